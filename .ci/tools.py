@@ -316,17 +316,18 @@ class SystemProgram:
 class Keycloak:
     """Keycloak from Maven's repository, with its optimised server built: a database in memory, and answers about its health.
 
+    With https, it asks for clients' certificates and needs none. Its cache is chosen when it starts.
     https://www.keycloak.org/server/configuration
     """
 
     version: str
     sha256: str
     plugin: str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1"
-    options: tuple[str, ...] = ("--db=dev-mem", "--health-enabled=true", "--cache=local")
+    options: tuple[str, ...] = ("--db=dev-mem", "--health-enabled=true", "--https-client-auth=request")
 
     def path(self, name: str) -> Path:
-        """Return the folder where it belongs."""
-        return cache_folder() / f"{name}-{self.version}"
+        """Return the folder where it belongs; other options belong to another folder."""
+        return cache_folder() / f"{name}-{self.version}-{hashlib.sha256(repr(self.options).encode()).hexdigest()[:12]}"
 
     def fetch(self, name: str) -> None:
         """Download the archive (190 MB, which stays in Maven's own repository), unpack it and build the server."""

@@ -51,23 +51,42 @@ class Keycloak:
     log: Path
 
 
+@attrs.frozen
+class ServerTls:
+    """Files for https: the certificate and its key, and the authorities of clients' certificates, which it asks for."""
+
+    certificate: Path
+    key: Path
+    clients: Path
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """Keycloak's settings. That it asks for certificates is decided when it is built."""
+        return (
+            f"--https-certificate-file={self.certificate}",
+            f"--https-certificate-key-file={self.key}",
+            f"--truststore-paths={self.clients}",
+        )
+
+
 @contextmanager
-def running_keycloak(folder: Path, *settings: str, hostname: str = "") -> Generator[Keycloak]:
+def running_keycloak(folder: Path, *settings: str, hostname: str = "", tls: ServerTls | None = None) -> Generator[Keycloak]:
     """Run a Keycloak with an administrator and no realm but its own; its log is in ``folder``.
 
     ``hostname``: what it calls itself, by default its address.
     """
     home, log = find_keycloak(), folder / "keycloak.log"
     port, management = (free_port() for _ in range(2))
-    keycloak = Keycloak(KeycloakAddress(False, "127.0.0.1", port), folder / "admin-password", log)
+    keycloak = Keycloak(KeycloakAddress(tls is not None, "127.0.0.1", port), folder / "admin-password", log)
+    listener = ("--http-enabled=true", f"--http-port={port}") if tls is None else (f"--https-port={port}", *tls.settings)
     keycloak.password_file.write_text(f"{ADMIN_PASSWORD}\n")
     arguments = (
         "start",
         "--optimized",
-        "--http-enabled=true",
+        "--cache=local",  # else it opens ports for other members, on all interfaces
         f"--hostname={hostname or keycloak.address}",
         "--http-host=127.0.0.1",
-        f"--http-port={port}",
+        *listener,
         f"--http-management-port={management}",
         "--http-management-scheme=http",
         *settings,

@@ -24,6 +24,7 @@ START_S: Final = 60.0
 STOP_S: Final = 30.0
 # Seconds for one answer, which takes some milliseconds.
 CALL_S: Final = 30.0
+SERVE: Final = ("-m", "exchanger", "serve")
 NAMESPACE = """
 apiVersion: v1
 kind: Namespace
@@ -121,18 +122,22 @@ def environment(folder: Path, **variables: str) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def serving(root: Path, document: str, descriptors: int | None = None, /, **variables: str) -> Generator[Service]:
+def serving(
+    root: Path, document: str, descriptors: int | None = None, program: tuple[str, ...] = SERVE, /, **variables: str
+) -> Generator[Service]:
     """Run a service with one policy document until the block ends; it must end by itself or by SIGTERM.
 
-    ``descriptors``: how many files it may have open, half of them unless it asks for more.
+    ``descriptors``: how many files it may have open, half of them unless it asks for more. ``program``: Python's arguments.
     """
-    with answering(root, document, descriptors, **variables) as service:
+    with answering(root, document, descriptors, program, **variables) as service:
         _wait_until(service, HealthCheckResponse.SERVING)
         yield service
 
 
 @contextlib.contextmanager
-def answering(root: Path, document: str, descriptors: int | None = None, /, **variables: str) -> Generator[Service]:
+def answering(
+    root: Path, document: str, descriptors: int | None = None, program: tuple[str, ...] = SERVE, /, **variables: str
+) -> Generator[Service]:
     """Run a service as ``serving`` does, but begin as soon as it answers, whatever it has to say."""
     (root / "policy").mkdir()
     (root / "policy" / "namespace.yaml").write_text(NAMESPACE)
@@ -144,7 +149,7 @@ def answering(root: Path, document: str, descriptors: int | None = None, /, **va
     variables = {"METRICS_HOST": "127.0.0.1", "METRICS_PORT": str(free_port()), **variables}
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "exchanger", "serve"],
+            [sys.executable, *program],
             env=environment(root, GRPC_PORT=str(port), **variables),
             stdout=output,
             stderr=subprocess.STDOUT,
