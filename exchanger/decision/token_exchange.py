@@ -272,7 +272,7 @@ def _actor_fields(actor: ActorToken | ActorCredentials | None) -> list[tuple[str
 
 
 def _form(fields: list[tuple[str, str]]) -> bytes:
-    return b"&".join(name.encode() + b"=" + _form_encoded(value) for name, value in fields)
+    return b"&".join(_form_encoded(name) + b"=" + _form_encoded(value) for name, value in fields)
 
 
 def _form_encoded(text: str) -> bytes:
