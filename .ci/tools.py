@@ -312,6 +312,59 @@ class SystemProgram:
         install(*self.packages)
 
 
+def ready_java() -> None:
+    """Have Java and Maven, which Debian may have to install."""
+    # Debian's default Java is 17 in Debian 12, and newer in later releases.
+    packages = {"java": "default-jre-headless", "mvn": "maven"}
+    missing = [package for command, package in packages.items() if shutil.which(command) is None]
+    if missing:
+        install(*missing)
+    home = os.environ.get("JAVA_HOME")
+    said = subprocess.run((f"{home}/bin/java" if home else "java", "-version"), capture_output=True, text=True, check=True, timeout=ASK_S)
+    found = re.search(r'version "(\d+)', said.stderr)
+    if found is None or int(found[1]) < OLDEST_JAVA:
+        raise ToolError(f"Java {OLDEST_JAVA} or newer is needed: {said.stderr.strip()}")
+
+
+def maven(goal: str, *options: str, folder: str) -> None:
+    """Run a goal of the plugin for dependencies in ``folder``. What is fetched stays in Maven's own repository."""
+    command = ("mvn", "-B", "-q", f"org.apache.maven.plugins:maven-dependency-plugin:3.8.1:{goal}", *options)
+    subprocess.run(command, cwd=folder, check=True, timeout=FETCH_S, stdout=2)
+
+
+@dataclass(frozen=True)
+class JavaProgram:
+    """The archives of a Java program from Maven's repository, in a folder that is to be the class path.
+
+    ``sha256`` is the sum of their names and sums: whatever they depend on is chosen by Maven.
+    """
+
+    artifacts: tuple[str, ...]
+    sha256: str
+
+    def path(self, name: str) -> Path:
+        """Return the folder where they belong; other artifacts belong to another folder."""
+        return cache_folder() / f"{name}-{hashlib.sha256(repr(self.artifacts).encode()).hexdigest()[:12]}"
+
+    def fetch(self, name: str) -> None:
+        """Download them."""
+        ready_java()
+        with tempfile.TemporaryDirectory() as folder, placing(self.path(name)) as made:
+            Path(folder, "pom.xml").write_text(self.project())
+            maven("copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={made}", folder=folder)
+            files = sorted(made.iterdir())
+            sums = "".join(f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files)
+            checked(sums.encode(), f"the list of sums of {name}", self.sha256)
+
+    def project(self) -> str:
+        """Return what Maven asks for: a project that depends on the artifacts."""
+        names = ("groupId", "artifactId", "version")
+        each = (zip(names, artifact.split(":"), strict=True) for artifact in self.artifacts)
+        found = "".join(f"<dependency>{''.join(f'<{tag}>{text}</{tag}>' for tag, text in pairs)}</dependency>" for pairs in each)
+        head = "<modelVersion>4.0.0</modelVersion><groupId>tools</groupId><artifactId>tools</artifactId><version>1</version>"
+        return f"<project>{head}<packaging>pom</packaging><dependencies>{found}</dependencies></project>"
+
+
 @dataclass(frozen=True)
 class Keycloak:
     """Keycloak from Maven's repository, with its optimised server built: a database in memory, and answers about its health.
@@ -322,7 +375,6 @@ class Keycloak:
 
     version: str
     sha256: str
-    plugin: str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1"
     options: tuple[str, ...] = ("--db=dev-mem", "--health-enabled=true", "--https-client-auth=request")
 
     def path(self, name: str) -> Path:
@@ -331,11 +383,10 @@ class Keycloak:
 
     def fetch(self, name: str) -> None:
         """Download the archive (190 MB, which stays in Maven's own repository), unpack it and build the server."""
-        self._have_java()
+        ready_java()
         artifact = f"org.keycloak:keycloak-quarkus-dist:{self.version}:tar.gz"
         with tempfile.TemporaryDirectory(dir=_existing(cache_folder())) as folder, placing(self.path(name)) as home:
-            command = ("mvn", "-B", "-q", f"{self.plugin}:copy", f"-Dartifact={artifact}", f"-DoutputDirectory={folder}")
-            subprocess.run(command, cwd=folder, check=True, timeout=FETCH_S, stdout=2)
+            maven("copy", f"-Dartifact={artifact}", f"-DoutputDirectory={folder}", folder=folder)
             (archive,) = Path(folder).glob("*.tar.gz")
             with tarfile.open(fileobj=io.BytesIO(checked(archive.read_bytes(), archive.name, self.sha256))) as packed:
                 packed.extractall(folder, filter="data")
@@ -344,21 +395,6 @@ class Keycloak:
             done = subprocess.run(build, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=BUILD_S, check=False)
             if done.returncode != 0 or re.search("^ERROR", done.stdout, re.MULTILINE):  # it ends with 0 after some errors
                 raise ToolError(f"Keycloak cannot be built:\n{done.stdout}")
-
-    @staticmethod
-    def _have_java() -> None:
-        # Debian's default Java is 17 in Debian 12, and newer in later releases.
-        packages = {"java": "default-jre-headless", "mvn": "maven"}
-        missing = [package for command, package in packages.items() if shutil.which(command) is None]
-        if missing:
-            install(*missing)
-        home = os.environ.get("JAVA_HOME")
-        said = subprocess.run(
-            (f"{home}/bin/java" if home else "java", "-version"), capture_output=True, text=True, check=True, timeout=ASK_S
-        )
-        found = re.search(r'version "(\d+)', said.stderr)
-        if found is None or int(found[1]) < OLDEST_JAVA:
-            raise ToolError(f"Keycloak needs Java {OLDEST_JAVA} or newer: {said.stderr.strip()}")
 
 
 def _existing(folder: Path) -> Path:
@@ -439,6 +475,11 @@ TOOLS: Final[Mapping[str, Tool]] = {
     "redis-server": SystemProgram(("redis-server", "valkey-server"), ("redis-server",)),
     # The demo's chart names the same version. Standard token exchange exists since 26.2.
     "keycloak": Keycloak("26.7.3", "77657f30b7e90d70f727712ce1c967f430fd6a5e9f458d32d8c6df0635345f47"),
+    # It logs by Logback, and does not bring it.
+    "mock-oauth2-server": JavaProgram(
+        ("no.nav.security:mock-oauth2-server:6.0.2", "ch.qos.logback:logback-classic:1.5.18"),
+        "d1c46a2c211c8aa05532109c6af6d69ca25acd8c9612afbafad32aac3379cc47",
+    ),
 }
 
 

@@ -18,7 +18,7 @@ from xdist.scheduler import LoadScopeScheduling
 from xdist.scheduler.protocol import Scheduling
 
 # Tests with a real part are also marked ``real``: they run another program or the service as a process, or attack it in real time.
-REAL: Final = frozenset({"browser", "envoy", "go", "helm", "image", "keycloak", "kubernetes", "mounts", "protoc", "redis"})
+REAL: Final = frozenset({"browser", "envoy", "go", "helm", "image", "keycloak", "kubernetes", "mock_oauth2", "mounts", "protoc", "redis"})
 REAL_FOLDERS: Final = tuple(Path(__file__).parent / name for name in ("attack", "e2e"))
 
 # Shared machines stall at times: the cost of a law is a matter for benchmarks, not for a deadline here. CI always runs the same examples,
