@@ -1,5 +1,7 @@
 """Authorities and certificates of issuers against TLS servers on loopback: who is trusted, who sees which certificate, and who shares."""
 
+import contextlib
+import socket
 import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -100,6 +102,33 @@ async def test_an_endpoint_that_demands_a_certificate_sees_it(protocol: str, own
         assert isinstance(await exchange(found, it.request(certificate, ca_pem)), ExchangedToken)
         assert it.shown == [leaf(certificate)]
         assert isinstance(await exchange(found, it.request(None, ca_pem)), ExchangeFailure)
+
+
+@PROTOCOLS
+@pytest.mark.parametrize(
+    ("certificate", "why"),
+    [(None, "TLSV13_ALERT_CERTIFICATE_REQUIRED"), (client_certificate(OTHERS), "TLSV1_ALERT_UNKNOWN_CA")],
+    ids=["none", "another authority's"],
+)
+async def test_an_endpoint_that_refuses_a_certificate_says_so(protocol: str, certificate: ClientCertificate | None, why: str) -> None:
+    """With TLS 1.3, after the client's part of the handshake. Trio's own servers send no alerts, so this one is OpenSSL's alone."""
+    context = asking(SERVERS, CLIENTS, HOST, demands=True, protocol=protocol)
+    it = Site()
+
+    def refuse(listener: socket.socket) -> None:
+        connected, _ = listener.accept()
+        with connected, contextlib.suppress(ssl.SSLError), context.wrap_socket(connected, True, False) as secured:
+            try:
+                secured.do_handshake()
+            finally:
+                while socket.socket.recv(secured, 4096):  # it is the client who ends the connection
+                    pass
+
+    with socket.create_server((HOST, 0)) as listener:
+        it.port = listener.getsockname()[1]
+        async with client() as found, trio.open_nursery() as nursery:
+            nursery.start_soon(trio.to_thread.run_sync, refuse, listener)
+            assert_unreachable(await exchange(found, it.request(certificate)), f"TLS ended: {why}")
 
 
 @PROTOCOLS

@@ -250,7 +250,9 @@ class Host:
         elif response.answer is not None:
             self.ended(call, response.answer)
         else:
-            why = "the answer is not valid HTTP, or broke off" if response.seen else "the connection ended without an answer"
+            why = link.broken or "the connection ended without an answer"
+            if response.seen:
+                why = "the answer is not valid HTTP, or broke off"
             self.ended(call, NoAnswer(timed_out=False, why=why))
 
     def again(self, call: Call) -> None:

@@ -203,10 +203,10 @@ class Http2Client:
         if not self.closed:
             self._terminate(_NO_ERROR, "")
 
-    def lose(self) -> None:
-        """The transport ended: every request under way is lost."""
+    def lose(self, why: str = "") -> None:
+        """The transport ended: every request under way is lost. ``why`` is in words for operators, if more is known than that."""
         if not self.closed:
-            failure = "" if self.draining and not self._streams else "the connection ended"
+            failure = "" if self.draining and not self._streams else why or "the connection ended"
             self._end(failure, quiet_since=self._last_heard if self._established else NEVER)
 
     def _process(self) -> None:

@@ -47,7 +47,10 @@ class Host(Protocol):
 @final
 @attrs.define(eq=False)
 class Http1Link:
-    """One HTTP/1.1 connection. ``answered_at`` is when its last exchange ended (seconds), if it was ``used``."""
+    """One HTTP/1.1 connection. ``answered_at`` is when its last exchange ended (seconds), if it was ``used``.
+
+    ``broken`` says why it broke, in words for operators, where more is known than that it did.
+    """
 
     first: ClassVar[bool] = True
     _transport: SocketTransport | TlsTransport
@@ -58,6 +61,7 @@ class Http1Link:
     used: bool = attrs.field(default=False, init=False)
     sent_at: float = attrs.field(default=0.0, init=False)
     is_open: bool = attrs.field(default=True, init=False)
+    broken: str = attrs.field(default="", init=False)
     _response: Http1Response = attrs.field(factory=Http1Response, init=False, repr=False)
     _to_send: bytes = attrs.field(default=b"", init=False, repr=False)
     _blocked: bool = attrs.field(default=False, init=False)
@@ -116,8 +120,10 @@ class Http1Link:
         except BlockingIOError:
             self._block(blocked=self._transport.unsent or self._blocked)
             return 1 + self._transport.extra_work
-        except (OSError, StreamEndedError):
+        except OSError:
             pass
+        except StreamEndedError as error:
+            self.broken = str(error)
         self._receive(data)
         return 2 + len(data) // 512 + self._transport.extra_work
 
@@ -244,7 +250,7 @@ class Http2Link:
         """Serve the transport; see ``Participant``."""
         if not self.is_open:
             return 1
-        data = b""
+        data, why = b"", ""
         try:
             if mask & WRITE:
                 if self._transport.flush():
@@ -255,12 +261,14 @@ class Http2Link:
         except BlockingIOError:
             self._block(blocked=self._transport.unsent)
             return 1 + self._transport.extra_work
-        except (OSError, StreamEndedError):
+        except OSError:
             pass
+        except StreamEndedError as error:
+            why = str(error)
         if data:
             self._http.receive(data, now)
         else:
-            self._http.lose()
+            self._http.lose(why)
         self._touch(now)
         return 2 + len(data) // 512 + self._transport.extra_work
 

@@ -185,7 +185,7 @@ class TlsTransport:
 
         Raises:
             BlockingIOError: see ``Transport``.
-            StreamEndedError: the peer broke TLS.
+            StreamEndedError: the peer broke TLS, or ended it with an alert. The message says which, in OpenSSL's words.
         """
         if self._ended:
             return b""
@@ -195,8 +195,9 @@ class TlsTransport:
             return data
         try:
             clear, self._ended, answer = decrypted(self._layers, data)
-        except ssl.SSLError:
-            raise StreamEndedError from None
+        except ssl.SSLError as error:
+            # With TLS 1.3, this is how a client learns that its certificate is refused.
+            raise StreamEndedError(f"TLS ended: {error.reason}" if error.reason else "") from None
         if answer and not self._below.send(answer):
             self.unsent = True
         if not clear and not self._ended:
