@@ -11,9 +11,8 @@ from typing import Any, Final
 import attrs
 import pytest
 
-from tests.e2e.client_world import Answer, read
+from tests.e2e.client_world import PATIENCE, Answer, read
 from tests.e2e.collector import wait_until
-from tests.e2e.gateway import PATIENCE
 from tests.e2e.mock_oauth2 import log_in, mapping, running_mock_oauth2
 from tests.e2e.realm import claims_of, new_key, pem_of
 from tests.e2e.service import Service, serving
