@@ -25,8 +25,19 @@ _PAUSE_S: Final = 1.0
 @final
 @attrs.frozen
 class _Kept:
+    """What an issuer gave, ``None`` if that was nothing; it counts until ``until`` (seconds of Trio's clock)."""
+
     token: Secret | None
     until: float
+
+
+@final
+@attrs.define(eq=False)
+class _Asked:
+    """A request under way; ``token`` is what came of it when it has ``ended``."""
+
+    ended: trio.Event = attrs.field(factory=trio.Event)
+    token: Secret | None = None
 
 
 @final
@@ -36,7 +47,7 @@ class Actors:
 
     _ask: Callable[[Issuer, ActorCredentials], Awaitable[TokenOutcome]]
     _kept: dict[Issuer, _Kept] = attrs.field(factory=dict, init=False, repr=False)
-    _asked: dict[Issuer, trio.Event] = attrs.field(factory=dict, init=False, repr=False)
+    _asked: dict[Issuer, _Asked] = attrs.field(factory=dict, init=False, repr=False)
     _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -50,9 +61,10 @@ class Actors:
             self._nursery = None
 
     def use_issuers(self, issuers: Mapping[str, Issuer]) -> None:
-        """Forget the tokens of issuers that are not in force any more."""
+        """Forget the tokens of issuers that are not in force any more. Requests go on for those who wait, and nothing is kept of them."""
         current = set(issuers.values())
         self._kept = {issuer: kept for issuer, kept in self._kept.items() if issuer in current}
+        self._asked = {issuer: asked for issuer, asked in self._asked.items() if issuer in current}
 
     def at_hand(self, issuer: Issuer) -> Secret | None:
         """Return the token, ``None`` if it has to be asked for."""
@@ -62,27 +74,29 @@ class Actors:
     async def obtain(self, issuer: Issuer, actor: ActorCredentials) -> Secret | None:
         """Return the token, ``None`` if the issuer gives none."""
         kept = self._kept.get(issuer)
-        if kept is None or trio.current_time() >= kept.until:
-            event = self._asked.get(issuer)
-            if event is None:
-                if self._nursery is None:
-                    return None
-                event = self._asked[issuer] = trio.Event()
-                self._nursery.start_soon(self._ask_for, issuer, actor, event)
-            await event.wait()
-            kept = self._kept.get(issuer)
-        return None if kept is None else kept.token
+        if kept is not None and trio.current_time() < kept.until:
+            return kept.token
+        asked = self._asked.get(issuer)
+        if asked is None:
+            if self._nursery is None:
+                return None
+            asked = self._asked[issuer] = _Asked()
+            self._nursery.start_soon(self._ask_for, issuer, actor, asked)
+        await asked.ended.wait()  # the request's own time is its bound
+        return asked.token
 
-    async def _ask_for(self, issuer: Issuer, actor: ActorCredentials, event: trio.Event) -> None:
+    async def _ask_for(self, issuer: Issuer, actor: ActorCredentials, asked: _Asked) -> None:
         sent = trio.current_time()
         try:
             outcome = await self._ask(issuer, actor)
             if isinstance(outcome, ExchangedToken):
                 life = _UNSAID_S if outcome.expires_in is None else float(outcome.expires_in)
-                margin = min(_MARGIN_S, _MARGIN_PART * life)
-                self._kept[issuer] = _Kept(outcome.access_token, sent + life - margin)
+                asked.token, until = outcome.access_token, sent + life - min(_MARGIN_S, _MARGIN_PART * life)
             else:
-                self._kept[issuer] = _Kept(None, trio.current_time() + _PAUSE_S)
+                until = trio.current_time() + _PAUSE_S
+            if self._asked.get(issuer) is asked:
+                self._kept[issuer] = _Kept(asked.token, until)
         finally:
-            del self._asked[issuer]
-            event.set()
+            if self._asked.get(issuer) is asked:
+                del self._asked[issuer]
+            asked.ended.set()

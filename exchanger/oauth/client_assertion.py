@@ -1,7 +1,7 @@
 """The assertions that this client signs for each request (private_key_jwt, RFC 7523)."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, final
 
 import attrs
@@ -10,8 +10,8 @@ from exchanger.oauth.jose.signing import LoadedKey, load_key, sign_assertion
 from exchanger.values.issuer import Issuer, SigningKey
 from exchanger.values.secret import Secret
 
-# Keys that are kept loaded: one for each issuer, and one more while it rotates.
-_MAX_KEYS: Final = 64
+# Keys that are kept loaded: profiles refer to 256 Secrets and files at most, and each may have a key before. Loading takes up to 200 ms.
+_MAX_KEYS: Final = 512
 # Bytes of chance in a ``jti``, so that no two are ever the same.
 _JTI_BYTES: Final = 16
 
@@ -33,6 +33,11 @@ class ClientAssertions:
         client_id = issuer.credentials.client_id
         jti = secrets.token_urlsafe(_JTI_BYTES)
         return sign_assertion(loaded, key.algorithm, key.key_id, client_id=client_id, audience=audience, now=self._now(), jti=jti)
+
+    def use_issuers(self, issuers: Iterable[Issuer]) -> None:
+        """Forget the keys of issuers that are not in force any more."""
+        current = {credentials.proof for issuer in issuers for credentials in (issuer.credentials, issuer.previous) if credentials}
+        self._loaded = {key: loaded for key, loaded in self._loaded.items() if key in current}
 
     def _load(self, key: SigningKey) -> LoadedKey | None:
         if key not in self._loaded:

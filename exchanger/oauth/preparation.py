@@ -3,7 +3,7 @@
 What is missing for one is a failure: an address that is no URL, metadata that are not known yet, a key that cannot sign.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, final
 
 import attrs
@@ -62,6 +62,12 @@ class Preparation:
     def forget(self) -> None:
         """Look up the endpoints anew: some have become known, or are elsewhere now."""
         self._endpoints.clear()
+
+    def use_issuers(self, issuers: Mapping[str, Issuer]) -> None:
+        """Forget what belongs to issuers that are not in force any more: credentials that were withdrawn are not to stay in memory."""
+        current = set(issuers.values())
+        self._endpoints = {issuer: found for issuer, found in self._endpoints.items() if issuer in current}
+        self._assertions.use_issuers(current)
 
     def exchange(self, request: TokenRequest, endpoint: Endpoint, actor_token: Secret | None) -> Prepared | ExchangeFailure:
         """Return the request that asks for ``request`` at ``endpoint``, which is that of its issuer."""

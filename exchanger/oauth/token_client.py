@@ -38,6 +38,7 @@ from exchanger.oauth.transport.answer import Answer
 from exchanger.oauth.transport.call import Call, NoAnswer
 from exchanger.oauth.transport.connections import ConnectionCounts, Connections
 from exchanger.oauth.transport.dial import Dial, DialLimits
+from exchanger.oauth.transport.endpoint import Endpoint
 from exchanger.oauth.transport.host import ConnectionLimits
 from exchanger.oauth.transport.roundtrip import round_trip
 from exchanger.oauth.transport.tls import client_tls_context
@@ -45,7 +46,7 @@ from exchanger.oauth.transport.tls_contexts import TlsContexts
 from exchanger.reactor.reactor import Reactor
 from exchanger.reactor.timers import NEVER
 from exchanger.typing import ExchangeObserver, Tracer
-from exchanger.values.issuer import ActorCredentials, Issuer
+from exchanger.values.issuer import ActorCredentials, Credentials, Issuer
 from exchanger.values.secret import Secret
 from exchanger.values.token import (
     Cache,
@@ -190,6 +191,7 @@ class TokenClient:
         self.cache.use_issuers(issuers)
         self.metadata.use_issuers(issuers)
         self._actors.use_issuers(issuers)
+        self._preparation.use_issuers(issuers)
         self._admitted.extend(self._guards.use(issuers))
         self.reactor.turn(self._begin_admitted)
 
@@ -302,10 +304,12 @@ class TokenClient:
         """Make the call of ``flight.request``, once the actor's token is at hand."""
         issuer = flight.request.issuer
         actor, token = issuer.grant.actor, None
-        if type(actor) is ActorCredentials:
+        # Where there is no endpoint to ask for the token, there is none for the exchange either, which says so.
+        if type(actor) is ActorCredentials and type(self._preparation.endpoint(issuer)) is Endpoint:
             token = self._actors.at_hand(issuer)
-            if token is None and self._nursery is not None:
-                self._nursery.start_soon(self._obtain_actor_token, flight, actor)
+            if token is None:  # without it, the token that comes would say nothing of the actor
+                if self._nursery is not None:  # the end lands the flight
+                    self._nursery.start_soon(self._obtain_actor_token, flight, actor)
                 return
         self._send(flight, token)
 
@@ -347,10 +351,17 @@ class TokenClient:
         self.reactor.turn(go_on)
 
     async def _ask_for_actor_token(self, issuer: Issuer, actor: ActorCredentials) -> TokenOutcome:
+        ends = trio.current_time() + self.settings.request_timeout
+        outcome = await self._client_credentials(issuer, actor, ends)
+        if issuer.previous is not None and _refuses_client(outcome):
+            outcome = await self._client_credentials(_as_before(issuer, issuer.previous), actor, ends)
+        return outcome
+
+    async def _client_credentials(self, issuer: Issuer, actor: ActorCredentials, ends: float) -> TokenOutcome:
         prepared = self._preparation.client_credentials(issuer, actor)
         if isinstance(prepared, ExchangeFailure):
             return prepared
-        endpoint, seconds = prepared.endpoint, self.settings.request_timeout
+        endpoint, seconds = prepared.endpoint, ends - trio.current_time()
         answer, _ = await round_trip(self._connections, self.reactor, endpoint, prepared.head, prepared.encoded.body, seconds)
         if isinstance(answer, NoAnswer) or answer.body is None:
             return _NO_ACTOR_TOKEN
@@ -474,7 +485,11 @@ def as_before(request: TokenRequest, outcome: TokenOutcome) -> TokenRequest | No
     issuer = request.issuer
     if issuer.previous is None or not _refuses_client(outcome):
         return None
-    return attrs.evolve(request, issuer=attrs.evolve(issuer, credentials=issuer.previous, previous=None))
+    return attrs.evolve(request, issuer=_as_before(issuer, issuer.previous))
+
+
+def _as_before(issuer: Issuer, previous: Credentials) -> Issuer:
+    return attrs.evolve(issuer, credentials=previous, previous=None)
 
 
 def _refuses_client(outcome: TokenOutcome) -> bool:

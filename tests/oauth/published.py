@@ -1,0 +1,91 @@
+"""An issuer in memory that publishes documents and answers token requests, and an observer of what is learned of it."""
+
+import json
+from collections.abc import Callable, Mapping
+from random import Random
+from typing import Final, final
+from urllib.parse import parse_qs
+
+import attrs
+
+from exchanger.values.issuer import Credentials, Issuer
+from exchanger.values.secret import Secret
+from tests.oauth.fakes import Peer, response, success, token_request
+
+ISSUER: Final = "http://issuer.example.com"
+OPENID: Final = "/.well-known/openid-configuration"
+OAUTH: Final = "/.well-known/oauth-authorization-server"
+TOKEN: Final = "/token"
+
+
+class Steady(Random):
+    """Chance that adds and takes nothing."""
+
+    def random(self) -> float:
+        return 0.0
+
+
+def metadata(issuer: str = ISSUER, **more: object) -> bytes:
+    return document({"issuer": issuer, "token_endpoint": f"{ISSUER}{TOKEN}", "jwks_uri": f"{ISSUER}/keys", **more})
+
+
+def document(members: object, *headers: str) -> bytes:
+    return response(json.dumps(members).encode(), 200, *headers)
+
+
+def discovered(discovery: str = ISSUER, name: str = "primary", **more: object) -> Issuer:
+    plain = Issuer(name, "", "issuer.example.com", token_request().issuer.auth_method, Credentials("client", Secret("secret")))
+    return attrs.evolve(plain, discovery=discovery, **more)  # type: ignore[arg-type]  # fields of an issuer
+
+
+@final
+@attrs.define(eq=False)
+class Site:
+    """Answers GETs of ``documents`` and POSTs by ``token``, on any connection; ``gets`` and ``posts`` are what was asked for."""
+
+    documents: dict[str, bytes] = attrs.field(factory=dict)
+    token: Callable[[Mapping[str, str]], bytes] = lambda _: response(success())
+    gets: list[str] = attrs.field(factory=list)
+    posts: list[tuple[str, dict[str, str]]] = attrs.field(factory=list)
+    heads: list[str] = attrs.field(factory=list)
+
+    async def serve(self, peer: Peer) -> None:
+        while True:
+            head, body = await peer.request()
+            self.heads.append(head.decode())
+            method, path, _ = head.decode().split("\r\n")[0].split(" ")
+            if method == "GET":
+                self.gets.append(path)
+                found = self.documents.get(path, response(b"", 404))
+                if not found:  # no answer at all
+                    continue
+                await peer.send(found)
+            else:
+                fields = {name: values[0] for name, values in parse_qs(body.decode(), keep_blank_values=True).items()}
+                self.posts.append((path, fields))
+                await peer.send(self.token(fields))
+
+
+@final
+@attrs.define(eq=False)
+class Learned:
+    """Implements ``MetadataObserver``."""
+
+    events: list[tuple[str, ...]] = attrs.field(factory=list)
+
+    def metadata_known(self, issuer: str, /) -> None:
+        self.events.append(("metadata_known", issuer))
+
+    def metadata_failed(self, issuer: str, reason: str, /) -> None:
+        self.events.append(("metadata_failed", issuer, reason))
+
+    def keys_known(self, issuer: str, count: int, /) -> None:
+        self.events.append(("keys_known", issuer, str(count)))
+
+    def keys_failed(self, issuer: str, reason: str, /) -> None:
+        self.events.append(("keys_failed", issuer, reason))
+
+    def taken(self) -> list[tuple[str, ...]]:
+        """Return the events since the last time."""
+        events, self.events = self.events, []
+        return events

@@ -1,0 +1,324 @@
+"""Tokens of actors that are this client: who asks for them, when, with which credentials, and what an exchange does without one."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import attrs
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from exchanger.decision.token_exchange import ACCESS_TOKEN_TYPE
+from exchanger.errors import Diagnostic
+from exchanger.oauth.actors import Actors
+from exchanger.values.issuer import ActorCredentials, CallLimits, Credentials, Grant, Issuer
+from exchanger.values.secret import Secret
+from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
+from tests.oauth.fakes import CONTRACT, ISSUED, World, exchange, response, success, token_request, world
+from tests.oauth.published import OPENID, Site, discovered, metadata
+
+ACTOR: Final = ActorCredentials("act")
+GRANT: Final = Grant(actor=ACTOR)
+NEW: Final = Credentials("client", Secret("new"), 1)
+OLD: Final = Credentials("before", Secret("old"), 0)
+
+
+def acting(subject: str = "subject", **more: object) -> TokenRequest:
+    plain = token_request(subject)
+    return attrs.evolve(plain, issuer=attrs.evolve(plain.issuer, grant=GRANT, **more))  # type: ignore[arg-type]  # fields of an issuer
+
+
+def issued(**more: object) -> bytes:
+    return response(json.dumps({"access_token": "actor-token", "token_type": "Bearer", **more}).encode())
+
+
+def error(code: str, status: int = 400) -> bytes:
+    return response(json.dumps({"error": code}).encode(), status)
+
+
+def answering_actors(actor: Callable[[Mapping[str, str]], bytes], exchanges: bytes | None = None) -> Site:
+    """Answer client credentials by ``actor``, and exchanges with a token."""
+
+    def token(fields: Mapping[str, str]) -> bytes:
+        return actor(fields) if fields["grant_type"] == "client_credentials" else exchanges or response(success())
+
+    return Site(token=token)
+
+
+def asked(site: Site) -> list[dict[str, str]]:
+    return [fields for _, fields in site.posts if fields["grant_type"] == "client_credentials"]
+
+
+def exchanged(site: Site) -> list[dict[str, str]]:
+    return [fields for _, fields in site.posts if fields["grant_type"] != "client_credentials"]
+
+
+def no_token(outcome: TokenOutcome) -> bool:
+    return isinstance(outcome, ExchangeFailure) and (outcome.diagnostic, outcome.kind) == (
+        Diagnostic.NO_ACTOR_TOKEN,
+        ErrorKind.NO_ACTOR_TOKEN,
+    )
+
+
+async def test_one_request_serves_all_exchanges(autojump_clock: MockClock) -> None:
+    site = answering_actors(lambda _: issued())
+    async with world(site.serve) as it:
+        outcomes = await it.exchange_all(*(acting(f"subject-{number}") for number in range(5)))
+        assert outcomes == [ISSUED] * 5
+        assert asked(site) == [
+            {"grant_type": "client_credentials", "scope": "act", "client_id": "client", "client_secret": "client-secret"}
+        ]
+        assert {(fields["actor_token"], fields["actor_token_type"]) for fields in exchanged(site)} == {("actor-token", ACCESS_TOKEN_TYPE)}
+        assert await exchange(it.client, acting("later")) == ISSUED
+        assert len(asked(site)) == 1
+        assert len(it.observer.records) == 6  # exchanges alone are records
+
+
+@pytest.mark.parametrize(
+    ("more", "kept_for"),
+    [({"expires_in": 300}, 270), ({"expires_in": 100}, 80), ({}, 48), ({"expires_in": 0}, 0)],
+)
+async def test_it_is_kept_until_shortly_before_its_end(more: dict[str, object], kept_for: int, autojump_clock: MockClock) -> None:
+    site = answering_actors(lambda _: issued(**more))
+    async with world(site.serve) as it:
+        await exchange(it.client, acting("first"))
+        await trio.sleep(max(kept_for - 1, 0))
+        await exchange(it.client, acting("second"))
+        assert len(asked(site)) == (1 if kept_for else 2)
+        await trio.sleep(2)
+        assert await exchange(it.client, acting("third")) == ISSUED
+        assert len(asked(site)) == (2 if kept_for else 3)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        error("invalid_client", 401),
+        error("unauthorized_client"),
+        response(b"", 500),
+        response(b"not JSON"),
+        response(json.dumps({"access_token": "a", "token_type": "mac"}).encode()),
+        b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nConnection: close\r\n\r\n",
+    ],
+)
+async def test_without_a_token_nothing_is_exchanged_and_the_issuer_has_peace(answer: bytes, autojump_clock: MockClock) -> None:
+    site = answering_actors(lambda _: answer)
+    async with world(site.serve, settings=CONTRACT) as it:
+        for number in range(20):
+            assert no_token(await exchange(it.client, acting(f"subject-{number}")))
+        assert len(asked(site)) == 1
+        await trio.sleep(1.1)
+        assert no_token(await exchange(it.client, acting()))
+        assert len(asked(site)) == 2
+        assert exchanged(site) == []
+        assert it.observer.records == []
+
+
+async def test_whoever_leaves_ends_only_its_own_exchange(autojump_clock: MockClock) -> None:
+    site = answering_actors(lambda _: b"")
+    async with world(site.serve) as it:
+        outcomes: list[TokenOutcome] = []
+
+        async def stay() -> None:
+            outcomes.append(await exchange(it.client, acting("stays")))
+
+        async with trio.open_nursery() as callers:
+            with trio.move_on_after(1.0):
+                callers.start_soon(stay)
+                await exchange(it.client, acting("leaves"))
+            assert it.client.flights.flights == 1
+            callers.cancel_scope.cancel()
+        assert it.client.flights.flights == 0
+        assert outcomes == []
+        # The request goes on, for whoever comes next.
+        assert len(it.client._actors._asked) == 1
+        assert len(asked(site)) == 1
+        site.token = lambda _: issued()
+        await trio.sleep(30)
+
+
+async def test_a_token_that_comes_after_its_caller_has_left_serves_the_next(autojump_clock: MockClock) -> None:
+    site = answering_actors(lambda _: issued())
+    async with world(site.serve) as it:
+        with trio.move_on_after(0):
+            await exchange(it.client, acting("leaves"))
+        async with trio.open_nursery() as callers:
+            callers.start_soon(exchange, it.client, acting("asks"))
+            while not it.client._actors._asked:
+                await trio.lowlevel.checkpoint()
+            callers.cancel_scope.cancel()
+        await wait_all_tasks_blocked()
+        assert exchanged(site) == []
+        assert await exchange(it.client, acting("next")) == ISSUED
+        assert len(asked(site)) == 1
+
+
+async def test_waiting_counts_as_time_of_the_exchange(autojump_clock: MockClock) -> None:
+    site = answering_actors(lambda _: b"")
+    async with world(site.serve, settings=CONTRACT) as it:
+        started = trio.current_time()
+        assert no_token(await exchange(it.client, acting()))
+        assert trio.current_time() - started <= CONTRACT.request_timeout
+
+
+async def test_the_deadline_of_a_caller_counts_while_it_waits(autojump_clock: MockClock) -> None:
+    site = answering_actors(lambda _: b"")
+    async with world(site.serve) as it:
+        outcome = await exchange(it.client, acting(), trio.current_time() + 0.2)
+        assert isinstance(outcome, ExchangeFailure)
+        assert outcome.too_late
+        await trio.sleep(60)
+
+
+async def test_places_are_given_back(autojump_clock: MockClock) -> None:
+    site = answering_actors(lambda _: error("invalid_client", 401))
+    request = acting(limits=CallLimits(1, breaker=True))
+    async with world(site.serve) as it:
+        it.client.use_issuers({"primary": request.issuer})
+        for number in range(3):
+            assert no_token(await exchange(it.client, attrs.evolve(request, subject_token=Secret(str(number)))))
+        (guard,) = it.client.guards
+        assert guard.places is not None
+        assert (guard.places.in_flight, guard.queued, guard.is_open) == (0, 0, False)
+
+
+async def test_previous_credentials_are_tried_where_the_new_ones_are_refused(autojump_clock: MockClock) -> None:
+    def knows_old(fields: Mapping[str, str]) -> bytes:
+        return issued() if fields["client_secret"] == "old" else error("invalid_client", 401)
+
+    site = Site(
+        token=lambda fields: (
+            knows_old(fields) if fields["grant_type"] == "client_credentials" or fields["client_secret"] != "old" else response(success())
+        )
+    )
+    async with world(site.serve) as it:
+        assert await exchange(it.client, acting(credentials=NEW, previous=OLD)) == ISSUED
+    # The exchange with them asks for a token of its own: it is another client.
+    assert [fields["client_secret"] for fields in asked(site)] == ["new", "old", "old"]
+    assert [fields["client_secret"] for fields in exchanged(site)] == ["new", "old"]
+
+
+@pytest.mark.parametrize("answer", [error("invalid_scope"), response(b"", 503)])
+async def test_previous_credentials_are_for_refused_clients_alone(answer: bytes, autojump_clock: MockClock) -> None:
+    site = answering_actors(lambda _: answer)
+    async with world(site.serve) as it:
+        assert no_token(await exchange(it.client, acting(credentials=NEW, previous=OLD)))
+    assert [fields["client_secret"] for fields in asked(site)] == ["new"]
+
+
+async def test_the_first_failure_is_told_where_the_previous_client_gets_no_token(autojump_clock: MockClock) -> None:
+    def knows_new(fields: Mapping[str, str]) -> bytes:
+        return issued() if fields["client_secret"] == "new" else error("unauthorized_client")
+
+    site = answering_actors(knows_new, error("invalid_client", 401))
+    async with world(site.serve) as it:
+        outcome = await exchange(it.client, acting(credentials=NEW, previous=OLD))
+        assert isinstance(outcome, ExchangeFailure)
+        assert (outcome.diagnostic, outcome.oauth_error) == (Diagnostic.OAUTH_ERROR, "invalid_client")
+    assert [fields["client_secret"] for fields in exchanged(site)] == ["new"]
+
+
+async def test_where_the_endpoint_is_unknown_that_is_said(autojump_clock: MockClock) -> None:
+    site = answering_actors(lambda _: issued())
+    issuer = attrs.evolve(discovered(), grant=GRANT)
+    async with world(site.serve) as it:
+        it.client.use_issuers({"primary": issuer})
+        outcome = await exchange(it.client, attrs.evolve(acting(), issuer=issuer))
+        assert isinstance(outcome, ExchangeFailure)
+        assert outcome.diagnostic is Diagnostic.METADATA_UNKNOWN
+        site.documents[OPENID] = metadata()
+        await trio.sleep(1.0)  # no pause for the actor's token begins before its endpoint is known
+        assert await exchange(it.client, attrs.evolve(acting(), issuer=issuer)) == ISSUED
+
+
+async def begin_asking(it: World, issuer: Issuer) -> None:
+    while issuer not in it.client._actors._asked:
+        await trio.lowlevel.checkpoint()
+
+
+async def test_an_issuer_that_is_replaced_meanwhile_still_serves_who_waits(autojump_clock: MockClock) -> None:
+    site = answering_actors(lambda _: issued())
+    request = acting()
+    async with world(site.serve) as it:
+        it.client.use_issuers({"primary": request.issuer})
+        outcomes: list[TokenOutcome] = []
+
+        async def one() -> None:
+            outcomes.append(await exchange(it.client, request))
+
+        async with trio.open_nursery() as callers:
+            callers.start_soon(one)
+            await begin_asking(it, request.issuer)
+            it.client.use_issuers({"primary": attrs.evolve(request.issuer, credentials=NEW)})
+        assert outcomes == [ISSUED]
+        actors = it.client._actors
+        assert (actors._kept, actors._asked) == ({}, {})  # nothing is kept for an issuer that is gone
+
+
+async def test_rotations_leave_nothing_behind(autojump_clock: MockClock) -> None:
+    site = answering_actors(lambda _: issued(expires_in=10**9))
+    async with world(site.serve) as it:
+        for number in range(30):
+            request = acting(credentials=Credentials("client", Secret(f"secret-{number}"), number))
+            it.client.use_issuers({"primary": request.issuer})
+            assert await exchange(it.client, request) == ISSUED
+        assert len(it.client._actors._kept) == 1
+        assert len(it.client._preparation._endpoints) == 1
+        it.client.use_issuers({})
+        assert len(it.client._actors._kept) == len(it.client._preparation._endpoints) == 0
+
+
+async def test_the_end_of_the_service_lands_who_waits(autojump_clock: MockClock) -> None:
+    site = answering_actors(lambda _: b"")
+    landed: list[TokenOutcome] = []
+    async with world(site.serve) as it:
+        for number in range(3):
+            it.client.begin(acting(str(number)), trio.current_time() + 20, landed.append)
+        await wait_all_tasks_blocked()
+        assert (landed, len(asked(site))) == ([], 1)
+    assert [isinstance(outcome, ExchangeFailure) and outcome.kind for outcome in landed] == [ErrorKind.CONTEXT_CANCELED] * 3
+    assert it.client._actors._asked == {}
+    assert exchanged(site) == []
+
+
+async def test_outside_run_there_is_no_token(autojump_clock: MockClock) -> None:
+    async def ask(_issuer: Issuer, _actor: ActorCredentials) -> TokenOutcome:
+        raise AssertionError
+
+    actors = Actors(ask)
+    assert await actors.obtain(acting().issuer, ACTOR) is None
+    assert actors.at_hand(acting().issuer) is None
+
+
+async def test_no_exchange_without_the_actor_even_at_the_end(autojump_clock: MockClock) -> None:
+    """Its token would say that nobody acts for the subject."""
+    site = answering_actors(lambda _: issued())
+    async with world(site.serve) as it:
+        it.client._nursery, nursery = None, it.client._nursery
+        flight = it.client._launch(acting(), trio.current_time())
+        it.client._make_call(flight)
+        await wait_all_tasks_blocked()
+        assert site.posts == []
+        it.client._nursery = nursery
+
+
+def test_a_token_is_not_shown() -> None:
+    async def ask(_issuer: Issuer, _actor: ActorCredentials) -> TokenOutcome:
+        return ExchangedToken(Secret("canary"))
+
+    async def obtained() -> str:
+        actors = Actors(ask)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(_run, actors)
+            token = await actors.obtain(acting().issuer, ACTOR)
+            assert token == Secret("canary")
+            shown = repr((actors, actors._kept, actors._asked))
+            nursery.cancel_scope.cancel()
+        return shown
+
+    assert "canary" not in trio.run(obtained)
+
+
+async def _run(actors: Actors, *, task_status: trio.TaskStatus[None]) -> None:
+    await actors.run(task_status=task_status)
