@@ -61,7 +61,10 @@ async def fetch_metadata(documents: Documents, url: str, issuer: Issuer) -> Issu
 
 def _places(url: str) -> Iterator[str]:
     """Yield where metadata may be: OpenID Connect puts its name behind the issuer's path, and RFC 8414 section 3.1 before it."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # it normalises host names where the token client does not
+        return
     path = parts.path.rstrip("/")
     base = f"{parts.scheme}://{parts.netloc}"
     yield f"{base}{path}/.well-known/openid-configuration"
@@ -179,6 +182,7 @@ class Metadata:
         while True:
             issuer = self._issuers[name]
             found = await fetch_metadata(self.documents, issuer.discovery, issuer)
+            await trio.lowlevel.checkpoint_if_cancelled()  # another issuer, or way to it, may count since the answer came
             if isinstance(found, IssuerMetadata) and not found.token_endpoint:
                 found = Unknown("the metadata name no token endpoint")
             if isinstance(found, IssuerMetadata):

@@ -1,0 +1,380 @@
+"""Discovery: where metadata are looked for, what is believed, and what stays in force while they cannot be had."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import attrs
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from exchanger.decision.token_exchange import transport_failure
+from exchanger.errors import Diagnostic
+from exchanger.oauth.documents import MAX_DOCUMENT_BYTES, Fetched
+from exchanger.oauth.metadata import REFRESH_S, IssuerMetadata, NoMetadataObserver, Unknown, _places, read_metadata
+from exchanger.oauth.preparation import Preparation
+from exchanger.oauth.token_client import TokenClientSettings
+from exchanger.oauth.transport.endpoint import Endpoint, read_endpoint
+from exchanger.values.issuer import ClientCertificate, Credentials, Issuer
+from exchanger.values.proxy import Proxy
+from exchanger.values.secret import Secret
+from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenRequest
+from tests.oauth.fakes import HTTP, ISSUED, World, exchange, kept, response, token_request, world
+from tests.oauth.published import ISSUER, OAUTH, OPENID, TOKEN, Learned, Site, Steady, discovered, document, metadata
+from tests.property.strategies_oauth import json_values
+
+NOT_FOUND: Final = "the answer has status 404"
+OTHER_ISSUER: Final = "the metadata name another issuer"
+CERTIFICATE: Final = ClientCertificate("chain", Secret("key"))
+
+
+def asking(issuer: Issuer, subject: str = "subject") -> TokenRequest:
+    return attrs.evolve(token_request(subject), issuer=issuer)
+
+
+@asynccontextmanager
+async def following(site: Site, *issuers: Issuer, settings: TokenClientSettings = HTTP) -> AsyncGenerator[tuple[World, Learned]]:
+    """Run a client that follows ``issuers``; by the time of the block each was asked once."""
+    learned = Learned()
+    async with world(site.serve, settings=settings) as it:
+        it.client.metadata.observer, it.client.metadata._random = learned, Steady()
+        it.client.use_issuers({issuer.name: issuer for issuer in issuers})
+        await wait_all_tasks_blocked()
+        yield it, learned
+        it.client.use_issuers({})
+        await wait_all_tasks_blocked()
+        assert it.client.metadata._known == {}
+        assert it.client.connections.open == kept(it.client)
+        await trio.sleep(HTTP.idle_connection_timeout + 1)  # connections at rest go with it
+
+
+@pytest.mark.parametrize(
+    ("issuer", "places"),
+    [
+        (ISSUER, [OPENID, OAUTH]),
+        (f"{ISSUER}/", [OPENID, OAUTH]),
+        (f"{ISSUER}/realms/a", [f"/realms/a{OPENID}", f"{OAUTH}/realms/a"]),
+        (f"{ISSUER}/realms/a/", [f"/realms/a{OPENID}", f"{OAUTH}/realms/a"]),
+    ],
+)
+async def test_where_metadata_may_be(issuer: str, places: list[str], autojump_clock: MockClock) -> None:
+    site = Site()
+    async with following(site, discovered(issuer)) as (it, learned):
+        assert site.gets == places
+        assert learned.taken() == [("metadata_failed", "primary", NOT_FOUND)]
+        assert all("secret" not in head and "Authorization" not in head for head in site.heads)
+        # The second place counts as the first.
+        site.documents[places[1]] = metadata(issuer)
+        await trio.sleep(0.5)
+        assert site.gets == places * 2
+        assert learned.taken() == [("metadata_known", "primary")]
+        assert await exchange(it.client, asking(discovered(issuer))) == ISSUED
+        assert [path for path, _ in site.posts] == [TOKEN]
+
+
+def test_an_issuer_that_only_one_of_two_readers_takes_for_a_url_has_no_places() -> None:
+    assert list(_places("https://a\u2100.example")) == []
+
+
+@given(st.text())
+def test_any_issuer_has_two_places_or_none(text: str) -> None:
+    if isinstance(read_endpoint(f"https://{text}", allow_http=False), Endpoint):
+        assert len(list(_places(f"https://{text}"))) in (0, 2)
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        f"{ISSUER}/",
+        ISSUER.upper(),
+        "http://ISSUER.example.com",
+        "https://issuer.example.com",
+        "http://issuer.example.com:80",
+        "http://other.example.com",
+        f" {ISSUER}",
+        None,
+        [ISSUER],
+        1,
+    ],
+)
+async def test_only_an_exact_name_is_believed(named: object, autojump_clock: MockClock) -> None:
+    site = Site({OPENID: document({"issuer": named, "token_endpoint": f"{ISSUER}{TOKEN}"})})
+    async with following(site, discovered()) as (it, learned):
+        assert learned.taken() == [("metadata_failed", "primary", NOT_FOUND)]
+        assert it.client.metadata.token_endpoint(discovered()) == ""
+        site.documents[OAUTH] = site.documents[OPENID]
+        await trio.sleep(0.5)
+        assert learned.taken() == [("metadata_failed", "primary", OTHER_ISSUER)]
+        assert site.posts == []
+
+
+@given(st.dictionaries(st.sampled_from(["issuer", "token_endpoint", "jwks_uri", "mtls_endpoint_aliases"]), json_values), st.booleans())
+def test_any_metadata_of_somebody_else_are_unknown(members: dict[str, object], certificate: bool) -> None:
+    assert read_metadata(Fetched(members, None), ISSUER, certificate=certificate) == Unknown(OTHER_ISSUER)
+
+
+@given(json_values, json_values, json_values, st.booleans())
+def test_any_metadata_of_the_issuer_are_texts(endpoint: object, keys: object, aliases: object, certificate: bool) -> None:
+    members = {"issuer": ISSUER, "token_endpoint": endpoint, "jwks_uri": keys, "mtls_endpoint_aliases": aliases}
+    found = read_metadata(Fetched(members, None), ISSUER, certificate=certificate)
+    assert isinstance(found, IssuerMetadata)
+    assert found.token_endpoint in (endpoint, "") or (isinstance(aliases, dict) and found.token_endpoint == aliases.get("token_endpoint"))
+    assert found.jwks_uri in (keys, "")
+
+
+@pytest.mark.parametrize("certificate", [True, False])
+@pytest.mark.parametrize(
+    ("aliases", "for_certificates"),
+    [
+        ({"token_endpoint": "https://mtls.example.com/token"}, "https://mtls.example.com/token"),
+        ({"token_endpoint": 1}, "https://issuer.example.com/token"),
+        ({"token_endpoint": "https://mtls.example.com/" + "a" * 2048}, "https://issuer.example.com/token"),
+        ({}, "https://issuer.example.com/token"),
+        ("https://mtls.example.com", "https://issuer.example.com/token"),
+    ],
+)
+def test_clients_with_a_certificate_have_an_endpoint_of_their_own(aliases: object, for_certificates: str, certificate: bool) -> None:
+    plain = "https://issuer.example.com/token"
+    members = {"issuer": ISSUER, "token_endpoint": plain, "mtls_endpoint_aliases": aliases}
+    found = read_metadata(Fetched(members, None), ISSUER, certificate=certificate)
+    assert found == IssuerMetadata(for_certificates if certificate else plain, "")
+
+
+async def test_the_alias_is_for_clients_with_a_certificate_alone(autojump_clock: MockClock) -> None:
+    site = Site({OPENID: metadata(mtls_endpoint_aliases={"token_endpoint": f"{ISSUER}/mtls"})})
+    shown = attrs.evolve(discovered(name="shown"), credentials=Credentials("client", CERTIFICATE))
+    async with following(site, discovered(), shown) as (it, _):
+        assert it.client.metadata.token_endpoint(discovered()) == f"{ISSUER}{TOKEN}"
+        assert it.client.metadata.token_endpoint(shown) == f"{ISSUER}/mtls"
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+async def test_redirects_are_not_followed(status: int, autojump_clock: MockClock) -> None:
+    redirect = response(b"", status, "Location: http://issuer.example.com/moved")
+    site = Site({OPENID: redirect, OAUTH: redirect, "/moved": metadata()})
+    async with following(site, discovered()) as (it, learned):
+        assert site.gets == [OPENID, OAUTH]
+        assert learned.taken() == [("metadata_failed", "primary", "the answer is a redirect, which is not followed")]
+        assert it.client.metadata.token_endpoint(discovered()) == ""
+
+
+UNKNOWN: Final = transport_failure(ErrorKind.METADATA_UNKNOWN, Diagnostic.METADATA_UNKNOWN)
+
+
+async def test_exchanges_fail_until_the_endpoint_is_known(autojump_clock: MockClock) -> None:
+    site = Site()
+    async with following(site, discovered()) as (it, _):
+        outcome = await exchange(it.client, asking(discovered()))
+        assert isinstance(outcome, ExchangeFailure)
+        assert (outcome.diagnostic, outcome.kind) == (Diagnostic.METADATA_UNKNOWN, ErrorKind.METADATA_UNKNOWN)
+        assert outcome.detail == "the issuer's metadata are not known yet"
+        assert [record.kind for record in it.observer.records] == [ErrorKind.METADATA_UNKNOWN]
+        assert site.posts == []
+        site.documents[OPENID] = metadata()
+        await trio.sleep(0.5)
+        assert await exchange(it.client, asking(discovered())) == ISSUED
+
+
+async def test_what_is_known_outlives_failures(autojump_clock: MockClock) -> None:
+    site = Site({OPENID: metadata()})
+    async with following(site, discovered()) as (it, learned):
+        assert learned.taken() == [("metadata_known", "primary")]
+        site.documents[OPENID] = response(b"", 500)
+        await trio.sleep(REFRESH_S + 120)
+        assert learned.taken() == [("metadata_failed", "primary", NOT_FOUND)]  # once, whatever the number of failures
+        assert len(site.gets) > 5
+        assert await exchange(it.client, asking(discovered())) == ISSUED
+        site.documents[OPENID] = document({"issuer": ISSUER})
+        await trio.sleep(60)
+        assert learned.taken() == [("metadata_failed", "primary", "the metadata name no token endpoint")]
+        assert await exchange(it.client, asking(discovered(), "another")) == ISSUED
+        site.documents[OPENID] = metadata()
+        await trio.sleep(60)
+        assert learned.taken() == [("metadata_known", "primary")]
+
+
+async def test_a_refresh_of_the_same_says_nothing(autojump_clock: MockClock) -> None:
+    site = Site({OPENID: metadata()})
+    async with following(site, discovered()) as (_, learned):
+        await trio.sleep(3 * REFRESH_S + 1)
+        assert site.gets == [OPENID] * 4
+        assert learned.taken() == [("metadata_known", "primary")]
+
+
+async def test_another_token_endpoint_takes_effect(autojump_clock: MockClock) -> None:
+    site = Site({OPENID: metadata()})
+    async with following(site, discovered()) as (it, _):
+        assert await exchange(it.client, asking(discovered())) == ISSUED
+        site.documents[OPENID] = metadata(token_endpoint=f"{ISSUER}/moved")
+        await trio.sleep(REFRESH_S + 1)
+        assert await exchange(it.client, asking(discovered())) == ISSUED
+        assert [path for path, _ in site.posts] == [TOKEN, "/moved"]
+
+
+async def test_an_issuer_that_goes_is_forgotten(autojump_clock: MockClock) -> None:
+    site = Site({OPENID: metadata()})
+    async with following(site, discovered()) as (it, _):
+        it.client.use_issuers({})
+        assert it.client.metadata.token_endpoint(discovered()) == ""
+        await trio.sleep(2 * REFRESH_S)
+        assert site.gets == [OPENID]
+
+
+async def test_another_discovery_begins_anew(autojump_clock: MockClock) -> None:
+    other = discovered(f"{ISSUER}/other")
+    site = Site({OPENID: metadata()})
+    async with following(site, discovered()) as (it, learned):
+        learned.taken()
+        it.client.use_issuers({"primary": other})
+        assert it.client.metadata.token_endpoint(other) == ""
+        assert it.client.metadata.token_endpoint(discovered()) == ""
+        outcome = await exchange(it.client, asking(other))
+        assert isinstance(outcome, ExchangeFailure)
+        assert outcome.diagnostic is Diagnostic.METADATA_UNKNOWN
+        await wait_all_tasks_blocked()
+        assert site.gets == [OPENID, f"/other{OPENID}", f"{OAUTH}/other"]
+        assert learned.taken() == [("metadata_failed", "primary", NOT_FOUND)]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        attrs.evolve(discovered(), ca_pem="another"),
+        attrs.evolve(discovered(), proxy=Proxy(False, "proxy.example.com", 3128)),
+        attrs.evolve(discovered(), credentials=Credentials("client", CERTIFICATE)),
+    ],
+    ids=["authorities", "proxy", "certificate"],
+)
+async def test_another_way_is_tried_at_once_and_what_is_known_stays(changed: Issuer, autojump_clock: MockClock) -> None:
+    site = Site({OPENID: metadata()})
+    async with following(site, discovered()) as (it, _):
+        dialled = len(it.endpoint.dialled)
+        it.client.use_issuers({"primary": changed})
+        assert it.client.metadata.token_endpoint(changed) == f"{ISSUER}{TOKEN}"
+        await wait_all_tasks_blocked()
+        assert len(it.endpoint.dialled) + len(site.gets) > dialled + 1
+
+
+async def test_other_credentials_are_no_reason_to_ask_again(autojump_clock: MockClock) -> None:
+    site = Site({OPENID: metadata()})
+    async with following(site, discovered()) as (it, learned):
+        it.client.use_issuers({"primary": attrs.evolve(discovered(), credentials=Credentials("client", Secret("another"), 1))})
+        await wait_all_tasks_blocked()
+        assert site.gets == [OPENID]
+        assert learned.taken() == [("metadata_known", "primary")]
+
+
+async def test_issuers_without_discovery_are_not_followed(autojump_clock: MockClock) -> None:
+    site = Site()
+    async with following(site, token_request().issuer) as (it, learned):
+        assert (site.gets, learned.taken()) == ([], [])
+        assert await exchange(it.client, token_request()) == ISSUED
+
+
+@pytest.mark.parametrize("waits", ["for an answer", "for the next look", "after a failure"])
+async def test_the_end_leaves_nothing_running(waits: str, autojump_clock: MockClock) -> None:
+    site = Site({} if waits == "after a failure" else {OPENID: b"" if waits == "for an answer" else metadata()})
+    async with world(site.serve) as it:
+        it.client.use_issuers({"primary": discovered()})
+        await wait_all_tasks_blocked()
+        assert it.client.metadata._followed.keys() == {"primary"}
+    assert it.client.metadata._followed == {}
+    it.client.use_issuers({})  # as the service may do while it ends
+
+
+async def test_issuers_may_go_in_the_moment_of_their_next_look(autojump_clock: MockClock) -> None:
+    """Trio wakes the tasks of one moment in any order."""
+    many = [discovered(name=str(number)) for number in range(20)]
+    site = Site({OPENID: metadata()})
+    async with following(site, *many) as (it, _):
+        asked = len(site.gets)
+        await trio.sleep_until(REFRESH_S + trio.current_time())
+        it.client.use_issuers({})
+        await wait_all_tasks_blocked()
+        assert it.client.metadata._known == {}
+        assert asked <= len(site.gets) <= 2 * asked
+
+
+async def test_an_answer_that_comes_when_its_issuer_goes_does_not_count(autojump_clock: MockClock) -> None:
+    site = Site({OPENID: metadata()})
+    async with following(site) as (it, learned):
+        for _ in range(20):  # at each step on the way of the answer
+            it.client.use_issuers({"primary": discovered()})
+            steps = len(site.heads)
+            while len(site.heads) == steps:
+                await trio.lowlevel.checkpoint()
+            it.client.use_issuers({"primary": discovered(f"{ISSUER}/other")})
+            await wait_all_tasks_blocked()
+            assert it.client.metadata._known == {}
+            assert ("metadata_known", "primary") not in learned.taken()
+            it.client.use_issuers({})
+
+
+async def test_http_only_where_it_is_allowed(autojump_clock: MockClock) -> None:
+    site = Site({OPENID: metadata()})
+    async with following(site, discovered(), settings=attrs.evolve(HTTP, allow_http=False)) as (it, learned):
+        ((event, _, reason),) = learned.taken()
+        assert (event, it.endpoint.dialled) == ("metadata_failed", [])
+        assert reason == "its address must use https (TOKEN_EXCHANGE_ALLOW_HTTP_TOKEN_ENDPOINT is for tests)"
+
+
+ABSURD: Final = [
+    "",
+    "token",
+    "http://issuer.example.com/token",
+    "file:///etc/passwd",
+    "https://",
+    "https://[::1",
+    "https://issuer.example.com:99999/token",
+    "https://user:canary@issuer.example.com/token",
+    "https://issuer.example.com/token#canary",
+    "https://a b.example.com/",
+    "https://issuer.example.com\r\nX: canary/token",
+    "https://\ud800.example.com/token",
+    "https://xn--a.example.com/\x00",
+    "\x00",
+    "javascript:canary",
+]
+absurd = st.sampled_from(ABSURD) | st.text() | st.text(max_size=30).map("https://".__add__) | st.text(max_size=10).map("http://".__add__)
+
+
+@given(absurd)
+def test_any_token_endpoint_is_a_safe_one_or_a_failure(address: str) -> None:
+    """Whoever controls the metadata cannot have credentials sent without TLS, nor end the process."""
+    issuer = discovered("https://issuer.example.com")
+    found = Preparation(TokenClientSettings(), lambda: 0.0, lambda _: address).endpoint(issuer)
+    if isinstance(found, Endpoint):
+        assert found.origin.secure
+    else:
+        assert found.diagnostic is (Diagnostic.INVALID_TOKEN_ENDPOINT if address else Diagnostic.METADATA_UNKNOWN)
+        assert "canary" not in repr(found) + found.body
+
+
+async def test_an_absurd_token_endpoint_is_a_failure(autojump_clock: MockClock) -> None:
+    site = Site({OPENID: metadata(token_endpoint="https://user:canary@issuer.example.com/token")})
+    async with following(site, discovered()) as (it, _):
+        outcome = await exchange(it.client, asking(discovered()))
+        assert isinstance(outcome, ExchangeFailure)
+        assert outcome.diagnostic is Diagnostic.INVALID_TOKEN_ENDPOINT
+        assert site.posts == []
+        site.documents[OPENID] = metadata()  # it does not stay so
+        await trio.sleep(REFRESH_S + 1)
+        assert isinstance(await exchange(it.client, asking(discovered())), ExchangedToken)
+
+
+async def test_large_metadata_are_unknown(autojump_clock: MockClock) -> None:
+    large = metadata(more="a" * MAX_DOCUMENT_BYTES)
+    async with following(Site({OPENID: large, OAUTH: large}), discovered()) as (it, learned):
+        assert learned.taken() == [("metadata_failed", "primary", f"the document has more than {MAX_DOCUMENT_BYTES} bytes")]
+        assert it.client.metadata.token_endpoint(discovered()) == ""
+
+
+def test_nobody_has_to_listen() -> None:
+    nobody = NoMetadataObserver()
+    nobody.metadata_known("a")
+    nobody.metadata_failed("a", "b")
+    nobody.keys_known("a", 1)
+    nobody.keys_failed("a", "b")
