@@ -18,7 +18,7 @@ from exchanger.oauth.token_client import TokenClient, TokenClientSettings
 from exchanger.oauth.transport.dial import Dial
 from exchanger.oauth.transport.tls import client_tls_context
 from exchanger.reactor.reactor import Reactor
-from exchanger.typing import ExchangeObserver, Tracer
+from exchanger.typing import ExchangeObserver, TokenExchanger, Tracer
 from exchanger.values.entry import TokenTarget
 from exchanger.values.issuer import AuthMethod, Credentials, Issuer
 from exchanger.values.secret import Secret
@@ -232,7 +232,7 @@ def client_of(
     return TokenClient(settings, observer, Reactor(), clock=clock, dial=dial, tls=make, tracer=tracer)
 
 
-async def exchange(client: TokenClient, request: TokenRequest, due: float = math.inf) -> TokenOutcome:
+async def exchange(client: TokenExchanger, request: TokenRequest, due: float = math.inf) -> TokenOutcome:
     """Exchange as one caller, who leaves when cancelled."""
     await trio.lowlevel.checkpoint()
     outcomes: list[TokenOutcome] = []

@@ -37,10 +37,11 @@ _TOO_LATE: Final = attrs.evolve(_NO_KEYS, detail="the keys of the token's issuer
 @final
 @attrs.frozen
 class _Kept:
-    """A token that passed, by the keys of ``version``, until ``until`` (seconds since the epoch)."""
+    """A token that passed by ``policy`` and by the keys of ``version``, until ``until`` (seconds since the epoch)."""
 
     ring: KeyRing
     version: int
+    policy: SubjectPolicy
     until: float
     verdict: SubjectVerdict
 
@@ -112,15 +113,16 @@ class Gate:
     def judge(self, request: TokenRequest, *, again: bool) -> "SubjectVerdict | ExchangeFailure | KeyRing":
         """Judge the subject token of ``request``; a ring if its keys have to be waited for, which is done once: not if ``again``."""
         token = request.subject_token.reveal()
-        place = request.issuer.name, hashlib.sha256(token.encode()).digest()
+        subject = request.issuer.subject
+        policy = SubjectPolicy(subject.issuers, subject.audiences, has_actor=request.issuer.grant.actor is not None)
+        place = request.issuer.name, hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
         kept = self._kept.get(place)
         now = self.now()
-        if kept is not None and now < kept.until and kept.version == kept.ring.version:
+        # A request that waited while its profile was replaced is judged by the rules that it began with, and they count for it alone.
+        if kept is not None and now < kept.until and kept.version == kept.ring.version and kept.policy == policy:
             self._kept.move_to_end(place)
             return kept.verdict
         read = read_token(token)
-        subject = request.issuer.subject
-        policy = SubjectPolicy(subject.issuers, subject.audiences, has_actor=request.issuer.grant.actor is not None)
         if isinstance(read, Refused):
             return _refusal(read)
         if (foreign := judge_issuer(read, policy)) is not None:
@@ -134,13 +136,14 @@ class Gate:
         match found:
             case Claims():
                 verdict = SubjectVerdict(found.actors)
-                self._keep(place, _Kept(ring, ring.version, found.until, verdict))
+                self._keep(place, _Kept(ring, ring.version, policy, found.until, verdict))
                 return verdict
             case Refused():
                 return _refusal(found)
             case UnknownKey():
-                waits = not again and ring.refetch(trio.current_time())
-                return ring if waits else gate_refusal("the token is signed by a key that its issuer does not publish")
+                if not again and ring.refetch(trio.current_time()):
+                    return ring
+                return _NO_KEYS if ring.failed else gate_refusal("the token is signed by a key that its issuer does not publish")
             case _:
                 assert_never(found)
 
@@ -193,6 +196,8 @@ class _Passage:
 
     def fetched(self) -> None:
         """See ``key_ring.Waiter``."""
+        if self._ring is None:  # it left while others were told
+            return
         self.due, self._ring = NEVER, None
         found = self.gate.judge(self.request, again=True)
         outcome = self._go_on(_NO_KEYS if isinstance(found, KeyRing) else found)
@@ -211,6 +216,7 @@ class _Passage:
         self.due = NEVER
         if self._ring is not None:
             self._ring.leave(self)
+            self._ring = None
         elif self._ticket is not None:
             self._ticket.leave()
 

@@ -45,6 +45,7 @@ class KeyRing:
         keys: ``None`` before the first fetch that succeeded.
         version: Grows with each set of keys that differs.
         fetching: Whether a fetch is under way.
+        failed: Whether the last fetch failed, so that it is not known which keys there are now.
     """
 
     url: str
@@ -56,6 +57,7 @@ class KeyRing:
     keys: KeySet | None = attrs.field(default=None, init=False)
     version: int = attrs.field(default=0, init=False)
     fetching: bool = attrs.field(default=True, init=False)
+    failed: bool = attrs.field(default=False, init=False)
     _waiters: dict[Waiter, None] = attrs.field(factory=dict, init=False)
     _wanted_at: float = attrs.field(default=0.0, init=False)
     _wanted: trio.Event = attrs.field(factory=trio.Event, init=False)
@@ -80,8 +82,10 @@ class KeyRing:
         back_off, told = BackOff(RETRIES, self.random), ""
         while True:
             found = await self._fetch()
+            await trio.lowlevel.checkpoint_if_cancelled()  # other keys, or another way to them, may count since the answer came
             now = trio.current_time()
             self._wanted_at = now + UNKNOWN_KEY_S
+            self.failed = isinstance(found, Unknown)
             if isinstance(found, Unknown):
                 pause = back_off.failed(now)
                 if found.why != told:
