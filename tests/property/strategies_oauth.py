@@ -8,7 +8,23 @@ from hypothesis import strategies as st
 
 from exchanger.decision.token_exchange import ACCESS_TOKEN_TYPE, TokenResponseRules
 from exchanger.values.entry import TokenTarget
-from exchanger.values.issuer import AuthMethod, Credentials, Issuer
+from exchanger.values.issuer import (
+    ActorCredentials,
+    ActorToken,
+    Assertion,
+    AssertionType,
+    AuthMethod,
+    ClientCertificate,
+    ClientProof,
+    Credentials,
+    ErrorStyle,
+    Grant,
+    GrantType,
+    Issuer,
+    SigningAlgorithm,
+    SigningKey,
+    SubjectRules,
+)
 from exchanger.values.proxy import Proxy
 from exchanger.values.secret import Secret
 from exchanger.values.token import TokenRequest
@@ -24,13 +40,39 @@ targets = st.builds(
     resources=st.lists(words, max_size=3).map(tuple),
     audiences=st.lists(words, max_size=3).map(tuple),
 )
+secrets = texts.map(Secret)
+proofs: st.SearchStrategy[ClientProof] = st.one_of(
+    secrets,
+    secrets,
+    st.none(),
+    st.builds(SigningKey, secrets, st.sampled_from(SigningAlgorithm), key_id=texts, audience=texts),
+    st.builds(Assertion, secrets, st.sampled_from(AssertionType), subject=texts),
+    st.builds(ClientCertificate, texts, secrets),
+)
+credentials = st.builds(Credentials, client_id=texts, proof=proofs, generation=st.integers(0, 2))
+actors: st.SearchStrategy[ActorToken | ActorCredentials | None] = st.one_of(
+    st.none(), st.builds(ActorToken, secrets, type=words, subject=texts), st.builds(ActorCredentials, scope=texts)
+)
+grants = st.builds(
+    Grant,
+    type=st.sampled_from(GrantType),
+    requested_token_type=texts,
+    actor=actors,
+    parameters=st.lists(st.tuples(words, texts), max_size=3).map(tuple),
+)
 issuers = st.builds(
     Issuer,
     name=st.just("primary"),
-    token_endpoint=st.just("https://issuer.example.com/token"),
+    token_endpoint=st.sampled_from(["https://issuer.example.com/token", ""]),
     endpoint_host=st.just("issuer.example.com"),
     auth_method=st.sampled_from(AuthMethod),
-    credentials=st.builds(Credentials, client_id=texts, proof=texts.map(Secret), generation=st.integers(0, 2)),
+    credentials=credentials,
+    previous=st.none() | credentials,
+    discovery=st.sampled_from(["", "https://issuer.example.com"]),
+    ca_pem=st.none() | texts,
+    grant=grants,
+    subject=st.builds(SubjectRules, issuers=st.lists(words, max_size=2).map(tuple), audiences=st.lists(words, max_size=2).map(tuple)),
+    errors=st.sampled_from(ErrorStyle),
 )
 token_requests = st.builds(
     TokenRequest,

@@ -1,64 +1,195 @@
-"""Law: a token request reads back from its form, and its headers are header values.
+"""Law: a token request reads back from its form, and its headers are header values, whatever the grant, the client and the actor are.
 
 RFC 8693 section 2.1: "The client makes a token exchange request to the token endpoint with an extension grant type using the HTTP POST
 method. The [...] parameters are included in the HTTP request entity-body using the "application/x-www-form-urlencoded" format with a
-character encoding of UTF-8".
+character encoding of UTF-8". RFC 7523 sections 2.1 and 2.2 have the parameters of the other grants, and of client assertions.
 """
 
 import base64
 import re
+from typing import Final
 from urllib.parse import parse_qsl, unquote_plus, urlencode
 
+import attrs
 from hypothesis import given
+from hypothesis import strategies as st
 
-from exchanger.decision.token_exchange import EncodedRequest, encode_request
-from exchanger.values.issuer import AuthMethod
-from exchanger.values.token import TokenRequest
-from tests.credentials import client_secret
-from tests.property.strategies_oauth import token_requests
+from exchanger.decision.check import begin
+from exchanger.decision.outcome import ExchangePending
+from exchanger.decision.token_exchange import EncodedRequest, encode_client_credentials, encode_request
+from exchanger.errors import Diagnostic
+from exchanger.values.issuer import (
+    ActorCredentials,
+    ActorToken,
+    Assertion,
+    AuthMethod,
+    ClientCertificate,
+    Credentials,
+    GrantType,
+    Issuer,
+    SigningKey,
+)
+from exchanger.values.request import HttpRequest
+from exchanger.values.secret import Secret
+from exchanger.values.token import ExchangeFailure, TokenRequest
+from tests.decision.examples import RULES, snapshot
+from tests.property.strategies_oauth import issuers, token_requests, words
 
 FIELD_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e\t]*[\x21-\x7e])?")
+SIGNED: Final = Secret("signed")
+ACCESS: Final = Secret("access")
+ASSERTION_TYPE: Final = "client_assertion_type"
+JWT_BEARER: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+
+def encoded(request: TokenRequest) -> EncodedRequest | None:
+    """Encode as the token client does; ``None`` where the grant cannot ask for the target."""
+    signs = isinstance(request.issuer.credentials.proof, SigningKey)
+    acts = isinstance(request.issuer.grant.actor, ActorCredentials)
+    found = encode_request(request, SIGNED if signs else None, ACCESS if acts else None)
+    if isinstance(found, ExchangeFailure):
+        assert found.diagnostic is Diagnostic.CREATE_REQUEST
+        assert request.issuer.grant.type is GrantType.ENTRA_OBO
+        assert request.target.resources or request.target.audiences
+        return None
+    return found
+
+
+def client_of(issuer: Issuer) -> list[tuple[str, str]]:
+    """What says who the client is, but for an assertion that is made for each request."""
+    client_id = issuer.credentials.client_id
+    named = [("client_id", client_id)] if client_id else []
+    match issuer.credentials.proof:
+        case Secret() as secret:
+            post = issuer.auth_method is AuthMethod.CLIENT_SECRET_POST
+            return [("client_id", client_id), ("client_secret", secret.reveal())] if post else []
+        case SigningKey():
+            return [*named, (ASSERTION_TYPE, JWT_BEARER)]
+        case Assertion(text, kind):
+            return [*named, (ASSERTION_TYPE, kind.value), ("client_assertion", text.reveal())]
+        case ClientCertificate() | None:
+            return named
 
 
 def fields_of(request: TokenRequest) -> list[tuple[str, str]]:
-    credentials = request.issuer.credentials
-    post = request.issuer.auth_method is AuthMethod.CLIENT_SECRET_POST
-    return [
-        ("grant_type", request.grant_type),
-        ("subject_token", request.subject_token.reveal()),
-        ("subject_token_type", request.subject_token_type),
-        ("scope", request.target.scope),
-        *(("resource", resource) for resource in request.target.resources),
-        *(("audience", audience) for audience in request.target.audiences),
-        *((("client_id", credentials.client_id), ("client_secret", client_secret(credentials).reveal())) if post else ()),
-    ]
+    issuer, subject = request.issuer, request.subject_token.reveal()
+    grant = issuer.grant
+    fields = {
+        GrantType.TOKEN_EXCHANGE: [
+            *(("grant_type", request.grant_type), ("subject_token", subject), ("subject_token_type", request.subject_token_type)),
+            *([("requested_token_type", grant.requested_token_type)] if grant.requested_token_type else []),
+        ],
+        GrantType.JWT_BEARER: [("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"), ("assertion", subject)],
+        GrantType.ENTRA_OBO: [
+            *(("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"), ("assertion", subject)),
+            ("requested_token_use", "on_behalf_of"),
+        ],
+    }[grant.type]
+    fields.append(("scope", request.target.scope))
+    fields += [("resource", resource) for resource in request.target.resources]
+    fields += [("audience", audience) for audience in request.target.audiences]
+    fields += client_of(issuer)
+    match grant.actor:
+        case ActorToken(token, kind):
+            fields += [("actor_token", token.reveal()), ("actor_token_type", kind)]
+        case ActorCredentials():
+            fields.append(("actor_token_type", "urn:ietf:params:oauth:token-type:access_token"))
+        case None:
+            pass
+    fields += grant.parameters
+    if isinstance(issuer.credentials.proof, SigningKey):
+        fields.append(("client_assertion", "signed"))
+    if isinstance(grant.actor, ActorCredentials):
+        fields.append(("actor_token", "access"))
+    return fields
+
+
+def read(body: bytes) -> list[tuple[str, str]]:
+    return parse_qsl(body.decode("ascii"), keep_blank_values=True, strict_parsing=True)
 
 
 @given(token_requests)
 def test_the_form_reads_back(request: TokenRequest) -> None:
-    encoded = encode_request(request)
-    assert isinstance(encoded, EncodedRequest)
-    assert parse_qsl(encoded.body.decode("ascii"), keep_blank_values=True, strict_parsing=True) == fields_of(request)
-    assert encoded.body.decode("ascii") == urlencode(fields_of(request))
+    found = encoded(request)
+    if found is not None:
+        assert read(found.body) == fields_of(request)
+        assert found.body.decode("ascii") == urlencode(fields_of(request))
+
+
+@given(issuers, words)
+def test_the_form_for_a_token_of_the_client_itself_reads_back(issuer: Issuer, scope: str) -> None:
+    signs = isinstance(issuer.credentials.proof, SigningKey)
+    for asked in (scope, ""):
+        found = encode_client_credentials(issuer, asked, SIGNED if signs else None)
+        assert isinstance(found, EncodedRequest)
+        assert read(found.body) == [
+            ("grant_type", "client_credentials"),
+            *([("scope", asked)] if asked else []),
+            *client_of(issuer),
+            *([("client_assertion", "signed")] if signs else []),
+        ]
+        assert found.trace == ()
+        assert ("Authorization" in dict(found.headers)) == is_basic(issuer)
 
 
 @given(token_requests)
 def test_every_header_is_a_field_value(request: TokenRequest) -> None:
-    encoded = encode_request(request)
-    assert isinstance(encoded, EncodedRequest)
-    assert all(FIELD_VALUE.fullmatch(value) for _, value in encoded.headers)
-    assert len({name for name, _ in encoded.headers}) == len(encoded.headers)
+    found = encoded(request)
+    if found is not None:
+        assert all(FIELD_VALUE.fullmatch(value) for _, value in found.headers)
+        assert len({name for name, _ in found.headers}) == len(found.headers)
+
+
+def is_basic(issuer: Issuer) -> bool:
+    return isinstance(issuer.credentials.proof, Secret) and issuer.auth_method is AuthMethod.CLIENT_SECRET_BASIC
 
 
 @given(token_requests)
 def test_basic_credentials_read_back(request: TokenRequest) -> None:
-    encoded = encode_request(request)
-    assert isinstance(encoded, EncodedRequest)
-    authorization = dict(encoded.headers).get("Authorization")
-    if request.issuer.auth_method is AuthMethod.CLIENT_SECRET_POST:
+    found = encoded(request)
+    if found is None:
+        return
+    authorization = dict(found.headers).get("Authorization")
+    if not is_basic(request.issuer):
         assert authorization is None
         return
     assert authorization is not None
     pair = base64.b64decode(authorization.removeprefix("Basic ")).decode("ascii").split(":")
-    credentials = request.issuer.credentials
-    assert [unquote_plus(part) for part in pair] == [credentials.client_id, client_secret(credentials).reveal()]
+    assert [unquote_plus(part) for part in pair] == basic_pair(request.issuer.credentials)
+
+
+def basic_pair(credentials: Credentials) -> list[str]:
+    assert isinstance(credentials.proof, Secret)
+    return [credentials.client_id, credentials.proof.reveal()]
+
+
+@given(token_requests, token_requests)
+def test_nothing_of_a_caller_but_its_token_reaches_the_form(request: TokenRequest, other: TokenRequest) -> None:
+    """Where a subject token stands, another one would, and all the rest is the operator's and the policy's."""
+    first, second = encoded(request), encoded(attrs.evolve(request, subject_token=other.subject_token, trace=other.trace))
+    if first is None or second is None:
+        assert first is second
+        return
+    changed = [(one, two) for one, two in zip(read(first.body), read(second.body), strict=True) if one != two]
+    assert all(one[0] == two[0] in ("subject_token", "assertion") for one, two in changed)
+    assert len(changed) == (request.subject_token != other.subject_token)
+    assert first.headers == second.headers
+
+
+EXCHANGES: Final = snapshot()
+
+
+texts: Final = st.text(max_size=10)
+
+
+@given(texts, texts, texts, st.text("abc./~+=", min_size=1, max_size=20), st.sampled_from(["GET", "PUT"]))
+def test_nothing_of_a_caller_s_request_but_its_token_reaches_it(path: str, origin: str, name: str, token: str, method: str) -> None:
+    asked = HttpRequest(method, "api.example.com", f"/orders/{path}", Secret(f"Bearer {token}"), origin, request_id=name)
+    pending = begin(asked, EXCHANGES, RULES)
+    if isinstance(pending, ExchangePending):
+        found, usual = encoded(pending.token_request), encoded(attrs.evolve(pending.token_request, subject_token=Secret("usual")))
+        assert found is not None
+        assert usual is not None
+        assert dict(read(found.body)) == {**dict(read(usual.body)), "subject_token": token}
+        assert dict(read(usual.body)).keys() == {"grant_type", "subject_token", "subject_token_type", "scope"}
+        assert (found.headers, found.trace) == (usual.headers, ())
