@@ -30,10 +30,13 @@ _MAX_ADDRESS: Final = 2048
 @final
 @attrs.frozen
 class IssuerMetadata:
-    """The token endpoint, for clients with a certificate that of RFC 8705 section 5, and where the keys are; "" for what is not there."""
+    """The token endpoint, for clients with a certificate that of RFC 8705 section 5, and where the keys are; "" for what is not there.
 
-    token_endpoint: str
-    jwks_uri: str
+    Both are the issuer's own text, so they are hidden.
+    """
+
+    token_endpoint: str = attrs.field(repr=False)
+    jwks_uri: str = attrs.field(repr=False)
 
 
 @final

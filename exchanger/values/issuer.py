@@ -157,13 +157,13 @@ class ActorCredentials:
 class Grant:
     """What a token request to an issuer says beside subject, target and client. ``requested_token_type`` "" is not sent.
 
-    ``parameters`` are names and values that the operator adds.
+    ``parameters`` are names and values that the operator adds; a value may be secret.
     """
 
     type: GrantType = GrantType.TOKEN_EXCHANGE
     requested_token_type: str = ""
     actor: ActorToken | ActorCredentials | None = None
-    parameters: tuple[tuple[str, str], ...] = ()
+    parameters: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False)
 
 
 AUTHORIZATION: Final = "authorization"

@@ -39,7 +39,7 @@ def discovered(discovery: str = ISSUER, name: str = "primary", **more: object) -
 
 
 @final
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Site:
     """Answers GETs of ``documents`` and POSTs by ``token``, on any connection; ``gets`` and ``posts`` are what was asked for."""
 
