@@ -25,6 +25,10 @@ MAX_TOKEN: Final = 64 * 1024
 MAX_CERTIFICATES: Final = 1000
 # Bits of an RSA key that signs: RFC 7518 section 3.3 demands the least; with more than these, each signature would hold the event loop.
 _RSA_BITS: Final = range(2048, 4096 + 1)
+# Characters of a private key in PEM: those of 4096 bits, and of 8192 bits for certificates, with CRLF. Reading a key checks its primes,
+# which takes 0.2 s and 3 s, and ever longer beyond.
+MAX_KEY: Final = 3600
+MAX_CERTIFICATE_KEY: Final = 6800
 
 _is_token: Final = re.compile(r"[!-~]+").fullmatch
 _PRIVATE: Final = re.compile(r"-----BEGIN ([A-Z ]*PRIVATE KEY)-----.*?-----END \1-----", re.DOTALL)
@@ -40,7 +44,7 @@ def problem_with(shape: Shape, text: str) -> str | None:
             good = len(text) <= MAX_TOKEN and _is_token(text)
             return None if good else f"it must be one token of visible ASCII, at most {MAX_TOKEN} characters"
         case Shape.RSA_KEY | Shape.P256_KEY | Shape.ED25519_KEY:
-            key = _private_key(text)
+            key = _private_key(text, MAX_KEY)
             return key if isinstance(key, str) else _problem_with_key(shape, key)
         case Shape.CERTIFICATE:
             return _problem_with_certificate(text)
@@ -58,13 +62,15 @@ def split_certificate(text: str) -> tuple[str, str]:
     return chain, "" if key is None else f"{key[0]}\n"
 
 
-def _private_key(text: str) -> PrivateKeyTypes | str:
+def _private_key(text: str, longest: int) -> PrivateKeyTypes | str:
     found = _PRIVATE.findall(text)
     if len(found) != 1:
         return "it must hold one private key in PEM" if not found else "it holds more than one private key"
     pem = _PRIVATE.search(text)
     if pem is None or "ENCRYPTED" in pem[0]:
         return "its private key is encrypted; nobody could type the password"
+    if len(pem[0]) > longest:
+        return f"its private key is longer than {longest} characters"
     try:
         # Without looking for the factors of its primes, which would hold the event loop for 28 ms with 2048 bits, and 200 ms with 4096.
         key = serialization.load_pem_private_key(pem[0].encode(), None, unsafe_skip_rsa_key_validation=True)
@@ -113,7 +119,7 @@ def _problem_with_certificate(text: str) -> str | None:
     chain = _certificates(text)
     if isinstance(chain, str):
         return chain
-    key = _private_key(text)
+    key = _private_key(text, MAX_CERTIFICATE_KEY)
     if isinstance(key, str):
         return key
     forms = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo

@@ -154,6 +154,6 @@ def subject_of(token: str) -> str:
         claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
     except (binascii.Error, ValueError, RecursionError):
         return digest
-    if not isinstance(claims, dict) or not isinstance(claims.get("sub"), str):
+    if not isinstance(claims, dict) or not isinstance(claims.get("sub"), str) or not isinstance(claims.get("iss"), str | None):
         return digest
     return json.dumps([claims.get("iss"), claims["sub"]])

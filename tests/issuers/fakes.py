@@ -1,5 +1,8 @@
 """A file and Secrets in memory, an observer that remembers, and an issuer source between them."""
 
+import base64
+import hashlib
+import json
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from random import Random
@@ -9,6 +12,7 @@ import attrs
 import trio
 from rpds import HashTrieMap
 
+from exchanger.issuers.places import CONTENT
 from exchanger.issuers.plan import Plan, Rejected, plan_profiles
 from exchanger.issuers.profiles import parse_profiles
 from exchanger.issuers.rules import EndpointProblem, ProfileRules
@@ -59,6 +63,16 @@ def data(version: int, keys: tuple[str, ...] = ("id", "secret"), undecodable: tu
     """A Secret whose values tell their version."""
     values = {"id": Secret(f"id-{version}"), "secret": Secret(f"canary-{version}")}
     return SecretData(str(version), HashTrieMap({key: values[key] for key in keys}), frozenset(undecodable))
+
+
+def jwt(claims: object) -> str:
+    """An unsigned token, as files with assertions hold it."""
+    return f"e30.{base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip('=')}.c2ln"
+
+
+def file(content: str) -> SecretData:
+    """What a file holds."""
+    return SecretData(hashlib.sha256(content.encode()).hexdigest(), HashTrieMap({CONTENT: Secret(content)}))
 
 
 def pairs(issuers: "HashTrieMap[str, Issuer]") -> dict[str, tuple[str, str]]:

@@ -1,5 +1,6 @@
 """What keys, certificates and tokens have to be."""
 
+from collections.abc import Callable
 from typing import Final
 
 import pytest
@@ -8,8 +9,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from exchanger.issuers.material import MAX_TOKEN, problem_with, split_certificate
+from exchanger.issuers.material import MAX_CERTIFICATE_KEY, MAX_KEY, MAX_TOKEN, problem_with, split_certificate
 from exchanger.issuers.places import Shape
+from exchanger.oauth.jose.signing import LoadedKey, load_key
+from exchanger.values.issuer import SigningAlgorithm
 
 
 def pem(key: PrivateKeyTypes, encryption: BestAvailableEncryption | NoEncryption | None = None) -> str:
@@ -96,3 +99,34 @@ def test_a_token_need_not_be_a_jwt(text: str) -> None:
 @pytest.mark.parametrize("text", ["a b", "a\nb", "é", "x" * (MAX_TOKEN + 1)])
 def test_what_is_no_token(text: str) -> None:
     assert problem_with(Shape.TOKEN, text) is not None
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("form", [PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL, PrivateFormat.OpenSSH], ids=["8", "1", "ssh"])
+@pytest.mark.parametrize(
+    "written",
+    [
+        lambda text: text,
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: f"comment\n{text}more",
+        lambda text: text.replace("\n", " \n"),
+        lambda text: CHAIN + text,
+        lambda text: text.replace("KEY-----\n", "KEY-----" + "\n" * MAX_KEY, 1),
+    ],
+    ids=["as it is", "CRLF", "comments", "spaces", "chain", "long"],
+)
+def test_a_key_that_counts_is_one_that_signs(shape: Shape, form: PrivateFormat, written: Callable[[str], str]) -> None:
+    """Both have rules of their own, and a key that only one of them takes would fail each exchange."""
+    if shape is Shape.ED25519_KEY and form is PrivateFormat.TraditionalOpenSSL:
+        form = PrivateFormat.PKCS8  # the only form of these
+    text = written(SHAPES[shape].private_bytes(Encoding.PEM, form, NoEncryption()).decode())
+    algorithm = {Shape.RSA_KEY: SigningAlgorithm.PS256, Shape.P256_KEY: SigningAlgorithm.ES256, Shape.ED25519_KEY: SigningAlgorithm.EDDSA}
+    assert (problem_with(shape, text) is None) == isinstance(load_key(text, algorithm[shape]), LoadedKey)
+
+
+def test_a_long_key_is_not_even_read() -> None:
+    """Checking the primes of a large one would hold everybody up."""
+    begin, end = "-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----"
+    text = f"{begin}{'A' * MAX_CERTIFICATE_KEY}{end}"
+    assert problem_with(Shape.RSA_KEY, text) == "its private key is longer than 3600 characters"
+    assert problem_with(Shape.CERTIFICATE, CHAIN + text) == "its private key is longer than 6800 characters"

@@ -1,13 +1,19 @@
+from collections.abc import Callable
+
 import attrs
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from rpds import HashTrieMap
 
+from exchanger.issuers.places import FileSet
+from exchanger.issuers.plan import Plan
 from exchanger.issuers.resolve import resolve
 from exchanger.issuers.secrets import SecretData, SecretName, SecretProblem
 from exchanger.issuers.state import ROTATION_GRACE_S, IssuerSet, State
 from exchanger.values.issuer import AuthMethod, Credentials, Issuer
 from exchanger.values.secret import Secret
-from tests.issuers.fakes import FORBIDDEN, MISSING, OAUTH, data, good_plan, inline, pairs, profiles, referring
+from tests.issuers.fakes import FORBIDDEN, MISSING, OAUTH, data, file, good_plan, inline, jwt, pairs, profiles, referring
+from tests.oauth.jose.issuer import pem
 
 NOW = 1000.0
 
@@ -191,3 +197,84 @@ def test_a_secret_that_is_no_longer_needed_is_forgotten() -> None:
     assert state.places == {OAUTH}
     assert set(state.latest) == set(state.kept) == {OAUTH}
     assert state.with_place(OTHER, data(1), 1.0) is state
+
+
+KEY_FILE = FileSet(("/key",))
+TOKEN_FILE = FileSet(("/token",))
+OTHER_KEYS = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
+
+
+def key(number: int) -> SecretData:
+    return file(pem(OTHER_KEYS[number]))
+
+
+def token_of(subject: str, number: int) -> SecretData:
+    return file(jwt({"sub": subject, "exp": number}))
+
+
+def signing(address: str = "tokenEndpoint: 'https://a.example/t'") -> Plan:
+    return good_plan(profiles(f"  - {{name: a, {address}, clientID: c, clientAssertion: {{keyFile: /key, algorithm: ES256}}}}\n"))
+
+
+def asserting(address: str = "tokenEndpoint: 'https://a.example/t'") -> Plan:
+    return good_plan(profiles(f"  - {{name: a, {address}, clientAssertionFile: {{path: /token}}}}\n"))
+
+
+def current(state: State) -> IssuerSet:
+    assert state.current is not None
+    return state.current
+
+
+@pytest.mark.parametrize(
+    ("plan", "place", "first", "second"),
+    [(signing, KEY_FILE, key(0), key(1)), (asserting, TOKEN_FILE, token_of("me", 1), token_of("another", 1))],
+)
+def test_the_proof_before_counts_for_ten_minutes_at_the_same_endpoint(
+    plan: Callable[..., Plan], place: FileSet, first: SecretData, second: SecretData
+) -> None:
+    state = State().with_file(plan(), 0.0).with_place(place, first, 0.0)
+    before = current(state)
+    rotated = state.with_place(place, second, 100.0)
+    issuer_after = current(rotated).issuers["a"]
+    assert issuer_after.previous == before.issuers["a"].credentials
+    assert issuer_after.credentials.generation == 1
+    assert current(rotated).rotated_since(before) == ("a",)
+    assert current(rotated.without_retired(699.0)) is current(rotated)
+    assert current(rotated.without_retired(700.0)).issuers["a"].previous is None
+    # Another endpoint, or another issuer that says where it is, must never see what was for this one.
+    for address in ("tokenEndpoint: 'https://b.example/t'", "discovery: 'https://a.example'"):
+        assert current(rotated.with_file(plan(address), 101.0)).issuers["a"].previous is None
+
+
+def test_another_discovery_forgets_the_proof_before() -> None:
+    state = State().with_file(signing("discovery: 'https://a.example'"), 0.0).with_place(KEY_FILE, key(0), 0.0)
+    state = state.with_place(KEY_FILE, key(1), 1.0)
+    assert current(state).issuers["a"].previous is not None
+    assert current(state.with_file(signing("discovery: 'https://a.example/'"), 2.0)).issuers["a"].previous is None
+
+
+def test_a_renewed_assertion_is_no_rotation_and_the_one_before_still_counts() -> None:
+    state = State().with_file(asserting(), 0.0).with_place(TOKEN_FILE, token_of("me", 1), 0.0)
+    renewed = state.with_place(TOKEN_FILE, token_of("me", 2), 1.0)
+    assert current(renewed).rotated_since(current(state)) == ()
+    assert current(renewed).issuers["a"].previous == current(state).issuers["a"].credentials
+
+
+def test_an_actor_s_token_and_authorities_are_no_credentials() -> None:
+    fields = "clientID: c, clientSecret: p, actorToken: {file: /token}"
+    plan = good_plan(profiles(f"  - {{name: a, tokenEndpoint: 'https://a.example/t', {fields}}}\n"))
+    state = State().with_file(plan, 0.0).with_place(TOKEN_FILE, token_of("me", 1), 0.0)
+    renewed = state.with_place(TOKEN_FILE, token_of("another", 1), 1.0)
+    assert current(renewed).issuers["a"].grant != current(state).issuers["a"].grant
+    assert current(renewed).issuers["a"].credentials == current(state).issuers["a"].credentials
+    assert current(renewed).issuers["a"].previous is None
+
+
+@pytest.mark.parametrize("unusable", [MISSING, file("canary"), file("")])
+def test_an_unusable_file_takes_nothing_away(unusable: SecretData | SecretProblem) -> None:
+    state = State().with_file(signing(), 0.0).with_place(KEY_FILE, key(0), 0.0)
+    after_it = state.with_place(KEY_FILE, unusable, 1.0)
+    assert after_it.current == state.current
+    assert list(after_it.issues) == ['issuer profile "a" clientAssertion.keyFile, file /key']
+    assert "canary" not in repr(after_it)
+    assert len(after_it.with_place(KEY_FILE, key(1), 2.0).issues) == 0

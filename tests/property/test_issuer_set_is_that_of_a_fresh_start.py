@@ -5,15 +5,20 @@ cannot be used, what was in force stays.
 """
 
 import attrs
+from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from rpds import HashTrieMap
 
+from exchanger.issuers.places import FileSet, Place
 from exchanger.issuers.plan import Plan
-from exchanger.issuers.resolve import Resolved, resolve
+from exchanger.issuers.resolve import Found, Resolved, resolve
+from exchanger.issuers.state import State
 from exchanger.values.issuer import Issuer
 from tests.credentials import client_secret
 from tests.examples import examples
-from tests.issuers.fakes import MISSING, World, plan_of
+from tests.issuers.fakes import MISSING, OAUTH, World, data, file, good_plan, jwt, plan_of, profiles
+from tests.oauth.jose.issuer import pem
 from tests.property.strategies_issuers import SECRETS, Event, Wait, Write, good_files, histories, live
 
 
@@ -78,3 +83,60 @@ def test_generations_only_grow_and_previous_credentials_end(history: list[Event]
             assert issuer.previous is None or issuer.previous.generation < issuer.credentials.generation
         newest.update(issuers.items())
     assert not it.sets or all(issuer.previous is None for issuer in it.sets[-1].values())
+
+
+SIGNING = "clientID: c, clientAssertion: {keyFile: /key, algorithm: ES256}"
+LINES = (
+    "clientAssertionFile: {path: /token}",
+    SIGNING,
+    f"{SIGNING}, actorToken: {{file: /token}}",
+    "clientID: c, clientSecret: canary, caFile: /key",
+    "clientIDSecretRef: {name: oauth, key: id}, clientAssertion: {keyFile: /key, algorithm: ES256}",
+)
+ADDRESSES = ("tokenEndpoint: 'https://a.example/t'", "tokenEndpoint: 'https://b.example/t'", "discovery: 'https://a.example'")
+CONTENTS = [file(jwt({"sub": subject, "exp": number})) for subject in "ab" for number in range(2)]
+CONTENTS += [file(pem(ec.generate_private_key(ec.SECP256R1()))) for _ in range(2)]
+PLACES = (FileSet(("/key",)), FileSet(("/token",)), OAUTH)
+plans = st.lists(st.tuples(st.sampled_from(LINES), st.sampled_from(ADDRESSES)), max_size=2).map(
+    lambda written: good_plan(profiles(*(f"  - {{name: p{number}, {', '.join(pair)}}}\n" for number, pair in enumerate(written))))
+)
+placed = st.tuples(st.sampled_from(PLACES[:2]), st.sampled_from([*CONTENTS, *CONTENTS, file(""), file("canary"), MISSING]))
+placed |= st.tuples(st.just(OAUTH), st.sampled_from([data(1), data(2), MISSING]))
+moves = st.lists(plans | placed | st.sampled_from([0.0, 5.0, 700.0]), max_size=25)
+
+
+@given(moves, plans)
+def test_the_end_of_a_history_with_files(history: "list[Plan | tuple[Place, Found] | float]", last: Plan) -> None:
+    """Places are read when they are needed, and again whenever they change, as the source does it."""
+    state, now, there = State(), 0.0, dict[Place, Found]()
+    for move in (*history, last):
+        before = state
+        match move:
+            case Plan():
+                state = state.with_file(move, now)
+                for place in sorted(state.places - before.places, key=str):
+                    state = state.with_place(place, there.get(place, MISSING), now)
+            case (place, found):
+                there[place] = found
+                state = state.with_place(place, found, now)
+            case float():
+                now += move
+        state = state.without_retired(now)
+        assert "canary" not in repr(state)
+        if before.current is not None:
+            assert state.current is not None
+            for name, issuer in state.current.issuers.items():
+                old = before.current.issuers.get(name)
+                moved = old is None or old.address != issuer.address
+                assert issuer.previous is None or not moved
+                same = old is not None and (old.credentials.client_id, old.credentials.proof) == (
+                    issuer.credentials.client_id,
+                    issuer.credentials.proof,
+                )
+                assert moved or (old is not None and (old.credentials.generation == issuer.credentials.generation) == same)
+                assert moved or same or (old is not None and issuer.previous == old.credentials)
+    expected = resolve(last, HashTrieMap({place: there.get(place, MISSING) for place in last.places}))
+    if expected.complete:
+        assert state.current is not None
+        assert wayless(state.current.issuers) == dict(expected.issuers)
+        assert (state.plan, state.pending, len(state.issues)) == (last, None, 0)
