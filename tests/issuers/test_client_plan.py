@@ -128,6 +128,12 @@ def test_grants(grant: GrantType) -> None:
         (f"{SECRET}, actorToken: {{file: /a, type: jwt}}", "actorToken.type must be a URI"),
         (f"{SECRET}, parameters: {{Subject_Token: canary}}", "parameters must not have subject_token, which the service sets itself"),
         (f"{SECRET}, parameters: {{a b: c}}", "no word of visible ASCII"),
+        (f"{SECRET}, parameters: {{{', '.join(f'p{n}: v' for n in range(17))}}}", "parameters has more than 16 entries"),
+        (
+            f"{SECRET}, subjectToken: {{issuers: ['https://a', 'https://a'], audiences: [b]}}",
+            "at most 16 different texts, none of",
+        ),
+        (f"{SECRET}, subjectToken: {{issuers: ['https://a'], audiences: [b, '']}}", "at most 16 different texts, none of"),
         (f"{SECRET}, subjectToken: {{from: [{{header: Cookie}}]}}", "must not name the header cookie"),
         (f"{SECRET}, subjectToken: {{from: [{{header: 'a b'}}]}}", "has a header that is no name of one"),
         (f"{SECRET}, subjectToken: {{from: [{{header: A}}, {{header: a}}]}}", "at most 16 different headers"),

@@ -120,3 +120,15 @@ async def test_a_file_that_is_missing_is_waited_for(world: World) -> None:
         path.write_bytes(CA.cert_pem.bytes())
         await until(lambda: bool(world.sets))
         assert world.issuer.ca_pem == CA.cert_pem.bytes().decode().strip()
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"), [(b"\xff", "it is not UTF-8"), (b"a" * (files.MAX_BYTES + 1), f"it is larger than {files.MAX_BYTES} bytes")]
+)
+async def test_what_is_no_text_has_a_reason(world: World, content: bytes, reason: str) -> None:
+    path = world.folder / "token"
+    path.write_bytes(content)
+    async with world.running(f"clientAssertionFile: {{path: {path}}}"):
+        await until(lambda: bool(world.observer.events))
+        assert world.observer.taken() == [("secret_problem", f'issuer profile "primary" clientAssertionFile.path, file {path}: {reason}')]
+        assert not world.sets

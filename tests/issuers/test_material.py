@@ -1,11 +1,12 @@
 """What keys, certificates and tokens have to be."""
 
+import ssl
 from collections.abc import Callable
 from typing import Final
 
 import pytest
 import trustme
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat, PublicFormat
 
@@ -130,3 +131,19 @@ def test_a_long_key_is_not_even_read() -> None:
     text = f"{begin}{'A' * MAX_CERTIFICATE_KEY}{end}"
     assert problem_with(Shape.RSA_KEY, text) == "its private key is longer than 3600 characters"
     assert problem_with(Shape.CERTIFICATE, CHAIN + text) == "its private key is longer than 6800 characters"
+
+
+def test_a_key_of_another_kind_signs_nothing() -> None:
+    assert problem_with(Shape.ED25519_KEY, pem(ed448.Ed448PrivateKey.generate())) == "the algorithm needs an Ed25519 key"
+
+
+def test_there_are_not_too_many_certificates() -> None:
+    assert problem_with(Shape.AUTHORITIES, CA.cert_pem.bytes().decode() * 1001) == "it holds more than 1000 certificates"
+
+
+def test_a_certificate_whose_key_nobody_knows_has_a_reason() -> None:
+    """The name of the curve P-256 in it is changed to one that there is not."""
+    text = next(blob.bytes().decode() for blob in CERTIFICATE.cert_chain_pems)
+    known, unknown = bytes.fromhex("06082a8648ce3d030107"), bytes.fromhex("06082a8648ce3d03017f")
+    changed = ssl.PEM_cert_to_DER_cert(text).replace(known, unknown)
+    assert problem_with(Shape.CERTIFICATE, ssl.DER_cert_to_PEM_cert(changed) + KEY) == "the key of its certificate is of an unknown kind"
