@@ -178,7 +178,10 @@ CODES: Final = (
     _code(
         Diagnostic.KEYS_UNKNOWN,
         "The keys of the caller's issuer are not known, so nobody can tell whether the token is genuine.",
-        ("The issuer's metadata or keys (jwksURI) cannot be fetched.",),
+        (
+            "The issuer's metadata or keys (jwksURI) cannot be fetched.",
+            "The token is signed by a key that is not known yet, and the last attempt to fetch the keys failed.",
+        ),
         "Check that the service reaches the issuer, and that its metadata name it exactly as subjectToken does.",
         "The issuer is down when the service starts.",
     ),
