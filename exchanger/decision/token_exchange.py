@@ -171,6 +171,8 @@ def encode_request(
     issuer = request.issuer
     if issuer.grant.type is GrantType.ENTRA_OBO and (request.target.resources or request.target.audiences):
         return transport_failure(ErrorKind.CREATE_REQUEST, Diagnostic.CREATE_REQUEST, detail=_SCOPE_ALONE)
+    if actor_token is None and type(issuer.grant.actor) is ActorCredentials:
+        return transport_failure(ErrorKind.NO_ACTOR_TOKEN, Diagnostic.NO_ACTOR_TOKEN)
     try:
         before, after, headers = _constant(issuer, request.target, request.grant_type, request.subject_token_type)
         body = before + _form_encoded(request.subject_token.reveal()) + after

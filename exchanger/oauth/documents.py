@@ -69,8 +69,11 @@ class Documents:
     _connections: Connections
 
     async def fetch(self, url: str, *, issuer: Issuer) -> Fetched | NotFetched:
-        """Return the document at ``url``, which is reached as ``issuer`` is, within ``DOCUMENT_TIMEOUT``. Redirects are not followed."""
-        endpoint = reached(url, issuer, self._settings)
+        """Return the document at ``url``, within ``DOCUMENT_TIMEOUT``. Redirects are not followed.
+
+        The way there is that to ``issuer``, without the client's certificate: the document may be at somebody else's.
+        """
+        endpoint = reached(url, issuer, self._settings, as_client=False)
         if not isinstance(endpoint, Endpoint):
             return NotFetched(f"its address {endpoint.reason}")
         head = endpoint.get_head(_HEADERS)

@@ -49,17 +49,17 @@ class Unknown:
 
 async def fetch_metadata(documents: Documents, url: str, issuer: Issuer) -> IssuerMetadata | Unknown:
     """Return the metadata of the issuer ``url``, which is reached as ``issuer`` is."""
-    problem = Unknown("there is no metadata")
+    missing, wrong = Unknown("there is no metadata"), None
     for place in _places(url):
         found = await documents.fetch(place, issuer=issuer)
         if isinstance(found, NotFetched):
-            problem = Unknown(found.why)
+            missing = Unknown(found.why)
             continue
         read = read_metadata(found, url, certificate=isinstance(issuer.credentials.proof, ClientCertificate))
         if isinstance(read, IssuerMetadata):
             return read
-        problem = read
-    return problem
+        wrong = read
+    return wrong or missing  # a document with a mistake tells more than one that is not there
 
 
 def _places(url: str) -> Iterator[str]:

@@ -104,7 +104,7 @@ class Preparation:
         address = self._discovered(issuer) if issuer.discovery else issuer.token_endpoint
         if issuer.discovery and not address:
             return _UNKNOWN
-        found = reached(address, issuer, self._settings)
+        found = reached(address, issuer, self._settings, as_client=True)
         return found if isinstance(found, Endpoint) else _INVALID
 
 

@@ -65,7 +65,7 @@ class KeyRing:
     def refetch(self, now: float) -> bool:
         """Have the keys fetched anew if that is due again; return whether a fetch is under way, or about to begin."""
         if not self.fetching and now >= self._wanted_at:
-            self.fetching = True
+            self.fetching, self._wanted_at = True, now + UNKNOWN_KEY_S
             self._wanted.set()
         return self.fetching
 
@@ -84,7 +84,6 @@ class KeyRing:
             found = await self._fetch()
             await trio.lowlevel.checkpoint_if_cancelled()  # other keys, or another way to them, may count since the answer came
             now = trio.current_time()
-            self._wanted_at = now + UNKNOWN_KEY_S
             self.failed = isinstance(found, Unknown)
             if isinstance(found, Unknown):
                 pause = back_off.failed(now)

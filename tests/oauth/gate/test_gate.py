@@ -275,7 +275,7 @@ def test_strangers_cannot_have_keys_fetched_more_than_once_a_minute(tokens: list
                     await one(kid)
                 await trio.sleep(pause)
             await wait_all_tasks_blocked()
-            assert it.fetches - 1 <= (trio.current_time() - began) / UNKNOWN_KEY_S
+            assert it.fetches - 1 <= 1 + (trio.current_time() - began) / UNKNOWN_KEY_S  # beside the first one
             assert [refused(outcome) for outcome in outcomes] == ["the token is signed by a key that its issuer does not publish"] * len(
                 tokens
             )
