@@ -46,7 +46,7 @@ from exchanger.oauth.transport.tls_contexts import TlsContexts
 from exchanger.reactor.reactor import Reactor
 from exchanger.reactor.timers import NEVER
 from exchanger.typing import ExchangeObserver, Tracer
-from exchanger.values.issuer import ActorCredentials, Credentials, Issuer
+from exchanger.values.issuer import ActorCredentials, ClientCertificate, Credentials, Issuer
 from exchanger.values.secret import Secret
 from exchanger.values.token import (
     Cache,
@@ -483,7 +483,7 @@ class TokenClient:
 def as_before(request: TokenRequest, outcome: TokenOutcome) -> TokenRequest | None:
     """Return ``request`` with the issuer's previous credentials; ``None`` if it has none or ``outcome`` does not refuse the client."""
     issuer = request.issuer
-    if issuer.previous is None or not _refuses_client(outcome):
+    if issuer.previous is None or not (_refuses_client(outcome) or _refuses_certificate(issuer, outcome)):
         return None
     return attrs.evolve(request, issuer=_as_before(issuer, issuer.previous))
 
@@ -505,3 +505,9 @@ def _refuses_client(outcome: TokenOutcome) -> bool:
         unauthorized = outcome.oauth_error == "unauthorized_client" and outcome.http_status == HTTPStatus.UNAUTHORIZED
         return outcome.oauth_error == "invalid_client" or unauthorized
     return outcome.diagnostic is Diagnostic.UNRECOGNISED_401
+
+
+def _refuses_certificate(issuer: Issuer, outcome: TokenOutcome) -> bool:
+    """Return whether the endpoint may have refused the client's certificate in TLS, which looks like any other end of a connection."""
+    failed = isinstance(outcome, ExchangeFailure) and outcome.kind is ErrorKind.TRANSPORT_ERROR
+    return failed and isinstance(issuer.credentials.proof, ClientCertificate)

@@ -154,6 +154,17 @@ async def test_the_certificate_of_before_has_connections_of_its_own() -> None:
         assert it.shown == [leaf(now), leaf(before)]
 
 
+@PROTOCOLS
+async def test_the_certificate_of_before_is_tried_where_tls_refuses_the_new_one(protocol: str) -> None:
+    before, now = client_certificate(CLIENTS), client_certificate(OTHERS)
+    async with site(asking(SERVERS, CLIENTS, HOST, demands=True, protocol=protocol)) as it, client() as found:
+        request = it.request(now)
+        rotated = attrs.evolve(request, issuer=attrs.evolve(request.issuer, previous=Credentials("client", before)))
+        assert isinstance(await exchange(found, rotated), ExchangedToken)
+        assert it.shown == [leaf(before)]
+        assert isinstance(await exchange(found, request), ExchangeFailure)
+
+
 async def test_the_issuers_own_authorities_are_the_only_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The system trusts the authority of the endpoint, by the very file that the default context reads."""
     SERVERS.cert_pem.write_to_path(tmp_path / "system.pem")
