@@ -31,8 +31,12 @@ MAX_KEY: Final = 3600
 MAX_CERTIFICATE_KEY: Final = 6800
 
 _is_token: Final = re.compile(r"[!-~]+").fullmatch
-_PRIVATE: Final = re.compile(r"-----BEGIN ([A-Z ]*PRIVATE KEY)-----.*?-----END \1-----", re.DOTALL)
-_CERTIFICATE: Final = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+# What is between two lines of PEM has no five dashes in a row. Possessive, so that a text is read once, however often a block begins in it.
+_BODY: Final = "[^-]*+(?:-(?!----)[^-]*+)*+"
+_BEGIN_PRIVATE: Final = re.compile("-----BEGIN ([A-Z ]*PRIVATE KEY)-----")
+_PRIVATE: Final = re.compile(rf"{_BEGIN_PRIVATE.pattern}{_BODY}-----END \1-----")
+_BEGIN_CERTIFICATE: Final = "-----BEGIN CERTIFICATE-----"
+_CERTIFICATE: Final = re.compile(f"{_BEGIN_CERTIFICATE}{_BODY}-----END CERTIFICATE-----")
 
 
 def problem_with(shape: Shape, text: str) -> str | None:
@@ -71,6 +75,8 @@ def _private_key(text: str, longest: int) -> PrivateKeyTypes | str:
         return "its private key is encrypted; nobody could type the password"
     if len(pem[0]) > longest:
         return f"its private key is longer than {longest} characters"
+    if len(_BEGIN_PRIVATE.findall(text)) > 1:  # one that does not end
+        return "its private key cannot be read"
     try:
         # Without looking for the factors of its primes, which would hold the event loop for 28 ms with 2048 bits, and 200 ms with 4096.
         key = serialization.load_pem_private_key(pem[0].encode(), None, unsafe_skip_rsa_key_validation=True)
@@ -109,6 +115,8 @@ def _certificates(text: str) -> list[x509.Certificate] | str:
         return "it must hold certificates in PEM"
     if len(found) > MAX_CERTIFICATES:
         return f"it holds more than {MAX_CERTIFICATES} certificates"
+    if text.count(_BEGIN_CERTIFICATE) > len(found):  # one that does not end
+        return "a certificate in it cannot be read"
     try:
         return [x509.load_pem_x509_certificate(pem.encode()) for pem in found]
     except ValueError:

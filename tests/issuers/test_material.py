@@ -1,6 +1,7 @@
 """What keys, certificates and tokens have to be."""
 
 import ssl
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -131,6 +132,21 @@ def test_a_long_key_is_not_even_read() -> None:
     text = f"{begin}{'A' * MAX_CERTIFICATE_KEY}{end}"
     assert problem_with(Shape.RSA_KEY, text) == "its private key is longer than 3600 characters"
     assert problem_with(Shape.CERTIFICATE, CHAIN + text) == "its private key is longer than 6800 characters"
+
+
+@pytest.mark.parametrize("shape", [Shape.RSA_KEY, Shape.CERTIFICATE, Shape.AUTHORITIES])
+@pytest.mark.parametrize("begin", ["-----BEGIN PRIVATE KEY-----", "-----BEGIN CERTIFICATE-----"])
+def test_blocks_that_never_end_are_read_once(shape: Shape, begin: str) -> None:
+    began = time.process_time()
+    assert problem_with(shape, begin * 20_000) is not None
+    assert time.process_time() - began < 20  # reading the rest once for each of them takes a minute and more
+
+
+def test_a_block_that_does_not_end_spoils_its_text() -> None:
+    """Whoever reads it after this might take what follows for its content."""
+    cut, key = CA.cert_pem.bytes().decode()[:100], pem(P256)
+    assert problem_with(Shape.AUTHORITIES, cut + CHAIN) == "a certificate in it cannot be read"
+    assert problem_with(Shape.P256_KEY, key[:60] + key) == "its private key cannot be read"
 
 
 def test_a_key_of_another_kind_signs_nothing() -> None:
