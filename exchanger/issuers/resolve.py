@@ -85,7 +85,10 @@ def problem_of(reference: Reference, found: Found) -> str | None:
             value = found.values.get(reference.key)
             if value is None:
                 return "its value is no text in UTF-8" if reference.key in found.undecodable else "there is no such key"
-            return problem_with(reference.shape, value.reveal()) if value.reveal() else "its value is empty"
+            asked = reference.key, reference.shape
+            if asked not in found.judged:
+                found.judged[asked] = problem_with(reference.shape, value.reveal()) if value.reveal() else "its value is empty"
+            return found.judged[asked]
         case _:
             assert_never(found)
 

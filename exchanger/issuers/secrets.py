@@ -54,11 +54,15 @@ class SecretName:
 @final
 @attrs.frozen
 class SecretData:
-    """One version of a Secret: its values by key. ``undecodable`` are the keys whose values are not text; ``version`` is opaque."""
+    """One version of a Secret: its values by key. ``undecodable`` are the keys whose values are not text; ``version`` is opaque.
+
+    ``judged`` is what was found out about its values: it is asked for again with each change of any other Secret or file.
+    """
 
     version: str
     values: "HashTrieMap[str, Secret]"
     undecodable: frozenset[str] = frozenset()
+    judged: dict[object, str | None] = attrs.field(factory=dict, init=False, eq=False, repr=False)
 
     def has(self, key: str) -> bool:
         """Return whether there is a usable value."""

@@ -5,7 +5,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from rpds import HashTrieMap
 
-from exchanger.issuers.places import FileSet
+from exchanger.issuers.material import problem_with
+from exchanger.issuers.places import FileSet, Shape
 from exchanger.issuers.plan import Plan
 from exchanger.issuers.resolve import resolve
 from exchanger.issuers.secrets import SecretData, SecretName, SecretProblem
@@ -278,3 +279,21 @@ def test_an_unusable_file_takes_nothing_away(unusable: SecretData | SecretProble
     assert list(after_it.issues) == ['issuer profile "a" clientAssertion.keyFile, file /key']
     assert "canary" not in repr(after_it)
     assert len(after_it.with_place(KEY_FILE, key(1), 2.0).issues) == 0
+
+
+def test_a_value_is_judged_once_whatever_else_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading a bundle of authorities, or signing with an RSA key, takes milliseconds, and assertions change all the time."""
+    judged: list[Shape] = []
+
+    def judging(shape: Shape, text: str) -> str | None:
+        judged.append(shape)
+        return problem_with(shape, text)
+
+    monkeypatch.setattr("exchanger.issuers.resolve.problem_with", judging)
+    fields = "clientID: c, clientAssertion: {keyFile: /key, algorithm: ES256}, actorToken: {file: /token}"
+    plan = good_plan(profiles(*(f"  - {{name: {name}, tokenEndpoint: 'https://a.example/t', {fields}}}\n" for name in "abc")))
+    state = State().with_file(plan, 0.0).with_place(KEY_FILE, key(0), 0.0)
+    for number in range(5):
+        state = state.with_place(TOKEN_FILE, token_of("me", number), float(number))
+        assert not state.issues
+    assert sorted(shape.name for shape in judged) == ["P256_KEY", *["TOKEN"] * 5]
