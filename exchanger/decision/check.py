@@ -9,10 +9,10 @@ from typing import Final, assert_never, final
 import attrs
 from rpds import HashTrieMap
 
-from exchanger.decision.bearer import Bearer, NoToken, challenge
+from exchanger.decision.bearer import NoToken, challenge
 from exchanger.decision.outcome import Allow, Deny, ExchangePending, Outcome, Reason
 from exchanger.decision.strict import strict_answer
-from exchanger.decision.subject import read_subject
+from exchanger.decision.subject import read_subject, readings
 from exchanger.decision.token_exchange import ACCESS_TOKEN_TYPE, transport_failure
 from exchanger.errors import Diagnostic
 from exchanger.policy.authority import split_absolute_form
@@ -143,8 +143,9 @@ def _explicit_allow(entry: AllowEntry) -> Allow:
 
 def _begin_exchange(request: HttpRequest, entry: ExchangeEntry, rules: DecisionRules) -> Outcome | ExchangePending:
     issuer = rules.issuers.get(entry.target.issuer_ref)
-    credentials = read_subject(request, _NO_RULES if issuer is None else issuer.subject)
-    if request.method == "OPTIONS" and _options_pass(request, credentials, rules):
+    subject = _NO_RULES if issuer is None else issuer.subject
+    credentials = read_subject(request, subject)
+    if request.method == "OPTIONS" and _options_pass(request, subject, rules):
         return Allow(Reason.ALLOW_OPTIONS_BYPASS, entry.source, entry_index=entry.index, issuer=entry.target.issuer_ref)
     realm = (issuer.bearer_realm if issuer is not None else "") or rules.bearer_realm
     if credentials is NoToken.DIFFERENT:
@@ -159,14 +160,15 @@ def _begin_exchange(request: HttpRequest, entry: ExchangeEntry, rules: DecisionR
     return ExchangePending(entry, asked, realm)
 
 
-def _options_pass(request: HttpRequest, credentials: Bearer | NoToken, rules: DecisionRules) -> bool:
-    """Return whether an OPTIONS request may pass without a token.
+def _options_pass(request: HttpRequest, subject: SubjectRules, rules: DecisionRules) -> bool:
+    """Return whether an OPTIONS request may pass without a token: it goes on as it is, so no header may hold one.
 
     A request with credentials is not a CORS preflight (https://fetch.spec.whatwg.org/#cors-preflight-fetch).
     """
-    if rules.allow_unauthenticated_options and credentials in {NoToken.ABSENT, NoToken.NOT_BEARER}:
+    found = set(readings(request, subject))
+    if rules.allow_unauthenticated_options and found <= {NoToken.ABSENT, NoToken.NOT_BEARER}:
         return True
-    return credentials is NoToken.ABSENT and bool(request.origin and request.access_control_request_method)
+    return found == {NoToken.ABSENT} and bool(request.origin and request.access_control_request_method)
 
 
 @functools.lru_cache(maxsize=4096)

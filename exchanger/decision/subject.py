@@ -36,6 +36,11 @@ def read_subject(request: HttpRequest, rules: SubjectRules) -> Bearer | NoToken:
     return NoToken.ABSENT if found is None else found
 
 
+def readings(request: HttpRequest, rules: SubjectRules) -> tuple[Bearer | NoToken, ...]:
+    """Return what is in Authorization, listed or not, and in each of the other headers."""
+    return read_bearer(request.authorization), *(_read_bare(request, header) for header in rules.removed)
+
+
 def exchanged_subject(request: HttpRequest, removed: tuple[str, ...]) -> Bearer | None:
     """Return the token of a ``request`` that was exchanged; ``removed`` are the headers beside Authorization that may have held it."""
     elsewhere = read_subject(request, SubjectRules(removed)) if removed else NoToken.ABSENT

@@ -7,6 +7,8 @@ from exchanger.decision.outcome import Allow, Deny, ExchangePending, Reason, Res
 from exchanger.errors import Diagnostic
 from exchanger.policy.authority import split_absolute_form
 from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.values.headers import HeaderFields
+from exchanger.values.issuer import SubjectRules
 from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
 from exchanger.values.token import Cache, ErrorKind, ExchangedToken, ExchangeFailure, TokenCall
@@ -147,6 +149,30 @@ def test_options_and_preflights(
     outcome = begin(request("/orders", authorization, method, **options), SNAPSHOT, rules)
     assert isinstance(outcome, Allow | Deny)
     assert outcome.reason is reason
+
+
+@pytest.mark.parametrize("listed", [("x-token",), ("authorization", "x-token"), ("x-token", "authorization")])
+@pytest.mark.parametrize(
+    ("authorization", "token", "passes"),
+    [
+        (None, "", (True, True)),
+        ("Basic YTpi", "", (False, True)),
+        ("Bearer canary", "", (False, False)),
+        ("Bearer a,Bearer canary", "", (False, False)),
+        (None, "canary", (False, False)),
+        ("Basic YTpi", "canary", (False, False)),
+        ("Basic YTpi", "canary,canary", (False, False)),
+    ],
+)
+def test_no_options_request_passes_with_a_token_wherever_tokens_are_read_from(
+    listed: tuple[str, ...], authorization: str | None, token: str, passes: tuple[bool, bool]
+) -> None:
+    issuer = attrs.evolve(PRIMARY, subject=SubjectRules(listed))
+    asked = request("/orders", authorization, "OPTIONS", **PREFLIGHT)
+    asked = attrs.evolve(asked, fields=HeaderFields((("x-token", token),) if token else (), raw=True))
+    for rules, passing in zip((RULES, OPEN_OPTIONS), passes, strict=True):
+        outcome = begin(asked, SNAPSHOT, attrs.evolve(rules, issuers=rules.issuers.insert("primary", issuer)))
+        assert isinstance(outcome, Allow) == passing
 
 
 @pytest.mark.parametrize(("method", "rules"), [("GET", RULES), ("OPTIONS", RULES), ("OPTIONS", OPEN_OPTIONS)])
