@@ -25,8 +25,8 @@ _MAX_AGE: Final = 100 * 366 * 24 * 3600
 # Words of visible ASCII that need no escape in a quoted-string, as scopes (RFC 6749 section 3.3) and acr values have them.
 _is_words: Final = re.compile(r"[!#-\[\]-~]+(?: [!#-\[\]-~]+)*").fullmatch
 _is_base64: Final = re.compile(r"[A-Za-z0-9+/_-]+={0,2}").fullmatch
-# One parameter of a challenge (RFC 9110 section 11.2). Possessive, so that a text is read once.
-_PARAMETER: Final = re.compile(r"""([A-Za-z_]++)\s*+=\s*+(?:"([^"\\]*+)"|([^\s",;]++))""")
+# One parameter of a challenge (RFC 9110 section 11.2). Possessive, and begun at the start of a name alone: a text is read once.
+_PARAMETER: Final = re.compile(r"""(?<![A-Za-z_])([A-Za-z_]++)\s*+=\s*+(?:"([^"\\]*+)"|([^\s",;]++))""")
 
 
 def step_up_of(error: str, members: Mapping[str, object], challenges: Sequence[str]) -> StepUp:

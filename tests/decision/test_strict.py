@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from typing import Any, Final
 
 import attrs
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from exchanger.decision.check import begin, finish
 from exchanger.decision.outcome import Deny, ExchangePending
+from exchanger.decision.step_up import step_up_of
 from exchanger.decision.token_exchange import TokenResponseRules, TooLarge, decode_response, gate_refusal, transport_failure
 from exchanger.errors import Diagnostic
 from exchanger.values.issuer import ErrorStyle
@@ -101,6 +103,13 @@ def test_what_is_needed_may_stand_in_the_challenge() -> None:
     challenge = 'Bearer error="insufficient_user_authentication", acr_values="gold", max_age=5'
     deny = answered(401, (challenge,), error="insufficient_user_authentication")
     assert 'acr_values="gold", max_age="5"' in deny.headers[0][1]
+
+
+@pytest.mark.parametrize("text", ["a", 'b="a', "a ", 'a="', "a="])
+def test_a_challenge_is_read_once(text: str) -> None:
+    began = time.process_time()
+    step_up_of("insufficient_scope", {}, ("Bearer " + text[:-1] + text[-1] * 400_000, "Bearer " + text * 100_000))
+    assert time.process_time() - began < 20  # reading a name again from each of its letters takes minutes
 
 
 @pytest.mark.parametrize("value", ['a", error="x', "a\\", "a\r\nX: y", "é", "x" * 5000, 7, None, ["a"], {"a": "b"}, ""])
