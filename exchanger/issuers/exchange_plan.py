@@ -35,8 +35,15 @@ _is_name: Final = re.compile(r"[!-~]+").fullmatch
 _is_uri: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[!-~]+").fullmatch
 # A field name (RFC 9110 section 5.1, https://www.rfc-editor.org/rfc/rfc9110#section-5.1).
 _is_header: Final = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+").fullmatch
-# They say how the message is framed and where it goes, and a gateway removes none of them.
-_NO_TOKENS: Final = frozenset({"connection", "content-length", "cookie", "host", "te", "trailer", "transfer-encoding", "upgrade"})
+# They say how the message is framed and where it goes, and a gateway removes none of them; or they are logged, or go to token endpoints.
+_NO_TOKENS: Final = frozenset(
+    {
+        *("connection", "content-length", "cookie", "host", "te", "trailer", "transfer-encoding", "upgrade"),
+        *("baggage", "traceparent", "tracestate", "x-request-id"),
+    }
+)
+# Envoy's own headers, which its ext_proc filter does not remove, and says nothing of that, unless its mutation rules allow it.
+_OF_ENVOY: Final = "x-envoy"
 
 
 @final
@@ -118,7 +125,7 @@ def _header_problems(headers: tuple[str, ...]) -> Iterator[str]:
     for header in headers:
         if not _is_header(header):
             yield "subjectToken.from has a header that is no name of one"
-        elif header in _NO_TOKENS:
+        elif header in _NO_TOKENS or header.startswith(_OF_ENVOY):
             yield f"subjectToken.from must not name the header {header}"
 
 

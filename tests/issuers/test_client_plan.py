@@ -135,6 +135,8 @@ def test_grants(grant: GrantType) -> None:
         ),
         (f"{SECRET}, subjectToken: {{issuers: ['https://a'], audiences: [b, '']}}", "at most 16 different texts, none of"),
         (f"{SECRET}, subjectToken: {{from: [{{header: Cookie}}]}}", "must not name the header cookie"),
+        (f"{SECRET}, subjectToken: {{from: [{{header: X-Envoy-Token}}]}}", "must not name the header x-envoy-token"),
+        (f"{SECRET}, subjectToken: {{from: [{{header: X-Request-ID}}]}}", "must not name the header x-request-id"),
         (f"{SECRET}, subjectToken: {{from: [{{header: 'a b'}}]}}", "has a header that is no name of one"),
         (f"{SECRET}, subjectToken: {{from: [{{header: A}}, {{header: a}}]}}", "at most 16 different headers"),
         (f"{SECRET}, subjectToken: {{audiences: [a]}}", "subjectToken.audiences needs subjectToken.issuers"),
