@@ -19,6 +19,9 @@ from exchanger.oauth.jose.refusal import Reason, Refused
 MAX_TOKEN: Final = 65_536
 # Objects and lists within each other: far more than tokens have, and so few that reading cannot exhaust the stack.
 MAX_DEPTH: Final = 32
+# Brackets that open, also in strings: tokens have some hundred at most. As many objects as fit into a token would hold the event loop for
+# 12 ms, before anything of it is verified.
+MAX_BRACKETS: Final = 2048
 
 # A string, whose brackets do not count, or a bracket. One that does not end reaches to the end, so that each character is passed once.
 _STRING_OR_BRACKET: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[][{}]', re.DOTALL)
@@ -53,7 +56,10 @@ def take_apart(token: str) -> Compact | Refused:
 
 
 def _object(data: bytes) -> Mapping[str, object] | None:
-    """Return the object in JSON text (RFC 8259), ``None`` if it is none or is nested too deep. Names are unique in each object of it."""
+    """Return the object in JSON text (RFC 8259), ``None`` if it is none, is nested too deep or has too many parts.
+
+    Names are unique in each object of it.
+    """
     try:
         text = data.decode()
         value = _JSON.decode(text) if _is_flat(text) else None
@@ -63,8 +69,9 @@ def _object(data: bytes) -> Mapping[str, object] | None:
 
 
 def _is_flat(text: str) -> bool:
-    if text.count("{") + text.count("[") <= MAX_DEPTH:
-        return True
+    opened = text.count("{") + text.count("[")
+    if opened <= MAX_DEPTH or opened > MAX_BRACKETS:
+        return opened <= MAX_DEPTH
     depth = 0
     for mark in _STRING_OR_BRACKET.finditer(text):
         if mark[0] in "{[":

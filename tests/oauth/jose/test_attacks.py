@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from exchanger.oauth.jose.compact import take_apart
+from exchanger.oauth.jose.compact import MAX_BRACKETS, take_apart
 from exchanger.oauth.jose.refusal import Reason, Refused
 from exchanger.oauth.jose.verify import Claims, UnknownKey, Unverified, read_token
 from tests.oauth.jose.issuer import (
@@ -130,6 +130,13 @@ def test_a_name_that_is_there_twice(header: bytes, payload: object, reason: Reas
 def test_what_is_no_json_object(text: bytes) -> None:
     assert judged(raw(text)) == Refused(Reason.HEADER if text else Reason.NOT_COMPACT)
     assert judged(raw({"alg": "ES256", "kid": "p256"}, text)) == Refused(Reason.CLAIMS if text else Reason.NOT_COMPACT)
+
+
+def test_a_token_has_not_very_many_parts() -> None:
+    """Reading each of them costs more than the rest, and anybody can send as many as a header holds."""
+    most = token(x=[{}] * (MAX_BRACKETS - 10))
+    assert isinstance(judged(most), Claims)
+    assert judged(token(x=[{}] * MAX_BRACKETS)) == Refused(Reason.CLAIMS)
 
 
 @pytest.mark.parametrize(
