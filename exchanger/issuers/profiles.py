@@ -86,15 +86,23 @@ def _count_to(most: int) -> Callable[[object, object], int]:
     return count
 
 
+def _not_empty(items: list[object]) -> None:
+    """An empty list would not mean "none", as it says, but the same as no list: any issuer, for instance."""
+    if not items:
+        raise TypeError("must not be empty; leave it out instead")
+
+
 def _texts(value: object, _type: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise TypeError("must be a list of texts")
+    _not_empty(value)
     return tuple(item.strip() for item in value)
 
 
 def _headers(value: object, _type: object) -> tuple[SubjectHeader, ...]:
     if not isinstance(value, list):
         raise TypeError("must be a list")
+    _not_empty(value)
     return tuple(_CONVERTER.structure(item, SubjectHeader) for item in value)
 
 

@@ -66,6 +66,7 @@ def _count_to(most: int) -> Schema:
     return {"minimum": 1, "maximum": most}
 
 
+_LISTED: Final = {"minItems": 1, "maxItems": MAX_ITEMS}
 _ABOUT: Final = {
     SecretKeyRef: {
         "name": About("The name of the Secret.", _pattern(rf"{_LABEL}(?:\.{_LABEL})*")),
@@ -110,12 +111,10 @@ _ABOUT: Final = {
     SubjectToken: {
         "headers": About(
             "The headers that may hold the caller's token. Default: Authorization. They are removed from the request.",
-            {"maxItems": MAX_ITEMS},
+            _LISTED,
         ),
-        "issuers": About(
-            "The issuers whose tokens are exchanged (iss). Without it, the token endpoint judges alone.", {"maxItems": MAX_ITEMS}
-        ),
-        "audiences": About("A token is exchanged if it is for one of these audiences (aud).", {"maxItems": MAX_ITEMS}),
+        "issuers": About("The issuers whose tokens are exchanged (iss). Without it, the token endpoint judges alone.", _LISTED),
+        "audiences": About("A token is exchanged if it is for one of these audiences (aud).", _LISTED),
         "jwks_uri": About("The URL of the issuer's keys, where it does not publish its metadata."),
     },
     IssuerProfile: {
