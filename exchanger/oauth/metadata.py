@@ -75,20 +75,33 @@ def _places(url: str) -> Iterator[str]:
 
 
 def read_metadata(found: Fetched, url: str, *, certificate: bool) -> IssuerMetadata | Unknown:
-    """Return what the document says, if it is that of the issuer ``url``."""
+    """Return what the document says, if it is that of the issuer ``url``.
+
+    An issuer with https has no address without, whatever is allowed to others: servers behind proxies often publish one by mistake.
+    """
     members = found.members
     if members.get("issuer") != url:
         return Unknown("the metadata name another issuer")
-    token_endpoint = _address(members, "token_endpoint")
+    secure = _has_tls(url)
+    token_endpoint = _address(members, "token_endpoint", secure=secure)
     aliases = members.get("mtls_endpoint_aliases")
     if certificate and isinstance(aliases, dict):
-        token_endpoint = _address(aliases, "token_endpoint") or token_endpoint
-    return IssuerMetadata(token_endpoint, _address(members, "jwks_uri"))
+        token_endpoint = _address(aliases, "token_endpoint", secure=secure) or token_endpoint
+    return IssuerMetadata(token_endpoint, _address(members, "jwks_uri", secure=secure))
 
 
-def _address(members: Mapping[str, object], name: str) -> str:
+def _address(members: Mapping[str, object], name: str, *, secure: bool) -> str:
     value = members.get(name)
-    return value if isinstance(value, str) and len(value) <= _MAX_ADDRESS else ""
+    return value if isinstance(value, str) and len(value) <= _MAX_ADDRESS and (_has_tls(value) or not secure) else ""
+
+
+def demanded_of(issuer: str) -> str:
+    """Return in words what the addresses in the metadata of ``issuer`` must have, "" if nothing."""
+    return " with https" if _has_tls(issuer) else ""
+
+
+def _has_tls(url: str) -> bool:
+    return url[:6].lower() == "https:"
 
 
 class MetadataObserver(Protocol):
@@ -187,7 +200,7 @@ class Metadata:
             found = await fetch_metadata(self.documents, issuer.discovery, issuer)
             await trio.lowlevel.checkpoint_if_cancelled()  # another issuer, or way to it, may count since the answer came
             if isinstance(found, IssuerMetadata) and not found.token_endpoint:
-                found = Unknown("the metadata name no token endpoint")
+                found = Unknown(f"the metadata name no token endpoint{demanded_of(issuer.discovery)}")
             if isinstance(found, IssuerMetadata):
                 before = self._known.get(name)
                 if before is None or told:

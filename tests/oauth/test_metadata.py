@@ -14,7 +14,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from exchanger.decision.token_exchange import transport_failure
 from exchanger.errors import Diagnostic
 from exchanger.oauth.documents import MAX_DOCUMENT_BYTES, Fetched
-from exchanger.oauth.metadata import REFRESH_S, IssuerMetadata, NoMetadataObserver, Unknown, _places, read_metadata
+from exchanger.oauth.metadata import REFRESH_S, IssuerMetadata, NoMetadataObserver, Unknown, _places, demanded_of, read_metadata
 from exchanger.oauth.preparation import Preparation
 from exchanger.oauth.token_client import TokenClientSettings
 from exchanger.oauth.transport.endpoint import Endpoint, read_endpoint
@@ -191,6 +191,20 @@ async def test_what_is_known_outlives_failures(autojump_clock: MockClock) -> Non
         site.documents[OPENID] = metadata()
         await trio.sleep(60)
         assert learned.taken() == [("metadata_known", "primary")]
+
+
+@given(
+    st.sampled_from(["https://issuer.example.com", "HTTPS://issuer.example.com", ISSUER]),
+    st.sampled_from(["http://issuer.example.com/t", "HTTP://issuer.example.com/t", "https://issuer.example.com/t", "HTTPS://a/t", "//a/t"]),
+    st.sampled_from(["token_endpoint", "jwks_uri", "mtls_endpoint_aliases"]),
+)
+def test_no_secret_leaves_tls_because_metadata_say_so(issuer: str, address: str, name: str) -> None:
+    named = {"token_endpoint": address} if name == "mtls_endpoint_aliases" else address
+    found = read_metadata(Fetched({"issuer": issuer, name: named}, None), issuer, certificate=True)
+    assert isinstance(found, IssuerMetadata)
+    safe = address.lower().startswith("https:") or issuer == ISSUER
+    assert (found.jwks_uri if name == "jwks_uri" else found.token_endpoint) == (address if safe else "")
+    assert demanded_of(issuer) == ("" if issuer == ISSUER else " with https")
 
 
 async def test_a_refresh_of_the_same_says_nothing(autojump_clock: MockClock) -> None:

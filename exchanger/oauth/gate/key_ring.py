@@ -12,7 +12,7 @@ import trio
 
 from exchanger.oauth.documents import Documents, NotFetched
 from exchanger.oauth.jose.keys import KeySet, KeySetProblem, read_key_set
-from exchanger.oauth.metadata import REFRESH_S, RETRIES, MetadataObserver, Unknown, fetch_metadata
+from exchanger.oauth.metadata import REFRESH_S, RETRIES, MetadataObserver, Unknown, demanded_of, fetch_metadata
 from exchanger.util.backoff import BackOff
 from exchanger.values.issuer import Issuer
 
@@ -122,7 +122,7 @@ class KeyRing:
                 return metadata
             address = metadata.jwks_uri
         if not address:
-            return Unknown("the metadata say nothing of keys")
+            return Unknown(f"the metadata name no address of keys{demanded_of(self.url)}")
         found = await self.documents.fetch(address, issuer=self.issuer)
         if isinstance(found, NotFetched):
             return Unknown(found.why)

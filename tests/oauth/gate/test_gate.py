@@ -150,7 +150,7 @@ async def test_the_issuer_s_own_metadata_say_where_its_keys_are(autojump_clock: 
         assert no_keys(await exchange(it.gate, asking(subject, issuer)))
         site.documents[OPENID] = document({"issuer": "http://login.example.com"})
         await trio.sleep(0.5)
-        assert it.learned.taken() == [("keys_failed", "http://login.example.com", "the metadata say nothing of keys")]
+        assert it.learned.taken() == [("keys_failed", "http://login.example.com", "the metadata name no address of keys")]
         site.documents[OPENID] = document({"issuer": "http://other.example.com", "jwks_uri": "http://login.example.com/keys"})
         await trio.sleep(5)
         assert it.fetches == 0
