@@ -103,7 +103,7 @@ def _parameter_problems(pairs: tuple[tuple[str, str], ...]) -> Iterator[str]:
         if name.lower() in RESERVED:
             yield f"parameters must not have {name.lower()}, which the service sets itself"
         elif not _is_name(name) or len(name) > MAX_NAME or len(value) > MAX_VALUE:
-            yield f"parameters has a name that is no word of visible ASCII, or a value of more than {MAX_VALUE} characters"
+            yield f"parameters has a name that is not 1 to {MAX_NAME} characters of visible ASCII, or a value of more than {MAX_VALUE}"
 
 
 def plan_subject(written: SubjectToken | None, check_endpoint: EndpointCheck, problems: list[str]) -> SubjectRules:
@@ -124,7 +124,7 @@ def _header_problems(headers: tuple[str, ...]) -> Iterator[str]:
         yield f"subjectToken.from must name at most {MAX_ITEMS} different headers"
     for header in headers:
         if not _is_header(header):
-            yield "subjectToken.from has a header that is no name of one"
+            yield "subjectToken.from has a text that is not the name of a header"
         elif header in _NO_TOKENS or header.startswith(_OF_ENVOY):
             yield f"subjectToken.from must not name the header {header}"
 
@@ -139,8 +139,11 @@ def _gate_problems(written: SubjectToken, check_endpoint: EndpointCheck) -> Iter
         yield "subjectToken.issuers needs subjectToken.audiences: a token that is meant for others must not be exchanged"
     if not written.jwks_uri:
         for issuer in written.issuers:
-            if isinstance(found := check_endpoint(issuer), EndpointProblem):
-                yield f"subjectToken.issuers publishes no keys, since one of them {found.reason}; give subjectToken.jwksURI"
+            found = check_endpoint(issuer)
+            # As for ``discovery``: metadata have no place below a query.
+            reason = found.reason if isinstance(found, EndpointProblem) else "must not have a query" if "?" in issuer else ""
+            if reason:
+                yield f"subjectToken.issuers must lead to keys, and one of them {reason}; correct it, or give subjectToken.jwksURI"
         return
     if len(written.issuers) > 1:
         yield "subjectToken.jwksURI holds the keys of one issuer, and subjectToken.issuers has several"

@@ -69,7 +69,7 @@ def _problems(reference: Reference, secret: SecretName, *, given: bool, rules: P
     elif not secret.namespace:
         yield "SecretRef needs a namespace, since POD_NAMESPACE is not set"
     elif not _LABEL.fullmatch(secret.namespace):
-        yield "SecretRef has a namespace that is no name of one"
+        yield "SecretRef has a namespace that no Namespace can have"
     if not _SUBDOMAIN.fullmatch(secret.name):
         yield "SecretRef has a name that no Secret can have"
     if not _KEY.fullmatch(reference.key):

@@ -65,7 +65,7 @@ def test_references_have_the_namespace_of_the_service() -> None:
         (f"name: a, {ENDPOINT}, {SECRET}, clientIDSecretRef: {{name: o, key: canary/x}}", "has a key that no Secret can have"),
         (
             f"name: a, {ENDPOINT}, {SECRET}, clientIDSecretRef: {{name: o, key: i, namespace: a.canary}}",
-            "a namespace that is no name of one",
+            "has a namespace that no Namespace can have",
         ),
     ],
 )
