@@ -85,15 +85,16 @@ def plan_client(profile: IssuerProfile, rules: ProfileRules, problems: list[str]
     """Return the client of ``profile``. Problems are added to ``problems``, and the result counts only if there are none."""
     written = profile.token_endpoint_auth_method
     method = written or rules.auth_method.value
-    if method not in METHODS:
-        problems.append(f"tokenEndpointAuthMethod must be one of {', '.join(METHODS)}")
-        written = method = AuthMethod.CLIENT_SECRET_BASIC.value
+    known = method in METHODS
+    method = method if known else AuthMethod.CLIENT_SECRET_BASIC.value
     kinds = tuple(_kinds(profile, method))
     if len(kinds) > 1:
         problems.append(f"has {' and '.join(kinds)}; a client authenticates in one way")
-    kind = kinds[0] if kinds else "clientSecret"
+    kind = kinds[0] if kinds else _SECRET
     if kind not in (_SECRET, _PUBLIC) and written:
-        problems.append(f"tokenEndpointAuthMethod is for client secrets alone, and there is {kind}")
+        problems.append(f"tokenEndpointAuthMethod is for client secrets alone, and there is {kind}; leave it out")
+    elif not known:
+        problems.append(f"tokenEndpointAuthMethod must be one of {', '.join(METHODS)}")
     client_id = _client_id(profile, rules, problems, optional=kind == "clientAssertionFile")
     auth_method = AuthMethod.CLIENT_SECRET_BASIC if method == NONE else AuthMethod(method)
     return PlannedClient(auth_method, client_id, _proof(profile, kind, rules, problems))
@@ -101,6 +102,7 @@ def plan_client(profile: IssuerProfile, rules: ProfileRules, problems: list[str]
 
 _SECRET: Final = "clientSecret"
 _PUBLIC: Final = f"tokenEndpointAuthMethod {NONE}"
+_OTHERS: Final = f"clientAssertion, clientAssertionFile, clientCertificate or {_PUBLIC}"
 
 
 def _kinds(profile: IssuerProfile, method: str) -> Iterator[str]:
@@ -136,7 +138,10 @@ def _proof(profile: IssuerProfile, kind: str, rules: ProfileRules, problems: lis
         for name, path in zip(("certFile", "keyFile"), paths, strict=True):
             problems += path_problems(f"clientCertificate.{name}", path)
         return PlannedCertificate(in_files("clientCertificate", Shape.CERTIFICATE, *paths))
-    found = located("clientSecret", profile.client_secret, profile.client_secret_secret_ref, rules, problems)
+    if not profile.client_secret.reveal() and profile.client_secret_secret_ref is None:
+        problems.append(f"needs {_SECRET}, {_SECRET}SecretRef or another way to authenticate: {_OTHERS}")
+        return None
+    found = located(_SECRET, profile.client_secret, profile.client_secret_secret_ref, rules, problems)
     return profile.client_secret if found is None else found
 
 

@@ -149,5 +149,8 @@ def _host(profile: IssuerProfile, check_endpoint: EndpointCheck, problems: list[
             # An issuer has no query (RFC 8414 section 2): there would be no place for the well-known path.
             if profile.discovery and "?" in address:
                 problems.append("discovery must not have a query")
+            # Where the metadata are is a usual slip; nothing there could name this as the issuer.
+            if profile.discovery and "/.well-known/" in address:
+                problems.append("discovery must be the issuer's own URL, without /.well-known/ and what follows")
             return host
     return ""

@@ -4,7 +4,7 @@ Problems repeat none of the file's values but profile names: a secret may stand 
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar, assert_never
 
@@ -29,6 +29,7 @@ from exchanger.policy import yaml_nodes as nodes
 from exchanger.policy.fields import BOOLEANS
 from exchanger.policy.yaml_nodes import read_nodes
 from exchanger.util.duration import parse_duration
+from exchanger.util.text import closest
 from exchanger.values.issuer import CachePolicy, CallLimits
 from exchanger.values.secret import Secret
 
@@ -173,12 +174,18 @@ def _explain(error: BaseException, _type: type | None) -> str:
         case KeyError():
             return "is required"
         case cattrs.ForbiddenExtraKeysError():
-            known = ", ".join(SPELLING.get(field.name, field.name) for field in attrs.fields(error.cl))
-            return f"has unknown fields: {', '.join(sorted(map(str, error.extra_fields)))}; there are {known}"
+            known = [SPELLING.get(field.name, field.name) for field in attrs.fields(error.cl)]
+            return _unknown(map(str, error.extra_fields), known)
         case TypeError():
             return str(error)
         case _:
             return "cannot be read"
+
+
+def _unknown(names: Iterable[str], known: list[str]) -> str:
+    meant = ((name, closest(name, known)) for name in sorted(names))
+    listed = ", ".join(name if near is None else f"{name} (did you mean {near}?)" for name, near in meant)
+    return f"has unknown fields: {listed}; there {'is' if len(known) == 1 else 'are'} {', '.join(known)}"
 
 
 def read_bytes(path: Path) -> bytes | str:
@@ -203,9 +210,8 @@ def parse_profiles(data: bytes, name: str) -> tuple[tuple[IssuerProfile, ...], t
     content = _plain(root)
     if not isinstance(content, Mapping):
         return (), (f"{name} must be a mapping with the field issuers",)
-    unknown = sorted(str(key) for key in content if key != "issuers")
-    if unknown:
-        return (), (f"{name} has unknown fields: {', '.join(unknown)}",)
+    if content.keys() - {"issuers"}:
+        return (), (f"{name} {_unknown((str(key) for key in content if key != 'issuers'), ['issuers'])}",)
     entries = content.get("issuers")
     if entries is None:
         return (), ()

@@ -38,6 +38,7 @@ UNSAID: Final = (
     "two profiles of one name",
     "whether host and port of a tokenEndpoint or a proxy can be used, and what user information a proxy may have",
     "that http token endpoints need TOKEN_EXCHANGE_ALLOW_HTTP_TOKEN_ENDPOINT",
+    "that discovery must not be the address of the metadata",
     "that references to Secrets need POLICY_SOURCE=kubernetes, and without a namespace POD_NAMESPACE",
     f"references to more than {MAX_PLACES} Secrets and files",
     "which fields go together, but for client id, client secret and token endpoint",

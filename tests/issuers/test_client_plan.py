@@ -99,7 +99,7 @@ def test_grants(grant: GrantType) -> None:
 @pytest.mark.parametrize(
     ("fields", "problem"),
     [
-        (BASE, "needs clientSecret or clientSecretSecretRef"),
+        (BASE, "needs clientSecret, clientSecretSecretRef or another way to authenticate: clientAssertion, "),
         (
             f"{SECRET}, clientAssertion: {{keyFile: /k, algorithm: ES256}}",
             "clientSecret and clientAssertion; a client",
@@ -112,11 +112,19 @@ def test_grants(grant: GrantType) -> None:
         (f"{BASE}, clientAssertionFile: {{path: /a, type: saml}}", "clientAssertionFile.type must be one of jwt-bearer, jwt-spiffe"),
         (f"{BASE}, clientAssertionFile: {{path: /a}}, tokenEndpointAuthMethod: client_secret_post", "is for client secrets alone"),
         (
+            f"{BASE}, clientAssertion: {{keyFile: /k, algorithm: ES256}}, tokenEndpointAuthMethod: private_key_jwt",
+            "is for client secrets alone, and there is clientAssertion; leave it out",
+        ),
+        (
             "name: primary, tokenEndpoint: 'https://a.example', clientAssertion: {keyFile: /k, algorithm: ES256}",
             "needs clientID or clientIDSecretRef",
         ),
         (f"{SECRET}, discovery: 'https://a.example'", "has tokenEndpoint and discovery; give one of them"),
         ("name: primary, discovery: 'https://a.example?x', clientID: a, clientSecret: canary", "discovery must not have a query"),
+        (
+            "name: primary, discovery: 'https://a.example/.well-known/openid-configuration', clientID: a, clientSecret: canary",
+            "discovery must be the issuer's own URL, without /.well-known/",
+        ),
         ("name: primary, discovery: 'http://a.example', clientID: a, clientSecret: canary", "discovery must use https"),
         (f"{SECRET}, caFile: ca.pem", "caFile must be an absolute path"),
         (f"{SECRET}, grantType: password", "grantType must be one of token-exchange, jwt-bearer, entra-obo"),

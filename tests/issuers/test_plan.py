@@ -50,7 +50,7 @@ def test_references_have_the_namespace_of_the_service() -> None:
         (f"name: a, {ENDPOINT}, {INLINE}, tokenEndpointProtocol: canary", "tokenEndpointProtocol must be one of auto, http1, http2"),
         (f"name: a, {ENDPOINT}, {INLINE}, tokenEndpointProtocol: HTTP2", "tokenEndpointProtocol must be one of auto, http1, http2"),
         (f"name: a, {ENDPOINT}, {SECRET}", "needs clientID or clientIDSecretRef"),
-        (f"name: a, {ENDPOINT}, clientID: canary", "needs clientSecret or clientSecretSecretRef"),
+        (f"name: a, {ENDPOINT}, clientID: canary", "needs clientSecret, clientSecretSecretRef or another way"),
         (
             f"name: a, {ENDPOINT}, {INLINE}, clientIDSecretRef: {{name: o, key: i}}",
             "clientID and clientIDSecretRef are both given",
@@ -97,7 +97,10 @@ def test_every_problem_is_found() -> None:
     assert len(problems('name: a, tokenEndpoint: "", tokenEndpointAuthMethod: other')) == 4
     assert plan_of(profiles(f"  - {{name: primary, {ENDPOINT}, clientID: i}}\n", inline(), inline())) == Rejected(
         (
-            'issuer profile "primary" needs clientSecret or clientSecretSecretRef',
+            (
+                'issuer profile "primary" needs clientSecret, clientSecretSecretRef or another way to authenticate: clientAssertion, '
+                "clientAssertionFile, clientCertificate or tokenEndpointAuthMethod none"
+            ),
             'issuer profile "primary" is defined twice',
             'issuer profile "primary" is defined twice',
         )

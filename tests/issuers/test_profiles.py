@@ -48,7 +48,8 @@ def test_an_empty_list_and_json_are_read() -> None:
         (b"", "is empty"),
         (b"[]", "must be a mapping"),
         (b"issuers: 5", "issuers must be a list"),
-        (b"issuers: []\nfoo: 1", "unknown fields: foo"),
+        (b"issuers: []\nfoo: 1", "unknown fields: foo; there is issuers"),
+        (b"issuer: []", "unknown fields: issuer (did you mean issuers?)"),
         (b"a: [\n", "is not YAML"),
         (b"issuers: []\nissuers: []", "has duplicate keys"),
         (b"issuers: []\n---\nissuers: []", "has a second document"),
@@ -105,7 +106,7 @@ def read(fields: str) -> tuple[CachePolicy | None, CallLimits | None] | str:
         ("cache: {maxEntries: 5, maxTTL: null}", "cache.maxTTL is required"),
         ("cache: true", "cache must be a mapping"),
         ("limits: 64", "limits must be a mapping"),
-        ("limits: {maxInflight: 64}", "limits has unknown fields: maxInflight; there are maxInFlight, breaker"),
+        ("limits: {maxInflight: 64}", "limits has unknown fields: maxInflight (did you mean maxInFlight?); there are maxInFlight, breaker"),
         ("limits: {breaker: true, true: false}", "limits has unknown fields: True; there are maxInFlight, breaker"),
         *(
             (f"cache: {{maxTTL: {text}, maxEntries: 1}}", "cache.maxTTL must be between 1s and 24h")
