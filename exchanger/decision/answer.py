@@ -15,6 +15,7 @@ import attrs
 from exchanger.decision.bearer import NoToken, read_bearer
 from exchanger.decision.check import DecisionRules, begin
 from exchanger.decision.outcome import Allow, Deny, ExchangePending, Outcome, Reason
+from exchanger.decision.token_exchange import can_ask_for
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import BASELINE, Source, TokenTarget
 from exchanger.values.headers import HeaderFields
@@ -113,6 +114,8 @@ _REASONS: Final = {
     Reason.DENY_INVALID_BEARER: "an entry asks for an exchange, and the bearer token cannot be one",
 }
 _BASELINE: Final = "the platform's baseline denies the request before any policy"
+_SCOPE_ALONE: Final = "an entry asks for an exchange with resources or audiences, and the issuer's grant takes a scope alone (TXE-1002)"
+_CREATE_REQUEST_STATUS: Final = 500
 _EXCHANGE: Final = "an entry asks for an exchange: the request passes with the token that the issuer returns"
 
 
@@ -143,6 +146,8 @@ def answer_of(begun: Outcome | ExchangePending, issuer: Issuer | None = None) ->
     match begun:
         case ExchangePending(entry, asked):
             source, index, metadata = entry.source, entry.index, entry.resource_metadata
+            if not can_ask_for(asked.issuer.grant, entry.target):
+                return Answer(Effect.REFUSED, _CREATE_REQUEST_STATUS, _SCOPE_ALONE, source, index)
             return Answer(Effect.EXCHANGE, None, _EXCHANGE, source, index, entry.target, asked.issuer, metadata)
         case Allow():
             effect = Effect.UNMATCHED if begun.reason is Reason.ALLOW_UNMATCHED else Effect.ALLOW

@@ -169,7 +169,7 @@ def encode_request(
     ``ActorCredentials``.
     """
     issuer = request.issuer
-    if issuer.grant.type is GrantType.ENTRA_OBO and (request.target.resources or request.target.audiences):
+    if not can_ask_for(issuer.grant, request.target):
         return transport_failure(ErrorKind.CREATE_REQUEST, Diagnostic.CREATE_REQUEST, detail=_SCOPE_ALONE)
     if actor_token is None and type(issuer.grant.actor) is ActorCredentials:
         return transport_failure(ErrorKind.NO_ACTOR_TOKEN, Diagnostic.NO_ACTOR_TOKEN)
@@ -183,6 +183,11 @@ def encode_request(
         return EncodedRequest(body, headers, () if request.trace is NO_TRACE else _trace_headers(request.trace))
     except UnicodeEncodeError:  # a lone surrogate, which JSON and YAML escapes can spell
         return transport_failure(ErrorKind.CREATE_REQUEST, Diagnostic.CREATE_REQUEST)
+
+
+def can_ask_for(grant: Grant, target: TokenTarget) -> bool:
+    """Return whether ``grant`` has words for ``target``. Microsoft's on-behalf-of flow finds the target in the scope, and has no others."""
+    return grant.type is not GrantType.ENTRA_OBO or not (target.resources or target.audiences)
 
 
 def encode_client_credentials(issuer: Issuer, scope: str, assertion: Secret | None = None) -> EncodedRequest | ExchangeFailure:

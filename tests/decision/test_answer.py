@@ -18,12 +18,15 @@ from exchanger.decision.answer import (
     profile_of,
 )
 from exchanger.decision.bearer import NoToken, read_bearer
-from exchanger.decision.check import DENY_NO_POLICY, DecisionRules, begin
+from exchanger.decision.check import DENY_NO_POLICY, DecisionRules, begin, finish
+from exchanger.decision.outcome import Deny, ExchangePending
+from exchanger.decision.token_exchange import encode_request
 from exchanger.policy.policy_trie import Hosts
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import BASELINE, AllowEntry, DenyEntry, MatchScope, Source
 from exchanger.values.issuer import ActorCredentials, ActorToken, ErrorStyle, Grant, GrantType, SubjectRules
 from exchanger.values.secret import Secret
+from exchanger.values.token import ExchangeFailure, TokenRequest
 from tests.decision.examples import PRIMARY, RULES, SOURCE, snapshot
 
 BEARER = ("Authorization", "Bearer t")
@@ -168,3 +171,33 @@ def test_without_headers_of_their_own_the_answer_is_that_of_begin() -> None:
 )
 def test_a_profile_has_words_for_what_is_not_as_usual(changes: dict[str, Any], words: list[str]) -> None:
     assert [f"{name}: {text}" for name, text in profile_of(attrs.evolve(PRIMARY, **changes))] == words
+
+
+@pytest.mark.parametrize(
+    ("kind", "target", "status"),
+    [
+        (GrantType.ENTRA_OBO, "scope: 'api://orders/.default'", None),
+        (GrantType.ENTRA_OBO, "scope: a, audiences: [orders]", 500),
+        (GrantType.ENTRA_OBO, "scope: a, resources: ['https://orders.example.com']", 500),
+        (GrantType.JWT_BEARER, "scope: a, audiences: [orders]", None),
+    ],
+)
+def test_a_grant_that_has_no_words_for_the_target_is_told(kind: GrantType, target: str, status: int | None) -> None:
+    entry = f"{{match: {{host: a.example, pathPrefix: /}}, action: exchange, exchange: {{issuerRef: primary, {target}}}}}"
+    policy, rules = snapshot(f"version: v1\nentries: [{entry}]"), with_profile(grant=Grant(kind))
+    request = asked_request("GET", "a.example", "/", [BEARER])
+    found = answer(request, policy, rules)
+    assert (found.status, "TXE-1002" in found.reason) == (status, status is not None)
+    # As the exchange itself ends.
+    pending = begin(request, policy, rules)
+    assert isinstance(pending, ExchangePending)
+    encoded = encode_request(pending.token_request)
+    assert isinstance(encoded, ExchangeFailure) is (status is not None)
+    if isinstance(encoded, ExchangeFailure):
+        ends = [finish(attrs.evolve(pending, token_request=styled), encoded) for styled in _styles(pending)]
+        assert {end.status for end in ends if isinstance(end, Deny)} == {status}
+
+
+def _styles(pending: ExchangePending) -> list[TokenRequest]:
+    asked = pending.token_request
+    return [attrs.evolve(asked, issuer=attrs.evolve(asked.issuer, errors=style)) for style in ErrorStyle]
