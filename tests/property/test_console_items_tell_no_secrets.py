@@ -10,16 +10,25 @@ from exchanger.console.decision_json import OPAQUE, DecisionJson, decoded
 from exchanger.console.message import encode
 from exchanger.decision.outcome import Allow, DecisionRecord, Deny, Filter, Outcome, Reason
 from exchanger.values.entry import Source
+from exchanger.values.headers import HeaderFields
 from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
 from exchanger.values.trace import TraceContext
 from tests.console.running import line
 
 CANARY = "c4n4ry"
+FORWARDED = "x-forwarded-access-token"
 ANY = st.text(st.characters(), max_size=40)  # lone surrogates included
 SOURCES = st.none() | st.builds(Source, ANY, ANY)
 OUTCOMES: st.SearchStrategy[Outcome] = st.one_of(
-    st.builds(Allow, st.sampled_from(Reason), SOURCES, st.just(Secret(CANARY)), st.none() | st.integers()),
+    st.builds(
+        Allow,
+        st.sampled_from(Reason),
+        SOURCES,
+        st.just(Secret(CANARY)),
+        st.none() | st.integers(),
+        removed=st.sampled_from([(), (FORWARDED,)]),
+    ),
     st.builds(
         Deny,
         st.just(Reason.DENY_EXCHANGE_ERROR),
@@ -48,6 +57,7 @@ REQUESTS = st.builds(
     st.just(CANARY),
     st.just(CANARY),
     st.builds(TraceContext, ANY, st.just(CANARY), st.just(CANARY)),
+    fields=st.just(HeaderFields(((FORWARDED, CANARY), ("cookie", CANARY)), raw=True)),
 )
 RECORDS = st.builds(DecisionRecord, REQUESTS, OUTCOMES, st.floats(0, 1e6), st.floats(0, 1e6), st.sampled_from(Filter))
 

@@ -15,6 +15,7 @@ from exchanger.telemetry.otlp.encoding import encode_span
 from exchanger.telemetry.trace_context import TraceContexts
 from exchanger.telemetry.tracing import SpanQueue, Tracing
 from exchanger.values.entry import Source
+from exchanger.values.headers import HeaderFields
 from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, ExchangeRecord
@@ -35,9 +36,12 @@ requests = st.builds(
     secret,
     st.builds(TraceContext, secret, secret, secret),
     secret,
+    fields=st.builds(HeaderFields, st.tuples(st.tuples(st.sampled_from(["x-forwarded-access-token", "cookie"]), secret)), st.booleans()),
 )
 outcomes = st.one_of(
-    st.builds(Allow, st.sampled_from(Reason), sources, st.builds(Secret, secret)),
+    st.builds(
+        Allow, st.sampled_from(Reason), sources, st.builds(Secret, secret), removed=st.sampled_from([(), ("x-forwarded-access-token",)])
+    ),
     st.builds(
         Deny,
         st.sampled_from(Reason),

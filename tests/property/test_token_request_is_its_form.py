@@ -11,13 +11,14 @@ from typing import Final
 from urllib.parse import parse_qsl, unquote_plus, urlencode
 
 import attrs
-from hypothesis import given
+from hypothesis import event, given
 from hypothesis import strategies as st
 
 from exchanger.decision.check import begin
 from exchanger.decision.outcome import ExchangePending
 from exchanger.decision.token_exchange import EncodedRequest, encode_client_credentials, encode_request
 from exchanger.errors import Diagnostic
+from exchanger.values.headers import HeaderFields
 from exchanger.values.issuer import (
     ActorCredentials,
     ActorToken,
@@ -28,6 +29,7 @@ from exchanger.values.issuer import (
     GrantType,
     Issuer,
     SigningKey,
+    SubjectRules,
 )
 from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
@@ -182,10 +184,26 @@ EXCHANGES: Final = snapshot()
 texts: Final = st.text(max_size=10)
 
 
-@given(texts, texts, texts, st.text("abc./~+=", min_size=1, max_size=20), st.sampled_from(["GET", "PUT"]))
-def test_nothing_of_a_caller_s_request_but_its_token_reaches_it(path: str, origin: str, name: str, token: str, method: str) -> None:
-    asked = HttpRequest(method, "api.example.com", f"/orders/{path}", Secret(f"Bearer {token}"), origin, request_id=name)
-    pending = begin(asked, EXCHANGES, RULES)
+# Headers that may hold the token, of which the profile lists some; and names that a careless client of RFC 8693 would take for its own.
+HEADERS: Final = ("authorization", "x-forwarded-access-token", "x-other")
+NAMES: Final = st.sampled_from(["scope", "audience", "resource", "actor_token", "act", "client_id", "x-scope", "cookie", *HEADERS[1:]])
+
+
+@given(
+    *(texts, texts, texts, st.text("abc./~+=", min_size=1, max_size=20), st.sampled_from(["GET", "PUT"])),
+    st.lists(st.sampled_from(HEADERS), min_size=1, unique=True),
+    st.lists(st.tuples(NAMES, texts), max_size=3),
+    st.sampled_from(HEADERS),
+)
+def test_nothing_of_a_caller_s_request_but_its_token_reaches_it(
+    path: str, origin: str, name: str, token: str, method: str, listed: list[str], more: list[tuple[str, str]], holder: str
+) -> None:
+    bearer = Secret(f"Bearer {token}")
+    fields = (*((one, value) for one, value in more if one not in listed), *(() if holder == "authorization" else ((holder, token),)))
+    asked = HttpRequest(method, "api.example.com", f"/orders/{path}", bearer, origin, request_id=name, fields=HeaderFields(fields))
+    issuer = attrs.evolve(RULES.issuers["primary"], subject=SubjectRules(tuple(listed)))
+    pending = begin(asked, EXCHANGES, attrs.evolve(RULES, issuers=RULES.issuers.insert("primary", issuer)))
+    event(type(pending).__name__)
     if isinstance(pending, ExchangePending):
         found, usual = encoded(pending.token_request), encoded(attrs.evolve(pending.token_request, subject_token=Secret("usual")))
         assert found is not None

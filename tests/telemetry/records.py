@@ -3,6 +3,7 @@
 from exchanger.decision.outcome import Allow, DecisionRecord, Deny, Outcome, Reason
 from exchanger.errors import Diagnostic
 from exchanger.values.entry import Source
+from exchanger.values.headers import HeaderFields
 from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
 from exchanger.values.trace import TraceContext
@@ -25,5 +26,6 @@ def record(outcome: Outcome, *, method: str = "GET", host: str = "api.example.co
         origin=CANARY,
         access_control_request_method=CANARY,
         trace=TraceContext(CANARY, CANARY, CANARY),
+        fields=HeaderFields((("x-forwarded-access-token", CANARY), ("cookie", CANARY))),
     )
     return DecisionRecord(request, outcome, 0.0, 0.0123456)
