@@ -7,12 +7,12 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.issuers.client_plan import PlannedCertificate, PlannedClient, path_problems, plan_client
+from exchanger.issuers.client_plan import NONE, PlannedCertificate, PlannedClient, path_problems, plan_client
 from exchanger.issuers.exchange_plan import PlannedActor, PlannedGrant, plan_grant, plan_subject
 from exchanger.issuers.places import Place, Reference, Shape, in_files
 from exchanger.issuers.rules import EndpointCheck, EndpointProblem, ProfileRules
 from exchanger.issuers.written import IssuerProfile
-from exchanger.values.issuer import CachePolicy, CallLimits, EndpointProtocol, ErrorStyle, SubjectRules
+from exchanger.values.issuer import ActorCredentials, CachePolicy, CallLimits, EndpointProtocol, ErrorStyle, SubjectRules
 from exchanger.values.proxy import Proxy, ProxyProblem, read_proxy
 
 # Secrets and files that one file may refer to: each is read by itself, all the time.
@@ -113,6 +113,9 @@ def _unresolved(profile: IssuerProfile, rules: ProfileRules, check_endpoint: End
     if profile.ca_file:
         problems += path_problems("caFile", profile.ca_file)
     grant = plan_grant(profile, problems)
+    # RFC 6749 section 4.4 (https://www.rfc-editor.org/rfc/rfc6749#section-4.4): for confidential clients alone.
+    if isinstance(grant.actor, ActorCredentials) and profile.token_endpoint_auth_method == NONE:
+        problems.append(f"actorToken.clientCredentials needs a client that authenticates, and tokenEndpointAuthMethod is {NONE}")
     subject = plan_subject(profile.subject_token, check_endpoint, problems)
     if problems:
         return tuple(problems)

@@ -133,6 +133,10 @@ def test_grants(grant: GrantType) -> None:
         (f"{SECRET}, requestedTokenType: jwt", "requestedTokenType must be a URI"),
         (f"{SECRET}, actorToken: {{}}", "actorToken needs file or clientCredentials"),
         (f"{SECRET}, actorToken: {{file: /a, clientCredentials: {{}}}}", "actorToken.file is not for clientCredentials"),
+        (
+            f"{BASE}, tokenEndpointAuthMethod: none, actorToken: {{clientCredentials: {{}}}}",
+            "actorToken.clientCredentials needs a client that authenticates",
+        ),
         (f"{SECRET}, actorToken: {{file: /a, type: jwt}}", "actorToken.type must be a URI"),
         (f"{SECRET}, parameters: {{Subject_Token: canary}}", "parameters must not have subject_token, which the service sets itself"),
         (f"{SECRET}, parameters: {{a b: c}}", "a name that is not 1 to 128 characters of visible ASCII"),

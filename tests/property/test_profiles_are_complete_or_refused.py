@@ -221,6 +221,7 @@ def forms(issuer: Issuer, request: TokenRequest) -> Iterator[tuple[str, EncodedR
     assert (assertion is None) == (not isinstance(proof, SigningKey))
     actor = None
     if isinstance(issuer.grant.actor, ActorCredentials):
+        assert proof is not None
         found = encode_client_credentials(issuer, issuer.grant.actor.scope, assertion)
         assert isinstance(found, EncodedRequest)
         yield "client credentials", found
