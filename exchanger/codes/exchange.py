@@ -96,28 +96,42 @@ CODES: Final = (
     ),
     _code(
         Diagnostic.UNRECOGNISED_400,
-        "The token endpoint answered 400 without an OAuth error in the body.",
-        ("A proxy in front of the endpoint answered.", "The path is wrong."),
-        "Check tokenEndpoint, and what answers there.",
+        "The token endpoint answered 400 without an error of RFC 6749 in the body.",
+        (
+            "The user has to sign in again or step up (interaction_required, insufficient_user_authentication).",
+            "A proxy in front of the endpoint answered.",
+            "The path is wrong.",
+        ),
+        "With one of these as oauth_error in the log line, set errors: strict in the profile, so that callers learn what they need. "
+        "Otherwise check tokenEndpoint, and what answers there.",
         "A proxy answers 400 with an HTML page.",
     ),
     _code(
         Diagnostic.UNRECOGNISED_401,
-        "The token endpoint answered 401 without an OAuth error in the body.",
-        ("A proxy in front of the endpoint answered.", "The path is wrong."),
-        "Check tokenEndpoint, and what answers there.",
+        "The token endpoint answered 401 without an error of RFC 6749 in the body.",
+        (
+            "The user has to sign in again or step up (interaction_required, insufficient_user_authentication).",
+            "A proxy in front of the endpoint answered.",
+            "The path is wrong.",
+        ),
+        "With one of these as oauth_error in the log line, set errors: strict in the profile, so that callers learn what they need. "
+        "Otherwise check tokenEndpoint, and what answers there.",
         "A proxy wants credentials of its own, and answers 401.",
     ),
     _code(
         Diagnostic.UNRECOGNISED_403,
-        "The token endpoint answered 403 without an OAuth error.",
-        ("A firewall or a proxy in front of the endpoint refused the request.",),
-        "Check tokenEndpoint, and what answers there.",
+        "The token endpoint answered 403 without an error of RFC 6749.",
+        (
+            "The caller needs more rights (insufficient_scope).",
+            "A firewall or a proxy in front of the endpoint refused the request.",
+        ),
+        "With insufficient_scope as oauth_error in the log line, set errors: strict in the profile, so that callers learn what they need. "
+        "Otherwise check tokenEndpoint, and what answers there.",
         "A web application firewall answers 403.",
     ),
     _code(
         Diagnostic.UNRECOGNISED_OTHER,
-        "The token endpoint answered with an unexpected status, without an OAuth error.",
+        "The token endpoint answered with an unexpected status, without an error of RFC 6749.",
         ("429 and 5xx are the endpoint's own problem.", "404 is usually a wrong path."),
         "Check the endpoint, and tokenEndpoint.",
         "The endpoint answers 500.",
