@@ -50,7 +50,7 @@ def exchanged_subject(request: HttpRequest, removed: tuple[str, ...]) -> Bearer 
 
 def _read_bare(request: HttpRequest, header: str) -> Bearer | NoToken:
     values = [value for name, value in request.fields.fields if name.lower() == header]
-    token = ",".join(values).strip(" \t")
-    if not token:
+    if not values:
         return NoToken.ABSENT
+    token = ",".join(values).strip(" \t")  # an empty one is there, and holds no token
     return Bearer(Secret(token)) if is_bearer_token(token) else NoToken.INVALID

@@ -116,7 +116,7 @@ def asked(rules: DecisionRules, *headers: tuple[str, str], method: str = "GET") 
     [
         ((FORWARDED,), (("authorization", ASSUMED),), None, "an entry asks for an exchange"),
         ((FORWARDED,), (("authorization", ASSUMED), (FORWARDED, "t")), None, "an entry asks for an exchange"),
-        ((FORWARDED,), (("authorization", ASSUMED), (FORWARDED, "")), 401, "no bearer token; it is read from x-forwarded-access-token"),
+        ((FORWARDED,), (("authorization", ASSUMED), (FORWARDED, "")), 401, "cannot be one; it is read from x-forwarded-access-token"),
         ((FORWARDED,), (BEARER,), 401, "no bearer token; it is read from x-forwarded-access-token"),
         ((FORWARDED,), (), 401, "no bearer token; it is read from x-forwarded-access-token"),
         ((FORWARDED,), ((FORWARDED, "two words"),), 401, "cannot be one; it is read from x-forwarded-access-token"),
