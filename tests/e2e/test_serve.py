@@ -142,7 +142,7 @@ WRONG_PROFILES = {
 
 @pytest.mark.parametrize(
     "profiles",
-    [{"{name: a, clientID: a, clientSecret: canary}": "tokenEndpoint is required"}, WRONG_PROFILES],
+    [{"{name: a, clientID: a, clientSecret: canary}": "needs a tokenEndpoint or discovery"}, WRONG_PROFILES],
     ids=["unreadable", "unusable"],
 )
 def test_wrong_profiles_stop_the_start_with_a_line_for_each(tmp_path: Path, profiles: dict[str, str]) -> None:
