@@ -163,7 +163,7 @@ def gate_refusal(why: str) -> ExchangeFailure:
 def encode_request(
     request: TokenRequest, assertion: Secret | None = None, actor_token: Secret | None = None
 ) -> EncodedRequest | ExchangeFailure:
-    """Return the POST that asks for ``request``, or TXE-1002 when it cannot be asked for.
+    """Return the POST that asks for ``request``, or TXE-1002 when it cannot be asked for, and TXE-1009 without the actor's token.
 
     ``assertion`` is the client's own, where its credentials are a ``SigningKey``. ``actor_token`` is an access token, where the actor has
     ``ActorCredentials``.

@@ -112,6 +112,12 @@ def test_a_challenge_is_read_once(text: str) -> None:
     assert time.process_time() - began < 20  # reading a name again from each of its letters takes minutes
 
 
+def test_only_a_challenge_for_bearer_tokens_says_what_is_needed() -> None:
+    foreign = 'Digest error="insufficient_user_authentication", acr_values="gold"'
+    deny = answered(401, (foreign,), error="insufficient_user_authentication")
+    assert "gold" not in deny.headers[0][1]
+
+
 @pytest.mark.parametrize("value", ['a", error="x', "a\\", "a\r\nX: y", "é", "x" * 5000, 7, None, ["a"], {"a": "b"}, ""])
 def test_what_cannot_be_relayed_is_left_out(value: object) -> None:
     deny = answered(400, error="insufficient_user_authentication", acr_values=value, scope=value, claims=value, max_age=value)

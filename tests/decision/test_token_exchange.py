@@ -2,6 +2,7 @@ import base64
 import json
 from urllib.parse import parse_qsl
 
+import attrs
 import pytest
 
 from exchanger.decision.bearer import MAX_TOKEN_LENGTH
@@ -17,7 +18,7 @@ from exchanger.decision.token_exchange import (
 )
 from exchanger.errors import Diagnostic
 from exchanger.values.entry import TokenTarget
-from exchanger.values.issuer import AuthMethod, Credentials, Issuer
+from exchanger.values.issuer import ActorCredentials, AuthMethod, Credentials, Grant, Issuer
 from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
 from exchanger.values.trace import NO_TRACE, TraceContext
@@ -58,6 +59,12 @@ def encoded(request: TokenRequest) -> EncodedRequest:
 
 def form(request: TokenRequest) -> list[tuple[str, str]]:
     return parse_qsl(encoded(request).body.decode("ascii"), keep_blank_values=True, strict_parsing=True)
+
+
+def test_an_exchange_is_not_asked_for_without_its_actor() -> None:
+    request = token_request()
+    acted = attrs.evolve(request, issuer=attrs.evolve(request.issuer, grant=Grant(actor=ActorCredentials())))
+    assert encode_request(acted) == transport_failure(ErrorKind.NO_ACTOR_TOKEN, Diagnostic.NO_ACTOR_TOKEN)
 
 
 def success(**members: object) -> bytes:
