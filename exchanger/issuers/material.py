@@ -25,8 +25,8 @@ MAX_TOKEN: Final = 64 * 1024
 MAX_CERTIFICATES: Final = 1000
 # Bits of an RSA key that signs: RFC 7518 section 3.3 demands the least; with more than these, each signature would hold the event loop.
 _RSA_BITS: Final = range(2048, 4096 + 1)
-# Characters of a private key in PEM: those of 4096 bits, and of 8192 bits for certificates, with CRLF. Reading a key checks its primes,
-# which takes 0.2 s and 3 s, and ever longer beyond.
+# Characters of a private key in PEM: those of 4096 bits, and of 8192 bits for certificates, with CRLF. Whatever is longer would be read
+# on the event loop, and used by OpenSSL in each handshake.
 MAX_KEY: Final = 3600
 MAX_CERTIFICATE_KEY: Final = 6800
 

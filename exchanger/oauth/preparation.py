@@ -29,6 +29,10 @@ _UNSENDABLE: Final = transport_failure(ErrorKind.CREATE_REQUEST, Diagnostic.CREA
 _UNSIGNED: Final = attrs.evolve(_UNSENDABLE, detail="the key of the client's assertions cannot sign")
 
 
+# Returns the request with an assertion of the client's, or without one.
+Encode = Callable[[Secret | None], EncodedRequest | ExchangeFailure]
+
+
 @final
 @attrs.frozen
 class Prepared:
@@ -71,23 +75,27 @@ class Preparation:
 
     def exchange(self, request: TokenRequest, endpoint: Endpoint, actor_token: Secret | None) -> Prepared | ExchangeFailure:
         """Return the request that asks for ``request`` at ``endpoint``, which is that of its issuer."""
-        proof = request.issuer.credentials.proof
-        if type(proof) is SigningKey:
-            assertion = self._assertions.sign(request.issuer, proof)
-            return _UNSIGNED if assertion is None else _prepared(endpoint, encode_request(request, assertion, actor_token))
-        return _prepared(endpoint, encode_request(request, None, actor_token))
+        return self._prepare(request.issuer, endpoint, lambda assertion: encode_request(request, assertion, actor_token))
 
     def client_credentials(self, issuer: Issuer, actor: ActorCredentials) -> Prepared | ExchangeFailure:
         """Return the request for a token of the client itself."""
         endpoint = self.endpoint(issuer)
         if isinstance(endpoint, ExchangeFailure):
             return endpoint
+        return self._prepare(issuer, endpoint, lambda assertion: encode_client_credentials(issuer, actor.scope, assertion))
+
+    def _prepare(self, issuer: Issuer, endpoint: Endpoint, encode: Encode) -> Prepared | ExchangeFailure:
+        """Return the request that ``encode`` makes of the client's own assertion, if it signs one."""
         proof, assertion = issuer.credentials.proof, None
-        if isinstance(proof, SigningKey):
+        if type(proof) is SigningKey:
             assertion = self._assertions.sign(issuer, proof)
             if assertion is None:
                 return _UNSIGNED
-        return _prepared(endpoint, encode_client_credentials(issuer, actor.scope, assertion))
+        encoded = encode(assertion)
+        if type(encoded) is not EncodedRequest:
+            return encoded
+        head = endpoint.head(encoded.headers)
+        return _UNSENDABLE if head is None else Prepared(endpoint, head, encoded)
 
     def endpoint(self, issuer: Issuer) -> Endpoint | ExchangeFailure:
         """Return the issuer's token endpoint, and keep it."""
@@ -106,10 +114,3 @@ class Preparation:
             return _UNKNOWN
         found = reached(address, issuer, self._settings, as_client=True)
         return found if isinstance(found, Endpoint) else _INVALID
-
-
-def _prepared(endpoint: Endpoint, encoded: EncodedRequest | ExchangeFailure) -> Prepared | ExchangeFailure:
-    if type(encoded) is not EncodedRequest:
-        return encoded
-    head = endpoint.head(encoded.headers)
-    return _UNSENDABLE if head is None else Prepared(endpoint, head, encoded)

@@ -26,6 +26,7 @@ from exchanger.decision.token_exchange import decode_response, rules_for, transp
 from exchanger.errors import Diagnostic
 from exchanger.oauth.actors import Actors
 from exchanger.oauth.cache.token_cache import TokenCache
+from exchanger.oauth.client_credentials import NO_ACTOR_TOKEN, ClientCredentials
 from exchanger.oauth.documents import Documents
 from exchanger.oauth.flight import OVERLOADED, Flight, Stage, Waiter
 from exchanger.oauth.limits.breaker import caller_of, health_of
@@ -33,6 +34,7 @@ from exchanger.oauth.limits.guards import Guard, Guards
 from exchanger.oauth.limits.in_flight import Entered
 from exchanger.oauth.metadata import Metadata, MetadataObserver, NoMetadataObserver
 from exchanger.oauth.preparation import Preparation
+from exchanger.oauth.rotation import as_before
 from exchanger.oauth.settings import TokenClientSettings
 from exchanger.oauth.transport.answer import Answer
 from exchanger.oauth.transport.call import Call, NoAnswer
@@ -40,13 +42,12 @@ from exchanger.oauth.transport.connections import ConnectionCounts, Connections
 from exchanger.oauth.transport.dial import Dial, DialLimits
 from exchanger.oauth.transport.endpoint import Endpoint
 from exchanger.oauth.transport.host import ConnectionLimits
-from exchanger.oauth.transport.roundtrip import round_trip
 from exchanger.oauth.transport.tls import client_tls_context
 from exchanger.oauth.transport.tls_contexts import TlsContexts
 from exchanger.reactor.reactor import Reactor
 from exchanger.reactor.timers import NEVER
 from exchanger.typing import ExchangeObserver, Tracer
-from exchanger.values.issuer import ActorCredentials, ClientCertificate, Credentials, Issuer
+from exchanger.values.issuer import ActorCredentials, Issuer
 from exchanger.values.secret import Secret
 from exchanger.values.token import (
     Cache,
@@ -66,9 +67,6 @@ __all__ = ["TokenClient", "TokenClientSettings"]
 _LOST: Final = transport_failure(ErrorKind.CONTEXT_CANCELED, Diagnostic.REQUEST_FAILED, detail="the service ends")
 _NO_TIME: Final = attrs.evolve(
     transport_failure(ErrorKind.TIMEOUT, Diagnostic.REQUEST_FAILED, detail="the gateway left no time for an exchange"), too_late=True
-)
-_NO_ACTOR_TOKEN: Final = transport_failure(
-    ErrorKind.NO_ACTOR_TOKEN, Diagnostic.NO_ACTOR_TOKEN, detail="the token endpoint gave no token for the actor"
 )
 _BREAKER_OPEN: Final = transport_failure(ErrorKind.BREAKER_OPEN, Diagnostic.BREAKER_OPEN, detail="the token endpoint failed too often")
 
@@ -145,7 +143,8 @@ class TokenClient:
         self.documents = Documents(settings, self.reactor, self._connections)
         self.metadata = Metadata(self.documents, self.metadata_observer, self._metadata_changed)
         self._preparation = Preparation(settings, self.now, self.metadata.token_endpoint)
-        self._actors = Actors(self._ask_for_actor_token)
+        asking = ClientCredentials(settings, self.reactor, self._connections, self._preparation)
+        self._actors = Actors(asking.ask)
 
     def _metadata_changed(self) -> None:
         self._preparation.forget()
@@ -344,28 +343,11 @@ class TokenClient:
             if flight.stage is Stage.OVER:
                 return
             if token is None:
-                self._refuse(flight, flight.first if isinstance(flight.first, ExchangeFailure) else _NO_ACTOR_TOKEN)
+                self._refuse(flight, flight.first if isinstance(flight.first, ExchangeFailure) else NO_ACTOR_TOKEN)
             else:
                 self._send(flight, token)
 
         self.reactor.turn(go_on)
-
-    async def _ask_for_actor_token(self, issuer: Issuer, actor: ActorCredentials) -> TokenOutcome:
-        ends = trio.current_time() + self.settings.request_timeout
-        outcome = await self._client_credentials(issuer, actor, ends)
-        if issuer.previous is not None and _refuses_client(outcome):
-            outcome = await self._client_credentials(_as_before(issuer, issuer.previous), actor, ends)
-        return outcome
-
-    async def _client_credentials(self, issuer: Issuer, actor: ActorCredentials, ends: float) -> TokenOutcome:
-        prepared = self._preparation.client_credentials(issuer, actor)
-        if isinstance(prepared, ExchangeFailure):
-            return prepared
-        endpoint, seconds = prepared.endpoint, ends - trio.current_time()
-        answer, _ = await round_trip(self._connections, self.reactor, endpoint, prepared.head, prepared.encoded.body, seconds)
-        if isinstance(answer, NoAnswer) or answer.body is None:
-            return _NO_ACTOR_TOKEN
-        return decode_response(answer.status, (), answer.body, attrs.evolve(self.settings.rules, require_issued_token_type=False))
 
     def _landed(self, flight: Flight, answer: Answer | NoAnswer) -> None:
         if type(answer) is NoAnswer:
@@ -478,36 +460,3 @@ class TokenClient:
         record = ExchangeRecord(host, kind, status, flight.started, self.clock() - flight.started, flight.port, flight.span)
         self.observer.exchanged(record)
         return record
-
-
-def as_before(request: TokenRequest, outcome: TokenOutcome) -> TokenRequest | None:
-    """Return ``request`` with the issuer's previous credentials; ``None`` if it has none or ``outcome`` does not refuse the client."""
-    issuer = request.issuer
-    if issuer.previous is None or not (_refuses_client(outcome) or _refuses_certificate(issuer, outcome)):
-        return None
-    return attrs.evolve(request, issuer=_as_before(issuer, issuer.previous))
-
-
-def _as_before(issuer: Issuer, previous: Credentials) -> Issuer:
-    return attrs.evolve(issuer, credentials=previous, previous=None)
-
-
-def _refuses_client(outcome: TokenOutcome) -> bool:
-    """Return whether the endpoint refused the client's credentials.
-
-    It does so with ``invalid_client`` under any status (RFC 6749 section 5.2, https://www.rfc-editor.org/rfc/rfc6749#section-5.2), or with
-    a 401 that says nothing else: a token request authenticates the client only. Keycloak tells of a wrong secret by a 401 with
-    ``unauthorized_client``, which under another status is about what the client may do.
-    """
-    if isinstance(outcome, ExchangedToken):
-        return False
-    if outcome.diagnostic is Diagnostic.OAUTH_ERROR:
-        unauthorized = outcome.oauth_error == "unauthorized_client" and outcome.http_status == HTTPStatus.UNAUTHORIZED
-        return outcome.oauth_error == "invalid_client" or unauthorized
-    return outcome.diagnostic is Diagnostic.UNRECOGNISED_401
-
-
-def _refuses_certificate(issuer: Issuer, outcome: TokenOutcome) -> bool:
-    """Return whether the endpoint may have refused the client's certificate in TLS, which looks like any other end of a connection."""
-    failed = isinstance(outcome, ExchangeFailure) and outcome.kind is ErrorKind.TRANSPORT_ERROR
-    return failed and isinstance(issuer.credentials.proof, ClientCertificate)

@@ -127,7 +127,7 @@ def test_a_key_that_counts_is_one_that_signs(shape: Shape, form: PrivateFormat, 
 
 
 def test_a_long_key_is_not_even_read() -> None:
-    """Checking the primes of a large one would hold everybody up."""
+    """Reading and using a large one would hold everybody up."""
     begin, end = "-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----"
     text = f"{begin}{'A' * MAX_CERTIFICATE_KEY}{end}"
     assert problem_with(Shape.RSA_KEY, text) == "its private key is longer than 3600 characters"

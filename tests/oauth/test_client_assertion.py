@@ -53,7 +53,7 @@ def test_its_audience_is_the_token_endpoint_unless_another_is_given(key: Signing
 
 
 def test_a_key_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Checking the primes of an RSA key takes up to 200 ms."""
+    """And not again for each request."""
     loads: list[str] = []
 
     def load(text: str, algorithm: SigningAlgorithm) -> object:

@@ -12,7 +12,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from exchanger.decision.token_exchange import TokenResponseRules, decode_response, transport_failure
 from exchanger.errors import Diagnostic
-from exchanger.oauth.token_client import TokenClientSettings, as_before
+from exchanger.oauth.rotation import as_before
+from exchanger.oauth.token_client import TokenClientSettings
 from exchanger.values.issuer import AuthMethod, Credentials
 from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, ExchangeRecord, TokenOutcome, TokenRequest

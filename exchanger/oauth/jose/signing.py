@@ -28,7 +28,7 @@ from exchanger.values.secret import Secret
 LIFETIME: Final = 60
 # RFC 7518 section 3.3 forbids fewer. A signature holds the event loop: for 0.2 ms with 2048 bits, 1.3 ms with 4096, and 20 ms with 8192.
 RSA_BITS: Final = range(2048, 4097)
-# Characters of a PEM block: an RSA key of 4096 bits has 3272, and some 50 more with CRLF. Checking the primes of 8192 bits takes 3 s.
+# Characters of a PEM block: an RSA key of 4096 bits has 3272, and some 50 more with CRLF. Longer ones are too slow to sign with.
 MAX_BLOCK: Final = 3600
 
 _PRIVATE: Final = re.compile("-----BEGIN (?:RSA |EC )?PRIVATE KEY-----")
@@ -56,10 +56,7 @@ class KeyProblem:
 
 
 def load_key(pem: str, algorithm: SigningAlgorithm) -> LoadedKey | KeyProblem:
-    """Return the private key in ``pem`` (PKCS#8, PKCS#1 or SEC 1, unencrypted). Total.
-
-    Slow for RSA, whose primes are checked: 30 ms for 2048 bits, 200 ms for 4096. It can run in a thread.
-    """
+    """Return the private key in ``pem`` (PKCS#8, PKCS#1 or SEC 1, unencrypted). Total."""
     found = _PRIVATE.search(pem)
     if found is None:
         return KeyProblem(_instead_of_private_key(pem))

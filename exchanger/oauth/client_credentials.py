@@ -1,0 +1,57 @@
+"""Asks a token endpoint for a token of the client itself, with the client credentials grant (RFC 6749 section 4.4).
+
+Source: https://www.rfc-editor.org/rfc/rfc6749#section-4.4
+"""
+
+from typing import Final, final
+
+import attrs
+import trio
+
+from exchanger.decision.token_exchange import decode_response, transport_failure
+from exchanger.errors import Diagnostic
+from exchanger.oauth.preparation import Preparation
+from exchanger.oauth.rotation import refuses_client, with_credentials_before
+from exchanger.oauth.settings import TokenClientSettings
+from exchanger.oauth.transport.call import NoAnswer
+from exchanger.oauth.transport.connections import Connections
+from exchanger.oauth.transport.roundtrip import round_trip
+from exchanger.reactor.reactor import Reactor
+from exchanger.values.issuer import ActorCredentials, Issuer
+from exchanger.values.token import ErrorKind, ExchangeFailure, TokenOutcome
+
+NO_ACTOR_TOKEN: Final = transport_failure(
+    ErrorKind.NO_ACTOR_TOKEN, Diagnostic.NO_ACTOR_TOKEN, detail="the token endpoint gave no token for the actor"
+)
+
+
+@final
+@attrs.define(eq=False)
+class ClientCredentials:
+    """Makes such requests over the connections of the token client."""
+
+    _settings: TokenClientSettings
+    _reactor: Reactor
+    _connections: Connections
+    _preparation: Preparation
+
+    async def ask(self, issuer: Issuer, actor: ActorCredentials) -> TokenOutcome:
+        """Return the token, or why there is none, within ``request_timeout``.
+
+        The credentials before are tried where the new ones are refused.
+        """
+        ends = trio.current_time() + self._settings.request_timeout
+        outcome = await self._ask_once(issuer, actor, ends)
+        if issuer.previous is not None and refuses_client(outcome):
+            outcome = await self._ask_once(with_credentials_before(issuer, issuer.previous), actor, ends)
+        return outcome
+
+    async def _ask_once(self, issuer: Issuer, actor: ActorCredentials, ends: float) -> TokenOutcome:
+        prepared = self._preparation.client_credentials(issuer, actor)
+        if isinstance(prepared, ExchangeFailure):
+            return prepared
+        endpoint, seconds = prepared.endpoint, ends - trio.current_time()
+        answer, _ = await round_trip(self._connections, self._reactor, endpoint, prepared.head, prepared.encoded.body, seconds)
+        if isinstance(answer, NoAnswer) or answer.body is None:
+            return NO_ACTOR_TOKEN
+        return decode_response(answer.status, (), answer.body, attrs.evolve(self._settings.rules, require_issued_token_type=False))
