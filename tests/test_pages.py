@@ -13,7 +13,7 @@ import yaml
 from exchanger.cli import available_commands, parse
 from exchanger.decision.outcome import Reason
 from exchanger.errors import Diagnostic
-from exchanger.policy.document import parse_document
+from exchanger.policy.documents.document import parse_document
 from exchanger.values.entry import Source
 from exchanger.values.token import ErrorKind
 from tests.monitoring.exported import exported

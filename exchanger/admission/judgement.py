@@ -15,7 +15,7 @@ from exchanger.admission.review import Answer, Refused
 from exchanger.codes.policy import UNKNOWN_ISSUER
 from exchanger.codes.problem import Problem
 from exchanger.policy.conflicts import conflicts_of
-from exchanger.policy.document import PolicyDocument
+from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.selection import DOCUMENT_KEY, AnyIssuer, Text, read
 from exchanger.policy.snapshot import PolicySnapshot

@@ -33,7 +33,7 @@ from exchanger.kube.connection import ApiConnection
 from exchanger.kube.namespaces_file import NamespacesFile
 from exchanger.kube.resource import PolicyListWatches
 from exchanger.kube.source import KubernetesSource
-from exchanger.policy.document import Labels
+from exchanger.policy.documents.document import Labels
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.selection import AnyIssuer
 from exchanger.policy.snapshot import CurrentPolicy

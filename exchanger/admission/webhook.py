@@ -18,7 +18,7 @@ from exchanger.admission.review import ALLOWED, Answer, Asked, NoReview, Unconce
 from exchanger.http.message import Handler, Request, Response
 from exchanger.http.server import HttpServer, Limits
 from exchanger.http.tls import Tls
-from exchanger.policy.document import Labels
+from exchanger.policy.documents.document import Labels
 from exchanger.policy.notices import not_enabled
 from exchanger.policy.selection import ConfigMap, Text
 from exchanger.util.duration import parse_duration

@@ -11,7 +11,7 @@ from exchanger.assembly.conflict_watch import Conflicts
 from exchanger.grpc.tls.x509 import CertificateInfo, Validity
 from exchanger.kube.list_watch import ApiFailure
 from exchanger.policy.conflicts import named
-from exchanger.policy.document import PolicyDocument
+from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.selection import Change
 from exchanger.policy.withdrawal import Gone, Reasons

@@ -15,7 +15,7 @@ import trio
 
 from exchanger.assembly.background import Background
 from exchanger.assembly.backlog import CHANGE_WORK, Backlog, Lane, Pending
-from exchanger.policy.document import PolicyDocument
+from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.grants.restriction import again
 from exchanger.policy.selection import Change, Document, Unknown, read

@@ -34,7 +34,7 @@ from exchanger.decision.check import DecisionRules
 from exchanger.decision.withheld import CREDENTIALS, EMPTY, INVALID, stand_in
 from exchanger.http.message import Handler, Request, Response
 from exchanger.policy.conflicts import documents_in_conflict
-from exchanger.policy.document import PolicyDocument, entry_lines
+from exchanger.policy.documents.document import PolicyDocument, entry_lines
 from exchanger.policy.explanation import Explanation, explain
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Source

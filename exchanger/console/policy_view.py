@@ -5,7 +5,7 @@ from typing import Final, TypeAlias
 
 from exchanger.decision.answer import Answer, profile_of
 from exchanger.policy.conflicts import conflicts_with
-from exchanger.policy.document import PolicyDocument, Refusal
+from exchanger.policy.documents.document import PolicyDocument, Refusal
 from exchanger.policy.explanation import Explanation
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.util.text import printable

@@ -12,7 +12,7 @@ import attrs
 from exchanger.codes import manifests as codes
 from exchanger.codes.code import Code
 from exchanger.codes.policy import TOO_LARGE
-from exchanger.policy import yaml_nodes as nodes
+from exchanger.policy.documents import yaml_nodes as nodes
 from exchanger.policy.selection import DOCUMENT_KEY, NAME_LABEL, ConfigMap, Namespace, PolicyObject, key_meant
 from exchanger.util.text import closest, printable
 

@@ -25,9 +25,9 @@ from exchanger.issuers.written import (
     SubjectHeader,
     SubjectToken,
 )
-from exchanger.policy import yaml_nodes as nodes
-from exchanger.policy.fields import BOOLEANS
-from exchanger.policy.yaml_nodes import read_nodes
+from exchanger.policy.documents import yaml_nodes as nodes
+from exchanger.policy.documents.fields import BOOLEANS
+from exchanger.policy.documents.yaml_nodes import read_nodes
 from exchanger.util.duration import parse_duration
 from exchanger.util.text import closest
 from exchanger.values.issuer import CachePolicy, CallLimits

@@ -17,7 +17,7 @@ import attrs
 import orjson
 
 from exchanger.kube.list_watch import ApiFailure, Bookmark, Deleted, FailureKind, Item, Key, Page, Put, WatchEvent
-from exchanger.policy.document import Labels
+from exchanger.policy.documents.document import Labels
 from exchanger.policy.selection import DOCUMENT_KEY, NAME_LABEL, ConfigMap, Namespace, key_meant
 
 T = TypeVar("T")

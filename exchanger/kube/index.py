@@ -10,7 +10,7 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.policy.document import Labels
+from exchanger.policy.documents.document import Labels
 from exchanger.policy.selection import NAME_LABEL, ConfigMap, Namespace, Text, labels_of
 from exchanger.values.entry import Source
 from exchanger.values.selector import Selector

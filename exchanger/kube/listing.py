@@ -12,7 +12,7 @@ from exchanger.kube.list_watch import ApiFailure, FailureKind, Item, ListWatch
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.kube.source import ListWatches
 from exchanger.kube.store import ListBounds, list_all
-from exchanger.policy.document import Labels
+from exchanger.policy.documents.document import Labels
 from exchanger.policy.selection import ConfigMap, Document
 from exchanger.values.entry import Source
 

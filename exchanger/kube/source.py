@@ -19,7 +19,7 @@ from exchanger.kube.index import EVERY_NAMESPACE, STEP, PolicyIndex
 from exchanger.kube.informer import ConfigMapSink, Informer, KubernetesObserver, NamespaceSink, Taking
 from exchanger.kube.list_watch import ListWatch
 from exchanger.kube.settings import KubernetesSettings
-from exchanger.policy.document import Labels
+from exchanger.policy.documents.document import Labels
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.grants.notices import of_allowance
 from exchanger.policy.notices import not_enabled, of_snapshot

@@ -15,7 +15,7 @@ from exchanger.codes.code import Code
 from exchanger.codes.manifests import CONFLICT
 from exchanger.policy import lookup
 from exchanger.policy.authority import read_authority
-from exchanger.policy.document import PolicyDocument
+from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.headers import RequestHeaders
 from exchanger.policy.lookup import readings_to_ask
 from exchanger.policy.methods import MethodTable, each

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from exchanger.codes import manifests as codes
-from exchanger.policy.document import Labels
+from exchanger.policy.documents.document import Labels
 from exchanger.policy.selection import DOCUMENT_KEY, NAME_LABEL, ConfigMap, Namespace
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.util.text import is_near

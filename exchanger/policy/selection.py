@@ -11,7 +11,7 @@ import attrs
 from exchanger.codes.code import Code
 from exchanger.codes.manifests import FOUND_TWICE, UNREADABLE_FILE
 from exchanger.codes.problem import Problem
-from exchanger.policy.document import UNREADABLE_REACH, Labels, PolicyDocument, parse_document
+from exchanger.policy.documents.document import UNREADABLE_REACH, Labels, PolicyDocument, parse_document
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.grants.restriction import restrict
 from exchanger.policy.snapshot import PolicySnapshot

@@ -10,7 +10,7 @@ import attrs
 from rpds import HashTrieMap
 
 from exchanger.policy.authority import read_authority
-from exchanger.policy.document import PolicyDocument
+from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.headers import RequestHeaders
 from exchanger.policy.lookup import CONFLICT, Reading, UnreadableReach, denied_by, find, find_at_once, readings_to_ask
 from exchanger.policy.path import MalformedPath, is_plain_with_query

@@ -6,7 +6,7 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.policy.yaml_nodes import Kind, Mapping, Node, Scalar, Sequence
+from exchanger.policy.documents.yaml_nodes import Kind, Mapping, Node, Scalar, Sequence
 from exchanger.util.text import quoted
 
 # Problems reported at once; more than that have one cause.

@@ -19,7 +19,7 @@ from exchanger.kube.settings import KubernetesSettings
 from exchanger.kube.source import ListWatches
 from exchanger.kube.store import PAGE_SIZE
 from exchanger.policy.conflicts import conflicts_of
-from exchanger.policy.document import Labels, PolicyDocument, Refusal, entry_lines
+from exchanger.policy.documents.document import Labels, PolicyDocument, Refusal, entry_lines
 from exchanger.policy.grants.allowance import NO_GRANTS, Granted, Grants
 from exchanger.policy.grants.notices import of_allowance, of_left_out
 from exchanger.policy.notices import is_declined, not_enabled, of_config_maps, of_namespaces, of_snapshot

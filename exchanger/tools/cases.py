@@ -10,8 +10,8 @@ from typing import Final, TypeVar, final
 import attrs
 
 from exchanger.decision.answer import Effect
-from exchanger.policy import yaml_nodes as nodes
-from exchanger.policy.fields import Field, FieldType
+from exchanger.policy.documents import yaml_nodes as nodes
+from exchanger.policy.documents.fields import Field, FieldType
 from exchanger.tools.question import Header, Malformed, Question, read_question
 from exchanger.util.text import closest, quoted
 from exchanger.values.entry import BASELINE, Source

@@ -5,9 +5,9 @@ It refuses no file that is read.
 
 from typing import Final, assert_never
 
-from exchanger.policy.fields import BLANKS, NOT_BLANK, Field, FieldType, whole
+from exchanger.policy.documents.fields import BLANKS, NOT_BLANK, Field, FieldType, whole
+from exchanger.policy.documents.schema import BEYOND_JSON, words_or
 from exchanger.policy.headers import TOKEN
-from exchanger.policy.schema import BEYOND_JSON, words_or
 from exchanger.tools.cases import BASELINE_NAME, CASES_FIELDS, DECISIONS, HEADER_FIELDS
 from exchanger.tools.question import MAX_HEADERS
 from exchanger.util.json_schema import Schema, document

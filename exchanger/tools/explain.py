@@ -24,7 +24,7 @@ from exchanger.decision.withheld import apart, numbered
 from exchanger.errors import ConfigurationError, ExchangerError
 from exchanger.http.message import Request
 from exchanger.http.names import is_loopback
-from exchanger.policy.document import entry_lines
+from exchanger.policy.documents.document import entry_lines
 from exchanger.policy.explanation import explain
 from exchanger.tools.display import Json, explained
 from exchanger.tools.policies import Chosen, Policy, assembled, policy_of_paths, settings_of

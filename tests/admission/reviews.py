@@ -7,7 +7,7 @@ from typing import Any, Final
 import attrs
 
 from exchanger.admission.judgement import Known
-from exchanger.policy.document import Labels, parse_document
+from exchanger.policy.documents.document import Labels, parse_document
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Source
 

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from exchanger.policy.document import PolicyDocument, parse_document
+from exchanger.policy.documents.document import PolicyDocument, parse_document
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import ExchangeEntry, Source
 from exchanger.values.verdict import NO_MATCH, Verdict

@@ -10,7 +10,7 @@ from exchanger.codes.code import Code, Example
 from exchanger.codes.problem import Problem
 from exchanger.directory.folder import Scan, notices_of, scan
 from exchanger.directory.manifest import PassedOver, UnreadableFile, read_manifests
-from exchanger.policy.document import PolicyDocument
+from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.grants.notices import of_allowance, of_left_out
 from exchanger.policy.grants.reader import read_grants

@@ -7,8 +7,8 @@ from exchanger.codes.manifests import CONFLICT
 from exchanger.codes.policy import UNKNOWN_FIELD, WRONG_TYPE
 from exchanger.codes.problem import Problem, coded, reason_of
 from exchanger.policy.conflicts import Conflict
-from exchanger.policy.document import Refusal
-from exchanger.policy.fields import MAX_COMPARISONS, MAX_ITEMS, MAX_PROBLEMS, Hints
+from exchanger.policy.documents.document import Refusal
+from exchanger.policy.documents.fields import MAX_COMPARISONS, MAX_ITEMS, MAX_PROBLEMS, Hints
 from exchanger.values.entry import DenyEntry, FailClosedRegion, MatchScope, Source
 from exchanger.values.notice import Notice
 from tests.codes.reaching import SOURCE, document

@@ -13,7 +13,7 @@ from exchanger.console.message import TimeSlice
 from exchanger.console.policy_view import Lines, claims_of, shown_document, shown_problem
 from exchanger.http.message import Request, Response
 from exchanger.policy.conflicts import documents_in_conflict
-from exchanger.policy.document import PolicyDocument, entry_lines, parse_document
+from exchanger.policy.documents.document import PolicyDocument, entry_lines, parse_document
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.grants.reader import read_grants
 from exchanger.policy.selection import Text, advance

@@ -7,7 +7,7 @@ import pytest
 
 from exchanger.console import access
 from exchanger.console.access import ConsoleSettings
-from exchanger.policy.document import parse_document
+from exchanger.policy.documents.document import parse_document
 from exchanger.policy.snapshot import CurrentPolicy, PolicySnapshot
 from exchanger.telemetry.decision_log import decision_line
 from exchanger.values.entry import Source

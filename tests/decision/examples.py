@@ -3,7 +3,7 @@
 from rpds import HashTrieMap
 
 from exchanger.decision.check import DecisionRules
-from exchanger.policy.document import parse_document
+from exchanger.policy.documents.document import parse_document
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Source
 from exchanger.values.issuer import AuthMethod, Credentials, Issuer

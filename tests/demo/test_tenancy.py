@@ -8,7 +8,7 @@ import yaml
 
 from exchanger.demo.service import own_issuers, sample_grants, sample_policy, wrong_policy
 from exchanger.playground.lint import lint
-from exchanger.policy.document import PolicyDocument, parse_document
+from exchanger.policy.documents.document import PolicyDocument, parse_document
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.grants.reader import read_grants
 from exchanger.policy.grants.restriction import restrict

@@ -9,7 +9,7 @@ import pytest
 import trustme
 import yaml
 
-from exchanger.policy.document import parse_document
+from exchanger.policy.documents.document import parse_document
 from exchanger.values.entry import Source
 from tests.helm.cases import look
 from tests.helm.chart import CHART, only, render, validate

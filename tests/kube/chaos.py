@@ -16,7 +16,7 @@ from exchanger.kube.connection import ApiConnection, ConnectionBounds
 from exchanger.kube.resource import PolicyListWatches
 from exchanger.kube.settings import COMPARE_S, KubernetesSettings, ReflectorSettings
 from exchanger.kube.source import KubernetesSource
-from exchanger.policy.document import PolicyDocument, parse_document
+from exchanger.policy.documents.document import PolicyDocument, parse_document
 from exchanger.policy.selection import DOCUMENT_KEY
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.util.backoff import FACTOR, BackOffSettings

@@ -13,7 +13,7 @@ from exchanger.kube.event_writer import TRIES, EventWriter
 from exchanger.kube.events import BURST, PAUSE_S, RETRY_S, PolicyEvents, PolicyEventsSettings
 from exchanger.kube.list_watch import ApiFailure, FailureKind
 from exchanger.policy.conflicts import MAX_CONFLICTS, STEP
-from exchanger.policy.document import parse_document
+from exchanger.policy.documents.document import parse_document
 from exchanger.policy.selection import Text, advance
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Source

@@ -10,7 +10,7 @@ from exchanger.assembly.assembler import INLINE_WORK
 from exchanger.assembly.backlog import LIGHT_WORK, Lane
 from exchanger.kube.source import LOOK_S
 from exchanger.policy import selection
-from exchanger.policy.document import PolicyDocument, parse_document
+from exchanger.policy.documents.document import PolicyDocument, parse_document
 from exchanger.values.entry import DenyEntry, Source
 from tests.kube.cluster import PATIENCE_S, Cluster, Record, deny, following, source
 

@@ -4,7 +4,7 @@ from typing import TypedDict, Unpack
 
 import attrs
 
-from exchanger.policy.document import PolicyDocument, parse_document
+from exchanger.policy.documents.document import PolicyDocument, parse_document
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Claim, DenyEntry, ExchangeEntry, FailClosedRegion, HeaderMatch, MatchScope, PathType, Source, TokenTarget
 

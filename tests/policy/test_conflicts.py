@@ -14,7 +14,7 @@ from exchanger.policy.conflicts import (
     contenders,
     documents_in_conflict,
 )
-from exchanger.policy.document import PolicyDocument
+from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.lookup import CONFLICT
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import DenyEntry, FailClosedRegion, MatchScope, Source

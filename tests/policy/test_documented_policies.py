@@ -10,7 +10,7 @@ import yaml
 
 from exchanger.decision.check import DecisionRules, begin
 from exchanger.decision.outcome import Deny
-from exchanger.policy.document import PolicyDocument, parse_document
+from exchanger.policy.documents.document import PolicyDocument, parse_document
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.grants.reader import read_grants
 from exchanger.policy.grants.restriction import restrict

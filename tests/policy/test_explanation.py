@@ -1,6 +1,6 @@
 import pytest
 
-from exchanger.policy.document import PolicyDocument
+from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.explanation import MAX_CANDIDATES, MAX_LOOKED_AT, Candidate, Standing, explain
 from exchanger.policy.lookup import UnreadableReach
 from exchanger.policy.snapshot import PolicySnapshot

@@ -4,7 +4,7 @@ from typing import assert_type
 import attrs
 import pytest
 
-from exchanger.policy.document import PolicyDocument
+from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.lookup import UnreadableReach
 from exchanger.policy.snapshot import CurrentPolicy, PolicySnapshot
 from exchanger.values.entry import UNKNOWN_NAMESPACE, Claim, DenyEntry, PathType, Source

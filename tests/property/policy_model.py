@@ -6,7 +6,7 @@ Nothing here is shared with the service but its values. Paths of the model have 
 from collections.abc import Iterable, Iterator
 from itertools import product
 
-from exchanger.policy.document import PolicyDocument
+from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.lookup import UnreadableReach
 from exchanger.values.entry import AllowEntry, Claim, DenyEntry, Entry, FailClosedRegion, MatchScope, PathType
 

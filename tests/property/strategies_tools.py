@@ -5,7 +5,7 @@ from rpds import HashTrieMap
 
 from exchanger.decision.answer import asked_request
 from exchanger.decision.check import DecisionRules
-from exchanger.policy.document import PolicyDocument
+from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.lookup import UnreadableReach
 from exchanger.policy.snapshot import CurrentPolicy, PolicySnapshot

@@ -15,7 +15,7 @@ from exchanger.admission.judgement import Known, judge
 from exchanger.admission.review import Answer, Asked, read_review
 from exchanger.kube.decoding import decode_config_map, decode_namespace
 from exchanger.kube.index import PolicyIndex
-from exchanger.policy.document import PolicyDocument
+from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.grants.reader import read_grants
 from exchanger.policy.selection import Change, Text, advance

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from exchanger.decision.answer import Answer
 from exchanger.policy.authority import read_authority, wildcards_above
-from exchanger.policy.document import PolicyDocument
+from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.lookup import UnreadableReach
 from exchanger.policy.path import is_plain_with_query
 from exchanger.tools.areas import NO_HOST, Kind

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanger.policy.document import entry_lines
+from exchanger.policy.documents.document import entry_lines
 
 # Items in many spellings; each is one entry from its first line to its last.
 ITEMS = (

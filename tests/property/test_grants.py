@@ -10,7 +10,7 @@ import attrs
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from exchanger.policy.document import PolicyDocument
+from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import Grant, Grants
 from exchanger.policy.grants.restriction import again, restrict
 from exchanger.policy.lookup import UnreadableReach

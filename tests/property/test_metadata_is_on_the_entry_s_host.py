@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from exchanger.decision.check import begin
 from exchanger.decision.outcome import Deny
-from exchanger.policy.document import parse_document
+from exchanger.policy.documents.document import parse_document
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import ExchangeEntry
 from tests.decision.examples import RULES, SOURCE, request

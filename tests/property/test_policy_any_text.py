@@ -10,7 +10,7 @@ import yaml
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from exchanger.policy.document import UNREADABLE_REACH, PolicyDocument, parse_document
+from exchanger.policy.documents.document import UNREADABLE_REACH, PolicyDocument, parse_document
 from exchanger.util.text import MAX_QUOTED
 from exchanger.values.entry import Source
 from tests.property.strategies_policy import ISSUERS, rarely

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanger.policy.document import PolicyDocument
+from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.explanation import Standing, explain
 from exchanger.policy.lookup import CONFLICT, UnreadableReach
 from exchanger.values.entry import AllowEntry, DenyEntry, ExchangeEntry, FailClosedRegion

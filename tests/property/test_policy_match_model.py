@@ -10,7 +10,7 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from exchanger.policy.conflicts import contenders
-from exchanger.policy.document import PolicyDocument
+from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.lookup import CONFLICT, UnreadableReach
 from exchanger.values.entry import Claim, DenyEntry
 from exchanger.values.headers import HeaderFields

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exchanger.policy.authority import is_host, normalise_policy_host, read_authority
-from exchanger.policy.document import parse_document
+from exchanger.policy.documents.document import parse_document
 from exchanger.policy.prefix import prefix_spellings
 from exchanger.values.entry import DenyEntry, Source
 

@@ -7,7 +7,7 @@ opens by that: what a broken document adds is refusals.
 from hypothesis import assume, event, given
 from hypothesis import strategies as st
 
-from exchanger.policy.document import PolicyDocument
+from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.lookup import UnreadableReach
 from exchanger.values.entry import EVERYWHERE, DenyEntry, ExchangeEntry, FailClosedRegion, MatchScope, Source
 from exchanger.values.verdict import Ambiguous, Unhealthy, Verdict

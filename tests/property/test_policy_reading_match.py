@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exchanger.policy.authority import read_host
-from exchanger.policy.document import PolicyDocument, parse_document
+from exchanger.policy.documents.document import PolicyDocument, parse_document
 from exchanger.policy.prefix import read_prefix
 from exchanger.values.entry import Claim, MatchScope, Source
 

@@ -6,7 +6,7 @@ What a legal prefix begins is never unmatched. What is closed for an illegal one
 from hypothesis import event, example, given
 from hypothesis import strategies as st
 
-from exchanger.policy.document import PolicyDocument
+from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.path import readings_of
 from exchanger.policy.prefix import MAX_PREFIX, read_prefix
 from exchanger.policy.snapshot import PolicySnapshot

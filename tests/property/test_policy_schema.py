@@ -14,10 +14,10 @@ from jsonschema import Draft202012Validator
 from exchanger.codes.policy import WRONG_METADATA
 from exchanger.codes.problem import Problem
 from exchanger.policy.authority import MAX_TEXT
-from exchanger.policy.document import PolicyDocument, parse_document
-from exchanger.policy.entry_reader import MAX_METADATA
+from exchanger.policy.documents.document import PolicyDocument, parse_document
+from exchanger.policy.documents.entry_reader import MAX_METADATA
+from exchanger.policy.documents.schema import policy_schema
 from exchanger.policy.prefix import MAX_PREFIX
-from exchanger.policy.schema import policy_schema
 from exchanger.values.entry import Source
 from tests.property import schema_law
 from tests.property.schema_law import around, assert_accepts_what_is_read, mapping, mutated, some_texts

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from exchanger.policy.document import PolicyDocument
+from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.path import read_path
 from exchanger.values.entry import AllowEntry, DenyEntry
 from exchanger.values.verdict import NO_MATCH, Ambiguous, Unhealthy

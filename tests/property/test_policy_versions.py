@@ -6,7 +6,7 @@ Sources make a new version, requests read the current one, nothing is ever chang
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanger.policy.document import PolicyDocument
+from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Source
 from tests.property.strategies_policy import documents, hosts, methods, plain_paths, policies, snapshot_of, sources

@@ -14,7 +14,7 @@ from exchanger._proto.envoy.service.ext_proc.v3.external_processor_pb2 import Pr
 from exchanger.envoy.evaluator import Evaluator
 from exchanger.envoy.external_processor import PROCESS_PATH, ExternalProcessor
 from exchanger.grpc.routes import CallInfo
-from exchanger.policy.document import PolicyDocument
+from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.snapshot import CurrentPolicy
 from tests.decision.examples import RULES
 from tests.envoy.exchangers import FakeExchanger, answered

@@ -18,7 +18,7 @@ from exchanger.envoy.evaluator import Evaluator
 from exchanger.envoy.external_processor import ExternalProcessor
 from exchanger.errors import Diagnostic
 from exchanger.grpc.routes import CallInfo, Deferred
-from exchanger.policy.document import PolicyDocument
+from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.snapshot import CurrentPolicy
 from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome

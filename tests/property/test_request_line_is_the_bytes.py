@@ -20,7 +20,7 @@ from exchanger.decision.outcome import Deny, Reason
 from exchanger.envoy.authorization import decode_check
 from exchanger.envoy.process_codec import decode_request_headers
 from exchanger.envoy.request_fields import Refused
-from exchanger.policy.document import PolicyDocument
+from exchanger.policy.documents.document import PolicyDocument
 from exchanger.values.request import HttpRequest
 from tests.decision.examples import RULES
 from tests.examples import examples

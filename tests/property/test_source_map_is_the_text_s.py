@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanger.policy.document import PolicyDocument
+from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.selection import ConfigMap
 from exchanger.tools.check.documents import Document
 from exchanger.tools.check.files import read_file

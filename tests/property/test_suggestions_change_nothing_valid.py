@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exchanger.policy.document import parse_document
+from exchanger.policy.documents.document import parse_document
 from exchanger.policy.selection import AnyIssuer
 from exchanger.tools.check.suggest import mended, suggest
 from exchanger.values.entry import Source

@@ -18,7 +18,7 @@ from exchanger.issuers.plan import Plan, UnresolvedProfile, plan_profiles
 from exchanger.issuers.profiles import parse_profiles
 from exchanger.issuers.rules import ProfileRules
 from exchanger.issuers.secrets import SecretName
-from exchanger.policy.document import parse_document
+from exchanger.policy.documents.document import parse_document
 from exchanger.policy.lookup import UnreadableReach
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import DenyEntry, ExchangeEntry, Source

@@ -9,7 +9,7 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.policy.document import Labels
+from exchanger.policy.documents.document import Labels
 from exchanger.policy.policy_trie import Hosts
 from exchanger.policy.prefix import read_prefix
 from exchanger.util.text import bounded

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from typing import Final
 
 from exchanger.codes import grants as codes
-from exchanger.policy.document import Labels
+from exchanger.policy.documents.document import Labels
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.notices import near_label
 from exchanger.util.text import closest

@@ -13,13 +13,13 @@ from exchanger.codes import grants as codes
 from exchanger.codes.policy import MISSING_FIELD, WRONG_VERSION
 from exchanger.codes.problem import Problem
 from exchanger.policy.authority import WILDCARD, is_host
-from exchanger.policy.document import VERSION
-from exchanger.policy.entry_reader import MATCH_FIELDS, MatchReader
-from exchanger.policy.fields import ALLOW, ANY_HOST, DENY, EXCHANGE, Field, Fields, FieldType, Findings
+from exchanger.policy.documents.document import VERSION
+from exchanger.policy.documents.entry_reader import MATCH_FIELDS, MatchReader
+from exchanger.policy.documents.fields import ALLOW, ANY_HOST, DENY, EXCHANGE, Field, Fields, FieldType, Findings
+from exchanger.policy.documents.yaml_nodes import Unreadable, read_nodes
 from exchanger.policy.grants import rules
 from exchanger.policy.grants.allowance import ANYTHING, DEFAULT_ACTIONS, PLACEHOLDER, Grant, Grants
 from exchanger.policy.prefix import read_prefix
-from exchanger.policy.yaml_nodes import Unreadable, read_nodes
 from exchanger.util.text import quoted
 from exchanger.values.entry import BASELINE, DenyEntry, MatchScope
 from exchanger.values.selector import Selector, parse_selector

@@ -16,7 +16,7 @@ from exchanger.codes import grants as codes
 from exchanger.codes.code import Code
 from exchanger.codes.problem import Problem
 from exchanger.policy.authority import WILDCARD, wildcards_above
-from exchanger.policy.document import Labels, PolicyDocument, Refusal
+from exchanger.policy.documents.document import Labels, PolicyDocument, Refusal
 from exchanger.policy.grants.allowance import (
     ANYTHING,
     UNLIMITED,

@@ -1,12 +1,12 @@
-"""What the texts of a grants file look like, as regular expressions for its JSON Schema; see ``policy/fields`` for what these may be.
+"""What texts of a grants file look like, as regular expressions for its JSON Schema; ``policy/documents/fields`` says what these may be.
 
 Must not know: how the reader reads them.
 """
 
 from typing import Final
 
-from exchanger.policy.document import VERSION
-from exchanger.policy.fields import (
+from exchanger.policy.documents.document import VERSION
+from exchanger.policy.documents.fields import (
     ALLOW,
     BLANKS,
     DENY,

@@ -5,9 +5,9 @@ Must not know: what grants lead to.
 
 from typing import Any, Final
 
-from exchanger.policy.document import VERSION
+from exchanger.policy.documents.document import VERSION
+from exchanger.policy.documents.schema import BEYOND_JSON, mapping
 from exchanger.policy.grants.reader import GRANTS_FIELDS, MAX_AREAS
-from exchanger.policy.schema import BEYOND_JSON, mapping
 from exchanger.util.json_schema import Schema, document
 
 # What the reader refuses, and the schema cannot express.

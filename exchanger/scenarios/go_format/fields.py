@@ -8,7 +8,7 @@ from typing import Final, Self, final
 
 import attrs
 
-from exchanger.policy.yaml_nodes import Kind, Mapping, Node, Scalar, Sequence, is_null
+from exchanger.policy.documents.yaml_nodes import Kind, Mapping, Node, Scalar, Sequence, is_null
 from exchanger.scenarios.fields import FileProblem
 
 _is_number: Final = re.compile(r"[-+]?[0-9]{1,9}").fullmatch

@@ -12,8 +12,8 @@ import attrs
 
 from exchanger.decision.bearer import is_bearer_token
 from exchanger.http.message import Headers
-from exchanger.policy.yaml_nodes import Mapping as MappingNode
-from exchanger.policy.yaml_nodes import Node
+from exchanger.policy.documents.yaml_nodes import Mapping as MappingNode
+from exchanger.policy.documents.yaml_nodes import Node
 from exchanger.scenarios.expectation import OK, Expectation
 from exchanger.scenarios.fields import FileProblem
 from exchanger.scenarios.go_format.fields import GoFields

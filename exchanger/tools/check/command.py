@@ -19,7 +19,7 @@ from exchanger.directory.manifest import MAX_FILE_BYTES
 from exchanger.errors import ConfigurationError
 from exchanger.issuers.plan import Plan, Rejected
 from exchanger.issuers.profiles import read_bytes
-from exchanger.policy import yaml_nodes as nodes
+from exchanger.policy.documents import yaml_nodes as nodes
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.grants.reader import read_grants
 from exchanger.policy.selection import AnyIssuer

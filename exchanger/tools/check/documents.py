@@ -5,7 +5,7 @@ from typing import final
 import attrs
 
 from exchanger.codes.problem import Problem
-from exchanger.policy.document import PolicyDocument
+from exchanger.policy.documents.document import PolicyDocument
 from exchanger.tools.check.files import ManifestFile, Object
 from exchanger.tools.check.source_map import Place
 

@@ -14,8 +14,8 @@ from exchanger.codes.code import Severity
 from exchanger.codes.issuers import SCOPE_ALONE
 from exchanger.codes.policy import DUPLICATE_KEY, NOT_YAML, WRONG_TYPE
 from exchanger.codes.problem import Problem
-from exchanger.policy import yaml_nodes as nodes
-from exchanger.policy.document import PolicyDocument, parse_document
+from exchanger.policy.documents import yaml_nodes as nodes
+from exchanger.policy.documents.document import PolicyDocument, parse_document
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.grants.notices import of_allowance, of_left_out
 from exchanger.policy.notices import is_declined, looks_like_policy, near_label, of_config_maps, of_namespaces

@@ -14,7 +14,7 @@ from exchanger.codes import manifests as codes
 from exchanger.codes.policy import TOO_LARGE
 from exchanger.codes.problem import Problem
 from exchanger.directory.manifest import LIMITS, MAX_FILE_BYTES, PassedOver, UnreadableFile, plain, read_document
-from exchanger.policy import yaml_nodes as nodes
+from exchanger.policy.documents import yaml_nodes as nodes
 from exchanger.policy.selection import ConfigMap, PolicyObject
 from exchanger.tools.check.source_map import NOWHERE, DocumentPlaces, FileText, Found, Place, field, objects_found
 from exchanger.tools.check.syntax import explained

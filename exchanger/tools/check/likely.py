@@ -12,9 +12,9 @@ from exchanger.codes.code import Code
 from exchanger.codes.problem import Problem
 from exchanger.policy.authority import WILDCARD
 from exchanger.policy.conflicts import Conflict, conflicts_with, named
+from exchanger.policy.documents.yaml_nodes import Node, Sequence, Unreadable, read_nodes
 from exchanger.policy.prefix import fold
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.policy.yaml_nodes import Node, Sequence, Unreadable, read_nodes
 from exchanger.tools.check.documents import Document
 from exchanger.tools.check.files import PlacedProblem
 from exchanger.tools.check.source_map import field

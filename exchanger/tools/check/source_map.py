@@ -14,7 +14,7 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.policy import yaml_nodes as nodes
+from exchanger.policy.documents import yaml_nodes as nodes
 from exchanger.policy.selection import DOCUMENT_KEY
 from exchanger.values.entry import Source
 

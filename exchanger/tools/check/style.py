@@ -5,9 +5,9 @@ from typing import Final
 
 from exchanger.codes import policy as codes
 from exchanger.codes.problem import Problem
-from exchanger.policy import yaml_nodes as nodes
-from exchanger.policy.document import PolicyDocument
-from exchanger.policy.yaml_nodes import Mapping, Node, Sequence
+from exchanger.policy.documents import yaml_nodes as nodes
+from exchanger.policy.documents.document import PolicyDocument
+from exchanger.policy.documents.yaml_nodes import Mapping, Node, Sequence
 from exchanger.tools.check.source_map import field
 from exchanger.util.text import MAX_QUOTED, quoted
 

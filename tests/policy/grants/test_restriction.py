@@ -3,7 +3,7 @@
 import attrs
 import pytest
 
-from exchanger.policy.document import PolicyDocument, Refusal
+from exchanger.policy.documents.document import PolicyDocument, Refusal
 from exchanger.policy.explanation import Standing, explain
 from exchanger.policy.grants.allowance import Grant, Grants
 from exchanger.policy.grants.restriction import MAX_REGIONS, again, restrict

@@ -1,6 +1,6 @@
 import pytest
 
-from exchanger.policy.document import MAX_ENTRIES, MAX_REGIONS_BY_NAME, UNREADABLE_REACH, PolicyDocument, entry_lines
+from exchanger.policy.documents.document import MAX_ENTRIES, MAX_REGIONS_BY_NAME, UNREADABLE_REACH, PolicyDocument, entry_lines
 from exchanger.util.text import MAX_QUOTED
 from exchanger.values.entry import DenyEntry, ExchangeEntry, FailClosedRegion, MatchScope, TokenTarget
 from tests.policy.examples import BLUE, RED, deny, exchange, parsed, region

@@ -1,6 +1,6 @@
 import pytest
 
-from exchanger.policy.yaml_nodes import (
+from exchanger.policy.documents.yaml_nodes import (
     MAX_BYTES,
     MAX_DEPTH,
     MAX_NODES,

@@ -14,7 +14,7 @@ import attrs
 from exchanger.codes import policy as codes
 from exchanger.codes.problem import reason_of
 from exchanger.policy.authority import MAX_TEXT, WILDCARD, HostReading, normalise_policy_host, read_authority, read_host
-from exchanger.policy.fields import (
+from exchanger.policy.documents.fields import (
     ACTION,
     ALLOW,
     DENY,
@@ -37,9 +37,9 @@ from exchanger.policy.fields import (
     TextRule,
     is_surely,
 )
+from exchanger.policy.documents.yaml_nodes import Node
 from exchanger.policy.headers import MAX_HEADERS, canonical, name_problem, value_problem
 from exchanger.policy.prefix import MAX_PREFIX, PrefixReading, read_prefix
-from exchanger.policy.yaml_nodes import Node
 from exchanger.util.text import bounded, quoted
 from exchanger.values.entry import (
     EVERYWHERE,

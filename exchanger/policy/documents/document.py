@@ -14,9 +14,21 @@ from exchanger.codes.code import Code
 from exchanger.codes.grants import OUTSIDE_GRANTS
 from exchanger.codes.manifests import MISSING_DOCUMENT
 from exchanger.codes.problem import Problem
-from exchanger.policy.entry_reader import ENTRY_FIELDS, MatchReader, read_entry
-from exchanger.policy.fields import Field, FieldType, Findings, TextRule, report_unknown
-from exchanger.policy.yaml_nodes import BREAK, MAX_BYTES, Kind, Mapping, Node, Scalar, Sequence, Unreadable, is_null, read_nodes, text_of
+from exchanger.policy.documents.entry_reader import ENTRY_FIELDS, MatchReader, read_entry
+from exchanger.policy.documents.fields import Field, FieldType, Findings, TextRule, report_unknown
+from exchanger.policy.documents.yaml_nodes import (
+    BREAK,
+    MAX_BYTES,
+    Kind,
+    Mapping,
+    Node,
+    Scalar,
+    Sequence,
+    Unreadable,
+    is_null,
+    read_nodes,
+    text_of,
+)
 from exchanger.util.text import bounded, quoted
 from exchanger.values.entry import EVERYWHERE, Entry, FailClosedRegion, MatchScope, Source
 

@@ -20,9 +20,9 @@ from exchanger.codes import policy as codes
 from exchanger.codes.code import Code
 from exchanger.codes.problem import Problem
 from exchanger.policy.authority import LITERAL, NAME, SCHEMES
+from exchanger.policy.documents.yaml_nodes import Kind, Mapping, Node, Scalar, Sequence, is_null, text_of
 from exchanger.policy.headers import FORBIDDEN, TOKEN
 from exchanger.policy.prefix import UNSEEN, Fault
-from exchanger.policy.yaml_nodes import Kind, Mapping, Node, Scalar, Sequence, is_null, text_of
 from exchanger.util.text import MAX_QUOTED, closest, distance, is_near, quoted
 
 BOOLEANS: Final = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}  # YAML 1.2 core schema

@@ -8,10 +8,10 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
+from exchanger.policy.documents.schema import policy_schema
 from exchanger.policy.prefix import Fault, read_prefix
-from exchanger.policy.schema import policy_schema
 
-ROOT: Final = Path(__file__).resolve().parents[2]
+ROOT: Final = Path(__file__).resolve().parents[3]
 VALIDATOR: Final = Draft202012Validator(policy_schema())
 TARGET: Final = {"issuerRef": "primary", "scope": "read"}
 

@@ -1,7 +1,7 @@
 import attrs
 import pytest
 
-from exchanger.policy.document import PolicyDocument
+from exchanger.policy.documents.document import PolicyDocument
 from exchanger.values.entry import AllowEntry, Claim, DenyEntry, ExchangeEntry, FailClosedRegion, MatchScope, PathType, TokenTarget
 from tests.policy.examples import HOST, RED, parsed
 
