@@ -25,8 +25,8 @@ from exchanger.issuers.written import (
     SubjectHeader,
     SubjectToken,
 )
-from exchanger.policy.documents.fields import BLANKS, NOT_BLANK, whole
 from exchanger.policy.documents.schema import BEYOND_JSON, words_or
+from exchanger.policy.documents.text_rules import BLANKS, NOT_BLANK, whole
 from exchanger.util.duration import PATTERN as DURATION
 from exchanger.util.json_schema import About, Classes, Schema, document
 from exchanger.values.issuer import CachePolicy, CallLimits

@@ -5,8 +5,9 @@ It refuses no file that is read.
 
 from typing import Final, assert_never
 
-from exchanger.policy.documents.fields import BLANKS, NOT_BLANK, Field, FieldType, whole
+from exchanger.policy.documents.fields import Field, FieldType
 from exchanger.policy.documents.schema import BEYOND_JSON, words_or
+from exchanger.policy.documents.text_rules import BLANKS, NOT_BLANK, whole
 from exchanger.policy.headers import TOKEN
 from exchanger.tools.cases import BASELINE_NAME, CASES_FIELDS, DECISIONS, HEADER_FIELDS
 from exchanger.tools.question import MAX_HEADERS

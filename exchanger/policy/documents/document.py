@@ -15,7 +15,8 @@ from exchanger.codes.grants import OUTSIDE_GRANTS
 from exchanger.codes.manifests import MISSING_DOCUMENT
 from exchanger.codes.problem import Problem
 from exchanger.policy.documents.entry_reader import ENTRY_FIELDS, MatchReader, read_entry
-from exchanger.policy.documents.fields import Field, FieldType, Findings, TextRule, report_unknown
+from exchanger.policy.documents.fields import Field, FieldType, Findings, report_unknown
+from exchanger.policy.documents.text_rules import TextRule
 from exchanger.policy.documents.yaml_nodes import (
     BREAK,
     MAX_BYTES,

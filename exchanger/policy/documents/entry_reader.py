@@ -14,7 +14,8 @@ import attrs
 from exchanger.codes import policy as codes
 from exchanger.codes.problem import reason_of
 from exchanger.policy.authority import MAX_TEXT, WILDCARD, HostReading, normalise_policy_host, read_authority, read_host
-from exchanger.policy.documents.fields import (
+from exchanger.policy.documents.fields import MAX_ITEMS, Field, Fields, FieldType, Findings, Hints, is_surely
+from exchanger.policy.documents.text_rules import (
     ACTION,
     ALLOW,
     DENY,
@@ -23,19 +24,12 @@ from exchanger.policy.documents.fields import (
     HEADER_NAME,
     HEADER_VALUE,
     HOST,
-    MAX_ITEMS,
     METADATA_URL,
     METHOD,
     METHODS,
     PATH_PREFIX,
     PATH_TYPE,
-    Field,
-    Fields,
-    FieldType,
-    Findings,
-    Hints,
     TextRule,
-    is_surely,
 )
 from exchanger.policy.documents.yaml_nodes import Node
 from exchanger.policy.headers import MAX_HEADERS, canonical, name_problem, value_problem

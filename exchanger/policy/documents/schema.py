@@ -9,7 +9,8 @@ from typing import Final, assert_never
 
 from exchanger.policy.documents.document import DOCUMENT_FIELDS, MAX_ENTRIES, VERSION
 from exchanger.policy.documents.entry_reader import EXCHANGE_FIELDS, ISSUER, METADATA, TARGETS
-from exchanger.policy.documents.fields import IS_EXCHANGE, NOT_BLANK, RESOURCE_METADATA, Field, FieldType, TextRule
+from exchanger.policy.documents.fields import Field, FieldType
+from exchanger.policy.documents.text_rules import IS_EXCHANGE, NOT_BLANK, RESOURCE_METADATA, TextRule
 from exchanger.policy.headers import MAX_HEADERS
 from exchanger.util.json_schema import Schema, document
 

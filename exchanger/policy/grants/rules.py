@@ -1,4 +1,4 @@
-"""What texts of a grants file look like, as regular expressions for its JSON Schema; ``policy/documents/fields`` says what these may be.
+"""What texts of a grants file look like, as regular expressions for its JSON Schema; for what these may be see ``documents/text_rules``.
 
 Must not know: how the reader reads them.
 """
@@ -6,7 +6,7 @@ Must not know: how the reader reads them.
 from typing import Final
 
 from exchanger.policy.documents.document import VERSION
-from exchanger.policy.documents.fields import (
+from exchanger.policy.documents.text_rules import (
     ALLOW,
     BLANKS,
     DENY,
