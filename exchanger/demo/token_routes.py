@@ -12,7 +12,7 @@ import attrs
 
 from exchanger.demo.token_rules import NOT_A_BEARER, REFRESH_TOKEN_TYPE, Behaviour, Fail, Issue, Refuse
 from exchanger.errors import ExchangerError
-from exchanger.policy.documents.yaml_nodes import Unreadable, read_nodes
+from exchanger.policy.documents.yaml_reader import Unreadable, read_nodes
 from exchanger.scenarios.answer import Target
 from exchanger.scenarios.fields import MAX_PROBLEMS, FileProblem
 from exchanger.scenarios.go_format.fields import GoFields

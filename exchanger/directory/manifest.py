@@ -13,6 +13,7 @@ from exchanger.codes import manifests as codes
 from exchanger.codes.code import Code
 from exchanger.codes.policy import TOO_LARGE
 from exchanger.policy.documents import yaml_nodes as nodes
+from exchanger.policy.documents.yaml_reader import Limits, Unreadable, read_stream
 from exchanger.policy.selection import DOCUMENT_KEY, NAME_LABEL, ConfigMap, Namespace, PolicyObject, key_meant
 from exchanger.util.text import closest, printable
 
@@ -20,7 +21,7 @@ from exchanger.util.text import closest, printable
 MAX_FILE_BYTES: Final = 16 * 1024 * 1024
 # Values of a file, all documents together.
 MAX_VALUES: Final = 2_000_000
-LIMITS: Final = nodes.Limits(size=MAX_FILE_BYTES, values=MAX_VALUES, depth=64)
+LIMITS: Final = Limits(size=MAX_FILE_BYTES, values=MAX_VALUES, depth=64)
 
 
 @final
@@ -108,8 +109,8 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _yaml(text: str) -> tuple[object, ...]:
-    found = nodes.read_stream(text, LIMITS)
-    if isinstance(found, nodes.Unreadable):
+    found = read_stream(text, LIMITS)
+    if isinstance(found, Unreadable):
         code = codes.LARGE_FILE if found.code is TOO_LARGE else codes.UNREADABLE_FILE
         raise _WrongError(found.reason if found.line is None else f"{found.reason}, line {found.line}", code)
     return tuple(map(plain, found))

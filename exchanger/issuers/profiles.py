@@ -27,7 +27,7 @@ from exchanger.issuers.written import (
 )
 from exchanger.policy.documents import yaml_nodes as nodes
 from exchanger.policy.documents.fields import BOOLEANS
-from exchanger.policy.documents.yaml_nodes import read_nodes
+from exchanger.policy.documents.yaml_reader import Unreadable, read_nodes
 from exchanger.util.duration import parse_duration
 from exchanger.util.text import closest
 from exchanger.values.issuer import CachePolicy, CallLimits
@@ -204,7 +204,7 @@ def parse_profiles(data: bytes, name: str) -> tuple[tuple[IssuerProfile, ...], t
         root = read_nodes(data.decode())
     except UnicodeDecodeError:
         return (), (f"{name} is not UTF-8",)
-    if isinstance(root, nodes.Unreadable):
+    if isinstance(root, Unreadable):
         place = "" if root.line is None else f", line {root.line}"
         return (), (f"{name} {root.reason}{place}",)
     content = _plain(root)

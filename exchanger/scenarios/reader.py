@@ -9,7 +9,8 @@ from typing import Final, final
 import attrs
 
 from exchanger.http.message import Headers
-from exchanger.policy.documents.yaml_nodes import Limits, Mapping, Node, Scalar, Unreadable, read_nodes, read_stream
+from exchanger.policy.documents.yaml_nodes import Mapping, Node, Scalar
+from exchanger.policy.documents.yaml_reader import Limits, Unreadable, read_nodes, read_stream
 from exchanger.scenarios.answer import Answer, Exchanged, Reached, Target, Upstream
 from exchanger.scenarios.fields import MAX_PROBLEMS, Fields, FileProblem
 from exchanger.scenarios.go_format.scenario_file import GoValues, is_go_file, read_go_scenarios

@@ -12,6 +12,7 @@ import attrs
 from exchanger.decision.answer import Effect
 from exchanger.policy.documents import yaml_nodes as nodes
 from exchanger.policy.documents.fields import Field, FieldType
+from exchanger.policy.documents.yaml_reader import Unreadable, read_nodes
 from exchanger.tools.question import Header, Malformed, Question, read_question
 from exchanger.util.text import closest, quoted
 from exchanger.values.entry import BASELINE, Source
@@ -60,8 +61,8 @@ class CaseProblem:
 
 def read_cases(text: str) -> tuple[Case, ...] | tuple[CaseProblem, ...]:
     """Return the tests in a file's text, or everything that is wrong with it. Never raises."""
-    root = nodes.read_nodes(text)
-    if isinstance(root, nodes.Unreadable):
+    root = read_nodes(text)
+    if isinstance(root, Unreadable):
         return (CaseProblem(f"the file {root.reason}", root.line, root.column),)
     reader = _Reader()
     cases = reader.read(root)

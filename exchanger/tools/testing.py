@@ -15,7 +15,7 @@ from exchanger.console.message import encode
 from exchanger.console.policy_view import shown_answer, shown_place
 from exchanger.decision.answer import Answer
 from exchanger.errors import ConfigurationError
-from exchanger.policy.documents.yaml_nodes import MAX_BYTES
+from exchanger.policy.documents.yaml_reader import MAX_BYTES
 from exchanger.tools.cases import BASELINE_NAME, Case, Expectation, read_cases
 from exchanger.tools.display import Json, decided, headline, place, text_of
 from exchanger.tools.policies import STANDARD_INPUT, Chosen, Policy, policy_of_paths, read_once

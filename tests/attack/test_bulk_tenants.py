@@ -23,7 +23,7 @@ from exchanger.kube.events import PolicyEvents
 from exchanger.kube.list_watch import Bookmark, Item, Key, Opened, Page, Put, WatchEvent
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.kube.source import KubernetesSource
-from exchanger.policy.documents.yaml_nodes import MAX_BYTES
+from exchanger.policy.documents.yaml_reader import MAX_BYTES
 from exchanger.policy.selection import Change, ConfigMap, Namespace
 from exchanger.values.entry import Source
 from exchanger.values.selector import parse_selector

@@ -17,19 +17,8 @@ from exchanger.codes.problem import Problem
 from exchanger.policy.documents.entry_reader import ENTRY_FIELDS, MatchReader, read_entry
 from exchanger.policy.documents.fields import Field, FieldType, Findings, report_unknown
 from exchanger.policy.documents.text_rules import TextRule
-from exchanger.policy.documents.yaml_nodes import (
-    BREAK,
-    MAX_BYTES,
-    Kind,
-    Mapping,
-    Node,
-    Scalar,
-    Sequence,
-    Unreadable,
-    is_null,
-    read_nodes,
-    text_of,
-)
+from exchanger.policy.documents.yaml_nodes import Kind, Mapping, Node, Scalar, Sequence, is_null, text_of
+from exchanger.policy.documents.yaml_reader import BREAK, MAX_BYTES, Unreadable, read_nodes
 from exchanger.util.text import bounded, quoted
 from exchanger.values.entry import EVERYWHERE, Entry, FailClosedRegion, MatchScope, Source
 

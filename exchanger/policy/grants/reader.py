@@ -17,7 +17,7 @@ from exchanger.policy.documents.document import VERSION
 from exchanger.policy.documents.entry_reader import MATCH_FIELDS, MatchReader
 from exchanger.policy.documents.fields import Field, Fields, FieldType, Findings
 from exchanger.policy.documents.text_rules import ALLOW, ANY_HOST, DENY, EXCHANGE
-from exchanger.policy.documents.yaml_nodes import Unreadable, read_nodes
+from exchanger.policy.documents.yaml_reader import Unreadable, read_nodes
 from exchanger.policy.grants import rules
 from exchanger.policy.grants.allowance import ANYTHING, DEFAULT_ACTIONS, PLACEHOLDER, Grant, Grants
 from exchanger.policy.prefix import read_prefix

@@ -20,6 +20,7 @@ from exchanger.errors import ConfigurationError
 from exchanger.issuers.plan import Plan, Rejected
 from exchanger.issuers.profiles import read_bytes
 from exchanger.policy.documents import yaml_nodes as nodes
+from exchanger.policy.documents.yaml_reader import Unreadable, read_nodes
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.grants.reader import read_grants
 from exchanger.policy.selection import AnyIssuer
@@ -199,17 +200,17 @@ def _issuers(path: Path) -> tuple[ManifestFile, Plan | None]:
     _, planned = planned_profiles(text.encode(), "the file")
     if not isinstance(planned, Rejected):
         return ManifestFile(str(path), FileText(text)), planned
-    root, lines = nodes.read_nodes(text), FileText(text)
-    unreadable = isinstance(root, nodes.Unreadable)
+    root, lines = read_nodes(text), FileText(text)
+    unreadable = isinstance(root, Unreadable)
     code = codes.UNREADABLE_ISSUERS if unreadable else codes.WRONG_PROFILE
     placed = tuple(PlacedProblem(Problem(code, problem), str(path), _place_of(problem, root, lines)) for problem in planned.problems)
     # Without its text, no report quotes a line: a secret may stand in the wrong field, and parameters have names of their own.
     return ManifestFile(str(path), problems=placed), None
 
 
-def _place_of(problem: str, root: nodes.Node | nodes.Unreadable, lines: FileText) -> Place:
+def _place_of(problem: str, root: nodes.Node | Unreadable, lines: FileText) -> Place:
     """Return where the field is that ``problem`` speaks of, else the profile."""
-    if isinstance(root, nodes.Unreadable):
+    if isinstance(root, Unreadable):
         return lines.within(root.line, root.column)
     listed = field(root, "issuers")
     items = listed.items if isinstance(listed, nodes.Sequence) else ()

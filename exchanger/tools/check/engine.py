@@ -16,6 +16,7 @@ from exchanger.codes.policy import DUPLICATE_KEY, NOT_YAML, WRONG_TYPE
 from exchanger.codes.problem import Problem
 from exchanger.policy.documents import yaml_nodes as nodes
 from exchanger.policy.documents.document import PolicyDocument, parse_document
+from exchanger.policy.documents.yaml_reader import Unreadable, read_nodes
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.grants.notices import of_allowance, of_left_out
 from exchanger.policy.notices import is_declined, looks_like_policy, near_label, of_config_maps, of_namespaces
@@ -144,8 +145,8 @@ def _scope_alone(documents: Iterable[Document], issuers: frozenset[str]) -> Iter
     """Yield the targets that no request to their issuer can name."""
     for document in documents:
         wrong = [entry for entry in document.policy.entries if isinstance(entry, ExchangeEntry) and entry.target.issuer_ref in issuers]
-        root = nodes.read_nodes(document.policy.text or "") if wrong else None
-        entries = None if root is None or isinstance(root, nodes.Unreadable) else field(root, "entries")
+        root = read_nodes(document.policy.text or "") if wrong else None
+        entries = None if root is None or isinstance(root, Unreadable) else field(root, "entries")
         items = entries.items if isinstance(entries, nodes.Sequence) else ()
         for entry in wrong:
             given = (("resources", entry.target.resources), ("audiences", entry.target.audiences))

@@ -15,6 +15,7 @@ from exchanger.codes.policy import TOO_LARGE
 from exchanger.codes.problem import Problem
 from exchanger.directory.manifest import LIMITS, MAX_FILE_BYTES, PassedOver, UnreadableFile, plain, read_document
 from exchanger.policy.documents import yaml_nodes as nodes
+from exchanger.policy.documents.yaml_reader import Unreadable, read_stream
 from exchanger.policy.selection import ConfigMap, PolicyObject
 from exchanger.tools.check.source_map import NOWHERE, DocumentPlaces, FileText, Found, Place, field, objects_found
 from exchanger.tools.check.syntax import explained
@@ -94,8 +95,8 @@ class _Reading:
     bare: bool = False
 
     def read(self) -> None:
-        roots = nodes.read_stream(self.text.text, LIMITS)
-        if not isinstance(roots, nodes.Unreadable):
+        roots = read_stream(self.text.text, LIMITS)
+        if not isinstance(roots, Unreadable):
             for index, root in enumerate(roots):
                 self._document(root, index)
             self.bare = self.bare and len(roots) == 1
@@ -112,7 +113,7 @@ class _Reading:
             return
         self.objects += [Object(item, NOWHERE) for item in found if not isinstance(item, PassedOver)]
 
-    def _pieces(self, whole: nodes.Unreadable) -> None:
+    def _pieces(self, whole: Unreadable) -> None:
         """Read each document by itself."""
         starts = [0, *(found.start() for found in _SEPARATOR.finditer(self.text.text))]
         pieces = list(zip(starts, [*starts[1:], len(self.text.text)], strict=True))
@@ -120,8 +121,8 @@ class _Reading:
         for index, (start, end) in enumerate(pieces if len(pieces) <= MAX_PIECES else ()):
             # Lines before the piece stay, as empty ones, so that places are those of the file.
             before = (self.text.place(start).line or 1) - 1
-            roots = nodes.read_stream("\n" * before + self.text.text[start:end], LIMITS)
-            if isinstance(roots, nodes.Unreadable):
+            roots = read_stream("\n" * before + self.text.text[start:end], LIMITS)
+            if isinstance(roots, Unreadable):
                 wrong += 1
                 self._syntax(roots)
                 continue
@@ -131,7 +132,7 @@ class _Reading:
             self._syntax(whole)
         self.bare = False
 
-    def _syntax(self, found: nodes.Unreadable) -> None:
+    def _syntax(self, found: Unreadable) -> None:
         code = codes.LARGE_FILE if found.code is TOO_LARGE else codes.UNREADABLE_FILE
         problem = explained(Problem(code, f"the file {found.reason}", line=found.line, column=found.column), self.text)
         self._problem(problem, self.text.within(problem.line, problem.column))

@@ -12,7 +12,8 @@ from exchanger.codes.code import Code
 from exchanger.codes.problem import Problem
 from exchanger.policy.authority import WILDCARD
 from exchanger.policy.conflicts import Conflict, conflicts_with, named
-from exchanger.policy.documents.yaml_nodes import Node, Sequence, Unreadable, read_nodes
+from exchanger.policy.documents.yaml_nodes import Node, Sequence
+from exchanger.policy.documents.yaml_reader import Unreadable, read_nodes
 from exchanger.policy.prefix import fold
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.tools.check.documents import Document

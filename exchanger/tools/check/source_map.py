@@ -15,6 +15,7 @@ from typing import Final, final
 import attrs
 
 from exchanger.policy.documents import yaml_nodes as nodes
+from exchanger.policy.documents.yaml_reader import BREAK
 from exchanger.policy.selection import DOCUMENT_KEY
 from exchanger.values.entry import Source
 
@@ -47,7 +48,7 @@ class FileText:
 
     @starts.default
     def _split(self) -> tuple[int, ...]:
-        return (0, *(found.end() for found in nodes.BREAK.finditer(self.text)))
+        return (0, *(found.end() for found in BREAK.finditer(self.text)))
 
     def line(self, number: int) -> str:
         """Return the line ``number``, counted from 1, without its end; "" if there is none."""
@@ -120,7 +121,7 @@ def _walk(text: str, at: int, value: str) -> Iterator[int]:
     """Yield the position of each character of ``value``, whose scalar begins at ``at``, and at last that of its end."""
     style = text[at : at + 1]
     if style == ">":
-        head = nodes.BREAK.search(text, at)
+        head = BREAK.search(text, at)
         at = len(text) if head is None else head.end()
     elif style and style in "\"'":
         at += 1

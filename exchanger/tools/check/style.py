@@ -8,6 +8,7 @@ from exchanger.codes.problem import Problem
 from exchanger.policy.documents import yaml_nodes as nodes
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.documents.yaml_nodes import Mapping, Node, Sequence
+from exchanger.policy.documents.yaml_reader import read_nodes
 from exchanger.tools.check.source_map import field
 from exchanger.util.text import MAX_QUOTED, quoted
 
@@ -19,7 +20,7 @@ def style_of(document: PolicyDocument) -> tuple[Problem, ...]:
     """Return the notices on a document as its author wrote it; nothing about fields that are wrong anyway."""
     written = document if document.written is None else document.written
     wrong = {problem.field for region in written.problems for problem in region.problems}
-    root = nodes.read_nodes(written.text or "") if written.text else None
+    root = read_nodes(written.text or "") if written.text else None
     entries = field(root, "entries") if isinstance(root, Mapping) else None
     found: list[Problem] = []
     for index, entry in enumerate(entries.items if isinstance(entries, Sequence) else ()):
