@@ -17,11 +17,11 @@ from exchanger.policy import lookup
 from exchanger.policy.authority import read_authority
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.headers import RequestHeaders
-from exchanger.policy.lookup import readings_to_ask
 from exchanger.policy.methods import MethodTable, each
 from exchanger.policy.path import MalformedPath
 from exchanger.policy.policy_trie import Claims, Paths
 from exchanger.policy.prefix import fold, spellings_of
+from exchanger.policy.readings import readings_to_ask
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.util.text import printable
 from exchanger.values.entry import Entry, Source

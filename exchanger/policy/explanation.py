@@ -16,10 +16,11 @@ import attrs
 
 from exchanger.policy.authority import read_authority
 from exchanger.policy.headers import RequestHeaders, canonical
-from exchanger.policy.lookup import CONFLICT, Reading, UnreadableReach, end_of, fits, is_within, matched, readings_to_ask
+from exchanger.policy.lookup import CONFLICT, UnreadableReach
 from exchanger.policy.path import MalformedPath
 from exchanger.policy.policy_trie import Paths, is_wildcard
 from exchanger.policy.prefix import fold, spellings_of
+from exchanger.policy.readings import Reading, end_of, fits, is_within, matched, readings_to_ask
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import BASELINE, UNKNOWN_NAMESPACE, Claim, DenyEntry, Entry, FailClosedRegion, MatchScope, PathType, Source
 from exchanger.values.headers import NO_FIELDS, HeaderFields
@@ -213,7 +214,9 @@ class _Question:
     def _best(self, concerned: list[Claim], reading: Reading) -> _Best:
         hosts = {claim.match.host for claim in concerned}
         written = {
-            claim.match.host for claim in concerned if not _reaches_any_host(claim) and _cover(claim, reading, decoded=False) is not None
+            claim.match.host
+            for claim in concerned
+            if not (isinstance(claim, FailClosedRegion) and claim.reaches_any_host) and _cover(claim, reading, decoded=False) is not None
         }
         decoded = frozenset(hosts if reading.rewritten else hosts - written)
         orders = [
@@ -337,10 +340,6 @@ class _Question:
         if first_count > count:
             return "an entry with more headers matches"
         return f"another entry with this pathPrefix covers {self.method} itself, and this one only by GET"
-
-
-def _reaches_any_host(claim: Claim) -> bool:
-    return isinstance(claim, FailClosedRegion) and claim.reaches_any_host
 
 
 _BASELINE: Final = "the platform's baseline denies the request before any policy counts"

@@ -7,27 +7,17 @@ Must not know: documents, or how the readings of one request are weighed against
 """
 
 import enum
-import re
-from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import chain, islice
-from typing import Final, final
-
-import attrs
+from typing import Final
 
 from exchanger.policy.authority import MAX_WILDCARD, wildcards_above
 from exchanger.policy.headers import RequestHeaders
 from exchanger.policy.methods import CONTESTED, Contested, MethodTable
-from exchanger.policy.path import MalformedPath, read_path, without_masks
 from exchanger.policy.policy_trie import Cell, Claims, Hosts, Paths, PolicyTrie
-from exchanger.policy.trie import after
+from exchanger.policy.readings import Masks, Reading, end_of, fits, is_within
 from exchanger.values.entry import UNKNOWN_NAMESPACE, AllowEntry, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, PathType
 from exchanger.values.verdict import AMBIGUOUS_HEADER, AMBIGUOUS_PATH, NO_MATCH, Ambiguous, NoMatch, Unhealthy
-
-# The ``!`` of a path that can be read; honest paths have two or three.
-MAX_MASKS: Final = 64
-# Characters of prefixes that are looked at one by one for one request, in some milliseconds. An honest policy needs dozens.
-MAX_MASK_WORK: Final = 1_024
 
 CONFLICT: Final = Unhealthy("more than one entry has this host, method and longest matching pathPrefix")
 SEVERAL_REGIONS: Final = Unhealthy("more than one invalid entry or unreadable document covers this request")
@@ -40,8 +30,6 @@ _Levels = list[list[Claims]]
 _ENDS: Final = ("", "?")
 _ENDS_OF_SEGMENT: Final = ("/", "", "?")
 
-_match_marks: Final = re.compile("!++").match
-
 
 @enum.unique
 class UnreadableReach(enum.Enum):
@@ -49,95 +37,6 @@ class UnreadableReach(enum.Enum):
 
     UNMATCHED = "unmatched"
     GLOBAL = "global"
-
-
-@final
-@enum.unique
-class Masks(enum.Enum):
-    """How to understand the ``!`` of a path that did not come byte for byte. Each kind also takes every ``!`` literally.
-
-    Envoy's ext_authz puts a ``!`` in the place of each byte that is not UTF-8. The server behind it gets the byte: some drop it, others
-    read it as a character of an older encoding.
-
-    ``STAND``: each may stand for one non-ASCII character of a prefix. ``SOME``: any of those before the query may be dropped. ``DROPPED``:
-    all of them were, before the path was rewritten, so that a prefix may have more.
-    """
-
-    STAND = "stand"
-    SOME = "some"
-    DROPPED = "dropped"
-
-    def children(self, chars: str, text: str, at: int) -> Iterable[int]:
-        """Return the positions in ``chars``, which are sorted, of those that may match at ``at``, which may be the end of the text."""
-        char = text[at : at + 1]
-        wanted = {char}
-        if self is Masks.DROPPED:
-            wanted.add("!")
-        elif char == "!" and self is Masks.SOME:
-            end = _dropped(text, at)
-            wanted.add(text[end : end + 1])
-        places = [place for one in wanted if one and (place := chars.find(one)) >= 0]
-        if char == "!" and self is Masks.STAND:
-            places += range(bisect_right(chars, "\x7f"), len(chars))
-        return places
-
-    def after(self, key: str, text: str, at: int) -> int:
-        """Return where the text goes on after the character ``key`` of a prefix was matched at ``at``, -1 if it does not match."""
-        char = text[at : at + 1]
-        if key == char or (char == "!" and key > "\x7f" and self is Masks.STAND):
-            return at + 1
-        if key == "!" and self is Masks.DROPPED:
-            return at
-        if char == "!" and self is Masks.SOME and text.startswith(key, end := _dropped(text, at)):
-            return end + 1
-        return -1
-
-    def ends(self, text: str, at: int, end: int) -> Iterable[int]:
-        """Return where a prefix may have ended that was matched up to ``at``; ``end`` is that of the path without its query."""
-        return (at, min(end, _dropped(text, at))) if self is Masks.SOME and at <= end else (at,)
-
-
-def _dropped(text: str, at: int) -> int:
-    """Return where ``text`` goes on if the ``!`` at ``at`` are dropped; those in the query are not."""
-    run = _match_marks(text, at) if text.find("?", 0, at) < 0 else None
-    return at if run is None else run.end()
-
-
-@final
-@attrs.frozen
-class Reading:
-    """A path that a server may take a request's for.
-
-    ``rewritten``: it is not the path as it came. Decoded spellings of prefixes then count as much as written ones; for the path as it came
-    they count only where nothing written applies. ``work`` bounds the search where there are ``masks``.
-    """
-
-    path: str
-    rewritten: bool = False
-    masks: Masks | None = None
-    work: int = 0
-
-
-def readings_to_ask(path: str, method: str, *, raw: bool) -> tuple[Reading, ...] | MalformedPath:
-    """Return every reading to look up in the policy, the path as it came first, or why it cannot be read."""
-    found = read_path(path, method)
-    if isinstance(found, MalformedPath):
-        return found
-    readings = [Reading(text, place > 0) for place, text in enumerate(found)]
-    if raw or "!" not in path:
-        return tuple(readings)
-    if path.partition("?")[0].count("!") > MAX_MASKS:
-        return MalformedPath.TOO_MANY_READINGS
-    without = without_masks(path)
-    unmasked = read_path(without, method) if without != path else ()
-    if isinstance(unmasked, MalformedPath):
-        return unmasked
-    work = MAX_MASK_WORK // (len(found) + len(unmasked))
-    readings += [Reading(text, place > 0, Masks.STAND, work) for place, text in enumerate(found)]
-    for place, text in enumerate(unmasked):
-        masked = Reading(text, rewritten=True, masks=Masks.DROPPED, work=work) if place else Reading(path, masks=Masks.SOME, work=work)
-        readings += [Reading(text, place > 0), masked]
-    return tuple(readings)
 
 
 def find_at_once(trie: PolicyTrie, host: str | None, path: str, method: str) -> Found | None:
@@ -290,12 +189,6 @@ def _beyond(trie: PolicyTrie, host: str | None, reach: UnreadableReach, found: F
     return tuple([paths for hosts in either if hosts is not None for paths in hosts.places(host)])
 
 
-def end_of(path: str) -> int:
-    """Return where the path without its query ends."""
-    query = path.find("?")
-    return len(path) if query < 0 else query
-
-
 def _kinds_at(cell: Cell, text: str, at: int, end: int, masks: Masks | None) -> Iterator[tuple[PathType, Claims]]:
     """Yield the claims of ``cell`` that cover ``text``, in order of path types.
 
@@ -307,16 +200,6 @@ def _kinds_at(cell: Cell, text: str, at: int, end: int, masks: Masks | None) -> 
         yield PathType.SEGMENT, cell.segment
     if cell.prefix is not None:
         yield PathType.PREFIX, cell.prefix
-
-
-def fits(path_type: PathType, text: str, at: int, end: int, masks: Masks | None) -> bool:
-    """Tell whether a prefix of ``path_type`` that was matched up to ``at`` covers ``text``, whose path without query ends at ``end``."""
-    if path_type is PathType.PREFIX:
-        return True
-    ends = (at,) if masks is None else masks.ends(text, at, end)
-    if path_type is PathType.EXACT:
-        return end in ends
-    return any(place == end or (place < end and text[place] == "/") for place in ends)
 
 
 def _levels(paths: Paths, reading: Reading, *, decoded: bool) -> _Levels | None:
@@ -356,19 +239,6 @@ def nearest(levels: _Levels, reading: Reading, method: str, headers: RequestHead
         if winner is not None:
             return CONFLICT if winner is CONTESTED else winner
     return NO_MATCH
-
-
-def is_within(reading: Reading, prefix: str) -> bool:
-    """Tell whether the path of ``reading`` may be ``prefix``, or go on with a slash after it."""
-    at = matched(reading.path, prefix, reading.masks)
-    return at >= 0 and fits(PathType.SEGMENT, reading.path, at, end_of(reading.path), reading.masks)
-
-
-def matched(text: str, prefix: str, masks: Masks | None) -> int:
-    """Return where ``text`` goes on after ``prefix``, or may if ``masks`` hide part of it; -1 if it does not begin with it."""
-    if masks is not None:
-        return after(prefix, text, 0, masks)[0]
-    return len(prefix) if text.startswith(prefix) else -1
 
 
 def _is_doubtful(levels: _Levels, method: str, headers: RequestHeaders) -> bool:

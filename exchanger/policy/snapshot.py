@@ -12,9 +12,10 @@ from rpds import HashTrieMap
 from exchanger.policy.authority import read_authority
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.headers import RequestHeaders
-from exchanger.policy.lookup import CONFLICT, Reading, UnreadableReach, denied_by, find, find_at_once, readings_to_ask
+from exchanger.policy.lookup import CONFLICT, UnreadableReach, denied_by, find, find_at_once
 from exchanger.policy.path import MalformedPath, is_plain_with_query
 from exchanger.policy.policy_trie import Hosts, PolicyTrie
+from exchanger.policy.readings import Reading, readings_to_ask
 from exchanger.values.entry import AllowEntry, DenyEntry, Source
 from exchanger.values.headers import NO_FIELDS, HeaderFields
 from exchanger.values.notice import NO_NOTICES, Notices

@@ -2,7 +2,7 @@
 
 import pytest
 
-from exchanger.policy.lookup import MAX_MASK_WORK, MAX_MASKS
+from exchanger.policy.readings import MAX_MASK_WORK, MAX_MASKS
 from exchanger.values.verdict import AMBIGUOUS_AUTHORITY, AMBIGUOUS_PATH, NO_MATCH, Unhealthy
 from tests.policy.examples import BLUE, HOST, RED, deny, exchange, region, snapshot_of
 

@@ -5,9 +5,10 @@ from itertools import permutations
 import pytest
 
 from exchanger.policy.headers import RequestHeaders
-from exchanger.policy.lookup import CONFLICT, SEVERAL_REGIONS, Found, Reading, UnreadableReach, find
+from exchanger.policy.lookup import CONFLICT, SEVERAL_REGIONS, Found, UnreadableReach, find
 from exchanger.policy.methods import CONTESTED, MethodTable
 from exchanger.policy.policy_trie import PolicyTrie
+from exchanger.policy.readings import Reading
 from exchanger.policy.trie import PrefixTrie
 from exchanger.values.entry import Claim, Entry, Source
 from exchanger.values.headers import NO_FIELDS
