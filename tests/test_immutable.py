@@ -16,7 +16,7 @@ import pytest
 
 from exchanger.values.secret import Secret
 
-ROOMS: Final = ("exchanger.values", "exchanger.policy", "exchanger.decision")
+ROOMS: Final = ("exchanger.values", "exchanger.policy", "exchanger.policy.documents", "exchanger.decision")
 SCALARS: Final = frozenset({str, int, float, bool, bytes, type(None), Secret})
 
 K = TypeVar("K")
