@@ -17,8 +17,8 @@ import trio
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from exchanger.kube.client import Origin, connect
-from exchanger.kube.resource import PolicyListWatches
+from exchanger.kube.api.client import Origin, connect
+from exchanger.kube.api.resource import PolicyListWatches
 from exchanger.kube.source import KubernetesSource
 from tests.kube.cluster import Record, deny
 from tests.kube.control_plane import ADMIN_TOKEN, ControlPlane, find_programs, running

@@ -22,8 +22,8 @@ import trio
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from exchanger.app.grants_file import GrantsFile, GrantsSettings
-from exchanger.kube.client import Origin, connect
-from exchanger.kube.resource import PolicyListWatches
+from exchanger.kube.api.client import Origin, connect
+from exchanger.kube.api.resource import PolicyListWatches
 from exchanger.kube.source import KubernetesSource
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.grants.reader import read_grants

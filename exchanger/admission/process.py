@@ -29,9 +29,9 @@ from exchanger.grpc.tls.settings import HandshakeLog
 from exchanger.http.tls import Tls
 from exchanger.issuers.file import ProfilesFile
 from exchanger.issuers.plan import Plan, Rejected
-from exchanger.kube.connection import ApiConnection
+from exchanger.kube.api.connection import ApiConnection
+from exchanger.kube.api.resource import PolicyListWatches
 from exchanger.kube.namespaces_file import NamespacesFile
-from exchanger.kube.resource import PolicyListWatches
 from exchanger.kube.source import KubernetesSource
 from exchanger.policy.documents.document import Labels
 from exchanger.policy.grants.allowance import Grants
@@ -134,7 +134,7 @@ class AdmissionProcess:
         Raises:
             ExchangerError: the port cannot be bound, the certificate cannot be used, or no API server is configured.
         """
-        from exchanger.kube.client import Origin, connect
+        from exchanger.kube.api.client import Origin, connect
 
         with trio.open_signal_receiver(*SIGNALS) as signals:
             async with trio.open_nursery() as log:

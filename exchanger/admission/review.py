@@ -9,7 +9,7 @@ from typing import Final, final
 import attrs
 import orjson
 
-from exchanger.kube.decoding import decode_config_map
+from exchanger.kube.api.decoding import decode_config_map
 from exchanger.policy.selection import ConfigMap
 from exchanger.util.text import printable
 

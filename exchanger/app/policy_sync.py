@@ -16,11 +16,11 @@ from exchanger.app.settings import Settings, endpoint_check
 from exchanger.assembly.conflict_watch import ConflictWatch
 from exchanger.directory.source import DirectorySettings, DirectorySource
 from exchanger.issuers.source import IssuerSource
-from exchanger.kube.connection import ApiConnection
+from exchanger.kube.api.connection import ApiConnection
+from exchanger.kube.api.resource import PolicyListWatches
 from exchanger.kube.event_writer import EventWriter
 from exchanger.kube.events import PolicyEvents
 from exchanger.kube.namespaces_file import NamespacesFile
-from exchanger.kube.resource import PolicyListWatches
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.kube.source import KubernetesSource
 from exchanger.kube.withdrawals import Withdrawals
@@ -100,7 +100,7 @@ class PolicySync:
         if not isinstance(self.settings.policy, KubernetesSettings):
             yield None
             return
-        from exchanger.kube.client import Origin, connect
+        from exchanger.kube.api.client import Origin, connect
 
         async with connect(Origin(context=self.settings.kube_context)) as connection:
             yield connection

@@ -14,11 +14,11 @@ import attrs
 import trio
 
 from exchanger.issuers.secrets import PollingSecrets, SecretData, SecretFault, SecretName, SecretProblem, SecretReader, secret_data
-from exchanger.kube.connection import ApiConnection
-from exchanger.kube.decoding import Kind
+from exchanger.kube.api.connection import ApiConnection
+from exchanger.kube.api.decoding import Kind
+from exchanger.kube.api.resource import Resource, path_of
 from exchanger.kube.list_watch import ApiFailure, FailureKind, Item, Key, ListWatch
 from exchanger.kube.reflector import Reflector
-from exchanger.kube.resource import Resource, path_of
 
 SecretState = SecretData | SecretProblem
 Learn = Callable[[SecretState], None]

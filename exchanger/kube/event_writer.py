@@ -15,8 +15,8 @@ from typing import Final, Protocol, final
 import attrs
 import trio
 
+from exchanger.kube.api.resource import path_of
 from exchanger.kube.list_watch import ApiFailure, FailureKind
-from exchanger.kube.resource import path_of
 from exchanger.util.backoff import BackOff, BackOffSettings
 from exchanger.values.entry import FailClosedRegion, Source
 

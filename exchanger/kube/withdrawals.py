@@ -12,10 +12,10 @@ from typing import Final, TypeVar, final
 import attrs
 import trio
 
-from exchanger.kube.connection import ApiConnection
-from exchanger.kube.decoding import CONFIG_MAP, NAMESPACE, Kind
+from exchanger.kube.api.connection import ApiConnection
+from exchanger.kube.api.decoding import CONFIG_MAP, NAMESPACE, Kind
+from exchanger.kube.api.resource import Resource, path_of
 from exchanger.kube.list_watch import ApiFailure
-from exchanger.kube.resource import Resource, path_of
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.policy.selection import Change, PolicyObject
 from exchanger.policy.withdrawal import Reasons, why_gone

@@ -19,10 +19,10 @@ from exchanger.app.settings import known_variables, read_settings
 from exchanger.app.variable_names import variable_notices
 from exchanger.errors import ConfigurationError
 from exchanger.issuers.profiles import parse_profiles, read_bytes
-from exchanger.kube.access import ClusterError
-from exchanger.kube.connection import ApiConnection
+from exchanger.kube.api.access import ClusterError
+from exchanger.kube.api.connection import ApiConnection
+from exchanger.kube.api.resource import PolicyListWatches
 from exchanger.kube.listing import Unanswered
-from exchanger.kube.resource import PolicyListWatches
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.policy.selection import AnyIssuer
 from exchanger.status.display import Header, as_json, as_text
@@ -64,7 +64,7 @@ async def run_status(options: StatusOptions, variables: Mapping[str, str] | None
 
 
 async def _look(options: StatusOptions, environment: Mapping[str, str], policy: KubernetesSettings, header: Header, out: TextIO) -> int:
-    from exchanger.kube.client import Origin, connect
+    from exchanger.kube.api.client import Origin, connect
 
     # An explicit file counts even inside a pod.
     where = {"token_file": os.devnull} if options.kubeconfig else {}

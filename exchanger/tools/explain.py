@@ -139,10 +139,10 @@ async def policy_of_cluster(options: ExplainOptions, chosen: Chosen, environment
         ClusterError: the cluster cannot be read.
     """
     from exchanger.app.settings import Settings
-    from exchanger.kube.access import ClusterError
-    from exchanger.kube.client import Origin, connect
+    from exchanger.kube.api.access import ClusterError
+    from exchanger.kube.api.client import Origin, connect
+    from exchanger.kube.api.resource import PolicyListWatches
     from exchanger.kube.listing import Unanswered, list_policies
-    from exchanger.kube.resource import PolicyListWatches
     from exchanger.kube.settings import KubernetesSettings
 
     more = tuple(name for name in _OF_CLUSTER if chosen.grants is None or name != "POLICY_GRANTS_FILE")

@@ -108,7 +108,7 @@ async def running(scene: Scene, monkeypatch: pytest.MonkeyPatch, **variables: st
     async def connect(_origin: object) -> AsyncGenerator[object]:
         yield object()
 
-    monkeypatch.setattr("exchanger.kube.client.connect", connect)
+    monkeypatch.setattr("exchanger.kube.api.client.connect", connect)
     monkeypatch.setattr("exchanger.admission.process.PolicyListWatches", lambda _connection: scene.cluster)
     for module in ("app.grants_file", "kube.namespaces_file"):
         monkeypatch.setattr(f"exchanger.{module}.POLL_S", POLL_S)

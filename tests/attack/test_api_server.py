@@ -16,10 +16,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from exchanger.kube import access
-from exchanger.kube.client import Origin, connect
+from exchanger.kube.api import access
+from exchanger.kube.api.client import Origin, connect
+from exchanger.kube.api.resource import PolicyListWatches
 from exchanger.kube.list_watch import ApiFailure, FailureKind
-from exchanger.kube.resource import PolicyListWatches
 from exchanger.kube.settings import KubernetesSettings, ReflectorSettings
 from exchanger.kube.source import KubernetesSource
 from exchanger.util.backoff import BackOffSettings

@@ -5,10 +5,10 @@ from typing import Final
 
 import trio
 
-from exchanger.kube.client import Origin
-from exchanger.kube.connection import ApiConnection
+from exchanger.kube.api.client import Origin
+from exchanger.kube.api.connection import ApiConnection
+from exchanger.kube.api.resource import PolicyListWatches
 from exchanger.kube.list_watch import Bookmark, Item, ListWatch, Opened, Page, Put, WatchEvent
-from exchanger.kube.resource import PolicyListWatches
 from exchanger.policy.selection import ConfigMap
 from tests.kube.control_plane import ControlPlane
 

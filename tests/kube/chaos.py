@@ -11,9 +11,9 @@ from typing import Final
 import attrs
 import trio
 
-from exchanger.kube.client import Origin, connect
-from exchanger.kube.connection import ApiConnection, ConnectionBounds
-from exchanger.kube.resource import PolicyListWatches
+from exchanger.kube.api.client import Origin, connect
+from exchanger.kube.api.connection import ApiConnection, ConnectionBounds
+from exchanger.kube.api.resource import PolicyListWatches
 from exchanger.kube.settings import COMPARE_S, KubernetesSettings, ReflectorSettings
 from exchanger.kube.source import KubernetesSource
 from exchanger.policy.documents.document import PolicyDocument, parse_document

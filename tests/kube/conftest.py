@@ -8,8 +8,8 @@ from collections.abc import AsyncGenerator, Generator
 
 import pytest
 
-from exchanger.kube.client import connect
-from exchanger.kube.connection import ApiConnection
+from exchanger.kube.api.client import connect
+from exchanger.kube.api.connection import ApiConnection
 from exchanger.kube.settings import ReflectorSettings
 from exchanger.kube.store import ListBounds
 from tests.kube.asking import origin

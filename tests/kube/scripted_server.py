@@ -13,10 +13,10 @@ import trio
 import trustme
 from urllib3 import PoolManager
 
-from exchanger.kube.access import Access, ClusterError, Credentials, make_wakeable
-from exchanger.kube.connection import ApiConnection, ConnectionBounds
-from exchanger.kube.decoding import CONFIG_MAP
-from exchanger.kube.resource import Resource
+from exchanger.kube.api.access import Access, ClusterError, Credentials, make_wakeable
+from exchanger.kube.api.connection import ApiConnection, ConnectionBounds
+from exchanger.kube.api.decoding import CONFIG_MAP
+from exchanger.kube.api.resource import Resource
 from exchanger.policy.selection import ConfigMap
 from exchanger.values.secret import Secret
 

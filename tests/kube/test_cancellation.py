@@ -9,7 +9,7 @@ import attrs
 import pytest
 import trio
 
-from exchanger.kube.connection import ApiConnection
+from exchanger.kube.api.connection import ApiConnection
 from tests.kube.leftovers import nothing_left, open_sockets, working_threads
 from tests.kube.scripted_server import FAST, WATCH_HEAD, chunk, config_maps, connection_to, event, listening
 

@@ -7,7 +7,7 @@ from typing import Final
 import pytest
 import trio
 
-from exchanger.kube.connection import ConnectionBounds
+from exchanger.kube.api.connection import ConnectionBounds
 from exchanger.kube.settings import COMPARE_S
 from tests.kube.admin import READ_POLICY, Admin
 from tests.kube.chaos import BEFORE, BOUNDS, SEEN_S, change, chaos, prepared, set_up

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from exchanger.kube.connection import MAX_WATCHES
+from exchanger.kube.api.connection import MAX_WATCHES
 from exchanger.kube.namespaces_file import MAX_BYTES, MAX_NAMESPACES, NamespacesFile, read_namespaces
 from exchanger.kube.settings import parse_namespaces
 from exchanger.util.follow_file import Unusable

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from exchanger.assembly.conflict_watch import ConflictWatch
-from exchanger.kube.client import connect
+from exchanger.kube.api.client import connect
 from exchanger.kube.event_writer import EventWriter
 from exchanger.kube.events import PolicyEvents
 from exchanger.policy.selection import Text, advance

@@ -7,8 +7,8 @@ from typing import Final
 import pytest
 import trio
 
-from exchanger.kube.client import connect
-from exchanger.kube.resource import PolicyListWatches
+from exchanger.kube.api.client import connect
+from exchanger.kube.api.resource import PolicyListWatches
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.kube.source import GATHER_S, KubernetesSource
 from exchanger.values.selector import parse_selector

@@ -5,7 +5,7 @@ from urllib.parse import parse_qs, urlsplit
 import attrs
 import trio
 
-from exchanger.kube.connection import ApiConnection
+from exchanger.kube.api.connection import ApiConnection
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.kube.withdrawals import MAX_ASKED, Withdrawals
 from exchanger.policy.selection import Change

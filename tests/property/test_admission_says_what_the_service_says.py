@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from exchanger.admission.judgement import Known, judge
 from exchanger.admission.review import Answer, Asked, read_review
-from exchanger.kube.decoding import decode_config_map, decode_namespace
+from exchanger.kube.api.decoding import decode_config_map, decode_namespace
 from exchanger.kube.index import PolicyIndex
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants

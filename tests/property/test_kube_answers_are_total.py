@@ -8,7 +8,7 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanger.kube.decoding import (
+from exchanger.kube.api.decoding import (
     CONFIG_MAP,
     MAX_MESSAGE_CHARS,
     MAX_RETRY_AFTER_S,

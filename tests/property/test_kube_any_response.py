@@ -5,9 +5,9 @@ import trio
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from exchanger.kube.decoding import CONFIG_MAP
+from exchanger.kube.api.decoding import CONFIG_MAP
+from exchanger.kube.api.resource import Resource
 from exchanger.kube.list_watch import ApiFailure
-from exchanger.kube.resource import Resource
 from tests.examples import examples
 from tests.kube.leftovers import nothing_left, open_sockets
 from tests.kube.scripted_server import FAST, LAST_CHUNK, WATCH_HEAD, answer, chunk, connected, event, says

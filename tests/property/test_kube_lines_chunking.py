@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanger.kube.decoding import Lines
+from exchanger.kube.api.decoding import Lines
 
 LIMIT = 12
 text = st.lists(st.sampled_from([b"\n", b"a", b"bb", b" ", b"\r", b"{}", b"ccccccc"]), max_size=40).map(b"".join)

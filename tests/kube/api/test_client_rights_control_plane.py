@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from exchanger.kube.access import RENEWAL_PAUSE_S
-from exchanger.kube.client import Origin, connect
+from exchanger.kube.api.access import RENEWAL_PAUSE_S
+from exchanger.kube.api.client import Origin, connect
 from exchanger.kube.list_watch import ApiFailure, Bookmark, FailureKind, Opened
 from tests.kube.admin import READ_POLICY
 from tests.kube.asking import EVENT_S, config_maps, do, following, origin, page_of

@@ -7,9 +7,9 @@ import orjson
 import pytest
 import trio
 
-from exchanger.kube.connection import ApiConnection, ConnectionBounds
+from exchanger.kube.api.connection import ApiConnection, ConnectionBounds
+from exchanger.kube.api.transport import MAX_BODY_BYTES
 from exchanger.kube.list_watch import ApiFailure, Bookmark, Deleted, FailureKind, Item, Key, Opened, Put, WatchEvent
-from exchanger.kube.transport import MAX_BODY_BYTES
 from exchanger.policy.selection import ConfigMap
 from tests.kube.leftovers import nothing_left, open_sockets
 from tests.kube.scripted_server import (

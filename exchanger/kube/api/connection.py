@@ -11,9 +11,9 @@ import attrs
 import orjson
 import trio
 
-from exchanger.kube.access import Call, Credentials
+from exchanger.kube.api.access import Call, Credentials
+from exchanger.kube.api.transport import MAX_BODY_BYTES, Request, Timeouts, TooLarge, ask, follow
 from exchanger.kube.list_watch import ApiFailure, FailureKind
-from exchanger.kube.transport import MAX_BODY_BYTES, Request, Timeouts, TooLarge, ask, follow
 
 R = TypeVar("R")
 B = TypeVar("B")

@@ -5,12 +5,12 @@ from collections.abc import Callable
 import pytest
 import trio
 
-from exchanger.kube.connection import ApiConnection
-from exchanger.kube.decoding import CONFIG_MAP
+from exchanger.kube.api.connection import ApiConnection
+from exchanger.kube.api.decoding import CONFIG_MAP
+from exchanger.kube.api.resource import PolicyListWatches, Resource, path_of
+from exchanger.kube.api.transport import MAX_BODY_BYTES
 from exchanger.kube.list_watch import ApiFailure, FailureKind, Key, Page
-from exchanger.kube.resource import PolicyListWatches, Resource, path_of
 from exchanger.kube.store import Complete, ListBounds, list_all
-from exchanger.kube.transport import MAX_BODY_BYTES
 from tests.kube.scripted_server import Received, Script, answer, config_maps, query, repeats, says, serving
 
 LIST = {"kind": "ConfigMapList", "apiVersion": "v1"}

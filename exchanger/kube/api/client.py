@@ -32,9 +32,9 @@ from kubernetes.config.incluster_config import (
 )
 from kubernetes.config.kube_config import KubeConfigMerger
 
-from exchanger.kube.access import Access, ClusterError, Credentials, make_wakeable
-from exchanger.kube.connection import ApiConnection, ConnectionBounds
-from exchanger.kube.decoding import printable
+from exchanger.kube.api.access import Access, ClusterError, Credentials, make_wakeable
+from exchanger.kube.api.connection import ApiConnection, ConnectionBounds
+from exchanger.kube.api.decoding import printable
 from exchanger.values.secret import Secret
 
 __all__ = ["ClusterError", "Origin", "connect", "load_access"]

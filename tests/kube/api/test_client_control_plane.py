@@ -6,10 +6,10 @@ from typing import Final
 import pytest
 import trio
 
-from exchanger.kube.connection import ApiConnection
-from exchanger.kube.decoding import CONFIG_MAP
+from exchanger.kube.api.connection import ApiConnection
+from exchanger.kube.api.decoding import CONFIG_MAP
+from exchanger.kube.api.resource import PolicyListWatches, Resource, path_of
 from exchanger.kube.list_watch import ApiFailure, Bookmark, Deleted, FailureKind, Item, Key, Opened, Page, Put
-from exchanger.kube.resource import PolicyListWatches, Resource, path_of
 from exchanger.policy.selection import ConfigMap, Namespace
 from tests.kube.admin import NAMESPACE_LABELS, POLICY_LABELS
 from tests.kube.asking import EVENT_S, config_maps, do, following, item_of, page_of

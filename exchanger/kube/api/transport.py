@@ -16,8 +16,8 @@ import urllib3
 import urllib3.exceptions
 from urllib3.response import BaseHTTPResponse
 
-from exchanger.kube.access import PRESENT, Access, Call, Credentials, close_kept
-from exchanger.kube.decoding import Lines, failure_of_response, printable, read_object
+from exchanger.kube.api.access import PRESENT, Access, Call, Credentials, close_kept
+from exchanger.kube.api.decoding import Lines, failure_of_response, printable, read_object
 from exchanger.kube.list_watch import ApiFailure, FailureKind
 from exchanger.values.secret import Secret
 

@@ -19,11 +19,11 @@ import pytest
 import trio
 import trustme
 
-from exchanger.kube import access as module
-from exchanger.kube.access import RENEWAL_PAUSE_S, Access, Credentials
-from exchanger.kube.client import Origin, connect, load_access
+from exchanger.kube.api import access as module
+from exchanger.kube.api.access import RENEWAL_PAUSE_S, Access, Credentials
+from exchanger.kube.api.client import Origin, connect, load_access
+from exchanger.kube.api.transport import Request
 from exchanger.kube.list_watch import ApiFailure, FailureKind
-from exchanger.kube.transport import Request
 from tests.kube.scripted_server import Server, access_to, answer, connection_to, listening, over_tls, repeats, says, serving
 
 FORMS: Final = ("data", "file", "pod")

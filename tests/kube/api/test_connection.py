@@ -8,10 +8,10 @@ import pytest
 import trio
 import trio.lowlevel
 
-from exchanger.kube.access import Access, close_kept
-from exchanger.kube.connection import ConnectionBounds
+from exchanger.kube.api.access import Access, close_kept
+from exchanger.kube.api.connection import ConnectionBounds
+from exchanger.kube.api.transport import MAX_BODY_BYTES
 from exchanger.kube.list_watch import ApiFailure, FailureKind
-from exchanger.kube.transport import MAX_BODY_BYTES
 from tests.kube.leftovers import nothing_left, open_sockets
 from tests.kube.scripted_server import FAST, Received, Script, Server, access_to, answer, connected, keeps_saying, repeats, says, serving
 

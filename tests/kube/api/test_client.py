@@ -15,9 +15,9 @@ import trustme
 from urllib3 import ProxyManager
 
 from exchanger.errors import ExchangerError
-from exchanger.kube import client
-from exchanger.kube.access import Access
-from exchanger.kube.client import ClusterError, Origin, connect, load_access
+from exchanger.kube.api import client
+from exchanger.kube.api.access import Access
+from exchanger.kube.api.client import ClusterError, Origin, connect, load_access
 from tests.kube.leftovers import nothing_left, open_sockets
 from tests.kube.scripted_server import Received, answer, serving
 

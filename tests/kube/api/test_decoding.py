@@ -2,7 +2,7 @@
 
 import pytest
 
-from exchanger.kube.decoding import CONFIG_MAP, decode_config_map, decode_namespace, read_page
+from exchanger.kube.api.decoding import CONFIG_MAP, decode_config_map, decode_namespace, read_page
 from exchanger.kube.list_watch import ApiFailure, FailureKind, Page
 from exchanger.policy.selection import ConfigMap, Namespace
 

@@ -14,10 +14,10 @@ from urllib.parse import quote, unquote
 import attrs
 import trio
 
-from exchanger.kube.connection import ApiConnection
-from exchanger.kube.decoding import CONFIG_MAP, NAMESPACE, Kind, read_event, read_page
+from exchanger.kube.api.connection import ApiConnection
+from exchanger.kube.api.decoding import CONFIG_MAP, NAMESPACE, Kind, read_event, read_page
+from exchanger.kube.api.transport import MAX_BODY_BYTES, Request, TooLarge
 from exchanger.kube.list_watch import ApiFailure, FailureKind, ListWatch, Opened, Page, WatchEvent
-from exchanger.kube.transport import MAX_BODY_BYTES, Request, TooLarge
 from exchanger.policy.selection import ConfigMap, Namespace
 
 T = TypeVar("T")

@@ -8,8 +8,8 @@ import attrs
 import pytest
 import trio
 
-from exchanger.kube.client import KEEPALIVE, Origin, connect
-from exchanger.kube.connection import CALL_S, MAX_CALLS, PROBE_S, QUIET_S, READ_S, SHARED, ApiConnection, ConnectionBounds
+from exchanger.kube.api.client import KEEPALIVE, Origin, connect
+from exchanger.kube.api.connection import CALL_S, MAX_CALLS, PROBE_S, QUIET_S, READ_S, SHARED, ApiConnection, ConnectionBounds
 from exchanger.kube.list_watch import ApiFailure, FailureKind
 from tests.kube.scripted_server import FAST, WATCH_HEAD, Received, answer, config_maps, connected, repeats, serving
 

@@ -6,8 +6,8 @@ import attrs
 import pytest
 import trio
 
-from exchanger.kube.client import connect
-from exchanger.kube.connection import ApiConnection, ConnectionBounds
+from exchanger.kube.api.client import connect
+from exchanger.kube.api.connection import ApiConnection, ConnectionBounds
 from exchanger.kube.list_watch import ApiFailure, FailureKind, Opened
 from tests.kube.asking import EVENT_S, config_maps, do, following, item_of, origin, page_of
 from tests.kube.control_plane import ADMIN_TOKEN, ControlPlane
