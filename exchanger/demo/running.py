@@ -22,12 +22,12 @@ from exchanger.demo.keycloak.tokens import keycloak_setup, open_realm, read_pass
 from exchanger.demo.options import DemoOptions, ScenarioSet
 from exchanger.demo.processes import Child
 from exchanger.demo.reference.setup import reference_routes, reference_setup, with_keycloak
-from exchanger.demo.routed_endpoint import RoutedTokenEndpoint
 from exchanger.demo.server_spans import ServerSpans
 from exchanger.demo.servers import echo, serve_http
 from exchanger.demo.service import GRANTS_SCHEMA, base_environment, otel_environment, service_environment
 from exchanger.demo.setup import DemoPorts, DemoSetup, hold_ports, own_setup, started_on
-from exchanger.demo.token_endpoint import TokenEndpoint
+from exchanger.demo.token_endpoint.fake import TokenEndpoint
+from exchanger.demo.token_endpoint.routed import RoutedTokenEndpoint
 from exchanger.directory.source import DirectorySettings
 from exchanger.http.message import Handler
 from exchanger.playground.handlers import Playground, PlaygroundSettings

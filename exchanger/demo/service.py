@@ -12,8 +12,8 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Final
 
-from exchanger.demo.token_endpoint import CLIENT_SECRET
-from exchanger.demo.token_rules import MALFORMED_PATH, SLOW_PATH, TOKEN_PATH
+from exchanger.demo.token_endpoint.fake import CLIENT_SECRET
+from exchanger.demo.token_endpoint.rules import MALFORMED_PATH, SLOW_PATH, TOKEN_PATH
 from exchanger.scenarios.client import LOOPBACK
 from exchanger.scenarios.tokens import CLIENT_ID
 

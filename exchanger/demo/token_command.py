@@ -12,9 +12,9 @@ from typing import Final
 import trio
 
 from exchanger.demo import servers
-from exchanger.demo.routed_endpoint import DEFAULT_CREDENTIALS, RoutedTokenEndpoint
-from exchanger.demo.token_endpoint import Credentials, TokenEndpoint
-from exchanger.demo.token_routes import RoutesError, load_routes
+from exchanger.demo.token_endpoint.fake import Credentials, TokenEndpoint
+from exchanger.demo.token_endpoint.routed import DEFAULT_CREDENTIALS, RoutedTokenEndpoint
+from exchanger.demo.token_endpoint.routes import RoutesError, load_routes
 from exchanger.http.message import Handler
 
 NAME: Final = "fake-token-endpoint"

@@ -30,7 +30,7 @@ import trio
 from exchanger.demo.servers import echo, serve_http
 from exchanger.http.message import Request
 from exchanger.scenarios.tokens import CLIENT_ID
-from exchanger.demo.token_endpoint import CLIENT_SECRET, GRANT_TYPE, TokenEndpoint
+from exchanger.demo.token_endpoint.fake import CLIENT_SECRET, GRANT_TYPE, TokenEndpoint
 
 port = json.load(open(sys.argv[2]))["static_resources"]["listeners"][0]["address"]["socket_address"]["port_value"]
 issuer = TokenEndpoint()

@@ -11,7 +11,7 @@ from exchanger.demo.keycloak.realm import KeycloakAddress, demo_realm, realm_doc
 from exchanger.demo.keycloak.tokens import RealmTokens, keycloak_setup
 from exchanger.demo.reference.setup import reference_routes, reference_setup, with_keycloak
 from exchanger.demo.setup import DemoSetup
-from exchanger.demo.token_rules import Issue
+from exchanger.demo.token_endpoint.rules import Issue
 from exchanger.scenarios.answer import Target
 
 ADDRESS = KeycloakAddress(False, "127.0.0.1", 1)

@@ -9,9 +9,9 @@ import pytest
 import trio
 import trio.testing
 
-from exchanger.demo import token_endpoint
-from exchanger.demo.token_endpoint import CLIENT_SECRET, GRANT_TYPE, TOKEN_LIFETIME, TokenEndpoint
-from exchanger.demo.token_rules import (
+from exchanger.demo.token_endpoint import fake
+from exchanger.demo.token_endpoint.fake import CLIENT_SECRET, GRANT_TYPE, TOKEN_LIFETIME, TokenEndpoint
+from exchanger.demo.token_endpoint.rules import (
     ACCESS_TOKEN_TYPE,
     MALFORMED_PATH,
     REFRESH_TOKEN_TYPE,
@@ -105,7 +105,7 @@ async def test_credentials_come_in_the_header_or_in_the_body_and_only_once() -> 
                 *("garbage", ""),
             )
         ),
-        *(Request("POST", TOKEN_PATH, (), body) for body in (b"\xff", b"a", b"&".join([b"a=b"] * (token_endpoint.MAX_FIELDS + 1)))),
+        *(Request("POST", TOKEN_PATH, (), body) for body in (b"\xff", b"a", b"&".join([b"a=b"] * (fake.MAX_FIELDS + 1)))),
     ],
     ids=[*("expired", "text as time", "no time", "nobody", "number as user", "garbage", "empty"), *("bytes", "no form", "too many fields")],
 )
@@ -153,7 +153,7 @@ async def test_slow_answers(path: str, scope: str, delay: float, autojump_clock:
 
 
 async def test_requests_are_counted_by_subject_and_target_and_the_oldest_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(token_endpoint, "MAX_COUNTED", 3)
+    monkeypatch.setattr(fake, "MAX_COUNTED", 3)
     asked, bob = endpoint(), encode({"sub": "bob", "exp": NOW + 60})
     issued = [
         (await asked.answer(token_request(("scope", scope), subject_token=subject_token))).body

@@ -7,10 +7,10 @@ import pytest
 import trio
 import trio.testing
 
-from exchanger.demo.routed_endpoint import RoutedTokenEndpoint
-from exchanger.demo.token_endpoint import GRANT_TYPE
-from exchanger.demo.token_routes import RoutesError, TokenRoutes, load_routes, read_routes
-from exchanger.demo.token_rules import ACCESS_TOKEN_TYPE, REFRESH_TOKEN_TYPE
+from exchanger.demo.token_endpoint.fake import GRANT_TYPE
+from exchanger.demo.token_endpoint.routed import RoutedTokenEndpoint
+from exchanger.demo.token_endpoint.routes import RoutesError, TokenRoutes, load_routes, read_routes
+from exchanger.demo.token_endpoint.rules import ACCESS_TOKEN_TYPE, REFRESH_TOKEN_TYPE
 from exchanger.http.message import Request, Response
 from exchanger.scenarios.answer import Target
 from exchanger.scenarios.tokens import claims_of, encode

@@ -9,7 +9,7 @@ import httpx
 import pytest
 import yaml
 
-from exchanger.demo.token_rules import ACCESS_TOKEN_TYPE
+from exchanger.demo.token_endpoint.rules import ACCESS_TOKEN_TYPE
 from exchanger.policy.selection import DOCUMENT_KEY
 from exchanger.scenarios.tokens import claims_of
 from tests.e2e.keycloak import ADMIN_PASSWORD, running_keycloak

@@ -13,7 +13,7 @@ import trio
 import yaml
 
 from exchanger.demo.service import own_issuers, sample_policy, wrong_policy
-from exchanger.demo.token_endpoint import CLIENT_SECRET, TokenEndpoint
+from exchanger.demo.token_endpoint.fake import CLIENT_SECRET, TokenEndpoint
 from exchanger.http.message import Request
 from exchanger.policy.selection import DOCUMENT_KEY
 from exchanger.scenarios.tokens import CLIENT_ID, claims_of

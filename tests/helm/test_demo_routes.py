@@ -6,7 +6,7 @@ from typing import Final
 import pytest
 import yaml
 
-from exchanger.demo.token_routes import TokenRoutes, read_routes
+from exchanger.demo.token_endpoint.routes import TokenRoutes, read_routes
 from tests.helm.cases import SETTINGS
 from tests.helm.chart import only
 from tests.helm.rendered_cluster import DEMO_CHART

@@ -19,7 +19,7 @@ import trio
 from exchanger import __version__
 from exchanger.demo.envoy import Mode
 from exchanger.demo.setup import demo_target
-from exchanger.demo.token_endpoint import CLIENT_SECRET
+from exchanger.demo.token_endpoint.fake import CLIENT_SECRET
 from exchanger.policy.selection import DOCUMENT_KEY
 from exchanger.scenarios.answer import Answer, Exchanged, Reached, Target
 from exchanger.scenarios.builtin import SCENARIOS

@@ -22,7 +22,7 @@ from exchanger.decision.token_exchange import (
 from exchanger.demo.envoy import HTTP_OPTIONS, HTTP_V3, ROUTER_V3, envoy_command, find_envoy
 from exchanger.demo.processes import Child
 from exchanger.demo.servers import serve_http
-from exchanger.demo.token_endpoint import CLIENT_SECRET, GRANT_TYPE, TokenEndpoint
+from exchanger.demo.token_endpoint.fake import CLIENT_SECRET, GRANT_TYPE, TokenEndpoint
 from exchanger.oauth.transport.http2_head import request_head
 from exchanger.oauth.transport.http2_response import Answered, Lost
 from exchanger.scenarios.tokens import CLIENT_ID, claims_of, encode

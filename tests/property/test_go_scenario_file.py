@@ -6,8 +6,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanger.demo.token_routes import TokenRoutes, read_routes
-from exchanger.demo.token_rules import Refuse
+from exchanger.demo.token_endpoint.routes import TokenRoutes, read_routes
+from exchanger.demo.token_endpoint.rules import Refuse
 from exchanger.scenarios.answer import Target
 from exchanger.scenarios.expectation import Expectation
 from exchanger.scenarios.go_format.scenario_file import GoValues

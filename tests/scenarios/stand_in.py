@@ -11,7 +11,7 @@ import trio
 from exchanger.demo.servers import echo, serve_http
 from exchanger.demo.service import sample_policy
 from exchanger.demo.setup import DemoPorts
-from exchanger.demo.token_endpoint import TokenEndpoint
+from exchanger.demo.token_endpoint.fake import TokenEndpoint
 from exchanger.http.message import Handler, Request, Response
 from exchanger.scenarios.answer import Answer, Exchanged, Target
 from exchanger.scenarios.scenario import Call, EqualRequests, OneRequest, PolicyEdit

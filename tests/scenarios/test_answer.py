@@ -6,7 +6,7 @@ from typing import get_args
 import pytest
 
 from exchanger.demo.servers import echo
-from exchanger.demo.token_endpoint import TokenEndpoint
+from exchanger.demo.token_endpoint.fake import TokenEndpoint
 from exchanger.http.message import Headers, Request, Response
 from exchanger.scenarios.answer import Answer, Exchanged, Reached, Target, Upstream, answer_of, describe, exchanged_claims
 from exchanger.scenarios.tokens import encode

@@ -14,7 +14,7 @@ from exchanger.demo.keycloak.realm import APP, APP_BRIEF, KeycloakAddress, demo_
 from exchanger.demo.keycloak.tokens import RealmTokens, keycloak_setup
 from exchanger.demo.service import sample_policy
 from exchanger.demo.setup import DemoSetup, own_setup
-from exchanger.demo.token_rules import RULES, TOKEN_PATHS
+from exchanger.demo.token_endpoint.rules import RULES, TOKEN_PATHS
 from exchanger.policy.documents.document import parse_document
 from exchanger.scenarios.answer import Answer, Exchanged, Target
 from exchanger.scenarios.builtin import SCENARIOS, packaged_scenarios

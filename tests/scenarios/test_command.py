@@ -15,7 +15,7 @@ import trio
 import trustme
 
 from exchanger.demo.servers import echo, serve_http
-from exchanger.demo.token_endpoint import TokenEndpoint
+from exchanger.demo.token_endpoint.fake import TokenEndpoint
 from exchanger.http.message import Request, Response
 from exchanger.scenarios.command import run_scenarios
 from exchanger.scenarios.tokens import bearer_of, encode

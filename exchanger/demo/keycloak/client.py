@@ -16,7 +16,7 @@ import attrs
 from exchanger.demo import DemoError
 from exchanger.demo.keycloak.realm import APP, KeycloakAddress, Realm, realm_document
 from exchanger.demo.keycloak.verification import Keys, read_keys
-from exchanger.demo.token_rules import ACCESS_TOKEN_TYPE
+from exchanger.demo.token_endpoint.rules import ACCESS_TOKEN_TYPE
 from exchanger.http.message import Request, Response
 from exchanger.scenarios.client import NoAnswerError, fetch_from
 

@@ -9,9 +9,9 @@ from typing import Final
 import attrs
 
 from exchanger.demo.keycloak.realm import KeycloakAddress, Realm, issuer_profile
-from exchanger.demo.routed_endpoint import DEFAULT_CREDENTIALS
 from exchanger.demo.setup import DemoPorts, DemoSetup
-from exchanger.demo.token_routes import TokenRoutes, read_routes
+from exchanger.demo.token_endpoint.routed import DEFAULT_CREDENTIALS
+from exchanger.demo.token_endpoint.routes import TokenRoutes, read_routes
 from exchanger.scenarios.answer import differs
 from exchanger.scenarios.builtin import packaged_scenarios
 from exchanger.scenarios.client import LOOPBACK

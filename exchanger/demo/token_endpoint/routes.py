@@ -10,7 +10,7 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.demo.token_rules import NOT_A_BEARER, REFRESH_TOKEN_TYPE, Behaviour, Fail, Issue, Refuse
+from exchanger.demo.token_endpoint.rules import NOT_A_BEARER, REFRESH_TOKEN_TYPE, Behaviour, Fail, Issue, Refuse
 from exchanger.errors import ExchangerError
 from exchanger.policy.documents.yaml_reader import Unreadable, read_nodes
 from exchanger.scenarios.answer import Target

@@ -6,9 +6,9 @@ from urllib.parse import parse_qs
 
 import attrs
 
-from exchanger.demo.token_endpoint import MAX_FIELDS, Credentials, client_of, json_answer, refusal, respond
-from exchanger.demo.token_routes import TokenRoutes
-from exchanger.demo.token_rules import Refuse
+from exchanger.demo.token_endpoint.fake import MAX_FIELDS, Credentials, client_of, json_answer, refusal, respond
+from exchanger.demo.token_endpoint.routes import TokenRoutes
+from exchanger.demo.token_endpoint.rules import Refuse
 from exchanger.http.message import Request, Response
 from exchanger.scenarios.answer import Target
 from exchanger.scenarios.tokens import claims_of

@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, unquote_plus
 import attrs
 import trio
 
-from exchanger.demo.token_rules import TOKEN_PATHS, Behaviour, Fail, Issue, Refuse, behaviour_for
+from exchanger.demo.token_endpoint.rules import TOKEN_PATHS, Behaviour, Fail, Issue, Refuse, behaviour_for
 from exchanger.http.message import Request, Response
 from exchanger.scenarios.answer import Target
 from exchanger.scenarios.tokens import CLIENT_ID, claims_of, encode
