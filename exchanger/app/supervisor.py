@@ -24,7 +24,7 @@ from exchanger.app.variable_names import as_notices
 from exchanger.console.api import About
 from exchanger.console.broadcast import Totals
 from exchanger.console.console import Console, Reports, Sources
-from exchanger.console.issuer_health import IssuerHealth
+from exchanger.console.issuer_view import IssuerHealth
 from exchanger.console.policy_health import Freshness
 from exchanger.directory.source import DirectorySettings
 from exchanger.envoy.authorization import Authorization

@@ -16,7 +16,7 @@ import trio
 
 from exchanger.console.decision_json import DecisionJson, stamp
 from exchanger.console.feed import KEPT, Entry, Feed
-from exchanger.console.issuer_health import IssuerHealth, shown_issuers
+from exchanger.console.issuer_view import IssuerHealth, shown_issuers
 from exchanger.console.message import TimeSlice, encode
 from exchanger.console.policy_health import PolicyHealth
 

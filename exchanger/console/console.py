@@ -15,7 +15,7 @@ from exchanger.console.api import About, Api, PolicyNow
 from exchanger.console.broadcast import Broadcast, Totals
 from exchanger.console.decision_json import DecisionJson, LogLine
 from exchanger.console.feed import Feed
-from exchanger.console.issuer_health import IssuerHealth
+from exchanger.console.issuer_view import IssuerHealth
 from exchanger.console.message import error
 from exchanger.console.page import Page, load_page
 from exchanger.console.policy_health import Freshness, PolicyHealth

@@ -1,10 +1,15 @@
-"""The issuer profiles in force as the console shows them: how the client authenticates, and what is not as usual. Pure; no secret.
+"""The issuers as the console shows them. Pure; no secret.
 
-Must not know: how profiles are resolved, or who finds metadata.
+The profiles in force: how the client authenticates, and what is not as usual. And which issuers are spared at the moment: those that are
+not called, and those for which exchanges wait.
+
+Must not know: how profiles are resolved, who finds metadata, how issuers are spared, or who watches.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Final, assert_never
+from typing import Final, assert_never, final
+
+import attrs
 
 from exchanger.decision.answer import profile_of
 from exchanger.util.text import printable
@@ -15,6 +20,9 @@ from exchanger.values.secret import Secret
 MAX_PROFILES: Final = 200
 # Characters of a name, an address, or what is said of a profile.
 _TEXT_LIMIT: Final = 1024
+# Spared issuers that are listed, those that are not called first; the rest is counted. The history of two minutes repeats them each second.
+MAX_ISSUERS: Final = 10
+_NAME_LIMIT: Final = 64
 
 
 def shown_profiles(issuers: Iterable[Issuer], is_known: Callable[[Issuer], bool]) -> dict[str, object]:
@@ -52,3 +60,39 @@ def client_of(proof: ClientProof) -> str:
 
 def _text(text: str) -> str:
     return printable(text, _TEXT_LIMIT)
+
+
+@final
+@attrs.frozen
+class IssuerHealth:
+    """An issuer whose profile has a breaker or a limit: whether it ``is_open``, and how many exchanges are ``queued``.
+
+    ``in_flight`` calls are under way, of ``max_in_flight`` (``None``: any number). ``retry_in`` is the seconds until the next probe.
+    """
+
+    name: str
+    endpoint_host: str
+    is_open: bool = False
+    retry_in: float = 0.0
+    queued: int = 0
+    in_flight: int = 0
+    max_in_flight: int | None = None
+
+
+def shown_issuers(issuers: Iterable[IssuerHealth]) -> dict[str, object]:
+    """Return those of ``issuers`` as JSON that are not called or have a queue, and how many ``more`` there are."""
+    spared = [issuer for issuer in issuers if issuer.is_open or issuer.queued]
+    spared.sort(key=lambda issuer: (not issuer.is_open, -issuer.queued, issuer.name))
+    listed = [
+        {
+            "name": printable(issuer.name, _NAME_LIMIT),
+            "endpoint": printable(issuer.endpoint_host, _NAME_LIMIT),
+            "breaker_open": issuer.is_open,
+            "retry_in_s": round(issuer.retry_in, 1),
+            "queued": issuer.queued,
+            "in_flight": issuer.in_flight,
+            "max_in_flight": issuer.max_in_flight,
+        }
+        for issuer in spared[:MAX_ISSUERS]
+    ]
+    return {"listed": listed, "more": len(spared) - len(listed)}

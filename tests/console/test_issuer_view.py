@@ -1,4 +1,4 @@
-"""The list of issuer profiles: a word for how each client authenticates, what is not as usual, and no secret."""
+"""The list of issuer profiles: a word for how each client authenticates, what is not as usual, and no secret. And who is spared."""
 
 import attrs
 import orjson
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rpds import HashTrieMap
 
-from exchanger.console.issuer_view import MAX_PROFILES, client_of, shown_profiles
+from exchanger.console.issuer_view import MAX_ISSUERS, MAX_PROFILES, IssuerHealth, client_of, shown_issuers, shown_profiles
 from exchanger.decision.check import DecisionRules
 from exchanger.values.issuer import (
     ActorToken,
@@ -97,3 +97,40 @@ async def test_the_console_lists_the_profiles_in_force() -> None:
         found = await console.get("/api/issuers")
     assert [one["name"] for one in found.json["listed"]] == ["primary"]
     assert b"client-secret" not in found.body
+
+
+def test_issuers_that_are_called_as_usual_are_not_listed() -> None:
+    assert shown_issuers([IssuerHealth("a", "a.example", in_flight=3, max_in_flight=4), IssuerHealth("b", "b.example")]) == {
+        "listed": [],
+        "more": 0,
+    }
+
+
+def test_those_that_are_not_called_come_first_then_the_longest_queue() -> None:
+    issuers = [
+        IssuerHealth("few", "h", queued=1),
+        IssuerHealth("many", "h", queued=5, in_flight=64, max_in_flight=64),
+        IssuerHealth("down", "down.example", is_open=True, retry_in=3.94, in_flight=1),
+    ]
+
+    shown = shown_issuers(issuers)["listed"]
+
+    assert isinstance(shown, list)
+    assert [issuer["name"] for issuer in shown] == ["down", "many", "few"]
+    assert shown[0] == {
+        "name": "down",
+        "endpoint": "down.example",
+        "breaker_open": True,
+        "retry_in_s": 3.9,
+        "queued": 0,
+        "in_flight": 1,
+        "max_in_flight": None,
+    }
+
+
+def test_the_list_is_short_and_its_names_too() -> None:
+    shown = shown_issuers(IssuerHealth(f"{number:03}\u202e" + "n" * 300, "h" * 300, is_open=True) for number in range(MAX_ISSUERS + 3))
+
+    assert isinstance(shown["listed"], list)
+    assert (len(shown["listed"]), shown["more"]) == (MAX_ISSUERS, 3)
+    assert all(len(issuer[field]) <= 64 and issuer[field].isprintable() for issuer in shown["listed"] for field in ("name", "endpoint"))
