@@ -17,7 +17,7 @@ from exchanger.console.decision_json import DecisionJson, LogLine
 from exchanger.console.feed import Feed
 from exchanger.console.issuer_view import IssuerHealth
 from exchanger.console.message import error
-from exchanger.console.page import Page, load_page
+from exchanger.console.page.assets import Page, load_page
 from exchanger.console.policy_health import Freshness, PolicyHealth
 from exchanger.console.server import SESSION, Server, ServerSettings
 from exchanger.console.token_file import TokenFile

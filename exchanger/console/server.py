@@ -12,7 +12,7 @@ import trio
 from exchanger.console.access import Access
 from exchanger.console.guard import Refusal, judged
 from exchanger.console.message import PROTECTION, error
-from exchanger.console.page import Page
+from exchanger.console.page.assets import Page
 from exchanger.console.websocket import Handshake, read_handshake
 from exchanger.http.message import Handler, Request, Response
 from exchanger.http.server import HttpServer, Limits, Upgrade

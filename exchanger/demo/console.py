@@ -14,7 +14,7 @@ import trio
 from exchanger import __version__
 from exchanger.console.access import Access
 from exchanger.console.message import error, json_response
-from exchanger.console.page import Page, load_page
+from exchanger.console.page.assets import Page, load_page
 from exchanger.console.proxy import ConsoleProxy
 from exchanger.console.server import SESSION, Server, ServerSettings
 from exchanger.console.websocket import Handshake

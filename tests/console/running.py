@@ -13,7 +13,7 @@ from exchanger.console.access import ConsoleSettings
 from exchanger.console.api import About
 from exchanger.console.broadcast import Totals
 from exchanger.console.console import Console, Reports, Sources
-from exchanger.console.page import Asset, Page
+from exchanger.console.page.assets import Asset, Page
 from exchanger.decision.check import DecisionRules
 from exchanger.decision.outcome import DecisionRecord
 from exchanger.policy.snapshot import CurrentPolicy

@@ -9,7 +9,7 @@ import trio.testing
 
 from exchanger.console import access
 from exchanger.console.access import Access, ConsoleSettings
-from exchanger.console.page import load_page, page_of
+from exchanger.console.page.assets import load_page, page_of
 from exchanger.console.server import LIMITS, Server, ServerSettings
 from exchanger.console.token_file import MAX_BYTES
 from exchanger.console.websocket import Handshake

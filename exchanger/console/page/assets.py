@@ -49,7 +49,7 @@ Page = Mapping[str, Asset]
 
 def load_page() -> Page:
     """Return the console's page."""
-    return page_of(importlib.resources.files("exchanger.console") / "page")
+    return page_of(importlib.resources.files("exchanger.console.page"))
 
 
 def page_of(folder: Traversable) -> Page:

@@ -1,0 +1,1 @@
+"""The page of the console: its files, and the module that serves them."""
