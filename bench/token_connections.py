@@ -26,14 +26,13 @@ import attrs
 import trio
 from trio.testing import MockClock
 
-from exchanger.decision.token_exchange import ACCESS_TOKEN_TYPE
 from exchanger.oauth.token_client import TokenClient, TokenClientSettings
 from exchanger.oauth.transport.dial import Dial
 from exchanger.reactor.reactor import Reactor
 from exchanger.values.entry import TokenTarget
 from exchanger.values.issuer import AuthMethod, Credentials, Issuer
 from exchanger.values.secret import Secret
-from exchanger.values.token import CoalescedRecord, ExchangedToken, ExchangeRecord, TokenOutcome, TokenRequest
+from exchanger.values.token import ACCESS_TOKEN_TYPE, CoalescedRecord, ExchangedToken, ExchangeRecord, TokenOutcome, TokenRequest
 
 BODY: Final = b'{"access_token":"%b","token_type":"Bearer","issued_token_type":"%b"}' % (b"t" * 900, ACCESS_TOKEN_TYPE.encode())
 ANSWER: Final = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(BODY), BODY)

@@ -18,7 +18,7 @@ from exchanger.app.variable_names import Notes
 from exchanger.console.access import ConsoleSettings, parse_hosts
 from exchanger.console.token_file import check_token_file
 from exchanger.decision.check import TOKEN_EXCHANGE_GRANT, DecisionRules
-from exchanger.decision.token_exchange import ACCESS_TOKEN_TYPE, TokenResponseRules
+from exchanger.decision.token_response import TokenResponseRules
 from exchanger.directory.source import DirectorySettings
 from exchanger.errors import ConfigurationError
 from exchanger.grpc.server import ServerSettings
@@ -44,6 +44,7 @@ from exchanger.util.duration import parse_duration
 from exchanger.util.follow_file import Unusable
 from exchanger.values.issuer import AuthMethod
 from exchanger.values.selector import Selector, parse_selector
+from exchanger.values.token import ACCESS_TOKEN_TYPE
 
 _POLICY_LABEL: Final = "ext-authz-token-exchange.magneticflux.net/enabled=true"
 _NAMESPACE_LABEL: Final = "ext-authz-token-exchange.magneticflux.net/policy=enabled"

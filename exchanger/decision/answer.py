@@ -15,7 +15,7 @@ import attrs
 from exchanger.decision.bearer import NoToken, read_bearer
 from exchanger.decision.check import DecisionRules, begin
 from exchanger.decision.outcome import Allow, Deny, ExchangePending, Outcome, Reason
-from exchanger.decision.token_exchange import can_ask_for
+from exchanger.decision.token_request import can_ask_for
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import BASELINE, Source, TokenTarget
 from exchanger.values.headers import HeaderFields

@@ -13,7 +13,7 @@ from exchanger.decision.bearer import NoToken, challenge
 from exchanger.decision.outcome import Allow, Deny, ExchangePending, Outcome, Reason
 from exchanger.decision.strict import strict_answer
 from exchanger.decision.subject import read_subject, readings
-from exchanger.decision.token_exchange import ACCESS_TOKEN_TYPE, transport_failure
+from exchanger.decision.token_failure import transport_failure
 from exchanger.errors import Diagnostic
 from exchanger.policy.authority import split_absolute_form
 from exchanger.policy.conflicts import contenders, named
@@ -22,7 +22,7 @@ from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import AllowEntry, DenyEntry, ExchangeEntry
 from exchanger.values.issuer import ErrorStyle, Issuer, SubjectRules
 from exchanger.values.request import HttpRequest
-from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
+from exchanger.values.token import ACCESS_TOKEN_TYPE, ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
 from exchanger.values.verdict import AMBIGUOUS_AUTHORITY, Ambiguous, AmbiguousPart, NoMatch, Unhealthy, Verdict
 
 TOKEN_EXCHANGE_GRANT: Final = "urn:ietf:params:oauth:grant-type:token-exchange"  # RFC 8693 section 2.1

@@ -9,7 +9,7 @@ import trio
 
 from exchanger.decision.check import DecisionRules, begin, finish
 from exchanger.decision.outcome import Allow, DecisionRecord, Deny, Exchange, ExchangePending, Filter, Outcome
-from exchanger.decision.token_exchange import transport_failure
+from exchanger.decision.token_failure import transport_failure
 from exchanger.errors import Diagnostic
 from exchanger.grpc.routes import Deferred
 from exchanger.policy.snapshot import CurrentPolicy

@@ -8,7 +8,8 @@ from typing import Final, final
 import attrs
 import trio
 
-from exchanger.decision.token_exchange import decode_response, transport_failure
+from exchanger.decision.token_failure import transport_failure
+from exchanger.decision.token_response import decode_response
 from exchanger.errors import Diagnostic
 from exchanger.oauth.preparation import Preparation
 from exchanger.oauth.rotation import refuses_client, with_credentials_before

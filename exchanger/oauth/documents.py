@@ -13,7 +13,7 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.decision.token_exchange import TooLarge, read_members
+from exchanger.decision.token_response import TooLarge, read_members
 from exchanger.oauth.reach import reached
 from exchanger.oauth.settings import TokenClientSettings
 from exchanger.oauth.transport.answer import Answer, is_redirect

@@ -9,7 +9,7 @@ from typing import Final, Protocol, final
 
 import attrs
 
-from exchanger.decision.token_exchange import transport_failure
+from exchanger.decision.token_failure import transport_failure
 from exchanger.errors import Diagnostic
 from exchanger.oauth.limits.breaker import Admission
 from exchanger.oauth.limits.guards import Guard

@@ -8,7 +8,8 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.decision.token_exchange import EncodedRequest, encode_client_credentials, encode_request, transport_failure
+from exchanger.decision.token_failure import transport_failure
+from exchanger.decision.token_request import EncodedRequest, encode_client_credentials, encode_request
 from exchanger.errors import Diagnostic
 from exchanger.oauth.client_assertion import ClientAssertions
 from exchanger.oauth.reach import reached

@@ -5,7 +5,7 @@ from typing import final
 
 import attrs
 
-from exchanger.decision.token_exchange import TokenResponseRules
+from exchanger.decision.token_response import TokenResponseRules
 from exchanger.oauth.transport.proxies import EnvironmentProxies
 
 _positive = attrs.validators.and_(attrs.validators.gt(0.0), attrs.validators.lt(math.inf))

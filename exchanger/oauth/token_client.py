@@ -22,7 +22,8 @@ import attrs
 import trio
 
 from exchanger.decision.retry_after import read_retry_after
-from exchanger.decision.token_exchange import decode_response, rules_for, transport_failure
+from exchanger.decision.token_failure import transport_failure
+from exchanger.decision.token_response import decode_response, rules_for
 from exchanger.errors import Diagnostic
 from exchanger.oauth.actors import Actors
 from exchanger.oauth.cache.token_cache import TokenCache

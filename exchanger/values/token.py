@@ -4,7 +4,7 @@ Must not know: HTTP clients, tasks or clocks.
 """
 
 import enum
-from typing import final
+from typing import Final, final
 
 import attrs
 
@@ -13,6 +13,8 @@ from exchanger.values.entry import TokenTarget
 from exchanger.values.issuer import Issuer
 from exchanger.values.secret import Secret
 from exchanger.values.trace import NO_TRACE, SpanContext, TraceContext
+
+ACCESS_TOKEN_TYPE: Final = "urn:ietf:params:oauth:token-type:access_token"  # RFC 8693 section 3
 
 
 @enum.unique

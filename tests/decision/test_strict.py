@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from exchanger.decision.check import begin, finish
 from exchanger.decision.outcome import Deny, ExchangePending
 from exchanger.decision.step_up import step_up_of
-from exchanger.decision.token_exchange import TokenResponseRules, TooLarge, decode_response, gate_refusal, transport_failure
+from exchanger.decision.token_failure import gate_refusal, transport_failure
+from exchanger.decision.token_response import TokenResponseRules, TooLarge, decode_response
 from exchanger.errors import Diagnostic
 from exchanger.values.issuer import ErrorStyle
 from exchanger.values.secret import Secret

@@ -10,7 +10,7 @@ from exchanger._proto.envoy.service.auth.v3.external_auth_pb2 import CheckRespon
 from exchanger._proto.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingResponse
 from exchanger.decision.check import ALLOW_UNMATCHED, DENY_AMBIGUOUS, begin, finish
 from exchanger.decision.outcome import Allow, ExchangePending, Outcome, Reason
-from exchanger.decision.token_exchange import transport_failure
+from exchanger.decision.token_failure import transport_failure
 from exchanger.envoy.authorization import encode_check
 from exchanger.envoy.process_codec import encode_request_headers
 from exchanger.errors import Diagnostic

@@ -13,7 +13,6 @@ from typing import final
 import attrs
 import trio
 
-from exchanger.decision.token_exchange import ACCESS_TOKEN_TYPE
 from exchanger.oauth.token_client import TokenClient, TokenClientSettings
 from exchanger.oauth.transport.dial import Dial
 from exchanger.oauth.transport.tls import client_tls_context
@@ -22,7 +21,15 @@ from exchanger.typing import ExchangeObserver, TokenExchanger, Tracer
 from exchanger.values.entry import TokenTarget
 from exchanger.values.issuer import AuthMethod, Credentials, Issuer
 from exchanger.values.secret import Secret
-from exchanger.values.token import CoalescedRecord, ExchangedToken, ExchangeFailure, ExchangeRecord, TokenOutcome, TokenRequest
+from exchanger.values.token import (
+    ACCESS_TOKEN_TYPE,
+    CoalescedRecord,
+    ExchangedToken,
+    ExchangeFailure,
+    ExchangeRecord,
+    TokenOutcome,
+    TokenRequest,
+)
 
 GRANT = "urn:ietf:params:oauth:grant-type:token-exchange"
 # The times that the contract has, for tests whose clock stands still or jumps; on a slow machine real time would use them up.

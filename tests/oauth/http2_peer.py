@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import attrs
 import ngh2
 
-from exchanger.decision.token_exchange import TooLarge
+from exchanger.decision.token_response import TooLarge
 from exchanger.oauth.transport.http2 import Http2Client
 from exchanger.oauth.transport.http2_head import Field, RequestHead, request_head
 from exchanger.oauth.transport.http2_response import Answered, Event, HeadArrived, Lost

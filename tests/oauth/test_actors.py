@@ -9,12 +9,11 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from exchanger.decision.token_exchange import ACCESS_TOKEN_TYPE
 from exchanger.errors import Diagnostic
 from exchanger.oauth.actors import Actors
 from exchanger.values.issuer import ActorCredentials, CallLimits, Credentials, Grant, Issuer
 from exchanger.values.secret import Secret
-from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
+from exchanger.values.token import ACCESS_TOKEN_TYPE, ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
 from tests.oauth.fakes import CONTRACT, ISSUED, World, exchange, response, success, token_request, world
 from tests.oauth.published import OPENID, Site, discovered, metadata
 

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exchanger.decision.retry_after import MAX_RETRY_AFTER_S
-from exchanger.decision.token_exchange import TokenResponseRules, TooLarge, decode_response, transport_failure
+from exchanger.decision.token_failure import transport_failure
+from exchanger.decision.token_response import TokenResponseRules, TooLarge, decode_response
 from exchanger.errors import Diagnostic
 from exchanger.oauth.limits.breaker import (
     CALLER_BITS,

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from exchanger.decision.token_exchange import MAX_RESPONSE_BYTES, TooLarge
+from exchanger.decision.token_response import MAX_RESPONSE_BYTES, TooLarge
 from exchanger.oauth.documents import DOCUMENT_TIMEOUT, MAX_DOCUMENT_BYTES, Fetched, NotFetched, read_document
 from exchanger.oauth.token_client import TokenClient
 from exchanger.oauth.transport.answer import Answer

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from exchanger.decision.token_exchange import TokenResponseRules
+from exchanger.decision.token_response import TokenResponseRules
 from exchanger.oauth.settings import TokenClientSettings
 from exchanger.oauth.transport.dial import Origin
 from exchanger.oauth.transport.endpoint import Endpoint, EndpointProblem, read_endpoint

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from exchanger.decision.token_exchange import MAX_RESPONSE_BYTES, TooLarge
+from exchanger.decision.token_response import MAX_RESPONSE_BYTES, TooLarge
 from exchanger.oauth.transport.http1 import Http1Response
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"

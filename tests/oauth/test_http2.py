@@ -3,7 +3,7 @@
 import ngh2
 import pytest
 
-from exchanger.decision.token_exchange import MAX_RESPONSE_BYTES, TooLarge
+from exchanger.decision.token_response import MAX_RESPONSE_BYTES, TooLarge
 from exchanger.oauth.transport.http2 import NEVER, Http2Client
 from exchanger.oauth.transport.http2_head import Method, header_fields, request_head
 from exchanger.oauth.transport.http2_limits import MAX_STREAMS

@@ -12,13 +12,8 @@ import pytest
 import trio
 import trustme
 
-from exchanger.decision.token_exchange import (
-    ACCESS_TOKEN_TYPE,
-    EncodedRequest,
-    TokenResponseRules,
-    decode_response,
-    encode_request,
-)
+from exchanger.decision.token_request import EncodedRequest, encode_request
+from exchanger.decision.token_response import TokenResponseRules, decode_response
 from exchanger.demo.envoy import HTTP_OPTIONS, HTTP_V3, ROUTER_V3, envoy_command, find_envoy
 from exchanger.demo.processes import Child
 from exchanger.demo.servers import serve_http
@@ -29,7 +24,7 @@ from exchanger.scenarios.tokens import CLIENT_ID, claims_of, encode
 from exchanger.values.entry import TokenTarget
 from exchanger.values.issuer import AuthMethod, Credentials, Issuer
 from exchanger.values.secret import Secret
-from exchanger.values.token import ExchangedToken, TokenRequest
+from exchanger.values.token import ACCESS_TOKEN_TYPE, ExchangedToken, TokenRequest
 from exchanger.values.trace import TraceContext
 from tests.oauth.http2_session import LIMIT_S, Session, session
 from tests.ports import free_port

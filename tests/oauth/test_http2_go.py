@@ -10,7 +10,7 @@ import pytest
 import trio
 import trustme
 
-from exchanger.decision.token_exchange import MAX_RESPONSE_BYTES, TooLarge
+from exchanger.decision.token_response import MAX_RESPONSE_BYTES, TooLarge
 from exchanger.oauth.transport.http2_response import Answered, Lost
 from tests.oauth.http2_session import LIMIT_S, Session, session
 from tests.processes import pause

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from exchanger.decision.token_exchange import transport_failure
+from exchanger.decision.token_failure import transport_failure
 from exchanger.errors import Diagnostic
 from exchanger.oauth.documents import MAX_DOCUMENT_BYTES, Fetched
 from exchanger.oauth.metadata import REFRESH_S, IssuerMetadata, NoMetadataObserver, Unknown, _places, demanded_of, read_metadata

@@ -5,7 +5,7 @@ from typing import Final
 import attrs
 import pytest
 
-from exchanger.decision.token_exchange import EncodedRequest
+from exchanger.decision.token_request import EncodedRequest
 from exchanger.errors import Diagnostic
 from exchanger.oauth import preparation
 from exchanger.oauth.preparation import Preparation, Prepared

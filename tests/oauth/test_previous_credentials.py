@@ -10,7 +10,8 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from exchanger.decision.token_exchange import TokenResponseRules, decode_response, transport_failure
+from exchanger.decision.token_failure import transport_failure
+from exchanger.decision.token_response import TokenResponseRules, decode_response
 from exchanger.errors import Diagnostic
 from exchanger.oauth.rotation import as_before
 from exchanger.oauth.token_client import TokenClientSettings

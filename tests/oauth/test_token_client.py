@@ -5,7 +5,9 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from exchanger.decision.token_exchange import ACCESS_TOKEN_TYPE, TokenResponseRules, _constant, transport_failure
+from exchanger.decision.token_failure import transport_failure
+from exchanger.decision.token_request import _constant
+from exchanger.decision.token_response import TokenResponseRules
 from exchanger.errors import Diagnostic
 from exchanger.oauth.preparation import _MAX_ENDPOINTS
 from exchanger.oauth.token_client import TokenClientSettings
@@ -13,7 +15,7 @@ from exchanger.telemetry.trace_context import TraceContexts
 from exchanger.typing import TokenExchanger
 from exchanger.values.issuer import Credentials
 from exchanger.values.secret import Secret
-from exchanger.values.token import Cache, ErrorKind, ExchangedToken, ExchangeFailure, TokenRequest
+from exchanger.values.token import ACCESS_TOKEN_TYPE, Cache, ErrorKind, ExchangedToken, ExchangeFailure, TokenRequest
 from exchanger.values.trace import TraceContext
 from tests.oauth.connect_proxy import remembering
 from tests.oauth.fakes import (
@@ -139,7 +141,7 @@ async def test_a_request_that_cannot_be_built_is_not_sent(
 ) -> None:
     _constant.cache_clear()
     if request_.subject_token.reveal() == "not HTTP":  # the codec lets no such header through; the transport does not rely on that
-        monkeypatch.setattr("exchanger.decision.token_exchange._headers", lambda _issuer: (("X-Evil", "a\r\nb"),))
+        monkeypatch.setattr("exchanger.decision.token_request._headers", lambda _issuer: (("X-Evil", "a\r\nb"),))
     async with world(settings=settings) as it:
         assert await exchange(it.client, request_) == transport_failure(*failure)
     _constant.cache_clear()

@@ -15,7 +15,9 @@ import trio
 import trustme
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from exchanger.decision.token_exchange import MAX_RESPONSE_BYTES, encode_request, transport_failure
+from exchanger.decision.token_failure import transport_failure
+from exchanger.decision.token_request import encode_request
+from exchanger.decision.token_response import MAX_RESPONSE_BYTES
 from exchanger.errors import Diagnostic
 from exchanger.oauth.token_client import TokenClientSettings
 from exchanger.oauth.transport.rest import LEAST_REST

@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from exchanger.decision.token_exchange import transport_failure
+from exchanger.decision.token_failure import transport_failure
 from exchanger.errors import Diagnostic
 from exchanger.values.issuer import EndpointProtocol
 from exchanger.values.secret import Secret

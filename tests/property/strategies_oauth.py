@@ -6,7 +6,7 @@ from typing import final
 import attrs
 from hypothesis import strategies as st
 
-from exchanger.decision.token_exchange import ACCESS_TOKEN_TYPE, TokenResponseRules
+from exchanger.decision.token_response import TokenResponseRules
 from exchanger.values.entry import TokenTarget
 from exchanger.values.issuer import (
     ActorCredentials,
@@ -27,7 +27,7 @@ from exchanger.values.issuer import (
 )
 from exchanger.values.proxy import Proxy
 from exchanger.values.secret import Secret
-from exchanger.values.token import TokenRequest
+from exchanger.values.token import ACCESS_TOKEN_TYPE, TokenRequest
 from exchanger.values.trace import TraceContext
 
 texts = st.text(max_size=40)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from rpds import HashTrieMap
 
 from exchanger.app.settings import endpoint_check
-from exchanger.decision.token_exchange import EncodedRequest, encode_client_credentials, encode_request
+from exchanger.decision.token_request import EncodedRequest, encode_client_credentials, encode_request
 from exchanger.issuers.places import Place, Reference, Shape
 from exchanger.issuers.plan import Plan, Rejected, plan_profiles
 from exchanger.issuers.profiles import parse_profiles

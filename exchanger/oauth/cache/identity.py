@@ -14,7 +14,7 @@ from typing import Final
 
 import attrs
 
-from exchanger.decision.token_exchange import TokenResponseRules
+from exchanger.decision.token_response import TokenResponseRules
 from exchanger.values.issuer import ActorToken, Assertion, Credentials, Issuer, SigningKey
 from exchanger.values.secret import Secret
 from exchanger.values.token import TokenRequest

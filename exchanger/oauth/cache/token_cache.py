@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, final
 import attrs
 import trio
 
-from exchanger.decision.token_exchange import TokenResponseRules
+from exchanger.decision.token_response import TokenResponseRules
 from exchanger.errors import Diagnostic
 from exchanger.oauth.cache.issuers_in_force import IssuersInForce, KeepingIssuer, Prepared
 from exchanger.oauth.cache.keys import KEY_BYTES

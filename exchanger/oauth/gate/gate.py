@@ -13,7 +13,7 @@ from typing import Final, assert_never, final
 import attrs
 import trio
 
-from exchanger.decision.token_exchange import gate_refusal, transport_failure
+from exchanger.decision.token_failure import gate_refusal, transport_failure
 from exchanger.errors import Diagnostic
 from exchanger.oauth.documents import Documents
 from exchanger.oauth.gate.key_ring import KeyRing

@@ -5,7 +5,7 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.decision.token_exchange import TooLarge
+from exchanger.decision.token_response import TooLarge
 
 # Characters of Cache-Control that are kept. A usual one has less than 60.
 _MAX_CACHE_CONTROL_CHARS: Final = 256

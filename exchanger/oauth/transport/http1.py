@@ -12,7 +12,7 @@ from typing import Final, final
 import attrs
 import h11
 
-from exchanger.decision.token_exchange import MAX_RESPONSE_BYTES, TooLarge
+from exchanger.decision.token_response import MAX_RESPONSE_BYTES, TooLarge
 from exchanger.oauth.transport.answer import Answer, is_redirect, with_cache_control
 
 # Longest response head, or chunk line, that is taken in, give or take one read; common servers send 8 KiB at most.

@@ -14,7 +14,7 @@ import attrs
 import ngh2
 from ngh2 import DataReceived, ResponseReceived, StreamClosed
 
-from exchanger.decision.token_exchange import MAX_RESPONSE_BYTES, TooLarge
+from exchanger.decision.token_response import MAX_RESPONSE_BYTES, TooLarge
 from exchanger.oauth.transport import http2_limits as limits
 from exchanger.oauth.transport.answer import is_redirect
 from exchanger.oauth.transport.http2_head import Field, Method, RequestHead

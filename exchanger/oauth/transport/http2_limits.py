@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from exchanger.decision.token_exchange import MAX_RESPONSE_BYTES
+from exchanger.decision.token_response import MAX_RESPONSE_BYTES
 
 # Requests under way on one connection: what servers commonly allow, and as many as the codec assumes until the peer says how many.
 MAX_STREAMS: Final = 100

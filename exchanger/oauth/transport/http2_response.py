@@ -4,7 +4,7 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.decision.token_exchange import TooLarge
+from exchanger.decision.token_response import TooLarge
 from exchanger.oauth.transport.answer import Answer, with_cache_control
 
 # The fields of a response that are kept.

@@ -5,7 +5,7 @@ import attrs
 import pytest
 from hypothesis import given
 
-from exchanger.decision.token_exchange import TokenResponseRules
+from exchanger.decision.token_response import TokenResponseRules
 from exchanger.oauth.cache.identity import EXEMPT, Digester, encoded
 from exchanger.oauth.cache.token_cache import TokenCache
 from exchanger.oauth.transport.proxies import EnvironmentProxies, NoProxy

@@ -1,0 +1,52 @@
+"""The failures of an exchange that no answer of the token endpoint explains, and the bodies of those that one does.
+
+Must not know: HTTP clients, tasks, clocks or logs.
+"""
+
+import json
+from typing import Final
+
+from exchanger.errors import Diagnostic
+from exchanger.values.token import ErrorKind, ExchangeFailure, SubjectVerdict
+
+INTERNAL_SERVER_ERROR: Final = 500
+
+_TRANSPORT_TEXTS: Final = {
+    Diagnostic.INVALID_TOKEN_ENDPOINT: "invalid token endpoint",
+    Diagnostic.CREATE_REQUEST: "failed to create token exchange request",
+    Diagnostic.REQUEST_FAILED: "token exchange request failed",
+    Diagnostic.READ_RESPONSE: "failed to read token exchange response",
+    Diagnostic.UNKNOWN_ISSUER: "unknown issuer profile",
+    Diagnostic.BREAKER_OPEN: "token endpoint is not called for now",
+    Diagnostic.OVERLOADED: "too many token exchanges under way",
+    Diagnostic.METADATA_UNKNOWN: "issuer metadata is not known",
+    Diagnostic.NO_ACTOR_TOKEN: "no token for the actor",
+    Diagnostic.KEYS_UNKNOWN: "keys of the token's issuer are not known",
+}
+
+
+def transport_failure(kind: ErrorKind, diagnostic: Diagnostic, http_status: int | None = None, *, detail: str = "") -> ExchangeFailure:
+    """Return the failure of an exchange that got no usable response: one of TXE-1001 to TXE-1009.
+
+    ``http_status`` is the token endpoint's status, where there was one. ``detail`` says more to operators.
+    """
+    message = f"{_TRANSPORT_TEXTS[diagnostic]} ({diagnostic.value})"
+    body = _json({"error": "server_error", "message": message})
+    return ExchangeFailure(diagnostic, kind, INTERNAL_SERVER_ERROR, body, http_status=http_status, detail=detail)
+
+
+def gate_refusal(why: str) -> ExchangeFailure:
+    """Return the failure of an exchange whose subject token is not good enough; ``why`` is for operators (TXE-4001)."""
+    body = described("invalid_token", "request failed", Diagnostic.SUBJECT_REFUSED)
+    return ExchangeFailure(
+        Diagnostic.SUBJECT_REFUSED, ErrorKind.SUBJECT_REFUSED, 401, body, detail=why, subject=SubjectVerdict(refusal=why)
+    )
+
+
+def described(error: str, description: str, diagnostic: Diagnostic) -> str:
+    """Return the body of a failure: an OAuth error (RFC 6749 section 5.2) whose description names the code of ``diagnostic``."""
+    return _json({"error": error, "error_description": f"{description} ({diagnostic.value})"})
+
+
+def _json(members: dict[str, str]) -> str:
+    return json.dumps(members, sort_keys=True, separators=(",", ":"))
