@@ -19,8 +19,9 @@ from exchanger import __version__
 from exchanger.admission.judgement import Known
 from exchanger.admission.settings import AdmissionSettings, read_admission_settings
 from exchanger.admission.webhook import PATH, Webhook
-from exchanger.app.event_log import GrantsLog, IssuerLog, KubernetesLog, TlsLog
+from exchanger.app.event_log import GrantsLog, IssuerLog, TlsLog
 from exchanger.app.grants_file import GrantsFile
+from exchanger.app.policy_log import KubernetesLog
 from exchanger.app.serve import USAGE_ERROR, report_fault
 from exchanger.app.settings import endpoint_check
 from exchanger.errors import ConfigurationError, ExchangerError

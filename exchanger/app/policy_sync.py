@@ -9,8 +9,9 @@ import structlog
 import trio
 from rpds import HashTrieMap
 
-from exchanger.app.event_log import ConflictLog, DirectoryLog, GrantsLog, IssuerLog, KubernetesLog, log_notices
+from exchanger.app.event_log import GrantsLog, IssuerLog
 from exchanger.app.grants_file import GrantsFile
+from exchanger.app.policy_log import ConflictLog, DirectoryLog, KubernetesLog, log_notices
 from exchanger.app.secrets import ApiSecrets, WatchingSecrets
 from exchanger.app.settings import Settings, endpoint_check
 from exchanger.assembly.conflict_watch import ConflictWatch

@@ -5,7 +5,6 @@
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Final, final
 
 import attrs
@@ -13,6 +12,7 @@ import attrs
 from exchanger.app.environment import Environment
 from exchanger.app.grants_file import GrantsSettings
 from exchanger.app.otel_environment import read_otel
+from exchanger.app.policy_environment import policy_notes, read_grants_settings, read_policy
 from exchanger.app.proxy_environment import read_proxies
 from exchanger.app.variable_names import Notes
 from exchanger.console.access import ConsoleSettings, parse_hosts
@@ -29,8 +29,7 @@ from exchanger.issuers.file import check_file
 from exchanger.issuers.rules import EndpointCheck, ProfileRules
 from exchanger.issuers.rules import EndpointProblem as ProfileEndpointProblem
 from exchanger.issuers.source import IssuerSettings
-from exchanger.kube.namespaces_file import read_namespaces
-from exchanger.kube.settings import KubernetesSettings, parse_namespaces
+from exchanger.kube.settings import KubernetesSettings
 from exchanger.oauth.cache.files import read_files
 from exchanger.oauth.cache.settings import DEFAULT_NAMESPACE, SharedSettings, parse_namespace, parse_store_url, parse_username
 from exchanger.oauth.token_client import TokenClientSettings
@@ -40,14 +39,10 @@ from exchanger.telemetry.log import LogDecisions, LogFormat, LogLevel, LogSettin
 from exchanger.telemetry.metrics import MetricsSettings
 from exchanger.telemetry.otlp.settings import OtlpSettings
 from exchanger.util.address import parse_address
-from exchanger.util.duration import parse_duration
 from exchanger.util.follow_file import Unusable
 from exchanger.values.issuer import AuthMethod
-from exchanger.values.selector import Selector, parse_selector
 from exchanger.values.token import ACCESS_TOKEN_TYPE
 
-_POLICY_LABEL: Final = "ext-authz-token-exchange.magneticflux.net/enabled=true"
-_NAMESPACE_LABEL: Final = "ext-authz-token-exchange.magneticflux.net/policy=enabled"
 _is_request_target: Final = re.compile(r"/[!\"$->@-~]*").fullmatch  # visible ASCII, and neither query nor fragment (RFC 9112 section 3.2)
 # Seconds: Kubernetes kills after 30 by default (https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-termination).
 _SHUTDOWN_GRACE: Final = 25.0
@@ -102,7 +97,7 @@ def known_variables() -> frozenset[str]:
 
 def _settings(environment: Environment, variables: Mapping[str, str]) -> Settings:
     token_client = _token_client(environment)
-    policy = _policy(environment)
+    policy = read_policy(environment)
     otel = read_otel(variables)
     proxies = read_proxies(environment, variables, allow_http=token_client.allow_http)
     return Settings(
@@ -122,7 +117,7 @@ def _settings(environment: Environment, variables: Mapping[str, str]) -> Setting
         unreadable_reach=UnreadableReach(
             environment.choice("POLICY_UNREADABLE_REACH", [choice.value for choice in UnreadableReach], UnreadableReach.UNMATCHED.value)
         ),
-        grants=_grants(environment, has_labels=not (isinstance(policy, KubernetesSettings) and policy.namespaces)),
+        grants=read_grants_settings(environment, has_labels=not (isinstance(policy, KubernetesSettings) and policy.namespaces)),
         issuers=_issuers(environment, with_secrets=isinstance(policy, KubernetesSettings), allow_http=token_client.allow_http),
         metrics=_metrics(environment),
         token_cache=_token_cache(environment),
@@ -140,8 +135,7 @@ def _settings(environment: Environment, variables: Mapping[str, str]) -> Setting
             *_half_given_tls(environment),
             *_without_console(environment),
             *_without_token_cache(environment),
-            *_of_another_source(environment, policy),
-            *_without_grants(environment),
+            *policy_notes(environment, policy),
             *proxies.notes,
             *otel.notes,
         ),
@@ -198,75 +192,6 @@ def _token_client(environment: Environment) -> TokenClientSettings:
             expected_issued_token_type=environment.text("TOKEN_EXCHANGE_EXPECTED_ISSUED_TOKEN_TYPE", ACCESS_TOKEN_TYPE),
         ),
     )
-
-
-def _policy(environment: Environment) -> DirectorySettings | KubernetesSettings:
-    source = environment.choice("POLICY_SOURCE", ["kubernetes", "directory"], "kubernetes")
-    namespaces = _selector(environment, "CONFIGMAP_NAMESPACE_SELECTOR", _NAMESPACE_LABEL)
-    config_maps = _selector(environment, "CONFIGMAP_LABEL_SELECTOR", _POLICY_LABEL)
-    kubernetes = KubernetesSettings(
-        namespace_selector=namespaces,
-        configmap_selector=config_maps,
-        namespaces=_namespaces(environment),
-        namespaces_file=environment.path("POLICY_NAMESPACES_FILE"),
-        max_staleness=environment.read("POLICY_MAX_STALENESS", parse_duration, 0.0, shown=True),
-    )
-    path = environment.path("POLICY_DIRECTORY")
-    if source == "kubernetes":
-        return kubernetes
-    if path is None:
-        environment.problem("POLICY_DIRECTORY is required with POLICY_SOURCE=directory")
-    elif not path.is_dir():
-        environment.problem(f"POLICY_DIRECTORY {path} is not a folder")
-    return DirectorySettings(path=path or Path(), namespace_selector=namespaces, configmap_selector=config_maps)
-
-
-def _of_another_source(environment: Environment, policy: DirectorySettings | KubernetesSettings) -> Notes:
-    names = {"directory": ["POLICY_DIRECTORY"], "kubernetes": ["POLICY_NAMESPACES", "POLICY_NAMESPACES_FILE", "POLICY_MAX_STALENESS"]}
-    other = "directory" if isinstance(policy, KubernetesSettings) else "kubernetes"
-    return tuple((name, f"it applies to POLICY_SOURCE={other} only") for name in names[other] if environment.text(name))
-
-
-def _namespaces(environment: Environment) -> tuple[str, ...]:
-    """Return the Namespaces named by either variable. An unusable file never means all Namespaces."""
-    names: tuple[str, ...] = environment.read("POLICY_NAMESPACES", parse_namespaces, ())
-    path = environment.path("POLICY_NAMESPACES_FILE")
-    if path is None:
-        return names
-    if environment.text("POLICY_NAMESPACES"):
-        environment.problem("POLICY_NAMESPACES and POLICY_NAMESPACES_FILE are both set; set one of them")
-    found = read_namespaces(path)
-    if isinstance(found, Unusable):
-        environment.problem(f"POLICY_NAMESPACES_FILE {path} {found.reason}")
-        return ()
-    return found
-
-
-def _grants(environment: Environment, *, has_labels: bool) -> GrantsSettings:
-    """Return the grants. An unusable file never means that everything is granted."""
-    mode = environment.choice("POLICY_GRANTS_MODE", ["enforce", "report"], "enforce")
-    path = environment.path("POLICY_GRANTS_FILE")
-    settings = GrantsSettings(path, enforced=mode == "enforce", has_labels=has_labels)
-    try:
-        return settings.loaded()
-    except ValueError as error:
-        environment.problem(f"POLICY_GRANTS_FILE {path} {error}")
-        return settings
-
-
-def _without_grants(environment: Environment) -> Notes:
-    given = environment.text("POLICY_GRANTS_MODE") and not environment.text("POLICY_GRANTS_FILE")
-    return (("POLICY_GRANTS_MODE", "there are no grants, since POLICY_GRANTS_FILE is not set"),) if given else ()
-
-
-def _selector(environment: Environment, name: str, default: str) -> Selector:
-    def parse(text: str) -> Selector:
-        try:
-            return parse_selector(text)
-        except ValueError as error:
-            raise ValueError(f"is not a label selector: {error}") from None
-
-    return environment.read(name, parse, parse_selector(default))
 
 
 def _metrics(environment: Environment) -> MetricsSettings:

@@ -16,7 +16,7 @@ import pytest
 import structlog
 import trio
 
-from exchanger.app.event_log import KubernetesLog
+from exchanger.app.policy_log import KubernetesLog
 from exchanger.assembly.conflict_watch import ConflictWatch
 from exchanger.kube.event_writer import EventWriter
 from exchanger.kube.events import PolicyEvents

@@ -1,0 +1,92 @@
+"""Reads the variables that say where policies come from, which of them count, and what their namespaces may do."""
+
+from pathlib import Path
+from typing import Final
+
+from exchanger.app.environment import Environment
+from exchanger.app.grants_file import GrantsSettings
+from exchanger.app.variable_names import Notes
+from exchanger.directory.source import DirectorySettings
+from exchanger.kube.namespaces_file import read_namespaces
+from exchanger.kube.settings import KubernetesSettings, parse_namespaces
+from exchanger.util.duration import parse_duration
+from exchanger.util.follow_file import Unusable
+from exchanger.values.selector import Selector, parse_selector
+
+_POLICY_LABEL: Final = "ext-authz-token-exchange.magneticflux.net/enabled=true"
+_NAMESPACE_LABEL: Final = "ext-authz-token-exchange.magneticflux.net/policy=enabled"
+
+
+def read_policy(environment: Environment) -> DirectorySettings | KubernetesSettings:
+    """Read where policies come from, and which count."""
+    source = environment.choice("POLICY_SOURCE", ["kubernetes", "directory"], "kubernetes")
+    namespaces = _selector(environment, "CONFIGMAP_NAMESPACE_SELECTOR", _NAMESPACE_LABEL)
+    config_maps = _selector(environment, "CONFIGMAP_LABEL_SELECTOR", _POLICY_LABEL)
+    kubernetes = KubernetesSettings(
+        namespace_selector=namespaces,
+        configmap_selector=config_maps,
+        namespaces=_namespaces(environment),
+        namespaces_file=environment.path("POLICY_NAMESPACES_FILE"),
+        max_staleness=environment.read("POLICY_MAX_STALENESS", parse_duration, 0.0, shown=True),
+    )
+    path = environment.path("POLICY_DIRECTORY")
+    if source == "kubernetes":
+        return kubernetes
+    if path is None:
+        environment.problem("POLICY_DIRECTORY is required with POLICY_SOURCE=directory")
+    elif not path.is_dir():
+        environment.problem(f"POLICY_DIRECTORY {path} is not a folder")
+    return DirectorySettings(path=path or Path(), namespace_selector=namespaces, configmap_selector=config_maps)
+
+
+def read_grants_settings(environment: Environment, *, has_labels: bool) -> GrantsSettings:
+    """Read the grants. An unusable file never means that everything is granted."""
+    mode = environment.choice("POLICY_GRANTS_MODE", ["enforce", "report"], "enforce")
+    path = environment.path("POLICY_GRANTS_FILE")
+    settings = GrantsSettings(path, enforced=mode == "enforce", has_labels=has_labels)
+    try:
+        return settings.loaded()
+    except ValueError as error:
+        environment.problem(f"POLICY_GRANTS_FILE {path} {error}")
+        return settings
+
+
+def policy_notes(environment: Environment, policy: DirectorySettings | KubernetesSettings) -> Notes:
+    """Return the variables without effect: those of another source than ``policy``, and those of grants without grants."""
+    return (*_of_another_source(environment, policy), *_without_grants(environment))
+
+
+def _namespaces(environment: Environment) -> tuple[str, ...]:
+    """Return the Namespaces named by either variable. An unusable file never means all Namespaces."""
+    names: tuple[str, ...] = environment.read("POLICY_NAMESPACES", parse_namespaces, ())
+    path = environment.path("POLICY_NAMESPACES_FILE")
+    if path is None:
+        return names
+    if environment.text("POLICY_NAMESPACES"):
+        environment.problem("POLICY_NAMESPACES and POLICY_NAMESPACES_FILE are both set; set one of them")
+    found = read_namespaces(path)
+    if isinstance(found, Unusable):
+        environment.problem(f"POLICY_NAMESPACES_FILE {path} {found.reason}")
+        return ()
+    return found
+
+
+def _selector(environment: Environment, name: str, default: str) -> Selector:
+    def parse(text: str) -> Selector:
+        try:
+            return parse_selector(text)
+        except ValueError as error:
+            raise ValueError(f"is not a label selector: {error}") from None
+
+    return environment.read(name, parse, parse_selector(default))
+
+
+def _of_another_source(environment: Environment, policy: DirectorySettings | KubernetesSettings) -> Notes:
+    names = {"directory": ["POLICY_DIRECTORY"], "kubernetes": ["POLICY_NAMESPACES", "POLICY_NAMESPACES_FILE", "POLICY_MAX_STALENESS"]}
+    other = "directory" if isinstance(policy, KubernetesSettings) else "kubernetes"
+    return tuple((name, f"it applies to POLICY_SOURCE={other} only") for name in names[other] if environment.text(name))
+
+
+def _without_grants(environment: Environment) -> Notes:
+    given = environment.text("POLICY_GRANTS_MODE") and not environment.text("POLICY_GRANTS_FILE")
+    return (("POLICY_GRANTS_MODE", "there are no grants, since POLICY_GRANTS_FILE is not set"),) if given else ()

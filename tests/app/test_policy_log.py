@@ -1,0 +1,179 @@
+"""What the logs tell: of each document once, of what is suspicious once when it appears and once when it goes."""
+
+from collections.abc import Callable
+
+import pytest
+import structlog
+from structlog.testing import capture_logs
+
+from exchanger.app.policy_log import MAX_LINES, MAX_PROBLEMS, MAX_WITHDRAWN, ConflictLog, DirectoryLog, KubernetesLog, log_notices
+from exchanger.assembly.conflict_watch import ConflictIndex
+from exchanger.codes.problem import Problem
+from exchanger.policy.grants.allowance import NO_GRANTS, Grants
+from exchanger.policy.grants.reader import read_grants
+from exchanger.policy.selection import Change, Text, advance
+from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.policy.withdrawal import Gone, Reasons
+from exchanger.values.entry import Source
+from exchanger.values.notice import NO_NOTICES, Notice, Notices
+
+VALID = "version: v1"
+
+
+def logged(*texts: str, grants: Grants | tuple[Problem, ...] = NO_GRANTS) -> list[dict[str, object]]:
+    """Return the lines about a version of these documents; both logs have the same."""
+    assert isinstance(grants, Grants)
+    documents = {Source("a", f"p{number}"): Text(text) for number, text in enumerate(texts)}
+    change: Change = advance(PolicySnapshot.EMPTY, {}, documents, frozenset(), grants=grants)
+    with capture_logs() as lines:
+        KubernetesLog(structlog.get_logger()).published(change)
+    with capture_logs() as same:
+        DirectoryLog(structlog.get_logger()).published(change)
+    assert lines == same
+    return [dict(line) for line in lines]
+
+
+def invalid(number: int, text: str = "x") -> str:
+    return "version: v1\nentries:\n" + f"- {{{text}: 1}}\n" * number
+
+
+def test_one_problem_has_its_entry_its_line_and_its_reason() -> None:
+    line, published = logged(invalid(1))
+    reason = 'entries[0] has an unknown field "x"; entries[0].match is required; entries[0].action is required'
+    place = {"policy": "a/p0", "code": "POL-1101", "entry": 0, "line": 3}
+    assert line == {"event": "policy.invalid", "log_level": "warning", **place, "reason": reason}
+    assert (published["invalid_documents"], published["changed"]) == (1, 1)
+
+
+def test_valid_documents_have_no_line() -> None:
+    assert [line["event"] for line in logged(VALID, VALID)] == ["policy.published"]
+
+
+@pytest.mark.parametrize("number", [MAX_PROBLEMS, MAX_PROBLEMS + 1, 16_000])
+def test_a_document_has_one_line_of_bounded_length_however_much_is_wrong_with_it(number: int) -> None:
+    line, _ = logged(invalid(number, "x" * 50))
+    assert (line["entry"], line["line"]) == (0, 3)
+    others = line["others"]
+    assert isinstance(others, list)
+    assert [other.partition(":")[0] for other in others] == ["line 4", "line 5", "line 6", "line 7"]
+    assert line.get("more", 0) == number - MAX_PROBLEMS
+    assert len(str(line)) < 1536
+
+
+def test_a_version_has_lines_for_some_documents_and_the_number_of_the_others() -> None:
+    lines = logged(*[invalid(1)] * (MAX_LINES + 7), VALID)
+    assert [line["event"] for line in lines] == [*["policy.invalid"] * MAX_LINES, "policy.invalid_not_shown", "policy.published"]
+    assert lines[-2]["documents"] == 7
+
+
+NOTHING = read_grants("version: v1\ngrants: []", has_labels=True)
+DENY = "{match: {host: h, pathPrefix: /}, action: deny}"
+
+
+def test_what_is_refused_has_a_line_of_its_own() -> None:
+    line, published = logged(f"version: v1\nentries: [{DENY}]", grants=NOTHING)
+    reason = "entries[0] is outside the hosts and paths that its namespace is granted"
+    assert line == {"event": "policy.refused", "log_level": "warning", "policy": "a/p0", "code": "POL-2001", "entry": 0, "reason": reason}
+    assert (published["event"], published["refused"]) == ("policy.published", 1)
+
+
+@pytest.mark.parametrize("number", [MAX_PROBLEMS, MAX_PROBLEMS + 1, 5_000])
+def test_a_refused_document_has_one_line_of_bounded_length(number: int) -> None:
+    line, _ = logged("version: v1\nentries:\n" + f"- {DENY}\n" * number, grants=NOTHING)
+    assert isinstance(line["others"], list)
+    assert (len(line["others"]), line.get("more", 0)) == (MAX_PROBLEMS - 1, number - MAX_PROBLEMS)
+    assert len(str(line)) < 1536
+
+
+def test_a_version_has_lines_for_some_refused_documents_and_the_number_of_the_others() -> None:
+    lines = logged(*[f"version: v1\nentries: [{DENY}]"] * (MAX_LINES + 7), grants=NOTHING)
+    assert [line["event"] for line in lines] == [*["policy.refused"] * MAX_LINES, "policy.refused_not_shown", "policy.published"]
+    assert lines[-2]["documents"] == 7
+
+
+def told(*states: Notices) -> list[tuple[str, str, str]]:
+    with capture_logs() as lines:
+        for before, after in zip((NO_NOTICES, *states), states, strict=False):
+            log_notices(structlog.get_logger(), before, after)
+    return [(line["log_level"], line["event"], line["object"]) for line in lines]
+
+
+def notice(subject: str) -> Notice:
+    return Notice(subject, "is skipped", "rename it")
+
+
+A, B = notice("a"), notice("b")
+
+
+def test_each_is_told_when_it_appears_and_when_it_goes() -> None:
+    assert told(NO_NOTICES, Notices((A,)), Notices((A,)), Notices((A, B)), Notices((B,)), NO_NOTICES) == [
+        ("warning", "policy.suspicious", "a"),
+        ("warning", "policy.suspicious", "b"),
+        ("info", "policy.suspicious_no_longer", "a"),
+        ("info", "policy.suspicious_no_longer", "b"),
+    ]
+
+
+def test_those_beyond_the_bound_are_a_number_that_is_told_when_it_changes() -> None:
+    assert told(Notices((A,), 3), Notices((A,), 3), Notices((A,), 5), Notices((A,))) == [
+        ("warning", "policy.suspicious", "a"),
+        ("warning", "policy.suspicious", "3 more"),
+        ("warning", "policy.suspicious", "5 more"),
+    ]
+
+
+def conflicts_logged(*versions: dict[str, str]) -> list[dict[str, object]]:
+    """Return the lines on the conflicts of documents, version by version."""
+    log = ConflictLog(structlog.get_logger())
+    index, snapshot, texts = ConflictIndex(), PolicySnapshot.EMPTY, dict[Source, Text]()
+    with capture_logs() as lines:
+        for version in versions:
+            after = {Source("a", name): Text(text) for name, text in version.items()}
+            change = advance(snapshot, texts, after, frozenset())
+            snapshot, texts = change.snapshot, after
+            changed = {*change.withdrawn, *(document.source for document in change.documents)}
+            for source, before in filter(None, index.look(snapshot, changed)):
+                log.conflicts_changed(source, before, index.known.get(source, ()))
+            log.looked(changed)
+    return [dict(line) for line in lines]
+
+
+def denying(*prefixes: str) -> str:
+    return "version: v1\nentries:\n" + "".join(f"- {{match: {{host: h, pathPrefix: {prefix}}}, action: deny}}\n" for prefix in prefixes)
+
+
+def test_a_conflict_has_one_line_with_both_entries_and_one_when_it_is_over() -> None:
+    first = {"one": denying("/a"), "two": denying("/b", "/a")}
+    line, *later = conflicts_logged(first, first, {**first, "three": denying("/c")}, {"one": denying("/a")})
+    assert (line["event"], line["log_level"]) == ("policy.conflict", "warning")
+    sides = {f"{line['policy']} entries[{line['entry']}]", *line["rivals"]}  # type: ignore[misc]  # a list
+    assert sides == {"a/one entries[0]", "a/two entries[1]"}
+    assert sorted((str(one["event"]), str(one["policy"])) for one in later) == [
+        ("policy.conflict_no_longer", "a/one"),
+        ("policy.conflict_no_longer", "a/two"),
+    ]
+
+
+def test_a_conflict_beside_an_older_one_has_a_line_of_its_own_alone() -> None:
+    lines = conflicts_logged({"one": denying("/a", "/b"), "two": denying("/a")}, {"one": denying("/a", "/b"), "two": denying("/a", "/b")})
+    assert [(line["event"], line["entry"]) for line in lines] == [("policy.conflict", 0), ("policy.conflict", 1)]
+
+
+def test_a_version_has_lines_for_some_conflicts_and_the_number_of_the_others() -> None:
+    lines = conflicts_logged({f"p{number}": denying(f"/{number // 2}") for number in range(2 * MAX_LINES + 14)})
+    assert [line["event"] for line in lines] == [*["policy.conflict"] * MAX_LINES, "policy.conflict_not_shown"]
+    assert lines[-1]["documents"] == 14
+
+
+def test_a_version_names_what_is_gone_and_why_within_a_bound() -> None:
+    def explain(change: Change, then: Callable[[Change, Reasons], None]) -> None:
+        then(change, {Source("a", "p00"): Gone.LABEL})
+
+    texts = {Source("a", f"p{number:02}"): Text(VALID) for number in range(MAX_WITHDRAWN + 3)}
+    before = advance(PolicySnapshot.EMPTY, {}, texts, frozenset())
+    with capture_logs() as lines:
+        log = KubernetesLog(structlog.get_logger(), explain=explain)
+        log.published(advance(before.snapshot, texts, {}, frozenset()))
+    (line,) = lines
+    assert (line["withdrawn"], line["withdrawn_more"]) == (MAX_WITHDRAWN + 3, 3)
+    assert line["withdrawn_policies"] == ["a/p00: label gone", *(f"a/p{number:02}" for number in range(1, MAX_WITHDRAWN))]
