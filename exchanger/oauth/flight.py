@@ -15,7 +15,7 @@ from exchanger.oauth.limits.breaker import Admission
 from exchanger.oauth.limits.guards import Guard
 from exchanger.oauth.transport.call import Call
 from exchanger.reactor.timers import NEVER
-from exchanger.values.token import ErrorKind, TokenOutcome, TokenRequest
+from exchanger.values.token import ErrorKind, ExchangeFailure, TokenOutcome, TokenRequest
 from exchanger.values.trace import SpanContext
 
 GATEWAY_LEAVES: Final = attrs.evolve(
@@ -43,6 +43,12 @@ class Owner(Protocol):
 
     def late(self, flight: "Flight", /) -> None:
         """The time of ``flight`` was up before its call began."""
+
+    def refuse(self, flight: "Flight", failure: ExchangeFailure, /) -> None:
+        """End ``flight``, whose call is not made because of ``failure``."""
+
+    def called(self, flight: "Flight", outcome: TokenOutcome, /) -> None:
+        """The calls of ``flight`` are over, with ``outcome``."""
 
 
 @final

@@ -10,57 +10,39 @@ connections across hosts.
 What can fail is a value; an exception is a fault, and none holds a secret.
 """
 
-import functools
 import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from http import HTTPStatus
 from typing import Final, final
 
 import attrs
 import trio
 
-from exchanger.decision.retry_after import read_retry_after
 from exchanger.decision.token_failure import transport_failure
-from exchanger.decision.token_response import decode_response, rules_for
 from exchanger.errors import Diagnostic
 from exchanger.oauth.actors import Actors
 from exchanger.oauth.cache.token_cache import TokenCache
-from exchanger.oauth.client_credentials import NO_ACTOR_TOKEN, ClientCredentials
+from exchanger.oauth.client_credentials import ClientCredentials
 from exchanger.oauth.documents import Documents
 from exchanger.oauth.flight import OVERLOADED, Flight, Stage, Waiter
+from exchanger.oauth.flight_calls import FlightCalls
 from exchanger.oauth.limits.breaker import caller_of, health_of
 from exchanger.oauth.limits.guards import Guard, Guards
 from exchanger.oauth.limits.in_flight import Entered
 from exchanger.oauth.metadata import Metadata, MetadataObserver, NoMetadataObserver
 from exchanger.oauth.preparation import Preparation
-from exchanger.oauth.rotation import as_before
 from exchanger.oauth.settings import TokenClientSettings
-from exchanger.oauth.transport.answer import Answer
-from exchanger.oauth.transport.call import Call, NoAnswer
 from exchanger.oauth.transport.connections import ConnectionCounts, Connections
 from exchanger.oauth.transport.dial import Dial, DialLimits
-from exchanger.oauth.transport.endpoint import Endpoint
 from exchanger.oauth.transport.host import ConnectionLimits
 from exchanger.oauth.transport.tls import client_tls_context
 from exchanger.oauth.transport.tls_contexts import TlsContexts
 from exchanger.reactor.reactor import Reactor
 from exchanger.reactor.timers import NEVER
 from exchanger.typing import ExchangeObserver, Tracer
-from exchanger.values.issuer import ActorCredentials, Issuer
-from exchanger.values.secret import Secret
-from exchanger.values.token import (
-    Cache,
-    CoalescedRecord,
-    ErrorKind,
-    ExchangedToken,
-    ExchangeFailure,
-    ExchangeRecord,
-    TokenCall,
-    TokenOutcome,
-    TokenRequest,
-)
+from exchanger.values.issuer import Issuer
+from exchanger.values.token import Cache, CoalescedRecord, ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
 
 __all__ = ["TokenClient", "TokenClientSettings"]
 
@@ -126,7 +108,7 @@ class TokenClient:
     metadata: Metadata = attrs.field(init=False)
     _preparation: Preparation = attrs.field(init=False)
     _actors: Actors = attrs.field(init=False)
-    _in_flight: dict[str, int] = attrs.field(factory=dict, init=False)
+    _calls: FlightCalls = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         settings = self.settings
@@ -146,6 +128,9 @@ class TokenClient:
         self._preparation = Preparation(settings, self.now, self.metadata.token_endpoint)
         asking = ClientCredentials(settings, self.reactor, self._connections, self._preparation)
         self._actors = Actors(asking.ask)
+        self._calls = FlightCalls(
+            settings, self.reactor, self._connections, self._preparation, self._actors, self.observer, self.tracer, self.clock, self.now
+        )
 
     def _metadata_changed(self) -> None:
         self._preparation.forget()
@@ -153,7 +138,7 @@ class TokenClient:
     @property
     def in_flight(self) -> dict[str, int]:
         """The calls under way for each endpoint host that has any."""
-        return self._in_flight.copy()
+        return self._calls.in_flight
 
     @property
     def flights(self) -> FlightCounts:
@@ -179,10 +164,10 @@ class TokenClient:
                 await nursery.start(self._connections.run)
                 await nursery.start(self._actors.run)
                 await nursery.start(self.metadata.run)
-                self._nursery = nursery
+                self._nursery = self._calls.nursery = nursery
                 task_status.started()
         finally:
-            self._nursery = None
+            self._nursery = self._calls.nursery = None
             self.reactor.turn(self._end)
             self.reactor.turn(self._connections.close)
 
@@ -263,10 +248,10 @@ class TokenClient:
         if entered is Entered.ADMITTED:
             self._begin_call(flight)
         elif entered is Entered.FULL:
-            self._refuse(flight, _BREAKER_OPEN if guard.is_open else OVERLOADED)
+            self.refuse(flight, _BREAKER_OPEN if guard.is_open else OVERLOADED)
         elif guard.is_open:  # it would wait for nothing
             guard.places.withdraw(flight.key.namespace, flight)
-            self._refuse(flight, _BREAKER_OPEN)
+            self.refuse(flight, _BREAKER_OPEN)
         else:
             flight.stage = Stage.QUEUED
             self.reactor.timers.expect(flight, flight.ends)
@@ -280,13 +265,13 @@ class TokenClient:
         if guard is not None and guard.breaker is not None:
             flight.admission = guard.breaker.admit(self.reactor.now(), caller_of(flight.key))
             if flight.admission is None:
-                self._refuse(flight, _BREAKER_OPEN)
+                self.refuse(flight, _BREAKER_OPEN)
                 return
             flight.outlives_waiters |= flight.admission.is_probe
-        self._make_call(flight)
+        self._calls.make(flight)
 
-    def _refuse(self, flight: Flight, failure: ExchangeFailure) -> None:
-        """End ``flight`` before its call, to spare the issuer."""
+    def refuse(self, flight: Flight, failure: ExchangeFailure) -> None:
+        """See ``flight.Owner``."""
         if flight.renews:
             self.cache.renewal_failed(flight.key)
         self._land(flight, failure)
@@ -294,95 +279,14 @@ class TokenClient:
     def late(self, flight: Flight) -> None:
         """See ``flight.Owner``."""
         self._leave_queue(flight)
-        self._refuse(flight, OVERLOADED)
+        self.refuse(flight, OVERLOADED)
 
     def _leave_queue(self, flight: Flight) -> None:
         if flight.stage is Stage.QUEUED and flight.guard is not None and flight.guard.places is not None:
             flight.guard.places.withdraw(flight.key.namespace, flight)
 
-    def _make_call(self, flight: Flight) -> None:
-        """Make the call of ``flight.request``, once the actor's token is at hand."""
-        issuer = flight.request.issuer
-        actor, token = issuer.grant.actor, None
-        # Where there is no endpoint to ask for the token, there is none for the exchange either, which says so.
-        if type(actor) is ActorCredentials and type(self._preparation.endpoint(issuer)) is Endpoint:
-            token = self._actors.at_hand(issuer)
-            if token is None:  # without it, the token that comes would say nothing of the actor
-                if self._nursery is not None:  # the end lands the flight
-                    self._nursery.start_soon(self._obtain_actor_token, flight, actor)
-                return
-        self._send(flight, token)
-
-    def _send(self, flight: Flight, actor_token: Secret | None) -> None:
-        """Send the request, which leaves one record whatever becomes of it."""
-        request = flight.request
-        host = request.issuer.endpoint_host
-        if self.tracer is not None:
-            flight.span = self.tracer.below(flight.key.trace)
-            request = flight.request = attrs.evolve(request, trace=flight.span.trace)
-        flight.started, flight.sent_at, flight.recorded = self.clock(), self.now(), False
-        self._in_flight[host] = self._in_flight.get(host, 0) + 1
-        endpoint = self._preparation.endpoint(request.issuer)
-        if type(endpoint) is ExchangeFailure:
-            self._call_ended(flight, endpoint)
-            return
-        flight.port = endpoint.origin.port
-        prepared = self._preparation.exchange(request, endpoint, actor_token)
-        if type(prepared) is ExchangeFailure:
-            self._call_ended(flight, prepared)
-            return
-        encoded = prepared.encoded
-        flight.call = Call(endpoint, prepared.head, encoded.trace, encoded.body, flight.ends, functools.partial(self._landed, flight))
-        self._connections.begin(flight.call)
-
-    async def _obtain_actor_token(self, flight: Flight, actor: ActorCredentials) -> None:
-        issuer, token = flight.request.issuer, None
-        with trio.move_on_at(flight.ends):
-            token = await self._actors.obtain(issuer, actor)
-
-        def go_on() -> None:
-            if flight.stage is Stage.OVER:
-                return
-            if token is None:
-                self._refuse(flight, flight.first if isinstance(flight.first, ExchangeFailure) else NO_ACTOR_TOKEN)
-            else:
-                self._send(flight, token)
-
-        self.reactor.turn(go_on)
-
-    def _landed(self, flight: Flight, answer: Answer | NoAnswer) -> None:
-        if type(answer) is NoAnswer:
-            kind = ErrorKind.TIMEOUT if answer.timed_out else ErrorKind.TRANSPORT_ERROR
-            self._call_ended(flight, transport_failure(kind, Diagnostic.REQUEST_FAILED, detail=answer.why))
-        elif answer.body is None:
-            late = trio.current_time() >= flight.ends
-            detail = "timed out while reading the answer" if late else "the answer broke off"
-            self._call_ended(flight, transport_failure(ErrorKind.READ_RESPONSE, Diagnostic.READ_RESPONSE, answer.status, detail=detail))
-        else:
-            outcome = decode_response(
-                answer.status, answer.challenges, answer.body, rules_for(flight.request.issuer.grant, self.settings.rules)
-            )
-            if answer.retry_after and isinstance(outcome, ExchangeFailure):
-                outcome = attrs.evolve(outcome, retry_after=read_retry_after(answer.retry_after, self.now()))
-            self._call_ended(flight, outcome)
-
-    def _call_ended(self, flight: Flight, outcome: TokenOutcome) -> None:
-        record = self._record(flight, outcome)
-        call = TokenCall(record.duration, record.http_status, record.kind)
-        if type(outcome) is ExchangedToken:
-            expires_in = outcome.expires_in
-            expires_at = None if expires_in is None else int(flight.sent_at) + expires_in
-            outcome = ExchangedToken(outcome.access_token, call, expires_in, Cache.MISS, expires_at)
-        else:
-            outcome = attrs.evolve(outcome, call=call, cache=Cache.MISS)
-        if flight.first is None:
-            earlier = as_before(flight.request, outcome)
-            if earlier is not None:
-                flight.first, flight.request = outcome, earlier
-                self._make_call(flight)
-                return
-        elif type(outcome) is not ExchangedToken:
-            outcome = flight.first  # the new credentials are what has to be mended
+    def called(self, flight: Flight, outcome: TokenOutcome) -> None:
+        """See ``flight.Owner``."""
         if flight.key.issuer.cache is not None:
             if type(outcome) is ExchangedToken:
                 self.cache.keep(flight.key, outcome)
@@ -440,24 +344,4 @@ class TokenClient:
         self._leave_queue(flight)
         if flight.renews:
             self.cache.renewal_failed(flight.key)
-        if flight.call is not None:
-            flight.call.give_up()
-        if not flight.recorded:
-            self._record(flight, None)
-
-    def _record(self, flight: Flight, outcome: TokenOutcome | None) -> ExchangeRecord:
-        """Tell the observer of a call. Without an outcome it was cut off: everyone who waited for it left, or the process ends."""
-        host = flight.request.issuer.endpoint_host
-        flight.recorded = True
-        self._in_flight[host] -= 1
-        if not self._in_flight[host]:
-            del self._in_flight[host]
-        kind: ErrorKind | None = ErrorKind.CONTEXT_CANCELED
-        status: int | None = None
-        if isinstance(outcome, ExchangedToken):
-            kind, status = None, HTTPStatus.OK
-        elif outcome is not None:
-            kind, status = outcome.kind, outcome.http_status
-        record = ExchangeRecord(host, kind, status, flight.started, self.clock() - flight.started, flight.port, flight.span)
-        self.observer.exchanged(record)
-        return record
+        self._calls.give_up(flight)

@@ -294,12 +294,11 @@ async def test_no_exchange_without_the_actor_even_at_the_end(autojump_clock: Moc
     """Its token would say that nobody acts for the subject."""
     site = answering_actors(lambda _: issued())
     async with world(site.serve) as it:
-        it.client._nursery, nursery = None, it.client._nursery
-        flight = it.client._launch(acting(), trio.current_time())
-        it.client._make_call(flight)
+        it.client._calls.nursery, nursery = None, it.client._calls.nursery
+        it.client._launch(acting(), trio.current_time())
         await wait_all_tasks_blocked()
         assert site.posts == []
-        it.client._nursery = nursery
+        it.client._calls.nursery = nursery
 
 
 def test_a_token_is_not_shown() -> None:

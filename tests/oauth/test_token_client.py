@@ -188,7 +188,7 @@ async def test_a_failure_says_what_happened_in_our_words(script: Script, detail:
 async def test_a_token_expires_its_lifetime_after_the_request_for_all_who_share_it() -> None:
     body = success()[:-1] + b', "expires_in": 60}'
     async with world(answering(response(body))) as it:
-        it.client.now = iter([1_000.9]).__next__
+        it.client._calls._now = iter([1_000.9]).__next__
         outcomes = await it.exchange_all(token_request(), token_request())
     assert [outcome.expires_at for outcome in outcomes if isinstance(outcome, ExchangedToken)] == [1_060, 1_060]
 

@@ -26,7 +26,7 @@ def lasting(seconds: int, token: str = "issued-token") -> bytes:
 
 def use(it: World, asked: TokenRequest) -> None:
     it.client.cache = TokenCache(steady=trio.current_time, wall=lambda: 1_000_000 + trio.current_time())
-    it.client.now = lambda: 1_000_000 + trio.current_time()
+    it.client._calls._now = lambda: 1_000_000 + trio.current_time()
     it.client.use_issuers({asked.issuer.name: asked.issuer})
 
 

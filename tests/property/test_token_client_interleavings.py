@@ -165,7 +165,7 @@ class World:
             endpoint = MemoryEndpoint(network, [self.serve])
             client = client_of(CONTRACT, Observer(), dial=endpoint.dial, tls=NO_TLS)
             client.cache = TokenCache(steady=trio.current_time, wall=lambda: EPOCH + trio.current_time())
-            client.now = lambda: EPOCH + trio.current_time()
+            client._calls._now = lambda: EPOCH + trio.current_time()
             async with running(client):
                 client.use_issuers({"primary": self.issuer})
                 async with trio.open_nursery() as callers:

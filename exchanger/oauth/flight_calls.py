@@ -1,0 +1,170 @@
+"""The calls of flights: each is prepared and sent once the actor's token is at hand, and leaves one record whatever becomes of it.
+
+A flight has one call, or two where the client's credentials were just rotated. How they ended is told to the flight's owner.
+
+Must not know: who waits for a flight, how issuers are spared, or what is kept.
+"""
+
+import functools
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import final
+
+import attrs
+import trio
+
+from exchanger.decision.retry_after import read_retry_after
+from exchanger.decision.token_failure import transport_failure
+from exchanger.decision.token_response import decode_response, rules_for
+from exchanger.errors import Diagnostic
+from exchanger.oauth.actors import Actors
+from exchanger.oauth.client_credentials import NO_ACTOR_TOKEN
+from exchanger.oauth.flight import Flight, Stage
+from exchanger.oauth.preparation import Preparation
+from exchanger.oauth.rotation import as_before
+from exchanger.oauth.settings import TokenClientSettings
+from exchanger.oauth.transport.answer import Answer
+from exchanger.oauth.transport.call import Call, NoAnswer
+from exchanger.oauth.transport.connections import Connections
+from exchanger.oauth.transport.endpoint import Endpoint
+from exchanger.reactor.reactor import Reactor
+from exchanger.typing import ExchangeObserver, Tracer
+from exchanger.values.issuer import ActorCredentials
+from exchanger.values.secret import Secret
+from exchanger.values.token import Cache, ErrorKind, ExchangedToken, ExchangeFailure, ExchangeRecord, TokenCall, TokenOutcome
+
+
+@final
+@attrs.define(eq=False)
+class FlightCalls:
+    """Makes the calls of flights.
+
+    Attributes:
+        nursery: That of whoever runs this, ``None`` before and after: in it flights wait for tokens of actors.
+    """
+
+    _settings: TokenClientSettings
+    _reactor: Reactor
+    _connections: Connections
+    _preparation: Preparation
+    _actors: Actors
+    _observer: ExchangeObserver
+    _tracer: Tracer | None
+    _clock: Callable[[], float]
+    _now: Callable[[], float]
+    nursery: trio.Nursery | None = attrs.field(default=None, init=False)
+    _in_flight: dict[str, int] = attrs.field(factory=dict, init=False)
+
+    @property
+    def in_flight(self) -> dict[str, int]:
+        """The calls under way for each endpoint host that has any."""
+        return self._in_flight.copy()
+
+    def make(self, flight: Flight) -> None:
+        """Make the call of ``flight.request``, once the actor's token is at hand."""
+        issuer = flight.request.issuer
+        actor, token = issuer.grant.actor, None
+        # Where there is no endpoint to ask for the token, there is none for the exchange either, which says so.
+        if type(actor) is ActorCredentials and type(self._preparation.endpoint(issuer)) is Endpoint:
+            token = self._actors.at_hand(issuer)
+            if token is None:  # without it, the token that comes would say nothing of the actor
+                if self.nursery is not None:  # the end lands the flight
+                    self.nursery.start_soon(self._obtain_actor_token, flight, actor)
+                return
+        self._send(flight, token)
+
+    def _send(self, flight: Flight, actor_token: Secret | None) -> None:
+        """Send the request, which leaves one record whatever becomes of it."""
+        request = flight.request
+        host = request.issuer.endpoint_host
+        if self._tracer is not None:
+            flight.span = self._tracer.below(flight.key.trace)
+            request = flight.request = attrs.evolve(request, trace=flight.span.trace)
+        flight.started, flight.sent_at, flight.recorded = self._clock(), self._now(), False
+        self._in_flight[host] = self._in_flight.get(host, 0) + 1
+        endpoint = self._preparation.endpoint(request.issuer)
+        if type(endpoint) is ExchangeFailure:
+            self._ended(flight, endpoint)
+            return
+        flight.port = endpoint.origin.port
+        prepared = self._preparation.exchange(request, endpoint, actor_token)
+        if type(prepared) is ExchangeFailure:
+            self._ended(flight, prepared)
+            return
+        encoded = prepared.encoded
+        flight.call = Call(endpoint, prepared.head, encoded.trace, encoded.body, flight.ends, functools.partial(self._landed, flight))
+        self._connections.begin(flight.call)
+
+    async def _obtain_actor_token(self, flight: Flight, actor: ActorCredentials) -> None:
+        issuer, token = flight.request.issuer, None
+        with trio.move_on_at(flight.ends):
+            token = await self._actors.obtain(issuer, actor)
+
+        def go_on() -> None:
+            if flight.stage is Stage.OVER:
+                return
+            if token is None:
+                flight.owner.refuse(flight, flight.first if isinstance(flight.first, ExchangeFailure) else NO_ACTOR_TOKEN)
+            else:
+                self._send(flight, token)
+
+        self._reactor.turn(go_on)
+
+    def _landed(self, flight: Flight, answer: Answer | NoAnswer) -> None:
+        if type(answer) is NoAnswer:
+            kind = ErrorKind.TIMEOUT if answer.timed_out else ErrorKind.TRANSPORT_ERROR
+            self._ended(flight, transport_failure(kind, Diagnostic.REQUEST_FAILED, detail=answer.why))
+        elif answer.body is None:
+            late = trio.current_time() >= flight.ends
+            detail = "timed out while reading the answer" if late else "the answer broke off"
+            self._ended(flight, transport_failure(ErrorKind.READ_RESPONSE, Diagnostic.READ_RESPONSE, answer.status, detail=detail))
+        else:
+            outcome = decode_response(
+                answer.status, answer.challenges, answer.body, rules_for(flight.request.issuer.grant, self._settings.rules)
+            )
+            if answer.retry_after and isinstance(outcome, ExchangeFailure):
+                outcome = attrs.evolve(outcome, retry_after=read_retry_after(answer.retry_after, self._now()))
+            self._ended(flight, outcome)
+
+    def _ended(self, flight: Flight, outcome: TokenOutcome) -> None:
+        record = self._record(flight, outcome)
+        call = TokenCall(record.duration, record.http_status, record.kind)
+        if type(outcome) is ExchangedToken:
+            expires_in = outcome.expires_in
+            expires_at = None if expires_in is None else int(flight.sent_at) + expires_in
+            outcome = ExchangedToken(outcome.access_token, call, expires_in, Cache.MISS, expires_at)
+        else:
+            outcome = attrs.evolve(outcome, call=call, cache=Cache.MISS)
+        if flight.first is None:
+            earlier = as_before(flight.request, outcome)
+            if earlier is not None:
+                flight.first, flight.request = outcome, earlier
+                self.make(flight)
+                return
+        elif type(outcome) is not ExchangedToken:
+            outcome = flight.first  # the new credentials are what has to be mended
+        flight.owner.called(flight, outcome)
+
+    def give_up(self, flight: Flight) -> None:
+        """End the call of ``flight``, if it has one. Its owner is not told."""
+        if flight.call is not None:
+            flight.call.give_up()
+        if not flight.recorded:
+            self._record(flight, None)
+
+    def _record(self, flight: Flight, outcome: TokenOutcome | None) -> ExchangeRecord:
+        """Tell the observer of a call. Without an outcome it was cut off: everyone who waited for it left, or the process ends."""
+        host = flight.request.issuer.endpoint_host
+        flight.recorded = True
+        self._in_flight[host] -= 1
+        if not self._in_flight[host]:
+            del self._in_flight[host]
+        kind: ErrorKind | None = ErrorKind.CONTEXT_CANCELED
+        status: int | None = None
+        if isinstance(outcome, ExchangedToken):
+            kind, status = None, HTTPStatus.OK
+        elif outcome is not None:
+            kind, status = outcome.kind, outcome.http_status
+        record = ExchangeRecord(host, kind, status, flight.started, self._clock() - flight.started, flight.port, flight.span)
+        self._observer.exchanged(record)
+        return record
