@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from exchanger.demo.envoy import Mode
-from exchanger.oauth.transport.http2_response import Answered
+from exchanger.oauth.transport.http2.response import Answered
 from exchanger.scenarios.builtin import packaged_scenarios
 from tests.e2e.keycloak import Keycloak, running_keycloak
 from tests.e2e.test_console_front import Front

@@ -6,9 +6,9 @@ import attrs
 import ngh2
 
 from exchanger.decision.token_response import TooLarge
-from exchanger.oauth.transport.http2 import Http2Client
-from exchanger.oauth.transport.http2_head import Field, RequestHead, request_head
-from exchanger.oauth.transport.http2_response import Answered, Event, HeadArrived, Lost
+from exchanger.oauth.transport.http2.client import Http2Client
+from exchanger.oauth.transport.http2.head import Field, RequestHead, request_head
+from exchanger.oauth.transport.http2.response import Answered, Event, HeadArrived, Lost
 
 HEADERS = (("Accept", "application/json"), ("Authorization", "Basic Y2xpZW50OnNlY3JldA=="), ("User-Agent", "exchanger"))
 JSON = (b"content-type", b"application/json")

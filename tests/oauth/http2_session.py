@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 import attrs
 import trio
 
-from exchanger.oauth.transport.http2 import Http2Client
-from exchanger.oauth.transport.http2_head import Field, RequestHead, request_head
-from exchanger.oauth.transport.http2_response import Answered, HeadArrived, Lost
+from exchanger.oauth.transport.http2.client import Http2Client
+from exchanger.oauth.transport.http2.head import Field, RequestHead, request_head
+from exchanger.oauth.transport.http2.response import Answered, HeadArrived, Lost
 
 LIMIT_S = 20.0  # for what takes milliseconds, unless the machine stalls
 

@@ -4,10 +4,10 @@ import ngh2
 import pytest
 
 from exchanger.decision.token_response import MAX_RESPONSE_BYTES, TooLarge
-from exchanger.oauth.transport.http2 import NEVER, Http2Client
-from exchanger.oauth.transport.http2_head import Method, header_fields, request_head
-from exchanger.oauth.transport.http2_limits import MAX_STREAMS
-from exchanger.oauth.transport.http2_response import Lost
+from exchanger.oauth.transport.http2.client import NEVER, Http2Client
+from exchanger.oauth.transport.http2.head import Method, header_fields, request_head
+from exchanger.oauth.transport.http2.limits import MAX_STREAMS
+from exchanger.oauth.transport.http2.response import Lost
 from tests.grpc.frames import ACK, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, SETTINGS, WINDOW_UPDATE, block, raw, word
 from tests.oauth.http2_peer import JSON, Pair, Server, pair, usual_head
 

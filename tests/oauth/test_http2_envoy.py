@@ -18,8 +18,8 @@ from exchanger.demo.envoy import HTTP_OPTIONS, HTTP_V3, ROUTER_V3, envoy_command
 from exchanger.demo.processes import Child
 from exchanger.demo.servers import serve_http
 from exchanger.demo.token_endpoint.fake import CLIENT_SECRET, GRANT_TYPE, TokenEndpoint
-from exchanger.oauth.transport.http2_head import request_head
-from exchanger.oauth.transport.http2_response import Answered, Lost
+from exchanger.oauth.transport.http2.head import request_head
+from exchanger.oauth.transport.http2.response import Answered, Lost
 from exchanger.scenarios.tokens import CLIENT_ID, claims_of, encode
 from exchanger.values.entry import TokenTarget
 from exchanger.values.issuer import AuthMethod, Credentials, Issuer

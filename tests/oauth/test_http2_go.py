@@ -11,7 +11,7 @@ import trio
 import trustme
 
 from exchanger.decision.token_response import MAX_RESPONSE_BYTES, TooLarge
-from exchanger.oauth.transport.http2_response import Answered, Lost
+from exchanger.oauth.transport.http2.response import Answered, Lost
 from tests.oauth.http2_session import LIMIT_S, Session, session
 from tests.processes import pause
 from tests.tools import find_tool

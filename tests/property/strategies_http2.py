@@ -7,8 +7,8 @@ import attrs
 import ngh2
 from hypothesis import strategies as st
 
-from exchanger.oauth.transport.http2 import Http2Client
-from exchanger.oauth.transport.http2_limits import MAX_STREAMS
+from exchanger.oauth.transport.http2.client import Http2Client
+from exchanger.oauth.transport.http2.limits import MAX_STREAMS
 from tests.grpc.frames import DATA, HEADERS, block, raw
 from tests.oauth.http2_peer import JSON, Pair, Server, usual_head
 

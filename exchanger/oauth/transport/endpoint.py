@@ -15,7 +15,7 @@ import h11
 import httpx
 
 from exchanger.oauth.transport.dial import Origin
-from exchanger.oauth.transport.http2_head import Method, RequestHead, request_head
+from exchanger.oauth.transport.http2.head import Method, RequestHead, request_head
 from exchanger.util.address import is_dialable
 
 # Prepared heads that are remembered. There is one per issuer profile and generation of its credentials.

@@ -16,8 +16,8 @@ from exchanger.oauth.transport.answer import Answer
 from exchanger.oauth.transport.call import Call, NoAnswer, Phase
 from exchanger.oauth.transport.dial import Attempt, Dialled, DialLimits, Origin, Unreachable
 from exchanger.oauth.transport.http1 import Http1Response
-from exchanger.oauth.transport.http2 import Http2Client
-from exchanger.oauth.transport.http2_limits import MAX_STREAMS
+from exchanger.oauth.transport.http2.client import Http2Client
+from exchanger.oauth.transport.http2.limits import MAX_STREAMS
 from exchanger.oauth.transport.links import Http1Link, Http2Link
 from exchanger.oauth.transport.rest import Rest
 from exchanger.reactor.reactor import Reactor

@@ -12,9 +12,9 @@ import trio
 from exchanger.oauth.transport.answer import Answer
 from exchanger.oauth.transport.call import Call, NoAnswer, Phase
 from exchanger.oauth.transport.http1 import Http1Response
-from exchanger.oauth.transport.http2 import Http2Client
-from exchanger.oauth.transport.http2_head import header_fields
-from exchanger.oauth.transport.http2_response import Answered, HeadArrived, Lost
+from exchanger.oauth.transport.http2.client import Http2Client
+from exchanger.oauth.transport.http2.head import header_fields
+from exchanger.oauth.transport.http2.response import Answered, HeadArrived, Lost
 from exchanger.oauth.transport.tls import TlsTransport
 from exchanger.reactor.reactor import READ, WRITE, Reactor
 from exchanger.reactor.tcp import SocketTransport, StreamEndedError

@@ -15,10 +15,10 @@ import ngh2
 from ngh2 import DataReceived, ResponseReceived, StreamClosed
 
 from exchanger.decision.token_response import MAX_RESPONSE_BYTES, TooLarge
-from exchanger.oauth.transport import http2_limits as limits
 from exchanger.oauth.transport.answer import is_redirect
-from exchanger.oauth.transport.http2_head import Field, Method, RequestHead
-from exchanger.oauth.transport.http2_response import KEPT, Answered, Event, HeadArrived, Lost, Response
+from exchanger.oauth.transport.http2 import limits
+from exchanger.oauth.transport.http2.head import Field, Method, RequestHead
+from exchanger.oauth.transport.http2.response import KEPT, Answered, Event, HeadArrived, Lost, Response
 
 _CONFIGURATION: Final = ngh2.Configuration(
     peer_max_concurrent_streams=limits.MAX_STREAMS,
