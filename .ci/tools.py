@@ -297,19 +297,31 @@ class PackedInWheel:
 
 @dataclass(frozen=True)
 class SystemProgram:
-    """A program that the system has, under one of these names, or gets with these Debian packages."""
+    """A program that the system has, under one of these names, or gets with these Debian packages.
+
+    ``best``: the packages bring the program of the first name, and the others will do where they cannot be installed.
+    """
 
     names: tuple[str, ...]
     packages: tuple[str, ...]
+    best: bool = False
 
     def path(self, _name: str) -> Path | None:
         """Return where it is."""
         found = next(filter(None, map(shutil.which, self.names)), None)
         return Path(found) if found else None
 
-    def fetch(self, _name: str) -> None:
+    def lacks(self, name: str) -> bool:
+        """Return whether the packages are to be installed."""
+        return shutil.which(self.names[0]) is None if self.best else self.path(name) is None
+
+    def fetch(self, name: str) -> None:
         """Install the packages."""
-        install(*self.packages)
+        try:
+            install(*self.packages)
+        except ToolError:
+            if self.path(name) is None:
+                raise
 
 
 def ready_java() -> None:
@@ -470,7 +482,10 @@ TOOLS: Final[Mapping[str, Tool]] = {
         }
     ),
     # Not Playwright's own browsers, which would be one more thing to keep current. The font is for screenshots.
-    "chromium": SystemProgram(("chromium", "chromium-browser", "google-chrome"), ("chromium", "fonts-dejavu-core")),
+    # Without a window's compositor, a page costs half as much.
+    "chromium": SystemProgram(
+        ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome"), ("chromium-headless-shell", "fonts-dejavu-core"), True
+    ),
     # Debian's package starts no server where init scripts may not (containers); elsewhere it is left as it is, on its own port.
     "redis-server": SystemProgram(("redis-server", "valkey-server"), ("redis-server",)),
     # The demo's chart names the same version. Standard token exchange exists since 26.2.
@@ -498,8 +513,9 @@ def main(arguments: list[str]) -> int:
         return 2
     for name in names or TOOLS:
         try:
-            if not only_print and where(name) is None:
-                TOOLS[name].fetch(name)
+            tool = TOOLS[name]
+            if not only_print and (tool.lacks(name) if isinstance(tool, SystemProgram) else where(name) is None):
+                tool.fetch(name)
         except (ToolError, OSError, subprocess.SubprocessError, tarfile.TarError) as error:
             print(f"{name}: {error}", file=sys.stderr)
             return 1

@@ -3,7 +3,7 @@
 Usage: python bench/restarts.py [--count 20] [--only restarts|rotations] [--mode ext_authz|ext_proc]
 
 For each run it prints the number of requests and of wrong answers, with the first three of them and when they came. The exit status is 1 if
-there were any. The tests do the same with a count of six.
+there were any. The tests do the same with a count of six and pauses between requests.
 """
 
 import argparse
@@ -29,9 +29,10 @@ def main() -> int:
     options = parser.parse_args()
     wrong = 0
     for mode in Mode:
+        churn = {"mode": mode, "count": options.count, "pause": 0.0}
         runs = {
-            "restarts": partial(restarts_under_load, mode=mode, count=options.count),
-            "rotations": partial(rotations_under_load, mode=mode, count=options.count, mutual=mode is Mode.EXT_AUTHZ),
+            "restarts": partial(restarts_under_load, **churn),
+            "rotations": partial(rotations_under_load, **churn, mutual=mode is Mode.EXT_AUTHZ),
         }
         for name, run in runs.items():
             if options.only in {None, name} and options.mode in {None, mode.value}:

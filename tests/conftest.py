@@ -7,6 +7,7 @@ of tests that may be skipped all the same.
 
 import os
 import signal
+import sys
 from collections.abc import Generator
 from pathlib import Path
 from typing import Final
@@ -28,6 +29,12 @@ settings.register_profile("quick", settings.get_profile("default"), max_examples
 settings.load_profile("default")
 
 
+# Without bytecode, each of four processes rewrites the assertions of all files again, and each of the hundreds that tests start has to
+# compile the service first.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     # In the background of a script, this signal is ignored, and so it would be by the programs that tests start and interrupt.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -36,9 +43,10 @@ def pytest_configure(config: pytest.Config) -> None:
         settings.load_profile("quick")
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """Two processes a core for ``-n auto``: the tests of real parts mostly wait."""
-    return 2 * (os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count() or 1)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One process a core for ``-n auto``, and two where tests of real parts run, which mostly wait."""
+    cores = os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count() or 1
+    return cores if "not real" in config.option.markexpr else 2 * cores
 
 
 class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # which has no types

@@ -32,6 +32,8 @@ from tests.e2e.gateway import (
 from tests.ports import free_port
 
 LOAD_TASKS: Final = 8
+# Seconds between an answer and the next request of a task: some 150 requests a second, which leave the machine to other tests.
+PAUSE_S: Final = 0.05
 # Seconds for one answer under load, on a machine that stalls.
 ANSWER_S: Final = 20.0
 # Seconds until new connections must see a new certificate, on a loaded machine.
@@ -61,10 +63,11 @@ class Wrong:
 
 @attrs.define(eq=False)
 class Load:
-    """Requests without a pause from several tasks, until ``stop``."""
+    """Requests from several tasks, with ``pause`` seconds between those of each, until ``stop``."""
 
     demo: RunningDemo
     envoy_port: int
+    pause: float
     asked: int = 0
     wrong: list[Wrong] = attrs.field(factory=list)
     _began: float = attrs.field(factory=trio.current_time)
@@ -89,9 +92,10 @@ class Load:
             answer = await asked(self.envoy_port, scenario, self.demo, timeout=ANSWER_S)
             if answer != scenario.expected:
                 self.wrong.append(Wrong(trio.current_time() - self._began, scenario.name, answer))
+            await trio.sleep(self.pause)
 
 
-async def restarts_under_load(folder: Path, mode: Mode, count: int) -> Load:
+async def restarts_under_load(folder: Path, mode: Mode, count: int, pause: float = PAUSE_S) -> Load:
     """Restart two instances in turns: one drains while the other takes over, behind a gateway with health checks, as in any cluster."""
     async with staged(folder) as (demo, nursery):
         instances = [Instance(demo, folder, name) for name in ("first", "second")]
@@ -104,7 +108,7 @@ async def restarts_under_load(folder: Path, mode: Mode, count: int) -> Load:
         for instance in instances:
             await until_healthy(admin, instance.port)
         await until_serving(envoy_port, demo)
-        load = Load(demo, envoy_port)
+        load = Load(demo, envoy_port, pause)
         async with trio.open_nursery() as requests:
             requests.start_soon(load.run)
             for number in range(count):
@@ -117,11 +121,11 @@ async def restarts_under_load(folder: Path, mode: Mode, count: int) -> Load:
     return load
 
 
-async def rotations_under_load(folder: Path, mode: Mode, count: int, *, mutual: bool) -> Load:
+async def rotations_under_load(folder: Path, mode: Mode, count: int, pause: float = PAUSE_S, *, mutual: bool) -> Load:
     """Rotate certificates: by turns as Kubernetes does, and file by file, so that for a moment certificate and key do not match."""
     async with secured(folder, mode, mutual=mutual) as here:
         await until_serving(here.envoy_port, here.stage)
-        load = Load(here.stage, here.envoy_port)
+        load = Load(here.stage, here.envoy_port, pause)
         async with trio.open_nursery() as requests:
             requests.start_soon(load.run)
             for number in range(count):
