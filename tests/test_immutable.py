@@ -16,7 +16,7 @@ import pytest
 
 from exchanger.values.secret import Secret
 
-ROOMS: Final = ("exchanger.values", "exchanger.policy", "exchanger.policy.documents", "exchanger.decision")
+ROOMS: Final = ("exchanger.values", "exchanger.policy", "exchanger.decision")
 SCALARS: Final = frozenset({str, int, float, bool, bytes, type(None), Secret})
 
 K = TypeVar("K")
@@ -28,9 +28,9 @@ class PersistentMap(Generic[K, V]):
 
 
 def attrs_classes(room: str) -> Iterator[type[attrs.AttrsInstance]]:
-    """Yield the attrs classes that the modules of a package define."""
+    """Yield the attrs classes that the modules of a package define, and those of the packages in it."""
     package = importlib.import_module(room)
-    for info in pkgutil.iter_modules(package.__path__, room + "."):
+    for info in pkgutil.walk_packages(package.__path__, room + "."):
         module = importlib.import_module(info.name)
         yield from (
             found for found in vars(module).values() if isinstance(found, type) and found.__module__ == info.name and attrs.has(found)

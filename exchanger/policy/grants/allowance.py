@@ -98,9 +98,11 @@ UNLIMITED: Final = Allowance(
 
 
 @final
-@attrs.frozen(eq=False)
+@attrs.define(eq=False, on_setattr=attrs.setters.frozen)
 class Grants:
-    """All grants. ``limited``: there is a file; otherwise every namespace is ``UNLIMITED``. ``baseline``: what is denied before policies.
+    """All grants. It never changes, except that it remembers the allowances it has worked out.
+
+    ``limited``: there is a file; otherwise every namespace is ``UNLIMITED``. ``baseline``: what is denied before policies.
 
     ``enforced``: without it, grants only tell what they would do, except for the action allow.
     """

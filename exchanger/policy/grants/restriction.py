@@ -141,9 +141,9 @@ class _Regions:
 
 
 @final
-@attrs.frozen
+@attrs.define(eq=False)
 class _Invalid:
-    """The entry closes ``closes``."""
+    """The entry closes ``closes``, which are found one after the other, as far as they are wanted."""
 
     reason: str
     code: Code
