@@ -80,6 +80,8 @@ def test_a_mistake_of_the_operator_s_is_a_502(error: str) -> None:
             ', acr_values="gold silver", max_age="300"',
         ),
         ("insufficient_user_authentication", 401, {"max_age": "60"}, ', max_age="60"'),
+        ("insufficient_user_authentication", 401, {"acr_values": "a" * 2048}, f', acr_values="{"a" * 2048}"'),
+        ("insufficient_user_authentication", 401, {"acr_values": "a" * 2049}, ""),
     ],
 )
 def test_a_caller_learns_what_it_needs(error: str, status: int, members: dict[str, Any], parameters: str) -> None:

@@ -40,6 +40,11 @@ def test_what_is_said_of_tokens_leads_to_the_same_as_the_tokens(
     assert isinstance(real, Bearer) or found is real
 
 
+def test_equal_tokens_have_equal_numbers() -> None:
+    headers = [(name, name[:1]) for name in ("b", "a", "c", "b-again", "a-again")]
+    assert [held for _, held in numbered(Secret("Bearer a"), headers)] == ["2", "1", "3", "2", "1"]
+
+
 @given(st.text(alphabet="!#$%&'*+-.^_`|~azAZ09", min_size=1), st.text(alphabet=st.characters(min_codepoint=32, max_codepoint=126)))
 def test_a_value_that_looks_like_a_token_is_not_shown_whatever_the_name(name: str, value: str) -> None:
     for token in ("eyJ" + value, f"Bearer {'x' * 16}{value}", value + "x" * 32):
