@@ -18,11 +18,11 @@ from tests.helm.cases import look
 from tests.helm.chart import CHART, ROOT, notes, only, render
 from tests.helm.rendered_cluster import DEMO_CHART
 
-WRITER = ROOT / ".ci" / "helm_docs.py"
+WRITER = ROOT / ".ci" / "generate_texts.py"
 
 
 def writer() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("helm_docs", WRITER)
+    spec = importlib.util.spec_from_file_location("generate_texts", WRITER)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -31,19 +31,19 @@ def writer() -> ModuleType:
 
 
 def test_the_table_of_values_is_up_to_date() -> None:
-    done = subprocess.run([sys.executable, WRITER, "--check"], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, WRITER, "--check", "values"], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
 
 
 def test_every_value_without_a_comment_is_found() -> None:
-    helm_docs = writer()
-    assert helm_docs.table("# A.\na: 1\nb:\n  # C.\n  c: {}\n# D.\nd:\n  e: 1\n").splitlines()[2:] == [
+    generated = writer()
+    assert generated.table("# A.\na: 1\nb:\n  # C.\n  c: {}\n# D.\nd:\n  e: 1\n").splitlines()[2:] == [
         "| `a` | `1` | A. |",
         "| `b.c` | `{}` | C. |",
         '| `d` | `{"e": 1}` | D. |',
     ]
-    with pytest.raises(helm_docs.UndocumentedError, match="no comment above b, c"):
-        helm_docs.table("# A.\na: 1\nb: 2\nc: 3\n")
+    with pytest.raises(generated.GeneratedError, match="no comment above b, c"):
+        generated.table("# A.\na: 1\nb: 2\nc: 3\n")
 
 
 @pytest.mark.parametrize(
