@@ -1,10 +1,12 @@
 """Renders a chart with values as users give them, and returns what Kubernetes would get. Blocking code."""
 
+import json
+import pickle
+import re
 import subprocess
 import tempfile
 from base64 import b64decode
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +24,9 @@ RENDER_S: Final = 300.0
 IMAGE: Final = {"image": {"repository": "exchanger"}}
 # The version that charts are rendered for.
 KUBERNETES: Final = "1.37.0"
+
+# Most runs of a Go program end before it is worth while to collect garbage, and none may take all memory.
+BRIEF: Final = {"GOGC": "off", "GOMEMLIMIT": "512MiB"}
 
 # The newest version that the schemas of manifests know.
 NEWEST: Final = "1.37"
@@ -49,7 +54,7 @@ def run_helm(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
             image.write_text(yaml.safe_dump(IMAGE))
             arguments = (arguments[0], "--values", image, *arguments[1:])
         places = {f"HELM_{kind}_HOME": home for kind in ("CACHE", "CONFIG", "DATA")}
-        environment = {"HOME": home, "PATH": "/usr/bin:/bin", **places}
+        environment = {"HOME": home, "PATH": "/usr/bin:/bin", **BRIEF, **places}
         return subprocess.run(
             (find_tool("helm"), *arguments), capture_output=True, text=True, timeout=RENDER_S, check=False, env=environment, cwd=home
         )
@@ -69,7 +74,7 @@ def render(
     Raises:
         RenderError: helm refused, with what it said; what it says beside manifests (warnings) is refused here too.
     """
-    return deepcopy(_parsed(rendered_text(values, chart, release, namespace, kubernetes, arguments)))
+    return parsed(rendered_text(values, chart, release, namespace, kubernetes, arguments))
 
 
 def rendered_text(
@@ -82,22 +87,32 @@ def rendered_text(
 ) -> str:
     """Return the same as text, with a comment above each manifest that names its template."""
     files = [values] if isinstance(values, Mapping) else list(values)
-    texts = tuple(yaml.dump(dict(content), Dumper=yaml.CSafeDumper, allow_unicode=True) for content in files)
-    said, problem = _template(texts, chart, release, namespace, kubernetes, tuple(arguments))
+    run = key(files, chart, release, namespace, kubernetes, arguments)
+    if run not in RENDERED:
+        RENDERED[run] = _template(files, chart, release, namespace, kubernetes, arguments)
+    said, problem = RENDERED[run]
     if problem:
         raise RenderError(problem)
     return said
 
 
-@cache  # each run of helm is a process; a chart in the checkout does not change meanwhile
+def key(files: Sequence[Mapping[str, Any]], *options: object) -> str:
+    """Return what tells a run of helm from others."""
+    return json.dumps((files, *map(str, options)), sort_keys=True)
+
+
+# What helm has said, and its problem, if any: each run is a process, and a chart in the checkout does not change meanwhile.
+RENDERED: Final[dict[str, tuple[str, str]]] = {}
+
+
 def _template(
-    files: tuple[str, ...], chart: Path, release: str, namespace: str, kubernetes: str, arguments: tuple[str, ...]
+    files: Sequence[Mapping[str, Any]], chart: Path, release: str, namespace: str, kubernetes: str, arguments: Sequence[str]
 ) -> tuple[str, str]:
     with tempfile.TemporaryDirectory() as folder:
         options: list[str] = []
-        for number, text in enumerate(files):
+        for number, content in enumerate(files):
             path = Path(folder) / f"{number}.yaml"
-            path.write_text(text)
+            path.write_text(yaml.dump(dict(content), Dumper=yaml.CSafeDumper, allow_unicode=True))
             options += ["--values", str(path)]
         done = run_helm(
             "template", release, chart, "--namespace", namespace, "--kube-version", kubernetes, "--include-crds", *options, *arguments
@@ -105,9 +120,15 @@ def _template(
     return done.stdout, done.stderr if done.returncode or done.stderr.strip() else ""
 
 
-@cache
-def _parsed(text: str) -> list[Manifest]:
-    return [document for document in yaml.load_all(text, yaml.CSafeLoader) if document is not None]
+def parsed(text: str) -> list[Manifest]:
+    """Return the manifests in ``text``, in a form of their own that callers may change."""
+    documents = (pickle.loads(_pickled(document)) for document in re.split(r"^---$", text, flags=re.MULTILINE))
+    return [document for document in documents if document is not None]
+
+
+@cache  # most manifests are the same in most renderings
+def _pickled(document: str) -> bytes:
+    return pickle.dumps(yaml.load(document, yaml.CSafeLoader))
 
 
 def refusal(values: Mapping[str, Any], **options: Any) -> str:
@@ -132,7 +153,12 @@ def notes(chart: Path, release: str, namespace: str, values: Mapping[str, Any]) 
 def validate(manifest: Manifest, version: str = NEWEST) -> None:
     """Hold a manifest against Kubernetes' schemas, unless it is of a kind that somebody else defines."""
     if manifest["apiVersion"].split("/")[0] not in OTHER_GROUPS:
-        kubernetes_validate.validate(manifest, version, strict=True)
+        _validate(json.dumps(manifest), version)
+
+
+@cache
+def _validate(manifest: str, version: str) -> None:
+    kubernetes_validate.validate(json.loads(manifest), version, strict=True)
 
 
 def of_kind(manifests: Sequence[Manifest], kind: str) -> list[Manifest]:

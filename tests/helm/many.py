@@ -1,29 +1,37 @@
-"""Renders a chart with many values files in one run of helm: as dependencies, under an alias each, of a chart that has nothing else.
+"""Renders a chart with many values files in one run of helm: as dependencies, under an alias each, of a chart that has its templates.
 
-Helm treats the values of a dependency as it treats those of the chart itself. One thing is not the same: the alias takes the place of the
-chart's name, and is replaced by it again in what is returned; the dashboard's uid, which is a digest of it, is the same everywhere.
-``IMAGE`` comes before each values file here too.
+Helm treats the values of a dependency as it treats those of the chart itself, and each template gets what it would get there; but files are
+read, and the schema and the templates are parsed, once for all. The alias takes the place of the chart's name, and is replaced by it again
+in what is returned; ``OURS`` comes before each values file.
 """
 
 import json
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
-import yaml
 
-from tests.helm.chart import IMAGE, KUBERNETES, run_helm
+from tests.helm.chart import CHART, IMAGE, KUBERNETES, RENDERED, key, refusal, run_helm
 
 # Of equal length, and in no text of a chart.
 ALIAS: Final = "one-of-many-{:04}"
-SOURCE: Final = re.compile(r"^---\n# Source: many/charts/one-of-many-(\d{4})/.*\n", re.MULTILINE)
-UID: Final = re.compile(r"\bexchanger-[0-9a-f]{16}\b")
-# How helm says what the schema objects to, for each chart that it objects to.
-REFUSED: Final = re.compile(r"^one-of-many-(\d{4}):\n((?:- .*\n?)+)", re.MULTILINE)
+BEGIN: Final = '{{- range $alias, $one := .Subcharts }}{{- $_ := set $one "Template" $.Template }}'
+TEMPLATE: Final = """
+---
+# Source: {{ $alias }}/PATH
+{{ include "many/PATH" $one | replace "\\n---" (printf "\\n---\\n# Source: %s/PATH" $alias) }}
+"""
+# What helm writes before each manifest, and the template above.
+SOURCE: Final = re.compile(r"^---\n# Source: many/templates/all\.yaml\n\s*# Source: one-of-many-(\d{4})/(.*)\n\s*", re.MULTILINE)
+# How ``helm lint`` says what ``fail`` said.
+SAID: Final = re.compile(r'msg="funcMap fail" message=("(?:[^"\\]|\\.)*")')
+# How helm says what the schema objects to.
+OBJECTION: Final = re.compile(r"^ *- at '/one-of-many-(\d{4})(.*\n?)", re.MULTILINE)
 
 
 @attrs.frozen
@@ -34,34 +42,102 @@ class Rendered:
     objections: Mapping[int, str]
 
 
-def with_image(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``values`` with the image's name, unless they say what it is."""
+class CulpritError(AssertionError):
+    """A template failed, with the values that it failed on."""
+
+
+def with_ours(chart: Path, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``values`` with the image's name, and that of the chart where its objects are named after it, unless they say what it is."""
     image = values.get("image", {})
-    return {**values, "image": {**IMAGE["image"], **image} if isinstance(image, Mapping) else image}
+    name = {"nameOverride": chart.name} if chart == CHART else {}
+    return {**name, **values, "image": {**IMAGE["image"], **image} if isinstance(image, Mapping) else image}
 
 
-def render_many(chart: Path, many: Sequence[Mapping[str, Any]], release: str, namespace: str) -> Rendered:
+def render_many(many: Sequence[Mapping[str, Any]], *, chart: Path = CHART, release: str = "exchanger", namespace: str = "edge") -> Rendered:
     """Return what helm makes of ``chart`` with each of ``many``; nothing is rendered when the schema refuses one of them.
 
     Raises:
-        AssertionError: a template failed, with the values that it failed on.
+        CulpritError: a template failed.
     """
+    with _chart(chart, many) as (place, values):
+        done = run_helm("template", release, place, "--namespace", namespace, "--kube-version", KUBERNETES, "--values", values)
+    objections = _objections(done.stderr)
+    if done.returncode and not objections:
+        culprit = re.search(r"one-of-many-(\d{4})", done.stderr)
+        raise CulpritError(f"{many[int(culprit[1])] if culprit else ''}: {done.stderr}")
+    _, *parts = SOURCE.split(done.stdout)
+    texts = dict.fromkeys(range(len(many)) if not objections else (), "")
+    for number, source, text in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
+        if own := text.replace(ALIAS.format(int(number)), chart.name).strip():
+            texts[int(number)] += f"---\n# Source: {chart.name}/{source}\n{own}\n"
+    return Rendered(texts, objections)
+
+
+def _objections(said: str) -> dict[int, str]:
+    found: dict[int, str] = {}
+    for match in OBJECTION.finditer(said):
+        found[int(match[1])] = found.get(int(match[1]), "") + f"- at '{match[2]}"
+    return found
+
+
+def prepare(many: Iterable[Mapping[str, Any]], *, chart: Path = CHART, release: str = "exchanger", namespace: str = "edge") -> None:
+    """Render many values files at once, so that ``render`` finds them; where that fails, it renders them itself, and says why it cannot."""
+    missing = {run: values for values in many if (run := key([values], chart, release, namespace, KUBERNETES, ())) not in RENDERED}
+    with suppress(CulpritError):
+        found = render_many([*missing.values()], chart=chart, release=release, namespace=namespace)
+        RENDERED.update((run, (found.texts[number], "")) for number, run in enumerate(missing) if number in found.texts)
+
+
+def refusals(many: Sequence[Mapping[str, Any]], *, chart: Path = CHART, release: str = "exchanger", namespace: str = "edge") -> list[str]:
+    """Return with what helm refuses each of ``many``: what the schema objects to, or else the first sentence of a template, or nothing.
+
+    ``helm lint`` only notes what ``fail`` says, and goes on, so that a run or two are enough. It gives the release a name of its own, and
+    leaves a null in maps: values with one are rendered alone.
+    """
+    found = {
+        number: refusal(values, chart=chart, release=release, namespace=namespace)
+        for number, values in enumerate(many)
+        if "null" in json.dumps(values)
+    }
+    named = {"fullnameOverride": release} if chart == CHART else {}
+    while rest := {number: {**named, **values} for number, values in enumerate(many) if number not in found}:
+        with _chart(chart, [*rest.values()], "*validate*.yaml", "{{ fail $alias }}") as (place, given):
+            done = run_helm("lint", place, "--namespace", namespace, "--kube-version", KUBERNETES, "--values", given)
+        objections = _objections(done.stdout)
+        assert objections or not done.returncode, done.stdout
+        _, *parts = re.split(r"message=one-of-many-(\d{4})\n", done.stderr)
+        said = {int(number): SAID.search(text) for number, text in zip(parts[::2], parts[1::2], strict=True)}
+        sentences = {number: json.loads(match[1]) if match else "" for number, match in said.items()}
+        found |= {[*rest][number]: sentence for number, sentence in (objections or sentences).items()}
+    return [found[number] for number in range(len(many))]
+
+
+@contextmanager
+def _chart(chart: Path, many: Sequence[Mapping[str, Any]], templates: str = "*.yaml", first: str = "") -> Generator[tuple[Path, Path]]:
+    """Have a chart and its values: its template asks each template of ``chart`` in the name of each alias, its schema is that of each."""
     aliases = [ALIAS.format(number) for number in range(len(many))]
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "many"
-        shutil.copytree(chart, place / "charts" / chart.name)
+        part = place / "charts" / chart.name
+        shutil.copytree(chart, part)
+        (part / "templates").rename(place / "templates")
+        (place / "templates" / "NOTES.txt").unlink(missing_ok=True)
+        texts = []
+        for path in sorted((place / "templates").rglob("*.yaml"), reverse=True):  # as helm does it, but for the folder of the tests
+            hidden = path.rename(path.with_name(f"_{path.name}"))  # which helm parses, and does not render by itself
+            if path.match(templates):
+                text = TEMPLATE.replace("many/PATH", f"many/{hidden.relative_to(place)}")
+                texts.append(text.replace("PATH", str(path.relative_to(place))))
+        (place / "templates" / "all.yaml").write_text(f"{BEGIN}{first}{''.join(texts)}{{{{- end }}}}")
+        schema = json.loads((part / "values.schema.json").read_text()) | {"$id": "https://chart.example/values"}
+        (part / "values.schema.json").unlink()
+        each = {alias: {"$ref": schema["$id"]} for alias in aliases}
+        about = {"$schema": schema["$schema"], "properties": each, "$defs": {"one": schema}}
+        (place / "values.schema.json").write_text(json.dumps(about))
         dependencies = [{"name": chart.name, "version": "*", "alias": alias} for alias in aliases]
         about = {"apiVersion": "v2", "name": "many", "version": "0.0.0", "dependencies": dependencies}
-        (place / "Chart.yaml").write_text(yaml.safe_dump(about))
+        (place / "Chart.yaml").write_text(json.dumps(about))
         values = place / "given.yaml"
-        values.write_text(json.dumps(dict(zip(aliases, map(with_image, many), strict=True))))  # which is YAML, and written at once
-        done = run_helm("template", release, place, "--namespace", namespace, "--kube-version", KUBERNETES, "--values", values)
-    objections = {int(found[1]): found[2] for found in REFUSED.finditer(done.stderr)}
-    if done.returncode and not objections:
-        culprit = re.search(r"one-of-many-(\d{4})", done.stderr)
-        raise AssertionError(f"{many[int(culprit[1])] if culprit else ''}: {done.stderr}")
-    _, *parts = SOURCE.split(done.stdout)
-    texts = dict.fromkeys(range(len(many)) if not objections else (), "")
-    for number, text in zip(parts[::2], parts[1::2], strict=True):
-        texts[int(number)] += "---\n" + UID.sub("exchanger-uid", text.replace(ALIAS.format(int(number)), chart.name))
-    return Rendered(texts, objections)
+        given = {alias: with_ours(chart, one) for alias, one in zip(aliases, many, strict=True)}
+        values.write_text(json.dumps(given))  # which is YAML, and written at once
+        yield place, values

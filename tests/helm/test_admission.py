@@ -10,7 +10,7 @@ import yaml
 from exchanger.admission.settings import SHARED
 from exchanger.values.selector import parse_selector
 from tests.helm.cases import CONTAINER, POD, PROFILE, look
-from tests.helm.chart import CHART, Manifest, of_kind, only, render
+from tests.helm.chart import Manifest, of_kind, only, render
 from tests.helm.many import render_many
 
 pytestmark = [pytest.mark.helm]
@@ -53,7 +53,7 @@ def webhook(manifests: list[Manifest]) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def registrations() -> list[dict[str, Any]]:
     many = [{**ON, "policy": {"configMapSelector": text, "namespaceSelector": text}} for text in SELECTORS]
-    texts = render_many(CHART, many, "exchanger", "edge").texts
+    texts = render_many(many).texts
     return [webhook([found for found in yaml.safe_load_all(texts[number]) if found]) for number in range(len(many))]
 
 

@@ -9,8 +9,8 @@ from exchanger.app.settings import read_settings
 from exchanger.errors import ConfigurationError
 from exchanger.util.duration import parse_duration
 from tests.helm.cases import FILTER, SECURITY_POLICY
-from tests.helm.chart import CHART, Manifest, only, refusal, render
-from tests.helm.many import render_many
+from tests.helm.chart import Manifest, only, render
+from tests.helm.many import refusals, render_many
 from tests.helm.test_core_environment import WITHOUT_A_VALUE, known_variables
 
 pytestmark = [pytest.mark.helm]
@@ -53,16 +53,18 @@ def starts(name: str, text: str) -> bool:
 
 
 def test_the_time_to_end_follows_a_duration_in_whatever_units_it_is() -> None:
-    texts = render_many(CHART, [{"env": {"SHUTDOWN_GRACE_PERIOD": text}} for text in DURATIONS], "exchanger", "edge").texts
+    texts = render_many([{"env": {"SHUTDOWN_GRACE_PERIOD": text}} for text in DURATIONS]).texts
     for number, text in enumerate(DURATIONS):
         seconds = 5 + math.ceil(parse_duration(text.strip())) + 10  # shutdown.preStopSleep before, and a margin after
         assert f"terminationGracePeriodSeconds: {seconds}\n" in texts[number], text
 
 
 @pytest.mark.parametrize("gateway", [FILTER, SECURITY_POLICY], ids=["filter", "policy"])
-@pytest.mark.parametrize("text", [text for text in DURATIONS if parse_duration(text.strip()) > 1])
-def test_a_gateway_that_gives_up_first_is_refused_whatever_the_units(gateway: dict[str, Any], text: str) -> None:
-    assert "has to be longer than an exchange may take" in refusal({**gateway, "env": {"TOKEN_ENDPOINT_REQUEST_TIMEOUT": text}})
+def test_a_gateway_that_gives_up_first_is_refused_whatever_the_units(gateway: dict[str, Any]) -> None:
+    longer = [text for text in DURATIONS if parse_duration(text.strip()) > 1]
+    found = refusals([{**gateway, "env": {"TOKEN_ENDPOINT_REQUEST_TIMEOUT": text}} for text in longer])
+    for text, said in zip(longer, found, strict=True):
+        assert "has to be longer than an exchange may take" in said, text
 
 
 def test_alerts_follow_a_duration_in_whatever_units_it_is() -> None:
@@ -74,37 +76,32 @@ def test_alerts_follow_a_duration_in_whatever_units_it_is() -> None:
     assert by_env["ExchangerPolicyTooOld"].endswith("> 60")
 
 
-@pytest.mark.parametrize("text", NO_DURATIONS)
-def test_the_chart_refuses_the_durations_that_the_service_refuses(text: str) -> None:
+def test_the_chart_refuses_the_durations_that_the_service_refuses() -> None:
     name = "SHUTDOWN_GRACE_PERIOD"
-    if text.strip():
-        assert not starts(name, text)
-    assert f"{name} has to be a duration such as 750ms or 1m30s, and more than none" in refusal({"env": {name: text}})
+    for text, said in zip(NO_DURATIONS, refusals([{"env": {name: text}} for text in NO_DURATIONS]), strict=True):
+        assert not text.strip() or not starts(name, text)
+        assert f"{name} has to be a duration such as 750ms or 1m30s, and more than none" in said, text
 
 
-@pytest.mark.parametrize("name", sorted(known_variables() - WITHOUT_A_VALUE - WIRED - MORE_THAN_PATTERNS))
-def test_the_chart_refuses_what_the_service_would_not_start_with(name: str) -> None:
-    wrong = next((text for text in WRONG if not starts(name, text)), None)
-    assert wrong is None or f"env: {name} " in refusal({"env": {name: wrong}})
+def test_the_chart_refuses_what_the_service_would_not_start_with() -> None:
+    names = sorted(known_variables() - WITHOUT_A_VALUE - WIRED - MORE_THAN_PATTERNS)
+    wrong = {name: text for name in names if (text := next((text for text in WRONG if not starts(name, text)), None)) is not None}
+    for name, said in zip(wrong, refusals([{"env": {name: text}} for name, text in wrong.items()]), strict=True):
+        assert f"env: {name} " in said
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("METRICS_ENABLED", "METRICS_PATH", "LOG_FORMAT", "LOG_LEVEL", "TOKEN_ENDPOINT_AUTH_METHOD", "TOKEN_ENDPOINT_DIAL_TIMEOUT"),
-    ],
-)
-def test_the_chart_takes_what_the_service_takes(name: str) -> None:
-    texts = (*WRONG, *RIGHT)
-    right = [text for text in texts if starts(name, text)]
-    assert len(render_many(CHART, [{"env": {name: text}} for text in right], "exchanger", "edge").texts) == len(right)
-    for text in texts:
-        assert text in right or refusal({"env": {name: text}})
+def test_the_chart_takes_what_the_service_takes_and_nothing_else() -> None:
+    names = ("METRICS_ENABLED", "METRICS_PATH", "LOG_FORMAT", "LOG_LEVEL", "TOKEN_ENDPOINT_AUTH_METHOD", "TOKEN_ENDPOINT_DIAL_TIMEOUT")
+    tried = [(name, text) for name in names for text in (*WRONG, *RIGHT)]
+    taken = [{"env": {name: text}} for name, text in tried if starts(name, text)]
+    assert len(render_many(taken).texts) == len(taken)
+    for (name, text), said in zip(tried, refusals([{"env": {name: text}} for name, text in tried]), strict=True):
+        assert starts(name, text) is (said == ""), (name, text)
 
 
-@pytest.mark.parametrize("name", ["METRICS_ENABLED", "METRICS_PATH", "POLICY_MAX_STALENESS", "TOKEN_ENDPOINT_REQUEST_TIMEOUT"])
-def test_variables_that_decide_what_is_rendered_need_a_value(name: str) -> None:
-    sentence = f"{name} decides what the chart renders, so it needs a value and cannot come from"
+def test_variables_that_decide_what_is_rendered_need_a_value() -> None:
     reference = {"valueFrom": {"configMapKeyRef": {"name": "c", "key": "k"}}}
-    assert f"{sentence} another variable" in refusal({"env": {name: "$(ELSEWHERE)"}})
-    assert f"{sentence} valueFrom" in refusal({"env": {name: reference}})
+    names = ("METRICS_ENABLED", "METRICS_PATH", "POLICY_MAX_STALENESS", "TOKEN_ENDPOINT_REQUEST_TIMEOUT")
+    tried = [(name, *source) for name in names for source in (("$(ELSEWHERE)", "another variable"), (reference, "valueFrom"))]
+    for (name, _, source), said in zip(tried, refusals([{"env": {name: value}} for name, value, _ in tried]), strict=True):
+        assert f"{name} decides what the chart renders, so it needs a value and cannot come from {source}" in said

@@ -1,5 +1,6 @@
 """What cannot be meant is refused with a sentence that says what to do; what looks odd but works is rendered (``refusals.yaml``)."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -8,8 +9,8 @@ import yaml
 
 from exchanger.values.selector import parse_selector
 from tests.helm.cases import PROFILE
-from tests.helm.chart import CHART, refusal
-from tests.helm.many import render_many
+from tests.helm.chart import refusal
+from tests.helm.many import refusals, render_many
 from tests.helm.rendered_cluster import DEMO_CHART
 
 pytestmark = [pytest.mark.helm]
@@ -24,33 +25,51 @@ SELECTORS: Final = (
 )
 
 
+@cache
+def said(part: str) -> dict[str, str]:
+    """Return the refusals of a part of the table by their names."""
+    cases = {name: case["values"] for name, case in TABLE["refused"][part].items()}
+    place: dict[str, Any] = {"chart": DEMO_CHART, "release": "demo", "namespace": "demo"} if part == "demo" else {}
+    return dict(zip(cases, refusals([*cases.values()], **place), strict=True))
+
+
 @pytest.mark.parametrize(("part", "name"), SENTENCES)
 def test_senseless_values_are_refused_with_a_sentence(part: str, name: str) -> None:
-    case = TABLE["refused"][part][name]
-    place: dict[str, Any] = {"chart": DEMO_CHART, "release": "demo", "namespace": "demo"} if part == "demo" else {}
-    assert case["says"] in refusal(case["values"], **place)
+    assert TABLE["refused"][part][name]["says"] in said(part)[name]
+
+
+@pytest.mark.parametrize(
+    ("part", "name"), [("service", "no image"), ("service", "a port that is none"), ("wiring", "two certificates for one listener")]
+)
+def test_what_is_refused_among_many_is_refused_alone(part: str, name: str) -> None:
+    """What ``helm lint`` only notes ends a rendering: one of each template that refuses."""
+    assert said(part)[name] in refusal(TABLE["refused"][part][name]["values"])
 
 
 def test_the_schema_refuses_impossible_values() -> None:
     many = TABLE["unlike_the_schema"]
-    objections = render_many(CHART, many, "exchanger", "edge").objections
+    objections = render_many(many).objections
     assert [values for number, values in enumerate(many) if number not in objections] == []
 
 
 def test_odd_values_that_work_are_rendered() -> None:
-    texts = render_many(CHART, TABLE["rendered"], "exchanger", "edge").texts
+    texts = render_many(TABLE["rendered"]).texts
     assert all("kind: Deployment" in text for text in texts.values())
 
 
 def test_a_password_in_an_address_is_refused_and_not_repeated() -> None:
     """It would lie in a ConfigMap, or in the pod's environment, and neither the service nor its export would use such an address."""
-    endpoint = refusal({"issuerProfiles": {"profiles": [{**PROFILE, "tokenEndpoint": "https://somebody:hush@a.example/t"}]}})
+    endpoint, collector, without_scheme = refusals(
+        [
+            {"issuerProfiles": {"profiles": [{**PROFILE, "tokenEndpoint": "https://somebody:hush@a.example/t"}]}},
+            {"otel": {"endpoint": "http://somebody:hush@collector:4318"}},
+            {"env": {"OTEL_EXPORTER_OTLP_ENDPOINT": "somebody:hush@collector:4318"}},
+        ]
+    )
     assert "the tokenEndpoint of primary must not have user information" in endpoint
-    collector = refusal({"otel": {"endpoint": "http://somebody:hush@collector:4318"}})
     assert "OTEL_EXPORTER_OTLP_ENDPOINT must not have user information" in collector
-    without_scheme = refusal({"env": {"OTEL_EXPORTER_OTLP_ENDPOINT": "somebody:hush@collector:4318"}})
-    for said in (endpoint, collector, without_scheme):
-        assert "hush" not in said
+    assert without_scheme
+    assert "hush" not in endpoint + collector + without_scheme
 
 
 def understood(selector: str) -> bool:
@@ -61,11 +80,9 @@ def understood(selector: str) -> bool:
     return True
 
 
-def test_the_chart_takes_the_selectors_that_the_service_takes() -> None:
-    taken = [{"policy": {"namespaceSelector": selector}} for selector in SELECTORS if understood(selector)]
-    assert len(render_many(CHART, taken, "exchanger", "edge").texts) == len(taken)
-
-
-@pytest.mark.parametrize("selector", [selector for selector in SELECTORS if not understood(selector)])
-def test_the_chart_refuses_the_selectors_that_the_service_refuses(selector: str) -> None:
-    assert "is no label selector" in refusal({"policy": {"namespaceSelector": selector}})
+def test_the_chart_takes_the_selectors_that_the_service_takes_and_no_others() -> None:
+    many = {selector: {"policy": {"namespaceSelector": selector}} for selector in SELECTORS}
+    taken = [values for selector, values in many.items() if understood(selector)]
+    assert len(render_many(taken).texts) == len(taken)
+    for selector, sentence in zip(SELECTORS, refusals([*many.values()]), strict=True):
+        assert sentence == "" if understood(selector) else "is no label selector" in sentence, selector

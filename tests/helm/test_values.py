@@ -10,6 +10,7 @@ import yaml
 
 from tests.helm.cases import CASES, CONTAINER, OWN_SECRET, PROFILE, PROFILES, TLS_ONLY, Case, look, manifest_of
 from tests.helm.chart import CHART, only, render, secret_texts
+from tests.helm.many import prepare
 from tests.helm.rendered_cluster import DEMO_CHART
 from tests.helm.rendered_demo import demo, opened, placed
 
@@ -57,6 +58,16 @@ def test_no_value_is_without_a_case_and_no_case_without_its_value() -> None:
     assert {case.path for case in CASES["demo"]} == set(leaves(defaults(DEMO_CHART)))
 
 
+@pytest.fixture(scope="module")
+def at_once() -> None:
+    """Render everything before it is looked at."""
+    for chart, release, parts in ((CHART, "exchanger", ("service", "wiring")), (DEMO_CHART, "demo", ("demo",))):
+        cases = [case for part in parts for case in CASES[part]]
+        many = (values for case in cases for values in (case.given, placed(case.given, case.path, case.value)))
+        prepare(many, chart=chart, release=release, namespace="edge" if chart == CHART else "demo")
+
+
+@pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize(("part", "case"), [pytest.param(part, case, id=case.path) for part, cases in CASES.items() for case in cases])
 def test_a_value_changes_what_it_should(part: str, case: Case) -> None:
     assert found(part, case.given, case) != case.expected
