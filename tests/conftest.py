@@ -50,11 +50,16 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # which has no types
-    """Runs the tests of a file in one process, since they share what its fixtures start; those of the image share one builder too."""
+    """Runs the tests of a file in one process, since they share what its fixtures start.
+
+    Those of the image share one builder too, and those of the charts and of the scripts a control plane.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return "tests/image" if file.startswith("tests/image/") else file
+        folder, _, name = file.rpartition("/")
+        together = folder == "tests/image" or (folder in {"tests/helm", "tests/scripts"} and "control_plane" in name)
+        return folder if together else file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:

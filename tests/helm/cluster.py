@@ -11,16 +11,18 @@ from pathlib import Path
 from typing import Any, Final
 
 import attrs
-import httpx
 import yaml
 
-from tests.helm.chart import CHART, Manifest, run_helm
+from tests.helm.chart import BRIEF, CHART, Manifest, run_helm
 from tests.kube.admin import AUTHORIZATION
 from tests.kube.control_plane import ControlPlane
 from tests.tools import find_tool
 
 # Seconds for one command; an idle machine takes less than two.
 ASK_S: Final = 120.0
+
+# What kubectl asks for, too: https://kubernetes.io/docs/concepts/overview/kubernetes-api/#aggregated-discovery
+DISCOVERY: Final = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
 
 @attrs.define(eq=False)
@@ -51,29 +53,40 @@ class Cluster:
         command = [str(part) for part in (find_tool("kubectl"), "--kubeconfig", self.kubeconfig, *arguments)]
         with tempfile.TemporaryDirectory() as home:
             return subprocess.run(
-                command, input=given, capture_output=True, text=True, timeout=ASK_S, check=False, env={"HOME": home}, cwd=home
+                command, input=given, capture_output=True, text=True, timeout=ASK_S, check=False, env={"HOME": home, **BRIEF}, cwd=home
             )
 
     def apply(self, manifests: list[Manifest], *options: str) -> subprocess.CompletedProcess[str]:
         """Create or change objects."""
         return self.kubectl("apply", "-f", "-", *options, given=json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests}))
 
+    def uninstall(self, release: str, namespace: str) -> None:
+        """Remove a release, and the Namespaces that were its own."""
+        self.helm("uninstall", release, "--namespace", namespace)
+        self.end_namespaces()
+
+    def end_namespaces(self) -> None:
+        """Empty the Namespaces that are deleted, which nobody else does here."""
+        for found in self.plane.admin.request("GET", "/api/v1/namespaces")["items"]:
+            if found["status"]["phase"] == "Terminating":
+                self.plane.admin.delete_namespace(found["metadata"]["name"])
+
     def define(self, *places: Path) -> None:
         """Add definitions of kinds; return when the server lists them, a moment after they are established: only then are they found."""
         done = self.kubectl("apply", "--server-side", *(f"--filename={place}" for place in places))
         assert done.returncode == 0, done.stderr
-        done = self.kubectl("wait", "--for=condition=Established", "crd", "--all", f"--timeout={ASK_S / 2:g}s")
-        assert done.returncode == 0, done.stderr
-        kinds = self.kubectl("get", "crd", "--output", "jsonpath={.items[*].metadata.name}").stdout.split()
-        self._until(lambda: self.kubectl("get", ",".join(kinds), "--all-namespaces").returncode == 0)
+        definitions = self.plane.admin.request("GET", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions")["items"]
+        wanted = {(found["spec"]["group"], found["spec"]["names"]["plural"]) for found in definitions}
+        self._until(lambda: wanted <= self._kinds())
 
-    def may(self, account: str, verb: str, resource: str, *options: str) -> bool:
-        """Return whether the ServiceAccount ``namespace:name`` may do it, as the API server says."""
-        done = self.kubectl("auth", "can-i", verb, resource, "--as", f"system:serviceaccount:{account}", *options)
-        said = done.stdout.strip().splitlines()[-1]
-        assert said in {"yes", "no"}, done.stderr
-        assert (done.returncode == 0) == (said == "yes")
-        return said == "yes"
+    def _kinds(self) -> set[tuple[str, str]]:
+        groups = self.plane.admin.request("GET", "/apis", Accept=DISCOVERY)["items"]
+        return {
+            (group["metadata"]["name"], kind["resource"])
+            for group in groups
+            for version in group["versions"]
+            for kind in version.get("resources", ())
+        }
 
     def settle(self) -> None:
         """Wait until the API server goes by all rights that have been given and taken so far.
@@ -97,13 +110,3 @@ class Cluster:
         while not known():
             assert time.monotonic() < deadline
             time.sleep(0.05)
-
-    def status_for(self, namespace: str, name: str, method: str, path: str, body: Any = None) -> int:
-        """Make a real request with a token of a ServiceAccount, and return the status of the answer."""
-        token = self.plane.admin.token(name, namespace)
-        self._until(lambda: self.plane.admin.knows(token))  # the account may be another than a moment ago
-        headers = {"Authorization": f"Bearer {token}"}
-        if method == "PATCH":
-            headers["Content-Type"] = "application/merge-patch+json"
-        client = self.plane.admin.client
-        return client.request(method, path, json=body, headers=headers, timeout=httpx.Timeout(ASK_S)).status_code

@@ -18,9 +18,9 @@ from exchanger.http.message import Request
 from exchanger.policy.selection import DOCUMENT_KEY
 from exchanger.scenarios.tokens import CLIENT_ID, claims_of
 from tests.helm.cases import look
-from tests.helm.chart import CHART, Manifest, notes, of_kind, only, render, secret_texts
+from tests.helm.chart import CHART, Manifest, notes, of_kind, only, render, secret_texts, validate
 from tests.helm.rendered_cluster import DEMO, DEMO_CHART, SERVICE
-from tests.helm.rendered_demo import KEYCLOAK, TEAMS, demo, pods
+from tests.helm.rendered_demo import ADMIN, KEYCLOAK, TEAMS, demo, pods
 
 pytestmark = [pytest.mark.helm]
 
@@ -115,6 +115,21 @@ def test_a_changed_realm_restarts_keycloak_and_nothing_else_does() -> None:
 
     assert annotation(KEYCLOAK) == annotation({"keycloak": {"enabled": True, "port": 80, "url": "http://keycloak.example"}})
     assert annotation(KEYCLOAK) != annotation({"keycloak": {"enabled": True, "user": {"username": "bob"}}})
+
+
+def test_names_of_digits_stay_names() -> None:
+    teams = {team: {"namespace": str(number)} for number, team in enumerate(("yellow", "red", "blue"), 4711)}
+    values = {**ADMIN, "route": {"enabled": True, "namespace": "007"}, "teams": teams}
+    manifests = render(values, chart=DEMO_CHART, release="123", namespace="0815")
+    for manifest in manifests:
+        validate(manifest)
+        assert isinstance(manifest["metadata"]["name"], str)
+        assert isinstance(manifest["metadata"].get("namespace", ""), str)
+    route, grant = (only(manifests, kind) for kind in ("HTTPRoute", "ReferenceGrant"))
+    assert route["metadata"]["name"] == "123"
+    assert route["spec"]["rules"][0]["backendRefs"][0]["namespace"] == "0815"
+    assert grant["spec"]["from"][0]["namespace"] == "007"
+    assert {found["metadata"]["name"] for found in of_kind(manifests, "Namespace")} == {"4711", "4712", "4713"}
 
 
 # -- what users are told

@@ -1,4 +1,4 @@
-"""The chart on a real API server: taken without a warning, installed, upgraded, rolled back, removed; admitted where Pod Security is
+"""The charts on a real API server: taken without a warning, installed, upgraded, rolled back, removed; admitted where Pod Security is
 enforced; with the rights that it needs and no others. No node runs anything here; ``test_rendered_service.py`` makes requests with a pod's
 token.
 """
@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from tests.helm.cases import PROFILE, TLS
-from tests.helm.chart import CHART, only, render
+from tests.helm.chart import CHART, of_kind, only, render
 from tests.helm.cluster import Cluster
-from tests.kube.control_plane import ControlPlane
+from tests.helm.rendered_cluster import DEMO, DEMO_CHART, create_pod
+from tests.helm.rendered_demo import ADMIN, demo
 
 pytestmark = [pytest.mark.helm, pytest.mark.kubernetes]
 
@@ -27,11 +28,10 @@ PROFILES = {
 }
 
 
-@pytest.fixture(scope="module")
-def cluster(control_plane: ControlPlane) -> Cluster:
-    for name in ("edge", "vault", "team-a", "team-b"):
-        control_plane.admin.put_namespace(name, RESTRICTED)
-    return Cluster(control_plane, control_plane.kubeconfig_of_admin_certificate("admin.yaml"))
+@pytest.fixture(scope="module", autouse=True)
+def namespaces(cluster: Cluster) -> None:
+    for name in ("edge", "vault", "team-a", "team-b", DEMO):
+        cluster.plane.admin.put_namespace(name, RESTRICTED)
 
 
 @contextmanager
@@ -42,7 +42,7 @@ def installed(cluster: Cluster, values: dict[str, Any]) -> Generator[None]:
         cluster.settle()
         yield
     finally:
-        cluster.helm("uninstall", "exchanger", "--namespace", "edge")
+        cluster.uninstall("exchanger", "edge")
 
 
 def upgrade(cluster: Cluster, values: dict[str, Any]) -> None:
@@ -85,7 +85,7 @@ def test_a_release_is_installed_upgraded_rolled_back_and_removed_without_a_trace
     cluster.helm("rollback", "exchanger", "1", "--namespace", "edge")
     assert variables()["LOG_LEVEL"] == "info"
     assert not cluster.plane.admin.exists("/apis/rbac.authorization.k8s.io/v1/namespaces/team-a/roles/edge.exchanger-policies")
-    cluster.helm("uninstall", "exchanger", "--namespace", "edge")
+    cluster.uninstall("exchanger", "edge")
     kinds = "deployments,services,configmaps,secrets,serviceaccounts,roles,rolebindings,clusterroles,clusterrolebindings"
     more = "networkpolicies,poddisruptionbudgets,horizontalpodautoscalers"
     left = cluster.kubectl("get", f"{kinds},{more}", "--all-namespaces", "-l", "app.kubernetes.io/instance=exchanger", "-o", "name")
@@ -111,7 +111,7 @@ def test_a_secret_that_gets_another_key_does_not_keep_the_old_one(cluster: Clust
 
     apply("install", "first")
     apply("upgrade", "second")
-    cluster.helm("uninstall", "exchanger", "--namespace", "edge")
+    cluster.uninstall("exchanger", "edge")
 
 
 def test_a_release_that_begins_to_scale_keeps_its_pods_and_then_leaves_them_to_the_autoscaler(cluster: Cluster) -> None:
@@ -172,13 +172,47 @@ def test_the_service_may_do_what_it_needs_and_nothing_else(cluster: Cluster, nam
     with installed(cluster, values):
         for row in (*given, *denied):
             verbs, resource, *namespace = row.split()
-            place = ("-n", *namespace) if namespace else ("--all-namespaces",)
             for verb in verbs.split(","):
-                assert cluster.may("edge:exchanger", verb, resource, *place) is (row in given), (verb, row)
+                allowed = cluster.plane.admin.may("exchanger", "edge", verb, resource, "".join(namespace))
+                assert allowed is (row in given), (verb, row)
 
 
 def test_without_rbac_the_chart_gives_no_rights(cluster: Cluster) -> None:
     with installed(cluster, {"rbac": {"create": False, "serviceAccountName": "theirs"}}):
         assert found(cluster, DEPLOYMENT)["spec"]["template"]["spec"]["serviceAccountName"] == "theirs"
-        assert not cluster.may("edge:theirs", "list", "configmaps", "--all-namespaces")
+        assert not cluster.plane.admin.may("theirs", "edge", "list", "configmaps", "")
         assert not cluster.plane.admin.exists("/api/v1/namespaces/edge/serviceaccounts/theirs")
+
+
+def test_the_demo_is_taken_and_its_pods_are_admitted_where_pod_security_is_enforced(cluster: Cluster) -> None:
+    cluster.helm("install", "demo", DEMO_CHART, "--namespace", DEMO, values=ADMIN)
+    for name in ("fake-token-endpoint", "echo", "keycloak"):
+        deployment = cluster.plane.admin.request("GET", f"/apis/apps/v1/namespaces/{DEMO}/deployments/{name}")
+        created = create_pod(cluster.plane, deployment)
+        assert created["status"]["phase"] == "Pending"
+    cluster.helm("upgrade", "demo", DEMO_CHART, "--namespace", DEMO, "--reset-values")
+    assert not cluster.plane.admin.exists(f"/apis/apps/v1/namespaces/{DEMO}/deployments/keycloak")
+    cluster.plane.admin.delete(f"/api/v1/namespaces/{DEMO}/pods?gracePeriodSeconds=0")
+    cluster.uninstall("demo", DEMO)
+    left = cluster.kubectl(
+        "get", "deployments,services,configmaps,secrets,networkpolicies", "-A", "-l", "app.kubernetes.io/instance=demo", "-o", "name"
+    )
+    assert not left.stdout
+
+
+@pytest.mark.usefixtures("gateway_kinds")
+@pytest.mark.parametrize("namespace", ["", "gateways"])
+def test_the_gateway_api_takes_the_demos_routes(cluster: Cluster, namespace: str) -> None:
+    """By the Gateway API's own definitions; the health check of Google's load balancer by a stand-in for its own (``crds/``)."""
+    for name in ("demo", "gateways"):
+        cluster.plane.admin.put_namespace(name)
+    parents = [{"name": "gateway", "namespace": "istio-ingress", "sectionName": "http"}]
+    route = {"enabled": True, "namespace": namespace, "parentRefs": parents}
+    keycloak_route = {**route, "redirectFrom": [{"name": "gateway", "port": 80}], "gkeHealthCheck": True}
+    keycloak = {"enabled": True, "url": "https://id.example:8443", "route": keycloak_route}
+    manifests = demo({"route": route, "keycloak": keycloak})
+    gateway_kinds = [found for kind in ("HTTPRoute", "ReferenceGrant", "HealthCheckPolicy") for found in of_kind(manifests, kind)]
+    assert len(gateway_kinds) == (6 if namespace else 4)
+    done = cluster.apply(gateway_kinds, "--dry-run=server", "--validate=strict")
+    assert done.returncode == 0, done.stderr
+    assert not done.stderr

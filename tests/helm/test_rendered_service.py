@@ -29,7 +29,6 @@ from exchanger.scenarios.scenario import OneRequest, PolicyEdit, Scenario
 from tests.helm.cluster import Cluster
 from tests.helm.rendered_cluster import DEMO, READY_S, SERVICE, Released, Running, install, running
 from tests.helm.rendered_kubelet import unshare
-from tests.kube.control_plane import ControlPlane
 from tests.ports import free_port
 
 pytestmark = [pytest.mark.envoy, pytest.mark.helm, pytest.mark.kubernetes, pytest.mark.mounts]
@@ -46,12 +45,11 @@ YELLOW_POLICY = "/api/v1/namespaces/team-yellow/configmaps/token-policy"
 
 
 @pytest.fixture(scope="module")
-def released(control_plane: ControlPlane) -> Generator[Released]:
+def released(cluster: Cluster) -> Generator[Released]:
     unshare()
-    cluster = Cluster(control_plane, control_plane.kubeconfig_of_admin_certificate("admin.yaml"))
     yield install(cluster)
     for name, namespace in ((SERVICE, SERVICE), ("demo", DEMO)):
-        cluster.helm("uninstall", name, "--namespace", namespace)
+        cluster.uninstall(name, namespace)
 
 
 def named(name: str) -> OneRequest:

@@ -5,7 +5,6 @@ They have their own definitions, and GKE's have stand-ins (``crds/README.md``).
 
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -14,13 +13,11 @@ import yaml
 from tests.helm.cases import FILTER, GKE, GKE_SELF_SIGNED, SECURITY_POLICY, SERVICE_ENTRY, SETTINGS, WIRINGS
 from tests.helm.chart import CHART, OTHER_GROUPS, Manifest, render
 from tests.helm.cluster import Cluster
-from tests.helm.guides import Block, blocks
-from tests.kube.control_plane import ControlPlane
-from tests.tools import find_tool
+from tests.helm.guides import blocks
+from tests.helm.many import prepare
 
 pytestmark = [pytest.mark.helm, pytest.mark.kubernetes]
 
-STAND_INS: Final = Path(__file__).resolve().parent / "crds" / "gke.yaml"
 NAMESPACES: Final = ("a", "b", "cert-manager", "edge", "gateways", "istio-ingress", "vault")
 STRICT: Final = ("--dry-run=server", "--validate=strict")
 # Seconds until the API server has compiled a new admission policy; it takes one or two.
@@ -56,23 +53,24 @@ TAKEN: Final[dict[str, Mapping[str, Any]]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def cluster(control_plane: ControlPlane) -> Cluster:
-    """A cluster with everything that the wirings refer to."""
-    folder = find_tool("gateway-crds")
+@pytest.fixture(scope="module", autouse=True)
+def namespaces(cluster: Cluster, gateway_kinds: None) -> None:
+    """Everything that the wirings refer to."""
     for name in NAMESPACES:
-        control_plane.admin.put_namespace(name)
-    made = Cluster(control_plane, control_plane.kubeconfig_of_admin_certificate("admin.yaml"))
-    made.define(folder, STAND_INS)
-    return made
+        cluster.plane.admin.put_namespace(name)
+
+
+def taken() -> list[Manifest]:
+    """Return all manifests, each once."""
+    prepare(TAKEN.values())
+    return [*{str(manifest): manifest for values in TAKEN.values() for manifest in render(values)}.values()]
 
 
 def of_each_kind() -> dict[str, Manifest]:
     """Return a Deployment, and a manifest of each kind that is not Kubernetes' own."""
-    manifests = (manifest for values in TAKEN.values() for manifest in render(values))
     return {
         manifest["kind"]: manifest
-        for manifest in manifests
+        for manifest in taken()
         if manifest["kind"] == "Deployment" or manifest["apiVersion"].split("/")[0] in OTHER_GROUPS
     }
 
@@ -82,28 +80,26 @@ def certificate(cluster: Cluster) -> str:
     return text
 
 
-@pytest.mark.parametrize("name", TAKEN)
-def test_the_api_server_takes_every_manifest_without_a_warning(cluster: Cluster, name: str) -> None:
-    done = cluster.apply(render(TAKEN[name]), *STRICT)
-    assert done.returncode == 0, done.stderr
-    assert not done.stderr
+def test_the_api_server_takes_every_manifest_without_a_warning(cluster: Cluster) -> None:
+    done = cluster.apply(taken(), *STRICT)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_field_that_a_kind_does_not_have_is_refused(cluster: Cluster) -> None:
     """That the test above can fail, for each kind."""
-    assert len(of_each_kind()) == 16
-    for manifest in of_each_kind().values():
+    manifests = of_each_kind()
+    assert len(manifests) == 16
+    for manifest in manifests.values():
         manifest["spec"]["failClosed"] = True
-        assert "failClosed" in cluster.apply([manifest], *STRICT).stderr
+    assert cluster.apply([*manifests.values()], *STRICT).stderr.count('unknown field "failClosed"') == len(manifests)
 
 
-@pytest.mark.parametrize("found", blocks("manifests"), ids=str)
-def test_the_api_server_takes_the_manifests_of_the_guides(cluster: Cluster, found: Block) -> None:
-    namespaces = [document for document in found.documents if document["kind"] == "Namespace"]
-    assert not namespaces or cluster.apply(namespaces).returncode == 0  # what is in them could not be checked otherwise
-    done = cluster.apply(list(found.documents), *STRICT)
-    assert done.returncode == 0, done.stderr
-    assert not done.stderr
+def test_the_api_server_takes_the_manifests_of_the_guides(cluster: Cluster) -> None:
+    documents = [document for found in blocks("manifests") for document in found.documents]
+    # What is in a namespace could not be checked otherwise.
+    assert cluster.apply([document for document in documents if document["kind"] == "Namespace"]).returncode == 0
+    done = cluster.apply(documents, *STRICT)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_guides_guard_keeps_gateway_policies_to_the_gateways_namespace(cluster: Cluster) -> None:
@@ -122,19 +118,16 @@ def test_the_guides_guard_keeps_gateway_policies_to_the_gateways_namespace(clust
 
 
 def test_a_release_goes_from_one_gateway_to_the_next_and_leaves_nothing_behind(cluster: Cluster) -> None:
-    kinds = (
-        "authorizationpolicies.security.istio.io",
-        "envoyfilters",
-        "serviceentries",
-        "securitypolicies",
-        "gcptrafficextensions",
-        "services",
-    )
+    kinds = {
+        "security.istio.io/v1/authorizationpolicies",
+        "networking.istio.io/v1alpha3/envoyfilters",
+        "networking.istio.io/v1/serviceentries",
+        "gateway.envoyproxy.io/v1alpha1/securitypolicies",
+        "networking.gke.io/v1/gcptrafficextensions",
+    }
 
     def there() -> set[str]:
-        done = cluster.kubectl("get", ",".join(kinds), "--all-namespaces", "--output", "jsonpath={.items[*].kind}")
-        assert done.returncode == 0, done.stderr
-        return set(done.stdout.split()) - {"Service"}
+        return {found["kind"] for path in kinds for found in cluster.plane.admin.request("GET", f"/apis/{path}")["items"]}
 
     cluster.install("exchanger", "edge", SERVICE_ENTRY)
     assert there() == {"AuthorizationPolicy", "ServiceEntry"}
@@ -143,7 +136,7 @@ def test_a_release_goes_from_one_gateway_to_the_next_and_leaves_nothing_behind(c
         assert there() == expected
     cluster.helm("rollback", "exchanger", "1", "--namespace", "edge")
     assert there() == {"AuthorizationPolicy", "ServiceEntry"}
-    cluster.helm("uninstall", "exchanger", "--namespace", "edge")
+    cluster.uninstall("exchanger", "edge")
     assert there() == set()
 
 
@@ -162,7 +155,7 @@ def test_an_upgrade_keeps_the_certificate_until_its_names_change(cluster: Cluste
         cluster.helm(*upgrade, values={**GKE, "gkeAuthz": {"callout": {"tls": tls}}})
         assert certificate(cluster) != first
     finally:
-        cluster.helm("uninstall", "exchanger", "--namespace", "edge")
+        cluster.uninstall("exchanger", "edge")
 
 
 def test_an_upgrade_keeps_the_webhooks_certificate_and_what_the_api_server_trusts(cluster: Cluster) -> None:
@@ -185,8 +178,8 @@ def test_an_upgrade_keeps_the_webhooks_certificate_and_what_the_api_server_trust
         assert known() != first
         cluster.settle()
         for verb, resource, allowed in (("list", "configmaps", True), ("watch", "namespaces", True), ("list", "secrets", False)):
-            assert cluster.may("edge:exchanger-admission", verb, resource, "--all-namespaces") is allowed
+            assert cluster.plane.admin.may("exchanger-admission", "edge", verb, resource, "") is allowed
         for verb, resource in (("get", "configmaps"), ("create", "events"), ("update", "configmaps")):
-            assert not cluster.may("edge:exchanger-admission", verb, resource, "--all-namespaces")
+            assert not cluster.plane.admin.may("exchanger-admission", "edge", verb, resource, "")
     finally:
-        cluster.helm("uninstall", "exchanger", "--namespace", "edge")
+        cluster.uninstall("exchanger", "edge")

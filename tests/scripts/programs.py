@@ -11,7 +11,7 @@ from types import ModuleType
 import attrs
 import pytest
 
-from tests.helm.chart import ROOT
+from tests.helm.chart import BRIEF, ROOT
 from tests.tools import find_tool
 
 # Seconds for a script with all its commands; an idle machine takes ten.
@@ -57,7 +57,7 @@ class Programs:
         """Return the environment of a script: nothing of the user's own."""
         found = {name: os.environ[name] for name in ("XDG_CACHE_HOME", "COVERAGE_PROCESS_START") if name in os.environ}
         home = {"HOME": str(self.folder), "PATH": f"{self.folder}:/usr/bin:/bin", "LANG": "C.UTF-8"}
-        return {**found, **home, **self.variables, **(variables or {})}
+        return {**found, **BRIEF, **home, **self.variables, **(variables or {})}
 
     def run(self, *command: str | Path, variables: Mapping[str, str] | None = None, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
         """Run a script; its status is the caller's to look at."""

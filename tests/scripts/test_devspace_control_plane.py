@@ -11,8 +11,6 @@ from typing import Final
 import pytest
 
 from tests.helm.cluster import Cluster
-from tests.helm.test_wiring_control_plane import STAND_INS
-from tests.kube.control_plane import ControlPlane
 from tests.scripts.programs import Programs
 from tests.tools import find_tool
 
@@ -32,15 +30,8 @@ EVERYTHING: Final = ("-p", "with-infra", "-p", "local-test")
 DEPLOYED: Final = ["gateway-api", "istio-base", "istiod", "cert-manager", "gateway", "demo", "exchanger"]
 
 
-@pytest.fixture(scope="module")
-def cluster(control_plane: ControlPlane) -> Cluster:
-    made = Cluster(control_plane, control_plane.kubeconfig_of_admin_certificate("devspace.yaml"))
-    made.define(find_tool("gateway-crds"), STAND_INS)
-    return made
-
-
 @pytest.fixture
-def programs(tmp_path: Path, cluster: Cluster) -> Iterator[Programs]:
+def programs(tmp_path: Path, cluster: Cluster, gateway_kinds: None) -> Iterator[Programs]:
     made = Programs(tmp_path, {"KUBECONFIG": str(cluster.kubeconfig), "DEVSPACE_DEPLOY_FLAGS": "--skip-build"})
     made.add_real("helm", HELM)
     made.add_real("kubectl", KUBECTL)
@@ -51,9 +42,7 @@ def programs(tmp_path: Path, cluster: Cluster) -> Iterator[Programs]:
     made.checkout("devspace.yaml", "helm")
     yield made
     devspace(made, "purge", *EVERYTHING)
-    for team in ("yellow", "red", "blue"):  # nothing empties Namespaces that are deleted here
-        if cluster.plane.admin.exists(f"/api/v1/namespaces/team-{team}"):
-            cluster.plane.admin.delete_namespace(f"team-{team}")
+    cluster.end_namespaces()
 
 
 def devspace(programs: Programs, *arguments: str) -> str:

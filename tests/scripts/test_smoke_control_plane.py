@@ -16,9 +16,7 @@ import pytest
 
 from tests.e2e.conftest import SharedDemo
 from tests.helm.cluster import Cluster
-from tests.kube.control_plane import ControlPlane
 from tests.scripts.programs import Programs
-from tests.tools import find_tool
 
 pytestmark = [pytest.mark.envoy, pytest.mark.helm, pytest.mark.kubernetes]
 
@@ -31,24 +29,19 @@ PODS: Final = "/api/v1/namespaces/exchanger/pods"
 
 
 @pytest.fixture
-def cluster(control_plane: ControlPlane) -> Cluster:
-    made = Cluster(control_plane, control_plane.kubeconfig_of_admin_certificate("smoke.yaml"))
-    made.define(find_tool("gateway-crds"))
+def programs(tmp_path: Path, cluster: Cluster, gateway_kinds: None, ext_authz_demo: SharedDemo) -> Iterator[Programs]:
     # Nothing makes the default accounts here, without which pods are refused.
-    control_plane.admin.put_namespace("exchanger")
-    control_plane.admin.put("/api/v1/namespaces/exchanger/serviceaccounts", {"metadata": {"name": "default"}})
-    return made
-
-
-@pytest.fixture
-def programs(tmp_path: Path, cluster: Cluster, ext_authz_demo: SharedDemo) -> Programs:
+    cluster.plane.admin.put_namespace("exchanger")
+    cluster.plane.admin.put("/api/v1/namespaces/exchanger/serviceaccounts", {"metadata": {"name": "default"}})
     made = Programs(tmp_path)
     made.add("kind", f'[ "$1" != create ] || cp "{cluster.kubeconfig}" "$KUBECONFIG"')
     made.add_real("helm", HELM)
     gateway, tokens = ext_authz_demo.gateway, urlsplit(ext_authz_demo.stats).port
     forwarded = f'case "$4 $5" in *istio*) port={gateway};; *) port={tokens};; esac; echo "Forwarding from 127.0.0.1:$port"; exec sleep 600'
     made.add_real("kubectl", f'case "$*" in port-forward*) {forwarded};; *--kustomize*|wait*) exit;; esac')
-    return made
+    yield made
+    for name, namespace in (("exchanger", "exchanger"), ("demo", "exchanger-demo")):
+        cluster.uninstall(name, namespace)
 
 
 @contextlib.contextmanager
