@@ -36,6 +36,9 @@ OTHER_GROUPS: Final = frozenset(
     | {"networking.istio.io", "security.istio.io"}
 )
 
+# The library would read its definitions, which are megabytes, anew for each manifest.
+kubernetes_validate.utils.schema_contents = cache(kubernetes_validate.utils.schema_contents)
+
 Manifest = dict[str, Any]
 
 

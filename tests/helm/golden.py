@@ -5,8 +5,10 @@ base: manifests that the base does not have as they are, changed ones as differe
 """
 
 import difflib
+import json
 import re
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +21,12 @@ from tests.helm.chart import CHART, Manifest, render
 from tests.helm.rendered_cluster import DEMO_CHART
 
 FOLDER: Final = Path(__file__).with_name("golden")
+
+
+def place(chart: Path) -> dict[str, Any]:
+    """Return of which chart, and where, recordings are."""
+    release, namespace = ("exchanger", "edge") if chart == CHART else ("demo", "demo")
+    return {"chart": chart, "release": release, "namespace": namespace}
 
 
 @attrs.frozen
@@ -39,8 +47,7 @@ class Golden:
 
     def manifests(self) -> list[Manifest]:
         """Return what helm makes of it now."""
-        release, namespace = ("exchanger", "edge") if self.chart == CHART else ("demo", "demo")
-        return render(self.values, chart=self.chart, release=release, namespace=namespace)
+        return render(self.values, **place(self.chart))
 
     def base(self) -> "Golden | None":
         """Return the rendering that this one is recorded beside."""
@@ -63,10 +70,12 @@ class Golden:
 
 
 def _texts(golden: Golden) -> dict[str, str]:
-    return {
-        " ".join(filter(None, identity(one))): yaml.dump(_settled(one), Dumper=yaml.CSafeDumper, width=120, allow_unicode=True)
-        for one in golden.manifests()
-    }
+    return {" ".join(filter(None, identity(one))): _text(json.dumps(_settled(one))) for one in golden.manifests()}
+
+
+@cache  # most manifests are in most renderings
+def _text(manifest: str) -> str:
+    return yaml.dump(json.loads(manifest), Dumper=yaml.CSafeDumper, width=120, allow_unicode=True)
 
 
 def identity(manifest: Manifest) -> tuple[str, str, str]:

@@ -17,6 +17,7 @@ from exchanger.policy.grants.reader import read_grants
 from exchanger.values.issuer import CachePolicy, CallLimits
 from tests.helm.cases import CONSOLE, CONSOLE_TOKEN, CONTAINER, MTLS, POD, PROFILE, SETTINGS, look
 from tests.helm.chart import ROOT, only, render, secret_texts
+from tests.helm.many import prepare
 
 pytestmark = [pytest.mark.helm]
 
@@ -100,6 +101,11 @@ def test_the_service_reads_the_console_as_one_that_only_the_pod_itself_reaches()
     assert console is not None
     assert is_loopback(console.host)
     assert (console.port, console.token_file) == (3003, None)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def at_once() -> None:
+    prepare([*(case["values"] for case in TABLE["given"].values()), *(values for pair in TABLE["alike"].values() for values in pair)])
 
 
 @pytest.mark.parametrize("name", TABLE["given"])

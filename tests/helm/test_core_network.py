@@ -6,6 +6,7 @@ import pytest
 
 from tests.helm.cases import OTLP, PEERS, PROFILE
 from tests.helm.chart import only, render
+from tests.helm.many import prepare
 
 pytestmark = [pytest.mark.helm]
 
@@ -155,6 +156,12 @@ OPENED: Final[dict[str, tuple[Values, Rules]]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def at_once() -> None:
+    prepare(values for values, _ in OPENED.values())
+
+
+@pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize("name", OPENED)
 def test_only_what_the_service_has_to_reach_is_open(name: str) -> None:
     values, rules = OPENED[name]

@@ -20,7 +20,9 @@ from exchanger.grpc.tls.certificates import check_files
 from exchanger.grpc.tls.settings import TlsSettings
 from tests.helm.cases import CONSOLE_TOKEN, CONTAINER, FILTER, GKE, GKE_SELF_SIGNED, POD, PROFILE, SETTINGS, WIRINGS, look
 from tests.helm.chart import CHART, NEWEST, Manifest, only, refusal, render, rendered_text, run_helm, secret_texts, validate
-from tests.helm.golden import FOLDER, GOLDEN, Golden, identity
+from tests.helm.golden import FOLDER, GOLDEN, Golden, identity, place
+from tests.helm.many import prepare
+from tests.helm.rendered_cluster import DEMO_CHART
 
 pytestmark = [pytest.mark.helm]
 
@@ -45,6 +47,15 @@ NAMED: Final = (
 )
 
 each_golden = pytest.mark.parametrize("golden", GOLDEN, ids=str)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def at_once() -> None:
+    """Render everything before it is looked at."""
+    for chart in (CHART, DEMO_CHART):
+        prepare((golden.values for golden in GOLDEN if golden.chart == chart), **place(chart))
+    prepare([*WHOLE.values(), *(elsewhere(mode) for mode in SWITCHES)])
+    prepare((oddly_named(name) for name in NAMED), namespace="7")
 
 
 def wirings() -> list[Golden]:
@@ -82,7 +93,17 @@ def test_an_older_kubernetes_is_refused_and_every_build_of_a_newer_one_is_taken(
         assert render(kubernetes=version) == render()
 
 
-@pytest.mark.parametrize("golden", [golden for golden in GOLDEN if golden.name in {"defaults", "full", "bare", "everything"}], ids=str)
+few = pytest.mark.parametrize("golden", [golden for golden in GOLDEN if golden.name in {"defaults", "full", "bare", "everything"}], ids=str)
+
+
+@few
+def test_what_is_rendered_among_many_is_what_is_rendered_alone(golden: Golden, monkeypatch: pytest.MonkeyPatch) -> None:
+    among_many = golden.text()
+    monkeypatch.setattr("tests.helm.chart.RENDERED", {})
+    assert golden.text() == among_many
+
+
+@few
 def test_lint_has_no_objection(golden: Golden, tmp_path: Path) -> None:
     path = tmp_path / "values.yaml"
     path.write_text(yaml.safe_dump(golden.values))
@@ -159,12 +180,24 @@ def scalars(part: Any, name: str = "") -> Iterator[tuple[str, Any]]:
             yield name, part
 
 
-@pytest.mark.parametrize(
-    "mode", [*("istio's provider", "istio's filter", "istio's filter, ext_proc", "envoy gateway", "gke", "gke's authorization extension")]
+SWITCHES: Final = (
+    "istio's provider",
+    "istio's filter",
+    "istio's filter, ext_proc",
+    "envoy gateway",
+    "gke",
+    "gke's authorization extension",
 )
+
+
+def elsewhere(mode: str) -> Mapping[str, Any]:
+    return {**WIRINGS[mode], "gatewayProvider": "external"}
+
+
+@pytest.mark.parametrize("mode", SWITCHES)
 def test_beside_a_switch_another_providers_name_means_nothing(mode: str) -> None:
     """Files of the reference have to name one, such as ``none`` or ``external``, since no name means Istio there."""
-    assert render({**WIRINGS[mode], "gatewayProvider": "external"}) == render(WIRINGS[mode])
+    assert render(elsewhere(mode)) == render(WIRINGS[mode])
 
 
 # -- names
@@ -197,13 +230,18 @@ def test_long_names_stay_within_what_kubernetes_takes() -> None:
         assert all(len(str(value)) <= 63 for value in manifest["metadata"]["labels"].values())
 
 
-@pytest.mark.parametrize("name", NAMED)
-def test_names_that_yaml_would_take_for_something_else_stay_texts(name: str) -> None:
+def oddly_named(name: str) -> Mapping[str, Any]:
+    """Return values that together render ``name``, whose names YAML would take for something else."""
     odd = {"nameOverride": "on", "fullnameOverride": "1", "clusterDomain": "2", "priorityClassName": "3", "runtimeClassName": "4"}
     values = dict(WHOLE[name])
     values["rbac"] = {**{key: value for key, value in values.get("rbac", {}).items() if key == "create"}, "serviceAccountName": "5"}
     values.pop("serviceAccountName", None)
-    for manifest in render({"policyNamespaces": ["6"], **values, **odd}, namespace="7"):
+    return {"policyNamespaces": ["6"], **values, **odd}
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_names_that_yaml_would_take_for_something_else_stay_texts(name: str) -> None:
+    for manifest in render(oddly_named(name), namespace="7"):
         texts = list(texts_of(manifest))
         assert all(isinstance(text, str) for text in texts), f"{manifest['kind']}: {texts}"
         validate(manifest)

@@ -11,6 +11,7 @@ import attrs
 import pytest
 import yaml
 
+from tests.helm.chart import BRIEF
 from tests.monitoring.sources import RELEASE, alert_queries, alerts, dashboard_queries, groups
 from tests.tools import find_tool
 
@@ -61,7 +62,12 @@ def labelled(series: str, release: dict[str, str]) -> str:
 
 def promtool(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        (find_tool("promtool"), *arguments), capture_output=True, text=True, timeout=PROMTOOL_S, check=False, env={"HOME": "/nonexistent"}
+        (find_tool("promtool"), *arguments),
+        capture_output=True,
+        text=True,
+        timeout=PROMTOOL_S,
+        check=False,
+        env={"HOME": "/nonexistent", **BRIEF},
     )
 
 

@@ -8,7 +8,9 @@ from typing import Any, Final
 import pytest
 import yaml
 
+from tests.helm.cases import with_value
 from tests.helm.chart import Manifest, of_kind, only, render
+from tests.helm.many import prepare
 from tests.monitoring.sources import CHART, RULES, Json, alerts, dashboard, groups, values
 from tests.monitoring.test_alerts import promtool
 
@@ -89,11 +91,6 @@ def leaves(path: str, value: object) -> list[str]:
     return [path]
 
 
-def nested(path: str, value: object) -> Json:
-    first, _, rest = path.partition(".")
-    return {first: nested(rest, value) if rest else value}
-
-
 def test_every_value_is_tried() -> None:
     assert sorted(CHANGES) == sorted(leaf for section in ON for leaf in leaves(section, values()[section]))
 
@@ -105,10 +102,16 @@ def by_kind(manifests: list[Manifest]) -> tuple[list[Manifest], list[Manifest], 
     return rules, boards, [one for one in manifests if one not in boards and one not in rules]
 
 
+@pytest.fixture(scope="module")
+def at_once() -> None:
+    prepare(with_value(ON, path, value) for path, value in CHANGES.items())
+
+
+@pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize("path", sorted(CHANGES))
 def test_every_value_changes_something_and_only_its_own_object(path: str) -> None:
     rules, boards, others = by_kind(render(ON))
-    new_rules, new_boards, new_others = by_kind(render([ON, nested(path, CHANGES[path])]))
+    new_rules, new_boards, new_others = by_kind(render(with_value(ON, path, CHANGES[path])))
 
     assert others == new_others
     assert (rules != new_rules, boards != new_boards) == (path.startswith("prometheusRule."), path.startswith("grafanaDashboard."))
