@@ -91,11 +91,6 @@ def test_the_index_lists_every_alert_as_it_is() -> None:
 
 
 @every_page
-def test_links_lead_somewhere(page: Path) -> None:
-    assert all((page.parent / target).exists() for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()))
-
-
-@every_page
 def test_a_page_uses_programs_that_everybody_has_and_commands_of_ours_that_exist(page: Path) -> None:
     said = [words for line in code_lines(page) for words in commands(line)]
     ours = [words for words in said if words[0] == "exchanger"] + [
