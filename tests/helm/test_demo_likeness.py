@@ -5,7 +5,7 @@ import json
 import re
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote_plus
 
 import pytest
@@ -14,15 +14,18 @@ import yaml
 
 from exchanger.demo.service import own_issuers, sample_policy, wrong_policy
 from exchanger.demo.token_endpoint.fake import CLIENT_SECRET, TokenEndpoint
+from exchanger.demo.token_endpoint.routes import TokenRoutes, read_routes
 from exchanger.http.message import Request
 from exchanger.policy.selection import DOCUMENT_KEY
 from exchanger.scenarios.tokens import CLIENT_ID, claims_of
-from tests.helm.cases import look
+from tests.helm.cases import SETTINGS, look
 from tests.helm.chart import CHART, Manifest, notes, of_kind, only, render, secret_texts, validate
 from tests.helm.rendered_cluster import DEMO, DEMO_CHART, SERVICE
 from tests.helm.rendered_demo import ADMIN, KEYCLOAK, TEAMS, demo, pods
 
 pytestmark = [pytest.mark.helm]
+
+TYPES: Final = json.loads((DEMO_CHART / "values.schema.json").read_text())["$defs"]["tokenResponse"]["properties"]["type"]["enum"]
 
 
 def test_the_policies_are_those_of_the_local_demo_to_the_letter() -> None:
@@ -130,6 +133,21 @@ def test_names_of_digits_stay_names() -> None:
     assert route["spec"]["rules"][0]["backendRefs"][0]["namespace"] == "0815"
     assert grant["spec"]["from"][0]["namespace"] == "007"
     assert {found["metadata"]["name"] for found in of_kind(manifests, "Namespace")} == {"4711", "4712", "4713"}
+
+
+def test_the_program_reads_what_the_chart_renders() -> None:
+    values = SETTINGS["demo"]["routes and spans"]
+    read = read_routes(only(demo(values), "ConfigMap", "fake-token-endpoint-routes")["data"]["routes.yaml"])
+    assert isinstance(read, TokenRoutes)
+    assert [route.name for route in read.routes] == [route["name"] for route in values["fakeTokenEndpoint"]["routes"]]
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_the_program_knows_each_type_of_response_that_the_schema_admits(kind: str) -> None:
+    response = {"type": kind, **({"error": "invalid_grant"} if kind.endswith("_error") else {})}
+    routes = {"routes": [{"name": "a", "match": {"scope": "b"}, "response": response}]}
+    assert isinstance(read_routes(yaml.safe_dump(routes)), TokenRoutes)
+    assert not isinstance(read_routes(yaml.safe_dump(routes).replace(kind, f"{kind}x")), TokenRoutes)
 
 
 # -- what users are told

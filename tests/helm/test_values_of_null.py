@@ -4,10 +4,9 @@ Every part of every ``values.yaml`` is walked, in two runs of helm a chart (``ma
 what they let pass beside what it has to be equal to.
 """
 
-import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -18,8 +17,8 @@ import yaml
 
 from tests.helm import cases
 from tests.helm.cases import AUTHORIZATION_POLICY, BACKEND_TLS, FILTER, GKE, OWN_SECRET, SCALED, SECURITY_POLICY
-from tests.helm.chart import CHART, parsed, validate
-from tests.helm.many import refusals, render_many
+from tests.helm.chart import CHART, parsed, rendered_text, validate
+from tests.helm.many import prepare, refusals, render_many
 from tests.helm.rendered_cluster import DEMO_CHART
 from tests.helm.test_core_documents import writer
 
@@ -142,58 +141,40 @@ def uses(chart: Path, path: PathOf) -> list[Given]:
 NULLS: Final = [Null(chart, path, given) for chart in (CHART, DEMO_CHART) for path in parts(defaults(chart)) for given in uses(chart, path)]
 
 
-@attrs.frozen
-class Found:
-    """What the schema objects to, or what was rendered and what that has to be like."""
-
-    objection: str = ""
-    texts: tuple[str, ...] = ()
-    like: tuple[str, ...] = ()
-
-
-def found(chart: Path, nulls: Sequence[Null]) -> Iterator[Found]:
-    """Return what becomes of each of ``nulls``, which are all of ``chart``."""
-    objections = render_many([null.values() for null in nulls], chart=chart).objections
-    passed = [null for number, null in enumerate(nulls) if number not in objections]
-    wanted = {json.dumps(values): values for null in passed for values in (null.values(), null.like())}
-    rendered = render_many(list(wanted.values()), chart=chart)
-    assert not rendered.objections, {list(wanted)[number]: said for number, said in rendered.objections.items()}
-    texts = dict(zip(wanted, (documents(rendered.texts[number]) for number in range(len(wanted))), strict=True))
-    for number, null in enumerate(nulls):
-        if number in objections:
-            yield Found(objection=objections[number])
-        else:
-            yield Found(texts=texts[json.dumps(null.values())], like=texts[json.dumps(null.like())])
-
-
-def documents(text: str) -> tuple[str, ...]:
-    """Return the manifests of ``text``, whose order says nothing."""
-    return tuple(sorted(document for part in re.split(r"^---$", text, flags=re.MULTILINE) if (document := part.strip())))
+def documents(chart: Path, values: Given) -> tuple[str, ...]:
+    """Return the manifests as text, whose order says nothing."""
+    parts = re.split(r"^---$", rendered_text(values, chart), flags=re.MULTILINE)
+    return tuple(sorted(document for part in parts if (document := part.strip())))
 
 
 @pytest.fixture(scope="module")
-def results() -> list[Found]:
-    """What became of each of ``NULLS``."""
-    return [found_one for chart in CASES for found_one in found(chart, [null for null in NULLS if null.chart == chart])]
+def objections() -> Mapping[str, str]:
+    """What the schemas object to, by the null; what they let pass is rendered at once, beside what it has to be like."""
+    found: dict[str, str] = {}
+    for chart in CASES:
+        nulls = [null for null in NULLS if null.chart == chart]
+        found |= {
+            str(nulls[number]): said for number, said in render_many([null.values() for null in nulls], chart=chart).objections.items()
+        }
+        prepare((values for null in nulls if str(null) not in found for values in (null.values(), null.like())), chart=chart)
+    return found
 
 
-@pytest.mark.parametrize("number", range(len(NULLS)), ids=lambda number: str(NULLS[number]))
-def test_null_means_the_empty_value_or_is_refused_by_its_name(number: int, results: list[Found]) -> None:
-    null, result = NULLS[number], results[number]
-    if result.objection:
+@pytest.mark.parametrize("null", NULLS, ids=str)
+def test_null_means_the_empty_value_or_is_refused_by_its_name(null: Null, objections: Mapping[str, str]) -> None:
+    if objection := objections.get(str(null)):
         *section, name = null.path
-        assert result.objection == f"- at '{''.join(f'/{step}' for step in section)}': missing property '{name}'\n"
+        assert objection == f"- at '{''.join(f'/{step}' for step in section)}': missing property '{name}'\n"
         return
-    for manifest in parsed("\n---\n".join(result.texts)):
+    texts, like = documents(null.chart, null.values()), documents(null.chart, null.like())
+    for manifest in parsed("\n---\n".join(texts)):
         validate(manifest)
     if null.path[0] in SERVICE_KNOWS:
-        there, before = (
-            Counter(line.split(":")[0] for text in texts for line in text.splitlines()) for texts in (result.texts, result.like)
-        )
+        there, before = (Counter(line.split(":")[0] for text in found for line in text.splitlines()) for found in (texts, like))
         assert sorted((before - there).elements()) == ["              value", "            - name"]
         assert not there - before
     else:
-        assert result.texts == result.like
+        assert texts == like
 
 
 def test_null_is_refused_with_a_sentence_where_the_empty_value_is() -> None:
