@@ -223,13 +223,6 @@ def test_no_two_releases_share_anything() -> None:
         assert first != second
 
 
-def test_long_names_stay_within_what_kubernetes_takes() -> None:
-    manifests = render({"nameOverride": "n" * 63}, release="r" * 53)
-    for manifest in manifests:
-        assert len(manifest["metadata"]["name"]) <= (63 if manifest["kind"] in {"Service", "Deployment", "Pod"} else 253)
-        assert all(len(str(value)) <= 63 for value in manifest["metadata"]["labels"].values())
-
-
 def oddly_named(name: str) -> Mapping[str, Any]:
     """Return values that together render ``name``, whose names YAML would take for something else."""
     odd = {"nameOverride": "on", "fullnameOverride": "1", "clusterDomain": "2", "priorityClassName": "3", "runtimeClassName": "4"}

@@ -105,11 +105,17 @@ def test_a_key_that_yaml_would_read_as_something_else_stays_what_it_is(name: str
             assert look(manifest_of(manifests, "Hook"), "spec/volumes/ca/secret/items/0/key") == name
 
 
-@pytest.mark.parametrize("override", [f"{'a' * 62}.b", f"{'a' * 60}-.-b", f"{'a' * 57}.{'a' * 9}", f"{'a' * 53}.{'a' * 9}"])
-def test_names_that_are_cut_end_as_names_and_labels_have_to(override: str) -> None:
+@pytest.mark.parametrize(
+    ("release", "override"),
+    [
+        *(("exchanger", override) for override in (f"{'a' * 62}.b", f"{'a' * 60}-.-b", f"{'a' * 57}.{'a' * 9}", f"{'a' * 53}.{'a' * 9}")),
+        ("r" * 53, "n" * 63),
+    ],
+)
+def test_names_that_are_cut_end_as_names_and_labels_have_to(release: str, override: str) -> None:
     values = {"nameOverride": override, "service": {"headless": True}, "serviceMonitor": {"enabled": True}}
-    for manifest in render(values):
-        if manifest["kind"] in {"Service", "Pod"}:
+    for manifest in render(values, release=release):
+        if manifest["kind"] in {"Service", "Deployment", "Pod"}:
             assert LABEL.fullmatch(manifest["metadata"]["name"])
         for label in (*manifest["metadata"]["labels"].values(), *(look(manifest, "spec/template/metadata/labels") or {}).values()):
             assert LABEL.fullmatch(label), (manifest["kind"], label)

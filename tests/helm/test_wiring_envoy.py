@@ -59,11 +59,10 @@ def objection(folder: Path, rendered: dict[str, Any]) -> str:
 @pytest.mark.parametrize(
     "section",
     [
-        {},
         {"statusOnError": 0, "timeout": "1m30s"},
         {"timeout": "2500ms", "extAuthz": {"clearRouteCache": False}, "extProc": {"clearRouteCache": False}},
     ],
-    ids=["defaults", "envoys_own_status", "route_kept"],
+    ids=["envoys_own_status", "route_kept"],
 )
 def test_envoy_accepts_what_is_rendered(mode: Mode, section: dict[str, Any], tmp_path: Path) -> None:
     assert objection(tmp_path, rendered_filter(mode, **section)) == ""

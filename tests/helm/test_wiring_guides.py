@@ -12,7 +12,7 @@ import yaml
 from exchanger.policy.documents.document import parse_document
 from exchanger.values.entry import Source
 from tests.helm.cases import look
-from tests.helm.chart import CHART, only, render, validate
+from tests.helm.chart import CHART, only, render
 from tests.helm.guides import FENCE, GUIDES, PAGES, Block, block, blocks, complaint, guide_config, manager
 
 pytestmark = [pytest.mark.helm]
@@ -72,13 +72,6 @@ def test_every_block_of_yaml_is_marked_and_read_by_a_test() -> None:
 def test_values_make_what_the_guide_says(found: Block) -> None:
     (values,) = found.documents
     assert {manifest["kind"] for manifest in render([SERVICE, values])} - core() == MAKES[found.name]
-
-
-@pytest.mark.parametrize("found", blocks("manifests"), ids=str)
-def test_manifests_are_what_kubernetes_takes_or_name_a_kind_of_somebody_elses(found: Block) -> None:
-    for manifest in found.documents:
-        assert {"apiVersion", "kind", "metadata"} <= set(manifest)
-        validate(manifest)
 
 
 def test_the_policy_of_the_guide_is_found_and_understood_and_names_the_guides_profile() -> None:
