@@ -2,7 +2,7 @@
 
 Helm treats the values of a dependency as it treats those of the chart itself, and each template gets what it would get there; but files are
 read, and the schema and the templates are parsed, once for all. The alias takes the place of the chart's name, and is replaced by it again
-in what is returned; ``OURS`` comes before each values file.
+in what is returned. Before each values file come ``IMAGE`` and, where objects are named after the chart, its name.
 """
 
 import json
@@ -46,8 +46,8 @@ class CulpritError(AssertionError):
     """A template failed, with the values that it failed on."""
 
 
-def with_ours(chart: Path, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``values`` with the image's name, and that of the chart where its objects are named after it, unless they say what it is."""
+def _given(chart: Path, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``values`` with what comes before them."""
     image = values.get("image", {})
     name = {"nameOverride": chart.name} if chart == CHART else {}
     return {**name, **values, "image": {**IMAGE["image"], **image} if isinstance(image, Mapping) else image}
@@ -83,6 +83,8 @@ def _objections(said: str) -> dict[int, str]:
 def prepare(many: Iterable[Mapping[str, Any]], *, chart: Path = CHART, release: str = "exchanger", namespace: str = "edge") -> None:
     """Render many values files at once, so that ``render`` finds them; where that fails, it renders them itself, and says why it cannot."""
     missing = {run: values for values in many if (run := key([values], chart, release, namespace, KUBERNETES, ())) not in RENDERED}
+    if not missing:
+        return
     with suppress(CulpritError):
         found = render_many([*missing.values()], chart=chart, release=release, namespace=namespace)
         RENDERED.update((run, (found.texts[number], "")) for number, run in enumerate(missing) if number in found.texts)
@@ -138,6 +140,6 @@ def _chart(chart: Path, many: Sequence[Mapping[str, Any]], templates: str = "*.y
         about = {"apiVersion": "v2", "name": "many", "version": "0.0.0", "dependencies": dependencies}
         (place / "Chart.yaml").write_text(json.dumps(about))
         values = place / "given.yaml"
-        given = {alias: with_ours(chart, one) for alias, one in zip(aliases, many, strict=True)}
+        given = {alias: _given(chart, one) for alias, one in zip(aliases, many, strict=True)}
         values.write_text(json.dumps(given))  # which is YAML, and written at once
         yield place, values
