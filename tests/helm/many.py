@@ -125,7 +125,8 @@ def _chart(chart: Path, many: Sequence[Mapping[str, Any]], templates: str = "*.y
         (part / "templates").rename(place / "templates")
         (place / "templates" / "NOTES.txt").unlink(missing_ok=True)
         texts = []
-        for path in sorted((place / "templates").rglob("*.yaml"), reverse=True):  # as helm does it, but for the folder of the tests
+        # Helm asks the last one first, so that its sentence wins, and returns the first one's manifests first.
+        for path in sorted((place / "templates").rglob("*.yaml"), reverse=bool(first)):
             hidden = path.rename(path.with_name(f"_{path.name}"))  # which helm parses, and does not render by itself
             if path.match(templates):
                 text = TEMPLATE.replace("many/PATH", f"many/{hidden.relative_to(place)}")
