@@ -1,6 +1,6 @@
-"""A client on grpcio, run as a program of its own: prints one JSON object with what it saw.
+"""A client on grpcio, run as a program of its own: prints one JSON object with what it saw on each of two connections.
 
-Usage: grpcio_client.py PORT [AUTHORITY_FILE [CERTIFICATE_FILE KEY_FILE]], with TLS when there is an authority.
+Usage: grpcio_client.py PLAINTEXT_PORT TLS_PORT AUTHORITY_FILE CERTIFICATE_FILE KEY_FILE
 """
 
 import json
@@ -35,18 +35,18 @@ def stuttering(*messages: bytes) -> Iterator[bytes]:
         yield message
 
 
-def open_channel(port: int, files: list[str]) -> grpc.Channel:
+def channels(plaintext: str, tls: str, *files: str) -> dict[str, grpc.Channel]:
     # A proxy that the environment names knows no way to a loopback address.
     options = (("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1), ("grpc.enable_http_proxy", 0))
-    if not files:
-        return grpc.insecure_channel(f"127.0.0.1:{port}", options)
-    authority, *own = (Path(file).read_bytes() for file in files)
-    certificate, key = own or (None, None)
-    return grpc.secure_channel(f"localhost:{port}", grpc.ssl_channel_credentials(authority, key, certificate), options)
+    authority, certificate, key = (Path(file).read_bytes() for file in files)
+    return {
+        "plaintext": grpc.insecure_channel(f"127.0.0.1:{plaintext}", options),
+        "mutual TLS": grpc.secure_channel(f"localhost:{tls}", grpc.ssl_channel_credentials(authority, key, certificate), options),
+    }
 
 
-def main(port: int, files: list[str]) -> dict[str, object]:
-    with open_channel(port, files) as channel:
+def seen_on(channel: grpc.Channel) -> dict[str, object]:
+    with channel:
         say, wait = (channel.unary_unary(f"/test.Echo/{name}", plain, plain) for name in ("Say", "Wait"))
         split, flood = (channel.unary_stream(f"/test.Texts/{name}", plain, plain) for name in ("Split", "Flood"))
         join = channel.stream_unary("/test.Texts/Join", plain, plain)
@@ -74,4 +74,4 @@ def main(port: int, files: list[str]) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    json.dump(main(int(sys.argv[1]), sys.argv[2:]), sys.stdout)
+    json.dump({name: seen_on(channel) for name, channel in channels(*sys.argv[1:]).items()}, sys.stdout)

@@ -20,10 +20,9 @@ def text(value: str) -> bytes:
 
 @attrs.define(eq=False)
 class Texts:
-    """What the methods saw of how they ended."""
+    """``running`` counts what was yielded without an end, ``infos`` has what a method saw of its calls."""
 
     running: int = 0
-    cancelled: int = 0
     infos: list[CallInfo] = attrs.field(factory=list)
 
     async def upper(self, message: StringValue, request: CallInfo) -> StringValue:
@@ -33,14 +32,10 @@ class Texts:
             raise GrpcError(StatusCode.FAILED_PRECONDITION, "not this one")
         if message.value == "fail":
             raise ValueError("s3cret")
-        if message.value == "wait":
-            await self._wait()
         return StringValue(value=message.value.upper())
 
     async def split(self, message: StringValue) -> AsyncIterator[StringValue]:
         for word in message.value.split():
-            if word == "wait":
-                await self._wait()
             if word == "fail":
                 raise ValueError("s3cret")
             await trio.lowlevel.checkpoint()
@@ -56,24 +51,12 @@ class Texts:
 
     async def echo(self, messages: AsyncIterator[StringValue]) -> AsyncIterator[StringValue]:
         async for message in messages:
-            if message.value == "wait":
-                await self._wait()
             yield message
 
     async def flood(self, message: StringValue) -> AsyncIterator[StringValue]:
         while True:
             self.running += 1
             yield message
-
-    async def _wait(self) -> None:
-        self.running += 1
-        try:
-            await trio.sleep_forever()
-        except trio.Cancelled:
-            self.cancelled += 1
-            raise
-        finally:
-            self.running -= 1
 
     def service(self) -> Service:
         service = Service(NAME)

@@ -10,7 +10,6 @@ from exchanger.grpc.limits import ConnectionLimits
 from exchanger.grpc.status import StatusCode
 from tests.grpc.peer import ECHO, Header, Pair, framed, head, pair, routes
 from tests.grpc.serving import serving
-from tests.grpc.test_cancellation import ECHOING, Methods
 from tests.grpc.test_connection import LISTEN, STREAM, streaming_call, table
 
 TIMEOUT = (b"grpc-timeout", b"200m")
@@ -172,25 +171,6 @@ def test_nothing_is_due_on_a_connection_that_is_over() -> None:
 
 
 # On a running server, whose one alarm per connection ends calls in time.
-
-
-async def test_half_a_message_on_a_stream_cancels_its_method(mock_clock: MockClock) -> None:
-    methods = Methods()
-    async with serving(methods.table()) as served:
-        client = await served.connect()
-        stream, answer = await client.start(ECHOING, framed(b"one"), end=False)
-        mock_clock.jump(1000.0)  # between messages nothing is due
-        await client.settle()
-        client.peer.http.send_data(stream, framed(b"two")[:-1])
-        await client.settle()
-        mock_clock.jump(29.9)
-        await client.settle()
-        assert methods.waiting == 1
-        mock_clock.jump(0.2)
-        await client.settle()
-        assert [name for name, _ in methods.seen] == ["Cancelled"]
-        assert answer.status == StatusCode.DEADLINE_EXCEEDED
-        assert served.at_rest()
 
 
 async def test_one_alarm_serves_them_in_order(mock_clock: MockClock) -> None:

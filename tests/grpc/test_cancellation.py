@@ -176,16 +176,26 @@ async def test_a_deadline_that_has_passed_already_ends_it_before_it_waits(mock_c
         assert methods.waiting == 0
 
 
-async def test_a_reset_that_waits_behind_undecided_calls_still_ends_them() -> None:
-    """More calls than are decided in one turn, and all of them reset in the same read."""
+@pytest.mark.parametrize("begun", [True, False], ids=["while they run", "behind undecided calls, in the read that brought them"])
+@pytest.mark.parametrize("path", KINDS[:3])
+async def test_thousands_of_calls_that_are_reset_leave_nothing_and_hold_up_nobody(path: bytes, begun: bool) -> None:
+    """CVE-2023-44487; ``bench/rapid_reset.py`` has the figures: how fast, and how little another connection notices."""
     methods = Methods()
     async with serving(methods.table()) as served:
-        client = await served.connect()
-        streams = [client.peer.request(head(PENDING), framed(b"x")) for _ in range(200)]
-        data = client.peer.send()
-        for stream in streams:
-            client.peer.http.reset_stream(stream)
-        client.send(data + client.peer.send())
-        await client.settle()
-        assert methods.waiting == 0
-        assert served.at_rest()
+        client, other = await served.connect(), await served.connect()
+        for _ in range(10):
+            streams = [client.peer.request(head(path), framed(b"x"), end=path == PENDING) for _ in range(200)]
+            data = client.peer.send()
+            if begun:
+                client.send(data)
+                await wait_all_tasks_blocked()
+                assert methods.waiting == 200
+                data = b""
+            for stream in streams:
+                client.peer.http.reset_stream(stream)
+            client.send(data + client.peer.send())
+            assert (await other.ask(b"next")).messages == [b"echo next"]
+            client.receive()
+        assert (methods.waiting, served.at_rest(), served.faults) == (0, True, [])
+        assert served.server.ended_calls[StatusCode.CANCELLED] == 2000
+        assert (await client.ask(b"still here")).messages == [b"echo still here"]

@@ -250,29 +250,21 @@ def test_window_lost_to_cut_frames_is_made_up_for(path: bytes, status: StatusCod
 
 
 class TestDrain:
-    def test_running_calls_finish_and_then_the_connection_closes(self) -> None:
+    def test_calls_that_run_or_cross_the_notice_finish_and_then_the_connection_closes(self) -> None:
         joined = pair()
-        stream = joined.peer.call(b"hello")
+        running = joined.peer.call(b"running")
         joined.exchange()
         joined.connection.begin_drain()
+        crossing = joined.peer.call(b"crossing")
+        joined.to_server()
         joined.to_peer()
         assert joined.peer.goaways == [(2**31 - 1, 0)]
         assert not joined.peer.http.can_send_request
         joined.exchange()
-        assert joined.peer.goaways == [(2**31 - 1, 0), (stream, 0)]
+        assert joined.peer.goaways == [(2**31 - 1, 0), (crossing, 0)]
         assert not joined.connection.closed
-        joined.connection.respond(joined.calls[0], b"done")
-        joined.exchange()
-        assert joined.peer.answers[stream].messages == [b"done"]
-        assert joined.connection.closed
-
-    def test_a_call_that_crossed_the_notice_is_served(self) -> None:
-        joined = pair()
-        joined.connection.begin_drain()
-        stream = joined.peer.call(b"crossing")
-        joined.to_server()
-        joined.to_peer()
-        assert answer_of(joined, stream).messages == [b"echo crossing"]
+        joined.serve()
+        assert [joined.peer.answers[stream].messages for stream in (running, crossing)] == [[b"echo running"], [b"echo crossing"]]
         assert joined.connection.closed
 
     def test_an_idle_connection_closes(self) -> None:
@@ -284,40 +276,3 @@ class TestDrain:
         assert not joined.connection.closed
         assert len(joined.connection.data_to_send()) == 17  # GOAWAY
         assert joined.connection.closed
-
-    def test_terminate_refuses_what_runs(self) -> None:
-        joined = pair()
-        stream = joined.peer.call(b"hello")
-        joined.exchange()
-        joined.connection.terminate()
-        joined.events()
-        assert joined.connection.closed
-        assert joined.aborted == joined.calls
-        joined.to_peer()
-        assert joined.peer.answers[stream].status == StatusCode.UNAVAILABLE
-        assert joined.peer.goaways[-1] == (stream, 0)
-        assert joined.connection.data_to_send() == b""
-        assert joined.at_rest()
-
-
-# RST_STREAM on stream 0, and a window that overflows.
-@pytest.mark.parametrize(
-    ("bad", "code"),
-    [
-        (b"\0\0\4\3\0\0\0\0\0\0\0\0\0", ngh2.ErrorCode.PROTOCOL_ERROR),
-        (b"\0\0\4\x08\0\0\0\0\3\x7f\xff\xff\xff", ngh2.ErrorCode.FLOW_CONTROL_ERROR),
-    ],
-)
-def test_an_error_of_the_peer_aborts_its_calls_and_ends_the_connection(bad: bytes, code: int) -> None:
-    joined = pair()
-    joined.peer.call(b"running")
-    joined.exchange()
-    joined.peer.request(head(method=b"GET"), end=False)  # answered early
-    joined.to_server(joined.peer.send() + bad)
-    joined.to_peer()
-    assert joined.peer.goaways[-1][1] == code
-    assert joined.connection.closed
-    assert joined.at_rest()
-    assert joined.aborted == joined.calls
-    joined.to_server(b"more")
-    assert joined.connection.data_to_send() == b""

@@ -73,7 +73,7 @@ def works(joined: Pair) -> bool:
     ("unit", "before"),
     [
         (lambda stream: open_request(stream) + reset(stream), b""),
-        (lambda stream: open_request(stream) + raw(DATA, 0, stream, framed(bytes(1000))[:500]) + reset(stream), b""),
+        (lambda stream: open_request(stream) + raw(DATA, 0, stream, framed(bytes(3000))[:1500]) + reset(stream), b""),
         (lambda stream: request(stream, head(), framed(b"x")) + reset(stream), b""),
         (lambda stream: request(stream, head(STREAM), end=False) + reset(stream), b""),
         (lambda stream: request(stream, head(STREAM), framed(b"x") * 10, end=False) + reset(stream), b""),

@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 from typing import Final
 
-import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
@@ -19,7 +18,7 @@ from tests.grpc.serving import serving
 
 CLIENT = Path(__file__).with_name("grpcio_client.py")
 
-# What the client prints, with or without TLS.
+# What the client sees, with or without TLS.
 EXPECTED: Final[dict[str, object]] = {
     "unary": "echo hello",
     "empty": "echo ",
@@ -53,24 +52,21 @@ async def forever() -> bytes:
     raise AssertionError
 
 
-@pytest.mark.parametrize("security", ["plaintext", "TLS", "mutual TLS"])
-async def test_every_kind_of_call(site: Site, tmp_path: Path, security: str) -> None:
+async def test_every_kind_of_call(site: Site, tmp_path: Path) -> None:
     table: dict[bytes, Route] = {
         **routes_of(Texts().service()),
         ECHO: Immediate(say),
         b"/test.Echo/Wait": Immediate(lambda _message, _call: Pending(forever)),
     }
-    files = [] if security == "plaintext" else [site.files.client_ca]
-    if security == "mutual TLS":
-        own = site.authority.issue_cert("gateway.example")
-        files += [tmp_path / "own.crt", tmp_path / "own.key"]
-        files[1].write_bytes(own.cert_chain_pems[0].bytes())
-        files[2].write_bytes(own.private_key_pem.bytes())
-    async with serving(table, tls=site.files.settings(mutual=security == "mutual TLS")) as served:
-        port = served.port if security == "plaintext" else served.tls_port
+    own = site.authority.issue_cert("gateway.example")
+    certificate, key = tmp_path / "own.crt", tmp_path / "own.key"
+    certificate.write_bytes(own.cert_chain_pems[0].bytes())
+    key.write_bytes(own.private_key_pem.bytes())
+    async with serving(table, tls=site.files.settings(mutual=True)) as served:
+        command = [sys.executable, CLIENT, served.port, served.tls_port, site.files.client_ca, certificate, key]
         with trio.fail_after(60):
-            done = await trio.run_process([sys.executable, str(CLIENT), str(port), *map(str, files)], capture_stdout=True)
+            done = await trio.run_process(list(map(str, command)), capture_stdout=True)
         await wait_all_tasks_blocked()
         assert served.at_rest()
-        assert [type(fault) for fault in served.faults] == [ValueError]
-    assert json.loads(done.stdout) == EXPECTED
+        assert [type(fault) for fault in served.faults] == [ValueError] * 2
+    assert json.loads(done.stdout) == {"plaintext": EXPECTED, "mutual TLS": EXPECTED}

@@ -10,7 +10,7 @@ from google.protobuf.wrappers_pb2 import StringValue
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from exchanger.grpc.limits import ConnectionLimits
-from exchanger.grpc.routes import CallInfo, ImmediateStream, Route, Streaming, StreamMethod, UnaryMethod, routes_of
+from exchanger.grpc.routes import CallInfo, ImmediateStream, Route, routes_of
 from exchanger.grpc.status import GrpcError, StatusCode
 from tests.grpc.later import Pending
 from tests.grpc.peer import Answer, framed, head
@@ -22,20 +22,6 @@ UPPER, SPLIT, JOIN, ECHO, FLOOD = (b"/test.Texts/" + name for name in (b"Upper",
 
 def values(answer: Answer) -> list[str]:
     return [StringValue.FromString(message).value for message in answer.messages]
-
-
-def test_routes_of_a_service() -> None:
-    routes = routes_of(Texts().service())
-    kinds = {path: route.streaming for path, route in routes.items() if isinstance(route, StreamMethod)}
-    assert kinds == {
-        b"/test.Texts/Split": Streaming.UNARY_STREAM,
-        b"/test.Texts/Join": Streaming.STREAM_STREAM,
-        b"/test.Texts/Echo": Streaming.STREAM_STREAM,
-        b"/test.Texts/Flood": Streaming.UNARY_STREAM,
-    }
-    unary = routes[b"/test.Texts/Upper"]
-    assert isinstance(unary, UnaryMethod)
-    assert unary.request_type is StringValue
 
 
 async def test_a_method_sees_the_metadata_and_a_repr_does_not_show_it() -> None:
@@ -57,20 +43,6 @@ async def test_faults_show_no_text(path: bytes, message: str, sent: list[str]) -
         _, answer = await client.start(path, framed(text(message)))
         assert (answer.status, answer.message, values(answer)) == (StatusCode.INTERNAL, "internal error", sent)
         assert [type(fault) for fault in served.faults] == [ValueError]
-        assert served.at_rest()
-
-
-async def test_both_streams_at_once() -> None:
-    async with serving(routes_of(Texts().service())) as served:
-        client = await served.connect()
-        stream, answer = await client.start(ECHO, framed(text("a")), end=False)
-        assert values(answer) == ["a"]
-        client.peer.http.send_data(stream, framed(text("b")))
-        await client.settle()
-        assert values(answer) == ["a", "b"]
-        client.peer.http.end_stream(stream)
-        await client.settle()
-        assert answer.status == 0
         assert served.at_rest()
 
 
@@ -101,23 +73,6 @@ async def test_a_method_waits_for_a_peer_that_does_not_read() -> None:
         client.send()
         await wait_all_tasks_blocked()
         assert served.at_rest()
-
-
-async def test_a_flood_into_the_socket_waits_too() -> None:
-    texts = Texts()
-    async with serving(routes_of(texts.service())) as served:
-        client = await served.connect(receive_buffer=65_536)
-        client.peer.http.update_settings({4: 2**31 - 1})
-        client.peer.http.set_local_window_size(2**31 - 1)
-        await client.settle()
-        client.peer.request(head(FLOOD), framed(text("x" * 10_000)))
-        client.send()
-        await wait_all_tasks_blocked()
-        assert served.server.usage().queued_bytes < 200_000
-        before = texts.running
-        client.receive()
-        await wait_all_tasks_blocked()
-        assert texts.running > before
 
 
 # No byte from the network reaches the HTTP/2 and HPACK packages that purerpc brings along: they are old, and have known holes.
@@ -255,26 +210,25 @@ async def test_the_deadline_ends_it_whatever_it_does(said: tuple[bytes, ...], en
         assert served.at_rest()
 
 
-@pytest.mark.parametrize("message", [b"refuse", b"later refuse"])
-async def test_a_refusal_ends_the_call(message: bytes) -> None:
-    chat = Chat(instead=b"instead")
+@pytest.mark.parametrize("waits", [b"", b"later "])
+@pytest.mark.parametrize(
+    ("message", "instead", "answers", "status", "faults"),
+    [
+        (b"refuse", b"instead", [b"echo a"], StatusCode.ABORTED, []),
+        (b"break", None, [b"echo a"], StatusCode.INTERNAL, [RuntimeError]),
+        (b"break", b"instead", [b"echo a", b"instead", b"echo b"], StatusCode.OK, [RuntimeError]),
+    ],
+)
+async def test_a_refusal_ends_the_call_and_a_fault_too_unless_something_is_answered_instead(
+    waits: bytes, message: bytes, instead: bytes | None, answers: list[bytes], status: StatusCode, faults: list[type]
+) -> None:
+    chat = Chat(instead=instead)
     chat.let_go.set()
     async with serving(chat.table()) as served:
-        _, answer = await talk(await served.connect(), b"a", message, b"b")
-        assert (answer.messages, answer.status, answer.message) == ([b"echo a"], StatusCode.ABORTED, "refused")
-        assert (served.at_rest(), served.faults) == (True, [])
-
-
-@pytest.mark.parametrize("message", [b"break", b"later break"])
-async def test_a_fault_is_internal_or_what_is_answered_instead(message: bytes) -> None:
-    for instead, expected, status in ((None, [], StatusCode.INTERNAL), (b"instead", [b"instead", b"echo b"], StatusCode.OK)):
-        chat = Chat(instead=instead)
-        chat.let_go.set()
-        async with serving(chat.table()) as served:
-            _, answer = await talk(await served.connect(), message, b"b")
-            assert (answer.messages, answer.status) == (expected, status)
-            assert [type(fault) for fault in served.faults] == [RuntimeError]
-            assert served.at_rest()
+        _, answer = await talk(await served.connect(), b"a", waits + message, b"b")
+        assert (answer.messages, answer.status, served.at_rest()) == (answers, status, True)
+        assert answer.message == {StatusCode.ABORTED: "refused", StatusCode.INTERNAL: "internal error", StatusCode.OK: ""}[status]
+        assert [type(fault) for fault in served.faults] == faults
 
 
 async def test_a_peer_that_does_not_read_is_not_answered_further_and_then_gets_everything() -> None:

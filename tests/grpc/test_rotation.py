@@ -1,7 +1,6 @@
 """Files that change while the server runs."""
 
 import datetime as dt
-import math
 import ssl
 from collections.abc import Callable
 
@@ -10,7 +9,6 @@ import trio
 import trustme
 from trio.testing import wait_all_tasks_blocked
 
-from exchanger.grpc.tls import rotation
 from exchanger.grpc.tls.certificates import CertificatesError, Identity, Known, Unusable, load
 from exchanger.grpc.tls.rotation import Rotation
 from tests.grpc.authority import Observed, Site
@@ -56,34 +54,6 @@ class TestUnderConnections:
             assert served.server.certificate_expiry == second.expiry == in_a_month.timestamp()
         async with serving(routes()) as served:
             assert served.server.certificate_expiry is None
-
-    async def test_one_file_after_the_other(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(rotation, "_SETTLE_TIME", math.inf)  # however slow the machine is with the second file
-        async with serving(routes(), tls=site.files.settings(poll_interval=POLL)) as served:
-            issued = site.authority.issue_cert("localhost")
-            site.files.cert.write_bytes(issued.cert_chain_pems[0].bytes())
-            await looked(served, 3)
-            assert (await (await served.connect_tls(site.client())).ask(b"x")).status == 0
-            site.files.key.write_bytes(issued.private_key_pem.bytes())
-            await until(lambda: len(served.observed.loaded) == 2)
-            assert served.observed.rejected == []
-
-    async def test_a_bad_version_is_reported_once_and_the_old_one_stays(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(rotation, "_SETTLE_TIME", 0.03)
-        async with serving(routes(), tls=site.files.settings(poll_interval=POLL)) as served:
-            good = site.files.cert.read_bytes()
-            site.files.cert.write_bytes(b"nothing")
-            await until(lambda: len(served.observed.rejected) == 1)
-            await looked(served, 10)
-            assert len(served.observed.rejected) == 1
-            assert served.observed.rejected[0].startswith("no certificate in ")
-            client = await served.connect_tls(site.client())
-            assert (await client.ask(b"x")).messages == [b"echo x"]
-            site.files.cert.write_bytes(good)
-            await looked(served, 3)
-            site.files.cert.unlink()
-            await until(lambda: len(served.observed.rejected) == 2)
-            assert len(served.observed.loaded) == 1
 
     async def test_an_authority_that_is_taken_away(self, site: Site) -> None:
         other = trustme.CA()

@@ -180,16 +180,6 @@ async def test_rule(case: Case, mock_clock: MockClock) -> None:
         assert served.faults == []
 
 
-async def test_all_of_them_on_one_connection(mock_clock: MockClock) -> None:
-    async with serving(TABLE, limits=LIMITS) as served:
-        client = await served.connect()
-        for case in CASES * 3:
-            check(case, await ask(client, case))
-            assert (await client.ask(b"next")).messages == [b"echo next"]
-        assert served.at_rest()
-        assert served.server.accepted == 1
-
-
 async def test_a_refusal_that_goes_on_and_on_is_cut() -> None:
     def handler(_message: bytes, _call: object) -> bytes:
         raise GrpcError(StatusCode.ABORTED, "ü\ud800" * 100_000)

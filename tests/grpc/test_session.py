@@ -12,7 +12,7 @@ from exchanger.grpc.connection import Connection
 from exchanger.grpc.routes import CallInfo, Route
 from exchanger.grpc.session import Session
 from exchanger.grpc.status import StatusCode
-from exchanger.reactor.reactor import READ, WRITE, Reactor
+from exchanger.reactor.reactor import READ, Reactor
 from tests.grpc.frames import DATA, RST_STREAM, WINDOW_UPDATE, raw, word
 from tests.grpc.later import Pending
 from tests.grpc.peer import Peer, echo, framed, routes
@@ -144,26 +144,6 @@ async def test_nothing_is_read_while_calls_of_the_last_batch_are_undecided() -> 
         assert decided[-1] == b"new"
         here.hear()
         assert all(answer.status == 0 for answer in here.peer.answers.values())
-
-
-async def test_order_is_kept_while_the_transport_is_full() -> None:
-    async with stage(routes()) as here:
-        here.hear()
-        here.transport.room = 0
-        here.peer.call(b"first")
-        here.turn(here.peer.send())
-        assert len(here.transport.sent) == 1
-        blocked = [here.session.blocked]
-        here.session.begin_drain()
-        assert len(here.transport.sent) == 1
-        here.turn(mask=WRITE)
-        blocked.append(here.session.blocked)
-        here.transport.room = 10
-        here.turn(mask=WRITE)
-        assert [*blocked, here.session.blocked] == [True, True, False]
-        assert len(here.transport.sent) == 2
-        here.hear()
-        assert here.peer.goaways
 
 
 @pytest.mark.parametrize("when", ["reading", "sending", "a later turn"])

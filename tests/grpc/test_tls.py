@@ -65,21 +65,6 @@ class TestServed:
             assert str(addresses) == f"TLS 127.0.0.1:{addresses.tls[0][1]}"
             nursery.cancel_scope.cancel()
 
-    @pytest.mark.parametrize("version", VERSIONS)
-    async def test_a_handshake_byte_by_byte(self, site: Site, version: ssl.TLSVersion) -> None:
-        async with serving(routes(), tls=site.files.settings()) as served:
-            client = await served.connect_tls(site.client(version=version))
-            slow = begun(served, site.client(version=version), Manual)
-            done = False
-            while not done:
-                done = slow.secured
-                for byte in slow.outgoing.read():
-                    slow.socket.send(bytes((byte,)))
-                    await wait_all_tasks_blocked()
-                slow.receive()
-            assert served.server.handshakes[0] == 2
-            assert (await client.ask(b"meanwhile")).messages == [b"echo meanwhile"]
-
     async def test_an_intermediate_authority_that_stands_alone(self, site: Site) -> None:
         middle = site.authority.create_child_ca()
         site.files.client_ca.write_bytes(middle.cert_pem.bytes())
@@ -316,14 +301,6 @@ class TestTheEnd:
             assert served.server.ended_calls[0] == 1
             client.receive()
             assert client.peer.answers[stream].messages == [b"echo last"]
-
-    async def test_a_peer_that_closes_without_goodbye(self, site: Site) -> None:
-        async with serving(routes(), tls=site.files.settings()) as served:
-            client = await served.connect_tls(site.client())
-            client.socket.shutdown(socket.SHUT_WR)
-            await wait_all_tasks_blocked()
-            assert served.server.connections == 0
-            assert served.faults == []
 
     async def test_a_broken_record_ends_running_calls_and_is_answered_with_an_alert(self, site: Site) -> None:
         table: dict[bytes, Route] = {LATER: Immediate(lambda _message, _call: Pending(forever))}

@@ -1,15 +1,11 @@
-import hmac
-import select
 import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractContextManager, suppress
-from pathlib import Path
 
 import attrs
 import pytest
 import trio
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from exchanger.grpc.connection import Connection
@@ -62,22 +58,6 @@ def test_one_read_is_bounded(pair: Ends) -> None:
     assert largest <= 65_536 + 16_384
 
 
-def test_small_records_that_the_socket_does_not_take(site: Site) -> None:
-    with joined(site, send_buffer=4096, receive_buffer=4096) as pair:
-        pair.shake()
-        sent = 0
-        while pair.transport.send(b"%07d\n" % sent * 100):
-            sent += 1
-        waits = [pair.transport.unsent]
-        heard = pair.hear()
-        while not pair.transport.flush():
-            heard += pair.hear()
-        assert [*waits, pair.transport.unsent] == [True, False]
-        while len(heard) < 800 * (sent + 1):
-            heard += pair.hear()
-        assert heard == b"".join(b"%07d\n" % number * 100 for number in range(sent + 1))
-
-
 def test_output_of_openssl_while_reading_is_sent(pair: Ends) -> None:
     """Such as its warning to a client of TLS 1.2 that wants to negotiate again."""
     pair.transport._outgoing.write(b"words of its own")
@@ -120,19 +100,6 @@ def test_finish_says_goodbye_and_hears_no_more(pair: Ends) -> None:
     assert pair.transport.send(b"nor is this sent")
 
 
-@pytest.mark.parametrize("last", [b"", b"last"])
-def test_a_goodbye_is_announced_behind_the_data_before_it(pair: Ends, last: bytes) -> None:
-    data = pair.encrypted(last)
-    with pytest.raises(ssl.SSLWantReadError):
-        pair.tls.unwrap()
-    pair.far.sendall(data + pair.outgoing.read())
-    assert pair.transport.receive() == last
-    if last:
-        assert select.select([pair.transport.fileno()], [], [], 10)[0]
-    assert pair.transport.receive() == b""
-    assert pair.transport.send(b"answer")
-
-
 def test_a_socket_that_broke_already() -> None:
     with socket.socket() as never_connected, pytest.raises(OSError, match="not connected"):
         TlsTransport(never_connected, ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), lambda: True, lambda: None)
@@ -141,42 +108,6 @@ def test_a_socket_that_broke_already() -> None:
 def test_addresses_of_ipv6_are_in_brackets() -> None:
     assert peer_name(("2001:db8::1", 50_000, 0, 0)) == "[2001:db8::1]:50000"
     assert peer_name(("192.0.2.1", 50_000)) == "192.0.2.1:50000"
-
-
-# A key update (RFC 8446 section 4.6.3), which Python's ssl cannot send: made by hand, from the secret that it can write down.
-
-
-def expand(secret: bytes, label: bytes, length: int) -> bytes:
-    """HKDF-Expand-Label of RFC 8446 section 7.1, for one block of output and no context."""
-    full = b"tls13 " + label
-    info = length.to_bytes(2, "big") + bytes((len(full),)) + full + b"\0"
-    digest = "sha384" if len(secret) == 48 else "sha256"
-    return hmac.digest(secret, info + b"\1", digest)[:length]
-
-
-def key_update(secret: bytes) -> bytes:
-    """Return the first record under ``secret``: a key update that asks for one in return."""
-    size = 32 if len(secret) == 48 else 16
-    inner = b"\x18\0\0\1\1" + b"\x16"
-    header = b"\x17\x03\x03" + (len(inner) + 16).to_bytes(2, "big")
-    return header + AESGCM(expand(secret, b"key", size)).encrypt(expand(secret, b"iv", 12), inner, header)
-
-
-def test_a_key_update_is_answered(site: Site, tmp_path: Path) -> None:
-    client = site.client(version=ssl.TLSVersion.TLSv1_3)
-    client.keylog_filename = str(tmp_path / "keys")
-    with ends(context(site), client) as pair:
-        pair.shake()
-        assert pair.tls.cipher()[0].startswith("TLS_AES")  # type: ignore[index]  # there is one after the handshake
-        line = next(line for line in (tmp_path / "keys").read_text().splitlines() if line.startswith("CLIENT_TRAFFIC_SECRET_0 "))
-        pair.hear()
-        pair.far.sendall(key_update(bytes.fromhex(line.split()[2])))
-        with pytest.raises(BlockingIOError):
-            pair.transport.receive()
-        assert pair.transport.send(b"under the new key")
-        sent = pair.take()
-        assert sent[:5] == b"\x17\x03\x03\x00\x16"  # a key update, and then the rest
-        assert pair.hear() == b"under the new key"
 
 
 # With a session and a reactor around it.
