@@ -148,14 +148,13 @@ def test_an_exchanged_token_replaces_the_credentials() -> None:
     assert response.status.code == StatusCode.OK
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 500])
-def test_a_denial(status: int) -> None:
-    deny = Deny(Reason.DENY_EXCHANGE_ERROR, status, '{"error":"x"}', (("WWW-Authenticate", "Basic"), ("WWW-Authenticate", "Bearer")))
+def test_a_denial() -> None:
+    deny = Deny(Reason.DENY_EXCHANGE_ERROR, 401, '{"error":"x"}', (("WWW-Authenticate", "Basic"), ("WWW-Authenticate", "Bearer")))
     response = CheckResponse.FromString(encode_check(deny))
     assert response.status.code == StatusCode.PERMISSION_DENIED
     assert response.WhichOneof("http_response") == "denied_response"
     denied = response.denied_response
-    assert (denied.status.code, denied.body) == (status, '{"error":"x"}')
+    assert (denied.status.code, denied.body) == (401, '{"error":"x"}')
     assert [(option.header.key, option.header.value) for option in denied.headers] == [
         ("Content-Type", "application/json"),
         ("WWW-Authenticate", "Basic"),

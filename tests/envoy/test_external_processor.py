@@ -1,9 +1,6 @@
-import json
 import math
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import attrs
 import pytest
@@ -23,7 +20,6 @@ from exchanger.grpc.routes import CallInfo
 from exchanger.grpc.status import StatusCode
 from exchanger.policy.snapshot import CurrentPolicy
 from exchanger.values.request import HttpRequest
-from exchanger.values.secret import Secret
 from tests.decision.examples import RULES, snapshot
 from tests.envoy.exchangers import BrokenExchanger, FakeExchanger, WaitingExchanger, answered
 from tests.envoy.test_authorization import BrokenObserver, Records
@@ -32,7 +28,6 @@ from tests.grpc.peer import Answer, Header, framed
 from tests.grpc.serving import Client, Served, serving
 
 INFO = CallInfo(PROCESS_PATH, math.inf, ())
-CLIENT = Path(__file__).with_name("grpcio_processor_client.py")
 
 
 def processor(exchanger: FakeExchanger | WaitingExchanger, records: Records) -> ExternalProcessor:
@@ -105,18 +100,6 @@ async def test_headers_and_attributes_that_contradict_each_other_are_refused_and
     assert (record.request.host, record.request.path) == ("api.example.com", "/orders")
 
 
-async def test_an_exchange_is_awaited_and_recorded_once(autojump_clock: MockClock) -> None:
-    exchanger, records = FakeExchanger(delay=0.2), Records()
-    service = processor(exchanger, records)
-    (response,) = await conversation(service, asked("/orders", "subject"))
-    assert tokens_of(response) == [b"Bearer new"]
-    assert response.request_headers.response.clear_route_cache
-    (record,) = records.records
-    assert record.outcome.reason is Reason.ALLOW_EXCHANGE
-    assert record.duration == pytest.approx(0.2)
-    assert record.request == HttpRequest("GET", "api.example.com", "/orders", Secret("Bearer subject"), path_is_raw=True)
-
-
 @pytest.mark.parametrize(
     ("message", "body"),
     [
@@ -131,16 +114,6 @@ async def test_a_message_without_a_request_is_denied_and_recorded(message: Proce
     (record,) = records.records
     assert record.outcome.reason is Reason.MISSING_HTTP_ATTRIBUTES
     assert record.request == HttpRequest("", "", "")
-
-
-@pytest.mark.parametrize("message", [asked("/orders", "subject"), asked("/admin"), REQUEST_BODY, *UNKNOWN])
-async def test_an_observer_gets_no_answer(message: ProcessingRequest) -> None:
-    exchanger, records = FakeExchanger(), Records()
-    observing = ProcessingRequest()
-    observing.CopyFrom(message)
-    observing.observability_mode = True
-    assert await conversation(processor(exchanger, records), observing) == []
-    assert (records.records, exchanger.requests) == ([], [])
 
 
 async def test_each_request_headers_is_decided_by_itself_and_a_denial_ends_nothing() -> None:
@@ -289,32 +262,3 @@ async def test_text_that_is_not_utf_8_in_an_attribute_does_not_end_the_stream(na
 async def test_a_path_that_is_not_utf_8_is_refused_where_there_is_policy(path: bytes) -> None:
     headers = [*((name, value, b"") for name, value in PSEUDO.items() if name != ":path"), (":path", "", path)]
     assert immediate_status(request_headers(headers).SerializeToString()) == 400
-
-
-async def test_grpcio() -> None:
-    exchanger, records = WaitingExchanger(), Records()
-    async with serving(processor(exchanger, records).routes()) as served:
-        with trio.fail_after(60):
-            done = await trio.run_process([sys.executable, str(CLIENT), str(served.port)], capture_stdout=True)
-        await wait_all_tasks_blocked()
-        assert served.at_rest()
-        assert served.faults == []
-    assert json.loads(done.stdout) == {
-        "allow": [["request_headers", []]],
-        "deny": [["immediate_response", 403, '{"error":"policy_denied"}']],
-        "exchange": [["request_headers", ["Bearer new-subject"]]],
-        "nothing": [],
-        "several": [
-            ["request_headers", ["Bearer new-subject"]],
-            ["request_body"],
-            ["immediate_response", 403, '{"error":"policy_denied"}'],
-        ],
-        "conversation": [
-            ["request_headers", []],
-            ["immediate_response", 403, '{"error":"policy_denied"}'],
-            ["immediate_response", 401, '{"error":"bearer_token_required"}'],
-        ],
-        "deadline": "DEADLINE_EXCEEDED",
-        "after": [["request_headers", []]],
-    }
-    assert exchanger.waiting == 0

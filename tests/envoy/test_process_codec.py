@@ -21,7 +21,6 @@ from exchanger.envoy.process_codec import CONTINUED, decode_request_headers, enc
 from exchanger.envoy.request_fields import Refused
 from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
-from exchanger.values.trace import TraceContext
 
 FILTER = "envoy.filters.http.ext_proc"
 PSEUDO = {":method": "GET", ":scheme": "https", ":authority": "api.example.com", ":path": "/orders/1"}
@@ -55,30 +54,6 @@ def decoded(message: ProcessingRequest) -> HttpRequest:
     return request
 
 
-def test_everything_that_is_read() -> None:
-    headers = {
-        **PSEUDO,
-        ":method": "options",
-        "authorization": "Bearer token",
-        "origin": "https://app",
-        "access-control-request-method": "PUT",
-        "traceparent": "tp",
-        "tracestate": "ts",
-        "baggage": "b",
-        "accept": "*/*",
-    }
-    assert decoded(request_headers(headers)) == HttpRequest(
-        "OPTIONS",
-        "api.example.com",
-        "/orders/1",
-        Secret("Bearer token"),
-        "https://app",
-        "PUT",
-        TraceContext("tp", "ts", "b"),
-        path_is_raw=True,
-    )
-
-
 @pytest.mark.parametrize(
     ("headers", "attribute", "expected"),
     [
@@ -99,27 +74,6 @@ def test_the_host_is_the_first_that_is_given(headers: dict[str, str], attribute:
 def test_headers_do_not_rename_the_request(name: str) -> None:
     request = decoded(request_headers({**PSEUDO, name: "/admin"}))
     assert (request.method, request.host, request.path) == ("GET", "api.example.com", "/orders/1")
-
-
-ATTRIBUTES = {"request.method": "put", "request.scheme": "https", "request.host": "attribute.example.com", "request.path": "/attribute"}
-OF_ATTRIBUTE = {"request.method": ":method", "request.scheme": ":scheme", "request.host": ":authority", "request.path": ":path"}
-
-
-@pytest.mark.parametrize(
-    ("left_out", "expected"),
-    [
-        ({":method"}, ("PUT", "api.example.com", "/orders/1")),
-        ({":authority"}, ("GET", "attribute.example.com", "/orders/1")),
-        ({":path"}, ("GET", "api.example.com", "/attribute")),
-        (set(PSEUDO), ("PUT", "attribute.example.com", "/attribute")),
-    ],
-)
-def test_attributes_count_where_pseudo_headers_are_missing(left_out: set[str], expected: tuple[str, str, str]) -> None:
-    headers = {name: value for name, value in PSEUDO.items() if name not in left_out}
-    attributes = {name: value for name, value in ATTRIBUTES.items() if OF_ATTRIBUTE[name] in left_out}
-    request = decoded(request_headers(headers, {FILTER: attributes}))
-    assert (request.method, request.host, request.path) == expected
-    assert request.path_is_raw == (":path" in headers)
 
 
 @pytest.mark.parametrize("told", ["/p?a=1", "/p?", "/p?a=1?b"])
@@ -208,13 +162,6 @@ def test_a_value_is_not_looked_for_without_end() -> None:
     assert decoded(message).path == ""
     message.attributes["request.path"].CopyFrom(wrapper.fields["value"].struct_value)
     assert decoded(message).path == "/p"
-
-
-def test_looking_at_attributes_does_not_change_them() -> None:
-    message = request_headers({}, {FILTER: {"request.host": "a"}})
-    before = message.SerializeToString(deterministic=True)
-    decode_request_headers(message)
-    assert message.SerializeToString(deterministic=True) == before
 
 
 WITHHELD = [{name: value for name, value in PSEUDO.items() if name != missing} for missing in (":method", ":authority")]
@@ -312,15 +259,14 @@ def test_an_exchanged_token_replaces_the_credentials() -> None:
 
 
 @pytest.mark.parametrize("reason", [Reason.DENY_EXCHANGE_ERROR, Reason.DENY_MISSING_BEARER])
-@pytest.mark.parametrize("status", [400, 401, 403, 500])
-def test_a_denial(status: int, reason: Reason) -> None:
-    deny = Deny(reason, status, '{"error":"ü"}', (("WWW-Authenticate", "Basic"), ("WWW-Authenticate", "Bearer ü")))
+def test_a_denial(reason: Reason) -> None:
+    deny = Deny(reason, 401, '{"error":"ü"}', (("WWW-Authenticate", "Basic"), ("WWW-Authenticate", "Bearer ü")))
     response = answered(deny)
     assert response.WhichOneof("response") == "immediate_response"
     assert not response.HasField("mode_override")
     immediate = response.immediate_response
     assert (immediate.status.code, immediate.body.decode(), immediate.details) == (
-        status,
+        401,
         '{"error":"ü"}',
         "ext_proc_token_exchange_denied",
     )

@@ -9,14 +9,12 @@ from exchanger._proto._pool import POOL
 from exchanger._proto.grpc.reflection.v1 import reflection_pb2 as v1
 from exchanger._proto.grpc.reflection.v1alpha import reflection_pb2 as v1alpha
 from exchanger.envoy.reflection import IDLE_S, REFLECTION_SERVICES, DescriptorIndex, Reflection
-from exchanger.grpc.status import StatusCode
-from tests.grpc.peer import framed, head
+from tests.grpc.peer import framed
 from tests.grpc.serving import serving
 
 HEALTH = "grpc.health.v1.Health"
 AUTHORIZATION = "envoy.service.auth.v3.Authorization"
 PROCESSOR = "envoy.service.ext_proc.v3.ExternalProcessor"
-AUTH_FILE = "envoy/service/auth/v3/external_auth.proto"
 Request, Response = v1.ServerReflectionRequest, v1.ServerReflectionResponse
 
 
@@ -32,10 +30,6 @@ async def ask(
     return [response async for response in Reflection(services).ServerReflectionInfo(stream())]
 
 
-def names(response: v1.ServerReflectionResponse) -> list[str]:
-    return [FileDescriptorProto.FromString(data).name for data in response.file_descriptor_response.file_descriptor_proto]
-
-
 async def test_services_are_listed_by_name_with_reflection_itself() -> None:
     (response,) = await ask(Request(list_services="*"))
     assert [service.name for service in response.list_services_response.service] == [
@@ -46,40 +40,6 @@ async def test_services_are_listed_by_name_with_reflection_itself() -> None:
     ]
     (empty,) = await ask(Request(list_services=""))  # what it says has no meaning
     assert empty.list_services_response == response.list_services_response
-
-
-@pytest.mark.parametrize(
-    "request_",
-    [
-        Request(file_by_filename=AUTH_FILE),
-        Request(file_containing_symbol=AUTHORIZATION),
-        Request(file_containing_symbol=f"{AUTHORIZATION}.Check"),
-        Request(file_containing_symbol="envoy.service.auth.v3.CheckRequest"),
-    ],
-)
-async def test_a_file_comes_with_what_it_imports(request_: v1.ServerReflectionRequest) -> None:
-    (response,) = await ask(request_)
-    assert names(response) == [
-        AUTH_FILE,
-        "envoy/config/core/v3/base.proto",
-        "envoy/service/auth/v3/attribute_context.proto",
-        "envoy/type/v3/http_status.proto",
-        "google/protobuf/struct.proto",
-        "google/rpc/status.proto",
-        "google/protobuf/wrappers.proto",
-    ]
-
-
-async def test_an_error_is_an_answer_and_the_stream_goes_on() -> None:
-    """A law has the status of every error."""
-    unknown = Request(file_containing_symbol="envoy.service.ext_proc.v3.HttpBody")  # of a service that is not served
-    error, empty, after = await ask(unknown, Request(), Request(all_extension_numbers_of_type="grpc.health.v1.HealthCheckRequest"))
-    assert (error.error_response.error_code, error.original_request) == (StatusCode.NOT_FOUND, unknown)
-    assert empty.error_response.error_code == StatusCode.INVALID_ARGUMENT
-    assert error.error_response.error_message
-    assert empty.error_response.error_message
-    assert after.all_extension_numbers_response.base_type_name == "grpc.health.v1.HealthCheckRequest"
-    assert not after.all_extension_numbers_response.extension_number
 
 
 async def test_a_silent_stream_ends_by_itself(autojump_clock: trio.testing.MockClock) -> None:
@@ -125,19 +85,6 @@ async def test_an_open_stream_does_not_hold_a_drain_up(autojump_clock: trio.test
         assert served.stopped.is_set()
         await client.settle()
         assert answer.status == 0
-
-
-async def test_streams_that_are_reset_while_they_wait_leave_nothing_behind() -> None:
-    async with serving(Reflection((HEALTH,)).routes()) as served:
-        client = await served.connect()
-        path = b"/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
-        streams = [client.peer.request(head(path), b"", end=False) for _ in range(50)]
-        await client.settle()
-        assert served.server.usage().tasks == 50
-        for stream in streams:
-            client.peer.http.reset_stream(stream, 8)
-        await client.settle()
-        assert served.at_rest()
 
 
 # The index of names.

@@ -50,7 +50,7 @@ def seen_on(channel: grpc.Channel) -> dict[str, object]:
         say, wait = (channel.unary_unary(f"/test.Echo/{name}", plain, plain) for name in ("Say", "Wait"))
         split, flood = (channel.unary_stream(f"/test.Texts/{name}", plain, plain) for name in ("Split", "Flood"))
         join = channel.stream_unary("/test.Texts/Join", plain, plain)
-        echo = channel.stream_stream("/test.Texts/Echo", plain, plain)
+        echo, chat = (channel.stream_stream(name, plain, plain) for name in ("/test.Texts/Echo", "/test.Echo/Chat"))
         seen: dict[str, object] = {}
         seen["unary"] = outcome(lambda: say(b"hello", timeout=TIMEOUT))
         seen["empty"] = outcome(lambda: say(b"", timeout=TIMEOUT))
@@ -66,6 +66,8 @@ def seen_on(channel: grpc.Channel) -> dict[str, object]:
         seen["join"] = outcome(lambda: join(stuttering(b"\n\1a", b"\n\1b"), timeout=TIMEOUT))
         seen["join early"] = outcome(lambda: join(stuttering(b"\n\1a", b"\n\4stop", *[b"\n\1x"] * 5), timeout=TIMEOUT))
         seen["echo"] = outcome(lambda: list(echo(stuttering(b"\n\1a", b"\n\1b", b"\n\1c"), timeout=TIMEOUT)))
+        seen["chat"] = outcome(lambda: list(chat(stuttering(b"a", b"b"), timeout=TIMEOUT)))
+        seen["chat refused"] = outcome(lambda: list(chat(stuttering(b"a", b"refuse"), timeout=TIMEOUT)))
         stream = flood(b"\n\1x", timeout=TIMEOUT)
         seen["flood"] = sum(len(next(stream)) for _ in range(20_000))
         stream.cancel()

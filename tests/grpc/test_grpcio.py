@@ -8,7 +8,7 @@ from typing import Final
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from exchanger.grpc.routes import CallInfo, Immediate, Route, routes_of
+from exchanger.grpc.routes import CallInfo, Immediate, ImmediateStream, Route, routes_of
 from exchanger.grpc.status import GrpcError, StatusCode
 from tests.grpc.authority import Site
 from tests.grpc.later import Pending
@@ -34,6 +34,8 @@ EXPECTED: Final[dict[str, object]] = {
     "join": "\n\3a b",
     "join early": "\n\1a",
     "echo": ["\n\1a", "\n\1b", "\n\1c"],
+    "chat": ["echo a", "echo b"],
+    "chat refused": ["NOT_FOUND", "nicht gefunden: 100 % ü"],
     "flood": 60_000,
     "after": "echo still here",
 }
@@ -57,6 +59,7 @@ async def test_every_kind_of_call(site: Site, tmp_path: Path) -> None:
         **routes_of(Texts().service()),
         ECHO: Immediate(say),
         b"/test.Echo/Wait": Immediate(lambda _message, _call: Pending(forever)),
+        b"/test.Echo/Chat": ImmediateStream(say),
     }
     own = site.authority.issue_cert("gateway.example")
     certificate, key = tmp_path / "own.crt", tmp_path / "own.key"
