@@ -5,14 +5,13 @@ from typing import Final
 import pytest
 
 from exchanger.app.settings import endpoint_check
-from exchanger.issuers.client_plan import PlannedAssertion, PlannedCertificate, PlannedKey
+from exchanger.issuers.client_plan import PlannedKey
 from exchanger.issuers.exchange_plan import PlannedActor
-from exchanger.issuers.places import FileSet, Reference, Shape, in_files
+from exchanger.issuers.places import Shape, in_files
 from exchanger.issuers.plan import Rejected, UnresolvedProfile, plan_profiles
 from exchanger.issuers.profiles import parse_profiles
 from exchanger.issuers.rules import ProfileRules
-from exchanger.issuers.secrets import SecretName
-from exchanger.values.issuer import ActorCredentials, AssertionType, ErrorStyle, GrantType, SigningAlgorithm, SubjectRules
+from exchanger.values.issuer import ErrorStyle, SigningAlgorithm, SubjectRules
 
 RULES: Final = ProfileRules(namespace="home", with_secrets=True)
 BASE: Final = "name: primary, tokenEndpoint: 'https://issuer.example.com/token', clientID: exchanger"
@@ -43,34 +42,12 @@ def test_a_key_in_a_file() -> None:
     assert found.references == (key,)
 
 
-def test_a_key_in_a_secret() -> None:
-    found = good(f"{BASE}, clientAssertion: {{keySecretRef: {{name: keys, key: private.pem}}, algorithm: ES256}}").client
-    key = Reference(SecretName("home", "keys"), "private.pem", "clientAssertion.keySecretRef", Shape.P256_KEY)
-    assert found.proof == PlannedKey(key, SigningAlgorithm.ES256, "", "")
-
-
 def test_assertions_are_for_the_issuer_by_default() -> None:
     proof = good(
         "name: primary, discovery: 'https://issuer.example.com/realm', clientID: a, clientAssertion: {keyFile: /k, algorithm: EdDSA}"
     ).client.proof
     assert isinstance(proof, PlannedKey)
     assert proof.audience == "https://issuer.example.com/realm"
-
-
-def test_a_file_of_assertions_names_the_client_itself() -> None:
-    found = good("name: primary, tokenEndpoint: 'https://a.example', clientAssertionFile: {path: /tokens/svid, type: jwt-spiffe}").client
-    assert found.client_id == ""
-    assert found.proof == PlannedAssertion(in_files("clientAssertionFile.path", Shape.TOKEN, "/tokens/svid"), AssertionType.JWT_SPIFFE)
-
-
-def test_a_certificate_and_its_key_are_read_together() -> None:
-    found = good(f"{BASE}, clientCertificate: {{certFile: /tls/tls.crt, keyFile: /tls/tls.key}}").client
-    assert isinstance(found.proof, PlannedCertificate)
-    assert found.proof.files.place == FileSet(("/tls/tls.crt", "/tls/tls.key"))
-
-
-def test_a_public_client() -> None:
-    assert good(f"{BASE}, tokenEndpointAuthMethod: none").client.proof is None
 
 
 def test_all_about_the_exchange() -> None:
@@ -85,15 +62,6 @@ def test_all_about_the_exchange() -> None:
     assert found.errors is ErrorStyle.STRICT
     assert found.subject == SubjectRules(("x-forwarded-access-token", "authorization"), ("https://login.example.com",), ("gateway",))
     assert {str(reference.place) for reference in found.references} == {"/tokens/actor", "/tls/ca.crt"}
-
-
-def test_the_actor_may_be_the_client() -> None:
-    assert good(f"{SECRET}, actorToken: {{clientCredentials: {{scope: act}}}}").grant.actor == ActorCredentials("act")
-
-
-@pytest.mark.parametrize("grant", GrantType)
-def test_grants(grant: GrantType) -> None:
-    assert good(f"{SECRET}, grantType: {grant.value}").grant.type is grant
 
 
 @pytest.mark.parametrize(

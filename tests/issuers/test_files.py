@@ -1,7 +1,5 @@
 """Files that profiles refer to: in force soon after they change, and never half."""
 
-import base64
-import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,20 +7,14 @@ from pathlib import Path
 import attrs
 import pytest
 import trio
-from rpds import HashTrieMap
 
 from exchanger.app.settings import endpoint_check
 from exchanger.issuers import files
 from exchanger.issuers.rules import ProfileRules
 from exchanger.issuers.source import IssuerSettings, IssuerSource
 from exchanger.values.issuer import Assertion, ClientCertificate, Issuer
-from tests.issuers.fakes import Remembered
+from tests.issuers.fakes import Remembered, jwt
 from tests.issuers.test_material import CA, CHAIN, KEY
-
-
-def token(subject: str, number: int) -> str:
-    claims = base64.urlsafe_b64encode(json.dumps({"iss": "cluster", "sub": subject, "jti": number}).encode()).decode().rstrip("=")
-    return f"e30.{claims}.canary"
 
 
 @attrs.define(eq=False)
@@ -35,9 +27,6 @@ class World:
         path = self.folder / name
         path.write_text(text)
         return path
-
-    def _use(self, issuers: "HashTrieMap[str, Issuer]") -> None:
-        self.sets.append(dict(issuers))
 
     @property
     def issuer(self) -> Issuer:
@@ -69,6 +58,10 @@ async def until(condition: Callable[[], bool]) -> None:
     with trio.fail_after(30):
         while not condition():  # noqa: ASYNC110 - what it waits for is a file that is read
             await trio.sleep(0.001)
+
+
+def token(subject: str, number: int) -> str:
+    return jwt({"iss": "cluster", "sub": subject, "jti": number})
 
 
 async def test_an_assertion_is_renewed_without_a_word(world: World) -> None:

@@ -1,7 +1,6 @@
 import pytest
 from rpds import HashTrieMap
 
-from exchanger.issuers.places import Reference
 from exchanger.issuers.plan import MAX_PLACES, Rejected
 from exchanger.issuers.resolve import resolve
 from exchanger.issuers.rules import ProfileRules
@@ -28,16 +27,6 @@ def test_a_profile_has_its_own_method_and_realm() -> None:
     own, other = good_plan(profiles(entry, inline()), ProfileRules(AuthMethod.CLIENT_SECRET_POST)).profiles
     assert (own.client.auth_method, own.bearer_realm) == (AuthMethod.CLIENT_SECRET_BASIC, "r")
     assert (other.client.auth_method, other.bearer_realm, other.references) == (AuthMethod.CLIENT_SECRET_POST, "", ())
-
-
-def test_references_have_the_namespace_of_the_service() -> None:
-    references = "clientIDSecretRef: {name: o, key: i, namespace: team}, clientSecretSecretRef: {name: o, key: s}"
-    plan = good_plan(profiles(f"  - {{name: a, {ENDPOINT}, {references}}}\n"))
-    assert plan.profiles[0].references == (
-        Reference(SecretName("team", "o"), "i", "clientIDSecretRef"),
-        Reference(SecretName("home", "o"), "s", "clientSecretSecretRef"),
-    )
-    assert plan.places == {SecretName("team", "o"), SecretName("home", "o")}
 
 
 @pytest.mark.parametrize(

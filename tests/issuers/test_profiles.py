@@ -1,8 +1,6 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from exchanger.issuers.profiles import MAX_ENTRIES, MAX_FILE_BYTES, MAX_IN_FLIGHT, parse_profiles, read_bytes
 from exchanger.issuers.written import SecretKeyRef
@@ -144,26 +142,6 @@ def read(fields: str) -> tuple[CachePolicy | None, CallLimits | None] | str:
 )
 def test_what_is_kept_and_limited(fields: str, expected: tuple[CachePolicy | None, CallLimits | None] | str) -> None:
     assert read(fields) == expected
-
-
-@given(
-    ttl=st.sampled_from([None, "5m", "5", "0s", "null"]),
-    entries=st.sampled_from([None, "1", "0", "'1'", "null"]),
-    calls=st.sampled_from([None, "1", "0", "'1'", "null"]),
-    breaker=st.sampled_from([None, "true", "false", "no", "null"]),
-)
-def test_every_combination_is_complete_or_refused(ttl: str | None, entries: str | None, calls: str | None, breaker: str | None) -> None:
-    fields = {"maxTTL": ttl, "maxEntries": entries, "maxInFlight": calls, "breaker": breaker}
-    cache, limits = (
-        ", ".join(f"{name}: {text}" for name, text in list(fields.items())[half] if text is not None) for half in (slice(2), slice(2, 4))
-    )
-    found = read(f"cache: {{{cache}}}, limits: {{{limits}}}")
-    good = ttl == "5m" and entries == "1" and calls in {None, "1", "null"} and breaker != "no"
-    if good:
-        assert found == (CachePolicy(300.0, 1), CallLimits(1 if calls == "1" else None, breaker == "true"))
-    else:
-        assert isinstance(found, str)
-        assert all(" must be " in line or line.endswith(" is required") for line in found.split(" | "))
 
 
 def test_files(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ import base64
 from typing import Final
 
 import pytest
-import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 from rpds import HashTrieMap
@@ -27,15 +26,9 @@ from exchanger.values.issuer import (
 )
 from exchanger.values.secret import Secret
 from tests.issuers.fakes import file, good_plan, jwt, profiles
+from tests.issuers.test_material import AUTHORITY, CHAIN, KEY
 from tests.oauth.jose.issuer import P256, pem
 from tests.property.strategies_jose import finite_values
-
-CA: Final = trustme.CA()
-CERTIFICATE: Final = CA.issue_cert("client.example.com")
-CHAIN: Final = b"".join(blob.bytes() for blob in CERTIFICATE.cert_chain_pems).decode()
-KEY: Final = CERTIFICATE.private_key_pem.bytes().decode()
-AUTHORITY: Final = CA.cert_pem.bytes().decode()
-
 
 FILES: Final[dict[Place, Found]] = {
     FileSet(("/key",)): file(pem(P256)),

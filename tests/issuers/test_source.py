@@ -10,7 +10,6 @@ from exchanger.issuers.source import IssuerSettings, IssuerSource
 from exchanger.issuers.state import ROTATION_GRACE_S
 from tests.issuers.fakes import (
     FORBIDDEN,
-    MISSING,
     OAUTH,
     RULES,
     Remembered,
@@ -89,19 +88,6 @@ async def test_each_good_version_of_the_file_is_a_set(autojump_clock: MockClock)
     assert len(it.sets) == 3
 
 
-async def test_one_of_several_that_changes_is_a_new_set(autojump_clock: MockClock) -> None:
-    it = world(profiles(inline("one"), inline("two")))
-    async with it.running():
-        await trio.sleep(1)
-        it.file.text = profiles(inline("one"), inline("two", host="b.example"))
-        await trio.sleep(2)
-        it.file.text = profiles(inline("one"), inline("two", host="b.example", client_secret="canary-2"))
-        await trio.sleep(2)
-        assert it.sets[-1]["two"].previous is not None
-    assert [issuers["two"].endpoint_host for issuers in it.sets] == ["a.example", "b.example", "b.example"]
-    assert it.observer.events == [*[("loaded", "one, two")] * 3, ("rotated", "two")]
-
-
 async def test_a_rotation_lasts_until_the_end_of_its_grace(autojump_clock: MockClock) -> None:
     it = world(profiles(referring()), {OAUTH: data(1)})
     async with it.running():
@@ -119,19 +105,6 @@ async def test_a_rotation_lasts_until_the_end_of_its_grace(autojump_clock: MockC
         assert it.sets[-1]["primary"].credentials == issuer.credentials
     assert len(it.sets) == 3
     assert it.observer.events == [("loaded", "primary"), ("rotated", "primary")]
-
-
-async def test_a_secret_that_vanishes_takes_nothing_away(autojump_clock: MockClock) -> None:
-    it = world(profiles(referring()), {OAUTH: data(1)})
-    async with it.running():
-        await trio.sleep(1)
-        it.secrets.known[OAUTH] = MISSING
-        await trio.sleep(1000)
-        assert len(it.sets) == 1
-        it.secrets.known[OAUTH] = data(1)
-        await trio.sleep(100)
-        assert len(it.sets) == 1
-    assert [kind for kind, _ in it.observer.events] == ["loaded", *["secret_problem"] * 2, *["secret_recovered"] * 2]
 
 
 async def test_a_secret_that_is_no_longer_needed_is_not_read_and_a_late_version_of_it_does_not_count(autojump_clock: MockClock) -> None:

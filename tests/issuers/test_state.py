@@ -1,6 +1,5 @@
 from collections.abc import Callable
 
-import attrs
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from rpds import HashTrieMap
@@ -52,50 +51,10 @@ def test_other_credentials_are_a_rotation() -> None:
     assert found.rotated_since(FIRST) == ("a",)
 
 
-def test_other_changes_leave_generation_and_previous_credentials() -> None:
-    changed = attrs.evolve(issuer("two"), bearer_realm="r", auth_method=AuthMethod.CLIENT_SECRET_POST)
-    rotated, found = after(issuer("two"), changed)
-    before = rotated.issuers["a"]
-    assert found.issuers["a"] == attrs.evolve(before, bearer_realm="r", auth_method=AuthMethod.CLIENT_SECRET_POST)
-    assert found.retiring == rotated.retiring
-    assert found.rotated_since(rotated) == ()
-
-
 def test_old_credentials_never_go_to_another_endpoint() -> None:
     elsewhere = issuer("two", endpoint="https://b.example/t")
     for found in (after(elsewhere)[-1], after(issuer("two"), elsewhere)[-1]):
         assert (found.issuers["a"].previous, len(found.retiring), found.generation) == (None, 0, 1)
-
-
-def test_a_second_rotation_within_the_grace_keeps_the_last_pair_alone() -> None:
-    _, twice, back = after(issuer("two"), issuer("three"), issuer())
-    assert twice.issuers["a"].credentials.generation == 2
-    assert twice.issuers["a"].previous == Credentials("id", Secret("two"), 1)
-    assert dict(twice.retiring) == {"a": NOW + 1 + ROTATION_GRACE_S}
-    assert back.issuers["a"].credentials == Credentials("id", Secret("one"), 3)
-
-
-def test_a_profile_that_comes_back_has_a_generation_of_its_own() -> None:
-    gone, back = after(None, issuer("two"))
-    assert (len(gone.issuers), gone.generation) == (0, 0)
-    assert (back.issuers["a"].credentials.generation, back.issuers["a"].previous) == (1, None)
-    assert back.rotated_since(gone) == ()
-
-
-def test_each_previous_pair_goes_at_the_end_of_its_grace() -> None:
-    two = IssuerSet(issuers(issuer(), issuer(name="b")))
-    one = two.succeeded_by(issuers(issuer("two"), issuer(name="b")), NOW)
-    assert one.issuers["b"] == two.issuers["b"]
-    assert one.rotated_since(two) == ("a",)
-    both = one.succeeded_by(issuers(issuer("two"), issuer("two", name="b")), NOW + 5)
-    assert both.without_retired(NOW + ROTATION_GRACE_S - 1) is both
-    after = both.without_retired(NOW + ROTATION_GRACE_S)
-    assert after.issuers["a"].previous is None
-    assert after.issuers["b"].previous is not None
-    assert after.issuers["a"].credentials == both.issuers["a"].credentials
-    last = after.without_retired(NOW + ROTATION_GRACE_S + 5)
-    assert (last.issuers["b"].previous, len(last.retiring), last.generation) == (None, 0, 2)
-    assert last.rotated_since(both) == ()
 
 
 def secrets(**found: SecretData | SecretProblem) -> "HashTrieMap[SecretName, SecretData | SecretProblem]":
@@ -247,20 +206,6 @@ def test_the_proof_before_counts_for_ten_minutes_at_the_same_endpoint(
         assert current(rotated.with_file(plan(address), 101.0)).issuers["a"].previous is None
 
 
-def test_another_discovery_forgets_the_proof_before() -> None:
-    state = State().with_file(signing("discovery: 'https://a.example'"), 0.0).with_place(KEY_FILE, key(0), 0.0)
-    state = state.with_place(KEY_FILE, key(1), 1.0)
-    assert current(state).issuers["a"].previous is not None
-    assert current(state.with_file(signing("discovery: 'https://a.example/'"), 2.0)).issuers["a"].previous is None
-
-
-def test_a_renewed_assertion_is_no_rotation_and_the_one_before_still_counts() -> None:
-    state = State().with_file(asserting(), 0.0).with_place(TOKEN_FILE, token_of("me", 1), 0.0)
-    renewed = state.with_place(TOKEN_FILE, token_of("me", 2), 1.0)
-    assert current(renewed).rotated_since(current(state)) == ()
-    assert current(renewed).issuers["a"].previous == current(state).issuers["a"].credentials
-
-
 def test_an_actor_s_token_and_authorities_are_no_credentials() -> None:
     fields = "clientID: c, clientSecret: p, actorToken: {file: /token}"
     plan = good_plan(profiles(f"  - {{name: a, tokenEndpoint: 'https://a.example/t', {fields}}}\n"))
@@ -269,16 +214,6 @@ def test_an_actor_s_token_and_authorities_are_no_credentials() -> None:
     assert current(renewed).issuers["a"].grant != current(state).issuers["a"].grant
     assert current(renewed).issuers["a"].credentials == current(state).issuers["a"].credentials
     assert current(renewed).issuers["a"].previous is None
-
-
-@pytest.mark.parametrize("unusable", [MISSING, file("canary"), file("")])
-def test_an_unusable_file_takes_nothing_away(unusable: SecretData | SecretProblem) -> None:
-    state = State().with_file(signing(), 0.0).with_place(KEY_FILE, key(0), 0.0)
-    after_it = state.with_place(KEY_FILE, unusable, 1.0)
-    assert after_it.current == state.current
-    assert list(after_it.issues) == ['issuer profile "a" clientAssertion.keyFile, file /key']
-    assert "canary" not in repr(after_it)
-    assert len(after_it.with_place(KEY_FILE, key(1), 2.0).issues) == 0
 
 
 def test_a_value_is_judged_once_whatever_else_changes(monkeypatch: pytest.MonkeyPatch) -> None:
