@@ -54,15 +54,6 @@ async def test_a_client_that_leaves_ends_nothing_else(sent: bytes) -> None:
         assert (await console.get("/")).status == 200
 
 
-async def test_pings_are_answered() -> None:
-    async with running() as console, console.watching() as peer:
-        await peer.message("hello")
-        await peer.send(frame(PING, b"are you there"))
-        while (got := await peer.frame())[0] == TEXT:
-            pass
-        assert got == (PONG, b"are you there")
-
-
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
