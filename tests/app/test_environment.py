@@ -31,17 +31,6 @@ def test_every_problem_is_noted_and_repeats_no_value_that_may_be_secret() -> Non
     assert "secret-value" not in environment.problems()[-1]
 
 
-def test_readable_values_are_read() -> None:
-    environment = Environment({"A": " ON ", "B": "1m", "C": "10", "D": "0", "E": "Console", "P": "/x"})
-    assert environment.boolean("A", default=False) is True
-    assert environment.duration("B", 2.0) == 60.0
-    assert environment.integer("C", 7) == 10
-    assert environment.port("D", 80) == 0
-    assert environment.choice("E", ["json", "console"], "json") == "console"
-    assert str(environment.path("P")) == "/x"
-    assert environment.problems() == ()
-
-
 def test_service_links_of_kubernetes_are_not_ports() -> None:
     environment = Environment({"METRICS_PORT": "tcp://10.0.0.1:3002", "GRPC_PORT": "x"})
     assert environment.port("METRICS_PORT", 3002) == 3002

@@ -45,49 +45,46 @@ def test_one_problem_has_its_entry_its_line_and_its_reason() -> None:
     assert (published["invalid_documents"], published["changed"]) == (1, 1)
 
 
-def test_valid_documents_have_no_line() -> None:
-    assert [line["event"] for line in logged(VALID, VALID)] == ["policy.published"]
-
-
-@pytest.mark.parametrize("number", [MAX_PROBLEMS, MAX_PROBLEMS + 1, 16_000])
-def test_a_document_has_one_line_of_bounded_length_however_much_is_wrong_with_it(number: int) -> None:
-    line, _ = logged(invalid(number, "x" * 50))
-    assert (line["entry"], line["line"]) == (0, 3)
-    others = line["others"]
-    assert isinstance(others, list)
-    assert [other.partition(":")[0] for other in others] == ["line 4", "line 5", "line 6", "line 7"]
-    assert line.get("more", 0) == number - MAX_PROBLEMS
-    assert len(str(line)) < 1536
-
-
-def test_a_version_has_lines_for_some_documents_and_the_number_of_the_others() -> None:
-    lines = logged(*[invalid(1)] * (MAX_LINES + 7), VALID)
-    assert [line["event"] for line in lines] == [*["policy.invalid"] * MAX_LINES, "policy.invalid_not_shown", "policy.published"]
-    assert lines[-2]["documents"] == 7
-
-
 NOTHING = read_grants("version: v1\ngrants: []", has_labels=True)
 DENY = "{match: {host: h, pathPrefix: /}, action: deny}"
 
 
 def test_what_is_refused_has_a_line_of_its_own() -> None:
-    line, published = logged(f"version: v1\nentries: [{DENY}]", grants=NOTHING)
+    line, published = logged(refused(1), grants=NOTHING)
     reason = "entries[0] is outside the hosts and paths that its namespace is granted"
     assert line == {"event": "policy.refused", "log_level": "warning", "policy": "a/p0", "code": "POL-2001", "entry": 0, "reason": reason}
     assert (published["event"], published["refused"]) == ("policy.published", 1)
 
 
-@pytest.mark.parametrize("number", [MAX_PROBLEMS, MAX_PROBLEMS + 1, 5_000])
-def test_a_refused_document_has_one_line_of_bounded_length(number: int) -> None:
-    line, _ = logged("version: v1\nentries:\n" + f"- {DENY}\n" * number, grants=NOTHING)
-    assert isinstance(line["others"], list)
-    assert (len(line["others"]), line.get("more", 0)) == (MAX_PROBLEMS - 1, number - MAX_PROBLEMS)
+def refused(number: int) -> str:
+    return "version: v1\nentries:\n" + f"- {DENY}\n" * number
+
+
+@pytest.mark.parametrize("number", [MAX_PROBLEMS, MAX_PROBLEMS + 1, 500])
+@pytest.mark.parametrize(
+    ("text", "grants", "rest"),
+    [
+        (lambda number: invalid(number, "x" * 50), NO_GRANTS, ["line 4", "line 5", "line 6", "line 7"]),
+        (refused, NOTHING, ["POL-2001"] * 4),
+    ],
+    ids=["invalid", "refused"],
+)
+def test_a_document_has_one_line_of_bounded_length_however_much_is_wrong_with_it(
+    text: Callable[[int], str], grants: Grants, rest: list[str], number: int
+) -> None:
+    line, _ = logged(text(number), grants=grants)
+    assert (line["entry"], line.get("line", 3)) == (0, 3)
+    others = line["others"]
+    assert isinstance(others, list)
+    assert [other.partition(":")[0] for other in others] == rest
+    assert line.get("more", 0) == number - MAX_PROBLEMS
     assert len(str(line)) < 1536
 
 
-def test_a_version_has_lines_for_some_refused_documents_and_the_number_of_the_others() -> None:
-    lines = logged(*[f"version: v1\nentries: [{DENY}]"] * (MAX_LINES + 7), grants=NOTHING)
-    assert [line["event"] for line in lines] == [*["policy.refused"] * MAX_LINES, "policy.refused_not_shown", "policy.published"]
+@pytest.mark.parametrize(("event", "text", "grants"), [("invalid", invalid(1), NO_GRANTS), ("refused", refused(1), NOTHING)])
+def test_a_version_has_lines_for_some_documents_and_the_number_of_the_others(event: str, text: str, grants: Grants) -> None:
+    lines = logged(*[text] * (MAX_LINES + 7), VALID, grants=grants)
+    assert [line["event"] for line in lines] == [*[f"policy.{event}"] * MAX_LINES, f"policy.{event}_not_shown", "policy.published"]
     assert lines[-2]["documents"] == 7
 
 

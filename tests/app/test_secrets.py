@@ -17,6 +17,7 @@ from exchanger.app.secrets import FAILING_S, SETTLED_S, ApiSecrets, SecretState,
 from exchanger.issuers.secrets import JITTER, POLL_S, SecretData, SecretFault, SecretName, SecretProblem, secret_data
 from exchanger.kube.list_watch import ApiFailure, FailureKind, ListWatch
 from exchanger.util.backoff import CAP_S
+from tests.examples import examples
 from tests.kube.cluster import REFUSED
 from tests.kube.fake_api_server import FakeApiServer, FakeResource, Request, Verb
 from tests.kube.scripted_server import answer, says, serving
@@ -430,7 +431,7 @@ async def live(history: list[tuple[Step, float]], seed: int) -> None:
     event(f"read: {bool(server.reads)}")
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.lists(st.tuples(steps, waits), max_size=25), st.integers(0, 2**32))
 def test_whatever_happened_after_a_quiet_time_what_was_told_last_is_what_there_is(history: list[tuple[Step, float]], seed: int) -> None:
     trio.run(live, history, seed, clock=MockClock(autojump_threshold=0))
