@@ -160,16 +160,6 @@ def test_waiting_requests_are_all_remembered() -> None:
     assert joined.connection.ended_calls[StatusCode.DEADLINE_EXCEEDED] >= 1000
 
 
-def test_nothing_is_due_on_a_connection_that_is_over() -> None:
-    joined = joined_at(0.0)
-    joined.peer.request(head(ECHO, TIMEOUT), b"\0", end=False)
-    joined.exchange()
-    joined.connection.lose()
-    assert joined.connection.next_due == math.inf
-    joined.connection.expire(10.0)
-    assert joined.connection.data_to_send() == b""
-
-
 # On a running server, whose one alarm per connection ends calls in time.
 
 

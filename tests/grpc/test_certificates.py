@@ -212,18 +212,6 @@ def test_a_broken_authority_after_the_first(site: Site) -> None:
     assert problem(site).startswith(f"a certificate in {site.files.client_ca} is broken (")
 
 
-def test_files_without_a_problem(site: Site) -> None:
-    assert check_files(site.files.settings(mutual=True)) is None
-
-
-def test_no_permission(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> int:
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr("exchanger.grpc.tls.certificates.os.open", refuse)
-    assert check_files(site.files.settings()) == f"{site.files.cert} cannot be read: permission denied"
-
-
 def test_openssl_does_not_ask_for_a_password(site: Site) -> None:
     """In a process without a terminal it would fail anyway, so what is looked at is that it writes nothing."""
     site.files.key.write_bytes(encrypted_key())

@@ -5,7 +5,6 @@ from collections.abc import Callable
 import ngh2
 import pytest
 
-from exchanger.grpc.status import StatusCode
 from tests.grpc.frames import (
     ACK,
     CONTINUATION,
@@ -168,21 +167,6 @@ def test_violations_that_end_the_connection_at_once(unit: Callable[[int], bytes]
     assert sent == PER_READ
     assert joined.connection.closed
     assert joined.at_rest()
-
-
-def test_many_tiny_messages_count_with_their_overhead() -> None:
-    joined = pair(table())
-    data = framed(b"x") * 40_000
-    sent = 0
-    for stream in range(1, 2000, 2):
-        joined.to_server(request(stream, head(STREAM), end=False))
-        for start in range(0, len(data), 16_380):
-            joined.to_server(raw(DATA, 0, stream, data[start : start + 16_380]))
-            sent += 16_380
-        if joined.connection.ended_calls[StatusCode.RESOURCE_EXHAUSTED] or joined.connection.closed:
-            break
-    assert sent < 4 * 1024 * 1024
-    assert joined.connection.usage().held_bytes <= 16 * 1024 * 1024
 
 
 def test_a_peer_that_goes_away_still_gets_its_answers() -> None:

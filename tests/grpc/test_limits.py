@@ -1,5 +1,6 @@
 """Each limit of a connection at its edge: what is at it passes, what is just beyond is refused, and the rest lives on where it can."""
 
+import math
 from collections.abc import Callable
 
 import ngh2
@@ -236,8 +237,12 @@ def test_nothing_is_left_of_a_connection_that_is_over(end: Callable[[Connection]
     joined.connection.send(call, bytes(LARGE))
     joined.connection.data_to_send()
     assert budget.used > LARGE
+    assert joined.connection.next_due < math.inf
     end(joined.connection)
     joined.connection.data_to_send()
+    joined.connection.expire(joined.connection.next_due)
+    assert joined.connection.next_due == math.inf
+    assert joined.connection.data_to_send() == b""
     assert (joined.connection.closed, call.open, joined.connection.take(call)) == (True, False, None)
     assert budget.used == 0
 

@@ -9,7 +9,7 @@ import trio
 import trustme
 from trio.testing import wait_all_tasks_blocked
 
-from exchanger.grpc.tls.certificates import CertificatesError, Identity, Known, Unusable, load
+from exchanger.grpc.tls.certificates import Identity, Known, Unusable, load
 from exchanger.grpc.tls.rotation import Rotation
 from tests.grpc.authority import Observed, Site
 from tests.grpc.peer import routes
@@ -117,12 +117,3 @@ class TestJudging:
         for what, when in looks:
             running.judge(found.get(what) or Unusable(what.encode(), "mismatch"), when)
         assert observed.rejected == ["mismatch"] * rejected
-
-    def test_nothing_to_start_with(self, site: Site, observed: Observed) -> None:
-        fresh = Rotation(site.files.settings(), observed)
-        with pytest.raises(CertificatesError, match="no certificate is loaded yet"):
-            _ = fresh.context
-        fresh.judge(Unusable(b"bad", "mismatch"), 0.0)
-        with pytest.raises(CertificatesError, match="mismatch"):
-            fresh.judge(Unusable(b"bad", "mismatch"), 3.0)
-        assert (fresh.statistics().not_after, fresh.statistics().expiry) == ("", None)
