@@ -3,13 +3,11 @@ from pathlib import Path
 import attrs
 import pytest
 import trustme
-from cryptography.hazmat.primitives.serialization import PrivateFormat
 
 from exchanger import __version__
 from exchanger.app.otel_environment import OtelReading, read_otel
 from exchanger.telemetry.otlp.settings import MetricsExportSettings, OtlpSettings, Protocol, Target, TracesSettings
 from exchanger.telemetry.trace_context import Sampler, SamplingSettings
-from tests.telemetry.otlp.test_post import encrypted
 
 BOTH = {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_METRICS_EXPORTER": "otlp"}
 
@@ -323,19 +321,6 @@ def test_a_key_without_a_certificate_is_noted(key: str) -> None:
     assert reading.settings.traces is not None
     assert reading.settings.traces.target.client_cert_file is None
     assert reading.notes == ((key, "has no effect without OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"),)
-
-
-def test_an_encrypted_key_leaves_its_signal_out_and_nobody_is_asked_for_the_password(tmp_path: Path) -> None:
-    leaf = trustme.CA().issue_cert("exchanger.example.com")
-    certificate, key = tmp_path / "tls.crt", tmp_path / "tls.key"
-    leaf.cert_chain_pems[0].write_to_path(str(certificate))
-    key.write_bytes(encrypted(leaf.private_key_pem.bytes(), PrivateFormat.PKCS8))
-    names = ("OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE", "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY")
-    files = dict(zip(names, (str(certificate), str(key)), strict=True))
-    variables, text = without_traces(OTEL_EXPORTER_OTLP_ENDPOINT="https://collector", **files)
-    assert variables == ", ".join(names)
-    encrypted_key = f"the key in {key} is encrypted: it must be given without a password"
-    assert text == f"the files cannot be used: {encrypted_key}; no traces are exported"
 
 
 @pytest.mark.parametrize("content", [None, "canary"])

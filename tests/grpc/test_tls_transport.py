@@ -35,14 +35,6 @@ def pair(site: Site) -> Iterator[Ends]:
         yield made
 
 
-def test_one_read_brings_all_that_it_decrypts(pair: Ends) -> None:
-    """The selector would not announce the second record again."""
-    pair.far.sendall(pair.encrypted(b"one ") + pair.encrypted(b"two ") + pair.encrypted(bytes(20_000)))
-    assert pair.transport.receive() == b"one two " + bytes(20_000)
-    with pytest.raises(BlockingIOError):
-        pair.transport.receive()
-
-
 def test_one_read_is_bounded(pair: Ends) -> None:
     data = pair.encrypted(bytes(500_000))
     pair.far.setblocking(True)

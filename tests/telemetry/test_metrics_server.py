@@ -104,17 +104,10 @@ async def test_only_its_own_name_leads_to_a_server_on_loopback_or_a_name(bound: 
 
 
 @pytest.mark.parametrize(
-    ("data", "status"),
-    [
-        (b"GET /metrics HTTP/1.0\r\n\r\n", 421),
-        (b"nonsense\r\n\r\n", 400),
-        (GET[:-2] + b"X: y\r\n" * LIMITS.head_lines + b"\r\n", 400),
-        (b"POST /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 36\r\n\r\n" + GET, 405),
-    ],
+    ("data", "status"), [(b"GET /metrics HTTP/1.0\r\n\r\n", 421), (GET[:-2] + b"X: y\r\n" * LIMITS.head_lines + b"\r\n", 400)]
 )
 async def test_what_is_not_a_scrape_is_refused_without_a_body(data: bytes, status: int) -> None:
-    found, _, body = await ask(data)
-    assert (found, body) == (status, b"")
+    assert (await ask(data))[::2] == (status, b"")
 
 
 async def test_it_listens_where_it_is_set() -> None:
