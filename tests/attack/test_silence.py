@@ -20,9 +20,9 @@ from exchanger.app.settings import read_settings
 from exchanger.errors import ConfigurationError
 from exchanger.policy.snapshot import CurrentPolicy
 from exchanger.values.notice import Notices
-from tests.console.running import until
 from tests.e2e.service import ISSUERS, answering, environment
 from tests.kube.cluster import Cluster, Record, source
+from tests.waiting import until
 
 OURS: Final = "ext-authz-token-exchange.magneticflux.net"
 POLICY: Final = "version: v1\nentries: [{match: {host: h, pathPrefix: /a}, action: deny}]"

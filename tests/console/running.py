@@ -17,9 +17,8 @@ from exchanger.console.page.assets import Asset, Page
 from exchanger.decision.check import DecisionRules
 from exchanger.decision.outcome import DecisionRecord
 from exchanger.policy.snapshot import CurrentPolicy
+from tests.waiting import PATIENCE_S
 
-# For whatever is waited for: a busy machine stalls for seconds.
-PATIENCE_S: Final = 30.0
 KEY: Final = "dGhlIHNhbXBsZSBub25jZQ=="
 ACCEPT: Final = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 PAGE: Final[Page] = {
@@ -147,13 +146,6 @@ def request(method: str, target: str, *headers: str, body: bytes = b"", host: st
 def opening(*headers: str, host: str = "localhost") -> bytes:
     upgrade = ("Upgrade: websocket", "Connection: Upgrade", f"Sec-WebSocket-Key: {KEY}", "Sec-WebSocket-Version: 13")
     return request("GET", "/stream", *upgrade, *headers, host=host)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for what happens elsewhere, and is told by nothing but statistics."""
-    with trio.fail_after(PATIENCE_S):
-        while not condition():  # noqa: ASYNC110 - there is no event to wait for
-            await trio.sleep(0.01)
 
 
 @contextlib.contextmanager

@@ -12,7 +12,8 @@ from exchanger.console.server import Server, ServerSettings
 from exchanger.http.message import Request as Asked
 from exchanger.http.message import Response
 from tests.console.records import record
-from tests.console.running import ACCEPT, PAGE, PING, PONG, TEXT, Peer, Running, dead_port, frame, opening, request, running, until
+from tests.console.running import ACCEPT, PAGE, PING, PONG, TEXT, Peer, Running, dead_port, frame, opening, request, running
+from tests.waiting import until
 
 
 class Front:

@@ -15,7 +15,8 @@ from exchanger.console.token_file import MAX_BYTES
 from exchanger.console.websocket import Handshake
 from exchanger.http.message import Response
 from tests.console.records import CANARY
-from tests.console.running import CLOSE, PAGE, TEXT, frame, opening, request, running, until
+from tests.console.running import CLOSE, PAGE, TEXT, frame, opening, request, running
+from tests.waiting import until
 
 TOKEN = "a-token-of-some-length"
 

@@ -6,7 +6,7 @@ import trio
 from exchanger.console.token_file import MAX_BYTES, TokenFile, TokenFileError, check_token_file, read_token
 from exchanger.util.follow_file import Unusable
 from exchanger.values.secret import Secret
-from tests.console.running import until
+from tests.waiting import until
 
 TOKEN = "a-token-of-some-length"
 

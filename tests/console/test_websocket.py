@@ -9,7 +9,8 @@ import trio.testing
 from exchanger.console import websocket
 from exchanger.console.websocket import ALLOWANCE, ALLOWANCE_PER_S, CLOSE_S, MAX_MESSAGE, PING_S, PONG_S, Handshake, send_messages
 from tests.console.records import record
-from tests.console.running import CLOSE, CONTINUATION, KEY, PING, PONG, TEXT, Peer, frame, opening, request, running, until
+from tests.console.running import CLOSE, CONTINUATION, KEY, PING, PONG, TEXT, Peer, frame, opening, request, running
+from tests.waiting import until
 
 # The library closes with a code or, where it does not, the connection just ends.
 BROKEN = {1002, 1007, 1009, 1006}

@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import final
 
 import attrs
 import trio
@@ -10,33 +9,22 @@ import trio
 from exchanger.grpc.routes import Deferred
 from exchanger.values.secret import Secret
 from exchanger.values.token import ExchangedToken, TokenOutcome, TokenRequest
+from tests.grpc.later import Pending
 
 Done = Callable[[TokenOutcome], None]
 
 
-@final
-@attrs.define(eq=False)
-class Waiter:
-    """A ticket: says ``outcome`` after ``wait``, unless its owner leaves."""
+def ticket(wait: Callable[[], Awaitable[object]], outcome: TokenOutcome, done: Done, on_end: Callable[[], None] = lambda: None) -> Pending:
+    """Say ``outcome`` after ``wait``, unless the ticket's owner leaves."""
 
-    wait: Callable[[], Awaitable[object]]
-    outcome: TokenOutcome
-    done: Done
-    on_end: Callable[[], None] = lambda: None
-    _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    async def work() -> bytes:
+        try:
+            await wait()
+        finally:
+            on_end()
+        return b""
 
-    def __attrs_post_init__(self) -> None:
-        trio.lowlevel.spawn_system_task(self._work)
-
-    async def _work(self) -> None:
-        with self._scope:
-            await self.wait()
-        self.on_end()
-        if not self._scope.cancel_called:
-            self.done(self.outcome)
-
-    def leave(self) -> None:
-        self._scope.cancel()
+    return Pending(work, lambda: done(outcome))
 
 
 @attrs.define(eq=False)
@@ -46,10 +34,10 @@ class FakeExchanger:
     requests: list[TokenRequest] = attrs.Factory(list)
     dues: list[float] = attrs.Factory(list)
 
-    def begin(self, request: TokenRequest, due: float, done: Done, /) -> TokenOutcome | Waiter:
+    def begin(self, request: TokenRequest, due: float, done: Done, /) -> TokenOutcome | Pending:
         self.requests.append(request)
         self.dues.append(due)
-        return Waiter(partial(trio.sleep, self.delay), self.outcome, done) if self.delay else self.outcome
+        return ticket(partial(trio.sleep, self.delay), self.outcome, done) if self.delay else self.outcome
 
 
 @attrs.define(eq=False)
@@ -59,13 +47,13 @@ class WaitingExchanger:
     waiting: int = 0
     let_go: trio.Event = attrs.field(factory=trio.Event)
 
-    def begin(self, request: TokenRequest, _due: float, done: Done, /) -> TokenOutcome | Waiter:
+    def begin(self, request: TokenRequest, _due: float, done: Done, /) -> TokenOutcome | Pending:
         token = request.subject_token.reveal()
         outcome = ExchangedToken(Secret(f"new-{token}"))
         if token != "wait":
             return outcome
         self.waiting += 1
-        return Waiter(self.let_go.wait, outcome, done, self._ended)
+        return ticket(self.let_go.wait, outcome, done, self._ended)
 
     def _ended(self) -> None:
         self.waiting -= 1

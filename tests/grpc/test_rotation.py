@@ -2,10 +2,8 @@
 
 import datetime as dt
 import ssl
-from collections.abc import Callable
 
 import pytest
-import trio
 import trustme
 from trio.testing import wait_all_tasks_blocked
 
@@ -14,15 +12,9 @@ from exchanger.grpc.tls.rotation import Rotation
 from tests.grpc.authority import Observed, Site
 from tests.grpc.peer import routes
 from tests.grpc.serving import Served, TlsClient, serving
+from tests.waiting import until
 
 POLL = 0.01
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for what a thread finds out."""
-    with trio.fail_after(30):
-        while not condition():  # noqa: ASYNC110 - the thread has no event to set
-            await trio.sleep(POLL)
 
 
 def shown(client: TlsClient) -> int:

@@ -1,6 +1,6 @@
 """Files that profiles refer to: in force soon after they change, and never half."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from exchanger.issuers.source import IssuerSettings, IssuerSource
 from exchanger.values.issuer import Assertion, ClientCertificate, Issuer
 from tests.issuers.fakes import Remembered, jwt
 from tests.issuers.test_material import CA, CHAIN, KEY
+from tests.waiting import until
 
 
 @attrs.define(eq=False)
@@ -52,12 +53,6 @@ class World:
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(files, "POLL_S", 0.001)
     return World(tmp_path)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    with trio.fail_after(30):
-        while not condition():  # noqa: ASYNC110 - what it waits for is a file that is read
-            await trio.sleep(0.001)
 
 
 def token(subject: str, number: int) -> str:

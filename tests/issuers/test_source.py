@@ -21,6 +21,7 @@ from tests.issuers.fakes import (
     referring,
     world,
 )
+from tests.waiting import until
 
 OTHER = SecretName("home", "other")
 ONE = profiles(inline("one"))
@@ -153,9 +154,7 @@ async def test_it_follows_a_real_file_or_has_no_issuers(tmp_path: Path, text: st
         if text is None:
             return
         path.write_text(profiles(inline("two")))
-        with trio.fail_after(30):
-            while len(sets) < 2:  # noqa: ASYNC110 - the thread has no event to set
-                await trio.sleep(0.001)
+        await until(lambda: len(sets) == 2)
         assert set(sets[1]) == {"two"}
         nursery.cancel_scope.cancel()
 

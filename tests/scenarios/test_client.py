@@ -12,7 +12,8 @@ import trustme
 
 from exchanger.http.message import Request
 from exchanger.scenarios.client import MAX_BODY, NoAnswerError, fetch, fetch_from
-from tests.console.running import PATIENCE_S, dead_port
+from tests.console.running import dead_port
+from tests.waiting import PATIENCE_S
 
 REQUEST = Request("GET", "/", (("Host", "here.example.com"),))
 
