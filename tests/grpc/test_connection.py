@@ -113,6 +113,19 @@ def test_a_call_reset_in_the_batch_that_brought_it_is_not_open() -> None:
     assert joined.at_rest()
 
 
+def test_a_reset_of_an_answered_call_ends_it_no_second_time() -> None:
+    joined = pair()
+    joined.peer.http.update_settings({ngh2.Setting.INITIAL_WINDOW_SIZE: 0})
+    joined.exchange()
+    stream = joined.peer.call(b"hello")
+    joined.serve()  # the answer is kept back
+    joined.peer.http.reset_stream(stream)
+    joined.exchange()
+    assert (joined.peer.answers[stream].body, joined.aborted) == (b"", [])
+    assert sum(joined.connection.ended_calls) == joined.connection.ended_calls[StatusCode.OK] == 1
+    assert joined.at_rest()
+
+
 class TestStreams:
     def test_messages_both_ways(self) -> None:
         joined = pair(table())

@@ -7,7 +7,7 @@ import pytest
 import trustme
 from trio.testing import wait_all_tasks_blocked
 
-from exchanger.grpc.tls.certificates import Identity, Known, Unusable, load
+from exchanger.grpc.tls.certificates import CertificatesError, Identity, Known, Unusable, load
 from exchanger.grpc.tls.rotation import Rotation
 from tests.grpc.authority import Observed, Site
 from tests.grpc.peer import routes
@@ -109,3 +109,7 @@ class TestJudging:
         for what, when in looks:
             running.judge(found.get(what) or Unusable(what.encode(), "mismatch"), when)
         assert observed.rejected == ["mismatch"] * rejected
+
+    def test_nothing_to_start_with(self, site: Site, observed: Observed) -> None:
+        with pytest.raises(CertificatesError, match="no certificate is loaded yet"):
+            _ = Rotation(site.files.settings(), observed).context

@@ -50,6 +50,22 @@ def test_one_read_is_bounded(pair: Ends) -> None:
     assert largest <= 65_536 + 16_384
 
 
+def test_small_records_that_the_socket_does_not_take(site: Site) -> None:
+    with joined(site, send_buffer=4096, receive_buffer=4096) as pair:
+        pair.shake()
+        sent = 0
+        while pair.transport.send(b"%07d\n" % sent * 100):
+            sent += 1
+        waits = [pair.transport.unsent]
+        heard = pair.hear()
+        while not pair.transport.flush():
+            heard += pair.hear()
+        assert [*waits, pair.transport.unsent] == [True, False]
+        while len(heard) < 800 * (sent + 1):
+            heard += pair.hear()
+        assert heard == b"".join(b"%07d\n" % number * 100 for number in range(sent + 1))
+
+
 def test_output_of_openssl_while_reading_is_sent(pair: Ends) -> None:
     """Such as its warning to a client of TLS 1.2 that wants to negotiate again."""
     pair.transport._outgoing.write(b"words of its own")
