@@ -21,6 +21,7 @@ from exchanger.telemetry.log import LogDecisions, LogFormat, LogLevel
 from exchanger.telemetry.otlp.settings import OtlpSettings
 from exchanger.values.issuer import AuthMethod
 from exchanger.values.selector import parse_selector
+from tests.grpc.authority import Site
 
 PROFILES = """
 issuers:
@@ -198,13 +199,8 @@ def test_telemetry_is_read_and_what_is_wrong_with_it_stops_nothing(tmp_path: Pat
 
 @pytest.fixture
 def pair(tmp_path: Path) -> dict[str, str]:
-    authority = trustme.CA()
-    leaf = authority.issue_cert("exchanger.test")
-    files = {"GRPC_TLS_CERT_FILE": tmp_path / "tls.crt", "GRPC_TLS_KEY_FILE": tmp_path / "tls.key", "CA": tmp_path / "ca.crt"}
-    leaf.cert_chain_pems[0].write_to_path(str(files["GRPC_TLS_CERT_FILE"]))
-    leaf.private_key_pem.write_to_path(str(files["GRPC_TLS_KEY_FILE"]))
-    authority.cert_pem.write_to_path(str(files["CA"]))
-    return {name: str(path) for name, path in files.items()}
+    files = Site.at(tmp_path).files
+    return {"GRPC_TLS_CERT_FILE": str(files.cert), "GRPC_TLS_KEY_FILE": str(files.key), "CA": str(files.client_ca)}
 
 
 def test_both_files_make_a_tls_listener_beside_the_plaintext_one(tmp_path: Path, pair: dict[str, str]) -> None:

@@ -89,6 +89,9 @@ def read(fields: str) -> tuple[CachePolicy | None, CallLimits | None] | str:
     return (profiles[0].cache, profiles[0].limits) if profiles else " | ".join(problems).replace("f: issuers[0].", "")
 
 
+NO_NUMBERS = ("0", "-1", "10001", '"64"', "64.0", "6e1", "true", "064", "0x40", "0o100", "+64", "1_000", "[64]", "9" * 400, ".nan")
+
+
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
@@ -116,23 +119,7 @@ def read(fields: str) -> tuple[CachePolicy | None, CallLimits | None] | str:
         ),
         *(
             (f"limits: {{maxInFlight: {text}}}", "limits.maxInFlight must be a whole number from 1 to 10000, without quotes")
-            for text in (
-                "0",
-                "-1",
-                "10001",
-                '"64"',
-                "64.0",
-                "6e1",
-                "true",
-                "064",
-                "0x40",
-                "0o100",
-                "+64",
-                "1_000",
-                "[64]",
-                "9" * 400,
-                ".nan",
-            )
+            for text in NO_NUMBERS
         ),
         *(
             (f"limits: {{breaker: {text}}}", "limits.breaker must be true or false, without quotes")
