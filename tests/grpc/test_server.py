@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from exchanger.grpc.routes import CallInfo, Deferred, Immediate, UnaryMethod
+from exchanger.grpc.routes import CallInfo, Deferred, Immediate, Route, UnaryMethod
 from exchanger.grpc.server import Addresses, GrpcServer, ServerSettings
 from exchanger.grpc.status import StatusCode
 from exchanger.reactor.reactor import Reactor
@@ -95,6 +95,18 @@ class Waiting(Deferred):
             raise self.fault
 
 
+async def fail_in_the_end() -> Text:
+    async def fail() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise ValueError("s3cret")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(fail)
+        await trio.sleep_forever()
+
+
 class TestFaults:
     @pytest.mark.parametrize(
         "bad",
@@ -118,34 +130,21 @@ class TestFaults:
             assert fault is bad or (not isinstance(bad, Exception) and type(fault) is TypeError)
             assert (await client.ask(b"next")).messages == [b"echo next"]
 
-    async def test_in_a_nursery_whose_connection_is_lost(self) -> None:
-        async def fail() -> None:
-            try:
-                await trio.sleep_forever()
-            finally:
-                raise ValueError("s3cret")
-
-        async def run() -> Text:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(fail)
-                await trio.sleep_forever()
-
-        async with serving({**routes(), PENDING: UnaryMethod(lambda _message, _call: run(), Text)}) as served:
+    @pytest.mark.parametrize(
+        "route",
+        [
+            UnaryMethod(lambda _message, _call: fail_in_the_end(), Text),
+            Immediate(lambda message, _call: Waiting(message, ValueError("s3cret"))),
+        ],
+        ids=["in a nursery", "in what leaves"],
+    )
+    async def test_what_fails_when_its_connection_is_lost(self, route: Route) -> None:
+        async with serving({**routes(), PENDING: route}) as served:
             client, other = await served.connect(), await served.connect()
             await client.start(PENDING, framed(b"x"))
             client.socket.close()
             await other.settle()
             assert len(served.faults) == 1
-            assert (await other.ask(b"next")).messages == [b"echo next"]
-
-    async def test_in_what_leaves_with_its_call(self) -> None:
-        fault = ValueError("s3cret")
-        async with serving({**routes(), PENDING: Immediate(lambda message, _call: Waiting(message, fault))}) as served:
-            client, other = await served.connect(), await served.connect()
-            await client.start(PENDING, framed(b"x"))
-            client.socket.close()
-            await other.settle()
-            assert served.faults == [fault]
             assert (await other.ask(b"next")).messages == [b"echo next"]
 
 
@@ -246,13 +245,15 @@ class TestDrain:
             idle.socket.close()
             await served.stopped.wait()
 
-    async def test_the_deadline_ends_what_still_runs(self, mock_clock: MockClock) -> None:
+    @pytest.mark.parametrize("graces", [(10.0,), (1000.0, 10.0)], ids=["one drain", "a shorter one after it"])
+    async def test_the_deadline_ends_what_still_runs(self, graces: tuple[float, ...], mock_clock: MockClock) -> None:
         methods = Methods()
         async with serving(methods.table()) as served, trio.open_nursery() as nursery:
             client = await served.connect()
             _, answer = await client.start(PENDING, framed(b"x"))
-            nursery.start_soon(served.server.drain, 10.0)
-            await client.settle()
+            for grace in graces:
+                nursery.start_soon(served.server.drain, grace)
+                await client.settle()
             mock_clock.jump(9.9)
             await client.settle()
             assert methods.waiting == 1
@@ -274,19 +275,6 @@ class TestDrain:
             mock_clock.jump(1.01)  # for its last bytes
             await served.stopped.wait()
             client.socket.close()
-
-    async def test_a_second_drain_may_be_shorter(self, mock_clock: MockClock) -> None:
-        methods = Methods()
-        async with serving(methods.table()) as served, trio.open_nursery() as nursery:
-            client = await served.connect()
-            await client.start(PENDING, framed(b"x"))
-            nursery.start_soon(served.server.drain, 1000.0)
-            await client.settle()
-            nursery.start_soon(served.server.drain, 0.0)
-            await client.settle()
-            assert len(methods.seen) == 1
-            client.socket.close()
-            await served.stopped.wait()
 
     async def test_before_it_runs(self) -> None:
         server = GrpcServer(ServerSettings("127.0.0.1", 0), routes(), Reactor(), lambda _fault: None)
