@@ -102,28 +102,21 @@ def test_headers_are_decoded_and_hidden() -> None:
     assert "canary" not in repr(settings)
 
 
+ENDPOINT, HEADERS = "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_HEADERS"
+OF_TRACES, OF_METRICS = "OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_METRICS_HEADERS"
+
+
 @pytest.mark.parametrize(
     ("variables", "names"),
     [
-        ({"OTEL_EXPORTER_OTLP_HEADERS": "api-key=canary"}, ("OTEL_EXPORTER_OTLP_HEADERS",)),
-        ({"OTEL_EXPORTER_OTLP_METRICS_HEADERS": "api-key=canary"}, ("OTEL_EXPORTER_OTLP_METRICS_HEADERS",)),
-        (
-            {"OTEL_EXPORTER_OTLP_TRACES_HEADERS": "a=canary", "OTEL_EXPORTER_OTLP_METRICS_HEADERS": "b=canary"},
-            ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_METRICS_HEADERS"),
-        ),
-        (
-            {"OTEL_EXPORTER_OTLP_HEADERS": "api-key=canary", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "https://collector/v1/traces"},
-            ("OTEL_EXPORTER_OTLP_HEADERS",),
-        ),
-        ({"OTEL_EXPORTER_OTLP_HEADERS": "api-key=canary", "OTEL_EXPORTER_OTLP_ENDPOINT": "https://collector"}, ()),
-        ({"OTEL_EXPORTER_OTLP_HEADERS": "api-key=canary", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://localhost:4318"}, ()),
-        ({"OTEL_EXPORTER_OTLP_HEADERS": "api-key=canary", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}, ()),
-        ({"OTEL_EXPORTER_OTLP_HEADERS": "api-key=canary", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://[::1]:4318"}, ()),
-        (
-            {"OTEL_EXPORTER_OTLP_HEADERS": "api-key=canary", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://10.0.0.1:4318"},
-            ("OTEL_EXPORTER_OTLP_HEADERS",),
-        ),
         ({}, ()),
+        ({HEADERS: "api-key=canary"}, (HEADERS,)),
+        ({OF_METRICS: "api-key=canary"}, (OF_METRICS,)),
+        ({OF_TRACES: "a=canary", OF_METRICS: "b=canary"}, (OF_TRACES, OF_METRICS)),
+        ({HEADERS: "api-key=canary", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "https://collector/v1/traces"}, (HEADERS,)),
+        ({HEADERS: "api-key=canary", ENDPOINT: "http://10.0.0.1:4318"}, (HEADERS,)),
+        ({HEADERS: "api-key=canary", ENDPOINT: "https://collector"}, ()),
+        *(({HEADERS: "api-key=canary", ENDPOINT: f"http://{host}:4318"}, ()) for host in ("localhost", "127.0.0.1", "[::1]")),
     ],
 )
 def test_headers_that_leave_without_tls_are_named_and_sent(variables: dict[str, str], names: tuple[str, ...]) -> None:
