@@ -14,6 +14,7 @@ from exchanger.console.broadcast import (
     INTERVAL_S,
     MAX_ITEMS,
     MAX_ITEMS_UNDER_LOAD,
+    QUEUE,
     TOTALS_S,
     Broadcast,
     Subscription,
@@ -188,6 +189,26 @@ async def test_a_newcomer_during_encoding_gets_nothing_twice(autojump_clock: Clo
         stage.decide()
         assert numbers(await decisions(newcomer)) == [3]
         opened.__exit__(None, None, None)
+
+
+async def test_a_slow_subscriber_learns_what_it_lost_and_a_fast_one_loses_nothing(autojump_clock: Clock, stage: Stage) -> None:
+    with stage.subscribed() as slow, stage.subscribed() as fast:
+        await trio.sleep(1)
+        got = 0
+        for _ in range(20):
+            stage.decide()
+            message = await decisions(fast)
+            assert message["lost"] == 0
+            got += len(message["items"])
+        assert got == 20
+        assert len(slow._queue) == QUEUE
+        behind = [await decisions(slow)]
+        while numbers(behind[-1])[-1] < 20:
+            behind.append(await decisions(slow))
+
+    assert behind[0]["lost"] > 0
+    assert all(message["lost"] == 0 for message in behind[1:])
+    assert sum(message["lost"] + len(message["items"]) for message in behind) == 20
 
 
 async def test_counters_are_sent_once_a_second_while_somebody_watches(autojump_clock: Clock, stage: Stage) -> None:
