@@ -95,7 +95,10 @@ WRONG_ANSWERS: Final[dict[str, tuple[bytes, Diagnostic]]] = {
     "429": (response(b"slow down", 429, "Retry-After: 3600"), Diagnostic.UNRECOGNISED_OTHER),
     "500": (response(ECHO, 500), Diagnostic.UNRECOGNISED_OTHER),
     "204": (b"HTTP/1.1 204 No Content\r\n\r\n", Diagnostic.UNRECOGNISED_OTHER),
-    "redirect": (response(ECHO, 307, f"Location: http://evil.example/?{SUBJECT}"), Diagnostic.REQUEST_FAILED),
+    **{
+        f"redirect {status}": (response(ECHO, status, f"Location: http://evil.example/?{SUBJECT}"), Diagnostic.REQUEST_FAILED)
+        for status in (301, 302, 303, 307, 308)
+    },
     # Heads that are not.
     "nothing": (b"", Diagnostic.REQUEST_FAILED),
     "101": (b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n", Diagnostic.REQUEST_FAILED),

@@ -1,31 +1,23 @@
-"""What a token endpoint gets, field by field: who the client is, which grant, who acts, and what operators add.
+"""Who the client is and which grant it asks for, as a token endpoint sees it; the law of whole forms is test_token_request_is_its_form.
 
 Assertions are verified by PyJWT, which shares no code with what signs them here, and forms are read by Python's own parser.
 """
 
-import base64
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import parse_qs
 
 import attrs
 import jwt
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
-from hypothesis import given
-from hypothesis import strategies as st
-from trio.testing import MockClock
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from exchanger.decision.strict import strict_answer
 from exchanger.errors import Diagnostic
 from exchanger.values.entry import TokenTarget
 from exchanger.values.issuer import (
-    ActorCredentials,
-    ActorToken,
     Assertion,
     AssertionType,
     ClientProof,
@@ -39,18 +31,13 @@ from exchanger.values.issuer import (
 from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
 from tests.oauth.fakes import ISSUED, Peer, Script, exchange, response, success, token_request, world
+from tests.oauth.jose.issuer import KEY_OF, pem
 
 ENDPOINT: Final = "http://issuer.example.com/token"
 ISSUER: Final = "https://issuer.example.com"
 JWT_ASSERTION: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ACCESS_TOKEN: Final = "urn:ietf:params:oauth:token-type:access_token"
 JWT_TYPE: Final = "urn:ietf:params:oauth:token-type:jwt"
-KEYS: Final[Mapping[SigningAlgorithm, Any]] = {
-    SigningAlgorithm.RS256: rsa.generate_private_key(65537, 2048),
-    SigningAlgorithm.PS256: rsa.generate_private_key(65537, 2048),
-    SigningAlgorithm.ES256: ec.generate_private_key(ec.SECP256R1()),
-    SigningAlgorithm.EDDSA: ed25519.Ed25519PrivateKey.generate(),
-}
 OTHER_KEY: Final = ec.generate_private_key(ec.SECP256R1())
 # As Entra ID answers, but for its identifiers.
 APP_ONLY: Final = {
@@ -64,15 +51,10 @@ APP_ONLY: Final = {
 }
 
 
-def pem_of(key: PrivateKeyTypes) -> Secret:
-    forms = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    return Secret(key.private_bytes(*forms).decode())
-
-
 def signing(
     algorithm: SigningAlgorithm = SigningAlgorithm.ES256, key: Any = None, key_id: str = "k1", audience: str = ISSUER
 ) -> SigningKey:
-    return SigningKey(pem_of(key or KEYS[algorithm]), algorithm, key_id, audience)
+    return SigningKey(Secret(pem(key or KEY_OF[algorithm])), algorithm, key_id, audience)
 
 
 @attrs.frozen
@@ -152,26 +134,14 @@ async def test_each_request_has_an_assertion_of_its_own(algorithm: SigningAlgori
     request = asked_of(signing(algorithm))
     ended = await asked(*[request] * 5)
     assert ended.outcomes == [ISSUED] * 5
-    claims = [proved(got, algorithm, KEYS[algorithm]) for got in ended.seen]
+    claims = [proved(got, algorithm, KEY_OF[algorithm]) for got in ended.seen]
     assert len({each["jti"] for each in claims}) == 5
     assert all(len(each["jti"]) >= 16 for each in claims)
-    with pytest.raises(jwt.InvalidSignatureError):
-        jwt.decode(ended.seen[0].one("client_assertion"), _another(algorithm).public_key(), [algorithm.value], audience=ISSUER)
-
-
-def _another(algorithm: SigningAlgorithm) -> Any:
-    match algorithm:
-        case SigningAlgorithm.RS256 | SigningAlgorithm.PS256:
-            return rsa.generate_private_key(65537, 2048)
-        case SigningAlgorithm.ES256:
-            return OTHER_KEY
-        case _:
-            return ed25519.Ed25519PrivateKey.generate()
 
 
 async def test_without_an_audience_it_is_the_token_endpoint_and_without_an_id_the_key_is_not_named() -> None:
     ended = await asked(asked_of(signing(key_id="", audience="")))
-    proved(ended.seen[0], SigningAlgorithm.ES256, KEYS[SigningAlgorithm.ES256], key_id=None, audience=ENDPOINT)
+    proved(ended.seen[0], SigningAlgorithm.ES256, KEY_OF[SigningAlgorithm.ES256], key_id=None, audience=ENDPOINT)
 
 
 async def test_a_refused_key_is_followed_by_the_one_before() -> None:
@@ -184,7 +154,7 @@ async def test_a_refused_key_is_followed_by_the_one_before() -> None:
     assert ended.outcomes == [ISSUED]
     new, old = ended.seen
     first = proved(new, SigningAlgorithm.ES256, OTHER_KEY, key_id="k2")
-    assert first["jti"] != proved(old, SigningAlgorithm.RS256, KEYS[SigningAlgorithm.RS256])["jti"]
+    assert first["jti"] != proved(old, SigningAlgorithm.RS256, KEY_OF[SigningAlgorithm.RS256])["jti"]
 
 
 def _key_id(got: Got) -> str:
@@ -212,50 +182,6 @@ async def test_a_public_client_says_who_it_is_and_proves_nothing() -> None:
 
 
 # The grant.
-
-PROOFS: Final = (Secret("canary-secret"), signing(), Assertion(Secret("of.a.workload"), AssertionType.JWT_BEARER, "workload"), None)
-NAMES: Final = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=12).map(lambda name: f"x-{name}")
-PARAMETERS: Final = st.dictionaries(NAMES, st.text(st.characters(exclude_categories=["Cs"]), max_size=12), max_size=5)
-
-
-@given(
-    st.sampled_from(PROOFS),
-    st.sampled_from(GrantType),
-    st.sampled_from(["", "read:orders write:orders", "api://a/.default"]),
-    st.lists(st.sampled_from(["orders", "https://a.example.com/?b=c&d"]), max_size=2, unique=True),
-    PARAMETERS,
-)
-async def test_every_field_is_sent_once_and_as_it_was_written(
-    proof: ClientProof, kind: GrantType, scope: str, audiences: list[str], parameters: dict[str, str]
-) -> None:
-    if kind is GrantType.ENTRA_OBO:  # which asks for a scope alone
-        target = TokenTarget("primary", scope or ".default")
-    else:
-        target = TokenTarget("primary", scope, ("https://orders.example.com/",), tuple(audiences))
-    request = asked_of(proof, Grant(kind, parameters=tuple(parameters.items())), target=target)
-    ended = await asked(request)
-    assert ended.outcomes == [ISSUED]
-    (got,) = ended.seen
-    expected = {
-        GrantType.TOKEN_EXCHANGE: {
-            "grant_type": ["urn:ietf:params:oauth:grant-type:token-exchange"],
-            "subject_token": ["subject-token"],
-            "subject_token_type": [ACCESS_TOKEN],
-        },
-        GrantType.JWT_BEARER: {"grant_type": ["urn:ietf:params:oauth:grant-type:jwt-bearer"], "assertion": ["subject-token"]},
-        GrantType.ENTRA_OBO: {
-            "grant_type": ["urn:ietf:params:oauth:grant-type:jwt-bearer"],
-            "assertion": ["subject-token"],
-            "requested_token_use": ["on_behalf_of"],
-        },
-    }[kind]
-    named = {"scope": [target.scope] if target.scope else [], "resource": list(target.resources), "audience": list(target.audiences)}
-    expected |= {name: values for name, values in named.items() if values}
-    expected |= {name: [value] for name, value in parameters.items()}
-    # These are the test's own; others look at them.
-    clients = {"client_id", "client_secret", "client_assertion", "client_assertion_type"}
-    assert {name: values for name, values in got.form.items() if name not in clients} == expected
-    assert all(len(got.form[name]) == 1 for name in clients & got.form.keys())
 
 
 async def test_a_type_that_is_asked_for_has_to_come() -> None:
@@ -311,53 +237,3 @@ async def test_other_codes_are_an_error_like_any(codes: object) -> None:
     (outcome,) = (await asked(asked_of(signing(), Grant(GrantType.ENTRA_OBO)), answer=lambda _got: answer)).outcomes
     assert isinstance(outcome, ExchangeFailure)
     assert outcome.diagnostic is Diagnostic.OAUTH_ERROR
-
-
-# Who acts.
-
-
-async def test_an_actor_whose_token_is_in_a_file() -> None:
-    grant = Grant(actor=ActorToken(Secret("of+the/actor=="), JWT_TYPE, "actor"))
-    for got in (await asked(*[asked_of(signing(), grant)] * 2)).seen:
-        assert (got.one("actor_token"), got.one("actor_token_type")) == ("of+the/actor==", JWT_TYPE)
-
-
-async def test_an_actor_who_is_the_client_gets_a_token_of_its_own_which_is_kept(autojump_clock: MockClock) -> None:
-    def answer(got: Got) -> bytes:
-        if got.one("grant_type") != "client_credentials":
-            return response(success())
-        return response(b'{"access_token":"of-the-actor","token_type":"Bearer","expires_in":300}')
-
-    request = asked_of(signing(), Grant(actor=ActorCredentials("act on")))
-    ended = await asked(*[request] * 3, answer=answer)
-    assert ended.outcomes == [ISSUED] * 3
-    first, *exchanges = ended.seen
-    assert (first.one("grant_type"), first.one("scope")) == ("client_credentials", "act on")
-    assert not {"subject_token", "actor_token", "audience", "resource"} & first.form.keys()
-    assert len(exchanges) == 3
-    for got in exchanges:
-        assert (got.one("actor_token"), got.one("actor_token_type")) == ("of-the-actor", ACCESS_TOKEN)
-    claims = [proved(got, SigningAlgorithm.ES256, KEYS[SigningAlgorithm.ES256]) for got in ended.seen]
-    assert len({each["jti"] for each in claims}) == 4
-
-
-async def test_without_a_token_for_the_actor_nothing_is_exchanged(autojump_clock: MockClock) -> None:
-    ended = await asked(
-        asked_of(signing(), Grant(actor=ActorCredentials())), answer=lambda _got: response(b'{"error":"unauthorized_client"}', 400)
-    )
-    (outcome,) = ended.outcomes
-    assert isinstance(outcome, ExchangeFailure)
-    assert outcome.diagnostic is Diagnostic.NO_ACTOR_TOKEN
-    assert [got.one("grant_type") for got in ended.seen] == ["client_credentials"]
-    assert "scope" not in ended.seen[0].form
-
-
-async def test_a_secret_is_sent_by_the_header_or_in_the_form() -> None:
-    request = asked_of(Secret("canary:+ &"), client_id="cli:ent")
-    posted = (await asked(request)).seen[0]
-    assert (posted.one("client_id"), posted.one("client_secret")) == ("cli:ent", "canary:+ &")
-    method = type(request.issuer.auth_method).CLIENT_SECRET_BASIC
-    basic = (await asked(attrs.evolve(request, issuer=attrs.evolve(request.issuer, auth_method=method)))).seen[0]
-    assert not {"client_id", "client_secret"} & basic.form.keys()
-    scheme, _, encoded = basic.headers()["authorization"].partition(" ")
-    assert (scheme, base64.b64decode(encoded)) == ("Basic", b"cli%3Aent:canary%3A%2B+%26")

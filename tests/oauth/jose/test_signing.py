@@ -13,10 +13,9 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 
 from exchanger.oauth.jose.signing import MAX_BLOCK, KeyProblem, LoadedKey, load_key, sign_assertion
 from exchanger.values.issuer import SigningAlgorithm
-from tests.oauth.jose.issuer import ED25519, NOW, P256, RSA_KEY, PrivateKey, pem, public_pem
+from tests.oauth.jose.issuer import ED25519, KEY_OF, NOW, P256, RSA_KEY, pem, public_pem
 
 RS256, PS256, ES256, EDDSA = SigningAlgorithm
-KEY_OF: dict[SigningAlgorithm, PrivateKey] = {RS256: RSA_KEY, PS256: RSA_KEY, ES256: P256, EDDSA: ED25519}
 EC_PARAMETERS = "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"
 
 
