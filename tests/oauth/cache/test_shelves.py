@@ -18,20 +18,6 @@ def found(shelves: Shelves, shelf: Shelf, digest: bytes, after: float = 0.0) -> 
     return None if kept is None else kept.token.access_token.reveal()
 
 
-def test_bytes_are_bounded_over_all_shelves_and_the_least_used_goes_first() -> None:
-    shelves = Shelves(max_bytes=3 * (ENTRY_BYTES + 1))
-    one, other = shelves.add_shelf(10), shelves.add_shelf(10)
-    for shelf, name in ((one, b"a"), (other, b"b"), (one, b"c")):
-        shelves.put(shelf, name, Entry.of(token(name.decode()), life()))
-    assert found(shelves, one, b"a") == "a"  # which is a use
-    shelves.put(one, b"d", Entry.of(token("d"), life()))
-
-    assert [found(shelves, shelf, name) for shelf, name in ((one, b"a"), (other, b"b"), (one, b"c"), (one, b"d"))] == ["a", None, "c", "d"]
-    assert shelves.size == 3 * (ENTRY_BYTES + 1)
-    shelves.remove_shelf(one)
-    assert (len(shelves), shelves.size) == (0, 0)
-
-
 def test_what_is_larger_than_everything_is_not_kept() -> None:
     shelves = Shelves(max_bytes=ENTRY_BYTES + 10)
     shelf = shelves.add_shelf(10)
@@ -40,14 +26,6 @@ def test_what_is_larger_than_everything_is_not_kept() -> None:
 
     assert found(shelves, shelf, b"a") == "a"
     assert len(shelves) == 1
-
-
-def test_a_shelf_for_nothing_keeps_nothing() -> None:
-    shelves = Shelves()
-    shelf = shelves.add_shelf(0)
-    shelves.put(shelf, b"a", Entry.of(token("a"), life()))
-
-    assert len(shelves) == 0
 
 
 def test_one_renewal_at_a_time_and_another_after_a_while() -> None:
