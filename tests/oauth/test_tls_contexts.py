@@ -24,7 +24,7 @@ from exchanger.oauth.transport.tls_contexts import (
 )
 from exchanger.values.issuer import ClientCertificate
 from exchanger.values.secret import Secret
-from tests.oauth.certificates import client_certificate, encrypted
+from tests.oauth.certificates import client_certificate
 
 NOTHING_READABLE = "the client certificate or its key is nothing that OpenSSL can read"
 
@@ -86,12 +86,6 @@ def test_a_file_in_memory_is_in_no_folder() -> None:
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
         assert file.stat().st_nlink == 0
     assert not file.exists()
-
-
-@pytest.mark.parametrize("holder", [memory_file, private_file])
-def test_a_key_with_a_password_asks_nobody(certificate: ClientCertificate, holder: Holder) -> None:
-    locked = attrs.evolve(certificate, key=encrypted(certificate.key))
-    assert load_certificate(plain(), locked, (holder,)) == "the key of the client certificate is encrypted"
 
 
 def test_the_key_of_another_kind_is_not_the_certificates(certificate: ClientCertificate) -> None:
@@ -187,11 +181,6 @@ def test_authorities_alone_are_trusted_and_comments_may_be_in_any_language(autho
     ca_pem = authority.cert_pem.bytes().decode()
     for text in (ca_pem, f"# Autorité de certification\n{ca_pem}"):
         assert client_tls_context(text).get_ca_certs(binary_form=True) == [ssl.PEM_cert_to_DER_cert(ca_pem)]
-
-
-def test_no_authorities_are_not_those_of_the_system() -> None:
-    with pytest.raises(ssl.SSLError):
-        client_tls_context("")
 
 
 @pytest.mark.parametrize(("offer", "forbidden"), [(("h2",), True), (("h2", "http/1.1"), True), (("http/1.1",), False)])

@@ -169,14 +169,6 @@ async def test_however_an_exchange_ends_it_has_an_outcome_and_shows_no_secret(
     assert log == []
 
 
-async def test_a_request_that_cannot_be_built_shows_no_secret(log: list[logging.LogRecord]) -> None:
-    async with world() as it:
-        outcome = await exchange(it.client, request_with(AuthMethod.CLIENT_SECRET_BASIC, SUBJECT + "\ud800"))
-    assert isinstance(outcome, ExchangeFailure)
-    assert_clean(outcome, outcome.body, it.observer.records)
-    assert log == []
-
-
 async def test_an_exchange_under_way_or_cancelled_shows_no_secret(log: list[logging.LogRecord]) -> None:
     async with world(half) as it:
         async with trio.open_nursery() as callers:

@@ -12,7 +12,7 @@ from exchanger.values.issuer import EndpointProtocol
 from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
 from exchanger.values.trace import NO_TRACE, TraceContext
-from tests.oauth.fakes import CONTRACT, HTTP, ClientGoneError, Peer, World, at_rest, exchange, kept, token_request, world
+from tests.oauth.fakes import CONTRACT, HTTP, ClientGoneError, World, at_rest, exchange, kept, token_request, world
 from tests.oauth.http2_endpoint import Endpoint, own, silent
 from tests.oauth.http2_peer import JSON, Server
 
@@ -71,43 +71,31 @@ async def test_calls_beyond_what_an_endpoint_takes_are_not_refused_twice() -> No
     assert any(len(server.requests) == 3 for server in endpoint.servers)
 
 
-async def test_a_request_that_was_certainly_not_processed_goes_out_once_more_on_a_fresh_connection() -> None:
-    async def refuse_first(endpoint: Endpoint, server: Server, streams: list[int]) -> None:
-        if server is endpoint.servers[0]:
+FAILED = transport_failure(ErrorKind.TRANSPORT_ERROR, Diagnostic.REQUEST_FAILED)
+
+
+@pytest.mark.parametrize(
+    ("codes", "outcome", "dialled"),
+    [
+        ([ngh2.ErrorCode.REFUSED_STREAM], ExchangedToken(Secret("token-of-a")), 2),
+        ([ngh2.ErrorCode.REFUSED_STREAM] * 2, FAILED, 2),
+        *(([code], FAILED, 1) for code in (ngh2.ErrorCode.INTERNAL_ERROR, ngh2.ErrorCode.CANCEL, ngh2.ErrorCode.NO_ERROR)),
+    ],
+)
+async def test_a_request_that_was_certainly_not_processed_goes_out_once_more_on_a_fresh_connection(
+    codes: list[ngh2.ErrorCode], outcome: TokenOutcome, dialled: int
+) -> None:
+    async def resets(endpoint: Endpoint, server: Server, streams: list[int]) -> None:
+        number = endpoint.servers.index(server)
+        if number < len(codes):
             for stream in streams:
-                server.http.reset_stream(stream, ngh2.ErrorCode.REFUSED_STREAM)
+                server.http.reset_stream(stream, codes[number])
         else:
             await own(endpoint, server, streams)
 
-    endpoint = Endpoint(refuse_first)
-    async with world(endpoint.serve) as it:
-        assert await exchange(it.client, request("a")) == ExchangedToken(Secret("token-of-a"))
-    assert len(it.endpoint.dialled) == 2
-
-
-async def test_but_not_twice() -> None:
-    async def refuse(_endpoint: Endpoint, server: Server, streams: list[int]) -> None:
-        for stream in streams:
-            server.http.reset_stream(stream, ngh2.ErrorCode.REFUSED_STREAM)
-
-    endpoint = Endpoint(refuse)
-    async with world(endpoint.serve) as it:
-        outcome = await exchange(it.client, request("a"))
-    assert outcome == transport_failure(ErrorKind.TRANSPORT_ERROR, Diagnostic.REQUEST_FAILED)
-    assert len(it.endpoint.dialled) == 2
-
-
-@pytest.mark.parametrize("code", [ngh2.ErrorCode.INTERNAL_ERROR, ngh2.ErrorCode.CANCEL, ngh2.ErrorCode.NO_ERROR])
-async def test_a_request_that_may_have_been_processed_is_not_sent_again(code: ngh2.ErrorCode) -> None:
-    async def reset(_endpoint: Endpoint, server: Server, streams: list[int]) -> None:
-        for stream in streams:
-            server.http.reset_stream(stream, code)
-
-    endpoint = Endpoint(reset)
-    async with world(endpoint.serve) as it:
-        outcome = await exchange(it.client, request("a"))
-    assert outcome == transport_failure(ErrorKind.TRANSPORT_ERROR, Diagnostic.REQUEST_FAILED)
-    assert len(it.endpoint.dialled) == 1
+    async with world(Endpoint(resets).serve) as it:
+        assert await exchange(it.client, request("a")) == outcome
+    assert len(it.endpoint.dialled) == dialled
 
 
 async def test_a_peer_that_says_goodbye_finishes_what_it_has_and_gets_nothing_more() -> None:
@@ -171,7 +159,7 @@ async def test_a_connection_that_breaks_fails_what_is_on_it() -> None:
 
     async with world(Endpoint(leave).serve) as it:
         outcomes = await outcomes_of(it, 1)
-    assert outcomes == [transport_failure(ErrorKind.TRANSPORT_ERROR, Diagnostic.REQUEST_FAILED)]
+    assert outcomes == [FAILED]
 
 
 async def test_a_peer_that_is_gone_without_a_word_is_found_out(autojump_clock: MockClock) -> None:
@@ -209,13 +197,3 @@ async def test_without_reuse_each_call_has_a_connection_of_its_own() -> None:
             await wait_all_tasks_blocked()
         assert it.client.connections.open == 0
     assert len(it.endpoint.dialled) == 3
-
-
-async def test_bytes_that_are_no_http2_are_a_failure() -> None:
-    async def nonsense(peer: Peer) -> None:
-        await peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-        await trio.sleep_forever()
-
-    async with world(nonsense) as it:
-        outcome = await exchange(it.client, request("a"))
-    assert outcome == transport_failure(ErrorKind.TRANSPORT_ERROR, Diagnostic.REQUEST_FAILED)
