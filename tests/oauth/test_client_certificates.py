@@ -23,7 +23,7 @@ from exchanger.values.issuer import ClientCertificate, Credentials
 from exchanger.values.proxy import Proxy
 from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
-from tests.oauth.certificates import asking, client_certificate, encrypted, leaf, self_signed
+from tests.oauth.certificates import asking, client_certificate, encrypted, leaf, pem, self_signed, trusting
 from tests.oauth.connect_proxy import ESTABLISHED, ConnectProxy, proxying, token_endpoint
 from tests.oauth.fakes import HTTP, Observer, Peer, answering, client_of, exchange, response, running, success, token_request
 from tests.oauth.http2_endpoint import Endpoint, own
@@ -34,17 +34,6 @@ PROTOCOLS: Final = pytest.mark.parametrize("protocol", ["http/1.1", "h2"])
 SERVERS: Final = trustme.CA()
 CLIENTS: Final = trustme.CA()
 OTHERS: Final = trustme.CA()
-
-
-def pem(authority: trustme.CA) -> str:
-    return authority.cert_pem.bytes().decode()
-
-
-def trusting(authority: trustme.CA) -> ssl.SSLContext:
-    """Return a new context of a system that trusts ``authority``."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    authority.configure_trust(context)
-    return context
 
 
 @final

@@ -96,7 +96,7 @@ async def connections(**limits: Any) -> AsyncGenerator[World]:
         world = World(pool, endpoint)
         endpoint.scripts = [world.serve]
         running.start_soon(reactor.run)
-        await running.start(_run, pool)
+        await running.start(pool.run)
         try:
             yield world
         finally:
@@ -108,10 +108,6 @@ async def connections(**limits: Any) -> AsyncGenerator[World]:
             servers.cancel_scope.cancel()
             endpoint.close()
     reactor.close()
-
-
-async def _run(pool: Connections, *, task_status: trio.TaskStatus[None]) -> None:
-    await pool.run(task_status=task_status)
 
 
 async def test_a_connection_is_used_again_after_its_rest(autojump_clock: MockClock) -> None:

@@ -30,11 +30,6 @@ async def connect(origin: Origin, *, tls: ssl.SSLContext, dial: Dial) -> Dialled
     return await Attempt(origin, DialLimits(dial=3.0, tls_handshake=1.5), TlsContexts(lambda: tls), dial).run()
 
 
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
 @pytest.fixture
 def trusting(authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
     """The context of a service whose environment names the trust store."""

@@ -22,7 +22,7 @@ from exchanger.values.issuer import Assertion, AssertionType, AuthMethod, Client
 from exchanger.values.proxy import Proxy
 from exchanger.values.secret import Secret
 from exchanger.values.token import ExchangedToken
-from tests.oauth.certificates import asking, client_certificate
+from tests.oauth.certificates import asking, client_certificate, pem
 from tests.oauth.connect_proxy import ConnectProxy, proxying, remembering, token_endpoint
 from tests.oauth.fakes import (
     CONTRACT,
@@ -199,7 +199,7 @@ async def test_it_is_reached_as_the_token_endpoint_is(http2: bool) -> None:
 
     tls = asking(servers, clients, "issuer.example.com", demands=False, protocol="h2" if http2 else "http/1.1")
     async with token_endpoint(serve, tls) as port, proxying(ConnectProxy(ways={"issuer.example.com": port})) as proxy:
-        of = attrs.evolve(issuer(proof=certificate), ca_pem=servers.cert_pem.bytes().decode())
+        of = attrs.evolve(issuer(proof=certificate), ca_pem=pem(servers))
         way = Proxy(False, "127.0.0.1", proxy.port)
         settings = attrs.evolve(HTTP, proxies=EnvironmentProxies(https=way))
         async with running(client_of(settings, Observer(), tls=lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))) as client:

@@ -10,7 +10,6 @@ from typing import Any, Final
 import attrs
 import pytest
 import trio
-import trustme
 
 from exchanger.decision.token_exchange import (
     ACCESS_TOKEN_TYPE,
@@ -31,6 +30,7 @@ from exchanger.values.issuer import AuthMethod, Credentials, Issuer
 from exchanger.values.secret import Secret
 from exchanger.values.token import ExchangedToken, TokenRequest
 from exchanger.values.trace import TraceContext
+from tests.oauth.certificates import write_certificate
 from tests.oauth.http2_session import LIMIT_S, Session, session
 from tests.ports import free_port
 
@@ -86,11 +86,7 @@ class Gateway:
 
 @asynccontextmanager
 async def gateway(folder: Path) -> AsyncGenerator[Gateway]:
-    authority = trustme.CA()
-    issued = authority.issue_cert("localhost")
-    authority.cert_pem.write_to_path(folder / "ca.pem")
-    issued.cert_chain_pems[0].write_to_path(folder / "cert.pem")
-    issued.private_key_pem.write_to_path(folder / "key.pem")
+    write_certificate(folder, "localhost")
     secure, plain = free_port(), free_port()
     async with trio.open_nursery() as nursery:
         upstream: int = await nursery.start(serve_http, TokenEndpoint().answer, "127.0.0.1", 0)

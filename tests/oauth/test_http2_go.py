@@ -8,10 +8,10 @@ from pathlib import Path
 import attrs
 import pytest
 import trio
-import trustme
 
 from exchanger.decision.token_exchange import MAX_RESPONSE_BYTES, TooLarge
 from exchanger.oauth.transport.http2_response import Answered, Lost
+from tests.oauth.certificates import write_certificate
 from tests.oauth.http2_session import LIMIT_S, Session, session
 from tests.processes import pause
 from tests.tools import find_tool
@@ -34,11 +34,7 @@ class Endpoint:
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("endpoint")
-    authority = trustme.CA()
-    issued = authority.issue_cert("localhost")
-    authority.cert_pem.write_to_path(folder / "ca.pem")
-    issued.cert_chain_pems[0].write_to_path(folder / "cert.pem")
-    issued.private_key_pem.write_to_path(folder / "key.pem")
+    write_certificate(folder, "localhost")
     return folder
 
 

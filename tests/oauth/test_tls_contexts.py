@@ -24,18 +24,13 @@ from exchanger.oauth.transport.tls_contexts import (
 )
 from exchanger.values.issuer import ClientCertificate
 from exchanger.values.secret import Secret
-from tests.oauth.certificates import client_certificate
+from tests.oauth.certificates import client_certificate, pem
 
 NOTHING_READABLE = "the client certificate or its key is nothing that OpenSSL can read"
 
 
 def plain() -> ssl.SSLContext:
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-
-
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +111,7 @@ def test_a_context_is_made_once_for_each_combination(authority: trustme.CA, cert
         return made[-1]
 
     contexts = TlsContexts(make)
-    ca_pem = authority.cert_pem.bytes().decode()
+    ca_pem = pem(authority)
     kinds = [
         (ca, shown, offer)
         for ca in (None, ca_pem, ca_pem + "\n")
@@ -173,12 +168,12 @@ def test_a_context_with_a_certificate_is_never_shared(certificate: ClientCertifi
 
 def test_no_text_is_shown(authority: trustme.CA, certificate: ClientCertificate) -> None:
     contexts = TlsContexts(plain)
-    contexts.own(authority.cert_pem.bytes().decode(), certificate, "h2")
+    contexts.own(pem(authority), certificate, "h2")
     assert "BEGIN" not in repr(contexts)
 
 
 def test_authorities_alone_are_trusted_and_comments_may_be_in_any_language(authority: trustme.CA) -> None:
-    ca_pem = authority.cert_pem.bytes().decode()
+    ca_pem = pem(authority)
     for text in (ca_pem, f"# Autorité de certification\n{ca_pem}"):
         assert client_tls_context(text).get_ca_certs(binary_form=True) == [ssl.PEM_cert_to_DER_cert(ca_pem)]
 

@@ -10,6 +10,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from exchanger.oauth.documents import Fetched
 from exchanger.values.token import ErrorKind, ExchangedToken, TokenOutcome
+from tests.oauth.certificates import serving, trusting
 from tests.oauth.fakes import (
     ISSUED,
     RESTED,
@@ -155,11 +156,8 @@ async def once_with(step: int, act: str, script: Script, tls: ssl.SSLContext) ->
 
 
 @pytest.mark.parametrize("act", ["http", "https", "fetch"])
-async def test_leaving_at_every_step(autojump_clock: MockClock, act: str) -> None:
-    authority = trustme.CA()
-    server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    authority.issue_cert("issuer.example.com").configure_cert(server)
-    authority.configure_trust(client)
+async def test_leaving_at_every_step(autojump_clock: MockClock, authority: trustme.CA, act: str) -> None:
+    server, client = serving(authority, "issuer.example.com"), trusting(authority)
     plain = answering(response(success()))
 
     async def secured(peer: Peer) -> None:

@@ -3,7 +3,6 @@
 import base64
 import gzip
 import logging
-import ssl
 import struct
 import traceback
 from pathlib import Path
@@ -22,6 +21,7 @@ from exchanger.oauth.transport.rest import LEAST_REST
 from exchanger.values.issuer import AuthMethod, Credentials
 from exchanger.values.secret import Secret
 from exchanger.values.token import CoalescedRecord, ErrorKind, ExchangeFailure, ExchangeRecord, TokenOutcome, TokenRequest
+from tests.oauth.certificates import serving
 from tests.oauth.connect_proxy import token_endpoint
 from tests.oauth.fakes import (
     CONTRACT,
@@ -301,12 +301,13 @@ async def test_a_reset_in_the_middle_of_the_body_is_a_failure() -> None:
 
 
 @pytest.mark.parametrize("stays", [False, True], ids=["closed after each answer", "kept alive, over TLS"])
-async def test_real_connections_are_used_again_if_they_are_still_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stays: bool) -> None:
+async def test_real_connections_are_used_again_if_they_are_still_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, authority: trustme.CA, stays: bool
+) -> None:
     """Over TLS with the trust store of the environment."""
-    authority, context = trustme.CA(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
-    authority.issue_cert("127.0.0.1").configure_cert(context)
+    context = serving(authority, "127.0.0.1")
     connections = 0
 
     async def script(peer: Peer) -> None:

@@ -22,6 +22,7 @@ from tests.oauth.cache import examples
 from tests.oauth.cache.examples import PATIENCE_S, issuer, refusal, request, running, token, until
 from tests.oauth.cache.fake_store import Seen, key_line
 from tests.oauth.cache.redis_server import RedisServer, redis_server
+from tests.oauth.certificates import write_certificate
 
 pytestmark = pytest.mark.redis
 
@@ -201,20 +202,17 @@ async def test_garbage_under_our_names(server: RedisServer, commands: list[tuple
 
 
 async def test_tls(folder: Path) -> None:
-    authority, other_authority = trustme.CA(), trustme.CA()
-    certificate = authority.issue_cert("127.0.0.1")
-    certificate.cert_chain_pems[0].write_to_path(folder / "cert")
-    certificate.private_key_pem.write_to_path(folder / "key")
-    authority.cert_pem.write_to_path(folder / "ca")
-    other_authority.cert_pem.write_to_path(folder / "other-ca")
-    options = ("--tls-cert-file", str(folder / "cert"), "--tls-key-file", str(folder / "key"), "--tls-ca-cert-file", str(folder / "ca"))
+    write_certificate(folder, "127.0.0.1")
+    trustme.CA().cert_pem.write_to_path(folder / "other-ca.pem")
+    files = (("cert", "cert"), ("key", "key"), ("ca-cert", "ca"))
+    options = [word for option, name in files for word in (f"--tls-{option}-file", f"{folder}/{name}.pem")]
     with redis_server(folder, *options, tls=True) as server:
-        settings = attrs.evolve(settings_of(server, scheme="valkeys"), ca_file=folder / "ca")
+        settings = attrs.evolve(settings_of(server, scheme="valkeys"), ca_file=folder / "ca.pem")
         async with replica(settings) as one, replica(settings) as other:
             one.keep(request(), token("issued"))
             assert await found_in_time(other, request()) == "issued"
         for wrong, reason in (
-            (attrs.evolve(settings, ca_file=folder / "other-ca"), "lost: has a certificate that is not trusted"),
+            (attrs.evolve(settings, ca_file=folder / "other-ca.pem"), "lost: has a certificate that is not trusted"),
             (attrs.evolve(settings, ca_file=None), "lost: has a certificate that is not trusted"),
             (attrs.evolve(settings_of(server), ca_file=None), None),  # plain text
         ):

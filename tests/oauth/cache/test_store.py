@@ -16,6 +16,7 @@ from exchanger.oauth.cache.settings import SharedSettings, StoreAddress
 from exchanger.oauth.cache.store import Store, StoreFailure, Write
 from exchanger.oauth.transport.tls import client_tls_context
 from exchanger.values.secret import Secret
+from tests.oauth.certificates import pem, serving
 from tests.ports import free_port
 
 HELLO: Final = b"%3\r\n$7\r\nversion\r\n$6\r\n7.0.15\r\n$5\r\nproto\r\n:3\r\n$2\r\nid\r\n:5\r\n"
@@ -184,9 +185,8 @@ async def test_nobody_there() -> None:
 
 async def test_tls_and_who_is_trusted() -> None:
     authority, other = trustme.CA(), trustme.CA()
-    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("127.0.0.1").configure_cert(server)
-    trusting, distrusting = (client_tls_context(one.cert_pem.bytes().decode()) for one in (authority, other))
+    server = serving(authority, "127.0.0.1")
+    trusting, distrusting = (client_tls_context(pem(one)) for one in (authority, other))
 
     async with connected(then(b"$1\r\na\r\n:5\r\n"), server_tls=server, tls=trusting) as (found, _):
         assert await opened(found).read([b"k"], 10) == [(b"a", 5)]
