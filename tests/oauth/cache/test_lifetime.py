@@ -1,4 +1,5 @@
 import base64
+import itertools
 import math
 
 import pytest
@@ -58,22 +59,11 @@ def test_a_life_without_a_length_or_an_end_is_none(length: float) -> None:
 @pytest.mark.parametrize(
     ("claims", "end"),
     [
-        ({"exp": 1_800_000_060}, 1_800_000_060),
-        ({"exp": 1_800_000_060.5}, 1_800_000_060.5),
-        ({"exp": 0}, 0),
-        ({"exp": -5}, -5),
-        ({"sub": "x"}, math.inf),
-        ({"nested": {"exp": 5}}, math.inf),
-        ({"list": [{"exp": 5}]}, math.inf),
-        ({"exp": "1800000060"}, UNREADABLE),
-        ({"exp": None}, UNREADABLE),
-        ({"exp": True}, UNREADABLE),
-        ({"exp": [1]}, UNREADABLE),
-        ({"exp": {}}, UNREADABLE),
-        ({"exp": float("nan")}, UNREADABLE),
-        ([{"exp": 5}], math.inf),
-        ("exp", math.inf),
+        *(({"exp": end}, end) for end in (1_800_000_060, 1_800_000_060.5, 0, -5)),
+        *((claims, math.inf) for claims in ({"sub": "x"}, {"nested": {"exp": 5}}, {"list": [{"exp": 5}]}, [{"exp": 5}], "exp")),
+        *(({"exp": no_time}, UNREADABLE) for no_time in ("1800000060", None, True, [1], {"exp": 1}, float("nan"))),
     ],
+    ids=map(str, itertools.count()),
 )
 def test_the_exp_of_a_jwt(claims: object, end: float | Unreadable) -> None:
     assert subject_end(jwt(claims)) == end
