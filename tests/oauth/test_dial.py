@@ -183,19 +183,6 @@ async def test_a_peer_that_cannot_be_reached_is_no_connection_and_a_fault_of_the
         await connect(SECURE, tls=NO_TLS, dial=failing(ZeroDivisionError()))
 
 
-async def test_a_peer_that_does_not_speak_tls_is_refused() -> None:
-    client, server = connected()
-    await server.stream.send_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-
-    async def dial(host: str, port: int) -> trio.SocketStream:
-        return client
-
-    assert isinstance(await connect(SECURE, tls=NO_TLS, dial=dial), Unreachable)
-    assert server.closed
-    assert await server.stream.receive_some() != b""
-    await server.stream.aclose()
-
-
 @pytest.mark.parametrize(
     ("origin", "dials", "said", "seconds"),
     [

@@ -430,19 +430,6 @@ def test_a_dead_peer_is_found_out() -> None:
     assert (joined.client.closed, joined.client.failure) == (True, "the token endpoint does not answer any more")
 
 
-def test_a_slow_peer_is_not_dead() -> None:
-    joined, (stream,) = started()
-    for step in range(1, 20):
-        joined.now = step * 0.5
-        joined.client.tick(joined.now)
-        joined.exchange()
-        assert joined.client.room == MAX_STREAMS - 1
-    assert joined.server.pings > 5
-    joined.server.answer(stream, b"slow")
-    joined.exchange()
-    assert joined.body(stream) == b"slow"
-
-
 def test_a_slow_peer_is_asked_now_and_then() -> None:
     joined = Pair(Http2Client(600.0, 1.0, silence=0.1), Server())
     stream = joined.request()

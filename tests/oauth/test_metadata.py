@@ -211,15 +211,6 @@ async def test_another_token_endpoint_takes_effect(autojump_clock: MockClock) ->
         assert [path for path, _ in site.posts] == [TOKEN, "/moved"]
 
 
-async def test_an_issuer_that_goes_is_forgotten(autojump_clock: MockClock) -> None:
-    site = Site({OPENID: metadata()})
-    async with following(site, discovered()) as (it, _):
-        it.client.use_issuers({})
-        assert it.client.metadata.token_endpoint(discovered()) == ""
-        await trio.sleep(2 * REFRESH_S)
-        assert site.gets == [OPENID]
-
-
 async def test_another_discovery_begins_anew(autojump_clock: MockClock) -> None:
     other = discovered(f"{ISSUER}/other")
     site = Site({OPENID: metadata()})

@@ -45,14 +45,6 @@ async def test_a_kept_token_is_answered_at_once_and_until_its_end(autojump_clock
     assert len(it.observer.records) == 2
 
 
-@pytest.mark.parametrize("asked", [request(cache=None), request("other")], ids=["nothing is kept", "another subject"])
-async def test_what_is_not_kept_is_asked_for(asked: TokenRequest) -> None:
-    async with world(answering(lasting(60))) as it:
-        use(it, request())
-        await exchange(it.client, request())
-        assert (await exchange(it.client, asked)).cache is Cache.MISS
-
-
 async def test_a_token_is_renewed_ahead_once_and_nobody_waits_for_it(autojump_clock: MockClock) -> None:
     async with world(answering(lasting(60, "first"), lasting(60, "second"))) as it:
         use(it, request())

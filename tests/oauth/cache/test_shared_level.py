@@ -15,10 +15,9 @@ from exchanger.oauth.cache.settings import SharedSettings
 from exchanger.oauth.cache.shared_level import FIND_S
 from exchanger.oauth.cache.token_cache import TokenCache
 from exchanger.oauth.cache.write_queue import MAX_QUEUED
-from exchanger.util.follow_file import POLL_S
 from exchanger.values.issuer import CachePolicy, Issuer
 from exchanger.values.secret import Secret
-from tests.oauth.cache.examples import HOST, START, found, issuer, outage, refusal, request, running, token, until
+from tests.oauth.cache.examples import HOST, START, found, issuer, refusal, request, running, token, until
 from tests.oauth.cache.fake_store import Seen, Server, key_line, shared_settings
 
 SOON: Final = 0.1
@@ -139,19 +138,6 @@ async def test_without_a_usable_key_nothing_is_shared_and_a_good_one_ends_that(
         assert one.find(request()) is not None
         settings.key_file.write_text(key_line("one"))
         await until(lambda: one.asks_shared(request()))
-
-
-async def test_half_of_a_file_is_not_believed(tmp_path: Path, autojump_clock: MockClock) -> None:
-    server, settings, seen = Server(), shared_settings(tmp_path, "one", "two"), Seen()
-    async with replica(server, settings, seen=seen) as one:
-        whole = settings.key_file.read_text()
-        assert one._level is not None
-        follower = one._level._follower
-        settings.key_file.write_text(key_line("one"))
-        assert await follower.look_settled() is None
-        settings.key_file.write_text(whole)
-        await trio.sleep(3 * POLL_S)
-    assert seen.told.count("keys: 1") == 0
 
 
 async def test_a_slow_server_costs_three_look_ups_and_is_used_again_when_it_is_quick(tmp_path: Path, autojump_clock: MockClock) -> None:
@@ -371,14 +357,6 @@ async def test_what_an_earlier_connection_did_not_answer_does_not_count_against_
         await found(one, request())
         assert one.asks_shared(request())
         assert server.opened == 2
-
-
-async def test_other_failures_leave_the_token(tmp_path: Path, autojump_clock: MockClock) -> None:
-    async with replica(Server(), shared_settings(tmp_path)) as one:
-        one.keep(request(), token("good"))
-        for failure in (outage(), refusal(500), refusal(429)):
-            one.refused(request(), failure)
-        assert one.find(request()) is not None
 
 
 @pytest.mark.parametrize("offset", [-3600.0, -60.0, 60.0, 3600.0])
