@@ -147,16 +147,6 @@ async def test_nobody_with_another_certificate_or_other_authorities_shares_a_con
         assert isinstance(await exchange(found, it.request(one, pem(OTHERS))), ExchangeFailure)
 
 
-async def test_the_certificate_of_before_has_connections_of_its_own() -> None:
-    before, now = client_certificate(CLIENTS), client_certificate(CLIENTS)
-    async with site(asking(SERVERS, CLIENTS, HOST)) as it, client() as found:
-        request = it.request(now)
-        issuer = attrs.evolve(request.issuer, previous=Credentials("client", before))
-        assert isinstance(await exchange(found, attrs.evolve(request, issuer=issuer)), ExchangedToken)
-        assert isinstance(await exchange(found, it.request(before)), ExchangedToken)
-        assert it.shown == [leaf(now), leaf(before)]
-
-
 @PROTOCOLS
 async def test_the_certificate_of_before_is_tried_where_tls_refuses_the_new_one(protocol: str) -> None:
     before, now = client_certificate(CLIENTS), client_certificate(OTHERS)

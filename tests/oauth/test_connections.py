@@ -151,14 +151,6 @@ async def test_what_came_just_before_its_use_ends_a_connection(autojump_clock: M
         assert it.closed == [True, False]
 
 
-async def test_a_quick_endpoint_needs_the_least_rest(autojump_clock: MockClock) -> None:
-    async with connections() as it:
-        await it.use(count=MANY)
-        await trio.sleep(LEAST_REST)
-        await it.use()
-        assert len(it.endpoint.dialled) == MANY
-
-
 async def test_a_slow_answer_makes_every_rest_longer(autojump_clock: MockClock) -> None:
     async with connections() as it:
         await it.use(count=MANY)

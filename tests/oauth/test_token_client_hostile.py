@@ -5,23 +5,19 @@ import gzip
 import logging
 import struct
 import traceback
-from pathlib import Path
 from typing import Final
 
 import attrs
 import pytest
 import trio
-import trustme
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from exchanger.decision.token_exchange import MAX_RESPONSE_BYTES, encode_request, transport_failure
 from exchanger.errors import Diagnostic
 from exchanger.oauth.token_client import TokenClientSettings
-from exchanger.oauth.transport.rest import LEAST_REST
 from exchanger.values.issuer import AuthMethod, Credentials
 from exchanger.values.secret import Secret
 from exchanger.values.token import CoalescedRecord, ErrorKind, ExchangeFailure, ExchangeRecord, TokenOutcome, TokenRequest
-from tests.oauth.certificates import serving
 from tests.oauth.connect_proxy import token_endpoint
 from tests.oauth.fakes import (
     CONTRACT,
@@ -288,28 +284,3 @@ async def test_a_reset_in_the_middle_of_the_body_is_a_failure() -> None:
     assert isinstance(outcome, ExchangeFailure)
     # A reset overtakes bytes that were not read yet, so the head may be lost with the rest.
     assert outcome.diagnostic in {Diagnostic.READ_RESPONSE, Diagnostic.REQUEST_FAILED}
-
-
-@pytest.mark.parametrize("stays", [False, True], ids=["closed after each answer", "kept alive, over TLS"])
-async def test_real_connections_are_used_again_if_they_are_still_open(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, authority: trustme.CA, stays: bool
-) -> None:
-    """Over TLS with the trust store of the environment."""
-    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
-    context = serving(authority, "127.0.0.1")
-    connections = 0
-
-    async def script(peer: Peer) -> None:
-        nonlocal connections
-        connections += 1
-        await (answering if stays else closing)(response(success()))(peer)
-
-    settings, scheme = attrs.evolve(HTTP, allow_http=not stays), "https" if stays else "http"
-    async with token_endpoint(script, context if stays else None) as port, running(client_of(settings, Observer())) as client:
-        client._connections.limits = attrs.evolve(client._connections.limits, longest_exchange=0.0)  # the shortest rest
-        for number in range(3):
-            outcome = await exchange(client, token_request(f"subject-{number}", f"{scheme}://127.0.0.1:{port}/token"))
-            assert outcome == ISSUED
-            await trio.sleep(LEAST_REST)
-    assert connections == (1 if stays else 3)

@@ -10,7 +10,7 @@ from exchanger.decision.token_exchange import transport_failure
 from exchanger.errors import Diagnostic
 from exchanger.values.issuer import EndpointProtocol
 from exchanger.values.secret import Secret
-from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
+from exchanger.values.token import ErrorKind, ExchangedToken, TokenOutcome, TokenRequest
 from exchanger.values.trace import NO_TRACE, TraceContext
 from tests.oauth.fakes import CONTRACT, HTTP, ClientGoneError, World, at_rest, exchange, kept, token_request, world
 from tests.oauth.http2_endpoint import Endpoint, own, silent
@@ -127,19 +127,6 @@ async def test_whoever_leaves_resets_its_stream_and_disturbs_nobody(autojump_clo
     assert len(it.endpoint.dialled) == 1
 
 
-async def test_an_answer_that_is_late_costs_its_call_alone(autojump_clock: MockClock) -> None:
-    endpoint = Endpoint(silent)
-    async with world(endpoint.serve, settings=CONTRACT) as it:
-        started = trio.current_time()
-        late = await exchange(it.client, request("a"))
-        assert isinstance(late, ExchangeFailure)
-        assert (late.kind, late.detail) == (ErrorKind.TIMEOUT, "timed out while waiting for the answer")
-        assert trio.current_time() - started == pytest.approx(0.5)
-        endpoint.act = own
-        assert await exchange(it.client, request("b")) == ExchangedToken(Secret("token-of-b"))
-    assert len(it.endpoint.dialled) == 1
-
-
 async def test_a_body_that_is_late_is_said_with_its_status(autojump_clock: MockClock) -> None:
     async def half(_endpoint: Endpoint, server: Server, streams: list[int]) -> None:
         for stream in streams:
@@ -160,16 +147,6 @@ async def test_a_connection_that_breaks_fails_what_is_on_it() -> None:
     async with world(Endpoint(leave).serve) as it:
         outcomes = await outcomes_of(it, 1)
     assert outcomes == [FAILED]
-
-
-async def test_a_peer_that_is_gone_without_a_word_is_found_out(autojump_clock: MockClock) -> None:
-    endpoint = Endpoint(silent)
-    async with world(endpoint.serve, settings=CONTRACT) as it:
-        for number in range(4):
-            await exchange(it.client, request(f"a{number}"))
-            await trio.sleep(0.23)  # so that no call begins in the very moment of a PING
-        endpoint.act = own
-        assert len(it.endpoint.dialled) == 1  # it answers pings
 
 
 async def test_a_connection_has_a_maximum_age(autojump_clock: MockClock) -> None:

@@ -3,7 +3,6 @@
 import math
 
 import attrs
-import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
@@ -152,20 +151,6 @@ async def slowly(peer: Peer) -> None:
         await peer.request()
         await trio.sleep(0.2)
         await peer.send(response(success()))
-
-
-async def test_calls_beyond_the_limit_wait_for_their_turn(autojump_clock: MockClock) -> None:
-    async with world(slowly) as it:
-        use(it, LIMITED)
-        began = trio.current_time()
-        async with trio.open_nursery() as callers:
-            for number in range(6):
-                callers.start_soon(exchange, it.client, limited(f"s{number}"))
-            await wait_all_tasks_blocked()
-            assert it.client.in_flight == {"issuer.example.com": 2}
-            (guard,) = it.client.guards
-            assert guard.queued == 4
-        assert trio.current_time() - began == pytest.approx(0.6, abs=0.01)
 
 
 async def test_who_waits_too_long_is_told_so_and_who_leaves_takes_no_place(autojump_clock: MockClock) -> None:

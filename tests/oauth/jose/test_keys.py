@@ -84,19 +84,9 @@ def test_what_is_no_key_does_not_spoil_the_others(member: object) -> None:
 @pytest.mark.parametrize(
     ("n", "e", "usable"),
     [
-        (2**2046 + 1, 65_537, False),
-        (2**2047 + 1, 65_537, True),
-        (2**8191 + 1, 65_537, True),
-        (2**8192 + 1, 65_537, False),
-        (2**30_000 + 1, 65_537, False),
-        (N, 1, False),
-        (N, 2, False),
-        (N, 3, True),
-        (N, 65_536, False),
-        (N, 2**32 - 1, True),
-        (N, 2**32 + 1, False),
-        (N, 2**30_000 + 1, False),
-        (N, N - 2, False),
+        *((2**bits + 1, 65_537, usable) for bits, usable in ((2046, False), (2047, True), (8191, True), (8192, False), (30_000, False))),
+        *((N, e, True) for e in (3, 2**32 - 1)),
+        *((N, e, False) for e in (1, 2, 65_536, 2**32 + 1, 2**30_000 + 1, N - 2)),
     ],
     ids=map(str, itertools.count()),
 )
@@ -133,12 +123,8 @@ def jwk_number(value: int) -> object:
 @pytest.mark.parametrize(
     ("members", "reason"),
     [
-        ({}, "has no list of keys"),
-        ({"keys": None}, "has no list of keys"),
-        ({"keys": {"kty": "RSA"}}, "has no list of keys"),
-        ({"keys": "RSA"}, "has no list of keys"),
-        ({"keys": []}, "has no key that can verify signatures"),
-        ({"keys": [{"kty": "oct", "k": "AQAB"}]}, "has no key that can verify signatures"),
+        *((members, "has no list of keys") for members in ({}, {"keys": None}, {"keys": {"kty": "RSA"}}, {"keys": "RSA"})),
+        *(({"keys": keys}, "has no key that can verify signatures") for keys in ([], [{"kty": "oct", "k": "AQAB"}])),
     ],
 )
 def test_a_set_without_a_usable_key_is_a_problem(members: dict[str, object], reason: str) -> None:
