@@ -4,11 +4,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from exchanger.oauth.cache.issuers_in_force import MAX_PREPARED
+from exchanger.oauth.cache import issuers_in_force
 from exchanger.oauth.cache.sealed_token import MAX_TOKEN_CHARS
 from exchanger.oauth.cache.token_cache import SWEEP_S, TokenCache
 from exchanger.values.entry import TokenTarget
-from exchanger.values.issuer import CachePolicy
 from exchanger.values.token import Cache
 from tests.oauth.cache.examples import HOST, START, Clocks, cache, issuer, jwt, outage, refusal, request, token
 
@@ -66,13 +65,14 @@ def test_a_late_answer_under_credentials_that_are_gone_is_not_kept() -> None:
     assert one.entries == 0
 
 
-def test_any_number_of_targets_is_told_apart() -> None:
-    one = cache(Clocks(), issuer(cache=CachePolicy(300.0, 3 * MAX_PREPARED)))
-    of = issuer(cache=CachePolicy(300.0, 3 * MAX_PREPARED))
-    for number in range(MAX_PREPARED + 10):
+def test_any_number_of_targets_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(issuers_in_force, "MAX_PREPARED", 8)
+    of = issuer()
+    one = cache(Clocks(), of)
+    for number in range(20):
         one.keep(request(of=of, target=TokenTarget("primary", scope=str(number))), token(str(number)))
 
-    for number in (0, MAX_PREPARED - 1, MAX_PREPARED, MAX_PREPARED + 9):
+    for number in (0, 7, 8, 19):
         kept = one.find(request(of=of, target=TokenTarget("primary", scope=str(number))))
         assert kept is not None
         assert kept.token.access_token.reveal() == str(number)
