@@ -307,6 +307,18 @@ def test_calls_that_hung_in_the_outage_do_not_open_it_again() -> None:
     assert not breaker.is_open
 
 
+@pytest.mark.parametrize(("caller", "count"), [(None, 20), (1, 6)], ids=["many", "one"])
+def test_callers_that_leave_give_the_probe_to_others_but_not_at_once(caller: int | None, count: int) -> None:
+    breaker, now, probes = opened(caller=caller), 1000.0, 0
+    for _ in range(4):  # until the pause is long
+        now += 4.0
+        assert call(breaker, BAD, now, caller=caller)
+    for _ in range(1000):  # ten seconds of callers that leave at once
+        now += 0.01
+        probes += call(breaker, UNKNOWN, now, caller=caller)
+    assert 0.6 * count <= probes <= count
+
+
 @pytest.mark.parametrize("callers", [FEW_CALLERS, 10_000])
 def test_an_endpoint_that_answers_probes_only_is_called_less_and_less(callers: int) -> None:
     breaker, calls = opened(), 0

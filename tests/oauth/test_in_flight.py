@@ -115,6 +115,7 @@ def test_namespaces_take_turns_and_each_is_served_in_order() -> None:
     assert calls.enter("r", "r0") is Entered.ADMITTED
     for item in ("r1", "r2", "r3", "b1", "g1", "b2"):
         assert calls.enter(item[0], item) is Entered.QUEUED
+    assert not calls.withdraw("r", "r0")  # it waits no more
     served = ["r0"]
     while (next_one := calls.leave(served[-1][0])) is not None:
         served.append(next_one)

@@ -18,6 +18,20 @@ def found(shelves: Shelves, shelf: Shelf, digest: bytes, after: float = 0.0) -> 
     return None if kept is None else kept.token.access_token.reveal()
 
 
+def test_bytes_are_bounded_over_all_shelves_and_the_least_used_goes_first() -> None:
+    shelves = Shelves(max_bytes=3 * (ENTRY_BYTES + 1))
+    one, other = shelves.add_shelf(10), shelves.add_shelf(10)
+    for shelf, name in ((one, b"a"), (other, b"b"), (one, b"c")):
+        shelves.put(shelf, name, Entry.of(token(name.decode()), life()))
+    assert found(shelves, one, b"a") == "a"  # which is a use
+    shelves.put(one, b"d", Entry.of(token("d"), life()))
+
+    assert [found(shelves, shelf, name) for shelf, name in ((one, b"a"), (other, b"b"), (one, b"c"), (one, b"d"))] == ["a", None, "c", "d"]
+    assert shelves.size == 3 * (ENTRY_BYTES + 1)
+    shelves.remove_shelf(one)
+    assert (len(shelves), shelves.size) == (0, 0)
+
+
 def test_what_is_larger_than_everything_is_not_kept() -> None:
     shelves = Shelves(max_bytes=ENTRY_BYTES + 10)
     shelf = shelves.add_shelf(10)

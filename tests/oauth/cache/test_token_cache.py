@@ -8,7 +8,8 @@ from exchanger.oauth.cache import issuers_in_force
 from exchanger.oauth.cache.sealed_token import MAX_TOKEN_CHARS
 from exchanger.oauth.cache.token_cache import SWEEP_S, TokenCache
 from exchanger.values.entry import TokenTarget
-from exchanger.values.token import Cache
+from exchanger.values.issuer import CachePolicy
+from exchanger.values.token import Cache, ExchangedToken
 from tests.oauth.cache.examples import HOST, START, Clocks, cache, issuer, jwt, outage, refusal, request, token
 
 
@@ -48,11 +49,19 @@ async def test_without_a_shared_level_there_is_nothing_to_ask() -> None:
     assert await one.find_renewed(request(of=issuer("other"))) is None
 
 
-@pytest.mark.parametrize(("subject", "text"), [(jwt({"exp": "soon"}), "issued"), ("subject", "x" * (MAX_TOKEN_CHARS + 1))])
-def test_what_is_not_kept_also_ends_what_was_there(subject: str, text: str) -> None:
+@pytest.mark.parametrize(
+    ("subject", "issued"),
+    [
+        (jwt({"exp": "soon"}), token()),
+        ("subject", token("x" * (MAX_TOKEN_CHARS + 1))),
+        ("subject", token(expires_in=100, duration=95.0)),  # its time counts from the beginning of the call
+    ],
+    ids=["no time", "too long", "too late"],
+)
+def test_what_is_not_kept_also_ends_what_was_there(subject: str, issued: ExchangedToken) -> None:
     one = cache(Clocks())
     one.keep(request(subject), token("before"))
-    one.keep(request(subject), token(text))
+    one.keep(request(subject), issued)
 
     assert one.find(request(subject)) is None
 
@@ -63,6 +72,20 @@ def test_a_late_answer_under_credentials_that_are_gone_is_not_kept() -> None:
     one.keep(request(), token())
 
     assert one.entries == 0
+
+
+def test_smaller_bounds_hold_at_once() -> None:
+    clocks = Clocks()
+    one = cache(clocks)
+    for number in range(5):
+        one.keep(request(str(number)), token("issued", 200))
+    clocks.advance(20.0)
+    one.use_issuers({"primary": issuer(cache=CachePolicy(max_ttl=30.0, max_entries=2))})
+
+    small = issuer(cache=CachePolicy(max_ttl=30.0, max_entries=2))
+    assert [one.find(request(str(number), of=small)) is not None for number in range(5)] == [False, False, False, True, True]
+    clocks.advance(10.0)
+    assert one.find(request("4", of=small)) is None
 
 
 def test_any_number_of_targets_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:

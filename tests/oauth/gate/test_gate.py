@@ -27,7 +27,7 @@ from exchanger.values.token import ErrorKind, ExchangeFailure, SubjectVerdict, T
 from tests.decision.examples import snapshot
 from tests.examples import examples
 from tests.oauth.fakes import ISSUED, exchange, response
-from tests.oauth.gate.examples import RULES, asking, gated, guarded, passed, published, publishing
+from tests.oauth.gate.examples import RULES, Behind, asking, gated, guarded, passed, published, publishing
 from tests.oauth.jose.issuer import CLAIMS, ISSUER, NOW, P256, STRANGER, claims, raw, token
 from tests.oauth.published import OPENID, Site, document
 
@@ -319,6 +319,19 @@ async def test_leaving_while_others_are_told(autojump_clock: MockClock) -> None:
         tickets += [it.gate.begin(asking(GOOD), math.inf, done), it.gate.begin(asking(GOOD), math.inf, outcomes.append)]
         await trio.sleep(10)
         assert len(outcomes) == 1
+
+
+async def test_leaving_behind_the_gate_and_being_answered_there(autojump_clock: MockClock) -> None:
+    behind = Behind(at_once=False)
+    async with guarded(publishing("p256"), gated(), behind=behind) as it:
+        outcomes: list[TokenOutcome] = []
+        leaves, stays = (it.gate.begin(asking(GOOD), math.inf, outcomes.append) for _ in range(2))
+        leaves.leave()  # type: ignore[union-attr]  # it is a ticket
+        assert [ticket.left for ticket in behind.waiting] == [True, False]
+        behind.land()
+        assert outcomes == [ISSUED]
+        assert passed(outcomes[0])
+        assert stays is not leaves
 
 
 async def test_what_fails_behind_the_gate_says_that_the_token_passed(autojump_clock: MockClock) -> None:
