@@ -210,17 +210,10 @@ async def test_it_is_reached_as_the_token_endpoint_is(http2: bool) -> None:
     assert (shown, proxy.asked) == ([None], ["issuer.example.com:443"] * 2)
 
 
-@pytest.mark.parametrize(
-    ("url", "why"),
-    [
-        ("ftp://canary.example/", "its address must be an absolute https URL"),
-        ("https://canary:canary@issuer.example.com/", "its address must not have user information"),
-        ("http://canary.example/", "its address must use https (TOKEN_EXCHANGE_ALLOW_HTTP_TOKEN_ENDPOINT is for tests)"),
-    ],
-)
-async def test_an_address_that_is_not_usable(url: str, why: str) -> None:
+async def test_an_address_that_is_not_usable() -> None:
     async with world(settings=attrs.evolve(HTTP, allow_http=False)) as it:
-        assert await fetch(it.client, url) == NotFetched(why)
+        found = await fetch(it.client, "https://canary:canary@issuer.example.com/")
+        assert found == NotFetched("its address must not have user information")
     assert it.endpoint.dialled == []
 
 

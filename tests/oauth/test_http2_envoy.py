@@ -20,9 +20,10 @@ from exchanger.values.issuer import AuthMethod, Credentials, EndpointProtocol
 from exchanger.values.secret import Secret
 from exchanger.values.token import ExchangedToken, TokenRequest
 from exchanger.values.trace import TraceContext
+from tests.e2e.gateway import until_listening
 from tests.oauth.certificates import write_certificate
 from tests.oauth.fakes import HTTP, Observer, client_of, exchange, running, token_request
-from tests.oauth.http2_session import LIMIT_S, ended, session
+from tests.oauth.http2_session import ended, session
 from tests.ports import free_port
 
 pytestmark = pytest.mark.envoy
@@ -94,14 +95,7 @@ async def gateway(folder: Path) -> AsyncGenerator[Gateway]:
         (folder / "envoy.json").write_text(json.dumps(config))
         process = Child("Envoy", envoy_command(find_envoy(), folder / "envoy.json"), (), folder / "envoy.log")
         await nursery.start(process.run)
-        with trio.fail_after(LIMIT_S):
-            while True:
-                try:
-                    await trio.aclose_forcefully(await trio.open_tcp_stream("127.0.0.1", plain))
-                except OSError:
-                    await trio.sleep(0.05)
-                else:
-                    break
+        await until_listening(plain)
         yield Gateway(secure, plain, (folder / "ca.pem").read_text(), process)
         await process.stop()
         nursery.cancel_scope.cancel()

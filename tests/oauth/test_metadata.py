@@ -84,21 +84,20 @@ def test_any_issuer_has_two_places_or_none(text: str) -> None:
         assert len(list(_places(f"https://{text}"))) in (0, 2)
 
 
-@pytest.mark.parametrize(
-    "named",
-    [
+LIKE_IT: Final = [
+    *(
         f"{ISSUER}/",
+        f" {ISSUER}",
         ISSUER.upper(),
         "http://ISSUER.example.com",
         "https://issuer.example.com",
         "http://issuer.example.com:80",
-        "http://other.example.com",
-        f" {ISSUER}",
-        None,
-        [ISSUER],
-        1,
-    ],
-)
+    ),
+    *("http://other.example.com", None, [ISSUER], 1),
+]
+
+
+@pytest.mark.parametrize("named", LIKE_IT)
 async def test_only_an_exact_name_is_believed(named: object, autojump_clock: MockClock) -> None:
     site = Site({OPENID: document({"issuer": named, "token_endpoint": f"{ISSUER}{TOKEN}"})})
     async with following(site, discovered()) as (it, learned):

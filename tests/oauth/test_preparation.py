@@ -97,15 +97,6 @@ def test_endpoints_are_kept_until_they_are_to_be_forgotten() -> None:
     assert found.host == "two.example.com"
 
 
-def test_endpoints_go_with_their_issuers() -> None:
-    by = prepared_by()
-    kept = by.endpoint(issuer())
-    by.endpoint(issuer(Secret("withdrawn")))
-    by.use_issuers({"primary": issuer()})
-    assert by._endpoints == {issuer(): kept}
-    assert by.endpoint(issuer()) is kept
-
-
 def test_endpoints_in_memory_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preparation, "_MAX_ENDPOINTS", 3)
     by = prepared_by()

@@ -80,15 +80,6 @@ async def test_a_renewal_that_is_refused_takes_the_token_away(autojump_clock: Mo
     assert ExchangedToken not in kinds[kinds.index(ExchangeFailure) :]
 
 
-async def test_tokens_go_with_their_issuer() -> None:
-    async with world(answering(lasting(60))) as it:
-        use(it, request())
-        await exchange(it.client, request())
-        assert it.client.cache.entries == 1
-        it.client.use_issuers({})
-        assert it.client.cache.entries == 0
-
-
 SPARED = request(cache=None, limits=CallLimits(breaker=True))
 
 

@@ -155,9 +155,7 @@ async def test_the_issuer_s_own_metadata_say_where_its_keys_are(autojump_clock: 
     "answer",
     [
         response(b"", 500),
-        response(b"", 302, "Location: http://canary.example.com"),
         response(b'{"keys": "canary"}'),
-        response(b'{"keys": []}'),
         document({"keys": [{"kty": "oct", "k": "canary"}]}),
     ],
 )
