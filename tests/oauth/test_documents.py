@@ -37,7 +37,6 @@ from tests.oauth.fakes import (
     client_of,
     closing,
     exchange,
-    kept,
     response,
     running,
     silent,
@@ -297,21 +296,3 @@ async def test_a_document_does_not_prolong_the_time_of_a_token_call(autojump_clo
     async with world(after(0.6, response(success())), settings=CONTRACT) as it:
         outcome = await exchange(it.client, token_request())
         assert not isinstance(outcome, ExchangedToken)
-
-
-@pytest.mark.parametrize("waits_for", ["the connection", "the answer", "the rest of it"])
-async def test_leaving_gives_the_connection_back(waits_for: str) -> None:
-    async def dial(host: str, port: int) -> trio.SocketStream:
-        await trio.sleep_forever()
-        raise AssertionError
-
-    script = silent if waits_for == "the answer" else after(0.0, response(DOCUMENT)[:-1])
-    async with world(script, dial=dial if waits_for == "the connection" else None) as it:
-        async with trio.open_nursery() as callers:
-            callers.start_soon(fetch, it.client)
-            await wait_all_tasks_blocked(0.01)
-            assert it.client.connections.busy == 1
-            callers.cancel_scope.cancel()
-        assert it.client.connections.busy == 0
-        await wait_all_tasks_blocked()
-        assert kept(it.client) == it.client.connections.open == 0
