@@ -120,7 +120,9 @@ async def test_a_graceful_end(endpoint: Endpoint) -> None:
         assert (await used.answer("/token", b"before")).body == b"before"
 
         async def shut_down() -> None:
-            await trio.sleep(0.05)
+            while used.connections.counts().busy < 10:  # noqa: ASYNC110 - what is waited for sets no event
+                await trio.sleep(0.001)
+            await used.answer("/token", b"behind them")  # so it has read all of them
             endpoint.shut_down()
 
         nursery.start_soon(shut_down)
