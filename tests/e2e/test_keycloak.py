@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from exchanger.demo.envoy import Mode
-from exchanger.oauth.transport.http2.response import Answered
+from exchanger.oauth.transport.answer import Answer
 from exchanger.scenarios.builtin import packaged_scenarios
 from tests.e2e.keycloak import Keycloak, running_keycloak
 from tests.e2e.test_console_front import Front
@@ -57,12 +57,9 @@ async def test_its_token_endpoint_speaks_http2_by_prior_knowledge(keycloak: Keyc
     """It does not know the client; what counts is that it says so, to each of very many requests."""
     target = "/realms/master/protocol/openid-connect/token"
     async with session(keycloak.address.host, keycloak.address.port, None) as used:
-        streams = [await used.request(target, b"grant_type=client_credentials") for _ in range(used.client.room)]
-        for stream in streams:
-            end = await used.end_of(stream)
-            assert isinstance(end, Answered)
-            assert (end.answer.status, end.answer.body) == (401, INVALID_CLIENT)
-        assert not used.client.draining
+        for found in await used.ask_all(*[(target, b"grant_type=client_credentials")] * 100):
+            assert isinstance(found, Answer)
+            assert (found.status, found.body) == (401, INVALID_CLIENT)
 
 
 async def test_the_lab_shows_each_scenario_with_what_the_realms_keys_say(keycloak: Keycloak, tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
-"""Client certificates in PEM, as profiles have them, and contexts of servers that ask for one."""
+"""Authorities and certificates in PEM, as profiles and servers have them, and contexts of clients and servers."""
 
 import ssl
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import trustme
 from cryptography import x509
@@ -12,6 +13,33 @@ from cryptography.x509.oid import NameOID
 
 from exchanger.values.issuer import ClientCertificate
 from exchanger.values.secret import Secret
+
+
+def pem(authority: trustme.CA) -> str:
+    return authority.cert_pem.bytes().decode()
+
+
+def trusting(authority: trustme.CA) -> ssl.SSLContext:
+    """Return a new context of a client that trusts ``authority`` alone."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    authority.configure_trust(context)
+    return context
+
+
+def serving(authority: trustme.CA, name: str) -> ssl.SSLContext:
+    """Return the context of a server that has this name."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(name).configure_cert(context)
+    return context
+
+
+def write_certificate(folder: Path, name: str) -> None:
+    """Write what a process serves TLS with, and what its clients trust: cert.pem, key.pem and ca.pem."""
+    authority = trustme.CA()
+    issued = authority.issue_cert(name)
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    issued.cert_chain_pems[0].write_to_path(folder / "cert.pem")
+    issued.private_key_pem.write_to_path(folder / "key.pem")
 
 
 def client_certificate(authority: trustme.CA, name: str = "gateway.example.com") -> ClientCertificate:
@@ -44,8 +72,7 @@ def encrypted(key: Secret) -> Secret:
 
 def asking(server: trustme.CA, clients: trustme.CA, name: str, *, demands: bool = False, protocol: str = "http/1.1") -> ssl.SSLContext:
     """Return the context of a server that asks for a certificate of ``clients``, or ``demands`` one."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.issue_cert(name).configure_cert(context)
+    context = serving(server, name)
     clients.configure_trust(context)
     context.verify_mode = ssl.CERT_REQUIRED if demands else ssl.CERT_OPTIONAL
     context.set_alpn_protocols([protocol])

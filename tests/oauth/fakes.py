@@ -267,15 +267,11 @@ async def running(client: TokenClient) -> AsyncGenerator[TokenClient, None]:
     async with trio.open_nursery() as reactor:
         reactor.start_soon(client.reactor.run)
         async with trio.open_nursery() as nursery:
-            await nursery.start(_run, client)
+            await nursery.start(client.run)
             yield client
             nursery.cancel_scope.cancel()
         reactor.cancel_scope.cancel()
     client.reactor.close()
-
-
-async def _run(client: TokenClient, *, task_status: trio.TaskStatus[None]) -> None:
-    await client.run(task_status=task_status)
 
 
 def kept(client: TokenClient) -> int:

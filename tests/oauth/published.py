@@ -61,7 +61,8 @@ class Site:
                     continue
                 await peer.send(found)
             else:
-                fields = {name: values[0] for name, values in parse_qs(body.decode(), keep_blank_values=True).items()}
+                found_fields = parse_qs(body.decode("ascii"), keep_blank_values=True, strict_parsing=True)
+                fields = {name: value for name, (value,) in found_fields.items()}  # none comes twice
                 self.posts.append((path, fields))
                 await peer.send(self.token(fields))
 

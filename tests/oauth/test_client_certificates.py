@@ -23,7 +23,7 @@ from exchanger.values.issuer import ClientCertificate, Credentials
 from exchanger.values.proxy import Proxy
 from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
-from tests.oauth.certificates import asking, client_certificate, encrypted, leaf, self_signed
+from tests.oauth.certificates import asking, client_certificate, encrypted, leaf, pem, self_signed, trusting
 from tests.oauth.connect_proxy import ESTABLISHED, ConnectProxy, proxying, token_endpoint
 from tests.oauth.fakes import HTTP, Observer, Peer, answering, client_of, exchange, response, running, success, token_request
 from tests.oauth.http2_endpoint import Endpoint, own
@@ -34,17 +34,6 @@ PROTOCOLS: Final = pytest.mark.parametrize("protocol", ["http/1.1", "h2"])
 SERVERS: Final = trustme.CA()
 CLIENTS: Final = trustme.CA()
 OTHERS: Final = trustme.CA()
-
-
-def pem(authority: trustme.CA) -> str:
-    return authority.cert_pem.bytes().decode()
-
-
-def trusting(authority: trustme.CA) -> ssl.SSLContext:
-    """Return a new context of a system that trusts ``authority``."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    authority.configure_trust(context)
-    return context
 
 
 @final
@@ -156,16 +145,6 @@ async def test_nobody_with_another_certificate_or_other_authorities_shares_a_con
             await trio.sleep(LEAST_REST)
         assert it.shown == [leaf(one), leaf(two), None, leaf(one), None]
         assert isinstance(await exchange(found, it.request(one, pem(OTHERS))), ExchangeFailure)
-
-
-async def test_the_certificate_of_before_has_connections_of_its_own() -> None:
-    before, now = client_certificate(CLIENTS), client_certificate(CLIENTS)
-    async with site(asking(SERVERS, CLIENTS, HOST)) as it, client() as found:
-        request = it.request(now)
-        issuer = attrs.evolve(request.issuer, previous=Credentials("client", before))
-        assert isinstance(await exchange(found, attrs.evolve(request, issuer=issuer)), ExchangedToken)
-        assert isinstance(await exchange(found, it.request(before)), ExchangedToken)
-        assert it.shown == [leaf(now), leaf(before)]
 
 
 @PROTOCOLS

@@ -96,7 +96,7 @@ async def connections(**limits: Any) -> AsyncGenerator[World]:
         world = World(pool, endpoint)
         endpoint.scripts = [world.serve]
         running.start_soon(reactor.run)
-        await running.start(_run, pool)
+        await running.start(pool.run)
         try:
             yield world
         finally:
@@ -108,10 +108,6 @@ async def connections(**limits: Any) -> AsyncGenerator[World]:
             servers.cancel_scope.cancel()
             endpoint.close()
     reactor.close()
-
-
-async def _run(pool: Connections, *, task_status: trio.TaskStatus[None]) -> None:
-    await pool.run(task_status=task_status)
 
 
 async def test_a_connection_is_used_again_after_its_rest(autojump_clock: MockClock) -> None:
@@ -146,15 +142,6 @@ async def test_of_those_that_have_rested_the_one_used_last_is_taken_first(autoju
         assert await it.use() == [2]
 
 
-async def test_whatever_comes_while_it_rests_ends_a_connection(autojump_clock: MockClock) -> None:
-    async with connections() as it:
-        await it.use(count=3)
-        await it.endpoint.streams[1].stream.send_all(b"x")
-        await it.endpoint.streams[2].stream.send_eof()
-        await wait_all_tasks_blocked()
-        assert (it.counts, it.closed) == ((1, 1, 0, 0, 0), [False, True, True])
-
-
 async def test_what_came_just_before_its_use_ends_a_connection(autojump_clock: MockClock) -> None:
     async with connections() as it:
         await it.use()
@@ -162,14 +149,6 @@ async def test_what_came_just_before_its_use_ends_a_connection(autojump_clock: M
         it.endpoint.streams[0].stream.socket._sock.send(b"x")  # type: ignore[attr-defined]  # without a chance for anybody to see it
         assert await it.use() == [1]
         assert it.closed == [True, False]
-
-
-async def test_a_quick_endpoint_needs_the_least_rest(autojump_clock: MockClock) -> None:
-    async with connections() as it:
-        await it.use(count=MANY)
-        await trio.sleep(LEAST_REST)
-        await it.use()
-        assert len(it.endpoint.dialled) == MANY
 
 
 async def test_a_slow_answer_makes_every_rest_longer(autojump_clock: MockClock) -> None:
@@ -221,14 +200,6 @@ async def test_idle_connections_of_a_host_and_of_all_hosts_are_bounded(autojump_
         assert (it.counts, sum(it.closed[:5]), it.closed[5:]) == ((3, 0, 3, 0, 0), 4, [False, False])
 
 
-async def test_resting_connections_of_a_host_and_of_all_hosts_are_bounded(autojump_clock: MockClock) -> None:
-    async with connections(max_resting=4) as it:
-        await it.use(count=5)
-        assert it.counts == (3, 3, 0, 0, 0)
-        await it.use(TWO, count=2)
-        assert it.counts == (4, 4, 0, 0, 0)
-
-
 async def test_idle_connections_expire(autojump_clock: MockClock) -> None:
     async with connections() as it:
         await it.use(ONE)
@@ -246,13 +217,6 @@ async def test_resting_connections_expire_where_that_is_sooner(autojump_clock: M
         assert it.counts == (1, 1, 0, 0, 0)
         await trio.sleep(0.2)
         assert it.counts == (0, 0, 0, 0, 0)
-
-
-async def test_use_renews_the_time_of_a_connection(autojump_clock: MockClock) -> None:
-    async with connections() as it:
-        for _ in range(5):
-            assert await it.use() == [0]
-            await trio.sleep(60)
 
 
 async def test_connections_that_are_in_turn_used_never_become_idle(autojump_clock: MockClock) -> None:
@@ -304,16 +268,6 @@ async def test_a_host_is_forgotten_when_what_was_measured_counts_no_more(autojum
         assert (it.counts, list(it.pool._hosts)) == ((0, 0, 0, 0, 0), [ONE])
         await trio.sleep(20)
         assert it.pool._hosts == {}
-
-
-async def test_that_an_endpoint_was_slow_outlives_its_connections(autojump_clock: MockClock) -> None:
-    async with connections(idle_timeout=5.0) as it:
-        await it.use(count=MANY, seconds=0.5)
-        await trio.sleep(10)
-        assert it.counts == (0, 0, 0, 0, 0)
-        assert await it.use() == [MANY]
-        await trio.sleep(0.49)
-        assert await it.use() == [MANY + 1]
 
 
 async def test_an_attempt_outlives_its_call_and_its_connection_serves_the_next_one(autojump_clock: MockClock) -> None:

@@ -30,11 +30,6 @@ async def connect(origin: Origin, *, tls: ssl.SSLContext, dial: Dial) -> Dialled
     return await Attempt(origin, DialLimits(dial=3.0, tls_handshake=1.5), TlsContexts(lambda: tls), dial).run()
 
 
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
 @pytest.fixture
 def trusting(authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
     """The context of a service whose environment names the trust store."""
@@ -186,19 +181,6 @@ async def test_a_peer_that_cannot_be_reached_is_no_connection_and_a_fault_of_the
         assert await connect(SECURE, tls=NO_TLS, dial=failing(error)) == Unreachable(f"connecting failed: {cause}")
     with pytest.raises(ZeroDivisionError):
         await connect(SECURE, tls=NO_TLS, dial=failing(ZeroDivisionError()))
-
-
-async def test_a_peer_that_does_not_speak_tls_is_refused() -> None:
-    client, server = connected()
-    await server.stream.send_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-
-    async def dial(host: str, port: int) -> trio.SocketStream:
-        return client
-
-    assert isinstance(await connect(SECURE, tls=NO_TLS, dial=dial), Unreachable)
-    assert server.closed
-    assert await server.stream.receive_some() != b""
-    await server.stream.aclose()
 
 
 @pytest.mark.parametrize(

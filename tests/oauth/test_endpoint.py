@@ -1,4 +1,5 @@
 import math
+from typing import Final
 
 import pytest
 
@@ -25,35 +26,25 @@ def test_usable(text: str, origin: Origin) -> None:
     assert endpoint.host == origin.host
 
 
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ("https://issuer.example.com:port/token", "is not a URL"),
-        ("https://issuer.example.com/\ud800", "is not a URL"),
-        ("https://issuer.example.com\r\n/token", "is not a URL"),
-        ("https://[::1/token", "is not a URL"),
-        ("https://\N{SNOWMAN}.example/token", "is not a URL"),
-        ("", "must be an absolute https URL"),
-        ("issuer.example.com/token", "must be an absolute https URL"),
-        ("//issuer.example.com/token", "must be an absolute https URL"),
-        ("file:///etc/passwd", "must be an absolute https URL"),
-        ("ftp://issuer.example.com/token", "must be an absolute https URL"),
-        ("http://issuer.example.com/token", "must use https (TOKEN_EXCHANGE_ALLOW_HTTP_TOKEN_ENDPOINT is for tests)"),
-        ("https://user:password@issuer.example.com/token", "must not have user information"),
-        ("https://@issuer.example.com/token", "must not have user information"),
-        ("https://issuer.example.com\\@evil.example/token", "must not have user information"),
-        ("https://issuer.example.com/token#", "must not have a fragment"),
-        ("https://issuer.example.com/token#fragment", "must not have a fragment"),
-        ("https:///token", "has no usable host and port"),
-        ("https://issuer example.com/token", "has no usable host and port"),
-        ("https://issuer.example.com:65536/token", "has no usable host and port"),
-        ("https://%69ssuer.example.com/token", "has no usable host and port"),
-        ("https://[fe80::1%25eth0]/token", "has no usable host and port"),
-        ("https:/token", "has no usable host and port"),
-        ("https://issuer.example.com:0/token", "has no usable host and port"),
-        ("https://issuer..example.com/token", "has no usable host and port"),
+HOST: Final = "issuer.example.com"
+# By the reason why they are not.
+NOT_USABLE: Final = {
+    "is not a URL": [
+        *(f"https://{HOST}{rest}" for rest in (":port/token", "/\ud800", "\r\n/token")),
+        *("https://[::1/token", "https://\N{SNOWMAN}.example/token"),
     ],
-)
+    "must be an absolute https URL": ["", f"{HOST}/token", f"//{HOST}/token", "file:///etc/passwd", f"ftp://{HOST}/token"],
+    "must use https (TOKEN_EXCHANGE_ALLOW_HTTP_TOKEN_ENDPOINT is for tests)": [f"http://{HOST}/token"],
+    "must not have user information": [f"https://{rest}/token" for rest in (f"user:password@{HOST}", f"@{HOST}", f"{HOST}\\@evil.example")],
+    "must not have a fragment": [f"https://{HOST}/token#", f"https://{HOST}/token#fragment"],
+    "has no usable host and port": [
+        *("https:///token", "https:/token", "https://issuer example.com/token", "https://%69ssuer.example.com/token"),
+        *(f"https://{HOST}:65536/token", f"https://{HOST}:0/token", "https://[fe80::1%25eth0]/token", "https://issuer..example.com/token"),
+    ],
+}
+
+
+@pytest.mark.parametrize(("reason", "text"), [(reason, text) for reason, texts in NOT_USABLE.items() for text in texts])
 def test_not_usable(text: str, reason: str) -> None:
     assert read_endpoint(text, allow_http=False) == EndpointProblem(reason)
 

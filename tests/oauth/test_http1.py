@@ -57,23 +57,6 @@ def test_a_response_and_whether_another_may_follow(data: bytes, body: object, cl
     assert (response.is_over, response.answer.body, response.clean) == (True, body, clean)
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok", b"\x16\x03\x01"]
-)
-def test_no_response(data: bytes) -> None:
-    response = fed(data, b"")
-    assert (response.is_over, response.answer, response.seen) == (True, None, bool(data))
-
-
-def test_a_response_that_breaks_off_has_its_status() -> None:
-    for data in (OK[:-1], OK.replace(b"OK\r\n", b"OK\r\nConnection: close\r\n")[:-1]):
-        response = fed(data)
-        assert (response.status, response.is_over) == (200, False)
-        response.feed(b"")
-        assert response.answer is not None
-        assert response.answer.body is None
-
-
 def test_challenges_and_retry_after() -> None:
     fields = b"WWW-Authenticate: Basic realm=\xe9\r\nretry-after: 7 \r\nwww-authenticate:\tBearer\r\nRetry-After: 8\r\n"
     for head in (b"HTTP/1.1 401 No\r\n", b"HTTP/1.1 401 No\r\nConnection: close\r\n"):

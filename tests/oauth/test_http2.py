@@ -5,7 +5,7 @@ import pytest
 
 from exchanger.decision.token_response import MAX_RESPONSE_BYTES, TooLarge
 from exchanger.oauth.transport.http2.client import NEVER, Http2Client
-from exchanger.oauth.transport.http2.head import Method, header_fields, request_head
+from exchanger.oauth.transport.http2.head import header_fields, request_head
 from exchanger.oauth.transport.http2.limits import MAX_STREAMS
 from exchanger.oauth.transport.http2.response import Lost
 from tests.grpc.frames import ACK, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, SETTINGS, WINDOW_UPDATE, block, raw, word
@@ -28,8 +28,10 @@ def response(stream: int, *fields: tuple[bytes, bytes], status: bytes = b"200", 
 # Requests and answers.
 
 
-def test_a_request_is_a_post_with_its_length() -> None:
-    joined, (stream,) = started()
+def test_a_request_is_a_post_with_its_length_and_further_fields() -> None:
+    joined = pair()
+    stream = joined.request(extra=((b"traceparent", b"00-1-2-01"),))
+    joined.exchange()
     request = joined.server.requests[stream]
     assert request.headers == {
         b":method": b"POST",
@@ -40,34 +42,9 @@ def test_a_request_is_a_post_with_its_length() -> None:
         b"authorization": SECRET,
         b"user-agent": b"exchanger",
         b"content-length": b"12",
-    }
-    assert (request.body, request.ended) == (b"grant_type=x", True)
-
-
-def test_a_get_has_no_content_and_no_length() -> None:
-    head = request_head(secure=True, authority="issuer.example.com", target="/jwks", headers=(("Accept", "a/b"),), method=Method.GET)
-    assert head is not None
-    joined = pair()
-    stream = joined.client.request(head, b"", 0.0, ((b"traceparent", b"00-1-2-01"),))
-    joined.exchange()
-    request = joined.server.requests[stream]
-    assert request.headers == {
-        b":method": b"GET",
-        b":scheme": b"https",
-        b":authority": b"issuer.example.com",
-        b":path": b"/jwks",
-        b"accept": b"a/b",
         b"traceparent": b"00-1-2-01",
     }
-    assert (request.body, request.ended) == (b"", True)
-
-
-def test_further_fields_follow_the_head() -> None:
-    joined = pair()
-    stream = joined.request(b"", ((b"traceparent", b"00-1-2-01"),))
-    joined.exchange()
-    assert list(joined.server.requests[stream].headers.items())[-2:] == [(b"content-length", b"0"), (b"traceparent", b"00-1-2-01")]
-    assert joined.server.requests[stream].ended
+    assert (request.body, request.ended) == (b"grant_type=x", True)
 
 
 def test_an_answer() -> None:
@@ -80,14 +57,6 @@ def test_an_answer() -> None:
     assert joined.heads == []  # it came as a whole
     assert joined.client.waiting == 0
     assert joined.client.room == MAX_STREAMS
-
-
-def test_answers_in_another_order() -> None:
-    joined, streams = started(3)
-    for stream in reversed(streams):
-        joined.server.answer(stream, b"for %d" % stream)
-    joined.exchange()
-    assert {stream: joined.body(stream) for stream in streams} == {stream: b"for %d" % stream for stream in streams}
 
 
 def test_an_answer_in_parts() -> None:
@@ -105,13 +74,6 @@ def test_an_answer_in_parts() -> None:
     assert (answer.body, answer.challenges) == (b"ab", ())
 
 
-def test_an_answer_without_content() -> None:
-    joined, (stream,) = started()
-    joined.server.head(stream, status=b"204", end=True)
-    joined.exchange()
-    assert joined.body(stream) == b""
-
-
 @pytest.mark.parametrize("status", [b"301", b"302", b"303", b"307", b"308", b"399"])
 def test_nothing_of_a_redirect_is_read(status: bytes) -> None:
     joined, (stream,) = started()
@@ -123,26 +85,20 @@ def test_nothing_of_a_redirect_is_read(status: bytes) -> None:
     assert joined.client.room == MAX_STREAMS
 
 
-def test_an_answer_before_the_request_was_read() -> None:
+@pytest.mark.parametrize("resets", [False, True])
+def test_an_answer_before_the_request_was_read(resets: bool) -> None:
+    """Also if the endpoint resets the stream then (RFC 9113 section 8.1), which takes nothing back."""
     joined, (stream,) = started(window=10, body=b"x" * 1000)
     assert not joined.server.requests[stream].ended
     joined.server.answer(stream, b"enough")
-    joined.exchange()
-    assert joined.body(stream) == b"enough"
-    assert joined.server.requests[stream].reset == ngh2.ErrorCode.CANCEL
-    assert (joined.client.waiting, joined.client.room) == (0, MAX_STREAMS)
-
-
-def test_a_reset_after_the_answer_takes_nothing_back() -> None:
-    joined, (stream,) = started(window=10, body=b"x" * 1000)
-    joined.server.answer(stream, b"enough")
     answered = joined.server.send()
-    joined.server.http.reset_stream(stream, ngh2.ErrorCode.NO_ERROR)
+    if resets:
+        joined.server.http.reset_stream(stream, ngh2.ErrorCode.NO_ERROR)
     joined.to_client(answered + joined.server.send())
     joined.exchange()
-    assert joined.body(stream) == b"enough"
-    assert joined.lost == {}
-    assert joined.client.room == MAX_STREAMS
+    assert (joined.body(stream), joined.lost) == (b"enough", {})
+    assert resets or joined.server.requests[stream].reset == ngh2.ErrorCode.CANCEL
+    assert (joined.client.waiting, joined.client.room) == (0, MAX_STREAMS)
 
 
 def test_large_bodies_pass_both_windows() -> None:
@@ -157,40 +113,23 @@ def test_large_bodies_pass_both_windows() -> None:
 # What breaks off.
 
 
-@pytest.mark.parametrize("code", sorted({*ngh2.ErrorCode} - {ngh2.ErrorCode.REFUSED_STREAM, ngh2.ErrorCode.HTTP_1_1_REQUIRED}))
-def test_a_reset_without_an_answer(code: int) -> None:
+@pytest.mark.parametrize("interim", [False, True])
+@pytest.mark.parametrize("code", ngh2.ErrorCode)
+def test_a_reset_without_an_answer(code: ngh2.ErrorCode, interim: bool) -> None:
+    """Only a refusal is safe to send again, and not if the endpoint has said something of an answer before."""
     joined, (stream, other) = started(2)
+    if interim:
+        joined.server.http.send_informational_response(stream, [(b":status", b"103")])
+        joined.exchange()
     joined.server.http.reset_stream(stream, code)
     joined.exchange()
-    assert joined.lost == {stream: Lost(stream, seen=False, safe=False)}
+    refused = code in {ngh2.ErrorCode.REFUSED_STREAM, ngh2.ErrorCode.HTTP_1_1_REQUIRED}
+    assert joined.lost == {stream: Lost(stream, seen=interim, safe=refused and not interim)}
+    assert joined.client.requires_http1 is (code == ngh2.ErrorCode.HTTP_1_1_REQUIRED)
     joined.server.answer(other, b"{}")
     joined.exchange()
     assert joined.body(other) == b"{}"
     assert not joined.client.draining
-
-
-def test_a_refused_stream_may_be_sent_again() -> None:
-    joined, (stream,) = started()
-    joined.server.http.reset_stream(stream, ngh2.ErrorCode.REFUSED_STREAM)
-    joined.exchange()
-    assert joined.lost == {stream: Lost(stream, seen=False, safe=True)}
-
-
-def test_a_stream_that_is_refused_after_an_interim_response_may_not() -> None:
-    joined, (stream,) = started()
-    joined.server.http.send_informational_response(stream, [(b":status", b"103")])
-    joined.exchange()
-    joined.server.http.reset_stream(stream, ngh2.ErrorCode.REFUSED_STREAM)
-    joined.exchange()
-    assert joined.lost == {stream: Lost(stream, seen=True, safe=False)}
-
-
-def test_the_peer_wants_http1() -> None:
-    joined, (stream,) = started()
-    joined.server.http.reset_stream(stream, ngh2.ErrorCode.HTTP_1_1_REQUIRED)
-    joined.exchange()
-    assert joined.lost == {stream: Lost(stream, seen=False, safe=True)}
-    assert joined.client.requires_http1
 
 
 @pytest.mark.parametrize("code", [ngh2.ErrorCode.REFUSED_STREAM, ngh2.ErrorCode.INTERNAL_ERROR, ngh2.ErrorCode.NO_ERROR])
@@ -235,20 +174,20 @@ def test_a_malformed_head_costs_its_own_stream(fields: list[tuple[bytes, bytes]]
     assert joined.body(other) == b""
 
 
-@pytest.mark.parametrize("sent", [b"", b"ab", b"abcd"])
-def test_a_length_that_lies(sent: bytes) -> None:
+HALF = {
+    "nothing of three bytes": response(1, (b"content-length", b"3")) + raw(DATA, END_STREAM, 1),
+    "two of three bytes": response(1, (b"content-length", b"3")) + raw(DATA, END_STREAM, 1, b"ab"),
+    "four of three bytes": response(1, (b"content-length", b"3")) + raw(DATA, END_STREAM, 1, b"abcd"),
+    "a second head": response(1) + response(1, end=True),
+}
+
+
+@pytest.mark.parametrize("said", HALF.values(), ids=HALF)
+def test_a_malformed_body_costs_its_own_stream(said: bytes) -> None:
     joined, (stream, other) = started(2)
-    joined.to_client(response(stream, (b"content-length", b"3")) + raw(DATA, END_STREAM, stream, sent) + response(other, end=True))
+    joined.to_client(said + response(other, end=True))
     joined.exchange()
-    assert joined.body(stream) is None
-    assert joined.body(other) == b""
-
-
-def test_a_head_after_the_head() -> None:
-    joined, (stream,) = started()
-    joined.to_client(response(stream) + response(stream, end=True))
-    joined.exchange()
-    assert joined.body(stream) is None
+    assert (joined.body(stream), joined.body(other)) == (None, b"")
 
 
 # Cancelled requests.
@@ -264,46 +203,6 @@ def test_a_cancelled_request() -> None:
     joined.server.answer(other, b"{}")
     joined.exchange()
     assert (list(joined.answers), joined.lost) == ([other], {})
-
-
-def test_the_answer_to_a_cancelled_request_is_nobodys() -> None:
-    joined, (stream, other) = started(2)
-    joined.server.answer(stream, b"late")
-    joined.server.answer(other, b"mine")
-    late = joined.server.send()
-    joined.client.cancel(stream)
-    joined.to_client(late)
-    joined.exchange()
-    assert (list(joined.answers), joined.body(other), joined.lost) == ([other], b"mine", {})
-    assert joined.client.room == MAX_STREAMS
-    joined.client.cancel(stream)
-    joined.client.cancel(other)  # over already
-    assert joined.to_server() == b""
-
-
-@pytest.mark.parametrize("head", [True, False])
-def test_an_answer_that_comes_while_the_reset_is_on_its_way(head: bool) -> None:
-    joined, (stream,) = started()
-    joined.server.head(stream)
-    if head:
-        joined.exchange()
-    joined.client.cancel(stream)
-    reset = joined.client.data_to_send()
-    joined.server.data(stream, b"late")
-    joined.to_client()
-    joined.server.receive(reset)
-    joined.exchange()
-    assert (joined.answers, joined.lost, joined.client._held) == ({}, {}, 0)
-    assert (joined.client.waiting, joined.client.room) == (0, MAX_STREAMS)
-
-
-def test_cancelled_before_it_was_sent() -> None:
-    joined = pair()
-    stream = joined.request()
-    joined.client.cancel(stream)
-    joined.exchange()
-    assert joined.server.requests == {}
-    assert (joined.lost, joined.client.room) == ({}, MAX_STREAMS)
 
 
 @pytest.mark.parametrize("window", [0, 1, 11])
@@ -514,15 +413,6 @@ def test_the_maximum_age() -> None:
     assert joined.server.goaways == [ngh2.ErrorCode.NO_ERROR]
 
 
-def test_the_maximum_age_at_rest() -> None:
-    joined = pair(expires_at=10.0)
-    assert joined.client.next_due == 10.0
-    joined.client.tick(10.0)
-    joined.exchange()
-    assert joined.client.closed
-    assert joined.server.goaways == [ngh2.ErrorCode.NO_ERROR]
-
-
 def test_a_dead_peer_is_found_out() -> None:
     joined, (stream,) = started()
     joined.client.tick(0.49)
@@ -538,19 +428,6 @@ def test_a_dead_peer_is_found_out() -> None:
     joined.take(joined.client.events())
     assert joined.lost == {stream: Lost(stream, seen=False, safe=False)}
     assert (joined.client.closed, joined.client.failure) == (True, "the token endpoint does not answer any more")
-
-
-def test_a_slow_peer_is_not_dead() -> None:
-    joined, (stream,) = started()
-    for step in range(1, 20):
-        joined.now = step * 0.5
-        joined.client.tick(joined.now)
-        joined.exchange()
-        assert joined.client.room == MAX_STREAMS - 1
-    assert joined.server.pings > 5
-    joined.server.answer(stream, b"slow")
-    joined.exchange()
-    assert joined.body(stream) == b"slow"
 
 
 def test_a_slow_peer_is_asked_now_and_then() -> None:
@@ -575,13 +452,20 @@ def test_a_slow_peer_is_asked_now_and_then() -> None:
     assert joined.client.room == MAX_STREAMS - 1
 
 
-def test_that_everyone_left_does_not_hide_that_the_peer_is_gone() -> None:
+@pytest.mark.parametrize("come", [True, False], ids=["more come", "all leave"])
+def test_callers_do_not_hide_that_the_peer_is_silent(come: bool) -> None:
     joined, (stream,) = started()
-    joined.client.cancel(stream)
-    joined.client.data_to_send()
-    joined.client.tick(joined.client.next_due)
+    for step in range(1, 5):
+        joined.now = step / 10
+        if come:
+            joined.request()
+        else:
+            joined.client.cancel(stream)
+        joined.client.data_to_send()
+    assert joined.client.next_due == 0.5
+    joined.client.tick(0.5)
     assert joined.client.room == 0
-    joined.client.tick(joined.client.next_due)
+    joined.client.tick(1.0)
     assert joined.client.closed
 
 
@@ -592,18 +476,6 @@ def test_nothing_is_sent_on_a_connection_that_owes_nothing() -> None:
     joined.client.tick(100.0)
     assert joined.client.data_to_send() == b""
     assert joined.client.next_due == 600.0
-
-
-def test_further_requests_do_not_hide_that_the_peer_is_silent() -> None:
-    joined, streams = started()
-    for step in range(1, 5):
-        joined.now = step / 10
-        streams.append(joined.request())
-        joined.client.data_to_send()
-    assert joined.client.next_due == 0.5
-    joined.client.tick(0.5)
-    joined.client.tick(1.0)
-    assert joined.client.closed
 
 
 def test_what_is_due_first() -> None:
@@ -621,9 +493,9 @@ def test_what_is_due_first() -> None:
 # Bounds.
 
 
-def test_answers_of_all_streams_fit_in_the_connections_window() -> None:
-    joined = pair()
-    assert joined.server.http.remote_window_size == 1024 * 1024
+def test_answers_of_all_streams_fit_in_the_connections_window_and_nothing_may_be_pushed() -> None:
+    server = pair().server.http
+    assert (server.remote_window_size, server.remote_settings[2]) == (1024 * 1024, 0)
 
 
 def test_a_body_of_the_greatest_size() -> None:
@@ -687,29 +559,39 @@ def test_too_many_interim_responses() -> None:
     assert joined.client._interim == {}
 
 
-FLOODS = {
-    "pings": raw(PING, ACK, 0, bytes(8)),
-    "settings": raw(SETTINGS, 0, 0),
-    "windows": raw(WINDOW_UPDATE, 0, 0, word(1)),
-    "windows of a stream": raw(WINDOW_UPDATE, 0, 1, word(1)),
-    "alternatives": raw(0xA, 0, 0, b"\0\1ah2=x"),
-    "goaways": raw(GOAWAY, 0, 0, word(2**31 - 1) + word(0)),
-    "origins": raw(0xC, 0, 0, b"\0\1a"),
+REQUEST = block([(b":method", b"GET"), (b":scheme", b"https"), (b":authority", b"a"), (b":path", b"/")])
+HOSTILE = {
+    "pings": raw(PING, ACK, 0, bytes(8)) * 10_000,
+    "settings": raw(SETTINGS, 0, 0) * 10_000,
+    "windows": raw(WINDOW_UPDATE, 0, 0, word(1)) * 10_000,
+    "windows of a stream": raw(WINDOW_UPDATE, 0, 1, word(1)) * 10_000,
+    "alternatives": raw(0xA, 0, 0, b"\0\1ah2=x") * 10_000,
+    "goaways": raw(GOAWAY, 0, 0, word(2**31 - 1) + word(0)) * 10_000,
+    "origins": raw(0xC, 0, 0, b"\0\1a") * 10_000,
+    "continuations without end": raw(HEADERS, 0, 1, block([(b":status", b"200")])) + raw(9, 0, 1) * 20,
+    "a push": raw(5, END_HEADERS, 1, word(2) + REQUEST),
+    "no window": raw(WINDOW_UPDATE, 0, 0, word(0)),
+    "too wide a window": raw(WINDOW_UPDATE, 0, 0, word(2**31 - 1)),
+    "a GOAWAY that takes back what it said": raw(GOAWAY, 0, 0, word(1) + word(0)) + raw(GOAWAY, 0, 0, word(3) + word(0)),
+    "HTTP/1.1": b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n",
+    "TLS": b"\x15\x03\x01\x00\x02\x02\x28" * 2,
+    "zeros": bytes(100),
 }
 
 
-@pytest.mark.parametrize("frame", FLOODS.values(), ids=FLOODS)
-def test_a_flood_ends_the_connection(frame: bytes) -> None:
-    joined, (stream,) = started()
-    for _ in range(100):
-        joined.to_client(frame * 100)
+@pytest.mark.parametrize("begun", [True, False], ids=["after its settings", "instead of them"])
+@pytest.mark.parametrize("said", HOSTILE.values(), ids=HOSTILE)
+def test_what_ends_the_connection(said: bytes, begun: bool) -> None:
+    joined = pair() if begun else Pair(Http2Client(600.0, 0.5), Server())
+    stream = joined.request()
+    joined.client.data_to_send()
+    for at in range(0, len(said), 1000):
+        joined.to_client(said[at : at + 1000])
         joined.client.data_to_send()
-        joined.take(joined.client.events())
-        if joined.client.closed:
-            break
+    joined.take(joined.client.events())
     assert joined.client.closed
     assert joined.lost == {stream: Lost(stream, seen=False, safe=False)}
-    assert joined.client.failure in {"the token endpoint sends too many frames", "the token endpoint broke the rules of HTTP/2"}
+    assert joined.client.failure in {"the token endpoint broke the rules of HTTP/2", "the token endpoint sends too many frames"}
 
 
 @pytest.mark.parametrize(
@@ -755,65 +637,11 @@ def test_a_long_head(size: int, alive: bool) -> None:
     assert (stream in joined.answers) is alive
 
 
-def test_continuations_without_end() -> None:
-    joined, (stream,) = started()
-    joined.to_client(raw(HEADERS, 0, stream, block([(b":status", b"200")])) + raw(9, 0, stream) * 20)
-    assert joined.client.closed
-    assert list(joined.lost) == [stream]
-
-
-def test_nothing_is_pushed() -> None:
-    joined, (stream,) = started()
-    assert joined.server.http.remote_settings[2] == 0
-    fields = block([(b":method", b"GET"), (b":scheme", b"https"), (b":authority", b"a"), (b":path", b"/")])
-    joined.to_client(raw(5, END_HEADERS, stream, word(2) + fields))
-    joined.exchange()
-    assert joined.client.closed
-    assert joined.lost == {stream: Lost(stream, seen=False, safe=False)}
-
-
-NOT_HTTP2 = {
-    "http1": b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n",
-    "tls": b"\x15\x03\x01\x00\x02\x02\x28" * 2,
-    "no settings": raw(PING, 0, 0, bytes(8)),
-    "zeros": bytes(100),
-}
-
-
-@pytest.mark.parametrize("said", NOT_HTTP2.values(), ids=NOT_HTTP2)
-def test_a_peer_that_speaks_something_else(said: bytes) -> None:
-    joined = Pair(Http2Client(600.0, 0.5), Server())
-    stream = joined.request()
-    joined.client.data_to_send()
-    joined.to_client(said)
-    joined.client.data_to_send()
-    joined.take(joined.client.events())
-    assert (joined.client.closed, joined.client.failure) == (True, "the token endpoint broke the rules of HTTP/2")
-    assert list(joined.lost) == [stream]
-
-
-@pytest.mark.parametrize("window", [0, 2**31 - 1])
-def test_windows_beyond_what_is_allowed(window: int) -> None:
-    joined, (stream,) = started()
-    joined.to_client(raw(WINDOW_UPDATE, 0, 0, word(window)))
-    joined.exchange()
-    assert joined.client.closed
-    assert list(joined.lost) == [stream]
-
-
 def test_a_peer_that_opens_its_window_byte_by_byte() -> None:
     joined, (stream,) = started(window=0, body=b"x" * 70_000)
     for _ in range(3000):
         joined.to_client(raw(WINDOW_UPDATE, 0, stream, word(1)))
         joined.to_server()
-    assert joined.client.closed
-    assert list(joined.lost) == [stream]
-
-
-def test_goaway_that_takes_back_what_it_said() -> None:
-    joined, (stream,) = started()
-    joined.to_client(raw(GOAWAY, 0, 0, word(stream) + word(0)) + raw(GOAWAY, 0, 0, word(stream + 2) + word(0)))
-    joined.exchange()
     assert joined.client.closed
     assert list(joined.lost) == [stream]
 

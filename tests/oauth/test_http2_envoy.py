@@ -10,23 +10,20 @@ from typing import Any, Final
 import attrs
 import pytest
 import trio
-import trustme
 
-from exchanger.decision.token_request import EncodedRequest, encode_request
-from exchanger.decision.token_response import TokenResponseRules, decode_response
 from exchanger.demo.envoy import HTTP_OPTIONS, HTTP_V3, ROUTER_V3, envoy_command, find_envoy
 from exchanger.demo.processes import Child
 from exchanger.demo.servers import serve_http
-from exchanger.demo.token_endpoint.fake import CLIENT_SECRET, GRANT_TYPE, TokenEndpoint
-from exchanger.oauth.transport.http2.head import request_head
-from exchanger.oauth.transport.http2.response import Answered, Lost
+from exchanger.demo.token_endpoint.fake import CLIENT_SECRET, TokenEndpoint
 from exchanger.scenarios.tokens import CLIENT_ID, claims_of, encode
-from exchanger.values.entry import TokenTarget
-from exchanger.values.issuer import AuthMethod, Credentials, Issuer
+from exchanger.values.issuer import AuthMethod, Credentials, EndpointProtocol
 from exchanger.values.secret import Secret
-from exchanger.values.token import ACCESS_TOKEN_TYPE, ExchangedToken, TokenRequest
+from exchanger.values.token import ExchangedToken, TokenRequest
 from exchanger.values.trace import TraceContext
-from tests.oauth.http2_session import LIMIT_S, Session, session
+from tests.e2e.gateway import until_listening
+from tests.oauth.certificates import write_certificate
+from tests.oauth.fakes import HTTP, Observer, client_of, exchange, running, token_request
+from tests.oauth.http2_session import ended, session
 from tests.ports import free_port
 
 pytestmark = pytest.mark.envoy
@@ -75,17 +72,13 @@ class Gateway:
 
     secure: int
     plain: int
-    ca_file: str
+    ca_pem: str
     process: Child
 
 
 @asynccontextmanager
 async def gateway(folder: Path) -> AsyncGenerator[Gateway]:
-    authority = trustme.CA()
-    issued = authority.issue_cert("localhost")
-    authority.cert_pem.write_to_path(folder / "ca.pem")
-    issued.cert_chain_pems[0].write_to_path(folder / "cert.pem")
-    issued.private_key_pem.write_to_path(folder / "key.pem")
+    write_certificate(folder, "localhost")
     secure, plain = free_port(), free_port()
     async with trio.open_nursery() as nursery:
         upstream: int = await nursery.start(serve_http, TokenEndpoint().answer, "127.0.0.1", 0)
@@ -102,93 +95,47 @@ async def gateway(folder: Path) -> AsyncGenerator[Gateway]:
         (folder / "envoy.json").write_text(json.dumps(config))
         process = Child("Envoy", envoy_command(find_envoy(), folder / "envoy.json"), (), folder / "envoy.log")
         await nursery.start(process.run)
-        with trio.fail_after(LIMIT_S):
-            while True:
-                try:
-                    await trio.aclose_forcefully(await trio.open_tcp_stream("127.0.0.1", plain))
-                except OSError:
-                    await trio.sleep(0.05)
-                else:
-                    break
-        yield Gateway(secure, plain, str(folder / "ca.pem"), process)
+        await until_listening(plain)
+        yield Gateway(secure, plain, (folder / "ca.pem").read_text(), process)
         await process.stop()
         nursery.cancel_scope.cancel()
 
 
-def exchange_of(subject: str) -> EncodedRequest:
-    request = TokenRequest(
-        issuer=Issuer("demo", "", "", AuthMethod.CLIENT_SECRET_BASIC, Credentials(CLIENT_ID, Secret(CLIENT_SECRET))),
-        subject_token=Secret(encode({"sub": subject, "exp": int(time.time()) + 600})),
-        target=TokenTarget("demo", "read:orders"),
-        grant_type=GRANT_TYPE,
-        subject_token_type=ACCESS_TOKEN_TYPE,
-        trace=TraceContext("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "", ""),
+def request(envoy: Gateway, subject: str, *, secure: bool) -> TokenRequest:
+    origin = f"https://localhost:{envoy.secure}" if secure else f"http://localhost:{envoy.plain}"
+    plain = token_request(encode({"sub": subject, "exp": int(time.time()) + 600}), f"{origin}/token")
+    issuer = attrs.evolve(
+        plain.issuer,
+        auth_method=AuthMethod.CLIENT_SECRET_BASIC,
+        credentials=Credentials(CLIENT_ID, Secret(CLIENT_SECRET)),
+        protocol=EndpointProtocol.HTTP2,
+        ca_pem=envoy.ca_pem if secure else None,
     )
-    encoded = encode_request(request)
-    assert isinstance(encoded, EncodedRequest)
-    return encoded
-
-
-async def ask(used: Session, subject: str) -> int:
-    encoded = exchange_of(subject)
-    head = request_head(secure=used.secure, authority=used.authority, target="/token", headers=encoded.headers)
-    assert head is not None
-    stream = used.client.request(head, encoded.body, trio.current_time())
-    await used.flush()
-    return stream
-
-
-def subject_of(end: object) -> object:
-    assert isinstance(end, Answered)
-    assert isinstance(end.answer.body, bytes)
-    outcome = decode_response(end.answer.status, end.answer.challenges, end.answer.body, TokenResponseRules())
-    assert isinstance(outcome, ExchangedToken)
-    claims = claims_of(outcome.access_token.reveal())
-    assert claims is not None
-    return claims["sub"]
-
-
-async def ask_all(used: Session, wanted: list[str]) -> dict[int, str]:
-    """Ask for as many as the connection takes, and wait for what becomes of them."""
-    asked: dict[int, str] = {}
-    while wanted:
-        await used.until(lambda: used.client.draining or used.client.room)
-        if used.client.draining:
-            break
-        subject = wanted.pop(0)
-        asked[await ask(used, subject)] = subject
-    await used.until(lambda: len(used.ends) == len(asked))
-    return asked
+    return attrs.evolve(plain, issuer=issuer, trace=TraceContext("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "", ""))
 
 
 @pytest.mark.parametrize("secure", [True, False])
 async def test_exchanges_through_a_gateway_that_ends_its_connections(*, secure: bool, tmp_path: Path) -> None:
     """Each user gets the own token; what a connection's end leaves unanswered goes once more, on the next one."""
-    async with gateway(tmp_path) as envoy:
-        wanted = [f"user-{number}" for number in range(120)]
-        got: dict[str, object] = {}
-        connections = 0
-        while wanted:
-            connections += 1
-            assert connections < 20
-            port, ca_file = (envoy.secure, envoy.ca_file) if secure else (envoy.plain, None)
-            async with session("127.0.0.1", port, ca_file) as used:
-                asked = await ask_all(used, wanted)
-            for stream, subject in asked.items():
-                end = used.ends[stream]
-                if isinstance(end, Lost):
-                    assert end.safe
-                    wanted.append(subject)
-                else:
-                    got[subject] = subject_of(end)
-        assert got == {f"user-{number}": f"user-{number}" for number in range(120)}
-        assert connections >= 120 / REQUESTS_PER_CONNECTION
+    async with gateway(tmp_path) as envoy, running(client_of(HTTP, Observer())) as client:
+        issued: list[tuple[str, object]] = []
+
+        async def one(subject: str) -> None:
+            outcome = await exchange(client, request(envoy, subject, secure=secure))
+            assert isinstance(outcome, ExchangedToken), outcome
+            issued.append((subject, (claims_of(outcome.access_token.reveal()) or {})["sub"]))
+
+        for batch in range(3 * REQUESTS_PER_CONNECTION // STREAMS):
+            async with trio.open_nursery() as callers:
+                for number in range(STREAMS):
+                    callers.start_soon(one, f"user-{batch}-{number}")
+        assert len(issued) == 3 * REQUESTS_PER_CONNECTION
+        assert all(subject == own for subject, own in issued)
 
 
 async def test_an_endpoint_that_is_gone_behind_the_gateway(tmp_path: Path) -> None:
-    async with gateway(tmp_path) as envoy, session("127.0.0.1", envoy.secure, envoy.ca_file) as used:
-        answer = (await used.answer("/unknown")).answer
+    async with gateway(tmp_path) as envoy, session("localhost", envoy.secure, envoy.ca_pem) as used:
+        answer = await used.answer("/unknown")
         assert (answer.status, answer.body) == (404, b'{"error": "not_found"}')
-        assert used.client.room == STREAMS
         await envoy.process.stop()
-        await used.until(lambda: used.client.closed)
+        await ended(used)

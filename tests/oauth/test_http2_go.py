@@ -3,16 +3,18 @@
 import random
 import subprocess
 from collections.abc import Generator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import attrs
 import pytest
 import trio
-import trustme
 
 from exchanger.decision.token_response import MAX_RESPONSE_BYTES, TooLarge
-from exchanger.oauth.transport.http2.response import Answered, Lost
-from tests.oauth.http2_session import LIMIT_S, Session, session
+from exchanger.oauth.transport.answer import Answer
+from exchanger.oauth.transport.call import NoAnswer
+from tests.oauth.certificates import write_certificate
+from tests.oauth.http2_session import Session, ended, session
 from tests.processes import pause
 from tests.tools import find_tool
 
@@ -22,7 +24,7 @@ pytestmark = pytest.mark.go
 @attrs.define(eq=False)
 class Endpoint:
     port: int
-    ca_file: str
+    ca_pem: str
     process: "subprocess.Popen[bytes]"
 
     def shut_down(self) -> None:
@@ -34,11 +36,7 @@ class Endpoint:
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("endpoint")
-    authority = trustme.CA()
-    issued = authority.issue_cert("localhost")
-    authority.cert_pem.write_to_path(folder / "ca.pem")
-    issued.cert_chain_pems[0].write_to_path(folder / "cert.pem")
-    issued.private_key_pem.write_to_path(folder / "key.pem")
+    write_certificate(folder, "localhost")
     return folder
 
 
@@ -48,113 +46,109 @@ def endpoint(certificate: Path) -> Generator[Endpoint]:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         port = int(process.stdout.readline().rpartition(b":")[2])
-        yield Endpoint(port, str(certificate / "ca.pem"), process)
+        yield Endpoint(port, (certificate / "ca.pem").read_text(), process)
         process.kill()
 
 
+def using(endpoint: Endpoint) -> AbstractAsyncContextManager[Session]:
+    return session("localhost", endpoint.port, endpoint.ca_pem)
+
+
 async def test_answers(endpoint: Endpoint) -> None:
-    async with session("127.0.0.1", endpoint.port, endpoint.ca_file) as used:
+    async with using(endpoint) as used:
         for number in range(50):
-            answer = (await used.answer("/token", b"request-%d" % number)).answer
+            answer = await used.answer("/token", b"request-%d" % number)
             assert (answer.status, answer.body) == (200, b"request-%d" % number)
-        assert (await used.answer("/token", b"")).answer.body == b""
-        assert (await used.answer("/hints", b"hinted")).answer.body == b"hinted"
-        assert (await used.answer("/trailers", b"trailed")).answer.body == b"trailed"
-        redirected = (await used.answer("/redirect")).answer
+        assert (await used.answer("/token", b"")).body == b""
+        assert (await used.answer("/hints", b"hinted")).body == b"hinted"
+        assert (await used.answer("/trailers", b"trailed")).body == b"trailed"
+        redirected = await used.answer("/redirect")
         assert (redirected.status, redirected.body) == (307, b"")
-        assert (await used.answer("/unknown")).answer.status == 404
-        assert not used.client.draining
+        assert (await used.answer("/unknown")).status == 404
+        assert used.dialled == 1
 
 
 async def test_many_at_once_in_any_order(endpoint: Endpoint) -> None:
     chance = random.Random(7)
-    async with session("127.0.0.1", endpoint.port, endpoint.ca_file) as used:
-        bodies = {}
-        for number in range(300):
-            await used.until(lambda: used.client.room > 0)
-            body = b"request-%d." % number * chance.choice([1, 10, 1000])
-            bodies[await used.request(f"/token?wait={chance.randrange(30)}ms", body)] = body
-        await used.until(lambda: len(used.ends) == 300)
-        assert all(isinstance(end, Answered) and end.answer.body == bodies[stream] for stream, end in used.ends.items())
-        assert used.client.room == 100
+    asked = [(f"/token?wait={chance.randrange(30)}ms", b"request-%d." % number * chance.choice([1, 10, 1000])) for number in range(300)]
+    async with using(endpoint) as used:
+        found = await used.ask_all(*asked)
+        assert [one.body for one in found if isinstance(one, Answer)] == [body for _, body in asked]
+        assert used.connections.counts().busy == 0
 
 
 async def test_large_answers(endpoint: Endpoint) -> None:
-    async with session("127.0.0.1", endpoint.port, endpoint.ca_file) as used:
-        assert (await used.answer(f"/large?bytes={MAX_RESPONSE_BYTES}")).answer.body == bytes(MAX_RESPONSE_BYTES)
-        assert (await used.answer(f"/large?bytes={10 * MAX_RESPONSE_BYTES}")).answer.body is TooLarge.TOO_LARGE
-        assert (await used.answer("/token", b"still usable")).answer.body == b"still usable"
+    async with using(endpoint) as used:
+        assert (await used.answer(f"/large?bytes={MAX_RESPONSE_BYTES}")).body == bytes(MAX_RESPONSE_BYTES)
+        assert (await used.answer(f"/large?bytes={10 * MAX_RESPONSE_BYTES}")).body is TooLarge.TOO_LARGE
+        assert (await used.answer("/token", b"still usable")).body == b"still usable"
+        assert used.dialled == 1
 
 
 async def test_an_answer_before_the_request_was_read(endpoint: Endpoint) -> None:
-    async with session("127.0.0.1", endpoint.port, endpoint.ca_file) as used:
+    async with using(endpoint) as used:
         # Go opens its windows for a megabyte, a frame for each 16 KiB, and resets what it does not read: twenty of these are about as many
         # frames as a connection may have without answers.
         for _ in range(10):
-            answer = (await used.answer("/early", b"x" * 1_500_000)).answer
+            answer = await used.answer("/early", b"x" * 1_500_000)
             assert (answer.status, answer.challenges, answer.retry_after, answer.body) == (401, ('Basic realm="issuer"',), "7", b"early")
-        assert (await used.answer("/token", b"still usable")).answer.body == b"still usable"
+        assert (await used.answer("/token", b"still usable")).body == b"still usable"
+        assert used.dialled == 1
 
 
 async def test_what_breaks_off(endpoint: Endpoint) -> None:
-    async with session("127.0.0.1", endpoint.port, endpoint.ca_file) as used:
-        assert (await used.answer("/half")).answer.body is None
-        end = await used.end_of(await used.request("/nothing", b"x"))
-        assert isinstance(end, Lost)
-        assert not end.safe
-        assert (await used.answer("/token", b"still usable")).answer.body == b"still usable"
+    async with using(endpoint) as used:
+        assert (await used.answer("/half")).body is None
+        assert await used.ask("/nothing") == NoAnswer(timed_out=False, why="the token endpoint broke off without an answer")
+        assert (await used.answer("/token", b"still usable")).body == b"still usable"
+        assert used.dialled == 1
 
 
 async def test_cancelled_requests_leave_nothing(endpoint: Endpoint) -> None:
-    async with session("127.0.0.1", endpoint.port, endpoint.ca_file) as used:
-        streams: list[int] = []
+    async with using(endpoint) as used:
+        await used.answer("/token", b"before")
         for _ in range(30):
-            streams = [await used.request("/token?wait=20s", b"gone") for _ in range(20)]
-            for stream in streams:
-                used.client.cancel(stream)
-            await used.flush()
-        assert (await used.answer("/token", b"still usable")).answer.body == b"still usable"
-        assert (list(used.ends), used.client.room) == ([streams[-1] + 2], 100)
-
-
-async def finished(used: Session) -> None:
-    await used.until(lambda: used.client.closed)
+            with trio.move_on_after(0.01):
+                await used.ask_all(*[("/token?wait=20s", b"gone")] * 20)
+        assert (await used.answer("/token", b"still usable")).body == b"still usable"
+        assert used.dialled <= 2
+        assert used.connections.counts().busy == 0
 
 
 async def test_a_graceful_end(endpoint: Endpoint) -> None:
-    async with session("127.0.0.1", endpoint.port, endpoint.ca_file) as used:
-        assert (await used.answer("/token", b"before")).answer.body == b"before"
-        streams = [await used.request("/token?wait=300ms", b"under way") for _ in range(10)]
-        await trio.sleep(0.05)
-        endpoint.shut_down()
-        await used.until(lambda: used.client.draining)
-        assert used.client.room == 0
-        for stream in streams:
-            end = await used.end_of(stream)
-            assert isinstance(end, Answered)
-            assert end.answer.body == b"under way"
-        await finished(used)
-        assert used.client.failure == ""
+    async with using(endpoint) as used, trio.open_nursery() as nursery:
+        assert (await used.answer("/token", b"before")).body == b"before"
+
+        async def shut_down() -> None:
+            while used.connections.counts().busy < 10:  # noqa: ASYNC110 - what is waited for sets no event
+                await trio.sleep(0.001)
+            await used.answer("/token", b"behind them")  # so it has read all of them
+            endpoint.shut_down()
+
+        nursery.start_soon(shut_down)
+        found = await used.ask_all(*[("/token?wait=300ms", b"under way")] * 10)
+        assert [one.body for one in found if isinstance(one, Answer)] == [b"under way"] * 10
+        await ended(used)
+        assert isinstance(await used.ask("/token"), NoAnswer)
 
 
-async def test_an_end_without_notice(endpoint: Endpoint) -> None:
-    async with session("127.0.0.1", endpoint.port, endpoint.ca_file) as used:
-        stream = await used.request("/token?wait=10s", b"x")
-        endpoint.process.kill()
-        assert await used.end_of(stream) == Lost(stream, seen=False, safe=False)
-        await finished(used)
-        assert used.client.failure == "the connection ended"
+@pytest.mark.parametrize("how", ["killed", "stopped"])
+async def test_an_end_without_notice(endpoint: Endpoint, how: str) -> None:
+    async with using(endpoint) as used, trio.open_nursery() as nursery:
+        assert (await used.answer("/token", b"before")).body == b"before"
 
+        async def end() -> None:
+            await trio.sleep(0.05)
+            if how == "killed":
+                endpoint.process.kill()
+            else:
+                pause(endpoint.process)
 
-async def test_a_peer_that_is_stopped_is_found_out(endpoint: Endpoint) -> None:
-    async with session("127.0.0.1", endpoint.port, endpoint.ca_file, patience=0.5) as used:
-        assert (await used.answer("/token", b"before")).answer.body == b"before"
-        pause(endpoint.process)
-        stream = await used.request("/token", b"x")
-        with trio.fail_after(LIMIT_S):
-            while not used.client.closed:
-                await trio.sleep(max(0.0, used.client.next_due - trio.current_time()))
-                used.client.tick(trio.current_time())
-                await used.flush()
-        assert used.ends[stream] == Lost(stream, seen=False, safe=False)
-        assert used.client.failure == "the token endpoint does not answer any more"
+        nursery.start_soon(end)
+        lost = await used.ask("/token?wait=15s")
+        # If the killed one was not heard of since, the request went out once more.
+        killed = {"connecting failed: Connection refused", "the connection ended"}
+        why = killed if how == "killed" else {"the token endpoint does not answer any more"}
+        assert isinstance(lost, NoAnswer)
+        assert (lost.timed_out, lost.why in why) == (False, True)
+        await ended(used)

@@ -11,9 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from exchanger.decision.token_failure import transport_failure
 from exchanger.errors import Diagnostic
-from exchanger.oauth.documents import MAX_DOCUMENT_BYTES, Fetched
+from exchanger.oauth.documents import Fetched
 from exchanger.oauth.metadata import REFRESH_S, IssuerMetadata, NoMetadataObserver, Unknown, _places, demanded_of, read_metadata
 from exchanger.oauth.preparation import Preparation
 from exchanger.oauth.token_client import TokenClientSettings
@@ -21,7 +20,7 @@ from exchanger.oauth.transport.endpoint import Endpoint, read_endpoint
 from exchanger.values.issuer import ClientCertificate, Credentials, Issuer
 from exchanger.values.proxy import Proxy
 from exchanger.values.secret import Secret
-from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenRequest
+from exchanger.values.token import ErrorKind, ExchangeFailure, TokenRequest
 from tests.oauth.fakes import HTTP, ISSUED, World, exchange, kept, response, token_request, world
 from tests.oauth.published import ISSUER, OAUTH, OPENID, TOKEN, Learned, Site, Steady, discovered, document, metadata
 from tests.property.strategies_oauth import json_values
@@ -85,21 +84,20 @@ def test_any_issuer_has_two_places_or_none(text: str) -> None:
         assert len(list(_places(f"https://{text}"))) in (0, 2)
 
 
-@pytest.mark.parametrize(
-    "named",
-    [
+LIKE_IT: Final = [
+    *(
         f"{ISSUER}/",
+        f" {ISSUER}",
         ISSUER.upper(),
         "http://ISSUER.example.com",
         "https://issuer.example.com",
         "http://issuer.example.com:80",
-        "http://other.example.com",
-        f" {ISSUER}",
-        None,
-        [ISSUER],
-        1,
-    ],
-)
+    ),
+    *("http://other.example.com", None, [ISSUER], 1),
+]
+
+
+@pytest.mark.parametrize("named", LIKE_IT)
 async def test_only_an_exact_name_is_believed(named: object, autojump_clock: MockClock) -> None:
     site = Site({OPENID: document({"issuer": named, "token_endpoint": f"{ISSUER}{TOKEN}"})})
     async with following(site, discovered()) as (it, learned):
@@ -146,19 +144,6 @@ async def test_the_alias_is_for_clients_with_a_certificate_alone(autojump_clock:
     async with following(site, discovered(), shown) as (it, _):
         assert it.client.metadata.token_endpoint(discovered()) == f"{ISSUER}{TOKEN}"
         assert it.client.metadata.token_endpoint(shown) == f"{ISSUER}/mtls"
-
-
-@pytest.mark.parametrize("status", [301, 302, 307, 308])
-async def test_redirects_are_not_followed(status: int, autojump_clock: MockClock) -> None:
-    redirect = response(b"", status, "Location: http://issuer.example.com/moved")
-    site = Site({OPENID: redirect, OAUTH: redirect, "/moved": metadata()})
-    async with following(site, discovered()) as (it, learned):
-        assert site.gets == [OPENID, OAUTH]
-        assert learned.taken() == [("metadata_failed", "primary", "the answer is a redirect, which is not followed")]
-        assert it.client.metadata.token_endpoint(discovered()) == ""
-
-
-UNKNOWN: Final = transport_failure(ErrorKind.METADATA_UNKNOWN, Diagnostic.METADATA_UNKNOWN)
 
 
 async def test_exchanges_fail_until_the_endpoint_is_known(autojump_clock: MockClock) -> None:
@@ -223,15 +208,6 @@ async def test_another_token_endpoint_takes_effect(autojump_clock: MockClock) ->
         await trio.sleep(REFRESH_S + 1)
         assert await exchange(it.client, asking(discovered())) == ISSUED
         assert [path for path, _ in site.posts] == [TOKEN, "/moved"]
-
-
-async def test_an_issuer_that_goes_is_forgotten(autojump_clock: MockClock) -> None:
-    site = Site({OPENID: metadata()})
-    async with following(site, discovered()) as (it, _):
-        it.client.use_issuers({})
-        assert it.client.metadata.token_endpoint(discovered()) == ""
-        await trio.sleep(2 * REFRESH_S)
-        assert site.gets == [OPENID]
 
 
 async def test_another_discovery_begins_anew(autojump_clock: MockClock) -> None:
@@ -324,14 +300,6 @@ async def test_an_answer_that_comes_when_its_issuer_goes_does_not_count(autojump
             it.client.use_issuers({})
 
 
-async def test_http_only_where_it_is_allowed(autojump_clock: MockClock) -> None:
-    site = Site({OPENID: metadata()})
-    async with following(site, discovered(), settings=attrs.evolve(HTTP, allow_http=False)) as (it, learned):
-        ((event, _, reason),) = learned.taken()
-        assert (event, it.endpoint.dialled) == ("metadata_failed", [])
-        assert reason == "its address must use https (TOKEN_EXCHANGE_ALLOW_HTTP_TOKEN_ENDPOINT is for tests)"
-
-
 ABSURD: Final = [
     "",
     "token",
@@ -362,25 +330,6 @@ def test_any_token_endpoint_is_a_safe_one_or_a_failure(address: str) -> None:
     else:
         assert found.diagnostic is (Diagnostic.INVALID_TOKEN_ENDPOINT if address else Diagnostic.METADATA_UNKNOWN)
         assert "canary" not in repr(found) + found.body
-
-
-async def test_an_absurd_token_endpoint_is_a_failure(autojump_clock: MockClock) -> None:
-    site = Site({OPENID: metadata(token_endpoint="https://user:canary@issuer.example.com/token")})
-    async with following(site, discovered()) as (it, _):
-        outcome = await exchange(it.client, asking(discovered()))
-        assert isinstance(outcome, ExchangeFailure)
-        assert outcome.diagnostic is Diagnostic.INVALID_TOKEN_ENDPOINT
-        assert site.posts == []
-        site.documents[OPENID] = metadata()  # it does not stay so
-        await trio.sleep(REFRESH_S + 1)
-        assert isinstance(await exchange(it.client, asking(discovered())), ExchangedToken)
-
-
-async def test_large_metadata_are_unknown(autojump_clock: MockClock) -> None:
-    large = metadata(more="a" * MAX_DOCUMENT_BYTES)
-    async with following(Site({OPENID: large, OAUTH: large}), discovered()) as (it, learned):
-        assert learned.taken() == [("metadata_failed", "primary", f"the document has more than {MAX_DOCUMENT_BYTES} bytes")]
-        assert it.client.metadata.token_endpoint(discovered()) == ""
 
 
 def test_nobody_has_to_listen() -> None:

@@ -9,20 +9,12 @@ ONE, TWO = Proxy(False, "one.example", 1), Proxy(False, "two.example", 2)
 @pytest.mark.parametrize(
     ("text", "host", "port", "covered"),
     [
-        # A name, with and without what is below it.
-        ("example.com", "issuer.example.com", 443, True),
-        ("example.com", "badexample.com", 443, False),
+        # Names and ports, beside test_no_proxy_is_a_list.
         ("example.com", "example.com.evil", 443, False),
-        (".example.com", "example.com", 443, False),
-        ("*.example.com", "issuer.example.com", 443, True),
-        ("*.example.com", "example.com", 443, False),
         ("EXAMPLE.com", "issuer.example.COM", 443, True),
         ("example.com", "example.com.", 443, True),
         ("example.com.", "example.com", 443, True),
         ("bücher.example", "shop.xn--bcher-kva.example", 443, True),
-        # Ports.
-        ("example.com:443", "issuer.example.com", 8443, False),
-        (".example.com:8443", "issuer.example.com", 8443, True),
         ("example.com:", "example.com", 8443, True),
         ("10.0.0.1:443", "10.0.0.1", 443, True),
         ("10.0.0.1:443", "10.0.0.1", 8443, False),
@@ -48,9 +40,7 @@ ONE, TWO = Proxy(False, "one.example", 1), Proxy(False, "two.example", 2)
         ("10.0.0.0/8", "2001:db8::1", 443, False),
         ("10.0.0.0/33", "10.0.0.0", 443, False),
         ("2001:db8::/32", "2001:db8::1", 443, True),
-        # Everything, and several.
         ("*", "10.0.0.1", 443, True),
-        ("a.example, .b.example ,10.0.0.0/8", "x.b.example", 443, True),
         ("a.example b.example", "b.example", 443, False),
         # What says nothing.
         ("", "issuer.example.com", 443, False),
@@ -61,8 +51,6 @@ ONE, TWO = Proxy(False, "one.example", 1), Proxy(False, "two.example", 2)
         ("\u00fc..example, issuer.example.com", "issuer.example.com", 443, True),
         ("http://issuer.example.com", "issuer.example.com", 443, False),
         # This machine.
-        ("", "localhost", 443, True),
-        ("", "127.9.9.9", 443, True),
         ("", "::ffff:127.0.0.1", 443, True),
         ("", "localhost.example.com", 443, False),
     ],

@@ -1,7 +1,6 @@
 """Exchanges by way of a real CONNECT proxy on loopback: what it learns, and what its faults come to."""
 
 import logging
-import ssl
 from base64 import b64encode
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -20,6 +19,7 @@ from exchanger.oauth.transport.rest import LEAST_REST
 from exchanger.values.proxy import Proxy
 from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, ExchangeFailure, TokenRequest
+from tests.oauth.certificates import serving, trusting
 from tests.oauth.connect_proxy import ESTABLISHED, Answer, ConnectProxy, proxying, remembering, saying, token_endpoint
 from tests.oauth.fakes import HTTP, ISSUED, Observer, client_of, exchange, kept, response, running, success, token_request
 
@@ -46,33 +46,16 @@ class Place:
         return Proxy(self.proxy.tls is not None, "127.0.0.1", self.proxy.port, Secret(credentials))
 
 
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-def server_context(authority: trustme.CA, name: str) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert(name).configure_cert(context)
-    return context
-
-
-def client_context(authority: trustme.CA) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
-    return context
-
-
 @asynccontextmanager
 async def place(
     authority: trustme.CA, proxy: ConnectProxy, settings: TokenClientSettings = HTTP, *, secure: bool = True, name: str = HOST
 ) -> AsyncGenerator[Place]:
     seen: list[bytes] = []
-    tls = server_context(authority, name) if secure else None
+    tls = serving(authority, name) if secure else None
     async with token_endpoint(remembering(seen, response(success())), tls) as port, proxying(proxy):
         proxy.ways[HOST] = port
         observer = Observer()
-        async with running(client_of(settings, observer, tls=client_context(authority))) as client:
+        async with running(client_of(settings, observer, tls=trusting(authority))) as client:
             yield Place(client, observer, proxy, port, seen)
 
 
@@ -120,7 +103,7 @@ async def test_an_endpoint_that_no_proxy_covers_is_reached_directly(authority: t
 
 
 async def test_an_https_proxy_gets_its_request_inside_tls_and_its_tunnel_is_used_again(authority: trustme.CA) -> None:
-    proxy = ConnectProxy(credentials=CREDENTIALS, tls=server_context(authority, "127.0.0.1"))
+    proxy = ConnectProxy(credentials=CREDENTIALS, tls=serving(authority, "127.0.0.1"))
     async with place(authority, proxy) as it:
         it.client._connections.limits = attrs.evolve(it.client._connections.limits, longest_exchange=0.0)  # the shortest rest
         for number in range(2):
@@ -131,7 +114,7 @@ async def test_an_https_proxy_gets_its_request_inside_tls_and_its_tunnel_is_used
 
 @pytest.mark.parametrize("impostor", ["proxy", "endpoint", "nobody"])
 async def test_proxy_and_endpoint_have_to_be_there_and_prove_who_they_are(authority: trustme.CA, impostor: str) -> None:
-    tls = server_context(trustme.CA(), "127.0.0.1") if impostor == "proxy" else None
+    tls = serving(trustme.CA(), "127.0.0.1") if impostor == "proxy" else None
     async with place(authority, ConnectProxy(tls=tls), name="other.example.com" if impostor == "endpoint" else HOST) as it:
         way = NOWHERE if impostor == "nobody" else it.by_profile(CREDENTIALS)
         assert_unreachable(await exchange(it.client, it.request(proxy=way)))

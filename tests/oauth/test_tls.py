@@ -15,6 +15,7 @@ from exchanger.oauth.transport.tls import TlsLayer, TlsTransport, decrypted, enc
 from exchanger.oauth.transport.tls_contexts import TlsContexts
 from exchanger.reactor.reactor import Reactor
 from exchanger.reactor.tcp import StreamEndedError
+from tests.oauth.certificates import serving, trusting
 from tests.oauth.fakes import response
 
 SECURE = Origin(secure=True, host="issuer.example.com", port=443)
@@ -86,17 +87,10 @@ class _Nobody:
         raise AssertionError
 
 
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
 async def connected(authority: trustme.CA, version: ssl.TLSVersion) -> Site:
     """Connect over a socket pair. Client and server speak ``version``, and the client may be asked for a certificate later."""
     ours, theirs = trio.socket.socketpair()
-    server_context, client_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    authority.issue_cert("issuer.example.com").configure_cert(server_context)
-    authority.configure_trust(client_context)
+    server_context, client_context = serving(authority, "issuer.example.com"), trusting(authority)
     authority.configure_trust(server_context)
     server_context.verify_mode = ssl.CERT_OPTIONAL
     for context in (server_context, client_context):
@@ -225,9 +219,7 @@ async def test_a_broken_session_ends_the_stream(site: Connecting) -> None:
 
 def test_layers_inside_each_other(authority: trustme.CA) -> None:
     """The inner session sees nothing but the outer one's clear text, in any pieces."""
-    server_context, client_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    authority.issue_cert("issuer.example.com").configure_cert(server_context)
-    authority.configure_trust(client_context)
+    server_context, client_context = serving(authority, "issuer.example.com"), trusting(authority)
     clients: list[TlsLayer] = []
     servers: list[TlsLayer] = []
     for _ in range(2):

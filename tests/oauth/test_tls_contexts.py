@@ -24,18 +24,13 @@ from exchanger.oauth.transport.tls_contexts import (
 )
 from exchanger.values.issuer import ClientCertificate
 from exchanger.values.secret import Secret
-from tests.oauth.certificates import client_certificate, encrypted
+from tests.oauth.certificates import client_certificate, pem
 
 NOTHING_READABLE = "the client certificate or its key is nothing that OpenSSL can read"
 
 
 def plain() -> ssl.SSLContext:
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-
-
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
 
 
 @pytest.fixture(scope="module")
@@ -88,12 +83,6 @@ def test_a_file_in_memory_is_in_no_folder() -> None:
     assert not file.exists()
 
 
-@pytest.mark.parametrize("holder", [memory_file, private_file])
-def test_a_key_with_a_password_asks_nobody(certificate: ClientCertificate, holder: Holder) -> None:
-    locked = attrs.evolve(certificate, key=encrypted(certificate.key))
-    assert load_certificate(plain(), locked, (holder,)) == "the key of the client certificate is encrypted"
-
-
 def test_the_key_of_another_kind_is_not_the_certificates(certificate: ClientCertificate) -> None:
     rsa = trustme.CA(key_type=trustme.KeyType.RSA).issue_cert("gateway.example.com", key_type=trustme.KeyType.RSA)
     mixed = attrs.evolve(certificate, key=Secret(rsa.private_key_pem.bytes().decode()))
@@ -122,7 +111,7 @@ def test_a_context_is_made_once_for_each_combination(authority: trustme.CA, cert
         return made[-1]
 
     contexts = TlsContexts(make)
-    ca_pem = authority.cert_pem.bytes().decode()
+    ca_pem = pem(authority)
     kinds = [
         (ca, shown, offer)
         for ca in (None, ca_pem, ca_pem + "\n")
@@ -179,19 +168,14 @@ def test_a_context_with_a_certificate_is_never_shared(certificate: ClientCertifi
 
 def test_no_text_is_shown(authority: trustme.CA, certificate: ClientCertificate) -> None:
     contexts = TlsContexts(plain)
-    contexts.own(authority.cert_pem.bytes().decode(), certificate, "h2")
+    contexts.own(pem(authority), certificate, "h2")
     assert "BEGIN" not in repr(contexts)
 
 
 def test_authorities_alone_are_trusted_and_comments_may_be_in_any_language(authority: trustme.CA) -> None:
-    ca_pem = authority.cert_pem.bytes().decode()
+    ca_pem = pem(authority)
     for text in (ca_pem, f"# Autorité de certification\n{ca_pem}"):
         assert client_tls_context(text).get_ca_certs(binary_form=True) == [ssl.PEM_cert_to_DER_cert(ca_pem)]
-
-
-def test_no_authorities_are_not_those_of_the_system() -> None:
-    with pytest.raises(ssl.SSLError):
-        client_tls_context("")
 
 
 @pytest.mark.parametrize(("offer", "forbidden"), [(("h2",), True), (("h2", "http/1.1"), True), (("http/1.1",), False)])

@@ -8,7 +8,9 @@ import trio
 import trustme
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from exchanger.oauth.documents import Fetched
 from exchanger.values.token import ErrorKind, ExchangedToken, TokenOutcome
+from tests.oauth.certificates import serving, trusting
 from tests.oauth.fakes import (
     ISSUED,
     RESTED,
@@ -16,6 +18,7 @@ from tests.oauth.fakes import (
     Connected,
     Peer,
     Script,
+    World,
     answering,
     at_rest,
     connected,
@@ -126,36 +129,41 @@ async def test_the_end_of_run_ends_calls_and_answers_their_callers() -> None:
     assert [record.kind for record in it.observer.records] == [None, ErrorKind.CONTEXT_CANCELED]
 
 
-async def once_with(step: int, scheme: str, script: Script, tls: ssl.SSLContext) -> bool:
-    """Exchange twice, cancelled at ``step``; return whether it was over by then."""
+async def once_with(step: int, act: str, script: Script, tls: ssl.SSLContext) -> bool:
+    """Exchange twice or fetch, cancelled at ``step``; return whether it was over by then."""
+
+    async def call(it: World, subject: str) -> None:
+        if act == "fetch":
+            found = await it.client.documents.fetch("http://issuer.example.com/token", issuer=token_request().issuer)
+            assert isinstance(found, Fetched)
+        else:
+            assert await exchange(it.client, token_request(subject, f"{act}://issuer.example.com/token")) == ISSUED
+
     async with world(script, tls=tls) as it:
         with trio.CancelScope() as scope:
             instrument = CancelAt(step, scope.cancel)
             trio.lowlevel.add_instrument(instrument)
-            for subject in ("first", "second"):
-                assert await exchange(it.client, token_request(subject, f"{scheme}://issuer.example.com/token")) == ISSUED
+            for subject in ("first", *(["second"] if act != "fetch" else [])):
+                await call(it, subject)
                 await trio.sleep(RESTED)
         trio.lowlevel.remove_instrument(instrument)
         await wait_all_tasks_blocked()
         assert at_rest(it.client, connections=kept(it.client))
         assert it.endpoint.open_connections == kept(it.client) <= 1
         assert it.client.flights.started == len(it.observer.records)
-        assert await exchange(it.client, token_request("third", f"{scheme}://issuer.example.com/token")) == ISSUED
+        await call(it, "third")
     return not scope.cancelled_caught
 
 
-@pytest.mark.parametrize("scheme", ["http", "https"])
-async def test_leaving_at_every_step(autojump_clock: MockClock, scheme: str) -> None:
-    authority = trustme.CA()
-    server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    authority.issue_cert("issuer.example.com").configure_cert(server)
-    authority.configure_trust(client)
+@pytest.mark.parametrize("act", ["http", "https", "fetch"])
+async def test_leaving_at_every_step(autojump_clock: MockClock, authority: trustme.CA, act: str) -> None:
+    server, client = serving(authority, "issuer.example.com"), trusting(authority)
     plain = answering(response(success()))
 
     async def secured(peer: Peer) -> None:
         await plain(Peer(trio.SSLStream(peer.stream, server, server_side=True, https_compatible=True)))
 
     step = 1
-    while not await once_with(step, scheme, secured if scheme == "https" else plain, client):
+    while not await once_with(step, act, secured if act == "https" else plain, client):
         step += 1
-    assert step > 12  # else the instrument did not see the exchanges at all
+    assert step > (5 if act == "fetch" else 12)  # else the instrument did not see the exchanges at all

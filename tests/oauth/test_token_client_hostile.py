@@ -3,16 +3,13 @@
 import base64
 import gzip
 import logging
-import ssl
 import struct
 import traceback
-from pathlib import Path
 from typing import Final
 
 import attrs
 import pytest
 import trio
-import trustme
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from exchanger.decision.token_failure import transport_failure
@@ -20,7 +17,6 @@ from exchanger.decision.token_request import encode_request
 from exchanger.decision.token_response import MAX_RESPONSE_BYTES
 from exchanger.errors import Diagnostic
 from exchanger.oauth.token_client import TokenClientSettings
-from exchanger.oauth.transport.rest import LEAST_REST
 from exchanger.values.issuer import AuthMethod, Credentials
 from exchanger.values.secret import Secret
 from exchanger.values.token import CoalescedRecord, ErrorKind, ExchangeFailure, ExchangeRecord, TokenOutcome, TokenRequest
@@ -97,7 +93,10 @@ WRONG_ANSWERS: Final[dict[str, tuple[bytes, Diagnostic]]] = {
     "429": (response(b"slow down", 429, "Retry-After: 3600"), Diagnostic.UNRECOGNISED_OTHER),
     "500": (response(ECHO, 500), Diagnostic.UNRECOGNISED_OTHER),
     "204": (b"HTTP/1.1 204 No Content\r\n\r\n", Diagnostic.UNRECOGNISED_OTHER),
-    "redirect": (response(ECHO, 307, f"Location: http://evil.example/?{SUBJECT}"), Diagnostic.REQUEST_FAILED),
+    **{
+        f"redirect {status}": (response(ECHO, status, f"Location: http://evil.example/?{SUBJECT}"), Diagnostic.REQUEST_FAILED)
+        for status in (301, 302, 303, 307, 308)
+    },
     # Heads that are not.
     "nothing": (b"", Diagnostic.REQUEST_FAILED),
     "101": (b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n", Diagnostic.REQUEST_FAILED),
@@ -168,14 +167,6 @@ async def test_however_an_exchange_ends_it_has_an_outcome_and_shows_no_secret(
     assert log == []
 
 
-async def test_a_request_that_cannot_be_built_shows_no_secret(log: list[logging.LogRecord]) -> None:
-    async with world() as it:
-        outcome = await exchange(it.client, request_with(AuthMethod.CLIENT_SECRET_BASIC, SUBJECT + "\ud800"))
-    assert isinstance(outcome, ExchangeFailure)
-    assert_clean(outcome, outcome.body, it.observer.records)
-    assert log == []
-
-
 async def test_an_exchange_under_way_or_cancelled_shows_no_secret(log: list[logging.LogRecord]) -> None:
     async with world(half) as it:
         async with trio.open_nursery() as callers:
@@ -214,18 +205,8 @@ ANSWER = response(success())
 
 @pytest.mark.parametrize(
     ("answer", "keeps"),
-    [
-        (response(success(), 200, "Content-Type: text/html"), 1),
-        (CHUNKED + PIECES, 1),
-        (ANSWER + ANSWER, 0),
-        (ANSWER + b"\r\n", 0),
-        (response(success(), 200, "Connection: close"), 0),
-        (ANSWER.replace(b"HTTP/1.1", b"HTTP/1.0"), 0),
-        (b"HTTP/1.1 100 Continue\r\n\r\n" * 8 + ANSWER, 0),
-        (ANSWER + b"HTTP/1.1 100 Continue\r\n\r\n", 0),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n" + PIECES, 0),
-    ],
-    ids=["html", "chunks", "two", "stray bytes", "close", "HTTP/1.0", "interim", "interim afterwards", "two framings"],
+    [(CHUNKED + PIECES, 1), (ANSWER + ANSWER, 0), (ANSWER + b"HTTP/1.1 100 Continue\r\n\r\n", 0)],
+    ids=["chunks", "two", "interim afterwards"],
 )
 async def test_the_connection_of_an_answer_in_doubt_is_not_kept(answer: bytes, keeps: int) -> None:
     async with world(answering(answer)) as it:
@@ -305,27 +286,3 @@ async def test_a_reset_in_the_middle_of_the_body_is_a_failure() -> None:
     assert isinstance(outcome, ExchangeFailure)
     # A reset overtakes bytes that were not read yet, so the head may be lost with the rest.
     assert outcome.diagnostic in {Diagnostic.READ_RESPONSE, Diagnostic.REQUEST_FAILED}
-
-
-@pytest.mark.parametrize("stays", [False, True], ids=["closed after each answer", "kept alive, over TLS"])
-async def test_real_connections_are_used_again_if_they_are_still_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stays: bool) -> None:
-    """Over TLS with the trust store of the environment."""
-    authority, context = trustme.CA(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
-    authority.issue_cert("127.0.0.1").configure_cert(context)
-    connections = 0
-
-    async def script(peer: Peer) -> None:
-        nonlocal connections
-        connections += 1
-        await (answering if stays else closing)(response(success()))(peer)
-
-    settings, scheme = attrs.evolve(HTTP, allow_http=not stays), "https" if stays else "http"
-    async with token_endpoint(script, context if stays else None) as port, running(client_of(settings, Observer())) as client:
-        client._connections.limits = attrs.evolve(client._connections.limits, longest_exchange=0.0)  # the shortest rest
-        for number in range(3):
-            outcome = await exchange(client, token_request(f"subject-{number}", f"{scheme}://127.0.0.1:{port}/token"))
-            assert outcome == ISSUED
-            await trio.sleep(LEAST_REST)
-    assert connections == (1 if stays else 3)

@@ -3,7 +3,6 @@
 import math
 
 import attrs
-import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
@@ -45,14 +44,6 @@ async def test_a_kept_token_is_answered_at_once_and_until_its_end(autojump_clock
     assert len(it.observer.records) == 2
 
 
-@pytest.mark.parametrize("asked", [request(cache=None), request("other")], ids=["nothing is kept", "another subject"])
-async def test_what_is_not_kept_is_asked_for(asked: TokenRequest) -> None:
-    async with world(answering(lasting(60))) as it:
-        use(it, request())
-        await exchange(it.client, request())
-        assert (await exchange(it.client, asked)).cache is Cache.MISS
-
-
 async def test_a_token_is_renewed_ahead_once_and_nobody_waits_for_it(autojump_clock: MockClock) -> None:
     async with world(answering(lasting(60, "first"), lasting(60, "second"))) as it:
         use(it, request())
@@ -87,15 +78,6 @@ async def test_a_renewal_that_is_refused_takes_the_token_away(autojump_clock: Mo
     kinds = [type(outcome) for outcome in outcomes]
     assert ExchangeFailure in kinds
     assert ExchangedToken not in kinds[kinds.index(ExchangeFailure) :]
-
-
-async def test_tokens_go_with_their_issuer() -> None:
-    async with world(answering(lasting(60))) as it:
-        use(it, request())
-        await exchange(it.client, request())
-        assert it.client.cache.entries == 1
-        it.client.use_issuers({})
-        assert it.client.cache.entries == 0
 
 
 SPARED = request(cache=None, limits=CallLimits(breaker=True))
@@ -160,20 +142,6 @@ async def slowly(peer: Peer) -> None:
         await peer.request()
         await trio.sleep(0.2)
         await peer.send(response(success()))
-
-
-async def test_calls_beyond_the_limit_wait_for_their_turn(autojump_clock: MockClock) -> None:
-    async with world(slowly) as it:
-        use(it, LIMITED)
-        began = trio.current_time()
-        async with trio.open_nursery() as callers:
-            for number in range(6):
-                callers.start_soon(exchange, it.client, limited(f"s{number}"))
-            await wait_all_tasks_blocked()
-            assert it.client.in_flight == {"issuer.example.com": 2}
-            (guard,) = it.client.guards
-            assert guard.queued == 4
-        assert trio.current_time() - began == pytest.approx(0.6, abs=0.01)
 
 
 async def test_who_waits_too_long_is_told_so_and_who_leaves_takes_no_place(autojump_clock: MockClock) -> None:

@@ -1,10 +1,13 @@
-"""Issuers, requests and clocks for tests of the token cache."""
+"""Issuers, requests, clocks and running replicas for tests of the token cache."""
 
 import base64
 import json
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from typing import Any, Final, final
 
 import attrs
+import trio
 
 from exchanger.errors import Diagnostic
 from exchanger.oauth.cache.token_cache import TokenCache
@@ -17,6 +20,8 @@ HOST: Final = "issuer.example.com"
 POLICY: Final = CachePolicy(max_ttl=300.0, max_entries=100)
 TARGET: Final = TokenTarget("primary", scope="read", audiences=("orders",))
 START: Final = 1_800_000_000.0
+# Seconds in which everything here happens, on the slowest machine.
+PATIENCE_S: Final = 120.0
 
 
 @final
@@ -59,6 +64,30 @@ def cache(clocks: Clocks, *issuers: Issuer, **fields: Any) -> TokenCache:
     made = TokenCache(steady=lambda: clocks.steady, wall=lambda: clocks.wall, **fields)
     made.use_issuers({one.name: one for one in issuers or (issuer(),)})
     return made
+
+
+@asynccontextmanager
+async def running(one: TokenCache, of: Issuer, *, wait: bool = True) -> AsyncGenerator[TokenCache]:
+    """Run a replica for one issuer, and ``wait`` for its shared level."""
+    one.use_issuers({of.name: of})
+    async with trio.open_nursery() as nursery:
+        await nursery.start(one.run)
+        if wait:
+            await until(lambda: one.asks_shared(request(of=of)))
+        yield one
+        nursery.cancel_scope.cancel()
+
+
+async def until(holds: Callable[[], object]) -> None:
+    with trio.fail_after(PATIENCE_S):
+        while not holds():  # noqa: ASYNC110 - what is waited for sets no event
+            await trio.sleep(0.01)
+
+
+async def found(one: TokenCache, asked: TokenRequest) -> str | None:
+    """Return what a look-up in the shared level finds."""
+    kept = await one.find_shared(asked)
+    return None if kept is None else kept.token.access_token.reveal()
 
 
 def jwt(claims: object, *, raw: bytes | None = None) -> str:

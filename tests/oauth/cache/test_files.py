@@ -23,27 +23,21 @@ def test_all_files_together(tmp_path: Path) -> None:
     assert "päss" not in repr(found)
 
 
-@pytest.mark.parametrize("content", [None, b"", b"\n", b"canary\ntwo\n", b"canary\0", b"canary\xff", b"x" * 20_000])
-def test_a_password_that_is_none(tmp_path: Path, content: bytes | None) -> None:
-    file = tmp_path / "password"
+PASSWORDS = [None, b"", b"\n", b"canary\ntwo\n", b"canary\0", b"canary\xff", b"x" * 20_000]
+AUTHORITIES = [None, b"", b"canary", b"\xff", b"-----BEGIN CERTIFICATE-----\ncanary\n", b"x" * 2_000_000]
+
+
+@pytest.mark.parametrize(
+    ("what", "content"), [*(("password", content) for content in PASSWORDS), *(("ca", content) for content in AUTHORITIES)]
+)
+def test_a_file_that_is_of_no_use(tmp_path: Path, what: str, content: bytes | None) -> None:
+    file = tmp_path / "file"
     if content is not None:
         file.write_bytes(content)
-    found = read_files(attrs.evolve(shared_settings(tmp_path), password_file=file))
+    found = read_files(attrs.evolve(shared_settings(tmp_path), **{f"{what}_file": file}))  # type: ignore[arg-type]  # a path each
 
     assert isinstance(found, Unusable)
-    assert found.reason.startswith(f"TOKEN_CACHE_PASSWORD_FILE {file} ")
-    assert "canary" not in found.reason
-
-
-@pytest.mark.parametrize("content", [None, b"", b"canary", b"\xff", b"-----BEGIN CERTIFICATE-----\ncanary\n", b"x" * 2_000_000])
-def test_authorities_that_are_none(tmp_path: Path, content: bytes | None) -> None:
-    file = tmp_path / "ca"
-    if content is not None:
-        file.write_bytes(content)
-    found = read_files(attrs.evolve(shared_settings(tmp_path), ca_file=file))
-
-    assert isinstance(found, Unusable)
-    assert found.reason.startswith(f"TOKEN_CACHE_CA_FILE {file} ")
+    assert found.reason.startswith(f"TOKEN_CACHE_{what.upper()}_FILE {file} ")
     assert "canary" not in found.reason
 
 

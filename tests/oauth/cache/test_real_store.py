@@ -1,11 +1,8 @@
 """The shared level with a real server, in every state that one can be in: misses, never an error, and never a long wait."""
 
-import os
-import socket
 import tempfile
-import threading
-from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import asynccontextmanager
+from collections.abc import Generator
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -20,14 +17,14 @@ from exchanger.oauth.cache.shared_level import FIND_S
 from exchanger.oauth.cache.token_cache import TokenCache
 from exchanger.values.issuer import CachePolicy, Issuer
 from exchanger.values.token import TokenRequest
-from tests.oauth.cache.examples import issuer, refusal, request, token
+from tests.oauth.cache import examples
+from tests.oauth.cache.examples import PATIENCE_S, issuer, refusal, request, running, token, until
 from tests.oauth.cache.fake_store import Seen, key_line
 from tests.oauth.cache.redis_server import RedisServer, redis_server
+from tests.oauth.certificates import write_certificate
 
 pytestmark = pytest.mark.redis
 
-# Seconds in which everything here happens, on the slowest machine.
-PATIENCE_S: Final = 60.0
 # Far above the 20 ms of a look-up and far below what a wait without a limit would take.
 NOT_LONG_S: Final = 5.0
 
@@ -50,25 +47,10 @@ def settings_of(server: RedisServer, *keys: str, scheme: str = "redis", name: st
     return SharedSettings(parse_store_url(f"{scheme}://127.0.0.1:{server.port}"), file)
 
 
-@asynccontextmanager
-async def replica(
+def replica(
     settings: SharedSettings, of: Issuer | None = None, seen: Seen | None = None, *, wait: bool = True
-) -> AsyncGenerator[TokenCache]:
-    one = TokenCache(shared=settings, observer=seen or Seen())
-    of = of or issuer()
-    one.use_issuers({of.name: of})
-    async with trio.open_nursery() as nursery:
-        await nursery.start(one.run)
-        if wait:
-            await until(lambda: one.asks_shared(request(of=of)))
-        yield one
-        nursery.cancel_scope.cancel()
-
-
-async def until(holds: Callable[[], object]) -> None:
-    with trio.fail_after(PATIENCE_S):
-        while not holds():  # noqa: ASYNC110 - what is waited for sets no event
-            await trio.sleep(0.01)
+) -> AbstractAsyncContextManager[TokenCache]:
+    return running(TokenCache(shared=settings, observer=seen or Seen()), of or issuer(), wait=wait)
 
 
 def told(seen: Seen, text: str) -> bool:
@@ -76,14 +58,15 @@ def told(seen: Seen, text: str) -> bool:
 
 
 async def found(one: TokenCache, asked: TokenRequest) -> str | None:
-    """Return what a look-up finds. Busy machines may make single look-ups time out, so a miss is tried again, for a short while."""
+    """Return what a look-up finds, which takes no long time."""
     began = trio.current_time()
-    kept = await one.find_shared(asked)
+    text = await examples.found(one, asked)
     assert trio.current_time() - began < NOT_LONG_S
-    return None if kept is None else kept.token.access_token.reveal()
+    return text
 
 
 async def found_in_time(one: TokenCache, asked: TokenRequest) -> str:
+    """Return what a look-up finds at last. Busy machines may make single ones time out, so a miss is tried again, for a short while."""
     with trio.fail_after(PATIENCE_S):
         while (text := await found(one, asked)) is None:  # noqa: ASYNC110 - what is waited for sets no event
             await trio.sleep(0.05)
@@ -149,20 +132,11 @@ async def test_a_server_that_is_paused(server: RedisServer) -> None:
             assert await found(one, request()) is None
         assert waited <= 4
         assert not one.asks_shared(request())
-        await until(lambda: any(text.startswith("lost") for text in seen.told))
+        await until(partial(told, seen, "lost"))
         server.resume()
         await until(lambda: one.asks_shared(request()))
         assert await found_in_time(one, request()) == "issued"
     assert seen.told[2] == f"lost: did not answer within {1000 * FIND_S:.0f} ms"
-
-
-async def test_a_server_that_is_slow(server: RedisServer) -> None:
-    async with replica(settings_of(server)) as one:
-        server.ask("CLIENT", "PAUSE", "3000", "ALL")
-        for _ in range(10):
-            assert await found(one, request()) is None
-        assert not one.asks_shared(request())
-        await until(lambda: one.asks_shared(request()))
 
 
 async def test_a_server_that_is_full(server: RedisServer) -> None:
@@ -182,17 +156,6 @@ async def test_a_server_that_is_full(server: RedisServer) -> None:
         assert await found_in_time(other, request("after")) == "after"
 
 
-async def test_a_server_that_is_flushed(server: RedisServer) -> None:
-    settings = settings_of(server)
-    async with replica(settings) as one, replica(settings) as other:
-        one.keep(request(), token("issued"))
-        await stored(server)
-        server.ask("FLUSHALL")
-        assert await found(other, request()) is None
-        one.keep(request(), token("again"))
-        assert await found_in_time(other, request()) == "again"
-
-
 async def test_another_key_reads_nothing(server: RedisServer) -> None:
     async with replica(settings_of(server)) as one, replica(settings_of(server, "two", name="other")) as other:
         one.keep(request(), token("issued"))
@@ -208,28 +171,11 @@ async def test_another_key_reads_nothing(server: RedisServer) -> None:
         assert await found(one, request()) is None
 
 
-async def test_two_versions_of_the_key(server: RedisServer) -> None:
-    old, both, new = (settings_of(server, *keys, name="-".join(keys)) for keys in (["1"], ["2", "1"], ["2"]))
-    async with replica(old) as a, replica(both) as b, replica(new) as c:
-        a.keep(request("a"), token("a"))
-        b.keep(request("b"), token("b"))
-        await stored(server, 2)
-        assert await found_in_time(b, request("a")) == "a"
-        assert await found_in_time(c, request("b")) == "b"
-        assert await found(c, request("a")) is None
-        assert await found(a, request("b")) is None
-        b.refused(request("a"), refusal())
-        await stored(server, 1)
-
-
 GARBAGE: Final[dict[str, list[tuple[str | bytes, ...]]]] = {
-    "text": [("SET", b"KEY", "garbage", "PX", "60000")],
-    "bytes": [("SET", b"KEY", b"\x01" + os.urandom(200), "PX", "60000")],
     "huge": [("SET", b"KEY", b"\x01" * 20_000_000, "PX", "60000")],
     "a list": [("DEL", b"KEY"), ("RPUSH", b"KEY", "a", "b")],
     "a hash": [("DEL", b"KEY"), ("HSET", b"KEY", "a", "b")],
     "no limit": [("PERSIST", b"KEY")],
-    "an end": [("APPEND", b"KEY", "x")],
     "half": [("SETRANGE", b"KEY", "3", "xxx")],
 }
 
@@ -251,33 +197,18 @@ async def test_garbage_under_our_names(server: RedisServer, commands: list[tuple
         assert await found_in_time(other, request()) == "again"
 
 
-async def test_an_older_value_is_no_longer_than_its_life(server: RedisServer) -> None:
-    settings = settings_of(server)
-    async with replica(settings) as one, replica(settings) as other:
-        one.keep(request(), token("short", 2))
-        (key,) = await stored(server)
-        value = server.ask("GET", key)
-        assert isinstance(value, bytes)
-        await trio.sleep(2.1)
-        server.ask("SET", key, value, "PX", "60000")  # somebody recorded it
-        assert await found(other, request()) is None
-
-
 async def test_tls(folder: Path) -> None:
-    authority, other_authority = trustme.CA(), trustme.CA()
-    certificate = authority.issue_cert("127.0.0.1")
-    certificate.cert_chain_pems[0].write_to_path(folder / "cert")
-    certificate.private_key_pem.write_to_path(folder / "key")
-    authority.cert_pem.write_to_path(folder / "ca")
-    other_authority.cert_pem.write_to_path(folder / "other-ca")
-    options = ("--tls-cert-file", str(folder / "cert"), "--tls-key-file", str(folder / "key"), "--tls-ca-cert-file", str(folder / "ca"))
+    write_certificate(folder, "127.0.0.1")
+    trustme.CA().cert_pem.write_to_path(folder / "other-ca.pem")
+    files = (("cert", "cert"), ("key", "key"), ("ca-cert", "ca"))
+    options = [word for option, name in files for word in (f"--tls-{option}-file", f"{folder}/{name}.pem")]
     with redis_server(folder, *options, tls=True) as server:
-        settings = attrs.evolve(settings_of(server, scheme="valkeys"), ca_file=folder / "ca")
+        settings = attrs.evolve(settings_of(server, scheme="valkeys"), ca_file=folder / "ca.pem")
         async with replica(settings) as one, replica(settings) as other:
             one.keep(request(), token("issued"))
             assert await found_in_time(other, request()) == "issued"
         for wrong, reason in (
-            (attrs.evolve(settings, ca_file=folder / "other-ca"), "lost: has a certificate that is not trusted"),
+            (attrs.evolve(settings, ca_file=folder / "other-ca.pem"), "lost: has a certificate that is not trusted"),
             (attrs.evolve(settings, ca_file=None), "lost: has a certificate that is not trusted"),
             (attrs.evolve(settings_of(server), ca_file=None), None),  # plain text
         ):
@@ -286,20 +217,6 @@ async def test_tls(folder: Path) -> None:
                 await until(partial(told, seen, "lost"))
                 assert not one.asks_shared(request())
             assert reason is None or seen.told[1] == reason
-
-
-async def test_a_certificate_for_another_name(folder: Path) -> None:
-    authority = trustme.CA()
-    certificate = authority.issue_cert("store.example.com")
-    certificate.cert_chain_pems[0].write_to_path(folder / "cert")
-    certificate.private_key_pem.write_to_path(folder / "key")
-    authority.cert_pem.write_to_path(folder / "ca")
-    options = ("--tls-cert-file", str(folder / "cert"), "--tls-key-file", str(folder / "key"), "--tls-ca-cert-file", str(folder / "ca"))
-    with redis_server(folder, *options, tls=True) as server:
-        seen = Seen()
-        async with replica(attrs.evolve(settings_of(server, scheme="rediss"), ca_file=folder / "ca"), seen=seen, wait=False):
-            await until(lambda: any(text.startswith("lost") for text in seen.told))
-        assert seen.told[1] == "lost: has a certificate that is not trusted"
 
 
 async def test_passwords_and_users(server: RedisServer) -> None:
@@ -326,39 +243,6 @@ async def test_passwords_and_users(server: RedisServer) -> None:
             async with replica(settings, seen=poor, wait=False):
                 await until(partial(told, poor, "does not allow this user"))
     assert "canary" not in str(seen.told)
-
-
-async def test_an_address_where_something_else_answers(folder: Path) -> None:
-    """HTTP, silence, a flood without end, and a connection that is closed at once."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    behaviours = iter([b"HTTP/1.1 400 Bad Request\r\n\r\n", b"", b"$", b"+OK\r\n" * 1000, b"*" + b"9" * 100])
-    stop = threading.Event()
-
-    def serve() -> None:
-        for said in behaviours:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            with connection:
-                connection.sendall(said)
-                stop.wait(0.2)
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-    file = folder / "keys"
-    file.write_text(key_line("one"))
-    seen = Seen()
-    settings = SharedSettings(parse_store_url(f"redis://127.0.0.1:{listener.getsockname()[1]}"), file)
-    try:
-        async with replica(settings, seen=seen, wait=False) as one:
-            await until(lambda: not thread.is_alive())
-            assert await found(one, request()) is None
-            assert "ready" not in seen.told
-    finally:
-        stop.set()
-        listener.close()
-        thread.join()
 
 
 async def test_the_store_s_memory_and_its_file_tell_no_secret(server: RedisServer) -> None:

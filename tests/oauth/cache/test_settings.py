@@ -1,3 +1,5 @@
+from typing import Final
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,37 +21,16 @@ def test_urls(url: str, address: StoreAddress) -> None:
     assert parse_store_url(url) == address
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        "",
-        "cache:6379",
-        "http://cache",
-        "redis:cache",
-        "redis://",
-        "redis:///0",
-        "redis://:canary@cache",
-        "redis://user:canary@cache:1",
-        "redis://canary@cache",
-        "redis://cache/canary",
-        "redis://cache/0/1",
-        "redis://cache?password=canary",
-        "redis://cache/0?password=canary",
-        "redis://cache#canary",
-        "redis://cache:0",
-        "redis://cache:65536",
-        "redis://cache:",
-        "redis://ca che",
-        "redis://a,b",
-        "redis://[::1",
-        "redis://::1",
-        "redis://[fe80::1%25eth0]",
-        "redis+sentinel://cache",
-        "unix:///run/redis.sock",
-        "redis://" + "a." * 600 + "b",
-        "redis://cache/99999",
-    ],
-)
+NO_ADDRESSES: Final = [
+    *("", "cache:6379", "http://cache", "redis:cache", "redis+sentinel://cache", "unix:///run/redis.sock"),
+    *(f"redis://{place}" for place in ("", "/0", ":canary@cache", "user:canary@cache:1", "canary@cache")),
+    *(f"redis://cache{rest}" for rest in ("/canary", "/0/1", "?password=canary", "/0?password=canary", "#canary", "/99999")),
+    *(f"redis://cache:{port}" for port in ("0", "65536", "")),
+    *(f"redis://{host}" for host in ("ca che", "a,b", "[::1", "::1", "[fe80::1%25eth0]", "a." * 600 + "b")),
+]
+
+
+@pytest.mark.parametrize("url", NO_ADDRESSES)
 def test_what_is_no_address_is_told_without_repeating_it(url: str) -> None:
     with pytest.raises(ValueError, match=r"must|has no usable") as raised:
         parse_store_url(url)

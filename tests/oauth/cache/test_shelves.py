@@ -1,7 +1,7 @@
 import math
 
 from exchanger.oauth.cache.lifetime import Instant, Life, plan_life
-from exchanger.oauth.cache.shelves import ENTRY_BYTES, RENEWAL_LOST_S, RENEWAL_PAUSE_S, Entry, Shelf, Shelves
+from exchanger.oauth.cache.shelves import ENTRY_BYTES, RENEWAL_LOST_S, Entry, Shelf, Shelves
 from tests.oauth.cache.examples import START, token
 
 NOW = Instant(1000.0, START)
@@ -42,30 +42,6 @@ def test_what_is_larger_than_everything_is_not_kept() -> None:
     assert len(shelves) == 1
 
 
-def test_a_shelf_for_nothing_keeps_nothing() -> None:
-    shelves = Shelves()
-    shelf = shelves.add_shelf(0)
-    shelves.put(shelf, b"a", Entry.of(token("a"), life()))
-
-    assert len(shelves) == 0
-
-
-def test_one_renewal_at_a_time_and_another_after_a_while() -> None:
-    shelves = Shelves()
-    shelf = shelves.add_shelf(10)
-    shelves.put(shelf, b"a", Entry.of(token("a"), life(1000.0)))
-    begins = life(1000.0).renew_at - NOW.steady
-
-    def renews(after: float) -> bool:
-        kept = shelves.get(shelf, b"a", NOW.steady + after, NOW.wall + after, math.inf)
-        assert kept is not None
-        return kept.renew
-
-    assert [renews(after) for after in (0.0, begins - 0.1, begins, begins, begins + 1.0)] == [False, False, True, False, False]
-    shelves.renew_later(shelf, b"a", Instant(NOW.steady + begins + 1, NOW.wall))
-    assert [renews(begins + 1 + after) for after in (0.0, RENEWAL_PAUSE_S, RENEWAL_PAUSE_S + 1)] == [False, True, False]
-
-
 def test_a_renewal_of_which_nothing_is_heard_does_not_stand_in_the_way_for_ever() -> None:
     shelves = Shelves()
     shelf = shelves.add_shelf(10)
@@ -75,16 +51,6 @@ def test_a_renewal_of_which_nothing_is_heard_does_not_stand_in_the_way_for_ever(
 
     kept = [shelves.get(shelf, b"a", NOW.steady + after, NOW.wall, math.inf) for after in (0.0, RENEWAL_LOST_S - 1, RENEWAL_LOST_S)]
     assert [one.renew for one in kept if one is not None] == [True, False, True]
-
-
-def test_a_renewal_that_nobody_began_is_not_put_off() -> None:
-    shelves = Shelves()
-    shelf = shelves.add_shelf(10)
-    shelves.put(shelf, b"a", Entry.of(token("a"), life()))
-    shelves.renew_later(shelf, b"a", NOW)
-    shelves.renew_later(shelf, b"unknown", NOW)
-
-    assert shelf.entries[b"a"].renew_at == life().renew_at
 
 
 def test_what_is_over_is_dropped_wherever_it_is() -> None:

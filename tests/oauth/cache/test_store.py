@@ -16,6 +16,7 @@ from exchanger.oauth.cache.settings import SharedSettings, StoreAddress
 from exchanger.oauth.cache.store import Store, StoreFailure, Write
 from exchanger.oauth.transport.tls import client_tls_context
 from exchanger.values.secret import Secret
+from tests.oauth.certificates import pem, serving
 from tests.ports import free_port
 
 HELLO: Final = b"%3\r\n$7\r\nversion\r\n$6\r\n7.0.15\r\n$5\r\nproto\r\n:3\r\n$2\r\nid\r\n:5\r\n"
@@ -46,7 +47,6 @@ async def connected(
     password: str = "",
     server_tls: ssl.SSLContext | None = None,
     tls: ssl.SSLContext | None = None,
-    host: str = "127.0.0.1",
 ) -> AsyncGenerator[tuple[Store | StoreFailure, list[bytes]]]:
     heard: list[bytes] = []
     with trio.fail_after(PATIENCE_S):
@@ -59,7 +59,7 @@ async def connected(
             nursery.start_soon(trio.serve_listeners, handler, listeners)
             inner: object = listeners[0]
             port = getattr(inner, "transport_listener", inner).socket.getsockname()[1]  # type: ignore[attr-defined]
-            settings = SharedSettings(StoreAddress(tls is not None, host, port), Path("keys"), username="app" if password else "")
+            settings = SharedSettings(StoreAddress(tls is not None, "127.0.0.1", port), Path("keys"), username="app" if password else "")
             yield await Store.open(nursery, settings, Secret(password) if password else None, tls), heard
             nursery.cancel_scope.cancel()
 
@@ -165,6 +165,8 @@ async def test_a_surplus_answer_is_noticed() -> None:
         (b"-ERR unknown command 'HELLO'\r\n", "answers with an error"),
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", "cannot be reached"),
         (b":5\r\n", "cannot be reached"),
+        (b"+OK\r\n" * 1000, "cannot be reached"),
+        (b"*" + b"9" * 100, "cannot be reached"),
         (None, "cannot be reached"),
     ],
 )
@@ -184,13 +186,14 @@ async def test_nobody_there() -> None:
 
 async def test_tls_and_who_is_trusted() -> None:
     authority, other = trustme.CA(), trustme.CA()
-    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("127.0.0.1").configure_cert(server)
-    trusting, distrusting = (client_tls_context(one.cert_pem.bytes().decode()) for one in (authority, other))
+    server = serving(authority, "127.0.0.1")
+    trusting, distrusting = (client_tls_context(pem(one)) for one in (authority, other))
 
     async with connected(then(b"$1\r\na\r\n:5\r\n"), server_tls=server, tls=trusting) as (found, _):
         assert await opened(found).read([b"k"], 10) == [(b"a", 5)]
     async with connected(then(), server_tls=server, tls=distrusting) as (found, _):
+        assert found == StoreFailure("has a certificate that is not trusted")
+    async with connected(then(), server_tls=serving(authority, "store.example.com"), tls=trusting) as (found, _):
         assert found == StoreFailure("has a certificate that is not trusted")
     async with connected(lambda _: b"plain text", tls=trusting) as (found, _):
         assert found == StoreFailure("does not speak TLS as it should")

@@ -111,7 +111,7 @@ async def guarded(
         found.gate = Gate(behind or own, it.client.documents, it.client.reactor, learned, found.now, Steady())
         found.use(*issuers)
         async with trio.open_nursery() as nursery:
-            await nursery.start(_run, found.gate)
+            await nursery.start(found.gate.run)
             await wait_all_tasks_blocked()
             yield found
             nursery.cancel_scope.cancel()
@@ -119,10 +119,6 @@ async def guarded(
         assert all(not ring._waiters for ring in found.gate._rings.values())
         assert it.client.connections.open == kept(it.client)
         await trio.sleep(HTTP.idle_connection_timeout + 1)
-
-
-async def _run(gate: Gate, *, task_status: trio.TaskStatus[None]) -> None:
-    await gate.run(task_status=task_status)
 
 
 def passed(outcome: TokenOutcome) -> bool:

@@ -101,23 +101,14 @@ async def test_actors_are_told_by_their_digest(autojump_clock: MockClock) -> Non
 @pytest.mark.parametrize(
     ("subject", "why"),
     [
-        ("", "is not a signed JWT"),
         ("opaque", "is not a signed JWT"),
         ("a" * 70_000, "is too long"),
-        ("\ud800.a.a", "is not a signed JWT"),
         (raw({"alg": "none"}), "is signed by an algorithm that is not accepted"),
-        (raw({"alg": "HS256", "kid": "p256"}), "is signed by an algorithm that is not accepted"),
-        (raw({"alg": "ES256", "kid": "p256", "typ": "dpop+jwt"}), "is of another type"),
         (token(iss="https://canary.example.com"), "is from an issuer that is not accepted"),
-        (token(iss=f"{ISSUER}/"), "is from an issuer that is not accepted"),
-        (token(iss=...), "does not say who issued it"),
         (GOOD[:-4] + "AAAA", "has a signature that is not its issuer's"),
         (raw({"alg": "RS256", "kid": "rsa"}, CLAIMS, STRANGER), "has a signature that is not its issuer's"),
-        (raw({"alg": "RS256", "kid": "rsa", "jwk": {"kty": "RSA"}, "jku": "http://e"}, CLAIMS, STRANGER), "signature"),
         (token(aud="canary"), "is for another audience"),
         (token(exp=NOW - LEEWAY), "has expired"),
-        (token(exp=...), "does not say when it expires"),
-        (token(nbf=NOW + LEEWAY + 60), "is not valid yet"),
         (token(cnf={"jkt": "canary"}), "is bound to its sender"),
         (token(may_act={"sub": "canary"}), "says who may act"),
     ],
@@ -164,9 +155,7 @@ async def test_the_issuer_s_own_metadata_say_where_its_keys_are(autojump_clock: 
     "answer",
     [
         response(b"", 500),
-        response(b"", 302, "Location: http://canary.example.com"),
         response(b'{"keys": "canary"}'),
-        response(b'{"keys": []}'),
         document({"keys": [{"kty": "oct", "k": "canary"}]}),
     ],
 )
@@ -315,18 +304,6 @@ async def test_the_deadline_is_504_while_a_key_is_waited_for(autojump_clock: Moc
         assert trio.current_time() == pytest.approx(began + 2 * DOCUMENT_TIMEOUT, abs=DOCUMENT_TIMEOUT)
 
 
-async def test_whoever_leaves_is_told_nothing(autojump_clock: MockClock) -> None:
-    site = Site({"/keys": b""})
-    async with guarded(site, gated()) as it:
-        outcomes: list[TokenOutcome] = []
-        leaves, stays = (it.gate.begin(asking(GOOD), trio.current_time() + 3, outcomes.append) for _ in range(2))
-        assert not isinstance(leaves, ExchangeFailure)
-        leaves.leave()  # type: ignore[union-attr]  # it is a ticket
-        await trio.sleep(10)
-        assert len(outcomes) == 1
-        assert stays is not leaves
-
-
 async def test_leaving_while_others_are_told(autojump_clock: MockClock) -> None:
     site = Site({"/keys": b""})
     async with guarded(site, gated()) as it:
@@ -387,14 +364,34 @@ async def test_a_token_is_verified_once(autojump_clock: MockClock, monkeypatch: 
         assert verified == [2]
 
 
-async def test_no_verdict_outlives_its_token(autojump_clock: MockClock) -> None:
+LASTING: Final = token(exp=NOW + 10)
+STRICT: Final = gated(attrs.evolve(RULES, audiences=("other",)))
+ELSEWHERE: Final = gated(attrs.evolve(RULES, issuers=("https://other.example.com",)))
+OTHER_NAME: Final = attrs.evolve(STRICT, name="other")
+
+
+@pytest.mark.parametrize(
+    ("after", "used", "asked", "why"),
+    [
+        (10 + LEEWAY, (gated(),), gated(), "has expired"),
+        (0.5, (STRICT,), STRICT, "is for another audience"),
+        (0.5, (ELSEWHERE,), ELSEWHERE, "is from an issuer that is not accepted"),
+        (0.5, (gated(), OTHER_NAME), OTHER_NAME, "is for another audience"),
+        (0.5, (gated(), gated(OTHER, "foreign")), gated(OTHER, "foreign"), "is from an issuer that is not accepted"),
+    ],
+    ids=["its token", "its audiences", "its issuers", "its profile, which has other audiences", "its profile, which has other issuers"],
+)
+async def test_no_verdict_goes_beyond(after: float, used: tuple[Issuer, ...], asked: Issuer, why: str, autojump_clock: MockClock) -> None:
     async with guarded(publishing("p256"), gated()) as it:
-        subject = token(exp=NOW + 10)
-        assert passed(await exchange(it.gate, asking(subject)))
-        await trio.sleep(10 + LEEWAY - 0.5)
-        assert passed(await exchange(it.gate, asking(subject)))
+        assert passed(await exchange(it.gate, asking(LASTING)))
+        await trio.sleep(after - 0.5)
+        assert passed(await exchange(it.gate, asking(LASTING)))
         await trio.sleep(0.5)
-        assert refused(await exchange(it.gate, asking(subject))) == "the token has expired"
+        it.use(*used)
+        await wait_all_tasks_blocked()
+        assert why in refused(await exchange(it.gate, asking(LASTING, asked)))
+        assert len(it.behind.begun) == 2
+        assert len(it.gate._kept) <= 1  # refusals are not: strangers could fill the memory, and drive out who passed
 
 
 async def test_no_verdict_outlives_its_key(autojump_clock: MockClock) -> None:
@@ -410,20 +407,6 @@ async def test_no_verdict_outlives_its_key(autojump_clock: MockClock) -> None:
         assert passed(await exchange(it.gate, asking(GOOD)))
 
 
-@pytest.mark.parametrize(
-    ("rules", "why"),
-    [
-        (attrs.evolve(RULES, audiences=("other",)), "is for another audience"),
-        (attrs.evolve(RULES, issuers=("https://other.example.com",)), "is from an issuer that is not accepted"),
-    ],
-)
-async def test_no_verdict_outlives_its_profile(rules: SubjectRules, why: str, autojump_clock: MockClock) -> None:
-    async with guarded(publishing("p256"), gated()) as it:
-        assert passed(await exchange(it.gate, asking(GOOD)))
-        it.use(gated(rules))
-        assert why in refused(await exchange(it.gate, asking(GOOD, gated(rules))))
-
-
 async def test_whoever_waited_under_other_rules_leaves_no_verdict(autojump_clock: MockClock) -> None:
     site = publishing("p256")
     strict = gated(attrs.evolve(RULES, audiences=("other",)))
@@ -435,13 +418,6 @@ async def test_whoever_waited_under_other_rules_leaves_no_verdict(autojump_clock
         await wait_all_tasks_blocked()
         assert [passed(outcome) for outcome in outcomes] == [True]  # by the rules that counted when it came
         assert refused(await exchange(it.gate, asking(GOOD, strict))) == "the token is for another audience"
-
-
-async def test_profiles_never_share_verdicts(autojump_clock: MockClock) -> None:
-    other = gated(attrs.evolve(RULES, audiences=("other",)), "other")
-    async with guarded(publishing("p256"), gated(), other) as it:
-        assert passed(await exchange(it.gate, asking(GOOD)))
-        assert "audience" in refused(await exchange(it.gate, asking(GOOD, other)))
 
 
 async def test_keys_of_one_issuer_sign_nothing_for_another(autojump_clock: MockClock) -> None:
@@ -477,18 +453,6 @@ async def test_verdicts_are_bounded(autojump_clock: MockClock, monkeypatch: pyte
         assert verified == [4]
         await exchange(it.gate, asking(subjects[1]))
         assert verified == [5]
-
-
-def test_a_refusal_is_not_kept() -> None:
-    """Strangers could fill the memory, and drive out who passed."""
-
-    async def main() -> None:
-        async with guarded(publishing("p256"), gated()) as it:
-            for number in range(10):
-                refused(await exchange(it.gate, asking(token(aud="other", jti=str(number)))))
-            assert len(it.gate._kept) == 0
-
-    trio.run(main, clock=MockClock(autojump_threshold=0))
 
 
 @pytest.mark.parametrize(
@@ -533,32 +497,11 @@ async def test_an_issuer_that_goes_takes_its_keys_along(autojump_clock: MockCloc
         assert it.fetches == 1
 
 
-async def test_the_end_lands_all_who_wait_once(autojump_clock: MockClock) -> None:
-    outcomes: list[TokenOutcome] = []
-    async with guarded(Site({"/keys": b""}), gated()) as it:
-        for number in range(5):
-            it.gate.begin(asking(token(jti=str(number))), trio.current_time() + 3, outcomes.append)
-    await trio.sleep(10)
-    assert [no_keys(outcome) for outcome in outcomes] == [True] * 5
-    assert no_keys(await exchange(it.gate, asking(GOOD)))
-    it.use()
-
-
 async def test_before_it_runs_nothing_passes(autojump_clock: MockClock) -> None:
     async with guarded(publishing("p256"), gated()) as it:
         early = gate_module.Gate(it.behind, it.it.client.documents, it.it.client.reactor, it.learned, it.now)
         early.use_issuers({"primary": gated()})
         assert no_keys(await exchange(early, asking(GOOD)))
-
-
-def test_no_token_is_shown() -> None:
-    async def main() -> None:
-        async with guarded(publishing("p256"), gated()) as it:
-            subject = token(jti="canary")
-            await exchange(it.gate, asking(subject))
-            assert subject not in repr((it.gate, it.gate._rings, it.gate._kept))
-
-    trio.run(main, clock=MockClock(autojump_threshold=0))
 
 
 async def test_fetches_of_one_ring_end_with_it(autojump_clock: MockClock) -> None:
@@ -573,10 +516,3 @@ async def test_fetches_of_one_ring_end_with_it(autojump_clock: MockClock) -> Non
             it.use()
             await wait_all_tasks_blocked()
         assert it.learned.taken() == []
-
-
-async def test_the_keys_that_count_are_those_of_the_profile(autojump_clock: MockClock) -> None:
-    foreign = gated(OTHER, "foreign")
-    async with guarded(publishing("p256"), gated(), foreign) as it:
-        assert "issuer that is not accepted" in refused(await exchange(it.gate, asking(GOOD, foreign)))
-        assert it.behind.begun == []

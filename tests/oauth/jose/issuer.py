@@ -15,6 +15,7 @@ from exchanger.oauth.jose.claims import SubjectPolicy
 from exchanger.oauth.jose.keys import KeySet, read_key_set
 from exchanger.oauth.jose.refusal import Refused
 from exchanger.oauth.jose.verify import Claims, UnknownKey, judge, read_token
+from exchanger.values.issuer import SigningAlgorithm
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
@@ -35,6 +36,8 @@ KEYS: Final[Mapping[str, PrivateKey]] = {
     "p521": ec.generate_private_key(ec.SECP521R1()),
     "ed": ED25519,
 }
+# The key that a client signs its assertions with.
+KEY_OF: Final[Mapping[SigningAlgorithm, PrivateKey]] = dict(zip(SigningAlgorithm, (RSA_KEY, RSA_KEY, P256, ED25519), strict=True))
 # The key that signs by each algorithm.
 KIDS: Final = dict.fromkeys(("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"), "rsa") | {
     "ES256": "p256",

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Mapping
+from typing import Final
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -37,61 +38,42 @@ def test_no_algorithm_is_a_mac_or_none() -> None:
     [
         ("rsa", "PS384", {"PS384"}),
         ("p256", "ES256", {"ES256"}),
-        ("ed", "EdDSA", {"EdDSA", "Ed25519"}),
-        ("ed", "Ed25519", {"EdDSA", "Ed25519"}),
-        ("rsa", "RSA-OAEP", set()),
-        ("rsa", "HS256", set()),
-        ("rsa", "none", set()),
-        ("rsa", "ES256", set()),
-        ("p256", "ES384", set()),
-        ("p256", "ECDH-ES", set()),
+        *(("ed", alg, {"EdDSA", "Ed25519"}) for alg in ("EdDSA", "Ed25519")),
+        *(("rsa", alg, set[str]()) for alg in ("RSA-OAEP", "HS256", "none", "ES256", None, ["RS256"])),
+        *(("p256", alg, set[str]()) for alg in ("ES384", "ECDH-ES")),
         ("ed", "Ed448", set()),
-        ("rsa", None, set()),
-        ("rsa", ["RS256"], set()),
     ],
 )
 def test_a_key_with_an_algorithm_is_pinned_to_it(kid: str, alg: object, own: set[str]) -> None:
     assert algorithms(jwk(KEYS[kid], kid=kid, alg=alg)) == own
 
 
-@pytest.mark.parametrize(
-    ("changed", "usable"),
-    [
-        ({"use": "sig"}, True),
-        ({"use": "enc"}, False),
-        ({"use": None}, False),
-        ({"use": ["sig"]}, False),
-        ({"key_ops": ["verify"]}, True),
-        ({"key_ops": ["sign", "verify"], "use": "sig"}, True),
-        ({"key_ops": ["sign"]}, False),
-        ({"key_ops": []}, False),
-        ({"key_ops": "verify"}, False),
-        ({"key_ops": None}, False),
-        ({"d": "AQAB"}, False),
-        ({"p": "AQAB"}, False),
-        ({"k": "AQAB"}, False),
-        ({"kty": "oct"}, False),
-        ({"kty": "EC"}, False),
-        ({"kty": "OKP"}, False),
-        ({"kty": "AKP"}, False),
-        ({"kty": None}, False),
-        ({"kty": ["RSA"]}, False),
-        ({"kid": None}, False),
-        ({"kid": 1.0}, False),
-        ({"kid": ["rsa"]}, False),
-        ({"n": None}, False),
-        ({"n": ""}, False),
-        ({"n": "!"}, False),
-        ({"n": 1.0}, False),
-        ({"e": ""}, False),
-        ({"e": None}, False),
-        ({"e": "AQAB="}, False),
-        ({"e": 65537.0}, False),
-        ({"x5c": "not even a list", "x5t": 1.0, "ext": True, "nonsense": [{}]}, True),
-    ],
-)
-def test_a_key_is_usable_or_ignored(changed: dict[str, object], usable: bool) -> None:
-    assert bool(algorithms(jwk(RSA_KEY) | changed)) is usable
+USABLE: Final[list[dict[str, object]]] = [
+    {"use": "sig"},
+    {"key_ops": ["verify"]},
+    {"key_ops": ["sign", "verify"], "use": "sig"},
+    {"x5c": "not even a list", "x5t": 1.0, "ext": True, "nonsense": [{}]},
+]
+# Values of a member that make a key unusable.
+IGNORED: Final[dict[str, list[object]]] = {
+    "use": ["enc", None, ["sig"]],
+    "key_ops": [["sign"], [], "verify", None],
+    **{secret: ["AQAB"] for secret in ("d", "p", "k")},
+    "kty": ["oct", "EC", "OKP", "AKP", None, ["RSA"]],
+    "kid": [None, 1.0, ["rsa"]],
+    "n": [None, "", "!", 1.0],
+    "e": [None, "", "AQAB=", 65537.0],
+}
+
+
+@pytest.mark.parametrize("changed", USABLE)
+def test_a_key_is_usable(changed: dict[str, object]) -> None:
+    assert algorithms(jwk(RSA_KEY) | changed)
+
+
+@pytest.mark.parametrize("name", IGNORED)
+def test_a_key_is_ignored(name: str) -> None:
+    assert [value for value in IGNORED[name] if algorithms(jwk(RSA_KEY) | {name: value})] == []
 
 
 @pytest.mark.parametrize("member", [None, "key", 1.0, [], [["kty", "RSA"]], {}])
@@ -102,19 +84,9 @@ def test_what_is_no_key_does_not_spoil_the_others(member: object) -> None:
 @pytest.mark.parametrize(
     ("n", "e", "usable"),
     [
-        (2**2046 + 1, 65_537, False),
-        (2**2047 + 1, 65_537, True),
-        (2**8191 + 1, 65_537, True),
-        (2**8192 + 1, 65_537, False),
-        (2**30_000 + 1, 65_537, False),
-        (N, 1, False),
-        (N, 2, False),
-        (N, 3, True),
-        (N, 65_536, False),
-        (N, 2**32 - 1, True),
-        (N, 2**32 + 1, False),
-        (N, 2**30_000 + 1, False),
-        (N, N - 2, False),
+        *((2**bits + 1, 65_537, usable) for bits, usable in ((2046, False), (2047, True), (8191, True), (8192, False), (30_000, False))),
+        *((N, e, True) for e in (3, 2**32 - 1)),
+        *((N, e, False) for e in (1, 2, 65_536, 2**32 + 1, 2**30_000 + 1, N - 2)),
     ],
     ids=map(str, itertools.count()),
 )
@@ -122,29 +94,20 @@ def test_rsa_numbers_are_bounded(n: int, e: int, usable: bool) -> None:
     assert bool(algorithms(rsa_jwk(n, e))) is usable
 
 
-@pytest.mark.parametrize(
-    ("kid", "changed"),
-    [
-        ("p256", {"crv": "P-384"}),
-        ("p256", {"crv": "secp256k1"}),
-        ("p256", {"crv": "p-256"}),
-        ("p256", {"crv": None}),
-        ("p256", {"crv": ["P-256"]}),
-        ("p256", {"x": "AQAB"}),
-        ("p256", {"y": ""}),
-        ("p256", {"y": None}),
-        ("p256", {"x": "A" * 100_000}),
-        ("p521", {"crv": "P-256"}),
-        ("ed", {"crv": "Ed448"}),
-        ("ed", {"crv": "X25519"}),
-        ("ed", {"x": "AQAB"}),
-        ("ed", {"x": None}),
-        ("ed", {"kty": "EC"}),
-    ],
-    ids=map(str, itertools.count()),
-)
-def test_a_point_is_on_its_curve(kid: str, changed: dict[str, object]) -> None:
-    assert algorithms(jwk(KEYS[kid]) | changed) == set()
+OFF_THE_CURVE: Final[list[tuple[str, str, list[object]]]] = [
+    ("p256", "crv", ["P-384", "secp256k1", "p-256", None, ["P-256"]]),
+    ("p256", "x", ["AQAB", "A" * 100_000]),
+    ("p256", "y", ["", None]),
+    ("p521", "crv", ["P-256"]),
+    ("ed", "crv", ["Ed448", "X25519"]),
+    ("ed", "x", ["AQAB", None]),
+    ("ed", "kty", ["EC"]),
+]
+
+
+@pytest.mark.parametrize(("kid", "name", "values"), OFF_THE_CURVE)
+def test_a_point_is_on_its_curve(kid: str, name: str, values: list[object]) -> None:
+    assert [value for value in values if algorithms(jwk(KEYS[kid]) | {name: value})] == []
 
 
 def test_a_curve_that_tokens_do_not_use_is_ignored() -> None:
@@ -160,12 +123,8 @@ def jwk_number(value: int) -> object:
 @pytest.mark.parametrize(
     ("members", "reason"),
     [
-        ({}, "has no list of keys"),
-        ({"keys": None}, "has no list of keys"),
-        ({"keys": {"kty": "RSA"}}, "has no list of keys"),
-        ({"keys": "RSA"}, "has no list of keys"),
-        ({"keys": []}, "has no key that can verify signatures"),
-        ({"keys": [{"kty": "oct", "k": "AQAB"}]}, "has no key that can verify signatures"),
+        *((members, "has no list of keys") for members in ({}, {"keys": None}, {"keys": {"kty": "RSA"}}, {"keys": "RSA"})),
+        *(({"keys": keys}, "has no key that can verify signatures") for keys in ([], [{"kty": "oct", "k": "AQAB"}])),
     ],
 )
 def test_a_set_without_a_usable_key_is_a_problem(members: dict[str, object], reason: str) -> None:

@@ -1,4 +1,4 @@
-"""Assertions of this client, with PyJWT as the token endpoint that receives them, and keys of every kind."""
+"""Assertions of this client, with PyJWT as the token endpoint that receives them, keys of every kind, and that none of them shows."""
 
 import datetime as dt
 import itertools
@@ -13,10 +13,9 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 
 from exchanger.oauth.jose.signing import MAX_BLOCK, KeyProblem, LoadedKey, load_key, sign_assertion
 from exchanger.values.issuer import SigningAlgorithm
-from tests.oauth.jose.issuer import ED25519, NOW, P256, RSA_KEY, PrivateKey, pem, public_pem
+from tests.oauth.jose.issuer import ED25519, KEY_OF, NOW, P256, RSA_KEY, PrivateKey, pem, public_pem
 
 RS256, PS256, ES256, EDDSA = SigningAlgorithm
-KEY_OF: dict[SigningAlgorithm, PrivateKey] = {RS256: RSA_KEY, PS256: RSA_KEY, ES256: P256, EDDSA: ED25519}
 EC_PARAMETERS = "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"
 
 
@@ -161,3 +160,21 @@ def rsa_pem(bits: int) -> str:
 
 def test_a_key_of_4096_bits_fits_into_the_longest_block() -> None:
     assert len(rsa_pem(4104).replace("\n", "\r\n")) < MAX_BLOCK
+
+
+@pytest.mark.parametrize("algorithm", SigningAlgorithm)
+@pytest.mark.parametrize("key", [RSA_KEY, P256, ED25519], ids=["RSA", "P-256", "Ed25519"])
+@pytest.mark.parametrize("damage", [0, 8, 40])
+def test_no_line_of_a_key_is_shown(key: PrivateKey, algorithm: SigningAlgorithm, damage: int) -> None:
+    text = pem(key)
+    lines = [line[at : at + 12] for line in text.splitlines() if "-----" not in line for at in range(0, 48, 12)]
+    found = load_key(text[: len(text) - damage], algorithm)
+    shown = f"{found!r} {found!s} {found}"
+    assert not any(line in shown for line in lines if line)
+    assert "0x" not in shown
+
+
+def test_an_assertion_is_a_secret() -> None:
+    key = load_key(pem(P256, PrivateFormat.PKCS8), SigningAlgorithm.ES256)
+    said = sign_assertion(key, SigningAlgorithm.ES256, "k1", client_id="c", audience="a", now=NOW, jti="j")  # type: ignore[arg-type]
+    assert said.reveal() not in f"{said!r} {said!s} {said}"
