@@ -289,3 +289,17 @@ class TestDrain:
         assert not joined.connection.closed
         assert len(joined.connection.data_to_send()) == 17  # GOAWAY
         assert joined.connection.closed
+
+    def test_terminate_refuses_what_runs(self) -> None:
+        joined = pair()
+        stream = joined.peer.call(b"hello")
+        joined.exchange()
+        joined.connection.terminate()
+        joined.events()
+        assert joined.connection.closed
+        assert joined.aborted == joined.calls
+        joined.to_peer()
+        assert joined.peer.answers[stream].status == StatusCode.UNAVAILABLE
+        assert joined.peer.goaways[-1] == (stream, 0)
+        assert joined.connection.data_to_send() == b""
+        assert joined.at_rest()
