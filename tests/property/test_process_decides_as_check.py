@@ -25,6 +25,7 @@ from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, T
 from tests.decision.examples import RULES
 from tests.envoy.exchangers import FakeExchanger, answered
 from tests.envoy.test_authorization import Records
+from tests.examples import examples
 from tests.property.strategies_envoy import Asked, check_request, processing_requests_of, requests
 from tests.property.strategies_policy import documents, rarely, snapshot_of
 
@@ -92,7 +93,7 @@ def questions(draw: st.DrawFn) -> tuple[Asked, ProcessingRequest]:
     return asked, draw(processing_requests_of(asked))
 
 
-@settings(max_examples=300)  # the reasons that need a match, a token and an issuer have to turn up
+@settings(max_examples=examples(300))  # the reasons that need a match, a token and an issuer have to turn up
 @given(
     st.lists(rarely(documents(), documents(max_regions=0), one_in=8), min_size=1, max_size=3),
     questions(),
