@@ -37,7 +37,7 @@ def compile_lock(target: Path, options: tuple[str, ...] | None, extra: tuple[str
         source, requirements, options = "-", "\n".join(build), ()
     fixed = ("--universal", "--python-version", "3.11", "--generate-hashes", "--no-emit-index-url", "--no-header", "--quiet")
     command = [sys.executable, "-m", "uv", "pip", "compile", source, "--output-file", str(target), *fixed, *options, *extra]
-    # Links that a machine offers besides its registry are no part of the lock.
+    # Links that a machine offers besides its registry are not part of the lock.
     environment = {name: value for name, value in os.environ.items() if name not in {"UV_FIND_LINKS", "PIP_FIND_LINKS"}}
     subprocess.run(command, cwd=ROOT, env=environment, input=requirements, text=True, check=True)
 

@@ -216,7 +216,7 @@ def settle(root: Path, epoch: int) -> None:
     """Give everything below ``root`` the rights of its kind, wherever it was built, and one time."""
     for path in sorted(root.rglob("*"), reverse=True):
         if not path.is_symlink():
-            # Modules that can be run as scripts too are no programs here; whatever loads libraries wants them to be executable, by custom.
+            # Modules that can be run as scripts too are not programs here; whatever loads libraries wants them to be executable, by custom.
             program = path.is_dir() or path.parent.name == "bin" or LIBRARY.search(path.name)
             path.chmod(0o755 if program else 0o644)
         os.utime(path, (epoch, epoch), follow_symlinks=False)

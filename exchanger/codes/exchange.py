@@ -13,7 +13,7 @@ def _code(diagnostic: Diagnostic, sentence: str, causes: tuple[str, ...], remedy
 CODES: Final = (
     _code(
         Diagnostic.INVALID_TOKEN_ENDPOINT,
-        "The profile's token endpoint is no usable URL.",
+        "The profile's token endpoint is not a usable URL.",
         ("The URL is relative, or has a user or a fragment.", "It begins with http, which has to be allowed."),
         "Correct tokenEndpoint: it must be absolute and use https.",
         "tokenEndpoint is issuer.example.com/token, without https://.",

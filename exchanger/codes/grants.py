@@ -76,7 +76,7 @@ WRONG_NAMESPACE: Final = Code(
 )
 WRONG_SELECTOR: Final = Code(
     "POL-4003",
-    "namespaceSelector is no label selector.",
+    "namespaceSelector is not a label selector.",
     ("It is written as YAML, and not in the form of kubectl, such as team=orders.",),
     "Write a selector as for kubectl get -l.",
     'version: v1\ngrants:\n  - namespaceSelector: "team = = orders"\n    hosts: [api.example.com]\n',

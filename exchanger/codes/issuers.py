@@ -17,7 +17,7 @@ WRONG_PROFILE: Final = Code(
     "An issuer profile is invalid.",
     (
         "A field is misspelt, missing or of the wrong type.",
-        "The token endpoint is no https URL.",
+        "The token endpoint is not an https URL.",
         "Credentials are missing, or given twice.",
         "Two profiles have the same name.",
         "The client authenticates in two ways, or fields are given that exclude each other.",

@@ -172,7 +172,7 @@ UNREAD_FILE: Final = Code(
 
 UNRENDERED: Final = Code(
     "POL-3008",
-    "The templates of a chart are not checked, since they are no manifests until they are rendered.",
+    "The templates of a chart are not checked, since they are not manifests until they are rendered.",
     ("A folder that has a chart in it is checked.",),
     "Render them, and let exchanger check - read what helm template prints.",
     "The folder has a Chart.yaml, and templates beside it.",

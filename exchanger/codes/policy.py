@@ -104,7 +104,7 @@ NO_TARGET: Final = Code(
 )
 WRONG_METADATA: Final = Code(
     "POL-1107",
-    "resourceMetadata is no https URL on the entry's own host.",
+    "resourceMetadata is not an https URL on the entry's own host.",
     (
         "It is the address of the identity provider. Clients find that in the metadata.",
         "It is a path, or an http URL.",
@@ -289,7 +289,7 @@ EVERY_METHOD: Final = Code(
 )
 WRONG_METHOD: Final = Code(
     "POL-1402",
-    "methods has something that is no method.",
+    "methods has something that is not a method.",
     ("Several methods stand in one text.", "A pattern or a negation was written."),
     "Write each method as an item of its own.",
     policy(match='methods: ["GET,POST"]'),

@@ -160,7 +160,7 @@ class Api:
             lines = await self._lines(document, now.snapshot)
             time_slice, entries = TimeSlice(), list[bytes]()
             for claim in claims_of(document):
-                if claim.index is not None:  # otherwise it is the document as a whole, which is no entry
+                if claim.index is not None:  # otherwise it is the document as a whole, which is not an entry
                     entries.append(encode(shown_entry(claim, now.snapshot, lines)))
                     await time_slice.step()
             problems = list[bytes]()

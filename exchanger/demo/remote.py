@@ -139,7 +139,7 @@ async def _about(console: ConsoleProxy) -> dict[str, object]:
         found = None
     if not isinstance(found, dict) or "token_required" not in found:
         words = (
-            "cannot be reached, or its certificate is not accepted" if response.status in {502, 504} else "is no console of this service"
+            "cannot be reached, or its certificate is not accepted" if response.status in {502, 504} else "is not a console of this service"
         )
         raise DemoError(f"the console at {console.url} {words}")
     if found["token_required"] and not found.get("version"):

@@ -192,7 +192,7 @@ def _read(path: Path) -> tuple[bytes, Signature | None]:
     """Return the bytes of a file and its signature from before they were read.
 
     Raises:
-        OSError: it cannot be read, or is no file: a pipe would keep its reader waiting.
+        OSError: it cannot be read, or is not a file: a pipe would keep its reader waiting.
     """
     with open_regular(path) as file:
         status = os.fstat(file.fileno())

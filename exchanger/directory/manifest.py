@@ -17,7 +17,7 @@ from exchanger.policy.documents.yaml_reader import Limits, Unreadable, read_stre
 from exchanger.policy.selection import DOCUMENT_KEY, NAME_LABEL, ConfigMap, Namespace, PolicyObject, key_meant
 from exchanger.util.text import closest, printable
 
-# Bytes: a file may hold a list of many ConfigMaps, each of at most 1 MiB; more than this is no folder to edit by hand.
+# Bytes: a file may hold a list of many ConfigMaps, each of at most 1 MiB; more than this is not a folder to edit by hand.
 MAX_FILE_BYTES: Final = 16 * 1024 * 1024
 # Values of a file, all documents together.
 MAX_VALUES: Final = 2_000_000
@@ -200,10 +200,10 @@ def _manifest(kind: str, document: dict[str, object], place: str) -> PolicyObjec
     if namespace is None:
         namespace = "default"
     if not isinstance(namespace, str) or not namespace:
-        raise _WrongError(f"{place}: metadata.namespace is no text", codes.MALFORMED_OBJECT)
+        raise _WrongError(f"{place}: metadata.namespace is not text", codes.MALFORMED_OBJECT)
     data = document.get("data")
     if data is not None and not isinstance(data, dict):
-        raise _WrongError(f"{place}: data is no mapping", codes.MALFORMED_OBJECT)
+        raise _WrongError(f"{place}: data is not a mapping", codes.MALFORMED_OBJECT)
     text = (data or {}).get(DOCUMENT_KEY)
     instead = key_meant(data or {}, document.get("binaryData"))
     return ConfigMap(namespace, name, tuple(sorted(labels.items())), text if isinstance(text, str) else None, instead=instead)

@@ -43,7 +43,7 @@ _TWICE: Final = _refusals("the gateway sent {} twice")  # RFC 9113 section 8.3 (
 _NOT_UTF8: Final = _refusals("{} is not UTF-8")
 _CONTRADICTED: Final = _refusals("the gateway's attributes contradict {}")
 
-# PEP 383 (https://peps.python.org/pep-0383/): each byte that is no UTF-8 is one of these characters.
+# PEP 383 (https://peps.python.org/pep-0383/): each byte that is not UTF-8 is one of these characters.
 _BAD_BYTE: Final = re.compile("[\udc80-\udcff]")
 
 

@@ -21,7 +21,7 @@ class Tls:
     """How connections are secured. ``context`` returns the one for a new connection, so that certificates may change meanwhile.
 
     ``on_failed`` learns of the peer and the reason for each handshake that failed, and must neither block nor raise. A peer that leaves
-    without a word, such as a probe that only connects, is no failure.
+    without a word, such as a probe that only connects, is not a failure.
     """
 
     context: Callable[[], ssl.SSLContext] = attrs.field(repr=False)

@@ -84,7 +84,7 @@ def problem_of(reference: Reference, found: Found) -> str | None:
         case SecretData():
             value = found.values.get(reference.key)
             if value is None:
-                return "its value is no text in UTF-8" if reference.key in found.undecodable else "there is no such key"
+                return "its value is not text in UTF-8" if reference.key in found.undecodable else "there is no such key"
             asked = reference.key, reference.shape
             if asked not in found.judged:
                 found.judged[asked] = problem_with(reference.shape, value.reveal()) if value.reveal() else "its value is empty"

@@ -33,7 +33,7 @@ SHORT_SILENCE_S: Final = 45.0
 # it waits at most three seconds for its cache; client-go begins to complain after these ten.
 INITIAL_SILENCE_S: Final = 10.0
 # Seconds after which an accepted watch may end or break and be followed by the next one at once: something on the way that limits
-# connections is no failure of the server. client-go calls one second very short, and continues at once after it.
+# connections is not a failure of the server. client-go calls one second very short, and continues at once after it.
 SETTLED_S: Final = 5.0
 # Seconds after which a watch that is not accepted yet means that changes are not followed: accepting one takes a round trip.
 ACCEPTED_S: Final = 5.0

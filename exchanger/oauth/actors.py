@@ -1,6 +1,6 @@
 """The actor's tokens where this client is the actor: asked for with the client credentials grant, kept until shortly before their end.
 
-One request serves all exchanges that need the token meanwhile. It is no part of any of them: a caller who leaves does not end it.
+One request serves all exchanges that need the token meanwhile. It is not part of any of them: a caller who leaves does not end it.
 """
 
 from collections.abc import Awaitable, Callable, Mapping

@@ -1,6 +1,6 @@
 """Requests to token endpoints, ready to be sent: where to, and with which head and body.
 
-What is missing for one is a failure: an address that is no URL, metadata that are not known yet, a key that cannot sign.
+What is missing for one is a failure: an address that is not a URL, metadata that are not known yet, a key that cannot sign.
 """
 
 from collections.abc import Callable, Mapping

@@ -127,7 +127,7 @@ def _headers(value: object) -> Headers | Malformed:
             case [str(name), str(text)]:
                 reason = why_no_header(name, text)
             case _:
-                reason = "is no pair of name and value"
+                reason = "is not a pair of name and value"
         if reason:
             return Malformed(f"header {number} {reason}")
         found.append((pair[0], pair[1]))
@@ -139,7 +139,7 @@ def _headers(value: object) -> Headers | Malformed:
 def _why_no_token(token: str) -> Malformed | None:
     if is_bearer_token(token):
         return None
-    return Malformed("token is no bearer token that can be sent (the token alone, without the word Bearer)")
+    return Malformed("token is not a bearer token that can be sent (the token alone, without the word Bearer)")
 
 
 def _fields(body: bytes, *required: str, **optional: str) -> dict[str, str] | Malformed:

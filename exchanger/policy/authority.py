@@ -209,7 +209,7 @@ def _sentence(text: str, known: list[str]) -> str:
             f"is more than one host: write one entry for each of {', '.join(map(bounded, known[:_SHOWN_HOSTS]))}{more} instead of {shown}"
         )
     if not known:
-        return f"is no host: write a host name or a bracketed IPv6 address instead of {shown}"
+        return f"is not a host: write a host name or a bracketed IPv6 address instead of {shown}"
     what = "is a URL" if "://" in text or text.startswith("//") else "is more than a host name"
     return f"{what}: write {bounded(known[0])} instead of {shown}"
 

@@ -44,7 +44,7 @@ def name_problem(name: str) -> str:
     if name.startswith(":"):
         return "is a pseudo-header: match it by host, pathPrefix and methods"
     if len(name) > MAX_NAME or not _is_token(name):
-        return "is no name of a header"
+        return "is not the name of a header"
     if canonical(name) in FORBIDDEN:
         return "is not matched by entries: match the host by host, and leave credentials out of policies"
     return ""

@@ -23,7 +23,7 @@ _LABELS: Final = 64
 _VERSION: Final = re.compile(r"""(?:^|[\s{,"'])version["']?\s*:\s*["']?v\d""")
 _ENTRIES: Final = re.compile(r"""(?:^|[\s{,"'])entries["']?\s*:""")
 _AFFIRMATIVE: Final = frozenset({"true", "yes", "on", "1", "enabled", "enable", "active"})
-# Values of a label that opts out on purpose, which is no mistake.
+# Values of a label that opts out on purpose, which is not a mistake.
 _REFUSING: Final = frozenset({"false", "no", "off", "0", "disabled", "disable", "inactive", "none", "never"})
 _SEPARATORS: Final = re.compile(r"[-_.\s]+")
 # Characters of a distinctive part of a domain; shorter ones (``com``, ``example``) are common.
@@ -120,7 +120,7 @@ def near_label(labels: Labels, selector: Selector, other: Selector) -> str | Non
 def _near(labels: Mapping[str, str], requirement: OneOf | Present, others: set[str]) -> str | None:
     key = requirement.key
     if key == NAME_LABEL:
-        return None  # a different name is no misspelling
+        return None  # a different name is not a misspelling
     wanted = key if isinstance(requirement, Present) else " or ".join(f"{key}={value}" for value in sorted(requirement.values))
     if key in labels and isinstance(requirement, OneOf):
         return f"the label {key} has another value; write {wanted}" if _is_near_value(labels[key], requirement.values) else None

@@ -52,7 +52,7 @@ class Fault(enum.Enum):
     INVISIBLE = "has a character that cannot be seen, and no path has one"
     LIST = "is more than one prefix"
     WILDCARD = "is a prefix already"
-    PATTERN = "is taken as it is written, and is no pattern"
+    PATTERN = "is taken as it is written, and is not a pattern"
     REWRITTEN = "has escapes or parameters that servers rewrite"
     LONG = "is too long"
 
@@ -238,7 +238,7 @@ def _rewritten(path: str) -> _Found | None:
 
 
 def _stages(path: str) -> Iterator[str | None]:
-    """Yield ``path`` normalised and then decoded again and again, ``None`` at the end if the result is no path."""
+    """Yield ``path`` normalised and then decoded again and again, ``None`` at the end if the result is not a path."""
     for _ in range(MAX_DECODINGS):
         path = path if path.isascii() else normalize("NFKC", path)
         yield path

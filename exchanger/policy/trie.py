@@ -63,7 +63,7 @@ class _Node(Generic[V]):
 @final
 @attrs.frozen(eq=False)
 class PrefixTrie(Generic[V]):
-    """Maps strings to values, and finds the values of all prefixes of a text. ``None`` is no value: it stands for absence."""
+    """Maps strings to values, and finds the values of all prefixes of a text. ``None`` is not a value: it stands for absence."""
 
     _root: _Node[V] = attrs.field(factory=lambda: _Node(""), repr=False)
 

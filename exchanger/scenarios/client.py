@@ -72,7 +72,7 @@ async def fetch_from(
     except trio.TooSlowError:
         raise NoAnswerError(f"no answer within {timeout:g} s") from None
     except httpx.LocalProtocolError:
-        raise NoAnswerError("not sent: the request is no valid HTTP") from None
+        raise NoAnswerError("not sent: the request is not valid HTTP") from None
     except (OSError, httpx.TransportError) as error:
         raise NoAnswerError(f"no answer: {_reason(error)}") from None
 

@@ -53,7 +53,7 @@ class Fields:
             if isinstance(key, Scalar) and key.text not in fields:
                 fields[key.text], keys[key.text] = value, key
             else:
-                problems.append(FileProblem(key.line, where or "the file", "has a field whose name is no text"))
+                problems.append(FileProblem(key.line, where or "the file", "has a field whose name is not text"))
         return cls(node, where, problems, fields, keys)
 
     def path(self, name: str) -> str:

@@ -93,7 +93,7 @@ class TraceContexts:
         return trace_id & _LOW_HALF < self._bound
 
     def _new_trace_id(self) -> int:
-        return self._bits.getrandbits(128) or 1  # zero is no id
+        return self._bits.getrandbits(128) or 1  # zero is not an id
 
     def _span_id(self) -> str:
         return f"{self._bits.getrandbits(64) or 1:016x}"

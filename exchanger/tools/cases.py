@@ -139,7 +139,7 @@ class _Reader:
             if name is None or name not in known:
                 meant = None if name is None else closest(name, known)
                 hint = "" if meant is None else f"; did you mean {meant}?"
-                self._wrong(key, f"{where} has an unknown field {'that is no text' if name is None else quoted(name)}{hint}")
+                self._wrong(key, f"{where} has an unknown field {'that is not text' if name is None else quoted(name)}{hint}")
             elif not nodes.is_null(value):
                 found[name] = value
         for field in fields:

@@ -143,7 +143,7 @@ def _differing(one: attrs.AttrsInstance, other: attrs.AttrsInstance, path: str =
 
 
 def _without_parts(areas: list[Area]) -> Iterator[Area]:
-    """Yield the areas that are no part of another one, and paths that are odd or no paths only where plain paths do not differ."""
+    """Yield the areas that are not part of another one, and paths that are odd or no paths only where plain paths do not differ."""
     plain = {place for area in areas if not area.kinds.keys() & _NOT_PLAIN for place in (area.hosts, (area.hosts, area.prefix))}
     wholes: dict[tuple[object, ...], list[Area]] = {}
     for area in areas:

@@ -208,7 +208,7 @@ def _read_path(path: str) -> Manifests | str:
         with open_regular(Path(path)) as file:
             return _of_bytes(path, file.read(MAX_FILE_BYTES + 1), is_json=path.endswith(".json"))
     except (OSError, ValueError) as error:  # a path with a NUL
-        return f"cannot be read: {getattr(error, 'strerror', None) or 'it is no path'}"
+        return f"cannot be read: {getattr(error, 'strerror', None) or 'it is not a path'}"
 
 
 def _of_bytes(name: str, data: bytes, *, is_json: bool) -> Manifests:

@@ -28,7 +28,7 @@ Header = tuple[str, str]
 @final
 @attrs.frozen
 class Malformed:
-    """Why something is no request, in a sentence that repeats no header's value."""
+    """Why something is not a request, in a sentence that repeats no header's value."""
 
     reason: str
 
@@ -64,7 +64,7 @@ def read_question(method: str, url: str, headers: Iterable[str | Header] = (), *
     if len(fields) > MAX_HEADERS:
         return Malformed(f"a request has at most {MAX_HEADERS} headers")
     if not _is_method(method):
-        return Malformed(f"{quoted(method)} is no method")
+        return Malformed(f"{quoted(method)} is not a method")
     parts = _parts(url)
     scheme, authority, path, fragment = ("", "", "", "") if parts is None else parts.groups(default="")
     if scheme.lower() not in _SCHEMES:

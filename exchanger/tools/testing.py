@@ -100,7 +100,7 @@ def _read(file: str) -> tuple[Case, ...]:
     except UnicodeDecodeError:
         raise ConfigurationError((f"{file} is not UTF-8",)) from None
     except (OSError, ValueError) as error:  # a path with a NUL
-        raise ConfigurationError((f"{file} cannot be read: {getattr(error, 'strerror', None) or 'it is no path'}",)) from None
+        raise ConfigurationError((f"{file} cannot be read: {getattr(error, 'strerror', None) or 'it is not a path'}",)) from None
     found = read_cases(text)
     cases = tuple(one for one in found if isinstance(one, Case))
     problems = [one for one in found if not isinstance(one, Case)]

@@ -19,7 +19,7 @@ def open_regular(path: Path) -> BinaryIO:
     Opening a pipe waits for its other end, perhaps for ever, except in the mode that is used here; for files it makes no difference.
 
     Raises:
-        NotRegularError: it is no regular file.
+        NotRegularError: it is not a regular file.
         OSError: it cannot be opened.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -60,7 +60,7 @@ class Screen:
 
     @classmethod
     def on(cls, out: Output, variables: Mapping[str, str]) -> "Screen | None":
-        """Return the screen of ``out``; ``None`` if it is no terminal, wants no colours (https://no-color.org), or rich is not there."""
+        """Return the screen of ``out``; ``None`` if it is not a terminal, wants no colours (https://no-color.org), or rich is not there."""
         if not out.isatty() or variables.get("NO_COLOR") or variables.get("TERM", "") in _PLAIN:
             return None
         try:

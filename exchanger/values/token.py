@@ -100,7 +100,7 @@ class SubjectVerdict:
 @final
 @attrs.frozen
 class ExchangedToken:
-    """The exchange succeeded; ``access_token`` can be sent as a bearer token. ``call``, ``cache`` and ``expires_at`` are no part of it.
+    """The exchange succeeded; ``access_token`` can be sent as a bearer token. ``call``, ``cache`` and ``expires_at`` are not part of it.
 
     ``subject`` is the gate's verdict on the caller's token, ``None`` without a gate.
 
@@ -124,7 +124,7 @@ class ExchangeFailure:
 
     ``status`` is 400, 401 or 500; ``body`` is JSON without anything of the token endpoint's, except with error passthrough;
     ``www_authenticate`` holds the token endpoint's challenges to relay; ``http_status`` is the token endpoint's own, if it answered.
-    The others are no part of the outcome, and never reach the client: ``retry_after`` is for how long the token endpoint asks not to be
+    The others are not part of the outcome, and never reach the client: ``retry_after`` is for how long the token endpoint asks not to be
     called, in seconds, ``None`` if it does not; ``oauth_error`` is the token endpoint's error code if it is a
     registered one, "" otherwise, and ``detail`` says more, in words of our own. ``step_up``: what the caller needs, if the token endpoint
     asks for more. ``too_late``: the gateway's time was up.

@@ -36,7 +36,7 @@ Traceparent: TypeAlias = tuple[str, str, int]
 
 
 def parse_traceparent(text: str) -> Traceparent | None:
-    """Return what ``text`` says, ``None`` if it is no valid ``traceparent``: it is then treated as absent."""
+    """Return what ``text`` says, ``None`` if it is not a valid ``traceparent``: it is then treated as absent."""
     found = _TRACEPARENT.fullmatch(text)
     return None if found is None else (found[1], found[2], int(found[3], 16))
 

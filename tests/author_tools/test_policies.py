@@ -143,7 +143,7 @@ def test_what_cannot_be_used_is_told(tmp_path: Path) -> None:
         "/no.yaml cannot be read: No such file or directory",
         "/no cannot be read: No such file or directory",
         "/pipe cannot be read: is not a regular file",
-        "a\N{REPLACEMENT CHARACTER}b cannot be read: it is no path",
+        "a\N{REPLACEMENT CHARACTER}b cannot be read: it is not a path",
     ]
     with pytest.raises(ConfigurationError, match="cannot be read"):
         policy(path, issuers=str(tmp_path / "none"))

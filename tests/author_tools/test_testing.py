@@ -159,7 +159,7 @@ def test_files_that_cannot_be_used_are_status_2(tmp_path: Path, capsys: pytest.C
         (["none"], "none cannot be read: No such file or directory"),
         ([bad], "bad.yaml:2:5: tests[0].expect is required"),
         ([str(binary)], "is not UTF-8"),
-        (["a\0b"], "it is no path"),
+        (["a\0b"], "it is not a path"),
     ):
         assert run_tests(files, [policy], Chosen(), variables={}) == UNUSABLE
         assert said in capsys.readouterr().err

@@ -310,4 +310,4 @@ def test_a_pipe_that_was_named_is_read(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     with subprocess.Popen([sys.executable, "-c", f"open({str(pipe)!r}, 'w').write({config_map(entries(WRONG))!r})"]):
         assert "POL-1101" in check(str(pipe)).stdout
-    assert check(str(tmp_path)).returncode == 0  # in a folder, it is no file
+    assert check(str(tmp_path)).returncode == 0  # in a folder, it is not a file

@@ -64,7 +64,10 @@ def unsigned(kid: str) -> str:
 NOT_A_JWT = ("", "a.b", "a.b.c", "e30.e30", "e30.e30.e30.e30", "bnVsbA.e30.AA", "e30.W10.AA", "é.e30.AA")
 UNTIMED = ("soon", None, True, -1, 10**400, float("inf"), float("nan"))
 REFUSED = {
-    "it is no signed JWT": (*NOT_A_JWT, *(SIGNER.sign(claims(), **header) for header in ({"crit": ["b64"], "b64": False}, {"b64": False}))),
+    "it is not a signed JWT": (
+        *NOT_A_JWT,
+        *(SIGNER.sign(claims(), **header) for header in ({"crit": ["b64"], "b64": False}, {"b64": False})),
+    ),
     "its header has extensions": (SIGNER.sign(claims(), crit=["x"], x=1),),
     "the key is for another algorithm": (SIGNER.sign(claims(), "ES256", kid="rsa"), SIGNER.sign(claims(), "RS256", kid="ec")),
     "the issuer has no such key": tuple(SIGNER.sign(claims(), kid=kid) for kid in ("other", "", None)),
@@ -107,7 +110,7 @@ def test_a_segment_has_one_spelling_and_a_token_a_bound() -> None:
     assert signature_of(other) == signature_of(token)
     assert not said(other).verified
     assert not said(f"{token}==").verified
-    assert why(SIGNER.sign(claims(padding="x" * 65_536))) == "it is no signed JWT"
+    assert why(SIGNER.sign(claims(padding="x" * 65_536))) == "it is not a signed JWT"
 
 
 def test_the_name_of_a_key_is_shown_bounded_and_printable() -> None:

@@ -124,7 +124,7 @@ async def test_what_cannot_be_used_ends_it_with_a_reason() -> None:
             status, said = await failed("--gateway", url, "--console", nobody)
             assert (status, f"the console at {nobody} cannot be reached" in said) == (1, True)
             status, said = await failed("--gateway", url, "--console", url)
-            assert (status, "is no console of this service" in said) == (1, True)
+            assert (status, "is not a console of this service" in said) == (1, True)
             port = url.rpartition(":")[2]
             status, said = await failed("--gateway", url, "--console-port", port)
             assert (status, f"port {port} on 127.0.0.1 cannot be used" in said) == (1, True)

@@ -112,7 +112,7 @@ def test_what_was_probably_meant_to_count_is_passed_over_with_what_to_write(text
         ("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x, labels: {enabled: true}}", "in quotes"),
         ("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x, labels: [a]}", "metadata.labels"),
         ("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x, namespace: 5}", "metadata.namespace"),
-        ("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\ndata: [a]", "data is no mapping"),
+        ("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\ndata: [a]", "data is not a mapping"),
         ("apiVersion: v1\nkind: List\nitems: 5", "items are not a list"),
         ("apiVersion: v1\nkind: List\nitems: [{apiVersion: v1, kind: List, items: []}]", "items are not a list"),
         ("- " * 1000, "nest"),

@@ -181,7 +181,7 @@ NO_ENCODING = {"of zeros": b"AAAA", "not in base64": b"!", "not in text": b"\xff
 
 PROBLEMS: dict[str, tuple[Callable[[Site], object], str]] = {
     **{f"{which} missing": (remove(which), f"{{{which}}} cannot be read: no such file or directory") for which in FILES},
-    "a pipe without another end": (make_a_pipe, "{key} is no regular file"),
+    "a pipe without another end": (make_a_pipe, "{key} is not a regular file"),
     "too large": (rewrite("client_ca", bytes(1024 * 1024 + 1)), "{client_ca} is larger than 1048576 bytes"),
     "another key": (use_another_key, NOT_THE_KEY),
     "the authority before the certificate": (put_the_authority_first, NOT_THE_KEY),

@@ -22,7 +22,7 @@ JOIN = b"/test.Texts/Join"
 SPLIT = b"/test.Texts/Split"
 OK = StatusCode.OK
 HELLO = framed(text("hello"))
-# A StringValue whose text is no UTF-8: proto3 demands it (https://protobuf.dev/programming-guides/proto3/#scalar).
+# A StringValue whose text is not UTF-8: proto3 demands it (https://protobuf.dev/programming-guides/proto3/#scalar).
 BAD_UTF8 = b"\n\2\xc3\x28"
 
 
@@ -129,7 +129,7 @@ CASES = (
     Case("refused by the method", StatusCode.FAILED_PRECONDITION, body=framed(text("refuse"))),
     Case("a cut field", StatusCode.INTERNAL, body=framed(b"\n\5hell")),
     Case("a field of another type", OK, body=framed(b"\x08\5")),
-    Case("text that is no UTF-8", StatusCode.INTERNAL, body=framed(BAD_UTF8)),
+    Case("text that is not UTF-8", StatusCode.INTERNAL, body=framed(BAD_UTF8)),
     Case("unknown fields", OK, body=framed(text("hello") + b"\x9a\x06\3abc")),
     # Trailers of the request
     Case("trailers", OK, trailers=((b"x-checksum", b"1"),)),

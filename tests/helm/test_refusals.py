@@ -85,4 +85,4 @@ def test_the_chart_takes_the_selectors_that_the_service_takes_and_no_others() ->
     taken = [values for selector, values in many.items() if understood(selector)]
     assert len(render_many(taken).texts) == len(taken)
     for selector, sentence in zip(SELECTORS, refusals([*many.values()]), strict=True):
-        assert sentence == "" if understood(selector) else "is no label selector" in sentence, selector
+        assert sentence == "" if understood(selector) else "is not a label selector" in sentence, selector

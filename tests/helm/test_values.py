@@ -33,7 +33,7 @@ REFUSED_OTHERWISE: Final = {
 
 
 def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """Return the dotted paths of everything that is no mapping with something in it; labels that select workloads are one value."""
+    """Return the dotted paths of everything that is not a mapping with something in it; labels that select workloads are one value."""
     for name, value in values.items():
         if isinstance(value, dict) and value and name != "workloadSelectorLabels":
             yield from leaves(value, f"{prefix}{name}.")

@@ -81,7 +81,7 @@ EMPTY = SecretData("1", HashTrieMap({"id": Secret(""), "secret": Secret("canary"
         (MISSING, "clientIDSecretRef, Secret home/oauth key id", "there is no such Secret"),
         (FORBIDDEN, "clientSecretSecretRef, Secret home/oauth key secret", "needs get on secrets/oauth in home"),
         (data(1, ("secret",)), "clientIDSecretRef, Secret home/oauth key id", "there is no such key"),
-        (data(1, ("id",), ("secret",)), "clientSecretSecretRef, Secret home/oauth key secret", "its value is no text in UTF-8"),
+        (data(1, ("id",), ("secret",)), "clientSecretSecretRef, Secret home/oauth key secret", "its value is not text in UTF-8"),
         (EMPTY, "clientIDSecretRef, Secret home/oauth key id", "its value is empty"),
     ],
 )

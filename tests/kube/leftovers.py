@@ -23,7 +23,7 @@ def open_sockets() -> int:
     folder = Path("/proc/self/fd")
     for descriptor in folder.iterdir() if folder.exists() else ():  # other systems than Linux are not asked
         try:
-            found += os.readlink(descriptor).startswith("socket:")  # noqa: PTH115 - what it leads to is no path
+            found += os.readlink(descriptor).startswith("socket:")  # noqa: PTH115 - what it leads to is not a path
         except FileNotFoundError:
             continue
     return found

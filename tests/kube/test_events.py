@@ -66,7 +66,7 @@ def told(name: str, *reasons: str) -> Events:
         pytest.param(
             [{"one": deny(), "two": deny()}, {"one": NO_VERSION}, {"one": deny("/elsewhere")}],
             told("one", "conflict", "invalid", "ok") + told("two", "conflict", "ok"),
-            id="the end of a conflict is no news for an invalid document",
+            id="the end of a conflict is not news for an invalid document",
         ),
         pytest.param(
             [{"one": deny(), "two": deny()}, {"one": NO_VERSION}, {"one": deny()}],

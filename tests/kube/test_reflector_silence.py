@@ -140,7 +140,7 @@ async def test_lists_of_another_kind_leave_what_is_known(scene: Scene, autojump_
     """As after 410 for the watch, when whoever answers the lists answers with something else."""
     scene.maps.put("a", "1")
     async with scene.running():
-        scene.server.fail_for_ever(ApiFailure(FailureKind.MALFORMED, message="an answer that is no ConfigMapList of v1"), verb=Verb.LIST)
+        scene.server.fail_for_ever(ApiFailure(FailureKind.MALFORMED, message="an answer that is not a ConfigMapList of v1"), verb=Verb.LIST)
         scene.server.fail_for_ever(ApiFailure(kind), verb=Verb.WATCH)
         scene.server.cut(ApiFailure(kind))
         await trio.sleep(HOUR)

@@ -94,7 +94,7 @@ def test_an_invalid_entry_closes_whatever_the_headers_are() -> None:
 
 
 def test_long_or_unprintable_headers_are_no_matches() -> None:
-    assert name_problem("a" * 257) == name_problem("a b") == name_problem("") == "is no name of a header"
+    assert name_problem("a" * 257) == name_problem("a b") == name_problem("") == "is not the name of a header"
     assert value_problem("a\x7f") == "has a character that no header can have"
     assert value_problem("a" * 4097).startswith("is longer")
     items = ", ".join(f"{{name: x{number}, value: a}}" for number in range(9))

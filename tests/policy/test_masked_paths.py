@@ -1,4 +1,4 @@
-"""A ``!`` in a path that is not raw may stand for a byte that is no UTF-8: Envoy's ext_authz masks each of them so."""
+"""A ``!`` in a path that is not raw may stand for a byte that is not UTF-8: Envoy's ext_authz masks each of them so."""
 
 import pytest
 

@@ -112,7 +112,7 @@ PATHS: Final = {
     "Case: paths are case-sensitive": {
         UNMATCHED: "/ORDERS/1 /Admin",
     },
-    "The query is no path: CVE-2020-8595": {
+    "The query is not a path: CVE-2020-8595": {
         REFUSED: "/public/%3f/../../admin /public%3f/../../admin",
         DENY: "/admin?x /admin?",
         EXCHANGE: "/orders?/../admin /orders?x=%2e%2e/%2fadmin;\\",
@@ -128,7 +128,7 @@ PATHS: Final = {
     "Not origin form: CVE-2026-33186": {
         REFUSED: "orders/1 http://api.example.com/orders/1 api.example.com:443 ?/orders \\orders *",
     },
-    "Broken escapes, and bytes that are no text": {
+    "Broken escapes, and bytes that are not text": {
         REFUSED: "/ord%zzers /orders%2 /orders% /%u0061dmin /%c0%afadmin /%c1%a1dmin /orders/%ff /orders/%ed%a0%80",
     },
     "Escaped blanks are common in names; at the end of a segment some servers drop them": {

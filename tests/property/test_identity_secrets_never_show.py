@@ -27,7 +27,7 @@ from tests.oauth.jose.issuer import ED25519, P256, RSA_KEY, pem
 
 CERTIFICATES: Final = tuple(client_certificate(trustme.CA()) for _ in range(2))
 KEYS: Final = tuple(pem(key) for key in (RSA_KEY, P256, ED25519))
-# Whom a token is about is no secret, and everything else in it is.
+# Whom a token is about is not a secret, and everything else in it is.
 ASSERTIONS: Final = (jwt({"iss": "cluster", "sub": "me", "jti": "canary"}), jwt({"sub": ["canary"]}), "canary-assertion")
 GOOD: Final = (
     *(certificate.chain + certificate.key.reveal() for certificate in CERTIFICATES),

@@ -51,7 +51,7 @@ def test_in_a_block(before: list[str], data_indent: int, more_indent: int, head:
     indent = " " * (data_indent + more_indent)
     head_lines = ["kind: ConfigMap", "apiVersion: v1", "metadata: {name: a}", "data:", f"{' ' * data_indent}config.yaml: {head}"]
     document = document_in(end.join([*before, "---", *head_lines, *(f"{indent}{line}" for line in (first, *lines))]) + end)
-    if document is not None:  # else a line at the end of the block was no part of it
+    if document is not None:  # else a line at the end of the block was not part of it
         assert_same_characters(document)
 
 

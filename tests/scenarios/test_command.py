@@ -132,7 +132,7 @@ async def test_a_run_against_a_gateway(tmp_path: Path) -> None:
         here.out.truncate(here.out.seek(0))
         assert await here.run("--only", "passed-on") == 0
         assert list(here.rows()) == ["passed-on"]
-        assert await here.run("--only", "equal", "edit") == 1, "to run nothing is no success"
+        assert await here.run("--only", "equal", "edit") == 1, "to run nothing is not a success"
         assert "0 of 0 as expected, 2 skipped" in here.said
         assert await here.run("--only", "other") == 2
         assert "--only 'other': there is no such scenario" in here.err.getvalue()

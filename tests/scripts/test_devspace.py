@@ -216,7 +216,7 @@ def test_dev_finds_the_pod_that_was_deployed_and_fits_it(names: str) -> None:
     container = look(template, f"spec/containers/{dev['container']}")
     forwarded = {port["port"] for port in dev["ports"]}
     named = {str(port["containerPort"]) for port in container["ports"] if port["name"] in {"grpc-authz", "http-metrics"}}
-    # The console's is no port of the container: it listens on loopback, where a port-forward ends.
+    # The console's is not a port of the container: it listens on loopback, where a port-forward ends.
     (console,) = (variable["value"] for variable in container["env"] if variable["name"] == "CONSOLE_ADDRESS")
     assert forwarded == named | {console.removeprefix("127.0.0.1:")}
     assert dev["args"] == container["args"]

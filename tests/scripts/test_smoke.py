@@ -133,7 +133,7 @@ def test_options_that_scenarios_do_not_have_end_a_check_at_once(programs: Progra
     programs.add("kubectl", "echo Forwarding from 127.0.0.1:38080; exec sleep 60")
     done = programs.run(*SMOKE, "check", "--resolve", "nowhere")
     assert done.returncode == 1
-    assert "'nowhere' is no IP address" in done.stderr
+    assert "'nowhere' is not an IP address" in done.stderr
     assert done.stderr.count("usage:") == 1
 
 

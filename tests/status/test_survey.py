@@ -269,7 +269,7 @@ async def test_every_namespace_has_its_allowance(autojump_clock: trio.testing.Mo
         pytest.param({"a": {"team": "a"}, "b": {"taem": "x"}}, [("Namespace b", "the label taem is probably meant to be")], id="key"),
         pytest.param({"a": {"team": "a"}, "b": {"team": "Orders"}}, [("Namespace b", "team has another value")], id="a value in capitals"),
         pytest.param({"aa": {}}, [("Namespace aa", "a grant names a, which is probably meant to be aa")], id="the name in the grants file"),
-        pytest.param({"a": {"team": "a"}, "b": {"team": "b"}}, [], id="a name next to another one is no slip"),
+        pytest.param({"a": {"team": "a"}, "b": {"team": "b"}}, [], id="a name next to another one is not a slip"),
     ],
 )
 async def test_what_slips_past_the_grants_is_told(

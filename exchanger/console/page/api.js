@@ -54,7 +54,7 @@ export class Api {
     } catch (error) {
       if (error.name === "AbortError") throw error;
       if (error.name === "TimeoutError") throw new ApiError(0, "The service did not answer in time.");
-      if (error instanceof SyntaxError) throw new ApiError(response.status, `The answer (${response.status}) is no JSON.`);
+      if (error instanceof SyntaxError) throw new ApiError(response.status, `The answer (${response.status}) is not JSON.`);
       throw new ApiError(0, "The service cannot be reached.");
     }
     if (response.ok) return answer;

@@ -65,9 +65,9 @@ def verify(token: str, keys: Keys, issuer: str, now: float) -> Verification:
         signed = jws.extract_compact(token.encode() if len(token) <= MAX_TOKEN else b"")
         claims = json.loads(signed.payload)
     except (JoseError, ValueError, TypeError, RecursionError):
-        return Verification(False, "not verified: it is no signed JWT")
+        return Verification(False, "not verified: it is not a signed JWT")
     if not isinstance(claims, dict):
-        return Verification(False, "not verified: it is no signed JWT")
+        return Verification(False, "not verified: it is not a signed JWT")
     header = signed.protected
     kid, alg = _text(header, "kid"), _text(header, "alg")
     problem = _problem_of_signature(signed, keys.get(kid), alg) or _problem_of_claims(claims, issuer, now)

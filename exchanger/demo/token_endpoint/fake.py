@@ -81,7 +81,7 @@ class TokenEndpoint:
         try:
             form = parse_qs(request.body.decode("ascii"), strict_parsing=True, max_num_fields=MAX_FIELDS)
         except ValueError:
-            return refusal(Refuse("invalid_request", "the body is no form"))
+            return refusal(Refuse("invalid_request", "the body is not a form"))
         if client_of(request, form) != OWN_CREDENTIALS:
             return refusal(_BAD_CREDENTIALS)
         if form.get("grant_type") != [GRANT_TYPE]:

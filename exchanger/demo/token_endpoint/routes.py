@@ -21,7 +21,7 @@ from exchanger.util.text import quoted
 
 MAX_FILE: Final = 1_048_576  # bytes; a ConfigMap holds no more
 
-_STATUS: Final = range(200, 600)  # an informational status would be no answer
+_STATUS: Final = range(200, 600)  # an informational status would not be an answer
 _DELAY: Final = 10_000  # milliseconds of a ``delay`` that names none
 _UNKNOWN: Final = Refuse("invalid_request", "unknown fake token scenario")
 _ISSUES: Final[Mapping[str, Issue]] = {

@@ -42,7 +42,7 @@ class Refuse:
 @final
 @attrs.frozen
 class Fail:
-    """An answer that is no OAuth message: ``body`` as it is, sent as JSON whether it is any or not."""
+    """An answer that is not an OAuth message: ``body`` as it is, sent as JSON whether it is any or not."""
 
     status: int
     body: str
@@ -77,7 +77,7 @@ SLOW_PATH = "/slow/token"
 MALFORMED_PATH = "/malformed/token"
 TOKEN_PATHS = (TOKEN_PATH, SLOW_PATH, MALFORMED_PATH)
 
-NOT_A_BEARER = "N_A"  # RFC 8693 section 2.2.1: what token_type says of a token that is no access token
+NOT_A_BEARER = "N_A"  # RFC 8693 section 2.2.1: what token_type says of a token that is not an access token
 
 RULES = (
     Rule(Issue(delay=SLOW_ANSWER), path=SLOW_PATH),

@@ -117,7 +117,7 @@ def _read_file(path: Path) -> bytes | _Unread:
         with open_regular(path) as file:
             content = file.read(_FILE_BYTES + 1)
     except NotRegularError:
-        return _Unread(f"{path} is no regular file")
+        return _Unread(f"{path} is not a regular file")
     except OSError as error:
         return _Unread(_unreadable(path, error))
     return content if len(content) <= _FILE_BYTES else _Unread(f"{path} is larger than {_FILE_BYTES} bytes")

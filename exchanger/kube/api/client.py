@@ -201,11 +201,11 @@ def _can_write_temporary_files() -> bool:
 def _check_address(configuration: Configuration) -> None:
     address, proxy = urlsplit(configuration.host), urlsplit(configuration.proxy or "http:")
     if address.scheme not in {"http", "https"} or not address.hostname:
-        raise ClusterError("the address of the API server is no https:// address")
+        raise ClusterError("the address of the API server is not an https:// address")
     if address.scheme == "http" and address.hostname not in LOCAL_HOSTS:
         raise ClusterError("the address of the API server is http://, which is only for this machine: tokens and policy need TLS")
     if proxy.scheme not in {"http", "https"}:
-        raise ClusterError("the proxy of the API server is no http:// or https:// address")
+        raise ClusterError("the proxy of the API server is not an http:// or https:// address")
 
 
 @final

@@ -51,7 +51,7 @@ def read_object(body: bytes | bytearray) -> dict[str, object] | ApiFailure:
         found: object = orjson.loads(body)
     except orjson.JSONDecodeError:
         return ApiFailure(FailureKind.MALFORMED, message="an answer that is not JSON")
-    return found if isinstance(found, dict) else ApiFailure(FailureKind.MALFORMED, message="an answer that is no JSON object")
+    return found if isinstance(found, dict) else ApiFailure(FailureKind.MALFORMED, message="an answer that is not a JSON object")
 
 
 def failure_of_response(status: int, body: bytes | bytearray, retry_after: str | None) -> ApiFailure:
@@ -160,7 +160,7 @@ def read_page(found: Mapping[str, object], kind: Kind[T], namespace: str = "") -
     One unreadable object spoils it, since nobody knows what it would have said.
     """
     if not kind.is_list(found):
-        return _malformed(f"an answer that is no {kind.name}List of {kind.api_version}")
+        return _malformed(f"an answer that is not a {kind.name}List of {kind.api_version}")
     metadata, entries = found.get("metadata"), found.get("items")
     if not isinstance(metadata, dict) or not isinstance(entries, list):
         return _malformed("a list without metadata or items")
@@ -187,7 +187,7 @@ def read_event(line: bytes, kind: Kind[T], namespace: str = "") -> WatchEvent[T]
     if what == "ERROR":
         return failure_of_status(body)
     if not kind.is_object(body):
-        return _malformed(f"an event about something that is no {kind.name} of {kind.api_version}")
+        return _malformed(f"an event about something that is not a {kind.name} of {kind.api_version}")
     match what:
         case "ADDED" | "MODIFIED":
             item = kind.read(body, namespace)

@@ -68,7 +68,7 @@ def _bounded(path: Path, max_bytes: int) -> bytes | Unusable:
 
 
 def _password(path: Path) -> Secret | Unusable:
-    """Return the only line of the file; the end of the line is no part of it."""
+    """Return the only line of the file; the end of the line is not part of it."""
     data = _bounded(path, _MAX_PASSWORD_BYTES)
     if isinstance(data, Unusable):
         return data

@@ -60,7 +60,7 @@ def read_keys(data: bytes, namespace: str) -> tuple[CacheKey, ...]:
     """Return the keys in a file that has one on each line, in base64 or base64url. Blank lines do not count.
 
     Raises:
-        KeyFileError: there is none, there are too many, or a line is no key of 32 bytes.
+        KeyFileError: there is none, there are too many, or a line is not a key of 32 bytes.
     """
     if len(data) > MAX_FILE_BYTES:
         raise KeyFileError(f"must not be longer than {MAX_FILE_BYTES} bytes")
@@ -82,7 +82,7 @@ def read_keys(data: bytes, namespace: str) -> tuple[CacheKey, ...]:
 
 
 def _decoded(line: bytes) -> bytes | None:
-    """Return the key, ``None`` if it is not one. A single byte 32 times is no key, but what somebody left in a template."""
+    """Return the key, ``None`` if it is not one. A single byte 32 times is not a key, but what somebody left in a template."""
     try:
         key = base64.b64decode(line.replace(b"-", b"+").replace(b"_", b"/"), validate=True)
     except (binascii.Error, ValueError):

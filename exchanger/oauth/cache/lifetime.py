@@ -60,7 +60,7 @@ class Life:
 @final
 @attrs.frozen
 class Unreadable:
-    """A subject token that has an ``exp`` which is no time."""
+    """A subject token that has an ``exp`` which is not a time."""
 
 
 UNREADABLE: Final = Unreadable()
@@ -93,7 +93,7 @@ def subject_end(token: str) -> float | Unreadable:
     """Return the ``exp`` of a subject token in seconds since the epoch; infinite if it has none or is not a JWT.
 
     Any token of three parts whose middle one decodes to a JSON object counts. Nothing is verified, since an ``exp`` can only shorten what
-    is kept; so of several the earliest counts, and one that is no number is ``UNREADABLE``.
+    is kept; so of several the earliest counts, and one that is not a number is ``UNREADABLE``.
     """
     parts = token.split(".")
     if len(parts) != _JWT_PARTS:

@@ -245,8 +245,8 @@ def _as_int(answer: ResponseType) -> int:
 def _why(error: Exception) -> str:
     """Return what an exception of the client means, in words of our own.
 
-    It may be any: what the client's parser raises on bytes that are no answer reaches each command that waits. The bytes come from another
-    program, and a cache must not be what ends this one.
+    It may be any: what the client's parser raises on bytes that are not an answer reaches each command that waits. The bytes come from
+    another program, and a cache must not be what ends this one.
     """
     if isinstance(error, AuthenticationError):
         return "refuses the user or password"

@@ -90,7 +90,7 @@ def _audiences(value: object) -> tuple[str, ...] | None:
 
 
 def _time(value: object) -> float | None:
-    """Return a NumericDate (RFC 7519 section 2), ``None`` if it is no finite number; ``true`` is none."""
+    """Return a NumericDate (RFC 7519 section 2), ``None`` if it is not a finite number; ``true`` is none."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:

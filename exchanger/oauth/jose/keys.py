@@ -62,7 +62,7 @@ class KeySet:
 @final
 @attrs.frozen
 class KeySetProblem:
-    """Why an object is no set of keys; ``reason`` follows "the key set"."""
+    """Why an object is not a set of keys; ``reason`` follows "the key set"."""
 
     reason: str
 

@@ -50,7 +50,7 @@ class LoadedKey:
 @final
 @attrs.frozen
 class KeyProblem:
-    """Why a text is no key for an algorithm. ``reason`` follows "the key" and never quotes it."""
+    """Why a text is not a key for an algorithm. ``reason`` follows "the key" and never quotes it."""
 
     reason: str
 

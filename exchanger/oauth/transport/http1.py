@@ -38,7 +38,7 @@ _UNUSUAL: Final = frozenset({b"transfer-encoding", b"upgrade", b"trailer"})
 @final
 @attrs.define(eq=False)
 class Http1Response:
-    """The response to one request. Feed it what comes until ``is_over``; then either there is an ``answer`` or it is no HTTP.
+    """The response to one request. Feed it what comes until ``is_over``; then either there is an ``answer`` or it is not HTTP.
 
     Attributes:
         status: That of the head, once it is there.

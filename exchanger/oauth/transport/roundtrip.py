@@ -1,4 +1,4 @@
-"""One call, for a task that waits for it. Exchanges do without: their callers are no tasks."""
+"""One call, for a task that waits for it. Exchanges do without: their callers are not tasks."""
 
 import trio
 

@@ -96,7 +96,7 @@ class TlsLayer:
         """Return the clear text of all records that are complete with ``data``, and whether the peer has ended its side.
 
         Raises:
-            ssl.SSLError: the bytes are no TLS, or a message of it that ends the session.
+            ssl.SSLError: the bytes are not TLS, or a message of it that ends the session.
         """
         self._follow(data)
         self._incoming.write(data)

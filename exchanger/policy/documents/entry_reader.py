@@ -61,7 +61,7 @@ MATCH_FIELDS: Final = (
     Field(
         "pathPrefix",
         FieldType.TEXT,
-        "The beginning of the paths, as plain text. It is no pattern: /orders covers /orders, /orders/1 and /orders-old (see pathType).",
+        "The beginning of the paths, as plain text. It is not a pattern: /orders covers /orders, /orders/1 and /orders-old (see pathType).",
         required=True,
         rule=PATH_PREFIX,
     ),
@@ -202,7 +202,7 @@ def _read_action(entry: Fields, issuers: frozenset[str], scopes: tuple[MatchScop
 
 
 def _metadata_problem(text: str, hosts: Collection[str | None]) -> str:
-    """Return why ``text`` is no URL of metadata on one of ``hosts``, "" if it is; it is not repeated, since it may hold a secret."""
+    """Return why ``text`` is not a URL of metadata on one of ``hosts``, "" if it is; it is not repeated, since it may hold a secret."""
     if len(text) > MAX_METADATA:
         return f"is longer than {MAX_METADATA} characters"
     url = _match_metadata(text)

@@ -110,7 +110,7 @@ class Fields:
 
     @classmethod
     def of(cls, node: Node, where: str, known: tuple[Field, ...], findings: Findings) -> "Fields | None":
-        """Return the fields of ``node``, ``None`` if it is no mapping. ``findings`` gets what is wrong, now and later."""
+        """Return the fields of ``node``, ``None`` if it is not a mapping. ``findings`` gets what is wrong, now and later."""
         table = {field.name: field for field in known}
         if not isinstance(node, Mapping):
             findings.add(codes.WRONG_TYPE, f"{where} must be a mapping", node, where)
@@ -193,7 +193,7 @@ class Fields:
         return value
 
     def texts(self, name: str) -> tuple[str, ...] | None:
-        """Return the trimmed texts of a list, without blank ones; ``None`` if it is no list of texts."""
+        """Return the trimmed texts of a list, without blank ones; ``None`` if it is not a list of texts."""
         node = self.nodes.get(name)
         if node is None:
             return ()
@@ -217,7 +217,7 @@ def report_unknown(unknown: list[Node], what: str, where: str, candidates: list[
     """Record the keys of unknown fields; ``what`` are the first words of the sentence, and ``candidates`` the fields that are not there."""
     for number, key in enumerate(unknown[:MAX_ITEMS]):
         name = text_of(key)
-        text = f"{what} an unknown field {'that is no text' if name is None else quoted(name)}"
+        text = f"{what} an unknown field {'that is not text' if name is None else quoted(name)}"
         more = f"{text} and {len(unknown) - 1} more" if len(unknown) > 1 else None
         hint = findings.hints.meant(name, candidates) if name else ""
         instead = hint if name and is_surely(name, hint, candidates) else ""

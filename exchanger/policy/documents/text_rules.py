@@ -90,7 +90,7 @@ _HOST: Final = rf"(?:(?:\*\.[{BLANKS}]*)?(?:{_portable(NAME)})\.?|{_portable(LIT
 HOST: Final = TextRule(
     whole(_HOST),
     (
-        Refusal(f"{_COLON}[0-9]+-[0-9-]*[{BLANKS}]*$", "What follows the colon is no port."),
+        Refusal(f"{_COLON}[0-9]+-[0-9-]*[{BLANKS}]*$", "What follows the colon is not a port."),
         Refusal(f"^[{BLANKS}]*(?:{any_case(SCHEMES)}){_COLON}[0-9-]*[A-Za-z]", "What stands before the colon is a scheme, not a host."),
     ),
 )

@@ -47,7 +47,7 @@ _COLLECTION_TAGS: Final = frozenset({None, "!", "tag:yaml.org,2002:map", "tag:ya
 @final
 @attrs.frozen
 class Unreadable:
-    """Why the text is no document; ``line`` and ``column`` are ``None`` if there is no place to point at."""
+    """Why the text is not a document; ``line`` and ``column`` are ``None`` if there is no place to point at."""
 
     reason: str
     line: int | None = None

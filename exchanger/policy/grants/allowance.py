@@ -173,7 +173,7 @@ def _filled(grant: Grant, namespace: str, labels: dict[str, str]) -> tuple[Grant
         if not prefix or not read_prefix(prefix).problem:
             prefixes.add(prefix)
         else:
-            problems.append(f"pathPrefix {bounded(prefix)}: is no prefix")
+            problems.append(f"pathPrefix {bounded(prefix)}: is not a prefix")
     granted = Granted(
         frozenset(fill(grant.hosts, "host")),
         frozenset(prefixes),

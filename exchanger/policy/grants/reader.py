@@ -120,7 +120,7 @@ def _read_grant(item: Fields, *, has_labels: bool) -> Grant:
     namespaces = item.texts("namespaces") or ()
     for name in namespaces:
         if not _is_namespace(name):
-            item.problem(codes.WRONG_NAMESPACE, "namespaces", f"has {quoted(name)}, which is no name of a namespace")
+            item.problem(codes.WRONG_NAMESPACE, "namespaces", f"has {quoted(name)}, which is not the name of a namespace")
     grant = Grant(
         frozenset(namespaces) if "namespaces" in item.nodes else None,
         _read_selector(item),
@@ -153,7 +153,7 @@ def _read_selector(item: Fields) -> Selector | None:
     try:
         return parse_selector(text)
     except ValueError as error:
-        item.problem(codes.WRONG_SELECTOR, "namespaceSelector", f"is no label selector: {error}")
+        item.problem(codes.WRONG_SELECTOR, "namespaceSelector", f"is not a label selector: {error}")
         return None
 
 
@@ -213,11 +213,11 @@ def _lower(text: str) -> str:
 def _host(text: str) -> str:
     if text == ANYTHING:
         return text
-    _filled(text)  # before it is in lower case: {Namespace} is no placeholder
+    _filled(text)  # before it is in lower case: {Namespace} is not a placeholder
     text = _outside_placeholders(text, _lower)
     filled = _filled(text).removeprefix(WILDCARD)
     if not is_host(filled) or (text.startswith(WILDCARD) and filled.startswith("[")):
-        raise _WrongError("is no host name: write it without scheme, port, path and trailing dot")
+        raise _WrongError("is not a host name: write it without scheme, port, path and trailing dot")
     return text
 
 

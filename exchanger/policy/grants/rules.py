@@ -39,7 +39,7 @@ RESOURCE: Final = TextRule(whole(rf"(?:\*|(?:[^{{}}*]|{_FILLED})*|{_RESOURCE})")
 SCOPE: Final = TextRule(whole(rf"(?:[^{{}}*{BLANKS}]|{_FILLED})*\*?"))
 BASELINE_ACTION: Final = TextRule(whole(any_case(frozenset({DENY}))), words=(DENY,))
 
-# A star alone is every path, and placeholders are no patterns: these two kinds of mistakes are told apart in another way than in policies.
+# A star alone is every path, and placeholders are not patterns: these two kinds of mistakes are told apart in another way than in policies.
 _OTHERWISE: Final = {
     Fault.WILDCARD: rf"[^{BLANKS}][{BLANKS}]*\*(?:[/;,|){BLANKS}]|$)",
     Fault.PATTERN: rf"/\*|\.\*|\.\+(?:[/;,|){BLANKS}]|$)|/<[^/]*>(?:[/;,|){BLANKS}]|$)|\((?:/|[^()'/]*\|)|\[\^|\[[^\]/]{{1,64}}\][*+]",

@@ -180,7 +180,7 @@ def _token(fields: GoFields) -> tuple[Subject, str, bool]:
         if not value:
             token.problem("value", "is required")
         elif not is_bearer_token(value):
-            token.problem("value", "is no bearer token that can be sent")
+            token.problem("value", "is not a bearer token that can be sent")
         return Subject.VALID, value, False
     return _SIGNED.get(prefill, Subject.NONE), "", prefill in _SIGNED
 

@@ -88,7 +88,7 @@ class Poster:
             if context is not None:
                 stream = trio.SSLStream(stream, context, server_hostname=tls_server_name(target.host), https_compatible=True)
             return await (send_by_grpc if target.protocol is Protocol.GRPC else _send_by_http)(stream, target, body)
-        except ValueError:  # what no resolver and no TLS library takes for a name, and targets that are no text of HTTP
+        except ValueError:  # what no resolver and no TLS library takes for a name, and targets that are not text of HTTP
             return Refused("the address is not usable", retryable=False)
         except OSError as error:
             return Refused(f"cannot be reached: {_os_reason(error)}", retryable=True)
@@ -166,7 +166,7 @@ async def _answer(stream: trio.abc.Stream) -> Answer:
         try:
             event = connection.next_event()
         except h11.RemoteProtocolError:
-            return Refused("the connection broke", retryable=True) if ended else Refused("the answer is no HTTP", retryable=False)
+            return Refused("the connection broke", retryable=True) if ended else Refused("the answer is not HTTP", retryable=False)
         if event is h11.NEED_DATA:
             data = bytes(await stream.receive_some(RECEIVE_BYTES))
             ended = not data

@@ -134,7 +134,7 @@ def _read_all(paths: Sequence[str]) -> Iterator[ManifestFile]:
         except CrowdedError as crowded:
             problems.append(f"{path} {crowded}")
         except (OSError, ValueError) as error:  # a path with a NUL
-            problems.append(f"{path} cannot be read: {getattr(error, 'strerror', None) or 'it is no path'}")
+            problems.append(f"{path} cannot be read: {getattr(error, 'strerror', None) or 'it is not a path'}")
     if problems:
         raise ConfigurationError(tuple(problems))
     for chart in charts:

@@ -160,7 +160,7 @@ class _Reading:
             self.objects.append(Object(item, begin if where is None else where.place, where, places))
 
     def _look_at_labels(self, found: Found) -> None:
-        """Tell of each label that is no text. The object counts as if it were one, so that the rest of it is looked at."""
+        """Tell of each label that is not text. The object counts as if it were one, so that the rest of it is looked at."""
         labels = field(field(found.node, "metadata"), "labels")
         for key, value in labels.pairs if isinstance(labels, nodes.Mapping) else ():
             if nodes.text_of(value) is None and isinstance(key, nodes.Scalar):

@@ -169,7 +169,7 @@ def _judged(name: str, text: str, rules: Rules) -> _Judged:
 
 
 def _diff(file: ManifestFile, after: str) -> str:
-    """Return a unified diff of a file whose lines stay the same in number. Lines that may be secret are no context."""
+    """Return a unified diff of a file whose lines stay the same in number. Lines that may be secret are not context."""
     old, new = file.text.text.split("\n"), after.split("\n")
     changed = [number for number, (left, right) in enumerate(zip(old, new, strict=True)) if left != right]
     name = file.name.removeprefix("./")
@@ -189,7 +189,7 @@ def _diff(file: ManifestFile, after: str) -> str:
 
 def _hunks(changed: list[int], lines: list[str]) -> Iterator[tuple[int, int]]:
     """Yield the first line of each hunk, and the one after its last."""
-    last = len(lines) - (lines[-1] == "")  # what follows the last line break is no line
+    last = len(lines) - (lines[-1] == "")  # what follows the last line break is not a line
     hunks: list[list[int]] = []
     for number in changed:
         start, end = number, number + 1

@@ -226,7 +226,7 @@ a map has none, so what refers to other variables comes after them.
 {{- else if regexMatch "(^|,)\\s*otlp\\s*(,|$)" (include "exchanger.variable" (list (index . 0) (printf "OTEL_%s_EXPORTER" (index . 1))) | lower) -}}true{{- end -}}
 {{- end -}}
 
-{{/* A YAML scalar as text. Null is no text; whole numbers are floats here, and 1e+06 is not what anybody wrote. */}}
+{{/* A YAML scalar as text. Null is not text; whole numbers are floats here, and 1e+06 is not what anybody wrote. */}}
 {{- define "exchanger.text" -}}
 {{- if kindIs "invalid" . -}}{{- else if kindIs "float64" . -}}{{- if eq (floor .) . -}}{{- int64 . -}}{{- else -}}{{- . -}}{{- end -}}{{- else -}}{{- toString . -}}{{- end -}}
 {{- end -}}
@@ -338,7 +338,7 @@ everything that depends on a variable (ports, probes, rights, monitors) asks her
 {{- define "exchanger.metricsEnabled" -}}{{- include "exchanger.isOn" (list . "METRICS_ENABLED") -}}{{- end -}}
 {{- define "exchanger.metricsPath" -}}{{- include "exchanger.variable" (list . "METRICS_PATH") -}}{{- end -}}
 
-{{/* Port of the console on the pod's loopback address; empty without one. It is no port of the container: only the pod itself reaches it. */}}
+{{/* Port of the console on the pod's loopback address; empty without one. It is not a port of the container: only the pod itself reaches it. */}}
 {{- define "exchanger.consolePort" -}}
 {{- if .Values.console.enabled -}}{{- include "exchanger.text" .Values.console.port -}}{{- end -}}
 {{- end -}}
@@ -428,7 +428,7 @@ labels:
   {{- include "exchanger.labels" $root | nindent 2 }}
 {{- end -}}
 
-{{/* Host and port of an address, as they stand in it; all of a text that is no address. */}}
+{{/* Host and port of an address, as they stand in it; all of a text that is not an address. */}}
 {{- define "exchanger.authority" -}}
 {{- regexReplaceAll "(?s)^[^:]*://([^/?#]*).*$" . "${1}" -}}
 {{- end -}}

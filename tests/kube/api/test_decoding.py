@@ -94,7 +94,7 @@ def test_an_invalid_list_is_malformed(body: dict[str, object]) -> None:
 )
 def test_a_list_of_another_kind_is_malformed(kind: object, version: object) -> None:
     body = {"kind": kind, "apiVersion": version, "metadata": {"resourceVersion": "99999999"}, "items": []}
-    expected = ApiFailure(FailureKind.MALFORMED, message="an answer that is no ConfigMapList of v1")
+    expected = ApiFailure(FailureKind.MALFORMED, message="an answer that is not a ConfigMapList of v1")
     assert read_page(body, CONFIG_MAP) == expected
     assert read_page({name: text for name, text in body.items() if text is not None}, CONFIG_MAP) == expected
 

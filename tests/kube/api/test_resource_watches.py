@@ -122,7 +122,7 @@ def nameless(what: str) -> bytes:
 
 
 EVENTS = tuple(event(what) for what in ("ADDED", "MODIFIED", "DELETED", "BOOKMARK"))
-OTHER_KIND = ApiFailure(FailureKind.MALFORMED, message="an event about something that is no ConfigMap of v1")
+OTHER_KIND = ApiFailure(FailureKind.MALFORMED, message="an event about something that is not a ConfigMap of v1")
 
 
 @pytest.mark.parametrize(

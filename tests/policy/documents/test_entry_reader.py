@@ -254,8 +254,8 @@ def test_an_entry_that_is_no_mapping_closes_everything(entry: str) -> None:
         ),
         ("match: {host: a, pathPrefix: /, headers: {name: x}}", MatchScope("a", "/"), "@.match.headers must be a list of mappings"),
         ("match: {host: a, pathPrefix: /, Host: b, 1: c, [x]: y}", MatchScope("a", "/"), '@.match has an unknown field "Host" and 2 more'),
-        ("match: {host: a, pathPrefix: /, [x]: y}", MatchScope("a", "/"), "@.match has an unknown field that is no text"),
-        ("match: {host: a, !x host: b, pathPrefix: /}", MatchScope("a", "/"), "@.match has an unknown field that is no text"),
+        ("match: {host: a, pathPrefix: /, [x]: y}", MatchScope("a", "/"), "@.match has an unknown field that is not text"),
+        ("match: {host: a, !x host: b, pathPrefix: /}", MatchScope("a", "/"), "@.match has an unknown field that is not text"),
         ("match: {!!str host: a, ! pathPrefix: /, more: 1}", MatchScope("a", "/"), '@.match has an unknown field "more"'),
     ],
 )

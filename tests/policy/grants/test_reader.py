@@ -72,9 +72,9 @@ baseline:
         ("version: v1\ngrants: []\nbaselines: []", 'line 3: the file has an unknown field "baselines"'),
         (one("hosts: [a]"), "line 3: the file.grants[0].namespaces is required, or namespaceSelector: a grant has to say whom it is for"),
         (one("namespaceSelector: ' '"), "line 3: the file.grants[0].namespaceSelector must not be blank: it would select every namespace"),
-        (one("namespaces: [A]"), 'line 3: the file.grants[0].namespaces has "A", which is no name of a namespace'),
+        (one("namespaces: [A]"), 'line 3: the file.grants[0].namespaces has "A", which is not the name of a namespace'),
         (one("namespaces: [a], actions: [permit]"), 'line 3: the file.grants[0].actions must be exchange, deny or allow, not "permit"'),
-        (one("namespaceSelector: 'a in ('"), "line 3: the file.grants[0].namespaceSelector is no label selector: "),
+        (one("namespaceSelector: 'a in ('"), "line 3: the file.grants[0].namespaceSelector is not a label selector: "),
         (
             "version: v1\ngrants: []\nbaseline: [{match: {host: a, pathPrefix: /}, action: allow}]",
             'baseline[0].action must be deny, not "allow"',
@@ -119,7 +119,7 @@ def test_what_a_placeholder_makes_too_long_grants_nothing() -> None:
     prefix = "/" + "a" * 2030 + "{label:t}"
     found = grants_of(one(f"namespaceSelector: t, hosts: [a], pathPrefixes: ['{prefix}']")).allowance("n", (("t", "b" * 60),))
     assert found.granted[0].prefixes == frozenset()
-    assert found.problems[0].endswith("is no prefix")
+    assert found.problems[0].endswith("is not a prefix")
 
 
 def test_allowances_are_forgotten_in_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,7 +64,7 @@ async def test_gzip_and_an_address_of_ipv6() -> None:
         (answer(503), Refused("HTTP status 503", retryable=True)),
         (answer(429, b"", ("Retry-After", "7")), Refused("HTTP status 429", retryable=True, retry_after=7.0)),
         (answer(429, b"", ("Retry-After", "Wed, 21 Oct 2026 07:28:00 GMT")), Refused("HTTP status 429", retryable=True)),
-        (b"SSH-2.0-whatever\r\n\r\n", Refused("the answer is no HTTP", retryable=False)),
+        (b"SSH-2.0-whatever\r\n\r\n", Refused("the answer is not HTTP", retryable=False)),
         (b"", Refused("the connection broke", retryable=True)),
         (answer(200, b"12345")[:-2], Refused("the connection broke", retryable=True)),
         (b"HTTP/1.1 200 OK\r\n\r\nuntil the end", Accepted(b"until the end")),

@@ -92,7 +92,7 @@ function exchanged(item, siblings) {
     return [asking, step("issuer", "exchanger", "no answer", text, { tone: "bad", dashed: true, took: exchange.duration_ms })];
   }
   const text = wrong
-    ? `It answers ${exchange.status} after ${time}, ${UNUSABLE[item.diagnostic] ?? "which is no token that can be used"}${codeText(item)}.`
+    ? `It answers ${exchange.status} after ${time}, ${UNUSABLE[item.diagnostic] ?? "which is not a token that can be used"}${codeText(item)}.`
     : `It answers ${exchange.status} with a token after ${time}.`;
   return [asking, step("issuer", "exchanger", String(exchange.status), text, { tone: wrong ? "bad" : "good", took: exchange.duration_ms })];
 }
@@ -110,7 +110,7 @@ const NOT_CALLED = {
   "TXE-1009": "There is no token for the actor, so the exchange is not asked for",
 };
 
-// Why an answer is no token, where its code says it.
+// Why an answer is not a token, where its code says it.
 const UNUSABLE = {
   "TXE-2006": "since no user is behind the caller's token, and nobody can act on behalf of an application",
 };
