@@ -1,5 +1,5 @@
 """Tests of charts need helm; those that install them need the control plane of ``tests/kube`` too."""
 
-from tests.kube.conftest import control_plane, control_plane_programs
+from tests.kube.conftest import control_plane
 
-__all__ = ["control_plane", "control_plane_programs"]
+__all__ = ["control_plane"]

@@ -11,7 +11,7 @@ import signal
 import ssl
 from collections.abc import Generator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import attrs
 import httpx
@@ -28,6 +28,10 @@ ETCD_START_S: Final = 30.0
 READY_S: Final = 120.0
 # Seconds for one answer of either.
 ASK_S: Final = 20.0
+# Operations that etcd takes in one transaction.
+TRANSACTION: Final = 128
+# For etcd, which is asked without TLS; this one reads no certificates.
+NO_TLS: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 ADMIN_TOKEN: Final = "admin-token-of-the-lab"
 # The user ``tester`` in the group ``testers``: no rights, until a test binds roles to them.
 TESTER_TOKEN: Final = "tester-token-of-the-lab"
@@ -61,6 +65,8 @@ class ControlPlane:
     _etcd_port: int = attrs.field(default=0, init=False)
     _peer_port: int = attrs.field(default=0, init=False)
     _admin: Admin | None = attrs.field(default=None, init=False)
+    # What the server has made for itself, by etcd's keys.
+    _own: frozenset[str] = attrs.field(default=frozenset(), init=False)
 
     def __attrs_post_init__(self) -> None:
         self._etcd = Child(self.programs.etcd, self.folder / "etcd.log", self._leash)
@@ -104,6 +110,20 @@ class ControlPlane:
         context = ssl.create_default_context(cafile=str(self.ca_file))
         headers = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
         self._admin = Admin(httpx.Client(base_url=self.url, verify=context, headers=headers, timeout=ASK_S, trust_env=False))
+        wait_until(lambda: self.admin.exists("/api/v1/namespaces/default"), self._apiserver, READY_S)
+        self._own = frozenset(self._keys())
+
+    def tidy(self) -> None:
+        """Forget every object that was made since the start, and have the server run if it does not."""
+        if not self._etcd.running() or not self._apiserver.running() or not self.is_ready():
+            self._apiserver.end(signal.SIGKILL)
+            self._etcd.end(signal.SIGKILL)
+            self.start_etcd()
+            self.start_apiserver()
+        # Without a controller manager, a Namespace would leave its objects behind; the API server hears of these changes from etcd.
+        made = [base64.b64encode(key.encode()).decode() for key in self._keys() - self._own]
+        for start in range(0, len(made), TRANSACTION):
+            self._ask_etcd("txn", {"success": [{"requestDeleteRange": {"key": key}} for key in made[start : start + TRANSACTION]]})
 
     def close(self) -> None:
         """End both, whatever state they are in."""
@@ -206,16 +226,20 @@ class ControlPlane:
 
     def _etcd_answers(self) -> bool:
         try:
-            return httpx.get(f"http://127.0.0.1:{self._etcd_port}/health", timeout=2, trust_env=False).is_success
+            return httpx.get(f"http://127.0.0.1:{self._etcd_port}/health", timeout=2, trust_env=False, verify=NO_TLS).is_success
         except httpx.TransportError:
             return False
 
-    def _ask_etcd(self, call: str, body: dict[str, object]) -> dict[str, dict[str, str]]:
+    def _keys(self) -> set[str]:
+        """Return etcd's keys, which are the paths of objects."""
+        found = self._ask_etcd("range", {"key": "AA==", "range_end": "AA==", "keys_only": True})["kvs"]
+        return {base64.b64decode(entry["key"]).decode() for entry in found}
+
+    def _ask_etcd(self, call: str, body: dict[str, object]) -> Any:
         # etcd's JSON gateway: https://etcd.io/docs/v3.5/dev-guide/api_grpc_gateway/
-        answer = httpx.post(f"http://127.0.0.1:{self._etcd_port}/v3/kv/{call}", json=body, timeout=ASK_S, trust_env=False)
+        answer = httpx.post(f"http://127.0.0.1:{self._etcd_port}/v3/kv/{call}", json=body, timeout=ASK_S, trust_env=False, verify=NO_TLS)
         answer.raise_for_status()
-        found: dict[str, dict[str, str]] = answer.json()
-        return found
+        return answer.json()
 
     def _apiserver_flags(self) -> tuple[str, ...]:
         keys = self.folder

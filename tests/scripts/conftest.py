@@ -1,6 +1,6 @@
 """Scripts are also tried on the control plane of ``tests/kube`` and on the demo's gateway of ``tests/e2e``."""
 
 from tests.e2e.conftest import ext_authz_demo
-from tests.kube.conftest import control_plane, control_plane_programs
+from tests.kube.conftest import control_plane
 
-__all__ = ["control_plane", "control_plane_programs", "ext_authz_demo"]
+__all__ = ["control_plane", "ext_authz_demo"]
