@@ -26,7 +26,7 @@ from exchanger.util.backoff import BackOffSettings
 from exchanger.values.entry import DenyEntry
 from exchanger.values.selector import parse_selector
 from tests.kube.cluster import Cluster, Record, deny, following
-from tests.kube.scripted_server import FAST, WATCH_HEAD, Received, answer, chunk, query, serving
+from tests.kube.scripted_server import FAST, LAST_CHUNK, WATCH_HEAD, Received, answer, chunk, query, serving
 
 PATIENCE_S: Final = 30.0
 QUICK: Final = ReflectorSettings(
@@ -50,9 +50,11 @@ def metadata(name: str, version: int, labels: dict[str, str], **more: str) -> di
 class Api:
     """A scripted API server with one Namespace and its ConfigMaps, and what is wrong with it.
 
-    ``tampered`` makes another body of a list's; ``gone``: watches are answered with 410; ``silent``: they are taken, and say nothing.
+    ``reply``: what is said to everybody, before the connection ends; ``tampered`` makes another body of a list's; ``gone``: watches are
+    answered with 410; ``silent``: they are taken, and say nothing.
     """
 
+    reply: bytes | None = None
     tampered: Callable[[dict[str, object]], object] | None = None
     gone: bool = False
     silent: bool = False
@@ -74,7 +76,10 @@ class Api:
     async def script(self, request: Received, stream: trio.abc.Stream) -> None:
         resource = urlsplit(request.target).path.rpartition("/")[2]
         asked = query(request)
-        if resource not in KINDS:
+        if self.reply is not None:
+            await stream.send_all(self.reply)
+            await stream.aclose()
+        elif resource not in KINDS:
             await stream.send_all(answer(b"ok"))
         elif "sendInitialEvents" in asked:
             await stream.send_all(answer({"kind": "Status", "message": "sendInitialEvents is forbidden"}, "422 Unprocessable Entity"))
@@ -109,7 +114,7 @@ class Api:
             return
         await stream.send_all(WATCH_HEAD)
         about = {"kind": KINDS[resource], "apiVersion": "v1"}
-        while True:
+        while not self.fails():
             changed = self._changed
             if not self.silent:
                 for name, (version, _) in tuple(self.documents.items()) if resource == "configmaps" else ():
@@ -119,12 +124,10 @@ class Api:
                 await _tell(stream, "BOOKMARK", {**about, "metadata": {"resourceVersion": str(since)}})
             with trio.move_on_after(0.2):
                 await changed.wait()
-            if self.is_gone():
-                await stream.aclose()
-                return
+        await stream.aclose()
 
-    def is_gone(self) -> bool:
-        return self.gone
+    def fails(self) -> bool:
+        return self.gone or self.reply is not None
 
 
 async def _tell(stream: trio.abc.Stream, what: str, about: dict[str, object]) -> None:
@@ -145,6 +148,35 @@ async def followed(api: Api) -> AsyncGenerator[Record]:
                 yield record
                 nursery.cancel_scope.cancel()
         connection.credentials.close()
+
+
+HALF: Final = chunk(b'{"kind":"ConfigMapList","apiVersion":"v1","metadata":{"resourceVersion":"99"},"items":[')
+REPLIES: Final = {
+    "401": answer({"kind": "Status"}, "401 Unauthorized"),
+    "403": answer({"kind": "Status"}, "403 Forbidden"),
+    "410": answer({"kind": "Status"}, "410 Gone"),
+    "429": answer({"kind": "Status"}, "429 Too Many Requests", Retry_After="1"),
+    "500": answer({"kind": "Status"}, "500 Internal Server Error"),
+    "nothing": b"",
+    "half a head": WATCH_HEAD[:30],
+    "half a list": WATCH_HEAD + HALF,
+    "half a list as if it were whole": WATCH_HEAD + HALF + LAST_CHUNK,
+}
+
+
+@pytest.mark.parametrize("reply", REPLIES.values(), ids=REPLIES)
+async def test_a_server_that_fails_opens_nothing_and_what_was_missed_meanwhile_is_in_force_after_it(reply: bytes) -> None:
+    api = Api(documents={"p": (5, deny("/admin")), "q": (6, deny("/old"))})
+    async with followed(api) as record:
+        api.reply = reply
+        api.put("q", deny("/new"))
+        for resource in KINDS:
+            await record.until(lambda: sum(f"failed {resource}" in said for said in record.said) >= 4, PATIENCE_S)  # noqa: B023 - asked at once
+        assert record.denies("/old")
+        api.reply = None
+        await record.until(lambda: record.denies("/new"), PATIENCE_S)
+        assert record.passes("/old")
+        assert all(isinstance(snapshot.match("h", "/admin", "GET"), DenyEntry) for snapshot in record.snapshots)
 
 
 EMPTY: Final = {"metadata": {"resourceVersion": "99999999"}, "items": []}

@@ -1,5 +1,6 @@
 """What a cluster's owner does: makes, changes and removes objects, and gives rights. Over the API as it is on the wire, with httpx."""
 
+import time
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -17,6 +18,8 @@ RBAC: Final = "/apis/rbac.authorization.k8s.io/v1"
 AUTHENTICATION: Final = "/apis/authentication.k8s.io/v1"
 AUTHORIZATION: Final = "/apis/authorization.k8s.io/v1"
 MERGE: Final = "application/merge-patch+json"
+# Seconds in which an API server has learned of rights; it takes some milliseconds.
+LEARNED_S: Final = 60.0
 
 
 @attrs.define(eq=False)
@@ -103,6 +106,13 @@ class Admin:
         spec = {"user": f"system:serviceaccount:{home}:{account}", "resourceAttributes": asked}
         allowed: bool = self.request("POST", f"{AUTHORIZATION}/subjectaccessreviews", {"spec": spec})["status"]["allowed"]
         return allowed
+
+    def until_may(self, account: str, home: str, verb: str, resource: str, namespace: str) -> None:
+        """Wait until it does."""
+        deadline = time.monotonic() + LEARNED_S
+        while not self.may(account, home, verb, resource, namespace):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
 
     def knows(self, token: str) -> bool:
         """Return whether the API server, which learns of accounts by watches of its own, takes ``token``."""

@@ -10,9 +10,15 @@ from exchanger.kube.connection import ApiConnection
 from exchanger.kube.list_watch import Bookmark, Item, ListWatch, Opened, Page, Put, WatchEvent
 from exchanger.kube.resource import PolicyListWatches
 from exchanger.policy.selection import ConfigMap
+from exchanger.values.selector import parse_selector
+from tests.kube.admin import NAMESPACE_LABELS, POLICY_LABELS
 from tests.kube.control_plane import ControlPlane
 
 ENABLED: Final = "ext-authz-token-exchange.magneticflux.net/enabled=true"
+# What selects Namespaces and ConfigMaps unless the service is told otherwise.
+BY_NAMESPACE, BY_CONFIG_MAP = (
+    parse_selector(",".join(f"{name}={text}" for name, text in labels.items())) for labels in (NAMESPACE_LABELS, POLICY_LABELS)
+)
 # Seconds for an event to come; it takes some milliseconds.
 EVENT_S: Final = 60.0
 

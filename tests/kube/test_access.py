@@ -24,7 +24,7 @@ from exchanger.kube.access import RENEWAL_PAUSE_S, Access, Credentials
 from exchanger.kube.client import Origin, connect, load_access
 from exchanger.kube.list_watch import ApiFailure, FailureKind
 from exchanger.kube.transport import Request
-from tests.kube.scripted_server import Server, access_to, answer, connection_to, listening, over_tls, repeats, says, serving
+from tests.kube.scripted_server import Server, access_to, answer, connection_to, joined, listening, over_tls, repeats, says, serving
 
 FORMS: Final = ("data", "file", "pod")
 FOUND: Final = {"kind": "Namespace"}
@@ -188,16 +188,8 @@ async def _tunnel(port: int, stream: trio.SocketStream) -> None:
         head += bytes(await stream.receive_some())
     assert head.startswith(f"CONNECT 127.0.0.1:{port} ".encode())
     await stream.send_all(b"HTTP/1.1 200 OK\r\n\r\n")
-    async with await trio.open_tcp_stream("127.0.0.1", port) as behind, trio.open_nursery() as nursery:
-        nursery.start_soon(_pipe, stream, behind)
-        nursery.start_soon(_pipe, behind, stream)
-
-
-async def _pipe(source: trio.SocketStream, sink: trio.SocketStream) -> None:
-    with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-        async for piece in source:
-            await sink.send_all(piece)
-        await sink.send_eof()
+    async with await trio.open_tcp_stream("127.0.0.1", port) as behind:
+        await joined(stream, behind)
 
 
 async def test_requests_that_fail_together_read_the_configuration_once(tmp_path: Path) -> None:

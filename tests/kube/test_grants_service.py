@@ -71,7 +71,7 @@ def granting(control_plane: ControlPlane, tmp_path: Path) -> Generator[Granting]
     token = admin.put_service_account("exchanger", (*READ_POLICY, READ_SECRET), "exchanger")
     events = {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]}
     admin.grant("exchanger", ACCOUNT, (*READ_POLICY, READ_SECRET, events))
-    until(lambda: admin.may("exchanger", "exchanger", "create", "events", "team"))
+    admin.until_may("exchanger", "exchanger", "create", "events", "team")
     control_plane.kubeconfig("service", token=token)
     put_secret(control_plane, "canary")
     admin.put_config_map("team", "policy", TWO)

@@ -150,7 +150,7 @@ def test_authors_learn_of_their_mistakes_by_events(admin_of_a_new_cluster: Contr
     (tmp_path / "second").mkdir()
     rights: tuple[Rule, ...] = (*READ_POLICY, READ_SECRET, {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]})
     admin.grant("exchanger", ACCOUNT, rights)
-    until(lambda: admin.may("exchanger", "exchanger", "create", "events", "team"))  # one refusal is enough for a long pause
+    admin.until_may("exchanger", "exchanger", "create", "events", "team")  # one refusal is enough for a long pause
     with running(cluster, tmp_path / "second") as service:
         until(lambda: reasons() == {"InvalidPolicy"}, service)
         admin.put_config_map("team", "policy", deny("/admin"))
