@@ -43,9 +43,9 @@ async def connection(control_plane: ControlPlane) -> AsyncGenerator[ApiConnectio
     await nothing_left(sockets + 1)  # the admin's own connection may have been opened meanwhile
 
 
-@pytest.fixture(params=[Initial.OFFERED, Initial.REFUSED, Initial.IGNORED], ids=lambda initial: initial.value)
+@pytest.fixture(params=[Initial.OFFERED, Initial.REFUSED], ids=lambda initial: initial.value)
 def scene(request: pytest.FixtureRequest) -> Scene:
-    """Three kinds of server, on each of which the same holds."""
+    """Two kinds of server, on each of which the same holds; one that ignores the question is like the second, once that is known."""
     found = Scene()
     found.server.initial = request.param
     return found

@@ -235,17 +235,6 @@ print('{{"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredentia
     return lambda: len(runs.read_text())
 
 
-async def test_a_plugin_is_not_run_for_each_request_that_distrusts_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "RENEWAL_PAUSE_S", 3600.0)
-    async with running(tmp_path) as cluster:
-        runs = with_plugin(cluster)
-        async with connect(cluster.origin) as connection:
-            cluster.rotate()
-            for _ in range(3):
-                assert_not_trusted(await connection.get("/"))
-            assert runs() == 2  # one to connect
-
-
 @pytest.mark.usefixtures("impatient")
 async def test_a_plugins_new_token_is_no_reason_to_ask_a_server_again_that_is_not_trusted(tmp_path: Path) -> None:
     async with running(tmp_path) as cluster:
@@ -289,15 +278,6 @@ async def test_a_renewal_that_takes_too_long_is_a_timeout_for_the_others(monkeyp
             assert await connection.get("/") == ApiFailure(FailureKind.TIMEOUT, message="no answer in time")
         assert server.requests == []
         assert await connection.get("/") == {}
-
-
-def test_the_wait_to_renew_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LOCK_S", 0.05)
-    first = access_to("http://127.0.0.1:1")
-    credentials = Credentials(lambda: first, first)
-    with credentials._lock:
-        assert not credentials.renew(credentials._access, None)
-        assert not credentials.renew_trust(credentials._access)
 
 
 def test_a_new_client_certificate_counts_as_new() -> None:

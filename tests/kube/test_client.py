@@ -209,7 +209,7 @@ def test_a_credential_plugin_that_fails(tmp_path: Path, program: str, caplog: py
 async def test_a_credential_plugin_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "CONFIGURATION_S", 0.05)
     with pytest.raises(ClusterError, match="a credential plugin hangs"):
-        async with connect(_plugin(tmp_path, "import time; time.sleep(1)")):
+        async with connect(_plugin(tmp_path, "import time; time.sleep(0.5)")):
             pytest.fail("there are no credentials to connect with")
     await nothing_left(open_sockets())  # the plugin ends by itself, and with it the thread that waits for it
 

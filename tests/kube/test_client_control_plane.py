@@ -8,7 +8,7 @@ import trio
 from exchanger.kube.client import connect
 from exchanger.kube.connection import ApiConnection, ConnectionBounds
 from exchanger.kube.decoding import CONFIG_MAP
-from exchanger.kube.list_watch import ApiFailure, Bookmark, Deleted, FailureKind, Item, Key, Opened, Page, Put
+from exchanger.kube.list_watch import ApiFailure, Bookmark, Deleted, FailureKind, Item, Key, Opened, Page
 from exchanger.kube.resource import PolicyListWatches, Resource, path_of
 from exchanger.policy.selection import ConfigMap, Namespace
 from tests.kube.admin import NAMESPACE_LABELS, POLICY_LABELS
@@ -62,21 +62,6 @@ async def test_a_watch_tells_every_change(control_plane: ControlPlane, connectio
         assert int(deleted.resource_version) > int(unlabelled.resource_version)
 
 
-async def test_a_namespace_comes_and_goes(control_plane: ControlPlane, connection: ApiConnection, team: str) -> None:
-    resource = PolicyListWatches(connection).namespaces(f"kubernetes.io/metadata.name=new-{team}")
-    async with resource.watch(resource_version="", timeout=300, initial_events=True) as events:
-        with trio.fail_after(EVENT_S):
-            assert await anext(events) == Opened()
-            bookmark = await anext(events)
-            assert isinstance(bookmark, Bookmark)
-            assert bookmark.initial_events_end
-            await do(lambda: control_plane.admin.put_namespace(f"new-{team}"))
-            assert isinstance(await anext(events), Put)
-            await do(lambda: control_plane.admin.delete_namespace(f"new-{team}"))
-            while not isinstance(event := await anext(events), Deleted):
-                assert not isinstance(event, ApiFailure)
-
-
 async def test_initial_events_and_pages_are_the_same_list(control_plane: ControlPlane, connection: ApiConnection, team: str) -> None:
     for number in range(7):
         control_plane.admin.put_config_map(team, f"policy-{number}", f"x: {number}")
@@ -122,33 +107,6 @@ async def test_a_version_that_the_server_has_not_reached(connection: ApiConnecti
     assert isinstance(failure, ApiFailure)
     assert (failure.kind, failure.status) == (FailureKind.GONE, 504)
     assert "Too large resource version" in failure.message
-
-
-async def test_a_secret_and_an_event(control_plane: ControlPlane, connection: ApiConnection, team: str) -> None:
-    control_plane.admin.put_secret(team, "issuer", {"clientSecret": "canary"})
-    found = await connection.get(path_of("api", "v1", "namespaces", team, "secrets", "issuer"))
-    assert isinstance(found, dict)
-    assert found["data"] == {"clientSecret": "Y2FuYXJ5"}
-    missing = await connection.get(path_of("api", "v1", "namespaces", team, "secrets", "missing"))
-    assert isinstance(missing, ApiFailure)
-    assert (missing.kind, missing.message) == (FailureKind.NOT_FOUND, 'secrets "missing" not found')
-
-    events = path_of("api", "v1", "namespaces", team, "events")
-    body: dict[str, object] = {
-        "metadata": {"name": "policy.1", "namespace": team},
-        "involvedObject": {"kind": "ConfigMap", "namespace": team, "name": "policy"},
-        "reason": "InvalidPolicy",
-        "message": "line 1",
-        "type": "Warning",
-    }
-    assert isinstance(await connection.send("POST", events, body), dict)
-    again = await connection.send("POST", events, body)
-    assert isinstance(again, ApiFailure)
-    assert again.status == 409
-    change: dict[str, object] = {"message": "line 2"}
-    changed = await connection.send("PATCH", f"{events}/policy.1", change, content_type="application/merge-patch+json")
-    assert isinstance(changed, dict)
-    assert changed["message"] == "line 2"
 
 
 async def test_a_watch_ends_in_good_order(connection: ApiConnection, team: str) -> None:

@@ -107,7 +107,7 @@ class Questions:
 
 
 async def test_watches_that_were_begun_at_different_times_ask_once_in_a_quiet_time() -> None:
-    questions, quiet, watches = Questions(), 0.5, 30
+    questions, quiet, watches = Questions(), 0.25, 30
     async with connected(questions, attrs.evolve(FAST, quiet=quiet)) as connection, trio.open_nursery() as nursery:
 
         async def watch(number: int) -> None:

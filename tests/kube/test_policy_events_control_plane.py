@@ -110,15 +110,6 @@ async def test_another_instance_adds_to_the_same_object(control_plane: ControlPl
             await it.sees(("InvalidPolicy", count))
 
 
-async def test_a_missing_right_is_named(control_plane: ControlPlane) -> None:
-    async with author(control_plane, "rightless") as it:
-        it.write("version: v2")
-        with trio.fail_after(SEEN_S):
-            while not it.missing:  # noqa: ASYNC110 - what it waits for has no event
-                await trio.sleep(0.02)
-        assert it.missing == ["needs create and patch on events in the namespace rightless"]
-
-
 async def test_a_namespace_that_is_going_away_is_no_missing_right(control_plane: ControlPlane) -> None:
     async with author(control_plane, "going", WRITE_EVENTS) as it:
         it.admin.delete("/api/v1/namespaces/going")  # without a controller manager it stays in this state
@@ -128,12 +119,3 @@ async def test_a_namespace_that_is_going_away_is_no_missing_right(control_plane:
                 await trio.sleep(0.02)
         await trio.sleep(1.0)
         assert (it.missing, it.events.pending) == ([], 0)
-
-
-async def test_every_accepted_change_but_the_first_state_is_told(control_plane: ControlPlane) -> None:
-    async with author(control_plane, "accepted", WRITE_EVENTS) as it:
-        for path in ("/a", "/b", "/c"):
-            it.write(deny(path))
-            await trio.testing.wait_all_tasks_blocked()
-        (event,) = await it.sees(("PolicyAccepted", 2))
-        assert (event["type"], event["message"]) == ("Normal", "the change is accepted; entries in force: 1")

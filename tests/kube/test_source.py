@@ -226,7 +226,7 @@ def test_no_other_failure_is_about_rights(kind: FailureKind) -> None:
     assert missing_right("configmaps", "", ApiFailure(kind, 401, CLUSTER.format("configmaps", "list"))) == ""
 
 
-@pytest.mark.parametrize("steps", range(0, 14, 2))
+@pytest.mark.parametrize("steps", range(0, 14, 4))
 async def test_documents_that_start_to_wait_meanwhile_are_noticed(steps: int, autojump_clock: MockClock) -> None:
     cluster, told = Cluster(), list[Notices]()
     cluster.put_namespace("a")

@@ -73,13 +73,3 @@ async def test_many_at_once(control_plane: ControlPlane) -> None:
         await do(lambda: [admin.put_config_map("many", f"p{number}", deny(f"/many/{number}/")) for number in range(MANY)])
         await record.until(lambda: all(record.denies(f"/many/{number}/") for number in reversed(range(MANY))), IN_FORCE_S)
         assert len(record.snapshots) <= 2 + (trio.current_time() - began) / GATHER_S
-
-
-async def test_a_named_namespace_is_followed_without_its_labels(control_plane: ControlPlane) -> None:
-    admin = control_plane.admin
-    admin.put_namespace("named", {})
-    admin.put_config_map("named", "p", deny("/named"))
-    async with followed(control_plane, "named") as record:
-        assert record.denies("/named")
-        await do(lambda: admin.delete_config_map("named", "p"))
-        await record.until(lambda: record.passes("/named"))
