@@ -11,9 +11,8 @@ from typing import Final
 import httpx
 import pytest
 
-from tests.admission.running import ISSUERS, WEBHOOK, Running, running, until, warnings
+from tests.admission.running import WEBHOOK, Running, running, until, warnings
 from tests.helm.chart import ROOT
-from tests.kube.admin import POLICY_LABELS
 from tests.kube.control_plane import ADMIN_TOKEN, ControlPlane
 from tests.tools import find_tool
 
@@ -88,27 +87,7 @@ def test_a_conflict_and_an_unknown_issuer_are_warnings(webhook: Running) -> None
     answer = webhook.apply(unknown, "exchanging")
     assert answer.status_code in OK
     assert "later" in warnings(answer)[0]
-    (webhook.folder / "issuers.yaml").write_text((webhook.folder / "issuers.yaml").read_text().replace("primary", "later"))
-    until(lambda: not warnings(webhook.apply(unknown.replace("b.", "c."), "exchanging", dryRun="All")), webhook.lines)
-    (webhook.folder / "issuers.yaml").write_text(ISSUERS)
     webhook.plane.admin.delete_namespace("other")
-
-
-def test_a_document_that_was_broken_before_may_be_annotated_and_withdrawn(webhook: Running) -> None:
-    admin, path = webhook.plane.admin, "/api/v1/namespaces/team/configmaps/policy"
-    assert webhook.apply(BROKEN, labels={}).status_code in OK
-    with pytest.raises(httpx.HTTPStatusError, match="422"):  # it comes into the selection
-        admin.label(path, POLICY_LABELS)
-    webhook.configure(objectSelector={"matchLabels": {"nobody": "here"}})
-    until(lambda: webhook.apply(BROKEN, dryRun="All").is_success, webhook.lines)
-    admin.label(path, POLICY_LABELS)
-    webhook.configure()
-    until(webhook.judges, webhook.lines)
-    admin.merge(path, {"metadata": {"annotations": {"a": "b"}}})
-    assert webhook.apply(BROKEN + "# and more\n").status_code == httpx.codes.UNPROCESSABLE_ENTITY
-    admin.label(path, dict.fromkeys(POLICY_LABELS))
-    assert webhook.apply(BROKEN + "# and more\n", labels={}).status_code in OK
-    admin.delete(path)
 
 
 def test_the_largest_documents_are_judged_whatever_they_are_made_of(webhook: Running) -> None:

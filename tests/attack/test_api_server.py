@@ -4,7 +4,6 @@ Nothing of it may open what a policy denies, and nothing may close the service f
 """
 
 import contextlib
-import json
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Final
@@ -17,7 +16,7 @@ import trio
 from trio.testing import MockClock
 
 from exchanger.kube import access
-from exchanger.kube.client import Origin, connect
+from exchanger.kube.client import connect
 from exchanger.kube.list_watch import ApiFailure, FailureKind
 from exchanger.kube.resource import PolicyListWatches
 from exchanger.kube.settings import KubernetesSettings, ReflectorSettings
@@ -26,6 +25,7 @@ from exchanger.util.backoff import BackOffSettings
 from exchanger.values.entry import DenyEntry
 from exchanger.values.selector import parse_selector
 from tests.kube.cluster import Cluster, Record, deny, following
+from tests.kube.kubeconfig import origin_of, write_kubeconfig
 from tests.kube.scripted_server import FAST, LAST_CHUNK, WATCH_HEAD, Received, answer, chunk, query, serving
 
 PATIENCE_S: Final = 30.0
@@ -233,7 +233,7 @@ async def test_a_watch_that_is_taken_and_says_nothing_does_not_keep_an_old_polic
 
 async def test_a_token_file_that_is_empty_during_a_401_leaves_no_request_anonymous(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(access, "RENEWAL_PAUSE_S", 0.0)
-    token, kubeconfig = trio.Path(tmp_path / "token"), trio.Path(tmp_path / "kubeconfig")
+    token = trio.Path(tmp_path / "token")
 
     async def script(request: Received, stream: trio.abc.Stream) -> None:
         known = request.headers.get("authorization")
@@ -242,14 +242,8 @@ async def test_a_token_file_that_is_empty_during_a_401_leaves_no_request_anonymo
 
     async with serving(script) as server:
         await token.write_text("first")
-        content = {
-            "current-context": "c",
-            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
-            "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{server.port}"}}],
-            "users": [{"name": "u", "user": {"tokenFile": str(token)}}],
-        }
-        await kubeconfig.write_text(json.dumps(content))
-        async with connect(Origin(kubeconfig=str(kubeconfig), environment={}, token_file="/nonexistent")) as connection:
+        kubeconfig = write_kubeconfig(tmp_path / "kubeconfig", server.url, {"tokenFile": str(token)})
+        async with connect(origin_of(kubeconfig)) as connection:
             await token.write_text("")
             for _ in range(3):
                 found = await connection.get("/")

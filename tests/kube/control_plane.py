@@ -18,6 +18,7 @@ import httpx
 import trustme
 
 from tests.kube.admin import Admin
+from tests.kube.kubeconfig import inline, write_kubeconfig
 from tests.kube.processes import Child, Leash, ProcessError, wait_until
 from tests.ports import free_port
 from tests.tools import where
@@ -267,29 +268,18 @@ class ControlPlane:
 
     # -- kubeconfig files
 
-    def kubeconfig(self, name: str, *, token: str = TESTER_TOKEN) -> Path:
-        """Write a kubeconfig file whose user has a bearer token, and return its path."""
-        return self._write_kubeconfig(name, f"token: {token}")
+    def kubeconfig(self, name: str, *, token: str = TESTER_TOKEN, port: int = 0) -> Path:
+        """Write a kubeconfig file whose user has a bearer token, and return its path. ``port``: of something before the API server."""
+        return self._write_kubeconfig(name, {"token": token}, port)
 
     def kubeconfig_of_admin_certificate(self, name: str) -> Path:
         """Write a kubeconfig file whose user may do everything and has a client certificate."""
-        certificate, key = (base64.b64encode((self.folder / f"admin.{end}").read_bytes()).decode() for end in ("crt", "key"))
-        return self._write_kubeconfig(name, f"client-certificate-data: {certificate}, client-key-data: {key}")
+        certificate, key = (inline((self.folder / f"admin.{end}").read_bytes()) for end in ("crt", "key"))
+        return self._write_kubeconfig(name, {"client-certificate-data": certificate, "client-key-data": key})
 
-    def _write_kubeconfig(self, name: str, user: str) -> Path:
-        return write_kubeconfig(self.folder / name, self.port, self.ca_file.read_bytes(), user)
-
-
-def write_kubeconfig(path: Path, port: int, authority: bytes, user: str) -> Path:
-    """Write a kubeconfig file for a server on 127.0.0.1; ``user`` is the text between the user's braces, such as ``token: TOKEN``."""
-    data = base64.b64encode(authority).decode()
-    path.write_text(
-        f"apiVersion: v1\nkind: Config\ncurrent-context: lab\n"
-        f"clusters: [{{name: lab, cluster: {{server: 'https://127.0.0.1:{port}', certificate-authority-data: {data}}}}}]\n"
-        f"users: [{{name: user, user: {{{user}}}}}]\n"
-        f"contexts: [{{name: lab, context: {{cluster: lab, user: user}}}}]\n"
-    )
-    return path
+    def _write_kubeconfig(self, name: str, user: dict[str, str], port: int = 0) -> Path:
+        authority = {"certificate-authority-data": inline(self.ca_file.read_bytes())}
+        return write_kubeconfig(self.folder / name, f"https://127.0.0.1:{port or self.port}", user, **authority)
 
 
 def _write_keys(folder: Path) -> None:

@@ -3,9 +3,7 @@
 Real TLS: a server whose certificate changes, and clients that are configured as in a pod or by a kubeconfig file.
 """
 
-import base64
 import contextlib
-import json
 import socket
 import sys
 from collections.abc import AsyncGenerator, Callable
@@ -24,6 +22,7 @@ from exchanger.kube.access import RENEWAL_PAUSE_S, Access, Credentials
 from exchanger.kube.client import Origin, connect, load_access
 from exchanger.kube.list_watch import ApiFailure, FailureKind
 from exchanger.kube.transport import Request
+from tests.kube.kubeconfig import inline, origin_of, write_kubeconfig
 from tests.kube.scripted_server import Server, access_to, answer, connection_to, joined, listening, over_tls, repeats, says, serving
 
 FORMS: Final = ("data", "file", "pod")
@@ -64,17 +63,9 @@ class Cluster:
         pem = self.authority.cert_pem.bytes()
         (self.folder / "token").write_text("token")
         (self.folder / "ca.crt").write_bytes(b"" if self.form == "data" else pem)
-        data = {"certificate-authority-data": base64.b64encode(pem).decode()}
-        trusted = data if self.form == "data" else {"certificate-authority": "ca.crt"}
-        content = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "current-context": "one",
-            "clusters": [{"name": "c", "cluster": {"server": f"https://127.0.0.1:{self.port}", **trusted, **self.settings}}],
-            "users": [{"name": "u", "user": self.user}],
-            "contexts": [{"name": "one", "context": {"cluster": "c", "user": "u"}}],
-        }
-        (self.folder / "kubeconfig").write_text(json.dumps(content))
+        trusted = {"certificate-authority-data": inline(pem)} if self.form == "data" else {"certificate-authority": "ca.crt"}
+        settings = {**trusted, **self.settings}
+        write_kubeconfig(self.folder / "kubeconfig", f"https://127.0.0.1:{self.port}", self.user, **settings)
 
     def rotate_everything(self) -> None:
         self.rotate()
@@ -86,7 +77,7 @@ class Cluster:
         if self.form == "pod":
             environment = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(self.port)}
             return Origin(environment=environment, token_file=token_file, ca_file=ca_file)
-        return Origin(kubeconfig=str(self.folder / "kubeconfig"), environment={}, token_file="/nonexistent")
+        return origin_of(self.folder / "kubeconfig")
 
 
 @contextlib.asynccontextmanager

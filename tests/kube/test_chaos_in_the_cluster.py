@@ -15,7 +15,7 @@ import attrs
 import pytest
 import trio
 
-from exchanger.kube.client import Origin, connect
+from exchanger.kube.client import connect
 from exchanger.kube.connection import ApiConnection, ConnectionBounds
 from exchanger.kube.resource import PolicyListWatches
 from exchanger.kube.settings import COMPARE_S, KubernetesSettings, ReflectorSettings
@@ -28,7 +28,8 @@ from exchanger.values.entry import DenyEntry, Source
 from tests.kube.admin import Admin
 from tests.kube.asking import BY_CONFIG_MAP, BY_NAMESPACE
 from tests.kube.cluster import Record, deny
-from tests.kube.control_plane import ADMIN_TOKEN, ControlPlane, write_kubeconfig
+from tests.kube.control_plane import ADMIN_TOKEN, ControlPlane
+from tests.kube.kubeconfig import origin_of
 from tests.kube.leftovers import nothing_left, open_sockets
 from tests.kube.scripted_server import joined
 
@@ -228,15 +229,14 @@ async def chaos(control_plane: ControlPlane, *, compare: float = COMPARE_S, boun
     """
     sockets = open_sockets()
     gate, record = Gate(control_plane.port), Record()
-    authority = control_plane.ca_file.read_bytes()
-    kubeconfig = write_kubeconfig(control_plane.folder / "through-the-gate", gate.port, authority, f"token: {ADMIN_TOKEN}")
+    kubeconfig = control_plane.kubeconfig("through-the-gate", token=ADMIN_TOKEN, port=gate.port)
     reflector = ReflectorSettings(
         back_off=BackOffSettings(first=0.05, cap=LONGEST_WAIT_S), settled=LONGEST_WAIT_S, accepted=0.3, compare=compare
     )
     settings = KubernetesSettings(BY_NAMESPACE, BY_CONFIG_MAP, reflector=reflector)
     async with trio.open_nursery() as nursery:
         await nursery.start(gate.run)
-        async with connect(Origin(kubeconfig=str(kubeconfig), environment={}, token_file="/nonexistent"), bounds) as connection:
+        async with connect(origin_of(kubeconfig), bounds) as connection:
             source = KubernetesSource(settings, frozenset(), record, record, PolicyListWatches(connection), record.on_stale)
             started = trio.current_time()
             found = Chaos(control_plane, gate, connection, record)

@@ -11,6 +11,7 @@ from exchanger.kube.list_watch import ApiFailure, Bookmark, FailureKind, Opened
 from tests.kube.admin import READ_POLICY
 from tests.kube.asking import EVENT_S, config_maps, following, origin, page_of
 from tests.kube.control_plane import TESTER_TOKEN, ControlPlane
+from tests.kube.kubeconfig import origin_of
 
 pytestmark = pytest.mark.kubernetes
 
@@ -61,5 +62,5 @@ async def test_a_pods_token_is_rotated(control_plane: ControlPlane, team: str, t
 
 async def test_a_client_certificate(control_plane: ControlPlane, team: str) -> None:
     path = control_plane.kubeconfig_of_admin_certificate("kubeconfig-of-certificate")
-    async with connect(Origin(kubeconfig=str(path), environment={}, token_file="/nonexistent")) as connection:
+    async with connect(origin_of(path)) as connection:
         await page_of(config_maps(connection, team))
