@@ -11,8 +11,9 @@ from typing import Final
 import httpx
 import pytest
 
-from tests.admission.running import WEBHOOK, Running, running, until, warnings
+from tests.admission.running import WEBHOOK, Running, running, warnings
 from tests.helm.chart import ROOT
+from tests.kube.admin import until
 from tests.kube.control_plane import ADMIN_TOKEN, ControlPlane
 from tests.tools import find_tool
 

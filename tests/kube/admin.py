@@ -1,7 +1,7 @@
 """What a cluster's owner does: makes, changes and removes objects, and gives rights. Over the API as it is on the wire, with httpx."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import attrs
@@ -18,8 +18,16 @@ RBAC: Final = "/apis/rbac.authorization.k8s.io/v1"
 AUTHENTICATION: Final = "/apis/authentication.k8s.io/v1"
 AUTHORIZATION: Final = "/apis/authorization.k8s.io/v1"
 MERGE: Final = "application/merge-patch+json"
-# Seconds in which an API server has learned of rights; it takes some milliseconds.
-LEARNED_S: Final = 60.0
+# Seconds until something must be seen; most takes milliseconds, but after an outage there may be a minute between two attempts.
+SEEN_S: Final = 180.0
+
+
+def until(holds: Callable[[], bool], said: Callable[[], object] = lambda: "it never came true") -> None:
+    """Wait until it holds; what was ``said`` is shown when it does not."""
+    deadline = time.monotonic() + SEEN_S
+    while not holds():
+        assert time.monotonic() < deadline, said()
+        time.sleep(0.02)
 
 
 @attrs.define(eq=False)
@@ -109,10 +117,7 @@ class Admin:
 
     def until_may(self, account: str, home: str, verb: str, resource: str, namespace: str) -> None:
         """Wait until it does."""
-        deadline = time.monotonic() + LEARNED_S
-        while not self.may(account, home, verb, resource, namespace):
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        until(lambda: self.may(account, home, verb, resource, namespace))
 
     def knows(self, token: str) -> bool:
         """Return whether the API server, which learns of accounts by watches of its own, takes ``token``."""

@@ -151,9 +151,9 @@ class ControlPlane:
         """End the API server as a crash does."""
         self._apiserver.end(signal.SIGKILL)
 
-    def restart_apiserver(self, *more: str, kill: bool = False) -> None:
+    def restart_apiserver(self, *more: str) -> None:
         """End and start it, with ``more`` flags such as ``--watch-cache=false``."""
-        self._apiserver.end(signal.SIGKILL if kill else signal.SIGTERM)
+        self._apiserver.end()
         self.start_apiserver(*more)
 
     def pause_apiserver(self) -> None:

@@ -10,9 +10,9 @@ import pytest
 
 from tests.e2e.service import Service
 from tests.e2e.test_serve import status
-from tests.kube.admin import NAMESPACE_LABELS
+from tests.kube.admin import NAMESPACE_LABELS, until
 from tests.kube.control_plane import ControlPlane
-from tests.kube.test_service import WRITE_EVENTS, deny, running, set_up, until
+from tests.kube.test_service import WRITE_EVENTS, deny, running, set_up
 
 pytestmark = pytest.mark.kubernetes
 
@@ -60,7 +60,7 @@ class Granting:
 
     def becomes(self, *answers: int) -> None:
         """Wait until the change that was made is in force, which leads to these answers."""
-        until(lambda: self.answers() == [*answers], self.service)
+        until(lambda: self.answers() == [*answers], self.service.lines)
 
 
 @pytest.fixture(scope="module")
@@ -90,18 +90,18 @@ def test_authors_and_operators_are_told(granting: Granting) -> None:
     def told() -> set[tuple[str, str]]:
         return {(event["reason"], event["type"]) for event in admin.request("GET", "/api/v1/namespaces/team/events")["items"]}
 
-    until(lambda: ("PolicyRefused", "Warning") in told(), granting.service)
-    until(lambda: '"event":"policy.refused"' in granting.service.lines(), granting.service)
+    until(lambda: ("PolicyRefused", "Warning") in told(), granting.service.lines)
+    until(lambda: '"event":"policy.refused"' in granting.service.lines(), granting.service.lines)
     granting.put(deny("/one/x"))
-    until(lambda: ("PolicyAccepted", "Normal") in told(), granting.service)
-    until(lambda: granting.service.metric("policy_entries_refused") == 0.0, granting.service)
+    until(lambda: ("PolicyAccepted", "Normal") in told(), granting.service.lines)
+    until(lambda: granting.service.metric("policy_entries_refused") == 0.0, granting.service.lines)
 
 
 def test_each_change_of_what_is_granted_is_in_force_in_one_version_and_a_file_that_cannot_be_used_is_none(granting: Granting) -> None:
     def versions_after_a_file_that_cannot_be_used() -> int:
         answers, rejected = granting.answers(), granting.service.lines().count("grants.rejected")
         granting.file.write_text("version: v1\ngrants: [{hosts: [a]}]")
-        until(lambda: granting.service.lines().count("grants.rejected") > rejected, granting.service)
+        until(lambda: granting.service.lines().count("grants.rejected") > rejected, granting.service.lines)
         assert granting.answers() == answers
         return len(granting.versions())
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +12,7 @@ import pytest
 from exchanger._proto.grpc.health.v1.health_pb2 import HealthCheckResponse
 from tests.e2e.service import Service, answering, serving
 from tests.e2e.test_serve import status
-from tests.kube.admin import NAMESPACE_LABELS, READ_POLICY, Rule
+from tests.kube.admin import NAMESPACE_LABELS, READ_POLICY, Rule, until
 from tests.kube.control_plane import ControlPlane
 
 pytestmark = pytest.mark.kubernetes
@@ -47,8 +47,6 @@ def deny(prefix: str) -> str:
     return f"version: v1\nentries: [{{match: {{host: api.example.com, pathPrefix: {prefix}}}, action: deny}}]"
 
 
-# Seconds until something must be seen; most take milliseconds, but after an outage there may be a minute between two attempts.
-SEEN_S: Final = 180.0
 # Seconds for an end that waits for nobody; it takes less than one, and a request to a server that is silent lasts three times as long.
 END_S: Final = 20.0
 
@@ -89,13 +87,6 @@ def running(control_plane: ControlPlane, folder: Path, *, ready: bool = True, **
         assert "canary" not in service.lines()
 
 
-def until(condition: Callable[[], bool], service: Service | None = None) -> None:
-    deadline = time.monotonic() + SEEN_S
-    while not condition():
-        assert time.monotonic() < deadline, service and service.lines()
-        time.sleep(0.02)
-
-
 def currency(service: Service) -> tuple[float, float]:
     """Return what the metrics say of the connection and of the age of the policy."""
     connected, age = service.metric("policy_source_connected"), service.metric("policy_snapshot_age_seconds")
@@ -113,20 +104,20 @@ def test_policy_and_issuers_take_effect_without_a_restart(cluster: ControlPlane,
     with running(cluster, tmp_path, POLICY_EVENTS="false") as service:
         assert status(service.check("/admin")) == 200
         admin.put_config_map("team", "policy", deny("/admin"))
-        until(lambda: status(service.check("/admin")) == 403, service)
+        until(lambda: status(service.check("/admin")) == 403, service.lines)
         admin.put_config_map("team", "orders", EXCHANGE)
-        until(lambda: status(service.check("/orders")) == 401, service)
+        until(lambda: status(service.check("/orders")) == 401, service.lines)
         admin.put_config_map("team", "orders", EXCHANGE.replace("primary", "second"))
-        until(lambda: status(service.check("/orders")) == 500, service)
+        until(lambda: status(service.check("/orders")) == 500, service.lines)
         (tmp_path / "issuers.yaml").write_text(ISSUERS + ISSUERS.replace("issuers:\n", "").replace("primary", "second"))
-        until(lambda: status(service.check("/orders")) == 401, service)
+        until(lambda: status(service.check("/orders")) == 401, service.lines)
         (tmp_path / "issuers.yaml").write_text("issuers: [{name: primary}]")
-        until(lambda: "issuers.file_rejected" in service.lines(), service)
+        until(lambda: "issuers.file_rejected" in service.lines(), service.lines)
         assert status(service.check("/orders")) == 401
         put_secret(cluster, "canary-2")
-        until(lambda: service.lines().count("issuers.rotated") == 2, service)
+        until(lambda: service.lines().count("issuers.rotated") == 2, service.lines)
         admin.put_namespace("team", {})
-        until(lambda: status(service.check("/admin")) == 200, service)
+        until(lambda: status(service.check("/admin")) == 200, service.lines)
         assert service.stop() == 0
         assert "event" not in service.lines().replace('"event":', "")
 
@@ -137,8 +128,8 @@ def test_a_role_that_gives_no_more_than_get_is_enough_for_a_rotation(cluster: Co
     with running(cluster, tmp_path) as service:
         assert status(service.check("/admin")) == 500
         put_secret(cluster, "canary-2")
-        until(lambda: "issuers.rotated" in service.lines(), service)
-        until(lambda: "policy.event_right_missing" in service.lines(), service)
+        until(lambda: "issuers.rotated" in service.lines(), service.lines)
+        until(lambda: "policy.event_right_missing" in service.lines(), service.lines)
         assert service.stop() == 0
         assert "issuers.secret_problem" not in service.lines()
 
@@ -152,9 +143,9 @@ def test_authors_learn_of_their_mistakes_by_events(control_plane: ControlPlane, 
         return {event["reason"] for event in admin.request("GET", "/api/v1/namespaces/team/events")["items"]}
 
     with running(control_plane, tmp_path) as service:
-        until(lambda: reasons() == {"InvalidPolicy"}, service)
+        until(lambda: reasons() == {"InvalidPolicy"}, service.lines)
         admin.put_config_map("team", "policy", deny("/admin"))
-        until(lambda: reasons() == {"InvalidPolicy", "PolicyAccepted"}, service)
+        until(lambda: reasons() == {"InvalidPolicy", "PolicyAccepted"}, service.lines)
         uid = admin.request("GET", "/api/v1/namespaces/team/configmaps/policy")["metadata"]["uid"]
         # What ``kubectl describe configmap`` asks for.
         selector = f"involvedObject.name=policy,involvedObject.uid={uid}"
@@ -169,20 +160,20 @@ def test_the_log_says_what_went_and_why(cluster: ControlPlane, tmp_path: Path) -
 
         def until_said(*names: str, reason: str) -> None:
             said = ",".join(f'"team/{name}: {reason}"' for name in names)
-            until(lambda: f'"withdrawn_policies":[{said}]' in service.lines(), service)
+            until(lambda: f'"withdrawn_policies":[{said}]' in service.lines(), service.lines)
 
         admin.delete_config_map("team", "deleted")
         until_said("deleted", reason="deleted")
         admin.put_config_map("team", "relabelled", deny("/relabelled"), {})
         until_said("relabelled", reason="label gone")
         admin.put_namespace("team", {})
-        until(lambda: "namespace's label gone" in service.lines(), service)
+        until(lambda: "namespace's label gone" in service.lines(), service.lines)
         admin.put_namespace("team")
-        until(lambda: status(service.check("/third")) == 403, service)
+        until(lambda: status(service.check("/third")) == 403, service.lines)
         admin.delete_config_map("team", "fourth")
         until_said("fourth", reason="deleted")
         admin.delete_namespace("team")
-        until(lambda: status(service.check("/third")) == 200, service)
+        until(lambda: status(service.check("/third")) == 200, service.lines)
         assert service.stop() == 0
         *_, last = (line for line in service.lines().splitlines() if "withdrawn_policies" in line)
         assert "team/third: deleted" in last or "team/third: namespace gone" in last  # by how far the server was
@@ -192,35 +183,35 @@ def test_a_missing_secret_is_said_and_waited_for(cluster: ControlPlane, tmp_path
     cluster.admin.delete("/api/v1/namespaces/exchanger/secrets/issuer-oauth")
     cluster.admin.put_config_map("team", "orders", EXCHANGE)
     with running(cluster, tmp_path, ready=False) as service:
-        until(lambda: "there is no Secret exchanger/issuer-oauth" in service.lines(), service)
+        until(lambda: "there is no Secret exchanger/issuer-oauth" in service.lines(), service.lines)
         assert service.health() == HealthCheckResponse.NOT_SERVING
         put_secret(cluster, "canary")
-        until(lambda: service.health() == HealthCheckResponse.SERVING, service)
+        until(lambda: service.health() == HealthCheckResponse.SERVING, service.lines)
         assert status(service.check("/orders")) == 401
-        until(lambda: "issuers.secret_recovered" in service.lines(), service)
+        until(lambda: "issuers.secret_recovered" in service.lines(), service.lines)
 
 
 def test_an_outage_keeps_the_policy_until_it_is_too_old_and_a_right_that_went_is_named(cluster: ControlPlane, tmp_path: Path) -> None:
     cluster.admin.put_config_map("team", "policy", deny("/admin"))
     with running(cluster, tmp_path, POLICY_MAX_STALENESS="15s", METRICS_ENABLED="true") as service:
-        until(lambda: currency(service) == (1.0, 0.0), service)  # a first list is in force before its changes are followed
+        until(lambda: currency(service) == (1.0, 0.0), service.lines)  # a first list is in force before its changes are followed
         cluster.admin.withdraw("exchanger")  # which ends no watch
         cluster.kill_apiserver()
-        until(lambda: "policy.source_disconnected" in service.lines(), service)
+        until(lambda: "policy.source_disconnected" in service.lines(), service.lines)
         connected, age = currency(service)
         assert connected == 0.0
         assert 0.0 < age < 15.0
         assert (status(service.check("/admin")), status(service.check("/public"))) == (403, 200)
-        until(lambda: status(service.check("/public")) == 500, service)
+        until(lambda: status(service.check("/public")) == 500, service.lines)
         assert service.health() == HealthCheckResponse.NOT_SERVING
         connected, later = currency(service)
         assert connected == 0.0
         assert later > 15.0 > age
         cluster.start_apiserver()
-        until(lambda: "needs list on configmaps in every namespace" in service.lines(), service)
+        until(lambda: "needs list on configmaps in every namespace" in service.lines(), service.lines)
         assert service.health() == HealthCheckResponse.NOT_SERVING
         cluster.admin.grant("exchanger", ACCOUNT, (*READ_POLICY, READ_SECRET))
-        until(lambda: service.health() == HealthCheckResponse.SERVING, service)
+        until(lambda: service.health() == HealthCheckResponse.SERVING, service.lines)
         assert (status(service.check("/admin")), status(service.check("/public"))) == (403, 200)
         assert currency(service) == (1.0, 0.0)
 
@@ -248,23 +239,23 @@ def test_a_named_namespace_that_is_not_there_or_may_not_be_read_keeps_everything
             assert service.metric("policy_source_connected") == 0.0
             assert service.metric("policy_snapshot_age_seconds") is None
 
-        until(lambda: missing in service.lines() and '"resource":"configmaps in team"' in service.lines(), service)
+        until(lambda: missing in service.lines() and '"resource":"configmaps in team"' in service.lines(), service.lines)
         nothing_is_in_force()
         admin.put_namespace("later", {})  # there is one now, which may not be read
         said = service.lines().count("needs list on configmaps in the namespace later")
-        until(lambda: service.lines().count("needs list on configmaps in the namespace later") > said, service)
+        until(lambda: service.lines().count("needs list on configmaps in the namespace later") > said, service.lines)
         names.write_text("")
-        until(lambda: "policy.namespaces_rejected" in service.lines(), service)
+        until(lambda: "policy.namespaces_rejected" in service.lines(), service.lines)
         nothing_is_in_force()
         names.write_text("team # without it\n")
-        until(lambda: service.health() == HealthCheckResponse.SERVING, service)
+        until(lambda: service.health() == HealthCheckResponse.SERVING, service.lines)
         assert [status(service.check(path)) for path in ("/admin", "/later", "/public")] == [403, 200, 200]
         assert service.lines().count("policy.namespace_unreadable") == 1
         admin.put_config_map("later", "policy", deny("/later"))
         admin.grant("narrow", NARROW, LIST_CONFIG_MAPS, "later")
         admin.until_may("narrow", "team", "list", "configmaps", "later")
         names.write_text("team\nlater\n")
-        until(lambda: status(service.check("/later")) == 403, service)
+        until(lambda: status(service.check("/later")) == 403, service.lines)
         assert [status(service.check(path)) for path in ("/admin", "/public")] == [403, 200]
         assert service.metric("policy_source_connected") == 1.0
 
