@@ -12,6 +12,7 @@ from exchanger.policy.selection import DOCUMENT_KEY
 Rule = Mapping[str, list[str]]
 # The rights that policy from everywhere in the cluster takes.
 READ_POLICY: Final[tuple[Rule, ...]] = ({"apiGroups": [""], "resources": ["namespaces", "configmaps"], "verbs": ["get", "list", "watch"]},)
+WRITE_EVENTS: Final[Rule] = {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]}
 POLICY_LABELS: Final = {"ext-authz-token-exchange.magneticflux.net/enabled": "true"}
 NAMESPACE_LABELS: Final = {"ext-authz-token-exchange.magneticflux.net/policy": "enabled"}
 RBAC: Final = "/apis/rbac.authorization.k8s.io/v1"

@@ -10,9 +10,9 @@ import pytest
 
 from tests.e2e.service import Service
 from tests.e2e.test_serve import status
-from tests.kube.admin import NAMESPACE_LABELS, until
+from tests.kube.admin import NAMESPACE_LABELS, WRITE_EVENTS, until
 from tests.kube.control_plane import ControlPlane
-from tests.kube.test_service import WRITE_EVENTS, deny, running, set_up
+from tests.kube.test_service import deny, running, set_up
 
 pytestmark = pytest.mark.kubernetes
 

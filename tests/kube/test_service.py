@@ -12,7 +12,7 @@ import pytest
 from exchanger._proto.grpc.health.v1.health_pb2 import HealthCheckResponse
 from tests.e2e.service import Service, answering, serving
 from tests.e2e.test_serve import status
-from tests.kube.admin import NAMESPACE_LABELS, READ_POLICY, Rule, until
+from tests.kube.admin import NAMESPACE_LABELS, READ_POLICY, WRITE_EVENTS, Rule, until
 from tests.kube.control_plane import ControlPlane
 
 pytestmark = pytest.mark.kubernetes
@@ -25,7 +25,6 @@ READ_SECRET: Final[Rule] = {
 }
 # What the Go service needs, so that there are roles with this alone.
 GET_SECRET: Final[Rule] = {**READ_SECRET, "verbs": ["get"]}
-WRITE_EVENTS: Final[Rule] = {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]}
 ACCOUNT: Final = {"kind": "ServiceAccount", "name": "exchanger", "namespace": "exchanger"}
 ISSUERS: Final = """
 issuers:
