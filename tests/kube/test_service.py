@@ -192,20 +192,20 @@ def test_a_missing_secret_is_said_and_waited_for(cluster: ControlPlane, tmp_path
 
 def test_an_outage_keeps_the_policy_until_it_is_too_old_and_a_right_that_went_is_named(cluster: ControlPlane, tmp_path: Path) -> None:
     cluster.admin.put_config_map("team", "policy", deny("/admin"))
-    with running(cluster, tmp_path, POLICY_MAX_STALENESS="15s", METRICS_ENABLED="true") as service:
+    with running(cluster, tmp_path, POLICY_MAX_STALENESS="10s", METRICS_ENABLED="true") as service:
         until(lambda: currency(service) == (1.0, 0.0), service.lines)  # a first list is in force before its changes are followed
         cluster.admin.withdraw("exchanger")  # which ends no watch
         cluster.kill_apiserver()
         until(lambda: "policy.source_disconnected" in service.lines(), service.lines)
         connected, age = currency(service)
         assert connected == 0.0
-        assert 0.0 < age < 15.0
+        assert 0.0 < age < 10.0
         assert (status(service.check("/admin")), status(service.check("/public"))) == (403, 200)
         until(lambda: status(service.check("/public")) == 500, service.lines)
         assert service.health() == HealthCheckResponse.NOT_SERVING
         connected, later = currency(service)
         assert connected == 0.0
-        assert later > 15.0 > age
+        assert later > 10.0 > age
         cluster.start_apiserver()
         until(lambda: "needs list on configmaps in every namespace" in service.lines(), service.lines)
         assert service.health() == HealthCheckResponse.NOT_SERVING
@@ -241,8 +241,6 @@ def test_a_named_namespace_that_is_not_there_or_may_not_be_read_keeps_everything
         until(lambda: missing in service.lines() and '"resource":"configmaps in team"' in service.lines(), service.lines)
         nothing_is_in_force()
         admin.put_namespace("later", {})  # there is one now, which may not be read
-        said = service.lines().count("needs list on configmaps in the namespace later")
-        until(lambda: service.lines().count("needs list on configmaps in the namespace later") > said, service.lines)
         names.write_text("")
         until(lambda: "policy.namespaces_rejected" in service.lines(), service.lines)
         nothing_is_in_force()
