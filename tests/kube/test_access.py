@@ -271,6 +271,15 @@ async def test_a_renewal_that_takes_too_long_is_a_timeout_for_the_others(monkeyp
         assert await connection.get("/") == {}
 
 
+def test_the_wait_to_renew_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOCK_S", 0.05)
+    first = access_to("http://127.0.0.1:1")
+    credentials = Credentials(lambda: first, first)
+    with credentials._lock:
+        assert not credentials.renew(credentials._access, None)
+        assert not credentials.renew_trust(credentials._access)
+
+
 def test_a_new_client_certificate_counts_as_new() -> None:
     first, second = (Access("https://127.0.0.1:1", access_to("").pools, lambda: None, identity) for identity in (b"first", b"second"))
     credentials = Credentials(lambda: second, first)
