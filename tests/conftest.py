@@ -6,17 +6,21 @@ of tests that may be skipped all the same.
 """
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Generator
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pytest
 from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 from xdist.scheduler.protocol import Scheduling
+
+if TYPE_CHECKING:
+    from tests.kube.control_plane import ControlPlane
 
 # Tests with a real part are also marked ``real``: they run another program or the service as a process, or attack it in real time.
 REAL: Final = frozenset({"browser", "envoy", "go", "helm", "image", "keycloak", "kubernetes", "mock_oauth2", "mounts", "protoc", "redis"})
@@ -49,21 +53,37 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return cores if "not real" in config.option.markexpr else 2 * cores
 
 
-class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # which has no types
-    """Runs the tests of a file in one process, since they share what its fixtures start.
+# Files that run in one process for what they share: the builder of an image, or a control plane. Those that end or restart its server take
+# long, and have a process of their own.
+SHARING: Final = {
+    "image": re.compile(r"tests/image/"),
+    "outages": re.compile(r"tests/kube/test_(chaos_in_the_cluster|service)\.py"),
+    "control plane": re.compile(r"tests/(.*_control_plane|.*_grants_service|helm/test_rendered_service)\.py"),
+}
 
-    Those of the image share one builder too, and those of the charts and of the scripts a control plane.
-    """
+
+class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # which has no types
+    """Runs the tests of a file in one process, since they share what its fixtures start, and so some files."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        folder, _, name = file.rpartition("/")
-        together = folder == "tests/image" or (folder in {"tests/helm", "tests/scripts"} and "control_plane" in name)
-        return folder if together else file
+        return next((scope for scope, files in SHARING.items() if files.match(file)), file)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
     return ByFile(config, log)
+
+
+@pytest.fixture(scope="session")
+def shared_control_plane(tmp_path_factory: pytest.TempPathFactory) -> "Generator[ControlPlane]":
+    """One control plane for all tests of a process. Tests take the fixture ``control_plane`` of ``tests/kube``."""
+    from tests.kube.control_plane import find_programs, running
+
+    programs = find_programs()
+    if programs is None:
+        pytest.skip("etcd and kube-apiserver are not built: run python3 .ci/tools.py etcd kube-apiserver")
+    with running(tmp_path_factory.mktemp("control_plane"), programs=programs) as plane:
+        yield plane
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m chooses

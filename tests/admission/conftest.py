@@ -1,5 +1,5 @@
 """Tests of the webhook with a real API server use the control plane of ``tests/kube``."""
 
-from tests.kube.conftest import control_plane, control_plane_programs
+from tests.kube.conftest import control_plane
 
-__all__ = ["control_plane", "control_plane_programs"]
+__all__ = ["control_plane"]

@@ -6,8 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,11 +14,10 @@ import attrs
 import httpx
 import trustme
 
-from tests.kube.admin import POLICY_LABELS, Rule
+from tests.kube.admin import POLICY_LABELS, Rule, until
 from tests.kube.control_plane import ControlPlane
 from tests.ports import free_port
 
-SEEN_S: Final = 60.0
 STOP_S: Final = 30.0
 ACCOUNT: Final = "exchanger-admission"
 # Nothing else is needed, so nothing else is given in these tests.
@@ -29,13 +27,6 @@ CONFIGURATION: Final = "exchanger"
 # The chart gives it this name, which authors see.
 WEBHOOK: Final = "policies.ext-authz-token-exchange.magneticflux.net"
 ISSUERS: Final = "issuers: [{name: primary, tokenEndpoint: https://issuer.invalid/token, clientID: id, clientSecret: canary-secret}]\n"
-
-
-def until(holds: Callable[[], bool], said: Callable[[], object] = lambda: "it never came true") -> None:
-    deadline = time.monotonic() + SEEN_S
-    while not holds():
-        assert time.monotonic() < deadline, said()
-        time.sleep(0.02)
 
 
 @attrs.define(eq=False)

@@ -25,7 +25,7 @@ LABELS = {"enabled": "true"}
 ANSWER = re.compile(rb"HTTP/1.1 (\d+) .*Content-Length: (\d+)\r\n.*?\r\n(.*)", re.DOTALL)
 SEEN_S = 30.0
 POLL_S = 0.05
-GRANTS = "{version: v1, grants: [{namespaces: [team], hosts: ['*'], issuers: ['*'], scopes: ['*']}]}"
+GRANTS = "{version: v1, grants: [{namespaceSelector: policy=enabled, hosts: ['*'], issuers: ['*'], scopes: ['*']}]}"
 EXCHANGE = "version: v1\nentries: [{match: {host: a.example, pathPrefix: /}, action: exchange, exchange: {issuerRef: later, scope: s}}]"
 ISSUERS = "issuers: [{{name: {}, tokenEndpoint: https://h/t, clientID: a, clientSecret: canary}}]"
 

@@ -14,7 +14,7 @@ from tests.browser import made_up
 from tests.browser.conftest import PHONE, Console, Visit
 from tests.browser.made_up import CONFLICT, FILE_TEXT, KINDS, item
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 AXE: Final = (importlib.resources.files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
 BACKGROUND: Final = "getComputedStyle(document.documentElement).backgroundColor"

@@ -1,6 +1,7 @@
 """What a cluster's owner does: makes, changes and removes objects, and gives rights. Over the API as it is on the wire, with httpx."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import attrs
@@ -11,12 +12,23 @@ from exchanger.policy.selection import DOCUMENT_KEY
 Rule = Mapping[str, list[str]]
 # The rights that policy from everywhere in the cluster takes.
 READ_POLICY: Final[tuple[Rule, ...]] = ({"apiGroups": [""], "resources": ["namespaces", "configmaps"], "verbs": ["get", "list", "watch"]},)
+WRITE_EVENTS: Final[Rule] = {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]}
 POLICY_LABELS: Final = {"ext-authz-token-exchange.magneticflux.net/enabled": "true"}
 NAMESPACE_LABELS: Final = {"ext-authz-token-exchange.magneticflux.net/policy": "enabled"}
 RBAC: Final = "/apis/rbac.authorization.k8s.io/v1"
 AUTHENTICATION: Final = "/apis/authentication.k8s.io/v1"
 AUTHORIZATION: Final = "/apis/authorization.k8s.io/v1"
 MERGE: Final = "application/merge-patch+json"
+# Seconds until something must be seen; most takes milliseconds, but after an outage there may be a minute between two attempts.
+SEEN_S: Final = 180.0
+
+
+def until(holds: Callable[[], bool], said: Callable[[], object] = lambda: "it never came true") -> None:
+    """Wait until it holds; what was ``said`` is shown when it does not."""
+    deadline = time.monotonic() + SEEN_S
+    while not holds():
+        assert time.monotonic() < deadline, said()
+        time.sleep(0.02)
 
 
 @attrs.define(eq=False)
@@ -103,6 +115,10 @@ class Admin:
         spec = {"user": f"system:serviceaccount:{home}:{account}", "resourceAttributes": asked}
         allowed: bool = self.request("POST", f"{AUTHORIZATION}/subjectaccessreviews", {"spec": spec})["status"]["allowed"]
         return allowed
+
+    def until_may(self, account: str, home: str, verb: str, resource: str, namespace: str) -> None:
+        """Wait until it does."""
+        until(lambda: self.may(account, home, verb, resource, namespace))
 
     def knows(self, token: str) -> bool:
         """Return whether the API server, which learns of accounts by watches of its own, takes ``token``."""

@@ -10,15 +10,22 @@ from exchanger.kube.api.connection import ApiConnection
 from exchanger.kube.api.resource import PolicyListWatches
 from exchanger.kube.list_watch import Bookmark, Item, ListWatch, Opened, Page, Put, WatchEvent
 from exchanger.policy.selection import ConfigMap
+from exchanger.values.selector import parse_selector
+from tests.kube.admin import NAMESPACE_LABELS, POLICY_LABELS
 from tests.kube.control_plane import ControlPlane
+from tests.kube.kubeconfig import origin_of
 
 ENABLED: Final = "ext-authz-token-exchange.magneticflux.net/enabled=true"
+# What selects Namespaces and ConfigMaps unless the service is told otherwise.
+BY_NAMESPACE, BY_CONFIG_MAP = (
+    parse_selector(",".join(f"{name}={text}" for name, text in labels.items())) for labels in (NAMESPACE_LABELS, POLICY_LABELS)
+)
 # Seconds for an event to come; it takes some milliseconds.
 EVENT_S: Final = 60.0
 
 
 def origin(control_plane: ControlPlane, token: str) -> Origin:
-    return Origin(kubeconfig=str(control_plane.kubeconfig("kubeconfig", token=token)), environment={}, token_file="/nonexistent")
+    return origin_of(control_plane.kubeconfig("kubeconfig", token=token))
 
 
 def config_maps(connection: ApiConnection, namespace: str) -> ListWatch[ConfigMap]:

@@ -1,7 +1,7 @@
 """Fixtures that several modules share.
 
-The control plane is one for all tests of a module, and they leave it running as they found it. The others are what tests of the client and
-of the reflector begin with.
+The control plane is one for all tests of a process, and empty when a module begins. The others are what tests of the client and of the
+reflector begin with.
 """
 
 from collections.abc import AsyncGenerator, Generator
@@ -13,24 +13,17 @@ from exchanger.kube.api.connection import ApiConnection
 from exchanger.kube.settings import ReflectorSettings
 from exchanger.kube.store import ListBounds
 from tests.kube.asking import origin
-from tests.kube.control_plane import ADMIN_TOKEN, ControlPlane, Programs, find_programs, running
+from tests.kube.control_plane import ADMIN_TOKEN, ControlPlane
 from tests.kube.fake_api_server import Initial
 from tests.kube.leftovers import nothing_left, open_sockets
 from tests.kube.reflecting import Scene
 
 
-@pytest.fixture(scope="session")
-def control_plane_programs() -> Programs:
-    programs = find_programs()
-    if programs is None:
-        pytest.skip("etcd and kube-apiserver are not built: run python3 .ci/tools.py etcd kube-apiserver")
-    return programs
-
-
 @pytest.fixture(scope="module")
-def control_plane(control_plane_programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Generator[ControlPlane]:
-    with running(tmp_path_factory.mktemp("control_plane"), programs=control_plane_programs) as plane:
-        yield plane
+def control_plane(shared_control_plane: ControlPlane) -> Generator[ControlPlane]:
+    """A running control plane with nothing in it that the module did not make."""
+    yield shared_control_plane
+    shared_control_plane.tidy()
 
 
 @pytest.fixture
@@ -50,9 +43,9 @@ async def connection(control_plane: ControlPlane) -> AsyncGenerator[ApiConnectio
     await nothing_left(sockets + 1)  # the admin's own connection may have been opened meanwhile
 
 
-@pytest.fixture(params=[Initial.OFFERED, Initial.REFUSED, Initial.IGNORED], ids=lambda initial: initial.value)
+@pytest.fixture(params=[Initial.OFFERED, Initial.REFUSED], ids=lambda initial: initial.value)
 def scene(request: pytest.FixtureRequest) -> Scene:
-    """Three kinds of server, on each of which the same holds."""
+    """Two kinds of server, on each of which the same holds; one that ignores the question is like the second, once that is known."""
     found = Scene()
     found.server.initial = request.param
     return found

@@ -11,13 +11,14 @@ import signal
 import ssl
 from collections.abc import Generator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import attrs
 import httpx
 import trustme
 
 from tests.kube.admin import Admin
+from tests.kube.kubeconfig import inline, write_kubeconfig
 from tests.kube.processes import Child, Leash, ProcessError, wait_until
 from tests.ports import free_port
 from tests.tools import where
@@ -28,6 +29,10 @@ ETCD_START_S: Final = 30.0
 READY_S: Final = 120.0
 # Seconds for one answer of either.
 ASK_S: Final = 20.0
+# Operations that etcd takes in one transaction.
+TRANSACTION: Final = 128
+# For etcd, which is asked without TLS; this one reads no certificates.
+NO_TLS: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 ADMIN_TOKEN: Final = "admin-token-of-the-lab"
 # The user ``tester`` in the group ``testers``: no rights, until a test binds roles to them.
 TESTER_TOKEN: Final = "tester-token-of-the-lab"
@@ -61,6 +66,8 @@ class ControlPlane:
     _etcd_port: int = attrs.field(default=0, init=False)
     _peer_port: int = attrs.field(default=0, init=False)
     _admin: Admin | None = attrs.field(default=None, init=False)
+    # What the server has made for itself, by etcd's keys.
+    _own: frozenset[str] = attrs.field(default=frozenset(), init=False)
 
     def __attrs_post_init__(self) -> None:
         self._etcd = Child(self.programs.etcd, self.folder / "etcd.log", self._leash)
@@ -104,6 +111,20 @@ class ControlPlane:
         context = ssl.create_default_context(cafile=str(self.ca_file))
         headers = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
         self._admin = Admin(httpx.Client(base_url=self.url, verify=context, headers=headers, timeout=ASK_S, trust_env=False))
+        wait_until(lambda: self.admin.exists("/api/v1/namespaces/default"), self._apiserver, READY_S)
+        self._own = frozenset(self._keys())
+
+    def tidy(self) -> None:
+        """Forget every object that was made since the start, and have the server run if it does not."""
+        if not self._etcd.running() or not self._apiserver.running() or not self.is_ready():
+            self._apiserver.end(signal.SIGKILL)
+            self._etcd.end(signal.SIGKILL)
+            self.start_etcd()
+            self.start_apiserver()
+        # Without a controller manager, a Namespace would leave its objects behind; the API server hears of these changes from etcd.
+        made = [base64.b64encode(key.encode()).decode() for key in self._keys() - self._own]
+        for start in range(0, len(made), TRANSACTION):
+            self._ask_etcd("txn", {"success": [{"requestDeleteRange": {"key": key}} for key in made[start : start + TRANSACTION]]})
 
     def close(self) -> None:
         """End both, whatever state they are in."""
@@ -130,9 +151,9 @@ class ControlPlane:
         """End the API server as a crash does."""
         self._apiserver.end(signal.SIGKILL)
 
-    def restart_apiserver(self, *more: str, kill: bool = False) -> None:
+    def restart_apiserver(self, *more: str) -> None:
         """End and start it, with ``more`` flags such as ``--watch-cache=false``."""
-        self._apiserver.end(signal.SIGKILL if kill else signal.SIGTERM)
+        self._apiserver.end()
         self.start_apiserver(*more)
 
     def pause_apiserver(self) -> None:
@@ -206,16 +227,20 @@ class ControlPlane:
 
     def _etcd_answers(self) -> bool:
         try:
-            return httpx.get(f"http://127.0.0.1:{self._etcd_port}/health", timeout=2, trust_env=False).is_success
+            return httpx.get(f"http://127.0.0.1:{self._etcd_port}/health", timeout=2, trust_env=False, verify=NO_TLS).is_success
         except httpx.TransportError:
             return False
 
-    def _ask_etcd(self, call: str, body: dict[str, object]) -> dict[str, dict[str, str]]:
+    def _keys(self) -> set[str]:
+        """Return etcd's keys, which are the paths of objects."""
+        found = self._ask_etcd("range", {"key": "AA==", "range_end": "AA==", "keys_only": True})["kvs"]
+        return {base64.b64decode(entry["key"]).decode() for entry in found}
+
+    def _ask_etcd(self, call: str, body: dict[str, object]) -> Any:
         # etcd's JSON gateway: https://etcd.io/docs/v3.5/dev-guide/api_grpc_gateway/
-        answer = httpx.post(f"http://127.0.0.1:{self._etcd_port}/v3/kv/{call}", json=body, timeout=ASK_S, trust_env=False)
+        answer = httpx.post(f"http://127.0.0.1:{self._etcd_port}/v3/kv/{call}", json=body, timeout=ASK_S, trust_env=False, verify=NO_TLS)
         answer.raise_for_status()
-        found: dict[str, dict[str, str]] = answer.json()
-        return found
+        return answer.json()
 
     def _apiserver_flags(self) -> tuple[str, ...]:
         keys = self.folder
@@ -243,29 +268,18 @@ class ControlPlane:
 
     # -- kubeconfig files
 
-    def kubeconfig(self, name: str, *, token: str = TESTER_TOKEN) -> Path:
-        """Write a kubeconfig file whose user has a bearer token, and return its path."""
-        return self._write_kubeconfig(name, f"token: {token}")
+    def kubeconfig(self, name: str, *, token: str = TESTER_TOKEN, port: int = 0) -> Path:
+        """Write a kubeconfig file whose user has a bearer token, and return its path. ``port``: of something before the API server."""
+        return self._write_kubeconfig(name, {"token": token}, port)
 
     def kubeconfig_of_admin_certificate(self, name: str) -> Path:
         """Write a kubeconfig file whose user may do everything and has a client certificate."""
-        certificate, key = (base64.b64encode((self.folder / f"admin.{end}").read_bytes()).decode() for end in ("crt", "key"))
-        return self._write_kubeconfig(name, f"client-certificate-data: {certificate}, client-key-data: {key}")
+        certificate, key = (inline((self.folder / f"admin.{end}").read_bytes()) for end in ("crt", "key"))
+        return self._write_kubeconfig(name, {"client-certificate-data": certificate, "client-key-data": key})
 
-    def _write_kubeconfig(self, name: str, user: str) -> Path:
-        return write_kubeconfig(self.folder / name, self.port, self.ca_file.read_bytes(), user)
-
-
-def write_kubeconfig(path: Path, port: int, authority: bytes, user: str) -> Path:
-    """Write a kubeconfig file for a server on 127.0.0.1; ``user`` is the text between the user's braces, such as ``token: TOKEN``."""
-    data = base64.b64encode(authority).decode()
-    path.write_text(
-        f"apiVersion: v1\nkind: Config\ncurrent-context: lab\n"
-        f"clusters: [{{name: lab, cluster: {{server: 'https://127.0.0.1:{port}', certificate-authority-data: {data}}}}}]\n"
-        f"users: [{{name: user, user: {{{user}}}}}]\n"
-        f"contexts: [{{name: lab, context: {{cluster: lab, user: user}}}}]\n"
-    )
-    return path
+    def _write_kubeconfig(self, name: str, user: dict[str, str], port: int = 0) -> Path:
+        authority = {"certificate-authority-data": inline(self.ca_file.read_bytes())}
+        return write_kubeconfig(self.folder / name, f"https://127.0.0.1:{port or self.port}", user, **authority)
 
 
 def _write_keys(folder: Path) -> None:

@@ -115,6 +115,20 @@ async def listening(handler: Callable[[trio.SocketStream], Awaitable[None]]) -> 
         nursery.cancel_scope.cancel()
 
 
+async def joined(one: trio.SocketStream, other: trio.SocketStream) -> None:
+    """Pass on what each of the two says to the other, until either ends."""
+
+    async def pass_on(source: trio.SocketStream, sink: trio.SocketStream) -> None:
+        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            async for piece in source:
+                await sink.send_all(piece)
+        nursery.cancel_scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(pass_on, one, other)
+        nursery.start_soon(pass_on, other, one)
+
+
 @contextlib.asynccontextmanager
 async def serving(script: Script) -> AsyncGenerator[Server]:
     """Serve until the block ends."""

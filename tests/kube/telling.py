@@ -10,6 +10,7 @@ import trio
 import trio.testing
 
 from exchanger.assembly.conflict_watch import ConflictWatch
+from exchanger.kube.api.connection import ApiConnection
 from exchanger.kube.event_writer import EventWriter
 from exchanger.kube.events import PolicyEvents, PolicyEventsSettings
 from exchanger.kube.list_watch import ApiFailure, FailureKind
@@ -115,7 +116,10 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(server: FakeEvents | None = None, settings: PolicyEventsSettings | None = None) -> AsyncGenerator[Stage]:
+async def stage(
+    server: FakeEvents | None = None, settings: PolicyEventsSettings | None = None, connection: ApiConnection | None = None
+) -> AsyncGenerator[Stage]:
+    """Follow the changes of a policy until the block ends, and write to ``server``, or to a real one over ``connection``."""
     server = server or FakeEvents()
     missing: list[str] = []
 
@@ -123,7 +127,7 @@ async def stage(server: FakeEvents | None = None, settings: PolicyEventsSettings
         def event_right_missing(self, text: str, /) -> None:
             missing.append(text)
 
-    writer = EventWriter(server, Random(1), clock=trio.current_time)
+    writer = EventWriter(server, Random(1), clock=trio.current_time) if connection is None else EventWriter(connection, Random(1))
     events = PolicyEvents(writer, Observer(), settings or PolicyEventsSettings())
     conflicts = ConflictWatch((events,))
     async with trio.open_nursery() as nursery:

@@ -48,6 +48,7 @@ def told(name: str, *reasons: str) -> Events:
             id="counted",
         ),
         pytest.param([{"one": deny(), "two": deny()}], told("one", "conflict") + told("two", "conflict"), id="both sides"),
+        pytest.param([{"one": deny()}, {"two": deny()}], told("one", "conflict") + told("two", "conflict"), id="no change that conflicts"),
         pytest.param(
             [{"one": deny(), "two": deny()}, {"one": None}],
             told("one", "conflict") + told("two", "conflict", "ok"),
@@ -147,15 +148,6 @@ async def test_every_accepted_change_is_told_with_the_entries_in_force_but_not_t
         it.put(old=None)
         await trio.sleep(5)
         assert sorted(it.server.said()) == sorted([*told("old", "ok2"), *told("new", "ok")])
-
-
-async def test_a_change_is_not_accepted_while_it_conflicts(autojump_clock: trio.testing.MockClock) -> None:
-    async with stage() as it:
-        it.put(one=deny())
-        await it.settle()
-        it.put(two=deny())
-        await trio.sleep(5)
-        assert sorted(it.server.said()) == sorted([*told("one", "conflict"), *told("two", "conflict")])
 
 
 async def test_what_is_wrong_is_told_before_what_is_accepted(autojump_clock: trio.testing.MockClock) -> None:

@@ -10,9 +10,9 @@ import pytest
 
 from tests.e2e.service import Service
 from tests.e2e.test_serve import status
-from tests.kube.admin import NAMESPACE_LABELS, READ_POLICY
+from tests.kube.admin import NAMESPACE_LABELS, WRITE_EVENTS, until
 from tests.kube.control_plane import ControlPlane
-from tests.kube.test_service import ACCOUNT, READ_SECRET, deny, put_secret, running, until
+from tests.kube.test_service import deny, running, set_up
 
 pytestmark = pytest.mark.kubernetes
 
@@ -60,33 +60,52 @@ class Granting:
 
     def becomes(self, *answers: int) -> None:
         """Wait until the change that was made is in force, which leads to these answers."""
-        until(lambda: self.answers() == [*answers], self.service)
+        until(lambda: self.answers() == [*answers], self.service.lines)
+
+
+@pytest.fixture(scope="module")
+def running_service(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Generator[Granting]:
+    set_up(control_plane, WRITE_EVENTS, labels={**NAMESPACE_LABELS, "area": "one"})
+    control_plane.admin.put_config_map("team", "policy", TWO)
+    folder = tmp_path_factory.mktemp("granting")
+    file = folder / "grants.yaml"
+    file.write_text(GRANTS.format(more=""))
+    with running(control_plane, folder, POLICY_GRANTS_FILE=str(file), METRICS_ENABLED="true") as service:
+        yield Granting(service, file, control_plane)
 
 
 @pytest.fixture
-def granting(control_plane: ControlPlane, tmp_path: Path) -> Generator[Granting]:
-    admin = control_plane.admin
-    admin.put_namespace("team", {**NAMESPACE_LABELS, "area": "one"})
-    admin.put_namespace("exchanger", {})
-    token = admin.put_service_account("exchanger", (*READ_POLICY, READ_SECRET), "exchanger")
-    events = {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]}
-    admin.grant("exchanger", ACCOUNT, (*READ_POLICY, READ_SECRET, events))
-    until(lambda: admin.may("exchanger", "exchanger", "create", "events", "team"))
-    control_plane.kubeconfig("service", token=token)
-    put_secret(control_plane, "canary")
-    admin.put_config_map("team", "policy", TWO)
-    file = tmp_path / "grants.yaml"
-    file.write_text(GRANTS.format(more=""))
-    with running(control_plane, tmp_path, POLICY_GRANTS_FILE=str(file), METRICS_ENABLED="true") as service:
-        yield Granting(service, file, control_plane)
-    admin.delete("/api/v1/namespaces/exchanger/secrets")
-    admin.delete("/api/v1/namespaces/team/events")  # which outlive the Namespace here
-    for name in ("team", "exchanger"):
-        admin.delete_namespace(name)
+def granting(running_service: Granting) -> Granting:
+    """One service for all tests, in the same state for each."""
+    running_service.grant()
+    running_service.relabel(area="one")
+    running_service.put(TWO)
+    running_service.becomes(403, 200, 403)
+    return running_service
 
 
-def test_each_change_of_what_is_granted_is_in_force_in_one_version(granting: Granting) -> None:
-    assert granting.answers() == [403, 200, 403]
+def test_authors_and_operators_are_told(granting: Granting) -> None:
+    admin = granting.cluster.admin
+
+    def told() -> set[tuple[str, str]]:
+        return {(event["reason"], event["type"]) for event in admin.request("GET", "/api/v1/namespaces/team/events")["items"]}
+
+    until(lambda: ("PolicyRefused", "Warning") in told(), granting.service.lines)
+    until(lambda: '"event":"policy.refused"' in granting.service.lines(), granting.service.lines)
+    granting.put(deny("/one/x"))
+    until(lambda: ("PolicyAccepted", "Normal") in told(), granting.service.lines)
+    until(lambda: granting.service.metric("policy_entries_refused") == 0.0, granting.service.lines)
+
+
+def test_each_change_of_what_is_granted_is_in_force_in_one_version_and_a_file_that_cannot_be_used_is_none(granting: Granting) -> None:
+    def versions_after_a_file_that_cannot_be_used() -> int:
+        answers, rejected = granting.answers(), granting.service.lines().count("grants.rejected")
+        granting.file.write_text("version: v1\ngrants: [{hosts: [a]}]")
+        until(lambda: granting.service.lines().count("grants.rejected") > rejected, granting.service.lines)
+        assert granting.answers() == answers
+        return len(granting.versions())
+
+    before, changes = versions_after_a_file_that_cannot_be_used(), 6
     granting.grant("/two")
     granting.becomes(403, 403, 403)
     granting.grant()
@@ -100,26 +119,4 @@ def test_each_change_of_what_is_granted_is_in_force_in_one_version(granting: Gra
     granting.relabel()  # without the label, the grant is for others
     granting.becomes(200, 200, 403)
     assert granting.service.metric("policy_entries_refused") == 2.0
-    assert granting.service.stop() == 0
-    changes = 6
-    assert len(granting.versions()) == 1 + changes
-
-
-def test_a_file_that_cannot_be_used_takes_nothing_away(granting: Granting) -> None:
-    before = len(granting.versions())
-    granting.file.write_text("version: v1\ngrants: [{hosts: [a]}]")
-    until(lambda: "grants.rejected" in granting.service.lines(), granting.service)
-    assert (granting.answers(), len(granting.versions())) == ([403, 200, 403], before)
-
-
-def test_authors_and_operators_are_told(granting: Granting) -> None:
-    admin = granting.cluster.admin
-
-    def told() -> set[tuple[str, str]]:
-        return {(event["reason"], event["type"]) for event in admin.request("GET", "/api/v1/namespaces/team/events")["items"]}
-
-    until(lambda: told() == {("PolicyRefused", "Warning")}, granting.service)
-    assert '"event":"policy.refused"' in granting.service.lines()
-    granting.put(deny("/one/x"))
-    until(lambda: ("PolicyAccepted", "Normal") in told(), granting.service)
-    assert granting.service.metric("policy_entries_refused") == 0.0
+    assert versions_after_a_file_that_cannot_be_used() == before + changes

@@ -75,6 +75,14 @@ def test_the_last_config_map_of_a_namespace_leaves_nothing_behind() -> None:
     assert "a" not in made._texts
 
 
+def test_what_goes_while_everything_is_to_be_read_again_is_told_as_gone_and_not_read() -> None:
+    made = filled()
+    made.refresh()
+    made.delete_config_map("a", "p")
+    told = {str(changed.source): changed.after for changed in made.take()}
+    assert told == {"a/p": None, **{f"{place}/{name}": Text("x") for place, name in ("aq", "bp", "bq")}}
+
+
 @pytest.mark.parametrize("size", [1, STEP, 3 * STEP])
 def test_much_is_taken_in_steps(size: int) -> None:
     made, everything = filled(), [config_map("a", f"p{number}") for number in range(size)]

@@ -2,51 +2,36 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from random import Random
 from typing import Any, Final
 
 import attrs
 import pytest
 import trio
 
-from exchanger.assembly.conflict_watch import ConflictWatch
 from exchanger.kube.api.client import connect
-from exchanger.kube.event_writer import EventWriter
-from exchanger.kube.events import PolicyEvents
-from exchanger.policy.selection import Text, advance
-from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Source
-from tests.kube.admin import Admin, Rule
+from tests.kube.admin import WRITE_EVENTS, Admin
 from tests.kube.asking import origin
 from tests.kube.cluster import deny
 from tests.kube.control_plane import ControlPlane
+from tests.kube.telling import Stage, stage
 
 pytestmark = pytest.mark.kubernetes
 
-WRITE_EVENTS: Final[Rule] = {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]}
 SEEN_S: Final = 60.0
 INVALID: Final = "version: v1\nentries:\n- {action: deny}\n" + "- {match: {host: h}}\n" * 100
 
 
-@attrs.define(eq=False)
+@attrs.frozen
 class Author:
     """Changes one document, and looks for Events."""
 
     admin: Admin
-    events: PolicyEvents
-    conflicts: ConflictWatch
-    missing: list[str]
+    stage: Stage
     source: Source
-    _text: Text | None = None
-    _snapshot: PolicySnapshot = PolicySnapshot.EMPTY
 
     def write(self, text: str) -> None:
-        before = {} if self._text is None else {self.source: self._text}
-        self._text = Text(text)
-        change = advance(self._snapshot, before, {self.source: self._text}, frozenset())
-        self._snapshot = change.snapshot
-        self.events.published(change)
-        self.conflicts.published(change)
+        self.stage.put_in(self.source.namespace, **{self.source.name: text})
 
     async def sees(self, *expected: tuple[str, int]) -> list[dict[str, Any]]:
         """Return the Events of the ConfigMap, once they are as ``expected``: reasons and counts, the oldest first."""
@@ -64,35 +49,18 @@ class Author:
 
 
 @asynccontextmanager
-async def author(control_plane: ControlPlane, namespace: str, *rules: Rule, name: str = "policy") -> AsyncGenerator[Author]:
+async def author(control_plane: ControlPlane, namespace: str, name: str = "policy") -> AsyncGenerator[Author]:
     admin = control_plane.admin
     admin.put_namespace(namespace)
-    token = admin.put_service_account("writer", rules, namespace, everywhere=False)
-    missing: list[str] = []
-
-    def allowed() -> bool:
-        return all(admin.may("writer", namespace, verb, "events", namespace) for rule in rules for verb in rule["verbs"])
-
-    with trio.fail_after(SEEN_S):
-        while not await trio.to_thread.run_sync(allowed):  # noqa: ASYNC110 - the server tells nobody
-            await trio.sleep(0.02)
-
-    class Observer:
-        def event_right_missing(self, text: str, /) -> None:
-            missing.append(text)
-
-    async with connect(origin(control_plane, token)) as connection:
-        events = PolicyEvents(EventWriter(connection, Random(1)), Observer())
-        conflicts = ConflictWatch((events,))
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(conflicts.run)
-            await nursery.start(events.run)
-            yield Author(admin, events, conflicts, missing, Source(namespace, name))
-            nursery.cancel_scope.cancel()
+    token = admin.put_service_account("writer", (WRITE_EVENTS,), namespace, everywhere=False)
+    for verb in WRITE_EVENTS["verbs"]:
+        admin.until_may("writer", namespace, verb, "events", namespace)
+    async with connect(origin(control_plane, token)) as connection, stage(connection=connection) as at:
+        yield Author(admin, at, Source(namespace, name))
 
 
 async def test_an_author_is_told_and_what_repeats_is_counted(control_plane: ControlPlane) -> None:
-    async with author(control_plane, "told", WRITE_EVENTS) as it:
+    async with author(control_plane, "told") as it:
         it.write(INVALID)
         (event,) = await it.sees(("InvalidPolicy", 1))
         assert event["type"] == "Warning"
@@ -103,41 +71,23 @@ async def test_an_author_is_told_and_what_repeats_is_counted(control_plane: Cont
         await it.sees(("InvalidPolicy", 1), ("PolicyAccepted", 1))
         it.write(INVALID)
         await it.sees(("InvalidPolicy", 2), ("PolicyAccepted", 1))
-        assert it.missing == []
+        assert it.stage.missing == []
 
 
 async def test_another_instance_adds_to_the_same_object(control_plane: ControlPlane) -> None:
     longest_name = "a" * 235 + "." + "b" * 17
     for count in (1, 2, 3):
-        async with author(control_plane, "replicas", WRITE_EVENTS, name=longest_name) as it:
+        async with author(control_plane, "replicas", name=longest_name) as it:
             it.write("version: v2")
             await it.sees(("InvalidPolicy", count))
 
 
-async def test_a_missing_right_is_named(control_plane: ControlPlane) -> None:
-    async with author(control_plane, "rightless") as it:
-        it.write("version: v2")
-        with trio.fail_after(SEEN_S):
-            while not it.missing:  # noqa: ASYNC110 - what it waits for has no event
-                await trio.sleep(0.02)
-        assert it.missing == ["needs create and patch on events in the namespace rightless"]
-
-
 async def test_a_namespace_that_is_going_away_is_no_missing_right(control_plane: ControlPlane) -> None:
-    async with author(control_plane, "going", WRITE_EVENTS) as it:
+    async with author(control_plane, "going") as it:
         it.admin.delete("/api/v1/namespaces/going")  # without a controller manager it stays in this state
         it.write("version: v2")
         with trio.fail_after(SEEN_S):
-            while not it.events._buckets:  # noqa: ASYNC110 - same
+            while not it.stage.events._buckets:  # noqa: ASYNC110 - same
                 await trio.sleep(0.02)
         await trio.sleep(1.0)
-        assert (it.missing, it.events.pending) == ([], 0)
-
-
-async def test_every_accepted_change_but_the_first_state_is_told(control_plane: ControlPlane) -> None:
-    async with author(control_plane, "accepted", WRITE_EVENTS) as it:
-        for path in ("/a", "/b", "/c"):
-            it.write(deny(path))
-            await trio.testing.wait_all_tasks_blocked()
-        (event,) = await it.sees(("PolicyAccepted", 2))
-        assert (event["type"], event["message"]) == ("Normal", "the change is accepted; entries in force: 1")
+        assert (it.stage.missing, it.stage.events.pending) == ([], 0)

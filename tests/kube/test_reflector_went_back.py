@@ -11,25 +11,6 @@ from tests.kube.fake_api_server import Verb
 from tests.kube.reflecting import HOUR, Scene
 
 
-async def test_a_restored_store_is_noticed_after_the_outage(scene: Scene, autojump_clock: MockClock) -> None:
-    scene.maps.put("a", "1")
-    async with scene.running():
-        scene.maps.put("a", "2")
-        scene.maps.put("b", "1")
-        await trio.sleep(1.0)
-        scene.server.stop()
-        scene.server.restore(101)
-        await trio.sleep(20.0)
-        assert scene.sink.values() == {"a": "2", "b": "1"}
-        scene.server.heal()
-        await trio.sleep(60.0)
-        assert scene.sink.values() == {"a": "1"}
-        assert scene.observer.steps_back == [("103", "101")]
-        scene.maps.put("c", "1")
-        await trio.sleep(0.1)
-        assert scene.in_sync()
-
-
 async def test_a_restored_store_is_noticed_although_the_server_is_silent(scene: Scene, autojump_clock: MockClock) -> None:
     """The watch at the old, higher version would be silent for ever."""
     scene.maps.put("a", "1")

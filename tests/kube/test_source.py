@@ -6,10 +6,12 @@ from trio.testing import MockClock
 
 from exchanger.kube.informer import missing_right
 from exchanger.kube.list_watch import ApiFailure, FailureKind
-from exchanger.kube.source import GATHER_S
+from exchanger.kube.source import GATHER_S, GRANTS_STEP
+from exchanger.policy.grants.allowance import Grants
+from exchanger.policy.grants.reader import read_grants
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.notice import Notices
-from tests.kube.cluster import REFUSED, Cluster, Record, deny, following, source
+from tests.kube.cluster import REFUSED, SELECTED, Cluster, Record, deny, following, source
 
 
 @pytest.fixture
@@ -226,7 +228,7 @@ def test_no_other_failure_is_about_rights(kind: FailureKind) -> None:
     assert missing_right("configmaps", "", ApiFailure(kind, 401, CLUSTER.format("configmaps", "list"))) == ""
 
 
-@pytest.mark.parametrize("steps", range(0, 14, 2))
+@pytest.mark.parametrize("steps", range(0, 14, 4))
 async def test_documents_that_start_to_wait_meanwhile_are_noticed(steps: int, autojump_clock: MockClock) -> None:
     cluster, told = Cluster(), list[Notices]()
     cluster.put_namespace("a")
@@ -262,3 +264,39 @@ async def test_documents_that_go_one_by_one_are_counted_together(autojump_clock:
         await trio.sleep(10.0)
         (nothing,) = told[-1].listed
         assert "1 that were in force have gone" in nothing.text
+
+
+def granting(hosts: str) -> Grants:
+    found = read_grants(f"version: v1\ngrants: [{{namespaceSelector: policy, hosts: [h, {hosts}]}}]", has_labels=True)
+    assert isinstance(found, Grants)
+    return found
+
+
+async def test_grants_that_give_nothing_are_noticed_and_notices_follow_labels_and_grants(autojump_clock: MockClock) -> None:
+    cluster, record, told = Cluster(), Record(), list[Notices]()
+    cluster.put_namespace("a", {**SELECTED, "team": "x"})
+    names = [f"b{number:02}" for number in range(2 * GRANTS_STEP + 1)]
+    for name in names:
+        cluster.put_namespace(name)
+    cluster.put("a", "p")
+    followed = source(cluster, record, grants=granting('"{label:team}.example.com"'))
+    followed.on_notices = told.append
+
+    def counted() -> int:
+        return sum(notice.subject.startswith("Namespace") for notice in told[-1].listed) + told[-1].more
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(followed.run)
+        await trio.sleep(10.0)
+        assert counted() == len(names)
+        assert "host {label:team}.example.com" in told[-1].listed[0].text
+        cluster.put_namespace("b00", {**SELECTED, "team": "x"})
+        await trio.sleep(10.0)
+        assert counted() == len(names) - 1
+        cluster.delete_namespace("b01")
+        await trio.sleep(10.0)
+        assert counted() == len(names) - 2
+        followed.use_grants(granting("'{namespace}.example.com'"))
+        await trio.sleep(10.0)
+        assert counted() == 0
+        nursery.cancel_scope.cancel()

@@ -58,18 +58,6 @@ async def test_at_the_start_it_keeps_everything_closed_until_its_name_is_taken_o
         nursery.cancel_scope.cancel()
 
 
-async def test_the_limit_of_age_closes_everything_until_its_name_is_taken_out(cluster: Cluster, autojump_clock: MockClock) -> None:
-    async with following(cluster, namespaces=("a", "b"), max_staleness=60.0) as followed:
-        record = followed.record
-        cluster.server.forbid("b")
-        await trio.sleep(120.0)
-        assert not record.is_open()
-        followed.source.use_namespaces(("a",))
-        await record.until(record.is_open, 10)
-        assert record.denies("/a")
-        assert record.passes("/b")
-
-
 async def test_a_new_namespace_that_may_not_be_read_takes_nothing_away(cluster: Cluster, autojump_clock: MockClock) -> None:
     cluster.server.forbid("b")
     async with following(cluster, namespaces=("a",), max_staleness=60.0) as followed:

@@ -30,8 +30,8 @@ async def test_without_a_limit_an_outage_keeps_the_policy_for_ever(cluster: Clus
         await trio.sleep(30)
         assert age(followed) == pytest.approx(30)
         assert not followed.source.is_connected
-        await trio.sleep(24 * 3600)
-        assert age(followed) == pytest.approx(24 * 3600 + 30)
+        await trio.sleep(4 * 3600)
+        assert age(followed) == pytest.approx(4 * 3600 + 30)
         assert followed.record.denies()
         assert len(followed.record.snapshots) == 1
         cluster.server.heal()
@@ -42,12 +42,12 @@ async def test_without_a_limit_an_outage_keeps_the_policy_for_ever(cluster: Clus
 
 
 @pytest.mark.parametrize("bookmarks", [True, False])
-async def test_in_silent_healthy_hours_the_policy_is_current_at_every_moment(
+async def test_in_silent_healthy_times_the_policy_is_current_at_every_moment(
     cluster: Cluster, bookmarks: bool, autojump_clock: MockClock
 ) -> None:
     cluster.server.bookmarks = bookmarks
     async with following(cluster, max_staleness=1.0) as followed:
-        for _ in range(360):
+        for _ in range(90):
             await trio.sleep(10)
             assert age(followed) == 0.0
         assert followed.record.said.count("publish") == 1
@@ -60,7 +60,7 @@ async def test_an_outage_closes_at_the_limit_and_not_before(cluster: Cluster, au
         assert followed.record.is_open()
         await trio.sleep(LATE_S)
         assert not followed.record.is_open()
-        await trio.sleep(3600)
+        await trio.sleep(600)
         assert followed.record.said.count("close") == 1
         assert [said for said in followed.record.said if said.startswith("stale")] == ["stale 61"]
 

@@ -1,44 +1,53 @@
-"""``exchanger status`` as a process with a real API server: what it prints, and how it ends."""
+"""``exchanger status`` with a real API server: what it prints, and how it ends."""
 
+import argparse
 import json
-import subprocess
-import sys
-import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
+import attrs
 import pytest
 
+from exchanger.status.command import run_status
+from exchanger.status.options import add_arguments, options_of
 from tests.kube.admin import NAMESPACE_LABELS, READ_POLICY
 from tests.kube.cluster import deny
 from tests.kube.control_plane import ADMIN_TOKEN, ControlPlane
 
 pytestmark = pytest.mark.kubernetes
 
-# What the command line does with the words that follow.
-RUN: Final = """
-import argparse, sys, trio
-from exchanger.status.command import run_status
-from exchanger.status.options import add_arguments, options_of
-parser = argparse.ArgumentParser()
-add_arguments(parser)
-sys.exit(trio.run(run_status, options_of(parser.parse_args())))
-"""
 EXCHANGE: Final = (
     "version: v1\nentries: [{match: {host: h, pathPrefix: /exchange}, action: exchange, exchange: {issuerRef: primary, scope: s}}]"
 )
 DOMAIN: Final = "ext-authz-token-exchange.magneticflux.net"
 TYPO: Final = f"{DOMAIN}/enable"
-SECONDS: Final = 60.0
 
 
-def status(*arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
-    command = (sys.executable, "-c", RUN, *arguments)
-    environment = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", **variables}
-    return subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False, env=environment)
+@attrs.frozen
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
 
 
-def test_a_cluster_is_shown(control_plane: ControlPlane, tmp_path: Path) -> None:
+Status = Callable[..., Awaitable[Done]]
+
+
+@pytest.fixture
+def status(capsys: pytest.CaptureFixture[str]) -> Status:
+    """What the command line does with its words and the environment."""
+
+    async def run(*arguments: str, **variables: str) -> Done:
+        parser = argparse.ArgumentParser()
+        add_arguments(parser)
+        code = await run_status(options_of(parser.parse_args(arguments)), variables)
+        return Done(code, *capsys.readouterr())
+
+    return run
+
+
+async def test_a_cluster_is_shown(control_plane: ControlPlane, tmp_path: Path, status: Status) -> None:
     admin = control_plane.admin
     admin.put_namespace("status")
     admin.put_namespace("unselected", {})
@@ -46,7 +55,7 @@ def test_a_cluster_is_shown(control_plane: ControlPlane, tmp_path: Path) -> None
     admin.put_config_map("unselected", "stray", deny("/stray"))
     admin.put_config_map("status", "typo", deny("/typo"), {TYPO: "true"})
     kubeconfig = str(control_plane.kubeconfig("status", token=ADMIN_TOKEN))
-    done = status("--kubeconfig", kubeconfig)
+    done = await status("--kubeconfig", kubeconfig)
     assert (done.returncode, done.stderr) == (1, "")
     assert done.stdout == (
         f"server      {control_plane.url}\n"
@@ -66,11 +75,11 @@ def test_a_cluster_is_shown(control_plane: ControlPlane, tmp_path: Path) -> None
     )
     issuers = tmp_path / "issuers.yaml"
     issuers.write_text("issuers: [{name: second, tokenEndpoint: 'https://issuer.invalid/', clientID: c, clientSecret: canary}]")
-    done = status("--json", "--context", "lab", KUBECONFIG=kubeconfig, TOKEN_EXCHANGE_ISSUER_PROFILES_FILE=str(issuers))
+    done = await status("--json", "--context", "lab", KUBECONFIG=kubeconfig, TOKEN_EXCHANGE_ISSUER_PROFILES_FILE=str(issuers))
     found = json.loads(done.stdout)
     assert (done.returncode, found["healthy"], found["issuers"]) == (1, False, {"judged": True, "profiles": ["second"]})
     assert 'unknown issuer profile "primary"' in found["configMaps"][0]["problems"][0]["reason"]
-    assert status("--context", "none", KUBECONFIG=kubeconfig).returncode == 2
+    assert (await status("--context", "none", KUBECONFIG=kubeconfig)).returncode == 2
 
 
 GRANTS: Final = """
@@ -79,7 +88,7 @@ grants: [{namespaceSelector: team=orders, hosts: ["{label:team}.example.com"], a
 """
 
 
-def test_grants_are_shown_with_what_they_refuse(control_plane: ControlPlane, tmp_path: Path) -> None:
+async def test_grants_are_shown_with_what_they_refuse(control_plane: ControlPlane, tmp_path: Path, status: Status) -> None:
     admin = control_plane.admin
     admin.put_namespace("granted", {**NAMESPACE_LABELS, "team": "orders"})
     admin.put_namespace("misspelt", {**NAMESPACE_LABELS, "taem": "orders"})
@@ -89,40 +98,33 @@ def test_grants_are_shown_with_what_they_refuse(control_plane: ControlPlane, tmp
     grants.write_text(GRANTS)
     kubeconfig = str(control_plane.kubeconfig("granted", token=ADMIN_TOKEN))
 
-    def refused(**variables: str) -> dict[str, int]:
-        found = json.loads(status("--json", KUBECONFIG=kubeconfig, POLICY_GRANTS_FILE=str(grants), **variables).stdout)
+    async def refused(**variables: str) -> dict[str, int]:
+        found = json.loads((await status("--json", KUBECONFIG=kubeconfig, POLICY_GRANTS_FILE=str(grants), **variables)).stdout)
         return {one["namespace"]: len(one["refused"]) for one in found["configMaps"] if one["namespace"] in {"granted", "misspelt"}}
 
-    try:
-        done = status("--kubeconfig", kubeconfig, "--grants", str(grants))
-        assert (done.returncode, done.stderr) == (1, "")
-        assert "  granted: deny on host orders.example.com\n  misspelt: nothing\n" in done.stdout
-        outside = "entries[0] is outside the hosts and paths that its namespace is granted"
-        assert f"  entry 0, line 2: POL-2001: refused: {outside}\n" in done.stdout
-        assert "POL-4011: Namespace misspelt is granted nothing: the label taem is probably meant to be team=orders" in done.stdout
-        assert refused() == refused(POLICY_GRANTS_MODE="report") == {"granted": 0, "misspelt": 1}
-        assert status("--kubeconfig", kubeconfig, "--grants", str(tmp_path / "none")).returncode == 2
-        admin.put_namespace("misspelt", {**NAMESPACE_LABELS, "team": "orders"})
-        assert refused() == {"granted": 0, "misspelt": 0}
-    finally:
-        for name in ("granted", "misspelt"):
-            admin.delete_namespace(name)
+    done = await status("--kubeconfig", kubeconfig, "--grants", str(grants))
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "  granted: deny on host orders.example.com\n  misspelt: nothing\n" in done.stdout
+    outside = "entries[0] is outside the hosts and paths that its namespace is granted"
+    assert f"  entry 0, line 2: POL-2001: refused: {outside}\n" in done.stdout
+    assert "POL-4011: Namespace misspelt is granted nothing: the label taem is probably meant to be team=orders" in done.stdout
+    assert await refused() == await refused(POLICY_GRANTS_MODE="report") == {"granted": 0, "misspelt": 1}
+    assert (await status("--kubeconfig", kubeconfig, "--grants", str(tmp_path / "none"))).returncode == 2
+    admin.put_namespace("misspelt", {**NAMESPACE_LABELS, "team": "orders"})
+    assert await refused() == {"granted": 0, "misspelt": 0}
 
 
-def test_a_missing_right_is_named(control_plane: ControlPlane) -> None:
+async def test_a_missing_right_is_named(control_plane: ControlPlane, status: Status) -> None:
     admin = control_plane.admin
     admin.put_namespace("rights")
     admin.put_config_map("rights", "policy", deny())
     kubeconfig = str(control_plane.kubeconfig("rights", token=admin.put_service_account("rights", namespace="rights")))
-    done = status("--kubeconfig", kubeconfig)
+    done = await status("--kubeconfig", kubeconfig)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"exchanger status: {control_plane.url}: a right is missing: needs list on namespaces\n"
     subject = {"kind": "ServiceAccount", "name": "rights", "namespace": "rights"}
     admin.grant("rights", subject, READ_POLICY, "rights")
-    deadline = time.monotonic() + SECONDS
-    while not admin.may("rights", "rights", "list", "configmaps", "rights"):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    done = status("--kubeconfig", kubeconfig, POLICY_NAMESPACES="rights")
+    admin.until_may("rights", "rights", "list", "configmaps", "rights")
+    done = await status("--kubeconfig", kubeconfig, POLICY_NAMESPACES="rights")
     assert (done.returncode, done.stderr) == (0, "")
     assert "rights/policy" in done.stdout

@@ -51,8 +51,10 @@ def test_spellings(prefix: str, literal: tuple[str, ...], rewritten: tuple[str, 
         (
             "/a/{id}/b",
             "/a",
-            "is taken as it is written, and is not a pattern: write one entry for each prefix, or /a for all of them, "
-            'instead of "/a/{id}/b"',
+            (
+                "is taken as it is written, and is not a pattern: write one entry for each prefix, or /a for all of them, "
+                'instead of "/a/{id}/b"'
+            ),
         ),
         (
             "/a%ff",

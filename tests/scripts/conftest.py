@@ -1,6 +1,6 @@
-"""Scripts are also tried on the control plane of ``tests/helm`` and on the demo's gateway of ``tests/e2e``."""
+"""Scripts are also tried on the control plane of ``tests/kube`` and on the demo's gateway of ``tests/e2e``."""
 
 from tests.e2e.conftest import ext_authz_demo
-from tests.helm.conftest import cluster, control_plane, control_plane_programs, gateway_kinds
+from tests.helm.conftest import cluster, control_plane, gateway_kinds
 
-__all__ = ["cluster", "control_plane", "control_plane_programs", "ext_authz_demo", "gateway_kinds"]
+__all__ = ["cluster", "control_plane", "ext_authz_demo", "gateway_kinds"]

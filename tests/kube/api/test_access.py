@@ -3,9 +3,7 @@
 Real TLS: a server whose certificate changes, and clients that are configured as in a pod or by a kubeconfig file.
 """
 
-import base64
 import contextlib
-import json
 import socket
 import sys
 from collections.abc import AsyncGenerator, Callable
@@ -24,7 +22,8 @@ from exchanger.kube.api.access import RENEWAL_PAUSE_S, Access, Credentials
 from exchanger.kube.api.client import Origin, connect, load_access
 from exchanger.kube.api.transport import Request
 from exchanger.kube.list_watch import ApiFailure, FailureKind
-from tests.kube.scripted_server import Server, access_to, answer, connection_to, listening, over_tls, repeats, says, serving
+from tests.kube.kubeconfig import inline, origin_of, write_kubeconfig
+from tests.kube.scripted_server import Server, access_to, answer, connection_to, joined, listening, over_tls, repeats, says, serving
 
 FORMS: Final = ("data", "file", "pod")
 FOUND: Final = {"kind": "Namespace"}
@@ -64,17 +63,9 @@ class Cluster:
         pem = self.authority.cert_pem.bytes()
         (self.folder / "token").write_text("token")
         (self.folder / "ca.crt").write_bytes(b"" if self.form == "data" else pem)
-        data = {"certificate-authority-data": base64.b64encode(pem).decode()}
-        trusted = data if self.form == "data" else {"certificate-authority": "ca.crt"}
-        content = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "current-context": "one",
-            "clusters": [{"name": "c", "cluster": {"server": f"https://127.0.0.1:{self.port}", **trusted, **self.settings}}],
-            "users": [{"name": "u", "user": self.user}],
-            "contexts": [{"name": "one", "context": {"cluster": "c", "user": "u"}}],
-        }
-        (self.folder / "kubeconfig").write_text(json.dumps(content))
+        trusted = {"certificate-authority-data": inline(pem)} if self.form == "data" else {"certificate-authority": "ca.crt"}
+        settings = {**trusted, **self.settings}
+        write_kubeconfig(self.folder / "kubeconfig", f"https://127.0.0.1:{self.port}", self.user, **settings)
 
     def rotate_everything(self) -> None:
         self.rotate()
@@ -86,7 +77,7 @@ class Cluster:
         if self.form == "pod":
             environment = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(self.port)}
             return Origin(environment=environment, token_file=token_file, ca_file=ca_file)
-        return Origin(kubeconfig=str(self.folder / "kubeconfig"), environment={}, token_file="/nonexistent")
+        return origin_of(self.folder / "kubeconfig")
 
 
 @contextlib.asynccontextmanager
@@ -188,16 +179,8 @@ async def _tunnel(port: int, stream: trio.SocketStream) -> None:
         head += bytes(await stream.receive_some())
     assert head.startswith(f"CONNECT 127.0.0.1:{port} ".encode())
     await stream.send_all(b"HTTP/1.1 200 OK\r\n\r\n")
-    async with await trio.open_tcp_stream("127.0.0.1", port) as behind, trio.open_nursery() as nursery:
-        nursery.start_soon(_pipe, stream, behind)
-        nursery.start_soon(_pipe, behind, stream)
-
-
-async def _pipe(source: trio.SocketStream, sink: trio.SocketStream) -> None:
-    with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-        async for piece in source:
-            await sink.send_all(piece)
-        await sink.send_eof()
+    async with await trio.open_tcp_stream("127.0.0.1", port) as behind:
+        await joined(stream, behind)
 
 
 async def test_requests_that_fail_together_read_the_configuration_once(tmp_path: Path) -> None:
@@ -241,17 +224,6 @@ print('{{"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredentia
     cluster.user = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", **arguments}}
     cluster.configure()
     return lambda: len(runs.read_text())
-
-
-async def test_a_plugin_is_not_run_for_each_request_that_distrusts_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "RENEWAL_PAUSE_S", 3600.0)
-    async with running(tmp_path) as cluster:
-        runs = with_plugin(cluster)
-        async with connect(cluster.origin) as connection:
-            cluster.rotate()
-            for _ in range(3):
-                assert_not_trusted(await connection.get("/"))
-            assert runs() == 2  # one to connect
 
 
 @pytest.mark.usefixtures("impatient")

@@ -1,6 +1,5 @@
 """Which API server there is, and how to get in: a pod's service account, or a kubeconfig file."""
 
-import base64
 import errno
 import json
 import ssl
@@ -18,6 +17,7 @@ from exchanger.errors import ExchangerError
 from exchanger.kube.api import client
 from exchanger.kube.api.access import Access
 from exchanger.kube.api.client import ClusterError, Origin, connect, load_access
+from tests.kube.kubeconfig import inline, origin_of, write_kubeconfig
 from tests.kube.leftovers import nothing_left, open_sockets
 from tests.kube.scripted_server import Received, answer, serving
 
@@ -40,16 +40,7 @@ def pod(tmp_path: Path, authority_pem: bytes) -> Origin:
 
 def kubeconfig(folder: Path, user: object, server: str = "https://cluster.example:6443/prefix/", **cluster: object) -> Origin:
     """Write a kubeconfig file with one user and return where it is."""
-    path = folder / "kubeconfig"
-    content = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "one",
-        "clusters": [{"name": "c", "cluster": {"server": server, **cluster}}],
-        "users": [{"name": "u", "user": user}],
-        "contexts": [{"name": "one", "context": {"cluster": "c", "user": "u"}}, {"name": "nobody", "context": {"cluster": "c"}}],
-    }
-    path.write_text(json.dumps(content))
+    path = write_kubeconfig(folder / "kubeconfig", server, user, **cluster)
     return Origin(environment={"KUBECONFIG": str(path)}, token_file=str(folder / "no-token"))
 
 
@@ -140,10 +131,10 @@ def test_a_token_file_must_not_be_empty_at_the_start(tmp_path: Path, content: st
 def test_a_client_certificate(tmp_path: Path, authority_pem: bytes) -> None:
     certificate = trustme.CA().issue_cert("someone.invalid", common_name="someone")
     data = {
-        "client-certificate-data": base64.b64encode(certificate.cert_chain_pems[0].bytes()).decode(),
-        "client-key-data": base64.b64encode(certificate.private_key_pem.bytes()).decode(),
+        "client-certificate-data": inline(certificate.cert_chain_pems[0].bytes()),
+        "client-key-data": inline(certificate.private_key_pem.bytes()),
     }
-    authority = base64.b64encode(authority_pem).decode()
+    authority = inline(authority_pem)
     access = load_access(kubeconfig(tmp_path, data, **{"certificate-authority-data": authority}))
     assert header(access) is None
     written = access.pools.connection_pool_kw
@@ -154,7 +145,7 @@ def test_a_client_certificate(tmp_path: Path, authority_pem: bytes) -> None:
 
 
 def _with_inline_authority(folder: Path, authority_pem: bytes) -> Origin:
-    return kubeconfig(folder, {"token": CANARY}, **{"certificate-authority-data": base64.b64encode(authority_pem).decode()})
+    return kubeconfig(folder, {"token": CANARY}, **{"certificate-authority-data": inline(authority_pem)})
 
 
 @pytest.mark.parametrize("full", [True, False], ids=["full", "read-only"])
@@ -209,18 +200,14 @@ def test_a_credential_plugin_that_fails(tmp_path: Path, program: str, caplog: py
 async def test_a_credential_plugin_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "CONFIGURATION_S", 0.05)
     with pytest.raises(ClusterError, match="a credential plugin hangs"):
-        async with connect(_plugin(tmp_path, "import time; time.sleep(1)")):
+        async with connect(_plugin(tmp_path, "import time; time.sleep(0.5)")):
             pytest.fail("there are no credentials to connect with")
     await nothing_left(open_sockets())  # the plugin ends by itself, and with it the thread that waits for it
 
 
-def elsewhere(path: Path) -> Origin:
-    return Origin(kubeconfig=str(path), environment={}, token_file=str(path.with_name("no-token")))
-
-
 def test_a_pod_or_a_kubeconfig_is_needed(tmp_path: Path) -> None:
     path = tmp_path / "missing"
-    assert problem(elsewhere(path)) == f"there is no service account of a pod here, and no kubeconfig file at {path}"
+    assert problem(origin_of(path)) == f"there is no service account of a pod here, and no kubeconfig file at {path}"
 
 
 @pytest.mark.parametrize(
@@ -241,7 +228,7 @@ def test_a_pod_or_a_kubeconfig_is_needed(tmp_path: Path) -> None:
 def test_an_invalid_kubeconfig_is_a_problem(tmp_path: Path, content: str) -> None:
     path = tmp_path / "kubeconfig"
     path.write_text(content)
-    assert "cannot be used" in problem(elsewhere(path))
+    assert "cannot be used" in problem(origin_of(path))
 
 
 def test_proxies_of_the_environment_do_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,7 +257,7 @@ def test_proxies_of_the_environment_do_not_count(tmp_path: Path, monkeypatch: py
             ({"server": server, "user": {}}, "") for server in ("http://127.0.0.1:8001", "http://localhost:8001", "http://[::1]:8001")
         ),
         ({}, ""),
-        ({"context": "one"}, ""),
+        ({"context": "lab"}, ""),
     ],
 )
 def test_a_kubeconfig_is_used_or_its_problem_named(tmp_path: Path, changes: dict[str, object], message: str) -> None:

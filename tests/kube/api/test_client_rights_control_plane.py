@@ -9,8 +9,9 @@ from exchanger.kube.api.access import RENEWAL_PAUSE_S
 from exchanger.kube.api.client import Origin, connect
 from exchanger.kube.list_watch import ApiFailure, Bookmark, FailureKind, Opened
 from tests.kube.admin import READ_POLICY
-from tests.kube.asking import EVENT_S, config_maps, do, following, origin, page_of
+from tests.kube.asking import EVENT_S, config_maps, following, origin, page_of
 from tests.kube.control_plane import TESTER_TOKEN, ControlPlane
+from tests.kube.kubeconfig import origin_of
 
 pytestmark = pytest.mark.kubernetes
 
@@ -25,28 +26,6 @@ async def test_a_missing_right_is_named(control_plane: ControlPlane, team: str) 
             event = await following(events)
             assert isinstance(event, ApiFailure)
             assert f'cannot watch resource "configmaps" in API group "" in the namespace "{team}"' in event.message
-
-
-async def test_rights_are_withdrawn_and_given_again(control_plane: ControlPlane, team: str) -> None:
-    admin = control_plane.admin
-    token = admin.put_service_account(team, READ_POLICY)
-    async with connect(origin(control_plane, token)) as connection:
-        resource = config_maps(connection, team)
-
-        async def until(kind: FailureKind | None) -> None:
-            with trio.fail_after(EVENT_S):
-                while True:
-                    found = await resource.list_page(limit=1)
-                    if (found.kind if isinstance(found, ApiFailure) else None) is kind:
-                        return
-                    await trio.sleep(0.05)
-
-        await until(None)
-        await do(lambda: admin.withdraw(team))
-        await until(FailureKind.FORBIDDEN)
-        subject = {"kind": "ServiceAccount", "name": team, "namespace": "default"}
-        await do(lambda: admin.grant(team, subject, READ_POLICY))
-        await until(None)
 
 
 async def test_a_token_that_the_server_does_not_know(control_plane: ControlPlane) -> None:
@@ -83,5 +62,5 @@ async def test_a_pods_token_is_rotated(control_plane: ControlPlane, team: str, t
 
 async def test_a_client_certificate(control_plane: ControlPlane, team: str) -> None:
     path = control_plane.kubeconfig_of_admin_certificate("kubeconfig-of-certificate")
-    async with connect(Origin(kubeconfig=str(path), environment={}, token_file="/nonexistent")) as connection:
+    async with connect(origin_of(path)) as connection:
         await page_of(config_maps(connection, team))

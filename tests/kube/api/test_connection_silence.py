@@ -8,9 +8,10 @@ import attrs
 import pytest
 import trio
 
-from exchanger.kube.api.client import KEEPALIVE, Origin, connect
+from exchanger.kube.api.client import KEEPALIVE, connect
 from exchanger.kube.api.connection import CALL_S, MAX_CALLS, PROBE_S, QUIET_S, READ_S, SHARED, ApiConnection, ConnectionBounds
 from exchanger.kube.list_watch import ApiFailure, FailureKind
+from tests.kube.kubeconfig import origin_of, write_kubeconfig
 from tests.kube.scripted_server import FAST, WATCH_HEAD, Received, answer, config_maps, connected, repeats, serving
 
 MINUTE_S: Final = 60.0
@@ -34,11 +35,8 @@ def test_a_silent_connection_is_noticed_within_a_minute() -> None:
 
 async def test_the_network_is_asked_whether_the_peer_is_there(tmp_path: Path) -> None:
     async with serving(repeats(answer({}))) as server:
-        kubeconfig = tmp_path / "kubeconfig"
-        cluster = f"{{name: c, cluster: {{server: '{server.url}'}}}}"
-        context = "contexts: [{name: x, context: {cluster: c, user: u}}], current-context: x"
-        kubeconfig.write_text(f"{{clusters: [{cluster}], users: [{{name: u, user: {{token: t}}}}], {context}}}")
-        async with connect(Origin(kubeconfig=str(kubeconfig), environment={}, token_file=str(tmp_path / "no-token"))) as connection:
+        kubeconfig = write_kubeconfig(tmp_path / "kubeconfig", server.url, {"token": "t"})
+        async with connect(origin_of(kubeconfig)) as connection:
             assert await connection.get("/") == {}
             pool = connection.credentials.present()[0].pools.connection_from_url(server.url)
             assert pool.pool is not None
@@ -107,7 +105,7 @@ class Questions:
 
 
 async def test_watches_that_were_begun_at_different_times_ask_once_in_a_quiet_time() -> None:
-    questions, quiet, watches = Questions(), 0.5, 30
+    questions, quiet, watches = Questions(), 0.25, 30
     async with connected(questions, attrs.evolve(FAST, quiet=quiet)) as connection, trio.open_nursery() as nursery:
 
         async def watch(number: int) -> None:

@@ -85,20 +85,6 @@ def test_an_invalid_list_is_malformed(body: dict[str, object]) -> None:
     assert failure.kind is FailureKind.MALFORMED
 
 
-@pytest.mark.parametrize(
-    ("kind", "version"),
-    [
-        *(("PodList", "v1"), ("ConfigMap", "v1"), ("configmaplist", "v1"), ("List", "v1"), ("Status", "v1"), ("Table", "meta.k8s.io/v1")),
-        *(("ConfigMapList", "v2"), ("ConfigMapList", "example.com/v1"), (None, None), (["ConfigMapList"], "v1")),
-    ],
-)
-def test_a_list_of_another_kind_is_malformed(kind: object, version: object) -> None:
-    body = {"kind": kind, "apiVersion": version, "metadata": {"resourceVersion": "99999999"}, "items": []}
-    expected = ApiFailure(FailureKind.MALFORMED, message="an answer that is not a ConfigMapList of v1")
-    assert read_page(body, CONFIG_MAP) == expected
-    assert read_page({name: text for name, text in body.items() if text is not None}, CONFIG_MAP) == expected
-
-
 @pytest.mark.parametrize("said", [{}, {"kind": "ConfigMap", "apiVersion": "v1"}])
 def test_an_item_may_name_its_kind(said: dict[str, object]) -> None:
     assert isinstance(read_page({**LIST, **META, "items": [{"metadata": ITEM, **said}]}, CONFIG_MAP, "b"), Page)

@@ -111,7 +111,7 @@ def mixed(asked: dict[str, str]) -> dict[str, object]:
 async def test_pages_grow_again_behind_large_objects() -> None:
     async with serving(paged(mixed)) as server:
         resource = config_maps(server.connection())
-        for _ in range(3):
+        for _ in range(2):
             before = len(server.requests)
             found = await list_all(resource, ListBounds(max_pages=40))
             assert isinstance(found, Complete)

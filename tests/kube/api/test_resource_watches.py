@@ -47,13 +47,14 @@ async def taken(events: AsyncIterator[WatchEvent[ConfigMap]]) -> None:
         assert await anext(events) == Opened()
 
 
-async def test_an_accepted_watch_opens_before_its_first_event() -> None:
-    take = trio.Event()
+async def test_an_accepted_watch_opens_before_its_first_event_and_a_wait_for_either_may_be_cancelled() -> None:
+    take, tell = trio.Event(), trio.Event()
 
     async def script(_: Received, stream: trio.abc.Stream) -> None:
         await take.wait()
         await stream.send_all(WATCH_HEAD)
-        await trio.sleep_forever()
+        await tell.wait()
+        await stream.send_all(chunk(event("ADDED")) + LAST_CHUNK)
 
     async with connected(script) as connection, config_maps(connection).watch(resource_version="5", timeout=300) as events:
         with trio.move_on_after(0.1) as scope:
@@ -61,6 +62,10 @@ async def test_an_accepted_watch_opens_before_its_first_event() -> None:
         assert scope.cancelled_caught
         take.set()
         await taken(events)
+        with trio.move_on_after(0.05):
+            await anext(events)
+        tell.set()
+        assert [found async for found in events] == [Put(POLICY)]
 
 
 async def test_the_events_of_a_watch() -> None:
@@ -193,22 +198,6 @@ async def test_a_slow_consumer_holds_the_server_back() -> None:
     await nothing_left(sockets)
 
 
-async def test_a_wait_for_the_next_event_may_be_cancelled() -> None:
-    proceed = trio.Event()
-
-    async def script(_: Received, stream: trio.abc.Stream) -> None:
-        await stream.send_all(WATCH_HEAD)
-        await proceed.wait()
-        await stream.send_all(chunk(event("ADDED")) + LAST_CHUNK)
-
-    async with connected(script) as connection, config_maps(connection).watch(resource_version="5", timeout=300) as events:
-        await taken(events)
-        with trio.move_on_after(0.05):
-            await anext(events)
-        proceed.set()
-        assert [found async for found in events] == [Put(POLICY)]
-
-
 @pytest.mark.parametrize("reply", [answer(b"ok"), answer({}, "403 Forbidden"), answer({}, "401 Unauthorized"), answer({}, "404 Not Found")])
 async def test_a_healthy_watch_may_be_silent(reply: bytes) -> None:
     probes = 0
@@ -241,7 +230,7 @@ async def test_a_slow_consumer_is_no_silence() -> None:
 
 async def test_a_watch_that_the_server_does_not_end() -> None:
     async with (
-        connected(keeps_saying(WATCH_HEAD), attrs.evolve(FAST, watch_margin=1.0)) as connection,
+        connected(keeps_saying(WATCH_HEAD), attrs.evolve(FAST, watch_margin=0.2)) as connection,
         config_maps(connection).watch(resource_version="5", timeout=1.0) as events,
     ):
         await taken(events)
