@@ -131,6 +131,7 @@ UNUSABLE_KEYS: list[dict[str, object]] = [
     {"n": "", "y": ""},
     {"n": 7, "y": 7},
     {"e": "Ag", "crv": "P-521"},
+    {"kty": "EC", "crv": "P-257", "x": "AA", "y": "AA"},
     {"e": text(b"\x01" + b"\0" * 4 + b"\x01"), "crv": None},
 ]
 OTHER_SETS = [b"", b"[]", b"null", b'{"keys": {}}', b'{"keys": [1, null, "a", []]}', b"[" * 100_000, b"\xff"]

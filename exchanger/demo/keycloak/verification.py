@@ -138,7 +138,7 @@ def _key(jwk: object) -> RSAKey | ECKey | None:
                 return key
             case _:
                 return None
-    except (JoseError, ValueError, TypeError, OverflowError):
+    except (JoseError, KeyError, ValueError, TypeError, OverflowError):  # KeyError: an unknown curve
         return None
 
 
