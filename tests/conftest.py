@@ -5,6 +5,7 @@ EXCHANGER_TESTS_NO_SKIP turns every skip into a failure, for machines that have 
 of tests that may be skipped all the same.
 """
 
+import gc
 import os
 import re
 import signal
@@ -98,6 +99,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             weight = 2 if item.get_closest_marker("slow") else 1 if item.get_closest_marker("real") else 0
             weights[item.path] = max(weight, weights.get(item.path, 0))
         items.sort(key=lambda item: -weights[item.path])
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was collected out of each garbage collection to come: a tenth of a process's time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)
