@@ -49,9 +49,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """One process a core for ``-n auto``, and two where tests of real parts run, which mostly wait."""
+    """One process more than there are cores for ``-n auto``, and two a core where tests of real parts run, which mostly wait."""
     cores = os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count() or 1
-    return cores if "not real" in config.option.markexpr else 2 * cores
+    return cores + 1 if "not real" in config.option.markexpr else 2 * cores
 
 
 # Files that run in one process for what they share: the builder of an image, or a control plane. Those that end or restart its server take
