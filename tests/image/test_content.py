@@ -104,7 +104,7 @@ def test_every_module_is_compiled_and_not_compared_with_its_source(image: Image)
 
 def test_only_the_demo_image_has_the_demo(image: Image, demo_image: Image) -> None:
     assert not [room for room in DEMO if (packages(image) / "exchanger" / room).exists()]
-    assert (packages(demo_image) / "exchanger" / "demo" / "token_endpoint.py").exists()
+    assert (packages(demo_image) / "exchanger" / "demo" / "token_endpoint" / "fake.py").exists()
     production, demo = ({path.relative_to(each.pristine) for path in each.pristine.rglob("*")} for each in (image, demo_image))
     assert production < demo
     assert {path.parts[path.parts.index("exchanger", 3) :][:2] for path in demo - production} == {("exchanger", room) for room in DEMO}
