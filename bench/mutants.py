@@ -40,7 +40,7 @@ ROOMS: Final = {
     "kube-reflector": (["exchanger/kube/reflector.py"], ["tests/kube", "tests/property/test_kube_*.py"]),
 }
 # Seconds: several times what the tests of any line take, since a mutant may loop.
-TIMEOUT_S: Final = 600.0
+TIMEOUT_S: Final = 120.0
 
 _COMPARISONS: Final[dict[type[ast.cmpop], type[ast.cmpop]]] = {
     ast.Lt: ast.LtE,
