@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import cache_from_source
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Final
@@ -115,13 +116,19 @@ def mutants(source: str) -> list[tuple[range, str, str]]:
     return found
 
 
+def write(file: Path, source: str) -> None:
+    """Write ``source``, and forget its bytecode: two versions of one length within a second would have the same."""
+    file.write_text(source)
+    Path(cache_from_source(str(file))).unlink(missing_ok=True)
+
+
 def run(copy: Path, tests: list[str], *measured: str) -> bool:
     """Run ``tests`` in ``copy`` up to the first failure, below the command ``measured``; return whether all of them pass in time."""
     listed = copy / "tests.txt"
     listed.write_text("\n".join(tests))
     command = [sys.executable, "-m", *measured, "pytest", "-q", "-x", "-p", "no:cacheprovider", "-m", "not real", f"@{listed}"]
     paths = f"{copy}{os.pathsep}{copy / 'bench'}"
-    environment = {**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1", "CI": "true", "COVERAGE_CORE": "ctrace"}
+    environment = {**os.environ, "PYTHONPATH": paths, "CI": "true", "COVERAGE_CORE": "ctrace"}
     if measured:
         command[-1:-1] = ["-p", "mutants"]
     try:
@@ -159,11 +166,11 @@ def score(copies: list[Path], room: str, count: int, seed: int) -> bool:
         lines, what, mutated = mutants(source)[index]
         # A line that only runs at import may matter to all of them.
         running = sorted({test for line in lines for test in runs_line[file].get(line, [])} - {""}) or tests
-        (copy / file).write_text(mutated)
+        write(copy / file, mutated)
         try:
             return f"  {file}:{lines.start}: {what}" if run(copy, running) else None
         finally:
-            (copy / file).write_text(source)
+            write(copy / file, source)
             free.put(copy)
 
     with ThreadPoolExecutor(len(copies)) as pool:

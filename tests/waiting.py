@@ -9,8 +9,8 @@ import trio
 PATIENCE_S: Final = 30.0
 
 
-async def until(condition: Callable[[], object]) -> None:
-    """Wait until ``condition`` holds."""
-    with trio.fail_after(PATIENCE_S):
+async def until(condition: Callable[[], object], patience: float = PATIENCE_S) -> None:
+    """Wait until ``condition`` holds, for at most ``patience`` seconds."""
+    with trio.fail_after(patience):
         while not condition():  # noqa: ASYNC110 - there is no event to wait for
             await trio.sleep(0.01)

@@ -1,6 +1,6 @@
 """Reads the platform's proxy variables for token endpoints, and finds those without effect.
 
-They are read apart from the service's own variables: a platform sets them for every program, so empty or similar names are not mistakes
+They are read apart from the service's own variables: a platform sets them for every program, so empty or similar names are not mistakes.
 """
 
 from collections.abc import Mapping

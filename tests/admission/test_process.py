@@ -20,6 +20,7 @@ from exchanger.telemetry.log import logging_to_stdout
 from tests.admission.reviews import BROKEN, DENY, body, config_map
 from tests.kube.cluster import Cluster
 from tests.ports import free_port
+from tests.waiting import until
 
 LABELS = {"enabled": "true"}
 ANSWER = re.compile(rb"HTTP/1.1 (\d+) .*Content-Length: (\d+)\r\n.*?\r\n(.*)", re.DOTALL)
@@ -28,12 +29,6 @@ POLL_S = 0.05
 GRANTS = "{version: v1, grants: [{namespaceSelector: policy=enabled, hosts: ['*'], issuers: ['*'], scopes: ['*']}]}"
 EXCHANGE = "version: v1\nentries: [{match: {host: a.example, pathPrefix: /}, action: exchange, exchange: {issuerRef: later, scope: s}}]"
 ISSUERS = "issuers: [{{name: {}, tokenEndpoint: https://h/t, clientID: a, clientSecret: canary}}]"
-
-
-async def until_true(holds: Callable[[], bool]) -> None:
-    with trio.fail_after(SEEN_S):
-        while not holds():  # noqa: ASYNC110 - what is waited for tells nobody
-            await trio.sleep(0.01)
 
 
 class Lines:
@@ -48,7 +43,7 @@ class Lines:
 
     async def until(self, event: str) -> None:
         """Wait for a line."""
-        await until_true(lambda: event in self.text)
+        await until(lambda: event in self.text)
 
 
 @attrs.define(eq=False)

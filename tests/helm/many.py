@@ -36,10 +36,11 @@ OBJECTION: Final = re.compile(r"^ *- at '/one-of-many-(\d{4})(.*\n?)", re.MULTIL
 
 @attrs.frozen
 class Rendered:
-    """By the place of the values: the manifests as text, or if there are any, the objections of the schema."""
+    """By the place of the values: the manifests as text, or if there are any, the objections of the schema; and what else helm said."""
 
     texts: Mapping[int, str]
     objections: Mapping[int, str]
+    warnings: str
 
 
 class CulpritError(AssertionError):
@@ -70,7 +71,7 @@ def render_many(many: Sequence[Mapping[str, Any]], *, chart: Path = CHART, relea
     for number, source, text in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
         if own := text.replace(ALIAS.format(int(number)), chart.name).strip():
             texts[int(number)] += f"---\n# Source: {chart.name}/{source}\n{own}\n"
-    return Rendered(texts, objections)
+    return Rendered(texts, objections, "" if objections else done.stderr.strip())
 
 
 def _objections(said: str) -> dict[int, str]:
@@ -81,13 +82,17 @@ def _objections(said: str) -> dict[int, str]:
 
 
 def prepare(many: Iterable[Mapping[str, Any]], *, chart: Path = CHART, release: str = "exchanger", namespace: str = "edge") -> None:
-    """Render many values files at once, so that ``render`` finds them; where that fails, it renders them itself, and says why it cannot."""
+    """Render many values files at once, so that ``render`` finds them.
+
+    Where that fails, or helm warns of something, ``render`` runs helm itself and says what it said.
+    """
     missing = {run: values for values in many if (run := key([values], chart, release, namespace, KUBERNETES, ())) not in RENDERED}
     if not missing:
         return
     with suppress(CulpritError):
         found = render_many([*missing.values()], chart=chart, release=release, namespace=namespace)
-        RENDERED.update((run, (found.texts[number], "")) for number, run in enumerate(missing) if number in found.texts)
+        if not found.warnings:
+            RENDERED.update((run, (found.texts[number], "")) for number, run in enumerate(missing) if number in found.texts)
 
 
 def refusals(many: Sequence[Mapping[str, Any]], *, chart: Path = CHART, release: str = "exchanger", namespace: str = "edge") -> list[str]:

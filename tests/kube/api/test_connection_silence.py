@@ -1,4 +1,4 @@
-"""A server or a network that falls silent is noticed within a minute, with few questions, and slowness is not silence"""
+"""A server or a network that falls silent is noticed within a minute, with few questions, and slowness is not silence."""
 
 import socket
 from pathlib import Path

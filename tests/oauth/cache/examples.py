@@ -15,6 +15,7 @@ from exchanger.values.entry import TokenTarget
 from exchanger.values.issuer import AuthMethod, CachePolicy, Credentials, Issuer
 from exchanger.values.secret import Secret
 from exchanger.values.token import Cache, ErrorKind, ExchangedToken, ExchangeFailure, TokenCall, TokenRequest
+from tests import waiting
 
 HOST: Final = "issuer.example.com"
 POLICY: Final = CachePolicy(max_ttl=300.0, max_entries=100)
@@ -78,10 +79,8 @@ async def running(one: TokenCache, of: Issuer, *, wait: bool = True) -> AsyncGen
         nursery.cancel_scope.cancel()
 
 
-async def until(holds: Callable[[], object]) -> None:
-    with trio.fail_after(PATIENCE_S):
-        while not holds():  # noqa: ASYNC110 - what is waited for sets no event
-            await trio.sleep(0.01)
+async def until(condition: Callable[[], object]) -> None:
+    await waiting.until(condition, PATIENCE_S)
 
 
 async def found(one: TokenCache, asked: TokenRequest) -> str | None:
