@@ -138,6 +138,7 @@ def test_a_host_is_read_up_to_a_length() -> None:
         (f"{'é' * 60}.example.com", {None}),  # an A-label longer than any
         ("a.example.com 😀.example.com", {"a.example.com", None}),
         ("a.example.com :443:8443", {"a.example.com"}),
+        ("a.example.com:443,8443", {"a.example.com"}),
         ("https://orders,user@billing", {"billing", None}),  # user information, or a list of hosts
         ("https://orders;user@billing", {"billing", None}),
         ("https://orders:443|user@billing", {"billing", None}),

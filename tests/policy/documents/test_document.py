@@ -174,6 +174,7 @@ entries:
         (TEXT, ((3, 4), (7, 10))),
         ("entries:\n  - action: deny\n    match: 1\nversion: v1\n", ((2, 3),)),
         ("entries:\n- action: |\n    deny\n\n\n- {}\n", ((2, 3), (6, 6))),
+        ("entries:\n-\n\n  # deny\n  action: deny\n", ((2, 5),)),
         ("entries:\n  - &x {action: deny}\n  - {action: exchange}\n  - *x\n", ((2, 2), (3, 3), (4, 4))),
         *((text, ()) for text in ("", "entries: [", "[]", "version: v1\n", "entries: {}\n", "entries:\n", "1")),
     ],

@@ -27,6 +27,8 @@ def left(*claims: Entry | FailClosedRegion, grants: Grants = Grants((OWN,))) -> 
     [
         (exchange("/orders/x", headers=(("a", "b"),)), None, ""),
         (exchange("/"), MatchScope(HOST, "/orders", path_type=SEGMENT), "is only partly inside the hosts and paths that"),
+        (exchange("", path_type=SEGMENT), MatchScope(HOST, "/orders", path_type=SEGMENT), "is only partly inside the hosts and paths that"),
+        (exchange("/order", path_type=SEGMENT), None, "is outside the hosts and paths that its namespace is granted"),
         (exchange("/orders-old"), None, "is outside the hosts and paths that its namespace is granted"),
         (deny("/X", case_insensitive=True), None, "is outside the hosts and paths that its namespace is granted"),
         (deny("/orders", host="other.example.com"), None, "is outside the hosts and paths that its namespace is granted"),
