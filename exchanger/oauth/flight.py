@@ -87,7 +87,7 @@ class Waiter:
 @final
 @attrs.define(eq=False)
 class Flight:
-    """One exchange under way: one call, or two where the client's credentials were just rotated.
+    """One exchange under way: one call, and up to three where the client's credentials were just rotated.
 
     Attributes:
         key: The request that started it: equal ones may differ in parts that do not count.
@@ -96,7 +96,7 @@ class Flight:
         renews: It renews a kept token, and nobody waits for it.
         guard: How its issuer is spared, if it is.
         outcome: Set when it has landed.
-        first: The outcome of the call with the new credentials, while that with the previous ones is under way.
+        first: The outcome of the first call, while another one with other credentials is under way.
     """
 
     owner: Owner

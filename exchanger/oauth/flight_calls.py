@@ -1,6 +1,6 @@
 """The calls of flights: each is prepared and sent once the actor's token is at hand, and leaves one record whatever becomes of it.
 
-A flight has one call, or two where the client's credentials were just rotated. How they ended is told to the flight's owner.
+A flight has one call, and up to three where the client's credentials were just rotated. How they ended is told to the flight's owner.
 
 Must not know: who waits for a flight, how issuers are spared, or what is kept.
 """
@@ -21,7 +21,7 @@ from exchanger.oauth.actors import Actors
 from exchanger.oauth.client_credentials import NO_ACTOR_TOKEN
 from exchanger.oauth.flight import Flight, Stage
 from exchanger.oauth.preparation import Preparation
-from exchanger.oauth.rotation import as_before
+from exchanger.oauth.rotation import Rotations
 from exchanger.oauth.settings import TokenClientSettings
 from exchanger.oauth.transport.answer import Answer
 from exchanger.oauth.transport.call import Call, NoAnswer
@@ -41,6 +41,7 @@ class FlightCalls:
 
     Attributes:
         nursery: That of whoever runs this, ``None`` before and after: in it flights wait for tokens of actors.
+        rotations: Choose further calls.
     """
 
     _settings: TokenClientSettings
@@ -53,6 +54,7 @@ class FlightCalls:
     _clock: Callable[[], float]
     _now: Callable[[], float]
     nursery: trio.Nursery | None = attrs.field(default=None, init=False)
+    rotations: Rotations = attrs.field(factory=Rotations, init=False)
     _in_flight: dict[str, int] = attrs.field(factory=dict, init=False)
 
     @property
@@ -135,13 +137,12 @@ class FlightCalls:
             outcome = ExchangedToken(outcome.access_token, call, expires_in, Cache.MISS, expires_at)
         else:
             outcome = attrs.evolve(outcome, call=call, cache=Cache.MISS)
-        if flight.first is None:
-            earlier = as_before(flight.request, outcome)
-            if earlier is not None:
-                flight.first, flight.request = outcome, earlier
-                self.make(flight)
-                return
-        elif type(outcome) is not ExchangedToken:
+        following = self.rotations.following(flight.key, flight.request, outcome)
+        if following is not None:
+            flight.first, flight.request = flight.first or outcome, following
+            self.make(flight)
+            return
+        if flight.first is not None and type(outcome) is not ExchangedToken:
             outcome = flight.first  # the new credentials are what has to be mended
         flight.owner.called(flight, outcome)
 

@@ -1,9 +1,11 @@
-"""After a rotation: whether a token endpoint refused the client, and the request with the credentials before.
+"""After a rotation: whether a token endpoint refused the client, and the request that is worth another call.
 
 Must not know: calls, or for how long credentials of before are tried.
 """
 
+from collections.abc import Container
 from http import HTTPStatus
+from typing import final
 
 import attrs
 
@@ -12,12 +14,38 @@ from exchanger.values.issuer import ClientCertificate, Credentials, Issuer
 from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
 
 
-def as_before(request: TokenRequest, outcome: TokenOutcome) -> TokenRequest | None:
-    """Return ``request`` with the issuer's previous credentials; ``None`` if it has none or ``outcome`` does not refuse the client."""
-    issuer = request.issuer
-    if issuer.previous is None or not (refuses_client(outcome) or _refuses_certificate(issuer, outcome)):
+@final
+@attrs.define(eq=False)
+class Rotations:
+    """What endpoints did with the credentials from before their rotations."""
+
+    # By issuer: the generation of the new credentials that the endpoint refused while it accepted the previous ones.
+    _behind: dict[str, int] = attrs.field(factory=dict, init=False)
+
+    def use_issuers(self, issuers: Container[str]) -> None:
+        """Forget all but these issuers."""
+        self._behind = {name: generation for name, generation in self._behind.items() if name in issuers}
+
+    def following(self, wanted: TokenRequest, made: TokenRequest, outcome: TokenOutcome) -> TokenRequest | None:
+        """Return the request to make next for ``wanted``, after ``made`` had this ``outcome``; ``None`` if that is final.
+
+        Where the client is refused, that is the one with the issuer's previous credentials. An endpoint that accepted them before and
+        refuses them now has taken over the new ones since these were refused, so they get another call.
+        """
+        issuer, new = wanted.issuer, wanted.issuer.credentials.generation
+        refused = refuses_client(outcome) or _refuses_certificate(made.issuer, outcome)
+        if issuer.previous is None:
+            return None
+        if made.issuer.previous is not None:
+            return attrs.evolve(made, issuer=with_credentials_before(issuer, issuer.previous)) if refused else None
+        if made.issuer.credentials.generation == new:  # the third call
+            if refused:
+                self._behind.pop(issuer.name, None)
+        elif isinstance(outcome, ExchangedToken):
+            self._behind[issuer.name] = new
+        elif refused and self._behind.get(issuer.name) == new:
+            return attrs.evolve(wanted, issuer=attrs.evolve(issuer, previous=None))
         return None
-    return attrs.evolve(request, issuer=with_credentials_before(issuer, issuer.previous))
 
 
 def with_credentials_before(issuer: Issuer, previous: Credentials) -> Issuer:

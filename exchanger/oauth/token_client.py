@@ -177,6 +177,7 @@ class TokenClient:
         self.metadata.use_issuers(issuers)
         self._actors.use_issuers(issuers)
         self._preparation.use_issuers(issuers)
+        self._calls.rotations.use_issuers(issuers)
         self._admitted.extend(self._guards.use(issuers))
         self.reactor.turn(self._begin_admitted)
 

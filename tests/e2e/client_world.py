@@ -5,6 +5,7 @@ import json
 import ssl
 import threading
 from collections.abc import Callable, Generator, Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
@@ -130,30 +131,30 @@ class World:
         return sum("issuers.rotated" in line and f'"{client}"' in line for line in self.service.lines().splitlines())
 
     @contextlib.contextmanager
-    def exchanging_all_the_time(self, client: str) -> Generator[list[int]]:
+    def exchanging_all_the_time(self, client: str) -> Generator[list[Answer]]:
         """Exchange again and again meanwhile, also for a while before and after; every exchange has to succeed."""
-        statuses: list[int] = []
+        answers: list[Answer] = []
         enough = threading.Event()
 
         def go_on() -> None:
             while not enough.is_set():
-                statuses.append(self.ask(client, self.realm.log_in()).status)
+                answers.append(self.ask(client, self.realm.log_in()))
 
         thread = threading.Thread(target=go_on)
         thread.start()
         try:
-            until_more(statuses)
-            yield statuses
-            until_more(statuses)
+            until_more(answers)
+            yield answers
+            until_more(answers)
         finally:
             enough.set()
             thread.join()
-        assert set(statuses) == {200}
+        assert [answer.tells() for answer in answers if answer.status != HTTPStatus.OK] == []
 
 
-def until_more(statuses: list[int]) -> None:
-    before = len(statuses)
-    wait_until(lambda: len(statuses) >= before + 3)
+def until_more(answers: list[Answer]) -> None:
+    before = len(answers)
+    wait_until(lambda: len(answers) >= before + 3)
 
 
 def trusted_by(algorithm: str, key: PrivateKey, key_id: str) -> dict[str, str]:

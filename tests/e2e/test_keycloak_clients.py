@@ -57,9 +57,9 @@ def test_a_client_signs_its_assertions(client: str, world: World) -> None:
 def test_a_new_key_counts_before_keycloak_knows_it_and_after_it_knows_the_old_one_no_more(world: World) -> None:
     """The key is found by no id. Until Keycloak has the new one, it refuses the client, which tries the previous one."""
     client, new = "turns-key", new_key("ES256")
-    with world.exchanging_all_the_time(client) as statuses:
+    with world.exchanging_all_the_time(client) as answers:
         world.rotated(client, lambda: world.write_key(client, new))
-        until_more(statuses)
+        until_more(answers)
         world.realm.change_client(client, **trusted_by("ES256", new, "k2"))
     assert world.ask(client, world.realm.log_in()).claims["azp"] == client
 
@@ -74,11 +74,11 @@ def test_a_new_key_with_an_id_of_its_own_follows_the_old_one(world: World) -> No
         world.profiles[client] = {**world.profiles[client], "clientAssertion": assertion}
         world.write_profiles()
 
-    with world.exchanging_all_the_time(client) as statuses:
+    with world.exchanging_all_the_time(client) as answers:
         both = key_set({"k1": ("ES256", old), "k2": ("ES256", new)})
         world.realm.change_client(client, **{"jwks.string": both})
         world.rotated(client, move)
-        until_more(statuses)
+        until_more(answers)
         world.realm.change_client(client, **trusted_by("ES256", new, "k2"))
     assert world.ask(client, world.realm.log_in()).claims["azp"] == client
 
@@ -91,9 +91,9 @@ def test_a_new_secret_counts_before_keycloak_knows_it_and_after_it_knows_the_old
         world.profiles[client] = {**world.profiles[client], "clientSecret": "second-of-turns-secret"}
         world.write_profiles()
 
-    with world.exchanging_all_the_time(client) as statuses:
+    with world.exchanging_all_the_time(client) as answers:
         world.rotated(client, turn)
-        until_more(statuses)
+        until_more(answers)
         (found,) = world.realm.ask("GET", f"/clients?clientId={client}")
         world.realm.ask("PUT", f"/clients/{found['id']}", {**found, "secret": "second-of-turns-secret"})
     assert world.ask(client, world.realm.log_in()).claims["azp"] == client
@@ -102,9 +102,9 @@ def test_a_new_secret_counts_before_keycloak_knows_it_and_after_it_knows_the_old
 def test_a_new_certificate_follows_the_old_one_and_a_wrong_one_is_refused(world: World) -> None:
     token = world.realm.log_in()
     assert world.ask(CERTIFICATE, token).claims["azp"] == CERTIFICATE
-    with world.exchanging_all_the_time(CERTIFICATE) as statuses:
+    with world.exchanging_all_the_time(CERTIFICATE) as answers:
         world.rotated(CERTIFICATE, lambda: world.write_certificate("second"))
-        until_more(statuses)
+        until_more(answers)
         world.realm.change_client(CERTIFICATE, **{"x509.subjectdn": "CN=second,.*"})
 
     # Twice, so that the one before is wrong, too.

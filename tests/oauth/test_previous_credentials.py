@@ -11,7 +11,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from exchanger.decision.token_response import TokenResponseRules
 from exchanger.errors import Diagnostic
-from exchanger.oauth.rotation import as_before
+from exchanger.oauth.rotation import Rotations
 from exchanger.oauth.token_client import TokenClientSettings
 from exchanger.values.issuer import AuthMethod, Credentials
 from exchanger.values.secret import Secret
@@ -119,9 +119,40 @@ async def test_when_neither_pair_works_the_first_failure_is_the_outcome(caplog: 
     assert ended.outcome == alone.outcome
     assert (ended.secrets, len(ended.records)) == ((NEW, OLD), 2)
     assert isinstance(ended.outcome, ExchangeFailure)
-    shown = f"{rotated()!r} {ended.outcome!r} {ended.records!r} {attrs.asdict(ended.records[1])!r} {as_before(rotated(), ended.outcome)!r}"
+    following = Rotations().following(rotated(), rotated(), ended.outcome)
+    shown = f"{rotated()!r} {ended.outcome!r} {ended.records!r} {attrs.asdict(ended.records[1])!r} {following!r}"
     assert "canary" not in shown + ended.outcome.body
     assert caplog.records == []
+
+
+async def test_an_endpoint_that_switches_between_two_calls_loses_no_exchange() -> None:
+    site = answering(REFUSED, SUCCESS, REFUSED, REFUSED, SUCCESS, SUCCESS)
+    async with world(site.serve) as it:
+        assert [await exchange(it.client, rotated()) for _ in range(3)] == [ISSUED] * 3
+    assert [fields["client_secret"] for _, fields in site.posts] == [NEW, OLD, NEW, OLD, NEW, NEW]
+
+
+async def test_credentials_that_stay_wrong_get_a_third_call_once() -> None:
+    site = answering(REFUSED, SUCCESS, *[REFUSED] * 5)
+    async with world(site.serve) as it:
+        first, *others = [await exchange(it.client, rotated()) for _ in range(3)]
+    assert first == ISSUED
+    assert [isinstance(outcome, ExchangeFailure) for outcome in others] == [True, True]
+    assert [fields["client_secret"] for _, fields in site.posts] == [NEW, OLD, NEW, OLD, NEW, NEW, OLD]
+
+
+async def test_what_one_rotation_showed_does_not_count_for_the_next() -> None:
+    site = answering(REFUSED, SUCCESS, REFUSED, REFUSED, REFUSED, SUCCESS, REFUSED, REFUSED)
+    request = rotated()
+    later = attrs.evolve(request.issuer, credentials=attrs.evolve(request.issuer.credentials, generation=2))
+    async with world(site.serve) as it:
+        await exchange(it.client, request)
+        assert isinstance(await exchange(it.client, attrs.evolve(request, issuer=later)), ExchangeFailure)
+        assert len(site.posts) == 4
+        await exchange(it.client, request)
+        it.client.use_issuers({})
+        assert isinstance(await exchange(it.client, request), ExchangeFailure)
+    assert len(site.posts) == 8
 
 
 async def test_both_calls_have_the_time_of_one(autojump_clock: MockClock) -> None:
