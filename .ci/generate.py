@@ -1,8 +1,9 @@
-"""Writes what this repository says twice: texts, schemas and tables that are made from the code or from other files.
+"""Writes what this repository says twice: code, texts, schemas and tables that are made from the code or from other files.
 
-    generate_texts.py [NAME ...]      writes them
-    generate_texts.py --check         only says which are not up to date
+    generate.py [NAME ...]      writes them
+    generate.py --check         only says which are not up to date
 
+- ``proto``: ``exchanger/_proto``, from ``proto/``
 - ``codes``: the page of codes, from their registry
 - ``help``: what ``exchanger serve --help`` says of variables, from the reference
 - ``schemas``: the JSON Schemas, and what of them is in the chart's
@@ -18,6 +19,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tempfile
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -26,7 +28,9 @@ from typing import Any, Final
 import yaml
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = (str(ROOT), str(ROOT / ".ci"))
+
+from generate_proto import GenerationError, generate  # noqa: E402 - beside this file
 
 from exchanger.codes.code import Code, Example  # noqa: E402 - of this checkout
 from exchanger.codes.registry import CODES  # noqa: E402
@@ -36,12 +40,15 @@ from exchanger.util.json_schema import as_text  # noqa: E402
 DOCS: Final = ROOT / "docs"
 # By file; ``None``: there must be no such file.
 Texts = Mapping[Path, str | None]
-# Lines of a difference that are shown.
+# Of a difference.
 SHOWN_LINES: Final = 40
+SHOWN_CHARS: Final = 200
 
 
-class GeneratedError(Exception):
-    """A source is incomplete; the message says where."""
+def proto() -> Texts:
+    """Return the package of messages and services."""
+    with tempfile.TemporaryDirectory() as scratch:
+        return generate(Path(scratch))
 
 
 # The page of codes
@@ -70,7 +77,7 @@ GROUPS: Final = {
 HEAD: Final = """\
 # Codes
 
-<!-- written by .ci/generate_texts.py from exchanger/codes -->
+<!-- written by .ci/generate.py from exchanger/codes -->
 
 Every problem has a code, which never changes its meaning: `POL-…` of policies, grants, issuer profiles and the manifests around them,
 `TXE-…` of failed token exchanges. Events, log lines, the console, `exchanger status` and [`exchanger check`](../how-to/check-policies.md)
@@ -83,7 +90,7 @@ An error means that something is not in force, or that requests are refused. A w
 def codes() -> Texts:
     """Return the page of codes."""
     if left := [code.name for code in CODES if not code.name.startswith(tuple(GROUPS))]:
-        raise GeneratedError(f"no group for {', '.join(left)}")
+        raise GenerationError(f"no group for {', '.join(left)}")
     parts = [HEAD]
     for prefix, title in GROUPS.items():
         parts.append(f"\n## {title}\n")
@@ -152,7 +159,7 @@ def schemas() -> Texts:
     found |= {folder / f"{name}.schema.json": as_text(make()) for name, make in SCHEMAS.items()}
     values: dict[str, Any] = json.loads(chart.read_text())
     body = without_nothing({key: value for key, value in SCHEMAS["grants"]().items() if key not in {"$schema", "$id", "title"}})
-    values["$defs"]["grantsFile"] = {**body, "description": "written by .ci/generate_texts.py from the service's own schema of the file"}
+    values["$defs"]["grantsFile"] = {**body, "description": "written by .ci/generate.py from the service's own schema of the file"}
     issuers: dict[str, Any] = SCHEMAS["issuers"]()
     profile = issuers["properties"]["issuers"]["items"]["properties"]
     values["$defs"]["issuerProfiles"]["items"]["properties"] |= {name: profile[name] for name in IDENTITY}
@@ -176,7 +183,7 @@ def without_nothing(schema: Any) -> Any:
 
 # Tables of values
 
-BEGIN: Final = "<!-- values: written by .ci/generate_texts.py from values.yaml -->"
+BEGIN: Final = "<!-- values: written by .ci/generate.py from values.yaml -->"
 END: Final = "<!-- end of values -->"
 
 
@@ -199,7 +206,7 @@ def table(values: str) -> str:
     """Return the table for the text of a ``values.yaml``."""
     node = yaml.compose(values, Loader=yaml.CSafeLoader)
     if node is None:
-        raise GeneratedError("values.yaml is empty")
+        raise GenerationError("values.yaml is empty")
     written = ["| value | default | meaning |", "|---|---|---|"]
     for path, default, meaning in rows(node, values.splitlines()):
         name = f"`{path}`" if default else f"**`{path}`**"
@@ -223,7 +230,7 @@ def rows(node: yaml.Node, lines: list[str], prefix: str = "") -> Iterator[tuple[
         else:
             missing.append(path)
     if missing:
-        raise GeneratedError(f"no comment above {', '.join(missing)}")
+        raise GenerationError(f"no comment above {', '.join(missing)}")
 
 
 def comment_above(lines: list[str], line: int) -> str:
@@ -281,6 +288,7 @@ def output_of(command: str) -> str:
 
 
 GENERATED: Final[Mapping[str, Callable[[], Texts]]] = {
+    "proto": proto,
     "codes": codes,
     "help": serve_help,
     "schemas": schemas,
@@ -298,7 +306,7 @@ def main(arguments: list[str]) -> int:
         return 2
     stale = False
     for name in names:
-        for path, wanted in GENERATED[name]().items():
+        for path, wanted in sorted(GENERATED[name]().items()):
             present = path.read_text() if path.exists() else None
             if present == wanted:
                 continue
@@ -306,17 +314,18 @@ def main(arguments: list[str]) -> int:
             if not check and wanted is None:
                 path.unlink()
             elif not check:
+                path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(wanted or "")
             else:
-                print(f"{path.relative_to(ROOT)} is not up to date: run python .ci/generate_texts.py {name}", file=sys.stderr)
+                print(f"{path.relative_to(ROOT)} is not up to date: run python .ci/generate.py {name}", file=sys.stderr)
                 before, after = (present or "").splitlines(), (wanted or "").splitlines()
                 differing = difflib.unified_diff(before, after, "present", "generated", n=1, lineterm="")
-                print(*itertools.islice(differing, SHOWN_LINES), sep="\n", file=sys.stderr)
+                print(*(line[:SHOWN_CHARS] for line in itertools.islice(differing, SHOWN_LINES)), sep="\n", file=sys.stderr)
     return int(check and stale)
 
 
 if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
-    except GeneratedError as error:
+    except GenerationError as error:
         sys.exit(str(error))

@@ -77,7 +77,8 @@ def charts(tag: str, image: str, folder: Path, root: Path = ROOT) -> list[Path]:
             source = Path(copied) / chart
             shutil.copytree(root / "helm" / chart, source)
             name_image(source / "values.yaml", named)
-            command = (helm(), "package", source, "--version", version, "--app-version", version, "--destination", folder)
+            helm = shutil.which("helm") or tools.KUBECTL_LAYER.path("helm")  # that of the tests
+            command = (helm, "package", source, "--version", version, "--app-version", version, "--destination", folder)
             subprocess.run(command, check=True, timeout=PACKAGE_S, stdout=sys.stderr)
             packaged.append(folder / f"{chart}-{version}.tgz")
     return packaged
@@ -91,12 +92,6 @@ def name_image(values: Path, image: str) -> None:
     if not mark or block is None or count != 1:
         fail(f"{values} does not say image.repository exactly once")
     values.write_text(head + mark + named + rest[block.end() :])
-
-
-def helm() -> Path:
-    """Return helm's command: that of the PATH, else the one that the tests use."""
-    found = shutil.which("helm")
-    return Path(found) if found else tools.KUBECTL_LAYER.path("helm")
 
 
 def main(arguments: list[str]) -> int:

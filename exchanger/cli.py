@@ -130,7 +130,7 @@ class _Version(argparse.Action):
 
 def _add_serve(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    # Written by .ci/generate_texts.py from the reference.
+    # Written by .ci/generate.py from the reference.
     parser.epilog = Path(__file__).with_name("app").joinpath("serve_help.txt").read_text("utf-8")
 
 

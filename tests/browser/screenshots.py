@@ -1,6 +1,6 @@
 """Takes pictures of the console's page with made-up data, for its documentation and for whoever changes how it looks.
 
-    .venv/bin/python .ci/screenshots.py FOLDER [WORD ...]
+    .venv/bin/python -m tests.browser.screenshots FOLDER [WORD ...]
 
 writes one PNG for each view, theme and size; with words, only those whose name has one of them.
 """
@@ -14,13 +14,9 @@ from typing import Final
 
 from playwright.sync_api import Page, ViewportSize, sync_playwright
 
-ROOT: Final = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))  # the fake console is a part of the tests
-
-import tools  # noqa: E402 - beside this file
-
-from tests.browser import made_up  # noqa: E402
-from tests.browser.conftest import ARGUMENTS, DESKTOP, PHONE, Console  # noqa: E402
+from tests.browser import made_up
+from tests.browser.conftest import ARGUMENTS, DESKTOP, PHONE, Console
+from tests.tools import where
 
 SIZES: Final[dict[str, ViewportSize]] = {"desktop": DESKTOP, "tablet": {"width": 1024, "height": 768}, "phone": PHONE}
 SCHEMES: Final = ("light", "dark")
@@ -167,13 +163,13 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("words", nargs="*")
     options = parser.parse_args()
-    command = tools.where("chromium")
+    command = where("chromium")
     if command is None:
-        print("there is no Chromium; .ci/tools.py chromium installs it", file=sys.stderr)
-        return 1
+        parser.error("there is no Chromium; .ci/tools.py chromium installs it")
     options.folder.mkdir(parents=True, exist_ok=True)
-    print(f"{take(options.folder, options.words, command)} pictures in {options.folder}")
-    return 0
+    taken = take(options.folder, options.words, command)
+    sys.stderr.write(f"{taken} pictures in {options.folder}\n")
+    return 0 if taken else 1
 
 
 if __name__ == "__main__":

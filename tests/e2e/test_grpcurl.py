@@ -12,11 +12,11 @@ import pytest
 import trio
 from google.protobuf.descriptor import Descriptor
 
-from exchanger._proto._pool import POOL
 from exchanger.envoy.health import Health, HealthBoard
 from exchanger.envoy.reflection import REFLECTION_SERVICES, Reflection
 from exchanger.grpc.routes import routes_of
 from exchanger.grpc.status import StatusCode
+from exchanger.util.descriptor_pool import POOL
 from tests.e2e.churn import Authorities, tls_variables
 from tests.e2e.gateway import SERVICE_NAME
 from tests.e2e.grpcurl import STATUS_BASE, Target, call, command, lines, parsed, run

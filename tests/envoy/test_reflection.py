@@ -5,10 +5,10 @@ import trio
 from google.protobuf.descriptor_pb2 import DescriptorProto, EnumDescriptorProto, FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
 
-from exchanger._proto._pool import POOL
 from exchanger._proto.grpc.reflection.v1 import reflection_pb2 as v1
 from exchanger._proto.grpc.reflection.v1alpha import reflection_pb2 as v1alpha
 from exchanger.envoy.reflection import IDLE_S, REFLECTION_SERVICES, DescriptorIndex, Reflection
+from exchanger.util.descriptor_pool import POOL
 from tests.grpc.peer import framed
 from tests.grpc.serving import serving
 

@@ -18,11 +18,11 @@ from tests.helm.cases import look
 from tests.helm.chart import CHART, ROOT, notes, only, render
 from tests.helm.rendered_cluster import DEMO_CHART
 
-WRITER = ROOT / ".ci" / "generate_texts.py"
+WRITER = ROOT / ".ci" / "generate.py"
 
 
 def writer() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("generate_texts", WRITER)
+    spec = importlib.util.spec_from_file_location("generate", WRITER)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -42,7 +42,7 @@ def test_every_value_without_a_comment_is_found() -> None:
         "| `b.c` | `{}` | C. |",
         '| `d` | `{"e": 1}` | D. |',
     ]
-    with pytest.raises(generated.GeneratedError, match="no comment above b, c"):
+    with pytest.raises(generated.GenerationError, match="no comment above b, c"):
         generated.table("# A.\na: 1\nb: 2\nc: 3\n")
 
 

@@ -3,9 +3,9 @@
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from hypothesis import strategies as st
 
-from exchanger._proto._pool import POOL
 from exchanger._proto.grpc.reflection.v1.reflection_pb2 import ExtensionRequest, ServerReflectionRequest
 from exchanger.envoy.reflection import Reflection
+from exchanger.util.descriptor_pool import POOL
 
 REFLECTION = Reflection(("envoy.service.auth.v3.Authorization", "envoy.service.ext_proc.v3.ExternalProcessor", "grpc.health.v1.Health"))
 FILES = sorted(

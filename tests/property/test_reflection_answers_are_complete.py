@@ -10,8 +10,8 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanger._proto._pool import POOL
 from exchanger._proto.grpc.reflection.v1.reflection_pb2 import ServerReflectionRequest
+from exchanger.util.descriptor_pool import POOL
 from tests.property.strategies_reflection import REFLECTION, known_files, known_symbols
 
 

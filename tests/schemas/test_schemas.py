@@ -55,7 +55,7 @@ def fields(schema: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 @each
 def test_the_committed_schema_is_the_generated_one(name: str) -> None:
-    assert (FOLDER / f"{name}.schema.json").read_text() == as_text(SCHEMAS[name]()), "run .venv/bin/python .ci/generate_texts.py"
+    assert (FOLDER / f"{name}.schema.json").read_text() == as_text(SCHEMAS[name]()), "run .venv/bin/python .ci/generate.py"
 
 
 def test_there_are_no_other_committed_schemas() -> None:

@@ -1,1 +1,1 @@
-"""Generated from proto/ by .ci/generate_proto.py; no hand edits."""
+"""Generated from proto/ by .ci/generate.py; no hand edits."""
