@@ -5,7 +5,7 @@ import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import attrs
 import trio
@@ -21,6 +21,7 @@ from tests.e2e.gateway import (
     Instance,
     asked,
     gateway_config,
+    service_cluster,
     staged,
     start_gateway,
     until_healthy,
@@ -38,6 +39,8 @@ PAUSE_S: Final = 0.05
 ANSWER_S: Final = 20.0
 # Seconds until new connections must see a new certificate, on a loaded machine.
 SEEN_S: Final = 30.0
+# Lines of the gateway's log that a failure shows.
+SAID: Final = 40
 # Requests that must have been sent per restart and per rotation, or there was no load to speak of.
 A_RESTART: Final = 100
 A_ROTATION: Final = 20
@@ -68,6 +71,7 @@ class Load:
     demo: RunningDemo
     envoy_port: int
     pause: float
+    log: Path
     asked: int = 0
     wrong: list[Wrong] = attrs.field(factory=list)
     _began: float = attrs.field(factory=trio.current_time)
@@ -82,9 +86,12 @@ class Load:
         self._stop.set()
 
     def summary(self) -> str:
-        """The number of wrong answers and the first three, "" if there are none."""
+        """The number of wrong answers and the first three, with what the gateway said of them once it has ended; "" if there are none."""
+        if not self.wrong:
+            return ""
         first = "; ".join(map(str, self.wrong[:3]))
-        return f"{len(self.wrong)} of {self.asked} answers are wrong: {first}" if self.wrong else ""
+        said = self.log.read_text().splitlines() if self.log.exists() else []
+        return "\n".join((f"{len(self.wrong)} of {self.asked} answers are wrong: {first}", *said[-SAID:]))
 
     async def _ask(self, scenario: OneRequest) -> None:
         while not self._stop.is_set():
@@ -95,6 +102,24 @@ class Load:
             await trio.sleep(self.pause)
 
 
+def with_log(config: dict[str, Any], path: Path) -> Path:
+    """Let the gateway log to ``path`` what it did not pass on, and which instances it took out or back."""
+    service_cluster(config)["health_checks"][0]["event_log_path"] = str(path)
+    manager = config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+    manager["access_log"] = [
+        {
+            "name": "file",
+            "filter": {"status_code_filter": {"comparison": {"op": "GE", "value": {"default_value": 503, "runtime_key": "unset"}}}},
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog",
+                "path": str(path),
+                "log_format": {"text_format_source": {"inline_string": "%START_TIME% %RESPONSE_CODE_DETAILS% %RESPONSE_FLAGS%\n"}},
+            },
+        }
+    ]
+    return path
+
+
 async def restarts_under_load(folder: Path, mode: Mode, count: int, pause: float = PAUSE_S) -> Load:
     """Restart two instances in turns: one drains while the other takes over, behind a gateway with health checks, as in any cluster."""
     async with staged(folder) as (demo, nursery):
@@ -102,13 +127,13 @@ async def restarts_under_load(folder: Path, mode: Mode, count: int, pause: float
         for instance in instances:
             await instance.start(nursery)
         config = gateway_config(demo, mode, *(instance.port for instance in instances))
-        admin = with_admin(config)
+        admin, log = with_admin(config), with_log(config, folder / "wrong.log")
         envoy_port = await start_gateway(nursery, folder, config)
         await until_listening(admin)
         for instance in instances:
             await until_healthy(admin, instance.port)
         await until_serving(envoy_port, demo)
-        load = Load(demo, envoy_port, pause)
+        load = Load(demo, envoy_port, pause, log)
         async with trio.open_nursery() as requests:
             requests.start_soon(load.run)
             for number in range(count):
@@ -125,7 +150,7 @@ async def rotations_under_load(folder: Path, mode: Mode, count: int, pause: floa
     """Rotate certificates: by turns as Kubernetes does, and file by file, so that for a moment certificate and key do not match."""
     async with secured(folder, mode, mutual=mutual) as here:
         await until_serving(here.envoy_port, here.stage)
-        load = Load(here.stage, here.envoy_port, pause)
+        load = Load(here.stage, here.envoy_port, pause, here.log)
         async with trio.open_nursery() as requests:
             requests.start_soon(load.run)
             for number in range(count):
@@ -233,6 +258,7 @@ class Secured:
     envoy_port: int
     authorities: Authorities
     mount: Mount
+    log: Path
 
 
 @asynccontextmanager
@@ -246,7 +272,8 @@ async def secured(folder: Path, mode: Mode, *, mutual: bool, certified: bool = T
         await instance.start(nursery)
         config = gateway_config(stage, mode, port)
         with_tls(config, authorities.server_authority, authorities.client if mutual and certified else None)
+        log = with_log(config, folder / "wrong.log")
         envoy_port = await start_gateway(nursery, folder, config)
         await until_listening(port)
         await until_listening(envoy_port)
-        yield Secured(stage, instance, port, envoy_port, authorities, mount)
+        yield Secured(stage, instance, port, envoy_port, authorities, mount, log)
