@@ -8,8 +8,12 @@ import trio
 
 from exchanger.envoy.health import LIVENESS
 
-# Seconds: some intervals of a gateway's quick health checks. In Kubernetes the pre-stop sleep has done this before SIGTERM.
-FADE_S: Final = 2.0
+# Seconds: some intervals of a gateway's quick health checks, and what follows. In Kubernetes, the pre-stop sleep comes before.
+FADE_S: Final = 3.0
+# Seconds for which a gateway that knows may still send requests. Envoy gathers changes of health for ``update_merge_window``, a second by
+# default, before its workers see them; a machine that stalls has some room.
+# https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/cluster/v3/cluster.proto#config-cluster-v3-cluster-commonlbconfig
+KNOWN_S: Final = 1.2
 # Seconds without a request after which no gateway is thought to send any.
 QUIET_S: Final = 0.3
 # Looks within QUIET_S. A machine that stalls misses one look at most, so that its pause is not taken for silence.
@@ -26,24 +30,29 @@ class Fade:
 
     answered: Callable[[], int]
     _checked_at: float | None = attrs.field(init=False, default=None)
-    _told: bool = attrs.field(init=False, default=False)
+    _told_at: float | None = attrs.field(init=False, default=None)
 
     def checked(self, service: str, *, serving: bool) -> None:
         """Note an answered health check. Liveness probes are the kubelet's; they steer no traffic."""
         if service != LIVENESS:
             self._checked_at = trio.current_time()
-            self._told = self._told or not serving
+            if not serving and self._told_at is None:
+                self._told_at = self._checked_at
 
     async def run(self, longest: float) -> None:
-        """Return once no requests arrive, and those who check health know why; after ``longest`` seconds or ``FADE_S`` at the latest.
+        """Return once no requests arrive and gateways that check health send none; after ``longest`` seconds or ``FADE_S`` at the latest.
 
-        A refused connection costs a gateway the request that it was opened for, so the listeners stay open until then.
+        A refused connection costs a gateway the request that it was opened for, so the listeners stay open until then. Silence alone is
+        not enough: whoever paused for a moment may go on here.
         """
-        self._told = False
+        self._told_at = None
         watched = self._checked_at is not None and trio.current_time() - self._checked_at < CHECKED_S
         quiet = 0
         with trio.move_on_after(min(FADE_S, longest)):
-            while quiet < LOOKS or (watched and not self._told):
+            while quiet < LOOKS or (watched and not self._is_known()):
                 before = self.answered()
                 await trio.sleep(QUIET_S / LOOKS)
                 quiet = quiet + 1 if self.answered() == before else 0
+
+    def _is_known(self) -> bool:
+        return self._told_at is not None and trio.current_time() - self._told_at >= KNOWN_S

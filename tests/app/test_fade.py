@@ -2,7 +2,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from exchanger.app.fade import CHECKED_S, FADE_S, QUIET_S, Fade
+from exchanger.app.fade import CHECKED_S, FADE_S, KNOWN_S, QUIET_S, Fade
 from exchanger.envoy.health import LIVENESS
 
 
@@ -23,12 +23,15 @@ async def test_requests_keep_it_going_up_to_its_bound(autojump_clock: MockClock)
     assert await duration(fade, longest=0.5) == pytest.approx(0.5)
 
 
-async def test_a_gateway_that_checks_health_is_told_first(autojump_clock: MockClock) -> None:
+async def test_a_gateway_that_checks_health_is_told_first_and_has_time_to_stop(autojump_clock: MockClock) -> None:
+    """Its checks go on; the first one counts."""
     fade = Fade(lambda: 7)
     fade.checked("", serving=True)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(later, fade, 1.0)
-        assert await duration(fade) == pytest.approx(1.0, abs=QUIET_S)
+        for number in range(20):
+            nursery.start_soon(later, fade, 1.0 + number / 10)
+        assert await duration(fade) == pytest.approx(1.0 + KNOWN_S, abs=QUIET_S / 2)
+        nursery.cancel_scope.cancel()
     assert await duration(fade) == pytest.approx(FADE_S)
 
 

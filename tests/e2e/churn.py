@@ -39,6 +39,8 @@ PAUSE_S: Final = 0.05
 ANSWER_S: Final = 20.0
 # Seconds until new connections must see a new certificate, on a loaded machine.
 SEEN_S: Final = 30.0
+# Seconds without a request after every other signal to stop. A gateway whose workers do not know yet goes on where it was.
+SILENCE_S: Final = 0.5
 # Lines of the gateway's log that a failure shows.
 SAID: Final = 40
 # Requests that must have been sent per restart and per rotation, or there was no load to speak of.
@@ -74,6 +76,7 @@ class Load:
     log: Path
     asked: int = 0
     wrong: list[Wrong] = attrs.field(factory=list)
+    silent_until: float = 0.0
     _began: float = attrs.field(factory=trio.current_time)
     _stop: trio.Event = attrs.field(factory=trio.Event)
 
@@ -99,7 +102,7 @@ class Load:
             answer = await asked(self.envoy_port, scenario, self.demo, timeout=ANSWER_S)
             if answer != scenario.expected:
                 self.wrong.append(Wrong(trio.current_time() - self._began, scenario.name, answer))
-            await trio.sleep(self.pause)
+            await trio.sleep(max(self.pause, self.silent_until - trio.current_time()))
 
 
 def with_log(config: dict[str, Any], path: Path) -> Path:
@@ -138,6 +141,7 @@ async def restarts_under_load(folder: Path, mode: Mode, count: int, pause: float
             requests.start_soon(load.run)
             for number in range(count):
                 instance = instances[number % 2]
+                load.silent_until = trio.current_time() + (SILENCE_S if number // 2 % 2 else 0.0)
                 assert await instance.child.stop() == 0, instance.child.log_tail()
                 await instance.start(nursery)
                 await until_healthy(admin, instance.port)  # before the other one goes
