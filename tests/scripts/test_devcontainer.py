@@ -20,7 +20,7 @@ TOOLS: Final = ("helm", "kubectl", "devspace")
 # Python in the container: it makes no environment here, and tools are only looked for.
 PYTHON: Final = f"""
 case "$*" in
-    "-m venv .venv") mkdir -p .venv/bin; cp "$HOME/pip" .venv/bin/pip; exit;;
+    "-m venv .venv") mkdir -p .venv/bin; cp "$HOME/pip" "$HOME/uv" .venv/bin; exit;;
     .ci/tools.py*) set -- "$1" --where "$2";;
 esac
 exec "{sys.executable}" "$@"
@@ -44,9 +44,10 @@ def test_a_new_container_gets_the_environment_of_the_tests_and_the_tools(tmp_pat
     programs = Programs(tmp_path, {"XDG_CACHE_HOME": str(provider().cache_folder().parents[1])})
     programs.add("python3", PYTHON)
     programs.add("pip")
+    programs.add("uv")
     done = programs.run("bash", ".devcontainer/setup", cwd=programs.checkout(".ci", "README.md", "requirements", ".devcontainer"))
     assert done.returncode == 0, done.stderr
-    assert [call.split(" -r ")[-1] for call in programs.calls("pip")][:1] == ["requirements/dev.txt"]
+    assert [call.split(" -r ")[-1] for call in programs.calls("pip", "uv")][:2] == ["requirements/uv.txt", "requirements/dev.txt"]
     assert not programs.calls("coverage", "pytest")
     assert {name: (tmp_path / ".local" / "bin" / name).resolve() for name in TOOLS} == {
         name: place.resolve() for name, place in places.items()
