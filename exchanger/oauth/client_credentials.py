@@ -12,14 +12,14 @@ from exchanger.decision.token_failure import transport_failure
 from exchanger.decision.token_response import decode_response
 from exchanger.errors import Diagnostic
 from exchanger.oauth.preparation import Preparation
-from exchanger.oauth.rotation import refuses_client, with_credentials_before
+from exchanger.oauth.rotation import Rotations
 from exchanger.oauth.settings import TokenClientSettings
 from exchanger.oauth.transport.call import NoAnswer
 from exchanger.oauth.transport.connections import Connections
 from exchanger.oauth.transport.roundtrip import round_trip
 from exchanger.reactor.reactor import Reactor
 from exchanger.values.issuer import ActorCredentials, Issuer
-from exchanger.values.token import ErrorKind, ExchangeFailure, TokenOutcome
+from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome
 
 NO_ACTOR_TOKEN: Final = transport_failure(
     ErrorKind.NO_ACTOR_TOKEN, Diagnostic.NO_ACTOR_TOKEN, detail="the token endpoint gave no token for the actor"
@@ -35,17 +35,20 @@ class ClientCredentials:
     _reactor: Reactor
     _connections: Connections
     _preparation: Preparation
+    _rotations: Rotations
 
     async def ask(self, issuer: Issuer, actor: ActorCredentials) -> TokenOutcome:
         """Return the token, or why there is none, within ``request_timeout``.
 
-        The credentials before are tried where the new ones are refused.
+        Just after a rotation, other credentials are tried where some are refused. The first refusal is the one to mend.
         """
         ends = trio.current_time() + self._settings.request_timeout
-        outcome = await self._ask_once(issuer, actor, ends)
-        if issuer.previous is not None and refuses_client(outcome):
-            outcome = await self._ask_once(with_credentials_before(issuer, issuer.previous), actor, ends)
-        return outcome
+        first = outcome = await self._ask_once(issuer, actor, ends)
+        following = self._rotations.following(issuer, issuer, outcome)
+        while following is not None:
+            outcome = await self._ask_once(following, actor, ends)
+            following = self._rotations.following(issuer, following, outcome)
+        return outcome if isinstance(outcome, ExchangedToken) else first
 
     async def _ask_once(self, issuer: Issuer, actor: ActorCredentials, ends: float) -> TokenOutcome:
         prepared = self._preparation.client_credentials(issuer, actor)

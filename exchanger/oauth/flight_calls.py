@@ -41,7 +41,6 @@ class FlightCalls:
 
     Attributes:
         nursery: That of whoever runs this, ``None`` before and after: in it flights wait for tokens of actors.
-        rotations: Choose further calls.
     """
 
     _settings: TokenClientSettings
@@ -49,12 +48,12 @@ class FlightCalls:
     _connections: Connections
     _preparation: Preparation
     _actors: Actors
+    _rotations: Rotations
     _observer: ExchangeObserver
     _tracer: Tracer | None
     _clock: Callable[[], float]
     _now: Callable[[], float]
     nursery: trio.Nursery | None = attrs.field(default=None, init=False)
-    rotations: Rotations = attrs.field(factory=Rotations, init=False)
     _in_flight: dict[str, int] = attrs.field(factory=dict, init=False)
 
     @property
@@ -137,9 +136,9 @@ class FlightCalls:
             outcome = ExchangedToken(outcome.access_token, call, expires_in, Cache.MISS, expires_at)
         else:
             outcome = attrs.evolve(outcome, call=call, cache=Cache.MISS)
-        following = self.rotations.following(flight.key, flight.request, outcome)
+        following = self._rotations.following(flight.key.issuer, flight.request.issuer, outcome)
         if following is not None:
-            flight.first, flight.request = flight.first or outcome, following
+            flight.first, flight.request = flight.first or outcome, attrs.evolve(flight.request, issuer=following)
             self.make(flight)
             return
         if flight.first is not None and type(outcome) is not ExchangedToken:

@@ -1,4 +1,4 @@
-"""After a rotation: whether a token endpoint refused the client, and the request that is worth another call.
+"""After a rotation: whether a token endpoint refused the client, and the credentials that are worth another call.
 
 Must not know: calls, or for how long credentials of before are tried.
 """
@@ -10,8 +10,8 @@ from typing import final
 import attrs
 
 from exchanger.errors import Diagnostic
-from exchanger.values.issuer import ClientCertificate, Credentials, Issuer
-from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
+from exchanger.values.issuer import ClientCertificate, Issuer
+from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome
 
 
 @final
@@ -26,34 +26,28 @@ class Rotations:
         """Forget all but these issuers."""
         self._behind = {name: generation for name, generation in self._behind.items() if name in issuers}
 
-    def following(self, wanted: TokenRequest, made: TokenRequest, outcome: TokenOutcome) -> TokenRequest | None:
-        """Return the request to make next for ``wanted``, after ``made`` had this ``outcome``; ``None`` if that is final.
+    def following(self, wanted: Issuer, made: Issuer, outcome: TokenOutcome) -> Issuer | None:
+        """Return ``wanted`` with the credentials for the next call, after one as ``made`` had this ``outcome``; ``None`` if that is final.
 
-        Where the client is refused, that is the one with the issuer's previous credentials. An endpoint that accepted them before and
-        refuses them now has taken over the new ones since these were refused, so they get another call.
+        Where the client is refused, these are the issuer's previous credentials. An endpoint that accepted them before and refuses them
+        now has taken over the new ones since these were refused, so they get another call.
         """
-        issuer, new = wanted.issuer, wanted.issuer.credentials.generation
-        refused = refuses_client(outcome) or _refuses_certificate(made.issuer, outcome)
-        if issuer.previous is None:
+        new, refused = wanted.credentials.generation, _refuses_client(outcome) or _refuses_certificate(made, outcome)
+        if wanted.previous is None:
             return None
-        if made.issuer.previous is not None:
-            return attrs.evolve(made, issuer=with_credentials_before(issuer, issuer.previous)) if refused else None
-        if made.issuer.credentials.generation == new:  # the third call
+        if made.previous is not None:
+            return attrs.evolve(wanted, credentials=wanted.previous, previous=None) if refused else None
+        if made.credentials.generation == new:  # the third call
             if refused:
-                self._behind.pop(issuer.name, None)
+                self._behind.pop(wanted.name, None)
         elif isinstance(outcome, ExchangedToken):
-            self._behind[issuer.name] = new
-        elif refused and self._behind.get(issuer.name) == new:
-            return attrs.evolve(wanted, issuer=attrs.evolve(issuer, previous=None))
+            self._behind[wanted.name] = new
+        elif refused and self._behind.get(wanted.name) == new:
+            return attrs.evolve(wanted, previous=None)
         return None
 
 
-def with_credentials_before(issuer: Issuer, previous: Credentials) -> Issuer:
-    """Return ``issuer`` with its ``previous`` credentials alone."""
-    return attrs.evolve(issuer, credentials=previous, previous=None)
-
-
-def refuses_client(outcome: TokenOutcome) -> bool:
+def _refuses_client(outcome: TokenOutcome) -> bool:
     """Return whether the endpoint refused the client's credentials.
 
     It does so with ``invalid_client`` under any status (RFC 6749 section 5.2, https://www.rfc-editor.org/rfc/rfc6749#section-5.2), or with
@@ -70,5 +64,5 @@ def refuses_client(outcome: TokenOutcome) -> bool:
 
 def _refuses_certificate(issuer: Issuer, outcome: TokenOutcome) -> bool:
     """Return whether the endpoint may have refused the client's certificate in TLS, which looks like any other end of a connection."""
-    failed = isinstance(outcome, ExchangeFailure) and outcome.kind is ErrorKind.TRANSPORT_ERROR
+    failed = isinstance(outcome, ExchangeFailure) and outcome.kind in {ErrorKind.TRANSPORT_ERROR, ErrorKind.NO_ACTOR_TOKEN}
     return failed and isinstance(issuer.credentials.proof, ClientCertificate)

@@ -32,6 +32,7 @@ from exchanger.oauth.limits.guards import Guard, Guards
 from exchanger.oauth.limits.in_flight import Entered
 from exchanger.oauth.metadata import Metadata, MetadataObserver, NoMetadataObserver
 from exchanger.oauth.preparation import Preparation
+from exchanger.oauth.rotation import Rotations
 from exchanger.oauth.settings import TokenClientSettings
 from exchanger.oauth.transport.connections import ConnectionCounts, Connections
 from exchanger.oauth.transport.dial import Dial, DialLimits
@@ -107,6 +108,7 @@ class TokenClient:
     _coalesced: int = attrs.field(default=0, init=False)
     metadata: Metadata = attrs.field(init=False)
     _preparation: Preparation = attrs.field(init=False)
+    _rotations: Rotations = attrs.field(factory=Rotations, init=False)
     _actors: Actors = attrs.field(init=False)
     _calls: FlightCalls = attrs.field(init=False)
 
@@ -126,11 +128,9 @@ class TokenClient:
         self.documents = Documents(settings, self.reactor, self._connections)
         self.metadata = Metadata(self.documents, self.metadata_observer, self._metadata_changed)
         self._preparation = Preparation(settings, self.now, self.metadata.token_endpoint)
-        asking = ClientCredentials(settings, self.reactor, self._connections, self._preparation)
-        self._actors = Actors(asking.ask)
-        self._calls = FlightCalls(
-            settings, self.reactor, self._connections, self._preparation, self._actors, self.observer, self.tracer, self.clock, self.now
-        )
+        calling = settings, self.reactor, self._connections, self._preparation
+        self._actors = Actors(ClientCredentials(*calling, self._rotations).ask)
+        self._calls = FlightCalls(*calling, self._actors, self._rotations, self.observer, self.tracer, self.clock, self.now)
 
     def _metadata_changed(self) -> None:
         self._preparation.forget()
@@ -177,7 +177,7 @@ class TokenClient:
         self.metadata.use_issuers(issuers)
         self._actors.use_issuers(issuers)
         self._preparation.use_issuers(issuers)
-        self._calls.rotations.use_issuers(issuers)
+        self._rotations.use_issuers(issuers)
         self._admitted.extend(self._guards.use(issuers))
         self.reactor.turn(self._begin_admitted)
 

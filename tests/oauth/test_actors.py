@@ -190,6 +190,26 @@ async def test_previous_credentials_are_tried_where_the_new_ones_are_refused(aut
     assert [fields["client_secret"] for fields in exchanged(site)] == ["new", "old"]
 
 
+async def test_an_endpoint_that_switches_between_two_requests_gives_the_token(autojump_clock: MockClock) -> None:
+    accepted, switches = "old", False
+
+    def answer(fields: Mapping[str, str]) -> bytes:
+        nonlocal accepted
+        if fields["client_secret"] == accepted:
+            return issued() if fields["grant_type"] == "client_credentials" else response(success())
+        if switches:
+            accepted = "new"
+        return error("invalid_client", 401)
+
+    site = Site(token=answer)
+    async with world(site.serve) as it:
+        assert await exchange(it.client, acting(credentials=NEW, previous=OLD)) == ISSUED
+        await trio.sleep(3600)
+        before, switches = len(asked(site)), True
+        assert await exchange(it.client, acting("later", credentials=NEW, previous=OLD)) == ISSUED
+    assert [fields["client_secret"] for fields in asked(site)[before:]] == ["new", "old", "new"]
+
+
 @pytest.mark.parametrize("answer", [error("invalid_scope"), response(b"", 503)])
 async def test_previous_credentials_are_for_refused_clients_alone(answer: bytes, autojump_clock: MockClock) -> None:
     site = answering_actors(lambda _: answer)

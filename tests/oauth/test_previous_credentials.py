@@ -119,7 +119,7 @@ async def test_when_neither_pair_works_the_first_failure_is_the_outcome(caplog: 
     assert ended.outcome == alone.outcome
     assert (ended.secrets, len(ended.records)) == ((NEW, OLD), 2)
     assert isinstance(ended.outcome, ExchangeFailure)
-    following = Rotations().following(rotated(), rotated(), ended.outcome)
+    following = Rotations().following(rotated().issuer, rotated().issuer, ended.outcome)
     shown = f"{rotated()!r} {ended.outcome!r} {ended.records!r} {attrs.asdict(ended.records[1])!r} {following!r}"
     assert "canary" not in shown + ended.outcome.body
     assert caplog.records == []
