@@ -93,12 +93,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if any(map(item.path.is_relative_to, REAL_FOLDERS)) or not REAL.isdisjoint(mark.name for mark in item.iter_markers()):
             item.add_marker("real")
     if hasattr(config, "workerinput"):
-        # Long files start first, so that no process ends with one while the others idle.
-        weights: dict[object, int] = {}
-        for item in items:
-            weight = 2 if item.get_closest_marker("slow") else 1 if item.get_closest_marker("real") else 0
-            weights[item.path] = max(weight, weights.get(item.path, 0))
-        items.sort(key=lambda item: -weights[item.path])
+        in_good_order(items)
+
+
+def in_good_order(items: list[pytest.Item]) -> None:
+    """Put slow files first, so that no process ends with one while the others idle; then alternate files that wait and files that compute."""
+    weights: dict[Path, int] = {}
+    for item in items:
+        weight = 2 if item.get_closest_marker("slow") else 1 if item.get_closest_marker("real") else 0
+        weights[item.path] = max(weight, weights.get(item.path, 0))
+    places: dict[Path, float] = {}
+    for weight in (0, 1, 2):
+        files = [path for path, found in weights.items() if found == weight]
+        places |= {path: -1.0 if weight == 2 else number / len(files) for number, path in enumerate(files)}
+    items.sort(key=lambda item: (places[item.path], weights[item.path]))
 
 
 def pytest_collection() -> None:

@@ -18,10 +18,12 @@ pytestmark = pytest.mark.envoy
 
 # Three by either way; ``bench/restarts.py`` makes twenty.
 ROTATIONS: Final = 6
+each_way = pytest.mark.parametrize(
+    ("mode", "mutual"), [(Mode.EXT_AUTHZ, True), (Mode.EXT_PROC, False)], ids=["ext_authz-mtls", "ext_proc-tls"]
+)
 
 
-@pytest.mark.parametrize("mutual", [False, True], ids=["tls", "mtls"])
-@pytest.mark.parametrize("mode", list(Mode))
+@each_way
 async def test_every_scenario_is_as_expected(mode: Mode, mutual: bool, tmp_path: Path) -> None:
     async with secured(tmp_path, mode, mutual=mutual) as here:
         await until_serving(here.envoy_port, here.stage)
@@ -41,7 +43,7 @@ async def test_a_gateway_without_a_certificate_gets_nothing_through(tmp_path: Pa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("mode", "mutual"), [(Mode.EXT_AUTHZ, True), (Mode.EXT_PROC, False)], ids=["ext_authz-mtls", "ext_proc-tls"])
+@each_way
 async def test_rotations_under_load_lose_no_request(mode: Mode, mutual: bool, tmp_path: Path) -> None:
     load = await rotations_under_load(tmp_path, mode, ROTATIONS, mutual=mutual)
     assert load.summary() == ""
