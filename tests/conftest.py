@@ -97,7 +97,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def in_good_order(items: list[pytest.Item]) -> None:
-    """Put slow files first, so that no process ends with one while the others idle; then alternate files that wait and files that compute."""
+    """Put slow files first, so that no process ends with one while others idle; then alternate files that wait and files that compute."""
     weights: dict[Path, int] = {}
     for item in items:
         weight = 2 if item.get_closest_marker("slow") else 1 if item.get_closest_marker("real") else 0
