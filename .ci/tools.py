@@ -155,7 +155,7 @@ def _fetch_toolchain(go: Path, empty: Path) -> Path:
 
 @dataclass(frozen=True)
 class GoProgram:
-    """A program built in ``go/FOLDER``: of a module whose version go.mod has, and go.sum the sums, or, without one, of the files there."""
+    """A program built in ``go/FOLDER``: from a module that go.mod and go.sum pin or, without ``module``, from the files there."""
 
     folder: str
     module: str = ""
@@ -263,7 +263,7 @@ class PackedInWheel:
 
 @dataclass(frozen=True)
 class SystemProgram:
-    """A program of the system. These Debian packages bring it under its first name; where they cannot be had, the other names will do."""
+    """A program of the system. The Debian packages provide it under its first name; if they cannot be installed, other names will do."""
 
     names: tuple[str, ...]
     packages: tuple[str, ...]
@@ -274,7 +274,7 @@ class SystemProgram:
         return Path(found) if found else None
 
     def fetch(self, name: str) -> None:
-        """Install the packages, unless they are."""
+        """Install the packages, unless they are there."""
         if shutil.which(self.names[0]) is None:
             try:
                 install(*self.packages)

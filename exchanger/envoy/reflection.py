@@ -14,6 +14,7 @@ from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
 from rpds import HashTrieMap
 
+# Each of these puts its file and that file's imports into the pool, so every service can be described.
 from exchanger._proto.envoy.service.auth.v3 import external_auth_pb2 as _authorization  # noqa: F401 - see above
 from exchanger._proto.envoy.service.ext_proc.v3 import external_processor_pb2 as _external_processor  # noqa: F401 - see above
 from exchanger._proto.grpc.health.v1 import health_pb2 as _health  # noqa: F401 - see above
@@ -22,8 +23,6 @@ from exchanger._proto.grpc.reflection.v1.reflection_grpc import ServerReflection
 from exchanger._proto.grpc.reflection.v1alpha import reflection_pb2 as v1alpha
 from exchanger.grpc.routes import Route, routes_of
 from exchanger.grpc.status import StatusCode
-
-# Each of these puts its file and that file's imports into the pool, so every service can be described.
 from exchanger.util.descriptor_pool import POOL
 
 _SERVICE: Final[str] = v1.DESCRIPTOR.services_by_name["ServerReflection"].full_name

@@ -45,7 +45,7 @@ class ClientCredentials:
         ends = trio.current_time() + self._settings.request_timeout
         first = outcome = await self._ask_once(issuer, actor, ends)
         following = self._rotations.following(issuer, issuer, outcome)
-        while following is not None:
+        while following is not None and trio.current_time() < ends:
             outcome = await self._ask_once(following, actor, ends)
             following = self._rotations.following(issuer, following, outcome)
         return outcome if isinstance(outcome, ExchangedToken) else first

@@ -32,9 +32,9 @@ class Rotations:
         Where the client is refused, these are the issuer's previous credentials. An endpoint that accepted them before and refuses them
         now has taken over the new ones since these were refused, so they get another call.
         """
-        new, refused = wanted.credentials.generation, _refuses_client(outcome) or _refuses_certificate(made, outcome)
         if wanted.previous is None:
             return None
+        new, refused = wanted.credentials.generation, _refuses_client(outcome) or _refuses_certificate(made, outcome)
         if made.previous is not None:
             return attrs.evolve(wanted, credentials=wanted.previous, previous=None) if refused else None
         if made.credentials.generation == new:  # the third call
@@ -63,6 +63,9 @@ def _refuses_client(outcome: TokenOutcome) -> bool:
 
 
 def _refuses_certificate(issuer: Issuer, outcome: TokenOutcome) -> bool:
-    """Return whether the endpoint may have refused the client's certificate in TLS, which looks like any other end of a connection."""
+    """Return whether the endpoint may have refused the client's certificate in TLS, which looks like any other end of a connection.
+
+    Where a token for the actor was asked for, that is all there is to know: there is no token.
+    """
     failed = isinstance(outcome, ExchangeFailure) and outcome.kind in {ErrorKind.TRANSPORT_ERROR, ErrorKind.NO_ACTOR_TOKEN}
     return failed and isinstance(issuer.credentials.proof, ClientCertificate)

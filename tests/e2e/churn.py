@@ -27,6 +27,7 @@ from tests.e2e.gateway import (
     until_healthy,
     until_listening,
     until_serving,
+    with_access_log,
     with_admin,
     with_tls,
 )
@@ -108,18 +109,8 @@ class Load:
 def with_log(config: dict[str, Any], path: Path) -> Path:
     """Let the gateway log to ``path`` what it did not pass on, and which instances it took out or back."""
     service_cluster(config)["health_checks"][0]["event_log_path"] = str(path)
-    manager = config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
-    manager["access_log"] = [
-        {
-            "name": "file",
-            "filter": {"status_code_filter": {"comparison": {"op": "GE", "value": {"default_value": 503, "runtime_key": "unset"}}}},
-            "typed_config": {
-                "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog",
-                "path": str(path),
-                "log_format": {"text_format_source": {"inline_string": "%START_TIME% %RESPONSE_CODE_DETAILS% %RESPONSE_FLAGS%\n"}},
-            },
-        }
-    ]
+    line = {"text_format_source": {"inline_string": "%START_TIME% %RESPONSE_CODE_DETAILS% %RESPONSE_FLAGS%\n"}}
+    with_access_log(config, path, line, least_status=503)
     return path
 
 

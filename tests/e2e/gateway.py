@@ -207,6 +207,21 @@ async def _good_checks(admin: int) -> int:
     return sum(int(line.rpartition(" ")[2]) for line in found.body.decode().splitlines())
 
 
+def with_access_log(config: dict[str, Any], path: Path, log_format: dict[str, Any], *, least_status: int | None = None) -> None:
+    """Let the gateway log requests to ``path``, with ``least_status`` only those with this status or a higher one."""
+    file = {
+        "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog",
+        "path": str(path),
+        "log_format": log_format,
+    }
+    log: dict[str, Any] = {"name": "file", "typed_config": file}
+    if least_status is not None:
+        log["filter"] = {
+            "status_code_filter": {"comparison": {"op": "GE", "value": {"default_value": least_status, "runtime_key": "unset"}}}
+        }
+    config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]["access_log"] = [log]
+
+
 async def until_listening(port: int) -> None:
     """Wait until connections to ``port`` are accepted."""
     with trio.fail_after(READY_S):

@@ -13,7 +13,7 @@ from exchanger.demo.envoy import Mode
 from exchanger.http.message import Request
 from exchanger.scenarios.client import fetch
 from tests.e2e.collector import recording, write_issuers
-from tests.e2e.gateway import PATIENCE, READY_S, gateway_before
+from tests.e2e.gateway import PATIENCE, READY_S, gateway_before, with_access_log
 from tests.e2e.service import DOCUMENT, serving
 from tests.e2e.test_demo import ROOT
 
@@ -21,18 +21,15 @@ pytestmark = pytest.mark.envoy
 
 FORMAT: Final = {name: f"%DYNAMIC_METADATA(FILTER:{name})%" for name in ("policy", "decision", "issuer", "cache", "expires_at")}
 LOGGED: Final = {"path": "%REQ(:PATH)%", "status": "%RESPONSE_CODE%", "id": "%REQ(X-REQUEST-ID)%"}
-ACCESS_LOG: Final = "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog"
 ANSWER: Final = {"access_token": "canary-exchanged", "token_type": "Bearer", "expires_in": 3600}
 
 
-def with_access_log(config: dict[str, Any], mode: Mode, file: Path) -> None:
-    manager = config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+def with_metadata_logged(config: dict[str, Any], mode: Mode, file: Path) -> None:
     name = f"envoy.filters.http.{mode.value}"
     form = {**LOGGED, **{key: value.replace("FILTER", name) for key, value in FORMAT.items()}}
-    manager["access_log"] = [
-        {"name": "file", "typed_config": {"@type": ACCESS_LOG, "path": str(file), "log_format": {"json_format": form}}}
-    ]
+    with_access_log(config, file, {"json_format": form})
     if mode is Mode.EXT_PROC:
+        manager = config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
         manager["http_filters"][0]["typed_config"]["metadata_options"] = {"receiving_namespaces": {"untyped": [name]}}
 
 
@@ -45,7 +42,7 @@ async def test_the_access_log_says_what_was_decided(mode: Mode, tmp_path: Path) 
         variables = {**PATIENCE, "TOKEN_EXCHANGE_ALLOW_HTTP_TOKEN_ENDPOINT": "true"}
         began = time.time()
         with serving(tmp_path, DOCUMENT, LOG_DECISIONS="all", **variables) as service:
-            async with gateway_before(service.port, tmp_path, mode, lambda config: with_access_log(config, mode, log)) as envoy:
+            async with gateway_before(service.port, tmp_path, mode, lambda config: with_metadata_logged(config, mode, log)) as envoy:
                 for path, token in {"/open": "", "/admin": "", "/orders/401": "", "/orders/1": "Bearer canary-subject"}.items():
                     headers = (("Host", "api.example.com"), *((("Authorization", token),) if token else ()))
                     with trio.fail_after(READY_S):  # the machine may stall for longer than an exchange may take
