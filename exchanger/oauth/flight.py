@@ -87,7 +87,7 @@ class Waiter:
 @final
 @attrs.define(eq=False)
 class Flight:
-    """One exchange under way: one call, and up to three where the client's credentials were just rotated.
+    """One exchange under way: one call, or several; see ``FlightCalls``.
 
     Attributes:
         key: The request that started it: equal ones may differ in parts that do not count.
@@ -97,6 +97,7 @@ class Flight:
         guard: How its issuer is spared, if it is.
         outcome: Set when it has landed.
         first: The outcome of the first call, while another one with other credentials is under way.
+        has_other_actor_token: Its call may have been refused for the actor's token, and goes out once more with another one.
     """
 
     owner: Owner
@@ -111,6 +112,7 @@ class Flight:
     outlives_waiters: bool = False
     outcome: TokenOutcome | None = None
     first: TokenOutcome | None = None
+    has_other_actor_token: bool = False
     call: Call | None = None
     due: float = NEVER
     recorded: bool = True

@@ -1,6 +1,7 @@
 """The calls of flights: each is prepared and sent once the actor's token is at hand, and leaves one record whatever becomes of it.
 
-A flight has one call, and up to three where the client's credentials were just rotated. How they ended is told to the flight's owner.
+A flight has one call, up to three where the client's credentials were just rotated, and one more where the actor's token may have been
+refused. How they ended is told to the flight's owner.
 
 Must not know: who waits for a flight, how issuers are spared, or what is kept.
 """
@@ -17,7 +18,7 @@ from exchanger.decision.retry_after import read_retry_after
 from exchanger.decision.token_failure import transport_failure
 from exchanger.decision.token_response import decode_response, rules_for
 from exchanger.errors import Diagnostic
-from exchanger.oauth.actors import Actors
+from exchanger.oauth.actors import Actors, may_refuse_actor_token
 from exchanger.oauth.client_credentials import NO_ACTOR_TOKEN
 from exchanger.oauth.flight import Flight, Stage
 from exchanger.oauth.preparation import Preparation
@@ -93,7 +94,8 @@ class FlightCalls:
             self._ended(flight, prepared)
             return
         encoded = prepared.encoded
-        flight.call = Call(endpoint, prepared.head, encoded.trace, encoded.body, flight.ends, functools.partial(self._landed, flight))
+        landed = functools.partial(self._landed, flight, actor_token)
+        flight.call = Call(endpoint, prepared.head, encoded.trace, encoded.body, flight.ends, landed)
         self._connections.begin(flight.call)
 
     async def _obtain_actor_token(self, flight: Flight, actor: ActorCredentials) -> None:
@@ -111,7 +113,23 @@ class FlightCalls:
 
         self._reactor.turn(go_on)
 
-    def _landed(self, flight: Flight, answer: Answer | NoAnswer) -> None:
+    async def _replace_actor_token(self, flight: Flight, actor: ActorCredentials, refused: Secret, outcome: TokenOutcome) -> None:
+        """Make the call once more with another token of the actor's, if there is one in time; ``outcome`` is final if not."""
+        token = None
+        with trio.move_on_at(flight.ends):
+            token = await self._actors.replace(flight.request.issuer, actor, refused)
+
+        def go_on() -> None:
+            if flight.stage is Stage.OVER:
+                return
+            if token is None:
+                self._finish(flight, outcome)
+            else:
+                self._send(flight, token)
+
+        self._reactor.turn(go_on)
+
+    def _landed(self, flight: Flight, actor_token: Secret | None, answer: Answer | NoAnswer) -> None:
         if type(answer) is NoAnswer:
             kind = ErrorKind.TIMEOUT if answer.timed_out else ErrorKind.TRANSPORT_ERROR
             self._ended(flight, transport_failure(kind, Diagnostic.REQUEST_FAILED, detail=answer.why))
@@ -125,9 +143,9 @@ class FlightCalls:
             )
             if answer.retry_after and isinstance(outcome, ExchangeFailure):
                 outcome = attrs.evolve(outcome, retry_after=read_retry_after(answer.retry_after, self._now()))
-            self._ended(flight, outcome)
+            self._ended(flight, outcome, actor_token)
 
-    def _ended(self, flight: Flight, outcome: TokenOutcome) -> None:
+    def _ended(self, flight: Flight, outcome: TokenOutcome, actor_token: Secret | None = None) -> None:
         record = self._record(flight, outcome)
         call = TokenCall(record.duration, record.http_status, record.kind)
         if type(outcome) is ExchangedToken:
@@ -141,6 +159,16 @@ class FlightCalls:
             flight.first, flight.request = flight.first or outcome, attrs.evolve(flight.request, issuer=following)
             self.make(flight)
             return
+        actor = flight.request.issuer.grant.actor
+        refused = actor_token if may_refuse_actor_token(outcome) and not flight.has_other_actor_token else None
+        if type(actor) is ActorCredentials and refused is not None and self.nursery is not None:
+            flight.has_other_actor_token = True
+            self.nursery.start_soon(self._replace_actor_token, flight, actor, refused, outcome)
+        else:
+            self._finish(flight, outcome)
+
+    def _finish(self, flight: Flight, outcome: TokenOutcome) -> None:
+        """Hand ``outcome``, after which no other call is made, to the flight's owner."""
         if flight.first is not None and type(outcome) is not ExchangedToken:
             outcome = flight.first  # the new credentials are what has to be mended
         flight.owner.called(flight, outcome)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, final
 
 import attrs
 import pytest
@@ -311,3 +311,137 @@ async def test_no_exchange_without_the_actor_even_at_the_end(autojump_clock: Moc
         await wait_all_tasks_blocked()
         assert site.posts == []
         it.client._nursery = nursery
+
+
+# Tokens that are revoked before their end.
+
+
+@final
+@attrs.define(eq=False)
+class Revoking:
+    """Gives the actor a token with the next number, and refuses exchanges with those below ``valid``, as ``refusal``."""
+
+    refusal: bytes = error("invalid_request")
+    valid: int = 1
+    given: int = 0
+    gives: bool = True
+
+    def __call__(self, fields: Mapping[str, str]) -> bytes:
+        if fields["grant_type"] == "client_credentials":
+            self.given += 1
+            token = {"access_token": str(self.given), "token_type": "Bearer", "expires_in": 10**9}
+            return response(json.dumps(token).encode()) if self.gives else response(b"", 503)
+        return self.refusal if fields["subject_token"] == "bad" or int(fields["actor_token"]) < self.valid else response(success())
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        *(error(code, status) for code in ("invalid_request", "invalid_grant", "access_denied", "actor_revoked") for status in (400, 401)),
+        response(b"", 400),
+        response(b"", 401),
+        error("forbidden", 403),
+    ],
+)
+async def test_a_revoked_token_is_replaced_and_the_exchange_made_once_more(refusal: bytes, autojump_clock: MockClock) -> None:
+    endpoint = Revoking(refusal)
+    site = Site(token=endpoint)
+    async with world(site.serve) as it:
+        assert await exchange(it.client, acting("first")) == ISSUED
+        await trio.sleep(10)
+        endpoint.valid = 2
+        assert await it.exchange_all(*(acting(f"subject-{number}") for number in range(5))) == [ISSUED] * 5
+        assert await exchange(it.client, acting("later")) == ISSUED
+        assert len(asked(site)) == 2
+        assert [fields["actor_token"] for fields in exchanged(site)].count("1") == 6
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        *(error(code) for code in ("invalid_target", "invalid_scope", "unsupported_grant_type", "unauthorized_client")),
+        error("insufficient_scope", 403),
+        error("invalid_client", 401),
+        response(b"", 500),
+        response(b"", 429),
+    ],
+)
+async def test_refusals_of_something_else_replace_no_token(refusal: bytes, autojump_clock: MockClock) -> None:
+    site = Site(token=Revoking(refusal, valid=10**9))
+    async with world(site.serve) as it:
+        await exchange(it.client, acting("first"))
+        await trio.sleep(10)
+        assert isinstance(await exchange(it.client, acting("second")), ExchangeFailure)
+        assert (len(asked(site)), len(exchanged(site))) == (1, 2)
+
+
+async def test_refusals_that_do_not_end_ask_once_a_second_and_retry_once(autojump_clock: MockClock) -> None:
+    site = Site(token=Revoking(valid=10**9))
+    async with world(site.serve) as it:
+        for number in range(100):
+            outcome = await exchange(it.client, acting(str(number)))
+            assert isinstance(outcome, ExchangeFailure)
+            assert outcome.oauth_error == "invalid_request"
+            await trio.sleep(0.1)
+        assert len(asked(site)) <= 12
+        assert len(exchanged(site)) <= 100 + len(asked(site))
+
+
+async def test_bad_tokens_of_callers_take_the_actors_from_nobody(autojump_clock: MockClock) -> None:
+    """While the issuer gives no other token, the one at hand stays in use: that it was refused may be the caller's fault."""
+    endpoint = Revoking()
+    site = Site(token=endpoint)
+    async with world(site.serve) as it:
+        assert await exchange(it.client, acting("first")) == ISSUED
+        endpoint.gives = False
+        for number in range(5):
+            await trio.sleep(2)
+            outcome = await exchange(it.client, acting("bad"))
+            assert isinstance(outcome, ExchangeFailure)
+            assert outcome.oauth_error == "invalid_request"
+            assert await exchange(it.client, acting(f"good-{number}")) == ISSUED
+
+
+async def test_an_issuer_that_gives_the_same_token_again_gets_no_second_exchange(autojump_clock: MockClock) -> None:
+    site = answering_actors(lambda _: issued(expires_in=10**9), error("invalid_request"))
+    async with world(site.serve) as it:
+        await exchange(it.client, acting("first"))
+        assert (len(asked(site)), len(exchanged(site))) == (2, 1)
+
+
+async def test_an_exchange_that_nobody_waits_for_is_not_made_once_more(autojump_clock: MockClock) -> None:
+    endpoint = Revoking(valid=2)
+    site = Site(token=endpoint)
+    async with world(site.serve) as it:
+        async with trio.open_nursery() as callers:
+            callers.start_soon(exchange, it.client, acting())
+            while len(asked(site)) < 2:
+                await trio.lowlevel.checkpoint()
+            callers.cancel_scope.cancel()
+        await wait_all_tasks_blocked()
+        assert len(exchanged(site)) == 1
+        assert it.client.flights.flights == 0
+
+
+async def test_places_are_given_back_after_an_exchange_made_once_more(autojump_clock: MockClock) -> None:
+    site = Site(token=Revoking(valid=10**9))
+    request = acting(limits=CallLimits(1, breaker=True))
+    async with world(site.serve) as it:
+        it.client.use_issuers({"primary": request.issuer})
+        for number in range(3):
+            assert isinstance(await exchange(it.client, attrs.evolve(request, subject_token=Secret(str(number)))), ExchangeFailure)
+        (guard,) = it.client.guards
+        assert guard.places is not None
+        assert (guard.places.in_flight, guard.queued) == (0, 0)
+
+
+async def test_a_token_is_kept_for_an_hour_at_most(autojump_clock: MockClock) -> None:
+    site = Site(token=Revoking())
+    async with world(site.serve) as it:
+        await exchange(it.client, acting("first"))
+        await trio.sleep(3590)
+        await exchange(it.client, acting("second"))
+        assert len(asked(site)) == 1
+        await trio.sleep(20)
+        await exchange(it.client, acting("third"))
+        assert len(asked(site)) == 2
