@@ -10,7 +10,7 @@ Nothing of the client's or the server's texts leaves this module: they may quote
 import socket
 import ssl
 from collections.abc import Sequence
-from typing import Final, Self, final
+from typing import Any, Final, Self, final
 
 import attrs
 import trio
@@ -20,18 +20,13 @@ from coredis.connection import BaseConnection, TCPLocation
 from coredis.exceptions import AuthenticationError, AuthorizationError, RedisError, ResponseError, WrongTypeError
 from coredis.typing import ResponseType
 
+from exchanger.oauth.cache.replies import Replies, reply_to
 from exchanger.oauth.cache.settings import SharedSettings
 from exchanger.util.address import tls_server_name
 from exchanger.values.secret import Secret
 
 # Seconds for name resolution, TCP, TLS and authentication. Nobody waits for it.
 CONNECT_S: Final = 5.0
-# Bytes that may come before anything was asked for: the server's greeting has 200.
-HANDSHAKE_BYTES: Final = 64 * 1024
-# Bytes of an answer beside the value in it: an error's text.
-ANSWER_BYTES: Final = 1024
-# Bytes that are expected at most, however much was asked for: of some hundred of the longest values.
-MOST_EXPECTED: Final = 16 * 1024 * 1024
 
 
 @final
@@ -55,27 +50,26 @@ class Write:
 @final
 @attrs.define(eq=False)
 class _Transport(ByteStream):
-    """A connection as the client wants it, which receives only as much as was asked for: the client's buffers have no bounds."""
+    """A connection as the client wants it. It hands on replies to commands under way alone: the client's buffers have no bounds."""
 
     _stream: trio.abc.Stream
-    _allowed: int = HANDSHAKE_BYTES
-
-    def allow(self, answers: int, max_bytes: int) -> None:
-        """Expect so many more answers of this size."""
-        self._allowed = min(self._allowed + answers * (max_bytes + ANSWER_BYTES), MOST_EXPECTED)
+    replies: Replies = attrs.field(factory=Replies, init=False)
 
     async def receive(self, max_bytes: int = 65536) -> bytes:
         """See ``anyio.abc.ByteReceiveStream``."""
+        while not (replies := self.replies.take()):
+            # While no command is under way there is nothing to read but the end, or the first byte of what nobody asked for.
+            data = await self._receive_some(max_bytes if self.replies.expected else 1)
+            if not data:
+                raise EndOfStream
+            self.replies.add(data)
+        return replies
+
+    async def _receive_some(self, max_bytes: int) -> bytes:
         try:
-            data = await self._stream.receive_some(max_bytes)
+            return bytes(await self._stream.receive_some(max_bytes))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             raise BrokenResourceError from None
-        self._allowed -= len(data)
-        if self._allowed < 0:
-            raise BrokenResourceError
-        if not data:
-            raise EndOfStream
-        return bytes(data)
 
     async def send(self, item: bytes) -> None:
         """See ``anyio.abc.ByteSendStream``."""
@@ -107,6 +101,12 @@ class _Connection(BaseConnection):
     async def _connect(self) -> ByteStream:
         return self._transport
 
+    def create_request(self, command: bytes, *args: Any, **options: Any) -> Any:
+        """See ``BaseConnection``: each command goes this way, those of the greeting, too."""
+        # GETRANGE has a key, and the positions of the first and of the last byte.
+        self._transport.replies.expect(reply_to(command, args[2] + 1 if command == b"GETRANGE" else 0))
+        return super().create_request(command, *args, **options)
+
     def describe(self) -> str:
         """See ``BaseConnection``."""
         return "store"
@@ -119,7 +119,6 @@ class Store:
 
     closed: trio.Event
     _connection: BaseConnection = attrs.field(repr=False)
-    _transport: _Transport = attrs.field(repr=False)
 
     @classmethod
     async def open(
@@ -130,8 +129,7 @@ class Store:
             stream = await _dialled(settings, tls)
             if isinstance(stream, StoreFailure):
                 return stream
-            transport = _Transport(stream)
-            store = cls(trio.Event(), _Connection(transport, settings, password), transport)
+            store = cls(trio.Event(), _Connection(_Transport(stream), settings, password))
             return store if (failure := await nursery.start(store._run)) is None else failure
         return StoreFailure(f"could not be reached within {CONNECT_S:.0f} seconds")
 
@@ -156,7 +154,6 @@ class Store:
         The value is empty where there is none; the time is negative where there is no limit.
         """
         try:
-            self._transport.allow(2 * len(keys), max_bytes)
             asked = [
                 (
                     self._connection.create_request(b"GETRANGE", key, 0, max_bytes),
@@ -171,7 +168,6 @@ class Store:
     async def write(self, writes: Sequence[Write]) -> StoreFailure | None:
         """Make the changes, in order."""
         try:
-            self._transport.allow(len(writes), 0)
             asked = [
                 self._connection.create_request(b"UNLINK", write.key)
                 if write.value is None
