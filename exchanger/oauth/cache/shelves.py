@@ -128,11 +128,13 @@ class Shelves:
         while self._bytes > self.max_bytes:
             self._remove_oldest(min((other for other in self._shelves if other.entries), key=_least_used))
 
-    def remove(self, shelf: Shelf, digest: bytes) -> None:
-        """Forget the token of this name, if there is one."""
+    def remove(self, shelf: Shelf, digest: bytes) -> bool:
+        """Forget the token of this name, and return whether there was one."""
         entry = shelf.entries.pop(digest, None)
-        if entry is not None:
-            self._bytes -= entry.size
+        if entry is None:
+            return False
+        self._bytes -= entry.size
+        return True
 
     def life_of(self, shelf: Shelf, digest: bytes) -> Life | None:
         """Return how long the token of this name is kept; asking does not count as use."""

@@ -76,6 +76,7 @@ class TokenCache:
     _shelves: Shelves = attrs.field(factory=Shelves, init=False)
     _issuers: IssuersInForce = attrs.field(init=False)
     _refused: OrderedDict[bytes, float] = attrs.field(factory=OrderedDict, init=False, repr=False)
+    _looked_up: set[bytes] = attrs.field(factory=set, init=False, repr=False)
     _level: "SharedLevel | None" = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -160,8 +161,9 @@ class TokenCache:
     def refused(self, request: TokenRequest, failure: ExchangeFailure) -> None:
         """Learn that a call for ``request`` failed.
 
-        Where the token endpoint refused it with an OAuth error, the token is forgotten, also in the shared level; any other failure says
-        nothing about it, and another renewal may start in a while.
+        Where the token endpoint refused it with an OAuth error, the token is forgotten, also in the shared level if it was kept here or
+        found there: callers can bring about any number of other refusals. Any other failure says nothing about it, and another renewal may
+        start in a while.
         """
         prepared = self._issuers.prepare(request)
         if prepared is None:
@@ -171,8 +173,8 @@ class TokenCache:
             return
         subject = _subject(request)
         digest = prepared.memory.digest(subject)
-        self._shelves.remove(prepared.of.shelf, digest)
-        if self._level is not None:
+        known = self._shelves.remove(prepared.of.shelf, digest) or digest in self._refused or digest in self._looked_up
+        if self._level is not None and known:
             # The removal may come late or get lost, or a look-up be under way: what the shared level has is not believed until ``keep``.
             self._refused[digest] = self.steady() + prepared.of.policy.max_ttl
             self._refused.move_to_end(digest)
@@ -207,7 +209,12 @@ class TokenCache:
         if level is None or prepared is None or not level.in_use:
             return None
         of, keys, subject = prepared.of, level.keys, _subject(request)
-        found = await level.find(prepared.shared_digests(keys, subject))
+        digest = prepared.memory.digest(subject)
+        self._looked_up.add(digest)
+        try:
+            found = await level.find(prepared.shared_digests(keys, subject))
+        finally:
+            self._looked_up.discard(digest)
         if not isinstance(found, tuple):
             self._count_absent(of, found)
             return None

@@ -13,7 +13,7 @@ from exchanger.oauth.cache.files import StoreFiles
 from exchanger.oauth.cache.keys import derive
 from exchanger.oauth.cache.settings import SharedSettings
 from exchanger.oauth.cache.shared_level import FIND_S
-from exchanger.oauth.cache.token_cache import TokenCache
+from exchanger.oauth.cache.token_cache import MAX_REFUSED, TokenCache
 from exchanger.oauth.cache.write_queue import MAX_QUEUED
 from exchanger.values.issuer import CachePolicy, Issuer
 from exchanger.values.secret import Secret
@@ -235,13 +235,16 @@ async def test_writes_are_bounded_and_removals_go_last(tmp_path: Path, autojump_
     of = issuer(cache=CachePolicy(300.0, 10 * MAX_QUEUED))
     async with replica(server, shared_settings(tmp_path), of) as one:
         assert one._level is not None
+        one.keep(request("refused", of=of), token())
+        await trio.sleep(SOON)
+        (kept,) = server.values
         one.refused(request("refused", of=of), refusal())
         for number in range(2 * MAX_QUEUED):
             one.keep(request(str(number), of=of), token())
         assert one._level.queued == MAX_QUEUED
         await trio.sleep(SOON)
         assert one._level.queued == 0
-        assert [write.key for write in server.writes if write.value is None] == [server.writes[0].key]
+        assert [write.key for write in server.writes if write.value is None] == [kept]
         for number in range(200):
             one.keep(request(f"large {number}", of=of), token("x" * 60_000))
         assert one._level.queued < 200
@@ -282,6 +285,32 @@ async def test_a_refused_token_is_gone_from_both_levels_even_if_the_removal_is_l
         await trio.sleep(SOON)
         one._shelves.clear()
         assert await found(one, request()) == "new"
+
+
+@pytest.mark.parametrize("out_of_use", [False, True])
+async def test_refusals_of_tokens_that_were_never_kept_bring_none_back(tmp_path: Path, autojump_clock: MockClock, out_of_use: bool) -> None:
+    async with two(tmp_path) as (server, one, other):
+        one.keep(request(), token("revoked"))
+        await trio.sleep(SOON)
+        values = dict(server.values)
+        assert await found(other, request()) == "revoked"
+        if out_of_use:
+            server.refuses = "cannot be reached"
+            server.kill()
+            await trio.sleep(SOON)
+        for replica_ in (one, other):
+            replica_.refused(request(), refusal())
+            for number in range(MAX_REFUSED + 1):
+                replica_.refused(request(f"made up {number}"), refusal())
+            assert replica_._level is not None
+            assert replica_._level.queued <= 1
+        server.refuses = ""
+        await until(lambda: one.asks_shared(request()) and other.asks_shared(request()))
+        await trio.sleep(SOON)
+        assert server.values == {}
+        server.values.update(values)  # as if a removal had come late
+        for replica_ in (one, other):
+            assert await found(replica_, request()) is None
 
 
 def forget_the_key(cache: TokenCache) -> None:
