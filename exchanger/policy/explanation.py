@@ -16,7 +16,7 @@ import attrs
 
 from exchanger.policy.authority import read_authority
 from exchanger.policy.headers import RequestHeaders, canonical
-from exchanger.policy.lookup import CONFLICT, UnreadableReach
+from exchanger.policy.lookup import CONFLICT, ROOT, UnreadableReach
 from exchanger.policy.path import MalformedPath
 from exchanger.policy.policy_trie import Paths, is_wildcard
 from exchanger.policy.prefix import fold, spellings_of
@@ -144,7 +144,7 @@ def _cover(claim: Claim, reading: Reading, *, decoded: bool) -> _Cover | None:
         at = matched(path, spelling, reading.masks)
         if at >= 0 and fits(scope.path_type, path, at, end, reading.masks):
             kind = scope.path_type
-            found.append((kind is PathType.EXACT, len(spelling), kind is PathType.SEGMENT, spelling in spellings.literal))
+            found.append((kind is PathType.EXACT, max(len(spelling), ROOT), kind is PathType.SEGMENT, spelling in spellings.literal))
     return max(found, default=None)
 
 

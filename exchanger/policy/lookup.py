@@ -26,6 +26,8 @@ Found = NoMatch | DenyEntry | ExchangeEntry | AllowEntry | Unhealthy | Ambiguous
 # Claims in the order of entries, those that are equal in it together.
 _Levels = list[list[Claims]]
 
+# Characters of the shortest prefix of an entry, ``/``. Whole segments below it are stored without their slash, as all of them are.
+ROOT: Final = 1
 # What may follow a prefix that is the whole path, without its query, or whole segments of it.
 _ENDS: Final = ("", "?")
 _ENDS_OF_SEGMENT: Final = ("/", "", "?")
@@ -45,7 +47,7 @@ def find_at_once(trie: PolicyTrie, host: str | None, path: str, method: str) -> 
     ``None`` in any other case.
     """
     hosts = trie.hosts
-    if host is None or trie.any_host is not None or (hosts.with_headers and hosts.wildcards):
+    if host is None or trie.any_host is not None:
         return None
     paths = hosts.paths.get(host)
     found = None if paths is None else simply_nearest(paths, path, method)
@@ -88,29 +90,19 @@ def find(
 
 
 def _on_host(places: tuple[Paths, ...], reading: Reading, method: str, headers: RequestHeaders) -> tuple[Found, bool] | None:
-    """Return what applies without the regions of unknown host, and whether decoded spellings of prefixes counted for it."""
-    found: Found = NO_MATCH
-    decoded = True
+    """Return what applies without the regions of unknown host, and whether decoded spellings of prefixes counted for it.
+
+    The nearest of ``places`` with a claim decides alone: nothing farther counts, not even doubt about a header that is named there.
+    """
     for paths in places:
-        if found is not NO_MATCH and not paths.with_headers:
-            continue
-        ways = (decoded,) if found is not NO_MATCH else (True,) if reading.rewritten else (False, True)
-        for way in ways:  # where nothing written applies, decoded spellings count for the path as it came, too
+        for way in (True,) if reading.rewritten else (False, True):  # where nothing written applies, decoded spellings count, too
             levels = _levels(paths, reading, decoded=way)
             if levels is None:
                 return None
+            found = nearest(levels, reading, method, headers)
             if found is not NO_MATCH:
-                if _is_doubtful(levels, method, headers):
-                    return AMBIGUOUS_HEADER, True
-                continue
-            found, decoded = nearest(levels, reading, method, headers), way
-            if isinstance(found, Unhealthy):
-                return found, decoded
-            if isinstance(found, Ambiguous):
-                return found, True
-            if found is not NO_MATCH:
-                break
-    return found, decoded or found is NO_MATCH
+                return found, way or isinstance(found, Ambiguous)
+    return NO_MATCH, True
 
 
 def denied_by(denials: Hosts, host: str | None, reading: Reading, method: str) -> DenyEntry | Ambiguous | None:
@@ -131,16 +123,11 @@ def denied_by(denials: Hosts, host: str | None, reading: Reading, method: str) -
 
 def _simple(places: tuple[Paths, ...], path: str, method: str) -> Found | None:
     """Return what applies to ``path`` on its host in the usual case: no folded case, no decoded spelling, no header."""
-    found: Found = NO_MATCH
     for paths in places:
-        if found is not NO_MATCH and not paths.with_headers:
-            continue
-        here = simply_nearest(paths, path, method)
-        if here is None:
-            return None
-        if found is NO_MATCH:
-            found = here
-    return found
+        found = simply_nearest(paths, path, method)
+        if found is not NO_MATCH:
+            return found
+    return NO_MATCH
 
 
 def simply_nearest(paths: Paths, path: str, method: str) -> Found | None:
@@ -148,14 +135,19 @@ def simply_nearest(paths: Paths, path: str, method: str) -> Found | None:
     if paths.folded is not None:
         return None
     winner: Entry | Contested | None = None
+    first = by = None
     for cell in reversed(paths.exact.prefixes_of(path)):
         if cell.plain is None and not cell.is_simple:
             return None
         for claims in cell.plain or _simply_covering(cell, path):
             if claims.regions is not None and (closed := _closed(claims.regions, method)) is not None:
                 return closed
-            if winner is None and claims.entries is not None:
-                winner = claims.entries.of(method)
+            if claims.entries is None:
+                continue
+            if winner is None:
+                winner, first, by = claims.entries.of(method), cell, claims
+            elif not cell.length and first is not None and first.length == ROOT and by is first.prefix:
+                winner = claims.entries.of(method) or winner  # whole segments of the root go before a prefix of equal length
     if winner is None:
         return NO_MATCH
     return CONFLICT if winner is CONTESTED else winner
@@ -219,7 +211,7 @@ def _levels(paths: Paths, reading: Reading, *, decoded: bool) -> _Levels | None:
         for cell, at in cells:
             for spelled in (cell, cell.rewritten if decoded else None):
                 for path_type, claims in () if spelled is None else _kinds_at(spelled, text, at, end, masks):
-                    rank = (path_type is PathType.EXACT, cell.length, path_type is PathType.SEGMENT, spelled is cell)
+                    rank = (path_type is PathType.EXACT, max(cell.length, ROOT), path_type is PathType.SEGMENT, spelled is cell)
                     ranked.setdefault(rank, []).append(claims)
     return [ranked[rank] for rank in sorted(ranked, reverse=True)]
 

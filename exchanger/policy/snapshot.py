@@ -104,7 +104,7 @@ class PolicySnapshot:
         verdict = find_at_once(trie, authority, path, method)
         if verdict is None:
             places = trie.hosts.places(authority)
-            if not places and trie.any_host is None:
+            if not places and (trie.any_host is None or not trie.any_host.places(authority)):
                 return NO_MATCH if authority is not None else AMBIGUOUS_AUTHORITY
             seen = RequestHeaders(headers) if trie.hosts.with_headers else _NO_HEADERS
             verdict = find(trie, authority, places, self.reach, Reading(path), method, seen) or NO_MATCH

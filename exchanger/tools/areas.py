@@ -88,6 +88,8 @@ def examples(old: Policy, new: Policy) -> Iterator[Example]:
         here = [claim for claim in changed if claim.match.host is None or claim.match.host in above]
         if here:
             yield from _on_host(host, label, here, snapshots)
+        elif label == OTHER_HOSTS:  # where no claim applies, nothing may differ, not even what cannot be read
+            yield from _Asking(host, label, PrefixTrie()).about(_BAD_PATH, NO_PATH, Kind.UNREADABLE)
 
 
 def _changed(old: Policy, new: Policy) -> list[Claim]:

@@ -3,6 +3,7 @@
 import base64
 from itertools import combinations
 
+import attrs
 import pytest
 
 from exchanger.policy.explanation import explain
@@ -79,13 +80,27 @@ def test_more_headers_come_first_and_as_many_conflict() -> None:
     ("entries", "path"),
     [
         ((exchange("/mcp/x", source=BLUE), DELETE), "/mcp/x"),  # a longer prefix decides
-        ((exchange("/mcp", source=BLUE), deny("/", host="*.example.com", headers=(("mcp-name", "x"),))), "/mcp"),  # a nearer host does
         ((exchange("/", source=BLUE), deny("/m%63p", headers=(("mcp-name", "x"),))), "/m%63p"),
     ],
 )
 def test_doubt_counts_wherever_an_entry_matches_otherwise(entries: tuple[Entry, ...], path: str) -> None:
     assert found(("mcp-name", "a,b"), entries=entries, path=path) == AMBIGUOUS_HEADER
     assert found(("mcp-name", "a"), entries=entries, path=path) not in {AMBIGUOUS_HEADER, DELETE}
+
+
+@pytest.mark.parametrize("name", ["accept", "user_agent"])
+def test_doubt_on_a_wildcard_counts_only_where_no_nearer_host_decides(name: str) -> None:
+    wide = deny("/", source=BLUE, host="*.example.com", headers=((name, "x"),))
+    longer = deny("/", source=BLUE, index=2, host="*.eu.example.com", headers=(("x-other", "x"),))
+    nearest = exchange("/mcp", index=1, host="*.eu.example.com")
+    snapshot = snapshot_of(nearest, PLAIN, wide, longer)
+    fields = HeaderFields((("accept", "text/html, */*"), ("user-agent", "curl")), raw=True)
+
+    assert snapshot.match(HOST, "/mcp", "POST", headers=fields) == PLAIN
+    assert snapshot.match("x.eu.example.com", "/mcp", "POST", headers=fields) == nearest
+    assert snapshot.match(HOST, "/other", "POST", headers=fields) == AMBIGUOUS_HEADER
+    nearer = attrs.evolve(fields, fields=(*fields.fields, ("x-other", "1"), ("x-other", "2")))
+    assert snapshot.match("x.eu.example.com", "/mcp", "POST", headers=nearer) == AMBIGUOUS_HEADER
 
 
 def test_an_invalid_entry_closes_whatever_the_headers_are() -> None:

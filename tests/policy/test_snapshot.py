@@ -43,6 +43,15 @@ def test_the_raw_path_is_asked_about_regions_even_when_it_is_malformed() -> None
     assert policy.match(HOST, "/other#f", "GET") is AMBIGUOUS_PATH
 
 
+@pytest.mark.parametrize("path", ["/sale-50%", "/x%0Ay", "/%FF", "/#", "/" + "a;" * 9_000, "/!" * 65])
+@pytest.mark.parametrize("host", ["b.example.com", "*.b.example.com"])
+def test_a_region_of_unknown_host_refuses_nothing_where_it_does_not_apply(host: str, path: str) -> None:
+    closed = attrs.evolve(region("/b", source=BLUE, host=host), guessed=True)
+    for policy in (snapshot_of(closed), snapshot_of(closed, ORDERS)):
+        assert policy.match("a.example.com", path, "GET") is NO_MATCH
+        assert policy.match(host.replace("*", "x"), path, "GET") is AMBIGUOUS_PATH
+
+
 def test_an_unhealthy_reading_makes_the_request_unhealthy() -> None:
     policy = snapshot_of(ORDERS, region("/closed", index=1))
     assert policy.match(HOST, "/orders/../closed", "GET") == Unhealthy(f"region of {RED}", RED, 1)
@@ -67,6 +76,17 @@ def test_the_closest_path_type_decides() -> None:
     prefix, segment, exact = (deny("/a", index=index, path_type=path_type) for index, path_type in enumerate(PathType))
     snapshot = snapshot_of(prefix, segment, exact)
     assert [snapshot.match(HOST, path, "GET") for path in ("/a", "/a/b", "/ab")] == [exact, segment, prefix]
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_whole_segments_of_the_root_go_before_the_prefix_of_the_root(first: int) -> None:
+    everything = (deny("", index=first, path_type=PathType.SEGMENT), exchange("/", index=1 - first))
+    exact = deny("/", index=2, path_type=PathType.EXACT)
+    beside = deny("/b", source=BLUE, case_insensitive=True)
+    for policy in (snapshot_of(*everything, exact), snapshot_of(*everything, exact, beside)):
+        assert [policy.match(HOST, path, "GET") for path in ("/a", "/a?x", "/")] == [everything[0], everything[0], exact]
+    limited = snapshot_of(attrs.evolve(everything[0], match=attrs.evolve(everything[0].match, methods=frozenset({"PUT"}))), everything[1])
+    assert limited.match(HOST, "/a", "GET") == everything[1]
 
 
 def test_a_prefix_may_reach_into_the_query() -> None:

@@ -61,7 +61,8 @@ def in_doubt(area: MatchScope, fields: Fields) -> bool:
 def order(area: MatchScope, method: str) -> tuple[bool, int, bool, int, bool]:
     """Return what is greater for entries of one host that come first."""
     kind = area.path_type
-    return (kind is PathType.EXACT, len(area.path_prefix), kind is PathType.SEGMENT, len(area.headers), names(area, method))
+    length = len(area.path_prefix or "/")
+    return (kind is PathType.EXACT, length, kind is PathType.SEGMENT, len(area.headers), names(area, method))
 
 
 def hosts_above(host: str) -> Iterator[str]:
@@ -97,9 +98,6 @@ def answer(policy: list[PolicyDocument], reach: UnreadableReach, host: str, path
         here = [claim for claim in claims if claim.match.host == name and not is_apart(claim)]
         if not found:
             found = decided_on(here, path, method, fields)
-        elif found not in (CLOSED, DISPUTED) and len(found) == 1:
-            doubt = any(covers(claim.match, path, method) and in_doubt(claim.match, fields) for claim in here)
-            found = DISPUTED if doubt else found
     if found == CLOSED:
         return CLOSED
     winners = [] if isinstance(found, str) else found

@@ -90,6 +90,10 @@ targets = st.builds(TokenTarget, st.sampled_from(sorted(ISSUERS)), scope=st.samp
 metadata = rarely(st.sampled_from(["https://a.example/1", "https://a.example/2"]), st.just(""), one_in=3)
 
 
+# Whether the host of a region is what its namespace is granted, and not what its author wrote.
+guesses = rarely(st.just(value=True), st.just(value=False), one_in=3)
+
+
 @st.composite
 def documents(
     draw: st.DrawFn,
@@ -109,7 +113,7 @@ def documents(
         else:
             entries.append(AllowEntry(source, index, scope) if does == "allow" else DenyEntry(source, index, scope))
     regions = tuple(
-        FailClosedRegion(source, scope, f"{source} {index}", index)
+        FailClosedRegion(source, scope, f"{source} {index}", index, guessed=scope.host is not None and draw(guesses))
         for index, scope in enumerate(draw(st.lists(region_scopes, max_size=max_regions)), start=len(entries))
     )
     return PolicyDocument(source, tuple(entries), regions)

@@ -17,6 +17,7 @@ from exchanger.policy.lookup import UnreadableReach
 from exchanger.policy.path import read_path
 from exchanger.values.entry import (
     BASELINE,
+    EVERYWHERE,
     AllowEntry,
     DenyEntry,
     Entry,
@@ -24,6 +25,7 @@ from exchanger.values.entry import (
     FailClosedRegion,
     MatchScope,
     PathType,
+    Source,
     TokenTarget,
 )
 from exchanger.values.verdict import NoMatch
@@ -36,6 +38,8 @@ Policy: TypeAlias = list[PolicyDocument]
 HOSTS = ["a.example", "x.a.example", "z.x.a.example", "b.example", "other.test"]
 PATHS = ["/", "/a", "/a/", "/ab", "/a/b", "/a/b/", "/a/bc", "/a/c", "/A", "/A/b", "/a/B", "/A/B", "/b", "/ba"]
 UNHEARD_OF = ["/a/b/ccc", "/zzz"]  # below and beside every prefix
+BROKEN = Source("red", "broken")
+UNREADABLE = ["/sale-50%", "/x%0Ay", "/" + "a;" * 9_000, "/a!" * 65]
 EVERYTHING = Grant(None, None, ("*",))
 ACTIONS = {AllowEntry: "allow", DenyEntry: "deny", ExchangeEntry: "exchange"}
 
@@ -140,10 +144,20 @@ def test_what_grants_leave_is_what_a_look_at_every_place_says(
     assert said(found) == answer([model(document, grants) for document in policy], reach, host, path, method)
 
 
-@given(policies, all_grants, reaches, st.sampled_from(HOSTS), st.sampled_from([*PATHS, *UNHEARD_OF]), st.sampled_from(["GET", "PUT"]))
+@given(
+    policies,
+    all_grants,
+    reaches,
+    st.sampled_from(HOSTS),
+    st.sampled_from([*PATHS, *UNHEARD_OF]) | st.sampled_from(UNREADABLE),
+    st.sampled_from(["GET", "PUT", "HEAD"]),
+    st.booleans(),
+)
 def test_a_namespace_changes_no_decision_outside_its_hosts_and_paths(
-    policy: Policy, grants: Grants, reach: UnreadableReach, host: str, path: str, method: str
+    policy: Policy, grants: Grants, reach: UnreadableReach, host: str, path: str, method: str, unreadable: bool
 ) -> None:
+    if unreadable:
+        policy = [*policy, PolicyDocument(BROKEN, regions=(FailClosedRegion(BROKEN, EVERYWHERE, ""),))]
     own = [grant for grant in grants.grants if grant.namespaces is not None and "red" in grant.namespaces]
     left = [restrict(document, grants, ()) for document in policy]
     others = [document for document in left if document.source.namespace != "red"]
