@@ -6,13 +6,13 @@ Must not know: HTTP clients, tasks, clocks or logs.
 
 import enum
 import json
-import re
 from collections.abc import Callable, Sequence
 from typing import Final, NoReturn, final
 
 import attrs
 
 from exchanger.decision.bearer import is_bearer_token
+from exchanger.decision.relayed_challenges import relayed_challenges, safe_challenges
 from exchanger.decision.step_up import STEP_UP_ERRORS, step_up_of
 from exchanger.decision.token_failure import INTERNAL_SERVER_ERROR, described, transport_failure
 from exchanger.errors import Diagnostic
@@ -24,16 +24,6 @@ _APP_ONLY: Final = 7000114.0  # numbers are read as such
 
 # Longest body that is read, in bytes; a usual token response is a few KiB.
 MAX_RESPONSE_BYTES: Final = 1024 * 1024
-
-# ``WWW-Authenticate`` values that are relayed; one a scheme is usual.
-_MAX_CHALLENGES: Final = 8
-
-# Longest ``WWW-Authenticate`` value that is relayed, so that eight of them stay below Envoy's 60 KiB for all headers.
-_MAX_CHALLENGE_CHARS: Final = 4 * 1024
-
-# RFC 9110 section 5.5 (field-value), https://www.rfc-editor.org/rfc/rfc9110#section-5.5, without the C1 controls: what may be relayed of
-# the token endpoint's challenges.
-_SAFE_CHALLENGE: Final = re.compile(r"[\t\x20-\x7e\xa0-\xff]+")
 
 # RFC 6749 section 5.2 and RFC 8693 section 2.2.2 (invalid_target)
 _RECOGNISED_ERRORS: Final = frozenset(
@@ -67,7 +57,8 @@ _UNRECOGNISED_OTHER: Final = (Diagnostic.UNRECOGNISED_OTHER, "server_error", "in
 
 _OK: Final = 200
 _REDIRECTS: Final = range(300, 400)
-_KEPT_STATUSES: Final = frozenset({400, 401})
+_UNAUTHORIZED: Final = 401
+_KEPT_STATUSES: Final = frozenset({400, _UNAUTHORIZED})
 
 
 @final
@@ -104,7 +95,7 @@ def decode_response(status: int, www_authenticate: Sequence[str], body: bytes | 
         return _decode_success(body, rules)
     if status in _REDIRECTS:  # never followed: the subject token and the client secret are for the configured endpoint alone
         return transport_failure(ErrorKind.HTTP_STATUS, Diagnostic.REQUEST_FAILED, status, detail=_answered(status))
-    return _decode_error(status, _relayed(www_authenticate), body, rules)
+    return _decode_error(status, safe_challenges(www_authenticate), body, rules)
 
 
 def _decode_success(body: bytes | TooLarge, rules: TokenResponseRules) -> TokenOutcome:
@@ -131,6 +122,7 @@ def _decode_success(body: bytes | TooLarge, rules: TokenResponseRules) -> TokenO
 def _decode_error(status: int, challenges: tuple[str, ...], body: bytes | TooLarge, rules: TokenResponseRules) -> ExchangeFailure:
     """Decode an error (RFC 6749 section 5.2). Only the code counts: the description is free text that may quote a token."""
     kept = status if status in _KEPT_STATUSES else INTERNAL_SERVER_ERROR
+    relayed = relayed_challenges(challenges) if status == _UNAUTHORIZED else ()  # only there a challenge is one (RFC 9110 section 15.5.2)
     members = read_members(body, null_is_empty=True) or {}
     error = _text(members, "error")
     reported = error if error in _REPORTED_ERRORS else ""
@@ -141,12 +133,12 @@ def _decode_error(status: int, challenges: tuple[str, ...], body: bytes | TooLar
         text = described(error, "request failed", diagnostic)
         if rules.error_passthrough and isinstance(body, bytes):
             text = body.decode("utf-8", "replace")
-        return ExchangeFailure(diagnostic, ErrorKind.HTTP_STATUS, kept, text, challenges, status, oauth_error=reported, detail=detail)
+        return ExchangeFailure(diagnostic, ErrorKind.HTTP_STATUS, kept, text, relayed, status, oauth_error=reported, detail=detail)
     step_up = step_up_of(error, members, challenges) if error in STEP_UP_ERRORS else None
     diagnostic, error, description = _UNRECOGNISED.get(status, _UNRECOGNISED_OTHER)
     text = described(error, description, diagnostic)
     return ExchangeFailure(
-        diagnostic, ErrorKind.HTTP_STATUS, kept, text, challenges, status, oauth_error=reported, detail=detail, step_up=step_up
+        diagnostic, ErrorKind.HTTP_STATUS, kept, text, relayed, status, oauth_error=reported, detail=detail, step_up=step_up
     )
 
 
@@ -166,11 +158,6 @@ def _answered(status: int) -> str:
 def _unusable(diagnostic: Diagnostic, kind: ErrorKind) -> ExchangeFailure:
     body = described("invalid_request", "internal server error", diagnostic)
     return ExchangeFailure(diagnostic, kind, INTERNAL_SERVER_ERROR, body, http_status=_OK)
-
-
-def _relayed(values: Sequence[str]) -> tuple[str, ...]:
-    safe = (value for value in values if len(value) <= _MAX_CHALLENGE_CHARS and _SAFE_CHALLENGE.fullmatch(value))
-    return tuple(value for value, _ in zip(safe, range(_MAX_CHALLENGES), strict=False))
 
 
 def read_members(body: bytes | TooLarge, *, null_is_empty: bool = False) -> dict[str, object] | None:

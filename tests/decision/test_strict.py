@@ -175,7 +175,7 @@ def test_the_gate_tells_its_refusals_alike(style: ErrorStyle) -> None:
 
 
 def test_the_style_of_the_reference_is_as_it_was() -> None:
-    failure = decode_response(400, ("Basic a",), b'{"error":"invalid_grant"}', RULES_OF_ANSWERS)
+    failure = decode_response(401, ("Basic a",), b'{"error":"invalid_grant"}', RULES_OF_ANSWERS)
     deny = told(failure, ErrorStyle.REFERENCE)
     assert isinstance(failure, ExchangeFailure)
     assert (deny.status, deny.body, deny.headers) == (failure.status, failure.body, (("WWW-Authenticate", "Basic a"),))
