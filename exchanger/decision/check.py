@@ -12,7 +12,7 @@ from rpds import HashTrieMap
 from exchanger.decision.bearer import NoToken, challenge
 from exchanger.decision.outcome import Allow, Deny, ExchangePending, Outcome, Reason
 from exchanger.decision.strict import strict_answer
-from exchanger.decision.subject import read_subject, readings
+from exchanger.decision.subject import has_sibling, read_subject, readings, spellings
 from exchanger.decision.token_failure import transport_failure
 from exchanger.errors import Diagnostic
 from exchanger.policy.authority import split_absolute_form
@@ -81,6 +81,10 @@ _DENY_DIFFERENT: Final = Deny(
     '{"error":"invalid_request","error_description":"different tokens"}',
     detail="the headers that may hold the caller's token hold different ones",
 )
+_DENY_SIBLING: Final = attrs.evolve(
+    DENY_AMBIGUOUS[AmbiguousPart.HEADER],
+    detail="a header differs in _ and - alone from one that may hold the caller's token, and some servers take it for that one",
+)
 MISSING_REQUEST: Final = _deny(Reason.MISSING_HTTP_ATTRIBUTES, 500, '{"error":"server_error","message":"missing request attributes"}')
 MISSING_HTTP: Final = _deny(Reason.MISSING_HTTP_ATTRIBUTES, 500, '{"error":"server_error","message":"missing HTTP request attributes"}')
 
@@ -144,6 +148,8 @@ def _explicit_allow(entry: AllowEntry) -> Allow:
 def _begin_exchange(request: HttpRequest, entry: ExchangeEntry, rules: DecisionRules) -> Outcome | ExchangePending:
     issuer = rules.issuers.get(entry.target.issuer_ref)
     subject = _NO_RULES if issuer is None else issuer.subject
+    if has_sibling(request, subject):
+        return attrs.evolve(_DENY_SIBLING, source=entry.source, entry_index=entry.index, issuer=entry.target.issuer_ref)
     credentials = read_subject(request, subject)
     if request.method == "OPTIONS" and _options_pass(request, subject, rules):
         return Allow(Reason.ALLOW_OPTIONS_BYPASS, entry.source, entry_index=entry.index, issuer=entry.target.issuer_ref)
@@ -190,7 +196,7 @@ def finish(pending: ExchangePending, outcome: TokenOutcome) -> Outcome:
     entry, issuer = pending.entry, pending.token_request.issuer
     match outcome:
         case ExchangedToken(access_token):
-            removed = issuer.subject.removed
+            removed = spellings(issuer.subject.removed)
             return Allow(
                 Reason.ALLOW_EXCHANGE,
                 entry.source,

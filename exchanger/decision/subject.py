@@ -3,9 +3,14 @@
 Several headers may carry it, since gateways that validate tokens move them. Whatever contradicts itself or cannot be read is refused: the
 next header is never a substitute.
 
+Some servers take ``_`` in a name for ``-`` (RFC 3875 section 4.1.18, https://www.rfc-editor.org/rfc/rfc3875#section-4.1.18). So a name that
+differs from one of the headers in these alone must not come beside the exchanged token.
+
 Must not know: whether the token is valid.
 """
 
+import functools
+import itertools
 from typing import Final
 
 from exchanger.decision.bearer import Bearer, NoToken, is_bearer_token, read_bearer
@@ -14,6 +19,8 @@ from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
 
 _BY_DEFAULT: Final = (AUTHORIZATION,)
+# Separators of a name all of whose spellings are removed, 16. Of longer ones it is the two that gateways and servers write.
+_MAX_SEPARATORS: Final = 4
 
 
 def read_subject(request: HttpRequest, rules: SubjectRules) -> Bearer | NoToken:
@@ -46,6 +53,30 @@ def exchanged_subject(request: HttpRequest, removed: tuple[str, ...]) -> Bearer 
     elsewhere = read_subject(request, SubjectRules(removed)) if removed else NoToken.ABSENT
     found = read_bearer(request.authorization) if elsewhere is NoToken.ABSENT else elsewhere
     return None if isinstance(found, NoToken) else found
+
+
+def has_sibling(request: HttpRequest, rules: SubjectRules) -> bool:
+    """Return whether ``request`` has a header that some servers take for one of those beside Authorization that may hold the token."""
+    if rules.headers == _BY_DEFAULT:
+        return False
+    canonical = {header.replace("_", "-") for header in rules.removed}
+    names = {name.lower() for name, _ in request.fields.fields}
+    return any(name.replace("_", "-") in canonical for name in names.difference(rules.removed))
+
+
+# One for each issuer whose tokens come in headers of their own.
+@functools.lru_cache(maxsize=256)
+def spellings(headers: tuple[str, ...]) -> tuple[str, ...]:
+    """Return ``headers``, and the names that some servers take for them: gateways need not send these to the service."""
+    return tuple(dict.fromkeys((*headers, *(spelt for header in headers for spelt in _spellings(header)))))
+
+
+def _spellings(header: str) -> list[str]:
+    parts = header.replace("_", "-").split("-")
+    if len(parts) - 1 > _MAX_SEPARATORS:
+        return ["_".join(parts), "-".join(parts)]
+    separators = itertools.product("_-", repeat=len(parts) - 1)
+    return ["".join(map("".join, zip(parts, (*between, ""), strict=True))) for between in separators]
 
 
 def _read_bare(request: HttpRequest, header: str) -> Bearer | NoToken:

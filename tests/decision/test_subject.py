@@ -2,15 +2,21 @@
 
 from typing import Final
 
+import attrs
 import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
 from exchanger.decision.answer import asked_request
 from exchanger.decision.bearer import Bearer, NoToken
-from exchanger.decision.subject import read_subject
+from exchanger.decision.check import begin, finish
+from exchanger.decision.outcome import Allow, Deny, ExchangePending, Reason
+from exchanger.decision.subject import read_subject, spellings
+from exchanger.values.headers import HeaderFields
 from exchanger.values.issuer import SubjectRules
 from exchanger.values.secret import Secret
+from exchanger.values.token import ExchangedToken
+from tests.decision.examples import PRIMARY, RULES, request, snapshot
 
 BOTH: Final = SubjectRules(("x-forwarded-access-token", "authorization"))
 BARE: Final = SubjectRules(("x-forwarded-access-token",))
@@ -85,3 +91,52 @@ def test_the_order_of_headers_makes_no_difference_to_the_token() -> None:
     request = asked_request("GET", "a.example", "/", [(HEADER, "a"), ("Authorization", "Bearer a")])
     found = {read_subject(request, SubjectRules(order)) for order in [BOTH.headers, BOTH.headers[::-1]]}
     assert found == {Bearer(Secret("a"))}
+
+
+# Names that some servers take for those of the headers.
+
+SUBJECT_HEADERS: Final = st.lists(
+    st.sampled_from(["authorization", "x-token", "x_token", "x-forwarded-access-token", "x-a-b-c-d-e", "token"]), min_size=1, unique=True
+)
+
+
+def as_wsgi(name: str) -> str:
+    """Return the name by which WSGI and CGI hand a header to a program."""
+    return "HTTP_" + name.upper().replace("-", "_")
+
+
+@given(SUBJECT_HEADERS, st.data(), st.sampled_from(["GET", "OPTIONS"]), st.booleans())
+def test_nothing_that_a_server_takes_for_a_subject_header_stays_beside_the_exchanged_token(
+    listed: list[str], data: st.DataObject, method: str, raw: bool
+) -> None:
+    chosen = data.draw(st.sampled_from(listed))
+    name = data.draw(st.tuples(*(st.sampled_from("-_" if one in "-_" else (one, one.upper())) for one in chosen)).map("".join))
+    rules = SubjectRules(tuple(listed))
+    issuer = attrs.evolve(PRIMARY, subject=rules)
+    asked = attrs.evolve(
+        request("/orders", "Bearer a", method, origin="https://app.example.com", access_control_request_method="GET"),
+        fields=HeaderFields(((name, "a"),) if chosen != "authorization" else (), raw),
+    )
+    outcome = begin(asked, snapshot(), attrs.evolve(RULES, issuers=RULES.issuers.insert("primary", issuer)))
+    sibling = as_wsgi(name) in set(map(as_wsgi, rules.removed)) and name.lower() not in rules.removed
+    event(f"sibling: {sibling}")
+    if sibling:
+        assert isinstance(outcome, Deny)
+        assert (outcome.status, outcome.reason, outcome.issuer) == (400, Reason.DENY_AMBIGUOUS_REQUEST, "primary")
+        assert "ambiguous or malformed header" in outcome.body
+    if isinstance(outcome, ExchangePending):
+        allowed = finish(outcome, ExchangedToken(Secret("new")))
+        assert isinstance(allowed, Allow)
+        assert set(rules.removed) <= set(allowed.removed)
+        # What the gateway did not send may have come all the same.
+        assert {header.replace("-", "_") for header in rules.removed} <= set(allowed.removed)
+        assert {as_wsgi(header) for header in allowed.removed} == {as_wsgi(header) for header in rules.removed}
+        if name.count("-") + name.count("_") <= 4 and chosen != "authorization":
+            assert name.lower() in allowed.removed
+
+
+def test_the_spellings_of_long_names_are_bounded() -> None:
+    long = "-".join("x" * 60)
+    assert spellings((long,)) == (long, long.replace("-", "_"))
+    assert len(spellings(("x-forwarded-access-token",))) == 8
+    assert spellings(()) == ()

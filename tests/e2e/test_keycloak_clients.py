@@ -161,7 +161,7 @@ def test_the_token_is_read_from_the_header_that_the_profile_names(world: World) 
     token = world.realm.log_in()
     answer = read(world.service.check("/forwarded", x_forwarded_access_token=token))
     assert answer.claims["sub"] == claims_of(token)["sub"]
-    assert answer.removed == (FORWARDED,)
+    assert {FORWARDED, FORWARDED.replace("-", "_")} <= set(answer.removed)
     assert world.ask("forwarded", token).status == 401
 
 

@@ -144,4 +144,4 @@ def test_headers_of_callers_tokens_may_be_removed(mode: Mode) -> None:
         Mode.EXT_AUTHZ: ("decoder_header_mutation_rules", ""),
         Mode.EXT_PROC: ("mutation_rules", "content-type|retry-after|www-authenticate|"),
     }[mode]
-    assert patch[name]["allow_expression"]["regex"] == rf"^(authorization|{own}x-forwarded-access-token|x\.token)$"
+    assert patch[name]["allow_expression"]["regex"] == rf"^(authorization|{own}x[-_]forwarded[-_]access[-_]token|x\.token)$"

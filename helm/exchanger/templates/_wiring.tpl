@@ -99,6 +99,13 @@ somebody else's, so its switch says nothing here. With `tls.only` that port is f
 {{- end -}}
 
 {{/*
+A header in a regular expression, with the names that some servers take for it: the service removes these, too.
+*/}}
+{{- define "exchanger.wiring.spellings" -}}
+{{- regexReplaceAll "[-_]" (regexQuoteMeta (lower .)) "[-_]" -}}
+{{- end -}}
+
+{{/*
 What a callout may change: in a request the one header that an exchange replaces, and those that callers' tokens come in; the rules of ext_proc
 hold for the headers of its own answers too, which are three. A change that is not allowed is an error, since a request whose change was dropped would go on with the caller's
 own token. https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/common/mutation_rules/v3/mutation_rules.proto
@@ -107,9 +114,9 @@ own token. https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/common/muta
 {{- $headers := list "authorization" -}}
 {{- if ne (include "exchanger.wiring.mode" .) "ext_authz" -}}{{- $headers = concat $headers (list "content-type" "retry-after" "www-authenticate") -}}{{- end -}}
 {{- range (include "exchanger.profiles" . | fromJsonArray) -}}
-{{- range (.subjectToken | default dict).from -}}{{- $headers = append $headers (regexQuoteMeta (lower .header)) -}}{{- end -}}
+{{- range (.subjectToken | default dict).from -}}{{- $headers = append $headers (include "exchanger.wiring.spellings" .header) -}}{{- end -}}
 {{- end -}}
-{{- range .Values.issuerProfiles.subjectTokenHeaders -}}{{- $headers = append $headers (regexQuoteMeta (lower .)) -}}{{- end -}}
+{{- range .Values.issuerProfiles.subjectTokenHeaders -}}{{- $headers = append $headers (include "exchanger.wiring.spellings" .) -}}{{- end -}}
 {{- $headers = uniq $headers -}}
 disallow_all: true
 allow_expression:
