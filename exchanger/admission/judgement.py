@@ -76,7 +76,14 @@ def _unknown_issuers(source: Source, text: Text, document: PolicyDocument, known
 
 
 def _conflicts(document: PolicyDocument, snapshot: PolicySnapshot) -> Iterator[str]:
-    later = snapshot.apply(document)
+    # Regions conflict with nothing, and cost as much as all that a namespace is granted.
+    before = snapshot.documents.get(document.source)
+    trie = snapshot.trie
+    for entry in () if before is None else before.entries:
+        trie = trie.without_claim(entry)
+    for entry in document.entries:
+        trie = trie.with_claim(entry)
+    later = attrs.evolve(snapshot, trie=trie)
     yield from (conflict.coded for conflict in conflicts_of(document, later) if conflict is not None)
 
 

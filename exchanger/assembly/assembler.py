@@ -14,7 +14,7 @@ import attrs
 import trio
 
 from exchanger.assembly.background import Background
-from exchanger.assembly.backlog import CHANGE_WORK, Backlog, Lane, Pending
+from exchanger.assembly.backlog import CHANGE_WORK, CLAIM_WORK, Backlog, Lane, Pending
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.grants.restriction import again
@@ -136,7 +136,7 @@ class Assembler:
     _limiters: dict[Lane, trio.CapacityLimiter] = attrs.field(factory=lambda: {lane: trio.CapacityLimiter(1) for lane in Lane}, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._backlog = Backlog(self._size_in_force)
+        self._backlog = Backlog(self._work_in_force, self._work_beside)
         self._snapshot = PolicySnapshot.EMPTY.with_baseline(self.grants.denials)
 
     async def run(self) -> None:
@@ -311,10 +311,20 @@ class Assembler:
             if number % SLICE == SLICE - 1:
                 await trio.lowlevel.checkpoint()
 
-    def _size_in_force(self, source: Source) -> int:
+    def _work_in_force(self, source: Source) -> int:
         document = self._snapshot.documents.get(source)
-        return 0 if document is None else len(document.text or "")
+        return 0 if document is None else _work_of(document) + CLAIM_WORK * self._snapshot.closed_alone(document)
+
+    def _work_beside(self, source: Source, document: Document) -> int:
+        """Return the work of a document that closes all that its namespace is granted, unless another one of it does so already."""
+        if source.namespace in self._snapshot.trie.closed:
+            return 0
+        return CLAIM_WORK * self.grants.area_count(source.namespace, document.namespace_labels)
+
+
+def _work_of(document: PolicyDocument) -> int:
+    return len(document.text or "") + CLAIM_WORK * len(document.regions)
 
 
 def _work(documents: Documents) -> int:
-    return sum(CHANGE_WORK + len(document.text or "") for document in documents.values() if document is not None)
+    return sum(CHANGE_WORK + _work_of(document) for document in documents.values() if document is not None)

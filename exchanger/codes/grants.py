@@ -51,7 +51,7 @@ MANY_PARTS: Final = Code(
     "The invalid entries of a document meet too many grants, so the document closes all that its namespace is granted.",
     ("Many entries without a usable host meet many granted hosts.",),
     "Correct the invalid entries.",
-    "version: v1\nentries:\n" + "  - {}\n" * 70,
+    "version: v1\nentries:\n" + "  - {match: {pathPrefix: /orders}}\n" * 70,
     Example.GRANTED_POLICY,
     grants="version: v1\ngrants:\n  - namespaces: [team]\n    hosts: ["
     + ", ".join(f"h{number}.example.com" for number in range(100))

@@ -33,6 +33,8 @@ from exchanger.values.notice import Notice, Notices
 GATHER_S: Final = 0.03
 # Namespaces whose grants are looked at in one step: each costs a microsecond per grant.
 GRANTS_STEP: Final = 10
+# Granted areas of a Namespace that are worked out on the event loop, in 1 ms; more of them in a thread.
+INLINE_AREAS: Final = 100
 # Seconds between looks at the age of the known state: a limit takes effect at most so much late.
 LOOK_S: Final = 1.0
 
@@ -260,7 +262,11 @@ class KubernetesSource:
         self._grants_seen = grants
         changed = False
         for number, (namespace, labels) in enumerate(described.items(), 1):
-            found = () if labels is None else tuple(of_allowance(grants, namespace, labels))
+            found: tuple[Notice, ...] = ()
+            if labels is not None and grants.area_count(namespace, labels) <= INLINE_AREAS:
+                found = tuple(of_allowance(grants, namespace, labels))
+            elif labels is not None:
+                found = await trio.to_thread.run_sync(lambda: tuple(of_allowance(grants, namespace, labels)), abandon_on_cancel=True)  # noqa: B023 - awaited
             changed |= self._ungranted.pop(namespace, ()) != found
             if found:
                 self._ungranted[namespace] = found

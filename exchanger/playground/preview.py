@@ -13,6 +13,7 @@ import attrs
 from exchanger.console.policy_view import shown_place
 from exchanger.playground.lint import TEXT_LIMIT, LintRules, objects_in, policy_of
 from exchanger.policy.authority import WILDCARD
+from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.lookup import CONFLICT
 from exchanger.policy.selection import PolicyObject
 from exchanger.policy.snapshot import PolicySnapshot
@@ -74,12 +75,18 @@ def _examples(before: PolicySnapshot, after: PolicySnapshot, calls: Iterable[Cal
     for source in sorted({*before.documents, *after.documents}):
         was, is_now = before.documents.get(source), after.documents.get(source)
         if was != is_now:
-            old = () if was is None else (*was.entries, *was.regions)
-            new = () if is_now is None else (*is_now.entries, *is_now.regions)
+            old = () if was is None else tuple(_parts(was))
+            new = () if is_now is None else tuple(_parts(is_now))
             # Counted, since an entry that is there twice conflicts with itself.
             olds, news = Counter(map(_saying, old)), Counter(map(_saying, new))
             changed = (claim for claim in (*old, *new) if olds[_saying(claim)] != news[_saying(claim)])
             yield from (example for claim in changed for example in _edge(claim))
+
+
+def _parts(document: PolicyDocument) -> Iterator[Claim]:
+    yield from document.entries
+    for region in document.regions:
+        yield from region.parts()
 
 
 def _saying(claim: Claim) -> tuple[object, ...]:

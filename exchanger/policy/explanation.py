@@ -18,7 +18,7 @@ from exchanger.policy.authority import read_authority
 from exchanger.policy.headers import RequestHeaders, canonical
 from exchanger.policy.lookup import CONFLICT, ROOT, UnreadableReach
 from exchanger.policy.path import MalformedPath
-from exchanger.policy.policy_trie import Paths, is_wildcard
+from exchanger.policy.policy_trie import Paths, PolicyTrie, is_wildcard
 from exchanger.policy.prefix import fold, spellings_of
 from exchanger.policy.readings import Reading, end_of, fits, is_within, matched, readings_to_ask
 from exchanger.policy.snapshot import PolicySnapshot
@@ -80,7 +80,7 @@ def explain(
     authority, trie = read_authority(host), snapshot.trie
     kinds = (snapshot.baseline, trie.hosts, trie.any_host)
     places = [paths for hosts in kinds if hosts is not None for paths in hosts.places(authority)]
-    claims = tuple(islice(_claims(places, readings), MAX_LOOKED_AT))
+    claims = tuple(islice(_claims(trie, places, readings), MAX_LOOKED_AT))
     verdict = snapshot.match(host, path, method, raw=raw, headers=headers)
     question = _Question.of(verdict, method, readings, claims, snapshot.reach, RequestHeaders(headers))
     ranked = sorted(claims, key=question.rank)
@@ -89,19 +89,20 @@ def explain(
     return Explanation(question.verdict, tuple(texts), shown, len(ranked) - len(shown))
 
 
-def _claims(places: Sequence[Paths], readings: tuple[Reading, ...]) -> Iterator[Claim]:
+def _claims(trie: PolicyTrie, places: Sequence[Paths], readings: tuple[Reading, ...]) -> Iterator[Claim]:
     """Yield every entry and region once, although it has several spellings and methods; first those above ``readings``."""
     seen: set[tuple[Source, int | None, MatchScope]] = set()
     above = (
-        cell for paths in places for reading in readings for trie, text in paths.tries_for(reading.path) for cell in trie.prefixes_of(text)
+        cell for paths in places for reading in readings for part, text in paths.tries_for(reading.path) for cell in part.prefixes_of(text)
     )
-    others = (cell for paths in places for trie, _ in paths.tries_for("") for _, cell in trie.items())
+    others = (cell for paths in places for part, _ in paths.tries_for("") for _, cell in part.items())
     for cell in chain(above, others):
-        for claim in cell.members():
-            key = (claim.source, claim.index, claim.match)
-            if key not in seen:
-                seen.add(key)
-                yield claim
+        for member in cell.members():
+            for claim in trie.meant(member) if isinstance(member, FailClosedRegion) else (member,):
+                key = (claim.source, claim.index, claim.match)
+                if key not in seen:
+                    seen.add(key)
+                    yield claim
 
 
 def _itself(claim: Claim, method: str) -> bool:

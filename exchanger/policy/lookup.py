@@ -85,8 +85,17 @@ def find(
         if levels is None:
             return None
         if isinstance(closed := nearest(levels, reading, method, headers), Unhealthy):
-            return closed
+            return _meant(trie, closed)
     return found
+
+
+def _meant(trie: PolicyTrie, closed: Unhealthy) -> Unhealthy:
+    """Return ``closed`` with the document that it is about, where it is of a stand-in for those that close a granted area."""
+    if closed.source is None or closed.source.name:
+        return closed
+    areas = trie.closed[closed.source.namespace].values()
+    regions = tuple(islice(chain.from_iterable(area.regions.values() for area in areas), 2))
+    return SEVERAL_REGIONS if len(regions) > 1 else Unhealthy(regions[0].reason, regions[0].source, regions[0].index)
 
 
 def _on_host(places: tuple[Paths, ...], reading: Reading, method: str, headers: RequestHeaders) -> tuple[Found, bool] | None:

@@ -10,9 +10,9 @@ from typing import Final, Generic, TypeAlias, TypeVar, final
 import attrs
 from rpds import HashTrieMap
 
-from exchanger.values.entry import Claim, MatchScope, Source
+from exchanger.values.entry import Claim, FailClosedRegion, GrantedArea, MatchScope, Source
 
-ClaimKey = tuple[Source, int | None, MatchScope]
+ClaimKey = tuple[Source, int | None, MatchScope, GrantedArea | None]
 C = TypeVar("C", bound=Claim)
 
 
@@ -37,23 +37,24 @@ class Contenders(Generic[C]):
 Claimed: TypeAlias = C | Contenders[C] | None
 
 
-def _key(claim: Claim) -> ClaimKey:
-    return (claim.source, claim.index, claim.match)
+def key_of(claim: Claim) -> ClaimKey:
+    """Return what tells ``claim`` from all others."""
+    return (claim.source, claim.index, claim.match, claim.area if isinstance(claim, FailClosedRegion) else None)
 
 
 def _added(claimed: Claimed[C], claim: C) -> Claimed[C]:
     if isinstance(claimed, Contenders):
-        return Contenders(claimed.members.insert(_key(claim), claim))
-    if claimed is None or _key(claimed) == _key(claim):
+        return Contenders(claimed.members.insert(key_of(claim), claim))
+    if claimed is None or key_of(claimed) == key_of(claim):
         return claim
-    return Contenders(HashTrieMap({_key(claimed): claimed, _key(claim): claim}))
+    return Contenders(HashTrieMap({key_of(claimed): claimed, key_of(claim): claim}))
 
 
 def _removed(claimed: Claimed[C], claim: C) -> Claimed[C]:
     if isinstance(claimed, Contenders):
-        members = claimed.members.discard(_key(claim))
+        members = claimed.members.discard(key_of(claim))
         return Contenders(members) if len(members) > 1 else next(iter(members.values()))
-    return None if claimed is not None and _key(claimed) == _key(claim) else claimed
+    return None if claimed is not None and key_of(claimed) == key_of(claim) else claimed
 
 
 def each(claimed: Claimed[C]) -> Iterator[C]:

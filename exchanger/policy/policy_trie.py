@@ -7,17 +7,17 @@ Must not know: documents, or how a request is looked up.
 
 from collections.abc import Iterator
 from functools import partial
-from typing import final
+from typing import TypeAlias, final
 
 import attrs
 from rpds import HashTrieMap
 
 from exchanger.policy.authority import MAX_WILDCARD, WILDCARD, wildcards_above
 from exchanger.policy.headers import HeaderTable
-from exchanger.policy.methods import MethodTable
+from exchanger.policy.methods import ClaimKey, MethodTable, key_of
 from exchanger.policy.prefix import fold, spellings_of
 from exchanger.policy.trie import PrefixTrie
-from exchanger.values.entry import Claim, Entry, FailClosedRegion, PathType
+from exchanger.values.entry import EVERYWHERE, Claim, Entry, FailClosedRegion, GrantedArea, PathType, Source
 
 
 @final
@@ -188,6 +188,27 @@ class Paths:
             trie = trie.updated(prefix, lambda cell: cell and cell.without_rewritten_claim(claim))
         return self._with_trie(claim, trie, -1)
 
+    def joined(self, other: "Paths") -> "Paths":
+        """Return the paths with the claims of ``other``, which has none of these."""
+        paths = self
+        for claim in other.claims():
+            paths = paths.with_claim(claim)
+        return paths
+
+    def parted(self, other: "Paths") -> "Paths":
+        """Return the paths without the claims of ``other``."""
+        paths = self
+        for claim in other.claims():
+            paths = paths.without_claim(claim)
+        return paths
+
+    def claims(self) -> Iterator[Claim]:
+        """Yield every claim once."""
+        found: dict[ClaimKey, Claim] = {}
+        for trie, _ in self.tries_for(""):
+            found.update((key_of(claim), claim) for _, cell in trie.items() for claim in cell.members())
+        yield from found.values()
+
     def tries_for(self, path: str) -> tuple[tuple[PathTrie, str], ...]:
         """Return each trie with the text to look up in it for ``path``."""
         return ((self.exact, path),) if self.folded is None else ((self.exact, path), (self.folded, fold(path)))
@@ -249,6 +270,31 @@ class Hosts:
             return Hosts(self.paths.insert(host, rest), self.every, self.wildcards, with_headers)
         return Hosts(self.paths.discard(host), self.every, self.wildcards - is_wildcard(host), with_headers)
 
+    def joined(self, other: "Hosts") -> "Hosts":
+        """Return the hosts with the claims of ``other``, none of which is here. A host that is new costs one step, whatever it has."""
+        paths, wildcards = self.paths, self.wildcards
+        for host, theirs in other.paths.items():
+            mine = paths.get(host)
+            wildcards += mine is None and is_wildcard(host)
+            paths = paths.insert(host, theirs if mine is None else mine.joined(theirs))
+        every = self.every or other.every
+        if self.every is not None and other.every is not None:
+            every = self.every.joined(other.every)
+        return Hosts(paths, every, wildcards, self.with_headers + other.with_headers)
+
+    def parted(self, other: "Hosts") -> "Hosts | None":
+        """Return the hosts without the claims of ``other``, which are all here; ``None`` if nothing is left."""
+        paths, wildcards = self.paths, self.wildcards
+        for host, theirs in other.paths.items():
+            mine = paths.get(host)
+            rest = None if mine is None or mine is theirs else mine.parted(theirs) or None
+            wildcards -= rest is None and mine is not None and is_wildcard(host)
+            paths = paths.discard(host) if rest is None else paths.insert(host, rest)
+        every = self.every
+        if every is not None and other.every is not None:
+            every = every.parted(other.every) or None
+        return Hosts(paths, every, wildcards, self.with_headers - other.with_headers) or None
+
     def places(self, host: str | None) -> tuple[Paths, ...]:
         """Return the claims that may apply on ``host``: its own, then those of wildcards, the longest first, then those on every host.
 
@@ -274,36 +320,88 @@ def is_wildcard(host: str) -> bool:
     return host.startswith(WILDCARD)
 
 
+# Regions that close the same granted area.
+_Closing: TypeAlias = "HashTrieMap[ClaimKey, FailClosedRegion]"
+
+
+@final
+@attrs.frozen
+class ClosedArea:
+    """All that a namespace is granted, closed by ``regions``, of which there is at least one; ``hosts`` has a stand-in for them there."""
+
+    regions: _Closing
+    hosts: Hosts = attrs.field(eq=False, repr=False)
+
+    @classmethod
+    def of(cls, region: FailClosedRegion, area: GrantedArea) -> "ClosedArea":
+        """Return the area that ``region`` closes; costs the size of the area."""
+        stand_in = FailClosedRegion(Source(region.source.namespace, ""), EVERYWHERE, "", area=area)
+        hosts = Hosts()
+        for scope in area.scopes:
+            hosts = hosts.with_claim(attrs.evolve(stand_in, match=scope, guessed=scope.host is not None))
+        return cls(HashTrieMap({key_of(region): region}), hosts)
+
+
 @final
 @attrs.frozen
 class PolicyTrie:
     """Claims by host and path prefix. Regions whose author may have meant any host are kept apart: together, and again by namespace.
 
-    No namespace is in it without a claim; ``None`` instead of no such region.
+    No namespace is in it without a claim; ``None`` instead of no such region. Regions that close all that their namespace is granted are in
+    ``closed``, by namespace and area. The first one of an area puts it among the others, with a stand-in, and the last one takes it away.
     """
 
     hosts: Hosts = attrs.field(factory=Hosts)
     any_host: Hosts | None = None
     of_namespaces: "HashTrieMap[str, Hosts]" = attrs.field(factory=HashTrieMap)
+    closed: "HashTrieMap[str, HashTrieMap[GrantedArea, ClosedArea]]" = attrs.field(factory=HashTrieMap)
 
     def with_claim(self, claim: Claim) -> "PolicyTrie":
         """Return a trie with ``claim``."""
-        if not _is_apart(claim):
-            return PolicyTrie(self.hosts.with_claim(claim), self.any_host, self.of_namespaces)
-        namespace = claim.source.namespace
-        own = self.of_namespaces.get(namespace, Hosts()).with_claim(claim)
-        return PolicyTrie(self.hosts, (self.any_host or Hosts()).with_claim(claim), self.of_namespaces.insert(namespace, own))
+        if not isinstance(claim, FailClosedRegion) or not claim.reaches_any_host:
+            return attrs.evolve(self, hosts=self.hosts.with_claim(claim))
+        namespace, own = claim.source.namespace, self.of_namespaces.get(claim.source.namespace, Hosts())
+        if claim.area is None:
+            return self._apart(namespace, (self.any_host or Hosts()).with_claim(claim), own.with_claim(claim))
+        closed = self.closed.get(namespace, HashTrieMap())
+        known = closed.get(claim.area)
+        if known is not None:
+            more = attrs.evolve(known, regions=known.regions.insert(key_of(claim), claim))
+            return self._closing(namespace, closed.insert(claim.area, more))
+        new = ClosedArea.of(claim, claim.area)
+        trie = self._closing(namespace, closed.insert(claim.area, new))
+        return trie._apart(namespace, (self.any_host or Hosts()).joined(new.hosts), own.joined(new.hosts))  # noqa: SLF001 - of the same class
 
     def without_claim(self, claim: Claim) -> "PolicyTrie":
         """Return a trie without ``claim``."""
-        if not _is_apart(claim):
-            return PolicyTrie(self.hosts.without_claim(claim), self.any_host, self.of_namespaces)
-        namespace = claim.source.namespace
-        own = self.of_namespaces.get(namespace, Hosts()).without_claim(claim)
+        if not isinstance(claim, FailClosedRegion) or not claim.reaches_any_host:
+            return attrs.evolve(self, hosts=self.hosts.without_claim(claim))
+        namespace, own = claim.source.namespace, self.of_namespaces.get(claim.source.namespace, Hosts())
+        any_host = self.any_host or Hosts()
+        if claim.area is None:
+            return self._apart(namespace, any_host.without_claim(claim), own.without_claim(claim))
+        closed = self.closed.get(namespace, HashTrieMap())
+        known = closed.get(claim.area)
+        if known is None or key_of(claim) not in known.regions:
+            return self
+        rest = known.regions.discard(key_of(claim))
+        if rest:
+            return self._closing(namespace, closed.insert(claim.area, attrs.evolve(known, regions=rest)))
+        trie = self._closing(namespace, closed.discard(claim.area))
+        return trie._apart(namespace, any_host.parted(known.hosts), own.parted(known.hosts))  # noqa: SLF001 - of the same class
+
+    def meant(self, region: FailClosedRegion) -> Iterator[FailClosedRegion]:
+        """Yield the regions that ``region`` stands for, at its place; itself if it is no stand-in."""
+        if region.area is None:
+            yield region
+            return
+        for own in self.closed[region.source.namespace][region.area].regions.values():
+            yield attrs.evolve(own, match=region.match, guessed=region.guessed, area=None)
+
+    def _apart(self, namespace: str, any_host: Hosts | None, own: Hosts | None) -> "PolicyTrie":
         of_namespaces = self.of_namespaces.insert(namespace, own) if own else self.of_namespaces.discard(namespace)
-        any_host = None if self.any_host is None else self.any_host.without_claim(claim) or None
-        return PolicyTrie(self.hosts, any_host, of_namespaces)
+        return PolicyTrie(self.hosts, any_host or None, of_namespaces, self.closed)
 
-
-def _is_apart(claim: Claim) -> bool:
-    return isinstance(claim, FailClosedRegion) and claim.reaches_any_host
+    def _closing(self, namespace: str, closed: "HashTrieMap[GrantedArea, ClosedArea]") -> "PolicyTrie":
+        closed_by = self.closed.insert(namespace, closed) if closed else self.closed.discard(namespace)
+        return PolicyTrie(self.hosts, self.any_host, self.of_namespaces, closed_by)

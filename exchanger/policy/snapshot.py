@@ -66,6 +66,12 @@ class PolicySnapshot:
             trie = trie.without_claim(claim)
         return self._changed(self.documents.discard(source), trie, document, -1)
 
+    def closed_alone(self, document: PolicyDocument) -> int:
+        """Return the number of scopes in granted areas that no document closes but ``document``, which is here."""
+        closed = self.trie.closed.get(document.source.namespace)
+        alone = (area for area in document.areas if closed is not None and len(closed[area].regions) <= len(document.regions))
+        return sum(len(area.scopes) for area in alone)
+
     def reaching(self, reach: UnreadableReach) -> "PolicySnapshot":
         """Return the snapshot with ``reach`` for its regions of unknown host; itself when that is what it has."""
         return self if reach is self.reach else attrs.evolve(self, reach=reach)

@@ -27,7 +27,7 @@ from exchanger.policy.prefix import fold, spellings_of
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.policy.trie import PrefixTrie
 from exchanger.tools.policies import Policy
-from exchanger.values.entry import BASELINE, EVERYWHERE, Claim, ExchangeEntry, FailClosedRegion, HeaderMatch
+from exchanger.values.entry import BASELINE, EVERYWHERE, Claim, ExchangeEntry, FailClosedRegion, GrantedArea, HeaderMatch
 from exchanger.values.request import HttpRequest
 
 # Sets of headers of the entries at one place that are combined in every way; beyond, in pairs.
@@ -123,9 +123,14 @@ def _saying(claim: Claim) -> tuple[object, ...]:
 
 
 def _claims(snapshot: PolicySnapshot) -> Iterator[Claim]:
+    areas: set[tuple[str, GrantedArea]] = set()
     for document in snapshot.documents.values():
         yield from document.entries
-        yield from document.regions
+        for region in document.regions:
+            area = None if region.area is None else (region.source.namespace, region.area)
+            if area is None or area not in areas:
+                yield from region.parts()
+                areas.update(() if area is None else (area,))
     if snapshot.baseline is not None:
         paths = (*snapshot.baseline.paths.values(), *(() if snapshot.baseline.every is None else (snapshot.baseline.every,)))
         found = (claim for one in paths for trie, _ in one.tries_for("") for _, cell in trie.items() for claim in cell.members())

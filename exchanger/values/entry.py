@@ -4,6 +4,7 @@ Must not know: YAML, Kubernetes, or how entries are found for a request.
 """
 
 import enum
+from collections.abc import Iterator
 from typing import Final, final
 
 import attrs
@@ -67,6 +68,14 @@ class MatchScope:
 
 
 EVERYWHERE = MatchScope()
+
+
+@final
+@attrs.frozen(cache_hash=True)
+class GrantedArea:
+    """All that a namespace is granted, as scopes. One value, which every region that closes all of it shares."""
+
+    scopes: tuple[MatchScope, ...] = attrs.field(repr=False)
 
 
 @final
@@ -136,7 +145,8 @@ class FailClosedRegion:
     closes, and these differ in their scopes alone. ``line`` and ``column`` are the place to look at, counted from 1 (``None``: there is
     none); regions that differ in their column alone are equal. ``guessed``: the host is not what the author wrote, who may have meant any
     host, but what the namespace was granted; such a region reaches as far as one without a host. ``problems`` are what ``reason`` says, one
-    by one, with the place of each.
+    by one, with the place of each. ``area`` confines a region over everything to what its namespace is granted, where that has too many
+    parts for a region each.
     """
 
     source: Source
@@ -147,6 +157,14 @@ class FailClosedRegion:
     column: int | None = attrs.field(default=None, eq=False)
     guessed: bool = False
     problems: tuple[Problem, ...] = attrs.field(default=(), eq=False, repr=False, kw_only=True)
+    area: GrantedArea | None = attrs.field(default=None, repr=False, kw_only=True)
+
+    def parts(self) -> Iterator["FailClosedRegion"]:
+        """Yield a region for each scope of its ``area``, itself if there is none."""
+        if self.area is None:
+            yield self
+        for scope in () if self.area is None else self.area.scopes:
+            yield attrs.evolve(self, match=scope, guessed=scope.host is not None, area=None)
 
     @property
     def code(self) -> str:

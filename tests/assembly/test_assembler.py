@@ -9,7 +9,8 @@ import trio
 from trio.testing import MockClock
 
 from exchanger.assembly.assembler import FIRST_BUDGET_S, Assembler
-from exchanger.assembly.backlog import LIGHT_WORK
+from exchanger.assembly.backlog import CLAIM_WORK, LIGHT_WORK
+from exchanger.policy.grants.allowance import Grant, Grants
 from exchanger.policy.selection import Change, Text
 from exchanger.values.entry import DenyEntry, Source
 from exchanger.values.verdict import NoMatch, Unhealthy
@@ -171,3 +172,24 @@ async def test_full_collections_wait_and_threads_switch_often_while_documents_ar
         assert gc.get_threshold() == usual
         assert sys.getswitchinterval() == interval
     assert (gc.get_threshold(), sys.getswitchinterval()) == (usual, interval)
+
+
+async def test_a_document_is_as_heavy_as_what_its_namespace_is_granted(autojump_clock: MockClock) -> None:
+    gate = Gate()
+    many = Grant(frozenset({"a"}), None, tuple(f"h{number}" for number in range(LIGHT_WORK // CLAIM_WORK + 1)))
+    made = Assembler(frozenset(), Grants((many, Grant(frozenset({"b"}), None, ("h",)))), run_sync=gate.run_sync)
+    async with running(made):
+        made.put(A, Text("version: v2"))
+        made.put(OTHER, Text("version: v2"))
+        change = await taken(made)
+        assert ([document.source for document in change.documents], gate.reached) == ([OTHER], 1)
+        gate.step()
+        assert (await taken(made)).snapshot.region_count == 2
+        made.put(B, Text("version: v2"))  # which closes what is closed already
+        assert (await taken(made)).snapshot.region_count == 3
+        assert gate.reached == 1
+        made.put(A, Text("version: v1"))
+        made.put(B, Text("version: v1"))
+        gate.event.set()
+        change = await taken(made)
+        assert (change.snapshot.region_count, len(change.snapshot.trie.closed)) == (1, 0)

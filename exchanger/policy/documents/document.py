@@ -20,7 +20,7 @@ from exchanger.policy.documents.text_rules import TextRule
 from exchanger.policy.documents.yaml_nodes import Kind, Mapping, Node, Scalar, Sequence, is_null, text_of
 from exchanger.policy.documents.yaml_reader import BREAK, MAX_BYTES, Unreadable, read_nodes
 from exchanger.util.text import bounded, quoted
-from exchanger.values.entry import EVERYWHERE, Entry, FailClosedRegion, MatchScope, Source
+from exchanger.values.entry import EVERYWHERE, Entry, FailClosedRegion, GrantedArea, MatchScope, Source
 
 UNREADABLE_REACH: Final[MatchScope] = EVERYWHERE  # what an unreadable document closes
 VERSION: Final = "v1"
@@ -83,6 +83,7 @@ class PolicyDocument:
     ``text`` is its source text, ``None`` if there is none; documents that differ in their text alone are equal. ``problems`` has the first
     region of each invalid entry, or that of the document. ``refused`` are the parts that its namespace is not granted. ``written`` is the
     document as its author wrote it if grants have changed it, and ``namespace_labels`` are the labels by which its namespace is described.
+    ``areas`` are those that regions close as a whole.
     """
 
     source: Source
@@ -100,6 +101,12 @@ class PolicyDocument:
         for region in self.regions:
             first.setdefault(region.index, region)
         return tuple(first.values())
+
+    areas: frozenset[GrantedArea] = attrs.field(init=False, eq=False, repr=False)
+
+    @areas.default
+    def _closed_as_a_whole(self) -> frozenset[GrantedArea]:
+        return frozenset(region.area for region in self.regions if region.area is not None)
 
     @property
     def findings(self) -> tuple[Problem, ...]:

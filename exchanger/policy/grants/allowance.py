@@ -4,16 +4,18 @@ Must not know: the text of the grants file, or documents.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, final
 
 import attrs
+from rpds import HashTrieMap
 
+from exchanger.policy.authority import WILDCARD, wildcards_above
 from exchanger.policy.documents.document import Labels
 from exchanger.policy.policy_trie import Hosts
 from exchanger.policy.prefix import read_prefix
 from exchanger.util.text import bounded
-from exchanger.values.entry import DenyEntry
+from exchanger.values.entry import DenyEntry, GrantedArea, MatchScope, PathType
 from exchanger.values.selector import Selector
 
 ANYTHING: Final = "*"
@@ -73,12 +75,52 @@ class Granted:
 
 
 @final
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class Allowance:
     """What one namespace may do: ``granted`` together. ``problems`` are the items that grant nothing, in words for operators."""
 
     granted: tuple[Granted, ...] = ()
     problems: tuple[str, ...] = ()
+    # Places in ``granted`` by host, and by each wildcard above a host.
+    _at: "HashTrieMap[str, tuple[int, ...]]" = attrs.field(init=False, eq=False, repr=False)
+    _below: "HashTrieMap[str, tuple[int, ...]]" = attrs.field(init=False, eq=False, repr=False)
+
+    @_at.default
+    def _by_host(self) -> "HashTrieMap[str, tuple[int, ...]]":
+        return _places((host, place) for place, granted in enumerate(self.granted) for host in granted.hosts)
+
+    @_below.default
+    def _by_wildcard(self) -> "HashTrieMap[str, tuple[int, ...]]":
+        found = ((host.removeprefix(WILDCARD), place) for place, granted in enumerate(self.granted) for host in granted.hosts)
+        return _places((wildcard, place) for host, place in found for wildcard in wildcards_above(host))
+
+    @property
+    def area_count(self) -> int:
+        """The number of hosts with a prefix, some of them perhaps counted twice."""
+        return sum(len(granted.hosts) * len(granted.prefixes) for granted in self.granted)
+
+    def near(self, host: str | None) -> tuple[Granted, ...]:
+        """Return those of ``granted`` that may have a host in common with ``host``, ``None`` for all hosts; costs no more than these."""
+        if host is None:
+            return self.granted
+        places = set(self._below.get(host, ()))
+        for above in hosts_above(host):
+            places.update(self._at.get(above, ()))
+        return tuple([self.granted[place] for place in sorted(places)])
+
+
+def hosts_above(host: str) -> Iterator[str]:
+    """Yield the granted hosts that would cover ``host``."""
+    yield host
+    yield ANYTHING
+    yield from wildcards_above(host.removeprefix(WILDCARD))
+
+
+def _places(found: Iterable[tuple[str, int]]) -> "HashTrieMap[str, tuple[int, ...]]":
+    places: dict[str, dict[int, None]] = {}
+    for host, place in found:
+        places.setdefault(host, {})[place] = None
+    return HashTrieMap({host: tuple(own) for host, own in places.items()})
 
 
 # Without a grants file, a namespace may do all that needs no grant.
@@ -115,6 +157,9 @@ class Grants:
     # The grants that name each namespace, and, under ``None``, those that name none.
     _naming: dict[str | None, list[Grant]] = attrs.field(init=False, repr=False)
     _known: dict[tuple[str, Labels], Allowance] = attrs.field(factory=dict, init=False, repr=False)
+    _areas: dict[Allowance, GrantedArea] = attrs.field(factory=dict, init=False, repr=False)
+    # The areas of the grants that name each namespace, and of those that name none.
+    _counts: dict[str | None, int] = attrs.field(init=False, repr=False)
 
     @denials.default
     def _baseline_by_host(self) -> Hosts | None:
@@ -130,6 +175,28 @@ class Grants:
             for name in (None,) if grant.namespaces is None else grant.namespaces:
                 naming.setdefault(name, []).append(grant)
         return naming
+
+    @_counts.default
+    def _count_areas(self) -> dict[str | None, int]:
+        counts = {name: sum(len(grant.hosts) * len(grant.path_prefixes) for grant in own) for name, own in self._naming.items()}
+        return {None: 0, **counts}
+
+    def area_count(self, namespace: str, descriptions: tuple[Labels, ...]) -> int:
+        """Return how many areas a namespace is granted, at most: exactly, once its allowances are worked out. Costs nearly nothing."""
+        if not self.limited:
+            return 0
+        known = [self._known.get((namespace, labels)) for labels in descriptions or ((),)]
+        counts = [allowance.area_count for allowance in known if allowance is not None]
+        return min(counts, default=self._counts.get(namespace, 0) + self._counts[None])
+
+    def area(self, allowance: Allowance) -> GrantedArea:
+        """Return all that ``allowance`` grants, made once."""
+        known = self._areas.get(allowance)
+        if known is None:
+            if len(self._areas) >= _KEPT:
+                self._areas.clear()
+            known = self._areas.setdefault(allowance, GrantedArea(tuple(dict.fromkeys(_scopes(allowance)))))
+        return known
 
     def allowance(self, namespace: str, labels: Labels) -> Allowance:
         """Return what a namespace with ``labels`` may do."""
@@ -149,10 +216,18 @@ class Grants:
 
     def allowances(self, namespace: str, descriptions: tuple[Labels, ...]) -> tuple[Allowance, ...]:
         """Return what each description of a namespace by its labels may do; it has only what all of them are granted."""
-        return tuple([self.allowance(namespace, labels) for labels in descriptions or ((),)])
+        return tuple(dict.fromkeys([self.allowance(namespace, labels) for labels in descriptions or ((),)]))
 
 
 NO_GRANTS: Final = Grants(limited=False)
+
+
+def _scopes(allowance: Allowance) -> Iterator[MatchScope]:
+    for granted in allowance.granted:
+        hosts: tuple[str | None, ...] = (None,) if ANYTHING in granted.hosts else tuple(sorted(granted.hosts))
+        for prefix in sorted(granted.prefixes):
+            for host in hosts:
+                yield MatchScope(host, prefix, path_type=PathType.SEGMENT if prefix else PathType.PREFIX)
 
 
 def _filled(grant: Grant, namespace: str, labels: dict[str, str]) -> tuple[Granted, list[str]]:

@@ -15,7 +15,7 @@ import attrs
 from exchanger.codes import grants as codes
 from exchanger.codes.code import Code
 from exchanger.codes.problem import Problem
-from exchanger.policy.authority import WILDCARD, wildcards_above
+from exchanger.policy.authority import WILDCARD
 from exchanger.policy.documents.document import Labels, PolicyDocument, Refusal
 from exchanger.policy.grants.allowance import (
     ANYTHING,
@@ -23,6 +23,7 @@ from exchanger.policy.grants.allowance import (
     Allowance,
     Granted,
     Grants,
+    hosts_above,
     is_granted,
     is_resource_granted,
     is_scope_granted,
@@ -37,12 +38,14 @@ from exchanger.values.entry import (
     Entry,
     ExchangeEntry,
     FailClosedRegion,
+    GrantedArea,
     MatchScope,
     PathType,
 )
 
-# Regions that grants may make of one document; beyond, it closes all that its namespace is granted.
-MAX_REGIONS: Final = 4096
+# Regions that grants may make of one document beyond those that its text makes, in a millisecond. With more parts it closes all that its
+# namespace is granted, which is one value for all documents of the namespace.
+MAX_REGIONS: Final = 64
 # Missing grants that a reason names.
 _NAMED: Final = 4
 _NOT_GRANTED: Final = "is outside the hosts and paths that its namespace is granted"
@@ -56,7 +59,7 @@ def restrict(written: PolicyDocument, grants: Grants, descriptions: tuple[Labels
     """
     left = written
     for allowance in grants.allowances(written.source.namespace, descriptions):
-        left = _restricted(left, allowance, enforced=grants.enforced)
+        left = _restricted(left, allowance, grants)
     if not grants.limited and left is written:
         return written  # other grants never follow none
     return attrs.evolve(left, written=None if left is written else written, namespace_labels=descriptions)
@@ -67,13 +70,14 @@ def again(document: PolicyDocument, grants: Grants) -> PolicyDocument:
     return restrict(document.written or document, grants, document.namespace_labels)
 
 
-def _restricted(document: PolicyDocument, allowance: Allowance, *, enforced: bool) -> PolicyDocument:
+def _restricted(document: PolicyDocument, allowance: Allowance, grants: Grants) -> PolicyDocument:
+    enforced = grants.enforced
     free = allowance is UNLIMITED or document.source.namespace == UNKNOWN_NAMESPACE
     if free and not any(isinstance(entry, AllowEntry) for entry in document.entries):
         return document
     entries: list[Entry] = []
     refusals = {refusal.index: refusal for refusal in document.refused}
-    regions = _Regions(document, allowance)
+    regions = _Regions(document, allowance, grants)
     for entry in document.entries:
         allows = isinstance(entry, AllowEntry)
         judged = entry if free and not allows else _judge(entry, allowance)
@@ -93,7 +97,7 @@ def _restricted(document: PolicyDocument, allowance: Allowance, *, enforced: boo
             reason = f"entries[{entry.index}] {judged.reason}"
             refusals[entry.index] = Refusal(entry.source, entry.index, reason, judged.code, entry.line)
     for region in document.regions:
-        left = regions.add(iter((region,)) if free or not enforced else _parts(region, allowance))
+        left = regions.add(iter((region,)) if free or not enforced else _parts(region, allowance, grants))
         if not left and region.index not in refusals:
             what = "the document" if region.index is None else f"entries[{region.index}]"
             reason = f"{what} {_NOT_GRANTED}; it is invalid too: {region.reason}"
@@ -115,11 +119,12 @@ class _Regions:
 
     _document: PolicyDocument
     _allowance: Allowance
+    _grants: Grants
     _found: dict[FailClosedRegion, None] = attrs.field(factory=dict, init=False)
 
     @property
     def _is_crowded(self) -> bool:
-        return len(self._found) > max(MAX_REGIONS, len(self._document.regions))
+        return len(self._found) > MAX_REGIONS + len(self._document.entries) + len(self._document.regions)
 
     def add(self, regions: Iterator[FailClosedRegion]) -> bool:
         """Add regions; tell whether there was one."""
@@ -135,9 +140,9 @@ class _Regions:
         """Return all regions."""
         if not self._is_crowded:
             return tuple(self._found)
-        reason = f"the document has more than {MAX_REGIONS} parts that close; the first: {next(iter(self._found)).reason}"
+        reason = f"the document has too many parts that close; the first: {next(iter(self._found)).reason}"
         region = FailClosedRegion(self._document.source, EVERYWHERE, reason, problems=(Problem(codes.MANY_PARTS, reason),))
-        return tuple(dict.fromkeys(_parts(region, self._allowance)))
+        return tuple(_parts(region, self._allowance, self._grants))
 
 
 @final
@@ -163,11 +168,12 @@ class _Outside:
 
 def _judge(entry: Entry, allowance: Allowance) -> Entry | _Invalid | _Outside:
     scope = entry.match
-    covering = [granted for granted in allowance.granted if _covers(granted, scope)]
+    near = allowance.near(scope.host)
+    covering = [granted for granted in near if _covers(granted, scope)]
     if not covering and scope.path_type is PathType.PREFIX:
         # A plain prefix that is granted as whole segments is most likely meant so.
         scope = attrs.evolve(scope, path_type=PathType.SEGMENT)
-        covering = [granted for granted in allowance.granted if scope.path_prefix in granted.prefixes and _covers(granted, scope)]
+        covering = [granted for granted in near if scope.path_prefix in granted.prefixes and _covers(granted, scope)]
     if covering:
         missing = list(_missing(entry, covering))
         if not missing:
@@ -176,7 +182,7 @@ def _judge(entry: Entry, allowance: Allowance) -> Entry | _Invalid | _Outside:
         reason = f"asks for what its namespace is not granted: {', '.join(missing[:_NAMED])}{more}"
         return _Invalid(reason, codes.NOT_GRANTED, iter((attrs.evolve(scope, headers=()),)))
     whole = attrs.evolve(entry.match, headers=())
-    parts = (part for granted in allowance.granted for part in _intersections(whole, granted))
+    parts = (part for granted in near for part in _intersections(whole, granted))
     first = next(parts, None)
     return _Outside() if first is None else _Invalid(_PARTLY, codes.PARTLY_OUTSIDE_GRANTS, chain((first,), parts))
 
@@ -202,24 +208,28 @@ def _missing(entry: Entry, covering: list[Granted]) -> Iterator[str]:
             yield f"scope {bounded(scope)}"
 
 
-def _parts(region: FailClosedRegion, allowance: Allowance) -> Iterator[FailClosedRegion]:
-    """Yield the parts of ``region`` that the allowance covers."""
-    for granted in allowance.granted:
+def _parts(region: FailClosedRegion, allowance: Allowance, grants: Grants) -> Iterator[FailClosedRegion]:
+    """Yield the parts of ``region`` that the allowance covers; one for all of them if that is all that is granted, and much."""
+    if region.match == EVERYWHERE and (region.area is not None or allowance.area_count > MAX_REGIONS):
+        area = grants.area(allowance) if region.area is None else _narrowed(region.area, allowance)
+        if area.scopes:
+            yield attrs.evolve(region, area=area)
+        return
+    for granted in allowance.near(region.match.host):
         for scope in _intersections(region.match, granted):
             guessed = region.reaches_any_host and scope.host is not None
             yield region if scope == region.match and guessed == region.guessed else attrs.evolve(region, match=scope, guessed=guessed)
 
 
-def _hosts_above(host: str) -> Iterator[str]:
-    """Yield the granted hosts that cover ``host``."""
-    yield host
-    yield ANYTHING
-    yield from wildcards_above(host.removeprefix(WILDCARD))
+def _narrowed(area: GrantedArea, allowance: Allowance) -> GrantedArea:
+    """Return what is in ``area`` and ``allowance``."""
+    parts = (part for scope in area.scopes for granted in allowance.near(scope.host) for part in _intersections(scope, granted))
+    return GrantedArea(tuple(dict.fromkeys(parts)))
 
 
 def _covers(granted: Granted, scope: MatchScope) -> bool:
     """Tell whether the hosts and paths of ``granted`` cover all of ``scope``."""
-    hosts = (ANYTHING,) if scope.host is None else _hosts_above(scope.host)
+    hosts = (ANYTHING,) if scope.host is None else hosts_above(scope.host)
     return any(host in granted.hosts for host in hosts) and any(_covers_paths(prefix, scope) for prefix in _prefixes_above(scope, granted))
 
 
@@ -252,7 +262,7 @@ def _intersections(scope: MatchScope, granted: Granted) -> Iterator[MatchScope]:
 
 def _common_hosts(host: str | None, granted: frozenset[str]) -> Iterator[str | None]:
     """Yield the hosts that ``host`` and ``granted`` have in common."""
-    if ANYTHING in granted or (host is not None and any(above in granted for above in _hosts_above(host))):
+    if ANYTHING in granted or (host is not None and any(above in granted for above in hosts_above(host))):
         yield host
     elif host is None:
         yield from sorted(granted)

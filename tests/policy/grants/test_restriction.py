@@ -3,15 +3,19 @@
 import attrs
 import pytest
 
+from exchanger.admission.judgement import Known, judge
 from exchanger.policy.documents.document import PolicyDocument, Refusal
 from exchanger.policy.explanation import Standing, explain
 from exchanger.policy.grants.allowance import Grant, Grants
 from exchanger.policy.grants.restriction import MAX_REGIONS, again, restrict
+from exchanger.policy.lookup import SEVERAL_REGIONS
+from exchanger.policy.policy_trie import Hosts
+from exchanger.policy.selection import Text, read
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.values.entry import EVERYWHERE, UNKNOWN_NAMESPACE, DenyEntry, Entry, FailClosedRegion, MatchScope, PathType, Source
+from exchanger.values.entry import EVERYWHERE, UNKNOWN_NAMESPACE, Claim, DenyEntry, Entry, FailClosedRegion, MatchScope, PathType, Source
 from exchanger.values.selector import parse_selector
 from exchanger.values.verdict import NoMatch, Unhealthy
-from tests.policy.examples import HOST, RED, deny, exchange, region
+from tests.policy.examples import HOST, ISSUERS, RED, deny, exchange, region
 
 OWN = Grant(frozenset({"red"}), None, (HOST,), ("/orders",), issuers=("primary",), scopes=("read:*",))
 SEGMENT = PathType.SEGMENT
@@ -79,12 +83,70 @@ def test_a_document_of_an_unknown_namespace_closes_everything() -> None:
     assert restrict(unknown, Grants((OWN,)), ()).regions == unknown.regions
 
 
-def test_thousands_of_regions_become_all_that_is_granted() -> None:
-    many = Grants((attrs.evolve(OWN, hosts=tuple(f"h{number}" for number in range(100))),))
+MANY = Grants((attrs.evolve(OWN, hosts=tuple(f"h{number}" for number in range(MAX_REGIONS + 1))),))
+
+
+@pytest.fixture
+def inserted(monkeypatch: pytest.MonkeyPatch) -> list[Claim]:
+    """Return the claims that are put into any table from now on."""
+    found: list[Claim] = []
+    insert = Hosts.with_claim
+
+    def with_claim(hosts: Hosts, claim: Claim) -> Hosts:
+        found.append(claim)
+        return insert(hosts, claim)
+
+    monkeypatch.setattr(Hosts, "with_claim", with_claim)
+    return found
+
+
+def test_too_many_regions_become_all_that_is_granted() -> None:
     crowd = [region("/orders", host=None, index=number, methods=frozenset({f"M{number}"})) for number in range(200)]
-    found = left(*crowd, grants=many)
-    assert len(found.regions) == 100 < MAX_REGIONS
-    assert {closed.match.methods for closed in found.regions} == {None}
+    (closed,) = left(*crowd, grants=MANY).regions
+    assert (closed.match, closed.index) == (EVERYWHERE, None)
+    assert closed.area == MANY.area(MANY.allowance("red", ()))
+    assert {part.match.host for part in closed.parts()} == {f"h{number}" for number in range(MAX_REGIONS + 1)}
+
+
+def test_a_document_makes_no_more_regions_than_its_text_is_long() -> None:
+    partly = left(*(deny("/", host=f"h{number}", index=number) for number in range(40)), grants=MANY)
+    assert len(partly.regions) == 40
+    wildcard = attrs.evolve(OWN, hosts=tuple(f"h{number}.example" for number in range(2 * MAX_REGIONS)))
+    assert [closed.area is None for closed in left(deny("/orders", host="*.example"), grants=Grants((wildcard,))).regions] == [False]
+
+
+def test_all_that_is_granted_is_closed_once_for_all_documents_of_a_namespace(inserted: list[Claim]) -> None:
+    snapshot = PolicySnapshot.EMPTY
+    sources = [Source("red", f"p{number}") for number in range(20)]
+    for source in sources:
+        snapshot = snapshot.apply(read(source, Text("version: v2"), ISSUERS, MANY))
+    assert len(inserted) == MAX_REGIONS + 1
+    assert (snapshot.region_count, snapshot.invalid_documents) == (20, 20)
+    assert snapshot.match("h1", "/orders/x", "GET") == SEVERAL_REGIONS
+    found = explain(snapshot, "h1", "/orders/x", "GET")
+    assert [candidate.claim.source for candidate in found.candidates] == sorted(sources)
+    for source in sources[1:]:
+        snapshot = snapshot.withdraw(source)
+    assert snapshot.match("h1", "/orders/x", "GET") == Unhealthy('the document has version "v2" instead of v1', sources[0], None)
+    assert isinstance(snapshot.match("h1", "/other", "GET"), NoMatch)
+    assert snapshot.withdraw(sources[0]) == PolicySnapshot.EMPTY
+
+
+def test_what_closes_all_that_is_granted_costs_a_judgement_nothing(inserted: list[Claim]) -> None:
+    known = Known(PolicySnapshot.EMPTY.apply(read(RED, Text("version: v2"), ISSUERS, MANY)), ISSUERS, MANY)
+    inserted.clear()
+    assert judge(RED, Text("version: v2"), known).refused
+    assert judge(RED, Text("version: v1"), known).refused is None
+    assert inserted == []
+
+
+def test_two_descriptions_leave_what_both_are_granted_of_all() -> None:
+    hosts = [tuple(f"h{number}" for number in range(start, start + 2 * MAX_REGIONS)) for start in (0, MAX_REGIONS)]
+    by_label = Grants(
+        tuple(Grant(None, parse_selector(f"a={value}"), own, ("/a",)) for value, own in zip("12", hosts, strict=True)),
+    )
+    found = restrict(PolicyDocument(RED, regions=(FailClosedRegion(RED, EVERYWHERE, "x"),)), by_label, ((("a", "1"),), (("a", "2"),)))
+    assert {part.match.host for part in found.regions[0].parts()} == {*hosts[0]} & {*hosts[1]}
 
 
 def test_a_case_insensitive_part_stays_within_the_granted_path() -> None:
