@@ -23,6 +23,7 @@ from exchanger.policy.policy_trie import Claims, Paths
 from exchanger.policy.prefix import fold, spellings_of
 from exchanger.policy.readings import readings_to_ask
 from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.policy.trie import Steps
 from exchanger.util.text import printable
 from exchanger.values.entry import Entry, Source
 from exchanger.values.headers import NO_FIELDS, HeaderFields
@@ -76,8 +77,8 @@ def contenders(
 
     Costs about as much as the match. Nothing is returned where they cannot be told within its bounds: the verdict stands without them.
     """
-    authority, readings = read_authority(host), readings_to_ask(path, method, raw=raw)
-    seen = RequestHeaders(headers)
+    authority = read_authority(host)
+    readings, seen = readings_to_ask(authority, path, method, raw=raw), RequestHeaders(headers)
     if authority is None or isinstance(readings, MalformedPath):
         return ()
     for reading in readings:
@@ -165,7 +166,7 @@ def _at(paths: Paths, spelling: str, entry: Entry) -> Iterator[Claims]:
         raise KeyError(spelling)
     yield claims
     if entry.match.case_insensitive:
-        twins = [cell for cell, _ in paths.exact.alike(spelling, _AnyCase(), MAX_VARIANT_WORK) or []]
+        twins = [cell for cell, _ in paths.exact.alike(spelling, _AnyCase(), Steps(MAX_VARIANT_WORK)) or []]
     else:
         twins = [] if paths.folded is None else paths.folded.prefixes_of(fold(spelling))
     others = (cell.of(entry.match.path_type) for cell in twins if cell.length == len(spelling))

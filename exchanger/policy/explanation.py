@@ -15,7 +15,7 @@ from typing import Final, final
 import attrs
 
 from exchanger.policy.authority import read_authority
-from exchanger.policy.headers import RequestHeaders, canonical
+from exchanger.policy.headers import RequestHeaders
 from exchanger.policy.lookup import CONFLICT, ROOT, UnreadableReach
 from exchanger.policy.path import MalformedPath
 from exchanger.policy.policy_trie import Paths, PolicyTrie, is_wildcard
@@ -75,9 +75,9 @@ def explain(
     snapshot: PolicySnapshot, host: str, path: str, method: str, *, raw: bool = False, headers: HeaderFields = NO_FIELDS
 ) -> Explanation:
     """Return the verdict of ``snapshot`` on a request, and how it came about; the arguments are those of ``PolicySnapshot.match``."""
-    found = readings_to_ask(path, method, raw=raw)
-    readings = (Reading(path),) if isinstance(found, MalformedPath) else found
     authority, trie = read_authority(host), snapshot.trie
+    found = readings_to_ask(authority, path, method, raw=raw)
+    readings = (Reading(path),) if isinstance(found, MalformedPath) else found
     kinds = (snapshot.baseline, trie.hosts, trie.any_host)
     places = [paths for hosts in kinds if hosts is not None for paths in hosts.places(authority)]
     claims = tuple(islice(_claims(trie, places, readings), MAX_LOOKED_AT))
@@ -92,10 +92,8 @@ def explain(
 def _claims(trie: PolicyTrie, places: Sequence[Paths], readings: tuple[Reading, ...]) -> Iterator[Claim]:
     """Yield every entry and region once, although it has several spellings and methods; first those above ``readings``."""
     seen: set[tuple[Source, int | None, MatchScope]] = set()
-    above = (
-        cell for paths in places for reading in readings for part, text in paths.tries_for(reading.path) for cell in part.prefixes_of(text)
-    )
-    others = (cell for paths in places for part, _ in paths.tries_for("") for _, cell in part.items())
+    above = (cell for paths in places for reading in readings for part, text in paths.tries_for(reading) for cell in part.prefixes_of(text))
+    others = (cell for paths in places for part, _ in paths.tries_for(Reading("")) for _, cell in part.items())
     for cell in chain(above, others):
         for member in cell.members():
             for claim in trie.meant(member) if isinstance(member, FailClosedRegion) else (member,):
@@ -111,15 +109,6 @@ def _itself(claim: Claim, method: str) -> bool:
 
 def _concerns(claim: Claim, method: str) -> bool:
     return _itself(claim, method) or (method == "HEAD" and _itself(claim, "GET"))
-
-
-def _has_headers(claim: Claim, headers: RequestHeaders) -> bool:
-    for name, value in claim.match.headers:
-        key = canonical(name)
-        field = headers.field(key) if key in headers.names() else None
-        if field is None or (field.name, field.value) != (name, value):
-            return False
-    return True
 
 
 def _nearness(claim: Claim) -> int:
@@ -201,7 +190,9 @@ class _Question:
         headers: RequestHeaders,
     ) -> "_Question":
         """Return the question with ``claims`` as candidates."""
-        unmet = frozenset(_place(claim) for claim in claims if not isinstance(claim, FailClosedRegion) and not _has_headers(claim, headers))
+        unmet = frozenset(
+            _place(claim) for claim in claims if not isinstance(claim, FailClosedRegion) and not headers.has(claim.match.headers)
+        )
         asked = cls(verdict, method, readings, reach, unmet=unmet)
         concerned = [
             claim for claim in claims if _concerns(claim, method) and (isinstance(claim, FailClosedRegion) or _place(claim) not in unmet)

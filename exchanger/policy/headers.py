@@ -9,9 +9,11 @@ Must not know: hosts, paths, or documents.
 
 import base64
 import binascii
+import enum
 import re
-from collections.abc import Iterator, Mapping
-from typing import Final, TypeVar, final
+from collections.abc import Iterator
+from operator import itemgetter
+from typing import Final, TypeAlias, TypeVar, final
 
 import attrs
 from rpds import HashTrieMap
@@ -25,8 +27,6 @@ MAX_HEADERS: Final = 8
 # Characters of a name or a value in a policy; gateways have limits of the same order for all headers together.
 MAX_NAME: Final = 256
 MAX_VALUE: Final = 4096
-# Header values that are looked up for one request at one place, in about a millisecond. An honest policy needs a handful.
-MAX_WORK: Final = 1024
 
 TOKEN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110 section 5.6.2
 # What other parts of a match are about, and what nobody should write into a policy.
@@ -76,36 +76,77 @@ class _Field:
     masked: bool
 
 
+@enum.unique
+class _Doubt(enum.Enum):
+    """A header came, and servers may take its value for different things."""
+
+    DOUBT = "doubt"
+
+
+# The number of headers and the entries of each node of a ``HeaderTable`` that a request reaches.
+Reached: TypeAlias = "list[tuple[int, MethodTable[Entry]]]"
+
+
 @final
 @attrs.define(eq=False, repr=False)
 class RequestHeaders:
-    """The headers of one request, read when a policy first needs one."""
+    """The headers of one request, read when a policy first needs one.
 
-    _fields: HeaderFields
+    What a table says of them is found once for each table and method, since every interpretation of the path asks the same again.
+    """
+
+    _given: HeaderFields
     # By canonical name: the name in lower case and the value, ``None`` if there are several.
     _once: dict[str, tuple[str, str] | None] | None = attrs.field(default=None, init=False)
+    _fields: "dict[str, _Field | _Doubt | None]" = attrs.field(factory=dict, init=False)
+    # By the identity of a table, which is kept so that no other can have it.
+    _answers: "dict[tuple[int, str], tuple[HeaderTable, bool, Reached | None]]" = attrs.field(factory=dict, init=False)
 
-    def names(self) -> Mapping[str, tuple[str, str] | None]:
-        """Return what came by canonical name."""
+    def field(self, key: str) -> "_Field | _Doubt | None":
+        """Return the header with the canonical name ``key``; ``None`` if none came."""
+        try:
+            return self._fields[key]
+        except KeyError:
+            return self._fields.setdefault(key, self._read(key))
+
+    def answer(self, table: "HeaderTable", method: str) -> "tuple[HeaderTable, bool, Reached | None]":
+        """Return ``table``, whether an entry of it for ``method`` names a header in doubt, and what of it the request reaches.
+
+        ``None`` if there is doubt, or if it depends on what a ``!`` in a value stands for.
+        """
+        key = (id(table), method)
+        known = self._answers.get(key)
+        if known is None:
+            doubtful = table.is_doubtful(method, self)
+            known = self._answers[key] = (table, doubtful, None if doubtful else table.matching(method, self))
+        return known
+
+    def _read(self, key: str) -> "_Field | _Doubt | None":
         if self._once is None:
             self._once = once = {}
-            for given, value in self._fields.fields:
+            for given, value in self._given.fields:
                 name = given.lower()
-                key = name.replace("_", "-")
-                once[key] = None if key in once else (name, value)
-        return self._once
-
-    def field(self, key: str) -> _Field | None:
-        """Return the header with the canonical name ``key``, which came; ``None`` if its value is in doubt."""
-        once = self.names()[key]
-        if once is None or "," in once[1]:
+                other = name.replace("_", "-")
+                once[other] = None if other in once else (name, value)
+        if key not in self._once:
             return None
-        name, value = once
-        masked = not self._fields.raw and "!" in value
+        came = self._once[key]
+        if came is None or "," in came[1]:
+            return _Doubt.DOUBT
+        name, value = came
+        masked = not self._given.raw and "!" in value
         if key.startswith(_PROTOCOL) and (encoded := _is_encoded(value)):
             decoded = _decoded(encoded[2]) if encoded[1] == "base64" else None
-            return None if decoded is None else _Field(name, decoded, masked)
+            return _Doubt.DOUBT if decoded is None else _Field(name, decoded, masked)
         return _Field(name, value, masked)
+
+    def has(self, headers: tuple[HeaderMatch, ...]) -> bool:
+        """Tell whether the request has all ``headers`` without doubt."""
+        for name, value in headers:
+            field = self.field(canonical(name))
+            if not isinstance(field, _Field) or (field.name, field.value) != (name, value):
+                return False
+        return True
 
 
 def _decoded(text: str) -> str | None:
@@ -118,13 +159,17 @@ def _decoded(text: str) -> str | None:
 T = TypeVar("T")
 
 
+# Something for each of some names, in their order; each with its canonical name before it.
+_Named: TypeAlias = "tuple[tuple[str, str, T], ...]"
+
+
 @final
 @attrs.frozen
 class _Node:
     """The entries with exactly the headers on the way here, and by name and value the nodes of those with one more, in order of names."""
 
     entries: MethodTable[Entry] | None = None
-    more: "HashTrieMap[str, HashTrieMap[str, _Node]]" = attrs.field(factory=HashTrieMap)
+    more: "tuple[tuple[str, str, HashTrieMap[str, _Node]], ...]" = ()
 
     def changed(self, headers: tuple[HeaderMatch, ...], entry: Entry, *, adds: bool) -> "_Node | None":
         """Return the node with or without ``entry``, which has ``headers`` beside those on the way; ``None`` if nothing is left."""
@@ -132,9 +177,9 @@ class _Node:
             entries = _changed(self.entries, entry, adds=adds)
             return None if entries is None and not self.more else _Node(entries, self.more)
         name, value = headers[0]
-        values = self.more.get(name, HashTrieMap())
+        values = _get(self.more, name) or HashTrieMap()
         child = (values.get(value) or _Node()).changed(headers[1:], entry, adds=adds)
-        more = _put(self.more, name, _put(values, value, child) or None)
+        more = _put(self.more, name, (values.discard(value) if child is None else values.insert(value, child)) or None)
         return None if self.entries is None and not more else _Node(self.entries, more)
 
 
@@ -144,18 +189,28 @@ def _changed(table: MethodTable[Entry] | None, entry: Entry, *, adds: bool) -> M
     return None if table is None else table.without_claim(entry)
 
 
-def _put(table: "HashTrieMap[str, T]", key: str, value: T | None) -> "HashTrieMap[str, T]":
-    """Return ``table`` with ``value`` under ``key``, without the key for ``None``."""
-    return table.discard(key) if value is None else table.insert(key, value)
+def _get(named: "_Named[T]", name: str) -> T | None:
+    return next((value for _, other, value in named if other == name), None)
+
+
+def _put(named: "_Named[T]", name: str, value: T | None) -> "_Named[T]":
+    """Return ``named`` with ``value`` for ``name``, without the name for ``None``."""
+    rest = [item for item in named if item[1] != name]
+    if value is not None:
+        rest.append((canonical(name), name, value))
+    return tuple(sorted(rest, key=itemgetter(1)))
 
 
 @final
 @attrs.frozen
 class HeaderTable:
-    """The entries of one place that name headers. ``named`` has them by canonical name and name of each of their headers."""
+    """The entries of one place that name headers. ``named`` has them by each name of theirs.
+
+    Names are in tuples, which are the quickest to go through: the share of a namespace has room for few of them (see ``shares``).
+    """
 
     root: _Node = attrs.field(factory=_Node)
-    named: "HashTrieMap[str, HashTrieMap[str, MethodTable[Entry]]]" = attrs.field(factory=HashTrieMap)
+    named: tuple[tuple[str, str, MethodTable[Entry]], ...] = ()
 
     def changed(self, entry: Entry, *, adds: bool) -> "HeaderTable | None":
         """Return the table with or without ``entry``; ``None`` if nothing is left. Costs its headers times its methods."""
@@ -164,16 +219,14 @@ class HeaderTable:
         if root is None:
             return None
         for name, _ in headers:
-            key = canonical(name)
-            names = named.get(key, HashTrieMap())
-            named = _put(named, key, _put(names, name, _changed(names.get(name), entry, adds=adds)) or None)
+            named = _put(named, name, _changed(_get(named, name), entry, adds=adds))
         return HeaderTable(root, named)
 
     def at(self, headers: tuple[HeaderMatch, ...]) -> MethodTable[Entry] | None:
         """Return the entries with exactly these headers."""
         node = self.root
         for name, value in headers:
-            values = node.more.get(name)
+            values = _get(node.more, name)
             child = None if values is None else values.get(value)
             if child is None:
                 return None
@@ -187,48 +240,33 @@ class HeaderTable:
             node = rest.pop()
             if node.entries is not None:
                 yield from node.entries.members()
-            rest.extend(child for values in node.more.values() for child in values.values())
+            rest.extend(child for _, _, values in node.more for child in values.values())
 
     def is_doubtful(self, method: str, request: RequestHeaders) -> bool:
         """Tell whether an entry for ``method`` names a header whose value in ``request`` is in doubt."""
-        known, work = request.names(), MAX_WORK
-        for key in self.named if len(self.named) < len(known) else known:
-            names = self.named.get(key)
-            if names is None or key not in known:
-                continue
+        for key, name, entries in self.named:
             field = request.field(key)
-            work -= len(names)
-            if work < 0:  # nobody spells one name in a thousand ways
+            if field is None or (isinstance(field, _Field) and field.name == name):
+                continue
+            if entries.of(method) is not None:
                 return True
-            for name, entries in names.items():
-                if (field is None or field.name != name) and entries.of(method) is not None:
-                    return True
         return False
 
-    def matching(self, method: str, request: RequestHeaders) -> list[tuple[int, MethodTable[Entry]]] | None:
-        """Return the number of headers and the entries of each node that ``request`` reaches with an entry for ``method``.
+    def matching(self, method: str, request: RequestHeaders) -> "Reached | None":
+        """Return the nodes that ``request`` reaches with an entry for ``method``; ``None`` if a ``!`` in a value may be another byte.
 
-        ``None`` if that takes too much work, or depends on what a ``!`` in a value stands for.
+        A request has one value of each name, so it reaches at most as many nodes as there are combinations of names.
         """
-        known = request.names()
         found: list[tuple[int, MethodTable[Entry]]] = []
-        rest, work = [(0, self.root)], MAX_WORK
-        while rest:
-            depth, node = rest.pop()
+        rest = [(0, self.root)]
+        for depth, node in rest:  # grows meanwhile
             if node.entries is not None and node.entries.of(method) is not None:
                 found.append((depth, node.entries))
-            names = node.more if len(node.more) < len(known) else [once[0] for once in known.values() if once is not None]
-            work -= len(node.more) and len(names)
-            if work < 0:
-                return None
-            for name in names:
-                values, key = node.more.get(name), canonical(name)
-                field = None if values is None or key not in known else request.field(key)
-                if values is None or field is None or field.name != name:
+            for key, name, values in node.more:
+                field = request.field(key)
+                if not isinstance(field, _Field) or field.name != name or (child := values.get(field.value)) is None:
                     continue
-                child = values.get(field.value)
-                if child is not None and field.masked:
+                if field.masked:
                     return None
-                if child is not None:
-                    rest.append((depth + 1, child))
+                rest.append((depth + 1, child))
         return found

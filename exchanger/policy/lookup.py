@@ -16,6 +16,7 @@ from exchanger.policy.headers import RequestHeaders
 from exchanger.policy.methods import CONTESTED, Contested, MethodTable
 from exchanger.policy.policy_trie import Cell, Claims, Hosts, Paths, PolicyTrie
 from exchanger.policy.readings import Masks, Reading, end_of, fits, is_within
+from exchanger.policy.trie import Steps
 from exchanger.values.entry import UNKNOWN_NAMESPACE, AllowEntry, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, PathType
 from exchanger.values.verdict import AMBIGUOUS_HEADER, AMBIGUOUS_PATH, NO_MATCH, Ambiguous, NoMatch, Unhealthy
 
@@ -28,6 +29,8 @@ _Levels = list[list[Claims]]
 
 # Characters of the shortest prefix of an entry, ``/``. Whole segments below it are stored without their slash, as all of them are.
 ROOT: Final = 1
+# Added to the rank of an exact path: more than any other has, since no prefix has as many characters.
+_EXACT: Final = 1 << 20
 # What may follow a prefix that is the whole path, without its query, or whole segments of it.
 _ENDS: Final = ("", "?")
 _ENDS_OF_SEGMENT: Final = ("/", "", "?")
@@ -76,12 +79,13 @@ def find(
     simple = None if reading.masks is not None else _simple(places, reading.path, method)
     if simple is not None and not _beyond(trie, host, reach, simple):
         return simple
-    known = _on_host(places, reading, method, headers)
+    steps = Steps(reading.work)
+    known = _on_host(places, reading, method, headers, steps)
     if known is None:
         return None
     found, decoded = known
     for paths in _beyond(trie, host, reach, found):
-        levels = _levels(paths, reading, decoded=decoded)
+        levels = _levels(paths, reading, method, steps, decoded=decoded)
         if levels is None:
             return None
         if isinstance(closed := nearest(levels, reading, method, headers), Unhealthy):
@@ -98,14 +102,14 @@ def _meant(trie: PolicyTrie, closed: Unhealthy) -> Unhealthy:
     return SEVERAL_REGIONS if len(regions) > 1 else Unhealthy(regions[0].reason, regions[0].source, regions[0].index)
 
 
-def _on_host(places: tuple[Paths, ...], reading: Reading, method: str, headers: RequestHeaders) -> tuple[Found, bool] | None:
+def _on_host(places: tuple[Paths, ...], reading: Reading, method: str, headers: RequestHeaders, steps: Steps) -> tuple[Found, bool] | None:
     """Return what applies without the regions of unknown host, and whether decoded spellings of prefixes counted for it.
 
     The nearest of ``places`` with a claim decides alone: nothing farther counts, not even doubt about a header that is named there.
     """
     for paths in places:
         for way in (True,) if reading.rewritten else (False, True):  # where nothing written applies, decoded spellings count, too
-            levels = _levels(paths, reading, decoded=way)
+            levels = _levels(paths, reading, method, steps, decoded=way)
             if levels is None:
                 return None
             found = nearest(levels, reading, method, headers)
@@ -120,8 +124,9 @@ def denied_by(denials: Hosts, host: str | None, reading: Reading, method: str) -
     simple = None if reading.masks is not None else _simple(places, reading.path, method)
     if isinstance(simple, DenyEntry | NoMatch):
         return simple if isinstance(simple, DenyEntry) else None
+    steps = Steps(reading.work)
     for paths in places:
-        levels = _levels(paths, reading, decoded=True)
+        levels = _levels(paths, reading, method, steps, decoded=True)
         if levels is None:
             return AMBIGUOUS_PATH
         for claims in chain.from_iterable(levels):
@@ -203,26 +208,38 @@ def _kinds_at(cell: Cell, text: str, at: int, end: int, masks: Masks | None) -> 
         yield PathType.PREFIX, cell.prefix
 
 
-def _levels(paths: Paths, reading: Reading, *, decoded: bool) -> _Levels | None:
-    """Return the claims that cover ``reading`` in the order of entries; ``decoded``: also those of decoded spellings, after written ones.
+def _levels(paths: Paths, reading: Reading, method: str, steps: Steps, *, decoded: bool) -> _Levels | None:
+    """Return the claims for ``method`` that cover ``reading`` in the order of entries.
 
-    ``None`` if masks let the path be too many things to tell.
+    ``decoded``: also those of decoded spellings, after written ones. ``None`` if masks make that more than ``steps``.
     """
-    ranked: dict[tuple[bool, int, bool, bool], list[Claims]] = {}
-    for trie, text in paths.tries_for(reading.path):
-        masks, end = reading.masks, end_of(text)
+    ranked: dict[int, list[Claims]] = {}
+    masks = reading.masks
+    for trie, text in paths.tries_for(reading):
+        end = end_of(text)
         if masks is None:
             cells: list[tuple[Cell, int]] | None = [(cell, cell.length) for cell in trie.prefixes_of(text)]
         else:
-            cells = trie.alike(text, masks, reading.work)
+            cells = trie.alike(text, masks, steps)
         if cells is None:
             return None
         for cell, at in cells:
-            for spelled in (cell, cell.rewritten if decoded else None):
+            rewritten = cell.rewritten if decoded else None
+            if cell.prefix is not None and cell.prefix.concerns(method):
+                ranked.setdefault(_rank(cell, PathType.PREFIX, written=True), []).append(cell.prefix)
+            if rewritten is None and cell.segment is None and cell.exact is None:
+                continue
+            for spelled in (cell, rewritten):
                 for path_type, claims in () if spelled is None else _kinds_at(spelled, text, at, end, masks):
-                    rank = (path_type is PathType.EXACT, max(cell.length, ROOT), path_type is PathType.SEGMENT, spelled is cell)
-                    ranked.setdefault(rank, []).append(claims)
+                    if claims is not cell.prefix and claims.concerns(method):
+                        ranked.setdefault(_rank(cell, path_type, written=spelled is cell), []).append(claims)
     return [ranked[rank] for rank in sorted(ranked, reverse=True)]
+
+
+def _rank(cell: Cell, path_type: PathType, *, written: bool) -> int:
+    """Return the place of the claims of one path type at ``cell`` in the order of entries, the first the highest."""
+    rank = 4 * max(cell.length, ROOT) + 2 * (path_type is PathType.SEGMENT) + written
+    return rank + _EXACT if path_type is PathType.EXACT else rank
 
 
 def nearest(levels: _Levels, reading: Reading, method: str, headers: RequestHeaders) -> Found:
@@ -246,7 +263,7 @@ def _is_doubtful(levels: _Levels, method: str, headers: RequestHeaders) -> bool:
     """Tell whether an entry names a header whose value is in doubt."""
     for level in levels:
         for claims in level:
-            if claims.by_headers is not None and claims.by_headers.is_doubtful(method, headers):
+            if claims.by_headers is not None and headers.answer(claims.by_headers, method)[1]:
                 return True
     return False
 
@@ -269,22 +286,28 @@ def _of_level(level: list[Claims], method: str, headers: RequestHeaders) -> Entr
 
 def _first_of_level(level: list[Claims], method: str, headers: RequestHeaders) -> list[MethodTable[Entry]] | None:
     """Return the tables of the entries that come first among claims of one place; ``None`` if the headers do not tell."""
-    tables = [(0, claims.entries) for claims in level if claims.entries is not None and claims.entries.of(method) is not None]
+    tables: list[tuple[int, MethodTable[Entry]]] = []
     for claims in level:
-        matching = () if claims.by_headers is None else claims.by_headers.matching(method, headers)
-        if matching is None:
-            return None
-        tables += matching
-    most = max((count for count, _ in tables), default=0)
+        if claims.entries is not None and claims.entries.of(method) is not None:
+            tables.append((0, claims.entries))
+        if claims.by_headers is not None:
+            _, _, reached = headers.answer(claims.by_headers, method)
+            if reached is None:
+                return None
+            tables += reached
+    if not tables:
+        return []
+    most = max(count for count, _ in tables)
     first = [table for count, table in tables if count == most]
     return [table for table in first if table.covers(method)] or first
 
 
 def contenders(trie: PolicyTrie, host: str, reading: Reading, method: str, headers: RequestHeaders) -> tuple[Entry, ...]:
     """Return at most two of the entries that come first for ``reading``, more than one only where they conflict."""
+    steps = Steps(reading.work)
     for paths in trie.hosts.places(host):
         for decoded in dict.fromkeys((reading.rewritten, True)):
-            for level in _levels(paths, reading, decoded=decoded) or ():
+            for level in _levels(paths, reading, method, steps, decoded=decoded) or ():
                 tables = _first_of_level(level, method, headers) or ()
                 found = dict.fromkeys(chain.from_iterable(table.all_of(method) for table in tables))
                 if found:

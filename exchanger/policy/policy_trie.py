@@ -15,7 +15,8 @@ from rpds import HashTrieMap
 from exchanger.policy.authority import MAX_WILDCARD, WILDCARD, wildcards_above
 from exchanger.policy.headers import HeaderTable
 from exchanger.policy.methods import ClaimKey, MethodTable, key_of
-from exchanger.policy.prefix import fold, spellings_of
+from exchanger.policy.prefix import spellings_of
+from exchanger.policy.readings import Reading
 from exchanger.policy.trie import PrefixTrie
 from exchanger.values.entry import EVERYWHERE, Claim, Entry, FailClosedRegion, GrantedArea, PathType, Source
 
@@ -37,6 +38,14 @@ class Claims:
     def is_plain(self) -> bool:
         """Whether nothing but method and path decides whether a claim applies."""
         return self.by_headers is None and self.within is None
+
+    def concerns(self, method: str) -> bool:
+        """Tell whether a claim is for ``method``, or may be."""
+        return (
+            (self.entries is not None and self.entries.of(method) is not None)
+            or (self.regions is not None and self.regions.of(method) is not None)
+            or not self.is_plain
+        )
 
     def with_claim(self, claim: Claim) -> "Claims":
         """Return the claims with ``claim``."""
@@ -205,13 +214,13 @@ class Paths:
     def claims(self) -> Iterator[Claim]:
         """Yield every claim once."""
         found: dict[ClaimKey, Claim] = {}
-        for trie, _ in self.tries_for(""):
+        for trie, _ in self.tries_for(Reading("")):
             found.update((key_of(claim), claim) for _, cell in trie.items() for claim in cell.members())
         yield from found.values()
 
-    def tries_for(self, path: str) -> tuple[tuple[PathTrie, str], ...]:
-        """Return each trie with the text to look up in it for ``path``."""
-        return ((self.exact, path),) if self.folded is None else ((self.exact, path), (self.folded, fold(path)))
+    def tries_for(self, reading: Reading) -> tuple[tuple[PathTrie, str], ...]:
+        """Return each trie with the text to look up in it for ``reading``."""
+        return ((self.exact, reading.path),) if self.folded is None else ((self.exact, reading.path), (self.folded, reading.folded))
 
     def __bool__(self) -> bool:
         return bool(self.exact) or self.folded is not None

@@ -11,7 +11,6 @@ Must not know: other fields, requests, or where spellings are stored.
 
 import enum
 import re
-import string
 from collections.abc import Iterator
 from types import MappingProxyType
 from typing import Final, final
@@ -24,8 +23,6 @@ from exchanger.codes.code import Code
 from exchanger.policy.path import decode, decode_but_slashes, encode, has_escape, is_plain, remove_dot_segments
 from exchanger.util.text import bounded, quoted, without_secrets
 from exchanger.values.entry import MatchScope
-
-_ASCII_LOWER: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 # Characters of a prefix; longer paths are legal, but nobody writes a policy for one.
 MAX_PREFIX: Final = 2048
@@ -267,7 +264,7 @@ class Spellings:
 
 def fold(text: str) -> str:
     """Return ``text`` with ASCII letters in lower case, for comparison that ignores case."""
-    return text.lower() if text.isascii() else text.translate(_ASCII_LOWER)
+    return text.lower() if text.isascii() else text.encode(errors="surrogatepass").lower().decode(errors="surrogatepass")
 
 
 def spellings_of(scope: MatchScope) -> Spellings:

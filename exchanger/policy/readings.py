@@ -7,18 +7,23 @@ import enum
 import re
 from bisect import bisect_right
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Final, final
 
 import attrs
 
-from exchanger.policy.path import MalformedPath, read_path, without_masks
+from exchanger.policy.path import MAX_READINGS, MalformedPath, read_path, without_masks
+from exchanger.policy.prefix import fold
 from exchanger.policy.trie import after
 from exchanger.values.entry import PathType
 
 # The ``!`` of a path that can be read; honest paths have two or three.
 MAX_MASKS: Final = 64
-# Characters of prefixes that are looked at one by one for one request, in some milliseconds. An honest policy needs dozens.
+# Characters of prefixes that are looked at one by one for one request, in less than a millisecond. An honest policy needs dozens.
 MAX_MASK_WORK: Final = 1_024
+# Look-ups of one request: its readings times the labels of its host, each of which may be below a wildcard. A host of eight labels has
+# room for all readings that a path may have.
+MAX_LOOKUPS: Final = 128
 
 _match_marks: Final = re.compile("!++").match
 
@@ -89,9 +94,22 @@ class Reading:
     masks: Masks | None = None
     work: int = 0
 
+    @cached_property
+    def folded(self) -> str:
+        """The path for prefixes that ignore case: folded once, however many hosts have some, since its query may be long."""
+        return fold(self.path)
 
-def readings_to_ask(path: str, method: str, *, raw: bool) -> tuple[Reading, ...] | MalformedPath:
-    """Return every reading to look up in the policy, the path as it came first, or why it cannot be read."""
+
+def readings_to_ask(host: str | None, path: str, method: str, *, raw: bool) -> tuple[Reading, ...] | MalformedPath:
+    """Return every reading to look up in the policy of ``host``, the path as it came first, or why it cannot be read."""
+    readings = _readings(path, method, raw=raw)
+    if isinstance(readings, MalformedPath):
+        return readings
+    labels = 1 if host is None else host.count(".") + 1
+    return MalformedPath.TOO_MANY_READINGS if len(readings) > max(1, min(MAX_READINGS, MAX_LOOKUPS // labels)) else readings
+
+
+def _readings(path: str, method: str, *, raw: bool) -> tuple[Reading, ...] | MalformedPath:
     found = read_path(path, method)
     if isinstance(found, MalformedPath):
         return found

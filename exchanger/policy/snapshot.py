@@ -107,12 +107,12 @@ class PolicySnapshot:
         authority, trie = read_authority(host), self.trie
         if self.baseline is not None and (denied := self._denied(self.baseline, authority, path, method, raw=raw)) is not None:
             return denied
+        seen = RequestHeaders(headers) if trie.hosts.with_headers else _NO_HEADERS
         verdict = find_at_once(trie, authority, path, method)
         if verdict is None:
             places = trie.hosts.places(authority)
             if not places and (trie.any_host is None or not trie.any_host.places(authority)):
                 return NO_MATCH if authority is not None else AMBIGUOUS_AUTHORITY
-            seen = RequestHeaders(headers) if trie.hosts.with_headers else _NO_HEADERS
             verdict = find(trie, authority, places, self.reach, Reading(path), method, seen) or NO_MATCH
         if isinstance(verdict, Unhealthy):
             return verdict
@@ -120,10 +120,9 @@ class PolicySnapshot:
             return AMBIGUOUS_AUTHORITY
         if is_plain_with_query(path) and (raw or "!" not in path):
             return verdict
-        readings = readings_to_ask(path, method, raw=raw)
+        readings = readings_to_ask(authority, path, method, raw=raw)
         if isinstance(readings, MalformedPath):
             return AMBIGUOUS_PATH
-        seen = RequestHeaders(headers) if trie.hosts.with_headers else _NO_HEADERS
         return self._agreed(verdict, authority, readings[1:], method, seen)
 
     def _denied(self, baseline: Hosts, host: str | None, path: str, method: str, *, raw: bool) -> Verdict | None:
@@ -131,7 +130,7 @@ class PolicySnapshot:
         if not baseline.places(host):
             return None
         plain = is_plain_with_query(path) and (raw or "!" not in path)
-        readings = (Reading(path),) if plain else readings_to_ask(path, method, raw=raw)
+        readings = (Reading(path),) if plain else readings_to_ask(host, path, method, raw=raw)
         if isinstance(readings, MalformedPath):
             return denied_by(baseline, host, Reading(path), method) or AMBIGUOUS_PATH
         found = (denied_by(baseline, host, reading, method) for reading in readings)

@@ -26,6 +26,19 @@ class Likeness(Protocol):
 
 
 @final
+@attrs.define(eq=False)
+class Steps:
+    """How many nodes and characters may still be looked at beside the straight way; shared by all searches of one question."""
+
+    left: int
+
+    def take(self, steps: int) -> bool:
+        """Take some; tell whether there were enough."""
+        self.left -= steps
+        return self.left >= 0
+
+
+@final
 @attrs.frozen(eq=False)
 class _Node(Generic[V]):
     """``label`` leads here from the parent; ``chars`` has the first characters of the children's labels, in the same (sorted) order."""
@@ -111,25 +124,25 @@ class PrefixTrie(Generic[V]):
                 found.append(node.value)
         return found
 
-    def alike(self, text: str, likeness: Likeness, work: int) -> list[tuple[V, int]] | None:
+    def alike(self, text: str, likeness: Likeness, steps: Steps) -> list[tuple[V, int]] | None:
         """Return the values of all keys that are, by ``likeness``, a prefix of ``text``, in no order, and where each ends in it.
 
-        ``work`` bounds the nodes and characters that are looked at one by one; ``None`` when that is too little.
+        The way of ``text`` itself is free, as it is for ``prefixes_of``. All else takes ``steps``; ``None`` when these are too few.
         """
         found: list[tuple[V, int]] = []
-        rest = [(self._root, 0)]
+        rest = [(self._root, 0, True)]
         while rest:
-            node, at = rest.pop()
+            node, at, straight = rest.pop()
             if node.value is not None:
                 found.append((node.value, at))
             for index in likeness.children(node.chars, text, at):
                 child = node.children[index]
                 end, looked = after(child.label, text, at, likeness)
-                work -= looked
-                if work < 0:
+                literal = straight and text.startswith(child.label, at)
+                if not literal and not steps.take(looked):
                     return None
                 if end >= 0:
-                    rest.append((child, end))
+                    rest.append((child, end, literal))
         return found
 
     def items(self) -> Iterator[tuple[str, V]]:

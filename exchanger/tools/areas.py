@@ -24,6 +24,7 @@ from exchanger.policy.authority import WILDCARD, wildcards_above
 from exchanger.policy.headers import canonical
 from exchanger.policy.policy_trie import Hosts, is_wildcard
 from exchanger.policy.prefix import fold, spellings_of
+from exchanger.policy.readings import Reading
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.policy.trie import PrefixTrie
 from exchanger.tools.policies import Policy
@@ -133,7 +134,7 @@ def _claims(snapshot: PolicySnapshot) -> Iterator[Claim]:
                 areas.update(() if area is None else (area,))
     if snapshot.baseline is not None:
         paths = (*snapshot.baseline.paths.values(), *(() if snapshot.baseline.every is None else (snapshot.baseline.every,)))
-        found = (claim for one in paths for trie, _ in one.tries_for("") for _, cell in trie.items() for claim in cell.members())
+        found = (claim for one in paths for trie, _ in one.tries_for(Reading("")) for _, cell in trie.items() for claim in cell.members())
         yield from {_saying(claim): claim for claim in found}.values()
 
 

@@ -7,11 +7,12 @@ import attrs
 import pytest
 
 from exchanger.policy.explanation import explain
-from exchanger.policy.headers import MAX_WORK, name_problem, value_problem
+from exchanger.policy.headers import HeaderTable, RequestHeaders, name_problem, value_problem
+from exchanger.policy.readings import MAX_LOOKUPS
 from exchanger.policy.snapshot import CurrentPolicy
 from exchanger.values.entry import DenyEntry, Entry, PathType
 from exchanger.values.headers import HeaderFields
-from exchanger.values.verdict import AMBIGUOUS_HEADER, Unhealthy, Verdict
+from exchanger.values.verdict import AMBIGUOUS_HEADER, AMBIGUOUS_PATH, NO_MATCH, Unhealthy, Verdict
 from tests.policy.examples import BLUE, HOST, deny, exchange, parsed, region, snapshot_of
 
 PLAIN = exchange("/mcp")
@@ -143,15 +144,33 @@ def test_a_policy_says_whether_it_needs_headers() -> None:
     assert needs == [False, False, True]
 
 
-def test_no_policy_makes_a_request_expensive() -> None:
-    names = [f"x-{number}" for number in range(MAX_WORK)]
-    crowd = tuple(deny("/mcp", index=number, headers=((name, "1"), ("y", "2"))) for number, name in enumerate(names))
-    fields = [*((name, "1") for name in names), ("y", "2")]
-    assert found(*fields, entries=crowd) == AMBIGUOUS_HEADER
+def test_a_table_is_asked_once_for_all_interpretations_of_a_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[HeaderTable] = []
+    is_doubtful = HeaderTable.is_doubtful
+
+    def counted(table: HeaderTable, method: str, request: RequestHeaders) -> bool:
+        asked.append(table)
+        return is_doubtful(table, method, request)
+
+    monkeypatch.setattr(HeaderTable, "is_doubtful", counted)
+    named = tuple(deny("/a"[:length], index=length, headers=(("x-name", "v"),)) for length in (1, 2))
+    assert found(("x-name", "w"), entries=named, path="/a%2561;b/./c") is NO_MATCH
+    assert len(asked) == len(named)
+
+
+def test_many_combinations_and_spellings_do_not_decide_a_request() -> None:
     pairs = [(f"y-{number:02}", "1") for number in range(14)]
-    subsets = tuple(deny("/mcp", index=number, headers=some) for number, some in enumerate(combinations(pairs, 4)))
-    assert found(*pairs, entries=subsets) == AMBIGUOUS_HEADER
-    assert found(*pairs[:4], entries=subsets) == subsets[0]
-    spelled = [bin(number + 2 * MAX_WORK)[3:].replace("0", "-").replace("1", "_") for number in range(MAX_WORK + 1)]
-    alike = tuple(deny("/mcp", index=number, headers=((f"x{name}", "1"),)) for number, name in enumerate(spelled))
-    assert found((f"x{spelled[0]}", "2"), entries=alike) == AMBIGUOUS_HEADER
+    for number in range(1, 5):
+        some = tuple(deny("/mcp", index=index, headers=headers) for index, headers in enumerate(combinations(pairs[:5], number)))
+        assert found(*pairs[:number], entries=some) == some[0]
+        assert found(*pairs[5:], entries=(*some, exchange("/", source=BLUE))) == exchange("/", source=BLUE)
+
+
+def test_a_path_has_as_many_interpretations_on_a_long_host_as_look_ups_allow() -> None:
+    path = "/a%2561;b/./c"  # 12 interpretations
+    for labels in (8, MAX_LOOKUPS // 12, MAX_LOOKUPS // 12 + 1, 100):
+        host = ".".join(["a"] * labels)
+        policy = snapshot_of(exchange("/", host=host))
+        fits = labels <= MAX_LOOKUPS // 12
+        assert policy.match(host, path, "GET", raw=True) == (exchange("/", host=host) if fits else AMBIGUOUS_PATH)
+        assert policy.match(host, "/a", "GET", raw=True) == exchange("/", host=host)

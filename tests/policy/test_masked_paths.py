@@ -80,7 +80,7 @@ def test_marks_are_bounded() -> None:
 @pytest.mark.parametrize(
     "prefixes",
     [
-        [f"/{chr(0x4E00 + number)}" for number in range(MAX_MASK_WORK)],
+        [f"/{chr(0x4E00 + number)}" for number in range(MAX_MASK_WORK + 1)],
         ["/" + "".join("!" * (number >> bit & 1) + "a" for bit in range(10)) for number in range(1024)],
     ],
 )
@@ -94,7 +94,7 @@ def test_regions_of_unknown_host_follow_the_reading() -> None:
     policy = snapshot_of(exchange("/"), region("/caf\u00e9", source=BLUE, host=None))
     assert policy.match(HOST, "/caf!", "GET") == exchange("/")
     assert policy.match("other.example.com", "/caf!", "GET") == Unhealthy(f"region of {BLUE}", BLUE, 0)
-    many = (region(f"/{chr(0x4E00 + number)}", source=BLUE, index=number, host=None) for number in range(MAX_MASK_WORK))
+    many = (region(f"/{chr(0x4E00 + number)}", source=BLUE, index=number, host=None) for number in range(MAX_MASK_WORK + 1))
     crowded = snapshot_of(exchange("/"), *many)
     assert crowded.match(HOST, "/!", "GET") == exchange("/")
     assert crowded.match("other.example.com", "/!", "GET") is AMBIGUOUS_PATH
