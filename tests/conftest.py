@@ -2,7 +2,7 @@
 
 ``pytest -n auto -m "not real"`` is the quick tier: no real parts, and fewer examples of each law.
 EXCHANGER_TESTS_NO_SKIP turns every skip into a failure, for machines that have every real part; EXCHANGER_TESTS_LEFT_OUT lists the markers
-of tests that may be skipped all the same.
+of tests that may be skipped all the same. ``tests/examples.py`` has the examples of laws.
 """
 
 import gc
@@ -15,24 +15,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 from xdist.scheduler.protocol import Scheduling
 
+from tests.examples import register_profiles
+
 if TYPE_CHECKING:
     from tests.kube.control_plane import ControlPlane
 
+# What the tests' environment does not bring. Tests with such a part are also marked ``tool``: without it, they are skipped.
+TOOL: Final = frozenset({"browser", "go", "helm", "image", "keycloak", "kubernetes", "mock_oauth2", "mounts", "redis"})
 # Tests with a real part are also marked ``real``: they run another program or the service as a process, or attack it in real time.
-REAL: Final = frozenset({"browser", "envoy", "go", "helm", "image", "keycloak", "kubernetes", "mock_oauth2", "mounts", "protoc", "redis"})
+REAL: Final = TOOL | {"envoy", "protoc"}
 REAL_FOLDERS: Final = tuple(Path(__file__).parent / name for name in ("attack", "e2e"))
 
-# Shared machines stall at times: the cost of a law is a matter for benchmarks, not for a deadline here. CI always runs the same examples,
-# so that a change is judged by what it changes; elsewhere each run looks at others.
-settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ)
-settings.register_profile("quick", settings.get_profile("default"), max_examples=20)
-settings.load_profile("default")
-
+register_profiles()
 
 # Without bytecode, each of four processes rewrites the assertions of all files again, and each of the hundreds that tests start has to
 # compile the service first.
@@ -90,8 +89,11 @@ def shared_control_plane(tmp_path_factory: pytest.TempPathFactory) -> "Generator
 @pytest.hookimpl(tryfirst=True)  # before -m chooses
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
-        if any(map(item.path.is_relative_to, REAL_FOLDERS)) or not REAL.isdisjoint(mark.name for mark in item.iter_markers()):
+        marks = frozenset(mark.name for mark in item.iter_markers())
+        if any(map(item.path.is_relative_to, REAL_FOLDERS)) or marks & REAL:
             item.add_marker("real")
+        if marks & TOOL:
+            item.add_marker("tool")
     if hasattr(config, "workerinput"):
         in_good_order(items)
 

@@ -74,6 +74,7 @@ def run_tests(folder: Path, wanted: Iterable[Case]) -> subprocess.CompletedProce
 
     The rules have the summary as their only annotation, since promtool compares all of them.
     """
+    find_tool("promtool")  # before its files are written for nothing
     of_alert: dict[str, list[dict[str, Any]]] = {}
     for case in wanted:
         of_alert.setdefault(case.alert, []).append(case.as_promtool_has_it())
