@@ -436,6 +436,25 @@ TOOLS: Final[Mapping[str, GoProgram | GoFiles | PackedInWheel | SystemProgram | 
     "mock-oauth2-server": JavaProgram("d1c46a2c211c8aa05532109c6af6d69ca25acd8c9612afbafad32aac3379cc47"),
 }
 
+# About how many seconds each takes on two idle cores, downloads included. The tests' summary adds them up for tools that are missing.
+SECONDS: Final[Mapping[str, int]] = {
+    "actionlint": 30,
+    "devspace": 120,
+    "grpcurl": 40,
+    "h2spec": 5,
+    "http2-endpoint": 5,
+    "promtool": 120,
+    "etcd": 60,
+    "kube-apiserver": 300,
+    "helm": 10,
+    "kubectl": 10,
+    "gateway-crds": 20,
+    "chromium": 30,
+    "redis-server": 10,
+    "keycloak": 60,
+    "mock-oauth2-server": 20,
+}
+
 
 def where(name: str) -> Path | None:
     """Return where a tool is, ``None`` when it is not there."""

@@ -21,6 +21,7 @@ from xdist.scheduler import LoadScopeScheduling
 from xdist.scheduler.protocol import Scheduling
 
 from tests.examples import register_profiles
+from tests.tools import what_tools_would_add
 
 if TYPE_CHECKING:
     from tests.kube.control_plane import ControlPlane
@@ -126,8 +127,22 @@ def pytest_collection_finish() -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
+    if report.skipped and call.excinfo is not None:
+        group = call.excinfo.value.__context__
+        while isinstance(group, BaseExceptionGroup):  # pytest-trio skips without the reason
+            group = group.exceptions[0]
+        if isinstance(group, pytest.skip.Exception) and isinstance(report.longrepr, tuple):
+            report.longrepr = (*report.longrepr[:2], f"Skipped: {group.msg}")
     if report.skipped and os.environ.get("EXCHANGER_TESTS_NO_SKIP"):
         left_out = os.environ.get("EXCHANGER_TESTS_LEFT_OUT", "").split()
         if not any(item.get_closest_marker(marker) for marker in left_out):
             report.outcome = "failed"
     return report
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # below the list of skips
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Generator[None]:
+    yield
+    line = what_tools_would_add(str(report.longrepr) for report in terminalreporter.getreports("skipped"))
+    if line is not None:
+        terminalreporter.write_line(line)

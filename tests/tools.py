@@ -1,7 +1,10 @@
 """Where the programs are that ``.ci/tools.py`` provides."""
 
 import importlib.util
+import re
 import sys
+from collections import Counter
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -10,6 +13,8 @@ from typing import Final
 import pytest
 
 PROVIDER: Final = Path(__file__).resolve().parents[1] / ".ci" / "tools.py"
+# How a skip says which tools would help; ``what_tools_would_add`` reads it.
+_HINT: Final = re.compile(r"run python3 \.ci/tools\.py ([a-z0-9-]+(?: [a-z0-9-]+)*)")
 
 
 @cache
@@ -29,6 +34,23 @@ def where(name: str) -> Path | None:
     found = provider().where(name)
     assert found is None or isinstance(found, Path)
     return found
+
+
+def duration(seconds: int) -> str:
+    """Return a duration in words: seconds below a minute, else minutes."""
+    return f"{seconds} s" if seconds < 60 else f"{round(seconds / 60)} min"
+
+
+def what_tools_would_add(reasons: Iterable[str]) -> str | None:
+    """Return one line about the tests that were skipped for these reasons; ``None`` if no tool would help any of them."""
+    counts = Counter(found[1] for found in map(_HINT.search, reasons) if found)
+    if not counts:
+        return None
+    seconds: dict[str, int] = provider().SECONDS
+    parts = {names: sum(seconds[name] for name in names.split()) for names, _ in counts.most_common()}
+    details = ", ".join(f"{names} {counts[names]:,} ({duration(took)})" for names, took in parts.items())
+    tests = f"{counts.total():,} test{'s' if counts.total() > 1 else ''}"
+    return f"python3 .ci/tools.py {' '.join(parts)} would add {tests}, in about {duration(sum(parts.values()))}: {details}"
 
 
 def find_tool(name: str) -> Path:

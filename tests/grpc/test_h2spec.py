@@ -70,8 +70,8 @@ def outcome(report: Path) -> tuple[int, set[tuple[str, str]]]:
     return number, failed
 
 
-async def run(arguments: list[str], report: Path) -> None:
-    command = [str(find_tool("h2spec")), "-h", "127.0.0.1", *arguments, "-j", str(report), "-o", str(CASE_TIMEOUT)]
+async def run(h2spec: Path, arguments: list[str], report: Path) -> None:
+    command = [str(h2spec), "-h", "127.0.0.1", *arguments, "-j", str(report), "-o", str(CASE_TIMEOUT)]
     with trio.fail_after(SUITE_TIMEOUT):
         await trio.run_process(command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
@@ -79,11 +79,12 @@ async def run(arguments: list[str], report: Path) -> None:
 @pytest.mark.go
 @pytest.mark.slow
 async def test_every_case_that_fails_is_known(tmp_path: Path) -> None:
+    h2spec = find_tool("h2spec")
     plaintext, tls = tmp_path / "plaintext.xml", tmp_path / "tls.xml"
     async with serving(routes(), tls=Site.at(tmp_path).files.settings()) as served:
         async with trio.open_nursery() as nursery:  # both at once: most of the time is spent waiting
-            nursery.start_soon(run, ["-p", str(served.port)], plaintext)
-            nursery.start_soon(run, ["-p", str(served.tls_port), "-t", "-k"], tls)
+            nursery.start_soon(run, h2spec, ["-p", str(served.port)], plaintext)
+            nursery.start_soon(run, h2spec, ["-p", str(served.tls_port), "-t", "-k"], tls)
         assert served.faults == []
         assert served.observed.failed == []
     for report in (plaintext, tls):
