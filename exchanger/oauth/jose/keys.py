@@ -27,6 +27,12 @@ RSA_BITS: Final = range(2048, 8193)
 MAX_MEMBER: Final = 1400
 # A public exponent is 65537. With 1 everything is its own signature; a large one makes verifying slow.
 EXPONENTS: Final = range(3, 1 << 32, 2)
+# Ed25519 (RFC 8032 section 5.1): the prime of its field, and the bytes of a point's encoding.
+_FIELD: Final = 2**255 - 19
+_POINT_BYTES: Final = 32
+# The y of the points of order 1, 2, 4 and 8. With such a key, signatures can be made that fit any message, or one in a few.
+_ORDER_8: Final = 2707385501144840649318225287225658788936804267575313519463743609750303402022
+SMALL_ORDER: Final = frozenset({0, 1, _FIELD - 1, _ORDER_8, _FIELD - _ORDER_8})
 # What only a private or a symmetric key has (RFC 7518 sections 6.2.2, 6.3.2, 6.4.1).
 _PRIVATE: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 
@@ -108,7 +114,11 @@ def _public_key(jwk: Mapping[str, object]) -> RSAKey | ECKey | OKPKey | None:
             return None if members is None else ECKey.import_key({"kty": "EC", "crv": crv, **members})
         case "OKP", "Ed25519":
             members = _members(jwk, "x")
-            return None if members is None else OKPKey.import_key({"kty": "OKP", "crv": "Ed25519", **members})
+            return (
+                None
+                if members is None or not _is_good_point(members["x"])
+                else OKPKey.import_key({"kty": "OKP", "crv": "Ed25519", **members})
+            )
         case _:
             return None
 
@@ -117,6 +127,15 @@ def _members(jwk: Mapping[str, object], *names: str) -> dict[str, str] | None:
     """Return the members of these names, ``None`` unless all of them are there and short enough."""
     found = {name: value for name in names if isinstance(value := jwk.get(name), str) and len(value) <= MAX_MEMBER}
     return found if len(found) == len(names) else None
+
+
+def _is_good_point(x: str) -> bool:
+    """Tell whether ``x`` is the one encoding of a point on edwards25519 (RFC 8032 section 5.1.3) whose order is not small."""
+    data = base64url.decode(x)
+    if data is None or len(data) != _POINT_BYTES:
+        return False
+    y = int.from_bytes(data, "little") & ((1 << 255) - 1)  # without the sign of x
+    return y < _FIELD and y not in SMALL_ORDER
 
 
 def _number(text: str) -> int:

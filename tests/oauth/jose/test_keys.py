@@ -6,9 +6,13 @@ from typing import Final
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from hypothesis import example, given
+from hypothesis import strategies as st
 
+from exchanger.oauth.jose import base64url
 from exchanger.oauth.jose.algorithms import EC, ED25519, NAMES, RSA
-from exchanger.oauth.jose.keys import MAX_CANDIDATES, MAX_KEYS, KeySet, KeySetProblem, read_key_set
+from exchanger.oauth.jose.keys import MAX_CANDIDATES, MAX_KEYS, SMALL_ORDER, KeySet, KeySetProblem, read_key_set
 from tests.oauth.jose.issuer import KEYS, P256, RSA_KEY, jwk, key_set, rsa_jwk
 
 GOOD = jwk(P256, kid="good")
@@ -108,6 +112,69 @@ OFF_THE_CURVE: Final[list[tuple[str, str, list[object]]]] = [
 @pytest.mark.parametrize(("kid", "name", "values"), OFF_THE_CURVE)
 def test_a_point_is_on_its_curve(kid: str, name: str, values: list[object]) -> None:
     assert [value for value in values if algorithms(jwk(KEYS[kid]) | {name: value})] == []
+
+
+# edwards25519, by its definition: RFC 8032 section 5.1.
+P: Final = 2**255 - 19
+D: Final = -121665 * pow(121666, -1, P) % P
+ORDER: Final = 2**252 + 27742317777372353535851937790883648493
+Point = tuple[int, int]
+
+
+def add(one: Point, other: Point) -> Point:
+    (x1, y1), (x2, y2) = one, other
+    product = D * x1 * x2 * y1 * y2
+    return (x1 * y2 + x2 * y1) * pow(1 + product, -1, P) % P, (y1 * y2 + x1 * x2) * pow(1 - product, -1, P) % P
+
+
+def times(factor: int, point: Point) -> Point:
+    found: Point = (0, 1)
+    for bit in f"{factor:b}":
+        found = add(found, found)
+        found = add(found, point) if bit == "1" else found
+    return found
+
+
+def roots(y: int) -> set[int]:
+    """Return the x of the points with this y."""
+    square = (y * y - 1) * pow(D * y * y + 1, -1, P) % P
+    root = pow(square, (P + 3) // 8, P)
+    return {x for base in (root, root * pow(2, (P - 1) // 4, P) % P) for x in (base, -base % P) if x * x % P == square}
+
+
+def small_order() -> set[Point]:
+    """Return all points whose order divides 8: multiples of the order of the large subgroup leave nothing else."""
+    found: set[Point] = set()
+    for y in range(2, 60):
+        found |= {times(ORDER, (x, y)) for x in roots(y)}
+    return found
+
+
+def encoded_point(y: int, sign: int) -> str:
+    return base64url.encode((y | sign << 255).to_bytes(32, "little"))
+
+
+def test_no_ed25519_key_of_small_order_is_usable_in_any_encoding() -> None:
+    points = small_order()
+    assert len(points) == 8
+    assert {y for _, y in points} == SMALL_ORDER
+    encodings = {encoded_point(y, sign) for _, point_y in points for y in (point_y, point_y + P) if y < 2**255 for sign in (0, 1)}
+    assert len(encodings) == 14
+    assert [x for x in encodings if algorithms({"kty": "OKP", "crv": "Ed25519", "x": x})] == []
+
+
+def test_a_key_of_order_one_would_verify_anything() -> None:
+    """Why they are refused: the library takes a signature that nobody made."""
+    anybody = Ed25519PublicKey.from_public_bytes((1).to_bytes(32, "little"))
+    anybody.verify((1).to_bytes(32, "little") + bytes(32), b"whatever")
+
+
+@given(st.integers(0, 2**255 - 1), st.integers(0, 1))
+@example(P, 0)
+@example(P + 2, 1)
+def test_a_point_has_one_encoding(y: int, sign: int) -> None:
+    usable = bool(algorithms({"kty": "OKP", "crv": "Ed25519", "x": encoded_point(y, sign)}))
+    assert not (usable and (y >= P or y in SMALL_ORDER))
 
 
 def test_a_curve_that_tokens_do_not_use_is_ignored() -> None:
