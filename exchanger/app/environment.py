@@ -13,7 +13,7 @@ import attrs
 
 from exchanger.app.variable_names import ADDRESS_OF_A_SERVICE, Notes, empty_variables, unknown_variables
 from exchanger.util.duration import parse_duration
-from exchanger.util.text import quoted
+from exchanger.util.shown import measured
 
 T = TypeVar("T")
 
@@ -63,7 +63,7 @@ def _port(text: str) -> int:
 class Environment:
     """Reads variables and collects their problems.
 
-    Problems repeat values of kinds that no secret has (truth values, durations, numbers, choices), and others where the caller says so.
+    No problem repeats a value: a secret may stand in the wrong variable. Its length often tells what happened.
 
     It records every name it reads, and so knows which variables nothing reads. Read a variable even where it has no effect.
     """
@@ -99,10 +99,10 @@ class Environment:
         self._asked.add(name)
         return self._variables.get(name, "").strip() or default
 
-    def read(self, name: str, parse: Callable[[str], T], default: T, *, shown: bool = False) -> T:
+    def read(self, name: str, parse: Callable[[str], T], default: T, *, with_length: bool = False) -> T:
         """Return ``parse(text)``; if it raises ``ValueError``, record the problem and return ``default``.
 
-        ``shown``: the problem repeats the value, which is never a secret.
+        ``with_length``: the problem says how long the value is.
         """
         text = self.text(name)
         if not text:
@@ -110,20 +110,20 @@ class Environment:
         try:
             return parse(text)
         except ValueError as error:
-            self.problem(f"{name} {error}, not {quoted(text)}" if shown else f"{name} {error}")
+            self.problem(f"{name} {error}, not {measured(text)}" if with_length else f"{name} {error}")
             return default
 
     def boolean(self, name: str, *, default: bool) -> bool:
         """Return a truth value."""
-        return self.read(name, parse_boolean, default, shown=True)
+        return self.read(name, parse_boolean, default, with_length=True)
 
     def duration(self, name: str, default: float) -> float:
         """Return a positive number of seconds."""
-        return self.read(name, _positive_duration, default, shown=True)
+        return self.read(name, _positive_duration, default, with_length=True)
 
     def integer(self, name: str, default: int) -> int:
         """Return a non-negative integer."""
-        return self.read(name, _integer, default, shown=True)
+        return self.read(name, _integer, default, with_length=True)
 
     def port(self, name: str, default: int) -> int:
         """Return a TCP port; 0 lets the system choose. The address that Kubernetes sets for a Service of the same name is ignored."""
@@ -133,7 +133,7 @@ class Environment:
             hint = "set the port, or enableServiceLinks: false in the pod"
             self._notes.append((name, f"Kubernetes set it for the Service {service!r}, so it is ignored; {hint}"))
             return default
-        return self.read(name, _port, default, shown=True)
+        return self.read(name, _port, default, with_length=True)
 
     def choice(self, name: str, choices: Sequence[str], default: str) -> str:
         """Return one of ``choices``, in lower case."""
@@ -143,7 +143,7 @@ class Environment:
                 raise ValueError(f"must be one of {', '.join(choices)}")
             return text.lower()
 
-        return self.read(name, parse, default, shown=True)
+        return self.read(name, parse, default, with_length=True)
 
     def path(self, name: str) -> Path | None:
         """Return a path, or ``None``."""

@@ -11,6 +11,7 @@ from exchanger.kube.namespaces_file import read_namespaces
 from exchanger.kube.settings import KubernetesSettings, parse_namespaces
 from exchanger.util.duration import parse_duration
 from exchanger.util.follow_file import Unusable
+from exchanger.util.shown import shown_file
 from exchanger.values.selector import Selector, parse_selector
 
 _POLICY_LABEL: Final = "ext-authz-token-exchange.magneticflux.net/enabled=true"
@@ -27,7 +28,7 @@ def read_policy(environment: Environment) -> DirectorySettings | KubernetesSetti
         configmap_selector=config_maps,
         namespaces=_namespaces(environment),
         namespaces_file=environment.path("POLICY_NAMESPACES_FILE"),
-        max_staleness=environment.read("POLICY_MAX_STALENESS", parse_duration, 0.0, shown=True),
+        max_staleness=environment.read("POLICY_MAX_STALENESS", parse_duration, 0.0, with_length=True),
     )
     path = environment.path("POLICY_DIRECTORY")
     if source == "kubernetes":
@@ -35,7 +36,7 @@ def read_policy(environment: Environment) -> DirectorySettings | KubernetesSetti
     if path is None:
         environment.problem("POLICY_DIRECTORY is required with POLICY_SOURCE=directory")
     elif not path.is_dir():
-        environment.problem(f"POLICY_DIRECTORY {path} is not a folder")
+        environment.problem(f"POLICY_DIRECTORY {shown_file(path)} is not a folder")
     return DirectorySettings(path=path or Path(), namespace_selector=namespaces, configmap_selector=config_maps)
 
 
@@ -47,7 +48,7 @@ def read_grants_settings(environment: Environment, *, has_labels: bool) -> Grant
     try:
         return settings.loaded()
     except ValueError as error:
-        environment.problem(f"POLICY_GRANTS_FILE {path} {error}")
+        environment.problem(f"POLICY_GRANTS_FILE {shown_file(path)} {error}")
         return settings
 
 
@@ -66,7 +67,7 @@ def _namespaces(environment: Environment) -> tuple[str, ...]:
         environment.problem("POLICY_NAMESPACES and POLICY_NAMESPACES_FILE are both set; set one of them")
     found = read_namespaces(path)
     if isinstance(found, Unusable):
-        environment.problem(f"POLICY_NAMESPACES_FILE {path} {found.reason}")
+        environment.problem(f"POLICY_NAMESPACES_FILE {shown_file(path)} {found.reason}")
         return ()
     return found
 
@@ -75,10 +76,10 @@ def _selector(environment: Environment, name: str, default: str) -> Selector:
     def parse(text: str) -> Selector:
         try:
             return parse_selector(text)
-        except ValueError as error:
-            raise ValueError(f"is not a label selector: {error}") from None
+        except ValueError:  # which repeats parts of the text
+            raise ValueError("is not a label selector such as tier=web,team in (a,b)") from None
 
-    return environment.read(name, parse, parse_selector(default))
+    return environment.read(name, parse, parse_selector(default), with_length=True)
 
 
 def _of_another_source(environment: Environment, policy: DirectorySettings | KubernetesSettings) -> Notes:

@@ -40,6 +40,7 @@ from exchanger.telemetry.metrics import MetricsSettings
 from exchanger.telemetry.otlp.settings import OtlpSettings
 from exchanger.util.address import parse_address
 from exchanger.util.follow_file import Unusable
+from exchanger.util.shown import shown_file
 from exchanger.values.issuer import AuthMethod
 from exchanger.values.token import ACCESS_TOKEN_TYPE
 
@@ -209,7 +210,7 @@ def _metrics(environment: Environment) -> MetricsSettings:
 
 
 def _console(environment: Environment) -> ConsoleSettings | None:
-    address = environment.read("CONSOLE_ADDRESS", parse_address, None, shown=True)
+    address = environment.read("CONSOLE_ADDRESS", parse_address, None, with_length=True)
     hosts: frozenset[str] = environment.read("CONSOLE_HOSTS", parse_hosts, frozenset())
     token_file = environment.path("CONSOLE_TOKEN_FILE")
     if address is None:
@@ -218,7 +219,7 @@ def _console(environment: Environment) -> ConsoleSettings | None:
     if token_file is None and not is_loopback(host):
         environment.problem("CONSOLE_TOKEN_FILE is required, since CONSOLE_ADDRESS is not a loopback address")
     if token_file is not None and (problem := check_token_file(token_file)) is not None:
-        environment.problem(f"CONSOLE_TOKEN_FILE {token_file} {problem}")
+        environment.problem(f"CONSOLE_TOKEN_FILE {shown_file(token_file)} {problem}")
     return ConsoleSettings(host=host, port=port, token_file=token_file, hosts=hosts)
 
 

@@ -13,6 +13,7 @@ from exchanger.issuers.plan import Plan, Rejected, plan_profiles
 from exchanger.issuers.profiles import parse_profiles, read_bytes
 from exchanger.issuers.rules import EndpointCheck, ProfileRules
 from exchanger.util.follow_file import HANGS, FileFollower
+from exchanger.util.shown import shown_file
 
 
 class WatchedFile(Protocol):
@@ -42,7 +43,7 @@ class ProfilesFile:
     _file: FileFollower[_Version] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._file = FileFollower(self._read, _rejected(f"{self._path} {HANGS}"), first_at_once=True)
+        self._file = FileFollower(self._read, _rejected(f"{shown_file(self._path)} {HANGS}"), first_at_once=True)
 
     async def look(self) -> Plan | Rejected | None:
         """See ``WatchedFile``."""
@@ -67,7 +68,7 @@ def _version(path: Path, last: _Version | None, rules: ProfileRules, check_endpo
     digest = hashlib.sha256(data).digest()
     if last is not None and digest == last.digest:
         return last
-    profiles, problems = parse_profiles(data, str(path))
+    profiles, problems = parse_profiles(data, shown_file(path))
     return _Version(digest, Rejected(problems) if problems else plan_profiles(profiles, rules, check_endpoint))
 
 

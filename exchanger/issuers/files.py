@@ -15,6 +15,7 @@ from rpds import HashTrieMap
 from exchanger.issuers.places import CONTENT, FileSet
 from exchanger.issuers.secrets import SecretData, SecretFault, SecretProblem
 from exchanger.util.follow_file import HANGS, FileFollower, Unusable, read_regular
+from exchanger.util.shown import shown_file
 from exchanger.values.secret import Secret
 
 # Bytes of one file; the system's own trust store has 220 KB.
@@ -42,7 +43,7 @@ def _read(files: FileSet) -> SecretData | SecretProblem:
     for path in files.paths:
         found = _text(path)
         if isinstance(found, Unusable):
-            which = "it" if len(set(files.paths)) == 1 else path
+            which = "it" if len(set(files.paths)) == 1 else shown_file(path)
             return SecretProblem(SecretFault.UNREACHABLE, f"{which} {found.reason}")
         parts.append(found.strip())
     content = "\n".join(parts)

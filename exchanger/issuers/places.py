@@ -9,6 +9,7 @@ from typing import final
 import attrs
 
 from exchanger.issuers.secrets import SecretName
+from exchanger.util.shown import shown_file
 
 
 @final
@@ -45,7 +46,7 @@ class Shape(enum.Enum):
 @final
 @attrs.frozen
 class Reference:
-    """One value in a place; ``field`` is the profile's field that refers to it."""
+    """One value in a place; ``field`` is the profile's field that refers to it. Its text, for messages, shows no path that may be none."""
 
     place: Place
     key: str
@@ -54,7 +55,7 @@ class Reference:
 
     def __str__(self) -> str:
         if isinstance(self.place, FileSet):
-            return f"{self.field}, file {self.place}"
+            return f"{self.field}, file {' and '.join(dict.fromkeys(map(shown_file, self.place.paths)))}"
         return f"{self.field}, Secret {self.place} key {self.key}"
 
 

@@ -1,6 +1,6 @@
 """The issuer profiles file: YAML or JSON written by operators, read strictly into profiles.
 
-Problems repeat none of the file's values but profile names: a secret may stand in the wrong field.
+Problems repeat nothing of the file but the names of profiles, and of fields that are nearly right: a secret may stand in any place.
 """
 
 import re
@@ -12,6 +12,7 @@ import attrs
 import cattrs
 from cattrs.gen import make_dict_structure_fn, override
 
+from exchanger.codes import policy as codes
 from exchanger.issuers.written import (
     SPELLING,
     Actor,
@@ -29,6 +30,7 @@ from exchanger.policy.documents import yaml_nodes as nodes
 from exchanger.policy.documents.fields import BOOLEANS
 from exchanger.policy.documents.yaml_reader import Unreadable, read_nodes
 from exchanger.util.duration import parse_duration
+from exchanger.util.shown import measured, shown_file
 from exchanger.util.text import closest
 from exchanger.values.issuer import CachePolicy, CallLimits
 from exchanger.values.secret import Secret
@@ -184,7 +186,7 @@ def _explain(error: BaseException, _type: type | None) -> str:
 
 def _unknown(names: Iterable[str], known: list[str]) -> str:
     meant = ((name, closest(name, known)) for name in sorted(names))
-    listed = ", ".join(name if near is None else f"{name} (did you mean {near}?)" for name, near in meant)
+    listed = ", ".join(measured(name) if near is None else f"{name} (did you mean {near}?)" for name, near in meant)
     return f"has unknown fields: {listed}; there {'is' if len(known) == 1 else 'are'} {', '.join(known)}"
 
 
@@ -194,8 +196,8 @@ def read_bytes(path: Path) -> bytes | str:
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
-        return f"{path} cannot be read: {error.strerror}"
-    return data if len(data) <= MAX_FILE_BYTES else f"{path} is larger than {MAX_FILE_BYTES} bytes"
+        return f"{shown_file(path)} cannot be read: {error.strerror}"
+    return data if len(data) <= MAX_FILE_BYTES else f"{shown_file(path)} is larger than {MAX_FILE_BYTES} bytes"
 
 
 def parse_profiles(data: bytes, name: str) -> tuple[tuple[IssuerProfile, ...], tuple[str, ...]]:
@@ -206,7 +208,8 @@ def parse_profiles(data: bytes, name: str) -> tuple[tuple[IssuerProfile, ...], t
         return (), (f"{name} is not UTF-8",)
     if isinstance(root, Unreadable):
         place = "" if root.line is None else f", line {root.line}"
-        return (), (f"{name} {root.reason}{place}",)
+        reason = "has duplicate keys" if root.code is codes.DUPLICATE_KEY else root.reason
+        return (), (f"{name} {reason}{place}",)
     content = _plain(root)
     if not isinstance(content, Mapping):
         return (), (f"{name} must be a mapping with the field issuers",)

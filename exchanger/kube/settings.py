@@ -147,9 +147,9 @@ def parse_namespaces(text: str) -> tuple[str, ...]:
         ValueError: something between two commas is not the name of a Namespace, or is there twice.
     """
     names = tuple(name.strip() for name in text.split(",")) if text.strip() else ()
-    for name in names:
+    for number, name in enumerate(names, start=1):
         if not is_namespace(name):
-            raise ValueError(f"must be names of Namespaces separated by commas; {name!r} is none")
+            raise ValueError(f"must be names of Namespaces separated by commas; number {number} is none")
     if len(set(names)) != len(names):
         raise ValueError("has a name twice")
     return names

@@ -26,7 +26,10 @@ def test_every_problem_is_noted_and_repeats_no_value_that_may_be_secret() -> Non
     assert environment.path("G") is None
     problems = environment.problems()
     assert [problem.split()[0] for problem in problems] == ["A", "B", "C", "D", "E", "F"]
-    assert [problem.rpartition(", not ")[2] for problem in problems] == ['"maybe"', '"0s"', '"-1"', '"70000"', '"yaml"', '"x"']
+    assert [problem.rpartition(", not ")[2] for problem in problems] == [
+        *("a text of 5 characters", "a text of 2 characters", "a text of 2 characters"),
+        *("a text of 5 characters", "a text of 4 characters", "a text of 1 character"),
+    ]
     assert environment.read("H", parse_duration, 1.0) == 1.0
     assert "secret-value" not in environment.problems()[-1]
 
@@ -38,7 +41,7 @@ def test_service_links_of_kubernetes_are_not_ports() -> None:
     ((name, text),) = environment.notes()
     assert name == "METRICS_PORT"
     assert text.startswith("Kubernetes set it for the Service 'metrics', so it is ignored")
-    assert environment.problems() == ('GRPC_PORT must be a whole number of 0 or more, not "x"',)
+    assert environment.problems() == ("GRPC_PORT must be a whole number of 0 or more, not a text of 1 character",)
 
 
 def test_many_unknown_variables_are_some_and_a_number() -> None:

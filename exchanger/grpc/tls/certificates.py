@@ -20,6 +20,7 @@ from exchanger.errors import ExchangerError
 from exchanger.grpc.tls.settings import TlsSettings
 from exchanger.grpc.tls.x509 import CertificateInfo, read_certificate
 from exchanger.util.regular_file import NotRegularError, open_regular
+from exchanger.util.shown import shown_file
 
 # Bytes of one file at most: a Kubernetes Secret cannot be larger, and all public authorities together are a quarter of it.
 _FILE_BYTES: Final = 1024 * 1024
@@ -117,10 +118,10 @@ def _read_file(path: Path) -> bytes | _Unread:
         with open_regular(path) as file:
             content = file.read(_FILE_BYTES + 1)
     except NotRegularError:
-        return _Unread(f"{path} is not a regular file")
+        return _Unread(f"{shown_file(path)} is not a regular file")
     except OSError as error:
-        return _Unread(_unreadable(path, error))
-    return content if len(content) <= _FILE_BYTES else _Unread(f"{path} is larger than {_FILE_BYTES} bytes")
+        return _Unread(_unreadable(shown_file(path), error))
+    return content if len(content) <= _FILE_BYTES else _Unread(f"{shown_file(path)} is larger than {_FILE_BYTES} bytes")
 
 
 def _unreadable(path: object, error: OSError) -> str:

@@ -13,6 +13,7 @@ import attrs
 from exchanger.oauth.cache.keys import MAX_FILE_BYTES, CacheKey, KeyFileError, read_keys
 from exchanger.oauth.cache.settings import SharedSettings
 from exchanger.util.follow_file import Unusable, read_regular
+from exchanger.util.shown import shown_file
 from exchanger.values.secret import Secret
 
 # Bytes of the password; stores take any length, and access tokens of cloud providers are the longest in use.
@@ -57,7 +58,7 @@ def read_files(settings: SharedSettings) -> StoreFiles | Unusable:
 
 
 def _of(variable: str, path: Path, found: Unusable) -> Unusable:
-    return Unusable(f"{variable} {path} {found.reason}")
+    return Unusable(f"{variable} {shown_file(path)} {found.reason}")
 
 
 def _bounded(path: Path, max_bytes: int) -> bytes | Unusable:

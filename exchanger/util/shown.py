@@ -1,0 +1,30 @@
+"""What a message shows of a setting that cannot be used: its length, since a secret may stand in the wrong place.
+
+A path is shown where its folder exists: then it is one, and the place to look at. A key in place of a path names no folder.
+
+Must not know: settings, or who reads them.
+"""
+
+import re
+from pathlib import Path
+from typing import Final
+
+# A mount right below the root, such as /policies. Nearly every key has a digit, or a letter of the other case.
+_is_mount: Final = re.compile(r"/[a-z]{1,16}").fullmatch
+
+
+def measured(text: str) -> str:
+    """Return in words how long ``text`` is."""
+    return "a text of 1 character" if len(text) == 1 else f"a text of {len(text)} characters"
+
+
+def shown_file(path: Path | str) -> str:
+    """Return ``path`` if something shows that it is one, and otherwise how long it is. Looks at the file system."""
+    path = Path(path)
+    # The root is the folder of any text that begins with a slash, as every 64th key in Base64 does.
+    below_root = path.parent == Path(path.anchor)
+    try:
+        is_path = path.is_absolute() and (_is_mount(str(path)) if below_root else path.parent.is_dir())
+    except OSError:  # too long for a path, for one
+        is_path = False
+    return str(path) if is_path else f"({measured(str(path))})"
