@@ -45,6 +45,8 @@ def read_grants_settings(environment: Environment, *, has_labels: bool) -> Grant
     mode = environment.choice("POLICY_GRANTS_MODE", ["enforce", "report"], "enforce")
     path = environment.path("POLICY_GRANTS_FILE")
     settings = GrantsSettings(path, enforced=mode == "enforce", has_labels=has_labels)
+    if path is None:
+        return settings
     try:
         return settings.loaded()
     except ValueError as error:
