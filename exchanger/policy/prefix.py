@@ -261,6 +261,11 @@ class Spellings:
     literal: tuple[str, ...]
     rewritten: tuple[str, ...] = ()
 
+    @property
+    def all(self) -> tuple[str, ...]:
+        """All spellings."""
+        return self.literal + self.rewritten
+
 
 def fold(text: str) -> str:
     """Return ``text`` with ASCII letters in lower case, for comparison that ignores case."""
@@ -291,3 +296,15 @@ def prefix_spellings(prefix: str) -> Spellings:
     literal = dict.fromkeys(spelling + mark + query for spelling in as_came if spelling is not None)
     others = dict.fromkeys(spelling + mark + query for spelling in rewritten)
     return Spellings(tuple(literal), tuple(other for other in others if other not in literal))
+
+
+def decoded_again(prefix: str) -> tuple[str, ...]:
+    """Return what servers make of ``prefix``, a legal one, that decode it more often than its spellings are."""
+    known = dict.fromkeys(prefix_spellings(prefix).all)
+    found = list(known) if "%25" in prefix else []
+    for text in found:  # grows meanwhile
+        for decoded in (decode(text), decode_but_slashes(text)) if has_escape(text) else ():
+            if decoded is not None and decoded not in known:
+                known[decoded] = None
+                found.append(decoded)
+    return tuple(found[len(prefix_spellings(prefix).all) :])

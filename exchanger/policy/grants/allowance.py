@@ -5,6 +5,7 @@ Must not know: the text of the grants file, or documents.
 
 import re
 from collections.abc import Iterable, Iterator
+from itertools import product
 from typing import Final, final
 
 import attrs
@@ -12,8 +13,9 @@ from rpds import HashTrieMap
 
 from exchanger.policy.authority import WILDCARD, wildcards_above
 from exchanger.policy.documents.document import Labels
+from exchanger.policy.path import read_path
 from exchanger.policy.policy_trie import Hosts
-from exchanger.policy.prefix import read_prefix
+from exchanger.policy.prefix import Spellings, prefix_spellings, read_prefix
 from exchanger.util.text import bounded
 from exchanger.values.entry import DenyEntry, GrantedArea, MatchScope, PathType
 from exchanger.values.selector import Selector
@@ -29,9 +31,8 @@ PLACEHOLDER: Final = re.compile(r"\{(?:namespace|label:([^{}]*))\}")
 # RFC 6749 section 3.3 (https://www.rfc-editor.org/rfc/rfc6749#section-3.3).
 _is_scope: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+").fullmatch
 _find_odd: Final = re.compile(r"[\s,\x00-\x1f\x7f-\x9f]").search
-_has_user: Final = re.compile(r"[^/?#]*//[^/?#]*@").match
-# Dot segments, a backslash, and escapes of those, of escapes and of user information.
-_find_rewritable: Final = re.compile(r"(?:\A|/)\.\.?(?:[/?#;]|\Z)|\\|%(?:25|2[Ee]|5[Cc]|40)").search
+# Scheme and authority of a URL (RFC 3986 section 3, https://www.rfc-editor.org/rfc/rfc3986#section-3) without user information or escapes.
+_match_origin: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*+://[^/?#@%\\]*+(?=[/?#]|\Z)").match
 
 
 @final
@@ -62,7 +63,7 @@ class Granted:
     """A grant for one namespace, with its placeholders filled in.
 
     ``hosts`` are canonical hosts, wildcards and ``ANYTHING``; ``prefixes`` are whole-segment prefixes without a trailing slash, of which ""
-    is every path.
+    is every path. ``spelled`` are the prefixes with their spellings, ``spellings`` those of all of them.
     """
 
     hosts: frozenset[str]
@@ -72,6 +73,16 @@ class Granted:
     audiences: tuple[str, ...] = ()
     resources: tuple[str, ...] = ()
     scopes: tuple[str, ...] = ()
+    spelled: tuple[tuple[str, Spellings], ...] = attrs.field(init=False, eq=False, repr=False)
+    spellings: frozenset[str] = attrs.field(init=False, eq=False, repr=False)
+
+    @spelled.default
+    def _spell_prefixes(self) -> tuple[tuple[str, Spellings], ...]:
+        return tuple((prefix, prefix_spellings(prefix)) for prefix in sorted(self.prefixes))
+
+    @spellings.default
+    def _join_spellings(self) -> frozenset[str]:
+        return frozenset(spelling for _, spellings in self.spelled for spelling in spellings.all)
 
 
 @final
@@ -225,9 +236,10 @@ NO_GRANTS: Final = Grants(limited=False)
 def _scopes(allowance: Allowance) -> Iterator[MatchScope]:
     for granted in allowance.granted:
         hosts: tuple[str | None, ...] = (None,) if ANYTHING in granted.hosts else tuple(sorted(granted.hosts))
-        for prefix in sorted(granted.prefixes):
-            for host in hosts:
-                yield MatchScope(host, prefix, path_type=PathType.SEGMENT if prefix else PathType.PREFIX)
+        for prefix, spellings in granted.spelled:
+            # A decoded spelling alone would yield to what somebody else writes there.
+            for text, host in product((prefix, *spellings.rewritten), hosts):
+                yield MatchScope(host, text, path_type=PathType.SEGMENT if prefix else PathType.PREFIX)
 
 
 def _filled(grant: Grant, namespace: str, labels: dict[str, str]) -> tuple[Granted, list[str]]:
@@ -266,11 +278,7 @@ def is_granted(value: str, patterns: tuple[str, ...] | frozenset[str]) -> bool:
 
     A value with white space, a comma or a control character matches no star.
     """
-    if value in patterns:
-        return True
-    if _find_odd(value):
-        return False
-    return any(pattern.endswith(ANYTHING) and value.startswith(pattern[:-1]) for pattern in patterns)
+    return value in patterns or any(True for _ in _stems(value, patterns))
 
 
 def is_scope_granted(scope: str, patterns: tuple[str, ...]) -> bool:
@@ -279,7 +287,30 @@ def is_scope_granted(scope: str, patterns: tuple[str, ...]) -> bool:
 
 
 def is_resource_granted(resource: str, patterns: tuple[str, ...]) -> bool:
-    """Tell whether ``resource`` is granted. One that servers may take for another, or for one of another host, matches no star."""
-    if resource in patterns:
-        return True
-    return not (_has_user(resource) or _find_rewritable(resource)) and is_granted(resource, patterns)
+    """Tell whether ``resource`` is granted. A star stands only for what all servers read alike."""
+    return resource in patterns or any(_is_read_alike(resource, stem) for stem in _stems(resource, patterns))
+
+
+def is_audience_granted(audience: str, patterns: tuple[str, ...]) -> bool:
+    """Tell whether ``audience`` is granted. Some servers parse URLs among audiences, so for these a star is that of a resource."""
+    return is_resource_granted(audience, patterns) if "://" in audience else is_granted(audience, patterns)
+
+
+def _stems(value: str, patterns: tuple[str, ...] | frozenset[str]) -> Iterator[str]:
+    """Yield what is before the star of each pattern that ``value`` begins with."""
+    for pattern in () if _find_odd(value) else patterns:
+        if pattern.endswith(ANYTHING) and value.startswith(pattern[:-1]):
+            yield pattern[:-1]
+
+
+def _is_read_alike(url: str, stem: str) -> bool:
+    """Tell whether what follows ``stem`` in ``url`` is a path of which there is one reading, and so stays below the stem.
+
+    The stem is the operator's own text, and may have escapes.
+    """
+    origin = _match_origin(url)
+    start = max(len(stem), 0 if origin is None else origin.end())
+    rest = url[start:]
+    if not rest.startswith("/") or (stem.endswith("/") and start == len(stem)):
+        rest = f"/{rest}"
+    return read_path(rest, "GET") == (rest,)

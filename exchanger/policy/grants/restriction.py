@@ -6,6 +6,7 @@ asks for what is not granted, it is invalid and closes its part of what is grant
 Must not know: grants files, or requests.
 """
 
+import re
 from collections.abc import Iterator
 from itertools import chain
 from typing import ClassVar, Final, final
@@ -24,11 +25,12 @@ from exchanger.policy.grants.allowance import (
     Granted,
     Grants,
     hosts_above,
+    is_audience_granted,
     is_granted,
     is_resource_granted,
     is_scope_granted,
 )
-from exchanger.policy.prefix import fold, prefix_spellings
+from exchanger.policy.prefix import Spellings, decoded_again, fold, prefix_spellings
 from exchanger.util.text import bounded
 from exchanger.values.entry import (
     EVERYWHERE,
@@ -50,6 +52,8 @@ MAX_REGIONS: Final = 64
 _NAMED: Final = 4
 _NOT_GRANTED: Final = "is outside the hosts and paths that its namespace is granted"
 _PARTLY: Final = "is only partly inside the hosts and paths that its namespace is granted"
+# What may follow a whole segment.
+_ENDS: Final = re.compile("[/?]")
 
 
 def restrict(written: PolicyDocument, grants: Grants, descriptions: tuple[Labels, ...]) -> PolicyDocument:
@@ -198,7 +202,7 @@ def _missing(entry: Entry, covering: list[Granted]) -> Iterator[str]:
     if not any(is_granted(target.issuer_ref, granted.issuers) for granted in covering):
         yield f"issuer {bounded(target.issuer_ref)}"
     for audience in target.audiences:
-        if not any(is_granted(audience, granted.audiences) for granted in covering):
+        if not any(is_audience_granted(audience, granted.audiences) for granted in covering):
             yield f"audience {bounded(audience)}"
     for resource in target.resources:
         if not any(is_resource_granted(resource, granted.resources) for granted in covering):
@@ -230,32 +234,34 @@ def _narrowed(area: GrantedArea, allowance: Allowance) -> GrantedArea:
 def _covers(granted: Granted, scope: MatchScope) -> bool:
     """Tell whether the hosts and paths of ``granted`` cover all of ``scope``."""
     hosts = (ANYTHING,) if scope.host is None else hosts_above(scope.host)
-    return any(host in granted.hosts for host in hosts) and any(_covers_paths(prefix, scope) for prefix in _prefixes_above(scope, granted))
+    return any(host in granted.hosts for host in hosts) and _covers_paths(granted, scope)
 
 
-def _prefixes_above(scope: MatchScope, granted: Granted) -> Iterator[str]:
-    """Yield the granted prefixes that may cover those of ``scope``."""
-    if len(granted.prefixes) <= scope.path_prefix.count("/") + 1 or "%" in scope.path_prefix or not scope.path_prefix.isascii():
-        yield from granted.prefixes
-        return
-    at = 0
-    while at >= 0:
-        if scope.path_prefix[:at] in granted.prefixes:
-            yield scope.path_prefix[:at]
-        at = scope.path_prefix.find("/", at + 1)
-    if scope.path_prefix in granted.prefixes:
-        yield scope.path_prefix
+def _covers_paths(granted: Granted, scope: MatchScope) -> bool:
+    if "" in granted.spellings:
+        return True
+    paths = _Paths.of(scope)
+    return not paths.ignores_case and all(
+        any(above in granted.spellings for above in _prefixes_above(text, scope.path_type)) for text in paths.texts
+    )
 
 
-def _covers_paths(granted: str, scope: MatchScope) -> bool:
-    return set(_path_parts(scope, granted)) == {scope}
+def _prefixes_above(text: str, path_type: PathType) -> Iterator[str]:
+    """Yield the whole-segment prefixes below which everything lies that ``text`` covers."""
+    for end in _ENDS.finditer(text, 1):
+        yield text[: end.start()]
+    if path_type is not PathType.PREFIX:
+        yield text
 
 
 def _intersections(scope: MatchScope, granted: Granted) -> Iterator[MatchScope]:
     """Yield the parts of ``scope`` that ``granted`` covers."""
     hosts = tuple(_common_hosts(scope.host, granted.hosts))
-    for prefix in granted.prefixes if hosts else ():
-        for part in _path_parts(scope, prefix):
+    if not hosts:
+        return
+    paths = _Paths.of(scope)
+    for prefix, spellings in granted.spelled:
+        for part in _path_parts(scope, paths, prefix, spellings):
             for host in hosts:
                 yield part if host == part.host else attrs.evolve(part, host=host)
 
@@ -270,44 +276,88 @@ def _common_hosts(host: str | None, granted: frozenset[str]) -> Iterator[str | N
         yield from sorted(other for other in granted if other.endswith(host[1:]))
 
 
-def _path_parts(scope: MatchScope, granted: str) -> Iterator[MatchScope]:
-    """Yield the parts of ``scope`` below the granted prefix: ``scope`` itself if that is all of it."""
-    if not granted or (scope.within and _is_below(scope.within, granted)):
+@final
+@attrs.frozen
+class _Paths:
+    """The paths that a scope covers: those that begin with one of ``texts``, the spellings of its prefix.
+
+    ``meant`` has also what the prefix is after more decodings than are looked up, for servers that decode so often; beside each, what is
+    compared.
+    """
+
+    path_type: PathType
+    ignores_case: bool
+    texts: tuple[str, ...]
+    meant: tuple[tuple[str, str], ...]
+
+    @classmethod
+    def of(cls, scope: MatchScope) -> "_Paths":
+        texts = prefix_spellings(scope.path_prefix).all
+        if scope.path_type is not PathType.PREFIX:
+            # These are about the path alone, which ends before what a decoded "?" begins.
+            texts = tuple(text for text in texts if "?" not in text)
+        ignores_case = scope.case_insensitive and bool(scope.path_prefix)
+        meant = (*texts, *decoded_again(scope.path_prefix))
+        return cls(scope.path_type, ignores_case, texts, tuple((text, fold(text) if ignores_case else text) for text in meant))
+
+    def inside(self, granted: str) -> Iterator[str]:
+        """Yield the texts for which all paths that begin with them are below a granted prefix."""
+        granted = fold(granted) if self.ignores_case else granted
+        for text, compared in self.meant:
+            if _is_below(compared, granted) and (self.path_type is not PathType.PREFIX or compared != granted):
+                yield text
+
+    def cover(self, granted: str) -> bool:
+        """Tell whether all paths below a granted prefix are among these."""
+        granted = fold(granted) if self.ignores_case else granted
+        is_prefix, is_exact = self.path_type is PathType.PREFIX, self.path_type is PathType.EXACT
+        return not is_exact and any(
+            granted.startswith(compared) and (is_prefix or _is_below(granted, compared)) for _, compared in self.meant
+        )
+
+
+def _path_parts(scope: MatchScope, paths: _Paths, granted: str, spellings: Spellings) -> Iterator[MatchScope]:
+    """Yield the parts of ``scope`` below a granted prefix: ``scope`` itself if that is all of it.
+
+    A path is below the prefix if it begins with any of its spellings. What is closed without grants has to stay closed in each
+    interpretation of a path, so there is a part for each spelling of either.
+    """
+    if not granted:
         yield scope
         return
+    below = spellings.all
     if scope.within:
-        if not _is_below(granted, scope.within):
+        if any(_is_below(scope.within, text) for text in below):
+            yield scope
             return
-        scope = attrs.evolve(scope, within="")
-    all_granted = attrs.evolve(scope, path_prefix=granted, path_type=PathType.SEGMENT, case_insensitive=False)
-    if scope.case_insensitive and scope.path_prefix:
-        prefix, folded = fold(scope.path_prefix), fold(granted)
-        if _is_below(prefix, folded):
-            yield attrs.evolve(scope, within=granted)
-        elif _is_above(prefix, folded, scope.path_type):
-            yield all_granted
+        below = tuple(text for text in below if _is_below(text, scope.within))
+    inside = {above: tuple(paths.inside(above)) for above in below}
+    if not paths.ignores_case and set(paths.texts) <= set(chain.from_iterable(inside.values())):
+        yield scope
         return
-    spellings, others = prefix_spellings(scope.path_prefix), prefix_spellings(granted)
-    prefixes = others.literal + others.rewritten
-    inside, parts = True, dict[MatchScope, None]()
-    for spelling in spellings.literal + spellings.rewritten:
-        strict = scope.path_type is PathType.PREFIX
-        if any(_is_below(spelling, prefix) and not (strict and spelling == prefix) for prefix in prefixes):
-            parts[attrs.evolve(scope, path_prefix=spelling)] = None
-            continue
-        inside = False
-        if any(_is_above(spelling, prefix, scope.path_type) for prefix in prefixes):
-            parts[all_granted] = None
-    yield from (scope,) if inside else parts
+    whole = {above for above in below if paths.cover(above)}
+    further = () if scope.within else decoded_again(granted)
+    if any(paths.cover(above) or any(True for _ in paths.inside(above)) for above in further):
+        whole.update(spellings.literal)
+    for above, texts in inside.items():
+        for text in texts if above not in whole else ():
+            is_all = not paths.ignores_case and _is_plain(text)
+            yield attrs.evolve(scope, path_prefix=text, within="" if is_all else above)
+    if not whole:
+        return
+    all_granted = attrs.evolve(scope, path_prefix=granted, path_type=PathType.SEGMENT, case_insensitive=False, within="")
+    if whole.issuperset(spellings.literal):
+        yield all_granted
+        whole.difference_update(spellings.literal)
+    for above in sorted(whole):
+        yield attrs.evolve(all_granted, path_prefix=above) if _is_plain(above) else attrs.evolve(all_granted, within=above)
+
+
+def _is_plain(prefix: str) -> bool:
+    """Tell whether ``prefix`` has no spelling but itself."""
+    return prefix_spellings(prefix).all == (prefix,)
 
 
 def _is_below(prefix: str, other: str) -> bool:
-    """Tell whether ``prefix`` is ``other``, or goes on with a slash after it."""
-    return prefix.startswith(other) and (len(prefix) == len(other) or prefix[len(other)] == "/")
-
-
-def _is_above(prefix: str, other: str, path_type: PathType) -> bool:
-    """Tell whether all paths below ``other`` are covered by ``prefix``."""
-    if path_type is PathType.PREFIX:
-        return other.startswith(prefix)
-    return path_type is PathType.SEGMENT and _is_below(other, prefix)
+    """Tell whether a path that begins with ``prefix`` is ``other``, or goes on with a slash after it."""
+    return prefix.startswith(other) and (len(prefix) == len(other) or prefix[len(other)] in "/?")

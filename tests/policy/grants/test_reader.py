@@ -3,10 +3,13 @@
 import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from exchanger.policy.grants import allowance
-from exchanger.policy.grants.allowance import Grant, Granted, Grants, is_granted, is_resource_granted, is_scope_granted
+from exchanger.policy.grants.allowance import Grant, Granted, Grants, is_audience_granted, is_granted, is_resource_granted, is_scope_granted
 from exchanger.policy.grants.reader import MAX_AREAS, read_grants, told
+from exchanger.policy.path import read_path
 from exchanger.values.entry import BASELINE, DenyEntry, MatchScope, PathType
 from exchanger.values.selector import parse_selector
 
@@ -185,11 +188,48 @@ def test_a_star_stands_for_a_plain_rest(value: str, patterns: tuple[str, ...], g
         ("https://u@a.example/", False),
         ("https://a.example/x@y", True),
         ("https://a.example/...", True),
+        ("https://a.example/..%2Fx", False),
+        ("https://a.example/x%2fy", False),
+        ("https://a.example/x%5Cy", False),
+        ("https://a.example/x;y", False),
+        ("https://a.example/x%3By", False),
+        ("https://a.example/%2541", False),
+        ("https://a.example//x", False),
+        ("https://a.example/x/.", False),
+        ("https://a.example/x%20", False),
+        ("https://a.example/\uff0e\uff0e/x", False),
+        ("https://a.example/x%", False),
+        ("https://a.example/x#y", False),
+        ("https://a.example/x?y=%2F..%2F", True),
     ],
 )
 def test_a_resource_matches_a_star_only_if_every_server_reads_it_alike(resource: str, granted: bool) -> None:
     assert is_resource_granted(resource, ("https://a.example/*",)) is granted
+    assert is_audience_granted(resource, ("https://a.example/*",)) is granted
     assert is_resource_granted(resource, (resource,))
+    assert is_audience_granted(resource, (resource,))
+
+
+@given(st.text(alphabet="/a.%2eF5cC;\\b\uff0f", max_size=12))
+def test_no_reading_of_a_resource_leaves_what_a_star_is_below(rest: str) -> None:
+    resource = f"https://a.example/v1/{rest}"
+    if is_resource_granted(resource, ("https://a.example/v1/*",)):
+        readings = read_path(f"/v1/{rest}", "GET")
+        assert isinstance(readings, tuple)
+        assert all(reading.startswith("/v1/") for reading in readings)
+
+
+def test_what_stands_before_a_star_is_the_operators_own_text() -> None:
+    assert is_resource_granted("https://a.example/caf%C3%A9/x", ("https://a.example/caf%C3%A9/*",))
+    assert is_audience_granted("https://a.example/x", ("https://*",))
+    assert is_audience_granted("https://a.example.evil/x", ("https://a.example*",))
+    assert not is_audience_granted("https://u@a.example/x", ("*",))
+    assert not is_resource_granted("https://a%2Eexample/x", ("*",))
+    assert is_resource_granted("urn:orders", ("*",))
+
+
+def test_an_audience_that_is_no_url_is_a_plain_text() -> None:
+    assert is_audience_granted("orders/../v2;x%2F", ("orders/*",))
 
 
 def test_a_scope_is_one_that_oauth_has() -> None:
