@@ -215,3 +215,16 @@ def test_labels_count_for_later_grants_although_they_make_no_difference_now() ->
     before, after = (restrict(written, Grants(), ((("team", team),),)) for team in ("blue", "red"))
     snapshot = PolicySnapshot.EMPTY.apply(before).apply(after)
     assert again(snapshot.documents[RED], by_label).entries == written.entries
+
+
+@pytest.mark.parametrize("others", [0, 100])
+def test_a_decoded_spelling_of_a_granted_prefix_closes_although_an_entry_is_written_there(others: int) -> None:
+    prefixes = ("/a%2Fb", *(f"/{number}" for number in range(others)))
+    grants = Grants((attrs.evolve(OWN, path_prefixes=prefixes),))
+    healthy = restrict(PolicyDocument(RED, (deny("/a/b/c"),)), grants, ())
+    assert healthy.entries
+    unreadable = Source("red", "unreadable")
+    broken = restrict(PolicyDocument(unreadable, regions=(FailClosedRegion(unreadable, EVERYWHERE, "x"),)), grants, ())
+    snapshot = PolicySnapshot.EMPTY.apply(healthy).apply(broken)
+    assert isinstance(snapshot.match(HOST, "/a/b/c", "GET"), Unhealthy)
+    assert isinstance(snapshot.match(HOST, "/a/bc", "GET"), NoMatch)
