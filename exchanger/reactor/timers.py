@@ -1,12 +1,13 @@
 """Deadlines of rows, in one heap with one task that waits for the earliest of them.
 
 A row's deadline nearly always is over before it is due, so taking one back costs nothing: its entry stays in the heap until its time has
-come, or until it is on top.
+come, or until it is on top. The heap does not keep rows alive, since those that are over hold tokens: whoever waits for a row has it.
 """
 
 import heapq
 import itertools
 import math
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Final, Protocol, final
 
@@ -34,23 +35,21 @@ class Timers:
     """Calls ``on_due`` of each row when its time has come. ``turn`` surrounds the calls of one moment."""
 
     _turn: Callable[[Callable[[], None]], None]
-    _heap: list[tuple[float, int, Timed]] = attrs.field(factory=list, init=False)
+    _heap: "list[tuple[float, int, weakref.ref[Timed]]]" = attrs.field(factory=list, init=False)
     _numbers: Iterator[int] = attrs.field(factory=itertools.count, init=False)
     _full: int = attrs.field(default=_SPARE, init=False)
     _alarm: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     _alarm_at: float = attrs.field(default=NEVER, init=False)
 
     def expect(self, row: Timed, due: float) -> None:
-        """Call ``row.on_due`` at ``due``, unless its deadline is another one by then."""
+        """Call ``row.on_due`` at ``due``, unless its deadline is another one by then, or nobody has the row any more."""
         row.due = due
-        heap = self._heap
-        while heap and heap[0][2].due != heap[0][0]:  # what is over must not be kept alive by the heap
-            heapq.heappop(heap)
         if due == NEVER:
             return
-        heapq.heappush(heap, (due, next(self._numbers), row))
+        heap = self._heap
+        heapq.heappush(heap, (due, next(self._numbers), weakref.ref(row)))
         if len(heap) > self._full:  # most entries are stale
-            heap[:] = [entry for entry in heap if entry[2].due == entry[0]]
+            heap[:] = [entry for entry in heap if _is_due(entry)]
             heapq.heapify(heap)
             self._full = 2 * len(heap) + _SPARE
         if due < self._alarm_at:  # later ones are looked at when the alarm goes off
@@ -60,7 +59,7 @@ class Timers:
         """Wait for deadlines until cancelled. Only the earliest deadline bounds the wait."""
         while True:
             heap = self._heap
-            while heap and heap[0][2].due != heap[0][0]:
+            while heap and not _is_due(heap[0]):
                 heapq.heappop(heap)
             self._alarm_at = heap[0][0] if heap else NEVER
             with trio.CancelScope(deadline=self._alarm_at) as self._alarm:
@@ -70,7 +69,14 @@ class Timers:
     def _expire(self) -> None:
         now, heap = trio.current_time(), self._heap
         while heap and heap[0][0] <= now:
-            due, _, row = heapq.heappop(heap)
-            if row.due == due:
+            due, _, reference = heapq.heappop(heap)
+            row = reference()
+            if row is not None and row.due == due:
                 row.due = NEVER
                 row.on_due(now)
+
+
+def _is_due(entry: "tuple[float, int, weakref.ref[Timed]]") -> bool:
+    """Return whether the row of ``entry`` still has this deadline."""
+    row = entry[2]()
+    return row is not None and row.due == entry[0]

@@ -25,6 +25,9 @@ _READ_BYTES: Final = 16 * 1024
 
 _READ_WRITE: Final = READ | WRITE
 
+# Nothing is expected.
+_NOTHING: Final = Http1Response()
+
 
 class Host(Protocol):
     """The connections to one origin, as a link sees them."""
@@ -62,7 +65,7 @@ class Http1Link:
     sent_at: float = attrs.field(default=0.0, init=False)
     is_open: bool = attrs.field(default=True, init=False)
     broken: str = attrs.field(default="", init=False)
-    _response: Http1Response = attrs.field(factory=Http1Response, init=False, repr=False)
+    _response: Http1Response = attrs.field(default=_NOTHING, init=False, repr=False)
     _to_send: bytes = attrs.field(default=b"", init=False, repr=False)
     _blocked: bool = attrs.field(default=False, init=False)
 
@@ -156,7 +159,7 @@ class Http1Link:
         response = self._response
         response.feed(data)
         if response.is_over:
-            self.call = None
+            self.call, self._response = None, _NOTHING  # an answer holds a token, and this link may rest for long
             self._host.answered(self, call, response, written=not self._blocked)
         elif response.status is not None and call.status is None:
             call.status, call.phase = response.status, Phase.READING
