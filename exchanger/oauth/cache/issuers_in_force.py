@@ -7,6 +7,7 @@ object only make another one.
 Must not know: what is kept (but that it goes with its issuer), for how long, or stores.
 """
 
+import hashlib
 import operator
 from collections.abc import Mapping
 from typing import Final, final
@@ -52,7 +53,10 @@ class KeepingIssuer:
 @final
 @attrs.define(eq=False)
 class Prepared:
-    """What look-ups of one shape (issuer, target, …) have in common. It holds the shape, so that no ``id`` of it is used again."""
+    """What look-ups of one shape (issuer, target, …) have in common. It holds the shape, so that no ``id`` of it is used again.
+
+    ``fixed`` is a digest: written out, a shape has all that its issuer has, down to the certificates of authorities.
+    """
 
     shape: tuple[object, ...]
     of: KeepingIssuer
@@ -124,7 +128,7 @@ class IssuersInForce:
         if of is None or (of.issuer is not issuer and encoded(issuer) != of.identity):
             return None
         # Everything of the request but its subject token, whatever fields it has: see ``identity``.
-        fixed = encoded((FORMAT, *self._context, request))
+        fixed = hashlib.sha256(encoded((FORMAT, *self._context, request))).digest()
         prepared = Prepared(shape, of, fixed, Digester(self._key, fixed))
         if len(self._prepared) >= MAX_PREPARED:
             self._prepared.clear()
