@@ -13,6 +13,8 @@ from typing import Final, final
 
 import attrs
 
+from exchanger.util.json_parts import outline
+
 # Seconds, and part of its life, that a token must have left: it travels to the upstream, whose clock may be ahead.
 MARGIN_S: Final = 5.0
 MARGIN_PART: Final = 0.1
@@ -22,6 +24,8 @@ RENEWAL_S: Final = 30.0
 RENEWAL_PART: Final = 0.2
 # Parts of a JWT (RFC 7519 section 3, https://www.rfc-editor.org/rfc/rfc7519#section-3).
 _JWT_PARTS: Final = 3
+# Strings and structural characters of its claims, as where signed tokens are verified: more would take longer than 1 ms to read.
+_MAX_PARTS: Final = 4096
 # Past the year 9999, which no clock of ours reaches: as good as no end, and still a number that can be calculated with.
 _LATEST: Final = 253_402_300_800.0
 
@@ -93,7 +97,7 @@ def subject_end(token: str) -> float | Unreadable:
     """Return the ``exp`` of a subject token in seconds since the epoch; infinite if it has none or is not a JWT.
 
     Any token of three parts whose middle one decodes to a JSON object counts. Nothing is verified, since an ``exp`` can only shorten what
-    is kept; so of several the earliest counts, and one that is not a number is ``UNREADABLE``.
+    is kept; so of several the earliest counts, and one that is not a number is ``UNREADABLE``, as are claims of very many parts.
     """
     parts = token.split(".")
     if len(parts) != _JWT_PARTS:
@@ -105,6 +109,8 @@ def subject_end(token: str) -> float | Unreadable:
         return math.inf
     if not text.lstrip().startswith("{"):
         return math.inf
+    if outline(text, _MAX_PARTS) is None:
+        return UNREADABLE
     try:
         claims = json.loads(text, object_pairs_hook=tuple, strict=False)
     except json.JSONDecodeError:

@@ -6,12 +6,14 @@ import hmac
 import itertools
 import json
 from typing import Final
+from unittest.mock import patch
 
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from exchanger.oauth.jose.compact import MAX_BRACKETS, take_apart
+from exchanger.oauth.jose import compact
+from exchanger.oauth.jose.compact import MAX_BRACKETS, MAX_DEPTH, MAX_PARTS, take_apart
 from exchanger.oauth.jose.refusal import Reason, Refused
 from exchanger.oauth.jose.verify import Claims, UnknownKey, Unverified, read_token
 from tests.oauth.jose.issuer import (
@@ -123,6 +125,23 @@ def test_a_token_has_not_very_many_parts() -> None:
     most = token(x=[{}] * (MAX_BRACKETS - 10))
     assert isinstance(judged(most), Claims)
     assert judged(token(x=[{}] * MAX_BRACKETS)) == Refused(Reason.CLAIMS)
+
+
+FILLED: Final = ('"",', '"":0,', "0,", "1e9,", "{},", '{"":0},', "[],", "true,", "]", ",", ":", '"')
+
+
+@pytest.mark.parametrize("unit", FILLED)
+@pytest.mark.parametrize("beside", ["", "[" * (MAX_DEPTH + 1)])
+def test_whatever_fills_a_token_is_refused_by_its_parts(unit: str, beside: str) -> None:
+    """Reading takes as long as there are parts: the longest token is refused before it is read."""
+    filled = f'{{"x":{beside}[{unit * (30_000 // len(unit))}0]}}'.encode()
+    with patch.object(compact, "_JSON", None):  # reading it would be a fault
+        assert judged(raw(filled)) == Refused(Reason.HEADER)
+
+
+def test_as_many_groups_as_directories_put_into_a_token() -> None:
+    assert isinstance(judged(token(groups=["CN=group,OU=department,DC=example"] * 1000)), Claims)
+    assert judged(token(groups=[""] * MAX_PARTS)) == Refused(Reason.CLAIMS)
 
 
 @pytest.mark.parametrize(
