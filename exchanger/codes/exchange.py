@@ -65,7 +65,7 @@ CODES: Final = (
     _code(
         Diagnostic.OVERLOADED,
         "Too many requests wait for the issuer.",
-        ("The endpoint is slow, or limits.maxInFlight of the profile is low.",),
+        ("The endpoint is slow, or limits.maxInFlight of the profile is low.", "256 calls to the endpoint's host are under way."),
         "Check how long the endpoint takes, and raise the limit if it can take more.",
         "maxInFlight is 1, and a hundred different tokens are exchanged at once.",
     ),

@@ -13,7 +13,7 @@ from exchanger.decision.token_failure import transport_failure
 from exchanger.errors import Diagnostic
 from exchanger.oauth.limits.breaker import Admission
 from exchanger.oauth.limits.guards import Guard
-from exchanger.oauth.transport.call import Call
+from exchanger.oauth.transport.call import Call, Phase
 from exchanger.reactor.timers import NEVER
 from exchanger.values.token import ErrorKind, ExchangeFailure, TokenOutcome, TokenRequest
 from exchanger.values.trace import SpanContext
@@ -23,6 +23,9 @@ GATEWAY_LEAVES: Final = attrs.evolve(
     too_late=True,
 )
 OVERLOADED: Final = transport_failure(ErrorKind.OVERLOADED, Diagnostic.OVERLOADED, detail="the issuer's maxInFlight calls are under way")
+CROWDED: Final = transport_failure(
+    ErrorKind.OVERLOADED, Diagnostic.OVERLOADED, detail="too many calls to the token endpoint's host are under way"
+)
 
 
 @enum.unique
@@ -64,24 +67,13 @@ class Waiter:
     def leave(self) -> None:
         """Wait no more."""
         self.due = NEVER
-        flight = self.flight
-        flight.waiters.remove(self)
-        if not flight.waiters and not flight.outlives_waiters:
-            flight.owner.abandoned(flight)
+        self.flight.lose(self)
 
     def on_due(self, _now: float) -> None:
-        """The time of this request is up, while that of the call is not; see ``Timed``.
-
-        The call goes on: its answer may still serve others, tells whether the endpoint lives, and leaves the connection in a state to be
-        used again.
-        """
+        """The time of this request is up, while that of the call is not; see ``Timed``."""
         flight = self.flight
-        flight.waiters.remove(self)
-        calling = flight.stage is Stage.CALLING
-        flight.outlives_waiters |= calling
-        self.done(GATEWAY_LEAVES if flight.stage is not Stage.QUEUED else OVERLOADED)
-        if not flight.waiters and not flight.outlives_waiters:
-            flight.owner.abandoned(flight)
+        self.done(OVERLOADED if flight.stage is Stage.QUEUED else CROWDED if flight.is_crowded_out else GATEWAY_LEAVES)
+        flight.lose(self)
 
 
 @final
@@ -95,6 +87,7 @@ class Flight:
         ends: When it must be over (seconds of Trio's clock).
         renews: It renews a kept token, and nobody waits for it.
         guard: How its issuer is spared, if it is.
+        queued: It had to wait for its place.
         outcome: Set when it has landed.
         first: The outcome of the first call, while another one with other credentials is under way.
         has_other_actor_token: Its call may have been refused for the actor's token, and goes out once more with another one.
@@ -110,6 +103,7 @@ class Flight:
     stage: Stage = Stage.ASKING
     waiters: list[Waiter] = attrs.field(factory=list)
     outlives_waiters: bool = False
+    queued: bool = False
     outcome: TokenOutcome | None = None
     first: TokenOutcome | None = None
     has_other_actor_token: bool = False
@@ -120,6 +114,23 @@ class Flight:
     span: SpanContext | None = None
     started: float = 0.0
     sent_at: float = 0.0
+
+    @property
+    def is_crowded_out(self) -> bool:
+        """Whether the call waits for its turn at the endpoint's host."""
+        return self.call is not None and self.call.phase is Phase.QUEUED
+
+    def lose(self, waiter: Waiter) -> None:
+        """``waiter`` waits no more.
+
+        A call that is under way, and in no queue, goes on without anybody, until it is answered or its time is up. Its answer may still
+        serve others, tells whether the endpoint lives, and leaves the connection in a state to be used again. The endpoint works on it in
+        any case, so it keeps its place; and peers end connections on which many requests are taken back.
+        """
+        self.waiters.remove(waiter)
+        goes_on = self.outlives_waiters or not (self.call is None or self.call.over or self.is_crowded_out)
+        if not self.waiters and not goes_on and self.stage is not Stage.OVER:
+            self.owner.abandoned(self)
 
     def on_due(self, _now: float) -> None:
         """It got no place in time; see ``Timed``. A call has a time of its own, and so has the shared cache."""

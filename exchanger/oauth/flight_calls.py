@@ -20,7 +20,8 @@ from exchanger.decision.token_response import decode_response, rules_for
 from exchanger.errors import Diagnostic
 from exchanger.oauth.actors import Actors, may_refuse_actor_token
 from exchanger.oauth.client_credentials import NO_ACTOR_TOKEN
-from exchanger.oauth.flight import Flight, Stage
+from exchanger.oauth.flight import CROWDED, Flight, Stage
+from exchanger.oauth.limits.breaker import is_oversized
 from exchanger.oauth.preparation import Preparation
 from exchanger.oauth.rotation import Rotations
 from exchanger.oauth.settings import TokenClientSettings
@@ -94,8 +95,16 @@ class FlightCalls:
             self._ended(flight, prepared)
             return
         encoded = prepared.encoded
-        landed = functools.partial(self._landed, flight, actor_token)
-        flight.call = Call(endpoint, prepared.head, encoded.trace, encoded.body, flight.ends, landed)
+        flight.call = Call(
+            endpoint,
+            prepared.head,
+            prepared.head.fitting(encoded.trace),
+            encoded.body,
+            flight.ends,
+            functools.partial(self._landed, flight, actor_token),
+            party=(flight.key.namespace, request.issuer.name),
+            apart=is_oversized(request),
+        )
         self._connections.begin(flight.call)
 
     async def _obtain_actor_token(self, flight: Flight, actor: ActorCredentials) -> None:
@@ -130,7 +139,9 @@ class FlightCalls:
         self._reactor.turn(go_on)
 
     def _landed(self, flight: Flight, actor_token: Secret | None, answer: Answer | NoAnswer) -> None:
-        if type(answer) is NoAnswer:
+        if flight.is_crowded_out:
+            self._ended(flight, CROWDED)
+        elif type(answer) is NoAnswer:
             kind = ErrorKind.TIMEOUT if answer.timed_out else ErrorKind.TRANSPORT_ERROR
             self._ended(flight, transport_failure(kind, Diagnostic.REQUEST_FAILED, detail=answer.why))
         elif answer.body is None:
@@ -181,7 +192,7 @@ class FlightCalls:
             self._record(flight, None)
 
     def _record(self, flight: Flight, outcome: TokenOutcome | None) -> ExchangeRecord:
-        """Tell the observer of a call. Without an outcome it was cut off: everyone who waited for it left, or the process ends."""
+        """Tell the observer of a call. Without an outcome it was cut off: everyone left before its turn had come, or the process ends."""
         host = flight.request.issuer.endpoint_host
         flight.recorded = True
         self._in_flight[host] -= 1

@@ -260,6 +260,7 @@ class TokenClient:
     def _begin_call(self, flight: Flight) -> None:
         """Make the call of ``flight``, which has its place now if places are limited."""
         guard = flight.guard
+        flight.queued = flight.stage is Stage.QUEUED
         flight.stage, flight.due = Stage.CALLING, NEVER
         if self._nursery is None:  # the end, which lands it
             return
@@ -322,7 +323,8 @@ class TokenClient:
             return
         if flight.admission is not None and guard.breaker is not None:
             retry_after = outcome.retry_after if isinstance(outcome, ExchangeFailure) else None
-            guard.breaker.ended(flight.admission, health_of(outcome, flight.key), self.reactor.now(), retry_after)
+            hurried = flight.queued or (flight.call is not None and flight.call.queued)
+            guard.breaker.ended(flight.admission, health_of(outcome, flight.key), self.reactor.now(), retry_after, hurried=hurried)
         if guard.places is not None and (following := guard.places.leave(flight.key.namespace)) is not None:
             self._admitted.append(following)
             self._begin_admitted()

@@ -114,8 +114,11 @@ class Metrics:
 
     def _exchange_denied(self, record: DecisionRecord, outcome: Deny) -> None:
         """Count what no token client reports: callers that left, and exchanges that failed without a call."""
-        kind, host = outcome.error_kind, UNKNOWN_HOST if record.exchange is None else record.exchange.endpoint_host
-        if kind is ErrorKind.CONTEXT_CANCELED and record.exchange is not None and record.exchange.call is None:
+        kind, exchange = outcome.error_kind, record.exchange
+        if exchange is not None and exchange.call is not None:
+            return
+        host = UNKNOWN_HOST if exchange is None else exchange.endpoint_host
+        if kind is ErrorKind.CONTEXT_CANCELED and exchange is not None:
             # Calls that were given up do not show this: many requests may leave one call, or one of many that share it.
             self._abandoned += 1
         elif kind in _WITHOUT_CALL:

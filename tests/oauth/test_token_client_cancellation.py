@@ -1,4 +1,6 @@
-"""Leaving at every wait of an exchange: afterwards nothing is under way, nothing is open that should not be, and one record says so."""
+"""Leaving at every wait of an exchange: its call goes on within its own time, and then nothing is under way, nothing is open that should
+not be, and one record says so.
+"""
 
 import ssl
 
@@ -12,6 +14,7 @@ from exchanger.oauth.documents import Fetched
 from exchanger.values.token import ErrorKind, ExchangedToken, TokenOutcome
 from tests.oauth.certificates import serving, trusting
 from tests.oauth.fakes import (
+    CONTRACT,
     ISSUED,
     RESTED,
     CancelAt,
@@ -33,7 +36,7 @@ from tests.oauth.fakes import (
 
 
 @pytest.mark.parametrize("waits_for", ["the connection", "the request to be written"])
-async def test_leaving_while_waiting_for_the_network(waits_for: str) -> None:
+async def test_leaving_while_waiting_for_the_network(autojump_clock: MockClock, waits_for: str) -> None:
     streams: list[Connected] = []
 
     async def dial(host: str, port: int) -> trio.SocketStream:
@@ -45,13 +48,13 @@ async def test_leaving_while_waiting_for_the_network(waits_for: str) -> None:
         streams.append(server)
         return client
 
-    async with world(dial=dial) as it:
+    async with world(dial=dial, settings=CONTRACT) as it:
         async with trio.open_nursery() as callers:
             callers.start_soon(exchange, it.client, token_request("long" * 10_000))
             await wait_all_tasks_blocked()
-            assert it.client.in_flight == {"issuer.example.com": 1}
             callers.cancel_scope.cancel()
-        await wait_all_tasks_blocked()
+        assert it.client.in_flight == {"issuer.example.com": 1}
+        await trio.sleep(CONTRACT.request_timeout + 0.1)
         assert it.client.in_flight == {}
         # An attempt to connect goes on: it may serve the next call.
         assert at_rest(it.client) or waits_for == "the connection"
@@ -59,7 +62,7 @@ async def test_leaving_while_waiting_for_the_network(waits_for: str) -> None:
         for stream in streams:
             stream.stream.socket.close()
     (record,) = it.observer.records
-    assert (record.endpoint_host, record.kind) == ("issuer.example.com", ErrorKind.CONTEXT_CANCELED)
+    assert (record.endpoint_host, record.kind) == ("issuer.example.com", ErrorKind.TIMEOUT)
 
 
 async def test_a_caller_that_leaves_does_not_disturb_the_call_of_others() -> None:
@@ -92,9 +95,10 @@ async def test_a_caller_that_leaves_does_not_disturb_the_call_of_others() -> Non
     assert it.observer.coalesced_hosts == ["issuer.example.com"] * 2
 
 
-async def test_many_that_leave_give_back_every_connection() -> None:
+async def test_many_that_leave_give_back_every_connection(autojump_clock: MockClock) -> None:
+    """Those whose turn had not come at once, and the others when their own time is up."""
     busy, count = 20, 30
-    async with world(silent) as it:
+    async with world(silent, settings=CONTRACT) as it:
         it.client._connections.limits = attrs.evolve(it.client._connections.limits, max_busy_per_host=busy)
         async with trio.open_nursery() as callers:
             for number in range(count):
@@ -103,10 +107,12 @@ async def test_many_that_leave_give_back_every_connection() -> None:
             connections = it.client.connections
             assert (connections.busy, connections.waiting) == (busy, count - busy)
             callers.cancel_scope.cancel()
-        await wait_all_tasks_blocked()
-        assert at_rest(it.client, connections=kept(it.client))  # those who left last had turned to connections that nobody needs now
-        assert it.endpoint.open_connections == kept(it.client)
-    assert [record.kind for record in it.observer.records] == [ErrorKind.CONTEXT_CANCELED] * count
+        assert (it.client.connections.busy, it.client.connections.waiting) == (busy, 0)
+        assert it.endpoint.open_connections == busy
+        await trio.sleep(CONTRACT.request_timeout + 0.1)
+        assert at_rest(it.client)
+        assert it.endpoint.open_connections == 0
+    assert [record.kind for record in it.observer.records] == [ErrorKind.CONTEXT_CANCELED] * (count - busy) + [ErrorKind.TIMEOUT] * busy
 
 
 async def test_the_end_of_run_ends_calls_and_answers_their_callers() -> None:

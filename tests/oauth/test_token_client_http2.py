@@ -111,16 +111,18 @@ async def test_a_peer_that_says_goodbye_finishes_what_it_has_and_gets_nothing_mo
     assert [len(server.requests) for server in endpoint.servers] == [1, 1]
 
 
-async def test_whoever_leaves_resets_its_stream_and_disturbs_nobody(autojump_clock: MockClock) -> None:
+async def test_a_stream_is_reset_when_its_own_time_is_up_and_not_when_its_caller_leaves(autojump_clock: MockClock) -> None:
     endpoint = Endpoint(silent)
-    async with world(endpoint.serve) as it:
+    async with world(endpoint.serve, settings=CONTRACT) as it:
         async with trio.open_nursery() as callers:
             callers.start_soon(exchange, it.client, request("a"))
             await wait_all_tasks_blocked()
             callers.cancel_scope.cancel()
         await wait_all_tasks_blocked()
-        assert at_rest(it.client, connections=kept(it.client))
         (server,) = endpoint.servers
+        assert (server.requests[1].reset, it.client.in_flight) == (None, {"issuer.example.com": 1})
+        await trio.sleep(CONTRACT.request_timeout + 0.1)
+        assert at_rest(it.client, connections=kept(it.client))
         assert server.requests[1].reset == ngh2.ErrorCode.CANCEL
         endpoint.act = own
         assert await exchange(it.client, request("b")) == ExchangedToken(Secret("token-of-b"))

@@ -212,6 +212,7 @@ class World:
                         callers.start_soon(self.ask, client, step, f"subject-{number}")
                     case Pause():
                         await trio.sleep(step.seconds)
+        await trio.sleep(CONTRACT.request_timeout + 0.1)  # calls outlive those who leave
         trio.lowlevel.remove_instrument(self.bounds)
         await wait_all_tasks_blocked()
         it = pool.counts()

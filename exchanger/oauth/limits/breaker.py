@@ -48,8 +48,11 @@ TURN_S: Final = 1.0
 # probes and nothing else be called by everybody, again and again.
 CALM_S: Final = 30.0
 
-# Characters of a subject token up to which servers take a request as usual; what goes over that may be dropped without an answer.
+# Characters of a subject token, and of the trace headers together, up to which servers take a request as usual; what goes over that may be
+# dropped without an answer, or together with the connection. A token is in the body, which no usual server bounds by less. The head is
+# bounded by 8 KiB and, now and then, by 4: these are the 55 of ``traceparent``, the 512 of ``tracestate`` and a short ``baggage``.
 USUAL_TOKEN: Final = 8 * 1024
+USUAL_TRACE: Final = 1024
 
 _TOO_MANY_REQUESTS: Final = 429
 _SERVICE_UNAVAILABLE: Final = 503
@@ -71,16 +74,24 @@ def caller_of(request: TokenRequest) -> int:
     return hash(request.subject_token.reveal())
 
 
+def is_oversized(request: TokenRequest) -> bool:
+    """Return whether a caller has made ``request`` larger than servers take as usual. All else of it is the operator's or a policy's."""
+    trace = request.trace
+    return (
+        len(request.subject_token.reveal()) > USUAL_TOKEN
+        or len(trace.traceparent) + len(trace.tracestate) + len(trace.baggage) > USUAL_TRACE
+    )
+
+
 def health_of(outcome: TokenOutcome | None, request: TokenRequest | None = None) -> Health:
     """Return what ``outcome`` says of the endpoint's health; ``None``: those who waited for it left.
 
     What a caller can bring about is never bad: whatever was answered, except 503 and 429 without an OAuth error of the request, and the
-    lack of an answer to a ``request`` whose token is so long that servers drop it. A call that is cut off because a caller's own time is
-    over must be given as ``None``.
+    lack of an answer to a ``request`` of which its caller has made so much that servers drop it. A call that is cut off because a caller's
+    own time is over must be given as ``None``.
     """
     found = _health_of(outcome)
-    unusual = request is not None and len(request.subject_token.reveal()) > USUAL_TOKEN
-    return Health.UNKNOWN if unusual and found is Health.BAD else found
+    return Health.UNKNOWN if found is Health.BAD and request is not None and is_oversized(request) else found
 
 
 def _health_of(outcome: TokenOutcome | None) -> Health:
@@ -134,12 +145,13 @@ class Admission:
     """The permission to make one call, to be handed back when it has ended.
 
     A probe decides for all other callers, so it should be carried to its end even if its own callers leave. ``period`` is the time between
-    two changes of the breaker in which the call was admitted, ``caller`` the caller's bit.
+    two changes of the breaker in which the call was admitted, ``caller`` the caller's bit, ``at`` when (seconds).
     """
 
     period: int
     is_probe: bool
     caller: int
+    at: float
 
 
 @final
@@ -157,6 +169,8 @@ class Breaker:
     _next: float = attrs.field(default=-math.inf, init=False)
     _asked: float = attrs.field(default=-math.inf, init=False)
     _tried: int = attrs.field(default=0, init=False, repr=False)
+    # When a call last had a good end.
+    _good_at: float = attrs.field(default=-math.inf, init=False)
 
     def admit(self, now: float, caller: int) -> Admission | None:
         """Return the permission to make a call at ``now``, ``None`` if it is refused. ``caller`` is what ``caller_of`` says."""
@@ -166,7 +180,7 @@ class Breaker:
                 return None
             # A probe that hangs does not hold up the next one: recovery has to be seen in time, whatever became of it.
             self._probed, self._next = now, now + self._pause
-        return Admission(self._period, self.is_open, bit)
+        return Admission(self._period, self.is_open, bit, now)
 
     def _due(self, bit: int) -> float:
         """Return when a probe of this caller may go. What the endpoint asks of a few callers may be meant for them, and binds only them."""
@@ -178,14 +192,19 @@ class Breaker:
         """Return the seconds after which it is worth to try again: 0 if calls are made."""
         return max(self._next - now, self._asked - now, 0.0) if self.is_open else 0.0
 
-    def ended(self, admission: Admission, health: Health, now: float, retry_after: float | None = None) -> None:
+    def ended(self, admission: Admission, health: Health, now: float, retry_after: float | None = None, *, hurried: bool = False) -> None:
         """Take note that a call ended at ``now``. ``retry_after``: the seconds for which the endpoint asked not to be called.
+
+        ``hurried``: it had queued, so the endpoint had less than the usual time for it, as callers can bring about by being many. If the
+        endpoint served another one meanwhile, it lives.
 
         That alone does not open the breaker, since an endpoint may ask it of one user, and is forgotten as soon as it serves another.
         Otherwise a call counts in the period in which it was admitted: those that hung in an outage end when it may be over.
         """
+        if hurried and health is Health.BAD and self._good_at >= admission.at:
+            health = Health.UNKNOWN
         if health is Health.GOOD:
-            self._asked = -math.inf
+            self._asked, self._good_at = -math.inf, now
         elif health is Health.BAD and retry_after is not None and retry_after > 0:
             self._asked = max(self._asked, now + min(retry_after, MAX_RETRY_AFTER_S))
         if admission.period != self._period:

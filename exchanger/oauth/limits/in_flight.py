@@ -1,18 +1,19 @@
-"""The limit on calls to one issuer at a time, with a short queue that is fair to the namespaces of the policies.
+"""The limit on calls to one issuer, or to one host, at a time, with a short queue that is fair to those that ask.
 
-The next place belongs to the namespace that has the fewest, so that one whose calls hang does not end up with all of them.
+The next place belongs to the party that has the fewest, so that one whose calls hang does not end up with all of them. A party is the
+namespace of a policy; at a host, where several issuers may be, it is a namespace and an issuer.
 
 Knows nothing of tasks, clocks, or what waits: whoever gives up its place or its wait says so.
 """
 
 import enum
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from typing import Final, Generic, TypeVar, final
 
 import attrs
 
-# Waiting items for each call under way. A namespace alone gets half of them: behind four rounds of calls, an item has waited for most of
+# Waiting items for each call under way. A party alone gets half of them: behind four rounds of calls, an item has waited for most of
 # what gateways allow. More would be served too late.
 QUEUE_ROUNDS: Final = 8
 # Waiting items, however low the limit is: a page that loads makes some requests at once.
@@ -36,10 +37,10 @@ class Entered(enum.Enum):
 @final
 @attrs.define(eq=False)
 class InFlight(Generic[T]):
-    """At most ``limit`` calls at a time. No two equal items may wait in one namespace.
+    """At most ``limit`` calls at a time. No two equal items of one party may wait.
 
-    Of the namespaces that wait, the one with the fewest calls under way is served first; equal ones take turns, and the items of one keep
-    their order. A namespace gets a place in the queue while it has fewer than are free: one alone takes half of them, and however many are
+    Of the parties that wait, the one with the fewest calls under way is served first; equal ones take turns, and the items of one keep
+    their order. A party gets a place in the queue while it has fewer than are free: one alone takes half of them, and however many are
     greedy, something is left for the next.
     """
 
@@ -47,54 +48,58 @@ class InFlight(Generic[T]):
     in_flight: int = attrs.field(default=0, init=False)
     queued: int = attrs.field(default=0, init=False)
     # Removing from the front of a plain dict gets slower with each time, hence those that keep their order.
-    _waiting: "dict[str, OrderedDict[T, None]]" = attrs.field(factory=dict, init=False, repr=False)
-    _calls: dict[str, int] = attrs.field(factory=dict, init=False, repr=False)
-    # The namespaces that wait, by how many calls they have under way, those whose turn is next first. There are at most 1.5 times the root
+    _waiting: "dict[Hashable, OrderedDict[T, None]]" = attrs.field(factory=dict, init=False, repr=False)
+    _calls: dict[Hashable, int] = attrs.field(factory=dict, init=False, repr=False)
+    # The parties that wait, by how many calls they have under way, those whose turn is next first. There are at most 1.5 times the root
     # of ``limit`` different numbers, since their sum is at most ``limit``.
-    _turns: "dict[int, OrderedDict[str, None]]" = attrs.field(factory=dict, init=False, repr=False)
+    _turns: "dict[int, OrderedDict[Hashable, None]]" = attrs.field(factory=dict, init=False, repr=False)
 
     @property
     def queue_limit(self) -> int:
         """How many may wait."""
         return max(QUEUE_ROUNDS * self.limit, MIN_QUEUE)
 
-    def enter(self, namespace: str, item: T) -> Entered:
-        """Return whether ``item``, which a policy of ``namespace`` asks for, may make its call now or waits for a place."""
+    def __iter__(self) -> Iterator[T]:
+        """Return what waits."""
+        return (item for line in self._waiting.values() for item in line)
+
+    def enter(self, party: Hashable, item: T) -> Entered:
+        """Return whether ``item``, which ``party`` asks for, may make its call now or waits for a place."""
         if self.in_flight < self.limit:  # then nothing waits
-            self._begin(namespace)
+            self._begin(party)
             return Entered.ADMITTED
-        line = self._waiting.get(namespace)
+        line = self._waiting.get(party)
         if (0 if line is None else len(line)) >= self.queue_limit - self.queued:
             return Entered.FULL
         if line is None:
-            line = self._waiting[namespace] = OrderedDict()
-            self._take_turn(namespace)
+            line = self._waiting[party] = OrderedDict()
+            self._take_turn(party)
         line[item] = None
         self.queued += 1
         return Entered.QUEUED
 
-    def leave(self, namespace: str) -> T | None:
-        """Take note that a call of ``namespace`` has ended, and return the item that has its place now, ``None`` if there is none."""
-        waits = namespace in self._waiting
+    def leave(self, party: Hashable) -> T | None:
+        """Take note that a call of ``party`` has ended, and return the item that has its place now, ``None`` if there is none."""
+        waits = party in self._waiting
         if waits:
-            self._lose_turn(namespace)
-        calls = self._calls.pop(namespace) - 1
+            self._lose_turn(party)
+        calls = self._calls.pop(party) - 1
         if calls:
-            self._calls[namespace] = calls
+            self._calls[party] = calls
         self.in_flight -= 1
         if waits:
-            self._take_turn(namespace)
+            self._take_turn(party)
         return self._admit_next()
 
-    def withdraw(self, namespace: str, item: T) -> bool:
+    def withdraw(self, party: Hashable, item: T) -> bool:
         """Let ``item`` wait no longer, and return whether it did: it may have got its place before."""
-        line = self._waiting.get(namespace)
+        line = self._waiting.get(party)
         if line is None or item not in line:
             return False
         del line[item]
         if not line:
-            self._lose_turn(namespace)
-            del self._waiting[namespace]
+            self._lose_turn(party)
+            del self._waiting[party]
         self.queued -= 1
         return True
 
@@ -109,28 +114,28 @@ class InFlight(Generic[T]):
     def _admit_next(self) -> T | None:
         if not self._turns or self.in_flight >= self.limit:
             return None
-        namespace = next(iter(self._turns[min(self._turns)]))
-        self._lose_turn(namespace)
-        line = self._waiting[namespace]
+        party = next(iter(self._turns[min(self._turns)]))
+        self._lose_turn(party)
+        line = self._waiting[party]
         item, _ = line.popitem(last=False)
         self.queued -= 1
-        self._begin(namespace)
+        self._begin(party)
         if line:
-            self._take_turn(namespace)
+            self._take_turn(party)
         else:
-            del self._waiting[namespace]
+            del self._waiting[party]
         return item
 
-    def _begin(self, namespace: str) -> None:
+    def _begin(self, party: Hashable) -> None:
         self.in_flight += 1
-        self._calls[namespace] = self._calls.get(namespace, 0) + 1
+        self._calls[party] = self._calls.get(party, 0) + 1
 
-    def _take_turn(self, namespace: str) -> None:
-        self._turns.setdefault(self._calls.get(namespace, 0), OrderedDict())[namespace] = None
+    def _take_turn(self, party: Hashable) -> None:
+        self._turns.setdefault(self._calls.get(party, 0), OrderedDict())[party] = None
 
-    def _lose_turn(self, namespace: str) -> None:
-        calls = self._calls.get(namespace, 0)
+    def _lose_turn(self, party: Hashable) -> None:
+        calls = self._calls.get(party, 0)
         turns = self._turns[calls]
-        del turns[namespace]
+        del turns[party]
         if not turns:
             del self._turns[calls]

@@ -4,7 +4,7 @@ Knows nothing of connections or tokens.
 """
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Protocol, final
 
 import attrs
@@ -52,6 +52,9 @@ class Call:
         ends: When it must be over (seconds of Trio's clock).
         due: When its present phase must be over.
         header_timeout: Seconds for the head of the answer, where they are not as many as usual.
+        party: Who takes turns with others where calls to a host have to queue.
+        queued: It had to wait for its turn.
+        apart: It is such that the peer may end the connection for it, so it shares none with usual calls.
         fresh: Only a connection that was not used before will do.
         status: That of the answer's head, once it is there.
         host: Where it is made, from the beginning on.
@@ -64,6 +67,9 @@ class Call:
     ends: float
     landed: Callable[[Answer | NoAnswer], None]
     header_timeout: float | None = None
+    party: Hashable = None
+    apart: bool = False
+    queued: bool = False
     phase: Phase = Phase.QUEUED
     due: float = NEVER
     fresh: bool = False
@@ -103,7 +109,7 @@ class Call:
         self.landed = _nowhere  # no cycle is left for the garbage collector
         self.over = True
         self.due = NEVER
-        self.body = b""  # the row itself may stay in the heap of deadlines for a while
+        self.body = b""  # a link, a flight and the next round may still have the row
 
 
 def _nowhere(_outcome: Answer | NoAnswer) -> None:

@@ -14,6 +14,7 @@ from typing import Final, final
 import attrs
 import trio
 
+from exchanger.oauth.limits.in_flight import InFlight
 from exchanger.oauth.transport.call import Call, NoAnswer
 from exchanger.oauth.transport.dial import Attempt, Dial, Origin
 from exchanger.oauth.transport.host import ConnectionLimits, Host
@@ -75,9 +76,13 @@ class Connections:
             call.land(NoAnswer(timed_out=False, why="the service ends"))
             return
         origin = call.endpoint.origin
+        if call.apart:
+            origin = attrs.evolve(origin, apart=True)
         host = self._hosts.get(origin)
         if host is None:
-            host = self._hosts[origin] = Host(self, origin, Rest(self.limits.longest_exchange), self.limits.response_header)
+            limits = self.limits
+            places = InFlight[Call](limits.max_busy_per_host)
+            host = self._hosts[origin] = Host(self, origin, Rest(limits.longest_exchange), limits.response_header, places)
         host.begin(call)
 
     def counts(self) -> ConnectionCounts:
@@ -87,15 +92,15 @@ class Connections:
             open=self.open,
             resting=self.resting,
             idle=sum(len(host.idle) for host in hosts),
-            busy=sum(host.busy for host in hosts),
-            waiting=sum(len(host.waiting) for host in hosts),
+            busy=sum(host.places.in_flight for host in hosts),
+            waiting=sum(host.places.queued for host in hosts),
             multiplexed=sum(len(host.multiplexed) for host in hosts),
         )
 
     def close(self) -> None:
         """Close every connection. Calls that are under way land without an answer."""
         for host in self._hosts.values():
-            for call in [*host.links, *host.dialling, *host.waiting]:
+            for call in [*host.links, *host.dialling, *host.places]:
                 call.land(NoAnswer(timed_out=False, why="the service ends"))
             for link in {*host.links.values(), *host.resting, *host.rested, *host.idle, *host.multiplexed}:
                 link.close()

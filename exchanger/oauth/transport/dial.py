@@ -40,6 +40,10 @@ _OFFERS: Final = {
     EndpointProtocol.HTTP2: ("h2",),
 }
 
+# Seconds after which an attempt to connect is not counted on any more: the delay of RFC 8305 section 5
+# (https://www.rfc-editor.org/rfc/rfc8305#section-5), before the next address is tried beside it.
+PATIENCE: Final = 0.25
+
 # Opens a TCP connection to a host and port, or raises ``OSError``.
 Dial = Callable[[str, int], Awaitable[trio.SocketStream]]
 
@@ -50,7 +54,7 @@ class Origin:
     """Where connections go, how to speak there, and via which proxy. Equal origins may share connections, and others never do.
 
     ``host`` is an A-label or an address, without brackets. ``ca_pem`` are the only authorities that are trusted there, ``None`` those of
-    the system. The host may see ``certificate``. Neither is for the proxy.
+    the system. The host may see ``certificate``. Neither is for the proxy. ``apart``: for calls that share no connection with usual ones.
     """
 
     secure: bool
@@ -60,6 +64,7 @@ class Origin:
     protocol: EndpointProtocol = EndpointProtocol.AUTO
     ca_pem: str | None = attrs.field(default=None, repr=False)
     certificate: ClientCertificate | None = None
+    apart: bool = False
 
 
 @final
@@ -139,13 +144,17 @@ class _Channel:
 @final
 @attrs.define(eq=False)
 class Attempt:
-    """One attempt to connect to ``origin``. ``phase`` is what is under way, in words for operators."""
+    """One attempt to connect to ``origin``. ``phase`` is what is under way, in words for operators.
+
+    It is counted on until ``patient_until`` (seconds of Trio's clock), and goes on within its limits.
+    """
 
     origin: Origin
     limits: DialLimits
     tls: TlsContexts
     dial: Dial
     phase: str = attrs.field(default="connecting", init=False)
+    patient_until: float = attrs.field(factory=lambda: trio.current_time() + PATIENCE, init=False)
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
 
     async def run(self) -> Dialled | Unreachable:
@@ -168,6 +177,10 @@ class Attempt:
             finally:
                 channel.close()  # unless its socket was given away
         return Unreachable(f"timed out while {self.phase}", timed_out=True)
+
+    def give_up(self) -> None:
+        """End it."""
+        self._scope.cancel()
 
     def _begin(self, seconds: float, phase: str) -> None:
         self.phase = phase

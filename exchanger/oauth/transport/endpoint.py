@@ -21,6 +21,10 @@ from exchanger.util.address import is_dialable
 # Prepared heads that are remembered. There is one per issuer profile and generation of its credentials.
 _MAX_HEADS: Final = 256
 
+# Bytes of the head of a request that servers commonly take are 8 KiB. Proxies in front of them add fields of their own, and HTTP/2 counts
+# 32 bytes more for each (RFC 9113 section 10.5.1).
+MAX_HEAD: Final = 7 * 1024
+
 HeaderFields = tuple[tuple[str, str], ...]
 
 
@@ -32,6 +36,12 @@ class PreparedHead:
     http1: bytes = attrs.field(repr=False)
     http2: RequestHead | None = attrs.field(repr=False)
     method: Method = Method.POST
+
+    def fitting(self, trace: HeaderFields) -> HeaderFields:
+        """Return the fields of ``trace`` for which the head has room. The last ones go first: they help the endpoint least."""
+        while trace and len(self.http1) + sum(len(name) + len(value) + 4 for name, value in trace) > MAX_HEAD:
+            trace = trace[:-1]
+        return trace
 
     def http1_request(self, trace: HeaderFields, body: bytes) -> bytes:
         """Return the bytes of a POST of ``body``, or of a GET without one. ``trace`` are fields of this request alone, fit to be sent."""

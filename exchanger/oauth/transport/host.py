@@ -1,9 +1,17 @@
 """The connections to one origin: which of them carries a call, when a new one is dialled, and what becomes of it after its exchange.
 
 Calls come in as rows, wait for their turn where there are too many, and get a connection: over HTTP/2 one with room, over HTTP/1.1 one that
-has rested (see ``rest``), or else a new one. Knows nothing of tokens.
+has rested (see ``rest``), or else a new one.
+
+**Attempts to connect** belong to the host. Each call that waits for a new connection counts on one of its own, for ``PATIENCE`` seconds. An
+attempt that has had no success by then goes on, and others are begun beside it, as RFC 8305 does it for addresses: one lost packet, or one
+server behind the address that does not answer, must not cost those who ask in the seconds after it.
+
+Knows nothing of tokens.
 """
 
+import bisect
+import operator
 import random
 from collections import deque
 from http import HTTPStatus
@@ -12,6 +20,7 @@ from typing import Final, Protocol, final
 import attrs
 import trio
 
+from exchanger.oauth.limits.in_flight import Entered, InFlight
 from exchanger.oauth.transport.answer import Answer
 from exchanger.oauth.transport.call import Call, NoAnswer, Phase
 from exchanger.oauth.transport.dial import Attempt, Dialled, DialLimits, Origin, Unreachable
@@ -21,10 +30,11 @@ from exchanger.oauth.transport.http2.limits import MAX_STREAMS
 from exchanger.oauth.transport.links import Http1Link, Http2Link
 from exchanger.oauth.transport.rest import Rest
 from exchanger.reactor.reactor import Reactor
+from exchanger.reactor.timers import NEVER
 from exchanger.values.issuer import EndpointProtocol
 
-# Calls under way to one host at a time; further ones wait within their own deadline. At 75 ms a call these are 3,400 a second, which is
-# more than one process has CPU for, and three such hosts still fit in the usual 1,024 file descriptors.
+# Calls under way to one host at a time; further ones wait within their own deadline, and take turns. At 75 ms a call these are 3,400 a
+# second, which is more than one process has CPU for, and three such hosts still fit in the usual 1,024 file descriptors.
 MAX_BUSY_PER_HOST: Final = 256
 
 # The part of the connections that rest, or have rested and are not idle yet, that one host may have: a quarter is left for others. Beyond
@@ -40,6 +50,8 @@ _MAX_USES_HTTP1: Final = 1024
 
 # Seconds in which a peer that owes an answer over HTTP/2 has to say anything after a PING has asked whether it is still there.
 _PATIENCE: Final = 1.0
+
+_patient_until: Final = operator.attrgetter("patient_until")
 
 
 @final
@@ -77,18 +89,19 @@ class Pool(Protocol):
 @final
 @attrs.define(eq=False)
 class Host:
-    """The connections to one origin, and the calls for them; see ``links.Host``.
+    """The connections to one origin, and the calls for them; see ``links.Host``. ``due`` is when an attempt is not counted on any more.
 
     ``resting`` is a queue. Those that have rested are taken from its head into ``rested`` as they are needed. ``rested`` and ``idle`` are
-    stacks: the one used last is on top and the one that expires first at the bottom. Calls in ``dialling`` count as busy.
+    stacks: the one used last is on top and the one that expires first at the bottom. Calls in ``dialling`` have a place. ``attempts`` are
+    in the order in which they began.
     """
 
     pool: Pool
     origin: Origin
     rest: Rest
     header_timeout: float
-    busy: int = 0
-    waiting: dict[Call, None] = attrs.field(factory=dict)
+    places: InFlight[Call]
+    due: float = NEVER
     dialling: dict[Call, None] = attrs.field(factory=dict)
     attempts: list[Attempt] = attrs.field(factory=list)
     links: dict[Call, Http1Link | Http2Link] = attrs.field(factory=dict)
@@ -104,17 +117,19 @@ class Host:
     def begin(self, call: Call) -> None:
         """Make ``call``, or let it wait for its turn."""
         call.host = self
-        if self.busy >= self.pool.limits.max_busy_per_host:
-            self.waiting[call] = None
+        entered = self.places.enter(call.party, call)
+        if entered is Entered.ADMITTED:
+            self._serve(call)
+        elif entered is Entered.QUEUED:
+            call.queued = True
             self.pool.reactor.timers.expect(call, call.ends)
         else:
-            self.busy += 1
-            self._serve(call)
+            call.land(NoAnswer(timed_out=False, why="too many calls to the host wait"))
 
     def give_up(self, call: Call) -> None:
         """See ``call.Host``."""
         if call.phase is Phase.QUEUED:
-            del self.waiting[call]
+            self.places.withdraw(call.party, call)
             return
         link = self.links.pop(call, None)
         if link is None:
@@ -126,7 +141,7 @@ class Host:
             link.close()
         else:
             link.give_up(call)
-        self._leave()
+        self._leave(call)
 
     def phase(self) -> str:
         """See ``call.Host``: that of the oldest attempt to connect."""
@@ -179,30 +194,46 @@ class Host:
         return self.idle.pop() if self.idle and self.idle[-1].answered_at <= since else None
 
     def _dial(self) -> None:
-        # One connection over HTTP/2 may serve all who wait.
-        wanted = 1 if self.speaks_http2 else min(len(self.dialling), self.pool.limits.max_busy_per_host)
-        if self.dialling and len(self.attempts) < wanted:
-            self.pool.dial(self)
+        """Begin as many attempts to connect as those who wait can count on.
 
-    def _leave(self) -> None:
-        """A call is over: the next one has its turn."""
-        self.busy -= 1
-        if self.waiting:
-            self.busy += 1
-            self._serve(_pop(self.waiting))
+        All attempts together are no more than there may be calls, but for one that can be counted on.
+        """
+        if not self.dialling:
+            return
+        most = self.places.limit
+        wanted = 1 if self.speaks_http2 else min(len(self.dialling), most)  # one connection over HTTP/2 may serve all who wait
+        old = bisect.bisect_right(self.attempts, self.pool.reactor.now(), key=_patient_until)
+        young = len(self.attempts) - old
+        room = max(most - len(self.attempts), 0 if young else 1)
+        for _ in range(min(wanted - young, room)):
+            self.pool.dial(self)
+        if len(self.attempts) > old and (due := self.attempts[old].patient_until) != self.due:
+            self.pool.reactor.timers.expect(self, due)
+
+    def on_due(self, _now: float) -> None:
+        """An attempt to connect is not counted on any more; see ``Timed``."""
+        self._dial()
+
+    def _leave(self, call: Call) -> None:
+        """``call`` is over: the next one has its turn."""
+        following = self.places.leave(call.party)
+        if following is not None:
+            self._serve(following)
 
     # Connections.
 
     def connected(self, found: Dialled | Unreachable, attempt: Attempt) -> None:
-        """An attempt to connect is over."""
-        self.attempts.remove(attempt)
+        """An attempt to connect is over. One that succeeds ends those on which nobody counts any more."""
+        if attempt in self.attempts:
+            self.attempts.remove(attempt)
+        elif isinstance(found, Unreachable):
+            return
         if isinstance(found, Unreachable):
-            for _ in range(len(self.dialling) if self.speaks_http2 else min(1, len(self.dialling))):
-                _pop(self.dialling).land(NoAnswer(found.timed_out, found.why))
-                self._leave()
-            self._dial()
+            self._failed(found, is_last=not self.attempts or self.attempts[-1].patient_until <= attempt.patient_until)
             return
         now = trio.current_time()
+        while self.attempts and self.attempts[0].patient_until <= min(now, attempt.patient_until):
+            self.attempts.pop(0).give_up()
         self.pool.open += 1
         self.speaks_http2 = found.http2
         if found.http2:
@@ -211,12 +242,22 @@ class Host:
         link = Http1Link(found.transport, self, self.pool.reactor)
         if self.dialling:
             self._send(link, _pop(self.dialling), now)
+            self._dial()
         elif self.pool.keeps():  # nobody has used it, so nothing can be left over on it
             link.answered_at, link.used = now - self.rest.seconds(now), True
             self.rested.append(link)
             self.pool.resting += 1
         else:
             link.close()
+
+    def _failed(self, found: Unreachable, *, is_last: bool) -> None:
+        """An attempt to connect failed. Its time is its own: if that is up, those who wait count on younger attempts, but for the last."""
+        fails = 0 if found.timed_out and not is_last else len(self.dialling) if self.speaks_http2 and is_last else 1
+        for _ in range(min(fails, len(self.dialling))):
+            call = _pop(self.dialling)
+            call.land(NoAnswer(found.timed_out, found.why))
+            self._leave(call)
+        self._dial()
 
     def _connected_http2(self, found: Dialled, now: float) -> None:
         # What an earlier connection knew: requests beyond it would be refused once more.
@@ -275,7 +316,7 @@ class Host:
         if isinstance(link, Http2Link) and not self.pool.keeps():
             link.retire()
         call.land(outcome)
-        self._leave()
+        self._leave(call)
 
     def closed(self, link: Http1Link | Http2Link) -> None:
         """See ``links.Host``."""
@@ -309,7 +350,7 @@ class Host:
 
     def is_unused(self, now: float) -> bool:
         """Return whether nothing is here; how slow the host was counts for longer than its connections may last."""
-        return not (self.busy or self.waiting or self.attempts or self.resting or self.rested or self.idle or self.multiplexed) and (
+        return not (self.places.in_flight or self.attempts or self.resting or self.rested or self.idle or self.multiplexed) and (
             self.rest.is_unknown(now)
         )
 
