@@ -108,6 +108,18 @@ DENY_BY_HEADER: Final = Code(
     Example.MANIFESTS,
     Severity.WARNING,
 )
+HEAD_OVERRIDDEN: Final = Code(
+    "POL-2107",
+    "An entry for HEAD does not decide, because GET gets a stricter decision.",
+    ("Handlers of GET answer HEAD, so HEAD gets the stricter of two decisions: that of entries for HEAD, and that for GET.",),
+    "Delete the entry, or let the entry that decides GET do the same.",
+    _manifests(
+        "{match: {host: api.example.com, pathPrefix: /, methods: [GET]}, action: deny}",
+        "{match: {host: api.example.com, pathPrefix: /, methods: [HEAD]}, action: exchange, exchange: {issuerRef: primary, scope: read}}",
+    ),
+    Example.MANIFESTS,
+    Severity.WARNING,
+)
 
 UNREADABLE_FILE: Final = Code(
     "POL-3001",

@@ -16,16 +16,28 @@ import attrs
 
 from exchanger.policy.authority import read_authority
 from exchanger.policy.headers import RequestHeaders
-from exchanger.policy.lookup import CONFLICT, ROOT, UnreadableReach
+from exchanger.policy.lookup import CONFLICT, ROOT, Found, UnreadableReach, stricter
 from exchanger.policy.path import MalformedPath
 from exchanger.policy.policy_trie import Paths, PolicyTrie, is_wildcard
 from exchanger.policy.prefix import fold, spellings_of
 from exchanger.policy.readings import Reading, end_of, fits, is_within, matched, readings_to_ask
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.values.entry import BASELINE, UNKNOWN_NAMESPACE, Claim, DenyEntry, Entry, FailClosedRegion, MatchScope, PathType, Source
+from exchanger.values.entry import (
+    BASELINE,
+    UNKNOWN_NAMESPACE,
+    AllowEntry,
+    Claim,
+    DenyEntry,
+    Entry,
+    ExchangeEntry,
+    FailClosedRegion,
+    MatchScope,
+    PathType,
+    Source,
+)
 from exchanger.values.headers import NO_FIELDS, HeaderFields
 from exchanger.values.text import loggable_path
-from exchanger.values.verdict import Ambiguous, Unhealthy, Verdict
+from exchanger.values.verdict import NO_MATCH, Ambiguous, Unhealthy, Verdict
 
 # As many as a person reads; the nearest come first.
 MAX_CANDIDATES: Final = 50
@@ -138,35 +150,81 @@ def _cover(claim: Claim, reading: Reading, *, decoded: bool) -> _Cover | None:
     return max(found, default=None)
 
 
-# The order of entries: nearness of the host, cover, number of headers, and whether it covers the method itself.
-_Order = tuple[int, _Cover, int, bool]
+# The order of entries: nearness of the host, cover, and number of headers.
+_Order = tuple[int, _Cover, int]
 
 
 @final
-@attrs.frozen
-class _Best:
-    """What comes first for one reading unless a region does. ``decoded``: the hosts on which decoded spellings count."""
+@attrs.frozen(eq=False)
+class _Look:
+    """One look-up of ``reading``, and what comes first in it unless a region does. HEAD is looked up by itself and as GET.
 
-    order: _Order | None = None
-    entries: tuple[Entry, ...] = ()
-    decoded: frozenset[str | None] = frozenset()
+    ``decoded``: the hosts on which decoded spellings count. ``nearest``: how near the nearest host with a claim that covers is.
+    ``beside``: the look-up as GET of one for HEAD, which counts no farther.
+    """
+
+    reading: Reading
+    method: str
+    order: _Order | None
+    entries: tuple[Entry, ...]
+    decoded: frozenset[str | None]
+    nearest: int
+    beside: "_Look | None" = None
+
+    @classmethod
+    def of(cls, reading: Reading, method: str, claims: list[Claim], beside: "_Look | None" = None) -> "_Look":
+        """Look ``reading`` up among ``claims``, of which entries have no headers that the request does not have."""
+        concerned = [claim for claim in claims if _itself(claim, method) and _counts(claim, beside)]
+        hosts = {claim.match.host for claim in concerned}
+        written = {claim.match.host for claim in concerned if not _is_apart(claim) and _cover(claim, reading, decoded=False) is not None}
+        decoded = frozenset(hosts if reading.rewritten else hosts - written)
+        covering = [
+            (claim, cover)
+            for claim in concerned
+            if not _is_apart(claim) and (cover := _cover(claim, reading, decoded=claim.match.host in decoded)) is not None
+        ]
+        nearest = max((_nearness(claim) for claim, _ in covering), default=0)
+        orders = [(_order(claim, cover), claim) for claim, cover in covering if not isinstance(claim, FailClosedRegion)]
+        first = max((order for order, _ in orders), default=None)
+        return cls(reading, method, first, tuple(entry for order, entry in orders if order == first), decoded, nearest, beside)
+
+    def cover(self, claim: Claim) -> _Cover | None:
+        """Return how the prefix of ``claim`` covers the path, ``None`` if it does not, or not this method."""
+        return _cover(claim, self.reading, decoded=claim.match.host in self.decoded) if _itself(claim, self.method) else None
+
+    def order_of(self, entry: Entry) -> _Order | None:
+        """Return the place of ``entry`` in the order of entries, ``None`` if it does not count."""
+        cover = self.cover(entry) if _counts(entry, self.beside) else None
+        return None if cover is None else _order(entry, cover)
+
+    @property
+    def found(self) -> Found:
+        """What comes first."""
+        return NO_MATCH if not self.entries else self.entries[0] if len(self.entries) == 1 else CONFLICT
+
+
+def _is_apart(claim: Claim) -> bool:
+    return isinstance(claim, FailClosedRegion) and claim.reaches_any_host
+
+
+def _counts(claim: Claim, beside: _Look | None) -> bool:
+    return beside is None or _is_apart(claim) or _nearness(claim) >= beside.nearest
+
+
+def _order(entry: Entry, cover: _Cover) -> _Order:
+    return _nearness(entry), cover, len(entry.match.headers)
 
 
 def _place(entry: Entry) -> tuple[Source, int]:
     return entry.source, entry.index
 
 
-def _conflicts(verdict: Verdict, best: _Best, reading: Reading) -> bool:
-    """Tell whether the conflict of ``verdict`` is one of ``reading``; masks only hint at one, as in ``PolicySnapshot``."""
-    return verdict == CONFLICT and reading.masks is None and len(best.entries) > 1
-
-
 @final
 @attrs.frozen
 class _Question:
-    """A request with its readings; ``best`` has what comes first for each.
+    """A request with its readings. ``looks`` has every look-up, ``deciding`` for each reading the one that counts.
 
-    ``rivals`` are the entries that conflict over the request, for each reading, and ``tied`` are the places of them all.
+    ``rivals`` are the entries that conflict over the request, for each look-up, and ``tied`` are the places of them all.
     ``unmet`` are those of entries whose headers the request does not have.
     """
 
@@ -174,10 +232,11 @@ class _Question:
     method: str
     readings: tuple[Reading, ...]
     reach: UnreadableReach
-    best: tuple[_Best, ...] = ()
-    rivals: tuple[tuple[Entry, ...], ...] = ()
-    tied: frozenset[tuple[Source, int]] = frozenset()
-    unmet: frozenset[tuple[Source, int]] = frozenset()
+    looks: tuple[_Look, ...]
+    deciding: tuple[_Look, ...]
+    rivals: tuple[tuple[Entry, ...], ...]
+    tied: frozenset[tuple[Source, int]]
+    unmet: frozenset[tuple[Source, int]]
 
     @classmethod
     def of(
@@ -193,38 +252,29 @@ class _Question:
         unmet = frozenset(
             _place(claim) for claim in claims if not isinstance(claim, FailClosedRegion) and not headers.has(claim.match.headers)
         )
-        asked = cls(verdict, method, readings, reach, unmet=unmet)
-        concerned = [
-            claim for claim in claims if _concerns(claim, method) and (isinstance(claim, FailClosedRegion) or _place(claim) not in unmet)
-        ]
-        best = tuple(asked._best(concerned, reading) for reading in readings)
+        met = [claim for claim in claims if isinstance(claim, FailClosedRegion) or _place(claim) not in unmet]
+        looks: list[_Look] = []
+        deciding: list[_Look] = []
+        for reading in readings:
+            if method == "HEAD":
+                as_get = _Look.of(reading, "GET", met)
+                itself = _Look.of(reading, method, met, as_get)
+                looks += (itself, as_get)
+                deciding.append(itself if stricter(itself.found, as_get.found) == itself.found else as_get)
+            else:
+                looks.append(_Look.of(reading, method, met))
+                deciding.append(looks[-1])
         rivals = tuple(
-            tuple(sorted(one.entries, key=_place)) for one, reading in zip(best, readings, strict=True) if _conflicts(verdict, one, reading)
+            tuple(sorted(look.entries, key=_place))
+            for look in looks
+            if verdict == CONFLICT and look.reading.masks is None and len(look.entries) > 1  # masks only hint at one, as in the snapshot
         )
-        return attrs.evolve(asked, best=best, rivals=rivals, tied=frozenset(_place(entry) for entries in rivals for entry in entries))
-
-    def _best(self, concerned: list[Claim], reading: Reading) -> _Best:
-        hosts = {claim.match.host for claim in concerned}
-        written = {
-            claim.match.host
-            for claim in concerned
-            if not (isinstance(claim, FailClosedRegion) and claim.reaches_any_host) and _cover(claim, reading, decoded=False) is not None
-        }
-        decoded = frozenset(hosts if reading.rewritten else hosts - written)
-        orders = [
-            ((_nearness(entry), cover, len(entry.match.headers), _itself(entry, self.method)), entry)
-            for entry in concerned
-            if not isinstance(entry, FailClosedRegion)
-            and (cover := _cover(entry, reading, decoded=entry.match.host in decoded)) is not None
-        ]
-        first = max((order for order, _ in orders), default=None)
-        return _Best(first, tuple(entry for order, entry in orders if order == first), decoded)
+        tied = frozenset(_place(entry) for entries in rivals for entry in entries)
+        return cls(verdict, method, readings, reach, tuple(looks), tuple(deciding), rivals, tied, unmet)
 
     def covers(self, claim: Claim) -> list[_Cover | None]:
-        """Return for each reading how the claim's prefix covers it."""
-        return [
-            _cover(claim, reading, decoded=claim.match.host in best.decoded) for reading, best in zip(self.readings, self.best, strict=True)
-        ]
+        """Return for each look-up how the claim's prefix covers the path."""
+        return [look.cover(claim) for look in self.looks]
 
     def rank(self, claim: Claim) -> tuple[bool, bool, bool, int, Source, int]:
         """Return the sort key of candidates: first what decides or blocks, then the nearest."""
@@ -251,31 +301,32 @@ class _Question:
         return Standing.CONFLICTS if _place(claim) in self.tied else Standing.OTHER
 
     def _closes(self, region: FailClosedRegion) -> list[bool]:
-        """Tell of each reading whether ``region``, which concerns the method, closes it."""
-        return [cover is not None and not self._spared(best, region) for cover, best in zip(self.covers(region), self.best, strict=True)]
+        """Tell of each look-up whether ``region`` closes the request in it."""
+        return [look.cover(region) is not None and not self._spared(look, region) for look in self.looks]
 
-    def _spared(self, best: _Best, region: FailClosedRegion) -> bool:
+    def _spared(self, look: _Look, region: FailClosedRegion) -> bool:
         """Tell whether an entry decides in spite of ``region``: that of a nearer host, or one of another namespace."""
-        if len(best.entries) != 1 or best.order is None:
+        if look.beside is not None and (not _counts(region, look.beside) or self._spared(look.beside, region)):
+            return True
+        if len(look.entries) != 1 or look.order is None:
             return False
         if not region.reaches_any_host:
-            return best.order[0] > _nearness(region)
+            return look.order[0] > _nearness(region)
         return self.reach is not UnreadableReach.GLOBAL and region.source.namespace not in {
-            best.entries[0].source.namespace,
+            look.entries[0].source.namespace,
             UNKNOWN_NAMESPACE,
         }
 
     def _why(self, claim: Claim) -> str:
         if not _concerns(claim, self.method):
             return f"its methods ({', '.join(sorted(claim.match.methods or ()))}) do not include {self.method}"
-        covers = self.covers(claim)
-        if not any(covers):
+        if not any(self.covers(claim)):
             return _ELSEWHERE[claim.match.path_type].format(claim.match.path_prefix)
         if isinstance(claim, FailClosedRegion):
             return self._why_region(claim)
         if claim is self.verdict or claim == self.verdict:
             return _BASELINE if claim.source == BASELINE else "the longest pathPrefix that matches host and method"
-        return self._why_tied(claim) if _place(claim) in self.tied else self._why_lost(claim, covers)
+        return self._why_tied(claim) if _place(claim) in self.tied else self._why_lost(claim)
 
     def _why_tied(self, entry: Entry) -> str:
         rivals = next(entries for entries in self.rivals if entry in entries)
@@ -294,17 +345,19 @@ class _Question:
             return f"its host cannot be known, so it closes what no entry of another namespace decides: {region.coded}"
         return f"its host cannot be known, but an entry of another namespace decides the request: {region.coded}"
 
-    def _why_lost(self, entry: Entry, covers: list[_Cover | None]) -> str:
+    def _why_lost(self, entry: Entry) -> str:
         if _place(entry) in self.unmet:
             names = ", ".join(name for name, _ in entry.match.headers)
             return f"the request does not have its headers ({names}) with their values"
-        own = (len(entry.match.headers), _itself(entry, self.method))
-        orders = [None if cover is None else (_nearness(entry), cover, *own) for cover in covers]
-        first = [order is not None and order == best.order for order, best in zip(orders, self.best, strict=True)]
-        if not any(first):
-            return self._why_later(orders)
-        if not all(first):
-            read = [reading.path for reading, has in zip(self.readings, first, strict=True) if has and reading.masks is None]
+        wins = [look for look in self.looks if (order := look.order_of(entry)) is not None and order == look.order]
+        if not wins:
+            return self._why_later(entry)
+        first = [look in wins for look in self.deciding]
+        decides = isinstance(self.verdict, DenyEntry | ExchangeEntry | AllowEntry) and self.verdict.source != BASELINE
+        if decides and not any(first):
+            return _AS_GET if any(look.beside is not None for look in wins) else _ITSELF
+        if any(first) and not all(first):
+            read = [look.reading.path for look in self.deciding if look in wins and look.reading.masks is None]
             otherwise = (
                 f"the path were read as {loggable_path(read[0])}" if read else "a ! in the path stood for another character, or for none"
             )
@@ -317,24 +370,25 @@ class _Question:
             return _BASELINE
         return "more than one invalid entry or unreadable document covers the request, and these win over all others"
 
-    def _why_later(self, orders: list[_Order | None]) -> str:
-        """Say why an entry comes first for no reading, from the reading in which it comes nearest to that."""
-        places = [
-            (order, best.order) for order, best in zip(orders, self.best, strict=True) if order is not None and best.order is not None
-        ]
-        (nearness, cover, count, _), (first_nearness, first_cover, first_count, _) = max(places)
+    def _why_later(self, entry: Entry) -> str:
+        """Say why an entry comes first in no look-up, by the one in which it comes nearest to that."""
+        places = [(order, look.order) for look in self.looks if look.order is not None and (order := look.order_of(entry)) is not None]
+        if not places:  # it covers HEAD, on a host where GET is not decided
+            return _NEARER
+        (nearness, cover, _), (first_nearness, first_cover, _) = max(places)
         if first_nearness > nearness:
-            return "an entry for the host itself, or for a longer wildcard, matches"
+            return _NEARER
         if first_cover[:2] > cover[:2]:
             return "an entry with a longer pathPrefix matches"
         if first_cover > cover:
             return "an entry with this pathPrefix matches more closely: by whole segments, or as it is written"
-        if first_count > count:
-            return "an entry with more headers matches"
-        return f"another entry with this pathPrefix covers {self.method} itself, and this one only by GET"
+        return "an entry with more headers matches"
 
 
 _BASELINE: Final = "the platform's baseline denies the request before any policy counts"
+_NEARER: Final = "an entry for the host itself, or for a longer wildcard, matches"
+_AS_GET: Final = "HEAD gets the stricter of two decisions, and GET gets a stricter one than that of this entry for HEAD"
+_ITSELF: Final = "HEAD gets the stricter of two decisions, and that of an entry for HEAD itself is at least as strict as this one for GET"
 _ELSEWHERE: Final = {
     PathType.PREFIX: "the path does not start with its pathPrefix {}",
     PathType.SEGMENT: "the path is not below its pathPrefix {}",

@@ -3,6 +3,11 @@
 The order: exact host, longer wildcard, shorter wildcard; on each of these hosts the exact path, then the longer prefix, whole segments
 before a plain prefix of equal length, more headers before fewer.
 
+Handlers of GET answer HEAD (RFC 9110 section 9.3.2, https://www.rfc-editor.org/rfc/rfc9110#section-9.3.2). So HEAD is looked up twice: by
+what covers HEAD itself, and as GET. The stricter verdict counts, so neither opens what the other refuses. What covers HEAD counts no
+farther than on the host that decides GET, and of the regions of unknown host only those that count for GET: the owner of a wildcard has no
+say in requests that an exact host decides.
+
 Must not know: documents, or how the readings of one request are weighed against each other.
 """
 
@@ -50,7 +55,7 @@ def find_at_once(trie: PolicyTrie, host: str | None, path: str, method: str) -> 
     ``None`` in any other case.
     """
     hosts = trie.hosts
-    if host is None or trie.any_host is not None:
+    if host is None or trie.any_host is not None or method == "HEAD":
         return None
     paths = hosts.paths.get(host)
     found = None if paths is None else simply_nearest(paths, path, method)
@@ -71,23 +76,70 @@ def find(
     reading: Reading,
     method: str,
     headers: RequestHeaders,
-) -> Found | None:
-    """Return what applies to ``reading``; ``None`` if masks let the path be too many things to tell.
+) -> Found:
+    """Return what applies to ``reading``; ``AMBIGUOUS_PATH`` if masks let the path be too many things to tell.
 
     ``places`` are the claims that may apply on ``host``, the nearest first. ``host`` is ``None`` if it cannot be known.
     """
-    simple = None if reading.masks is not None else _simple(places, reading.path, method)
-    if simple is not None and not _beyond(trie, host, reach, simple):
-        return simple
+    if method == "HEAD":
+        return _find_for_head(trie, host, places, reach, reading, headers)
     steps = Steps(reading.work)
-    known = _on_host(places, reading, method, headers, steps)
-    if known is None:
-        return None
-    found, decoded = known
-    for paths in _beyond(trie, host, reach, found):
+    found, decoded, _ = _on_hosts(places, reading, method, headers, steps)
+    beyond = _beyond(trie, host, reach, found)
+    return _unless_closed(trie, beyond, found, reading, method, headers, steps, decoded=decoded) if beyond else found
+
+
+def _find_for_head(
+    trie: PolicyTrie, host: str | None, places: tuple[Paths, ...], reach: UnreadableReach, reading: Reading, headers: RequestHeaders
+) -> Found:
+    """Return the stricter of what applies by claims on HEAD itself, and what applies to GET."""
+    steps_for_get, steps = Steps(reading.work), Steps(reading.work)
+    as_get, decoded_for_get, count = _on_hosts(places, reading, "GET", headers, steps_for_get)
+    itself, decoded, _ = _on_hosts(places[:count], reading, "HEAD", headers, steps)
+    if not isinstance(as_get, Unhealthy):
+        beyond, both = _beyond(trie, host, reach, itself, as_get), decoded and decoded_for_get
+        itself = _unless_closed(trie, beyond, itself, reading, "HEAD", headers, steps, decoded=both)
+        beyond = _beyond(trie, host, reach, as_get)
+        as_get = _unless_closed(trie, beyond, as_get, reading, "GET", headers, steps_for_get, decoded=decoded_for_get)
+    return stricter(itself, as_get)
+
+
+def stricter(itself: Found, as_get: Found) -> Found:
+    """Return which of two verdicts HEAD gets: by what covers HEAD ``itself``, or ``as_get``. Anything is stricter than no match."""
+    return as_get if _STRICTNESS[type(as_get)] > _STRICTNESS[type(itself)] else itself
+
+
+# Later ones refuse more.
+_STRICTNESS: Final = {kind: rank for rank, kind in enumerate((NoMatch, AllowEntry, ExchangeEntry, DenyEntry, Ambiguous, Unhealthy))}
+
+
+def found_for_head_itself(trie: PolicyTrie, host: str, reading: Reading, headers: RequestHeaders) -> Found:
+    """Return what applies by claims on HEAD itself, before regions of unknown host and what GET gets."""
+    places = _as_far_as_get(trie.hosts.places(host), reading, headers)
+    return _on_hosts(places, reading, "HEAD", headers, Steps(reading.work))[0]
+
+
+def _as_far_as_get(places: tuple[Paths, ...], reading: Reading, headers: RequestHeaders) -> tuple[Paths, ...]:
+    """Return those of ``places`` on which claims on HEAD count."""
+    return places[: _on_hosts(places, reading, "GET", headers, Steps(reading.work))[2]]
+
+
+def _unless_closed(
+    trie: PolicyTrie,
+    regions: tuple[Paths, ...],
+    found: Found,
+    reading: Reading,
+    method: str,
+    headers: RequestHeaders,
+    steps: Steps,
+    *,
+    decoded: bool,
+) -> Found:
+    """Return ``found`` unless one of ``regions``, whose host is not known, closes the request."""
+    for paths in regions:
         levels = _levels(paths, reading, method, steps, decoded=decoded)
         if levels is None:
-            return None
+            return AMBIGUOUS_PATH
         if isinstance(closed := nearest(levels, reading, method, headers), Unhealthy):
             return _meant(trie, closed)
     return found
@@ -102,46 +154,50 @@ def _meant(trie: PolicyTrie, closed: Unhealthy) -> Unhealthy:
     return SEVERAL_REGIONS if len(regions) > 1 else Unhealthy(regions[0].reason, regions[0].source, regions[0].index)
 
 
-def _on_host(places: tuple[Paths, ...], reading: Reading, method: str, headers: RequestHeaders, steps: Steps) -> tuple[Found, bool] | None:
-    """Return what applies without the regions of unknown host, and whether decoded spellings of prefixes counted for it.
+def _on_hosts(places: tuple[Paths, ...], reading: Reading, method: str, headers: RequestHeaders, steps: Steps) -> tuple[Found, bool, int]:
+    """Return what applies without the regions of unknown host, whether decoded spellings of prefixes counted, and how many places did.
 
     The nearest of ``places`` with a claim decides alone: nothing farther counts, not even doubt about a header that is named there.
     """
-    for paths in places:
+    for count, paths in enumerate(places, 1):
+        found = simply_nearest(paths, reading.path, method) if reading.masks is None else None
+        if found is NO_MATCH:
+            continue
+        if found is not None:
+            return found, reading.rewritten, count
         for way in (True,) if reading.rewritten else (False, True):  # where nothing written applies, decoded spellings count, too
             levels = _levels(paths, reading, method, steps, decoded=way)
             if levels is None:
-                return None
+                return AMBIGUOUS_PATH, True, count
             found = nearest(levels, reading, method, headers)
             if found is not NO_MATCH:
-                return found, way or isinstance(found, Ambiguous)
-    return NO_MATCH, True
+                return found, way or isinstance(found, Ambiguous), count
+    return NO_MATCH, True, len(places)
 
 
 def denied_by(denials: Hosts, host: str | None, reading: Reading, method: str) -> DenyEntry | Ambiguous | None:
     """Return an entry of ``denials``, which are all denials, that covers ``reading``; ``Ambiguous`` if that takes too long to tell."""
     places = denials.places(host)
-    simple = None if reading.masks is not None else _simple(places, reading.path, method)
-    if isinstance(simple, DenyEntry | NoMatch):
-        return simple if isinstance(simple, DenyEntry) else None
-    steps = Steps(reading.work)
-    for paths in places:
-        levels = _levels(paths, reading, method, steps, decoded=True)
-        if levels is None:
-            return AMBIGUOUS_PATH
-        for claims in chain.from_iterable(levels):
-            if claims.entries is not None and (found := next(claims.entries.all_of(method), None)) is not None:
-                return found if isinstance(found, DenyEntry) else AMBIGUOUS_PATH
+    for asked in ("HEAD", "GET") if method == "HEAD" else (method,):
+        steps = Steps(reading.work)
+        for paths in places:
+            found = _denied_on_host(paths, reading, asked, steps)
+            if found is not None:
+                return found
     return None
 
 
-def _simple(places: tuple[Paths, ...], path: str, method: str) -> Found | None:
-    """Return what applies to ``path`` on its host in the usual case: no folded case, no decoded spelling, no header."""
-    for paths in places:
-        found = simply_nearest(paths, path, method)
-        if found is not NO_MATCH:
-            return found
-    return NO_MATCH
+def _denied_on_host(paths: Paths, reading: Reading, method: str, steps: Steps) -> DenyEntry | Ambiguous | None:
+    simple = None if reading.masks is not None else simply_nearest(paths, reading.path, method)
+    if isinstance(simple, DenyEntry | NoMatch):
+        return simple if isinstance(simple, DenyEntry) else None
+    levels = _levels(paths, reading, method, steps, decoded=True)
+    if levels is None:
+        return AMBIGUOUS_PATH
+    for claims in chain.from_iterable(levels):
+        if claims.entries is not None and (found := next(claims.entries.all_of(method), None)) is not None:
+            return found if isinstance(found, DenyEntry) else AMBIGUOUS_PATH
+    return None
 
 
 def simply_nearest(paths: Paths, path: str, method: str) -> Found | None:
@@ -182,17 +238,19 @@ def _simply_covering(cell: Cell, path: str) -> list[Claims]:
     return covering
 
 
-def _beyond(trie: PolicyTrie, host: str | None, reach: UnreadableReach, found: Found) -> tuple[Paths, ...]:
-    """Return the regions of unknown host that may close what gets ``found`` on its own host.
+def _beyond(trie: PolicyTrie, host: str | None, reach: UnreadableReach, *found: Found) -> tuple[Paths, ...]:
+    """Return the regions of unknown host that may close what gets each of ``found`` on its own host.
 
     A region of unknown namespace may belong to the namespace of any entry.
     """
-    if trie.any_host is None or isinstance(found, Unhealthy):
+    if trie.any_host is None or any(isinstance(one, Unhealthy) for one in found):
         return ()
-    if isinstance(found, NoMatch | Ambiguous) or reach is UnreadableReach.GLOBAL:
+    decided_by = {one.source.namespace for one in found if isinstance(one, DenyEntry | ExchangeEntry | AllowEntry)}
+    if not decided_by or reach is UnreadableReach.GLOBAL:
         return trie.any_host.places(host)
-    either = (trie.of_namespaces.get(found.source.namespace), trie.of_namespaces.get(UNKNOWN_NAMESPACE))
-    return tuple([paths for hosts in either if hosts is not None for paths in hosts.places(host)])
+    namespaces = {UNKNOWN_NAMESPACE, *decided_by} if len(decided_by) == 1 else {UNKNOWN_NAMESPACE}
+    each = [trie.of_namespaces.get(namespace) for namespace in namespaces]
+    return tuple([paths for hosts in each if hosts is not None for paths in hosts.places(host)])
 
 
 def _kinds_at(cell: Cell, text: str, at: int, end: int, masks: Masks | None) -> Iterator[tuple[PathType, Claims]]:
@@ -276,7 +334,7 @@ def _closed(regions: MethodTable[FailClosedRegion], method: str) -> Unhealthy | 
 
 
 def _of_level(level: list[Claims], method: str, headers: RequestHeaders) -> Entry | Contested | Ambiguous | None:
-    """Return the entry that comes first among claims of one place: that with the most headers, then that for ``method`` itself."""
+    """Return the entry that comes first among claims of one place: that with the most headers."""
     tables = _first_of_level(level, method, headers)
     if tables is None:
         return AMBIGUOUS_HEADER
@@ -298,14 +356,21 @@ def _first_of_level(level: list[Claims], method: str, headers: RequestHeaders) -
     if not tables:
         return []
     most = max(count for count, _ in tables)
-    first = [table for count, table in tables if count == most]
-    return [table for table in first if table.covers(method)] or first
+    return [table for count, table in tables if count == most]
 
 
 def contenders(trie: PolicyTrie, host: str, reading: Reading, method: str, headers: RequestHeaders) -> tuple[Entry, ...]:
     """Return at most two of the entries that come first for ``reading``, more than one only where they conflict."""
+    places = trie.hosts.places(host)
+    if method != "HEAD":
+        return _contenders(places, reading, method, headers)
+    found = _contenders(_as_far_as_get(places, reading, headers), reading, method, headers)
+    return found if len(found) > 1 else _contenders(places, reading, "GET", headers)
+
+
+def _contenders(places: tuple[Paths, ...], reading: Reading, method: str, headers: RequestHeaders) -> tuple[Entry, ...]:
     steps = Steps(reading.work)
-    for paths in trie.hosts.places(host):
+    for paths in places:
         for decoded in dict.fromkeys((reading.rewritten, True)):
             for level in _levels(paths, reading, method, steps, decoded=decoded) or ():
                 tables = _first_of_level(level, method, headers) or ()

@@ -78,28 +78,18 @@ class MethodTable(Generic[C]):
     named: "HashTrieMap[str, Claimed[C]]" = attrs.field(factory=HashTrieMap)
 
     def of(self, method: str) -> C | Contested | None:
-        """Return the only claim on ``method``, ``None`` if there is none, or ``CONTESTED``.
-
-        Handlers of GET answer HEAD (RFC 9110 section 9.3.2, https://www.rfc-editor.org/rfc/rfc9110#section-9.3.2), so claims on GET are
-        claims on HEAD where none covers HEAD itself.
-        """
+        """Return the only claim on ``method``, ``None`` if there is none, or ``CONTESTED``."""
         found = self.every
         if self.named and (named := self.named.get(method)) is not None:
             if found is not None:
                 return CONTESTED
             found = named
-        elif found is None and method == "HEAD":
-            found = self.named.get("GET")
         return CONTESTED if isinstance(found, Contenders) else found
 
-    def covers(self, method: str) -> bool:
-        """Tell whether there is a claim on ``method`` itself."""
-        return self.every is not None or method in self.named
-
     def all_of(self, method: str) -> Iterator[C]:
-        """Yield the claims on ``method``: for HEAD those on GET where none covers HEAD itself."""
+        """Yield the claims on ``method``."""
         yield from each(self.every)
-        yield from each(self.named.get("GET" if method == "HEAD" and not self.covers(method) else method))
+        yield from each(self.named.get(method))
 
     def members(self) -> Iterator[C]:
         """Yield every claim, once for each method that it names."""

@@ -113,7 +113,7 @@ class PolicySnapshot:
             places = trie.hosts.places(authority)
             if not places and (trie.any_host is None or not trie.any_host.places(authority)):
                 return NO_MATCH if authority is not None else AMBIGUOUS_AUTHORITY
-            verdict = find(trie, authority, places, self.reach, Reading(path), method, seen) or NO_MATCH
+            verdict = find(trie, authority, places, self.reach, Reading(path), method, seen)
         if isinstance(verdict, Unhealthy):
             return verdict
         if authority is None:

@@ -183,6 +183,8 @@ def _as_text(found: Comparison) -> Iterator[str]:
         yield f"  after    {_said(shown['after'])}"
         if area.issuer_fields:
             yield f"  issuer   its profile differs in {', '.join(area.issuer_fields)}"
+        if set(area.methods) == {"HEAD"}:
+            yield "  note     HEAD gets the stricter of two decisions: by entries for HEAD itself, and as GET"
         given = "".join(f" -H '{name}: {value}'" for name, value in area.example.headers)
         raw = " --raw" if area.example.request.path_is_raw else ""
         yield f"  example  {shown['example']['method']} {shown['example']['url']}{given}{raw}"

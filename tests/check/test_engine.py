@@ -202,6 +202,36 @@ def test_entries_that_are_near_each_other(first: str, second: str, expected: lis
     assert codes(checked(config_map(entries(*lines)))) == expected
 
 
+EXCHANGE = "action: exchange, exchange: {issuerRef: primary, scope: read}"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ("pathPrefix: /, methods: [GET]}, action: deny", f"pathPrefix: /orders, methods: [HEAD]}}, {EXCHANGE}", ["POL-2107"]),
+        ("pathPrefix: /}, action: deny", f"pathPrefix: /orders, methods: [HEAD]}}, {EXCHANGE}", ["POL-2107"]),
+        ("pathPrefix: /orders, methods: [GET]}, action: deny", f"pathPrefix: /orders, methods: [HEAD, PUT]}}, {EXCHANGE}", ["POL-2107"]),
+        (f"pathPrefix: /, methods: [GET]}}, {EXCHANGE}", f"pathPrefix: /orders, methods: [HEAD]}}, {EXCHANGE}", []),
+        (f"pathPrefix: /, methods: [GET]}}, {EXCHANGE}", "pathPrefix: /orders, methods: [HEAD]}, action: deny", []),
+        (f"pathPrefix: /, methods: [PUT]}}, {EXCHANGE}", f"pathPrefix: /orders, methods: [HEAD]}}, {EXCHANGE}", []),
+        ("pathPrefix: /orders/x, methods: [GET]}, action: deny", f"pathPrefix: /orders, methods: [GET, HEAD]}}, {EXCHANGE}", []),
+        # Where the entry does not come first for HEAD itself, others are nearer, and nothing is said of GET.
+        (
+            "pathPrefix: /orders, pathType: Segment}, action: deny",
+            f"pathPrefix: /orders, pathType: Exact, methods: [PUT]}}, {EXCHANGE}",
+            [],
+        ),
+    ],
+)
+def test_an_entry_for_head_that_get_overrides_is_named(first: str, second: str, expected: list[str]) -> None:
+    result = checked(config_map(entries(*(f"{{match: {{host: api.example.com, {match}}}" for match in (first, second)))))
+    assert codes(result) == expected
+    for one in result.problems:
+        source = one.policy
+        assert one.problem.text == f"entries[1] is for HEAD, which gets the stricter decision that {source} entries[0] makes for GET"
+        assert one.problem.field == "entries[1].match.methods"
+
+
 def test_an_entry_that_others_cover_together_is_unreachable() -> None:
     lines = [
         f"{{match: {{host: api.example.com, {match}}}, action: deny}}"

@@ -19,6 +19,7 @@ WINS = "the longest pathPrefix that matches host and method"
 CLOSES = "it cannot be understood, so it closes what it covers: region of blue/policy"
 LOSES_TO_A_REGION = "an invalid entry or unreadable document covers the request, and wins over all others"
 SEVERAL_CLOSE = "more than one invalid entry or unreadable document covers the request, and these win over all others"
+AS_STRICT = "HEAD gets the stricter of two decisions, and that of an entry for HEAD itself is at least as strict as this one for GET"
 WON, BLOCKS, CONFLICT, NO = Standing.WON, Standing.BLOCKS, Standing.CONFLICTS, Standing.OTHER
 ELSEWHERE = "the path does not start with its pathPrefix /carts"
 
@@ -81,7 +82,7 @@ def as_path(path: str) -> str:
         (
             [GETS, HEADS],
             "HEAD /orders",
-            [(HEADS, WON, WINS), (GETS, NO, "another entry with this pathPrefix covers HEAD itself, and this one only by GET")],
+            [(HEADS, WON, WINS), (GETS, NO, AS_STRICT)],
         ),
         ([GETS], "HEAD /orders", [(GETS, WON, WINS)]),
         (

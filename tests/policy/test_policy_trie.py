@@ -48,9 +48,8 @@ EVERY, GETS, HEADS = deny("/"), deny("/", methods=GET, index=1), deny("/", metho
         ([EVERY, EVERY], {"GET": EVERY}),
         ([EVERY, exchange("/", source=BLUE)], {"GET": CONTESTED}),
         ([EVERY, GETS], {"GET": CONTESTED, "PUT": EVERY, "HEAD": EVERY}),
-        ([GETS, deny("/", methods=GET | PUT, source=BLUE)], {"GET": CONTESTED, "HEAD": CONTESTED, "POST": None}),
-        # Handlers of GET answer HEAD, unless a claim covers HEAD itself.
-        ([GETS], {"GET": GETS, "HEAD": GETS, "head": None, "OPTIONS": None, "": None}),
+        ([GETS, deny("/", methods=GET | PUT, source=BLUE)], {"GET": CONTESTED, "HEAD": None, "POST": None}),
+        ([GETS], {"GET": GETS, "HEAD": None, "get": None, "OPTIONS": None, "": None}),
         ([GETS, HEADS], {"GET": GETS, "HEAD": HEADS}),
         ([HEADS], {"GET": None}),
     ],

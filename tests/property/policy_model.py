@@ -8,7 +8,7 @@ from itertools import product
 
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.lookup import UnreadableReach
-from exchanger.values.entry import AllowEntry, Claim, DenyEntry, Entry, FailClosedRegion, MatchScope, PathType
+from exchanger.values.entry import AllowEntry, Claim, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, MatchScope, PathType
 
 # The answer is 500: a region covers the request, or entries tie.
 CLOSED = "closed"
@@ -39,7 +39,7 @@ def names(area: MatchScope, method: str) -> bool:
 
 
 def covers(area: MatchScope, path: str, method: str) -> bool:
-    return begins(path, area) and (names(area, method) or (method == "HEAD" and names(area, "GET")))
+    return begins(path, area) and names(area, method)
 
 
 Fields = list[tuple[str, str]]
@@ -58,11 +58,10 @@ def in_doubt(area: MatchScope, fields: Fields) -> bool:
     return False
 
 
-def order(area: MatchScope, method: str) -> tuple[bool, int, bool, int, bool]:
+def order(area: MatchScope) -> tuple[bool, int, bool, int]:
     """Return what is greater for entries of one host that come first."""
     kind = area.path_type
-    length = len(area.path_prefix or "/")
-    return (kind is PathType.EXACT, length, kind is PathType.SEGMENT, len(area.headers), names(area, method))
+    return (kind is PathType.EXACT, len(area.path_prefix or "/"), kind is PathType.SEGMENT, len(area.headers))
 
 
 def hosts_above(host: str) -> Iterator[str]:
@@ -81,40 +80,56 @@ def decided_on(claims: list[Claim], path: str, method: str, fields: Fields) -> l
     if any(in_doubt(claim.match, fields) for claim in covering):
         return DISPUTED
     entries = [claim for claim in covering if not isinstance(claim, FailClosedRegion) and has(claim.match, fields)]
-    first = max((order(entry.match, method) for entry in entries), default=None)
-    return [entry for entry in entries if order(entry.match, method) == first]
+    first = max((order(entry.match) for entry in entries), default=None)
+    return [entry for entry in entries if order(entry.match) == first]
 
 
 def is_apart(claim: Claim) -> bool:
     return isinstance(claim, FailClosedRegion) and claim.reaches_any_host
 
 
+def on_hosts(claims: list[Claim], hosts: list[str], path: str, method: str, fields: Fields) -> tuple[list[Entry] | str, list[str]]:
+    """Return what the nearest host with anything to say says, and the hosts up to that one."""
+    for count, name in enumerate(hosts, 1):
+        here = [claim for claim in claims if claim.match.host == name and not is_apart(claim)]
+        if found := decided_on(here, path, method, fields):
+            return found, hosts[:count]
+    return [], hosts
+
+
 def answer(policy: list[PolicyDocument], reach: UnreadableReach, host: str, path: str, method: str, fields: Fields | None = None) -> Answer:
     """Return the answer to a request whose path is exactly ``path``."""
     fields = fields or []
     claims = [claim for document in {one.source: one for one in policy}.values() for claim in (*document.entries, *document.regions)]
-    found: list[Entry] | str = []
-    for name in hosts_above(host):
-        here = [claim for claim in claims if claim.match.host == name and not is_apart(claim)]
-        if not found:
-            found = decided_on(here, path, method, fields)
-    if found == CLOSED:
-        return CLOSED
-    winners = [] if isinstance(found, str) else found
-    apart = [claim for claim in claims if isinstance(claim, FailClosedRegion) and claim.reaches_any_host]
+    apart = [claim for claim in claims if isinstance(claim, FailClosedRegion) and is_apart(claim)]
     apart = [region for region in apart if region.match.host in {None, *hosts_above(host)}]
-    if any(covers(region.match, path, method) and reaches(region, winners, reach) for region in apart):
-        return CLOSED
-    if isinstance(found, str):
-        return found
-    if not winners:
-        return UNMATCHED
-    return winners[0] if len(winners) == 1 else CLOSED
+
+    def said(asked: str, found: list[Entry] | str, *spared_by: list[Entry] | str) -> Answer:
+        """Return what the claims on ``asked`` say; a region of unknown host counts unless something in ``spared_by`` spares it."""
+        if any(covers(region.match, path, asked) and all(reaches(region, one, reach) for one in spared_by) for region in apart):
+            return CLOSED
+        if isinstance(found, str):
+            return found
+        return UNMATCHED if not found else found[0] if len(found) == 1 else CLOSED
+
+    if method != "HEAD":
+        found, _ = on_hosts(claims, list(hosts_above(host)), path, method, fields)
+        return said(method, found, found)
+    # Handlers of GET answer HEAD: the stricter of what covers HEAD itself and what decides GET, and nothing is heard beyond the latter.
+    as_get, hosts = on_hosts(claims, list(hosts_above(host)), path, "GET", fields)
+    itself, _ = on_hosts(claims, hosts, path, "HEAD", fields)
+    return max(said("HEAD", itself, itself, as_get), said("GET", as_get, as_get), key=strictness)
 
 
-def reaches(region: FailClosedRegion, winners: list[Entry], reach: UnreadableReach) -> bool:
-    """Tell whether a region of unknown host closes what ``winners`` would decide."""
-    decided_elsewhere = len(winners) == 1 and winners[0].source.namespace != region.source.namespace
+def strictness(one: Answer) -> int:
+    if isinstance(one, str):
+        return {CLOSED: 5, DISPUTED: 4, UNMATCHED: 0}[one]
+    return {DenyEntry: 3, ExchangeEntry: 2, AllowEntry: 1}[type(one)]
+
+
+def reaches(region: FailClosedRegion, found: list[Entry] | str, reach: UnreadableReach) -> bool:
+    """Tell whether a region of unknown host closes what is ``found`` on its own host."""
+    decided_elsewhere = len(found) == 1 and isinstance(found, list) and found[0].source.namespace != region.source.namespace
     return reach is UnreadableReach.GLOBAL or not decided_elsewhere
 
 

@@ -76,12 +76,14 @@ def _scope(
 
 
 def scopes_over(
-    prefixes: st.SearchStrategy[str], headers: st.SearchStrategy[tuple[tuple[str, str], ...]] = header_sets
+    prefixes: st.SearchStrategy[str],
+    headers: st.SearchStrategy[tuple[tuple[str, str], ...]] = header_sets,
+    methods: st.SearchStrategy[frozenset[str] | None] = method_sets,
 ) -> tuple[Scopes, Scopes]:
     """Return scopes of entries and of regions."""
     return (
-        st.builds(_scope, policy_hosts, prefixes, method_sets, case_insensitivity, path_types, headers),
-        st.builds(_scope, st.none() | policy_hosts, st.just("") | prefixes, method_sets, case_insensitivity, path_types, st.just(())),
+        st.builds(_scope, policy_hosts, prefixes, methods, case_insensitivity, path_types, headers),
+        st.builds(_scope, st.none() | policy_hosts, st.just("") | prefixes, methods, case_insensitivity, path_types, st.just(())),
     )
 
 

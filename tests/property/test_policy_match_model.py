@@ -2,17 +2,17 @@
 
 "Host equal; pathPrefix is a plain string prefix; the longest matching prefix among entries whose methods match wins; two winners of equal
 length make that request unhealthy. An unhealthy area wins over any healthy entry inside it", but one of unknown host closes only what no
-healthy entry of another namespace decides. Entries that list GET match HEAD, those that cover HEAD itself go first.
+healthy entry of another namespace decides. HEAD gets the stricter of what covers HEAD itself and what decides GET.
 """
 
 import attrs
-from hypothesis import event, given
+from hypothesis import event, example, given
 from hypothesis import strategies as st
 
 from exchanger.policy.conflicts import contenders
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.lookup import CONFLICT, UnreadableReach
-from exchanger.values.entry import Claim, DenyEntry
+from exchanger.values.entry import Claim, DenyEntry, Entry, ExchangeEntry, MatchScope, Source, TokenTarget
 from exchanger.values.headers import HeaderFields
 from exchanger.values.verdict import AMBIGUOUS_PATH, NO_MATCH, Ambiguous, NoMatch, Unhealthy, Verdict
 from tests.property.policy_model import (
@@ -22,10 +22,11 @@ from tests.property.policy_model import (
     Answer,
     agreed,
     answer,
-    decided_on,
     hosts_above,
+    on_hosts,
     read_otherwise,
     some_dropped,
+    strictness,
 )
 from tests.property.strategies_policy import (
     documents,
@@ -52,8 +53,13 @@ masked_paths = st.builds(
 ascii_paths = masked_paths.map(lambda path: path.replace("é", "a").replace("/!", "/a!"))  # where nothing is left to merge without them
 
 
-def policies_over(prefixes: st.SearchStrategy[str]) -> st.SearchStrategy[list[PolicyDocument]]:
-    scopes, regions = scopes_over(prefixes)
+method_sets = st.none() | st.sampled_from([frozenset({"GET"}), frozenset({"HEAD"}), frozenset({"GET", "HEAD"})])
+
+
+def policies_over(
+    prefixes: st.SearchStrategy[str], methods: st.SearchStrategy[frozenset[str] | None] | None = None
+) -> st.SearchStrategy[list[PolicyDocument]]:
+    scopes, regions = scopes_over(prefixes) if methods is None else scopes_over(prefixes, methods=methods)
     healthy = documents(max_regions=0, scopes=scopes)
     return st.lists(rarely(documents(scopes=scopes, region_scopes=regions), healthy, one_in=8), max_size=3)
 
@@ -79,13 +85,35 @@ def test_a_match_is_what_a_linear_scan_says(
         assert verdict.source in {document.source for document in policy if document.regions}
 
 
+ONE = Source("red", "one")
+GETS = ExchangeEntry(ONE, 0, MatchScope("a.example", "/a", frozenset({"GET"})), TokenTarget("primary", "r"))
+
+
+@example([PolicyDocument(ONE, (GETS, DenyEntry(ONE, 1, MatchScope("a.example", "/"))))], UnreadableReach.UNMATCHED, "a.example", "/a", [])
+@given(policies_over(st.sampled_from(["/", "/a", "/a/b", "/b"]), method_sets), reaches, hosts, plain_paths, header_fields)
+def test_head_gets_the_stricter_of_its_own_verdict_and_that_of_get(
+    policy: list[PolicyDocument], reach: UnreadableReach, host: str, path: str, fields: list[tuple[str, str]]
+) -> None:
+    snapshot, headers = snapshot_of(policy, reach), HeaderFields(tuple(fields), raw=True)
+
+    found = said(snapshot.match(host, path, "HEAD", headers=headers))
+
+    event(found if isinstance(found, str) else type(found).__name__)
+    assert found == answer(policy, reach, host, path, "HEAD", fields)
+    assert strictness(found) >= strictness(said(snapshot.match(host, path, "GET", headers=headers)))
+
+
 @given(policies, hosts, plain_paths, queries, methods)
 def test_a_conflict_can_be_told_and_names_two_that_tie(policy: list[PolicyDocument], host: str, path: str, query: str, method: str) -> None:
     policy = [*policy, *(attrs.evolve(document, regions=()) for document in policy)]
     snapshot = snapshot_of(policy)
     entries = [entry for document in snapshot.documents.values() for entry in document.entries]
-    on_hosts = ([entry for entry in entries if entry.match.host == name] for name in hosts_above(host))
-    tied = next(filter(None, (decided_on(list[Claim](here), path + query, method, []) for here in on_hosts)), [])
+    names, claims = list(hosts_above(host)), list[Claim](entries)
+    asked = ["GET", "HEAD"] if method == "HEAD" else [method]
+    tied: list[Entry | str] = []
+    for one in asked:
+        here, names = on_hosts(claims, names, path + query, one, [])
+        tied += here if len(here) > 1 else []
 
     found = contenders(snapshot, host, path + query, method, raw=True)
 

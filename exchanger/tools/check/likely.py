@@ -14,13 +14,16 @@ from exchanger.policy.authority import WILDCARD
 from exchanger.policy.conflicts import Conflict, conflicts_with, named
 from exchanger.policy.documents.yaml_nodes import Node, Sequence
 from exchanger.policy.documents.yaml_reader import Unreadable, read_nodes
+from exchanger.policy.headers import RequestHeaders
+from exchanger.policy.lookup import found_for_head_itself
 from exchanger.policy.prefix import fold
+from exchanger.policy.readings import Reading
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.tools.check.documents import Document
 from exchanger.tools.check.files import PlacedProblem
 from exchanger.tools.check.source_map import field
 from exchanger.util.text import bounded, distance, quoted
-from exchanger.values.entry import AllowEntry, DenyEntry, Entry, ExchangeEntry, PathType, Source
+from exchanger.values.entry import BASELINE, AllowEntry, DenyEntry, Entry, ExchangeEntry, PathType, Source
 from exchanger.values.headers import HeaderFields
 
 # Problems between entries that are reported.
@@ -59,9 +62,12 @@ def between_entries(snapshot: PolicySnapshot, documents: Mapping[Source, Documen
     entries = [entry for document in snapshot.documents.values() for entry in document.entries]
     if len(entries) > MAX_ENTRIES:
         return
+    overridden = list(islice(_overridden(entries, snapshot), MAX_FOUND))
+    known = {remark.entry for remark in overridden if remark.entry.match.methods == frozenset({"HEAD"})}
     found = (
         *islice(_conflicts(entries, snapshot), MAX_FOUND),
-        *islice(_unreachable(entries, snapshot), MAX_FOUND),
+        *overridden,
+        *islice(_unreachable((entry for entry in entries if entry not in known), snapshot), MAX_FOUND),
         *islice(_near_prefixes(entries), MAX_FOUND),
         *islice(_near_hosts(entries), MAX_FOUND),
         *islice(_denied_by_header(entries, snapshot), MAX_FOUND),
@@ -129,11 +135,27 @@ def _unreachable(entries: Iterable[Entry], snapshot: PolicySnapshot) -> Iterator
             yield Remark(entry, codes.UNREACHABLE, f"decides nothing: {names} decide all that it covers", known)
 
 
+def _overridden(entries: Iterable[Entry], snapshot: PolicySnapshot) -> Iterator[Remark]:
+    """Yield entries for HEAD that would decide it, if the decision for GET were not stricter."""
+    for entry in entries:
+        if "HEAD" not in (entry.match.methods or ()):
+            continue
+        for host, path, method in _witnesses(entry, ("HEAD",)):
+            verdict = snapshot.match(host, path, method, raw=True, headers=_headers(entry))
+            if verdict == entry or not isinstance(verdict, DenyEntry | ExchangeEntry | AllowEntry) or verdict.source == BASELINE:
+                continue
+            if found_for_head_itself(snapshot.trie, host, Reading(path), RequestHeaders(_headers(entry))) == entry:
+                text = f"is for HEAD, which gets the stricter decision that {named(verdict)} makes for GET"
+                yield Remark(entry, codes.HEAD_OVERRIDDEN, text, (verdict,), "methods")
+                break
+
+
 def _headers(entry: Entry) -> HeaderFields:
     return HeaderFields(entry.match.headers, raw=True)
 
 
-def _witnesses(entry: Entry) -> Iterator[tuple[str, str, str]]:
+def _witnesses(entry: Entry, methods: Iterable[str] = ()) -> Iterator[tuple[str, str, str]]:
+    """Yield requests that ``entry`` covers, with its own methods or ``methods``."""
     scope = entry.match
     host = scope.host or ""
     host = f"{_REST}.{host.removeprefix(WILDCARD)}" if host.startswith(WILDCARD) else host
@@ -143,8 +165,8 @@ def _witnesses(entry: Entry) -> Iterator[tuple[str, str, str]]:
         paths.append(f"{prefix.rstrip('/')}/{_REST}")
     if scope.path_type is PathType.PREFIX:
         paths.append(f"{prefix}{_REST}")
-    methods = (_ANY_METHOD,) if scope.methods is None else islice(scope.methods, MAX_METHODS)
-    for method in methods:
+    own = (_ANY_METHOD,) if scope.methods is None else islice(scope.methods, MAX_METHODS)
+    for method in methods or own:
         for path in paths:
             yield host, path, method
 
