@@ -30,7 +30,7 @@ def run(tmp_path: Path, **inputs: str) -> subprocess.CompletedProcess[str]:
     given = {name: inputs.get(name, value["default"]) for name, value in known.items()}
     variables = {name: given[text.removeprefix("${{ inputs.").removesuffix(" }}")] for name, text in step["env"].items()}
     environment = {**os.environ, **variables, "RUNNER_TEMP": str(tmp_path / "runner"), "PYTHONPATH": str(ROOT)}
-    command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]]
+    command = ["/bin/bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]]
     return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=60)
 
 

@@ -75,7 +75,7 @@ def test_images_are_built_before_there_is_a_cluster(programs: Programs) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_removes_its_cluster(programs: Programs, number: signal.Signals) -> None:
-    programs.add("helm", f"exec sleep {SCRIPT_S}")
+    programs.add("helm", f"exec {sys.executable} -c 'import time; time.sleep({SCRIPT_S})'")
     process = subprocess.Popen((*SMOKE, "kind", "--skip-build"), cwd=ROOT, env=programs.environment(), stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + SCRIPT_S
     while not programs.calls("helm"):
@@ -104,7 +104,7 @@ def test_a_step_that_takes_too_long_is_ended(
     programs: Programs, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     smoke = script("smoke")
-    programs.add("helm", f"exec sleep {SCRIPT_S}")
+    programs.add("helm", f"exec {sys.executable} -c 'import time; time.sleep({SCRIPT_S})'")
     with pytest.raises(smoke.SmokeError, match=r"took longer than 0\.5 s"):
         smoke.run(programs.folder / "helm", "test", seconds=0.5)
     assert capsys.readouterr().out.endswith("helm test\n")
