@@ -102,31 +102,35 @@ NAMED: Final = {
     "variables of the fake token endpoint": "FAKE_TOKEN_ENDPOINT_ADDR FAKE_TOKEN_ENDPOINT_CLIENT_ID FAKE_TOKEN_ENDPOINT_CLIENT_SECRET "
     "FAKE_TOKEN_ENDPOINT_CONFIG",
     "variables of the demo": "DEMO_BASE_URL DEMO_SCENARIO_CONFIG DEMO_NAMESPACE_PREFIX DEMO_SYSTEM_NAMESPACE DEMO_PLUGIN_NAMESPACE "
-    "DEMO_PLUGIN_DEPLOYMENT DEMO_BEARER_TOKEN DEMO_INSECURE_SKIP_VERIFY DEMO_DASHBOARD_ADDR DEMO_KEYCLOAK_BASE_URL DEMO_KEYCLOAK_REALM "
-    "DEMO_KEYCLOAK_ISSUER DEMO_KEYCLOAK_USER DEMO_KEYCLOAK_PASSWORD DEMO_KEYCLOAK_SUBJECT_CLIENT_ID DEMO_KEYCLOAK_SUBJECT_CLIENT_SECRET "
+    "DEMO_PLUGIN_DEPLOYMENT DEMO_DIRECT_ADDRESS DEMO_INSECURE_SKIP_VERIFY DEMO_DASHBOARD_ADDR DEMO_KEYCLOAK_BASE_URL DEMO_KEYCLOAK_REALM "
+    "DEMO_KEYCLOAK_ISSUER DEMO_KEYCLOAK_USER DEMO_KEYCLOAK_PASSWORD DEMO_KEYCLOAK_CLIENT_ID "
+    "DEMO_KEYCLOAK_SUBJECT_CLIENT_ID DEMO_KEYCLOAK_SUBJECT_CLIENT_SECRET "
     "DEMO_KEYCLOAK_SHORT_TTL_CLIENT_ID DEMO_KEYCLOAK_SHORT_TTL_CLIENT_SECRET",
-    "variables of its tests": "E2E_BASE_URL E2E_HOST E2E_DIRECT_ADDRESS E2E_NAMESPACE_PREFIX E2E_SYSTEM_NAMESPACE E2E_RELEASE "
+    "variables of its tests": "E2E_BASE_URL E2E_HOST E2E_DIRECT_ADDRESS E2E_NAMESPACE_PREFIX E2E_RELEASE "
     "E2E_NAMESPACE E2E_DEMO_RELEASE "
     "E2E_DEMO_NAMESPACE E2E_PLUGIN_IMAGE E2E_FAKE_TOKEN_ENDPOINT_IMAGE E2E_OAUTH_CLIENT_ID E2E_OAUTH_CLIENT_SECRET "
-    "E2E_HTTPBIN_RESOURCE_BASE E2E_SKIP_INSTALL E2E_SKIP_CLEANUP E2E_INSECURE_SKIP_VERIFY E2E_ISSUER E2E_KEYCLOAK_BASE_URL "
-    "E2E_KEYCLOAK_ISSUER E2E_EXPECT_INSECURE_TOKEN_LOGS E2E_STRESS_CONCURRENCY E2E_STRESS_DURATION E2E_STRESS_REQUEST_TIMEOUT "
+    "E2E_SKIP_INSTALL E2E_SKIP_CLEANUP E2E_INSECURE_SKIP_VERIFY E2E_KEYCLOAK_BASE_URL E2E_KEYCLOAK_ISSUER E2E_KEYCLOAK_NAME "
+    "E2E_KEYCLOAK_REALM E2E_KEYCLOAK_CLIENT_ID E2E_KEYCLOAK_CLIENT_SECRET E2E_KEYCLOAK_SUBJECT_CLIENT_ID "
+    "E2E_KEYCLOAK_SUBJECT_CLIENT_SECRET E2E_KEYCLOAK_SHORT_TTL_CLIENT_ID E2E_KEYCLOAK_SHORT_TTL_CLIENT_SECRET "
+    "E2E_KEYCLOAK_AUDIENCE_CLIENT_ID E2E_KEYCLOAK_USER E2E_KEYCLOAK_PASSWORD "
+    "E2E_EXPECT_INSECURE_TOKEN_LOGS E2E_STRESS_CONCURRENCY E2E_STRESS_DURATION E2E_STRESS_REQUEST_TIMEOUT "
     "SMOKE_MODE SMOKE_CLUSTER_NAME",
     "programs": "ext-authz-token-exchange-service fake-token-endpoint demo-dashboard",
-    "profiles": "with-infra with-test local-test with-fake-issuer with-keycloak ext-proc gke gke-platform gke-app",
+    "profiles": "with-infra with-test with-keycloak ext-proc gke gke-platform gke-app",
     "commands": "setup generate compile build test coverage actionlint lint helm-verify verify smoke test-e2e gke-smoke stress-e2e "
     "demo-dashboard start build-images deploy dev helm k k9s logs",
     "variables of DevSpace": "REGISTRY DEV_REGISTRY DEV_REGISTRY_IMAGE_PREFIX IMAGE_NAME FAKE_TOKEN_ENDPOINT_IMAGE_NAME IMAGE_TAG DEV_TAG "
-    "PROD_TAG GATEWAY_PROVIDER GATEWAY_NAMESPACE GKE_GATEWAY_NAME GKE_GATEWAY_NAMESPACE DEPLOYMENT_DOMAIN ISSUER_PROFILE HOST_INTEGRATION",
-    "scripts": "scripts/devspace-pipeline.sh scripts/devspace-detect-issuer.sh scripts/docker-entrypoint.sh scripts/gke-authz.sh "
+    "PROD_TAG GATEWAY_PROVIDER GATEWAY_NAMESPACE GKE_GATEWAY_NAME GKE_GATEWAY_NAMESPACE DEPLOYMENT_DOMAIN HOST_INTEGRATION",
+    "scripts": "scripts/devspace-pipeline.sh scripts/docker-entrypoint.sh scripts/gke-authz.sh "
     "scripts/run-demo-dashboard.sh scripts/run-gke-smoke.sh scripts/starter-pack-env.sh scripts/verify-gke-deployment-model.sh",
     "files": "Dockerfile devspace.yaml go.mod renovate.json release-please-config.json .pre-commit-config.yaml docs/policy.schema.json "
     "charts/ext-authz-token-exchange charts/ext-authz-token-exchange-e2e charts/keycloak deploy/gke-service-extensions/ "
-    "test/e2e/ test/e2e/cmd/smoke test/e2e/demo-scenarios.yaml test/e2e/keycloak-demo-scenarios.yaml",
+    "test/e2e/ test/e2e/cmd/smoke test/e2e/demo-scenarios.yaml",
     "values of the demo": "host namespacePrefix systemNamespace teams additionalScenarios teamApp platformRoutes demoRoute "
     "unselectedNamespaces gateway.enabled fakeTokenEndpoint.routes "
     "fakeTokenEndpoint.defaultResponse fakeTokenEndpoint.env policy.labelKey policy.httpbinResourceBase pluginNamespace testUser gkeIap "
     "gkeHealthCheck clients.subject clients.shortTTLSubject clients.exchanger clients.audience keycloak.externalURL secret.name",
-    "workflows": "ci.yml smoke.yml container-ci.yml container-release.yml release-please.yml test-published-chart.yml actions/setup-helm",
+    "workflows": "ci.yml smoke.yml release-please.yml test-published-chart.yml actions/setup-helm",
     "pages": "README.md docs/configuration.md COMPATIBILITY.md DEVELOPMENT.md docs/development.md docs/implementation.md docs/devspace.md "
     "docs/tracing.md docs/gke-service-extensions.md docs/gke-platform-demo.md test/e2e/README.md CHANGELOG.md",
 }
@@ -205,6 +209,19 @@ def test_the_page_names_each_part_of_that_project() -> None:
     assert parts - named == set()
     sections = {name.partition(".")[0] for name in values()}
     assert sections - {name.partition(".")[0] for name in named} == set()
+
+
+def test_the_page_names_nothing_that_is_not_in_that_project() -> None:
+    known = {*VARIABLES, *(name for names in NAMED.values() for name in names.split())}
+    for what, _, _ in rows():
+        if not what.endswith("before 0.6"):
+            named = {name for name in re.findall(r"`([^` ]+)`", what) if re.match(r"(E2E|DEMO|FAKE|TOKEN)_|scripts/|test/", name)}
+            assert named - known == set(), what
+    workflows = {what for what, _, _ in rows(SECTION.partition("\n### Workflows\n")[2].partition("\n### ")[0])}
+    assert {name for what in workflows for name in re.findall(r"`(\S+\.yml)`", what)} <= known
+    table = SECTION.partition("\n### DevSpace\n")[2].partition("\n### ")[0]
+    profiles = {name for what, _, _ in rows(table) if what.startswith("profile") for name in re.findall(r"`([^`]+)`", what)}
+    assert profiles == set(NAMED["profiles"].split())
 
 
 def test_each_part_has_tests_that_exist_or_the_reason_why_it_is_not_here() -> None:
