@@ -98,9 +98,9 @@ NEAR_HOST: Final = Code(
 )
 DENY_BY_HEADER: Final = Code(
     "POL-2106",
-    "An entry denies requests with a header, and without the header another entry exchanges their token.",
-    ("Whoever leaves the header out is not denied.",),
-    "Let the gateway require the header, or deny by path or method.",
+    "An entry denies requests with a header, and leaving the header out evades it.",
+    ("Without the header, another entry exchanges the token or allows the request.", "Without the header, no entry decides."),
+    "Let the gateway require the header, or deny by path or method. Grant rights by header instead of taking them away.",
     _manifests(
         "{match: {host: api.example.com, pathPrefix: /tools, headers: [{name: x-tool, value: drop}]}, action: deny}",
         "{match: {host: api.example.com, pathPrefix: /tools}, action: exchange, exchange: {issuerRef: primary, scope: read}}",
@@ -124,7 +124,12 @@ HEAD_OVERRIDDEN: Final = Code(
 UNREADABLE_FILE: Final = Code(
     "POL-3001",
     "A file cannot be read as manifests.",
-    ("The indentation is wrong.", "It is neither YAML nor JSON in UTF-8.", "It is a template that was not rendered."),
+    (
+        "The indentation is wrong.",
+        "It is neither YAML nor JSON in UTF-8.",
+        "JSON has comments, trailing commas, a byte order mark, or more than one value.",
+        "It is a template that was not rendered.",
+    ),
     "Correct the syntax at the place that the message names. Render Helm templates first.",
     "apiVersion: v1\nkind: [\n",
     Example.MANIFESTS,

@@ -346,3 +346,11 @@ NO_SLASH: Final = Code(
     policy(prefix="orders"),
     severity=Severity.NOTICE,
 )
+LITERAL_TEXT: Final = Code(
+    "POL-1903",
+    "A star or a comma is taken literally.",
+    ("There are no patterns in scopes, audiences, resources and values of headers.", "Scopes are separated by blanks, not by commas."),
+    "Write what is meant, one by one, unless the character itself is meant.",
+    policy(action="exchange", more='exchange: {issuerRef: primary, scope: "read,write"}'),
+    severity=Severity.NOTICE,
+)

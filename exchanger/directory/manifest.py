@@ -27,10 +27,12 @@ LIMITS: Final = Limits(size=MAX_FILE_BYTES, values=MAX_VALUES, depth=64)
 @final
 @attrs.frozen
 class UnreadableFile:
-    """Why a file cannot be understood, in words for whoever edits it."""
+    """Why a file cannot be understood, in words for whoever edits it. ``line`` and ``column`` are the place in it, if that is known."""
 
     reason: str
     code: Code = attrs.field(default=codes.UNREADABLE_FILE, eq=False, repr=False)
+    line: int | None = attrs.field(default=None, eq=False, repr=False)
+    column: int | None = attrs.field(default=None, eq=False, repr=False)
 
 
 @final
@@ -67,9 +69,13 @@ def read_manifests(data: bytes, *, is_json: bool) -> tuple[Manifest, ...] | Unre
         return UnreadableFile(f"is larger than {MAX_FILE_BYTES} bytes", codes.LARGE_FILE)
     try:
         text = data.decode()
-        documents = _json(text) if is_json else _yaml(text)
-        found = (manifest for index, document in enumerate(documents) for manifest in _manifests(document, f"document {index}", None))
-        return tuple(found) if text.strip() else (_EMPTY_FILE,)
+        if not text.strip():
+            return (_EMPTY_FILE,)
+        if is_json:
+            content = read_json(text)
+            return content if isinstance(content, UnreadableFile) else read_document(content, 0)
+        documents = enumerate(_yaml(text))
+        return tuple(manifest for index, document in documents for manifest in _manifests(document, f"document {index}", None))
     except UnicodeDecodeError:
         return UnreadableFile("is not UTF-8")
     except _WrongError as wrong:
@@ -77,7 +83,7 @@ def read_manifests(data: bytes, *, is_json: bool) -> tuple[Manifest, ...] | Unre
 
 
 def read_document(document: object, index: int) -> tuple[Manifest, ...] | UnreadableFile:
-    """Return what is in one document of a file, as ``plain`` makes it, or what is wrong with it. Never raises."""
+    """Return what is in one document of a file, as ``plain`` or ``read_json`` makes it, or what is wrong with it. Never raises."""
     try:
         return tuple(_manifests(document, f"document {index}", None))
     except _WrongError as wrong:
@@ -92,13 +98,19 @@ def objects_of(manifests: Iterable[Manifest]) -> Iterator[PolicyObject]:
     return (found for found in manifests if not isinstance(found, PassedOver))
 
 
-def _json(text: str) -> tuple[object, ...]:
+def read_json(text: str) -> object | UnreadableFile:
+    """Return the value that a JSON file has, or what is wrong with it. Never raises."""
+    if text.startswith("\ufeff"):  # RFC 8259 section 8.1 (https://www.rfc-editor.org/rfc/rfc8259#section-8.1)
+        return UnreadableFile("is not JSON: it begins with a byte order mark", line=1, column=1)
     try:
-        return (json.loads(text, object_pairs_hook=_unique),) if text.strip() else ()
+        content: object = json.loads(text, object_pairs_hook=_unique)
     except json.JSONDecodeError as error:
-        raise _WrongError(f"is not JSON: {error.msg}, line {error.lineno}") from None
+        return UnreadableFile(f"is not JSON: {error.msg}, line {error.lineno}", line=error.lineno, column=error.colno)
     except (ValueError, RecursionError):  # a number of too many digits, or a nesting too deep
-        raise _WrongError("is not JSON that can be read") from None
+        return UnreadableFile("is not JSON that can be read")
+    except _WrongError as wrong:
+        return UnreadableFile(str(wrong), wrong.code)
+    return content
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -137,8 +149,8 @@ def _manifests(document: object, place: str, kind_of_list: str | None) -> Iterat
     if not isinstance(document, dict):
         raise _WrongError(f"{place} is not a mapping", codes.MALFORMED_OBJECT)
     kind, version = document.get("kind", kind_of_list), document.get("apiVersion", None if kind_of_list is None else "v1")
-    if kind is None and version is None:
-        # No Kubernetes object at all, such as a kustomization or chart values
+    if kind is None and (version is None or _is_chart(document)):
+        # No Kubernetes object at all, such as a kustomization, a chart or its values
         yield from _without_kind(document, place)
         return
     if not isinstance(kind, str) or not isinstance(version, str):
@@ -156,6 +168,11 @@ def _manifests(document: object, place: str, kind_of_list: str | None) -> Iterat
             yield from _manifests(item, f"{place}, item {index}", kind.removesuffix("List"))
     elif kind in {"Namespace", "ConfigMap"}:
         yield _manifest(kind, document, place)
+
+
+def _is_chart(document: dict[object, object]) -> bool:
+    """Tell whether this is a Chart.yaml (https://helm.sh/docs/topics/charts/#the-chartyaml-file), which has an apiVersion of its own."""
+    return {"name", "version"} <= document.keys() and not {"metadata", "data", "items", "entries"} & document.keys()
 
 
 def _without_kind(document: dict[object, object], place: str) -> Iterator[PassedOver]:

@@ -92,9 +92,39 @@ def test_templates_of_a_chart_are_left_out_with_a_notice_and_the_chart_is_no_man
     (tmp_path / "templates").mkdir()
     (tmp_path / "templates" / "a.yaml").write_text("a: [")
     status, said = run(tmp_path / "chart")
-    assert (status, said.count("POL-3008:"), "POL-3001" in said) == (0, 1, False)
+    assert (status, said.count("POL-3008:"), "POL-3001" in said) == (2, 1, False)
     assert run(tmp_path)[1].count("POL-3001:") == 1
     assert run(tmp_path / "chart" / "templates" / "more" / "policy.yaml")[0] == 1
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {},
+        {"notes.txt": "a"},
+        {"comments.yaml": "# nothing\n---\n"},
+        {"values.yaml": "replicas: 1\n", "Chart.yaml": "apiVersion: v2\nname: shop\nversion: 1.0.0\n", "package.json": "{}"},
+        {"namespace.yaml": "apiVersion: v1\nkind: Namespace\nmetadata: {name: team}\n"},
+        {"settings.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\ndata: {a: b}\n"},
+    ],
+)
+@pytest.mark.parametrize("form", list(Format))
+def test_a_folder_without_policies_is_status_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], files: dict[str, str], form: Format
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    assert run(tmp_path, format=form)[0] == 2
+    assert capsys.readouterr().err.startswith("exchanger check: there is no policy at these paths")
+    assert run(tmp_path, format=form, allow_empty=True)[0] == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_what_is_wrong_counts_more_than_that_there_is_no_policy(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("a: [")
+    assert (run(tmp_path)[0], run(tmp_path, allow_empty=True)[0]) == (1, 1)
+    (tmp_path / "b.json").write_text("# a comment\n{}")
+    assert run(tmp_path / "b.json")[0] == 1
 
 
 def test_selectors_are_those_of_the_service(tmp_path: Path) -> None:
@@ -310,4 +340,4 @@ def test_a_pipe_that_was_named_is_read(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     with subprocess.Popen([sys.executable, "-c", f"open({str(pipe)!r}, 'w').write({config_map(entries(WRONG))!r})"]):
         assert "POL-1101" in check(str(pipe)).stdout
-    assert check(str(tmp_path)).returncode == 0  # in a folder, it is not a file
+    assert check(str(tmp_path), "--allow-empty").returncode == 0  # in a folder, it is not a file

@@ -270,9 +270,44 @@ def test_what_is_near_something_is_marked_at_its_field() -> None:
 
 def test_a_denial_that_leaving_a_header_out_evades_is_found() -> None:
     deny = "{match: {host: a, pathPrefix: /t, headers: [{name: x-tool, value: drop}]}, action: deny}"
-    assert codes(checked(config_map(entries(deny)))) == []
+    lone = checked(config_map(entries(deny)))
+    assert codes(lone) == ["POL-2106"]
+    assert "no entry decides" in lone.problems[0].problem.text
+    closed = deny.replace("headers: [{name: x-tool, value: drop}]", "methods: [GET, PUT]")
+    assert codes(checked(config_map(entries(deny.replace("t, ", "t, methods: [GET], "), closed)))) == []
     exchange = "{match: {host: a, pathPrefix: /}, action: exchange, exchange: {issuerRef: a, scope: b}}"
-    assert codes(checked(config_map(entries(deny, exchange)))) == ["POL-2106"]
+    both = checked(config_map(entries(deny, exchange)))
+    assert codes(both) == ["POL-2106"]
+    assert both.problems[0].problem.text.endswith("without the header team/policy entries[1] exchanges the token")
+
+
+@pytest.mark.parametrize(
+    ("target", "char"),
+    [
+        ('scope: "*"', "*"),
+        ('scope: "a,b"', ","),
+        ('scope: "read:*"', "*"),
+        ('scope: a, audiences: [b, "orders-*"]', "*"),
+        ('scope: a, audiences: ["a,b"]', ","),
+        ('scope: a, resources: ["https://a.example/*"]', "*"),
+    ],
+)
+def test_a_target_that_looks_like_a_pattern_or_a_list_is_literal(target: str, char: str) -> None:
+    match = "host: api.example.com, pathPrefix: /orders"
+    text = config_map(entries(f"{{match: {{{match}}}, action: exchange, exchange: {{issuerRef: primary, {target}}}}}"))
+    result = checked(text)
+    assert (codes(result), result.count(Severity.NOTICE)) == (["POL-1903"], 1)
+    assert result.problems[0].problem.text.endswith(f'in which the "{char}" is literal')
+    assert result.problems[0].place.column == text.splitlines()[11].index(target.rsplit(maxsplit=1)[-1].strip("[]")) + 1
+
+
+def test_a_star_in_the_value_of_a_header_is_literal() -> None:
+    match = "host: api.example.com, pathPrefix: /orders"
+    entry = f"{{match: {{{match}, headers: [{{name: x-tool, value: 'read*'}}]}}, action: deny}}"
+    result = checked(config_map(entries(entry, f"{{match: {{{match}}}, action: deny}}")))
+    assert (codes(result), result.count(Severity.NOTICE)) == (["POL-1903"], 1)
+    plain = entry.replace("read*", "read").replace("action: deny", "action: exchange, exchange: {issuerRef: a, scope: 'a b:c'}")
+    assert codes(checked(config_map(entries(plain)))) == []
 
 
 def test_style_is_a_notice() -> None:

@@ -68,6 +68,24 @@ def test_the_hook_names_a_command_that_there_is() -> None:
     assert done.returncode == 0
 
 
+def test_the_hook_lets_a_change_without_policies_pass(tmp_path: Path) -> None:
+    (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
+    (tmp_path / "mkdocs.yml").write_text("site_name: docs\n")
+    (tmp_path / "Chart.yaml").write_text("apiVersion: v2\nname: shop\nversion: 1.0.0\n")
+    command = [sys.executable, "-m", *hook["entry"].split()]
+    for name in ("mkdocs.yml", "Chart.yaml"):
+        done = subprocess.run([*command, name], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+        assert (done.returncode, done.stderr) == (0, "")
+    (tmp_path / "policy.yaml").write_text(config_map(entries(DENY.replace("acton", "action").replace("deny", "dny"))))
+    done = subprocess.run([*command, "mkdocs.yml", "policy.yaml"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+
+
+def test_the_action_fails_where_there_is_nothing_to_check(tmp_path: Path) -> None:
+    (tmp_path / "policies").mkdir()
+    assert run(tmp_path, paths="policies").returncode == 2
+
+
 @pytest.mark.parametrize("name", ["issuers", "grants"])
 def test_the_action_passes_files(tmp_path: Path, name: str) -> None:
     (tmp_path / "one.yaml").write_text(config_map(entries(DENY)))

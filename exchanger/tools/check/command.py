@@ -1,6 +1,6 @@
 """``exchanger check``: reads manifests, and says what is wrong with the policies in them.
 
-0: nothing is. 1: there is a problem or a warning. 2: wrong arguments, or a path that is not there.
+0: nothing is. 1: there is a problem or a warning. 2: wrong arguments, a path that is not there, or no policy at the paths.
 """
 
 import os
@@ -70,7 +70,12 @@ def run_check(options: CheckOptions, variables: Mapping[str, str] | None = None,
             sys.stderr.write(as_text(found, colours=_has_colours(sys.stderr, environment)))
     else:
         stream.write(_written(found, options.format, colours=_has_colours(stream, environment)))
-    return PROBLEMS if wrong else CLEAN
+    if wrong:
+        return PROBLEMS
+    if found.documents or options.allow_empty:
+        return CLEAN
+    sys.stderr.write("exchanger check: there is no policy at these paths (--allow-empty if there need not be one)\n")
+    return UNUSABLE
 
 
 def _written(found: Checked, form: Format, *, colours: bool) -> str:

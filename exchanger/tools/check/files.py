@@ -1,9 +1,9 @@
 """A manifest file as the objects in it, each with its place, and everything that keeps some of them from being read. Total.
 
-The service refuses a file as a whole for its first mistake. Here each document of it is read by itself, so that none hides another's.
+The service refuses a file as a whole for its first mistake. Here each document of it is read by itself, so that none hides another's. What
+the service cannot read is a problem, whatever else can be made of it.
 """
 
-import json
 import re
 from collections.abc import Callable
 from typing import Final, final
@@ -13,7 +13,16 @@ import attrs
 from exchanger.codes import manifests as codes
 from exchanger.codes.policy import TOO_LARGE
 from exchanger.codes.problem import Problem
-from exchanger.directory.manifest import LIMITS, MAX_FILE_BYTES, PassedOver, UnreadableFile, plain, read_document
+from exchanger.directory.manifest import (
+    LIMITS,
+    MAX_FILE_BYTES,
+    PassedOver,
+    UnreadableFile,
+    objects_of,
+    plain,
+    read_document,
+    read_json,
+)
 from exchanger.policy.documents import yaml_nodes as nodes
 from exchanger.policy.documents.yaml_reader import Unreadable, read_stream
 from exchanger.policy.selection import ConfigMap, PolicyObject
@@ -95,23 +104,42 @@ class _Reading:
     bare: bool = False
 
     def read(self) -> None:
-        roots = read_stream(self.text.text, LIMITS)
-        if not isinstance(roots, Unreadable):
-            for index, root in enumerate(roots):
-                self._document(root, index)
-            self.bare = self.bare and len(roots) == 1
-        elif self.name.endswith(".json") and (content := _json(self.text.text)) is not None:
-            self._without_places(content)
-        else:
-            self._pieces(roots)
-
-    def _without_places(self, content: object) -> None:
-        """Read JSON that YAML has no words for, such as surrogates: nothing in it has a place."""
-        found = read_document(content, 0)
-        if isinstance(found, UnreadableFile):
-            self._problem(Problem(found.code, found.reason), NOWHERE)
+        if self.name.endswith(".json"):
+            self._json()
             return
-        self.objects += [Object(item, NOWHERE) for item in found if not isinstance(item, PassedOver)]
+        roots = read_stream(self.text.text, LIMITS)
+        if isinstance(roots, Unreadable):
+            self._pieces(roots)
+            return
+        for index, root in enumerate(roots):
+            self._document(root, index)
+        self.bare = self.bare and len(roots) == 1
+
+    def _json(self) -> None:
+        """Read JSON as the service does. Places are known where YAML says the same; it has no words for surrogates, for example."""
+        content = read_json(self.text.text)
+        if isinstance(content, UnreadableFile):
+            self._unreadable(content)
+            return
+        roots = read_stream(self.text.text, LIMITS)
+        for root in () if isinstance(roots, Unreadable) else roots:
+            self._document(root, 0)
+        known = read_document(content, 0)
+        if isinstance(known, UnreadableFile):
+            if not self.problems:
+                self._unreadable(known)
+        elif isinstance(roots, Unreadable) or [item.value for item in self.objects] != list(objects_of(known)):
+            self.objects, self.problems, self.bare = [Object(item, NOWHERE) for item in objects_of(known)], [], False
+            for item in known:
+                if isinstance(item, PassedOver):
+                    self._passed_over(item, NOWHERE)
+
+    def _unreadable(self, found: UnreadableFile) -> None:
+        place = Place(found.line, found.column)
+        self._problem(Problem(found.code, f"the file {found.reason}", line=place.line, column=place.column), place)
+
+    def _passed_over(self, found: PassedOver, place: Place) -> None:
+        self._problem(Problem(found.code, f"{found.reason} ({found.remedy})"), place)
 
     def _pieces(self, whole: Unreadable) -> None:
         """Read each document by itself."""
@@ -138,8 +166,6 @@ class _Reading:
         self._problem(problem, self.text.within(problem.line, problem.column))
 
     def _document(self, root: nodes.Node, index: int) -> None:
-        if field(root, "apiVersion") is not None and not any(field(root, name) for name in ("kind", "metadata", "data", "items")):
-            return  # no object at all, such as a Chart.yaml
         placed = list(objects_found(root))
         for found in placed:
             self._look_at_labels(found)
@@ -152,7 +178,7 @@ class _Reading:
         for item in read:
             if isinstance(item, PassedOver):
                 self.bare = self.bare or item.code is codes.BARE_POLICY
-                self._problem(Problem(item.code, f"{item.reason} ({item.remedy})"), begin)
+                self._passed_over(item, begin)
                 continue
             where = next(left, None)
             node = None if where is None or not isinstance(item, ConfigMap) else where.document
@@ -202,10 +228,3 @@ def _mapped(node: nodes.Node, change: Callable[[nodes.Node], nodes.Node], name: 
         return node
     pairs = ((key, change(value) if name is None or nodes.text_of(key) == name else value) for key, value in node.pairs)
     return attrs.evolve(node, pairs=tuple(pairs))
-
-
-def _json(text: str) -> object:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None

@@ -25,6 +25,7 @@ from exchanger.tools.check.source_map import field
 from exchanger.util.text import bounded, distance, quoted
 from exchanger.values.entry import BASELINE, AllowEntry, DenyEntry, Entry, ExchangeEntry, PathType, Source
 from exchanger.values.headers import HeaderFields
+from exchanger.values.verdict import NO_MATCH
 
 # Problems between entries that are reported.
 MAX_FOUND: Final = 1_000
@@ -230,10 +231,11 @@ def _denied_by_header(entries: Iterable[Entry], snapshot: PolicySnapshot) -> Ite
     for entry in entries:
         if not isinstance(entry, DenyEntry) or not entry.match.headers:
             continue
-        for host, path, method in _witnesses(entry):
-            verdict = snapshot.match(host, path, method, raw=True)
-            if isinstance(verdict, ExchangeEntry | AllowEntry):
-                what = "exchanges the token" if isinstance(verdict, ExchangeEntry) else "lets the request pass"
-                text = f"denies by header, and without the header {named(verdict)} {what}"
-                yield Remark(entry, codes.DENY_BY_HEADER, text, (verdict,))
-                break
+        verdicts = [snapshot.match(host, path, method, raw=True) for host, path, method in _witnesses(entry)]
+        other = next((verdict for verdict in verdicts if isinstance(verdict, ExchangeEntry | AllowEntry)), None)
+        if other is not None:
+            what = "exchanges the token" if isinstance(other, ExchangeEntry) else "lets the request pass"
+            yield Remark(entry, codes.DENY_BY_HEADER, f"denies by header, and without the header {named(other)} {what}", (other,))
+        elif NO_MATCH in verdicts:
+            text = "denies by header, and without the header no entry decides: the request passes unless unmatched requests are denied"
+            yield Remark(entry, codes.DENY_BY_HEADER, text)

@@ -21,13 +21,17 @@ class Format(enum.Enum):
 @final
 @attrs.frozen
 class CheckOptions:
-    """What was asked for. ``issuers`` is a profiles file (``None``: every issuer is known), ``grants`` a grants file (``None``: none)."""
+    """What was asked for. ``issuers`` is a profiles file (``None``: every issuer is known), ``grants`` a grants file (``None``: none).
+
+    ``allow_empty``: it is no failure that there is no policy at the paths.
+    """
 
     paths: tuple[str, ...]
     issuers: Path | None = None
     grants: Path | None = None
     format: Format = Format.TEXT
     suggest: bool = False
+    allow_empty: bool = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("paths", nargs="+", metavar="PATH", help="manifests: folders, files, or - for standard input")
     parser.add_argument("--issuers", type=Path, metavar="FILE", help="issuer profiles file (default: every issuer counts as known)")
     parser.add_argument("--grants", type=Path, metavar="FILE", help="grants file (default: no grants)")
+    parser.add_argument("--allow-empty", action="store_true", help="exit with 0 if there is no policy at the paths (default: with 2)")
     how = parser.add_mutually_exclusive_group()
     how.add_argument(
         "--format",
@@ -51,4 +56,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def options_of(namespace: argparse.Namespace) -> CheckOptions:
     """Return the options that the parser has read."""
-    return CheckOptions(tuple(namespace.paths), namespace.issuers, namespace.grants, Format(namespace.format), namespace.suggest)
+    form = Format(namespace.format)
+    return CheckOptions(tuple(namespace.paths), namespace.issuers, namespace.grants, form, namespace.suggest, namespace.allow_empty)

@@ -1,4 +1,4 @@
-"""What an entry lacks in style alone: methods in upper case, a slash before the path. Nothing is decided by it. Pure."""
+"""What decides nothing and is worth a word: methods in lower case, a missing slash, texts that look like patterns or lists. Pure."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -25,7 +25,8 @@ def style_of(document: PolicyDocument) -> tuple[Problem, ...]:
     found: list[Problem] = []
     for index, entry in enumerate(entries.items if isinstance(entries, Sequence) else ()):
         if len(found) < MAX_NOTICES:
-            found += (notice for notice in _of_match(field(entry, "match"), index) if notice.field not in wrong)
+            match, exchange = field(entry, "match"), field(entry, "exchange")
+            found += (notice for notice in (*_of_match(match, index), *_literal(match, exchange, index)) if notice.field not in wrong)
     return tuple(found)
 
 
@@ -42,3 +43,28 @@ def _of_match(match: Node | None, index: int) -> Iterator[Problem]:
             message = f"{where}.methods has {quoted(text)}: write {quoted(text.upper())}"
             instead = text.upper() if len(text) <= MAX_QUOTED and text == text.strip() else ""
             yield Problem(codes.LOWER_CASE_METHOD, message, index, f"{where}.methods", method.line, method.column, instead=instead)
+
+
+def _literal(match: Node | None, exchange: Node | None, index: int) -> Iterator[Problem]:
+    """Yield what looks like a pattern or a list where every character stands for itself."""
+    for name, odd, node in _plain_texts(match, exchange):
+        text = nodes.text_of(node) or ""
+        char = next((char for char in odd if char in text), None)
+        if char is not None:
+            where = f"entries[{index}].{name}"
+            message = f"{where} has {quoted(text)}, in which the {quoted(char)} is literal"
+            yield Problem(codes.LITERAL_TEXT, message, index, where, node.line, node.column)
+
+
+def _plain_texts(match: Node | None, exchange: Node | None) -> Iterator[tuple[str, str, Node]]:
+    """Yield the fields whose texts mean no more than they say, and the characters that look as if they did."""
+    headers, scope = field(match, "headers"), field(exchange, "scope")
+    for header in headers.items if isinstance(headers, Sequence) else ():
+        if (value := field(header, "value")) is not None:
+            yield "match.headers", "*", value
+    if scope is not None:
+        yield "exchange.scope", "*,", scope
+    for name, odd in (("audiences", "*,"), ("resources", "*")):
+        listed = field(exchange, name)
+        for item in listed.items if isinstance(listed, Sequence) else ():
+            yield f"exchange.{name}", odd, item
