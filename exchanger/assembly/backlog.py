@@ -2,7 +2,7 @@
 
 A namespace pays for the time that its documents take. One that has used up a budget waits behind those that have used less, so however many
 expensive documents a team has, another team's edit does not wait for them. Budgets refill over time. A withdrawal only waits for
-earlier documents of its own namespace.
+earlier documents of its own namespace that are not withdrawn themselves.
 
 Must not know: tasks, threads, or what a document says.
 """
@@ -44,13 +44,15 @@ class Lane(enum.Enum):
 class Pending:
     """A change that waits: the ``document`` for ``source``, ``None`` for none.
 
-    ``again``: the document is not new, so it comes after those that are. ``work`` measures the cost.
+    ``again``: the document is not new, so it comes after those that are. ``work`` measures the cost. ``early``: a withdrawal while an older
+    change of its source is under way, after which it comes once more.
     """
 
     source: Source
     document: Document | None
     again: bool = False
     work: int = 0
+    early: bool = False
 
 
 @final
@@ -82,11 +84,14 @@ class Backlog:
     beside: Callable[[Source, Document], int] = lambda _source, _document: 0
     _pending: dict[Source, tuple[int, Pending]] = attrs.field(factory=dict, init=False, repr=False)
     _turns: dict[Lane, list[_Turn]] = attrs.field(factory=lambda: {lane: [] for lane in Lane}, init=False, repr=False)
-    # Sources with a change under way, and its document: a newer change waits for it, so that the newest wins.
+    # Sources with a change under way, and its document: a newer document waits for it, so that the newest wins.
     _under_way: dict[Source, Document | None] = attrs.field(factory=dict, init=False, repr=False)
-    # Documents that wait or are under way, with their numbers, by namespace; the oldest first. And the withdrawals that wait for them, so
-    # that an entry moved from one ConfigMap to another is never missing.
+    # Sources with a change under way that were withdrawn meanwhile.
+    _early: set[Source] = attrs.field(factory=set, init=False, repr=False)
+    # Documents that wait or are under way, with their numbers, by namespace, and these again in order, some of them stale. And the
+    # withdrawals that wait for them, so that an entry moved from one ConfigMap to another is never missing.
     _documents: dict[str, dict[Source, int]] = attrs.field(factory=dict, init=False, repr=False)
+    _oldest: dict[str, list[tuple[int, Source]]] = attrs.field(factory=dict, init=False, repr=False)
     _withdrawals: dict[str, dict[Source, int]] = attrs.field(factory=dict, init=False, repr=False)
     _budgets: dict[str, _Budget] = attrs.field(factory=dict, init=False, repr=False)
     _forget_at: int = attrs.field(default=_MANY, init=False)
@@ -103,6 +108,10 @@ class Backlog:
         """Tell whether a change of the source was taken and is not done."""
         return source in self._under_way
 
+    def is_withdrawn(self, source: Source) -> bool:
+        """Tell whether a source that is under way was withdrawn meanwhile."""
+        return source in self._early
+
     def document(self, source: Source) -> Document | None:
         """Return the newest document of the source that waits or is under way."""
         return self._pending[source][1].document if source in self._pending else self._under_way.get(source)
@@ -113,11 +122,16 @@ class Backlog:
             return  # the newest document waits already
         self._numbers += 1
         self._pending[source] = (self._numbers, Pending(source, document, again))
-        if source not in self._under_way:
+        if source not in self._under_way or document is None:
             self._queue(source, now)
+        else:
+            self._wait_for(source, self._numbers)
 
     def take(self, lane: Lane, now: float) -> tuple[Pending, ...]:
-        """Return the next changes: one, or light ones of ``LIGHT_WORK`` characters. Call ``done`` when they are."""
+        """Return the next changes: one, or light ones of ``LIGHT_WORK`` characters, or withdrawals, all that a namespace has.
+
+        Call ``done`` when they are, except for those that are ``early``.
+        """
         turns, taken, work = self._turns[lane], list[Pending](), 0
         while turns:
             used, cost, number, source = turns[0]
@@ -130,12 +144,19 @@ class Backlog:
                 heappop(turns)
                 heappush(turns, (level, cost, number, source))
                 continue
-            if taken and (lane is Lane.HEAVY or work + cost > LIGHT_WORK):
+            withdraws = pending.document is None
+            if taken and (lane is Lane.HEAVY or withdraws != (taken[-1].document is None)):
+                break
+            if taken and work + cost > LIGHT_WORK and not (withdraws and source.namespace == taken[-1].source.namespace):
                 break
             heappop(turns)
-            del self._pending[source]
-            self._under_way[source] = pending.document
-            taken.append(attrs.evolve(pending, work=cost))
+            early = source in self._under_way
+            if early:
+                self._early.add(source)
+            else:
+                del self._pending[source]
+                self._under_way[source] = pending.document
+            taken.append(attrs.evolve(pending, work=cost, early=early))
             work += cost
         return tuple(taken)
 
@@ -147,9 +168,11 @@ class Backlog:
         for source in sources:
             namespaces[source.namespace] = None
             self._under_way.pop(source, None)
-            self._forget_document(source)
+            self._early.discard(source)
             if source in self._pending:
                 self._queue(source, now)
+            else:
+                self._forget_document(source)
         for namespace in namespaces:
             self._release(namespace, now)
 
@@ -160,24 +183,44 @@ class Backlog:
 
     def _queue(self, source: Source, now: float) -> None:
         number, pending = self._pending[source]
-        self._forget_document(source)
         if pending.document is not None:
-            self._documents.setdefault(source.namespace, {})[source] = number
+            self._wait_for(source, number)
             self._push(source, now)
         else:
-            self._withdrawals.setdefault(source.namespace, {})[source] = number
+            self._forget_document(source)
+            withdrawals = self._withdrawals.setdefault(source.namespace, {})
+            withdrawals.pop(source, None)
+            withdrawals[source] = number
         self._release(source.namespace, now)
+
+    def _wait_for(self, source: Source, number: int) -> None:
+        """Let withdrawals that come later wait for the document of ``source``."""
+        documents = self._documents.setdefault(source.namespace, {})
+        documents[source] = number
+        oldest = self._oldest.setdefault(source.namespace, [])
+        if len(oldest) > 2 * len(documents) + _MANY:
+            oldest[:] = ((number, source) for source, number in documents.items())
+            heapify(oldest)
+        else:
+            heappush(oldest, (number, source))
 
     def _forget_document(self, source: Source) -> None:
         documents = self._documents.get(source.namespace, {})
         documents.pop(source, None)
         if not documents:
             self._documents.pop(source.namespace, None)
+            self._oldest.pop(source.namespace, None)
+
+    def _oldest_document(self, namespace: str) -> int:
+        documents, oldest = self._documents.get(namespace, {}), self._oldest.get(namespace, [])
+        while oldest and documents.get(oldest[0][1]) != oldest[0][0]:
+            heappop(oldest)
+        return oldest[0][0] if oldest else self._numbers + 1
 
     def _release(self, namespace: str, now: float) -> None:
         """Queue withdrawals that no longer wait for an older document of their namespace."""
         withdrawals = self._withdrawals.get(namespace, {})
-        oldest = next(iter(self._documents.get(namespace, {}).values()), self._numbers + 1)
+        oldest = self._oldest_document(namespace)
         while withdrawals:
             source, number = next(iter(withdrawals.items()))
             if oldest < number:
@@ -190,8 +233,9 @@ class Backlog:
     def _push(self, source: Source, now: float) -> None:
         number, pending = self._pending[source]
         text = pending.document.text if isinstance(pending.document, Text) else None
-        beside = 0 if pending.document is None else self.beside(source, pending.document)
-        work = CHANGE_WORK + len(text or "") + beside + self.in_force(source)
+        work = CHANGE_WORK
+        if pending.document is not None:  # a withdrawal costs the same for any document
+            work += len(text or "") + self.beside(source, pending.document) + self.in_force(source)
         turns = self._turns[Lane.LIGHT if work <= LIGHT_WORK else Lane.HEAVY]
         if len(turns) > 2 * len(self._pending) + _MANY:
             turns[:] = (turn for turn in turns if self._is_next(turn))

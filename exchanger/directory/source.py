@@ -180,9 +180,11 @@ class DirectorySource:
             self._gone.pop(change.source, None)
             if change.gone is not None:
                 self._gone[change.source] = change.gone
-            self._assembler.put(change.source, change.document, again=change.again)
+            if change.document is not None:
+                self._assembler.put(change.source, change.document, again=change.again)
             if number % STEP == 0:
                 await trio.lowlevel.checkpoint()
+        await self._assembler.withdraw(change.source for change in changes if change.document is None)
         if self._published and (before is None or before.notices != self._state.notices):
             self._send_notices()
 
@@ -201,6 +203,9 @@ class DirectorySource:
                 if not self._published:
                     self._published = True
                     task_status.started()
+            elif self._published and (snapshot := self._assembler.refreshed()) is not None:
+                self._snapshot = snapshot
+                self.sink.publish(snapshot)
 
     def _scan(self, before: _State | None) -> tuple[_State, tuple[_Change, ...]]:
         """Return the new state, and how its documents differ. Runs in a thread."""

@@ -249,10 +249,7 @@ class KubernetesSource:
             await trio.lowlevel.checkpoint()
             if self._index.changed:  # so that an edit need not wait until 10,000 documents are passed on to be read again
                 await self._take_in()
-        for number, source in enumerate(withdrawn, 1):
-            self._assembler.put(source, None)
-            if number % STEP == 0:
-                await trio.lowlevel.checkpoint()
+        await self._assembler.withdraw(withdrawn)
         return waiting_changed
 
     async def _look_at_grants(self) -> bool:
@@ -297,6 +294,7 @@ class KubernetesSource:
                 continue  # recovery brings its own news
             change = self._assembler.take(anyway=self._phase is _Phase.RECOVERING)
             if change is None:
+                self._refresh()
                 continue
             first, self._published = not self._published, True
             reopened, self._phase = self._phase is _Phase.RECOVERING and not first, _Phase.OPEN
@@ -311,6 +309,12 @@ class KubernetesSource:
             self.on_notices(self._notices())
             if first:
                 task_status.started()
+
+    def _refresh(self) -> None:
+        snapshot = self._assembler.refreshed() if self._phase is _Phase.OPEN else None
+        if snapshot is not None:
+            self._snapshot = snapshot
+            self.sink.publish(snapshot)
 
     async def _watch_age(self) -> None:
         """Close when the known state is too old; prepare to open when changes are followed at two looks in a row.

@@ -150,7 +150,7 @@ def conflicts_with(entry: Entry, snapshot: PolicySnapshot) -> tuple[Entry, ...]:
         for claims in _at(paths, spelling, entry):
             table = claims.entries_like(entry)
             for rival in () if table is None else islice(_members(table, entry.match.methods), MAX_CLAIMS):
-                if (rival.source, rival.index) != (entry.source, entry.index):
+                if (rival.source, rival.index) != (entry.source, entry.index) and rival.source not in snapshot.trie.leaving:
                     found[rival.source, rival.index] = rival
                 if len(found) == MAX_RIVALS:
                     break

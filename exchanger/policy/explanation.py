@@ -110,7 +110,7 @@ def _claims(trie: PolicyTrie, places: Sequence[Paths], readings: tuple[Reading, 
         for member in cell.members():
             for claim in trie.meant(member) if isinstance(member, FailClosedRegion) else (member,):
                 key = (claim.source, claim.index, claim.match)
-                if key not in seen:
+                if key not in seen and claim.source not in trie.leaving:
                     seen.add(key)
                     yield claim
 

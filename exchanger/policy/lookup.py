@@ -55,7 +55,7 @@ def find_at_once(trie: PolicyTrie, host: str | None, path: str, method: str) -> 
     ``None`` in any other case.
     """
     hosts = trie.hosts
-    if host is None or trie.any_host is not None or method == "HEAD":
+    if host is None or trie.any_host is not None or trie.leaving or method == "HEAD":
         return None
     paths = hosts.paths.get(host)
     found = None if paths is None else simply_nearest(paths, path, method)
@@ -81,6 +81,29 @@ def find(
 
     ``places`` are the claims that may apply on ``host``, the nearest first. ``host`` is ``None`` if it cannot be known.
     """
+    found = _find(trie, host, places, reach, reading, method, headers)
+    if not trie.leaving or (method != "HEAD" and _stays(trie, found)):
+        return found
+    sifting = trie.sifting()
+    return _find(sifting, host, sifting.staying(places), reach, reading, method, headers)
+
+
+def _stays(trie: PolicyTrie, found: Found) -> bool:
+    """Tell whether ``found`` is the same without the documents that are leaving: then they need not be told from the others."""
+    if isinstance(found, NoMatch):
+        return True
+    return not isinstance(found, Ambiguous) and found.source is not None and bool(found.source.name) and found.source not in trie.leaving
+
+
+def _find(
+    trie: PolicyTrie,
+    host: str | None,
+    places: tuple[Paths, ...],
+    reach: UnreadableReach,
+    reading: Reading,
+    method: str,
+    headers: RequestHeaders,
+) -> Found:
     if method == "HEAD":
         return _find_for_head(trie, host, places, reach, reading, headers)
     steps = Steps(reading.work)
@@ -115,7 +138,8 @@ _STRICTNESS: Final = {kind: rank for rank, kind in enumerate((NoMatch, AllowEntr
 
 def found_for_head_itself(trie: PolicyTrie, host: str, reading: Reading, headers: RequestHeaders) -> Found:
     """Return what applies by claims on HEAD itself, before regions of unknown host and what GET gets."""
-    places = _as_far_as_get(trie.hosts.places(host), reading, headers)
+    sifting = trie.sifting()
+    places = _as_far_as_get(sifting.staying(sifting.hosts.places(host)), reading, headers)
     return _on_hosts(places, reading, "HEAD", headers, Steps(reading.work))[0]
 
 
@@ -150,7 +174,10 @@ def _meant(trie: PolicyTrie, closed: Unhealthy) -> Unhealthy:
     if closed.source is None or closed.source.name:
         return closed
     areas = trie.closed[closed.source.namespace].values()
-    regions = tuple(islice(chain.from_iterable(area.regions.values() for area in areas), 2))
+    every = chain.from_iterable(area.regions.values() for area in areas)
+    regions = tuple(islice((region for region in every if region.source not in trie.leaving), 2))
+    if not regions:  # they are leaving, and told from the others next
+        return closed
     return SEVERAL_REGIONS if len(regions) > 1 else Unhealthy(regions[0].reason, regions[0].source, regions[0].index)
 
 
@@ -202,7 +229,7 @@ def _denied_on_host(paths: Paths, reading: Reading, method: str, steps: Steps) -
 
 def simply_nearest(paths: Paths, path: str, method: str) -> Found | None:
     """Return what applies to ``path`` by the claims of one host; ``None`` if that is not a matter of path and method alone."""
-    if paths.folded is not None:
+    if paths.folded is not None or paths.sieve is not None:
         return None
     winner: Entry | Contested | None = None
     first = by = None
@@ -247,10 +274,10 @@ def _beyond(trie: PolicyTrie, host: str | None, reach: UnreadableReach, *found: 
         return ()
     decided_by = {one.source.namespace for one in found if isinstance(one, DenyEntry | ExchangeEntry | AllowEntry)}
     if not decided_by or reach is UnreadableReach.GLOBAL:
-        return trie.any_host.places(host)
+        return trie.staying(trie.any_host.places(host))
     namespaces = {UNKNOWN_NAMESPACE, *decided_by} if len(decided_by) == 1 else {UNKNOWN_NAMESPACE}
     each = [trie.of_namespaces.get(namespace) for namespace in namespaces]
-    return tuple([paths for hosts in each if hosts is not None for paths in hosts.places(host)])
+    return trie.staying(tuple([paths for hosts in each if hosts is not None for paths in hosts.places(host)]))
 
 
 def _kinds_at(cell: Cell, text: str, at: int, end: int, masks: Masks | None) -> Iterator[tuple[PathType, Claims]]:
@@ -281,6 +308,8 @@ def _levels(paths: Paths, reading: Reading, method: str, steps: Steps, *, decode
             cells = trie.alike(text, masks, steps)
         if cells is None:
             return None
+        if paths.sieve is not None:
+            cells = [(rest, at) for cell, at in cells if (rest := paths.sieve.sift(cell)) is not None]
         for cell, at in cells:
             rewritten = cell.rewritten if decoded else None
             if cell.prefix is not None and cell.prefix.concerns(method):
@@ -361,7 +390,8 @@ def _first_of_level(level: list[Claims], method: str, headers: RequestHeaders) -
 
 def contenders(trie: PolicyTrie, host: str, reading: Reading, method: str, headers: RequestHeaders) -> tuple[Entry, ...]:
     """Return at most two of the entries that come first for ``reading``, more than one only where they conflict."""
-    places = trie.hosts.places(host)
+    sifting = trie.sifting()
+    places = sifting.staying(sifting.hosts.places(host))
     if method != "HEAD":
         return _contenders(places, reading, method, headers)
     found = _contenders(_as_far_as_get(places, reading, headers), reading, method, headers)

@@ -7,18 +7,24 @@ Must not know: documents, or how a request is looked up.
 
 from collections.abc import Iterator
 from functools import partial
-from typing import TypeAlias, final
+from itertools import islice
+from typing import Final, TypeAlias, final
 
 import attrs
 from rpds import HashTrieMap
 
 from exchanger.policy.authority import MAX_WILDCARD, WILDCARD, wildcards_above
+from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.headers import HeaderTable
 from exchanger.policy.methods import ClaimKey, MethodTable, key_of
 from exchanger.policy.prefix import spellings_of
 from exchanger.policy.readings import Reading
 from exchanger.policy.trie import PrefixTrie
 from exchanger.values.entry import EVERYWHERE, Claim, Entry, FailClosedRegion, GrantedArea, PathType, Source
+
+# Claims at one prefix of which those that are leaving are told from the others for one request, in half a millisecond.
+MAX_SIFTED: Final = 128
+_SIFTING: Final = "one of the many entries that documents have here is being withdrawn"
 
 
 @final
@@ -172,12 +178,13 @@ PathTrie = PrefixTrie[Cell]
 class Paths:
     """The claims by path prefix; ``folded`` has those that ignore case, ``None`` instead of an empty trie.
 
-    ``with_headers`` counts the entries that name headers.
+    ``with_headers`` counts the entries that name headers. ``sieve`` tells which claims count for nothing in a look-up.
     """
 
     exact: PathTrie = attrs.field(factory=PrefixTrie)
     folded: PathTrie | None = None
     with_headers: int = 0
+    sieve: "Sieve | None" = attrs.field(default=None, eq=False, repr=False)
 
     def with_claim(self, claim: Claim) -> "Paths":
         """Return the paths with ``claim`` under every spelling of its prefix."""
@@ -353,17 +360,49 @@ class ClosedArea:
 
 @final
 @attrs.frozen
+class Sieve:
+    """Holds back the claims of documents that are ``leaving``; ``closed`` as in the trie."""
+
+    leaving: "HashTrieMap[Source, PolicyDocument]" = attrs.field(repr=False)
+    closed: "HashTrieMap[str, HashTrieMap[GrantedArea, ClosedArea]]" = attrs.field(repr=False)
+
+    def sift(self, cell: Cell) -> Cell | None:
+        """Return ``cell`` without the claims that are leaving, ``None`` if that leaves it empty; a cell with very many closes meanwhile."""
+        members = tuple(islice(cell.members(), MAX_SIFTED + 1))
+        if len(members) > MAX_SIFTED:
+            return cell.with_claim(FailClosedRegion(members[0].source, EVERYWHERE, _SIFTING))
+        rest: Cell | None = cell
+        for claim in members:
+            if rest is not None and self._is_leaving(claim):
+                rest = rest.without_claim(claim)
+                rest = rest and rest.without_rewritten_claim(claim)
+        return rest
+
+    def _is_leaving(self, claim: Claim) -> bool:
+        if isinstance(claim, FailClosedRegion) and claim.area is not None:
+            regions = self.closed[claim.source.namespace][claim.area].regions.values()
+            return all(region.source in self.leaving for region in regions)
+        return claim.source in self.leaving
+
+
+@final
+@attrs.frozen
 class PolicyTrie:
     """Claims by host and path prefix. Regions whose author may have meant any host are kept apart: together, and again by namespace.
 
     No namespace is in it without a claim; ``None`` instead of no such region. Regions that close all that their namespace is granted are in
     ``closed``, by namespace and area. The first one of an area puts it among the others, with a stand-in, and the last one takes it away.
+
+    ``leaving`` are documents whose claims count for nothing although they are still here: taking them out takes its time. ``sieve`` is
+    there while these are told from the others.
     """
 
     hosts: Hosts = attrs.field(factory=Hosts)
     any_host: Hosts | None = None
     of_namespaces: "HashTrieMap[str, Hosts]" = attrs.field(factory=HashTrieMap)
     closed: "HashTrieMap[str, HashTrieMap[GrantedArea, ClosedArea]]" = attrs.field(factory=HashTrieMap)
+    leaving: "HashTrieMap[Source, PolicyDocument]" = attrs.field(factory=HashTrieMap, repr=False)
+    sieve: Sieve | None = attrs.field(default=None, eq=False, repr=False)
 
     def with_claim(self, claim: Claim) -> "PolicyTrie":
         """Return a trie with ``claim``."""
@@ -405,12 +444,21 @@ class PolicyTrie:
             yield region
             return
         for own in self.closed[region.source.namespace][region.area].regions.values():
-            yield attrs.evolve(own, match=region.match, guessed=region.guessed, area=None)
+            if own.source not in self.leaving:
+                yield attrs.evolve(own, match=region.match, guessed=region.guessed, area=None)
+
+    def sifting(self) -> "PolicyTrie":
+        """Return a trie for looking up alone, in which ``staying`` has an effect."""
+        return attrs.evolve(self, sieve=Sieve(self.leaving, self.closed)) if self.leaving else self
+
+    def staying(self, places: tuple[Paths, ...]) -> tuple[Paths, ...]:
+        """Return ``places``, without the claims that are leaving if this is a trie that sifts."""
+        return places if self.sieve is None else tuple([attrs.evolve(paths, sieve=self.sieve) for paths in places])
 
     def _apart(self, namespace: str, any_host: Hosts | None, own: Hosts | None) -> "PolicyTrie":
         of_namespaces = self.of_namespaces.insert(namespace, own) if own else self.of_namespaces.discard(namespace)
-        return PolicyTrie(self.hosts, any_host or None, of_namespaces, self.closed)
+        return PolicyTrie(self.hosts, any_host or None, of_namespaces, self.closed, self.leaving)
 
     def _closing(self, namespace: str, closed: "HashTrieMap[GrantedArea, ClosedArea]") -> "PolicyTrie":
         closed_by = self.closed.insert(namespace, closed) if closed else self.closed.discard(namespace)
-        return PolicyTrie(self.hosts, self.any_host, self.of_namespaces, closed_by)
+        return PolicyTrie(self.hosts, self.any_host, self.of_namespaces, closed_by, self.leaving)

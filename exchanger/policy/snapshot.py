@@ -50,21 +50,36 @@ class PolicySnapshot:
         known = self.documents.get(document.source)
         if known == document:
             return self if known.is_like(document) else attrs.evolve(self, documents=self.documents.insert(document.source, document))
-        base = self.withdraw(document.source)
+        base = self.swept(document.source).withdraw(document.source)
         trie = base.trie
         for claim in (*document.entries, *document.regions):
             trie = trie.with_claim(claim)
         return base._changed(base.documents.insert(document.source, document), trie, document, 1)  # noqa: SLF001 - of the same class
 
     def withdraw(self, source: Source) -> "PolicySnapshot":
-        """Return a snapshot without the document of ``source``; itself when there is none."""
+        """Return a snapshot without the document of ``source``; itself when there is none. Costs the size of the document."""
+        return self.leave(source).swept(source)
+
+    def leave(self, source: Source) -> "PolicySnapshot":
+        """Return a snapshot in which the document of ``source`` counts for nothing. Costs the same for any document.
+
+        Its claims stay in the trie until it is ``swept``, and look-ups tell them from the others.
+        """
         document = self.documents.get(source)
         if document is None:
             return self
-        trie = self.trie
+        trie = attrs.evolve(self.trie, leaving=self.trie.leaving.insert(source, document))
+        return self._changed(self.documents.discard(source), trie, document, -1)
+
+    def swept(self, source: Source) -> "PolicySnapshot":
+        """Return a snapshot without the claims of a document that is leaving; itself when it is not."""
+        document = self.trie.leaving.get(source)
+        if document is None:
+            return self
+        trie = attrs.evolve(self.trie, leaving=self.trie.leaving.discard(source))
         for claim in (*document.entries, *document.regions):
             trie = trie.without_claim(claim)
-        return self._changed(self.documents.discard(source), trie, document, -1)
+        return attrs.evolve(self, trie=trie)
 
     def closed_alone(self, document: PolicyDocument) -> int:
         """Return the number of scopes in granted areas that no document closes but ``document``, which is here."""

@@ -12,6 +12,7 @@ from exchanger.assembly.assembler import FIRST_BUDGET_S, Assembler
 from exchanger.assembly.backlog import CLAIM_WORK, LIGHT_WORK
 from exchanger.policy.grants.allowance import Grant, Grants
 from exchanger.policy.selection import Change, Text
+from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import DenyEntry, Source
 from exchanger.values.verdict import NoMatch, Unhealthy
 
@@ -193,3 +194,51 @@ async def test_a_document_is_as_heavy_as_what_its_namespace_is_granted(autojump_
         gate.event.set()
         change = await taken(made)
         assert (change.snapshot.region_count, len(change.snapshot.trie.closed)) == (1, 0)
+
+
+async def test_a_namespace_leaves_in_one_version_before_anything_is_read_or_swept(autojump_clock: MockClock) -> None:
+    gate = Gate()
+    gate.event.set()
+    made = Assembler(frozenset(), run_sync=gate.run_sync)
+    own = [Source("a", f"p{number}") for number in range(200)]
+    for number, source in enumerate(own):
+        made.put(source, deny(f"/{number}", heavy=number < 3))
+    made.put(OTHER, deny("/b"))
+    async with running(made):
+        await trio.sleep(1)
+        assert len((await taken(made)).snapshot.documents) == 201
+        gate.step()
+        made.put(own[0], deny("/changed", heavy=True))  # which is read when it is withdrawn
+        made.put(own[1], deny("/changed", heavy=True))  # and this waits
+        await trio.sleep(1)
+        reached = gate.reached
+        await made.withdraw(own)
+        change = await taken(made)
+        assert gate.reached == reached
+        assert (set(change.withdrawn), set(change.snapshot.documents)) == ({*own}, {OTHER})
+        for path in ("/0", "/3", "/199", "/changed"):
+            assert isinstance(change.snapshot.match("h", path, "GET"), NoMatch)
+        assert isinstance(change.snapshot.match("h", "/b", "GET"), DenyEntry)
+        assert made.refreshed() is None
+        gate.event.set()
+        await trio.sleep(1)
+        assert (made.take(), made.unread) == (None, 0)
+        assert made.refreshed() == PolicySnapshot.EMPTY.apply(change.snapshot.documents[OTHER])
+
+
+async def test_a_document_that_comes_back_counts_again(autojump_clock: MockClock) -> None:
+    gate = Gate()
+    gate.event.set()
+    made = Assembler(frozenset(), run_sync=gate.run_sync)
+    made.put(A, deny("/a", heavy=True))
+    async with running(made):
+        await taken(made)
+        gate.step()
+        await made.withdraw([A])
+        assert (await taken(made)).withdrawn == (A,)
+        made.put(A, deny("/again"))
+        gate.event.set()
+        change = await taken(made)
+        assert (made.unread, len(change.snapshot.trie.leaving)) == (0, 0)
+        assert isinstance(change.snapshot.match("h", "/a", "GET"), NoMatch)
+        assert isinstance(change.snapshot.match("h", "/again", "GET"), DenyEntry)

@@ -144,3 +144,38 @@ def test_what_is_overtaken_is_forgotten(backlog: Backlog) -> None:
     assert sum(map(len, backlog._turns.values())) < 1100
     assert len(backlog._budgets) < 1100
     assert take(backlog) == ["a/first", "a/p"]
+
+
+def test_a_withdrawal_waits_for_no_document_that_goes_itself(backlog: Backlog) -> None:
+    put(backlog, "a/p", document=LARGE)
+    assert take(backlog, Lane.HEAVY) == ["a/p"]
+    put(backlog, "a/p", "a/q", document=None)
+    early, other = backlog.take(Lane.LIGHT, 0.0)
+    assert (str(early.source), early.early, str(other.source), other.early) == ("a/p", True, "a/q", False)
+    assert backlog.is_withdrawn(source("a/p"))
+    assert not backlog.is_withdrawn(source("a/q"))
+    done(backlog, "a/q")
+    assert (take(backlog), len(backlog)) == ([], 1)
+    done(backlog, "a/p")
+    assert not backlog.is_withdrawn(source("a/p"))
+    assert take(backlog) == ["a/p"]
+    done(backlog, "a/p")
+    assert len(backlog) == 0
+
+
+def test_a_withdrawal_waits_for_every_older_document_whatever_is_newer(backlog: Backlog) -> None:
+    put(backlog, "a/p", document=LARGE)
+    assert take(backlog, Lane.HEAVY) == ["a/p"]
+    put(backlog, "a/q", document=LARGE)
+    put(backlog, "a/old", document=None)
+    put(backlog, "a/p", document=LARGE)
+    done(backlog, "a/p")
+    assert (take(backlog), take(backlog, Lane.HEAVY)) == ([], ["a/q"])
+    done(backlog, "a/q")
+    assert take(backlog) == ["a/old"]
+
+
+def test_a_namespace_goes_in_one_step_however_many_documents_it_has(backlog: Backlog) -> None:
+    for namespace in "ab":
+        put(backlog, *(f"{namespace}/p{number}" for number in range(LIGHT_WORK)), document=None)
+    assert [{pending.source.namespace for pending in backlog.take(Lane.LIGHT, 0.0)} for _ in range(2)] == [{"a"}, {"b"}]
