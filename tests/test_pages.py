@@ -114,6 +114,11 @@ def test_the_reference_has_every_log_event() -> None:
     assert code(REFERENCE / "log-events.md") & set(events()) == set(events()) - NOT_EVENTS
 
 
+def test_the_reference_has_every_value_of_cache() -> None:
+    (row,) = [line for line in (DOCS / "reference" / "gateway.md").read_text().splitlines() if line.startswith("| `cache` |")]
+    assert {value.value for value in Cache} <= set(re.findall(r"`([a-z]+)`", row))
+
+
 def test_the_reference_has_every_code() -> None:
     named = set(re.findall(r"^\| (TXE.*?) \|", (REFERENCE / "answers.md").read_text(), re.MULTILINE))
     assert {diagnostic.value for diagnostic in Diagnostic} == {code for row in named for code in row.split(", ")}

@@ -4,8 +4,8 @@ Total: what cannot be asked for is a failure, too. Must not know: HTTP clients, 
 """
 
 import base64
-import functools
 import re
+from collections.abc import Callable
 from typing import Final, assert_never, final
 
 import attrs
@@ -57,13 +57,31 @@ class EncodedRequest:
     trace: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False)
 
 
+@final
+@attrs.frozen
+class ConstantParts:
+    """What does not change from request to request: the body before and after the subject token, and the headers. Hidden, with secrets."""
+
+    before: bytes = attrs.field(repr=False)
+    after: bytes = attrs.field(repr=False)
+    headers: tuple[tuple[str, str], ...] = attrs.field(repr=False)
+
+
+# Issuer, target, grant type and type of the subject token.
+Shape = tuple[Issuer, TokenTarget, str, str]
+
+
 def encode_request(
-    request: TokenRequest, assertion: Secret | None = None, actor_token: Secret | None = None
+    request: TokenRequest,
+    assertion: Secret | None = None,
+    actor_token: Secret | None = None,
+    *,
+    constant: Callable[[Shape], ConstantParts] | None = None,
 ) -> EncodedRequest | ExchangeFailure:
     """Return the POST that asks for ``request``, or TXE-1002 when it cannot be asked for, and TXE-1009 without the actor's token.
 
     ``assertion`` is the client's own, where its credentials are a ``SigningKey``. ``actor_token`` is an access token, where the actor has
-    ``ActorCredentials``.
+    ``ActorCredentials``. ``constant`` may remember what ``constant_parts`` returns.
     """
     issuer = request.issuer
     if not can_ask_for(issuer.grant, request.target):
@@ -71,13 +89,13 @@ def encode_request(
     if actor_token is None and type(issuer.grant.actor) is ActorCredentials:
         return transport_failure(ErrorKind.NO_ACTOR_TOKEN, Diagnostic.NO_ACTOR_TOKEN)
     try:
-        before, after, headers = _constant(issuer, request.target, request.grant_type, request.subject_token_type)
-        body = before + _form_encoded(request.subject_token.reveal()) + after
+        parts = (constant or constant_parts)((issuer, request.target, request.grant_type, request.subject_token_type))
+        body = parts.before + _form_encoded(request.subject_token.reveal()) + parts.after
         if assertion is not None:
             body += b"&client_assertion=" + _form_encoded(assertion.reveal())
         if actor_token is not None:
             body += b"&actor_token=" + _form_encoded(actor_token.reveal())
-        return EncodedRequest(body, headers, () if request.trace is NO_TRACE else _trace_headers(request.trace))
+        return EncodedRequest(body, parts.headers, () if request.trace is NO_TRACE else _trace_headers(request.trace))
     except UnicodeEncodeError:  # a lone surrogate, which JSON and YAML escapes can spell
         return transport_failure(ErrorKind.CREATE_REQUEST, Diagnostic.CREATE_REQUEST)
 
@@ -98,16 +116,13 @@ def encode_client_credentials(issuer: Issuer, scope: str, assertion: Secret | No
         return transport_failure(ErrorKind.CREATE_REQUEST, Diagnostic.CREATE_REQUEST)
 
 
-# The keys belong to policies and issuers in force, are bounded in number and cache their hashes.
-@functools.lru_cache(maxsize=1024)
-def _constant(
-    issuer: Issuer, target: TokenTarget, grant_type: str, subject_token_type: str
-) -> tuple[bytes, bytes, tuple[tuple[str, str], ...]]:
-    """Return what stands before and after the subject token in the body, and the headers.
+def constant_parts(shape: Shape) -> ConstantParts:
+    """Return the parts of requests of this shape.
 
     Raises:
         UnicodeEncodeError: a text has no UTF-8 form.
     """
+    issuer, target, grant_type, subject_token_type = shape
     grant = issuer.grant
     if grant.type is GrantType.TOKEN_EXCHANGE:
         before = [("grant_type", grant_type), ("subject_token", "")]
@@ -122,7 +137,7 @@ def _constant(
     fields.extend(("resource", resource) for resource in target.resources)
     fields.extend(("audience", audience) for audience in target.audiences)
     fields += [*_client_fields(issuer), *_actor_fields(grant.actor), *grant.parameters]
-    return _form(before), b"".join(b"&" + _form([field]) for field in fields), _headers(issuer)
+    return ConstantParts(_form(before), b"".join(b"&" + _form([field]) for field in fields), _headers(issuer))
 
 
 def _client_fields(issuer: Issuer) -> list[tuple[str, str]]:

@@ -67,6 +67,8 @@ class Actors:
     _asked: dict[Issuer, _Asked] = attrs.field(factory=dict, init=False, repr=False)
     # By issuer: when it was last asked for another token because of a refusal.
     _replaced: dict[Issuer, float] = attrs.field(factory=dict, init=False, repr=False)
+    # ``None`` until the first issuers are in force.
+    _current: frozenset[Issuer] | None = attrs.field(default=None, init=False, repr=False)
     _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -81,7 +83,7 @@ class Actors:
 
     def use_issuers(self, issuers: Mapping[str, Issuer]) -> None:
         """Forget the tokens of issuers that are not in force any more. Requests go on for those who wait, and nothing is kept of them."""
-        current = set(issuers.values())
+        self._current = current = frozenset(issuers.values())
         self._kept = {issuer: kept for issuer, kept in self._kept.items() if issuer in current}
         self._asked = {issuer: asked for issuer, asked in self._asked.items() if issuer in current}
         self._replaced = {issuer: at for issuer, at in self._replaced.items() if issuer in current}
@@ -131,7 +133,8 @@ class Actors:
             else:
                 until = trio.current_time() + _PAUSE_S
             in_use = asked.token is None and self.at_hand(issuer) is not None
-            if self._asked.get(issuer) is asked and not in_use:
+            current = self._current is None or issuer in self._current
+            if current and self._asked.get(issuer) is asked and not in_use:
                 self._kept[issuer] = _Kept(asked.token, until)
         finally:
             if self._asked.get(issuer) is asked:

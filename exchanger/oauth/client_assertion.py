@@ -22,6 +22,8 @@ class ClientAssertions:
     """Signs assertions. ``now`` returns seconds since the epoch."""
 
     _now: Callable[[], float]
+    # Of the issuers in force, ``None`` until the first ones are.
+    _current: frozenset[object] | None = attrs.field(default=None, init=False, repr=False)
     _loaded: dict[SigningKey, LoadedKey | None] = attrs.field(factory=dict, init=False, repr=False)
 
     def sign(self, issuer: Issuer, key: SigningKey) -> Secret | None:
@@ -36,13 +38,17 @@ class ClientAssertions:
 
     def use_issuers(self, issuers: Iterable[Issuer]) -> None:
         """Forget the keys of issuers that are not in force any more."""
-        current = {credentials.proof for issuer in issuers for credentials in (issuer.credentials, issuer.previous) if credentials}
+        pairs = (credentials for issuer in issuers for credentials in (issuer.credentials, issuer.previous) if credentials)
+        self._current = current = frozenset(credentials.proof for credentials in pairs)
         self._loaded = {key: loaded for key, loaded in self._loaded.items() if key in current}
 
     def _load(self, key: SigningKey) -> LoadedKey | None:
-        if key not in self._loaded:
+        if key in self._loaded:
+            return self._loaded[key]
+        found = load_key(key.pem.reveal(), key.algorithm)
+        loaded = found if isinstance(found, LoadedKey) else None
+        if self._current is None or key in self._current:  # an exchange that is under way may outlive its issuer
             if len(self._loaded) >= _MAX_KEYS:
                 self._loaded.clear()
-            found = load_key(key.pem.reveal(), key.algorithm)
-            self._loaded[key] = found if isinstance(found, LoadedKey) else None
-        return self._loaded[key]
+            self._loaded[key] = loaded
+        return loaded

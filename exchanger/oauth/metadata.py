@@ -196,18 +196,17 @@ class Metadata:
     async def _follow_one(self, name: str) -> NoReturn:
         back_off, told = BackOff(RETRIES, self._random), ""
         while True:
-            issuer = self._issuers[name]
-            found = await fetch_metadata(self.documents, issuer.discovery, issuer)
+            discovery, found = await self._fetch(name)
             await trio.lowlevel.checkpoint_if_cancelled()  # another issuer, or way to it, may count since the answer came
             if isinstance(found, IssuerMetadata) and not found.token_endpoint:
-                found = Unknown(f"the metadata name no token endpoint{demanded_of(issuer.discovery)}")
+                found = Unknown(f"the metadata name no token endpoint{demanded_of(discovery)}")
             if isinstance(found, IssuerMetadata):
                 before = self._known.get(name)
                 if before is None or told:
                     self.observer.metadata_known(name)
                 told = ""
-                if before != (issuer.discovery, found):
-                    self._known[name] = issuer.discovery, found
+                if before != (discovery, found):
+                    self._known[name] = discovery, found
                     self.changed()
                 await trio.sleep(REFRESH_S * (1.0 - 0.1 * self._random.random()))
             else:
@@ -215,6 +214,11 @@ class Metadata:
                     told = found.why
                     self.observer.metadata_failed(name, told)
                 await trio.sleep(back_off.failed(trio.current_time()))
+
+    async def _fetch(self, name: str) -> tuple[str, IssuerMetadata | Unknown]:
+        # Apart, so that no issuer is held for the hours until the next time: its credentials may be withdrawn meanwhile.
+        issuer = self._issuers[name]
+        return issuer.discovery, await fetch_metadata(self.documents, issuer.discovery, issuer)
 
 
 def _way(issuer: Issuer) -> tuple[object, ...]:

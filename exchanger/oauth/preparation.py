@@ -9,7 +9,14 @@ from typing import Final, final
 import attrs
 
 from exchanger.decision.token_failure import transport_failure
-from exchanger.decision.token_request import EncodedRequest, encode_client_credentials, encode_request
+from exchanger.decision.token_request import (
+    ConstantParts,
+    EncodedRequest,
+    Shape,
+    constant_parts,
+    encode_client_credentials,
+    encode_request,
+)
 from exchanger.errors import Diagnostic
 from exchanger.oauth.client_assertion import ClientAssertions
 from exchanger.oauth.reach import reached
@@ -19,8 +26,9 @@ from exchanger.values.issuer import ActorCredentials, Issuer, SigningKey
 from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, ExchangeFailure, TokenRequest
 
-# Endpoints that are remembered. There is one per issuer profile and generation of its credentials.
+# Endpoints that are remembered, one for each issuer profile, and constant parts of requests, one for each issuer and target.
 _MAX_ENDPOINTS: Final = 1024
+_MAX_PARTS: Final = 1024
 
 _INVALID: Final = transport_failure(ErrorKind.INVALID_TOKEN_ENDPOINT, Diagnostic.INVALID_TOKEN_ENDPOINT)
 _UNKNOWN: Final = transport_failure(
@@ -59,7 +67,10 @@ class Preparation:
     _now: Callable[[], float]
     _discovered: Callable[[Issuer], str]
     _assertions: ClientAssertions = attrs.field(init=False)
-    _endpoints: dict[Issuer, Endpoint | ExchangeFailure] = attrs.field(factory=dict, init=False)
+    # ``None`` until the first issuers are in force.
+    _current: frozenset[Issuer] | None = attrs.field(default=None, init=False, repr=False)
+    _endpoints: dict[Issuer, Endpoint | ExchangeFailure] = attrs.field(factory=dict, init=False, repr=False)
+    _parts: dict[Shape, ConstantParts] = attrs.field(factory=dict, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self._assertions = ClientAssertions(self._now)
@@ -70,13 +81,30 @@ class Preparation:
 
     def use_issuers(self, issuers: Mapping[str, Issuer]) -> None:
         """Forget what belongs to issuers that are not in force any more: credentials that were withdrawn are not to stay in memory."""
-        current = set(issuers.values())
+        self._current = current = frozenset(issuers.values())
         self._endpoints = {issuer: found for issuer, found in self._endpoints.items() if issuer in current}
+        self._parts = {shape: parts for shape, parts in self._parts.items() if shape[0] in current}
         self._assertions.use_issuers(current)
 
     def exchange(self, request: TokenRequest, endpoint: Endpoint, actor_token: Secret | None) -> Prepared | ExchangeFailure:
         """Return the request that asks for ``request`` at ``endpoint``, which is that of its issuer."""
-        return self._prepare(request.issuer, endpoint, lambda assertion: encode_request(request, assertion, actor_token))
+        return self._prepare(
+            request.issuer, endpoint, lambda assertion: encode_request(request, assertion, actor_token, constant=self._constant)
+        )
+
+    def _constant(self, shape: Shape) -> ConstantParts:
+        found = self._parts.get(shape)
+        if found is None:
+            found = constant_parts(shape)
+            if self._is_kept(shape[0]):
+                if len(self._parts) >= _MAX_PARTS:
+                    self._parts.clear()
+                self._parts[shape] = found
+        return found
+
+    def _is_kept(self, issuer: Issuer) -> bool:
+        """Return whether anything of ``issuer`` may be remembered: exchanges that are under way may outlive their issuer."""
+        return self._current is None or issuer in self._current
 
     def client_credentials(self, issuer: Issuer, actor: ActorCredentials) -> Prepared | ExchangeFailure:
         """Return the request for a token of the client itself."""
@@ -99,14 +127,16 @@ class Preparation:
         return _UNSENDABLE if head is None else Prepared(endpoint, head, encoded)
 
     def endpoint(self, issuer: Issuer) -> Endpoint | ExchangeFailure:
-        """Return the issuer's token endpoint, and keep it."""
+        """Return the issuer's token endpoint, and keep it while the issuer is in force."""
         try:
             return self._endpoints[issuer]
         except KeyError:
             pass
-        if len(self._endpoints) >= _MAX_ENDPOINTS:
-            self._endpoints.clear()
-        found = self._endpoints[issuer] = self._look_up(issuer)
+        found = self._look_up(issuer)
+        if self._is_kept(issuer):
+            if len(self._endpoints) >= _MAX_ENDPOINTS:
+                self._endpoints.clear()
+            self._endpoints[issuer] = found
         return found
 
     def _look_up(self, issuer: Issuer) -> Endpoint | ExchangeFailure:

@@ -37,12 +37,14 @@ from exchanger.oauth.settings import TokenClientSettings
 from exchanger.oauth.transport.connections import ConnectionCounts, Connections
 from exchanger.oauth.transport.dial import Dial, DialLimits
 from exchanger.oauth.transport.host import ConnectionLimits
+from exchanger.oauth.transport.proxies import EnvironmentProxies
 from exchanger.oauth.transport.tls import client_tls_context
 from exchanger.oauth.transport.tls_contexts import TlsContexts
 from exchanger.reactor.reactor import Reactor
 from exchanger.reactor.timers import NEVER
 from exchanger.typing import ExchangeObserver, Tracer
-from exchanger.values.issuer import Issuer
+from exchanger.values.issuer import ClientCertificate, Issuer
+from exchanger.values.proxy import Proxy
 from exchanger.values.token import Cache, CoalescedRecord, ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
 
 __all__ = ["TokenClient", "TokenClientSettings"]
@@ -178,6 +180,7 @@ class TokenClient:
         self._actors.use_issuers(issuers)
         self._preparation.use_issuers(issuers)
         self._rotations.use_issuers(issuers)
+        self._connections.use(_certificates_and_proxies(issuers.values(), self.settings.proxies))
         self._admitted.extend(self._guards.use(issuers))
         self.reactor.turn(self._begin_admitted)
 
@@ -348,3 +351,11 @@ class TokenClient:
         if flight.renews:
             self.cache.renewal_failed(flight.key)
         self._calls.give_up(flight)
+
+
+def _certificates_and_proxies(issuers: Iterable[Issuer], environment: EnvironmentProxies) -> frozenset[ClientCertificate | Proxy]:
+    """Return what connections may be made with."""
+    pairs = (credentials for issuer in issuers for credentials in (issuer.credentials, issuer.previous) if credentials)
+    proxies = (environment.https, environment.http, *(issuer.proxy for issuer in issuers))
+    proofs = (credentials.proof for credentials in pairs)
+    return frozenset(part for part in (*proxies, *proofs) if isinstance(part, ClientCertificate | Proxy))

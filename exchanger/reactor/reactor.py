@@ -142,6 +142,8 @@ class Reactor:
             ready = selector.select(0)
             self._long = 0
             if not ready and not self._unfinished:
+                # Nothing of the last round is held while nothing happens: a connection may be over, and its credentials withdrawn.
+                key = participant = unfinished = None
                 await trio.lowlevel.wait_readable(selector.fileno())
                 work = 0
                 continue

@@ -1,17 +1,22 @@
 from pathlib import Path
+from secrets import token_hex
 
 import pytest
 import trio
+from rpds import HashTrieMap
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from exchanger.issuers import files
 from exchanger.issuers.rules import ProfileRules
-from exchanger.issuers.secrets import POLL_S, SecretName
+from exchanger.issuers.secrets import POLL_S, PollingSecrets, SecretData, SecretName
 from exchanger.issuers.source import IssuerSettings, IssuerSource
 from exchanger.issuers.state import ROTATION_GRACE_S
+from exchanger.values.secret import Secret
 from tests.issuers.fakes import (
     FORBIDDEN,
     OAUTH,
     RULES,
+    MemorySecrets,
     Remembered,
     check_endpoint,
     data,
@@ -21,6 +26,7 @@ from tests.issuers.fakes import (
     referring,
     world,
 )
+from tests.reachable import holders
 from tests.waiting import until
 
 OTHER = SecretName("home", "other")
@@ -174,3 +180,31 @@ async def test_a_fault_of_a_reader_ends_it(autojump_clock: MockClock) -> None:
     with pytest.RaisesGroup(ZeroDivisionError, flatten_subgroups=True):
         async with it.running():
             await trio.sleep(10)
+
+
+async def test_a_withdrawn_secret_leaves_memory_with_its_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever it was: in the profiles file, in another file, or in a Secret."""
+    monkeypatch.setattr(files, "POLL_S", 0.001)
+    backwards = [token_hex(24) for _ in range(3)]
+    path, key, names = tmp_path / "issuers.yaml", tmp_path / "assertion", list[set[str]]()
+    withdrawn = MemorySecrets({OAUTH: SecretData("1", HashTrieMap({"id": Secret("id"), "secret": Secret(backwards[2][::-1])}))})
+    key.write_text(backwards[1][::-1])
+    assertion = f"  - {{name: two, tokenEndpoint: 'https://a.example/t', clientAssertionFile: {{path: {key}}}}}\n"
+    path.write_text(profiles(inline("one", client_secret=backwards[0][::-1]), assertion, referring("three"), inline("stays")))
+    source = IssuerSource(
+        IssuerSettings(path, RULES, poll=0.001),
+        check_endpoint,
+        PollingSecrets(withdrawn),
+        lambda found: names.append(set(found)),
+        Remembered(),
+    )
+    async with trio.open_nursery() as nursery:
+        await nursery.start(start, source)
+        assert names == [{"one", "two", "three", "stays"}]
+        assert all(holders(text[::-1], source) for text in backwards)  # or the test would prove nothing
+        path.write_text(profiles(inline("stays")))
+        await until(lambda: names[-1] == {"stays"})
+        withdrawn.known.clear()
+        await trio.sleep(2)
+        assert [way for text in backwards for way in holders(text[::-1], source)] == []
+        nursery.cancel_scope.cancel()

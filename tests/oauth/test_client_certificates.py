@@ -27,6 +27,7 @@ from tests.oauth.certificates import asking, client_certificate, encrypted, leaf
 from tests.oauth.connect_proxy import ESTABLISHED, ConnectProxy, proxying, token_endpoint
 from tests.oauth.fakes import HTTP, Observer, Peer, answering, client_of, exchange, response, running, success, token_request
 from tests.oauth.http2_endpoint import Endpoint, own
+from tests.reachable import holders
 
 HOST: Final = "127.0.0.1"
 PROTOCOLS: Final = pytest.mark.parametrize("protocol", ["http/1.1", "h2"])
@@ -230,3 +231,25 @@ def test_an_origin_hides_what_it_is_proved_with() -> None:
     assert "BEGIN" not in repr(origin)
     assert origin != attrs.evolve(origin, ca_pem=None)
     assert origin != attrs.evolve(origin, certificate=None)
+
+
+@PROTOCOLS
+async def test_a_certificate_that_is_withdrawn_leaves_memory_and_its_connections_end(protocol: str) -> None:
+    async with site(asking(SERVERS, CLIENTS, HOST, protocol=protocol)) as it, client() as found:
+
+        async def once(certificate: ClientCertificate) -> None:
+            request = it.request(certificate)
+            found.use_issuers({"primary": request.issuer})
+            assert isinstance(await exchange(found, request), ExchangedToken)
+
+        certificate = client_certificate(CLIENTS)
+        backwards = certificate.key.reveal().splitlines()[1][::-1]
+        await once(certificate)
+        del certificate
+        assert holders(backwards[::-1], found)
+        assert found.connections.open == 1
+        found.use_issuers({"primary": it.request(None).issuer})
+        await trio.sleep(2)
+        assert holders(backwards[::-1], found) == []
+        assert found.connections.open == 0
+        assert isinstance(await exchange(found, it.request(None)), ExchangedToken)

@@ -9,6 +9,7 @@ later.
 Knows nothing of tokens.
 """
 
+import math
 from typing import Final, final
 
 import attrs
@@ -22,7 +23,8 @@ from exchanger.oauth.transport.links import Http1Link
 from exchanger.oauth.transport.rest import Rest
 from exchanger.oauth.transport.tls_contexts import TlsContexts
 from exchanger.reactor.reactor import Reactor
-from exchanger.values.issuer import EndpointProtocol
+from exchanger.values.issuer import ClientCertificate, EndpointProtocol
+from exchanger.values.proxy import Proxy
 
 # Seconds after its rest at which a connection that nobody used becomes idle. Those that the peaks of a steady load need are used more
 # often, and what a single burst has opened is soon no more than may be idle.
@@ -59,6 +61,8 @@ class Connections:
     uses_http1: set[Origin] = attrs.field(factory=set, init=False)
     _hosts: dict[Origin, Host] = attrs.field(factory=dict, init=False)
     _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
+    # Certificates and proxies of the issuers in force, ``None`` until the first ones are.
+    _in_force: frozenset[ClientCertificate | Proxy] | None = attrs.field(default=None, init=False, repr=False)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Own the attempts to connect until cancelled. Then nothing new is begun, and ``close`` is to be called."""
@@ -84,6 +88,16 @@ class Connections:
             places = InFlight[Call](limits.max_busy_per_host)
             host = self._hosts[origin] = Host(self, origin, Rest(limits.longest_exchange), limits.response_header, places)
         host.begin(call)
+
+    def use(self, in_force: frozenset[ClientCertificate | Proxy]) -> None:
+        """Take over the certificates and proxies in force. Connections with others, which hold secrets, end once they carry no call."""
+        self._in_force = in_force
+        self.tls.use(in_force)
+        self._sweep(trio.current_time())
+
+    def _is_withdrawn(self, origin: Origin) -> bool:
+        parts = (origin.proxy, origin.certificate)
+        return self._in_force is not None and any(part is not None and part not in self._in_force for part in parts)
 
     def counts(self) -> ConnectionCounts:
         """Return the present counts; at rest, ``open`` is the sum of ``resting``, ``idle`` and ``multiplexed``, and the others are zero."""
@@ -136,9 +150,10 @@ class Connections:
 
     def _sweep(self, now: float) -> float:
         """Do what is due at ``now``, and return when there may be something to do again."""
-        idle_timeout = self.limits.idle_timeout
-        due = now + min(UNUSED_REST, idle_timeout)  # what comes back from now on has time until then
+        due = now + min(UNUSED_REST, self.limits.idle_timeout)  # what comes back from now on has time until then
         for origin, host in list(self._hosts.items()):
+            withdrawn = self._is_withdrawn(origin)
+            idle_timeout = 0.0 if withdrawn else self.limits.idle_timeout
             unused = min(host.rest.seconds(now) + UNUSED_REST, idle_timeout)
             while (waiting := host.rested or host.resting) and waiting[0].answered_at + unused <= now:
                 self.resting -= 1
@@ -152,7 +167,7 @@ class Connections:
                 due = min(due, waiting[0].answered_at + unused)
             if host.idle:
                 due = min(due, host.idle[0].answered_at + idle_timeout)
-            if host.is_unused(now):
+            if host.is_unused(math.inf if withdrawn else now):
                 del self._hosts[origin]
         return due
 

@@ -12,7 +12,7 @@ import ssl
 import sys
 import tempfile
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Final, Never, final
@@ -75,6 +75,10 @@ class TlsContexts:
         if len(self._own) > MAX_OWN_CONTEXTS:
             del self._own[next(iter(self._own))]
         return found
+
+    def use(self, in_force: Container[object]) -> None:
+        """Forget the contexts with certificates that are not ``in_force`` any more."""
+        self._own = {key: found for key, found in self._own.items() if key[1] is None or key[1] in in_force}
 
     def _make_own(self, ca_pem: str | None, certificate: ClientCertificate | None, protocols: tuple[str, ...]) -> ssl.SSLContext | Unusable:
         try:
