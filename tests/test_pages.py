@@ -15,7 +15,7 @@ from exchanger.decision.outcome import Reason
 from exchanger.errors import Diagnostic
 from exchanger.policy.documents.document import parse_document
 from exchanger.values.entry import Source
-from exchanger.values.token import ErrorKind
+from exchanger.values.token import Cache, ErrorKind
 from tests.monitoring.exported import exported
 
 ROOT: Final = Path(__file__).resolve().parents[1]

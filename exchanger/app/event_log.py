@@ -1,5 +1,8 @@
 """Writes what the rooms report to their observers as log lines with dotted names and flat fields; ``policy_log`` has those of policies."""
 
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import final
 
 import attrs
@@ -8,6 +11,7 @@ import structlog
 from exchanger.grpc.tls.x509 import CertificateInfo, Validity
 from exchanger.policy.grants.allowance import Grants
 from exchanger.util.text import printable
+from exchanger.values.issuer import Issuer
 from exchanger.values.text import ISSUER_LIMIT
 
 
@@ -130,6 +134,39 @@ class IssuerLog:
     def rotated(self, name: str, /) -> None:
         """See ``IssuerObserver``."""
         self._log.info("issuers.rotated", name=name)
+
+
+@final
+@attrs.frozen
+class RotationLog:
+    """Logs what endpoints do with new credentials.
+
+    ``left`` returns for how many seconds those before are still tried, ``None`` if they are not. ``wall`` returns seconds since the epoch.
+    """
+
+    _log: structlog.stdlib.BoundLogger
+    _left: Callable[[str], float | None]
+    _wall: Callable[[], float] = time.time
+
+    def changed(self, issuer: Issuer, refused: bool, /) -> None:  # noqa: FBT001 - an ``OnRotation``
+        """See ``oauth.rotation.Rotations``."""
+        name, endpoint = printable(issuer.name, ISSUER_LIMIT), issuer.endpoint_host
+        if not refused:
+            self._log.info("issuers.new_credentials_accepted", issuer=name, endpoint=endpoint)
+            return
+        left = self._left(issuer.name)
+        self._log.warning(
+            "issuers.new_credentials_refused",
+            issuer=name,
+            endpoint=endpoint,
+            **({} if left is None else {"previous_until": _utc(self._wall() + left)}),
+            text="the token endpoint accepts the previous credentials, which are not tried any more after that time. Correct the new ones,"
+            " or make them known at the endpoint",
+        )
+
+
+def _utc(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 @final

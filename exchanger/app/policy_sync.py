@@ -61,6 +61,7 @@ class PolicySync:
     on_stale: Callable[[bool], None]
     _log: structlog.stdlib.BoundLogger
     _source: DirectorySource | KubernetesSource | None = attrs.field(init=False, default=None)
+    _issuers: IssuerSource | None = attrs.field(init=False, default=None)
 
     async def run(self) -> None:
         """Watch until cancelled. Nothing is published until issuers and policy are both complete.
@@ -71,7 +72,7 @@ class PolicySync:
         async with self._cluster() as connection:
             secrets = None if connection is None else WatchingSecrets(ApiSecrets(connection))
             check = endpoint_check(allow_http=self.settings.token_client.allow_http)
-            issuers = IssuerSource(self.settings.issuers, check, secrets, self._use_issuers, IssuerLog(self._log))
+            self._issuers = issuers = IssuerSource(self.settings.issuers, check, secrets, self._use_issuers, IssuerLog(self._log))
             events = self._policy_events(connection)
             conflicts = ConflictWatch((ConflictLog(self._log), *(() if events is None else (events,))))
             gone = None if connection is None else Withdrawals(connection, self._kubernetes_settings)
@@ -88,6 +89,10 @@ class PolicySync:
                 if (path := self.settings.grants.path) is not None:
                     nursery.start_soon(GrantsFile(self.settings.grants, path, source.use_grants, GrantsLog(self._log)).run)
                 await nursery.start(source.run)
+
+    def previous_credentials_left(self, issuer: str) -> float | None:
+        """See ``IssuerSource``. Call it from a Trio task."""
+        return None if self._issuers is None else self._issuers.previous_credentials_left(issuer)
 
     def state(self) -> SyncState:
         """Return how current the policy is. Call it from a Trio task."""

@@ -16,7 +16,7 @@ import trio
 from rpds import HashTrieMap
 
 from exchanger import __version__
-from exchanger.app.event_log import ConsoleLog, GrantsLog, MetadataLog, TlsLog, TokenCacheLog
+from exchanger.app.event_log import ConsoleLog, GrantsLog, MetadataLog, RotationLog, TlsLog, TokenCacheLog
 from exchanger.app.fade import Fade
 from exchanger.app.policy_sync import PolicySync
 from exchanger.app.settings import Settings
@@ -113,6 +113,7 @@ class Supervisor:
                 grpc_connections_refused=lambda: self._server.refused,
                 breakers_open=self._breakers_open,
                 exchanges_queued=self._exchanges_queued,
+                credentials_refused=lambda: {(one.name, one.endpoint_host): told for one, told in self._tokens.credentials_refused.items()},
                 token_cache_entries=lambda: self._tokens.cache.entries,
                 token_cache_requests=lambda: self._tokens.cache.requests,
             ),
@@ -125,7 +126,15 @@ class Supervisor:
         client = settings.token_client
         cache = TokenCache(client.rules, client.proxies, settings.token_cache, TokenCacheLog(self._log))
         metadata_log = MetadataLog(self._log)
-        self._tokens = TokenClient(client, exchange_observer, self._reactor, tracer=tracer, cache=cache, metadata_observer=metadata_log)
+        self._tokens = TokenClient(
+            client,
+            exchange_observer,
+            self._reactor,
+            tracer=tracer,
+            cache=cache,
+            metadata_observer=metadata_log,
+            on_rotation=RotationLog(self._log, self._previous_credentials_left).changed,
+        )
         self._gate = Gate(self._tokens, self._tokens.documents, self._reactor, metadata_log)
         self._evaluator = Evaluator(self._policy, settings.decision, self._gate, self._observers(), tracer=tracer)
         self._fade = Fade(lambda: self._evaluator.answered)
@@ -169,6 +178,9 @@ class Supervisor:
         self._tokens.use_issuers(issuers)
         self._gate.use_issuers(issuers)
         self._evaluator.rules = attrs.evolve(self._evaluator.rules, issuers=issuers)
+
+    def _previous_credentials_left(self, issuer: str) -> float | None:
+        return self._sync.previous_credentials_left(issuer)
 
     def _on_stale(self, stale: bool) -> None:  # noqa: FBT001 - the signature that the source calls
         if stale:  # the version that ends it also makes the service ready again

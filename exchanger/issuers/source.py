@@ -101,6 +101,12 @@ class IssuerSource:
             await self._ready.wait()  # unbounded on purpose: nothing is served before, and whoever started this may cancel it
             task_status.started()
 
+    def previous_credentials_left(self, issuer: str) -> float | None:
+        """Return for how many seconds the credentials before a rotation are still tried, ``None`` if ``issuer`` has none."""
+        current = self._state.current
+        until = None if current is None else current.retiring.get(issuer)
+        return None if until is None else max(until - trio.current_time(), 0.0)
+
     async def _follow_file(self, file: WatchedFile, nursery: trio.Nursery) -> None:
         while True:
             found = await file.look()

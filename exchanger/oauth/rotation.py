@@ -3,7 +3,7 @@
 Must not know: calls, or for how long credentials of before are tried.
 """
 
-from collections.abc import Container
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import final
 
@@ -13,18 +13,41 @@ from exchanger.errors import Diagnostic
 from exchanger.values.issuer import ClientCertificate, Issuer
 from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome
 
+# Called with an issuer, and with whether its new credentials are refused. It must neither block nor raise.
+OnRotation = Callable[[Issuer, bool], None]
+
+
+def ignored(_issuer: Issuer, _refused: bool, /) -> None:  # noqa: FBT001 - an ``OnRotation``
+    """Do nothing."""
+
 
 @final
 @attrs.define(eq=False)
 class Rotations:
-    """What endpoints did with the credentials from before their rotations."""
+    """What endpoints did with the credentials from before their rotations.
 
+    ``changed`` is called when an endpoint refuses new credentials and accepts the previous ones, and when it then accepts the new ones:
+    each once for a rotation, since the instances of an endpoint may differ for a while.
+    """
+
+    changed: OnRotation = ignored
+    _issuers: Mapping[str, Issuer] = attrs.field(factory=dict, init=False, repr=False)
     # By issuer: the generation of the new credentials that the endpoint refused while it accepted the previous ones.
     _behind: dict[str, int] = attrs.field(factory=dict, init=False)
+    # By issuer: the generation of the new credentials of which something was told, and whether that they are refused.
+    _told: dict[str, tuple[int, bool]] = attrs.field(factory=dict, init=False)
 
-    def use_issuers(self, issuers: Container[str]) -> None:
-        """Forget all but these issuers."""
-        self._behind = {name: generation for name, generation in self._behind.items() if name in issuers}
+    @property
+    def refused(self) -> dict[Issuer, bool]:
+        """The issuers in force, and whether their new credentials are refused while the previous ones are accepted."""
+        return {issuer: issuer.name in self._behind for issuer in self._issuers.values()}
+
+    def use_issuers(self, issuers: Mapping[str, Issuer]) -> None:
+        """Take over the issuers in force. Where none has previous credentials any more, there is nothing to remember."""
+        self._issuers = issuers
+        rotating = {name for name, issuer in issuers.items() if issuer.previous is not None}
+        self._behind = {name: generation for name, generation in self._behind.items() if name in rotating}
+        self._told = {name: told for name, told in self._told.items() if name in rotating}
 
     def following(self, wanted: Issuer, made: Issuer, outcome: TokenOutcome) -> Issuer | None:
         """Return ``wanted`` with the credentials for the next call, after one as ``made`` had this ``outcome``; ``None`` if that is final.
@@ -34,17 +57,31 @@ class Rotations:
         """
         if wanted.previous is None:
             return None
+        accepted = isinstance(outcome, ExchangedToken)
         new, refused = wanted.credentials.generation, _refuses_client(outcome) or _refuses_certificate(made, outcome)
+        if made.credentials.generation == new and accepted:
+            self._behind.pop(wanted.name, None)
+            self._tell(wanted, refused=False)
         if made.previous is not None:
             return attrs.evolve(wanted, credentials=wanted.previous, previous=None) if refused else None
         if made.credentials.generation == new:  # the third call
             if refused:
                 self._behind.pop(wanted.name, None)
-        elif isinstance(outcome, ExchangedToken):
+        elif accepted:
             self._behind[wanted.name] = new
+            self._tell(wanted, refused=True)
         elif refused and self._behind.get(wanted.name) == new:
             return attrs.evolve(wanted, previous=None)
         return None
+
+    def _tell(self, issuer: Issuer, *, refused: bool) -> None:
+        generation = issuer.credentials.generation
+        told = self._told.get(issuer.name)
+        known = told is not None and told[0] == generation
+        # That new credentials are accepted is only worth a word after a refusal.
+        if (not known and refused) or (told == (generation, True) and not refused):
+            self._told[issuer.name] = generation, refused
+            self.changed(issuer, refused)
 
 
 def _refuses_client(outcome: TokenOutcome) -> bool:

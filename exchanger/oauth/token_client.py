@@ -32,7 +32,7 @@ from exchanger.oauth.limits.guards import Guard, Guards
 from exchanger.oauth.limits.in_flight import Entered
 from exchanger.oauth.metadata import Metadata, MetadataObserver, NoMetadataObserver
 from exchanger.oauth.preparation import Preparation
-from exchanger.oauth.rotation import Rotations
+from exchanger.oauth.rotation import OnRotation, Rotations, ignored
 from exchanger.oauth.settings import TokenClientSettings
 from exchanger.oauth.transport.connections import ConnectionCounts, Connections
 from exchanger.oauth.transport.dial import Dial, DialLimits
@@ -83,6 +83,7 @@ class TokenClient:
         tracer: Gives each call a span below the request's, and the token endpoint gets that one.
         cache: Keeps tokens of issuers whose profiles say so.
         metadata_observer: Learns how the metadata of issuers are.
+        on_rotation: Learns of new credentials that are refused; see ``Rotations``.
 
     Attributes:
         documents: Fetches what issuers publish, over the same connections.
@@ -99,6 +100,7 @@ class TokenClient:
     tracer: Tracer | None = None
     cache: TokenCache = attrs.field(factory=TokenCache)
     metadata_observer: MetadataObserver = attrs.field(factory=NoMetadataObserver)
+    on_rotation: OnRotation = ignored
     documents: Documents = attrs.field(init=False)
     _connections: Connections = attrs.field(init=False)
     _guards: Guards[Flight] = attrs.field(factory=Guards, init=False)
@@ -110,7 +112,7 @@ class TokenClient:
     _coalesced: int = attrs.field(default=0, init=False)
     metadata: Metadata = attrs.field(init=False)
     _preparation: Preparation = attrs.field(init=False)
-    _rotations: Rotations = attrs.field(factory=Rotations, init=False)
+    _rotations: Rotations = attrs.field(init=False)
     _actors: Actors = attrs.field(init=False)
     _calls: FlightCalls = attrs.field(init=False)
 
@@ -131,6 +133,7 @@ class TokenClient:
         self.metadata = Metadata(self.documents, self.metadata_observer, self._metadata_changed)
         self._preparation = Preparation(settings, self.now, self.metadata.token_endpoint)
         calling = settings, self.reactor, self._connections, self._preparation
+        self._rotations = Rotations(self.on_rotation)
         self._actors = Actors(ClientCredentials(*calling, self._rotations).ask)
         self._calls = FlightCalls(*calling, self._actors, self._rotations, self.observer, self.tracer, self.clock, self.now)
 
@@ -152,6 +155,11 @@ class TokenClient:
     def connections(self) -> ConnectionCounts:
         """The connections to token endpoints."""
         return self._connections.counts()
+
+    @property
+    def credentials_refused(self) -> dict[Issuer, bool]:
+        """See ``Rotations.refused``."""
+        return self._rotations.refused
 
     @property
     def guards(self) -> Iterable[Guard[Flight]]:

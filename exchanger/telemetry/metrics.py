@@ -27,6 +27,7 @@ UNKNOWN_HOST: Final = "unknown"
 _DECISION: Final = ("decision", "result")
 _EXCHANGE: Final = ("endpoint_host", "result", "error_kind", "http_status_class")
 _HOST: Final = ("endpoint_host",)
+_ISSUER: Final = ("issuer", "endpoint_host")
 _CACHE: Final = ("endpoint_host", "level", "result")
 # Not ``namespace``, which Prometheus takes for the instance's own. There are as many as operators name.
 _NAMESPACE: Final = ("policy_namespace",)
@@ -66,6 +67,8 @@ class Gauges:
     # By endpoint host, of the issuers whose profiles have a breaker, and a limit.
     breakers_open: Callable[[], Mapping[str, bool]] = dict
     exchanges_queued: Callable[[], Mapping[str, int]] = dict
+    # By issuer profile and endpoint host.
+    credentials_refused: Callable[[], Mapping[tuple[str, str], bool]] = dict
     token_cache_entries: Callable[[], int] = int
     # Counted since the start, by endpoint host, level and result.
     token_cache_requests: Callable[[], Mapping[tuple[str, str, str], int]] = dict
@@ -232,6 +235,12 @@ class Metrics:
                 "Exchanges that wait because as many calls are under way as may be; nothing without a limit.",
                 _by_host(gauges.exchanges_queued()),
                 _HOST,
+            ),
+            gauge(
+                "ext_authz_token_endpoint_new_credentials_refused",
+                "1 while a token endpoint refuses a profile's new credentials and accepts the previous ones, 0 otherwise.",
+                {labels: int(refused) for labels, refused in gauges.credentials_refused().items()},
+                _ISSUER,
             ),
             counter(
                 "ext_authz_token_cache_requests_total",

@@ -105,10 +105,14 @@ async def test_a_rotation_lasts_until_the_end_of_its_grace(autojump_clock: MockC
         assert (issuer.credentials.client_id, issuer.credentials.generation) == ("id-2", 1)
         assert issuer.previous is not None
         assert (issuer.previous.client_id, issuer.previous.generation) == ("id-1", 0)
+        left = it.source.previous_credentials_left("primary")
+        assert left is not None
+        assert ROTATION_GRACE_S - INTERVAL <= left <= ROTATION_GRACE_S
         await trio.sleep(ROTATION_GRACE_S - INTERVAL - 1)
         assert len(it.sets) == 2
         await trio.sleep(INTERVAL)
         assert it.sets[-1]["primary"].previous is None
+        assert it.source.previous_credentials_left("primary") is None
         assert it.sets[-1]["primary"].credentials == issuer.credentials
     assert len(it.sets) == 3
     assert it.observer.events == [("loaded", "primary"), ("rotated", "primary")]

@@ -18,7 +18,7 @@ from tests.telemetry.records import record
 HOST: Final = "issuer.example.com"
 STATUSES: Final = (None, 200, 302, 401, 503)
 # Labels whose values operators choose, or that are bounds.
-OPEN: Final = frozenset({"endpoint_host", "policy_namespace", "version", "le"})
+OPEN: Final = frozenset({"endpoint_host", "issuer", "policy_namespace", "version", "le"})
 
 
 @attrs.frozen
@@ -54,6 +54,7 @@ def _everything() -> Metrics:
             policy_namespaces_unreadable=lambda: {"team-a": False, "team-b": True},
             breakers_open=lambda: {HOST: True},
             exchanges_queued=lambda: {HOST: 1},
+            credentials_refused=lambda: {("primary", HOST): True},
             log_lines_dropped=lambda: 0,
             tls_certificate_expiry=lambda: 1,
             grpc_connections=lambda: 1,

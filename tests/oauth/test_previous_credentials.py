@@ -3,6 +3,7 @@
 import base64
 import json
 import logging
+from collections.abc import Mapping
 
 import attrs
 import pytest
@@ -13,7 +14,7 @@ from exchanger.decision.token_response import TokenResponseRules
 from exchanger.errors import Diagnostic
 from exchanger.oauth.rotation import Rotations
 from exchanger.oauth.token_client import TokenClientSettings
-from exchanger.values.issuer import AuthMethod, Credentials
+from exchanger.values.issuer import AuthMethod, Credentials, Issuer
 from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, ExchangeRecord, TokenOutcome, TokenRequest
 from tests.oauth.fakes import HTTP, ISSUED, Peer, at_rest, exchange, kept, response, silent, success, token_request, world
@@ -193,3 +194,85 @@ async def test_callers_share_both_calls_with_those_alone_that_have_previous_cred
     async with world(answering(SUCCESS, SUCCESS).serve) as it:
         await it.exchange_all(rotated(), rotated(None))
     assert (len(it.observer.records), it.observer.coalesced_hosts) == (2, [])
+
+
+# What is told of new credentials that are refused.
+
+
+@attrs.define
+class Told:
+    """An ``OnRotation``."""
+
+    events: list[tuple[str, bool]] = attrs.field(factory=list)
+
+    def __call__(self, issuer: Issuer, refused: bool, /) -> None:
+        self.events.append((issuer.name, refused))
+
+
+class Switching:
+    """Accepts the credentials of ``accepted``."""
+
+    accepted = OLD
+
+    def __call__(self, fields: Mapping[str, str]) -> bytes:
+        return SUCCESS if fields["client_secret"] == self.accepted else REFUSED
+
+
+async def test_new_credentials_that_are_refused_are_told_once_and_again_when_they_are_accepted(autojump_clock: MockClock) -> None:
+    endpoint, told = Switching(), Told()
+    request = rotated()
+    async with world(Site(token=endpoint).serve) as it:
+        it.client._rotations.changed = told
+        it.client.use_issuers({"primary": request.issuer, "other": attrs.evolve(request.issuer, name="other", previous=None)})
+
+        async def refused() -> dict[str, bool]:
+            assert await exchange(it.client, request) == ISSUED
+            return {issuer.name: found for issuer, found in it.client.credentials_refused.items()}
+
+        assert [await refused() for _ in range(5)] == [{"primary": True, "other": False}] * 5
+        assert told.events == [("primary", True)]
+        endpoint.accepted = NEW
+        assert [await refused() for _ in range(5)] == [{"primary": False, "other": False}] * 5
+        assert told.events == [("primary", True), ("primary", False)]
+
+
+async def test_instances_of_an_endpoint_that_differ_are_told_of_once(autojump_clock: MockClock) -> None:
+    endpoint, told = Switching(), Told()
+    request = rotated()
+    async with world(Site(token=endpoint).serve) as it:
+        it.client._rotations.changed = told
+        it.client.use_issuers({"primary": request.issuer})
+        for number in range(20):
+            endpoint.accepted = (OLD, NEW)[number % 2]
+            assert await exchange(it.client, request) == ISSUED
+            assert it.client.credentials_refused == {request.issuer: number % 2 == 0}
+        assert told.events == [("primary", True), ("primary", False)]
+
+
+async def test_a_rotation_without_a_refusal_and_refused_credentials_alone_are_not_told(autojump_clock: MockClock) -> None:
+    endpoint, told = Switching(), Told()
+    request = rotated()
+    async with world(Site(token=endpoint).serve) as it:
+        it.client._rotations.changed = told
+        it.client.use_issuers({"primary": request.issuer})
+        for accepted in (NEW, "neither"):
+            endpoint.accepted = accepted
+            await exchange(it.client, request)
+        assert told.events == []
+        assert it.client.credentials_refused == {request.issuer: False}
+
+
+async def test_the_end_of_the_previous_credentials_ends_it_and_the_next_rotation_is_told_again(autojump_clock: MockClock) -> None:
+    endpoint, told = Switching(), Told()
+    request = rotated()
+    async with world(Site(token=endpoint).serve) as it:
+        it.client._rotations.changed = told
+        it.client.use_issuers({"primary": request.issuer})
+        assert await exchange(it.client, request) == ISSUED
+        alone = attrs.evolve(request.issuer, previous=None)
+        it.client.use_issuers({"primary": alone})
+        assert it.client.credentials_refused == {alone: False}
+        third = attrs.evolve(request.issuer, credentials=Credentials("client", Secret("third"), 2))
+        it.client.use_issuers({"primary": third})
+        assert await exchange(it.client, attrs.evolve(request, issuer=third)) == ISSUED
+        assert told.events == [("primary", True)] * 2

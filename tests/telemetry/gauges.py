@@ -28,6 +28,7 @@ SOMETHING = Gauges(
     policy_namespaces_unreadable=lambda: {"one": False, "two": True},
     breakers_open=lambda: {"h": False, "down.example.com": True},
     exchanges_queued=lambda: {"h": 9},
+    credentials_refused=lambda: {("primary", "h"): True},
     log_lines_dropped=lambda: 3,
     tls_certificate_expiry=lambda: EXPIRY,
     grpc_connections=lambda: 5,
