@@ -18,6 +18,7 @@ import attrs
 import h11
 import trio
 
+from exchanger.http.bodies import Bodies, Body
 from exchanger.http.connection_slots import ConnectionSlots, Slot
 from exchanger.http.message import Handler, Headers, Request, Response
 from exchanger.http.tls import Tls
@@ -51,7 +52,7 @@ class Limits:
     ``head_bytes`` and ``head_lines`` bound the request line with its headers: each line costs time in the event loop. ``idle_s`` is the
     time to the first byte of a request, ``arrival_s`` from there until the head is complete, and again until the body is. ``answer_s`` is
     the time for the peer to take a response. ``unsent_bytes`` bounds large responses that peers have yet to take, all of them together,
-    ``bodies_bytes`` bodies that arrive or are being handled, by the lengths that are announced.
+    ``bodies_bytes`` what has arrived of bodies, until they are handled.
     """
 
     connections: int
@@ -88,9 +89,9 @@ class HttpServer:
     """Serves connections. Every response carries ``headers`` beside its own.
 
     ``failures`` are the server's own responses by status: 400 (not HTTP/1), 413 (body too large), 431 (head too large), 500 (a fault), 503
-    (``unsent_bytes`` or ``bodies_bytes`` exceeded) and 504 (``handler_s`` exceeded); those not given have no body. ``on_fault`` receives
-    exceptions of routes, handlers and upgrades, and must neither block nor raise. Without it they leave ``serve``. With ``tls``, each
-    connection begins with a handshake.
+    (``unsent_bytes`` exceeded, or ``bodies_bytes`` and this body is the slowest) and 504 (``handler_s`` exceeded); those not given have no
+    body. ``on_fault`` receives exceptions of routes, handlers and upgrades, and must neither block nor raise. Without it they leave
+    ``serve``. With ``tls``, each connection begins with a handshake.
     """
 
     _route: Route
@@ -104,13 +105,14 @@ class HttpServer:
     faults: int = attrs.field(default=0, init=False)
     draining: bool = attrs.field(default=False, init=False)
     _unsent: int = attrs.field(default=0, init=False)
-    _bodies: int = attrs.field(default=0, init=False)
+    bodies: Bodies = attrs.field(init=False)
     _accepting: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False, repr=False)
     # Heads are parsed one per round of the event loop: many at once would hold up everything else that runs in it.
     _parsing: trio.Lock = attrs.field(factory=trio.Lock, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self.slots = ConnectionSlots(self._limits.connections)
+        self.bodies = Bodies(self._limits.bodies_bytes)
 
     async def run(self, listeners: list[trio.SocketListener], *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve on ``listeners`` until cancelled or drained; ``started(port)`` reports the port that is bound."""
@@ -230,22 +232,16 @@ class HttpServer:
             return await found.run(stream, protocol.trailing_data[0])
         if not request.has_body:
             return await self._handle(found, request)
-        size = self._announced(request)
-        if size > self._limits.body_bytes:
+        if int(request.value("content-length") or 0) > self._limits.body_bytes:
             return self._failure(413)
-        if self._bodies + size > max(self._limits.bodies_bytes, size):  # a single one may be larger
-            return self._failure(503)
-        self._bodies += size
-        try:
-            with slot.silent():
-                body = await self._receive_body(stream, protocol)
+        with self.bodies.hold() as held:
+            body: bytes | None = None
+            with slot.silent(), held.scope:
+                body = await self._receive_body(stream, protocol, held)
+            if held.scope.cancel_called:
+                return self._failure(503)
+            self.bodies.arrived(held)
             return self._failure(413) if body is None else await self._handle(found, attrs.evolve(request, body=body))
-        finally:
-            self._bodies -= size
-
-    def _announced(self, request: Request) -> int:
-        """Return the length of the body, and the largest that is read where the request does not say it."""
-        return int(request.value("content-length") or self._limits.body_bytes)
 
     async def _handle(self, handler: Handler, request: Request) -> Response:
         try:
@@ -256,7 +252,7 @@ class HttpServer:
             return self._failure(500)
         return self._failure(504)
 
-    async def _receive_body(self, stream: trio.abc.Stream, protocol: h11.Connection) -> bytes | None:
+    async def _receive_body(self, stream: trio.abc.Stream, protocol: h11.Connection, held: Body) -> bytes | None:
         """Return the body, or ``None`` when it is too large.
 
         Raises:
@@ -269,6 +265,7 @@ class HttpServer:
                 event = protocol.next_event()
                 if isinstance(event, h11.Data):
                     body += event.data
+                    self.bodies.grow(held, len(event.data))
                 elif event is h11.NEED_DATA:
                     if protocol.they_are_waiting_for_100_continue:
                         await stream.send_all(
