@@ -33,8 +33,8 @@ def test_what_is_held_is_bounded_and_only_what_arrives_gives_way(steps: list[tup
         for number, step, size, pause in steps:
             await trio.sleep(pause)
             if number not in held:
-                manager = bodies.hold()
-                held[number] = manager, manager.__enter__()
+                new = bodies.hold()
+                held[number] = new, new.__enter__()
             manager, body = held[number]
             if step == "end" or body.scope.cancel_called:
                 manager.__exit__(None, None, None)
