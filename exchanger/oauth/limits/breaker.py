@@ -17,6 +17,7 @@ from typing import Final, assert_never, final
 import attrs
 
 from exchanger.decision.retry_after import MAX_RETRY_AFTER_S
+from exchanger.decision.token_request import form_length
 from exchanger.errors import Diagnostic
 from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
 
@@ -48,9 +49,9 @@ TURN_S: Final = 1.0
 # probes and nothing else be called by everybody, again and again.
 CALM_S: Final = 30.0
 
-# Characters of a subject token, and of the trace headers together, up to which servers take a request as usual; what goes over that may be
-# dropped without an answer, or together with the connection. A token is in the body, which no usual server bounds by less. The head is
-# bounded by 8 KiB and, now and then, by 4: these are the 55 of ``traceparent``, the 512 of ``tracestate`` and a short ``baggage``.
+# Bytes of a subject token in the form, and of the trace headers together, up to which servers take a request as usual; what goes over that
+# may be dropped without an answer, or together with the connection. A token is in the body, which no usual server bounds by less. The head
+# is bounded by 8 KiB and, now and then, by 4: these are the 55 of ``traceparent``, the 512 of ``tracestate`` and a short ``baggage``.
 USUAL_TOKEN: Final = 8 * 1024
 USUAL_TRACE: Final = 1024
 
@@ -78,7 +79,7 @@ def is_oversized(request: TokenRequest) -> bool:
     """Return whether a caller has made ``request`` larger than servers take as usual. All else of it is the operator's or a policy's."""
     trace = request.trace
     return (
-        len(request.subject_token.reveal()) > USUAL_TOKEN
+        form_length(request.subject_token.reveal()) > USUAL_TOKEN
         or len(trace.traceparent) + len(trace.tracestate) + len(trace.baggage) > USUAL_TRACE
     )
 
