@@ -10,12 +10,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice, takewhile
 from operator import eq
-from typing import Final, final
+from typing import Final, TypeAlias, final
 
 import attrs
 
 from exchanger.policy.authority import read_authority
-from exchanger.policy.headers import RequestHeaders
+from exchanger.policy.headers import HeaderTable, RequestHeaders
 from exchanger.policy.lookup import CONFLICT, ROOT, Found, UnreadableReach, stricter
 from exchanger.policy.path import MalformedPath
 from exchanger.policy.policy_trie import Paths, PolicyTrie, is_wildcard
@@ -37,7 +37,7 @@ from exchanger.values.entry import (
 )
 from exchanger.values.headers import NO_FIELDS, HeaderFields
 from exchanger.values.text import loggable_path
-from exchanger.values.verdict import NO_MATCH, Ambiguous, Unhealthy, Verdict
+from exchanger.values.verdict import AMBIGUOUS_HEADER, NO_MATCH, Ambiguous, Unhealthy, Verdict
 
 # As many as a person reads; the nearest come first.
 MAX_CANDIDATES: Final = 50
@@ -150,6 +150,8 @@ def _cover(claim: Claim, reading: Reading, *, decoded: bool) -> _Cover | None:
     return max(found, default=None)
 
 
+# Where a claim stands.
+Place: TypeAlias = tuple[Source, int | None]
 # The order of entries: nearness of the host, cover, and number of headers.
 _Order = tuple[int, _Cover, int]
 
@@ -160,7 +162,7 @@ class _Look:
     """One look-up of ``reading``, and what comes first in it unless a region does. HEAD is looked up by itself and as GET.
 
     ``decoded``: the hosts on which decoded spellings count. ``nearest``: how near the nearest host with a claim that covers is.
-    ``beside``: the look-up as GET of one for HEAD, which counts no farther.
+    ``in_doubt``: an entry there names a header in doubt. ``beside``: the look-up as GET of one for HEAD, which counts no farther.
     """
 
     reading: Reading
@@ -169,11 +171,12 @@ class _Look:
     entries: tuple[Entry, ...]
     decoded: frozenset[str | None]
     nearest: int
+    in_doubt: bool
     beside: "_Look | None" = None
 
     @classmethod
-    def of(cls, reading: Reading, method: str, claims: list[Claim], beside: "_Look | None" = None) -> "_Look":
-        """Look ``reading`` up among ``claims``, of which entries have no headers that the request does not have."""
+    def of(cls, reading: Reading, method: str, claims: list[Claim], doubtful: frozenset[Place], beside: "_Look | None" = None) -> "_Look":
+        """Look ``reading`` up among ``claims``; those at ``doubtful`` places name headers in doubt, and all others the request has."""
         concerned = [claim for claim in claims if _itself(claim, method) and _counts(claim, beside)]
         hosts = {claim.match.host for claim in concerned}
         written = {claim.match.host for claim in concerned if not _is_apart(claim) and _cover(claim, reading, decoded=False) is not None}
@@ -184,9 +187,15 @@ class _Look:
             if not _is_apart(claim) and (cover := _cover(claim, reading, decoded=claim.match.host in decoded)) is not None
         ]
         nearest = max((_nearness(claim) for claim, _ in covering), default=0)
-        orders = [(_order(claim, cover), claim) for claim, cover in covering if not isinstance(claim, FailClosedRegion)]
+        in_doubt = any(_place(claim) in doubtful and _nearness(claim) == nearest for claim, _ in covering)
+        orders = [
+            (_order(claim, cover), claim)
+            for claim, cover in covering
+            if not isinstance(claim, FailClosedRegion) and _place(claim) not in doubtful
+        ]
         first = max((order for order, _ in orders), default=None)
-        return cls(reading, method, first, tuple(entry for order, entry in orders if order == first), decoded, nearest, beside)
+        winners = tuple(entry for order, entry in orders if order == first)
+        return cls(reading, method, first, winners, decoded, nearest, in_doubt, beside)
 
     def cover(self, claim: Claim) -> _Cover | None:
         """Return how the prefix of ``claim`` covers the path, ``None`` if it does not, or not this method."""
@@ -199,7 +208,9 @@ class _Look:
 
     @property
     def found(self) -> Found:
-        """What comes first."""
+        """What comes first, or what comes before that."""
+        if self.in_doubt:
+            return AMBIGUOUS_HEADER
         return NO_MATCH if not self.entries else self.entries[0] if len(self.entries) == 1 else CONFLICT
 
 
@@ -215,8 +226,16 @@ def _order(entry: Entry, cover: _Cover) -> _Order:
     return _nearness(entry), cover, len(entry.match.headers)
 
 
-def _place(entry: Entry) -> tuple[Source, int]:
-    return entry.source, entry.index
+def _place(claim: Claim) -> Place:
+    return claim.source, claim.index
+
+
+def _names_in_doubt(claim: Claim, headers: RequestHeaders) -> bool:
+    """Tell whether ``claim`` is an entry that names a header in doubt."""
+    if isinstance(claim, FailClosedRegion) or not claim.match.headers:
+        return False
+    table = HeaderTable().changed(claim, adds=True)
+    return table is not None and any(table.is_doubtful(method, headers) for method in claim.match.methods or ("GET",))
 
 
 @final
@@ -235,8 +254,8 @@ class _Question:
     looks: tuple[_Look, ...]
     deciding: tuple[_Look, ...]
     rivals: tuple[tuple[Entry, ...], ...]
-    tied: frozenset[tuple[Source, int]]
-    unmet: frozenset[tuple[Source, int]]
+    tied: frozenset[Place]
+    unmet: frozenset[Place]
 
     @classmethod
     def of(
@@ -252,22 +271,23 @@ class _Question:
         unmet = frozenset(
             _place(claim) for claim in claims if not isinstance(claim, FailClosedRegion) and not headers.has(claim.match.headers)
         )
-        met = [claim for claim in claims if isinstance(claim, FailClosedRegion) or _place(claim) not in unmet]
+        doubtful = frozenset(_place(claim) for claim in claims if _names_in_doubt(claim, headers))
+        met = [claim for claim in claims if isinstance(claim, FailClosedRegion) or _place(claim) in doubtful or _place(claim) not in unmet]
         looks: list[_Look] = []
         deciding: list[_Look] = []
         for reading in readings:
             if method == "HEAD":
-                as_get = _Look.of(reading, "GET", met)
-                itself = _Look.of(reading, method, met, as_get)
+                as_get = _Look.of(reading, "GET", met, doubtful)
+                itself = _Look.of(reading, method, met, doubtful, as_get)
                 looks += (itself, as_get)
                 deciding.append(itself if stricter(itself.found, as_get.found) == itself.found else as_get)
             else:
-                looks.append(_Look.of(reading, method, met))
+                looks.append(_Look.of(reading, method, met, doubtful))
                 deciding.append(looks[-1])
         rivals = tuple(
             tuple(sorted(look.entries, key=_place))
             for look in looks
-            if verdict == CONFLICT and look.reading.masks is None and len(look.entries) > 1  # masks only hint at one, as in the snapshot
+            if verdict == CONFLICT and look.reading.masks is None and look.found == CONFLICT  # masks only hint at one, as in the snapshot
         )
         tied = frozenset(_place(entry) for entries in rivals for entry in entries)
         return cls(verdict, method, readings, reach, tuple(looks), tuple(deciding), rivals, tied, unmet)
@@ -308,14 +328,11 @@ class _Question:
         """Tell whether an entry decides in spite of ``region``: that of a nearer host, or one of another namespace."""
         if look.beside is not None and (not _counts(region, look.beside) or self._spared(look.beside, region)):
             return True
-        if len(look.entries) != 1 or look.order is None:
-            return False
         if not region.reaches_any_host:
-            return look.order[0] > _nearness(region)
-        return self.reach is not UnreadableReach.GLOBAL and region.source.namespace not in {
-            look.entries[0].source.namespace,
-            UNKNOWN_NAMESPACE,
-        }
+            return look.nearest > _nearness(region)
+        if self.reach is UnreadableReach.GLOBAL or not isinstance(found := look.found, DenyEntry | ExchangeEntry | AllowEntry):
+            return False
+        return region.source.namespace not in {found.source.namespace, UNKNOWN_NAMESPACE}
 
     def _why(self, claim: Claim) -> str:
         if not _concerns(claim, self.method):

@@ -55,9 +55,11 @@ def find_at_once(trie: PolicyTrie, host: str | None, path: str, method: str) -> 
     ``None`` in any other case.
     """
     hosts = trie.hosts
-    if host is None or trie.any_host is not None or trie.leaving or method == "HEAD":
+    if host is None or trie.any_host is not None or trie.leaving:
         return None
     paths = hosts.paths.get(host)
+    if method == "HEAD":
+        return None if paths is None or hosts.wildcards else _head_at_once(paths, path)
     found = None if paths is None else simply_nearest(paths, path, method)
     if not hosts.wildcards or (found is not NO_MATCH and paths is not None):
         return found
@@ -66,6 +68,11 @@ def find_at_once(trie: PolicyTrie, host: str | None, path: str, method: str) -> 
         if paths is not None and (found := simply_nearest(paths, path, method)) is not NO_MATCH:
             return found
     return found
+
+
+def _head_at_once(paths: Paths, path: str) -> Found | None:
+    itself, as_get = simply_nearest(paths, path, "HEAD"), simply_nearest(paths, path, "GET")
+    return None if itself is None or as_get is None else stricter(itself, as_get)
 
 
 def find(
@@ -106,7 +113,7 @@ def _find(
 ) -> Found:
     if method == "HEAD":
         return _find_for_head(trie, host, places, reach, reading, headers)
-    steps = Steps(reading.work)
+    steps = _steps_for(reading)
     found, decoded, _ = _on_hosts(places, reading, method, headers, steps)
     beyond = _beyond(trie, host, reach, found)
     return _unless_closed(trie, beyond, found, reading, method, headers, steps, decoded=decoded) if beyond else found
@@ -116,11 +123,11 @@ def _find_for_head(
     trie: PolicyTrie, host: str | None, places: tuple[Paths, ...], reach: UnreadableReach, reading: Reading, headers: RequestHeaders
 ) -> Found:
     """Return the stricter of what applies by claims on HEAD itself, and what applies to GET."""
-    steps_for_get, steps = Steps(reading.work), Steps(reading.work)
+    steps_for_get, steps = _steps_for(reading), _steps_for(reading)
     as_get, decoded_for_get, count = _on_hosts(places, reading, "GET", headers, steps_for_get)
     itself, decoded, _ = _on_hosts(places[:count], reading, "HEAD", headers, steps)
     if not isinstance(as_get, Unhealthy):
-        beyond, both = _beyond(trie, host, reach, itself, as_get), decoded and decoded_for_get
+        beyond, both = _beyond_both(trie, host, reach, itself, as_get), decoded and decoded_for_get
         itself = _unless_closed(trie, beyond, itself, reading, "HEAD", headers, steps, decoded=both)
         beyond = _beyond(trie, host, reach, as_get)
         as_get = _unless_closed(trie, beyond, as_get, reading, "GET", headers, steps_for_get, decoded=decoded_for_get)
@@ -140,12 +147,20 @@ def found_for_head_itself(trie: PolicyTrie, host: str, reading: Reading, headers
     """Return what applies by claims on HEAD itself, before regions of unknown host and what GET gets."""
     sifting = trie.sifting()
     places = _as_far_as_get(sifting.staying(sifting.hosts.places(host)), reading, headers)
-    return _on_hosts(places, reading, "HEAD", headers, Steps(reading.work))[0]
+    return _on_hosts(places, reading, "HEAD", headers, _steps_for(reading))[0]
 
 
 def _as_far_as_get(places: tuple[Paths, ...], reading: Reading, headers: RequestHeaders) -> tuple[Paths, ...]:
     """Return those of ``places`` on which claims on HEAD count."""
-    return places[: _on_hosts(places, reading, "GET", headers, Steps(reading.work))[2]]
+    return places[: _on_hosts(places, reading, "GET", headers, _steps_for(reading))[2]]
+
+
+def _steps_for(reading: Reading) -> Steps:
+    """Return how far the search for ``reading`` may go; without masks nothing is searched for."""
+    return _NONE if reading.masks is None else Steps(reading.work)
+
+
+_NONE: Final = Steps(0)
 
 
 def _unless_closed(
@@ -206,7 +221,7 @@ def denied_by(denials: Hosts, host: str | None, reading: Reading, method: str) -
     """Return an entry of ``denials``, which are all denials, that covers ``reading``; ``Ambiguous`` if that takes too long to tell."""
     places = denials.places(host)
     for asked in ("HEAD", "GET") if method == "HEAD" else (method,):
-        steps = Steps(reading.work)
+        steps = _steps_for(reading)
         for paths in places:
             found = _denied_on_host(paths, reading, asked, steps)
             if found is not None:
@@ -265,19 +280,34 @@ def _simply_covering(cell: Cell, path: str) -> list[Claims]:
     return covering
 
 
-def _beyond(trie: PolicyTrie, host: str | None, reach: UnreadableReach, *found: Found) -> tuple[Paths, ...]:
-    """Return the regions of unknown host that may close what gets each of ``found`` on its own host.
+def _beyond(trie: PolicyTrie, host: str | None, reach: UnreadableReach, found: Found) -> tuple[Paths, ...]:
+    """Return the regions of unknown host that may close what gets ``found`` on its own host."""
+    closing = _closing(trie, reach, found)
+    return trie.staying(tuple([paths for hosts in closing for paths in hosts.places(host)])) if closing else ()
+
+
+def _beyond_both(trie: PolicyTrie, host: str | None, reach: UnreadableReach, itself: Found, as_get: Found) -> tuple[Paths, ...]:
+    """Return the regions of unknown host that may close ``itself`` as well as ``as_get``."""
+    if isinstance(itself, NoMatch | Ambiguous):
+        return _beyond(trie, host, reach, as_get)
+    if isinstance(as_get, NoMatch | Ambiguous):
+        return _beyond(trie, host, reach, itself)
+    others = _closing(trie, reach, as_get)
+    both = (hosts for hosts in _closing(trie, reach, itself) if any(hosts is other for other in others))
+    return trie.staying(tuple([paths for hosts in both for paths in hosts.places(host)]))
+
+
+def _closing(trie: PolicyTrie, reach: UnreadableReach, found: Found) -> tuple[Hosts, ...]:
+    """Return the regions of unknown host that may close what gets ``found``, on every host.
 
     A region of unknown namespace may belong to the namespace of any entry.
     """
-    if trie.any_host is None or any(isinstance(one, Unhealthy) for one in found):
+    if trie.any_host is None or isinstance(found, Unhealthy):
         return ()
-    decided_by = {one.source.namespace for one in found if isinstance(one, DenyEntry | ExchangeEntry | AllowEntry)}
-    if not decided_by or reach is UnreadableReach.GLOBAL:
-        return trie.staying(trie.any_host.places(host))
-    namespaces = {UNKNOWN_NAMESPACE, *decided_by} if len(decided_by) == 1 else {UNKNOWN_NAMESPACE}
-    each = [trie.of_namespaces.get(namespace) for namespace in namespaces]
-    return trie.staying(tuple([paths for hosts in each if hosts is not None for paths in hosts.places(host)]))
+    if isinstance(found, NoMatch | Ambiguous) or reach is UnreadableReach.GLOBAL:
+        return (trie.any_host,)
+    either = (trie.of_namespaces.get(found.source.namespace), trie.of_namespaces.get(UNKNOWN_NAMESPACE))
+    return tuple([hosts for hosts in either if hosts is not None])
 
 
 def _kinds_at(cell: Cell, text: str, at: int, end: int, masks: Masks | None) -> Iterator[tuple[PathType, Claims]]:
@@ -399,7 +429,7 @@ def contenders(trie: PolicyTrie, host: str, reading: Reading, method: str, heade
 
 
 def _contenders(places: tuple[Paths, ...], reading: Reading, method: str, headers: RequestHeaders) -> tuple[Entry, ...]:
-    steps = Steps(reading.work)
+    steps = _steps_for(reading)
     for paths in places:
         for decoded in dict.fromkeys((reading.rewritten, True)):
             for level in _levels(paths, reading, method, steps, decoded=decoded) or ():

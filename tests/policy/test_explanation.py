@@ -5,6 +5,7 @@ from exchanger.policy.explanation import MAX_CANDIDATES, MAX_LOOKED_AT, Candidat
 from exchanger.policy.lookup import UnreadableReach
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Claim, DenyEntry, MatchScope
+from exchanger.values.headers import HeaderFields
 from exchanger.values.verdict import AMBIGUOUS_PATH, NO_MATCH, Unhealthy
 from tests.policy.examples import BLUE, HOST, RED, deny, exchange, region, snapshot_of
 
@@ -145,6 +146,15 @@ def test_a_region_of_unknown_host_closes_what_no_entry_of_another_namespace_deci
         (own, BLOCKS),
         (ORDERS, NO),
     ]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_doubt_about_a_header_spares_nothing_from_a_region_of_unknown_host(method: str) -> None:
+    named, unknown = deny("/", index=1, headers=(("x-a", "1"),)), region("", source=BLUE, host=None)
+    snapshot, headers = snapshot_of(ORDERS, named, unknown), HeaderFields((("x-a", "1,2"),), raw=True)
+    found = explain(snapshot, HOST, "/orders", method, headers=headers)
+    assert isinstance(found.verdict, Unhealthy)
+    assert {one.claim: one.standing for one in found.candidates} == {unknown: BLOCKS, ORDERS: NO, named: NO}
 
 
 @pytest.mark.parametrize("count", [MAX_CANDIDATES, MAX_CANDIDATES + 7, MAX_LOOKED_AT + 50])
