@@ -105,11 +105,11 @@ def _until_ready(port: int) -> None:
         time.sleep(0.05)
 
 
-def ask(port: int, path: bytes) -> int | None:
+def ask(port: int, path: bytes, method: bytes = b"GET", host: bytes = HOST, *more: tuple[bytes, bytes]) -> int | None:
     """Ask over HTTP/2 in clear; return the status, ``None`` where the gateway ends stream or connection without one."""
     http = ngh2.Connection(ngh2.Role.CLIENT)
     http.initiate_connection()
-    fields = [(b":method", b"GET"), (b":scheme", b"http"), (b":path", path), (b":authority", HOST), (b"authorization", TOKEN)]
+    fields = [(b":method", method), (b":scheme", b"http"), (b":path", path), (b":authority", host), (b"authorization", TOKEN), *more]
     http.send_request(fields, end_stream=True)
     try:
         with socket.create_connection(("127.0.0.1", port), ANSWER_S) as connection:
