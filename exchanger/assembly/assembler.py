@@ -11,16 +11,17 @@ Must not know: where documents come from, or who reads the policy.
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, TypeVar, final
+from typing import Any, Final, TypeAlias, TypeVar, final
 
 import attrs
 import trio
+from rpds import HashTrieMap
 
 from exchanger.assembly.background import Background
 from exchanger.assembly.backlog import CHANGE_WORK, CLAIM_WORK, Backlog, Lane, Pending
-from exchanger.policy.documents.document import PolicyDocument
-from exchanger.policy.grants.allowance import NO_GRANTS, Grants
-from exchanger.policy.grants.restriction import again
+from exchanger.policy.documents.document import Labels, PolicyDocument
+from exchanger.policy.grants.allowance import NO_GRANTS, Allowance, Grants
+from exchanger.policy.grants.restriction import Cut, again
 from exchanger.policy.selection import Change, Document, Unknown, read
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Source
@@ -36,6 +37,8 @@ INLINE_BATCH: Final = 2048
 GATHER_S: Final = 0.03
 # Documents of one region that are applied without a pause, in 2 ms.
 SLICE: Final = 100
+# Granted areas of a namespace that are worked out on the event loop, in 1 ms; more of them in a thread.
+INLINE_AREAS: Final = 100
 # Withdrawals that are passed on without a pause, in 1 ms, unless more of them are of one namespace.
 WITHDRAWN_SLICE: Final = 250
 # Claims of documents that have left, swept up by one thread without a look at what else there is to do: half a second.
@@ -73,10 +76,36 @@ def _again(documents: Documents, grants: Grants) -> Documents:
     return {source: document and again(document, grants) for source, document in documents.items()}
 
 
-def granted(snapshot: PolicySnapshot, grants: Grants) -> Made:
-    """Hold all documents of ``snapshot`` against other ``grants``. Blocking code for a thread."""
+# What each namespace may do.
+Allowances: TypeAlias = "HashTrieMap[str, tuple[Allowance, ...]]"
+
+
+def changed_allowances(
+    snapshot: PolicySnapshot, relabelled: Mapping[str, tuple[Labels, ...]], before: Grants, after: Grants
+) -> dict[str, tuple[Allowance, ...]]:
+    """Return what namespaces of ``snapshot`` may do, those alone for which that is something new. Blocking code for a thread.
+
+    ``before`` is what the documents were held against, ``after`` what counts now, with the labels of ``relabelled`` namespaces.
+    """
+    all_differ = (before.enforced, before.limited) != (after.enforced, after.limited)
+    found: dict[str, tuple[Allowance, ...]] = {}
+    for namespace, labels in {(source.namespace, document.namespace_labels) for source, document in snapshot.documents.items()}:
+        now = after.allowances(namespace, relabelled.get(namespace, labels))
+        if all_differ or now != before.allowances(namespace, labels):
+            found[namespace] = now
+    return found
+
+
+def granted(snapshot: PolicySnapshot, before: Grants, grants: Grants) -> Made:
+    """Hold the documents of ``snapshot`` against other ``grants`` than ``before``. Blocking code for a thread.
+
+    Costs the documents of namespaces that may do something else.
+    """
     documents: dict[Source, PolicyDocument | None] = {}
+    changed = changed_allowances(snapshot, {}, before, grants)
     for source, document in snapshot.documents.items():
+        if source.namespace not in changed:
+            continue
         left = again(document, grants)
         if left != document:
             documents[source] = left
@@ -89,7 +118,7 @@ def make(snapshot: PolicySnapshot, changes: Iterable[Pending], issuers: frozense
     costs: dict[str, float] = {}
     for change in changes:
         began, source = time.thread_time(), change.source
-        document = None if change.document is None else read(source, change.document, issuers, grants)
+        document = None if change.document is None else read(source, change.document, issuers, grants, snapshot.documents.get(source))
         before, snapshot = snapshot, snapshot.withdraw(source) if document is None else snapshot.apply(document)
         if snapshot is not before:
             documents[source] = document
@@ -106,11 +135,11 @@ def with_documents(snapshot: PolicySnapshot, documents: Documents) -> PolicySnap
 
 def swept(snapshot: PolicySnapshot) -> Made:
     """Sweep up what documents have left behind, at least one and not much more than ``SWEPT_CLAIMS``. Blocking code for a thread."""
-    claims = 0
-    for source, document in snapshot.trie.leaving.items():
-        if claims > SWEPT_CLAIMS:
+    count = 0
+    for source, claims in snapshot.trie.leaving.items():
+        if count > SWEPT_CLAIMS:
             break
-        claims += len(document.entries) + len(document.regions) + snapshot.closed_alone(document)
+        count += len(claims)
         snapshot = snapshot.swept(source)
     return Made(snapshot)
 
@@ -137,6 +166,13 @@ class Assembler:
     _required: dict[Source, int] = attrs.field(factory=dict, init=False, repr=False)
     # The grants that come next: all documents have to be held against them.
     _next_grants: Grants | None = attrs.field(default=None, init=False)
+    # The newest labels of namespaces that have documents with others.
+    _relabelled: dict[str, tuple[Labels, ...]] = attrs.field(factory=dict, init=False, repr=False)
+    # What documents in force are held against at each look-up: what their namespaces may do with these labels, and under the next grants.
+    # Both are behind what is known until ``_cut`` has looked.
+    _allowances: Allowances = attrs.field(factory=HashTrieMap, init=False, repr=False)
+    _cut_grants: Grants | None = attrs.field(default=None, init=False, repr=False)
+    _cut_is_behind: bool = attrs.field(default=False, init=False)
     # A version is wanted although no document differs.
     _anyway: bool = attrs.field(default=False, init=False)
     # The policy says the same as in the last version that was taken, in another way.
@@ -173,6 +209,12 @@ class Assembler:
         ``again``: the document is not new, only to be read again, and comes after those that are new.
         """
         self._backlog.put(source, document, self.clock(), again=again)
+        known = self._snapshot.documents.get(source)
+        if document is not None and self.grants.limited and known is not None:
+            labels, newest = known.namespace_labels, document.namespace_labels
+            if self._relabelled.get(source.namespace, labels) != newest:
+                self._relabelled[source.namespace] = newest
+                self._cut_is_behind = True
         self._work.set()
 
     async def withdraw(self, sources: Iterable[Source]) -> None:
@@ -187,7 +229,7 @@ class Assembler:
 
     def use_grants(self, grants: Grants) -> None:
         """Hold all documents against ``grants``, and change to them in one version: in between, a host might belong to nobody."""
-        self._next_grants = grants
+        self._next_grants, self._cut_is_behind = grants, True
         self._work.set()
 
     def require(self) -> None:
@@ -208,14 +250,24 @@ class Assembler:
         self._anyway = self._refreshed = False
         changed, self._changed = self._changed, {}
         withdrawn, self._withdrawn = self._withdrawn, {}
-        return Change(self._snapshot, tuple(changed.values()), tuple(withdrawn))
+        return Change(self._held(), tuple(changed.values()), tuple(withdrawn))
 
     def refreshed(self) -> PolicySnapshot | None:
-        """Return the current version where it says the same as the last one that was taken, but answers faster; ``None`` if it does not."""
+        """Return the current version if it has the same documents as the last one that was taken, and something else is new.
+
+        They are held against other labels or grants than before, or what has left is swept up.
+        """
         if self._required or not self._refreshed:
             return None
         self._refreshed = False
-        return self._snapshot
+        return self._held()
+
+    def _held(self) -> PolicySnapshot:
+        """Return the snapshot, its documents held at each look-up against what they are not read or restricted by yet."""
+        if self._cut_grants is None and not self._allowances:
+            return self._snapshot
+        grants = self._cut_grants or self.grants
+        return self._snapshot.cut_by(Cut(self._allowances, self._cut_grants and self._cut_grants.denials, grants.enforced))
 
     @property
     def unread(self) -> int:
@@ -238,6 +290,10 @@ class Assembler:
     async def _light(self) -> None:
         while True:
             changes = await self._next(Lane.LIGHT)
+            if self._cut_is_behind:
+                await self._cut()
+            if not changes:
+                continue
             self._ready.setdefault(Lane.LIGHT, self.clock())
             if changes[0].document is None:
                 self._leave(changes)
@@ -257,6 +313,36 @@ class Assembler:
                 self._commit_light(made)
                 await self._done(changes, made)
 
+    async def _cut(self) -> None:
+        """Take from documents in force what new labels or the next grants take from their namespace, before any of them is held to that."""
+        while True:
+            self._cut_is_behind = False
+            grants, base = self._next_grants, self._snapshot
+            after = self.grants if grants is None else grants
+            found = await self._in_thread(Lane.LIGHT, changed_allowances, base, dict(self._relabelled), self.grants, after)
+            if not self._cut_is_behind and self._snapshot is base and self._next_grants is grants:
+                break
+        if found or self._allowances or grants is not self._cut_grants:
+            self._refreshed = True
+            self.wake()
+        self._allowances, self._cut_grants = HashTrieMap(found), grants
+
+    def _cut_new(self, document: PolicyDocument, grants: Grants) -> None:
+        """Hold a document that comes while ``grants`` are coming against these, too; against nothing granted until that is worked out."""
+        namespace, labels = document.source.namespace, document.namespace_labels
+        is_small = grants.area_count(namespace, labels) <= INLINE_AREAS
+        self._allowances = self._allowances.insert(namespace, grants.allowances(namespace, labels) if is_small else (Allowance(),))
+        self._cut_is_behind = self._cut_is_behind or not is_small
+
+    def _uncut(self, namespaces: Iterable[str]) -> None:
+        """Stop holding the documents of ``namespaces`` against anything at look-ups: they are what is left of them."""
+        left = self._allowances
+        for namespace in namespaces:
+            left = left.discard(namespace)
+        if len(left) != len(self._allowances):
+            self._allowances, self._refreshed = left, True
+            self.wake()
+
     def _leave(self, changes: tuple[Pending, ...]) -> None:
         """Let documents leave, all in one step."""
         light = sum(self._work_in_force(change.source) for change in changes) <= INLINE_WORK
@@ -269,11 +355,13 @@ class Assembler:
     async def _heavy(self) -> None:
         while True:
             changes = await self._next(Lane.HEAVY)
-            if self._next_grants is not None:
-                grants, self._next_grants = self._next_grants, None
-                made = await self._merged(await self._in_thread(Lane.HEAVY, granted, self._begun(), grants))
+            if (grants := self._next_grants) is not None:
+                made = await self._merged(await self._in_thread(Lane.HEAVY, granted, self._begun(), self.grants, grants))
                 self.grants, self._anyway = grants, True
                 self._commit(made.snapshot, made.documents)
+                if self._next_grants is grants:
+                    self._next_grants = self._cut_grants = None
+                    self._uncut([namespace for namespace in self._allowances if namespace not in self._relabelled])
                 self.wake()
             if changes:
                 self._ready.setdefault(Lane.HEAVY, self.clock())
@@ -306,6 +394,8 @@ class Assembler:
         while True:
             now = self.clock()
             changes = self._backlog.take(lane, now)
+            if lane is Lane.LIGHT and self._cut_is_behind:
+                return changes
             if lane is Lane.HEAVY and (self._next_grants is not None or self._snapshot.trie.leaving):
                 return changes
             if lane in self._ready and (not changes or now >= self._ready[lane] + GATHER_S):
@@ -340,12 +430,19 @@ class Assembler:
             else:
                 self._withdrawn.pop(source, None)
                 self._changed[source] = document
+                if self._next_grants is not None and source.namespace not in self._allowances:
+                    self._cut_new(document, self._next_grants)
         self._snapshot = snapshot
         return documents
 
     async def _done(self, changes: tuple[Pending, ...], made: Made) -> None:
         sources = [change.source for change in changes]
         self._backlog.done(sources, made.costs, self.clock())
+        settled = {source.namespace for source in sources if not self._backlog.has_documents(source.namespace)} & self._relabelled.keys()
+        for namespace in settled:
+            del self._relabelled[namespace]
+        if self._next_grants is None:
+            self._uncut(settled)
         self._work.set()  # newer changes of these sources may run now
         required = bool(self._required)
         for source in self._required.keys() & sources:

@@ -112,6 +112,10 @@ class Backlog:
         """Tell whether a source that is under way was withdrawn meanwhile."""
         return source in self._early
 
+    def has_documents(self, namespace: str) -> bool:
+        """Tell whether a document of the namespace waits or is under way, and is not withdrawn."""
+        return namespace in self._documents
+
     def document(self, source: Source) -> Document | None:
         """Return the newest document of the source that waits or is under way."""
         return self._pending[source][1].document if source in self._pending else self._under_way.get(source)

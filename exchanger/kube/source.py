@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol, final
 import attrs
 import trio
 
-from exchanger.assembly.assembler import Assembler
+from exchanger.assembly.assembler import INLINE_AREAS, Assembler
 from exchanger.kube.index import EVERY_NAMESPACE, STEP, PolicyIndex
 from exchanger.kube.informer import ConfigMapSink, Informer, KubernetesObserver, NamespaceSink, Taking
 from exchanger.kube.list_watch import ListWatch
@@ -33,8 +33,6 @@ from exchanger.values.notice import Notice, Notices
 GATHER_S: Final = 0.03
 # Namespaces whose grants are looked at in one step: each costs a microsecond per grant.
 GRANTS_STEP: Final = 10
-# Granted areas of a Namespace that are worked out on the event loop, in 1 ms; more of them in a thread.
-INLINE_AREAS: Final = 100
 # Seconds between looks at the age of the known state: a limit takes effect at most so much late.
 LOOK_S: Final = 1.0
 

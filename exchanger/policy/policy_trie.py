@@ -14,7 +14,6 @@ import attrs
 from rpds import HashTrieMap
 
 from exchanger.policy.authority import MAX_WILDCARD, WILDCARD, wildcards_above
-from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.headers import HeaderTable
 from exchanger.policy.methods import ClaimKey, MethodTable, key_of
 from exchanger.policy.prefix import spellings_of
@@ -361,9 +360,9 @@ class ClosedArea:
 @final
 @attrs.frozen
 class Sieve:
-    """Holds back the claims of documents that are ``leaving``; ``closed`` as in the trie."""
+    """Holds back the claims that are ``leaving``; ``closed`` as in the trie."""
 
-    leaving: "HashTrieMap[Source, PolicyDocument]" = attrs.field(repr=False)
+    leaving: "HashTrieMap[Source, tuple[Claim, ...]]" = attrs.field(repr=False)
     closed: "HashTrieMap[str, HashTrieMap[GrantedArea, ClosedArea]]" = attrs.field(repr=False)
 
     def sift(self, cell: Cell) -> Cell | None:
@@ -393,15 +392,15 @@ class PolicyTrie:
     No namespace is in it without a claim; ``None`` instead of no such region. Regions that close all that their namespace is granted are in
     ``closed``, by namespace and area. The first one of an area puts it among the others, with a stand-in, and the last one takes it away.
 
-    ``leaving`` are documents whose claims count for nothing although they are still here: taking them out takes its time. ``sieve`` is
-    there while these are told from the others.
+    ``leaving`` has the claims of documents that count for nothing although they are still here: taking them out takes its time. ``sieve``
+    is there while these are told from the others.
     """
 
     hosts: Hosts = attrs.field(factory=Hosts)
     any_host: Hosts | None = None
     of_namespaces: "HashTrieMap[str, Hosts]" = attrs.field(factory=HashTrieMap)
     closed: "HashTrieMap[str, HashTrieMap[GrantedArea, ClosedArea]]" = attrs.field(factory=HashTrieMap)
-    leaving: "HashTrieMap[Source, PolicyDocument]" = attrs.field(factory=HashTrieMap, repr=False)
+    leaving: "HashTrieMap[Source, tuple[Claim, ...]]" = attrs.field(factory=HashTrieMap, repr=False)
     sieve: Sieve | None = attrs.field(default=None, eq=False, repr=False)
 
     def with_claim(self, claim: Claim) -> "PolicyTrie":

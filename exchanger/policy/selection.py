@@ -157,9 +157,21 @@ def advance(
     return Change(snapshot, changed, withdrawn)
 
 
-def read(source: Source, document: Document, issuers: frozenset[str], grants: Grants = NO_GRANTS) -> PolicyDocument:
-    """Parse a document, and return what ``grants`` leave of it; ``issuers`` are the profiles that its entries may refer to."""
-    return restrict(_written(source, document, issuers), grants, document.namespace_labels)
+def read(
+    source: Source, document: Document, issuers: frozenset[str], grants: Grants = NO_GRANTS, known: PolicyDocument | None = None
+) -> PolicyDocument:
+    """Parse a document, and return what ``grants`` leave of it; ``issuers`` are the profiles that its entries may refer to.
+
+    ``known`` is what was read for the source before. If that is the same, other labels alone read nothing again.
+    """
+    written = None if known is None else known.written or known
+    if written is None or written.text is None or (written.text, written.issuers) != (_text(document), issuers):
+        written = _written(source, document, issuers)
+    return restrict(written, grants, document.namespace_labels)
+
+
+def _text(document: Document) -> str | None:
+    return document.text if isinstance(document, Text) else None
 
 
 def _written(source: Source, document: Document, issuers: frozenset[str]) -> PolicyDocument:

@@ -11,15 +11,16 @@ from rpds import HashTrieMap
 
 from exchanger.policy.authority import read_authority
 from exchanger.policy.documents.document import PolicyDocument
+from exchanger.policy.grants.restriction import Cut
 from exchanger.policy.headers import RequestHeaders
-from exchanger.policy.lookup import CONFLICT, UnreadableReach, denied_by, find, find_at_once
+from exchanger.policy.lookup import CONFLICT, Found, UnreadableReach, denied_by, find, find_at_once
 from exchanger.policy.path import MalformedPath, is_plain_with_query
 from exchanger.policy.policy_trie import Hosts, PolicyTrie
 from exchanger.policy.readings import Reading, readings_to_ask
 from exchanger.values.entry import AllowEntry, DenyEntry, Source
 from exchanger.values.headers import NO_FIELDS, HeaderFields
 from exchanger.values.notice import NO_NOTICES, Notices
-from exchanger.values.verdict import AMBIGUOUS_AUTHORITY, AMBIGUOUS_PATH, NO_MATCH, Unhealthy, Verdict
+from exchanger.values.verdict import AMBIGUOUS_AUTHORITY, AMBIGUOUS_PATH, NO_MATCH, Ambiguous, NoMatch, Unhealthy, Verdict
 
 
 @final
@@ -28,7 +29,8 @@ class PolicySnapshot:
     """All documents and what they say together, which is ``trie``.
 
     ``invalid_documents`` counts the documents with at least one region, ``refused_count`` what is outside the grants. ``reach`` is that of
-    regions whose host is not known. ``baseline`` has the operator's denials, which come before all documents.
+    regions whose host is not known. ``baseline`` has the operator's denials, which come before all documents. ``cut`` is what entries are
+    held against at each look-up, because the documents are not yet.
     """
 
     EMPTY: ClassVar["PolicySnapshot"]
@@ -41,6 +43,7 @@ class PolicySnapshot:
     trie: PolicyTrie = attrs.field(factory=PolicyTrie, repr=False)
     reach: UnreadableReach = attrs.field(default=UnreadableReach.UNMATCHED, repr=False)
     baseline: Hosts | None = attrs.field(default=None, repr=False)
+    cut: Cut | None = attrs.field(default=None, eq=False, repr=False)
 
     def apply(self, document: PolicyDocument) -> "PolicySnapshot":
         """Return a snapshot with ``document`` in the place of any older one of its source; costs the size of these two documents.
@@ -50,11 +53,27 @@ class PolicySnapshot:
         known = self.documents.get(document.source)
         if known == document:
             return self if known.is_like(document) else attrs.evolve(self, documents=self.documents.insert(document.source, document))
-        base = self.swept(document.source).withdraw(document.source)
+        base = self.swept(document.source)
+        if known is not None and known.text is not None and known.text == document.text:
+            return base._altered(known, document)  # noqa: SLF001 - of the same class
+        base = base.withdraw(document.source)
         trie = base.trie
         for claim in (*document.entries, *document.regions):
             trie = trie.with_claim(claim)
         return base._changed(base.documents.insert(document.source, document), trie, document, 1)  # noqa: SLF001 - of the same class
+
+    def _altered(self, known: PolicyDocument, document: PolicyDocument) -> "PolicySnapshot":
+        """Return the snapshot with ``document`` in the place of ``known``, which has the same text: most claims are the same, too."""
+        before, after = (dict.fromkeys((*one.entries, *one.regions)) for one in (known, document))
+        trie = self.trie
+        for claim in before:
+            if claim not in after:
+                trie = trie.without_claim(claim)
+        for claim in after:
+            if claim not in before:
+                trie = trie.with_claim(claim)
+        base = self._changed(self.documents, trie, known, -1)
+        return base._changed(self.documents.insert(document.source, document), trie, document, 1)  # noqa: SLF001 - of the same class
 
     def withdraw(self, source: Source) -> "PolicySnapshot":
         """Return a snapshot without the document of ``source``; itself when there is none. Costs the size of the document."""
@@ -68,16 +87,16 @@ class PolicySnapshot:
         document = self.documents.get(source)
         if document is None:
             return self
-        trie = attrs.evolve(self.trie, leaving=self.trie.leaving.insert(source, document))
+        trie = attrs.evolve(self.trie, leaving=self.trie.leaving.insert(source, (*document.entries, *document.regions)))
         return self._changed(self.documents.discard(source), trie, document, -1)
 
     def swept(self, source: Source) -> "PolicySnapshot":
         """Return a snapshot without the claims of a document that is leaving; itself when it is not."""
-        document = self.trie.leaving.get(source)
-        if document is None:
+        claims = self.trie.leaving.get(source)
+        if claims is None:
             return self
         trie = attrs.evolve(self.trie, leaving=self.trie.leaving.discard(source))
-        for claim in (*document.entries, *document.regions):
+        for claim in claims:
             trie = trie.without_claim(claim)
         return attrs.evolve(self, trie=trie)
 
@@ -86,6 +105,10 @@ class PolicySnapshot:
         closed = self.trie.closed.get(document.source.namespace)
         alone = (area for area in document.areas if closed is not None and len(closed[area].regions) <= len(document.regions))
         return sum(len(area.scopes) for area in alone)
+
+    def cut_by(self, cut: Cut | None) -> "PolicySnapshot":
+        """Return the snapshot with its entries held against ``cut``; ``None`` for nothing."""
+        return self if cut is self.cut else attrs.evolve(self, cut=cut)
 
     def reaching(self, reach: UnreadableReach) -> "PolicySnapshot":
         """Return the snapshot with ``reach`` for its regions of unknown host; itself when that is what it has."""
@@ -107,6 +130,7 @@ class PolicySnapshot:
             trie,
             self.reach,
             self.baseline,
+            self.cut,
         )
 
     def match(self, host: str, path: str, method: str, *, raw: bool = False, headers: HeaderFields = NO_FIELDS) -> Verdict:
@@ -122,6 +146,10 @@ class PolicySnapshot:
         authority, trie = read_authority(host), self.trie
         if self.baseline is not None and (denied := self._denied(self.baseline, authority, path, method, raw=raw)) is not None:
             return denied
+        if self.cut is not None and self.cut.denials is not None:
+            denied = self._denied(self.cut.denials, authority, path, method, raw=raw)
+            if denied is not None:
+                return denied
         seen = RequestHeaders(headers) if trie.hosts.with_headers else _NO_HEADERS
         verdict = find_at_once(trie, authority, path, method)
         if verdict is None:
@@ -129,6 +157,7 @@ class PolicySnapshot:
             if not places and (trie.any_host is None or not trie.any_host.places(authority)):
                 return NO_MATCH if authority is not None else AMBIGUOUS_AUTHORITY
             verdict = find(trie, authority, places, self.reach, Reading(path), method, seen)
+        verdict = self._held(verdict, path)
         if isinstance(verdict, Unhealthy):
             return verdict
         if authority is None:
@@ -139,6 +168,12 @@ class PolicySnapshot:
         if isinstance(readings, MalformedPath):
             return AMBIGUOUS_PATH
         return self._agreed(verdict, authority, readings[1:], method, seen)
+
+    def _held(self, found: Found, path: str) -> Found:
+        """Return what is found for ``path``, closed if it is an entry that may decide no longer."""
+        if self.cut is None or isinstance(found, NoMatch | Unhealthy | Ambiguous) or self.cut.spares(found, path):
+            return found
+        return Unhealthy(_LESS, found.source, found.index)
 
     def _denied(self, baseline: Hosts, host: str | None, path: str, method: str, *, raw: bool) -> Verdict | None:
         """Return the denial if a reading is denied before any policy counts; ``None`` if no reading is."""
@@ -155,13 +190,14 @@ class PolicySnapshot:
         """Return ``verdict`` if every other reading has the same; two denials are the same, whoever wrote them."""
         agreed, places = True, self.trie.hosts.places(host)
         for reading in readings:
-            other = find(self.trie, host, places, self.reach, reading, method, headers)
+            other = self._held(find(self.trie, host, places, self.reach, reading, method, headers), reading.path)
             if isinstance(other, Unhealthy) and (other is not CONFLICT or reading.masks is None):  # masks only hint at one
                 return other
             agreed = agreed and (other is verdict or any(isinstance(other, kind) and isinstance(verdict, kind) for kind in _ALIKE))
         return verdict if agreed else AMBIGUOUS_PATH
 
 
+_LESS: Final = "its namespace is granted less than before, and its documents are being held against that"
 _NO_HEADERS: Final = RequestHeaders(NO_FIELDS)
 # Entries of these kinds do the same, whoever wrote them.
 _ALIKE: Final = (DenyEntry, AllowEntry)

@@ -1,19 +1,24 @@
 import gc
 import sys
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
+import attrs
 import pytest
 import trio
 from trio.testing import MockClock
 
-from exchanger.assembly.assembler import FIRST_BUDGET_S, Assembler
+from exchanger.assembly.assembler import FIRST_BUDGET_S, INLINE_AREAS, Assembler, changed_allowances
 from exchanger.assembly.backlog import CLAIM_WORK, LIGHT_WORK
+from exchanger.policy.documents.document import PolicyDocument, parse_document
+from exchanger.policy.grants import restriction
 from exchanger.policy.grants.allowance import Grant, Grants
 from exchanger.policy.selection import Change, Text
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.values.entry import DenyEntry, Source
+from exchanger.values.entry import DenyEntry, ExchangeEntry, MatchScope, Source
+from exchanger.values.selector import parse_selector
 from exchanger.values.verdict import NoMatch, Unhealthy
 
 A, B, OTHER = Source("a", "p"), Source("a", "q"), Source("b", "p")
@@ -242,3 +247,121 @@ async def test_a_document_that_comes_back_counts_again(autojump_clock: MockClock
         assert (made.unread, len(change.snapshot.trie.leaving)) == (0, 0)
         assert isinstance(change.snapshot.match("h", "/a", "GET"), NoMatch)
         assert isinstance(change.snapshot.match("h", "/again", "GET"), DenyEntry)
+
+
+class HeavyGate(Gate):
+    """Holds everything but the look at what may no longer be done."""
+
+    async def run_sync(self, function: object, *args: object, abandon_on_cancel: bool, limiter: trio.CapacityLimiter) -> object:
+        if function is changed_allowances:
+            return changed_allowances(*args)  # type: ignore[arg-type]
+        return await super().run_sync(function, *args, abandon_on_cancel=abandon_on_cancel, limiter=limiter)
+
+
+def exchange(path: str) -> Text:
+    does = "action: exchange, exchange: {issuerRef: one, scope: s}"
+    return Text(f"version: v1\nentries: [{{match: {{host: h, pathPrefix: {path}}}, {does}}}]\n{'#' * LIGHT_WORK}", namespace_labels=RED)
+
+
+RED, BLUE = ((("team", "red"),),), ((("team", "blue"),),)
+BY_LABEL = Grant(None, parse_selector("team=red"), ("h",), issuers=("one",), scopes=("s",))
+OF_B = Grant(frozenset({"b"}), None, ("h",), ("/b",), issuers=("one",), scopes=("s",))
+
+
+def held_again(again: list[object]) -> Callable[[PolicyDocument, Grants], PolicyDocument]:
+    def hold(document: PolicyDocument, grants: Grants) -> PolicyDocument:
+        again.append(document.source)
+        return restriction.again(document, grants)
+
+    return hold
+
+
+@asynccontextmanager
+async def two_teams(monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[tuple[Assembler, Gate, list[object]]]:
+    """Run an assembler with a document of each of two teams, behind a gate; the list gets what is read or held against grants again."""
+    gate, again = HeavyGate(), list[object]()
+    gate.event.set()
+    made = Assembler(frozenset({"one"}), Grants((BY_LABEL, OF_B)), run_sync=gate.run_sync)
+    made.put(A, exchange("/a"))
+    made.put(OTHER, attrs.evolve(exchange("/b"), namespace_labels=()))
+    async with running(made):
+        assert (await taken(made)).snapshot.entry_count == 2
+        gate.step()
+
+        def restrict(document: PolicyDocument, *args: Any) -> PolicyDocument:
+            again.append(document.source)
+            return restriction.restrict(document, *args)
+
+        def parse(*args: Any) -> PolicyDocument:
+            again.append("read")
+            return parse_document(*args)
+
+        for name in ("assembly.assembler.again", "policy.selection.restrict", "policy.selection.parse_document"):
+            monkeypatch.setattr(f"exchanger.{name}", parse if "parse" in name else restrict if "restrict" in name else held_again(again))
+        yield made, gate, again
+
+
+async def test_narrower_grants_take_effect_before_documents_are_held_against_them(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with two_teams(monkeypatch) as (made, gate, again):
+        denial = DenyEntry(Source("", "baseline"), 0, MatchScope("other", "/"))
+        wider = attrs.evolve(OF_B, path_prefixes=("/b", "/c"))
+        made.use_grants(Grants((wider,), (denial,)))
+        await trio.sleep(1)
+        assert (made.take(), again) == (None, [])
+        snapshot = made.refreshed()
+        assert snapshot is not None
+        assert isinstance(snapshot.match("h", "/a", "GET"), Unhealthy)  # rather than passing as what nobody has a policy for
+        assert isinstance(snapshot.match("h", "/b", "GET"), ExchangeEntry)
+        assert snapshot.match("other", "/", "GET") == denial
+        gate.event.set()
+        change = await taken(made)
+        assert isinstance(change.snapshot.match("h", "/a", "GET"), NoMatch)
+        assert change.snapshot.cut is None
+        assert set(again) == {A, OTHER}
+        again.clear()
+        made.use_grants(Grants((wider, OF_B)))
+        made.use_grants(Grants((wider,)))
+        assert isinstance((await taken(made)).snapshot.match("other", "/", "GET"), NoMatch)
+        assert again == []  # which is only done for namespaces that may do something else
+
+
+async def test_labels_take_effect_before_the_documents_and_read_nothing_again(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with two_teams(monkeypatch) as (made, gate, again):
+        made.put(A, attrs.evolve(exchange("/a"), namespace_labels=BLUE))
+        await trio.sleep(1)
+        snapshot = made.refreshed()
+        assert (made.take(), again) == (None, [])
+        assert snapshot is not None
+        assert isinstance(snapshot.match("h", "/a", "GET"), Unhealthy)
+        assert isinstance(snapshot.match("h", "/b", "GET"), ExchangeEntry)
+        gate.event.set()
+        change = await taken(made)
+        assert isinstance(change.snapshot.match("h", "/a", "GET"), NoMatch)
+        assert (change.snapshot.cut, again) == (None, [A])
+        made.put(A, attrs.evolve(exchange("/a"), namespace_labels=RED))
+        change = await taken(made)
+        assert isinstance(change.snapshot.match("h", "/a", "GET"), ExchangeEntry)
+        assert (change.snapshot.cut, again) == (None, [A, A])
+
+
+async def test_a_document_that_comes_while_grants_change_is_held_against_both(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with two_teams(monkeypatch) as (made, gate, _):
+        nothing = tuple(f"h{number}" for number in range(INLINE_AREAS + 1))
+        made.use_grants(
+            Grants((attrs.evolve(OF_B, namespaces=frozenset({"x"})), attrs.evolve(OF_B, namespaces=frozenset({"c"}), hosts=nothing)))
+        )
+        await trio.sleep(1)
+        for namespace in "cd":
+            made.put(Source(namespace, "p"), Text(deny("/d").text, namespace_labels=RED))
+        change = await taken(made)
+        assert {document.source.namespace for document in change.documents} == {"c", "d"}
+        assert isinstance(change.snapshot.match("h", "/d", "GET"), Unhealthy)
+        gate.event.set()
+        change = await taken(made)
+        assert (change.snapshot.entry_count, change.snapshot.cut) == (0, None)

@@ -7,7 +7,7 @@ still to be read, whatever the machine.
 import gc
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Final, Generic, TypeVar
 
@@ -24,9 +24,12 @@ from exchanger.kube.list_watch import Bookmark, Item, Key, Opened, Page, Put, Wa
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.kube.source import KubernetesSource
 from exchanger.policy.documents.yaml_reader import MAX_BYTES
+from exchanger.policy.grants.allowance import NO_GRANTS, Grant, Grants
 from exchanger.policy.selection import Change, ConfigMap, Namespace
-from exchanger.values.entry import Source
+from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.values.entry import DenyEntry, Source
 from exchanger.values.selector import parse_selector
+from exchanger.values.verdict import NoMatch, Unhealthy
 from tests.kube.cluster import Record, deny
 from tests.kube.telling import FakeEvents
 
@@ -88,10 +91,10 @@ class Stream(Generic[T]):
 class Server:
     """Implements ``ListWatches``."""
 
-    def __init__(self, config_maps: list[ConfigMap]) -> None:
+    def __init__(self, config_maps: list[ConfigMap], *labels: tuple[str, str]) -> None:
         names = dict.fromkeys((GOOD.namespace, EVIL, *(config_map.namespace for config_map in config_maps)))
         self._version = 1
-        self._namespaces = Stream("namespaces", [Item(Key("", name), "1", Namespace(name, SELECTED)) for name in names])
+        self._namespaces = Stream("namespaces", [Item(Key("", name), "1", Namespace(name, (*SELECTED, *labels))) for name in names])
         self._config_maps = Stream("configmaps", [self._item(config_map) for config_map in config_maps])
 
     def namespaces(self, _selector: str, /) -> Stream[Namespace]:
@@ -99,6 +102,11 @@ class Server:
 
     def config_maps(self, _selector: str, _namespace: str, /) -> Stream[ConfigMap]:
         return self._config_maps
+
+    def label(self, namespace: str, *labels: tuple[str, str]) -> None:
+        """Give a Namespace ``labels``, by which it may be selected no longer."""
+        self._version += 1
+        self._namespaces.put(Item(Key("", namespace), str(self._version), Namespace(namespace, labels)))
 
     def put(self, source: Source, text: str) -> None:
         self._version += 1
@@ -155,6 +163,14 @@ class Scene:
     told: Told
     source: KubernetesSource
 
+    async def within(self, is_so: Callable[[PolicySnapshot], bool]) -> float:
+        """Return how long it takes until ``is_so`` of the policy in force."""
+        began = trio.current_time()
+        while not is_so(self.told.snapshots[-1]):
+            with trio.fail_after(PATIENCE_S - (trio.current_time() - began)):
+                await trio.sleep(0.01)
+        return trio.current_time() - began
+
     async def edit(self, number: int) -> float:
         """Have a small document changed, and return how long it takes until that is in force."""
         text, began = deny(f"/edit-{number}"), trio.current_time()
@@ -164,12 +180,12 @@ class Scene:
 
 
 @asynccontextmanager
-async def running(server: Server) -> AsyncGenerator[Scene]:
+async def running(server: Server, grants: Grants = NO_GRANTS) -> AsyncGenerator[Scene]:
     events = PolicyEvents(EventWriter(FakeEvents()), Nobody())
     conflicts = ConflictWatch((events,))
     told = Told(events, conflicts)
     settings = KubernetesSettings(parse_selector("policy=enabled"), parse_selector("enabled=true"))
-    source = KubernetesSource(settings, frozenset(), told, told, server)
+    source = KubernetesSource(settings, frozenset(), told, told, server, grants=grants)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(events.run)
         nursery.start_soon(conflicts.run)
@@ -199,6 +215,11 @@ HOSTILE: Final = {
     "depth": "[" * MAX_BYTES,
     "long scalar": "version: v1\nx: " + "a" * (MAX_BYTES - 20),
 }
+GRANTED: Final = tuple(f"h{number}.example" for number in range(9_900))
+# Twenty documents that take a while to read, and as long to take out of all tables.
+IDLE: Final = {Source(EVIL, f"p{number}"): full("version: v1\nentries:\n" + entries(1_000, f"h{number}.example")) for number in range(20)}
+# How fast what is taken away takes effect.
+REVOKED_S: Final = 2.0
 BULK: Final = {
     "invalid entries": {Source(EVIL, f"p{number}"): f"{INVALID}# {number}" for number in range(6)},
     "hostile teams": {Source(f"{EVIL}-{number}", "p"): text for number, text in enumerate(HOSTILE.values())},
@@ -264,3 +285,55 @@ async def test_ten_thousand_config_maps_hold_up_neither_requests_nor_an_edit() -
             assert len(scene.told.snapshots) == 2
             assert scene.source.unread > 0
             assert took < EDIT_S
+
+
+def of(*namespaces: str, hosts: tuple[str, ...] = GRANTED, selector: str = "") -> Grant:
+    return Grant(frozenset(namespaces) or None, parse_selector(selector) if selector else None, hosts)
+
+
+async def test_documents_that_close_all_that_is_granted_cost_that_once() -> None:
+    start = [config_map(source, deny()) for source in (GOOD, Source(EVIL, "q"))]
+    broken = {Source(EVIL, f"p{number}"): "version: v2" for number in range(60)}
+    async with running(Server(start), Grants((of(EVIL), of(GOOD.namespace, hosts=("h",))))) as scene:
+        with no_long_step():
+            for source, text in broken.items():
+                scene.server.put(source, text)
+            await trio.sleep(0.1)
+            took = await scene.edit(0)
+            await scene.told.until(lambda: not scene.told.pending(broken), PATIENCE_S)
+        snapshot = scene.told.snapshots[-1]
+        assert (snapshot.invalid_documents, snapshot.region_count) == (60, 60)
+        assert isinstance(snapshot.match(GRANTED[-1], "/", "GET"), Unhealthy)
+        print(f"edit: {took:.2f} s")
+        assert took < EDIT_S
+
+
+def is_refused(snapshot: PolicySnapshot) -> bool:
+    return not isinstance(snapshot.match(f"h{len(IDLE) - 1}.example", "/1", "GET"), DenyEntry)
+
+
+async def test_what_is_taken_away_beside_large_documents_takes_effect_at_once() -> None:
+    start = [config_map(source, text) for source, text in IDLE.items()]
+    start.append(config_map(GOOD, deny()))
+    own, good = of(selector="team=evil"), of(GOOD.namespace, hosts=("h",))
+    edited = {source: f"{text[:-1]}!" for source, text in IDLE.items()}
+    server = Server(start, ("team", "evil"))
+    async with running(server, Grants((own, good))) as scene:
+        assert not is_refused(scene.told.snapshots[-1])
+        took = {}
+        with no_long_step():
+            scene.source.use_grants(Grants((good,)))
+            took["grants"] = await scene.within(is_refused)
+            scene.source.use_grants(Grants((own, good)))
+            await scene.within(lambda snapshot: not is_refused(snapshot))
+            server.label(EVIL, *SELECTED)
+            took["label of a grant"] = await scene.within(is_refused)
+            server.label(EVIL, *SELECTED, ("team", "evil"))
+            await scene.within(lambda snapshot: not is_refused(snapshot) and snapshot.cut is None)
+            for source, text in edited.items():
+                server.put(source, text)  # so that there is something to read, too
+            server.label(EVIL)
+            took["label of the Namespace"] = await scene.within(lambda snapshot: not any(source in snapshot.documents for source in IDLE))
+            assert isinstance(scene.told.snapshots[-1].match("h1.example", "/1", "GET"), NoMatch)
+        print("in force after", ", ".join(f"{what} {seconds:.2f} s" for what, seconds in took.items()))
+        assert max(took.values()) < REVOKED_S

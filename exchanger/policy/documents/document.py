@@ -83,7 +83,8 @@ class PolicyDocument:
     ``text`` is its source text, ``None`` if there is none; documents that differ in their text alone are equal. ``problems`` has the first
     region of each invalid entry, or that of the document. ``refused`` are the parts that its namespace is not granted. ``written`` is the
     document as its author wrote it if grants have changed it, and ``namespace_labels`` are the labels by which its namespace is described.
-    ``areas`` are those that regions close as a whole.
+    ``areas`` are those that regions close as a whole. ``issuers`` are the names that its entries could refer to when it was read, ``None``
+    if it was not.
     """
 
     source: Source
@@ -93,6 +94,7 @@ class PolicyDocument:
     refused: tuple[Refusal, ...] = attrs.field(default=(), kw_only=True)
     written: "PolicyDocument | None" = attrs.field(default=None, eq=False, repr=False, kw_only=True)
     namespace_labels: tuple[Labels, ...] = attrs.field(default=(), eq=False, repr=False, kw_only=True)
+    issuers: frozenset[str] | None = attrs.field(default=None, eq=False, repr=False, kw_only=True)
     problems: tuple[FailClosedRegion, ...] = attrs.field(init=False, eq=False, repr=False)
 
     @problems.default
@@ -160,7 +162,7 @@ def _parse(
     root = _MISSING if text is None else read_nodes(text, nodes, duplicates=duplicates)
     if isinstance(root, Unreadable):
         problem = Problem(root.code, f"the document {root.reason}", line=root.line, column=root.column)
-        return PolicyDocument(source, regions=(_everything(source, (problem,)),), text=text)
+        return PolicyDocument(source, regions=(_everything(source, (problem,)),), text=text, issuers=issuers)
     matches = MatchReader()
     findings = Findings(hints=matches.hints)
     for duplicate in duplicates or ():
@@ -182,8 +184,10 @@ def _parse(
         first = {region.index: region for region in reversed(regions)}
         others = chain(findings.kept[1:], chain.from_iterable(region.problems for region in reversed(first.values())))
         rest = (attrs.evolve(problem, summary="") for problem in islice(others, MAX_OTHER_PROBLEMS))
-        return PolicyDocument(source, regions=(_everything(source, (attrs.evolve(findings.kept[0], summary=None), *rest)),), text=text)
-    return PolicyDocument(source, tuple(entries), tuple(regions), text)
+        return PolicyDocument(
+            source, regions=(_everything(source, (attrs.evolve(findings.kept[0], summary=None), *rest)),), text=text, issuers=issuers
+        )
+    return PolicyDocument(source, tuple(entries), tuple(regions), text, issuers=issuers)
 
 
 def _everything(source: Source, problems: tuple[Problem, ...]) -> FailClosedRegion:

@@ -12,6 +12,7 @@ from itertools import chain
 from typing import ClassVar, Final, final
 
 import attrs
+from rpds import HashTrieMap
 
 from exchanger.codes import grants as codes
 from exchanger.codes.code import Code
@@ -30,6 +31,7 @@ from exchanger.policy.grants.allowance import (
     is_resource_granted,
     is_scope_granted,
 )
+from exchanger.policy.policy_trie import Hosts
 from exchanger.policy.prefix import Spellings, decoded_again, fold, prefix_spellings
 from exchanger.util.text import bounded
 from exchanger.values.entry import (
@@ -48,6 +50,8 @@ from exchanger.values.entry import (
 # Regions that grants may make of one document beyond those that its text makes, in a millisecond. With more parts it closes all that its
 # namespace is granted, which is one value for all documents of the namespace.
 MAX_REGIONS: Final = 64
+# What follows a prefix where it is whole segments of a path.
+_ENDS_OF_SEGMENT: Final = ("", "/", "?")
 # Missing grants that a reason names.
 _NAMED: Final = 4
 _NOT_GRANTED: Final = "is outside the hosts and paths that its namespace is granted"
@@ -74,9 +78,42 @@ def again(document: PolicyDocument, grants: Grants) -> PolicyDocument:
     return restrict(document.written or document, grants, document.namespace_labels)
 
 
+@final
+@attrs.frozen
+class Cut:
+    """What documents in force are held against at each look-up, until they are what is left of them.
+
+    ``allowances`` has what namespaces may do from now on, those alone that may no longer do all that they could. ``denials`` come before
+    policies from now on. ``enforced`` as in ``Grants``.
+    """
+
+    allowances: "HashTrieMap[str, tuple[Allowance, ...]]" = attrs.field(factory=HashTrieMap)
+    denials: Hosts | None = None
+    enforced: bool = True
+
+    def spares(self, entry: Entry, path: str) -> bool:
+        """Tell whether ``entry`` may still decide about ``path``, which it covers. Costs a judgement for each allowance."""
+        allows = isinstance(entry, AllowEntry)
+        for allowance in self.allowances.get(entry.source.namespace, ()):
+            if not allows and (not self.enforced or _is_free(entry.source.namespace, allowance)):
+                continue
+            judged = _judge(entry, allowance)
+            if isinstance(judged, _Invalid | _Outside):
+                return False
+            at = len(entry.match.path_prefix)
+            if judged.match != entry.match and not (path.startswith(entry.match.path_prefix) and path[at : at + 1] in _ENDS_OF_SEGMENT):
+                return False
+        return True
+
+
+def _is_free(namespace: str, allowance: Allowance) -> bool:
+    """Tell whether nothing but ``action: allow`` needs a grant."""
+    return allowance is UNLIMITED or namespace == UNKNOWN_NAMESPACE
+
+
 def _restricted(document: PolicyDocument, allowance: Allowance, grants: Grants) -> PolicyDocument:
     enforced = grants.enforced
-    free = allowance is UNLIMITED or document.source.namespace == UNKNOWN_NAMESPACE
+    free = _is_free(document.source.namespace, allowance)
     if free and not any(isinstance(entry, AllowEntry) for entry in document.entries):
         return document
     entries: list[Entry] = []
