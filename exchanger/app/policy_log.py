@@ -170,6 +170,14 @@ class KubernetesLog:
         """See ``KubernetesObserver``."""
         self._log.warning("policy.source_went_back", resource=name, known=known, found=found)
 
+    def held_back(self, held_back: bool, /) -> None:  # noqa: FBT001 - the observer's signature
+        """See ``KubernetesObserver``."""
+        if held_back:
+            text = "not all resources are followed: what policies deny or exchange no longer stays in force until all are up to date"
+            self._log.warning("policy.withdrawals_held_back", text=text)
+        else:
+            self._log.info("policy.withdrawals_in_force")
+
     def published(self, change: Change, /) -> None:
         """See ``KubernetesObserver``."""
         if self._documents:

@@ -178,6 +178,8 @@ class Assembler:
     # The policy says the same as in the last version that was taken, in another way.
     _refreshed: bool = attrs.field(default=False, init=False)
     _taken: trio.Event = attrs.field(factory=trio.Event, init=False)
+    # The same for each ``until_read``.
+    _awaited: list[tuple[dict[Source, int], trio.Event]] = attrs.field(factory=list, init=False, repr=False)
     # Seconds of CPU that each namespace has cost the first version.
     _spent: dict[str, float] = attrs.field(factory=dict, init=False, repr=False)
     _backlog: Backlog = attrs.field(init=False)
@@ -236,6 +238,13 @@ class Assembler:
         """Have no version until everything that is waiting now is in it."""
         self._required.update(self._backlog.sources())
         self.wake()
+
+    async def until_read(self) -> None:
+        """Wait until everything that is waiting now has been read."""
+        waiting, done = self._backlog.sources(), trio.Event()
+        if waiting:
+            self._awaited.append((waiting, done))
+            await done.wait()
 
     def take(self, *, anyway: bool = False) -> Change | None:
         """Return the current version and how it differs from the last one, ``None`` if it is not complete yet.
@@ -445,10 +454,12 @@ class Assembler:
             self._uncut(settled)
         self._work.set()  # newer changes of these sources may run now
         required = bool(self._required)
-        for source in self._required.keys() & sources:
-            self._required[source] -= 1
-            if not self._required[source]:
-                del self._required[source]
+        _count_down(self._required, sources)
+        for waiting, done in self._awaited:
+            _count_down(waiting, sources)
+            if not waiting:
+                done.set()
+        self._awaited = [awaited for awaited in self._awaited if not awaited[1].is_set()]
         if self._required and not self._taken.is_set():
             for namespace, seconds in made.costs.items():
                 self._spent[namespace] = self._spent.get(namespace, 0.0) + seconds
@@ -484,6 +495,14 @@ class Assembler:
 
 def _work_of(document: PolicyDocument) -> int:
     return len(document.text or "") + CLAIM_WORK * len(document.regions)
+
+
+def _count_down(waiting: dict[Source, int], done: Iterable[Source]) -> None:
+    """Take one change of each source in ``done`` off those that are ``waiting``."""
+    for source in waiting.keys() & done:
+        waiting[source] -= 1
+        if not waiting[source]:
+            del waiting[source]
 
 
 def _work(documents: Documents) -> int:

@@ -93,7 +93,14 @@ def begin(request: HttpRequest, snapshot: PolicySnapshot | None, rules: Decision
     """Decide without a token exchange where possible. ``snapshot`` is ``None`` until the first complete policy is known."""
     if snapshot is None:
         return DENY_NO_POLICY
-    verdict = snapshot.match(request.host, request.path, request.method, raw=request.path_is_raw, headers=request.fields)
+    verdict = snapshot.match(
+        request.host,
+        request.path,
+        request.method,
+        raw=request.path_is_raw,
+        headers=request.fields,
+        refuses_unmatched=rules.default_deny_unmatched,
+    )
     if request.target_authority or request.path[:1] != "/":
         verdict = _with_target(request, snapshot, verdict)
     match verdict:

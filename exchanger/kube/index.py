@@ -6,6 +6,7 @@ the event loop, where persistent maps would be many times slower. What leaves it
 
 import sys
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Final, final
 
 import attrs
@@ -50,6 +51,10 @@ class PolicyIndex:
     # By namespace and name, including those that wait for their Namespace to be selected.
     _texts: dict[str, dict[str, Text]] = attrs.field(init=False, factory=dict, repr=False)
     _uids: dict[Source, str] = attrs.field(init=False, factory=dict, repr=False)
+    # The ``uid`` of each Namespace that is selected, or was when it had ConfigMaps that are still known.
+    _namespace_uids: dict[str, str] = attrs.field(init=False, factory=dict, repr=False)
+    # Namespaces, by name and ``uid``, that took the name of another one, whose ConfigMaps may still be known: nothing of them is in force.
+    unconfirmed: dict[str, str] = attrs.field(init=False, factory=dict, repr=False)
     # What was in force, for every source that may have changed since the last ``take``.
     _before: dict[Source, Text | None] = attrs.field(init=False, factory=dict, repr=False)
     # Namespaces that were selected, relabelled or left since the last ``take_relabelled``, if labels are wanted.
@@ -75,6 +80,7 @@ class PolicyIndex:
         for number, namespace in enumerate(namespaces, 1):
             if (labels := self._selects_with(namespace)) is not None:
                 selected[namespace.name] = labels
+                yield from self._recognise(namespace)
             if number % STEP == 0:
                 yield
         for name in {name: None for name in (*selected, *self._selected) if selected.get(name) != self._selected.get(name)}:
@@ -83,11 +89,20 @@ class PolicyIndex:
 
     def putting_namespace(self, namespace: Namespace) -> Iterator[None]:
         """Take a Namespace that is new or changed; costs its own ConfigMaps if that affects them."""
-        return self._select(namespace.name, self._selects_with(namespace))
+        labels = self._selects_with(namespace)
+        if labels is not None:
+            yield from self._recognise(namespace)
+        yield from self._select(namespace.name, labels)
 
     def deleting_namespace(self, name: str) -> Iterator[None]:
         """Forget a Namespace; its documents leave, although its ConfigMaps may still be listed."""
         return self._select(name, None)
+
+    def confirming(self, namespace: str) -> Iterator[None]:
+        """Take it that the known ConfigMaps of a Namespace are its own, and not of an earlier one that had its name."""
+        if namespace in self.unconfirmed:
+            yield from self._remember_all(namespace)
+            del self.unconfirmed[namespace]
 
     def replacing_config_maps(self, config_maps: Iterable[ConfigMap], scope: str = EVERY_NAMESPACE) -> Iterator[None]:
         """Take the complete state of the ConfigMaps in the namespace ``scope``, or in all; equal documents cost little."""
@@ -138,13 +153,19 @@ class PolicyIndex:
         """Include all documents in force in the next differences: their meaning has changed. Others are read when their time comes."""
         self._again = [(namespace, list(texts)) for namespace, texts in self._texts.items() if namespace in self._selected]
 
-    def take(self, most: int = sys.maxsize) -> tuple[Changed, ...]:
+    def take(self, most: int = sys.maxsize, *, only_new: bool = False) -> tuple[Changed, ...]:
         """Return at most ``most`` documents that differ from when they were last returned; empty when there are no more.
 
-        A document that was changed and changed back is not among them.
+        A document that was changed and changed back is not among them. ``only_new`` leaves those that were in force for later.
         """
         self._waiting_changed = False
         found: list[Changed] = []
+        if only_new:
+            new = tuple(islice((source for source, text in self._before.items() if text is None), most))
+            for source in new:
+                del self._before[source]
+            after = ((source, self._in_force(source)) for source in new)
+            return tuple(Changed(source, None, text) for source, text in after if text is not None)
         while self._before and len(found) < most:
             source = next(iter(self._before))
             before, after = self._before.pop(source), self._in_force(source)
@@ -213,17 +234,37 @@ class PolicyIndex:
         """Select a Namespace with ``labels``, or no longer (``None``)."""
         if self._selected.get(namespace) == labels:
             return
+        yield from self._remember_all(namespace)
+        if self.with_labels:
+            self._relabelled[namespace] = None
+        if labels is None:
+            del self._selected[namespace]
+            self._forget(namespace)
+        else:
+            self._selected[namespace] = labels
+
+    def _recognise(self, namespace: Namespace) -> Iterator[None]:
+        """Tell by its ``uid`` whether a Namespace is the one that is known by its name."""
+        known = self._namespace_uids.get(namespace.name, "")
+        if not namespace.uid or known == namespace.uid:
+            return
+        if known:
+            yield from self._remember_all(namespace.name)
+            self.unconfirmed[namespace.name] = namespace.uid
+        self._namespace_uids[namespace.name] = namespace.uid
+
+    def _forget(self, namespace: str) -> None:
+        """Forget which Namespace it was if nothing depends on it."""
+        if namespace not in self._selected and namespace not in self._texts:
+            self._namespace_uids.pop(namespace, None)
+            self.unconfirmed.pop(namespace, None)
+
+    def _remember_all(self, namespace: str) -> Iterator[None]:
         for number, name in enumerate(self._texts.get(namespace, ()), 1):
             self._remember(Source(namespace, name))
             self._waiting_changed = True
             if number % STEP == 0:
                 yield
-        if self.with_labels:
-            self._relabelled[namespace] = None
-        if labels is None:
-            del self._selected[namespace]
-        else:
-            self._selected[namespace] = labels
 
     def _set(self, namespace: str, name: str, text: Text | None) -> None:
         texts = self._texts.get(namespace, {})
@@ -240,6 +281,7 @@ class PolicyIndex:
         self._uids.pop(Source(namespace, name), None)
         if not texts:
             del self._texts[namespace]
+            self._forget(namespace)
 
     def _remember(self, source: Source) -> None:
         """Keep what is in force of ``source`` before it changes; only the first time since the last ``take`` counts."""
@@ -247,6 +289,6 @@ class PolicyIndex:
             self._before[source] = self._in_force(source)
 
     def _in_force(self, source: Source) -> Text | None:
-        labels = self._selected.get(source.namespace)
+        labels = None if source.namespace in self.unconfirmed else self._selected.get(source.namespace)
         text = None if labels is None else self._texts.get(source.namespace, {}).get(source.name)
         return attrs.evolve(text, namespace_labels=labels) if text is not None and labels else text

@@ -54,6 +54,9 @@ class KubernetesObserver(Protocol):
     def published(self, change: Change, /) -> None:
         """A new version is in force."""
 
+    def held_back(self, held_back: bool, /) -> None:  # noqa: FBT001 - the method's name says what is true
+        """What newer versions deny or exchange no longer stays in force, since not all feeds have caught up; or this is over."""
+
     def stale(self, stale: bool, age: float, /) -> None:  # noqa: FBT001 - the method's name says what is true
         """The known state is too old to go by (``age`` in seconds), so nothing is in force; or this is over."""
 
@@ -127,6 +130,7 @@ class Informer(Generic[T]):
     changed: Callable[[], None]
     settings: KubernetesSettings
     random: Random
+    reconnected: Callable[[], None]
     complete: bool = attrs.field(default=False, init=False)
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     # How often in a row the server has refused for lack of a right.
@@ -168,6 +172,14 @@ class Informer(Generic[T]):
         silent = now - health.last > self.settings.reflector.silence
         return now if self._reflector.connected and not health.doubted and not silent else health.last
 
+    def caught_up_until(self, now: float) -> float:
+        """See ``Reflector.caught_up_until``."""
+        return self._reflector.caught_up_until(now)
+
+    def retry_now(self) -> None:
+        """See ``Reflector.retry_now``."""
+        self._reflector.retry_now()
+
     def hurry(self, hurried: bool) -> None:  # noqa: FBT001 - a setter
         """See ``Reflector.hurry``."""
         self._reflector.hurry(hurried)
@@ -191,6 +203,8 @@ class Informer(Generic[T]):
         if connected:
             self._refused(0)
         self.observer.connected(name, connected)
+        if connected:
+            self.reconnected()
 
     def silent(self, name: str, seconds: float, /) -> None:
         """See ``list_watch.ReflectorObserver``."""

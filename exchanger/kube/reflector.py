@@ -5,13 +5,14 @@ Modelled on client-go's reflector (https://github.com/kubernetes/client-go/blob/
 - Lists are always consistent (see ``store.list_all``), and an event that cannot follow the known state leads to a new one.
 - A watch that breaks after some seconds continues from the last version at once. Since the break may have been the restart of a server with
   a restored store, a probe asks for the newest version first (a list of one object): were that lower than the known one, the watch would be
-  silent for ever.
+  silent for ever. After an outage everything is compared: a restored store may have been written to until its version exceeded the known
+  one.
 - Changes are followed once the server has accepted the watch, not once it was requested.
 - An accepted watch that is silent for longer than a bookmark takes is not trusted: something may hold its events back although the server
   answers everything else. Everything is listed at once, and watches last half a minute, whose ends show what bookmarks do not.
-- Everything is compared about every ten minutes in any case. That finds what no version shows: a restored store that was written to until
-  its version exceeded the known one, or single events that were lost on the way.
-- While the known state is too old to go by, attempts follow every few seconds, whatever the back-off says.
+- Everything is compared about every ten minutes in any case. That finds what no version shows: single events that were lost on the way.
+- While there is no known state, or it is too old to go by, attempts follow every few seconds, whatever the back-off says.
+- The back-off starts anew once a watch was followed for some seconds.
 
 One request at a time, in one task: no list races with the events of a watch.
 """
@@ -33,6 +34,8 @@ T = TypeVar("T")
 
 # How a watch ends that was silent for long, or whose connection was cut.
 _CUT: Final = frozenset({FailureKind.TIMEOUT, FailureKind.UNREACHABLE})
+# How requests fail while there is no server.
+_OUTAGE: Final = frozenset({*_CUT, FailureKind.SERVER_ERROR})
 # The part of a watch's requested time after which its end is in good order, where that is less than ``settled``.
 ENOUGH: Final = 0.8
 _NOT_ACCEPTED: Final = ApiFailure(FailureKind.TIMEOUT, message="the server has not taken the watch")
@@ -62,6 +65,13 @@ class Reflector(Generic[T]):
     _ready: Callable[[], None] = attrs.field(default=lambda: None, init=False)
     # Whether the server has accepted the present watch.
     _accepted: bool = attrs.field(default=False, init=False)
+    # Whether requests failed, as they do while there is no server, since the last complete list.
+    _outage: bool = attrs.field(default=False, init=False)
+    # From when on the present watch has delivered what was missed before it; never if there is none.
+    _caught_up_from: float = attrs.field(default=math.inf, init=False)
+    # Up to when the known state was the server's, apart from the present watch.
+    _caught_up_until: float = attrs.field(default=-math.inf, init=False)
+    _began: float = attrs.field(default=-math.inf, init=False)
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -77,14 +87,26 @@ class Reflector(Generic[T]):
         attempt = Attempt.LIST
         while True:
             await trio.lowlevel.checkpoint_if_cancelled()
-            if attempt is not Attempt.LIST and trio.current_time() >= self._compare_at:
+            due = trio.current_time() >= self._compare_at
+            if (due and attempt is not Attempt.LIST) or (self._outage and attempt is Attempt.WATCH):
                 attempt = Attempt.COMPARE
-            self._state = attempt
+            self._state, self._began = attempt, trio.current_time()
             outcome: Attempt | Retry = Attempt.PROBE
             with trio.CancelScope() as self._scope:
                 outcome = await self._make(attempt)
-            self.health.left(trio.current_time())
+            self._left()
             attempt = await self._wait(outcome) if isinstance(outcome, Retry) else outcome
+
+    def caught_up_until(self, now: float) -> float:
+        """Return up to when the known state is sure to be the server's: ``now`` while changes are followed and none can be missing.
+
+        A break is behind that at once, however short. A list shows the state of some moment after it began.
+        """
+        return now if now >= self._caught_up_from else self._caught_up_until
+
+    def retry_now(self) -> None:
+        """End the present wait, but no attempt: a slow one would begin anew with each feed that connects."""
+        self._pace.wake()
 
     def hurry(self, hurried: bool) -> None:  # noqa: FBT001 - a setter
         """Retry every few seconds from now on, as requests wait; or return to the back-off."""
@@ -113,8 +135,16 @@ class Reflector(Generic[T]):
         if wait > 0.0:
             self._set_connected(False)
         self.observer.failed(self.list_watch.name, retry.failure, wait)
-        await self._pace.sleep(wait)
+        await self._pace.sleep(wait, retry.at_least)
         return retry.next
+
+    def _left(self) -> None:
+        """An attempt is over: no watch is open."""
+        now = trio.current_time()
+        if now >= self._caught_up_from and self.health.last is not None:
+            self._caught_up_until = max(self._caught_up_until, self.health.last)
+        self._caught_up_from = math.inf
+        self.health.left(now)
 
     async def _list(self) -> Attempt | Retry:
         complete = await list_all(self.list_watch, self.settings.list_bounds)
@@ -145,6 +175,7 @@ class Reflector(Generic[T]):
                     self._replace(complete)
                     if by_ends:
                         return Attempt.WATCH  # this one is too long, as the objects had to arrive first
+                    self._caught_up_from = trio.current_time()
                     self.health.accepted(trio.current_time())
                     deadline.begin(self.health.silence, min(began + timeout + settings.watch_margin, self._compare_at))
                     return await self._follow(events, deadline, began, timeout)
@@ -200,6 +231,10 @@ class Reflector(Generic[T]):
                 deadline.begin(self.health.silence, min(deadline.until, self._compare_at))
                 if followed:
                     self._set_connected(True)
+                if not self.health.doubted:
+                    now = trio.current_time()
+                    prompt = now <= self._caught_up_until + self.settings.prompt
+                    self._caught_up_from = now if prompt else now + self.settings.caught_up
                 continue
             before = self.store.version
             effect = self.store.apply(event)
@@ -215,7 +250,9 @@ class Reflector(Generic[T]):
             self._set_connected(True)
         lived = trio.current_time() - began
         if lived >= min(self.settings.settled, ENOUGH * asked):
+            self._pace.succeeded()
             self.health.ended(trio.current_time())
+            self._caught_up_until = trio.current_time()  # whatever was held back has come with the end
             return Attempt.WATCH
         short = ApiFailure(FailureKind.SERVER_ERROR, message=f"very short watch: the server ended it after {lived:.1f} s")
         return Retry(short, Attempt.WATCH, resync=True)
@@ -233,8 +270,10 @@ class Reflector(Generic[T]):
 
     def _broken(self, failure: ApiFailure, lived: float) -> Attempt | Retry:
         if self._accepted and lived >= self.settings.settled and failure.kind in _CUT:
+            self._pace.succeeded()
             return Attempt.PROBE  # no failure yet: see whether the server is there
         retry = after_failure(Attempt.WATCH, failure)
+        self._outage |= failure.kind is FailureKind.UNREACHABLE and not self._accepted
         if failure.kind is FailureKind.SERVER_ERROR:
             self._server_errors += 1
             if self._server_errors >= MAX_SERVER_ERRORS:
@@ -253,6 +292,7 @@ class Reflector(Generic[T]):
                 page = await self.list_watch.list_page(limit=1)
             nursery.cancel_scope.cancel()
         if isinstance(page, ApiFailure):
+            self._outage |= page.kind in _OUTAGE
             return after_failure(Attempt.PROBE, page)
         if older(page.resource_version, self.store.version):
             self.observer.went_back(self.list_watch.name, self.store.version, page.resource_version)
@@ -264,6 +304,7 @@ class Reflector(Generic[T]):
         complete = await list_all(self.list_watch, self.settings.list_bounds)
         if isinstance(complete, ApiFailure):
             self._plan_comparison()
+            self._outage = complete.kind in _OUTAGE  # another refusal may last, and must not keep the watch back
             return after_failure(Attempt.COMPARE, complete)
         if self.store.agrees(complete):
             self.store.version = complete.resource_version
@@ -286,6 +327,10 @@ class Reflector(Generic[T]):
     def _synced(self) -> None:
         self._server_errors = 0
         self._stream_next = True
+        if self._outage:
+            self.health.doubted = False  # that explains the silence
+        self._outage = False
+        self._caught_up_until = self._began
         self.health.listed(trio.current_time())
         self._plan_comparison()
 

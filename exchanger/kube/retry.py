@@ -35,9 +35,9 @@ class Attempt(enum.Enum):
     LIST = "list"
     # Following changes from the known version.
     WATCH = "watch"
-    # Asking for the newest version after a possible restart: it shows whether the store was restored.
+    # Asking for the newest version after a break: it shows whether the server is there, and whether its version went back.
     PROBE = "probe"
-    # Listing everything although nothing is wrong, to compare it with the known state.
+    # Listing everything to compare it with the known state: after an outage, in which the store may have been restored, and now and then.
     COMPARE = "compare"
 
 
@@ -126,8 +126,17 @@ class Pace:
         """Wait only a few seconds from now on, and end the present wait; or return to the back-offs."""
         self.hurried = hurried
         if hurried:
-            self._woken.set()
-            self._woken = trio.Event()
+            self.wake()
+
+    def wake(self) -> None:
+        """End the present wait: there is reason to believe that the next attempt succeeds."""
+        self._woken.set()
+        self._woken = trio.Event()
+
+    def succeeded(self) -> None:
+        """A watch was followed for a while: failures before it count no more."""
+        self._back_off.succeeded()
+        self._resync_back_off.succeeded()
 
     def failed(self, retry: Retry, now: float) -> float:
         """Return the seconds to wait before ``retry``."""
@@ -137,11 +146,12 @@ class Pace:
             return wait
         return max(min(wait, self.random.uniform(*self.settings.hurry)), retry.at_least)
 
-    async def sleep(self, seconds: float) -> None:
-        """Wait for ``seconds``, or until hurried."""
-        woken = self._woken
+    async def sleep(self, seconds: float, at_least: float = 0.0) -> None:
+        """Wait for ``seconds``, or until woken; then for ``at_least`` seconds in all, and no less than after a first failure."""
+        woken, began = self._woken, trio.current_time()
         with trio.move_on_after(seconds):
             await woken.wait()
+            await trio.sleep_until(began + max(at_least, self.settings.back_off.first))
 
 
 @final

@@ -37,6 +37,11 @@ INITIAL_SILENCE_S: Final = 10.0
 SETTLED_S: Final = 5.0
 # Seconds after which a watch that is not accepted yet means that changes are not followed: accepting one takes a round trip.
 ACCEPTED_S: Final = 5.0
+# Seconds after the server accepted a watch until it has sent what was missed since the last one, which follows the head of the answer at
+# once.
+CAUGHT_UP_S: Final = 1.0
+# Seconds between a complete state and the watch that continues from it, for which nothing counts as missed: events may take as long anyway.
+PROMPT_S: Final = 0.25
 # Seconds for the server to accept a watch before it is given up: filling the server's cache takes some.
 ANSWER_S: Final = 30.0
 # Seconds for a list of one object, as long as a server lets a request run. One that scans its whole store for it takes some.
@@ -77,6 +82,8 @@ class ReflectorSettings:
     initial_silence: float = INITIAL_SILENCE_S
     settled: float = SETTLED_S
     accepted: float = ACCEPTED_S
+    caught_up: float = CAUGHT_UP_S
+    prompt: float = PROMPT_S
     answer: float = ANSWER_S
     probe_timeout: float = PROBE_TIMEOUT_S
     compare: float = COMPARE_S

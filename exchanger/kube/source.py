@@ -1,33 +1,38 @@
 """``POLICY_SOURCE=kubernetes``: follows Namespaces and ConfigMaps of an API server, and publishes a version of the policy for each change.
 
 Nothing is published before every list is complete and every document read. Later versions contain what is ready: a document whose new text
-is not parsed yet stays as it was. An outage keeps the last version in force, unless its age is limited.
+is not parsed yet stays as it was. An outage keeps the last version in force, unless its age is limited. While a feed is behind, nothing
+loosens what was in force before (see ``agreement``); a feed that connects again ends the waits of the others.
 """
 
 import enum
+import math
 from collections import deque
 from collections.abc import Callable
 from itertools import chain
 from random import Random
-from typing import Any, Final, Protocol, final
+from typing import Any, Final, Protocol, TypeVar, final
 
 import attrs
 import trio
 
-from exchanger.assembly.assembler import INLINE_AREAS, Assembler
+from exchanger.assembly.assembler import INLINE_AREAS, Assembler, granted
+from exchanger.kube.agreement import Agreement
 from exchanger.kube.index import EVERY_NAMESPACE, STEP, PolicyIndex
 from exchanger.kube.informer import ConfigMapSink, Informer, KubernetesObserver, NamespaceSink, Taking
-from exchanger.kube.list_watch import ListWatch
+from exchanger.kube.list_watch import ListWatch, Sink
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.policy.documents.document import Labels
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.grants.notices import of_allowance
 from exchanger.policy.notices import not_enabled, of_snapshot
-from exchanger.policy.selection import ConfigMap, Namespace
+from exchanger.policy.selection import Change, ConfigMap, Namespace
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.typing import PolicySink
 from exchanger.values.entry import Source
 from exchanger.values.notice import Notice, Notices
+
+T = TypeVar("T")
 
 # Seconds in which events gather into one version: what one command applies arrives within a few milliseconds, and nobody notices more.
 GATHER_S: Final = 0.03
@@ -35,6 +40,11 @@ GATHER_S: Final = 0.03
 GRANTS_STEP: Final = 10
 # Seconds between looks at the age of the known state: a limit takes effect at most so much late.
 LOOK_S: Final = 1.0
+# Seconds between looks whether all feeds have caught up, while anything waits for that.
+AGREE_S: Final = 0.1
+# Seconds for which the first version waits for that once everything is listed: accepting a watch may take half of them. A feed that may
+# list and not watch never catches up.
+FIRST_S: Final = 60.0
 
 
 class ListWatches(Protocol):
@@ -91,12 +101,25 @@ class KubernetesSource:
     _phase: _Phase = attrs.field(default=_Phase.CATCHING_UP, init=False)
     _published: bool = attrs.field(default=False, init=False)
     _emptied: int = attrs.field(default=0, init=False)
+    _agreement: Agreement = attrs.field(init=False)
+    # Up to when what every feed knew has been passed on to the assembler.
+    _passed_on: float = attrs.field(default=-math.inf, init=False)
+    # From when on the ConfigMaps of each Namespace that took the name of another one are known to be its own.
+    _confirmed_from: dict[tuple[str, str], float] = attrs.field(factory=dict, init=False, repr=False)
+    # When every list was complete for the first time; the first version comes once no feed is behind that.
+    _complete_at: float = attrs.field(default=math.inf, init=False)
+    _waits: trio.Event = attrs.field(factory=trio.Event, init=False)
+    # A version is no longer held, and none without it was published yet.
+    _released: bool = attrs.field(default=False, init=False)
+    # The grants of the versions that are held.
+    _held_grants: Grants = attrs.field(default=NO_GRANTS, init=False)
     # What each Namespace is granted less than it seems, by ``_grants_seen``.
     _ungranted: dict[str, tuple[Notice, ...]] = attrs.field(factory=dict, init=False, repr=False)
     _grants_seen: Grants = attrs.field(default=NO_GRANTS, init=False)
 
     def __attrs_post_init__(self) -> None:
         settings = self.settings
+        self._agreement, self._held_grants = Agreement(settings.max_staleness), self.grants
         self._assembler = Assembler(self.issuers, self.grants)
         self._index = PolicyIndex(
             settings.namespace_selector, settings.configmap_selector, frozenset(settings.namespaces), with_labels=self.grants.limited
@@ -113,10 +136,12 @@ class KubernetesSource:
         """
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
+            self._hurry(True)
             for informer in self._informers:
                 nursery.start_soon(informer.run)
             nursery.start_soon(self._assembler.run)
             nursery.start_soon(self._hand_on)
+            nursery.start_soon(self._agree)
             await nursery.start(self._publish)
             task_status.started()
             if self.settings.max_staleness > 0:
@@ -151,9 +176,14 @@ class KubernetesSource:
             before[name].close()
         if self._nursery is not None:
             for name in after.keys() - before.keys():
-                after[name].hurry(self._published and self._phase is not _Phase.OPEN)
+                after[name].hurry(self._phase is not _Phase.OPEN)
                 self._nursery.start_soon(after[name].run)
         self._enqueue(lambda: self._index.using_named(names))
+
+    def retry_now(self) -> None:
+        """End the waits of all feeds: there is reason to believe that their next attempts succeed."""
+        for informer in self._informers:
+            informer.retry_now()
 
     def uid_of(self, source: Source) -> str:
         """Return the ``uid`` of a ConfigMap, "" if it is gone."""
@@ -191,12 +221,17 @@ class KubernetesSource:
     def _namespaces(self) -> Informer[Namespace]:
         list_watch = self.list_watches.namespaces(str(self.settings.namespace_selector))
         sink = NamespaceSink(self._index, self._enqueue)
-        return Informer("namespaces", EVERY_NAMESPACE, list_watch, sink, self.observer, self._changed, self.settings, self.random)
+        return self._informer("namespaces", EVERY_NAMESPACE, list_watch, sink)
 
     def _config_maps(self, namespace: str) -> Informer[ConfigMap]:
         list_watch = self.list_watches.config_maps(str(self.settings.configmap_selector), namespace)
         sink = ConfigMapSink(self._index, self._enqueue, namespace)
-        return Informer("configmaps", namespace, list_watch, sink, self.observer, self._changed, self.settings, self.random)
+        return self._informer("configmaps", namespace, list_watch, sink)
+
+    def _informer(self, resource: str, namespace: str, list_watch: ListWatch[T], sink: Sink[T]) -> Informer[T]:
+        return Informer(
+            resource, namespace, list_watch, sink, self.observer, self._changed, self.settings, self.random, reconnected=self.retry_now
+        )
 
     def _enqueue(self, taking: Taking) -> None:
         steps = None if self._queue else taking()
@@ -214,14 +249,19 @@ class KubernetesSource:
         """Feed the index from the queue, and pass on to the assembler what that changes, some events at a time."""
         while True:
             await self._news.wait()
+            self._news = trio.Event()
+            now = trio.current_time()
+            caught_up_until = self._caught_up_until(now)  # before anything is taken in, or it might speak of what comes later
+            is_known = self._published or self._is_known(caught_up_until, now)
             await self._take_in()
             if self._published and self._phase is _Phase.OPEN and self._index.changed:
                 await trio.sleep(GATHER_S)
                 await self._take_in()
-            self._news = trio.Event()
-            if not self._published and not all(informer.complete for informer in self._informers):
+            if not is_known:
                 continue  # keep it in the index: the queue would pile up for as long as one list is unavailable
+            await self._confirm(caught_up_until)
             waiting_changed = await self._put_changes()
+            self._passed_on = caught_up_until
             if self._phase is _Phase.CATCHING_UP and not (self._queue or self._index.changed):
                 self._phase = _Phase.RECOVERING
                 self._assembler.require()
@@ -235,7 +275,7 @@ class KubernetesSource:
         withdrawn: dict[Source, None] = {}  # last, so that an entry that moves between documents is never gone
         while True:
             waiting_changed |= self._index.waiting_changed  # taking resets it
-            documents = self._index.take(STEP)
+            documents = self._index.take(STEP, only_new=self._agreement.is_full)
             if not documents:
                 break
             for changed in documents:
@@ -275,6 +315,48 @@ class KubernetesSource:
                 await trio.lowlevel.checkpoint()
             self._queue.popleft()
 
+    def _is_known(self, caught_up_until: float, now: float) -> bool:
+        """Tell whether everything is known that the first version needs: all lists, and none of them is older than another."""
+        if not all(informer.complete for informer in self._informers):
+            self._complete_at = math.inf
+            return False
+        self._complete_at = min(self._complete_at, now)
+        self._waits.set()
+        return caught_up_until >= self._complete_at or now >= self._complete_at + FIRST_S
+
+    def _caught_up_until(self, now: float) -> float:
+        """Return up to when every feed is sure to know everything. One that may not be read and never was has nothing to wait for."""
+        feeds = (informer for informer in self._informers if informer.complete or not informer.is_unreadable)
+        return min((informer.caught_up_until(now) for informer in feeds), default=now)
+
+    async def _confirm(self, caught_up_until: float) -> None:
+        """Put the ConfigMaps of Namespaces in force that have taken the names of others, once no feed can be speaking of those any more."""
+        for namespace in self._index.unconfirmed.items() - self._confirmed_from.keys():
+            self._confirmed_from[namespace] = trio.current_time() + self.settings.reflector.caught_up
+            self._waits.set()
+        for namespace in [namespace for namespace, time in self._confirmed_from.items() if time <= caught_up_until]:
+            del self._confirmed_from[namespace]
+            if namespace in self._index.unconfirmed.items():
+                for _ in self._index.confirming(namespace[0]):
+                    await trio.lowlevel.checkpoint()
+
+    async def _agree(self) -> None:
+        """While anything waits for feeds that are behind, see whether they have caught up."""
+        while True:
+            await self._waits.wait()
+            await trio.sleep(AGREE_S if self.is_connected else LOOK_S)
+            if not (self._confirmed_from or self._agreement or (self._complete_at < math.inf and not self._published)):
+                self._waits = trio.Event()
+                continue
+            self._news.set()
+            caught_up_until = self._passed_on
+            if self._agreement.is_over(caught_up_until, trio.current_time()):
+                with trio.move_on_after(self.settings.max_staleness or math.inf):
+                    await self._assembler.until_read()
+                self._agreement.release(caught_up_until, trio.current_time())
+                self._released = True
+                self._assembler.wake()
+
     def _notices(self) -> Notices:
         """Return what a watch shows. Near misses of labels are not among it: the server sends only what is selected."""
         settings = self.settings
@@ -290,20 +372,29 @@ class KubernetesSource:
             await self._assembler.news()
             if self._phase not in {_Phase.OPEN, _Phase.RECOVERING}:
                 continue  # recovery brings its own news
-            change = self._assembler.take(anyway=self._phase is _Phase.RECOVERING)
+            change = self._assembler.take(anyway=self._phase is _Phase.RECOVERING or self._released)
             if change is None:
                 self._refresh()
                 continue
             first, self._published = not self._published, True
             reopened, self._phase = self._phase is _Phase.RECOVERING and not first, _Phase.OPEN
-            self._snapshot = change.snapshot
+            before, self._snapshot = self._snapshot, change.snapshot
+            differs = bool(change.documents or change.withdrawn)
+            released, self._released = self._released and not differs, False
+            if differs and not (first or reopened):
+                self._hold(before, change)
+            await self._hold_against_grants()
             self._emptied = 0 if change.documents else self._emptied + len(change.withdrawn)
-            if reopened:
+            if first or reopened:
                 self._hurry(False)
+            if reopened:
                 self.on_stale(False)
                 self.observer.stale(False, 0.0)
-            self.sink.publish(change.snapshot)
-            self.observer.published(change)
+            self._hand_over()
+            if not released:
+                self.observer.published(change)
+            elif not self._agreement:
+                self.observer.held_back(False)
             self.on_notices(self._notices())
             if first:
                 task_status.started()
@@ -312,25 +403,48 @@ class KubernetesSource:
         snapshot = self._assembler.refreshed() if self._phase is _Phase.OPEN else None
         if snapshot is not None:
             self._snapshot = snapshot
-            self.sink.publish(snapshot)
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        self.sink.publish(attrs.evolve(self._snapshot, held=self._agreement.snapshots))
+
+    def _hold(self, before: PolicySnapshot, change: Change) -> None:
+        """Hold the version ``before`` the present one, unless every feed knows everything."""
+        now = trio.current_time()
+        if (self._agreement or self._caught_up_until(now) < now) and self._agreement.hold(before.cut_by(None), change, now):
+            self.observer.held_back(True)
+            self._waits.set()
+
+    async def _hold_against_grants(self) -> None:
+        """Hold the documents of versions that are held against the present grants: those are no feed's, and what they take away is gone."""
+        grants = self._assembler.grants
+        if grants is not self._held_grants:
+            before, self._held_grants = self._held_grants, grants
+            held = self._agreement.snapshots
+            if held:
+                made = await trio.to_thread.run_sync(_against, held, before, grants, abandon_on_cancel=True)
+                self._agreement.replace(held, made)
 
     async def _watch_age(self) -> None:
         """Close when the known state is too old; prepare to open when changes are followed at two looks in a row.
 
-        At the first one, missed events may still be on their way.
+        At the first one, missed events may still be on their way. At the second one, every feed must have caught up after the first.
         """
         current = False
+        since = math.inf
         while True:
             await trio.sleep(LOOK_S)
+            now = trio.current_time()
             age = self.snapshot_age() or 0.0
             followed = age <= self.settings.max_staleness and all(
                 informer.is_connected for informer in self._informers if informer.complete
             )
             if age > self.settings.max_staleness:
                 self._close(age)
-            elif followed and current and self._phase is _Phase.STALE:
+            elif followed and current and self._phase is _Phase.STALE and self._caught_up_until(now) >= since:
                 self._phase = _Phase.CATCHING_UP
                 self._news.set()
+            since = math.inf if self._phase is not _Phase.STALE else min(since, now) if followed else since
             current = followed
 
     def _hurry(self, hurried: bool) -> None:  # noqa: FBT001 - a setter
@@ -340,6 +454,11 @@ class KubernetesSource:
     def _close(self, age: float) -> None:
         before, self._phase = self._phase, _Phase.STALE
         if before is _Phase.OPEN:
+            self._agreement.release(math.inf, 0.0)
             self.on_stale(True)
             self.observer.stale(True, age)
             self._hurry(True)
+
+
+def _against(versions: tuple[PolicySnapshot, ...], before: Grants, grants: Grants) -> list[PolicySnapshot]:
+    return [granted(version, before, grants).snapshot for version in versions]

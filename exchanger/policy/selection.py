@@ -40,10 +40,11 @@ class AnyIssuer(frozenset[str]):
 @final
 @attrs.frozen
 class Namespace:
-    """A Namespace."""
+    """A Namespace. ``uid`` tells it from others that had its name, "" if it is not known, and is no part of what it says."""
 
     name: str
     labels: Labels
+    uid: str = attrs.field(default="", eq=False)
 
 
 @final

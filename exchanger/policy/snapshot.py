@@ -3,8 +3,9 @@
 Must not know: where documents come from, who publishes or reads, or what follows from a verdict.
 """
 
+import operator
 from collections.abc import Callable
-from typing import ClassVar, Final, final
+from typing import ClassVar, Final, assert_never, final
 
 import attrs
 from rpds import HashTrieMap
@@ -17,7 +18,7 @@ from exchanger.policy.lookup import CONFLICT, Found, UnreadableReach, denied_by,
 from exchanger.policy.path import MalformedPath, is_plain_with_query
 from exchanger.policy.policy_trie import Hosts, PolicyTrie
 from exchanger.policy.readings import Reading, readings_to_ask
-from exchanger.values.entry import AllowEntry, DenyEntry, Source
+from exchanger.values.entry import AllowEntry, DenyEntry, ExchangeEntry, Source
 from exchanger.values.headers import NO_FIELDS, HeaderFields
 from exchanger.values.notice import NO_NOTICES, Notices
 from exchanger.values.verdict import AMBIGUOUS_AUTHORITY, AMBIGUOUS_PATH, NO_MATCH, Ambiguous, NoMatch, Unhealthy, Verdict
@@ -30,7 +31,8 @@ class PolicySnapshot:
 
     ``invalid_documents`` counts the documents with at least one region, ``refused_count`` what is outside the grants. ``reach`` is that of
     regions whose host is not known. ``baseline`` has the operator's denials, which come before all documents. ``cut`` is what entries are
-    held against at each look-up, because the documents are not yet.
+    held against at each look-up, because the documents are not yet. ``held`` are earlier versions, the newest first, that this one may not
+    loosen yet: of their verdicts and its own, the strictest counts.
     """
 
     EMPTY: ClassVar["PolicySnapshot"]
@@ -44,6 +46,7 @@ class PolicySnapshot:
     reach: UnreadableReach = attrs.field(default=UnreadableReach.UNMATCHED, repr=False)
     baseline: Hosts | None = attrs.field(default=None, repr=False)
     cut: Cut | None = attrs.field(default=None, eq=False, repr=False)
+    held: "tuple[PolicySnapshot, ...]" = attrs.field(default=(), repr=False)
 
     def apply(self, document: PolicyDocument) -> "PolicySnapshot":
         """Return a snapshot with ``document`` in the place of any older one of its source; costs the size of these two documents.
@@ -112,7 +115,9 @@ class PolicySnapshot:
 
     def reaching(self, reach: UnreadableReach) -> "PolicySnapshot":
         """Return the snapshot with ``reach`` for its regions of unknown host; itself when that is what it has."""
-        return self if reach is self.reach else attrs.evolve(self, reach=reach)
+        if reach is self.reach and not self.held:
+            return self
+        return attrs.evolve(self, reach=reach, held=tuple(version.reaching(reach) for version in self.held))
 
     def with_baseline(self, baseline: Hosts | None) -> "PolicySnapshot":
         """Return the snapshot with these denials before all documents; ``None`` for none."""
@@ -133,7 +138,21 @@ class PolicySnapshot:
             self.cut,
         )
 
-    def match(self, host: str, path: str, method: str, *, raw: bool = False, headers: HeaderFields = NO_FIELDS) -> Verdict:
+    @property
+    def needs_headers(self) -> bool:
+        """Whether an entry names headers."""
+        return self.trie.hosts.with_headers > 0 or any(version.needs_headers for version in self.held)
+
+    def match(
+        self,
+        host: str,
+        path: str,
+        method: str,
+        *,
+        raw: bool = False,
+        headers: HeaderFields = NO_FIELDS,
+        refuses_unmatched: bool = False,
+    ) -> Verdict:
         """Return the verdict on a request.
 
         Args:
@@ -142,7 +161,27 @@ class PolicySnapshot:
             method: in upper case
             raw: the path came byte for byte; otherwise a ``!`` in it may stand for a byte that the gateway could not put into text
             headers: all header fields of the request
+            refuses_unmatched: what no entry covers is refused; so it is stricter than an exchange where versions differ
         """
+        verdict = self._match(host, path, method, raw=raw, headers=headers)
+        for version in self.held:
+            if not version.is_alike_on(host, self):
+                earlier = version.match(host, path, method, raw=raw, headers=headers)
+                verdict = stricter(verdict, earlier, refuses_unmatched=refuses_unmatched)
+        return verdict
+
+    def is_alike_on(self, host: str, other: "PolicySnapshot") -> bool:
+        """Tell whether ``other`` surely has the same verdicts on ``host``, by identity: versions share what does not differ."""
+        one, two = self.trie, other.trie
+        if self.baseline is not other.baseline or one.any_host is not two.any_host or self.cut is not other.cut:
+            return False
+        if one.leaving is not two.leaving:
+            return False
+        authority = read_authority(host)
+        own, others = one.hosts.places(authority), two.hosts.places(authority)
+        return len(own) == len(others) and all(map(operator.is_, own, others))
+
+    def _match(self, host: str, path: str, method: str, *, raw: bool, headers: HeaderFields) -> Verdict:
         authority, trie = read_authority(host), self.trie
         if self.baseline is not None and (denied := self._denied(self.baseline, authority, path, method, raw=raw)) is not None:
             return denied
@@ -197,6 +236,33 @@ class PolicySnapshot:
         return verdict if agreed else AMBIGUOUS_PATH
 
 
+def stricter(verdict: Verdict, earlier: Verdict, *, refuses_unmatched: bool = False) -> Verdict:
+    """Return the verdict that lets less pass, the first of two that refuse alike; of two exchanges, that of the ``earlier`` version.
+
+    A changed target is an exchange that goes and one that comes: what goes waits.
+    """
+    own, others = _strictness(verdict, refuses_unmatched), _strictness(earlier, refuses_unmatched)
+    return earlier if others > own or (others == own and isinstance(earlier, ExchangeEntry)) else verdict
+
+
+def _strictness(verdict: Verdict, refuses_unmatched: bool) -> int:  # noqa: FBT001 - its only caller's
+    match verdict:
+        case DenyEntry():  # before other refusals: what is denied throughout has the same answer, although mixed versions have conflicts
+            return 5
+        case Unhealthy():
+            return 4
+        case Ambiguous():
+            return 3
+        case NoMatch():
+            return 2 if refuses_unmatched else 0
+        case ExchangeEntry():
+            return 1
+        case AllowEntry():
+            return 0
+        case _:
+            assert_never(verdict)
+
+
 _LESS: Final = "its namespace is granted less than before, and its documents are being held against that"
 _NO_HEADERS: Final = RequestHeaders(NO_FIELDS)
 # Entries of these kinds do the same, whoever wrote them.
@@ -223,7 +289,7 @@ class CurrentPolicy:
     @property
     def needs_headers(self) -> bool:
         """Whether an entry in force names headers."""
-        return self.snapshot is not None and self.snapshot.trie.hosts.with_headers > 0
+        return self.snapshot is not None and self.snapshot.needs_headers
 
     @property
     def is_missing(self) -> bool:

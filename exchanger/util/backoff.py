@@ -1,4 +1,4 @@
-"""How long to wait after a failure: exponentially longer with each one, spread by chance, forgotten after a time without any.
+"""How long to wait after a failure: exponentially longer with each one, spread by chance, forgotten after a success or a time without any.
 
 The form and the numbers are those of client-go's reflector (``NewReflectorWithOptions`` and ``wait.Jitter``,
 https://github.com/kubernetes/client-go/blob/master/tools/cache/reflector.go), so that an API server in trouble sees no more requests from
@@ -47,6 +47,10 @@ class BackOff:
     random: Random
     _base: float = attrs.field(default=0.0, init=False)
     _until: float = attrs.field(default=-math.inf, init=False)
+
+    def succeeded(self) -> None:
+        """Count no failure so far: what was attempted works."""
+        self._base, self._until = 0.0, -math.inf
 
     def failed(self, now: float, *, at_least: float = 0.0, lenient: bool = False) -> float:
         """Return how many seconds to wait after a failure at ``now`` (seconds of any clock that does not go back).

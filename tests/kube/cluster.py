@@ -111,6 +111,9 @@ class Record:
     def silent(self, name: str, seconds: float, /) -> None:
         self._say(f"silent {name}")
 
+    def held_back(self, held_back: bool, /) -> None:
+        self._say("held back" if held_back else "agreed")
+
     def went_back(self, name: str, known: str, found: str, /) -> None:
         self._say(f"went back {name}")
 

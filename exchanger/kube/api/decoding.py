@@ -244,10 +244,10 @@ def decode_namespace(found: Mapping[str, object]) -> Namespace | None:
     labels = _labels(metadata)
     if not isinstance(metadata, dict) or labels is None:
         return None
-    name = metadata.get("name")
+    name, uid = metadata.get("name"), metadata.get("uid")
     if not isinstance(name, str) or not name or metadata.get("namespace"):
         return None
-    return Namespace(name, tuple(sorted({**dict(labels), NAME_LABEL: name}.items())))
+    return Namespace(name, tuple(sorted({**dict(labels), NAME_LABEL: name}.items())), uid if isinstance(uid, str) else "")
 
 
 def decode_config_map(found: Mapping[str, object]) -> ConfigMap | None:
