@@ -8,7 +8,7 @@ from typing import Final
 import attrs
 import trio
 
-from exchanger.kube.list_watch import ApiFailure, FailureKind
+from exchanger.kube.list_watch import ApiFailure, FailureKind, Key
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.kube.source import KubernetesSource
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
@@ -51,8 +51,11 @@ class Cluster:
         self.asked.append(f"configmaps {selector} in {namespace or 'all'}")
         return self._config_maps.list_watch(namespace=namespace if self.obeys else "", selects=self._selects(selector))
 
-    def put_namespace(self, name: str, labels: dict[str, str] = SELECTED) -> None:
-        self._namespaces.put(name, Namespace(name, tuple(labels.items())), labels=labels)
+    def put_namespace(self, name: str, labels: dict[str, str] = SELECTED, uid: str = "") -> None:
+        """Create or change it; one that was there before keeps its ``uid``."""
+        known = self.server.objects.get(("namespaces", Key("", name)))
+        uid = uid or (known.value.uid if known is not None else f"{name}-first")
+        self._namespaces.put(name, Namespace(name, tuple(labels.items()), uid), labels=labels)
 
     def delete_namespace(self, name: str) -> None:
         self._namespaces.delete(name)

@@ -216,6 +216,15 @@ class FakeApiServer:
             self._resumed.set()
             self._resumed = None
 
+    def lose(self, resource: str, failure: ApiFailure) -> None:
+        """Cut the watches of one resource and refuse its requests, until ``find``."""
+        self.fail(failure, resource=resource, times=math.inf)
+        self.cut(failure, resource=resource)
+
+    def find(self, resource: str) -> None:
+        """Answer requests for one resource again."""
+        self._scripts[:] = [script for script in self._scripts if script.resource != resource]
+
     def cut(self, failure: ApiFailure | None = None, *, resource: str | None = None) -> None:
         """End all watches: in good order, or with ``failure``."""
         for watcher in tuple(self.watchers):
