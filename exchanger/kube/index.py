@@ -164,8 +164,8 @@ class PolicyIndex:
             new = tuple(islice((source for source, text in self._before.items() if text is None), most))
             for source in new:
                 del self._before[source]
-            after = ((source, self._in_force(source)) for source in new)
-            return tuple(Changed(source, None, text) for source, text in after if text is not None)
+            texts = ((source, self._in_force(source)) for source in new)
+            return tuple(Changed(source, None, text) for source, text in texts if text is not None)
         while self._before and len(found) < most:
             source = next(iter(self._before))
             before, after = self._before.pop(source), self._in_force(source)
