@@ -101,8 +101,13 @@ class Backlog:
         return len(self._pending) + len(self._under_way.keys() - self._pending.keys())
 
     def sources(self) -> dict[Source, int]:
-        """Return the sources of all changes that wait or are under way, and after how many ``done`` these are: two where there are both."""
-        return {source: (source in self._under_way) + (source in self._pending) for source in self._under_way.keys() | self._pending.keys()}
+        """Return the sources of all changes that wait or are under way, and after how many ``done`` these are.
+
+        Two where there are both, unless one is a withdrawal, which may be taken before the other is done.
+        """
+        once = dict.fromkeys(self._under_way.keys() | self._pending.keys(), 1)
+        twice = (source for source in self._under_way.keys() & self._pending.keys() if self._pending[source][1].document is not None)
+        return {**once, **dict.fromkeys(twice, 2)}
 
     def is_under_way(self, source: Source) -> bool:
         """Tell whether a change of the source was taken and is not done."""
