@@ -3,7 +3,6 @@
 That is, from the moment at which the denial is in force. And once all feeds have caught up, the policy is that of a fresh start.
 """
 
-
 import attrs
 import trio
 from hypothesis import event, example, given, settings
