@@ -71,8 +71,19 @@ def find_at_once(trie: PolicyTrie, host: str | None, path: str, method: str) -> 
 
 
 def _head_at_once(paths: Paths, path: str) -> Found | None:
-    itself, as_get = simply_nearest(paths, path, "HEAD"), simply_nearest(paths, path, "GET")
-    return None if itself is None or as_get is None else stricter(itself, as_get)
+    each = _simply_each(paths, path, ["HEAD", "GET"])
+    return None if each is None else stricter(each["HEAD"], each["GET"])
+
+
+def _simply_each(paths: Paths, path: str, methods: list[str]) -> dict[str, Found] | None:
+    """Return what ``simply_nearest`` does for each of ``methods``; ``None`` if it cannot tell of one."""
+    found = {}
+    for method in methods:
+        one = simply_nearest(paths, path, method)
+        if one is None:
+            return None
+        found[method] = one
+    return found
 
 
 def find(
@@ -114,7 +125,7 @@ def _find(
     if method == "HEAD":
         return _find_for_head(trie, host, places, reach, reading, headers)
     steps = _steps_for(reading)
-    found, decoded, _ = _on_hosts(places, reading, method, headers, steps)
+    found, decoded = _on_hosts(places, reading, method, headers, steps)
     beyond = _beyond(trie, host, reach, found)
     return _unless_closed(trie, beyond, found, reading, method, headers, steps, decoded=decoded) if beyond else found
 
@@ -123,14 +134,13 @@ def _find_for_head(
     trie: PolicyTrie, host: str | None, places: tuple[Paths, ...], reach: UnreadableReach, reading: Reading, headers: RequestHeaders
 ) -> Found:
     """Return the stricter of what applies by claims on HEAD itself, and what applies to GET."""
-    steps_for_get, steps = _steps_for(reading), _steps_for(reading)
-    as_get, decoded_for_get, count = _on_hosts(places, reading, "GET", headers, steps_for_get)
-    itself, decoded, _ = _on_hosts(places[:count], reading, "HEAD", headers, steps)
+    steps = _steps_for(reading)
+    (itself, decoded), (as_get, decoded_for_get) = _both_on_hosts(places, reading, headers, steps)
     if not isinstance(as_get, Unhealthy):
         beyond, both = _beyond_both(trie, host, reach, itself, as_get), decoded and decoded_for_get
         itself = _unless_closed(trie, beyond, itself, reading, "HEAD", headers, steps, decoded=both)
         beyond = _beyond(trie, host, reach, as_get)
-        as_get = _unless_closed(trie, beyond, as_get, reading, "GET", headers, steps_for_get, decoded=decoded_for_get)
+        as_get = _unless_closed(trie, beyond, as_get, reading, "GET", headers, steps, decoded=decoded_for_get)
     return stricter(itself, as_get)
 
 
@@ -146,13 +156,7 @@ _STRICTNESS: Final = {kind: rank for rank, kind in enumerate((NoMatch, AllowEntr
 def found_for_head_itself(trie: PolicyTrie, host: str, reading: Reading, headers: RequestHeaders) -> Found:
     """Return what applies by claims on HEAD itself, before regions of unknown host and what GET gets."""
     sifting = trie.sifting()
-    places = _as_far_as_get(sifting.staying(sifting.hosts.places(host)), reading, headers)
-    return _on_hosts(places, reading, "HEAD", headers, _steps_for(reading))[0]
-
-
-def _as_far_as_get(places: tuple[Paths, ...], reading: Reading, headers: RequestHeaders) -> tuple[Paths, ...]:
-    """Return those of ``places`` on which claims on HEAD count."""
-    return places[: _on_hosts(places, reading, "GET", headers, _steps_for(reading))[2]]
+    return _both_on_hosts(sifting.staying(sifting.hosts.places(host)), reading, headers, _steps_for(reading))[0][0]
 
 
 def _steps_for(reading: Reading) -> Steps:
@@ -196,25 +200,53 @@ def _meant(trie: PolicyTrie, closed: Unhealthy) -> Unhealthy:
     return SEVERAL_REGIONS if len(regions) > 1 else Unhealthy(regions[0].reason, regions[0].source, regions[0].index)
 
 
-def _on_hosts(places: tuple[Paths, ...], reading: Reading, method: str, headers: RequestHeaders, steps: Steps) -> tuple[Found, bool, int]:
-    """Return what applies without the regions of unknown host, whether decoded spellings of prefixes counted, and how many places did.
+def _on_hosts(places: tuple[Paths, ...], reading: Reading, method: str, headers: RequestHeaders, steps: Steps) -> tuple[Found, bool]:
+    """Return what applies without the regions of unknown host, and whether decoded spellings of prefixes counted for it.
 
     The nearest of ``places`` with a claim decides alone: nothing farther counts, not even doubt about a header that is named there.
     """
-    for count, paths in enumerate(places, 1):
+    for paths in places:
         found = simply_nearest(paths, reading.path, method) if reading.masks is None else None
         if found is NO_MATCH:
             continue
         if found is not None:
-            return found, reading.rewritten, count
-        for way in (True,) if reading.rewritten else (False, True):  # where nothing written applies, decoded spellings count, too
+            return found, reading.rewritten
+        for way in _ways(reading):
             levels = _levels(paths, reading, method, steps, decoded=way)
-            if levels is None:
-                return AMBIGUOUS_PATH, True, count
-            found = nearest(levels, reading, method, headers)
+            found = AMBIGUOUS_PATH if levels is None else nearest(levels, reading, method, headers)
             if found is not NO_MATCH:
-                return found, way or isinstance(found, Ambiguous), count
-    return NO_MATCH, True, len(places)
+                return found, way or isinstance(found, Ambiguous)
+    return NO_MATCH, True
+
+
+def _both_on_hosts(
+    places: tuple[Paths, ...], reading: Reading, headers: RequestHeaders, steps: Steps
+) -> tuple[tuple[Found, bool], tuple[Found, bool]]:
+    """Return the same for HEAD by claims on itself, which count no farther than where GET is decided, and for GET; looks once for both."""
+    known: dict[str, tuple[Found, bool]] = {}
+    for paths in places:
+        asked = [method for method in ("HEAD", "GET") if method not in known]
+        at_once = None if reading.masks is not None else _simply_each(paths, reading.path, asked)
+        if at_once is not None:
+            known |= {method: (found, reading.rewritten) for method, found in at_once.items() if found is not NO_MATCH}
+        for way in () if at_once is not None else _ways(reading):
+            levels = _levels(paths, reading, "HEAD", steps, decoded=way)
+            for method in asked:
+                if method not in known:
+                    found = AMBIGUOUS_PATH if levels is None else nearest(levels, reading, method, headers)
+                    if found is not NO_MATCH:
+                        known[method] = (found, way or isinstance(found, Ambiguous))
+        if "GET" in known:
+            break
+    return known.get("HEAD", _UNDECIDED), known.get("GET", _UNDECIDED)
+
+
+_UNDECIDED: Final[tuple[Found, bool]] = (NO_MATCH, True)
+
+
+def _ways(reading: Reading) -> tuple[bool, ...]:
+    """Return whether decoded spellings of prefixes count: where nothing written applies, they do for the path as it came, too."""
+    return (True,) if reading.rewritten else (False, True)
 
 
 def denied_by(denials: Hosts, host: str | None, reading: Reading, method: str) -> DenyEntry | Ambiguous | None:
@@ -424,8 +456,8 @@ def contenders(trie: PolicyTrie, host: str, reading: Reading, method: str, heade
     places = sifting.staying(sifting.hosts.places(host))
     if method != "HEAD":
         return _contenders(places, reading, method, headers)
-    found = _contenders(_as_far_as_get(places, reading, headers), reading, method, headers)
-    return found if len(found) > 1 else _contenders(places, reading, "GET", headers)
+    (itself, _), _ = _both_on_hosts(places, reading, headers, _steps_for(reading))
+    return _contenders(places, reading, "HEAD" if itself is CONFLICT else "GET", headers)
 
 
 def _contenders(places: tuple[Paths, ...], reading: Reading, method: str, headers: RequestHeaders) -> tuple[Entry, ...]:
