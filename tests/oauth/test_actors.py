@@ -445,3 +445,21 @@ async def test_a_token_is_kept_for_an_hour_at_most(autojump_clock: MockClock) ->
         await trio.sleep(20)
         await exchange(it.client, acting("third"))
         assert len(asked(site)) == 2
+
+
+async def test_a_token_of_the_previous_client_is_kept_while_that_is_in_use(autojump_clock: MockClock) -> None:
+    site = Site(token=lambda fields: error("invalid_client", 401) if fields["client_secret"] == "new" else answer_of_either(fields))
+    request = acting(credentials=NEW, previous=OLD)
+    async with world(site.serve) as it:
+        it.client.use_issuers({"primary": request.issuer})
+        for number in range(5):
+            await trio.sleep(2)
+            assert await exchange(it.client, attrs.evolve(request, subject_token=Secret(str(number)))) == ISSUED
+        assert [fields["client_secret"] for fields in asked(site)].count("old") <= 6
+        kept = len(it.client._actors._kept)
+        it.client.use_issuers({"primary": attrs.evolve(request.issuer, previous=None)})
+        assert (kept, len(it.client._actors._kept)) == (2, 0)
+
+
+def answer_of_either(fields: Mapping[str, str]) -> bytes:
+    return issued(expires_in=300) if fields["grant_type"] == "client_credentials" else response(success())
