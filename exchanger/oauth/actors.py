@@ -10,7 +10,6 @@ from typing import Final, final
 import attrs
 import trio
 
-from exchanger.oauth.rotation import in_use
 from exchanger.values.issuer import ActorCredentials, Issuer
 from exchanger.values.secret import Secret
 from exchanger.values.token import ExchangedToken, TokenOutcome
@@ -84,7 +83,7 @@ class Actors:
 
     def use_issuers(self, issuers: Mapping[str, Issuer]) -> None:
         """Forget the tokens of issuers that are not in force any more. Requests go on for those who wait, and nothing is kept of them."""
-        self._current = current = in_use(issuers.values())
+        self._current = current = frozenset(called for issuer in issuers.values() for called in issuer.as_called)
         self._kept = {issuer: kept for issuer, kept in self._kept.items() if issuer in current}
         self._asked = {issuer: asked for issuer, asked in self._asked.items() if issuer in current}
         self._replaced = {issuer: at for issuer, at in self._replaced.items() if issuer in current}

@@ -20,7 +20,6 @@ from exchanger.decision.token_request import (
 from exchanger.errors import Diagnostic
 from exchanger.oauth.client_assertion import ClientAssertions
 from exchanger.oauth.reach import reached
-from exchanger.oauth.rotation import in_use
 from exchanger.oauth.settings import TokenClientSettings
 from exchanger.oauth.transport.endpoint import Endpoint, PreparedHead
 from exchanger.values.issuer import ActorCredentials, Issuer, SigningKey
@@ -82,7 +81,7 @@ class Preparation:
 
     def use_issuers(self, issuers: Mapping[str, Issuer]) -> None:
         """Forget what belongs to issuers that are not in force any more: credentials that were withdrawn are not to stay in memory."""
-        self._current = current = in_use(issuers.values())
+        self._current = current = frozenset(called for issuer in issuers.values() for called in issuer.as_called)
         self._endpoints = {issuer: found for issuer, found in self._endpoints.items() if issuer in current}
         self._parts = {shape: parts for shape, parts in self._parts.items() if shape[0] in current}
         self._assertions.use_issuers(current)

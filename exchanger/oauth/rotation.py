@@ -3,7 +3,7 @@
 Must not know: calls, or for how long credentials of before are tried.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import final
 
@@ -15,19 +15,6 @@ from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, T
 
 # Called with an issuer, and with whether its new credentials are refused. It must neither block nor raise.
 OnRotation = Callable[[Issuer, bool], None]
-
-
-def in_use(issuers: Iterable[Issuer]) -> frozenset[Issuer]:
-    """Return ``issuers`` as calls are made with them: with each of their credentials, as ``Rotations.following`` has it."""
-    found = set(issuers)
-    for issuer in tuple(found):
-        if issuer.previous is not None:
-            found |= {_with_previous(issuer), attrs.evolve(issuer, previous=None)}
-    return frozenset(found)
-
-
-def _with_previous(issuer: Issuer) -> Issuer:
-    return issuer if issuer.previous is None else attrs.evolve(issuer, credentials=issuer.previous, previous=None)
 
 
 def ignored(_issuer: Issuer, _refused: bool, /) -> None:  # noqa: FBT001 - an ``OnRotation``
@@ -76,7 +63,7 @@ class Rotations:
             self._behind.pop(wanted.name, None)
             self._tell(wanted, refused=False)
         if made.previous is not None:
-            return _with_previous(wanted) if refused else None
+            return attrs.evolve(wanted, credentials=wanted.previous, previous=None) if refused else None
         if made.credentials.generation == new:  # the third call
             if refused:
                 self._behind.pop(wanted.name, None)

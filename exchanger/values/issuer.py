@@ -229,6 +229,14 @@ class Issuer:
     errors: ErrorStyle = ErrorStyle.REFERENCE
 
     @property
+    def as_called(self) -> "tuple[Issuer, ...]":
+        """This issuer as calls are made with it: after a rotation, with either of its credentials alone, too."""
+        if self.previous is None:
+            return (self,)
+        alone = attrs.evolve(self, previous=None)
+        return self, alone, attrs.evolve(alone, credentials=self.previous)
+
+    @property
     def address(self) -> str:
         """The URL that the operator gave: the token endpoint's, or the issuer's."""
         return self.token_endpoint or self.discovery
