@@ -46,7 +46,7 @@ def shown_document(document: PolicyDocument, health: str) -> Json:
     """Return a document as a line of the list."""
     problems = [shown_problem(region) for region in document.problems[:MAX_PROBLEMS]]
     refused = [shown_refusal(refusal) for refusal in document.refused[:MAX_PROBLEMS]]
-    shown = {"name": _text(document.source.name), "entries": len(document.entries), "health": health}
+    shown = {"name": _text(document.source.name), "entries": document.entry_count, "health": health}
     return {**shown, "problems": problems, "refused": refused}
 
 

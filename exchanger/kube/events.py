@@ -199,7 +199,7 @@ class PolicyEvents:
         if document is None:
             return None
         conflicts, report = self._conflicts.get(source, ()), None
-        in_force = f"entries in force: {len(document.entries)}"
+        in_force = f"entries in force: {document.entry_count}"
         if about is _About.CHANGE:
             wrong = document.regions or document.refused or conflicts or any(self._is_open((source, other)) for other in _About)
             return None if wrong or source in self._said else Report(source, Reason.ACCEPTED, f"the change is accepted; {in_force}")

@@ -140,6 +140,8 @@ def conflicts_with(entry: Entry, snapshot: PolicySnapshot) -> tuple[Entry, ...]:
     Raises:
         KeyError: ``snapshot`` has nothing where ``entry`` should be.
     """
+    if entry.match.within:
+        return ()  # part of another entry, which has the same rivals
     paths = None if entry.match.host is None else snapshot.trie.hosts.paths.get(entry.match.host)
     if paths is None:
         raise KeyError(entry.match.host)

@@ -183,7 +183,7 @@ def _unless_closed(
         levels = _levels(paths, reading, method, steps, decoded=decoded)
         if levels is None:
             return AMBIGUOUS_PATH
-        if isinstance(closed := nearest(levels, reading, method, headers), Unhealthy):
+        if isinstance(closed := nearest(levels, method, headers), Unhealthy):
             return _meant(trie, closed)
     return found
 
@@ -213,7 +213,7 @@ def _on_hosts(places: tuple[Paths, ...], reading: Reading, method: str, headers:
             return found, reading.rewritten
         for way in _ways(reading):
             levels = _levels(paths, reading, method, steps, decoded=way)
-            found = AMBIGUOUS_PATH if levels is None else nearest(levels, reading, method, headers)
+            found = AMBIGUOUS_PATH if levels is None else nearest(levels, method, headers)
             if found is not NO_MATCH:
                 return found, way or isinstance(found, Ambiguous)
     return NO_MATCH, True
@@ -233,7 +233,7 @@ def _both_on_hosts(
             levels = _levels(paths, reading, "HEAD", steps, decoded=way)
             for method in asked:
                 if method not in known:
-                    found = AMBIGUOUS_PATH if levels is None else nearest(levels, reading, method, headers)
+                    found = AMBIGUOUS_PATH if levels is None else nearest(levels, method, headers)
                     if found is not NO_MATCH:
                         known[method] = (found, way or isinstance(found, Ambiguous))
         if "GET" in known:
@@ -375,14 +375,22 @@ def _levels(paths: Paths, reading: Reading, method: str, steps: Steps, *, decode
         for cell, at in cells:
             rewritten = cell.rewritten if decoded else None
             if cell.prefix is not None and cell.prefix.concerns(method):
-                ranked.setdefault(_rank(cell, PathType.PREFIX, written=True), []).append(cell.prefix)
+                ranked.setdefault(_rank(cell, PathType.PREFIX, written=True), []).extend(_applying(cell.prefix, reading))
             if rewritten is None and cell.segment is None and cell.exact is None:
                 continue
             for spelled in (cell, rewritten):
                 for path_type, claims in () if spelled is None else _kinds_at(spelled, text, at, end, masks):
                     if claims is not cell.prefix and claims.concerns(method):
-                        ranked.setdefault(_rank(cell, path_type, written=spelled is cell), []).append(claims)
+                        ranked.setdefault(_rank(cell, path_type, written=spelled is cell), []).extend(_applying(claims, reading))
     return [ranked[rank] for rank in sorted(ranked, reverse=True)]
+
+
+def _applying(claims: Claims, reading: Reading) -> Iterator[Claims]:
+    """Yield ``claims``, and those among them for which the path of ``reading`` is also within their prefix."""
+    yield claims
+    for prefix, inner in () if claims.within is None else claims.within.items():
+        if is_within(reading, prefix):
+            yield inner
 
 
 def _rank(cell: Cell, path_type: PathType, *, written: bool) -> int:
@@ -391,14 +399,11 @@ def _rank(cell: Cell, path_type: PathType, *, written: bool) -> int:
     return rank + _EXACT if path_type is PathType.EXACT else rank
 
 
-def nearest(levels: _Levels, reading: Reading, method: str, headers: RequestHeaders) -> Found:
-    """Return what decides among claims that cover ``reading``: any region, else the first entry, unless several come first."""
+def nearest(levels: _Levels, method: str, headers: RequestHeaders) -> Found:
+    """Return what decides among claims that cover a reading: any region, else the first entry, unless several come first."""
     for claims in chain.from_iterable(levels):
         if claims.regions is not None and (closed := _closed(claims.regions, method)) is not None:
             return closed
-        for prefix, regions in () if claims.within is None else claims.within.items():
-            if (closed := _closed(regions, method)) is not None and is_within(reading, prefix):
-                return closed
     if _is_doubtful(levels, method, headers):
         return AMBIGUOUS_HEADER
     for level in levels:

@@ -31,13 +31,13 @@ _SIFTING: Final = "one of the many entries that documents have here is being wit
 class Claims:
     """The claims at one path prefix that have one path type; ``None`` instead of an empty table.
 
-    ``by_headers`` has the entries that name headers, ``within`` the regions that the path must also be within, by that prefix.
+    ``by_headers`` has the entries that name headers, ``within`` the claims for which the path must also be within a prefix, by that prefix.
     """
 
     entries: MethodTable[Entry] | None = None
     regions: MethodTable[FailClosedRegion] | None = None
     by_headers: HeaderTable | None = None
-    within: "HashTrieMap[str, MethodTable[FailClosedRegion]] | None" = None
+    within: "HashTrieMap[str, Claims] | None" = None
 
     @property
     def is_plain(self) -> bool:
@@ -55,34 +55,27 @@ class Claims:
 
     def with_claim(self, claim: Claim) -> "Claims":
         """Return the claims with ``claim``."""
-        entries, regions, by_headers, within = self.entries, self.regions, self.by_headers, self.within
-        if not isinstance(claim, FailClosedRegion):
-            if claim.match.headers:
-                by_headers = (by_headers or HeaderTable()).changed(claim, adds=True)
-            else:
-                entries = (entries or MethodTable()).with_claim(claim)
-        elif claim.match.within:
-            within = HashTrieMap() if within is None else within
-            within = within.insert(claim.match.within, within.get(claim.match.within, MethodTable()).with_claim(claim))
-        else:
-            regions = (regions or MethodTable()).with_claim(claim)
-        return Claims(entries, regions, by_headers, within)
+        if not claim.match.within:
+            return _changed(self, claim, adds=True)
+        within = HashTrieMap() if self.within is None else self.within
+        inner = _changed(within.get(claim.match.within, Claims()), claim, adds=True)
+        return Claims(self.entries, self.regions, self.by_headers, within.insert(claim.match.within, inner))
 
     def without_claim(self, claim: Claim) -> "Claims | None":
         """Return the claims without ``claim``, ``None`` if nothing is left."""
-        entries, regions, by_headers, within = self.entries, self.regions, self.by_headers, self.within
-        if not isinstance(claim, FailClosedRegion):
-            if claim.match.headers:
-                by_headers = by_headers and by_headers.changed(claim, adds=False)
-            else:
-                entries = entries and entries.without_claim(claim)
-        elif claim.match.within:
-            within = within and _without_region(within, claim)
+        within = self.within
+        if not claim.match.within:
+            rest = _changed(self, claim, adds=False)
+        elif within is None or (inner := within.get(claim.match.within)) is None:
+            return self
         else:
-            regions = regions and regions.without_claim(claim)
-        if entries is None and regions is None and by_headers is None and within is None:
-            return None
-        return Claims(entries, regions, by_headers, within)
+            left = _changed(inner, claim, adds=False)
+            within = within.insert(claim.match.within, left) if left else within.discard(claim.match.within)
+            rest = Claims(self.entries, self.regions, self.by_headers, within or None)
+        return rest or None
+
+    def __bool__(self) -> bool:
+        return any(table is not None for table in (self.entries, self.regions, self.by_headers, self.within))
 
     def members(self) -> Iterator[Claim]:
         """Yield every claim, some of them more than once."""
@@ -97,12 +90,18 @@ class Claims:
         return None if self.by_headers is None else self.by_headers.at(entry.match.headers)
 
 
-def _without_region(
-    within: "HashTrieMap[str, MethodTable[FailClosedRegion]]", region: FailClosedRegion
-) -> "HashTrieMap[str, MethodTable[FailClosedRegion]] | None":
-    table = within.get(region.match.within)
-    rest = None if table is None else table.without_claim(region)
-    return (within.discard(region.match.within) if rest is None else within.insert(region.match.within, rest)) or None
+def _changed(claims: Claims, claim: Claim, *, adds: bool) -> Claims:
+    """Return ``claims`` with or without ``claim``, whose ``within`` has been seen to."""
+    entries, regions, by_headers = claims.entries, claims.regions, claims.by_headers
+    if isinstance(claim, FailClosedRegion):
+        regions = (regions or MethodTable()).with_claim(claim) if adds else regions and regions.without_claim(claim)
+    elif claim.match.headers:
+        by_headers = (
+            (by_headers or HeaderTable()).changed(claim, adds=True) if adds else by_headers and by_headers.changed(claim, adds=False)
+        )
+    else:
+        entries = (entries or MethodTable()).with_claim(claim) if adds else entries and entries.without_claim(claim)
+    return Claims(entries, regions, by_headers, claims.within)
 
 
 @final

@@ -128,7 +128,7 @@ class PolicySnapshot:
     ) -> "PolicySnapshot":
         return PolicySnapshot(
             documents,
-            self.entry_count + sign * len(document.entries),
+            self.entry_count + sign * document.entry_count,
             self.region_count + sign * len(document.regions),
             self.invalid_documents + sign * bool(document.regions),
             self.refused_count + sign * len(document.refused),

@@ -159,7 +159,7 @@ def _policy(document: PolicyDocument, snapshot: PolicySnapshot) -> Policy:
     found = (conflict for conflict in conflicts_of(document, snapshot) if conflict is not None)
     conflicts = [Problem(conflict.entry.index, None, conflict.code.name, str(conflict)) for conflict in found]
     problems = sorted((*wrong, *conflicts), key=lambda problem: -1 if problem.entry is None else problem.entry)
-    return Policy(document.source, len(document.entries), tuple(problems), _refused(document))
+    return Policy(document.source, document.entry_count, tuple(problems), _refused(document))
 
 
 def _refused(document: PolicyDocument) -> tuple[Problem, ...]:

@@ -48,6 +48,7 @@ def places(draw: st.DrawFn) -> Places:
 
     def prefix() -> str:
         chosen = "/".join(way[: draw(st.integers(0, len(way)))])
+        chosen += draw(st.sampled_from(["", "", "", "a"]))
         return draw(spellings(chosen)) if chosen else ""
 
     granted = tuple(prefix() for _ in range(draw(st.integers(1, 2))))
@@ -56,9 +57,9 @@ def places(draw: st.DrawFn) -> Places:
     return granted, scopes, ("" if path.startswith("/") else "/") + path
 
 
-def granting(*path_prefixes: str) -> Grants:
+def granting(*path_prefixes: str, denies: bool = True) -> Grants:
     everything = ("*",)
-    actions = frozenset({"allow", "deny", "exchange"})
+    actions = frozenset({"deny", "exchange"} if denies else {"exchange"})
     return Grants(
         (Grant(frozenset({RED.namespace}), None, (HOST,), path_prefixes, actions, everything, everything, everything, everything),)
     )
@@ -89,18 +90,21 @@ def place(granted: str, prefix: str, path: str, path_type: PathType = PathType.P
     return (granted,), (MatchScope(HOST, "/other"), MatchScope(HOST, prefix, None, ignores_case, path_type))[::-1], path
 
 
-@example(drawn=place("/b", "/b%2Fx", "/b/x", ignores_case=True), what="deny", raw=True)
-@example(drawn=place("/é", "/%C3%A9", "/é", ignores_case=True), what="deny", raw=True)
-@example(drawn=place("/%C3%A9", "/é", "/%C3%A9/x", ignores_case=True), what="region", raw=True)
-@example(drawn=place("/b", "/%62", "/%62/x", ignores_case=True), what="region", raw=True)
-@example(drawn=place("/b", "/b%3Fx", "/b?x"), what="deny", raw=True)
-@example(drawn=place("/b", "/b%252Fx", "/b%252Fx"), what="region", raw=True)
-@example(drawn=place("/b%252Fx", "/b/x", "/b%252Fx"), what="region", raw=True)
-@given(places(), st.sampled_from(["deny", "region"]), st.booleans())
-def test_what_an_entry_closes_inside_the_grants_stays_closed_in_every_spelling(drawn: Places, what: str, raw: bool) -> None:
+@example(drawn=place("/b", "/b%2Fx", "/b/x", ignores_case=True), what="deny", raw=True, denies=True)
+@example(drawn=place("/é", "/%C3%A9", "/é", ignores_case=True), what="deny", raw=True, denies=True)
+@example(drawn=place("/%C3%A9", "/é", "/%C3%A9/x", ignores_case=True), what="region", raw=True, denies=True)
+@example(drawn=place("/b", "/%62", "/%62/x", ignores_case=True), what="region", raw=True, denies=True)
+@example(drawn=(("/a", "/ab"), (MatchScope(HOST, "/a"),), "/ab/c"), what="deny", raw=True, denies=True)
+@example(drawn=(("/a", "/ab"), (MatchScope(HOST, "/a"),), "/ab/c"), what="deny", raw=True, denies=False)
+@example(drawn=(("/a", "/ab/c"), (MatchScope(HOST, "/a"),), "/ab/c/d"), what="deny", raw=True, denies=True)
+@example(drawn=place("/b", "/b%3Fx", "/b?x"), what="deny", raw=True, denies=True)
+@example(drawn=place("/b", "/b%252Fx", "/b%252Fx"), what="region", raw=True, denies=True)
+@example(drawn=place("/b%252Fx", "/b/x", "/b%252Fx"), what="region", raw=True, denies=True)
+@given(places(), st.sampled_from(["deny", "region"]), st.booleans(), st.booleans())
+def test_what_an_entry_closes_inside_the_grants_stays_closed_in_every_spelling(drawn: Places, what: str, raw: bool, denies: bool) -> None:
     granted, scopes, path = drawn
     written = written_by(RED, scopes[:1], [what])
-    left = restrict(written, granting(*granted), ())
+    left = restrict(written, granting(*granted, denies=denies), ())
 
     alone = snapshot_of([written]).match(HOST, path, "GET", raw=raw)
     found = snapshot_of([left]).match(HOST, path, "GET", raw=raw)

@@ -111,6 +111,11 @@ class PolicyDocument:
         return frozenset(region.area for region in self.regions if region.area is not None)
 
     @property
+    def entry_count(self) -> int:
+        """The number of entries as their author counts them, without what grants leave of one beside itself."""
+        return sum(not entry.match.within for entry in self.entries)
+
+    @property
     def findings(self) -> tuple[Problem, ...]:
         """Everything that is wrong, as far as this document can tell alone: with what its author wrote, and with what grants leave of it.
 
@@ -132,9 +137,10 @@ class PolicyDocument:
         claims = (*self.entries, *self.regions)
         if any(claim.source != self.source for claim in claims):
             raise ValueError("an entry or region is of another source")
-        healthy = {entry.index for entry in self.entries}
+        whole = {entry.index for entry in self.entries if not entry.match.within}
+        parts = {(entry.index, entry.match) for entry in self.entries if entry.match.within}
         closed = {(region.index, region.match) for region in self.regions}
-        if len(healthy) + len(closed) != len(claims) or not healthy.isdisjoint(index for index, _ in closed):
+        if len(whole) + len(parts) + len(closed) != len(claims) or not whole.isdisjoint(index for index, _ in closed):
             raise ValueError("two entries or regions have the same index")
 
 

@@ -63,7 +63,8 @@ class Granted:
     """A grant for one namespace, with its placeholders filled in.
 
     ``hosts`` are canonical hosts, wildcards and ``ANYTHING``; ``prefixes`` are whole-segment prefixes without a trailing slash, of which ""
-    is every path. ``spelled`` are the prefixes with their spellings, ``spellings`` those of all of them.
+    is every path. ``spelled`` are the prefixes with their spellings, ``spellings`` those of all of them, and ``ordered`` the
+    same in order.
     """
 
     hosts: frozenset[str]
@@ -75,6 +76,7 @@ class Granted:
     scopes: tuple[str, ...] = ()
     spelled: tuple[tuple[str, Spellings], ...] = attrs.field(init=False, eq=False, repr=False)
     spellings: frozenset[str] = attrs.field(init=False, eq=False, repr=False)
+    ordered: tuple[str, ...] = attrs.field(init=False, eq=False, repr=False)
 
     @spelled.default
     def _spell_prefixes(self) -> tuple[tuple[str, Spellings], ...]:
@@ -83,6 +85,10 @@ class Granted:
     @spellings.default
     def _join_spellings(self) -> frozenset[str]:
         return frozenset(spelling for _, spellings in self.spelled for spelling in spellings.all)
+
+    @ordered.default
+    def _sort_spellings(self) -> tuple[str, ...]:
+        return tuple(sorted(self.spellings))
 
 
 @final

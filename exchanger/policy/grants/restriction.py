@@ -7,6 +7,7 @@ Must not know: grants files, or requests.
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator
 from itertools import chain
 from typing import ClassVar, Final, final
@@ -121,9 +122,9 @@ def _restricted(document: PolicyDocument, allowance: Allowance, grants: Grants) 
     regions = _Regions(document, allowance, grants)
     for entry in document.entries:
         allows = isinstance(entry, AllowEntry)
-        judged = entry if free and not allows else _judge(entry, allowance)
+        judged = (entry,) if free and not allows else _judge(entry, allowance)
         if not isinstance(judged, _Invalid | _Outside):
-            entries.append(judged if enforced or allows else entry)
+            entries += judged if enforced or allows else (entry,)
         elif not enforced and not allows:
             entries.append(entry)
             reason = f"would be {judged.word}: entries[{entry.index}] {judged.reason}"
@@ -207,25 +208,62 @@ class _Outside:
     word: ClassVar[str] = "refused"
 
 
-def _judge(entry: Entry, allowance: Allowance) -> Entry | _Invalid | _Outside:
+def _judge(entry: Entry, allowance: Allowance) -> tuple[Entry, ...] | _Invalid | _Outside:
     scope = entry.match
     near = allowance.near(scope.host)
     covering = [granted for granted in near if _covers(granted, scope)]
-    if not covering and scope.path_type is PathType.PREFIX:
+    beside: tuple[Entry, ...] | None = ()
+    if not covering and scope.path_type is PathType.PREFIX and not scope.within:
         # A plain prefix that is granted as whole segments is most likely meant so.
         scope = attrs.evolve(scope, path_type=PathType.SEGMENT)
         covering = [granted for granted in near if scope.path_prefix in granted.prefixes and _covers(granted, scope)]
-    if covering:
+        beside = _beside(entry, near) if covering and isinstance(entry, DenyEntry) else ()
+    if covering and beside is not None:
         missing = list(_missing(entry, covering))
         if not missing:
-            return entry if scope is entry.match else attrs.evolve(entry, match=scope)
+            return (entry,) if scope is entry.match else (attrs.evolve(entry, match=scope), *beside)
         more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
         reason = f"asks for what its namespace is not granted: {', '.join(missing[:_NAMED])}{more}"
-        return _Invalid(reason, codes.NOT_GRANTED, iter((attrs.evolve(scope, headers=()),)))
+        closes = (attrs.evolve(part, headers=()) for part in (scope, *(other.match for other in beside)))
+        return _Invalid(reason, codes.NOT_GRANTED, closes)
     whole = attrs.evolve(entry.match, headers=())
     parts = (part for granted in near for part in _intersections(whole, granted))
     first = next(parts, None)
     return _Outside() if first is None else _Invalid(_PARTLY, codes.PARTLY_OUTSIDE_GRANTS, chain((first,), parts))
+
+
+def _beside(entry: DenyEntry, near: tuple[Granted, ...]) -> tuple[DenyEntry, ...] | None:
+    """Return what a plain prefix denies beyond its own whole segments, where that is granted, too, as /api-v2 beside /api.
+
+    It keeps its place in the order of entries, behind those of a longer prefix. ``None`` if it is more than ``MAX_REGIONS`` parts.
+    """
+    texts, found = _Paths.of(entry.match).texts, set[tuple[str, str | None]]()
+    for granted in near:
+        above = (prefix for text in texts for prefix in _prefixes_above(text, PathType.PREFIX) if prefix in granted.spellings)
+        prefixes = chain(above, *[_siblings(text, granted.ordered) for text in texts])
+        hosts = tuple(_common_hosts(entry.match.host, granted.hosts))
+        for part in ((prefix, host) for prefix in prefixes for host in hosts):
+            found.add(part)
+            if len(found) > MAX_REGIONS:
+                return None
+    outer = [
+        (prefix, host)
+        for prefix, host in sorted(found, key=lambda part: (part[0], part[1] or ""))
+        if not any((above, host) in found for above in _prefixes_above(prefix, PathType.PREFIX))
+    ]
+    return tuple([attrs.evolve(entry, match=attrs.evolve(entry.match, host=host, within=prefix)) for prefix, host in outer])
+
+
+def _siblings(text: str, prefixes: tuple[str, ...]) -> Iterator[str]:
+    """Yield those of the sorted ``prefixes`` that begin with ``text`` and are not below it."""
+    at = bisect_left(prefixes, text)
+    while at < len(prefixes) and prefixes[at].startswith(text):
+        if prefixes[at].startswith(f"{text}/"):
+            at = bisect_left(prefixes, f"{text}0")  # the character after the slash
+            continue
+        if not _is_below(prefixes[at], text):
+            yield prefixes[at]
+        at += 1
 
 
 def _missing(entry: Entry, covering: list[Granted]) -> Iterator[str]:
@@ -277,6 +315,8 @@ def _covers(granted: Granted, scope: MatchScope) -> bool:
 def _covers_paths(granted: Granted, scope: MatchScope) -> bool:
     if "" in granted.spellings:
         return True
+    if scope.within:
+        return any(above in granted.spellings for above in _prefixes_above(scope.within, PathType.SEGMENT))
     paths = _Paths.of(scope)
     return not paths.ignores_case and all(
         any(above in granted.spellings for above in _prefixes_above(text, scope.path_type)) for text in paths.texts

@@ -60,7 +60,7 @@ class Remark:
 
 def between_entries(snapshot: PolicySnapshot, documents: Mapping[Source, Document]) -> Iterator[PlacedProblem]:
     """Yield what is wrong between the entries of ``snapshot``, at the places that ``documents`` know."""
-    entries = [entry for document in snapshot.documents.values() for entry in document.entries]
+    entries = [entry for document in snapshot.documents.values() for entry in document.entries if not entry.match.within]
     if len(entries) > MAX_ENTRIES:
         return
     overridden = list(islice(_overridden(entries, snapshot), MAX_FOUND))

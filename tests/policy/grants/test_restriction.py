@@ -228,3 +228,39 @@ def test_a_decoded_spelling_of_a_granted_prefix_closes_although_an_entry_is_writ
     snapshot = PolicySnapshot.EMPTY.apply(healthy).apply(broken)
     assert isinstance(snapshot.match(HOST, "/a/b/c", "GET"), Unhealthy)
     assert isinstance(snapshot.match(HOST, "/a/bc", "GET"), NoMatch)
+
+
+def test_a_plain_prefix_denies_beside_its_segments_what_else_is_granted_and_goes_last_there() -> None:
+    both = Grants((attrs.evolve(OWN, path_prefixes=("/api", "/api-v2", "/api-v2/x", "/api/v1", "/b")),))
+    found = left(deny("/api"), deny("/api-v2/keys", index=1), exchange("/api-v2/free", index=2), grants=both)
+    assert found.entries[:2] == (
+        deny("/api", path_type=SEGMENT),
+        attrs.evolve(deny("/api"), match=MatchScope(HOST, "/api", within="/api-v2")),
+    )
+    assert (found.entry_count, len(found.entries)) == (3, 4)
+    snapshot = PolicySnapshot.EMPTY.apply(found)
+    decided = {path: snapshot.match(HOST, path, "GET") for path in ("/api", "/api/x", "/api-v2", "/api-v2/keys", "/api-v2/free/1")}
+    assert [type(verdict).__name__ for verdict in decided.values()] == ["DenyEntry"] * 4 + ["ExchangeEntry"]
+    assert all(isinstance(snapshot.match(HOST, path, "GET"), NoMatch) for path in ("/api-v3", "/api-v22", "/b"))
+    assert snapshot.withdraw(RED).trie == PolicySnapshot.EMPTY.trie
+    assert left(exchange("/api"), grants=both).entries == (exchange("/api", path_type=SEGMENT),)
+
+
+def test_a_denial_beside_very_many_granted_prefixes_closes_instead() -> None:
+    many = Grants((attrs.evolve(OWN, path_prefixes=("/api", *(f"/api-{number}" for number in range(MAX_REGIONS + 1)))),))
+    found = left(deny("/api"), grants=many)
+    assert not found.entries
+    assert isinstance(PolicySnapshot.EMPTY.apply(found).match(HOST, "/api-7", "GET"), Unhealthy)
+
+
+def test_a_part_of_an_entry_is_held_against_the_second_description_of_its_namespace() -> None:
+    by_label = [
+        Grant(None, parse_selector(f"a={value}"), (HOST,), paths) for value, paths in (("1", ("/api", "/api-v2")), ("2", ("/api-v2/x",)))
+    ]
+    found = restrict(PolicyDocument(RED, (deny("/api"),)), Grants(tuple(by_label)), ((("a", "1"),), (("a", "2"),)))
+    snapshot = PolicySnapshot.EMPTY.apply(found)
+    assert isinstance(snapshot.match(HOST, "/api-v2/x/y", "GET"), DenyEntry | Unhealthy)
+    assert isinstance(snapshot.match(HOST, "/api-v2/y", "GET"), NoMatch)
+    wide = attrs.evolve(by_label[1], path_prefixes=("/api-v2",))
+    found = restrict(PolicyDocument(RED, (deny("/api"),)), Grants((by_label[0], wide)), ((("a", "1"),), (("a", "2"),)))
+    assert [entry.match.within for entry in found.entries] == ["/api-v2"]
