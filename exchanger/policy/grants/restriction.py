@@ -102,7 +102,7 @@ class Cut:
             if isinstance(judged, _Invalid | _Outside):
                 return False
             at = len(entry.match.path_prefix)
-            if judged.match != entry.match and not (path.startswith(entry.match.path_prefix) and path[at : at + 1] in _ENDS_OF_SEGMENT):
+            if judged[0].match != entry.match and not (path.startswith(entry.match.path_prefix) and path[at : at + 1] in _ENDS_OF_SEGMENT):
                 return False
         return True
 
