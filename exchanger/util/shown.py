@@ -20,11 +20,15 @@ def measured(text: str) -> str:
 
 def shown_file(path: Path | str) -> str:
     """Return ``path`` if something shows that it is one, and otherwise how long it is. Looks at the file system."""
-    path = Path(path)
+    return str(path) if is_path(Path(path)) else f"({measured(str(path))})"
+
+
+def is_path(path: Path) -> bool:
+    """Return whether something shows that ``path`` is one."""
     # The root is the folder of any text that begins with a slash, as every 64th key in Base64 does.
     below_root = path.parent == Path(path.anchor)
     try:
-        is_path = path.is_absolute() and (_is_mount(str(path)) if below_root else path.parent.is_dir())
+        folder = _is_mount(str(path)) is not None if below_root else path.parent.is_dir()
+        return path.is_file() or (path.is_absolute() and folder)
     except OSError:  # too long for a path, for one
-        is_path = False
-    return str(path) if is_path else f"({measured(str(path))})"
+        return False

@@ -35,6 +35,7 @@ from kubernetes.config.kube_config import KubeConfigMerger
 from exchanger.kube.api.access import Access, ClusterError, Credentials, make_wakeable
 from exchanger.kube.api.connection import ApiConnection, ConnectionBounds
 from exchanger.kube.api.decoding import printable
+from exchanger.util.shown import is_path, measured
 from exchanger.values.secret import Secret
 
 __all__ = ["ClusterError", "Origin", "connect", "load_access"]
@@ -54,6 +55,9 @@ NO_TEMPORARY_FOLDER: Final = (
     "the keys and certificates in it have to be written to a temporary folder, and there is none that can be written to: "
     "mount one at /tmp, or name one in TMPDIR"
 )
+
+
+_DEFAULT: Final = "~/.kube/config"
 
 
 @final
@@ -80,7 +84,13 @@ class Origin:
     @property
     def paths(self) -> str:
         """The kubeconfig files."""
-        return self.kubeconfig or self.environment.get("KUBECONFIG") or "~/.kube/config"
+        return self.kubeconfig or self.environment.get("KUBECONFIG") or _DEFAULT
+
+    @property
+    def shown(self) -> str:
+        """The kubeconfig files for messages. Somebody may have put the content of a file into KUBECONFIG, tokens included."""
+        paths = (Path(path).expanduser() for path in self.paths.split(os.pathsep) if path)
+        return printable(self.paths) if self.paths == _DEFAULT or all(map(is_path, paths)) else f"({measured(self.paths)})"
 
 
 @asynccontextmanager
@@ -162,14 +172,21 @@ def _load_in_cluster(configuration: Configuration, origin: Origin) -> None:
 def _load_kubeconfig(configuration: Configuration, origin: Origin) -> bool:
     """Load the file; return whether its user has credentials, usable or not."""
     paths = origin.paths
-    if not any(Path(path).expanduser().is_file() for path in paths.split(os.pathsep) if path):
-        raise ClusterError(f"there is no service account of a pod here, and no kubeconfig file at {printable(paths)}")
+    if not any(_is_file(Path(path).expanduser()) for path in paths.split(os.pathsep) if path):
+        raise ClusterError(f"there is no service account of a pod here, and no kubeconfig file at {origin.shown}")
     try:
         # Never written back: renewed OpenID tokens stay in memory.
         load_kube_config(paths, origin.context or None, configuration, persist_config=False)  # type: ignore[no-untyped-call]
         return _names_credentials(KubeConfigMerger(paths).config, origin.context)  # type: ignore[no-untyped-call]
     except Exception as error:  # noqa: BLE001 - the library takes a file's shape for granted, so anything may be raised
-        raise ClusterError(f"the kubeconfig {printable(paths)} cannot be used: {_reason(error)}") from None
+        raise ClusterError(f"the kubeconfig {origin.shown} cannot be used: {_reason(error)}") from None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # too long for a path: a file's content in place of its path
+        return False
 
 
 def _names_credentials(content: Any, context: str) -> bool:

@@ -210,6 +210,13 @@ def test_a_pod_or_a_kubeconfig_is_needed(tmp_path: Path) -> None:
     assert problem(origin_of(path)) == f"there is no service account of a pod here, and no kubeconfig file at {path}"
 
 
+@pytest.mark.parametrize("content", [CANARY, f"users: [{{name: u, user: {{token: {CANARY}}}}}]", f"{CANARY}\n" * 1000, f"/{CANARY}"])
+def test_a_kubeconfig_in_place_of_its_path_is_not_repeated(content: str, tmp_path: Path) -> None:
+    told = problem(Origin(environment={"KUBECONFIG": content}, token_file=str(tmp_path / "none")))
+    assert CANARY not in told
+    assert f"(a text of {len(content)} characters)" in told
+
+
 @pytest.mark.parametrize(
     "content",
     [
