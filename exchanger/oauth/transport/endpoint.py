@@ -39,8 +39,11 @@ class PreparedHead:
 
     def fitting(self, trace: HeaderFields) -> HeaderFields:
         """Return the fields of ``trace`` for which the head has room. The last ones go first: they help the endpoint least."""
-        while trace and len(self.http1) + sum(len(name) + len(value) + 4 for name, value in trace) > MAX_HEAD:
-            trace = trace[:-1]
+        room = MAX_HEAD - len(self.http1)
+        for count, (name, value) in enumerate(trace):
+            room -= len(name) + len(value) + 4
+            if room < 0:
+                return trace[:count]
         return trace
 
     def http1_request(self, trace: HeaderFields, body: bytes) -> bytes:
