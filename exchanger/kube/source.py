@@ -98,6 +98,8 @@ class KubernetesSource:
     _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
     _snapshot: PolicySnapshot = attrs.field(default=PolicySnapshot.EMPTY, init=False)
     _news: trio.Event = attrs.field(factory=trio.Event, init=False)
+    # Namespaces or grants are others than when ``_follow_grants`` looked.
+    _described: trio.Event = attrs.field(factory=trio.Event, init=False)
     _phase: _Phase = attrs.field(default=_Phase.CATCHING_UP, init=False)
     _published: bool = attrs.field(default=False, init=False)
     _emptied: int = attrs.field(default=0, init=False)
@@ -142,6 +144,7 @@ class KubernetesSource:
             nursery.start_soon(self._assembler.run)
             nursery.start_soon(self._hand_on)
             nursery.start_soon(self._agree)
+            nursery.start_soon(self._follow_grants)
             await nursery.start(self._publish)
             task_status.started()
             if self.settings.max_staleness > 0:
@@ -265,8 +268,8 @@ class KubernetesSource:
             if self._phase is _Phase.CATCHING_UP and not (self._queue or self._index.changed):
                 self._phase = _Phase.RECOVERING
                 self._assembler.require()
-            ungranted_changed = await self._look_at_grants()
-            if (waiting_changed or ungranted_changed) and self._published:
+            self._described.set()
+            if waiting_changed and self._published:
                 self.on_notices(self._notices())
 
     async def _put_changes(self) -> bool:
@@ -289,6 +292,14 @@ class KubernetesSource:
                 await self._take_in()
         await self._assembler.withdraw(withdrawn)
         return waiting_changed
+
+    async def _follow_grants(self) -> None:
+        """Look what grants give to Namespaces whenever either has changed, beside everything else: nothing waits for it."""
+        while True:
+            await self._described.wait()
+            self._described = trio.Event()
+            if await self._look_at_grants() and self._published:
+                self.on_notices(self._notices())
 
     async def _look_at_grants(self) -> bool:
         """Look which items of the grants give nothing to Namespaces that are new or changed; return whether there may be a difference."""

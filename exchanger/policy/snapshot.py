@@ -93,13 +93,15 @@ class PolicySnapshot:
         trie = attrs.evolve(self.trie, leaving=self.trie.leaving.insert(source, (*document.entries, *document.regions)))
         return self._changed(self.documents.discard(source), trie, document, -1)
 
-    def swept(self, source: Source) -> "PolicySnapshot":
-        """Return a snapshot without the claims of a document that is leaving; itself when it is not."""
+    def swept(self, source: Source, most: int | None = None) -> "PolicySnapshot":
+        """Return a snapshot without the claims of a document that is leaving, or ``most`` of them; itself when it is not."""
         claims = self.trie.leaving.get(source)
         if claims is None:
             return self
-        trie = attrs.evolve(self.trie, leaving=self.trie.leaving.discard(source))
-        for claim in claims:
+        now, later = (claims, ()) if most is None else (claims[:most], claims[most:])
+        leaving = self.trie.leaving.insert(source, later) if later else self.trie.leaving.discard(source)
+        trie = attrs.evolve(self.trie, leaving=leaving)
+        for claim in now:
             trie = trie.without_claim(claim)
         return attrs.evolve(self, trie=trie)
 

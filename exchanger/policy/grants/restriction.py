@@ -9,6 +9,7 @@ Must not know: grants files, or requests.
 import re
 from bisect import bisect_left
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import chain
 from typing import ClassVar, Final, final
 
@@ -350,7 +351,12 @@ def _common_hosts(host: str | None, granted: frozenset[str]) -> Iterator[str | N
     elif host is None:
         yield from sorted(granted)
     elif host.startswith(WILDCARD):
-        yield from sorted(other for other in granted if other.endswith(host[1:]))
+        yield from _below(host, granted)
+
+
+@lru_cache(maxsize=64)  # a document may name one wildcard in every entry
+def _below(wildcard: str, granted: frozenset[str]) -> tuple[str, ...]:
+    return tuple(sorted(other for other in granted if other.endswith(wildcard[1:])))
 
 
 @final
