@@ -6,9 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from exchanger.policy.documents.document import PolicyDocument
+from exchanger.tools.areas import OTHER_HOSTS, Kind, examples
 from exchanger.tools.diff import DIFFERENT, NO_TELLING, SAME, compare, run_diff
 from exchanger.tools.policies import Chosen, policy_of_paths
+from exchanger.values.entry import FailClosedRegion, MatchScope, Source
 from tests.author_tools.examples import GRANTS, ISSUERS, ORDERS, config_map, written
+from tests.property.strategies_tools import policy_of
 
 
 def run(tmp_path: Path, old: str, new: str, *, as_json: bool = False, **files: str) -> tuple[int, str]:
@@ -81,6 +85,21 @@ def test_each_area_is_told_with_its_hosts_paths_and_methods(
     tmp_path: Path, old: str, new: str, expected: list[tuple[str, str, list[str], str, str]]
 ) -> None:
     assert [area for area in areas(tmp_path, config_map(old), config_map(new)) if not area[1].startswith("a path that")] == expected
+
+
+def test_a_denial_of_everything_is_told_for_head_where_only_get_is_exchanged(tmp_path: Path) -> None:
+    orders = entry("/orders", "exchange", methods="[GET]")
+    old, new = config_map(orders), config_map(orders + entry("/"))
+    assert ("a.example", "/orders…", ["HEAD"], "exchange", "deny") in areas(tmp_path, old, new)
+    assert "  note     HEAD gets the stricter of two decisions: by entries for HEAD itself, and as GET\n" in run(tmp_path, old, new)[1]
+
+
+def test_a_path_that_cannot_be_read_is_compared_on_hosts_that_nothing_is_about() -> None:
+    region = FailClosedRegion(Source("b", "policy"), MatchScope("b.example", "/b"), "", guessed=True)
+    old, new = policy_of([]), policy_of([PolicyDocument(region.source, regions=(region,))])
+    kinds = {(example.hosts, example.kind) for example in examples(old, new)}
+    assert (OTHER_HOSTS, Kind.UNREADABLE) in kinds
+    assert {area.hosts for area in compare(old, new).areas} == {"b.example"}
 
 
 def test_an_unreadable_document_closes_every_host(tmp_path: Path) -> None:
