@@ -62,6 +62,7 @@ class PolicySync:
     _log: structlog.stdlib.BoundLogger
     _source: DirectorySource | KubernetesSource | None = attrs.field(init=False, default=None)
     _issuers: IssuerSource | None = attrs.field(init=False, default=None)
+    _secrets: WatchingSecrets | None = attrs.field(init=False, default=None)
 
     async def run(self) -> None:
         """Watch until cancelled. Nothing is published until issuers and policy are both complete.
@@ -70,7 +71,7 @@ class PolicySync:
             ExchangerError: the policy folder does not exist, or no API server is configured.
         """
         async with self._cluster() as connection:
-            secrets = None if connection is None else WatchingSecrets(ApiSecrets(connection))
+            secrets = self._secrets = None if connection is None else WatchingSecrets(ApiSecrets(connection))
             check = endpoint_check(allow_http=self.settings.token_client.allow_http)
             self._issuers = issuers = IssuerSource(self.settings.issuers, check, secrets, self._use_issuers, IssuerLog(self._log))
             events = self._policy_events(connection)
@@ -78,6 +79,8 @@ class PolicySync:
             gone = None if connection is None else Withdrawals(connection, self._kubernetes_settings)
             self._source = source = self._policy_source(connection, events, conflicts, gone)
             async with trio.open_nursery() as nursery:
+                if connection is not None:
+                    nursery.start_soon(connection.credentials.follow_files, self._retry_now)
                 await nursery.start(issuers.run)
                 nursery.start_soon(conflicts.run)
                 if gone is not None:
@@ -89,6 +92,17 @@ class PolicySync:
                 if (path := self.settings.grants.path) is not None:
                     nursery.start_soon(GrantsFile(self.settings.grants, path, source.use_grants, GrantsLog(self._log)).run)
                 await nursery.start(source.run)
+
+    def retry_secrets(self) -> None:
+        """End the waits of failing requests for Secrets: an issuer refuses the credentials that are known."""
+        if self._secrets is not None:
+            self._secrets.retry_now()
+
+    def _retry_now(self) -> None:
+        """End all waits for the API server: other authorities or credentials may be what they wait for."""
+        self.retry_secrets()
+        if isinstance(self._source, KubernetesSource):
+            self._source.retry_now()
 
     def previous_credentials_left(self, issuer: str) -> float | None:
         """See ``IssuerSource``. Call it from a Trio task."""

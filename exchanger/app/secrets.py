@@ -95,20 +95,32 @@ class WatchingSecrets:
     _polling: PollingSecrets = attrs.field(init=False)
     watched: int = attrs.field(default=0, init=False)
     polled: int = attrs.field(default=0, init=False)
+    _reflectors: set[Reflector[SecretState]] = attrs.field(factory=set, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self._polling = PollingSecrets(self._secrets, self._random)
+
+    def retry_now(self) -> None:
+        """End the waits after failures: there is reason to believe that the next attempts succeed, or matter more."""
+        self._polling.retry_now()
+        for reflector in self._reflectors:
+            reflector.retry_now()
 
     async def follow(self, secret: SecretName, learn: Learn, /) -> NoReturn:
         """See ``issuers.secrets.SecretFollower``."""
         while True:  # once: a reflector runs until it is cancelled
             async with trio.open_nursery() as nursery:
                 watch = _Watch(secret, _SideTask(nursery, _Changes(learn)), partial(self._poll, secret))
+                reflector = Reflector(self._secrets.list_watch(secret), watch, watch, random=self._random)
+                self._reflectors.add(reflector)
                 self.watched += 1
+                reflector.hurry(True)
+                watch.relax = partial(reflector.hurry, False)
                 try:
-                    await Reflector(self._secrets.list_watch(secret), watch, watch, random=self._random).run()
+                    await reflector.run()
                 finally:
                     self.watched -= 1
+                    self._reflectors.discard(reflector)
 
     async def _poll(self, secret: SecretName, learn: Learn) -> None:
         self.polled += 1
@@ -164,12 +176,14 @@ class _Watch:
     """Sink and observer of one Secret's reflector; runs ``poll`` while that is refused.
 
     ``known`` is the last state of the Secret, from the first list on. ``lost_at`` is since when changes are not followed: never while they
-    are, and for ever before the first time, when nothing is known and so there is nothing to wait for.
+    are, and for ever before the first time, when nothing is known and so there is nothing to wait for. ``relax`` is called once the Secret
+    is known, or the right to watch it is missing: nobody waits for the watch any more.
     """
 
     _secret: SecretName
     _side: _SideTask
     _poll: Work
+    relax: Callable[[], None] = attrs.field(default=lambda: None, init=False)
     _known: SecretState = attrs.field(init=False)
     _lost_at: float = attrs.field(default=-math.inf, init=False)
     _refusals: int = attrs.field(default=0, init=False)
@@ -192,6 +206,8 @@ class _Watch:
 
     def listed(self, name: str, count: int, resource_version: str, /) -> None:
         """See ``list_watch.ReflectorObserver``."""
+        del name, count, resource_version
+        self.relax()
 
     def failed(self, name: str, failure: ApiFailure, retry_in: float, /) -> None:
         """See ``list_watch.ReflectorObserver``."""
@@ -199,6 +215,7 @@ class _Watch:
         if failure.kind is FailureKind.FORBIDDEN:
             self._refusals += 1
             if self._refusals == REFUSALS:
+                self.relax()
                 self._side.begin(self._poll)
         elif self._refusals < REFUSALS and trio.current_time() >= self._lost_at + FAILING_S:  # otherwise polling says what is wrong
             self._complain(secret_problem(self._secret, failure))

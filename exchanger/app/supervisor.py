@@ -134,6 +134,7 @@ class Supervisor:
             cache=cache,
             metadata_observer=metadata_log,
             on_rotation=RotationLog(self._log, self._previous_credentials_left).changed,
+            on_client_refused=self._retry_secrets,
         )
         self._gate = Gate(self._tokens, self._tokens.documents, self._reactor, metadata_log)
         self._evaluator = Evaluator(self._policy, settings.decision, self._gate, self._observers(), tracer=tracer)
@@ -178,6 +179,9 @@ class Supervisor:
         self._tokens.use_issuers(issuers)
         self._gate.use_issuers(issuers)
         self._evaluator.rules = attrs.evolve(self._evaluator.rules, issuers=issuers)
+
+    def _retry_secrets(self) -> None:
+        self._sync.retry_secrets()
 
     def _previous_credentials_left(self, issuer: str) -> float | None:
         return self._sync.previous_credentials_left(issuer)

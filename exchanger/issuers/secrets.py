@@ -134,6 +134,12 @@ class PollingSecrets:
 
     _reader: SecretReader
     _random: Random = attrs.field(factory=Random)
+    _woken: trio.Event = attrs.field(factory=trio.Event, init=False)
+
+    def retry_now(self) -> None:
+        """End the waits after failures."""
+        self._woken.set()
+        self._woken = trio.Event()
 
     async def follow(self, secret: SecretName, learn: Callable[[SecretData | SecretProblem], None], /) -> NoReturn:
         """See ``SecretFollower``."""
@@ -149,8 +155,14 @@ class PollingSecrets:
                 await trio.sleep(POLL_S * (1.0 + JITTER * self._random.random()))
             else:
                 # As much again as the wait itself is the most that chance adds: a run of luck cannot make the waits short.
-                await trio.sleep(retry * (1.0 + self._random.random()))
+                await self._wait(retry * (1.0 + self._random.random()))
                 retry = min(retry * RETRY_FACTOR, RETRY_CAP_S)
+
+    async def _wait(self, seconds: float) -> None:
+        began, woken = trio.current_time(), self._woken
+        with trio.move_on_after(seconds):
+            await woken.wait()
+            await trio.sleep_until(began + FIRST_RETRY_S)
 
     async def _read(self, secret: SecretName) -> SecretData | SecretProblem:
         with trio.move_on_after(READ_S):

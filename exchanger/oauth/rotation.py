@@ -27,10 +27,12 @@ class Rotations:
     """What endpoints did with the credentials from before their rotations.
 
     ``changed`` is called when an endpoint refuses new credentials and accepts the previous ones, and when it then accepts the new ones:
-    each once for a rotation, since the instances of an endpoint may differ for a while.
+    each once for a rotation, since the instances of an endpoint may differ for a while. ``client_refused`` is called whenever an endpoint
+    refuses a client's credentials. Neither may block or raise.
     """
 
     changed: OnRotation = ignored
+    client_refused: Callable[[], None] = lambda: None
     _issuers: Mapping[str, Issuer] = attrs.field(factory=dict, init=False, repr=False)
     # By issuer: the generation of the new credentials that the endpoint refused while it accepted the previous ones.
     _behind: dict[str, int] = attrs.field(factory=dict, init=False)
@@ -55,6 +57,8 @@ class Rotations:
         Where the client is refused, these are the issuer's previous credentials. An endpoint that accepted them before and refuses them
         now has taken over the new ones since these were refused, so they get another call.
         """
+        if _refuses_client(outcome):
+            self.client_refused()
         if wanted.previous is None:
             return None
         accepted = isinstance(outcome, ExchangedToken)

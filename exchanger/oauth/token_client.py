@@ -84,6 +84,7 @@ class TokenClient:
         cache: Keeps tokens of issuers whose profiles say so.
         metadata_observer: Learns how the metadata of issuers are.
         on_rotation: Learns of new credentials that are refused; see ``Rotations``.
+        on_client_refused: Called when an endpoint refuses a client's credentials, of which there may be newer ones.
 
     Attributes:
         documents: Fetches what issuers publish, over the same connections.
@@ -101,6 +102,7 @@ class TokenClient:
     cache: TokenCache = attrs.field(factory=TokenCache)
     metadata_observer: MetadataObserver = attrs.field(factory=NoMetadataObserver)
     on_rotation: OnRotation = ignored
+    on_client_refused: Callable[[], None] = lambda: None
     documents: Documents = attrs.field(init=False)
     _connections: Connections = attrs.field(init=False)
     _guards: Guards[Flight] = attrs.field(factory=Guards, init=False)
@@ -133,7 +135,7 @@ class TokenClient:
         self.metadata = Metadata(self.documents, self.metadata_observer, self._metadata_changed)
         self._preparation = Preparation(settings, self.now, self.metadata.token_endpoint)
         calling = settings, self.reactor, self._connections, self._preparation
-        self._rotations = Rotations(self.on_rotation)
+        self._rotations = Rotations(self.on_rotation, self.on_client_refused)
         self._actors = Actors(ClientCredentials(*calling, self._rotations).ask)
         self._calls = FlightCalls(*calling, self._actors, self._rotations, self.observer, self.tracer, self.clock, self.now)
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from exchanger.app.secrets import FAILING_S, SETTLED_S, ApiSecrets, SecretState, WatchingSecrets, secret_problem
-from exchanger.issuers.secrets import JITTER, POLL_S, SecretData, SecretFault, SecretName, SecretProblem, secret_data
+from exchanger.issuers.secrets import FIRST_RETRY_S, JITTER, POLL_S, SecretData, SecretFault, SecretName, SecretProblem, secret_data
 from exchanger.kube.list_watch import ApiFailure, FailureKind, ListWatch
 from exchanger.util.backoff import CAP_S
 from tests.examples import examples
@@ -250,6 +250,43 @@ async def test_a_rotation_during_an_outage_is_learned_after_it(autojump_clock: M
     assert it.learned[:2] == [V1, UNDECRYPTED]
     assert it.learned[-1] == V2
     assert V1 not in it.learned[1:]  # not even for the moment until the watch has caught up
+
+
+async def test_refused_client_credentials_end_the_wait_for_the_secret(autojump_clock: MockClock) -> None:
+    server = Server()
+    server.put("1")
+    it = Follower(server, WatchingSecrets(server, Random(1)))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(it.run)
+        await trio.sleep(1.0)
+        server.server.stop(NO_KEY)
+        await trio.sleep(600.0)
+        server.put("2")
+        server.server.heal()
+        it.secrets.retry_now()
+        await trio.sleep(2 * FIRST_RETRY_S)
+        assert it.learned[-1] == server.present()
+        requests = len(server.server.requests)
+        server.server.stop(NO_KEY)
+        for _ in range(1000):
+            it.secrets.retry_now()
+            await trio.sleep(0.01)
+        assert len(server.server.requests) - requests <= 10.0 / FIRST_RETRY_S + 2
+        nursery.cancel_scope.cancel()
+
+
+async def test_the_first_state_is_waited_for_with_short_pauses(autojump_clock: MockClock) -> None:
+    server = Server()
+    first = server.put("1")
+    server.server.stop(NO_KEY)
+    it = Follower(server, WatchingSecrets(server, Random(1)))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(it.run)
+        await trio.sleep(600.0)
+        server.server.heal()
+        await trio.sleep(3.0)
+        assert it.learned[-1] == first
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_watch_that_comes_for_a_moment_ends_no_trouble(autojump_clock: MockClock) -> None:

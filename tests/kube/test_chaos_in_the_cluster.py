@@ -186,14 +186,15 @@ class Chaos:
         await self.record.until(lambda: failed("configmaps") and failed("namespaces"), SEEN_S)
 
     async def until_fresh(self) -> None:
-        """Wait until the documents in force are those of a fresh list."""
+        """Wait until the documents in force are those of a fresh list, and nothing is held back any more."""
         missing: set[Source] = set()
         with trio.move_on_after(SETTLED_S) as scope:
             while True:
                 fresh = await trio.to_thread.run_sync(listed, self.control_plane.admin)
-                present = dict(self.record.snapshots[-1].documents.items())
+                newest = self.record.snapshots[-1]
+                present = dict(newest.documents.items())
                 missing = {source for source in fresh.keys() | present.keys() if fresh.get(source) != present.get(source)}
-                if not missing:
+                if not missing and not newest.held:
                     break
                 await trio.sleep(0.05)
         assert not scope.cancelled_caught, (missing, self.record.said)

@@ -276,3 +276,15 @@ async def test_the_end_of_the_previous_credentials_ends_it_and_the_next_rotation
         it.client.use_issuers({"primary": third})
         assert await exchange(it.client, attrs.evolve(request, issuer=third)) == ISSUED
         assert told.events == [("primary", True)] * 2
+
+
+@pytest.mark.parametrize("previous", [True, False])
+async def test_a_refused_client_is_told_and_nothing_else_is(*, previous: bool) -> None:
+    told: list[None] = []
+    rotations = Rotations(client_refused=lambda: told.append(None))
+    for answer, refused in ((REFUSED, True), (error("invalid_grant"), False), (SUCCESS, False)):
+        ended = await exchanged(rotated(None), answer)
+        issuer = rotated().issuer if previous else rotated(None).issuer
+        rotations.following(issuer, issuer, ended.outcome)
+        assert bool(told) is refused
+        told.clear()

@@ -34,6 +34,13 @@ def test_waits_double_up_to_the_cap() -> None:
     assert waits(BackOff(DEFAULTS, Fixed(0.0)), 8) == pytest.approx([0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 30.0, 30.0])
 
 
+def test_a_success_makes_the_next_failure_the_first() -> None:
+    back_off = BackOff(DEFAULTS, Fixed(0.0))
+    waits(back_off, 8)
+    back_off.succeeded()
+    assert waits(back_off, 2) == pytest.approx([0.8, 1.6])
+
+
 def test_chance_adds_as_much_again() -> None:
     assert waits(BackOff(DEFAULTS, Fixed(0.5)), 3) == pytest.approx([1.2, 2.4, 4.8])
     assert max(waits(BackOff(DEFAULTS, Random(1)), 1000)) < 60.0

@@ -11,25 +11,30 @@ reads them again when the server refuses or cannot be trusted. Many threads use 
 """
 
 import contextlib
+import hashlib
 import os
 import socket
 import threading
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any, Final, final
+from pathlib import Path
+from typing import Any, Final, NoReturn, final
 
 import attrs
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from exchanger.errors import ConfigurationError
+from exchanger.util.follow_file import FileFollower, Unusable, read_regular
 from exchanger.values.secret import Secret
 
 # Addresses of one host name that are tried; each may take the whole connect timeout.
 MAX_ADDRESSES: Final = 4
 # Seconds between two readings of the configuration. A file costs little, but a credential plugin is a program to run.
 RENEWAL_PAUSE_S: Final = 1.0
+# Bytes of a file that are compared: more than any token, certificate or bundle of authorities has.
+MAX_FILE_BYTES: Final = 1024 * 1024
 # Seconds that a call waits for another call's renewal; calls have 60 in all.
 LOCK_S: Final = 30.0
 
@@ -167,6 +172,7 @@ class Access:
 
     ``url`` has no trailing slash. ``authorization`` returns the current header value, ``None`` where a client certificate or nothing takes
     its place. ``identity`` is equal for equal client certificates, ``trust`` for the same server with the same trusted authorities.
+    ``files`` are what all of it was read from.
     """
 
     url: str
@@ -174,6 +180,7 @@ class Access:
     authorization: Callable[[], Secret | None] = attrs.field(repr=False)
     identity: bytes = attrs.field(default=b"", repr=False)
     trust: bytes = attrs.field(default=b"", repr=False)
+    files: tuple[Path, ...] = ()
 
     @property
     def is_authenticated(self) -> bool:
@@ -261,6 +268,27 @@ class Credentials:
 
     def _differs(self, refused: Access, authorization: Secret | None) -> bool:
         return self._access.identity != refused.identity or self._access.authorization() != authorization
+
+    async def follow_files(self, changed: Callable[[], None]) -> NoReturn:
+        """Call ``changed`` whenever a file of the configuration has other content, until cancelled. What it says is not read here."""
+        follower = FileFollower(self._content, b"")
+        seen = await follower.look()
+
+        def compare(found: bytes) -> None:
+            nonlocal seen
+            if found not in {b"", seen}:
+                seen = found
+                changed()
+
+        await follower.run(compare)
+
+    def _content(self) -> bytes:
+        """Return a digest of the files. Blocks."""
+        found = hashlib.sha256()
+        for path in self._access.files:
+            content = read_regular(path, MAX_FILE_BYTES)
+            found.update(b"" if isinstance(content, Unusable) else hashlib.sha256(content).digest())
+        return found.digest()
 
     def close(self) -> None:
         """Close idle connections; those in use close when their calls end."""

@@ -127,8 +127,9 @@ def load_access(origin: Origin) -> Access:
     if origin.in_cluster:
         names_credentials = True
         _load_in_cluster(configuration, origin)
+        files = [origin.token_file]
     else:
-        names_credentials = _load_kubeconfig(configuration, origin)
+        names_credentials, files = _load_kubeconfig(configuration, origin)
     _check_address(configuration)
     authorization = _Authorization(configuration)
     try:
@@ -144,7 +145,10 @@ def load_access(origin: Origin) -> Access:
             else "the kubeconfig has no credentials for its user that can be used, or the plugin that gives them failed"
         )
     make_wakeable(pools)
-    return Access(configuration.host.rstrip("/"), pools, authorization, hashlib.sha256(certificate).digest() if certificate else b"", trust)
+    files += (configuration.ssl_ca_cert, configuration.cert_file)
+    paths = tuple(Path(file).expanduser() for file in files if file)
+    identity = hashlib.sha256(certificate).digest() if certificate else b""
+    return Access(configuration.host.rstrip("/"), pools, authorization, identity, trust, paths)
 
 
 def _trust(configuration: Configuration) -> bytes:
@@ -169,15 +173,17 @@ def _load_in_cluster(configuration: Configuration, origin: Origin) -> None:
         raise ClusterError(f"the service account that Kubernetes puts into a pod cannot be used: {printable(reason)}") from None
 
 
-def _load_kubeconfig(configuration: Configuration, origin: Origin) -> bool:
-    """Load the file; return whether its user has credentials, usable or not."""
+def _load_kubeconfig(configuration: Configuration, origin: Origin) -> tuple[bool, list[str]]:
+    """Load the file; return whether its user has credentials, usable or not, and the files that it and its token are in."""
     paths = origin.paths
     if not any(_is_file(Path(path).expanduser()) for path in paths.split(os.pathsep) if path):
         raise ClusterError(f"there is no service account of a pod here, and no kubeconfig file at {origin.shown}")
     try:
         # Never written back: renewed OpenID tokens stay in memory.
         load_kube_config(paths, origin.context or None, configuration, persist_config=False)  # type: ignore[no-untyped-call]
-        return _names_credentials(KubeConfigMerger(paths).config, origin.context)  # type: ignore[no-untyped-call]
+        user = _user(KubeConfigMerger(paths).config, origin.context)  # type: ignore[no-untyped-call]
+        files = [path for path in paths.split(os.pathsep) if path]
+        return bool(user), [*files, *(str(user[name]) for name in ("tokenFile",) if user.get(name))]
     except Exception as error:  # noqa: BLE001 - the library takes a file's shape for granted, so anything may be raised
         raise ClusterError(f"the kubeconfig {origin.shown} cannot be used: {_reason(error)}") from None
 
@@ -189,11 +195,11 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _names_credentials(content: Any, context: str) -> bool:
-    """Return whether ``content``, of a kubeconfig file, has anything for the user of ``context``, "" being the current one."""
+def _user(content: Any, context: str) -> Mapping[str, Any]:
+    """Return what ``content``, of a kubeconfig file, has for the user of ``context``, "" being the current one."""
     name = content["contexts"].get_with_name(context or content["current-context"])["context"].safe_get("user")
     user = content["users"].get_with_name(name, safe=True) if name else None
-    return user is not None and bool(user.value.get("user"))
+    return (user.value.get("user") or {}) if user is not None else {}
 
 
 def _reason(error: Exception) -> str:

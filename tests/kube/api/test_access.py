@@ -16,6 +16,7 @@ import attrs
 import pytest
 import trio
 import trustme
+from trio.testing import MockClock
 
 from exchanger.kube.api import access as module
 from exchanger.kube.api.access import RENEWAL_PAUSE_S, Access, Credentials
@@ -314,3 +315,23 @@ def test_a_new_authority_is_not_taken_from_a_configuration_that_has_lost_its_cre
     credentials = Credentials(lambda: anonymous, first)
     assert not credentials.renew_trust(first)
     assert credentials.present()[0] is first
+
+
+async def test_a_changed_file_of_the_configuration_is_told_once(tmp_path: Path, autojump_clock: MockClock) -> None:
+    token, authority, told = tmp_path / "token", tmp_path / "ca.crt", list[float]()
+    token.write_text("1")
+    authority.write_text("1")
+    access = Access("https://127.0.0.1:1", access_to("").pools, lambda: None, files=(token, authority, tmp_path / "missing"))
+    credentials = Credentials(lambda: access, access)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(credentials.follow_files, lambda: told.append(trio.current_time()))
+        for number, file in enumerate((token, authority, authority), 1):
+            await trio.sleep(5.0)
+            assert len(told) == number - 1
+            file.write_text(f"{number + 1}")
+        await trio.sleep(5.0)
+        assert len(told) == 3
+        authority.touch()
+        await trio.sleep(5.0)
+        assert len(told) == 3
+        nursery.cancel_scope.cancel()

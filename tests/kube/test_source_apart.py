@@ -1,0 +1,261 @@
+"""What stays in force while a feed is behind, and for how long. The law is in ``tests/property/test_kube_feeds_come_back_apart.py``."""
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from exchanger.kube.agreement import MAX_HELD
+from exchanger.kube.list_watch import ApiFailure, FailureKind
+from exchanger.kube.settings import CAUGHT_UP_S
+from exchanger.kube.source import AGREE_S, LOOK_S
+from exchanger.policy.grants.allowance import Grants
+from exchanger.policy.grants.reader import read_grants
+from exchanger.values.entry import DenyEntry, ExchangeEntry
+from tests.kube.cluster import REFUSED, SELECTED, Cluster, Record, deny, following, source
+
+# Seconds in which what is held is released once every feed follows: the watch counts after one, and is looked at.
+RELEASED_S = CAUGHT_UP_S + LOOK_S + 10 * AGREE_S
+
+
+@pytest.fixture
+def cluster() -> Cluster:
+    made = Cluster()
+    made.put_namespace("a")
+    made.put("a", "p")
+    return made
+
+
+def exchange(audience: str, path: str = "/a") -> str:
+    target = f"{{issuerRef: i, audiences: [{audience}]}}"
+    return f"version: v1\nentries: [{{match: {{host: h, pathPrefix: {path}}}, action: exchange, exchange: {target}}}]"
+
+
+@pytest.mark.parametrize("lost", ["namespaces", "configmaps"])
+async def test_what_tightens_takes_effect_at_once(cluster: Cluster, lost: str, autojump_clock: MockClock) -> None:
+    cluster.put("b", "p", deny("/b"))
+    async with following(cluster) as followed:
+        cluster.server.lose(lost, REFUSED)
+        await trio.sleep(10)
+        if lost == "namespaces":
+            cluster.put("a", "new", deny("/b"))
+        else:
+            cluster.put_namespace("b")
+        await followed.record.until(lambda: followed.record.denies("/b"), 1)
+
+
+async def test_each_edit_during_an_outage_tightens_and_none_loosens(cluster: Cluster, autojump_clock: MockClock) -> None:
+    async with following(cluster) as followed:
+        record = followed.record
+        cluster.server.lose("namespaces", REFUSED)
+        paths = ["/a", "/b", "/c", "/d"]
+        for number, path in enumerate(paths):
+            cluster.put("a", "p", deny(path))
+            await trio.sleep(5)
+            assert [record.denies(path) for path in paths] == [index <= number for index in range(4)]
+        assert record.said.count("held back") == 1
+        cluster.server.find("namespaces")
+        await record.until(lambda: followed.source.is_connected, 60)
+        assert all(map(record.denies, paths))
+        await record.until(lambda: record.passes("/a"), RELEASED_S)
+        assert [record.denies(path) for path in paths] == [False, False, False, True]
+        assert record.said[-2:] == ["publish", "agreed"]
+
+
+async def test_many_edits_during_an_outage_wait_and_new_documents_do_not(cluster: Cluster, autojump_clock: MockClock) -> None:
+    async with following(cluster) as followed:
+        record = followed.record
+        cluster.server.lose("namespaces", REFUSED)
+        for number in range(20):
+            cluster.put("a", "p", deny(f"/{number:02}"))
+            await trio.sleep(1)
+        assert [number for number in range(20) if record.denies(f"/{number:02}")] == list(range(MAX_HELD))
+        cluster.put("a", "new", deny("/new"))
+        await record.until(lambda: record.denies("/new"), 1)
+        cluster.server.find("namespaces")
+        await record.until(lambda: record.denies("/19") and record.passes("/00"), 60 + RELEASED_S)
+        assert not record.snapshots[-1].held
+
+
+async def test_an_exchange_stays_as_it_was_until_all_feeds_have_caught_up(cluster: Cluster, autojump_clock: MockClock) -> None:
+    cluster.put("a", "p", exchange("old"))
+    async with following(cluster) as followed:
+        record = followed.record
+        followed.source.use_issuers(frozenset({"i"}))
+        await record.until(lambda: record.verdict() is ExchangeEntry, 1)
+
+        def audience() -> object:
+            verdict = record.snapshots[-1].match("h", "/a", "GET")
+            return verdict.target.audiences[0] if isinstance(verdict, ExchangeEntry) else None
+
+        cluster.server.lose("namespaces", REFUSED)
+        cluster.put("a", "p", exchange("new"))
+        await trio.sleep(30)
+        assert audience() == "old"
+        cluster.put("a", "narrow", deny("/a/b"))
+        await record.until(lambda: record.verdict("/a/b") is DenyEntry, 1)
+        assert audience() == "old"
+        cluster.server.find("namespaces")
+        await record.until(lambda: audience() == "new", 60 + RELEASED_S)
+
+
+def granted() -> Grants:
+    found = read_grants(
+        'version: v1\ngrants: [{namespaceSelector: policy, hosts: ["{label:team}.example.com"], issuers: ["*"], audiences: ["*"]}]',
+        has_labels=True,
+    )
+    assert isinstance(found, Grants)
+    return found
+
+
+def of_team(team: str) -> str:
+    return f"version: v1\nentries: [{{match: {{host: {team}.example.com, pathPrefix: /}}, action: deny}}]"
+
+
+async def test_labels_and_documents_that_swap_hosts_leave_neither_open(autojump_clock: MockClock) -> None:
+    cluster, record = Cluster(), Record()
+    for name, team in (("a", "x"), ("b", "y")):
+        cluster.put_namespace(name, {**SELECTED, "team": team})
+        cluster.put(name, "p", of_team(team))
+    followed = source(cluster, record, grants=granted())
+
+    def denied() -> list[bool]:
+        return [isinstance(record.snapshots[-1].match(f"{team}.example.com", "/", "GET"), DenyEntry) for team in "xy"]
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(followed.run)
+        assert denied() == [True, True]
+        cluster.server.lose("configmaps", REFUSED)
+        for name, team in (("a", "y"), ("b", "x")):
+            cluster.put_namespace(name, {**SELECTED, "team": team})
+            cluster.put(name, "p", of_team(team))
+        for _ in range(100):
+            await trio.sleep(0.3)
+            assert denied() == [True, True]
+        cluster.server.find("configmaps")
+        for _ in range(300):
+            await trio.sleep(0.3)
+            assert denied() == [True, True]
+        assert not record.snapshots[-1].held
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_namespace_that_takes_the_name_of_another_does_not_get_its_documents(autojump_clock: MockClock) -> None:
+    cluster, record = Cluster(), Record()
+    cluster.put_namespace("a", {**SELECTED, "team": "x"})
+    cluster.put("a", "dead", of_team("y"))
+    followed = source(cluster, record, grants=granted())
+
+    def is_denied() -> bool:
+        return isinstance(record.snapshots[-1].match("y.example.com", "/", "GET"), DenyEntry)
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(followed.run)
+        cluster.server.lose("configmaps", REFUSED)
+        cluster.delete("a", "dead")
+        cluster.delete_namespace("a")
+        await trio.sleep(5)
+        cluster.put_namespace("a", {**SELECTED, "team": "y"}, uid="another")
+        for _ in range(100):
+            await trio.sleep(0.3)
+            assert not is_denied()
+        cluster.put("a", "own", of_team("y"))
+        cluster.server.find("configmaps")
+        await record.until(is_denied, 60 + RELEASED_S)
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_namespace_that_is_made_again_gets_its_own_documents_after_a_moment(cluster: Cluster, autojump_clock: MockClock) -> None:
+    async with following(cluster) as followed:
+        cluster.delete("a", "p")
+        cluster.delete_namespace("a")
+        cluster.put_namespace("a", uid="another")
+        cluster.put("a", "p", deny("/b"))
+        await followed.record.until(lambda: followed.record.denies("/b"), RELEASED_S)
+        assert followed.record.passes("/a")
+
+
+async def test_a_deny_that_moves_between_named_namespaces_stays(cluster: Cluster, autojump_clock: MockClock) -> None:
+    async with following(cluster, namespaces=("a", "b")) as followed:
+        cluster.server.stop()
+        await trio.sleep(20)
+        cluster.put("b", "p")
+        cluster.delete("a", "p")
+        cluster.server.heal()
+        for _ in range(400):
+            await trio.sleep(0.2)
+            assert followed.record.denies()
+        assert len(followed.record.snapshots[-1].documents) == 1
+
+
+async def test_a_name_that_takes_the_place_of_another_does_not_open_what_moved_with_it(cluster: Cluster, autojump_clock: MockClock) -> None:
+    async with following(cluster, namespaces=("a",)) as followed:
+        cluster.put("b", "p")
+        cluster.server.latency = 5.0
+        followed.source.use_namespaces(("b",))
+        for _ in range(200):
+            await trio.sleep(0.1)
+            assert followed.record.denies()
+        assert {found.namespace for found in followed.record.snapshots[-1].documents} == {"b"}
+
+
+async def test_nothing_waits_longer_than_the_limit(cluster: Cluster, autojump_clock: MockClock) -> None:
+    async with following(cluster, namespaces=("a",), max_staleness=60.0) as followed:
+        cluster.server.fail(ApiFailure(FailureKind.SERVER_ERROR, 500), resource="configmaps", times=0)
+        followed.source.use_namespaces(("a", "b"))
+        await trio.sleep(5)
+        cluster.server.find("configmaps")
+        cluster.delete("a", "p")
+        await followed.record.until(followed.record.passes, 60 + RELEASED_S)
+
+
+async def test_a_feed_that_connects_ends_the_waits_of_the_others(cluster: Cluster, autojump_clock: MockClock) -> None:
+    async with following(cluster) as followed:
+        cluster.server.stop()
+        await trio.sleep(600)
+        cluster.server.heal()
+        await followed.record.until(lambda: any(said.startswith("connected") for said in followed.record.said[-1:]), 60)
+        await followed.record.until(lambda: followed.source.is_connected, 1)
+
+
+async def test_a_service_without_a_first_version_asks_every_few_seconds(cluster: Cluster, autojump_clock: MockClock) -> None:
+    cluster.server.stop()
+    record = Record()
+    followed = source(cluster, record)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(followed.run)
+        await trio.sleep(600)
+        requests = len(cluster.server.requests)
+        assert 2 * 600 / 3.0 <= requests <= 2 * 600 / 1.5 + 10
+        cluster.server.heal()
+        await record.until(record.denies, 4)
+        cluster.server.stop()
+        await trio.sleep(600)
+        assert len(cluster.server.requests) < requests + 60
+        nursery.cancel_scope.cancel()
+
+
+async def test_short_outages_do_not_add_up(cluster: Cluster, autojump_clock: MockClock) -> None:
+    async with following(cluster, max_staleness=30.0) as followed:
+        for number in range(40):
+            cluster.server.stop()
+            await trio.sleep(1)
+            cluster.server.heal()
+            cluster.put("a", "q", deny(f"/{number}"))
+            await followed.record.until(lambda number=number: followed.record.denies(f"/{number}"), 5)  # type: ignore[misc]
+            await trio.sleep(8)
+        assert "close" not in followed.record.said
+
+
+async def test_a_restored_store_is_noticed_after_an_outage_whatever_its_version(cluster: Cluster, autojump_clock: MockClock) -> None:
+    async with following(cluster) as followed:
+        record, version = followed.record, cluster.server.version
+        cluster.put("a", "q", deny("/q"))
+        await record.until(lambda: record.denies("/q"), 1)
+        cluster.server.stop()
+        await trio.sleep(5)
+        cluster.server.restore(version)
+        for _ in range(100):
+            cluster.server.touch()
+        cluster.put("a", "r", deny("/r"))
+        cluster.server.heal()
+        await record.until(lambda: record.denies("/r") and record.passes("/q"), 30)
