@@ -26,7 +26,7 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from exchanger.errors import ConfigurationError
-from exchanger.util.follow_file import FileFollower, Unusable, read_regular
+from exchanger.util.follow_file import POLL_S, FileFollower, Unusable, read_regular
 from exchanger.values.secret import Secret
 
 # Addresses of one host name that are tried; each may take the whole connect timeout.
@@ -269,9 +269,9 @@ class Credentials:
     def _differs(self, refused: Access, authorization: Secret | None) -> bool:
         return self._access.identity != refused.identity or self._access.authorization() != authorization
 
-    async def follow_files(self, changed: Callable[[], None]) -> NoReturn:
+    async def follow_files(self, changed: Callable[[], None], interval: float = POLL_S) -> NoReturn:
         """Call ``changed`` whenever a file of the configuration has other content, until cancelled. What it says is not read here."""
-        follower = FileFollower(self._content, b"")
+        follower = FileFollower(self._content, b"", interval)
         seen = await follower.look()
 
         def compare(found: bytes) -> None:
