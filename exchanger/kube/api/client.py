@@ -145,8 +145,7 @@ def load_access(origin: Origin) -> Access:
             else "the kubeconfig has no credentials for its user that can be used, or the plugin that gives them failed"
         )
     make_wakeable(pools)
-    files += (configuration.ssl_ca_cert, configuration.cert_file)
-    paths = tuple(Path(file).expanduser() for file in files if file)
+    paths = tuple(Path(file).expanduser() for file in (*files, configuration.ssl_ca_cert, configuration.cert_file) if file)
     identity = hashlib.sha256(certificate).digest() if certificate else b""
     return Access(configuration.host.rstrip("/"), pools, authorization, identity, trust, paths)
 
