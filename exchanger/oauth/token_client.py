@@ -27,7 +27,7 @@ from exchanger.oauth.client_credentials import ClientCredentials
 from exchanger.oauth.documents import Documents
 from exchanger.oauth.flight import OVERLOADED, Flight, Stage, Waiter
 from exchanger.oauth.flight_calls import FlightCalls
-from exchanger.oauth.limits.breaker import caller_of, health_of
+from exchanger.oauth.limits.breaker import caller_of, health_of, is_oversized
 from exchanger.oauth.limits.guards import Guard, Guards
 from exchanger.oauth.limits.in_flight import Entered
 from exchanger.oauth.metadata import Metadata, MetadataObserver, NoMetadataObserver
@@ -278,7 +278,7 @@ class TokenClient:
         if self._nursery is None:  # the end, which lands it
             return
         if guard is not None and guard.breaker is not None:
-            flight.admission = guard.breaker.admit(self.reactor.now(), caller_of(flight.key))
+            flight.admission = guard.breaker.admit(self.reactor.now(), caller_of(flight.key), oversized=is_oversized(flight.key))
             if flight.admission is None:
                 self.refuse(flight, _BREAKER_OPEN)
                 return

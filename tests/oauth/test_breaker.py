@@ -400,6 +400,33 @@ def test_what_happens_to_an_unusually_long_token_says_nothing_bad() -> None:
     assert health_of(TOKEN, long) is GOOD
 
 
+@given(st.integers(1, 50), st.integers(20, 90))
+def test_calls_that_say_nothing_for_their_size_do_not_keep_it_open(hundredths: int, honest_every: int) -> None:
+    """They come all the time, each from another caller, and are dropped; an honest one now and then closes it."""
+    breaker, now = Breaker(), 1000.0
+    while not breaker.is_open:
+        call(breaker, BAD, now)
+    opened = now
+    for step in range(10_000):
+        now += hundredths / 100
+        if step % max(1, honest_every // hundredths) == 0:
+            call(breaker, GOOD, now)
+        admission = breaker.admit(now, next(ANYBODY), oversized=True)
+        if admission is not None:
+            breaker.ended(admission, UNKNOWN, now)
+        if admission is not None and not admission.is_probe:
+            break
+    assert now - opened <= 5.0
+
+
+def test_calls_of_that_size_are_probes_where_there_are_no_others() -> None:
+    breaker = Breaker()
+    while not breaker.is_open:
+        call(breaker, BAD, 1000.0)
+    assert breaker.admit(1000.0 + FIRST_PAUSE_S, next(ANYBODY), oversized=True) is None
+    assert breaker.admit(1000.0 + FIRST_PAUSE_S + TURN_S, next(ANYBODY), oversized=True) is not None
+
+
 def test_callers_are_told_apart_by_their_tokens() -> None:
     one, again, other = (attrs.evolve(token_request(), subject_token=Secret(token)) for token in ("one", "one", "other"))
     assert caller_of(one) == caller_of(again) != caller_of(other)

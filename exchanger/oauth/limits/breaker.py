@@ -174,11 +174,15 @@ class Breaker:
     # When a call last had a good end.
     _good_at: float = attrs.field(default=-math.inf, init=False)
 
-    def admit(self, now: float, caller: int) -> Admission | None:
-        """Return the permission to make a call at ``now``, ``None`` if it is refused. ``caller`` is what ``caller_of`` says."""
+    def admit(self, now: float, caller: int, *, oversized: bool = False) -> Admission | None:
+        """Return the permission to make a call at ``now``, ``None`` if it is refused. ``caller`` is what ``caller_of`` says.
+
+        An ``oversized`` call tells little as a probe, so it leaves its turn to others, as callers do that have called in vain.
+        """
         bit = 1 << caller % CALLER_BITS
         if self.is_open:
-            if now < self._due(bit):
+            turn = TURN_S if oversized and not self._tried & bit else 0.0
+            if now < self._due(bit) + turn:
                 return None
             # A probe that hangs does not hold up the next one: recovery has to be seen in time, whatever became of it.
             self._probed, self._next = now, now + self._pause
