@@ -147,7 +147,9 @@ def fits(path_type: PathType, text: str, at: int, end: int, masks: Masks | None)
 
 
 def is_within(reading: Reading, prefix: str) -> bool:
-    """Tell whether the path of ``reading`` may be ``prefix``, or go on with a slash after it."""
+    """Tell whether the path of ``reading`` may be ``prefix``, or go on with a slash after it; all are within "/"."""
+    if prefix == "/":
+        return True
     at = matched(reading.path, prefix, reading.masks)
     return at >= 0 and fits(PathType.SEGMENT, reading.path, at, end_of(reading.path), reading.masks)
 

@@ -55,8 +55,8 @@ class MatchScope:
     ``host``: a canonical host, or ``*.`` and one: then all hosts that end with it, after one label or more.
     ``case_insensitive``: ``path_prefix`` ignores the case of ASCII letters.
     ``headers``: sorted by name; the request must have all of them. Regions have none.
-    ``within``: a whole-segment prefix, compared with regard to case, that the path must have too; "" is every path. Only what grants leave
-    of a claim has one.
+    ``within``: a whole-segment prefix, compared with regard to case, that the path must have too; "" and "/" are every path. Only what
+    grants leave of a claim has one.
     """
 
     host: str | None = None

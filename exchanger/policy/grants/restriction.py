@@ -241,7 +241,8 @@ def _beside(entry: DenyEntry, near: tuple[Granted, ...]) -> tuple[DenyEntry, ...
     texts, found = _Paths.of(entry.match).texts, set[tuple[str, str | None]]()
     for granted in near:
         above = (prefix for text in texts for prefix in _prefixes_above(text, PathType.PREFIX) if prefix in granted.spellings)
-        prefixes = chain(above, *[_siblings(text, granted.ordered) for text in texts])
+        everything = ("/",) if "" in granted.spellings else ()
+        prefixes = everything or chain(above, *[_siblings(text, granted.ordered) for text in texts])
         hosts = tuple(_common_hosts(entry.match.host, granted.hosts))
         for part in ((prefix, host) for prefix in prefixes for host in hosts):
             found.add(part)
@@ -250,7 +251,7 @@ def _beside(entry: DenyEntry, near: tuple[Granted, ...]) -> tuple[DenyEntry, ...
     outer = [
         (prefix, host)
         for prefix, host in sorted(found, key=lambda part: (part[0], part[1] or ""))
-        if not any((above, host) in found for above in _prefixes_above(prefix, PathType.PREFIX))
+        if prefix == "/" or not any((above, host) in found for above in ("/", *_prefixes_above(prefix, PathType.PREFIX)))
     ]
     return tuple([attrs.evolve(entry, match=attrs.evolve(entry.match, host=host, within=prefix)) for prefix, host in outer])
 
@@ -316,7 +317,7 @@ def _covers(granted: Granted, scope: MatchScope) -> bool:
 def _covers_paths(granted: Granted, scope: MatchScope) -> bool:
     if "" in granted.spellings:
         return True
-    if scope.within:
+    if scope.within and scope.within != "/":
         return any(above in granted.spellings for above in _prefixes_above(scope.within, PathType.SEGMENT))
     paths = _Paths.of(scope)
     return not paths.ignores_case and all(
@@ -409,7 +410,7 @@ def _path_parts(scope: MatchScope, paths: _Paths, granted: str, spellings: Spell
         yield scope
         return
     below = spellings.all
-    if scope.within:
+    if scope.within and scope.within != "/":
         if any(_is_below(scope.within, text) for text in below):
             yield scope
             return

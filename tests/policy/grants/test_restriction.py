@@ -264,3 +264,23 @@ def test_a_part_of_an_entry_is_held_against_the_second_description_of_its_namesp
     wide = attrs.evolve(by_label[1], path_prefixes=("/api-v2",))
     found = restrict(PolicyDocument(RED, (deny("/api"),)), Grants((by_label[0], wide)), ((("a", "1"),), (("a", "2"),)))
     assert [entry.match.within for entry in found.entries] == ["/api-v2"]
+
+
+def test_a_plain_prefix_denies_all_that_it_covers_on_a_host_where_everything_is_granted() -> None:
+    wide, narrow = (
+        attrs.evolve(OWN, hosts=("*.example.com",), path_prefixes=("/api",)),
+        attrs.evolve(OWN, hosts=(HOST,), path_prefixes=("", "/x")),
+    )
+    found = left(deny("/api", host="*.example.com"), grants=Grants((wide, narrow)))
+    snapshot = PolicySnapshot.EMPTY.apply(found)
+    assert isinstance(snapshot.match(HOST, "/api-v2", "GET"), DenyEntry)
+    assert isinstance(snapshot.match("other.example.com", "/api/x", "GET"), DenyEntry)
+    assert isinstance(snapshot.match("other.example.com", "/api-v2", "GET"), NoMatch)
+    assert (found.entry_count, [entry.match.within for entry in found.entries]) == (1, ["", "/"])
+    by_label = tuple(attrs.evolve(grant, namespaces=None, selector=parse_selector("a=1")) for grant in (wide, narrow))
+    second = Grant(None, parse_selector("a=2"), ("*",), ("/api-v2",))
+    found = restrict(
+        PolicyDocument(RED, (deny("/api", host="*.example.com"),)), Grants((*by_label, second)), ((("a", "1"),), (("a", "2"),))
+    )
+    assert isinstance(PolicySnapshot.EMPTY.apply(found).match(HOST, "/api-v2", "GET"), DenyEntry | Unhealthy)
+    assert isinstance(PolicySnapshot.EMPTY.apply(found).match(HOST, "/api", "GET"), NoMatch)
