@@ -17,7 +17,7 @@ from exchanger.assembly.assembler import INLINE_BATCH, INLINE_WORK, Assembler
 from exchanger.assembly.backlog import LIGHT_WORK, Lane
 from exchanger.policy.grants.allowance import Grant, Grants
 from exchanger.policy.grants.restriction import again
-from exchanger.policy.selection import Change, Document, Text, Unknown, advance
+from exchanger.policy.selection import Document, Text, Unknown, advance
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import DenyEntry, MatchScope, Source
 from exchanger.values.selector import parse_selector
@@ -142,16 +142,17 @@ def checked(snapshot: PolicySnapshot, since: dict[Source, list[Document | None]]
     return snapshot
 
 
-async def finished(threads: Threads, made: Assembler) -> Change | None:
+async def finished(threads: Threads, made: Assembler) -> PolicySnapshot | None:
     threads.free = True
     for lane in Lane:
         threads.finish(made._limiters[lane])
     await trio.sleep(1)
     assert made.unread == 0
     change = made.take()
-    assert made.take() is None
+    snapshot = made.refreshed() if change is None else change.snapshot
+    assert (made.take(), made.refreshed()) == (None, None)
     assert made.take(anyway=True) is not None
-    return change
+    return snapshot
 
 
 async def follow(history: list[Step]) -> None:
@@ -188,9 +189,11 @@ async def follow(history: list[Step]) -> None:
             if change is not None:
                 assert change.documents or change.withdrawn or len(used) > 1
                 shown = checked(change.snapshot, since, used)
-        change = await finished(threads, made)
-        if change is not None:
-            shown = change.snapshot
+            if (snapshot := made.refreshed()) is not None:
+                assert snapshot.documents == shown.documents
+                shown = checked(snapshot, since, used)
+        shown = await finished(threads, made) or shown
+        assert shown.cut is None
         nursery.cancel_scope.cancel()
     empty = PolicySnapshot.EMPTY.with_baseline(used[-1].denials)
     assert shown == advance(empty, {}, wanted, made.issuers, grants=used[-1]).snapshot
