@@ -1,16 +1,23 @@
 """What stays in force while a feed is behind, and for how long. The law is in ``tests/property/test_kube_feeds_come_back_apart.py``."""
 
+import math
+from random import Random
+
 import pytest
 import trio
 from trio.testing import MockClock
 
-from exchanger.kube.agreement import MAX_HELD
-from exchanger.kube.list_watch import ApiFailure, FailureKind
+from exchanger.kube.agreement import MAX_HELD, Agreement
+from exchanger.kube.list_watch import Key
 from exchanger.kube.settings import CAUGHT_UP_S
 from exchanger.kube.source import AGREE_S, LOOK_S
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.grants.reader import read_grants
-from exchanger.values.entry import DenyEntry, ExchangeEntry
+from exchanger.policy.lookup import CONFLICT
+from exchanger.policy.selection import Change
+from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.values.entry import DenyEntry, ExchangeEntry, Source
+from exchanger.values.verdict import Unhealthy
 from tests.kube.cluster import REFUSED, SELECTED, Cluster, Record, deny, following, source
 
 # Seconds in which what is held is released once every feed follows: the watch counts after one, and is looked at.
@@ -198,14 +205,31 @@ async def test_a_name_that_takes_the_place_of_another_does_not_open_what_moved_w
         assert {found.namespace for found in followed.record.snapshots[-1].documents} == {"b"}
 
 
-async def test_nothing_waits_longer_than_the_limit(cluster: Cluster, autojump_clock: MockClock) -> None:
-    async with following(cluster, namespaces=("a",), max_staleness=60.0) as followed:
-        cluster.server.fail(ApiFailure(FailureKind.SERVER_ERROR, 500), resource="configmaps", times=0)
-        followed.source.use_namespaces(("a", "b"))
-        await trio.sleep(5)
-        cluster.server.find("configmaps")
+def test_nothing_waits_longer_than_the_limit() -> None:
+    """A feed that is behind for longer closes the service; one that never was complete has no age, and does not."""
+    gone = Change(PolicySnapshot.EMPTY, (), (Source("a", "p"),))
+    for limit, over in ((60.0, True), (0.0, False)):
+        agreement = Agreement(limit)
+        assert agreement.hold(PolicySnapshot.EMPTY, gone, 100.0)
+        assert not agreement.is_over(-math.inf, 159.9)
+        assert agreement.is_over(-math.inf, 160.0) is over
+        agreement.release(-math.inf, 160.0)
+        assert bool(agreement) is not over
+
+
+async def test_at_the_limit_nothing_is_in_force(cluster: Cluster, autojump_clock: MockClock) -> None:
+    async with following(cluster, max_staleness=60.0) as followed:
+        record = followed.record
+        cluster.server.lose("namespaces", REFUSED)
         cluster.delete("a", "p")
-        await followed.record.until(followed.record.passes, 60 + RELEASED_S)
+        await trio.sleep(55)
+        assert record.denies()
+        await trio.sleep(10)
+        assert not record.is_open()
+        cluster.server.find("namespaces")
+        await record.until(record.is_open, 20)
+        assert record.passes()
+        assert record.said.count("held back") == 1
 
 
 async def test_a_feed_that_connects_ends_the_waits_of_the_others(cluster: Cluster, autojump_clock: MockClock) -> None:
@@ -259,3 +283,25 @@ async def test_a_restored_store_is_noticed_after_an_outage_whatever_its_version(
         cluster.put("a", "r", deny("/r"))
         cluster.server.heal()
         await record.until(lambda: record.denies("/r") and record.passes("/q"), 30)
+
+
+async def test_moves_without_a_fault_show_states_that_the_cluster_had(cluster: Cluster, autojump_clock: MockClock) -> None:
+    """While a denial is in two Namespaces, its entries are equal and in conflict: refused all the same, for as long as events gather."""
+    random = Random(7)
+    cluster.put_namespace("b")
+    async with following(cluster) as followed:
+        record, conflicts = followed.record, 0
+        for number in range(40):
+            there, here = ("a", "b") if number % 2 else ("b", "a")
+            cluster.put(there, "p")
+            await trio.sleep(random.choice([0.0, 0.005, 0.02, 0.04]))
+            cluster.delete(here, "p")
+            await trio.sleep(random.choice([0.0, 0.02, 0.5]))
+        await trio.sleep(1)
+        states = [{key for resource, key in past if resource == "configmaps"} for past in cluster.server.past]
+        for snapshot in record.snapshots:
+            assert {Key(found.namespace, found.name) for found in snapshot.documents} in states
+            verdict = snapshot.match("h", "/a", "GET")
+            conflicts += verdict is CONFLICT
+            assert isinstance(verdict, DenyEntry | Unhealthy)
+        assert 0 < conflicts < 40
