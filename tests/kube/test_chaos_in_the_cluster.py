@@ -383,6 +383,7 @@ async def test_a_denial_moves_while_the_server_cannot_be_reached(cluster: Contro
         places = ["joining", "leaving"]
         for name in places:
             await test.do(lambda admin, name=name: admin.delete_config_map(name, "p"))  # type: ignore[misc]
+        await test.do(lambda admin: admin.put_config_map("joining", "moving", deny("/moving")))
         await test.do(lambda admin: move(admin, *places))
         await test.until_listed()
         opened: list[float] = []
