@@ -65,6 +65,7 @@ GROUPS: Final = {
     "POL-19": "Style",
     "POL-20": "Policies under grants",
     "POL-21": "Between entries",
+    "POL-22": "Shares of namespaces",
     "POL-30": "Files and objects",
     "POL-31": "Labels",
     "POL-40": "Grants files",

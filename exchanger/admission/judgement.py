@@ -6,7 +6,8 @@ nobody knows and an entry of another document that ties may come right with the 
 Must not know: who asks, or how the cluster is followed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Final, final
 
 import attrs
@@ -18,6 +19,7 @@ from exchanger.policy.conflicts import conflicts_of
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.selection import DOCUMENT_KEY, AnyIssuer, Text, read
+from exchanger.policy.shares import SHARE_CODES
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.util.text import printable
 from exchanger.values.entry import ExchangeEntry, Source
@@ -42,10 +44,15 @@ class Known:
 
 def judge(source: Source, text: Text, known: Known) -> Answer:
     """Return whether a selected ConfigMap may have this document. May take a second for the worst document, so it belongs in a thread."""
-    document = read(source, text, _ANY_ISSUER, known.grants)
+    alone = read(source, text, _ANY_ISSUER, known.grants)
+    shares = known.snapshot.shares_with(alone)
+    document = shares.get(source, alone)
     in_force = {entry.index for entry in document.entries}
     # What concerns an entry in force is what grants would refuse if they were enforced.
-    problems = tuple(_placed(problem) for problem in document.findings if problem.entry not in in_force)
+    problems = (
+        *(_placed(problem) for problem in document.findings if problem.entry not in in_force),
+        *islice(_pushed_out(source, shares, known.snapshot), 1),
+    )
     reported = tuple(_placed(problem) for problem in document.findings if problem.entry in in_force)
     warnings = (*reported, *_unknown_issuers(source, text, document, known), *_conflicts(document, known.snapshot))
     if not problems:
@@ -85,6 +92,18 @@ def _conflicts(document: PolicyDocument, snapshot: PolicySnapshot) -> Iterator[s
         trie = trie.with_claim(entry)
     later = attrs.evolve(snapshot, trie=trie)
     yield from (conflict.coded for conflict in conflicts_of(document, later) if conflict is not None)
+
+
+def _pushed_out(source: Source, shares: Mapping[Source, PolicyDocument], snapshot: PolicySnapshot) -> Iterator[str]:
+    """Yield the entries of other documents that would be closed because the one of ``source`` takes from the share of its namespace."""
+    for document in shares.values():
+        before = snapshot.documents.get(document.source)
+        if document.source == source or before is None:
+            continue
+        healthy = {entry.index for entry in before.entries}
+        for problem in document.findings:
+            if problem.entry in healthy and problem.code in SHARE_CODES:
+                yield printable(f"{problem.code}: with this document, {problem.text} of {document.source}", PROBLEM_CHARS)
 
 
 def _message(problems: tuple[str, ...]) -> str:

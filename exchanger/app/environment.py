@@ -51,6 +51,12 @@ def _integer(text: str) -> int:
     return int(text)
 
 
+def _count(text: str) -> int:
+    if not _INTEGER.fullmatch(text) or int(text) == 0:
+        raise ValueError("must be a whole number of 1 or more")
+    return int(text)
+
+
 def _port(text: str) -> int:
     port = _integer(text)
     if port > _MAX_PORT:
@@ -124,6 +130,10 @@ class Environment:
     def integer(self, name: str, default: int) -> int:
         """Return a non-negative integer."""
         return self.read(name, _integer, default, with_length=True)
+
+    def count(self, name: str, default: int) -> int:
+        """Return a positive integer."""
+        return self.read(name, _count, default)
 
     def port(self, name: str, default: int) -> int:
         """Return a TCP port; 0 lets the system choose. The address that Kubernetes sets for a Service of the same name is ignored."""

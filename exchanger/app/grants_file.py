@@ -13,6 +13,7 @@ import trio
 
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.grants.reader import read_grants, told
+from exchanger.policy.shares import Limits
 from exchanger.util.follow_file import HANGS, POLL_S, FileFollower, Unusable, read_regular
 
 # A mounted ConfigMap holds no more (https://kubernetes.io/docs/concepts/configuration/configmap/#motivation).
@@ -32,7 +33,7 @@ class GrantsObserver(Protocol):
 @final
 @attrs.frozen
 class GrantsSettings:
-    """POLICY_GRANTS_FILE (``None``: none), POLICY_GRANTS_MODE, and whether labels of Namespaces are known.
+    """POLICY_GRANTS_FILE (``None``: none), POLICY_GRANTS_MODE, POLICY_MAX_ENTRIES, and whether labels of Namespaces are known.
 
     ``grants`` is what the file says at the start.
     """
@@ -40,7 +41,12 @@ class GrantsSettings:
     path: Path | None = None
     enforced: bool = True
     has_labels: bool = True
-    grants: Grants = NO_GRANTS
+    limits: Limits = attrs.field(default=Limits())
+    grants: Grants = attrs.field()
+
+    @grants.default
+    def _without_a_file(self) -> Grants:
+        return NO_GRANTS if self.limits == NO_GRANTS.limits else attrs.evolve(NO_GRANTS, limits=self.limits)
 
     def loaded(self) -> "GrantsSettings":
         """Return the settings with what the file says. Blocks while it is read.
@@ -61,7 +67,7 @@ class GrantsSettings:
         if not text.strip():
             return Unusable("is empty; to grant nothing to anybody, write grants: []")
         found = read_grants(text, has_labels=self.has_labels, enforced=self.enforced)
-        return found if isinstance(found, Grants) else Unusable(f"is invalid: {'; '.join(told(found))}")
+        return attrs.evolve(found, limits=self.limits) if isinstance(found, Grants) else Unusable(f"is invalid: {'; '.join(told(found))}")
 
 
 def _read(path: Path) -> str | Unusable:

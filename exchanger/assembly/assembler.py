@@ -18,7 +18,7 @@ import trio
 from rpds import HashTrieMap
 
 from exchanger.assembly.background import Background
-from exchanger.assembly.backlog import CHANGE_WORK, CLAIM_WORK, Backlog, Lane, Pending
+from exchanger.assembly.backlog import CHANGE_WORK, CLAIM_WORK, SHARE_WORK, Backlog, Lane, Pending
 from exchanger.policy.documents.document import Labels, PolicyDocument
 from exchanger.policy.grants.allowance import NO_GRANTS, Allowance, Grants
 from exchanger.policy.grants.restriction import Cut, again
@@ -66,6 +66,7 @@ class Made:
     documents: Documents = attrs.field(factory=dict, repr=False)
     costs: Mapping[str, float] = attrs.field(factory=dict, repr=False)
     grants: Grants = attrs.field(default=NO_GRANTS, repr=False)
+    namespaces: frozenset[str] = attrs.field(default=frozenset(), repr=False)
 
     def moved_to(self, snapshot: PolicySnapshot, grants: Grants) -> "Made":
         """Apply the same documents to ``snapshot``, as other ``grants`` leave them; nothing is read again."""
@@ -108,41 +109,51 @@ def granted(snapshot: PolicySnapshot, before: Grants, grants: Grants) -> Made:
         if source.namespace not in changed:
             continue
         left = again(document, grants)
-        if left != document:
+        if left != (document.alone or document):
             documents[source] = left
     return Made(with_documents(snapshot, documents).with_baseline(grants.denials), documents, grants=grants)
 
 
 def make(snapshot: PolicySnapshot, changes: Iterable[Pending], issuers: frozenset[str], grants: Grants = NO_GRANTS) -> Made:
     """Read pending documents, and apply them to ``snapshot``. Blocking code for a thread, or in small pieces for the event loop."""
+    namespaces: dict[str, list[Pending]] = {}
+    for change in changes:
+        namespaces.setdefault(change.source.namespace, []).append(change)
     documents: dict[Source, PolicyDocument | None] = {}
     costs: dict[str, float] = {}
-    for change in changes:
-        began, source = time.thread_time(), change.source
-        document = None if change.document is None else read(source, change.document, issuers, grants, snapshot.documents.get(source))
-        before, snapshot = snapshot, snapshot.withdraw(source) if document is None else snapshot.apply(document)
-        if snapshot is not before:
-            documents[source] = document
-        costs[source.namespace] = costs.get(source.namespace, 0.0) + time.thread_time() - began
+    for namespace, own in namespaces.items():
+        began, before = time.thread_time(), snapshot
+        found = {change.source: _read(change, snapshot, issuers, grants) for change in own}
+        snapshot = snapshot.changed(found)
+        changed = [source for source in found if snapshot.documents.get(source) is not before.documents.get(source)]
+        documents.update((source, found[source]) for source in changed)
+        costs[namespace] = time.thread_time() - began
     return Made(snapshot, documents, costs, grants)
+
+
+def _read(change: Pending, snapshot: PolicySnapshot, issuers: frozenset[str], grants: Grants) -> PolicyDocument | None:
+    if change.document is None:
+        return None
+    return read(change.source, change.document, issuers, grants, snapshot.documents.get(change.source))
 
 
 def with_documents(snapshot: PolicySnapshot, documents: Documents) -> PolicySnapshot:
     """Return ``snapshot`` with ``documents`` applied."""
-    for source, document in documents.items():
-        snapshot = snapshot.leave(source) if document is None else snapshot.apply(document)
-    return snapshot
+    for source in (source for source, document in documents.items() if document is None):
+        snapshot = snapshot.leave(source)
+    return snapshot.changed({source: document for source, document in documents.items() if document is not None})
 
 
 def swept(snapshot: PolicySnapshot) -> Made:
     """Sweep up ``SWEPT_CLAIMS`` of what documents have left behind. Blocking code for a thread."""
-    most = SWEPT_CLAIMS
+    most, namespaces = SWEPT_CLAIMS, set[str]()
     for source, claims in snapshot.trie.leaving.items():
         if most <= 0:
             break
+        namespaces.add(source.namespace)
         snapshot = snapshot.swept(source, most)
         most -= len(claims)
-    return Made(snapshot)
+    return Made(snapshot, namespaces=frozenset(namespaces))
 
 
 @final
@@ -196,7 +207,7 @@ class Assembler:
 
     def __attrs_post_init__(self) -> None:
         self._backlog = Backlog(self._work_in_force, self._work_beside)
-        self._snapshot = PolicySnapshot.EMPTY.with_baseline(self.grants.denials)
+        self._snapshot = PolicySnapshot.EMPTY.with_baseline(self.grants.denials).with_limits(self.grants.limits)
 
     async def run(self) -> None:
         """Read what is put until cancelled."""
@@ -380,7 +391,7 @@ class Assembler:
                 await self._done(changes, made)
             if self._snapshot.trie.leaving:
                 made = await self._merged(await self._in_thread(Lane.HEAVY, swept, self._begun()))
-                self._commit(made.snapshot, made.documents)
+                self._commit(made.snapshot, made.documents, made.namespaces)
                 self._refreshed = True
                 self.wake()
 
@@ -423,15 +434,20 @@ class Assembler:
     def _commit_light(self, made: Made) -> None:
         self._meanwhile.update(self._commit(made.snapshot, made.documents))
 
-    def _commit(self, snapshot: PolicySnapshot, documents: Documents) -> Documents:
-        """Change over to ``snapshot``, but for documents that were withdrawn while they were read; return what is there for each source."""
+    def _commit(self, snapshot: PolicySnapshot, documents: Documents, namespaces: frozenset[str] = frozenset()) -> Documents:
+        """Change over to ``snapshot``, but for documents that were withdrawn while they were read; return what is there for each source.
+
+        ``namespaces`` are those whose other documents may differ, beside those of ``documents``.
+        """
         late = [source for source in documents if self._backlog.is_withdrawn(source)]
         for source in late:
             snapshot = snapshot.leave(source)
         documents = {**documents, **dict.fromkeys(late)}
-        before = self._snapshot.documents
-        for source, document in documents.items():
-            if document is before.get(source):
+        before = self._snapshot
+        namespaces |= {source.namespace for source in documents}
+        for source in {**documents, **_shared_otherwise(before, snapshot, namespaces)}:
+            document = snapshot.documents.get(source)
+            if document is before.documents.get(source):
                 continue  # the other lane has committed it
             if document is None:
                 self._changed.pop(source, None)
@@ -476,7 +492,7 @@ class Assembler:
             waiting = self._backlog.document(source)
             labels = () if waiting is None else waiting.namespace_labels
             closed = read(source, Unknown(_NOT_READ, labels), self.issuers, self.grants)
-            self._commit(self._snapshot.apply(closed), {source: closed})
+            self._commit(self._snapshot.closed(closed), {source: closed})
             if not self._backlog.is_under_way(source):
                 self._meanwhile[source] = closed
             if number % SLICE == SLICE - 1:
@@ -485,7 +501,8 @@ class Assembler:
     def _work_in_force(self, source: Source) -> int:
         document, left = self._snapshot.documents.get(source), self._snapshot.trie.leaving.get(source, ())
         own = 0 if document is None else _work_of(document) + CLAIM_WORK * self._snapshot.closed_alone(document)
-        return own + CLAIM_WORK * len(left)
+        part = self._snapshot.namespaces.get(source.namespace)
+        return own + CLAIM_WORK * len(left) + (0 if part is None else SHARE_WORK * part.claims)
 
     def _work_beside(self, source: Source, document: Document) -> int:
         """Return the work of a document that closes all that its namespace is granted, unless another one of it does so already."""
@@ -508,3 +525,13 @@ def _count_down(waiting: dict[Source, int], done: Iterable[Source]) -> None:
 
 def _work(documents: Documents) -> int:
     return sum(CHANGE_WORK + _work_of(document) for document in documents.values() if document is not None)
+
+
+def _shared_otherwise(before: PolicySnapshot, after: PolicySnapshot, namespaces: Iterable[str]) -> dict[Source, None]:
+    """Return the documents that differ because the share of their namespace is divided otherwise."""
+    found: dict[Source, None] = {}
+    for namespace in namespaces:
+        parts = (before.namespaces.get(namespace), after.namespaces.get(namespace))
+        if parts[1] is not None and any(part is not None and part.exceeds for part in parts):
+            found.update((source, None) for source in parts[1].sources if after.documents[source] is not before.documents.get(source))
+    return found

@@ -27,6 +27,8 @@ LIGHT_WORK: Final = 8 * 1024
 CHANGE_WORK: Final = 64
 # The same for a claim that is not in the text, but made from it by grants: 15 µs.
 CLAIM_WORK: Final = 3
+# The same for each claim that the namespace has, since its share is divided again: 4 µs.
+SHARE_WORK: Final = 1
 # Stale turns, or full budgets, that are kept before they are dropped.
 _MANY: Final = 1024
 

@@ -1,4 +1,7 @@
-"""Codes about manifests and what documents are to each other: POL-21xx between entries, POL-30xx files and objects, POL-31xx labels."""
+"""Codes about manifests and what documents are to each other.
+
+POL-21xx between entries, POL-22xx shares of namespaces, POL-30xx files and objects, POL-31xx labels.
+"""
 
 from typing import Final
 
@@ -119,6 +122,27 @@ HEAD_OVERRIDDEN: Final = Code(
     ),
     Example.MANIFESTS,
     Severity.WARNING,
+)
+
+MANY_ENTRIES: Final = Code(
+    "POL-2201",
+    "The documents of a namespace have more entries than the operator lets it have.",
+    ("Policies are generated, and there is one for each user or object.", "Old ConfigMaps were never deleted."),
+    "Match more with one entry, or delete some. Documents count in the order of their names; what is beyond the limit is closed.",
+    "The documents of a namespace have 5,001 entries, and POLICY_MAX_ENTRIES is not set.",
+    Example.SITUATION,
+)
+DEEP_ENTRIES: Final = Code(
+    "POL-2202",
+    "Too many prefixes of a namespace, with their wildcards and header names, cover one path of a host.",
+    (
+        "Prefixes are nested many levels deep.",
+        "Entries name many combinations of headers, or spell one in several ways.",
+        "The same paths have entries on several wildcards above a host.",
+    ),
+    "Match with fewer nested prefixes. Values of one header, and prefixes beside each other, count once.",
+    _manifests(*(f"{{match: {{host: api.example.com, pathPrefix: /{'a' * length}}}, action: deny}}" for length in range(25))),
+    Example.MANIFESTS,
 )
 
 UNREADABLE_FILE: Final = Code(

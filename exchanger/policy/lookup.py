@@ -12,7 +12,7 @@ Must not know: documents, or how the readings of one request are weighed against
 """
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from typing import Final
 
@@ -31,6 +31,9 @@ SEVERAL_REGIONS: Final = Unhealthy("more than one invalid entry or unreadable do
 Found = NoMatch | DenyEntry | ExchangeEntry | AllowEntry | Unhealthy | Ambiguous
 # Claims in the order of entries, those that are equal in it together.
 _Levels = list[list[Claims]]
+
+# Cells whose prefixes a text begins with, that text, and where each prefix ends in it.
+_Cells = list[tuple[Cell, str, int]]
 
 # Characters of the shortest prefix of an entry, ``/``. Whole segments below it are stored without their slash, as all of them are.
 ROOT: Final = 1
@@ -180,9 +183,10 @@ def _unless_closed(
 ) -> Found:
     """Return ``found`` unless one of ``regions``, whose host is not known, closes the request."""
     for paths in regions:
-        levels = _levels(paths, reading, method, steps, decoded=decoded)
-        if levels is None:
+        cells = _found_in(paths, reading, steps)
+        if cells is None:
             return AMBIGUOUS_PATH
+        levels = _levels(cells, reading, method, decoded=decoded)
         if isinstance(closed := nearest(levels, method, headers), Unhealthy):
             return _meant(trie, closed)
     return found
@@ -211,9 +215,11 @@ def _on_hosts(places: tuple[Paths, ...], reading: Reading, method: str, headers:
             continue
         if found is not None:
             return found, reading.rewritten
-        for way in _ways(reading):
-            levels = _levels(paths, reading, method, steps, decoded=way)
-            found = AMBIGUOUS_PATH if levels is None else nearest(levels, method, headers)
+        cells = _found_in(paths, reading, steps)
+        if cells is None:
+            return AMBIGUOUS_PATH, True
+        for way in _ways(reading, cells):
+            found = nearest(_levels(cells, reading, method, decoded=way), method, headers)
             if found is not NO_MATCH:
                 return found, way or isinstance(found, Ambiguous)
     return NO_MATCH, True
@@ -229,8 +235,9 @@ def _both_on_hosts(
         at_once = None if reading.masks is not None else _simply_each(paths, reading.path, asked)
         if at_once is not None:
             known |= {method: (found, reading.rewritten) for method, found in at_once.items() if found is not NO_MATCH}
-        for way in () if at_once is not None else _ways(reading):
-            levels = _levels(paths, reading, "HEAD", steps, decoded=way)
+        cells = () if at_once is not None else _found_in(paths, reading, steps)
+        for way in (True,) if cells is None else _ways(reading, cells):
+            levels = None if cells is None else _levels(cells, reading, "HEAD", decoded=way)
             for method in asked:
                 if method not in known:
                     found = AMBIGUOUS_PATH if levels is None else nearest(levels, method, headers)
@@ -244,9 +251,11 @@ def _both_on_hosts(
 _UNDECIDED: Final[tuple[Found, bool]] = (NO_MATCH, True)
 
 
-def _ways(reading: Reading) -> tuple[bool, ...]:
+def _ways(reading: Reading, cells: Sequence[tuple[Cell, str, int]]) -> tuple[bool, ...]:
     """Return whether decoded spellings of prefixes count: where nothing written applies, they do for the path as it came, too."""
-    return (True,) if reading.rewritten else (False, True)
+    if not cells or reading.rewritten:
+        return (True,) if cells else ()
+    return (False, True) if any(cell.rewritten is not None for cell, _, _ in cells) else (False,)
 
 
 def denied_by(denials: Hosts, host: str | None, reading: Reading, method: str) -> DenyEntry | Ambiguous | None:
@@ -265,10 +274,10 @@ def _denied_on_host(paths: Paths, reading: Reading, method: str, steps: Steps) -
     simple = None if reading.masks is not None else simply_nearest(paths, reading.path, method)
     if isinstance(simple, DenyEntry | NoMatch):
         return simple if isinstance(simple, DenyEntry) else None
-    levels = _levels(paths, reading, method, steps, decoded=True)
-    if levels is None:
+    cells = _found_in(paths, reading, steps)
+    if cells is None:
         return AMBIGUOUS_PATH
-    for claims in chain.from_iterable(levels):
+    for claims in chain.from_iterable(_levels(cells, reading, method, decoded=True)):
         if claims.entries is not None and (found := next(claims.entries.all_of(method), None)) is not None:
             return found if isinstance(found, DenyEntry) else AMBIGUOUS_PATH
     return None
@@ -355,33 +364,39 @@ def _kinds_at(cell: Cell, text: str, at: int, end: int, masks: Masks | None) -> 
         yield PathType.PREFIX, cell.prefix
 
 
-def _levels(paths: Paths, reading: Reading, method: str, steps: Steps, *, decoded: bool) -> _Levels | None:
-    """Return the claims for ``method`` that cover ``reading`` in the order of entries.
+def _found_in(paths: Paths, reading: Reading, steps: Steps) -> _Cells | None:
+    """Return the cells whose prefixes ``reading`` begins with; ``None`` if masks let these be too many to tell within ``steps``."""
+    found: _Cells = []
+    for trie, text in paths.tries_for(reading):
+        if reading.masks is None:
+            found += [(cell, text, cell.length) for cell in trie.prefixes_of(text)]
+            continue
+        alike = trie.alike(text, reading.masks, steps)
+        if alike is None:
+            return None
+        found += [(cell, text, at) for cell, at in alike]
+    if paths.sieve is not None:
+        return [(rest, text, at) for cell, text, at in found if (rest := paths.sieve.sift(cell)) is not None]
+    return found
 
-    ``decoded``: also those of decoded spellings, after written ones. ``None`` if masks make that more than ``steps``.
+
+def _levels(cells: Sequence[tuple[Cell, str, int]], reading: Reading, method: str, *, decoded: bool) -> _Levels:
+    """Return the claims of ``cells`` for ``method`` that cover ``reading`` in the order of entries.
+
+    ``decoded``: also those of decoded spellings, after written ones.
     """
     ranked: dict[int, list[Claims]] = {}
-    masks = reading.masks
-    for trie, text in paths.tries_for(reading):
-        end = end_of(text)
-        if masks is None:
-            cells: list[tuple[Cell, int]] | None = [(cell, cell.length) for cell in trie.prefixes_of(text)]
-        else:
-            cells = trie.alike(text, masks, steps)
-        if cells is None:
-            return None
-        if paths.sieve is not None:
-            cells = [(rest, at) for cell, at in cells if (rest := paths.sieve.sift(cell)) is not None]
-        for cell, at in cells:
-            rewritten = cell.rewritten if decoded else None
-            if cell.prefix is not None and cell.prefix.concerns(method):
-                ranked.setdefault(_rank(cell, PathType.PREFIX, written=True), []).extend(_applying(cell.prefix, reading))
-            if rewritten is None and cell.segment is None and cell.exact is None:
-                continue
-            for spelled in (cell, rewritten):
-                for path_type, claims in () if spelled is None else _kinds_at(spelled, text, at, end, masks):
-                    if claims is not cell.prefix and claims.concerns(method):
-                        ranked.setdefault(_rank(cell, path_type, written=spelled is cell), []).extend(_applying(claims, reading))
+    masks, end = reading.masks, end_of(reading.path) if cells else 0
+    for cell, text, at in cells:
+        rewritten = cell.rewritten if decoded else None
+        if cell.prefix is not None and cell.prefix.concerns(method):
+            ranked.setdefault(_rank(cell, PathType.PREFIX, written=True), []).extend(_applying(cell.prefix, reading))
+        if rewritten is None and cell.segment is None and cell.exact is None:
+            continue
+        for spelled in (cell, rewritten):
+            for path_type, claims in () if spelled is None else _kinds_at(spelled, text, at, end, masks):
+                if claims is not cell.prefix and claims.concerns(method):
+                    ranked.setdefault(_rank(cell, path_type, written=spelled is cell), []).extend(_applying(claims, reading))
     return [ranked[rank] for rank in sorted(ranked, reverse=True)]
 
 
@@ -468,8 +483,9 @@ def contenders(trie: PolicyTrie, host: str, reading: Reading, method: str, heade
 def _contenders(places: tuple[Paths, ...], reading: Reading, method: str, headers: RequestHeaders) -> tuple[Entry, ...]:
     steps = _steps_for(reading)
     for paths in places:
+        cells = _found_in(paths, reading, steps) or []
         for decoded in dict.fromkeys((reading.rewritten, True)):
-            for level in _levels(paths, reading, method, steps, decoded=decoded) or ():
+            for level in _levels(cells, reading, method, decoded=decoded):
                 tables = _first_of_level(level, method, headers) or ()
                 found = dict.fromkeys(chain.from_iterable(table.all_of(method) for table in tables))
                 if found:

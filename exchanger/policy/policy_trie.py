@@ -364,6 +364,7 @@ class Sieve:
 
     leaving: "HashTrieMap[Source, tuple[Claim, ...]]" = attrs.field(repr=False)
     closed: "HashTrieMap[str, HashTrieMap[GrantedArea, ClosedArea]]" = attrs.field(repr=False)
+    standing: "HashTrieMap[Source, None]" = attrs.field(repr=False)
 
     def sift(self, cell: Cell) -> Cell | None:
         """Return ``cell`` without the claims that are leaving, ``None`` if that leaves it empty; a cell with very many closes meanwhile."""
@@ -381,7 +382,7 @@ class Sieve:
         if isinstance(claim, FailClosedRegion) and claim.area is not None:
             regions = self.closed[claim.source.namespace][claim.area].regions.values()
             return all(region.source in self.leaving for region in regions)
-        return claim.source in self.leaving
+        return claim.source in self.leaving and not (isinstance(claim, FailClosedRegion) and claim.source in self.standing)
 
 
 @final
@@ -401,6 +402,8 @@ class PolicyTrie:
     of_namespaces: "HashTrieMap[str, Hosts]" = attrs.field(factory=HashTrieMap)
     closed: "HashTrieMap[str, HashTrieMap[GrantedArea, ClosedArea]]" = attrs.field(factory=HashTrieMap)
     leaving: "HashTrieMap[Source, tuple[Claim, ...]]" = attrs.field(factory=HashTrieMap, repr=False)
+    # Of these, the documents whose regions stay until they are taken out: where a share was exceeded, they stand for those of others.
+    standing: "HashTrieMap[Source, None]" = attrs.field(factory=HashTrieMap, repr=False)
     sieve: Sieve | None = attrs.field(default=None, eq=False, repr=False)
 
     def with_claim(self, claim: Claim) -> "PolicyTrie":
@@ -448,7 +451,7 @@ class PolicyTrie:
 
     def sifting(self) -> "PolicyTrie":
         """Return a trie for looking up alone, in which ``staying`` has an effect."""
-        return attrs.evolve(self, sieve=Sieve(self.leaving, self.closed)) if self.leaving else self
+        return attrs.evolve(self, sieve=Sieve(self.leaving, self.closed, self.standing)) if self.leaving else self
 
     def staying(self, places: tuple[Paths, ...]) -> tuple[Paths, ...]:
         """Return ``places``, without the claims that are leaving if this is a trie that sifts."""
@@ -456,8 +459,8 @@ class PolicyTrie:
 
     def _apart(self, namespace: str, any_host: Hosts | None, own: Hosts | None) -> "PolicyTrie":
         of_namespaces = self.of_namespaces.insert(namespace, own) if own else self.of_namespaces.discard(namespace)
-        return PolicyTrie(self.hosts, any_host or None, of_namespaces, self.closed, self.leaving)
+        return PolicyTrie(self.hosts, any_host or None, of_namespaces, self.closed, self.leaving, self.standing)
 
     def _closing(self, namespace: str, closed: "HashTrieMap[GrantedArea, ClosedArea]") -> "PolicyTrie":
         closed_by = self.closed.insert(namespace, closed) if closed else self.closed.discard(namespace)
-        return PolicyTrie(self.hosts, self.any_host, self.of_namespaces, closed_by, self.leaving)
+        return PolicyTrie(self.hosts, self.any_host, self.of_namespaces, closed_by, self.leaving, self.standing)

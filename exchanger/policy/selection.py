@@ -151,11 +151,10 @@ def advance(
     changed = tuple(
         read(source, document, issuers, grants) for source, document in after.items() if afresh or before.get(source) != document
     )
-    for source in withdrawn:
-        snapshot = snapshot.withdraw(source)
-    for document in changed:
-        snapshot = snapshot.apply(document)
-    return Change(snapshot, changed, withdrawn)
+    snapshot = snapshot.with_limits(grants.limits).changed(
+        {**dict.fromkeys(withdrawn), **{document.source: document for document in changed}}
+    )
+    return Change(snapshot, tuple(snapshot.documents[document.source] for document in changed), withdrawn)
 
 
 def read(
@@ -165,6 +164,7 @@ def read(
 
     ``known`` is what was read for the source before. If that is the same, other labels alone read nothing again.
     """
+    known = known and (known.alone or known)
     written = None if known is None else known.written or known
     if written is None or written.text is None or (written.text, written.issuers) != (_text(document), issuers):
         written = _written(source, document, issuers)

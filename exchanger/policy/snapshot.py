@@ -4,7 +4,7 @@ Must not know: where documents come from, who publishes or reads, or what follow
 """
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import ClassVar, Final, assert_never, final
 
 import attrs
@@ -18,10 +18,26 @@ from exchanger.policy.lookup import CONFLICT, Found, UnreadableReach, denied_by,
 from exchanger.policy.path import MalformedPath, is_plain_with_query
 from exchanger.policy.policy_trie import Hosts, PolicyTrie
 from exchanger.policy.readings import Reading, readings_to_ask
-from exchanger.values.entry import AllowEntry, DenyEntry, ExchangeEntry, Source
+from exchanger.policy.shares import Limits, shared
+from exchanger.values.entry import UNKNOWN_NAMESPACE, AllowEntry, DenyEntry, ExchangeEntry, Source
 from exchanger.values.headers import NO_FIELDS, HeaderFields
 from exchanger.values.notice import NO_NOTICES, Notices
 from exchanger.values.verdict import AMBIGUOUS_AUTHORITY, AMBIGUOUS_PATH, NO_MATCH, Ambiguous, NoMatch, Unhealthy, Verdict
+
+
+@final
+@attrs.frozen
+class Part:
+    """What one namespace has: its documents, and how many claims are in them. ``exceeds``: its share has changed some of them."""
+
+    sources: "HashTrieMap[Source, None]" = attrs.field(factory=HashTrieMap)
+    claims: int = 0
+    exceeds: bool = False
+
+    def changed(self, document: PolicyDocument, sign: int) -> "Part":
+        """Return the part with ``document``, or without it."""
+        sources = self.sources.insert(document.source, None) if sign > 0 else self.sources.discard(document.source)
+        return Part(sources, self.claims + sign * len(document.claims), self.exceeds)
 
 
 @final
@@ -32,7 +48,8 @@ class PolicySnapshot:
     ``invalid_documents`` counts the documents with at least one region, ``refused_count`` what is outside the grants. ``reach`` is that of
     regions whose host is not known. ``baseline`` has the operator's denials, which come before all documents. ``cut`` is what entries are
     held against at each look-up, because the documents are not yet. ``held`` are earlier versions, the newest first, that this one may not
-    loosen yet: of their verdicts and its own, the strictest counts.
+    loosen yet: of their verdicts and its own, the strictest counts. ``limits`` are what the
+    operator lets each namespace have.
     """
 
     EMPTY: ClassVar["PolicySnapshot"]
@@ -47,27 +64,20 @@ class PolicySnapshot:
     baseline: Hosts | None = attrs.field(default=None, repr=False)
     cut: Cut | None = attrs.field(default=None, eq=False, repr=False)
     held: "tuple[PolicySnapshot, ...]" = attrs.field(default=(), repr=False)
+    limits: Limits = attrs.field(default=Limits(), repr=False)
+    # None is in it without a document.
+    namespaces: "HashTrieMap[str, Part]" = attrs.field(factory=HashTrieMap, repr=False)
 
     def apply(self, document: PolicyDocument) -> "PolicySnapshot":
         """Return a snapshot with ``document`` in the place of any older one of its source; costs the size of these two documents.
 
         One that says the same in another text, or is left the same by grants, only takes its place: nothing else changes.
         """
-        known = self.documents.get(document.source)
-        if known == document:
-            return self if known.is_like(document) else attrs.evolve(self, documents=self.documents.insert(document.source, document))
-        base = self.swept(document.source)
-        if known is not None and known.text is not None and known.text == document.text:
-            return base._altered(known, document)  # noqa: SLF001 - of the same class
-        base = base.withdraw(document.source)
-        trie = base.trie
-        for claim in (*document.entries, *document.regions):
-            trie = trie.with_claim(claim)
-        return base._changed(base.documents.insert(document.source, document), trie, document, 1)  # noqa: SLF001 - of the same class
+        return self.changed({document.source: document})
 
     def _altered(self, known: PolicyDocument, document: PolicyDocument) -> "PolicySnapshot":
         """Return the snapshot with ``document`` in the place of ``known``, which has the same text: most claims are the same, too."""
-        before, after = (dict.fromkeys((*one.entries, *one.regions)) for one in (known, document))
+        before, after = (dict.fromkeys(one.claims) for one in (known, document))
         trie = self.trie
         for claim in before:
             if claim not in after:
@@ -79,8 +89,20 @@ class PolicySnapshot:
         return base._changed(self.documents.insert(document.source, document), trie, document, 1)  # noqa: SLF001 - of the same class
 
     def withdraw(self, source: Source) -> "PolicySnapshot":
-        """Return a snapshot without the document of ``source``; itself when there is none. Costs the size of the document."""
-        return self.leave(source).swept(source)
+        """Return a snapshot without the document of ``source``; itself when there is none."""
+        return self.changed({source: None})
+
+    def changed(self, documents: "Mapping[Source, PolicyDocument | None]") -> "PolicySnapshot":
+        """Return a snapshot with ``documents`` in the place of those of their sources, ``None`` for none.
+
+        Beside these documents, it costs the number of claims that each of their namespaces has, some microseconds for each.
+        """
+        snapshot = self
+        for source, document in documents.items():
+            snapshot = snapshot._removed(source) if document is None else snapshot._with(document.alone or document)
+        for namespace in {source.namespace: None for source in documents} if snapshot is not self else ():
+            snapshot = snapshot._shared(namespace)  # noqa: SLF001 - of the same class
+        return snapshot
 
     def leave(self, source: Source) -> "PolicySnapshot":
         """Return a snapshot in which the document of ``source`` counts for nothing. Costs the same for any document.
@@ -90,17 +112,74 @@ class PolicySnapshot:
         document = self.documents.get(source)
         if document is None:
             return self
-        trie = attrs.evolve(self.trie, leaving=self.trie.leaving.insert(source, (*document.entries, *document.regions)))
+        trie = attrs.evolve(self.trie, leaving=self.trie.leaving.insert(source, document.claims))
+        if document.closing is not None:
+            trie = attrs.evolve(trie, standing=trie.standing.insert(source, None))
         return self._changed(self.documents.discard(source), trie, document, -1)
 
     def swept(self, source: Source, most: int | None = None) -> "PolicySnapshot":
-        """Return a snapshot without the claims of a document that is leaving, or ``most`` of them; itself when it is not."""
+        """Return a snapshot without the claims of a document that is leaving, or ``most`` of them; itself when it is not.
+
+        What it took of a share is free.
+        """
+        snapshot = self._swept(source, most)
+        return self if snapshot is self else snapshot._shared(source.namespace)  # noqa: SLF001 - of the same class
+
+    def closed(self, document: PolicyDocument) -> "PolicySnapshot":
+        """Return a snapshot with ``document``, which has no entry; the share of its namespace counts with the next change there."""
+        return self._with(document)
+
+    def shares_with(self, document: PolicyDocument) -> dict[Source, PolicyDocument]:
+        """Return the documents of the namespace that its share would change if ``document`` were there, as it would leave them."""
+        part = self.namespaces.get(document.source.namespace, Part())
+        others = [self.documents[source] for source in part.sources if source != document.source]
+        return shared([document, *(other.alone or other for other in others)], self.limits)
+
+    def _shared(self, namespace: str) -> "PolicySnapshot":
+        """Return the snapshot with the documents of ``namespace`` as its share leaves them."""
+        part = self.namespaces.get(namespace)
+        if part is None or namespace == UNKNOWN_NAMESPACE:
+            return self
+        documents = [self.documents[source] for source in part.sources]
+        shares = shared([document.alone or document for document in documents], self.limits)
+        if not shares and not part.exceeds:
+            return self
+        snapshot = self
+        for document in documents:
+            left = shares.get(document.source, document.alone or document)
+            if left is not document and (left, left.closing) != (document, document.closing):
+                snapshot = snapshot._removed(document.source)._with(left)  # noqa: SLF001 - of the same class
+        part = attrs.evolve(snapshot.namespaces[namespace], exceeds=bool(shares))
+        return attrs.evolve(snapshot, namespaces=snapshot.namespaces.insert(namespace, part))
+
+    def _with(self, document: PolicyDocument) -> "PolicySnapshot":
+        known = self.documents.get(document.source)
+        before = None if known is None else known.alone or known
+        if before == document and document.closing is None:
+            if before.is_like(document):
+                return self
+            if known is before:
+                return attrs.evolve(self, documents=self.documents.insert(document.source, document))
+        base = self._swept(document.source)
+        if known is not None and known.text is not None and known.text == document.text:
+            return base._altered(known, document)  # noqa: SLF001 - of the same class
+        base = base._removed(document.source)  # noqa: SLF001 - of the same class
+        trie = base.trie
+        for claim in document.claims:
+            trie = trie.with_claim(claim)
+        return base._changed(base.documents.insert(document.source, document), trie, document, 1)  # noqa: SLF001 - of the same class
+
+    def _removed(self, source: Source) -> "PolicySnapshot":
+        return self.leave(source)._swept(source)  # noqa: SLF001 - of the same class
+
+    def _swept(self, source: Source, most: int | None = None) -> "PolicySnapshot":
         claims = self.trie.leaving.get(source)
         if claims is None:
             return self
         now, later = (claims, ()) if most is None else (claims[:most], claims[most:])
         leaving = self.trie.leaving.insert(source, later) if later else self.trie.leaving.discard(source)
-        trie = attrs.evolve(self.trie, leaving=leaving)
+        standing = self.trie.standing if later else self.trie.standing.discard(source)
+        trie = attrs.evolve(self.trie, leaving=leaving, standing=standing)
         for claim in now:
             trie = trie.without_claim(claim)
         return attrs.evolve(self, trie=trie)
@@ -125,9 +204,15 @@ class PolicySnapshot:
         """Return the snapshot with these denials before all documents; ``None`` for none."""
         return attrs.evolve(self, baseline=baseline)
 
+    def with_limits(self, limits: Limits) -> "PolicySnapshot":
+        """Return the snapshot, which is empty, with these limits for each namespace."""
+        return attrs.evolve(self, limits=limits)
+
     def _changed(
         self, documents: "HashTrieMap[Source, PolicyDocument]", trie: PolicyTrie, document: PolicyDocument, sign: int
     ) -> "PolicySnapshot":
+        namespace = document.source.namespace
+        part = self.namespaces.get(namespace, Part()).changed(document, sign)
         return PolicySnapshot(
             documents,
             self.entry_count + sign * document.entry_count,
@@ -138,6 +223,9 @@ class PolicySnapshot:
             self.reach,
             self.baseline,
             self.cut,
+            (),
+            self.limits,
+            self.namespaces.insert(namespace, part) if part.sources else self.namespaces.discard(namespace),
         )
 
     @property

@@ -40,7 +40,14 @@ from exchanger.values.selector import Selector
 STANDARD_INPUT: Final = "-"
 # The variables of the service that shape a decision. Those of the cluster, of files and of listeners are not needed here.
 VARIABLES: Final = (
-    *("CONFIGMAP_NAMESPACE_SELECTOR", "CONFIGMAP_LABEL_SELECTOR", "POLICY_GRANTS_MODE", "POLICY_REQUIRED", "POLICY_UNREADABLE_REACH"),
+    *(
+        "CONFIGMAP_NAMESPACE_SELECTOR",
+        "CONFIGMAP_LABEL_SELECTOR",
+        "POLICY_GRANTS_MODE",
+        "POLICY_MAX_ENTRIES",
+        "POLICY_REQUIRED",
+        "POLICY_UNREADABLE_REACH",
+    ),
     *("TOKEN_EXCHANGE_ALLOW_UNAUTHENTICATED_OPTIONS", "TOKEN_EXCHANGE_BEARER_REALM", "TOKEN_EXCHANGE_DEFAULT_DENY_UNMATCHED"),
     *("TOKEN_EXCHANGE_GRANT_TYPE", "TOKEN_EXCHANGE_SUBJECT_TOKEN_TYPE"),
 )

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from exchanger.admission.judgement import MESSAGE_CHARS, Known, judge
 from exchanger.admission.webhook import BODY_BYTES, LIGHT_BYTES, NAMESPACE_S, TIMEOUT_S, Webhook
+from exchanger.policy.documents.document import parse_document
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.grants.reader import read_grants
 from exchanger.values.entry import Source
@@ -283,3 +284,19 @@ def test_any_bytes_are_answered_or_dropped_without_a_fault(data: bytes) -> None:
         return scene.faults
 
     assert trio.run(send) == []
+
+
+async def test_a_document_is_judged_with_the_share_that_others_of_its_namespace_leave() -> None:
+    def nested(first: int, last: int) -> str:
+        return "version: v1\nentries:\n" + "".join(
+            f"- {{match: {{host: h, pathPrefix: /{'a' * length}}}, action: deny}}\n" for length in range(first, last)
+        )
+
+    snapshot = policies(other=nested(0, 24)).apply(parse_document(Source("team", "deep"), nested(16, 32), frozenset()))
+    scene = Scene(FakeCluster(Known(snapshot)))
+    assert (await scene.judged(config_map(nested(0, 8))))["allowed"]
+    pushed = await scene.judged(config_map(nested(0, 16)))
+    assert pushed["status"]["message"].startswith("config.yaml: POL-2202: with this document, entries[8] exceeds the share")
+    assert "team/deep" in pushed["status"]["message"]
+    own = await scene.judged(config_map(nested(32, 48)))
+    assert own["status"]["message"].startswith("config.yaml has 8 problems:\n- line 11: POL-2202: entries[8] exceeds the share")

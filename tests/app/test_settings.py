@@ -174,6 +174,7 @@ def test_a_file_without_names_never_means_all_namespaces(tmp_path: Path, content
         ("POLICY_UNREADABLE_REACH", "all"),
         ("POLICY_NAMESPACES", "a,,b"),
         ("POLICY_NAMESPACES", "A"),
+        ("POLICY_MAX_ENTRIES", "0"),
         ("POLICY_MAX_STALENESS", "5"),
     ],
 )

@@ -20,7 +20,7 @@ from exchanger.policy.documents.text_rules import TextRule
 from exchanger.policy.documents.yaml_nodes import Kind, Mapping, Node, Scalar, Sequence, is_null, text_of
 from exchanger.policy.documents.yaml_reader import BREAK, MAX_BYTES, Unreadable, read_nodes
 from exchanger.util.text import bounded, quoted
-from exchanger.values.entry import EVERYWHERE, Entry, FailClosedRegion, GrantedArea, MatchScope, Source
+from exchanger.values.entry import EVERYWHERE, Claim, Entry, FailClosedRegion, GrantedArea, MatchScope, Source
 
 UNREADABLE_REACH: Final[MatchScope] = EVERYWHERE  # what an unreadable document closes
 VERSION: Final = "v1"
@@ -95,6 +95,8 @@ class PolicyDocument:
     written: "PolicyDocument | None" = attrs.field(default=None, eq=False, repr=False, kw_only=True)
     namespace_labels: tuple[Labels, ...] = attrs.field(default=(), eq=False, repr=False, kw_only=True)
     issuers: frozenset[str] | None = attrs.field(default=None, eq=False, repr=False, kw_only=True)
+    alone: "PolicyDocument | None" = attrs.field(default=None, eq=False, repr=False, kw_only=True)
+    closing: tuple[FailClosedRegion, ...] | None = attrs.field(default=None, eq=False, repr=False, kw_only=True)
     problems: tuple[FailClosedRegion, ...] = attrs.field(init=False, eq=False, repr=False)
 
     @problems.default
@@ -114,6 +116,11 @@ class PolicyDocument:
     def entry_count(self) -> int:
         """The number of entries as their author counts them, without what grants leave of one beside itself."""
         return sum(not entry.match.within for entry in self.entries)
+
+    @property
+    def claims(self) -> tuple[Claim, ...]:
+        """What decides requests: the entries, and what closes."""
+        return (*self.entries, *(self.regions if self.closing is None else self.closing))
 
     @property
     def findings(self) -> tuple[Problem, ...]:

@@ -16,6 +16,7 @@ from exchanger.policy.documents.document import Labels
 from exchanger.policy.path import read_path
 from exchanger.policy.policy_trie import Hosts
 from exchanger.policy.prefix import Spellings, prefix_spellings, read_prefix
+from exchanger.policy.shares import Limits
 from exchanger.util.text import bounded
 from exchanger.values.entry import DenyEntry, GrantedArea, MatchScope, PathType
 from exchanger.values.selector import Selector
@@ -163,13 +164,15 @@ class Grants:
 
     ``limited``: there is a file; otherwise every namespace is ``UNLIMITED``. ``baseline``: what is denied before policies.
 
-    ``enforced``: without it, grants only tell what they would do, except for the action allow.
+    ``enforced``: without it, grants only tell what they would do, except for the action allow. ``limits`` hold for every namespace, with
+    or without a file.
     """
 
     grants: tuple[Grant, ...] = ()
     baseline: tuple[DenyEntry, ...] = ()
     enforced: bool = True
     limited: bool = True
+    limits: Limits = attrs.field(default=Limits())
     denials: Hosts | None = attrs.field(init=False, repr=False)
     # The grants that name each namespace, and, under ``None``, those that name none.
     _naming: dict[str | None, list[Grant]] = attrs.field(init=False, repr=False)

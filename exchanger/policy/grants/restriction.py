@@ -77,7 +77,8 @@ def restrict(written: PolicyDocument, grants: Grants, descriptions: tuple[Labels
 
 def again(document: PolicyDocument, grants: Grants) -> PolicyDocument:
     """Return ``document`` under other ``grants``."""
-    return restrict(document.written or document, grants, document.namespace_labels)
+    alone = document.alone or document
+    return restrict(alone.written or alone, grants, alone.namespace_labels)
 
 
 @final

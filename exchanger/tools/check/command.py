@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, TextIO, assert_never
 
+import attrs
+
 from exchanger.codes import issuers as codes
 from exchanger.codes.code import Severity
 from exchanger.codes.manifests import UNREADABLE_FILE, UNRENDERED
@@ -120,6 +122,7 @@ def _checked(options: CheckOptions, variables: Mapping[str, str]) -> tuple[Check
         file, granted = _grants(options.grants, enforced=settings.grants.enforced)
         more.append(file)
         grants = granted or grants
+    grants = attrs.evolve(grants, limits=settings.grants.limits)
     rules = Rules(namespaces, configmaps, issuers, grants, scope_alone)
     return check((*more, *files), rules), rules
 

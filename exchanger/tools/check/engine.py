@@ -74,7 +74,9 @@ def check(files: Iterable[ManifestFile], rules: Rules) -> Checked:
     found += [problem for document in documents for problem in _of_document(document)]
     found += islice(_scope_alone(documents, rules.scope_alone), MAX_PROBLEMS)
     found += _found_twice(documents)
-    found += between_entries(_together(documents, rules), {document.policy.source: document for document in reversed(documents)})
+    together = _together(documents, rules)
+    found += islice(_shares(documents, together), MAX_PROBLEMS)
+    found += between_entries(together, {document.policy.source: document for document in reversed(documents)})
     order = {file.name: number for number, file in enumerate(every)}
     ordered = sorted(dict.fromkeys(found), key=lambda one: (order[one.file], one.place.line or 0, one.place.column or 0))
     return Checked(every, documents, tuple(ordered[:MAX_PROBLEMS]))
@@ -126,17 +128,26 @@ def _is_meant(config_map: ConfigMap, rules: Rules) -> bool:
 
 def _together(documents: Iterable[Document], rules: Rules) -> PolicySnapshot:
     """Return all documents in force at once, the first of those with the same name."""
-    snapshot, seen = PolicySnapshot.EMPTY.with_baseline(rules.grants.denials), set[Source]()
+    first = {document.policy.source: document.policy for document in reversed(tuple(documents))}
+    return PolicySnapshot.EMPTY.with_baseline(rules.grants.denials).with_limits(rules.grants.limits).changed(first)
+
+
+def _shares(documents: Iterable[Document], together: PolicySnapshot) -> Iterator[PlacedProblem]:
+    """Yield what exceeds the share of a namespace, which only its documents together tell."""
     for document in documents:
-        if document.policy.source not in seen:
-            seen.add(document.policy.source)
-            snapshot = snapshot.apply(document.policy)
-    return snapshot
+        shared = together.documents[document.policy.source]
+        if shared.alone is document.policy:
+            known = set(document.policy.findings)
+            yield from _placed((problem for problem in shared.findings if problem not in known), document)
 
 
 def _of_document(document: Document) -> Iterator[PlacedProblem]:
     """Yield the problems of a document at their places."""
-    for problem in document.problems:
+    yield from _placed(document.problems, document)
+
+
+def _placed(problems: Iterable[Problem], document: Document) -> Iterator[PlacedProblem]:
+    for problem in problems:
         place = document.place(problem.line, problem.column)
         yield PlacedProblem(problem, document.file.name, place, None if document.bare else document.policy.source)
 

@@ -1,0 +1,261 @@
+"""The share of one namespace: how many entries it may have, and how much work these may make of one request.
+
+A request is looked up at each prefix that covers it, on its host and on each wildcard above, and by headers where entries name some. So
+these are counted for each namespace when a version is built: what exceeds the share is invalid and closes its own area, whatever other
+namespaces do. It depends on the documents of the namespace alone, not on the order in which they came.
+
+Must not know: requests, grants, or other namespaces.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final, TypeAlias, final
+
+import attrs
+
+from exchanger.codes.manifests import DEEP_ENTRIES, MANY_ENTRIES
+from exchanger.codes.problem import Problem
+from exchanger.policy.authority import WILDCARD, wildcards_above
+from exchanger.policy.documents.document import PolicyDocument
+from exchanger.policy.prefix import fold, spellings_of
+from exchanger.util.text import bounded
+from exchanger.values.entry import Claim, Entry, FailClosedRegion, MatchScope, PathType, Source
+
+# Look-ups that the claims of one namespace may make of one interpretation of a path, each about a microsecond: half a millisecond for the
+# 16 that a path may have, and twice that for HEAD. Five nested prefixes on a host and on each of three wildcards above it leave room.
+MAX_LOOKUPS: Final = 24
+# What header names at a prefix count: once for all of them, and for each combination that a request may have.
+_HEADERS: Final = 4
+_COMBINATION: Final = 1
+# Nested regions of one host that close what exceeds a share. Each closes for a method that none above it closes for.
+MAX_CLOSING: Final = 8
+# What is told of entries that a share closes.
+SHARE_CODES: Final = frozenset({MANY_ENTRIES, DEEP_ENTRIES})
+
+
+@final
+@attrs.frozen
+class Limits:
+    """What the operator lets each namespace have. ``entries`` counts those of all its documents, invalid ones included."""
+
+    entries: int = 5_000
+
+
+_Key: TypeAlias = tuple[Source, int | None, MatchScope]
+# What is looked up at one prefix: the path type, whether the spelling is a decoded one, and ``within`` of a region.
+_Place: TypeAlias = tuple[PathType, bool, str]
+
+
+def shared(documents: Iterable[PolicyDocument], limits: Limits) -> dict[Source, PolicyDocument]:
+    """Return those of ``documents``, which are all that one namespace has, that its share changes, as it leaves them."""
+    ordered = sorted(documents, key=lambda document: document.source)
+    crowded = sum(len(document.entries) + len(document.problems) for document in ordered) > limits.entries
+    if not crowded and sum(_at_most(claim) for document in ordered for claim in document.claims) <= MAX_LOOKUPS:
+        return {}
+    problems = dict(_too_many(ordered, limits)) if crowded else {}
+    hosts: dict[str | None, list[Claim]] = defaultdict(list)
+    for document in ordered:
+        for claim in document.claims:
+            if not problems or _key(claim) not in problems:
+                hosts[claim.match.host].append(claim)
+    exceeding = _exceeding(hosts)
+    problems.update((_key(claim), _too_deep(claim)) for claim in exceeding if not isinstance(claim, FailClosedRegion))
+    closed_on = {claim.match.host for claim in exceeding} | {scope.host for _, _, scope in problems}
+    if not closed_on:
+        return {}
+    left = [_closed(document, problems) for document in ordered]
+    closing = _closing(region for document in left for region in document.regions if region.match.host in closed_on)
+    changed = {}
+    for document, before in zip(left, ordered, strict=True):
+        regions = tuple(
+            region if region.match.host not in closed_on else closing[_key(region)]
+            for region in document.regions
+            if region.match.host not in closed_on or _key(region) in closing
+        )
+        if document is not before or any(region.match.host in closed_on for region in document.regions):
+            changed[document.source] = attrs.evolve(document, alone=before, closing=regions)
+    return changed
+
+
+def _key(claim: Claim) -> _Key:
+    return claim.source, claim.index, claim.match
+
+
+def _at_most(claim: Claim) -> int:
+    """Return a bound, which costs nearly nothing, on the look-ups that ``claim`` makes of a path."""
+    prefix, headers = claim.match.path_prefix, claim.match.headers
+    spellings = 1 if prefix.isascii() and "%" not in prefix else 4
+    return spellings * (1 + (_HEADERS + _COMBINATION * len(headers) if headers else 0))
+
+
+def _too_many(documents: Iterable[PolicyDocument], limits: Limits) -> Iterator[tuple[_Key, Problem]]:
+    """Yield the entries beyond the limit, in the order of the names of their documents."""
+    count = 0
+    for document in documents:
+        entries: dict[int, list[Entry]] = {}
+        for entry in document.entries:
+            entries.setdefault(entry.index, []).append(entry)
+        for index in sorted({*entries, *(region.index for region in document.problems if region.index is not None)}):
+            count += 1
+            for entry in entries.get(index, ()) if count > limits.entries else ():
+                text = f"entries[{index}] is beyond the {limits.entries} entries that a namespace may have in all its documents"
+                yield _key(entry), Problem(MANY_ENTRIES, text, index, line=entry.line)
+
+
+def _too_deep(entry: Entry) -> Problem:
+    host = bounded(entry.match.host or "")
+    text = (
+        f"entries[{entry.index}] exceeds the share of its namespace on {host}: prefixes there that cover one path may make "
+        f"{MAX_LOOKUPS} look-ups, with wildcards above and the header names of entries"
+    )
+    return Problem(DEEP_ENTRIES, text, entry.index, line=entry.line)
+
+
+def _breadth(host: str | None) -> tuple[int, int, str]:
+    """Return the sort key of hosts: those first that cover others."""
+    if host is None:
+        return 0, 0, ""
+    return 1 if host.startswith(WILDCARD) else 2, host.count("."), host
+
+
+def _exceeding(hosts: Mapping[str | None, list[Claim]]) -> list[Claim]:
+    """Return the claims that take more than the share: broad hosts and short prefixes come first."""
+    used: dict[str | None, int] = {}
+    found: list[Claim] = []
+    for host in sorted(hosts, key=_breadth):
+        above = () if host is None else (None, *wildcards_above(host.removeprefix(WILDCARD)))
+        room = max(0, MAX_LOOKUPS - sum(used.get(other, 0) for other in above))
+        if host is not None and not host.startswith(WILDCARD) and sum(map(_at_most, hosts[host])) <= room:
+            continue
+        too_deep, used[host] = _sweep(_lookups(hosts[host]), room)
+        if too_deep:
+            found += [claim for claim in hosts[host] if any(prefix in too_deep for prefix, _ in _prefixes(claim))]
+    return found
+
+
+def _prefixes(claim: Claim) -> Iterator[tuple[str, bool]]:
+    """Yield each spelling under which ``claim`` is found, folded, so that prefixes with and without case are one chain."""
+    spellings = spellings_of(claim.match)
+    for spelling in spellings.literal:
+        yield fold(spelling), False
+    for spelling in spellings.rewritten:
+        yield fold(spelling), True
+
+
+def _lookups(claims: Iterable[Claim]) -> dict[str, int]:
+    """Return how many look-ups ``claims`` make at each prefix that covers a path."""
+    found: dict[str, dict[tuple[_Place, bool], set[tuple[str, ...]]]] = {}
+    for claim in claims:
+        names = tuple(name for name, _ in claim.match.headers)
+        for prefix, rewritten in _prefixes(claim):
+            place = (claim.match.path_type, rewritten, claim.match.within)
+            combinations = found.setdefault(prefix, {}).setdefault((place, claim.match.case_insensitive), set())
+            combinations.update(names[:count] for count in range(1, len(names) + 1))
+    return {
+        prefix: sum(1 + (_HEADERS + _COMBINATION * len(combinations) if combinations else 0) for combinations in places.values())
+        for prefix, places in found.items()
+    }
+
+
+def _sweep(lookups: Mapping[str, int], room: int) -> tuple[set[str], int]:
+    """Return the prefixes for which there is no room below those above them, and the most look-ups that the others make of one path."""
+    too_deep: set[str] = set()
+    most = 0
+    above = [("", 0)]
+    for prefix in sorted(lookups):
+        while not prefix.startswith(above[-1][0]):
+            above.pop()
+        total = above[-1][1] + lookups[prefix]
+        if total > room:
+            too_deep.add(prefix)
+        else:
+            most = max(most, total)
+            above.append((prefix, total))
+    return too_deep, most
+
+
+def _closed(document: PolicyDocument, problems: Mapping[_Key, Problem]) -> PolicyDocument:
+    """Return ``document`` with its entries among ``problems`` as regions."""
+    beyond = [entry for entry in document.entries if _key(entry) in problems]
+    if not beyond:
+        return document
+    regions = list(document.regions)
+    for entry in beyond:
+        problem, scope = problems[_key(entry)], attrs.evolve(entry.match, headers=())
+        regions.append(FailClosedRegion(entry.source, scope, problem.text, entry.index, entry.line, problems=(problem,)))
+    entries = tuple(entry for entry in document.entries if _key(entry) not in problems)
+    return attrs.evolve(document, entries=entries, regions=tuple(regions))
+
+
+def _closing(regions: Iterable[FailClosedRegion]) -> dict[_Key, FailClosedRegion]:
+    """Return the regions that close what all ``regions`` do, few of them nested: those that another one covers are left out.
+
+    Where more than ``MAX_CLOSING`` are nested, the last of these closes for all that lies below it.
+    """
+    kept: dict[_Key, FailClosedRegion] = {}
+    host: str | None = None
+    above: list[tuple[str, _Key]] = []
+    for region in sorted(regions, key=_order):
+        prefix = fold(region.match.path_prefix)
+        if not above or region.match.host != host:
+            host, above = region.match.host, []
+        while above and not prefix.startswith(above[-1][0]):
+            above.pop()
+        if any(_covers(kept[key], region) for _, key in above):
+            continue
+        if len(above) >= MAX_CLOSING:
+            key = above[-1][1]
+            widened = _widened(kept[key], region)
+            if widened is not None:
+                kept[key] = widened
+                continue
+        kept[_key(region)] = region
+        above.append((prefix, _key(region)))
+    return kept
+
+
+def _order(region: FailClosedRegion) -> tuple[object, ...]:
+    """Return the sort key by which regions come after those that may cover them."""
+    match = region.match
+    methods = (0, ()) if match.methods is None else (1, tuple(sorted(match.methods)))
+    kind = list(PathType).index(match.path_type)
+    host = match.host or ""
+    return host, fold(match.path_prefix), kind, not match.case_insensitive, methods, match.within, region.source, region.index or 0
+
+
+def _is_alike(region: FailClosedRegion, other: FailClosedRegion) -> bool:
+    return (region.guessed, region.area, region.match.within) == (other.guessed, other.area, other.match.within)
+
+
+def _covers(region: FailClosedRegion, other: FailClosedRegion) -> bool:
+    """Tell whether ``region``, on the same host, closes all that ``other`` does, in all its spellings."""
+    return _is_alike(region, other) and _covers_methods(region.match, other.match) and _covers_paths(region.match, other.match)
+
+
+def _covers_methods(scope: MatchScope, other: MatchScope) -> bool:
+    return scope.methods is None or (other.methods is not None and other.methods <= scope.methods)
+
+
+def _covers_paths(scope: MatchScope, other: MatchScope) -> bool:
+    prefix, longer = scope.path_prefix, other.path_prefix
+    if scope.case_insensitive:
+        prefix, longer = fold(prefix), fold(longer)
+    elif other.case_insensitive:
+        return False
+    if not longer.startswith(prefix):
+        return False
+    if scope.path_type is PathType.EXACT:
+        return prefix == longer and other.path_type is PathType.EXACT
+    if scope.path_type is PathType.PREFIX:
+        return True
+    return longer[len(prefix) :].startswith("/") or (prefix == longer and other.path_type is not PathType.PREFIX)
+
+
+def _widened(region: FailClosedRegion, other: FailClosedRegion) -> FailClosedRegion | None:
+    """Return ``region`` for all methods, and for all paths below it if it must be, so that it covers ``other``; ``None`` if it cannot."""
+    if not _is_alike(region, other):
+        return None
+    match = attrs.evolve(region.match, methods=None)
+    if not _covers_paths(match, other.match):
+        match = attrs.evolve(match, path_type=PathType.PREFIX, case_insensitive=match.case_insensitive or other.match.case_insensitive)
+    return attrs.evolve(region, match=match)
