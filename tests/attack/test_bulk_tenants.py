@@ -26,6 +26,7 @@ from exchanger.kube.source import KubernetesSource
 from exchanger.policy.documents.yaml_reader import MAX_BYTES
 from exchanger.policy.grants.allowance import NO_GRANTS, Grant, Grants
 from exchanger.policy.selection import Change, ConfigMap, Namespace
+from exchanger.policy.shares import Limits
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import DenyEntry, Source
 from exchanger.values.selector import parse_selector
@@ -308,6 +309,10 @@ async def test_documents_that_close_all_that_is_granted_cost_that_once() -> None
         assert took < EDIT_S
 
 
+# The entries are all to be in force, so that they can be taken away.
+ROOMY: Final = Limits(entries=1_000_000)
+
+
 def is_refused(snapshot: PolicySnapshot) -> bool:
     return not isinstance(snapshot.match(f"h{len(IDLE) - 1}.example", "/1", "GET"), DenyEntry)
 
@@ -318,13 +323,13 @@ async def test_what_is_taken_away_beside_large_documents_takes_effect_at_once() 
     own, good = of(selector="team=evil"), of(GOOD.namespace, hosts=("h",))
     edited = {source: f"{text[:-1]}!" for source, text in IDLE.items()}
     server = Server(start, ("team", "evil"))
-    async with running(server, Grants((own, good))) as scene:
+    async with running(server, Grants((own, good), limits=ROOMY)) as scene:
         assert not is_refused(scene.told.snapshots[-1])
         took = {}
         with no_long_step():
-            scene.source.use_grants(Grants((good,)))
+            scene.source.use_grants(Grants((good,), limits=ROOMY))
             took["grants"] = await scene.within(is_refused)
-            scene.source.use_grants(Grants((own, good)))
+            scene.source.use_grants(Grants((own, good), limits=ROOMY))
             await scene.within(lambda snapshot: not is_refused(snapshot))
             server.label(EVIL, *SELECTED)
             took["label of a grant"] = await scene.within(is_refused)
