@@ -254,21 +254,21 @@ class PolicySnapshot:
             refuses_unmatched: what no entry covers is refused; so it is stricter than an exchange where versions differ
         """
         verdict = self._match(host, path, method, raw=raw, headers=headers)
+        authority = read_authority(host) if self.held else None
         for version in self.held:
-            if not version.is_alike_on(host, self):
+            if not version.is_alike_on(authority, self):
                 earlier = version.match(host, path, method, raw=raw, headers=headers)
                 verdict = stricter(verdict, earlier, refuses_unmatched=refuses_unmatched)
         return verdict
 
-    def is_alike_on(self, host: str, other: "PolicySnapshot") -> bool:
+    def is_alike_on(self, host: str | None, other: "PolicySnapshot") -> bool:
         """Tell whether ``other`` surely has the same verdicts on ``host``, by identity: versions share what does not differ."""
         one, two = self.trie, other.trie
         if self.baseline is not other.baseline or one.any_host is not two.any_host or self.cut is not other.cut:
             return False
-        if one.leaving is not two.leaving:
+        if one.leaving is not two.leaving and (one.leaving or two.leaving):
             return False
-        authority = read_authority(host)
-        own, others = one.hosts.places(authority), two.hosts.places(authority)
+        own, others = one.hosts.places(host), two.hosts.places(host)
         return len(own) == len(others) and all(map(operator.is_, own, others))
 
     def _match(self, host: str, path: str, method: str, *, raw: bool, headers: HeaderFields) -> Verdict:
