@@ -129,7 +129,7 @@ MANY_ENTRIES: Final = Code(
     "The documents of a namespace have more entries than the operator lets it have.",
     ("Policies are generated, and there is one for each user or object.", "Old ConfigMaps were never deleted."),
     "Match more with one entry, or delete some. Documents count in the order of their names; what is beyond the limit is closed.",
-    "The documents of a namespace have 5,001 entries, and POLICY_MAX_ENTRIES is not set.",
+    "The documents of a namespace have 10,001 entries, and POLICY_MAX_ENTRIES is not set.",
     Example.SITUATION,
 )
 DEEP_ENTRIES: Final = Code(

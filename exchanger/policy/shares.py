@@ -38,7 +38,7 @@ SHARE_CODES: Final = frozenset({MANY_ENTRIES, DEEP_ENTRIES})
 class Limits:
     """What the operator lets each namespace have. ``entries`` counts those of all its documents, invalid ones included."""
 
-    entries: int = 5_000
+    entries: int = 10_000
 
 
 _Key: TypeAlias = tuple[Source, int | None, MatchScope]
