@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import socket
 from base64 import b64encode
 from collections.abc import Mapping
 from typing import Final
@@ -12,6 +13,13 @@ import trio
 import trio.lowlevel
 from trio.testing import MockClock
 
+from exchanger.oauth.limits.in_flight import InFlight
+from exchanger.oauth.transport.dial import Origin
+from exchanger.oauth.transport.host import Host
+from exchanger.oauth.transport.http2.client import Http2Client
+from exchanger.oauth.transport.links import Http2Link
+from exchanger.oauth.transport.rest import Rest
+from exchanger.reactor.tcp import SocketTransport
 from exchanger.values.issuer import (
     ActorCredentials,
     ActorToken,
@@ -26,6 +34,7 @@ from exchanger.values.issuer import (
     SigningAlgorithm,
     SigningKey,
 )
+from exchanger.values.proxy import Proxy
 from exchanger.values.secret import Secret
 from exchanger.values.token import ExchangedToken, TokenRequest
 from tests.oauth.fakes import exchange, response, token_request, world
@@ -140,3 +149,24 @@ async def test_nothing_holds_it_after_a_rotation_s_grace(autojump_clock: MockClo
         del before, after, issuer
         await trio.lowlevel.checkpoint()
         assert found("discovered", text, it.client) == []
+
+
+async def test_a_proxy_of_an_origin_that_wants_http1_leaves_memory(autojump_clock: MockClock) -> None:
+    backwards = "terces-nwardhtiw"
+    async with world() as it:
+        pool = it.client._connections
+        proxy = Proxy(False, "proxy.example.com", 3128, Secret("user:" + backwards[::-1]))
+        host = Host(pool, Origin(True, "issuer.example.com", 443, proxy), Rest(1.0), 1.0, InFlight(1))
+        ours, theirs = socket.socketpair()
+        http = Http2Client(trio.current_time() + 100, 1.0, limit=1)
+        http.requires_http1 = True  # RST_STREAM with HTTP_1_1_REQUIRED
+        link = Http2Link(SocketTransport(ours), host, it.client.reactor, http, trio.current_time())
+        host.multiplexed.append(link)
+        pool.open += 1
+        link.close()
+        theirs.close()
+        del host, link, http, proxy
+        assert pool.uses_http1
+        it.client.use_issuers({})
+        await trio.sleep(60)
+        assert holders(backwards[::-1], it.client) == []

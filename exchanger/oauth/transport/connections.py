@@ -23,6 +23,7 @@ from exchanger.oauth.transport.links import Http1Link
 from exchanger.oauth.transport.rest import Rest
 from exchanger.oauth.transport.tls_contexts import TlsContexts
 from exchanger.reactor.reactor import Reactor
+from exchanger.util.resolver import Resolver
 from exchanger.values.issuer import ClientCertificate, EndpointProtocol
 from exchanger.values.proxy import Proxy
 
@@ -66,12 +67,14 @@ class Connections:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Own the attempts to connect until cancelled. Then nothing new is begun, and ``close`` is to be called."""
+        before = trio.socket.set_custom_hostname_resolver(Resolver())  # that of the whole process
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 task_status.started()
                 await self._expire()
         finally:
+            trio.socket.set_custom_hostname_resolver(before)
             self._nursery = None
 
     def begin(self, call: Call) -> None:
@@ -151,6 +154,7 @@ class Connections:
     def _sweep(self, now: float) -> float:
         """Do what is due at ``now``, and return when there may be something to do again."""
         due = now + min(UNUSED_REST, self.limits.idle_timeout)  # what comes back from now on has time until then
+        self.uses_http1 -= {origin for origin in self.uses_http1 if self._is_withdrawn(origin)}
         for origin, host in list(self._hosts.items()):
             withdrawn = self._is_withdrawn(origin)
             idle_timeout = 0.0 if withdrawn else self.limits.idle_timeout
