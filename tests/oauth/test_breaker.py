@@ -423,10 +423,27 @@ def test_calls_of_that_size_are_probes_where_there_are_no_others() -> None:
     breaker = Breaker()
     while not breaker.is_open:
         call(breaker, BAD, 1000.0)
-    assert breaker.admit(1000.0 + FIRST_PAUSE_S, next(ANYBODY), oversized=True) is None
-    assert breaker.admit(1000.0 + FIRST_PAUSE_S + TURN_S, next(ANYBODY), oversized=True) is not None
+    assert breaker.admit(1000.0 + FIRST_PAUSE_S + TURN_S, next(ANYBODY), oversized=True) is None
+    assert breaker.admit(1000.0 + FIRST_PAUSE_S + 2 * TURN_S, next(ANYBODY), oversized=True) is not None
 
 
 def test_callers_are_told_apart_by_their_tokens() -> None:
     one, again, other = (attrs.evolve(token_request(), subject_token=Secret(token)) for token in ("one", "one", "other"))
     assert caller_of(one) == caller_of(again) != caller_of(other)
+
+
+@given(every=st.integers(1, 10))
+def test_made_up_calls_leave_probes_also_to_callers_that_have_called_in_vain(every: int) -> None:
+    """An outage is over, and all honest callers have failed in it. Somebody sends large made-up tokens, which the endpoint drops."""
+    breaker, now, step = Breaker(), 1000.0, 0
+    for caller in range(10):
+        call(breaker, BAD, now, caller=caller)
+    assert breaker.is_open
+    while now < 1005.0:
+        now, step = now + 0.01, step + 1
+        made_up = breaker.admit(now, next(ANYBODY), oversized=True)
+        if made_up is not None:
+            breaker.ended(made_up, UNKNOWN, now)
+        if step % (5 * every) == 0:
+            call(breaker, GOOD, now, caller=step % 10)
+    assert not breaker.is_open

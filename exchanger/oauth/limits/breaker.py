@@ -177,11 +177,11 @@ class Breaker:
     def admit(self, now: float, caller: int, *, oversized: bool = False) -> Admission | None:
         """Return the permission to make a call at ``now``, ``None`` if it is refused. ``caller`` is what ``caller_of`` says.
 
-        An ``oversized`` call tells little as a probe, so it leaves its turn to others, as callers do that have called in vain.
+        An ``oversized`` call tells little as a probe, so it leaves its turn to all others, also to callers that have called in vain.
         """
         bit = 1 << caller % CALLER_BITS
         if self.is_open:
-            turn = TURN_S if oversized and not self._tried & bit else 0.0
+            turn = 0.0 if not oversized else TURN_S if self._tried & bit else 2 * TURN_S
             if now < self._due(bit) + turn:
                 return None
             # A probe that hangs does not hold up the next one: recovery has to be seen in time, whatever became of it.
