@@ -4,6 +4,7 @@ A failure takes no key away. What strangers send cannot make it fetch more often
 """
 
 from collections.abc import Callable
+from functools import partial
 from random import Random
 from typing import Final, NoReturn, Protocol, final
 
@@ -20,6 +21,8 @@ from exchanger.values.issuer import Issuer
 UNKNOWN_KEY_S: Final = 60.0
 # Seconds for which keys are kept at least, whatever the answer says: an issuer that forbids to keep them would be asked all the time.
 _SHORTEST_S: Final = 300.0
+# Of those who wait for keys, how many are told in a row: judging a token anew takes some 0.1 ms.
+TOLD_AT_ONCE: Final = 16
 
 
 class Waiter(Protocol):
@@ -98,7 +101,7 @@ class KeyRing:
                     self.keys, self.version = keys, self.version + 1
                 told = ""
             self.fetching, self._wanted = False, trio.Event()
-            self.turn(self._tell)
+            await self._tell_in_steps()
             with trio.move_on_after(pause):
                 await self._wanted.wait()
             self.fetching = True
@@ -107,6 +110,22 @@ class KeyRing:
         """Nothing is fetched any more; tell all who wait."""
         self.fetching = False
         self.turn(self._tell)
+
+    async def _tell_in_steps(self) -> None:
+        """Tell those who wait now. Each of their tokens is judged anew, so others get their turns in between.
+
+        Those that are left when this is cancelled are told by ``end``.
+        """
+        waiters = tuple(self._waiters)
+        for at in range(0, len(waiters), TOLD_AT_ONCE):
+            self.turn(partial(self._tell_some, waiters[at : at + TOLD_AT_ONCE]))
+            await trio.lowlevel.checkpoint()
+
+    def _tell_some(self, waiters: tuple[Waiter, ...]) -> None:
+        for waiter in waiters:
+            if waiter in self._waiters:
+                del self._waiters[waiter]
+                waiter.fetched()
 
     def _tell(self) -> None:
         waiters, self._waiters = self._waiters, {}

@@ -1,6 +1,7 @@
 """The gate: who passes, what a refusal says, when keys are fetched, and for how long a verdict counts."""
 
 import math
+from collections.abc import Callable
 from typing import Final
 
 import attrs
@@ -15,7 +16,7 @@ from exchanger.decision.outcome import Deny, ExchangePending
 from exchanger.errors import Diagnostic
 from exchanger.oauth.documents import DOCUMENT_TIMEOUT
 from exchanger.oauth.gate import gate as gate_module
-from exchanger.oauth.gate.key_ring import UNKNOWN_KEY_S
+from exchanger.oauth.gate.key_ring import TOLD_AT_ONCE, UNKNOWN_KEY_S
 from exchanger.oauth.jose.claims import LEEWAY
 from exchanger.oauth.jose.verify import judge
 from exchanger.oauth.metadata import REFRESH_S
@@ -516,3 +517,24 @@ async def test_fetches_of_one_ring_end_with_it(autojump_clock: MockClock) -> Non
             it.use()
             await wait_all_tasks_blocked()
         assert it.learned.taken() == []
+
+
+async def test_many_who_wait_for_keys_are_told_in_small_steps(autojump_clock: MockClock) -> None:
+    """A name of a key that is not known makes strangers wait for the same fetch, without a key of their own."""
+    made_up = token("ES256", {"kid": "new"})[:-8]
+    async with guarded(publishing("p256"), gated()) as it:
+        await wait_all_tasks_blocked()
+        (ring,) = it.gate._rings.values()
+        ended, told, turn = list[object](), list[int](), ring.turn
+
+        def counted(work: Callable[[], None]) -> None:
+            before = len(ended)
+            turn(work)
+            told.append(len(ended) - before)
+
+        ring.turn = counted
+        for number in range(100):
+            it.gate.begin(asking(f"{made_up}{number:07d}A"), 1e9, ended.append)
+        await trio.sleep(DOCUMENT_TIMEOUT)
+        assert len(ended) == 100
+        assert max(told) <= TOLD_AT_ONCE
