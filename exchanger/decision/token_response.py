@@ -24,6 +24,10 @@ _APP_ONLY: Final = 7000114.0  # numbers are read as such
 
 # Longest body that is read, in bytes; a usual token response is a few KiB.
 MAX_RESPONSE_BYTES: Final = 1024 * 1024
+# Quotes and structural characters of a body, wherever they are: a usual one has some forty, and a hundred keys with their certificates
+# 5,000. As many as fit would hold the event loop for a quarter of a second.
+MAX_RESPONSE_MARKS: Final = 16 * 1024
+_STRUCTURAL: Final = (b'"', b"{", b"[", b",", b":")
 
 # RFC 6749 section 5.2 and RFC 8693 section 2.2.2 (invalid_target)
 _RECOGNISED_ERRORS: Final = frozenset(
@@ -166,7 +170,7 @@ def read_members(body: bytes | TooLarge, *, null_is_empty: bool = False) -> dict
     RFC 8259 section 8.1 requires UTF-8 and section 4 asks for unique names: a text that two readers may understand differently is refused.
     All numbers are floats, and -1 where they are too long.
     """
-    if isinstance(body, TooLarge) or len(body) > MAX_RESPONSE_BYTES:
+    if isinstance(body, TooLarge) or len(body) > MAX_RESPONSE_BYTES or sum(map(body.count, _STRUCTURAL)) > MAX_RESPONSE_MARKS:
         return None
     try:
         text = body.decode("utf-8").strip(_JSON_SPACE)

@@ -4,7 +4,14 @@ import pytest
 
 from exchanger.decision.bearer import MAX_TOKEN_LENGTH
 from exchanger.decision.token_failure import transport_failure
-from exchanger.decision.token_response import MAX_RESPONSE_BYTES, TokenResponseRules, TooLarge, decode_response
+from exchanger.decision.token_response import (
+    MAX_RESPONSE_BYTES,
+    MAX_RESPONSE_MARKS,
+    TokenResponseRules,
+    TooLarge,
+    decode_response,
+    read_members,
+)
 from exchanger.errors import Diagnostic
 from exchanger.values.secret import Secret
 from exchanger.values.token import ACCESS_TOKEN_TYPE, ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome
@@ -249,3 +256,14 @@ class TestErrors:
     )
     def test_challenges_that_are_header_values_are_relayed(self, body: bytes, challenges: list[str], relayed: list[str]) -> None:
         assert failed(decode_response(401, challenges, body, RULES)).www_authenticate == tuple(relayed)
+
+
+@pytest.mark.parametrize("part", [b"1", b"[]", b"{}", b'""'])
+def test_a_body_of_very_many_parts_is_not_read(part: bytes) -> None:
+    """Each takes time: as many as fit into the bytes would hold the event loop for a quarter of a second."""
+
+    def body(count: int) -> bytes:
+        return b'{"a":[' + b",".join([part] * count) + b"]}"
+
+    assert read_members(body(MAX_RESPONSE_MARKS // 4)) is not None
+    assert read_members(body(MAX_RESPONSE_MARKS + 2)) is None
