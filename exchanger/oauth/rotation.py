@@ -72,8 +72,11 @@ class Rotations:
             if refused:
                 self._behind.pop(wanted.name, None)
         elif accepted:
-            self._behind[wanted.name] = new
-            self._tell(wanted, refused=True)
+            current = self._issuers.get(wanted.name)
+            # A call may outlive the time in which previous credentials are tried. Nothing would take back then what it says of new ones.
+            if current is None or current.previous is not None:
+                self._behind[wanted.name] = new
+                self._tell(wanted, refused=True)
         elif refused and self._behind.get(wanted.name) == new:
             return attrs.evolve(wanted, previous=None)
         return None

@@ -288,3 +288,14 @@ async def test_a_refused_client_is_told_and_nothing_else_is(*, previous: bool) -
         rotations.following(issuer, issuer, ended.outcome)
         assert bool(told) is refused
         told.clear()
+
+
+def test_a_call_that_outlives_the_time_of_the_previous_credentials_leaves_nothing_behind() -> None:
+    begun = rotated().issuer
+    after = attrs.evolve(begun, previous=None)
+    rotations = Rotations()
+    rotations.use_issuers({"primary": begun})
+    rotations.use_issuers({"primary": after})
+    assert begun.previous is not None
+    assert rotations.following(begun, attrs.evolve(begun, credentials=begun.previous, previous=None), ISSUED) is None
+    assert rotations.refused == {after: False}
