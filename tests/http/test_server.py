@@ -385,3 +385,30 @@ def test_hosts_are_read_with_their_ports_and_the_address_it_listens_on_is_a_name
     ]
     assert names_of("Console.Example.com", frozenset({"other"})) == {"console.example.com", "other"}
     assert names_of("", frozenset()) == frozenset()
+
+
+class Steps(trio.abc.Instrument):
+    """Counts the steps of all tasks."""
+
+    count = 0
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.count += 1
+
+
+async def test_a_body_in_many_small_chunks_lets_others_have_their_turns() -> None:
+    """One read of it holds thousands of chunks."""
+    server, steps = HttpServer(route, attrs.evolve(LIMITS, body_bytes=16_384)), Steps()
+    async with trio.open_nursery() as nursery:
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        await nursery.start(server.run, listeners)
+        client = await trio.open_tcp_stream(*listeners[0].socket.getsockname()[:2])
+        await client.send_all(b"POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n")
+        await trio.testing.wait_all_tasks_blocked()
+        trio.lowlevel.add_instrument(steps)
+        await client.send_all(b"1\r\nx\r\n" * 8000 + b"0\r\n\r\n")
+        assert (await client.receive_some(200)).startswith(b"HTTP/1.1 200")
+        trio.lowlevel.remove_instrument(steps)
+        assert steps.count > 8000 / 64
+        await client.aclose()
+        nursery.cancel_scope.cancel()
