@@ -146,8 +146,8 @@ class PolicyDocument:
             raise ValueError("an entry or region is of another source")
         whole = {entry.index for entry in self.entries if not entry.match.within}
         parts = {(entry.index, entry.match) for entry in self.entries if entry.match.within}
-        closed = {(region.index, region.match) for region in self.regions}
-        if len(whole) + len(parts) + len(closed) != len(claims) or not whole.isdisjoint(index for index, _ in closed):
+        closed = {(region.index, region.match, region.guessed) for region in self.regions}
+        if len(whole) + len(parts) + len(closed) != len(claims) or not whole.isdisjoint(index for index, *_ in closed):
             raise ValueError("two entries or regions have the same index")
 
 

@@ -100,7 +100,7 @@ class Cut:
         for allowance in self.allowances.get(entry.source.namespace, ()):
             if not allows and (not self.enforced or _is_free(entry.source.namespace, allowance)):
                 continue
-            judged = _judge(entry, allowance)
+            judged = _judge(entry, allowance, parts_count=False)
             if isinstance(judged, _Invalid | _Outside):
                 return False
             at = len(entry.match.path_prefix)
@@ -140,6 +140,7 @@ def _restricted(document: PolicyDocument, allowance: Allowance, grants: Grants) 
         else:
             reason = f"entries[{entry.index}] {judged.reason}"
             refusals[entry.index] = Refusal(entry.source, entry.index, reason, judged.code, entry.line)
+    entries = regions.without_invalid(entries)
     for region in document.regions:
         left = regions.add(iter((region,)) if free or not enforced else _parts(region, allowance, grants))
         if not left and region.index not in refusals:
@@ -180,6 +181,17 @@ class _Regions:
             self._found[region] = None
         return some
 
+    def without_invalid(self, entries: list[Entry]) -> list[Entry]:
+        """Return those of ``entries`` of which no part is invalid; the others close with that part.
+
+        Parts come from an earlier description of the namespace, and may be valid or not under another one.
+        """
+        invalid = {region.index: region for region in self._found}
+        for entry in entries:
+            if (region := invalid.get(entry.index)) is not None:
+                self.add(iter((attrs.evolve(region, match=attrs.evolve(entry.match, headers=())),)))
+        return [entry for entry in entries if entry.index not in invalid]
+
     def all(self) -> tuple[FailClosedRegion, ...]:
         """Return all regions."""
         if not self._is_crowded:
@@ -210,7 +222,8 @@ class _Outside:
     word: ClassVar[str] = "refused"
 
 
-def _judge(entry: Entry, allowance: Allowance) -> tuple[Entry, ...] | _Invalid | _Outside:
+def _judge(entry: Entry, allowance: Allowance, *, parts_count: bool = True) -> tuple[Entry, ...] | _Invalid | _Outside:
+    """Return what is left of ``entry``. Its parts cost all granted prefixes: without ``parts_count``, what is not covered is outside."""
     scope = entry.match
     near = allowance.near(scope.host)
     covering = [granted for granted in near if _covers(granted, scope)]
@@ -228,6 +241,8 @@ def _judge(entry: Entry, allowance: Allowance) -> tuple[Entry, ...] | _Invalid |
         reason = f"asks for what its namespace is not granted: {', '.join(missing[:_NAMED])}{more}"
         closes = (attrs.evolve(part, headers=()) for part in (scope, *(other.match for other in beside)))
         return _Invalid(reason, codes.NOT_GRANTED, closes)
+    if not parts_count:
+        return _Outside()
     whole = attrs.evolve(entry.match, headers=())
     parts = (part for granted in near for part in _intersections(whole, granted))
     first = next(parts, None)

@@ -4,9 +4,10 @@ import attrs
 import pytest
 
 from exchanger.admission.judgement import Known, judge
-from exchanger.policy.documents.document import PolicyDocument, Refusal
+from exchanger.policy.documents.document import PolicyDocument, Refusal, parse_document
 from exchanger.policy.explanation import Standing, explain
 from exchanger.policy.grants.allowance import Grant, Grants
+from exchanger.policy.grants.reader import read_grants
 from exchanger.policy.grants.restriction import MAX_REGIONS, again, restrict
 from exchanger.policy.lookup import SEVERAL_REGIONS
 from exchanger.policy.policy_trie import Hosts
@@ -284,3 +285,28 @@ def test_a_plain_prefix_denies_all_that_it_covers_on_a_host_where_everything_is_
     )
     assert isinstance(PolicySnapshot.EMPTY.apply(found).match(HOST, "/api-v2", "GET"), DenyEntry | Unhealthy)
     assert isinstance(PolicySnapshot.EMPTY.apply(found).match(HOST, "/api", "GET"), NoMatch)
+
+
+@pytest.mark.parametrize("host", ["a.x b.x c.x d.x e.x f.x g.x h.x i.x", "https://orders,user@a.x"])
+def test_a_host_that_is_granted_and_perhaps_another_closes_as_both(host: str) -> None:
+    """One region is on the named host, and one is where the author may have meant any: the same scope, for different reasons."""
+    grants = read_grants("version: v1\ngrants: [{namespaces: [a], hosts: [a.x], pathPrefixes: [/api], actions: [deny]}]", has_labels=True)
+    assert isinstance(grants, Grants)
+    text = f'version: v1\nentries: [{{match: {{host: "{host}", pathPrefix: /api}}, action: deny}}]'
+    left = restrict(parse_document(Source("a", "p"), text, frozenset()), grants, ())
+    assert {region.guessed for region in left.regions} == {False, True}
+
+
+def test_parts_of_a_denial_may_be_invalid_under_another_description_of_the_namespace() -> None:
+    """An entry of which a part is invalid closes as a whole, so that it stands for one thing."""
+    grants = read_grants(
+        """version: v1
+grants:
+- {namespaceSelector: "t=x", hosts: [h], pathPrefixes: [/api, /api-v2], actions: [deny]}
+- {namespaceSelector: "t=y", hosts: [h], pathPrefixes: [/api, /api-v2/x], actions: [deny]}""",
+        has_labels=True,
+    )
+    assert isinstance(grants, Grants)
+    document = parse_document(Source("a", "p"), "version: v1\nentries: [{match: {host: h, pathPrefix: /api}, action: deny}]", frozenset())
+    left = restrict(document, grants, ((("t", "x"),), (("t", "y"),)))
+    assert (bool(left.entries), bool(left.regions)) == (False, True)
