@@ -12,9 +12,9 @@ Must not know: documents, or how the readings of one request are weighed against
 """
 
 import enum
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice
-from typing import Final
+from typing import Final, TypeAlias
 
 from exchanger.policy.authority import MAX_WILDCARD, wildcards_above
 from exchanger.policy.headers import RequestHeaders
@@ -29,6 +29,8 @@ CONFLICT: Final = Unhealthy("more than one entry has this host, method and longe
 SEVERAL_REGIONS: Final = Unhealthy("more than one invalid entry or unreadable document covers this request")
 
 Found = NoMatch | DenyEntry | ExchangeEntry | AllowEntry | Unhealthy | Ambiguous
+# Returns what is found for a path, or that it is closed.
+Held: TypeAlias = Callable[[Found, str], Found]
 # Claims in the order of entries, those that are equal in it together.
 _Levels = list[list[Claims]]
 
@@ -50,6 +52,10 @@ class UnreadableReach(enum.Enum):
 
     UNMATCHED = "unmatched"
     GLOBAL = "global"
+
+
+def _as_it_is(found: Found, _path: str) -> Found:
+    return found
 
 
 def find_at_once(trie: PolicyTrie, host: str | None, path: str, method: str) -> Found | None:
@@ -97,23 +103,26 @@ def find(
     reading: Reading,
     method: str,
     headers: RequestHeaders,
+    held: Held = _as_it_is,
 ) -> Found:
     """Return what applies to ``reading``; ``AMBIGUOUS_PATH`` if masks let the path be too many things to tell.
 
-    ``places`` are the claims that may apply on ``host``, the nearest first. ``host`` is ``None`` if it cannot be known.
+    ``places`` are the claims that may apply on ``host``, the nearest first. ``host`` is ``None`` if it cannot be known. ``held`` returns
+    what is found closed if it may decide no longer; for HEAD, it judges both of what is found.
     """
-    found = _find(trie, host, places, reach, reading, method, headers)
+    found = _find(trie, host, places, reach, reading, method, headers, held)
     if not trie.leaving or (method != "HEAD" and _stays(trie, found)):
         return found
     sifting = trie.sifting()
-    return _find(sifting, host, sifting.staying(places), reach, reading, method, headers)
+    return _find(sifting, host, sifting.staying(places), reach, reading, method, headers, held)
 
 
 def _stays(trie: PolicyTrie, found: Found) -> bool:
     """Tell whether ``found`` is the same without the documents that are leaving: then they need not be told from the others."""
     if isinstance(found, NoMatch):
         return True
-    return not isinstance(found, Ambiguous) and found.source is not None and bool(found.source.name) and found.source not in trie.leaving
+    # A region of unknown host spares entries of other namespaces, and may close only what one that is leaving decides.
+    return not isinstance(found, Ambiguous | Unhealthy) and found.source not in trie.leaving
 
 
 def _find(
@@ -124,9 +133,10 @@ def _find(
     reading: Reading,
     method: str,
     headers: RequestHeaders,
+    held: Held,
 ) -> Found:
     if method == "HEAD":
-        return _find_for_head(trie, host, places, reach, reading, headers)
+        return _find_for_head(trie, host, places, reach, reading, headers, held)
     steps = _steps_for(reading)
     found, decoded = _on_hosts(places, reading, method, headers, steps)
     beyond = _beyond(trie, host, reach, found)
@@ -134,7 +144,13 @@ def _find(
 
 
 def _find_for_head(
-    trie: PolicyTrie, host: str | None, places: tuple[Paths, ...], reach: UnreadableReach, reading: Reading, headers: RequestHeaders
+    trie: PolicyTrie,
+    host: str | None,
+    places: tuple[Paths, ...],
+    reach: UnreadableReach,
+    reading: Reading,
+    headers: RequestHeaders,
+    held: Held,
 ) -> Found:
     """Return the stricter of what applies by claims on HEAD itself, and what applies to GET."""
     steps = _steps_for(reading)
@@ -144,7 +160,7 @@ def _find_for_head(
         itself = _unless_closed(trie, beyond, itself, reading, "HEAD", headers, steps, decoded=both)
         beyond = _beyond(trie, host, reach, as_get)
         as_get = _unless_closed(trie, beyond, as_get, reading, "GET", headers, steps, decoded=decoded_for_get)
-    return stricter(itself, as_get)
+    return stricter(held(itself, reading.path), held(as_get, reading.path))
 
 
 def stricter(itself: Found, as_get: Found) -> Found:

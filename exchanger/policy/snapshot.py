@@ -280,12 +280,12 @@ class PolicySnapshot:
             if denied is not None:
                 return denied
         seen = RequestHeaders(headers) if trie.hosts.with_headers else _NO_HEADERS
-        verdict = find_at_once(trie, authority, path, method)
+        verdict = None if method == "HEAD" and self.cut is not None else find_at_once(trie, authority, path, method)
         if verdict is None:
             places = trie.hosts.places(authority)
             if not places and (trie.any_host is None or not trie.any_host.places(authority)):
                 return NO_MATCH if authority is not None else AMBIGUOUS_AUTHORITY
-            verdict = find(trie, authority, places, self.reach, Reading(path), method, seen)
+            verdict = find(trie, authority, places, self.reach, Reading(path), method, seen, self._held)
         verdict = self._held(verdict, path)
         if isinstance(verdict, Unhealthy):
             return verdict
@@ -319,7 +319,7 @@ class PolicySnapshot:
         """Return ``verdict`` if every other reading has the same; two denials are the same, whoever wrote them."""
         agreed, places = True, self.trie.hosts.places(host)
         for reading in readings:
-            other = self._held(find(self.trie, host, places, self.reach, reading, method, headers), reading.path)
+            other = self._held(find(self.trie, host, places, self.reach, reading, method, headers, self._held), reading.path)
             if isinstance(other, Unhealthy) and (other is not CONFLICT or reading.masks is None):  # masks only hint at one
                 return other
             agreed = agreed and (other is verdict or any(isinstance(other, kind) and isinstance(verdict, kind) for kind in _ALIKE))
