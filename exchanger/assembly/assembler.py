@@ -222,8 +222,8 @@ class Assembler:
 
         ``again``: the document is not new, only to be read again, and comes after those that are new.
         """
+        known = self._snapshot.documents.get(source) or self._backlog.under_way(source)
         self._backlog.put(source, document, self.clock(), again=again)
-        known = self._snapshot.documents.get(source)
         if document is not None and self.grants.limited and known is not None:
             labels, newest = known.namespace_labels, document.namespace_labels
             if self._relabelled.get(source.namespace, labels) != newest:
@@ -348,9 +348,8 @@ class Assembler:
             self.wake()
         self._allowances, self._cut_grants = HashTrieMap(found), grants
 
-    def _cut_new(self, document: PolicyDocument, grants: Grants) -> None:
-        """Hold a document that comes while ``grants`` are coming against these, too; against nothing granted until that is worked out."""
-        namespace, labels = document.source.namespace, document.namespace_labels
+    def _cut_new(self, namespace: str, labels: tuple[Labels, ...], grants: Grants) -> None:
+        """Hold a document that comes while ``grants`` or ``labels`` are coming against these; against nothing until that is worked out."""
         is_small = grants.area_count(namespace, labels) <= INLINE_AREAS
         self._allowances = self._allowances.insert(namespace, grants.allowances(namespace, labels) if is_small else (Allowance(),))
         self._cut_is_behind = self._cut_is_behind or not is_small
@@ -403,7 +402,7 @@ class Assembler:
         """Return ``made`` with what the light lane applied meanwhile, as the grants of ``made`` leave it."""
         while self._meanwhile:
             meanwhile, self._meanwhile = Made(made.snapshot, self._meanwhile, grants=self.grants), {}
-            if _work(meanwhile.documents) <= INLINE_BATCH:
+            if made.grants is self.grants and _work(meanwhile.documents) <= INLINE_BATCH:  # others may make many regions of a short text
                 moved = meanwhile.moved_to(made.snapshot, made.grants)
             else:
                 moved = await self._in_thread(Lane.HEAVY, meanwhile.moved_to, made.snapshot, made.grants)
@@ -455,8 +454,10 @@ class Assembler:
             else:
                 self._withdrawn.pop(source, None)
                 self._changed[source] = document
-                if self._next_grants is not None and source.namespace not in self._allowances:
-                    self._cut_new(document, self._next_grants)
+                newest = self._relabelled.get(source.namespace, document.namespace_labels)
+                differs = self._next_grants is not None or newest != document.namespace_labels
+                if differs and source.namespace not in self._allowances:
+                    self._cut_new(source.namespace, newest, self._next_grants or self.grants)
         self._snapshot = snapshot
         return documents
 

@@ -111,6 +111,10 @@ class Backlog:
         twice = (source for source in self._under_way.keys() & self._pending.keys() if self._pending[source][1].document is not None)
         return {**once, **dict.fromkeys(twice, 2)}
 
+    def under_way(self, source: Source) -> Document | None:
+        """Return the document of the source that was taken and is not done, if there is one."""
+        return self._under_way.get(source)
+
     def is_under_way(self, source: Source) -> bool:
         """Tell whether a change of the source was taken and is not done."""
         return source in self._under_way

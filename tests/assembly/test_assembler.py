@@ -15,6 +15,7 @@ from exchanger.assembly.backlog import CLAIM_WORK, LIGHT_WORK
 from exchanger.policy.documents.document import PolicyDocument, parse_document
 from exchanger.policy.grants import restriction
 from exchanger.policy.grants.allowance import Grant, Grants
+from exchanger.policy.grants.reader import read_grants
 from exchanger.policy.selection import Change, Text
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import DenyEntry, ExchangeEntry, MatchScope, Source
@@ -367,3 +368,26 @@ async def test_a_document_that_comes_while_grants_change_is_held_against_both(
         gate.event.set()
         change = await taken(made)
         assert (change.snapshot.entry_count, change.snapshot.cut) == (0, None)
+
+
+async def test_a_document_that_is_read_for_the_first_time_is_held_against_the_newest_labels(autojump_clock: MockClock) -> None:
+    grants = read_grants(
+        'version: v1\ngrants:\n- {namespaceSelector: "t=x", hosts: [h], issuers: ["*"], audiences: ["*"]}\n'
+        '- {namespaceSelector: "t=y", hosts: [other], issuers: ["*"], audiences: ["*"]}',
+        has_labels=True,
+    )
+    assert isinstance(grants, Grants)
+    gate = Gate()
+    made = Assembler(frozenset({"i"}), grants, run_sync=gate.run_sync)
+    entry = "{match: {host: h, pathPrefix: /a}, action: exchange, exchange: {issuerRef: i, audiences: [x]}}"
+    text = f"version: v1\nentries: [{entry}]\n#" + "#" * 9000
+    async with running(made):
+        made.put(Source("a", "p"), Text(text, "", ((("t", "x"),),)))
+        await trio.sleep(1)
+        made.put(Source("a", "p"), Text(text, "", ((("t", "y"),),)))
+        gate.step()
+        await trio.sleep(1)
+        change = made.take(anyway=True)
+        assert change is not None
+        assert not isinstance(change.snapshot.match("h", "/a", "GET"), ExchangeEntry)
+        gate.event.set()
