@@ -53,8 +53,11 @@ class Agreement:
         return tuple(held.snapshot for held in self._versions)
 
     def hold(self, before: PolicySnapshot, change: Change, now: float) -> bool:
-        """Hold ``before``, whose place ``change`` takes, if that may loosen anything; return whether it is the first one."""
-        if not _may_loosen(before, change):
+        """Hold ``before``, whose place ``change`` takes, if that may loosen anything; return whether it is the first one.
+
+        Where no more can be held, it is not: what it denies beyond the others came during the same outage.
+        """
+        if self.is_full or not _may_loosen(before, change):
             return False
         first = not self._versions
         self._versions = (_Held(before, now), *self._versions)

@@ -9,6 +9,7 @@ import enum
 import math
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from itertools import chain
 from random import Random
 from typing import Any, Final, Protocol, TypeVar, final
@@ -348,8 +349,8 @@ class KubernetesSource:
         for namespace in [namespace for namespace, time in self._confirmed_from.items() if time <= caught_up_until]:
             del self._confirmed_from[namespace]
             if namespace in self._index.unconfirmed.items():
-                for _ in self._index.confirming(namespace[0]):
-                    await trio.lowlevel.checkpoint()
+                self._queue.append(partial(self._index.confirming, namespace[0]))  # events that come meanwhile wait
+                await self._take_in()
 
     async def _agree(self) -> None:
         """While anything waits for feeds that are behind, see whether they have caught up."""
@@ -367,6 +368,7 @@ class KubernetesSource:
                 self._agreement.release(caught_up_until, trio.current_time())
                 self._released = True
                 self._assembler.wake()
+                self._news.set()  # there is room again for what waits in the index
 
     def _notices(self) -> Notices:
         """Return what a watch shows. Near misses of labels are not among it: the server sends only what is selected."""
@@ -391,7 +393,7 @@ class KubernetesSource:
             reopened, self._phase = self._phase is _Phase.RECOVERING and not first, _Phase.OPEN
             before, self._snapshot = self._snapshot, change.snapshot
             differs = bool(change.documents or change.withdrawn)
-            released, self._released = self._released and not differs, False
+            released, self._released = self._released, False
             if differs and not (first or reopened):
                 self._hold(before, change)
             await self._hold_against_grants()
@@ -402,9 +404,9 @@ class KubernetesSource:
                 self.on_stale(False)
                 self.observer.stale(False, 0.0)
             self._hand_over()
-            if not released:
+            if differs or not released:
                 self.observer.published(change)
-            elif not self._agreement:
+            if released and not self._agreement:
                 self.observer.held_back(False)
             self.on_notices(self._notices())
             if first:

@@ -1,6 +1,7 @@
 """What stays in force while a feed is behind, and for how long. The law is in ``tests/property/test_kube_feeds_come_back_apart.py``."""
 
 import math
+from collections.abc import Callable, Iterator
 from random import Random
 
 import pytest
@@ -8,17 +9,19 @@ import trio
 from trio.testing import MockClock
 
 from exchanger.kube.agreement import MAX_HELD, Agreement
-from exchanger.kube.list_watch import Key
+from exchanger.kube.index import STEP, PolicyIndex
+from exchanger.kube.list_watch import Item, Key
 from exchanger.kube.settings import CAUGHT_UP_S
 from exchanger.kube.source import AGREE_S, LOOK_S
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.grants.reader import read_grants
 from exchanger.policy.lookup import CONFLICT
-from exchanger.policy.selection import Change
+from exchanger.policy.selection import Change, ConfigMap
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import DenyEntry, ExchangeEntry, Source
 from exchanger.values.verdict import Unhealthy
-from tests.kube.cluster import REFUSED, SELECTED, Cluster, Record, deny, following, source
+from tests.assembly.test_assembler import Gate
+from tests.kube.cluster import ENABLED, REFUSED, SELECTED, Cluster, Record, deny, following, source
 
 # Seconds in which what is held is released once every feed follows: the watch counts after one, and is looked at.
 RELEASED_S = CAUGHT_UP_S + LOOK_S + 10 * AGREE_S
@@ -305,3 +308,69 @@ async def test_moves_without_a_fault_show_states_that_the_cluster_had(cluster: C
             conflicts += verdict is CONFLICT
             assert isinstance(verdict, DenyEntry | Unhealthy)
         assert 0 < conflicts < 40
+
+
+async def test_events_may_come_while_a_namespace_that_was_made_again_is_confirmed(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = Cluster()
+    cluster.put_namespace("a")
+    for number in range(STEP + 10):
+        cluster.put("a", f"m{number}", deny(f"/{number}"))
+    async with following(cluster) as followed:
+
+        async def at_once(function: Callable[..., object], *args: object, **_: object) -> object:
+            await trio.lowlevel.checkpoint()  # time does not wait for threads here
+            return function(*args)
+
+        followed.source._assembler.run_sync = at_once
+        confirming = PolicyIndex.confirming
+        (sink,) = [informer.sink for informer in followed.source._informers if informer.resource == "configmaps"]
+
+        def with_an_event(self: PolicyIndex, namespace: str) -> Iterator[None]:
+            for step in confirming(self, namespace):
+                late = ConfigMap("a", "late", tuple(ENABLED.items()), deny("/late"))
+                sink.put(Item(Key("a", "late"), "1", late))  # what the reflector's task does meanwhile
+                yield step
+
+        monkeypatch.setattr(PolicyIndex, "confirming", with_an_event)
+        cluster.put_namespace("a", uid="another")
+        await trio.sleep(0.5)
+        await followed.record.until(lambda: followed.record.denies("/1"), 20)
+        await followed.record.until(lambda: followed.record.denies("/late"), 20)
+
+
+async def test_edits_that_waited_for_room_come_although_something_is_read_when_feeds_agree(autojump_clock: MockClock) -> None:
+    cluster = Cluster()
+    cluster.put_namespace("a")
+    cluster.put("a", "p")
+    async with following(cluster) as followed:
+        gate = Gate()
+        cluster.server.lose("namespaces", REFUSED)
+        await trio.sleep(2)
+        for number in range(20):
+            cluster.put("a", "p", deny(f"/{number:02}"))
+            await trio.sleep(1)
+        followed.source._assembler.run_sync = gate.run_sync
+        cluster.put("a", "large", deny("/large") + "\n#" + "#" * 9000)
+        cluster.server.find("namespaces")
+        await trio.sleep(60)
+        gate.event.set()
+        await trio.sleep(60)
+        assert followed.record.denies("/19")
+        assert "agreed" in followed.record.said
+
+
+async def test_new_exchanges_during_an_outage_hold_no_more_versions_than_the_limit(autojump_clock: MockClock) -> None:
+    cluster = Cluster()
+    cluster.put_namespace("a")
+    cluster.put("a", "p")
+    async with following(cluster) as followed:
+        followed.source.use_issuers(frozenset({"i"}))
+        await trio.sleep(1)
+        cluster.server.lose("namespaces", REFUSED)
+        await trio.sleep(5)
+        for number in range(2 * MAX_HELD):
+            cluster.put("a", f"new-{number}", exchange("x", f"/x{number}"))
+            await trio.sleep(1)
+        assert len(followed.record.snapshots[-1].held) == MAX_HELD
