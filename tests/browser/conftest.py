@@ -80,10 +80,13 @@ class Console:
 @final
 @attrs.define(eq=False)
 class Watch:
-    """What a page said and asked that it should not have; ``allowed`` are patterns of what a test expects."""
+    """What a page said and asked that it should not have; ``allowed`` are patterns of what a test expects.
+
+    A test may be over, or load the page anew, before its stream is open.
+    """
 
     wrong: list[str] = attrs.field(factory=list)
-    allowed: list[str] = attrs.field(factory=list)
+    allowed: list[str] = attrs.field(factory=lambda: ["WebSocket is closed before the connection is established"])
 
     def allow(self, pattern: str) -> None:
         self.allowed.append(pattern)
