@@ -103,20 +103,18 @@ def find(
     reading: Reading,
     method: str,
     headers: RequestHeaders,
-    *,
     held: Held = _as_it_is,
-    sifting: PolicyTrie | None = None,
 ) -> Found:
     """Return what applies to ``reading``; ``AMBIGUOUS_PATH`` if masks let the path be too many things to tell.
 
     ``places`` are the claims that may apply on ``host``, the nearest first. ``host`` is ``None`` if it cannot be known. ``held`` returns
-    what is found closed if it may decide no longer; for HEAD, it judges both of what is found. ``sifting`` is ``trie.sifting()``, one for
-    all readings of a request.
+    what is found closed if it may decide no longer; for HEAD, it judges both of what is found.
     """
-    found = _find(trie, host, places, reach, reading, method, headers)
-    if sifting is not None and not all(_stays(trie, one) for one in found):
-        found = _find(sifting, host, sifting.staying(places), reach, reading, method, headers)
-    return found[0] if len(found) == 1 else stricter(held(found[0], reading.path), held(found[1], reading.path))
+    found = _find(trie, host, places, reach, reading, method, headers, held)
+    if not trie.leaving or (method != "HEAD" and _stays(trie, found)):
+        return found
+    sifting = trie.sifting()
+    return _find(sifting, host, sifting.staying(places), reach, reading, method, headers, held)
 
 
 def _stays(trie: PolicyTrie, found: Found) -> bool:
@@ -135,13 +133,14 @@ def _find(
     reading: Reading,
     method: str,
     headers: RequestHeaders,
-) -> tuple[Found, ...]:
+    held: Held,
+) -> Found:
     if method == "HEAD":
-        return _find_for_head(trie, host, places, reach, reading, headers)
+        return _find_for_head(trie, host, places, reach, reading, headers, held)
     steps = _steps_for(reading)
     found, decoded = _on_hosts(places, reading, method, headers, steps)
     beyond = _beyond(trie, host, reach, found)
-    return (_unless_closed(trie, beyond, found, reading, method, headers, steps, decoded=decoded) if beyond else found,)
+    return _unless_closed(trie, beyond, found, reading, method, headers, steps, decoded=decoded) if beyond else found
 
 
 def _find_for_head(
@@ -151,8 +150,9 @@ def _find_for_head(
     reach: UnreadableReach,
     reading: Reading,
     headers: RequestHeaders,
-) -> tuple[Found, Found]:
-    """Return what applies by claims on HEAD itself, and what applies to GET."""
+    held: Held,
+) -> Found:
+    """Return the stricter of what applies by claims on HEAD itself, and what applies to GET."""
     steps = _steps_for(reading)
     (itself, decoded), (as_get, decoded_for_get) = _both_on_hosts(places, reading, headers, steps)
     if not isinstance(as_get, Unhealthy):
@@ -160,7 +160,7 @@ def _find_for_head(
         itself = _unless_closed(trie, beyond, itself, reading, "HEAD", headers, steps, decoded=both)
         beyond = _beyond(trie, host, reach, as_get)
         as_get = _unless_closed(trie, beyond, as_get, reading, "GET", headers, steps, decoded=decoded_for_get)
-    return itself, as_get
+    return stricter(held(itself, reading.path), held(as_get, reading.path))
 
 
 def stricter(itself: Found, as_get: Found) -> Found:

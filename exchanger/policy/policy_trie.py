@@ -18,13 +18,13 @@ from exchanger.policy.headers import HeaderTable
 from exchanger.policy.methods import ClaimKey, MethodTable, key_of
 from exchanger.policy.prefix import spellings_of
 from exchanger.policy.readings import Reading
-from exchanger.policy.trie import PrefixTrie, Steps
-from exchanger.values.entry import BASELINE, EVERYWHERE, Claim, Entry, FailClosedRegion, GrantedArea, PathType, Source
+from exchanger.policy.trie import PrefixTrie
+from exchanger.values.entry import EVERYWHERE, Claim, Entry, FailClosedRegion, GrantedArea, PathType, Source
 
-# Claims that are looked at for one request while documents are leaving, and of these the ones that are taken out for it: in a millisecond
-# each. Beyond, what is left to look at closes the request.
+# Claims at one prefix that are looked at for one request while documents are leaving, and of these the ones that are held back: in half a
+# millisecond each.
 MAX_LOOKED_AT: Final = 2048
-MAX_SIFTED: Final = 64
+MAX_SIFTED: Final = 128
 _SIFTING: Final = "one of the many entries that documents have here is being withdrawn"
 
 
@@ -359,35 +359,25 @@ class ClosedArea:
         return cls(HashTrieMap({key_of(region): region}), hosts)
 
 
-_CLOSED: Final = Claims().with_claim(FailClosedRegion(BASELINE, EVERYWHERE, _SIFTING))
-
-
 @final
 @attrs.frozen
 class Sieve:
-    """Holds back the claims that are ``leaving``, for the look-ups of one request; ``closed`` as in the trie."""
+    """Holds back the claims that are ``leaving``; ``closed`` as in the trie."""
 
     leaving: "HashTrieMap[Source, tuple[Claim, ...]]" = attrs.field(repr=False)
     closed: "HashTrieMap[str, HashTrieMap[GrantedArea, ClosedArea]]" = attrs.field(repr=False)
     standing: "HashTrieMap[Source, None]" = attrs.field(repr=False)
-    looked_at: Steps = attrs.field(factory=lambda: Steps(MAX_LOOKED_AT), eq=False, repr=False)
-    sifted: Steps = attrs.field(factory=lambda: Steps(MAX_SIFTED), eq=False, repr=False)
 
     def sift(self, cell: Cell) -> Cell | None:
-        """Return ``cell`` without the claims that are leaving, ``None`` if that leaves it empty; closed if the request had too many."""
-        members = tuple(islice(cell.members(), max(0, self.looked_at.left) + 1))
-        if not self.looked_at.take(len(members)):
-            return Cell(cell.length, _CLOSED)
+        """Return ``cell`` without the claims that are leaving, ``None`` if that leaves it empty; a cell with very many closes meanwhile."""
+        members = tuple(islice(cell.members(), MAX_LOOKED_AT + 1))
         leaving = {key_of(claim): claim for claim in members if self._is_leaving(claim)}
-        if len(leaving) == len({key_of(claim) for claim in members}):
-            return None
-        if not self.sifted.take(len(leaving)):
-            return Cell(cell.length, _CLOSED)
+        if len(members) > MAX_LOOKED_AT or len(leaving) > MAX_SIFTED:
+            return cell.with_claim(FailClosedRegion(members[0].source, EVERYWHERE, _SIFTING))
         rest: Cell | None = cell
         for claim in leaving.values():
             rest = rest and rest.without_claim(claim)
-            if rest is not None and rest.rewritten is not None:
-                rest = rest.without_rewritten_claim(claim)
+            rest = rest and rest.without_rewritten_claim(claim)
         return rest
 
     def _is_leaving(self, claim: Claim) -> bool:
@@ -462,7 +452,7 @@ class PolicyTrie:
                 yield attrs.evolve(own, match=region.match, guessed=region.guessed, area=None)
 
     def sifting(self) -> "PolicyTrie":
-        """Return a trie for the look-ups of one request alone, in which ``staying`` has an effect."""
+        """Return a trie for looking up alone, in which ``staying`` has an effect."""
         return attrs.evolve(self, sieve=Sieve(self.leaving, self.closed, self.standing)) if self.leaving else self
 
     def staying(self, places: tuple[Paths, ...]) -> tuple[Paths, ...]:

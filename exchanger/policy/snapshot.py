@@ -280,13 +280,12 @@ class PolicySnapshot:
             if denied is not None:
                 return denied
         seen = RequestHeaders(headers) if trie.hosts.with_headers else _NO_HEADERS
-        sifting = trie.sifting() if trie.leaving else None
         verdict = None if method == "HEAD" and self.cut is not None else find_at_once(trie, authority, path, method)
         if verdict is None:
             places = trie.hosts.places(authority)
             if not places and (trie.any_host is None or not trie.any_host.places(authority)):
                 return NO_MATCH if authority is not None else AMBIGUOUS_AUTHORITY
-            verdict = find(trie, authority, places, self.reach, Reading(path), method, seen, held=self._held, sifting=sifting)
+            verdict = find(trie, authority, places, self.reach, Reading(path), method, seen, self._held)
         verdict = self._held(verdict, path)
         if isinstance(verdict, Unhealthy):
             return verdict
@@ -297,7 +296,7 @@ class PolicySnapshot:
         readings = readings_to_ask(authority, path, method, raw=raw)
         if isinstance(readings, MalformedPath):
             return AMBIGUOUS_PATH
-        return self._agreed(verdict, authority, readings[1:], method, seen, sifting)
+        return self._agreed(verdict, authority, readings[1:], method, seen)
 
     def _held(self, found: Found, path: str) -> Found:
         """Return what is found for ``path``, closed if it is an entry that may decide no longer."""
@@ -316,15 +315,11 @@ class PolicySnapshot:
         found = (denied_by(baseline, host, reading, method) for reading in readings)
         return next((denied for denied in found if denied is not None), None)
 
-    def _agreed(
-        self, verdict: Verdict, host: str, readings: tuple[Reading, ...], method: str, headers: RequestHeaders, sifting: PolicyTrie | None
-    ) -> Verdict:
+    def _agreed(self, verdict: Verdict, host: str, readings: tuple[Reading, ...], method: str, headers: RequestHeaders) -> Verdict:
         """Return ``verdict`` if every other reading has the same; two denials are the same, whoever wrote them."""
         agreed, places = True, self.trie.hosts.places(host)
         for reading in readings:
-            other = self._held(
-                find(self.trie, host, places, self.reach, reading, method, headers, held=self._held, sifting=sifting), reading.path
-            )
+            other = self._held(find(self.trie, host, places, self.reach, reading, method, headers, self._held), reading.path)
             if isinstance(other, Unhealthy) and (other is not CONFLICT or reading.masks is None):  # masks only hint at one
                 return other
             agreed = agreed and (other is verdict or any(isinstance(other, kind) and isinstance(verdict, kind) for kind in _ALIKE))

@@ -11,7 +11,7 @@ from exchanger.policy.explanation import explain
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.lookup import CONFLICT, UnreadableReach
 from exchanger.policy.path import MalformedPath
-from exchanger.policy.policy_trie import MAX_LOOKED_AT, MAX_SIFTED, Cell, Hosts, Sieve
+from exchanger.policy.policy_trie import MAX_SIFTED, Hosts
 from exchanger.policy.readings import readings_to_ask
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Claim, DenyEntry, MatchScope, Source
@@ -108,34 +108,7 @@ def test_leaving_costs_the_same_for_any_document(monkeypatch: pytest.MonkeyPatch
     at_one_place = PolicyDocument(other, tuple(DenyEntry(other, index, MatchScope("h", "/x")) for index in range(MAX_SIFTED + 1)))
     snapshot = PolicySnapshot.EMPTY.apply(many).apply(at_one_place).leave(source).leave(other)
     assert isinstance(snapshot.match("h", "/1", "GET"), NoMatch)
-    beside = snapshot.apply(PolicyDocument(Source("green", "p"), (DenyEntry(Source("green", "p"), 0, MatchScope("h", "/x")),)))
-    assert isinstance(beside.match("h", "/x", "GET"), Unhealthy)  # rather than telling more claims apart than a request may cost
+    assert isinstance(snapshot.match("h", "/x", "GET"), Unhealthy)  # rather than telling more claims apart than a request may cost
     assert (removed, len(snapshot.documents), snapshot.entry_count) == ([], 0, 0)
     assert snapshot.swept(source).swept(other) == PolicySnapshot.EMPTY
     assert len(removed) == 500 + MAX_SIFTED + 1
-
-
-@pytest.mark.parametrize("method", ["M1", "HEAD"])
-def test_a_request_pays_for_few_claims_while_a_document_leaves(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nested prefixes with a hundred methods each: together, they held the event loop for more than a second."""
-    looked_at, removed = list[Claim](), list[Claim]()
-    is_leaving, without_claim = Sieve._is_leaving, Cell.without_claim
-
-    def looking(self: Sieve, claim: Claim) -> bool:
-        looked_at.append(claim)
-        return is_leaving(self, claim)
-
-    def removing(self: Cell, claim: Claim) -> Cell | None:
-        removed.append(claim)
-        return without_claim(self, claim)
-
-    monkeypatch.setattr(Sieve, "_is_leaving", looking)
-    monkeypatch.setattr(Cell, "without_claim", removing)
-    red, blue = Source("red", "p"), Source("blue", "p")
-    scopes = [MatchScope("h", "/" + "a" * depth, frozenset({f"M{number}"})) for depth in range(20) for number in range(128)]
-    snapshot = PolicySnapshot.EMPTY.apply(PolicyDocument(red, tuple(DenyEntry(red, index, scope) for index, scope in enumerate(scopes))))
-    others = [MatchScope("h", "/" + "a" * depth) for depth in range(20)]
-    snapshot = snapshot.apply(PolicyDocument(blue, tuple(DenyEntry(blue, index, scope) for index, scope in enumerate(others))))
-    assert isinstance(snapshot.leave(red).match("h", "/" + "a" * 50, method), DenyEntry | Unhealthy)
-    assert len(looked_at) <= MAX_LOOKED_AT
-    assert len(removed) <= 2 * MAX_SIFTED
