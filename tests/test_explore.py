@@ -58,6 +58,7 @@ def test_every_run_tries_the_same_examples_unless_others_are_asked_for() -> None
 @pytest.fixture
 def laws(tmp_path: Path) -> Path:
     (tmp_path / "conftest.py").write_text('pytest_plugins = ["tests.conftest"]\n')
+    (tmp_path / "pytest.ini").touch()  # so that laws have the same names wherever this checkout is
     file = tmp_path / "test_laws.py"
     file.write_text(LAWS)
     return file
