@@ -149,3 +149,10 @@ def test_an_explanation_says_which_decision_is_stricter() -> None:
     assert spared["blue", 1][1].startswith("it cannot be understood, but an entry for a nearer host decides the request")
     unknown = why(ORDERS, region("/", source=BLUE, host=None))
     assert unknown["blue", 0][1].startswith("its host cannot be known, but an entry of another namespace decides the request")
+
+
+def test_an_entry_for_head_on_a_farther_host_is_explained_by_the_nearer_one() -> None:
+    far = exchange("/", source=BLUE, host=WILD, methods=HEAD)
+    found = explain(snapshot_of(deny("/", methods=GET), far), HOST, "/a", "HEAD")
+    (why,) = [candidate.why for candidate in found.candidates if candidate.claim == far]
+    assert why == "an entry for the host itself, or for a longer wildcard, matches"

@@ -2,6 +2,7 @@
 
 from itertools import permutations
 
+import attrs
 import pytest
 
 from exchanger.policy.headers import RequestHeaders
@@ -10,7 +11,7 @@ from exchanger.policy.methods import CONTESTED, MethodTable
 from exchanger.policy.policy_trie import PolicyTrie
 from exchanger.policy.readings import Reading
 from exchanger.policy.trie import PrefixTrie
-from exchanger.values.entry import Claim, Entry, Source
+from exchanger.values.entry import EVERYWHERE, Claim, Entry, GrantedArea, MatchScope, Source
 from exchanger.values.headers import NO_FIELDS
 from exchanger.values.verdict import Unhealthy
 from tests.policy.examples import BLUE, HOST, deny, exchange, region
@@ -132,3 +133,18 @@ def test_the_trie_of_prefixes_has_no_depth_that_exhausts_the_stack_and_shares_wh
     for length in range(1, depth + 1):
         trie = put(trie, "a" * length, None)
     assert not trie
+
+
+def test_a_claim_that_is_not_there_takes_nothing_away() -> None:
+    within = attrs.evolve(deny("/a"), match=attrs.evolve(deny("/a").match, within="/a"))
+    other = attrs.evolve(within, match=attrs.evolve(within.match, within="/b"))
+    trie = trie_of(within)
+    assert trie.without_claim(other) == trie
+    area = GrantedArea((MatchScope(HOST, "/a"),))
+    closing = attrs.evolve(region("", host=None), match=EVERYWHERE, area=area)
+    assert trie.without_claim(closing) is trie
+    assert trie.with_claim(closing).without_claim(closing) == trie
+
+
+def test_head_is_found_without_anything_to_hold_it_against() -> None:
+    assert found(trie_of(deny("/")), "/a", "HEAD") == deny("/")

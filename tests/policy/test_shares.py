@@ -9,9 +9,9 @@ from exchanger.codes.manifests import DEEP_ENTRIES, MANY_ENTRIES
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.grants.restriction import again
-from exchanger.policy.shares import MAX_LOOKUPS, Limits, shared
+from exchanger.policy.shares import MAX_CLOSING, MAX_LOOKUPS, Limits, _closing, shared
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.values.entry import Entry, MatchScope, PathType, Source
+from exchanger.values.entry import Entry, FailClosedRegion, MatchScope, PathType, Source
 from exchanger.values.verdict import NO_MATCH, Unhealthy
 from tests.policy.examples import BLUE, HOST, RED, deny, exchange
 
@@ -152,3 +152,13 @@ def test_what_closes_for_another_document_stays_until_that_is_closed_again() -> 
     assert isinstance(leaving.match(HOST, path, "GET"), Unhealthy)
     assert leaving.swept(first.source) == together(low, high)
     assert isinstance(leaving.swept(first.source).match(HOST, path, "GET"), Unhealthy)
+
+
+def test_what_is_closed_for_another_reason_is_not_closed_together() -> None:
+    """A region that a part of another entry makes keeps its own area, however many are nested: none of them covers it."""
+    scopes = [MatchScope(HOST, "/" + "a" * length, frozenset({f"M{length}"})) for length in range(MAX_CLOSING)]
+    nested_regions = [FailClosedRegion(RED, scope, "closed", index) for index, scope in enumerate(scopes)]
+    guessed = FailClosedRegion(RED, MatchScope(HOST, "/" + "a" * 20), "closed", 20, guessed=True)
+    kept = _closing([*nested_regions, guessed])
+    assert guessed in kept.values()
+    assert len(kept) == MAX_CLOSING + 1

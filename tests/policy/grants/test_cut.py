@@ -6,11 +6,11 @@ from rpds import HashTrieMap
 from exchanger.assembly.assembler import changed_allowances
 from exchanger.policy.documents.document import parse_document
 from exchanger.policy.grants import restriction
-from exchanger.policy.grants.allowance import Grants
+from exchanger.policy.grants.allowance import UNLIMITED, Grants
 from exchanger.policy.grants.reader import read_grants
 from exchanger.policy.grants.restriction import Cut, again, restrict
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.values.entry import DenyEntry, Source
+from exchanger.values.entry import DenyEntry, MatchScope, Source
 from exchanger.values.verdict import Unhealthy
 
 A, B, C = Source("a", "p"), Source("b", "p"), Source("c", "p")
@@ -78,3 +78,19 @@ def test_a_document_that_leaves_closes_nothing_through_a_broken_one_beside_it() 
         snapshot = snapshot.apply(parse_document(source, f"version: v1\n{text}", frozenset()))
     snapshot = snapshot.apply(parse_document(Source("a", "broken"), "version: v2", frozenset()))
     assert snapshot.leave(A).match("h", "/x/y", "GET") == snapshot.withdraw(A).match("h", "/x/y", "GET")
+
+
+def test_report_mode_and_namespaces_without_limits_are_cut_by_nothing() -> None:
+    (allowance,) = grants_of("{namespaces: [a], hosts: [other], actions: [deny]}").allowances("a", ())
+    denial = DenyEntry(A, 0, MatchScope("h", "/x"))
+    assert not Cut(HashTrieMap({"a": (allowance,)})).spares(denial, "/x")
+    assert Cut(HashTrieMap({"a": (allowance,)}), enforced=False).spares(denial, "/x")
+    assert Cut(HashTrieMap({"a": (UNLIMITED,)})).spares(denial, "/x")
+
+
+def test_a_plain_prefix_that_is_granted_by_whole_segments_is_cut_beside_them() -> None:
+    (allowance,) = grants_of("{namespaces: [a], hosts: [h], pathPrefixes: [/x], actions: [deny]}").allowances("a", ())
+    cut, denial = Cut(HashTrieMap({"a": (allowance,)})), DenyEntry(A, 0, MatchScope("h", "/x"))
+    assert cut.spares(denial, "/x/y")
+    assert cut.spares(denial, "/x?y")
+    assert not cut.spares(denial, "/xy")

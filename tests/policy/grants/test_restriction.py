@@ -6,14 +6,26 @@ import pytest
 from exchanger.admission.judgement import Known, judge
 from exchanger.policy.documents.document import PolicyDocument, Refusal, parse_document
 from exchanger.policy.explanation import Standing, explain
+from exchanger.policy.grants import allowance
 from exchanger.policy.grants.allowance import Grant, Grants
 from exchanger.policy.grants.reader import read_grants
-from exchanger.policy.grants.restriction import MAX_REGIONS, again, restrict
+from exchanger.policy.grants.restriction import MAX_REGIONS, _common_hosts, again, restrict
 from exchanger.policy.lookup import SEVERAL_REGIONS
 from exchanger.policy.policy_trie import Hosts
 from exchanger.policy.selection import Text, read
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.values.entry import EVERYWHERE, UNKNOWN_NAMESPACE, Claim, DenyEntry, Entry, FailClosedRegion, MatchScope, PathType, Source
+from exchanger.values.entry import (
+    EVERYWHERE,
+    UNKNOWN_NAMESPACE,
+    Claim,
+    DenyEntry,
+    Entry,
+    FailClosedRegion,
+    GrantedArea,
+    MatchScope,
+    PathType,
+    Source,
+)
 from exchanger.values.selector import parse_selector
 from exchanger.values.verdict import NoMatch, Unhealthy
 from tests.policy.examples import HOST, ISSUERS, RED, deny, exchange, region
@@ -310,3 +322,28 @@ grants:
     document = parse_document(Source("a", "p"), "version: v1\nentries: [{match: {host: h, pathPrefix: /api}, action: deny}]", frozenset())
     left = restrict(document, grants, ((("t", "x"),), (("t", "y"),)))
     assert (bool(left.entries), bool(left.regions)) == (False, True)
+
+
+def test_a_region_within_a_prefix_keeps_what_another_description_grants_of_it() -> None:
+    """Parts of an entry that ignores case are held against each description in turn."""
+    within = attrs.evolve(region("/orders/x"), match=MatchScope(HOST, "/ORDERS", None, True, within="/orders/x"))
+    assert left(within).regions == (within,)
+    assert not left(attrs.evolve(within, match=attrs.evolve(within.match, within="/other"))).regions
+
+
+def test_a_closed_area_of_which_nothing_is_granted_any_more_is_no_region() -> None:
+    area = GrantedArea((MatchScope("other.example.com", "/x"),))
+    assert left(attrs.evolve(region(""), match=EVERYWHERE, area=area)).regions == ()
+
+
+def test_hosts_that_are_not_granted_have_nothing_in_common_with_a_grant() -> None:
+    assert list(_common_hosts("b.example.net", frozenset({"a.example.com"}))) == []
+
+
+def test_areas_are_worked_out_again_where_too_many_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(allowance, "_KEPT", 1)
+    grants = Grants((OWN, attrs.evolve(OWN, namespaces=frozenset({"blue"}), hosts=("b.example.com",))))
+    first, second = (grants.allowance(name, ()) for name in ("red", "blue"))
+    assert grants.area(first) == grants.area(first)
+    assert grants.area(second) != grants.area(first)
+    assert grants.area(first).scopes

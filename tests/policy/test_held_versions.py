@@ -1,0 +1,52 @@
+"""Earlier versions that a snapshot may not loosen yet: the strictest verdict counts, and only hosts that differ are asked again."""
+
+import itertools
+
+import attrs
+
+from exchanger.policy.policy_trie import Hosts
+from exchanger.policy.snapshot import stricter
+from exchanger.values.entry import AllowEntry, MatchScope
+from exchanger.values.verdict import AMBIGUOUS_PATH, NO_MATCH, Unhealthy, Verdict
+from tests.policy.examples import BLUE, HOST, RED, deny, exchange, region, snapshot_of
+
+# Each lets less pass than those before it.
+RANKS: tuple[Verdict, ...] = (
+    AllowEntry(RED, 0, MatchScope(HOST, "/")),
+    exchange("/"),
+    NO_MATCH,
+    AMBIGUOUS_PATH,
+    Unhealthy("closed"),
+    deny("/"),
+)
+
+
+def test_the_verdict_that_lets_less_pass_counts_whichever_version_has_it() -> None:
+    for lower, higher in itertools.combinations(RANKS, 2):
+        assert stricter(lower, higher, refuses_unmatched=True) is higher
+        assert stricter(higher, lower, refuses_unmatched=True) is higher
+
+
+def test_without_a_default_denial_no_match_lets_all_pass() -> None:
+    assert stricter(NO_MATCH, exchange("/")) == exchange("/")
+    assert stricter(exchange("/"), NO_MATCH) == exchange("/")
+
+
+def test_of_two_that_refuse_alike_the_newer_counts_and_of_two_exchanges_the_earlier() -> None:
+    assert stricter(deny("/a"), deny("/")) == deny("/a")
+    assert stricter(exchange("/a"), exchange("/")) == exchange("/")
+
+
+def test_versions_are_alike_on_a_host_where_they_share_everything_that_decides_there() -> None:
+    snapshot = snapshot_of(deny("/"), exchange("/", source=BLUE, host="other.example.com"))
+    assert snapshot.is_alike_on(HOST, snapshot.withdraw(BLUE))
+    assert not snapshot.is_alike_on(HOST, snapshot.withdraw(RED))
+    assert not snapshot.is_alike_on(HOST, snapshot.leave(BLUE))  # to tell what leaves from the rest, it has to be asked
+    assert not snapshot.is_alike_on(HOST, snapshot.with_baseline(Hosts().with_claim(deny("/"))))
+
+
+def test_a_request_gets_the_strictest_verdict_of_all_versions() -> None:
+    earlier = snapshot_of(deny("/"))
+    newest = attrs.evolve(snapshot_of(exchange("/", source=BLUE), region("/x", source=BLUE, index=1)), held=(earlier,))
+    assert newest.match(HOST, "/a", "GET") == deny("/")
+    assert newest.match("other.example.com", "/a", "GET") is NO_MATCH
