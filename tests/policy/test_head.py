@@ -156,3 +156,15 @@ def test_an_entry_for_head_on_a_farther_host_is_explained_by_the_nearer_one() ->
     found = explain(snapshot_of(deny("/", methods=GET), far), HOST, "/a", "HEAD")
     (why,) = [candidate.why for candidate in found.candidates if candidate.claim == far]
     assert why == "an entry for the host itself, or for a longer wildcard, matches"
+
+
+def test_a_decoded_spelling_for_get_counts_beside_what_is_written_for_head() -> None:
+    claims = (deny("/", methods=HEAD), exchange("/orders%2Fx", index=1, methods=GET))
+    assert snapshot_of(*claims).match(HOST, "/orders/x", "HEAD") == claims[0]
+
+
+def test_contenders_are_found_below_entries_whose_headers_did_not_come() -> None:
+    rivals = (exchange("/"), exchange("/", source=BLUE))
+    snapshot = snapshot_of(*rivals, deny("/orders", index=1, headers=X))
+    assert snapshot.match(HOST, "/orders", "GET") is CONFLICT
+    assert set(contenders(snapshot, HOST, "/orders", "GET", raw=True)) == set(rivals)

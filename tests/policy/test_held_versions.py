@@ -4,8 +4,9 @@ import itertools
 
 import attrs
 
+from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.policy_trie import Hosts
-from exchanger.policy.snapshot import stricter
+from exchanger.policy.snapshot import PolicySnapshot, stricter
 from exchanger.values.entry import AllowEntry, MatchScope
 from exchanger.values.verdict import AMBIGUOUS_PATH, NO_MATCH, Unhealthy, Verdict
 from tests.policy.examples import BLUE, HOST, RED, deny, exchange, region, snapshot_of
@@ -50,3 +51,10 @@ def test_a_request_gets_the_strictest_verdict_of_all_versions() -> None:
     newest = attrs.evolve(snapshot_of(exchange("/", source=BLUE), region("/x", source=BLUE, index=1)), held=(earlier,))
     assert newest.match(HOST, "/a", "GET") == deny("/")
     assert newest.match("other.example.com", "/a", "GET") is NO_MATCH
+
+
+def test_a_document_of_the_same_text_keeps_the_claims_that_stay() -> None:
+    """Other grants leave more or less of it."""
+    more, less = (PolicyDocument(RED, entries, text="t") for entries in ((deny("/a"), deny("/b", index=1)), (deny("/a"),)))
+    for first, second in ((more, less), (less, more)):
+        assert PolicySnapshot.EMPTY.apply(first).apply(second) == PolicySnapshot.EMPTY.apply(second)

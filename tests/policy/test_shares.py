@@ -162,3 +162,11 @@ def test_what_is_closed_for_another_reason_is_not_closed_together() -> None:
     kept = _closing([*nested_regions, guessed])
     assert guessed in kept.values()
     assert len(kept) == MAX_CLOSING + 1
+
+
+def test_a_document_beyond_its_share_may_come_again_with_another_text() -> None:
+    beyond = document(*nested(MAX_LOOKUPS + 3))
+    again_with = attrs.evolve(beyond, text="# the same")
+    snapshot = together(beyond).apply(again_with)
+    assert snapshot == together(again_with)
+    assert codes(snapshot) == [DEEP_ENTRIES.name] * 3

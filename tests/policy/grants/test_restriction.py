@@ -4,6 +4,7 @@ import attrs
 import pytest
 
 from exchanger.admission.judgement import Known, judge
+from exchanger.policy.conflicts import conflicts_with
 from exchanger.policy.documents.document import PolicyDocument, Refusal, parse_document
 from exchanger.policy.explanation import Standing, explain
 from exchanger.policy.grants import allowance
@@ -28,7 +29,7 @@ from exchanger.values.entry import (
 )
 from exchanger.values.selector import parse_selector
 from exchanger.values.verdict import NoMatch, Unhealthy
-from tests.policy.examples import HOST, ISSUERS, RED, deny, exchange, region
+from tests.policy.examples import BLUE, HOST, ISSUERS, RED, deny, exchange, region, snapshot_of
 
 OWN = Grant(frozenset({"red"}), None, (HOST,), ("/orders",), issuers=("primary",), scopes=("read:*",))
 SEGMENT = PathType.SEGMENT
@@ -347,3 +348,21 @@ def test_areas_are_worked_out_again_where_too_many_are_known(monkeypatch: pytest
     assert grants.area(first) == grants.area(first)
     assert grants.area(second) != grants.area(first)
     assert grants.area(first).scopes
+
+
+def test_a_prefix_above_one_spelling_of_a_granted_one_closes_that_spelling_alone() -> None:
+    grants = Grants((attrs.evolve(OWN, path_prefixes=("/a%2Fb",)),))
+    assert {closed.match.path_prefix for closed in left(deny("/a/"), grants=grants).regions} == {"/a/b"}
+
+
+def test_a_part_of_an_entry_has_no_rivals_of_its_own() -> None:
+    part = attrs.evolve(deny("/a"), match=attrs.evolve(deny("/a").match, within="/a"))
+    assert conflicts_with(part, snapshot_of(part, attrs.evolve(exchange("/a"), source=BLUE))) == ()
+
+
+def test_a_leaving_document_that_closed_a_whole_grant_closes_nothing() -> None:
+    grants = Grants((OWN,))
+    area = grants.area(grants.allowance("red", ()))
+    snapshot = snapshot_of(attrs.evolve(region(""), match=EVERYWHERE, index=None, area=area))
+    assert isinstance(snapshot.match(HOST, "/orders", "GET"), Unhealthy)
+    assert isinstance(snapshot.leave(RED).match(HOST, "/orders", "GET"), NoMatch)
