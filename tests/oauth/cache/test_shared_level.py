@@ -9,11 +9,12 @@ import trio
 import trio.lowlevel
 from trio.testing import MockClock
 
+from exchanger.oauth.cache import token_cache
 from exchanger.oauth.cache.files import StoreFiles
 from exchanger.oauth.cache.keys import derive
 from exchanger.oauth.cache.settings import SharedSettings
 from exchanger.oauth.cache.shared_level import FIND_S
-from exchanger.oauth.cache.token_cache import MAX_REFUSED, TokenCache
+from exchanger.oauth.cache.token_cache import TokenCache
 from exchanger.oauth.cache.write_queue import MAX_QUEUED
 from exchanger.values.issuer import CachePolicy, Issuer
 from exchanger.values.secret import Secret
@@ -288,7 +289,10 @@ async def test_a_refused_token_is_gone_from_both_levels_even_if_the_removal_is_l
 
 
 @pytest.mark.parametrize("out_of_use", [False, True])
-async def test_refusals_of_tokens_that_were_never_kept_bring_none_back(tmp_path: Path, autojump_clock: MockClock, out_of_use: bool) -> None:
+async def test_refusals_of_tokens_that_were_never_kept_bring_none_back(
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, out_of_use: bool
+) -> None:
+    monkeypatch.setattr(token_cache, "MAX_REFUSED", 100)  # ten thousand names take a quarter of a minute
     async with two(tmp_path) as (server, one, other):
         one.keep(request(), token("revoked"))
         await trio.sleep(SOON)
@@ -300,7 +304,7 @@ async def test_refusals_of_tokens_that_were_never_kept_bring_none_back(tmp_path:
             await trio.sleep(SOON)
         for replica_ in (one, other):
             replica_.refused(request(), refusal())
-            for number in range(MAX_REFUSED + 1):
+            for number in range(token_cache.MAX_REFUSED + 1):
                 replica_.refused(request(f"made up {number}"), refusal())
             assert replica_._level is not None
             assert replica_._level.queued <= 1
