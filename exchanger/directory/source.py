@@ -14,8 +14,7 @@ from exchanger.assembly.assembler import Assembler
 from exchanger.directory.folder import Scan, notices_of, scan
 from exchanger.errors import ExchangerError
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
-from exchanger.policy.grants.notices import of_allowance
-from exchanger.policy.notices import of_snapshot
+from exchanger.policy.notices import of_allowance, of_snapshot
 from exchanger.policy.selection import Change, Document, Unknown, select
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.policy.withdrawal import Gone, Reasons, why_gone

@@ -25,8 +25,7 @@ from exchanger.kube.list_watch import ListWatch, Sink
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.policy.documents.document import Labels
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
-from exchanger.policy.grants.notices import of_allowance
-from exchanger.policy.notices import not_enabled, of_snapshot
+from exchanger.policy.notices import not_enabled, of_allowance, of_snapshot
 from exchanger.policy.selection import Change, ConfigMap, Namespace
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.typing import PolicySink

@@ -1,17 +1,19 @@
-"""Objects that were probably meant to be policy and are not in force. Authors would not notice, because nothing is refused.
+"""What authors would not notice, because nothing is refused: objects probably meant to be policy, and grants that give too little.
 
 Must not know: where objects come from, or who gets the notices.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final
 
 from exchanger.codes import manifests as codes
+from exchanger.codes.grants import GRANTED_LESS, LEFT_OUT
 from exchanger.policy.documents.document import Labels
+from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.selection import DOCUMENT_KEY, NAME_LABEL, ConfigMap, Namespace
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.util.text import is_near
+from exchanger.util.text import closest, is_near
 from exchanger.values.entry import Source
 from exchanger.values.notice import Notice
 from exchanger.values.selector import OneOf, Present, Selector
@@ -28,6 +30,7 @@ _REFUSING: Final = frozenset({"false", "no", "off", "0", "disabled", "disable", 
 _SEPARATORS: Final = re.compile(r"[-_.\s]+")
 # Characters of a distinctive part of a domain; shorter ones (``com``, ``example``) are common.
 _TELLING: Final = 8
+_NO_OTHER: Final = Selector()
 
 
 def looks_like_policy(text: str | None) -> bool:
@@ -101,6 +104,33 @@ def is_declined(labels: Labels, selector: Selector) -> bool:
     given = dict(labels)
     wanted = (requirement for requirement in selector.requirements if isinstance(requirement, OneOf))
     return any(given.get(requirement.key, "").strip().lower() in _REFUSING for requirement in wanted)
+
+
+def of_allowance(grants: Grants, namespace: str, descriptions: tuple[Labels, ...]) -> Iterator[Notice]:
+    """Yield a notice for each item that grants nothing to ``namespace``, described by these labels, though it was meant to."""
+    seen: dict[str, None] = {}
+    for allowance in grants.allowances(namespace, descriptions):
+        seen.update(dict.fromkeys(allowance.problems))
+    for problem in seen:
+        text = f"is granted less than the grants file seems to say: {problem}"
+        yield Notice(f"Namespace {namespace}", text, "label the Namespace, or change the grants file", GRANTED_LESS)
+
+
+def of_left_out(grants: Grants, namespace: str, labels: Labels, known: Collection[str]) -> Iterator[Notice]:
+    """Yield a notice if ``namespace`` is granted nothing, and its name or a label comes near to what a grant is for.
+
+    ``known`` are the names of Namespaces that exist.
+    """
+    if grants.allowance(namespace, labels).granted:
+        return
+    names = {name for grant in grants.grants for name in grant.namespaces or () if name not in known}
+    near = closest(namespace, sorted(names))
+    hint = None if near is None else f"a grant names {near}, which is probably meant to be {namespace}"
+    selectors = dict.fromkeys(grant.selector for grant in grants.grants if grant.namespaces is None or namespace in grant.namespaces)
+    for selector in selectors if hint is None else ():
+        hint = hint or (None if selector is None else near_label(labels, selector, _NO_OTHER))
+    if hint is not None:
+        yield Notice(f"Namespace {namespace}", f"is granted nothing: {hint}", "correct the label, or the grants file", LEFT_OUT)
 
 
 def near_label(labels: Labels, selector: Selector, other: Selector) -> str | None:

@@ -21,8 +21,7 @@ from exchanger.kube.store import PAGE_SIZE
 from exchanger.policy.conflicts import conflicts_of
 from exchanger.policy.documents.document import Labels, PolicyDocument, Refusal, entry_lines
 from exchanger.policy.grants.allowance import NO_GRANTS, Granted, Grants
-from exchanger.policy.grants.notices import of_allowance, of_left_out
-from exchanger.policy.notices import is_declined, not_enabled, of_config_maps, of_namespaces, of_snapshot
+from exchanger.policy.notices import is_declined, not_enabled, of_allowance, of_config_maps, of_left_out, of_namespaces, of_snapshot
 from exchanger.policy.selection import Namespace, advance
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Source

@@ -12,9 +12,8 @@ from exchanger.directory.folder import Scan, notices_of, scan
 from exchanger.directory.manifest import PassedOver, UnreadableFile, read_manifests
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import Grants
-from exchanger.policy.grants.notices import of_allowance, of_left_out
 from exchanger.policy.grants.reader import read_grants
-from exchanger.policy.notices import of_snapshot
+from exchanger.policy.notices import of_allowance, of_left_out, of_snapshot
 from exchanger.policy.selection import NAME_LABEL, ConfigMap, Namespace, Text, read
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.tools.check.command import run_check

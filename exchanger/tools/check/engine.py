@@ -18,8 +18,7 @@ from exchanger.policy.documents import yaml_nodes as nodes
 from exchanger.policy.documents.document import PolicyDocument, parse_document
 from exchanger.policy.documents.yaml_reader import Unreadable, read_nodes
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
-from exchanger.policy.grants.notices import of_allowance, of_left_out
-from exchanger.policy.notices import is_declined, looks_like_policy, near_label, of_config_maps, of_namespaces
+from exchanger.policy.notices import is_declined, looks_like_policy, near_label, of_allowance, of_config_maps, of_left_out, of_namespaces
 from exchanger.policy.selection import NAME_LABEL, AnyIssuer, ConfigMap, Namespace, Text, labels_of, read
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.tools.check.documents import Document
