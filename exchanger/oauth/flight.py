@@ -15,6 +15,7 @@ from exchanger.oauth.limits.breaker import Admission
 from exchanger.oauth.limits.guards import Guard
 from exchanger.oauth.transport.call import Call, Phase
 from exchanger.reactor.timers import NEVER
+from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, ExchangeFailure, TokenOutcome, TokenRequest
 from exchanger.values.trace import SpanContext
 
@@ -35,6 +36,7 @@ class Stage(enum.Enum):
     ASKING = "the shared cache is asked"
     QUEUED = "it waits for a place among the issuer's calls"
     CALLING = "its call is under way"
+    PAUSED = "its call was refused, and a token for another one is asked for"
     OVER = "it has landed"
 
 
@@ -46,6 +48,12 @@ class Owner(Protocol):
 
     def late(self, flight: "Flight", /) -> None:
         """The time of ``flight`` was up before its call began."""
+
+    def pause(self, flight: "Flight", outcome: TokenOutcome, /) -> None:
+        """Give back the place of ``flight``, whose call had this ``outcome``, until it enters again. If nobody waits, this is its end."""
+
+    def enter(self, flight: "Flight", /) -> None:
+        """Make the next call of ``flight``, once it has a place."""
 
     def refuse(self, flight: "Flight", failure: ExchangeFailure, /) -> None:
         """End ``flight``, whose call is not made because of ``failure``."""
@@ -91,6 +99,7 @@ class Flight:
         outcome: Set when it has landed.
         first: The outcome of the first call, while another one with other credentials is under way.
         has_other_actor_token: Its call may have been refused for the actor's token, and goes out once more with another one.
+        actor_token: The actor's token for the next call, where it was asked for during a pause.
     """
 
     owner: Owner
@@ -107,6 +116,7 @@ class Flight:
     outcome: TokenOutcome | None = None
     first: TokenOutcome | None = None
     has_other_actor_token: bool = False
+    actor_token: Secret | None = None
     call: Call | None = None
     due: float = NEVER
     recorded: bool = True

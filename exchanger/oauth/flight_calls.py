@@ -1,7 +1,7 @@
 """The calls of flights: each is prepared and sent once the actor's token is at hand, and leaves one record whatever becomes of it.
 
 A flight has one call, up to three where the client's credentials were just rotated, and one more where the actor's token may have been
-refused. How they ended is told to the flight's owner.
+refused. How they ended is told to the flight's owner, who has the place back while a token for another call is asked for.
 
 Must not know: who waits for a flight, how issuers are spared, or what is kept.
 """
@@ -63,14 +63,17 @@ class FlightCalls:
         """The calls under way for each endpoint host that has any."""
         return self._in_flight.copy()
 
-    def make(self, flight: Flight) -> None:
-        """Make the call of ``flight.request``, once the actor's token is at hand."""
+    def make(self, flight: Flight, ended: TokenOutcome | None = None) -> None:
+        """Make the call of ``flight.request``, once the actor's token is at hand; ``ended`` is the outcome of the call before it."""
         issuer = flight.request.issuer
         actor, token = issuer.grant.actor, None
         # Where there is no endpoint to ask for the token, there is none for the exchange either, which says so.
         if type(actor) is ActorCredentials and type(self._preparation.endpoint(issuer)) is Endpoint:
-            token = self._actors.at_hand(issuer)
+            token, flight.actor_token = flight.actor_token or self._actors.at_hand(issuer), None
             if token is None:  # without it, the token that comes would say nothing of the actor
+                # Before the first call the place is kept: without the token, no other exchange of this issuer could use it.
+                if ended is not None:
+                    flight.owner.pause(flight, ended)
                 if self.nursery is not None:  # the end lands the flight
                     self.nursery.start_soon(self._obtain_actor_token, flight, actor)
                 return
@@ -117,6 +120,9 @@ class FlightCalls:
                 return
             if token is None:
                 flight.owner.refuse(flight, flight.first if isinstance(flight.first, ExchangeFailure) else NO_ACTOR_TOKEN)
+            elif flight.stage is Stage.PAUSED:
+                flight.actor_token = token
+                flight.owner.enter(flight)
             else:
                 self._send(flight, token)
 
@@ -134,7 +140,8 @@ class FlightCalls:
             if token is None:
                 self._finish(flight, outcome)
             else:
-                self._send(flight, token)
+                flight.actor_token = token
+                flight.owner.enter(flight)
 
         self._reactor.turn(go_on)
 
@@ -168,12 +175,13 @@ class FlightCalls:
         following = self._rotations.following(flight.key.issuer, flight.request.issuer, outcome)
         if following is not None:
             flight.first, flight.request = flight.first or outcome, attrs.evolve(flight.request, issuer=following)
-            self.make(flight)
+            self.make(flight, outcome)
             return
         actor = flight.request.issuer.grant.actor
         refused = actor_token if may_refuse_actor_token(outcome) and not flight.has_other_actor_token else None
         if type(actor) is ActorCredentials and refused is not None and self.nursery is not None:
             flight.has_other_actor_token = True
+            flight.owner.pause(flight, outcome)
             self.nursery.start_soon(self._replace_actor_token, flight, actor, refused, outcome)
         else:
             self._finish(flight, outcome)

@@ -235,7 +235,7 @@ class TokenClient:
         if self._nursery is not None and request.issuer.cache is not None and self.cache.asks_shared(request):
             self._nursery.start_soon(self._ask_shared, flight)
         else:
-            self._enter(flight)
+            self.enter(flight)
         return flight
 
     async def _ask_shared(self, flight: Flight) -> None:
@@ -247,13 +247,14 @@ class TokenClient:
                 if kept is not None:
                     self._land(flight, kept.token)
                 else:
-                    self._enter(flight)
+                    self.enter(flight)
 
         self.reactor.turn(go_on)
 
     # Calls, as far as the issuer is to be called.
 
-    def _enter(self, flight: Flight) -> None:
+    def enter(self, flight: Flight) -> None:
+        """See ``flight.Owner``. After a pause it queues behind what its namespace has asked for meanwhile."""
         guard = flight.guard = self._guards.of(flight.key.issuer)
         if guard is None or guard.places is None:
             self._begin_call(flight)
@@ -273,7 +274,7 @@ class TokenClient:
     def _begin_call(self, flight: Flight) -> None:
         """Make the call of ``flight``, which has its place now if places are limited."""
         guard = flight.guard
-        flight.queued = flight.stage is Stage.QUEUED
+        flight.queued |= flight.stage is Stage.QUEUED
         flight.stage, flight.due = Stage.CALLING, NEVER
         if self._nursery is None:  # the end, which lands it
             return
@@ -284,6 +285,13 @@ class TokenClient:
                 return
             flight.outlives_waiters |= flight.admission.is_probe
         self._calls.make(flight)
+
+    def pause(self, flight: Flight, outcome: TokenOutcome) -> None:
+        """See ``flight.Owner``."""
+        flight.stage, flight.outlives_waiters = Stage.PAUSED, flight.renews
+        self._give_place_back(flight, outcome)
+        if not flight.waiters and not flight.outlives_waiters and flight.stage is Stage.PAUSED:
+            self.abandoned(flight)
 
     def refuse(self, flight: Flight, failure: ExchangeFailure) -> None:
         """See ``flight.Owner``."""
@@ -331,8 +339,12 @@ class TokenClient:
         """Forget ``flight``, which nobody can join any more, and give its place to the next one."""
         del self._flights[flight.key]
         called, flight.stage, flight.due = flight.stage is Stage.CALLING, Stage.OVER, NEVER
+        if called:
+            self._give_place_back(flight, outcome)
+
+    def _give_place_back(self, flight: Flight, outcome: TokenOutcome | None) -> None:
         guard = flight.guard
-        if guard is None or not called:
+        if guard is None:
             return
         if flight.admission is not None and guard.breaker is not None:
             retry_after = outcome.retry_after if isinstance(outcome, ExchangeFailure) else None

@@ -1,20 +1,24 @@
 """Tokens of actors that are this client: who asks for them, when, with which credentials, and what an exchange does without one."""
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from typing import Final, final
+from urllib.parse import parse_qsl
 
 import attrs
 import pytest
 import trio
+from hypothesis import given
+from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from exchanger.errors import Diagnostic
 from exchanger.oauth.actors import Actors
 from exchanger.values.issuer import ActorCredentials, CallLimits, Credentials, Grant, Issuer
 from exchanger.values.secret import Secret
-from exchanger.values.token import ACCESS_TOKEN_TYPE, ErrorKind, ExchangeFailure, TokenOutcome, TokenRequest
-from tests.oauth.fakes import CONTRACT, ISSUED, World, exchange, response, success, token_request, world
+from exchanger.values.token import ACCESS_TOKEN_TYPE, ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
+from tests.oauth.fakes import CONTRACT, ISSUED, Peer, World, exchange, response, success, token_request, world
 from tests.oauth.published import OPENID, Site, discovered, metadata
 
 ACTOR: Final = ActorCredentials("act")
@@ -463,3 +467,155 @@ async def test_a_token_of_the_previous_client_is_kept_while_that_is_in_use(autoj
 
 def answer_of_either(fields: Mapping[str, str]) -> bytes:
     return issued(expires_in=300) if fields["grant_type"] == "client_credentials" else response(success())
+
+
+# Places, while another token for the actor is asked for.
+
+
+@final
+@attrs.define(eq=False)
+class Counting:
+    """Answers exchanges after ``delay``, and the actor after ``pause``; refuses an exchange whose actor's token is below ``valid``.
+
+    ``most`` is how many exchanges it had to answer at a time.
+    """
+
+    delay: float = 0.1
+    pause: float = 2.0
+    valid: int = 1
+    given: int = 0
+    under_way: int = 0
+    most: int = 0
+    exchanges: list[tuple[str, str]] = attrs.field(factory=list)
+
+    async def serve(self, peer: Peer) -> None:
+        while True:
+            _, body = await peer.request()
+            fields = dict(parse_qsl(body.decode()))
+            if fields["grant_type"] == "client_credentials":
+                await trio.sleep(self.pause)
+                self.given += 1
+                await peer.send(response(json.dumps({"access_token": str(self.given), "token_type": "Bearer"}).encode()))
+                continue
+            self.exchanges.append((fields["subject_token"], fields["actor_token"]))
+            self.under_way += 1
+            self.most = max(self.most, self.under_way)
+            await trio.sleep(self.delay)
+            self.under_way -= 1
+            refused = fields["subject_token"] == "bad" or int(fields["actor_token"]) < self.valid
+            await peer.send(error("invalid_request") if refused else response(success()))
+
+
+async def test_a_refused_exchange_leaves_its_place_to_others_while_another_token_is_asked_for(autojump_clock: MockClock) -> None:
+    endpoint = Counting()
+    request = acting(limits=CallLimits(1))
+    async with world(endpoint.serve) as it:
+        it.client.use_issuers({"primary": request.issuer})
+        assert await exchange(it.client, request) == ISSUED
+        await trio.sleep(2.0)
+        outcomes = list[tuple[str, float]]()
+
+        async def ask(subject: str) -> None:
+            outcome = await exchange(it.client, attrs.evolve(request, subject_token=Secret(subject)))
+            outcomes.append((type(outcome).__name__, round(trio.current_time() - began, 1)))
+
+        began = trio.current_time()
+        async with trio.open_nursery() as callers:
+            callers.start_soon(ask, "bad")
+            await trio.sleep(0.5)
+            callers.start_soon(ask, "good")
+        # The good one is served with the token that stays in use, while the bad one waits for another.
+        assert outcomes == [("ExchangedToken", 0.6), ("ExchangeFailure", 2.2)]
+        assert endpoint.exchanges[1:] == [("bad", "1"), ("good", "1"), ("bad", "2")]
+
+
+async def test_a_refused_client_leaves_its_place_while_its_previous_one_asks_for_a_token(autojump_clock: MockClock) -> None:
+    asked_for = trio.Event()
+
+    async def serve(peer: Peer) -> None:
+        while True:
+            _, body = await peer.request()
+            fields = dict(parse_qsl(body.decode()))
+            actor = fields["grant_type"] == "client_credentials"
+            if actor and fields["client_secret"] == "old":
+                asked_for.set()
+                await trio.sleep(2.0)
+            refused = not actor and fields["client_secret"] == "new"
+            await peer.send(error("invalid_client", 401) if refused else issued() if actor else response(success()))
+
+    request = acting(credentials=NEW, previous=OLD, limits=CallLimits(1, breaker=True))
+    async with world(serve) as it:
+        it.client.use_issuers({"primary": request.issuer})
+        async with trio.open_nursery() as callers:
+            callers.start_soon(exchange, it.client, request)
+            await asked_for.wait()
+            (guard,) = it.client.guards
+            assert guard.places is not None
+            assert guard.places.in_flight == 0
+        assert it.observer.records[-1].kind is None
+
+
+async def test_an_exchange_that_finds_the_queue_full_after_its_pause_is_told_so(autojump_clock: MockClock) -> None:
+    endpoint = Counting(delay=1.0)
+    request = acting(limits=CallLimits(1))
+    async with world(endpoint.serve) as it:
+        it.client.use_issuers({"primary": request.issuer})
+        outcomes = dict[str, TokenOutcome]()
+
+        async def ask(subject: str) -> None:
+            outcomes[subject] = await exchange(it.client, attrs.evolve(request, subject_token=Secret(subject)))
+
+        async with trio.open_nursery() as callers:
+            callers.start_soon(ask, "bad")
+            await trio.sleep(4.9)  # 2.0 for the token, 1.0 for the exchange, and nearly 2.0 for another token
+            for number in range(40):
+                callers.start_soon(ask, f"subject-{number}")
+        refused = outcomes["bad"]
+        assert isinstance(refused, ExchangeFailure)
+        assert refused.kind is ErrorKind.OVERLOADED
+        assert endpoint.most == 1
+
+
+@given(
+    st.integers(1, 3),
+    st.booleans(),
+    st.lists(
+        st.tuples(
+            st.sampled_from([0.0, 0.05, 0.3, 1.2]),  # until the next one comes
+            st.sampled_from(["good", "good", "bad", "revoke"]),
+            st.integers(0, 2),  # the namespace
+            st.sampled_from([math.inf, math.inf, 0.25, 1.5]),  # its patience
+        ),
+        max_size=30,
+    ),
+)
+def test_no_more_calls_than_places_and_each_exchange_ends_once(
+    places: int, breaker: bool, arrivals: list[tuple[float, str, int, float]]
+) -> None:
+    endpoint = Counting()
+    ends = list[list[TokenOutcome]]()
+    request = acting(limits=CallLimits(places, breaker=breaker))
+
+    async def run() -> None:
+        async with world(endpoint.serve) as it:
+            it.client.use_issuers({"primary": request.issuer})
+            for number, (pause, kind, namespace, patience) in enumerate(arrivals):
+                if kind == "revoke":
+                    endpoint.valid = endpoint.given + 1
+                subject = "bad" if kind == "bad" else str(number)
+                asks = attrs.evolve(request, subject_token=Secret(subject), namespace=f"team-{namespace}")
+                landed = list[TokenOutcome]()
+                ends.append(landed)
+                found = it.client.begin(asks, trio.current_time() + patience, landed.append)
+                if isinstance(found, ExchangedToken | ExchangeFailure):
+                    landed.append(found)
+                await trio.sleep(pause)
+            await trio.sleep(60)
+            (guard,) = it.client.guards
+            assert guard.places is not None
+            assert (guard.places.in_flight, guard.queued) == (0, 0)
+            assert it.client.flights.flights == 0
+
+    trio.run(run, clock=MockClock(autojump_threshold=0))
+    assert [len(landed) for landed in ends] == [1] * len(arrivals)
+    assert endpoint.most <= places
