@@ -44,9 +44,9 @@ from exchanger.envoy.authorization import CHECK_PATH, Authorization
 from exchanger.envoy.evaluator import Evaluator
 from exchanger.grpc.routes import CallInfo
 from exchanger.grpc.server import GrpcServer, ServerSettings
+from exchanger.net.reactor import Reactor
 from exchanger.policy.documents.document import parse_document
 from exchanger.policy.snapshot import CurrentPolicy, PolicySnapshot
-from exchanger.reactor.reactor import Reactor
 from exchanger.telemetry.decision_log import decision_line
 from exchanger.telemetry.metrics import Gauges, Metrics
 from exchanger.values.entry import Source

@@ -18,8 +18,8 @@ import trio
 
 from exchanger.grpc.routes import CallInfo, Immediate
 from exchanger.grpc.server import GrpcServer, ServerSettings
-from exchanger.grpc.tls.settings import TlsSettings
-from exchanger.reactor.reactor import Reactor
+from exchanger.net.reactor import Reactor
+from exchanger.net.tls.settings import TlsSettings
 
 PATH = b"/envoy.service.auth.v3.Authorization/Check"
 # About the size of an allowing CheckResponse.

@@ -28,14 +28,16 @@ from coverage import Coverage, CoverageData
 # What is mutated, and the tests that must notice.
 ROOMS: Final = {
     "policy": (["exchanger/policy"], ["tests/policy", "tests/property/test_policy_*.py", "tests/property/test_selector_text.py"]),
-    "decision": (["exchanger/decision"], ["tests/decision", "tests/property/test_decision_*.py", "tests/property/test_token_re*.py"]),
-    "oauth": (
-        ["exchanger/oauth"],
-        ["tests/oauth", *(f"tests/property/test_{law}_*.py" for law in ("coalescer", "gate", "http2", "signatures", "token", "tokens"))],
+    "decision": (["exchanger/decision"], ["tests/decision", "tests/property/test_decision_*.py"]),
+    "oauth": (["exchanger/oauth"], ["tests/oauth", "tests/exchange", "tests/property/test_token_*.py"]),
+    "exchange": (
+        ["exchanger/exchange"],
+        ["tests/exchange", *(f"tests/property/test_{law}_*.py" for law in ("coalescer", "gate", "signatures", "token", "tokens"))],
     ),
-    "jose": (
-        ["exchanger/oauth/jose"],
-        ["tests/oauth/jose", "tests/property/test_assertions_*.py", "tests/property/test_key_sets_*.py", "tests/property/test_tokens_*.py"],
+    "net": (["exchanger/net"], ["tests/net", "tests/exchange", *(f"tests/property/test_{law}_*.py" for law in ("http2", "token_pool"))]),
+    "jwt": (
+        ["exchanger/jwt"],
+        ["tests/jwt", "tests/property/test_assertions_*.py", "tests/property/test_key_sets_*.py", "tests/property/test_tokens_*.py"],
     ),
     "grpc-connection": (["exchanger/grpc/connection.py"], ["tests/grpc", "tests/property/test_grpc_*.py"]),
     "kube-reflector": (["exchanger/kube/reflector.py"], ["tests/kube", "tests/property/test_kube_*.py"]),

@@ -25,7 +25,7 @@ import trio
 
 from exchanger.grpc.routes import CallInfo, Immediate, Route, Streaming, StreamMethod, UnaryMethod
 from exchanger.grpc.server import GrpcServer, ServerSettings, ServerUsage
-from exchanger.reactor.reactor import Reactor
+from exchanger.net.reactor import Reactor
 
 NOW: Final = b"/bench.Echo/Now"
 LATER: Final = b"/bench.Echo/Later"

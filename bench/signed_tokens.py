@@ -16,11 +16,11 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from jwt.algorithms import get_default_algorithms
 
-from exchanger.oauth.jose.claims import SubjectPolicy
-from exchanger.oauth.jose.keys import KeySet, read_key_set
-from exchanger.oauth.jose.refusal import Refused
-from exchanger.oauth.jose.signing import LoadedKey, load_key, sign_assertion
-from exchanger.oauth.jose.verify import Claims, judge, read_token
+from exchanger.jwt.claims import SubjectPolicy
+from exchanger.jwt.keys import KeySet, read_key_set
+from exchanger.jwt.refusal import Refused
+from exchanger.jwt.signing import LoadedKey, load_key, sign_assertion
+from exchanger.jwt.verify import Claims, judge, read_token
 from exchanger.values.issuer import SigningAlgorithm
 
 NOW: Final = 1_700_000_000.0

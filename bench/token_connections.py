@@ -26,9 +26,9 @@ import attrs
 import trio
 from trio.testing import MockClock
 
-from exchanger.oauth.token_client import TokenClient, TokenClientSettings
-from exchanger.oauth.transport.dial import Dial
-from exchanger.reactor.reactor import Reactor
+from exchanger.exchange.token_client import TokenClient, TokenClientSettings
+from exchanger.net.dial import Dial
+from exchanger.net.reactor import Reactor
 from exchanger.values.entry import TokenTarget
 from exchanger.values.issuer import AuthMethod, Credentials, Issuer
 from exchanger.values.secret import Secret

@@ -16,9 +16,9 @@ from typing import Final, Protocol
 import attrs
 import ngh2
 
-from exchanger.oauth.transport.http2.client import Http2Client
-from exchanger.oauth.transport.http2.head import Field, RequestHead, header_fields, request_head
-from exchanger.oauth.transport.http2.response import Answered
+from exchanger.net.http2.client import Http2Client
+from exchanger.net.http2.head import Field, RequestHead, header_fields, request_head
+from exchanger.net.http2.response import Answered
 
 OUTSTANDING: Final = (1, 8, 20, 100)
 REQUESTS: Final = 4_000  # in a round

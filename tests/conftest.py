@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
+import trustme
 from hypothesis import settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
@@ -115,6 +116,12 @@ def in_good_order(items: list[pytest.Item]) -> None:
 def pytest_collection() -> None:
     """Look for no garbage among what is collected, nearly all of which stays."""
     gc.disable()
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    """An authority that clients may be told to trust."""
+    return trustme.CA()
 
 
 def pytest_collection_finish() -> None:

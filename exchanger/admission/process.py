@@ -25,8 +25,6 @@ from exchanger.app.policy_log import KubernetesLog
 from exchanger.app.serve import USAGE_ERROR, report_fault
 from exchanger.app.settings import endpoint_check
 from exchanger.errors import ConfigurationError, ExchangerError
-from exchanger.grpc.tls.rotation import Rotation
-from exchanger.grpc.tls.settings import HandshakeLog
 from exchanger.http.tls import Tls
 from exchanger.issuers.file import ProfilesFile
 from exchanger.issuers.plan import Plan, Rejected
@@ -34,6 +32,8 @@ from exchanger.kube.api.connection import ApiConnection
 from exchanger.kube.api.resource import PolicyListWatches
 from exchanger.kube.namespaces_file import NamespacesFile
 from exchanger.kube.source import KubernetesSource
+from exchanger.net.tls.rotation import Rotation
+from exchanger.net.tls.settings import HandshakeLog
 from exchanger.policy.documents.document import Labels
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.selection import AnyIssuer

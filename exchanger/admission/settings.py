@@ -13,10 +13,10 @@ from exchanger.app.grants_file import GrantsSettings
 from exchanger.app.settings import known_variables, read_settings
 from exchanger.app.variable_names import Notes
 from exchanger.errors import ConfigurationError
-from exchanger.grpc.tls.certificates import check_files
-from exchanger.grpc.tls.settings import TlsSettings
 from exchanger.issuers.source import IssuerSettings
 from exchanger.kube.settings import KubernetesSettings
+from exchanger.net.tls.certificates import check_files
+from exchanger.net.tls.settings import TlsSettings
 from exchanger.telemetry.log import LogSettings
 
 # The usual port of webhooks; those below 1024 are not for processes without rights.

@@ -8,7 +8,7 @@ from typing import final
 import attrs
 import structlog
 
-from exchanger.grpc.tls.x509 import CertificateInfo, Validity
+from exchanger.net.tls.x509 import CertificateInfo, Validity
 from exchanger.policy.grants.allowance import Grants
 from exchanger.util.text import printable
 from exchanger.values.issuer import Issuer

@@ -18,22 +18,22 @@ from exchanger.app.variable_names import Notes
 from exchanger.console.access import ConsoleSettings, parse_hosts
 from exchanger.console.token_file import check_token_file
 from exchanger.decision.check import TOKEN_EXCHANGE_GRANT, DecisionRules
-from exchanger.decision.token_response import TokenResponseRules
 from exchanger.directory.source import DirectorySettings
 from exchanger.errors import ConfigurationError
+from exchanger.exchange.cache.files import read_files
+from exchanger.exchange.cache.settings import DEFAULT_NAMESPACE, SharedSettings, parse_namespace, parse_store_url, parse_username
+from exchanger.exchange.token_client import TokenClientSettings
 from exchanger.grpc.server import ServerSettings
-from exchanger.grpc.tls.certificates import check_files
-from exchanger.grpc.tls.settings import TlsSettings
 from exchanger.http.names import is_loopback
 from exchanger.issuers.file import check_file
 from exchanger.issuers.rules import EndpointCheck, ProfileRules
 from exchanger.issuers.rules import EndpointProblem as ProfileEndpointProblem
 from exchanger.issuers.source import IssuerSettings
 from exchanger.kube.settings import KubernetesSettings
-from exchanger.oauth.cache.files import read_files
-from exchanger.oauth.cache.settings import DEFAULT_NAMESPACE, SharedSettings, parse_namespace, parse_store_url, parse_username
-from exchanger.oauth.token_client import TokenClientSettings
-from exchanger.oauth.transport.endpoint import EndpointProblem, read_endpoint
+from exchanger.net.endpoint import EndpointProblem, read_endpoint
+from exchanger.net.tls.certificates import check_files
+from exchanger.net.tls.settings import TlsSettings
+from exchanger.oauth.token_response import TokenResponseRules
 from exchanger.policy.lookup import UnreadableReach
 from exchanger.telemetry.log import LogDecisions, LogFormat, LogLevel, LogSettings
 from exchanger.telemetry.metrics import MetricsSettings

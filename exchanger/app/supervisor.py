@@ -33,13 +33,13 @@ from exchanger.envoy.external_processor import ExternalProcessor
 from exchanger.envoy.health import Health, HealthBoard
 from exchanger.envoy.reflection import REFLECTION_SERVICES, Reflection
 from exchanger.errors import ExchangerError
+from exchanger.exchange.cache.token_cache import TokenCache
+from exchanger.exchange.token_client import TokenClient
+from exchanger.exchange.verify import Gate
 from exchanger.grpc.routes import Route, routes_of
 from exchanger.grpc.server import GrpcServer
-from exchanger.oauth.cache.token_cache import TokenCache
-from exchanger.oauth.gate.gate import Gate
-from exchanger.oauth.token_client import TokenClient
+from exchanger.net.reactor import Reactor
 from exchanger.policy.snapshot import CurrentPolicy, PolicySnapshot
-from exchanger.reactor.reactor import Reactor
 from exchanger.telemetry.decision_log import decision_line
 from exchanger.telemetry.log import LogDecisions, Logging
 from exchanger.telemetry.metrics import CHECK_BUCKETS, Gauges, Metrics

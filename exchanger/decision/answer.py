@@ -15,7 +15,6 @@ import attrs
 from exchanger.decision.bearer import NoToken, read_bearer
 from exchanger.decision.check import DecisionRules, begin
 from exchanger.decision.outcome import Allow, Deny, ExchangePending, Outcome, Reason
-from exchanger.decision.token_request import can_ask_for
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import BASELINE, Source, TokenTarget
 from exchanger.values.headers import HeaderFields
@@ -146,7 +145,7 @@ def answer_of(begun: Outcome | ExchangePending, issuer: Issuer | None = None) ->
     match begun:
         case ExchangePending(entry, asked):
             source, index, metadata = entry.source, entry.index, entry.resource_metadata
-            if not can_ask_for(asked.issuer.grant, entry.target):
+            if not asked.issuer.grant.can_ask_for(entry.target):
                 return Answer(Effect.REFUSED, _CREATE_REQUEST_STATUS, _SCOPE_ALONE, source, index)
             return Answer(Effect.EXCHANGE, None, _EXCHANGE, source, index, entry.target, asked.issuer, metadata)
         case Allow():

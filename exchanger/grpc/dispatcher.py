@@ -15,7 +15,7 @@ from exchanger.grpc.call import Arrived, Call, Event
 from exchanger.grpc.connection import Connection
 from exchanger.grpc.routes import Deferred, Immediate, ImmediateStream, StreamMethod, UnaryMethod, run_stream, run_unary
 from exchanger.grpc.status import GrpcError, StatusCode
-from exchanger.reactor.timers import NEVER, Timers
+from exchanger.net.timers import NEVER, Timers
 
 # Calls decided, and stream messages answered, for one connection before the others have their turn: about 1 ms.
 _WORK_PER_TURN: Final = 64

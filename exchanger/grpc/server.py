@@ -15,11 +15,11 @@ from exchanger.grpc.listening import accepted, bind
 from exchanger.grpc.routes import Route
 from exchanger.grpc.session import Session
 from exchanger.grpc.status import StatusCode
-from exchanger.grpc.tls.rotation import Rotation
-from exchanger.grpc.tls.settings import HandshakeLog, SilentTlsObserver, TlsObserver, TlsSettings
-from exchanger.grpc.tls.transport import Phase, TlsTransport
-from exchanger.reactor.reactor import Reactor
-from exchanger.reactor.tcp import SocketTransport, Transport
+from exchanger.net.reactor import Reactor
+from exchanger.net.tcp import SocketTransport, Transport
+from exchanger.net.tls.rotation import Rotation
+from exchanger.net.tls.server import Phase, TlsTransport
+from exchanger.net.tls.settings import HandshakeLog, SilentTlsObserver, TlsObserver, TlsSettings
 
 # Seconds for a peer to learn that it must not open streams (RFC 9113 section 6.8 asks for a round trip). A peer that does not acknowledge
 # it would hold up the end for the whole grace period.

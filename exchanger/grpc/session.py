@@ -12,9 +12,9 @@ import trio
 
 from exchanger.grpc.connection import Connection
 from exchanger.grpc.dispatcher import Dispatcher
-from exchanger.reactor.reactor import READ, WRITE, Reactor
-from exchanger.reactor.tcp import RECEIVE_BYTES, StreamEndedError, Transport
-from exchanger.reactor.timers import NEVER
+from exchanger.net.reactor import READ, WRITE, Reactor
+from exchanger.net.tcp import RECEIVE_BYTES, StreamEndedError, Transport
+from exchanger.net.timers import NEVER
 
 # Work of one read, in units of one call or two events of the codec: about 1 ms. A full read has room for 7,000 empty DATA frames, which
 # would hold up all other connections for 70 ms. So a peer starts with small reads, which grow while they are full and cheap.

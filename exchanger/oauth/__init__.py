@@ -1,1 +1,1 @@
-"""The token endpoint's side: one call for equal exchanges, over connections that are kept."""
+"""What is said to an issuer: token requests and responses, client authentication and its rotation, metadata."""

@@ -6,7 +6,7 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.oauth.jose.signing import LoadedKey, load_key, sign_assertion
+from exchanger.jwt.signing import LoadedKey, load_key, sign_assertion
 from exchanger.values.issuer import Issuer, SigningKey
 from exchanger.values.secret import Secret
 

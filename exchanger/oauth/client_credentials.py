@@ -9,15 +9,15 @@ import attrs
 import trio
 
 from exchanger.decision.token_failure import transport_failure
-from exchanger.decision.token_response import decode_response
 from exchanger.errors import Diagnostic
+from exchanger.net.call import NoAnswer
+from exchanger.net.connections import Connections
+from exchanger.net.reactor import Reactor
+from exchanger.net.roundtrip import round_trip
 from exchanger.oauth.preparation import Preparation
 from exchanger.oauth.rotation import Rotations
 from exchanger.oauth.settings import TokenClientSettings
-from exchanger.oauth.transport.call import NoAnswer
-from exchanger.oauth.transport.connections import Connections
-from exchanger.oauth.transport.roundtrip import round_trip
-from exchanger.reactor.reactor import Reactor
+from exchanger.oauth.token_response import decode_response
 from exchanger.values.issuer import ActorCredentials, Issuer
 from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome
 

@@ -13,15 +13,15 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.decision.token_response import TooLarge, read_members
+from exchanger.net.answer import Answer, TooLarge, is_redirect
+from exchanger.net.call import NoAnswer
+from exchanger.net.connections import Connections
+from exchanger.net.endpoint import Endpoint
+from exchanger.net.reactor import Reactor
+from exchanger.net.roundtrip import round_trip
 from exchanger.oauth.reach import reached
 from exchanger.oauth.settings import TokenClientSettings
-from exchanger.oauth.transport.answer import Answer, is_redirect
-from exchanger.oauth.transport.call import NoAnswer
-from exchanger.oauth.transport.connections import Connections
-from exchanger.oauth.transport.endpoint import Endpoint
-from exchanger.oauth.transport.roundtrip import round_trip
-from exchanger.reactor.reactor import Reactor
+from exchanger.oauth.token_response import read_members
 from exchanger.values.issuer import Issuer
 
 # Seconds that a document may take, from the wait for a connection to its last byte. No request of a caller's waits for it, but for the

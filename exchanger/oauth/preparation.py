@@ -9,7 +9,12 @@ from typing import Final, final
 import attrs
 
 from exchanger.decision.token_failure import transport_failure
-from exchanger.decision.token_request import (
+from exchanger.errors import Diagnostic
+from exchanger.net.endpoint import Endpoint, PreparedHead
+from exchanger.oauth.client_assertion import ClientAssertions
+from exchanger.oauth.reach import reached
+from exchanger.oauth.settings import TokenClientSettings
+from exchanger.oauth.token_request import (
     ConstantParts,
     EncodedRequest,
     Shape,
@@ -17,11 +22,6 @@ from exchanger.decision.token_request import (
     encode_client_credentials,
     encode_request,
 )
-from exchanger.errors import Diagnostic
-from exchanger.oauth.client_assertion import ClientAssertions
-from exchanger.oauth.reach import reached
-from exchanger.oauth.settings import TokenClientSettings
-from exchanger.oauth.transport.endpoint import Endpoint, PreparedHead
 from exchanger.values.issuer import ActorCredentials, Issuer, SigningKey
 from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, ExchangeFailure, TokenRequest

@@ -2,8 +2,8 @@
 
 import attrs
 
+from exchanger.net.endpoint import Endpoint, EndpointProblem, read_endpoint
 from exchanger.oauth.settings import TokenClientSettings
-from exchanger.oauth.transport.endpoint import Endpoint, EndpointProblem, read_endpoint
 from exchanger.values.issuer import ClientCertificate, Issuer
 
 

@@ -5,8 +5,8 @@ from typing import final
 
 import attrs
 
-from exchanger.decision.token_response import TokenResponseRules
-from exchanger.oauth.transport.proxies import EnvironmentProxies
+from exchanger.net.proxies import EnvironmentProxies
+from exchanger.oauth.token_response import TokenResponseRules
 
 _positive = attrs.validators.and_(attrs.validators.gt(0.0), attrs.validators.lt(math.inf))
 

@@ -8,6 +8,7 @@ from typing import Final, final
 
 import attrs
 
+from exchanger.values.entry import TokenTarget
 from exchanger.values.proxy import Proxy
 from exchanger.values.secret import Secret
 
@@ -164,6 +165,10 @@ class Grant:
     requested_token_type: str = ""
     actor: ActorToken | ActorCredentials | None = None
     parameters: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False)
+
+    def can_ask_for(self, target: TokenTarget) -> bool:
+        """Return whether this grant has words for ``target``: Microsoft's on-behalf-of flow finds it in the scope, and has no others."""
+        return self.type is not GrantType.ENTRA_OBO or not (target.resources or target.audiences)
 
 
 AUTHORIZATION: Final = "authorization"

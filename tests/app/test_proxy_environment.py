@@ -4,7 +4,7 @@ import pytest
 
 from exchanger.app.settings import Settings, read_settings
 from exchanger.errors import ConfigurationError
-from exchanger.oauth.transport.proxies import EnvironmentProxies, NoProxy
+from exchanger.net.proxies import EnvironmentProxies, NoProxy
 from exchanger.values.proxy import Proxy
 from exchanger.values.secret import Secret
 

@@ -12,10 +12,10 @@ import trustme
 from exchanger.app.settings import Settings, endpoint_check, known_variables, read_settings
 from exchanger.console.access import ConsoleSettings
 from exchanger.errors import ConfigurationError
-from exchanger.grpc.tls.settings import TlsSettings
+from exchanger.exchange.cache.settings import SharedSettings, StoreAddress
 from exchanger.issuers.rules import EndpointProblem, ProfileRules
 from exchanger.kube.settings import KubernetesSettings
-from exchanger.oauth.cache.settings import SharedSettings, StoreAddress
+from exchanger.net.tls.settings import TlsSettings
 from exchanger.policy.lookup import UnreadableReach
 from exchanger.telemetry.log import LogDecisions, LogFormat, LogLevel
 from exchanger.telemetry.otlp.settings import OtlpSettings

@@ -11,7 +11,7 @@ import pytest
 
 from tests.attack.process import DOCUMENT, resident_mib, spawned
 from tests.e2e.service import serving
-from tests.oauth.cache.fake_store import key_line
+from tests.exchange.cache.fake_store import key_line
 from tests.ports import free_port
 
 ATTACK_S: Final = 6.0

@@ -20,7 +20,7 @@ from exchanger.decision.answer import (
 from exchanger.decision.bearer import NoToken, read_bearer
 from exchanger.decision.check import DENY_NO_POLICY, DecisionRules, begin, finish
 from exchanger.decision.outcome import Deny, ExchangePending
-from exchanger.decision.token_request import encode_request
+from exchanger.oauth.token_request import encode_request
 from exchanger.policy.policy_trie import Hosts
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import BASELINE, AllowEntry, DenyEntry, MatchScope, Source

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from exchanger.decision.check import begin, finish
 from exchanger.decision.outcome import Deny, ExchangePending
-from exchanger.decision.step_up import step_up_of
 from exchanger.decision.token_failure import gate_refusal, transport_failure
-from exchanger.decision.token_response import TokenResponseRules, TooLarge, decode_response
 from exchanger.errors import Diagnostic
+from exchanger.net.answer import TooLarge
+from exchanger.oauth.step_up import step_up_of
+from exchanger.oauth.token_response import TokenResponseRules, decode_response
 from exchanger.values.issuer import ErrorStyle
 from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure

@@ -9,12 +9,12 @@ import pytest
 import trio
 
 from exchanger.demo.envoy import Mode
-from exchanger.oauth.transport.answer import Answer
+from exchanger.net.answer import Answer
 from exchanger.scenarios.builtin import packaged_scenarios
 from tests.e2e.keycloak import Keycloak, running_keycloak
 from tests.e2e.test_console_front import Front
 from tests.e2e.test_demo import ENDING, WHOLE_RUN, assert_all_is_as_expected, demo
-from tests.oauth.http2_session import session
+from tests.net.http2_session import session
 
 pytestmark = [pytest.mark.keycloak, pytest.mark.envoy, pytest.mark.slow]
 

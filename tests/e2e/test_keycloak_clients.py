@@ -229,7 +229,7 @@ SOON: Final = (
     "-c",
     """
 from exchanger import cli
-from exchanger.oauth.gate import key_ring
+from exchanger.exchange import key_ring
 key_ring.UNKNOWN_KEY_S = 0.0
 raise SystemExit(cli.main(["serve"]))
 """,

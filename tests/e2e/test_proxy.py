@@ -10,7 +10,7 @@ import trustme
 
 from exchanger._proto.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from tests.e2e.service import DOCUMENT, serving
-from tests.oauth.connect_proxy import ConnectProxy, proxying, remembering, token_endpoint
+from tests.net.connect_proxy import ConnectProxy, proxying, remembering, token_endpoint
 from tests.oauth.fakes import response, success
 
 CREDENTIALS = "canary-user:canary-word"

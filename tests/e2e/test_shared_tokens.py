@@ -12,8 +12,8 @@ import pytest
 from exchanger._proto.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from tests.e2e.collector import recording
 from tests.e2e.service import DOCUMENT, Service, get, serving
-from tests.oauth.cache.fake_store import key_line
-from tests.oauth.cache.redis_server import RedisServer, redis_server
+from tests.exchange.cache.fake_store import key_line
+from tests.exchange.cache.redis_server import RedisServer, redis_server
 
 pytestmark = pytest.mark.redis
 

@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from exchanger.grpc.tls.settings import TlsSettings
-from exchanger.grpc.tls.x509 import CertificateInfo
+from exchanger.net.tls.settings import TlsSettings
+from exchanger.net.tls.x509 import CertificateInfo
 
 # A poll interval, in seconds, for tests whose files do not change.
 NEVER: Final = 1_000_000.0

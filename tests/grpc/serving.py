@@ -13,8 +13,8 @@ from trio.testing import wait_all_tasks_blocked
 from exchanger.grpc.limits import ConnectionLimits
 from exchanger.grpc.routes import Route
 from exchanger.grpc.server import Addresses, GrpcServer, ServerSettings
-from exchanger.grpc.tls.settings import TlsSettings
-from exchanger.reactor.reactor import Reactor
+from exchanger.net.reactor import Reactor
+from exchanger.net.tls.settings import TlsSettings
 from tests.grpc.authority import Observed
 from tests.grpc.peer import ECHO, Answer, Peer, head
 

@@ -11,7 +11,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from exchanger.grpc.routes import CallInfo, Deferred, Immediate, Route, UnaryMethod
 from exchanger.grpc.server import Addresses, GrpcServer, ServerSettings
 from exchanger.grpc.status import StatusCode
-from exchanger.reactor.reactor import Reactor
+from exchanger.net.reactor import Reactor
 from tests.grpc.authority import Site
 from tests.grpc.later import Pending
 from tests.grpc.peer import Text, echo, framed, head, routes

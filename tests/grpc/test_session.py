@@ -12,7 +12,7 @@ from exchanger.grpc.connection import Connection
 from exchanger.grpc.routes import CallInfo, Route
 from exchanger.grpc.session import Session
 from exchanger.grpc.status import StatusCode
-from exchanger.reactor.reactor import READ, Reactor
+from exchanger.net.reactor import READ, Reactor
 from tests.grpc.frames import DATA, RST_STREAM, WINDOW_UPDATE, raw, word
 from tests.grpc.later import Pending
 from tests.grpc.peer import Peer, echo, framed, routes

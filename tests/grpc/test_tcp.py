@@ -9,7 +9,7 @@ from trio.testing import MockClock
 
 from exchanger.grpc import listening
 from exchanger.grpc.listening import accepted, bind
-from exchanger.reactor.tcp import SocketTransport
+from exchanger.net.tcp import SocketTransport
 
 
 def test_small_packets_are_not_held_back_and_dead_peers_are_found() -> None:

@@ -13,9 +13,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from exchanger.grpc.routes import Immediate, Route
 from exchanger.grpc.server import GrpcServer, ServerSettings
-from exchanger.grpc.tls.certificates import CertificatesError
-from exchanger.grpc.tls.settings import LINES_PER_WINDOW, HandshakeLog
-from exchanger.reactor.reactor import Reactor
+from exchanger.net.reactor import Reactor
+from exchanger.net.tls.certificates import CertificatesError
+from exchanger.net.tls.settings import LINES_PER_WINDOW, HandshakeLog
 from tests.grpc.authority import Observed, Site, days, server_only
 from tests.grpc.later import Pending
 from tests.grpc.peer import framed, head, routes
@@ -200,7 +200,7 @@ class TestResumption:
             assert again.tls.session_reused  # Python's ssl has no switch against it
             assert (await again.ask(b"x")).messages == [b"echo x"]
             later = days(3).timestamp()
-            monkeypatch.setattr("exchanger.grpc.tls.transport.time.time", lambda: later)
+            monkeypatch.setattr("exchanger.net.tls.server.time.time", lambda: later)
             third = await served.connect_tls(context, session=first.tls.session)
             assert third.eof
             assert served.observed.reasons == []
@@ -320,7 +320,7 @@ class TestTheEnd:
 
 class TestStarting:
     async def test_without_files(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("exchanger.grpc.tls.rotation._SETTLE_TIME", 0.02)
+        monkeypatch.setattr("exchanger.net.tls.rotation._SETTLE_TIME", 0.02)
         site.files.key.unlink()
         server = GrpcServer(
             ServerSettings("127.0.0.1", None, tls=site.files.settings(poll_interval=0.01)), routes(), Reactor(), lambda _fault: None

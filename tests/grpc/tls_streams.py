@@ -8,8 +8,8 @@ from contextlib import contextmanager, suppress
 
 import attrs
 
-from exchanger.grpc.tls.transport import Phase, TlsTransport
-from exchanger.reactor.tcp import StreamEndedError
+from exchanger.net.tcp import StreamEndedError
+from exchanger.net.tls.server import Phase, TlsTransport
 
 
 @attrs.define(eq=False)

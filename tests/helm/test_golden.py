@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from exchanger.admission.webhook import PATH
 from exchanger.envoy.health import LIVENESS
-from exchanger.grpc.tls.certificates import check_files
-from exchanger.grpc.tls.settings import TlsSettings
+from exchanger.net.tls.certificates import check_files
+from exchanger.net.tls.settings import TlsSettings
 from tests.helm.cases import CONSOLE_TOKEN, CONTAINER, FILTER, GKE, GKE_SELF_SIGNED, POD, PROFILE, SETTINGS, WIRINGS, look
 from tests.helm.chart import CHART, NEWEST, Manifest, only, refusal, render, rendered_text, run_helm, secret_texts, validate
 from tests.helm.golden import FOLDER, GOLDEN, Golden, identity, place

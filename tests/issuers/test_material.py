@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 
 from exchanger.issuers.material import MAX_CERTIFICATE_KEY, MAX_KEY, MAX_TOKEN, problem_with, split_certificate
 from exchanger.issuers.places import Shape
-from exchanger.oauth.jose.signing import LoadedKey, load_key
+from exchanger.jwt.signing import LoadedKey, load_key
 from exchanger.values.issuer import SigningAlgorithm
-from tests.oauth.jose.issuer import ED25519, P256, RSA_KEY, PrivateKey, pem
+from tests.jwt.issuer import ED25519, P256, RSA_KEY, PrivateKey, pem
 
 CA: Final = trustme.CA()
 CERTIFICATE: Final = CA.issue_cert("client.example.com", key_type=trustme.KeyType.ECDSA)

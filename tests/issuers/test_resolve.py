@@ -27,7 +27,7 @@ from exchanger.values.issuer import (
 from exchanger.values.secret import Secret
 from tests.issuers.fakes import file, good_plan, jwt, profiles
 from tests.issuers.test_material import AUTHORITY, CHAIN, KEY
-from tests.oauth.jose.issuer import P256, pem
+from tests.jwt.issuer import P256, pem
 from tests.property.strategies_jose import finite_values
 
 FILES: Final[dict[Place, Found]] = {

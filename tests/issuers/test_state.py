@@ -13,7 +13,7 @@ from exchanger.issuers.state import ROTATION_GRACE_S, IssuerSet, State
 from exchanger.values.issuer import AuthMethod, Credentials, Issuer
 from exchanger.values.secret import Secret
 from tests.issuers.fakes import FORBIDDEN, MISSING, OAUTH, data, file, good_plan, inline, jwt, pairs, profiles, referring
-from tests.oauth.jose.issuer import pem
+from tests.jwt.issuer import pem
 
 NOW = 1000.0
 

@@ -13,10 +13,10 @@ from typing import final
 import attrs
 import trio
 
-from exchanger.oauth.token_client import TokenClient, TokenClientSettings
-from exchanger.oauth.transport.dial import Dial
-from exchanger.oauth.transport.tls import client_tls_context
-from exchanger.reactor.reactor import Reactor
+from exchanger.exchange.token_client import TokenClient, TokenClientSettings
+from exchanger.net.dial import Dial
+from exchanger.net.reactor import Reactor
+from exchanger.net.tls.client import client_tls_context
 from exchanger.typing import ExchangeObserver, TokenExchanger, Tracer
 from exchanger.values.entry import TokenTarget
 from exchanger.values.issuer import AuthMethod, Credentials, Issuer

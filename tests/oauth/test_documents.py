@@ -13,17 +13,19 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from exchanger.decision.token_response import MAX_RESPONSE_BYTES, TooLarge
+from exchanger.exchange.token_client import TokenClient
+from exchanger.net.answer import MAX_RESPONSE_BYTES, Answer, TooLarge
+from exchanger.net.proxies import EnvironmentProxies
 from exchanger.oauth.documents import DOCUMENT_TIMEOUT, MAX_DOCUMENT_BYTES, Fetched, NotFetched, read_document
-from exchanger.oauth.token_client import TokenClient
-from exchanger.oauth.transport.answer import Answer
-from exchanger.oauth.transport.proxies import EnvironmentProxies
 from exchanger.values.issuer import Assertion, AssertionType, AuthMethod, ClientProof, Credentials, EndpointProtocol, Issuer
 from exchanger.values.proxy import Proxy
 from exchanger.values.secret import Secret
 from exchanger.values.token import ExchangedToken
-from tests.oauth.certificates import asking, client_certificate, pem
-from tests.oauth.connect_proxy import ConnectProxy, proxying, remembering, token_endpoint
+from tests.net.certificates import asking, client_certificate, pem
+from tests.net.connect_proxy import ConnectProxy, proxying, remembering, token_endpoint
+from tests.net.http2_endpoint import Endpoint
+from tests.net.http2_endpoint import silent as silent_over_http2
+from tests.net.http2_peer import Server
 from tests.oauth.fakes import (
     CONTRACT,
     HTTP,
@@ -44,9 +46,6 @@ from tests.oauth.fakes import (
     token_request,
     world,
 )
-from tests.oauth.http2_endpoint import Endpoint
-from tests.oauth.http2_endpoint import silent as silent_over_http2
-from tests.oauth.http2_peer import Server
 
 URL: Final = "http://issuer.example.com/.well-known/oauth-authorization-server?a=b"
 DOCUMENT: Final = b'{"issuer": "https://issuer.example.com", "n": [1]}'

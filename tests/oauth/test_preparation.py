@@ -6,12 +6,12 @@ import attrs
 import pytest
 
 from exchanger.errors import Diagnostic
+from exchanger.jwt.signing import load_key
+from exchanger.net.endpoint import Endpoint
 from exchanger.oauth import client_assertion, preparation
 from exchanger.oauth.client_assertion import ClientAssertions
-from exchanger.oauth.jose.signing import load_key
 from exchanger.oauth.preparation import Preparation, Prepared
 from exchanger.oauth.settings import TokenClientSettings
-from exchanger.oauth.transport.endpoint import Endpoint
 from exchanger.values.entry import TokenTarget
 from exchanger.values.issuer import (
     ActorCredentials,
@@ -26,8 +26,8 @@ from exchanger.values.issuer import (
 )
 from exchanger.values.secret import Secret
 from exchanger.values.token import ExchangeFailure, TokenRequest
+from tests.jwt.issuer import ED25519, NOW, P256, pem
 from tests.oauth.fakes import CONTRACT, token_request
-from tests.oauth.jose.issuer import ED25519, NOW, P256, pem
 from tests.oauth.published import discovered
 
 KEY: Final = SigningKey(Secret(pem(P256)), SigningAlgorithm.ES256, "k1")

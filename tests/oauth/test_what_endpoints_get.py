@@ -18,8 +18,8 @@ from exchanger.values.entry import TokenTarget
 from exchanger.values.issuer import Credentials, Grant, GrantType, SigningAlgorithm, SigningKey
 from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
+from tests.jwt.issuer import KEY_OF, pem
 from tests.oauth.fakes import ISSUED, exchange, response, success, token_request, world
-from tests.oauth.jose.issuer import KEY_OF, pem
 from tests.oauth.published import Site
 
 ENDPOINT: Final = "http://issuer.example.com/token"

@@ -7,10 +7,10 @@ import attrs
 import ngh2
 from hypothesis import strategies as st
 
-from exchanger.oauth.transport.http2.client import Http2Client
-from exchanger.oauth.transport.http2.limits import MAX_STREAMS
+from exchanger.net.http2.client import Http2Client
+from exchanger.net.http2.limits import MAX_STREAMS
 from tests.grpc.frames import DATA, HEADERS, block, raw
-from tests.oauth.http2_peer import JSON, Pair, Server, usual_head
+from tests.net.http2_peer import JSON, Pair, Server, usual_head
 
 PATIENCE = 5.0
 LIFE = 60.0

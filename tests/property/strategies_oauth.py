@@ -6,7 +6,7 @@ from typing import final
 import attrs
 from hypothesis import strategies as st
 
-from exchanger.decision.token_response import TokenResponseRules
+from exchanger.oauth.token_response import TokenResponseRules
 from exchanger.values.entry import TokenTarget
 from exchanger.values.issuer import (
     ActorCredentials,

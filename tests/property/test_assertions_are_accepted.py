@@ -4,9 +4,9 @@ import jwt
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from exchanger.oauth.jose.signing import KeyProblem, LoadedKey, load_key, sign_assertion
+from exchanger.jwt.signing import KeyProblem, LoadedKey, load_key, sign_assertion
 from exchanger.values.issuer import SigningAlgorithm
-from tests.oauth.jose.issuer import ED25519, P256, PrivateKey, pem
+from tests.jwt.issuer import ED25519, P256, PrivateKey, pem
 
 KEYS: dict[SigningAlgorithm, PrivateKey] = {SigningAlgorithm.ES256: P256, SigningAlgorithm.EDDSA: ED25519}
 LOADED = {algorithm: load_key(pem(key), algorithm) for algorithm, key in KEYS.items()}

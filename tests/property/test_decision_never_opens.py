@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from exchanger.decision.check import DecisionRules, begin, finish
 from exchanger.decision.outcome import Allow, ExchangePending, Reason
-from exchanger.decision.token_response import TokenResponseRules, decode_response
+from exchanger.oauth.token_response import TokenResponseRules, decode_response
 from exchanger.values.token import ExchangedToken
 from tests.decision.examples import RULES, request, snapshot
 

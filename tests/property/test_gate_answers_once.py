@@ -13,16 +13,16 @@ from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from exchanger.errors import Diagnostic
-from exchanger.oauth.gate.gate import Gate
-from exchanger.oauth.jose.claims import SubjectPolicy
-from exchanger.oauth.jose.verify import Claims, Unverified, judge, read_token
+from exchanger.exchange.verify import Gate
+from exchanger.jwt.claims import SubjectPolicy
+from exchanger.jwt.verify import Claims, Unverified, judge, read_token
 from exchanger.typing import Ticket
 from exchanger.values.issuer import Issuer
 from exchanger.values.token import ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
 from tests.examples import examples
+from tests.exchange.examples import KEYS_URI, RULES, Waiting, asking, gated, guarded, published
+from tests.jwt.issuer import ISSUER, NOW, STRANGER, claims, raw, token
 from tests.oauth.fakes import ISSUED, response
-from tests.oauth.gate.examples import KEYS_URI, RULES, Waiting, asking, gated, guarded, published
-from tests.oauth.jose.issuer import ISSUER, NOW, STRANGER, claims, raw, token
 from tests.oauth.published import Site
 
 PROFILES: Final = (

@@ -11,7 +11,7 @@ import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanger.grpc.tls.x509 import read_certificate
+from exchanger.net.tls.x509 import read_certificate
 from tests.property.strategies_grpc import Damage, damages
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # what is odd and can be read anyway

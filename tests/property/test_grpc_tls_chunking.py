@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exchanger.grpc.tls.certificates import Identity, load
-from exchanger.grpc.tls.transport import Phase
+from exchanger.net.tls.certificates import Identity, load
+from exchanger.net.tls.server import Phase
 from tests.examples import examples
 from tests.grpc.authority import Site
 from tests.grpc.tls_streams import ends

@@ -6,7 +6,7 @@ Only ``HeadArrived`` depends on the cuts: it says that a head came without its w
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanger.oauth.transport.answer import Answer
+from exchanger.net.answer import Answer
 from tests.property.strategies_grpc import chunks, cuts
 from tests.property.strategies_http2 import conversation
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanger.oauth.transport.http2.limits import FREE_BODY_BYTES, MAX_HELD_BYTES, MAX_STREAMS
+from exchanger.net.http2.limits import FREE_BODY_BYTES, MAX_HELD_BYTES, MAX_STREAMS
 from tests.property.strategies_grpc import Damage, chunks, cuts, damages
 from tests.property.strategies_http2 import World, conversation, frames
 

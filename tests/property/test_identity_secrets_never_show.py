@@ -22,8 +22,8 @@ from exchanger.issuers.secrets import SecretData
 from exchanger.issuers.state import State
 from exchanger.values.secret import Secret
 from tests.issuers.fakes import jwt
-from tests.oauth.certificates import client_certificate
-from tests.oauth.jose.issuer import ED25519, P256, RSA_KEY, pem
+from tests.jwt.issuer import ED25519, P256, RSA_KEY, pem
+from tests.net.certificates import client_certificate
 
 CERTIFICATES: Final = tuple(client_certificate(trustme.CA()) for _ in range(2))
 KEYS: Final = tuple(pem(key) for key in (RSA_KEY, P256, ED25519))

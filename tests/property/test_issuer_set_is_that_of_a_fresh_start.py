@@ -18,7 +18,7 @@ from exchanger.values.issuer import Issuer
 from tests.credentials import client_secret
 from tests.examples import examples
 from tests.issuers.fakes import MISSING, OAUTH, World, data, file, good_plan, jwt, plan_of, profiles
-from tests.oauth.jose.issuer import pem
+from tests.jwt.issuer import pem
 from tests.property.strategies_issuers import SECRETS, Event, Wait, Write, good_files, histories, live
 
 

@@ -3,9 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanger.oauth.jose.algorithms import NAMES
-from exchanger.oauth.jose.keys import MAX_CANDIDATES, KeySet, KeySetProblem, read_key_set
-from tests.oauth.jose.issuer import KEYS, jwk
+from exchanger.jwt.algorithms import NAMES
+from exchanger.jwt.keys import MAX_CANDIDATES, KeySet, KeySetProblem, read_key_set
+from tests.jwt.issuer import KEYS, jwk
 from tests.property.strategies_jose import json_values, jwks
 
 GOOD = jwk(KEYS["ed"], kid="good")

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanger.oauth.transport.proxies import NoProxy
+from exchanger.net.proxies import NoProxy
 
 labels = st.sampled_from(["a", "b", "issuer", "xn--bcher-kva", "0"])
 names = st.lists(labels, min_size=1, max_size=4).map(".".join).filter(lambda name: name != "0.0.0.0")  # which is an address

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from rpds import HashTrieMap
 
 from exchanger.app.settings import endpoint_check
-from exchanger.decision.token_request import EncodedRequest, encode_client_credentials, encode_request
 from exchanger.issuers.places import Place, Reference, Shape
 from exchanger.issuers.plan import Plan, Rejected, plan_profiles
 from exchanger.issuers.profiles import parse_profiles
@@ -23,13 +22,14 @@ from exchanger.issuers.resolve import Found, resolve
 from exchanger.issuers.rules import ProfileRules
 from exchanger.issuers.secrets import SecretData
 from exchanger.oauth.client_assertion import ClientAssertions
+from exchanger.oauth.token_request import EncodedRequest, encode_client_credentials, encode_request
 from exchanger.values.entry import TokenTarget
 from exchanger.values.issuer import ActorCredentials, ClientCertificate, GrantType, Issuer, SigningKey
 from exchanger.values.secret import Secret
 from exchanger.values.token import ExchangeFailure, TokenRequest
 from exchanger.values.trace import NO_TRACE
-from tests.oauth.certificates import client_certificate
-from tests.oauth.jose.issuer import ED25519, P256, RSA_KEY, pem
+from tests.jwt.issuer import ED25519, P256, RSA_KEY, pem
+from tests.net.certificates import client_certificate
 from tests.property.schema_law import anything, around
 from tests.property.strategies_policy import rarely
 

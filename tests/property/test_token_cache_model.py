@@ -11,14 +11,14 @@ import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanger.oauth.cache.lifetime import MARGIN_PART, MARGIN_S
-from exchanger.oauth.cache.shelves import ENTRY_BYTES, RENEWAL_PAUSE_S
-from exchanger.oauth.cache.token_cache import TokenCache
+from exchanger.exchange.cache.lifetime import MARGIN_PART, MARGIN_S
+from exchanger.exchange.cache.shelves import ENTRY_BYTES, RENEWAL_PAUSE_S
+from exchanger.exchange.cache.token_cache import TokenCache
 from exchanger.values.entry import TokenTarget
 from exchanger.values.issuer import CachePolicy, Credentials, Issuer
 from exchanger.values.secret import Secret
 from exchanger.values.token import Cache, TokenRequest
-from tests.oauth.cache.examples import START, Clocks, cache, issuer, jwt, outage, refusal, request, token
+from tests.exchange.cache.examples import START, Clocks, cache, issuer, jwt, outage, refusal, request, token
 
 MAX_BYTES: Final = 6 * (ENTRY_BYTES + 10)
 ISSUERS: Final[dict[str, list[Issuer | None]]] = {

@@ -14,7 +14,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from exchanger.oauth.cache.token_cache import TokenCache
+from exchanger.exchange.cache.token_cache import TokenCache
 from exchanger.values.entry import TokenTarget
 from exchanger.values.issuer import CachePolicy, CallLimits, Credentials, Issuer
 from exchanger.values.secret import Secret

@@ -7,7 +7,7 @@ MUST NOT include a fragment component." What is usable is absolute, https unless
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanger.oauth.transport.endpoint import Endpoint, read_endpoint
+from exchanger.net.endpoint import Endpoint, read_endpoint
 
 schemes = st.sampled_from(["http", "https", "HTTPS", "ftp"])
 marks = st.sampled_from([":", "//", "/", "\\", "@", "#", "?", "[", "]", "%", "%00", ".", "..", "\r\n", " ", "\x00"])

@@ -16,9 +16,9 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from exchanger.oauth.token_client import TokenClient
-from exchanger.oauth.transport.connections import Connections
-from exchanger.oauth.transport.rest import LEAST_REST
+from exchanger.exchange.token_client import TokenClient
+from exchanger.net.connections import Connections
+from exchanger.net.quarantine import LEAST_REST
 from exchanger.values.secret import Secret
 from exchanger.values.token import ExchangedToken, TokenOutcome
 from tests.examples import examples
@@ -222,7 +222,7 @@ class World:
 def carried_out(plan: list[Behaviour], planned: list[Step]) -> World:
     """Run a plan in which an endpoint is known from the first answer on, so that a connection rests no longer than it must."""
     world = World(plan)
-    with patch("exchanger.oauth.transport.rest._ENOUGH_ANSWERS", 0):
+    with patch("exchanger.net.quarantine._ENOUGH_ANSWERS", 0):
         trio.run(world.run, planned, clock=MockClock(autojump_threshold=0))
     return world
 

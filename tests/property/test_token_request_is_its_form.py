@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from exchanger.decision.check import begin
 from exchanger.decision.outcome import ExchangePending
-from exchanger.decision.token_request import EncodedRequest, encode_client_credentials, encode_request
 from exchanger.errors import Diagnostic
+from exchanger.oauth.token_request import EncodedRequest, encode_client_credentials, encode_request
 from exchanger.values.headers import HeaderFields
 from exchanger.values.issuer import (
     ActorCredentials,

@@ -10,8 +10,9 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanger.decision.token_response import TokenResponseRules, TooLarge, decode_response
 from exchanger.errors import Diagnostic
+from exchanger.net.answer import TooLarge
+from exchanger.oauth.token_response import TokenResponseRules, decode_response
 from exchanger.values.token import ExchangedToken
 from tests.property.strategies_oauth import bodies, challenges, rules, statuses
 

@@ -8,7 +8,7 @@ import json
 
 from hypothesis import given
 
-from exchanger.decision.token_response import TokenResponseRules, decode_response
+from exchanger.oauth.token_response import TokenResponseRules, decode_response
 from exchanger.values.secret import Secret
 from exchanger.values.token import ExchangedToken
 from tests.property.strategies_oauth import members, rules

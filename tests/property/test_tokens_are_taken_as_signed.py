@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from exchanger.oauth.jose import base64url
-from exchanger.oauth.jose.refusal import Refused
-from exchanger.oauth.jose.verify import Claims, UnknownKey
-from tests.oauth.jose.issuer import CLAIMS, ISSUER, NOW, claims, judged, raw
+from exchanger.jwt import base64url
+from exchanger.jwt.refusal import Refused
+from exchanger.jwt.verify import Claims, UnknownKey
+from tests.jwt.issuer import CLAIMS, ISSUER, NOW, claims, judged, raw
 from tests.property.strategies_jose import CHARACTERS, TOKENS, algorithms, headers, texts
 from tests.property.strategies_jose import claims as any_claims
 

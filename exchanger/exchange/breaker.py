@@ -1,0 +1,292 @@
+"""The breaker of an issuer: while its token endpoint is down, it is not called, except by single probes.
+
+It counts how calls end in a sliding window. It opens when nearly all of them fail, and nearly all callers do. Then refusing all of them is
+cheaper for everybody: the endpoint recovers, and callers, who fail anyway, need not wait for it. A lower threshold would refuse the calls
+that still succeed. One caller whose token the endpoint cannot cope with, or whose rate it limits, is not enough, however often it tries.
+
+Knows nothing of tasks, and no clock: each time is an argument, in seconds of a clock that does not go back.
+"""
+
+import enum
+import functools
+import math
+import operator
+from collections.abc import Iterable
+from typing import Final, assert_never, final
+
+import attrs
+
+from exchanger.errors import Diagnostic
+from exchanger.oauth.retry_after import MAX_RETRY_AFTER_S
+from exchanger.oauth.token_request import form_length
+from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
+
+# Whole seconds that are looked at, each by itself: three notice an outage soon where there are many calls, even after a busy time without
+# failures; ten have enough calls where there are few. Less than three would let one lost connection, which ends a hundred calls of HTTP/2
+# in a moment, pass for an outage.
+WINDOWS: Final = (3, 10)
+# Calls that have to end in a window for it to count: fewer say little, and spare the endpoint little.
+MIN_CALLS: Final = 10
+# The share of them, and of their callers, that has to fail. One caller in five who is served shows that the endpoint is not down.
+RATIO: Final = 0.8
+# Bits by which callers are told apart: as many as are needed to tell a few from many. Two callers may share one.
+CALLER_BITS: Final = 1024
+# Bits of callers that failed beyond which they are many, whoever is served beside them: those of some 700.
+MANY_CALLERS: Final = CALLER_BITS // 2
+
+# Below so many bits, failures may be the doing of a few callers. Then everybody who was served in the longest window counts against them,
+# and after it has closed, there has to be time for others to be served.
+FEW_CALLERS: Final = 8
+
+# Seconds without calls after the breaker has opened, before the first probe; each further pause is twice as long. The longest lets a
+# recovery be seen within five seconds, the turn of others and the probe included. There is no jitter: a replica sends one call in a pause,
+# so there is no crowd.
+FIRST_PAUSE_S: Final = 0.5
+MAX_PAUSE_S: Final = 3.0
+# Seconds for which a probe that is due is left to callers that have not called in vain: one that tries all the time would take each.
+TURN_S: Final = 1.0
+# Seconds for which it has to stay closed until the next outage begins with the first pause again. Less would let an endpoint that answers
+# probes and nothing else be called by everybody, again and again.
+CALM_S: Final = 30.0
+
+# Bytes of a subject token in the form, and of the trace headers together, up to which servers take a request as usual; what goes over that
+# may be dropped without an answer, or together with the connection. A token is in the body, which no usual server bounds by less. The head
+# is bounded by 8 KiB and, now and then, by 4: these are the 55 of ``traceparent``, the 512 of ``tracestate`` and a short ``baggage``.
+USUAL_TOKEN: Final = 8 * 1024
+USUAL_TRACE: Final = 1024
+
+_TOO_MANY_REQUESTS: Final = 429
+_SERVICE_UNAVAILABLE: Final = 503
+_OK: Final = 200
+
+
+@enum.unique
+class Health(enum.Enum):
+    """What the end of a call says of the endpoint."""
+
+    GOOD = "good"
+    BAD = "bad"
+    # Nothing: it was given up by its callers, or not made.
+    UNKNOWN = "unknown"
+
+
+def caller_of(request: TokenRequest) -> int:
+    """Return a number that tells callers apart by their tokens, for this process alone."""
+    return hash(request.subject_token.reveal())
+
+
+def is_oversized(request: TokenRequest) -> bool:
+    """Return whether a caller has made ``request`` larger than servers take as usual. All else of it is the operator's or a policy's."""
+    token, trace = request.subject_token.reveal(), request.trace
+    return (
+        # A character takes three bytes at most, so nearly all tokens need no closer look.
+        (3 * len(token) > USUAL_TOKEN and form_length(token) > USUAL_TOKEN)
+        or len(trace.traceparent) + len(trace.tracestate) + len(trace.baggage) > USUAL_TRACE
+    )
+
+
+def health_of(outcome: TokenOutcome | None, request: TokenRequest | None = None) -> Health:
+    """Return what ``outcome`` says of the endpoint's health; ``None``: those who waited for it left.
+
+    What a caller can bring about is never bad: whatever was answered, except 503 and 429 without an OAuth error of the request, and the
+    lack of an answer to a ``request`` of which its caller has made so much that servers drop it. A call that is cut off because a caller's
+    own time is over must be given as ``None``.
+    """
+    found = _health_of(outcome)
+    return Health.UNKNOWN if found is Health.BAD and request is not None and is_oversized(request) else found
+
+
+def _health_of(outcome: TokenOutcome | None) -> Health:
+    match outcome:
+        case None:
+            return Health.UNKNOWN
+        case ExchangedToken():
+            return Health.GOOD
+        case ExchangeFailure(kind=kind):
+            pass
+        case _:
+            assert_never(outcome)
+    match kind:
+        case ErrorKind.TIMEOUT | ErrorKind.TRANSPORT_ERROR:
+            return Health.BAD
+        case ErrorKind.READ_RESPONSE:
+            # A server that refuses a request without reading it to the end often breaks the connection behind its answer.
+            return Health.BAD if outcome.http_status in {None, _OK, _TOO_MANY_REQUESTS, _SERVICE_UNAVAILABLE} else Health.GOOD
+        case ErrorKind.HTTP_STATUS:
+            # With an OAuth error the endpoint has judged the request, whatever the status.
+            judged = outcome.diagnostic in {Diagnostic.OAUTH_ERROR, Diagnostic.APP_ONLY_CALLER}
+            spared = outcome.http_status in {_TOO_MANY_REQUESTS, _SERVICE_UNAVAILABLE} and not judged
+            return Health.BAD if spared else Health.GOOD
+        case (
+            ErrorKind.MALFORMED_SUCCESS_JSON
+            | ErrorKind.MISSING_ACCESS_TOKEN
+            | ErrorKind.NON_BEARER_TOKEN_TYPE
+            | ErrorKind.WRONG_ISSUED_TOKEN_TYPE
+        ):
+            return Health.GOOD
+        case (
+            ErrorKind.UNKNOWN_ISSUER_PROFILE
+            | ErrorKind.INVALID_TOKEN_ENDPOINT
+            | ErrorKind.CREATE_REQUEST
+            | ErrorKind.CONTEXT_CANCELED
+            | ErrorKind.BREAKER_OPEN
+            | ErrorKind.OVERLOADED
+            | ErrorKind.METADATA_UNKNOWN
+            | ErrorKind.NO_ACTOR_TOKEN
+            | ErrorKind.SUBJECT_REFUSED
+            | ErrorKind.KEYS_UNKNOWN
+        ):
+            return Health.UNKNOWN
+        case _:
+            assert_never(kind)
+
+
+@final
+@attrs.frozen
+class Admission:
+    """The permission to make one call, to be handed back when it has ended.
+
+    A probe decides for all other callers, so it should be carried to its end even if its own callers leave. ``period`` is the time between
+    two changes of the breaker in which the call was admitted, ``caller`` the caller's bit, ``at`` when (seconds).
+    """
+
+    period: int
+    is_probe: bool
+    caller: int
+    at: float
+
+
+@final
+@attrs.define(eq=False)
+class Breaker:
+    """One for each issuer. Each admitted call is to be reported to ``ended`` once, in any order. ``is_open``: only probes are admitted."""
+
+    is_open: bool = attrs.field(default=False, init=False)
+    _period: int = attrs.field(default=0, init=False)
+    _buckets: "list[_Bucket]" = attrs.field(factory=list, init=False, repr=False)
+    _closed_at: float = attrs.field(default=-math.inf, init=False)
+    _pause: float = attrs.field(default=FIRST_PAUSE_S, init=False)
+    # When the last probe went, when the next one may go, until when the endpoint asked not to be called, and who called in vain.
+    _probed: float = attrs.field(default=-math.inf, init=False)
+    _next: float = attrs.field(default=-math.inf, init=False)
+    _asked: float = attrs.field(default=-math.inf, init=False)
+    _tried: int = attrs.field(default=0, init=False, repr=False)
+    # When a call last had a good end.
+    _good_at: float = attrs.field(default=-math.inf, init=False)
+
+    def admit(self, now: float, caller: int, *, oversized: bool = False) -> Admission | None:
+        """Return the permission to make a call at ``now``, ``None`` if it is refused. ``caller`` is what ``caller_of`` says.
+
+        An ``oversized`` call tells little as a probe, so it leaves its turn to all others, also to callers that have called in vain.
+        """
+        bit = 1 << caller % CALLER_BITS
+        if self.is_open:
+            turn = 0.0 if not oversized else TURN_S if self._tried & bit else 2 * TURN_S
+            if now < self._due(bit) + turn:
+                return None
+            # A probe that hangs does not hold up the next one: recovery has to be seen in time, whatever became of it.
+            self._probed, self._next = now, now + self._pause
+        return Admission(self._period, self.is_open, bit, now)
+
+    def _due(self, bit: int) -> float:
+        """Return when a probe of this caller may go. What the endpoint asks of a few callers may be meant for them, and binds only them."""
+        if self._tried & bit:
+            return max(self._next, self._asked) + TURN_S
+        return max(self._next, self._asked) if self._tried.bit_count() >= FEW_CALLERS else self._next
+
+    def retry_in(self, now: float) -> float:
+        """Return the seconds after which it is worth to try again: 0 if calls are made."""
+        return max(self._next - now, self._asked - now, 0.0) if self.is_open else 0.0
+
+    def ended(self, admission: Admission, health: Health, now: float, retry_after: float | None = None, *, hurried: bool = False) -> None:
+        """Take note that a call ended at ``now``. ``retry_after``: the seconds for which the endpoint asked not to be called.
+
+        ``hurried``: it had queued, so the endpoint had less than the usual time for it, as callers can bring about by being many. If the
+        endpoint served another one meanwhile, it lives.
+
+        That alone does not open the breaker, since an endpoint may ask it of one user, and is forgotten as soon as it serves another.
+        Otherwise a call counts in the period in which it was admitted: those that hung in an outage end when it may be over.
+        """
+        if hurried and health is Health.BAD and self._good_at >= admission.at:
+            health = Health.UNKNOWN
+        if health is Health.GOOD:
+            self._asked, self._good_at = -math.inf, now
+        elif health is Health.BAD and retry_after is not None and retry_after > 0:
+            self._asked = max(self._asked, now + min(retry_after, MAX_RETRY_AFTER_S))
+        if admission.period != self._period:
+            return
+        if admission.is_probe:
+            self._tried |= admission.caller
+            self._probe_ended(admission.caller, health, now)
+        elif health is not Health.UNKNOWN:
+            self._count(admission.caller, health, now)
+
+    def _probe_ended(self, caller: int, health: Health, now: float) -> None:
+        match health:
+            case Health.GOOD:
+                self.is_open, self._closed_at = False, now
+                self._period += 1
+                self._count(caller, health, now)
+            case Health.BAD:
+                self._pause = min(2 * self._pause, MAX_PAUSE_S)
+                self._next = self._probed + self._pause
+            case Health.UNKNOWN:
+                # In vain, but not against the endpoint: the next one need not wait for the whole pause.
+                self._next = min(self._next, self._probed + FIRST_PAUSE_S)
+            case _:
+                assert_never(health)
+
+    def _count(self, caller: int, health: Health, now: float) -> None:
+        second = math.floor(now)
+        if not self._buckets or self._buckets[-1].second != second:
+            oldest = second - max(WINDOWS)
+            self._buckets = [*(bucket for bucket in self._buckets if bucket.second > oldest), _Bucket(second)]
+        bucket = self._buckets[-1]
+        if health is Health.GOOD:
+            bucket.good += 1
+            bucket.served |= caller
+            return
+        bucket.bad += 1
+        bucket.failed |= caller
+        settled = now - self._closed_at >= min(WINDOWS)
+        if any(self._fails(second - window, settled=settled) for window in WINDOWS):
+            self._open(now)
+
+    def _fails(self, before: int, *, settled: bool) -> bool:
+        """Tell whether the seconds after ``before`` had enough calls, nearly all of them bad, and those of nearly all callers."""
+        recent = [bucket for bucket in self._buckets if bucket.second > before]
+        bad = sum(bucket.bad for bucket in recent)
+        calls = bad + sum(bucket.good for bucket in recent)
+        if calls < MIN_CALLS or bad < RATIO * calls:
+            return False
+        failed = _together(bucket.failed for bucket in recent)
+        callers = failed.bit_count()
+        few = callers < FEW_CALLERS
+        if few and not settled:
+            return False
+        served = _together(bucket.served for bucket in (self._buckets if few else recent))
+        return callers >= MANY_CALLERS or callers >= RATIO * (callers + (served & ~failed).bit_count())
+
+    def _open(self, now: float) -> None:
+        self._pause = FIRST_PAUSE_S if now - self._closed_at >= CALM_S else min(2 * self._pause, MAX_PAUSE_S)
+        self.is_open = True
+        self._period += 1
+        self._probed, self._next = now, now + self._pause
+        self._tried = _together(bucket.failed for bucket in self._buckets)
+        self._buckets = []
+
+
+def _together(bits: Iterable[int]) -> int:
+    return functools.reduce(operator.or_, bits, 0)
+
+
+@final
+@attrs.define(eq=False)
+class _Bucket:
+    """How calls of one second ended, and the bits of the callers that failed and that were served."""
+
+    second: int
+    good: int = 0
+    bad: int = 0
+    failed: int = 0
+    served: int = 0

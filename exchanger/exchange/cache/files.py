@@ -1,0 +1,103 @@
+"""The files of the shared level, read together: keys, password and authorities. They are followed, so that none needs a restart.
+
+Must not know: how the store is spoken to.
+"""
+
+import functools
+import ssl
+from pathlib import Path
+from typing import Final, final
+
+import attrs
+
+from exchanger.exchange.cache.keys import MAX_FILE_BYTES, CacheKey, KeyFileError, read_keys
+from exchanger.exchange.cache.settings import SharedSettings
+from exchanger.util.follow_file import Unusable, read_regular
+from exchanger.util.shown import shown_file
+from exchanger.values.secret import Secret
+
+# Bytes of the password; stores take any length, and access tokens of cloud providers are the longest in use.
+_MAX_PASSWORD_BYTES: Final = 16 * 1024
+# Bytes of certificates: the system's own trust store has 220 KB.
+_MAX_CA_BYTES: Final = 1024 * 1024
+_NO_CERTIFICATES: Final = Unusable("must hold certificates in PEM")
+
+
+@final
+@attrs.frozen
+class StoreFiles:
+    """What the files say. ``ca_pem`` is ``None`` for the system's trust store."""
+
+    keys: tuple[CacheKey, ...]
+    password: Secret | None = None
+    ca_pem: str | None = attrs.field(default=None, repr=False)
+
+
+def read_files(settings: SharedSettings) -> StoreFiles | Unusable:
+    """Return the present version of the files; reasons begin with the variable that names the file. Blocks."""
+    data = read_regular(settings.key_file, MAX_FILE_BYTES)
+    if isinstance(data, Unusable):
+        return _of("TOKEN_CACHE_KEY_FILE", settings.key_file, data)
+    try:
+        keys = read_keys(data, settings.namespace)
+    except KeyFileError as error:
+        return _of("TOKEN_CACHE_KEY_FILE", settings.key_file, Unusable(str(error)))
+    password: Secret | None = None
+    if settings.password_file is not None:
+        found = _password(settings.password_file)
+        if isinstance(found, Unusable):
+            return _of("TOKEN_CACHE_PASSWORD_FILE", settings.password_file, found)
+        password = found
+    ca_pem: str | None = None
+    if settings.ca_file is not None:
+        authorities = _authorities(settings.ca_file)
+        if isinstance(authorities, Unusable):
+            return _of("TOKEN_CACHE_CA_FILE", settings.ca_file, authorities)
+        ca_pem = authorities
+    return StoreFiles(keys, password, ca_pem)
+
+
+def _of(variable: str, path: Path, found: Unusable) -> Unusable:
+    return Unusable(f"{variable} {shown_file(path)} {found.reason}")
+
+
+def _bounded(path: Path, max_bytes: int) -> bytes | Unusable:
+    data = read_regular(path, max_bytes)
+    if isinstance(data, bytes) and len(data) > max_bytes:
+        return Unusable(f"must not be longer than {max_bytes} bytes")
+    return data
+
+
+def _password(path: Path) -> Secret | Unusable:
+    """Return the only line of the file; the end of the line is not part of it."""
+    data = _bounded(path, _MAX_PASSWORD_BYTES)
+    if isinstance(data, Unusable):
+        return data
+    try:
+        text = data.decode().removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError:
+        return Unusable("must be UTF-8")
+    if not text or "\n" in text or "\0" in text:
+        return Unusable("must hold one line")
+    return Secret(text)
+
+
+def _authorities(path: Path) -> str | Unusable:
+    data = _bounded(path, _MAX_CA_BYTES)
+    if isinstance(data, Unusable):
+        return data
+    try:
+        text = data.decode("ascii")
+    except UnicodeDecodeError:
+        return _NO_CERTIFICATES
+    return text if _are_certificates(text) else _NO_CERTIFICATES
+
+
+# Once for each text: a look comes every second, and a whole trust store takes 30 ms, in which no other thread runs either.
+@functools.lru_cache(maxsize=1)
+def _are_certificates(text: str) -> bool:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
+    except (ValueError, ssl.SSLError):
+        return False
+    return True

@@ -1,0 +1,106 @@
+"""What a kept token belongs to: everything that shapes the token endpoint's answer, as bytes, and an HMAC over them.
+
+A value is written out field by field, so that a field which is added later enters by itself; what does not shape the answer is named in
+``EXEMPT``, with the reason. Every part has its kind and its length before it: different values never give the same bytes.
+
+Must not know: what is kept, for how long, or where.
+"""
+
+import enum
+import hashlib
+import hmac
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Final
+
+import attrs
+
+from exchanger.oauth.token_response import TokenResponseRules
+from exchanger.values.issuer import ActorToken, Assertion, Credentials, Issuer, SigningKey
+from exchanger.values.secret import Secret
+from exchanger.values.token import TokenRequest
+
+# What does not enter, by class and field, with the reason.
+EXEMPT: Final[dict[type, dict[str, str]]] = {
+    TokenRequest: {
+        "subject_token": "it enters last, for each request: see Digester",
+        "trace": "the token endpoint may record it, and answers the same",
+        "namespace": "it orders the calls that have to queue",
+    },
+    Assertion: {
+        "text": "it is renewed all the time; whom it is about enters",
+    },
+    ActorToken: {
+        "token": "it is renewed all the time; whom it is about enters",
+    },
+    SigningKey: {
+        "key_id": "how the endpoint finds the public key",
+        "audience": "whom the assertion is for; the endpoint itself enters",
+    },
+    Issuer: {
+        "subject": "which tokens may be exchanged; each request is judged before a token is looked up",
+        "errors": "it is about failures, which are never kept",
+        "bearer_realm": "it is for this service's own challenges, and no token is in those",
+        "protocol": "how the same question is transported",
+        "cache": "how long the answer is kept; each look-up applies the limits in force",
+        "limits": "when the question is asked",
+    },
+    Credentials: {
+        "generation": "it counts rotations in this process; the credentials themselves enter, so that replicas agree",
+    },
+    TokenResponseRules: {
+        "error_passthrough": "it is about failures, which are never kept",
+    },
+}
+_ADDRESSES: Final = (IPv4Address, IPv6Address, IPv4Network, IPv6Network)
+
+
+def encoded(value: object) -> bytes:
+    """Return the bytes that stand for a value of the house: scalars, enums, tuples, frozen sets, and attrs classes of these.
+
+    Raises:
+        TypeError: it has a part of another kind, about which nobody has decided.
+    """
+    if attrs.has(type(value)):
+        exempt = EXEMPT.get(type(value), {})
+        names = [field.name for field in attrs.fields(type(value)) if field.name not in exempt]  # type: ignore[arg-type]  # has() said so
+        parts = [part for name in names for part in (name.encode(), encoded(getattr(value, name)))]
+        return _joined(f"class {type(value).__qualname__}", parts)
+    if isinstance(value, enum.Enum):
+        return _joined(f"enum {type(value).__qualname__}", [value.name.encode()])
+    match value:
+        case None:
+            return _joined("none", [])
+        case bool() | int() | float():
+            return _joined(type(value).__name__, [repr(value).encode()])
+        case str():
+            return _joined("str", [value.encode("utf-8", "surrogatepass")])
+        case Secret():
+            # By its digest, so that no buffer of ours holds the secret itself.
+            return _joined("secret", [hashlib.sha256(value.reveal().encode("utf-8", "surrogatepass")).digest()])
+        case tuple():
+            return _joined("tuple", [encoded(item) for item in value])
+        case frozenset():
+            return _joined("frozenset", sorted(encoded(item) for item in value))
+        case _ if isinstance(value, _ADDRESSES):
+            return _joined(type(value).__name__, [str(value).encode()])
+        case _:
+            raise TypeError(f"it is not decided how a {type(value).__qualname__} enters the key of a kept token")
+
+
+def _joined(kind: str, parts: list[bytes]) -> bytes:
+    return b"".join((f"{kind}:{len(parts)};".encode(), *(b"%d:%b" % (len(part), part) for part in parts)))
+
+
+class Digester:
+    """Names the tokens of one issuer and target: an HMAC in which everything but the subject token stands already (2 µs a name)."""
+
+    __slots__ = ("_begun",)
+
+    def __init__(self, key: bytes, fixed: bytes) -> None:
+        self._begun = hmac.new(key, b"%d:%b" % (len(fixed), fixed), "sha256")
+
+    def digest(self, subject: bytes) -> bytes:
+        """Return the name of the token for this subject token."""
+        one = self._begun.copy()
+        one.update(subject)
+        return one.digest()

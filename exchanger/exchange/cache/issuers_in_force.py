@@ -1,0 +1,136 @@
+"""The issuers that keep tokens, and what look-ups for each of them have in common.
+
+Everything that a token's name says besides its subject token is the same for many requests, so it is prepared once for each shape of
+request. Shapes are told apart by the identity of their parts, which is quick and errs on the safe side: equal parts that are not the same
+object only make another one.
+
+Must not know: what is kept (but that it goes with its issuer), for how long, or stores.
+"""
+
+import hashlib
+import operator
+from collections.abc import Mapping
+from typing import Final, final
+
+import attrs
+
+from exchanger.exchange.cache.identity import EXEMPT, Digester, encoded
+from exchanger.exchange.cache.keys import FORMAT, CacheKey
+from exchanger.exchange.cache.shelves import Shelf, Shelves
+from exchanger.values.issuer import CachePolicy, Issuer
+from exchanger.values.token import TokenRequest
+
+# Shapes of requests that are at hand. There are as many as policies have targets, and one takes some 70 µs to make.
+MAX_PREPARED: Final = 4096
+# All of a request that shapes its answer, but for the subject token; a field that is added later is among them.
+_shape: Final = operator.attrgetter(*(field.name for field in attrs.fields(TokenRequest) if field.name not in EXEMPT[TokenRequest]))
+
+
+@final
+@attrs.define(eq=False)
+class Tally:
+    """Look-ups at one endpoint host."""
+
+    memory_hits: int = 0
+    memory_misses: int = 0
+    shared_hits: int = 0
+    shared_misses: int = 0
+    shared_errors: int = 0
+
+
+@final
+@attrs.define(eq=False)
+class KeepingIssuer:
+    """An issuer in force that keeps tokens. ``identity`` is all of it that shapes answers."""
+
+    issuer: Issuer
+    policy: CachePolicy
+    identity: bytes
+    shelf: Shelf
+    tally: Tally
+
+
+@final
+@attrs.define(eq=False)
+class Prepared:
+    """What look-ups of one shape (issuer, target, …) have in common. It holds the shape, so that no ``id`` of it is used again.
+
+    ``fixed`` is a digest: written out, a shape has all that its issuer has, down to the certificates of authorities.
+    """
+
+    shape: tuple[object, ...]
+    of: KeepingIssuer
+    fixed: bytes
+    memory: Digester
+    _keys: tuple[CacheKey, ...] = ()
+    _shared: tuple[Digester, ...] = ()
+
+    def shared_digests(self, keys: tuple[CacheKey, ...], subject: bytes) -> tuple[bytes, ...]:
+        """Return the name under each of ``keys``."""
+        if self._keys is not keys:
+            self._keys, self._shared = keys, tuple(Digester(key.for_digests(), self.fixed) for key in keys)
+        return tuple(digester.digest(subject) for digester in self._shared)
+
+
+@final
+@attrs.define(eq=False)
+class IssuersInForce:
+    """Knows which issuers keep tokens.
+
+    Args:
+        shelves: Where each of them has a shelf.
+        key: Of the names in memory.
+        context: All that shapes the answers of every issuer.
+    """
+
+    shelves: Shelves
+    _key: bytes = attrs.field(repr=False)
+    _context: tuple[object, ...] = attrs.field(repr=False)
+    tallies: dict[str, Tally] = attrs.field(factory=dict, init=False)
+    _issuers: dict[str, KeepingIssuer] = attrs.field(factory=dict, init=False)
+    _prepared: dict[tuple[int, ...], Prepared] = attrs.field(factory=dict, init=False, repr=False)
+
+    def use(self, issuers: Mapping[str, Issuer]) -> None:
+        """Take over the issuers in force, and forget the tokens of those that are gone, changed, or keep nothing any more.
+
+        Other bounds alone change nothing that is kept: look-ups apply the new ones.
+        """
+        self._prepared.clear()
+        for name, known in list(self._issuers.items()):
+            issuer = issuers.get(name)
+            if issuer is None or issuer.cache is None or encoded(issuer) != known.identity:
+                self.shelves.remove_shelf(known.shelf)
+                del self._issuers[name]
+        for name, issuer in issuers.items():
+            policy = issuer.cache
+            if policy is None:
+                continue
+            present = self._issuers.get(name)
+            if present is None:
+                shelf = self.shelves.add_shelf(policy.max_entries)
+                tally = self.tallies.setdefault(issuer.endpoint_host, Tally())
+                self._issuers[name] = KeepingIssuer(issuer, policy, encoded(issuer), shelf, tally)
+            else:
+                present.issuer, present.policy = issuer, policy
+                self.shelves.resize(present.shelf, policy.max_entries)
+
+    def prepare(self, request: TokenRequest) -> Prepared | None:
+        """Return what look-ups like that for ``request`` have in common; ``None`` if its issuer keeps nothing, or is not in force."""
+        shape = _shape(request)
+        place = tuple(map(id, shape))
+        prepared = self._prepared.get(place)
+        if prepared is not None:
+            return prepared
+        issuer = request.issuer
+        if issuer.cache is None:
+            return None
+        of = self._issuers.get(issuer.name)
+        if of is None or (of.issuer is not issuer and encoded(issuer) != of.identity):
+            return None
+        # Everything of the request but its subject token, whatever fields it has: see ``identity``.
+        fixed = hashlib.sha256(encoded((FORMAT, *self._context, request))).digest()
+        prepared = Prepared(shape, of, fixed, Digester(self._key, fixed))
+        if len(self._prepared) >= MAX_PREPARED:
+            self._prepared.clear()
+        self._prepared[place] = prepared
+        return prepared

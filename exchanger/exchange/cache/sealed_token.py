@@ -1,0 +1,76 @@
+"""A token as it lies in the shared store: sealed, so that readers of the store learn nothing, and its writers cannot pass off anything.
+
+Layout: a byte for the format, 24 random bytes, and AES-256-GCM's output. Key and nonce are derived from the random bytes for each value, so
+that no key ever seals two and the limits of random nonces do not apply (NIST SP 800-38D section 8.3). The name under which the value lies
+is its associated data: a value that was moved to another name does not open.
+
+Must not know: where values are stored.
+"""
+
+import hmac
+import os
+import struct
+from typing import Final, final
+
+import attrs
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from exchanger.exchange.cache.keys import CacheKey
+from exchanger.values.secret import Secret
+
+# Characters of a token that is kept: no answer has a longer one that is passed on.
+MAX_TOKEN_CHARS: Final = 64 * 1024
+_FORMAT: Final = b"\x01"
+_SALT_BYTES: Final = 24
+_KEY_BYTES: Final = 32
+_NONCE_BYTES: Final = 12
+_TAG_BYTES: Final = 16
+# Length of its life and hard end (seconds, since the epoch); ``expires_in`` and ``expires_at``, 0 for none.
+_HEAD: Final = struct.Struct(">ddQQ")
+_MOST: Final = 2**63
+MAX_SEALED_BYTES: Final = len(_FORMAT) + _SALT_BYTES + _HEAD.size + MAX_TOKEN_CHARS + _TAG_BYTES
+
+
+@final
+@attrs.frozen
+class StoredToken:
+    """A token and what replicas have to know of it: the ``length`` of its life in seconds, and its hard end since the epoch."""
+
+    access_token: Secret
+    length: float
+    wall_end: float
+    expires_in: int
+    expires_at: int | None
+
+
+def seal(key: CacheKey, digest: bytes, token: StoredToken) -> bytes | None:
+    """Return the value to store under ``digest``; ``None`` if the token is too long or its numbers are absurd. Takes some 15 µs."""
+    text = token.access_token.reveal()
+    expires_at = token.expires_at or 0
+    if len(text) > MAX_TOKEN_CHARS or not text.isascii() or not (0 <= token.expires_in < _MOST and 0 <= expires_at < _MOST):
+        return None
+    plain = _HEAD.pack(token.length, token.wall_end, token.expires_in, expires_at) + text.encode("ascii")
+    salt = os.urandom(_SALT_BYTES)
+    cipher, nonce = _cipher(key, salt)
+    return b"".join((_FORMAT, salt, cipher.encrypt(nonce, plain, _FORMAT + digest)))
+
+
+def unseal(key: CacheKey, digest: bytes, value: bytes) -> StoredToken | None:
+    """Return the token, ``None`` if ``value`` was not sealed under this key and name. Total: stores may hold anything."""
+    if not value.startswith(_FORMAT) or not len(_FORMAT) + _SALT_BYTES + _HEAD.size + _TAG_BYTES < len(value) <= MAX_SEALED_BYTES:
+        return None
+    at = len(_FORMAT) + _SALT_BYTES
+    cipher, nonce = _cipher(key, value[len(_FORMAT) : at])
+    try:
+        plain = cipher.decrypt(nonce, value[at:], _FORMAT + digest)
+    except InvalidTag:
+        return None
+    # From here on it is what one of us wrote.
+    length, wall_end, expires_in, expires_at = _HEAD.unpack_from(plain)
+    return StoredToken(Secret(plain[_HEAD.size :].decode("ascii")), length, wall_end, expires_in, expires_at or None)
+
+
+def _cipher(key: CacheKey, salt: bytes) -> tuple[AESGCM, bytes]:
+    derived = hmac.digest(key.for_seals(), salt, "sha512")
+    return AESGCM(derived[:_KEY_BYTES]), derived[_KEY_BYTES : _KEY_BYTES + _NONCE_BYTES]

@@ -1,0 +1,330 @@
+"""The level that replicas share: look-ups that never take longer than a blink, and writes that nobody waits for.
+
+A connection is in use while it answers in time. Failures and timeouts add up, successes take away from them; when too many have come
+together, the connection is closed and the level is out of use, so that a look-up costs nothing, until another connection has shown in the
+background that it answers in time. So the breaker has no state of its own: it is whether there is a connection in use.
+
+Nothing here is an error to anybody: whatever goes wrong is a miss.
+"""
+
+import enum
+import ssl
+from base64 import urlsafe_b64encode
+from collections.abc import Awaitable, Callable, Sequence
+from random import Random
+from typing import Final, Protocol, final
+
+import attrs
+import trio
+
+from exchanger.exchange.cache.files import StoreFiles, read_files
+from exchanger.exchange.cache.keys import CacheKey
+from exchanger.exchange.cache.sealed_token import MAX_SEALED_BYTES, StoredToken, seal, unseal
+from exchanger.exchange.cache.settings import SharedSettings
+from exchanger.exchange.cache.store import Store, StoreFailure, Write
+from exchanger.exchange.cache.write_queue import Job, WriteQueue
+from exchanger.net.tls.client import client_tls_context
+from exchanger.util.backoff import BackOff, BackOffSettings
+from exchanger.util.follow_file import HANGS, POLL_S, FileFollower, Unusable
+from exchanger.values.secret import Secret
+
+# Seconds for a look-up: what a call to a near token endpoint takes. The store is to spare time, not to cost it.
+FIND_S: Final = 0.02
+# Seconds for writes and their batch. Nobody waits for them.
+WRITE_S: Final = 1.0
+# Look-ups at a time; more find nothing. At 0.5 ms each, the usual time of a store, this is more than a process can ask for.
+MAX_FINDS: Final = 128
+# Failures that come together close the connection. A success makes up for a quarter of one, so a fifth of all look-ups may fail.
+MOST_FAILURES: Final = 3.0
+SUCCESS: Final = 0.25
+# Seconds between two looks at whether the connection is in step.
+CHECK_S: Final = 1.0
+_SLOW: Final = f"did not answer within {1000 * FIND_S:.0f} ms"
+_NOT_TAKEN: Final = StoreFailure(f"did not take a value within {WRITE_S:.0f} s")
+_RETRY: Final = BackOffSettings(first=0.5, factor=2.0, cap=15.0, reset=60.0)
+
+
+@enum.unique
+class Absent(enum.Enum):
+    """Why a look-up found nothing; the value is the ``result`` of the metric."""
+
+    MISS = "miss"
+    ERROR = "error"
+
+
+class SharedObserver(Protocol):
+    """Learns how the shared level is. Must neither block nor raise."""
+
+    def store_ready(self) -> None:
+        """The store answers in time and is in use."""
+
+    def store_lost(self, reason: str) -> None:
+        """The store is out of use until further notice; each reason is reported once in a row."""
+
+    def store_refuses(self, reason: str) -> None:
+        """The store does not take what it is given; reported once until it takes something again."""
+
+    def files_unusable(self, reason: str) -> None:
+        """The level is out of use, since a file cannot be used."""
+
+    def files_changed(self, keys: int) -> None:
+        """Another version of the files is in force, with this many keys."""
+
+
+class Connected(Protocol):
+    """An open connection to the store; see ``Store``."""
+
+    closed: trio.Event
+
+    @property
+    def in_step(self) -> bool:
+        """Whether it is open, and holds no answer that nobody asked for."""
+
+    async def read(self, keys: Sequence[bytes], max_bytes: int) -> list[tuple[bytes, int]] | StoreFailure:
+        """Return values and the milliseconds that they have left."""
+
+    async def write(self, writes: Sequence[Write]) -> StoreFailure | None:
+        """Make changes."""
+
+
+OpenStore = Callable[[trio.Nursery, SharedSettings, Secret | None, ssl.SSLContext | None], Awaitable[Connected | StoreFailure]]
+
+
+@final
+@attrs.define(eq=False)
+class SharedLevel:
+    """The shared level.
+
+    Args:
+        settings: Where it is, and which files count.
+        observer: Learns how it is.
+        on_keys_gone: Called when a key that may have written tokens is not in force any more.
+        steady: Seconds of a clock that never goes back, the same that ``put`` gets times of.
+        open_store: Opens connections.
+        random: For the pauses between attempts.
+    """
+
+    settings: SharedSettings
+    observer: SharedObserver
+    on_keys_gone: Callable[[], None]
+    steady: Callable[[], float]
+    open_store: OpenStore = Store.open
+    random: Random = attrs.field(factory=Random, repr=False)
+    keys: tuple[CacheKey, ...] = attrs.field(default=(), init=False)
+    _files: StoreFiles | None = attrs.field(default=None, init=False)
+    _follower: FileFollower[StoreFiles | Unusable] = attrs.field(init=False)
+    _changed: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _store: Connected | None = attrs.field(default=None, init=False)
+    _tripped: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _failures: float = attrs.field(default=0.0, init=False)
+    _reason: str = attrs.field(default="", init=False)
+    _reported: str = attrs.field(default="", init=False)
+    _finding: int = attrs.field(default=0, init=False)
+    _queue: WriteQueue = attrs.field(factory=WriteQueue, init=False)
+    _wake: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _refusing: bool = attrs.field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._follower = FileFollower(lambda: read_files(self.settings), Unusable(HANGS), first_at_once=True)
+
+    @property
+    def in_use(self) -> bool:
+        """Whether a look-up may find something."""
+        return self._store is not None and self._finding < MAX_FINDS
+
+    @property
+    def queued(self) -> int:
+        """The writes that wait."""
+        return len(self._queue)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Own the connection and the writer until cancelled. Starting does not wait for the store."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._follow)
+            nursery.start_soon(self._stay_connected)
+            nursery.start_soon(self._write_queued)
+            task_status.started()
+
+    async def find(self, digests: tuple[bytes, ...]) -> tuple[StoredToken, float] | Absent:
+        """Return the token with one of these names, and the seconds that it has left by the store's own reckoning.
+
+        ``digests`` has one name for each of ``keys``, in order. It takes ``FIND_S`` at most.
+        """
+        store, keys = self._store, self.keys
+        if store is None or len(digests) != len(keys) or self._finding >= MAX_FINDS:
+            return Absent.MISS
+        self._finding += 1
+        try:
+            with trio.move_on_after(FIND_S):
+                found = await store.read([self._name(digest) for digest in digests], MAX_SEALED_BYTES)
+                if isinstance(found, StoreFailure):
+                    self._failed(store, found.reason)
+                    return Absent.ERROR
+                self._failures = max(0.0, self._failures - SUCCESS)
+                return _opened(keys, digests, found) or Absent.MISS
+            self._failed(store, _SLOW)
+            return Absent.ERROR
+        finally:
+            self._finding -= 1
+
+    def put(self, digests: tuple[bytes, ...], token: StoredToken, end: float) -> None:
+        """Queue a token for storing under the first name until ``end``. Out of use, the level takes none."""
+        if self._store is not None and digests:
+            self._queue.put(Job(self.keys, digests[:1], token, end))
+            self._wake.set()
+
+    def remove(self, digests: tuple[bytes, ...]) -> None:
+        """Queue the removal of the token under all of its names. It waits until the store is in use again."""
+        if digests:
+            self._queue.put(Job(self.keys, digests))
+            self._wake.set()
+
+    # Files
+
+    async def _follow(self) -> None:
+        while True:
+            self._learn(await self._follower.look_settled())
+            await trio.sleep(POLL_S)
+
+    def _learn(self, found: StoreFiles | Unusable | None) -> None:
+        if found is None:
+            return
+        files = None if isinstance(found, Unusable) else found
+        keys = () if files is None else files.keys
+        gone = set(self.keys) - set(keys)
+        self._files, self.keys = files, keys
+        if gone:
+            self.on_keys_gone()
+        if isinstance(found, Unusable):
+            self.observer.files_unusable(found.reason)
+        else:
+            self.observer.files_changed(len(keys))
+        self._lose(self._store)
+        self._changed.set()
+        self._changed = trio.Event()
+
+    # Connection
+
+    async def _stay_connected(self) -> None:
+        back_off = BackOff(_RETRY, self.random)
+        while True:
+            files = self._files
+            if files is None:
+                await self._changed.wait()
+                continue
+            changed = self._changed
+            reason = await self._use_connection(files, changed)
+            if reason is not None:
+                self._report_lost(reason)
+                with trio.move_on_after(back_off.failed(trio.current_time())):
+                    await changed.wait()
+
+    async def _use_connection(self, files: StoreFiles, changed: trio.Event) -> str | None:
+        """Use one connection as long as it is good; return why it is not any more, ``None`` if other files are in force."""
+        tls = (
+            await trio.to_thread.run_sync(client_tls_context, files.ca_pem, abandon_on_cancel=True)
+            if self.settings.address.secure
+            else None
+        )
+        self._tripped = trio.Event()
+        self._failures, self._reason = 0.0, ""
+        async with trio.open_nursery() as nursery:
+            try:
+                store = await self.open_store(nursery, self.settings, files.password, tls)
+                if isinstance(store, StoreFailure):
+                    return store.reason
+                if (reason := await self._probe(store)) is not None:
+                    return reason
+                if changed.is_set():
+                    return None
+                self._store = store
+                self._reported = ""
+                self.observer.store_ready()
+                self._wake.set()
+                nursery.start_soon(self._trip_when_lost, store)
+                await self._tripped.wait()
+                return None if changed.is_set() else self._reason
+            finally:
+                self._store = None
+                nursery.cancel_scope.cancel()
+
+    async def _probe(self, store: Connected) -> str | None:
+        """Return why the store is not fit for use: it has to do in time what a look-up asks for."""
+        probe = self._name(b"\0" * 32)
+        with trio.move_on_after(WRITE_S):
+            await store.read([probe], 1)  # the first answer on a connection may take longer
+        with trio.move_on_after(FIND_S):
+            found = await store.read([probe], 1)
+            return found.reason if isinstance(found, StoreFailure) else None
+        return _SLOW
+
+    async def _trip_when_lost(self, store: Connected) -> None:
+        while not store.closed.is_set():
+            with trio.move_on_after(CHECK_S):
+                await store.closed.wait()
+            if not store.in_step:
+                break
+        self._reason = self._reason or "closed the connection"
+        self._lose(store)
+
+    def _failed(self, store: Connected, reason: str) -> None:
+        if store is not self._store:
+            return
+        self._failures += 1.0
+        if self._failures >= MOST_FAILURES:
+            self._reason = reason
+            self._lose(store)
+
+    def _lose(self, store: Connected | None) -> None:
+        """Take the connection out of use at once; its owner closes it."""
+        if store is not None and store is self._store:
+            self._store = None
+            self._tripped.set()
+
+    def _report_lost(self, reason: str) -> None:
+        if reason != self._reported:
+            self._reported = reason
+            self.observer.store_lost(reason)
+
+    # Writes
+
+    async def _write_queued(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake = trio.Event()
+            while self._queue and (store := self._store) is not None:
+                writes = [write for job in self._queue.take() for write in self._writes(job)]
+                failure: StoreFailure | None = _NOT_TAKEN
+                with trio.move_on_after(WRITE_S) as scope:
+                    failure = await store.write(writes)
+                if scope.cancelled_caught:
+                    self._failed(store, _NOT_TAKEN.reason)
+                self._report_refusal(failure)
+                await trio.lowlevel.checkpoint()
+
+    def _writes(self, job: Job) -> list[Write]:
+        if job.token is None:
+            return [Write(self._name(digest)) for digest in job.digests]
+        left = int(1000 * (job.end - self.steady()))
+        if left < 1 or job.keys[0] not in self.keys:
+            return []
+        value = seal(job.keys[0], job.digests[0], job.token)
+        return [] if value is None else [Write(self._name(job.digests[0]), value, left)]
+
+    def _report_refusal(self, failure: StoreFailure | None) -> None:
+        if failure is not None and not self._refusing:
+            self.observer.store_refuses(failure.reason)
+        self._refusing = failure is not None
+
+    def _name(self, digest: bytes) -> bytes:
+        """Return the key in the store: printable, and beginning with the deployment's name, for the store's access rules."""
+        return f"{self.settings.namespace}:token:{urlsafe_b64encode(digest).decode().rstrip('=')}".encode()
+
+
+def _opened(keys: tuple[CacheKey, ...], digests: tuple[bytes, ...], found: list[tuple[bytes, int]]) -> tuple[StoredToken, float] | None:
+    for key, digest, (value, left_ms) in zip(keys, digests, found, strict=True):
+        # Without a time limit of its own, it is nothing that one of us wrote.
+        token = unseal(key, digest, value) if value and left_ms > 0 else None
+        if token is not None:
+            return token, left_ms / 1000
+    return None

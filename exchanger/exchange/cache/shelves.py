@@ -1,0 +1,171 @@
+"""The tokens in memory: a shelf for each issuer, bounded by entries, and all of them together by bytes; the least recently used go first.
+
+Must not know: clocks (moments are handed in), keys, stores or tasks.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Final, final
+
+import attrs
+
+from exchanger.exchange.cache.lifetime import Instant, Life
+from exchanger.values.token import ExchangedToken
+
+# Bytes of all tokens together: an eighth of the memory that the chart allows, and some 30,000 tokens of a usual size.
+MAX_BYTES: Final = 64 * 1024 * 1024
+# Bytes that an entry takes beside its token's text, measured: the entry, its life, two outcomes, its name, and its place.
+ENTRY_BYTES: Final = 800
+# Seconds until another renewal may start: after one that failed, and after one of which nothing was heard.
+RENEWAL_PAUSE_S: Final = 5.0
+RENEWAL_LOST_S: Final = 60.0
+
+
+@final
+@attrs.frozen
+class Kept:
+    """A token that was kept. ``renew``: whoever gets this is to renew it, since nobody else will for a while."""
+
+    token: ExchangedToken
+    renew: bool = False
+
+
+@final
+@attrs.define(eq=False)
+class Entry:
+    """A token on a shelf. ``renew_at`` moves on when a renewal begins; ``used`` orders entries across shelves."""
+
+    kept: Kept
+    life: Life
+    size: int
+    renew_at: float
+    used: int = 0
+
+    @classmethod
+    def of(cls, token: ExchangedToken, life: Life) -> "Entry":
+        """Return an entry for ``token``, which is handed out as it is here."""
+        return cls(Kept(token), life, len(token.access_token.reveal()) + ENTRY_BYTES, life.renew_at)
+
+
+@final
+@attrs.define(eq=False)
+class Shelf:
+    """The tokens of one issuer, the least recently used first."""
+
+    max_entries: int
+    entries: OrderedDict[bytes, Entry] = attrs.field(factory=OrderedDict, init=False)
+
+
+@final
+@attrs.define(eq=False)
+class Shelves:
+    """Keeps tokens by name. ``max_bytes`` bounds all of them."""
+
+    max_bytes: int = MAX_BYTES
+    _shelves: list[Shelf] = attrs.field(factory=list, init=False)
+    _bytes: int = attrs.field(default=0, init=False)
+    _clock: int = attrs.field(default=0, init=False)
+
+    @property
+    def size(self) -> int:
+        """The bytes that are taken."""
+        return self._bytes
+
+    def __len__(self) -> int:
+        return sum(len(shelf.entries) for shelf in self._shelves)
+
+    def add_shelf(self, max_entries: int) -> Shelf:
+        """Return a new shelf."""
+        shelf = Shelf(max_entries)
+        self._shelves.append(shelf)
+        return shelf
+
+    def remove_shelf(self, shelf: Shelf) -> None:
+        """Forget a shelf and what is on it."""
+        self._shelves.remove(shelf)
+        self._bytes -= sum(entry.size for entry in shelf.entries.values())
+        shelf.entries.clear()
+
+    def clear(self) -> None:
+        """Forget all tokens."""
+        for shelf in self._shelves:
+            shelf.entries.clear()
+        self._bytes = 0
+
+    def resize(self, shelf: Shelf, max_entries: int) -> None:
+        """Bound a shelf anew."""
+        shelf.max_entries = max_entries
+        self._shorten(shelf)
+
+    def get(self, shelf: Shelf, digest: bytes, steady: float, wall: float, max_age: float) -> Kept | None:
+        """Return the token of this name if it may be served, at most ``max_age`` seconds after it was issued.
+
+        The moment comes as two numbers, since this is on the way of each request.
+        """
+        entry = shelf.entries.get(digest)
+        if entry is None:
+            return None
+        life = entry.life
+        if steady >= life.until or wall >= life.wall_until or steady >= life.born + max_age:
+            self.remove(shelf, digest)
+            return None
+        shelf.entries.move_to_end(digest)
+        self._clock = entry.used = self._clock + 1
+        if steady < entry.renew_at:
+            return entry.kept
+        entry.renew_at = steady + RENEWAL_LOST_S
+        return Kept(entry.kept.token, renew=True)
+
+    def put(self, shelf: Shelf, digest: bytes, entry: Entry) -> None:
+        """Keep a token under this name, in place of the one before."""
+        if entry.size > self.max_bytes or shelf.max_entries < 1:
+            return
+        self.remove(shelf, digest)
+        shelf.entries[digest] = entry
+        self._bytes += entry.size
+        self._clock = entry.used = self._clock + 1
+        self._shorten(shelf)
+        while self._bytes > self.max_bytes:
+            self._remove_oldest(min((other for other in self._shelves if other.entries), key=_least_used))
+
+    def remove(self, shelf: Shelf, digest: bytes) -> bool:
+        """Forget the token of this name, and return whether there was one."""
+        entry = shelf.entries.pop(digest, None)
+        if entry is None:
+            return False
+        self._bytes -= entry.size
+        return True
+
+    def life_of(self, shelf: Shelf, digest: bytes) -> Life | None:
+        """Return how long the token of this name is kept; asking does not count as use."""
+        entry = shelf.entries.get(digest)
+        return None if entry is None else entry.life
+
+    def renew_later(self, shelf: Shelf, digest: bytes, now: Instant) -> None:
+        """After a renewal that failed: let another one start in a while."""
+        entry = shelf.entries.get(digest)
+        if entry is not None and entry.renew_at > entry.life.renew_at:
+            entry.renew_at = now.steady + RENEWAL_PAUSE_S
+
+    def names(self) -> list[tuple[Shelf, bytes]]:
+        """Return where every token is."""
+        return [(shelf, digest) for shelf in self._shelves for digest in shelf.entries]
+
+    def drop_if_over(self, places: Iterator[tuple[Shelf, bytes]], now: Instant) -> None:
+        """Forget those of the tokens at ``places`` that are not to be served any more."""
+        for shelf, digest in places:
+            life = self.life_of(shelf, digest)
+            if life is not None and life.is_over(now):
+                self.remove(shelf, digest)
+
+    def _shorten(self, shelf: Shelf) -> None:
+        while len(shelf.entries) > shelf.max_entries:
+            self._remove_oldest(shelf)
+
+    def _remove_oldest(self, shelf: Shelf) -> None:
+        _, entry = shelf.entries.popitem(last=False)
+        self._bytes -= entry.size
+
+
+def _least_used(shelf: Shelf) -> int:
+    return next(iter(shelf.entries.values())).used

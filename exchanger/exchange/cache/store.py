@@ -1,0 +1,253 @@
+"""The only door to the store's client: one connection to a Redis or Valkey server, without a pool.
+
+The client's own pool loses a place for each attempt that is cancelled while it connects, and it retries; both are wrong for look-ups that
+give up after milliseconds. A single connection carries any number of commands at a time, and what is cancelled costs an answer that nobody
+waits for. Should answers ever get out of step, no value would open under another one's name.
+
+Nothing of the client's or the server's texts leaves this module: they may quote a command, and with it a password.
+"""
+
+import socket
+import ssl
+from collections.abc import Sequence
+from typing import Any, Final, Self, final
+
+import attrs
+import trio
+from anyio import BrokenResourceError, EndOfStream
+from anyio.abc import ByteStream
+from coredis.connection import BaseConnection, TCPLocation
+from coredis.exceptions import AuthenticationError, AuthorizationError, RedisError, ResponseError, WrongTypeError
+from coredis.typing import ResponseType
+
+from exchanger.exchange.cache.replies import Replies, reply_to
+from exchanger.exchange.cache.settings import SharedSettings
+from exchanger.util.address import tls_server_name
+from exchanger.values.secret import Secret
+
+# Seconds for name resolution, TCP, TLS and authentication. Nobody waits for it.
+CONNECT_S: Final = 5.0
+
+
+@final
+@attrs.frozen
+class StoreFailure:
+    """The store did not do what it was asked. ``reason`` is in words of our own that follow "the store"."""
+
+    reason: str
+
+
+@final
+@attrs.frozen
+class Write:
+    """A value to store under a key for ``ttl_ms`` milliseconds, or, without a value, a key to remove."""
+
+    key: bytes
+    value: bytes | None = attrs.field(default=None, repr=False)
+    ttl_ms: int = 0
+
+
+@final
+@attrs.define(eq=False)
+class _Transport(ByteStream):
+    """A connection as the client wants it. It hands on replies to commands under way alone: the client's buffers have no bounds."""
+
+    _stream: trio.abc.Stream
+    replies: Replies = attrs.field(factory=Replies, init=False)
+
+    async def receive(self, max_bytes: int = 65536) -> bytes:
+        """See ``anyio.abc.ByteReceiveStream``."""
+        while not (replies := self.replies.take()):
+            # While no command is under way there is nothing to read but the end, or the first byte of what nobody asked for.
+            data = await self._receive_some(max_bytes if self.replies.expected else 1)
+            if not data:
+                raise EndOfStream
+            self.replies.add(data)
+        return replies
+
+    async def _receive_some(self, max_bytes: int) -> bytes:
+        try:
+            return bytes(await self._stream.receive_some(max_bytes))
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            raise BrokenResourceError from None
+
+    async def send(self, item: bytes) -> None:
+        """See ``anyio.abc.ByteSendStream``."""
+        try:
+            await self._stream.send_all(item)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            raise BrokenResourceError from None
+
+    async def send_eof(self) -> None:
+        """See ``anyio.abc.ByteStream``. The client never half-closes."""
+
+    async def aclose(self) -> None:
+        """Close at once: there is nothing to say goodbye for."""
+        await trio.aclose_forcefully(self._stream)
+
+
+class _Connection(BaseConnection):
+    """The client's connection over a stream that is open already."""
+
+    def __init__(self, transport: _Transport, settings: SharedSettings, password: Secret | None) -> None:
+        super().__init__(
+            TCPLocation(settings.address.host, settings.address.port),
+            username=settings.username or None,
+            password=None if password is None else password.reveal(),
+            db=settings.address.database,
+        )
+        self._transport = transport
+
+    async def _connect(self) -> ByteStream:
+        return self._transport
+
+    def create_request(self, command: bytes, *args: Any, **options: Any) -> Any:
+        """See ``BaseConnection``: each command goes this way, those of the greeting, too."""
+        # GETRANGE has a key, and the positions of the first and of the last byte.
+        self._transport.replies.expect(reply_to(command, args[2] + 1 if command == b"GETRANGE" else 0))
+        return super().create_request(command, *args, **options)
+
+    def describe(self) -> str:
+        """See ``BaseConnection``."""
+        return "store"
+
+
+@final
+@attrs.define(eq=False)
+class Store:
+    """An open connection. ``closed`` is set when it is lost."""
+
+    closed: trio.Event
+    _connection: BaseConnection = attrs.field(repr=False)
+
+    @classmethod
+    async def open(
+        cls, nursery: trio.Nursery, settings: SharedSettings, password: Secret | None, tls: ssl.SSLContext | None
+    ) -> Self | StoreFailure:
+        """Connect and authenticate, within ``CONNECT_S``. The connection lives in ``nursery``; cancel that to close it."""
+        with trio.move_on_after(CONNECT_S):
+            stream = await _dialled(settings, tls)
+            if isinstance(stream, StoreFailure):
+                return stream
+            store = cls(trio.Event(), _Connection(_Transport(stream), settings, password))
+            return store if (failure := await nursery.start(store._run)) is None else failure
+        return StoreFailure(f"could not be reached within {CONNECT_S:.0f} seconds")
+
+    async def _run(self, *, task_status: trio.TaskStatus[StoreFailure | None] = trio.TASK_STATUS_IGNORED) -> None:
+        status = _Status(task_status)
+        try:
+            await self._connection.run(task_status=status)
+        except Exception as error:  # noqa: BLE001 - see _why
+            if not status.begun:
+                task_status.started(StoreFailure(_why(error)))
+        finally:
+            self.closed.set()
+
+    @property
+    def in_step(self) -> bool:
+        """Whether the connection is open and holds no answer that nobody asked for."""
+        return self._connection.reusable
+
+    async def read(self, keys: Sequence[bytes], max_bytes: int) -> list[tuple[bytes, int]] | StoreFailure:
+        """Return, for each key, its value, cut after ``max_bytes`` and one more, and the milliseconds that it has left.
+
+        The value is empty where there is none; the time is negative where there is no limit.
+        """
+        try:
+            asked = [
+                (
+                    self._connection.create_request(b"GETRANGE", key, 0, max_bytes),
+                    self._connection.create_request(b"PTTL", key),
+                )
+                for key in keys
+            ]
+            return [(_as_bytes(await _unless_of_another_type(value)), _as_int(await left)) for value, left in asked]
+        except Exception as error:  # noqa: BLE001 - see _why
+            return StoreFailure(_why(error))
+
+    async def write(self, writes: Sequence[Write]) -> StoreFailure | None:
+        """Make the changes, in order."""
+        try:
+            asked = [
+                self._connection.create_request(b"UNLINK", write.key)
+                if write.value is None
+                else self._connection.create_request(b"SET", write.key, write.value, b"PX", write.ttl_ms)
+                for write in writes
+            ]
+            failure: StoreFailure | None = None
+            for one in asked:
+                try:
+                    await one
+                except ResponseError as error:
+                    failure = StoreFailure(_why(error))
+        except Exception as error:  # noqa: BLE001 - see _why
+            return StoreFailure(_why(error))
+        return failure
+
+
+@final
+@attrs.define(eq=False)
+class _Status:
+    """Passes on that the connection is open, and remembers it: a task may say so only once."""
+
+    _status: trio.TaskStatus[StoreFailure | None]
+    begun: bool = attrs.field(default=False, init=False)
+
+    def started(self, value: None = None) -> None:
+        """See ``trio.TaskStatus``."""
+        self.begun = True
+        self._status.started(value)
+
+
+async def _dialled(settings: SharedSettings, tls: ssl.SSLContext | None) -> trio.abc.Stream | StoreFailure:
+    """Return a connection, over TLS if there is a context for it."""
+    address = settings.address
+    try:
+        plain = await trio.open_tcp_stream(address.host, address.port)
+    except OSError:
+        return StoreFailure("cannot be reached")
+    plain.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if tls is None:
+        return plain
+    secured = trio.SSLStream(plain, tls, server_hostname=tls_server_name(address.host))
+    try:
+        await secured.do_handshake()
+    except trio.BrokenResourceError as error:
+        await trio.aclose_forcefully(plain)
+        untrusted = isinstance(error.__cause__, ssl.SSLCertVerificationError)
+        return StoreFailure("has a certificate that is not trusted" if untrusted else "does not speak TLS as it should")
+    except trio.Cancelled:
+        await trio.aclose_forcefully(plain)
+        raise
+    return secured
+
+
+async def _unless_of_another_type(request: object) -> ResponseType:
+    """Return the answer; nothing where somebody stored another type under the key."""
+    try:
+        return await request  # type: ignore[misc, no-any-return]  # the client's request, which is not exported
+    except WrongTypeError:
+        return b""
+
+
+def _as_bytes(answer: ResponseType) -> bytes:
+    return answer if isinstance(answer, bytes) else b""
+
+
+def _as_int(answer: ResponseType) -> int:
+    return answer if isinstance(answer, int) else -1
+
+
+def _why(error: Exception) -> str:
+    """Return what an exception of the client means, in words of our own.
+
+    It may be any: what the client's parser raises on bytes that are not an answer reaches each command that waits. The bytes come from
+    another program, and a cache must not be what ends this one.
+    """
+    if isinstance(error, AuthenticationError):
+        return "refuses the user or password"
+    if isinstance(error, AuthorizationError):
+        return "does not allow this user the commands GETRANGE, PTTL, SET and UNLINK on the deployment's keys"
+    if isinstance(error, ResponseError):
+        return "is full" if str(error).startswith(("OOM", "command not allowed when used memory")) else "answers with an error"
+    return "cannot be reached" if isinstance(error, RedisError) else "does not answer as Redis does"

@@ -1,0 +1,278 @@
+"""The token cache as the token client sees it: find, keep, and forget, with two levels behind them.
+
+Memory belongs to this process and answers at once. The shared level, where one is configured, knows what other replicas learned; it is
+asked after memory, once, for a very short time. Only successes are kept. A decision always comes before a look-up, so that a policy which
+was withdrawn needs no purge; an issuer or credentials that are gone take their tokens with them.
+
+Life is measured by two clocks (``lifetime``), so that no token is served past its end whatever clocks do.
+"""
+
+import functools
+import os
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from random import Random
+from typing import TYPE_CHECKING, Final, final
+
+import attrs
+import trio
+
+from exchanger.errors import Diagnostic
+from exchanger.exchange.cache.issuers_in_force import IssuersInForce, KeepingIssuer, Prepared
+from exchanger.exchange.cache.keys import KEY_BYTES
+from exchanger.exchange.cache.lifetime import Instant, Life, Unreadable, plan_life, subject_end
+from exchanger.exchange.cache.sealed_token import MAX_TOKEN_CHARS, StoredToken
+from exchanger.exchange.cache.settings import SharedSettings
+from exchanger.exchange.cache.shelves import Entry, Kept, Shelves
+from exchanger.net.proxies import EnvironmentProxies
+from exchanger.oauth.token_response import TokenResponseRules
+from exchanger.values.issuer import Issuer
+from exchanger.values.token import Cache, ExchangedToken, ExchangeFailure, TokenRequest
+
+if TYPE_CHECKING:
+    from exchanger.exchange.cache.shared_level import Absent, SharedLevel, SharedObserver
+
+__all__ = ["Kept", "TokenCache"]
+
+# Names of tokens that were refused and may still be in the shared level.
+MAX_REFUSED: Final = 10_000
+# Status codes with which a token endpoint refuses (RFC 6749 section 5.2); others say that it could not answer.
+REFUSALS: Final = frozenset({400, 401, 403})
+# Seconds between two sweeps, which free what has expired and is not asked for any more; and the tokens between two turns of the loop.
+SWEEP_S: Final = 30.0
+_SWEPT_AT_ONCE: Final = 1000
+
+# Seconds by which another replica's token has to live longer to be taken for a renewed one.
+RENEWED_BY_S: Final = 1.0
+# By a clock that also counts while the machine sleeps, where there is one.
+_STEADY: Final[Callable[[], float]] = (
+    functools.partial(time.clock_gettime, time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic
+)
+
+
+@final
+@attrs.define(eq=False)
+class TokenCache:
+    """Keeps exchanged tokens. Nothing is kept before ``use_issuers``, nor for an issuer without a cache policy.
+
+    Args:
+        rules: What counts as a usable answer; another rule is another answer.
+        proxies: Those of the environment, by which endpoints are reached.
+        shared: The shared level's settings, ``None`` for memory alone.
+        observer: Learns how the shared level is; required with one.
+        steady: Seconds of a clock that never goes back.
+        wall: Seconds since the epoch.
+        random: Spreads renewals and attempts.
+    """
+
+    rules: TokenResponseRules = attrs.field(factory=TokenResponseRules)
+    proxies: EnvironmentProxies = attrs.field(factory=EnvironmentProxies)
+    shared: SharedSettings | None = None
+    observer: "SharedObserver | None" = None
+    steady: Callable[[], float] = _STEADY
+    wall: Callable[[], float] = time.time
+    random: Random = attrs.field(factory=Random, repr=False)
+    _shelves: Shelves = attrs.field(factory=Shelves, init=False)
+    _issuers: IssuersInForce = attrs.field(init=False)
+    _refused: OrderedDict[bytes, float] = attrs.field(factory=OrderedDict, init=False, repr=False)
+    _looked_up: set[bytes] = attrs.field(factory=set, init=False, repr=False)
+    _level: "SharedLevel | None" = attrs.field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._issuers = IssuersInForce(self._shelves, os.urandom(KEY_BYTES), (self.rules, self.proxies))
+        if self.shared is not None:
+            # Here, since the store's client takes 0.4 s and 28 MB, and before the loop runs.
+            from exchanger.exchange.cache.shared_level import SharedLevel
+
+            if self.observer is None:
+                raise ValueError("a shared level needs an observer")
+            self._level = SharedLevel(self.shared, self.observer, self._forget_all, self.steady, random=self.random)
+
+    @property
+    def entries(self) -> int:
+        """The tokens in memory."""
+        return len(self._shelves)
+
+    @property
+    def requests(self) -> Mapping[tuple[str, str, str], int]:
+        """The look-ups since the start, by endpoint host, level (``memory``, ``shared``) and result (``hit``, ``miss``, ``error``)."""
+        found: dict[tuple[str, str, str], int] = {}
+        for host, tally in self._issuers.tallies.items():
+            found[host, "memory", "hit"], found[host, "memory", "miss"] = tally.memory_hits, tally.memory_misses
+            if self._level is not None:
+                found[host, "shared", "hit"], found[host, "shared", "miss"] = tally.shared_hits, tally.shared_misses
+                found[host, "shared", "error"] = tally.shared_errors
+        return found
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Own the shared level, and free what has expired, until cancelled. Starting waits for nothing."""
+        async with trio.open_nursery() as nursery:
+            if self._level is not None:
+                await nursery.start(self._level.run)
+            task_status.started()
+            while True:
+                await trio.sleep(SWEEP_S)
+                await self._sweep()
+
+    def use_issuers(self, issuers: Mapping[str, Issuer]) -> None:
+        """Take over the issuers in force, and forget the tokens of those that are gone, changed, or keep nothing any more."""
+        self._issuers.use(issuers)
+
+    def find(self, request: TokenRequest) -> Kept | None:
+        """Return the token in memory for ``request``; ``None`` if there is none, or its issuer keeps none. Takes some 5 µs."""
+        prepared = self._issuers.prepare(request)
+        if prepared is None:
+            return None
+        of = prepared.of
+        digest = prepared.memory.digest(_subject(request))
+        kept = self._shelves.get(of.shelf, digest, self.steady(), self.wall(), of.policy.max_ttl)
+        if kept is None:
+            of.tally.memory_misses += 1
+        else:
+            of.tally.memory_hits += 1
+        return kept
+
+    def keep(self, request: TokenRequest, token: ExchangedToken) -> None:
+        """Keep the ``token`` of a call for ``request`` that has just succeeded, in memory and, in its own time, in the shared level."""
+        prepared = self._issuers.prepare(request)
+        if prepared is None:
+            return
+        subject = _subject(request)
+        digest = prepared.memory.digest(subject)
+        # What was refused before is good again, whether or not this token is kept; an older one must not be served beside it.
+        self._refused.pop(digest, None)
+        self._shelves.remove(prepared.of.shelf, digest)
+        end = subject_end(request.subject_token.reveal())
+        if isinstance(end, Unreadable) or token.expires_in is None or len(token.access_token.reveal()) > MAX_TOKEN_CHARS:
+            return
+        # It was issued at some time during the call: at its beginning, to be sure.
+        age = 0.0 if token.call is None else token.call.duration
+        now = self._now()
+        life = plan_life(now, age, min(token.expires_in, prepared.of.policy.max_ttl), end, self.random.random())
+        if life is None:
+            return
+        kept = attrs.evolve(token, call=None, cache=Cache.HIT)
+        self._shelves.put(prepared.of.shelf, digest, Entry.of(kept, life))
+        if self._level is not None and self._level.in_use:
+            stored = StoredToken(token.access_token, life.length, life.wall_end, token.expires_in, token.expires_at)
+            self._level.put(prepared.shared_digests(self._level.keys, subject), stored, life.end)
+
+    def refused(self, request: TokenRequest, failure: ExchangeFailure) -> None:
+        """Learn that a call for ``request`` failed.
+
+        Where the token endpoint refused it with an OAuth error, the token is forgotten, also in the shared level if it was kept here or
+        found there: callers can bring about any number of other refusals. Any other failure says nothing about it, and another renewal may
+        start in a while.
+        """
+        prepared = self._issuers.prepare(request)
+        if prepared is None:
+            return
+        if not _is_refusal(failure):
+            self.renewal_failed(request)
+            return
+        subject = _subject(request)
+        digest = prepared.memory.digest(subject)
+        known = self._shelves.remove(prepared.of.shelf, digest) or digest in self._refused or digest in self._looked_up
+        if self._level is not None and known:
+            # The removal may come late or get lost, or a look-up be under way: what the shared level has is not believed until ``keep``.
+            self._refused[digest] = self.steady() + prepared.of.policy.max_ttl
+            self._refused.move_to_end(digest)
+            while len(self._refused) > MAX_REFUSED:
+                self._refused.popitem(last=False)
+            self._level.remove(prepared.shared_digests(self._level.keys, subject))
+
+    def renewal_failed(self, request: TokenRequest) -> None:
+        """Learn that a renewal came to nothing: its call failed in a way that says nothing about the token, or was given up."""
+        prepared = self._issuers.prepare(request)
+        if prepared is not None:
+            self._shelves.renew_later(prepared.of.shelf, prepared.memory.digest(_subject(request)), self._now())
+
+    def asks_shared(self, request: TokenRequest) -> bool:
+        """Return whether ``find_shared`` may find something: a shared level is in use, and the issuer keeps tokens."""
+        return self._level is not None and self._level.in_use and self._issuers.prepare(request) is not None
+
+    async def find_shared(self, request: TokenRequest) -> Kept | None:
+        """Return the token that the shared level has for ``request``, and put it into memory. One short attempt; it never fails."""
+        return await self._from_shared(request, better_than=None)
+
+    async def find_renewed(self, request: TokenRequest) -> Kept | None:
+        """As ``find_shared``, but only a token that lives longer than the one in memory: another replica may have renewed it already."""
+        prepared = self._issuers.prepare(request)
+        if prepared is None:
+            return None
+        life = self._shelves.life_of(prepared.of.shelf, prepared.memory.digest(_subject(request)))
+        return await self._from_shared(request, better_than=life)
+
+    async def _from_shared(self, request: TokenRequest, *, better_than: Life | None) -> Kept | None:
+        level, prepared = self._level, self._issuers.prepare(request)
+        if level is None or prepared is None or not level.in_use:
+            return None
+        of, keys, subject = prepared.of, level.keys, _subject(request)
+        digest = prepared.memory.digest(subject)
+        self._looked_up.add(digest)
+        try:
+            found = await level.find(prepared.shared_digests(keys, subject))
+        finally:
+            self._looked_up.discard(digest)
+        if not isinstance(found, tuple):
+            self._count_absent(of, found)
+            return None
+        of.tally.shared_hits += 1
+        # While that was awaited, the issuer, the keys, or what is known of the token may have changed.
+        if self._issuers.prepare(request) is not prepared or level.keys != keys:
+            return None
+        return self._take_over(prepared, request, *found, better_than)
+
+    def _take_over(
+        self, prepared: Prepared, request: TokenRequest, stored: StoredToken, left: float, better_than: Life | None
+    ) -> Kept | None:
+        """Put a token of the shared level into memory, unless it was refused here or is not to be served."""
+        digest = prepared.memory.digest(_subject(request))
+        now = self._now()
+        if self._refused.get(digest, now.steady) > now.steady:
+            return None
+        end = subject_end(request.subject_token.reveal())
+        if isinstance(end, Unreadable):
+            return None
+        # The writer's clock and the store's both count, and the one that leaves less.
+        left = min(left, stored.wall_end - now.wall, stored.length)
+        age = stored.length - left
+        length = min(stored.length, prepared.of.policy.max_ttl)
+        life = plan_life(now, age, length, end, self.random.random())
+        if life is None or (better_than is not None and life.until <= better_than.until + RENEWED_BY_S):
+            return None
+        token = ExchangedToken(stored.access_token, None, stored.expires_in, Cache.HIT, stored.expires_at)
+        entry = Entry.of(token, life)
+        self._shelves.put(prepared.of.shelf, digest, entry)
+        return entry.kept
+
+    def _count_absent(self, of: KeepingIssuer, found: "Absent") -> None:
+        if found.value == "error":
+            of.tally.shared_errors += 1
+        else:
+            of.tally.shared_misses += 1
+
+    def _now(self) -> Instant:
+        return Instant(self.steady(), self.wall())
+
+    def _forget_all(self) -> None:
+        """A key is gone: what it wrote counts no more, and memory may have it from there."""
+        self._shelves.clear()
+
+    async def _sweep(self) -> None:
+        places = self._shelves.names()
+        for at in range(0, len(places), _SWEPT_AT_ONCE):
+            self._shelves.drop_if_over(iter(places[at : at + _SWEPT_AT_ONCE]), self._now())
+            await trio.lowlevel.checkpoint()
+        now = self.steady()
+        while self._refused and next(iter(self._refused.values())) <= now:
+            self._refused.popitem(last=False)
+
+
+def _subject(request: TokenRequest) -> bytes:
+    return request.subject_token.reveal().encode("utf-8", "surrogatepass")
+
+
+def _is_refusal(failure: ExchangeFailure) -> bool:
+    return failure.http_status in REFUSALS and (failure.diagnostic is Diagnostic.OAUTH_ERROR or failure.oauth_error != "")

@@ -1,0 +1,152 @@
+"""The keys of one issuer of callers' tokens: fetched, refreshed, and fetched anew when a token names a key that is not among them.
+
+A failure takes no key away. What strangers send cannot make it fetch more often than once a minute.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from random import Random
+from typing import Final, NoReturn, Protocol, final
+
+import attrs
+import trio
+
+from exchanger.jwt.keys import KeySet, KeySetProblem, read_key_set
+from exchanger.oauth.documents import Documents, NotFetched
+from exchanger.oauth.metadata import REFRESH_S, RETRIES, MetadataObserver, Unknown, demanded_of, fetch_metadata
+from exchanger.util.backoff import BackOff
+from exchanger.values.issuer import Issuer
+
+# Seconds between two fetches because of a key that is not known.
+UNKNOWN_KEY_S: Final = 60.0
+# Seconds for which keys are kept at least, whatever the answer says: an issuer that forbids to keep them would be asked all the time.
+_SHORTEST_S: Final = 300.0
+# Of those who wait for keys, how many are told in a row: judging a token anew takes some 0.1 ms.
+TOLD_AT_ONCE: Final = 16
+
+
+class Waiter(Protocol):
+    """Somebody who waits for keys."""
+
+    def fetched(self) -> None:
+        """A fetch has ended, well or not."""
+
+
+@final
+@attrs.define(eq=False)
+class KeyRing:
+    """The keys of the issuer ``url``.
+
+    Args:
+        url: The issuer, as tokens name it.
+        issuer: The profile that has it, whose way to it is taken.
+        documents: Fetches documents.
+        observer: Learns of what happens.
+        turn: Runs a function in a turn of the reactor.
+
+    Attributes:
+        keys: ``None`` before the first fetch that succeeded.
+        version: Grows with each set of keys that differs.
+        fetching: Whether a fetch is under way.
+        failed: Whether the last fetch failed, so that it is not known which keys there are now.
+    """
+
+    url: str
+    issuer: Issuer
+    documents: Documents
+    observer: MetadataObserver
+    turn: Callable[[Callable[[], None]], None]
+    random: Random
+    keys: KeySet | None = attrs.field(default=None, init=False)
+    version: int = attrs.field(default=0, init=False)
+    fetching: bool = attrs.field(default=True, init=False)
+    failed: bool = attrs.field(default=False, init=False)
+    _waiters: dict[Waiter, None] = attrs.field(factory=dict, init=False)
+    _wanted_at: float = attrs.field(default=0.0, init=False)
+    _wanted: trio.Event = attrs.field(factory=trio.Event, init=False)
+
+    def refetch(self, now: float) -> bool:
+        """Have the keys fetched anew if that is due again; return whether a fetch is under way, or about to begin."""
+        if not self.fetching and now >= self._wanted_at:
+            self.fetching, self._wanted_at = True, now + UNKNOWN_KEY_S
+            self._wanted.set()
+        return self.fetching
+
+    def wait(self, waiter: Waiter) -> None:
+        """Call ``waiter.fetched`` at the end of the fetch that is under way."""
+        self._waiters[waiter] = None
+
+    def leave(self, waiter: Waiter) -> None:
+        """``waiter`` waits no more."""
+        self._waiters.pop(waiter, None)
+
+    async def follow(self) -> NoReturn:
+        """Fetch the keys again and again, until cancelled."""
+        back_off, told = BackOff(RETRIES, self.random), ""
+        while True:
+            found = await self._fetch()
+            await trio.lowlevel.checkpoint_if_cancelled()  # other keys, or another way to them, may count since the answer came
+            now = trio.current_time()
+            self.failed = isinstance(found, Unknown)
+            if isinstance(found, Unknown):
+                pause = back_off.failed(now)
+                if found.why != told:
+                    told = found.why
+                    self.observer.keys_failed(self.url, told)
+            else:
+                keys, pause = found
+                if keys != self.keys or told:
+                    self.observer.keys_known(self.url, len(keys.keys))
+                if keys != self.keys:
+                    self.keys, self.version = keys, self.version + 1
+                told = ""
+            self.fetching, self._wanted = False, trio.Event()
+            await self._tell_in_steps()
+            with trio.move_on_after(pause):
+                await self._wanted.wait()
+            self.fetching = True
+
+    def end(self) -> None:
+        """Nothing is fetched any more; tell all who wait."""
+        self.fetching = False
+        self.turn(self._tell)
+
+    async def _tell_in_steps(self) -> None:
+        """Tell those who wait now. Each of their tokens is judged anew, so others get their turns in between.
+
+        Those that are left when this is cancelled are told by ``end``.
+        """
+        waiters = tuple(self._waiters)
+        for at in range(0, len(waiters), TOLD_AT_ONCE):
+            self.turn(partial(self._tell_some, waiters[at : at + TOLD_AT_ONCE]))
+            await trio.lowlevel.checkpoint()
+
+    def _tell_some(self, waiters: tuple[Waiter, ...]) -> None:
+        for waiter in waiters:
+            if waiter in self._waiters:
+                del self._waiters[waiter]
+                waiter.fetched()
+
+    def _tell(self) -> None:
+        waiters, self._waiters = self._waiters, {}
+        for waiter in waiters:
+            waiter.fetched()
+
+    async def _fetch(self) -> tuple[KeySet, float] | Unknown:
+        """Return the keys and for how many seconds they count."""
+        address = self.issuer.subject.jwks_uri
+        if not address:
+            metadata = await fetch_metadata(self.documents, self.url, self.issuer)
+            if isinstance(metadata, Unknown):
+                return metadata
+            address = metadata.jwks_uri
+        if not address:
+            return Unknown(f"the metadata name no address of keys{demanded_of(self.url)}")
+        found = await self.documents.fetch(address, issuer=self.issuer)
+        if isinstance(found, NotFetched):
+            return Unknown(found.why)
+        keys = read_key_set(found.members)
+        if isinstance(keys, KeySetProblem):
+            return Unknown(keys.reason)
+        age = REFRESH_S if found.max_age is None else min(max(found.max_age, _SHORTEST_S), REFRESH_S)
+        return keys, age * (1.0 - 0.1 * self.random.random())

@@ -1,0 +1,235 @@
+"""The gate: lets an exchange begin if the caller's token is good enough, by the keys of whoever issued it.
+
+Verdicts are kept by the token's digest, so that a token is verified once; they end with the token, with the keys, and with the profile.
+"""
+
+import hashlib
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from random import Random
+from typing import Final, assert_never, final
+
+import attrs
+import trio
+
+from exchanger.decision.token_failure import gate_refusal, transport_failure
+from exchanger.errors import Diagnostic
+from exchanger.exchange.jwks_cache import KeyRing
+from exchanger.jwt.claims import SubjectPolicy
+from exchanger.jwt.refusal import Refused
+from exchanger.jwt.verify import Claims, UnknownKey, judge, judge_issuer, read_token
+from exchanger.net.reactor import Reactor
+from exchanger.net.timers import NEVER
+from exchanger.oauth.documents import Documents
+from exchanger.oauth.metadata import MetadataObserver
+from exchanger.typing import Ticket, TokenExchanger
+from exchanger.values.issuer import Issuer
+from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, SubjectVerdict, TokenOutcome, TokenRequest
+
+# Verdicts that are kept: a digest and some numbers each, 400 bytes.
+MAX_VERDICTS: Final = 20_000
+
+_NO_KEYS: Final = transport_failure(ErrorKind.KEYS_UNKNOWN, Diagnostic.KEYS_UNKNOWN, detail="the keys of the token's issuer are not known")
+_TOO_LATE: Final = attrs.evolve(_NO_KEYS, detail="the keys of the token's issuer did not come in time", too_late=True)
+
+
+@final
+@attrs.frozen
+class _Kept:
+    """A token that passed by ``policy`` and by the keys of ``version``, until ``until`` (seconds since the epoch)."""
+
+    ring: KeyRing
+    version: int
+    policy: SubjectPolicy
+    until: float
+    verdict: SubjectVerdict
+
+
+@final
+@attrs.define(eq=False)
+class Gate:
+    """Implements ``TokenExchanger`` before another one.
+
+    Args:
+        behind: Makes the exchanges.
+        documents: Fetches keys.
+        reactor: In whose turns requests begin and end.
+        observer: Learns of what happens to keys.
+        now: Seconds since the epoch.
+    """
+
+    behind: TokenExchanger
+    documents: Documents
+    reactor: Reactor
+    observer: MetadataObserver
+    now: Callable[[], float] = time.time
+    _random: Random = attrs.field(factory=Random)
+    _rings: dict[tuple[str, str], KeyRing] = attrs.field(factory=dict, init=False)
+    _followed: dict[KeyRing, trio.CancelScope] = attrs.field(factory=dict, init=False)
+    _kept: OrderedDict[tuple[str, bytes], _Kept] = attrs.field(factory=OrderedDict, init=False, repr=False)
+    _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Follow the keys until cancelled."""
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                self._follow_all(nursery)
+                task_status.started()
+                await trio.sleep_forever()
+        finally:
+            self._nursery = None
+            self._followed.clear()
+            for ring in self._rings.values():
+                ring.end()
+
+    def use_issuers(self, issuers: Mapping[str, Issuer]) -> None:
+        """Take over the issuers in force. Keys of an issuer that is reached as before stay known."""
+        rings: dict[tuple[str, str], KeyRing] = {}
+        for name, issuer in issuers.items():
+            for url in issuer.subject.issuers:
+                before = self._rings.get((name, url))
+                if before is not None and _way(before.issuer) == _way(issuer):
+                    before.issuer = issuer
+                    rings[name, url] = before
+                else:
+                    rings[name, url] = KeyRing(url, issuer, self.documents, self.observer, self.reactor.turn, self._random)
+        self._rings = rings
+        self._kept.clear()  # what passed under other rules need not pass now
+        current = set(rings.values())
+        for ring in self._followed.keys() - current:
+            self._followed.pop(ring).cancel()
+            ring.end()
+        if self._nursery is not None:
+            self._follow_all(self._nursery)
+
+    def begin(self, request: TokenRequest, due: float, done: Callable[[TokenOutcome], None], /) -> TokenOutcome | Ticket:
+        """See ``TokenExchanger``."""
+        if not request.issuer.subject.issuers:
+            return self.behind.begin(request, due, done)
+        return _Passage(self, request, due, done).begin()
+
+    def judge(self, request: TokenRequest, *, again: bool) -> "SubjectVerdict | ExchangeFailure | KeyRing":
+        """Judge the subject token of ``request``; a ring if its keys have to be waited for, which is done once: not if ``again``."""
+        token = request.subject_token.reveal()
+        subject = request.issuer.subject
+        policy = SubjectPolicy(subject.issuers, subject.audiences, has_actor=request.issuer.grant.actor is not None)
+        place = request.issuer.name, hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+        kept = self._kept.get(place)
+        now = self.now()
+        # A request that waited while its profile was replaced is judged by the rules that it began with, and they count for it alone.
+        if kept is not None and now < kept.until and kept.version == kept.ring.version and kept.policy == policy:
+            self._kept.move_to_end(place)
+            return kept.verdict
+        read = read_token(token)
+        if isinstance(read, Refused):
+            return _refusal(read)
+        if (foreign := judge_issuer(read, policy)) is not None:
+            return _refusal(foreign)
+        ring = self._rings.get((request.issuer.name, read.issuer))
+        if ring is None or self._nursery is None:  # the profile was replaced a moment ago, or the service ends
+            return _NO_KEYS
+        if ring.keys is None:
+            return ring if ring.fetching and not again else _NO_KEYS
+        found = judge(read, ring.keys, policy, now)
+        match found:
+            case Claims():
+                verdict = SubjectVerdict(found.actors)
+                self._keep(place, _Kept(ring, ring.version, policy, found.until, verdict))
+                return verdict
+            case Refused():
+                return _refusal(found)
+            case UnknownKey():
+                if not again and ring.refetch(trio.current_time()):
+                    return ring
+                return _NO_KEYS if ring.failed else gate_refusal("the token is signed by a key that its issuer does not publish")
+            case _:
+                assert_never(found)
+
+    def _keep(self, place: tuple[str, bytes], kept: _Kept) -> None:
+        self._kept[place] = kept
+        if len(self._kept) > MAX_VERDICTS:
+            self._kept.popitem(last=False)
+
+    def _follow_all(self, nursery: trio.Nursery) -> None:
+        for ring in set(self._rings.values()) - self._followed.keys():
+            scope = self._followed[ring] = trio.CancelScope()
+            nursery.start_soon(_follow, ring, scope)
+
+
+async def _follow(ring: KeyRing, scope: trio.CancelScope) -> None:
+    with scope:
+        await ring.follow()
+
+
+def _way(issuer: Issuer) -> tuple[object, ...]:
+    return issuer.subject.jwks_uri, issuer.proxy, issuer.ca_pem
+
+
+def _refusal(refused: Refused) -> ExchangeFailure:
+    return gate_refusal(f"the token {refused.reason.value}")
+
+
+@final
+@attrs.define(eq=False)
+class _Passage:
+    """One request on its way through the gate; the ``Ticket`` of it, wherever it is."""
+
+    gate: Gate
+    request: TokenRequest
+    latest: float
+    done: Callable[[TokenOutcome], None]
+    due: float = NEVER
+    _ring: KeyRing | None = None
+    _ticket: Ticket | None = None
+    _verdict: SubjectVerdict | None = None
+
+    def begin(self) -> TokenOutcome | Ticket:
+        found = self.gate.judge(self.request, again=False)
+        if isinstance(found, KeyRing):
+            self._ring = found
+            found.wait(self)
+            self.gate.reactor.timers.expect(self, self.latest)
+            return self
+        return self._go_on(found)
+
+    def fetched(self) -> None:
+        """See ``key_ring.Waiter``."""
+        if self._ring is None:  # it left while others were told
+            return
+        self.due, self._ring = NEVER, None
+        found = self.gate.judge(self.request, again=True)
+        outcome = self._go_on(_NO_KEYS if isinstance(found, KeyRing) else found)
+        if isinstance(outcome, ExchangedToken | ExchangeFailure):
+            self.done(outcome)
+
+    def on_due(self, _now: float) -> None:
+        """The time is up; see ``Timed``."""
+        if self._ring is not None:
+            self._ring.leave(self)
+            self._ring = None
+        self.done(_TOO_LATE)
+
+    def leave(self) -> None:
+        """See ``Ticket``."""
+        self.due = NEVER
+        if self._ring is not None:
+            self._ring.leave(self)
+            self._ring = None
+        elif self._ticket is not None:
+            self._ticket.leave()
+
+    def _go_on(self, found: SubjectVerdict | ExchangeFailure) -> TokenOutcome | Ticket:
+        if isinstance(found, ExchangeFailure):
+            return found
+        self._verdict = found
+        begun = self.gate.behind.begin(self.request, self.latest, self._exchanged)
+        if isinstance(begun, ExchangedToken | ExchangeFailure):
+            return attrs.evolve(begun, subject=found)
+        self._ticket = begun
+        return self
+
+    def _exchanged(self, outcome: TokenOutcome) -> None:
+        self._ticket = None  # no cycle is left for the garbage collector
+        self.done(attrs.evolve(outcome, subject=self._verdict))

@@ -1,0 +1,112 @@
+"""What a token says about itself, as far as it is judged here, and what a policy demands of it.
+
+Sources: RFC 7519 section 4.1 (https://www.rfc-editor.org/rfc/rfc7519#section-4.1), RFC 7800 section 3.1 (``cnf``), RFC 8693 sections 4.1
+(``act``, https://www.rfc-editor.org/rfc/rfc8693#section-4.1) and 4.4 (``may_act``).
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from typing import Final, final
+
+import attrs
+
+from exchanger.jwt.refusal import Reason, Refused
+
+# Seconds by which clocks may differ.
+LEEWAY: Final = 30
+# Actors in a chain: each is a service that the call has passed.
+MAX_ACTORS: Final = 10
+# Hexadecimal digits of a digest: enough to tell chains apart in a log.
+DIGEST_DIGITS: Final = 16
+
+
+@final
+@attrs.frozen
+class SubjectPolicy:
+    """Which tokens are good enough to be exchanged: from one of ``issuers``, for one of ``audiences``.
+
+    ``has_actor``: the exchange has an actor, which a token with ``may_act`` asks for.
+    """
+
+    issuers: tuple[str, ...]
+    audiences: tuple[str, ...]
+    has_actor: bool
+
+
+@final
+@attrs.frozen(repr=False)
+class Stated:
+    """The claims of a token, well-formed, not to be shown.
+
+    Times are in seconds since the epoch; ``actors`` is "" or a digest of the chain of actors.
+    """
+
+    audiences: tuple[str, ...]
+    expires: float
+    not_before: float | None
+    issued: float | None
+    bound: bool
+    may_act: bool
+    actors: str
+
+    def problem(self, policy: SubjectPolicy, now: float) -> Reason | None:
+        """Return what ``policy`` has against these claims."""
+        problems = (
+            (not set(self.audiences).isdisjoint(policy.audiences), Reason.AUDIENCE),
+            (now < self.expires + LEEWAY, Reason.EXPIRED),
+            (self.not_before is None or now >= self.not_before - LEEWAY, Reason.NOT_YET),
+            (self.issued is None or now >= self.issued - LEEWAY, Reason.ISSUED_LATER),
+            (not self.bound, Reason.CONFIRMATION),
+            (policy.has_actor or not self.may_act, Reason.MAY_ACT),
+        )
+        return next((reason for fine, reason in problems if not fine), None)
+
+
+def read_claims(claims: Mapping[str, object]) -> Stated | Refused:
+    """Return what the claims say, or what is malformed."""
+    audiences = _audiences(claims.get("aud"))
+    if audiences is None:
+        return Refused(Reason.AUDIENCES)
+    if "exp" not in claims:
+        return Refused(Reason.NO_EXPIRY)
+    times = {name: _time(claims[name]) for name in ("exp", "nbf", "iat") if name in claims}
+    expires = times["exp"]
+    if expires is None or None in times.values():
+        return Refused(Reason.TIMES)
+    actors = _actors(claims["act"]) if "act" in claims else ""
+    if actors is None:
+        return Refused(Reason.ACTORS)
+    # Whatever their values are: one that is not understood is no reason to pass.
+    bound, may_act = "cnf" in claims, "may_act" in claims
+    return Stated(audiences, expires, times.get("nbf"), times.get("iat"), bound, may_act, actors)
+
+
+def _audiences(value: object) -> tuple[str, ...] | None:
+    listed = value if isinstance(value, list) else [value]
+    texts = tuple(text for text in listed if isinstance(text, str))
+    return texts if len(texts) == len(listed) else None
+
+
+def _time(value: object) -> float | None:
+    """Return a NumericDate (RFC 7519 section 2), ``None`` if it is not a finite number; ``true`` is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        time = float(value)
+    except OverflowError:  # an integer that no float holds
+        return None
+    return time if math.isfinite(time) else None
+
+
+def _actors(act: object) -> str | None:
+    """Return the digest of a chain of actors, ``None`` if it is none or has more than ``MAX_ACTORS``."""
+    level: object = {"act": act}
+    for _ in range(MAX_ACTORS + 1):
+        if not isinstance(level, dict):
+            return None
+        if "act" not in level:
+            return hashlib.sha256(json.dumps(act, sort_keys=True, separators=(",", ":")).encode("ascii")).hexdigest()[:DIGEST_DIGITS]
+        level = level["act"]
+    return None

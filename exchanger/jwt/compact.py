@@ -1,0 +1,96 @@
+"""A signed JWT in compact form, taken apart strictly: whoever reads it later must not be able to read something else.
+
+Bytes have one text, members of an object have unique names, and numbers are those of JSON.
+
+Sources: RFC 7515 sections 4 and 5.2 (https://www.rfc-editor.org/rfc/rfc7515#section-5.2), RFC 7519 sections 4 and 7.2, RFC 8259.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Final, NoReturn, final
+
+import attrs
+
+from exchanger.jwt import base64url
+from exchanger.jwt.refusal import Reason, Refused
+from exchanger.util.json_parts import outline
+
+# Characters: as many as Envoy lets through in headers.
+MAX_TOKEN: Final = 65_536
+# Objects and lists within each other: far more than tokens have, and so few that reading cannot exhaust the stack.
+MAX_DEPTH: Final = 32
+# Objects and lists: tokens have some hundred at most.
+MAX_BRACKETS: Final = 1024
+# Strings and structural characters of the header, and of the claims: two for each of 2,000 groups. As many as fit into a token would hold
+# the event loop for 5 to 15 ms, before anything of it is verified.
+MAX_PARTS: Final = 4096
+
+_BRACKET: Final = re.compile(r"[][{}]")
+
+
+@final
+@attrs.frozen(repr=False)
+class Compact:
+    """The parts of a JWS, not to be shown; ``signed`` is what the signature is of."""
+
+    header: Mapping[str, object]
+    claims: Mapping[str, object]
+    signed: bytes
+    signature: bytes
+
+
+def take_apart(token: str) -> Compact | Refused:
+    """Return the parts of ``token``. Total: it is whatever a caller sent."""
+    if len(token) > MAX_TOKEN:
+        return Refused(Reason.TOO_LONG)
+    parts = [base64url.decode(part) for part in token.split(".", 3)]
+    if len(parts) != 3 or not all(parts):  # noqa: PLR2004 - header, payload, signature
+        return Refused(Reason.NOT_COMPACT)
+    header, payload, signature = (part or b"" for part in parts)
+    members = _object(header)
+    if members is None:
+        return Refused(Reason.HEADER)
+    claims = _object(payload)
+    if claims is None:
+        return Refused(Reason.CLAIMS)
+    return Compact(members, claims, token[: token.rindex(".")].encode("ascii"), signature)
+
+
+def _object(data: bytes) -> Mapping[str, object] | None:
+    """Return the object in JSON text (RFC 8259), ``None`` if it is none, is nested too deep or has too many parts.
+
+    Names are unique in each object of it.
+    """
+    try:
+        text = data.decode()
+        value = _JSON.decode(text) if _is_flat(text) else None
+    except ValueError:  # also too many digits, and bytes that are not UTF-8
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _is_flat(text: str) -> bool:
+    outside = outline(text, MAX_PARTS)
+    if outside is None or outside.count("{") + outside.count("[") > MAX_BRACKETS:
+        return False
+    depth = 0
+    for bracket in _BRACKET.findall(outside):
+        depth += 1 if bracket in "{[" else -1
+        if depth > MAX_DEPTH:
+            return False
+    return True
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("a name is there twice")
+    return members
+
+
+def _refuse(_constant: str) -> NoReturn:
+    raise ValueError("JSON has no such number")
+
+
+_JSON: Final = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse)

@@ -1,0 +1,120 @@
+"""Whether a caller's token is good enough to be exchanged: signed by its issuer, for us, and now.
+
+A token is read (``read_token``), its issuer is judged before anything is looked up for it (``judge_issuer``), and then it is judged by the
+issuer's keys (``judge``). Nothing in the token says where keys are or what they are: ``jku``, ``jwk``, ``x5u`` and ``x5c`` are not read.
+
+Sources: RFC 7519 section 7.2 (https://www.rfc-editor.org/rfc/rfc7519#section-7.2), RFC 9068 section 4, RFC 8725 section 3.
+
+Must not know: where tokens and keys come from, or the time.
+"""
+
+from collections.abc import Mapping
+from typing import Final, final
+
+import attrs
+
+from exchanger.jwt.algorithms import NAMES
+from exchanger.jwt.claims import LEEWAY, Stated, SubjectPolicy, read_claims
+from exchanger.jwt.compact import take_apart
+from exchanger.jwt.keys import KeySet
+from exchanger.jwt.refusal import Reason, Refused
+
+# ``typ``, in lower case (RFC 9068 section 2.1, RFC 7515 section 4.1.9). Other JWTs of an issuer must not pass for access tokens
+# (RFC 8725 section 3.11): proofs of possession, logout tokens, ID tokens with a type of their own.
+TYPES: Final = frozenset({"jwt", "at+jwt", "application/at+jwt", "application/jwt"})
+
+
+@final
+@attrs.frozen
+class Unverified:
+    """A signed JWT, of which it is not known who made it. All of this is what the token says; ``stated`` may be malformed."""
+
+    algorithm: str
+    key_id: str | None = attrs.field(repr=False)
+    issuer: str = attrs.field(repr=False)
+    _signed: bytes = attrs.field(repr=False)
+    _signature: bytes = attrs.field(repr=False)
+    stated: Stated | Refused = attrs.field(repr=False)
+
+    def is_signed_by_one_of(self, keys: KeySet) -> bool | None:
+        """Tell whether one of ``keys`` signed this token, ``None`` if none of them can be meant."""
+        candidates = keys.find(self.key_id, self.algorithm)
+        return any(key.verifies(self.algorithm, self._signed, self._signature) for key in candidates) if candidates else None
+
+
+@final
+@attrs.frozen
+class Claims:
+    """What is known of a token that is good enough. It is so until ``until`` (seconds since the epoch), which includes the leeway.
+
+    ``actors`` is "" or a digest of its chain of actors.
+    """
+
+    issuer: str
+    until: float
+    actors: str
+
+
+@final
+@attrs.frozen
+class UnknownKey:
+    """The token says that it is from ``issuer``, which is accepted, and by a key that is not known: the issuer may have new ones."""
+
+    issuer: str
+
+
+def read_token(token: str) -> Unverified | Refused:
+    """Return what ``token`` says about itself. Total: it is whatever a caller sent."""
+    parts = take_apart(token)
+    if isinstance(parts, Refused):
+        return parts
+    header = _header(parts.header)
+    if isinstance(header, Refused):
+        return header
+    issuer = parts.claims.get("iss")
+    if not isinstance(issuer, str):
+        return Refused(Reason.NO_ISSUER)
+    algorithm, key_id = header
+    return Unverified(algorithm, key_id, issuer, parts.signed, parts.signature, read_claims(parts.claims))
+
+
+def judge_issuer(token: Unverified, policy: SubjectPolicy) -> Refused | None:
+    """Return why nothing is to be looked up for this token. ``judge`` asks this too."""
+    return None if token.issuer in policy.issuers else Refused(Reason.ISSUER)
+
+
+def judge(token: Unverified, keys: KeySet, policy: SubjectPolicy, now: float) -> Claims | Refused | UnknownKey:
+    """Judge a token by ``keys``, which are those of the issuer that it names, at ``now`` (seconds since the epoch).
+
+    What it says, except of its issuer, counts only once its signature is known to be good.
+    """
+    foreign = judge_issuer(token, policy)
+    if foreign is not None:
+        return foreign
+    signed = token.is_signed_by_one_of(keys)
+    if signed is None:
+        return UnknownKey(token.issuer)
+    if not signed:
+        return Refused(Reason.SIGNATURE)
+    stated = token.stated
+    if isinstance(stated, Refused):
+        return stated
+    problem = stated.problem(policy, now)
+    return Claims(token.issuer, stated.expires + LEEWAY, stated.actors) if problem is None else Refused(problem)
+
+
+def _header(header: Mapping[str, object]) -> tuple[str, str | None] | Refused:
+    """Return ``alg`` and ``kid``."""
+    # Whatever their values are (RFC 7515 section 4.1.11, RFC 7797).
+    if "crit" in header or "b64" in header:
+        return Refused(Reason.EXTENSIONS)
+    kind = header.get("typ", "JWT")
+    if not isinstance(kind, str) or kind.lower() not in TYPES:
+        return Refused(Reason.TYPE)
+    algorithm = header.get("alg")
+    if not isinstance(algorithm, str) or algorithm not in NAMES:
+        return Refused(Reason.ALGORITHM)
+    key_id = header.get("kid")
+    if not isinstance(key_id, str | None) or ("kid" in header and key_id is None):
+        return Refused(Reason.KEY_ID)
+    return algorithm, key_id

@@ -1,0 +1,116 @@
+"""One request to a token endpoint, or for a document of its issuer, as a row: it waits for a connection, is sent, and lands exactly once.
+
+Knows nothing of connections or tokens.
+"""
+
+import enum
+from collections.abc import Callable, Hashable
+from typing import Protocol, final
+
+import attrs
+
+from exchanger.net.answer import Answer
+from exchanger.net.endpoint import Endpoint, PreparedHead
+from exchanger.net.timers import NEVER
+
+
+@enum.unique
+class Phase(enum.Enum):
+    """What a call waits for; the value follows "timed out while"."""
+
+    QUEUED = "waiting for a free connection"
+    DIALLING = "connecting"
+    SENT = "waiting for the answer"
+    READING = "reading the answer"
+
+
+@final
+@attrs.frozen
+class NoAnswer:
+    """A call got no answer, in time or at all; ``why`` is in words for operators, and of our own making."""
+
+    timed_out: bool
+    why: str
+
+
+class Host(Protocol):
+    """Where a call is made, as the call sees it."""
+
+    def give_up(self, call: "Call", /) -> None:
+        """End what is done for ``call``, wherever it is by now."""
+
+    def phase(self) -> str:
+        """Return what those who wait for a new connection wait for, in the words of ``Phase``."""
+
+
+@final
+@attrs.define(eq=False)
+class Call:
+    """A call. ``landed`` gets the answer, or why there is none, exactly once, unless whoever made the call gives it up before.
+
+    Attributes:
+        ends: When it must be over (seconds of Trio's clock).
+        due: When its present phase must be over.
+        header_timeout: Seconds for the head of the answer, where they are not as many as usual.
+        party: Who takes turns with others where calls to a host have to queue.
+        queued: It had to wait for its turn.
+        apart: It is such that the peer may end the connection for it, so it shares none with usual calls.
+        fresh: Only a connection that was not used before will do.
+        status: That of the answer's head, once it is there.
+        host: Where it is made, from the beginning on.
+    """
+
+    endpoint: Endpoint
+    head: PreparedHead
+    trace: tuple[tuple[str, str], ...] = attrs.field(repr=False)
+    body: bytes = attrs.field(repr=False)
+    ends: float
+    landed: Callable[[Answer | NoAnswer], None]
+    header_timeout: float | None = None
+    party: Hashable = None
+    apart: bool = False
+    queued: bool = False
+    phase: Phase = Phase.QUEUED
+    due: float = NEVER
+    fresh: bool = False
+    over: bool = False
+    status: int | None = None
+    host: Host | None = None
+
+    def on_due(self, now: float) -> None:
+        """Its phase takes too long; see ``Timed``."""
+        del now
+        if self.over:
+            return
+        host, phase = self.host, self.phase.value
+        if host is not None:
+            phase = host.phase() if self.phase is Phase.DIALLING else phase
+            host.give_up(self)
+        if self.status is None:
+            self.land(NoAnswer(timed_out=True, why=f"timed out while {phase}"))
+        else:
+            self.land(Answer(self.status, (), "", None))
+
+    def give_up(self) -> None:
+        """Nobody waits any more: end what is done, and land nowhere."""
+        if not self.over:
+            self._end()
+            if self.host is not None:
+                self.host.give_up(self)
+
+    def land(self, outcome: Answer | NoAnswer) -> None:
+        """The call is over."""
+        if not self.over:
+            landed = self.landed
+            self._end()
+            landed(outcome)
+
+    def _end(self) -> None:
+        self.landed = _nowhere  # no cycle is left for the garbage collector
+        self.over = True
+        self.due = NEVER
+        self.body = b""  # a link, a flight and the next round may still have the row
+
+
+def _nowhere(_outcome: Answer | NoAnswer) -> None:
+    """Nobody waits for this call."""

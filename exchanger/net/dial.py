@@ -1,0 +1,300 @@
+"""New connections to token endpoints: TCP, a proxy's tunnel, and TLS with verification, each within its own bound.
+
+Knows nothing of requests or tokens. That an endpoint cannot be reached is a value: h11's messages quote headers.
+"""
+
+import os
+import socket
+import ssl
+from base64 import b64encode
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Final, Protocol, final
+
+import attrs
+import h11
+import trio
+
+from exchanger.errors import leaves
+from exchanger.net.tcp import SocketTransport
+from exchanger.net.tls.client import TlsLayer, TlsTransport, decrypted, encrypted
+from exchanger.net.tls.client_contexts import TlsContexts, Unusable
+from exchanger.util.address import tls_server_name
+from exchanger.values.issuer import ClientCertificate, EndpointProtocol
+from exchanger.values.proxy import Proxy
+from exchanger.values.secret import Secret
+
+# Bytes of a proxy's answer that are read, interim responses included. A usual one has less than 200.
+MAX_PROXY_ANSWER_BYTES: Final = 8 * 1024
+
+# So that an answer in single bytes costs nothing to speak of. A usual one comes in one read.
+_MAX_READS: Final = 64
+
+# Bytes a read: one TLS record (RFC 8446 section 5.1).
+_READ_BYTES: Final = 16 * 1024
+
+# ALPN (RFC 7301) for each way to speak to a token endpoint; the names are those of RFC 9113 section 3.1 and RFC 7301 section 6.
+_OFFERS: Final = {
+    EndpointProtocol.AUTO: ("h2", "http/1.1"),
+    EndpointProtocol.HTTP1: ("http/1.1",),
+    EndpointProtocol.HTTP2: ("h2",),
+}
+
+# Seconds after which an attempt to connect is not counted on any more: the delay of RFC 8305 section 5
+# (https://www.rfc-editor.org/rfc/rfc8305#section-5), before the next address is tried beside it.
+PATIENCE: Final = 0.25
+
+# Opens a TCP connection to a host and port, or raises ``OSError``.
+Dial = Callable[[str, int], Awaitable[trio.SocketStream]]
+
+
+@final
+@attrs.frozen(cache_hash=True)
+class Origin:
+    """Where connections go, how to speak there, and via which proxy. Equal origins may share connections, and others never do.
+
+    ``host`` is an A-label or an address, without brackets. ``ca_pem`` are the only authorities that are trusted there, ``None`` those of
+    the system. The host may see ``certificate``. Neither is for the proxy. ``apart``: for calls that share no connection with usual ones.
+    """
+
+    secure: bool
+    host: str
+    port: int
+    proxy: Proxy | None = None
+    protocol: EndpointProtocol = EndpointProtocol.AUTO
+    ca_pem: str | None = attrs.field(default=None, repr=False)
+    certificate: ClientCertificate | None = None
+    apart: bool = False
+
+
+@final
+@attrs.frozen
+class DialLimits:
+    """Longest time of each phase, in seconds."""
+
+    dial: float
+    tls_handshake: float
+
+
+@final
+@attrs.frozen
+class Unreachable:
+    """There is no connection to an origin; ``why`` is in words for operators, and of our own making."""
+
+    why: str
+    timed_out: bool = False
+
+
+@final
+@attrs.frozen
+class Dialled:
+    """A connection to an origin. ``early`` is what the endpoint has said already; only HTTP/2 servers may speak first."""
+
+    transport: SocketTransport | TlsTransport
+    http2: bool
+    early: bytes = attrs.field(default=b"", repr=False)
+
+
+@final
+@attrs.define(eq=False)
+class _Channel:
+    """The bytes to and from a peer while a connection is made: a TCP stream below TLS layers, the innermost first."""
+
+    _stream: trio.SocketStream
+    layers: list[TlsLayer] = attrs.field(factory=list)
+
+    async def send(self, data: bytes) -> None:
+        await self._stream.send_all(encrypted(self.layers, data))
+
+    async def receive(self, limit: int = _READ_BYTES) -> bytes:
+        """Return what the peer says next, b"" at its end."""
+        while data := bytes(await self._stream.receive_some(limit)):
+            clear, ended, answer = decrypted(self.layers, data)
+            if answer:
+                await self._stream.send_all(answer)
+            if clear or ended:
+                return clear
+        return b""
+
+    async def secure(self, context: ssl.SSLContext, host: str) -> None:
+        """Make the handshake with ``host`` in a layer inside the others."""
+        layer = TlsLayer.begin(context, tls_server_name(host))
+        heard, done = b"", False
+        while not done:
+            try:
+                done = layer.handshake(heard)
+            finally:  # also the alert of a handshake that failed
+                if words := layer.to_send():
+                    await self.send(words)
+            if not done:
+                heard = await self.receive()
+                if not heard:
+                    raise trio.BrokenResourceError
+        self.layers.insert(0, layer)
+
+    def close(self) -> None:
+        """Close at once. It sends nothing and waits for nothing."""
+        self._stream.socket.close()
+
+    def detach(self) -> socket.socket:
+        """Give the socket away."""
+        return socket.socket(fileno=self._stream.socket.detach())
+
+
+@final
+@attrs.define(eq=False)
+class Attempt:
+    """One attempt to connect to ``origin``. ``phase`` is what is under way, in words for operators.
+
+    It is counted on until ``patient_until`` (seconds of Trio's clock), and goes on within its limits.
+    """
+
+    origin: Origin
+    limits: DialLimits
+    tls: TlsContexts
+    dial: Dial
+    phase: str = attrs.field(default="connecting", init=False)
+    patient_until: float = attrs.field(factory=lambda: trio.current_time() + PATIENCE, init=False)
+    _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+
+    async def run(self) -> Dialled | Unreachable:
+        """Return the connection, or why there is none.
+
+        The proxy learns the endpoint's host and port, and for https nothing else: TLS with the endpoint runs inside the tunnel. Names are
+        looked up in a worker thread that cannot be interrupted; past the bound, it is left to the resolver's own timeout.
+        """
+        with self._scope:
+            proxy = self.origin.proxy
+            self._begin(self.limits.dial, "connecting" if proxy is None else "connecting to the proxy")
+            try:
+                stream = await (self.dial(self.origin.host, self.origin.port) if proxy is None else self.dial(proxy.host, proxy.port))
+            except OSError as error:
+                return Unreachable(f"{self.phase} failed: {_wrong_with_dial(error)}")
+            channel = _Channel(stream)
+            try:
+                problem = await self._open(channel)
+                return Unreachable(problem) if problem else self._speak(channel)
+            finally:
+                channel.close()  # unless its socket was given away
+        return Unreachable(f"timed out while {self.phase}", timed_out=True)
+
+    def give_up(self) -> None:
+        """End it."""
+        self._scope.cancel()
+
+    def _begin(self, seconds: float, phase: str) -> None:
+        self.phase = phase
+        self._scope.deadline = trio.current_time() + seconds
+
+    async def _open(self, channel: _Channel) -> str:
+        """Make ``channel`` lead to the origin; return what is in the way."""
+        origin = self.origin
+        if (proxy := origin.proxy) is not None:
+            # The issuer's own authorities and the client's certificate are not for the proxy.
+            if proxy.secure and (problem := await self._secure(channel, proxy.host, "the proxy", self.tls.offering("http/1.1"))):
+                return problem
+            self._begin(self.limits.dial, "waiting for the proxy's tunnel")
+            if not await open_tunnel(channel, origin.host, origin.port, proxy.credentials):
+                return "the proxy refused the tunnel"
+        if not origin.secure:
+            return ""
+        context = self.tls.own(origin.ca_pem, origin.certificate, *_OFFERS[origin.protocol])
+        if isinstance(context, Unusable):
+            return context.why
+        if problem := await self._secure(channel, origin.host, "the token endpoint", context):
+            return problem
+        if origin.protocol is EndpointProtocol.HTTP2 and channel.layers[0].protocol != "h2":
+            return "the token endpoint does not speak HTTP/2"
+        return ""
+
+    async def _secure(self, channel: _Channel, host: str, peer: str, context: ssl.SSLContext) -> str:
+        self._begin(self.limits.tls_handshake, f"in the TLS handshake with {peer}")
+        try:
+            await channel.secure(context, host)
+        except (ssl.SSLError, trio.BrokenResourceError) as error:
+            return _wrong_with_tls(error, peer)
+        return ""
+
+    def _speak(self, channel: _Channel) -> Dialled | Unreachable:
+        """Hand over the connection. Without ALPN, HTTP/2 needs prior knowledge (RFC 9113 section 3.3)."""
+        origin, layers = self.origin, channel.layers
+        http2 = layers[0].protocol == "h2" if origin.secure else origin.protocol is EndpointProtocol.HTTP2
+        try:
+            early, ended = layers[0].decrypt(b"") if layers else (b"", False)
+            if ended or (early and not http2):
+                return Unreachable("the token endpoint spoke before it was asked")
+            connected = channel.detach()
+            try:
+                return Dialled(TlsTransport.over(connected, layers), http2, early)
+            except OSError as error:
+                connected.close()
+                return Unreachable(f"{self.phase} failed: {_wrong_with_dial(error)}")
+        except ssl.SSLError as error:
+            return Unreachable(_wrong_with_tls(error, "the token endpoint"))
+
+
+def _wrong_with_dial(error: OSError) -> str:
+    """Say in the system's words why no address of a host took the connection, each reason once."""
+    if isinstance(error, socket.gaierror):
+        return f"the name cannot be resolved ({error.strerror})"
+    errors = leaves(error.__cause__) if error.__cause__ is not None else [error]
+    numbers = dict.fromkeys(one.errno for one in errors if isinstance(one, OSError))
+    return ", ".join(os.strerror(number) for number in numbers if number is not None) or "no address answers"
+
+
+def _wrong_with_tls(error: BaseException, peer: str) -> str:
+    """Say in OpenSSL's words why there is no TLS session: these quote nothing but our own name for the peer."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the certificate of {peer} is refused: {error.verify_message}"
+    reason = error.reason if isinstance(error, ssl.SSLError) else None
+    return f"no TLS with {peer}: {reason or 'the connection ended'}"
+
+
+class Stream(Protocol):
+    """What a tunnel is asked for on."""
+
+    async def send(self, data: bytes) -> None:
+        """Send all of ``data``."""
+
+    async def receive(self, limit: int) -> bytes:
+        """Return at most ``limit`` bytes, b"" at the end."""
+
+
+async def open_tunnel(stream: Stream, host: str, port: int, credentials: Secret) -> bool:
+    """Ask the proxy at the other end of ``stream`` for a tunnel to ``host`` and ``port``, and return whether ``stream`` leads there now.
+
+    This is CONNECT (RFC 9110 section 9.3.6, https://www.rfc-editor.org/rfc/rfc9110#section-9.3.6). The proxy learns host, port and its own
+    credentials. Its answer is read to the last byte, so that nothing of it can be taken for the endpoint's. Without a tunnel, ``stream`` is
+    of no more use; the time is the caller's to bound.
+    """
+    try:
+        return await _ask(stream, f"[{host}]:{port}" if ":" in host else f"{host}:{port}", credentials.reveal())
+    except (h11.ProtocolError, trio.BrokenResourceError, ssl.SSLError):
+        return False
+
+
+async def _ask(stream: Stream, authority: str, credentials: str) -> bool:
+    codec = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_PROXY_ANSWER_BYTES)
+    headers = [("Host", authority), ("User-Agent", "exchanger")]
+    if credentials:
+        headers.append(("Proxy-Authorization", f"Basic {b64encode(credentials.encode()).decode()}"))
+    head = codec.send(h11.Request(method="CONNECT", target=authority, headers=headers)) or b""
+    codec.send(h11.EndOfMessage())
+    await stream.send(head)
+    room = MAX_PROXY_ANSWER_BYTES
+    for _ in range(_MAX_READS):
+        data = await stream.receive(room)
+        codec.receive_data(data)
+        room -= len(data)
+        while isinstance(event := codec.next_event(), h11.InformationalResponse):
+            pass
+        if event is not h11.NEED_DATA:
+            # Bytes behind the head are nobody's: the endpoint was not asked anything yet.
+            return isinstance(event, h11.Response) and _is_success(event.status_code) and codec.trailing_data == (b"", False)
+        if room <= 0:
+            break
+    return False
+
+
+def _is_success(status: int) -> bool:
+    return HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES

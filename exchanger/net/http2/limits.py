@@ -1,0 +1,41 @@
+"""Limits of one HTTP/2 connection to a token endpoint, each with its reason. Sizes are in bytes."""
+
+from typing import Final
+
+from exchanger.net.answer import MAX_RESPONSE_BYTES
+
+# Requests under way on one connection: what servers commonly allow, and as many as the codec assumes until the peer says how many.
+MAX_STREAMS: Final = 100
+
+# Bytes that the peer may send ahead on the connection. A stream keeps the protocol's 64 KiB: a usual answer has a few KiB, and whatever has
+# come is read at once, so the windows bound what is on the way and ``MAX_HELD_BYTES`` what is kept.
+CONNECTION_WINDOW: Final = 1024 * 1024
+
+# Bytes of unfinished bodies on one connection: eight of the longest. Beyond this, a body that has used up its stream's first window is too
+# large, so that usual answers are never affected, and a hundred streams hold 14 MiB at most.
+MAX_HELD_BYTES: Final = 8 * MAX_RESPONSE_BYTES
+FREE_BODY_BYTES: Final = 64 * 1024
+
+# Most DATA frames of one body, so that a megabyte of one-byte frames does not cost a second of CPU. A usual body comes in one or two.
+MAX_BODY_PIECES: Final = 4096
+
+# Most 1xx responses before the real one; none is expected, as no ``Expect`` is sent.
+MAX_INTERIM_RESPONSES: Final = 8
+
+# Longest response head: the first is announced, as common servers send 8 KiB at most. Twice as much ends the connection and not only its
+# own stream, because the codec decodes a head as a whole.
+MAX_HEAD_BYTES: Final = 64 * 1024
+MAX_HEAD_FIELDS: Final = 512
+
+# CONTINUATION frames of one head, enough for the longest in frames of 16 KiB (CVE-2024-27316).
+MAX_CONTINUATIONS: Final = 8
+
+# Frames that bring no answer further (SETTINGS, PING, WINDOW_UPDATE, ALTSVC, data that nobody waits for): so many ahead, and so many more
+# with each request. A usual server sends two or three with an answer. An endless flood of small frames would cost a core.
+SPARE_FRAMES: Final = 2000
+SPARE_FRAMES_PER_REQUEST: Final = 16
+
+# Seconds without a byte from a peer that owes an answer until it gets a PING. As long as that is not answered, it gets no more requests, so
+# that a peer that is gone takes few exchanges with it. One that takes longer to answer gets a PING now and then; servers tell from their
+# number whether somebody floods them.
+SILENCE: Final = 0.1

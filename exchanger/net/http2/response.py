@@ -1,0 +1,75 @@
+"""What becomes of a request over HTTP/2, and the response that is on its way to it."""
+
+from typing import Final, final
+
+import attrs
+
+from exchanger.net.answer import Answer, TooLarge, with_cache_control
+
+# The fields of a response that are kept.
+_CHALLENGE: Final = b"www-authenticate"
+_CACHE_CONTROL: Final = b"cache-control"
+KEPT: Final = frozenset({_CHALLENGE, _CACHE_CONTROL, b"retry-after"})
+
+
+@final
+@attrs.frozen
+class HeadArrived:
+    """The head of a response is there, and its body is not complete yet."""
+
+    stream_id: int
+    status: int
+
+
+@final
+@attrs.frozen
+class Answered:
+    """A request has its answer, or the answer broke off after its head."""
+
+    stream_id: int
+    answer: Answer
+
+
+@final
+@attrs.frozen
+class Lost:
+    """A request has no answer.
+
+    ``seen``: something of a response came. ``safe``: the peer certainly did not process the request, so it may be sent once more on another
+    connection (RFC 9113 section 8.7). ``unheard``: the peer closed a connection on which it
+    had spoken, but not since the request was sent, as when it has just given up a connection that was at rest.
+    """
+
+    stream_id: int
+    seen: bool
+    safe: bool
+    unheard: bool = False
+
+
+Event = HeadArrived | Answered | Lost
+
+
+@final
+@attrs.define(eq=False)
+class Response:
+    """A response whose body is not complete."""
+
+    status: int
+    challenges: tuple[str, ...] = attrs.field(default=(), init=False, repr=False)
+    retry_after: str = attrs.field(default="", init=False, repr=False)
+    cache_control: str = attrs.field(default="", init=False, repr=False)
+    body: bytearray = attrs.field(factory=bytearray, init=False, repr=False)
+    pieces: int = attrs.field(default=0, init=False)
+
+    def keep(self, name: bytes, value: bytes) -> None:
+        """Keep a field whose name is in ``KEPT``."""
+        if name == _CHALLENGE:
+            self.challenges += (value.decode("latin-1"),)
+        elif name == _CACHE_CONTROL:
+            self.cache_control = with_cache_control(self.cache_control, value)
+        else:
+            self.retry_after = self.retry_after or value.decode("latin-1")
+
+    def answer(self, body: bytes | TooLarge | None) -> Answer:
+        """Return the answer with ``body``."""
+        return Answer(self.status, self.challenges, self.retry_after, body, self.cache_control)

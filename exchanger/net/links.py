@@ -1,0 +1,337 @@
+"""Connections to a token endpoint in the reactor: they carry calls over HTTP/1.1, one at a time, or over HTTP/2.
+
+A link moves bytes between its transport and its protocol, and tells its host what became of each call. Knows nothing of tokens.
+"""
+
+import math
+from typing import ClassVar, Final, Protocol, final
+
+import attrs
+import trio
+
+from exchanger.net.answer import Answer
+from exchanger.net.call import Call, NoAnswer, Phase
+from exchanger.net.http1 import Http1Response
+from exchanger.net.http2.client import Http2Client
+from exchanger.net.http2.head import header_fields
+from exchanger.net.http2.response import Answered, HeadArrived, Lost
+from exchanger.net.reactor import READ, WRITE, Reactor
+from exchanger.net.tcp import SocketTransport, StreamEndedError
+from exchanger.net.timers import NEVER
+from exchanger.net.tls.client import TlsTransport
+
+# Bytes a read: few enough that no read holds very many tiny chunks to work through.
+_READ_BYTES: Final = 16 * 1024
+
+_READ_WRITE: Final = READ | WRITE
+
+# Nothing is expected.
+_NOTHING: Final = Http1Response()
+
+
+class Host(Protocol):
+    """The connections to one origin, as a link sees them."""
+
+    header_timeout: float
+
+    def answered(self, link: "Http1Link", call: Call, response: Http1Response, *, written: bool) -> None:
+        """The exchange on ``link`` is over, as ``response`` says. ``written``: the whole request was sent before."""
+
+    def ended(self, call: Call, outcome: Answer | NoAnswer) -> None:
+        """A call on an HTTP/2 link is over."""
+
+    def again(self, call: Call) -> None:
+        """The peer did not process the call, so it may be sent once more."""
+
+    def closed(self, link: "Http1Link | Http2Link") -> None:
+        """``link`` is closed. It carries no call."""
+
+
+@final
+@attrs.define(eq=False)
+class Http1Link:
+    """One HTTP/1.1 connection. ``answered_at`` is when its last exchange ended (seconds), if it was ``used``.
+
+    ``broken`` says why it broke, in words for operators, where more is known than that it did.
+    """
+
+    first: ClassVar[bool] = True
+    _transport: SocketTransport | TlsTransport
+    _host: Host
+    _reactor: Reactor
+    call: Call | None = attrs.field(default=None, init=False)
+    answered_at: float = attrs.field(default=-math.inf, init=False)
+    used: bool = attrs.field(default=False, init=False)
+    sent_at: float = attrs.field(default=0.0, init=False)
+    is_open: bool = attrs.field(default=True, init=False)
+    broken: str = attrs.field(default="", init=False)
+    _response: Http1Response = attrs.field(default=_NOTHING, init=False, repr=False)
+    _to_send: bytes = attrs.field(default=b"", init=False, repr=False)
+    _blocked: bool = attrs.field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._reactor.watch(self, READ)
+
+    def fileno(self) -> int:
+        """Return the transport's descriptor."""
+        return self._transport.fileno()
+
+    def send(self, call: Call, now: float) -> bool:
+        """Send ``call``, at the end of this turn; return whether HTTP/1.1 can carry it, as always."""
+        self.call, self.sent_at = call, now
+        self._response = Http1Response()
+        self._to_send = call.head.http1_request(call.trace, call.body)
+        call.phase = Phase.SENT
+        header_timeout = self._host.header_timeout if call.header_timeout is None else call.header_timeout
+        self._reactor.timers.expect(call, min(call.ends, now + header_timeout))
+        self._reactor.touch(self)
+        return True
+
+    def is_quiet(self) -> bool:
+        """Return whether nothing has come since the last exchange but messages of TLS itself. Closes the link otherwise.
+
+        What had come when the reactor looked last has closed it already, but for half a record of TLS.
+        """
+        if self.is_open and not self._reactor.in_turn:
+            self.ready(READ, trio.current_time())
+        if self.is_open and (not self._transport.is_whole or self._transport.unsent):
+            self.close()
+        return self.is_open
+
+    def close(self) -> None:
+        """Close at once."""
+        if self.is_open:
+            self.is_open = False
+            self._reactor.forget(self)
+            self._transport.close()
+            self._host.closed(self)
+
+    # The reactor's side.
+
+    def ready(self, mask: int, now: float) -> int:
+        """Serve the transport; see ``Participant``."""
+        del now
+        if not self.is_open:
+            return 1
+        data = b""
+        try:
+            if mask & WRITE and self._transport.flush():
+                self._block(blocked=False)
+            if not mask & READ:
+                return 1
+            data = self._transport.receive(_READ_BYTES)
+        except BlockingIOError:
+            self._block(blocked=self._transport.unsent or self._blocked)
+            return 1 + self._transport.extra_work
+        except OSError:
+            pass
+        except StreamEndedError as error:
+            self.broken = str(error)
+        self._receive(data)
+        return 2 + len(data) // 512 + self._transport.extra_work
+
+    def resume(self, now: float) -> int:
+        """Nothing is ever left; see ``Participant``."""
+        del now
+        return 1
+
+    def flush(self) -> None:
+        """Send the request; see ``Participant``."""
+        data, self._to_send = self._to_send, b""
+        if not data or not self.is_open:
+            return
+        try:
+            self._block(blocked=not self._transport.send(data))
+        except (OSError, StreamEndedError):
+            self._receive(b"")
+
+    def _block(self, *, blocked: bool) -> None:
+        # While the request is still being written, an answer may come: also one that says why it is not read.
+        if blocked is not self._blocked:
+            self._blocked = blocked
+            self._reactor.change(self, _READ_WRITE if blocked else READ)
+
+    def _receive(self, data: bytes) -> None:
+        call = self.call
+        if call is None:  # whatever it is, nobody has asked for it
+            self.close()
+            return
+        response = self._response
+        response.feed(data)
+        if response.is_over:
+            self.call, self._response = None, _NOTHING  # an answer holds a token, and this link may rest for long
+            self._host.answered(self, call, response, written=not self._blocked)
+        elif response.status is not None and call.status is None:
+            call.status, call.phase = response.status, Phase.READING
+            self._reactor.timers.expect(call, call.ends)
+
+
+@final
+@attrs.define(eq=False)
+class Http2Link:
+    """One HTTP/2 connection. ``used_at`` is when something last happened (seconds)."""
+
+    first: ClassVar[bool] = True
+    _transport: SocketTransport | TlsTransport
+    _host: Host
+    _reactor: Reactor
+    _http: Http2Client
+    used_at: float
+    due: float = attrs.field(default=NEVER, init=False)
+    is_open: bool = attrs.field(default=True, init=False)
+    _calls: dict[int, Call] = attrs.field(factory=dict, init=False)
+    _blocked: bool = attrs.field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._reactor.watch(self, READ)
+
+    def begin(self, early: bytes) -> None:
+        """Say hello, and take what the peer has said already."""
+        if early:
+            self._http.receive(early, self.used_at)
+        self._expect()
+        self._reactor.touch(self)
+
+    def fileno(self) -> int:
+        """Return the transport's descriptor."""
+        return self._transport.fileno()
+
+    @property
+    def room(self) -> int:
+        """Calls that may be sent now."""
+        return self._http.room if self.is_open else 0
+
+    @property
+    def limit(self) -> int:
+        """Calls that the peer takes at once, as far as is known."""
+        return self._http.limit
+
+    @property
+    def calls(self) -> int:
+        """Calls under way."""
+        return len(self._calls)
+
+    @property
+    def requires_http1(self) -> bool:
+        """Whether the peer wants HTTP/1.1 instead."""
+        return self._http.requires_http1
+
+    def send(self, call: Call, now: float) -> bool:
+        """Send ``call`` at the end of this turn; return whether HTTP/2 can carry it."""
+        head, extra = call.head.http2, header_fields(call.trace)
+        if head is None or extra is None:
+            return False
+        self._calls[self._http.request(head, call.body, now, extra)] = call
+        call.phase = Phase.SENT
+        header_timeout = self._host.header_timeout if call.header_timeout is None else call.header_timeout
+        self._reactor.timers.expect(call, min(call.ends, now + header_timeout))
+        self._touch(now)
+        return True
+
+    def give_up(self, call: Call) -> None:
+        """Cancel ``call``, which is on this link."""
+        for stream_id, other in self._calls.items():
+            if other is call:
+                del self._calls[stream_id]
+                self._http.cancel(stream_id)
+                self._reactor.touch(self)
+                return
+
+    def retire(self) -> None:
+        """Take no more calls, and close after those under way."""
+        self._http.draining = True
+        self._reactor.touch(self)
+
+    def close(self) -> None:
+        """Close at once. Calls under way are lost."""
+        self._http.close()
+        self._reactor.touch(self)
+
+    # The reactor's side.
+
+    def ready(self, mask: int, now: float) -> int:
+        """Serve the transport; see ``Participant``."""
+        if not self.is_open:
+            return 1
+        data, why = b"", ""
+        try:
+            if mask & WRITE:
+                if self._transport.flush():
+                    self._block(blocked=False)
+                    self._reactor.touch(self)
+                return 1
+            data = self._transport.receive(_READ_BYTES)
+        except BlockingIOError:
+            self._block(blocked=self._transport.unsent)
+            return 1 + self._transport.extra_work
+        except OSError:
+            pass
+        except StreamEndedError as error:
+            why = str(error)
+        if data:
+            self._http.receive(data, now)
+        else:
+            self._http.lose(why)
+        self._touch(now)
+        return 2 + len(data) // 512 + self._transport.extra_work
+
+    def resume(self, now: float) -> int:
+        """Nothing is ever left; see ``Participant``."""
+        del now
+        return 1
+
+    def on_due(self, now: float) -> None:
+        """Look after the peer and the connection's age; see ``Timed``."""
+        if self.is_open:
+            self._http.tick(now)
+            self._expect()
+            self._reactor.touch(self)
+
+    def flush(self) -> None:
+        """Send, and tell the host what became of calls; see ``Participant``."""
+        http = self._http
+        if not self.is_open or (self._blocked and not http.closed):
+            return
+        try:
+            if (data := http.data_to_send()) and not self._blocked and not self._transport.send(data):
+                self._block(blocked=True)
+        except (OSError, StreamEndedError):
+            http.lose()
+        for event in http.events():
+            self._on_event(event)
+        if http.closed and self.is_open:
+            self.is_open, self.due = False, NEVER
+            self._reactor.forget(self)
+            self._transport.close()
+            self._host.closed(self)
+
+    def _on_event(self, event: HeadArrived | Answered | Lost) -> None:
+        call = self._calls.get(event.stream_id) if type(event) is HeadArrived else self._calls.pop(event.stream_id, None)
+        if call is None:
+            return
+        if type(event) is Answered:
+            self._host.ended(call, event.answer)
+        elif type(event) is HeadArrived:
+            call.phase = Phase.READING
+            call.status = event.status
+            self._reactor.timers.expect(call, call.ends)
+        elif event.safe or event.unheard:  # the latter as over HTTP/1.1, see ``Host.answered``
+            self._host.again(call)
+        else:
+            why = self._http.failure or "the token endpoint broke off without an answer"
+            self._host.ended(call, NoAnswer(timed_out=False, why=why))
+
+    def _touch(self, now: float) -> None:
+        self.used_at = now
+        self._expect()
+        self._reactor.touch(self)
+
+    def _expect(self) -> None:
+        if self._http.next_due < self.due:
+            self._reactor.timers.expect(self, self._http.next_due)
+
+    def _block(self, *, blocked: bool) -> None:
+        # A peer that does not read is not read from, so that nothing piles up here.
+        if blocked is not self._blocked:
+            self._blocked = blocked
+            self._reactor.change(self, WRITE if blocked else READ)

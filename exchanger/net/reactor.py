@@ -1,0 +1,186 @@
+"""One task that serves all ready connections in rounds.
+
+Trio charges for each task that it wakes, which is most of the cost of a small batch. So the sockets are in a selector of their own. Trio
+waits for its descriptor only, and one wake-up serves every socket that is ready by then.
+
+What a round has to send leaves at its end. A send between two decisions would wake a peer and cool the caches, and a call that was answered
+because of another connection's bytes leaves together with its neighbours.
+"""
+
+import contextlib
+import selectors
+from collections.abc import Callable
+from typing import ClassVar, Final, Protocol, final
+
+import attrs
+import trio
+
+from exchanger.net.timers import Timers
+
+# Units of work in a row before other tasks get their turn: about 1 ms.
+_WORK_PER_CHECKPOINT: Final = 128
+
+# TLS handshake steps in one round, of 0.3 ms with an elliptic curve key and 1 ms with an RSA key. When many gateways connect at once, those
+# that are connected already wait no longer than this for their turn.
+_LONG_PER_ROUND: Final = 4
+
+READ: Final = selectors.EVENT_READ
+WRITE: Final = selectors.EVENT_WRITE
+
+
+class Participant(Protocol):
+    """What the reactor serves. No method raises, except for a fault that must end the process.
+
+    ``ready`` and ``resume`` return the work done, at least 1, in units of one call or of half a KiB that was read. Those that go ``first``
+    are served before all others that are ready in the same round: what has come to them may decide whether others can use them.
+    """
+
+    first: ClassVar[bool]
+
+    def fileno(self) -> int:
+        """Return the descriptor to watch."""
+
+    def ready(self, mask: int, now: float) -> int:
+        """Serve what is ready (``READ`` or ``WRITE``) at ``now`` (seconds), within bounds; ask for ``later`` when something is left."""
+
+    def resume(self, now: float) -> int:
+        """Go on with what was left."""
+
+    def flush(self) -> None:
+        """Send what there is to send; called after ``touch``."""
+
+
+@final
+@attrs.define(eq=False)
+class Reactor:
+    """Serves its participants in rounds, each of them for a bounded piece of work.
+
+    ``timers`` are those of its participants' rows. ``looked_at``: all that had come by then (seconds) was served, but for those whose turn
+    in this round is still to come.
+    """
+
+    timers: Timers = attrs.field(init=False)
+    _selector: selectors.DefaultSelector = attrs.field(factory=selectors.DefaultSelector, init=False)
+    _unfinished: list[Participant] = attrs.field(factory=list, init=False)
+    _touched: dict[Participant, None] = attrs.field(factory=dict, init=False)
+    _in_turn: bool = attrs.field(default=False, init=False)
+    _in_round: bool = attrs.field(default=False, init=False)
+    _now: float = attrs.field(default=0.0, init=False)
+    looked_at: float = attrs.field(default=0.0, init=False)
+    _long: int = attrs.field(default=0, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.timers = Timers(self.turn)
+
+    def watch(self, participant: Participant, mask: int) -> None:
+        """Serve ``participant`` from now on, when its descriptor is ready for ``mask``."""
+        self._selector.register(participant.fileno(), mask, participant)
+
+    def change(self, participant: Participant, mask: int) -> None:
+        """Watch for ``mask`` instead."""
+        self._selector.modify(participant.fileno(), mask, participant)
+
+    def forget(self, participant: Participant) -> None:
+        """Serve ``participant`` no more, if it was served. Call this before its descriptor is closed."""
+        with contextlib.suppress(KeyError):
+            self._selector.unregister(participant.fileno())
+
+    def later(self, participant: Participant) -> None:
+        """Call ``resume`` of ``participant`` in the next round."""
+        self._unfinished.append(participant)
+
+    def touch(self, participant: Participant) -> None:
+        """Flush ``participant`` at the end of this turn; at once if there is none."""
+        if self._in_turn:
+            self._touched[participant] = None
+        else:
+            participant.flush()
+
+    def turn(self, work: Callable[[], None]) -> None:
+        """Do ``work``, and flush what it touches after it. For whoever touches several participants outside a round."""
+        if self._in_turn:
+            work()
+            return
+        self._in_turn = True
+        try:
+            work()
+        finally:
+            self._end_turn()
+
+    def now(self) -> float:
+        """Return the time (seconds of Trio's clock): in a round that of its last beginning, which is at most some milliseconds ago."""
+        return self._now if self._in_turn and self._in_round else trio.current_time()
+
+    @property
+    def in_turn(self) -> bool:
+        """Whether somebody's turn is under way."""
+        return self._in_turn
+
+    def admit(self) -> bool:
+        """Return whether one more long piece of work has room in this round.
+
+        A participant that is not admitted leaves its input unread, so it is served again in the next round.
+        """
+        self._long += 1
+        return self._long <= _LONG_PER_ROUND
+
+    def close(self) -> None:
+        """Close the selector, after the last participant is gone."""
+        self._selector.close()
+
+    async def run(self) -> None:
+        """Serve until cancelled. Only the caller's cancel scope bounds the wait: there may be nothing to do."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.timers.run)
+            await self._serve()
+
+    async def _serve(self) -> None:
+        selector = self._selector
+        work = 0
+        while True:
+            looked_at = trio.current_time()
+            ready = selector.select(0)
+            self._long = 0
+            if not ready and not self._unfinished:
+                # Nothing of the last round is held while nothing happens: a connection may be over, and its credentials withdrawn.
+                key = participant = unfinished = None
+                await trio.lowlevel.wait_readable(selector.fileno())
+                work = 0
+                continue
+            unfinished, self._unfinished = self._unfinished, []
+            self._in_turn = self._in_round = True
+            self._now = now = looked_at
+            try:
+                for key, mask in ready:
+                    if key.data.first:
+                        work += key.data.ready(mask, now)
+                self.looked_at = looked_at
+                for participant in unfinished:
+                    work += participant.resume(now)
+                    if work >= _WORK_PER_CHECKPOINT:
+                        work, now = 0, await self._yield()
+                for key, mask in ready:
+                    if key.data.first:
+                        continue
+                    work += key.data.ready(mask, now)
+                    if work >= _WORK_PER_CHECKPOINT:
+                        work, now = 0, await self._yield()
+            finally:
+                self._end_turn()
+                self._in_round = False
+
+    async def _yield(self) -> float:
+        """Flush, let other tasks run, and return the time."""
+        self._end_turn()
+        self._in_round = False
+        await trio.lowlevel.checkpoint()
+        self._in_turn = self._in_round = True
+        self._now = trio.current_time()
+        return self._now
+
+    def _end_turn(self) -> None:
+        while self._touched:  # one flush can end calls, which touches others
+            touched, self._touched = self._touched, {}
+            for participant in touched:
+                participant.flush()
+        self._in_turn = False

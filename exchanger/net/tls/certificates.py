@@ -1,0 +1,212 @@
+"""Turns certificate files into a TLS context for servers, or a sentence that says why not.
+
+Blocks while it reads, so it is meant for a thread. No exception, sentence or ``repr`` from here contains any part of a key.
+
+Sources: RFC 9113 section 9.2 (https://www.rfc-editor.org/rfc/rfc9113#section-9.2) for TLS below HTTP/2, RFC 7468
+(https://www.rfc-editor.org/rfc/rfc7468) for the files.
+"""
+
+import hashlib
+import os
+import ssl
+import time
+from collections.abc import Container
+from pathlib import Path
+from typing import Final, Never, final
+
+import attrs
+
+from exchanger.errors import ExchangerError
+from exchanger.net.tls.settings import TlsSettings
+from exchanger.net.tls.x509 import CertificateInfo, read_certificate
+from exchanger.util.regular_file import NotRegularError, open_regular
+from exchanger.util.shown import shown_file
+
+# Bytes of one file at most: a Kubernetes Secret cannot be larger, and all public authorities together are a quarter of it.
+_FILE_BYTES: Final = 1024 * 1024
+
+# For TLS 1.2: ephemeral keys and AEAD, which is what RFC 9113 appendix A leaves; all suites of TLS 1.3 are of that kind. The level demands
+# 112 bits of security in every key and signature: RSA from 2048 bits, no SHA-1 (NIST SP 800-57 part 1 section 5.6).
+_CIPHERS: Final = "@SECLEVEL=2:ECDHE+AESGCM:ECDHE+CHACHA20"
+
+_OPTIONS: Final = (
+    ssl.OP_NO_COMPRESSION  # RFC 9113 section 9.2.1, as the next one
+    | ssl.OP_NO_RENEGOTIATION
+    | ssl.OP_NO_TICKET  # a ticket would let a client in after its authority is gone
+)
+
+_BEGIN: Final = "-----BEGIN CERTIFICATE-----"
+_END: Final = "-----END CERTIFICATE-----"
+
+
+class CertificatesError(ExchangerError):
+    """The files cannot be used; the message says why, for an operator."""
+
+
+@final
+@attrs.frozen(eq=False)
+class Identity:
+    """What this server shows to its clients and demands of them, from one ``version`` of the files. ``context`` is complete."""
+
+    version: bytes
+    context: ssl.SSLContext
+    info: CertificateInfo
+
+
+@final
+@attrs.frozen
+class Unusable:
+    """A ``version`` of the files that cannot be used, and why."""
+
+    version: bytes
+    reason: str
+
+
+@final
+@attrs.frozen
+class Known:
+    """A ``version`` of the files that was seen before."""
+
+    version: bytes
+
+
+def check_files(settings: TlsSettings) -> str | None:
+    """Return why a server cannot start with these files, as a sentence for an operator, or ``None``. Reads them."""
+    found = load(settings)
+    return found.reason if isinstance(found, Unusable) else None
+
+
+def load(settings: TlsSettings, known: Container[bytes] = ()) -> Identity | Unusable | Known:
+    """Read the files and load them, unless their version is one of the ``known``.
+
+    An expired certificate is loaded like any other: judging it is up to the client, by the client's clock, and two instances with the same
+    files should not show different certificates because one was started later.
+    """
+    files = _read(settings)
+    version = _version(files)
+    if version in known:
+        return Known(version)
+    try:
+        certificate, _, authorities = (_content(file) for file in files)
+        info = _info(settings.cert_file, certificate)
+        context = _context(settings, certificate)
+        if settings.client_ca_file is not None:
+            _demand_client_certificates(context, settings.client_ca_file, authorities)
+    except CertificatesError as error:
+        return Unusable(version, str(error))
+    if _version(_read(settings)) != version:  # OpenSSL reads the files itself and may have seen another version
+        return Unusable(version, "the files were changed while they were read")
+    return Identity(version, context, info)
+
+
+@final
+@attrs.frozen
+class _Unread:
+    reason: str
+
+
+def _read(settings: TlsSettings) -> tuple[bytes | _Unread, ...]:
+    return (
+        _read_file(settings.cert_file),
+        _read_file(settings.key_file),
+        b"" if settings.client_ca_file is None else _read_file(settings.client_ca_file),
+    )
+
+
+def _read_file(path: Path) -> bytes | _Unread:
+    try:
+        with open_regular(path) as file:
+            content = file.read(_FILE_BYTES + 1)
+    except NotRegularError:
+        return _Unread(f"{shown_file(path)} is not a regular file")
+    except OSError as error:
+        return _Unread(_unreadable(shown_file(path), error))
+    return content if len(content) <= _FILE_BYTES else _Unread(f"{shown_file(path)} is larger than {_FILE_BYTES} bytes")
+
+
+def _unreadable(path: object, error: OSError) -> str:
+    return f"{path} cannot be read: {(error.strerror or type(error).__name__).lower()}"
+
+
+def _version(files: tuple[bytes | _Unread, ...]) -> bytes:
+    contents = (b"!" + os.fsencode(file.reason) if isinstance(file, _Unread) else b"=" + file for file in files)
+    return b"".join(hashlib.sha256(content).digest() for content in contents)
+
+
+def _content(file: bytes | _Unread) -> bytes:
+    if isinstance(file, _Unread):
+        raise CertificatesError(file.reason)
+    return file
+
+
+def _certificates(path: Path, content: bytes) -> list[str]:
+    """Return the certificates of a PEM file. Other text, in any encoding, may stand between them (RFC 7468 section 2)."""
+    text, found, at = content.decode("latin-1"), [], 0
+    while (start := text.find(_BEGIN, at)) >= 0 and (end := text.find(_END, start)) >= 0:
+        at = end + len(_END)
+        found.append(text[start:at])
+    if not found:
+        raise CertificatesError(f"no certificate in {path}: it needs PEM, from {_BEGIN!r} to {_END!r}")
+    return found
+
+
+def _info(path: Path, content: bytes) -> CertificateInfo:
+    try:
+        return read_certificate(ssl.PEM_cert_to_DER_cert(_certificates(path, content)[0]), time.time())
+    except ValueError:
+        raise CertificatesError(f"the first certificate in {path} is not one: its encoding is broken") from None
+
+
+@final
+class _KeyIsEncryptedError(Exception):
+    pass
+
+
+def _no_password() -> Never:
+    # Without this, OpenSSL would prompt on the terminal and wait.
+    raise _KeyIsEncryptedError
+
+
+def _context(settings: TlsSettings, certificate: bytes) -> ssl.SSLContext:
+    """Return a new context. A new one does not resume sessions of the one before."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)  # not create_default_context, which writes keys where SSLKEYLOGFILE says
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(_CIPHERS)
+    context.options |= _OPTIONS
+    context.num_tickets = 0  # those of TLS 1.3
+    context.set_alpn_protocols(list(settings.protocols))  # for gRPC, RFC 9113 section 3.2
+    try:
+        context.load_cert_chain(settings.cert_file, settings.key_file, _no_password)
+    except _KeyIsEncryptedError:
+        raise CertificatesError(f"the key in {settings.key_file} is encrypted: it must be given without a password") from None
+    except ssl.SSLError as error:
+        raise CertificatesError(_what_is_wrong(settings, certificate, error)) from None
+    except OSError as error:
+        raise CertificatesError(_unreadable("a certificate file", error)) from None
+    return context
+
+
+def _what_is_wrong(settings: TlsSettings, certificate: bytes, error: ssl.SSLError) -> str:
+    reason = error.reason or ""
+    if reason in {"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"}:  # the last for a key of another kind
+        which = f"{settings.key_file} is not the key of the first certificate in {settings.cert_file}"
+        return f"certificate and key do not belong together: {which}"
+    if reason not in {"", "PEM_LIB"}:  # such as EE_KEY_TOO_SMALL, which OpenSSL says of the certificate
+        return f"{settings.cert_file} and {settings.key_file} cannot be used: {reason}"
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cadata="\n".join(_certificates(settings.cert_file, certificate)))
+    except ssl.SSLError:
+        return f"a certificate in {settings.cert_file} is broken"
+    return f"no private key in {settings.key_file} that OpenSSL can read"
+
+
+def _demand_client_certificates(context: ssl.SSLContext, path: Path, content: bytes) -> None:
+    try:
+        context.load_verify_locations(cadata="\n".join(_certificates(path, content)))
+    except ssl.SSLError as error:
+        raise CertificatesError(f"a certificate in {path} is broken ({error.reason or 'PEM'})") from None
+    context.verify_mode = ssl.CERT_REQUIRED  # as a server: a certificate whose extended key usage leaves out clients is refused
+    context.verify_flags |= (
+        ssl.VERIFY_X509_STRICT  # RFC 5280 to the letter
+        | ssl.VERIFY_X509_PARTIAL_CHAIN  # whatever is in the file is trusted, so that an intermediate authority can stand alone
+    )

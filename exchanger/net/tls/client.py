@@ -1,0 +1,227 @@
+"""TLS sessions of a client as layers that never wait: OpenSSL between memory buffers, in the turn of whoever moves the bytes.
+
+There is one layer to the token endpoint, and another one around it where an https proxy is on the way. Knows nothing of HTTP.
+
+Sources: RFC 8446 (https://www.rfc-editor.org/rfc/rfc8446) and RFC 9325 section 3.1.1 (https://www.rfc-editor.org/rfc/rfc9325#section-3.1.1).
+"""
+
+import socket
+import ssl
+from typing import Final, final
+
+import attrs
+
+from exchanger.net.tcp import SocketTransport, StreamEndedError
+
+# Largest record (RFC 8446 section 5.1), so also the largest result of one read of OpenSSL.
+_RECORD_BYTES: Final = 16 * 1024
+
+# Type, version and length of a record, the latter in the last two (RFC 8446 section 5.1).
+_HEADER_BYTES: Final = 5
+
+
+def client_tls_context(ca_pem: str | None = None) -> ssl.SSLContext:
+    """Return a context for a client that trusts ``ca_pem``: by default the system's trust store, or SSL_CERT_FILE and SSL_CERT_DIR.
+
+    Reads the files of the latter, as OpenSSL does. Certificate and name are verified, and TLS 1.2 is the least (RFC 9325 section 3.1.1).
+
+    Raises:
+        ssl.SSLError: there is no certificate in ``ca_pem``, or a broken one.
+    """
+    # An empty text would mean the system's trust store, and comments beside the certificates may be in any language.
+    cadata = None if ca_pem is None else ca_pem.encode("ascii", "replace").decode("ascii") or "\n"
+    context = ssl.create_default_context(cadata=cadata)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # SSLKEYLOGFILE in the environment would write down the keys to every token and password that passes.
+    # (The stub does not know that it can be unset.)
+    context.keylog_filename = None  # type: ignore[assignment]
+    return context
+
+
+@final
+@attrs.define(eq=False)
+class TlsLayer:
+    """One session. ``handshake`` is called again for all that arrives until it says that it is done.
+
+    It follows the boundaries of records, since OpenSSL does not tell whether it holds half of one.
+    """
+
+    _tls: ssl.SSLObject = attrs.field(repr=False)
+    _incoming: ssl.MemoryBIO = attrs.field(repr=False)
+    _outgoing: ssl.MemoryBIO = attrs.field(repr=False)
+    _header: bytes = attrs.field(default=b"", init=False, repr=False)
+    _missing: int = attrs.field(default=0, init=False)
+
+    @classmethod
+    def begin(cls, context: ssl.SSLContext, server_name: str) -> "TlsLayer":
+        """Return a layer whose handshake has not begun."""
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        return cls(context.wrap_bio(incoming, outgoing, server_hostname=server_name), incoming, outgoing)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the last record that has begun to arrive is complete."""
+        return not self._header and not self._missing
+
+    @property
+    def protocol(self) -> str | None:
+        """The protocol that both sides agreed on (ALPN, RFC 7301)."""
+        return self._tls.selected_alpn_protocol()
+
+    def handshake(self, data: bytes) -> bool:
+        """Take ``data`` from the peer (empty at the beginning); return whether the handshake is done. ``to_send`` has this side's words.
+
+        Raises:
+            ssl.SSLError: it failed.
+        """
+        if data:
+            self._follow(data)
+            self._incoming.write(data)
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        return True
+
+    def to_send(self) -> bytes:
+        """Return what TLS itself, or ``encrypt``, has for the peer."""
+        return self._outgoing.read() if self._outgoing.pending else b""
+
+    def encrypt(self, data: bytes) -> bytes:
+        """Return the records of ``data``, behind what else there is to send."""
+        self._tls.write(data)
+        return self._outgoing.read()
+
+    def decrypt(self, data: bytes) -> tuple[bytes, bool]:
+        """Return the clear text of all records that are complete with ``data``, and whether the peer has ended its side.
+
+        Raises:
+            ssl.SSLError: the bytes are not TLS, or a message of it that ends the session.
+        """
+        self._follow(data)
+        self._incoming.write(data)
+        tls, parts = self._tls, []
+        try:
+            while part := tls.read(_RECORD_BYTES):
+                parts.append(part)
+            return b"".join(parts), True
+        except ssl.SSLWantReadError:
+            return parts[0] if len(parts) == 1 else b"".join(parts), False
+        except ssl.SSLZeroReturnError:
+            return b"".join(parts), True
+
+    def _follow(self, data: bytes) -> None:
+        at, size = 0, len(data)
+        while at < size:
+            if self._missing:
+                step = min(self._missing, size - at)
+                self._missing -= step
+                at += step
+                continue
+            taken = data[at : at + _HEADER_BYTES - len(self._header)]
+            self._header += taken
+            at += len(taken)
+            if len(self._header) == _HEADER_BYTES:
+                self._missing, self._header = int.from_bytes(self._header[3:], "big"), b""
+
+
+def encrypted(layers: list[TlsLayer], data: bytes) -> bytes:
+    """Return what the socket gets for ``data`` of the innermost layer."""
+    for layer in layers:
+        data = layer.encrypt(data)
+    return data
+
+
+def decrypted(layers: list[TlsLayer], data: bytes) -> tuple[bytes, bool, bytes]:
+    """Return the clear text of ``data`` from the socket, whether the peer ended its side, and what the layers themselves have to send.
+
+    ``layers`` begin with the innermost.
+
+    Raises:
+        ssl.SSLError: see ``TlsLayer.decrypt``.
+    """
+    ended, answer = False, b""
+    for number in range(len(layers) - 1, -1, -1):
+        layer = layers[number]
+        data, over = layer.decrypt(data) if data else (b"", False)
+        ended = ended or over
+        if own := layer.to_send():
+            answer += encrypted(layers[number + 1 :], own)
+    return data, ended, answer
+
+
+@final
+@attrs.define(eq=False)
+class TlsTransport:
+    """Implements ``Transport`` after the handshake, over ``layers``, the innermost first."""
+
+    _below: SocketTransport
+    _layers: list[TlsLayer]
+    unsent: bool = attrs.field(default=False, init=False)
+    extra_work: int = attrs.field(default=0, init=False)
+    _ended: bool = attrs.field(default=False, init=False)
+
+    @classmethod
+    def over(cls, connected: socket.socket, layers: list[TlsLayer]) -> "SocketTransport | TlsTransport":
+        """Return the transport over a socket; without layers a plain one.
+
+        Raises:
+            OSError: the socket broke already.
+        """
+        below = SocketTransport(connected)
+        return cls(below, layers) if layers else below
+
+    def fileno(self) -> int:
+        """Return the socket's descriptor."""
+        return self._below.fileno()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing is half there, of which only the other half will say what it is."""
+        return all(layer.is_whole for layer in self._layers)
+
+    def receive(self, limit: int) -> bytes:
+        """Read once, and decrypt everything. What is for TLS alone (RFC 8446 section 4.6) is nothing yet.
+
+        Raises:
+            BlockingIOError: see ``Transport``.
+            StreamEndedError: the peer broke TLS, or ended it with an alert. The message says which, in OpenSSL's words.
+        """
+        if self._ended:
+            return b""
+        data = self._below.receive(limit)
+        self.extra_work = len(data) // 512
+        if not data:
+            return data
+        try:
+            clear, self._ended, answer = decrypted(self._layers, data)
+        except ssl.SSLError as error:
+            # With TLS 1.3, this is how a client learns that its certificate is refused.
+            raise StreamEndedError(f"TLS ended: {error.reason}" if error.reason else "") from None
+        if answer and not self._below.send(answer):
+            self.unsent = True
+        if not clear and not self._ended:
+            raise BlockingIOError
+        return clear
+
+    def send(self, data: bytes) -> bool:
+        """Encrypt and send what the socket takes, and keep the rest."""
+        try:
+            data = encrypted(self._layers, data)
+        except ssl.SSLError:
+            raise StreamEndedError from None
+        return self._below.send(data)
+
+    def flush(self) -> bool:
+        """Send what the socket takes of the rest."""
+        sent = self._below.flush()
+        self.unsent = self.unsent and not sent
+        return sent
+
+    def finish(self) -> None:
+        """Shut down the sending side."""
+        self._below.finish()
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._below.close()

@@ -1,0 +1,181 @@
+"""TLS contexts for connections to token endpoints: whom they trust, and the certificate by which the client authenticates.
+
+A certificate's key passes through a file, because OpenSSL's interface in Python reads nothing else. The file is this process's alone and
+is gone at once. What cannot be used is a value, and says nothing of what is in it.
+
+Source: RFC 8705 section 2 (https://www.rfc-editor.org/rfc/rfc8705#section-2).
+"""
+
+import errno
+import os
+import ssl
+import sys
+import tempfile
+import weakref
+from collections.abc import Callable, Container, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Final, Never, final
+
+import attrs
+
+from exchanger.net.tls.client import client_tls_context
+from exchanger.values.issuer import ClientCertificate
+
+# Contexts for issuers with authorities or a certificate of their own that are kept: more than a service has such issuers. Each rotation
+# makes new ones, and one that trusts the system's authorities takes 1 MB. Connections keep theirs.
+MAX_OWN_CONTEXTS: Final = 32
+
+# What OpenSSL says of a key that is not the certificate's; the last for a key of another kind.
+_MISMATCHES: Final = frozenset({"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"})
+
+# Holds bytes in a file that has the given name for a moment.
+Holder = Callable[[bytes], AbstractContextManager[str]]
+
+
+@final
+@attrs.frozen
+class Unusable:
+    """There is no context; ``why`` is in words for operators, and of our own or OpenSSL's making."""
+
+    why: str
+
+
+@final
+@attrs.define(eq=False)
+class TlsContexts:
+    """The contexts that are in use. ``make`` makes a new one each time, which trusts the system's authorities."""
+
+    _make: Callable[[], ssl.SSLContext]
+    _made: dict[tuple[str, ...], ssl.SSLContext] = attrs.field(factory=dict, init=False)
+    _own: dict[tuple[str | None, ClientCertificate | None, tuple[str, ...]], ssl.SSLContext | Unusable] = attrs.field(
+        factory=dict, init=False, repr=False
+    )
+    _with_certificate: weakref.WeakSet[ssl.SSLContext] = attrs.field(factory=weakref.WeakSet, init=False, repr=False)
+
+    def offering(self, *protocols: str) -> ssl.SSLContext:
+        """Return the context that offers ``protocols`` by ALPN, trusts the system's authorities and shows no certificate."""
+        context = self._made.get(protocols)
+        if context is None:
+            context = self._made[protocols] = _offer(self._new(), protocols)
+        return context
+
+    def own(self, ca_pem: str | None, certificate: ClientCertificate | None, *protocols: str) -> ssl.SSLContext | Unusable:
+        """Return the context that trusts ``ca_pem`` alone (``None``: the system's authorities) and shows ``certificate`` if asked."""
+        if ca_pem is None and certificate is None:
+            return self.offering(*protocols)
+        key = (ca_pem, certificate, protocols)
+        found = self._own.pop(key, None)
+        if found is None:
+            try:
+                found = self._make_own(ca_pem, certificate, protocols)
+            except OSError as error:  # which may pass, so the next attempt tries again
+                return Unusable(f"the client certificate cannot be loaded: {os.strerror(error.errno or errno.EIO)}")
+        self._own[key] = found  # the one used last is last
+        if len(self._own) > MAX_OWN_CONTEXTS:
+            del self._own[next(iter(self._own))]
+        return found
+
+    def use(self, in_force: Container[object]) -> None:
+        """Forget the contexts with certificates that are not ``in_force`` any more."""
+        self._own = {key: found for key, found in self._own.items() if key[1] is None or key[1] in in_force}
+
+    def _make_own(self, ca_pem: str | None, certificate: ClientCertificate | None, protocols: tuple[str, ...]) -> ssl.SSLContext | Unusable:
+        try:
+            context = self._new() if ca_pem is None else client_tls_context(ca_pem)
+        except ssl.SSLError:
+            return Unusable("the issuer's authorities have no certificate that OpenSSL can read")
+        if certificate is not None:
+            if context in self._made.values():
+                raise RuntimeError("a context that others use must not get a client certificate")
+            self._with_certificate.add(context)
+            if problem := load_certificate(context, certificate):
+                return Unusable(problem)
+        return _offer(context, protocols)
+
+    def _new(self) -> ssl.SSLContext:
+        context = self._make()
+        if context in self._with_certificate:
+            raise RuntimeError("a context with a client certificate must not serve others")
+        return context
+
+
+def _offer(context: ssl.SSLContext, protocols: tuple[str, ...]) -> ssl.SSLContext:
+    context.set_alpn_protocols(protocols)
+    if "h2" in protocols:  # RFC 9113 section 9.2.1, https://www.rfc-editor.org/rfc/rfc9113#section-9.2.1
+        context.options |= ssl.OP_NO_RENEGOTIATION
+    return context
+
+
+@contextmanager
+def memory_file(data: bytes) -> Iterator[str]:
+    """Hold ``data`` in a file in memory without a name, that of its descriptor apart. Linux has them.
+
+    Raises:
+        OSError: there is none.
+    """
+    if sys.platform != "linux":
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    with os.fdopen(os.memfd_create("pem"), "wb") as file:
+        os.fchmod(file.fileno(), 0o600)
+        file.write(data)
+        file.flush()
+        yield f"/proc/self/fd/{file.fileno()}"
+
+
+@contextmanager
+def private_file(data: bytes) -> Iterator[str]:
+    """Hold ``data`` in a file that only this user can read, in a folder of its own.
+
+    Raises:
+        OSError: there is no room for it, or no folder for temporary files.
+    """
+    with tempfile.TemporaryDirectory(prefix="exchanger-") as folder:
+        path = Path(folder, "pem")
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(data)
+        yield str(path)
+
+
+@final
+class _KeyIsEncryptedError(Exception):
+    pass
+
+
+def _no_password() -> Never:
+    # Without this, OpenSSL would prompt on the terminal and wait.
+    raise _KeyIsEncryptedError
+
+
+def load_certificate(
+    context: ssl.SSLContext, certificate: ClientCertificate, holders: tuple[Holder, ...] = (memory_file, private_file)
+) -> str:
+    """Load ``certificate`` into ``context`` through the first of ``holders`` that works; return what is wrong with it, if anything is.
+
+    Raises:
+        OSError: none of them works.
+    """
+    # PEM is ASCII, and an error of encoding would carry the text.
+    chain, key = certificate.chain.encode("ascii", "replace"), certificate.key.reveal().encode("ascii", "replace")
+    problem = OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    for hold in holders:
+        try:
+            with hold(chain) as chain_file, hold(key) as key_file:
+                context.load_cert_chain(chain_file, key_file, _no_password)
+        except _KeyIsEncryptedError:
+            return "the key of the client certificate is encrypted"
+        except ssl.SSLError as error:
+            return _wrong_with(error.reason or "")
+        except OSError as error:
+            problem = error
+        else:
+            return ""
+    raise OSError(problem.errno, os.strerror(problem.errno or errno.EIO)) from None
+
+
+def _wrong_with(reason: str) -> str:
+    if reason in _MISMATCHES:
+        return "the client certificate and its key do not belong together"
+    if reason in {"", "PEM_LIB", "NO_START_LINE"}:
+        return "the client certificate or its key is nothing that OpenSSL can read"
+    return f"the client certificate cannot be used: {reason}"

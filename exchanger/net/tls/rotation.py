@@ -1,0 +1,116 @@
+"""The identity that new connections get. It follows its files.
+
+Must not know: sockets, or what a certificate file looks like inside.
+"""
+
+import ssl
+from typing import Final, NoReturn, final
+
+import attrs
+import trio
+
+from exchanger.net.tls.certificates import CertificatesError, Identity, Known, Unusable, load
+from exchanger.net.tls.settings import TlsObserver, TlsSettings
+from exchanger.util.follow_file import HANGS, FileFollower
+
+# Seconds that a version must stand before it is called unusable: whoever replaces certificate and key one after the other is done then.
+_SETTLE_TIME: Final = 3.0
+
+_STUCK: Final = Unusable(b"stuck", f"the files {HANGS}")
+
+
+@final
+@attrs.frozen
+class RotationStatistics:
+    """Looks at the files, versions that came into force (the first one included) or were rejected, and when the certificate ends.
+
+    ``expiry`` is ``not_after`` in seconds since 1970; without a certificate it is ``None``, and ``not_after`` empty.
+    """
+
+    looks: int
+    loaded: int
+    rejected: int
+    not_after: str
+    expiry: int | None
+
+
+@final
+@attrs.define(eq=False)
+class Rotation:
+    """Holds the current identity."""
+
+    _settings: TlsSettings
+    _observer: TlsObserver
+    _current: Identity | None = attrs.field(default=None, init=False)
+    _suspect: bytes = attrs.field(default=b"", init=False, repr=False)
+    _suspect_since: float = attrs.field(default=0.0, init=False)
+    _rejected: bytes = attrs.field(default=b"", init=False, repr=False)
+    _looks: int = attrs.field(default=0, init=False)
+    _loaded: int = attrs.field(default=0, init=False)
+    _rejections: int = attrs.field(default=0, init=False)
+    _files: FileFollower[Identity | Unusable | Known] = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._files = FileFollower(self._load, _STUCK, self._settings.poll_interval)
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        """The context for a new connection, once ``start`` has returned."""
+        if self._current is None:
+            raise CertificatesError("no certificate is loaded yet")
+        return self._current.context
+
+    async def start(self) -> None:
+        """Load the files for the first time.
+
+        Raises:
+            CertificatesError: they cannot be used, and have not changed for a while.
+        """
+        while self._current is None:
+            self.judge(await self._files.look(), trio.current_time())
+            if self._current is None:
+                await trio.sleep(self._settings.poll_interval)
+
+    async def run(self) -> NoReturn:
+        """Follow the files until cancelled."""
+        await self._files.run(lambda found: self.judge(found, trio.current_time()))
+
+    def statistics(self) -> RotationStatistics:
+        """Return what was loaded so far."""
+        info = None if self._current is None else self._current.info
+        not_after, expiry = ("", None) if info is None else (info.not_after, info.expiry)
+        return RotationStatistics(self._looks, self._loaded, self._rejections, not_after, expiry)
+
+    def judge(self, found: Identity | Unusable | Known, now: float) -> None:
+        """Take what a look at the files has ``found`` at ``now`` (seconds).
+
+        Raises:
+            CertificatesError: there is nothing in force, and will not be.
+        """
+        self._looks += 1
+        if isinstance(found, Unusable):
+            self._doubt(found, now)
+            return
+        self._suspect = b""
+        if isinstance(found, Identity):
+            self._current = found
+            self._loaded += 1
+            self._observer.certificates_loaded(found.info)
+        if found.version != self._rejected:
+            self._rejected = b""  # whoever makes the same mistake again is told again
+
+    def _doubt(self, found: Unusable, now: float) -> None:
+        if found.version == self._rejected:
+            return
+        if found.version != self._suspect:
+            self._suspect, self._suspect_since = found.version, now
+        elif now - self._suspect_since >= _SETTLE_TIME:
+            if self._current is None:
+                raise CertificatesError(found.reason)
+            self._suspect, self._rejected = b"", found.version
+            self._rejections += 1
+            self._observer.certificates_rejected(found.reason)
+
+    def _load(self) -> Identity | Unusable | Known:
+        known = {self._rejected} if self._current is None else {self._rejected, self._current.version}
+        return load(self._settings, known)

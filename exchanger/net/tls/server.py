@@ -1,0 +1,259 @@
+"""TLS as a byte stream that never waits: OpenSSL between two memory buffers, above the plain socket.
+
+Everything happens in the turn of the reader or writer, without a task or thread. Bytes that the session sends before the handshake is done
+are kept until then. They are no more than an HTTP/2 preface: before the handshake nothing is received that could be answered.
+
+Sources: RFC 8446 (https://www.rfc-editor.org/rfc/rfc8446) and RFC 9113 sections 3.2 and 9.2
+(https://www.rfc-editor.org/rfc/rfc9113#section-9.2).
+"""
+
+import contextlib
+import enum
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from typing import Final, Never, final
+
+import attrs
+
+from exchanger.net.tcp import RECEIVE_BYTES, SocketTransport, StreamEndedError
+
+# Largest record (RFC 8446 section 5.1), so also the largest result of one read of OpenSSL.
+_RECORD_BYTES: Final = 16 * 1024
+
+# Bytes encrypted ahead of the socket: as many as the kernel keeps unsent, so it never runs dry. The rest of a large answer stays in clear:
+# it is not held twice, and costs nothing if the peer leaves.
+_ENCRYPT_BYTES: Final = 256 * 1024
+
+# Units of work of one handshake step: half a millisecond by the reactor's measure.
+_HANDSHAKE_WORK: Final = 64
+
+_EMPTY: Final = memoryview(b"")
+
+# Input that OpenSSL, and so an operator, would take for a wrong TLS version. It recognises plain HTTP/1 itself.
+_ODD_BEGINNINGS: Final = (
+    (b"PRI * HTTP/2.0", "plain HTTP/2: the peer does not use TLS"),
+    (b"PROXY ", "PROXY protocol, which is not supported"),
+    (b"\r\n\r\n\0\r\nQUIT\n", "PROXY protocol, which is not supported"),
+)
+
+
+@enum.unique
+class Phase(enum.Enum):
+    """``HANDSHAKE``, then ``SECURED``, and ``OVER`` when this side has sent its last word."""
+
+    HANDSHAKE = "handshake"
+    SECURED = "secured"
+    OVER = "over"
+
+
+@final
+@attrs.define(eq=False)
+class TlsTransport:
+    """Implements ``Transport``. ``failure`` is why the handshake failed, if it did.
+
+    ``admit`` returns whether a handshake step may be made now rather than when the socket is served next. ``on_secured`` is called once,
+    when the handshake is done.
+    """
+
+    _socket: socket.socket
+    _context: ssl.SSLContext
+    _admit: Callable[[], bool]
+    _on_secured: Callable[[], None]
+    peer: str = attrs.field(init=False)
+    unsent: bool = attrs.field(default=False, init=False)
+    extra_work: int = attrs.field(default=0, init=False)
+    failure: str | None = attrs.field(default=None, init=False)
+    phase: Phase = attrs.field(default=Phase.HANDSHAKE, init=False)
+    _below: SocketTransport = attrs.field(init=False, repr=False)
+    _tls: ssl.SSLObject = attrs.field(init=False, repr=False)
+    _incoming: ssl.MemoryBIO = attrs.field(factory=ssl.MemoryBIO, init=False, repr=False)
+    _outgoing: ssl.MemoryBIO = attrs.field(factory=ssl.MemoryBIO, init=False, repr=False)
+    _clear: memoryview = attrs.field(default=_EMPTY, init=False, repr=False)
+    _early: bytes = attrs.field(default=b"", init=False, repr=False)
+    _heard: bytes = attrs.field(default=b"", init=False, repr=False)
+    _closed_by_peer: bool = attrs.field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Set up.
+
+        Raises:
+            OSError: the socket broke already.
+        """
+        self.peer = peer_name(self._socket.getpeername())
+        self._below = SocketTransport(self._socket)
+        self._tls = self._context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+
+    def fileno(self) -> int:
+        """Return the socket's descriptor."""
+        return self._below.fileno()
+
+    def receive(self, limit: int = RECEIVE_BYTES) -> bytes:
+        """Read once, and decrypt everything: the selector does not announce bytes that OpenSSL holds already."""
+        if self.phase is Phase.HANDSHAKE:
+            return self._receive_in_handshake()
+        if self._closed_by_peer:
+            return b""
+        data = self._below.receive(limit)
+        self.extra_work = len(data) // 512  # not of the clear text: records of one byte cost as much as their ciphertext
+        if not data or self.phase is Phase.OVER:
+            return data
+        self._incoming.write(data)
+        return self._decrypt()
+
+    def send(self, data: bytes) -> bool:
+        """Encrypt and send what the socket takes, and keep the rest."""
+        if self.phase is Phase.SECURED:
+            if not self.unsent and len(data) <= _RECORD_BYTES:  # one record, as nearly always
+                self._tls.write(data)
+                if self._below.send(self._outgoing.read()):
+                    return True
+                self.unsent = True
+                return False
+            self._clear = memoryview(bytes(self._clear) + data) if self._clear else memoryview(data)
+        elif self.phase is Phase.HANDSHAKE:
+            self._early += data
+        return self.flush()
+
+    def flush(self) -> bool:
+        """Send what the socket takes of the rest."""
+        if self.unsent and not self._below.flush():
+            return False
+        outgoing = self._outgoing
+        while True:
+            if self._clear:
+                self._encrypt()
+            if not outgoing.pending:
+                self.unsent = False
+                return True
+            if not self._below.send(outgoing.read()):
+                self.unsent = True
+                return False
+
+    def finish(self) -> None:
+        """Send close_notify (RFC 8446 section 6.1), and shut down the sending side.
+
+        Called when nothing is left to flush. If the socket is too full even for that, the end of the stream must do: the last words of
+        HTTP/2 come before it.
+        """
+        if self.phase is Phase.SECURED:
+            self._close_notify()
+            self.flush()
+        self.phase = Phase.OVER
+        self._below.finish()
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._below.close()
+
+    # The handshake.
+
+    def _receive_in_handshake(self) -> bytes:
+        # One read takes the whole flight, whatever the pace of the connection: each costs an admission, and holds no frames of HTTP/2 yet.
+        self.extra_work = 0
+        if not self._admit():
+            raise BlockingIOError
+        try:
+            data = self._below.receive(RECEIVE_BYTES)
+        except BlockingIOError:
+            raise
+        except OSError:
+            self._left("connection reset by the peer")
+            raise
+        if not data:
+            self._left("closed by the peer")
+            return b""
+        self.extra_work = _HANDSHAKE_WORK
+        self._heard = (self._heard + data)[:32]
+        self._incoming.write(data)
+        self._shake()
+        return self._decrypt()
+
+    def _left(self, how: str) -> None:
+        if self._heard:  # a probe that only connects is not a failed handshake
+            self.failure = how
+
+    def _shake(self) -> None:
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            self.flush()
+            raise BlockingIOError from None
+        except ssl.SSLError as error:
+            self._end(self._reason(error))
+        if (objection := self._objection()) is not None:
+            self._close_notify()
+            self._end(objection)
+        self.phase = Phase.SECURED
+        self._on_secured()
+        self._clear, self._early = memoryview(self._early), b""
+        self.flush()
+
+    def _objection(self) -> str | None:
+        """Return what is wrong with a handshake that OpenSSL accepts."""
+        if self._tls.selected_alpn_protocol() != "h2":
+            return "no h2 in ALPN"
+        # Sessions of TLS 1.2 can be resumed while they last, and Python's ssl cannot switch that off. They end with their context, so also
+        # when the authorities change; but OpenSSL does not check the certificate's validity again.
+        if self._tls.session_reused and self._context.verify_mode is ssl.CERT_REQUIRED:
+            certificate = self._tls.getpeercert() or {}
+            end = certificate.get("notAfter")
+            if not isinstance(end, str) or ssl.cert_time_to_seconds(end) < time.time():
+                return "CERTIFICATE_VERIFY_FAILED: certificate has expired since this session began"
+        return None
+
+    def _reason(self, error: ssl.SSLError) -> str:
+        """Return OpenSSL's name for the failure, without the details of its own source."""
+        for beginning, meaning in _ODD_BEGINNINGS:
+            if self._heard.startswith(beginning):
+                return meaning
+        if error.reason == "HTTP_REQUEST":
+            return "plain HTTP request"
+        name = error.reason or "TLS error"
+        return f"{name}: {error.verify_message}" if isinstance(error, ssl.SSLCertVerificationError) else name
+
+    # Records.
+
+    def _decrypt(self) -> bytes:
+        tls, incoming = self._tls, self._incoming
+        parts = []
+        try:
+            while data := tls.read(_RECORD_BYTES):
+                parts.append(data)
+                if not incoming.pending and not tls.pending():
+                    break
+            else:
+                self._closed_by_peer = True
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLError:
+            self._end(None)
+        if self._outgoing.pending:  # such as the warning that renegotiation is refused
+            self.flush()
+        if self._closed_by_peer and parts:
+            # Data before its close_notify counts; then the end must be announced, even if the peer leaves its socket open.
+            self._socket.shutdown(socket.SHUT_RD)
+        if not parts and not self._closed_by_peer:
+            raise BlockingIOError
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _encrypt(self) -> None:
+        self._clear = self._clear[self._tls.write(self._clear[:_ENCRYPT_BYTES]) :]
+
+    def _close_notify(self) -> None:
+        with contextlib.suppress(ssl.SSLError):  # it wants to read the peer's, which nobody waits for
+            self._tls.unwrap()
+
+    def _end(self, failure: str | None) -> Never:
+        """Nothing more is read or encrypted, but OpenSSL's alert is still to be sent (RFC 8446 section 6.2)."""
+        self.phase, self.failure = Phase.OVER, failure
+        self._clear, self._early = _EMPTY, b""
+        self.flush()
+        raise StreamEndedError
+
+
+def peer_name(address: tuple[str, int, *tuple[int, ...]]) -> str:
+    """Return how a log names a socket's ``address`` of IPv4 or IPv6."""
+    host, port = address[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,103 @@
+"""The TLS listener's settings, and what it reports: certificates to an observer, and failed handshakes at a bounded rate."""
+
+from pathlib import Path
+from typing import Final, Protocol, final
+
+import attrs
+import trio
+
+from exchanger.net.tls.x509 import CertificateInfo
+
+# Seconds between looks at the files. A look costs 0.3 ms in a thread, which is no load, and a new certificate is in use before whoever
+# installed it can check. Certificates are replaced days before they expire.
+POLL_INTERVAL: Final = 1.0
+
+
+@final
+@attrs.frozen
+class TlsSettings:
+    """Where to listen with TLS (``port`` 0: any free one), and the PEM files that prove the server's identity.
+
+    ``cert_file`` has this server's certificate first, then those that lead to its authority; ``key_file`` the key, not encrypted. With
+    ``client_ca_file`` every client must show a certificate of an authority in it (mTLS). There are no revocation lists: a client's access
+    ends with its certificate's validity, or when its authority is removed from the file.
+
+    All three are read again every ``poll_interval`` seconds. Changes apply to new connections. ``protocols`` are what the server speaks
+    (ALPN, RFC 7301).
+    """
+
+    port: int = attrs.field(default=3000, kw_only=True)
+    cert_file: Path = attrs.field(kw_only=True)
+    key_file: Path = attrs.field(kw_only=True)
+    client_ca_file: Path | None = attrs.field(default=None, kw_only=True)
+    poll_interval: float = attrs.field(default=POLL_INTERVAL, kw_only=True)
+    protocols: tuple[str, ...] = attrs.field(default=("h2",), kw_only=True)
+
+
+class TlsObserver(Protocol):
+    """Learns of certificates and handshakes; must neither block nor raise. None of its arguments is secret."""
+
+    def certificates_loaded(self, info: CertificateInfo) -> None:
+        """From now on new connections get this certificate, and the client authorities that were read with it."""
+
+    def certificates_rejected(self, reason: str) -> None:
+        """The files cannot be used as they are now; the previous certificate stays. Called once for each content of the files."""
+
+    def handshake_failed(self, peer: str, reason: str) -> None:
+        """The handshake with ``peer`` (address and port) failed. Called for a few a minute, and for the number of the others."""
+
+
+@final
+@attrs.frozen
+class SilentTlsObserver:
+    """Ignores everything."""
+
+    def certificates_loaded(self, info: CertificateInfo) -> None:
+        """See ``TlsObserver``."""
+
+    def certificates_rejected(self, reason: str) -> None:
+        """See ``TlsObserver``."""
+
+    def handshake_failed(self, peer: str, reason: str) -> None:
+        """See ``TlsObserver``."""
+
+
+# Seconds for which lines are counted; alerts on logs usually count per minute.
+_WINDOW: Final = 60.0
+
+# Lines in that time, so that nobody can flood the log from outside. Enough to see that several clients fail for the same reason, or one for
+# several.
+LINES_PER_WINDOW: Final = 10
+
+
+@final
+@attrs.define(eq=False)
+class HandshakeLog:
+    """Counts handshakes, and reports failed ones to the observer."""
+
+    _observer: TlsObserver
+    completed: int = attrs.field(default=0, init=False)
+    failed: int = attrs.field(default=0, init=False)
+    _lines: int = attrs.field(default=0, init=False)
+    _unreported: int = attrs.field(default=0, init=False)
+
+    async def run(self) -> None:
+        """Report how many were left out, minute by minute, until cancelled."""
+        while True:
+            await trio.sleep(_WINDOW)
+            if self._unreported:
+                self._observer.handshake_failed("several peers", f"{self._unreported} more in the last minute, not reported one by one")
+            self._lines = self._unreported = 0
+
+    def on_completed(self) -> None:
+        """A handshake succeeded."""
+        self.completed += 1
+
+    def on_failed(self, peer: str, reason: str) -> None:
+        """The handshake with ``peer`` failed for ``reason``."""
+        self.failed += 1
+        if self._lines < LINES_PER_WINDOW:
+            self._lines += 1
+            self._observer.handshake_failed(peer, reason)
+        else:
+            self._unreported += 1

@@ -1,0 +1,213 @@
+"""Decoding what a token endpoint answers (RFC 8693 section 2.2, https://www.rfc-editor.org/rfc/rfc8693#section-2.2): response to outcome.
+
+Total: whatever the token endpoint sends becomes a value, and nothing of it reaches the client unless error passthrough is on.
+Must not know: HTTP clients, tasks, clocks or logs.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Final, NoReturn, final
+
+import attrs
+
+from exchanger.decision.bearer import is_bearer_token
+from exchanger.decision.token_failure import INTERNAL_SERVER_ERROR, described, transport_failure
+from exchanger.errors import Diagnostic
+from exchanger.net.answer import MAX_RESPONSE_BYTES, TooLarge
+from exchanger.oauth.relayed_challenges import relayed_challenges, safe_challenges
+from exchanger.oauth.step_up import STEP_UP_ERRORS, step_up_of
+from exchanger.values.issuer import Grant, GrantType
+from exchanger.values.secret import Secret
+from exchanger.values.token import ACCESS_TOKEN_TYPE, ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome
+
+_APP_ONLY: Final = 7000114.0  # numbers are read as such
+
+# Quotes and structural characters of a body, wherever they are: a usual one has some forty, and a hundred keys with their certificates
+# 5,000. As many as fit would hold the event loop for a quarter of a second.
+MAX_RESPONSE_MARKS: Final = 16 * 1024
+_STRUCTURAL: Final = (b'"', b"{", b"[", b",", b":")
+
+# RFC 6749 section 5.2 and RFC 8693 section 2.2.2 (invalid_target)
+_RECOGNISED_ERRORS: Final = frozenset(
+    {
+        "invalid_request",
+        "invalid_client",
+        "invalid_grant",
+        "unauthorized_client",
+        "unsupported_grant_type",
+        "invalid_scope",
+        "invalid_target",
+    }
+)
+
+# Those of RFC 6749 section 4.1.2.1 belong to another endpoint, but some servers send them from this one. They explain a failure to
+# operators and change no answer.
+_REPORTED_ERRORS: Final = (
+    _RECOGNISED_ERRORS | STEP_UP_ERRORS | {"access_denied", "unsupported_response_type", "server_error", "temporarily_unavailable"}
+)
+
+# Characters of a number that is read, and the longest lifetime of a token that is believed, in seconds: three centuries.
+_MAX_NUMBER: Final = 20
+_MAX_EXPIRES_IN: Final = 10**10
+
+_UNRECOGNISED: Final = {
+    400: (Diagnostic.UNRECOGNISED_400, "invalid_request", "request failed"),
+    401: (Diagnostic.UNRECOGNISED_401, "invalid_client", "request failed"),
+    403: (Diagnostic.UNRECOGNISED_403, "server_error", "internal server error"),
+}
+_UNRECOGNISED_OTHER: Final = (Diagnostic.UNRECOGNISED_OTHER, "server_error", "internal server error")
+
+_OK: Final = 200
+_REDIRECTS: Final = range(300, 400)
+_UNAUTHORIZED: Final = 401
+_KEPT_STATUSES: Final = frozenset({400, _UNAUTHORIZED})
+
+
+@final
+@attrs.frozen
+class TokenResponseRules:
+    """Operators' settings for responses: TOKEN_EXCHANGE_ERROR_PASSTHROUGH and the two on ``issued_token_type``."""
+
+    error_passthrough: bool = False
+    require_issued_token_type: bool = True
+    expected_issued_token_type: str = ACCESS_TOKEN_TYPE
+
+
+def rules_for(grant: Grant, rules: TokenResponseRules) -> TokenResponseRules:
+    """Return ``rules`` as they are for the answers to ``grant``: those of other grants have no type, and who asks for a type expects it."""
+    if grant.type is not GrantType.TOKEN_EXCHANGE:
+        return attrs.evolve(rules, require_issued_token_type=False)
+    return attrs.evolve(rules, expected_issued_token_type=grant.requested_token_type) if grant.requested_token_type else rules
+
+
+def decode_response(status: int, www_authenticate: Sequence[str], body: bytes | TooLarge, rules: TokenResponseRules) -> TokenOutcome:
+    """Decode a response of the token endpoint (RFC 8693 section 2.2); never raises.
+
+    ``www_authenticate`` has the values of that header, decoded as ISO 8859-1; ``body`` is the content as it came.
+    """
+    if status == _OK:
+        return _decode_success(body, rules)
+    if status in _REDIRECTS:  # never followed: the subject token and the client secret are for the configured endpoint alone
+        return transport_failure(ErrorKind.HTTP_STATUS, Diagnostic.REQUEST_FAILED, status, detail=_answered(status))
+    return _decode_error(status, safe_challenges(www_authenticate), body, rules)
+
+
+def _decode_success(body: bytes | TooLarge, rules: TokenResponseRules) -> TokenOutcome:
+    """Decode a success (RFC 8693 section 2.2.1). The order of the checks is contract: it decides which code an operator sees."""
+    members = read_members(body, null_is_empty=True)
+    if members is None:
+        return _unusable(Diagnostic.MALFORMED_JSON, ErrorKind.MALFORMED_SUCCESS_JSON)
+    access_token = _text(members, "access_token")
+    token_type = _text(members, "token_type")
+    issued_token_type = _text(members, "issued_token_type")
+    if access_token is None or token_type is None or issued_token_type is None:
+        return _unusable(Diagnostic.MALFORMED_JSON, ErrorKind.MALFORMED_SUCCESS_JSON)
+    if not access_token:
+        return _unusable(Diagnostic.MISSING_ACCESS_TOKEN, ErrorKind.MISSING_ACCESS_TOKEN)
+    if token_type.lower() != "bearer":  # RFC 6749 section 7.1: the type is case-insensitive
+        return _unusable(Diagnostic.NOT_BEARER, ErrorKind.NON_BEARER_TOKEN_TYPE)
+    if rules.require_issued_token_type and issued_token_type != rules.expected_issued_token_type:
+        return _unusable(Diagnostic.WRONG_ISSUED_TOKEN_TYPE, ErrorKind.WRONG_ISSUED_TOKEN_TYPE)
+    if not is_bearer_token(access_token):
+        return _unusable(Diagnostic.UNUSABLE_ACCESS_TOKEN, ErrorKind.MISSING_ACCESS_TOKEN)
+    return ExchangedToken(Secret(access_token), expires_in=_lifetime(members.get("expires_in")))
+
+
+def _decode_error(status: int, challenges: tuple[str, ...], body: bytes | TooLarge, rules: TokenResponseRules) -> ExchangeFailure:
+    """Decode an error (RFC 6749 section 5.2). Only the code counts: the description is free text that may quote a token."""
+    kept = status if status in _KEPT_STATUSES else INTERNAL_SERVER_ERROR
+    relayed = relayed_challenges(challenges) if status == _UNAUTHORIZED else ()  # only there a challenge is one (RFC 9110 section 15.5.2)
+    members = read_members(body, null_is_empty=True) or {}
+    error = _text(members, "error")
+    reported = error if error in _REPORTED_ERRORS else ""
+    detail = _answered(status)
+    # A description that is not text makes the answer malformed, whatever its code.
+    if error in _RECOGNISED_ERRORS and _text(members, "error_description") is not None:
+        diagnostic = Diagnostic.APP_ONLY_CALLER if _is_about_app_only(members) else Diagnostic.OAUTH_ERROR
+        text = described(error, "request failed", diagnostic)
+        if rules.error_passthrough and isinstance(body, bytes):
+            text = body.decode("utf-8", "replace")
+        return ExchangeFailure(diagnostic, ErrorKind.HTTP_STATUS, kept, text, relayed, status, oauth_error=reported, detail=detail)
+    step_up = step_up_of(error, members, challenges) if error in STEP_UP_ERRORS else None
+    diagnostic, error, description = _UNRECOGNISED.get(status, _UNRECOGNISED_OTHER)
+    text = described(error, description, diagnostic)
+    return ExchangeFailure(
+        diagnostic, ErrorKind.HTTP_STATUS, kept, text, relayed, status, oauth_error=reported, detail=detail, step_up=step_up
+    )
+
+
+def _is_about_app_only(members: dict[str, object]) -> bool:
+    """Return whether Entra ID refuses an app-only caller, on whose behalf nobody can act (AADSTS7000114).
+
+    https://learn.microsoft.com/entra/identity-platform/reference-error-codes
+    """
+    codes = members.get("error_codes")
+    return isinstance(codes, list) and _APP_ONLY in codes
+
+
+def _answered(status: int) -> str:
+    return f"the token endpoint answered with status {status}"
+
+
+def _unusable(diagnostic: Diagnostic, kind: ErrorKind) -> ExchangeFailure:
+    body = described("invalid_request", "internal server error", diagnostic)
+    return ExchangeFailure(diagnostic, kind, INTERNAL_SERVER_ERROR, body, http_status=_OK)
+
+
+def read_members(body: bytes | TooLarge, *, null_is_empty: bool = False) -> dict[str, object] | None:
+    """Return the members of the JSON object in ``body``; ``None`` if it is anything else, but for a ``null`` that counts as an empty one.
+
+    RFC 8259 section 8.1 requires UTF-8 and section 4 asks for unique names: a text that two readers may understand differently is refused.
+    All numbers are floats, and -1 where they are too long.
+    """
+    if isinstance(body, TooLarge) or len(body) > MAX_RESPONSE_BYTES or sum(map(body.count, _STRUCTURAL)) > MAX_RESPONSE_MARKS:
+        return None
+    try:
+        text = body.decode("utf-8").strip(_JSON_SPACE)
+        document, end = _scan(text, 0)
+    # ValueError covers text that is neither UTF-8 nor JSON, StopIteration text without a value; RecursionError, nesting beyond reason.
+    except (ValueError, StopIteration, RecursionError):
+        return None
+    if end != len(text):
+        return None
+    if document is None and null_is_empty:
+        return {}
+    return document if isinstance(document, dict) else None
+
+
+def _text(members: dict[str, object], name: str) -> str | None:
+    """Return the member as text: "" if it is absent or null, ``None`` if it is of another JSON type."""
+    value = members.get(name)
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else None
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("duplicate name")
+    return members
+
+
+def _lifetime(value: object) -> int | None:
+    """Return the seconds of ``expires_in``, ``None`` if it says none. Some servers send it as text; whatever it is, the token counts."""
+    if isinstance(value, str) and len(value) <= _MAX_NUMBER and value.isascii() and value.isdecimal():
+        value = float(value)
+    return int(value) if isinstance(value, float) and 0 <= value <= _MAX_EXPIRES_IN else None
+
+
+def _number(digits: str) -> float:
+    """Return the number, -1 for a long one: converting a million digits would take longer than the whole exchange may."""
+    return float(digits) if len(digits) <= _MAX_NUMBER else -1.0
+
+
+def _refuse(_constant: str) -> NoReturn:
+    raise ValueError("NaN and Infinity are not JSON")
+
+
+# Kept, since making one costs more than reading a usual answer. It reads one value, with no space around it (RFC 8259 section 2).
+# (The stub does not have that method.)
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=_unique, parse_int=_number, parse_float=_number, parse_constant=_refuse)
+_scan: Final[Callable[[str, int], tuple[object, int]]] = _DECODER.scan_once  # type: ignore[attr-defined]
+_JSON_SPACE: Final = " \t\n\r"

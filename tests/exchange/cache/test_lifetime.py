@@ -1,0 +1,113 @@
+import base64
+import itertools
+import math
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from exchanger.exchange.cache.lifetime import MARGIN_PART, MARGIN_S, UNREADABLE, Instant, Unreadable, plan_life, subject_end
+from tests.exchange.cache.examples import START, jwt
+
+seconds = st.floats(0.0, 1e7)
+chances = st.floats(0.0, 1.0)
+
+
+@given(seconds, seconds, st.floats(-1e7, 1e7) | st.just(math.inf), chances, seconds, st.floats(-1e9, 1e9))
+def test_nothing_is_served_past_any_of_its_ends(
+    age: float, length: float, subject_in: float, chance: float, later: float, jump: float
+) -> None:
+    now = Instant(5000.0, START)
+    end = START + subject_in
+    life = plan_life(now, age, length, end, chance)
+    if life is None:
+        hard = min(length - age, subject_in)
+        # What has more than its margin left is kept.
+        assert hard <= min(MARGIN_S, MARGIN_PART * min(length, age + subject_in)) + 1e-3
+        return
+    after = Instant(now.steady + later, now.wall + later + jump)
+    if not life.is_over(after):
+        assert later + age < length  # whatever the wall clock does
+        assert later < subject_in
+        assert after.wall < end
+        assert min(length - age, subject_in) - later >= min(MARGIN_S, MARGIN_PART * life.length) - 1e-3
+    assert life.born + life.length == life.end
+    assert life.renew_at < life.until < life.end
+
+
+@pytest.mark.parametrize(("length", "until"), [(100.0, 95.0), (10.0, 9.0), (1.0, 0.9), (86400.0, 86395.0)])
+def test_the_margin_is_a_tenth_and_at_most_five_seconds(length: float, until: float) -> None:
+    life = plan_life(Instant(0.0, START), 0.0, length, math.inf, 0.0)
+
+    assert life is not None
+    assert life.until == pytest.approx(until)
+
+
+@pytest.mark.parametrize(("length", "first", "last"), [(1000.0, 30.0, 15.0), (10.0, 2.0, 1.0)])
+def test_renewal_begins_at_a_time_of_its_own(length: float, first: float, last: float) -> None:
+    for chance, ahead in ((1.0, first), (0.0, last)):
+        life = plan_life(Instant(0.0, START), 0.0, length, math.inf, chance)
+        assert life is not None
+        assert life.until - life.renew_at == pytest.approx(ahead)
+
+
+@pytest.mark.parametrize("length", [0.0, -1.0, math.inf, math.nan])
+def test_a_life_without_a_length_or_an_end_is_none(length: float) -> None:
+    assert plan_life(Instant(0.0, START), 0.0, length, math.inf, 0.5) is None
+
+
+@pytest.mark.parametrize(
+    ("claims", "end"),
+    [
+        *(({"exp": end}, end) for end in (1_800_000_060, 1_800_000_060.5, 0, -5)),
+        *((claims, math.inf) for claims in ({"sub": "x"}, {"nested": {"exp": 5}}, {"list": [{"exp": 5}]}, [{"exp": 5}], "exp")),
+        *(({"exp": no_time}, UNREADABLE) for no_time in ("1800000060", None, True, [1], {"exp": 1}, float("nan"))),
+    ],
+    ids=map(str, itertools.count()),
+)
+def test_the_exp_of_a_jwt(claims: object, end: float | Unreadable) -> None:
+    assert subject_end(jwt(claims)) == end
+
+
+@pytest.mark.parametrize(
+    ("raw", "end"),
+    [
+        (b'{"exp": 7, "exp": 9}', 7),
+        (b'{"exp": 9, "exp": "x"}', UNREADABLE),
+        (b'{"\\u0065xp": 7}', 7),
+        (b'\xef\xbb\xbf{"exp": 7}', 7),
+        (b' \n{"exp": 7} ', 7),
+        (b'{"exp": 7, "name": "\xff"}', 7),
+        (b'{"exp": 7, "name": "a\x01"}', 7),
+        (b'{"exp": 1' + b"0" * 5000 + b"}", UNREADABLE),
+        (b'{"a": ' + b"[" * 100_000, UNREADABLE),
+        (b'{"exp": 7', math.inf),
+        (b"{exp: 7}", math.inf),
+        (b"", math.inf),
+    ],
+)
+def test_claims_as_others_may_write_them(raw: bytes, end: float | Unreadable) -> None:
+    assert subject_end(jwt(None, raw=raw)) == end
+
+
+def test_absurd_times_are_far_and_not_infinite() -> None:
+    for raw in (b'{"exp": 1e999}', b'{"exp": 1' + b"0" * 400 + b"}"):
+        end = subject_end(jwt(None, raw=raw))
+        assert isinstance(end, float)
+        assert START < end < math.inf
+
+
+@pytest.mark.parametrize("alphabet", ["urlsafe", "standard", "padded"])
+def test_either_alphabet_is_read(alphabet: str) -> None:
+    raw = b'{"exp": 7, "a": "\xc3\xbf\xc3\xbf\xc3\xbf>>>???"}'
+    text = {"urlsafe": base64.urlsafe_b64encode(raw).decode().rstrip("="), "standard": base64.b64encode(raw).decode().rstrip("=")}.get(
+        alphabet, base64.b64encode(raw).decode()
+    )
+
+    assert subject_end(f"a.{text}.c") == 7
+
+
+@example("a.A.c")  # no base64
+@given(st.text(max_size=200) | st.binary(max_size=200).map(lambda raw: jwt(None, raw=raw)))
+def test_any_text_is_read(text: str) -> None:
+    assert isinstance(subject_end(text), float | Unreadable)

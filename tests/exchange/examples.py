@@ -1,0 +1,125 @@
+"""A gate before a token client, callers' issuers in memory, and the tokens that they sign."""
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from typing import Final, final
+
+import attrs
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from exchanger.exchange.token_client import TokenClientSettings
+from exchanger.exchange.verify import Gate
+from exchanger.typing import Ticket, TokenExchanger
+from exchanger.values.issuer import Issuer, SubjectRules
+from exchanger.values.token import ExchangedToken, TokenOutcome, TokenRequest
+from tests.jwt.issuer import ISSUER, KEYS, NOW, jwk
+from tests.oauth.fakes import HTTP, ISSUED, World, kept, token_request, world
+from tests.oauth.published import Learned, Site, Steady, document
+
+KEYS_URI: Final = "http://login.example.com/keys"
+RULES: Final = SubjectRules(issuers=(ISSUER,), audiences=("gateway",), jwks_uri=KEYS_URI)
+
+
+def gated(rules: SubjectRules = RULES, name: str = "primary", **more: object) -> Issuer:
+    plain = token_request().issuer
+    return attrs.evolve(plain, name=name, subject=rules, **more)  # type: ignore[arg-type]  # fields of an issuer
+
+
+def asking(subject: str, issuer: Issuer | None = None) -> TokenRequest:
+    return attrs.evolve(token_request(subject), issuer=issuer or gated())
+
+
+def published(*kids: str, headers: tuple[str, ...] = ()) -> bytes:
+    """The answer with the keys of these names."""
+    return document({"keys": [jwk(KEYS[kid], kid=kid) for kid in kids]}, *headers)
+
+
+def publishing(*kids: str, **more: bytes) -> Site:
+    return Site({"/keys": published(*kids), **more})
+
+
+@final
+@attrs.define(eq=False)
+class Waiting:
+    """One request behind the gate."""
+
+    done: Callable[[TokenOutcome], None]
+    left: bool = False
+
+    def leave(self) -> None:
+        self.left = True
+
+
+@final
+@attrs.define(eq=False)
+class Behind:
+    """Implements ``TokenExchanger``: every exchange succeeds, at once or when it is let ``land``."""
+
+    at_once: bool = True
+    begun: list[TokenRequest] = attrs.field(factory=list)
+    waiting: list[Waiting] = attrs.field(factory=list)
+
+    def begin(self, request: TokenRequest, due: float, done: Callable[[TokenOutcome], None], /) -> TokenOutcome | Ticket:
+        del due
+        self.begun.append(request)
+        if self.at_once:
+            return ISSUED
+        ticket = Waiting(done)
+        self.waiting.append(ticket)
+        return ticket
+
+    def land(self, outcome: TokenOutcome = ISSUED) -> None:
+        waiting, self.waiting = self.waiting, []
+        for ticket in waiting:
+            if not ticket.left:
+                ticket.done(outcome)
+
+
+@final
+@attrs.define(eq=False)
+class Gated:
+    """A gate and what is around it; ``skew`` is by how much its wall clock is wrong."""
+
+    it: World
+    site: Site
+    learned: Learned
+    behind: Behind
+    began: float
+    skew: float = 0.0
+    gate: Gate = attrs.field(init=False)
+
+    def now(self) -> float:
+        return NOW + trio.current_time() - self.began + self.skew
+
+    @property
+    def fetches(self) -> int:
+        return self.site.gets.count("/keys")
+
+    def use(self, *issuers: Issuer) -> None:
+        self.gate.use_issuers({issuer.name: issuer for issuer in issuers})
+
+
+@asynccontextmanager
+async def guarded(
+    site: Site, *issuers: Issuer, behind: TokenExchanger | None = None, settings: TokenClientSettings = HTTP
+) -> AsyncGenerator[Gated]:
+    """Run a gate for ``issuers``; by the time of the block each key was asked for. At the end nothing is left."""
+    learned, own = Learned(), Behind()
+    async with world(site.serve, settings=settings) as it:
+        found = Gated(it, site, learned, behind if isinstance(behind, Behind) else own, trio.current_time())
+        found.gate = Gate(behind or own, it.client.documents, it.client.reactor, learned, found.now, Steady())
+        found.use(*issuers)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(found.gate.run)
+            await wait_all_tasks_blocked()
+            yield found
+            nursery.cancel_scope.cancel()
+        assert found.gate._followed == {}
+        assert all(not ring._waiters for ring in found.gate._rings.values())
+        assert it.client.connections.open == kept(it.client)
+        await trio.sleep(HTTP.idle_connection_timeout + 1)
+
+
+def passed(outcome: TokenOutcome) -> bool:
+    return isinstance(outcome, ExchangedToken) and outcome.subject is not None and not outcome.subject.refusal

@@ -1,0 +1,142 @@
+"""No secret of a profile or of a caller shows in anything that is not a request, whatever fails.
+
+The endpoint is hostile: its answers quote all that it was sent.
+"""
+
+import json
+import logging
+import math
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import attrs
+import pytest
+import trio
+import trustme
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from exchanger.decision.check import finish
+from exchanger.decision.outcome import ExchangePending
+from exchanger.values.entry import ExchangeEntry
+from exchanger.values.issuer import (
+    ActorCredentials,
+    ActorToken,
+    Assertion,
+    AssertionType,
+    ClientCertificate,
+    ClientProof,
+    Credentials,
+    ErrorStyle,
+    Grant,
+    GrantType,
+    Issuer,
+    SigningAlgorithm,
+    SigningKey,
+)
+from exchanger.values.secret import Secret
+from exchanger.values.token import TokenOutcome
+from tests.decision.examples import snapshot
+from tests.exchange.examples import RULES, asking, guarded, published
+from tests.jwt.issuer import P256, jwk, pem, token
+from tests.net.certificates import client_certificate
+from tests.oauth.fakes import CONTRACT, ClientGoneError, exchange, response
+from tests.oauth.published import ISSUER, OPENID, Site, document, metadata
+
+CERTIFICATE: Final = client_certificate(trustme.CA())
+PEM: Final = pem(P256)
+SUBJECT: Final = token(jti="canary")
+
+PROOFS: Final[Mapping[str, ClientProof]] = {
+    "secret": Secret("canary-secret"),
+    "key": SigningKey(Secret(PEM), SigningAlgorithm.ES256),
+    "wrong key": SigningKey(Secret(PEM), SigningAlgorithm.RS256),
+    "damaged key": SigningKey(Secret(PEM.replace("MIG", "canary")), SigningAlgorithm.ES256),
+    "assertion": Assertion(Secret("canary-assertion"), AssertionType.JWT_BEARER, "me"),
+    "certificate": CERTIFICATE,
+    "damaged certificate": ClientCertificate("canary", Secret("canary")),
+}
+GRANTS: Final = {
+    "parameters": Grant(parameters=(("tenant", "canary-parameter"),)),
+    "actor": Grant(actor=ActorToken(Secret("canary-actor"), "urn:x:y", "me")),
+    "own actor": Grant(actor=ActorCredentials("act")),
+    "other grant": Grant(GrantType.JWT_BEARER, parameters=(("\ud800", "canary-parameter"),)),
+}
+
+
+def lines(text: str) -> list[str]:
+    """Pieces by which a text in PEM would be recognised."""
+    return [line[at : at + 16] for line in text.splitlines() if "-----" not in line for at in range(0, max(len(line) - 16, 1), 16)]
+
+
+SECRETS: Final = ("canary", *lines(PEM), *lines(CERTIFICATE.key.reveal()), SUBJECT, *SUBJECT.split("."))
+
+
+def quoting(status: int, *, actor_too: bool) -> Callable[[Mapping[str, str]], bytes]:
+    """Answer with all that was sent, wherever an answer has room for it."""
+
+    def answer(fields: Mapping[str, str]) -> bytes:
+        said = json.dumps(fields)
+        if fields["grant_type"] == "client_credentials" and not actor_too:
+            return response(json.dumps({"access_token": "canary-access", "token_type": "Bearer"}).encode())
+        members = {"error": "invalid_client", "error_description": said, "error_uri": said, "token_type": said, "access_token": [said]}
+        return response(json.dumps(members).encode(), status, f"Retry-After: {said}")
+
+    return answer
+
+
+def close(_fields: Mapping[str, str]) -> bytes:
+    """Take a request and close."""
+    raise ClientGoneError
+
+
+def shown(outcome: TokenOutcome, issuer: Issuer) -> str:
+    """All that may be seen of an outcome."""
+    entry = snapshot().match("api.example.com", "/orders", "GET")
+    assert isinstance(entry, ExchangeEntry)
+    told = [finish(ExchangePending(entry, asking("subject", attrs.evolve(issuer, errors=style)), "realm"), outcome) for style in ErrorStyle]
+    return repr((outcome, getattr(outcome, "body", ""), getattr(outcome, "www_authenticate", ""), told)) + str(outcome)
+
+
+@pytest.mark.parametrize("failure", ["400", "401", "500", "200", "actor", "closes", "silent", "metadata", "keys"])
+@pytest.mark.parametrize(("proof", "grant"), [*((proof, "own actor") for proof in PROOFS), *(("secret", grant) for grant in GRANTS)])
+async def test_whatever_fails(proof: str, grant: str, failure: str, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    previous = Credentials("before", Secret("canary-previous"))
+    issuer = attrs.evolve(
+        asking("").issuer,
+        token_endpoint="",
+        discovery=ISSUER,
+        credentials=Credentials("client", PROOFS[proof], 1),
+        previous=previous,
+        grant=GRANTS[grant],
+        subject=RULES,
+    )
+    status = int(failure) if failure.isdecimal() else 400
+    site = Site({OPENID: metadata(note="canary"), "/keys": published("p256")}, quoting(status, actor_too=failure == "actor"))
+    if failure == "metadata":
+        site.documents[OPENID] = metadata(token_endpoint="https://canary:canary@issuer.example.com/canary")
+    if failure == "keys":
+        site.documents["/keys"] = document({"keys": [{**jwk(P256), "kid": ["canary"]}], "canary": "canary"})
+    if failure == "silent":
+        site.token = lambda _: b""
+    if failure == "closes":
+        site.token = close
+    seen: list[str] = []
+    async with guarded(site, issuer, settings=CONTRACT) as it:
+        client = it.it.client
+        client.metadata.observer = it.learned
+        it.gate.behind = client
+        client.use_issuers({"primary": issuer})
+        await wait_all_tasks_blocked()
+        begun = it.gate.begin(asking(SUBJECT, issuer), math.inf, lambda outcome: seen.append(shown(outcome, issuer)))
+        await trio.lowlevel.checkpoint()
+        machines = (client, begun, it.gate)  # the first shows all its parts
+        seen += [repr(machines), repr((client._preparation._endpoints, it.gate._rings, it.gate._kept, client._actors._kept))]
+        for subject in (SUBJECT, token(jti="canary", aud="canary"), token(jti="canary", iss="http://canary")):
+            seen.append(shown(await exchange(it.gate, asking(subject, issuer)), issuer))
+        await trio.sleep(1)
+        seen.append(repr((machines, it.it.observer.records, it.learned.events, issuer, list(client.guards))))
+        seen.append(repr((client._preparation._endpoints, client._preparation._assertions._loaded, client._actors._kept)))
+    seen.append(caplog.text)
+    everything = "\n".join(seen)
+    assert [secret for secret in SECRETS if secret in everything] == []

@@ -1,0 +1,301 @@
+"""A token endpoint that does not know rotated credentials yet gets one more request, with the previous ones."""
+
+import base64
+import json
+import logging
+from collections.abc import Mapping
+
+import attrs
+import pytest
+import trio
+from trio.testing import MockClock
+
+from exchanger.errors import Diagnostic
+from exchanger.exchange.token_client import TokenClientSettings
+from exchanger.oauth.rotation import Rotations
+from exchanger.oauth.token_response import TokenResponseRules
+from exchanger.values.issuer import AuthMethod, Credentials, Issuer
+from exchanger.values.secret import Secret
+from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, ExchangeRecord, TokenOutcome, TokenRequest
+from tests.oauth.fakes import HTTP, ISSUED, Peer, at_rest, exchange, kept, response, silent, success, token_request, world
+from tests.oauth.published import Site
+
+NEW, OLD = "canary-new", "canary-old"
+PREVIOUS = Credentials("before", Secret(OLD), 0)
+PASSTHROUGH = TokenResponseRules(error_passthrough=True)
+
+
+def error(code: str, status: int = 400) -> bytes:
+    return response(json.dumps({"error": code, "error_description": f"{NEW} {OLD}"}).encode(), status)
+
+
+REFUSED, SUCCESS = error("invalid_client", 401), response(success())
+
+
+def rotated(previous: Credentials | None = PREVIOUS, method: AuthMethod = AuthMethod.CLIENT_SECRET_POST) -> TokenRequest:
+    request = token_request(client_secret=NEW, generation=1)
+    return attrs.evolve(request, issuer=attrs.evolve(request.issuer, previous=previous, auth_method=method))
+
+
+def answering(*answers: bytes) -> Site:
+    """Give ``answers`` in turn, whichever connection asks; requests beyond them get none."""
+    remaining = list(answers)
+    return Site(token=lambda _: remaining.pop(0) if remaining else b"")
+
+
+@attrs.frozen
+class Ended:
+    outcome: TokenOutcome
+    records: tuple[ExchangeRecord, ...]
+    secrets: tuple[str, ...]
+    heads: tuple[str, ...]
+
+
+async def exchanged(request: TokenRequest, *answers: bytes, settings: TokenClientSettings = HTTP) -> Ended:
+    site = answering(*answers)
+    async with world(site.serve, settings=settings) as it:
+        outcome = await exchange(it.client, request)
+        assert it.client.in_flight == {}
+    secrets = tuple(fields.get("client_secret", "") for _, fields in site.posts)
+    return Ended(outcome, tuple(it.observer.records), secrets, tuple(site.heads))
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        pytest.param(REFUSED, id="invalid_client with 401"),
+        pytest.param(error("invalid_client", 400), id="invalid_client with 400"),
+        pytest.param(error("invalid_client", 403), id="invalid_client with 403"),
+        pytest.param(error("unauthorized_client", 401), id="unauthorized_client with 401, of Keycloak"),
+        pytest.param(response(b"no", 401), id="a 401 without a code"),
+        pytest.param(error("who are you", 401), id="a 401 with an unknown code"),
+        pytest.param(response(b'{"error":"invalid_client","n":' + b"9" * 500_000 + b',"m":1.5}', 400), id="numbers, which are not read"),
+    ],
+)
+@pytest.mark.parametrize("rules", [TokenResponseRules(), PASSTHROUGH], ids=["own words", "passthrough"])
+async def test_a_refused_client_tries_its_previous_credentials_once(refused: bytes, rules: TokenResponseRules) -> None:
+    ended = await exchanged(rotated(), refused, SUCCESS, settings=attrs.evolve(HTTP, rules=rules))
+    assert ended.outcome == ISSUED
+    assert ended.secrets == (NEW, OLD)
+    assert [record.kind for record in ended.records] == [ErrorKind.HTTP_STATUS, None]
+
+
+async def test_the_authentication_method_stays_the_same() -> None:
+    ended = await exchanged(rotated(method=AuthMethod.CLIENT_SECRET_BASIC), REFUSED, SUCCESS)
+    assert ended.outcome == ISSUED
+    pairs = [f"client:{NEW}", f"before:{OLD}"]
+    assert all(base64.b64encode(pair.encode()).decode() in head for pair, head in zip(pairs, ended.heads, strict=True))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        SUCCESS,
+        error("invalid_grant"),
+        error("invalid_grant", 401),
+        error("invalid_target"),
+        error("unauthorized_client"),
+        error("unauthorized_client", 403),
+        response(b"no", 400),
+        response(b"no", 403),
+        response(b"no", 500),
+        response(b'{"access_token":"a"}'),
+        response(b"", 302, "Location: http://other.example/"),
+        b"no HTTP\r\n\r\n",
+    ],
+)
+@pytest.mark.parametrize("rules", [TokenResponseRules(), PASSTHROUGH], ids=["own words", "passthrough"])
+async def test_any_other_answer_is_the_outcome(answer: bytes, rules: TokenResponseRules) -> None:
+    ended = await exchanged(rotated(), answer, SUCCESS, settings=attrs.evolve(HTTP, rules=rules))
+    assert isinstance(ended.outcome, ExchangedToken) == (answer is SUCCESS)
+    assert (ended.secrets, len(ended.records)) == ((NEW,), 1)
+
+
+@pytest.mark.parametrize("second", [error("invalid_client", 400), error("invalid_grant"), response(b"no", 500), b"no HTTP\r\n\r\n"])
+async def test_when_neither_pair_works_the_first_failure_is_the_outcome(caplog: pytest.LogCaptureFixture, second: bytes) -> None:
+    caplog.set_level(logging.DEBUG)
+    alone = await exchanged(rotated(None), REFUSED, SUCCESS)
+    assert (alone.secrets, len(alone.records)) == ((NEW,), 1)
+    ended = await exchanged(rotated(), REFUSED, second, SUCCESS)
+    assert ended.outcome == alone.outcome
+    assert (ended.secrets, len(ended.records)) == ((NEW, OLD), 2)
+    assert isinstance(ended.outcome, ExchangeFailure)
+    following = Rotations().following(rotated().issuer, rotated().issuer, ended.outcome)
+    shown = f"{rotated()!r} {ended.outcome!r} {ended.records!r} {attrs.asdict(ended.records[1])!r} {following!r}"
+    assert "canary" not in shown + ended.outcome.body
+    assert caplog.records == []
+
+
+async def test_an_endpoint_that_switches_between_two_calls_loses_no_exchange() -> None:
+    site = answering(REFUSED, SUCCESS, REFUSED, REFUSED, SUCCESS, SUCCESS)
+    async with world(site.serve) as it:
+        assert [await exchange(it.client, rotated()) for _ in range(3)] == [ISSUED] * 3
+    assert [fields["client_secret"] for _, fields in site.posts] == [NEW, OLD, NEW, OLD, NEW, NEW]
+
+
+async def test_credentials_that_stay_wrong_get_a_third_call_once() -> None:
+    site = answering(REFUSED, SUCCESS, *[REFUSED] * 5)
+    async with world(site.serve) as it:
+        first, *others = [await exchange(it.client, rotated()) for _ in range(3)]
+    assert first == ISSUED
+    assert [isinstance(outcome, ExchangeFailure) for outcome in others] == [True, True]
+    assert [fields["client_secret"] for _, fields in site.posts] == [NEW, OLD, NEW, OLD, NEW, NEW, OLD]
+
+
+async def test_what_one_rotation_showed_does_not_count_for_the_next() -> None:
+    site = answering(REFUSED, SUCCESS, REFUSED, REFUSED, REFUSED, SUCCESS, REFUSED, REFUSED)
+    request = rotated()
+    later = attrs.evolve(request.issuer, credentials=attrs.evolve(request.issuer.credentials, generation=2))
+    async with world(site.serve) as it:
+        await exchange(it.client, request)
+        assert isinstance(await exchange(it.client, attrs.evolve(request, issuer=later)), ExchangeFailure)
+        assert len(site.posts) == 4
+        await exchange(it.client, request)
+        it.client.use_issuers({})
+        assert isinstance(await exchange(it.client, request), ExchangeFailure)
+    assert len(site.posts) == 8
+
+
+async def test_both_calls_have_the_time_of_one(autojump_clock: MockClock) -> None:
+    async def slow(peer: Peer) -> None:
+        await peer.request()
+        await trio.sleep(0.4)
+        await peer.send(REFUSED)
+        await silent(peer)
+
+    started = trio.current_time()
+    async with world(slow, settings=attrs.evolve(HTTP, request_timeout=0.75, response_header_timeout=5.0)) as it:
+        outcome = await exchange(it.client, rotated())
+        assert trio.current_time() - started == pytest.approx(0.75)
+        assert at_rest(it.client, connections=1)  # of the first call
+    assert isinstance(outcome, ExchangeFailure)
+    assert outcome.diagnostic is Diagnostic.OAUTH_ERROR
+    first, second = it.observer.records
+    assert (first.http_status, second.kind) == (401, ErrorKind.TIMEOUT)
+    assert [first.duration, second.duration] == pytest.approx([0.4, 0.35])
+
+
+async def test_a_caller_may_leave_during_the_second_call(autojump_clock: MockClock) -> None:
+    async with world(answering(REFUSED).serve) as it:
+        with trio.move_on_after(0.1) as scope:
+            await exchange(it.client, rotated())
+        assert scope.cancelled_caught
+        assert not at_rest(it.client, connections=1)
+        await trio.sleep(HTTP.request_timeout + 0.1)  # the call goes on
+        assert at_rest(it.client, connections=kept(it.client))
+    assert [record.kind for record in it.observer.records] == [ErrorKind.HTTP_STATUS, ErrorKind.TIMEOUT]
+
+
+async def test_callers_share_both_calls_with_those_alone_that_have_previous_credentials_too() -> None:
+    site = answering(REFUSED, SUCCESS)
+    async with world(site.serve) as it:
+        assert await it.exchange_all(*[rotated()] * 3) == [ISSUED] * 3
+    assert (len(site.posts), len(it.observer.coalesced_hosts)) == (2, 2)
+    async with world(answering(SUCCESS, SUCCESS).serve) as it:
+        await it.exchange_all(rotated(), rotated(None))
+    assert (len(it.observer.records), it.observer.coalesced_hosts) == (2, [])
+
+
+# What is told of new credentials that are refused.
+
+
+@attrs.define
+class Told:
+    """An ``OnRotation``."""
+
+    events: list[tuple[str, bool]] = attrs.field(factory=list)
+
+    def __call__(self, issuer: Issuer, refused: bool, /) -> None:
+        self.events.append((issuer.name, refused))
+
+
+class Switching:
+    """Accepts the credentials of ``accepted``."""
+
+    accepted = OLD
+
+    def __call__(self, fields: Mapping[str, str]) -> bytes:
+        return SUCCESS if fields["client_secret"] == self.accepted else REFUSED
+
+
+async def test_new_credentials_that_are_refused_are_told_once_and_again_when_they_are_accepted(autojump_clock: MockClock) -> None:
+    endpoint, told = Switching(), Told()
+    request = rotated()
+    async with world(Site(token=endpoint).serve) as it:
+        it.client._rotations.changed = told
+        it.client.use_issuers({"primary": request.issuer, "other": attrs.evolve(request.issuer, name="other", previous=None)})
+
+        async def refused() -> dict[str, bool]:
+            assert await exchange(it.client, request) == ISSUED
+            return {issuer.name: found for issuer, found in it.client.credentials_refused.items()}
+
+        assert [await refused() for _ in range(5)] == [{"primary": True, "other": False}] * 5
+        assert told.events == [("primary", True)]
+        endpoint.accepted = NEW
+        assert [await refused() for _ in range(5)] == [{"primary": False, "other": False}] * 5
+        assert told.events == [("primary", True), ("primary", False)]
+
+
+async def test_instances_of_an_endpoint_that_differ_are_told_of_once(autojump_clock: MockClock) -> None:
+    endpoint, told = Switching(), Told()
+    request = rotated()
+    async with world(Site(token=endpoint).serve) as it:
+        it.client._rotations.changed = told
+        it.client.use_issuers({"primary": request.issuer})
+        for number in range(20):
+            endpoint.accepted = (OLD, NEW)[number % 2]
+            assert await exchange(it.client, request) == ISSUED
+            assert it.client.credentials_refused == {request.issuer: number % 2 == 0}
+        assert told.events == [("primary", True), ("primary", False)]
+
+
+async def test_a_rotation_without_a_refusal_and_refused_credentials_alone_are_not_told(autojump_clock: MockClock) -> None:
+    endpoint, told = Switching(), Told()
+    request = rotated()
+    async with world(Site(token=endpoint).serve) as it:
+        it.client._rotations.changed = told
+        it.client.use_issuers({"primary": request.issuer})
+        for accepted in (NEW, "neither"):
+            endpoint.accepted = accepted
+            await exchange(it.client, request)
+        assert told.events == []
+        assert it.client.credentials_refused == {request.issuer: False}
+
+
+async def test_the_end_of_the_previous_credentials_ends_it_and_the_next_rotation_is_told_again(autojump_clock: MockClock) -> None:
+    endpoint, told = Switching(), Told()
+    request = rotated()
+    async with world(Site(token=endpoint).serve) as it:
+        it.client._rotations.changed = told
+        it.client.use_issuers({"primary": request.issuer})
+        assert await exchange(it.client, request) == ISSUED
+        alone = attrs.evolve(request.issuer, previous=None)
+        it.client.use_issuers({"primary": alone})
+        assert it.client.credentials_refused == {alone: False}
+        third = attrs.evolve(request.issuer, credentials=Credentials("client", Secret("third"), 2))
+        it.client.use_issuers({"primary": third})
+        assert await exchange(it.client, attrs.evolve(request, issuer=third)) == ISSUED
+        assert told.events == [("primary", True)] * 2
+
+
+@pytest.mark.parametrize("previous", [True, False])
+async def test_a_refused_client_is_told_and_nothing_else_is(*, previous: bool) -> None:
+    told: list[None] = []
+    rotations = Rotations(client_refused=lambda: told.append(None))
+    for answer, refused in ((REFUSED, True), (error("invalid_grant"), False), (SUCCESS, False)):
+        ended = await exchanged(rotated(None), answer)
+        issuer = rotated().issuer if previous else rotated(None).issuer
+        rotations.following(issuer, issuer, ended.outcome)
+        assert bool(told) is refused
+        told.clear()
+
+
+def test_a_call_that_outlives_the_time_of_the_previous_credentials_leaves_nothing_behind() -> None:
+    begun = rotated().issuer
+    after = attrs.evolve(begun, previous=None)
+    rotations = Rotations()
+    rotations.use_issuers({"primary": begun})
+    rotations.use_issuers({"primary": after})
+    assert begun.previous is not None
+    assert rotations.following(begun, attrs.evolve(begun, credentials=begun.previous, previous=None), ISSUED) is None
+    assert rotations.refused == {after: False}

@@ -1,0 +1,272 @@
+import math
+
+import attrs
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from exchanger.decision.token_failure import transport_failure
+from exchanger.errors import Diagnostic
+from exchanger.exchange.token_client import TokenClientSettings
+from exchanger.oauth.token_request import EncodedRequest, encode_request
+from exchanger.oauth.token_response import TokenResponseRules
+from exchanger.telemetry.trace_context import TraceContexts
+from exchanger.typing import TokenExchanger
+from exchanger.values.issuer import Credentials
+from exchanger.values.secret import Secret
+from exchanger.values.token import ACCESS_TOKEN_TYPE, Cache, ErrorKind, ExchangedToken, ExchangeFailure, TokenRequest
+from exchanger.values.trace import TraceContext
+from tests.net.connect_proxy import remembering
+from tests.oauth.fakes import (
+    CONTRACT,
+    HTTP,
+    ISSUED,
+    RESTED,
+    Observer,
+    Peer,
+    Script,
+    answering,
+    at_rest,
+    client_of,
+    closing,
+    exchange,
+    response,
+    silent,
+    success,
+    token_request,
+    world,
+)
+
+
+async def test_an_exchange() -> None:
+    seen: list[bytes] = []
+    request = token_request(endpoint="http://issuer.example.com:8080/a%20b/token?tenant=1")
+    async with world(remembering(seen, response(success()))) as it:
+        assert await exchange(it.client, attrs.evolve(request, trace=TraceContext(baggage="user=a"))) == ISSUED
+        assert at_rest(it.client, connections=1)
+    encoded = encode_request(request)
+    assert isinstance(encoded, EncodedRequest)
+    head, _, body = seen[0].decode().partition("\r\n\r\n")
+    assert body.encode() == encoded.body
+    line, *headers = head.split("\r\n")
+    assert line == "POST /a%20b/token?tenant=1 HTTP/1.1"
+    assert sorted(headers) == [
+        "Accept-Encoding: identity",
+        "Accept: application/json",
+        f"Content-Length: {len(body)}",
+        "Content-Type: application/x-www-form-urlencoded",
+        "Host: issuer.example.com:8080",
+        "User-Agent: exchanger",
+        "baggage: user=a",
+    ]
+    assert it.endpoint.dialled == [("issuer.example.com", 8080)]
+    (record,) = it.observer.records
+    assert (record.endpoint_host, record.kind, record.http_status) == ("issuer.example.com", None, 200)
+
+
+async def test_each_exchange_has_a_connection_of_its_own_if_so_configured(autojump_clock: MockClock) -> None:
+    seen: list[bytes] = []
+    async with world(remembering(seen, response(success())), settings=attrs.evolve(HTTP, connection_reuse=False)) as it:
+        for number in range(3):
+            assert await exchange(it.client, token_request(f"subject-{number}")) == ISSUED
+            assert at_rest(it.client)
+            assert it.endpoint.open_connections == 0
+            await trio.sleep(RESTED)
+    assert len(it.endpoint.dialled) == 3
+    assert all(b"\r\nConnection: close" in request for request in seen)
+
+
+async def test_cookies_and_the_environments_proxies_are_not_used(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://proxy.example.com:3128")
+    seen: list[bytes] = []
+    async with world(remembering(seen, response(success(), 200, "Set-Cookie: session=1; Path=/"))) as it:
+        for number in range(2):
+            assert await exchange(it.client, token_request(f"subject-{number}")) == ISSUED
+            await trio.sleep(RESTED)
+    assert it.endpoint.dialled == [("issuer.example.com", 80)]
+    assert len(seen) == 2
+    assert not any(b"cookie" in request.lower() for request in seen)
+
+
+async def test_equal_requests_share_one_call_and_their_outcomes_say_so() -> None:
+    async with world() as it:
+        requests = [attrs.evolve(token_request(), trace=TraceContext(baggage=str(number))) for number in range(50)]
+        outcomes = await it.exchange_all(*requests)
+    assert outcomes == [ISSUED] * 50
+    (record,) = it.observer.records
+    assert it.observer.coalesced_hosts == ["issuer.example.com"] * 49
+    calls = [outcome.call for outcome in outcomes if outcome.call is not None]
+    assert [outcome.cache for outcome in outcomes].count(Cache.SHARED) == 49
+    assert {(call.duration, call.http_status) for call in calls} == {(record.duration, 200)}
+
+
+async def test_calls_under_way_are_counted() -> None:
+    async with world(silent) as it, trio.open_nursery() as callers:
+        for subject in ("one", "one", "two"):
+            callers.start_soon(exchange, it.client, token_request(subject))
+        await wait_all_tasks_blocked()
+        assert it.client.in_flight == {"issuer.example.com": 2}
+        assert (it.client.flights.flights, it.client.flights.waiters) == (2, 3)
+        assert (it.client.connections.open, it.client.connections.busy) == (2, 2)
+        callers.cancel_scope.cancel()
+
+
+async def test_outside_run_every_exchange_fails() -> None:
+    exchanger: TokenExchanger = client_of(HTTP, Observer())
+    assert exchanger.begin(token_request(), math.inf, print) == transport_failure(ErrorKind.CONTEXT_CANCELED, Diagnostic.REQUEST_FAILED)
+
+
+async def test_a_request_that_cannot_be_built_is_not_sent() -> None:
+    """What else is in the way of one is in test_preparation."""
+    async with world(settings=TokenClientSettings()) as it:
+        outcome = await exchange(it.client, token_request(endpoint="http://issuer.example.com/token"))
+        assert outcome == transport_failure(ErrorKind.INVALID_TOKEN_ENDPOINT, Diagnostic.INVALID_TOKEN_ENDPOINT)
+    assert it.endpoint.dialled == []
+    assert [(record.kind, record.http_status) for record in it.observer.records] == [(ErrorKind.INVALID_TOKEN_ENDPOINT, None)]
+
+
+@pytest.mark.parametrize(
+    ("script", "detail"),
+    [
+        (silent, "timed out while waiting for the answer"),
+        (closing(b""), "the connection ended without an answer"),
+        (closing(b"SSH-2.0-OpenSSH_9.9\r\n"), "the answer is not valid HTTP, or broke off"),
+        (closing(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"), "the answer broke off"),
+        (answering(response(b"moved", 302)), "the token endpoint answered with status 302"),
+        (answering(response(b"canary", 503)), "the token endpoint answered with status 503"),
+    ],
+)
+async def test_a_failure_says_what_happened_in_our_words(script: Script, detail: str, autojump_clock: MockClock) -> None:
+    async with world(script, settings=CONTRACT) as it:
+        outcome = await exchange(it.client, token_request())
+    assert isinstance(outcome, ExchangeFailure)
+    assert outcome.detail == detail
+
+
+async def test_a_token_expires_its_lifetime_after_the_request_for_all_who_share_it() -> None:
+    body = success()[:-1] + b', "expires_in": 60}'
+    async with world(answering(response(body))) as it:
+        it.client._calls._now = iter([1_000.9]).__next__
+        outcomes = await it.exchange_all(token_request(), token_request())
+    assert [outcome.expires_at for outcome in outcomes if isinstance(outcome, ExchangedToken)] == [1_060, 1_060]
+
+
+async def test_the_rules_of_the_settings_hold() -> None:
+    settings = attrs.evolve(HTTP, rules=TokenResponseRules(require_issued_token_type=False))
+    body = success().replace(ACCESS_TOKEN_TYPE.encode(), b"urn:other")
+    async with world(answering(response(body)), settings=settings) as it:
+        assert await exchange(it.client, token_request()) == ISSUED
+
+
+async def test_challenges_are_relayed() -> None:
+    answer = response(b"", 401, "WWW-Authenticate: Basic realm=\xe9", "X-Other: 1", "www-authenticate: Bearer")
+    async with world(answering(answer)) as it:
+        outcome = await exchange(it.client, token_request())
+    assert isinstance(outcome, ExchangeFailure)
+    assert outcome.www_authenticate == ("Basic realm=\xe9", "Bearer")
+
+
+def after_one(*said: bytes, seconds: float = 0.0, closes: bool = True) -> Script:
+    """Answer one request, say ``said`` to the next one instead, and close."""
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(response(success()))
+        await peer.request()
+        await trio.sleep(seconds)
+        for piece in said:
+            await peer.send(piece)
+        if not closes:
+            await silent(peer)
+
+    return script
+
+
+CLOSED = after_one()
+SECOND = answering(response(success("second-token")))
+CROSSING = response(success("of the request that crossed it"))
+
+
+class TestReplacedConnection:
+    """A used connection that the peer closed before it answered is replaced once."""
+
+    @pytest.mark.parametrize(
+        ("scripts", "token", "dialled"),
+        [
+            pytest.param([CLOSED, SECOND], "second-token", 2, id="closed after the request"),
+            pytest.param([closing(response(success())), SECOND], "second-token", 2, id="closed before the request"),
+            pytest.param([CLOSED, closing(b"")], None, 2, id="but only once"),
+            pytest.param([after_one(b"H"), SECOND], None, 1, id="not after a byte of an answer"),
+            pytest.param([after_one(response(b"", 408), closes=False), SECOND], "second-token", 2, id="a 408 alone"),
+            pytest.param([after_one(response(b"", 408), CROSSING, closes=False), SECOND], "second-token", 2, id="a 408 before an answer"),
+        ],
+    )
+    async def test_the_request_goes_out_once_more(
+        self, autojump_clock: MockClock, scripts: list[Script], token: str | None, dialled: int
+    ) -> None:
+        async with world(*scripts) as it:
+            assert await exchange(it.client, token_request("first")) == ISSUED
+            await trio.sleep(RESTED)
+            outcome = await exchange(it.client, token_request("second"))
+        refused = transport_failure(ErrorKind.TRANSPORT_ERROR, Diagnostic.REQUEST_FAILED)
+        assert outcome == (refused if token is None else ExchangedToken(Secret(token)))
+        assert len(it.endpoint.dialled) == dialled
+        assert len(it.observer.records) == 2
+
+    async def test_not_on_another_idle_connection(self, autojump_clock: MockClock) -> None:
+        async with world(CLOSED, CLOSED, answering(response(success()))) as it:
+            await it.exchange_all(token_request("one"), token_request("two"))
+            await trio.sleep(RESTED)
+            assert await exchange(it.client, token_request("three")) == ISSUED
+        assert len(it.endpoint.dialled) == 3
+
+    async def test_within_the_same_deadline(self, autojump_clock: MockClock) -> None:
+        async with world(after_one(seconds=0.4), silent, settings=CONTRACT) as it:
+            await exchange(it.client, token_request("first"))
+            await trio.sleep(RESTED)
+            outcome = await exchange(it.client, token_request("second"))
+        assert outcome == transport_failure(ErrorKind.TIMEOUT, Diagnostic.REQUEST_FAILED)
+        assert it.observer.records[1].duration == pytest.approx(0.75)
+
+
+TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
+TRACE = TraceContext(f"00-{TRACE_ID}-b7ad6b7169203331-01", "vendor=state", "key=value")
+OTHER = TraceContext(f"00-{'1' * 32}-{'2' * 16}-01")
+
+
+class TestTrace:
+    def traced(self, trace: TraceContext = TRACE) -> TokenRequest:
+        return attrs.evolve(token_request(), trace=trace)
+
+    def headers(self, request: bytes) -> dict[str, str]:
+        head, _, _ = request.decode().partition("\r\n\r\n")
+        pairs = (line.partition(": ") for line in head.split("\r\n")[1:])
+        return {name: value for name, _, value in pairs}
+
+    async def test_without_tracing_the_trace_goes_on_as_it_came(self) -> None:
+        seen: list[bytes] = []
+        async with world(remembering(seen, response(success()))) as it:
+            await exchange(it.client, self.traced())
+        assert attrs.asdict(TRACE).items() <= self.headers(seen[0]).items()
+        assert [(record.span, record.port) for record in it.observer.records] == [(None, 80)]
+
+    async def test_with_tracing_each_call_is_a_span_of_its_own_and_the_endpoint_gets_it(self) -> None:
+        """Also the second call of an exchange, with previous credentials."""
+        seen: list[bytes] = []
+        issuer = attrs.evolve(token_request().issuer, previous=Credentials("client", Secret("before")))
+        async with world(remembering(seen, response(b'{"error":"invalid_client"}', 401)), tracer=TraceContexts()) as it:
+            await exchange(it.client, attrs.evolve(self.traced(), issuer=issuer))
+        spans = [record.span for record in it.observer.records if record.span is not None]
+        assert [(span.trace_id, span.parent_id) for span in spans] == [(TRACE_ID, "b7ad6b7169203331")] * 2
+        assert len({span.span_id for span in spans}) == 2
+        expected = [attrs.evolve(TRACE, traceparent=f"00-{TRACE_ID}-{span.span_id}-01") for span in spans]
+        assert all(attrs.asdict(trace).items() <= self.headers(head).items() for trace, head in zip(expected, seen, strict=True))
+
+    async def test_a_shared_call_is_recorded_with_both_traces(self) -> None:
+        async with world(tracer=TraceContexts()) as it:
+            await it.exchange_all(self.traced(TRACE), self.traced(OTHER))
+        (shared,), (record,) = it.observer.shared, it.observer.records
+        assert {shared.trace, shared.shared} == {TRACE, OTHER}
+        assert record.span is not None
+        assert record.span.trace_id in shared.shared.traceparent

@@ -1,0 +1,214 @@
+"""The token client with a cache, a breaker and a limit: what is answered without a call, and who waits for one."""
+
+import math
+
+import attrs
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from exchanger.exchange.cache.token_cache import TokenCache
+from exchanger.values.issuer import CachePolicy, CallLimits, Issuer
+from exchanger.values.token import Cache, ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
+from tests.oauth.fakes import CONTRACT, HTTP, Peer, World, answering, exchange, response, silent, success, token_request, world
+
+KEEPS = CachePolicy(max_ttl=300.0, max_entries=100)
+
+
+def request(subject: str = "subject", *, cache: CachePolicy | None = KEEPS, limits: CallLimits | None = None) -> TokenRequest:
+    plain = token_request(subject)
+    return attrs.evolve(plain, issuer=attrs.evolve(plain.issuer, cache=cache, limits=limits or CallLimits()), namespace="team")
+
+
+def lasting(seconds: int, token: str = "issued-token") -> bytes:
+    return response(success(token)[:-1] + b', "expires_in": %d}' % seconds)
+
+
+def use(it: World, asked: TokenRequest) -> None:
+    it.client.cache = TokenCache(steady=trio.current_time, wall=lambda: 1_000_000 + trio.current_time())
+    it.client._calls._now = lambda: 1_000_000 + trio.current_time()
+    it.client.use_issuers({asked.issuer.name: asked.issuer})
+
+
+async def test_a_kept_token_is_answered_at_once_and_until_its_end(autojump_clock: MockClock) -> None:
+    async with world(answering(lasting(60))) as it:
+        use(it, request())
+        first = await exchange(it.client, request())
+        found = it.client.begin(request(), math.inf, print)
+        assert isinstance(first, ExchangedToken)
+        assert isinstance(found, ExchangedToken)
+        assert (first.cache, found.cache, found.expires_at) == (Cache.MISS, Cache.HIT, first.expires_at)
+        assert found.call is None
+        assert it.client.begin(request(), -1.0, print) == found  # also where there is no time for a call
+        await trio.sleep(60)
+        assert (await exchange(it.client, request())).cache is Cache.MISS
+    assert len(it.observer.records) == 2
+
+
+async def test_a_token_is_renewed_ahead_once_and_nobody_waits_for_it(autojump_clock: MockClock) -> None:
+    async with world(answering(lasting(60, "first"), lasting(60, "second"))) as it:
+        use(it, request())
+        await exchange(it.client, request())
+        seen = set[str]()
+        for _ in range(100):
+            found = [it.client.begin(request(), math.inf, print) for _ in range(3)]
+            for outcome in found:
+                assert isinstance(outcome, ExchangedToken)
+                assert outcome.cache is Cache.HIT
+                seen.add(outcome.access_token.reveal())
+            await trio.sleep(0.58)
+        assert seen == {"first", "second"}
+    assert len(it.observer.records) == 2
+
+
+async def test_a_renewal_that_is_refused_takes_the_token_away(autojump_clock: MockClock) -> None:
+    answers = [lasting(60)]
+
+    async def script(peer: Peer) -> None:
+        while True:
+            await peer.request()
+            await peer.send(answers.pop() if answers else response(b'{"error": "invalid_grant"}', 400))
+
+    async with world(script) as it:
+        use(it, request())
+        await exchange(it.client, request())
+        outcomes = list[TokenOutcome]()
+        for _ in range(100):
+            outcomes.append(await exchange(it.client, request()))
+            await trio.sleep(0.58)
+    kinds = [type(outcome) for outcome in outcomes]
+    assert ExchangeFailure in kinds
+    assert ExchangedToken not in kinds[kinds.index(ExchangeFailure) :]
+
+
+SPARED = request(cache=None, limits=CallLimits(breaker=True))
+
+
+async def failing(peer: Peer) -> None:
+    while True:
+        await peer.request()
+        await peer.send(response(b"", 503, "Retry-After: 7"))
+
+
+async def test_an_issuer_that_is_down_is_called_by_probes_alone_and_recovery_is_seen_soon(autojump_clock: MockClock) -> None:
+    down = True
+
+    async def script(peer: Peer) -> None:
+        while True:
+            await peer.request()
+            await peer.send(response(b"", 503) if down else response(success()))
+
+    async with world(script) as it:
+        use(it, SPARED)
+        refused = 0
+        for number in range(600):  # a minute
+            outcome = await exchange(it.client, attrs.evolve(SPARED, subject_token=request(f"s{number % 50}").subject_token))
+            assert isinstance(outcome, ExchangeFailure)
+            refused += outcome.kind is ErrorKind.BREAKER_OPEN
+            await trio.sleep(0.1)
+        assert refused > 500
+        calls = len(it.observer.records)
+        assert refused + calls == 600
+        down = False
+        await trio.sleep(5.0)
+        await exchange(it.client, SPARED)
+        assert isinstance(await exchange(it.client, SPARED), ExchangedToken)
+
+
+async def test_an_issuer_asks_for_a_pause(autojump_clock: MockClock) -> None:
+    async with world(failing) as it:
+        use(it, SPARED)
+        while True:
+            outcomes = await it.exchange_all(
+                *(attrs.evolve(SPARED, subject_token=request(f"s{number}").subject_token) for number in range(50))
+            )
+            kinds = {outcome.kind for outcome in outcomes if isinstance(outcome, ExchangeFailure)}
+            if kinds == {ErrorKind.BREAKER_OPEN}:
+                break
+        calls = len(it.observer.records)
+        await trio.sleep(6.0)
+        await exchange(it.client, SPARED)
+        assert len(it.observer.records) == calls
+
+
+LIMITED = request(cache=None, limits=CallLimits(max_in_flight=2))
+
+
+def limited(subject: str, namespace: str = "team") -> TokenRequest:
+    return attrs.evolve(LIMITED, subject_token=request(subject).subject_token, namespace=namespace)
+
+
+async def slowly(peer: Peer) -> None:
+    while True:
+        await peer.request()
+        await trio.sleep(0.2)
+        await peer.send(response(success()))
+
+
+async def test_who_waits_too_long_is_told_so_and_who_leaves_takes_no_place(autojump_clock: MockClock) -> None:
+    async with world(silent, settings=attrs.evolve(CONTRACT, response_header_timeout=0.7)) as it:
+        use(it, LIMITED)
+        outcomes: dict[str, TokenOutcome] = {}
+
+        async def ask(subject: str, due: float = math.inf) -> None:
+            outcomes[subject] = await exchange(it.client, limited(subject), due)
+
+        async with trio.open_nursery() as callers:
+            for number in range(2):
+                callers.start_soon(ask, f"s{number}")
+            await trio.sleep(0.3)
+            for number in range(3):
+                callers.start_soon(ask, f"q{number}")
+                await wait_all_tasks_blocked()  # in this order
+            callers.start_soon(ask, "hurried", trio.current_time() + 0.1)
+            with trio.move_on_after(0.05):
+                await ask("leaver")
+            (guard,) = it.client.guards
+            assert guard.queued == 4
+        kinds = {subject: outcome.kind for subject, outcome in outcomes.items() if isinstance(outcome, ExchangeFailure)}
+    calls = dict.fromkeys(("s0", "s1", "q0", "q1"), ErrorKind.TIMEOUT)
+    assert kinds == {**calls, "q2": ErrorKind.OVERLOADED, "hurried": ErrorKind.OVERLOADED}
+
+
+async def test_a_full_queue_refuses_at_once_and_keeps_room_for_other_namespaces(autojump_clock: MockClock) -> None:
+    async with world(slowly, settings=HTTP) as it:
+        use(it, LIMITED)
+        async with trio.open_nursery() as callers:
+            for number in range(500):
+                callers.start_soon(exchange, it.client, limited(f"s{number}", "greedy"))
+            await wait_all_tasks_blocked()
+            refused = await exchange(it.client, limited("one more", "greedy"))
+            assert isinstance(refused, ExchangeFailure)
+            assert refused.kind is ErrorKind.OVERLOADED
+            modest = await exchange(it.client, limited("modest", "modest"))
+            assert isinstance(modest, ExchangedToken)
+            callers.cancel_scope.cancel()
+
+
+async def test_a_wider_limit_lets_those_go_that_wait(autojump_clock: MockClock) -> None:
+    async with world(silent) as it:
+        use(it, LIMITED)
+        async with trio.open_nursery() as callers:
+            for number in range(5):
+                callers.start_soon(exchange, it.client, limited(f"s{number}"))
+            await wait_all_tasks_blocked()
+            wider: Issuer = attrs.evolve(LIMITED.issuer, limits=CallLimits(max_in_flight=4))
+            it.client.use_issuers({wider.name: wider})
+            assert it.client.in_flight == {"issuer.example.com": 4}
+            callers.cancel_scope.cancel()
+
+
+async def test_a_request_without_time_is_refused_at_once() -> None:
+    async with world(silent) as it:
+        outcome = await exchange(it.client, request(), trio.current_time() - 0.001)
+        assert isinstance(outcome, ExchangeFailure)
+        assert (outcome.kind, it.client.in_flight) == (ErrorKind.TIMEOUT, {})
+
+
+async def test_the_call_outlives_a_gateway_that_waits_no_longer_and_serves_the_next_request(autojump_clock: MockClock) -> None:
+    async with world(slowly) as it:
+        use(it, request())
+        late = await exchange(it.client, request(), trio.current_time() + 0.1)
+        assert isinstance(late, ExchangeFailure)
+        assert (late.kind, it.client.in_flight) == (ErrorKind.TIMEOUT, {"issuer.example.com": 1})
+        assert (await exchange(it.client, request())).cache is Cache.SHARED
+    assert [record.kind for record in it.observer.records] == [None]

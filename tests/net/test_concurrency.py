@@ -1,0 +1,162 @@
+"""The limit on calls in flight against a plain model, and its fairness."""
+
+from collections import Counter
+from typing import final
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exchanger.net.concurrency import MIN_QUEUE, QUEUE_ROUNDS, Entered, InFlight
+
+NAMESPACES = ("red", "blue", "green")
+
+
+@final
+@attrs.define(eq=False)
+class Model:
+    """Lists in place of the queue. ``turns`` has the namespaces that wait, in the order in which they came to have their calls."""
+
+    limit: int
+    calls: Counter[str] = attrs.field(factory=Counter)
+    turns: list[str] = attrs.field(factory=list)
+    lines: dict[str, list[int]] = attrs.field(factory=lambda: {name: [] for name in NAMESPACES})
+
+    @property
+    def queued(self) -> int:
+        return sum(map(len, self.lines.values()))
+
+    def enter(self, namespace: str, item: int) -> Entered:
+        if self.calls.total() < self.limit:
+            self.calls[namespace] += 1
+            return Entered.ADMITTED
+        if len(self.lines[namespace]) >= max(QUEUE_ROUNDS * self.limit, MIN_QUEUE) - self.queued:
+            return Entered.FULL
+        if not self.lines[namespace]:
+            self.turns.append(namespace)
+        self.lines[namespace].append(item)
+        return Entered.QUEUED
+
+    def leave(self, namespace: str) -> tuple[str, int] | None:
+        self.calls[namespace] -= 1
+        self.again(namespace)
+        return self.next()
+
+    def next(self) -> tuple[str, int] | None:
+        if not self.turns or self.calls.total() >= self.limit:
+            return None
+        namespace = min(self.turns, key=lambda name: self.calls[name])
+        item = self.lines[namespace].pop(0)
+        self.calls[namespace] += 1
+        self.again(namespace)
+        return namespace, item
+
+    def again(self, namespace: str) -> None:
+        if namespace in self.turns:
+            self.turns.remove(namespace)
+            if self.lines[namespace]:
+                self.turns.append(namespace)
+
+    def withdraw(self, namespace: str, item: int) -> bool:
+        if item not in self.lines[namespace]:
+            return False
+        self.lines[namespace].remove(item)
+        if not self.lines[namespace]:
+            self.turns.remove(namespace)
+        return True
+
+
+@given(
+    st.integers(1, 4),
+    st.lists(
+        st.tuples(
+            st.sampled_from(["enter", "enter", "enter", "leave", "withdraw", "resize"]), st.sampled_from(NAMESPACES), st.integers(0, 40)
+        ),
+        max_size=200,
+    ),
+)
+def test_it_does_what_the_model_does(limit: int, steps: list[tuple[str, str, int]]) -> None:
+    """Nothing is lost or served twice, and no more than the limit is under way."""
+    calls, model = InFlight[tuple[str, int]](limit), Model(limit)
+    asked: dict[int, str] = {}
+    became: Counter[int] = Counter()
+    for number, (what, namespace, other) in enumerate(steps):
+        served: list[tuple[str, int] | None] = []
+        if what == "enter":
+            asked[number] = namespace
+            found = calls.enter(namespace, (namespace, number))
+            assert found is model.enter(namespace, number)
+            became[number] += found is not Entered.QUEUED
+        elif what == "leave" and model.calls[namespace]:
+            served = [calls.leave(namespace)]
+            assert served == [model.leave(namespace)]
+        elif what == "withdraw":
+            gone = other in asked and calls.withdraw(asked[other], (asked[other], other))
+            assert gone == (other in asked and model.withdraw(asked[other], other))
+            became[other] += gone
+        elif what == "resize":
+            model.limit = 1 + other % 5
+            served = list(calls.resize(model.limit))
+            assert served == list(iter(model.next, None))
+        became.update(one[1] for one in served if one is not None)
+        assert (calls.in_flight, calls.queued) == (model.calls.total(), model.queued)
+        assert not calls.queued or calls.in_flight >= calls.limit
+    while calls.in_flight:
+        rest = calls.leave(next(name for name in NAMESPACES if model.calls[name]))
+        model.leave(next(name for name in NAMESPACES if model.calls[name]))
+        became.update([] if rest is None else [rest[1]])
+    assert calls.queued == 0
+    assert all(became[number] == 1 for number in asked)
+
+
+def test_namespaces_take_turns_and_each_is_served_in_order() -> None:
+    calls = InFlight[str](1)
+    assert calls.enter("r", "r0") is Entered.ADMITTED
+    for item in ("r1", "r2", "r3", "b1", "g1", "b2"):
+        assert calls.enter(item[0], item) is Entered.QUEUED
+    assert not calls.withdraw("r", "r0")  # it waits no more
+    served = ["r0"]
+    while (next_one := calls.leave(served[-1][0])) is not None:
+        served.append(next_one)
+    assert served == ["r0", "b1", "g1", "r1", "b2", "r2", "r3"]
+    assert (calls.in_flight, calls.queued) == (0, 0)
+
+
+def test_a_namespace_whose_calls_hang_is_left_with_its_share() -> None:
+    calls = InFlight[str](8)
+    for number in range(50):
+        calls.enter("hangs", f"hangs {number}")
+    for number in range(16):
+        calls.enter("quick", f"quick {number}")
+    served = [calls.leave("hangs") for _ in range(4)]
+    assert served == ["quick 0", "quick 1", "quick 2", "quick 3"]
+    # From now on only what is quick ends, and its places stay its own.
+    assert [calls.leave("quick") for _ in range(12)] == [f"quick {number}" for number in range(4, 16)]
+    assert calls.leave("hangs") == "hangs 8"
+
+
+@given(st.integers(1, 8), st.integers(1, 6), st.integers(0, 50))
+def test_a_newcomer_has_the_next_place_whatever_others_do(limit: int, greedy: int, extra: int) -> None:
+    """However many namespaces fill the queue, and go on asking, there is a place in it for the next one, and it is served first."""
+    calls = InFlight[tuple[str, int]](limit)
+    names = [f"greedy-{number}" for number in range(greedy)]
+    items = [(name, item) for item in range(limit + 2 * calls.queue_limit + extra) for name in names]
+    under_way = [name for name, item in items if calls.enter(name, (name, item)) is Entered.ADMITTED]
+    assert calls.queued < calls.queue_limit
+    assert calls.enter("quiet", ("quiet", 0)) is Entered.QUEUED
+    waited = 0
+    while (served := calls.leave(under_way.pop(0))) != ("quiet", 0):
+        assert served is not None
+        under_way.append(served[0])
+        waited += 1
+        for name in names:
+            calls.enter(name, (name, 10_000 + waited))
+    assert waited < greedy + 1
+
+
+@pytest.mark.parametrize(("limit", "alone"), [(1, MIN_QUEUE // 2), (2, 8), (64, 256)])
+def test_one_namespace_gets_half_of_the_queue(limit: int, alone: int) -> None:
+    calls = InFlight[int](limit)
+    entered = Counter(calls.enter("red", item) for item in range(limit + 2000))
+    assert entered == {Entered.ADMITTED: limit, Entered.QUEUED: alone, Entered.FULL: 2000 - alone}

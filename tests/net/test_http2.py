@@ -1,0 +1,704 @@
+"""One HTTP/2 connection to a token endpoint: answers, what breaks off, what may be sent again, and every bound."""
+
+import ngh2
+import pytest
+
+from exchanger.net.answer import MAX_RESPONSE_BYTES, TooLarge
+from exchanger.net.http2.client import NEVER, Http2Client
+from exchanger.net.http2.head import header_fields, request_head
+from exchanger.net.http2.limits import MAX_STREAMS
+from exchanger.net.http2.response import Lost
+from tests.grpc.frames import ACK, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, SETTINGS, WINDOW_UPDATE, block, raw, word
+from tests.net.http2_peer import JSON, Pair, Server, pair, usual_head
+
+SECRET = b"Basic Y2xpZW50OnNlY3JldA=="
+
+
+def started(count: int = 1, window: int | None = None, body: bytes = b"grant_type=x") -> tuple[Pair, list[int]]:
+    joined = pair() if window is None else pair({0x4: window}, reads=False)
+    streams = [joined.request(body) for _ in range(count)]
+    joined.exchange()
+    return joined, streams
+
+
+def response(stream: int, *fields: tuple[bytes, bytes], status: bytes = b"200", end: bool = False) -> bytes:
+    return raw(HEADERS, END_HEADERS | (END_STREAM if end else 0), stream, block([(b":status", status), *fields]))
+
+
+# Requests and answers.
+
+
+def test_a_request_is_a_post_with_its_length_and_further_fields() -> None:
+    joined = pair()
+    stream = joined.request(extra=((b"traceparent", b"00-1-2-01"),))
+    joined.exchange()
+    request = joined.server.requests[stream]
+    assert request.headers == {
+        b":method": b"POST",
+        b":scheme": b"https",
+        b":authority": b"issuer.example.com",
+        b":path": b"/token",
+        b"accept": b"application/json",
+        b"authorization": SECRET,
+        b"user-agent": b"exchanger",
+        b"content-length": b"12",
+        b"traceparent": b"00-1-2-01",
+    }
+    assert (request.body, request.ended) == (b"grant_type=x", True)
+
+
+def test_an_answer() -> None:
+    joined, (stream,) = started()
+    challenges = ((b"www-authenticate", b"Bearer realm=x"), (b"www-authenticate", b"Basic\xe9"))
+    joined.server.answer(stream, b"{}", JSON, (b"retry-after", b"3"), (b"retry-after", b"4"), *challenges, status=b"401")
+    joined.exchange()
+    answer = joined.answers[stream].answer
+    assert (answer.status, answer.challenges, answer.retry_after, answer.body) == (401, ("Bearer realm=x", "Basic\xe9"), "3", b"{}")
+    assert joined.heads == []  # it came as a whole
+    assert joined.client.waiting == 0
+    assert joined.client.room == MAX_STREAMS
+
+
+def test_an_answer_in_parts() -> None:
+    joined, (stream,) = started()
+    joined.server.head(stream)
+    joined.exchange()
+    assert joined.heads == [stream]
+    for piece in (b"a", b"", b"b"):
+        joined.server.data(stream, piece, end=False)
+        joined.exchange()
+    assert joined.answers == {}
+    joined.server.http.send_trailers(stream, [(b"www-authenticate", b"Bearer")])
+    joined.exchange()
+    answer = joined.answers[stream].answer
+    assert (answer.body, answer.challenges) == (b"ab", ())
+
+
+@pytest.mark.parametrize("status", [b"301", b"302", b"303", b"307", b"308", b"399"])
+def test_nothing_of_a_redirect_is_read(status: bytes) -> None:
+    joined, (stream,) = started()
+    joined.server.head(stream, (b"location", b"https://elsewhere.example.com/"), status=status)
+    joined.server.data(stream, b"moved", end=False)
+    joined.exchange()
+    assert (joined.answers[stream].answer.status, joined.body(stream)) == (int(status), b"")
+    assert joined.server.requests[stream].reset == ngh2.ErrorCode.CANCEL
+    assert joined.client.room == MAX_STREAMS
+
+
+@pytest.mark.parametrize("resets", [False, True])
+def test_an_answer_before_the_request_was_read(resets: bool) -> None:
+    """Also if the endpoint resets the stream then (RFC 9113 section 8.1), which takes nothing back."""
+    joined, (stream,) = started(window=10, body=b"x" * 1000)
+    assert not joined.server.requests[stream].ended
+    joined.server.answer(stream, b"enough")
+    answered = joined.server.send()
+    if resets:
+        joined.server.http.reset_stream(stream, ngh2.ErrorCode.NO_ERROR)
+    joined.to_client(answered + joined.server.send())
+    joined.exchange()
+    assert (joined.body(stream), joined.lost) == (b"enough", {})
+    assert resets or joined.server.requests[stream].reset == ngh2.ErrorCode.CANCEL
+    assert (joined.client.waiting, joined.client.room) == (0, MAX_STREAMS)
+
+
+def test_large_bodies_pass_both_windows() -> None:
+    joined, streams = started(8, body=b"r" * 70_000)
+    for stream in streams:
+        assert len(joined.server.requests[stream].body) == 70_000
+        joined.server.answer(stream, b"%d" % stream * (MAX_RESPONSE_BYTES // 2))
+    joined.exchange()
+    assert {stream: joined.body(stream) for stream in streams} == {stream: b"%d" % stream * (MAX_RESPONSE_BYTES // 2) for stream in streams}
+
+
+# What breaks off.
+
+
+@pytest.mark.parametrize("interim", [False, True])
+@pytest.mark.parametrize("code", ngh2.ErrorCode)
+def test_a_reset_without_an_answer(code: ngh2.ErrorCode, interim: bool) -> None:
+    """Only a refusal is safe to send again, and not if the endpoint has said something of an answer before."""
+    joined, (stream, other) = started(2)
+    if interim:
+        joined.server.http.send_informational_response(stream, [(b":status", b"103")])
+        joined.exchange()
+    joined.server.http.reset_stream(stream, code)
+    joined.exchange()
+    refused = code in {ngh2.ErrorCode.REFUSED_STREAM, ngh2.ErrorCode.HTTP_1_1_REQUIRED}
+    assert joined.lost == {stream: Lost(stream, seen=interim, safe=refused and not interim)}
+    assert joined.client.requires_http1 is (code == ngh2.ErrorCode.HTTP_1_1_REQUIRED)
+    joined.server.answer(other, b"{}")
+    joined.exchange()
+    assert joined.body(other) == b"{}"
+    assert not joined.client.draining
+
+
+@pytest.mark.parametrize("code", [ngh2.ErrorCode.REFUSED_STREAM, ngh2.ErrorCode.INTERNAL_ERROR, ngh2.ErrorCode.NO_ERROR])
+def test_an_answer_that_breaks_off_after_its_head(code: int) -> None:
+    joined, (stream,) = started()
+    joined.server.head(stream, status=b"503")
+    joined.server.data(stream, b"half", end=False)
+    joined.exchange()
+    joined.server.http.reset_stream(stream, code)
+    joined.exchange()
+    assert (joined.answers[stream].answer.status, joined.body(stream)) == (503, None)
+    assert joined.lost == {}
+    assert joined.client._held == 0
+
+
+MALFORMED = {
+    "no status": [(b"content-type", b"a")],
+    "two": [(b":status", b"200"), (b":status", b"200")],
+    "late": [(b"content-type", b"a"), (b":status", b"200")],
+    "letters": [(b":status", b"2OO")],
+    "short": [(b":status", b"20")],
+    "signed": [(b":status", b"+20")],
+    "101": [(b":status", b"101")],
+    "interim": [(b":status", b"103")],
+    "a request": [(b":status", b"200"), (b":path", b"/")],
+    "upper case": [(b":status", b"200"), (b"X-A", b"1")],
+    "line end": [(b":status", b"200"), (b"x-a", b"1\r\nx-b: 2")],
+    "connection": [(b":status", b"200"), (b"transfer-encoding", b"chunked")],
+    "lengths": [(b":status", b"200"), (b"content-length", b"1"), (b"content-length", b"2")],
+    "length": [(b":status", b"200"), (b"content-length", b"-1")],
+}
+
+
+@pytest.mark.parametrize("fields", MALFORMED.values(), ids=MALFORMED)
+def test_a_malformed_head_costs_its_own_stream(fields: list[tuple[bytes, bytes]]) -> None:
+    joined, (stream, other) = started(2)
+    joined.to_client(raw(HEADERS, END_HEADERS | END_STREAM, stream, block(fields)))
+    joined.exchange()
+    assert joined.lost == {stream: Lost(stream, seen=True, safe=False)}
+    assert joined.server.requests[stream].reset == ngh2.ErrorCode.PROTOCOL_ERROR
+    joined.to_client(response(other, end=True))
+    assert joined.body(other) == b""
+
+
+HALF = {
+    "nothing of three bytes": response(1, (b"content-length", b"3")) + raw(DATA, END_STREAM, 1),
+    "two of three bytes": response(1, (b"content-length", b"3")) + raw(DATA, END_STREAM, 1, b"ab"),
+    "four of three bytes": response(1, (b"content-length", b"3")) + raw(DATA, END_STREAM, 1, b"abcd"),
+    "a second head": response(1) + response(1, end=True),
+}
+
+
+@pytest.mark.parametrize("said", HALF.values(), ids=HALF)
+def test_a_malformed_body_costs_its_own_stream(said: bytes) -> None:
+    joined, (stream, other) = started(2)
+    joined.to_client(said + response(other, end=True))
+    joined.exchange()
+    assert (joined.body(stream), joined.body(other)) == (None, b"")
+
+
+# Cancelled requests.
+
+
+def test_a_cancelled_request() -> None:
+    joined, (stream, other) = started(2)
+    joined.client.cancel(stream)
+    assert joined.client.room == MAX_STREAMS - 2  # it counts until the peer is told
+    joined.exchange()
+    assert joined.server.requests[stream].reset == ngh2.ErrorCode.CANCEL
+    assert joined.client.room == MAX_STREAMS - 1
+    joined.server.answer(other, b"{}")
+    joined.exchange()
+    assert (list(joined.answers), joined.lost) == ([other], {})
+
+
+@pytest.mark.parametrize("window", [0, 1, 11])
+def test_a_request_that_the_peer_does_not_let_out_can_be_cancelled(window: int) -> None:
+    joined, (stream,) = started(window=window)
+    assert len(joined.server.requests[stream].body) == window
+    joined.client.cancel(stream)
+    joined.exchange()
+    assert joined.server.requests[stream].reset == ngh2.ErrorCode.CANCEL
+    assert joined.client._http.queued_body_size() == 0
+    assert joined.client.room == MAX_STREAMS
+
+
+@pytest.mark.parametrize("end", ["answer", "head", "loss"])
+def test_nothing_is_reported_of_a_cancelled_request_even_if_it_had_ended(end: str) -> None:
+    joined, (stream, other) = started(2)
+    if end == "loss":
+        joined.client.lose()
+    else:
+        joined.server.head(stream)
+        if end == "answer":
+            joined.server.data(stream, b"{}")
+        joined.server.answer(other, b"{}")
+        joined.client.receive(joined.server.send(), 0.0)
+    joined.client.cancel(stream)
+    assert {event.stream_id for event in joined.client.events()} == {other}
+
+
+# How many.
+
+
+@pytest.mark.parametrize(("limit", "room"), [(0, 0), (1, 1), (99, 99), (100, 100), (101, 100), (2**32 - 1, 100)])
+def test_room_is_what_both_sides_allow(limit: int, room: int) -> None:
+    joined = pair({0x3: limit})
+    assert joined.client.room == room
+    for _ in range(min(room, 3)):
+        joined.request()
+    assert joined.client.room == max(0, room - 3)
+
+
+def test_a_connection_that_takes_no_requests_is_not_kept() -> None:
+    joined, (stream,) = started()
+    joined.server.http.update_settings({0x3: 0})
+    joined.exchange()
+    assert (joined.client.draining, joined.client.closed) == (True, False)
+    joined.server.answer(stream, b"{}")
+    joined.exchange()
+    assert joined.body(stream) == b"{}"
+    assert (joined.client.closed, joined.client.failure) == (True, "")
+
+
+def test_room_before_the_peer_says_how_many() -> None:
+    assert Http2Client(600.0, 0.5).room == MAX_STREAMS
+    joined = Pair(Http2Client(600.0, 0.5, limit=7), Server())
+    assert joined.client.room == 7
+    joined.exchange()
+    assert joined.client.room == MAX_STREAMS  # it names no limit
+
+
+def test_the_peer_changes_its_mind() -> None:
+    joined, streams = started(5)
+    joined.server.http.update_settings({0x3: 2})
+    joined.exchange()
+    assert joined.client.room == 0
+    for stream in streams[:4]:
+        joined.server.answer(stream, b"{}")
+    joined.exchange()
+    assert joined.client.room == 1
+    joined.server.http.update_settings({0x4: 70_000})
+    joined.exchange()
+    assert joined.client.room == 1
+
+
+def test_a_request_without_room_is_lost_at_once() -> None:
+    joined, (stream,) = started()
+    joined.server.http.send_goaway(0, last_stream_id=stream)
+    joined.exchange()
+    assert joined.client.room == 0
+    later = joined.request()
+    joined.exchange()
+    assert joined.lost == {later: Lost(later, seen=False, safe=True)}
+    joined.server.answer(stream, b"{}")
+    joined.exchange()
+    assert joined.body(stream) == b"{}"
+    last = joined.request()
+    joined.exchange()
+    assert joined.lost[last] == Lost(last, seen=False, safe=True)
+    assert last > later
+
+
+# The end of a connection.
+
+
+def test_goaway_twice() -> None:
+    """The graceful way (RFC 9113 section 6.8): first a notice, then the last stream."""
+    joined, streams = started(3)
+    joined.server.http.send_shutdown_notice()
+    joined.exchange()
+    assert (joined.client.draining, joined.client.room, joined.lost) == (True, 0, {})
+    joined.server.http.send_goaway(0, last_stream_id=streams[1])
+    joined.exchange()
+    assert joined.lost == {streams[2]: Lost(streams[2], seen=False, safe=True)}
+    for stream in streams[:2]:
+        assert not joined.client.closed
+        joined.server.answer(stream, b"{}")
+        joined.exchange()
+    assert set(joined.answers) == set(streams[:2])
+    assert (joined.client.closed, joined.client.failure, joined.client.next_due) == (True, "", NEVER)
+
+
+def test_goaway_crosses_a_request() -> None:
+    joined = pair()
+    joined.server.http.send_goaway(0, last_stream_id=0)
+    goaway = joined.server.send()
+    stream = joined.request()
+    joined.to_client(goaway)
+    joined.exchange()
+    assert joined.lost == {stream: Lost(stream, seen=False, safe=True)}
+    assert joined.client.closed
+    assert joined.server.requests == {}
+
+
+def test_goaway_with_an_error() -> None:
+    joined, streams = started(2)
+    joined.server.http.send_goaway(ngh2.ErrorCode.ENHANCE_YOUR_CALM, last_stream_id=streams[0])
+    joined.exchange()
+    joined.client.lose()
+    joined.take(joined.client.events())
+    assert joined.lost == {streams[1]: Lost(streams[1], seen=False, safe=True), streams[0]: Lost(streams[0], seen=False, safe=False)}
+    assert joined.client.failure == "the token endpoint ended the connection with an error"
+
+
+def test_the_transport_ends() -> None:
+    joined, (early, headed, waiting) = started(3)
+    joined.server.http.send_informational_response(early, [(b":status", b"103")])
+    joined.server.head(headed)
+    joined.exchange()
+    sent = joined.request()
+    joined.client.data_to_send()
+    unsent = joined.request()
+    joined.client.lose()
+    joined.client.lose()
+    joined.take(joined.client.events())
+    assert joined.lost == {
+        early: Lost(early, seen=True, safe=False),
+        waiting: Lost(waiting, seen=False, safe=False),
+        sent: Lost(sent, seen=False, safe=False, unheard=True),
+        unsent: Lost(unsent, seen=False, safe=True, unheard=True),
+    }
+    assert joined.body(headed) is None
+    assert (joined.client.closed, joined.client.room, joined.client.waiting) == (True, 0, 0)
+    assert joined.client.failure == "the connection ended"
+    assert joined.client.data_to_send() == b""
+    joined.client.receive(b"\0", 1.0)
+    joined.client.tick(1000.0)
+    joined.client.close()
+    assert joined.client.events() == []
+
+
+def test_the_transport_ends_before_the_peer_has_said_anything() -> None:
+    client = Http2Client(600.0, 0.5)
+    stream = client.request(usual_head(), b"x", 0.0)
+    client.data_to_send()
+    client.lose()
+    assert client.events() == [Lost(stream, seen=False, safe=False)]
+
+
+def test_the_pool_closes_it() -> None:
+    joined, (stream,) = started()
+    joined.client.close()
+    joined.exchange()
+    assert joined.lost == {stream: Lost(stream, seen=False, safe=False)}
+    assert joined.server.goaways == [ngh2.ErrorCode.NO_ERROR]
+    assert (joined.client.closed, joined.client.failure) == (True, "")
+    assert joined.client.data_to_send() == b""
+
+
+def test_the_transport_ends_after_the_last_answer() -> None:
+    joined, (stream,) = started()
+    joined.client.tick(600.0)
+    joined.server.answer(stream, b"{}")
+    joined.to_client()
+    joined.client.lose()
+    assert joined.client.failure == ""
+
+
+# Time.
+
+
+def test_the_maximum_age() -> None:
+    joined, (stream,) = started()
+    assert joined.client.next_due == 0.5
+    joined.server.answer(stream, b"{}")
+    joined.exchange()
+    joined.client.tick(0.5)
+    assert joined.client.next_due == 600.0
+    joined.client.tick(599.9)
+    assert joined.client.room == MAX_STREAMS
+    stream = joined.request()
+    joined.exchange()
+    joined.client.tick(600.0)
+    assert (joined.client.draining, joined.client.closed, joined.client.room) == (True, False, 0)
+    joined.now = 600.0
+    joined.server.answer(stream, b"{}")
+    joined.exchange()
+    assert joined.body(stream) == b"{}"
+    assert (joined.client.closed, joined.client.failure) == (True, "")
+    assert joined.server.goaways == [ngh2.ErrorCode.NO_ERROR]
+
+
+def test_a_dead_peer_is_found_out() -> None:
+    joined, (stream,) = started()
+    joined.client.tick(0.49)
+    assert joined.client.next_due == 0.5
+    assert joined.client.data_to_send() == b""
+    joined.client.tick(0.5)
+    assert joined.client.room == 0  # it may be gone
+    assert raw(PING, 0, 0, bytes(8)) in joined.client.data_to_send()
+    assert joined.client.next_due == 1.0
+    joined.client.tick(0.9)
+    assert joined.client.data_to_send() == b""
+    joined.client.tick(1.0)
+    joined.take(joined.client.events())
+    assert joined.lost == {stream: Lost(stream, seen=False, safe=False)}
+    assert (joined.client.closed, joined.client.failure) == (True, "the token endpoint does not answer any more")
+
+
+def test_a_slow_peer_is_asked_now_and_then() -> None:
+    joined = Pair(Http2Client(600.0, 1.0, silence=0.1), Server())
+    stream = joined.request()
+    joined.exchange()
+    for step in range(1, 100):
+        joined.now = step / 20
+        if joined.now >= joined.client.next_due:
+            joined.client.tick(joined.now)
+            assert joined.client.room == 0
+            assert joined.client.next_due == joined.now + 1.0
+        joined.exchange()
+        assert joined.client.room == MAX_STREAMS - 1
+    assert joined.server.pings == 5
+    joined.server.answer(stream, b"slow")
+    joined.exchange()
+    joined.request()
+    assert joined.client.next_due == 5.1
+    joined.now = 5.0
+    joined.client.tick(joined.now)
+    assert joined.client.room == MAX_STREAMS - 1
+
+
+@pytest.mark.parametrize("come", [True, False], ids=["more come", "all leave"])
+def test_callers_do_not_hide_that_the_peer_is_silent(come: bool) -> None:
+    joined, (stream,) = started()
+    for step in range(1, 5):
+        joined.now = step / 10
+        if come:
+            joined.request()
+        else:
+            joined.client.cancel(stream)
+        joined.client.data_to_send()
+    assert joined.client.next_due == 0.5
+    joined.client.tick(0.5)
+    assert joined.client.room == 0
+    joined.client.tick(1.0)
+    assert joined.client.closed
+
+
+def test_nothing_is_sent_on_a_connection_that_owes_nothing() -> None:
+    joined, (stream,) = started()
+    joined.server.answer(stream, b"{}")
+    joined.exchange()
+    joined.client.tick(100.0)
+    assert joined.client.data_to_send() == b""
+    assert joined.client.next_due == 600.0
+
+
+def test_what_is_due_first() -> None:
+    joined = pair(expires_at=0.3)
+    stream = joined.request()
+    assert joined.client.next_due == 0.3
+    joined.client.tick(0.3)
+    assert joined.client.next_due == 0.5  # nothing is due again at once
+    joined.exchange()
+    joined.server.answer(stream, b"{}")
+    joined.exchange()
+    assert joined.client.closed
+
+
+# Bounds.
+
+
+def test_answers_of_all_streams_fit_in_the_connections_window_and_nothing_may_be_pushed() -> None:
+    server = pair().server.http
+    assert (server.remote_window_size, server.remote_settings[2]) == (1024 * 1024, 0)
+
+
+def test_a_body_of_the_greatest_size() -> None:
+    joined, streams = started(2)
+    joined.server.answer(streams[0], b"x" * MAX_RESPONSE_BYTES)
+    joined.server.head(streams[1])
+    joined.server.data(streams[1], b"y" * (MAX_RESPONSE_BYTES + 1), end=False)
+    joined.exchange()
+    assert joined.body(streams[0]) == b"x" * MAX_RESPONSE_BYTES
+    assert joined.body(streams[1]) is TooLarge.TOO_LARGE
+    assert joined.server.requests[streams[1]].reset == ngh2.ErrorCode.CANCEL
+    assert joined.client._held == 0
+
+
+def test_a_body_in_very_many_pieces() -> None:
+    joined, (stream, other) = started(2)
+    joined.to_client(response(stream))
+    for _ in range(4096):
+        joined.to_client(raw(DATA, 0, stream, b"x"))
+    assert joined.answers == {}
+    joined.to_client(raw(DATA, 0, stream, b"x"))
+    assert joined.body(stream) is TooLarge.TOO_LARGE
+    joined.to_client(response(other, end=True))
+    assert joined.body(other) == b""
+
+
+def test_bodies_of_all_streams_together() -> None:
+    """Beyond eight times the longest, what has used up its first window is too large; a usual answer still passes."""
+    joined, streams = started(20)
+    for stream in streams[:12]:
+        joined.server.head(stream)
+        joined.server.data(stream, b"x" * (MAX_RESPONSE_BYTES - 1), end=False)
+        joined.exchange()
+    assert joined.client._held <= 8 * MAX_RESPONSE_BYTES
+    assert [stream for stream in streams if stream in joined.answers] == streams[8:12]
+    for stream in streams[12:]:
+        joined.server.head(stream)
+        joined.server.data(stream, b"y" * 60_000, end=False)
+        joined.exchange()
+    for stream in streams[12:]:
+        joined.server.data(stream, b"y")
+        joined.exchange()
+    for stream in streams[:8]:
+        joined.server.data(stream, b"x")
+    joined.exchange()
+    assert [len(body) for stream in streams[:8] if isinstance(body := joined.body(stream), bytes)] == 8 * [MAX_RESPONSE_BYTES]
+    assert [len(body) for stream in streams[12:] if isinstance(body := joined.body(stream), bytes)] == 8 * [60_001]
+    assert joined.client._held == 0
+
+
+def test_too_many_interim_responses() -> None:
+    joined, (stream, other) = started(2)
+    joined.to_client(response(stream, status=b"103") * 8)
+    assert joined.lost == {}
+    joined.to_client(response(stream, status=b"100"))
+    joined.exchange()
+    assert joined.lost == {stream: Lost(stream, seen=True, safe=False)}
+    assert joined.server.requests[stream].reset == ngh2.ErrorCode.CANCEL
+    joined.to_client(response(other, status=b"103") + response(other, end=True))
+    assert joined.body(other) == b""
+    assert joined.client._interim == {}
+
+
+REQUEST = block([(b":method", b"GET"), (b":scheme", b"https"), (b":authority", b"a"), (b":path", b"/")])
+HOSTILE = {
+    "pings": raw(PING, ACK, 0, bytes(8)) * 10_000,
+    "settings": raw(SETTINGS, 0, 0) * 10_000,
+    "windows": raw(WINDOW_UPDATE, 0, 0, word(1)) * 10_000,
+    "windows of a stream": raw(WINDOW_UPDATE, 0, 1, word(1)) * 10_000,
+    "alternatives": raw(0xA, 0, 0, b"\0\1ah2=x") * 10_000,
+    "goaways": raw(GOAWAY, 0, 0, word(2**31 - 1) + word(0)) * 10_000,
+    "origins": raw(0xC, 0, 0, b"\0\1a") * 10_000,
+    "continuations without end": raw(HEADERS, 0, 1, block([(b":status", b"200")])) + raw(9, 0, 1) * 20,
+    "a push": raw(5, END_HEADERS, 1, word(2) + REQUEST),
+    "no window": raw(WINDOW_UPDATE, 0, 0, word(0)),
+    "too wide a window": raw(WINDOW_UPDATE, 0, 0, word(2**31 - 1)),
+    "a GOAWAY that takes back what it said": raw(GOAWAY, 0, 0, word(1) + word(0)) + raw(GOAWAY, 0, 0, word(3) + word(0)),
+    "HTTP/1.1": b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n",
+    "TLS": b"\x15\x03\x01\x00\x02\x02\x28" * 2,
+    "zeros": bytes(100),
+}
+
+
+@pytest.mark.parametrize("begun", [True, False], ids=["after its settings", "instead of them"])
+@pytest.mark.parametrize("said", HOSTILE.values(), ids=HOSTILE)
+def test_what_ends_the_connection(said: bytes, begun: bool) -> None:
+    joined = pair() if begun else Pair(Http2Client(600.0, 0.5), Server())
+    stream = joined.request()
+    joined.client.data_to_send()
+    for at in range(0, len(said), 1000):
+        joined.to_client(said[at : at + 1000])
+        joined.client.data_to_send()
+    joined.take(joined.client.events())
+    assert joined.client.closed
+    assert joined.lost == {stream: Lost(stream, seen=False, safe=False)}
+    assert joined.client.failure in {"the token endpoint broke the rules of HTTP/2", "the token endpoint sends too many frames"}
+
+
+@pytest.mark.parametrize(
+    "frame", [raw(0xFF, 0, 0, b"x"), raw(DATA, 0, 1, b"x"), raw(2, 0, 1, bytes(5))], ids=["unknown", "late", "priority"]
+)
+def test_a_flood_that_nobody_waits_for_ends_the_connection(frame: bytes) -> None:
+    joined, (stream,) = started()
+    joined.client.cancel(stream)
+    joined.exchange()
+    for byte in frame * 300:
+        joined.to_client(bytes((byte,)))
+    joined.exchange()
+    assert joined.client.closed
+    assert joined.server.goaways == [ngh2.ErrorCode.ENHANCE_YOUR_CALM]
+
+
+def test_what_usual_servers_send_beside_answers_is_no_flood() -> None:
+    joined = pair()
+    for _ in range(1000):
+        stream = joined.request()
+        joined.to_server()
+        joined.server.requests.clear()
+        joined.server.http.ping()
+        joined.server.http.update_settings({0x3: 100})
+        joined.server.answer(stream, b"{}")
+        beside = raw(WINDOW_UPDATE, 0, 0, word(1)) + raw(WINDOW_UPDATE, 0, stream, word(1))
+        joined.to_client(beside + joined.server.send())
+        assert joined.body(stream) == b"{}"
+        joined.to_server()
+    assert 1900 < joined.client._spare_frames < 2020
+
+
+@pytest.mark.parametrize(("size", "alive"), [(60_000, True), (140_000, False)])
+def test_a_long_head(size: int, alive: bool) -> None:
+    joined, (stream,) = started()
+    fields = block([(b":status", b"200"), (b"x-long", b"x" * size)])
+    parts = [fields[at : at + 16_384] for at in range(0, len(fields), 16_384)]
+    frames = raw(HEADERS, END_STREAM, stream, parts[0])
+    frames += b"".join(raw(9, END_HEADERS if part is parts[-1] else 0, stream, part) for part in parts[1:])
+    joined.to_client(frames)
+    joined.exchange()
+    assert joined.client.closed is not alive
+    assert (stream in joined.answers) is alive
+
+
+def test_a_peer_that_opens_its_window_byte_by_byte() -> None:
+    joined, (stream,) = started(window=0, body=b"x" * 70_000)
+    for _ in range(3000):
+        joined.to_client(raw(WINDOW_UPDATE, 0, stream, word(1)))
+        joined.to_server()
+    assert joined.client.closed
+    assert list(joined.lost) == [stream]
+
+
+# Secrets.
+
+
+def test_credentials_enter_no_table() -> None:
+    """HPACK's table would let whoever shares it, or sees lengths, test guesses (RFC 7541 section 7.1)."""
+    joined = pair()
+    extra = header_fields((("traceparent", "00-1-2-01"), ("Baggage", "user=canary")))
+    assert extra is not None
+    for _ in range(2):
+        stream = joined.request(b"subject_token=canary", extra)
+        joined.to_server()
+        assert joined.server.requests[stream].never_indexed == {b"authorization", b"traceparent", b"baggage"}
+
+
+def test_no_secret_is_shown() -> None:
+    joined, (first, second) = started(2, body=b"subject_token=canary")
+    joined.server.answer(first, b"issued-canary", (b"www-authenticate", b"challenge-canary"), (b"retry-after", b"canary"))
+    joined.server.head(second, (b"www-authenticate", b"challenge-canary"))
+    joined.server.data(second, b"issued-canary", end=False)
+    joined.exchange()
+    assert joined.client._held == len(b"issued-canary")
+    for shown in (joined.client, usual_head(), joined.answers, joined.client._streams):
+        assert "canary" not in repr(shown)
+        assert "Basic" not in repr(shown)
+
+
+# Heads.
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a:", ":path", "é", "a\n", "Host", "content-length", "Connection", "TE", "Transfer-Encoding"])
+def test_names_that_no_request_may_have(name: str) -> None:
+    assert header_fields(((name, "x"),)) is None
+
+
+@pytest.mark.parametrize("value", ["a\r\nb: c", "a\0", " a", "a ", "\ta", "a\x7f", "\u20ac", "a\n"])
+def test_values_that_no_request_may_have(value: str) -> None:
+    assert header_fields((("a", value),)) is None
+    assert request_head(secure=True, authority="a", target="/", headers=(("a", value),)) is None
+
+
+@pytest.mark.parametrize(("authority", "target"), [("", "/"), ("a", ""), ("a\n", "/"), ("a", "/\r\n")])
+def test_addresses_that_no_request_may_have(authority: str, target: str) -> None:
+    assert request_head(secure=True, authority=authority, target=target, headers=()) is None
+
+
+def test_a_head_without_tls() -> None:
+    head = request_head(secure=False, authority="[::1]:8080", target="/token?a=b", headers=(("Accept", ""), ("X-Text", "a \xe9\tb")))
+    assert head is not None
+    assert head.fields == (
+        (b":method", b"POST"),
+        (b":scheme", b"http"),
+        (b":authority", b"[::1]:8080"),
+        (b":path", b"/token?a=b"),
+        (b"accept", b""),
+        (b"x-text", b"a \xe9\tb"),
+    )

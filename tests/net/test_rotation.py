@@ -1,0 +1,115 @@
+"""Files that change while the server runs."""
+
+import datetime as dt
+import ssl
+
+import pytest
+import trustme
+from trio.testing import wait_all_tasks_blocked
+
+from exchanger.net.tls.certificates import CertificatesError, Identity, Known, Unusable, load
+from exchanger.net.tls.rotation import Rotation
+from tests.grpc.authority import Observed, Site
+from tests.grpc.peer import routes
+from tests.grpc.serving import Served, TlsClient, serving
+from tests.waiting import until
+
+POLL = 0.01
+
+
+def shown(client: TlsClient) -> int:
+    """Return the serial number of the certificate that the server showed."""
+    certificate = client.tls.getpeercert()
+    assert certificate is not None
+    return int(str(certificate["serialNumber"]), 16)
+
+
+class TestUnderConnections:
+    async def test_old_ones_stay_and_new_ones_get_the_new_certificate(self, site: Site) -> None:
+        in_a_week, in_a_month = (dt.datetime.now(dt.UTC).replace(microsecond=0) + dt.timedelta(days=days) for days in (7, 30))
+        site.files.write(site.authority.issue_cert("localhost", not_after=in_a_week))
+        async with serving(routes(), tls=site.files.settings(poll_interval=POLL)) as served:
+            old = await served.connect_tls(site.client())
+            assert served.server.certificate_expiry == in_a_week.timestamp()
+            site.files.key.write_bytes(b"not a key")
+            await looked(served, 3)
+            assert served.server.certificate_expiry == in_a_week.timestamp()
+            site.files.write(site.authority.issue_cert("localhost", common_name="the second", not_after=in_a_month))
+            await until(lambda: len(served.observed.loaded) == 2)
+            new = await served.connect_tls(site.client())
+            assert (await old.ask(b"old")).messages == [b"echo old"]
+            assert (await new.ask(b"new")).messages == [b"echo new"]
+            first, second = served.observed.loaded
+            assert (shown(old), shown(new)) == (int(first.serial, 16), int(second.serial, 16))
+            assert first.serial != second.serial
+            assert "CN=the second" in second.subject
+            assert served.server.certificate_expiry == second.expiry == in_a_month.timestamp()
+        async with serving(routes()) as served:
+            assert served.server.certificate_expiry is None
+
+    async def test_an_authority_that_is_taken_away(self, site: Site) -> None:
+        other = trustme.CA()
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            site.files.client_ca.write_bytes(site.authority.cert_pem.bytes() + other.cert_pem.bytes())
+            context = site.client_with(other.issue_cert("gateway.example"), version=version)
+            async with serving(routes(), tls=site.files.settings(mutual=True, poll_interval=POLL)) as served:
+                old = await served.connect_tls(context)
+                assert (await old.ask(b"x")).status == 0
+                site.files.client_ca.write_bytes(site.authority.cert_pem.bytes())
+                await until(lambda served=served: len(served.observed.loaded) == 2)  # type: ignore[misc]  # bound in the loop
+                assert (await old.ask(b"still")).messages == [b"echo still"]
+                new = await served.connect_tls(context, session=old.tls.session if version is ssl.TLSVersion.TLSv1_2 else None)
+                await new.settle()
+                assert new.eof
+                assert served.server.handshakes[1] in {0, 1}
+                new.socket.close()
+                await wait_all_tasks_blocked()
+                assert served.observed.reasons == ["CERTIFICATE_VERIFY_FAILED: unable to get local issuer certificate"]
+
+
+async def looked(served: Served, times: int) -> None:
+    """Wait until the files were looked at so many times more."""
+    found = served.server._rotation
+    assert found is not None
+    goal = found.statistics().looks + times
+    await until(lambda: found.statistics().looks >= goal)
+
+
+def identity(site: Site) -> Identity:
+    found = load(site.files.settings())
+    assert isinstance(found, Identity)
+    return found
+
+
+class TestJudging:
+    @pytest.fixture
+    def observed(self) -> Observed:
+        return Observed()
+
+    @pytest.fixture
+    def running(self, site: Site, observed: Observed) -> Rotation:
+        running = Rotation(site.files.settings(), observed)
+        running.judge(identity(site), 0.0)
+        return running
+
+    @pytest.mark.parametrize(
+        ("looks", "rejected"),
+        [
+            pytest.param([("half", 0.0), ("half", 2.9), ("good", 3.0), ("half", 4.0), ("half", 6.9)], 0, id="a moment of mismatch"),
+            pytest.param([("half", 4.0), ("half", 7.0), ("half", 70.0), ("known half", 80.0)], 1, id="once"),
+            pytest.param([(f"half {second}", float(second)) for second in range(10)], 0, id="each version has its own time"),
+            pytest.param([("half", 0.0), ("half", 3.0), ("known", 4.0), ("half", 5.0), ("half", 8.0)], 2, id="again"),
+        ],
+    )
+    def test_a_bad_version_is_reported_when_it_stands(
+        self, running: Rotation, observed: Observed, site: Site, looks: list[tuple[str, float]], rejected: int
+    ) -> None:
+        good = identity(site)
+        found: dict[str, Identity | Known] = {"good": good, "known": Known(good.version), "known half": Known(b"half")}
+        for what, when in looks:
+            running.judge(found.get(what) or Unusable(what.encode(), "mismatch"), when)
+        assert observed.rejected == ["mismatch"] * rejected
+
+    def test_nothing_to_start_with(self, site: Site, observed: Observed) -> None:
+        with pytest.raises(CertificatesError, match="no certificate is loaded yet"):
+            _ = Rotation(site.files.settings(), observed).context
