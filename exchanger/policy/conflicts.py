@@ -6,7 +6,7 @@ Must not know: requests, or who learns of a conflict.
 """
 
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import ClassVar, Final, final
 
 import attrs
@@ -160,19 +160,18 @@ def conflicts_with(entry: Entry, snapshot: PolicySnapshot) -> tuple[Entry, ...]:
 
 
 def _at(paths: Paths, spelling: str, entry: Entry) -> Iterator[Claims]:
-    """Yield the claims at the prefix ``spelling`` of ``entry``: those of its own trie, which has to have it, and of twins in the other."""
+    """Yield the claims with the place of ``entry`` at ``spelling``: of its own trie, which has to have it, and of twins in the other."""
     own = paths.folded if entry.match.case_insensitive else paths.exact
     cells = [] if own is None else own.prefixes_of(spelling)
-    claims = cells[-1].of(entry.match.path_type) if cells and cells[-1].length == len(spelling) else None
+    claims = cells[-1].of(entry.match) if cells and cells[-1].length == len(spelling) else None
     if claims is None or claims.entries_like(entry) is None:
         raise KeyError(spelling)
-    yield claims
+    yield from cells[-1].level(entry.match.rank)
     if entry.match.case_insensitive:
         twins = [cell for cell, _ in paths.exact.alike(spelling, _AnyCase(), Steps(MAX_VARIANT_WORK)) or []]
     else:
         twins = [] if paths.folded is None else paths.folded.prefixes_of(fold(spelling))
-    others = (cell.of(entry.match.path_type) for cell in twins if cell.length == len(spelling))
-    yield from (claims for claims in others if claims is not None)
+    yield from chain.from_iterable(cell.level(entry.match.rank) for cell in twins if cell.length == len(spelling))
 
 
 def _members(table: MethodTable[Entry], methods: frozenset[str] | None) -> Iterator[Entry]:

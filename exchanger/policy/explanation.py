@@ -145,8 +145,8 @@ def _cover(claim: Claim, reading: Reading, *, decoded: bool) -> _Cover | None:
     for spelling in spellings.literal + spellings.rewritten if decoded else spellings.literal:
         at = matched(path, spelling, reading.masks)
         if at >= 0 and fits(scope.path_type, path, at, end, reading.masks):
-            kind = scope.path_type
-            found.append((kind is PathType.EXACT, max(len(spelling), ROOT), kind is PathType.SEGMENT, spelling in spellings.literal))
+            rank = scope.rank
+            found.append((rank is PathType.EXACT, max(len(spelling), ROOT), rank is PathType.SEGMENT, spelling in spellings.literal))
     return max(found, default=None)
 
 

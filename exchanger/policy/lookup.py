@@ -332,6 +332,8 @@ def _simply_covering(cell: Cell, path: str) -> list[Claims]:
         covering.append(cell.exact)
     if cell.segment is not None and in_path and after_prefix in _ENDS_OF_SEGMENT:
         covering.append(cell.segment)
+    if cell.narrowed is not None and in_path and after_prefix in _ENDS_OF_SEGMENT:
+        covering.append(cell.narrowed)
     if cell.prefix is not None:
         covering.append(cell.prefix)
     return covering
@@ -368,7 +370,7 @@ def _closing(trie: PolicyTrie, reach: UnreadableReach, found: Found) -> tuple[Ho
 
 
 def _kinds_at(cell: Cell, text: str, at: int, end: int, masks: Masks | None) -> Iterator[tuple[PathType, Claims]]:
-    """Yield the claims of ``cell`` that cover ``text``, in order of path types.
+    """Yield the claims of ``cell`` that cover ``text``, in order of path types; those that are narrowed have the place of plain prefixes.
 
     The cell's prefix was matched up to ``at``; ``end`` is that of the path without its query.
     """
@@ -376,6 +378,8 @@ def _kinds_at(cell: Cell, text: str, at: int, end: int, masks: Masks | None) -> 
         yield PathType.EXACT, cell.exact
     if cell.segment is not None and fits(PathType.SEGMENT, text, at, end, masks):
         yield PathType.SEGMENT, cell.segment
+    if cell.narrowed is not None and fits(PathType.SEGMENT, text, at, end, masks):
+        yield PathType.PREFIX, cell.narrowed
     if cell.prefix is not None:
         yield PathType.PREFIX, cell.prefix
 
@@ -407,7 +411,7 @@ def _levels(cells: Sequence[tuple[Cell, str, int]], reading: Reading, method: st
         rewritten = cell.rewritten if decoded else None
         if cell.prefix is not None and cell.prefix.concerns(method):
             ranked.setdefault(_rank(cell, PathType.PREFIX, written=True), []).extend(_applying(cell.prefix, reading))
-        if rewritten is None and cell.segment is None and cell.exact is None:
+        if rewritten is None and cell.segment is None and cell.exact is None and cell.narrowed is None:
             continue
         for spelled in (cell, rewritten):
             for path_type, claims in () if spelled is None else _kinds_at(spelled, text, at, end, masks):

@@ -19,7 +19,7 @@ from exchanger.policy.methods import ClaimKey, MethodTable, key_of
 from exchanger.policy.prefix import spellings_of
 from exchanger.policy.readings import Reading
 from exchanger.policy.trie import PrefixTrie
-from exchanger.values.entry import EVERYWHERE, Claim, Entry, FailClosedRegion, GrantedArea, PathType, Source
+from exchanger.values.entry import EVERYWHERE, Claim, Entry, FailClosedRegion, GrantedArea, MatchScope, PathType, Source
 
 # Claims at one prefix that are looked at for one request while documents are leaving, and of these the ones that are held back: in half a
 # millisecond each.
@@ -111,8 +111,9 @@ def _changed(claims: Claims, claim: Claim, *, adds: bool) -> Claims:
 class Cell:
     """All claims at one path prefix, which has ``length`` characters, by path type; ``None`` instead of none.
 
-    ``rewritten`` has the claims of which this prefix is a decoded spelling. ``is_simple``: path and method alone
-    decide whether one applies; ``plain`` has all of them if they are on plain prefixes, too.
+    ``narrowed`` has those of plain prefixes of which grants left whole segments. ``rewritten`` has the claims of which this prefix is a
+    decoded spelling. ``is_simple``: path and method alone decide whether one applies, and no two path types have one place in the order;
+    ``plain`` has all of them if they are on plain prefixes, too.
     """
 
     length: int = 0
@@ -120,30 +121,44 @@ class Cell:
     segment: Claims | None = None
     exact: Claims | None = None
     rewritten: "Cell | None" = None
+    narrowed: Claims | None = None
     is_simple: bool = attrs.field(init=False, eq=False, repr=False)
     plain: tuple[Claims, ...] | None = attrs.field(init=False, eq=False, repr=False)
 
     @is_simple.default
     def _is_simple(self) -> bool:
-        return self.rewritten is None and all(claims is None or claims.is_plain for claims in (self.exact, self.segment, self.prefix))
+        if self.rewritten is not None or (self.narrowed is not None and self.prefix is not None):
+            return False
+        return all(claims is None or claims.is_plain for claims in self._tables)
 
     @plain.default
     def _plain(self) -> tuple[Claims, ...] | None:
-        only = self.is_simple and self.segment is None and self.exact is None
-        return (self.prefix,) if only and self.prefix is not None else None
+        only = self.segment is None and self.exact is None and self.narrowed is None
+        return (self.prefix,) if self.is_simple and self.prefix is not None and only else None
 
-    def of(self, path_type: PathType) -> Claims | None:
-        """Return the claims of one path type."""
-        return self.prefix if path_type is PathType.PREFIX else self.segment if path_type is PathType.SEGMENT else self.exact
+    @property
+    def _tables(self) -> tuple[Claims | None, ...]:
+        return self.exact, self.segment, self.narrowed, self.prefix
+
+    def of(self, scope: MatchScope) -> Claims | None:
+        """Return the claims that are kept together with those of ``scope``."""
+        if scope.narrowed:
+            return self.narrowed
+        return self.prefix if scope.path_type is PathType.PREFIX else self.segment if scope.path_type is PathType.SEGMENT else self.exact
+
+    def level(self, rank: PathType) -> tuple[Claims, ...]:
+        """Return the claims whose place in the order of entries is that of one path type."""
+        found = {PathType.PREFIX: (self.prefix, self.narrowed), PathType.SEGMENT: (self.segment,), PathType.EXACT: (self.exact,)}[rank]
+        return tuple([claims for claims in found if claims is not None])
 
     def with_claim(self, claim: Claim) -> "Cell":
         """Return the cell with ``claim``."""
-        return self._with(claim.match.path_type, (self.of(claim.match.path_type) or Claims()).with_claim(claim))
+        return self._with(claim.match, (self.of(claim.match) or Claims()).with_claim(claim))
 
     def without_claim(self, claim: Claim) -> "Cell | None":
         """Return the cell without ``claim``, ``None`` if that leaves it empty."""
-        claims = self.of(claim.match.path_type)
-        return _or_nothing(self._with(claim.match.path_type, claims and claims.without_claim(claim)))
+        claims = self.of(claim.match)
+        return _or_nothing(self._with(claim.match, claims and claims.without_claim(claim)))
 
     def with_rewritten_claim(self, claim: Claim) -> "Cell":
         """Return the cell with ``claim`` for rewritten paths."""
@@ -153,22 +168,24 @@ class Cell:
         """Return the cell without ``claim`` for rewritten paths, ``None`` if that leaves it empty."""
         return _or_nothing(attrs.evolve(self, rewritten=self.rewritten and self.rewritten.without_claim(claim)))
 
-    def _with(self, path_type: PathType, claims: Claims | None) -> "Cell":
-        if path_type is PathType.PREFIX:
-            return Cell(self.length, claims, self.segment, self.exact, self.rewritten)
-        if path_type is PathType.SEGMENT:
-            return Cell(self.length, self.prefix, claims, self.exact, self.rewritten)
-        return Cell(self.length, self.prefix, self.segment, claims, self.rewritten)
+    def _with(self, scope: MatchScope, claims: Claims | None) -> "Cell":
+        if scope.narrowed:
+            return Cell(self.length, self.prefix, self.segment, self.exact, self.rewritten, claims)
+        if scope.path_type is PathType.PREFIX:
+            return Cell(self.length, claims, self.segment, self.exact, self.rewritten, self.narrowed)
+        if scope.path_type is PathType.SEGMENT:
+            return Cell(self.length, self.prefix, claims, self.exact, self.rewritten, self.narrowed)
+        return Cell(self.length, self.prefix, self.segment, claims, self.rewritten, self.narrowed)
 
     def members(self) -> Iterator[Claim]:
         """Yield every claim, some of them more than once."""
-        for claims in (self.exact, self.segment, self.prefix, self.rewritten):
+        for claims in (*self._tables, self.rewritten):
             if claims is not None:
                 yield from claims.members()
 
 
 def _or_nothing(cell: Cell) -> Cell | None:
-    return cell if any(part is not None for part in (cell.prefix, cell.segment, cell.exact, cell.rewritten)) else None
+    return cell if any(True for _ in cell.members()) else None
 
 
 PathTrie = PrefixTrie[Cell]

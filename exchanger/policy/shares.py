@@ -42,8 +42,8 @@ class Limits:
 
 
 _Key: TypeAlias = tuple[Source, int | None, MatchScope]
-# What is looked up at one prefix: the path type, whether the spelling is a decoded one, and ``within`` of a region.
-_Place: TypeAlias = tuple[PathType, bool, str]
+# What is looked up at one prefix: the path type, whether it is narrowed, whether the spelling is a decoded one, and ``within`` of a region.
+_Place: TypeAlias = tuple[PathType, bool, bool, str]
 
 
 def shared(documents: Iterable[PolicyDocument], limits: Limits) -> dict[Source, PolicyDocument]:
@@ -148,7 +148,7 @@ def _lookups(claims: Iterable[Claim]) -> dict[str, int]:
     for claim in claims:
         names = tuple(name for name, _ in claim.match.headers)
         for prefix, rewritten in _prefixes(claim):
-            place = (claim.match.path_type, rewritten, claim.match.within)
+            place = (claim.match.path_type, claim.match.narrowed, rewritten, claim.match.within)
             combinations = found.setdefault(prefix, {}).setdefault((place, claim.match.case_insensitive), set())
             combinations.update(names[:count] for count in range(1, len(names) + 1))
     return {
@@ -181,8 +181,8 @@ def _closed(document: PolicyDocument, problems: Mapping[_Key, Problem]) -> Polic
         return document
     regions = list(document.regions)
     for entry in beyond:
-        problem, scope = problems[_key(entry)], attrs.evolve(entry.match, headers=())
-        regions.append(FailClosedRegion(entry.source, scope, problem.text, entry.index, entry.line, problems=(problem,)))
+        problem = problems[_key(entry)]
+        regions.append(FailClosedRegion(entry.source, entry.match.closed, problem.text, entry.index, entry.line, problems=(problem,)))
     entries = tuple(entry for entry in document.entries if _key(entry) not in problems)
     return attrs.evolve(document, entries=entries, regions=tuple(regions))
 

@@ -57,6 +57,8 @@ class MatchScope:
     ``headers``: sorted by name; the request must have all of them. Regions have none.
     ``within``: a whole-segment prefix, compared with regard to case, that the path must have too; "" and "/" are every path. Only what
     grants leave of a claim has one.
+    ``narrowed``: grants left whole segments of a plain prefix. It covers what ``path_type`` says, and keeps the place of a plain prefix in
+    the order of entries. Regions have no place.
     """
 
     host: str | None = None
@@ -66,6 +68,17 @@ class MatchScope:
     path_type: PathType = PathType.PREFIX
     headers: tuple[HeaderMatch, ...] = ()
     within: str = ""
+    narrowed: bool = False
+
+    @property
+    def closed(self) -> "MatchScope":
+        """The scope as that of a region, which closes it whatever headers a request has."""
+        return attrs.evolve(self, headers=(), narrowed=False) if self.headers or self.narrowed else self
+
+    @property
+    def rank(self) -> PathType:
+        """The path type that gives an entry its place in the order of entries."""
+        return PathType.PREFIX if self.narrowed else self.path_type
 
 
 EVERYWHERE = MatchScope()

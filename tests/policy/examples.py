@@ -23,6 +23,8 @@ class Where(TypedDict, total=False):
     case_insensitive: bool
     path_type: PathType
     headers: tuple[HeaderMatch, ...]
+    within: str
+    narrowed: bool
 
 
 def exchange(prefix: str, *, source: Source = RED, index: int = 0, **where: Unpack[Where]) -> ExchangeEntry:

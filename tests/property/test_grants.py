@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TypeAlias
 
 import attrs
-from hypothesis import event, given
+from hypothesis import event, example, given
 from hypothesis import strategies as st
 
 from exchanger.policy.documents.document import PolicyDocument
@@ -28,9 +28,19 @@ from exchanger.values.entry import (
     Source,
     TokenTarget,
 )
-from exchanger.values.verdict import NoMatch
+from exchanger.values.headers import HeaderFields
+from exchanger.values.verdict import Ambiguous, NoMatch, Unhealthy
 from tests.property.policy_model import answer, begins, hosts_above
-from tests.property.strategies_policy import documents, odd_paths, path_types, reaches, scopes_over, snapshot_of
+from tests.property.strategies_policy import (
+    documents,
+    header_fields,
+    header_sets,
+    odd_paths,
+    path_types,
+    reaches,
+    scopes_over,
+    snapshot_of,
+)
 from tests.property.test_policy_match_model import said
 
 Policy: TypeAlias = list[PolicyDocument]
@@ -120,13 +130,13 @@ def model(document: PolicyDocument, grants: Grants) -> PolicyDocument:
         scope = entry.match
         covering = [grant for grant in own if covers(grant, scope)]
         if not covering and scope.path_type is PathType.PREFIX:
-            scope = attrs.evolve(scope, path_type=PathType.SEGMENT)
+            scope = attrs.evolve(scope, path_type=PathType.SEGMENT, narrowed=True)
             covering = [grant for grant in own if scope.path_prefix in grant.path_prefixes and covers(grant, scope)]
         if covering and is_asked(entry, covering):
             entries.append(attrs.evolve(entry, match=scope))
         else:
             # What is inside closes its own area, and no other host than its own.
-            regions += closing(attrs.evolve(entry, match=scope), [EVERYTHING]) if covering else closing(entry, own)
+            regions += closing(attrs.evolve(entry, match=scope.closed), [EVERYTHING]) if covering else closing(entry, own)
     return PolicyDocument(document.source, tuple(entries), tuple(regions))
 
 
@@ -164,6 +174,61 @@ def test_a_namespace_changes_no_decision_outside_its_hosts_and_paths(
 
     if not any(is_on(host, pattern) for grant in own for pattern in grant.hosts):
         assert snapshot_of(left, reach).match(host, path, method) == snapshot_of(others, reach).match(host, path, method)
+
+
+CLOSED = (DenyEntry, Unhealthy, Ambiguous)
+RED = Source("red", "one")
+ON_ONE_HOST = Grants((Grant(frozenset({"red"}), None, ("a.example",), ("/a",), issuers=("*",), scopes=("*",)),))
+BY_HEADER = (("x-a", "1"),)
+TARGET = TokenTarget("primary", scope="r")
+with_headers, regions_beside = scopes_over(prefixes, header_sets)
+
+
+def of_red(*entries: Entry) -> PolicyDocument:
+    return PolicyDocument(RED, entries)
+
+
+@example(
+    of_red(
+        ExchangeEntry(RED, 0, MatchScope("a.example", "/a", headers=BY_HEADER), TARGET),
+        DenyEntry(RED, 1, MatchScope("a.example", "/a", path_type=PathType.SEGMENT)),
+    ),
+    ON_ONE_HOST,
+    "a.example",
+    "/a/b",
+    "GET",
+    list(BY_HEADER),
+)
+@given(
+    documents(st.just(RED), scopes=with_headers, region_scopes=regions_beside),
+    all_grants,
+    st.sampled_from(HOSTS),
+    st.sampled_from([*PATHS, *UNHEARD_OF]),
+    st.sampled_from(["GET", "PUT", "HEAD"]),
+    header_fields,
+)
+def test_inside_its_grants_a_namespace_lets_no_more_pass_than_without_them(
+    written: PolicyDocument, grants: Grants, host: str, path: str, method: str, fields: list[tuple[str, str]]
+) -> None:
+    """Whatever its entries are together: what grants leave of each keeps its place among them."""
+    headers = HeaderFields(tuple(fields), raw=True)
+    own = [grant for grant in grants.grants if grant.namespaces is not None and "red" in grant.namespaces]
+    left = restrict(written, grants, ())
+
+    alone = snapshot_of([written]).match(host, path, method, headers=headers)
+    found = snapshot_of([left]).match(host, path, method, headers=headers)
+
+    if not any(is_on(host, pattern) and path in paths_of(grant) for grant in own for pattern in grant.hosts):
+        event("outside")
+        assert isinstance(found, NoMatch)
+    elif isinstance(alone, CLOSED):
+        event("closed inside")
+        assert isinstance(found, CLOSED)
+    elif isinstance(alone, ExchangeEntry):
+        event("exchanged inside")
+        assert not isinstance(found, AllowEntry)
+        inside = [grant for grant in own if path in paths_of(grant) and any(is_on(host, pattern) for pattern in grant.hosts)]
+        assert not isinstance(found, NoMatch) or not any(is_asked(alone, [grant]) for grant in inside)
 
 
 @given(policies, all_grants, all_grants)

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import Grant, Grants
 from exchanger.policy.grants.restriction import restrict
-from exchanger.policy.lookup import CONFLICT
 from exchanger.policy.path import MalformedPath, readings_of
 from exchanger.policy.prefix import prefix_spellings, read_prefix
 from exchanger.values.entry import DenyEntry, ExchangeEntry, FailClosedRegion, MatchScope, PathType, Source
+from exchanger.values.headers import HeaderFields
 from exchanger.values.verdict import Ambiguous, NoMatch, Unhealthy
 from tests.policy.examples import HOST, RED, deny, exchange
 from tests.property.strategies_policy import snapshot_of
@@ -21,6 +21,7 @@ from tests.property.strategies_policy import snapshot_of
 Places: TypeAlias = tuple[tuple[str, ...], tuple[MatchScope, ...], str]
 
 BLUE = Source("blue", "policy")
+BY_HEADER = (("x-a", "1"),)
 # Each character in spellings that servers take for one another; the last of each take two decodings.
 SPELLINGS = {
     "a": ("a", "A", "%61", "%41", "%2561"),
@@ -132,9 +133,43 @@ def test_grants_let_nothing_pass_that_is_closed_without_them(drawn: Places, does
     if not is_inside(path, granted):
         event("outside")
         assert found == snapshot_of([other]).match(HOST, path, "GET", raw=True)
-    elif isinstance(alone, DenyEntry | Unhealthy) and alone != CONFLICT:
+    elif isinstance(alone, DenyEntry | Unhealthy):
         event("closed inside")
         assert isinstance(found, DenyEntry | Unhealthy | Ambiguous)
+
+
+@example(
+    drawn=(("/a",), (MatchScope(HOST, "/a"), MatchScope(HOST, "/a", path_type=PathType.SEGMENT)), "/a/b"),
+    does=["exchange", "deny"],
+    with_headers=[True, False],
+)
+@given(
+    places(),
+    st.lists(st.sampled_from(["exchange", "deny", "region"]), min_size=3, max_size=3),
+    st.lists(st.booleans(), min_size=3, max_size=3),
+)
+def test_the_entries_of_a_namespace_keep_their_order_inside_the_grants(drawn: Places, does: list[str], with_headers: list[bool]) -> None:
+    granted, scopes, path = drawn
+    written = written_by(RED, scopes, does)
+    entries = [
+        attrs.evolve(entry, match=attrs.evolve(entry.match, headers=BY_HEADER)) if with_headers[entry.index] else entry
+        for entry in written.entries
+    ]
+    written = attrs.evolve(written, entries=tuple(entries))
+    left = restrict(written, granting(*granted), ())
+
+    headers = HeaderFields(BY_HEADER, raw=True)
+    alone, found = (snapshot_of([one]).match(HOST, path, "GET", raw=True, headers=headers) for one in (written, left))
+
+    if not is_inside(path, granted):
+        event("outside")
+        assert isinstance(found, NoMatch)
+    elif isinstance(alone, DenyEntry | Unhealthy):
+        event("closed inside")
+        assert isinstance(found, DenyEntry | Unhealthy | Ambiguous)
+    elif isinstance(alone, ExchangeEntry):
+        event("exchanged inside")
+        assert isinstance(found, ExchangeEntry | DenyEntry | Unhealthy | Ambiguous)
 
 
 @example(drawn=place("/a%2Fb", "/a/b/c", ""), what="exchange", more=[])

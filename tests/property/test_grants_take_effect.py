@@ -42,7 +42,7 @@ def test_a_cut_lets_nothing_pass_that_is_not_left_and_refuses_nothing_else(
     expected = old.match(host, path, method)
     assert found == expected or isinstance(found, Unhealthy)
     if isinstance(found, AllowEntry | ExchangeEntry | DenyEntry):
-        segment = attrs.evolve(found, match=attrs.evolve(found.match, path_type=PathType.SEGMENT))
+        segment = attrs.evolve(found, match=attrs.evolve(found.match, path_type=PathType.SEGMENT, narrowed=True))
         assert {found, segment} & set(left[found.source].entries)
     if all(left[document.source] == document for document in held):
         assert found == expected

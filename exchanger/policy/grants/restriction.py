@@ -189,7 +189,7 @@ class _Regions:
         invalid = {region.index: region for region in self._found}
         for entry in entries:
             if (region := invalid.get(entry.index)) is not None:
-                self.add(iter((attrs.evolve(region, match=attrs.evolve(entry.match, headers=())),)))
+                self.add(iter((attrs.evolve(region, match=entry.match.closed),)))
         return [entry for entry in entries if entry.index not in invalid]
 
     def all(self) -> tuple[FailClosedRegion, ...]:
@@ -227,33 +227,36 @@ def _judge(entry: Entry, allowance: Allowance, *, parts_count: bool = True) -> t
     scope = entry.match
     near = allowance.near(scope.host)
     covering = [granted for granted in near if _covers(granted, scope)]
-    beside: tuple[Entry, ...] | None = ()
+    beside: tuple[DenyEntry | ExchangeEntry, ...] | None = ()
     if not covering and scope.path_type is PathType.PREFIX and not scope.within:
-        # A plain prefix that is granted as whole segments is most likely meant so.
-        scope = attrs.evolve(scope, path_type=PathType.SEGMENT)
+        # A plain prefix that is granted as whole segments is most likely meant so. Its place among other entries is still its author's.
+        scope = attrs.evolve(scope, path_type=PathType.SEGMENT, narrowed=True)
         covering = [granted for granted in near if scope.path_prefix in granted.prefixes and _covers(granted, scope)]
-        beside = _beside(entry, near) if covering and isinstance(entry, DenyEntry) else ()
+        beside = _beside(entry, near) if covering and not isinstance(entry, AllowEntry) else ()
     if covering and beside is not None:
         missing = list(_missing(entry, covering))
         if not missing:
             return (entry,) if scope is entry.match else (attrs.evolve(entry, match=scope), *beside)
         more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
         reason = f"asks for what its namespace is not granted: {', '.join(missing[:_NAMED])}{more}"
-        closes = (attrs.evolve(part, headers=()) for part in (scope, *(other.match for other in beside)))
+        closes = (part.closed for part in (scope, *(other.match for other in beside)))
         return _Invalid(reason, codes.NOT_GRANTED, closes)
     if not parts_count:
         return _Outside()
-    whole = attrs.evolve(entry.match, headers=())
-    parts = (part for granted in near for part in _intersections(whole, granted))
+    parts = (part for granted in near for part in _intersections(entry.match.closed, granted))
     first = next(parts, None)
     return _Outside() if first is None else _Invalid(_PARTLY, codes.PARTLY_OUTSIDE_GRANTS, chain((first,), parts))
 
 
-def _beside(entry: DenyEntry, near: tuple[Granted, ...]) -> tuple[DenyEntry, ...] | None:
-    """Return what a plain prefix denies beyond its own whole segments, where that is granted, too, as /api-v2 beside /api.
+def _beside(entry: DenyEntry | ExchangeEntry, near: tuple[Granted, ...]) -> tuple[DenyEntry | ExchangeEntry, ...] | None:
+    """Return what a plain prefix covers beyond its own whole segments, where that is granted, too, as /api-v2 beside /api.
 
-    It keeps its place in the order of entries, behind those of a longer prefix. ``None`` if it is more than ``MAX_REGIONS`` parts.
+    An exchange has such parts where a grant lists all that it asks for; elsewhere its author most likely meant whole segments. A denial has
+    them in any grant: nothing opens. They keep their place in the order of entries, behind those of a longer prefix. ``None`` if there are
+    more than ``MAX_REGIONS``.
     """
+    if isinstance(entry, ExchangeEntry):
+        near = tuple([granted for granted in near if not any(True for _ in _missing(entry, [granted]))])
     texts, found = _Paths.of(entry.match).texts, set[tuple[str, str | None]]()
     for granted in near:
         above = (prefix for text in texts for prefix in _prefixes_above(text, PathType.PREFIX) if prefix in granted.spellings)

@@ -11,24 +11,27 @@ from exchanger.policy.grants import allowance
 from exchanger.policy.grants.allowance import Grant, Grants
 from exchanger.policy.grants.reader import read_grants
 from exchanger.policy.grants.restriction import MAX_REGIONS, _common_hosts, again, restrict
-from exchanger.policy.lookup import SEVERAL_REGIONS
+from exchanger.policy.lookup import CONFLICT, SEVERAL_REGIONS
 from exchanger.policy.policy_trie import Hosts
 from exchanger.policy.selection import Text, read
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import (
     EVERYWHERE,
     UNKNOWN_NAMESPACE,
+    AllowEntry,
     Claim,
     DenyEntry,
     Entry,
+    ExchangeEntry,
     FailClosedRegion,
     GrantedArea,
     MatchScope,
     PathType,
     Source,
 )
+from exchanger.values.headers import HeaderFields
 from exchanger.values.selector import parse_selector
-from exchanger.values.verdict import NoMatch, Unhealthy
+from exchanger.values.verdict import NO_MATCH, Ambiguous, NoMatch, Unhealthy, Verdict
 from tests.policy.examples import BLUE, HOST, ISSUERS, RED, deny, exchange, region, snapshot_of
 
 OWN = Grant(frozenset({"red"}), None, (HOST,), ("/orders",), issuers=("primary",), scopes=("read:*",))
@@ -73,7 +76,7 @@ def test_what_is_left_of_an_entry(entry: Entry, scope: MatchScope | None, reason
 
 def test_a_plain_prefix_that_is_granted_by_segments_is_read_so_unless_another_grant_covers_it() -> None:
     wide = Grant(frozenset({"red"}), None, (HOST,), ("",), actions=frozenset({"exchange"}))
-    assert left(deny("/orders")).entries == (deny("/orders", path_type=SEGMENT),)
+    assert left(deny("/orders")).entries == (deny("/orders", path_type=SEGMENT, narrowed=True),)
     (closed,) = left(deny("/orders"), grants=Grants((OWN, wide))).regions
     assert (closed.match, closed.reason) == (
         MatchScope(HOST, "/orders"),
@@ -248,8 +251,8 @@ def test_a_plain_prefix_denies_beside_its_segments_what_else_is_granted_and_goes
     both = Grants((attrs.evolve(OWN, path_prefixes=("/api", "/api-v2", "/api-v2/x", "/api/v1", "/b")),))
     found = left(deny("/api"), deny("/api-v2/keys", index=1), exchange("/api-v2/free", index=2), grants=both)
     assert found.entries[:2] == (
-        deny("/api", path_type=SEGMENT),
-        attrs.evolve(deny("/api"), match=MatchScope(HOST, "/api", within="/api-v2")),
+        deny("/api", path_type=SEGMENT, narrowed=True),
+        deny("/api", within="/api-v2"),
     )
     assert (found.entry_count, len(found.entries)) == (3, 4)
     snapshot = PolicySnapshot.EMPTY.apply(found)
@@ -257,7 +260,50 @@ def test_a_plain_prefix_denies_beside_its_segments_what_else_is_granted_and_goes
     assert [type(verdict).__name__ for verdict in decided.values()] == ["DenyEntry"] * 4 + ["ExchangeEntry"]
     assert all(isinstance(snapshot.match(HOST, path, "GET"), NoMatch) for path in ("/api-v3", "/api-v22", "/b"))
     assert snapshot.withdraw(RED).trie == PolicySnapshot.EMPTY.trie
-    assert left(exchange("/api"), grants=both).entries == (exchange("/api", path_type=SEGMENT),)
+    assert left(exchange("/api"), grants=both).entries == (
+        exchange("/api", path_type=SEGMENT, narrowed=True),
+        exchange("/api", within="/api-v2"),
+    )
+
+
+def test_an_exchange_covers_beside_its_segments_what_may_be_exchanged_there_and_what_lets_pass_covers_no_more() -> None:
+    denies = attrs.evolve(OWN, path_prefixes=("/orders-v2",), actions=frozenset({"deny"}))
+    assert left(exchange("/orders"), grants=Grants((OWN, denies))).entries == (exchange("/orders", path_type=SEGMENT, narrowed=True),)
+    allows = attrs.evolve(OWN, path_prefixes=("/orders", "/orders-v2"), actions=frozenset({"allow"}))
+    allowed = AllowEntry(RED, 0, MatchScope(HOST, "/orders"))
+    (found,) = left(allowed, grants=Grants((allows,))).entries
+    assert found.match == MatchScope(HOST, "/orders", path_type=SEGMENT, narrowed=True)
+
+
+def test_a_plain_prefix_that_is_narrowed_keeps_its_place_among_entries() -> None:
+    narrowed = exchange("/orders", headers=(("a", "b"),))
+    fields = HeaderFields((("a", "b"),), raw=True)
+
+    def decided(*claims: Entry) -> Verdict:
+        document = left(*claims)
+        found = PolicySnapshot.EMPTY.apply(document).match(HOST, "/orders/x", "GET", headers=fields)
+        assert found in document.entries or found == CONFLICT
+        return found
+
+    segments = deny("/orders", index=1, path_type=SEGMENT)
+    assert decided(narrowed, segments) == segments
+    assert isinstance(decided(exchange("/orders"), segments), DenyEntry)
+    assert isinstance(decided(narrowed, deny("/orders", index=1)), ExchangeEntry)
+    assert decided(exchange("/orders"), deny("/orders", index=1)) == CONFLICT
+
+
+def test_what_is_narrowed_conflicts_with_a_plain_prefix_of_another_namespace() -> None:
+    """As both do without grants. Either is told of the other, and none covers what it is not granted."""
+    (narrowed,) = left(deny("/orders")).entries
+    rival = exchange("/orders", source=BLUE)
+    snapshot = snapshot_of(narrowed, rival)
+    for path in ("/orders", "/orders/x", "/orders?x", "/%6frders"):
+        assert isinstance(snapshot.match(HOST, path, "GET"), Unhealthy | Ambiguous)
+    assert snapshot.match(HOST, "/orders-old", "GET") == rival
+    assert conflicts_with(narrowed, snapshot) == (rival,)
+    assert conflicts_with(rival, snapshot) == (narrowed,)
+    assert snapshot_of(narrowed).match(HOST, "/orders-old", "GET") is NO_MATCH
+    assert snapshot.withdraw(BLUE).trie == snapshot_of(narrowed).trie
 
 
 def test_a_denial_beside_very_many_granted_prefixes_closes_instead() -> None:
