@@ -319,7 +319,7 @@ class Assembler:
             if changes[0].document is None:
                 self._leave(changes)
                 await self._done(tuple(change for change in changes if not change.early), Made(self._snapshot))
-            elif sum(change.work for change in changes) <= INLINE_BATCH and all(change.work <= INLINE_WORK for change in changes):
+            elif sum(change.work for change in changes) <= INLINE_BATCH and all(map(self._is_small, changes)):
                 for change in changes:
                     await trio.lowlevel.checkpoint()
                     made = make(self._snapshot, (change,), self.issuers, self.grants)
@@ -498,6 +498,10 @@ class Assembler:
                 self._meanwhile[source] = closed
             if number % SLICE == SLICE - 1:
                 await trio.lowlevel.checkpoint()
+
+    def _is_small(self, change: Pending) -> bool:
+        """Tell whether a change may run on the event loop: its namespace may have got many claims while it waited."""
+        return change.work <= INLINE_WORK and self._work_in_force(change.source) <= INLINE_WORK
 
     def _work_in_force(self, source: Source) -> int:
         document, left = self._snapshot.documents.get(source), self._snapshot.trie.leaving.get(source, ())

@@ -41,28 +41,38 @@ class Limits:
     entries: int = 10_000
 
 
+@final
+@attrs.frozen
+class Division:
+    """How a namespace's share is divided: the documents that it changes, as it leaves them.
+
+    ``most`` is how many look-ups of one interpretation of a path the claims make that it leaves.
+    """
+
+    changed: Mapping[Source, PolicyDocument]
+    most: int
+
+
 _Key: TypeAlias = tuple[Source, int | None, MatchScope]
 # What is looked up at one prefix: the path type, whether it is narrowed, whether the spelling is a decoded one, and ``within`` of a region.
 _Place: TypeAlias = tuple[PathType, bool, bool, str]
 
 
-def shared(documents: Iterable[PolicyDocument], limits: Limits) -> dict[Source, PolicyDocument]:
-    """Return those of ``documents``, which are all that one namespace has, that its share changes, as it leaves them."""
+def shared(documents: Iterable[PolicyDocument], limits: Limits) -> Division:
+    """Divide the share among ``documents``, which are all that one namespace has."""
     ordered = sorted(documents, key=lambda document: document.source)
-    crowded = sum(len(document.entries) + len(document.problems) for document in ordered) > limits.entries
-    if not crowded and sum(_at_most(claim) for document in ordered for claim in document.claims) <= MAX_LOOKUPS:
-        return {}
+    crowded = sum(map(counted_entries, ordered)) > limits.entries
     problems = dict(_too_many(ordered, limits)) if crowded else {}
     hosts: dict[str | None, list[Claim]] = defaultdict(list)
     for document in ordered:
         for claim in document.claims:
             if not problems or _key(claim) not in problems:
                 hosts[claim.match.host].append(claim)
-    exceeding = _exceeding(hosts)
+    exceeding, most = _exceeding(hosts)
     problems.update((_key(claim), _too_deep(claim)) for claim in exceeding if not isinstance(claim, FailClosedRegion))
     closed_on = {claim.match.host for claim in exceeding} | {scope.host for _, _, scope in problems}
     if not closed_on:
-        return {}
+        return Division({}, most)
     left = [_closed(document, problems) for document in ordered]
     closing = _closing(region for document in left for region in document.regions if region.match.host in closed_on)
     changed = {}
@@ -74,7 +84,29 @@ def shared(documents: Iterable[PolicyDocument], limits: Limits) -> dict[Source, 
         )
         if document is not before or any(region.match.host in closed_on for region in document.regions):
             changed[document.source] = attrs.evolve(document, alone=before, closing=regions)
-    return changed
+    return Division(changed, most)
+
+
+def counted_entries(document: PolicyDocument) -> int:
+    """Return the number of entries that count for the limit."""
+    return len(document.entries) + len(document.problems)
+
+
+def may_exceed(entries: int, most: int, limits: Limits) -> bool:
+    """Tell whether a namespace with so many entries, and claims that make ``most`` look-ups or fewer of one path, may exceed its share."""
+    return entries > limits.entries or most > MAX_LOOKUPS
+
+
+def most_lookups(claims: Iterable[Claim]) -> int:
+    """Return how many look-ups of one interpretation of a path ``claims`` make; more than the share if one of them exceeds it.
+
+    Those of two sets of claims together make at most the sum.
+    """
+    hosts: dict[str | None, list[Claim]] = defaultdict(list)
+    for claim in claims:
+        hosts[claim.match.host].append(claim)
+    exceeding, most = _exceeding(hosts)
+    return MAX_LOOKUPS + 1 if exceeding else most
 
 
 def _key(claim: Claim) -> _Key:
@@ -118,19 +150,25 @@ def _breadth(host: str | None) -> tuple[int, int, str]:
     return 1 if host.startswith(WILDCARD) else 2, host.count("."), host
 
 
-def _exceeding(hosts: Mapping[str | None, list[Claim]]) -> list[Claim]:
-    """Return the claims that take more than the share: broad hosts and short prefixes come first."""
+def _exceeding(hosts: Mapping[str | None, list[Claim]]) -> tuple[list[Claim], int]:
+    """Return the claims that take more than the share, and the most look-ups that the others make of one path.
+
+    Broad hosts and short prefixes come first.
+    """
     used: dict[str | None, int] = {}
     found: list[Claim] = []
+    most = 0
     for host in sorted(hosts, key=_breadth):
+        covers_hosts = host is None or host.startswith(WILDCARD)
         above = () if host is None else (None, *wildcards_above(host.removeprefix(WILDCARD)))
-        room = max(0, MAX_LOOKUPS - sum(used.get(other, 0) for other in above))
-        if host is not None and not host.startswith(WILDCARD) and sum(map(_at_most, hosts[host])) <= room:
+        taken = sum(used.get(other, 0) for other in above)
+        if not covers_hosts and taken + sum(map(_at_most, hosts[host])) <= most:
             continue
-        too_deep, used[host] = _sweep(_lookups(hosts[host]), room)
+        too_deep, used[host] = _sweep(_lookups(hosts[host]), MAX_LOOKUPS - taken)
+        most = max(most, taken + used[host])
         if too_deep:
             found += [claim for claim in hosts[host] if any(prefix in too_deep for prefix, _ in _prefixes(claim))]
-    return found
+    return found, most
 
 
 def _prefixes(claim: Claim) -> Iterator[tuple[str, bool]]:

@@ -18,7 +18,7 @@ from exchanger.policy.lookup import CONFLICT, Found, UnreadableReach, denied_by,
 from exchanger.policy.path import MalformedPath, is_plain_with_query
 from exchanger.policy.policy_trie import Hosts, PolicyTrie
 from exchanger.policy.readings import Reading, readings_to_ask
-from exchanger.policy.shares import Limits, shared
+from exchanger.policy.shares import Limits, counted_entries, may_exceed, most_lookups, shared
 from exchanger.values.entry import UNKNOWN_NAMESPACE, AllowEntry, DenyEntry, ExchangeEntry, Source
 from exchanger.values.headers import NO_FIELDS, HeaderFields
 from exchanger.values.notice import NO_NOTICES, Notices
@@ -28,16 +28,28 @@ from exchanger.values.verdict import AMBIGUOUS_AUTHORITY, AMBIGUOUS_PATH, NO_MAT
 @final
 @attrs.frozen
 class Part:
-    """What one namespace has: its documents, and how many claims are in them. ``exceeds``: its share has changed some of them."""
+    """What one namespace has: its documents, and how many entries and claims are in them. ``exceeds``: its share has changed some of them.
+
+    ``most`` bounds the look-ups that the claims make of one path: each change adds those of its document, and takes nothing away. So the
+    documents are divided again only once that exceeds the share, not with each change.
+    """
 
     sources: "HashTrieMap[Source, None]" = attrs.field(factory=HashTrieMap)
+    entries: int = 0
     claims: int = 0
     exceeds: bool = False
+    most: int = attrs.field(default=0, eq=False)
 
     def changed(self, document: PolicyDocument, sign: int) -> "Part":
         """Return the part with ``document``, or without it."""
-        sources = self.sources.insert(document.source, None) if sign > 0 else self.sources.discard(document.source)
-        return Part(sources, self.claims + sign * len(document.claims), self.exceeds)
+        claims = document.claims
+        return Part(
+            self.sources.insert(document.source, None) if sign > 0 else self.sources.discard(document.source),
+            self.entries + sign * counted_entries(document),
+            self.claims + sign * len(claims),
+            self.exceeds,
+            self.most if sign < 0 or self.exceeds else self.most + most_lookups(claims),
+        )
 
 
 @final
@@ -95,7 +107,8 @@ class PolicySnapshot:
     def changed(self, documents: "Mapping[Source, PolicyDocument | None]") -> "PolicySnapshot":
         """Return a snapshot with ``documents`` in the place of those of their sources, ``None`` for none.
 
-        Beside these documents, it costs the number of claims that each of their namespaces has, some microseconds for each.
+        Beside these documents, it costs some microseconds for each claim of their namespaces, but for a namespace within its share only
+        once in as many changes as its share has room for.
         """
         snapshot = self
         for source, document in documents.items():
@@ -129,27 +142,27 @@ class PolicySnapshot:
         """Return a snapshot with ``document``, which has no entry; the share of its namespace counts with the next change there."""
         return self._with(document)
 
-    def shares_with(self, document: PolicyDocument) -> dict[Source, PolicyDocument]:
+    def shares_with(self, document: PolicyDocument) -> Mapping[Source, PolicyDocument]:
         """Return the documents of the namespace that its share would change if ``document`` were there, as it would leave them."""
         part = self.namespaces.get(document.source.namespace, Part())
         others = [self.documents[source] for source in part.sources if source != document.source]
-        return shared([document, *(other.alone or other for other in others)], self.limits)
+        return shared([document, *(other.alone or other for other in others)], self.limits).changed
 
     def _shared(self, namespace: str) -> "PolicySnapshot":
         """Return the snapshot with the documents of ``namespace`` as its share leaves them."""
         part = self.namespaces.get(namespace)
         if part is None or namespace == UNKNOWN_NAMESPACE:
             return self
-        documents = [self.documents[source] for source in part.sources]
-        shares = shared([document.alone or document for document in documents], self.limits)
-        if not shares and not part.exceeds:
+        if not part.exceeds and not may_exceed(part.entries, part.most, self.limits):
             return self
-        snapshot = self
+        documents = [self.documents[source] for source in part.sources]
+        division = shared([document.alone or document for document in documents], self.limits)
+        shares, snapshot = division.changed, self
         for document in documents:
             left = shares.get(document.source, document.alone or document)
             if left is not document and (left, left.closing) != (document, document.closing):
                 snapshot = snapshot._removed(document.source)._with(left)  # noqa: SLF001 - of the same class
-        part = attrs.evolve(snapshot.namespaces[namespace], exceeds=bool(shares))
+        part = attrs.evolve(snapshot.namespaces[namespace], exceeds=bool(shares), most=division.most)
         return attrs.evolve(snapshot, namespaces=snapshot.namespaces.insert(namespace, part))
 
     def _with(self, document: PolicyDocument) -> "PolicySnapshot":

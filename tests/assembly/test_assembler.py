@@ -10,7 +10,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from exchanger.assembly.assembler import FIRST_BUDGET_S, INLINE_AREAS, Assembler, changed_allowances
+from exchanger.assembly import assembler
+from exchanger.assembly.assembler import FIRST_BUDGET_S, INLINE_AREAS, INLINE_WORK, Assembler, changed_allowances, make
 from exchanger.assembly.backlog import CLAIM_WORK, LIGHT_WORK
 from exchanger.policy.documents.document import PolicyDocument, parse_document
 from exchanger.policy.grants import restriction
@@ -153,6 +154,35 @@ async def test_the_first_version_does_not_wait_for_ever_for_one_namespace(
         change = made.take()
         assert change is not None
         assert (change.snapshot.entry_count, change.snapshot.invalid_documents) == (300, 0)
+
+
+async def test_what_was_short_when_it_came_runs_in_a_thread_once_its_namespace_is_large(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_thread, inline = False, list[int]()
+
+    async def run_sync(function: Callable[..., object], *args: object, abandon_on_cancel: bool, limiter: trio.CapacityLimiter) -> object:
+        nonlocal in_thread
+        in_thread = True
+        try:
+            return function(*args)
+        finally:
+            in_thread = False
+
+    def recorded(snapshot: PolicySnapshot, *args: Any) -> object:
+        part = snapshot.namespaces.get("a")
+        if not in_thread and part is not None:
+            inline.append(part.claims)
+        return make(snapshot, *args)
+
+    monkeypatch.setattr(assembler, "make", recorded)
+    made = Assembler(frozenset(), run_sync=run_sync)
+    async with running(made):
+        for number in range(3 * INLINE_WORK):
+            made.put(Source("a", f"p{number}"), deny(f"/{number}"))
+        while made.unread:
+            await made.news()
+    assert max(inline, default=0) <= INLINE_WORK
 
 
 async def test_full_collections_wait_and_threads_switch_often_while_documents_are_read(autojump_clock: MockClock) -> None:

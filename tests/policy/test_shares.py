@@ -1,15 +1,16 @@
 """The share of a namespace: what exceeds it closes its own area, and what a request costs stays below a bound."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import attrs
 import pytest
 
 from exchanger.codes.manifests import DEEP_ENTRIES, MANY_ENTRIES
+from exchanger.policy import snapshot as snapshot_module
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.grants.restriction import again
-from exchanger.policy.shares import MAX_CLOSING, MAX_LOOKUPS, Limits, _closing, shared
+from exchanger.policy.shares import MAX_CLOSING, MAX_LOOKUPS, Division, Limits, _closing, shared
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Entry, FailClosedRegion, MatchScope, PathType, Source
 from exchanger.values.verdict import NO_MATCH, Unhealthy
@@ -137,7 +138,7 @@ def test_what_closes_is_not_nested_deeply_itself() -> None:
 
 
 def test_nothing_is_shared_out_where_nothing_exceeds() -> None:
-    assert shared([document(exchange("/"), *nested(MAX_LOOKUPS - 1)[1:])], Limits()) == {}
+    assert shared([document(exchange("/"), *nested(MAX_LOOKUPS - 1)[1:])], Limits()) == Division({}, MAX_LOOKUPS - 1)
 
 
 def test_what_closes_for_another_document_stays_until_that_is_closed_again() -> None:
@@ -170,3 +171,22 @@ def test_a_document_beyond_its_share_may_come_again_with_another_text() -> None:
     snapshot = together(beyond).apply(again_with)
     assert snapshot == together(again_with)
     assert codes(snapshot) == [DEEP_ENTRIES.name] * 3
+
+
+def test_a_share_is_divided_again_once_in_as_many_changes_as_it_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    divided = 0
+
+    def counted(documents: Iterable[PolicyDocument], limits: Limits) -> Division:
+        nonlocal divided
+        divided += 1
+        return shared(documents, limits)
+
+    monkeypatch.setattr(snapshot_module, "shared", counted)
+    snapshot = PolicySnapshot.EMPTY
+    for number in range(10 * MAX_LOOKUPS):
+        snapshot = snapshot.apply(document(deny(f"/{number}"), deny(f"/{number}/a"), name=f"policy-{number}"))
+    assert divided <= 10 * 2 + 1
+    for number in range(10 * MAX_LOOKUPS - 1):
+        snapshot = snapshot.withdraw(Source("red", f"policy-{number}"))
+    assert divided <= 10 * 2 + 1
+    assert snapshot == together(document(deny(f"/{number + 1}"), deny(f"/{number + 1}/a"), name=f"policy-{number + 1}"))
