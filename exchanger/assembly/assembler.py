@@ -6,17 +6,24 @@ read to the newest policy, and a version has whatever is ready: until a new text
 What is taken away comes first. A document that is withdrawn leaves the policy in one short step, whatever its size, and those of one
 namespace together. The heavy lane sweeps up what they leave behind.
 
+So a version is no moment of the source while anything is unread: a denial that moves to a large document of another namespace is gone from
+one place and not yet in the other. Until everything is read, such a version loosens nothing that the ones before it do not (see
+``agreement``), for a bounded time.
+
 Must not know: where documents come from, or who reads the policy.
 """
 
+import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import contextmanager
 from typing import Any, Final, TypeAlias, TypeVar, final
 
 import attrs
 import trio
 from rpds import HashTrieMap
 
+from exchanger.assembly.agreement import Agreement
 from exchanger.assembly.background import Background
 from exchanger.assembly.backlog import CHANGE_WORK, CLAIM_WORK, SHARE_WORK, Backlog, Lane, Pending
 from exchanger.policy.documents.document import Labels, PolicyDocument
@@ -47,6 +54,14 @@ SWEPT_CLAIMS: Final = 4_000
 # Seconds of CPU for one namespace that the first version waits for: ten of the most expensive documents. The rest is closed until it is
 # read, so that nobody keeps the service from starting.
 FIRST_BUDGET_S: Final = 10.0
+# Seconds for which a version is held while anything is unread: what is withdrawn is gone within two seconds, whatever others put meanwhile.
+# A document of 5,000 entries is read within one.
+HOLD_S: Final = 1.5
+# Seconds between two versions that are held, so that a request is asked of at most six. A denial that came between them, and has moved
+# since, may be missing; one that is older cannot, and is held for as long as the difference.
+APART_S: Final = 0.3
+# Seconds between looks whether the time of a version is up.
+EXPIRY_LOOK_S: Final = 0.1
 
 # The document for each source from now on, ``None`` for none.
 Documents = Mapping[Source, PolicyDocument | None]
@@ -190,6 +205,12 @@ class Assembler:
     # The policy says the same as in the last version that was taken, in another way.
     _refreshed: bool = attrs.field(default=False, init=False)
     _taken: trio.Event = attrs.field(factory=trio.Event, init=False)
+    # The last version that was taken, or a later moment of the source; those that the next one may not loosen; and whether one moment is
+    # being put in parts.
+    _before: PolicySnapshot | None = attrs.field(default=None, init=False, repr=False)
+    _agreement: Agreement = attrs.field(factory=lambda: Agreement(HOLD_S, APART_S), init=False)
+    _held_some: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _is_putting: bool = attrs.field(default=False, init=False)
     # The same for each ``until_read``.
     _awaited: list[tuple[dict[Source, int], trio.Event]] = attrs.field(factory=list, init=False, repr=False)
     # Seconds of CPU that each namespace has cost the first version.
@@ -216,6 +237,7 @@ class Assembler:
                 nursery.start_soon(self._begin)
                 nursery.start_soon(self._light)
                 nursery.start_soon(self._heavy)
+                nursery.start_soon(self._expire)
 
     def put(self, source: Source, document: Document | None, *, again: bool = False) -> None:
         """Set the document of a source, ``None`` for none; the last call for a source counts.
@@ -241,6 +263,16 @@ class Assembler:
             self.put(source, None)
             number, namespace = number + 1, source.namespace
 
+    @contextmanager
+    def putting(self) -> Generator[None]:
+        """Within the block, changes are put with pauses that make one moment of the source together."""
+        self._is_putting = True
+        try:
+            yield
+        finally:
+            self._is_putting = False
+            self._let_go_if_read()
+
     def use_grants(self, grants: Grants) -> None:
         """Hold all documents against ``grants``, and change to them in one version: in between, a host might belong to nobody."""
         self._next_grants, self._cut_is_behind = grants, True
@@ -261,7 +293,7 @@ class Assembler:
     def take(self, *, anyway: bool = False) -> Change | None:
         """Return the current version and how it differs from the last one, ``None`` if it is not complete yet.
 
-        Also ``None`` if nothing changed, unless the version is wanted ``anyway``.
+        Also ``None`` if nothing changed, unless the version is wanted ``anyway``. While anything is unread, earlier ones are ``held``.
         """
         if self._required:
             return None
@@ -271,7 +303,11 @@ class Assembler:
         self._anyway = self._refreshed = False
         changed, self._changed = self._changed, {}
         withdrawn, self._withdrawn = self._withdrawn, {}
-        return Change(self._held(), tuple(changed.values()), tuple(withdrawn))
+        change = Change(self._held_against_coming(), tuple(changed.values()), tuple(withdrawn))
+        if self._before is not None and not self._is_read and self._agreement.hold(self._before, change, self.clock()):
+            self._held_some.set()
+        self._before = change.snapshot
+        return attrs.evolve(change, snapshot=self._guarded(change.snapshot))
 
     def refreshed(self) -> PolicySnapshot | None:
         """Return the current version if it has the same documents as the last one that was taken, and something else is new.
@@ -281,9 +317,44 @@ class Assembler:
         if self._required or not self._refreshed:
             return None
         self._refreshed = False
-        return self._held()
+        self._before = snapshot = self._held_against_coming()
+        return self._guarded(snapshot)
 
-    def _held(self) -> PolicySnapshot:
+    def _guarded(self, snapshot: PolicySnapshot) -> PolicySnapshot:
+        """Return ``snapshot`` with the versions that it may not loosen."""
+        held = self._agreement.snapshots
+        return attrs.evolve(snapshot, held=held) if held else snapshot
+
+    @property
+    def _is_read(self) -> bool:
+        """Whether the newest policy is a moment of the source."""
+        return self._backlog.is_read and not self._is_putting
+
+    def _let_go_if_read(self) -> None:
+        """Hold no version any longer if the newest policy is a moment of the source, from which later versions start."""
+        if not self._is_read:
+            return
+        if self._before is not None:
+            self._before = self._held_against_coming()
+        self._let_go(math.inf)
+
+    def _let_go(self, read_until: float) -> None:
+        now = self.clock()
+        if self._agreement.is_over(read_until, now):
+            self._agreement.release(read_until, now)
+            self._refreshed = True
+            self.wake()
+
+    async def _expire(self) -> None:
+        """Let go of versions when their time is up."""
+        while True:
+            await self._held_some.wait()
+            self._held_some = trio.Event()
+            while self._agreement:
+                await trio.sleep(EXPIRY_LOOK_S)
+                self._let_go(-math.inf)
+
+    def _held_against_coming(self) -> PolicySnapshot:
         """Return the snapshot, its documents held at each look-up against what they are not read or restricted by yet."""
         if self._cut_grants is None and not self._allowances:
             return self._snapshot
@@ -469,6 +540,7 @@ class Assembler:
             del self._relabelled[namespace]
         if self._next_grants is None:
             self._uncut(settled)
+        self._let_go_if_read()
         self._work.set()  # newer changes of these sources may run now
         required = bool(self._required)
         _count_down(self._required, sources)

@@ -102,6 +102,11 @@ class Backlog:
     def __len__(self) -> int:
         return len(self._pending) + len(self._under_way.keys() - self._pending.keys())
 
+    @property
+    def is_read(self) -> bool:
+        """Whether nothing waits or is under way but documents that were withdrawn meanwhile, and are dropped."""
+        return len(self) == sum(self.document(source) is None for source in self._early)
+
     def sources(self) -> dict[Source, int]:
         """Return the sources of all changes that wait or are under way, and after how many ``done`` these are.
 

@@ -175,15 +175,16 @@ class DirectorySource:
         before, (self._state, changes) = self._state, found
         self._assembler.issuers = self._state.issuers
         self._report(before, self._state)
-        for number, change in enumerate(changes, 1):
-            self._gone.pop(change.source, None)
-            if change.gone is not None:
-                self._gone[change.source] = change.gone
-            if change.document is not None:
-                self._assembler.put(change.source, change.document, again=change.again)
-            if number % STEP == 0:
-                await trio.lowlevel.checkpoint()
-        await self._assembler.withdraw(change.source for change in changes if change.document is None)
+        with self._assembler.putting():
+            for number, change in enumerate(changes, 1):
+                self._gone.pop(change.source, None)
+                if change.gone is not None:
+                    self._gone[change.source] = change.gone
+                if change.document is not None:
+                    self._assembler.put(change.source, change.document, again=change.again)
+                if number % STEP == 0:
+                    await trio.lowlevel.checkpoint()
+            await self._assembler.withdraw(change.source for change in changes if change.document is None)
         if self._published and (before is None or before.notices != self._state.notices):
             self._send_notices()
 

@@ -17,8 +17,8 @@ from typing import Any, Final, Protocol, TypeVar, final
 import attrs
 import trio
 
+from exchanger.assembly.agreement import Agreement
 from exchanger.assembly.assembler import INLINE_AREAS, Assembler, granted
-from exchanger.kube.agreement import Agreement
 from exchanger.kube.index import EVERY_NAMESPACE, STEP, PolicyIndex
 from exchanger.kube.informer import ConfigMapSink, Informer, KubernetesObserver, NamespaceSink, Taking
 from exchanger.kube.list_watch import ListWatch, Sink
@@ -263,7 +263,8 @@ class KubernetesSource:
             if not is_known:
                 continue  # keep it in the index: the queue would pile up for as long as one list is unavailable
             await self._confirm(caught_up_until)
-            waiting_changed = await self._put_changes()
+            with self._assembler.putting():
+                waiting_changed = await self._put_changes()
             self._passed_on = caught_up_until
             if self._phase is _Phase.CATCHING_UP and not (self._queue or self._index.changed):
                 self._phase = _Phase.RECOVERING
@@ -418,12 +419,12 @@ class KubernetesSource:
             self._hand_over()
 
     def _hand_over(self) -> None:
-        self.sink.publish(attrs.evolve(self._snapshot, held=self._agreement.snapshots))
+        self.sink.publish(attrs.evolve(self._snapshot, held=(*self._snapshot.held, *self._agreement.snapshots)))
 
     def _hold(self, before: PolicySnapshot, change: Change) -> None:
         """Hold the version ``before`` the present one, unless every feed knows everything."""
-        now = trio.current_time()
-        if (self._agreement or self._caught_up_until(now) < now) and self._agreement.hold(before.cut_by(None), change, now):
+        now, alone = trio.current_time(), attrs.evolve(before, cut=None, held=())
+        if (self._agreement or self._caught_up_until(now) < now) and self._agreement.hold(alone, change, now):
             self.observer.held_back(True)
             self._waits.set()
 

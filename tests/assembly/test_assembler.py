@@ -120,6 +120,34 @@ async def test_what_is_required_may_wait_for_an_older_change_of_its_source_and_f
         gate.step()
 
 
+async def test_a_moment_that_is_put_in_parts_loosens_nothing_before_its_end(autojump_clock: MockClock) -> None:
+    made = Assembler(frozenset())
+    made.put(A, deny("/a"))
+    async with running(made):
+        await taken(made)
+        with made.putting():
+            made.put(A, deny("/b"))
+            snapshot = (await taken(made)).snapshot
+            assert all(isinstance(snapshot.match("h", path, "GET"), DenyEntry) for path in ("/a", "/b"))
+            made.put(OTHER, deny("/c"))
+        snapshot = (await taken(made)).snapshot
+        assert isinstance(snapshot.match("h", "/a", "GET"), NoMatch)
+
+
+async def test_a_document_that_is_withdrawn_before_it_is_read_holds_no_version(autojump_clock: MockClock) -> None:
+    gate = Gate()
+    made = Assembler(frozenset(), run_sync=gate.run_sync)
+    made.put(A, deny("/a"))
+    async with running(made):
+        await taken(made)
+        made.put(OTHER, deny("/b", heavy=True))
+        await trio.sleep(1)
+        assert gate.reached == 1
+        made.put(OTHER, None)
+        made.put(A, None)
+        assert not (await taken(made)).snapshot.held
+
+
 async def test_a_change_that_makes_no_difference_is_no_version(autojump_clock: MockClock) -> None:
     made = Assembler(frozenset())
     made.put(A, deny("/a"))

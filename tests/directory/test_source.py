@@ -7,6 +7,7 @@ import attrs
 import pytest
 import trio
 
+from exchanger.assembly.backlog import LIGHT_WORK
 from exchanger.directory.source import DirectorySettings, DirectorySource, FolderError
 from exchanger.policy.grants.allowance import Grant, Grants
 from exchanger.policy.selection import Change
@@ -16,6 +17,7 @@ from exchanger.values.entry import DenyEntry, Source
 from exchanger.values.notice import Notices
 from exchanger.values.selector import parse_selector
 from exchanger.values.verdict import NoMatch, Unhealthy, Verdict
+from tests.assembly.test_assembler import Gate
 from tests.e2e.service import NAMESPACE, config_map
 
 PATIENCE_S = 30.0
@@ -205,6 +207,22 @@ def _write(folder: Path, document: str) -> None:
     folder.mkdir()
     (folder / "namespace.yaml").write_text(NAMESPACE)
     (folder / "policy.yaml").write_text(config_map(document))
+
+
+async def test_an_entry_that_moves_to_a_large_file_is_never_gone(folder: Path) -> None:
+    watcher, gate = Watcher(), Gate()
+    of = source(folder, watcher)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(of.run)
+        of._assembler.run_sync = gate.run_sync
+        _replace(folder / "large.yaml", config_map(f"{DENY}\n#{'#' * LIGHT_WORK}", "large"))
+        _replace(folder / "policy.yaml", config_map(DENY.replace("h,", "other,")))
+        await watcher.until(lambda: watcher.is_decided(DenyEntry, "other"))
+        assert watcher.is_decided(DenyEntry)
+        gate.event.set()
+        await watcher.until(lambda: Source("team", "large") in watcher.changes[-1].snapshot.documents)
+        assert watcher.is_decided(DenyEntry)
+        nursery.cancel_scope.cancel()
 
 
 async def test_grants_that_give_nothing_are_noticed_until_they_change(folder: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from exchanger.kube.agreement import MAX_HELD, Agreement
+from exchanger.assembly.agreement import MAX_HELD, Agreement
 from exchanger.kube.index import STEP, PolicyIndex
 from exchanger.kube.list_watch import Item, Key
 from exchanger.kube.settings import CAUGHT_UP_S

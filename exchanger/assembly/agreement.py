@@ -1,8 +1,8 @@
-"""Versions of the policy that newer ones may not loosen, since the feeds of their source do not agree yet.
+"""Versions of the policy that newer ones may not loosen, since the newest one is no moment of its source yet.
 
-Each feed shows the cluster as of another moment while one of them is behind. A deny that moved to another Namespace is gone from one and
-not yet in the other, and no mixed state tells this from a deny that was withdrawn. So what tightens takes effect at once, and what would
-loosen waits: the versions before it stay in force beside the newest one, until every feed has been caught up after it was observed.
+While a document is unread, or a feed is behind, each part of a version shows another moment. A deny that moved to another Namespace is gone
+from one and not yet in the other, and no mixed state tells this from a deny that was withdrawn. So what tightens takes effect at once, and
+what would loosen waits: the versions before it stay in force beside the newest one, until that is a moment of the source again.
 """
 
 from collections.abc import Sequence
@@ -20,6 +20,8 @@ from exchanger.values.entry import DenyEntry
 MAX_HELD: Final = 8
 # Entries of a version that are looked at for one that loosens, in a quarter of a millisecond; more of them count as such.
 MAX_LOOKED_AT: Final = 5_000
+# The same for documents.
+MAX_DOCUMENTS: Final = 500
 
 
 @final
@@ -34,9 +36,13 @@ class _Held:
 @final
 @attrs.define(eq=False)
 class Agreement:
-    """Holds versions, the newest first, for at most ``limit`` seconds unless that is 0. Times are of the caller's clock."""
+    """Holds versions, the newest first, for at most ``limit`` seconds unless that is 0. Times are of the caller's clock.
+
+    A version that was in force for less than ``apart`` seconds after one that is held is not held.
+    """
 
     limit: float = 0.0
+    apart: float = 0.0
     _versions: tuple[_Held, ...] = attrs.field(default=(), init=False, repr=False)
 
     def __bool__(self) -> bool:
@@ -58,6 +64,8 @@ class Agreement:
         Where no more can be held, it is not: what it denies beyond the others came during the same outage.
         """
         if self.is_full or not _may_loosen(before, change):
+            return False
+        if self._versions and now < self._versions[0].until + self.apart:
             return False
         first = not self._versions
         self._versions = (_Held(before, now), *self._versions)
@@ -82,7 +90,9 @@ class Agreement:
 
 def _may_loosen(before: PolicySnapshot, change: Change) -> bool:
     """Tell whether ``change`` has anything but documents that are new and only deny."""
-    if change.withdrawn or any(document.source in before.documents for document in change.documents):
+    if change.withdrawn or len(change.documents) > MAX_DOCUMENTS:
+        return True
+    if any(document.source in before.documents for document in change.documents):
         return True
     entries = list(islice(chain.from_iterable(document.entries for document in change.documents), MAX_LOOKED_AT))
     return len(entries) == MAX_LOOKED_AT or not all(isinstance(entry, DenyEntry) for entry in entries)
