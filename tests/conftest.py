@@ -5,6 +5,7 @@ EXCHANGER_TESTS_NO_SKIP turns every skip into a failure, for machines that have 
 of tests that may be skipped all the same. ``tests/examples.py`` has the examples of laws.
 """
 
+import functools
 import gc
 import os
 import re
@@ -90,9 +91,10 @@ def shared_control_plane(tmp_path_factory: pytest.TempPathFactory) -> "Generator
 
 @pytest.hookimpl(tryfirst=True)  # before -m chooses
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    is_real = functools.cache(lambda path: any(map(path.is_relative_to, REAL_FOLDERS)))  # asked for each of many tests of a file
     for item in items:
         marks = frozenset(mark.name for mark in item.iter_markers())
-        if any(map(item.path.is_relative_to, REAL_FOLDERS)) or marks & REAL:
+        if is_real(item.path) or marks & REAL:
             item.add_marker("real")
         if marks & TOOL:
             item.add_marker("tool")

@@ -17,6 +17,7 @@ from exchanger.values.selector import parse_selector
 from exchanger.values.verdict import NoMatch
 from tests.examples import examples
 from tests.kube.cluster import Cluster, Record, deny, source
+from tests.kube.fake_api_server import Objects
 
 NAMES = ("a", "b", "c")
 PATHS = ("/x", "/y")
@@ -88,17 +89,20 @@ class World:
     record: Record = attrs.field(factory=Record)
     followed: set[str] = attrs.field(factory=set)
     seen: int = 0
+    # The policy of each state of the store, by its identity: most checks find the state of the one before.
+    _made: dict[int, PolicySnapshot] = attrs.field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.cluster.put_namespace("a")
         for path in PATHS:
             self.cluster.put("a", path[1:], deny(path))
 
-    def snapshot(self, past: object = None) -> PolicySnapshot:
-        objects = self.cluster.server.objects if past is None else past
-        found = [stored.value for stored in objects.values()]  # type: ignore[attr-defined]  # of the store
-        documents = select(found, parse_selector("policy=enabled"), parse_selector("enabled=true"))
-        return advance(PolicySnapshot.EMPTY, {}, documents, frozenset()).snapshot
+    def snapshot(self, objects: Objects) -> PolicySnapshot:
+        if id(objects) not in self._made:
+            found = [stored.value for stored in objects.values()]
+            documents = select(found, parse_selector("policy=enabled"), parse_selector("enabled=true"))
+            self._made[id(objects)] = advance(PolicySnapshot.EMPTY, {}, documents, frozenset()).snapshot
+        return self._made[id(objects)]
 
     def take(self, step: Step) -> None:
         server = self.cluster.server
@@ -132,7 +136,7 @@ class World:
             return
         past = [self.snapshot(objects) for objects in self.cluster.server.past[self.seen :]]
         self.seen = len(self.cluster.server.past)
-        now, in_force = self.snapshot(), self.record.snapshots[-1]
+        now, in_force = self.snapshot(self.cluster.server.objects), self.record.snapshots[-1]
         for path in PATHS:
             if any(is_open(version, path) for version in past):
                 self.followed.discard(path)
@@ -167,7 +171,7 @@ async def live(history: list[Step], seed: int) -> None:
             world.check()
         nursery.cancel_scope.cancel()
     event(f"held {min(world.record.said.count('held back'), 3)} times")
-    assert world.record.snapshots[-1] == world.snapshot()
+    assert world.record.snapshots[-1] == world.snapshot(world.cluster.server.objects)
     assert world.record.said.count("held back") == world.record.said.count("agreed")
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from exchanger.kube.list_watch import ApiFailure, FailureKind
-from exchanger.kube.settings import KubernetesSettings
+from exchanger.kube.settings import COMPARE_S, COMPARE_SPREAD, KubernetesSettings
 from exchanger.kube.source import KubernetesSource
 from exchanger.policy.selection import ConfigMap, Namespace, advance, select
 from exchanger.policy.snapshot import PolicySnapshot
@@ -22,8 +22,8 @@ from tests.examples import examples
 from tests.kube.cluster import Cluster, Record
 from tests.property.strategies_kube_index import CONFIG_MAP_SELECTOR, NAMES, SELECTORS, config_maps, namespaces
 
-# Seconds after which the last net, the regular comparison, has been thrown twice.
-QUIET_S = 1800.0
+# Seconds after the last fault: the longest waits that may be under way, and the longest time to the next comparison.
+QUIET_S = 2 * 60.0 + COMPARE_S * (1 + COMPARE_SPREAD) + 60.0
 
 
 @attrs.frozen

@@ -66,7 +66,7 @@ async def suffer(fault: str, limit: float, calm: float, seed: int) -> None:
         befall(fault, cluster.server)
         began = trio.current_time()
         cluster.put("a", "q", deny("/new"))
-        while trio.current_time() < began + 3 * limit + 100:
+        while trio.current_time() < began + 2 * limit + 60:
             await trio.sleep(LOOK_S / 4)
             late = trio.current_time() - began > limit + BOUND_S
             assert not (late and record.is_open() and not record.denies("/new")), "an old policy is in force"
@@ -74,7 +74,7 @@ async def suffer(fault: str, limit: float, calm: float, seed: int) -> None:
         cluster.server.heal()
         await record.until(record.is_open, OPEN_S)
         await record.until(lambda: record.denies("/new"), OPEN_S)
-        await trio.sleep(5 * limit)
+        await trio.sleep(2 * limit)
         assert record.is_open()
         assert record.said.count("close") <= 1
         assert followed.snapshot_age() is not None
@@ -83,6 +83,6 @@ async def suffer(fault: str, limit: float, calm: float, seed: int) -> None:
 
 @settings(max_examples=examples(60))
 @example(fault="frozen", limit=30.0, calm=20.0, seed=0)
-@given(st.sampled_from(FAULTS), LIMITS, st.floats(0.0, 700.0), st.integers(0, 1000))
+@given(st.sampled_from(FAULTS), LIMITS, st.floats(0.0, 400.0), st.integers(0, 1000))
 def test_nothing_is_in_force_for_longer_than_the_limit(fault: str, limit: float, calm: float, seed: int) -> None:
     trio.run(suffer, fault, limit, calm, seed, clock=MockClock(autojump_threshold=0))
