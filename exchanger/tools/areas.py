@@ -14,7 +14,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import partial
-from itertools import chain, combinations, count
+from itertools import chain, combinations, count, islice
 from typing import Final, final
 
 import attrs
@@ -31,9 +31,11 @@ from exchanger.tools.policies import Policy
 from exchanger.values.entry import BASELINE, EVERYWHERE, Claim, ExchangeEntry, FailClosedRegion, GrantedArea, HeaderMatch
 from exchanger.values.request import HttpRequest
 
-# Sets of headers of the entries at one place that are combined in every way; beyond, in pairs.
+# Sets of headers of the entries at one place that are combined in every way; beyond, each of an entry that may differ is paired with each
+# other one.
 MAX_COMBINED: Final = 6
-MAX_PAIRED: Final = 40
+# Pairs of them that are looked at for one place, in a tenth of a second.
+MAX_PAIRS: Final = 50_000
 # Methods of one group that are named.
 MAX_METHODS: Final = 16
 
@@ -80,8 +82,8 @@ class Example:
     headers: tuple[HeaderMatch, ...]
 
 
-def examples(old: Policy, new: Policy) -> Iterator[Example]:
-    """Yield an example for each area that ``old`` and ``new`` may decide differently."""
+def examples(old: Policy, new: Policy) -> Iterator[Example | None]:
+    """Yield an example for each area that ``old`` and ``new`` may decide differently, and ``None`` where there are too many to make."""
     snapshots = (old.newest, new.newest)
     changed = _changed(old, new)
     for host, label in _hosts(snapshots):
@@ -100,13 +102,11 @@ def _changed(old: Policy, new: Policy) -> list[Claim]:
     sides = [list(_claims(policy.newest)) for policy in (old, new)]
     before, after = (Counter(map(_saying, claims)) for claims in sides)
     first, second = old.profiles, new.profiles
-    other = frozenset[str]()
-    if first is not None and second is not None:
-        other = frozenset(name for name in first.keys() | second.keys() if first.get(name) != second.get(name))
+    others = {name for names in (first, second) for name in names or () if (first or {}).get(name) != (second or {}).get(name)}
     found: dict[object, Claim] = {}
     for claim in chain(*sides):
         saying = _saying(claim)
-        if before[saying] != after[saying] or (isinstance(claim, ExchangeEntry) and claim.target.issuer_ref in other):
+        if before[saying] != after[saying] or (isinstance(claim, ExchangeEntry) and claim.target.issuer_ref in others):
             found[saying] = claim
     return list(found.values())
 
@@ -126,12 +126,13 @@ def _saying(claim: Claim) -> tuple[object, ...]:
 def _claims(snapshot: PolicySnapshot) -> Iterator[Claim]:
     areas: set[tuple[str, GrantedArea]] = set()
     for document in snapshot.documents.values():
-        yield from document.entries
-        for region in document.regions:
-            area = None if region.area is None else (region.source.namespace, region.area)
-            if area is None or area not in areas:
-                yield from region.parts()
-                areas.update(() if area is None else (area,))
+        for claim in document.claims:
+            area = claim.area if isinstance(claim, FailClosedRegion) else None
+            if not isinstance(claim, FailClosedRegion):
+                yield claim
+            elif area is None or (claim.source.namespace, area) not in areas:
+                yield from claim.parts()
+                areas.update(() if area is None else ((claim.source.namespace, area),))
     if snapshot.baseline is not None:
         paths = (*snapshot.baseline.paths.values(), *(() if snapshot.baseline.every is None else (snapshot.baseline.every,)))
         found = (claim for one in paths for trie, _ in one.tries_for(Reading("")) for _, cell in trie.items() for claim in cell.members())
@@ -161,7 +162,7 @@ def _fresh_host(parent: str, names: set[str]) -> str:
     return next(host for number in range(len(names) + 1) if (host := f"other{number or ''}.{parent}") not in names)
 
 
-def _on_host(host: str, label: str, changed: list[Claim], snapshots: tuple[PolicySnapshot, ...]) -> Iterator[Example]:
+def _on_host(host: str, label: str, changed: list[Claim], snapshots: tuple[PolicySnapshot, ...]) -> Iterator[Example | None]:
     places = [paths for snapshot in snapshots for hosts in _kinds(snapshot) for paths in hosts.places(host or None)]
     exact: set[str] = {"/"}
     folded: set[str] = set()
@@ -182,7 +183,7 @@ def _on_host(host: str, label: str, changed: list[Claim], snapshots: tuple[Polic
         spellings = spellings_of(claim.match)
         for spelling in spellings.literal + spellings.rewritten:
             touched = touched.updated(fold(spelling), lambda _: True)
-    asking = _Asking(host or _BAD_HOST, label, covering)
+    asking = _Asking(host or _BAD_HOST, label, covering, frozenset(claim.match.headers for claim in changed))
     yield from asking.about(_BAD_PATH, NO_PATH, Kind.UNREADABLE)
     if touched.prefixes_of(""):
         yield asking.asterisk()
@@ -247,28 +248,35 @@ _Way = tuple[str, tuple[str, ...], tuple[HeaderMatch, ...]]
 @final
 @attrs.define(eq=False)
 class _Asking:
-    """Makes examples for the paths of one host. ``covering`` has claims by each folded spelling of their prefixes."""
+    """Makes examples for the paths of one host. ``covering`` has claims by each folded spelling of their prefixes.
+
+    ``changed`` are the headers of those that only one of the policies has.
+    """
 
     host: str
     label: str
     covering: PrefixTrie[tuple[Claim, ...]]
-    _ways: dict[frozenset[tuple[object, ...]], list[tuple[str, tuple[str, ...], tuple[HeaderMatch, ...]]]] = attrs.field(
-        factory=dict, init=False
-    )
+    changed: frozenset[tuple[HeaderMatch, ...]] = frozenset()
+    _ways: dict[frozenset[tuple[object, ...]], tuple[list[_Way], bool]] = attrs.field(factory=dict, init=False)
 
-    def about(self, path: str, prefix: str, kind: Kind) -> Iterator[Example]:
-        """Yield the examples with ``path``, one for each group of methods and set of headers that makes a difference."""
+    def about(self, path: str, prefix: str, kind: Kind) -> Iterator[Example | None]:
+        """Yield the examples with ``path``, one for each group of methods and set of headers that makes a difference.
+
+        ``None`` follows if there are more sets of headers.
+        """
         claims = {_saying(claim): claim for found in self.covering.prefixes_of(fold(path)) for claim in found}
         if kind is Kind.ODD:  # its readings begin with other prefixes, too
             claims |= {_saying(claim): claim for found in self.covering.prefixes_of(fold(prefix)) for claim in found}
         key = frozenset(claims)
         ways = self._ways.get(key)
         if ways is None:
-            ways = self._ways[key] = [
-                (method, label, headers) for method, label in _methods(claims.values()) for headers in _header_sets(claims.values())
-            ]
-        for method, label, headers in ways:
+            sets, complete = _header_sets(claims.values(), self.changed)
+            made = [(method, label, headers) for method, label in _methods(claims.values()) for headers in sets]
+            ways = self._ways[key] = made, complete
+        for method, label, headers in ways[0]:
             yield self._example(method, path, prefix, kind, label, headers)
+        if not ways[1]:
+            yield None
 
     def asterisk(self) -> Example:
         """Return the example of a request to the server as a whole (RFC 9112 section 3.2.4), which no prefix but the empty one covers."""
@@ -298,23 +306,39 @@ def _methods(claims: Iterable[Claim]) -> list[tuple[str, tuple[str, ...]]]:
     return [*found, (other, (OTHER_METHODS,) if every else ())]
 
 
-def _header_sets(claims: Iterable[Claim]) -> list[tuple[HeaderMatch, ...]]:
-    """Return sets of headers: none, those of each entry, those of several together, and one header in doubt."""
+def _header_sets(claims: Iterable[Claim], changed: frozenset[tuple[HeaderMatch, ...]]) -> tuple[list[tuple[HeaderMatch, ...]], bool]:
+    """Return sets of headers: none, those of each entry, those of several together, and one header in doubt; and whether these are all.
+
+    Two policies differ only where a claim decides that one of them alone has, or ties. So of many sets, pairs with those of ``changed``
+    claims are enough.
+    """
     sets = sorted({claim.match.headers for claim in claims if claim.match.headers})
-    most = len(sets) if len(sets) <= MAX_COMBINED else 2 if len(sets) <= MAX_PAIRED else 1
-    found: dict[tuple[HeaderMatch, ...], None] = {(): None}
-    for size in range(1, most + 1):
-        for some in combinations(sets, size):
-            together: dict[str, str] = {}
-            agree = True
-            for name, value in chain.from_iterable(some):
-                agree = agree and together.setdefault(name, value) == value
-            if agree:
-                found[tuple(sorted(together.items()))] = None
+    few = len(sets) <= MAX_COMBINED
+    differing = [one for one in sets if one in changed]
+    groups = chain.from_iterable(combinations(sets, size) for size in range(2, len(sets) + 1)) if few else _pairs(differing, sets)
+    found: dict[tuple[HeaderMatch, ...], None] = dict.fromkeys([(), *sets])
+    for some in islice(groups, MAX_PAIRS):
+        together: dict[str, str] = {}
+        if all(together.setdefault(name, value) == value for name, value in chain.from_iterable(some)):
+            found[tuple(sorted(together.items()))] = None
     names = sorted({name for one in sets for name, _ in one})
-    bases = list(found) if len(sets) <= MAX_COMBINED else [()]
+    bases = list(found) if few else [(), *differing]
+    most = MAX_PAIRS // max(1, len(names))
     # Servers may take x_a for x-a, so either of them, with any value, causes doubt where only the other one is named.
     spelled = Counter(map(canonical, names))
-    others = [{**dict(one), name: OTHER_VALUE} for one in bases for name in names if spelled[canonical(name)] > 1 and name not in dict(one)]
-    doubtful = [{**dict(one), name: f"{dict(one).get(name, OTHER_VALUE)},{IN_DOUBT}"} for one in bases for name in names]
-    return list(dict.fromkeys((*found, *(tuple(sorted(one.items())) for one in (*others, *doubtful)))))
+    others = [
+        {**dict(one), name: OTHER_VALUE} for one in bases[:most] for name in names if spelled[canonical(name)] > 1 and name not in dict(one)
+    ]
+    doubtful = [{**dict(one), name: f"{dict(one).get(name, OTHER_VALUE)},{IN_DOUBT}"} for one in bases[:most] for name in names]
+    found.update((tuple(sorted(one.items())), None) for one in (*others, *doubtful))
+    return list(found), next(groups, None) is None and len(bases) <= most
+
+
+def _pairs(some: Iterable[tuple[HeaderMatch, ...]], sets: list[tuple[HeaderMatch, ...]]) -> Iterator[tuple[tuple[HeaderMatch, ...], ...]]:
+    """Yield each of ``some`` with each of ``sets`` that has other names: with the same ones, it has another value."""
+    named: dict[tuple[str, ...], list[tuple[HeaderMatch, ...]]] = {}
+    for one in sets:
+        named.setdefault(tuple(name for name, _ in one), []).append(one)
+    for one in some:
+        names = tuple(name for name, _ in one)
+        yield from ((one, other) for others, found in named.items() if others != names for other in found)

@@ -96,6 +96,9 @@ def compare(old: Policy, new: Policy, limit: int = MAX_EXAMPLES) -> Comparison:
     complete = True
     made = examples(old, new)
     for example in islice(made, limit):
+        if example is None:
+            complete = False
+            continue
         before, after = old.answer(example.request), new.answer(example.request)
         fields = _issuer_fields(before, after, old, new)
         if _decision(before) == _decision(after) and not fields:

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from exchanger.policy import shares
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.tools.areas import OTHER_HOSTS, Kind, examples
 from exchanger.tools.diff import DIFFERENT, NO_TELLING, SAME, compare, run_diff
 from exchanger.tools.policies import Chosen, policy_of_paths
 from exchanger.values.entry import FailClosedRegion, MatchScope, Source
 from tests.author_tools.examples import GRANTS, ISSUERS, ORDERS, config_map, written
+from tests.policy.examples import RED, deny
 from tests.property.strategies_tools import policy_of
 
 
@@ -97,7 +99,7 @@ def test_a_denial_of_everything_is_told_for_head_where_only_get_is_exchanged(tmp
 def test_a_path_that_cannot_be_read_is_compared_on_hosts_that_nothing_is_about() -> None:
     region = FailClosedRegion(Source("b", "policy"), MatchScope("b.example", "/b"), "", guessed=True)
     old, new = policy_of([]), policy_of([PolicyDocument(region.source, regions=(region,))])
-    kinds = {(example.hosts, example.kind) for example in examples(old, new)}
+    kinds = {(example.hosts, example.kind) for example in examples(old, new) if example is not None}
     assert (OTHER_HOSTS, Kind.UNREADABLE) in kinds
     assert {area.hosts for area in compare(old, new).areas} == {"b.example"}
 
@@ -212,3 +214,35 @@ def test_fields_of_profiles_that_differ_are_named_as_the_file_spells_them(tmp_pa
     assert "canary" not in str(told)
     assert f"its profile differs in {fields}\n" in told[0][1]
     assert json.loads(told[1][1])["areas"][0]["issuer_fields"] == fields.split(", ")
+
+
+def headed(name: str, value: str, action: str) -> str:
+    return entry("/a", action, headers=f'[{{name: {name}, value: "{value}"}}]')
+
+
+def test_headers_that_tie_only_together_are_compared_however_many_there_are(tmp_path: Path) -> None:
+    tenants = "".join(headed("X-Tenant", f"t{number}", "exchange") for number in range(60))
+    old, new = (entry("/a") + tenants + headed("X-Beta", "2", "deny") + more for more in (headed("X-Beta", "1", "deny"), ""))
+    assert areas(tmp_path, config_map(old), config_map(new)) == [("a.example", "/a…", [], "refused", "exchange")]
+
+
+def test_with_more_headers_than_are_compared_nothing_is_called_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("exchanger.tools.areas.MAX_PAIRS", 5)
+    named = "".join(headed(f"X-{number}", "1", "deny") for number in range(8))
+    _, said = run(tmp_path, config_map(entry("/a") + named), config_map(entry("/a") + named + headed("X-9", "1", "deny")))
+    assert said.splitlines()[-1] == "There is more to compare than this command looks at: other areas may differ, too."
+
+
+def test_profiles_that_one_side_alone_has_are_compared(tmp_path: Path) -> None:
+    old = config_map(entry("/a", "exchange").replace("scope: x", "audiences: [x]"))
+    on_behalf = ISSUERS.replace("{name: primary,", "{name: primary, grantType: entra-obo,")
+    assert areas(tmp_path, old, old, old_issuers=on_behalf) == [("a.example", "/a…", [], "refused", "exchange")]
+    assert areas(tmp_path, old, old, new_issuers=ISSUERS) == []
+
+
+def test_what_a_share_closes_beyond_what_exceeds_it_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shares, "MAX_LOOKUPS", 0)
+    monkeypatch.setattr(shares, "MAX_CLOSING", 1)
+    own = (deny("/a", methods=frozenset({"GET"})), deny("/a/b", index=1, methods=frozenset({"PUT"})))
+    found = compare(policy_of([PolicyDocument(RED, own[:1])]), policy_of([PolicyDocument(RED, own)]))
+    assert ("/a", ("any other method",)) in [(area.prefix, tuple(area.methods)[-1:]) for area in found.areas]

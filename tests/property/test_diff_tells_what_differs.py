@@ -1,16 +1,20 @@
 """Laws: a comparison shows nothing that does not differ, and each request that is decided differently lies in an area that it shows."""
 
+from unittest import mock
+
 import attrs
 from hypothesis import event, given
 from hypothesis import strategies as st
 
 from exchanger.decision.answer import Answer
+from exchanger.policy import shares
 from exchanger.policy.authority import read_authority, wildcards_above
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.lookup import UnreadableReach
 from exchanger.policy.path import is_plain_with_query
 from exchanger.tools.areas import NO_HOST, Kind
 from exchanger.tools.diff import Area, compare
+from exchanger.tools.policies import Policy
 from exchanger.tools.question import Question, read_question
 from exchanger.values.entry import DenyEntry
 from exchanger.values.request import HttpRequest
@@ -49,13 +53,25 @@ def is_of(area: Area, request: HttpRequest) -> bool:
     return asked == shown or bool(set(wildcards_above(asked)) & set(wildcards_above(shown))) or area.hosts == "any other host"
 
 
+@given(pairs, st.integers(0, 4), st.integers(1, 2), st.lists(requests, min_size=10, max_size=40))
+def test_what_differs_where_a_share_is_exceeded_is_shown(pair: Pair, lookups: int, closing: int, asked: list[HttpRequest]) -> None:
+    """Then regions close for more than any claim that only one of the policies has."""
+    with mock.patch.object(shares, "MAX_LOOKUPS", lookups), mock.patch.object(shares, "MAX_CLOSING", closing):
+        old, new = map(policy_of, pair)
+    shown(old, new, asked)
+
+
 @given(pairs, reaches, st.tuples(baselines, baselines), st.lists(requests, min_size=10, max_size=40))
 def test_what_is_shown_differs_and_what_differs_is_shown(
     pair: Pair, reach: UnreadableReach, denials: tuple[tuple[DenyEntry, ...], tuple[DenyEntry, ...]], asked: list[HttpRequest]
 ) -> None:
     same_denials = denials if denials[1] else (denials[0], denials[0])
     old, new = (policy_of(documents, reach, baseline) for documents, baseline in zip(pair, same_denials, strict=True))
+    shown(old, new, asked)
 
+
+def shown(old: Policy, new: Policy, asked: list[HttpRequest]) -> None:
+    """See whether the comparison of ``old`` and ``new`` shows what differs, and nothing else; some requests are ``asked`` of both."""
     found = compare(old, new)
 
     assert found.complete
