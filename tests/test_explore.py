@@ -23,10 +23,10 @@ law()
 """
 LAWS: Final = """
 from hypothesis import given, strategies
-@given(strategies.integers(0, 1000))
+@given(strategies.integers(0, 300))
 def test_seldom_fails(number):
     print("tried", number)
-    assert number != 617
+    assert number != 217
 @given(strategies.integers())
 def test_holds(number):
     pass
@@ -49,10 +49,11 @@ def tried(**variables: str) -> list[str]:
 
 def test_every_run_tries_the_same_examples_unless_others_are_asked_for() -> None:
     here = tried()
-    assert tried() == tried(CI="true") == here
+    assert tried(CI="true") == here
     assert len(here) == 100
-    assert tried(**{EXPLORE: "1"}) != here
-    assert len(tried(**{EXPLORE: "3"})) == 300
+    others = tried(**{EXPLORE: "3"})
+    assert len(others) == 300
+    assert others[:100] != here
 
 
 @pytest.fixture
@@ -69,24 +70,24 @@ def explore(laws: Path, *options: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_law_that_fails_is_left_out_afterwards_and_the_command_that_is_printed_replays_it(laws: Path) -> None:
-    found = explore(laws, "--rounds=2", "--times=20")
+    found = explore(laws, "--rounds=2", "--times=10")
     assert found.returncode == 1, found.stdout + found.stderr
     assert "1 failed, 1 passed" in found.stdout
     assert "\n1 passed" in found.stdout  # in the second round
     assert "laws that failed: 1\n" in found.stdout
     blob = re.search(r"@reproduce_failure\(.*\)", found.stdout)
-    command = re.search(rf"\n    {EXPLORE}=20 (.*) test_laws\.py::test_seldom_fails\n", found.stdout)
+    command = re.search(rf"\n    {EXPLORE}=10 (.*) test_laws\.py::test_seldom_fails\n", found.stdout)
     assert blob is not None
     assert command is not None
     interpreter, *options = command[1].split()
     assert interpreter == sys.executable
-    again = python(*options, f"{laws}::test_seldom_fails", **{EXPLORE: "20"})
+    again = python(*options, f"{laws}::test_seldom_fails", **{EXPLORE: "10"})
     assert again.returncode == 1, again.stdout + again.stderr
     assert blob[0] in again.stdout
 
 
 def test_time_that_is_over_is_no_failure(laws: Path) -> None:
-    laws.write_text(LAWS.replace("assert number != 617", "__import__('time').sleep(3600)"))
+    laws.write_text(LAWS.replace("assert number != 217", "__import__('time').sleep(3600)"))
     found = explore(laws, "--minutes=0.001")
     assert found.returncode == 0, found.stdout + found.stderr
     assert "== rounds: 1 (the last one was cut off); laws that failed: 0\n" in found.stdout
