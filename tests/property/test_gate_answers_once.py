@@ -8,7 +8,7 @@ from typing import Final, final
 
 import attrs
 import trio
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
@@ -179,6 +179,8 @@ async def live(planned: list[Step]) -> None:
 
 
 @settings(max_examples=examples(300))
+@example([1.0, Ask(0, 20.0), Publish(2), 4000.0, Ask(0, 20.0), 1.0])  # its key is withdrawn
+@example([1.0, Ask(3, 20.0), 61.0, 61.0, Ask(3, 20.0), 1.0])  # it expires
 @given(steps)
 def test_each_request_is_answered_once_and_passes_by_the_keys_in_force(planned: list[Step]) -> None:
     trio.run(live, planned, clock=MockClock(autojump_threshold=0))
