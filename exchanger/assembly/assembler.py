@@ -3,8 +3,8 @@
 Documents are read in the order of the ``Backlog``, in two lanes, so cheap ones never wait for expensive ones. Each lane applies what it has
 read to the newest policy, and a version has whatever is ready: until a new text is read, the one before it stays in force.
 
-What is taken away comes first. A document that is withdrawn leaves the policy in one short step, whatever its size, and those of one
-namespace together. The heavy lane sweeps up what they leave behind.
+What is taken away comes first. A document that is withdrawn leaves the policy at once, whatever its size, and those of one namespace in one
+version, which is made in slices. The heavy lane sweeps up what they leave behind.
 
 So a version is no moment of the source while anything is unread: a denial that moves to a large document of another namespace is gone from
 one place and not yet in the other. Until everything is read, such a version loosens nothing that the ones before it do not (see
@@ -25,7 +25,7 @@ from rpds import HashTrieMap
 
 from exchanger.assembly.agreement import Agreement
 from exchanger.assembly.background import Background
-from exchanger.assembly.backlog import CHANGE_WORK, CLAIM_WORK, SHARE_WORK, Backlog, Lane, Pending
+from exchanger.assembly.backlog import CHANGE_WORK, CLAIM_WORK, SHARE_WORK, WITHDRAWN_SLICE, Backlog, Lane, Pending
 from exchanger.policy.documents.document import Labels, PolicyDocument
 from exchanger.policy.grants.allowance import NO_GRANTS, Allowance, Grants
 from exchanger.policy.grants.restriction import Cut, again
@@ -46,8 +46,6 @@ GATHER_S: Final = 0.03
 SLICE: Final = 100
 # Granted areas of a namespace that are worked out on the event loop, in 1 ms; more of them in a thread.
 INLINE_AREAS: Final = 100
-# Withdrawals that are passed on without a pause, in 1 ms, unless more of them are of one namespace.
-WITHDRAWN_SLICE: Final = 250
 # Claims of documents that have left, swept up without a look at what else there is to do: 0.1 s of a thread. What a version lacks is also
 # given back to the system when the one before it goes, in 5 ms during which nothing else runs.
 SWEPT_CLAIMS: Final = 4_000
@@ -74,19 +72,19 @@ _NOT_READ: Final = f"the document has not been read yet: others of its namespace
 class Made:
     """The policy with some documents applied, those that made a difference, and the seconds of CPU that each namespace cost.
 
-    ``grants`` are those that the documents were held against.
+    ``grants`` are those that the documents were held against, ``namespaces`` those of which other documents may differ, too.
     """
 
     snapshot: PolicySnapshot
+    grants: Grants = attrs.field(repr=False)
     documents: Documents = attrs.field(factory=dict, repr=False)
     costs: Mapping[str, float] = attrs.field(factory=dict, repr=False)
-    grants: Grants = attrs.field(default=NO_GRANTS, repr=False)
     namespaces: frozenset[str] = attrs.field(default=frozenset(), repr=False)
 
     def moved_to(self, snapshot: PolicySnapshot, grants: Grants) -> "Made":
         """Apply the same documents to ``snapshot``, as other ``grants`` leave them; nothing is read again."""
         documents = self.documents if grants is self.grants else _again(self.documents, grants)
-        return Made(with_documents(snapshot, documents), documents, self.costs, grants)
+        return Made(with_documents(snapshot, documents), grants, documents, self.costs)
 
 
 def _again(documents: Documents, grants: Grants) -> Documents:
@@ -126,7 +124,7 @@ def granted(snapshot: PolicySnapshot, before: Grants, grants: Grants) -> Made:
         left = again(document, grants)
         if left != (document.alone or document):
             documents[source] = left
-    return Made(with_documents(snapshot, documents).with_baseline(grants.denials), documents, grants=grants)
+    return Made(with_documents(snapshot, documents).with_baseline(grants.denials), grants, documents)
 
 
 def make(snapshot: PolicySnapshot, changes: Iterable[Pending], issuers: frozenset[str], grants: Grants = NO_GRANTS) -> Made:
@@ -143,7 +141,7 @@ def make(snapshot: PolicySnapshot, changes: Iterable[Pending], issuers: frozense
         changed = [source for source in found if snapshot.documents.get(source) is not before.documents.get(source)]
         documents.update((source, found[source]) for source in changed)
         costs[namespace] = time.thread_time() - began
-    return Made(snapshot, documents, costs, grants)
+    return Made(snapshot, grants, documents, costs)
 
 
 def _read(change: Pending, snapshot: PolicySnapshot, issuers: frozenset[str], grants: Grants) -> PolicyDocument | None:
@@ -154,13 +152,12 @@ def _read(change: Pending, snapshot: PolicySnapshot, issuers: frozenset[str], gr
 
 def with_documents(snapshot: PolicySnapshot, documents: Documents) -> PolicySnapshot:
     """Return ``snapshot`` with ``documents`` applied."""
-    for source in (source for source, document in documents.items() if document is None):
-        snapshot = snapshot.leave(source)
+    snapshot = snapshot.leave(*(source for source, document in documents.items() if document is None))
     return snapshot.changed({source: document for source, document in documents.items() if document is not None})
 
 
-def swept(snapshot: PolicySnapshot) -> Made:
-    """Sweep up ``SWEPT_CLAIMS`` of what documents have left behind. Blocking code for a thread."""
+def swept(snapshot: PolicySnapshot, grants: Grants) -> Made:
+    """Sweep up ``SWEPT_CLAIMS`` of what documents, which are held against ``grants``, have left behind. Blocking code for a thread."""
     most, namespaces = SWEPT_CLAIMS, set[str]()
     for source, claims in snapshot.trie.leaving.items():
         if most <= 0:
@@ -168,7 +165,7 @@ def swept(snapshot: PolicySnapshot) -> Made:
         namespaces.add(source.namespace)
         snapshot = snapshot.swept(source, most)
         most -= len(claims)
-    return Made(snapshot, namespaces=frozenset(namespaces))
+    return Made(snapshot, grants, namespaces=frozenset(namespaces))
 
 
 @final
@@ -186,8 +183,7 @@ class Assembler:
     run_sync: Callable[..., Any] = trio.to_thread.run_sync
     _snapshot: PolicySnapshot = attrs.field(default=PolicySnapshot.EMPTY, init=False)
     # How the next version differs. Kept apart, so that a version of 10,000 documents is handed over in one short step.
-    _changed: dict[Source, PolicyDocument] = attrs.field(factory=dict, init=False, repr=False)
-    _withdrawn: dict[Source, None] = attrs.field(factory=dict, init=False, repr=False)
+    _differs: dict[Source, PolicyDocument | None] = attrs.field(factory=dict, init=False, repr=False)
     # Sources that the next version has to wait for, with the number of their changes to do: a required change may wait for an older one.
     # Later changes are not required, or endless edits would keep everything closed.
     _required: dict[Source, int] = attrs.field(factory=dict, init=False, repr=False)
@@ -222,6 +218,9 @@ class Assembler:
     _news: trio.Event = attrs.field(factory=trio.Event, init=False)
     # When each lane first finished something that it has not announced yet.
     _ready: dict[Lane, float] = attrs.field(factory=dict, init=False)
+    # Held while withdrawals are passed on, and while a version without them is made in slices, which no other change may overtake.
+    _withdrawing: trio.Lock = attrs.field(factory=trio.Lock, init=False)
+    _leaving: trio.Lock = attrs.field(factory=trio.Lock, init=False)
     _work: trio.Event = attrs.field(factory=trio.Event, init=False)
     # A thread that outlives a cancellation ends before another one begins.
     _limiters: dict[Lane, trio.CapacityLimiter] = attrs.field(factory=lambda: {lane: trio.CapacityLimiter(1) for lane in Lane}, init=False)
@@ -254,14 +253,12 @@ class Assembler:
         self._work.set()
 
     async def withdraw(self, sources: Iterable[Source]) -> None:
-        """Put ``None`` for each of ``sources``, with pauses between namespaces."""
-        number, namespace = 0, ""
-        for source in sorted(sources):
-            if number >= WITHDRAWN_SLICE and source.namespace != namespace:
-                await trio.lowlevel.checkpoint()
-                number = 0
-            self.put(source, None)
-            number, namespace = number + 1, source.namespace
+        """Put ``None`` for each of ``sources``, with pauses. Those of one namespace leave in one version all the same."""
+        async with self._withdrawing:
+            for number, source in enumerate(sources, 1):
+                self.put(source, None)
+                if number % WITHDRAWN_SLICE == 0:
+                    await trio.lowlevel.checkpoint()
 
     @contextmanager
     def putting(self) -> Generator[None]:
@@ -297,13 +294,14 @@ class Assembler:
         """
         if self._required:
             return None
-        if not (self._changed or self._withdrawn or self._anyway or anyway):
+        if not (self._differs or self._anyway or anyway):
             return None
         self._taken.set()
         self._anyway = self._refreshed = False
-        changed, self._changed = self._changed, {}
-        withdrawn, self._withdrawn = self._withdrawn, {}
-        change = Change(self._held_against_coming(), tuple(changed.values()), tuple(withdrawn))
+        differs, self._differs = self._differs, {}
+        changed = tuple([document for document in differs.values() if document is not None])
+        withdrawn = tuple([source for source, document in differs.items() if document is None])
+        change = Change(self._held_against_coming(), changed, withdrawn)
         if self._before is not None and not self._is_read and self._agreement.hold(self._before, change, self.clock()):
             self._held_some.set()
         self._before = change.snapshot
@@ -388,8 +386,7 @@ class Assembler:
                 continue
             self._ready.setdefault(Lane.LIGHT, self.clock())
             if changes[0].document is None:
-                self._leave(changes)
-                await self._done(tuple(change for change in changes if not change.early), Made(self._snapshot))
+                await self._leave(changes)
             elif sum(change.work for change in changes) <= INLINE_BATCH and all(map(self._is_small, changes)):
                 for change in changes:
                     await trio.lowlevel.checkpoint()
@@ -434,14 +431,35 @@ class Assembler:
             self._allowances, self._refreshed = left, True
             self.wake()
 
-    def _leave(self, changes: tuple[Pending, ...]) -> None:
-        """Let documents leave, all in one step."""
-        light = sum(self._work_in_force(change.source) for change in changes) <= INLINE_WORK
-        snapshot = self._snapshot
-        for change in changes:
-            snapshot = snapshot.withdraw(change.source) if light else snapshot.leave(change.source)
-        made = Made(snapshot, {change.source: None for change in changes})
-        self._commit_light(made)
+    async def _leave(self, changes: tuple[Pending, ...]) -> None:
+        """Let documents leave, and all others of their namespaces that are withdrawn: in slices, and in effect in one step."""
+        slices = [changes]
+        async with self._withdrawing:
+            for namespace in {change.source.namespace: None for change in changes}:
+                while more := self._backlog.take_withdrawals(namespace, WITHDRAWN_SLICE):
+                    slices.append(more)
+                    await trio.lowlevel.checkpoint()
+        if len(slices) == 1 and sum(self._work_in_force(change.source) for change in changes) <= INLINE_WORK:
+            gone = {change.source: None for change in changes}
+            self._commit_light(Made(self._snapshot.changed(gone), self.grants, gone))
+        else:
+            async with self._leaving:
+                await self._change_over_without(slices)
+        for taken in slices:
+            await self._done(tuple(change for change in taken if not change.early), Made(self._snapshot, self.grants))
+            await trio.lowlevel.checkpoint()
+
+    async def _change_over_without(self, slices: Iterable[tuple[Pending, ...]]) -> None:
+        snapshot, sources, gone = self._snapshot, dict[Source, None](), dict[Source, None]()
+        for taken in slices:
+            own = dict.fromkeys(change.source for change in taken)
+            sources.update(own)
+            gone.update((source, None) for source in own if source in snapshot.documents)
+            snapshot = snapshot.leave(*own)
+            await trio.lowlevel.checkpoint()
+        self._snapshot = snapshot
+        self._differs.update(gone)
+        self._meanwhile.update(sources)
 
     async def _heavy(self) -> None:
         while True:
@@ -449,7 +467,7 @@ class Assembler:
             if (grants := self._next_grants) is not None:
                 made = await self._merged(await self._in_thread(Lane.HEAVY, granted, self._begun(), self.grants, grants))
                 self.grants, self._anyway = grants, True
-                self._commit(made.snapshot, made.documents)
+                self._commit(made)
                 if self._next_grants is grants:
                     self._next_grants = self._cut_grants = None
                     self._uncut([namespace for namespace in self._allowances if namespace not in self._relabelled])
@@ -457,11 +475,11 @@ class Assembler:
             if changes:
                 self._ready.setdefault(Lane.HEAVY, self.clock())
                 made = await self._merged(await self._in_thread(Lane.HEAVY, make, self._begun(), changes, self.issuers, self.grants))
-                self._commit(made.snapshot, made.documents)
+                self._commit(made)
                 await self._done(changes, made)
             if self._snapshot.trie.leaving:
-                made = await self._merged(await self._in_thread(Lane.HEAVY, swept, self._begun()))
-                self._commit(made.snapshot, made.documents, made.namespaces)
+                made = await self._merged(await self._in_thread(Lane.HEAVY, swept, self._begun(), self.grants))
+                self._commit(made)
                 self._refreshed = True
                 self.wake()
 
@@ -471,14 +489,19 @@ class Assembler:
 
     async def _merged(self, made: Made) -> Made:
         """Return ``made`` with what the light lane applied meanwhile, as the grants of ``made`` leave it."""
-        while self._meanwhile:
-            meanwhile, self._meanwhile = Made(made.snapshot, self._meanwhile, grants=self.grants), {}
+        while True:
+            async with self._leaving:
+                if not self._meanwhile:
+                    return made
+                meanwhile, self._meanwhile = Made(made.snapshot, self.grants, self._meanwhile), {}
             if made.grants is self.grants and _work(meanwhile.documents) <= INLINE_BATCH:  # others may make many regions of a short text
                 moved = meanwhile.moved_to(made.snapshot, made.grants)
             else:
                 moved = await self._in_thread(Lane.HEAVY, meanwhile.moved_to, made.snapshot, made.grants)
-            made = attrs.evolve(made, snapshot=moved.snapshot, documents={**made.documents, **moved.documents})
-        return made
+            # What was withdrawn meanwhile is told already, and may be a namespace of 10,000 documents.
+            new = {source: left for source, left in moved.documents.items() if left is not None or source in made.documents}
+            namespaces = made.namespaces.union(source.namespace for source in moved.documents)
+            made = attrs.evolve(made, snapshot=moved.snapshot, documents={**made.documents, **new}, namespaces=namespaces)
 
     async def _next(self, lane: Lane) -> tuple[Pending, ...]:
         while True:
@@ -502,29 +525,20 @@ class Assembler:
             return await self.run_sync(function, *args, abandon_on_cancel=True, limiter=self._limiters[lane])  # type: ignore[no-any-return]
 
     def _commit_light(self, made: Made) -> None:
-        self._meanwhile.update(self._commit(made.snapshot, made.documents))
+        self._meanwhile.update(self._commit(made))
 
-    def _commit(self, snapshot: PolicySnapshot, documents: Documents, namespaces: frozenset[str] = frozenset()) -> Documents:
-        """Change over to ``snapshot``, but for documents that were withdrawn while they were read; return what is there for each source.
-
-        ``namespaces`` are those whose other documents may differ, beside those of ``documents``.
-        """
-        late = [source for source in documents if self._backlog.is_withdrawn(source)]
-        for source in late:
-            snapshot = snapshot.leave(source)
-        documents = {**documents, **dict.fromkeys(late)}
-        before = self._snapshot
-        namespaces |= {source.namespace for source in documents}
+    def _commit(self, made: Made) -> Documents:
+        """Change over to what is ``made``, but for documents that were withdrawn while they were read; return what is there of them."""
+        late = [source for source in made.documents if self._backlog.is_withdrawn(source)]
+        before, snapshot = self._snapshot, made.snapshot.leave(*late)
+        documents: Documents = {**made.documents, **dict.fromkeys(late)}
+        namespaces = made.namespaces.union(source.namespace for source in documents)
         for source in {**documents, **_shared_otherwise(before, snapshot, namespaces)}:
             document = snapshot.documents.get(source)
             if document is before.documents.get(source):
                 continue  # the other lane has committed it
-            if document is None:
-                self._changed.pop(source, None)
-                self._withdrawn[source] = None
-            else:
-                self._withdrawn.pop(source, None)
-                self._changed[source] = document
+            self._differs[source] = document
+            if document is not None:
                 newest = self._relabelled.get(source.namespace, document.namespace_labels)
                 differs = self._next_grants is not None or newest != document.namespace_labels
                 if differs and source.namespace not in self._allowances:
@@ -565,7 +579,9 @@ class Assembler:
             waiting = self._backlog.document(source)
             labels = () if waiting is None else waiting.namespace_labels
             closed = read(source, Unknown(_NOT_READ, labels), self.issuers, self.grants)
-            self._commit(self._snapshot.closed(closed), {source: closed})
+            async with self._leaving:
+                pass
+            self._commit(Made(self._snapshot.closed(closed), self.grants, {source: closed}))
             if not self._backlog.is_under_way(source):
                 self._meanwhile[source] = closed
             if number % SLICE == SLICE - 1:
@@ -601,7 +617,7 @@ def _count_down(waiting: dict[Source, int], done: Iterable[Source]) -> None:
 
 
 def _work(documents: Documents) -> int:
-    return sum(CHANGE_WORK + _work_of(document) for document in documents.values() if document is not None)
+    return sum(CHANGE_WORK + (0 if document is None else _work_of(document)) for document in documents.values())
 
 
 def _shared_otherwise(before: PolicySnapshot, after: PolicySnapshot, namespaces: Iterable[str]) -> dict[Source, None]:

@@ -10,6 +10,7 @@ Must not know: tasks, threads, or what a document says.
 import enum
 from collections.abc import Callable, Iterable, Mapping
 from heapq import heapify, heappop, heappush
+from itertools import islice, takewhile
 from typing import Final, final
 
 import attrs
@@ -29,6 +30,8 @@ CHANGE_WORK: Final = 64
 CLAIM_WORK: Final = 3
 # The same for each claim that the namespace has, since its share is divided again: 4 µs.
 SHARE_WORK: Final = 1
+# Withdrawals that are taken, or applied, in one step: 2 ms.
+WITHDRAWN_SLICE: Final = 128
 # Stale turns, or full budgets, that are kept before they are dropped.
 _MANY: Final = 1024
 
@@ -69,8 +72,12 @@ class _Budget:
         return max(0.0, self.used - REFILL * (now - self.at))
 
 
-# Budgets used, work, number of the change: the smallest is next.
+# Budgets used, work, number of the change: the smallest is next. A source without a name is the turn of all withdrawals of its namespace.
 _Turn = tuple[int, int, int, Source]
+
+
+def _is_of_namespace(source: Source) -> bool:
+    return not source.name
 
 
 @final
@@ -95,6 +102,8 @@ class Backlog:
     _documents: dict[str, dict[Source, int]] = attrs.field(factory=dict, init=False, repr=False)
     _oldest: dict[str, list[tuple[int, Source]]] = attrs.field(factory=dict, init=False, repr=False)
     _withdrawals: dict[str, dict[Source, int]] = attrs.field(factory=dict, init=False, repr=False)
+    # The withdrawals that wait for nothing, with their numbers, by namespace: all of one have one turn. No namespace is in it without any.
+    _leaving: dict[str, dict[Source, int]] = attrs.field(factory=dict, init=False, repr=False)
     _budgets: dict[str, _Budget] = attrs.field(factory=dict, init=False, repr=False)
     _forget_at: int = attrs.field(default=_MANY, init=False)
     _numbers: int = attrs.field(default=0, init=False)
@@ -148,9 +157,10 @@ class Backlog:
             self._wait_for(source, self._numbers)
 
     def take(self, lane: Lane, now: float) -> tuple[Pending, ...]:
-        """Return the next changes: one, or light ones of ``LIGHT_WORK`` characters, or withdrawals, all that a namespace has.
+        """Return the next changes: one, or light ones of ``LIGHT_WORK`` characters, or ``WITHDRAWN_SLICE`` withdrawals.
 
-        Call ``done`` when they are, except for those that are ``early``.
+        The namespace of the last withdrawal may have more, see ``take_withdrawals``. Call ``done`` when the changes are, except for those
+        that are ``early``.
         """
         turns, taken, work = self._turns[lane], list[Pending](), 0
         while turns:
@@ -158,26 +168,44 @@ class Backlog:
             if not self._is_next(turns[0]):
                 heappop(turns)
                 continue
+            withdraws = _is_of_namespace(source)
+            if taken and (lane is Lane.HEAVY or withdraws != (taken[-1].document is None) or work + cost > LIGHT_WORK):
+                break
+            if withdraws:
+                if len(taken) == WITHDRAWN_SLICE:
+                    break
+                taken += self.take_withdrawals(source.namespace, WITHDRAWN_SLICE - len(taken))
+                continue
             _, pending = self._pending[source]
             level = self._level(pending, now)
             if level > used:
                 heappop(turns)
                 heappush(turns, (level, cost, number, source))
                 continue
-            withdraws = pending.document is None
-            if taken and (lane is Lane.HEAVY or withdraws != (taken[-1].document is None)):
-                break
-            if taken and work + cost > LIGHT_WORK and not (withdraws and source.namespace == taken[-1].source.namespace):
-                break
             heappop(turns)
-            early = source in self._under_way
-            if early:
-                self._early.add(source)
-            else:
-                del self._pending[source]
-                self._under_way[source] = pending.document
-            taken.append(attrs.evolve(pending, work=cost, early=early))
+            del self._pending[source]
+            self._under_way[source] = pending.document
+            taken.append(attrs.evolve(pending, work=cost))
             work += cost
+        return tuple(taken)
+
+    def take_withdrawals(self, namespace: str, most: int) -> tuple[Pending, ...]:
+        """Return at most so many withdrawals of a namespace that wait for nothing; empty when there are no more."""
+        leaving, taken = self._leaving.get(namespace, {}), list[Pending]()
+        while leaving and len(taken) < most:
+            for source in tuple(islice(leaving, most - len(taken))):
+                number = leaving.pop(source)
+                if self._pending.get(source, (0,))[0] != number:
+                    continue  # it was replaced
+                early = source in self._under_way
+                if early:
+                    self._early.add(source)
+                else:
+                    del self._pending[source]
+                    self._under_way[source] = None
+                taken.append(Pending(source, None, work=CHANGE_WORK, early=early))
+        if not leaving:
+            self._leaving.pop(namespace, None)
         return tuple(taken)
 
     def done(self, sources: Iterable[Source], costs: Mapping[str, float], now: float) -> None:
@@ -194,7 +222,7 @@ class Backlog:
             else:
                 self._forget_document(source)
         for namespace in namespaces:
-            self._release(namespace, now)
+            self._release(namespace)
 
     def used(self, namespace: str, now: float) -> float:
         """Return the seconds of CPU that a namespace has used and not got back."""
@@ -205,13 +233,13 @@ class Backlog:
         number, pending = self._pending[source]
         if pending.document is not None:
             self._wait_for(source, number)
-            self._push(source, now)
+            self._queue_document(source, pending.document, now)
         else:
             self._forget_document(source)
             withdrawals = self._withdrawals.setdefault(source.namespace, {})
             withdrawals.pop(source, None)
             withdrawals[source] = number
-        self._release(source.namespace, now)
+        self._release(source.namespace)
 
     def _wait_for(self, source: Source, number: int) -> None:
         """Let withdrawals that come later wait for the document of ``source``."""
@@ -237,40 +265,48 @@ class Backlog:
             heappop(oldest)
         return oldest[0][0] if oldest else self._numbers + 1
 
-    def _release(self, namespace: str, now: float) -> None:
+    def _release(self, namespace: str) -> None:
         """Queue withdrawals that no longer wait for an older document of their namespace."""
-        withdrawals = self._withdrawals.get(namespace, {})
+        withdrawals = self._withdrawals.get(namespace)
+        if withdrawals is None:
+            return
         oldest = self._oldest_document(namespace)
-        while withdrawals:
-            source, number = next(iter(withdrawals.items()))
-            if oldest < number:
-                return
-            del withdrawals[source]
-            if self._pending.get(source, (0,))[0] == number:
-                self._push(source, now)
-        self._withdrawals.pop(namespace, None)
+        if next(reversed(withdrawals.values())) < oldest:
+            released = self._withdrawals.pop(namespace)  # all of them, in one short step
+        else:
+            released = dict(takewhile(lambda withdrawal: withdrawal[1] < oldest, withdrawals.items()))
+            for source in released:
+                del withdrawals[source]
+        if namespace in self._leaving:
+            self._leaving[namespace].update(released)
+        elif released:
+            self._leaving[namespace] = released
+            self._push(Lane.LIGHT, (0, CHANGE_WORK, next(iter(released.values())), Source(namespace, "")))
 
-    def _push(self, source: Source, now: float) -> None:
+    def _queue_document(self, source: Source, document: Document, now: float) -> None:
         number, pending = self._pending[source]
-        text = pending.document.text if isinstance(pending.document, Text) else None
-        work = CHANGE_WORK
-        if pending.document is not None:  # a withdrawal costs the same for any document
-            work += len(text or "") + self.beside(source, pending.document) + self.in_force(source)
-        turns = self._turns[Lane.LIGHT if work <= LIGHT_WORK else Lane.HEAVY]
+        text = document.text if isinstance(document, Text) else None
+        work = CHANGE_WORK + len(text or "") + self.beside(source, document) + self.in_force(source)
+        self._push(Lane.LIGHT if work <= LIGHT_WORK else Lane.HEAVY, (self._level(pending, now), work, number, source))
+
+    def _push(self, lane: Lane, turn: _Turn) -> None:
+        turns = self._turns[lane]
         if len(turns) > 2 * len(self._pending) + _MANY:
-            turns[:] = (turn for turn in turns if self._is_next(turn))
+            turns[:] = (known for known in turns if self._is_next(known))
             heapify(turns)
-        heappush(turns, (self._level(pending, now), work, number, source))
+        heappush(turns, turn)
 
     def _is_next(self, turn: _Turn) -> bool:
         """Tell whether no newer change has replaced this one."""
         *_, number, source = turn
+        if _is_of_namespace(source):
+            return source.namespace in self._leaving
         known = self._pending.get(source)
         return known is not None and known[0] == number
 
     def _level(self, pending: Pending, now: float) -> int:
-        """Return how many budgets the namespace has used; a withdrawal costs nearly nothing, and waits for nobody."""
-        return 0 if pending.document is None else int(self.used(pending.source.namespace, now) / BUDGET_S) + pending.again
+        """Return how many budgets the namespace has used; that of a withdrawal, which costs nearly nothing and waits for nobody, is 0."""
+        return int(self.used(pending.source.namespace, now) / BUDGET_S) + pending.again
 
     def _charge(self, namespace: str, seconds: float, now: float) -> None:
         if len(self._budgets) >= self._forget_at:

@@ -4,7 +4,7 @@ Must not know: where documents come from, who publishes or reads, or what follow
 """
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import ClassVar, Final, assert_never, final
 
 import attrs
@@ -40,16 +40,16 @@ class Part:
     exceeds: bool = False
     most: int = attrs.field(default=0, eq=False)
 
-    def changed(self, document: PolicyDocument, sign: int) -> "Part":
-        """Return the part with ``document``, or without it."""
-        claims = document.claims
-        return Part(
-            self.sources.insert(document.source, None) if sign > 0 else self.sources.discard(document.source),
-            self.entries + sign * counted_entries(document),
-            self.claims + sign * len(claims),
-            self.exceeds,
-            self.most if sign < 0 or self.exceeds else self.most + most_lookups(claims),
-        )
+    def changed(self, documents: Iterable[PolicyDocument], sign: int) -> "Part":
+        """Return the part with ``documents`` (``sign`` 1), or without them (-1)."""
+        sources, entries, count, most = self.sources, self.entries, self.claims, self.most
+        for document in documents:
+            claims = document.claims
+            sources = sources.insert(document.source, None) if sign > 0 else sources.discard(document.source)
+            entries += sign * counted_entries(document)
+            count += sign * len(claims)
+            most += 0 if sign < 0 or self.exceeds else most_lookups(claims)
+        return Part(sources, entries, count, self.exceeds, most)
 
 
 @final
@@ -97,8 +97,8 @@ class PolicySnapshot:
         for claim in after:
             if claim not in before:
                 trie = trie.with_claim(claim)
-        base = self._changed(self.documents, trie, known, -1)
-        return base._changed(self.documents.insert(document.source, document), trie, document, 1)  # noqa: SLF001 - of the same class
+        base = self._changed(self.documents, trie, (known,), -1)
+        return base._changed(self.documents.insert(document.source, document), trie, (document,), 1)  # noqa: SLF001 - of the same class
 
     def withdraw(self, source: Source) -> "PolicySnapshot":
         """Return a snapshot without the document of ``source``; itself when there is none."""
@@ -117,18 +117,18 @@ class PolicySnapshot:
             snapshot = snapshot._shared(namespace)  # noqa: SLF001 - of the same class
         return snapshot
 
-    def leave(self, source: Source) -> "PolicySnapshot":
-        """Return a snapshot in which the document of ``source`` counts for nothing. Costs the same for any document.
+    def leave(self, *sources: Source) -> "PolicySnapshot":
+        """Return a snapshot in which the documents of ``sources`` count for nothing. Costs the same for any document.
 
-        Its claims stay in the trie until it is ``swept``, and look-ups tell them from the others.
+        Their claims stay in the trie until they are ``swept``, and look-ups tell them from the others.
         """
-        document = self.documents.get(source)
-        if document is None:
-            return self
-        trie = attrs.evolve(self.trie, leaving=self.trie.leaving.insert(source, document.claims))
-        if document.closing is not None:
-            trie = attrs.evolve(trie, standing=trie.standing.insert(source, None))
-        return self._changed(self.documents.discard(source), trie, document, -1)
+        documents, leaving, standing = self.documents, self.trie.leaving, self.trie.standing
+        gone = [document for document in map(documents.get, sources) if document is not None]
+        for document in gone:
+            documents, leaving = documents.discard(document.source), leaving.insert(document.source, document.claims)
+            if document.closing is not None:
+                standing = standing.insert(document.source, None)
+        return self._changed(documents, attrs.evolve(self.trie, leaving=leaving, standing=standing), gone, -1) if gone else self
 
     def swept(self, source: Source, most: int | None = None) -> "PolicySnapshot":
         """Return a snapshot without the claims of a document that is leaving, or ``most`` of them; itself when it is not.
@@ -180,7 +180,7 @@ class PolicySnapshot:
         trie = base.trie
         for claim in document.claims:
             trie = trie.with_claim(claim)
-        return base._changed(base.documents.insert(document.source, document), trie, document, 1)  # noqa: SLF001 - of the same class
+        return base._changed(base.documents.insert(document.source, document), trie, (document,), 1)  # noqa: SLF001 - of the same class
 
     def _removed(self, source: Source) -> "PolicySnapshot":
         return self.leave(source)._swept(source)  # noqa: SLF001 - of the same class
@@ -222,23 +222,34 @@ class PolicySnapshot:
         return attrs.evolve(self, limits=limits)
 
     def _changed(
-        self, documents: "HashTrieMap[Source, PolicyDocument]", trie: PolicyTrie, document: PolicyDocument, sign: int
+        self, documents: "HashTrieMap[Source, PolicyDocument]", trie: PolicyTrie, changed: Sequence[PolicyDocument], sign: int
     ) -> "PolicySnapshot":
-        namespace = document.source.namespace
-        part = self.namespaces.get(namespace, Part()).changed(document, sign)
+        """Return the snapshot with what it has now; ``changed`` are the documents that came (``sign`` 1) or went (-1)."""
+        entries, regions, invalid, refused = self.entry_count, self.region_count, self.invalid_documents, self.refused_count
+        parts: dict[str, list[PolicyDocument]] = {}
+        for document in changed:
+            entries += sign * document.entry_count
+            regions += sign * len(document.regions)
+            invalid += sign * bool(document.regions)
+            refused += sign * len(document.refused)
+            parts.setdefault(document.source.namespace, []).append(document)
+        namespaces = self.namespaces
+        for namespace, own in parts.items():
+            part = namespaces.get(namespace, Part()).changed(own, sign)
+            namespaces = namespaces.insert(namespace, part) if part.sources else namespaces.discard(namespace)
         return PolicySnapshot(
             documents,
-            self.entry_count + sign * document.entry_count,
-            self.region_count + sign * len(document.regions),
-            self.invalid_documents + sign * bool(document.regions),
-            self.refused_count + sign * len(document.refused),
+            entries,
+            regions,
+            invalid,
+            refused,
             trie,
             self.reach,
             self.baseline,
             self.cut,
             (),
             self.limits,
-            self.namespaces.insert(namespace, part) if part.sources else self.namespaces.discard(namespace),
+            namespaces,
         )
 
     @property

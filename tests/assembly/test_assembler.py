@@ -449,3 +449,21 @@ async def test_a_document_that_is_read_for_the_first_time_is_held_against_the_ne
         assert change is not None
         assert not isinstance(change.snapshot.match("h", "/a", "GET"), ExchangeEntry)
         gate.event.set()
+
+
+async def test_a_document_that_comes_during_a_sweep_is_held_against_the_grants(autojump_clock: MockClock) -> None:
+    gate = Gate()
+    gate.event.set()
+    made = Assembler(frozenset(), Grants((Grant(frozenset({"a"}), None, ("h",), ("/a",)),)), run_sync=gate.run_sync)
+    async with running(made):
+        made.put(A, deny("/a", heavy=True))
+        await taken(made)
+        gate.event = trio.Event()
+        made.put(A, None)
+        assert (await taken(made)).withdrawn == (A,)
+        made.put(OTHER, deny("/b"))
+        await trio.sleep(1)
+        gate.event.set()
+        await taken(made)
+        assert isinstance(made._snapshot.match("h", "/b", "GET"), NoMatch)
+        assert made.unread == 0

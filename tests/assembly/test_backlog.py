@@ -1,6 +1,6 @@
 import pytest
 
-from exchanger.assembly.backlog import BUDGET_S, LIGHT_WORK, REFILL, Backlog, Lane, Pending
+from exchanger.assembly.backlog import BUDGET_S, LIGHT_WORK, REFILL, WITHDRAWN_SLICE, Backlog, Lane, Pending
 from exchanger.policy.selection import Text, Unknown
 from exchanger.values.entry import Source
 
@@ -175,7 +175,15 @@ def test_a_withdrawal_waits_for_every_older_document_whatever_is_newer(backlog: 
     assert take(backlog) == ["a/old"]
 
 
-def test_a_namespace_goes_in_one_step_however_many_documents_it_has(backlog: Backlog) -> None:
+def test_withdrawals_are_taken_in_slices_and_the_rest_of_a_namespace_on_demand(backlog: Backlog) -> None:
     for namespace in "ab":
-        put(backlog, *(f"{namespace}/p{number}" for number in range(LIGHT_WORK)), document=None)
-    assert [{pending.source.namespace for pending in backlog.take(Lane.LIGHT, 0.0)} for _ in range(2)] == [{"a"}, {"b"}]
+        put(backlog, *(f"{namespace}/p{number}" for number in range(2 * WITHDRAWN_SLICE)), document=None)
+    put(backlog, "a/p200", document=None)  # again
+    put(backlog, "a/p150", "b/p150")  # they are to stay
+    assert take(backlog) == [f"a/p{number}" for number in range(WITHDRAWN_SLICE)]
+    rest = [pending.source for pending in backlog.take_withdrawals("a", 3 * WITHDRAWN_SLICE)]
+    assert {source("a/p150"), *rest} == {Source("a", f"p{number}") for number in range(WITHDRAWN_SLICE, 2 * WITHDRAWN_SLICE)}
+    assert backlog.take_withdrawals("a", WITHDRAWN_SLICE) == ()
+    assert take(backlog) == [f"b/p{number}" for number in range(WITHDRAWN_SLICE)]
+    assert len(backlog.take_withdrawals("b", 3 * WITHDRAWN_SLICE)) == WITHDRAWN_SLICE - 1
+    assert take(backlog) == ["a/p150", "b/p150"]

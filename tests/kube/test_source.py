@@ -12,6 +12,7 @@ from exchanger.policy.grants.reader import read_grants
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.notice import Notices
 from tests.kube.cluster import REFUSED, SELECTED, Cluster, Record, deny, following, source
+from tests.steps import MOST_CALLS, CountedSteps
 
 
 @pytest.fixture
@@ -300,3 +301,26 @@ async def test_grants_that_give_nothing_are_noticed_and_notices_follow_labels_an
         await trio.sleep(10.0)
         assert counted() == 0
         nursery.cancel_scope.cancel()
+
+
+async def test_a_namespace_goes_in_one_version_and_holds_nobody_up_however_many_documents_it_has(
+    cluster: Cluster, autojump_clock: MockClock
+) -> None:
+    count = 2000
+    for number in range(count):
+        cluster.put("a", f"p{number}", deny(f"/{number}") if number < 100 else "version: v1\nentries: []\n")
+    cluster.put_namespace("b")
+    cluster.put("b", "p", deny("/b"))
+    async with following(cluster) as followed:
+        record = followed.record
+        await trio.sleep(10)
+        steps, before = CountedSteps(), len(record.snapshots)
+        trio.lowlevel.add_instrument(steps)
+        cluster.put_namespace("a", {"policy": "disabled"})
+        await record.until(record.passes, 2)
+        await trio.sleep(60)
+        trio.lowlevel.remove_instrument(steps)
+        assert {len(snapshot.documents) for snapshot in record.snapshots[before:]} == {1}
+        assert len(record.changes[-1].withdrawn) == count + 1
+        assert record.denies("/b")
+        assert max(steps.most.values()) < MOST_CALLS, steps.most

@@ -1,0 +1,34 @@
+"""Counts the work of each step of the event loop in calls of functions, which do not depend on how fast the machine is."""
+
+import sys
+from types import FrameType
+from typing import Final, final
+
+import attrs
+import trio
+
+# Calls in 10 ms, for which the loop may be held: 0.4 µs each, as measured over steps of 1 to 400 ms.
+MOST_CALLS: Final = 25_000
+
+
+@final
+@attrs.define(eq=False)
+class CountedSteps(trio.abc.Instrument):
+    """``most`` is the number of calls in the longest step of each task so far, by the task's name."""
+
+    most: dict[str, int] = attrs.field(factory=dict)
+    _calls: int = 0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        """Begin to count."""
+        self._calls = 0
+        sys.setprofile(self._called)
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        """Keep what was counted."""
+        sys.setprofile(None)
+        self.most[task.name] = max(self._calls, self.most.get(task.name, 0))
+
+    def _called(self, _frame: FrameType, event: str, _argument: object) -> None:
+        if event in {"call", "c_call"}:
+            self._calls += 1
