@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol, TypeVar, final
 
 import attrs
 import trio
+from rpds import HashTrieMap
 
 from exchanger.assembly.agreement import Agreement
 from exchanger.assembly.assembler import INLINE_AREAS, Assembler, granted
@@ -25,6 +26,7 @@ from exchanger.kube.list_watch import ListWatch, Sink
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.policy.documents.document import Labels
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
+from exchanger.policy.grants.restriction import Cut
 from exchanger.policy.notices import not_enabled, of_allowance, of_snapshot
 from exchanger.policy.selection import Change, ConfigMap, Namespace
 from exchanger.policy.snapshot import PolicySnapshot
@@ -113,8 +115,11 @@ class KubernetesSource:
     _waits: trio.Event = attrs.field(factory=trio.Event, init=False)
     # A version is no longer held, and none without it was published yet.
     _released: bool = attrs.field(default=False, init=False)
-    # The grants of the versions that are held.
+    # The grants of the versions that are held, those that they are to have, and what they are held against at each look-up until then.
     _held_grants: Grants = attrs.field(default=NO_GRANTS, init=False)
+    _next_held_grants: Grants = attrs.field(default=NO_GRANTS, init=False)
+    _held_cut: Cut | None = attrs.field(default=None, init=False, repr=False)
+    _regranted: trio.Event = attrs.field(factory=trio.Event, init=False)
     # What each Namespace is granted less than it seems, by ``_grants_seen``.
     _ungranted: dict[str, tuple[Notice, ...]] = attrs.field(factory=dict, init=False, repr=False)
     _grants_seen: Grants = attrs.field(default=NO_GRANTS, init=False)
@@ -122,6 +127,7 @@ class KubernetesSource:
     def __attrs_post_init__(self) -> None:
         settings = self.settings
         self._agreement, self._held_grants = Agreement(settings.max_staleness), self.grants
+        self._next_held_grants = self.grants
         self._assembler = Assembler(self.issuers, self.grants)
         self._index = PolicyIndex(
             settings.namespace_selector, settings.configmap_selector, frozenset(settings.namespaces), with_labels=self.grants.limited
@@ -145,6 +151,7 @@ class KubernetesSource:
             nursery.start_soon(self._hand_on)
             nursery.start_soon(self._agree)
             nursery.start_soon(self._follow_grants)
+            nursery.start_soon(self._hold_against_grants)
             await nursery.start(self._publish)
             task_status.started()
             if self.settings.max_staleness > 0:
@@ -396,7 +403,7 @@ class KubernetesSource:
             released, self._released = self._released, False
             if differs and not (first or reopened):
                 self._hold(before, change)
-            await self._hold_against_grants()
+            await self._cut_held()
             self._emptied = 0 if change.documents else self._emptied + len(change.withdrawn)
             if first or reopened:
                 self._hurry(False)
@@ -419,7 +426,8 @@ class KubernetesSource:
             self._hand_over()
 
     def _hand_over(self) -> None:
-        self.sink.publish(attrs.evolve(self._snapshot, held=(*self._snapshot.held, *self._agreement.snapshots)))
+        held = [version.cut_by(self._held_cut) for version in self._agreement.snapshots]
+        self.sink.publish(attrs.evolve(self._snapshot, held=(*self._snapshot.held, *held)))
 
     def _hold(self, before: PolicySnapshot, change: Change) -> None:
         """Hold the version ``before`` the present one, unless every feed knows everything."""
@@ -428,15 +436,29 @@ class KubernetesSource:
             self.observer.held_back(True)
             self._waits.set()
 
-    async def _hold_against_grants(self) -> None:
-        """Hold the documents of versions that are held against the present grants: those are no feed's, and what they take away is gone."""
-        grants = self._assembler.grants
-        if grants is not self._held_grants:
-            before, self._held_grants = self._held_grants, grants
-            held = self._agreement.snapshots
+    async def _cut_held(self) -> None:
+        """Hold held versions against new grants at each look-up: those are no feed's, and what they take away is gone at once."""
+        grants, held = self._assembler.grants, self._agreement.snapshots
+        if grants is not self._next_held_grants:
+            self._next_held_grants = grants
             if held:
-                made = await trio.to_thread.run_sync(_against, held, before, grants, abandon_on_cancel=True)
-                self._agreement.replace(held, made)
+                self._held_cut = await trio.to_thread.run_sync(_cut_of, held, grants, abandon_on_cancel=True)
+            self._regranted.set()
+
+    async def _hold_against_grants(self) -> None:
+        """Hold the documents of versions that are held against new grants, which takes seconds: beside everything else."""
+        while True:
+            await self._regranted.wait()
+            self._regranted = trio.Event()
+            # Those that are held from now on have these grants, or later ones.
+            before, grants, held = self._held_grants, self._next_held_grants, self._agreement.snapshots
+            made = await trio.to_thread.run_sync(_against, held, before, grants, abandon_on_cancel=True) if held else []
+            self._held_grants = grants
+            self._agreement.replace(held, made)
+            if grants is self._next_held_grants and self._held_cut is not None:
+                self._held_cut = None
+                if self._phase is _Phase.OPEN:
+                    self._hand_over()
 
     async def _watch_age(self) -> None:
         """Close when the known state is too old; prepare to open when changes are followed at two looks in a row.
@@ -471,6 +493,15 @@ class KubernetesSource:
             self.on_stale(True)
             self.observer.stale(True, age)
             self._hurry(True)
+
+
+def _cut_of(versions: tuple[PolicySnapshot, ...], grants: Grants) -> Cut:
+    """Return what ``grants`` leave of ``versions``. Costs their namespaces, not their entries."""
+    described = {
+        source.namespace: document.namespace_labels for version in reversed(versions) for source, document in version.documents.items()
+    }
+    allowances = {namespace: grants.allowances(namespace, labels) for namespace, labels in described.items()}
+    return Cut(HashTrieMap(allowances), grants.denials, grants.enforced)
 
 
 def _against(versions: tuple[PolicySnapshot, ...], before: Grants, grants: Grants) -> list[PolicySnapshot]:

@@ -8,11 +8,14 @@ from trio.testing import MockClock
 
 from exchanger.assembly.assembler import INLINE_WORK
 from exchanger.assembly.backlog import LIGHT_WORK, Lane
+from exchanger.kube import source as source_module
 from exchanger.kube.source import LOOK_S
 from exchanger.policy import selection
 from exchanger.policy.documents.document import PolicyDocument, parse_document
+from exchanger.policy.grants.allowance import Grant, Grants
+from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import DenyEntry, Source
-from tests.kube.cluster import PATIENCE_S, Cluster, Record, deny, following, source
+from tests.kube.cluster import PATIENCE_S, REFUSED, Cluster, Record, deny, following, source
 
 LONG = " " * INLINE_WORK
 THREAD_S = 60.0
@@ -199,3 +202,44 @@ async def test_it_opens_with_the_newest_of_a_document_whose_older_text_is_still_
         await record.until(record.is_open, float("inf"))
         await record.until(lambda: len(record.snapshots) > 1)
         assert isinstance(record.snapshots[1].match("h", "/new", "GET"), DenyEntry)
+
+
+async def test_versions_follow_while_held_ones_are_held_against_new_grants(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    reached, opened, passed, against = threading.Event(), threading.Event(), threading.Event(), source_module._against
+
+    def hold(versions: tuple[PolicySnapshot, ...], before: Grants, grants: Grants) -> list[PolicySnapshot]:
+        reached.set()
+        assert opened.wait(THREAD_S)
+        made = against(versions, before, grants)
+        if len(grants.grants) > 1:
+            passed.set()
+        return made
+
+    monkeypatch.setattr(source_module, "_against", hold)
+    of_a, of_b = (Grant(frozenset({name}), None, ("h",), (f"/{name}",)) for name in "ab")
+    record = Record()
+    cluster.put("a", "p")
+    cluster.put_namespace("b")
+    followed = source(cluster, record, grants=Grants((of_a, of_b)))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(followed.run)
+        cluster.server.lose("namespaces", REFUSED)
+        cluster.delete("a", "p")
+        await trio.sleep(1)
+        assert (record.denies(), len(record.snapshots[-1].held)) == (True, 1)  # the denial is held back
+        followed.use_grants(Grants((of_b,)))
+        await _happens(reached)
+        await record.until(record.unhealthy, 5)  # it is taken away, and closed until it is known what is left
+        cluster.put("b", "p", deny("/b"))
+        await record.until(lambda: record.denies("/b"), 5)
+        followed.use_grants(Grants((of_b, Grant(frozenset({"c"}), None, ("h",), ("/c",)))))
+        await trio.sleep(1)
+        assert record.unhealthy()
+        opened.set()
+        await _happens(passed)
+        await record.until(record.passes, 60)
+        assert [version.cut for version in record.snapshots[-1].held] == [None] * len(record.snapshots[-1].held)
+        assert record.denies("/b")
+        nursery.cancel_scope.cancel()
