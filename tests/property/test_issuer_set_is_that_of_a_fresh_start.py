@@ -50,14 +50,23 @@ def test_the_end_of_a_history(history: list[Event], last: str) -> None:
 
 
 @given(histories)
-def test_every_set_on_the_way_is_whole(history: list[Event]) -> None:
+def test_every_set_on_the_way_is_whole_generations_only_grow_and_previous_credentials_end(history: list[Event]) -> None:
     it = live(history).it
+    newest: dict[str, Issuer] = {}
     for issuers in it.sets:
         for name, issuer in issuers.items():
             assert issuer.name == name
             for pair in (issuer.credentials, issuer.previous):
                 assert pair is None or pair.client_id.rpartition("-")[2] == client_secret(pair).reveal().rpartition("-")[2]
+            before = newest.get(name)
+            if before is not None:
+                assert issuer.credentials.generation >= before.credentials.generation
+                unchanged = issuer.credentials.generation == before.credentials.generation
+                assert unchanged == (issuer.credentials == before.credentials)
+            assert issuer.previous is None or issuer.previous.generation < issuer.credentials.generation
+        newest.update(issuers.items())
     assert it.started() == bool(it.sets)
+    assert not it.sets or all(issuer.previous is None for issuer in it.sets[-1].values())
 
 
 @settings(max_examples=examples(50))  # each of them lives twice
@@ -67,22 +76,6 @@ def test_what_is_in_force_stays_where_a_fresh_start_has_nothing(history: list[Ev
     after = live([*history, Write(first), Wait(100.0), Write("bad")]).it
     assert [wayless(issuers) for issuers in before.sets] == [wayless(issuers) for issuers in after.sets]
     assert before.started() == after.started()
-
-
-@given(histories)
-def test_generations_only_grow_and_previous_credentials_end(history: list[Event]) -> None:
-    it = live(history).it
-    newest: dict[str, Issuer] = {}
-    for issuers in it.sets:
-        for name, issuer in issuers.items():
-            before = newest.get(name)
-            if before is not None:
-                assert issuer.credentials.generation >= before.credentials.generation
-                unchanged = issuer.credentials.generation == before.credentials.generation
-                assert unchanged == (issuer.credentials == before.credentials)
-            assert issuer.previous is None or issuer.previous.generation < issuer.credentials.generation
-        newest.update(issuers.items())
-    assert not it.sets or all(issuer.previous is None for issuer in it.sets[-1].values())
 
 
 SIGNING = "clientID: c, clientAssertion: {keyFile: /key, algorithm: ES256}"
