@@ -16,7 +16,7 @@ import attrs
 
 from exchanger.policy.authority import read_authority
 from exchanger.policy.headers import HeaderTable, RequestHeaders
-from exchanger.policy.lookup import CONFLICT, ROOT, Found, UnreadableReach, stricter
+from exchanger.policy.lookup import CONFLICT, ROOT, Found, UnreadableReach, stricter_for_head
 from exchanger.policy.path import MalformedPath
 from exchanger.policy.policy_trie import Paths, PolicyTrie, is_wildcard
 from exchanger.policy.prefix import fold, spellings_of
@@ -280,7 +280,7 @@ class _Question:
                 as_get = _Look.of(reading, "GET", met, doubtful)
                 itself = _Look.of(reading, method, met, doubtful, as_get)
                 looks += (itself, as_get)
-                deciding.append(itself if stricter(itself.found, as_get.found) == itself.found else as_get)
+                deciding.append(itself if stricter_for_head(itself.found, as_get.found) == itself.found else as_get)
             else:
                 looks.append(_Look.of(reading, method, met, doubtful))
                 deciding.append(looks[-1])

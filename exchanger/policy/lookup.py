@@ -13,13 +13,14 @@ Must not know: documents, or how the readings of one request are weighed against
 
 import enum
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import chain, islice
 from typing import Final, TypeAlias
 
 from exchanger.policy.authority import MAX_WILDCARD, wildcards_above
 from exchanger.policy.headers import RequestHeaders
 from exchanger.policy.methods import CONTESTED, Contested, MethodTable
-from exchanger.policy.policy_trie import Cell, Claims, Hosts, Paths, PolicyTrie
+from exchanger.policy.policy_trie import Cell, Claims, Hosts, Paths, PolicyTrie, Sifting
 from exchanger.policy.readings import Masks, Reading, end_of, fits, is_within
 from exchanger.policy.trie import Steps
 from exchanger.values.entry import UNKNOWN_NAMESPACE, AllowEntry, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, PathType
@@ -31,6 +32,8 @@ SEVERAL_REGIONS: Final = Unhealthy("more than one invalid entry or unreadable do
 Found = NoMatch | DenyEntry | ExchangeEntry | AllowEntry | Unhealthy | Ambiguous
 # Returns what is found for a path, or that it is closed.
 Held: TypeAlias = Callable[[Found, str], Found]
+# Returns a cell without the claims that are leaving.
+_Sift: TypeAlias = Callable[[Cell], Cell | None]
 # Claims in the order of entries, those that are equal in it together.
 _Levels = list[list[Claims]]
 
@@ -41,8 +44,7 @@ _Cells = list[tuple[Cell, str, int]]
 ROOT: Final = 1
 # Added to the rank of an exact path: more than any other has, since no prefix has as many characters.
 _EXACT: Final = 1 << 20
-# What may follow a prefix that is the whole path, without its query, or whole segments of it.
-_ENDS: Final = ("", "?")
+# What may follow a prefix that is whole segments of a path without its query.
 _ENDS_OF_SEGMENT: Final = ("/", "", "?")
 
 
@@ -52,10 +54,6 @@ class UnreadableReach(enum.Enum):
 
     UNMATCHED = "unmatched"
     GLOBAL = "global"
-
-
-def _as_it_is(found: Found, _path: str) -> Found:
-    return found
 
 
 def find_at_once(trie: PolicyTrie, host: str | None, path: str, method: str) -> Found | None:
@@ -80,19 +78,9 @@ def find_at_once(trie: PolicyTrie, host: str | None, path: str, method: str) -> 
 
 
 def _head_at_once(paths: Paths, path: str) -> Found | None:
-    each = _simply_each(paths, path, ["HEAD", "GET"])
-    return None if each is None else stricter(each["HEAD"], each["GET"])
-
-
-def _simply_each(paths: Paths, path: str, methods: list[str]) -> dict[str, Found] | None:
-    """Return what ``simply_nearest`` does for each of ``methods``; ``None`` if it cannot tell of one."""
-    found = {}
-    for method in methods:
-        one = simply_nearest(paths, path, method)
-        if one is None:
-            return None
-        found[method] = one
-    return found
+    covering = _simply_covering(paths, path)
+    itself, as_get = _first_of(covering, "HEAD"), _first_of(covering, "GET")
+    return None if itself is None or as_get is None else stricter_for_head(itself, as_get)
 
 
 def find(
@@ -103,18 +91,24 @@ def find(
     reading: Reading,
     method: str,
     headers: RequestHeaders,
-    held: Held = _as_it_is,
+    *,
+    held: Held | None = None,
+    sifting: Sifting | None = None,
 ) -> Found:
     """Return what applies to ``reading``; ``AMBIGUOUS_PATH`` if masks let the path be too many things to tell.
 
     ``places`` are the claims that may apply on ``host``, the nearest first. ``host`` is ``None`` if it cannot be known. ``held`` returns
-    what is found closed if it may decide no longer; for HEAD, it judges both of what is found.
+    what is found closed if it may decide no longer; for HEAD, it judges both of what is found. ``sifting`` is that of the request.
     """
-    found = _find(trie, host, places, reach, reading, method, headers, held)
-    if not trie.leaving or (method != "HEAD" and _stays(trie, found)):
-        return found
-    sifting = trie.sifting()
-    return _find(sifting, host, sifting.staying(places), reach, reading, method, headers, held)
+    if method == "HEAD":
+        both = _find_for_head(trie, host, places, reach, reading, headers, None)
+        if trie.leaving and not all(_stays(trie, found) for found in both):
+            both = _find_for_head(trie, host, places, reach, reading, headers, partial((sifting or Sifting()).sift, trie))
+        return stricter_for_head(*(both if held is None else [held(found, reading.path) for found in both]))
+    found = _find(trie, host, places, reach, reading, method, headers, None)
+    if trie.leaving and not _stays(trie, found):
+        found = _find(trie, host, places, reach, reading, method, headers, partial((sifting or Sifting()).sift, trie))
+    return found if held is None else held(found, reading.path)
 
 
 def _stays(trie: PolicyTrie, found: Found) -> bool:
@@ -133,14 +127,12 @@ def _find(
     reading: Reading,
     method: str,
     headers: RequestHeaders,
-    held: Held,
+    sift: _Sift | None,
 ) -> Found:
-    if method == "HEAD":
-        return _find_for_head(trie, host, places, reach, reading, headers, held)
     steps = _steps_for(reading)
-    found, decoded = _on_hosts(places, reading, method, headers, steps)
+    found, decoded = _on_hosts(places, reading, method, headers, steps, sift)
     beyond = _beyond(trie, host, reach, found)
-    return _unless_closed(trie, beyond, found, reading, method, headers, steps, decoded=decoded) if beyond else found
+    return _unless_closed(trie, beyond, found, reading, method, headers, steps, sift, decoded=decoded) if beyond else found
 
 
 def _find_for_head(
@@ -150,20 +142,20 @@ def _find_for_head(
     reach: UnreadableReach,
     reading: Reading,
     headers: RequestHeaders,
-    held: Held,
-) -> Found:
-    """Return the stricter of what applies by claims on HEAD itself, and what applies to GET."""
+    sift: _Sift | None,
+) -> tuple[Found, Found]:
+    """Return what applies by claims on HEAD itself, and to GET."""
     steps = _steps_for(reading)
-    (itself, decoded), (as_get, decoded_for_get) = _both_on_hosts(places, reading, headers, steps)
-    if not isinstance(as_get, Unhealthy):
+    (itself, decoded), (as_get, decoded_for_get) = _both_on_hosts(places, reading, headers, steps, sift)
+    if trie.any_host is not None and not isinstance(as_get, Unhealthy):
         beyond, both = _beyond_both(trie, host, reach, itself, as_get), decoded and decoded_for_get
-        itself = _unless_closed(trie, beyond, itself, reading, "HEAD", headers, steps, decoded=both)
+        itself = _unless_closed(trie, beyond, itself, reading, "HEAD", headers, steps, sift, decoded=both)
         beyond = _beyond(trie, host, reach, as_get)
-        as_get = _unless_closed(trie, beyond, as_get, reading, "GET", headers, steps, decoded=decoded_for_get)
-    return stricter(held(itself, reading.path), held(as_get, reading.path))
+        as_get = _unless_closed(trie, beyond, as_get, reading, "GET", headers, steps, sift, decoded=decoded_for_get)
+    return itself, as_get
 
 
-def stricter(itself: Found, as_get: Found) -> Found:
+def stricter_for_head(itself: Found, as_get: Found) -> Found:
     """Return which of two verdicts HEAD gets: by what covers HEAD ``itself``, or ``as_get``. Anything is stricter than no match."""
     return as_get if _STRICTNESS[type(as_get)] > _STRICTNESS[type(itself)] else itself
 
@@ -174,8 +166,11 @@ _STRICTNESS: Final = {kind: rank for rank, kind in enumerate((NoMatch, AllowEntr
 
 def found_for_head_itself(trie: PolicyTrie, host: str, reading: Reading, headers: RequestHeaders) -> Found:
     """Return what applies by claims on HEAD itself, before regions of unknown host and what GET gets."""
-    sifting = trie.sifting()
-    return _both_on_hosts(sifting.staying(sifting.hosts.places(host)), reading, headers, _steps_for(reading))[0][0]
+    return _both_on_hosts(trie.hosts.places(host), reading, headers, _steps_for(reading), _sift(trie))[0][0]
+
+
+def _sift(trie: PolicyTrie) -> _Sift | None:
+    return partial(Sifting().sift, trie) if trie.leaving else None
 
 
 def _steps_for(reading: Reading) -> Steps:
@@ -194,12 +189,13 @@ def _unless_closed(
     method: str,
     headers: RequestHeaders,
     steps: Steps,
+    sift: _Sift | None,
     *,
     decoded: bool,
 ) -> Found:
     """Return ``found`` unless one of ``regions``, whose host is not known, closes the request."""
     for paths in regions:
-        cells = _found_in(paths, reading, steps)
+        cells = _found_in(paths, reading, steps, sift)
         if cells is None:
             return AMBIGUOUS_PATH
         levels = _levels(cells, reading, method, decoded=decoded)
@@ -220,18 +216,20 @@ def _meant(trie: PolicyTrie, closed: Unhealthy) -> Unhealthy:
     return SEVERAL_REGIONS if len(regions) > 1 else Unhealthy(regions[0].reason, regions[0].source, regions[0].index)
 
 
-def _on_hosts(places: tuple[Paths, ...], reading: Reading, method: str, headers: RequestHeaders, steps: Steps) -> tuple[Found, bool]:
+def _on_hosts(
+    places: tuple[Paths, ...], reading: Reading, method: str, headers: RequestHeaders, steps: Steps, sift: _Sift | None
+) -> tuple[Found, bool]:
     """Return what applies without the regions of unknown host, and whether decoded spellings of prefixes counted for it.
 
     The nearest of ``places`` with a claim decides alone: nothing farther counts, not even doubt about a header that is named there.
     """
     for paths in places:
-        found = simply_nearest(paths, reading.path, method) if reading.masks is None else None
+        found = simply_nearest(paths, reading.path, method) if reading.masks is None and sift is None else None
         if found is NO_MATCH:
             continue
         if found is not None:
             return found, reading.rewritten
-        cells = _found_in(paths, reading, steps)
+        cells = _found_in(paths, reading, steps, sift)
         if cells is None:
             return AMBIGUOUS_PATH, True
         for way in _ways(reading, cells):
@@ -242,26 +240,32 @@ def _on_hosts(places: tuple[Paths, ...], reading: Reading, method: str, headers:
 
 
 def _both_on_hosts(
-    places: tuple[Paths, ...], reading: Reading, headers: RequestHeaders, steps: Steps
+    places: tuple[Paths, ...], reading: Reading, headers: RequestHeaders, steps: Steps, sift: _Sift | None
 ) -> tuple[tuple[Found, bool], tuple[Found, bool]]:
     """Return the same for HEAD by claims on itself, which count no farther than where GET is decided, and for GET; looks once for both."""
-    known: dict[str, tuple[Found, bool]] = {}
+    itself = as_get = _UNDECIDED
     for paths in places:
-        asked = [method for method in ("HEAD", "GET") if method not in known]
-        at_once = None if reading.masks is not None else _simply_each(paths, reading.path, asked)
-        if at_once is not None:
-            known |= {method: (found, reading.rewritten) for method, found in at_once.items() if found is not NO_MATCH}
-        cells = () if at_once is not None else _found_in(paths, reading, steps)
-        for way in (True,) if cells is None else _ways(reading, cells):
-            levels = None if cells is None else _levels(cells, reading, "HEAD", decoded=way)
-            for method in asked:
-                if method not in known:
-                    found = AMBIGUOUS_PATH if levels is None else nearest(levels, method, headers)
-                    if found is not NO_MATCH:
-                        known[method] = (found, way or isinstance(found, Ambiguous))
-        if "GET" in known:
+        covering = _simply_covering(paths, reading.path) if reading.masks is None and sift is None else _NOT_SIMPLE
+        here, here_for_get = _first_of(covering, "HEAD"), _first_of(covering, "GET")
+        if here is not None and here_for_get is not None:
+            if itself is _UNDECIDED and here is not NO_MATCH:
+                itself = (here, reading.rewritten)
+            if here_for_get is not NO_MATCH:
+                return itself, (here_for_get, reading.rewritten)
+            continue
+        cells = _found_in(paths, reading, steps, sift)
+        if cells is None:
+            unclear = (AMBIGUOUS_PATH, True)
+            return unclear if itself is _UNDECIDED else itself, unclear
+        for way in _ways(reading, cells):
+            levels = _levels(cells, reading, "HEAD", decoded=way)
+            if itself is _UNDECIDED and (found := nearest(levels, "HEAD", headers)) is not NO_MATCH:
+                itself = (found, way or isinstance(found, Ambiguous))
+            if as_get is _UNDECIDED and (found := nearest(levels, "GET", headers)) is not NO_MATCH:
+                as_get = (found, way or isinstance(found, Ambiguous))
+        if as_get is not _UNDECIDED:
             break
-    return known.get("HEAD", _UNDECIDED), known.get("GET", _UNDECIDED)
+    return itself, as_get
 
 
 _UNDECIDED: Final[tuple[Found, bool]] = (NO_MATCH, True)
@@ -290,7 +294,7 @@ def _denied_on_host(paths: Paths, reading: Reading, method: str, steps: Steps) -
     simple = None if reading.masks is not None else simply_nearest(paths, reading.path, method)
     if isinstance(simple, DenyEntry | NoMatch):
         return simple if isinstance(simple, DenyEntry) else None
-    cells = _found_in(paths, reading, steps)
+    cells = _found_in(paths, reading, steps, None)
     if cells is None:
         return AMBIGUOUS_PATH
     for claims in chain.from_iterable(_levels(cells, reading, method, decoded=True)):
@@ -301,48 +305,67 @@ def _denied_on_host(paths: Paths, reading: Reading, method: str, steps: Steps) -
 
 def simply_nearest(paths: Paths, path: str, method: str) -> Found | None:
     """Return what applies to ``path`` by the claims of one host; ``None`` if that is not a matter of path and method alone."""
-    if paths.folded is not None or paths.sieve is not None:
-        return None
+    return _first_of(_simply_covering(paths, path), method)
+
+
+# Claims that cover a path in the order of entries, and whether these are all of them.
+_Covering: TypeAlias = tuple[Sequence[Claims], bool]
+_NOTHING: Final[_Covering] = ((), True)
+_NOT_SIMPLE: Final[_Covering] = ((), False)
+
+
+def _simply_covering(paths: Paths, path: str) -> _Covering:
+    """Return the claims of one host that cover ``path``, as far as these are a matter of the path alone."""
+    if paths.folded is not None:
+        return _NOT_SIMPLE
+    cells = paths.exact.prefixes_of(path)
+    if not cells:
+        return _NOTHING
+    if len(cells) == 1 and (only := cells[0].plain) is not None:  # the usual case
+        return (only,), True
+    covering: list[Claims] = []
+    for cell in reversed(cells):
+        if cell.plain is not None:
+            covering.append(cell.plain)
+            continue
+        if not cell.is_simple:
+            return covering, False
+        at = cell.length
+        after_prefix = path[at : at + 1]
+        if after_prefix in _ENDS_OF_SEGMENT and path.find("?", 0, at) < 0:
+            if cell.exact is not None and after_prefix != "/":
+                covering.append(cell.exact)
+            if cell.segment is not None:
+                # Whole segments of the root go before a prefix of equal length, whose cell is the next longer one.
+                is_after_root = not at and len(cells) > 1 and cells[1].length == ROOT and cells[1].prefix is not None
+                covering.insert(len(covering) - is_after_root, cell.segment)
+            if cell.narrowed is not None:
+                covering.append(cell.narrowed)
+        if cell.prefix is not None:
+            covering.append(cell.prefix)
+    return covering, True
+
+
+def _first_of(covering: _Covering, method: str) -> Found | None:
+    """Return what decides: any region, else the first entry; ``None`` if there is more that may."""
     winner: Entry | Contested | None = None
-    first = by = None
-    for cell in reversed(paths.exact.prefixes_of(path)):
-        if cell.plain is None and not cell.is_simple:
-            return None
-        for claims in cell.plain or _simply_covering(cell, path):
-            if claims.regions is not None and (closed := _closed(claims.regions, method)) is not None:
-                return closed
-            if claims.entries is None:
-                continue
-            if winner is None:
-                winner, first, by = claims.entries.of(method), cell, claims
-            elif not cell.length and first is not None and first.length == ROOT and by is first.prefix:
-                winner = claims.entries.of(method) or winner  # whole segments of the root go before a prefix of equal length
+    found, are_all = covering
+    for claims in found:
+        if claims.regions is not None and (closed := _closed(claims.regions, method)) is not None:
+            return closed
+        if winner is None and claims.entries is not None:
+            winner = claims.entries.of(method)
+    if not are_all:
+        return None
     if winner is None:
         return NO_MATCH
     return CONFLICT if winner is CONTESTED else winner
 
 
-def _simply_covering(cell: Cell, path: str) -> list[Claims]:
-    """Return the claims of ``cell``, whose prefix ``path`` begins with, that cover it, in order of path types."""
-    at = cell.length
-    after_prefix = path[at : at + 1]
-    in_path = path.find("?", 0, at) < 0
-    covering = []
-    if cell.exact is not None and in_path and after_prefix in _ENDS:
-        covering.append(cell.exact)
-    if cell.segment is not None and in_path and after_prefix in _ENDS_OF_SEGMENT:
-        covering.append(cell.segment)
-    if cell.narrowed is not None and in_path and after_prefix in _ENDS_OF_SEGMENT:
-        covering.append(cell.narrowed)
-    if cell.prefix is not None:
-        covering.append(cell.prefix)
-    return covering
-
-
 def _beyond(trie: PolicyTrie, host: str | None, reach: UnreadableReach, found: Found) -> tuple[Paths, ...]:
     """Return the regions of unknown host that may close what gets ``found`` on its own host."""
     closing = _closing(trie, reach, found)
-    return trie.staying(tuple([paths for hosts in closing for paths in hosts.places(host)])) if closing else ()
+    return tuple([paths for hosts in closing for paths in hosts.places(host)]) if closing else ()
 
 
 def _beyond_both(trie: PolicyTrie, host: str | None, reach: UnreadableReach, itself: Found, as_get: Found) -> tuple[Paths, ...]:
@@ -353,7 +376,7 @@ def _beyond_both(trie: PolicyTrie, host: str | None, reach: UnreadableReach, its
         return _beyond(trie, host, reach, itself)
     others = _closing(trie, reach, as_get)
     both = (hosts for hosts in _closing(trie, reach, itself) if any(hosts is other for other in others))
-    return trie.staying(tuple([paths for hosts in both for paths in hosts.places(host)]))
+    return tuple([paths for hosts in both for paths in hosts.places(host)])
 
 
 def _closing(trie: PolicyTrie, reach: UnreadableReach, found: Found) -> tuple[Hosts, ...]:
@@ -384,7 +407,7 @@ def _kinds_at(cell: Cell, text: str, at: int, end: int, masks: Masks | None) -> 
         yield PathType.PREFIX, cell.prefix
 
 
-def _found_in(paths: Paths, reading: Reading, steps: Steps) -> _Cells | None:
+def _found_in(paths: Paths, reading: Reading, steps: Steps, sift: _Sift | None) -> _Cells | None:
     """Return the cells whose prefixes ``reading`` begins with; ``None`` if masks let these be too many to tell within ``steps``."""
     found: _Cells = []
     for trie, text in paths.tries_for(reading):
@@ -395,8 +418,8 @@ def _found_in(paths: Paths, reading: Reading, steps: Steps) -> _Cells | None:
         if alike is None:
             return None
         found += [(cell, text, at) for cell, at in alike]
-    if paths.sieve is not None:
-        return [(rest, text, at) for cell, text, at in found if (rest := paths.sieve.sift(cell)) is not None]
+    if sift is not None:
+        return [(rest, text, at) for cell, text, at in found if (rest := sift(cell)) is not None]
     return found
 
 
@@ -492,18 +515,13 @@ def _first_of_level(level: list[Claims], method: str, headers: RequestHeaders) -
 
 def contenders(trie: PolicyTrie, host: str, reading: Reading, method: str, headers: RequestHeaders) -> tuple[Entry, ...]:
     """Return at most two of the entries that come first for ``reading``, more than one only where they conflict."""
-    sifting = trie.sifting()
-    places = sifting.staying(sifting.hosts.places(host))
-    if method != "HEAD":
-        return _contenders(places, reading, method, headers)
-    (itself, _), _ = _both_on_hosts(places, reading, headers, _steps_for(reading))
-    return _contenders(places, reading, "HEAD" if itself is CONFLICT else "GET", headers)
-
-
-def _contenders(places: tuple[Paths, ...], reading: Reading, method: str, headers: RequestHeaders) -> tuple[Entry, ...]:
+    places, sift = trie.hosts.places(host), _sift(trie)
+    if method == "HEAD":
+        (itself, _), _ = _both_on_hosts(places, reading, headers, _steps_for(reading), sift)
+        method = "HEAD" if itself is CONFLICT else "GET"
     steps = _steps_for(reading)
     for paths in places:
-        cells = _found_in(paths, reading, steps) or []
+        cells = _found_in(paths, reading, steps, sift) or []
         for decoded in dict.fromkeys((reading.rewritten, True)):
             for level in _levels(cells, reading, method, decoded=decoded):
                 tables = _first_of_level(level, method, headers) or ()

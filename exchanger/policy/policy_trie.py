@@ -18,11 +18,11 @@ from exchanger.policy.headers import HeaderTable
 from exchanger.policy.methods import ClaimKey, MethodTable, key_of
 from exchanger.policy.prefix import spellings_of
 from exchanger.policy.readings import Reading
-from exchanger.policy.trie import PrefixTrie
+from exchanger.policy.trie import PrefixTrie, Steps
 from exchanger.values.entry import EVERYWHERE, Claim, Entry, FailClosedRegion, GrantedArea, MatchScope, PathType, Source
 
-# Claims at one prefix that are looked at for one request while documents are leaving, and of these the ones that are held back: in half a
-# millisecond each.
+# Claims that are looked at for one request while documents are leaving, and of these the ones that are held back: in half a millisecond
+# each, wherever they are.
 MAX_LOOKED_AT: Final = 2048
 MAX_SIFTED: Final = 128
 _SIFTING: Final = "one of the many entries that documents have here is being withdrawn"
@@ -123,7 +123,7 @@ class Cell:
     rewritten: "Cell | None" = None
     narrowed: Claims | None = None
     is_simple: bool = attrs.field(init=False, eq=False, repr=False)
-    plain: tuple[Claims, ...] | None = attrs.field(init=False, eq=False, repr=False)
+    plain: Claims | None = attrs.field(init=False, eq=False, repr=False)
 
     @is_simple.default
     def _is_simple(self) -> bool:
@@ -132,9 +132,8 @@ class Cell:
         return all(claims is None or claims.is_plain for claims in self._tables)
 
     @plain.default
-    def _plain(self) -> tuple[Claims, ...] | None:
-        only = self.segment is None and self.exact is None and self.narrowed is None
-        return (self.prefix,) if self.is_simple and self.prefix is not None and only else None
+    def _plain(self) -> Claims | None:
+        return self.prefix if self.is_simple and self.segment is None and self.exact is None and self.narrowed is None else None
 
     @property
     def _tables(self) -> tuple[Claims | None, ...]:
@@ -196,13 +195,12 @@ PathTrie = PrefixTrie[Cell]
 class Paths:
     """The claims by path prefix; ``folded`` has those that ignore case, ``None`` instead of an empty trie.
 
-    ``with_headers`` counts the entries that name headers. ``sieve`` tells which claims count for nothing in a look-up.
+    ``with_headers`` counts the entries that name headers.
     """
 
     exact: PathTrie = attrs.field(factory=PrefixTrie)
     folded: PathTrie | None = None
     with_headers: int = 0
-    sieve: "Sieve | None" = attrs.field(default=None, eq=False, repr=False)
 
     def with_claim(self, claim: Claim) -> "Paths":
         """Return the paths with ``claim`` under every spelling of its prefix."""
@@ -378,42 +376,13 @@ class ClosedArea:
 
 @final
 @attrs.frozen
-class Sieve:
-    """Holds back the claims that are ``leaving``; ``closed`` as in the trie."""
-
-    leaving: "HashTrieMap[Source, tuple[Claim, ...]]" = attrs.field(repr=False)
-    closed: "HashTrieMap[str, HashTrieMap[GrantedArea, ClosedArea]]" = attrs.field(repr=False)
-    standing: "HashTrieMap[Source, None]" = attrs.field(repr=False)
-
-    def sift(self, cell: Cell) -> Cell | None:
-        """Return ``cell`` without the claims that are leaving, ``None`` if that leaves it empty; a cell with very many closes meanwhile."""
-        members = tuple(islice(cell.members(), MAX_LOOKED_AT + 1))
-        leaving = {key_of(claim): claim for claim in members if self._is_leaving(claim)}
-        if len(members) > MAX_LOOKED_AT or len(leaving) > MAX_SIFTED:
-            return cell.with_claim(FailClosedRegion(members[0].source, EVERYWHERE, _SIFTING))
-        rest: Cell | None = cell
-        for claim in leaving.values():
-            rest = rest and rest.without_claim(claim)
-            rest = rest and rest.without_rewritten_claim(claim)
-        return rest
-
-    def _is_leaving(self, claim: Claim) -> bool:
-        if isinstance(claim, FailClosedRegion) and claim.area is not None:
-            regions = self.closed[claim.source.namespace][claim.area].regions.values()
-            return all(region.source in self.leaving for region in regions)
-        return claim.source in self.leaving and not (isinstance(claim, FailClosedRegion) and claim.source in self.standing)
-
-
-@final
-@attrs.frozen
 class PolicyTrie:
     """Claims by host and path prefix. Regions whose author may have meant any host are kept apart: together, and again by namespace.
 
     No namespace is in it without a claim; ``None`` instead of no such region. Regions that close all that their namespace is granted are in
     ``closed``, by namespace and area. The first one of an area puts it among the others, with a stand-in, and the last one takes it away.
 
-    ``leaving`` has the claims of documents that count for nothing although they are still here: taking them out takes its time. ``sieve``
-    is there while these are told from the others.
+    ``leaving`` has the claims of documents that count for nothing although they are still here: taking them out takes its time.
     """
 
     hosts: Hosts = attrs.field(factory=Hosts)
@@ -423,7 +392,6 @@ class PolicyTrie:
     leaving: "HashTrieMap[Source, tuple[Claim, ...]]" = attrs.field(factory=HashTrieMap, repr=False)
     # Of these, the documents whose regions stay until they are taken out: where a share was exceeded, they stand for those of others.
     standing: "HashTrieMap[Source, None]" = attrs.field(factory=HashTrieMap, repr=False)
-    sieve: Sieve | None = attrs.field(default=None, eq=False, repr=False)
 
     def with_claim(self, claim: Claim) -> "PolicyTrie":
         """Return a trie with ``claim``."""
@@ -468,13 +436,12 @@ class PolicyTrie:
             if own.source not in self.leaving:
                 yield attrs.evolve(own, match=region.match, guessed=region.guessed, area=None)
 
-    def sifting(self) -> "PolicyTrie":
-        """Return a trie for looking up alone, in which ``staying`` has an effect."""
-        return attrs.evolve(self, sieve=Sieve(self.leaving, self.closed, self.standing)) if self.leaving else self
-
-    def staying(self, places: tuple[Paths, ...]) -> tuple[Paths, ...]:
-        """Return ``places``, without the claims that are leaving if this is a trie that sifts."""
-        return places if self.sieve is None else tuple([attrs.evolve(paths, sieve=self.sieve) for paths in places])
+    def is_leaving(self, claim: Claim) -> bool:
+        """Tell whether ``claim`` counts for nothing; a stand-in does when all that it stands for are leaving."""
+        if isinstance(claim, FailClosedRegion) and claim.area is not None:
+            regions = self.closed[claim.source.namespace][claim.area].regions.values()
+            return all(region.source in self.leaving for region in regions)
+        return claim.source in self.leaving and not (isinstance(claim, FailClosedRegion) and claim.source in self.standing)
 
     def _apart(self, namespace: str, any_host: Hosts | None, own: Hosts | None) -> "PolicyTrie":
         of_namespaces = self.of_namespaces.insert(namespace, own) if own else self.of_namespaces.discard(namespace)
@@ -483,3 +450,39 @@ class PolicyTrie:
     def _closing(self, namespace: str, closed: "HashTrieMap[GrantedArea, ClosedArea]") -> "PolicyTrie":
         closed_by = self.closed.insert(namespace, closed) if closed else self.closed.discard(namespace)
         return PolicyTrie(self.hosts, self.any_host, self.of_namespaces, closed_by, self.leaving, self.standing)
+
+
+@final
+@attrs.define(eq=False)
+class Sifting:
+    """Tells the claims that are leaving from the others, for one request: each cell once, and all of them within one budget.
+
+    What is beyond the budget is closed, until the documents are taken out.
+    """
+
+    _looked_at: Steps = attrs.field(factory=lambda: Steps(MAX_LOOKED_AT), init=False)
+    _held_back: Steps = attrs.field(factory=lambda: Steps(MAX_SIFTED), init=False)
+    # By the identities of a trie and a cell, which are kept so that no others can have them.
+    _known: dict[tuple[int, int], tuple[PolicyTrie, Cell, Cell | None]] = attrs.field(factory=dict, init=False)
+    _closed: Cell | None = attrs.field(default=None, init=False)
+
+    def sift(self, trie: PolicyTrie, cell: Cell) -> Cell | None:
+        """Return ``cell``, which is one of ``trie``, without the claims that are leaving; ``None`` if that leaves it empty."""
+        if self._closed is not None:
+            return self._closed
+        key = (id(trie), id(cell))
+        if key not in self._known:
+            self._known[key] = (trie, cell, self._sifted(trie, cell))
+        return self._known[key][2]
+
+    def _sifted(self, trie: PolicyTrie, cell: Cell) -> Cell | None:
+        members = tuple(islice(cell.members(), self._looked_at.left + 1))
+        leaving = {key_of(claim): claim for claim in members if trie.is_leaving(claim)}
+        if not self._looked_at.take(len(members)) or not self._held_back.take(len(leaving)):
+            self._closed = Cell().with_claim(FailClosedRegion(members[0].source, EVERYWHERE, _SIFTING))
+            return self._closed
+        rest: Cell | None = cell
+        for claim in leaving.values():
+            rest = rest and rest.without_claim(claim)
+            rest = rest and rest.without_rewritten_claim(claim)
+        return rest

@@ -16,7 +16,7 @@ from exchanger.policy.grants.restriction import Cut
 from exchanger.policy.headers import RequestHeaders
 from exchanger.policy.lookup import CONFLICT, Found, UnreadableReach, denied_by, find, find_at_once
 from exchanger.policy.path import MalformedPath, is_plain_with_query
-from exchanger.policy.policy_trie import Hosts, PolicyTrie
+from exchanger.policy.policy_trie import Hosts, Paths, PolicyTrie, Sifting
 from exchanger.policy.readings import Reading, readings_to_ask
 from exchanger.policy.shares import Limits, counted_entries, may_exceed, most_lookups, shared
 from exchanger.values.entry import UNKNOWN_NAMESPACE, AllowEntry, DenyEntry, ExchangeEntry, Source
@@ -277,12 +277,15 @@ class PolicySnapshot:
             headers: all header fields of the request
             refuses_unmatched: what no entry covers is refused; so it is stricter than an exchange where versions differ
         """
-        verdict = self._match(host, path, method, raw=raw, headers=headers)
-        authority = read_authority(host) if self.held else None
+        authority = read_authority(host)
+        if not self.held and self.baseline is None and self.cut is None:
+            return self._decided(authority, path, method, raw, headers, None)
+        request = _Request(authority, path, method, raw, headers)
+        verdict = self._verdict(request)
         for version in self.held:
             if not version.is_alike_on(authority, self):
-                earlier = version.match(host, path, method, raw=raw, headers=headers)
-                verdict = stricter(verdict, earlier, refuses_unmatched=refuses_unmatched)
+                earlier = version._verdict(request)  # noqa: SLF001 - of the same class
+                verdict = stricter_version(verdict, earlier, refuses_unmatched=refuses_unmatched)
         return verdict
 
     def is_alike_on(self, host: str | None, other: "PolicySnapshot") -> bool:
@@ -295,32 +298,53 @@ class PolicySnapshot:
         own, others = one.hosts.places(host), two.hosts.places(host)
         return len(own) == len(others) and all(map(operator.is_, own, others))
 
-    def _match(self, host: str, path: str, method: str, *, raw: bool, headers: HeaderFields) -> Verdict:
-        authority, trie = read_authority(host), self.trie
-        if self.baseline is not None and (denied := self._denied(self.baseline, authority, path, method, raw=raw)) is not None:
-            return denied
-        if self.cut is not None and self.cut.denials is not None:
-            denied = self._denied(self.cut.denials, authority, path, method, raw=raw)
-            if denied is not None:
+    def _verdict(self, request: "_Request") -> Verdict:
+        """Return the verdict of this version alone."""
+        for denials in (self.baseline, None if self.cut is None else self.cut.denials):
+            if denials is not None and (denied := _denied(denials, request)) is not None:
                 return denied
-        seen = RequestHeaders(headers) if trie.hosts.with_headers else _NO_HEADERS
-        verdict = None if method == "HEAD" and self.cut is not None else find_at_once(trie, authority, path, method)
-        if verdict is None:
-            places = trie.hosts.places(authority)
-            if not places and (trie.any_host is None or not trie.any_host.places(authority)):
-                return NO_MATCH if authority is not None else AMBIGUOUS_AUTHORITY
-            verdict = find(trie, authority, places, self.reach, Reading(path), method, seen, self._held)
-        verdict = self._held(verdict, path)
-        if isinstance(verdict, Unhealthy):
-            return verdict
-        if authority is None:
-            return AMBIGUOUS_AUTHORITY
-        if is_plain_with_query(path) and (raw or "!" not in path):
-            return verdict
-        readings = readings_to_ask(authority, path, method, raw=raw)
+        return self._decided(request.host, request.path, request.method, request.raw, request.given, request)
+
+    def _decided(self, host: str | None, path: str, method: str, raw: bool, given: HeaderFields, request: "_Request | None") -> Verdict:  # noqa: FBT001 - its callers are here
+        """Return the verdict of the documents. ``request`` is ``None`` if no other version is asked."""
+        trie = self.trie
+        found = None if method == "HEAD" and self.cut is not None else find_at_once(trie, host, path, method)
+        if found is not None:
+            found = found if self.cut is None else self._held(found, path)
+            if isinstance(found, Unhealthy) or (is_plain_with_query(path) and (raw or "!" not in path)):
+                return found
+        places, headers, sifting = trie.hosts.places(host), _NO_HEADERS, None
+        if found is None and not places and (trie.any_host is None or not trie.any_host.places(host)):
+            return NO_MATCH if host is not None else AMBIGUOUS_AUTHORITY
+        if trie.hosts.with_headers:
+            headers = RequestHeaders(given) if request is None else request.headers
+        if trie.leaving:
+            sifting = Sifting() if request is None else request.sifting
+        if found is None:
+            found = self._find(host, places, Reading(path), method, headers, sifting)
+            if isinstance(found, Unhealthy):
+                return found
+            if host is None:
+                return AMBIGUOUS_AUTHORITY
+            if is_plain_with_query(path) and (raw or "!" not in path):
+                return found
+        readings = readings_to_ask(host, path, method, raw=raw) if request is None else request.readings
         if isinstance(readings, MalformedPath):
             return AMBIGUOUS_PATH
-        return self._agreed(verdict, authority, readings[1:], method, seen)
+        others = ((reading, self._find(host, places, reading, method, headers, sifting)) for reading in readings[1:])
+        return _agreed(found, others)
+
+    def _find(
+        self,
+        host: str | None,
+        places: tuple[Paths, ...],
+        reading: Reading,
+        method: str,
+        headers: RequestHeaders,
+        sifting: Sifting | None,
+    ) -> Found:
+        held = None if self.cut is None else self._held
+        return find(self.trie, host, places, self.reach, reading, method, headers, held=held, sifting=sifting)
 
     def _held(self, found: Found, path: str) -> Found:
         """Return what is found for ``path``, closed if it is an entry that may decide no longer."""
@@ -328,29 +352,66 @@ class PolicySnapshot:
             return found
         return Unhealthy(_LESS, found.source, found.index)
 
-    def _denied(self, baseline: Hosts, host: str | None, path: str, method: str, *, raw: bool) -> Verdict | None:
-        """Return the denial if a reading is denied before any policy counts; ``None`` if no reading is."""
-        if not baseline.places(host):
-            return None
-        plain = is_plain_with_query(path) and (raw or "!" not in path)
-        readings = (Reading(path),) if plain else readings_to_ask(host, path, method, raw=raw)
-        if isinstance(readings, MalformedPath):
-            return denied_by(baseline, host, Reading(path), method) or AMBIGUOUS_PATH
-        found = (denied_by(baseline, host, reading, method) for reading in readings)
-        return next((denied for denied in found if denied is not None), None)
 
-    def _agreed(self, verdict: Verdict, host: str, readings: tuple[Reading, ...], method: str, headers: RequestHeaders) -> Verdict:
-        """Return ``verdict`` if every other reading has the same; two denials are the same, whoever wrote them."""
-        agreed, places = True, self.trie.hosts.places(host)
-        for reading in readings:
-            other = self._held(find(self.trie, host, places, self.reach, reading, method, headers, self._held), reading.path)
-            if isinstance(other, Unhealthy) and (other is not CONFLICT or reading.masks is None):  # masks only hint at one
-                return other
-            agreed = agreed and (other is verdict or any(isinstance(other, kind) and isinstance(verdict, kind) for kind in _ALIKE))
-        return verdict if agreed else AMBIGUOUS_PATH
+def _agreed(found: Found, others: Iterable[tuple[Reading, Found]]) -> Verdict:
+    """Return what is ``found`` if every other reading leads to the same; two denials are the same, whoever wrote them."""
+    agreed = True
+    for reading, other in others:
+        if isinstance(other, Unhealthy) and (other is not CONFLICT or reading.masks is None):  # masks only hint at one
+            return other
+        agreed = agreed and (other is found or any(isinstance(other, kind) and isinstance(found, kind) for kind in _ALIKE))
+    return found if agreed else AMBIGUOUS_PATH
 
 
-def stricter(verdict: Verdict, earlier: Verdict, *, refuses_unmatched: bool = False) -> Verdict:
+@final
+@attrs.define(eq=False)
+class _Request:
+    """A request whose look-ups have something in common. What is read of it is read once, for all interpretations and all versions."""
+
+    host: str | None
+    path: str
+    method: str
+    raw: bool
+    given: HeaderFields
+    _headers: RequestHeaders | None = None
+    _readings: tuple[Reading, ...] | MalformedPath | None = None
+    _sifting: Sifting | None = None
+
+    @property
+    def headers(self) -> RequestHeaders:
+        """The header fields, as entries name them."""
+        if self._headers is None:
+            self._headers = RequestHeaders(self.given)
+        return self._headers
+
+    @property
+    def sifting(self) -> Sifting:
+        """What tells claims that are leaving from the others, within one budget."""
+        if self._sifting is None:
+            self._sifting = Sifting()
+        return self._sifting
+
+    @property
+    def readings(self) -> tuple[Reading, ...] | MalformedPath:
+        """Every reading of the path, as it came first, or why it cannot be read."""
+        if self._readings is None:
+            self._readings = readings_to_ask(self.host, self.path, self.method, raw=self.raw)
+        return self._readings
+
+
+def _denied(denials: Hosts, request: _Request) -> Verdict | None:
+    """Return the denial if a reading is denied before any policy counts; ``None`` if no reading is."""
+    if not denials.places(request.host):
+        return None
+    plain = is_plain_with_query(request.path) and (request.raw or "!" not in request.path)
+    readings = (Reading(request.path),) if plain else request.readings
+    if isinstance(readings, MalformedPath):
+        return denied_by(denials, request.host, Reading(request.path), request.method) or AMBIGUOUS_PATH
+    found = (denied_by(denials, request.host, reading, request.method) for reading in readings)
+    return next((denied for denied in found if denied is not None), None)
+
+
+def stricter_version(verdict: Verdict, earlier: Verdict, *, refuses_unmatched: bool = False) -> Verdict:
     """Return the verdict that lets less pass, the first of two that refuse alike; of two exchanges, that of the ``earlier`` version.
 
     A changed target is an exchange that goes and one that comes: what goes waits.

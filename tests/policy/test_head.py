@@ -1,5 +1,7 @@
 """HEAD gets the stricter of two decisions: by what covers HEAD itself, and as GET, whose handlers answer it."""
 
+from unittest import mock
+
 import attrs
 import pytest
 
@@ -7,7 +9,9 @@ from exchanger.policy.conflicts import contenders
 from exchanger.policy.explanation import Standing, explain
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.lookup import CONFLICT, UnreadableReach
+from exchanger.policy.policy_trie import Cell
 from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.policy.trie import PrefixTrie
 from exchanger.values.entry import BASELINE, AllowEntry, Claim, DenyEntry, ExchangeEntry, MatchScope, PathType
 from exchanger.values.headers import HeaderFields
 from exchanger.values.verdict import AMBIGUOUS_HEADER, AMBIGUOUS_PATH, NO_MATCH, Unhealthy, Verdict
@@ -156,6 +160,41 @@ def test_an_entry_for_head_on_a_farther_host_is_explained_by_the_nearer_one() ->
     found = explain(snapshot_of(deny("/", methods=GET), far), HOST, "/a", "HEAD")
     (why,) = [candidate.why for candidate in found.candidates if candidate.claim == far]
     assert why == "an entry for the host itself, or for a longer wildcard, matches"
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        (PUTS,),
+        (PUTS, attrs.evolve(PUTS, source=BLUE, match=attrs.evolve(PUTS.match, host=WILD))),
+        (deny("/orders", index=2, methods=PUT, path_type=PathType.SEGMENT), HEADS),
+        (deny("/orders", index=2, headers=X, methods=PUT), ORDERS),
+    ],
+)
+@pytest.mark.parametrize("path", ["/orders/1", "/orders/%61//.;x"])
+def test_head_walks_no_more_prefixes_than_get(claims: tuple[Claim, ...], path: str) -> None:
+    policy, walked = snapshot_of(*claims), list[str]()
+    walk = PrefixTrie.prefixes_of
+
+    def counted(trie: PrefixTrie[Cell], text: str) -> list[Cell]:
+        walked.append(text)
+        return walk(trie, text)
+
+    counts = []
+    for method in ("GET", "HEAD"):
+        walked.clear()
+        with mock.patch.object(PrefixTrie, "prefixes_of", counted):
+            policy.match(HOST, path, method, raw=True)
+        counts.append(len(walked))
+    assert counts[1] <= counts[0]
+
+
+def test_marks_that_may_stand_for_too_much_leave_head_in_doubt() -> None:
+    many = tuple(exchange(f"/{chr(0x4E00 + number)}x", index=number, host=WILD) for number in range(1_100))
+    near = deny("/", index=len(many), methods=HEAD)
+    for claims in (many, (*many, near)):
+        assert snapshot_of(*claims).match(HOST, "/!x", "HEAD") == AMBIGUOUS_PATH
+        assert snapshot_of(*claims).match(HOST, "/!x", "GET") == AMBIGUOUS_PATH
 
 
 def test_a_decoded_spelling_for_get_counts_beside_what_is_written_for_head() -> None:

@@ -68,7 +68,8 @@ MATCH_FIELDS: Final = (
     Field(
         "methods",
         FieldType.TEXTS,
-        "The methods, such as GET, which covers HEAD too. All of them where there is none, or a *.",
+        "The methods, such as GET. All of them where there is none, or a *. HEAD gets the stricter of two decisions: that of the entries "
+        "that cover HEAD itself, and that for GET.",
         rule=METHODS,
     ),
     Field(

@@ -10,7 +10,7 @@ from exchanger.policy.grants.allowance import UNLIMITED, Grants
 from exchanger.policy.grants.reader import read_grants
 from exchanger.policy.grants.restriction import Cut, again, restrict
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.values.entry import DenyEntry, MatchScope, Source
+from exchanger.values.entry import DenyEntry, Entry, ExchangeEntry, MatchScope, Source
 from exchanger.values.verdict import Unhealthy
 
 A, B, C = Source("a", "p"), Source("b", "p"), Source("c", "p")
@@ -69,6 +69,22 @@ def test_a_request_under_a_cut_walks_no_granted_prefixes(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(restriction, "_intersections", walked)
     assert isinstance(cut.match("h", "/zzz/a", "GET"), Unhealthy)
+
+
+@pytest.mark.parametrize(("method", "judged"), [("GET", 1), ("HEAD", 2)])
+def test_what_is_found_is_judged_once(monkeypatch: pytest.MonkeyPatch, method: str, judged: int) -> None:
+    both = "{namespaces: [a], hosts: [h], issuers: [i], audiences: ['*']}"
+    text = entry("pathPrefix: /x, methods: [GET]", "one") + entry("pathPrefix: /x, methods: [HEAD]", "two")
+    cut, _ = versions({A: text}, grants_of(both), grants_of(both.replace("'*'", "one, two")))
+    found, spares = list[Entry](), Cut.spares
+
+    def counted(cut: Cut, entry: Entry, path: str) -> bool:
+        found.append(entry)
+        return spares(cut, entry, path)
+
+    monkeypatch.setattr(Cut, "spares", counted)
+    assert isinstance(cut.match("h", "/x", method), ExchangeEntry)
+    assert len(found) == judged
 
 
 def test_a_document_that_leaves_closes_nothing_through_a_broken_one_beside_it() -> None:
