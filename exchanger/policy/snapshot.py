@@ -285,7 +285,7 @@ class PolicySnapshot:
         for version in self.held:
             if not version.is_alike_on(authority, self):
                 earlier = version._verdict(request)  # noqa: SLF001 - of the same class
-                verdict = stricter_version(verdict, earlier, refuses_unmatched=refuses_unmatched)
+                verdict = stricter(verdict, earlier, refuses_unmatched=refuses_unmatched)
         return verdict
 
     def is_alike_on(self, host: str | None, other: "PolicySnapshot") -> bool:
@@ -411,7 +411,7 @@ def _denied(denials: Hosts, request: _Request) -> Verdict | None:
     return next((denied for denied in found if denied is not None), None)
 
 
-def stricter_version(verdict: Verdict, earlier: Verdict, *, refuses_unmatched: bool = False) -> Verdict:
+def stricter(verdict: Verdict, earlier: Verdict, *, refuses_unmatched: bool = False) -> Verdict:
     """Return the verdict that lets less pass, the first of two that refuse alike; of two exchanges, that of the ``earlier`` version.
 
     A changed target is an exchange that goes and one that comes: what goes waits.

@@ -12,7 +12,7 @@ from exchanger.policy.lookup import CONFLICT, UnreadableReach
 from exchanger.policy.policy_trie import Cell
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.policy.trie import PrefixTrie
-from exchanger.values.entry import BASELINE, AllowEntry, Claim, DenyEntry, ExchangeEntry, MatchScope, PathType
+from exchanger.values.entry import BASELINE, AllowEntry, Claim, DenyEntry, Entry, ExchangeEntry, MatchScope, PathType
 from exchanger.values.headers import HeaderFields
 from exchanger.values.verdict import AMBIGUOUS_HEADER, AMBIGUOUS_PATH, NO_MATCH, Unhealthy, Verdict
 from tests.policy.examples import BLUE, HOST, RED, deny, exchange, region, snapshot_of
@@ -192,7 +192,8 @@ def test_head_walks_no_more_prefixes_than_get(claims: tuple[Claim, ...], path: s
 def test_marks_that_may_stand_for_too_much_leave_head_in_doubt() -> None:
     many = tuple(exchange(f"/{chr(0x4E00 + number)}x", index=number, host=WILD) for number in range(1_100))
     near = deny("/", index=len(many), methods=HEAD)
-    for claims in (many, (*many, near)):
+    both: tuple[tuple[Entry, ...], ...] = (many, (*many, near))
+    for claims in both:
         assert snapshot_of(*claims).match(HOST, "/!x", "HEAD") == AMBIGUOUS_PATH
         assert snapshot_of(*claims).match(HOST, "/!x", "GET") == AMBIGUOUS_PATH
 

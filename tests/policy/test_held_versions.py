@@ -11,7 +11,7 @@ from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.headers import RequestHeaders
 from exchanger.policy.policy_trie import Hosts
 from exchanger.policy.readings import readings_to_ask
-from exchanger.policy.snapshot import PolicySnapshot, stricter_version
+from exchanger.policy.snapshot import PolicySnapshot, stricter
 from exchanger.values.entry import AllowEntry, ExchangeEntry, MatchScope
 from exchanger.values.headers import HeaderFields
 from exchanger.values.verdict import AMBIGUOUS_PATH, NO_MATCH, Unhealthy, Verdict
@@ -30,18 +30,18 @@ RANKS: tuple[Verdict, ...] = (
 
 def test_the_verdict_that_lets_less_pass_counts_whichever_version_has_it() -> None:
     for lower, higher in itertools.combinations(RANKS, 2):
-        assert stricter_version(lower, higher, refuses_unmatched=True) is higher
-        assert stricter_version(higher, lower, refuses_unmatched=True) is higher
+        assert stricter(lower, higher, refuses_unmatched=True) is higher
+        assert stricter(higher, lower, refuses_unmatched=True) is higher
 
 
 def test_without_a_default_denial_no_match_lets_all_pass() -> None:
-    assert stricter_version(NO_MATCH, exchange("/")) == exchange("/")
-    assert stricter_version(exchange("/"), NO_MATCH) == exchange("/")
+    assert stricter(NO_MATCH, exchange("/")) == exchange("/")
+    assert stricter(exchange("/"), NO_MATCH) == exchange("/")
 
 
 def test_of_two_that_refuse_alike_the_newer_counts_and_of_two_exchanges_the_earlier() -> None:
-    assert stricter_version(deny("/a"), deny("/")) == deny("/a")
-    assert stricter_version(exchange("/a"), exchange("/")) == exchange("/")
+    assert stricter(deny("/a"), deny("/")) == deny("/a")
+    assert stricter(exchange("/a"), exchange("/")) == exchange("/")
 
 
 def test_versions_are_alike_on_a_host_where_they_share_everything_that_decides_there() -> None:
