@@ -5,13 +5,14 @@ A failure takes no key away. What strangers send cannot make it fetch more often
 
 from collections.abc import Callable
 from functools import partial
+from itertools import islice
 from random import Random
 from typing import Final, NoReturn, Protocol, final
 
 import attrs
 import trio
 
-from exchanger.jwt.keys import KeySet, KeySetProblem, read_key_set
+from exchanger.jwt.keys import KeySet, KeySetProblem, key_set_in_steps
 from exchanger.oauth.documents import Documents, NotFetched
 from exchanger.oauth.metadata import REFRESH_S, RETRIES, MetadataObserver, Unknown, demanded_of, fetch_metadata
 from exchanger.util.backoff import BackOff
@@ -100,22 +101,24 @@ class KeyRing:
                 if keys != self.keys:
                     self.keys, self.version = keys, self.version + 1
                 told = ""
-            self.fetching, self._wanted = False, trio.Event()
-            await self._tell_in_steps()
+            self._wanted = trio.Event()
+            await self.tell_in_steps()
             with trio.move_on_after(pause):
                 await self._wanted.wait()
             self.fetching = True
 
-    def end(self) -> None:
-        """Nothing is fetched any more; tell all who wait."""
+    def end(self) -> bool:
+        """Nothing is fetched any more; tell some of those who wait, and return whether there are more."""
         self.fetching = False
-        self.turn(self._tell)
+        self.turn(partial(self._tell_some, tuple(islice(self._waiters, TOLD_AT_ONCE))))
+        return bool(self._waiters)
 
-    async def _tell_in_steps(self) -> None:
-        """Tell those who wait now. Each of their tokens is judged anew, so others get their turns in between.
+    async def tell_in_steps(self) -> None:
+        """Tell those who wait now that nothing is being fetched. Each of their tokens is judged anew, so others get their turns in between.
 
         Those that are left when this is cancelled are told by ``end``.
         """
+        self.fetching = False
         waiters = tuple(self._waiters)
         for at in range(0, len(waiters), TOLD_AT_ONCE):
             self.turn(partial(self._tell_some, waiters[at : at + TOLD_AT_ONCE]))
@@ -126,11 +129,6 @@ class KeyRing:
             if waiter in self._waiters:
                 del self._waiters[waiter]
                 waiter.fetched()
-
-    def _tell(self) -> None:
-        waiters, self._waiters = self._waiters, {}
-        for waiter in waiters:
-            waiter.fetched()
 
     async def _fetch(self) -> tuple[KeySet, float] | Unknown:
         """Return the keys and for how many seconds they count."""
@@ -145,8 +143,11 @@ class KeyRing:
         found = await self.documents.fetch(address, issuer=self.issuer)
         if isinstance(found, NotFetched):
             return Unknown(found.why)
-        keys = read_key_set(found.members)
-        if isinstance(keys, KeySetProblem):
-            return Unknown(keys.reason)
-        age = REFRESH_S if found.max_age is None else min(max(found.max_age, _SHORTEST_S), REFRESH_S)
-        return keys, age * (1.0 - 0.1 * self.random.random())
+        for keys in key_set_in_steps(found.members):
+            if isinstance(keys, KeySetProblem):
+                return Unknown(keys.reason)
+            if keys is not None:
+                age = REFRESH_S if found.max_age is None else min(max(found.max_age, _SHORTEST_S), REFRESH_S)
+                return keys, age * (1.0 - 0.1 * self.random.random())
+            await trio.lowlevel.checkpoint()
+        raise AssertionError  # the last step is an outcome

@@ -80,9 +80,10 @@ class Gate:
                 await trio.sleep_forever()
         finally:
             self._nursery = None
+            for ring in self._followed:
+                while ring.end():
+                    pass
             self._followed.clear()
-            for ring in self._rings.values():
-                ring.end()
 
     def use_issuers(self, issuers: Mapping[str, Issuer]) -> None:
         """Take over the issuers in force. Keys of an issuer that is reached as before stay known."""
@@ -99,7 +100,7 @@ class Gate:
         self._kept.clear()  # what passed under other rules need not pass now
         current = set(rings.values())
         for ring in self._followed.keys() - current:
-            self._followed.pop(ring).cancel()
+            self._followed[ring].cancel()
             ring.end()
         if self._nursery is not None:
             self._follow_all(self._nursery)
@@ -155,12 +156,14 @@ class Gate:
     def _follow_all(self, nursery: trio.Nursery) -> None:
         for ring in set(self._rings.values()) - self._followed.keys():
             scope = self._followed[ring] = trio.CancelScope()
-            nursery.start_soon(_follow, ring, scope)
+            nursery.start_soon(self._follow, ring, scope)
 
-
-async def _follow(ring: KeyRing, scope: trio.CancelScope) -> None:
-    with scope:
-        await ring.follow()
+    async def _follow(self, ring: KeyRing, scope: trio.CancelScope) -> None:
+        """Follow the keys until the ring is replaced, and tell the rest of those who wait."""
+        with scope:
+            await ring.follow()
+        await ring.tell_in_steps()
+        del self._followed[ring]
 
 
 def _way(issuer: Issuer) -> tuple[object, ...]:

@@ -27,7 +27,7 @@ from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, ExchangeFailure, SubjectVerdict, TokenOutcome
 from tests.decision.examples import snapshot
 from tests.examples import examples
-from tests.exchange.examples import RULES, Behind, asking, gated, guarded, passed, published, publishing
+from tests.exchange.examples import RULES, Behind, Gated, asking, gated, guarded, passed, published, publishing
 from tests.jwt.issuer import CLAIMS, ISSUER, NOW, P256, STRANGER, claims, raw, token
 from tests.oauth.fakes import ISSUED, exchange, response
 from tests.oauth.published import OPENID, Site, document
@@ -519,22 +519,42 @@ async def test_fetches_of_one_ring_end_with_it(autojump_clock: MockClock) -> Non
         assert it.learned.taken() == []
 
 
+def counting_turns(it: Gated, ended: list[TokenOutcome]) -> list[int]:
+    """Return how many of those who wait for keys are told in each turn from now on."""
+    (ring,) = it.gate._rings.values()
+    told, turn = list[int](), ring.turn
+
+    def counted(work: Callable[[], None]) -> None:
+        before = len(ended)
+        turn(work)
+        told.append(len(ended) - before)
+
+    ring.turn = counted
+    return told
+
+
 async def test_many_who_wait_for_keys_are_told_in_small_steps(autojump_clock: MockClock) -> None:
     """A name of a key that is not known makes strangers wait for the same fetch, without a key of their own."""
     made_up = token("ES256", {"kid": "new"})[:-8]
     async with guarded(publishing("p256"), gated()) as it:
         await wait_all_tasks_blocked()
-        (ring,) = it.gate._rings.values()
-        ended, told, turn = list[object](), list[int](), ring.turn
-
-        def counted(work: Callable[[], None]) -> None:
-            before = len(ended)
-            turn(work)
-            told.append(len(ended) - before)
-
-        ring.turn = counted
+        ended = list[TokenOutcome]()
+        told = counting_turns(it, ended)
         for number in range(100):
             it.gate.begin(asking(f"{made_up}{number:07d}A"), 1e9, ended.append)
         await trio.sleep(DOCUMENT_TIMEOUT)
         assert len(ended) == 100
+        assert max(told) <= TOLD_AT_ONCE
+
+
+async def test_many_who_wait_for_an_issuer_that_goes_are_told_in_small_steps(autojump_clock: MockClock) -> None:
+    async with guarded(Site({"/keys": b""}), gated()) as it:
+        ended = list[TokenOutcome]()
+        told = counting_turns(it, ended)
+        for _ in range(100):
+            it.gate.begin(asking(GOOD), math.inf, ended.append)
+        it.use()
+        await wait_all_tasks_blocked()
+        assert len(ended) == 100
+        assert all(map(no_keys, ended))
         assert max(told) <= TOLD_AT_ONCE

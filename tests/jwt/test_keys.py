@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from exchanger.jwt import base64url
 from exchanger.jwt.algorithms import EC, ED25519, NAMES, RSA
-from exchanger.jwt.keys import MAX_CANDIDATES, MAX_KEYS, SMALL_ORDER, KeySet, KeySetProblem, read_key_set
+from exchanger.jwt.keys import MAX_CANDIDATES, MAX_KEYS, READ_AT_ONCE, SMALL_ORDER, KeySet, KeySetProblem, key_set_in_steps, read_key_set
 from tests.jwt.issuer import KEYS, P256, RSA_KEY, jwk, key_set, rsa_jwk
 
 GOOD = jwk(P256, kid="good")
@@ -227,3 +227,10 @@ def test_sets_of_the_same_keys_are_equal() -> None:
     assert key_set(GOOD) == key_set(dict(GOOD))
     assert key_set(GOOD) != key_set(jwk(ec.generate_private_key(ec.SECP256R1()), kid="good"))
     assert key_set(GOOD) != key_set(jwk(P256, kid="renamed"))
+
+
+def test_a_set_is_read_in_steps_of_few_keys() -> None:
+    rsa = jwk(RSA_KEY)
+    *steps, found = key_set_in_steps({"keys": [rsa] * MAX_KEYS})
+    assert isinstance(found, KeySet)
+    assert (len(found.keys), steps) == (MAX_KEYS, [None] * (MAX_KEYS // READ_AT_ONCE))
