@@ -19,7 +19,7 @@ from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.headers import RequestHeaders
 from exchanger.policy.methods import MethodTable, each
 from exchanger.policy.path import MalformedPath
-from exchanger.policy.policy_trie import Claims, Paths
+from exchanger.policy.policy_trie import Claims, Paths, Sifting
 from exchanger.policy.prefix import fold, spellings_of
 from exchanger.policy.readings import readings_to_ask
 from exchanger.policy.snapshot import PolicySnapshot
@@ -78,11 +78,11 @@ def contenders(
     Costs about as much as the match. Nothing is returned where they cannot be told within its bounds: the verdict stands without them.
     """
     authority = read_authority(host)
-    readings, seen = readings_to_ask(authority, path, method, raw=raw), RequestHeaders(headers)
+    readings, seen, sifting = readings_to_ask(authority, path, method, raw=raw), RequestHeaders(headers), Sifting()
     if authority is None or isinstance(readings, MalformedPath):
         return ()
     for reading in readings:
-        found = lookup.contenders(snapshot.trie, authority, reading, method, seen)
+        found = lookup.contenders(snapshot.trie, authority, reading, method, seen, sifting)
         if len(found) > 1:
             return tuple(sorted(found, key=lambda entry: (entry.source, entry.index)))
     return ()

@@ -166,11 +166,8 @@ _STRICTNESS: Final = {kind: rank for rank, kind in enumerate((NoMatch, AllowEntr
 
 def found_for_head_itself(trie: PolicyTrie, host: str, reading: Reading, headers: RequestHeaders) -> Found:
     """Return what applies by claims on HEAD itself, before regions of unknown host and what GET gets."""
-    return _both_on_hosts(trie.hosts.places(host), reading, headers, _steps_for(reading), _sift(trie))[0][0]
-
-
-def _sift(trie: PolicyTrie) -> _Sift | None:
-    return partial(Sifting().sift, trie) if trie.leaving else None
+    sift = partial(Sifting().sift, trie) if trie.leaving else None
+    return _both_on_hosts(trie.hosts.places(host), reading, headers, _steps_for(reading), sift)[0][0]
 
 
 def _steps_for(reading: Reading) -> Steps:
@@ -513,9 +510,9 @@ def _first_of_level(level: list[Claims], method: str, headers: RequestHeaders) -
     return [table for count, table in tables if count == most]
 
 
-def contenders(trie: PolicyTrie, host: str, reading: Reading, method: str, headers: RequestHeaders) -> tuple[Entry, ...]:
+def contenders(trie: PolicyTrie, host: str, reading: Reading, method: str, headers: RequestHeaders, sifting: Sifting) -> tuple[Entry, ...]:
     """Return at most two of the entries that come first for ``reading``, more than one only where they conflict."""
-    places, sift = trie.hosts.places(host), _sift(trie)
+    places, sift = trie.hosts.places(host), partial(sifting.sift, trie) if trie.leaving else None
     if method == "HEAD":
         (itself, _), _ = _both_on_hosts(places, reading, headers, _steps_for(reading), sift)
         method = "HEAD" if itself is CONFLICT else "GET"

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, TypeAlias, final
 
 import attrs
+from rpds import HashTrieMap
 
 from exchanger.codes.manifests import DEEP_ENTRIES, MANY_ENTRIES
 from exchanger.codes.problem import Problem
@@ -49,7 +50,7 @@ class Division:
     ``most`` is how many look-ups of one interpretation of a path the claims make that it leaves.
     """
 
-    changed: Mapping[Source, PolicyDocument]
+    changed: "HashTrieMap[Source, PolicyDocument]"
     most: int
 
 
@@ -72,7 +73,7 @@ def shared(documents: Iterable[PolicyDocument], limits: Limits) -> Division:
     problems.update((_key(claim), _too_deep(claim)) for claim in exceeding if not isinstance(claim, FailClosedRegion))
     closed_on = {claim.match.host for claim in exceeding} | {scope.host for _, _, scope in problems}
     if not closed_on:
-        return Division({}, most)
+        return Division(HashTrieMap(), most)
     left = [_closed(document, problems) for document in ordered]
     closing = _closing(region for document in left for region in document.regions if region.match.host in closed_on)
     changed = {}
@@ -84,7 +85,7 @@ def shared(documents: Iterable[PolicyDocument], limits: Limits) -> Division:
         )
         if document is not before or any(region.match.host in closed_on for region in document.regions):
             changed[document.source] = attrs.evolve(document, alone=before, closing=regions)
-    return Division(changed, most)
+    return Division(HashTrieMap(changed), most)
 
 
 def counted_entries(document: PolicyDocument) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 import attrs
 import pytest
+from rpds import HashTrieMap
 
 from exchanger.codes.manifests import DEEP_ENTRIES, MANY_ENTRIES
 from exchanger.policy import snapshot as snapshot_module
@@ -138,7 +139,7 @@ def test_what_closes_is_not_nested_deeply_itself() -> None:
 
 
 def test_nothing_is_shared_out_where_nothing_exceeds() -> None:
-    assert shared([document(exchange("/"), *nested(MAX_LOOKUPS - 1)[1:])], Limits()) == Division({}, MAX_LOOKUPS - 1)
+    assert shared([document(exchange("/"), *nested(MAX_LOOKUPS - 1)[1:])], Limits()) == Division(HashTrieMap(), MAX_LOOKUPS - 1)
 
 
 def test_what_closes_for_another_document_stays_until_that_is_closed_again() -> None:
