@@ -543,6 +543,8 @@ class Assembler:
                 differs = self._next_grants is not None or newest != document.namespace_labels
                 if differs and source.namespace not in self._allowances:
                     self._cut_new(source.namespace, newest, self._next_grants or self.grants)
+        # What came and left while the heavy lane was at work was never in its snapshot, and is not to be swept up.
+        self._refreshed |= len(snapshot.trie.leaving) < len(before.trie.leaving)
         self._snapshot = snapshot
         return documents
 

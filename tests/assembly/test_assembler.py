@@ -11,7 +11,7 @@ import trio
 from trio.testing import MockClock
 
 from exchanger.assembly import assembler
-from exchanger.assembly.assembler import FIRST_BUDGET_S, INLINE_AREAS, INLINE_WORK, Assembler, changed_allowances, make
+from exchanger.assembly.assembler import FIRST_BUDGET_S, HOLD_S, INLINE_AREAS, INLINE_WORK, Assembler, changed_allowances, make
 from exchanger.assembly.backlog import CLAIM_WORK, LIGHT_WORK
 from exchanger.policy.documents.document import PolicyDocument, parse_document
 from exchanger.policy.grants import restriction
@@ -146,6 +146,32 @@ async def test_a_document_that_is_withdrawn_before_it_is_read_holds_no_version(a
         made.put(OTHER, None)
         made.put(A, None)
         assert not (await taken(made)).snapshot.held
+
+
+async def test_what_comes_and_leaves_while_a_large_document_is_read_is_not_left_to_sweep(autojump_clock: MockClock) -> None:
+    gate = Gate()
+    gate.event.set()
+    made = Assembler(frozenset(), run_sync=gate.run_sync)
+    made.put(A, deny("/a", heavy=True))
+    small = [Source("b", f"p{number}") for number in range(6)]
+    async with running(made):
+        await taken(made)
+        gate.step()
+        made.put(A, deny("/a", heavy=True))
+        await trio.sleep(1)
+        for source in small:
+            made.put(source, deny("/b"))
+        await taken(made)
+        await made.withdraw(small)
+        assert len((await taken(made)).snapshot.trie.leaving) == len(small)
+        await trio.sleep(2 * HOLD_S)
+        made.refreshed()  # no version is held any longer
+        gate.event.set()
+        await trio.sleep(1)
+        assert made.take() is None
+        snapshot = made.refreshed()
+        assert snapshot is not None
+        assert not snapshot.trie.leaving
 
 
 async def test_a_change_that_makes_no_difference_is_no_version(autojump_clock: MockClock) -> None:

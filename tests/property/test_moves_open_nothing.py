@@ -144,8 +144,9 @@ async def live(before: dict[Source, Document], history: list[Step]) -> None:
         event(f"held {world.held}, refused throughout {len(world.refused)}")
         world.refused.clear()  # from now on, the time of versions may be up
         for _ in SOURCES:
-            threads.finish(made._limiters[Lane.LIGHT])  # for which versions wait
+            threads.finish(made._limiters[Lane.LIGHT])
             await trio.sleep(PAUSES[-1])
+        world.look()  # versions are announced once their lane goes on
         await trio.sleep(HOLD_S + 2 * EXPIRY_LOOK_S)
         assert world.in_force is None or not world.in_force.held
         threads.free = True
