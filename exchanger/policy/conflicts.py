@@ -36,8 +36,11 @@ MAX_CLAIMS: Final = 256
 MAX_PREFIX: Final = 1024
 # Characters of a source in the name of an entry: so that two names fit into a line.
 MAX_SOURCE: Final = 200
-# Nodes and characters that are looked at for entries whose prefix differs in case alone.
-MAX_VARIANT_WORK: Final = 4_096
+# Nodes and characters that are looked at for entries whose prefix differs in case alone, in 4 ms. The entries of one document share the
+# same again, and twice the length of their prefixes: others may write 8,000 prefixes that are alike but for case.
+MAX_VARIANT_WORK: Final = 2_048
+# The same in one step.
+VARIANT_STEP: Final = 512
 # Conflicts of one document that are reported: more do not fit into a message.
 MAX_CONFLICTS: Final = 8
 # Entries that are looked at in one step; each takes some microseconds.
@@ -91,14 +94,18 @@ def contenders(
 def conflicts_of(document: PolicyDocument | None, snapshot: PolicySnapshot) -> Iterator[Conflict | None]:
     """Yield the first ``MAX_CONFLICTS`` conflicts of ``document``, and ``None`` between steps of bounded work."""
     found = 0
-    for number, entry in enumerate(() if document is None else document.entries, 1):
-        rivals = conflicts_with(entry, snapshot)
+    entries = () if document is None else document.entries
+    reserve = Steps(MAX_VARIANT_WORK + 2 * sum(len(entry.match.path_prefix) for entry in entries if entry.match.case_insensitive))
+    paused = reserve.left
+    for number, entry in enumerate(entries, 1):
+        rivals = conflicts_with(entry, snapshot, reserve)
         if rivals:
             found += 1
             yield Conflict(entry, rivals)
             if found == MAX_CONFLICTS:
                 return
-        if number % STEP == 0:
+        if number % STEP == 0 or reserve.left <= paused - VARIANT_STEP:
+            paused = reserve.left
             yield None
     yield None
 
@@ -131,8 +138,10 @@ class _AnyCase:
         return at + 1 if fold(key) == text[at : at + 1] else -1
 
 
-def conflicts_with(entry: Entry, snapshot: PolicySnapshot) -> tuple[Entry, ...]:
+def conflicts_with(entry: Entry, snapshot: PolicySnapshot, reserve: Steps | None = None) -> tuple[Entry, ...]:
     """Return other entries that conflict with ``entry``, which is in ``snapshot``, in the order of their sources; at most ``MAX_RIVALS``.
+
+    ``reserve`` is what is left for those whose prefix differs in case.
 
     Costs the length of its prefix and the number of its methods; for an entry for all methods, that of those named beside it. Both are
     bounded: beyond the bounds, rivals may be missing.
@@ -149,7 +158,7 @@ def conflicts_with(entry: Entry, snapshot: PolicySnapshot) -> tuple[Entry, ...]:
     prefix = entry.match.path_prefix
     own = fold(prefix) if entry.match.case_insensitive else prefix
     for spelling in (own,) if len(prefix) > MAX_PREFIX else spellings_of(entry.match).literal:
-        for claims in _at(paths, spelling, entry):
+        for claims in _at(paths, spelling, entry, reserve or Steps(MAX_VARIANT_WORK)):
             table = claims.entries_like(entry)
             for rival in () if table is None else islice(_members(table, entry.match.methods), MAX_CLAIMS):
                 if (rival.source, rival.index) != (entry.source, entry.index) and rival.source not in snapshot.trie.leaving:
@@ -159,7 +168,7 @@ def conflicts_with(entry: Entry, snapshot: PolicySnapshot) -> tuple[Entry, ...]:
     return tuple(sorted(found.values(), key=lambda rival: (rival.source, rival.index))[:MAX_RIVALS])
 
 
-def _at(paths: Paths, spelling: str, entry: Entry) -> Iterator[Claims]:
+def _at(paths: Paths, spelling: str, entry: Entry, reserve: Steps) -> Iterator[Claims]:
     """Yield the claims with the place of ``entry`` at ``spelling``: of its own trie, which has to have it, and of twins in the other."""
     own = paths.folded if entry.match.case_insensitive else paths.exact
     cells = [] if own is None else own.prefixes_of(spelling)
@@ -168,7 +177,10 @@ def _at(paths: Paths, spelling: str, entry: Entry) -> Iterator[Claims]:
         raise KeyError(spelling)
     yield from cells[-1].level(entry.match.rank)
     if entry.match.case_insensitive:
-        twins = [cell for cell, _ in paths.exact.alike(spelling, _AnyCase(), Steps(MAX_VARIANT_WORK)) or []]
+        most = max(0, min(MAX_VARIANT_WORK, reserve.left))
+        steps = Steps(most)
+        twins = [cell for cell, _ in paths.exact.alike(spelling, _AnyCase(), steps) or []]
+        reserve.left -= most - steps.left
     else:
         twins = [] if paths.folded is None else paths.folded.prefixes_of(fold(spelling))
     yield from chain.from_iterable(cell.level(entry.match.rank) for cell in twins if cell.length == len(spelling))

@@ -1,5 +1,7 @@
 """Entries tie exactly when a request exists that the snapshot refuses for it."""
 
+from itertools import product
+
 import pytest
 
 from exchanger.policy.conflicts import (
@@ -7,7 +9,9 @@ from exchanger.policy.conflicts import (
     MAX_CONFLICTS,
     MAX_PREFIX,
     MAX_RIVALS,
+    MAX_VARIANT_WORK,
     STEP,
+    VARIANT_STEP,
     Conflict,
     conflicts_of,
     conflicts_with,
@@ -17,6 +21,7 @@ from exchanger.policy.conflicts import (
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.lookup import CONFLICT
 from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.policy.trie import Steps
 from exchanger.values.entry import DenyEntry, FailClosedRegion, MatchScope, Source
 
 
@@ -123,6 +128,34 @@ def test_both_documents_of_a_conflict_are_listed_if_one_of_them_cannot_see_it() 
     for entry in entries:
         snapshot = snapshot.apply(PolicyDocument(entry.source, (entry,)))
     assert set(documents_in_conflict(snapshot)) - {None} == {entry.source for entry in entries}
+
+
+def test_prefixes_that_are_alike_but_for_case_cost_no_more_than_the_document_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    letters = "abcdefghijk"
+    others = ["".join(chars) for chars in product(*((char, char.upper()) for char in letters))]
+    theirs = tuple(DenyEntry(Source("evil", "p"), index, MatchScope("h", f"/{prefix}")) for index, prefix in enumerate(others))
+    own = tuple(
+        DenyEntry(Source("team", "p"), index, MatchScope("h", f"/{letters}{index:03}", case_insensitive=True)) for index in range(200)
+    )
+    twin = DenyEntry(Source("team", "p"), len(own), MatchScope("h", "/other", case_insensitive=True))
+    document = PolicyDocument(twin.source, (twin, *own))
+    snapshot = PolicySnapshot.EMPTY.apply(PolicyDocument(Source("evil", "p"), theirs)).apply(document)
+    snapshot = snapshot.apply(PolicyDocument(Source("blue", "p"), (DenyEntry(Source("blue", "p"), 0, MatchScope("h", "/OTHER")),)))
+    counts, take = [0], Steps.take
+
+    def counted(steps: Steps, number: int) -> bool:
+        counts[-1] += number
+        return take(steps, number)
+
+    monkeypatch.setattr(Steps, "take", counted)
+    found = []
+    for conflict in conflicts_of(document, snapshot):
+        found += [] if conflict is None else [conflict.entry]
+        counts += [0] if conflict is None else []
+    longest = len(letters) + 1
+    assert found == [twin]
+    assert max(counts) <= VARIANT_STEP + MAX_VARIANT_WORK + longest
+    assert sum(counts) <= MAX_VARIANT_WORK + sum(2 * len(entry.match.path_prefix) + longest for entry in document.entries)
 
 
 def test_the_conflicts_of_a_document_come_in_steps_and_are_bounded() -> None:
