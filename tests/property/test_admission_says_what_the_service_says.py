@@ -6,7 +6,9 @@ The way of the webhook begins with an AdmissionReview, that of the service with 
 import json
 from collections import deque
 from typing import Any
+from unittest import mock
 
+import attrs
 import orjson
 from hypothesis import event, given
 from hypothesis import strategies as st
@@ -15,10 +17,12 @@ from exchanger.admission.judgement import Known, judge
 from exchanger.admission.review import Answer, Asked, read_review
 from exchanger.kube.api.decoding import decode_config_map, decode_namespace
 from exchanger.kube.index import PolicyIndex
+from exchanger.policy import shares
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.grants.reader import read_grants
-from exchanger.policy.selection import Change, Text, advance
+from exchanger.policy.selection import Change, Document, Text, advance
+from exchanger.policy.shares import Limits
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Source
 from exchanger.values.selector import Selector
@@ -147,6 +151,31 @@ def test_what_the_service_would_not_put_in_force_is_refused_and_nothing_else(tex
     if answer.refused is not None:
         for problem in document.findings:
             assert (str(problem)[:1000] in answer.refused.message) is (problem.entry not in entries)
+
+
+sources_there = st.sampled_from([Source("red", "a"), SOURCE, Source("red", "z"), Source("blue", "b")])
+
+
+@given(documents, st.dictionaries(sources_there, documents, min_size=1, max_size=4), st.integers(3, 8), st.integers(2, 6))
+def test_what_exceeds_the_share_of_its_namespace_is_refused_and_so_is_what_pushes_others_out(
+    text: str | None, others: dict[Source, str | None], entries: int, lookups: int
+) -> None:
+    rules = attrs.evolve(NO_GRANTS, limits=Limits(entries=entries))
+    there: dict[Source, Document] = {source: Text(other) for source, other in others.items()}
+    own: dict[Source, Document] = {SOURCE: Text(text)}
+    with mock.patch.object(shares, "MAX_LOOKUPS", lookups):
+        before, after = (
+            advance(PolicySnapshot.EMPTY, {}, documents, ISSUERS | {"stranger"}, grants=rules).snapshot
+            for documents in (there, {**there, **own})
+        )
+        answer = judge(SOURCE, Text(text), Known(before, ISSUERS | {"stranger"}, rules))
+    healthy = {source: {entry.index for entry in document.entries} for source, document in before.documents.items() if source != SOURCE}
+    pushed_out = [source for source, entered in healthy.items() if entered - {entry.index for entry in after.documents[source].entries}]
+    document = after.documents[SOURCE]
+    event(f"{bool(document.regions)}, {bool(pushed_out)}")
+    in_force = {entry.index for entry in document.entries}
+    refused = [refusal for refusal in document.refused if refusal.index not in in_force]
+    assert (answer.refused is not None) == bool(document.regions or refused or pushed_out)
 
 
 @given(texts, all_grants)
