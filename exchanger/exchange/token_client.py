@@ -45,7 +45,7 @@ from exchanger.oauth.settings import TokenClientSettings
 from exchanger.typing import ExchangeObserver, Tracer
 from exchanger.values.issuer import ClientCertificate, Issuer
 from exchanger.values.proxy import Proxy
-from exchanger.values.token import Cache, CoalescedRecord, ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
+from exchanger.values.token import CoalescedRecord, ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
 
 __all__ = ["TokenClient", "TokenClientSettings"]
 
@@ -110,6 +110,8 @@ class TokenClient:
     _admitting: bool = attrs.field(default=False, init=False)
     _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
     _flights: dict[TokenRequest, Flight] = attrs.field(factory=dict, init=False)
+    # Flights that have landed, while those who waited for them are told.
+    _telling: dict[Flight, None] = attrs.field(factory=dict, init=False)
     _started: int = attrs.field(default=0, init=False)
     _coalesced: int = attrs.field(default=0, init=False)
     metadata: Metadata = attrs.field(init=False)
@@ -215,7 +217,7 @@ class TokenClient:
             self._coalesced += 1
             self.observer.coalesced(CoalescedRecord(request.issuer.endpoint_host, request.trace, flight.key.trace))
         waiter = Waiter(flight, done, joined)
-        flight.waiters.append(waiter)
+        flight.waiters[waiter] = None
         if due < flight.ends:
             self.reactor.timers.expect(waiter, due)
         return waiter
@@ -325,15 +327,18 @@ class TokenClient:
     def _land(self, flight: Flight, outcome: TokenOutcome) -> None:
         self._close(flight, outcome)
         flight.outcome = outcome
-        waiters, flight.waiters = flight.waiters, []
-        shared: TokenOutcome | None = None
-        for waiter in waiters:
-            waiter.due = NEVER
-            if not waiter.joined or outcome.cache is not Cache.MISS:
-                waiter.done(outcome)
-            else:
-                shared = shared or attrs.evolve(outcome, cache=Cache.SHARED)
-                waiter.done(shared)
+        flight.tell_some()
+        if flight.waiters:
+            self._telling[flight] = None
+            if self._nursery is not None:  # otherwise the end tells the rest
+                self._nursery.start_soon(self._tell_rest, flight)
+
+    async def _tell_rest(self, flight: Flight) -> None:
+        """Tell those who still wait for a flight that has landed. Others get their turns in between."""
+        while flight.waiters:
+            await trio.lowlevel.checkpoint()
+            self.reactor.turn(flight.tell_some)
+        self._telling.pop(flight, None)
 
     def _close(self, flight: Flight, outcome: TokenOutcome | None) -> None:
         """Forget ``flight``, which nobody can join any more, and give its place to the next one."""
@@ -367,6 +372,10 @@ class TokenClient:
             flight = next(iter(self._flights.values()))
             self._give_up(flight)
             self._land(flight, _LOST)
+        for flight in self._telling:
+            while flight.waiters:
+                flight.tell_some()
+        self._telling.clear()
 
     def _give_up(self, flight: Flight) -> None:
         self._leave_queue(flight)

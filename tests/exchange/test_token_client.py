@@ -1,4 +1,6 @@
+import functools
 import math
+from typing import final
 
 import attrs
 import pytest
@@ -7,14 +9,15 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from exchanger.decision.token_failure import transport_failure
 from exchanger.errors import Diagnostic
+from exchanger.exchange.flight import TOLD_AT_ONCE, Waiter
 from exchanger.exchange.token_client import TokenClientSettings
 from exchanger.oauth.token_request import EncodedRequest, encode_request
 from exchanger.oauth.token_response import TokenResponseRules
 from exchanger.telemetry.trace_context import TraceContexts
-from exchanger.typing import TokenExchanger
+from exchanger.typing import Ticket, TokenExchanger
 from exchanger.values.issuer import Credentials
 from exchanger.values.secret import Secret
-from exchanger.values.token import ACCESS_TOKEN_TYPE, Cache, ErrorKind, ExchangedToken, ExchangeFailure, TokenRequest
+from exchanger.values.token import ACCESS_TOKEN_TYPE, Cache, ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
 from exchanger.values.trace import TraceContext
 from tests.net.connect_proxy import remembering
 from tests.oauth.fakes import (
@@ -270,3 +273,64 @@ class TestTrace:
         assert {shared.trace, shared.shared} == {TRACE, OTHER}
         assert record.span is not None
         assert record.span.trace_id in shared.shared.traceparent
+
+
+@final
+@attrs.define(eq=False)
+class ToldInSteps(trio.abc.Instrument):
+    """``most`` is how many of ``told`` came in one step of a task."""
+
+    told: list[int]
+    most: int = 0
+    _before: int = 0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self._before = len(self.told)
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.most = max(self.most, len(self.told) - self._before)
+
+
+@pytest.mark.parametrize("ends", [False, True])
+async def test_thousands_who_share_an_exchange_are_told_in_their_order_in_small_steps(ends: bool, autojump_clock: MockClock) -> None:
+    count, told, outcomes = 10 * TOLD_AT_ONCE, list[int](), list[TokenOutcome]()
+    tickets = dict[int, Ticket]()
+
+    def done(number: int, outcome: TokenOutcome) -> None:
+        told.append(number)
+        outcomes.append(outcome)
+        if number == 0:  # while it is told, others leave that are to be told in this step, and later
+            tickets[1].leave()
+            tickets[count - 1].leave()
+
+    async with world(answering(response(success()))) as it:
+        for number in range(count):
+            ticket = it.client.begin(token_request(), math.inf, functools.partial(done, number))
+            assert not isinstance(ticket, ExchangedToken | ExchangeFailure)
+            tickets[number] = ticket
+        counted = ToldInSteps(told)
+        trio.lowlevel.add_instrument(counted)
+        while not told:
+            await trio.lowlevel.checkpoint()
+        assert len(told) < count - 2  # the rest is told by the end, or in further steps
+        if not ends:
+            await trio.sleep(1)
+        trio.lowlevel.remove_instrument(counted)
+        assert counted.most <= TOLD_AT_ONCE
+    assert told == [0, *range(2, count - 1)]
+    assert [outcome.cache for outcome in outcomes[:2]] == [Cache.MISS, Cache.SHARED]
+    assert all(type(outcome) is ExchangedToken for outcome in outcomes)
+
+
+async def test_who_is_to_be_told_when_its_time_is_up_has_the_outcome_and_once(autojump_clock: MockClock) -> None:
+    told = list[TokenOutcome]()
+    async with world(answering(response(success()))) as it:
+        flight = it.client._launch(token_request(), trio.current_time())
+        waiter = Waiter(flight, told.append, joined=True)
+        flight.waiters[waiter] = None
+        flight.outcome = attrs.evolve(ISSUED, cache=Cache.MISS)
+        waiter.on_due(0.0)
+        assert [outcome.cache for outcome in told] == [Cache.SHARED]
+        flight.outcome = None
+        await trio.sleep(1)
+        assert len(told) == 1
