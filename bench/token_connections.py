@@ -26,9 +26,10 @@ import attrs
 import trio
 from trio.testing import MockClock
 
-from exchanger.exchange.token_client import TokenClient, TokenClientSettings
+from exchanger.exchange.pipeline import TokenClient
 from exchanger.net.dial import Dial
 from exchanger.net.reactor import Reactor
+from exchanger.oauth.settings import TokenClientSettings
 from exchanger.values.entry import TokenTarget
 from exchanger.values.issuer import AuthMethod, Credentials, Issuer
 from exchanger.values.secret import Secret

@@ -22,7 +22,6 @@ from exchanger.directory.source import DirectorySettings
 from exchanger.errors import ConfigurationError
 from exchanger.exchange.cache.files import read_files
 from exchanger.exchange.cache.settings import DEFAULT_NAMESPACE, SharedSettings, parse_namespace, parse_store_url, parse_username
-from exchanger.exchange.token_client import TokenClientSettings
 from exchanger.grpc.server import ServerSettings
 from exchanger.http.names import is_loopback
 from exchanger.issuers.file import check_file
@@ -33,6 +32,7 @@ from exchanger.kube.settings import KubernetesSettings
 from exchanger.net.endpoint import EndpointProblem, read_endpoint
 from exchanger.net.tls.certificates import check_files
 from exchanger.net.tls.settings import TlsSettings
+from exchanger.oauth.settings import TokenClientSettings
 from exchanger.oauth.token_response import TokenResponseRules
 from exchanger.policy.lookup import UnreadableReach
 from exchanger.telemetry.log import LogDecisions, LogFormat, LogLevel, LogSettings

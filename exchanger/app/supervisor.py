@@ -34,8 +34,7 @@ from exchanger.envoy.health import Health, HealthBoard
 from exchanger.envoy.reflection import REFLECTION_SERVICES, Reflection
 from exchanger.errors import ExchangerError
 from exchanger.exchange.cache.token_cache import TokenCache
-from exchanger.exchange.token_client import TokenClient
-from exchanger.exchange.verify import Gate
+from exchanger.exchange.pipeline import TokenClient
 from exchanger.grpc.routes import Route, routes_of
 from exchanger.grpc.server import GrpcServer
 from exchanger.net.reactor import Reactor
@@ -82,7 +81,6 @@ class Supervisor:
     _exports: Exports = attrs.field(init=False)
     _reactor: Reactor = attrs.field(init=False, factory=Reactor)
     _tokens: TokenClient = attrs.field(init=False)
-    _gate: Gate = attrs.field(init=False)
     _evaluator: Evaluator = attrs.field(init=False)
     _server: GrpcServer = attrs.field(init=False)
     _sync: PolicySync = attrs.field(init=False)
@@ -125,19 +123,17 @@ class Supervisor:
         exchange_observer: ExchangeObserver = self._metrics if tracing is None else ExchangeObservers((self._metrics, tracing))
         client = settings.token_client
         cache = TokenCache(client.rules, client.proxies, settings.token_cache, TokenCacheLog(self._log))
-        metadata_log = MetadataLog(self._log)
         self._tokens = TokenClient(
             client,
             exchange_observer,
             self._reactor,
             tracer=tracer,
             cache=cache,
-            metadata_observer=metadata_log,
+            metadata_observer=MetadataLog(self._log),
             on_rotation=RotationLog(self._log, self._previous_credentials_left).changed,
             on_client_refused=self._retry_secrets,
         )
-        self._gate = Gate(self._tokens, self._tokens.documents, self._reactor, metadata_log)
-        self._evaluator = Evaluator(self._policy, settings.decision, self._gate, self._observers(), tracer=tracer)
+        self._evaluator = Evaluator(self._policy, settings.decision, self._tokens, self._observers(), tracer=tracer)
         self._fade = Fade(lambda: self._evaluator.answered)
         self._server = GrpcServer(settings.grpc, self._routes(), self._reactor, self._handler_fault, TlsLog(self._log), self._on_refused)
         self._sync = PolicySync(settings, self._policy, self._use_issuers, self._on_stale, self._log)
@@ -159,7 +155,6 @@ class Supervisor:
                 await infrastructure.start(self._exports.run)
                 infrastructure.start_soon(self._reactor.run)
                 await infrastructure.start(self._tokens.run)
-                await infrastructure.start(self._gate.run)
                 metrics, console = self.settings.metrics, self.settings.console
                 if metrics.enabled:
                     await self._start(infrastructure, MetricsServer(metrics, self._metrics).run, "METRICS_PORT")
@@ -177,7 +172,6 @@ class Supervisor:
 
     def _use_issuers(self, issuers: "HashTrieMap[str, Issuer]") -> None:
         self._tokens.use_issuers(issuers)
-        self._gate.use_issuers(issuers)
         self._evaluator.rules = attrs.evolve(self._evaluator.rules, issuers=issuers)
 
     def _retry_secrets(self) -> None:
@@ -263,31 +257,31 @@ class Supervisor:
 
     def _breakers_open(self) -> dict[str, bool]:
         found: dict[str, bool] = {}
-        for guard in self._tokens.guards:
-            if guard.breaker is not None:
-                found[guard.endpoint_host] = guard.is_open or found.get(guard.endpoint_host, False)
+        for limits in self._tokens.limits:
+            if limits.breaker is not None:
+                found[limits.endpoint_host] = limits.is_open or found.get(limits.endpoint_host, False)
         return found
 
     def _exchanges_queued(self) -> dict[str, int]:
         found: dict[str, int] = {}
-        for guard in self._tokens.guards:
-            if guard.places is not None:
-                found[guard.endpoint_host] = found.get(guard.endpoint_host, 0) + guard.queued
+        for limits in self._tokens.limits:
+            if limits.permits is not None:
+                found[limits.endpoint_host] = found.get(limits.endpoint_host, 0) + limits.queued
         return found
 
     def _issuer_health(self) -> tuple[IssuerHealth, ...]:
         now = trio.current_time()
         return tuple(
             IssuerHealth(
-                guard.name,
-                guard.endpoint_host,
-                guard.is_open,
-                0.0 if guard.breaker is None else guard.breaker.retry_in(now),
-                guard.queued,
-                0 if guard.places is None else guard.places.in_flight,
-                None if guard.places is None else guard.places.limit,
+                limits.name,
+                limits.endpoint_host,
+                limits.is_open,
+                0.0 if limits.breaker is None else limits.breaker.retry_in(now),
+                limits.queued,
+                0 if limits.permits is None else limits.permits.in_flight,
+                None if limits.permits is None else limits.permits.limit,
             )
-            for guard in self._tokens.guards
+            for limits in self._tokens.limits
         )
 
     def _freshness(self) -> Freshness:

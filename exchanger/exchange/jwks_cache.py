@@ -35,7 +35,7 @@ class Waiter(Protocol):
 
 @final
 @attrs.define(eq=False)
-class KeyRing:
+class JwksCache:
     """The keys of the issuer ``url``.
 
     Args:

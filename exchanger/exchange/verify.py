@@ -15,7 +15,7 @@ import trio
 
 from exchanger.decision.token_failure import gate_refusal, transport_failure
 from exchanger.errors import Diagnostic
-from exchanger.exchange.jwks_cache import KeyRing
+from exchanger.exchange.jwks_cache import JwksCache
 from exchanger.jwt.claims import SubjectPolicy
 from exchanger.jwt.refusal import Refused
 from exchanger.jwt.verify import Claims, UnknownKey, judge, judge_issuer, read_token
@@ -39,7 +39,7 @@ _TOO_LATE: Final = attrs.evolve(_NO_KEYS, detail="the keys of the token's issuer
 class _Kept:
     """A token that passed by ``policy`` and by the keys of ``version``, until ``until`` (seconds since the epoch)."""
 
-    ring: KeyRing
+    ring: JwksCache
     version: int
     policy: SubjectPolicy
     until: float
@@ -48,7 +48,7 @@ class _Kept:
 
 @final
 @attrs.define(eq=False)
-class Gate:
+class SubjectTokenVerifier:
     """Implements ``TokenExchanger`` before another one.
 
     Args:
@@ -65,8 +65,8 @@ class Gate:
     observer: MetadataObserver
     now: Callable[[], float] = time.time
     _random: Random = attrs.field(factory=Random)
-    _rings: dict[tuple[str, str], KeyRing] = attrs.field(factory=dict, init=False)
-    _followed: dict[KeyRing, trio.CancelScope] = attrs.field(factory=dict, init=False)
+    _rings: dict[tuple[str, str], JwksCache] = attrs.field(factory=dict, init=False)
+    _followed: dict[JwksCache, trio.CancelScope] = attrs.field(factory=dict, init=False)
     _kept: OrderedDict[tuple[str, bytes], _Kept] = attrs.field(factory=OrderedDict, init=False, repr=False)
     _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
 
@@ -87,7 +87,7 @@ class Gate:
 
     def use_issuers(self, issuers: Mapping[str, Issuer]) -> None:
         """Take over the issuers in force. Keys of an issuer that is reached as before stay known."""
-        rings: dict[tuple[str, str], KeyRing] = {}
+        rings: dict[tuple[str, str], JwksCache] = {}
         for name, issuer in issuers.items():
             for url in issuer.subject.issuers:
                 before = self._rings.get((name, url))
@@ -95,7 +95,7 @@ class Gate:
                     before.issuer = issuer
                     rings[name, url] = before
                 else:
-                    rings[name, url] = KeyRing(url, issuer, self.documents, self.observer, self.reactor.turn, self._random)
+                    rings[name, url] = JwksCache(url, issuer, self.documents, self.observer, self.reactor.turn, self._random)
         self._rings = rings
         self._kept.clear()  # what passed under other rules need not pass now
         current = set(rings.values())
@@ -109,9 +109,9 @@ class Gate:
         """See ``TokenExchanger``."""
         if not request.issuer.subject.issuers:
             return self.behind.begin(request, due, done)
-        return _Passage(self, request, due, done).begin()
+        return PendingVerification(self, request, due, done).begin()
 
-    def judge(self, request: TokenRequest, *, again: bool) -> "SubjectVerdict | ExchangeFailure | KeyRing":
+    def judge(self, request: TokenRequest, *, again: bool) -> "SubjectVerdict | ExchangeFailure | JwksCache":
         """Judge the subject token of ``request``; a ring if its keys have to be waited for, which is done once: not if ``again``."""
         token = request.subject_token.reveal()
         subject = request.issuer.subject
@@ -158,7 +158,7 @@ class Gate:
             scope = self._followed[ring] = trio.CancelScope()
             nursery.start_soon(self._follow, ring, scope)
 
-    async def _follow(self, ring: KeyRing, scope: trio.CancelScope) -> None:
+    async def _follow(self, ring: JwksCache, scope: trio.CancelScope) -> None:
         """Follow the keys until the ring is replaced, and tell the rest of those who wait."""
         with scope:
             await ring.follow()
@@ -176,21 +176,22 @@ def _refusal(refused: Refused) -> ExchangeFailure:
 
 @final
 @attrs.define(eq=False)
-class _Passage:
+class PendingVerification:
     """One request on its way through the gate; the ``Ticket`` of it, wherever it is."""
 
-    gate: Gate
+    gate: SubjectTokenVerifier
     request: TokenRequest
     latest: float
     done: Callable[[TokenOutcome], None]
     due: float = NEVER
-    _ring: KeyRing | None = None
+    _ring: JwksCache | None = None
     _ticket: Ticket | None = None
     _verdict: SubjectVerdict | None = None
 
     def begin(self) -> TokenOutcome | Ticket:
+        """Judge the token, or wait for the keys."""
         found = self.gate.judge(self.request, again=False)
-        if isinstance(found, KeyRing):
+        if isinstance(found, JwksCache):
             self._ring = found
             found.wait(self)
             self.gate.reactor.timers.expect(self, self.latest)
@@ -203,7 +204,7 @@ class _Passage:
             return
         self.due, self._ring = NEVER, None
         found = self.gate.judge(self.request, again=True)
-        outcome = self._go_on(_NO_KEYS if isinstance(found, KeyRing) else found)
+        outcome = self._go_on(_NO_KEYS if isinstance(found, JwksCache) else found)
         if isinstance(outcome, ExchangedToken | ExchangeFailure):
             self.done(outcome)
 

@@ -36,7 +36,7 @@ class Entered(enum.Enum):
 
 @final
 @attrs.define(eq=False)
-class InFlight(Generic[T]):
+class ConcurrencyLimit(Generic[T]):
     """At most ``limit`` calls at a time. No two equal items of one party may wait.
 
     Of the parties that wait, the one with the fewest calls under way is served first; equal ones take turns, and the items of one keep

@@ -16,7 +16,7 @@ import attrs
 import trio
 
 from exchanger.net.call import Call, NoAnswer
-from exchanger.net.concurrency import InFlight
+from exchanger.net.concurrency import ConcurrencyLimit
 from exchanger.net.dial import Attempt, Dial, Origin
 from exchanger.net.host import ConnectionLimits, Host
 from exchanger.net.links import Http1Link
@@ -88,8 +88,8 @@ class Connections:
         host = self._hosts.get(origin)
         if host is None:
             limits = self.limits
-            places = InFlight[Call](limits.max_busy_per_host)
-            host = self._hosts[origin] = Host(self, origin, Rest(limits.longest_exchange), limits.response_header, places)
+            permits = ConcurrencyLimit[Call](limits.max_busy_per_host)
+            host = self._hosts[origin] = Host(self, origin, Rest(limits.longest_exchange), limits.response_header, permits)
         host.begin(call)
 
     def use(self, in_force: frozenset[ClientCertificate | Proxy]) -> None:
@@ -109,15 +109,15 @@ class Connections:
             open=self.open,
             resting=self.resting,
             idle=sum(len(host.idle) for host in hosts),
-            busy=sum(host.places.in_flight for host in hosts),
-            waiting=sum(host.places.queued for host in hosts),
+            busy=sum(host.permits.in_flight for host in hosts),
+            waiting=sum(host.permits.queued for host in hosts),
             multiplexed=sum(len(host.multiplexed) for host in hosts),
         )
 
     def close(self) -> None:
         """Close every connection. Calls that are under way land without an answer."""
         for host in self._hosts.values():
-            for call in [*host.links, *host.dialling, *host.places]:
+            for call in [*host.links, *host.dialling, *host.permits]:
                 call.land(NoAnswer(timed_out=False, why="the service ends"))
             for link in {*host.links.values(), *host.resting, *host.rested, *host.idle, *host.multiplexed}:
                 link.close()

@@ -22,7 +22,7 @@ import trio
 
 from exchanger.net.answer import Answer
 from exchanger.net.call import Call, NoAnswer, Phase
-from exchanger.net.concurrency import Entered, InFlight
+from exchanger.net.concurrency import ConcurrencyLimit, Entered
 from exchanger.net.dial import Attempt, Dialled, DialLimits, Origin, Unreachable
 from exchanger.net.http1 import Http1Response
 from exchanger.net.http2.client import Http2Client
@@ -100,7 +100,7 @@ class Host:
     origin: Origin
     rest: Rest
     header_timeout: float
-    places: InFlight[Call]
+    permits: ConcurrencyLimit[Call]
     due: float = NEVER
     dialling: dict[Call, None] = attrs.field(factory=dict)
     attempts: list[Attempt] = attrs.field(factory=list)
@@ -117,7 +117,7 @@ class Host:
     def begin(self, call: Call) -> None:
         """Make ``call``, or let it wait for its turn."""
         call.host = self
-        entered = self.places.enter(call.party, call)
+        entered = self.permits.enter(call.party, call)
         if entered is Entered.ADMITTED:
             self._serve(call)
         elif entered is Entered.QUEUED:
@@ -129,7 +129,7 @@ class Host:
     def give_up(self, call: Call) -> None:
         """See ``call.Host``."""
         if call.phase is Phase.QUEUED:
-            self.places.withdraw(call.party, call)
+            self.permits.withdraw(call.party, call)
             return
         link = self.links.pop(call, None)
         if link is None:
@@ -200,7 +200,7 @@ class Host:
         """
         if not self.dialling:
             return
-        most = self.places.limit
+        most = self.permits.limit
         wanted = 1 if self.speaks_http2 else min(len(self.dialling), most)  # one connection over HTTP/2 may serve all who wait
         old = bisect.bisect_right(self.attempts, self.pool.reactor.now(), key=_patient_until)
         young = len(self.attempts) - old
@@ -216,7 +216,7 @@ class Host:
 
     def _leave(self, call: Call) -> None:
         """``call`` is over: the next one has its turn."""
-        following = self.places.leave(call.party)
+        following = self.permits.leave(call.party)
         if following is not None:
             self._serve(following)
 
@@ -350,7 +350,7 @@ class Host:
 
     def is_unused(self, now: float) -> bool:
         """Return whether nothing is here; how slow the host was counts for longer than its connections may last."""
-        return not (self.places.in_flight or self.attempts or self.resting or self.rested or self.idle or self.multiplexed) and (
+        return not (self.permits.in_flight or self.attempts or self.resting or self.rested or self.idle or self.multiplexed) and (
             self.rest.is_unknown(now)
         )
 

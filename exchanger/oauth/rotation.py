@@ -27,12 +27,10 @@ class Rotations:
     """What endpoints did with the credentials from before their rotations.
 
     ``changed`` is called when an endpoint refuses new credentials and accepts the previous ones, and when it then accepts the new ones:
-    each once for a rotation, since the instances of an endpoint may differ for a while. ``client_refused`` is called whenever an endpoint
-    refuses a client's credentials. Neither may block or raise.
+    each once for a rotation, since the instances of an endpoint may differ for a while. It may neither block nor raise.
     """
 
     changed: OnRotation = ignored
-    client_refused: Callable[[], None] = lambda: None
     _issuers: Mapping[str, Issuer] = attrs.field(factory=dict, init=False, repr=False)
     # By issuer: the generation of the new credentials that the endpoint refused while it accepted the previous ones.
     _behind: dict[str, int] = attrs.field(factory=dict, init=False)
@@ -57,12 +55,10 @@ class Rotations:
         Where the client is refused, these are the issuer's previous credentials. An endpoint that accepted them before and refuses them
         now has taken over the new ones since these were refused, so they get another call.
         """
-        if _refuses_client(outcome):
-            self.client_refused()
         if wanted.previous is None:
             return None
         accepted = isinstance(outcome, ExchangedToken)
-        new, refused = wanted.credentials.generation, _refuses_client(outcome) or _refuses_certificate(made, outcome)
+        new, refused = wanted.credentials.generation, refuses_client(outcome) or _refuses_certificate(made, outcome)
         if made.credentials.generation == new and accepted:
             self._behind.pop(wanted.name, None)
             self._tell(wanted, refused=False)
@@ -91,7 +87,7 @@ class Rotations:
             self.changed(issuer, refused)
 
 
-def _refuses_client(outcome: TokenOutcome) -> bool:
+def refuses_client(outcome: TokenOutcome) -> bool:
     """Return whether the endpoint refused the client's credentials.
 
     It does so with ``invalid_client`` under any status (RFC 6749 section 5.2, https://www.rfc-editor.org/rfc/rfc6749#section-5.2), or with
@@ -103,7 +99,8 @@ def _refuses_client(outcome: TokenOutcome) -> bool:
     if outcome.diagnostic is Diagnostic.OAUTH_ERROR:
         unauthorized = outcome.oauth_error == "unauthorized_client" and outcome.http_status == HTTPStatus.UNAUTHORIZED
         return outcome.oauth_error == "invalid_client" or unauthorized
-    return outcome.diagnostic is Diagnostic.UNRECOGNISED_401
+    # Where the client gets no token for the actor, an OAuth error says that it is refused.
+    return outcome.diagnostic is Diagnostic.UNRECOGNISED_401 or (outcome.kind is ErrorKind.NO_ACTOR_TOKEN and outcome.oauth_error != "")
 
 
 def _refuses_certificate(issuer: Issuer, outcome: TokenOutcome) -> bool:

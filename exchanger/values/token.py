@@ -152,9 +152,10 @@ TokenOutcome = ExchangedToken | ExchangeFailure
 @final
 @attrs.frozen(cache_hash=True)
 class TokenRequest:
-    """An exchange to make. Equal requests may share a flight, whatever their trace contexts.
+    """An exchange to make. Equal requests may share an exchange, whatever their trace contexts.
 
-    ``namespace`` is that of the policy that asks for it: where calls have to queue, namespaces take turns.
+    ``namespace`` is that of the policy that asks for it: where calls have to queue, namespaces take turns. ``actor_token`` is the token of
+    the client, where that is the actor; it is added on the way.
     """
 
     issuer: Issuer
@@ -164,6 +165,7 @@ class TokenRequest:
     subject_token_type: str
     trace: TraceContext = attrs.field(default=NO_TRACE, eq=False)
     namespace: str = attrs.field(default="", eq=False)
+    actor_token: Secret | None = attrs.field(default=None, eq=False)
 
 
 @final

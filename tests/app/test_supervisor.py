@@ -19,7 +19,7 @@ from exchanger.app.settings import read_settings
 from exchanger.app.supervisor import StartError, Supervisor
 from exchanger.console.console import Console
 from exchanger.directory.source import DirectorySource
-from exchanger.exchange.token_client import TokenClient
+from exchanger.exchange.pipeline import TokenClient
 from exchanger.grpc.server import Addresses
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.telemetry.log import logging_to_stdout

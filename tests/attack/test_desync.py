@@ -18,7 +18,8 @@ import pytest
 import trio
 import trustme
 
-from exchanger.exchange.token_client import TokenClient, TokenClientSettings
+from exchanger.exchange.pipeline import TokenClient
+from exchanger.oauth.settings import TokenClientSettings
 from exchanger.values.secret import Secret
 from exchanger.values.token import ExchangedToken
 from tests.oauth.fakes import HTTP, ClientGoneError, Observer, Peer, client_of, exchange, response, running, serve, success, token_request

@@ -8,8 +8,8 @@ import attrs
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from exchanger.exchange.token_client import TokenClientSettings
-from exchanger.exchange.verify import Gate
+from exchanger.exchange.verify import SubjectTokenVerifier
+from exchanger.oauth.settings import TokenClientSettings
 from exchanger.typing import Ticket, TokenExchanger
 from exchanger.values.issuer import Issuer, SubjectRules
 from exchanger.values.token import ExchangedToken, TokenOutcome, TokenRequest
@@ -87,7 +87,7 @@ class Gated:
     behind: Behind
     began: float
     skew: float = 0.0
-    gate: Gate = attrs.field(init=False)
+    gate: SubjectTokenVerifier = attrs.field(init=False)
 
     def now(self) -> float:
         return NOW + trio.current_time() - self.began + self.skew
@@ -108,7 +108,7 @@ async def guarded(
     learned, own = Learned(), Behind()
     async with world(site.serve, settings=settings) as it:
         found = Gated(it, site, learned, behind if isinstance(behind, Behind) else own, trio.current_time())
-        found.gate = Gate(behind or own, it.client.documents, it.client.reactor, learned, found.now, Steady())
+        found.gate = SubjectTokenVerifier(behind or own, it.client.documents, it.client.reactor, learned, found.now, Steady())
         found.use(*issuers)
         async with trio.open_nursery() as nursery:
             await nursery.start(found.gate.run)

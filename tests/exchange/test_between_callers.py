@@ -236,7 +236,7 @@ async def test_a_call_without_callers_is_answered_on_its_stream_and_its_answer_i
 
     endpoint, keeps = Endpoint(slowly), CachePolicy(300.0, 100)
     async with world(endpoint.serve, settings=CONTRACT) as it:
-        it.client.cache = TokenCache(steady=trio.current_time, wall=trio.current_time)
+        it.client.cache.steady = it.client.cache.wall = trio.current_time
         use(it, asked(http2=True, cache=keeps))
         await leaving(it, asked("first", http2=True, cache=keeps), 0.1)
         joined = await exchange(it.client, asked("first", http2=True, cache=keeps))
@@ -369,8 +369,8 @@ async def test_who_gets_no_turn_is_told_so_and_it_says_nothing_of_the_endpoint(a
         for _ in range(2):
             outcomes += await it.exchange_all(*(asked(f"{number}", limits=limits) for number in range(2000)))
             await trio.sleep(0.5)
-        (guard,) = it.client.guards
-        assert not guard.is_open
+        (found,) = it.client.limits
+        assert not found.is_open
     kinds = Counter(outcome.kind for outcome in outcomes if isinstance(outcome, ExchangeFailure))
     # The latter had a turn, and too little time was left.
     assert set(kinds) == {ErrorKind.OVERLOADED, ErrorKind.TIMEOUT}

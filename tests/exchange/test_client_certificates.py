@@ -13,7 +13,7 @@ import pytest
 import trio
 import trustme
 
-from exchanger.exchange.token_client import TokenClient
+from exchanger.exchange.pipeline import TokenClient
 from exchanger.issuers.material import problem_with
 from exchanger.issuers.places import Shape
 from exchanger.net.dial import Origin

@@ -131,12 +131,12 @@ async def test_whatever_fails(proof: str, grant: str, failure: str, autojump_clo
         begun = it.gate.begin(asking(SUBJECT, issuer), math.inf, lambda outcome: seen.append(shown(outcome, issuer)))
         await trio.lowlevel.checkpoint()
         machines = (client, begun, it.gate)  # the first shows all its parts
-        seen += [repr(machines), repr((client._preparation._endpoints, it.gate._rings, it.gate._kept, client._actors._kept))]
+        seen += [repr(machines), repr((client._preparation._endpoints, it.gate._rings, it.gate._kept, client._actor_tokens._kept))]
         for subject in (SUBJECT, token(jti="canary", aud="canary"), token(jti="canary", iss="http://canary")):
             seen.append(shown(await exchange(it.gate, asking(subject, issuer)), issuer))
         await trio.sleep(1)
-        seen.append(repr((machines, it.it.observer.records, it.learned.events, issuer, list(client.guards))))
-        seen.append(repr((client._preparation._endpoints, client._preparation._assertions._loaded, client._actors._kept)))
+        seen.append(repr((machines, it.it.observer.records, it.learned.events, issuer, list(client.limits))))
+        seen.append(repr((client._preparation._endpoints, client._preparation._assertions._loaded, client._actor_tokens._kept)))
     seen.append(caplog.text)
     everything = "\n".join(seen)
     assert [secret for secret in SECRETS if secret in everything] == []

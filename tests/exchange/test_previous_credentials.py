@@ -1,6 +1,7 @@
 """A token endpoint that does not know rotated credentials yet gets one more request, with the previous ones."""
 
 import base64
+import functools
 import json
 import logging
 from collections.abc import Mapping
@@ -11,8 +12,8 @@ import trio
 from trio.testing import MockClock
 
 from exchanger.errors import Diagnostic
-from exchanger.exchange.token_client import TokenClientSettings
 from exchanger.oauth.rotation import Rotations
+from exchanger.oauth.settings import TokenClientSettings
 from exchanger.oauth.token_response import TokenResponseRules
 from exchanger.values.issuer import AuthMethod, Credentials, Issuer
 from exchanger.values.secret import Secret
@@ -280,14 +281,12 @@ async def test_the_end_of_the_previous_credentials_ends_it_and_the_next_rotation
 
 @pytest.mark.parametrize("previous", [True, False])
 async def test_a_refused_client_is_told_and_nothing_else_is(*, previous: bool) -> None:
-    told: list[None] = []
-    rotations = Rotations(client_refused=lambda: told.append(None))
     for answer, refused in ((REFUSED, True), (error("invalid_grant"), False), (SUCCESS, False)):
-        ended = await exchanged(rotated(None), answer)
-        issuer = rotated().issuer if previous else rotated(None).issuer
-        rotations.following(issuer, issuer, ended.outcome)
-        assert bool(told) is refused
-        told.clear()
+        told: list[None] = []
+        async with world(answering(answer, SUCCESS).serve) as it:
+            it.client._calls.client_refused = functools.partial(told.append, None)
+            await exchange(it.client, rotated() if previous else rotated(None))
+        assert told == [None] * refused
 
 
 def test_a_call_that_outlives_the_time_of_the_previous_credentials_leaves_nothing_behind() -> None:

@@ -9,8 +9,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from exchanger.decision.token_failure import transport_failure
 from exchanger.errors import Diagnostic
-from exchanger.exchange.flight import TOLD_AT_ONCE, Waiter
-from exchanger.exchange.token_client import TokenClientSettings
+from exchanger.exchange.coalesce import TOLD_AT_ONCE, ExchangeTicket, SharedExchange
+from exchanger.oauth.settings import TokenClientSettings
 from exchanger.oauth.token_request import EncodedRequest, encode_request
 from exchanger.oauth.token_response import TokenResponseRules
 from exchanger.telemetry.trace_context import TraceContexts
@@ -110,7 +110,7 @@ async def test_calls_under_way_are_counted() -> None:
             callers.start_soon(exchange, it.client, token_request(subject))
         await wait_all_tasks_blocked()
         assert it.client.in_flight == {"issuer.example.com": 2}
-        assert (it.client.flights.flights, it.client.flights.waiters) == (2, 3)
+        assert (it.client.exchanges.under_way, it.client.exchanges.waiting) == (2, 3)
         assert (it.client.connections.open, it.client.connections.busy) == (2, 2)
         callers.cancel_scope.cancel()
 
@@ -150,7 +150,7 @@ async def test_a_failure_says_what_happened_in_our_words(script: Script, detail:
 async def test_a_token_expires_its_lifetime_after_the_request_for_all_who_share_it() -> None:
     body = success()[:-1] + b', "expires_in": 60}'
     async with world(answering(response(body))) as it:
-        it.client._calls._now = iter([1_000.9]).__next__
+        it.client._calls.now = iter([1_000.9]).__next__
         outcomes = await it.exchange_all(token_request(), token_request())
     assert [outcome.expires_at for outcome in outcomes if isinstance(outcome, ExchangedToken)] == [1_060, 1_060]
 
@@ -325,12 +325,10 @@ async def test_thousands_who_share_an_exchange_are_told_in_their_order_in_small_
 async def test_who_is_to_be_told_when_its_time_is_up_has_the_outcome_and_once(autojump_clock: MockClock) -> None:
     told = list[TokenOutcome]()
     async with world(answering(response(success()))) as it:
-        flight = it.client._launch(token_request(), trio.current_time())
-        waiter = Waiter(flight, told.append, joined=True)
-        flight.waiters[waiter] = None
-        flight.outcome = attrs.evolve(ISSUED, cache=Cache.MISS)
-        waiter.on_due(0.0)
+        shared = SharedExchange(it.client._coalesce, token_request(), math.inf, renews=False)
+        ticket = ExchangeTicket(shared, told.append, joined=True)
+        shared.tickets[ticket] = None
+        shared.outcome = attrs.evolve(ISSUED, cache=Cache.MISS)
+        ticket.on_due(0.0)
         assert [outcome.cache for outcome in told] == [Cache.SHARED]
-        flight.outcome = None
-        await trio.sleep(1)
-        assert len(told) == 1
+        assert not shared.tickets

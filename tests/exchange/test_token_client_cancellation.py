@@ -156,7 +156,7 @@ async def once_with(step: int, act: str, script: Script, tls: ssl.SSLContext) ->
         await wait_all_tasks_blocked()
         assert at_rest(it.client, connections=kept(it.client))
         assert it.endpoint.open_connections == kept(it.client) <= 1
-        assert it.client.flights.started == len(it.observer.records)
+        assert it.client.exchanges.started == len(it.observer.records)
         await call(it, "third")
     return not scope.cancelled_caught
 

@@ -14,8 +14,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from exchanger.decision.token_failure import transport_failure
 from exchanger.errors import Diagnostic
-from exchanger.exchange.token_client import TokenClientSettings
 from exchanger.net.answer import MAX_RESPONSE_BYTES
+from exchanger.oauth.settings import TokenClientSettings
 from exchanger.oauth.token_request import encode_request
 from exchanger.values.issuer import AuthMethod, Credentials
 from exchanger.values.secret import Secret

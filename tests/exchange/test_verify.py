@@ -337,7 +337,7 @@ async def test_what_fails_behind_the_gate_says_that_the_token_passed(autojump_cl
     site = publishing("p256")
     site.token = lambda _: response(b'{"error": "invalid_grant"}', 400)
     async with guarded(site, gated()) as it:
-        it.gate.behind = it.it.client
+        it.gate.behind = it.it.client._verify.behind
         outcome = await exchange(it.gate, asking(GOOD))
         assert isinstance(outcome, ExchangeFailure)
         assert (outcome.oauth_error, outcome.subject) == ("invalid_grant", SubjectVerdict())
@@ -500,7 +500,7 @@ async def test_an_issuer_that_goes_takes_its_keys_along(autojump_clock: MockCloc
 
 async def test_before_it_runs_nothing_passes(autojump_clock: MockClock) -> None:
     async with guarded(publishing("p256"), gated()) as it:
-        early = verify_module.Gate(it.behind, it.it.client.documents, it.it.client.reactor, it.learned, it.now)
+        early = verify_module.SubjectTokenVerifier(it.behind, it.it.client.documents, it.it.client.reactor, it.learned, it.now)
         early.use_issuers({"primary": gated()})
         assert no_keys(await exchange(early, asking(GOOD)))
 

@@ -13,7 +13,7 @@ import trio
 import trio.lowlevel
 from trio.testing import MockClock
 
-from exchanger.net.concurrency import InFlight
+from exchanger.net.concurrency import ConcurrencyLimit
 from exchanger.net.dial import Origin
 from exchanger.net.host import Host
 from exchanger.net.http2.client import Http2Client
@@ -37,10 +37,10 @@ from exchanger.values.issuer import (
 from exchanger.values.proxy import Proxy
 from exchanger.values.secret import Secret
 from exchanger.values.token import ExchangedToken, TokenRequest
+from tests.exchange.test_act import error
 from tests.jwt.issuer import P256
 from tests.oauth.fakes import exchange, response, token_request, world
 from tests.oauth.published import OPENID, Site, discovered, metadata
-from tests.oauth.test_actors import error
 from tests.reachable import holders
 
 PLAIN: Final = token_request().issuer
@@ -156,7 +156,7 @@ async def test_a_proxy_of_an_origin_that_wants_http1_leaves_memory(autojump_cloc
     async with world() as it:
         pool = it.client._connections
         proxy = Proxy(False, "proxy.example.com", 3128, Secret("user:" + backwards[::-1]))
-        host = Host(pool, Origin(True, "issuer.example.com", 443, proxy), Rest(1.0), 1.0, InFlight(1))
+        host = Host(pool, Origin(True, "issuer.example.com", 443, proxy), Rest(1.0), 1.0, ConcurrencyLimit(1))
         ours, theirs = socket.socketpair()
         http = Http2Client(trio.current_time() + 100, 1.0, limit=1)
         http.requires_http1 = True  # RST_STREAM with HTTP_1_1_REQUIRED

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanger.net.concurrency import MIN_QUEUE, QUEUE_ROUNDS, Entered, InFlight
+from exchanger.net.concurrency import MIN_QUEUE, QUEUE_ROUNDS, ConcurrencyLimit, Entered
 
 NAMESPACES = ("red", "blue", "green")
 
@@ -78,7 +78,7 @@ class Model:
 )
 def test_it_does_what_the_model_does(limit: int, steps: list[tuple[str, str, int]]) -> None:
     """Nothing is lost or served twice, and no more than the limit is under way."""
-    calls, model = InFlight[tuple[str, int]](limit), Model(limit)
+    calls, model = ConcurrencyLimit[tuple[str, int]](limit), Model(limit)
     asked: dict[int, str] = {}
     became: Counter[int] = Counter()
     for number, (what, namespace, other) in enumerate(steps):
@@ -111,7 +111,7 @@ def test_it_does_what_the_model_does(limit: int, steps: list[tuple[str, str, int
 
 
 def test_namespaces_take_turns_and_each_is_served_in_order() -> None:
-    calls = InFlight[str](1)
+    calls = ConcurrencyLimit[str](1)
     assert calls.enter("r", "r0") is Entered.ADMITTED
     for item in ("r1", "r2", "r3", "b1", "g1", "b2"):
         assert calls.enter(item[0], item) is Entered.QUEUED
@@ -124,7 +124,7 @@ def test_namespaces_take_turns_and_each_is_served_in_order() -> None:
 
 
 def test_a_namespace_whose_calls_hang_is_left_with_its_share() -> None:
-    calls = InFlight[str](8)
+    calls = ConcurrencyLimit[str](8)
     for number in range(50):
         calls.enter("hangs", f"hangs {number}")
     for number in range(16):
@@ -139,7 +139,7 @@ def test_a_namespace_whose_calls_hang_is_left_with_its_share() -> None:
 @given(st.integers(1, 8), st.integers(1, 6), st.integers(0, 50))
 def test_a_newcomer_has_the_next_place_whatever_others_do(limit: int, greedy: int, extra: int) -> None:
     """However many namespaces fill the queue, and go on asking, there is a place in it for the next one, and it is served first."""
-    calls = InFlight[tuple[str, int]](limit)
+    calls = ConcurrencyLimit[tuple[str, int]](limit)
     names = [f"greedy-{number}" for number in range(greedy)]
     items = [(name, item) for item in range(limit + 2 * calls.queue_limit + extra) for name in names]
     under_way = [name for name, item in items if calls.enter(name, (name, item)) is Entered.ADMITTED]
@@ -157,6 +157,6 @@ def test_a_newcomer_has_the_next_place_whatever_others_do(limit: int, greedy: in
 
 @pytest.mark.parametrize(("limit", "alone"), [(1, MIN_QUEUE // 2), (2, 8), (64, 256)])
 def test_one_namespace_gets_half_of_the_queue(limit: int, alone: int) -> None:
-    calls = InFlight[int](limit)
+    calls = ConcurrencyLimit[int](limit)
     entered = Counter(calls.enter("red", item) for item in range(limit + 2000))
     assert entered == {Entered.ADMITTED: limit, Entered.QUEUED: alone, Entered.FULL: 2000 - alone}

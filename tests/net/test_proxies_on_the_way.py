@@ -12,10 +12,11 @@ import trio
 import trustme
 
 from exchanger.errors import Diagnostic
-from exchanger.exchange.token_client import TokenClient, TokenClientSettings
+from exchanger.exchange.pipeline import TokenClient
 from exchanger.net.dial import MAX_PROXY_ANSWER_BYTES
 from exchanger.net.proxies import EnvironmentProxies, NoProxy
 from exchanger.net.quarantine import LEAST_REST
+from exchanger.oauth.settings import TokenClientSettings
 from exchanger.values.proxy import Proxy
 from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, ExchangeFailure, TokenRequest

@@ -13,10 +13,11 @@ from typing import final
 import attrs
 import trio
 
-from exchanger.exchange.token_client import TokenClient, TokenClientSettings
+from exchanger.exchange.pipeline import TokenClient
 from exchanger.net.dial import Dial
 from exchanger.net.reactor import Reactor
 from exchanger.net.tls.client import client_tls_context
+from exchanger.oauth.settings import TokenClientSettings
 from exchanger.typing import ExchangeObserver, TokenExchanger, Tracer
 from exchanger.values.entry import TokenTarget
 from exchanger.values.issuer import AuthMethod, Credentials, Issuer
@@ -284,7 +285,7 @@ def at_rest(client: TokenClient, *, connections: int = 0) -> bool:
     present = client.connections
     return (
         client.in_flight == {}
-        and (client.flights.flights, client.flights.waiters) == (0, 0)
+        and (client.exchanges.under_way, client.exchanges.waiting) == (0, 0)
         and (present.open, kept(client), present.busy, present.waiting) == (connections, connections, 0, 0)
     )
 

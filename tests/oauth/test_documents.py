@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from exchanger.exchange.token_client import TokenClient
+from exchanger.exchange.pipeline import TokenClient
 from exchanger.net.answer import MAX_RESPONSE_BYTES, Answer, TooLarge
 from exchanger.net.proxies import EnvironmentProxies
 from exchanger.oauth.documents import DOCUMENT_TIMEOUT, MAX_DOCUMENT_BYTES, Fetched, NotFetched, read_document

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from exchanger.errors import Diagnostic
-from exchanger.exchange.token_client import TokenClientSettings
 from exchanger.net.endpoint import Endpoint, read_endpoint
 from exchanger.oauth.documents import Fetched
 from exchanger.oauth.metadata import REFRESH_S, IssuerMetadata, NoMetadataObserver, Unknown, _places, demanded_of, read_metadata
 from exchanger.oauth.preparation import Preparation
+from exchanger.oauth.settings import TokenClientSettings
 from exchanger.values.issuer import ClientCertificate, Credentials, Issuer
 from exchanger.values.proxy import Proxy
 from exchanger.values.secret import Secret

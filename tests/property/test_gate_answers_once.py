@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from exchanger.errors import Diagnostic
-from exchanger.exchange.verify import Gate
+from exchanger.exchange.verify import SubjectTokenVerifier
 from exchanger.jwt.claims import SubjectPolicy
 from exchanger.jwt.verify import Claims, Unverified, judge, read_token
 from exchanger.typing import Ticket
@@ -105,7 +105,7 @@ class Asked:
 class Behind:
     """Implements ``TokenExchanger``: looks at each request that passed, and answers every other one later."""
 
-    gate: Gate | None = None
+    gate: SubjectTokenVerifier | None = None
     wrong: list[str] = attrs.field(factory=list)
     begun: int = 0
     waiting: list[Waiting] = attrs.field(factory=list)
@@ -121,7 +121,7 @@ class Behind:
         self.waiting.append(Waiting(done))  # type: ignore[arg-type]
         return self.waiting[-1]
 
-    def _may_pass(self, gate: Gate, request: TokenRequest) -> bool:
+    def _may_pass(self, gate: SubjectTokenVerifier, request: TokenRequest) -> bool:
         subject = request.issuer.subject
         read = read_token(request.subject_token.reveal())
         ring = gate._rings.get((request.issuer.name, ISSUER))

@@ -14,7 +14,6 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from exchanger.exchange.cache.token_cache import TokenCache
 from exchanger.values.entry import TokenTarget
 from exchanger.values.issuer import CachePolicy, CallLimits, Credentials, Issuer
 from exchanger.values.secret import Secret
@@ -164,8 +163,8 @@ class World:
         async with trio.open_nursery() as network:
             endpoint = MemoryEndpoint(network, [self.serve])
             client = client_of(CONTRACT, Observer(), dial=endpoint.dial, tls=NO_TLS)
-            client.cache = TokenCache(steady=trio.current_time, wall=lambda: EPOCH + trio.current_time())
-            client._calls._now = lambda: EPOCH + trio.current_time()
+            client.cache.steady, client.cache.wall = trio.current_time, lambda: EPOCH + trio.current_time()
+            client._calls.now = lambda: EPOCH + trio.current_time()
             async with running(client):
                 client.use_issuers({"primary": self.issuer})
                 async with trio.open_nursery() as callers:
@@ -184,7 +183,7 @@ class World:
                 await trio.sleep(2.0)  # renewals, and calls that outlive their callers
                 await wait_all_tasks_blocked()
                 assert at_rest(client, connections=kept(client))
-                assert all(guard.queued == 0 and (guard.places is None or guard.places.in_flight == 0) for guard in client.guards)
+                assert all(guard.queued == 0 and (guard.permits is None or guard.permits.in_flight == 0) for guard in client.limits)
             network.cancel_scope.cancel()
         endpoint.close()
 

@@ -16,7 +16,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from exchanger.exchange.token_client import TokenClient
+from exchanger.exchange.pipeline import TokenClient
 from exchanger.net.connections import Connections
 from exchanger.net.quarantine import LEAST_REST
 from exchanger.values.secret import Secret

@@ -25,6 +25,7 @@ EXEMPT: Final[dict[type, dict[str, str]]] = {
         "subject_token": "it enters last, for each request: see Digester",
         "trace": "the token endpoint may record it, and answers the same",
         "namespace": "it orders the calls that have to queue",
+        "actor_token": "it is added behind the cache; whom it is about enters with the issuer",
     },
     Assertion: {
         "text": "it is renewed all the time; whom it is about enters",

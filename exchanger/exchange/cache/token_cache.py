@@ -193,11 +193,10 @@ class TokenCache:
         return self._level is not None and self._level.in_use and self._issuers.prepare(request) is not None
 
     async def find_shared(self, request: TokenRequest) -> Kept | None:
-        """Return the token that the shared level has for ``request``, and put it into memory. One short attempt; it never fails."""
-        return await self._from_shared(request, better_than=None)
+        """Return the token that the shared level has for ``request``, and put it into memory. One short attempt; it never fails.
 
-    async def find_renewed(self, request: TokenRequest) -> Kept | None:
-        """As ``find_shared``, but only a token that lives longer than the one in memory: another replica may have renewed it already."""
+        It has to live longer than one in memory, which is to be renewed: another replica may have done so already.
+        """
         prepared = self._issuers.prepare(request)
         if prepared is None:
             return None

@@ -42,6 +42,7 @@ OTHER: Final[dict[type, dict[str, Any]]] = {
     TokenRequest: {
         "issuer": issuer("other"),
         "subject_token": Secret("another subject"),
+        "actor_token": Secret("another actor"),
         "target": TokenTarget("primary", scope="write"),
         "grant_type": "another",
         "subject_token_type": "another",

@@ -45,8 +45,8 @@ async def test_without_a_shared_level_there_is_nothing_to_ask() -> None:
 
     assert not one.asks_shared(request())
     assert await one.find_shared(request()) is None
-    assert await one.find_renewed(request()) is None
-    assert await one.find_renewed(request(of=issuer("other"))) is None
+    assert await one.find_shared(request()) is None
+    assert await one.find_shared(request(of=issuer("other"))) is None
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import attrs
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from exchanger.exchange.cache.token_cache import TokenCache
 from exchanger.values.issuer import CachePolicy, CallLimits, Issuer
 from exchanger.values.token import Cache, ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
 from tests.oauth.fakes import CONTRACT, HTTP, Peer, World, answering, exchange, response, silent, success, token_request, world
@@ -24,8 +23,8 @@ def lasting(seconds: int, token: str = "issued-token") -> bytes:
 
 
 def use(it: World, asked: TokenRequest) -> None:
-    it.client.cache = TokenCache(steady=trio.current_time, wall=lambda: 1_000_000 + trio.current_time())
-    it.client._calls._now = lambda: 1_000_000 + trio.current_time()
+    it.client.cache.steady, it.client.cache.wall = trio.current_time, lambda: 1_000_000 + trio.current_time()
+    it.client._calls.now = lambda: 1_000_000 + trio.current_time()
     it.client.use_issuers({asked.issuer.name: asked.issuer})
 
 
@@ -162,8 +161,8 @@ async def test_who_waits_too_long_is_told_so_and_who_leaves_takes_no_place(autoj
             callers.start_soon(ask, "hurried", trio.current_time() + 0.1)
             with trio.move_on_after(0.05):
                 await ask("leaver")
-            (guard,) = it.client.guards
-            assert guard.queued == 4
+            (limits,) = it.client.limits
+            assert limits.queued == 4
         kinds = {subject: outcome.kind for subject, outcome in outcomes.items() if isinstance(outcome, ExchangeFailure)}
     calls = dict.fromkeys(("s0", "s1", "q0", "q1"), ErrorKind.TIMEOUT)
     assert kinds == {**calls, "q2": ErrorKind.OVERLOADED, "hurried": ErrorKind.OVERLOADED}

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from exchanger.errors import Diagnostic
-from exchanger.oauth.actors import Actors
+from exchanger.exchange.act import ActorTokenCache
 from exchanger.values.issuer import ActorCredentials, CallLimits, Credentials, Grant, Issuer
 from exchanger.values.secret import Secret
 from exchanger.values.token import ACCESS_TOKEN_TYPE, ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
@@ -130,12 +130,12 @@ async def test_whoever_leaves_ends_only_its_own_exchange(autojump_clock: MockClo
             with trio.move_on_after(1.0):
                 callers.start_soon(stay)
                 await exchange(it.client, acting("leaves"))
-            assert it.client.flights.flights == 1
+            assert it.client.exchanges.under_way == 1
             callers.cancel_scope.cancel()
-        assert it.client.flights.flights == 0
+        assert it.client.exchanges.under_way == 0
         assert outcomes == []
         # The request goes on, for whoever comes next.
-        assert len(it.client._actors._asked) == 1
+        assert len(it.client._actor_tokens._asked) == 1
         assert len(asked(site)) == 1
         site.token = lambda _: issued()
         await trio.sleep(30)
@@ -148,7 +148,7 @@ async def test_a_token_that_comes_after_its_caller_has_left_serves_the_next(auto
             await exchange(it.client, acting("leaves"))
         async with trio.open_nursery() as callers:
             callers.start_soon(exchange, it.client, acting("asks"))
-            while not it.client._actors._asked:
+            while not it.client._actor_tokens._asked:
                 await trio.lowlevel.checkpoint()
             callers.cancel_scope.cancel()
         await wait_all_tasks_blocked()
@@ -173,9 +173,9 @@ async def test_places_are_given_back(autojump_clock: MockClock) -> None:
         it.client.use_issuers({"primary": request.issuer})
         for number in range(3):
             assert no_token(await exchange(it.client, attrs.evolve(request, subject_token=Secret(str(number)))))
-        (guard,) = it.client.guards
-        assert guard.places is not None
-        assert (guard.places.in_flight, guard.queued, guard.is_open) == (0, 0, False)
+        (limits,) = it.client.limits
+        assert limits.permits is not None
+        assert (limits.permits.in_flight, limits.queued, limits.is_open) == (0, 0, False)
 
 
 async def test_previous_credentials_are_tried_where_the_new_ones_are_refused(autojump_clock: MockClock) -> None:
@@ -189,9 +189,8 @@ async def test_previous_credentials_are_tried_where_the_new_ones_are_refused(aut
     )
     async with world(site.serve) as it:
         assert await exchange(it.client, acting(credentials=NEW, previous=OLD)) == ISSUED
-    # The exchange with them asks for a token of its own: it is another client.
-    assert [fields["client_secret"] for fields in asked(site)] == ["new", "old", "old"]
-    assert [fields["client_secret"] for fields in exchanged(site)] == ["new", "old"]
+    assert [fields["client_secret"] for fields in asked(site)] == ["new", "old"]
+    assert [fields["client_secret"] for fields in exchanged(site)] == ["old"]
 
 
 async def test_an_endpoint_that_switches_between_two_requests_gives_the_token(autojump_clock: MockClock) -> None:
@@ -248,7 +247,7 @@ async def test_where_the_endpoint_is_unknown_that_is_said(autojump_clock: MockCl
 
 
 async def begin_asking(it: World, issuer: Issuer) -> None:
-    while issuer not in it.client._actors._asked:
+    while issuer not in it.client._actor_tokens._asked:
         await trio.lowlevel.checkpoint()
 
 
@@ -267,7 +266,7 @@ async def test_an_issuer_that_is_replaced_meanwhile_still_serves_who_waits(autoj
             await begin_asking(it, request.issuer)
             it.client.use_issuers({"primary": attrs.evolve(request.issuer, credentials=NEW)})
         assert outcomes == [ISSUED]
-        actors = it.client._actors
+        actors = it.client._actor_tokens
         assert (actors._kept, actors._asked) == ({}, {})  # nothing is kept for an issuer that is gone
 
 
@@ -278,10 +277,10 @@ async def test_rotations_leave_nothing_behind(autojump_clock: MockClock) -> None
             request = acting(credentials=Credentials("client", Secret(f"secret-{number}"), number))
             it.client.use_issuers({"primary": request.issuer})
             assert await exchange(it.client, request) == ISSUED
-        assert len(it.client._actors._kept) == 1
+        assert len(it.client._actor_tokens._kept) == 1
         assert len(it.client._preparation._endpoints) == 1
         it.client.use_issuers({})
-        assert len(it.client._actors._kept) == len(it.client._preparation._endpoints) == 0
+        assert len(it.client._actor_tokens._kept) == len(it.client._preparation._endpoints) == 0
 
 
 async def test_the_end_of_the_service_lands_who_waits(autojump_clock: MockClock) -> None:
@@ -293,7 +292,7 @@ async def test_the_end_of_the_service_lands_who_waits(autojump_clock: MockClock)
         await wait_all_tasks_blocked()
         assert (landed, len(asked(site))) == ([], 1)
     assert [isinstance(outcome, ExchangeFailure) and outcome.kind for outcome in landed] == [ErrorKind.CONTEXT_CANCELED] * 3
-    assert it.client._actors._asked == {}
+    assert it.client._actor_tokens._asked == {}
     assert exchanged(site) == []
 
 
@@ -301,8 +300,8 @@ async def test_outside_run_there_is_no_token(autojump_clock: MockClock) -> None:
     async def ask(_issuer: Issuer, _actor: ActorCredentials) -> TokenOutcome:
         raise AssertionError
 
-    actors = Actors(ask)
-    assert await actors.obtain(acting().issuer, ACTOR) is None
+    actors = ActorTokenCache(ask)
+    assert isinstance(await actors.obtain(acting().issuer, ACTOR), ExchangeFailure)
     assert actors.at_hand(acting().issuer) is None
 
 
@@ -310,11 +309,11 @@ async def test_no_exchange_without_the_actor_even_at_the_end(autojump_clock: Moc
     """Its token would say that nobody acts for the subject."""
     site = answering_actors(lambda _: issued())
     async with world(site.serve) as it:
-        it.client._calls.nursery, nursery = None, it.client._calls.nursery
-        it.client._launch(acting(), trio.current_time())
+        it.client._act.nursery = None
+        outcome = it.client.begin(acting(), math.inf, lambda _: None)
         await wait_all_tasks_blocked()
+        assert isinstance(outcome, ExchangeFailure)
         assert site.posts == []
-        it.client._nursery = nursery
 
 
 # Tokens that are revoked before their end.
@@ -424,7 +423,7 @@ async def test_an_exchange_that_nobody_waits_for_is_not_made_once_more(autojump_
             callers.cancel_scope.cancel()
         await wait_all_tasks_blocked()
         assert len(exchanged(site)) == 1
-        assert it.client.flights.flights == 0
+        assert it.client.exchanges.under_way == 0
 
 
 async def test_places_are_given_back_after_an_exchange_made_once_more(autojump_clock: MockClock) -> None:
@@ -434,9 +433,9 @@ async def test_places_are_given_back_after_an_exchange_made_once_more(autojump_c
         it.client.use_issuers({"primary": request.issuer})
         for number in range(3):
             assert isinstance(await exchange(it.client, attrs.evolve(request, subject_token=Secret(str(number)))), ExchangeFailure)
-        (guard,) = it.client.guards
-        assert guard.places is not None
-        assert (guard.places.in_flight, guard.queued) == (0, 0)
+        (limits,) = it.client.limits
+        assert limits.permits is not None
+        assert (limits.permits.in_flight, limits.queued) == (0, 0)
 
 
 async def test_a_token_is_kept_for_an_hour_at_most(autojump_clock: MockClock) -> None:
@@ -460,9 +459,9 @@ async def test_a_token_of_the_previous_client_is_kept_while_that_is_in_use(autoj
             await trio.sleep(2)
             assert await exchange(it.client, attrs.evolve(request, subject_token=Secret(str(number)))) == ISSUED
         assert [fields["client_secret"] for fields in asked(site)].count("old") <= 6
-        kept = len(it.client._actors._kept)
+        kept = len(it.client._actor_tokens._kept)
         it.client.use_issuers({"primary": attrs.evolve(request.issuer, previous=None)})
-        assert (kept, len(it.client._actors._kept)) == (2, 0)
+        assert (kept, len(it.client._actor_tokens._kept)) == (2, 0)
 
 
 def answer_of_either(fields: Mapping[str, str]) -> bytes:
@@ -508,7 +507,7 @@ class Counting:
 
 async def test_a_refused_exchange_leaves_its_place_to_others_while_another_token_is_asked_for(autojump_clock: MockClock) -> None:
     endpoint = Counting()
-    request = acting(limits=CallLimits(1))
+    request = acting(limits=CallLimits(2))
     async with world(endpoint.serve) as it:
         it.client.use_issuers({"primary": request.issuer})
         assert await exchange(it.client, request) == ISSUED
@@ -543,37 +542,16 @@ async def test_a_refused_client_leaves_its_place_while_its_previous_one_asks_for
             refused = not actor and fields["client_secret"] == "new"
             await peer.send(error("invalid_client", 401) if refused else issued() if actor else response(success()))
 
-    request = acting(credentials=NEW, previous=OLD, limits=CallLimits(1, breaker=True))
+    request = acting(credentials=NEW, previous=OLD, limits=CallLimits(2, breaker=True))
     async with world(serve) as it:
         it.client.use_issuers({"primary": request.issuer})
         async with trio.open_nursery() as callers:
             callers.start_soon(exchange, it.client, request)
             await asked_for.wait()
-            (guard,) = it.client.guards
-            assert guard.places is not None
-            assert guard.places.in_flight == 0
+            (limits,) = it.client.limits
+            assert limits.permits is not None
+            assert limits.permits.in_flight == 1  # the request for the token
         assert it.observer.records[-1].kind is None
-
-
-async def test_an_exchange_that_finds_the_queue_full_after_its_pause_is_told_so(autojump_clock: MockClock) -> None:
-    endpoint = Counting(delay=1.0)
-    request = acting(limits=CallLimits(1))
-    async with world(endpoint.serve) as it:
-        it.client.use_issuers({"primary": request.issuer})
-        outcomes = dict[str, TokenOutcome]()
-
-        async def ask(subject: str) -> None:
-            outcomes[subject] = await exchange(it.client, attrs.evolve(request, subject_token=Secret(subject)))
-
-        async with trio.open_nursery() as callers:
-            callers.start_soon(ask, "bad")
-            await trio.sleep(4.9)  # 2.0 for the token, 1.0 for the exchange, and nearly 2.0 for another token
-            for number in range(40):
-                callers.start_soon(ask, f"subject-{number}")
-        refused = outcomes["bad"]
-        assert isinstance(refused, ExchangeFailure)
-        assert refused.kind is ErrorKind.OVERLOADED
-        assert endpoint.most == 1
 
 
 @given(
@@ -611,10 +589,10 @@ def test_no_more_calls_than_places_and_each_exchange_ends_once(
                     landed.append(found)
                 await trio.sleep(pause)
             await trio.sleep(60)
-            (guard,) = it.client.guards
-            assert guard.places is not None
-            assert (guard.places.in_flight, guard.queued) == (0, 0)
-            assert it.client.flights.flights == 0
+            (limits,) = it.client.limits
+            assert limits.permits is not None
+            assert (limits.permits.in_flight, limits.queued) == (0, 0)
+            assert it.client.exchanges.under_way == 0
 
     trio.run(run, clock=MockClock(autojump_threshold=0))
     assert [len(landed) for landed in ends] == [1] * len(arrivals)

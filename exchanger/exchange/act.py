@@ -1,0 +1,292 @@
+"""The actor's token where this client is the actor: asked for with the client credentials grant, kept until shortly before its end.
+
+One request serves all exchanges that need the token meanwhile. It is not part of any of them: a caller who leaves does not end it.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
+from typing import Final, Self, final
+
+import attrs
+import trio
+
+from exchanger.decision.token_failure import transport_failure
+from exchanger.errors import Diagnostic
+from exchanger.exchange.call import ClientTokenRequest
+from exchanger.exchange.limit import Limit
+from exchanger.exchange.stage import ABANDONED, GATEWAY_LEAVES, LOST, Done, Passage
+from exchanger.net.endpoint import Endpoint
+from exchanger.net.reactor import Reactor
+from exchanger.oauth.preparation import Preparation
+from exchanger.oauth.rotation import refuses_client
+from exchanger.values.issuer import ActorCredentials, Issuer
+from exchanger.values.secret import Secret
+from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
+
+NO_ACTOR_TOKEN: Final = transport_failure(
+    ErrorKind.NO_ACTOR_TOKEN, Diagnostic.NO_ACTOR_TOKEN, detail="the token endpoint gave no token for the actor"
+)
+
+# Seconds, and part of its life, before its end at which a token is no more used: an exchange takes a while, and clocks differ.
+_MARGIN_S: Final = 30.0
+_MARGIN_PART: Final = 0.2
+# Seconds for which a token is used whose issuer does not say how long it lives (RFC 6749 section 5.1).
+_UNSAID_S: Final = 60.0
+# Seconds for which a token is used at most, however long it lives: what it says of the actor may have changed since.
+_LONGEST_S: Final = 3600.0
+# Seconds in which the issuer is not asked again: after it gave no token, and after it was asked to replace one.
+_PAUSE_S: Final = 1.0
+# Refusals of something else than a token: of the client, or of what it asks for (RFC 6749 section 5.2, RFC 8693 section 2.2.2).
+_OF_NO_TOKEN: Final = frozenset({"invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_scope", "invalid_target"})
+_REFUSALS: Final = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
+# The issuer's own limits keep it from being asked for the actor's token as they would keep the exchange.
+_LIMITED: Final = frozenset({ErrorKind.BREAKER_OPEN, ErrorKind.OVERLOADED})
+
+
+def may_refuse_actor_token(outcome: TokenOutcome) -> bool:
+    """Return whether the actor's token may be why an exchange was refused: most endpoints do not say which of two tokens they mean."""
+    if isinstance(outcome, ExchangedToken) or outcome.step_up is not None:
+        return False
+    return outcome.http_status in _REFUSALS and outcome.oauth_error not in _OF_NO_TOKEN
+
+
+@final
+@attrs.define(eq=False)
+class Act:
+    """Has exchanges made with the token of the actor. No permit is held while that is asked for: the request for it needs one itself.
+
+    ``nursery``: that in which exchanges wait for tokens, ``None`` where they do not run.
+    """
+
+    behind: Limit
+    tokens: "ActorTokenCache"
+    preparation: Preparation
+    reactor: Reactor
+    nursery: trio.Nursery | None = attrs.field(default=None, init=False)
+
+    def begin(self, request: TokenRequest, ends: float, done: Done, /) -> TokenOutcome | Passage:
+        """See ``Stage``."""
+        actor = request.issuer.grant.actor
+        # Where there is no endpoint to ask for the token, there is none for the exchange either, which says so.
+        if not isinstance(actor, ActorCredentials) or not isinstance(self.preparation.endpoint(request.issuer), Endpoint):
+            return self.behind.begin(request, ends, done)
+        passage = _ActingPassage(self, request, actor, ends, done)
+        token = self.tokens.at_hand(request.issuer)
+        if token is not None:
+            return passage.go_on(token)
+        if self.nursery is None:
+            return LOST
+        self.nursery.start_soon(passage.obtain)
+        return passage
+
+
+@final
+@attrs.define(eq=False)
+class _ActingPassage:
+    """An exchange with a token of the actor's, or two where the first may have been refused."""
+
+    stage: Act
+    request: TokenRequest
+    actor: ActorCredentials
+    ends: float
+    done: Done
+    _token: Secret | None = attrs.field(default=None, init=False)
+    _replaced: bool = attrs.field(default=False, init=False)
+    _over: bool = attrs.field(default=False, init=False)
+    _behind: Passage | None = attrs.field(default=None, init=False)
+
+    @property
+    def late(self) -> ExchangeFailure:
+        return GATEWAY_LEAVES if self._behind is None else self._behind.late
+
+    def leave(self) -> None:
+        if self._behind is not None:
+            self._behind.leave()
+        elif not self._over:
+            self._finish(ABANDONED)
+
+    def go_on(self, token: Secret) -> TokenOutcome | Self:
+        """Exchange with ``token``."""
+        self._token = token
+        begun = self.stage.behind.begin(attrs.evolve(self.request, actor_token=token), self.ends, self._landed)
+        if isinstance(begun, ExchangedToken | ExchangeFailure):
+            return begun
+        self._behind = begun
+        return self
+
+    async def obtain(self) -> None:
+        """Wait for the token, and go on with it."""
+        found: Secret | ExchangeFailure = NO_ACTOR_TOKEN
+        with trio.move_on_at(self.ends):
+            found = await self.stage.tokens.obtain(self.request.issuer, self.actor)
+        self.stage.reactor.turn(lambda: self._obtained(found))
+
+    def _obtained(self, found: Secret | TokenOutcome) -> None:
+        if self._over:
+            return
+        begun = self.go_on(found) if isinstance(found, Secret) else found
+        if isinstance(begun, ExchangedToken | ExchangeFailure):
+            self._finish(begun)
+
+    def _landed(self, outcome: TokenOutcome) -> None:
+        self._behind = None
+        nursery, refused = self.stage.nursery, self._token
+        if self._replaced or nursery is None or refused is None or not may_refuse_actor_token(outcome):
+            self._finish(outcome)
+        else:
+            self._replaced = True
+            nursery.start_soon(self._replace, refused, outcome)
+
+    async def _replace(self, refused: Secret, outcome: TokenOutcome) -> None:
+        """Exchange once more with another token, if there is one in time; ``outcome`` is final if not."""
+        token = None
+        with trio.move_on_at(self.ends):
+            token = await self.stage.tokens.replace(self.request.issuer, self.actor, refused)
+        found = outcome if token is None else token
+        self.stage.reactor.turn(lambda: self._obtained(found))
+
+    def _finish(self, outcome: TokenOutcome) -> None:
+        self._over = True
+        self.done(outcome)
+
+
+@final
+@attrs.frozen
+class _Kept:
+    """What an issuer gave; it counts until ``until`` (seconds of Trio's clock)."""
+
+    token: Secret | ExchangeFailure
+    until: float
+
+
+@final
+@attrs.define(eq=False)
+class _Asked:
+    """A request under way; ``token`` is what came of it when it has ``ended``."""
+
+    ended: trio.Event = attrs.field(factory=trio.Event)
+    token: Secret | ExchangeFailure = NO_ACTOR_TOKEN
+
+
+@final
+@attrs.define(eq=False)
+class ActorTokenCache:
+    """Keeps a token for each issuer whose actor is this client. ``ask`` makes the request, within a bound of its own.
+
+    A token that an endpoint may have refused stays in use until there is another one. Its refusal may be the caller's doing, and must not
+    take the token from everybody else.
+    """
+
+    _ask: Callable[[Issuer, ActorCredentials], Awaitable[TokenOutcome]]
+    _kept: dict[Issuer, _Kept] = attrs.field(factory=dict, init=False, repr=False)
+    _asked: dict[Issuer, _Asked] = attrs.field(factory=dict, init=False, repr=False)
+    # By issuer: when it was last asked for another token because of a refusal.
+    _replaced: dict[Issuer, float] = attrs.field(factory=dict, init=False, repr=False)
+    # ``None`` until the first issuers are in force.
+    _current: frozenset[Issuer] | None = attrs.field(default=None, init=False, repr=False)
+    _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Own the requests until cancelled."""
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                task_status.started()
+                await trio.sleep_forever()
+        finally:
+            self._nursery = None
+
+    def use_issuers(self, issuers: Mapping[str, Issuer]) -> None:
+        """Forget the tokens of issuers that are not in force any more. Requests go on for those who wait, and nothing is kept of them."""
+        self._current = current = frozenset(called for issuer in issuers.values() for called in issuer.as_called)
+        self._kept = {issuer: kept for issuer, kept in self._kept.items() if issuer in current}
+        self._asked = {issuer: asked for issuer, asked in self._asked.items() if issuer in current}
+        self._replaced = {issuer: at for issuer, at in self._replaced.items() if issuer in current}
+
+    def at_hand(self, issuer: Issuer) -> Secret | None:
+        """Return the token, ``None`` if it has to be asked for."""
+        kept = self._recent(issuer)
+        return kept if isinstance(kept, Secret) else None
+
+    def _recent(self, issuer: Issuer) -> Secret | ExchangeFailure | None:
+        kept = self._kept.get(issuer)
+        return kept.token if kept is not None and trio.current_time() < kept.until else None
+
+    async def obtain(self, issuer: Issuer, actor: ActorCredentials) -> Secret | ExchangeFailure:
+        """Return the token, or why there is none."""
+        recent = self._recent(issuer)
+        return await self._ask_together(issuer, actor) if recent is None else recent
+
+    async def replace(self, issuer: Issuer, actor: ActorCredentials, refused: Secret) -> Secret | None:
+        """Return another token than ``refused``, with which an exchange was refused; ``None`` if there is no other."""
+        token: Secret | ExchangeFailure | None = self.at_hand(issuer)
+        if token is None or token == refused:
+            now = trio.current_time()
+            if issuer not in self._asked:
+                if now < self._replaced.get(issuer, -_PAUSE_S) + _PAUSE_S:
+                    return None
+                self._replaced[issuer] = now
+            token = await self._ask_together(issuer, actor)
+        return token if isinstance(token, Secret) and token != refused else None
+
+    async def _ask_together(self, issuer: Issuer, actor: ActorCredentials) -> Secret | ExchangeFailure:
+        """Ask for a token, or wait for the request that is under way."""
+        asked = self._asked.get(issuer)
+        if asked is None:
+            if self._nursery is None:
+                return LOST
+            asked = self._asked[issuer] = _Asked()
+            self._nursery.start_soon(self._ask_for, issuer, actor, asked)
+        await asked.ended.wait()  # the request's own time is its bound
+        return asked.token
+
+    async def _ask_for(self, issuer: Issuer, actor: ActorCredentials, asked: _Asked) -> None:
+        sent = trio.current_time()
+        try:
+            outcome = await self._ask(issuer, actor)
+            if isinstance(outcome, ExchangedToken):
+                life = _UNSAID_S if outcome.expires_in is None else float(outcome.expires_in)
+                asked.token, until = outcome.access_token, sent + min(life - min(_MARGIN_S, _MARGIN_PART * life), _LONGEST_S)
+            else:
+                asked.token = outcome if outcome.kind in _LIMITED else _none(outcome)
+                until = trio.current_time() + _PAUSE_S
+            in_use = isinstance(asked.token, ExchangeFailure) and self.at_hand(issuer) is not None
+            current = self._current is None or issuer in self._current
+            if current and self._asked.get(issuer) is asked and not in_use:
+                self._kept[issuer] = _Kept(asked.token, until)
+        finally:
+            if self._asked.get(issuer) is asked:
+                del self._asked[issuer]
+            asked.ended.set()
+
+
+def _none(outcome: ExchangeFailure) -> ExchangeFailure:
+    """Return that there is no token; it says so where the client is refused, who may have other credentials."""
+    return attrs.evolve(NO_ACTOR_TOKEN, oauth_error=outcome.oauth_error or "invalid_client") if refuses_client(outcome) else NO_ACTOR_TOKEN
+
+
+async def ask_for_client_token(stage: Limit, reactor: Reactor, seconds: float, issuer: Issuer, actor: ActorCredentials) -> TokenOutcome:
+    """Return a token of the client itself from ``stage``, or why there is none, within ``seconds``."""
+    outcomes: list[TokenOutcome] = []
+    ended = trio.Event()
+
+    def done(outcome: TokenOutcome) -> None:
+        outcomes.append(outcome)
+        ended.set()
+
+    def begin() -> None:
+        begun = stage.begin(ClientTokenRequest(issuer, actor), trio.current_time() + seconds, done)
+        if isinstance(begun, ExchangedToken | ExchangeFailure):
+            done(begun)
+        else:
+            passages.append(begun)
+
+    passages: list[Passage] = []
+    reactor.turn(begin)
+    try:
+        await ended.wait()  # its own time is its bound
+    finally:
+        if not outcomes:
+            for passage in passages:
+                reactor.turn(passage.leave)
+    return outcomes[0]

@@ -1,0 +1,217 @@
+"""One call to a token endpoint: prepared with the client's credentials, sent, read, and recorded however it ends."""
+
+from collections import Counter
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Final, Self, final
+
+import attrs
+import trio
+
+from exchanger.decision.token_failure import transport_failure
+from exchanger.errors import Diagnostic
+from exchanger.exchange.breaker import is_oversized
+from exchanger.exchange.stage import ABANDONED, GATEWAY_LEAVES, LOST, Done
+from exchanger.net.answer import Answer
+from exchanger.net.call import Call, NoAnswer, Phase
+from exchanger.net.connections import Connections
+from exchanger.oauth.preparation import Preparation
+from exchanger.oauth.retry_after import read_retry_after
+from exchanger.oauth.rotation import refuses_client
+from exchanger.oauth.token_response import TokenResponseRules, decode_response, rules_for
+from exchanger.typing import ExchangeObserver, Tracer
+from exchanger.values.issuer import ActorCredentials, Issuer
+from exchanger.values.token import Cache, ErrorKind, ExchangedToken, ExchangeFailure, ExchangeRecord, TokenCall, TokenOutcome, TokenRequest
+from exchanger.values.trace import NO_TRACE, SpanContext
+
+CROWDED: Final = transport_failure(
+    ErrorKind.OVERLOADED, Diagnostic.OVERLOADED, detail="too many calls to the token endpoint's host are under way"
+)
+
+
+@final
+@attrs.frozen
+class ClientTokenRequest:
+    """A token for the client itself, with the client credentials grant (RFC 6749 section 4.4)."""
+
+    issuer: Issuer
+    actor: ActorCredentials
+    namespace: str = ""
+
+
+OAuthRequest = TokenRequest | ClientTokenRequest
+
+
+@final
+@attrs.define(eq=False)
+class Calls:
+    """The calls under way, over ``connections``.
+
+    Args:
+        rules: What counts as a usable response.
+        observer: Learns of each exchange that was called for. Requests for the client itself are not exchanges.
+        clock: Seconds, for the records.
+        now: Seconds since the epoch, from which the lifetimes of tokens count.
+        client_refused: Called when an endpoint refuses the client's credentials, of which there may be newer ones.
+    """
+
+    connections: Connections
+    preparation: Preparation
+    rules: TokenResponseRules
+    observer: ExchangeObserver
+    tracer: Tracer | None
+    clock: Callable[[], float]
+    now: Callable[[], float]
+    client_refused: Callable[[], None]
+    running: bool = attrs.field(default=False, init=False)
+    under_way: "dict[CallPassage, None]" = attrs.field(factory=dict, init=False)
+
+    @property
+    def in_flight(self) -> dict[str, int]:
+        """The exchanges for which each endpoint host is called now, by host."""
+        return Counter(passage.request.issuer.endpoint_host for passage in self.under_way if isinstance(passage.request, TokenRequest))
+
+    def begin(self, request: OAuthRequest, ends: float, done: Done, /) -> "TokenOutcome | CallPassage":
+        """See ``Stage``."""
+        return CallPassage(self, request, ends, done).begin() if self.running else LOST
+
+    def end(self) -> None:
+        """All calls end now."""
+        self.running = False
+        while self.under_way:
+            next(iter(self.under_way)).give_up(LOST)
+
+
+@final
+@attrs.define(eq=False)
+class CallPassage:
+    """One call."""
+
+    calls: Calls
+    request: OAuthRequest
+    ends: float
+    done: Done
+    _call: Call | None = attrs.field(default=None, init=False)
+    _began: bool = attrs.field(default=False, init=False)
+    _outcome: TokenOutcome | None = attrs.field(default=None, init=False)
+    _span: SpanContext | None = attrs.field(default=None, init=False)
+    _port: int | None = attrs.field(default=None, init=False)
+    _started: float = attrs.field(default=0.0, init=False)
+    _sent_at: float = attrs.field(default=0.0, init=False)
+
+    @property
+    def queued(self) -> bool:
+        """Whether it had to wait for its turn at the endpoint's host."""
+        return self._call is not None and self._call.queued
+
+    @property
+    def late(self) -> ExchangeFailure:
+        """See ``Passage``."""
+        return CROWDED if self._is_crowded_out else GATEWAY_LEAVES
+
+    @property
+    def _is_crowded_out(self) -> bool:
+        return self._call is not None and self._call.phase is Phase.QUEUED
+
+    def begin(self) -> TokenOutcome | Self:
+        """Make the call; a request that cannot be made has its outcome at once."""
+        calls, request = self.calls, self.request
+        trace, oversized = NO_TRACE, False
+        if isinstance(request, TokenRequest):
+            trace, oversized = request.trace, is_oversized(request)
+            if calls.tracer is not None:
+                self._span = calls.tracer.below(trace)
+                trace = self._span.trace
+        self._started, self._sent_at = calls.clock(), calls.now()
+        calls.under_way[self] = None
+        endpoint = calls.preparation.endpoint(request.issuer)
+        if isinstance(endpoint, ExchangeFailure):
+            return self._end(endpoint)
+        self._port = endpoint.origin.port
+        prepared = (
+            calls.preparation.exchange(request if self._span is None else attrs.evolve(request, trace=trace), endpoint, request.actor_token)
+            if isinstance(request, TokenRequest)
+            else calls.preparation.client_credentials(request.issuer, request.actor)
+        )
+        if isinstance(prepared, ExchangeFailure):
+            return self._end(prepared)
+        self._call = Call(
+            endpoint,
+            prepared.head,
+            prepared.head.fitting(prepared.encoded.trace),
+            prepared.encoded.body,
+            self.ends,
+            self._landed,
+            party=(request.namespace, request.issuer.name),
+            apart=oversized,
+        )
+        calls.connections.begin(self._call)
+        if self._outcome is not None:
+            return self._outcome
+        self._began = True
+        return self
+
+    def leave(self) -> None:
+        """See ``Passage``.
+
+        A call that was sent goes on without anybody, until it is answered or its time is up. Its answer may still serve others, tells
+        whether the endpoint lives, and leaves the connection in a state to be used again. The endpoint works on it in any case, so it keeps
+        its permit; and peers end connections on which many requests are taken back.
+        """
+        if self._is_crowded_out and self in self.calls.under_way:
+            self.give_up(ABANDONED)
+
+    def give_up(self, failure: ExchangeFailure) -> None:
+        """End the call, with ``failure``."""
+        if self._call is not None:
+            self._call.give_up()
+        self._record(failure)
+        self.done(failure)
+
+    def _landed(self, answer: Answer | NoAnswer) -> None:
+        outcome = self._end(self._read(answer))
+        if self._began:
+            self.done(outcome)
+        else:
+            self._outcome = outcome
+
+    def _read(self, answer: Answer | NoAnswer) -> TokenOutcome:
+        if self._is_crowded_out:
+            return CROWDED
+        if isinstance(answer, NoAnswer):
+            kind = ErrorKind.TIMEOUT if answer.timed_out else ErrorKind.TRANSPORT_ERROR
+            return transport_failure(kind, Diagnostic.REQUEST_FAILED, detail=answer.why)
+        if answer.body is None:
+            late = trio.current_time() >= self.ends
+            detail = "timed out while reading the answer" if late else "the answer broke off"
+            return transport_failure(ErrorKind.READ_RESPONSE, Diagnostic.READ_RESPONSE, answer.status, detail=detail)
+        rules = self.calls.rules
+        if isinstance(self.request, TokenRequest):
+            rules = rules_for(self.request.issuer.grant, rules)
+        else:
+            rules = attrs.evolve(rules, require_issued_token_type=False)
+        outcome = decode_response(answer.status, answer.challenges, answer.body, rules)
+        if answer.retry_after and isinstance(outcome, ExchangeFailure):
+            return attrs.evolve(outcome, retry_after=read_retry_after(answer.retry_after, self.calls.now()))
+        return outcome
+
+    def _end(self, outcome: TokenOutcome) -> TokenOutcome:
+        """Return ``outcome`` with what is known of the call."""
+        if refuses_client(outcome):
+            self.calls.client_refused()
+        call = self._record(outcome)
+        if isinstance(outcome, ExchangedToken):
+            expires_in = outcome.expires_in
+            expires_at = None if expires_in is None else int(self._sent_at) + expires_in
+            return ExchangedToken(outcome.access_token, call, expires_in, Cache.MISS, expires_at)
+        return attrs.evolve(outcome, call=call, cache=Cache.MISS)
+
+    def _record(self, outcome: TokenOutcome) -> TokenCall:
+        """Take note of the end, and tell the observer of an exchange."""
+        del self.calls.under_way[self]
+        kind, status = (None, HTTPStatus.OK.value) if isinstance(outcome, ExchangedToken) else (outcome.kind, outcome.http_status)
+        duration = self.calls.clock() - self._started
+        if isinstance(self.request, TokenRequest):
+            record = ExchangeRecord(self.request.issuer.endpoint_host, kind, status, self._started, duration, self._port, self._span)
+            self.calls.observer.exchanged(record)
+        return TokenCall(duration, status, kind)

@@ -1,0 +1,183 @@
+"""Equal requests that overlap share one exchange. It is a row, not a task, and belongs to none of those who wait for it."""
+
+from itertools import islice
+from typing import Final, final
+
+import attrs
+import trio
+
+from exchanger.decision.token_failure import transport_failure
+from exchanger.errors import Diagnostic
+from exchanger.exchange.stage import GATEWAY_LEAVES, LOST, Done, Passage, Stage
+from exchanger.net.reactor import Reactor
+from exchanger.net.timers import NEVER
+from exchanger.typing import ExchangeObserver
+from exchanger.values.token import Cache, CoalescedRecord, ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
+
+# Of those who wait for an exchange, how many are told in a row: each answer takes some 7 µs.
+TOLD_AT_ONCE: Final = 256
+
+_NO_TIME: Final = attrs.evolve(
+    transport_failure(ErrorKind.TIMEOUT, Diagnostic.REQUEST_FAILED, detail="the gateway left no time for an exchange"), too_late=True
+)
+
+
+@final
+@attrs.define(eq=False)
+class ExchangeTicket:
+    """One request's place in a shared exchange; see ``Ticket``. ``joined``: the exchange was under way already."""
+
+    shared: "SharedExchange"
+    done: Done
+    joined: bool
+    due: float = NEVER
+
+    def leave(self) -> None:
+        """Wait no more."""
+        self.due = NEVER
+        self.shared.lose(self)
+
+    def on_due(self, _now: float) -> None:
+        """The time of this request is up, while that of the exchange is not; see ``Timed``."""
+        shared = self.shared
+        if shared.outcome is not None:  # others are told first, and it is in time
+            shared.tell(self)
+            return
+        self.done(GATEWAY_LEAVES if shared.passage is None else shared.passage.late)
+        shared.lose(self)
+
+
+@final
+@attrs.define(eq=False)
+class SharedExchange:
+    """One exchange under way. ``request`` is the one that started it: equal ones may differ in parts that do not count.
+
+    ``ends`` is when it must be over (seconds of Trio's clock). One that ``renews`` a kept token goes on without anybody. ``joined_outcome``
+    is the ``outcome`` for those who joined it.
+    """
+
+    owner: "Coalesce"
+    request: TokenRequest
+    ends: float
+    renews: bool
+    tickets: dict[ExchangeTicket, None] = attrs.field(factory=dict)
+    passage: Passage | None = None
+    outcome: TokenOutcome | None = None
+    joined_outcome: TokenOutcome | None = None
+
+    def lose(self, ticket: ExchangeTicket) -> None:
+        """``ticket`` waits no more."""
+        self.tickets.pop(ticket, None)
+        if not self.tickets and not self.renews and self.passage is not None:
+            self.passage.leave()
+
+    def land(self, outcome: TokenOutcome) -> None:
+        """It has ended: all who wait for it get ``outcome``."""
+        if self.outcome is not None:  # the end of the service came first
+            return
+        del self.owner.under_way[self.request]
+        self.outcome, self.passage = outcome, None
+        self.tell_some()
+        if self.tickets:
+            self.owner.tell_rest(self)
+
+    def tell_some(self) -> None:
+        """Give the outcome to some of those who wait, in their order."""
+        for ticket in tuple(islice(self.tickets, TOLD_AT_ONCE)):
+            if ticket in self.tickets:  # it may leave while others are told
+                self.tell(ticket)
+
+    def tell(self, ticket: ExchangeTicket) -> None:
+        """Give the outcome, which there is, to ``ticket``, which waits no more."""
+        del self.tickets[ticket]
+        ticket.due = NEVER
+        outcome = self.outcome
+        if outcome is not None and ticket.joined and outcome.cache is Cache.MISS:
+            outcome = self.joined_outcome = self.joined_outcome or attrs.evolve(outcome, cache=Cache.SHARED)
+        if outcome is not None:
+            ticket.done(outcome)
+
+
+@final
+@attrs.define(eq=False)
+class Coalesce:
+    """Lets equal requests share one passage through what lies ``behind``; an exchange takes ``seconds`` at most.
+
+    ``started`` and ``joined`` count exchanges and requests that shared one.
+    """
+
+    behind: Stage
+    reactor: Reactor
+    observer: ExchangeObserver
+    seconds: float
+    under_way: dict[TokenRequest, SharedExchange] = attrs.field(factory=dict, init=False)
+    started: int = attrs.field(default=0, init=False)
+    joined: int = attrs.field(default=0, init=False)
+    # Exchanges that have ended, while those who waited for them are told; and the nursery in which they are, ``None`` at the end.
+    _telling: dict[SharedExchange, None] = attrs.field(factory=dict, init=False)
+    nursery: trio.Nursery | None = attrs.field(default=None, init=False)
+
+    @property
+    def waiting(self) -> int:
+        """The requests that wait for exchanges."""
+        return sum(len(shared.tickets) for shared in self.under_way.values())
+
+    def begin(self, request: TokenRequest, due: float, done: Done, /) -> TokenOutcome | ExchangeTicket:
+        """See ``TokenExchanger``. Outside ``run`` the outcome is a failure."""
+        now = self.reactor.now()
+        if due <= now:
+            return _NO_TIME
+        shared = self.under_way.get(request)
+        joined = shared is not None
+        if shared is None:
+            if self.nursery is None:
+                return LOST
+            shared = self._start(request, now, renews=False)
+            if shared.outcome is not None:
+                return shared.outcome
+        else:
+            self.joined += 1
+            self.observer.coalesced(CoalescedRecord(request.issuer.endpoint_host, request.trace, shared.request.trace))
+        ticket = ExchangeTicket(shared, done, joined)
+        shared.tickets[ticket] = None
+        if due < shared.ends:
+            self.reactor.timers.expect(ticket, due)
+        return ticket
+
+    def renew(self, request: TokenRequest) -> None:
+        """Exchange ``request`` for nobody, since its kept token ends soon. A request that misses it meanwhile joins."""
+        if self.nursery is not None and request not in self.under_way:
+            self._start(request, self.reactor.now(), renews=True)
+
+    def _start(self, request: TokenRequest, now: float, *, renews: bool) -> SharedExchange:
+        shared = SharedExchange(self, request, now + self.seconds, renews)
+        self.under_way[request] = shared
+        self.started += 1
+        begun = self.behind.begin(request, shared.ends, shared.land)
+        if isinstance(begun, ExchangedToken | ExchangeFailure):
+            shared.land(begun)
+        else:
+            shared.passage = begun
+        return shared
+
+    def end(self) -> None:
+        """All that is under way ends now."""
+        self.nursery = None
+        while self.under_way:
+            next(iter(self.under_way.values())).land(LOST)
+        for shared in self._telling:
+            while shared.tickets:
+                shared.tell_some()
+        self._telling.clear()
+
+    def tell_rest(self, shared: SharedExchange) -> None:
+        """Tell those who still wait for ``shared``, which has ended. Others get their turns in between."""
+        self._telling[shared] = None
+        if self.nursery is not None:  # otherwise the end tells them
+            self.nursery.start_soon(self._tell_rest, shared)
+
+    async def _tell_rest(self, shared: SharedExchange) -> None:
+        while shared.tickets:
+            await trio.lowlevel.checkpoint()
+            self.reactor.turn(shared.tell_some)
+        self._telling.pop(shared, None)

@@ -1,0 +1,27 @@
+"""Tokens in memory: a hit is answered at once, and one that ends soon is renewed in the background."""
+
+from typing import final
+
+import attrs
+
+from exchanger.exchange.cache.token_cache import TokenCache
+from exchanger.exchange.coalesce import Coalesce, ExchangeTicket
+from exchanger.exchange.stage import Done
+from exchanger.values.token import TokenOutcome, TokenRequest
+
+
+@final
+@attrs.define(eq=False)
+class Memory:
+    """Answers from ``cache`` what it has in memory. Renewals enter at ``behind``, so that a request which misses beside one shares it."""
+
+    cache: TokenCache
+    behind: Coalesce
+
+    def begin(self, request: TokenRequest, due: float, done: Done, /) -> TokenOutcome | ExchangeTicket:
+        """See ``TokenExchanger``."""
+        if request.issuer.cache is not None and (kept := self.cache.find(request)) is not None:
+            if kept.renew:
+                self.behind.renew(request)
+            return kept.token
+        return self.behind.begin(request, due, done)

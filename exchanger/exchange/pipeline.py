@@ -1,0 +1,211 @@
+"""The token client: token requests in, outcomes out, through stages that are composed here.
+
+It drives its connections itself, because redirects, cookies, ambient proxies, .netrc and a log line per request must not happen to a token,
+and because general-purpose clients let a surplus response answer the next request and bound neither the response header nor the idle
+connections across hosts.
+
+What can fail is a value; an exception is a fault, and none holds a secret.
+"""
+
+import functools
+import ssl
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import final
+
+import attrs
+import trio
+
+from exchanger.exchange.act import Act, ActorTokenCache, ask_for_client_token
+from exchanger.exchange.cache.token_cache import TokenCache
+from exchanger.exchange.call import Calls
+from exchanger.exchange.coalesce import Coalesce
+from exchanger.exchange.limit import IssuerLimits, Limit
+from exchanger.exchange.memory import Memory
+from exchanger.exchange.rotate import Rotate
+from exchanger.exchange.shared import Shared
+from exchanger.exchange.verify import SubjectTokenVerifier
+from exchanger.net.connections import ConnectionCounts, Connections
+from exchanger.net.dial import Dial, DialLimits
+from exchanger.net.host import ConnectionLimits
+from exchanger.net.proxies import EnvironmentProxies
+from exchanger.net.reactor import Reactor
+from exchanger.net.tls.client import client_tls_context
+from exchanger.net.tls.client_contexts import TlsContexts
+from exchanger.oauth.documents import Documents
+from exchanger.oauth.metadata import Metadata, MetadataObserver, NoMetadataObserver
+from exchanger.oauth.preparation import Preparation
+from exchanger.oauth.rotation import OnRotation, Rotations, ignored
+from exchanger.oauth.settings import TokenClientSettings
+from exchanger.typing import ExchangeObserver, Ticket, Tracer
+from exchanger.values.issuer import ClientCertificate, Issuer
+from exchanger.values.proxy import Proxy
+from exchanger.values.token import TokenOutcome, TokenRequest
+
+
+@final
+@attrs.frozen
+class ExchangeCounts:
+    """``under_way`` and the requests ``waiting`` for them; the others count since the start."""
+
+    under_way: int
+    waiting: int
+    started: int
+    coalesced: int
+
+
+@final
+@attrs.define(eq=False)
+class TokenClient:
+    """Exchanges tokens at token endpoints, in the turns of ``reactor``, which has to run for longer.
+
+    Args:
+        settings: Its limits and choices.
+        observer: Learns of each call that ended and of each request that shares one.
+        clock: Seconds, for the records of calls.
+        now: Seconds since the epoch, from which the lifetimes of tokens count.
+        dial: Opens TCP connections.
+        tls: Makes contexts for https, a new one each time, which reads the trust store.
+        tracer: Gives each call a span below the request's, and the token endpoint gets that one.
+        cache: Keeps tokens of issuers whose profiles say so.
+        metadata_observer: Learns how the metadata and keys of issuers are.
+        on_rotation: Learns of new credentials that are refused; see ``Rotations``.
+        on_client_refused: Called when an endpoint refuses a client's credentials, of which there may be newer ones.
+
+    Attributes:
+        documents: Fetches what issuers publish, over the same connections.
+        metadata: What issuers with ``discovery`` publish.
+        limits: The limits of the issuers in force.
+    """
+
+    settings: TokenClientSettings
+    observer: ExchangeObserver
+    reactor: Reactor
+    clock: Callable[[], float] = time.perf_counter
+    now: Callable[[], float] = time.time
+    dial: Dial = trio.open_tcp_stream
+    tls: Callable[[], ssl.SSLContext] = client_tls_context
+    tracer: Tracer | None = None
+    cache: TokenCache = attrs.field(factory=TokenCache)
+    metadata_observer: MetadataObserver = attrs.field(factory=NoMetadataObserver)
+    on_rotation: OnRotation = ignored
+    on_client_refused: Callable[[], None] = lambda: None
+    documents: Documents = attrs.field(init=False)
+    metadata: Metadata = attrs.field(init=False)
+    _connections: Connections = attrs.field(init=False)
+    _preparation: Preparation = attrs.field(init=False)
+    _rotations: Rotations = attrs.field(init=False)
+    _actor_tokens: ActorTokenCache = attrs.field(init=False)
+    _calls: Calls = attrs.field(init=False)
+    _limit: Limit = attrs.field(init=False)
+    _act: Act = attrs.field(init=False)
+    _shared: Shared = attrs.field(init=False)
+    _coalesce: Coalesce = attrs.field(init=False)
+    _verify: SubjectTokenVerifier = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        settings, reactor = self.settings, self.reactor
+        self._connections = Connections(connection_limits(settings), reactor, TlsContexts(self.tls), self.dial)
+        self.documents = Documents(settings, reactor, self._connections)
+        self.metadata = Metadata(self.documents, self.metadata_observer, self._metadata_changed)
+        self._preparation = Preparation(settings, self.now, self.metadata.token_endpoint)
+        self._rotations = Rotations(self.on_rotation)
+        # From the token endpoint to the caller.
+        self._calls = Calls(
+            self._connections, self._preparation, settings.rules, self.observer, self.tracer, self.clock, self.now, self.on_client_refused
+        )
+        self._limit = Limit(self._calls, reactor)
+        self._actor_tokens = ActorTokenCache(functools.partial(ask_for_client_token, self._limit, reactor, settings.request_timeout))
+        self._act = Act(self._limit, self._actor_tokens, self._preparation, reactor)
+        rotate = Rotate(self._act, self._rotations)
+        self._shared = Shared(self.cache, rotate, reactor)
+        self._coalesce = Coalesce(self._shared, reactor, self.observer, settings.request_timeout)
+        memory = Memory(self.cache, self._coalesce)
+        self._verify = SubjectTokenVerifier(memory, self.documents, reactor, self.metadata_observer, self.now)
+
+    def _metadata_changed(self) -> None:
+        self._preparation.forget()
+
+    @property
+    def in_flight(self) -> dict[str, int]:
+        """The calls under way for each endpoint host that has any."""
+        return self._calls.in_flight
+
+    @property
+    def exchanges(self) -> ExchangeCounts:
+        """The exchanges under way and the requests that wait for them."""
+        coalesce = self._coalesce
+        return ExchangeCounts(len(coalesce.under_way), coalesce.waiting, coalesce.started, coalesce.joined)
+
+    @property
+    def connections(self) -> ConnectionCounts:
+        """The connections to token endpoints."""
+        return self._connections.counts()
+
+    @property
+    def credentials_refused(self) -> dict[Issuer, bool]:
+        """See ``Rotations.refused``."""
+        return self._rotations.refused
+
+    @property
+    def limits(self) -> Iterable[IssuerLimits]:
+        """The limits of the issuers in force that have any."""
+        return self._limit
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Own exchanges and connections until cancelled; ``started()`` when exchanges may begin. On the way out all of them end."""
+        try:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(self.cache.run)
+                await nursery.start(self._connections.run)
+                await nursery.start(self._actor_tokens.run)
+                await nursery.start(self.metadata.run)
+                await nursery.start(self._verify.run)
+                self._coalesce.nursery = self._shared.nursery = self._act.nursery = nursery
+                self._calls.running = True
+                task_status.started()
+        finally:
+            self._coalesce.nursery = self._shared.nursery = self._act.nursery = None
+            self.reactor.turn(self._end)
+
+    def _end(self) -> None:
+        self._calls.end()
+        self._coalesce.end()
+        self._connections.close()
+
+    def use_issuers(self, issuers: Mapping[str, Issuer]) -> None:
+        """Take over the issuers in force: tokens of those that are gone are forgotten, and limits change at once."""
+        self.cache.use_issuers(issuers)
+        self.metadata.use_issuers(issuers)
+        self._verify.use_issuers(issuers)
+        self._actor_tokens.use_issuers(issuers)
+        self._preparation.use_issuers(issuers)
+        self._rotations.use_issuers(issuers)
+        self._connections.use(_certificates_and_proxies(issuers.values(), self.settings.proxies))
+        self._limit.use_issuers(issuers)
+
+    def begin(self, request: TokenRequest, due: float, done: Callable[[TokenOutcome], None], /) -> TokenOutcome | Ticket:
+        """Exchange ``request``; see ``TokenExchanger``. It takes ``request_timeout`` at most. Outside ``run`` the outcome is a failure."""
+        return self._verify.begin(request, due, done)
+
+
+def connection_limits(settings: TokenClientSettings) -> ConnectionLimits:
+    """Return what ``settings`` say of connections."""
+    return ConnectionLimits(
+        dial=DialLimits(settings.dial_timeout, settings.tls_handshake_timeout),
+        response_header=settings.response_header_timeout,
+        max_idle=settings.max_idle_connections,
+        max_idle_per_host=settings.max_idle_connections_per_host,
+        idle_timeout=settings.idle_connection_timeout,
+        longest_exchange=settings.request_timeout,
+        reuse=settings.connection_reuse,
+        max_resting=settings.max_resting_connections,
+    )
+
+
+def _certificates_and_proxies(issuers: Iterable[Issuer], environment: EnvironmentProxies) -> frozenset[ClientCertificate | Proxy]:
+    """Return what connections may be made with."""
+    pairs = (credentials for issuer in issuers for credentials in (issuer.credentials, issuer.previous) if credentials)
+    proxies = (environment.https, environment.http, *(issuer.proxy for issuer in issuers))
+    proofs = (credentials.proof for credentials in pairs)
+    return frozenset(part for part in (*proxies, *proofs) if isinstance(part, ClientCertificate | Proxy))

@@ -1,0 +1,48 @@
+"""What the stages of the pipeline have in common.
+
+Each stage takes a request and says later how it ended. It knows its own state and the stage behind it, nothing else. From the evaluator to
+the token endpoint these are
+
+    verify ▸ memory ▸ coalesce ▸ shared ▸ rotate ▸ act ▸ limit ▸ call
+
+Up to ``coalesce``, a request belongs to a caller, who may leave and has a time of its own. Behind it, an exchange belongs to all who wait
+for it, and limits, breaker and caches need to learn of every end. So there the contract is stricter: see ``Passage``.
+"""
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import attrs
+
+from exchanger.decision.token_failure import transport_failure
+from exchanger.errors import Diagnostic
+from exchanger.values.token import ErrorKind, ExchangeFailure, TokenOutcome, TokenRequest
+
+# For requests outside ``run``, and for all that are under way at its end.
+LOST: Final = transport_failure(ErrorKind.CONTEXT_CANCELED, Diagnostic.REQUEST_FAILED, detail="the service ends")
+# Nobody waits for it any more, and it was not sent.
+ABANDONED: Final = transport_failure(ErrorKind.CONTEXT_CANCELED, Diagnostic.REQUEST_FAILED, detail="nobody waits for it any more")
+GATEWAY_LEAVES: Final = attrs.evolve(
+    transport_failure(ErrorKind.TIMEOUT, Diagnostic.REQUEST_FAILED, detail="timed out: the gateway does not wait any longer"),
+    too_late=True,
+)
+
+Done = Callable[[TokenOutcome], None]
+
+
+class Passage(Protocol):
+    """A request's place in a stage behind ``coalesce``. It ends with exactly one call of ``done``, by the time that ``begin`` was given."""
+
+    @property
+    def late(self) -> ExchangeFailure:
+        """What a caller is told whose own time is up now."""
+
+    def leave(self) -> None:
+        """Nobody waits any more: what was not sent ends within this call, and what was sent goes on. May be called again."""
+
+
+class Stage(Protocol):
+    """A stage behind ``coalesce``."""
+
+    def begin(self, request: TokenRequest, ends: float, done: Done, /) -> TokenOutcome | Passage:
+        """Return the outcome if it is known at once; otherwise ``done`` gets it, by ``ends`` (seconds of Trio's clock)."""
