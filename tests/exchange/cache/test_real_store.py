@@ -122,8 +122,8 @@ async def test_a_server_that_is_killed_and_comes_back_empty(server: RedisServer)
 
 async def test_a_server_that_is_paused(server: RedisServer) -> None:
     settings, seen = settings_of(server), Seen()
-    async with replica(settings, seen=seen) as one:
-        one.keep(request(), token("issued"))
+    async with replica(settings, seen=seen) as one, replica(settings) as other:
+        other.keep(request(), token("issued"))
         await stored(server)
         server.pause()
         waited = 0
