@@ -13,12 +13,14 @@ from typing import Final, final
 import attrs
 
 from exchanger.admission.review import Answer, Refused
+from exchanger.codes.manifests import MANY_DOCUMENTS
 from exchanger.codes.policy import UNKNOWN_ISSUER
 from exchanger.codes.problem import Problem
 from exchanger.policy.conflicts import conflicts_of
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
-from exchanger.policy.selection import DOCUMENT_KEY, AnyIssuer, Text, read
+from exchanger.policy.intake import Intake
+from exchanger.policy.selection import DOCUMENT_KEY, AnyIssuer, Text, bytes_of, read
 from exchanger.policy.shares import SHARE_CODES
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.util.text import printable
@@ -45,11 +47,12 @@ class Known:
 def judge(source: Source, text: Text, known: Known) -> Answer:
     """Return whether a selected ConfigMap may have this document. May take a second for the worst document, so it belongs in a thread."""
     alone = read(source, text, _ANY_ISSUER, known.grants)
-    shares = known.snapshot.shares_with(alone)
+    shares = known.snapshot.shares_with(alone, known.grants)
     document = shares.get(source, alone)
     in_force = {entry.index for entry in document.entries}
     # What concerns an entry in force is what grants would refuse if they were enforced.
     problems = (
+        *_without_room(source, bytes_of(text.text or ""), known.snapshot),
         *(_placed(problem) for problem in document.findings if problem.entry not in in_force),
         *islice(_pushed_out(source, shares, known.snapshot), 1),
     )
@@ -101,9 +104,32 @@ def _pushed_out(source: Source, shares: Mapping[Source, PolicyDocument], snapsho
         if document.source == source or before is None:
             continue
         healthy = {entry.index for entry in before.entries}
+        told = {problem.code for problem in before.findings}
         for problem in document.findings:
-            if problem.entry in healthy and problem.code in SHARE_CODES:
+            is_new = problem.code not in told if problem.entry is None else problem.entry in healthy
+            if is_new and problem.code in SHARE_CODES:
                 yield printable(f"{problem.code}: with this document, {problem.text} of {document.source}", PROBLEM_CHARS)
+
+
+def _without_room(source: Source, size: int, snapshot: PolicySnapshot) -> Iterator[str]:
+    """Yield why the ConfigMap would not be read, or which other one would not be, for lack of room in its namespace."""
+    intake, left_out = Intake(snapshot.limits), set[str]()
+    part = snapshot.namespaces.get(source.namespace)
+    for other in () if part is None else part.sources:
+        document = snapshot.documents[other]
+        if any(problem.code is MANY_DOCUMENTS for region in document.problems for problem in region.problems):
+            left_out.add(other.name)
+        elif other != source:
+            intake.put(other.namespace, other.name, bytes_of(document.text or ""))
+    read = [other.name for other in (() if part is None else part.sources) if intake.is_read(source.namespace, other.name)]
+    intake.put(source.namespace, source.name, size)
+    if not intake.is_read(source.namespace, source.name) or any(name < source.name for name in left_out):
+        yield f"{MANY_DOCUMENTS}: {intake.reason}"
+    elif away := [name for name in read if not intake.is_read(source.namespace, name)]:
+        name = min(away)
+        yield printable(
+            f"{MANY_DOCUMENTS}: with this document, there is no room for {source.namespace}/{name}: {intake.reason}", PROBLEM_CHARS
+        )
 
 
 def _message(problems: tuple[str, ...]) -> str:

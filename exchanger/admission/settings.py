@@ -10,6 +10,7 @@ import attrs
 
 from exchanger.app.environment import Environment
 from exchanger.app.grants_file import GrantsSettings
+from exchanger.app.policy_environment import LIMIT_VARIABLES
 from exchanger.app.settings import known_variables, read_settings
 from exchanger.app.variable_names import Notes
 from exchanger.errors import ConfigurationError
@@ -26,7 +27,7 @@ _KEY_FILE: Final = "ADMISSION_TLS_KEY_FILE"
 # The variables of the service that count here too; the others may be set and are not looked at.
 SHARED: Final = (
     *("CONFIGMAP_LABEL_SELECTOR", "CONFIGMAP_NAMESPACE_SELECTOR", "KUBE_CONTEXT", "POLICY_NAMESPACES", "POLICY_NAMESPACES_FILE"),
-    *("POLICY_GRANTS_FILE", "POLICY_GRANTS_MODE", "POLICY_MAX_ENTRIES", "POD_NAMESPACE", "TOKEN_EXCHANGE_ISSUER_PROFILES_FILE"),
+    *("POLICY_GRANTS_FILE", "POLICY_GRANTS_MODE", *LIMIT_VARIABLES, "POD_NAMESPACE", "TOKEN_EXCHANGE_ISSUER_PROFILES_FILE"),
     *("TOKEN_EXCHANGE_ALLOW_HTTP_TOKEN_ENDPOINT", "TOKEN_ENDPOINT_AUTH_METHOD", "LOG_FORMAT", "LOG_LEVEL", "SHUTDOWN_GRACE_PERIOD"),
 )
 

@@ -33,7 +33,7 @@ class GrantsObserver(Protocol):
 @final
 @attrs.frozen
 class GrantsSettings:
-    """POLICY_GRANTS_FILE (``None``: none), POLICY_GRANTS_MODE, POLICY_MAX_ENTRIES, and whether labels of Namespaces are known.
+    """POLICY_GRANTS_FILE (``None``: none), POLICY_GRANTS_MODE, the limits of a namespace, and whether labels of Namespaces are known.
 
     ``grants`` is what the file says at the start.
     """

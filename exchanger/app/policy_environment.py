@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Final
 
+import attrs
+
 from exchanger.app.environment import Environment
 from exchanger.app.grants_file import GrantsSettings
 from exchanger.app.variable_names import Notes
@@ -17,6 +19,8 @@ from exchanger.values.selector import Selector, parse_selector
 
 _POLICY_LABEL: Final = "ext-authz-token-exchange.magneticflux.net/enabled=true"
 _NAMESPACE_LABEL: Final = "ext-authz-token-exchange.magneticflux.net/policy=enabled"
+# What one namespace may have.
+LIMIT_VARIABLES: Final = ("POLICY_MAX_ENTRIES", "POLICY_MAX_AREAS", "POLICY_MAX_DOCUMENTS", "POLICY_MAX_SIZE_KIB")
 
 
 def read_policy(environment: Environment) -> DirectorySettings | KubernetesSettings:
@@ -45,7 +49,7 @@ def read_grants_settings(environment: Environment, *, has_labels: bool) -> Grant
     """Read the grants. An unusable file never means that everything is granted."""
     mode = environment.choice("POLICY_GRANTS_MODE", ["enforce", "report"], "enforce")
     path = environment.path("POLICY_GRANTS_FILE")
-    limits = Limits(environment.count("POLICY_MAX_ENTRIES", Limits().entries))
+    limits = Limits(*map(environment.count, LIMIT_VARIABLES, attrs.astuple(Limits())))
     settings = GrantsSettings(path, enforced=mode == "enforce", has_labels=has_labels, limits=limits)
     if path is None:
         return settings

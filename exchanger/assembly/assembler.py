@@ -29,7 +29,7 @@ from exchanger.assembly.backlog import CHANGE_WORK, CLAIM_WORK, SHARE_WORK, WITH
 from exchanger.policy.documents.document import Labels, PolicyDocument
 from exchanger.policy.grants.allowance import NO_GRANTS, Allowance, Grants
 from exchanger.policy.grants.restriction import Cut, again
-from exchanger.policy.selection import Change, Document, Unknown, read
+from exchanger.policy.selection import Change, Document, Text, Unknown, read
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Source
 
@@ -84,7 +84,7 @@ class Made:
     def moved_to(self, snapshot: PolicySnapshot, grants: Grants) -> "Made":
         """Apply the same documents to ``snapshot``, as other ``grants`` leave them; nothing is read again."""
         documents = self.documents if grants is self.grants else _again(self.documents, grants)
-        return Made(with_documents(snapshot, documents), grants, documents, self.costs)
+        return Made(with_documents(snapshot, documents, grants), grants, documents, self.costs)
 
 
 def _again(documents: Documents, grants: Grants) -> Documents:
@@ -122,9 +122,10 @@ def granted(snapshot: PolicySnapshot, before: Grants, grants: Grants) -> Made:
         if source.namespace not in changed:
             continue
         left = again(document, grants)
-        if left != (document.alone or document):
+        part = snapshot.namespaces.get(source.namespace)
+        if left != (document.alone or document) or (part is not None and part.exceeds):
             documents[source] = left
-    return Made(with_documents(snapshot, documents).with_baseline(grants.denials), grants, documents)
+    return Made(with_documents(snapshot, documents, grants).with_baseline(grants.denials), grants, documents)
 
 
 def make(snapshot: PolicySnapshot, changes: Iterable[Pending], issuers: frozenset[str], grants: Grants = NO_GRANTS) -> Made:
@@ -137,11 +138,18 @@ def make(snapshot: PolicySnapshot, changes: Iterable[Pending], issuers: frozense
     for namespace, own in namespaces.items():
         began, before = time.thread_time(), snapshot
         found = {change.source: _read(change, snapshot, issuers, grants) for change in own}
-        snapshot = snapshot.changed(found)
+        snapshot = snapshot.changed(found, grants)
         changed = [source for source in found if snapshot.documents.get(source) is not before.documents.get(source)]
-        documents.update((source, found[source]) for source in changed)
+        documents.update((source, _kept(found[source], snapshot)) for source in changed)
         costs[namespace] = time.thread_time() - began
     return Made(snapshot, grants, documents, costs)
+
+
+def _kept(document: PolicyDocument | None, snapshot: PolicySnapshot) -> PolicyDocument | None:
+    """Return ``document``, or what is kept of it if it was set aside: to free the rest takes 20 ms, which belong in the thread."""
+    known = None if document is None else snapshot.documents.get(document.source)
+    alone = None if known is None else known.alone
+    return document if alone is None or alone.aside is None else alone
 
 
 def _read(change: Pending, snapshot: PolicySnapshot, issuers: frozenset[str], grants: Grants) -> PolicyDocument | None:
@@ -150,10 +158,10 @@ def _read(change: Pending, snapshot: PolicySnapshot, issuers: frozenset[str], gr
     return read(change.source, change.document, issuers, grants, snapshot.documents.get(change.source))
 
 
-def with_documents(snapshot: PolicySnapshot, documents: Documents) -> PolicySnapshot:
+def with_documents(snapshot: PolicySnapshot, documents: Documents, grants: Grants) -> PolicySnapshot:
     """Return ``snapshot`` with ``documents`` applied."""
     snapshot = snapshot.leave(*(source for source, document in documents.items() if document is None))
-    return snapshot.changed({source: document for source, document in documents.items() if document is not None})
+    return snapshot.changed({source: document for source, document in documents.items() if document is not None}, grants)
 
 
 def swept(snapshot: PolicySnapshot, grants: Grants) -> Made:
@@ -163,7 +171,7 @@ def swept(snapshot: PolicySnapshot, grants: Grants) -> Made:
         if most <= 0:
             break
         namespaces.add(source.namespace)
-        snapshot = snapshot.swept(source, most)
+        snapshot = snapshot.swept(source, most, grants)
         most -= len(claims)
     return Made(snapshot, grants, namespaces=frozenset(namespaces))
 
@@ -441,7 +449,7 @@ class Assembler:
                     await trio.lowlevel.checkpoint()
         if len(slices) == 1 and sum(self._work_in_force(change.source) for change in changes) <= INLINE_WORK:
             gone = {change.source: None for change in changes}
-            self._commit_light(Made(self._snapshot.changed(gone), self.grants, gone))
+            self._commit_light(Made(self._snapshot.changed(gone, self.grants), self.grants, gone))
         else:
             async with self._leaving:
                 await self._change_over_without(slices)
@@ -468,6 +476,7 @@ class Assembler:
                 made = await self._merged(await self._in_thread(Lane.HEAVY, granted, self._begun(), self.grants, grants))
                 self.grants, self._anyway = grants, True
                 self._commit(made)
+                self._read_again(document for document in made.documents.values() if document is not None and document.aside is not None)
                 if self._next_grants is grants:
                     self._next_grants = self._cut_grants = None
                     self._uncut([namespace for namespace in self._allowances if namespace not in self._relabelled])
@@ -546,7 +555,17 @@ class Assembler:
         # What came and left while the heavy lane was at work was never in its snapshot, and is not to be swept up.
         self._refreshed |= len(snapshot.trie.leaving) < len(before.trie.leaving)
         self._snapshot = snapshot
+        for namespace in namespaces:
+            self._read_again(snapshot.lacking(namespace))
         return documents
+
+    def _read_again(self, documents: Iterable[PolicyDocument]) -> None:
+        """Read ``documents``, of which nothing but the text was kept, unless something newer is to come for them."""
+        for document in documents:
+            if not self._backlog.concerns(document.source):
+                text = Text(document.text, namespace_labels=document.namespace_labels)
+                self._backlog.put(document.source, text, self.clock(), again=True)
+                self._work.set()
 
     async def _done(self, changes: tuple[Pending, ...], made: Made) -> None:
         sources = [change.source for change in changes]

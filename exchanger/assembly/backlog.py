@@ -141,6 +141,10 @@ class Backlog:
         """Tell whether a document of the namespace waits or is under way, and is not withdrawn."""
         return namespace in self._documents
 
+    def concerns(self, source: Source) -> bool:
+        """Tell whether a change of the source waits or is under way."""
+        return source in self._pending or source in self._under_way
+
     def document(self, source: Source) -> Document | None:
         """Return the newest document of the source that waits or is under way."""
         return self._pending[source][1].document if source in self._pending else self._under_way.get(source)

@@ -145,6 +145,33 @@ DEEP_ENTRIES: Final = Code(
     Example.MANIFESTS,
 )
 
+MANY_AREAS: Final = Code(
+    "POL-2203",
+    "The documents of a namespace close more areas than the operator lets it have.",
+    (
+        "Thousands of entries are invalid, such as all that name an issuer that is gone.",
+        "Entries lie partly outside what the namespace is granted, and each closes many granted hosts and paths.",
+        "There are more entries than POL-2201 allows.",
+    ),
+    "Correct or delete invalid entries. Documents count in the order of their names; one beyond the limit closes all that its namespace is "
+    "granted, or an unknown host.",
+    "The documents of a namespace have 10,001 invalid entries, and POLICY_MAX_AREAS is not set.",
+    Example.SITUATION,
+)
+MANY_DOCUMENTS: Final = Code(
+    "POL-2204",
+    "A namespace has more ConfigMaps with policies, or larger ones, than the operator lets it have.",
+    (
+        "Policies are generated, and there is a ConfigMap for each user or object.",
+        "Old ConfigMaps were never deleted, or still have the label.",
+        "Documents have long comments or many labels.",
+    ),
+    "Delete some, take the label away, or put the policies of several into one. ConfigMaps count in the order of their names; those beyond "
+    "are not read, and close what an unreadable document does. What there is room for again is read within a minute or two.",
+    "A namespace has 10,001 ConfigMaps with the label, and POLICY_MAX_DOCUMENTS is not set.",
+    Example.SITUATION,
+)
+
 UNREADABLE_FILE: Final = Code(
     "POL-3001",
     "A file cannot be read as manifests.",

@@ -220,7 +220,7 @@ class DirectorySource:
         # After a restart nobody remembers what an unreadable file said, so until it can be read it closes everything. A file that appears
         # unreadable later has never been in force, and takes nothing away from what is.
         unknown = {name: reason for name, reason in scanned.unknown().items() if before is None or name in before.unknown}
-        documents = select(scanned.manifests(), settings.namespace_selector, settings.configmap_selector)
+        documents = select(scanned.manifests(), settings.namespace_selector, settings.configmap_selector, grants.limits)
         documents.update({Source(UNKNOWN_NAMESPACE, name): Unknown(f"the file {reason}") for name, reason in unknown.items()})
         old = {} if before is None else dict(before.documents)
         afresh = before is not None and before.issuers != issuers

@@ -12,7 +12,7 @@ from typing import Final, final
 import attrs
 
 from exchanger.policy.documents.document import Labels
-from exchanger.policy.selection import NAME_LABEL, ConfigMap, Namespace, Text, labels_of
+from exchanger.policy.selection import NAME_LABEL, ConfigMap, Document, Namespace, document_of, labels_of
 from exchanger.values.entry import Source
 from exchanger.values.selector import Selector
 
@@ -28,8 +28,8 @@ class Changed:
     """One document before and after; ``None`` where it is not in force. Both are equal if it only has to be read again."""
 
     source: Source
-    before: Text | None
-    after: Text | None
+    before: Document | None
+    after: Document | None
 
 
 @final
@@ -49,14 +49,14 @@ class PolicyIndex:
     # The labels of each selected Namespace, sorted, if they are wanted.
     _selected: dict[str, tuple[Labels, ...]] = attrs.field(init=False)
     # By namespace and name, including those that wait for their Namespace to be selected.
-    _texts: dict[str, dict[str, Text]] = attrs.field(init=False, factory=dict, repr=False)
+    _texts: dict[str, dict[str, Document]] = attrs.field(init=False, factory=dict, repr=False)
     _uids: dict[Source, str] = attrs.field(init=False, factory=dict, repr=False)
     # The ``uid`` of each Namespace that is selected, or was when it had ConfigMaps that are still known.
     _namespace_uids: dict[str, str] = attrs.field(init=False, factory=dict, repr=False)
     # Namespaces, by name and ``uid``, that took the name of another one, whose ConfigMaps may still be known: nothing of them is in force.
     unconfirmed: dict[str, str] = attrs.field(init=False, factory=dict, repr=False)
     # What was in force, for every source that may have changed since the last ``take``.
-    _before: dict[Source, Text | None] = attrs.field(init=False, factory=dict, repr=False)
+    _before: dict[Source, Document | None] = attrs.field(init=False, factory=dict, repr=False)
     # Namespaces that were selected, relabelled or left since the last ``take_relabelled``, if labels are wanted.
     _relabelled: dict[str, None] = attrs.field(init=False, factory=dict, repr=False)
     _waiting_changed: bool = attrs.field(init=False, default=False)
@@ -106,10 +106,10 @@ class PolicyIndex:
 
     def replacing_config_maps(self, config_maps: Iterable[ConfigMap], scope: str = EVERY_NAMESPACE) -> Iterator[None]:
         """Take the complete state of the ConfigMaps in the namespace ``scope``, or in all; equal documents cost little."""
-        texts: dict[str, dict[str, Text]] = {}
+        texts: dict[str, dict[str, Document]] = {}
         for number, config_map in enumerate(config_maps, 1):
             if scope in {EVERY_NAMESPACE, config_map.namespace} and self._selects(config_map):
-                texts.setdefault(config_map.namespace, {})[config_map.name] = Text.of(config_map)
+                texts.setdefault(config_map.namespace, {})[config_map.name] = document_of(config_map)
                 self._uids[Source(config_map.namespace, config_map.name)] = config_map.uid
             if number % STEP == 0:
                 yield
@@ -131,7 +131,7 @@ class PolicyIndex:
         """Take a ConfigMap that is new or changed."""
         if self._selects(config_map):
             self._uids[Source(config_map.namespace, config_map.name)] = config_map.uid
-            self._set(config_map.namespace, config_map.name, Text.of(config_map))
+            self._set(config_map.namespace, config_map.name, document_of(config_map))
         else:
             self._set(config_map.namespace, config_map.name, None)
 
@@ -182,7 +182,7 @@ class PolicyIndex:
                 found.append(Changed(source, text, text))
         return tuple(found)
 
-    def documents(self) -> dict[Source, Text]:
+    def documents(self) -> dict[Source, Document]:
         """Return all documents in force."""
         return {
             source: text
@@ -220,7 +220,8 @@ class PolicyIndex:
 
     def _selects(self, item: Namespace | ConfigMap) -> bool:
         if isinstance(item, ConfigMap):
-            return self.configmap_selector.matches(dict(item.labels))
+            # Of those beyond what a namespace may have, the labels are not kept; the server has looked at them.
+            return bool(item.beyond) or self.configmap_selector.matches(dict(item.labels))
         # Every server sets this label to the name.
         return self.namespace_selector.matches({**dict(item.labels), NAME_LABEL: item.name})
 
@@ -266,7 +267,7 @@ class PolicyIndex:
             if number % STEP == 0:
                 yield
 
-    def _set(self, namespace: str, name: str, text: Text | None) -> None:
+    def _set(self, namespace: str, name: str, text: Document | None) -> None:
         texts = self._texts.get(namespace, {})
         if texts.get(name) == text:
             return
@@ -288,7 +289,7 @@ class PolicyIndex:
         if source not in self._before:
             self._before[source] = self._in_force(source)
 
-    def _in_force(self, source: Source) -> Text | None:
+    def _in_force(self, source: Source) -> Document | None:
         labels = None if source.namespace in self.unconfirmed else self._selected.get(source.namespace)
         text = None if labels is None else self._texts.get(source.namespace, {}).get(source.name)
         return attrs.evolve(text, namespace_labels=labels) if text is not None and labels else text

@@ -14,6 +14,7 @@ from exchanger.kube.source import ListWatches
 from exchanger.kube.store import ListBounds, list_all
 from exchanger.policy.documents.document import Labels
 from exchanger.policy.selection import ConfigMap, Document
+from exchanger.policy.shares import Limits
 from exchanger.values.entry import Source
 
 T = TypeVar("T")
@@ -55,8 +56,13 @@ class Listing:
     unreadable: tuple[Unreadable, ...] = ()
 
 
-async def list_policies(list_watches: ListWatches, settings: KubernetesSettings, *, with_labels: bool) -> Listing | Unanswered:
-    """List what ``settings`` select. ``with_labels``: the labels of Namespaces are part of their documents, since grants look at them."""
+async def list_policies(
+    list_watches: ListWatches, settings: KubernetesSettings, limits: Limits | None = None, *, with_labels: bool
+) -> Listing | Unanswered:
+    """List what ``settings`` select, within the ``limits`` of each namespace.
+
+    ``with_labels``: the labels of Namespaces are part of their documents, since grants look at them.
+    """
     index = PolicyIndex(settings.namespace_selector, settings.configmap_selector, frozenset(settings.namespaces), with_labels=with_labels)
     namespaces = settings.namespaces
     if not namespaces:
@@ -69,7 +75,7 @@ async def list_policies(list_watches: ListWatches, settings: KubernetesSettings,
     config_maps: list[ConfigMap] = []
     unreadable: list[Unreadable] = []
     for scope in settings.namespaces or (EVERY_NAMESPACE,):
-        listed = await _list("configmaps", scope, list_watches.config_maps(str(settings.configmap_selector), scope))
+        listed = await _list("configmaps", scope, list_watches.config_maps(str(settings.configmap_selector), scope), limits)
         if isinstance(listed, Unanswered):
             # One of several Namespaces: show the others, and name this one.
             if not listed.missing_right or len(unreadable) + 1 >= len(settings.namespaces):
@@ -81,10 +87,10 @@ async def list_policies(list_watches: ListWatches, settings: KubernetesSettings,
     return Listing(namespaces, tuple(config_maps), index.documents(), index.selected(), tuple(unreadable))
 
 
-async def _list(resource: str, scope: str, list_watch: ListWatch[T]) -> tuple[Item[T], ...] | Unanswered:
+async def _list(resource: str, scope: str, list_watch: ListWatch[T], limits: Limits | None = None) -> tuple[Item[T], ...] | Unanswered:
     failure = ApiFailure(FailureKind.GONE)
     for _ in range(ATTEMPTS):
-        found = await list_all(list_watch, ListBounds())
+        found = await list_all(list_watch, ListBounds(limits=limits))
         if not isinstance(found, ApiFailure):
             return found.items
         failure = found

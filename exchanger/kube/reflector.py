@@ -25,10 +25,10 @@ from typing import Final, Generic, TypeVar, assert_never, final
 import attrs
 import trio
 
-from exchanger.kube.list_watch import ApiFailure, Deleted, FailureKind, ListWatch, Opened, Page, Put, ReflectorObserver, Sink, WatchEvent
+from exchanger.kube.list_watch import ApiFailure, FailureKind, ListWatch, Opened, Page, ReflectorObserver, Sink, WatchEvent
 from exchanger.kube.retry import MAX_SERVER_ERRORS, Attempt, Pace, Retry, WatchDeadline, WatchHealth, after_failure
 from exchanger.kube.settings import ReflectorSettings
-from exchanger.kube.store import Complete, Effect, Store, discontinuity, gather_initial, list_all, older
+from exchanger.kube.store import Complete, Effect, Kept, Store, discontinuity, gather_initial, list_all, older
 
 T = TypeVar("T")
 
@@ -36,6 +36,8 @@ T = TypeVar("T")
 _CUT: Final = frozenset({FailureKind.TIMEOUT, FailureKind.UNREACHABLE})
 # How requests fail while there is no server.
 _OUTAGE: Final = frozenset({*_CUT, FailureKind.SERVER_ERROR})
+# Seconds between two lists for what a namespace has made room for: each takes the watch away for as long, so no team can ask for more.
+REREAD_S: Final = 60.0
 # The part of a watch's requested time after which its end is in good order, where that is less than ``settled``.
 ENOUGH: Final = 0.8
 _NOT_ACCEPTED: Final = ApiFailure(FailureKind.TIMEOUT, message="the server has not taken the watch")
@@ -52,11 +54,12 @@ class Reflector(Generic[T]):
     settings: ReflectorSettings = attrs.field(factory=ReflectorSettings)
     random: Random = attrs.field(factory=Random)
     connected: bool = attrs.field(default=False, init=False)
-    store: Store[T] = attrs.field(factory=Store, init=False)
+    store: Store[T] = attrs.field(init=False)
     _pace: Pace = attrs.field(init=False)
     health: WatchHealth = attrs.field(init=False)
     _state: Attempt = attrs.field(default=Attempt.LIST, init=False)
     _compare_at: float = attrs.field(default=math.inf, init=False)
+    _listed_at: float = attrs.field(default=-math.inf, init=False)
     # Whether the server may offer initial events; once it did not, they are not requested again.
     _streams: bool = attrs.field(default=True, init=False)
     # Whether the next list is requested as initial events; after each failure, the other way is tried.
@@ -75,6 +78,7 @@ class Reflector(Generic[T]):
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
 
     def __attrs_post_init__(self) -> None:
+        self.store = Store(self.settings.list_bounds.limits)
         self.health = WatchHealth(self.settings)
         self._pace = Pace(self.settings, self.random)
 
@@ -240,13 +244,13 @@ class Reflector(Generic[T]):
             effect = self.store.apply(event)
             if effect is Effect.BREAK:
                 return after_failure(Attempt.WATCH, discontinuity(event, before))
-            if effect is Effect.NEWS and isinstance(event, Put):
-                self.sink.put(event.item)
-            elif effect is Effect.NEWS and isinstance(event, Deleted):
-                self.sink.deleted(event.key)
+            if effect is Effect.NEWS:
+                self._pass_on(self.store.news)
+            if self.store.is_lacking:
+                self._compare_at = min(self._compare_at, max(trio.current_time(), self._listed_at + REREAD_S))
             self._server_errors = 0
             self.health.spoken(trio.current_time())
-            deadline.begin(self.health.silence, deadline.until)
+            deadline.begin(self.health.silence, min(deadline.until, self._compare_at))
             self._set_connected(True)
         lived = trio.current_time() - began
         if lived >= min(self.settings.settled, ENOUGH * asked):
@@ -256,6 +260,12 @@ class Reflector(Generic[T]):
             return Attempt.WATCH
         short = ApiFailure(FailureKind.SERVER_ERROR, message=f"very short watch: the server ended it after {lived:.1f} s")
         return Retry(short, Attempt.WATCH, resync=True)
+
+    def _pass_on(self, news: Kept[T]) -> None:
+        for item in news.items:
+            self.sink.put(item)
+        for key in news.gone:
+            self.sink.deleted(key)
 
     def _overdue(self, deadline: WatchDeadline) -> Attempt:
         """Return the attempt after a watch that was silent for too long, or that the server did not end."""
@@ -326,6 +336,7 @@ class Reflector(Generic[T]):
 
     def _synced(self) -> None:
         self._server_errors = 0
+        self._listed_at = trio.current_time()
         self._stream_next = True
         if self._outage:
             self.health.doubted = False  # that explains the silence

@@ -7,6 +7,7 @@ from typing import Final, final
 import attrs
 
 from exchanger.kube.store import ListBounds
+from exchanger.policy.shares import Limits
 from exchanger.util.backoff import BackOffSettings
 from exchanger.values.selector import Selector
 
@@ -135,6 +136,11 @@ class KubernetesSettings:
     max_staleness: float = 0.0
     reflector: ReflectorSettings = attrs.field(default=attrs.Factory(lambda made: settings_for(made.max_staleness), takes_self=True))
     namespaces_file: Path | None = None
+
+    def within(self, limits: Limits) -> "KubernetesSettings":
+        """Return the settings with ``limits`` for the objects of each namespace."""
+        bounds = attrs.evolve(self.reflector.list_bounds, limits=limits)
+        return attrs.evolve(self, reflector=attrs.evolve(self.reflector, list_bounds=bounds))
 
     @property
     def where(self) -> str:

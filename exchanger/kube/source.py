@@ -231,16 +231,18 @@ class KubernetesSource:
     def _namespaces(self) -> Informer[Namespace]:
         list_watch = self.list_watches.namespaces(str(self.settings.namespace_selector))
         sink = NamespaceSink(self._index, self._enqueue)
-        return self._informer("namespaces", EVERY_NAMESPACE, list_watch, sink)
+        return self._informer("namespaces", EVERY_NAMESPACE, list_watch, sink, self.settings)
 
     def _config_maps(self, namespace: str) -> Informer[ConfigMap]:
         list_watch = self.list_watches.config_maps(str(self.settings.configmap_selector), namespace)
         sink = ConfigMapSink(self._index, self._enqueue, namespace)
-        return self._informer("configmaps", namespace, list_watch, sink)
+        return self._informer("configmaps", namespace, list_watch, sink, self.settings.within(self.grants.limits))
 
-    def _informer(self, resource: str, namespace: str, list_watch: ListWatch[T], sink: Sink[T]) -> Informer[T]:
+    def _informer(
+        self, resource: str, namespace: str, list_watch: ListWatch[T], sink: Sink[T], settings: KubernetesSettings
+    ) -> Informer[T]:
         return Informer(
-            resource, namespace, list_watch, sink, self.observer, self._changed, self.settings, self.random, reconnected=self.retry_now
+            resource, namespace, list_watch, sink, self.observer, self._changed, settings, self.random, reconnected=self.retry_now
         )
 
     def _enqueue(self, taking: Taking) -> None:

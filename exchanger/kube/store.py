@@ -1,7 +1,8 @@
 """The known state of a resource: its objects and the version up to which everything was seen; and how a complete state is gathered.
 
 ``Store`` tells of each event whether it changes anything or cannot follow the known state. ``list_all`` and ``gather_initial`` return a
-whole state or a failure, and bound pages, objects and time whatever the server does.
+whole state or a failure, and bound pages, objects and time whatever the server does. Of ConfigMaps beyond what their namespace may have,
+nothing is kept but the name.
 """
 
 import enum
@@ -13,6 +14,9 @@ import attrs
 import trio
 
 from exchanger.kube.list_watch import ApiFailure, Bookmark, Deleted, FailureKind, Item, Key, ListWatch, Opened, Put, WatchEvent
+from exchanger.policy.intake import Intake
+from exchanger.policy.selection import ConfigMap
+from exchanger.policy.shares import Limits
 
 T = TypeVar("T")
 
@@ -49,12 +53,92 @@ def _is_number(version: str) -> bool:
 
 
 @final
+@attrs.define(eq=False)
+class Holding(Generic[T]):
+    """Objects by key. With ``intake``, a ConfigMap for which there is no room is kept without its document and labels.
+
+    Many of these are not kept at all. ``lacking`` are those for which there is room again: what they say is known once the server tells it
+    again, and until then they count as if there were none.
+    """
+
+    intake: Intake | None = None
+    items: dict[Key, Item[T]] = attrs.field(factory=dict, init=False, repr=False)
+    lacking: set[Key] = attrs.field(factory=set, init=False, repr=False)
+
+    @classmethod
+    def within(cls, limits: Limits | None) -> "Holding[T]":
+        """Return an empty holding with these limits for each namespace."""
+        return cls(None if limits is None else Intake(limits))
+
+    def put(self, item: Item[T]) -> "Kept[T]":
+        """Take an object."""
+        key = item.key
+        self.items[key] = item
+        if self.intake is None or not isinstance(item.value, ConfigMap):
+            return Kept((item,))
+        near = self.intake.put(key.namespace, key.name, item.value.size)
+        self.lacking.discard(key)
+        return self._moved(key.namespace, near, item)
+
+    def drop(self, key: Key) -> "Kept[T]":
+        """Forget an object."""
+        self.items.pop(key, None)
+        self.lacking.discard(key)
+        return Kept() if self.intake is None else self._moved(key.namespace, self.intake.drop(key.namespace, key.name))
+
+    def is_known(self, item: Item[T]) -> bool:
+        """Tell whether ``item`` repeats what is known."""
+        known = self.items.get(item.key)
+        if known is not None and isinstance(known.value, ConfigMap) and known.value.beyond:
+            return known.resource_version == item.resource_version and item.key not in self.lacking
+        return known == item
+
+    def _moved(self, namespace: str, near: tuple[str, ...], put: Item[T] | None = None) -> "Kept[T]":
+        """Keep of the objects ``near``, and of the one that was ``put``, what there is room for."""
+        intake, items, gone = self.intake, list[Item[T]](), list[Key]()
+        names = near if put is None else dict.fromkeys((put.key.name, *near))
+        for key in (Key(namespace, name) for name in names) if intake is not None else ():
+            known = self.items.get(key)
+            is_empty = known is None or (isinstance(known.value, ConfigMap) and bool(known.value.beyond))
+            is_read = intake is not None and intake.is_read(namespace, key.name)
+            if is_read and is_empty:
+                self.lacking.add(key)
+            elif not is_read:
+                self.lacking.discard(key)
+            if intake is not None and not intake.is_told(namespace, key.name):
+                if self.items.pop(key, None) is not None:
+                    gone.append(key)
+            elif known is None or not (is_read or is_empty):
+                self.items[key] = self._emptied(key, known)
+                items.append(self.items[key])
+            elif known is put:
+                items.append(known)
+        return Kept(tuple(items), tuple(gone))
+
+    def _emptied(self, key: Key, item: Item[T] | None) -> Item[T]:
+        uid = item.value.uid if item is not None and isinstance(item.value, ConfigMap) else ""
+        reason = "" if self.intake is None else self.intake.reason
+        value = ConfigMap(key.namespace, key.name, (), None, uid, beyond=reason)
+        return Item(key, "" if item is None else item.resource_version, value)  # type: ignore[arg-type]  # T is ConfigMap
+
+
+@final
+@attrs.frozen
+class Kept(Generic[T]):
+    """What a change leaves different: objects as they are kept now, and those that are not kept any more."""
+
+    items: tuple[Item[T], ...] = ()
+    gone: tuple[Key, ...] = ()
+
+
+@final
 @attrs.frozen
 class Complete(Generic[T]):
-    """All objects of a resource in one version."""
+    """All objects of a resource in one version; ``held`` are the same, as they are kept."""
 
     items: tuple[Item[T], ...]
     resource_version: str
+    held: Holding[T] | None = attrs.field(default=None, eq=False, repr=False)
 
 
 @enum.unique
@@ -72,26 +156,45 @@ class Effect(enum.Enum):
 @final
 @attrs.define(eq=False)
 class Store(Generic[T]):
-    """The known objects. ``version``, as the server wrote it, is "" until the first complete state."""
+    """The known objects. ``version``, as the server wrote it, is "" until the first complete state.
 
+    ``limits`` are those of a namespace, ``None`` for none. ``news`` is what the last event that was news has changed.
+    """
+
+    limits: Limits | None = None
     version: str = attrs.field(default="", init=False)
-    _items: dict[Key, Item[T]] = attrs.field(factory=dict, init=False)
+    news: Kept[T] = attrs.field(factory=Kept, init=False)
+    _held: Holding[T] = attrs.field(init=False)
+
+    @_held.default
+    def _nothing(self) -> Holding[T]:
+        return Holding.within(self.limits)
 
     def __len__(self) -> int:
-        return len(self._items)
+        return len(self._held.items)
+
+    @property
+    def is_lacking(self) -> bool:
+        """Whether there is room for an object again that has been kept without its content."""
+        return bool(self._held.lacking)
 
     def replace(self, complete: Complete[T]) -> Mapping[Key, Item[T]]:
         """Take ``complete``, whatever its version, in place of the known state; return its objects by key."""
-        self._items = {item.key: item for item in complete.items}
+        if complete.held is None:
+            self._held = Holding.within(self.limits)
+            for item in complete.items:
+                self._held.put(item)
+        else:
+            self._held = complete.held
         self.version = complete.resource_version
-        return MappingProxyType(dict(self._items))  # does not change when this store does
+        return MappingProxyType(dict(self._held.items))  # does not change when this store does
 
     def agrees(self, complete: Complete[T]) -> bool:
         """Return whether ``complete`` has the known objects and a version that may come after.
 
         After a restore the same versions mean other things, so a lower one never agrees, even if the objects are equal.
         """
-        return not older(complete.resource_version, self.version) and {item.key: item for item in complete.items} == self._items
+        return not older(complete.resource_version, self.version) and {item.key: item for item in complete.items} == self._held.items
 
     def apply(self, event: Put[T] | Deleted | Bookmark) -> Effect:
         """Apply ``event``, unless it cannot follow the known state.
@@ -110,23 +213,25 @@ class Store(Generic[T]):
                 assert_never(event)
 
     def _put(self, item: Item[T]) -> Effect:
-        if self._items.get(item.key) == item:
+        if self._held.is_known(item):
             return Effect.NOTHING
         effect = self._seen(item.resource_version, Effect.NEWS)
         if effect is Effect.NEWS:
-            self._items[item.key] = item
+            self.news = self._held.put(item)
         return effect
 
     def _delete(self, key: Key, version: str) -> Effect:
-        known = self._items.get(key)
+        known = self._held.items.get(key)
         if known is None:
+            self._held.drop(key)
             if usable(version) and not older(version, self.version):
                 self.version = version
             return Effect.NOTHING
         # Some servers give a deletion the version of the object instead of its own.
         effect = Effect.NEWS if version == known.resource_version else self._seen(version, Effect.NEWS)
         if effect is Effect.NEWS:
-            del self._items[key]
+            kept = self._held.drop(key)
+            self.news = attrs.evolve(kept, gone=(key, *kept.gone))
         return effect
 
     def _seen(self, version: str, effect: Effect) -> Effect:
@@ -145,12 +250,13 @@ def discontinuity(event: Put[T] | Deleted | Bookmark, known: str) -> ApiFailure:
 @final
 @attrs.frozen
 class ListBounds:
-    """``timeout`` is in seconds."""
+    """``timeout`` is in seconds. ``limits`` are those of a namespace, ``None`` for none."""
 
     page_size: int = PAGE_SIZE
     max_objects: int = MAX_OBJECTS
     max_pages: int = MAX_PAGES
     timeout: float = LIST_TIMEOUT_S
+    limits: Limits | None = None
 
 
 async def list_all(list_watch: ListWatch[T], bounds: ListBounds) -> Complete[T] | ApiFailure:
@@ -168,7 +274,7 @@ async def list_all(list_watch: ListWatch[T], bounds: ListBounds) -> Complete[T] 
 
 
 async def _list_all(list_watch: ListWatch[T], bounds: ListBounds) -> Complete[T] | ApiFailure:
-    items: dict[Key, Item[T]] = {}
+    held: Holding[T] = Holding.within(bounds.limits)
     version = token = ""
     for _ in range(bounds.max_pages):
         page = await list_watch.list_page(limit=bounds.page_size, continue_token=token)
@@ -179,12 +285,13 @@ async def _list_all(list_watch: ListWatch[T], bounds: ListBounds) -> Complete[T]
         if version and page.resource_version != version:
             return _malformed("the pages of the list have different versions")
         version = page.resource_version
-        items.update((item.key, item) for item in page.items)
-        if len(items) > bounds.max_objects:
+        for item in page.items:
+            held.put(item)
+        if len(held.items) > bounds.max_objects:
             return _malformed(f"the list has more than {bounds.max_objects} objects")
         token = page.continue_token
         if not token:
-            return Complete(tuple(items.values()), version)
+            return Complete(tuple(held.items.values()), version, held)
     return _malformed(f"the list does not end after {bounds.max_pages} pages")
 
 
@@ -196,18 +303,22 @@ async def gather_initial(
     The caller bounds the wait; ``extend`` is called for each event. Changes may come between the objects, since the server goes on while it
     sends (https://kubernetes.io/docs/reference/using-api/api-concepts/#streaming-lists).
     """
-    items: dict[Key, Item[T]] = {}
+    held: Holding[T] = Holding.within(bounds.limits)
     async for event in events:
         extend()
         match event:
             case Put(item):
-                items[item.key] = item
-                if len(items) > bounds.max_objects:
+                held.put(item)
+                if len(held.items) > bounds.max_objects:
                     return _malformed(f"the watch began with more than {bounds.max_objects} objects")
             case Deleted(key):
-                items.pop(key, None)
+                held.drop(key)
             case Bookmark(version, initial_events_end=True):
-                return Complete(tuple(items.values()), version) if usable(version) else _malformed("the initial objects have no version")
+                return (
+                    Complete(tuple(held.items.values()), version, held)
+                    if usable(version)
+                    else _malformed("the initial objects have no version")
+                )
             case Opened() | Bookmark():
                 pass
             case ApiFailure():

@@ -106,7 +106,8 @@ def objects_in(text: str) -> tuple[PolicyObject, ...] | None:
 def policy_of(objects: Iterable[PolicyObject], rules: LintRules) -> Change:
     """Return the policy that consists of ``objects``, with its documents."""
     empty = PolicySnapshot.EMPTY.with_baseline(rules.grants.denials)
-    return advance(empty, {}, select(objects, rules.namespaces, rules.configmaps), rules.issuers, grants=rules.grants)
+    documents = select(objects, rules.namespaces, rules.configmaps, rules.grants.limits)
+    return advance(empty, {}, documents, rules.issuers, grants=rules.grants)
 
 
 def _unreadable(read: UnreadableFile, file: ManifestFile) -> Iterator[Problem]:

@@ -9,11 +9,13 @@ from typing import Final, final
 import attrs
 
 from exchanger.codes.code import Code
-from exchanger.codes.manifests import FOUND_TWICE, UNREADABLE_FILE
+from exchanger.codes.manifests import FOUND_TWICE, MANY_DOCUMENTS, UNREADABLE_FILE
 from exchanger.codes.problem import Problem
 from exchanger.policy.documents.document import UNREADABLE_REACH, Labels, PolicyDocument, parse_document
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.grants.restriction import restrict
+from exchanger.policy.intake import Intake, beyond
+from exchanger.policy.shares import Limits
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.util.text import closest, printable
 from exchanger.values.entry import FailClosedRegion, Source
@@ -25,6 +27,14 @@ NAME_LABEL: Final = "kubernetes.io/metadata.name"
 
 # Characters of a ConfigMap's key (https://kubernetes.io/docs/concepts/configuration/configmap/#configmap-object).
 KEY_LIMIT: Final = 253
+
+# Bytes of a ConfigMap's labels that count for nothing: twenty long ones have 2 KiB, and a server allows a megabyte.
+USUAL_LABELS: Final = 4096
+
+
+def bytes_of(text: str) -> int:
+    """Return the bytes of ``text`` in UTF-8."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
 @final
@@ -53,7 +63,8 @@ class ConfigMap:
     """A ConfigMap; ``document`` is its ``config.yaml``, ``None`` if that is missing or no text.
 
     ``uid`` tells it from others that had its name, "" if it is not known. ``instead`` is the key that was probably meant to be a missing
-    ``config.yaml``, or "". Neither is part of what the ConfigMap says.
+    ``config.yaml``, or "". Neither is part of what the ConfigMap says. ``beyond``
+    is why its document and labels are not kept, "" if they are.
     """
 
     namespace: str
@@ -62,6 +73,13 @@ class ConfigMap:
     document: str | None = attrs.field(repr=False)
     uid: str = attrs.field(default="", eq=False)
     instead: str = attrs.field(default="", eq=False)
+    beyond: str = attrs.field(default="", kw_only=True)
+
+    @property
+    def size(self) -> int:
+        """The bytes that count for its namespace: those of its document, and of its labels beyond the usual."""
+        labels = sum(bytes_of(text) for label in self.labels for text in label)
+        return bytes_of(self.document or "") + max(0, labels - USUAL_LABELS)
 
 
 PolicyObject = Namespace | ConfigMap
@@ -102,6 +120,14 @@ class Unknown:
 
 Document = Text | Unknown
 
+
+def document_of(config_map: ConfigMap, namespace_labels: tuple[Labels, ...] = ()) -> Document:
+    """Return the document of ``config_map``."""
+    if config_map.beyond:
+        return Unknown(config_map.beyond, namespace_labels, MANY_DOCUMENTS)
+    return Text.of(config_map, namespace_labels)
+
+
 _TWICE: Final = "the ConfigMap is in more than one file, with different documents"
 
 
@@ -115,8 +141,10 @@ class Change:
     withdrawn: tuple[Source, ...]
 
 
-def select(objects: Iterable[PolicyObject], namespaces: Selector, configmaps: Selector) -> dict[Source, Document]:
-    """Return the documents of the ConfigMaps that are selected and in a selected Namespace."""
+def select(
+    objects: Iterable[PolicyObject], namespaces: Selector, configmaps: Selector, limits: Limits = NO_GRANTS.limits
+) -> dict[Source, Document]:
+    """Return the documents of the ConfigMaps that are selected and in a selected Namespace; those beyond ``limits`` are unknown."""
     found = tuple(objects)
     # A Namespace that two files describe differently is selected if either selects it: otherwise what its policies close would open.
     selected = {item.name for item in found if isinstance(item, Namespace) and namespaces.matches(dict(item.labels))}
@@ -126,11 +154,15 @@ def select(objects: Iterable[PolicyObject], namespaces: Selector, configmaps: Se
             described.setdefault(item.name, set()).add(labels_of(item))
     labels = {name: tuple(sorted(descriptions)) for name, descriptions in described.items()}
     documents: dict[Source, Document] = {}
+    sizes: dict[tuple[str, str], int] = {}
     for item in found:
         if isinstance(item, ConfigMap) and item.namespace in selected and configmaps.matches(dict(item.labels)):
-            source, document = Source(item.namespace, item.name), Text.of(item, labels[item.namespace])
+            source, document = Source(item.namespace, item.name), document_of(item, labels[item.namespace])
             twice = documents.get(source, document) != document
             documents[source] = Unknown(_TWICE, labels[item.namespace], FOUND_TWICE) if twice else document
+            sizes[item.namespace, item.name] = max(item.size, sizes.get((item.namespace, item.name), 0))
+    for namespace, name in beyond(((*key, size) for key, size in sizes.items()), limits):
+        documents[Source(namespace, name)] = Unknown(Intake(limits).reason, labels[namespace], MANY_DOCUMENTS)
     return documents
 
 
@@ -152,7 +184,7 @@ def advance(
         read(source, document, issuers, grants) for source, document in after.items() if afresh or before.get(source) != document
     )
     snapshot = snapshot.with_limits(grants.limits).changed(
-        {**dict.fromkeys(withdrawn), **{document.source: document for document in changed}}
+        {**dict.fromkeys(withdrawn), **{document.source: document for document in changed}}, grants
     )
     return Change(snapshot, tuple(snapshot.documents[document.source] for document in changed), withdrawn)
 
@@ -166,7 +198,12 @@ def read(
     """
     known = known and (known.alone or known)
     written = None if known is None else known.written or known
-    if written is None or written.text is None or (written.text, written.issuers) != (_text(document), issuers):
+    if (
+        written is None
+        or written.text is None
+        or written.aside is not None
+        or (written.text, written.issuers) != (_text(document), issuers)
+    ):
         written = _written(source, document, issuers)
     return restrict(written, grants, document.namespace_labels)
 

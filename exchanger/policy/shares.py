@@ -1,4 +1,4 @@
-"""The share of one namespace: how many entries it may have, and how much work these may make of one request.
+"""The share of one namespace: how many entries and closed areas it may have, and how much work these may make of one request.
 
 A request is looked up at each prefix that covers it, on its host and on each wildcard above, and by headers where entries name some. So
 these are counted for each namespace when a version is built: what exceeds the share is invalid and closes its own area, whatever other
@@ -8,19 +8,19 @@ Must not know: requests, grants, or other namespaces.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, TypeAlias, final
 
 import attrs
 from rpds import HashTrieMap
 
-from exchanger.codes.manifests import DEEP_ENTRIES, MANY_ENTRIES
+from exchanger.codes.manifests import DEEP_ENTRIES, MANY_AREAS, MANY_ENTRIES
 from exchanger.codes.problem import Problem
 from exchanger.policy.authority import WILDCARD, wildcards_above
-from exchanger.policy.documents.document import PolicyDocument
+from exchanger.policy.documents.document import Aside, PolicyDocument
 from exchanger.policy.prefix import fold, spellings_of
 from exchanger.util.text import bounded
-from exchanger.values.entry import Claim, Entry, FailClosedRegion, MatchScope, PathType, Source
+from exchanger.values.entry import EVERYWHERE, Claim, Entry, FailClosedRegion, MatchScope, PathType, Source
 
 # Look-ups that the claims of one namespace may make of one interpretation of a path, each about a microsecond: half a millisecond for the
 # 16 that a path may have, and twice that for HEAD. Five nested prefixes on a host and on each of three wildcards above it leave room.
@@ -31,15 +31,26 @@ _COMBINATION: Final = 1
 # Nested regions of one host that close what exceeds a share. Each closes for a method that none above it closes for.
 MAX_CLOSING: Final = 8
 # What is told of entries that a share closes.
-SHARE_CODES: Final = frozenset({MANY_ENTRIES, DEEP_ENTRIES})
+SHARE_CODES: Final = frozenset({MANY_ENTRIES, DEEP_ENTRIES, MANY_AREAS})
 
 
 @final
 @attrs.frozen
 class Limits:
-    """What the operator lets each namespace have. ``entries`` counts those of all its documents, invalid ones included."""
+    """What the operator lets each namespace have in all its documents together.
 
+    ``entries`` counts invalid and refused ones, too. ``areas`` are what mistakes close, a host and prefix each. ``documents`` are the
+    ConfigMaps that are read, and ``kib`` is the size of their texts and unusual labels, in KiB.
+    """
+
+    # Twice what fits a ConfigMap with entries of usual length.
     entries: int = 10_000
+    # As many as entries, so that one wrong name in all of them, such as that of an issuer, closes each in its own place.
+    areas: int = 10_000
+    # One for each entry.
+    documents: int = 10_000
+    # 400 bytes for each of 10,000 entries, or four full ConfigMaps.
+    kib: int = 4_096
 
 
 @final
@@ -59,10 +70,20 @@ _Key: TypeAlias = tuple[Source, int | None, MatchScope]
 _Place: TypeAlias = tuple[PathType, bool, bool, str]
 
 
-def shared(documents: Iterable[PolicyDocument], limits: Limits) -> Division:
+# Returns the region that closes all that the namespace of a document is granted, for a problem.
+Whole: TypeAlias = Callable[[PolicyDocument, Problem], FailClosedRegion]
+
+
+def _unlimited(document: PolicyDocument, problem: Problem) -> FailClosedRegion:
+    return FailClosedRegion(document.source, EVERYWHERE, problem.text, line=problem.line, problems=(problem,))
+
+
+def shared(documents: Iterable[PolicyDocument], limits: Limits, whole: Whole = _unlimited) -> Division:
     """Divide the share among ``documents``, which are all that one namespace has."""
-    ordered = sorted(documents, key=lambda document: document.source)
-    crowded = sum(map(counted_entries, ordered)) > limits.entries
+    before = sorted(documents, key=lambda document: document.source)
+    crowded = sum(weight(document).entries for document in before) > limits.entries
+    closes_much = sum(weight(document).areas for document in before) > limits.areas or any(document.aside for document in before)
+    ordered = list(_set_aside(before, limits, whole)) if crowded or closes_much else before
     problems = dict(_too_many(ordered, limits)) if crowded else {}
     hosts: dict[str | None, list[Claim]] = defaultdict(list)
     for document in ordered:
@@ -72,30 +93,25 @@ def shared(documents: Iterable[PolicyDocument], limits: Limits) -> Division:
     exceeding, most = _exceeding(hosts)
     problems.update((_key(claim), _too_deep(claim)) for claim in exceeding if not isinstance(claim, FailClosedRegion))
     closed_on = {claim.match.host for claim in exceeding} | {scope.host for _, _, scope in problems}
-    if not closed_on:
-        return Division(HashTrieMap(), most)
     left = [_closed(document, problems) for document in ordered]
     closing = _closing(region for document in left for region in document.regions if region.match.host in closed_on)
-    changed = {}
-    for document, before in zip(left, ordered, strict=True):
+    changed: dict[Source, PolicyDocument] = {}
+    for document, alone in zip(left, before, strict=True):
+        closes = any(region.match.host in closed_on for region in document.regions)
+        if document is alone and not closes:
+            continue
         regions = tuple(
             region if region.match.host not in closed_on else closing[_key(region)]
             for region in document.regions
             if region.match.host not in closed_on or _key(region) in closing
         )
-        if document is not before or any(region.match.host in closed_on for region in document.regions):
-            changed[document.source] = attrs.evolve(document, alone=before, closing=regions)
+        changed[document.source] = attrs.evolve(document, alone=document.alone or alone, closing=regions if closes else None)
     return Division(HashTrieMap(changed), most)
 
 
-def counted_entries(document: PolicyDocument) -> int:
-    """Return the number of entries that count for the limit."""
-    return len(document.entries) + len(document.problems)
-
-
-def may_exceed(entries: int, most: int, limits: Limits) -> bool:
-    """Tell whether a namespace with so many entries, and claims that make ``most`` look-ups or fewer of one path, may exceed its share."""
-    return entries > limits.entries or most > MAX_LOOKUPS
+def may_exceed(entries: int, areas: int, most: int, limits: Limits) -> bool:
+    """Tell whether a namespace with so much, whose claims make ``most`` look-ups or fewer of one path, may exceed its share."""
+    return entries > limits.entries or areas > limits.areas or most > MAX_LOOKUPS
 
 
 def most_lookups(claims: Iterable[Claim]) -> int:
@@ -108,6 +124,68 @@ def most_lookups(claims: Iterable[Claim]) -> int:
         hosts[claim.match.host].append(claim)
     exceeding, most = _exceeding(hosts)
     return MAX_LOOKUPS + 1 if exceeding else most
+
+
+def lacking(documents: Iterable[PolicyDocument], limits: Limits) -> tuple[PolicyDocument, ...]:
+    """Return those of ``documents``, which are all that one namespace has, that are set aside and need not be: they have to be read."""
+    before = sorted((document.alone or document for document in documents), key=lambda document: document.source)
+    beyond = _beyond(before, limits) if any(document.aside is not None for document in before) else set()
+    return tuple(document for document in before if document.aside is not None and document.source not in beyond)
+
+
+def weight(document: PolicyDocument) -> Aside:
+    """Return what ``document`` has. Parts that grants leave of an entry beside itself are areas of their own."""
+    if document.aside is not None:
+        return document.aside
+    parts = sum(bool(entry.match.within) for entry in document.entries)
+    entries = len(document.entries) - parts + len(document.problems) + len(_refused(document))
+    return Aside(entries, len(document.regions) + parts)
+
+
+def _refused(document: PolicyDocument) -> set[int]:
+    """Return the entries of ``document`` that count for nothing, since they are outside what is granted."""
+    if not document.refused:
+        return set()
+    kept = {claim.index for claim in (*document.entries, *document.regions)}
+    return {refusal.index for refusal in document.refused if refusal.index is not None and refusal.index not in kept}
+
+
+def _beyond(ordered: Iterable[PolicyDocument], limits: Limits) -> set[Source]:
+    """Return the documents that close areas beyond the limit, in the order of their names, and all behind them that close several.
+
+    Entries beyond their limit close one each. One without a text has nothing but its area.
+    """
+    found: set[Source] = set()
+    entries = areas = 0
+    for document in ordered:
+        has = weight(document)
+        entries += has.entries
+        own = has.areas + min(has.entries, max(0, entries - limits.entries))
+        areas += own
+        if own > 1 and areas > limits.areas and document.text is not None:
+            found.add(document.source)
+    return found
+
+
+def _set_aside(ordered: list[PolicyDocument], limits: Limits, whole: Whole) -> Iterator[PolicyDocument]:
+    """Yield the documents; those with areas beyond the limit without what they say, and closing all that their namespace is granted.
+
+    Nothing else of these is kept, so they have to be read again when there is room.
+    """
+    beyond = _beyond(ordered, limits)
+    for document in ordered:
+        if document.source not in beyond and document.aside is None:
+            yield document
+            continue
+        alone = document
+        if document.aside is None:
+            first = document.regions[:1]
+            alone = attrs.evolve(document, entries=(), regions=first, refused=(), written=None, aside=weight(document))
+        text = f"the document closes areas beyond the {limits.areas} that a namespace may have in all its documents, so it closes all "
+        text += "that its namespace is granted, and nothing else of it counts"
+        text += "".join(f"; the first: {region.reason}" for region in alone.regions)
+        region = whole(document, Problem(MANY_AREAS, text, line=alone.regions[0].line if alone.regions else None))
+        yield attrs.evolve(alone, regions=(region,), alone=alone)
 
 
 def _key(claim: Claim) -> _Key:
@@ -125,10 +203,14 @@ def _too_many(documents: Iterable[PolicyDocument], limits: Limits) -> Iterator[t
     """Yield the entries beyond the limit, in the order of the names of their documents."""
     count = 0
     for document in documents:
+        if document.aside is not None:
+            count += document.aside.entries
+            continue
         entries: dict[int, list[Entry]] = {}
         for entry in document.entries:
             entries.setdefault(entry.index, []).append(entry)
-        for index in sorted({*entries, *(region.index for region in document.problems if region.index is not None)}):
+        invalid = {region.index for region in document.problems if region.index is not None}
+        for index in sorted({*entries, *invalid, *_refused(document)}):
             count += 1
             for entry in entries.get(index, ()) if count > limits.entries else ():
                 text = f"entries[{index}] is beyond the {limits.entries} entries that a namespace may have in all its documents"

@@ -5,6 +5,7 @@ Must not know: where documents come from, who publishes or reads, or what follow
 
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import ClassVar, Final, assert_never, final
 
 import attrs
@@ -12,13 +13,14 @@ from rpds import HashTrieMap
 
 from exchanger.policy.authority import read_authority
 from exchanger.policy.documents.document import PolicyDocument
-from exchanger.policy.grants.restriction import Cut
+from exchanger.policy.grants.allowance import NO_GRANTS, Grants
+from exchanger.policy.grants.restriction import Cut, closed_whole
 from exchanger.policy.headers import RequestHeaders
 from exchanger.policy.lookup import CONFLICT, Found, UnreadableReach, denied_by, find, find_at_once
 from exchanger.policy.path import MalformedPath, is_plain_with_query
 from exchanger.policy.policy_trie import Hosts, Paths, PolicyTrie, Sifting
 from exchanger.policy.readings import Reading, readings_to_ask
-from exchanger.policy.shares import Limits, counted_entries, may_exceed, most_lookups, shared
+from exchanger.policy.shares import Limits, lacking, may_exceed, most_lookups, shared, weight
 from exchanger.values.entry import UNKNOWN_NAMESPACE, AllowEntry, DenyEntry, ExchangeEntry, Source
 from exchanger.values.headers import NO_FIELDS, HeaderFields
 from exchanger.values.notice import NO_NOTICES, Notices
@@ -28,28 +30,30 @@ from exchanger.values.verdict import AMBIGUOUS_AUTHORITY, AMBIGUOUS_PATH, NO_MAT
 @final
 @attrs.frozen
 class Part:
-    """What one namespace has: its documents, and how many entries and claims are in them. ``exceeds``: its share has changed some of them.
+    """What one namespace has: its documents, and how many entries, areas and claims are in them.
 
-    ``most`` bounds the look-ups that the claims make of one path: each change adds those of its document, and takes nothing away. So the
-    documents are divided again only once that exceeds the share, not with each change.
+    ``exceeds``: its share has changed some of them. ``most`` bounds the look-ups that the claims make of one path: each change adds those
+    of its document, and takes nothing away. So the documents are divided again only once that exceeds the share, not with each change.
     """
 
     sources: "HashTrieMap[Source, None]" = attrs.field(factory=HashTrieMap)
     entries: int = 0
+    areas: int = 0
     claims: int = 0
     exceeds: bool = False
     most: int = attrs.field(default=0, eq=False)
 
     def changed(self, documents: Iterable[PolicyDocument], sign: int) -> "Part":
         """Return the part with ``documents`` (``sign`` 1), or without them (-1)."""
-        sources, entries, count, most = self.sources, self.entries, self.claims, self.most
+        sources, entries, areas, count, most = self.sources, self.entries, self.areas, self.claims, self.most
         for document in documents:
-            claims = document.claims
+            claims, has = document.claims, weight(document)
             sources = sources.insert(document.source, None) if sign > 0 else sources.discard(document.source)
-            entries += sign * counted_entries(document)
+            entries += sign * has.entries
+            areas += sign * has.areas
             count += sign * len(claims)
             most += 0 if sign < 0 or self.exceeds else most_lookups(claims)
-        return Part(sources, entries, count, self.exceeds, most)
+        return Part(sources, entries, areas, count, self.exceeds, most)
 
 
 @final
@@ -62,6 +66,8 @@ class PolicySnapshot:
     held against at each look-up, because the documents are not yet. ``held`` are earlier versions, the newest first, that this one may not
     loosen yet: of their verdicts and its own, the strictest counts. ``limits`` are what the
     operator lets each namespace have.
+
+    Methods that change documents take the ``grants`` that these are held against, which confine what an excess closes.
     """
 
     EMPTY: ClassVar["PolicySnapshot"]
@@ -80,12 +86,12 @@ class PolicySnapshot:
     # None is in it without a document.
     namespaces: "HashTrieMap[str, Part]" = attrs.field(factory=HashTrieMap, repr=False)
 
-    def apply(self, document: PolicyDocument) -> "PolicySnapshot":
+    def apply(self, document: PolicyDocument, grants: Grants = NO_GRANTS) -> "PolicySnapshot":
         """Return a snapshot with ``document`` in the place of any older one of its source; costs the size of these two documents.
 
         One that says the same in another text, or is left the same by grants, only takes its place: nothing else changes.
         """
-        return self.changed({document.source: document})
+        return self.changed({document.source: document}, grants)
 
     def _altered(self, known: PolicyDocument, document: PolicyDocument) -> "PolicySnapshot":
         """Return the snapshot with ``document`` in the place of ``known``, which has the same text: most claims are the same, too."""
@@ -100,11 +106,11 @@ class PolicySnapshot:
         base = self._changed(self.documents, trie, (known,), -1)
         return base._changed(self.documents.insert(document.source, document), trie, (document,), 1)  # noqa: SLF001 - of the same class
 
-    def withdraw(self, source: Source) -> "PolicySnapshot":
+    def withdraw(self, source: Source, grants: Grants = NO_GRANTS) -> "PolicySnapshot":
         """Return a snapshot without the document of ``source``; itself when there is none."""
-        return self.changed({source: None})
+        return self.changed({source: None}, grants)
 
-    def changed(self, documents: "Mapping[Source, PolicyDocument | None]") -> "PolicySnapshot":
+    def changed(self, documents: "Mapping[Source, PolicyDocument | None]", grants: Grants = NO_GRANTS) -> "PolicySnapshot":
         """Return a snapshot with ``documents`` in the place of those of their sources, ``None`` for none.
 
         Beside these documents, it costs some microseconds for each claim of their namespaces, but for a namespace within its share only
@@ -113,8 +119,11 @@ class PolicySnapshot:
         snapshot = self
         for source, document in documents.items():
             snapshot = snapshot._removed(source) if document is None else snapshot._with(document.alone or document)
-        for namespace in {source.namespace: None for source in documents} if snapshot is not self else ():
-            snapshot = snapshot._shared(namespace)  # noqa: SLF001 - of the same class
+        differs = snapshot is not self
+        for namespace in {source.namespace: None for source in documents}:
+            part = snapshot.namespaces.get(namespace)
+            if differs or (part is not None and part.exceeds):  # what closes the excess may be another area
+                snapshot = snapshot._shared(namespace, grants)  # noqa: SLF001 - of the same class
         return snapshot
 
     def leave(self, *sources: Source) -> "PolicySnapshot":
@@ -130,33 +139,33 @@ class PolicySnapshot:
                 standing = standing.insert(document.source, None)
         return self._changed(documents, attrs.evolve(self.trie, leaving=leaving, standing=standing), gone, -1) if gone else self
 
-    def swept(self, source: Source, most: int | None = None) -> "PolicySnapshot":
+    def swept(self, source: Source, most: int | None = None, grants: Grants = NO_GRANTS) -> "PolicySnapshot":
         """Return a snapshot without the claims of a document that is leaving, or ``most`` of them; itself when it is not.
 
         What it took of a share is free.
         """
         snapshot = self._swept(source, most)
-        return self if snapshot is self else snapshot._shared(source.namespace)  # noqa: SLF001 - of the same class
+        return self if snapshot is self else snapshot._shared(source.namespace, grants)  # noqa: SLF001 - of the same class
 
     def closed(self, document: PolicyDocument) -> "PolicySnapshot":
         """Return a snapshot with ``document``, which has no entry; the share of its namespace counts with the next change there."""
         return self._with(document)
 
-    def shares_with(self, document: PolicyDocument) -> Mapping[Source, PolicyDocument]:
+    def shares_with(self, document: PolicyDocument, grants: Grants = NO_GRANTS) -> "HashTrieMap[Source, PolicyDocument]":
         """Return the documents of the namespace that its share would change if ``document`` were there, as it would leave them."""
         part = self.namespaces.get(document.source.namespace, Part())
         others = [self.documents[source] for source in part.sources if source != document.source]
-        return shared([document, *(other.alone or other for other in others)], self.limits).changed
+        return shared([document, *(other.alone or other for other in others)], self.limits, partial(closed_whole, grants)).changed
 
-    def _shared(self, namespace: str) -> "PolicySnapshot":
+    def _shared(self, namespace: str, grants: Grants) -> "PolicySnapshot":
         """Return the snapshot with the documents of ``namespace`` as its share leaves them."""
         part = self.namespaces.get(namespace)
         if part is None or namespace == UNKNOWN_NAMESPACE:
             return self
-        if not part.exceeds and not may_exceed(part.entries, part.most, self.limits):
+        if not part.exceeds and not may_exceed(part.entries, part.areas, part.most, self.limits):
             return self
         documents = [self.documents[source] for source in part.sources]
-        division = shared([document.alone or document for document in documents], self.limits)
+        division = shared([document.alone or document for document in documents], self.limits, partial(closed_whole, grants))
         shares, snapshot = division.changed, self
         for document in documents:
             left = shares.get(document.source, document.alone or document)
@@ -164,6 +173,13 @@ class PolicySnapshot:
                 snapshot = snapshot._removed(document.source)._with(left)  # noqa: SLF001 - of the same class
         part = attrs.evolve(snapshot.namespaces[namespace], exceeds=bool(shares), most=division.most)
         return attrs.evolve(snapshot, namespaces=snapshot.namespaces.insert(namespace, part))
+
+    def lacking(self, namespace: str) -> tuple[PolicyDocument, ...]:
+        """Return the documents of ``namespace`` that are to be read again, since there is room for what was not kept of them."""
+        part = self.namespaces.get(namespace)
+        if part is None or not part.exceeds:
+            return ()
+        return lacking((self.documents[source] for source in part.sources), self.limits)
 
     def _with(self, document: PolicyDocument) -> "PolicySnapshot":
         known = self.documents.get(document.source)

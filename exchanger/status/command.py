@@ -15,6 +15,7 @@ import attrs
 import trio
 
 from exchanger.app.grants_file import GrantsSettings
+from exchanger.app.policy_environment import LIMIT_VARIABLES
 from exchanger.app.settings import known_variables, read_settings
 from exchanger.app.variable_names import variable_notices
 from exchanger.errors import ConfigurationError
@@ -39,7 +40,7 @@ _GRANTS_FILE: Final = "POLICY_GRANTS_FILE"
 _VARIABLES: Final = (
     *("CONFIGMAP_NAMESPACE_SELECTOR", "CONFIGMAP_LABEL_SELECTOR"),
     *("POLICY_NAMESPACES", "POLICY_NAMESPACES_FILE", "KUBE_CONTEXT"),
-    *(_GRANTS_FILE, "POLICY_GRANTS_MODE", "POLICY_MAX_ENTRIES"),
+    *(_GRANTS_FILE, "POLICY_GRANTS_MODE", *LIMIT_VARIABLES),
 )
 _PROFILES_FILE: Final = "TOKEN_EXCHANGE_ISSUER_PROFILES_FILE"
 

@@ -125,7 +125,7 @@ async def survey(
     grants: Grants = NO_GRANTS,
 ) -> Survey | Unanswered:
     """List what ``settings`` select, and read it; ``issuers`` are the profiles that entries may refer to. ``notices`` come first."""
-    found = await list_policies(list_watches, settings, with_labels=grants.limited)
+    found = await list_policies(list_watches, settings, grants.limits, with_labels=grants.limited)
     if isinstance(found, Unanswered):
         return found
     namespaces, config_maps, documents, unreadable = found.namespaces, found.config_maps, found.documents, found.unreadable

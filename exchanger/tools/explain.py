@@ -160,7 +160,7 @@ async def policy_of_cluster(options: ExplainOptions, chosen: Chosen, environment
     where = {"token_file": os.devnull} if options.kubeconfig else {}
     origin = Origin(kubeconfig=options.kubeconfig, context=options.context or settings.kube_context, environment=environment, **where)
     async with connect(origin) as connection:
-        found = await list_policies(PolicyListWatches(connection), settings.policy, with_labels=True)
+        found = await list_policies(PolicyListWatches(connection), settings.policy, settings.grants.limits, with_labels=True)
     if isinstance(found, Unanswered):
         raise ClusterError(found.reason)
     if found.unreadable:

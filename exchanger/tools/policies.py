@@ -14,6 +14,7 @@ import attrs
 from rpds import HashTrieMap
 
 from exchanger.app.grants_file import GrantsSettings
+from exchanger.app.policy_environment import LIMIT_VARIABLES
 from exchanger.app.settings import Settings, endpoint_check, read_settings
 from exchanger.decision.answer import Answer, answer
 from exchanger.decision.check import DecisionRules
@@ -27,6 +28,7 @@ from exchanger.issuers.rules import ProfileRules
 from exchanger.issuers.written import IssuerProfile
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.policy.selection import AnyIssuer, ConfigMap, Document, Namespace, PolicyObject, Unknown, advance, select
+from exchanger.policy.shares import Limits
 from exchanger.policy.snapshot import CurrentPolicy, PolicySnapshot
 from exchanger.util.regular_file import open_regular
 from exchanger.util.terminal import read_input
@@ -44,7 +46,7 @@ VARIABLES: Final = (
         "CONFIGMAP_NAMESPACE_SELECTOR",
         "CONFIGMAP_LABEL_SELECTOR",
         "POLICY_GRANTS_MODE",
-        "POLICY_MAX_ENTRIES",
+        *LIMIT_VARIABLES,
         "POLICY_REQUIRED",
         "POLICY_UNREADABLE_REACH",
     ),
@@ -114,7 +116,7 @@ def policy_of_paths(paths: Sequence[str], chosen: Chosen, variables: Mapping[str
     """
     settings = settings_of(variables)
     manifests = read_paths(paths)
-    documents, undescribed, notes = _selected(manifests, *selectors_of(settings))
+    documents, undescribed, notes = _selected(manifests, *selectors_of(settings), settings.grants.limits)
     return assembled(documents, settings, chosen, (*manifests.notes, *notes), undescribed)
 
 
@@ -231,15 +233,15 @@ def _note(name: str, found: PassedOver) -> str:
 
 
 def _selected(
-    manifests: Manifests, namespaces: Selector, config_maps: Selector
+    manifests: Manifests, namespaces: Selector, config_maps: Selector, limits: Limits
 ) -> tuple[dict[Source, Document], tuple[str, ...], tuple[str, ...]]:
     """Return the documents in force, the Namespaces that nothing describes, and notes on the ConfigMaps that are not in force."""
     objects = manifests.objects
     described = {item.name for item in objects if isinstance(item, Namespace)}
     others = dict.fromkeys(item.namespace for item in objects if isinstance(item, ConfigMap) and item.namespace not in described)
-    documents = select(objects, namespaces, config_maps)
+    documents = select(objects, namespaces, config_maps, limits)
     assumed: tuple[PolicyObject, ...] = (*(Namespace(name, ()) for name in others), *objects)
-    for source, document in select(assumed, Selector(), config_maps).items():
+    for source, document in select(assumed, Selector(), config_maps, limits).items():
         if source.namespace in others:
             documents[source] = document
     unknown = {Source(UNKNOWN_NAMESPACE, name): Unknown(f"the file {name} {why}") for name, why in manifests.unreadable.items()}

@@ -13,9 +13,13 @@ from hypothesis import strategies as st
 
 from exchanger.admission.judgement import MESSAGE_CHARS, Known, judge
 from exchanger.admission.webhook import BODY_BYTES, LIGHT_BYTES, NAMESPACE_S, TIMEOUT_S, Webhook
+from exchanger.codes.manifests import MANY_DOCUMENTS
 from exchanger.policy.documents.document import parse_document
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.grants.reader import read_grants
+from exchanger.policy.selection import Text, Unknown, read
+from exchanger.policy.shares import Limits
+from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Source
 from exchanger.values.selector import parse_selector
 from tests.admission.reviews import BROKEN, DENY, UID, FakeCluster, body, config_map, policies
@@ -300,3 +304,30 @@ async def test_a_document_is_judged_with_the_share_that_others_of_its_namespace_
     assert "team/deep" in pushed["status"]["message"]
     own = await scene.judged(config_map(nested(32, 48)))
     assert own["status"]["message"].startswith("config.yaml has 8 problems:\n- line 11: POL-2202: entries[8] exceeds the share")
+
+
+async def test_a_document_is_judged_with_the_room_that_its_namespace_has() -> None:
+    snapshot, text, first = PolicySnapshot.EMPTY.with_limits(Limits(documents=2)), Text(DENY), "team"
+    for name in "ac":
+        snapshot = snapshot.apply(parse_document(Source(first, name), DENY, frozenset()))
+    full = snapshot.apply(read(Source(first, "y"), Unknown("beyond", code=MANY_DOCUMENTS), frozenset()))
+    beyond = judge(Source(first, "z"), text, Known(snapshot)).refused
+    assert beyond is not None
+    assert beyond.message.startswith("config.yaml: POL-2204: the document is not read")
+    pushing = judge(Source(first, "b"), text, Known(snapshot)).refused
+    assert pushing is not None
+    assert f"there is no room for {first}/c" in pushing.message
+    assert judge(Source(first, "a"), text, Known(snapshot)).refused is None
+    assert judge(Source(first, "z"), text, Known(full.withdraw(Source(first, "c")))).refused is not None
+    assert judge(Source("other", "z"), text, Known(full)).refused is None
+
+
+async def test_a_document_is_judged_with_the_areas_that_others_of_its_namespace_close() -> None:
+    snapshot = PolicySnapshot.EMPTY.with_limits(Limits(areas=3))
+    snapshot = snapshot.apply(parse_document(Source("team", "b"), "version: v1\nentries: [{x: 1}, {x: 2}]", frozenset()))
+    pushed = judge(Source("team", "a"), Text("version: v1\nentries: [{x: 1}, {x: 2}]"), Known(snapshot)).refused
+    assert pushed is not None
+    assert "POL-2203: with this document" in pushed.message
+    own = judge(Source("team", "c"), Text("version: v1\nentries: [{x: 1}, {x: 2}]"), Known(snapshot)).refused
+    assert own is not None
+    assert "POL-2203: the document closes areas beyond the 3" in own.message

@@ -174,7 +174,7 @@ def test_a_file_without_names_never_means_all_namespaces(tmp_path: Path, content
         ("POLICY_UNREADABLE_REACH", "all"),
         ("POLICY_NAMESPACES", "a,,b"),
         ("POLICY_NAMESPACES", "A"),
-        ("POLICY_MAX_ENTRIES", "0"),
+        *((f"POLICY_MAX_{what}", "0") for what in ("ENTRIES", "AREAS", "DOCUMENTS", "SIZE_KIB")),
         ("POLICY_MAX_STALENESS", "5"),
     ],
 )

@@ -13,11 +13,13 @@ from trio.testing import MockClock
 from exchanger.assembly import assembler
 from exchanger.assembly.assembler import FIRST_BUDGET_S, HOLD_S, INLINE_AREAS, INLINE_WORK, Assembler, changed_allowances, make
 from exchanger.assembly.backlog import CLAIM_WORK, LIGHT_WORK
+from exchanger.codes.manifests import MANY_AREAS
 from exchanger.policy.documents.document import PolicyDocument, parse_document
 from exchanger.policy.grants import restriction
 from exchanger.policy.grants.allowance import Grant, Grants
 from exchanger.policy.grants.reader import read_grants
 from exchanger.policy.selection import Change, Text
+from exchanger.policy.shares import Limits
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import DenyEntry, ExchangeEntry, MatchScope, Source
 from exchanger.values.selector import parse_selector
@@ -492,4 +494,34 @@ async def test_a_document_that_comes_during_a_sweep_is_held_against_the_grants(a
         gate.event.set()
         await taken(made)
         assert isinstance(made._snapshot.match("h", "/b", "GET"), NoMatch)
+
+
+BROKEN = Text("version: v1\nentries: [{match: {host: h, pathPrefix: /a}, action: no}, {match: {host: h, pathPrefix: /b}, action: no}]")
+
+
+@pytest.mark.parametrize("change", ["repaired", "withdrawn", "grants"])
+async def test_what_was_set_aside_is_read_again_when_there_is_room(autojump_clock: MockClock, change: str) -> None:
+    last, limits = Source("a", "z"), Limits(areas=3)
+    narrow = Grant(frozenset({"a"}), None, ("h",), ("/c",))
+    gate = Gate()
+    gate.event.set()
+    made = Assembler(frozenset(), Grants((Grant(None, None, ("*",)),), limits=limits), run_sync=gate.run_sync)
+    async with running(made):
+        for source in (A, last, OTHER):
+            made.put(source, BROKEN)
+        snapshot = (await taken(made)).snapshot
+        assert [len(snapshot.documents[source].regions) for source in (A, last, OTHER)] == [2, 1, 2]
+        assert [problem.code for problem in snapshot.documents[last].findings] == [MANY_AREAS]
+        assert isinstance(snapshot.match("i", "/c", "GET"), Unhealthy)
+        if change == "grants":
+            made.use_grants(Grants((narrow,), limits=limits))
+        else:
+            made.put(A, deny("/c") if change == "repaired" else None)
+        snapshot = (await taken(made)).snapshot
+        await trio.sleep(1)
+        later = made.take()
+        snapshot = snapshot if later is None else later.snapshot
+        assert isinstance(snapshot.match("i", "/c", "GET"), NoMatch)
+        assert snapshot.documents[last].aside is None
+        assert len(snapshot.documents[last].regions) == (0 if change == "grants" else 2)
         assert made.unread == 0

@@ -25,6 +25,7 @@ from exchanger.kube.settings import KubernetesSettings
 from exchanger.kube.source import KubernetesSource
 from exchanger.policy.documents.yaml_reader import MAX_BYTES
 from exchanger.policy.grants.allowance import NO_GRANTS, Grant, Grants
+from exchanger.policy.intake import MAX_TOLD
 from exchanger.policy.selection import Change, ConfigMap, Namespace
 from exchanger.policy.shares import Limits
 from exchanger.policy.snapshot import PolicySnapshot
@@ -223,7 +224,7 @@ IDLE: Final = {Source(EVIL, f"p{number}"): full("version: v1\nentries:\n" + entr
 # How fast what is taken away takes effect.
 REVOKED_S: Final = 2.0
 BULK: Final = {
-    "invalid entries": {Source(EVIL, f"p{number}"): f"{INVALID}# {number}" for number in range(6)},
+    "invalid entries": {Source(EVIL, f"p{number}"): f"{INVALID}# {number}" for number in range(3)},
     "hostile teams": {Source(f"{EVIL}-{number}", "p"): text for number, text in enumerate(HOSTILE.values())},
 }
 
@@ -311,7 +312,7 @@ async def test_documents_that_close_all_that_is_granted_cost_that_once() -> None
 
 
 # The entries are all to be in force, so that they can be taken away.
-ROOMY: Final = Limits(entries=1_000_000)
+ROOMY: Final = Limits(entries=1_000_000, areas=1_000_000, kib=1_000_000)
 
 
 def is_refused(snapshot: PolicySnapshot) -> bool:
@@ -344,3 +345,42 @@ async def test_what_is_taken_away_beside_large_documents_takes_effect_at_once() 
             assert isinstance(scene.told.snapshots[-1].match("h1.example", "/1", "GET"), NoMatch)
         print("in force after", ", ".join(f"{what} {seconds:.2f} s" for what, seconds in took.items()))
         assert max(took.values()) < REVOKED_S
+
+
+async def test_a_flood_of_config_maps_holds_up_no_edit_and_is_not_kept() -> None:
+    limits = Limits(documents=20, kib=1024)
+    server = Server([config_map(source, deny()) for source in (GOOD, Source(EVIL, "q"))])
+    flood = {Source(EVIL, f"r{number:05}"): "version: v1\nentries:\n" + "- {x: 1}\n" * 500 for number in range(3_000)}
+    async with running(server, attrs.evolve(NO_GRANTS, limits=limits)) as scene:
+        took = 0.0
+        with no_long_step():
+            for number, (source, text) in enumerate(flood.items()):
+                server.put(source, text)
+                if number % 1_000 == 999:
+                    took = max(took, await scene.edit(number))
+            await scene.within(lambda snapshot: len(snapshot.documents) == limits.documents + MAX_TOLD + 1)
+            await trio.sleep(1.0)
+        snapshot = scene.told.snapshots[-1]
+        kept = sum(len(document.text or "") for document in snapshot.documents.values() if document.source.namespace == EVIL)
+        assert kept <= limits.kib * 1024
+        assert isinstance(snapshot.match("nobody.example", "/", "GET"), Unhealthy)
+        assert isinstance(snapshot.match("h", "/edit-2999", "GET"), DenyEntry)
+        print(f"edit: {took:.2f} s")
+        assert took < EDIT_S
+
+
+async def test_more_areas_than_a_namespace_may_close_hold_up_no_edit_and_are_read_once_there_is_room() -> None:
+    limits = Limits(areas=2_000)
+    server = Server([config_map(source, deny()) for source in (GOOD, Source(EVIL, "q"))])
+    broken = {Source(EVIL, f"p{number}"): "version: v1\nentries:\n" + "- {x: 1}\n" * 1_500 for number in range(4)}
+    async with running(server, attrs.evolve(NO_GRANTS, limits=limits)) as scene:
+        for source, text in broken.items():
+            server.put(source, text)
+        took = await scene.edit(0)
+        await scene.told.until(lambda: not scene.told.pending(broken), PATIENCE_S)
+        last = Source(EVIL, "p3")
+        assert [len(scene.told.snapshots[-1].documents[source].regions) for source in broken] == [1_500, 1, 1, 1]
+        for source in list(broken)[:3]:
+            server.put(source, deny("/repaired"))
+        await scene.within(lambda snapshot: len(snapshot.documents[last].regions) == 1_500)
+        assert took < EDIT_S

@@ -3,11 +3,13 @@
 import json
 import time
 
+import attrs
 import pytest
 
 from exchanger.codes.code import Code, Example, Severity
 from exchanger.codes.registry import CODES
 from exchanger.directory.manifest import MAX_FILE_BYTES
+from exchanger.policy.shares import Limits
 from exchanger.tools.check.engine import MAX_PROBLEMS
 from exchanger.tools.check.files import MAX_PIECES
 from tests.check.checking import LABEL, checked, codes, config_map, entries, found, rules
@@ -361,3 +363,14 @@ def test_no_file_takes_long(text: str) -> None:
 def test_a_file_that_is_too_large_or_no_text_is_found() -> None:
     assert codes(checked("a" * (MAX_FILE_BYTES + 1))) == ["POL-3002"]
     assert codes(checked("")) == ["POL-3006"]
+
+
+def test_what_a_namespace_may_not_have_is_found() -> None:
+    limits = Limits(documents=2, areas=2)
+    by = attrs.evolve(rules(), grants=attrs.evolve(rules().grants, limits=limits))
+    clean, broken = entries(DENY), entries("{x: 1}", "{x: 1}", "{x: 1}")
+    result = checked(*(config_map(clean, name) for name in "cab"), config_map(clean, "z", namespace="other"), by=by)
+    assert [(code, file) for code, file, *_ in found(result) if code == "POL-2204"] == [("POL-2204", "0.yaml")]
+    result = checked(config_map(broken, "a"), config_map(clean, "b", namespace="other"), by=by)
+    assert [(code, file) for code, file, *_ in found(result) if code == "POL-2203"] == [("POL-2203", "0.yaml")]
+    assert codes(result).count("POL-1101") == 3

@@ -11,7 +11,7 @@ from exchanger.policy import snapshot as snapshot_module
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.grants.restriction import again
-from exchanger.policy.shares import MAX_CLOSING, MAX_LOOKUPS, Division, Limits, _closing, shared
+from exchanger.policy.shares import MAX_CLOSING, MAX_LOOKUPS, Division, Limits, Whole, _closing, shared
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Entry, FailClosedRegion, MatchScope, PathType, Source
 from exchanger.values.verdict import NO_MATCH, Unhealthy
@@ -177,10 +177,10 @@ def test_a_document_beyond_its_share_may_come_again_with_another_text() -> None:
 def test_a_share_is_divided_again_once_in_as_many_changes_as_it_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
     divided = 0
 
-    def counted(documents: Iterable[PolicyDocument], limits: Limits) -> Division:
+    def counted(documents: Iterable[PolicyDocument], limits: Limits, whole: Whole) -> Division:
         nonlocal divided
         divided += 1
-        return shared(documents, limits)
+        return shared(documents, limits, whole)
 
     monkeypatch.setattr(snapshot_module, "shared", counted)
     snapshot = PolicySnapshot.EMPTY

@@ -6,7 +6,7 @@ A document that is the same before and after is in no difference, so that it cos
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanger.policy.selection import Text
+from exchanger.policy.selection import Document
 from exchanger.values.entry import Source
 from tests.property.strategies_kube_index import Said, histories, index, tell
 
@@ -17,7 +17,7 @@ turns = st.sampled_from(["", "", "part", "all", "again"])
 @given(histories, st.data())
 def test_differences_are_what_changed(history: list[Said], data: st.DataObject) -> None:
     made = index()
-    shown: dict[Source, Text] = {}
+    shown: dict[Source, Document] = {}
     again: set[Source] = set()
     for said in history:
         tell(said, made)

@@ -25,8 +25,8 @@ from exchanger.values.entry import EVERYWHERE, Claim, Entry, FailClosedRegion, G
 UNREADABLE_REACH: Final[MatchScope] = EVERYWHERE  # what an unreadable document closes
 VERSION: Final = "v1"
 MAX_ENTRIES: Final = MAX_BYTES // 48  # the shortest valid entry has 48 bytes, so this stops only invalid ones
-# Further problems of an unreadable document that are kept.
-MAX_OTHER_PROBLEMS: Final = 1024
+# Further problems of an unreadable document that are kept, half a kilobyte each: nobody corrects more of them at a time.
+MAX_OTHER_PROBLEMS: Final = 64
 # Up to so many regions, an entry that names several hosts closes each of them; beyond, it closes an unknown host.
 MAX_REGIONS_BY_NAME: Final = 4096
 DOCUMENT_FIELDS: Final = (
@@ -75,6 +75,15 @@ class Refusal:
 
 @final
 @attrs.frozen
+class Aside:
+    """What a document has that is read and not kept: entries with invalid ones, and areas that they close."""
+
+    entries: int
+    areas: int
+
+
+@final
+@attrs.frozen
 class PolicyDocument:
     """What one ConfigMap says. All entries and regions are its own.
 
@@ -83,8 +92,9 @@ class PolicyDocument:
     ``text`` is its source text, ``None`` if there is none; documents that differ in their text alone are equal. ``problems`` has the first
     region of each invalid entry, or that of the document. ``refused`` are the parts that its namespace is not granted. ``written`` is the
     document as its author wrote it if grants have changed it, and ``namespace_labels`` are the labels by which its namespace is described.
-    ``areas`` are those that regions close as a whole. ``issuers`` are the names that its entries could refer to when it was read, ``None``
-    if it was not.
+    ``alone`` is the document as it would be without others of its namespace, and ``closing`` its regions that count, where these make a
+    difference; ``aside`` is what it has if nothing of that is kept. ``areas`` are those that regions close as a whole. ``issuers``
+    are the names that its entries could refer to when it was read, ``None`` if it was not.
     """
 
     source: Source
@@ -97,6 +107,7 @@ class PolicyDocument:
     issuers: frozenset[str] | None = attrs.field(default=None, eq=False, repr=False, kw_only=True)
     alone: "PolicyDocument | None" = attrs.field(default=None, eq=False, repr=False, kw_only=True)
     closing: tuple[FailClosedRegion, ...] | None = attrs.field(default=None, eq=False, repr=False, kw_only=True)
+    aside: Aside | None = attrs.field(default=None, repr=False, kw_only=True)
     problems: tuple[FailClosedRegion, ...] = attrs.field(init=False, eq=False, repr=False)
 
     @problems.default

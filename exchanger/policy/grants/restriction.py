@@ -78,7 +78,19 @@ def restrict(written: PolicyDocument, grants: Grants, descriptions: tuple[Labels
 def again(document: PolicyDocument, grants: Grants) -> PolicyDocument:
     """Return ``document`` under other ``grants``."""
     alone = document.alone or document
+    if alone.aside is not None:
+        return alone  # it has to be read again, and closes all that is granted until then
     return restrict(alone.written or alone, grants, alone.namespace_labels)
+
+
+def closed_whole(grants: Grants, document: PolicyDocument, problem: Problem) -> FailClosedRegion:
+    """Return the region that closes all that the namespace of ``document`` is granted for ``problem``: one value, however much it is."""
+    namespace = document.source.namespace
+    region = FailClosedRegion(document.source, EVERYWHERE, problem.text, line=problem.line, problems=(problem,))
+    for allowance in grants.allowances(namespace, document.namespace_labels) if grants.enforced else ():
+        if not _is_free(namespace, allowance):
+            region = attrs.evolve(region, area=_area(region, allowance, grants))
+    return region
 
 
 @final
@@ -142,7 +154,7 @@ def _restricted(document: PolicyDocument, allowance: Allowance, grants: Grants) 
             refusals[entry.index] = Refusal(entry.source, entry.index, reason, judged.code, entry.line)
     entries = regions.without_invalid(entries)
     for region in document.regions:
-        left = regions.add(iter((region,)) if free or not enforced else _parts(region, allowance, grants))
+        left = regions.add(iter((region,)) if free or not enforced else _parts(region, allowance, grants, at_once=document.text is None))
         if not left and region.index not in refusals:
             what = "the document" if region.index is None else f"entries[{region.index}]"
             reason = f"{what} {_NOT_GRANTED}; it is invalid too: {region.reason}"
@@ -308,10 +320,13 @@ def _missing(entry: Entry, covering: list[Granted]) -> Iterator[str]:
             yield f"scope {bounded(scope)}"
 
 
-def _parts(region: FailClosedRegion, allowance: Allowance, grants: Grants) -> Iterator[FailClosedRegion]:
-    """Yield the parts of ``region`` that the allowance covers; one for all of them if that is all that is granted, and much."""
-    if region.match == EVERYWHERE and (region.area is not None or allowance.area_count > MAX_REGIONS):
-        area = grants.area(allowance) if region.area is None else _narrowed(region.area, allowance)
+def _parts(region: FailClosedRegion, allowance: Allowance, grants: Grants, *, at_once: bool = False) -> Iterator[FailClosedRegion]:
+    """Yield the parts of ``region`` that the allowance covers; one for all of them if that is all that is granted, and much.
+
+    ``at_once``: also if it is little. There may be many documents that are not read, and each is to be small.
+    """
+    if region.match == EVERYWHERE and (region.area is not None or allowance.area_count > (1 if at_once else MAX_REGIONS)):
+        area = _area(region, allowance, grants)
         if area.scopes:
             yield attrs.evolve(region, area=area)
         return
@@ -321,6 +336,12 @@ def _parts(region: FailClosedRegion, allowance: Allowance, grants: Grants) -> It
             yield region if scope == region.match and guessed == region.guessed else attrs.evolve(region, match=scope, guessed=guessed)
 
 
+def _area(region: FailClosedRegion, allowance: Allowance, grants: Grants) -> GrantedArea:
+    """Return all that is granted of a region over everything."""
+    return grants.area(allowance) if region.area is None else _narrowed(region.area, allowance)
+
+
+@lru_cache(maxsize=64)  # all documents of a namespace with several descriptions share one value
 def _narrowed(area: GrantedArea, allowance: Allowance) -> GrantedArea:
     """Return what is in ``area`` and ``allowance``."""
     parts = (part for scope in area.scopes for granted in allowance.near(scope.host) for part in _intersections(scope, granted))

@@ -18,8 +18,9 @@ from exchanger.policy.documents import yaml_nodes as nodes
 from exchanger.policy.documents.document import PolicyDocument, parse_document
 from exchanger.policy.documents.yaml_reader import Unreadable, read_nodes
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
+from exchanger.policy.intake import Intake, beyond
 from exchanger.policy.notices import is_declined, looks_like_policy, near_label, of_allowance, of_config_maps, of_left_out, of_namespaces
-from exchanger.policy.selection import NAME_LABEL, AnyIssuer, ConfigMap, Namespace, Text, labels_of, read
+from exchanger.policy.selection import NAME_LABEL, AnyIssuer, ConfigMap, Namespace, Text, document_of, labels_of, read
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.tools.check.documents import Document
 from exchanger.tools.check.files import ManifestFile, Object, PlacedProblem
@@ -66,7 +67,8 @@ def check(files: Iterable[ManifestFile], rules: Rules) -> Checked:
     """Check ``files``, which together are the policy."""
     every = tuple(files)
     described = _described(every)
-    documents = tuple(_documents(every, rules, described))
+    left_out = _left_out(every, rules)
+    documents = tuple(_documents(every, rules, described, left_out))
     found: list[PlacedProblem] = [problem for file in every for problem in file.problems]
     found += _of_labels(every, rules)
     found += _of_grants(every, documents, rules, described)
@@ -90,7 +92,15 @@ def _described(files: Iterable[ManifestFile]) -> dict[str, tuple[Namespace, ...]
     return found
 
 
-def _documents(files: Iterable[ManifestFile], rules: Rules, described: dict[str, tuple[Namespace, ...]]) -> Iterator[Document]:
+def _left_out(files: Iterable[ManifestFile], rules: Rules) -> frozenset[tuple[str, str]]:
+    """Return the ConfigMaps, by namespace and name, that the service would not read because their namespace has too many."""
+    found = (item.value for file in files for item in file.objects if isinstance(item.value, ConfigMap))
+    return beyond(((one.namespace, one.name, one.size) for one in found if rules.configmaps.matches(dict(one.labels))), rules.grants.limits)
+
+
+def _documents(
+    files: Iterable[ManifestFile], rules: Rules, described: dict[str, tuple[Namespace, ...]], left_out: frozenset[tuple[str, str]]
+) -> Iterator[Document]:
     for file in files:
         if file.bare:
             bare = ConfigMap("", file.name, (), file.text.text)
@@ -106,7 +116,9 @@ def _documents(files: Iterable[ManifestFile], rules: Rules, described: dict[str,
             # Without its Namespace, nothing but the name is known of it.
             labels = tuple(sorted({labels_of(namespace) for namespace in known})) or (((NAME_LABEL, item.value.namespace),),)
             source = Source(item.value.namespace, item.value.name)
-            policy = read(source, Text.of(item.value, labels), rules.issuers, rules.grants)
+            reason = Intake(rules.grants.limits).reason if selected and (source.namespace, source.name) in left_out else ""
+            document = document_of(attrs.evolve(item.value, beyond=reason), labels)
+            policy = read(source, document, rules.issuers, rules.grants)
             yield Document(file, item, policy, _problems_of(policy, rules), meant=not selected)
 
 
@@ -128,14 +140,14 @@ def _is_meant(config_map: ConfigMap, rules: Rules) -> bool:
 def _together(documents: Iterable[Document], rules: Rules) -> PolicySnapshot:
     """Return all documents in force at once, the first of those with the same name."""
     first = {document.policy.source: document.policy for document in reversed(tuple(documents))}
-    return PolicySnapshot.EMPTY.with_baseline(rules.grants.denials).with_limits(rules.grants.limits).changed(first)
+    return PolicySnapshot.EMPTY.with_baseline(rules.grants.denials).with_limits(rules.grants.limits).changed(first, rules.grants)
 
 
 def _shares(documents: Iterable[Document], together: PolicySnapshot) -> Iterator[PlacedProblem]:
     """Yield what exceeds the share of a namespace, which only its documents together tell."""
     for document in documents:
         shared = together.documents[document.policy.source]
-        if shared.alone is document.policy:
+        if shared.alone is not None and (shared.alone is document.policy or shared.alone.aside is not None):
             known = set(document.policy.findings)
             yield from _placed((problem for problem in shared.findings if problem not in known), document)
 

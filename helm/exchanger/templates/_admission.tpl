@@ -45,7 +45,7 @@ same of a policy. Credentials are not among them.
 */}}
 {{- define "exchanger.admission.environment" -}}
 {{- $names := list "CONFIGMAP_LABEL_SELECTOR" "CONFIGMAP_NAMESPACE_SELECTOR" "LOG_FORMAT" "LOG_LEVEL" "POLICY_GRANTS_FILE" "POLICY_GRANTS_MODE"
-  "POLICY_MAX_ENTRIES"
+  "POLICY_MAX_AREAS" "POLICY_MAX_DOCUMENTS" "POLICY_MAX_ENTRIES" "POLICY_MAX_SIZE_KIB"
   "POLICY_NAMESPACES_FILE" "SHUTDOWN_GRACE_PERIOD" "TOKEN_ENDPOINT_AUTH_METHOD" "TOKEN_EXCHANGE_ALLOW_HTTP_TOKEN_ENDPOINT" -}}
 {{- if include "exchanger.admission.knowsIssuers" . -}}{{- $names = append $names "TOKEN_EXCHANGE_ISSUER_PROFILES_FILE" -}}{{- end -}}
 {{- $user := dict -}}

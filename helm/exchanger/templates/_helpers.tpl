@@ -257,7 +257,10 @@ a map has none, so what refers to other variables comes after them.
   "POLICY_EVENTS" .Values.policy.events
   "POLICY_GRANTS_FILE" (ternary "" "/etc/exchanger/policy-grants/grants.yaml" (empty .Values.policy.grants))
   "POLICY_GRANTS_MODE" (ternary "" .Values.policy.grantsMode (empty .Values.policy.grants))
+  "POLICY_MAX_AREAS" .Values.policy.maxAreas
+  "POLICY_MAX_DOCUMENTS" .Values.policy.maxDocuments
   "POLICY_MAX_ENTRIES" .Values.policy.maxEntries
+  "POLICY_MAX_SIZE_KIB" .Values.policy.maxSizeKiB
   "POLICY_MAX_STALENESS" .Values.policy.maxStaleness
   "POLICY_REQUIRED" .Values.policy.required
   "POLICY_NAMESPACES_FILE" (ternary "/etc/exchanger/policy-namespaces/namespaces" "" (not (empty .Values.policyNamespaces)))

@@ -1,0 +1,139 @@
+"""What a namespace may have in ConfigMaps: nothing is kept of those beyond, and they are read once there is room."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from exchanger.codes.manifests import MANY_DOCUMENTS
+from exchanger.kube.list_watch import Deleted, Item, Key, Put
+from exchanger.kube.reflector import REREAD_S
+from exchanger.kube.settings import KubernetesSettings
+from exchanger.kube.source import KubernetesSource
+from exchanger.kube.store import Complete, Effect, ListBounds, Store, list_all
+from exchanger.policy.grants.allowance import Grants
+from exchanger.policy.intake import MAX_TOLD
+from exchanger.policy.selection import ConfigMap
+from exchanger.policy.shares import Limits
+from exchanger.values.entry import DenyEntry, Source
+from exchanger.values.selector import parse_selector
+from exchanger.values.verdict import Unhealthy
+from tests.kube.cluster import Cluster, Record, deny
+from tests.kube.fake_api_server import Initial
+
+TWO = Limits(documents=2)
+
+
+def item(name: str, version: int, text: str = "text") -> Item[ConfigMap]:
+    return Item(Key("n", name), str(version), ConfigMap("n", name, (("enabled", "true"),), text))
+
+
+def store(*names: str, limits: Limits = TWO) -> Store[ConfigMap]:
+    made: Store[ConfigMap] = Store(limits)
+    made.replace(Complete(tuple(item(name, number) for number, name in enumerate(names, 1)), "10"))
+    return made
+
+
+def is_lacking(made: Store[ConfigMap]) -> bool:
+    return made.is_lacking
+
+
+def test_nothing_is_kept_of_those_beyond() -> None:
+    made = store("a", "c", "d")
+    assert made.apply(Put(item("b", 11))) is Effect.NEWS
+    assert [(one.key.name, one.value.document, one.value.beyond == "") for one in made.news.items] == [
+        ("b", "text", True),
+        ("c", None, False),
+    ]
+    assert made.apply(Put(item("d", 3))) is Effect.NOTHING
+    assert made.apply(Put(item("d", 12, "another"))) is Effect.NEWS
+    assert [one.value.document for one in made.news.items] == [None]
+    assert len(made) == 4
+    for number in range(100):
+        made.apply(Put(item(f"e{number:02}", 20 + number)))
+    assert len(made) == 2 + MAX_TOLD
+    made.apply(Put(item("dd", 200)))
+    assert [key.name for key in made.news.gone] == ["e13"]
+    assert made.apply(Deleted(Key("n", "a"), "201")) is Effect.NEWS
+    assert [one.key.name for one in made.news.items] == ["e13"]
+
+
+def test_what_there_is_room_for_again_is_missing_until_it_is_told() -> None:
+    made = store("a", "b", "c")
+    assert made.apply(Deleted(Key("n", "a"), "11")) is Effect.NEWS
+    assert (made.news.items, made.news.gone) == ((), (Key("n", "a"),))
+    assert is_lacking(made)
+    listed = Complete((item("b", 2), item("c", 3)), "12")
+    assert not made.agrees(listed)
+    assert made.replace(listed)[Key("n", "c")].value.document == "text"
+    assert not is_lacking(made)
+    assert made.agrees(listed)
+
+
+def test_it_is_told_by_an_edit_and_missing_no_longer_if_the_room_is_taken() -> None:
+    made = store("a", "b", "c")
+    made.apply(Deleted(Key("n", "a"), "11"))
+    assert made.apply(Put(item("c", 3))) is Effect.BREAK  # of another history: everything is listed
+    assert made.apply(Put(item("c", 12))) is Effect.NEWS
+    assert not is_lacking(made)
+    made = store("a", "b", "c")
+    made.apply(Deleted(Key("n", "a"), "11"))
+    made.apply(Put(item("aa", 12)))
+    assert not is_lacking(made)
+    made.apply(Deleted(Key("n", "aa"), "13"))
+    made.apply(Deleted(Key("n", "c"), "14"))
+    assert not is_lacking(made)
+
+
+async def test_a_list_keeps_no_more(autojump_clock: MockClock) -> None:
+    cluster = Cluster()
+    cluster.server.initial = Initial.REFUSED
+    for name in "cab":
+        cluster.put("n", name)
+    found = await list_all(cluster.config_maps("enabled=true", ""), ListBounds(page_size=1, limits=TWO))
+    assert isinstance(found, Complete)
+    assert {one.key.name for one in found.items if one.value.document is not None} == {"a", "b"}
+
+
+@asynccontextmanager
+async def running(cluster: Cluster, limits: Limits) -> AsyncGenerator[Record]:
+    told = Record()
+    settings = KubernetesSettings(parse_selector("policy=enabled"), parse_selector("enabled=true"))
+    source = KubernetesSource(settings, frozenset(), told, told, cluster, grants=Grants(limited=False, limits=limits))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(source.run)
+        yield told
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("initial", [Initial.OFFERED, Initial.REFUSED])
+async def test_those_beyond_close_and_count_again_within_two_minutes(autojump_clock: MockClock, initial: Initial) -> None:
+    cluster = Cluster()
+    cluster.server.initial = initial
+    cluster.put_namespace("n")
+    for name in "abc":
+        cluster.put("n", name, deny(f"/{name}"))
+    async with running(cluster, TWO) as told:
+        snapshot = told.snapshots[-1]
+        assert [problem.code for problem in snapshot.documents[Source("n", "c")].findings] == [MANY_DOCUMENTS]
+        assert isinstance(snapshot.match("h", "/c", "GET"), Unhealthy)
+        cluster.delete("n", "a")
+        await told.until(lambda: isinstance(told.snapshots[-1].match("h", "/c", "GET"), DenyEntry), 2 * REREAD_S)
+        assert told.snapshots[-1].documents.keys() == {Source("n", "b"), Source("n", "c")}
+
+
+async def test_no_team_can_have_everything_listed_again_and_again(autojump_clock: MockClock) -> None:
+    cluster = Cluster()
+    cluster.put_namespace("n")
+    for name in "abc":
+        cluster.put("n", name)
+    async with running(cluster, TWO) as told:
+        for _ in range(100):
+            cluster.delete("n", "a")
+            await trio.sleep(1.5)
+            cluster.put("n", "a")
+            await trio.sleep(1.5)
+        lists = [what for what in told.said if what.startswith("listed") and "configmaps" in what]
+        assert len(lists) <= 1 + 300 / REREAD_S

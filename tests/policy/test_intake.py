@@ -1,0 +1,74 @@
+"""Which ConfigMaps of a namespace are read: the first ones by name for which there is room."""
+
+from exchanger.codes.manifests import MANY_DOCUMENTS
+from exchanger.policy.grants.allowance import Grants
+from exchanger.policy.intake import MAX_TOLD, Intake
+from exchanger.policy.selection import USUAL_LABELS, ConfigMap, Namespace, PolicyObject, advance, select
+from exchanger.policy.shares import Limits
+from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.values.entry import DenyEntry, Source
+from exchanger.values.selector import Selector
+from exchanger.values.verdict import NO_MATCH, Unhealthy
+
+TWO = Limits(documents=2)
+
+
+def read(intake: Intake, names: str) -> str:
+    return "".join(name for name in names if intake.is_read("n", name))
+
+
+def test_the_first_by_name_are_read_whatever_came_first() -> None:
+    intake = Intake(TWO)
+    for name in "dcb":
+        intake.put("n", name, 1)
+    assert read(intake, "bcd") == "bc"
+    assert "c" in intake.put("n", "a", 1)
+    assert read(intake, "abcd") == "ab"
+    assert "c" in intake.drop("n", "b")
+    assert read(intake, "abcd") == "ac"
+    assert intake.drop("m", "a") == ()
+    assert not intake.is_read("m", "a")
+
+
+def test_size_counts_and_nothing_is_read_behind_the_first_that_does_not_fit() -> None:
+    intake = Intake(Limits(kib=1))
+    for name, size in (("a", 1000), ("b", 100), ("c", 1)):
+        intake.put("n", name, size)
+    assert read(intake, "abc") == "a"
+    intake.put("n", "b", 24)
+    assert read(intake, "abc") == "ab"
+    intake.put("n", "a", 999)
+    assert read(intake, "abc") == "abc"
+
+
+def test_so_many_beyond_are_told() -> None:
+    intake = Intake(TWO)
+    for number in range(100):
+        intake.put("n", f"{number:02}", 1)
+    assert sum(intake.is_told("n", f"{number:02}") for number in range(100)) == 2 + MAX_TOLD
+    assert not intake.is_told("n", "nobody")
+    assert not intake.is_told("m", "00")
+
+
+def config_map(namespace: str, name: str, path: str) -> ConfigMap:
+    text = f"version: v1\nentries: [{{match: {{host: {namespace}.example, pathPrefix: {path}}}, action: deny}}]"
+    return ConfigMap(namespace, name, (), text)
+
+
+def test_those_beyond_are_unknown_and_close_as_an_unreadable_document_does() -> None:
+    objects: list[PolicyObject] = [Namespace("red", ()), Namespace("blue", ()), config_map("blue", "z", "/z")]
+    objects += [config_map("red", name, f"/{name}") for name in "cab"]
+    documents = select(objects, Selector(), Selector(), TWO)
+    snapshot = advance(PolicySnapshot.EMPTY, {}, documents, frozenset(), grants=Grants(limited=False, limits=TWO)).snapshot
+    assert [problem.code for problem in snapshot.documents[Source("red", "c")].findings] == [MANY_DOCUMENTS]
+    assert isinstance(snapshot.match("red.example", "/c", "GET"), Unhealthy)
+    assert isinstance(snapshot.match("red.example", "/a", "GET"), Unhealthy)
+    assert isinstance(snapshot.match("blue.example", "/z", "GET"), DenyEntry)
+    enough = advance(PolicySnapshot.EMPTY, {}, select(objects, Selector(), Selector()), frozenset()).snapshot
+    assert enough.match("red.example", "/x", "GET") is NO_MATCH
+
+
+def test_usual_labels_count_for_nothing_and_huge_ones_do() -> None:
+    text = config_map("red", "a", "/a")
+    assert ConfigMap("red", "a", (("app", "x" * 63),), text.document).size == text.size
+    assert ConfigMap("red", "a", (("app", "é" * USUAL_LABELS),), "é").size == USUAL_LABELS + 5
