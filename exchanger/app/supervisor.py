@@ -17,7 +17,7 @@ from rpds import HashTrieMap
 
 from exchanger import __version__
 from exchanger.app.event_log import ConsoleLog, GrantsLog, MetadataLog, RotationLog, TlsLog, TokenCacheLog
-from exchanger.app.fade import Fade
+from exchanger.app.lame_duck import LameDuck
 from exchanger.app.policy_sync import PolicySync
 from exchanger.app.settings import Settings
 from exchanger.app.variable_names import as_notices
@@ -84,7 +84,7 @@ class Supervisor:
     _evaluator: Evaluator = attrs.field(init=False)
     _server: GrpcServer = attrs.field(init=False)
     _sync: PolicySync = attrs.field(init=False)
-    _fade: Fade = attrs.field(init=False)
+    _lame_duck: LameDuck = attrs.field(init=False)
     _console: Console | None = attrs.field(init=False)
     _frozen: bool = attrs.field(init=False, default=False)
     _was_missing: bool = attrs.field(init=False, default=False)
@@ -134,7 +134,7 @@ class Supervisor:
             on_client_refused=self._retry_secrets,
         )
         self._evaluator = Evaluator(self._policy, settings.decision, self._tokens, self._observers(), tracer=tracer)
-        self._fade = Fade(lambda: self._evaluator.answered)
+        self._lame_duck = LameDuck(lambda: self._evaluator.answered)
         self._server = GrpcServer(settings.grpc, self._routes(), self._reactor, self._handler_fault, TlsLog(self._log), self._on_refused)
         self._sync = PolicySync(settings, self._policy, self._use_issuers, self._on_stale, self._log)
         if self._console is not None:
@@ -207,7 +207,7 @@ class Supervisor:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._cancel_on, signals, nursery.cancel_scope)
             deadline = trio.current_time() + self.settings.shutdown_grace
-            await self._fade.run(self.settings.shutdown_grace / 4)
+            await self._lame_duck.run(self.settings.shutdown_grace / 4)
             await self._server.drain(max(0.0, deadline - trio.current_time()))
             nursery.cancel_scope.cancel()
 
@@ -328,7 +328,7 @@ class Supervisor:
             self._log.info("service.started", version=__version__)
 
     def _health_checked(self, service: str, serving: bool) -> None:  # noqa: FBT001 - the signature that Health calls
-        self._fade.checked(service, serving=serving)
+        self._lame_duck.checked(service, serving=serving)
         if self.settings.log_health_checks:
             self._log.info("grpc.health_checked", service=service, serving=serving)
 

@@ -32,7 +32,7 @@ _is_telling_value: Final = re.compile(TELLING_VALUES).search
 Header = tuple[str, str]
 
 
-def apart(headers: Iterable[Header]) -> tuple[list[Header], list[Header]]:
+def split_sensitive_headers(headers: Iterable[Header]) -> tuple[list[Header], list[Header]]:
     """Return those of ``headers`` that may leave whoever asks, and those that may hold tokens. ``CREDENTIALS`` are in neither."""
     shown: list[Header] = []
     withheld: list[Header] = []

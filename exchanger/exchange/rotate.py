@@ -70,7 +70,7 @@ class _RotatedCalls:
 
     def _judge(self, outcome: TokenOutcome) -> TokenOutcome | TokenRequest:
         """Return the final outcome, or the request for the next call."""
-        following = self.stage.rotations.following(self.wanted.issuer, self._made.issuer, outcome)
+        following = self.stage.rotations.next_credentials(self.wanted.issuer, self._made.issuer, outcome)
         if following is not None:
             self.first = self.first or outcome
             return attrs.evolve(self.wanted, issuer=following)

@@ -9,9 +9,9 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.issuers.places import Reference, Shape, in_files
+from exchanger.issuers.profile_model import ClientAssertion, ClientAssertionFile, IssuerProfile
 from exchanger.issuers.rules import ProfileRules, located
-from exchanger.issuers.written import ClientAssertion, ClientAssertionFile, IssuerProfile
+from exchanger.issuers.value_sources import Reference, Shape, in_files
 from exchanger.values.issuer import AssertionType, AuthMethod, SigningAlgorithm
 from exchanger.values.secret import Secret
 

@@ -10,9 +10,9 @@ from typing import Final, final
 import attrs
 
 from exchanger.issuers.client_plan import path_problems
-from exchanger.issuers.places import Reference, Shape, in_files
+from exchanger.issuers.profile_model import Actor, IssuerProfile, SubjectToken
 from exchanger.issuers.rules import EndpointCheck, EndpointProblem
-from exchanger.issuers.written import Actor, IssuerProfile, SubjectToken
+from exchanger.issuers.value_sources import Reference, Shape, in_files
 from exchanger.values.issuer import AUTHORIZATION, ActorCredentials, GrantType, SubjectRules
 
 GRANTS: Final = tuple(grant.value for grant in GrantType)

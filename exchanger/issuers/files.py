@@ -12,8 +12,8 @@ from typing import Final, NoReturn
 import trio
 from rpds import HashTrieMap
 
-from exchanger.issuers.places import CONTENT, FileSet
 from exchanger.issuers.secrets import SecretData, SecretFault, SecretProblem
+from exchanger.issuers.value_sources import CONTENT, FileSet
 from exchanger.util.follow_file import HANGS, FileFollower, Unusable, read_regular
 from exchanger.util.shown import shown_file
 from exchanger.values.secret import Secret

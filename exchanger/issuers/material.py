@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from exchanger.issuers.places import Shape
+from exchanger.issuers.value_sources import Shape
 
 # Characters of an assertion or an actor's token. ServiceAccount tokens and SVIDs have one or two thousand.
 MAX_TOKEN: Final = 64 * 1024

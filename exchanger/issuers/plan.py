@@ -9,9 +9,9 @@ import attrs
 
 from exchanger.issuers.client_plan import NONE, PlannedCertificate, PlannedClient, path_problems, plan_client
 from exchanger.issuers.exchange_plan import PlannedActor, PlannedGrant, plan_grant, plan_subject
-from exchanger.issuers.places import Place, Reference, Shape, in_files
+from exchanger.issuers.profile_model import IssuerProfile
 from exchanger.issuers.rules import EndpointCheck, EndpointProblem, ProfileRules
-from exchanger.issuers.written import IssuerProfile
+from exchanger.issuers.value_sources import Reference, Shape, ValueSource, in_files
 from exchanger.values.issuer import ActorCredentials, CachePolicy, CallLimits, EndpointProtocol, ErrorStyle, SubjectRules
 from exchanger.values.proxy import Proxy, ProxyProblem, read_proxy
 
@@ -61,7 +61,7 @@ class Plan:
     profiles: tuple[UnresolvedProfile, ...] = ()
 
     @property
-    def places(self) -> frozenset[Place]:
+    def places(self) -> frozenset[ValueSource]:
         """The Secrets and files that it refers to."""
         return frozenset(reference.place for profile in self.profiles for reference in profile.references)
 

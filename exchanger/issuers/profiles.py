@@ -13,7 +13,7 @@ import cattrs
 from cattrs.gen import make_dict_structure_fn, override
 
 from exchanger.codes import policy as codes
-from exchanger.issuers.written import (
+from exchanger.issuers.profile_model import (
     SPELLING,
     Actor,
     ActorByCredentials,

@@ -12,9 +12,9 @@ from rpds import HashTrieMap
 from exchanger.issuers.client_plan import PlannedAssertion, PlannedCertificate, PlannedClient, PlannedKey
 from exchanger.issuers.exchange_plan import PlannedActor, PlannedGrant
 from exchanger.issuers.material import problem_with, split_certificate
-from exchanger.issuers.places import Place, Reference
 from exchanger.issuers.plan import Plan, UnresolvedProfile
 from exchanger.issuers.secrets import SecretData, SecretProblem
+from exchanger.issuers.value_sources import Reference, ValueSource
 from exchanger.values.issuer import (
     ActorCredentials,
     ActorToken,
@@ -53,7 +53,7 @@ class Resolved:
     complete: bool
 
 
-def resolve(plan: Plan, found: "HashTrieMap[Place, Found]") -> Resolved:
+def resolve(plan: Plan, found: "HashTrieMap[ValueSource, Found]") -> Resolved:
     """Return the issuers of ``plan`` with the values in ``found``.
 
     A place that is missing there was not read yet: its profile is left out, and that is not an issue.

@@ -9,9 +9,9 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.issuers.places import Reference, Shape
+from exchanger.issuers.profile_model import SecretKeyRef
 from exchanger.issuers.secrets import SecretName
-from exchanger.issuers.written import SecretKeyRef
+from exchanger.issuers.value_sources import Reference, Shape
 from exchanger.values.issuer import AuthMethod
 from exchanger.values.secret import Secret
 

@@ -11,8 +11,7 @@ from typing import Final
 from exchanger.issuers.client_plan import ALGORITHMS, ASSERTION_TYPES, METHODS, NONE
 from exchanger.issuers.exchange_plan import GRANTS, MAX_ITEMS
 from exchanger.issuers.plan import ERROR_STYLES, MAX_PLACES, PROTOCOLS
-from exchanger.issuers.profiles import MAX_ENTRIES, MAX_IN_FLIGHT
-from exchanger.issuers.written import (
+from exchanger.issuers.profile_model import (
     SPELLING,
     Actor,
     ActorByCredentials,
@@ -25,6 +24,7 @@ from exchanger.issuers.written import (
     SubjectHeader,
     SubjectToken,
 )
+from exchanger.issuers.profiles import MAX_ENTRIES, MAX_IN_FLIGHT
 from exchanger.policy.documents.schema import BEYOND_JSON, words_or
 from exchanger.policy.documents.text_rules import BLANKS, NOT_BLANK, whole
 from exchanger.util.duration import PATTERN as DURATION

@@ -16,11 +16,11 @@ from rpds import HashTrieMap
 
 from exchanger.issuers import files
 from exchanger.issuers.file import ProfilesFile, WatchedFile
-from exchanger.issuers.places import FileSet, Place
 from exchanger.issuers.plan import Rejected
 from exchanger.issuers.rules import EndpointCheck, ProfileRules
 from exchanger.issuers.secrets import SecretData, SecretFollower, SecretProblem
 from exchanger.issuers.state import IssuerSet, State
+from exchanger.issuers.value_sources import FileSet, ValueSource
 from exchanger.util.follow_file import POLL_S
 from exchanger.values.issuer import Issuer
 
@@ -79,7 +79,7 @@ class IssuerSource:
     _file: WatchedFile | None = None
     _state: State = attrs.field(factory=State, init=False)
     _ready: trio.Event = attrs.field(factory=trio.Event, init=False)
-    _followed: dict[Place, trio.CancelScope] = attrs.field(factory=dict, init=False)
+    _followed: dict[ValueSource, trio.CancelScope] = attrs.field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         if self.settings.rules.with_secrets and self.secrets is None:
@@ -118,7 +118,7 @@ class IssuerSource:
             self._advance(self._state.without_retired(now), nursery)
             await trio.sleep(self.settings.poll)
 
-    async def _follow_place(self, place: Place, scope: trio.CancelScope, nursery: trio.Nursery) -> None:
+    async def _follow_place(self, place: ValueSource, scope: trio.CancelScope, nursery: trio.Nursery) -> None:
         learn = functools.partial(self._learned, place, scope, nursery)
         with scope:
             if isinstance(place, FileSet):
@@ -126,7 +126,7 @@ class IssuerSource:
             elif self.secrets is not None:  # as it is where there are references
                 await self.secrets.follow(place, learn)
 
-    def _learned(self, place: Place, scope: trio.CancelScope, nursery: trio.Nursery, found: SecretData | SecretProblem) -> None:
+    def _learned(self, place: ValueSource, scope: trio.CancelScope, nursery: trio.Nursery, found: SecretData | SecretProblem) -> None:
         if self._followed.get(place) is scope:  # else it was dropped a moment ago
             self._advance(self._state.with_place(place, found, trio.current_time()), nursery)
 

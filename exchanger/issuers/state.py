@@ -9,10 +9,10 @@ from typing import Final, final
 import attrs
 from rpds import HashTrieMap
 
-from exchanger.issuers.places import Place, Reference
 from exchanger.issuers.plan import Plan
 from exchanger.issuers.resolve import problem_of, resolve
 from exchanger.issuers.secrets import SecretData, SecretProblem
+from exchanger.issuers.value_sources import Reference, ValueSource
 from exchanger.values.issuer import Assertion, ClientProof, Credentials, Issuer
 
 # Seconds after a rotation for which the credentials before are still tried where the new ones are refused. An authorization server that
@@ -91,8 +91,8 @@ class State:
     current: IssuerSet | None = None
     plan: Plan | None = None
     pending: Plan | None = None
-    latest: "HashTrieMap[Place, SecretData | SecretProblem]" = attrs.field(factory=HashTrieMap)
-    kept: "HashTrieMap[Place, SecretData | SecretProblem]" = attrs.field(factory=HashTrieMap)
+    latest: "HashTrieMap[ValueSource, SecretData | SecretProblem]" = attrs.field(factory=HashTrieMap)
+    kept: "HashTrieMap[ValueSource, SecretData | SecretProblem]" = attrs.field(factory=HashTrieMap)
 
     @property
     def plans(self) -> tuple[Plan, ...]:
@@ -100,7 +100,7 @@ class State:
         return tuple(plan for plan in (self.pending, self.plan) if plan is not None)
 
     @property
-    def places(self) -> frozenset[Place]:
+    def places(self) -> frozenset[ValueSource]:
         """The Secrets and files that are needed."""
         return frozenset(place for plan in self.plans for place in plan.places)
 
@@ -113,7 +113,7 @@ class State:
         """Return the state after a valid version of the file, which takes effect as a whole when all of its values are there."""
         return attrs.evolve(self, pending=plan)._settled(now)  # noqa: SLF001 - of this class
 
-    def with_place(self, place: Place, found: SecretData | SecretProblem, now: float) -> "State":
+    def with_place(self, place: ValueSource, found: SecretData | SecretProblem, now: float) -> "State":
         """Return the state after ``place`` was ``found`` so; itself if it is not needed any more."""
         if place not in self.places:
             return self
@@ -141,12 +141,12 @@ class State:
         needed = state.places
         return attrs.evolve(state, latest=HashTrieMap({place: found for place, found in state.latest.items() if place in needed}))
 
-    def _chosen(self, plan: Plan) -> Iterator[tuple[Place, SecretData | SecretProblem]]:
+    def _chosen(self, plan: Plan) -> Iterator[tuple[ValueSource, SecretData | SecretProblem]]:
         """Choose the latest version of each place if ``plan`` can use it, else the last good one.
 
         Versions are taken whole: the id of one and the secret of another do not belong together.
         """
-        asked: dict[Place, list[Reference]] = {}
+        asked: dict[ValueSource, list[Reference]] = {}
         for profile in plan.profiles:
             for reference in profile.references:
                 asked.setdefault(reference.place, []).append(reference)

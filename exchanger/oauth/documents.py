@@ -19,7 +19,7 @@ from exchanger.net.connections import Connections
 from exchanger.net.endpoint import Endpoint
 from exchanger.net.reactor import Reactor
 from exchanger.net.roundtrip import round_trip
-from exchanger.oauth.reach import reached
+from exchanger.oauth.resolve_endpoint import resolve_endpoint
 from exchanger.oauth.settings import TokenClientSettings
 from exchanger.oauth.token_response import read_members
 from exchanger.values.issuer import Issuer
@@ -73,7 +73,7 @@ class Documents:
 
         The way there is that to ``issuer``, without the client's certificate: the document may be at somebody else's.
         """
-        endpoint = reached(url, issuer, self._settings, as_client=False)
+        endpoint = resolve_endpoint(url, issuer, self._settings, as_client=False)
         if not isinstance(endpoint, Endpoint):
             return NotFetched(f"its address {endpoint.reason}")
         head = endpoint.get_head(_HEADERS)

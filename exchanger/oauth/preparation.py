@@ -12,7 +12,7 @@ from exchanger.decision.token_failure import transport_failure
 from exchanger.errors import Diagnostic
 from exchanger.net.endpoint import Endpoint, PreparedHead
 from exchanger.oauth.client_assertion import ClientAssertions
-from exchanger.oauth.reach import reached
+from exchanger.oauth.resolve_endpoint import resolve_endpoint
 from exchanger.oauth.settings import TokenClientSettings
 from exchanger.oauth.token_request import (
     ConstantParts,
@@ -143,5 +143,5 @@ class Preparation:
         address = self._discovered(issuer) if issuer.discovery else issuer.token_endpoint
         if issuer.discovery and not address:
             return _UNKNOWN
-        found = reached(address, issuer, self._settings, as_client=True)
+        found = resolve_endpoint(address, issuer, self._settings, as_client=True)
         return found if isinstance(found, Endpoint) else _INVALID

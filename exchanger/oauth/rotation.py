@@ -49,7 +49,7 @@ class Rotations:
         self._behind = {name: generation for name, generation in self._behind.items() if name in rotating}
         self._told = {name: told for name, told in self._told.items() if name in rotating}
 
-    def following(self, wanted: Issuer, made: Issuer, outcome: TokenOutcome) -> Issuer | None:
+    def next_credentials(self, wanted: Issuer, made: Issuer, outcome: TokenOutcome) -> Issuer | None:
         """Return ``wanted`` with the credentials for the next call, after one as ``made`` had this ``outcome``; ``None`` if that is final.
 
         Where the client is refused, these are the issuer's previous credentials. An endpoint that accepted them before and refuses them

@@ -15,7 +15,7 @@ from exchanger.console.message import encode
 from exchanger.console.policy_view import shown_answer
 from exchanger.decision.answer import Answer
 from exchanger.errors import ConfigurationError
-from exchanger.issuers.written import SPELLING, Parameters
+from exchanger.issuers.profile_model import SPELLING, Parameters
 from exchanger.tools.areas import IN_DOUBT, Example, Kind, examples
 from exchanger.tools.display import Json, decided, target, text_of
 from exchanger.tools.policies import Chosen, Policy, policy_of_paths, read_once
@@ -133,7 +133,7 @@ def _issuer_fields(before: Answer, after: Answer, old: Policy, new: Policy) -> t
 
 
 def _differing(one: attrs.AttrsInstance, other: attrs.AttrsInstance, path: str = "") -> Iterator[str]:
-    """Yield the fields, as the file spells them, in which two values of a class of ``issuers.written`` differ."""
+    """Yield the fields, as the file spells them, in which two values of a class of ``issuers.profile_model`` differ."""
     for field in attrs.fields(type(one)):
         before, after = getattr(one, field.name), getattr(other, field.name)
         named = f"{path}{SPELLING.get(field.name, field.name)}"

@@ -20,7 +20,7 @@ from exchanger.console.policy_view import Lines, shown_answer, shown_explanation
 from exchanger.console.proxy import ConsoleProxy
 from exchanger.console.token_file import read_token
 from exchanger.decision.answer import ASSUMED, kind_of_credentials
-from exchanger.decision.withheld import apart, numbered
+from exchanger.decision.withheld import numbered, split_sensitive_headers
 from exchanger.errors import ConfigurationError, ExchangerError
 from exchanger.http.message import Request
 from exchanger.http.names import is_loopback
@@ -99,7 +99,7 @@ def _told(question: Question, shown: Json, *, as_json: bool) -> tuple[str, bool]
 
 async def _shown(question: Question, options: ExplainOptions, environment: Mapping[str, str]) -> Json:
     if options.console:
-        if withheld := apart(question.headers)[1]:
+        if withheld := split_sensitive_headers(question.headers)[1]:
             names = ", ".join(dict.fromkeys(name for name, _ in withheld))
             sys.stderr.write(f"exchanger explain: {printable(names)}: {_NOT_SENT}\n")
         return await ask_console(question, options.console, options.console_token_file)
@@ -192,7 +192,7 @@ async def ask_console(question: Question, url: str, token_file: Path | None) -> 
 def console_target(question: Question) -> str:
     """Return the path and query by which a console is asked ``question``, without credentials."""
     request = question.request()
-    shown, withheld = apart(question.headers)
+    shown, withheld = split_sensitive_headers(question.headers)
     fields = [
         ("method", question.method),
         ("host", request.host),

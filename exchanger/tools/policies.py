@@ -23,9 +23,9 @@ from exchanger.directory.manifest import MAX_FILE_BYTES, PassedOver, UnreadableF
 from exchanger.errors import ConfigurationError
 from exchanger.issuers.exchange_plan import PlannedActor, PlannedGrant
 from exchanger.issuers.plan import Plan, Rejected, plan_profiles
+from exchanger.issuers.profile_model import IssuerProfile
 from exchanger.issuers.profiles import parse_profiles, read_bytes
 from exchanger.issuers.rules import ProfileRules
-from exchanger.issuers.written import IssuerProfile
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.policy.selection import AnyIssuer, ConfigMap, Document, Namespace, PolicyObject, Unknown, advance, select
 from exchanger.policy.shares import Limits

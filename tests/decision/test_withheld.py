@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from exchanger.decision.answer import asked_request
 from exchanger.decision.bearer import Bearer, is_bearer_token
 from exchanger.decision.subject import read_subject
-from exchanger.decision.withheld import CREDENTIALS, PUBLIC, TELLING_NAMES, TELLING_VALUES, apart, numbered, stand_in
+from exchanger.decision.withheld import CREDENTIALS, PUBLIC, TELLING_NAMES, TELLING_VALUES, numbered, split_sensitive_headers, stand_in
 from exchanger.values.issuer import SubjectRules
 from exchanger.values.secret import Secret
 
@@ -25,7 +25,7 @@ def test_what_is_said_of_tokens_leads_to_the_same_as_the_tokens(
 ) -> None:
     rules = SubjectRules((*(("authorization",) if with_authorization else ()), *NAMES))
     given_one = [] if authorization is None else [("authorization", authorization)]
-    shown, withheld = apart([*given_one, *headers])
+    shown, withheld = split_sensitive_headers([*given_one, *headers])
     assert shown == []
     said = numbered(None if authorization is None else Secret(authorization), withheld)
     values = [(name, stand_in(held)) for name, held in said]
@@ -48,7 +48,7 @@ def test_equal_tokens_have_equal_numbers() -> None:
 @given(st.text(alphabet="!#$%&'*+-.^_`|~azAZ09", min_size=1), st.text(alphabet=st.characters(min_codepoint=32, max_codepoint=126)))
 def test_a_value_that_looks_like_a_token_is_not_shown_whatever_the_name(name: str, value: str) -> None:
     for token in ("eyJ" + value, f"Bearer {'x' * 16}{value}", value + "x" * 32):
-        shown, _ = apart([(name, token)])
+        shown, _ = split_sensitive_headers([(name, token)])
         assert shown == [] or name.lower() in PUBLIC
 
 
@@ -56,19 +56,19 @@ def test_a_value_that_looks_like_a_token_is_not_shown_whatever_the_name(name: st
     ("name", "value"), [("mcp-name", "list_orders"), ("host", "h" * 60), ("origin", "https://auth.example.com"), ("x-tenant", "a b c")]
 )
 def test_what_entries_match_by_is_shown(name: str, value: str) -> None:
-    assert apart([(name, value)]) == ([(name, value)], [])
+    assert split_sensitive_headers([(name, value)]) == ([(name, value)], [])
 
 
 @pytest.mark.parametrize(
     "name", ["X-Forwarded-Access-Token", "x-auth-request-user", "X-Goog-IAP-JWT-Assertion", "X-API-Key", "x-amzn-oidc-sign"]
 )
 def test_a_telling_name_is_enough(name: str) -> None:
-    assert apart([(name, "short")]) == ([], [(name, "short")])
+    assert split_sensitive_headers([(name, "short")]) == ([], [(name, "short")])
 
 
 @pytest.mark.parametrize("name", sorted(CREDENTIALS))
 def test_credentials_are_neither_shown_nor_said(name: str) -> None:
-    assert apart([(name, "x"), (name.upper(), "x")]) == ([], [])
+    assert split_sensitive_headers([(name, "x"), (name.upper(), "x")]) == ([], [])
 
 
 @given(st.text())

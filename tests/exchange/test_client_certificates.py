@@ -15,7 +15,7 @@ import trustme
 
 from exchanger.exchange.pipeline import TokenClient
 from exchanger.issuers.material import problem_with
-from exchanger.issuers.places import Shape
+from exchanger.issuers.value_sources import Shape
 from exchanger.net.dial import Origin
 from exchanger.net.quarantine import LEAST_REST
 from exchanger.net.tls.client import client_tls_context

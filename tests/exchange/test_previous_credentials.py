@@ -121,7 +121,7 @@ async def test_when_neither_pair_works_the_first_failure_is_the_outcome(caplog: 
     assert ended.outcome == alone.outcome
     assert (ended.secrets, len(ended.records)) == ((NEW, OLD), 2)
     assert isinstance(ended.outcome, ExchangeFailure)
-    following = Rotations().following(rotated().issuer, rotated().issuer, ended.outcome)
+    following = Rotations().next_credentials(rotated().issuer, rotated().issuer, ended.outcome)
     shown = f"{rotated()!r} {ended.outcome!r} {ended.records!r} {attrs.asdict(ended.records[1])!r} {following!r}"
     assert "canary" not in shown + ended.outcome.body
     assert caplog.records == []
@@ -296,5 +296,5 @@ def test_a_call_that_outlives_the_time_of_the_previous_credentials_leaves_nothin
     rotations.use_issuers({"primary": begun})
     rotations.use_issuers({"primary": after})
     assert begun.previous is not None
-    assert rotations.following(begun, attrs.evolve(begun, credentials=begun.previous, previous=None), ISSUED) is None
+    assert rotations.next_credentials(begun, attrs.evolve(begun, credentials=begun.previous, previous=None), ISSUED) is None
     assert rotations.refused == {after: False}

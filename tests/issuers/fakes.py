@@ -12,12 +12,12 @@ import attrs
 import trio
 from rpds import HashTrieMap
 
-from exchanger.issuers.places import CONTENT
 from exchanger.issuers.plan import Plan, Rejected, plan_profiles
 from exchanger.issuers.profiles import parse_profiles
 from exchanger.issuers.rules import EndpointProblem, ProfileRules
 from exchanger.issuers.secrets import PollingSecrets, SecretData, SecretFault, SecretName, SecretProblem
 from exchanger.issuers.source import IssuerSettings, IssuerSource
+from exchanger.issuers.value_sources import CONTENT
 from exchanger.values.issuer import Issuer
 from exchanger.values.secret import Secret
 from tests.credentials import client_secret

@@ -7,10 +7,10 @@ import pytest
 from exchanger.app.settings import endpoint_check
 from exchanger.issuers.client_plan import PlannedKey
 from exchanger.issuers.exchange_plan import PlannedActor
-from exchanger.issuers.places import Shape, in_files
 from exchanger.issuers.plan import Rejected, UnresolvedProfile, plan_profiles
 from exchanger.issuers.profiles import parse_profiles
 from exchanger.issuers.rules import ProfileRules
+from exchanger.issuers.value_sources import Shape, in_files
 from exchanger.values.issuer import ErrorStyle, SigningAlgorithm, SubjectRules
 
 RULES: Final = ProfileRules(namespace="home", with_secrets=True)

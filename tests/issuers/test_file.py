@@ -8,9 +8,9 @@ import trio
 from exchanger.issuers import file as module
 from exchanger.issuers.file import ProfilesFile, check_file
 from exchanger.issuers.plan import Plan, Rejected
+from exchanger.issuers.profile_model import IssuerProfile
 from exchanger.issuers.profiles import MAX_FILE_BYTES, parse_profiles
 from exchanger.issuers.rules import ProfileRules
-from exchanger.issuers.written import IssuerProfile
 from tests.issuers.fakes import check_endpoint, inline, profiles
 
 ONE, TWO, BAD = profiles(inline("one")), profiles(inline("two")), profiles("  - {}\n")

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from exchanger.issuers.material import MAX_CERTIFICATE_KEY, MAX_KEY, MAX_TOKEN, problem_with, split_certificate
-from exchanger.issuers.places import Shape
+from exchanger.issuers.value_sources import Shape
 from exchanger.jwt.signing import LoadedKey, load_key
 from exchanger.values.issuer import SigningAlgorithm
 from tests.jwt.issuer import ED25519, P256, RSA_KEY, PrivateKey, pem

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from exchanger.issuers.profile_model import SecretKeyRef
 from exchanger.issuers.profiles import MAX_ENTRIES, MAX_FILE_BYTES, MAX_IN_FLIGHT, parse_profiles, read_bytes
-from exchanger.issuers.written import SecretKeyRef
 from exchanger.values.issuer import CachePolicy, CallLimits
 
 FULL = b"""

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rpds import HashTrieMap
 
-from exchanger.issuers.places import FileSet, Place
 from exchanger.issuers.resolve import Found, Resolved, resolve, subject_of
 from exchanger.issuers.secrets import SecretData, SecretFault, SecretName, SecretProblem
+from exchanger.issuers.value_sources import FileSet, ValueSource
 from exchanger.values.issuer import (
     ActorCredentials,
     ActorToken,
@@ -30,7 +30,7 @@ from tests.issuers.test_material import AUTHORITY, CHAIN, KEY
 from tests.jwt.issuer import P256, pem
 from tests.property.strategies_jose import finite_values
 
-FILES: Final[dict[Place, Found]] = {
+FILES: Final[dict[ValueSource, Found]] = {
     FileSet(("/key",)): file(pem(P256)),
     FileSet(("/token",)): file(jwt({"iss": "i", "sub": "s"})),
     FileSet(("/cert", "/key")): file(CHAIN + KEY),
@@ -39,7 +39,7 @@ FILES: Final[dict[Place, Found]] = {
 }
 
 
-def resolved(fields: str, files: dict[Place, Found] | None = None) -> Resolved:
+def resolved(fields: str, files: dict[ValueSource, Found] | None = None) -> Resolved:
     plan = good_plan(profiles(f"  - {{name: primary, tokenEndpoint: 'https://a.example/t', {fields}}}\n"))
     return resolve(plan, HashTrieMap(FILES if files is None else files))
 
@@ -114,7 +114,7 @@ def test_authorities_and_discovery_reach_the_issuer() -> None:
 @pytest.mark.parametrize("fields", ["caFile: /ca", "actorToken: {file: /token}"])
 @pytest.mark.parametrize("content", [None, SecretProblem(SecretFault.UNREACHABLE, "it cannot be read"), file("canary canary"), file("")])
 def test_a_profile_lacks_what_its_file_lacks(fields: str, content: Found | None) -> None:
-    files: dict[Place, Found] = {} if content is None else dict.fromkeys((FileSet(("/ca",)), FileSet(("/token",))), content)
+    files: dict[ValueSource, Found] = {} if content is None else dict.fromkeys((FileSet(("/ca",)), FileSet(("/token",))), content)
     found = resolved(f"{SECRET}, {fields}", files)
     assert not found.complete
     assert len(found.issuers) == 0

@@ -5,11 +5,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from rpds import HashTrieMap
 
 from exchanger.issuers.material import problem_with
-from exchanger.issuers.places import FileSet, Shape
 from exchanger.issuers.plan import Plan
 from exchanger.issuers.resolve import resolve
 from exchanger.issuers.secrets import SecretData, SecretName, SecretProblem
 from exchanger.issuers.state import ROTATION_GRACE_S, IssuerSet, State
+from exchanger.issuers.value_sources import FileSet, Shape
 from exchanger.values.issuer import AuthMethod, Credentials, Issuer
 from exchanger.values.secret import Secret
 from tests.issuers.fakes import FORBIDDEN, MISSING, OAUTH, data, file, good_plan, inline, jwt, pairs, profiles, referring

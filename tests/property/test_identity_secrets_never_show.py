@@ -13,13 +13,13 @@ from rpds import HashTrieMap
 
 from exchanger.app.settings import endpoint_check
 from exchanger.console.issuer_view import shown_profiles
-from exchanger.issuers.places import Place
 from exchanger.issuers.plan import Plan, plan_profiles
 from exchanger.issuers.profiles import parse_profiles
 from exchanger.issuers.resolve import resolve
 from exchanger.issuers.rules import ProfileRules
 from exchanger.issuers.secrets import SecretData
 from exchanger.issuers.state import State
+from exchanger.issuers.value_sources import ValueSource
 from exchanger.values.secret import Secret
 from tests.issuers.fakes import jwt
 from tests.jwt.issuer import ED25519, P256, RSA_KEY, pem
@@ -93,12 +93,12 @@ def planned(proof: dict[str, object]) -> Plan:
 PLANS: Final = tuple(planned(proof) for proof in PROOFS)
 
 
-def holding(plan: Plan, place: Place, text: str) -> SecretData:
+def holding(plan: Plan, place: ValueSource, text: str) -> SecretData:
     keys = {reference.key for profile in plan.profiles for reference in profile.references if reference.place == place}
     return SecretData(str(hash(text)), HashTrieMap({key: Secret(text) for key in keys}))
 
 
-def fitting(plan: Plan, place: Place) -> st.SearchStrategy[str]:
+def fitting(plan: Plan, place: ValueSource) -> st.SearchStrategy[str]:
     """Draw something good that ``plan`` can use at ``place``."""
     return st.sampled_from([text for text in GOOD if not resolve(plan, HashTrieMap({place: holding(plan, place, text)})).issues])
 

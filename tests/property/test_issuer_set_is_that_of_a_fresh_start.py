@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rpds import HashTrieMap
 
-from exchanger.issuers.places import FileSet, Place
 from exchanger.issuers.plan import Plan
 from exchanger.issuers.resolve import Found, Resolved, resolve
 from exchanger.issuers.state import State
+from exchanger.issuers.value_sources import FileSet, ValueSource
 from exchanger.values.issuer import Issuer
 from tests.credentials import client_secret
 from tests.examples import examples
@@ -99,9 +99,9 @@ moves = st.lists(plans | placed | st.sampled_from([0.0, 5.0, 700.0]), max_size=2
 
 
 @given(moves, plans)
-def test_the_end_of_a_history_with_files(history: "list[Plan | tuple[Place, Found] | float]", last: Plan) -> None:
+def test_the_end_of_a_history_with_files(history: "list[Plan | tuple[ValueSource, Found] | float]", last: Plan) -> None:
     """Places are read when they are needed, and again whenever they change, as the source does it."""
-    state, now, there = State(), 0.0, dict[Place, Found]()
+    state, now, there = State(), 0.0, dict[ValueSource, Found]()
     for move in (*history, last):
         before = state
         match move:

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from rpds import HashTrieMap
 
 from exchanger.app.settings import endpoint_check
-from exchanger.issuers.places import Place, Reference, Shape
 from exchanger.issuers.plan import Plan, Rejected, plan_profiles
 from exchanger.issuers.profiles import parse_profiles
 from exchanger.issuers.resolve import Found, resolve
 from exchanger.issuers.rules import ProfileRules
 from exchanger.issuers.secrets import SecretData
+from exchanger.issuers.value_sources import Reference, Shape, ValueSource
 from exchanger.oauth.client_assertion import ClientAssertions
 from exchanger.oauth.token_request import EncodedRequest, encode_client_credentials, encode_request
 from exchanger.values.entry import TokenTarget
@@ -170,9 +170,9 @@ ISSUER_WITH_QUERY: Final = {
 TARGETS: Final = st.sampled_from([TokenTarget("primary", "read"), TokenTarget("primary", "read", ("https://a.example",), ("orders", "b"))])
 
 
-def material(plan: Plan) -> "HashTrieMap[Place, Found]":
+def material(plan: Plan) -> "HashTrieMap[ValueSource, Found]":
     """Return what fits at all places; a place that two fields want different things of cannot be, and that is found out when it is read."""
-    wanted: dict[Place, dict[str, Reference]] = {}
+    wanted: dict[ValueSource, dict[str, Reference]] = {}
     for profile in plan.profiles:
         for reference in profile.references:
             other = wanted.setdefault(reference.place, {}).setdefault(reference.key, reference)

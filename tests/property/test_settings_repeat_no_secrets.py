@@ -18,12 +18,12 @@ from exchanger.app.settings import endpoint_check, known_variables, read_setting
 from exchanger.errors import ConfigurationError
 from exchanger.issuers.file import check_file
 from exchanger.issuers.files import _read
-from exchanger.issuers.places import FileSet
 from exchanger.issuers.plan import Plan, plan_profiles
 from exchanger.issuers.profiles import parse_profiles
 from exchanger.issuers.resolve import Found, resolve
 from exchanger.issuers.rules import ProfileRules
 from exchanger.issuers.secrets import SecretFault, SecretProblem
+from exchanger.issuers.value_sources import FileSet
 
 RULES: Final = ProfileRules(namespace="home", with_secrets=True)
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exchanger.exchange.cache.lifetime import MARGIN_PART, MARGIN_S
-from exchanger.exchange.cache.shelves import ENTRY_BYTES, RENEWAL_PAUSE_S
+from exchanger.exchange.cache.memory_store import ENTRY_BYTES, RENEWAL_PAUSE_S
 from exchanger.exchange.cache.token_cache import TokenCache
 from exchanger.values.entry import TokenTarget
 from exchanger.values.issuer import CachePolicy, Credentials, Issuer
@@ -117,7 +117,7 @@ class Run:
 
     def __attrs_post_init__(self) -> None:
         self.one, self.model = cache(self.clocks), Model(self.clocks)
-        self.one._shelves.max_bytes = MAX_BYTES
+        self.one._memory.max_bytes = MAX_BYTES
         self.one.use_issuers({})
         for name in ISSUERS:
             self.issuers(name, 0)

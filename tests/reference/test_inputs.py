@@ -13,11 +13,11 @@ import yaml
 
 from exchanger.app.settings import endpoint_check
 from exchanger.issuers.client_plan import PlannedProof
-from exchanger.issuers.places import Reference
 from exchanger.issuers.plan import Plan, UnresolvedProfile, plan_profiles
 from exchanger.issuers.profiles import parse_profiles
 from exchanger.issuers.rules import ProfileRules
 from exchanger.issuers.secrets import SecretName
+from exchanger.issuers.value_sources import Reference
 from exchanger.policy.documents.document import parse_document
 from exchanger.policy.lookup import UnreadableReach
 from exchanger.policy.snapshot import PolicySnapshot

@@ -16,7 +16,7 @@ import attrs
 
 from exchanger.exchange.cache.identity import EXEMPT, Digester, encoded
 from exchanger.exchange.cache.keys import FORMAT, CacheKey
-from exchanger.exchange.cache.shelves import Shelf, Shelves
+from exchanger.exchange.cache.memory_store import IssuerPartition, MemoryStore
 from exchanger.values.issuer import CachePolicy, Issuer
 from exchanger.values.token import TokenRequest
 
@@ -46,7 +46,7 @@ class KeepingIssuer:
     issuer: Issuer
     policy: CachePolicy
     identity: bytes
-    shelf: Shelf
+    partition: IssuerPartition
     tally: Tally
 
 
@@ -78,12 +78,12 @@ class IssuersInForce:
     """Knows which issuers keep tokens.
 
     Args:
-        shelves: Where each of them has a shelf.
+        memory: Where each of them has a partition.
         key: Of the names in memory.
         context: All that shapes the answers of every issuer.
     """
 
-    shelves: Shelves
+    memory: MemoryStore
     _key: bytes = attrs.field(repr=False)
     _context: tuple[object, ...] = attrs.field(repr=False)
     tallies: dict[str, Tally] = attrs.field(factory=dict, init=False)
@@ -99,7 +99,7 @@ class IssuersInForce:
         for name, known in list(self._issuers.items()):
             issuer = issuers.get(name)
             if issuer is None or issuer.cache is None or encoded(issuer) != known.identity:
-                self.shelves.remove_shelf(known.shelf)
+                self.memory.remove_partition(known.partition)
                 del self._issuers[name]
         for name, issuer in issuers.items():
             policy = issuer.cache
@@ -107,12 +107,12 @@ class IssuersInForce:
                 continue
             present = self._issuers.get(name)
             if present is None:
-                shelf = self.shelves.add_shelf(policy.max_entries)
+                partition = self.memory.add_partition(policy.max_entries)
                 tally = self.tallies.setdefault(issuer.endpoint_host, Tally())
-                self._issuers[name] = KeepingIssuer(issuer, policy, encoded(issuer), shelf, tally)
+                self._issuers[name] = KeepingIssuer(issuer, policy, encoded(issuer), partition, tally)
             else:
                 present.issuer, present.policy = issuer, policy
-                self.shelves.resize(present.shelf, policy.max_entries)
+                self.memory.resize(present.partition, policy.max_entries)
 
     def prepare(self, request: TokenRequest) -> Prepared | None:
         """Return what look-ups like that for ``request`` have in common; ``None`` if its issuer keeps nothing, or is not in force."""

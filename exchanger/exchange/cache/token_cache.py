@@ -22,9 +22,9 @@ from exchanger.errors import Diagnostic
 from exchanger.exchange.cache.issuers_in_force import IssuersInForce, KeepingIssuer, Prepared
 from exchanger.exchange.cache.keys import KEY_BYTES
 from exchanger.exchange.cache.lifetime import Instant, Life, Unreadable, plan_life, subject_end
+from exchanger.exchange.cache.memory_store import Entry, Kept, MemoryStore
 from exchanger.exchange.cache.sealed_token import MAX_TOKEN_CHARS, StoredToken
 from exchanger.exchange.cache.settings import SharedSettings
-from exchanger.exchange.cache.shelves import Entry, Kept, Shelves
 from exchanger.net.proxies import EnvironmentProxies
 from exchanger.oauth.token_response import TokenResponseRules
 from exchanger.values.issuer import Issuer
@@ -73,14 +73,14 @@ class TokenCache:
     steady: Callable[[], float] = _STEADY
     wall: Callable[[], float] = time.time
     random: Random = attrs.field(factory=Random, repr=False)
-    _shelves: Shelves = attrs.field(factory=Shelves, init=False)
+    _memory: MemoryStore = attrs.field(factory=MemoryStore, init=False)
     _issuers: IssuersInForce = attrs.field(init=False)
     _refused: OrderedDict[bytes, float] = attrs.field(factory=OrderedDict, init=False, repr=False)
     _looked_up: set[bytes] = attrs.field(factory=set, init=False, repr=False)
     _level: "SharedLevel | None" = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._issuers = IssuersInForce(self._shelves, os.urandom(KEY_BYTES), (self.rules, self.proxies))
+        self._issuers = IssuersInForce(self._memory, os.urandom(KEY_BYTES), (self.rules, self.proxies))
         if self.shared is not None:
             # Here, since the store's client takes 0.4 s and 28 MB, and before the loop runs.
             from exchanger.exchange.cache.shared_level import SharedLevel
@@ -92,7 +92,7 @@ class TokenCache:
     @property
     def entries(self) -> int:
         """The tokens in memory."""
-        return len(self._shelves)
+        return len(self._memory)
 
     @property
     def requests(self) -> Mapping[tuple[str, str, str], int]:
@@ -126,7 +126,7 @@ class TokenCache:
             return None
         of = prepared.of
         digest = prepared.memory.digest(_subject(request))
-        kept = self._shelves.get(of.shelf, digest, self.steady(), self.wall(), of.policy.max_ttl)
+        kept = self._memory.get(of.partition, digest, self.steady(), self.wall(), of.policy.max_ttl)
         if kept is None:
             of.tally.memory_misses += 1
         else:
@@ -142,7 +142,7 @@ class TokenCache:
         digest = prepared.memory.digest(subject)
         # What was refused before is good again, whether or not this token is kept; an older one must not be served beside it.
         self._refused.pop(digest, None)
-        self._shelves.remove(prepared.of.shelf, digest)
+        self._memory.remove(prepared.of.partition, digest)
         end = subject_end(request.subject_token.reveal())
         if isinstance(end, Unreadable) or token.expires_in is None or len(token.access_token.reveal()) > MAX_TOKEN_CHARS:
             return
@@ -153,7 +153,7 @@ class TokenCache:
         if life is None:
             return
         kept = attrs.evolve(token, call=None, cache=Cache.HIT)
-        self._shelves.put(prepared.of.shelf, digest, Entry.of(kept, life))
+        self._memory.put(prepared.of.partition, digest, Entry.of(kept, life))
         if self._level is not None and self._level.in_use:
             stored = StoredToken(token.access_token, life.length, life.wall_end, token.expires_in, token.expires_at)
             self._level.put(prepared.shared_digests(self._level.keys, subject), stored, life.end)
@@ -173,7 +173,7 @@ class TokenCache:
             return
         subject = _subject(request)
         digest = prepared.memory.digest(subject)
-        known = self._shelves.remove(prepared.of.shelf, digest) or digest in self._refused or digest in self._looked_up
+        known = self._memory.remove(prepared.of.partition, digest) or digest in self._refused or digest in self._looked_up
         if self._level is not None and known:
             # The removal may come late or get lost, or a look-up be under way: what the shared level has is not believed until ``keep``.
             self._refused[digest] = self.steady() + prepared.of.policy.max_ttl
@@ -186,7 +186,7 @@ class TokenCache:
         """Learn that a renewal came to nothing: its call failed in a way that says nothing about the token, or was given up."""
         prepared = self._issuers.prepare(request)
         if prepared is not None:
-            self._shelves.renew_later(prepared.of.shelf, prepared.memory.digest(_subject(request)), self._now())
+            self._memory.renew_later(prepared.of.partition, prepared.memory.digest(_subject(request)), self._now())
 
     def asks_shared(self, request: TokenRequest) -> bool:
         """Return whether ``find_shared`` may find something: a shared level is in use, and the issuer keeps tokens."""
@@ -200,7 +200,7 @@ class TokenCache:
         prepared = self._issuers.prepare(request)
         if prepared is None:
             return None
-        life = self._shelves.life_of(prepared.of.shelf, prepared.memory.digest(_subject(request)))
+        life = self._memory.life_of(prepared.of.partition, prepared.memory.digest(_subject(request)))
         return await self._from_shared(request, better_than=life)
 
     async def _from_shared(self, request: TokenRequest, *, better_than: Life | None) -> Kept | None:
@@ -243,7 +243,7 @@ class TokenCache:
             return None
         token = ExchangedToken(stored.access_token, None, stored.expires_in, Cache.HIT, stored.expires_at)
         entry = Entry.of(token, life)
-        self._shelves.put(prepared.of.shelf, digest, entry)
+        self._memory.put(prepared.of.partition, digest, entry)
         return entry.kept
 
     def _count_absent(self, of: KeepingIssuer, found: "Absent") -> None:
@@ -257,12 +257,12 @@ class TokenCache:
 
     def _forget_all(self) -> None:
         """A key is gone: what it wrote counts no more, and memory may have it from there."""
-        self._shelves.clear()
+        self._memory.clear()
 
     async def _sweep(self) -> None:
-        places = self._shelves.names()
+        places = self._memory.names()
         for at in range(0, len(places), _SWEPT_AT_ONCE):
-            self._shelves.drop_if_over(iter(places[at : at + _SWEPT_AT_ONCE]), self._now())
+            self._memory.drop_if_over(iter(places[at : at + _SWEPT_AT_ONCE]), self._now())
             await trio.lowlevel.checkpoint()
         now = self.steady()
         while self._refused and next(iter(self._refused.values())) <= now:

@@ -167,7 +167,7 @@ async def test_another_key_reads_nothing(server: RedisServer) -> None:
         value = server.ask("GET", others)
         assert isinstance(value, bytes)
         server.ask("SET", key, value, "PX", "60000")
-        one._shelves.clear()
+        one._memory.clear()
         assert await found(one, request()) is None
 
 

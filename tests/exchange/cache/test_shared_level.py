@@ -284,7 +284,7 @@ async def test_a_refused_token_is_gone_from_both_levels_even_if_the_removal_is_l
         assert await found(one, request()) is None
         one.keep(request(), token("new"))
         await trio.sleep(SOON)
-        one._shelves.clear()
+        one._memory.clear()
         assert await found(one, request()) == "new"
 
 

@@ -24,7 +24,7 @@ class FileSet:
 
 
 # What is read, and followed, as a whole.
-Place = SecretName | FileSet
+ValueSource = SecretName | FileSet
 
 # The only key of a set of files.
 CONTENT = "content"
@@ -48,7 +48,7 @@ class Shape(enum.Enum):
 class Reference:
     """One value in a place; ``field`` is the profile's field that refers to it. Its text, for messages, shows no path that may be none."""
 
-    place: Place
+    place: ValueSource
     key: str
     field: str
     shape: Shape = Shape.TEXT

@@ -1,4 +1,4 @@
-"""The tokens in memory: a shelf for each issuer, bounded by entries, and all of them together by bytes; the least recently used go first.
+"""Tokens in memory: a partition for each issuer, bounded by entries, and all of them by bytes; the least recently used go first.
 
 Must not know: clocks (moments are handed in), keys, stores or tasks.
 """
@@ -33,7 +33,7 @@ class Kept:
 @final
 @attrs.define(eq=False)
 class Entry:
-    """A token on a shelf. ``renew_at`` moves on when a renewal begins; ``used`` orders entries across shelves."""
+    """A token in a partition. ``renew_at`` moves on when a renewal begins; ``used`` orders entries across partitions."""
 
     kept: Kept
     life: Life
@@ -49,7 +49,7 @@ class Entry:
 
 @final
 @attrs.define(eq=False)
-class Shelf:
+class IssuerPartition:
     """The tokens of one issuer, the least recently used first."""
 
     max_entries: int
@@ -58,11 +58,11 @@ class Shelf:
 
 @final
 @attrs.define(eq=False)
-class Shelves:
+class MemoryStore:
     """Keeps tokens by name. ``max_bytes`` bounds all of them."""
 
     max_bytes: int = MAX_BYTES
-    _shelves: list[Shelf] = attrs.field(factory=list, init=False)
+    _partitions: list[IssuerPartition] = attrs.field(factory=list, init=False)
     _bytes: int = attrs.field(default=0, init=False)
     _clock: int = attrs.field(default=0, init=False)
 
@@ -72,100 +72,100 @@ class Shelves:
         return self._bytes
 
     def __len__(self) -> int:
-        return sum(len(shelf.entries) for shelf in self._shelves)
+        return sum(len(partition.entries) for partition in self._partitions)
 
-    def add_shelf(self, max_entries: int) -> Shelf:
-        """Return a new shelf."""
-        shelf = Shelf(max_entries)
-        self._shelves.append(shelf)
-        return shelf
+    def add_partition(self, max_entries: int) -> IssuerPartition:
+        """Return a new partition."""
+        partition = IssuerPartition(max_entries)
+        self._partitions.append(partition)
+        return partition
 
-    def remove_shelf(self, shelf: Shelf) -> None:
-        """Forget a shelf and what is on it."""
-        self._shelves.remove(shelf)
-        self._bytes -= sum(entry.size for entry in shelf.entries.values())
-        shelf.entries.clear()
+    def remove_partition(self, partition: IssuerPartition) -> None:
+        """Forget a partition and what is in it."""
+        self._partitions.remove(partition)
+        self._bytes -= sum(entry.size for entry in partition.entries.values())
+        partition.entries.clear()
 
     def clear(self) -> None:
         """Forget all tokens."""
-        for shelf in self._shelves:
-            shelf.entries.clear()
+        for partition in self._partitions:
+            partition.entries.clear()
         self._bytes = 0
 
-    def resize(self, shelf: Shelf, max_entries: int) -> None:
-        """Bound a shelf anew."""
-        shelf.max_entries = max_entries
-        self._shorten(shelf)
+    def resize(self, partition: IssuerPartition, max_entries: int) -> None:
+        """Bound a partition anew."""
+        partition.max_entries = max_entries
+        self._shorten(partition)
 
-    def get(self, shelf: Shelf, digest: bytes, steady: float, wall: float, max_age: float) -> Kept | None:
+    def get(self, partition: IssuerPartition, digest: bytes, steady: float, wall: float, max_age: float) -> Kept | None:
         """Return the token of this name if it may be served, at most ``max_age`` seconds after it was issued.
 
         The moment comes as two numbers, since this is on the way of each request.
         """
-        entry = shelf.entries.get(digest)
+        entry = partition.entries.get(digest)
         if entry is None:
             return None
         life = entry.life
         if steady >= life.until or wall >= life.wall_until or steady >= life.born + max_age:
-            self.remove(shelf, digest)
+            self.remove(partition, digest)
             return None
-        shelf.entries.move_to_end(digest)
+        partition.entries.move_to_end(digest)
         self._clock = entry.used = self._clock + 1
         if steady < entry.renew_at:
             return entry.kept
         entry.renew_at = steady + RENEWAL_LOST_S
         return Kept(entry.kept.token, renew=True)
 
-    def put(self, shelf: Shelf, digest: bytes, entry: Entry) -> None:
+    def put(self, partition: IssuerPartition, digest: bytes, entry: Entry) -> None:
         """Keep a token under this name, in place of the one before."""
-        if entry.size > self.max_bytes or shelf.max_entries < 1:
+        if entry.size > self.max_bytes or partition.max_entries < 1:
             return
-        self.remove(shelf, digest)
-        shelf.entries[digest] = entry
+        self.remove(partition, digest)
+        partition.entries[digest] = entry
         self._bytes += entry.size
         self._clock = entry.used = self._clock + 1
-        self._shorten(shelf)
+        self._shorten(partition)
         while self._bytes > self.max_bytes:
-            self._remove_oldest(min((other for other in self._shelves if other.entries), key=_least_used))
+            self._remove_oldest(min((other for other in self._partitions if other.entries), key=_least_used))
 
-    def remove(self, shelf: Shelf, digest: bytes) -> bool:
+    def remove(self, partition: IssuerPartition, digest: bytes) -> bool:
         """Forget the token of this name, and return whether there was one."""
-        entry = shelf.entries.pop(digest, None)
+        entry = partition.entries.pop(digest, None)
         if entry is None:
             return False
         self._bytes -= entry.size
         return True
 
-    def life_of(self, shelf: Shelf, digest: bytes) -> Life | None:
+    def life_of(self, partition: IssuerPartition, digest: bytes) -> Life | None:
         """Return how long the token of this name is kept; asking does not count as use."""
-        entry = shelf.entries.get(digest)
+        entry = partition.entries.get(digest)
         return None if entry is None else entry.life
 
-    def renew_later(self, shelf: Shelf, digest: bytes, now: Instant) -> None:
+    def renew_later(self, partition: IssuerPartition, digest: bytes, now: Instant) -> None:
         """After a renewal that failed: let another one start in a while."""
-        entry = shelf.entries.get(digest)
+        entry = partition.entries.get(digest)
         if entry is not None and entry.renew_at > entry.life.renew_at:
             entry.renew_at = now.steady + RENEWAL_PAUSE_S
 
-    def names(self) -> list[tuple[Shelf, bytes]]:
+    def names(self) -> list[tuple[IssuerPartition, bytes]]:
         """Return where every token is."""
-        return [(shelf, digest) for shelf in self._shelves for digest in shelf.entries]
+        return [(partition, digest) for partition in self._partitions for digest in partition.entries]
 
-    def drop_if_over(self, places: Iterator[tuple[Shelf, bytes]], now: Instant) -> None:
+    def drop_if_over(self, places: Iterator[tuple[IssuerPartition, bytes]], now: Instant) -> None:
         """Forget those of the tokens at ``places`` that are not to be served any more."""
-        for shelf, digest in places:
-            life = self.life_of(shelf, digest)
+        for partition, digest in places:
+            life = self.life_of(partition, digest)
             if life is not None and life.is_over(now):
-                self.remove(shelf, digest)
+                self.remove(partition, digest)
 
-    def _shorten(self, shelf: Shelf) -> None:
-        while len(shelf.entries) > shelf.max_entries:
-            self._remove_oldest(shelf)
+    def _shorten(self, partition: IssuerPartition) -> None:
+        while len(partition.entries) > partition.max_entries:
+            self._remove_oldest(partition)
 
-    def _remove_oldest(self, shelf: Shelf) -> None:
-        _, entry = shelf.entries.popitem(last=False)
+    def _remove_oldest(self, partition: IssuerPartition) -> None:
+        _, entry = partition.entries.popitem(last=False)
         self._bytes -= entry.size
 
 
-def _least_used(shelf: Shelf) -> int:
-    return next(iter(shelf.entries.values())).used
+def _least_used(partition: IssuerPartition) -> int:
+    return next(iter(partition.entries.values())).used

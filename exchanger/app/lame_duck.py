@@ -1,4 +1,4 @@
-"""The first part of a drain: keep answering until gateways know that this instance ends."""
+"""The first part of a drain: keep serving until gateways have seen this instance draining."""
 
 from collections.abc import Callable
 from typing import Final, final
@@ -25,7 +25,7 @@ CHECKED_S: Final = 30.0
 
 @final
 @attrs.define(eq=False)
-class Fade:
+class LameDuck:
     """Waits until gateways have stopped sending requests; ``answered()`` returns the number of requests answered so far."""
 
     answered: Callable[[], int]

@@ -7,7 +7,7 @@ from exchanger.oauth.settings import TokenClientSettings
 from exchanger.values.issuer import ClientCertificate, Issuer
 
 
-def reached(url: str, issuer: Issuer, settings: TokenClientSettings, *, as_client: bool) -> Endpoint | EndpointProblem:
+def resolve_endpoint(url: str, issuer: Issuer, settings: TokenClientSettings, *, as_client: bool) -> Endpoint | EndpointProblem:
     """Return the endpoint at ``url``. The way there is by the issuer's own proxy, else the environment's, else none.
 
     ``as_client``: it may see the client's certificate, if there is one.
