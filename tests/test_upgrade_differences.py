@@ -54,6 +54,13 @@ def policy() -> PolicySnapshot:
     return snapshot_of([parse_document(Source("team", "policy"), POLICY, frozenset({"idp"}))])
 
 
+def test_each_difference_has_a_severity() -> None:
+    tables = section("## What behaves differently") + section("## Values of the chart")
+    rows = [line for line in tables.splitlines() if line.startswith("| ") and not line.startswith("| severity |")]
+    assert [row for row in rows if not row.startswith(("| **breaks** |", "| *look* |", "| – |"))] == []
+    assert len(rows) > 100
+
+
 # Requests
 
 
