@@ -16,7 +16,8 @@ from exchanger import __version__
 from exchanger.app.environment import Environment
 from exchanger.app.variable_names import Notes
 from exchanger.http.names import is_loopback
-from exchanger.telemetry.otlp.post import files_reason, tls_context
+from exchanger.net.why import why_unusable
+from exchanger.telemetry.otlp.post import tls_context
 from exchanger.telemetry.otlp.settings import MetricsExportSettings, OtlpSettings, Protocol, Target, TracesSettings
 from exchanger.telemetry.trace_context import Sampler, SamplingSettings
 from exchanger.values.secret import Secret
@@ -221,7 +222,7 @@ class _Reader:
         try:
             tls_context(target)
         except OSError as error:
-            text = f"the files cannot be used: {files_reason(error)}; no {signal.lower()} are exported"
+            text = f"the files cannot be used: {why_unusable(error)}; no {signal.lower()} are exported"
             self._note(", ".join(name for name in names if self._environment.text(name)) or f"OTEL_{signal}_EXPORTER", text)
             return None
         return target

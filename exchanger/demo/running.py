@@ -1,7 +1,6 @@
 """Starts everything: servers, service and gateway, in the order in which they need each other, all in the nursery that is passed in."""
 
 import json
-import ssl
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -30,6 +29,7 @@ from exchanger.demo.token_endpoint.fake import TokenEndpoint
 from exchanger.demo.token_endpoint.routed import RoutedTokenEndpoint
 from exchanger.directory.source import DirectorySettings
 from exchanger.http.message import Handler
+from exchanger.net.tls.client import client_tls_context
 from exchanger.playground.handlers import Playground, PlaygroundSettings
 from exchanger.playground.lint import LintRules
 from exchanger.playground.policy_files import PolicyFiles, revision_of
@@ -187,7 +187,7 @@ async def _start_server(nursery: trio.Nursery, name: str, handler: Handler, port
 
 async def _with_keycloak(nursery: trio.Nursery, address: KeycloakAddress, admin_password_file: Path | None) -> DemoSetup:
     password = None if admin_password_file is None else read_password(admin_password_file)
-    client = KeycloakClient(address, demo_realm(), ssl.create_default_context() if address.secured else None)
+    client = KeycloakClient(address, demo_realm(), client_tls_context() if address.secured else None)
     return keycloak_setup(await open_realm(nursery, client, password), address)
 
 

@@ -4,8 +4,6 @@ For exec probes and for tests after an installation; Kubernetes' own gRPC probes
 unusable file. ``--timeout`` bounds the wait. Source: https://github.com/grpc/grpc/blob/master/doc/health-checking.md
 """
 
-import os
-import socket
 import ssl
 import sys
 from typing import Final, assert_never
@@ -18,6 +16,9 @@ from exchanger.errors import ConfigurationError
 from exchanger.grpc.client import Answered, Broken, Refused, Reply, UnaryCall, exchange
 from exchanger.grpc.status import StatusCode
 from exchanger.health.options import HealthOptions
+from exchanger.net.tls.client import client_tls_context
+from exchanger.net.tls.key_pair import load_key_pair
+from exchanger.net.why import why, why_unusable
 from exchanger.util.address import format_address, tls_server_name
 from exchanger.util.text import printable
 
@@ -62,9 +63,9 @@ async def ask(options: HealthOptions, context: ssl.SSLContext | None) -> Reply:
     except trio.TooSlowError:
         return Broken(f"no answer within {options.timeout:g} s")
     except trio.BrokenResourceError as error:
-        return Broken(_tls_reason(error.__cause__))
+        return Broken(why(error))
     except OSError as error:
-        return Broken(f"no connection: {_connect_reason(error)}")
+        return Broken(f"no connection: {why(error)}")
 
 
 async def _call(stream: trio.abc.Stream, options: HealthOptions) -> Reply:
@@ -102,38 +103,15 @@ def _context(options: HealthOptions) -> ssl.SSLContext:
     if problems := options.problems():
         raise ConfigurationError(problems)
     try:
-        context = ssl.create_default_context(cafile=options.ca_file)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigurationError((f"--ca-file {options.ca_file}: {_file_reason(error)}",)) from None
+        context = client_tls_context(ca_file=options.ca_file)
+    except OSError as error:
+        raise ConfigurationError((f"--ca-file {options.ca_file}: {why_unusable(error)}",)) from None
     context.set_alpn_protocols(["h2"])
     if options.cert_file:
         try:
-            context.load_cert_chain(options.cert_file, options.key_file, password=lambda: "")  # an encrypted key must not ask a terminal
-        except (OSError, ssl.SSLError) as error:
-            raise ConfigurationError((f"--cert-file, --key-file: {_file_reason(error)}",)) from None
+            problem = load_key_pair(context, options.cert_file, options.key_file)
+        except OSError as error:
+            problem = why_unusable(error)
+        if problem:
+            raise ConfigurationError((f"--cert-file, --key-file: {problem}",))
     return context
-
-
-def _file_reason(error: OSError) -> str:
-    if isinstance(error, ssl.SSLError):
-        return error.reason or "no certificate, or no key, in PEM"
-    return error.strerror or type(error).__name__
-
-
-def _connect_reason(error: OSError) -> str:
-    """Return the system's own words; those for the last address if several were tried."""
-    cause: BaseException | None = error.__cause__
-    while isinstance(cause, BaseExceptionGroup):
-        cause = cause.exceptions[-1]
-    known = cause if isinstance(cause, OSError) else error
-    if isinstance(known, socket.gaierror) or not known.errno:  # its numbers are not errno's
-        return known.strerror or str(known)
-    return os.strerror(known.errno)
-
-
-def _tls_reason(cause: BaseException | None) -> str:
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return f"certificate not accepted: {cause.verify_message}"
-    if isinstance(cause, ssl.SSLError):
-        return f"TLS failed: {cause.reason or 'no reason given'}"
-    return "connection broken"

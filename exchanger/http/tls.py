@@ -10,6 +10,9 @@ from typing import Final, final
 import attrs
 import trio
 
+from exchanger.net.tls.server import peer_name
+from exchanger.net.why import why_no_handshake
+
 # Seconds for a handshake: three round trips and a few milliseconds of work; a client that needs longer has its own timeout by then.
 HANDSHAKE_S: Final = 10.0
 _UNKNOWN_PEER: Final = "unknown"
@@ -38,7 +41,7 @@ class Tls:
             except trio.BrokenResourceError as error:
                 cause = error.__cause__
                 if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):
-                    self.on_failed(_peer(stream), cause.reason or "TLS error")
+                    self.on_failed(_peer(stream), why_no_handshake(cause))
                 return None
         if patience.cancelled_caught:
             self.on_failed(_peer(stream), "the handshake took too long")
@@ -51,7 +54,6 @@ def _peer(stream: trio.abc.Stream) -> str:
     if not isinstance(stream, trio.SocketStream):
         return _UNKNOWN_PEER
     try:
-        host, port = stream.socket.getpeername()[:2]
+        return peer_name(stream.socket.getpeername())
     except OSError:
         return _UNKNOWN_PEER
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -3,7 +3,6 @@
 Knows nothing of requests or tokens. That an endpoint cannot be reached is a value: h11's messages quote headers.
 """
 
-import os
 import socket
 import ssl
 from base64 import b64encode
@@ -15,10 +14,10 @@ import attrs
 import h11
 import trio
 
-from exchanger.errors import leaves
 from exchanger.net.tcp import SocketTransport
 from exchanger.net.tls.client import TlsLayer, TlsTransport, decrypted, encrypted
 from exchanger.net.tls.client_contexts import TlsContexts, Unusable
+from exchanger.net.why import why
 from exchanger.util.address import tls_server_name
 from exchanger.values.issuer import ClientCertificate, EndpointProtocol
 from exchanger.values.proxy import Proxy
@@ -169,7 +168,7 @@ class Attempt:
             try:
                 stream = await (self.dial(self.origin.host, self.origin.port) if proxy is None else self.dial(proxy.host, proxy.port))
             except OSError as error:
-                return Unreachable(f"{self.phase} failed: {_wrong_with_dial(error)}")
+                return Unreachable(f"{self.phase} failed: {why(error)}")
             channel = _Channel(stream)
             try:
                 problem = await self._open(channel)
@@ -211,8 +210,10 @@ class Attempt:
         self._begin(self.limits.tls_handshake, f"in the TLS handshake with {peer}")
         try:
             await channel.secure(context, host)
-        except (ssl.SSLError, trio.BrokenResourceError) as error:
-            return _wrong_with_tls(error, peer)
+        except ssl.SSLError as error:
+            return why(error, peer)
+        except trio.BrokenResourceError:
+            return f"no TLS with {peer}: the connection ended"
         return ""
 
     def _speak(self, channel: _Channel) -> Dialled | Unreachable:
@@ -228,26 +229,9 @@ class Attempt:
                 return Dialled(TlsTransport.over(connected, layers), http2, early)
             except OSError as error:
                 connected.close()
-                return Unreachable(f"{self.phase} failed: {_wrong_with_dial(error)}")
+                return Unreachable(f"{self.phase} failed: {why(error)}")
         except ssl.SSLError as error:
-            return Unreachable(_wrong_with_tls(error, "the token endpoint"))
-
-
-def _wrong_with_dial(error: OSError) -> str:
-    """Say in the system's words why no address of a host took the connection, each reason once."""
-    if isinstance(error, socket.gaierror):
-        return f"the name cannot be resolved ({error.strerror})"
-    errors = leaves(error.__cause__) if error.__cause__ is not None else [error]
-    numbers = dict.fromkeys(one.errno for one in errors if isinstance(one, OSError))
-    return ", ".join(os.strerror(number) for number in numbers if number is not None) or "no address answers"
-
-
-def _wrong_with_tls(error: BaseException, peer: str) -> str:
-    """Say in OpenSSL's words why there is no TLS session: these quote nothing but our own name for the peer."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"the certificate of {peer} is refused: {error.verify_message}"
-    reason = error.reason if isinstance(error, ssl.SSLError) else None
-    return f"no TLS with {peer}: {reason or 'the connection ended'}"
+            return Unreachable(why(error, "the token endpoint"))
 
 
 class Stream(Protocol):

@@ -4,8 +4,6 @@ The request is sent byte for byte. httpx's client would resolve dots in a path, 
 uses its transport, without any of that, and names the target apart from the URL.
 """
 
-import os
-import socket
 import ssl
 from typing import Final
 
@@ -14,6 +12,7 @@ import trio
 
 from exchanger.errors import ExchangerError
 from exchanger.http.message import Headers, Request, Response
+from exchanger.net.why import why
 from exchanger.util.address import format_address, tls_server_name
 
 LOOPBACK: Final = "127.0.0.1"
@@ -73,8 +72,10 @@ async def fetch_from(
         raise NoAnswerError(f"no answer within {timeout:g} s") from None
     except httpx.LocalProtocolError:
         raise NoAnswerError("not sent: the request is not valid HTTP") from None
+    except httpx.RemoteProtocolError:
+        raise NoAnswerError("no answer in HTTP") from None
     except (OSError, httpx.TransportError) as error:
-        raise NoAnswerError(f"no answer: {_reason(error)}") from None
+        raise NoAnswerError(f"no answer: {why(error)}") from None
 
 
 async def _body(answer: httpx.Response) -> bytes:
@@ -90,23 +91,3 @@ async def _body(answer: httpx.Response) -> bytes:
 
 def _decoded(answer: httpx.Response) -> Headers:
     return tuple((name.decode("ascii").lower(), value.decode("latin-1")) for name, value in answer.headers.raw)
-
-
-def _reason(error: BaseException) -> str:
-    """Return why, in the words of the system or of the TLS library, which never contain what was sent."""
-    cause: BaseException | None = error
-    while cause is not None:
-        match cause:
-            case BaseExceptionGroup():  # several addresses were tried: the last one speaks for all
-                cause = cause.exceptions[-1]
-                continue
-            case ssl.SSLCertVerificationError():
-                return f"certificate not accepted: {cause.verify_message}"
-            case ssl.SSLError():
-                return f"TLS failed: {cause.reason or 'no reason given'}"
-            case socket.gaierror():
-                return f"the name is not known: {cause.strerror or 'no reason given'}"
-            case OSError() if cause.errno:
-                return os.strerror(cause.errno).lower()
-        cause = cause.__cause__ or cause.__context__
-    return type(error).__name__

@@ -18,6 +18,8 @@ import trio
 
 from exchanger.decision.bearer import MAX_TOKEN_LENGTH, is_bearer_token
 from exchanger.http.names import is_loopback
+from exchanger.net.tls.client import client_tls_context
+from exchanger.net.why import why_unusable
 from exchanger.scenarios.builtin import SCENARIOS
 from exchanger.scenarios.display import Report, foot, list_as_json, list_as_text
 from exchanger.scenarios.go_format.scenario_file import GoValues
@@ -218,11 +220,9 @@ def tls_context(ca_file: Path | None) -> ssl.SSLContext:
         UsageError: the file cannot be used.
     """
     try:
-        context = ssl.create_default_context(cafile=ca_file)
-    except (OSError, ssl.SSLError) as error:
-        reason = "no certificate in PEM" if isinstance(error, ssl.SSLError) else error.strerror or type(error).__name__
-        raise UsageError(f"--ca-file {ca_file}: {reason}") from None
-    return context
+        return client_tls_context(ca_file=ca_file)
+    except OSError as error:
+        raise UsageError(f"--ca-file {ca_file}: {why_unusable(error)}") from None
 
 
 def warning_about(options: ScenariosOptions, scenarios: tuple[Scenario, ...], target: ScenarioTarget) -> str:

@@ -4,7 +4,6 @@
 """
 
 import os
-import ssl
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +23,7 @@ from exchanger.decision.withheld import numbered, split_sensitive_headers
 from exchanger.errors import ConfigurationError, ExchangerError
 from exchanger.http.message import Request
 from exchanger.http.names import is_loopback
+from exchanger.net.tls.client import client_tls_context
 from exchanger.policy.documents.document import entry_lines
 from exchanger.policy.explanation import explain
 from exchanger.tools.display import Json, explained
@@ -235,7 +235,7 @@ def _proxy(url: str, token_file: Path | None) -> ConsoleProxy:
         raise ConfigurationError((f"{token_file} {token.reason}",))
     if token is not None and not secured and not is_loopback(host):
         raise ConfigurationError(("the console's token is sent by https alone, or to this machine",))
-    return ConsoleProxy(port, host, ssl.create_default_context() if secured else None, token)
+    return ConsoleProxy(port, host, client_tls_context() if secured else None, token)
 
 
 _NOT_SENT: Final = "the value may be a token, so it is not sent; an entry that matches by it does not match here"

@@ -113,7 +113,7 @@ async def test_lifetimes_are_bounded(lifetime: int, taken: float) -> None:
 async def test_an_unreachable_keycloak_is_named() -> None:
     async with asking(FakeKeycloak()) as client:
         assert not any(secret in repr(client) for secret in (REALM.client_secret, REALM.password))
-    with pytest.raises(DemoError, match=f"Keycloak at http://127.0.0.1:{client.address.port}: no answer: connection refused"):
+    with pytest.raises(DemoError, match=f"Keycloak at http://127.0.0.1:{client.address.port}: no answer: Connection refused"):
         await client.issuer()
 
 

@@ -183,9 +183,11 @@ async def test_no_authorities_are_not_those_of_the_system() -> None:
 
 
 FAULTS: Final = {
-    "the client certificate and its key do not belong together": lambda it: attrs.evolve(it, key=client_certificate(CLIENTS).key),
-    "the key of the client certificate is encrypted": lambda it: attrs.evolve(it, key=encrypted(it.key)),
-    "the client certificate or its key is nothing that OpenSSL can read": lambda it: attrs.evolve(it, key=Secret("canary")),
+    "the client's key is not that of the client certificate; of several certificates the first counts": lambda it: attrs.evolve(
+        it, key=client_certificate(CLIENTS).key
+    ),
+    "the client's key is encrypted: it must be given without a password": lambda it: attrs.evolve(it, key=encrypted(it.key)),
+    "the client's key is nothing that OpenSSL can read": lambda it: attrs.evolve(it, key=Secret("canary")),
 }
 
 

@@ -18,8 +18,10 @@ from exchanger.grpc.status import StatusCode
 from exchanger.health import command
 from exchanger.health.command import run_health
 from exchanger.health.options import HealthOptions, add_arguments, options_of
+from exchanger.values.secret import Secret
 from tests.grpc.authority import Site
 from tests.grpc.serving import serving
+from tests.net.certificates import encrypted
 
 SERVICE = "envoy.service.auth.v3.Authorization"
 
@@ -149,9 +151,9 @@ class TestTls:
             assert await run_health(options(*address, "--server-name", "localhost.")) == 0
             assert capsys.readouterr().err == ""
             assert await run_health(options(*address, "--server-name", "other.example")) == 1
-            assert "certificate not accepted: Hostname mismatch" in capsys.readouterr().err
+            assert "the certificate of the server is refused: Hostname mismatch" in capsys.readouterr().err
             assert await run_health(options(*address[:2], "--tls")) == 1
-            assert "certificate not accepted: unable to get local issuer certificate" in capsys.readouterr().err
+            assert "the certificate of the server is refused: unable to get local issuer certificate" in capsys.readouterr().err
 
     async def test_a_server_that_wants_a_certificate_gets_ours(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         site = Site.at(tmp_path)
@@ -161,6 +163,18 @@ class TestTls:
             assert await run_health(options(*address)) == 1
             assert "TLS" in capsys.readouterr().err
             assert await run_health(options(*address, "--cert-file", str(tmp_path / "own.pem"))) == 0
+
+    async def test_a_key_with_a_password_is_an_unusable_file(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        site = Site.at(tmp_path)
+        site.files.key.write_text(encrypted(Secret(site.files.key.read_text())).reveal())
+        files = ("--cert-file", str(site.files.cert), "--key-file", str(site.files.key))
+        assert await run_health(options("--address", "127.0.0.1:1", *files)) == 2
+        reason = f"--cert-file, --key-file: the key in {site.files.key} is encrypted: it must be given without a password"
+        assert capsys.readouterr().err == f"exchanger health: {reason}\n"
+
+    def test_keys_of_sessions_are_not_written_down(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))
+        assert not command._context(options("--tls")).keylog_filename
 
     async def test_a_web_server_is_reported_as_no_grpc(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         site = Site.at(tmp_path)

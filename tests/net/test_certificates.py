@@ -172,9 +172,9 @@ def use_a_weak_key(site: Site) -> None:
     site.files.key.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, serialization.NoEncryption()))
 
 
-NOT_THE_KEY = "certificate and key do not belong together: {key} is not the key of the first certificate in {cert}"
+NOT_THE_KEY = "the key in {key} is not that of the certificate in {cert}; of several certificates the first counts"
 ENCRYPTED = "the key in {key} is encrypted: it must be given without a password"
-NO_KEY = "no private key in {key} that OpenSSL can read"
+NO_KEY = "the key in {key} is nothing that OpenSSL can read"
 BROKEN = "the first certificate in {cert} is not one: its encoding is broken"
 NO_CERTIFICATE = {"nothing": b"", "text": b"text", "no end": BEGIN + b"\nunfinished", "beginnings": BEGIN * 30_000}
 NO_ENCODING = {"of zeros": b"AAAA", "not in base64": b"!", "not in text": b"\xff\xfe", "empty": b""}
@@ -191,12 +191,12 @@ PROBLEMS: dict[str, tuple[Callable[[Site], object], str]] = {
         for which in ("cert", "client_ca")
     },
     **{f"certificate {name}": (rewrite("cert", BEGIN + b"\n" + text + b"\n" + END + b"\n"), BROKEN) for name, text in NO_ENCODING.items()},
-    "a broken chain": (append_broken("cert"), "a certificate in {cert} is broken"),
+    "a broken chain": (append_broken("cert"), "the certificate in {cert} is nothing that OpenSSL can read"),
     "an empty key": (rewrite("key", b""), NO_KEY),
     "text as key": (rewrite("key", b"s3cret"), NO_KEY),
     "a broken key": (rewrite("key", b"-----BEGIN PRIVATE KEY-----\ns3cret\n-----END PRIVATE KEY-----\n"), NO_KEY),
     **{f"an encrypted key, {name}": (rewrite("key", encrypted_key(form)), ENCRYPTED) for name, form in KEY_FORMS.items()},
-    "a weak key": (use_a_weak_key, "{cert} and {key} cannot be used: EE_KEY_TOO_SMALL"),
+    "a weak key": (use_a_weak_key, "the certificate in {cert} and the key in {key} cannot be used: EE_KEY_TOO_SMALL"),
 }
 
 

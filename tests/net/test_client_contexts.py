@@ -26,7 +26,10 @@ from exchanger.values.issuer import ClientCertificate
 from exchanger.values.secret import Secret
 from tests.net.certificates import client_certificate, pem
 
-NOTHING_READABLE = "the client certificate or its key is nothing that OpenSSL can read"
+NOTHING_READABLE = "the client certificate is nothing that OpenSSL can read"
+
+
+NOT_THE_KEY = "the client's key is not that of the client certificate; of several certificates the first counts"
 
 
 def plain() -> ssl.SSLContext:
@@ -61,7 +64,7 @@ def test_a_certificate_is_loaded(certificate: ClientCertificate, holders: tuple[
     context, shown = plain(), client_certificate(trustme.CA())
     assert load_certificate(context, certificate, holders) == ""
     mixed = attrs.evolve(certificate, key=shown.key)
-    assert load_certificate(context, mixed, holders) == "the client certificate and its key do not belong together"
+    assert load_certificate(context, mixed, holders) == NOT_THE_KEY
 
 
 def test_a_private_file_is_its_users_alone_and_gone_at_once() -> None:
@@ -86,7 +89,7 @@ def test_a_file_in_memory_is_in_no_folder() -> None:
 def test_the_key_of_another_kind_is_not_the_certificates(certificate: ClientCertificate) -> None:
     rsa = trustme.CA(key_type=trustme.KeyType.RSA).issue_cert("gateway.example.com", key_type=trustme.KeyType.RSA)
     mixed = attrs.evolve(certificate, key=Secret(rsa.private_key_pem.bytes().decode()))
-    assert load_certificate(plain(), mixed) == "the client certificate and its key do not belong together"
+    assert load_certificate(plain(), mixed) == NOT_THE_KEY
 
 
 def test_only_the_first_certificate_of_the_chain_and_the_first_key_count(authority: trustme.CA, certificate: ClientCertificate) -> None:
@@ -147,7 +150,7 @@ def test_what_cannot_be_used_is_not_tried_again(certificate: ClientCertificate) 
     contexts = TlsContexts(make)
     broken = attrs.evolve(certificate, key=Secret("canary"))
     for _ in range(3):
-        assert contexts.own(None, broken, "h2") == Unusable(NOTHING_READABLE)
+        assert contexts.own(None, broken, "h2") == Unusable("the client's key is nothing that OpenSSL can read")
     assert len(made) == 1
 
 

@@ -67,7 +67,7 @@ async def test_an_answer_without_a_length_ends_with_the_connection() -> None:
     ("data", "timeout", "message"),
     [
         (b"", PATIENCE_S, "no answer"),
-        (b"SSH-2.0-other\r\n\r\n", PATIENCE_S, "no answer"),
+        (b"SSH-2.0-other\r\n\r\n", PATIENCE_S, "no answer in HTTP"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf", PATIENCE_S, "no answer"),
         (b"HTTP/1.1 200 OK\r\n\r\n" + b"a" * (MAX_BODY + 1), PATIENCE_S, "answer of more than"),
         (None, 0.05, r"no answer within 0\.05 s"),
@@ -81,7 +81,7 @@ async def test_anything_but_an_answer_is_reported(data: bytes | None, timeout: f
 
 
 async def test_a_closed_port_and_a_request_that_is_not_http_are_reported() -> None:
-    with dead_port() as port, pytest.raises(NoAnswerError, match="connection refused"):
+    with dead_port() as port, pytest.raises(NoAnswerError, match="Connection refused"):
         await fetch(port, REQUEST, timeout=PATIENCE_S)
     async with answering(b"HTTP/1.1 200 OK\r\n\r\n") as port:
         with pytest.raises(NoAnswerError, match="not sent"):
@@ -101,7 +101,7 @@ class Unknown(trio.abc.HostnameResolver):
 
 async def test_an_unknown_name_is_reported() -> None:
     trio.socket.set_custom_hostname_resolver(Unknown())
-    with pytest.raises(NoAnswerError, match=r"^no answer: the name is not known: "):
+    with pytest.raises(NoAnswerError, match=r"^no answer: the name cannot be resolved \("):
         await fetch_from("no.such.name.invalid", 80, REQUEST, timeout=PATIENCE_S)
 
 
@@ -134,11 +134,11 @@ async def test_a_certificate_is_accepted_for_the_name_of_the_server_alone(author
             assert response.body == b"body"
         assert asked_for == ["gateway.example.com"] * 2
         for context, name in ((trusting, ""), (client_context(), "gateway.example.com")):
-            with pytest.raises(NoAnswerError, match="certificate not accepted"):
+            with pytest.raises(NoAnswerError, match="the certificate of the server is refused: "):
                 await fetch_from("127.0.0.1", port, REQUEST, timeout=PATIENCE_S, tls=context, server_name=name)
 
 
 async def test_a_server_without_tls_is_reported(authority: trustme.CA) -> None:
     async with answering(b"HTTP/1.1 400 Bad Request\r\n\r\n") as port:
-        with pytest.raises(NoAnswerError, match="TLS failed"):
+        with pytest.raises(NoAnswerError, match="no TLS with the server: "):
             await fetch_from("127.0.0.1", port, REQUEST, timeout=PATIENCE_S, tls=client_context(authority))

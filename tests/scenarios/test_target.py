@@ -62,7 +62,7 @@ async def test_a_trace_context_of_the_call_is_kept_and_two_are_invalid(own: tupl
 async def test_no_answer_is_a_result_too() -> None:
     asked = await demo_target(PORTS).send(CALL, TOKEN)
     assert asked.response is None
-    assert demo_target(PORTS).judge(asked) == asked.problem == "no answer: connection refused"
+    assert demo_target(PORTS).judge(asked) == asked.problem == "no answer: Connection refused"
 
 
 def header(name: str, value: str) -> bool:

@@ -12,11 +12,12 @@ import ssl
 import time
 from collections.abc import Container
 from pathlib import Path
-from typing import Final, Never, final
+from typing import Final, final
 
 import attrs
 
 from exchanger.errors import ExchangerError
+from exchanger.net.tls.key_pair import load_key_pair
 from exchanger.net.tls.settings import TlsSettings
 from exchanger.net.tls.x509 import CertificateInfo, read_certificate
 from exchanger.util.regular_file import NotRegularError, open_regular
@@ -89,7 +90,7 @@ def load(settings: TlsSettings, known: Container[bytes] = ()) -> Identity | Unus
     try:
         certificate, _, authorities = (_content(file) for file in files)
         info = _info(settings.cert_file, certificate)
-        context = _context(settings, certificate)
+        context = _context(settings)
         if settings.client_ca_file is not None:
             _demand_client_certificates(context, settings.client_ca_file, authorities)
     except CertificatesError as error:
@@ -157,17 +158,7 @@ def _info(path: Path, content: bytes) -> CertificateInfo:
         raise CertificatesError(f"the first certificate in {path} is not one: its encoding is broken") from None
 
 
-@final
-class _KeyIsEncryptedError(Exception):
-    pass
-
-
-def _no_password() -> Never:
-    # Without this, OpenSSL would prompt on the terminal and wait.
-    raise _KeyIsEncryptedError
-
-
-def _context(settings: TlsSettings, certificate: bytes) -> ssl.SSLContext:
+def _context(settings: TlsSettings) -> ssl.SSLContext:
     """Return a new context. A new one does not resume sessions of the one before."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)  # not create_default_context, which writes keys where SSLKEYLOGFILE says
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -176,28 +167,12 @@ def _context(settings: TlsSettings, certificate: bytes) -> ssl.SSLContext:
     context.num_tickets = 0  # those of TLS 1.3
     context.set_alpn_protocols(list(settings.protocols))  # for gRPC, RFC 9113 section 3.2
     try:
-        context.load_cert_chain(settings.cert_file, settings.key_file, _no_password)
-    except _KeyIsEncryptedError:
-        raise CertificatesError(f"the key in {settings.key_file} is encrypted: it must be given without a password") from None
-    except ssl.SSLError as error:
-        raise CertificatesError(_what_is_wrong(settings, certificate, error)) from None
+        problem = load_key_pair(context, settings.cert_file, settings.key_file)
     except OSError as error:
         raise CertificatesError(_unreadable("a certificate file", error)) from None
+    if problem:
+        raise CertificatesError(problem)
     return context
-
-
-def _what_is_wrong(settings: TlsSettings, certificate: bytes, error: ssl.SSLError) -> str:
-    reason = error.reason or ""
-    if reason in {"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"}:  # the last for a key of another kind
-        which = f"{settings.key_file} is not the key of the first certificate in {settings.cert_file}"
-        return f"certificate and key do not belong together: {which}"
-    if reason not in {"", "PEM_LIB"}:  # such as EE_KEY_TOO_SMALL, which OpenSSL says of the certificate
-        return f"{settings.cert_file} and {settings.key_file} cannot be used: {reason}"
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cadata="\n".join(_certificates(settings.cert_file, certificate)))
-    except ssl.SSLError:
-        return f"a certificate in {settings.cert_file} is broken"
-    return f"no private key in {settings.key_file} that OpenSSL can read"
 
 
 def _demand_client_certificates(context: ssl.SSLContext, path: Path, content: bytes) -> None:

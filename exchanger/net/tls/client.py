@@ -7,6 +7,7 @@ Sources: RFC 8446 (https://www.rfc-editor.org/rfc/rfc8446) and RFC 9325 section 
 
 import socket
 import ssl
+from pathlib import Path
 from typing import Final, final
 
 import attrs
@@ -20,17 +21,19 @@ _RECORD_BYTES: Final = 16 * 1024
 _HEADER_BYTES: Final = 5
 
 
-def client_tls_context(ca_pem: str | None = None) -> ssl.SSLContext:
-    """Return a context for a client that trusts ``ca_pem``: by default the system's trust store, or SSL_CERT_FILE and SSL_CERT_DIR.
+def client_tls_context(ca_pem: str | None = None, *, ca_file: Path | None = None) -> ssl.SSLContext:
+    """Return a context for a client that trusts the authorities in ``ca_pem`` or ``ca_file``: by default those of the system.
 
-    Reads the files of the latter, as OpenSSL does. Certificate and name are verified, and TLS 1.2 is the least (RFC 9325 section 3.1.1).
+    The latter are its trust store, or SSL_CERT_FILE and SSL_CERT_DIR. Reads files, as OpenSSL does. Certificate and name are verified, and
+    TLS 1.2 is the least (RFC 9325 section 3.1.1).
 
     Raises:
-        ssl.SSLError: there is no certificate in ``ca_pem``, or a broken one.
+        ssl.SSLError: there is no certificate in ``ca_pem`` or ``ca_file``, or a broken one.
+        OSError: ``ca_file`` cannot be read.
     """
     # An empty text would mean the system's trust store, and comments beside the certificates may be in any language.
     cadata = None if ca_pem is None else ca_pem.encode("ascii", "replace").decode("ascii") or "\n"
-    context = ssl.create_default_context(cadata=cadata)
+    context = ssl.create_default_context(cafile=ca_file, cadata=cadata)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     # SSLKEYLOGFILE in the environment would write down the keys to every token and password that passes.
     # (The stub does not know that it can be unset.)

@@ -15,19 +15,17 @@ import weakref
 from collections.abc import Callable, Container, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Final, Never, final
+from typing import Final, final
 
 import attrs
 
 from exchanger.net.tls.client import client_tls_context
+from exchanger.net.tls.key_pair import load_key_pair
 from exchanger.values.issuer import ClientCertificate
 
 # Contexts for issuers with authorities or a certificate of their own that are kept: more than a service has such issuers. Each rotation
 # makes new ones, and one that trusts the system's authorities takes 1 MB. Connections keep theirs.
 MAX_OWN_CONTEXTS: Final = 32
-
-# What OpenSSL says of a key that is not the certificate's; the last for a key of another kind.
-_MISMATCHES: Final = frozenset({"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"})
 
 # Holds bytes in a file that has the given name for a moment.
 Holder = Callable[[bytes], AbstractContextManager[str]]
@@ -137,16 +135,6 @@ def private_file(data: bytes) -> Iterator[str]:
         yield str(path)
 
 
-@final
-class _KeyIsEncryptedError(Exception):
-    pass
-
-
-def _no_password() -> Never:
-    # Without this, OpenSSL would prompt on the terminal and wait.
-    raise _KeyIsEncryptedError
-
-
 def load_certificate(
     context: ssl.SSLContext, certificate: ClientCertificate, holders: tuple[Holder, ...] = (memory_file, private_file)
 ) -> str:
@@ -160,22 +148,9 @@ def load_certificate(
     problem = OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
     for hold in holders:
         try:
-            with hold(chain) as chain_file, hold(key) as key_file:
-                context.load_cert_chain(chain_file, key_file, _no_password)
-        except _KeyIsEncryptedError:
-            return "the key of the client certificate is encrypted"
-        except ssl.SSLError as error:
-            return _wrong_with(error.reason or "")
+            with hold(chain) as cert_file, hold(key) as key_file:
+                names = {"certificate": "the client certificate", "key": "the client's key"}
+                return load_key_pair(context, Path(cert_file), Path(key_file), **names)
         except OSError as error:
             problem = error
-        else:
-            return ""
     raise OSError(problem.errno, os.strerror(problem.errno or errno.EIO)) from None
-
-
-def _wrong_with(reason: str) -> str:
-    if reason in _MISMATCHES:
-        return "the client certificate and its key do not belong together"
-    if reason in {"", "PEM_LIB", "NO_START_LINE"}:
-        return "the client certificate or its key is nothing that OpenSSL can read"
-    return f"the client certificate cannot be used: {reason}"

@@ -18,6 +18,7 @@ from typing import Final, Never, final
 import attrs
 
 from exchanger.net.tcp import RECEIVE_BYTES, SocketTransport, StreamEndedError
+from exchanger.net.why import why_no_handshake
 
 # Largest record (RFC 8446 section 5.1), so also the largest result of one read of OpenSSL.
 _RECORD_BYTES: Final = 16 * 1024
@@ -204,14 +205,13 @@ class TlsTransport:
         return None
 
     def _reason(self, error: ssl.SSLError) -> str:
-        """Return OpenSSL's name for the failure, without the details of its own source."""
+        """Return what the peer did wrong, in words for operators."""
         for beginning, meaning in _ODD_BEGINNINGS:
             if self._heard.startswith(beginning):
                 return meaning
         if error.reason == "HTTP_REQUEST":
             return "plain HTTP request"
-        name = error.reason or "TLS error"
-        return f"{name}: {error.verify_message}" if isinstance(error, ssl.SSLCertVerificationError) else name
+        return why_no_handshake(error)
 
     # Records.
 

@@ -9,17 +9,19 @@ Source: https://opentelemetry.io/docs/specs/otlp/
 
 import errno
 import gzip
-import os
 import re
 import ssl
 from collections.abc import Awaitable, Callable
-from typing import Final, Never, final
+from typing import Final, final
 
 import attrs
 import h11
 import trio
 
 from exchanger import __version__
+from exchanger.net.tls.client import client_tls_context
+from exchanger.net.tls.key_pair import load_key_pair
+from exchanger.net.why import why, why_unusable
 from exchanger.telemetry.otlp.export import Accepted, Answer, Refused
 from exchanger.telemetry.otlp.grpc_message import send_by_grpc
 from exchanger.telemetry.otlp.settings import GZIP_LEVEL, Protocol, Target
@@ -39,31 +41,17 @@ Dial = Callable[[str, int], Awaitable[trio.abc.Stream]]
 
 
 def tls_context(target: Target) -> ssl.SSLContext:
-    """Return the context for connections to ``target``; certificate and name are verified, and TLS 1.2 is the least. Reads files.
+    """Return the context for connections to ``target``; see ``client_tls_context``. Reads files.
 
     Raises:
-        OSError: a file cannot be read, or is not what it should be (``ssl.SSLError`` is one), or is an encrypted key.
+        OSError: a file cannot be read or used; see ``why_unusable``.
     """
-    context = ssl.create_default_context(cafile=None if target.ca_file is None else str(target.ca_file))
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context = client_tls_context(ca_file=target.ca_file)
     if target.protocol is Protocol.GRPC:
         context.set_alpn_protocols(["h2"])  # as gRPC servers demand
-    # SSLKEYLOGFILE in the environment would write down the keys to the headers. (The stub does not know that it can be unset.)
-    context.keylog_filename = None  # type: ignore[assignment]
-    if target.client_cert_file is not None:
-        key_file = target.client_key_file or target.client_cert_file
-
-        def no_password() -> Never:
-            # Without this, OpenSSL would ask whoever sits at the terminal, and the event loop would wait for the answer.
-            raise PermissionError(errno.EACCES, f"the key in {key_file} is encrypted: it must be given without a password")
-
-        context.load_cert_chain(target.client_cert_file, target.client_key_file, no_password)
+    if target.client_cert_file is not None and (problem := load_key_pair(context, target.client_cert_file, target.client_key_file)):
+        raise OSError(errno.EINVAL, problem)
     return context
-
-
-def files_reason(error: OSError) -> str:
-    """Return in words why ``tls_context`` raised ``error``."""
-    return error.strerror or type(error).__name__
 
 
 @final
@@ -81,7 +69,7 @@ class Poster:
         try:
             context = self._context() if target.secure else None
         except OSError as error:
-            return Refused(f"files of TLS: {files_reason(error)}", retryable=True)
+            return Refused(f"files of TLS: {why_unusable(error)}", retryable=True)
         stream: trio.abc.Stream | None = None
         try:
             stream = await self.dial(target.host, target.port)
@@ -91,12 +79,9 @@ class Poster:
         except ValueError:  # what no resolver and no TLS library takes for a name, and targets that are not text of HTTP
             return Refused("the address is not usable", retryable=False)
         except OSError as error:
-            return Refused(f"cannot be reached: {_os_reason(error)}", retryable=True)
+            return Refused(f"cannot be reached: {why(error)}", retryable=True)
         except trio.BrokenResourceError as error:
-            cause = error.__cause__
-            if isinstance(cause, ssl.SSLError):
-                return Refused(f"TLS: {_tls_reason(cause)}", retryable=not isinstance(cause, ssl.SSLCertVerificationError))
-            return Refused("the connection broke", retryable=True)
+            return Refused(why(error, "the collector"), retryable=not isinstance(error.__cause__, ssl.SSLCertVerificationError))
         finally:
             if stream is not None:
                 await trio.aclose_forcefully(stream)
@@ -107,20 +92,6 @@ class Poster:
         if self._system_context is None:
             self._system_context = tls_context(self.target)  # the trust store takes some 20 ms to read
         return self._system_context
-
-
-def _os_reason(error: OSError) -> str:
-    """Return what the system calls it; Trio keeps that in the cause, of each address that was tried where there were several."""
-    cause = error.__cause__
-    causes = cause.exceptions if isinstance(cause, BaseExceptionGroup) else (cause,)
-    number = next((one.errno for one in (error, *causes) if isinstance(one, OSError) and one.errno), None)
-    if number is None or number < 0 or isinstance(error, ssl.SSLError):  # a resolver's and OpenSSL's numbers are their own
-        return error.strerror or type(error).__name__
-    return os.strerror(number)
-
-
-def _tls_reason(error: ssl.SSLError) -> str:
-    return getattr(error, "verify_message", "") or error.reason or type(error).__name__
 
 
 async def _send_by_http(stream: trio.abc.Stream, target: Target, body: bytes) -> Answer:

@@ -103,7 +103,7 @@ async def test_a_silent_collector_is_left_when_the_caller_has_waited_enough(auto
     ("error", "reason"),
     [
         (ConnectionRefusedError(111, "Connection refused"), "cannot be reached: Connection refused"),
-        (OSError("all attempts to connect failed"), "cannot be reached: OSError"),
+        (OSError("all attempts to connect failed"), "cannot be reached: no address answers"),
         (UnicodeError("label too long"), "the address is not usable"),
     ],
 )
@@ -191,7 +191,11 @@ async def test_a_collector_that_does_not_prove_who_it_is_gets_nothing(
         assert found == Accepted(b"")
     else:
         assert isinstance(found, Refused)
-        assert (found.reason.startswith("TLS: "), found.retryable, collector.clients) == (True, False, [])
+        assert (found.reason.startswith("the certificate of the collector is refused: "), found.retryable, collector.clients) == (
+            True,
+            False,
+            [],
+        )
 
 
 async def test_the_dot_of_an_absolute_name_is_for_the_resolver_alone(authority: trustme.CA, tmp_path: Path) -> None:
