@@ -7,7 +7,7 @@ import re
 from typing import Final
 
 from exchanger.util.text import printable
-from exchanger.values.shown_path import is_plain_host, plain_end, redacted
+from exchanger.values.shown_path import redacted
 
 # Characters of a path in a log line; the rest of a longer one tells operators nothing.
 PATH_LIMIT: Final = 512
@@ -30,15 +30,12 @@ def loggable_path(path: str) -> str:
 
     Query and fragment (RFC 3986 section 3.4 and 3.5) leave nothing behind; anything else that is left out leaves an ellipsis.
     """
-    end = plain_end(path, PATH_LIMIT)
-    return printable(redacted(path, PATH_LIMIT), PATH_LIMIT) if end is None else path[:end]
+    return printable(redacted(path, PATH_LIMIT))
 
 
 def loggable_host(host: str) -> str:
     """Return ``host`` without user information (RFC 3986 section 3.2.1), which may be a password, and without anything but a host."""
-    if not is_plain_host(host):
-        host = redacted(f"//{host}", HOST_LIMIT + 2).removeprefix("//")
-    return printable(host, HOST_LIMIT)
+    return printable(redacted(f"//{host}", HOST_LIMIT + 2).removeprefix("//"))
 
 
 def loggable_request_id(request_id: str) -> str:
