@@ -199,7 +199,7 @@ class PendingVerification:
         return self._go_on(found)
 
     def fetched(self) -> None:
-        """See ``key_ring.Waiter``."""
+        """See ``jwks_cache.Waiter``."""
         if self._ring is None:  # it left while others were told
             return
         self.due, self._ring = NEVER, None

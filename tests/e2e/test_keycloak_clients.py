@@ -229,8 +229,8 @@ SOON: Final = (
     "-c",
     """
 from exchanger import cli
-from exchanger.exchange import key_ring
-key_ring.UNKNOWN_KEY_S = 0.0
+from exchanger.exchange import jwks_cache
+jwks_cache.UNKNOWN_KEY_S = 0.0
 raise SystemExit(cli.main(["serve"]))
 """,
 )
