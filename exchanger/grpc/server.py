@@ -18,7 +18,7 @@ from exchanger.grpc.status import StatusCode
 from exchanger.net.reactor import Reactor
 from exchanger.net.tcp import SocketTransport, Transport
 from exchanger.net.tls.rotation import Rotation
-from exchanger.net.tls.server import Phase, TlsTransport
+from exchanger.net.tls.server import Phase, ServerTlsTransport
 from exchanger.net.tls.settings import HandshakeLog, SilentTlsObserver, TlsObserver, TlsSettings
 
 # Seconds for a peer to learn that it must not open streams (RFC 9113 section 6.8 asks for a round trip). A peer that does not acknowledge
@@ -215,8 +215,8 @@ class GrpcServer:
             stack.enter_context(listener)
         return listeners
 
-    def _with_tls(self, rotation: Rotation, connected: socket.socket) -> TlsTransport:
-        return TlsTransport(connected, rotation.context, self._reactor.admit, self._handshakes.on_completed)
+    def _with_tls(self, rotation: Rotation, connected: socket.socket) -> ServerTlsTransport:
+        return ServerTlsTransport(connected, rotation.context, self._reactor.admit, self._handshakes.on_completed)
 
     async def _accept(self, listener: socket.socket, nursery: trio.Nursery, secure: Callable[[socket.socket], Transport]) -> None:
         async with contextlib.aclosing(accepted(listener, self._admission.exhausted)) as sockets:
@@ -242,10 +242,10 @@ class GrpcServer:
         finally:
             for status, count in enumerate(self._sessions.pop(session).ended_calls):
                 self._past_calls[status] += count
-            if isinstance(transport, TlsTransport):
+            if isinstance(transport, ServerTlsTransport):
                 self._note(transport, timed_out=session.timed_out)
 
-    def _note(self, transport: TlsTransport, *, timed_out: bool) -> None:
+    def _note(self, transport: ServerTlsTransport, *, timed_out: bool) -> None:
         failure = "timeout" if timed_out and transport.phase is Phase.HANDSHAKE else transport.failure
         if failure is not None:
             self._handshakes.on_failed(transport.peer, failure)

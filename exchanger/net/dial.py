@@ -15,8 +15,9 @@ import h11
 import trio
 
 from exchanger.net.tcp import SocketTransport
-from exchanger.net.tls.client import TlsLayer, TlsTransport, decrypted, encrypted
+from exchanger.net.tls.client import ClientTlsTransport, decrypted, encrypted
 from exchanger.net.tls.client_contexts import TlsContexts, Unusable
+from exchanger.net.tls.layer import TlsLayer
 from exchanger.net.why import why
 from exchanger.util.address import tls_server_name
 from exchanger.values.issuer import ClientCertificate, EndpointProtocol
@@ -89,7 +90,7 @@ class Unreachable:
 class Dialled:
     """A connection to an origin. ``early`` is what the endpoint has said already; only HTTP/2 servers may speak first."""
 
-    transport: SocketTransport | TlsTransport
+    transport: SocketTransport | ClientTlsTransport
     http2: bool
     early: bytes = attrs.field(default=b"", repr=False)
 
@@ -117,7 +118,7 @@ class _Channel:
 
     async def secure(self, context: ssl.SSLContext, host: str) -> None:
         """Make the handshake with ``host`` in a layer inside the others."""
-        layer = TlsLayer.begin(context, tls_server_name(host))
+        layer = TlsLayer.client(context, tls_server_name(host))
         heard, done = b"", False
         while not done:
             try:
@@ -226,7 +227,7 @@ class Attempt:
                 return Unreachable("the token endpoint spoke before it was asked")
             connected = channel.detach()
             try:
-                return Dialled(TlsTransport.over(connected, layers), http2, early)
+                return Dialled(ClientTlsTransport.over(connected, layers), http2, early)
             except OSError as error:
                 connected.close()
                 return Unreachable(f"{self.phase} failed: {why(error)}")

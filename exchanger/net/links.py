@@ -18,7 +18,7 @@ from exchanger.net.http2.response import Answered, HeadArrived, Lost
 from exchanger.net.reactor import READ, WRITE, Reactor
 from exchanger.net.tcp import SocketTransport, StreamEndedError
 from exchanger.net.timers import NEVER
-from exchanger.net.tls.client import TlsTransport
+from exchanger.net.tls.client import ClientTlsTransport
 
 # Bytes a read: few enough that no read holds very many tiny chunks to work through.
 _READ_BYTES: Final = 16 * 1024
@@ -56,7 +56,7 @@ class Http1Link:
     """
 
     first: ClassVar[bool] = True
-    _transport: SocketTransport | TlsTransport
+    _transport: SocketTransport | ClientTlsTransport
     _host: Host
     _reactor: Reactor
     call: Call | None = attrs.field(default=None, init=False)
@@ -172,7 +172,7 @@ class Http2Link:
     """One HTTP/2 connection. ``used_at`` is when something last happened (seconds)."""
 
     first: ClassVar[bool] = True
-    _transport: SocketTransport | TlsTransport
+    _transport: SocketTransport | ClientTlsTransport
     _host: Host
     _reactor: Reactor
     _http: Http2Client

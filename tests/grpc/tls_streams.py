@@ -9,14 +9,14 @@ from contextlib import contextmanager, suppress
 import attrs
 
 from exchanger.net.tcp import StreamEndedError
-from exchanger.net.tls.server import Phase, TlsTransport
+from exchanger.net.tls.server import Phase, ServerTlsTransport
 
 
 @attrs.define(eq=False)
 class Ends:
     """``transport`` is the server's; ``received`` is what it has made of what came."""
 
-    transport: TlsTransport
+    transport: ServerTlsTransport
     far: socket.socket
     tls: ssl.SSLObject
     incoming: ssl.MemoryBIO
@@ -104,7 +104,7 @@ def ends(
                 far.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 far.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
                 secured: list[int] = []
-                transport = TlsTransport(near, server, lambda: True, lambda: secured.append(1))
+                transport = ServerTlsTransport(near, server, lambda: True, lambda: secured.append(1))
                 incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
                 tls = client.wrap_bio(incoming, outgoing, server_hostname="localhost")
                 yield Ends(transport, far, tls, incoming, outgoing, secured=secured)

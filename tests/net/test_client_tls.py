@@ -13,8 +13,9 @@ from exchanger.net.dial import Attempt, Dialled, DialLimits, Origin
 from exchanger.net.links import Http1Link
 from exchanger.net.reactor import Reactor
 from exchanger.net.tcp import StreamEndedError
-from exchanger.net.tls.client import TlsLayer, TlsTransport, decrypted, encrypted
+from exchanger.net.tls.client import ClientTlsTransport, decrypted, encrypted
 from exchanger.net.tls.client_contexts import TlsContexts
+from exchanger.net.tls.layer import TlsLayer
 from tests.net.certificates import serving, trusting
 from tests.oauth.fakes import response
 
@@ -31,7 +32,7 @@ class Site:
     tls: ssl.SSLObject
     incoming: ssl.MemoryBIO
     outgoing: ssl.MemoryBIO
-    transport: TlsTransport = attrs.field(init=False)
+    transport: ClientTlsTransport = attrs.field(init=False)
 
     async def until(self, step: Callable[[], object]) -> None:
         """Do ``step``, taking in what it needs, and send what it leads to."""
@@ -106,7 +107,7 @@ async def connected(authority: trustme.CA, version: ssl.TLSVersion) -> Site:
         nursery.start_soon(it.until, it.tls.do_handshake)
         found = await Attempt(SECURE, DialLimits(3.0, 3.0), TlsContexts(lambda: client_context), dial).run()
     assert isinstance(found, Dialled)
-    assert isinstance(found.transport, TlsTransport)
+    assert isinstance(found.transport, ClientTlsTransport)
     it.transport = found.transport
     assert await it.exchange() == ANSWER
     return it
@@ -223,9 +224,7 @@ def test_layers_inside_each_other(authority: trustme.CA) -> None:
     clients: list[TlsLayer] = []
     servers: list[TlsLayer] = []
     for _ in range(2):
-        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        server = TlsLayer(server_context.wrap_bio(incoming, outgoing, server_side=True), incoming, outgoing)
-        client = TlsLayer.begin(client_context, "issuer.example.com")
+        client, server = TlsLayer.client(client_context, "issuer.example.com"), TlsLayer.server(server_context)
         heard, done = b"", [False, False]
         while not all(done):
             done[0] = client.handshake(heard)

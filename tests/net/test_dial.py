@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from trio.testing import MockClock, memory_stream_pair
 
 from exchanger.net.dial import Attempt, Dial, Dialled, DialLimits, Origin, Unreachable, open_tunnel
-from exchanger.net.tls.client import TlsTransport, client_tls_context
+from exchanger.net.tls.client import ClientTlsTransport, client_tls_context
 from exchanger.net.tls.client_contexts import TlsContexts
 from exchanger.values.issuer import EndpointProtocol
 from exchanger.values.proxy import Proxy
@@ -132,7 +132,7 @@ async def test_the_handshake_agrees_on_a_protocol(
         assert (http2, found.why) == (None, "the token endpoint does not speak HTTP/2")
     else:
         assert found.http2 is http2
-        assert isinstance(found.transport, TlsTransport)
+        assert isinstance(found.transport, ClientTlsTransport)
         found.transport.close()
 
 

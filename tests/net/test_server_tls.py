@@ -12,7 +12,7 @@ from exchanger.grpc.connection import Connection
 from exchanger.grpc.session import Session
 from exchanger.net.reactor import Reactor
 from exchanger.net.tls.certificates import Identity, load
-from exchanger.net.tls.server import Phase, TlsTransport, peer_name
+from exchanger.net.tls.server import Phase, ServerTlsTransport, peer_name
 from tests.grpc.authority import Site
 from tests.grpc.peer import Peer, routes
 from tests.grpc.tls_streams import Ends, ends
@@ -68,7 +68,7 @@ def test_small_records_that_the_socket_does_not_take(site: Site) -> None:
 
 def test_output_of_openssl_while_reading_is_sent(pair: Ends) -> None:
     """Such as its warning to a client of TLS 1.2 that wants to negotiate again."""
-    pair.transport._outgoing.write(b"words of its own")
+    pair.transport._layer._outgoing.write(b"words of its own")
     pair.deliver(pair.encrypted(b"x"))
     assert pair.take() == b"words of its own"
     assert pair.received == b"x"
@@ -110,7 +110,7 @@ def test_finish_says_goodbye_and_hears_no_more(pair: Ends) -> None:
 
 def test_a_socket_that_broke_already() -> None:
     with socket.socket() as never_connected, pytest.raises(OSError, match="not connected"):
-        TlsTransport(never_connected, ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), lambda: True, lambda: None)
+        ServerTlsTransport(never_connected, ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), lambda: True, lambda: None)
 
 
 def test_addresses_of_ipv6_are_in_brackets() -> None:

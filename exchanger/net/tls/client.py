@@ -1,24 +1,19 @@
-"""TLS sessions of a client as layers that never wait: OpenSSL between memory buffers, in the turn of whoever moves the bytes.
+"""TLS of a client: what it trusts, and a transport over layers, one inside the other. Knows nothing of HTTP.
 
-There is one layer to the token endpoint, and another one around it where an https proxy is on the way. Knows nothing of HTTP.
+There is one layer to the token endpoint, and another one around it where an https proxy is on the way.
 
-Sources: RFC 8446 (https://www.rfc-editor.org/rfc/rfc8446) and RFC 9325 section 3.1.1 (https://www.rfc-editor.org/rfc/rfc9325#section-3.1.1).
+Source: RFC 9325 section 3.1.1 (https://www.rfc-editor.org/rfc/rfc9325#section-3.1.1).
 """
 
 import socket
 import ssl
 from pathlib import Path
-from typing import Final, final
+from typing import final
 
 import attrs
 
 from exchanger.net.tcp import SocketTransport, StreamEndedError
-
-# Largest record (RFC 8446 section 5.1), so also the largest result of one read of OpenSSL.
-_RECORD_BYTES: Final = 16 * 1024
-
-# Type, version and length of a record, the latter in the last two (RFC 8446 section 5.1).
-_HEADER_BYTES: Final = 5
+from exchanger.net.tls.layer import TlsLayer
 
 
 def client_tls_context(ca_pem: str | None = None, *, ca_file: Path | None = None) -> ssl.SSLContext:
@@ -39,93 +34,6 @@ def client_tls_context(ca_pem: str | None = None, *, ca_file: Path | None = None
     # (The stub does not know that it can be unset.)
     context.keylog_filename = None  # type: ignore[assignment]
     return context
-
-
-@final
-@attrs.define(eq=False)
-class TlsLayer:
-    """One session. ``handshake`` is called again for all that arrives until it says that it is done.
-
-    It follows the boundaries of records, since OpenSSL does not tell whether it holds half of one.
-    """
-
-    _tls: ssl.SSLObject = attrs.field(repr=False)
-    _incoming: ssl.MemoryBIO = attrs.field(repr=False)
-    _outgoing: ssl.MemoryBIO = attrs.field(repr=False)
-    _header: bytes = attrs.field(default=b"", init=False, repr=False)
-    _missing: int = attrs.field(default=0, init=False)
-
-    @classmethod
-    def begin(cls, context: ssl.SSLContext, server_name: str) -> "TlsLayer":
-        """Return a layer whose handshake has not begun."""
-        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        return cls(context.wrap_bio(incoming, outgoing, server_hostname=server_name), incoming, outgoing)
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether the last record that has begun to arrive is complete."""
-        return not self._header and not self._missing
-
-    @property
-    def protocol(self) -> str | None:
-        """The protocol that both sides agreed on (ALPN, RFC 7301)."""
-        return self._tls.selected_alpn_protocol()
-
-    def handshake(self, data: bytes) -> bool:
-        """Take ``data`` from the peer (empty at the beginning); return whether the handshake is done. ``to_send`` has this side's words.
-
-        Raises:
-            ssl.SSLError: it failed.
-        """
-        if data:
-            self._follow(data)
-            self._incoming.write(data)
-        try:
-            self._tls.do_handshake()
-        except ssl.SSLWantReadError:
-            return False
-        return True
-
-    def to_send(self) -> bytes:
-        """Return what TLS itself, or ``encrypt``, has for the peer."""
-        return self._outgoing.read() if self._outgoing.pending else b""
-
-    def encrypt(self, data: bytes) -> bytes:
-        """Return the records of ``data``, behind what else there is to send."""
-        self._tls.write(data)
-        return self._outgoing.read()
-
-    def decrypt(self, data: bytes) -> tuple[bytes, bool]:
-        """Return the clear text of all records that are complete with ``data``, and whether the peer has ended its side.
-
-        Raises:
-            ssl.SSLError: the bytes are not TLS, or a message of it that ends the session.
-        """
-        self._follow(data)
-        self._incoming.write(data)
-        tls, parts = self._tls, []
-        try:
-            while part := tls.read(_RECORD_BYTES):
-                parts.append(part)
-            return b"".join(parts), True
-        except ssl.SSLWantReadError:
-            return parts[0] if len(parts) == 1 else b"".join(parts), False
-        except ssl.SSLZeroReturnError:
-            return b"".join(parts), True
-
-    def _follow(self, data: bytes) -> None:
-        at, size = 0, len(data)
-        while at < size:
-            if self._missing:
-                step = min(self._missing, size - at)
-                self._missing -= step
-                at += step
-                continue
-            taken = data[at : at + _HEADER_BYTES - len(self._header)]
-            self._header += taken
-            at += len(taken)
-            if len(self._header) == _HEADER_BYTES:
-                self._missing, self._header = int.from_bytes(self._header[3:], "big"), b""
 
 
 def encrypted(layers: list[TlsLayer], data: bytes) -> bytes:
@@ -155,7 +63,7 @@ def decrypted(layers: list[TlsLayer], data: bytes) -> tuple[bytes, bool, bytes]:
 
 @final
 @attrs.define(eq=False)
-class TlsTransport:
+class ClientTlsTransport:
     """Implements ``Transport`` after the handshake, over ``layers``, the innermost first."""
 
     _below: SocketTransport
@@ -165,7 +73,7 @@ class TlsTransport:
     _ended: bool = attrs.field(default=False, init=False)
 
     @classmethod
-    def over(cls, connected: socket.socket, layers: list[TlsLayer]) -> "SocketTransport | TlsTransport":
+    def over(cls, connected: socket.socket, layers: list[TlsLayer]) -> "SocketTransport | ClientTlsTransport":
         """Return the transport over a socket; without layers a plain one.
 
         Raises:

@@ -1,7 +1,7 @@
-"""TLS as a byte stream that never waits: OpenSSL between two memory buffers, above the plain socket.
+"""TLS of the gRPC server: a layer above the plain socket, with bounds on handshakes and on what is encrypted ahead.
 
-Everything happens in the turn of the reader or writer, without a task or thread. Bytes that the session sends before the handshake is done
-are kept until then. They are no more than an HTTP/2 preface: before the handshake nothing is received that could be answered.
+Bytes that the session sends before the handshake is done are kept until then. They are no more than an HTTP/2 preface: before the handshake
+nothing is received that could be answered.
 
 Sources: RFC 8446 (https://www.rfc-editor.org/rfc/rfc8446) and RFC 9113 sections 3.2 and 9.2
 (https://www.rfc-editor.org/rfc/rfc9113#section-9.2).
@@ -18,10 +18,8 @@ from typing import Final, Never, final
 import attrs
 
 from exchanger.net.tcp import RECEIVE_BYTES, SocketTransport, StreamEndedError
+from exchanger.net.tls.layer import RECORD_BYTES, TlsLayer
 from exchanger.net.why import why_no_handshake
-
-# Largest record (RFC 8446 section 5.1), so also the largest result of one read of OpenSSL.
-_RECORD_BYTES: Final = 16 * 1024
 
 # Bytes encrypted ahead of the socket: as many as the kernel keeps unsent, so it never runs dry. The rest of a large answer stays in clear:
 # it is not held twice, and costs nothing if the peer leaves.
@@ -51,7 +49,7 @@ class Phase(enum.Enum):
 
 @final
 @attrs.define(eq=False)
-class TlsTransport:
+class ServerTlsTransport:
     """Implements ``Transport``. ``failure`` is why the handshake failed, if it did.
 
     ``admit`` returns whether a handshake step may be made now rather than when the socket is served next. ``on_secured`` is called once,
@@ -68,9 +66,7 @@ class TlsTransport:
     failure: str | None = attrs.field(default=None, init=False)
     phase: Phase = attrs.field(default=Phase.HANDSHAKE, init=False)
     _below: SocketTransport = attrs.field(init=False, repr=False)
-    _tls: ssl.SSLObject = attrs.field(init=False, repr=False)
-    _incoming: ssl.MemoryBIO = attrs.field(factory=ssl.MemoryBIO, init=False, repr=False)
-    _outgoing: ssl.MemoryBIO = attrs.field(factory=ssl.MemoryBIO, init=False, repr=False)
+    _layer: TlsLayer = attrs.field(init=False, repr=False)
     _clear: memoryview = attrs.field(default=_EMPTY, init=False, repr=False)
     _early: bytes = attrs.field(default=b"", init=False, repr=False)
     _heard: bytes = attrs.field(default=b"", init=False, repr=False)
@@ -84,7 +80,7 @@ class TlsTransport:
         """
         self.peer = peer_name(self._socket.getpeername())
         self._below = SocketTransport(self._socket)
-        self._tls = self._context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._layer = TlsLayer.server(self._context)
 
     def fileno(self) -> int:
         """Return the socket's descriptor."""
@@ -100,18 +96,14 @@ class TlsTransport:
         self.extra_work = len(data) // 512  # not of the clear text: records of one byte cost as much as their ciphertext
         if not data or self.phase is Phase.OVER:
             return data
-        self._incoming.write(data)
-        return self._decrypt()
+        return self._decrypt(data)
 
     def send(self, data: bytes) -> bool:
         """Encrypt and send what the socket takes, and keep the rest."""
         if self.phase is Phase.SECURED:
-            if not self.unsent and len(data) <= _RECORD_BYTES:  # one record, as nearly always
-                self._tls.write(data)
-                if self._below.send(self._outgoing.read()):
-                    return True
-                self.unsent = True
-                return False
+            if not self.unsent and len(data) <= RECORD_BYTES:  # one record, as nearly always
+                self.unsent = not self._below.send(self._layer.encrypt(data))
+                return not self.unsent
             self._clear = memoryview(bytes(self._clear) + data) if self._clear else memoryview(data)
         elif self.phase is Phase.HANDSHAKE:
             self._early += data
@@ -121,14 +113,13 @@ class TlsTransport:
         """Send what the socket takes of the rest."""
         if self.unsent and not self._below.flush():
             return False
-        outgoing = self._outgoing
         while True:
-            if self._clear:
-                self._encrypt()
-            if not outgoing.pending:
+            piece, self._clear = self._clear[:_ENCRYPT_BYTES], self._clear[_ENCRYPT_BYTES:]
+            records = self._layer.encrypt(piece) if piece else self._layer.to_send()
+            if not records:
                 self.unsent = False
                 return True
-            if not self._below.send(outgoing.read()):
+            if not self._below.send(records):
                 self.unsent = True
                 return False
 
@@ -167,22 +158,21 @@ class TlsTransport:
             return b""
         self.extra_work = _HANDSHAKE_WORK
         self._heard = (self._heard + data)[:32]
-        self._incoming.write(data)
-        self._shake()
-        return self._decrypt()
+        self._shake(data)
+        return self._decrypt(b"")
 
     def _left(self, how: str) -> None:
         if self._heard:  # a probe that only connects is not a failed handshake
             self.failure = how
 
-    def _shake(self) -> None:
+    def _shake(self, data: bytes) -> None:
         try:
-            self._tls.do_handshake()
-        except ssl.SSLWantReadError:
-            self.flush()
-            raise BlockingIOError from None
+            done = self._layer.handshake(data)
         except ssl.SSLError as error:
             self._end(self._reason(error))
+        if not done:
+            self.flush()
+            raise BlockingIOError
         if (objection := self._objection()) is not None:
             self._close_notify()
             self._end(objection)
@@ -193,12 +183,12 @@ class TlsTransport:
 
     def _objection(self) -> str | None:
         """Return what is wrong with a handshake that OpenSSL accepts."""
-        if self._tls.selected_alpn_protocol() != "h2":
+        if self._layer.protocol != "h2":
             return "no h2 in ALPN"
         # Sessions of TLS 1.2 can be resumed while they last, and Python's ssl cannot switch that off. They end with their context, so also
         # when the authorities change; but OpenSSL does not check the certificate's validity again.
-        if self._tls.session_reused and self._context.verify_mode is ssl.CERT_REQUIRED:
-            certificate = self._tls.getpeercert() or {}
+        if self._layer.tls.session_reused and self._context.verify_mode is ssl.CERT_REQUIRED:
+            certificate = self._layer.tls.getpeercert() or {}
             end = certificate.get("notAfter")
             if not isinstance(end, str) or ssl.cert_time_to_seconds(end) < time.time():
                 return "CERTIFICATE_VERIFY_FAILED: certificate has expired since this session began"
@@ -215,35 +205,24 @@ class TlsTransport:
 
     # Records.
 
-    def _decrypt(self) -> bytes:
-        tls, incoming = self._tls, self._incoming
-        parts = []
+    def _decrypt(self, data: bytes) -> bytes:
         try:
-            while data := tls.read(_RECORD_BYTES):
-                parts.append(data)
-                if not incoming.pending and not tls.pending():
-                    break
-            else:
-                self._closed_by_peer = True
-        except ssl.SSLWantReadError:
-            pass
+            clear, self._closed_by_peer = self._layer.decrypt(data)
         except ssl.SSLError:
             self._end(None)
-        if self._outgoing.pending:  # such as the warning that renegotiation is refused
-            self.flush()
-        if self._closed_by_peer and parts:
-            # Data before its close_notify counts; then the end must be announced, even if the peer leaves its socket open.
-            self._socket.shutdown(socket.SHUT_RD)
-        if not parts and not self._closed_by_peer:
+        if words := self._layer.to_send():  # such as the warning that renegotiation is refused
+            self.unsent = not self._below.send(words)
+        if clear:
+            if self._closed_by_peer:
+                # Data before its close_notify counts; then the end must be announced, even if the peer leaves its socket open.
+                self._socket.shutdown(socket.SHUT_RD)
+        elif not self._closed_by_peer:
             raise BlockingIOError
-        return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    def _encrypt(self) -> None:
-        self._clear = self._clear[self._tls.write(self._clear[:_ENCRYPT_BYTES]) :]
+        return clear
 
     def _close_notify(self) -> None:
         with contextlib.suppress(ssl.SSLError):  # it wants to read the peer's, which nobody waits for
-            self._tls.unwrap()
+            self._layer.tls.unwrap()
 
     def _end(self, failure: str | None) -> Never:
         """Nothing more is read or encrypted, but OpenSSL's alert is still to be sent (RFC 8446 section 6.2)."""
