@@ -28,12 +28,12 @@ from exchanger.demo.running import Programs, RunningDemo, start_demo, wait_ready
 from exchanger.demo.service import SERVICE_COMMAND
 from exchanger.demo.setup import DemoPorts, DemoSetup
 from exchanger.errors import leaves
+from exchanger.jwt.unverified import claims_of
 from exchanger.scenarios.client import LOOPBACK
 from exchanger.scenarios.command import UsageError
 from exchanger.scenarios.display import SHELL_NAMES, Columns, foot, shell_line, table_head, table_row
 from exchanger.scenarios.runner import Finding, run_scenario, summary
 from exchanger.scenarios.terminal import Output, Progress
-from exchanger.scenarios.tokens import claims_of
 from exchanger.util.terminal import OutputError, drop_output
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Ctrl-C, a supervisor's request, and a terminal that was closed

@@ -15,8 +15,9 @@ import trio
 from exchanger.demo.server_spans import ServerSpans
 from exchanger.http.message import Handler, Headers, Request, Response
 from exchanger.http.server import HttpServer, Limits
+from exchanger.jwt.unverified import claims_of
 from exchanger.scenarios.answer import CLAIMS
-from exchanger.scenarios.tokens import bearer_of, claims_of
+from exchanger.scenarios.tokens import bearer_of
 from exchanger.util.address import format_address, parse_address
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)

@@ -15,6 +15,7 @@ from exchanger.codes.policy import TOO_LARGE
 from exchanger.policy.documents import yaml_nodes as nodes
 from exchanger.policy.documents.yaml_reader import Limits, Unreadable, read_stream
 from exchanger.policy.selection import DOCUMENT_KEY, NAME_LABEL, ConfigMap, Namespace, PolicyObject, key_meant
+from exchanger.util.strict_json import DuplicateNameError, unique_names
 from exchanger.util.text import closest, printable
 
 # Bytes: a file may hold a list of many ConfigMaps, each of at most 1 MiB; more than this is not a folder to edit by hand.
@@ -103,21 +104,14 @@ def read_json(text: str) -> object | UnreadableFile:
     if text.startswith("\ufeff"):  # RFC 8259 section 8.1 (https://www.rfc-editor.org/rfc/rfc8259#section-8.1)
         return UnreadableFile("is not JSON: it begins with a byte order mark", line=1, column=1)
     try:
-        content: object = json.loads(text, object_pairs_hook=_unique)
+        content: object = json.loads(text, object_pairs_hook=unique_names)
     except json.JSONDecodeError as error:
         return UnreadableFile(f"is not JSON: {error.msg}, line {error.lineno}", line=error.lineno, column=error.colno)
+    except DuplicateNameError:
+        return UnreadableFile("has an object with duplicate keys")
     except (ValueError, RecursionError):  # a number of too many digits, or a nesting too deep
         return UnreadableFile("is not JSON that can be read")
-    except _WrongError as wrong:
-        return UnreadableFile(str(wrong), wrong.code)
     return content
-
-
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    fields = dict(pairs)
-    if len(fields) != len(pairs):
-        raise _WrongError("has an object with duplicate keys")
-    return fields
 
 
 def _yaml(text: str) -> tuple[object, ...]:

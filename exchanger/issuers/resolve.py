@@ -1,10 +1,8 @@
 """From a plan and what is in Secrets and files to issuers, or to what is missing. Pure."""
 
-import base64
-import binascii
 import hashlib
 import json
-from typing import Final, assert_never, final
+from typing import assert_never, final
 
 import attrs
 from rpds import HashTrieMap
@@ -15,6 +13,7 @@ from exchanger.issuers.material import problem_with, split_certificate
 from exchanger.issuers.plan import Plan, UnresolvedProfile
 from exchanger.issuers.secrets import SecretData, SecretProblem
 from exchanger.issuers.value_sources import Reference, ValueSource
+from exchanger.jwt.unverified import claims_of
 from exchanger.values.issuer import (
     ActorCredentials,
     ActorToken,
@@ -141,22 +140,12 @@ def _grant(planned: PlannedGrant, values: dict[Reference, str]) -> Grant:
     return Grant(planned.type, planned.requested_token_type, actor, planned.parameters)
 
 
-_PARTS: Final = 3
-
-
 def subject_of(token: str) -> str:
     """Return whom ``token`` is about: ``iss`` and ``sub`` of a JWT, not verified, or a digest of what is none.
 
     It tells whether a file holds a newer token of the same kind. Whoever writes the file decides that anyway.
     """
-    digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
-    parts = token.split(".")
-    if len(parts) != _PARTS:
-        return digest
-    try:
-        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-    except (binascii.Error, ValueError, RecursionError):
-        return digest
-    if not isinstance(claims, dict) or not isinstance(claims.get("sub"), str) or not isinstance(claims.get("iss"), str | None):
-        return digest
+    claims = claims_of(token)
+    if claims is None or not isinstance(claims.get("sub"), str) or not isinstance(claims.get("iss"), str | None):
+        return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
     return json.dumps([claims.get("iss"), claims["sub"]])

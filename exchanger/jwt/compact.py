@@ -8,13 +8,14 @@ Sources: RFC 7515 sections 4 and 5.2 (https://www.rfc-editor.org/rfc/rfc7515#sec
 import json
 import re
 from collections.abc import Mapping
-from typing import Final, NoReturn, final
+from typing import Final, final
 
 import attrs
 
 from exchanger.jwt import base64url
 from exchanger.jwt.refusal import Reason, Refused
 from exchanger.util.json_parts import outline
+from exchanger.util.strict_json import no_constant, unique_names
 
 # Characters: as many as Envoy lets through in headers.
 MAX_TOKEN: Final = 65_536
@@ -82,15 +83,4 @@ def _is_flat(text: str) -> bool:
     return True
 
 
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError("a name is there twice")
-    return members
-
-
-def _refuse(_constant: str) -> NoReturn:
-    raise ValueError("JSON has no such number")
-
-
-_JSON: Final = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse)
+_JSON: Final = json.JSONDecoder(object_pairs_hook=unique_names, parse_constant=no_constant)

@@ -6,7 +6,7 @@ Must not know: HTTP clients, tasks, clocks or logs.
 
 import json
 from collections.abc import Callable, Sequence
-from typing import Final, NoReturn, final
+from typing import Final, final
 
 import attrs
 
@@ -16,6 +16,7 @@ from exchanger.errors import Diagnostic
 from exchanger.net.answer import MAX_RESPONSE_BYTES, TooLarge
 from exchanger.oauth.relayed_challenges import relayed_challenges, safe_challenges
 from exchanger.oauth.step_up import STEP_UP_ERRORS, step_up_of
+from exchanger.util.strict_json import no_constant, unique_names
 from exchanger.values.issuer import Grant, GrantType
 from exchanger.values.secret import Secret
 from exchanger.values.token import ACCESS_TOKEN_TYPE, ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome
@@ -183,13 +184,6 @@ def _text(members: dict[str, object], name: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError("duplicate name")
-    return members
-
-
 def _lifetime(value: object) -> int | None:
     """Return the seconds of ``expires_in``, ``None`` if it says none. Some servers send it as text; whatever it is, the token counts."""
     if isinstance(value, str) and len(value) <= _MAX_NUMBER and value.isascii() and value.isdecimal():
@@ -202,12 +196,8 @@ def _number(digits: str) -> float:
     return float(digits) if len(digits) <= _MAX_NUMBER else -1.0
 
 
-def _refuse(_constant: str) -> NoReturn:
-    raise ValueError("NaN and Infinity are not JSON")
-
-
 # Kept, since making one costs more than reading a usual answer. It reads one value, with no space around it (RFC 8259 section 2).
 # (The stub does not have that method.)
-_DECODER: Final = json.JSONDecoder(object_pairs_hook=_unique, parse_int=_number, parse_float=_number, parse_constant=_refuse)
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=unique_names, parse_int=_number, parse_float=_number, parse_constant=no_constant)
 _scan: Final[Callable[[str, int], tuple[object, int]]] = _DECODER.scan_once  # type: ignore[attr-defined]
 _JSON_SPACE: Final = " \t\n\r"

@@ -10,7 +10,8 @@ from typing import assert_never, final
 import attrs
 
 from exchanger.http.message import Response
-from exchanger.scenarios.tokens import CLIENT_ID, bearer_of, claims_of
+from exchanger.jwt.unverified import claims_of
+from exchanger.scenarios.tokens import CLIENT_ID, bearer_of
 
 _DIAGNOSTIC = re.compile(r"TXE-\d{4}")
 CLAIMS = "token_claims"  # the field of the echo with the claims of the token that it received

@@ -14,8 +14,9 @@ from exchanger.demo.keycloak.client import Issued
 from exchanger.demo.keycloak.realm import APP, APP_BRIEF, Realm
 from exchanger.demo.keycloak.tokens import PAST, RETRY, RealmTokens
 from exchanger.demo.keycloak.verification import Keys, read_keys
+from exchanger.jwt.unverified import claims_of
 from exchanger.scenarios.answer import Exchanged, Reached, Target
-from exchanger.scenarios.tokens import Subject, claims_of
+from exchanger.scenarios.tokens import Subject
 from tests.demo.fake_keycloak import REALM
 from tests.demo.signed import ISSUER, NOW, SIGNER, STRANGER, Signer, claims
 

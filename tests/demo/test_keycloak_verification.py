@@ -6,7 +6,8 @@ import json
 import pytest
 
 from exchanger.demo.keycloak.verification import Verification, read_keys, signed_by_a_stranger, verify
-from exchanger.scenarios.tokens import claims_of, encode
+from exchanger.jwt.unverified import claims_of
+from exchanger.scenarios.tokens import encode
 from tests.demo.signed import ALGORITHMS, ISSUER, NOW, SIGNER, STRANGER, claims, text
 
 KEYS = read_keys(SIGNER.jwks())

@@ -18,8 +18,9 @@ from exchanger.demo.servers import LIMITS, echo, serve_http
 from exchanger.demo.service import SERVICE_COMMAND, service_environment
 from exchanger.demo.setup import DemoPorts, hold_ports
 from exchanger.http.message import Request
+from exchanger.jwt.unverified import claims_of
 from exchanger.scenarios.client import fetch
-from exchanger.scenarios.tokens import Subject, claims_of, encode, make_subjects
+from exchanger.scenarios.tokens import Subject, encode, make_subjects
 
 REQUEST = Request("GET", "/stats", (("Host", "h"),))
 

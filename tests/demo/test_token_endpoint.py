@@ -23,8 +23,9 @@ from exchanger.demo.token_endpoint.rules import (
     behaviour_for,
 )
 from exchanger.http.message import Request, Response
+from exchanger.jwt.unverified import claims_of
 from exchanger.scenarios.answer import Target
-from exchanger.scenarios.tokens import CLIENT_ID, claims_of, encode
+from exchanger.scenarios.tokens import CLIENT_ID, encode
 
 NOW = 1_700_000_000
 SUBJECT = encode({"sub": "alice", "exp": NOW + 60})

@@ -12,8 +12,9 @@ from exchanger.demo.token_endpoint.routed import RoutedTokenEndpoint
 from exchanger.demo.token_endpoint.routes import RoutesError, TokenRoutes, load_routes, read_routes
 from exchanger.demo.token_endpoint.rules import ACCESS_TOKEN_TYPE, REFRESH_TOKEN_TYPE
 from exchanger.http.message import Request, Response
+from exchanger.jwt.unverified import claims_of
 from exchanger.scenarios.answer import Target
-from exchanger.scenarios.tokens import claims_of, encode
+from exchanger.scenarios.tokens import encode
 from tests.demo.test_token_endpoint import basic, token_request
 
 ROUTES = """

@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from exchanger.demo.token_endpoint.rules import ACCESS_TOKEN_TYPE
+from exchanger.jwt.unverified import claims_of
 from exchanger.policy.selection import DOCUMENT_KEY
-from exchanger.scenarios.tokens import claims_of
 from tests.e2e.keycloak import ADMIN_PASSWORD, running_keycloak
 from tests.helm.chart import only, secret_texts
 from tests.helm.rendered_demo import demo, pods

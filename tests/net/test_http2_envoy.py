@@ -15,7 +15,8 @@ from exchanger.demo.envoy import HTTP_OPTIONS, HTTP_V3, ROUTER_V3, envoy_command
 from exchanger.demo.processes import Child
 from exchanger.demo.servers import serve_http
 from exchanger.demo.token_endpoint.fake import CLIENT_SECRET, TokenEndpoint
-from exchanger.scenarios.tokens import CLIENT_ID, claims_of, encode
+from exchanger.jwt.unverified import claims_of
+from exchanger.scenarios.tokens import CLIENT_ID, encode
 from exchanger.values.issuer import AuthMethod, Credentials, EndpointProtocol
 from exchanger.values.secret import Secret
 from exchanger.values.token import ExchangedToken, TokenRequest

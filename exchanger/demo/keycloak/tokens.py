@@ -13,11 +13,12 @@ from exchanger.demo.keycloak.client import Issued, KeycloakClient
 from exchanger.demo.keycloak.realm import APP, APP_BRIEF, POLICY_FILE, KeycloakAddress, Realm, issuer_profile, policy_text
 from exchanger.demo.keycloak.verification import Keys, Verification, subjects_of, verify
 from exchanger.demo.setup import DemoPorts, DemoSetup
+from exchanger.jwt.unverified import claims_of
 from exchanger.scenarios.answer import Exchanged, Reached, Target, Upstream
 from exchanger.scenarios.builtin import packaged_scenarios
 from exchanger.scenarios.client import LOOPBACK
 from exchanger.scenarios.target import Gateway, ScenarioTarget
-from exchanger.scenarios.tokens import Subject, claims_of
+from exchanger.scenarios.tokens import Subject
 
 # Seconds until the realm is asked again after it did not answer; until then, the old tokens stay.
 RETRY: Final = 5.0

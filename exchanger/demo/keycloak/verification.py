@@ -14,7 +14,8 @@ from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, JWKRegistry, RSAKey
 
-from exchanger.scenarios.tokens import Subject, claims_of, encode
+from exchanger.jwt.unverified import claims_of
+from exchanger.scenarios.tokens import Subject, encode
 from exchanger.util.text import bounded
 
 # Characters: as many as Envoy lets through in headers.

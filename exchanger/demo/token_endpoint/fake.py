@@ -20,8 +20,9 @@ import trio
 
 from exchanger.demo.token_endpoint.rules import TOKEN_PATHS, Behaviour, Fail, Issue, Refuse, behaviour_for
 from exchanger.http.message import Request, Response
+from exchanger.jwt.unverified import claims_of
 from exchanger.scenarios.answer import Target
-from exchanger.scenarios.tokens import CLIENT_ID, claims_of, encode
+from exchanger.scenarios.tokens import CLIENT_ID, encode
 
 CLIENT_SECRET = "not-a-secret: the demo's/own+words"  # with characters that tell form-urlencoding (RFC 6749 section 2.3.1) from none
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:token-exchange"  # RFC 8693 section 2.1

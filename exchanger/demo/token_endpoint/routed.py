@@ -10,8 +10,8 @@ from exchanger.demo.token_endpoint.fake import MAX_FIELDS, Credentials, client_o
 from exchanger.demo.token_endpoint.routes import TokenRoutes
 from exchanger.demo.token_endpoint.rules import Refuse
 from exchanger.http.message import Request, Response
+from exchanger.jwt.unverified import claims_of
 from exchanger.scenarios.answer import Target
-from exchanger.scenarios.tokens import claims_of
 
 TOKEN_PATHS: Final = "/token/"
 FORM: Final = "application/x-www-form-urlencoded"
