@@ -161,7 +161,7 @@ def test_many_scenarios_at_once_are_as_expected(programs: Programs, ext_authz_de
 def test_a_gateway_that_does_not_answer_is_not_as_expected(programs: Programs) -> None:
     done = programs.run(*STRESS, "--base-url", f"http://127.0.0.1:{free_port()}", "--duration", "100ms")
     assert done.returncode == 1
-    assert "yellow-success: no answer: connection refused" in done.stdout
+    assert "yellow-success: no answer: Connection refused" in done.stdout
 
 
 @pytest.mark.parametrize(
