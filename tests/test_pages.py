@@ -143,15 +143,21 @@ def test_the_reference_has_every_option(name: str, capsys: pytest.CaptureFixture
     assert {option for option in options if not re.search(rf"(?<!\S)`?{option}(?![a-z-])", text)} == set()
 
 
-def test_places_to_add_something_are_there() -> None:
-    """Whoever moves one updates the table."""
+def test_places_that_the_architecture_names_are_there() -> None:
+    """Moving one means updating the page."""
+    named = {path for path in code(ARCHITECTURE) if re.fullmatch(r"[\w./-]+(?:/|\.\w+)", path)}
+    assert [path for path in named if not any((root / path).exists() for root in (ROOT, ROOT / "exchanger"))] == []
     table = ARCHITECTURE.read_text().partition("## Where to add")[2]
-    named = {text for text in re.findall(r"`([^`\n]+)`", table) if re.fullmatch(r"[\w./-]+(?:/|\.\w+)", text)}
-    assert named
-    assert [text for text in named if not any((root / text).exists() for root in (ROOT, ROOT / "exchanger"))] == []
     source = "\n".join(path.read_text() for path in (ROOT / "exchanger").rglob("*") if path.suffix in {".py", ".js"})
     names = set(re.findall(r"`(_?[A-Za-z]\w+)`", table))
+    assert names
     assert [name for name in names if not re.search(rf"\b{name}\b", source)] == []
+
+
+def test_the_architecture_has_the_stages_of_an_exchange_in_their_order() -> None:
+    rows = re.findall(r"^\| (\w+) \| `exchange/\1\.py` \|", ARCHITECTURE.read_text(), re.MULTILINE)
+    assert f"{' ▸ '.join(rows)}\n" in (ROOT / "exchanger" / "exchange" / "stage.py").read_text()
+    assert rows[-1:] == ["call"]
 
 
 def test_the_tutorial_quotes_what_the_service_says() -> None:
