@@ -1,23 +1,21 @@
 """Checks a policy file as the service would if it were saved, with the service's own readers, and says where problems are. Pure."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final, final
 
 import attrs
 
 from exchanger.codes import manifests as codes
-from exchanger.codes.code import Severity
+from exchanger.codes.code import Code, Severity
 from exchanger.codes.manifests import EMPTY_FILE
 from exchanger.directory.manifest import UnreadableFile, objects_of, read_manifests
 from exchanger.playground.policy_files import NotSaved, encoded
-from exchanger.policy.conflicts import conflicts_of
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.lookup import UnreadableReach
-from exchanger.policy.selection import Change, ConfigMap, Namespace, PolicyObject, advance, select
-from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.tools.check.documents import Document
-from exchanger.tools.check.files import ManifestFile, read_file
+from exchanger.policy.selection import ConfigMap, Namespace, PolicyObject
+from exchanger.tools.check.engine import Rules, check
+from exchanger.tools.check.files import ManifestFile, Object, PlacedProblem, read_file
 from exchanger.tools.check.source_map import NOWHERE, Place
 from exchanger.util.text import printable
 from exchanger.values.entry import Source
@@ -74,7 +72,10 @@ class Linted:
 
 
 def lint(name: str, text: str, others: Mapping[str, str], rules: LintRules) -> Linted:
-    """Check the file ``name`` with ``text``, beside the ``others`` of the folder. Never raises."""
+    """Check the file ``name`` with ``text``, beside the ``others`` of the folder, as ``exchanger check`` does. Never raises.
+
+    Only what the service refuses is reported, and ConfigMaps that nothing selects: the folder is all that there is.
+    """
     data = encoded(text)
     if isinstance(data, NotSaved):
         return Linted(0, (Problem(data.reason),))
@@ -84,14 +85,22 @@ def lint(name: str, text: str, others: Mapping[str, str], rules: LintRules) -> L
     read = read_manifests(data, is_json=False)
     if isinstance(read, UnreadableFile):
         return Linted(0, tuple(_unreadable(read, file))[:MAX_PROBLEMS])
-    objects = tuple(objects_of(read))
-    every = (*(item for key, other in others.items() if key != name for item in objects_in(other) or ()), *objects)
-    change = policy_of(every, rules)
-    here = {Source(item.value.namespace, item.value.name): item for item in reversed(file.objects) if isinstance(item.value, ConfigMap)}
-    documents = [Document(file, here[found.source], found) for found in change.documents if found.source in here]
-    problems = [*_left_out(file, every, change, rules), *(each for document in documents for each in _said(document, change))]
+    readable = [(key, other) for key, other in others.items() if key != name and objects_in(other) is not None]
+    files = (*(read_file(key, other.encode()) for key, other in readable), file)
+    values = [item.value for one in files for item in one.objects]
+    selected = {value.name for value in values if isinstance(value, Namespace) and rules.namespaces.matches(dict(value.labels))}
+
+    def in_force(item: Object) -> bool:
+        return not isinstance(item.value, ConfigMap) or not _left_out(item.value, selected, rules)
+
+    kept = [attrs.evolve(one, objects=tuple(filter(in_force, one.objects)), bare=False) for one in files]
+    checked = check(kept, Rules(rules.namespaces, rules.configmaps, rules.issuers, rules.grants))
+    documents = [document for document in checked.documents if document.file is kept[-1]]
+    refused = {(found.source, found.index, found.reason) for document in documents for found in document.policy.refused}
+    errors = [found for found in checked.problems if found.file == name and found.problem.code.severity is Severity.ERROR]
+    problems = [*_not_in_force(file, selected, rules), *(_problem(found, refused) for found in errors)]
     ordered = sorted(problems, key=lambda problem: (problem.place.line or 0, problem.place.column or 0))
-    return Linted(len(documents), tuple(ordered[:MAX_PROBLEMS]))
+    return Linted(len({document.policy.source for document in documents}), tuple(ordered[:MAX_PROBLEMS]))
 
 
 def objects_in(text: str) -> tuple[PolicyObject, ...] | None:
@@ -101,13 +110,6 @@ def objects_in(text: str) -> tuple[PolicyObject, ...] | None:
         return None
     found = read_manifests(data, is_json=False)
     return None if isinstance(found, UnreadableFile) else tuple(objects_of(found))
-
-
-def policy_of(objects: Iterable[PolicyObject], rules: LintRules) -> Change:
-    """Return the policy that consists of ``objects``, with its documents."""
-    empty = PolicySnapshot.EMPTY.with_baseline(rules.grants.denials)
-    documents = select(objects, rules.namespaces, rules.configmaps, rules.grants.limits)
-    return advance(empty, {}, documents, rules.issuers, grants=rules.grants)
 
 
 def _unreadable(read: UnreadableFile, file: ManifestFile) -> Iterator[Problem]:
@@ -121,32 +123,27 @@ def _unreadable(read: UnreadableFile, file: ManifestFile) -> Iterator[Problem]:
         yield Problem(placed.problem.sentence, placed.place, policy, code=placed.problem.code.name)
 
 
-def _left_out(file: ManifestFile, every: Iterable[PolicyObject], change: Change, rules: LintRules) -> Iterator[Problem]:
-    """Yield the ConfigMaps that are not selected because of labels: the one mistake that the service cannot see."""
-    if not any(isinstance(item.value, ConfigMap) for item in file.objects):
+def _left_out(found: ConfigMap, selected: set[str], rules: LintRules) -> tuple[Code, str] | None:
+    """Return why ``found`` is not in force: labels, the one mistake that the service cannot see."""
+    if found.namespace not in selected:
+        return codes.NAMESPACE_NOT_ENABLED, f"there is no Namespace of this name with labels {rules.namespaces}"
+    if not rules.configmaps.matches(dict(found.labels)):
+        return codes.CONFIG_MAP_NOT_SELECTED, f"the ConfigMap's labels are not {rules.configmaps}"
+    return None
+
+
+def _not_in_force(file: ManifestFile, selected: set[str], rules: LintRules) -> Iterator[Problem]:
+    found = [(item.place, item.value) for item in file.objects if isinstance(item.value, ConfigMap)]
+    if not found:
         reason = "there is no ConfigMap in the file, so that no policy comes from it"
         yield Problem(reason, Place(1, 1), code=codes.NOTHING_IN_FORCE.name)
-    in_force = {document.source for document in change.documents}
-    selected = {item.name for item in every if isinstance(item, Namespace) and rules.namespaces.matches(dict(item.labels))}
-    for item in file.objects:
-        if isinstance(item.value, ConfigMap) and (source := Source(item.value.namespace, item.value.name)) not in in_force:
-            if item.value.namespace in selected:
-                code, reason = codes.CONFIG_MAP_NOT_SELECTED, f"not in force: the ConfigMap's labels are not {rules.configmaps}"
-            else:
-                code = codes.NAMESPACE_NOT_ENABLED
-                reason = f"not in force: there is no Namespace of this name with labels {rules.namespaces}"
-            yield Problem(reason, item.place, str(source), code=code.name)
+    for place, value in found:
+        if why := _left_out(value, selected, rules):
+            yield Problem(f"not in force: {why[1]}", place, str(Source(value.namespace, value.name)), code=why[0].name)
 
 
-def _said(document: Document, change: Change) -> Iterator[Problem]:
-    """Yield the parts of a document that cannot be understood, those that are refused, and its conflicts with others."""
-    policy = document.policy
-    refused = {(refusal.index, refusal.reason) for refusal in policy.refused}
-    for problem in policy.findings:
-        reason = f"not granted: {problem.text}" if (problem.entry, problem.text) in refused else problem.sentence
-        place = document.place(problem.line, problem.column)
-        yield Problem(reason, place, str(policy.source), problem.entry, problem.code.name)
-    for conflict in conflicts_of(policy, change.snapshot):
-        if conflict is not None:
-            entry = conflict.entry
-            yield Problem(str(conflict), document.place(entry.line, None), str(policy.source), entry.index, conflict.code.name)
+def _problem(found: PlacedProblem, refused: set[tuple[Source, int | None, str]]) -> Problem:
+    problem, policy = found.problem, found.policy
+    granted = policy is None or (policy, problem.entry, problem.text) not in refused
+    reason = problem.sentence if granted else f"not granted: {problem.text}"
+    return Problem(reason, found.place, None if policy is None else str(policy), problem.entry, problem.code.name)

@@ -1,48 +1,40 @@
 """What an edited policy file would change: example requests that are decided otherwise, found with the service's own engine. Pure.
 
-Examples are the scenarios' requests, and for each entry that is changed, a request at its edge. Others may be decided otherwise, too.
+Examples are the scenarios' requests, and those of ``exchanger diff`` for the prefixes themselves. Others may be decided otherwise, too.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
-from typing import Final, final
-
-import attrs
+from typing import Final
 
 from exchanger.console.policy_view import shown_place
-from exchanger.playground.lint import TEXT_LIMIT, LintRules, objects_in, policy_of
-from exchanger.policy.authority import WILDCARD
-from exchanger.policy.documents.document import PolicyDocument
+from exchanger.decision.check import DecisionRules
+from exchanger.playground.lint import TEXT_LIMIT, LintRules, objects_in
 from exchanger.policy.lookup import CONFLICT
-from exchanger.policy.selection import PolicyObject
+from exchanger.policy.selection import PolicyObject, advance, select
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.scenarios.scenario import Call
+from exchanger.tools.areas import Kind, examples
+from exchanger.tools.policies import Policy
 from exchanger.util.text import printable
-from exchanger.values.entry import AllowEntry, Claim, DenyEntry, ExchangeEntry, TokenTarget
+from exchanger.values.entry import AllowEntry, DenyEntry, ExchangeEntry, TokenTarget
 from exchanger.values.verdict import Ambiguous, NoMatch, Unhealthy, Verdict
 
 # Requests that are compared: the worst take a millisecond each, and a page waits for them.
 MAX_EXAMPLES: Final = 500
+# Areas in which the policies may differ that are looked at for them: those of a file of 1,000 entries.
+MAX_AREAS: Final = 20_000
 # Requests that are reported; of more, the number.
 MAX_SHOWN: Final = 50
-# Methods of one entry that are tried.
-METHODS: Final = 4
+# Resources and audiences of a target that are shown.
+LISTED: Final = 4
 
 UNREADABLE: Final = "the text cannot be read, so it would change nothing"
 UNKNOWN: Final = "the saved file cannot be read, so what is in force came from an older one"
 
 Json = dict[str, object]
-
-
-@final
-@attrs.frozen
-class Example:
-    """A request as the policy sees it."""
-
-    method: str
-    host: str
-    path: str
+# Method, host and path.
+Request = tuple[str, str, str]
 
 
 def preview(name: str, text: str, saved: Mapping[str, str], rules: LintRules, calls: Iterable[Call]) -> Json:
@@ -57,8 +49,8 @@ def preview(name: str, text: str, saved: Mapping[str, str], rules: LintRules, ca
         return _report(0, [], UNREADABLE if edited is None else UNKNOWN)
     others = [item for key, other in saved.items() if key != name for item in objects_in(other) or ()]
     before, after = _policy((*others, *(objects_in(saved[name]) or ())), rules), _policy((*others, *edited), rules)
-    examples = list(islice(dict.fromkeys(_examples(before, after, calls)), MAX_EXAMPLES))
-    return _report(len(examples), [change for example in examples if (change := _change(example, before, after)) is not None], "")
+    requests = list(islice(dict.fromkeys(_requests(before, after, calls)), MAX_EXAMPLES))
+    return _report(len(requests), [change for request in requests if (change := _change(request, before, after)) is not None], "")
 
 
 def _report(examples: int, changes: list[Json], why_not: str) -> Json:
@@ -66,48 +58,24 @@ def _report(examples: int, changes: list[Json], why_not: str) -> Json:
 
 
 def _policy(objects: tuple[PolicyObject, ...], rules: LintRules) -> PolicySnapshot:
-    return policy_of(objects, rules).snapshot.reaching(rules.reach)
+    empty = PolicySnapshot.EMPTY.with_baseline(rules.grants.denials)
+    documents = select(objects, rules.namespaces, rules.configmaps, rules.grants.limits)
+    return advance(empty, {}, documents, rules.issuers, grants=rules.grants).snapshot.reaching(rules.reach)
 
 
-def _examples(before: PolicySnapshot, after: PolicySnapshot, calls: Iterable[Call]) -> Iterator[Example]:
-    for call in calls:
-        yield Example(call.method, call.host, call.path)
-    for source in sorted({*before.documents, *after.documents}):
-        was, is_now = before.documents.get(source), after.documents.get(source)
-        if was != is_now:
-            old = () if was is None else tuple(_parts(was))
-            new = () if is_now is None else tuple(_parts(is_now))
-            # Counted, since an entry that is there twice conflicts with itself.
-            olds, news = Counter(map(_saying, old)), Counter(map(_saying, new))
-            changed = (claim for claim in (*old, *new) if olds[_saying(claim)] != news[_saying(claim)])
-            yield from (example for claim in changed for example in _edge(claim))
+def _requests(before: PolicySnapshot, after: PolicySnapshot, calls: Iterable[Call]) -> Iterator[Request]:
+    yield from ((call.method, call.host, call.path) for call in calls)
+    for found in islice(examples(*(Policy(snapshot, snapshot, DecisionRules()) for snapshot in (before, after))), MAX_AREAS):
+        if found is not None and found.kind is Kind.END and not found.headers:
+            yield found.request.method, found.request.host, found.request.path
 
 
-def _parts(document: PolicyDocument) -> Iterator[Claim]:
-    yield from document.entries
-    for region in document.regions:
-        yield from region.parts()
-
-
-def _saying(claim: Claim) -> tuple[object, ...]:
-    """Return what ``claim`` says, wherever it stands."""
-    return claim.match, type(claim), (claim.target, claim.resource_metadata) if isinstance(claim, ExchangeEntry) else None
-
-
-def _edge(claim: Claim) -> Iterator[Example]:
-    """Yield requests for the path that is the claim's prefix. A region of unknown host has none of its own."""
-    scope = claim.match
-    if scope.host is not None:
-        methods = ["GET"] if scope.methods is None else sorted(islice(scope.methods, METHODS))
-        host = f"www.{scope.host.removeprefix(WILDCARD)}" if scope.host.startswith(WILDCARD) else scope.host
-        yield from (Example(method, host, scope.path_prefix or "/") for method in methods)
-
-
-def _change(example: Example, before: PolicySnapshot, after: PolicySnapshot) -> Json | None:
-    was, is_now = (policy.match(example.host, example.path, example.method) for policy in (before, after))
+def _change(request: Request, before: PolicySnapshot, after: PolicySnapshot) -> Json | None:
+    method, host, path = request
+    was, is_now = (policy.match(host, path, method) for policy in (before, after))
     if _effect(was) == _effect(is_now):
         return None
-    shown = {name: printable(text, TEXT_LIMIT) for name, text in attrs.asdict(example).items()}
+    shown = {name: printable(text, TEXT_LIMIT) for name, text in zip(("method", "host", "path"), request, strict=True)}
     return {**shown, "before": _shown(was), "after": _shown(is_now)}
 
 
@@ -140,8 +108,8 @@ def _shown(verdict: Verdict) -> Json:
         else {
             "issuer": printable(target.issuer_ref, TEXT_LIMIT),
             "scope": printable(target.scope, TEXT_LIMIT),
-            "resources": [printable(resource, TEXT_LIMIT) for resource in target.resources[:METHODS]],
-            "audiences": [printable(audience, TEXT_LIMIT) for audience in target.audiences[:METHODS]],
+            "resources": [printable(resource, TEXT_LIMIT) for resource in target.resources[:LISTED]],
+            "audiences": [printable(audience, TEXT_LIMIT) for audience in target.audiences[:LISTED]],
             "resource_metadata": printable(metadata, TEXT_LIMIT),
         },
         "reason": printable(verdict.reason, TEXT_LIMIT) if isinstance(verdict, Unhealthy) else "",

@@ -96,6 +96,14 @@ def test_a_document_that_is_left_open_or_missing_is_shown_where_it_ends_or_begin
     assert problem.place == Place(9, 1)
 
 
+def test_a_file_is_checked_as_the_command_checks_it() -> None:
+    changed = YELLOW.replace("/archive", "/archives")
+    (problem,) = linted(changed, "other.yaml").problems
+    assert problem.reason.endswith("is there twice, with different documents; the other is in yellow.yaml")
+    (problem,) = edited("action: deny", "action: %deny").problems
+    assert problem.reason.endswith("(did you mean to put it in quotation marks?)")
+
+
 def test_problems_are_those_of_this_file_bounded_and_printable() -> None:
     assert lint("yellow.yaml", YELLOW, SAMPLE | {"red.yaml": "a: [", "yellow.yaml": "["}, RULES) == Linted(1)
     found = linted(YELLOW + "      - {action: \u202e}\n" * (MAX_PROBLEMS + 10))
