@@ -181,7 +181,7 @@ async def measure(port: int | None, arguments: argparse.Namespace) -> None:
             it = client.connections
             seconds.append(Second(load.done - done, it.open, load.dialled - dialled))
             print(
-                f"{second + 1:3} s: {seconds[-1].done:5} exchanges; {it.open:4} connections: {it.busy:4} busy, {it.resting:4} resting, "
+                f"{second + 1:3} s: {seconds[-1].done:5} exchanges; {it.open:4} connections: {it.busy:4} busy, {it.quarantined:4} resting, "
                 f"{it.idle:3} idle; {seconds[-1].dialled:4} new",
                 flush=True,
             )

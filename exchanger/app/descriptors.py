@@ -8,7 +8,7 @@ WANTED: Final = 65_536
 # Kept free of callers' connections: for token endpoints, the API server, scrapes and the console.
 RESERVED: Final = 4096
 
-# The share of these for resting connections to token endpoints.
+# The share of these for connections to token endpoints that wait for reuse.
 _RESTING_SHARE: Final = 0.5
 
 
@@ -35,6 +35,6 @@ def for_callers(limit: int) -> int:
     return max(1, limit - min(RESERVED, limit // 2))
 
 
-def for_resting(limit: int) -> int:
-    """Return how many of ``limit`` descriptors resting connections to token endpoints may take."""
+def for_quarantined(limit: int) -> int:
+    """Return how many of ``limit`` descriptors connections to token endpoints that wait for reuse may take."""
     return int((limit - for_callers(limit)) * _RESTING_SHARE)

@@ -33,7 +33,7 @@ def serve(*, console_shows_tokens: bool = False) -> int:
     settings = attrs.evolve(
         settings,
         grpc=attrs.evolve(settings.grpc, max_connections=room),
-        token_client=attrs.evolve(settings.token_client, max_resting_connections=descriptors.for_resting(limit)),
+        token_client=attrs.evolve(settings.token_client, max_quarantined_connections=descriptors.for_quarantined(limit)),
     )
     with logging_to_stdout(settings.log) as logging:
         try:

@@ -14,7 +14,7 @@ from exchanger.exchange.breaker import is_oversized
 from exchanger.exchange.stage import ABANDONED, GATEWAY_LEAVES, LOST, Done
 from exchanger.net.answer import Answer
 from exchanger.net.call import Call, NoAnswer, Phase
-from exchanger.net.connections import Connections
+from exchanger.net.pool import Connections
 from exchanger.oauth.preparation import Preparation
 from exchanger.oauth.retry_after import read_retry_after
 from exchanger.oauth.rotation import refuses_client

@@ -25,9 +25,8 @@ from exchanger.exchange.memory import Memory
 from exchanger.exchange.rotate import Rotate
 from exchanger.exchange.shared import Shared
 from exchanger.exchange.verify import SubjectTokenVerifier
-from exchanger.net.connections import ConnectionCounts, Connections
 from exchanger.net.dial import Dial, DialLimits
-from exchanger.net.host import ConnectionLimits
+from exchanger.net.pool import ConnectionCounts, ConnectionLimits, Connections
 from exchanger.net.proxies import EnvironmentProxies
 from exchanger.net.reactor import Reactor
 from exchanger.net.tls.client import client_tls_context
@@ -199,7 +198,7 @@ def connection_limits(settings: TokenClientSettings) -> ConnectionLimits:
         idle_timeout=settings.idle_connection_timeout,
         longest_exchange=settings.request_timeout,
         reuse=settings.connection_reuse,
-        max_resting=settings.max_resting_connections,
+        max_quarantined=settings.max_quarantined_connections,
     )
 
 

@@ -5,7 +5,7 @@ Knows nothing of connections or tokens.
 
 import enum
 from collections.abc import Callable, Hashable
-from typing import Protocol, final
+from typing import final
 
 import attrs
 
@@ -33,16 +33,6 @@ class NoAnswer:
     why: str
 
 
-class Host(Protocol):
-    """Where a call is made, as the call sees it."""
-
-    def give_up(self, call: "Call", /) -> None:
-        """End what is done for ``call``, wherever it is by now."""
-
-    def phase(self) -> str:
-        """Return what those who wait for a new connection wait for, in the words of ``Phase``."""
-
-
 @final
 @attrs.define(eq=False)
 class Call:
@@ -57,7 +47,7 @@ class Call:
         apart: It is such that the peer may end the connection for it, so it shares none with usual calls.
         fresh: Only a connection that was not used before will do.
         status: That of the answer's head, once it is there.
-        host: Where it is made, from the beginning on.
+        withdraw: Ends what is done for it, wherever it is by now, and returns what it waited for; set where it is made.
     """
 
     endpoint: Endpoint
@@ -75,17 +65,14 @@ class Call:
     fresh: bool = False
     over: bool = False
     status: int | None = None
-    host: Host | None = None
+    withdraw: Callable[["Call"], str] = lambda call: call.phase.value
 
     def on_due(self, now: float) -> None:
         """Its phase takes too long; see ``Timed``."""
         del now
         if self.over:
             return
-        host, phase = self.host, self.phase.value
-        if host is not None:
-            phase = host.phase() if self.phase is Phase.DIALLING else phase
-            host.give_up(self)
+        phase = self.withdraw(self)
         if self.status is None:
             self.land(NoAnswer(timed_out=True, why=f"timed out while {phase}"))
         else:
@@ -95,8 +82,7 @@ class Call:
         """Nobody waits any more: end what is done, and land nowhere."""
         if not self.over:
             self._end()
-            if self.host is not None:
-                self.host.give_up(self)
+            self.withdraw(self)
 
     def land(self, outcome: Answer | NoAnswer) -> None:
         """The call is over."""

@@ -1,6 +1,6 @@
 """Connections to a token endpoint in the reactor: they carry calls over HTTP/1.1, one at a time, or over HTTP/2.
 
-A link moves bytes between its transport and its protocol, and tells its host what became of each call. Knows nothing of tokens.
+A link moves bytes between its transport and its protocol, and tells its owner the outcome of each call. Knows nothing of tokens.
 """
 
 import math
@@ -29,7 +29,7 @@ _READ_WRITE: Final = READ | WRITE
 _NOTHING: Final = Http1Response()
 
 
-class Host(Protocol):
+class LinkOwner(Protocol):
     """The connections to one origin, as a link sees them."""
 
     header_timeout: float
@@ -57,7 +57,7 @@ class Http1Link:
 
     first: ClassVar[bool] = True
     _transport: SocketTransport | ClientTlsTransport
-    _host: Host
+    _owner: LinkOwner
     _reactor: Reactor
     call: Call | None = attrs.field(default=None, init=False)
     answered_at: float = attrs.field(default=-math.inf, init=False)
@@ -82,7 +82,7 @@ class Http1Link:
         self._response = Http1Response()
         self._to_send = call.head.http1_request(call.trace, call.body)
         call.phase = Phase.SENT
-        header_timeout = self._host.header_timeout if call.header_timeout is None else call.header_timeout
+        header_timeout = self._owner.header_timeout if call.header_timeout is None else call.header_timeout
         self._reactor.timers.expect(call, min(call.ends, now + header_timeout))
         self._reactor.touch(self)
         return True
@@ -104,7 +104,7 @@ class Http1Link:
             self.is_open = False
             self._reactor.forget(self)
             self._transport.close()
-            self._host.closed(self)
+            self._owner.closed(self)
 
     # The reactor's side.
 
@@ -159,8 +159,8 @@ class Http1Link:
         response = self._response
         response.feed(data)
         if response.is_over:
-            self.call, self._response = None, _NOTHING  # an answer holds a token, and this link may rest for long
-            self._host.answered(self, call, response, written=not self._blocked)
+            self.call, self._response = None, _NOTHING  # an answer holds a token, and this link may be kept for long
+            self._owner.answered(self, call, response, written=not self._blocked)
         elif response.status is not None and call.status is None:
             call.status, call.phase = response.status, Phase.READING
             self._reactor.timers.expect(call, call.ends)
@@ -173,7 +173,7 @@ class Http2Link:
 
     first: ClassVar[bool] = True
     _transport: SocketTransport | ClientTlsTransport
-    _host: Host
+    _owner: LinkOwner
     _reactor: Reactor
     _http: Http2Client
     used_at: float
@@ -223,7 +223,7 @@ class Http2Link:
             return False
         self._calls[self._http.request(head, call.body, now, extra)] = call
         call.phase = Phase.SENT
-        header_timeout = self._host.header_timeout if call.header_timeout is None else call.header_timeout
+        header_timeout = self._owner.header_timeout if call.header_timeout is None else call.header_timeout
         self._reactor.timers.expect(call, min(call.ends, now + header_timeout))
         self._touch(now)
         return True
@@ -288,7 +288,7 @@ class Http2Link:
             self._reactor.touch(self)
 
     def flush(self) -> None:
-        """Send, and tell the host what became of calls; see ``Participant``."""
+        """Send, and tell the owner the outcome of calls; see ``Participant``."""
         http = self._http
         if not self.is_open or (self._blocked and not http.closed):
             return
@@ -303,23 +303,23 @@ class Http2Link:
             self.is_open, self.due = False, NEVER
             self._reactor.forget(self)
             self._transport.close()
-            self._host.closed(self)
+            self._owner.closed(self)
 
     def _on_event(self, event: HeadArrived | Answered | Lost) -> None:
         call = self._calls.get(event.stream_id) if type(event) is HeadArrived else self._calls.pop(event.stream_id, None)
         if call is None:
             return
         if type(event) is Answered:
-            self._host.ended(call, event.answer)
+            self._owner.ended(call, event.answer)
         elif type(event) is HeadArrived:
             call.phase = Phase.READING
             call.status = event.status
             self._reactor.timers.expect(call, call.ends)
-        elif event.safe or event.unheard:  # the latter as over HTTP/1.1, see ``Host.answered``
-            self._host.again(call)
+        elif event.safe or event.unheard:  # the latter as over HTTP/1.1, see ``LinkOwner.answered``
+            self._owner.again(call)
         else:
             why = self._http.failure or "the token endpoint broke off without an answer"
-            self._host.ended(call, NoAnswer(timed_out=False, why=why))
+            self._owner.ended(call, NoAnswer(timed_out=False, why=why))
 
     def _touch(self, now: float) -> None:
         self.used_at = now

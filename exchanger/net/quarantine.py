@@ -1,9 +1,10 @@
-"""For how long an HTTP/1.1 connection rests between two exchanges.
+"""For how long an HTTP/1.1 connection is in quarantine between two exchanges.
 
 HTTP/1.1 answers carry no mark of the request that they belong to (RFC 9112 section 9.3,
 https://www.rfc-editor.org/rfc/rfc9112#section-9.3). A surplus answer, from a proxy that sent a request twice or a thread that was late,
 would be taken for the answer to the next request, which is another caller's. The second copy of a request takes about as long as requests
-take, so a connection rests after an answer for the longest time that an answer took lately, and a byte that arrives meanwhile ends it.
+take, so a connection is not used again after an answer for the longest time that an answer took lately, and a byte that arrives meanwhile
+ends it.
 """
 
 from typing import Final, final
@@ -11,12 +12,12 @@ from typing import Final, final
 import attrs
 
 # Seconds. However quick an endpoint is, a garbage collection, a busy scheduler or a delayed acknowledgement (40 ms on Linux) holds an
-# answer up by tens of milliseconds. At 1,000 exchanges a second this rest costs 100 open connections.
-LEAST_REST: Final = 0.1
+# answer up by tens of milliseconds. At 1,000 exchanges a second it costs 100 open connections.
+LEAST_QUARANTINE: Final = 0.1
 
 # Seconds, while few answers were measured: the longest of a few says little about what is still to come. Where exchanges are rare, so are
-# connections, and a longer rest costs nothing.
-UNKNOWN_REST: Final = 1.0
+# connections, and a longer quarantine costs nothing.
+UNKNOWN_QUARANTINE: Final = 1.0
 
 # Answers after which the longest of them is believed: it is then longer than all but one in a hundred.
 _ENOUGH_ANSWERS: Final = 100
@@ -28,11 +29,11 @@ _SPAN: Final = 60.0
 
 @final
 @attrs.define(eq=False)
-class Rest:
-    """The rest that one host's connections need, in seconds; ``now`` never goes back.
+class ReuseQuarantine:
+    """The quarantine that one host's connections need, in seconds; ``now`` never goes back.
 
-    ``longest`` is the longest that an exchange may take. No answer that is waited for takes longer, so no rest does either, unless that is
-    less than ``LEAST_REST``.
+    ``longest`` is the longest that an exchange may take. No answer that is waited for takes longer, so no quarantine does either, unless
+    ``longest`` is less than ``LEAST_QUARANTINE``.
     """
 
     longest: float
@@ -49,11 +50,11 @@ class Rest:
         self._slowest = max(self._slowest, took)
 
     def seconds(self, now: float) -> float:
-        """Return how long a connection has to have rested by ``now``."""
+        """Return how long a connection must have been in quarantine by ``now``."""
         self._turn(now)
         few = self._answers + self._answers_before < _ENOUGH_ANSWERS
-        measured = max(self._slowest, self._slowest_before, UNKNOWN_REST if few else LEAST_REST)
-        return max(LEAST_REST, min(measured, self.longest))
+        measured = max(self._slowest, self._slowest_before, UNKNOWN_QUARANTINE if few else LEAST_QUARANTINE)
+        return max(LEAST_QUARANTINE, min(measured, self.longest))
 
     def is_unknown(self, now: float) -> bool:
         """Return whether nothing that was measured counts any more."""

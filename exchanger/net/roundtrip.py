@@ -4,8 +4,8 @@ import trio
 
 from exchanger.net.answer import Answer
 from exchanger.net.call import Call, NoAnswer
-from exchanger.net.connections import Connections
 from exchanger.net.endpoint import Endpoint, PreparedHead
+from exchanger.net.pool import Connections
 from exchanger.net.reactor import Reactor
 
 

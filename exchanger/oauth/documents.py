@@ -15,8 +15,8 @@ import attrs
 
 from exchanger.net.answer import Answer, TooLarge, is_redirect
 from exchanger.net.call import NoAnswer
-from exchanger.net.connections import Connections
 from exchanger.net.endpoint import Endpoint
+from exchanger.net.pool import Connections
 from exchanger.net.reactor import Reactor
 from exchanger.net.roundtrip import round_trip
 from exchanger.oauth.resolve_endpoint import resolve_endpoint

@@ -18,7 +18,7 @@ class TokenClientSettings:
 
     ``request_timeout`` bounds an exchange as a whole, including the wait for a connection and a second attempt; its phases have limits of
     their own. No connection is used twice without ``connection_reuse``, or when ``max_idle_connections`` or
-    ``max_idle_connections_per_host`` is 0. ``max_resting_connections`` depends on how many files may be open. ``proxies`` apply to
+    ``max_idle_connections_per_host`` is 0. ``max_quarantined_connections`` depends on how many files may be open. ``proxies`` apply to
     issuers that name no proxy of their own.
     """
 
@@ -29,7 +29,7 @@ class TokenClientSettings:
     idle_connection_timeout: float = attrs.field(default=90.0, validator=_positive)
     max_idle_connections: int = attrs.field(default=100, validator=attrs.validators.ge(0))
     max_idle_connections_per_host: int = attrs.field(default=10, validator=attrs.validators.ge(0))
-    max_resting_connections: int = attrs.field(default=512, validator=attrs.validators.ge(0))
+    max_quarantined_connections: int = attrs.field(default=512, validator=attrs.validators.ge(0))
     connection_reuse: bool = True
     allow_http: bool = False
     proxies: EnvironmentProxies = attrs.field(factory=EnvironmentProxies)

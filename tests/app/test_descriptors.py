@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanger.app.descriptors import RESERVED, WANTED, for_callers, for_resting, raise_limit
+from exchanger.app.descriptors import RESERVED, WANTED, for_callers, for_quarantined, raise_limit
 
 UNLIMITED = resource.RLIM_INFINITY
 
@@ -59,4 +59,4 @@ def test_callers_leave_descriptors_for_the_rest(limit: int) -> None:
     assert 1 <= taken <= max(1, limit)
     assert taken >= limit // 2
     assert limit - taken >= min(RESERVED, limit // 2)
-    assert for_resting(limit) <= (limit - taken) // 2
+    assert for_quarantined(limit) <= (limit - taken) // 2

@@ -19,7 +19,7 @@ from exchanger.exchange.breaker import USUAL_TOKEN, USUAL_TRACE, is_oversized
 from exchanger.exchange.cache.token_cache import TokenCache
 from exchanger.net.dial import PATIENCE
 from exchanger.net.endpoint import MAX_HEAD
-from exchanger.net.host import MAX_BUSY_PER_HOST
+from exchanger.net.pool import MAX_BUSY_PER_HOST
 from exchanger.values.entry import TokenTarget
 from exchanger.values.issuer import CachePolicy, CallLimits, EndpointProtocol
 from exchanger.values.secret import Secret

@@ -17,7 +17,7 @@ from exchanger.exchange.pipeline import TokenClient
 from exchanger.issuers.material import problem_with
 from exchanger.issuers.value_sources import Shape
 from exchanger.net.dial import Origin
-from exchanger.net.quarantine import LEAST_REST
+from exchanger.net.quarantine import LEAST_QUARANTINE
 from exchanger.net.tls.client import client_tls_context
 from exchanger.values.issuer import ActorCredentials, ClientCertificate, Credentials, Grant
 from exchanger.values.proxy import Proxy
@@ -144,7 +144,7 @@ async def test_nobody_with_another_certificate_or_other_authorities_shares_a_con
         for _ in range(2):
             for certificate, authorities in ((one, None), (two, None), (None, None), (one, ca_pem), (None, ca_pem)):
                 assert isinstance(await exchange(found, it.request(certificate, authorities)), ExchangedToken)
-            await trio.sleep(LEAST_REST)
+            await trio.sleep(LEAST_QUARANTINE)
         assert it.shown == [leaf(one), leaf(two), None, leaf(one), None]
         assert isinstance(await exchange(found, it.request(one, pem(OTHERS))), ExchangeFailure)
 

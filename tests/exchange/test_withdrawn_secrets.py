@@ -15,10 +15,10 @@ from trio.testing import MockClock
 
 from exchanger.net.concurrency import ConcurrencyLimit
 from exchanger.net.dial import Origin
-from exchanger.net.host import Host
 from exchanger.net.http2.client import Http2Client
 from exchanger.net.links import Http2Link
-from exchanger.net.quarantine import Rest
+from exchanger.net.pool import OriginPool
+from exchanger.net.quarantine import ReuseQuarantine
 from exchanger.net.tcp import SocketTransport
 from exchanger.values.issuer import (
     ActorCredentials,
@@ -156,7 +156,7 @@ async def test_a_proxy_of_an_origin_that_wants_http1_leaves_memory(autojump_cloc
     async with world() as it:
         pool = it.client._connections
         proxy = Proxy(False, "proxy.example.com", 3128, Secret("user:" + backwards[::-1]))
-        host = Host(pool, Origin(True, "issuer.example.com", 443, proxy), Rest(1.0), 1.0, ConcurrencyLimit(1))
+        host = OriginPool(pool, Origin(True, "issuer.example.com", 443, proxy), ReuseQuarantine(1.0), 1.0, ConcurrencyLimit(1))
         ours, theirs = socket.socketpair()
         http = Http2Client(trio.current_time() + 100, 1.0, limit=1)
         http.requires_http1 = True  # RST_STREAM with HTTP_1_1_REQUIRED

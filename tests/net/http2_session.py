@@ -9,10 +9,9 @@ import trio
 
 from exchanger.net.answer import Answer
 from exchanger.net.call import NoAnswer
-from exchanger.net.connections import Connections
 from exchanger.net.dial import DialLimits, Origin
 from exchanger.net.endpoint import Endpoint
-from exchanger.net.host import ConnectionLimits
+from exchanger.net.pool import ConnectionLimits, Connections
 from exchanger.net.reactor import Reactor
 from exchanger.net.roundtrip import round_trip
 from exchanger.net.tls.client import client_tls_context
@@ -27,7 +26,7 @@ LIMITS: Final = ConnectionLimits(
     max_idle_per_host=10,
     idle_timeout=90.0,
     longest_exchange=LIMIT_S,
-    max_resting=100,
+    max_quarantined=100,
 )
 HEADERS: Final = (
     ("Accept", "application/json"),

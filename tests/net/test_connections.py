@@ -11,11 +11,10 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from exchanger.net.answer import Answer
 from exchanger.net.call import Call, NoAnswer
-from exchanger.net.connections import UNUSED_REST, ConnectionCounts, Connections
 from exchanger.net.dial import DialLimits, Origin
 from exchanger.net.endpoint import Endpoint
-from exchanger.net.host import ConnectionLimits
-from exchanger.net.quarantine import LEAST_REST, UNKNOWN_REST, Rest
+from exchanger.net.pool import UNUSED, ConnectionCounts, ConnectionLimits, Connections
+from exchanger.net.quarantine import LEAST_QUARANTINE, UNKNOWN_QUARANTINE, ReuseQuarantine
 from exchanger.net.reactor import Reactor
 from exchanger.net.tls.client_contexts import TlsContexts
 from tests.oauth.fakes import NO_TLS, MemoryEndpoint, Peer, response
@@ -25,7 +24,7 @@ LONGEST = 0.75
 ONE = Origin(secure=False, host="one.example", port=80)
 TWO = Origin(secure=False, host="two.example", port=80)
 # Seconds after which a connection that is not used is idle.
-IDLE = LONGEST + UNUSED_REST + 0.001
+IDLE = LONGEST + UNUSED + 0.001
 # Answers that are enough to know an endpoint by.
 MANY = 100
 LIMITS = ConnectionLimits(
@@ -35,7 +34,7 @@ LIMITS = ConnectionLimits(
     max_idle_per_host=10,
     idle_timeout=90.0,
     longest_exchange=LONGEST,
-    max_resting=512,
+    max_quarantined=512,
 )
 
 
@@ -84,7 +83,7 @@ class World:
     @property
     def counts(self) -> tuple[int, int, int, int, int]:
         it = self.pool.counts()
-        return it.open, it.resting, it.idle, it.busy, it.waiting
+        return it.open, it.quarantined, it.idle, it.busy, it.waiting
 
 
 @asynccontextmanager
@@ -103,7 +102,7 @@ async def connections(**limits: Any) -> AsyncGenerator[World]:
             reactor.turn(pool.close)
             await wait_all_tasks_blocked()
             assert all(world.closed)
-            assert pool.counts() == ConnectionCounts(open=0, resting=0, idle=0, busy=0, waiting=0, multiplexed=0)
+            assert pool.counts() == ConnectionCounts(open=0, quarantined=0, idle=0, busy=0, waiting=0, multiplexed=0)
             running.cancel_scope.cancel()
             servers.cancel_scope.cancel()
             endpoint.close()
@@ -113,7 +112,7 @@ async def connections(**limits: Any) -> AsyncGenerator[World]:
 async def test_a_connection_is_used_again_after_its_rest(autojump_clock: MockClock) -> None:
     async with connections() as it:
         assert await it.use() == [0]
-        assert it.pool.counts() == ConnectionCounts(open=1, resting=1, idle=0, busy=0, waiting=0, multiplexed=0)
+        assert it.pool.counts() == ConnectionCounts(open=1, quarantined=1, idle=0, busy=0, waiting=0, multiplexed=0)
         await trio.sleep(LONGEST - 0.001)
         assert await it.use() == [1]
         await trio.sleep(0.001)
@@ -154,7 +153,7 @@ async def test_what_came_just_before_its_use_ends_a_connection(autojump_clock: M
 async def test_a_slow_answer_makes_every_rest_longer(autojump_clock: MockClock) -> None:
     async with connections() as it:
         await it.use(count=MANY)
-        await trio.sleep(LEAST_REST)
+        await trio.sleep(LEAST_QUARANTINE)
         assert await it.use(seconds=0.5) != []
         await trio.sleep(0.499)
         assert await it.use() != [MANY]  # one of those that are older
@@ -167,7 +166,7 @@ async def test_an_idle_one_needs_the_longer_rest_too(autojump_clock: MockClock) 
         slow = it.call(seconds=7.0)
         await trio.sleep(0.5)
         assert await it.use() == [1]
-        await trio.sleep(UNUSED_REST + 1.499)
+        await trio.sleep(UNUSED + 1.499)
         assert it.counts == (2, 0, 1, 1, 0)
         await trio.sleep(0.002)
         assert slow.over
@@ -179,12 +178,12 @@ async def test_an_idle_one_needs_the_longer_rest_too(autojump_clock: MockClock) 
 async def test_a_call_that_was_given_up_counts_with_its_time_and_closes_its_connection(autojump_clock: MockClock) -> None:
     async with connections() as it:
         await it.use(count=MANY)
-        await trio.sleep(LEAST_REST)
+        await trio.sleep(LEAST_QUARANTINE)
         call = it.call(seconds=9.0)
         await trio.sleep(0.6)
         call.give_up()
         assert it.counts == (MANY - 1, MANY - 1, 0, 0, 0)
-        assert it.pool._hosts[ONE].rest.seconds(trio.current_time()) == pytest.approx(0.6)
+        assert it.pool._pools[ONE].quarantine.seconds(trio.current_time()) == pytest.approx(0.6)
         assert len(it.landed) == MANY
 
 
@@ -265,9 +264,9 @@ async def test_a_host_is_forgotten_when_what_was_measured_counts_no_more(autojum
     async with connections(idle_timeout=5.0) as it:
         await it.use()
         await trio.sleep(110)
-        assert (it.counts, list(it.pool._hosts)) == ((0, 0, 0, 0, 0), [ONE])
+        assert (it.counts, list(it.pool._pools)) == ((0, 0, 0, 0, 0), [ONE])
         await trio.sleep(20)
-        assert it.pool._hosts == {}
+        assert it.pool._pools == {}
 
 
 async def test_an_attempt_outlives_its_call_and_its_connection_serves_the_next_one(autojump_clock: MockClock) -> None:
@@ -288,17 +287,19 @@ async def test_an_attempt_outlives_its_call_and_its_connection_serves_the_next_o
         assert await it.use() == [0]
 
 
-def known(*, longest: float = 10.0, now: float = 0.0) -> Rest:
+def known(*, longest: float = 10.0, now: float = 0.0) -> ReuseQuarantine:
     """Return the rest of an endpoint that answers at once."""
-    rest = Rest(longest)
+    rest = ReuseQuarantine(longest)
     for _ in range(MANY):
         rest.measured(now, 0.0, answered=True)
     return rest
 
 
-@pytest.mark.parametrize(("answers", "refusals", "seconds"), [(0, 0, UNKNOWN_REST), (MANY - 1, MANY, UNKNOWN_REST), (MANY, 0, LEAST_REST)])
+@pytest.mark.parametrize(
+    ("answers", "refusals", "seconds"), [(0, 0, UNKNOWN_QUARANTINE), (MANY - 1, MANY, UNKNOWN_QUARANTINE), (MANY, 0, LEAST_QUARANTINE)]
+)
 def test_an_endpoint_is_known_after_enough_answers(answers: int, refusals: int, seconds: float) -> None:
-    rest = Rest(10.0)
+    rest = ReuseQuarantine(10.0)
     for number in range(answers + refusals):
         rest.measured(0.0, 0.03, answered=number < answers)
     assert rest.seconds(0.0) == seconds
@@ -314,11 +315,11 @@ def test_the_longest_exchange_counts_whatever_became_of_it(answered: bool) -> No
 
 def test_a_rest_is_bounded_by_the_longest_exchange_and_never_less_than_the_least() -> None:
     rest = known(longest=0.75)
-    assert rest.seconds(0.0) == LEAST_REST
+    assert rest.seconds(0.0) == LEAST_QUARANTINE
     rest.measured(0.0, 0.8, answered=True)
     assert rest.seconds(0.0) == 0.75
-    assert Rest(0.75).seconds(0.0) == 0.75
-    assert Rest(0.001).seconds(0.0) == LEAST_REST
+    assert ReuseQuarantine(0.75).seconds(0.0) == 0.75
+    assert ReuseQuarantine(0.001).seconds(0.0) == LEAST_QUARANTINE
 
 
 @pytest.mark.parametrize("at", [0.0, 1.0, 59.0])
@@ -331,11 +332,11 @@ def test_a_slow_answer_counts_for_a_minute_and_two_at_most(at: float) -> None:
         assert rest.seconds(float(now)) == 3.0
     for now in range(int(at) + 61, int(at) + 121):
         rest.measured(float(now), 0.03, answered=True)
-    assert rest.seconds(at + 120.0) == LEAST_REST
+    assert rest.seconds(at + 120.0) == LEAST_QUARANTINE
 
 
 def test_an_endpoint_that_was_not_asked_for_long_is_unknown_again() -> None:
     assert not known().is_unknown(119.0)
     assert known().is_unknown(120.0)
-    assert known().seconds(60.0) == LEAST_REST
-    assert known().seconds(120.0) == UNKNOWN_REST
+    assert known().seconds(60.0) == LEAST_QUARANTINE
+    assert known().seconds(120.0) == UNKNOWN_QUARANTINE

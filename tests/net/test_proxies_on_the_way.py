@@ -15,7 +15,7 @@ from exchanger.errors import Diagnostic
 from exchanger.exchange.pipeline import TokenClient
 from exchanger.net.dial import MAX_PROXY_ANSWER_BYTES
 from exchanger.net.proxies import EnvironmentProxies, NoProxy
-from exchanger.net.quarantine import LEAST_REST
+from exchanger.net.quarantine import LEAST_QUARANTINE
 from exchanger.oauth.settings import TokenClientSettings
 from exchanger.values.proxy import Proxy
 from exchanger.values.secret import Secret
@@ -109,7 +109,7 @@ async def test_an_https_proxy_gets_its_request_inside_tls_and_its_tunnel_is_used
         it.client._connections.limits = attrs.evolve(it.client._connections.limits, longest_exchange=0.0)  # the shortest rest
         for number in range(2):
             assert await exchange(it.client, it.request(f"subject-{number}", proxy=it.by_profile(CREDENTIALS))) == ISSUED
-            await trio.sleep(LEAST_REST)
+            await trio.sleep(LEAST_QUARANTINE)
         assert len(it.proxy.asked) == 1
 
 
@@ -131,7 +131,7 @@ async def test_a_tunnel_is_used_again_and_by_nobody_with_another_way(authority: 
         for number, proxy in enumerate([one, two, attrs.evolve(one, credentials=Secret("a:b"))]):
             assert await exchange(it.client, it.request(f"first-{number}", proxy=proxy)) == ISSUED
         assert kept(it.client) == 3
-        await trio.sleep(LEAST_REST)
+        await trio.sleep(LEAST_QUARANTINE)
         assert await exchange(it.client, it.request("second", proxy=one)) == ISSUED
         assert (len(it.proxy.asked), len(other.asked)) == (2, 1)
         assert b"Basic" in it.proxy.received

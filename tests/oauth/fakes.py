@@ -277,7 +277,7 @@ async def running(client: TokenClient) -> AsyncGenerator[TokenClient, None]:
 
 def kept(client: TokenClient) -> int:
     """Return how many connections rest or are idle, or carry no call now."""
-    return client.connections.resting + client.connections.idle + client.connections.multiplexed
+    return client.connections.quarantined + client.connections.idle + client.connections.multiplexed
 
 
 def at_rest(client: TokenClient, *, connections: int = 0) -> bool:

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from exchanger.exchange.pipeline import TokenClient
-from exchanger.net.connections import Connections
-from exchanger.net.quarantine import LEAST_REST
+from exchanger.net.pool import Connections
+from exchanger.net.quarantine import LEAST_QUARANTINE
 from exchanger.values.secret import Secret
 from exchanger.values.token import ExchangedToken, TokenOutcome
 from tests.examples import examples
@@ -78,7 +78,7 @@ class Endpoint:
 
     nursery: trio.Nursery
     plan: list[Behaviour]
-    longest: float = LEAST_REST
+    longest: float = LEAST_QUARANTINE
     requests: int = 0
     connections: int = 0
     gone: int = 0
@@ -148,13 +148,13 @@ class Bounds(trio.abc.Instrument):
 
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
         it = self.pool.counts()
-        hosts = self.pool._hosts.values()
+        hosts = self.pool._pools.values()
         held = (
-            it.resting <= RESTING
+            it.quarantined <= RESTING
             and it.idle <= IDLE
-            and it.resting + it.idle <= it.open
-            and it.resting == sum(len(host.resting) + len(host.rested) for host in hosts)
-            and all(len(host.resting) + len(host.rested) <= RESTING_PER_HOST and len(host.idle) <= IDLE_PER_HOST for host in hosts)
+            and it.quarantined + it.idle <= it.open
+            and it.quarantined == sum(len(host.quarantined) + len(host.reusable) for host in hosts)
+            and all(len(host.quarantined) + len(host.reusable) <= RESTING_PER_HOST and len(host.idle) <= IDLE_PER_HOST for host in hosts)
             and it.busy <= BUSY * len(ISSUERS)
         )
         if not held:
@@ -199,7 +199,7 @@ class World:
         pool.limits = attrs.evolve(
             pool.limits,
             max_busy_per_host=BUSY,
-            max_resting=RESTING,
+            max_quarantined=RESTING,
             max_idle=IDLE,
             max_idle_per_host=IDLE_PER_HOST,
         )
@@ -216,7 +216,7 @@ class World:
         trio.lowlevel.remove_instrument(self.bounds)
         await wait_all_tasks_blocked()
         it = pool.counts()
-        assert (it.open, it.busy, it.waiting) == (it.resting + it.idle, 0, 0)
+        assert (it.open, it.busy, it.waiting) == (it.quarantined + it.idle, 0, 0)
 
 
 def carried_out(plan: list[Behaviour], planned: list[Step]) -> World:

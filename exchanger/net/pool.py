@@ -1,0 +1,516 @@
+"""Connections to token endpoints: dialled within bounds, used again, kept while idle, counted so that none is lost.
+
+``Connections`` has all of them, because some limits span all origins. ``OriginPool`` has those to one origin: which of them carries a call,
+when a new one is dialled, and whether it is used again. Calls come in as rows, wait for their turn where there are too many, and get a
+connection: over HTTP/2 one with room, over HTTP/1.1 one that has left its quarantine (see ``quarantine``), or else a new one.
+
+**Attempts to connect** belong to the origin. Each call that waits for a new connection counts on one of its own, for ``PATIENCE`` seconds.
+An attempt without success by then continues, and others begin beside it, as RFC 8305 does it for addresses: one lost packet, or one server
+behind the address that does not answer, must not cost those who ask in the seconds after it.
+
+**Idle.** An HTTP/1.1 connection that nobody needs for ``UNUSED`` seconds after its quarantine becomes idle, and only then do the limits on
+idle connections apply. Under load the number of connections in use goes up and down all the time: one closed now would be dialled anew a
+moment later.
+
+Knows nothing of tokens.
+"""
+
+import bisect
+import math
+import operator
+import random
+from collections import deque
+from http import HTTPStatus
+from typing import Final, final
+
+import attrs
+import trio
+
+from exchanger.net.answer import Answer
+from exchanger.net.call import Call, NoAnswer, Phase
+from exchanger.net.concurrency import ConcurrencyLimit, Entered
+from exchanger.net.dial import Attempt, Dial, Dialled, DialLimits, Origin, Unreachable
+from exchanger.net.http1 import Http1Response
+from exchanger.net.http2.client import Http2Client
+from exchanger.net.http2.limits import MAX_STREAMS
+from exchanger.net.links import Http1Link, Http2Link
+from exchanger.net.quarantine import ReuseQuarantine
+from exchanger.net.reactor import Reactor
+from exchanger.net.resolver import Resolver
+from exchanger.net.timers import NEVER
+from exchanger.net.tls.client_contexts import TlsContexts
+from exchanger.values.issuer import ClientCertificate, EndpointProtocol
+from exchanger.values.proxy import Proxy
+
+# Calls under way to one host at a time; further ones wait within their own deadline, and take turns. At 75 ms a call these are 3,400 a
+# second, which is more than one process has CPU for, and three such hosts still fit in the usual 1,024 file descriptors.
+MAX_BUSY_PER_HOST: Final = 256
+
+# The part of the connections in quarantine, or out of it and not idle yet, that one host may have: a quarter is left for others. Beyond
+# that a connection is closed after its exchange. 1,536 are enough for 4,000 exchanges a second whose answers take 0.38 s at most.
+_SHARE_OF_HOST: Final = 0.75
+
+# Age of an HTTP/2 connection in seconds, at least and at most. An issuer behind a load balancer has more than one server, and connections
+# that never end would stay where they are while others are added.
+_AGE: Final = (240.0, 360.0)
+
+# Origins of which it is remembered that they want HTTP/1.1; a client certificate that is rotated makes a new one each time.
+_MAX_USES_HTTP1: Final = 1024
+
+# Seconds in which a peer that owes an answer over HTTP/2 has to say anything after a PING has asked whether it is still there.
+_PATIENCE: Final = 1.0
+
+# Seconds after its quarantine at which a connection that nobody used becomes idle. Those that the peaks of a steady load need are used more
+# often, and what a single burst has opened is soon no more than may be idle.
+UNUSED: Final = 5.0
+
+_patient_until: Final = operator.attrgetter("patient_until")
+
+
+@final
+@attrs.frozen(kw_only=True)
+class ConnectionLimits:
+    """Durations are in seconds. Without ``reuse`` no connection carries a second call."""
+
+    dial: DialLimits
+    response_header: float
+    max_idle: int
+    max_idle_per_host: int
+    idle_timeout: float
+    longest_exchange: float
+    reuse: bool = True
+    max_busy_per_host: int = MAX_BUSY_PER_HOST
+    max_quarantined: int
+
+
+@final
+@attrs.frozen
+class ConnectionCounts:
+    """``open`` counts connections, ``busy`` calls that have a connection or get one, ``waiting`` those that wait for their turn.
+
+    ``quarantined`` also counts connections whose quarantine is over and that are not idle yet, ``multiplexed`` those over HTTP/2.
+    """
+
+    open: int
+    quarantined: int
+    idle: int
+    busy: int
+    waiting: int
+    multiplexed: int
+
+
+@final
+@attrs.define(eq=False)
+class OriginPool:
+    """The connections to one origin, and the calls for them; ``due`` is when an attempt is not counted on any more.
+
+    ``quarantined`` is a queue. Those whose quarantine is over move from its head into ``reusable`` when needed. ``reusable`` and ``idle``
+    are stacks: the one used last is on top and the one that expires first at the bottom. Calls in ``dialling`` have a permit. ``attempts``
+    are in the order in which they began.
+    """
+
+    connections: "Connections"
+    origin: Origin
+    quarantine: ReuseQuarantine
+    header_timeout: float
+    permits: ConcurrencyLimit[Call]
+    due: float = NEVER
+    dialling: dict[Call, None] = attrs.field(factory=dict)
+    attempts: list[Attempt] = attrs.field(factory=list)
+    links: dict[Call, Http1Link | Http2Link] = attrs.field(factory=dict)
+    quarantined: deque[Http1Link] = attrs.field(factory=deque)
+    reusable: deque[Http1Link] = attrs.field(factory=deque)
+    idle: list[Http1Link] = attrs.field(factory=list)
+    multiplexed: list[Http2Link] = attrs.field(factory=list)
+    speaks_http2: bool = False
+    streams: int = MAX_STREAMS
+
+    # Calls.
+
+    def begin(self, call: Call) -> None:
+        """Make ``call``, or let it wait for its turn."""
+        call.withdraw = self.withdraw
+        entered = self.permits.enter(call.party, call)
+        if entered is Entered.ADMITTED:
+            self._serve(call)
+        elif entered is Entered.QUEUED:
+            call.queued = True
+            self.connections.reactor.timers.expect(call, call.ends)
+        else:
+            call.land(NoAnswer(timed_out=False, why="too many calls to the host wait"))
+
+    def withdraw(self, call: Call) -> str:
+        """End what is done for ``call``; return what it waited for, in the words of ``Phase`` or of the oldest attempt to connect."""
+        phase: str = call.phase.value
+        if call.phase is Phase.QUEUED:
+            self.permits.withdraw(call.party, call)
+            return phase
+        if call.phase is Phase.DIALLING and self.attempts:
+            phase = self.attempts[0].phase
+        link = self.links.pop(call, None)
+        if link is None:
+            del self.dialling[call]
+        elif isinstance(link, Http1Link):
+            link.call = None
+            now = trio.current_time()
+            self.quarantine.measured(now, now - link.sent_at, answered=False)
+            link.close()
+        else:
+            link.give_up(call)
+        self._leave(call)
+        return phase
+
+    def _serve(self, call: Call) -> None:
+        """Send ``call``, which is counted as busy, on a connection that is there, or wait for a new one."""
+        now = self.connections.reactor.now()
+        link = self._take(call, now)
+        if link is not None:
+            self._send(link, call, now)
+            return
+        call.phase = Phase.DIALLING
+        self.dialling[call] = None
+        self.connections.reactor.timers.expect(call, call.ends)
+        self._dial()
+
+    def _send(self, link: Http1Link | Http2Link, call: Call, now: float) -> None:
+        self.links[call] = link
+        if not link.send(call, now):
+            self.ended(call, NoAnswer(timed_out=False, why="HTTP/2 cannot carry this request"))
+
+    def _take(self, call: Call, now: float) -> Http1Link | Http2Link | None:
+        if call.fresh:
+            return None
+        for http2 in self.multiplexed:
+            if http2.room:
+                return http2
+        while (link := self._reusable(now)) is not None:
+            if link.answered_at + self.connections.limits.idle_timeout <= now:
+                link.close()
+            elif link.is_quiet():
+                return link
+        return None
+
+    def _reusable(self, now: float) -> Http1Link | None:
+        """Take the connection that was used last of those that have left their quarantine; it may have ended meanwhile.
+
+        A quarantine is over once the reactor has looked after its end: nothing that came within it was overlooked then. Outside a turn, the
+        link looks.
+        """
+        reactor = self.connections.reactor
+        since = (reactor.looked_at if reactor.in_turn else now) - self.quarantine.seconds(now)
+        while self.quarantined and self.quarantined[0].answered_at <= since:
+            self.reusable.append(self.quarantined.popleft())
+        # Where answers have become slower, those on top have to stay on.
+        if self.reusable and self.reusable[0].answered_at <= since:
+            self.connections.quarantined -= 1
+            return self.reusable.pop() if self.reusable[-1].answered_at <= since else self.reusable.popleft()
+        return self.idle.pop() if self.idle and self.idle[-1].answered_at <= since else None
+
+    def _dial(self) -> None:
+        """Begin as many attempts to connect as those who wait can count on.
+
+        All attempts together are no more than there may be calls, but for one that can be counted on.
+        """
+        if not self.dialling:
+            return
+        most = self.permits.limit
+        wanted = 1 if self.speaks_http2 else min(len(self.dialling), most)  # one connection over HTTP/2 may serve all who wait
+        old = bisect.bisect_right(self.attempts, self.connections.reactor.now(), key=_patient_until)
+        young = len(self.attempts) - old
+        room = max(most - len(self.attempts), 0 if young else 1)
+        for _ in range(min(wanted - young, room)):
+            self.connections.dial(self)
+        if len(self.attempts) > old and (due := self.attempts[old].patient_until) != self.due:
+            self.connections.reactor.timers.expect(self, due)
+
+    def on_due(self, _now: float) -> None:
+        """An attempt to connect is not counted on any more; see ``Timed``."""
+        self._dial()
+
+    def _leave(self, call: Call) -> None:
+        """``call`` is over: the next one has its turn."""
+        following = self.permits.leave(call.party)
+        if following is not None:
+            self._serve(following)
+
+    # Connections.
+
+    def connected(self, found: Dialled | Unreachable, attempt: Attempt) -> None:
+        """An attempt to connect is over. One that succeeds ends those on which nobody counts any more."""
+        if attempt in self.attempts:
+            self.attempts.remove(attempt)
+        elif isinstance(found, Unreachable):
+            return
+        if isinstance(found, Unreachable):
+            self._failed(found, is_last=not self.attempts or self.attempts[-1].patient_until <= attempt.patient_until)
+            return
+        now = trio.current_time()
+        while self.attempts and self.attempts[0].patient_until <= min(now, attempt.patient_until):
+            self.attempts.pop(0).give_up()
+        self.connections.open += 1
+        self.speaks_http2 = found.http2
+        if found.http2:
+            self._connected_http2(found, now)
+            return
+        link = Http1Link(found.transport, self, self.connections.reactor)
+        if self.dialling:
+            self._send(link, _pop(self.dialling), now)
+            self._dial()
+        elif self.connections.keeps():  # nobody has used it, so nothing can be left over on it
+            link.answered_at, link.used = now - self.quarantine.seconds(now), True
+            self.reusable.append(link)
+            self.connections.quarantined += 1
+        else:
+            link.close()
+
+    def _failed(self, found: Unreachable, *, is_last: bool) -> None:
+        """An attempt to connect failed. Its time is its own: if that is up, those who wait count on younger attempts, but for the last."""
+        fails = 0 if found.timed_out and not is_last else len(self.dialling) if self.speaks_http2 and is_last else 1
+        for _ in range(min(fails, len(self.dialling))):
+            call = _pop(self.dialling)
+            call.land(NoAnswer(found.timed_out, found.why))
+            self._leave(call)
+        self._dial()
+
+    def _connected_http2(self, found: Dialled, now: float) -> None:
+        # What an earlier connection knew: requests beyond it would be refused once more.
+        http = Http2Client(now + random.uniform(*_AGE), _PATIENCE, limit=max(1, self.streams))  # noqa: S311 - so that not all end at once
+        link = Http2Link(found.transport, self, self.connections.reactor, http, now)
+        self.multiplexed.insert(0, link)
+        link.begin(found.early)
+        while self.dialling and link.room:
+            self._send(link, _pop(self.dialling), now)
+        self._dial()
+
+    def answered(self, link: Http1Link, call: Call, response: Http1Response, *, written: bool) -> None:
+        """See ``links.LinkOwner``.
+
+        A used connection that ends without a byte of response was closed by the peer before it saw the request (RFC 9112 section 9.3.1,
+        https://www.rfc-editor.org/rfc/rfc9112#section-9.3.1), so the request goes out once more, on a fresh connection. The same holds
+        after a 408, with which the peer ends an idle connection (RFC 9110 section 15.5.9,
+        https://www.rfc-editor.org/rfc/rfc9110#section-15.5.9): it answers no request.
+        """
+        del self.links[call]
+        now, used = self.connections.reactor.now(), link.used
+        took = now - link.sent_at
+        clean = response.clean and written
+        self.quarantine.measured(now, took, answered=clean)
+        if call.header_timeout is not None:  # it may take longer than a quarantine, which is how late a surplus answer may come
+            clean &= took <= self.quarantine.longest
+        if not clean or not self._quarantine(link, now):
+            link.close()
+        if used and (not response.seen or response.status == HTTPStatus.REQUEST_TIMEOUT):
+            self._resend(call)
+        elif response.answer is not None:
+            self.ended(call, response.answer)
+        else:
+            why = link.broken or "the connection ended without an answer"
+            if response.seen:
+                why = "the answer is not valid HTTP, or broke off"
+            self.ended(call, NoAnswer(timed_out=False, why=why))
+
+    def again(self, call: Call) -> None:
+        """See ``links.LinkOwner``."""
+        link = self.links.pop(call, None)
+        if isinstance(link, Http2Link):
+            self.streams = link.limit
+        if call.fresh:
+            self.ended(call, NoAnswer(timed_out=False, why="the token endpoint refuses requests"))
+        else:
+            self._resend(call)
+
+    def _resend(self, call: Call) -> None:
+        call.fresh, call.status = True, None
+        self._serve(call)
+
+    def ended(self, call: Call, outcome: Answer | NoAnswer) -> None:
+        """See ``links.LinkOwner``."""
+        link = self.links.pop(call, None)
+        if isinstance(link, Http2Link) and not self.connections.keeps():
+            link.retire()
+        call.land(outcome)
+        self._leave(call)
+
+    def closed(self, link: Http1Link | Http2Link) -> None:
+        """See ``links.LinkOwner``."""
+        self.connections.open -= 1
+        if isinstance(link, Http2Link):
+            self.streams = link.limit
+            self.multiplexed.remove(link)
+            if link.requires_http1 and self.origin.protocol is EndpointProtocol.AUTO:
+                self.speaks_http2 = False
+                if len(self.connections.uses_http1) >= _MAX_USES_HTTP1:
+                    self.connections.uses_http1.clear()
+                self.connections.uses_http1.add(self.origin)
+            return
+        for kept in (self.quarantined, self.reusable):
+            if link in kept:
+                kept.remove(link)
+                self.connections.quarantined -= 1
+        if link in self.idle:
+            self.idle.remove(link)
+
+    def _quarantine(self, link: Http1Link, now: float) -> bool:
+        """Put ``link`` into quarantine if there is room; return whether there is."""
+        limits = self.connections.limits
+        full = (
+            self.connections.quarantined >= limits.max_quarantined
+            or len(self.quarantined) + len(self.reusable) >= limits.max_quarantined * _SHARE_OF_HOST
+        )
+        if not self.connections.keeps() or full:
+            return False
+        link.answered_at, link.used = now, True
+        self.quarantined.append(link)
+        self.connections.quarantined += 1
+        return True
+
+    def is_unused(self, now: float) -> bool:
+        """Return whether nothing is here; how slow the host was counts for longer than its connections may last."""
+        return not (self.permits.in_flight or self.attempts or self.quarantined or self.reusable or self.idle or self.multiplexed) and (
+            self.quarantine.is_unknown(now)
+        )
+
+
+@final
+@attrs.define(eq=False)
+class Connections:
+    """All connections of the token client, in the turns of ``reactor``."""
+
+    limits: ConnectionLimits
+    reactor: Reactor
+    tls: TlsContexts
+    connect: Dial
+    open: int = attrs.field(default=0, init=False)
+    quarantined: int = attrs.field(default=0, init=False)
+    uses_http1: set[Origin] = attrs.field(factory=set, init=False)
+    _pools: dict[Origin, OriginPool] = attrs.field(factory=dict, init=False)
+    _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
+    # Certificates and proxies of the issuers in force, ``None`` until the first ones are.
+    _in_force: frozenset[ClientCertificate | Proxy] | None = attrs.field(default=None, init=False, repr=False)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Own the attempts to connect until cancelled. Then nothing new is begun, and ``close`` is to be called."""
+        before = trio.socket.set_custom_hostname_resolver(Resolver())  # that of the whole process
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                task_status.started()
+                await self._expire()
+        finally:
+            trio.socket.set_custom_hostname_resolver(before)
+            self._nursery = None
+
+    def begin(self, call: Call) -> None:
+        """Make ``call``; it lands by ``call.ends``."""
+        if self._nursery is None:
+            call.land(NoAnswer(timed_out=False, why="the service ends"))
+            return
+        origin = call.endpoint.origin
+        if call.apart:
+            origin = attrs.evolve(origin, apart=True)
+        pool = self._pools.get(origin)
+        if pool is None:
+            limits = self.limits
+            permits = ConcurrencyLimit[Call](limits.max_busy_per_host)
+            pool = self._pools[origin] = OriginPool(self, origin, ReuseQuarantine(limits.longest_exchange), limits.response_header, permits)
+        pool.begin(call)
+
+    def use(self, in_force: frozenset[ClientCertificate | Proxy]) -> None:
+        """Take over the certificates and proxies in force. Connections with others, which hold secrets, end once they carry no call."""
+        self._in_force = in_force
+        self.tls.use(in_force)
+        self._sweep(trio.current_time())
+
+    def _is_withdrawn(self, origin: Origin) -> bool:
+        parts = (origin.proxy, origin.certificate)
+        return self._in_force is not None and any(part is not None and part not in self._in_force for part in parts)
+
+    def counts(self) -> ConnectionCounts:
+        """Return the present counts; without calls, ``open`` is the sum of ``quarantined``, ``idle`` and ``multiplexed``, the others 0."""
+        pools = self._pools.values()
+        return ConnectionCounts(
+            open=self.open,
+            quarantined=self.quarantined,
+            idle=sum(len(pool.idle) for pool in pools),
+            busy=sum(pool.permits.in_flight for pool in pools),
+            waiting=sum(pool.permits.queued for pool in pools),
+            multiplexed=sum(len(pool.multiplexed) for pool in pools),
+        )
+
+    def close(self) -> None:
+        """Close every connection. Calls that are under way land without an answer."""
+        for pool in self._pools.values():
+            for call in [*pool.links, *pool.dialling, *pool.permits]:
+                call.land(NoAnswer(timed_out=False, why="the service ends"))
+            for link in {*pool.links.values(), *pool.quarantined, *pool.reusable, *pool.idle, *pool.multiplexed}:
+                link.close()
+        self._pools.clear()
+
+    # For pools of origins.
+
+    def keeps(self) -> bool:
+        """Whether connections are used again."""
+        limits = self.limits
+        return bool(limits.reuse and limits.max_idle and limits.max_idle_per_host)
+
+    def dial(self, pool: OriginPool) -> None:
+        """Begin one more attempt to connect."""
+        if self._nursery is not None:
+            origin = pool.origin
+            if origin in self.uses_http1:
+                origin = attrs.evolve(origin, protocol=EndpointProtocol.HTTP1)
+            attempt = Attempt(origin, self.limits.dial, self.tls, self.connect)
+            pool.attempts.append(attempt)
+            self._nursery.start_soon(self._attempt, pool, attempt)
+
+    async def _attempt(self, pool: OriginPool, attempt: Attempt) -> None:
+        found = await attempt.run()
+        self.reactor.turn(lambda: pool.connected(found, attempt))
+
+    async def _expire(self) -> None:
+        """Make idle what nobody used after its quarantine, and close idle connections when their time is over, until cancelled."""
+        due = trio.current_time()
+        while True:
+            await trio.sleep_until(due)
+            due = self._sweep(trio.current_time())
+
+    def _sweep(self, now: float) -> float:
+        """Do what is due at ``now``, and return when there may be something to do again."""
+        due = now + min(UNUSED, self.limits.idle_timeout)  # what comes back from now on has time until then
+        self.uses_http1 -= {origin for origin in self.uses_http1 if self._is_withdrawn(origin)}
+        for origin, pool in list(self._pools.items()):
+            withdrawn = self._is_withdrawn(origin)
+            idle_timeout = 0.0 if withdrawn else self.limits.idle_timeout
+            unused = min(pool.quarantine.seconds(now) + UNUSED, idle_timeout)
+            while (waiting := pool.reusable or pool.quarantined) and waiting[0].answered_at + unused <= now:
+                self.quarantined -= 1
+                self._keep(pool, waiting.popleft())
+            while pool.idle and pool.idle[0].answered_at + idle_timeout <= now:
+                pool.idle[0].close()
+            for link in list(pool.multiplexed):
+                if not link.calls and link.used_at + idle_timeout <= now:
+                    link.close()
+            if waiting:
+                due = min(due, waiting[0].answered_at + unused)
+            if pool.idle:
+                due = min(due, pool.idle[0].answered_at + idle_timeout)
+            if pool.is_unused(math.inf if withdrawn else now):
+                del self._pools[origin]
+        return due
+
+    def _keep(self, pool: OriginPool, link: Http1Link) -> None:
+        """Make ``link`` idle, and close the one that is too many: this one, or of all origins the one whose last use is the oldest."""
+        if len(pool.idle) >= self.limits.max_idle_per_host:
+            link.close()
+            return
+        pool.idle.append(link)
+        stacks = [other.idle for other in self._pools.values() if other.idle]
+        if sum(map(len, stacks)) > self.limits.max_idle:
+            min(stacks, key=lambda stack: stack[0].answered_at)[0].close()
+
+
+def _pop(calls: dict[Call, None]) -> Call:
+    """Take the call that waits longest."""
+    call = next(iter(calls))
+    del calls[call]
+    return call
