@@ -86,12 +86,6 @@ def test_a_file_in_memory_is_in_no_folder() -> None:
     assert not file.exists()
 
 
-def test_the_key_of_another_kind_is_not_the_certificates(certificate: ClientCertificate) -> None:
-    rsa = trustme.CA(key_type=trustme.KeyType.RSA).issue_cert("gateway.example.com", key_type=trustme.KeyType.RSA)
-    mixed = attrs.evolve(certificate, key=Secret(rsa.private_key_pem.bytes().decode()))
-    assert load_certificate(plain(), mixed) == NOT_THE_KEY
-
-
 def test_only_the_first_certificate_of_the_chain_and_the_first_key_count(authority: trustme.CA, certificate: ClientCertificate) -> None:
     """A key that stands in the chain's file, and a certificate in the key's, are not looked at."""
     other = client_certificate(authority)

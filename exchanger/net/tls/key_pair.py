@@ -6,10 +6,10 @@ from typing import Final, Never, final
 
 from exchanger.util.shown import shown_file
 
-# What OpenSSL says of a key that is not the certificate's; the last for a key of another kind.
+# What OpenSSL says, depending on its version, of a key that is not the certificate's; the last for a key of another kind.
 _MISMATCHES: Final = frozenset({"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"})
 
-# What it says where it finds no PEM, or none that it can decode.
+# The same where it finds no PEM, or none that it can decode.
 _UNREADABLE: Final = frozenset({None, "", "PEM_LIB", "NO_START_LINE"})
 
 

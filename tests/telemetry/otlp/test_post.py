@@ -8,12 +8,12 @@ import pytest
 import trio
 import trio.testing
 import trustme
-from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat, load_pem_private_key
 
 from exchanger.telemetry.otlp.export import Accepted, Answer, Refused
 from exchanger.telemetry.otlp.post import MAX_ANSWER_BYTES, Poster, tls_context
 from exchanger.telemetry.otlp.settings import Target
 from exchanger.values.secret import Secret
+from tests.net.certificates import encrypted
 from tests.telemetry.otlp.examples import TARGET, MemoryCollector, answer
 
 
@@ -217,27 +217,11 @@ async def test_the_dot_of_an_absolute_name_is_for_the_resolver_alone(authority: 
     assert (dialled, names) == (["collector.example.com."], ["collector.example.com"])
 
 
-@pytest.mark.parametrize("form", [PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL])
-@pytest.mark.parametrize("apart", [True, False])
-async def test_an_encrypted_key_is_said_and_nobody_is_asked(
-    authority: trustme.CA, tmp_path: Path, form: PrivateFormat, apart: bool
-) -> None:
-    leaf = authority.issue_cert("exchanger.example.com")
-    key = encrypted(leaf.private_key_pem.bytes(), form)
-    path = tmp_path / "tls.key"
-    if apart:
-        path.write_bytes(key)
-        certificate = written(tmp_path / "tls.crt", *leaf.cert_chain_pems)
-    else:
-        path.write_bytes(key + b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
-        certificate = path
-    target = attrs.evolve(TARGET, secure=True, client_cert_file=certificate, client_key_file=path if apart else None)
-    found = await Poster(target).post(b"")
+async def test_an_encrypted_key_is_said(authority: trustme.CA, tmp_path: Path) -> None:
+    leaf, path = authority.issue_cert("exchanger.example.com"), tmp_path / "tls.pem"
+    path.write_text(encrypted(Secret(leaf.private_key_pem.bytes().decode())).reveal() + leaf.cert_chain_pems[0].bytes().decode())
+    found = await Poster(attrs.evolve(TARGET, secure=True, client_cert_file=path)).post(b"")
     assert found == Refused(f"files of TLS: the key in {path} is encrypted: it must be given without a password", retryable=True)
-
-
-def encrypted(key: bytes, form: PrivateFormat) -> bytes:
-    return load_pem_private_key(key, None).private_bytes(Encoding.PEM, form, BestAvailableEncryption(b"s3cret"))
 
 
 async def test_a_file_that_is_gone_is_said_and_each_version_of_it_is_read(authority: trustme.CA, tmp_path: Path) -> None:
