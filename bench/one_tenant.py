@@ -15,7 +15,7 @@ from typing import Final
 import attrs
 import trio
 
-from exchanger.admission.judgement import Known, judge
+from exchanger.admission.judgement import KnownPolicy, judge
 from exchanger.assembly.assembler import Assembler
 from exchanger.policy.grants.allowance import Grant, Grants
 from exchanger.policy.selection import Text
@@ -96,7 +96,7 @@ async def _broken(areas: int, documents: int) -> None:
     memory, stall = _rss() - before, seen.stall * 1000
     print(f"{documents} x {areas} areas: edit {edit:.2f} s, all {every:.2f} s, {memory:.0f} MiB, longest stall {stall:.0f} ms")
     began = time.perf_counter()
-    judge(Source("evil", "new"), Text(BROKEN), Known(seen.snapshot, frozenset(), grants))
+    judge(Source("evil", "new"), Text(BROKEN), KnownPolicy(seen.snapshot, frozenset(), grants))
     print(f"  the webhook: {(time.perf_counter() - began) * 1000:.1f} ms")
 
 

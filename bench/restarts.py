@@ -16,7 +16,7 @@ import trio
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from exchanger.demo.envoy import Mode
+from exchanger.demo.envoy import FilterMode
 from tests.e2e.churn import Load, restarts_under_load, rotations_under_load
 
 
@@ -25,14 +25,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=20)
     parser.add_argument("--only", choices=("restarts", "rotations"))
-    parser.add_argument("--mode", choices=tuple(mode.value for mode in Mode))
+    parser.add_argument("--mode", choices=tuple(mode.value for mode in FilterMode))
     options = parser.parse_args()
     wrong = 0
-    for mode in Mode:
+    for mode in FilterMode:
         churn = {"mode": mode, "count": options.count, "pause": 0.0}
         runs = {
             "restarts": partial(restarts_under_load, **churn),
-            "rotations": partial(rotations_under_load, **churn, mutual=mode is Mode.EXT_AUTHZ),
+            "rotations": partial(rotations_under_load, **churn, mutual=mode is FilterMode.EXT_AUTHZ),
         }
         for name, run in runs.items():
             if options.only in {None, name} and options.mode in {None, mode.value}:

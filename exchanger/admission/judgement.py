@@ -12,7 +12,7 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.admission.review import Answer, Refused
+from exchanger.admission.review import RefusedChange, ReviewAnswer
 from exchanger.codes.manifests import MANY_DOCUMENTS
 from exchanger.codes.policy import UNKNOWN_ISSUER
 from exchanger.codes.problem import Problem
@@ -36,7 +36,7 @@ _ANY_ISSUER: Final = AnyIssuer()
 
 @final
 @attrs.frozen
-class Known:
+class KnownPolicy:
     """What is known of the cluster: the policy in force, the names of the issuer profiles, and the grants."""
 
     snapshot: PolicySnapshot = PolicySnapshot.EMPTY
@@ -44,7 +44,7 @@ class Known:
     grants: Grants = NO_GRANTS
 
 
-def judge(source: Source, text: Text, known: Known) -> Answer:
+def judge(source: Source, text: Text, known: KnownPolicy) -> ReviewAnswer:
     """Return whether a selected ConfigMap may have this document. May take a second for the worst document, so it belongs in a thread."""
     alone = read(source, text, _ANY_ISSUER, known.grants)
     shares = known.snapshot.shares_with(alone, known.grants)
@@ -59,9 +59,9 @@ def judge(source: Source, text: Text, known: Known) -> Answer:
     reported = tuple(_placed(problem) for problem in document.findings if problem.entry in in_force)
     warnings = (*reported, *_unknown_issuers(source, text, document, known), *_conflicts(document, known.snapshot))
     if not problems:
-        return Answer(None, warnings)
+        return ReviewAnswer(None, warnings)
     code, reason = (422, "Invalid") if document.regions else (403, "Forbidden")
-    return Answer(Refused(_message(problems), code, reason), warnings)
+    return ReviewAnswer(RefusedChange(_message(problems), code, reason), warnings)
 
 
 def _placed(problem: Problem) -> str:
@@ -71,7 +71,7 @@ def _placed(problem: Problem) -> str:
     return where + printable(str(problem), PROBLEM_CHARS)
 
 
-def _unknown_issuers(source: Source, text: Text, document: PolicyDocument, known: Known) -> Iterator[str]:
+def _unknown_issuers(source: Source, text: Text, document: PolicyDocument, known: KnownPolicy) -> Iterator[str]:
     """Yield a warning for each issuer that is not known, of entries that would be in force otherwise."""
     unknown = {
         entry.index for entry in document.entries if isinstance(entry, ExchangeEntry) and entry.target.issuer_ref not in known.issuers

@@ -16,7 +16,7 @@ import structlog
 import trio
 
 from exchanger import __version__
-from exchanger.admission.judgement import Known
+from exchanger.admission.judgement import KnownPolicy
 from exchanger.admission.settings import AdmissionSettings, read_admission_settings
 from exchanger.admission.webhook import PATH, Webhook
 from exchanger.app.event_log import GrantsLog, IssuerLog, TlsLog
@@ -120,10 +120,10 @@ class AdmissionProcess:
         )
 
     @property
-    def known(self) -> Known | None:
+    def known(self) -> KnownPolicy | None:
         """See ``webhook.Cluster``."""
         snapshot = self._policy.newest
-        return None if snapshot is None else Known(snapshot, self._issuers, self._grants)
+        return None if snapshot is None else KnownPolicy(snapshot, self._issuers, self._grants)
 
     def labels_of(self, namespace: str, /) -> tuple[Labels, ...] | None:
         """See ``webhook.Cluster``."""

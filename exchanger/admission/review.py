@@ -25,7 +25,7 @@ _JUDGED: Final = ("CREATE", "UPDATE")
 
 @final
 @attrs.frozen
-class Asked:
+class ReviewedChange:
     """A ConfigMap is to be created (``before`` is ``None``) or changed."""
 
     uid: str
@@ -51,7 +51,7 @@ class NoReview:
 
 @final
 @attrs.frozen
-class Refused:
+class RefusedChange:
     """The change must not be stored. ``code`` is an HTTP status, ``reason`` the one of a Kubernetes Status, such as ``Invalid``."""
 
     message: str
@@ -61,17 +61,17 @@ class Refused:
 
 @final
 @attrs.frozen
-class Answer:
+class ReviewAnswer:
     """``refused`` is ``None`` if the change may be stored. ``warnings`` are shown to whoever made the request."""
 
-    refused: Refused | None = None
+    refused: RefusedChange | None = None
     warnings: tuple[str, ...] = ()
 
 
-ALLOWED: Final = Answer()
+ALLOWED: Final = ReviewAnswer()
 
 
-def read_review(body: bytes) -> Asked | Unconcerned | NoReview:
+def read_review(body: bytes) -> ReviewedChange | Unconcerned | NoReview:
     """Read the body of a request."""
     try:
         review = orjson.loads(body)
@@ -91,9 +91,9 @@ def read_review(body: bytes) -> Asked | Unconcerned | NoReview:
     if after is None:
         return NoReview("the object is not a ConfigMap")
     if request["operation"] == "CREATE":
-        return Asked(uid, after)
+        return ReviewedChange(uid, after)
     before = _config_map(request, "oldObject")
-    return NoReview("the old object is not a ConfigMap") if before is None else Asked(uid, after, before)
+    return NoReview("the old object is not a ConfigMap") if before is None else ReviewedChange(uid, after, before)
 
 
 def _config_map(request: Mapping[str, object], field: str) -> ConfigMap | None:
@@ -107,7 +107,7 @@ def _config_map(request: Mapping[str, object], field: str) -> ConfigMap | None:
     return decode_config_map({**found, "metadata": {**metadata, "namespace": request.get("namespace"), "name": name}})
 
 
-def write_review(uid: str, answer: Answer) -> bytes:
+def write_review(uid: str, answer: ReviewAnswer) -> bytes:
     """Return the body of the response to the request with this ``uid``."""
     response: dict[str, object] = {"uid": uid, "allowed": answer.refused is None}
     if answer.refused is not None:

@@ -13,8 +13,8 @@ from typing import Any, Final, Protocol, TypeVar, assert_never, final
 import attrs
 import trio
 
-from exchanger.admission.judgement import Known, judge
-from exchanger.admission.review import ALLOWED, Answer, Asked, NoReview, Unconcerned, read_review, write_review
+from exchanger.admission.judgement import KnownPolicy, judge
+from exchanger.admission.review import ALLOWED, NoReview, ReviewAnswer, ReviewedChange, Unconcerned, read_review, write_review
 from exchanger.http.message import Handler, Request, Response
 from exchanger.http.server import HttpServer, Limits
 from exchanger.http.tls import Tls
@@ -70,7 +70,7 @@ class Cluster(Protocol):
     """What the webhook asks about the cluster."""
 
     @property
-    def known(self) -> Known | None:
+    def known(self) -> KnownPolicy | None:
         """What is known now; ``None`` as long as it is not complete."""
 
     def labels_of(self, namespace: str, /) -> tuple[Labels, ...] | None:
@@ -144,13 +144,13 @@ class Webhook:
                 return _text(400, reason)
             case Unconcerned(uid):
                 answer = ALLOWED
-            case Asked(uid, after, before):
+            case ReviewedChange(uid, after, before):
                 answer = await self._judge(after, before, limiter)
             case _:
                 assert_never(review)
         return Response(200, _JSON, write_review(uid, answer))
 
-    async def _judge(self, after: ConfigMap, before: ConfigMap | None, limiter: trio.CapacityLimiter) -> Answer:
+    async def _judge(self, after: ConfigMap, before: ConfigMap | None, limiter: trio.CapacityLimiter) -> ReviewAnswer:
         if not self._selects(after):
             return ALLOWED
         # Whoever changes the labels or annotations of a document that is broken already makes nothing worse. One that comes into the
@@ -160,8 +160,8 @@ class Webhook:
         source = Source(after.namespace, after.name)
         labels = await self._labels_of(after.namespace)
         if labels is None:
-            return Answer(warnings=(str(not_enabled(source, self.namespaces, known=False)),))
-        known = self.cluster.known or Known()
+            return ReviewAnswer(warnings=(str(not_enabled(source, self.namespaces, known=False)),))
+        known = self.cluster.known or KnownPolicy()
         answer = await self._in_thread(partial(judge, source, Text.of(after, labels), known), limiter)
         if answer.refused is not None:
             self.observer.refused(source, answer.refused.message)

@@ -21,7 +21,7 @@ from exchanger.app.lame_duck import LameDuck
 from exchanger.app.policy_sync import PolicySync
 from exchanger.app.settings import Settings
 from exchanger.app.variable_names import as_notices
-from exchanger.console.api import About
+from exchanger.console.api import ConsoleFacts
 from exchanger.console.broadcast import Totals
 from exchanger.console.console import Console, Reports, Sources
 from exchanger.console.issuer_view import IssuerHealth
@@ -246,7 +246,7 @@ class Supervisor:
             is_discovered=lambda issuer: bool(self._tokens.metadata.token_endpoint(issuer)),
         )
         log = ConsoleLog(self._log)
-        about = About(version=__version__, policy_source=source)
+        about = ConsoleFacts(version=__version__, policy_source=source)
         return Console(
             settings.console, sources, Reports(log.token_file_unusable, log.handler_failed), about, show_tokens=self.console_shows_tokens
         )

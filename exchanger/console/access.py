@@ -58,7 +58,7 @@ def parse_hosts(text: str) -> frozenset[str]:
 
 @final
 @attrs.define(eq=False)
-class Access:
+class ConsoleAccess:
     """Without a token file, whoever reaches the console may see everything. The settings allow that on loopback only."""
 
     _file: TokenFile | None = None

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 import attrs
 import trio
 
-from exchanger.console.access import Access
+from exchanger.console.access import ConsoleAccess
 from exchanger.console.issuer_view import shown_profiles
 from exchanger.console.message import TimeSlice, encode, error, json_bytes, json_response
 from exchanger.console.policy_view import (
@@ -71,7 +71,7 @@ _NO_REQUEST: Final = error(400, "the query needs method, host and path, once eac
 
 @final
 @attrs.frozen
-class About:
+class ConsoleFacts:
     """What this console is."""
 
     version: str
@@ -102,9 +102,9 @@ class PolicyNow:
 class Api:
     """The handlers of ``/api``."""
 
-    _about: About
+    _about: ConsoleFacts
     _policy: Callable[[], PolicyNow]
-    _access: Access
+    _access: ConsoleAccess
     _rules: Callable[[], DecisionRules] = DecisionRules
     _is_discovered: Callable[[Issuer], bool] = lambda _issuer: False
     _list: tuple[PolicyNow, bytes] | None = attrs.field(default=None, init=False, repr=False)

@@ -58,7 +58,7 @@ class Totals:
 
 @final
 @attrs.frozen
-class Message:
+class FeedMessage:
     """One text for all subscribers, with ``items`` items and without ``lost``. ``rest`` is where its text goes on after the latter number.
 
     ``rest`` is 0 in a message that is not about items.
@@ -79,10 +79,10 @@ def _decisions_head(lost: int) -> str:
     return f'{{"type":"decisions","lost":{lost},"items":['
 
 
-def decisions(items: list[str], lost: int) -> Message:
+def decisions(items: list[str], lost: int) -> FeedMessage:
     """Return the message of encoded ``items``."""
     head = _decisions_head(lost)
-    return Message(f"{head}{','.join(items)}]}}", len(items), lost, len(head))
+    return FeedMessage(f"{head}{','.join(items)}]}}", len(items), lost, len(head))
 
 
 @final
@@ -91,11 +91,11 @@ class Subscription:
     """The queue of one subscriber, which gets ``newest`` before anything else. ``lost`` items have not been reported to it yet."""
 
     newest: tuple[Entry, ...] = attrs.field(repr=False)
-    _queue: "deque[Message]" = attrs.field(factory=deque, init=False, repr=False)
+    _queue: "deque[FeedMessage]" = attrs.field(factory=deque, init=False, repr=False)
     lost: int = attrs.field(default=0, init=False)
     _ready: trio.Event = attrs.field(factory=trio.Event, init=False)
 
-    def put(self, message: Message) -> None:
+    def put(self, message: FeedMessage) -> None:
         """Queue ``message``; without room the oldest makes way."""
         if len(self._queue) >= QUEUE:
             oldest = self._queue.popleft()
@@ -186,7 +186,7 @@ class Broadcast:
             try:
                 if self._subscribers:
                     await self._health.count_conflicts()
-                message = Message(encode(self._counted()).decode())
+                message = FeedMessage(encode(self._counted()).decode())
             except Exception as fault:  # noqa: BLE001 - what decides goes on, whatever becomes of those who watch
                 self._on_fault(fault)
             else:

@@ -10,8 +10,8 @@ from typing import Final, final
 import attrs
 import trio
 
-from exchanger.console.access import Access, ConsoleSettings
-from exchanger.console.api import About, Api, PolicyNow
+from exchanger.console.access import ConsoleAccess, ConsoleSettings
+from exchanger.console.api import Api, ConsoleFacts, PolicyNow
 from exchanger.console.broadcast import Broadcast, Totals
 from exchanger.console.decision_json import DecisionJson, LogLine
 from exchanger.console.feed import Feed
@@ -19,7 +19,7 @@ from exchanger.console.issuer_view import IssuerHealth
 from exchanger.console.message import error
 from exchanger.console.page.assets import Page, load_page
 from exchanger.console.policy_health import Freshness, PolicyHealth
-from exchanger.console.server import SESSION, Server, ServerSettings
+from exchanger.console.server import SESSION, ConsoleServerSettings, Server
 from exchanger.console.token_file import TokenFile
 from exchanger.console.websocket import Handshake, send_messages
 from exchanger.decision.check import DecisionRules
@@ -73,12 +73,12 @@ class Console:
     _settings: ConsoleSettings
     _sources: Sources
     _reports: Reports
-    _about: About
+    _about: ConsoleFacts
     _page: Page = attrs.field(factory=load_page, repr=False)
     _show_tokens: bool = attrs.field(default=False, kw_only=True)
     feed: Feed = attrs.field(factory=Feed, init=False)
     _token_file: TokenFile | None = attrs.field(init=False)
-    _access: Access = attrs.field(init=False)
+    _access: ConsoleAccess = attrs.field(init=False)
     broadcast: Broadcast = attrs.field(init=False)
     server: Server = attrs.field(init=False)
 
@@ -86,7 +86,7 @@ class Console:
         settings, sources = self._settings, self._sources
         path = settings.token_file
         self._token_file = None if path is None else TokenFile(path, self._reports.token_file_unusable)
-        self._access = Access(self._token_file)
+        self._access = ConsoleAccess(self._token_file)
         about = attrs.evolve(self._about, shows_tokens=self._show_tokens)
         shown = DecisionJson(sources.line, show_tokens=self._show_tokens)
         health = PolicyHealth(sources.snapshot, sources.is_missing, sources.freshness)
@@ -97,7 +97,7 @@ class Console:
             ("POST", SESSION): self._access.open_session,
             ("DELETE", SESSION): self._access.close_session,
         }
-        server = ServerSettings(settings.host, settings.port, names_of(settings.host, settings.hosts))
+        server = ConsoleServerSettings(settings.host, settings.port, names_of(settings.host, settings.hosts))
         self.server = Server(server, self._access, self._page, routes, self._stream, self._reports.fault)
 
     def _policy_now(self) -> PolicyNow:

@@ -31,7 +31,7 @@ Entry: TypeAlias = tuple[int, float, DecisionRecord, int]
 
 @final
 @attrs.frozen
-class Batch:
+class DecisionBatch:
     """New ``entries`` in order, how many more were ``lost``, and the sequence number to continue from."""
 
     entries: tuple[Entry, ...]
@@ -84,7 +84,7 @@ class Feed:
         """Return the newest entries that are not after ``upto``, oldest first."""
         return tuple(entry for entry in self._latest if entry[0] <= upto)
 
-    def since(self, sequence: int, limit: int) -> Batch:
+    def since(self, sequence: int, limit: int) -> DecisionBatch:
         """Return at most ``limit`` entries after ``sequence``: denials first, then the newest."""
         self._make_room()
         new = self._sequence - sequence
@@ -97,7 +97,7 @@ class Feed:
                     break
                 chosen[entry[0]] = entry
             latest = [chosen[number] for number in sorted(chosen)]
-        return Batch(tuple(latest), new - len(latest), self._sequence)
+        return DecisionBatch(tuple(latest), new - len(latest), self._sequence)
 
     def _make_room(self) -> None:
         self._room, self._room_denied = KEPT, KEPT_DENIED

@@ -29,7 +29,7 @@ _OWN_SITES: Final = frozenset({"same-origin", "none"})
 
 
 @enum.unique
-class Refusal(enum.Enum):
+class GuardRefusal(enum.Enum):
     """Why a request is not answered, in words for people."""
 
     HOST = "this console is not known under that name; add it to CONSOLE_HOSTS"
@@ -37,15 +37,15 @@ class Refusal(enum.Enum):
     SITE = "another site's page may not ask here"
 
 
-def judged(request: Request, names: frozenset[str]) -> Refusal | None:
+def judged(request: Request, names: frozenset[str]) -> GuardRefusal | None:
     """Return why ``request`` is refused, whoever sends it, or ``None``."""
     host = read_host(request.value("host"))
     if host is None or not is_ours(host.host, names):
-        return Refusal.HOST
+        return GuardRefusal.HOST
     if not all(_is_same_origin(origin, host) for origin in request.values("origin")):
-        return Refusal.ORIGIN
+        return GuardRefusal.ORIGIN
     if not all(site in _OWN_SITES for site in request.values("sec-fetch-site")) and not _opens_page(request):
-        return Refusal.SITE
+        return GuardRefusal.SITE
     return None
 
 

@@ -9,8 +9,8 @@ from typing import Final, final
 import attrs
 import trio
 
-from exchanger.console.access import Access
-from exchanger.console.guard import Refusal, judged
+from exchanger.console.access import ConsoleAccess
+from exchanger.console.guard import GuardRefusal, judged
 from exchanger.console.message import PROTECTION, error
 from exchanger.console.page.assets import Page
 from exchanger.console.websocket import Handshake, read_handshake
@@ -43,7 +43,7 @@ SESSION: Final = "/session"
 OPEN: Final = frozenset({SESSION, "/api/about"})
 
 _WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
-_STATUSES: Final = {Refusal.HOST: 421, Refusal.ORIGIN: 403, Refusal.SITE: 403}
+_STATUSES: Final = {GuardRefusal.HOST: 421, GuardRefusal.ORIGIN: 403, GuardRefusal.SITE: 403}
 _FAILURES: Final = {
     400: error(400, "this is not an HTTP/1 request"),
     413: error(413, "the request's body is too large"),
@@ -64,7 +64,7 @@ UpgradeHandler = Callable[[Handshake, trio.abc.Stream], Awaitable[Response | Non
 
 @final
 @attrs.frozen
-class ServerSettings:
+class ConsoleServerSettings:
     """Where to listen (``host`` "": all interfaces; ``port`` 0: any free one), the names it may be addressed by, and limits."""
 
     host: str
@@ -79,8 +79,8 @@ class ServerSettings:
 class Server:
     """Serves until cancelled. ``on_fault`` receives what a handler should not have raised; it must neither block nor raise."""
 
-    _settings: ServerSettings
-    _access: Access
+    _settings: ConsoleServerSettings
+    _access: ConsoleAccess
     _page: Page = attrs.field(repr=False)
     _routes: Mapping[tuple[str, str], Handler]
     _upgrade: UpgradeHandler

@@ -33,7 +33,7 @@ from exchanger.scenarios.client import LOOPBACK
 from exchanger.scenarios.command import UsageError
 from exchanger.scenarios.display import SHELL_NAMES, Columns, foot, shell_line, table_head, table_row
 from exchanger.scenarios.runner import Finding, run_scenario, summary
-from exchanger.scenarios.terminal import Output, Progress
+from exchanger.scenarios.terminal import Progress, TextOutput
 from exchanger.util.terminal import OutputError, drop_output
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Ctrl-C, a supervisor's request, and a terminal that was closed
@@ -66,7 +66,7 @@ async def run_demo(options: DemoOptions) -> int:
     return status
 
 
-async def demonstrate(options: DemoOptions, programs: Programs, out: Output, err: Output) -> int:
+async def demonstrate(options: DemoOptions, programs: Programs, out: TextOutput, err: TextOutput) -> int:
     """Run the demo with these programs; return the exit status. Must be called in the main thread, which is where signals arrive."""
     progress = Progress(out)
     demo = _Demo(options, programs, progress)
@@ -84,7 +84,7 @@ async def demonstrate(options: DemoOptions, programs: Programs, out: Output, err
     return demo.exit_status()
 
 
-async def show_remote(options: DemoOptions, variables: Mapping[str, str], out: Output, err: Output) -> int:
+async def show_remote(options: DemoOptions, variables: Mapping[str, str], out: TextOutput, err: TextOutput) -> int:
     """Show a gateway that is already there until a signal comes; return the exit status. Must be called in the main thread."""
     complaints = Progress(err)
     try:

@@ -12,11 +12,11 @@ from typing import Final
 import trio
 
 from exchanger import __version__
-from exchanger.console.access import Access
+from exchanger.console.access import ConsoleAccess
 from exchanger.console.message import error, json_response
 from exchanger.console.page.assets import Page, load_page
 from exchanger.console.proxy import ConsoleProxy
-from exchanger.console.server import SESSION, Server, ServerSettings
+from exchanger.console.server import SESSION, ConsoleServerSettings, Server
 from exchanger.console.websocket import Handshake
 from exchanger.errors import leaves
 from exchanger.http.message import Handler, Request, Response
@@ -56,7 +56,7 @@ def make_console(
     as in the demo.
     """
     proxy = ConsoleProxy(service_console) if isinstance(service_console, int) else service_console
-    access, described = Access(), json_response({**_ABOUT, **about})
+    access, described = ConsoleAccess(), json_response({**_ABOUT, **about})
 
     async def answer_about(_request: Request) -> Response:
         await trio.lowlevel.checkpoint()
@@ -69,7 +69,7 @@ def make_console(
         ("POST", SESSION): access.open_session,
         ("DELETE", SESSION): access.close_session,
     }
-    settings = ServerSettings(LOOPBACK, port, max_body=MAX_BODY, handler_timeout=HANDLER_S)
+    settings = ConsoleServerSettings(LOOPBACK, port, max_body=MAX_BODY, handler_timeout=HANDLER_S)
     return Server(settings, access, load_page() if page is None else page, routes, _no_stream if proxy is None else proxy.pipe, on_fault)
 
 

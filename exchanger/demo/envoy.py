@@ -31,7 +31,7 @@ CONNECT_TIMEOUT = "1s"  # loopback
 
 
 @enum.unique
-class Mode(enum.Enum):
+class FilterMode(enum.Enum):
     """By which of Envoy's filters the gateway asks the service; the value is the option's."""
 
     EXT_AUTHZ = "ext_authz"
@@ -63,7 +63,9 @@ def envoy_command(binary: str, config: Path) -> tuple[str, ...]:
     return (binary, "--config-path", str(config), "--concurrency", str(CONCURRENCY), "--disable-hot-restart", "--log-level", "warning")
 
 
-def bootstrap(*, listen: int, service: int, upstream: int, mode: Mode = Mode.EXT_AUTHZ, traces: Target | None = None) -> dict[str, object]:
+def bootstrap(
+    *, listen: int, service: int, upstream: int, mode: FilterMode = FilterMode.EXT_AUTHZ, traces: Target | None = None
+) -> dict[str, object]:
     """Return Envoy's bootstrap for these loopback ports (envoy.config.bootstrap.v3.Bootstrap, in its JSON form).
 
     With ``traces``, each request leaves a span there. The bootstrap then contains the headers of that target, which may be secret.
@@ -99,7 +101,7 @@ def bootstrap(*, listen: int, service: int, upstream: int, mode: Mode = Mode.EXT
     }
 
 
-def _listener(port: int, mode: Mode, traces: Target | None) -> dict[str, object]:
+def _listener(port: int, mode: FilterMode, traces: Target | None) -> dict[str, object]:
     manager: dict[str, object] = {
         "@type": HTTP_V3,
         "stat_prefix": "demo",
@@ -134,11 +136,11 @@ def _listener(port: int, mode: Mode, traces: Target | None) -> dict[str, object]
     }
 
 
-def _service_filter(mode: Mode) -> dict[str, object]:
+def _service_filter(mode: FilterMode) -> dict[str, object]:
     match mode:
-        case Mode.EXT_AUTHZ:
+        case FilterMode.EXT_AUTHZ:
             return {"name": "envoy.filters.http.ext_authz", "typed_config": _ext_authz()}
-        case Mode.EXT_PROC:
+        case FilterMode.EXT_PROC:
             return {"name": "envoy.filters.http.ext_proc", "typed_config": _ext_proc()}
         case _:
             assert_never(mode)

@@ -7,10 +7,10 @@ from typing import final
 
 import attrs
 
-from exchanger.demo.envoy import Mode
+from exchanger.demo.envoy import FilterMode
 from exchanger.demo.keycloak.realm import KeycloakAddress, read_address
 from exchanger.http.names import is_loopback
-from exchanger.scenarios.options import Endpoint, read_base_url, read_ip, read_seconds
+from exchanger.scenarios.options import GatewayEndpoint, read_base_url, read_ip, read_seconds
 
 START_TIMEOUT = 30.0  # seconds until everything has to work; a loaded machine takes five
 MAX_PORT = 65_535
@@ -30,7 +30,7 @@ class DemoOptions:
     """Ports are on the loopback address, 0 for a free one; ``start_timeout`` is in seconds."""
 
     check: bool = False
-    mode: Mode = Mode.EXT_AUTHZ
+    mode: FilterMode = FilterMode.EXT_AUTHZ
     envoy_port: int = 0
     grpc_port: int = 0
     metrics_port: int = 0
@@ -41,8 +41,8 @@ class DemoOptions:
     keycloak_admin_password_file: Path | None = None
     start_timeout: float = START_TIMEOUT
     scenarios: ScenarioSet = ScenarioSet.DEMO
-    gateway: Endpoint | None = None
-    console: Endpoint | None = None
+    gateway: GatewayEndpoint | None = None
+    console: GatewayEndpoint | None = None
     console_token_file: Path | None = None
     resolve: str = ""
     ca_file: Path | None = None
@@ -106,9 +106,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mode",
         type=_mode,
-        default=Mode.EXT_AUTHZ,
-        metavar="|".join(mode.value for mode in Mode),
-        help=f"the gateway's filter (default: {Mode.EXT_AUTHZ.value})",
+        default=FilterMode.EXT_AUTHZ,
+        metavar="|".join(mode.value for mode in FilterMode),
+        help=f"the gateway's filter (default: {FilterMode.EXT_AUTHZ.value})",
     )
     parser.add_argument(
         "--scenarios",
@@ -162,11 +162,11 @@ def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def _mode(text: str) -> Mode:
+def _mode(text: str) -> FilterMode:
     try:
-        return Mode(text)
+        return FilterMode(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither {' nor '.join(mode.value for mode in Mode)}") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is neither {' nor '.join(mode.value for mode in FilterMode)}") from None
 
 
 def _scenarios(text: str) -> ScenarioSet:

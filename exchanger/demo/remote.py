@@ -27,8 +27,8 @@ from exchanger.playground.lint import LintRules
 from exchanger.playground.policy_files import PolicyFiles
 from exchanger.scenarios.client import LOOPBACK
 from exchanger.scenarios.command import UsageError, plan, run_scenarios, tls_context, warning_about
-from exchanger.scenarios.options import Endpoint, ScenariosOptions
-from exchanger.scenarios.scenario import Call, Scenario
+from exchanger.scenarios.options import GatewayEndpoint, ScenariosOptions
+from exchanger.scenarios.scenario import GatewayCall, Scenario
 from exchanger.scenarios.target import ScenarioTarget
 from exchanger.scenarios.terminal import Progress
 from exchanger.scenarios.tokens import Subject
@@ -115,7 +115,7 @@ async def show_gateway(demo: RemoteDemo, options: DemoOptions, progress: Progres
             up.set()
 
 
-def _console(address: Endpoint, options: DemoOptions) -> ConsoleProxy:
+def _console(address: GatewayEndpoint, options: DemoOptions) -> ConsoleProxy:
     token = None if options.console_token_file is None else read_token(options.console_token_file)
     if isinstance(token, Unusable):
         raise UsageError(f"--console-token-file {options.console_token_file}: {token.reason}")
@@ -125,7 +125,7 @@ def _console(address: Endpoint, options: DemoOptions) -> ConsoleProxy:
 async def _check_gateway(target: ScenarioTarget) -> None:
     """Ask once, without a token: any answer is one."""
     gateway = target.gateway
-    asked = await target.send(Call(gateway.base_url.partition("://")[2], "/", Subject.NONE), "")
+    asked = await target.send(GatewayCall(gateway.base_url.partition("://")[2], "/", Subject.NONE), "")
     if asked.response is None:
         raise DemoError(f"the gateway at {gateway.base_url} cannot be used: {asked.problem}")
 

@@ -12,7 +12,7 @@ from typing import Final
 import trio
 
 from exchanger.demo import servers
-from exchanger.demo.token_endpoint.fake import Credentials, TokenEndpoint
+from exchanger.demo.token_endpoint.fake import ClientCredentials, TokenEndpoint
 from exchanger.demo.token_endpoint.routed import DEFAULT_CREDENTIALS, RoutedTokenEndpoint
 from exchanger.demo.token_endpoint.routes import RoutesError, load_routes
 from exchanger.http.message import Handler
@@ -51,4 +51,4 @@ def _handler(routes: Path | None, variables: Mapping[str, str]) -> Handler:
         return TokenEndpoint().answer
     client_id = variables.get(_CLIENT_ID, "").strip() or DEFAULT_CREDENTIALS.client_id
     client_secret = variables.get(_CLIENT_SECRET, "").strip() or DEFAULT_CREDENTIALS.client_secret
-    return RoutedTokenEndpoint(load_routes(file), Credentials(client_id, client_secret)).answer
+    return RoutedTokenEndpoint(load_routes(file), ClientCredentials(client_id, client_secret)).answer

@@ -14,9 +14,9 @@ import trio
 from exchanger.console.message import error, json_response
 from exchanger.http.message import Handler, Request, Response
 from exchanger.playground.lint import Linted, LintRules, lint
-from exchanger.playground.policy_files import Changed, NotSaved, PolicyFiles, Revision, in_force, version_of
+from exchanger.playground.policy_files import ChangedElsewhere, NotSaved, PolicyFiles, Revision, in_force, version_of
 from exchanger.playground.preview import preview
-from exchanger.playground.requests import Malformed, RunRequest, read_name, read_run, read_save, read_send, read_text
+from exchanger.playground.requests import MalformedBody, RunRequest, read_name, read_run, read_save, read_send, read_text
 from exchanger.playground.results import Json, Verify, result_of_finding, result_of_request
 from exchanger.scenarios.display import as_object, shell_line
 from exchanger.scenarios.runner import run_scenario
@@ -96,7 +96,7 @@ class Playground:
     async def run(self, request: Request) -> Response:
         """Run one scenario."""
         wanted = read_run(request.body)
-        if isinstance(wanted, Malformed):
+        if isinstance(wanted, MalformedBody):
             return error(400, wanted.reason)
         scenario = next((scenario for scenario in self._settings.scenarios if scenario.name == wanted.name), None)
         return _NO_SCENARIO if scenario is None else await self._bounded(partial(self._run, scenario, wanted))
@@ -104,7 +104,7 @@ class Playground:
     async def request(self, request: Request) -> Response:
         """Send one request."""
         wanted = read_send(request.body)
-        if isinstance(wanted, Malformed):
+        if isinstance(wanted, MalformedBody):
             return error(400, wanted.reason)
         settings = self._settings
         target = settings.target if wanted.own is None else settings.target.with_own_token(wanted.own)
@@ -126,7 +126,7 @@ class Playground:
     async def lint(self, request: Request) -> Response:
         """Check a file as the service would, and if wanted, say which example requests it would decide otherwise."""
         wanted = read_text(request.body)
-        if isinstance(wanted, Malformed):
+        if isinstance(wanted, MalformedBody):
             return error(400, wanted.reason)
         if wanted.name not in self._settings.files:
             return _NO_FILE
@@ -139,12 +139,12 @@ class Playground:
     async def save(self, request: Request) -> Response:
         """Write a file, wait until it is in force, and return the service's problems with it."""
         wanted = read_save(request.body)
-        if isinstance(wanted, Malformed):
+        if isinstance(wanted, MalformedBody):
             return error(400, wanted.reason)
         if wanted.name not in self._settings.files:
             return _NO_FILE
         saved, effect = await self._write(partial(self._settings.files.save, wanted.name, wanted.text, wanted.version))
-        if isinstance(saved, Changed):
+        if isinstance(saved, ChangedElsewhere):
             return _CHANGED
         if isinstance(saved, NotSaved):
             return error(400, saved.reason)
@@ -154,7 +154,7 @@ class Playground:
     async def reset(self, request: Request) -> Response:
         """Put a file back."""
         name = read_name(request.body)
-        if isinstance(name, Malformed):
+        if isinstance(name, MalformedBody):
             return error(400, name.reason)
         if name not in self._settings.files:
             return _NO_FILE
@@ -195,7 +195,7 @@ class Playground:
         async with self._editing:
             before = None if revision is None else await revision()
             written = await trio.to_thread.run_sync(write)
-            if revision is None or isinstance(written, NotSaved | Changed):
+            if revision is None or isinstance(written, NotSaved | ChangedElsewhere):
                 return written, False
             return written, await in_force(before, revision)
 

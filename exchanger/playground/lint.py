@@ -45,7 +45,7 @@ class LintRules:
 
 @final
 @attrs.frozen
-class Problem:
+class LintProblem:
     """A problem in an edited file: the policy and entry (``None``: the file itself), and the place."""
 
     reason: str
@@ -68,7 +68,7 @@ class Linted:
     """How many policy documents of the file would be in force, and the problems."""
 
     documents: int
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[LintProblem, ...] = ()
 
 
 def lint(name: str, text: str, others: Mapping[str, str], rules: LintRules) -> Linted:
@@ -78,9 +78,9 @@ def lint(name: str, text: str, others: Mapping[str, str], rules: LintRules) -> L
     """
     data = encoded(text)
     if isinstance(data, NotSaved):
-        return Linted(0, (Problem(data.reason),))
+        return Linted(0, (LintProblem(data.reason),))
     if not text.strip():
-        return Linted(0, (Problem(f"the file is empty{_STAYS}", Place(1, 1), code=EMPTY_FILE.name),))
+        return Linted(0, (LintProblem(f"the file is empty{_STAYS}", Place(1, 1), code=EMPTY_FILE.name),))
     file = read_file(name, data)
     read = read_manifests(data, is_json=False)
     if isinstance(read, UnreadableFile):
@@ -112,15 +112,15 @@ def objects_in(text: str) -> tuple[PolicyObject, ...] | None:
     return None if isinstance(found, UnreadableFile) else tuple(objects_of(found))
 
 
-def _unreadable(read: UnreadableFile, file: ManifestFile) -> Iterator[Problem]:
+def _unreadable(read: UnreadableFile, file: ManifestFile) -> Iterator[LintProblem]:
     """Yield what the service says of the file, and what it would say next."""
     subject = "" if _names_document(read.reason) else "the file "
     found = [placed for placed in file.problems if placed.problem.code.severity is Severity.ERROR]
     place = found[0].place if found else NOWHERE
-    yield Problem(f"{subject}{read.reason}{_STAYS}", place, code=read.code.name)
+    yield LintProblem(f"{subject}{read.reason}{_STAYS}", place, code=read.code.name)
     for placed in found[1:]:
         policy = None if placed.policy is None else str(placed.policy)
-        yield Problem(placed.problem.sentence, placed.place, policy, code=placed.problem.code.name)
+        yield LintProblem(placed.problem.sentence, placed.place, policy, code=placed.problem.code.name)
 
 
 def _left_out(found: ConfigMap, selected: set[str], rules: LintRules) -> tuple[Code, str] | None:
@@ -132,18 +132,18 @@ def _left_out(found: ConfigMap, selected: set[str], rules: LintRules) -> tuple[C
     return None
 
 
-def _not_in_force(file: ManifestFile, selected: set[str], rules: LintRules) -> Iterator[Problem]:
+def _not_in_force(file: ManifestFile, selected: set[str], rules: LintRules) -> Iterator[LintProblem]:
     found = [(item.place, item.value) for item in file.objects if isinstance(item.value, ConfigMap)]
     if not found:
         reason = "there is no ConfigMap in the file, so that no policy comes from it"
-        yield Problem(reason, Place(1, 1), code=codes.NOTHING_IN_FORCE.name)
+        yield LintProblem(reason, Place(1, 1), code=codes.NOTHING_IN_FORCE.name)
     for place, value in found:
         if why := _left_out(value, selected, rules):
-            yield Problem(f"not in force: {why[1]}", place, str(Source(value.namespace, value.name)), code=why[0].name)
+            yield LintProblem(f"not in force: {why[1]}", place, str(Source(value.namespace, value.name)), code=why[0].name)
 
 
-def _problem(found: PlacedProblem, refused: set[tuple[Source, int | None, str]]) -> Problem:
+def _problem(found: PlacedProblem, refused: set[tuple[Source, int | None, str]]) -> LintProblem:
     problem, policy = found.problem, found.policy
     granted = policy is None or (policy, problem.entry, problem.text) not in refused
     reason = problem.sentence if granted else f"not granted: {problem.text}"
-    return Problem(reason, found.place, None if policy is None else str(policy), problem.entry, problem.code.name)
+    return LintProblem(reason, found.place, None if policy is None else str(policy), problem.entry, problem.code.name)

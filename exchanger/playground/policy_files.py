@@ -37,7 +37,7 @@ class NotSaved:
 
 @final
 @attrs.frozen
-class Changed:
+class ChangedElsewhere:
     """The file was not written: it is no longer the version that was edited."""
 
 
@@ -56,7 +56,7 @@ class PolicyFiles:
         """Return the files as they are now, "" for one that is gone or cannot be read."""
         return {name: self._text(name) for name in sorted(self.originals)}
 
-    def save(self, name: str, text: str, version: str = "") -> NotSaved | Changed | None:
+    def save(self, name: str, text: str, version: str = "") -> NotSaved | ChangedElsewhere | None:
         """Write ``text`` beside the file and rename it: nobody reads half a document.
 
         With a ``version``, nothing is written if another page or an editor has changed the file since.
@@ -67,7 +67,7 @@ class PolicyFiles:
         if name not in self.originals:
             raise KeyError(name)
         if version and version != version_of(self._text(name)):
-            return Changed()
+            return ChangedElsewhere()
         data = encoded(text)
         if isinstance(data, NotSaved):
             return data

@@ -13,9 +13,9 @@ from exchanger.playground.lint import TEXT_LIMIT, LintRules, objects_in
 from exchanger.policy.lookup import CONFLICT
 from exchanger.policy.selection import PolicyObject, advance, select
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.scenarios.scenario import Call
-from exchanger.tools.areas import Kind, examples
-from exchanger.tools.policies import Policy
+from exchanger.scenarios.scenario import GatewayCall
+from exchanger.tools.areas import PathKind, examples
+from exchanger.tools.policies import AssembledPolicy
 from exchanger.util.text import printable
 from exchanger.values.entry import AllowEntry, DenyEntry, ExchangeEntry, TokenTarget
 from exchanger.values.verdict import Ambiguous, NoMatch, Unhealthy, Verdict
@@ -37,7 +37,7 @@ Json = dict[str, object]
 Request = tuple[str, str, str]
 
 
-def preview(name: str, text: str, saved: Mapping[str, str], rules: LintRules, calls: Iterable[Call]) -> Json:
+def preview(name: str, text: str, saved: Mapping[str, str], rules: LintRules, calls: Iterable[GatewayCall]) -> Json:
     """Return which examples ``text`` in the file ``name`` decides otherwise than the ``saved`` files of the folder. Never raises.
 
     Returns:
@@ -63,10 +63,10 @@ def _policy(objects: tuple[PolicyObject, ...], rules: LintRules) -> PolicySnapsh
     return advance(empty, {}, documents, rules.issuers, grants=rules.grants).snapshot.reaching(rules.reach)
 
 
-def _requests(before: PolicySnapshot, after: PolicySnapshot, calls: Iterable[Call]) -> Iterator[Request]:
+def _requests(before: PolicySnapshot, after: PolicySnapshot, calls: Iterable[GatewayCall]) -> Iterator[Request]:
     yield from ((call.method, call.host, call.path) for call in calls)
-    for found in islice(examples(*(Policy(snapshot, snapshot, DecisionRules()) for snapshot in (before, after))), MAX_AREAS):
-        if found is not None and found.kind is Kind.END and not found.headers:
+    for found in islice(examples(*(AssembledPolicy(snapshot, snapshot, DecisionRules()) for snapshot in (before, after))), MAX_AREAS):
+        if found is not None and found.kind is PathKind.END and not found.headers:
             yield found.request.method, found.request.host, found.request.path
 
 

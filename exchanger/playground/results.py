@@ -7,7 +7,7 @@ from exchanger.console.decision_json import decoded
 from exchanger.scenarios.answer import describe, token_seen
 from exchanger.scenarios.redaction import without_tokens
 from exchanger.scenarios.runner import Finding
-from exchanger.scenarios.target import Asked, ScenarioTarget
+from exchanger.scenarios.target import AnsweredCall, ScenarioTarget
 
 Json = dict[str, object]
 
@@ -17,7 +17,7 @@ MAX_BODY: Final = 65_536
 MAX_TRACES: Final = 100
 
 
-class Verification(Protocol):
+class TokenVerdict(Protocol):
     """Whether a token is signed by its issuer, why or why not, and by which key (``None``: none fits)."""
 
     @property
@@ -33,7 +33,7 @@ class Verification(Protocol):
         """The key that the token names."""
 
 
-Verify = Callable[[str], Awaitable[Verification]]
+Verify = Callable[[str], Awaitable[TokenVerdict]]
 
 
 async def result_of_finding(finding: Finding, verify: Verify | None) -> Json:
@@ -51,7 +51,7 @@ async def result_of_finding(finding: Finding, verify: Verify | None) -> Json:
     }
 
 
-async def result_of_request(asked: Asked, target: ScenarioTarget, verify: Verify | None) -> Json:
+async def result_of_request(asked: AnsweredCall, target: ScenarioTarget, verify: Verify | None) -> Json:
     """Return the result of a request without an expectation."""
     answer = target.judge(asked)
     got = answer if isinstance(answer, str) else describe(answer)
@@ -67,7 +67,7 @@ async def result_of_request(asked: Asked, target: ScenarioTarget, verify: Verify
     }
 
 
-async def _shown(asked: tuple[Asked, ...], verify: Verify | None) -> Json:
+async def _shown(asked: tuple[AnsweredCall, ...], verify: Verify | None) -> Json:
     """Return how to find the requests again, and the answer and tokens of the first, which after an edit is the edited one."""
     traces = [one.trace_id for one in asked if one.trace_id][:MAX_TRACES]
     if not asked:
@@ -78,7 +78,7 @@ async def _shown(asked: tuple[Asked, ...], verify: Verify | None) -> Json:
     return {"trace_ids": traces, "answer": _answer(first, received), "tokens": _tokens(first.sent, received, verification)}
 
 
-def _answer(asked: Asked, received: str) -> Json | None:
+def _answer(asked: AnsweredCall, received: str) -> Json | None:
     response = asked.response
     if response is None:
         return None
@@ -87,12 +87,12 @@ def _answer(asked: Asked, received: str) -> Json | None:
     return {"status": response.status, "headers": headers, "body": body[:MAX_BODY]}
 
 
-def _tokens(sent: str, received: str, verification: Verification | None) -> Json:
+def _tokens(sent: str, received: str, verification: TokenVerdict | None) -> Json:
     judged = None if verification is None else {"verified": verification.verified, "text": verification.text, "kid": verification.kid}
     return {"sent": decoded(sent) if sent else None, "received": decoded(received) if received else None, "verification": judged}
 
 
-def _sent(asked: tuple[Asked, ...]) -> tuple[str, ...]:
+def _sent(asked: tuple[AnsweredCall, ...]) -> tuple[str, ...]:
     return tuple({one.sent for one in asked})
 
 

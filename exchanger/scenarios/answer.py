@@ -32,7 +32,7 @@ class Reached(enum.Enum):
 
 @final
 @attrs.frozen
-class Target:
+class RequestedTarget:
     """What a token is exchanged for, as in the token request (RFC 8693 section 2.1)."""
 
     scope: str = ""
@@ -45,7 +45,7 @@ class Target:
 class Exchanged:
     """The upstream saw the request with a token that was exchanged for the caller's, for this target."""
 
-    target: Target
+    target: RequestedTarget
 
 
 Upstream = Reached | Exchanged
@@ -56,7 +56,7 @@ Recognise = Callable[[str, str], Upstream]
 
 @final
 @attrs.frozen
-class Answer:
+class ScenarioAnswer:
     """What the client got; ``body`` is "" if the upstream answered, since ``upstream`` then says what was in it."""
 
     status: int
@@ -72,7 +72,7 @@ def exchanged_by_demo(seen: str, sent: str) -> Upstream:
     digest = hashlib.sha256(sent.encode()).hexdigest()[:16]
     if claims is None or claims.get("subject_token_sha256") != digest or claims.get("azp") != CLIENT_ID:
         return Reached.WITH_OTHER
-    return Exchanged(Target(str(claims.get("scope", "")), _texts(claims.get("resource")), _texts(claims.get("aud"))))
+    return Exchanged(RequestedTarget(str(claims.get("scope", "")), _texts(claims.get("resource")), _texts(claims.get("aud"))))
 
 
 def differs(_seen: str, _sent: str) -> Upstream:
@@ -80,16 +80,16 @@ def differs(_seen: str, _sent: str) -> Upstream:
     return Reached.WITH_DIFFERENT
 
 
-def relaxed(answer: Answer) -> Answer:
+def relaxed(answer: ScenarioAnswer) -> ScenarioAnswer:
     """Return ``answer`` as ``differs`` can see it."""
     return attrs.evolve(answer, upstream=Reached.WITH_DIFFERENT) if isinstance(answer.upstream, Exchanged) else answer
 
 
-def answer_of(response: Response, sent_token: str, recognise: Recognise = exchanged_by_demo) -> Answer:
+def answer_of(response: Response, sent_token: str, recognise: Recognise = exchanged_by_demo) -> ScenarioAnswer:
     """Return what ``response`` says of a request with ``sent_token`` ("" for none)."""
     body = response.body.decode("utf-8", "replace")
     upstream = _upstream_of(body, sent_token, recognise) if response.status == 200 else Reached.NOT  # noqa: PLR2004 - the echo's only status
-    return Answer(
+    return ScenarioAnswer(
         status=response.status,
         body=body if upstream is Reached.NOT else "",
         challenges=response.values("www-authenticate"),
@@ -98,7 +98,7 @@ def answer_of(response: Response, sent_token: str, recognise: Recognise = exchan
     )
 
 
-def describe(answer: Answer) -> str:
+def describe(answer: ScenarioAnswer) -> str:
     """Return ``answer`` in a few words, to fit a line of the table."""
     match answer.upstream:
         case Reached.NOT:
@@ -111,7 +111,7 @@ def describe(answer: Answer) -> str:
             assert_never(answer.upstream)
 
 
-def describe_target(target: Target) -> str:
+def describe_target(target: RequestedTarget) -> str:
     """Return a target in words."""
     parts = (("scope", target.scope), ("resource", " ".join(target.resources)), ("audience", " ".join(target.audiences)))
     return ", ".join(f"{kind} {value}" for kind, value in parts if value) or "nothing"

@@ -6,7 +6,7 @@ Their paths, scopes, resources and audiences are those of the demo's policy and 
 import importlib.resources
 from typing import Final
 
-from exchanger.scenarios.reader import Unusable, read_scenarios
+from exchanger.scenarios.reader import UnusableScenarios, read_scenarios
 from exchanger.scenarios.scenario import Scenario
 
 
@@ -17,7 +17,7 @@ def packaged_scenarios(package: str, name: str) -> tuple[Scenario, ...]:
         ValueError: it is not a scenario file; the package is broken.
     """
     read = read_scenarios((importlib.resources.files(package) / name).read_text("utf-8"))
-    if not isinstance(read, Unusable):
+    if not isinstance(read, UnusableScenarios):
         return read
     raise ValueError(f"{name}: {'; '.join(str(problem) for problem in read.problems)}")
 

@@ -21,14 +21,14 @@ from exchanger.http.names import is_loopback
 from exchanger.net.tls.client import client_tls_context
 from exchanger.net.why import why_unusable
 from exchanger.scenarios.builtin import SCENARIOS
-from exchanger.scenarios.display import Report, foot, list_as_json, list_as_text
+from exchanger.scenarios.display import RunReport, foot, list_as_json, list_as_text
 from exchanger.scenarios.go_format.scenario_file import GoValues
-from exchanger.scenarios.options import Endpoint, ScenariosOptions, read_base_url
-from exchanger.scenarios.reader import Unusable, read_scenarios
+from exchanger.scenarios.options import GatewayEndpoint, ScenariosOptions, read_base_url
+from exchanger.scenarios.reader import UnusableScenarios, read_scenarios
 from exchanger.scenarios.runner import Finding, run_scenario
 from exchanger.scenarios.scenario import Scenario
 from exchanger.scenarios.target import UNSIGNED_SUBJECTS, Gateway, ScenarioTarget
-from exchanger.scenarios.terminal import Output, Progress
+from exchanger.scenarios.terminal import Progress, TextOutput
 from exchanger.scenarios.tokens import make_subjects
 from exchanger.util.terminal import OutputError, drop_output
 
@@ -47,8 +47,8 @@ _MAX_FILE: Final = 1_048_576  # bytes; the reader's own bounds are far lower
 async def run_scenarios(
     options: ScenariosOptions,
     variables: Mapping[str, str] | None = None,
-    out: Output | None = None,
-    err: Output | None = None,
+    out: TextOutput | None = None,
+    err: TextOutput | None = None,
 ) -> int:
     """Run scenarios, show the findings, and return the exit status. Must be called in the main thread, where signals arrive.
 
@@ -63,7 +63,7 @@ async def run_scenarios(
     return status
 
 
-async def _planned(options: ScenariosOptions, variables: Mapping[str, str], progress: Progress, err: Output) -> int:
+async def _planned(options: ScenariosOptions, variables: Mapping[str, str], progress: Progress, err: TextOutput) -> int:
     complaints = Progress(err)
     try:
         scenarios, target = plan(options, variables)
@@ -78,11 +78,11 @@ async def _planned(options: ScenariosOptions, variables: Mapping[str, str], prog
         complaints.say(f"exchanger scenarios: {_INSECURE} has no effect: certificates are verified, and --ca-file names those to trust")
     if warning := warning_about(options, scenarios, target):
         complaints.say(f"exchanger scenarios: {warning}")
-    report = Report(target.gateway.base_url, scenarios, target.lenient, progress.screen(variables))
+    report = RunReport(target.gateway.base_url, scenarios, target.lenient, progress.screen(variables))
     return await _run(report, target, progress, json=options.json)
 
 
-async def _run(report: Report, target: ScenarioTarget, progress: Progress, *, json: bool) -> int:
+async def _run(report: RunReport, target: ScenarioTarget, progress: Progress, *, json: bool) -> int:
     received: list[int] = []
 
     async def end_on_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
@@ -155,7 +155,7 @@ def _values(options: ScenariosOptions, variables: Mapping[str, str]) -> GoValues
     return GoValues.of(variables, base_url, options.namespace_prefix, options.system_namespace)
 
 
-def _target(options: ScenariosOptions, base: Endpoint) -> ScenarioTarget:
+def _target(options: ScenariosOptions, base: GatewayEndpoint) -> ScenarioTarget:
     stats = options.stats_url
     return ScenarioTarget(
         gateway=Gateway(options.resolve or base.host, base.port, tls_context(options.ca_file) if base.secured else None, base.host),
@@ -177,7 +177,7 @@ def _chosen(scenarios: tuple[Scenario, ...], names: tuple[str, ...]) -> tuple[Sc
 
 def _read(file: Path, values: GoValues) -> tuple[Scenario, ...]:
     read = read_scenarios(_text(file, "--file", _MAX_FILE), values)
-    if not isinstance(read, Unusable):
+    if not isinstance(read, UnusableScenarios):
         return read
     raise UsageError(*(f"--file {file}: {problem}" for problem in read.problems))
 

@@ -9,7 +9,7 @@ import attrs
 
 from exchanger.scenarios.answer import Reached
 from exchanger.scenarios.runner import Finding, summary
-from exchanger.scenarios.scenario import Call, EqualRequests, LooseRequest, OneRequest, PolicyEdit, Scenario
+from exchanger.scenarios.scenario import EqualRequests, GatewayCall, LooseRequest, OneRequest, PolicyEdit, Scenario
 from exchanger.scenarios.tokens import Subject
 from exchanger.util.tables import Column, Screen, cells, padded
 
@@ -71,7 +71,7 @@ def _styled_row(finding: Finding, columns: Columns, screen: Screen) -> str:
     return "\n".join((screen.row(columns.table(), texts), *(screen.note(line, indentation=_DETAIL) for line in details)))
 
 
-def curl_line(call: Call, *, with_head: bool = False) -> str:
+def curl_line(call: GatewayCall, *, with_head: bool = False) -> str:
     """Return the curl command for ``call``; token and gateway are shell variables.
 
     ``with_head`` shows status and headers, which say most about a refusal.
@@ -108,7 +108,7 @@ def shell_line(scenario: Scenario) -> str:
 
 @final
 @attrs.frozen
-class Report:
+class RunReport:
     """A run on ``gateway`` as lines or as JSON; ``lenient`` as in ``ScenarioTarget``."""
 
     gateway: str

@@ -1,6 +1,6 @@
 """What an answer must have, as far as it is said: the expectation of a scenario in the Go project's format.
 
-An ``Answer`` is compared whole; of an ``Expectation``, whatever is empty is not compared.
+A ``ScenarioAnswer`` is compared whole; of an ``ExpectedAnswer``, whatever is empty is not compared.
 """
 
 import json
@@ -19,7 +19,7 @@ _SHOWN: Final = 200  # characters of what is not as expected
 
 @final
 @attrs.frozen
-class Expectation:
+class ExpectedAnswer:
     """``authorization`` is the exact header that the upstream receives; it may hold a token. ``challenge`` is a part of the challenge."""
 
     status: int = OK

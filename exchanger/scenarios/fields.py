@@ -32,7 +32,7 @@ class FileProblem:
 
 
 @attrs.define(eq=False)
-class Fields:
+class ScenarioFields:
     """The fields of one mapping, taken one by one. Problems are noted, and something of the right type is returned anyway."""
 
     node: Node
@@ -42,7 +42,7 @@ class Fields:
     keys: dict[str, Node]
 
     @classmethod
-    def of(cls, node: Node, where: str, problems: list[FileProblem]) -> "Fields":
+    def of(cls, node: Node, where: str, problems: list[FileProblem]) -> "ScenarioFields":
         """Return the fields of ``node``, none if it is not a mapping."""
         fields: dict[str, Node] = {}
         keys: dict[str, Node] = {}
@@ -115,12 +115,12 @@ class Fields:
             self.problem(name, f"must be a list of texts of at most {_MAX_TEXT} characters")
         return texts
 
-    def inner(self, name: str) -> "Fields":
+    def inner(self, name: str) -> "ScenarioFields":
         """Return the fields of the mapping in a required field."""
         node = self.take(name, required=True)
         if node is None:
-            return Fields(Scalar(Kind.NULL, "", self.node.line), self.path(name), self.problems, {}, {})
-        return Fields.of(node, self.path(name), self.problems)
+            return ScenarioFields(Scalar(Kind.NULL, "", self.node.line), self.path(name), self.problems, {}, {})
+        return ScenarioFields.of(node, self.path(name), self.problems)
 
     def nothing_else(self) -> None:
         """Report the fields that nobody has taken."""

@@ -18,7 +18,7 @@ _STATS_PATHS: Final = frozenset({"", "/", "/stats"})
 
 @final
 @attrs.frozen
-class Endpoint:
+class GatewayEndpoint:
     """Scheme, host and port of a URL."""
 
     secured: bool
@@ -42,7 +42,7 @@ class Endpoint:
 class ScenariosOptions:
     """``timeout`` is in seconds, for one request. ``only`` are names; without any, all scenarios are run."""
 
-    base_url: Endpoint | None = None
+    base_url: GatewayEndpoint | None = None
     resolve: str = ""
     file: Path | None = None
     token_file: Path | None = None
@@ -52,7 +52,7 @@ class ScenariosOptions:
     json: bool = False
     timeout: float = REQUEST_TIMEOUT
     ca_file: Path | None = None
-    stats_url: Endpoint | None = None
+    stats_url: GatewayEndpoint | None = None
     namespace_prefix: str = ""
     system_namespace: str = ""
 
@@ -98,7 +98,7 @@ def options_of(namespace: argparse.Namespace) -> ScenariosOptions:
     return ScenariosOptions(**{**options, "only": tuple(namespace.only), "resolve": namespace.resolve or ""})
 
 
-def read_base_url(text: str) -> Endpoint:
+def read_base_url(text: str) -> GatewayEndpoint:
     """Return a gateway's URL, as an option's type."""
     parts = _split(text)
     if parts.path not in {"", "/"}:
@@ -106,7 +106,7 @@ def read_base_url(text: str) -> Endpoint:
     return _endpoint(parts)
 
 
-def _stats_url(text: str) -> Endpoint:
+def _stats_url(text: str) -> GatewayEndpoint:
     parts = _split(text)
     if parts.scheme != "http" or parts.path not in _STATS_PATHS:
         raise argparse.ArgumentTypeError("the URL must be that of the demo's token endpoint: http://HOST:PORT/stats")
@@ -127,8 +127,8 @@ def _split(text: str) -> SplitResult:
     return parts
 
 
-def _endpoint(parts: SplitResult) -> Endpoint:
-    return Endpoint(parts.scheme == "https", parts.hostname or "", parts.port or _PORTS[parts.scheme])
+def _endpoint(parts: SplitResult) -> GatewayEndpoint:
+    return GatewayEndpoint(parts.scheme == "https", parts.hostname or "", parts.port or _PORTS[parts.scheme])
 
 
 def read_ip(text: str) -> str:

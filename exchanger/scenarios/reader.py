@@ -11,14 +11,14 @@ import attrs
 from exchanger.http.message import Headers
 from exchanger.policy.documents.yaml_nodes import Mapping, Node, Scalar
 from exchanger.policy.documents.yaml_reader import Limits, Unreadable, read_nodes, read_stream
-from exchanger.scenarios.answer import Answer, Exchanged, Reached, Target, Upstream
-from exchanger.scenarios.fields import MAX_PROBLEMS, Fields, FileProblem
+from exchanger.scenarios.answer import Exchanged, Reached, RequestedTarget, ScenarioAnswer, Upstream
+from exchanger.scenarios.fields import MAX_PROBLEMS, FileProblem, ScenarioFields
 from exchanger.scenarios.go_format.scenario_file import GoValues, is_go_file, read_go_scenarios
 from exchanger.scenarios.go_format.template import NotRendered, render
 from exchanger.scenarios.scenario import (
     MAX_HEADERS,
-    Call,
     EqualRequests,
+    GatewayCall,
     OneRequest,
     PolicyEdit,
     Scenario,
@@ -47,13 +47,13 @@ _GRANTS: Final = "grants"
 
 @final
 @attrs.frozen
-class Unusable:
+class UnusableScenarios:
     """Why the text is not a scenario file: at least one problem."""
 
     problems: tuple[FileProblem, ...]
 
 
-def read_scenarios(text: str, values: GoValues | None = None) -> tuple[Scenario, ...] | Unusable:
+def read_scenarios(text: str, values: GoValues | None = None) -> tuple[Scenario, ...] | UnusableScenarios:
     """Return the scenarios in ``text``, in its order, or everything that is wrong with it. Never raises; the work is bounded.
 
     A file in the Go project's format is a template for ``values``, by default those of the Go project's demo.
@@ -62,15 +62,15 @@ def read_scenarios(text: str, values: GoValues | None = None) -> tuple[Scenario,
     if _may_be_template(text, roots):
         rendered = render(text, (values or GoValues()).named())
         if isinstance(rendered, NotRendered):
-            return Unusable((FileProblem(rendered.line, "the template", rendered.reason),))
+            return UnusableScenarios((FileProblem(rendered.line, "the template", rendered.reason),))
         root = read_nodes(rendered)  # which resolves merge keys, as Go does
         if isinstance(root, Unreadable):
-            return Unusable((FileProblem(root.line, "the file", root.reason),))
+            return UnusableScenarios((FileProblem(root.line, "the file", root.reason),))
         problems: list[FileProblem] = []
         found = read_go_scenarios(root, values or GoValues(), problems)
         return _result(found, problems)
     if isinstance(roots, Unreadable):
-        return Unusable((FileProblem(roots.line, "the file", roots.reason),))
+        return UnusableScenarios((FileProblem(roots.line, "the file", roots.reason),))
     return _read_own(roots)
 
 
@@ -81,11 +81,11 @@ def _may_be_template(text: str, roots: tuple[Node, ...] | Unreadable) -> bool:
     return len(roots) == 1 and is_go_file(roots[0])
 
 
-def _read_own(roots: tuple[Node, ...]) -> tuple[Scenario, ...] | Unusable:
+def _read_own(roots: tuple[Node, ...]) -> tuple[Scenario, ...] | UnusableScenarios:
     if len(roots) != 1:
-        return Unusable((FileProblem(None, "the file", "must have one document"),))
+        return UnusableScenarios((FileProblem(None, "the file", "must have one document"),))
     problems: list[FileProblem] = []
-    root = Fields.of(roots[0], "", problems)
+    root = ScenarioFields.of(roots[0], "", problems)
     if root.text("version") != VERSION and not problems:
         root.problem("version", f"must be {VERSION}")
     items = root.items("scenarios")
@@ -96,15 +96,17 @@ def _read_own(roots: tuple[Node, ...]) -> tuple[Scenario, ...] | Unusable:
         items = ()
     root.nothing_else()
     names: set[str] = set()
-    return _result(tuple(_scenario(Fields.of(item, f"scenarios[{index}]", problems), names) for index, item in enumerate(items)), problems)
+    return _result(
+        tuple(_scenario(ScenarioFields.of(item, f"scenarios[{index}]", problems), names) for index, item in enumerate(items)), problems
+    )
 
 
-def _result(scenarios: tuple[Scenario, ...], problems: list[FileProblem]) -> tuple[Scenario, ...] | Unusable:
+def _result(scenarios: tuple[Scenario, ...], problems: list[FileProblem]) -> tuple[Scenario, ...] | UnusableScenarios:
     in_order = sorted(problems, key=lambda problem: problem.line or 0)
-    return Unusable(tuple(in_order[:MAX_PROBLEMS])) if problems else scenarios
+    return UnusableScenarios(tuple(in_order[:MAX_PROBLEMS])) if problems else scenarios
 
 
-def _scenario(fields: Fields, names: set[str]) -> Scenario:
+def _scenario(fields: ScenarioFields, names: set[str]) -> Scenario:
     name = fields.matching("name", _is_name, "must be of small letters, digits and hyphens, at most 64")
     if name and name in names:
         fields.problem("name", f"is that of an earlier scenario: {quoted(name)}")
@@ -131,24 +133,24 @@ def _scenario(fields: Fields, names: set[str]) -> Scenario:
     return scenario
 
 
-def _call(fields: Fields) -> Call:
+def _call(fields: ScenarioFields) -> GatewayCall:
     host = fields.matching("host", is_host, "must be a host, with or without a port")
     path = fields.matching("path", is_path, "must be a path as it is sent: it begins with / and has no blanks")
     method = fields.matching("method", is_method, "must be a method, such as GET", "GET")
     subject = fields.matching("subject", _SUBJECTS.__contains__, f"must be one of {', '.join(_SUBJECTS)}", Subject.VALID.value)
     headers = _headers(fields)
     fields.nothing_else()
-    return Call(host, path, _SUBJECTS.get(subject, Subject.VALID), method, headers)
+    return GatewayCall(host, path, _SUBJECTS.get(subject, Subject.VALID), method, headers)
 
 
-def _headers(fields: Fields) -> Headers:
+def _headers(fields: ScenarioFields) -> Headers:
     items = fields.items("headers")
     if len(items) > MAX_HEADERS:
         fields.problem("headers", f"are more than {MAX_HEADERS}")
         return ()
     headers = []
     for index, item in enumerate(items):
-        header = Fields.of(item, f"{fields.where}.headers[{index}]", fields.problems)
+        header = ScenarioFields.of(item, f"{fields.where}.headers[{index}]", fields.problems)
         before = len(fields.problems)
         name, value = header.text("name"), header.text("value")
         if len(fields.problems) == before and (reason := why_no_header(name, value)):
@@ -158,13 +160,13 @@ def _headers(fields: Fields) -> Headers:
     return tuple(headers)
 
 
-def _answer(fields: Fields) -> Answer:
+def _answer(fields: ScenarioFields) -> ScenarioAnswer:
     status = fields.number("status", _STATUS)
     body = fields.text("body", "")
     upstream = _upstream(fields)
     if body and upstream is not Reached.NOT:
         fields.problem("body", "is the upstream's, which upstream is about")
-    answer = Answer(
+    answer = ScenarioAnswer(
         status=status,
         body=body,
         challenges=fields.texts("challenges"),
@@ -175,12 +177,12 @@ def _answer(fields: Fields) -> Answer:
     return answer
 
 
-def _upstream(fields: Fields) -> Upstream:
+def _upstream(fields: ScenarioFields) -> Upstream:
     node = fields.fields.get("upstream")
     if isinstance(node, Mapping):
         outer = fields.inner("upstream")
         exchanged = outer.inner("exchanged")
-        target = Target(exchanged.text("scope", ""), exchanged.texts("resources"), exchanged.texts("audiences"))
+        target = RequestedTarget(exchanged.text("scope", ""), exchanged.texts("resources"), exchanged.texts("audiences"))
         exchanged.nothing_else()
         outer.nothing_else()
         return Exchanged(target)

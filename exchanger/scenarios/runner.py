@@ -9,11 +9,11 @@ import attrs
 import trio
 
 from exchanger.http.message import Request, Response
-from exchanger.scenarios.answer import Answer, Reached, answer_of, describe, differs, relaxed
+from exchanger.scenarios.answer import Reached, ScenarioAnswer, answer_of, describe, differs, relaxed
 from exchanger.scenarios.client import NoAnswerError, fetch_from
 from exchanger.scenarios.redaction import without_tokens
-from exchanger.scenarios.scenario import EDIT_BOUND, Call, EqualRequests, LooseRequest, OneRequest, PolicyEdit, Scenario
-from exchanger.scenarios.target import REQUEST_TIMEOUT, Asked, ScenarioTarget
+from exchanger.scenarios.scenario import EDIT_BOUND, EqualRequests, GatewayCall, LooseRequest, OneRequest, PolicyEdit, Scenario
+from exchanger.scenarios.target import REQUEST_TIMEOUT, AnsweredCall, ScenarioTarget
 from exchanger.util.address import format_address
 from exchanger.util.regular_file import open_regular
 from exchanger.util.text import printable
@@ -40,7 +40,7 @@ class Finding:
     ok: bool
     elapsed: float
     details: tuple[str, ...] = ()
-    asked: tuple[Asked, ...] = ()
+    asked: tuple[AnsweredCall, ...] = ()
     skipped: str = ""
 
 
@@ -51,7 +51,7 @@ class _Outcome:
 
     got: str
     details: tuple[str, ...] = ()
-    asked: tuple[Asked, ...] = ()
+    asked: tuple[AnsweredCall, ...] = ()
 
 
 def summary(scenario: Scenario, *, lenient: bool = False) -> str:
@@ -129,7 +129,7 @@ async def _equal_requests(scenario: EqualRequests, target: ScenarioTarget) -> _O
         return NO_FRESH_USER
     user = f"equal-{secrets.token_hex(4)}"  # a subject of its own, so that its count is that of this run alone
     token = target.fresh(user).token(scenario.call.subject)
-    all_asked: list[Asked] = []
+    all_asked: list[AnsweredCall] = []
 
     async def one() -> None:
         all_asked.append(await target.send(scenario.call, token))
@@ -176,7 +176,7 @@ async def _policy_edit(scenario: PolicyEdit, target: ScenarioTarget) -> _Outcome
     return _Outcome(got, details, (edited_asked, restored_asked))
 
 
-async def _until(expected: Answer, call: Call, target: ScenarioTarget) -> tuple[Answer | str, float, Asked]:
+async def _until(expected: ScenarioAnswer, call: GatewayCall, target: ScenarioTarget) -> tuple[ScenarioAnswer | str, float, AnsweredCall]:
     """Ask until the answer is as expected or ``EDIT_BOUND`` has passed; return the last answer, the seconds until it, and its request."""
     started = trio.current_time()
     while True:
@@ -200,31 +200,31 @@ async def _token_requests(host: str, port: int, user: str) -> int | None:
         return None
 
 
-def _expected(answer: Answer, target: ScenarioTarget) -> Answer:
+def _expected(answer: ScenarioAnswer, target: ScenarioTarget) -> ScenarioAnswer:
     return relaxed(answer) if target.lenient else answer
 
 
-def _describe_relaxed(answer: Answer) -> str:
+def _describe_relaxed(answer: ScenarioAnswer) -> str:
     return describe(relaxed(answer))
 
 
-def _difference(expected: Answer, got: Answer | str, asked: Asked) -> tuple[str, ...]:
+def _difference(expected: ScenarioAnswer, got: ScenarioAnswer | str, asked: AnsweredCall) -> tuple[str, ...]:
     if got == expected:
         return ()
     return (f"expected {_full(expected)}", f"got      {_clean(_full(_shown(got, asked)), asked)}")
 
 
-def _words(got: Answer | str, asked: Asked) -> str:
+def _words(got: ScenarioAnswer | str, asked: AnsweredCall) -> str:
     shown = _shown(got, asked)
     return _clean(shown if isinstance(shown, str) else describe(shown), asked)
 
 
-def _clean(text: str, asked: Asked) -> str:
+def _clean(text: str, asked: AnsweredCall) -> str:
     """Return ``text`` fit for a terminal, once more without tokens: an answer's JSON may have escaped them."""
     return printable(without_tokens(text, asked.sent))
 
 
-def _shown(got: Answer | str, asked: Asked) -> Answer | str:
+def _shown(got: ScenarioAnswer | str, asked: AnsweredCall) -> ScenarioAnswer | str:
     """Return what was got without tokens, before it is cut to a length at which they could no longer be recognised."""
     if isinstance(got, str):
         return got
@@ -236,7 +236,7 @@ def _shown(got: Answer | str, asked: Asked) -> Answer | str:
     )
 
 
-def _full(answer: Answer | str) -> str:
+def _full(answer: ScenarioAnswer | str) -> str:
     if isinstance(answer, str):
         return answer
     if answer.upstream is not Reached.NOT:

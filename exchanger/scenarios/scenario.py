@@ -10,8 +10,8 @@ from typing import Final, final
 import attrs
 
 from exchanger.http.message import Headers
-from exchanger.scenarios.answer import Answer
-from exchanger.scenarios.expectation import Expectation
+from exchanger.scenarios.answer import ScenarioAnswer
+from exchanger.scenarios.expectation import ExpectedAnswer
 from exchanger.scenarios.tokens import Subject
 
 # Seconds until an edited policy file must be in force: watching takes about 30 ms, reading and publishing less.
@@ -46,7 +46,7 @@ def why_no_header(name: str, value: str) -> str:
 
 @final
 @attrs.frozen
-class Call:
+class GatewayCall:
     """One request to the gateway.
 
     Attributes:
@@ -72,8 +72,8 @@ class OneRequest:
 
     name: str
     watch: str
-    call: Call
-    expected: Answer
+    call: GatewayCall
+    expected: ScenarioAnswer
 
 
 @final
@@ -83,8 +83,8 @@ class LooseRequest:
 
     name: str
     watch: str
-    call: Call
-    expected: Expectation
+    call: GatewayCall
+    expected: ExpectedAnswer
 
 
 @final
@@ -94,8 +94,8 @@ class EqualRequests:
 
     name: str
     watch: str
-    call: Call
-    expected: Answer
+    call: GatewayCall
+    expected: ScenarioAnswer
     count: int
 
 
@@ -106,9 +106,9 @@ class PolicyEdit:
 
     name: str
     watch: str
-    call: Call
-    expected: Answer
-    edited: Answer
+    call: GatewayCall
+    expected: ScenarioAnswer
+    edited: ScenarioAnswer
     file: str
     old: str
     new: str

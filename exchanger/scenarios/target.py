@@ -13,9 +13,9 @@ import attrs
 import trio
 
 from exchanger.http.message import Headers, Request, Response
-from exchanger.scenarios.answer import Answer, Recognise, answer_of, differs, exchanged_by_demo
+from exchanger.scenarios.answer import Recognise, ScenarioAnswer, answer_of, differs, exchanged_by_demo
 from exchanger.scenarios.client import NoAnswerError, fetch_from
-from exchanger.scenarios.scenario import Call
+from exchanger.scenarios.scenario import GatewayCall
 from exchanger.scenarios.tokens import Subject, Subjects
 from exchanger.util.address import format_address
 from exchanger.values.trace import SAMPLED, parse_traceparent
@@ -47,13 +47,13 @@ class Gateway:
 
 @final
 @attrs.frozen
-class Asked:
+class AnsweredCall:
     """One request and what came back: a ``response``, or a ``problem`` in words. ``elapsed`` is in seconds.
 
     ``sent`` is the token that was sent, "" for none. Fields that may hold tokens are hidden from repr.
     """
 
-    call: Call = attrs.field(repr=False)
+    call: GatewayCall = attrs.field(repr=False)
     trace_id: str
     sent: str = attrs.field(repr=False)
     response: Response | None = attrs.field(repr=False)
@@ -94,11 +94,11 @@ class ScenarioTarget:
     recorded: bool = False
     grants: bool = False
 
-    def token(self, call: Call) -> str:
+    def token(self, call: GatewayCall) -> str:
         """Return the token to send with ``call``, "" for none. A user's own replaces the one in the scenario, too."""
         return call.literal if call.literal and not self.lenient else self.subjects(call.subject)
 
-    def why_not(self, call: Call) -> str:
+    def why_not(self, call: GatewayCall) -> str:
         """Return why ``call`` has no place here, or its token cannot be had; "" if it can be sent."""
         if call.grants and not self.grants:
             return "only exchanger demo has the teams and grants for it"
@@ -117,7 +117,7 @@ class ScenarioTarget:
         made = frozenset({Subject.NONE, Subject.VALID})
         return attrs.evolve(self, subjects=own, made=made, fresh=None, lenient=True, recognise=differs, signed=True)
 
-    async def send(self, call: Call, token: str) -> Asked:
+    async def send(self, call: GatewayCall, token: str) -> AnsweredCall:
         """Send ``call`` with ``token`` ("" for none). No answer is a result, too."""
         trace_id, traced = _traced(call.headers, recorded=self.recorded)
         request, gateway = request_of(attrs.evolve(call, headers=traced), token), self.gateway
@@ -129,14 +129,14 @@ class ScenarioTarget:
             )
         except NoAnswerError as error:
             problem = str(error)
-        return Asked(call, trace_id, token, response, problem, trio.current_time() - started)
+        return AnsweredCall(call, trace_id, token, response, problem, trio.current_time() - started)
 
-    def judge(self, asked: Asked) -> Answer | str:
+    def judge(self, asked: AnsweredCall) -> ScenarioAnswer | str:
         """Return what the answer says, or why there is none."""
         return asked.problem if asked.response is None else answer_of(asked.response, asked.sent, self.recognise)
 
 
-def request_of(call: Call, token: str) -> Request:
+def request_of(call: GatewayCall, token: str) -> Request:
     """Return ``call`` as an HTTP request with ``token`` ("" for none)."""
     authorization = (("Authorization", f"Bearer {token}"),) if token else ()
     return Request(call.method, call.path, (("Host", call.host), *authorization, *call.headers))

@@ -12,7 +12,7 @@ _FRAMES: Final = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _ERASE: Final = "\r\x1b[K"  # to the start of the line, and clear it (ECMA-48 EL)
 
 
-class Output(Protocol):
+class TextOutput(Protocol):
     """Where text is written: the part of a text stream that is needed."""
 
     def write(self, text: str, /) -> int:
@@ -32,7 +32,7 @@ class Progress:
     Each method raises ``OutputError`` if the output is gone: a closed pipe or terminal.
     """
 
-    _out: Output
+    _out: TextOutput
     _step: str = ""
     _frame: int = 0
 

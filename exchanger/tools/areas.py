@@ -27,7 +27,7 @@ from exchanger.policy.prefix import fold, spellings_of
 from exchanger.policy.readings import Reading
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.policy.trie import PrefixTrie
-from exchanger.tools.policies import Policy
+from exchanger.tools.policies import AssembledPolicy
 from exchanger.values.entry import BASELINE, EVERYWHERE, Claim, ExchangeEntry, FailClosedRegion, GrantedArea, HeaderMatch
 from exchanger.values.request import HttpRequest
 
@@ -59,7 +59,7 @@ _find_last_letter: Final = re.compile(r"[A-Za-z0-9](?=[^A-Za-z0-9]*\Z)").search
 
 @final
 @enum.unique
-class Kind(enum.Enum):
+class PathKind(enum.Enum):
     """How a path goes on after a prefix. ``UNREADABLE`` paths have none, and ``ODD`` ones are read in more ways than one."""
 
     END = "end"
@@ -71,18 +71,18 @@ class Kind(enum.Enum):
 
 @final
 @attrs.frozen
-class Example:
+class AreaExample:
     """A request, and the area that it stands for: hosts, the prefix, how the path goes on, methods and headers, in words."""
 
     request: HttpRequest = attrs.field(repr=False)
     hosts: str
     prefix: str
-    kind: Kind
+    kind: PathKind
     methods: tuple[str, ...]
     headers: tuple[HeaderMatch, ...]
 
 
-def examples(old: Policy, new: Policy) -> Iterator[Example | None]:
+def examples(old: AssembledPolicy, new: AssembledPolicy) -> Iterator[AreaExample | None]:
     """Yield an example for each area that ``old`` and ``new`` may decide differently, and ``None`` where there are too many to make."""
     snapshots = (old.newest, new.newest)
     changed = _changed(old, new)
@@ -92,10 +92,10 @@ def examples(old: Policy, new: Policy) -> Iterator[Example | None]:
         if here:
             yield from _on_host(host, label, here, snapshots)
         elif label == OTHER_HOSTS:  # where no claim applies, nothing may differ, not even what cannot be read
-            yield from _Asking(host, label, PrefixTrie()).about(_BAD_PATH, NO_PATH, Kind.UNREADABLE)
+            yield from _Asking(host, label, PrefixTrie()).about(_BAD_PATH, NO_PATH, PathKind.UNREADABLE)
 
 
-def _changed(old: Policy, new: Policy) -> list[Claim]:
+def _changed(old: AssembledPolicy, new: AssembledPolicy) -> list[Claim]:
     """Return the claims that only one of the policies has, and those of issuers that differ."""
     if (old.snapshot is None) != (new.snapshot is None):
         return [FailClosedRegion(BASELINE, EVERYWHERE, "")]
@@ -162,7 +162,7 @@ def _fresh_host(parent: str, names: set[str]) -> str:
     return next(host for number in range(len(names) + 1) if (host := f"other{number or ''}.{parent}") not in names)
 
 
-def _on_host(host: str, label: str, changed: list[Claim], snapshots: tuple[PolicySnapshot, ...]) -> Iterator[Example | None]:
+def _on_host(host: str, label: str, changed: list[Claim], snapshots: tuple[PolicySnapshot, ...]) -> Iterator[AreaExample | None]:
     places = [paths for snapshot in snapshots for hosts in _kinds(snapshot) for paths in hosts.places(host or None)]
     exact: set[str] = {"/"}
     folded: set[str] = set()
@@ -184,7 +184,7 @@ def _on_host(host: str, label: str, changed: list[Claim], snapshots: tuple[Polic
         for spelling in spellings.literal + spellings.rewritten:
             touched = touched.updated(fold(spelling), lambda _: True)
     asking = _Asking(host or _BAD_HOST, label, covering, frozenset(claim.match.headers for claim in changed))
-    yield from asking.about(_BAD_PATH, NO_PATH, Kind.UNREADABLE)
+    yield from asking.about(_BAD_PATH, NO_PATH, PathKind.UNREADABLE)
     if touched.prefixes_of(""):
         yield asking.asterisk()
     ordered = sorted({*exact, *map(fold, exact), *folded})
@@ -211,24 +211,24 @@ def _keys(exact: set[str], folded: set[str]) -> list[str]:
     return sorted(found)
 
 
-def _paths(key: str, keys: list[str]) -> Iterator[tuple[Kind, str]]:
+def _paths(key: str, keys: list[str]) -> Iterator[tuple[PathKind, str]]:
     """Yield a path of each kind after ``key``, which begins with a slash. Nothing goes on after a slash but what is below."""
     below = key if key.endswith("/") else f"{key}/"
     paths = [key, below + _next(below, keys)]
-    yield from zip((Kind.END, Kind.BELOW), paths, strict=True)
+    yield from zip((PathKind.END, PathKind.BELOW), paths, strict=True)
     if below != key:
-        yield Kind.LONGER, key + _next(key, keys)
+        yield PathKind.LONGER, key + _next(key, keys)
     else:
-        yield Kind.ODD, f"{key}/{_next(key, keys)}"
+        yield PathKind.ODD, f"{key}/{_next(key, keys)}"
     for path in paths:
         last = _find_last_letter(path)
         if last is not None:
-            yield Kind.ODD, f"{path[: last.start()]}%{ord(last[0]):02X}{path[last.end() :]}"
+            yield PathKind.ODD, f"{path[: last.start()]}%{ord(last[0]):02X}{path[last.end() :]}"
         start, _, rest = path.rpartition("/")
         if start and rest:
-            yield Kind.ODD, f"{start}%2F{rest}"
+            yield PathKind.ODD, f"{start}%2F{rest}"
         if not path.isascii():
-            yield Kind.ODD, "".join(char if char.isascii() else "!" for char in path)
+            yield PathKind.ODD, "".join(char if char.isascii() else "!" for char in path)
 
 
 def _next(text: str, keys: list[str]) -> str:
@@ -259,13 +259,13 @@ class _Asking:
     changed: frozenset[tuple[HeaderMatch, ...]] = frozenset()
     _ways: dict[frozenset[tuple[object, ...]], tuple[list[_Way], bool]] = attrs.field(factory=dict, init=False)
 
-    def about(self, path: str, prefix: str, kind: Kind) -> Iterator[Example | None]:
+    def about(self, path: str, prefix: str, kind: PathKind) -> Iterator[AreaExample | None]:
         """Yield the examples with ``path``, one for each group of methods and set of headers that makes a difference.
 
         ``None`` follows if there are more sets of headers.
         """
         claims = {_saying(claim): claim for found in self.covering.prefixes_of(fold(path)) for claim in found}
-        if kind is Kind.ODD:  # its readings begin with other prefixes, too
+        if kind is PathKind.ODD:  # its readings begin with other prefixes, too
             claims |= {_saying(claim): claim for found in self.covering.prefixes_of(fold(prefix)) for claim in found}
         key = frozenset(claims)
         ways = self._ways.get(key)
@@ -278,17 +278,17 @@ class _Asking:
         if not ways[1]:
             yield None
 
-    def asterisk(self) -> Example:
+    def asterisk(self) -> AreaExample:
         """Return the example of a request to the server as a whole (RFC 9112 section 3.2.4), which no prefix but the empty one covers."""
-        return self._example("OPTIONS", "*", "/", Kind.ODD, ("OPTIONS",), ())
+        return self._example("OPTIONS", "*", "/", PathKind.ODD, ("OPTIONS",), ())
 
     def _example(
-        self, method: str, path: str, prefix: str, kind: Kind, label: tuple[str, ...], headers: tuple[HeaderMatch, ...]
-    ) -> Example:
+        self, method: str, path: str, prefix: str, kind: PathKind, label: tuple[str, ...], headers: tuple[HeaderMatch, ...]
+    ) -> AreaExample:
         raw = any("!" in text for text in (path, *(value for _, value in headers)))
         fields = (*headers, ("authorization", STAND_INS[None]))
-        return Example(
-            asked_request(method, self.host, path, fields, raw=raw and kind is not Kind.ODD), self.label, prefix, kind, label, headers
+        return AreaExample(
+            asked_request(method, self.host, path, fields, raw=raw and kind is not PathKind.ODD), self.label, prefix, kind, label, headers
         )
 
 

@@ -13,7 +13,7 @@ from exchanger.decision.answer import Effect
 from exchanger.policy.documents import yaml_nodes as nodes
 from exchanger.policy.documents.fields import Field, FieldType
 from exchanger.policy.documents.yaml_reader import Unreadable, read_nodes
-from exchanger.tools.question import Header, Malformed, Question, read_question
+from exchanger.tools.question import Header, MalformedQuestion, Question, read_question
 from exchanger.util.text import closest, quoted
 from exchanger.values.entry import BASELINE, Source
 
@@ -27,7 +27,7 @@ MAX_PROBLEMS: Final = 100
 
 @final
 @attrs.frozen
-class Expectation:
+class ExpectedDecision:
     """The decision that a request must get. ``None`` is no matter of the test; scopes and audiences count in any order.
 
     ``refused`` is an answer of 400, 401 or 500, ``unmatched`` that of requests to which no entry applies, whether they pass or not.
@@ -45,7 +45,7 @@ class Case:
     """One test, with the line in its file, counted from 1."""
 
     question: Question
-    expect: Expectation
+    expect: ExpectedDecision
     line: int
 
 
@@ -64,7 +64,7 @@ def read_cases(text: str) -> tuple[Case, ...] | tuple[CaseProblem, ...]:
     root = read_nodes(text)
     if isinstance(root, Unreadable):
         return (CaseProblem(f"the file {root.reason}", root.line, root.column),)
-    reader = _Reader()
+    reader = _CaseReader()
     cases = reader.read(root)
     if not cases and not reader.problems:
         return (CaseProblem("the file has no tests: they are a list under tests", root.line, root.column),)
@@ -108,7 +108,7 @@ CASES_FIELDS: Final = (Field("tests", FieldType.MAPPINGS, "The tests, one or mor
 
 @final
 @attrs.define(eq=False)
-class _Reader:
+class _CaseReader:
     """Reads one file; ``problems`` has what is wrong so far."""
 
     problems: list[CaseProblem] = attrs.field(factory=list, init=False)
@@ -165,7 +165,7 @@ class _Reader:
         if not method or not url or len(self.problems) > before:
             return None
         question = read_question(method, url, headers)
-        if isinstance(question, Malformed):
+        if isinstance(question, MalformedQuestion):
             self._wrong(node, f"{where}: {question.reason}")
             return None
         return question
@@ -188,7 +188,7 @@ class _Reader:
         else:
             self._wrong(node, f"{where} must be a mapping of names to values, or a list of mappings with name and value")
 
-    def _expectation(self, node: nodes.Node, where: str) -> Expectation | None:
+    def _expectation(self, node: nodes.Node, where: str) -> ExpectedDecision | None:
         found = self._fields(node, where, _EXPECT_FIELDS)
         if found is None:
             return None
@@ -205,7 +205,7 @@ class _Reader:
         for name in ("scope", "audiences"):
             if name in found and decision in DECISIONS and not exchanges:
                 self._wrong(found[name], f"{where}.{name} goes with decision: exchange")
-        return None if not decision or len(self.problems) > before else Expectation(Effect(decision), policy, scope, audiences)
+        return None if not decision or len(self.problems) > before else ExpectedDecision(Effect(decision), policy, scope, audiences)
 
     def _given(self, found: dict[str, nodes.Node], name: str, where: str, read: Callable[[nodes.Node, str], T]) -> T | None:
         return read(found[name], f"{where}.{name}") if name in found else None

@@ -16,9 +16,9 @@ from exchanger.console.policy_view import shown_answer
 from exchanger.decision.answer import Answer
 from exchanger.errors import ConfigurationError
 from exchanger.issuers.profile_model import SPELLING, Parameters
-from exchanger.tools.areas import IN_DOUBT, Example, Kind, examples
+from exchanger.tools.areas import IN_DOUBT, AreaExample, PathKind, examples
 from exchanger.tools.display import Json, decided, target, text_of
-from exchanger.tools.policies import Chosen, Policy, policy_of_paths, read_once
+from exchanger.tools.policies import AssembledPolicy, Chosen, policy_of_paths, read_once
 from exchanger.tools.question import Question
 from exchanger.util.text import printable
 from exchanger.values.entry import HeaderMatch
@@ -44,12 +44,12 @@ class Area:
 
     hosts: str
     prefix: str
-    example: Example
+    example: AreaExample
     before: Answer
     after: Answer
     # Fields of the issuer's profile that differ.
     issuer_fields: tuple[str, ...]
-    kinds: dict[Kind, None] = attrs.field(factory=dict)
+    kinds: dict[PathKind, None] = attrs.field(factory=dict)
     methods: dict[str, None] = attrs.field(factory=dict)
     headers: dict[tuple[HeaderMatch, ...], None] = attrs.field(factory=dict)
 
@@ -90,7 +90,7 @@ def run_diff(
     return DIFFERENT if found.areas else SAME if found.complete else NO_TELLING
 
 
-def compare(old: Policy, new: Policy, limit: int = MAX_EXAMPLES) -> Comparison:
+def compare(old: AssembledPolicy, new: AssembledPolicy, limit: int = MAX_EXAMPLES) -> Comparison:
     """Return the areas that ``old`` and ``new`` decide differently; at most ``limit`` examples are looked at."""
     areas: dict[tuple[object, ...], Area] = {}
     complete = True
@@ -103,7 +103,7 @@ def compare(old: Policy, new: Policy, limit: int = MAX_EXAMPLES) -> Comparison:
         fields = _issuer_fields(before, after, old, new)
         if _decision(before) == _decision(after) and not fields:
             continue
-        key = (example.hosts, example.prefix, example.kind is Kind.ODD, _decision(before), _decision(after), fields)
+        key = (example.hosts, example.prefix, example.kind is PathKind.ODD, _decision(before), _decision(after), fields)
         area = areas.get(key)
         if area is None:
             if len(areas) >= MAX_AREAS:
@@ -122,7 +122,7 @@ def _decision(answer: Answer) -> tuple[object, ...]:
     return answer.effect, answer.status, answer.target, answer.resource_metadata
 
 
-def _issuer_fields(before: Answer, after: Answer, old: Policy, new: Policy) -> tuple[str, ...]:
+def _issuer_fields(before: Answer, after: Answer, old: AssembledPolicy, new: AssembledPolicy) -> tuple[str, ...]:
     """Return the fields in which the profiles of the same exchange differ; their values may be secret."""
     if before.target is None or before.target != after.target or old.profiles is None or new.profiles is None:
         return ()
@@ -150,7 +150,7 @@ def _without_parts(areas: list[Area]) -> Iterator[Area]:
     plain = {place for area in areas if not area.kinds.keys() & _NOT_PLAIN for place in (area.hosts, (area.hosts, area.prefix))}
     wholes: dict[tuple[object, ...], list[Area]] = {}
     for area in areas:
-        place = area.hosts if Kind.UNREADABLE in area.kinds else (area.hosts, area.prefix)
+        place = area.hosts if PathKind.UNREADABLE in area.kinds else (area.hosts, area.prefix)
         if area.kinds.keys() & _NOT_PLAIN and place in plain:
             continue
         key = (area.hosts, *_what(area), tuple(area.methods), tuple(area.headers))
@@ -161,7 +161,7 @@ def _without_parts(areas: list[Area]) -> Iterator[Area]:
         yield area
 
 
-_NOT_PLAIN: Final = {Kind.ODD, Kind.UNREADABLE}
+_NOT_PLAIN: Final = {PathKind.ODD, PathKind.UNREADABLE}
 
 
 def _what(area: Area) -> tuple[object, ...]:
@@ -169,10 +169,10 @@ def _what(area: Area) -> tuple[object, ...]:
 
 
 def _covers(whole: Area, part: Area) -> bool:
-    if Kind.UNREADABLE in part.kinds or Kind.UNREADABLE in whole.kinds or not part.prefix.startswith(whole.prefix):
+    if PathKind.UNREADABLE in part.kinds or PathKind.UNREADABLE in whole.kinds or not part.prefix.startswith(whole.prefix):
         return False
     rest = part.prefix[len(whole.prefix) :]
-    return (Kind.BELOW if rest.startswith("/") or whole.prefix.endswith("/") else Kind.LONGER) in whole.kinds
+    return (PathKind.BELOW if rest.startswith("/") or whole.prefix.endswith("/") else PathKind.LONGER) in whole.kinds
 
 
 def _as_text(found: Comparison) -> Iterator[str]:
@@ -213,7 +213,7 @@ def _shown(area: Area) -> Json:
     url = Question(request.method, request.host, request.path).url()
     return {
         "hosts": area.hosts,
-        "prefix": None if Kind.UNREADABLE in area.kinds else area.prefix,
+        "prefix": None if PathKind.UNREADABLE in area.kinds else area.prefix,
         "paths": _paths(area),
         "methods": list(area.methods),
         "headers": [_headers(headers) for headers in area.headers] if any(area.headers) else [],
@@ -244,19 +244,19 @@ def _headers(headers: tuple[HeaderMatch, ...]) -> str:
 def _paths(area: Area) -> str:
     """Return the paths of an area in words."""
     kinds, prefix = set(area.kinds), area.prefix
-    if Kind.UNREADABLE in kinds:
+    if PathKind.UNREADABLE in kinds:
         return area.prefix
-    if kinds == {Kind.ODD}:
+    if kinds == {PathKind.ODD}:
         return "*" if area.example.request.path == "*" else f"paths that some servers read as {prefix}"
-    if {Kind.END, Kind.BELOW} <= kinds and (Kind.LONGER in kinds or prefix.endswith("/")):
+    if {PathKind.END, PathKind.BELOW} <= kinds and (PathKind.LONGER in kinds or prefix.endswith("/")):
         return f"{prefix}…"
-    if {Kind.END, Kind.BELOW} <= kinds:
+    if {PathKind.END, PathKind.BELOW} <= kinds:
         return f"{prefix} and below"
-    return {Kind.END: prefix, Kind.BELOW: f"below {prefix}", Kind.LONGER: f"{prefix}… but not below"}[_first(area)]
+    return {PathKind.END: prefix, PathKind.BELOW: f"below {prefix}", PathKind.LONGER: f"{prefix}… but not below"}[_first(area)]
 
 
-def _first(area: Area) -> Kind:
-    return next(kind for kind in (Kind.END, Kind.BELOW, Kind.LONGER) if kind in area.kinds)
+def _first(area: Area) -> PathKind:
+    return next(kind for kind in (PathKind.END, PathKind.BELOW, PathKind.LONGER) if kind in area.kinds)
 
 
 def _as_json(found: Comparison) -> Json:

@@ -27,8 +27,8 @@ from exchanger.net.tls.client import client_tls_context
 from exchanger.policy.documents.document import entry_lines
 from exchanger.policy.explanation import explain
 from exchanger.tools.display import Json, explained
-from exchanger.tools.policies import Chosen, Policy, assembled, policy_of_paths, settings_of
-from exchanger.tools.question import Malformed, Question, read_question
+from exchanger.tools.policies import AssembledPolicy, Chosen, assembled, policy_of_paths, settings_of
+from exchanger.tools.question import MalformedQuestion, Question, read_question
 from exchanger.util.follow_file import Unusable
 from exchanger.util.text import printable
 from exchanger.values.entry import Source
@@ -68,7 +68,7 @@ async def run_explain(options: ExplainOptions, variables: Mapping[str, str] | No
     """Print the explanation to ``out`` (default: standard output), and return the exit status. Notes and errors go to standard error."""
     environment = os.environ if variables is None else variables
     question = read_question(options.method, options.url, options.headers, raw=options.raw)
-    if isinstance(question, Malformed):
+    if isinstance(question, MalformedQuestion):
         sys.stderr.write(f"exchanger explain: {question.reason}\n")
         return NO_TELLING
     try:
@@ -113,7 +113,7 @@ async def _shown(question: Question, options: ExplainOptions, environment: Mappi
     return shown_question(question, policy)
 
 
-def shown_question(question: Question, policy: Policy) -> Json:
+def shown_question(question: Question, policy: AssembledPolicy) -> Json:
     """Return what becomes of the request by ``policy``, and why, as the console's ``/api/explain`` does."""
     request = question.request()
     found = explain(policy.newest, request.host, request.path, request.method, raw=request.path_is_raw, headers=request.fields)
@@ -131,7 +131,7 @@ def shown_question(question: Question, policy: Policy) -> Json:
 _MISSING: Final = "a policy is required, and no entry is in force"
 
 
-async def policy_of_cluster(options: ExplainOptions, chosen: Chosen, environment: Mapping[str, str]) -> Policy:
+async def policy_of_cluster(options: ExplainOptions, chosen: Chosen, environment: Mapping[str, str]) -> AssembledPolicy:
     """Return the policy of a cluster, by the service's own variables and the files that they name unless ``chosen`` names others.
 
     Raises:
@@ -167,7 +167,7 @@ async def policy_of_cluster(options: ExplainOptions, chosen: Chosen, environment
         rights = "; ".join(f"{one.namespace}: {one.missing_right}" for one in found.unreadable)
         raise ClusterError(f"a service that starts has nothing in force, since a right is missing in {rights}")
 
-    def assemble() -> Policy:
+    def assemble() -> AssembledPolicy:
         return assembled(found.documents, settings, chosen)
 
     return await trio.to_thread.run_sync(assemble, abandon_on_cancel=True)

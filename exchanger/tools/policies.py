@@ -72,7 +72,7 @@ class Manifests:
 
 @final
 @attrs.frozen
-class Policy:
+class AssembledPolicy:
     """A policy with the operator's rules. ``newest`` is what there is, ``snapshot`` what decides: ``None`` while a missing one is required.
 
     ``profiles`` are the issuer profiles as written, ``None`` if every issuer counts as known. ``notes`` are for whoever chose the files.
@@ -108,7 +108,7 @@ def settings_of(variables: Mapping[str, str], *more: str) -> Settings:
     return read_settings({**given, "POLICY_SOURCE": "kubernetes"})
 
 
-def policy_of_paths(paths: Sequence[str], chosen: Chosen, variables: Mapping[str, str]) -> Policy:
+def policy_of_paths(paths: Sequence[str], chosen: Chosen, variables: Mapping[str, str]) -> AssembledPolicy:
     """Return the policy of the manifests at ``paths``; blocks while they are read.
 
     Raises:
@@ -126,7 +126,7 @@ def assembled(
     chosen: Chosen,
     notes: tuple[str, ...] = (),
     undescribed: Iterable[str] = (),
-) -> Policy:
+) -> AssembledPolicy:
     """Return the policy that consists of ``documents``, under ``settings``; blocks while files are read.
 
     ``undescribed`` are Namespaces whose labels are not known.
@@ -142,7 +142,7 @@ def assembled(
     current = CurrentPolicy(required=settings.policy_required, reach=settings.unreadable_reach)
     current.publish(made)
     issuers = _unknown_issuers(made) if plan is None else _issuers(plan)
-    return Policy(
+    return AssembledPolicy(
         current.snapshot,
         current.newest or made,
         attrs.evolve(settings.decision, issuers=issuers),

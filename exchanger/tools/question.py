@@ -27,7 +27,7 @@ Header = tuple[str, str]
 
 @final
 @attrs.frozen
-class Malformed:
+class MalformedQuestion:
     """Why something is not a request, in a sentence that repeats no header's value."""
 
     reason: str
@@ -53,28 +53,28 @@ class Question:
         return f"https://{self.host}{self.path}"
 
 
-def read_question(method: str, url: str, headers: Iterable[str | Header] = (), *, raw: bool = False) -> Question | Malformed:
+def read_question(method: str, url: str, headers: Iterable[str | Header] = (), *, raw: bool = False) -> Question | MalformedQuestion:
     """Return what is asked. A bearer token is assumed unless ``headers`` have ``Authorization``; an empty value is none, as with curl."""
     fields: list[Header] = []
     for header in headers:
         name, colon, value = header.partition(":") if isinstance(header, str) else (header[0], ":", header[1])
         if not colon or not _is_name(name.strip()):
-            return Malformed("a header must be 'Name: value'")
+            return MalformedQuestion("a header must be 'Name: value'")
         fields.append((name.strip().lower(), value.strip(" \t")))
     if len(fields) > MAX_HEADERS:
-        return Malformed(f"a request has at most {MAX_HEADERS} headers")
+        return MalformedQuestion(f"a request has at most {MAX_HEADERS} headers")
     if not _is_method(method):
-        return Malformed(f"{quoted(method)} is not a method")
+        return MalformedQuestion(f"{quoted(method)} is not a method")
     parts = _parts(url)
     scheme, authority, path, fragment = ("", "", "", "") if parts is None else parts.groups(default="")
     if scheme.lower() not in _SCHEMES:
-        return Malformed(f"the URL has the scheme {quoted(scheme)}: write https://HOST/PATH")
+        return MalformedQuestion(f"the URL has the scheme {quoted(scheme)}: write https://HOST/PATH")
     if "@" in authority:
-        return Malformed("the URL has user information: leave it out, or ask with -H 'Authorization: …'")
+        return MalformedQuestion("the URL has user information: leave it out, or ask with -H 'Authorization: …'")
     if fragment:
-        return Malformed("the URL has a fragment, which clients do not send: write %23 for the character")
+        return MalformedQuestion("the URL has a fragment, which clients do not send: write %23 for the character")
     if not authority and not any(name == "host" and value for name, value in fields):
-        return Malformed("the URL has no host: write https://HOST/PATH")
+        return MalformedQuestion("the URL has no host: write https://HOST/PATH")
     if not any(name == "authorization" for name, _ in fields):
         fields.append(("authorization", STAND_INS[None]))
     kept = tuple(field for field in fields if field != ("authorization", ""))

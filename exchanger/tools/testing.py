@@ -16,9 +16,9 @@ from exchanger.console.policy_view import shown_answer, shown_place
 from exchanger.decision.answer import Answer
 from exchanger.errors import ConfigurationError
 from exchanger.policy.documents.yaml_reader import MAX_BYTES
-from exchanger.tools.cases import BASELINE_NAME, Case, Expectation, read_cases
+from exchanger.tools.cases import BASELINE_NAME, Case, ExpectedDecision, read_cases
 from exchanger.tools.display import Json, decided, headline, place, text_of
-from exchanger.tools.policies import STANDARD_INPUT, Chosen, Policy, policy_of_paths, read_once
+from exchanger.tools.policies import STANDARD_INPUT, AssembledPolicy, Chosen, policy_of_paths, read_once
 from exchanger.util.regular_file import open_regular
 from exchanger.util.terminal import read_input
 from exchanger.util.text import printable
@@ -31,7 +31,7 @@ UNUSABLE: Final = 2
 
 @final
 @attrs.frozen
-class Result:
+class CaseResult:
     """What became of one test; ``wrong`` says in what the answer differs, and is empty if it is as expected."""
 
     file: str
@@ -47,10 +47,10 @@ class Result:
 
 @final
 @attrs.frozen
-class Report:
+class CaseReport:
     """The results in the order of the files, and the entries that no test reaches."""
 
-    results: tuple[Result, ...]
+    results: tuple[CaseResult, ...]
     unreached: tuple[Entry, ...]
 
     @property
@@ -110,20 +110,20 @@ def _read(file: str) -> tuple[Case, ...]:
     return cases
 
 
-def judged(cases: Sequence[tuple[str, Case]], policy: Policy) -> Report:
+def judged(cases: Sequence[tuple[str, Case]], policy: AssembledPolicy) -> CaseReport:
     """Ask ``policy`` for every request, and return what came of it; ``cases`` are named after their files."""
     results = []
     reached: set[tuple[Source | None, int | None]] = set()
     for file, case in cases:
         answer = policy.answer(case.question.request())
         reached.add((answer.source, answer.index))
-        results.append(Result(file, case, answer, tuple(_differences(case.expect, answer))))
+        results.append(CaseResult(file, case, answer, tuple(_differences(case.expect, answer))))
     documents = sorted(policy.newest.documents.values(), key=lambda document: document.source)
     entries = (entry for document in documents for entry in document.entries)
-    return Report(tuple(results), tuple(entry for entry in entries if (entry.source, entry.index) not in reached))
+    return CaseReport(tuple(results), tuple(entry for entry in entries if (entry.source, entry.index) not in reached))
 
 
-def _differences(expect: Expectation, answer: Answer) -> Iterator[str]:
+def _differences(expect: ExpectedDecision, answer: Answer) -> Iterator[str]:
     """Yield in what ``answer`` is not as expected."""
     if answer.effect is not expect.decision:
         yield f"expected {expect.decision.value}, got {headline(shown_answer(answer))}: {answer.reason}"
@@ -143,7 +143,7 @@ def _named(source: Source) -> str:
     return BASELINE_NAME if source == BASELINE else str(source)
 
 
-def _as_text(report: Report) -> Iterator[str]:
+def _as_text(report: CaseReport) -> Iterator[str]:
     for result in report.results:
         said = "FAIL" if result.wrong else "ok"
         yield f"{said:5} {result.file}:{result.case.line}  {result.asked}  {decided(shown_answer(result.answer))}"
@@ -156,7 +156,7 @@ def _as_text(report: Report) -> Iterator[str]:
         yield from (f"  {place(shown_place(entry.source, entry.index))}" for entry in report.unreached)
 
 
-def _as_json(report: Report) -> Json:
+def _as_json(report: CaseReport) -> Json:
     results = [
         {
             "file": result.file,

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import attrs
 
-from exchanger.admission.judgement import Known
+from exchanger.admission.judgement import KnownPolicy
 from exchanger.policy.documents.document import Labels, parse_document
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Source
@@ -53,7 +53,7 @@ def body(after: object, before: object = None, **request: Any) -> bytes:
 class FakeCluster:
     """Implements ``webhook.Cluster``."""
 
-    known: Known | None = attrs.field(factory=lambda: Known(issuers=frozenset({"primary"})))
+    known: KnownPolicy | None = attrs.field(factory=lambda: KnownPolicy(issuers=frozenset({"primary"})))
     namespaces: dict[str, tuple[Labels, ...]] = attrs.field(factory=lambda: {"team": ()})
 
     def labels_of(self, namespace: str, /) -> tuple[Labels, ...] | None:

@@ -11,10 +11,10 @@ from exchanger.admission.review import (
     ALLOWED,
     WARNING_CHARS,
     WARNINGS_CHARS,
-    Answer,
-    Asked,
     NoReview,
-    Refused,
+    RefusedChange,
+    ReviewAnswer,
+    ReviewedChange,
     Unconcerned,
     read_review,
     write_review,
@@ -46,7 +46,7 @@ def test_any_bytes_are_understood_or_are_no_review(data: bytes) -> None:
 def test_a_review_with_anything_anywhere_is_understood_or_is_no_review(path: tuple[str, ...], value: Any) -> None:
     data = json.dumps(placed(review(config_map(), config_map()), path, value)).encode()
     found = read_review(data)
-    assert isinstance(found, Asked | Unconcerned | NoReview)
+    assert isinstance(found, ReviewedChange | Unconcerned | NoReview)
     if isinstance(found, NoReview):
         assert DENY not in found.reason
     elif path != ("request", "uid"):
@@ -55,7 +55,7 @@ def test_a_review_with_anything_anywhere_is_understood_or_is_no_review(path: tup
 
 def test_an_update_has_both_states() -> None:
     found = read_review(body(config_map(DENY), config_map(None)))
-    assert isinstance(found, Asked)
+    assert isinstance(found, ReviewedChange)
     assert found.before is not None
     assert (found.after.document, found.before.document) == (DENY, None)
 
@@ -65,7 +65,7 @@ def test_an_update_has_both_states() -> None:
 )
 def test_what_a_new_object_lacks_is_taken_from_the_request(metadata: dict[str, Any]) -> None:
     found = read_review(body(config_map(**metadata), name="" if "generateName" in metadata else "policy"))
-    assert isinstance(found, Asked)
+    assert isinstance(found, ReviewedChange)
     assert (found.after.namespace, found.after.name) == ("team", "policy-" if "generateName" in metadata else "policy")
 
 
@@ -107,7 +107,7 @@ def test_an_answer_has_the_request_s_uid() -> None:
         "kind": "AdmissionReview",
         "response": {"uid": UID, "allowed": True},
     }
-    refused = json.loads(write_review(UID, Answer(Refused("why", 422, "Invalid"), ("beware",))))["response"]
+    refused = json.loads(write_review(UID, ReviewAnswer(RefusedChange("why", 422, "Invalid"), ("beware",))))["response"]
     assert refused == {
         "uid": UID,
         "allowed": False,
@@ -118,7 +118,7 @@ def test_an_answer_has_the_request_s_uid() -> None:
 
 @given(st.lists(st.text(max_size=400), max_size=40))
 def test_warnings_are_no_longer_than_the_api_server_passes_on(texts: list[str]) -> None:
-    shown = json.loads(write_review(UID, Answer(warnings=tuple(texts))))["response"].get("warnings", [])
+    shown = json.loads(write_review(UID, ReviewAnswer(warnings=tuple(texts))))["response"].get("warnings", [])
     assert all(len(text) <= WARNING_CHARS and text.isprintable() for text in shown)
     assert sum(map(len, shown)) <= WARNINGS_CHARS
     assert len(shown) <= len(texts)
@@ -128,6 +128,6 @@ def test_warnings_are_no_longer_than_the_api_server_passes_on(texts: list[str]) 
 
 def test_of_too_many_warnings_the_first_are_shown_and_the_rest_is_counted() -> None:
     texts = tuple(f"{number} {'x' * 200}" for number in range(40))
-    shown = json.loads(write_review(UID, Answer(warnings=texts)))["response"]["warnings"]
+    shown = json.loads(write_review(UID, ReviewAnswer(warnings=texts)))["response"]["warnings"]
     assert shown == [*texts[: len(shown) - 1], f"and {40 - len(shown) + 1} more"]
     assert WARNINGS_CHARS - 2 * len(texts[0]) < sum(map(len, shown)) <= WARNINGS_CHARS

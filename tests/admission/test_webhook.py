@@ -11,7 +11,7 @@ import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exchanger.admission.judgement import MESSAGE_CHARS, Known, judge
+from exchanger.admission.judgement import MESSAGE_CHARS, KnownPolicy, judge
 from exchanger.admission.webhook import BODY_BYTES, LIGHT_BYTES, NAMESPACE_S, TIMEOUT_S, Webhook
 from exchanger.codes.manifests import MANY_DOCUMENTS
 from exchanger.policy.documents.document import parse_document
@@ -146,7 +146,7 @@ async def test_other_kinds_are_let_through() -> None:
 
 
 async def test_conflicts_and_unknown_issuers_are_warnings() -> None:
-    known = Known(policies(other=DENY, team=BROKEN), frozenset({"primary"}))
+    known = KnownPolicy(policies(other=DENY, team=BROKEN), frozenset({"primary"}))
     scene = Scene(FakeCluster(known))
     both = DENY.replace("]", ", {match: {host: b.example, pathPrefix: /}, action: exchange, exchange: {issuerRef: no, scope: s}}]")
     found = await scene.judged(config_map(both))
@@ -169,7 +169,7 @@ async def test_of_many_unknown_issuers_the_first_are_named() -> None:
 async def test_grants_refuse_or_only_tell(enforced: bool) -> None:
     grants = read_grants("{version: v1, grants: [{namespaceSelector: a=b, hosts: [b.example]}]}", has_labels=True, enforced=enforced)
     assert isinstance(grants, Grants)
-    scene = Scene(FakeCluster(Known(grants=grants), {"team": ((("a", "b"),),)}))
+    scene = Scene(FakeCluster(KnownPolicy(grants=grants), {"team": ((("a", "b"),),)}))
     found = await scene.judged(config_map(DENY))
     assert found["allowed"] is not enforced
     if enforced:
@@ -206,7 +206,7 @@ async def test_before_the_cluster_is_known_nobody_gets_a_judgement() -> None:
     scene = Scene(FakeCluster(None))
     assert (await scene.post(body(config_map(BROKEN))))[0] == 503
     assert [(await scene.get(path))[0] for path in ("/healthz", "/readyz")] == [200, 503]
-    scene.cluster.known = Known()
+    scene.cluster.known = KnownPolicy()
     assert [(await scene.get(path))[0] for path in ("/healthz", "/readyz?verbose", "/readyz")] == [200, 200, 200]
     scene.webhook.http.draining = True
     assert [(await scene.get(path))[0] for path in ("/healthz", "/readyz")] == [200, 503]
@@ -256,7 +256,7 @@ async def test_large_documents_do_not_hold_up_small_ones(monkeypatch: pytest.Mon
     begun, go_on = trio.Event(), trio.Event()
     token = trio.lowlevel.current_trio_token()
 
-    def slow(source: Source, text: Any, known: Known) -> Any:
+    def slow(source: Source, text: Any, known: KnownPolicy) -> Any:
         if len(text.text) > LIGHT_BYTES:
             token.run_sync_soon(begun.set)
             trio.from_thread.run(go_on.wait, trio_token=token)
@@ -297,7 +297,7 @@ async def test_a_document_is_judged_with_the_share_that_others_of_its_namespace_
         )
 
     snapshot = policies(other=nested(0, 24)).apply(parse_document(Source("team", "deep"), nested(16, 32), frozenset()))
-    scene = Scene(FakeCluster(Known(snapshot)))
+    scene = Scene(FakeCluster(KnownPolicy(snapshot)))
     assert (await scene.judged(config_map(nested(0, 8))))["allowed"]
     pushed = await scene.judged(config_map(nested(0, 16)))
     assert pushed["status"]["message"].startswith("config.yaml: POL-2202: with this document, entries[8] exceeds the share")
@@ -311,23 +311,23 @@ async def test_a_document_is_judged_with_the_room_that_its_namespace_has() -> No
     for name in "ac":
         snapshot = snapshot.apply(parse_document(Source(first, name), DENY, frozenset()))
     full = snapshot.apply(read(Source(first, "y"), Unknown("beyond", code=MANY_DOCUMENTS), frozenset()))
-    beyond = judge(Source(first, "z"), text, Known(snapshot)).refused
+    beyond = judge(Source(first, "z"), text, KnownPolicy(snapshot)).refused
     assert beyond is not None
     assert beyond.message.startswith("config.yaml: POL-2204: the document is not read")
-    pushing = judge(Source(first, "b"), text, Known(snapshot)).refused
+    pushing = judge(Source(first, "b"), text, KnownPolicy(snapshot)).refused
     assert pushing is not None
     assert f"there is no room for {first}/c" in pushing.message
-    assert judge(Source(first, "a"), text, Known(snapshot)).refused is None
-    assert judge(Source(first, "z"), text, Known(full.withdraw(Source(first, "c")))).refused is not None
-    assert judge(Source("other", "z"), text, Known(full)).refused is None
+    assert judge(Source(first, "a"), text, KnownPolicy(snapshot)).refused is None
+    assert judge(Source(first, "z"), text, KnownPolicy(full.withdraw(Source(first, "c")))).refused is not None
+    assert judge(Source("other", "z"), text, KnownPolicy(full)).refused is None
 
 
 async def test_a_document_is_judged_with_the_areas_that_others_of_its_namespace_close() -> None:
     snapshot = PolicySnapshot.EMPTY.with_limits(Limits(areas=3))
     snapshot = snapshot.apply(parse_document(Source("team", "b"), "version: v1\nentries: [{x: 1}, {x: 2}]", frozenset()))
-    pushed = judge(Source("team", "a"), Text("version: v1\nentries: [{x: 1}, {x: 2}]"), Known(snapshot)).refused
+    pushed = judge(Source("team", "a"), Text("version: v1\nentries: [{x: 1}, {x: 2}]"), KnownPolicy(snapshot)).refused
     assert pushed is not None
     assert "POL-2203: with this document" in pushed.message
-    own = judge(Source("team", "c"), Text("version: v1\nentries: [{x: 1}, {x: 2}]"), Known(snapshot)).refused
+    own = judge(Source("team", "c"), Text("version: v1\nentries: [{x: 1}, {x: 2}]"), KnownPolicy(snapshot)).refused
     assert own is not None
     assert "POL-2203: the document closes areas beyond the 3" in own.message

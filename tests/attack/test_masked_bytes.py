@@ -18,7 +18,7 @@ import bottle  # type: ignore[import-untyped]
 import ngh2
 import pytest
 
-from exchanger.demo.envoy import Mode, bootstrap, envoy_command, find_envoy
+from exchanger.demo.envoy import FilterMode, bootstrap, envoy_command, find_envoy
 from tests.e2e.gateway import patient_gateways
 from tests.e2e.service import Service, serving
 from tests.e2e.wsgi import wsgi_upstream
@@ -76,7 +76,7 @@ def bottle_upstream() -> Generator[Upstream]:
 
 
 @contextmanager
-def gateway(folder: Path, service: int, upstream: int, mode: Mode, more: dict[str, Any], *, normalised: bool) -> Generator[int]:
+def gateway(folder: Path, service: int, upstream: int, mode: FilterMode, more: dict[str, Any], *, normalised: bool) -> Generator[int]:
     """Run an Envoy whose filter has ``more`` settings than the demo's; yield its port."""
     port = free_port()
     with patient_gateways():
@@ -144,10 +144,10 @@ def upstream() -> Generator[Upstream]:
 EACH_GATEWAY: Final = pytest.mark.parametrize(
     ("mode", "more"),
     [
-        (Mode.EXT_AUTHZ, {"encode_raw_headers": False}),
-        (Mode.EXT_AUTHZ, {"encode_raw_headers": True}),
-        (Mode.EXT_PROC, {}),
-        (Mode.EXT_PROC, {"request_attributes": ["request.path", "request.host", "request.method", "request.query"]}),
+        (FilterMode.EXT_AUTHZ, {"encode_raw_headers": False}),
+        (FilterMode.EXT_AUTHZ, {"encode_raw_headers": True}),
+        (FilterMode.EXT_PROC, {}),
+        (FilterMode.EXT_PROC, {"request_attributes": ["request.path", "request.host", "request.method", "request.query"]}),
     ],
     ids=["ext_authz", "ext_authz_raw_headers", "ext_proc", "ext_proc_attributes"],
 )
@@ -156,7 +156,7 @@ EACH_GATEWAY: Final = pytest.mark.parametrize(
 @pytest.mark.parametrize("normalised", [False, True], ids=["as_it_came", "normalised"])
 @EACH_GATEWAY
 def test_no_spelling_with_bytes_that_are_dropped_reaches_what_is_denied(
-    service: Service, upstream: Upstream, tmp_path: Path, mode: Mode, more: dict[str, Any], normalised: bool
+    service: Service, upstream: Upstream, tmp_path: Path, mode: FilterMode, more: dict[str, Any], normalised: bool
 ) -> None:
     with gateway(tmp_path, service.port, upstream.port, mode, more, normalised=normalised) as port:
         upstream.served.clear()

@@ -6,7 +6,7 @@ from typing import Final
 
 import pytest
 
-from exchanger.demo.envoy import Mode
+from exchanger.demo.envoy import FilterMode
 from tests.attack.test_masked_bytes import EXCHANGED, ask, bottle_upstream, gateway
 from tests.e2e.service import serving
 
@@ -52,8 +52,8 @@ def ports(tmp_path_factory: pytest.TempPathFactory) -> Generator[tuple[int, int]
         assert service.stop() == 0
 
 
-@pytest.mark.parametrize("mode", Mode)
-def test_every_team_gets_its_own_decisions(ports: tuple[int, int], tmp_path: Path, mode: Mode) -> None:
+@pytest.mark.parametrize("mode", FilterMode)
+def test_every_team_gets_its_own_decisions(ports: tuple[int, int], tmp_path: Path, mode: FilterMode) -> None:
     with gateway(tmp_path, *ports, mode, {}, normalised=False) as port:
         found = {(method, host, path): ask(port, path, method, host, (b"user-agent", b"curl")) for method, host, path in ANSWERS}
     assert found == ANSWERS

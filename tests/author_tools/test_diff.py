@@ -8,7 +8,7 @@ import pytest
 
 from exchanger.policy import shares
 from exchanger.policy.documents.document import PolicyDocument
-from exchanger.tools.areas import OTHER_HOSTS, Kind, examples
+from exchanger.tools.areas import OTHER_HOSTS, PathKind, examples
 from exchanger.tools.diff import DIFFERENT, NO_TELLING, SAME, compare, run_diff
 from exchanger.tools.policies import Chosen, policy_of_paths
 from exchanger.values.entry import FailClosedRegion, MatchScope, Source
@@ -100,7 +100,7 @@ def test_a_path_that_cannot_be_read_is_compared_on_hosts_that_nothing_is_about()
     region = FailClosedRegion(Source("b", "policy"), MatchScope("b.example", "/b"), "", guessed=True)
     old, new = policy_of([]), policy_of([PolicyDocument(region.source, regions=(region,))])
     kinds = {(example.hosts, example.kind) for example in examples(old, new) if example is not None}
-    assert (OTHER_HOSTS, Kind.UNREADABLE) in kinds
+    assert (OTHER_HOSTS, PathKind.UNREADABLE) in kinds
     assert {area.hosts for area in compare(old, new).areas} == {"b.example"}
 
 

@@ -12,7 +12,7 @@ import trio
 from exchanger.console.access import ConsoleSettings
 from exchanger.policy.snapshot import CurrentPolicy
 from exchanger.tools.explain import NO_TELLING, PASSES, REFUSED, ExplainOptions, console_target, run_explain
-from exchanger.tools.policies import Chosen, Policy, policy_of_paths
+from exchanger.tools.policies import AssembledPolicy, Chosen, policy_of_paths
 from exchanger.tools.question import Question, read_question
 from tests.author_tools.examples import GRANTS, ISSUERS, ORDERS, config_map, written
 from tests.console.running import dead_port, running
@@ -146,7 +146,7 @@ async def test_the_console_s_token_is_not_sent_in_plain_text(tmp_path: Path, cap
     assert "by https alone" in capsys.readouterr().err
 
 
-def policy_at(path: str) -> Policy:
+def policy_at(path: str) -> AssembledPolicy:
     return policy_of_paths((path,), Chosen(), {})
 
 

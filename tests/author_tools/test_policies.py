@@ -8,7 +8,7 @@ import pytest
 
 from exchanger.decision.answer import Answer, Effect, asked_request
 from exchanger.errors import ConfigurationError
-from exchanger.tools.policies import Chosen, Policy, policy_of_paths
+from exchanger.tools.policies import AssembledPolicy, Chosen, policy_of_paths
 from exchanger.values.entry import Source
 from tests.author_tools.examples import GRANTS, ISSUERS, ORDERS, config_map, namespace, written
 
@@ -18,11 +18,11 @@ ALLOW = """\
 """
 
 
-def policy(*paths: str, issuers: str = "", grants: str = "", **variables: str) -> Policy:
+def policy(*paths: str, issuers: str = "", grants: str = "", **variables: str) -> AssembledPolicy:
     return policy_of_paths(paths, Chosen(Path(issuers) if issuers else None, Path(grants) if grants else None), variables)
 
 
-def answer(of: Policy, path: str, host: str = "orders.example.com", method: str = "GET") -> Answer:
+def answer(of: AssembledPolicy, path: str, host: str = "orders.example.com", method: str = "GET") -> Answer:
     return of.answer(asked_request(method, host, path, [("authorization", "Bearer x")]))
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from exchanger.tools.question import MAX_HEADERS, Malformed, Question, read_question
+from exchanger.tools.question import MAX_HEADERS, MalformedQuestion, Question, read_question
 
 
 def test_a_bearer_token_is_assumed_unless_a_header_says_otherwise() -> None:
@@ -61,6 +61,6 @@ def test_a_url_is_taken_apart_and_not_changed(url: str, headers: tuple[str, ...]
 )
 def test_what_is_no_request_is_told_without_secrets(method: str, url: str, headers: tuple[str, ...], said: str) -> None:
     found = read_question(method, url, headers)
-    assert isinstance(found, Malformed)
+    assert isinstance(found, MalformedQuestion)
     assert said in found.reason
     assert "hunter2" not in found.reason

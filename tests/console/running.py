@@ -10,7 +10,7 @@ import attrs
 import trio
 
 from exchanger.console.access import ConsoleSettings
-from exchanger.console.api import About
+from exchanger.console.api import ConsoleFacts
 from exchanger.console.broadcast import Totals
 from exchanger.console.console import Console, Reports, Sources
 from exchanger.console.page.assets import Asset, Page
@@ -177,7 +177,7 @@ class Running:
                 rules=lambda: rules,
             ),
             Reports(self.unusable.append, self.faults.append),
-            About("1.2.3", "directory"),
+            ConsoleFacts("1.2.3", "directory"),
             PAGE,
             show_tokens=show_tokens,
         )

@@ -5,7 +5,7 @@ import pytest
 import trio
 import trio.testing
 
-from exchanger.console.access import FAILURE_S, MAX_FAILURES, Access, parse_hosts
+from exchanger.console.access import FAILURE_S, MAX_FAILURES, ConsoleAccess, parse_hosts
 from exchanger.console.guard import COOKIE, session_of
 from exchanger.console.token_file import TokenFile
 from exchanger.http.message import Request, Response
@@ -15,10 +15,10 @@ TOKEN = "a-token-of-some-length"
 
 
 @pytest.fixture
-def access() -> Access:
+def access() -> ConsoleAccess:
     file = TokenFile(Path("never read"), lambda _: None)
     file._judge(Secret(TOKEN))
-    return Access(file)
+    return ConsoleAccess(file)
 
 
 def login(token: object, *headers: tuple[str, str]) -> Request:
@@ -34,7 +34,7 @@ def cookie(response: Response) -> str:
 
 
 @pytest.mark.parametrize(("origin", "more"), [("http://localhost:3003", []), ("https://console.example.com", ["Secure"])])
-async def test_the_token_opens_a_session_that_admits_and_is_secure_behind_tls(access: Access, origin: str, more: list[str]) -> None:
+async def test_the_token_opens_a_session_that_admits_and_is_secure_behind_tls(access: ConsoleAccess, origin: str, more: list[str]) -> None:
     response = await access.open_session(login(TOKEN, ("origin", origin)))
 
     assert response.status == 204
@@ -47,7 +47,7 @@ async def test_the_token_opens_a_session_that_admits_and_is_secure_behind_tls(ac
 
 
 async def test_missing_credentials_are_refused_at_once_and_a_wrong_token_slowly(
-    access: Access, autojump_clock: trio.testing.MockClock
+    access: ConsoleAccess, autojump_clock: trio.testing.MockClock
 ) -> None:
     began = trio.current_time()
     for request, after in ((Request("GET", "/api/policy"), 0.0), (bearer("wrong"), FAILURE_S)):
@@ -62,7 +62,7 @@ async def test_missing_credentials_are_refused_at_once_and_a_wrong_token_slowly(
     assert access._failing == 0, "a client that leaves makes room"
 
 
-async def test_nobody_guesses_faster_by_asking_at_the_same_time(access: Access, autojump_clock: trio.testing.MockClock) -> None:
+async def test_nobody_guesses_faster_by_asking_at_the_same_time(access: ConsoleAccess, autojump_clock: trio.testing.MockClock) -> None:
     statuses: list[int] = []
 
     async def guess() -> None:
@@ -85,11 +85,11 @@ async def test_nobody_guesses_faster_by_asking_at_the_same_time(access: Access, 
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"token": 5}', b"\xff", b"[" * 4000])
-async def test_a_body_without_a_token_is_a_mistake(access: Access, body: bytes) -> None:
+async def test_a_body_without_a_token_is_a_mistake(access: ConsoleAccess, body: bytes) -> None:
     assert (await access.open_session(Request("POST", "/session", body=body))).status == 400
 
 
-async def test_a_session_is_forgotten(access: Access) -> None:
+async def test_a_session_is_forgotten(access: ConsoleAccess) -> None:
     response = await access.close_session(Request("DELETE", "/session"))
 
     assert response.status == 204
@@ -97,7 +97,7 @@ async def test_a_session_is_forgotten(access: Access) -> None:
 
 
 async def test_without_a_token_everybody_is_admitted_and_there_are_no_sessions() -> None:
-    access = Access()
+    access = ConsoleAccess()
 
     assert not access.required
     assert await access.admit(Request("GET", "/api/policy")) is None

@@ -7,8 +7,8 @@ import pytest
 import trio
 
 from exchanger.console import api
-from exchanger.console.access import Access
-from exchanger.console.api import MAX_DOCUMENTS, MAX_PATH, About, Api, PolicyNow
+from exchanger.console.access import ConsoleAccess
+from exchanger.console.api import MAX_DOCUMENTS, MAX_PATH, Api, ConsoleFacts, PolicyNow
 from exchanger.console.message import TimeSlice
 from exchanger.console.policy_view import Lines, claims_of, shown_document, shown_problem
 from exchanger.http.message import Request, Response
@@ -54,7 +54,7 @@ def policy(**documents: str) -> CurrentPolicy:
 
 
 def api_of(snapshot: PolicySnapshot | None) -> Api:
-    return Api(About("1.2.3", "directory"), lambda: PolicyNow(snapshot, 7), Access())
+    return Api(ConsoleFacts("1.2.3", "directory"), lambda: PolicyNow(snapshot, 7), ConsoleAccess())
 
 
 async def test_about_says_what_this_is() -> None:
@@ -164,7 +164,7 @@ async def test_lines_are_looked_up_once_for_each_version(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(api, "entry_lines", counted)
     current = policy(a__orders=ORDERS, a__broken=BROKEN)
-    console = Api(About("1.2.3", "directory"), lambda: PolicyNow(current.snapshot, 7), Access())
+    console = Api(ConsoleFacts("1.2.3", "directory"), lambda: PolicyNow(current.snapshot, 7), ConsoleAccess())
     for _ in range(3):
         await console.explain(Request("GET", "/?method=GET&host=api.example.com&path=/orders"))
         await console.document(Request("GET", "/?namespace=a&name=orders"))

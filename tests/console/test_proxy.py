@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator
 import pytest
 import trio
 
-from exchanger.console.access import Access
+from exchanger.console.access import ConsoleAccess
 from exchanger.console.broadcast import MAX_SUBSCRIBERS
 from exchanger.console.message import json_response
 from exchanger.console.proxy import MAX_ANSWER, ConsoleProxy
-from exchanger.console.server import Server, ServerSettings
+from exchanger.console.server import ConsoleServerSettings, Server
 from exchanger.http.message import Request as Asked
 from exchanger.http.message import Response
 from tests.console.records import record
@@ -41,7 +41,7 @@ async def fronting(port: int | None = None) -> AsyncIterator[Front]:
     async with running() as behind:
         proxy = ConsoleProxy(behind.port if port is None else port)
         routes = {("GET", "/api/about"): about, ("GET", "/api/policy"): proxy.forward, ("POST", "/session"): proxy.forward}
-        server = Server(ServerSettings("127.0.0.1", 0), Access(), PAGE, routes, proxy.pipe, _no_fault)
+        server = Server(ConsoleServerSettings("127.0.0.1", 0), ConsoleAccess(), PAGE, routes, proxy.pipe, _no_fault)
         async with trio.open_nursery() as nursery:
             yield Front(await nursery.start(_run, server), behind)
             nursery.cancel_scope.cancel()

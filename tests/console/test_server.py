@@ -8,9 +8,9 @@ import trio
 import trio.testing
 
 from exchanger.console import access
-from exchanger.console.access import Access, ConsoleSettings
+from exchanger.console.access import ConsoleAccess, ConsoleSettings
 from exchanger.console.page.assets import load_page, page_of
-from exchanger.console.server import LIMITS, Server, ServerSettings
+from exchanger.console.server import LIMITS, ConsoleServerSettings, Server
 from exchanger.console.token_file import MAX_BYTES
 from exchanger.console.websocket import Handshake
 from exchanger.http.message import Response
@@ -226,7 +226,7 @@ async def test_a_fault_on_a_stream_is_reported_and_ends_nothing_else() -> None:
         await trio.lowlevel.checkpoint()
         raise RuntimeError(CANARY)
 
-    server = Server(ServerSettings("127.0.0.1", 0), Access(), PAGE, {}, upgrade, faults.append)
+    server = Server(ConsoleServerSettings("127.0.0.1", 0), ConsoleAccess(), PAGE, {}, upgrade, faults.append)
     for data, answer in ((opening(), b""), (request("GET", "/"), b"HTTP/1.1 200 ")):
         client, served = trio.testing.memory_stream_pair()
         async with served:

@@ -11,7 +11,7 @@ import pytest
 import trustme
 
 from exchanger.demo import DemoError
-from exchanger.demo.envoy import Mode, bootstrap, envoy_command, find_envoy
+from exchanger.demo.envoy import FilterMode, bootstrap, envoy_command, find_envoy
 from exchanger.telemetry.otlp.settings import Protocol, Target
 from exchanger.values.secret import Secret
 
@@ -28,12 +28,12 @@ def values(config: object, key: str) -> Iterator[object]:
             yield from values(item, key)
 
 
-CONFIGS = {mode: bootstrap(listen=10_001, service=10_002, upstream=10_003, mode=mode) for mode in Mode}
-each_mode = pytest.mark.parametrize("mode", list(Mode))
+CONFIGS = {mode: bootstrap(listen=10_001, service=10_002, upstream=10_003, mode=mode) for mode in FilterMode}
+each_mode = pytest.mark.parametrize("mode", list(FilterMode))
 
 
 @each_mode
-def test_the_gateway_is_on_loopback_asks_the_service_first_and_never_opens(mode: Mode) -> None:
+def test_the_gateway_is_on_loopback_asks_the_service_first_and_never_opens(mode: FilterMode) -> None:
     config = CONFIGS[mode]
     assert list(values(config, "socket_address")) == [{"address": "127.0.0.1", "port_value": port} for port in (10_001, 10_002, 10_003)]
     assert "admin" not in config
@@ -53,7 +53,7 @@ def assert_accepted(bootstrap: dict[str, object], folder: Path) -> None:
 
 @pytest.mark.envoy
 @each_mode
-def test_envoy_accepts_the_configuration(mode: Mode, tmp_path: Path) -> None:
+def test_envoy_accepts_the_configuration(mode: FilterMode, tmp_path: Path) -> None:
     assert_accepted(CONFIGS[mode], tmp_path)
 
 

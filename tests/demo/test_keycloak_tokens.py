@@ -15,7 +15,7 @@ from exchanger.demo.keycloak.realm import APP, APP_BRIEF, Realm
 from exchanger.demo.keycloak.tokens import PAST, RETRY, RealmTokens
 from exchanger.demo.keycloak.verification import Keys, read_keys
 from exchanger.jwt.unverified import claims_of
-from exchanger.scenarios.answer import Exchanged, Reached, Target
+from exchanger.scenarios.answer import Exchanged, Reached, RequestedTarget
 from exchanger.scenarios.tokens import Subject
 from tests.demo.fake_keycloak import REALM
 from tests.demo.signed import ISSUER, NOW, SIGNER, STRANGER, Signer, claims
@@ -134,7 +134,7 @@ async def test_a_token_is_recognised_only_if_the_realm_signed_it_for_the_same_us
             (["reports-api", "orders-api"], ("orders-api", "reports-api")),
             ([], ()),
         ):
-            assert seen(aud=audience) == Exchanged(Target("phone", (), shown))
+            assert seen(aud=audience) == Exchanged(RequestedTarget("phone", (), shown))
         assert seen(STRANGER) is Reached.WITH_OTHER
         for changed in ({"azp": "app"}, {"sub": "bob"}, {"exp": NOW}, {"iss": "https://login.example.com"}):
             assert seen(**changed) is Reached.WITH_OTHER

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from exchanger.demo.keycloak.verification import Verification, read_keys, signed_by_a_stranger, verify
+from exchanger.demo.keycloak.verification import TokenVerification, read_keys, signed_by_a_stranger, verify
 from exchanger.jwt.unverified import claims_of
 from exchanger.scenarios.tokens import encode
 from tests.demo.signed import ALGORITHMS, ISSUER, NOW, SIGNER, STRANGER, claims, text
@@ -23,7 +23,7 @@ RFC_KEY = {
 RFC_TOKEN = f"eyJhbGciOiJFUzI1NiJ9.{RFC_CLAIMS}.DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q"
 
 
-def said(token: str) -> Verification:
+def said(token: str) -> TokenVerification:
     return verify(token, KEYS, ISSUER, NOW)
 
 
@@ -52,7 +52,7 @@ def test_a_signature_is_verified_by_its_own_key(alg: str) -> None:
     kid = "ec" if alg == "ES256" else "rsa"
     token = SIGNER.sign(claims(aud=["orders-api", "archive-api"]), alg)
     expected = f"{alg} by key {kid}: iss {ISSUER}, aud archive-api, orders-api, expires in 300 s"
-    assert said(token) == Verification(True, expected, kid)
+    assert said(token) == TokenVerification(True, expected, kid)
     signature = signature_of(token)
     for other in (signature_of(STRANGER.sign(claims(), alg)), signature[:-1], signature[:32] + bytes(1) + signature[32:], b""):
         assert why(resigned(token, other)) == "the signature is not the key's"

@@ -8,7 +8,7 @@ import pytest
 
 from exchanger.demo import DemoError
 from exchanger.demo.command import run_demo
-from exchanger.demo.envoy import Mode
+from exchanger.demo.envoy import FilterMode
 from exchanger.demo.keycloak.realm import KeycloakAddress, demo_realm, issuer_profile, read_address
 from exchanger.demo.keycloak.tokens import read_password
 from exchanger.demo.options import DemoOptions, add_arguments, options_of
@@ -21,12 +21,12 @@ def parsed(*arguments: str) -> DemoOptions:
 
 
 def test_defaults_and_every_option() -> None:
-    assert parsed() == DemoOptions(check=False, mode=Mode.EXT_AUTHZ, start_timeout=30)
+    assert parsed() == DemoOptions(check=False, mode=FilterMode.EXT_AUTHZ, start_timeout=30)
     ports = "--envoy-port 1 --grpc-port 2 --metrics-port 3 --token-port 4 --upstream-port 65535 --console-port 6"
     keycloak = "--keycloak http://127.0.0.1:8080/ --keycloak-admin-password-file /run/password"
     given = parsed(*f"--check --mode ext_proc {ports} {keycloak} --start-timeout 1.5".split())
     address, file = KeycloakAddress(False, "127.0.0.1", 8080), Path("/run/password")
-    assert given == DemoOptions(True, Mode.EXT_PROC, 1, 2, 3, 4, 65535, 6, address, file, 1.5)
+    assert given == DemoOptions(True, FilterMode.EXT_PROC, 1, 2, 3, 4, 65535, 6, address, file, 1.5)
     assert given.problems() == ()
 
 

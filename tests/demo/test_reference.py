@@ -12,7 +12,7 @@ from exchanger.demo.keycloak.tokens import RealmTokens, keycloak_setup
 from exchanger.demo.reference.setup import reference_routes, reference_setup, with_keycloak
 from exchanger.demo.setup import DemoSetup
 from exchanger.demo.token_endpoint.rules import Issue
-from exchanger.scenarios.answer import Target
+from exchanger.scenarios.answer import RequestedTarget
 
 ADDRESS = KeycloakAddress(False, "127.0.0.1", 1)
 WRITTEN = yaml.safe_load((importlib.resources.files("exchanger.demo.reference") / "scenarios.yaml").read_text("utf-8"))["scenarios"]
@@ -54,7 +54,7 @@ def test_the_token_endpoint_has_a_route_for_each_exchange_of_its_own() -> None:
         if entry["action"] == "exchange":
             exchange = entry["exchange"]
             route = routes.route_for(
-                "/token/exchange", Target(exchange["scope"], tuple(exchange["resources"]), tuple(exchange["audiences"]))
+                "/token/exchange", RequestedTarget(exchange["scope"], tuple(exchange["resources"]), tuple(exchange["audiences"]))
             )
             team, policy = name.removesuffix("-policy").split("/")
             assert route.name == policy.removeprefix("error-"), name

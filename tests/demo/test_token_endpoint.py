@@ -24,7 +24,7 @@ from exchanger.demo.token_endpoint.rules import (
 )
 from exchanger.http.message import Request, Response
 from exchanger.jwt.unverified import claims_of
-from exchanger.scenarios.answer import Target
+from exchanger.scenarios.answer import RequestedTarget
 from exchanger.scenarios.tokens import CLIENT_ID, encode
 
 NOW = 1_700_000_000
@@ -172,5 +172,5 @@ async def test_requests_are_counted_by_subject_and_target_and_the_oldest_is_drop
 
 def test_every_rule_is_the_one_that_applies_to_its_own_path_and_target() -> None:
     for rule in RULES:
-        target = Target(rule.scope or "", (rule.resource,) if rule.resource else (), (rule.audience,) if rule.audience else ())
+        target = RequestedTarget(rule.scope or "", (rule.resource,) if rule.resource else (), (rule.audience,) if rule.audience else ())
         assert behaviour_for(rule.path or TOKEN_PATH, target) is rule.behaviour

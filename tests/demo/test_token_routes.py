@@ -13,7 +13,7 @@ from exchanger.demo.token_endpoint.routes import RoutesError, TokenRoutes, load_
 from exchanger.demo.token_endpoint.rules import ACCESS_TOKEN_TYPE, REFRESH_TOKEN_TYPE
 from exchanger.http.message import Request, Response
 from exchanger.jwt.unverified import claims_of
-from exchanger.scenarios.answer import Target
+from exchanger.scenarios.answer import RequestedTarget
 from exchanger.scenarios.tokens import encode
 from tests.demo.test_token_endpoint import basic, token_request
 
@@ -45,15 +45,15 @@ async def ask(*fields: tuple[str, str], path: str = "/token/x", subject: str = "
 @pytest.mark.parametrize(
     ("path", "target", "name"),
     [
-        ("/token/a", Target("a b"), "path"),
-        ("/token/a/", Target(" a b "), "scope"),
-        ("/token/", Target("a"), "default"),
-        ("/token/", Target("", ("https://q", "https://r")), "resource"),
-        ("/token/", Target("", ("https://s",), ("x",)), "both"),
-        ("/token/", Target("", (), ("y", " x ")), "audience"),
+        ("/token/a", RequestedTarget("a b"), "path"),
+        ("/token/a/", RequestedTarget(" a b "), "scope"),
+        ("/token/", RequestedTarget("a"), "default"),
+        ("/token/", RequestedTarget("", ("https://q", "https://r")), "resource"),
+        ("/token/", RequestedTarget("", ("https://s",), ("x",)), "both"),
+        ("/token/", RequestedTarget("", (), ("y", " x ")), "audience"),
     ],
 )
-def test_the_first_route_answers_whose_parts_all_match(path: str, target: Target, name: str) -> None:
+def test_the_first_route_answers_whose_parts_all_match(path: str, target: RequestedTarget, name: str) -> None:
     assert endpoint().routes.route_for(path, target).name == name
 
 
@@ -135,4 +135,4 @@ def test_a_file_that_is_wrong_says_where(text: str, problem: str, tmp_path: Path
 
 def test_the_default_response_is_an_oauth_error_if_it_names_no_type() -> None:
     routes = endpoint(f"{ROUTES}defaultResponse: {{error: other}}").routes
-    assert getattr(routes.route_for("/token/", Target()).behaviour, "error", "") == "other"
+    assert getattr(routes.route_for("/token/", RequestedTarget()).behaviour, "error", "") == "other"

@@ -11,9 +11,9 @@ import attrs
 import trio
 import trustme
 
-from exchanger.demo.envoy import Mode
+from exchanger.demo.envoy import FilterMode
 from exchanger.demo.running import RunningDemo
-from exchanger.scenarios.answer import Answer
+from exchanger.scenarios.answer import ScenarioAnswer
 from exchanger.scenarios.builtin import SCENARIOS
 from exchanger.scenarios.scenario import OneRequest
 from tests.e2e.gateway import (
@@ -61,7 +61,7 @@ class Wrong:
 
     after: float
     name: str
-    got: Answer | str
+    got: ScenarioAnswer | str
 
     def __str__(self) -> str:
         return f"{self.after:.2f} s: {self.name}: {self.got}"
@@ -114,7 +114,7 @@ def with_log(config: dict[str, Any], path: Path) -> Path:
     return path
 
 
-async def restarts_under_load(folder: Path, mode: Mode, count: int, pause: float = PAUSE_S) -> Load:
+async def restarts_under_load(folder: Path, mode: FilterMode, count: int, pause: float = PAUSE_S) -> Load:
     """Restart two instances in turns: one drains while the other takes over, behind a gateway with health checks, as in any cluster."""
     async with staged(folder) as (demo, nursery):
         instances = [Instance(demo, folder, name) for name in ("first", "second")]
@@ -141,7 +141,7 @@ async def restarts_under_load(folder: Path, mode: Mode, count: int, pause: float
     return load
 
 
-async def rotations_under_load(folder: Path, mode: Mode, count: int, pause: float = PAUSE_S, *, mutual: bool) -> Load:
+async def rotations_under_load(folder: Path, mode: FilterMode, count: int, pause: float = PAUSE_S, *, mutual: bool) -> Load:
     """Rotate certificates: by turns as Kubernetes does, and file by file, so that for a moment certificate and key do not match."""
     async with secured(folder, mode, mutual=mutual) as here:
         await until_serving(here.envoy_port, here.stage)
@@ -257,7 +257,7 @@ class Secured:
 
 
 @asynccontextmanager
-async def secured(folder: Path, mode: Mode, *, mutual: bool, certified: bool = True) -> AsyncGenerator[Secured]:
+async def secured(folder: Path, mode: FilterMode, *, mutual: bool, certified: bool = True) -> AsyncGenerator[Secured]:
     """Run both until the block ends. With ``mutual`` the service asks for a certificate, and the gateway has one if it is ``certified``."""
     authorities, mount = Authorities(folder), Mount(folder / "mount")
     mount.write(authorities.files())

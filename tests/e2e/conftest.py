@@ -13,7 +13,7 @@ from typing import Final
 import attrs
 import pytest
 
-from exchanger.demo.envoy import Mode
+from exchanger.demo.envoy import FilterMode
 from exchanger.scenarios.target import UNSIGNED_SUBJECTS, Gateway, ScenarioTarget
 from exchanger.scenarios.tokens import make_subjects
 from tests.e2e.gateway import PATIENT_DEMO
@@ -27,7 +27,7 @@ HOST: Final = "127.0.0.1"
 class SharedDemo:
     """A demo that is up in a process of its own; ``text`` is what it printed, ``folder`` has all of its files."""
 
-    mode: Mode
+    mode: FilterMode
     folder: Path
     text: str
 
@@ -63,22 +63,22 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Generator[Service]:
 
 @pytest.fixture(scope="session")
 def ext_authz_demo(tmp_path_factory: pytest.TempPathFactory) -> Generator[SharedDemo]:
-    yield from _running(Mode.EXT_AUTHZ, tmp_path_factory.mktemp("demo"))
+    yield from _running(FilterMode.EXT_AUTHZ, tmp_path_factory.mktemp("demo"))
 
 
 @pytest.fixture(scope="session")
 def ext_proc_demo(tmp_path_factory: pytest.TempPathFactory) -> Generator[SharedDemo]:
-    yield from _running(Mode.EXT_PROC, tmp_path_factory.mktemp("demo"))
+    yield from _running(FilterMode.EXT_PROC, tmp_path_factory.mktemp("demo"))
 
 
-@pytest.fixture(params=[mode.value for mode in Mode])
+@pytest.fixture(params=[mode.value for mode in FilterMode])
 def each_demo(request: pytest.FixtureRequest) -> SharedDemo:
     """The demo by either filter."""
     found: SharedDemo = request.getfixturevalue(f"{request.param}_demo")
     return found
 
 
-def _running(mode: Mode, folder: Path) -> Generator[SharedDemo]:
+def _running(mode: FilterMode, folder: Path) -> Generator[SharedDemo]:
     """Run a demo; in the end it must leave nothing behind, whatever the tests did to it."""
     environment = {**os.environ, "TMPDIR": str(folder), "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(

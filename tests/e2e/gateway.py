@@ -12,14 +12,14 @@ from unittest.mock import patch
 import attrs
 import trio
 
-from exchanger.demo.envoy import HTTP_OPTIONS, Mode, bootstrap, envoy_command, find_envoy
+from exchanger.demo.envoy import HTTP_OPTIONS, FilterMode, bootstrap, envoy_command, find_envoy
 from exchanger.demo.options import DemoOptions
 from exchanger.demo.processes import Child
 from exchanger.demo.running import Programs, RunningDemo, start_demo, wait_ready
 from exchanger.demo.servers import echo, serve_http
 from exchanger.demo.service import SERVICE_COMMAND, base_environment, service_environment
 from exchanger.http.message import Request
-from exchanger.scenarios.answer import Answer, answer_of
+from exchanger.scenarios.answer import ScenarioAnswer, answer_of
 from exchanger.scenarios.builtin import SCENARIOS
 from exchanger.scenarios.client import LOOPBACK, NoAnswerError, fetch
 from exchanger.scenarios.scenario import Scenario
@@ -68,7 +68,7 @@ def patient_gateways() -> Generator[None]:
 
 
 @asynccontextmanager
-async def staged(folder: Path, mode: Mode = Mode.EXT_AUTHZ) -> AsyncGenerator[tuple[RunningDemo, trio.Nursery]]:
+async def staged(folder: Path, mode: FilterMode = FilterMode.EXT_AUTHZ) -> AsyncGenerator[tuple[RunningDemo, trio.Nursery]]:
     """The demo's stage, ready, in a nursery of its own."""
     progress = Progress(io.StringIO())
     async with trio.open_nursery() as nursery:
@@ -115,7 +115,7 @@ async def start_gateway(nursery: trio.Nursery, folder: Path, config: dict[str, A
 
 @asynccontextmanager
 async def gateway_before(
-    service_port: int, folder: Path, mode: Mode, change: Callable[[dict[str, Any]], None] = lambda _config: None
+    service_port: int, folder: Path, mode: FilterMode, change: Callable[[dict[str, Any]], None] = lambda _config: None
 ) -> AsyncGenerator[int]:
     """An Envoy before a service and the demo's echo, with its configuration changed; yield its port once it lets a request through."""
     async with trio.open_nursery() as nursery:
@@ -140,7 +140,7 @@ async def _lets_through(envoy_port: int) -> bool:
         return False
 
 
-def gateway_config(stage: RunningDemo, mode: Mode, *ports: int) -> dict[str, Any]:
+def gateway_config(stage: RunningDemo, mode: FilterMode, *ports: int) -> dict[str, Any]:
     """The demo's configuration for the service's instances on ``ports``, with the health checks of any cluster."""
     with patient_gateways():
         made = bootstrap(listen=free_port(), service=ports[0], upstream=stage.ports.upstream_port, mode=mode)
@@ -234,7 +234,7 @@ async def until_listening(port: int) -> None:
                 return
 
 
-async def asked(envoy_port: int, scenario: Scenario, stage: RunningDemo, timeout: float) -> Answer | str:  # noqa: ASYNC109 - fetch's
+async def asked(envoy_port: int, scenario: Scenario, stage: RunningDemo, timeout: float) -> ScenarioAnswer | str:  # noqa: ASYNC109 - fetch's
     """Ask once; return the answer, or in words why there is none."""
     token = stage.ports.subjects.token(scenario.call.subject)
     try:

@@ -15,7 +15,7 @@ import attrs
 import pytest
 import trio
 
-from exchanger.demo.envoy import Mode
+from exchanger.demo.envoy import FilterMode
 from exchanger.demo.reference.setup import reference_setup
 from exchanger.scenarios.builtin import SCENARIOS
 
@@ -124,12 +124,12 @@ async def assert_all_is_as_expected(names: Sequence[str], folder: Path, *argumen
     raise AssertionError(text)
 
 
-@pytest.mark.parametrize("mode", [mode.value for mode in Mode])
+@pytest.mark.parametrize("mode", [mode.value for mode in FilterMode])
 async def test_every_check_is_as_expected(mode: str, tmp_path: Path) -> None:
     await assert_all_is_as_expected([scenario.name for scenario in SCENARIOS], tmp_path, "--mode", mode)
 
 
-@pytest.mark.parametrize("mode", [mode.value for mode in Mode])
+@pytest.mark.parametrize("mode", [mode.value for mode in FilterMode])
 async def test_the_reference_scenarios_are_as_expected_but_for_those_that_need_a_keycloak(mode: str, tmp_path: Path) -> None:
     scenarios = reference_setup(1).scenarios
     assert (len(scenarios), sum(scenario.call.signed for scenario in scenarios)) == (23, 8)

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from exchanger._proto.opentelemetry.proto.trace.v1.trace_pb2 import Span
-from exchanger.demo.envoy import Mode
+from exchanger.demo.envoy import FilterMode
 from exchanger.http.message import Request
 from exchanger.scenarios.client import fetch
 from tests.e2e.collector import Collector, collecting, plain
@@ -50,8 +50,8 @@ async def ask(running: Demo, host: str = "yellow.example.com", path: str = "/ord
     assert (await fetch(gateway, Request("GET", path, headers), timeout=30)).status == status
 
 
-@pytest.mark.parametrize("mode", Mode)
-async def test_all_parts_are_in_the_clients_trace(mode: Mode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("mode", FilterMode)
+async def test_all_parts_are_in_the_clients_trace(mode: FilterMode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with collecting() as collector:
         export_to(collector, monkeypatch)
         async with demo(tmp_path, "--mode", mode.value) as running:

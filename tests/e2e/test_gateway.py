@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import trio
 
-from exchanger.demo.envoy import Mode
+from exchanger.demo.envoy import FilterMode
 from exchanger.demo.running import RunningDemo
 from exchanger.demo.setup import demo_target
 from exchanger.http.message import Request
-from exchanger.scenarios.answer import Answer
+from exchanger.scenarios.answer import ScenarioAnswer
 from exchanger.scenarios.builtin import SCENARIOS
 from exchanger.scenarios.client import fetch
 from exchanger.scenarios.runner import Finding, run_scenario
@@ -27,7 +27,7 @@ REQUESTS = 1000
 # Three of each of two instances; ``bench/restarts.py`` makes twenty.
 RESTARTS = 6
 
-each_mode = pytest.mark.parametrize("mode", list(Mode))
+each_mode = pytest.mark.parametrize("mode", list(FilterMode))
 
 
 async def test_a_thousand_requests_at_fifty_at_once_get_the_right_answer(each_demo: SharedDemo) -> None:
@@ -47,9 +47,9 @@ async def test_a_thousand_requests_at_fifty_at_once_get_the_right_answer(each_de
 
 
 @each_mode
-async def test_what_was_asked_before_sigterm_is_answered(mode: Mode, tmp_path: Path) -> None:
+async def test_what_was_asked_before_sigterm_is_answered(mode: FilterMode, tmp_path: Path) -> None:
     slow = next(scenario for scenario in SCENARIOS if isinstance(scenario, EqualRequests))
-    answers: list[Answer | str] = []
+    answers: list[ScenarioAnswer | str] = []
 
     async def one(stage: RunningDemo, number: int) -> None:
         token = make_subjects(f"user-{number}").token(slow.call.subject)
@@ -74,6 +74,6 @@ async def exchanges(stage: RunningDemo) -> int:
 
 @pytest.mark.slow
 @each_mode
-async def test_restarts_under_load_lose_no_request(mode: Mode, tmp_path: Path) -> None:
+async def test_restarts_under_load_lose_no_request(mode: FilterMode, tmp_path: Path) -> None:
     load = await restarts_under_load(tmp_path, mode, RESTARTS)
     assert load.summary() == ""

@@ -6,7 +6,7 @@ from typing import Final
 import attrs
 import pytest
 
-from exchanger.demo.envoy import Mode
+from exchanger.demo.envoy import FilterMode
 from exchanger.demo.setup import demo_target
 from exchanger.scenarios.builtin import SCENARIOS
 from exchanger.scenarios.runner import run_scenario
@@ -19,12 +19,12 @@ pytestmark = pytest.mark.envoy
 # Three by either way; ``bench/restarts.py`` makes twenty.
 ROTATIONS: Final = 6
 each_way = pytest.mark.parametrize(
-    ("mode", "mutual"), [(Mode.EXT_AUTHZ, True), (Mode.EXT_PROC, False)], ids=["ext_authz-mtls", "ext_proc-tls"]
+    ("mode", "mutual"), [(FilterMode.EXT_AUTHZ, True), (FilterMode.EXT_PROC, False)], ids=["ext_authz-mtls", "ext_proc-tls"]
 )
 
 
 @each_way
-async def test_every_scenario_is_as_expected(mode: Mode, mutual: bool, tmp_path: Path) -> None:
+async def test_every_scenario_is_as_expected(mode: FilterMode, mutual: bool, tmp_path: Path) -> None:
     async with secured(tmp_path, mode, mutual=mutual) as here:
         await until_serving(here.envoy_port, here.stage)
         site = attrs.evolve(here.stage.ports, envoy_port=here.envoy_port)
@@ -33,7 +33,7 @@ async def test_every_scenario_is_as_expected(mode: Mode, mutual: bool, tmp_path:
 
 
 async def test_a_gateway_without_a_certificate_gets_nothing_through(tmp_path: Path) -> None:
-    async with secured(tmp_path, Mode.EXT_AUTHZ, mutual=True, certified=False) as here:
+    async with secured(tmp_path, FilterMode.EXT_AUTHZ, mutual=True, certified=False) as here:
         site = attrs.evolve(here.stage.ports, envoy_port=here.envoy_port)
         for scenario in SCENARIOS:
             if isinstance(scenario, OneRequest):
@@ -44,6 +44,6 @@ async def test_a_gateway_without_a_certificate_gets_nothing_through(tmp_path: Pa
 
 @pytest.mark.slow
 @each_way
-async def test_rotations_under_load_lose_no_request(mode: Mode, mutual: bool, tmp_path: Path) -> None:
+async def test_rotations_under_load_lose_no_request(mode: FilterMode, mutual: bool, tmp_path: Path) -> None:
     load = await rotations_under_load(tmp_path, mode, ROTATIONS, mutual=mutual)
     assert load.summary() == ""

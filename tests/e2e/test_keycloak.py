@@ -8,7 +8,7 @@ from typing import Final
 import pytest
 import trio
 
-from exchanger.demo.envoy import Mode
+from exchanger.demo.envoy import FilterMode
 from exchanger.net.answer import Answer
 from exchanger.scenarios.builtin import packaged_scenarios
 from tests.e2e.keycloak import Keycloak, running_keycloak
@@ -43,7 +43,7 @@ async def test_without_the_realm_and_an_administrator_the_demo_says_what_can_be_
         failed.assert_nothing_is_left()
 
 
-@pytest.mark.parametrize("mode", [mode.value for mode in Mode])
+@pytest.mark.parametrize("mode", [mode.value for mode in FilterMode])
 async def test_every_check_is_as_expected(mode: str, keycloak: Keycloak, tmp_path: Path) -> None:
     await assert_all_is_as_expected(NAMES, tmp_path, "--mode", mode, *flags(keycloak), bound=LONGER * WHOLE_RUN)
 

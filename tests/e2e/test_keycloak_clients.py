@@ -11,7 +11,7 @@ import pytest
 import trio
 import trustme
 
-from exchanger.demo.envoy import Mode
+from exchanger.demo.envoy import FilterMode
 from exchanger.http.message import Request
 from exchanger.scenarios.client import fetch
 from tests.e2e.client_world import (
@@ -166,8 +166,8 @@ def test_the_token_is_read_from_the_header_that_the_profile_names(world: World) 
 
 
 @pytest.mark.envoy
-@pytest.mark.parametrize("mode", list(Mode))
-async def test_the_upstream_gets_the_new_token_alone(mode: Mode, world: World, tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", list(FilterMode))
+async def test_the_upstream_gets_the_new_token_alone(mode: FilterMode, world: World, tmp_path: Path) -> None:
     token = await trio.to_thread.run_sync(world.realm.log_in)
     headers = (("Host", "api.example.com"), ("X-Forwarded-Access-Token", token), ("Authorization", "Basic b2YgdGhlIHByb3h5"))
     async with gateway_before(world.service.port, tmp_path, mode) as envoy:

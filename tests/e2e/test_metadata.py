@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 import trio
 
-from exchanger.demo.envoy import Mode
+from exchanger.demo.envoy import FilterMode
 from exchanger.http.message import Request
 from exchanger.scenarios.client import fetch
 from tests.e2e.collector import recording, write_issuers
@@ -24,17 +24,17 @@ LOGGED: Final = {"path": "%REQ(:PATH)%", "status": "%RESPONSE_CODE%", "id": "%RE
 ANSWER: Final = {"access_token": "canary-exchanged", "token_type": "Bearer", "expires_in": 3600}
 
 
-def with_metadata_logged(config: dict[str, Any], mode: Mode, file: Path) -> None:
+def with_metadata_logged(config: dict[str, Any], mode: FilterMode, file: Path) -> None:
     name = f"envoy.filters.http.{mode.value}"
     form = {**LOGGED, **{key: value.replace("FILTER", name) for key, value in FORMAT.items()}}
     with_access_log(config, file, {"json_format": form})
-    if mode is Mode.EXT_PROC:
+    if mode is FilterMode.EXT_PROC:
         manager = config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
         manager["http_filters"][0]["typed_config"]["metadata_options"] = {"receiving_namespaces": {"untyped": [name]}}
 
 
-@pytest.mark.parametrize("mode", list(Mode))
-async def test_the_access_log_says_what_was_decided(mode: Mode, tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", list(FilterMode))
+async def test_the_access_log_says_what_was_decided(mode: FilterMode, tmp_path: Path) -> None:
     answer = {**ANSWER, "issued_token_type": "urn:ietf:params:oauth:token-type:access_token"}
     log = tmp_path / "access.log"
     with recording(lambda _got: (200, "application/json", json.dumps(answer).encode())) as tokens:
@@ -66,7 +66,7 @@ async def test_the_access_log_says_what_was_decided(mode: Mode, tmp_path: Path) 
     assert ids["/orders/1"] == lines["/orders/1"]["id"]
 
 
-@pytest.mark.parametrize("mode", list(Mode))
-def test_the_guide_shows_this(mode: Mode) -> None:
+@pytest.mark.parametrize("mode", list(FilterMode))
+def test_the_guide_shows_this(mode: FilterMode) -> None:
     guide = (ROOT / "docs/how-to/access-log.md").read_text()
     assert set(re.findall(rf"%DYNAMIC_METADATA\(envoy\.filters\.http\.{mode.value}:(\w+)\)%", guide)) == set(FORMAT)

@@ -6,7 +6,7 @@ from urllib.parse import parse_qs
 import pytest
 import trio
 
-from exchanger.demo.envoy import Mode
+from exchanger.demo.envoy import FilterMode
 from exchanger.http.message import Request
 from exchanger.scenarios.client import fetch
 from tests.e2e.collector import token_endpoint, write_issuers
@@ -19,8 +19,8 @@ SUBJECT = "00D5g000!AQEAQ|x:y$z~%2F=&+;'()*<>[]{}^`#@?"
 EXCHANGED = "5Aep861!KIwZ|a:b$c~%25=&+;'()*<>[]{}^`#@?"
 
 
-@pytest.mark.parametrize("mode", list(Mode))
-async def test_every_character_arrives_as_it_was_sent(mode: Mode, tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", list(FilterMode))
+async def test_every_character_arrives_as_it_was_sent(mode: FilterMode, tmp_path: Path) -> None:
     headers = (("Host", "api.example.com"), ("Authorization", f"Bearer {SUBJECT}"))
     with token_endpoint(EXCHANGED) as tokens:
         write_issuers(tmp_path, tokens.url)

@@ -17,7 +17,7 @@ import trio
 
 from exchanger._proto.grpc.reflection.v1.reflection_pb2 import ServerReflectionRequest
 from exchanger._proto.opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
-from exchanger.demo.envoy import Mode
+from exchanger.demo.envoy import FilterMode
 from exchanger.http.message import Request
 from exchanger.scenarios.client import fetch
 from tests.e2e.collector import Collector, Recorder, collecting, plain, silent, token_endpoint, wait_until, write_issuers
@@ -35,7 +35,7 @@ TRACE_ID, CALLER_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 TRACEPARENT = f"00-{TRACE_ID}-{CALLER_ID}-01"
 UNSAMPLED = f"00-{TRACE_ID}-{CALLER_ID}-00"
 CHECK = "envoy.service.auth.v3.Authorization/Check"
-METHODS = {Mode.EXT_AUTHZ: CHECK, Mode.EXT_PROC: "envoy.service.ext_proc.v3.ExternalProcessor/Process"}
+METHODS = {FilterMode.EXT_AUTHZ: CHECK, FilterMode.EXT_PROC: "envoy.service.ext_proc.v3.ExternalProcessor/Process"}
 CANARIES = ("canary-subject", "canary-exchanged", "canary-client-secret", "canary-query", "canary-header", "canary-baggage")
 # Seconds in which a service ends that has nothing to do, on a busy machine. It takes up to three, for the fade and two bounded flushes.
 STOP_S = 20.0
@@ -92,8 +92,8 @@ def of_traces(collector: Collector, *traces: str) -> list[Span]:
 
 
 @pytest.mark.envoy
-@pytest.mark.parametrize("mode", list(Mode))
-async def test_a_trace_goes_from_the_caller_through_envoy_to_the_token_endpoint(running: Running, mode: Mode, tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", list(FilterMode))
+async def test_a_trace_goes_from_the_caller_through_envoy_to_the_token_endpoint(running: Running, mode: FilterMode, tmp_path: Path) -> None:
     trace = new_trace()
     headers = (
         ("Host", "api.example.com"),
@@ -136,8 +136,8 @@ async def test_a_trace_goes_from_the_caller_through_envoy_to_the_token_endpoint(
 
 
 @pytest.mark.envoy
-@pytest.mark.parametrize("mode", list(Mode))
-async def test_a_trace_that_the_gateway_began_is_continued(running: Running, mode: Mode, tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", list(FilterMode))
+async def test_a_trace_that_the_gateway_began_is_continued(running: Running, mode: FilterMode, tmp_path: Path) -> None:
     headers = (("Host", "api.example.com"), ("Authorization", "Bearer canary-subject"), ("baggage", "a=b"))
     change = partial(with_tracing, collector=running.collector.recorder)
     async with gateway_before(running.service.port, tmp_path, mode, change) as envoy:

@@ -10,7 +10,7 @@ import attrs
 import trio
 import yaml
 
-from exchanger.demo.envoy import Mode, bootstrap
+from exchanger.demo.envoy import FilterMode, bootstrap
 from exchanger.demo.processes import Child
 from exchanger.demo.setup import DemoPorts
 from exchanger.scenarios.client import LOOPBACK
@@ -94,7 +94,9 @@ class Running:
 
 
 @asynccontextmanager
-async def running(released: Released, folder: Path, mode: Mode = Mode.EXT_AUTHZ, *, ready: bool = True) -> AsyncGenerator[Running]:
+async def running(
+    released: Released, folder: Path, mode: FilterMode = FilterMode.EXT_AUTHZ, *, ready: bool = True
+) -> AsyncGenerator[Running]:
     """Run the pods of both releases until the block ends, which begins when ``helm test`` would pass, unless not ``ready``."""
     find = released.plane.admin.request
     services = [

@@ -17,11 +17,11 @@ import pytest
 import trio
 
 from exchanger import __version__
-from exchanger.demo.envoy import Mode
+from exchanger.demo.envoy import FilterMode
 from exchanger.demo.setup import demo_target
 from exchanger.demo.token_endpoint.fake import CLIENT_SECRET
 from exchanger.policy.selection import DOCUMENT_KEY
-from exchanger.scenarios.answer import Answer, Exchanged, Reached, Target
+from exchanger.scenarios.answer import Exchanged, Reached, RequestedTarget, ScenarioAnswer
 from exchanger.scenarios.builtin import SCENARIOS
 from exchanger.scenarios.client import LOOPBACK
 from exchanger.scenarios.runner import Finding, run_scenario
@@ -58,14 +58,14 @@ def named(name: str) -> OneRequest:
     return found
 
 
-def exchanged(scope: str = "", resources: tuple[str, ...] = ()) -> Answer:
-    return Answer(200, upstream=Exchanged(Target(scope, resources)))
+def exchanged(scope: str = "", resources: tuple[str, ...] = ()) -> ScenarioAnswer:
+    return ScenarioAnswer(200, upstream=Exchanged(RequestedTarget(scope, resources)))
 
 
-async def until(pods: Running, scenario: OneRequest, expected: Answer) -> None:
+async def until(pods: Running, scenario: OneRequest, expected: ScenarioAnswer) -> None:
     """Ask until the answer is as expected."""
     token = pods.site.subjects.token(scenario.call.subject)
-    got: Answer | str = ""
+    got: ScenarioAnswer | str = ""
     with trio.move_on_after(SEEN_S):
         while True:
             target = demo_target(pods.site)
@@ -131,8 +131,8 @@ async def undone(released: Released) -> AsyncGenerator[None]:
             await trio.to_thread.run_sync(bring_back)
 
 
-@pytest.mark.parametrize("mode", Mode, ids=lambda mode: mode.value)
-async def test_the_demos_scenarios_pass_through_what_the_charts_render(released: Released, tmp_path: Path, mode: Mode) -> None:
+@pytest.mark.parametrize("mode", FilterMode, ids=lambda mode: mode.value)
+async def test_the_demos_scenarios_pass_through_what_the_charts_render(released: Released, tmp_path: Path, mode: FilterMode) -> None:
     async with running(released, tmp_path, mode) as pods:
         for scenario in SCENARIOS:
             if isinstance(scenario, PolicyEdit):
@@ -163,16 +163,16 @@ async def test_secrets_policies_labels_and_profiles_take_effect_without_a_restar
 
         # A team's edit: exchanged becomes denied.
         await edited(pods, f"/orders}}\n    {allowed}", "/orders}\n    action: deny")
-        await until(pods, orders, Answer(403, '{"error":"policy_denied"}'))
+        await until(pods, orders, ScenarioAnswer(403, '{"error":"policy_denied"}'))
 
         # A label that is withdrawn takes the Namespace's policy out of force, and a ConfigMap's own its own.
         selector = "ext-authz-token-exchange.magneticflux.net"
         await trio.to_thread.run_sync(plane.admin.label, BLUE, {f"{selector}/policy": None})
-        await until(pods, reports, Answer(200, upstream=Reached.WITH_ORIGINAL))
+        await until(pods, reports, ScenarioAnswer(200, upstream=Reached.WITH_ORIGINAL))
         await trio.to_thread.run_sync(plane.admin.label, BLUE, {f"{selector}/policy": "enabled"})
         await until(pods, reports, reports.expected)
         await trio.to_thread.run_sync(plane.admin.label, f"{BLUE}/configmaps/token-policy", {f"{selector}/enabled": None})
-        await until(pods, reports, Answer(200, upstream=Reached.WITH_ORIGINAL))
+        await until(pods, reports, ScenarioAnswer(200, upstream=Reached.WITH_ORIGINAL))
 
         # Changed profiles, by an upgrade of the release; the kubelet brings the file.
         profiles = copy.deepcopy(released.values["issuerProfiles"])
@@ -181,7 +181,7 @@ async def test_secrets_policies_labels_and_profiles_take_effect_without_a_restar
         await edited(pods, "/orders}\n    action: deny", f"/orders}}\n    {allowed}")
         await trio.to_thread.run_sync(lambda: released.upgrade(issuerProfiles=profiles))
         await trio.to_thread.run_sync(pods.kubelet.sync)
-        expected = Answer(401, '{"error":"bearer_token_required"}', ('Bearer realm="another", scope="read:orders"',))
+        expected = ScenarioAnswer(401, '{"error":"bearer_token_required"}', ('Bearer realm="another", scope="read:orders"',))
         await until(pods, challenged, expected)
 
         assert pods.service.pid == process
@@ -298,7 +298,7 @@ async def test_without_its_right_to_the_secret_it_is_not_ready_and_says_what_is_
                 await until_logged(pods, "issuers.secret_problem")
             assert await pods.run_hook() == 1
             assert f"needs list and watch on secrets/exchanger-demo-oauth in the namespace {DEMO}" in pods.log
-            refused = Answer(500, '{"error":"server_error","error_description":"internal server error"}')
+            refused = ScenarioAnswer(500, '{"error":"server_error","error_description":"internal server error"}')
             target = demo_target(pods.site)
             assert target.judge(await target.send(named("unmatched").call, pods.site.subjects.valid)) == refused
     finally:

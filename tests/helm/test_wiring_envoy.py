@@ -8,9 +8,9 @@ from typing import Any, Final
 import pytest
 import trio
 
-from exchanger.demo.envoy import Mode, bootstrap
+from exchanger.demo.envoy import FilterMode, bootstrap
 from exchanger.demo.running import RunningDemo
-from exchanger.scenarios.answer import Answer
+from exchanger.scenarios.answer import ScenarioAnswer
 from exchanger.scenarios.builtin import SCENARIOS
 from exchanger.scenarios.client import fetch
 from exchanger.scenarios.scenario import OneRequest
@@ -28,16 +28,16 @@ HOST: Final = "exchanger.edge.svc.cluster.local"
 # The name that Istio gives the cluster of the chart's Service (port and host) in a gateway.
 CLUSTER: Final = f"outbound|3001||{HOST}"
 
-each_mode = pytest.mark.parametrize("mode", list(Mode))
+each_mode = pytest.mark.parametrize("mode", list(FilterMode))
 
 
-def rendered_patches(mode: Mode, **section: Any) -> list[dict[str, Any]]:
+def rendered_patches(mode: FilterMode, **section: Any) -> list[dict[str, Any]]:
     """Return what the EnvoyFilter brings: the filter, and what it changes in the connection manager, unless ``normalizePaths`` is off."""
     values = {"extensionMode": mode.value, "envoyFilter": {"enabled": True, **section}}
     return [patch["patch"]["value"] for patch in only(render(values), "EnvoyFilter")["spec"]["configPatches"]]
 
 
-def rendered_filter(mode: Mode, **section: Any) -> dict[str, Any]:
+def rendered_filter(mode: FilterMode, **section: Any) -> dict[str, Any]:
     return rendered_patches(mode, **section)[0]
 
 
@@ -64,13 +64,13 @@ def objection(folder: Path, rendered: dict[str, Any]) -> str:
     ],
     ids=["envoys_own_status", "route_kept"],
 )
-def test_envoy_accepts_what_is_rendered(mode: Mode, section: dict[str, Any], tmp_path: Path) -> None:
+def test_envoy_accepts_what_is_rendered(mode: FilterMode, section: dict[str, Any], tmp_path: Path) -> None:
     assert objection(tmp_path, rendered_filter(mode, **section)) == ""
 
 
 def test_paths_are_normalised_as_in_the_demo(tmp_path: Path) -> None:
     """The demo's gateway runs with these settings, and this Envoy accepts them in whatever connection manager they are merged into."""
-    changed = dict(rendered_patches(Mode.EXT_AUTHZ)[1]["typed_config"])
+    changed = dict(rendered_patches(FilterMode.EXT_AUTHZ)[1]["typed_config"])
     demo = manager(bootstrap(listen=1, service=2, upstream=3))
     assert changed.pop("@type") == demo["@type"]
     assert changed == {"normalize_path": True, "merge_slashes": True, "path_with_escaped_slashes_action": "REJECT_REQUEST"}
@@ -78,7 +78,7 @@ def test_paths_are_normalised_as_in_the_demo(tmp_path: Path) -> None:
 
 
 @each_mode
-def test_envoy_refuses_a_field_that_it_does_not_know(mode: Mode, tmp_path: Path) -> None:
+def test_envoy_refuses_a_field_that_it_does_not_know(mode: FilterMode, tmp_path: Path) -> None:
     """That the test above can fail."""
     rendered = rendered_filter(mode)
     rendered["typed_config"]["fail_closed"] = True
@@ -86,7 +86,7 @@ def test_envoy_refuses_a_field_that_it_does_not_know(mode: Mode, tmp_path: Path)
 
 
 @asynccontextmanager
-async def behind(mode: Mode, folder: Path, authority: str = "", **section: Any) -> AsyncGenerator[tuple[int, RunningDemo]]:
+async def behind(mode: FilterMode, folder: Path, authority: str = "", **section: Any) -> AsyncGenerator[tuple[int, RunningDemo]]:
     """Run the demo behind a gateway with the rendered filter; yield the gateway's port when it gives right answers."""
     rendered = await trio.to_thread.run_sync(lambda: rendered_filter(mode, **section))
     if authority:
@@ -98,7 +98,7 @@ async def behind(mode: Mode, folder: Path, authority: str = "", **section: Any) 
 
 
 @each_mode
-async def test_behind_the_rendered_filter_every_request_gets_the_demos_answer(mode: Mode, tmp_path: Path) -> None:
+async def test_behind_the_rendered_filter_every_request_gets_the_demos_answer(mode: FilterMode, tmp_path: Path) -> None:
     scenarios = [scenario for scenario in SCENARIOS if isinstance(scenario, OneRequest)]
     async with behind(mode, tmp_path, timeout=CHECK_TIMEOUT) as (port, stage):
         found = {scenario.name: await asked(port, scenario, stage, timeout=PATIENCE_S) for scenario in scenarios}
@@ -107,7 +107,7 @@ async def test_behind_the_rendered_filter_every_request_gets_the_demos_answer(mo
 
 @each_mode
 async def test_the_service_takes_the_name_that_istios_own_providers_use_and_nothing_passes_when_it_is_gone(
-    mode: Mode, tmp_path: Path
+    mode: FilterMode, tmp_path: Path
 ) -> None:
     """Istio makes it of the cluster's name, with `_.` for each `|`, which no authority may have (RFC 3986 section 3.2.2)."""
     unmatched = next(scenario for scenario in SCENARIOS if isinstance(scenario, OneRequest) and scenario.name == "unmatched")
@@ -115,12 +115,12 @@ async def test_the_service_takes_the_name_that_istios_own_providers_use_and_noth
         assert await stage.service.stop() == 0
         for scenario in (SCENARIOS[0], unmatched):
             answer = await asked(port, scenario, stage, timeout=PATIENCE_S)
-            assert isinstance(answer, Answer), answer
-            assert (answer.status, answer.upstream) == (503, Answer(503).upstream)
+            assert isinstance(answer, ScenarioAnswer), answer
+            assert (answer.status, answer.upstream) == (503, ScenarioAnswer(503).upstream)
 
 
 @each_mode
-async def test_a_service_that_does_not_answer_holds_a_request_up_no_longer_than_the_timeout(mode: Mode, tmp_path: Path) -> None:
+async def test_a_service_that_does_not_answer_holds_a_request_up_no_longer_than_the_timeout(mode: FilterMode, tmp_path: Path) -> None:
     rendered = await trio.to_thread.run_sync(lambda: rendered_filter(mode, timeout="800ms"))
     async with staged(tmp_path, mode) as (stage, nursery):
         silent = await trio.open_tcp_listeners(0, host="127.0.0.1")  # connections are accepted by the kernel, and nothing is said
@@ -135,13 +135,13 @@ async def test_a_service_that_does_not_answer_holds_a_request_up_no_longer_than_
 
 
 @each_mode
-def test_headers_of_callers_tokens_may_be_removed(mode: Mode) -> None:
+def test_headers_of_callers_tokens_may_be_removed(mode: FilterMode) -> None:
     subject = {"from": [{"header": "X-Forwarded-Access-Token"}, {"header": "Authorization"}, {"header": "x.token"}]}
     profiles = {"issuerProfiles": {"profiles": [{**PROFILE, "subjectToken": subject}]}}
     values = {"extensionMode": mode.value, "envoyFilter": {"enabled": True}, **profiles}
     patch = only(render(values), "EnvoyFilter")["spec"]["configPatches"][0]["patch"]["value"]["typed_config"]
     name, own = {
-        Mode.EXT_AUTHZ: ("decoder_header_mutation_rules", ""),
-        Mode.EXT_PROC: ("mutation_rules", "content-type|retry-after|www-authenticate|"),
+        FilterMode.EXT_AUTHZ: ("decoder_header_mutation_rules", ""),
+        FilterMode.EXT_PROC: ("mutation_rules", "content-type|retry-after|www-authenticate|"),
     }[mode]
     assert patch[name]["allow_expression"]["regex"] == rf"^(authorization|{own}x[-_]forwarded[-_]access[-_]token|x\.token)$"

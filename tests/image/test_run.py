@@ -17,7 +17,7 @@ import trio
 
 from exchanger import __version__
 from exchanger.demo import DemoError
-from exchanger.demo.envoy import Mode, find_envoy
+from exchanger.demo.envoy import FilterMode, find_envoy
 from exchanger.demo.options import DemoOptions
 from exchanger.demo.running import Programs, start_demo, wait_ready
 from exchanger.demo.setup import demo_target
@@ -191,8 +191,8 @@ def test_serve_is_what_starts_and_health_sees_it(image: Image, volume: Path) -> 
 
 
 @pytest.mark.envoy
-@pytest.mark.parametrize("mode", Mode)
-async def test_the_demos_scenarios_come_out_as_expected(image: Image, mode: Mode, volume: Path) -> None:
+@pytest.mark.parametrize("mode", FilterMode)
+async def test_the_demos_scenarios_come_out_as_expected(image: Image, mode: FilterMode, volume: Path) -> None:
     try:
         envoy = find_envoy()
     except DemoError as error:

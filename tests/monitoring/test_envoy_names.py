@@ -14,7 +14,7 @@ from typing import Final
 import pytest
 
 from exchanger.demo import DemoError
-from exchanger.demo.envoy import Mode, bootstrap, envoy_command, find_envoy
+from exchanger.demo.envoy import FilterMode, bootstrap, envoy_command, find_envoy
 from tests.monitoring.promql import read
 from tests.monitoring.sources import dashboard_queries
 from tests.ports import free_port
@@ -29,7 +29,7 @@ NOT_ENVOYS: Final = {"job", "cluster_name"}
 
 
 @contextmanager
-def gateway(mode: Mode, folder: Path) -> Generator[str]:
+def gateway(mode: FilterMode, folder: Path) -> Generator[str]:
     """Run the demo's Envoy without any service, and yield what its admin interface exports after one request."""
     try:
         binary = find_envoy()
@@ -67,7 +67,7 @@ def fetch(url: str) -> tuple[int, str]:
 
 def test_the_gateways_row_reads_what_envoy_exports(tmp_path: Path) -> None:
     labels: dict[str, set[str]] = {}
-    for mode in Mode:
+    for mode in FilterMode:
         with gateway(mode, tmp_path) as text:
             for name, inside in re.findall(r"^(\w+)\{(.*)\} ", text, re.MULTILINE):
                 labels.setdefault(name, set()).update(re.findall(r'(\w+)="', inside))

@@ -11,14 +11,14 @@ from exchanger.demo.servers import echo
 from exchanger.http.message import Request, Response
 from exchanger.playground.handlers import MAX_RUNS, RUN_S
 from exchanger.playground.policy_files import version_of
-from exchanger.scenarios.answer import Answer
+from exchanger.scenarios.answer import ScenarioAnswer
 from exchanger.scenarios.builtin import SCENARIOS
-from exchanger.scenarios.scenario import Call, OneRequest
+from exchanger.scenarios.scenario import GatewayCall, OneRequest
 from exchanger.scenarios.tokens import Subject
 from tests.playground.labs import SAMPLE, YELLOW, bench
 from tests.scenarios.stand_in import DENIAL, EDIT, EQUAL, ONE, StandIn, deny
 
-OPEN = OneRequest("open", "w", Call("h.example.com", "/orders", Subject.NONE), Answer(403))
+OPEN = OneRequest("open", "w", GatewayCall("h.example.com", "/orders", Subject.NONE), ScenarioAnswer(403))
 PATIENCE = 30.0
 
 

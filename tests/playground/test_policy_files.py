@@ -8,7 +8,7 @@ import trio
 import trio.testing
 
 from exchanger.console.proxy import ConsoleProxy
-from exchanger.playground.policy_files import EFFECT_S, MAX_TEXT, Changed, NotSaved, PolicyFiles, in_force, revision_of, version_of
+from exchanger.playground.policy_files import EFFECT_S, MAX_TEXT, ChangedElsewhere, NotSaved, PolicyFiles, in_force, revision_of, version_of
 from exchanger.policy.snapshot import PolicySnapshot
 from tests.console.running import dead_port, running
 from tests.playground.labs import SAMPLE, YELLOW
@@ -23,7 +23,7 @@ def files(tmp_path: Path) -> PolicyFiles:
 
 def test_a_saved_file_is_there_unless_another_version_was_edited(files: PolicyFiles) -> None:
     assert files.texts() == SAMPLE
-    assert files.save("yellow.yaml", "a", version_of("something else")) == Changed()
+    assert files.save("yellow.yaml", "a", version_of("something else")) == ChangedElsewhere()
     assert files.texts() == SAMPLE
     assert files.save("yellow.yaml", "a", version_of(YELLOW)) is None
     assert files.save("yellow.yaml", "b: ä\r\n", version_of("a")) is None

@@ -9,7 +9,7 @@ from exchanger.decision.bearer import MAX_TOKEN_LENGTH
 from exchanger.playground.requests import (
     MAX_HEADER_CHARACTERS,
     FileRequest,
-    Malformed,
+    MalformedBody,
     RunRequest,
     SendRequest,
     read_name,
@@ -18,7 +18,7 @@ from exchanger.playground.requests import (
     read_send,
     read_text,
 )
-from exchanger.scenarios.scenario import MAX_HEADERS, Call
+from exchanger.scenarios.scenario import MAX_HEADERS, GatewayCall
 from exchanger.scenarios.tokens import Subject
 
 Read = Callable[[bytes], object]
@@ -35,17 +35,17 @@ def body(**fields: object) -> bytes:
         (read_run, {"name": "timeout"}, RunRequest("timeout")),
         (read_run, {"name": "timeout", "token": ""}, RunRequest("timeout")),
         (read_run, {"name": "timeout", "token": "abc.def=="}, RunRequest("timeout", "abc.def==")),
-        (read_send, {"host": "h:80", "path": "/"}, SendRequest(Call("h:80", "/"))),
+        (read_send, {"host": "h:80", "path": "/"}, SendRequest(GatewayCall("h:80", "/"))),
         (
             read_send,
             {"method": "PUT", "host": "[::1]", "path": "/a?b=%0d", "headers": [*HEADERS], "subject": "expired"},
-            SendRequest(Call("[::1]", "/a?b=%0d", Subject.EXPIRED, "PUT", HEADERS)),
+            SendRequest(GatewayCall("[::1]", "/a?b=%0d", Subject.EXPIRED, "PUT", HEADERS)),
         ),
-        (read_send, {"host": "h", "path": "/", "subject": "own", "token": "abc"}, SendRequest(Call("h", "/", Subject.NONE), "abc")),
+        (read_send, {"host": "h", "path": "/", "subject": "own", "token": "abc"}, SendRequest(GatewayCall("h", "/", Subject.NONE), "abc")),
         (
             read_send,
             {"host": "h", "path": "/", "headers": [["A", "b"]] * MAX_HEADERS},
-            SendRequest(Call("h", "/", headers=(("A", "b"),) * MAX_HEADERS)),
+            SendRequest(GatewayCall("h", "/", headers=(("A", "b"),) * MAX_HEADERS)),
         ),
         (read_text, {"name": "a.yaml", "text": "b\n"}, FileRequest("a.yaml", "b\n")),
         (read_save, {"name": "a.yaml", "text": "b\n"}, FileRequest("a.yaml", "b\n")),
@@ -60,7 +60,7 @@ def test_a_body_is_understood(read: Read, fields: dict[str, object], meant: obje
 @pytest.mark.parametrize("read", [read_run, read_send, read_text, read_save, read_name])
 @pytest.mark.parametrize("data", [b"", b"null", b"[]", b"{", b'{"name": 1}', b'{"other": "a"}', b'{"token": "a"}', b"\xff"])
 def test_any_other_body_is_refused(read: Read, data: bytes) -> None:
-    assert isinstance(read(data), Malformed)
+    assert isinstance(read(data), MalformedBody)
 
 
 WRONG_HEADERS: list[object] = [
@@ -79,13 +79,13 @@ WRONG_HEADERS: list[object] = [
     ],
 )
 def test_anything_but_one_request_is_refused(field: str, value: object) -> None:
-    assert isinstance(read_send(body(**{"host": "h", "path": "/", field: value})), Malformed)
+    assert isinstance(read_send(body(**{"host": "h", "path": "/", field: value})), MalformedBody)
 
 
 @pytest.mark.parametrize("token", ["a b", "a\r\nb", "\u00e4", "Bearer abc", "a" * (MAX_TOKEN_LENGTH + 1), "a,b"])
 def test_a_token_that_no_header_can_carry_is_refused(token: str) -> None:
-    assert isinstance(read_run(body(name="a", token=token)), Malformed)
-    assert isinstance(read_send(body(host="h", path="/", subject="own", token=token)), Malformed)
+    assert isinstance(read_run(body(name="a", token=token)), MalformedBody)
+    assert isinstance(read_send(body(host="h", path="/", subject="own", token=token)), MalformedBody)
 
 
 def test_no_repr_contains_tokens_or_texts() -> None:
@@ -95,5 +95,5 @@ def test_no_repr_contains_tokens_or_texts() -> None:
         read_send(body(host="h", path="/", headers=[["X-Key", "s3cret"]])),
         read_text(body(name="a", text="s3cret")),
     )
-    assert not any(isinstance(ask, Malformed) for ask in asks)
+    assert not any(isinstance(ask, MalformedBody) for ask in asks)
     assert "s3cret" not in repr(asks)

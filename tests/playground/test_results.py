@@ -10,13 +10,13 @@ from exchanger.http.message import Response
 from exchanger.playground.results import MAX_BODY, MAX_TRACES, result_of_finding, result_of_request
 from exchanger.scenarios.answer import differs
 from exchanger.scenarios.runner import Finding
-from exchanger.scenarios.scenario import Call
-from exchanger.scenarios.target import Asked, Gateway, ScenarioTarget
+from exchanger.scenarios.scenario import GatewayCall
+from exchanger.scenarios.target import AnsweredCall, Gateway, ScenarioTarget
 from exchanger.scenarios.tokens import Subject, encode
 
 SENT = encode({"sub": "alice", "n": 1})
 RECEIVED = encode({"sub": "alice", "scope": "a"})
-CALL = Call("h", "/")
+CALL = GatewayCall("h", "/")
 
 
 def ground() -> ScenarioTarget:
@@ -26,8 +26,8 @@ def ground() -> ScenarioTarget:
     return ScenarioTarget(Gateway("127.0.0.1", 1), token, recognise=differs)
 
 
-def asked(*, body: str = "", status: int = 200, sent: str = SENT, trace_id: str = "1" * 32) -> Asked:
-    return Asked(CALL, trace_id, sent, Response(status, (("x-seen", f"Bearer {sent}"),), body.encode()), elapsed=0.0125)
+def asked(*, body: str = "", status: int = 200, sent: str = SENT, trace_id: str = "1" * 32) -> AnsweredCall:
+    return AnsweredCall(CALL, trace_id, sent, Response(status, (("x-seen", f"Bearer {sent}"),), body.encode()), elapsed=0.0125)
 
 
 def echoed(token: str, *extra: str) -> str:
@@ -73,7 +73,7 @@ async def test_a_request_is_shown_as_far_as_there_are_tokens_keys_and_an_answer(
     assert (refused["ok"], refused["got"], refused["elapsed_ms"]) == (None, "403 {}", 12.5)
     unknown: Any = await result_of_request(asked(body=echoed(RECEIVED)), ground(), None)
     assert (unknown["got"], unknown["tokens"]["verification"]) == ("200 exchanged: differs from what was sent", None)
-    silent = await result_of_request(Asked(CALL, "", SENT, None, "no answer within 8 s"), ground(), verify)
+    silent = await result_of_request(AnsweredCall(CALL, "", SENT, None, "no answer within 8 s"), ground(), verify)
     assert (silent["answer"], silent["got"], silent["trace_ids"]) == (None, "no answer within 8 s", [])
 
 

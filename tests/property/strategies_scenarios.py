@@ -5,8 +5,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from exchanger.scenarios.answer import Answer, Exchanged, Reached, Target, Upstream
-from exchanger.scenarios.scenario import Call, EqualRequests, OneRequest, PolicyEdit, Scenario
+from exchanger.scenarios.answer import Exchanged, Reached, RequestedTarget, ScenarioAnswer, Upstream
+from exchanger.scenarios.scenario import EqualRequests, GatewayCall, OneRequest, PolicyEdit, Scenario
 from exchanger.scenarios.tokens import Subject
 
 _REACHED = {Reached.WITHOUT_TOKEN: "no token", Reached.WITH_ORIGINAL: "original token"}
@@ -17,18 +17,22 @@ lines = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=
 header_names = st.from_regex(r"[Xx]-[A-Za-z0-9]{1,8}", fullmatch=True)
 headers = st.lists(st.tuples(header_names, lines), max_size=3).map(tuple)
 calls = st.builds(
-    Call,
+    GatewayCall,
     host=st.from_regex(r"[a-z0-9-]{1,10}\.example(:[0-9]{1,5})?", fullmatch=True),
     path=lines.map(lambda text: f"/{text}"),
     subject=st.sampled_from(Subject),
     method=st.sampled_from(["GET", "POST", "OPTIONS"]),
     headers=headers,
 )
-targets = st.builds(Target, scope=texts, resources=st.lists(texts, max_size=2).map(tuple), audiences=st.lists(texts, max_size=2).map(tuple))
+targets = st.builds(
+    RequestedTarget, scope=texts, resources=st.lists(texts, max_size=2).map(tuple), audiences=st.lists(texts, max_size=2).map(tuple)
+)
 upstreams: st.SearchStrategy[Upstream] = st.one_of(st.sampled_from(list(_REACHED)), targets.map(Exchanged))
 answers = st.one_of(
-    st.builds(Answer, status=st.integers(200, 599), body=texts, challenges=st.lists(texts, max_size=2).map(tuple), content_type=texts),
-    st.builds(Answer, status=st.integers(200, 599), upstream=upstreams),
+    st.builds(
+        ScenarioAnswer, status=st.integers(200, 599), body=texts, challenges=st.lists(texts, max_size=2).map(tuple), content_type=texts
+    ),
+    st.builds(ScenarioAnswer, status=st.integers(200, 599), upstream=upstreams),
 )
 _edits = st.tuples(lines, lines).filter(lambda pair: pair[0] != pair[1])
 _common: dict[str, Any] = {"name": names, "watch": lines, "call": calls, "expected": answers}
@@ -57,7 +61,7 @@ def text_of(tree: Any) -> str:
 
 def _scenario(scenario: Scenario) -> dict[str, Any]:
     call = scenario.call
-    assert isinstance(scenario.expected, Answer)  # the format that is ours
+    assert isinstance(scenario.expected, ScenarioAnswer)  # the format that is ours
     tree: dict[str, Any] = {
         "name": scenario.name,
         "watch": scenario.watch,
@@ -77,7 +81,7 @@ def _scenario(scenario: Scenario) -> dict[str, Any]:
     return tree
 
 
-def _answer(answer: Answer) -> dict[str, Any]:
+def _answer(answer: ScenarioAnswer) -> dict[str, Any]:
     tree: dict[str, Any] = {"status": answer.status, "challenges": list(answer.challenges), "content_type": answer.content_type}
     match answer.upstream:
         case Reached.NOT:

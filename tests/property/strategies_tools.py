@@ -9,7 +9,7 @@ from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.lookup import UnreadableReach
 from exchanger.policy.snapshot import CurrentPolicy, PolicySnapshot
-from exchanger.tools.policies import Policy
+from exchanger.tools.policies import AssembledPolicy
 from exchanger.values.entry import BASELINE, DenyEntry
 from exchanger.values.issuer import AuthMethod, Credentials, Issuer
 from exchanger.values.request import HttpRequest
@@ -42,7 +42,7 @@ def policy_of(
     reach: UnreadableReach = UnreadableReach.UNMATCHED,
     baseline: tuple[DenyEntry, ...] = (),
     required: bool = False,
-) -> Policy:
+) -> AssembledPolicy:
     """Return the policy of ``documents`` as a service publishes it."""
     snapshot = PolicySnapshot.EMPTY.with_baseline(Grants(baseline=baseline).denials)
     for document in documents:
@@ -50,7 +50,7 @@ def policy_of(
     current = CurrentPolicy(required=required, reach=reach)
     current.publish(snapshot)
     assert current.newest is not None
-    return Policy(current.snapshot, current.newest, RULES)
+    return AssembledPolicy(current.snapshot, current.newest, RULES)
 
 
 baselines = rarely(

@@ -13,8 +13,8 @@ import orjson
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from exchanger.admission.judgement import Known, judge
-from exchanger.admission.review import Answer, Asked, read_review
+from exchanger.admission.judgement import KnownPolicy, judge
+from exchanger.admission.review import ReviewAnswer, ReviewedChange, read_review
 from exchanger.kube.api.decoding import decode_config_map, decode_namespace
 from exchanger.kube.index import PolicyIndex
 from exchanger.policy import shares
@@ -106,12 +106,12 @@ def config_map(text: str | None) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "policy", "namespace": "red", "labels": LABELS}, "data": data}
 
 
-def judged(text: str | None, known: Known) -> Answer:
+def judged(text: str | None, known: KnownPolicy) -> ReviewAnswer:
     """Return the answer to the API server."""
     request = {"uid": "1", "kind": {"group": "", "version": "v1", "kind": "ConfigMap"}, "operation": "CREATE", "namespace": "red"}
     review = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {**request, "object": config_map(text)}}
     asked = read_review(orjson.dumps(review))
-    assert isinstance(asked, Asked)
+    assert isinstance(asked, ReviewedChange)
     return judge(SOURCE, Text.of(asked.after, _labels()), known)
 
 
@@ -141,7 +141,7 @@ def followed(text: str | None, issuers: frozenset[str], grants: Grants) -> Polic
 @given(texts, all_grants, st.booleans())
 def test_what_the_service_would_not_put_in_force_is_refused_and_nothing_else(text: str | None, grants: str | None, enforced: bool) -> None:
     rules = granted(grants, enforced=enforced)
-    answer = judged(text, Known(issuers=frozenset({*ISSUERS, "stranger"}), grants=rules))
+    answer = judged(text, KnownPolicy(issuers=frozenset({*ISSUERS, "stranger"}), grants=rules))
     document = followed(text, frozenset({*ISSUERS, "stranger"}), rules)
     entries = {entry.index for entry in document.entries}
     missing = [refusal for refusal in document.refused if refusal.index not in entries]
@@ -168,7 +168,7 @@ def test_what_exceeds_the_share_of_its_namespace_is_refused_and_so_is_what_pushe
             advance(PolicySnapshot.EMPTY, {}, documents, ISSUERS | {"stranger"}, grants=rules).snapshot
             for documents in (there, {**there, **own})
         )
-        answer = judge(SOURCE, Text(text), Known(before, ISSUERS | {"stranger"}, rules))
+        answer = judge(SOURCE, Text(text), KnownPolicy(before, ISSUERS | {"stranger"}, rules))
     healthy = {source: {entry.index for entry in document.entries} for source, document in before.documents.items() if source != SOURCE}
     pushed_out = [source for source, entered in healthy.items() if entered - {entry.index for entry in after.documents[source].entries}]
     document = after.documents[SOURCE]
@@ -181,7 +181,7 @@ def test_what_exceeds_the_share_of_its_namespace_is_refused_and_so_is_what_pushe
 @given(texts, all_grants)
 def test_an_issuer_that_nobody_knows_is_a_warning_and_refuses_nothing(text: str | None, grants: str | None) -> None:
     rules = granted(grants, enforced=True)
-    known, ignorant = (judged(text, Known(issuers=issuers, grants=rules)) for issuers in (ISSUERS | {"stranger"}, ISSUERS))
+    known, ignorant = (judged(text, KnownPolicy(issuers=issuers, grants=rules)) for issuers in (ISSUERS | {"stranger"}, ISSUERS))
     document = followed(text, ISSUERS, rules)
 
     assert known.refused == ignorant.refused

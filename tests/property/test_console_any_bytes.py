@@ -4,8 +4,8 @@ import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from exchanger.console.access import Access
-from exchanger.console.server import Server, ServerSettings
+from exchanger.console.access import ConsoleAccess
+from exchanger.console.server import ConsoleServerSettings, Server
 from exchanger.console.websocket import Handshake, send_messages
 from exchanger.http.message import Response
 from tests.console.running import PAGE, frame, opening, request
@@ -48,7 +48,7 @@ async def _talk(data: bytes, cut: int) -> None:
         await _messages(stream, handshake)
         return None
 
-    server = Server(ServerSettings("", 0, frozenset({"localhost"})), Access(), PAGE, {}, upgrade, faults.append)
+    server = Server(ConsoleServerSettings("", 0, frozenset({"localhost"})), ConsoleAccess(), PAGE, {}, upgrade, faults.append)
     first, second = trio.socket.socketpair()
     client, served = trio.SocketStream(first), trio.SocketStream(second)
 

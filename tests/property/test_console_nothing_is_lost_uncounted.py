@@ -6,7 +6,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanger.console.broadcast import Message, Subscription, decisions
+from exchanger.console.broadcast import FeedMessage, Subscription, decisions
 from exchanger.console.feed import KEPT, KEPT_DENIED, Feed
 from tests.console.records import DENIED, UNMATCHED, record
 
@@ -46,7 +46,7 @@ class TestAQueue:
                         message = json.loads(await subscription.take())
                         got += len(message.get("items", ())) + message.get("lost", 0)
                 elif isinstance(step, str):
-                    subscription.put(Message('{"type":"totals"}'))
+                    subscription.put(FeedMessage('{"type":"totals"}'))
                 else:
                     subscription.put(decisions(["{}"] * step[0], step[1]))
                     put += sum(step)

@@ -12,9 +12,9 @@ from exchanger.policy.authority import read_authority, wildcards_above
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.lookup import UnreadableReach
 from exchanger.policy.path import is_plain_with_query
-from exchanger.tools.areas import NO_HOST, Kind
+from exchanger.tools.areas import NO_HOST, PathKind
 from exchanger.tools.diff import Area, compare
-from exchanger.tools.policies import Policy
+from exchanger.tools.policies import AssembledPolicy
 from exchanger.tools.question import Question, read_question
 from exchanger.values.entry import DenyEntry
 from exchanger.values.request import HttpRequest
@@ -70,7 +70,7 @@ def test_what_is_shown_differs_and_what_differs_is_shown(
     shown(old, new, asked)
 
 
-def shown(old: Policy, new: Policy, asked: list[HttpRequest]) -> None:
+def shown(old: AssembledPolicy, new: AssembledPolicy, asked: list[HttpRequest]) -> None:
     """See whether the comparison of ``old`` and ``new`` shows what differs, and nothing else; some requests are ``asked`` of both."""
     found = compare(old, new)
 
@@ -94,5 +94,5 @@ def shown(old: Policy, new: Policy, asked: list[HttpRequest]) -> None:
         there = [area for area in found.areas if is_of(area, request)]
         assert there
         if is_plain_with_query(request.path) and "!" not in request.path:
-            plain = [area for area in there if Kind.ODD not in area.kinds]
+            plain = [area for area in there if PathKind.ODD not in area.kinds]
             assert any((decided(area.before), decided(area.after)) == (before, after) for area in plain)

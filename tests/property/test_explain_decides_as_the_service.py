@@ -6,8 +6,8 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanger.console.access import Access
-from exchanger.console.api import About, Api, PolicyNow
+from exchanger.console.access import ConsoleAccess
+from exchanger.console.api import Api, ConsoleFacts, PolicyNow
 from exchanger.console.message import encode
 from exchanger.console.policy_view import shown_verdict
 from exchanger.decision.answer import Effect, answer_of, asked_request, kind_of_credentials
@@ -16,8 +16,8 @@ from exchanger.decision.outcome import Deny, ExchangePending
 from exchanger.envoy.authorization import decode_check
 from exchanger.http.message import Request
 from exchanger.tools.explain import console_target, shown_question
-from exchanger.tools.policies import Policy
-from exchanger.tools.question import Malformed, Question, read_question
+from exchanger.tools.policies import AssembledPolicy
+from exchanger.tools.question import MalformedQuestion, Question, read_question
 from exchanger.values.request import HttpRequest
 from tests.property.strategies_envoy import Asked, check_request
 from tests.property.strategies_envoy import requests as asked_requests
@@ -35,7 +35,7 @@ _EFFECTS = {
 
 
 @given(whole_policies, asked_requests)
-def test_a_question_is_decided_as_the_gateway_s_message_is(policy: Policy, asked: Asked) -> None:
+def test_a_question_is_decided_as_the_gateway_s_message_is(policy: AssembledPolicy, asked: Asked) -> None:
     request = decode_check(check_request(asked), with_headers=True)
     assert isinstance(request, HttpRequest)
 
@@ -48,7 +48,7 @@ def test_a_question_is_decided_as_the_gateway_s_message_is(policy: Policy, asked
 
 
 @given(whole_policies, asked_requests)
-def test_an_explanation_is_of_the_decision(policy: Policy, asked: Asked) -> None:
+def test_an_explanation_is_of_the_decision(policy: AssembledPolicy, asked: Asked) -> None:
     question = Question(asked.method, asked.host, asked.path, asked.headers)
 
     shown = shown_question(question, policy)
@@ -63,10 +63,10 @@ def test_an_explanation_is_of_the_decision(policy: Policy, asked: Asked) -> None
 
 
 @given(whole_policies, asked_requests, st.booleans())
-def test_the_console_says_the_same(policy: Policy, asked: Asked, raw: bool) -> None:
+def test_the_console_says_the_same(policy: AssembledPolicy, asked: Asked, raw: bool) -> None:
     kept = tuple(header for header in asked.headers if header[0] != "cookie")
     question = Question(asked.method, asked.host, asked.path, kept, raw=raw)
-    api = Api(About("", ""), lambda: PolicyNow(policy.newest, 0, policy.snapshot is None), Access(), lambda: policy.rules)
+    api = Api(ConsoleFacts("", ""), lambda: PolicyNow(policy.newest, 0, policy.snapshot is None), ConsoleAccess(), lambda: policy.rules)
 
     response = trio.run(api.explain, Request("GET", console_target(question)))
 
@@ -92,7 +92,7 @@ def test_a_url_is_taken_as_it_is_written(method: str, host: str, rest: str) -> N
 @given(st.text(), st.text(), st.lists(st.text(), max_size=3))
 def test_any_text_is_a_question_or_no_question(method: str, url: str, headers: list[str]) -> None:
     found = read_question(method, url, headers)
-    if isinstance(found, Malformed):
+    if isinstance(found, MalformedQuestion):
         assert found.reason
     else:
         assert found.host

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from exchanger.demo.token_endpoint.routes import TokenRoutes, read_routes
 from exchanger.demo.token_endpoint.rules import Refuse
-from exchanger.scenarios.answer import Target
-from exchanger.scenarios.expectation import Expectation
+from exchanger.scenarios.answer import RequestedTarget
+from exchanger.scenarios.expectation import ExpectedAnswer
 from exchanger.scenarios.go_format.scenario_file import GoValues
-from exchanger.scenarios.reader import Unusable, read_scenarios
-from exchanger.scenarios.scenario import Call, LooseRequest
+from exchanger.scenarios.reader import UnusableScenarios, read_scenarios
+from exchanger.scenarios.scenario import GatewayCall, LooseRequest
 from exchanger.scenarios.tokens import Subject
 
 words = st.text("abcdefghijklmnopqrstuvwxyz0123456789-", min_size=1, max_size=12)
@@ -28,7 +28,7 @@ scenarios = st.builds(
     words,
     words,
     st.builds(
-        Call,
+        GatewayCall,
         st.just("gw.example.com"),
         words.map("/{}".format),
         st.just(Subject.VALID),
@@ -36,7 +36,7 @@ scenarios = st.builds(
         st.dictionaries(words.map("x-{}".format), words, max_size=2).map(lambda found: tuple(found.items())),
         words,
     ),
-    st.builds(Expectation, st.integers(100, 599), words, words, words, words),
+    st.builds(ExpectedAnswer, st.integers(100, 599), words, words, words, words),
 )
 
 
@@ -79,7 +79,7 @@ def test_what_is_written_is_read_and_the_case_of_fields_says_nothing(some: list[
 def test_no_document_makes_a_reader_fail(tree: Any, template: str) -> None:
     text = json.dumps({"version": "v1", "scenarios": [{"behavior": tree, **(tree if isinstance(tree, dict) else {})}], "more": template})
     found = read_scenarios(text)
-    assert isinstance(found, tuple | Unusable)
+    assert isinstance(found, tuple | UnusableScenarios)
     routes = read_routes(json.dumps(tree))
     assert isinstance(routes, TokenRoutes) or all(str(problem).isprintable() for problem in routes)
 
@@ -89,5 +89,5 @@ def test_the_first_route_that_matches_answers(errors: list[str], scope: str) -> 
     routes = [{"name": error, "match": {"scope": scope}, "response": {"type": "oauth_error", "error": error}} for error in errors]
     read = read_routes(json.dumps({"routes": routes}))
     assert isinstance(read, TokenRoutes)
-    assert read.route_for("/token/x", Target(scope)).behaviour == Refuse(errors[0], "")
-    assert read.route_for("/token/x", Target(f"{scope} more")).name == "default"
+    assert read.route_for("/token/x", RequestedTarget(scope)).behaviour == Refuse(errors[0], "")
+    assert read.route_for("/token/x", RequestedTarget(f"{scope} more")).name == "default"

@@ -6,7 +6,7 @@ import h11
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanger.playground.requests import Malformed, read_name, read_run, read_send, read_text
+from exchanger.playground.requests import MalformedBody, read_name, read_run, read_send, read_text
 from exchanger.scenarios.target import request_of
 
 NASTY = st.sampled_from(
@@ -32,7 +32,7 @@ def test_no_refusal_repeats_what_came(fields: dict[str, object]) -> None:
     marked = {name: f"s3cret{value}" if isinstance(value, str) else value for name, value in fields.items()}
     for read in (read_run, read_send, read_text, read_name):
         found = read(json.dumps(marked).encode())
-        assert not isinstance(found, Malformed) or "s3cret" not in found.reason
+        assert not isinstance(found, MalformedBody) or "s3cret" not in found.reason
 
 
 @given(host=HOSTS, path=PATHS, method=METHODS, headers=HEADERS)
@@ -50,7 +50,7 @@ def test_what_is_sent_is_what_was_meant_whatever_stands_in_one_of_its_fields(dat
 def sent_as_meant(host: str, path: str, method: str, headers: list[tuple[str, str]]) -> bool:
     """Tell whether the request is sent at all; then it must be just the one that was meant."""
     found = read_send(json.dumps({"host": host, "path": path, "method": method, "headers": headers}).encode())
-    if isinstance(found, Malformed):
+    if isinstance(found, MalformedBody):
         return False
     sent = request_of(found.call, "token")
     client, server = h11.Connection(h11.CLIENT), h11.Connection(h11.SERVER)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exchanger.scenarios.fields import MAX_PROBLEMS
-from exchanger.scenarios.reader import Unusable, read_scenarios
+from exchanger.scenarios.reader import UnusableScenarios, read_scenarios
 from exchanger.scenarios.scenario import Scenario
 from tests.property.strategies_scenarios import file_of, scenario_lists, text_of
 
@@ -20,9 +20,9 @@ OPTIONAL: Final = frozenset(
 WRONG: Final[dict[str, Any]] = {"nothing": None, "a number": 5.5, "a truth": True, "a list": [[]], "a mapping": {"no": "where"}}
 
 
-def readable(read: tuple[Scenario, ...] | Unusable, lines: int) -> None:
+def readable(read: tuple[Scenario, ...] | UnusableScenarios, lines: int) -> None:
     """Either scenarios whose names differ, or problems, each a line that can be shown."""
-    if isinstance(read, Unusable):
+    if isinstance(read, UnusableScenarios):
         assert 0 < len(read.problems) <= MAX_PROBLEMS
         for problem in read.problems:
             assert problem.line is None or 1 <= problem.line <= lines
@@ -63,7 +63,7 @@ def test_an_unknown_field_is_told_with_its_line(scenarios: tuple[Scenario, ...],
     data.draw(st.sampled_from(mappings(tree)))["surplus"] = 1
     text = text_of(tree)
     read = read_scenarios(text)
-    assert isinstance(read, Unusable)
+    assert isinstance(read, UnusableScenarios)
     (line,) = [number for number, line in enumerate(text.splitlines(), 1) if '"surplus"' in line]
     assert [problem.line for problem in read.problems if "surplus" in problem.reason] == [line]
 
@@ -77,7 +77,7 @@ def test_a_wrong_type_is_told_with_line_and_field(scenarios: tuple[Scenario, ...
     mapping[name] = WRONG[data.draw(st.sampled_from(list(WRONG)))]
     text = text_of(tree)
     read = read_scenarios(text)
-    assert isinstance(read, Unusable), (name, kept, mapping[name])
+    assert isinstance(read, UnusableScenarios), (name, kept, mapping[name])
     readable(read, text.count("\n") + 1)
     assert any(name in f"{problem.field} {problem.reason}" and problem.line is not None for problem in read.problems)
 
@@ -89,8 +89,8 @@ def test_a_field_that_is_missing_is_told_unless_it_may_be(scenarios: tuple[Scena
     name = data.draw(st.sampled_from(list(mapping)))
     del mapping[name]
     read = read_scenarios(text_of(tree))
-    assert isinstance(read, Unusable) == (name not in OPTIONAL)
-    if isinstance(read, Unusable):
+    assert isinstance(read, UnusableScenarios) == (name not in OPTIONAL)
+    if isinstance(read, UnusableScenarios):
         assert name in {problem.field.rpartition(".")[2] for problem in read.problems}
 
 

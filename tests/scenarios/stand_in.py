@@ -13,22 +13,22 @@ from exchanger.demo.service import sample_policy
 from exchanger.demo.setup import DemoPorts
 from exchanger.demo.token_endpoint.fake import TokenEndpoint
 from exchanger.http.message import Handler, Request, Response
-from exchanger.scenarios.answer import Answer, Exchanged, Target
-from exchanger.scenarios.scenario import Call, EqualRequests, OneRequest, PolicyEdit
+from exchanger.scenarios.answer import Exchanged, RequestedTarget, ScenarioAnswer
+from exchanger.scenarios.scenario import EqualRequests, GatewayCall, OneRequest, PolicyEdit
 from exchanger.scenarios.tokens import bearer_of, make_subjects
 from tests.demo.test_token_endpoint import token_request
 
-CALL = Call("h.example.com", "/orders")
-DENIED = Answer(403, '{"error":"policy_denied"}')
+CALL = GatewayCall("h.example.com", "/orders")
+DENIED = ScenarioAnswer(403, '{"error":"policy_denied"}')
 DENIAL = Response(403, (("Content-Type", "application/json"),), b'{"error":"policy_denied"}')
 ONE = OneRequest("one", "w", CALL, DENIED)
-EQUAL = EqualRequests("equal", "w", CALL, Answer(200, upstream=Exchanged(Target("a"))), count=3)
+EQUAL = EqualRequests("equal", "w", CALL, ScenarioAnswer(200, upstream=Exchanged(RequestedTarget("a"))), count=3)
 EDIT = PolicyEdit(
     "edit",
     "w",
     CALL,
-    Answer(200, upstream=Exchanged(Target("read:orders"))),
-    Answer(200, upstream=Exchanged(Target("edited"))),
+    ScenarioAnswer(200, upstream=Exchanged(RequestedTarget("read:orders"))),
+    ScenarioAnswer(200, upstream=Exchanged(RequestedTarget("edited"))),
     file="yellow.yaml",
     old="read:orders",
     new="edited",

@@ -8,11 +8,11 @@ import pytest
 from exchanger.demo.servers import echo
 from exchanger.demo.token_endpoint.fake import TokenEndpoint
 from exchanger.http.message import Headers, Request, Response
-from exchanger.scenarios.answer import Answer, Exchanged, Reached, Target, Upstream, answer_of, describe, exchanged_claims
+from exchanger.scenarios.answer import Exchanged, Reached, RequestedTarget, ScenarioAnswer, Upstream, answer_of, describe, exchanged_claims
 from exchanger.scenarios.tokens import encode
 from tests.demo.test_token_endpoint import NOW, SUBJECT, token_request
 
-TARGET = Target("read:orders", (), ("x", "y"))
+TARGET = RequestedTarget("read:orders", (), ("x", "y"))
 
 
 async def exchanged(subject_token: str = SUBJECT) -> str:
@@ -27,7 +27,7 @@ async def echoed(*headers: tuple[str, str]) -> Response:
 
 async def upstream(headers: Headers, sent_token: str = SUBJECT) -> Upstream:
     answer = answer_of(await echoed(*headers), sent_token)
-    assert answer == Answer(200, upstream=answer.upstream)
+    assert answer == ScenarioAnswer(200, upstream=answer.upstream)
     return answer.upstream
 
 
@@ -49,31 +49,31 @@ async def test_what_the_upstream_saw_is_recognised() -> None:
 @pytest.mark.parametrize("body", [b"", b"no JSON", b"[]", b"{}", b'{"headers": []}', b"[" * 20_000])
 def test_what_is_not_the_echo_has_not_reached_it(body: bytes) -> None:
     answer = answer_of(Response(200, (("content-type", "text/html"),), body), SUBJECT)
-    assert answer == Answer(200, body.decode(), upstream=Reached.NOT, content_type="text/html")
+    assert answer == ScenarioAnswer(200, body.decode(), upstream=Reached.NOT, content_type="text/html")
 
 
 def test_a_refusal_keeps_body_and_challenges() -> None:
     headers = (("content-type", "application/json"), ("www-authenticate", "A"), ("www-authenticate", "B"))
-    assert answer_of(Response(401, headers, b'{"error":"x"}'), SUBJECT) == Answer(401, '{"error":"x"}', ("A", "B"))
+    assert answer_of(Response(401, headers, b'{"error":"x"}'), SUBJECT) == ScenarioAnswer(401, '{"error":"x"}', ("A", "B"))
 
 
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (Answer(200, upstream=Exchanged(TARGET)), "200 exchanged for scope read:orders, audience x y"),
-        (Answer(200, upstream=Exchanged(Target())), "200 exchanged for nothing"),
-        (Answer(200, upstream=Reached.WITH_ORIGINAL), "200 passed on with the original token"),
-        (Answer(401, '{"error":"e"}', ("Bearer",)), "401 e [Bearer]"),
-        (Answer(500, '{"error":"e","message":"m (TXE-1003)"}'), "500 e TXE-1003"),
-        (Answer(503, "no healthy upstream"), "503 no healthy upstream"),
-        (Answer(503), "503 (empty)"),
-        (Answer(500, '["error"]'), '500 ["error"]'),
+        (ScenarioAnswer(200, upstream=Exchanged(TARGET)), "200 exchanged for scope read:orders, audience x y"),
+        (ScenarioAnswer(200, upstream=Exchanged(RequestedTarget())), "200 exchanged for nothing"),
+        (ScenarioAnswer(200, upstream=Reached.WITH_ORIGINAL), "200 passed on with the original token"),
+        (ScenarioAnswer(401, '{"error":"e"}', ("Bearer",)), "401 e [Bearer]"),
+        (ScenarioAnswer(500, '{"error":"e","message":"m (TXE-1003)"}'), "500 e TXE-1003"),
+        (ScenarioAnswer(503, "no healthy upstream"), "503 no healthy upstream"),
+        (ScenarioAnswer(503), "503 (empty)"),
+        (ScenarioAnswer(500, '["error"]'), '500 ["error"]'),
     ],
 )
-def test_answers_in_words(answer: Answer, words: str) -> None:
+def test_answers_in_words(answer: ScenarioAnswer, words: str) -> None:
     assert describe(answer) == words
 
 
 def test_every_kind_of_upstream_has_words() -> None:
     assert set(get_args(Upstream)) == {Reached, Exchanged}
-    assert all(describe(Answer(200, upstream=reached)).startswith("200 ") for reached in Reached)
+    assert all(describe(ScenarioAnswer(200, upstream=reached)).startswith("200 ") for reached in Reached)

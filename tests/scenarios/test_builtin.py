@@ -16,7 +16,7 @@ from exchanger.demo.service import sample_policy
 from exchanger.demo.setup import DemoSetup, own_setup
 from exchanger.demo.token_endpoint.rules import RULES, TOKEN_PATHS
 from exchanger.policy.documents.document import parse_document
-from exchanger.scenarios.answer import Answer, Exchanged, Target
+from exchanger.scenarios.answer import Exchanged, RequestedTarget, ScenarioAnswer
 from exchanger.scenarios.builtin import SCENARIOS, packaged_scenarios
 from exchanger.scenarios.runner import summary
 from exchanger.scenarios.scenario import EqualRequests, PolicyEdit
@@ -34,12 +34,12 @@ LABELS: Final = {
 Entry = dict[str, Any]
 
 
-def target_of(entry: Entry) -> Target:
+def target_of(entry: Entry) -> RequestedTarget:
     exchange = entry["exchange"]
-    return Target(exchange.get("scope", ""), tuple(exchange.get("resources", ())), tuple(exchange.get("audiences", ())))
+    return RequestedTarget(exchange.get("scope", ""), tuple(exchange.get("resources", ())), tuple(exchange.get("audiences", ())))
 
 
-def granted_by_keycloak(entry: Entry) -> Target:
+def granted_by_keycloak(entry: Entry) -> RequestedTarget:
     """What a Keycloak makes of it, which ignores resources (``tests/e2e/test_keycloak.py``)."""
     (client,) = (client for client in json.loads(realm_document())["clients"] if client["clientId"] == demo_realm().client_id)
     every = tuple(mapper["config"]["included.client.audience"] for mapper in client["protocolMappers"])
@@ -53,7 +53,7 @@ class Packaged:
 
     setup: DemoSetup
     unmet: frozenset[str] = frozenset()
-    granted: Callable[[Entry], Target] = target_of
+    granted: Callable[[Entry], RequestedTarget] = target_of
 
     @property
     def documents(self) -> list[dict[str, Any]]:
@@ -102,7 +102,7 @@ def test_scenarios_and_entries_meet_and_a_success_shows_the_target_of_its_entry(
     assert {name for name, entry in met.items() if entry is None} == packaged.unmet
     assert [entry for entry in packaged.entries if entry not in met.values()] == []
     for scenario in packaged.setup.scenarios:
-        assert isinstance(scenario.expected, Answer)
+        assert isinstance(scenario.expected, ScenarioAnswer)
         if isinstance(scenario.expected.upstream, Exchanged):
             entry = met[scenario.name]
             assert entry is not None
@@ -152,7 +152,7 @@ def test_the_keycloak_scenarios_show_every_kind_of_subject_and_audiences_that_th
     available = set(audiences[realm.client_id])
     assert available <= set(clients)
     for scenario in KEYCLOAK.setup.scenarios:
-        assert isinstance(scenario.expected, Answer)
+        assert isinstance(scenario.expected, ScenarioAnswer)
         if isinstance(scenario.expected.upstream, Exchanged):
             shown = scenario.expected.upstream.target.audiences
             assert set(shown) <= available

@@ -9,7 +9,7 @@ import pytest
 from exchanger.scenarios.builtin import SCENARIOS
 from exchanger.scenarios.display import Columns, curl_line, table_head, table_row
 from exchanger.scenarios.runner import Finding
-from exchanger.scenarios.scenario import Call
+from exchanger.scenarios.scenario import GatewayCall
 from exchanger.scenarios.terminal import Progress
 from exchanger.scenarios.tokens import Subject
 from exchanger.util.tables import cells
@@ -48,12 +48,12 @@ def test_progress_moves_on_a_terminal_and_other_text_begins_a_line() -> None:
 
 
 def test_a_curl_line_is_for_a_shell() -> None:
-    call = Call("h.example.com", "/a?b=c&d", method="OPTIONS", headers=(("Origin", "https://o.example.com"),))
+    call = GatewayCall("h.example.com", "/a?b=c&d", method="OPTIONS", headers=(("Origin", "https://o.example.com"),))
     expected = "curl -s -X OPTIONS -H 'Host: h.example.com' -H 'Authorization: Bearer $TOKEN' -H 'Origin: https://o.example.com'"
     assert shlex.split(curl_line(call)) == [*shlex.split(expected), "$GATEWAY/a?b=c&d"]
-    assert "Authorization" not in curl_line(Call("h", "/", subject=Subject.NONE))
-    assert "$EXPIRED" in curl_line(Call("h", "/", subject=Subject.EXPIRED))
-    assert "$FOREIGN" in curl_line(Call("h", "/", subject=Subject.FOREIGN))
+    assert "Authorization" not in curl_line(GatewayCall("h", "/", subject=Subject.NONE))
+    assert "$EXPIRED" in curl_line(GatewayCall("h", "/", subject=Subject.EXPIRED))
+    assert "$FOREIGN" in curl_line(GatewayCall("h", "/", subject=Subject.FOREIGN))
 
 
 def test_rows_stand_below_the_heads_of_columns_as_wide_as_needed() -> None:

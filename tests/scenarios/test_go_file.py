@@ -5,10 +5,10 @@ import json
 import pytest
 
 from exchanger.http.message import Response
-from exchanger.scenarios.expectation import Expectation
+from exchanger.scenarios.expectation import ExpectedAnswer
 from exchanger.scenarios.go_format.scenario_file import GoValues
-from exchanger.scenarios.reader import Unusable, read_scenarios
-from exchanger.scenarios.scenario import Call, LooseRequest
+from exchanger.scenarios.reader import UnusableScenarios, read_scenarios
+from exchanger.scenarios.scenario import GatewayCall, LooseRequest
 from exchanger.scenarios.tokens import Subject
 
 BEHAVIOR = "behavior: {summary: s, detail: d}"
@@ -21,7 +21,7 @@ def one(request: str, expect: str = "{}", more: str = "") -> str:
 
 def read(text: str) -> LooseRequest:
     found = read_scenarios(text, VALUES)
-    assert not isinstance(found, Unusable), found
+    assert not isinstance(found, UnusableScenarios), found
     (scenario,) = found
     assert isinstance(scenario, LooseRequest)
     return scenario
@@ -29,7 +29,7 @@ def read(text: str) -> LooseRequest:
 
 def problems(text: str) -> list[str]:
     found = read_scenarios(text, VALUES)
-    assert isinstance(found, Unusable), found
+    assert isinstance(found, UnusableScenarios), found
     return [str(problem) for problem in found.problems]
 
 
@@ -55,8 +55,8 @@ scenarios:
       wwwAuthenticateContains: 'realm="{{ $.SystemNamespace }}"'
       CorsOrigin: https://client.example.test
 """
-    call = Call("gw.example.com:8080", "/anything/yellow", Subject.VALID, "PUT", (("X-Number", "5"),), "incoming")
-    expected = Expectation(401, "Bearer own-token", "some_error", 'realm="system"', "https://client.example.test")
+    call = GatewayCall("gw.example.com:8080", "/anything/yellow", Subject.VALID, "PUT", (("X-Number", "5"),), "incoming")
+    expected = ExpectedAnswer(401, "Bearer own-token", "some_error", 'realm="system"', "https://client.example.test")
     assert read(text) == LooseRequest("Some scenario", "what", call, expected)
 
 
@@ -124,20 +124,20 @@ def response(status: int, body: object, *headers: tuple[str, str]) -> Response:
 @pytest.mark.parametrize(
     ("expected", "got", "differs"),
     [
-        (Expectation(), response(200, {}), False),
-        (Expectation(), response(201, {}), True),
-        (Expectation(error="e"), response(200, {"error": "e", "more": 1}), False),
-        (Expectation(error="e"), response(200, {"error": ["e"]}), True),
-        (Expectation(authorization="Bearer a"), response(200, {"headers": {"AUTHORIZATION": ["Bearer a", "b"]}}), False),
-        (Expectation(authorization="Bearer a"), response(200, {"headers": {}}), True),
-        (Expectation(authorization="Bearer a"), Response(200, (), b"no json"), True),
-        (Expectation(challenge="realm"), response(200, {}, ("WWW-Authenticate", 'Bearer realm="a"')), False),
-        (Expectation(challenge="realm"), response(200, {}, ("WWW-Authenticate", "Basic"), ("WWW-Authenticate", "realm")), True),
-        (Expectation(cors_origin="https://a"), response(200, {}, ("Access-Control-Allow-Origin", "https://a")), False),
-        (Expectation(cors_origin="https://a"), response(200, {}, ("Access-Control-Allow-Origin", "*")), True),
+        (ExpectedAnswer(), response(200, {}), False),
+        (ExpectedAnswer(), response(201, {}), True),
+        (ExpectedAnswer(error="e"), response(200, {"error": "e", "more": 1}), False),
+        (ExpectedAnswer(error="e"), response(200, {"error": ["e"]}), True),
+        (ExpectedAnswer(authorization="Bearer a"), response(200, {"headers": {"AUTHORIZATION": ["Bearer a", "b"]}}), False),
+        (ExpectedAnswer(authorization="Bearer a"), response(200, {"headers": {}}), True),
+        (ExpectedAnswer(authorization="Bearer a"), Response(200, (), b"no json"), True),
+        (ExpectedAnswer(challenge="realm"), response(200, {}, ("WWW-Authenticate", 'Bearer realm="a"')), False),
+        (ExpectedAnswer(challenge="realm"), response(200, {}, ("WWW-Authenticate", "Basic"), ("WWW-Authenticate", "realm")), True),
+        (ExpectedAnswer(cors_origin="https://a"), response(200, {}, ("Access-Control-Allow-Origin", "https://a")), False),
+        (ExpectedAnswer(cors_origin="https://a"), response(200, {}, ("Access-Control-Allow-Origin", "*")), True),
     ],
 )
-def test_only_what_is_expected_is_compared(expected: Expectation, got: Response, differs: bool) -> None:
+def test_only_what_is_expected_is_compared(expected: ExpectedAnswer, got: Response, differs: bool) -> None:
     differences = expected.differences(got)
     assert bool(differences) == differs
     assert "Bearer a" not in str(expected) + str(differences) + repr(expected)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from exchanger.scenarios.builtin import SCENARIOS
-from exchanger.scenarios.options import Endpoint, ScenariosOptions, add_arguments, options_of
-from exchanger.scenarios.reader import Unusable, read_scenarios
+from exchanger.scenarios.options import GatewayEndpoint, ScenariosOptions, add_arguments, options_of
+from exchanger.scenarios.reader import UnusableScenarios, read_scenarios
 from exchanger.scenarios.tokens import Subject
 
 TEXT = (Path(__file__).parents[2] / "docs" / "how-to" / "scenarios.md").read_text("utf-8")
@@ -27,7 +27,7 @@ def test_defaults_and_every_option() -> None:
         *("--token-env", "TOKEN", "--stats-url", "http://127.0.0.1:5/stats", "--timeout", "1.5", "--list", "--json", "--only", "a", "b"),
     )
     assert given == ScenariosOptions(
-        base_url=Endpoint(secured=True, host="::1", port=8443),
+        base_url=GatewayEndpoint(secured=True, host="::1", port=8443),
         resolve="::2",
         file=Path("f.yaml"),
         token_env="TOKEN",
@@ -36,7 +36,7 @@ def test_defaults_and_every_option() -> None:
         json=True,
         timeout=1.5,
         ca_file=Path("ca.pem"),
-        stats_url=Endpoint(secured=False, host="127.0.0.1", port=5),
+        stats_url=GatewayEndpoint(secured=False, host="127.0.0.1", port=5),
     )
 
 
@@ -85,7 +85,7 @@ def test_problems_are_options_that_do_not_go_together() -> None:
 def test_the_example_of_the_guide_is_a_scenario_file() -> None:
     (example,) = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
     read = read_scenarios(example)
-    assert not isinstance(read, Unusable)
+    assert not isinstance(read, UnusableScenarios)
     assert [scenario.name for scenario in read] == ["orders", "no-token"]
 
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from exchanger.scenarios.answer import Answer, Exchanged, Target
+from exchanger.scenarios.answer import Exchanged, RequestedTarget, ScenarioAnswer
 from exchanger.scenarios.fields import MAX_PROBLEMS
-from exchanger.scenarios.reader import MAX_AT_ONCE, MAX_SCENARIOS, Unusable, read_scenarios
-from exchanger.scenarios.scenario import Call, EqualRequests, OneRequest, PolicyEdit
+from exchanger.scenarios.reader import MAX_AT_ONCE, MAX_SCENARIOS, UnusableScenarios, read_scenarios
+from exchanger.scenarios.scenario import EqualRequests, GatewayCall, OneRequest, PolicyEdit
 from exchanger.scenarios.tokens import Subject
 
 GOOD = """\
@@ -23,12 +23,12 @@ scenarios:
 
 def problems(text: str) -> list[str]:
     read = read_scenarios(text)
-    assert isinstance(read, Unusable), read
+    assert isinstance(read, UnusableScenarios), read
     return [str(problem) for problem in read.problems]
 
 
 def test_optional_fields_have_defaults() -> None:
-    assert read_scenarios(GOOD) == (OneRequest("first", "something", Call("a.example.com", "/a"), Answer(200)),)
+    assert read_scenarios(GOOD) == (OneRequest("first", "something", GatewayCall("a.example.com", "/a"), ScenarioAnswer(200)),)
 
 
 def test_every_field_is_read() -> None:
@@ -51,15 +51,15 @@ scenarios:
       new: ""
       expect: {status: 200, upstream: {exchanged: {scope: a b, resources: [c], audiences: [d, e]}}}
 """
-    refused = Answer(401, "no", ("Basic", "Bearer"), content_type="text/plain")
+    refused = ScenarioAnswer(401, "no", ("Basic", "Bearer"), content_type="text/plain")
     assert read_scenarios(text) == (
-        EqualRequests("equal", "w", Call("[::1]:80", "/?a", Subject.EXPIRED, "PUT", (("X", "1"), ("X", ""))), refused, 2),
+        EqualRequests("equal", "w", GatewayCall("[::1]:80", "/?a", Subject.EXPIRED, "PUT", (("X", "1"), ("X", ""))), refused, 2),
         PolicyEdit(
             "edit",
             "w",
-            Call("h", "/", grants=True),
+            GatewayCall("h", "/", grants=True),
             refused,
-            Answer(200, upstream=Exchanged(Target("a b", ("c",), ("d", "e")))),
+            ScenarioAnswer(200, upstream=Exchanged(RequestedTarget("a b", ("c",), ("d", "e")))),
             "team.yml",
             "a",
             "",

@@ -9,7 +9,7 @@ import pytest
 from exchanger.demo.servers import echo
 from exchanger.demo.setup import demo_target
 from exchanger.http.message import Handler, Request, Response
-from exchanger.scenarios.answer import Answer, Exchanged, Reached, Target
+from exchanger.scenarios.answer import Exchanged, Reached, RequestedTarget, ScenarioAnswer
 from exchanger.scenarios.runner import NO_FRESH_USER, NO_POLICY, NO_STATS, UNSEEN_EDIT, Finding, run_scenario, summary
 from exchanger.scenarios.scenario import OneRequest, Scenario
 from exchanger.scenarios.tokens import Subject, make_subjects
@@ -51,14 +51,14 @@ async def test_each_kind_of_scenario_as_expected(gateway: StandIn) -> None:
 @pytest.mark.parametrize(
     "expected",
     [
-        Answer(401, DENIED.body),
-        Answer(403, DENIED.body + " "),
-        Answer(403, DENIED.body, ("Bearer",)),
-        Answer(403, DENIED.body, content_type="text/plain"),
-        Answer(403, upstream=Reached.WITH_ORIGINAL),
+        ScenarioAnswer(401, DENIED.body),
+        ScenarioAnswer(403, DENIED.body + " "),
+        ScenarioAnswer(403, DENIED.body, ("Bearer",)),
+        ScenarioAnswer(403, DENIED.body, content_type="text/plain"),
+        ScenarioAnswer(403, upstream=Reached.WITH_ORIGINAL),
     ],
 )
-async def test_one_request_that_differs_in_anything(expected: Answer, gateway: StandIn) -> None:
+async def test_one_request_that_differs_in_anything(expected: ScenarioAnswer, gateway: StandIn) -> None:
     found = await finding(attrs.evolve(ONE, expected=expected), gateway, deny)
     assert (found.got, len(found.details)) == ("403 policy_denied", 2)
 
@@ -104,7 +104,7 @@ async def test_no_answer_is_a_finding(tmp_path: Path) -> None:
 
 async def test_a_call_carries_the_subject_token_that_it_names(gateway: StandIn) -> None:
     for subject, reached in ((Subject.NONE, Reached.WITHOUT_TOKEN), (Subject.VALID, Reached.WITH_ORIGINAL)):
-        scenario = OneRequest("one", "w", attrs.evolve(CALL, subject=subject), Answer(200, upstream=reached))
+        scenario = OneRequest("one", "w", attrs.evolve(CALL, subject=subject), ScenarioAnswer(200, upstream=reached))
         assert (await finding(scenario, gateway, echo)).ok
 
 
@@ -121,7 +121,7 @@ async def test_a_scenario_that_cannot_be_run_is_skipped_with_the_reason(
 
 async def test_with_a_users_own_token_any_other_token_is_an_exchanged_one(gateway: StandIn) -> None:
     other = ("authorization", "Bearer opaque-and-new")
-    scenario = OneRequest("exchanged", "w", CALL, Answer(200, upstream=Exchanged(Target("anything"))))
+    scenario = OneRequest("exchanged", "w", CALL, ScenarioAnswer(200, upstream=Exchanged(RequestedTarget("anything"))))
 
     def seeing(*headers: tuple[str, str]) -> Handler:
         async def handle(_request: Request) -> Response:

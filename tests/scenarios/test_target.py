@@ -11,20 +11,20 @@ import pytest
 from exchanger.demo.servers import echo
 from exchanger.demo.setup import demo_target
 from exchanger.http.message import Request, Response
-from exchanger.scenarios.answer import Answer, Reached
-from exchanger.scenarios.scenario import Call, is_host, is_method, is_path, why_no_header
-from exchanger.scenarios.target import Asked, Gateway, request_of
+from exchanger.scenarios.answer import Reached, ScenarioAnswer
+from exchanger.scenarios.scenario import GatewayCall, is_host, is_method, is_path, why_no_header
+from exchanger.scenarios.target import AnsweredCall, Gateway, request_of
 from exchanger.scenarios.tokens import Subject
 from tests.scenarios.stand_in import demo, ports
 from tests.scenarios.test_client import client_context
 
-CALL = Call("h.example.com", "/a?b", headers=(("X-A", "1"),))
+CALL = GatewayCall("h.example.com", "/a?b", headers=(("X-A", "1"),))
 VALID = f"00-{'ab' * 16}-{'cd' * 8}-01"
 TOKEN = "a-token-of-somebody"
 PORTS = ports(Path("/p"))
 
 
-async def sent(call: Call, folder: Path) -> tuple[Asked, Request]:
+async def sent(call: GatewayCall, folder: Path) -> tuple[AnsweredCall, Request]:
     got: list[Request] = []
 
     async def remember(request: Request) -> Response:
@@ -42,7 +42,7 @@ async def test_a_request_has_a_trace_of_its_own_and_reports_it(tmp_path: Path) -
     assert re.fullmatch(r"[0-9a-f]{32}", first.trace_id)
     assert first.trace_id != second.trace_id
     assert (got.value("host"), got.value("x-a"), got.value("authorization")) == ("h.example.com", "1", f"Bearer {TOKEN}")
-    assert demo_target(PORTS).judge(first) == Answer(200, upstream=Reached.WITH_ORIGINAL)
+    assert demo_target(PORTS).judge(first) == ScenarioAnswer(200, upstream=Reached.WITH_ORIGINAL)
     assert first.elapsed > 0
     assert first.response is not None
     assert TOKEN.encode() in first.response.body
@@ -124,7 +124,7 @@ def test_in_a_demo_everything_can_be_seen_and_a_users_own_token_shows_less() -> 
 
 
 def test_a_call_becomes_a_request() -> None:
-    call = Call("h.example.com", "/a", method="PUT", headers=(("Origin", "o"),))
+    call = GatewayCall("h.example.com", "/a", method="PUT", headers=(("Origin", "o"),))
     assert request_of(call, "t").headers == (("Host", "h.example.com"), ("Authorization", "Bearer t"), ("Origin", "o"))
     assert request_of(call, "").headers == (("Host", "h.example.com"), ("Origin", "o"))
     assert (request_of(call, "").method, request_of(call, "").target) == ("PUT", "/a")

@@ -11,10 +11,10 @@ import trio
 from exchanger.demo import DemoError
 from exchanger.demo.keycloak.client import Issued, KeycloakClient
 from exchanger.demo.keycloak.realm import APP, APP_BRIEF, POLICY_FILE, KeycloakAddress, Realm, issuer_profile, policy_text
-from exchanger.demo.keycloak.verification import Keys, Verification, subjects_of, verify
+from exchanger.demo.keycloak.verification import Keys, TokenVerification, subjects_of, verify
 from exchanger.demo.setup import DemoPorts, DemoSetup
 from exchanger.jwt.unverified import claims_of
-from exchanger.scenarios.answer import Exchanged, Reached, Target, Upstream
+from exchanger.scenarios.answer import Exchanged, Reached, RequestedTarget, Upstream
 from exchanger.scenarios.builtin import packaged_scenarios
 from exchanger.scenarios.client import LOOPBACK
 from exchanger.scenarios.target import Gateway, ScenarioTarget
@@ -65,12 +65,12 @@ class RealmTokens:
         """Return the token for ``subject``, "" for none."""
         return self._subjects[subject]
 
-    async def verify(self, token: str) -> Verification:
+    async def verify(self, token: str) -> TokenVerification:
         """Verify ``token`` with the realm's keys."""
         await trio.lowlevel.checkpoint()
         return self.judge(token)
 
-    def judge(self, token: str) -> Verification:
+    def judge(self, token: str) -> TokenVerification:
         """Verify ``token`` with the realm's keys, as far as they are known."""
         return verify(token, self._keys, self.issuer, self._wall_clock())
 
@@ -83,7 +83,7 @@ class RealmTokens:
         scope = [word for word in str(claims.get("scope", "")).split() if word not in self.client.realm.default_scopes]
         audience = claims.get("aud", [])
         audiences = sorted(str(name) for name in audience) if isinstance(audience, list) else [str(audience)]  # Keycloak's has no order
-        return Exchanged(Target(" ".join(scope), (), tuple(audiences)))
+        return Exchanged(RequestedTarget(" ".join(scope), (), tuple(audiences)))
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Get tokens, ``started()`` once they can be used, and renew them in time until cancelled.

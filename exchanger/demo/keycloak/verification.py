@@ -39,7 +39,7 @@ Keys = Mapping[str, RSAKey | ECKey]
 
 @final
 @attrs.frozen
-class Verification:
+class TokenVerification:
     """Whether a token was verified: by which key, for whom and for how long, or why not. It never contains the token."""
 
     verified: bool
@@ -57,7 +57,7 @@ def read_keys(jwks: bytes) -> Keys:
     return {kid: key for key in keys if key is not None and (kid := key.kid) is not None}
 
 
-def verify(token: str, keys: Keys, issuer: str, now: float) -> Verification:
+def verify(token: str, keys: Keys, issuer: str, now: float) -> TokenVerification:
     """Return whether one of ``keys`` signed ``token``, for ``issuer``, and it has not expired at ``now`` (seconds since 1970). Total.
 
     The audience is shown and not judged: that is up to whoever receives the token.
@@ -66,16 +66,18 @@ def verify(token: str, keys: Keys, issuer: str, now: float) -> Verification:
         signed = jws.extract_compact(token.encode() if len(token) <= MAX_TOKEN else b"")
         claims = json.loads(signed.payload)
     except (JoseError, ValueError, TypeError, RecursionError):
-        return Verification(False, "not verified: it is not a signed JWT")
+        return TokenVerification(False, "not verified: it is not a signed JWT")
     if not isinstance(claims, dict):
-        return Verification(False, "not verified: it is not a signed JWT")
+        return TokenVerification(False, "not verified: it is not a signed JWT")
     header = signed.protected
     kid, alg = _text(header, "kid"), _text(header, "alg")
     problem = _problem_of_signature(signed, keys.get(kid), alg) or _problem_of_claims(claims, issuer, now)
     if problem:
-        return Verification(False, f"not verified: {problem}", bounded(kid))
+        return TokenVerification(False, f"not verified: {problem}", bounded(kid))
     seconds = f"{_time(claims.get('exp')) - now:.0f}"
-    return Verification(True, f"{alg} by key {bounded(kid)}: iss {issuer}, aud {_audience(claims)}, expires in {seconds} s", bounded(kid))
+    return TokenVerification(
+        True, f"{alg} by key {bounded(kid)}: iss {issuer}, aud {_audience(claims)}, expires in {seconds} s", bounded(kid)
+    )
 
 
 def subjects_of(valid: str, expired: str) -> dict[Subject, str]:

@@ -21,7 +21,7 @@ import trio
 from exchanger.demo.token_endpoint.rules import TOKEN_PATHS, Behaviour, Fail, Issue, Refuse, behaviour_for
 from exchanger.http.message import Request, Response
 from exchanger.jwt.unverified import claims_of
-from exchanger.scenarios.answer import Target
+from exchanger.scenarios.answer import RequestedTarget
 from exchanger.scenarios.tokens import CLIENT_ID, encode
 
 CLIENT_SECRET = "not-a-secret: the demo's/own+words"  # with characters that tell form-urlencoding (RFC 6749 section 2.3.1) from none
@@ -34,14 +34,14 @@ MAX_FIELDS = 64  # form fields of a token request; the service sends fewer than 
 
 @final
 @attrs.frozen
-class Credentials:
+class ClientCredentials:
     """Those of a client."""
 
     client_id: str
     client_secret: str = attrs.field(repr=False)
 
 
-OWN_CREDENTIALS = Credentials(CLIENT_ID, CLIENT_SECRET)
+OWN_CREDENTIALS = ClientCredentials(CLIENT_ID, CLIENT_SECRET)
 
 _BAD_CREDENTIALS = Refuse("invalid_client", "unknown client, or wrong secret", status=401, challenge='Basic realm="demo-issuer"')
 
@@ -52,7 +52,7 @@ class RequestCount:
     """How many token requests came for one subject and target."""
 
     subject: str
-    target: Target
+    target: RequestedTarget
     requests: int
 
 
@@ -61,7 +61,7 @@ class TokenEndpoint:
     """The endpoint and its counts; ``clock`` returns seconds since 1970."""
 
     _clock: Callable[[], float] = time.time
-    _counts: OrderedDict[tuple[str, Target], int] = attrs.Factory(OrderedDict)
+    _counts: OrderedDict[tuple[str, RequestedTarget], int] = attrs.Factory(OrderedDict)
 
     def counts(self) -> tuple[RequestCount, ...]:
         """Return the counts, in the order of the first requests."""
@@ -91,7 +91,7 @@ class TokenEndpoint:
         claims = claims_of(subject_token)
         if claims is None or not isinstance(claims.get("sub"), str):
             return refusal(Refuse("invalid_request", "the subject token is none of this issuer"))
-        target = Target(form.get("scope", [""])[0], tuple(form.get("resource", ())), tuple(form.get("audience", ())))
+        target = RequestedTarget(form.get("scope", [""])[0], tuple(form.get("resource", ())), tuple(form.get("audience", ())))
         self._count(str(claims["sub"]), target)
         expiry = claims.get("exp")
         if not isinstance(expiry, (int, float)) or expiry <= self._clock():
@@ -99,7 +99,7 @@ class TokenEndpoint:
             return refusal(Refuse("invalid_request", "the subject token has expired"))
         return await respond(behaviour_for(path, target), lambda: self._issued_claims(claims, subject_token, target))
 
-    def _issued_claims(self, claims: dict[str, object], subject_token: str, target: Target) -> dict[str, object]:
+    def _issued_claims(self, claims: dict[str, object], subject_token: str, target: RequestedTarget) -> dict[str, object]:
         now = int(self._clock())
         issued: dict[str, object] = {"iss": ISSUER, "sub": claims["sub"]}
         if target.audiences:
@@ -118,25 +118,25 @@ class TokenEndpoint:
         }
         return issued
 
-    def _count(self, subject: str, target: Target) -> None:
+    def _count(self, subject: str, target: RequestedTarget) -> None:
         key = (subject, target)
         self._counts[key] = self._counts.get(key, 0) + 1
         if len(self._counts) > MAX_COUNTED:
             self._counts.popitem(last=False)
 
 
-def client_of(request: Request, form: Mapping[str, list[str]]) -> Credentials | None:
+def client_of(request: Request, form: Mapping[str, list[str]]) -> ClientCredentials | None:
     """Return the credentials in HTTP Basic, else the form's (RFC 6749 section 2.3.1); ``None`` if they are malformed or in both places."""
     scheme, _, encoded = next(iter(request.values("authorization")), "").partition(" ")
     if not scheme:
-        return Credentials(form.get("client_id", [""])[0], form.get("client_secret", [""])[0])
+        return ClientCredentials(form.get("client_id", [""])[0], form.get("client_secret", [""])[0])
     if scheme.lower() != "basic" or "client_secret" in form:
         return None
     try:
         client_id, _, client_secret = base64.b64decode(encoded, validate=True).decode("ascii").partition(":")
     except (ValueError, binascii.Error):
         return None
-    return Credentials(unquote_plus(client_id), unquote_plus(client_secret))
+    return ClientCredentials(unquote_plus(client_id), unquote_plus(client_secret))
 
 
 async def respond(behaviour: Behaviour, claims: Callable[[], dict[str, object]], lifetime: int | None = TOKEN_LIFETIME) -> Response:

@@ -6,17 +6,17 @@ from urllib.parse import parse_qs
 
 import attrs
 
-from exchanger.demo.token_endpoint.fake import MAX_FIELDS, Credentials, client_of, json_answer, refusal, respond
+from exchanger.demo.token_endpoint.fake import MAX_FIELDS, ClientCredentials, client_of, json_answer, refusal, respond
 from exchanger.demo.token_endpoint.routes import TokenRoutes
 from exchanger.demo.token_endpoint.rules import Refuse
 from exchanger.http.message import Request, Response
 from exchanger.jwt.unverified import claims_of
-from exchanger.scenarios.answer import Target
+from exchanger.scenarios.answer import RequestedTarget
 
 TOKEN_PATHS: Final = "/token/"
 FORM: Final = "application/x-www-form-urlencoded"
 ISSUER: Final = "fake-token-endpoint"
-DEFAULT_CREDENTIALS: Final = Credentials("e2e-client", "e2e-secret")
+DEFAULT_CREDENTIALS: Final = ClientCredentials("e2e-client", "e2e-secret")
 
 _BAD_CREDENTIALS: Final = Refuse("invalid_client", "client authentication failed", 401, f'Basic realm="{ISSUER}"')
 
@@ -27,7 +27,7 @@ class RoutedTokenEndpoint:
     """Answers token requests below ``/token/`` by its ``routes``, and probes at ``/healthz``."""
 
     routes: TokenRoutes
-    credentials: Credentials = DEFAULT_CREDENTIALS
+    credentials: ClientCredentials = DEFAULT_CREDENTIALS
 
     async def answer(self, request: Request) -> Response:
         """Answer one request; see ``http.message.Handler``."""
@@ -51,8 +51,8 @@ class RoutedTokenEndpoint:
         return await respond(route.behaviour, lambda: _claims(form, self.credentials.client_id, route.scenario), lifetime=None)
 
 
-def _target(form: Mapping[str, list[str]]) -> Target:
-    return Target(_first(form, "scope"), _texts(form, "resource"), _texts(form, "audience"))
+def _target(form: Mapping[str, list[str]]) -> RequestedTarget:
+    return RequestedTarget(_first(form, "scope"), _texts(form, "resource"), _texts(form, "audience"))
 
 
 def _claims(form: Mapping[str, list[str]], client_id: str, scenario: str) -> dict[str, object]:

@@ -13,7 +13,7 @@ import attrs
 from exchanger.demo.token_endpoint.rules import NOT_A_BEARER, REFRESH_TOKEN_TYPE, Behaviour, Fail, Issue, Refuse
 from exchanger.errors import ExchangerError
 from exchanger.policy.documents.yaml_reader import Unreadable, read_nodes
-from exchanger.scenarios.answer import Target
+from exchanger.scenarios.answer import RequestedTarget
 from exchanger.scenarios.fields import MAX_PROBLEMS, FileProblem
 from exchanger.scenarios.go_format.fields import GoFields
 from exchanger.scenarios.scenario import why_no_header
@@ -50,7 +50,7 @@ class TokenRoute:
     resource: str = ""
     audience: str = ""
 
-    def matches(self, path: str, target: Target) -> bool:
+    def matches(self, path: str, target: RequestedTarget) -> bool:
         """Whether the route is about a token request to ``path`` for ``target``: the whole scope, one of the resources and audiences."""
         return (
             self.path in {"", path}
@@ -68,7 +68,7 @@ class TokenRoutes:
     routes: tuple[TokenRoute, ...]
     default: Behaviour = _UNKNOWN
 
-    def route_for(self, path: str, target: Target) -> TokenRoute:
+    def route_for(self, path: str, target: RequestedTarget) -> TokenRoute:
         """Return the first route that matches, or the default."""
         return next((route for route in self.routes if route.matches(path, target)), TokenRoute("default", self.default))
 

@@ -8,7 +8,7 @@ from typing import final
 
 import attrs
 
-from exchanger.scenarios.answer import Target
+from exchanger.scenarios.answer import RequestedTarget
 
 ACCESS_TOKEN_TYPE = "urn:ietf:params:oauth:token-type:access_token"  # RFC 8693 section 3
 REFRESH_TOKEN_TYPE = "urn:ietf:params:oauth:token-type:refresh_token"  # same
@@ -62,7 +62,7 @@ class Rule:
     resource: str | None = None
     audience: str | None = None
 
-    def matches(self, path: str, target: Target) -> bool:
+    def matches(self, path: str, target: RequestedTarget) -> bool:
         """Whether the rule is about a token request to ``path`` for ``target``."""
         return (
             (self.path is None or self.path == path)
@@ -93,6 +93,6 @@ RULES = (
 )
 
 
-def behaviour_for(path: str, target: Target) -> Behaviour:
+def behaviour_for(path: str, target: RequestedTarget) -> Behaviour:
     """Return what the first matching rule says; success where none matches."""
     return next((rule.behaviour for rule in RULES if rule.matches(path, target)), Issue())

@@ -14,10 +14,10 @@ from exchanger.decision.bearer import is_bearer_token
 from exchanger.http.message import Headers
 from exchanger.policy.documents.yaml_nodes import Mapping as MappingNode
 from exchanger.policy.documents.yaml_nodes import Node
-from exchanger.scenarios.expectation import OK, Expectation
+from exchanger.scenarios.expectation import OK, ExpectedAnswer
 from exchanger.scenarios.fields import FileProblem
 from exchanger.scenarios.go_format.fields import GoFields
-from exchanger.scenarios.scenario import MAX_HEADERS, Call, LooseRequest, is_host, is_method, is_path, why_no_header
+from exchanger.scenarios.scenario import MAX_HEADERS, GatewayCall, LooseRequest, is_host, is_method, is_path, why_no_header
 from exchanger.scenarios.tokens import Subject
 from exchanger.util.text import quoted
 
@@ -135,7 +135,7 @@ def _scenario(fields: GoFields, values: GoValues, names: set[str]) -> LooseReque
         fields.problem("summary", "has characters that cannot be shown")
     call = _call(fields.inner("request"), values)
     expect = fields.inner("expect")
-    expected = Expectation(
+    expected = ExpectedAnswer(
         expect.number("status") or OK,
         expect.text("upstreamAuthorization"),
         expect.text("error"),
@@ -145,7 +145,7 @@ def _scenario(fields: GoFields, values: GoValues, names: set[str]) -> LooseReque
     return LooseRequest(name, watch, call, expected)
 
 
-def _call(fields: GoFields, values: GoValues) -> Call:
+def _call(fields: GoFields, values: GoValues) -> GatewayCall:
     written = fields.text("path")
     if not written.strip():
         fields.problem("path", "is required")
@@ -165,7 +165,7 @@ def _call(fields: GoFields, values: GoValues) -> Call:
     for name, value in headers:
         if reason := why_no_header(name, value):
             fields.problem("headers", f"has one that {reason}")
-    return Call(values.authority, path, subject, method, headers, literal, signed)
+    return GatewayCall(values.authority, path, subject, method, headers, literal, signed)
 
 
 def _token(fields: GoFields) -> tuple[Subject, str, bool]:

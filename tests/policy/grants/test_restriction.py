@@ -3,7 +3,7 @@
 import attrs
 import pytest
 
-from exchanger.admission.judgement import Known, judge
+from exchanger.admission.judgement import KnownPolicy, judge
 from exchanger.policy.conflicts import conflicts_with
 from exchanger.policy.documents.document import PolicyDocument, Refusal, parse_document
 from exchanger.policy.explanation import Standing, explain
@@ -150,7 +150,7 @@ def test_all_that_is_granted_is_closed_once_for_all_documents_of_a_namespace(ins
 
 
 def test_what_closes_all_that_is_granted_costs_a_judgement_nothing(inserted: list[Claim]) -> None:
-    known = Known(PolicySnapshot.EMPTY.apply(read(RED, Text("version: v2"), ISSUERS, MANY)), ISSUERS, MANY)
+    known = KnownPolicy(PolicySnapshot.EMPTY.apply(read(RED, Text("version: v2"), ISSUERS, MANY)), ISSUERS, MANY)
     inserted.clear()
     assert judge(RED, Text("version: v2"), known).refused
     assert judge(RED, Text("version: v1"), known).refused is None
