@@ -2,8 +2,6 @@
 
 import os
 import ssl
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -210,16 +208,3 @@ def test_files_that_cannot_be_used_have_one_sentence_without_a_secret(site: Site
 def test_a_broken_authority_after_the_first(site: Site) -> None:
     append_broken("client_ca")(site)
     assert problem(site).startswith(f"a certificate in {site.files.client_ca} is broken (")
-
-
-def test_openssl_does_not_ask_for_a_password(site: Site) -> None:
-    """In a process without a terminal it would fail anyway, so what is looked at is that it writes nothing."""
-    site.files.key.write_bytes(encrypted_key())
-    script = (
-        "import sys; from pathlib import Path; from exchanger.net.tls.certificates import check_files;"
-        "from exchanger.net.tls.settings import TlsSettings;"
-        "print(check_files(TlsSettings(cert_file=Path(sys.argv[1]), key_file=Path(sys.argv[2]))))"
-    )
-    command = [sys.executable, "-c", script, str(site.files.cert), str(site.files.key)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60)
-    assert (done.stdout, done.stderr) == (ENCRYPTED.format(key=site.files.key) + "\n", "")
