@@ -13,35 +13,31 @@ import attrs
 import trio
 
 from exchanger.console.access import ConsoleAccess
+from exchanger.console.explained import explained
 from exchanger.console.issuer_view import shown_profiles
 from exchanger.console.message import TimeSlice, encode, error, json_bytes, json_response
 from exchanger.console.policy_view import (
-    MISSING,
-    NOT_READY,
     Lines,
     claims_of,
     health_of,
-    shown_answer,
     shown_document,
     shown_entry,
-    shown_explanation,
     shown_notices,
     shown_problem,
     shown_refusal,
 )
-from exchanger.decision.answer import ASSUMED, STAND_INS_BY_NAME, Answer, answer, asked_request
+from exchanger.decision.answer import ASSUMED, STAND_INS_BY_NAME, asked_request
 from exchanger.decision.check import DecisionRules
 from exchanger.decision.withheld import CREDENTIALS, EMPTY, INVALID, stand_in
 from exchanger.http.message import Handler, Request, Response
 from exchanger.policy.conflicts import documents_in_conflict
 from exchanger.policy.documents.document import PolicyDocument, entry_lines
-from exchanger.policy.explanation import Explanation, explain
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Source
 from exchanger.values.issuer import AUTHORIZATION, Issuer
 from exchanger.values.notice import Notices
 from exchanger.values.request import HttpRequest
-from exchanger.values.text import HOST_LIMIT, loggable_path
+from exchanger.values.text import HOST_LIMIT
 
 # Documents in the list; of more, those with problems come first.
 MAX_DOCUMENTS: Final = 1000
@@ -52,8 +48,6 @@ MAX_PATH: Final = 8192
 MAX_QUERY: Final = 4 * MAX_PATH
 # Fields of a query: method, host and path, and the headers of a request, of which gateways allow a hundred.
 MAX_FIELDS: Final = 112
-# Documents whose lines are looked up for one explanation: one for each candidate.
-MAX_LINED: Final = 50
 # Entries whose lines are kept for the next explanation: some ten megabytes.
 MAX_KEPT_LINES: Final = 100_000
 
@@ -186,21 +180,12 @@ class Api:
         asked = _asked(request, frozenset(name for issuer in rules.issuers.values() for name in issuer.subject.headers))
         if isinstance(asked, Response):
             return asked
-        snapshot = None if now.is_missing else now.snapshot
-        if now.snapshot is None or snapshot is None:
-            verdict, decision = NOT_READY if now.snapshot is None else MISSING, shown_answer(answer(asked, None, rules))
-            shown = {"revision": now.revision, "verdict": verdict, "decision": decision}
-            return json_response({**shown, "readings": [loggable_path(asked.path)], "candidates": [], "more": 0})
         async with self._working:
             # A host with a thousand entries and a path with many readings take some hundredths of a second.
-            explanation, found = await trio.to_thread.run_sync(partial(_explained, asked, snapshot, rules), limiter=self._thread)
-            lines: dict[Source, Lines] = {}
-            for candidate in explanation.candidates[:MAX_LINED]:
-                source = candidate.claim.source
-                document = now.snapshot.documents.get(source)
-                if document is not None and source not in lines:
-                    lines[source] = await self._lines(document, now.snapshot)
-        return json_response({**shown_explanation(explanation, now.snapshot, lines, now.revision), "decision": shown_answer(found)})
+            look = partial(explained, asked, now.snapshot, rules, is_missing=now.is_missing)
+            found = await trio.to_thread.run_sync(look, limiter=self._thread)
+            lines = {source: await self._lines(document, found.snapshot) for source, document in found.documents().items()}
+        return json_response(found.shown(lines, now.revision))
 
     async def _lines(self, document: PolicyDocument, snapshot: PolicySnapshot) -> Lines:
         """Return the lines of the entries, computed once a version and in a thread: a document of a megabyte takes a part of a second.
@@ -254,11 +239,6 @@ async def _listed(now: PolicyNow) -> bytes:
         }
     )
     return b'%b,"namespaces":[%b]}' % (head[:-1], b",".join(parts))
-
-
-def _explained(asked: HttpRequest, snapshot: PolicySnapshot, rules: DecisionRules) -> tuple[Explanation, Answer]:
-    explanation = explain(snapshot, asked.host, asked.path, asked.method, raw=asked.path_is_raw, headers=asked.fields)
-    return explanation, answer(asked, snapshot, rules)
 
 
 def _asked(request: Request, with_tokens: frozenset[str]) -> HttpRequest | Response:

@@ -1,17 +1,15 @@
 """The policy in force as the console shows it: documents with their health, entries with their places, problems in words. Pure."""
 
 from itertools import islice
-from typing import Final, TypeAlias
+from typing import Final, NotRequired, TypeAlias, TypedDict
 
 from exchanger.decision.answer import Answer, profile_of
 from exchanger.policy.conflicts import conflicts_with
 from exchanger.policy.documents.document import PolicyDocument, Refusal
-from exchanger.policy.explanation import Explanation
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.util.text import printable
 from exchanger.values.entry import BASELINE, AllowEntry, Claim, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, Source
 from exchanger.values.notice import Notices
-from exchanger.values.text import loggable_path
 from exchanger.values.verdict import Ambiguous, NoMatch, Unhealthy, Verdict
 
 Json: TypeAlias = dict[str, object]
@@ -26,11 +24,77 @@ MANY_METHODS: Final = 4096
 # Problems, and refused entries, of one document in the list of documents; the document itself shows all of them.
 MAX_PROBLEMS: Final = 20
 
-NOT_READY: Final[Json] = {"kind": "unhealthy", "policy": None, "reason": "no complete policy is known yet"}
-MISSING: Final[Json] = {"kind": "unhealthy", "policy": None, "reason": "a policy is required, and no entry is in force"}
-
-
 _ACTIONS: Final = {AllowEntry: "allow", DenyEntry: "deny", ExchangeEntry: "exchange", FailClosedRegion: "invalid"}
+
+
+class PlaceJson(TypedDict):
+    """Which entry of which policy; ``entry`` is ``None`` for the whole document."""
+
+    namespace: str
+    name: str
+    entry: int | None
+
+
+class NamedText(TypedDict):
+    """A text and what it is."""
+
+    name: str
+    text: str
+
+
+class NamedValue(TypedDict):
+    """A header that an entry asks for."""
+
+    name: str
+    value: str
+
+
+class EntryJson(PlaceJson):
+    """An entry, or the region that replaces an invalid one."""
+
+    line: int | None
+    end_line: int | None
+    action: str
+    host: str | None
+    path_prefix: str
+    path_type: str
+    headers: list[NamedValue]
+    case_insensitive: bool
+    methods: list[str] | None
+    issuer: str | None
+    scope: str
+    resources: list[str]
+    audiences: list[str]
+    resource_metadata: str
+    conflicts: list[PlaceJson]
+
+
+class VerdictJson(TypedDict):
+    """A verdict with its reason in words."""
+
+    kind: str
+    policy: PlaceJson | None
+    reason: str
+
+
+class ExchangeJson(TypedDict):
+    """What would be asked of which issuer. A console of an earlier version does not know the last two."""
+
+    issuer: str
+    endpoint: str | None
+    scope: str
+    resources: list[str]
+    audiences: list[str]
+    resource_metadata: NotRequired[str]
+    profile: NotRequired[list[NamedText]]
+
+
+class AnswerJson(VerdictJson):
+    """What the service would answer."""
+
+    passes: bool
+    status: int | None
+    exchange: ExchangeJson | None
 
 
 def health_of(document: PolicyDocument, conflicts: "frozenset[Source] | set[Source]") -> str:
@@ -78,7 +142,7 @@ def claims_of(document: PolicyDocument) -> list[Claim]:
     return sorted(claims, key=lambda claim: -1 if claim.index is None else claim.index)
 
 
-def shown_entry(claim: Claim, snapshot: PolicySnapshot, lines: Lines) -> Json:
+def shown_entry(claim: Claim, snapshot: PolicySnapshot, lines: Lines) -> EntryJson:
     """Return an entry, or the region that replaces an invalid one. ``lines`` are those of its document's entries."""
     target = claim.target if isinstance(claim, ExchangeEntry) else None
     area, index = claim.match, claim.index
@@ -108,12 +172,12 @@ def shown_entry(claim: Claim, snapshot: PolicySnapshot, lines: Lines) -> Json:
     }
 
 
-def shown_place(source: Source, index: int | None) -> Json:
+def shown_place(source: Source, index: int | None) -> PlaceJson:
     """Return which entry of which policy."""
     return {"namespace": _text(source.namespace), "name": _text(source.name), "entry": index}
 
 
-def shown_verdict(verdict: Verdict) -> Json:
+def shown_verdict(verdict: Verdict) -> VerdictJson:
     """Return the verdict with its reason in words."""
     match verdict:
         case NoMatch():
@@ -135,7 +199,7 @@ def shown_verdict(verdict: Verdict) -> Json:
             return {"kind": "ambiguous", "policy": None, "reason": reason}
 
 
-def shown_answer(answer: Answer) -> Json:
+def shown_answer(answer: Answer) -> AnswerJson:
     """Return what becomes of a request, and what would be asked of which issuer."""
     target, issuer = answer.target, answer.issuer
     return {
@@ -155,26 +219,6 @@ def shown_answer(answer: Answer) -> Json:
             "resource_metadata": _text(answer.resource_metadata),
             "profile": [] if issuer is None else [{"name": name, "text": _text(text)} for name, text in profile_of(issuer)],
         },
-    }
-
-
-def shown_explanation(explanation: Explanation, snapshot: PolicySnapshot, lines: "dict[Source, Lines]", revision: int) -> Json:
-    """Return why a request gets its verdict; ``lines`` are those of the documents that are involved."""
-    candidates = [
-        {
-            **shown_entry(candidate.claim, snapshot, lines.get(candidate.claim.source, ())),
-            "outcome": candidate.standing.value,
-            "won": candidate.won,
-            "why": _text(candidate.why),
-        }
-        for candidate in explanation.candidates
-    ]
-    return {
-        "revision": revision,
-        "verdict": shown_verdict(explanation.verdict),
-        "readings": [loggable_path(reading) for reading in explanation.readings],
-        "candidates": candidates,
-        "more": explanation.more,
     }
 
 

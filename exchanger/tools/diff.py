@@ -12,7 +12,7 @@ from typing import Final, TextIO, final
 import attrs
 
 from exchanger.console.message import encode
-from exchanger.console.policy_view import shown_answer
+from exchanger.console.policy_view import AnswerJson, shown_answer
 from exchanger.decision.answer import Answer
 from exchanger.errors import ConfigurationError
 from exchanger.issuers.profile_model import SPELLING, Parameters
@@ -203,8 +203,8 @@ def _as_text(found: Comparison) -> Iterator[str]:
         yield "There is more to compare than this command looks at: other areas may differ, too."
 
 
-def _said(answer: Json) -> str:
-    asked = "".join(f", {name} {value}" for name, value in target(answer["exchange"] or {}))
+def _said(answer: AnswerJson) -> str:
+    asked = "".join(f", {name} {value}" for name, value in target(answer["exchange"]))
     return f"{decided(answer)}{asked}" + (f": {answer['reason']}" if answer["kind"] == "refused" else "")
 
 
@@ -229,10 +229,10 @@ def _shown(area: Area) -> Json:
     }
 
 
-def _without_profile(answer: Json) -> Json:
+def _without_profile(answer: AnswerJson) -> Json:
     """Return ``answer`` without what the issuer's profile says: which of its fields differ is told, and no value."""
     exchange = answer["exchange"]
-    return answer if exchange is None else {**answer, "exchange": {name: told for name, told in exchange.items() if name != "profile"}}
+    return {**answer} if exchange is None else {**answer, "exchange": {name: told for name, told in exchange.items() if name != "profile"}}
 
 
 def _headers(headers: tuple[HeaderMatch, ...]) -> str:

@@ -1,11 +1,10 @@
-"""Answers and explanations as text for people, from the same JSON that the console shows.
-
-Must not know: where the JSON comes from.
-"""
+"""Answers and explanations as text for people, from the value that the console shows as JSON: its own, or one that is read back."""
 
 from collections.abc import Iterator
 from typing import Any, Final
 
+from exchanger.console.explained import CandidateJson, ExplainedJson
+from exchanger.console.policy_view import AnswerJson, EntryJson, ExchangeJson, PlaceJson
 from exchanger.util.text import printable
 
 # Characters of one line: a reason has all problems of an entry.
@@ -24,21 +23,22 @@ def text_of(lines: Iterator[str]) -> str:
     return "".join(f"{printable(line, LINE_LIMIT).rstrip()}\n" for line in lines)
 
 
-def explained(asked: str, shown: Json) -> str:
+def explanation_text(asked: str, shown: ExplainedJson) -> str:
     """Return the explanation ``shown`` of the request ``asked`` for people."""
     return text_of(_explained(asked, shown))
 
 
-def _explained(asked: str, shown: Json) -> Iterator[str]:
+def _explained(asked: str, shown: ExplainedJson) -> Iterator[str]:
     decision = shown["decision"]
     yield asked
     yield ""
     yield f"{headline(decision)}: {decision['reason']}"
     if decision["policy"] is not None:
         yield f"  {'by':{_WIDTH}}{place(decision['policy'])}"
-    exchange = decision["exchange"] or {}
+    exchange = decision["exchange"]
     yield from (f"  {name:{_WIDTH}}{value}" for name, value in target(exchange))
-    yield from (f"  {line['name']:{_WIDTH}}{line['text']}" for line in exchange.get("profile", ()))  # not of an earlier version's console
+    profile = exchange.get("profile", []) if exchange else []
+    yield from (f"  {line['name']:{_WIDTH}}{line['text']}" for line in profile)
     yield ""
     yield "Readings of the path"
     yield from (f"  {reading}" for reading in shown["readings"])
@@ -55,25 +55,25 @@ def _explained(asked: str, shown: Json) -> Iterator[str]:
         yield f"  and {more} more"
 
 
-def _candidate(candidate: Json) -> Iterator[str]:
+def _candidate(candidate: CandidateJson) -> Iterator[str]:
     line = "" if candidate["line"] is None else f", line {candidate['line']}"
     yield f"  {_SIGNS.get(candidate['outcome'], candidate['outcome']):{_WIDTH}}{place(candidate)}, {candidate['action']}{line}"
     yield f"  {'':{_WIDTH}}{area(candidate)}"
     yield f"  {'':{_WIDTH}}{candidate['why']}"
 
 
-def headline(decision: Json) -> str:
+def headline(decision: AnswerJson) -> str:
     """Return the decision in a word or two."""
     kind, status = decision["kind"], decision["status"]
     return kind if status is None else f"{kind} ({status})"
 
 
-def decided(decision: Json) -> str:
+def decided(decision: AnswerJson) -> str:
     """Return the decision, and the entry that it comes from."""
     return headline(decision) + ("" if decision["policy"] is None else f" by {place(decision['policy'])}")
 
 
-def place(found: Json) -> str:
+def place(found: PlaceJson) -> str:
     """Return where an entry is."""
     if not found["namespace"]:
         return f"{found['name']} [{found['entry']}]" if found["name"] == "baseline" else str(found["name"])
@@ -81,7 +81,7 @@ def place(found: Json) -> str:
     return f"{found['namespace']}/{found['name']}{entry}"
 
 
-def area(entry: Json) -> str:
+def area(entry: EntryJson) -> str:
     """Return the requests that an entry applies to."""
     parts = [f"{entry['host'] or 'any host'} {entry['path_prefix'] or 'any path'}"]
     if entry["path_type"] != "Prefix":
@@ -94,7 +94,7 @@ def area(entry: Json) -> str:
     return ", ".join(parts)
 
 
-def target(exchange: Json) -> Iterator[tuple[str, str]]:
+def target(exchange: ExchangeJson | None) -> Iterator[tuple[str, str]]:
     """Yield what would be asked of which issuer."""
     if not exchange:
         return
@@ -103,5 +103,5 @@ def target(exchange: Json) -> Iterator[tuple[str, str]]:
         yield "scope", exchange["scope"]
     yield from (("audience", audience) for audience in exchange["audiences"])
     yield from (("resource", resource) for resource in exchange["resources"])
-    if metadata := exchange.get("resource_metadata"):  # a console of an earlier version does not say it
+    if metadata := exchange.get("resource_metadata"):
         yield "metadata", metadata

@@ -7,15 +7,15 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, TextIO, final
+from typing import Final, TextIO, cast, final
 from urllib.parse import urlencode, urlsplit
 
 import attrs
 import orjson
 import trio
 
+from exchanger.console.explained import ExplainedJson, explained
 from exchanger.console.message import encode
-from exchanger.console.policy_view import Lines, shown_answer, shown_explanation
 from exchanger.console.proxy import ConsoleProxy
 from exchanger.console.token_file import read_token
 from exchanger.decision.answer import ASSUMED, kind_of_credentials
@@ -25,14 +25,11 @@ from exchanger.http.message import Request
 from exchanger.http.names import is_loopback
 from exchanger.net.tls.client import client_tls_context
 from exchanger.policy.documents.document import entry_lines
-from exchanger.policy.explanation import explain
-from exchanger.tools.display import Json, explained
+from exchanger.tools.display import explanation_text
 from exchanger.tools.policies import AssembledPolicy, Chosen, assembled, policy_of_paths, settings_of
 from exchanger.tools.question import MalformedQuestion, Question, read_question
 from exchanger.util.follow_file import Unusable
 from exchanger.util.text import printable
-from exchanger.values.entry import Source
-from exchanger.values.verdict import Unhealthy
 
 PASSES: Final = 0
 REFUSED: Final = 1
@@ -84,7 +81,7 @@ async def run_explain(options: ExplainOptions, variables: Mapping[str, str] | No
     return PASSES if passes else REFUSED
 
 
-def _told(question: Question, shown: Json, *, as_json: bool) -> tuple[str, bool]:
+def _told(question: Question, shown: ExplainedJson, *, as_json: bool) -> tuple[str, bool]:
     """Return what to print, and whether the request passes.
 
     Raises:
@@ -92,12 +89,12 @@ def _told(question: Question, shown: Json, *, as_json: bool) -> tuple[str, bool]
     """
     try:
         passes = shown["decision"]["passes"] is True
-        return encode(shown).decode() + "\n" if as_json else explained(f"{question.method.upper()} {question.url()}", shown), passes
+        return encode(shown).decode() + "\n" if as_json else explanation_text(f"{question.method.upper()} {question.url()}", shown), passes
     except (KeyError, TypeError, AttributeError):
         raise ExchangerError("the console's answer cannot be read; is it another version?") from None
 
 
-async def _shown(question: Question, options: ExplainOptions, environment: Mapping[str, str]) -> Json:
+async def _shown(question: Question, options: ExplainOptions, environment: Mapping[str, str]) -> ExplainedJson:
     if options.console:
         if withheld := split_sensitive_headers(question.headers)[1]:
             names = ", ".join(dict.fromkeys(name for name, _ in withheld))
@@ -113,22 +110,11 @@ async def _shown(question: Question, options: ExplainOptions, environment: Mappi
     return shown_question(question, policy)
 
 
-def shown_question(question: Question, policy: AssembledPolicy) -> Json:
+def shown_question(question: Question, policy: AssembledPolicy) -> ExplainedJson:
     """Return what becomes of the request by ``policy``, and why, as the console's ``/api/explain`` does."""
-    request = question.request()
-    found = explain(policy.newest, request.host, request.path, request.method, raw=request.path_is_raw, headers=request.fields)
-    if policy.snapshot is None:
-        found = attrs.evolve(found, verdict=Unhealthy(_MISSING), candidates=(), more=0)
-    lines: dict[Source, Lines] = {}
-    for candidate in found.candidates:
-        source = candidate.claim.source
-        document = policy.newest.documents.get(source)
-        if document is not None and document.text is not None and source not in lines:
-            lines[source] = entry_lines(document.text)
-    return {**shown_explanation(found, policy.newest, lines, 0), "decision": shown_answer(policy.answer(request))}
-
-
-_MISSING: Final = "a policy is required, and no entry is in force"
+    found = explained(question.request(), policy.newest, policy.rules, is_missing=policy.snapshot is None)
+    texts = {source: document.text for source, document in found.documents().items()}
+    return found.shown({source: entry_lines(text) for source, text in texts.items() if text is not None}, 0)
 
 
 async def policy_of_cluster(options: ExplainOptions, chosen: Chosen, environment: Mapping[str, str]) -> AssembledPolicy:
@@ -173,7 +159,7 @@ async def policy_of_cluster(options: ExplainOptions, chosen: Chosen, environment
     return await trio.to_thread.run_sync(assemble, abandon_on_cancel=True)
 
 
-async def ask_console(question: Question, url: str, token_file: Path | None) -> Json:
+async def ask_console(question: Question, url: str, token_file: Path | None) -> ExplainedJson:
     """Return what a running service says by its console. No value of a header that may hold credentials leaves this machine.
 
     Raises:
@@ -186,7 +172,7 @@ async def ask_console(question: Question, url: str, token_file: Path | None) -> 
     if answer.status != _OK or "decision" not in found:
         said = found.get("error") if isinstance(found.get("error"), str) else "it does not answer the question; is it an older version?"
         raise ExchangerError(f"the console at {proxy.url} answered {answer.status}: {said}")
-    return found
+    return cast("ExplainedJson", found)  # another version's may differ: see ``_told``
 
 
 def console_target(question: Question) -> str:
@@ -206,7 +192,7 @@ def console_target(question: Question) -> str:
     return f"/api/explain?{urlencode(fields, errors='surrogateescape')}"
 
 
-def _object(body: bytes) -> Json:
+def _object(body: bytes) -> dict[str, object]:
     try:
         found = orjson.loads(body)
     except orjson.JSONDecodeError:

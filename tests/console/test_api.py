@@ -14,6 +14,7 @@ from exchanger.console.policy_view import Lines, claims_of, shown_document, show
 from exchanger.http.message import Request, Response
 from exchanger.policy.conflicts import documents_in_conflict
 from exchanger.policy.documents.document import PolicyDocument, entry_lines, parse_document
+from exchanger.policy.explanation import MAX_CANDIDATES
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.grants.reader import read_grants
 from exchanger.policy.selection import Text, advance
@@ -314,7 +315,7 @@ async def test_an_explanation_takes_from_a_policy_of_one_host_only_so_long(monke
 
     monkeypatch.setattr(Api, "_lines", lines)
     await api_of(snapshot).explain(Request("GET", "/?method=GET&host=api.example.com&path=/orders"))
-    assert 0 < len(asked) <= api.MAX_LINED
+    assert 0 < len(asked) <= MAX_CANDIDATES
 
 
 async def test_probable_mistakes_are_listed_and_a_policy_that_is_missing_is_not_ready() -> None:

@@ -1,0 +1,87 @@
+"""Why a request is decided as it is: one value, which the console and ``exchanger explain`` show. Pure."""
+
+from collections.abc import Mapping
+from typing import Final, TypedDict, final
+
+import attrs
+
+from exchanger.console.policy_view import AnswerJson, EntryJson, Lines, VerdictJson, shown_answer, shown_entry, shown_verdict
+from exchanger.decision.answer import Answer, answer
+from exchanger.decision.check import DecisionRules
+from exchanger.policy.documents.document import PolicyDocument
+from exchanger.policy.explanation import Explanation, explain
+from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.util.text import printable
+from exchanger.values.entry import Source
+from exchanger.values.request import HttpRequest
+from exchanger.values.text import loggable_path
+from exchanger.values.verdict import Unhealthy
+
+# Characters of why a candidate won or not.
+_WHY_LIMIT: Final = 1024
+_NOT_READY: Final = "no complete policy is known yet"
+_MISSING: Final = "a policy is required, and no entry is in force"
+
+
+class CandidateJson(EntryJson):
+    """An entry that was considered."""
+
+    outcome: str
+    won: bool
+    why: str
+
+
+class ExplainedJson(TypedDict):
+    """What ``/api/explain`` answers."""
+
+    revision: int
+    verdict: VerdictJson
+    readings: list[str]
+    candidates: list[CandidateJson]
+    more: int
+    decision: AnswerJson
+
+
+@final
+@attrs.frozen
+class Explained:
+    """How ``snapshot`` decides a request and why, and what the service would answer."""
+
+    explanation: Explanation
+    answer: Answer
+    snapshot: PolicySnapshot
+
+    def documents(self) -> dict[Source, PolicyDocument]:
+        """Return the documents of the candidates."""
+        found = ((candidate.claim.source, self.snapshot.documents.get(candidate.claim.source)) for candidate in self.explanation.candidates)
+        return {source: document for source, document in found if document is not None}
+
+    def shown(self, lines: Mapping[Source, Lines], revision: int) -> ExplainedJson:
+        """Return it as JSON has it; ``lines`` are those of ``documents``."""
+        found = self.explanation
+        return {
+            "revision": revision,
+            "verdict": shown_verdict(found.verdict),
+            "readings": [loggable_path(reading) for reading in found.readings],
+            "candidates": [
+                {
+                    **shown_entry(candidate.claim, self.snapshot, lines.get(candidate.claim.source, ())),
+                    "outcome": candidate.standing.value,
+                    "won": candidate.won,
+                    "why": printable(candidate.why, _WHY_LIMIT),
+                }
+                for candidate in found.candidates
+            ],
+            "more": found.more,
+            "decision": shown_answer(self.answer),
+        }
+
+
+def explained(asked: HttpRequest, newest: PolicySnapshot | None, rules: DecisionRules, *, is_missing: bool) -> Explained:
+    """Return how ``newest`` decides; ``is_missing``: it does not, since a policy is required and no entry is in force."""
+    snapshot = newest or PolicySnapshot.EMPTY
+    found = explain(snapshot, asked.host, asked.path, asked.method, raw=asked.path_is_raw, headers=asked.fields)
+    if newest is None or is_missing:
+        why = Unhealthy(_NOT_READY if newest is None else _MISSING)
+        found = attrs.evolve(found, verdict=why, candidates=(), more=0)
+    return Explained(found, answer(asked, None if is_missing else newest, rules), snapshot)
