@@ -15,6 +15,9 @@ NEVER: Final = math.inf
 # Memory of an unread message besides its own bytes. Without this, a stream of tiny messages would hold many times what is counted.
 _OBJECT_BYTES: Final = 64
 
+# Messages of a unary call after which the others are not looked at: 16 KiB can hold 3,000.
+_TOO_MANY: Final = 2
+
 
 @final
 @attrs.define(eq=False)
@@ -64,15 +67,15 @@ class Call:
         self._kept = 0
         return self.deframer
 
-    def feed(self, data: bytes, limit: int) -> bool:
-        """Take ``data``, with messages of at most ``limit`` bytes, and return whether it completed any.
+    def feed(self, data: bytes, limit: int) -> int:
+        """Take ``data``, with messages of at most ``limit`` bytes, and return how many it completed.
 
         Raises:
             GrpcError: when it cannot become a request; the status is that of https://grpc.github.io/grpc/core/md_doc_statuscodes.html.
         """
         deframer = self.deframer or self.expect_parts(limit)
         try:
-            messages = deframer.feed(data)
+            messages = deframer.feed(data, _TOO_MANY if self.messages is None else None)
         except CompressedMessage:
             raise self._compressed() from None
         self._kept += sum(map(len, messages))
@@ -83,7 +86,7 @@ class Call:
             if self.message is not None or len(messages) > 1:
                 raise _not_one_message()
             self.message = messages[0]
-        return bool(messages)
+        return len(messages)
 
     def take(self) -> bytes | None:
         """Return the next unread message of a client-streaming call, or ``None`` when there is none."""

@@ -45,6 +45,14 @@ class ArrivalDeadlines:
             heapq.heapify(self._heap)
             self._full = 2 * len(self._heap) + _SPARE
 
+    def postpone(self, seconds: float) -> None:
+        """Move all deadlines by ``seconds``, but none beyond its call's own."""
+        waiting = {call for entry in self._heap if (call := self._waiting(*entry)) is not None}
+        for call in waiting:
+            call.due = min(call.due + seconds, call.info.deadline)
+        self._heap = [(call.due, call.stream_id) for call in waiting]
+        heapq.heapify(self._heap)
+
     def overdue(self, now: float) -> list[Call]:
         """Return the calls that should have been complete by ``now`` (seconds), and forget them."""
         heap, late = self._heap, []
@@ -126,8 +134,8 @@ class CallTable:
             if not call.ended and call.messages is None and call.open:
                 self._expect(call, now)
 
-    def feed(self, call: Call, data: bytes, now: float) -> None:
-        """Take request bytes of an open ``call``.
+    def feed(self, call: Call, data: bytes, now: float) -> int:
+        """Take request bytes of an open ``call``, and return how many messages they complete.
 
         Raises:
             GrpcError: the refusal of the call.
@@ -148,6 +156,7 @@ class CallTable:
                 self._expect(call, now)
             if complete:
                 self.events.append(Arrived(call))
+        return complete
 
     def take(self, call: Call) -> bytes | None:
         """Return the next unread message of a client-streaming ``call``, or ``None`` when there is none."""

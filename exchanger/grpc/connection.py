@@ -34,6 +34,10 @@ _CONFIGURATION: Final = ngh2.Configuration(
     max_inbound_header_count=limits.TOLERANCE * limits.MAX_HEADER_COUNT,
 )
 
+# A refusal costs as much as this many frames without a payload; and so many messages, in parts or of streams, as one of these.
+_REFUSAL_WORK: Final = 8
+_MESSAGES_PER_FRAME: Final = 8
+
 # Acknowledged one round trip after the shutdown notice: from then on the peer knows that it must not open streams.
 _DRAIN_PING: Final = b"draining"
 
@@ -47,7 +51,7 @@ class Connection:
         established: The peer's preface and SETTINGS were read.
         closed: Nothing more will be read. Send what ``data_to_send`` returns, then close the transport.
         next_due: When to call ``expire``, at the latest (seconds; infinite when nothing is arriving).
-        handled: Events of the codec that the last ``receive`` handled: two for a usual call, one for a frame without a meaning.
+        extra_work: What the last ``receive`` cost beyond its frames, in frames without a payload.
     """
 
     _routes: Routes
@@ -56,7 +60,7 @@ class Connection:
     established: bool = attrs.field(default=False, init=False)
     closed: bool = attrs.field(default=False, init=False)
     next_due: float = attrs.field(default=NEVER, init=False)
-    handled: int = attrs.field(default=0, init=False)
+    extra_work: int = attrs.field(default=0, init=False)
     _http: ngh2.Connection = attrs.field(init=False)
     _table: CallTable = attrs.field(init=False)
     _send_queue: SendQueue = attrs.field(init=False)
@@ -87,9 +91,8 @@ class Connection:
         calls, events = self._table.calls, self._table.events
         limit = self._limits.message_bytes + PREFIX_BYTES
         before, whole = self._last_stream, 0
-        found = self._http.events()
-        self.handled = len(found)
-        for event in found:
+        self.extra_work = 0
+        for event in self._http.events():
             if type(event) is RequestReceived:
                 self._on_request(event, now)
             elif type(event) is DataReceived:
@@ -119,6 +122,11 @@ class Connection:
         if self._last_stream - before != 2 * whole:  # not every new stream brought one whole request
             self._table.expect_since(before, now)
             self.next_due = self._table.deadlines.next_due
+
+    def postpone(self, seconds: float) -> None:
+        """Nothing was read for ``seconds``: requests that are still arriving get as much more time, up to their own deadlines."""
+        self._table.deadlines.postpone(seconds)
+        self.next_due = self._table.deadlines.next_due
 
     def expire(self, now: float) -> None:
         """End the calls whose request, or a message of it, should have arrived by ``now`` (seconds), at the latest by their deadline."""
@@ -282,8 +290,9 @@ class Connection:
         else:
             self._flow.received(call, len(data))
             try:
-                self._table.feed(call, data, now)
+                self.extra_work += self._table.feed(call, data, now) // _MESSAGES_PER_FRAME
             except GrpcError as error:
+                self.extra_work += len(data) // PREFIX_BYTES // _MESSAGES_PER_FRAME  # those before the wrong one
                 self._break_off(call, error)
             self.next_due = self._table.deadlines.next_due
             if not call.messages:
@@ -323,6 +332,7 @@ class Connection:
                 self.lose()
 
     def _reject(self, stream_id: int, refusal: Refusal) -> None:
+        self.extra_work += _REFUSAL_WORK
         # The codec is ahead of its events: something later in the same batch may have reset the stream already.
         with contextlib.suppress(ngh2.StreamProtocolError):
             self._http.send_response(stream_id, refusal.headers, end_stream=not refusal.body)

@@ -83,9 +83,8 @@ class Dispatcher:
         todo, self._todo = self._todo, []
         return self.decide(todo)
 
-    def decide(self, events: list[Event]) -> int:
-        """Take ``events``, a bounded number of them now; return the work done, in calls and messages."""
-        work = 0
+    def decide(self, events: list[Event], work: int = 0) -> int:
+        """Take ``events``, a bounded number of them in a turn that did ``work`` already; return all its work, in calls and messages."""
         for index, event in enumerate(events):
             if work >= _WORK_PER_TURN:
                 self._leave(events[index:])

@@ -49,8 +49,10 @@ class Deframer:
         """Bytes of an incomplete message."""
         return len(self._buffer)
 
-    def feed(self, data: bytes) -> list[bytes]:
-        """Return the messages that ``data`` completes, in order. After an exception this object must not be used any more.
+    def feed(self, data: bytes, most: int | None = None) -> list[bytes]:
+        """Return the messages that ``data`` completes, in order, and keep those beyond ``most``.
+
+        After an exception this object must not be used any more.
 
         Raises:
             GrpcError: as soon as a prefix announces a message that will not be read.
@@ -58,9 +60,9 @@ class Deframer:
         """
         buffer = self._buffer
         buffer += data
-        messages = []
+        messages: list[bytes] = []
         start = 0
-        while len(buffer) - start >= PREFIX_BYTES:
+        while len(buffer) - start >= PREFIX_BYTES and len(messages) != most:
             try:
                 size = self._announced(*unpack_prefix(buffer, start))
             except (GrpcError, CompressedMessage):

@@ -15,6 +15,7 @@ from tests.grpc.frames import (
     CONTINUATION,
     DATA,
     END_HEADERS,
+    END_STREAM,
     HEADERS,
     PING,
     PRIORITY,
@@ -87,6 +88,12 @@ def _empty_data() -> Iterator[bytes]:
     yield from _repeated(raw(DATA, 0, 1))
 
 
+def _references() -> Iterator[bytes]:
+    """Put one field of 4 KB into the header table, and refer to it again and again (RFC 7541 section 6.2.1)."""
+    yield raw(HEADERS, END_HEADERS | END_STREAM, 1, block(_OPEN) + b"\x40\x01x\x7f\xbd\x1d" + b"y" * 3900)
+    yield from _each(lambda stream: raw(HEADERS, END_HEADERS | END_STREAM, stream + 2, block(_OPEN) + b"\xbe" * 60))
+
+
 def _stalled_windows() -> Iterator[bytes]:
     """Call, and take no answer: the window of each stream is empty from the start."""
     yield raw(SETTINGS, 0, 0, b"\0\4" + word(0))
@@ -116,6 +123,7 @@ FLOODS: Final = {
     "continuations": Flood(_continuations),
     "empty continuations": Flood(_empty_continuations),
     "giant headers": Flood(lambda: _each(_giant_headers)),
+    "references to a large field": Flood(_references),
     "slow bodies": Flood(_slow_bodies, slow=True),
     "empty data": Flood(_empty_data),
     "stalled windows": Flood(_stalled_windows),

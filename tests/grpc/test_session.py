@@ -1,21 +1,36 @@
 """What depends on the order of turns, with a transport that says what the test wants."""
 
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import attrs
 import pytest
 import trio
+from trio.testing import MockClock
 
 from exchanger.grpc.connection import Connection
-from exchanger.grpc.routes import CallInfo, Route
+from exchanger.grpc.routes import CallInfo, Route, Streaming, StreamMethod
 from exchanger.grpc.session import Session
 from exchanger.grpc.status import StatusCode
-from exchanger.net.reactor import READ, Reactor
-from tests.grpc.frames import DATA, RST_STREAM, WINDOW_UPDATE, raw, word
+from exchanger.net.reactor import READ, WRITE, Reactor
+from tests.grpc.frames import (
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    HEADERS,
+    PING,
+    RST_STREAM,
+    SETTINGS,
+    WINDOW_UPDATE,
+    block,
+    raw,
+    request,
+    word,
+)
 from tests.grpc.later import Pending
-from tests.grpc.peer import Peer, echo, framed, routes
+from tests.grpc.peer import ECHO, Peer, Text, echo, framed, head, routes
+from tests.grpc.test_connection import STREAM
 
 
 @attrs.define(eq=False)
@@ -64,6 +79,7 @@ class Script:
 
 @attrs.define(eq=False)
 class Stage:
+    reactor: Reactor
     session: Session
     transport: Script
     peer: Peer
@@ -74,12 +90,18 @@ class Stage:
         return self.session.ready(mask, trio.current_time())
 
     def turns(self, data: bytes) -> list[int]:
-        """Let the session read all of ``data``; return the work of each turn."""
+        """Let the session read and parse all of ``data``; return the work of each turn."""
         self.transport.incoming.append(data)
         work = []
-        while self.transport.incoming and self.transport.socket.fileno() != -1:
-            work.append(self.turn())
+        while (self.transport.incoming or self.reactor._unfinished) and self.transport.socket.fileno() != -1:
+            work.append(self.rest() if self.reactor._unfinished else self.turn())
         return work
+
+    def rest(self) -> int:
+        """Let the session go on with what is left of its last read."""
+        (session,), self.reactor._unfinished = self.reactor._unfinished, []
+        assert session is self.session
+        return self.session.resume(trio.current_time())
 
     def warm_up(self) -> list[int]:
         """Send cheap bytes, so that the session reads as much as it ever does; return the work of each turn."""
@@ -108,7 +130,7 @@ async def stage(table: dict[bytes, Route]) -> AsyncIterator[Stage]:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(session.run)
             await trio.testing.wait_all_tasks_blocked()
-            here = Stage(session, transport, Peer(), faults)
+            here = Stage(reactor, session, transport, Peer(), faults)
             here.turn(here.peer.send())
             here.hear()
             here.turn(here.peer.send())
@@ -214,4 +236,91 @@ async def test_cheap_bytes_are_read_in_growing_pieces_until_they_get_expensive()
         stream = here.peer.request(end=False)
         here.turn(here.peer.send())
         flood = here.turns(raw(DATA, 0, stream) * 4000)
-        assert [work > 140 for work in flood] == [True] + [False] * (len(flood) - 1)  # only the first one was of full size
+        assert sum(flood) > 2000
+        assert max(flood) < 240  # 70 of them for the bytes of the one full read
+        assert max(here.turns(raw(DATA, 0, stream) * 900)) < 140
+
+
+def referring(fields: int, end: bytes = b"") -> Callable[[int], bytes]:
+    """Return requests that refer to the newest entry of the header table again and again."""
+    return lambda stream: raw(HEADERS, END_HEADERS, stream, block(head()) + b"\xbe" * fields + end)
+
+
+INDEXED = b"\x40\x01x\x7f\xbd\x1d" + b"y" * 3900  # one field that becomes an entry (RFC 7541 section 6.2.1)
+MALFORMED = b"\x00\x01X\x01y"
+
+EXPENSIVE: dict[str, tuple[bytes, Callable[[int], bytes]]] = {
+    "empty data": (request(1, head(), end=False), lambda _: raw(DATA, 0, 1)),
+    "windows": (b"", lambda _: raw(WINDOW_UPDATE, 0, 0, word(1))),
+    "pings": (b"", lambda _: raw(PING, 0, 0, bytes(8))),
+    "settings": (b"", lambda stream: raw(SETTINGS, 0, 0, b"\0\4" + word(65_535 - stream // 2 % 2))),
+    "refused": (b"", lambda stream: request(stream, head(b"/unknown"))),
+    "no message": (b"", lambda stream: raw(HEADERS, END_HEADERS | END_STREAM, stream, block(head()))),
+    "reset": (b"", lambda stream: request(stream, head(), end=False) + raw(RST_STREAM, 0, stream, word(8))),
+    "fields": (raw(HEADERS, END_HEADERS, 1, block(head()) + INDEXED), referring(60)),
+    "fields of malformed heads": (raw(HEADERS, END_HEADERS, 1, block(head()) + INDEXED), referring(60, MALFORMED)),
+    "messages": (b"", lambda stream: request(stream, head(STREAM), framed(b"") * 3200, end=False)),
+    "messages before a wrong one": (b"", lambda stream: request(stream, head(STREAM), framed(b"") * 3200 + b"\7", end=False)),
+}
+
+
+@pytest.mark.parametrize("name", EXPENSIVE)
+async def test_a_full_read_of_expensive_bytes_takes_many_turns(name: str) -> None:
+    """As many units of work as 128 calls in a turn at most, besides those of the bytes that were read (128) and of one frame's messages."""
+    before, unit = EXPENSIVE[name]
+    async with stage({**routes(), STREAM: StreamMethod(lambda _argument, _call: None, Text, Streaming.STREAM_STREAM)}) as here:
+        here.warm_up()
+        if before:
+            here.turns(before)
+        here.session._read_bytes = 64 * 1024
+        data = b""
+        stream = 1001
+        while len(data) + len(unit(stream)) <= 64 * 1024:
+            data += unit(stream)
+            stream += 2
+        work = here.turns(data)
+        assert len(work) >= 4
+        assert max(work) < 1 + 128 + 160 + 220
+        assert not here.session._connection.closed
+        assert not here.faults
+
+
+async def test_what_is_left_of_a_read_waits_while_the_peer_does_not_read() -> None:
+    async with stage(routes()) as here:
+        here.warm_up()
+        here.transport.sent.clear()
+        here.transport.room = 0
+        here.turn(raw(PING, 0, 0, bytes(8)) * 2000)
+        assert here.session.blocked
+        assert here.rest() == 1
+        assert here.reactor._unfinished == []
+        here.transport.room = 1000
+        here.turn(mask=WRITE)
+        assert sum(len(answer) for answer in here.transport.sent) < 17 * 400
+        while here.reactor._unfinished:
+            here.rest()
+        assert sum(len(answer) for answer in here.transport.sent) == 17 * 2000
+
+
+async def test_an_arrival_deadline_does_not_run_while_nothing_is_read(mock_clock: MockClock) -> None:
+    async with stage(routes()) as here:
+        late, own = (
+            here.peer.request(body=framed(b"late")[:-1], end=False),
+            here.peer.request(head(ECHO, (b"grpc-timeout", b"35S")), b"\0", end=False),
+        )
+        here.turn(here.peer.send())
+        mock_clock.jump(25.0)
+        here.transport.room = 0
+        here.turn(raw(PING, 0, 0, bytes(8)))
+        mock_clock.jump(15.0)
+        here.session.on_due(trio.current_time())
+        here.transport.room = 1000
+        here.turn(mask=WRITE)
+        here.session.on_due(trio.current_time())
+        here.hear()
+        assert here.peer.answers[own].status == StatusCode.DEADLINE_EXCEEDED
+        assert here.peer.answers[late].status is None
+        here.peer.http.send_data(late, b"e", end_stream=True)
+        here.turn(here.peer.send())
+        here.hear()
+        assert here.peer.answers[late].messages == [b"echo late"]
