@@ -277,17 +277,17 @@ COMMANDS: Final[Mapping[str, Command]] = {
         _later("exchanger.status.options", "add_arguments"),
     ),
     "check": Command(
-        "say everything that is wrong with policies in manifests, at its place",
+        "report every problem in policy manifests, with its location",
         _check,
         _later("exchanger.tools.check.options", "add_arguments"),
     ),
     "explain": Command(
-        "say what becomes of a request, and why",
+        "explain how a request is decided",
         _later("exchanger.tools.command", "explain"),
         _later("exchanger.tools.options", "add_explain"),
     ),
     "test": Command(
-        "check that requests get the decisions that they must get",
+        "check that requests get the expected decisions",
         _later("exchanger.tools.command", "test"),
         _later("exchanger.tools.options", "add_test"),
     ),

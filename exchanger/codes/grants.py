@@ -30,7 +30,7 @@ OUTSIDE_GRANTS: Final = Code(
 )
 PARTLY_OUTSIDE_GRANTS: Final = Code(
     "POL-2002",
-    "An entry is only partly inside the hosts and paths that its namespace is granted.",
+    "An entry covers more than its namespace is granted.",
     ("The prefix is shorter than the granted one.", "The host is a wildcard, and only some hosts below it are granted."),
     "Write the granted host and prefix. Until then requests in the granted part are refused.",
     policy(prefix="/"),

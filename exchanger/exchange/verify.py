@@ -1,4 +1,4 @@
-"""The gate: lets an exchange begin if the caller's token is good enough, by the keys of whoever issued it.
+"""Verifies the caller's token against its issuer's JWKS before the exchange.
 
 Verdicts are kept by the token's digest, so that a token is verified once; they end with the token, with the keys, and with the profile.
 """

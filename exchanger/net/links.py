@@ -318,7 +318,7 @@ class Http2Link:
         elif event.safe or event.unheard:  # the latter as over HTTP/1.1, see ``LinkOwner.answered``
             self._owner.again(call)
         else:
-            why = self._http.failure or "the token endpoint broke off without an answer"
+            why = self._http.failure or "the token endpoint closed the connection without responding"
             self._owner.ended(call, NoAnswer(timed_out=False, why=why))
 
     def _touch(self, now: float) -> None:

@@ -232,7 +232,7 @@ class Metrics:
             ),
             gauge(
                 "ext_authz_token_endpoint_queued",
-                "Exchanges that wait because as many calls are under way as may be; nothing without a limit.",
+                "Exchanges queued because the issuer's concurrency limit is reached; nothing without a limit.",
                 _by_host(gauges.exchanges_queued()),
                 _HOST,
             ),

@@ -11,7 +11,7 @@ import attrs
 
 from exchanger.decision.answer import Effect
 from exchanger.policy.documents import yaml_nodes as nodes
-from exchanger.policy.documents.fields import Field, FieldType
+from exchanger.policy.documents.fields import FILE, Field, FieldType
 from exchanger.policy.documents.yaml_reader import Unreadable, read_nodes
 from exchanger.tools.question import Header, MalformedQuestion, Question, read_question
 from exchanger.util.text import closest, quoted
@@ -114,7 +114,7 @@ class _CaseReader:
     problems: list[CaseProblem] = attrs.field(factory=list, init=False)
 
     def read(self, root: nodes.Node) -> tuple[Case, ...]:
-        found = self._fields(root, "the file", CASES_FIELDS)
+        found = self._fields(root, FILE, CASES_FIELDS)
         items = None if found is None else found.get("tests")
         if items is None:
             return ()
@@ -144,7 +144,7 @@ class _CaseReader:
                 found[name] = value
         for field in fields:
             if field.required and field.name not in found:
-                self._wrong(node, f"{where}.{field.name} is required")
+                self._wrong(node, f"{field.name if where == FILE else f'{where}.{field.name}'} is required")
         return found
 
     def _case(self, node: nodes.Node, where: str) -> Case | None:

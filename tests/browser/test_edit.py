@@ -70,7 +70,7 @@ def test_an_edit_shows_the_lines_and_the_requests_that_change(page: Page) -> Non
     page.get_by_role("textbox", name=EDITOR).fill(FILE_TEXT.replace("action: deny", "action: wrong"))
     expect(changes.locator(".t-removed")).to_have_text("removed:           action: deny\n")
     expect(changes.locator(".t-added")).to_have_text("added:           action: wrong\n")
-    expect(changes.get_by_role("heading", name="2 of 25 example requests decided otherwise")).to_be_visible()
+    expect(changes.get_by_role("heading", name="2 of 25 example requests change")).to_be_visible()
     rows = changes.locator("tbody tr")
     expect(rows.first).to_contain_text("GET yellow.example.com/orders/internal/1")
     expect(rows.first).to_contain_text("blocked by")

@@ -98,7 +98,7 @@ async def test_an_answer_before_the_request_was_read(endpoint: Endpoint) -> None
 async def test_what_breaks_off(endpoint: Endpoint) -> None:
     async with using(endpoint) as used:
         assert (await used.answer("/half")).body is None
-        assert await used.ask("/nothing") == NoAnswer(timed_out=False, why="the token endpoint broke off without an answer")
+        assert await used.ask("/nothing") == NoAnswer(timed_out=False, why="the token endpoint closed the connection without responding")
         assert (await used.answer("/token", b"still usable")).body == b"still usable"
         assert used.dialled == 1
 

@@ -97,10 +97,14 @@ class Findings:
             self.kept.append(Problem(code, text, self.entry, field, line, column, hint, instead, summary))
 
 
+# The path of a file's own mapping. Those inside begin with a field's name.
+FILE: Final = "the file"
+
+
 @final
 @attrs.define(eq=False)
 class Fields:
-    """The fields of one mapping, ``node``. A null field is missing. ``where`` is the mapping's path, for sentences."""
+    """The fields of one mapping, ``node``. A null field is missing. ``where`` is the mapping's path, for sentences; see ``FILE``."""
 
     where: str
     node: Node
@@ -126,9 +130,12 @@ class Fields:
         report_unknown(unknown, f"{where} has", where, [name for name in table if name not in nodes], findings)
         return cls(where, node, table, findings, nodes)
 
+    def _path(self, name: str) -> str:
+        return name if self.where == FILE else f"{self.where}.{name}"
+
     def problem(self, code: Code, name: str, text: str, *, hint: str = "", instead: str = "", summary: str | None = None) -> None:
         """Record a problem with the field ``name``; ``text`` and ``summary`` continue after its path."""
-        path = f"{self.where}.{name}"
+        path = self._path(name)
         whole = f"{path} {summary}" if summary else summary
         node = self.nodes.get(name, self.node)
         self.findings.add(code, f"{path} {text}", node, path, hint=hint, instead=instead, summary=whole)
@@ -140,7 +147,7 @@ class Fields:
         """
         field, node = self.known[name], self.nodes.get(name)
         if node is not None:
-            return Fields.of(node, f"{self.where}.{name}", field.fields, self.findings)
+            return Fields.of(node, self._path(name), field.fields, self.findings)
         if required or field.required:
             self.problem(codes.MISSING_FIELD, name, "is required")
         return None
@@ -176,7 +183,7 @@ class Fields:
             self.problem(codes.WRONG_TYPE, name, "must be a list of mappings")
             return ()
         items = [
-            Fields.of(item, f"{self.where}.{name}[{index}]", field.fields, self.findings)
+            Fields.of(item, f"{self._path(name)}[{index}]", field.fields, self.findings)
             for index, item in enumerate(node.items)
             if not is_null(item)
         ]
@@ -202,7 +209,7 @@ class Fields:
             texts = [text for _, item in present if (text := text_of(item)) is not None]
             if len(texts) == len(present):
                 return tuple(trimmed for text in texts if (trimmed := text.strip()))
-            path = f"{self.where}.{name}"
+            path = self._path(name)
             whole = f"{path} must be a list of texts"
             for place, item in islice((pair for pair in present if text_of(pair[1]) is None), MAX_ITEMS):
                 text = f"{path}[{place}] must be text"

@@ -15,7 +15,7 @@ from exchanger.codes.problem import Problem
 from exchanger.policy.authority import WILDCARD, is_host
 from exchanger.policy.documents.document import VERSION
 from exchanger.policy.documents.entry_reader import MATCH_FIELDS, MatchReader
-from exchanger.policy.documents.fields import Field, Fields, FieldType, Findings
+from exchanger.policy.documents.fields import FILE, Field, Fields, FieldType, Findings
 from exchanger.policy.documents.text_rules import ALLOW, ANY_HOST, DENY, EXCHANGE
 from exchanger.policy.documents.yaml_reader import Unreadable, read_nodes
 from exchanger.policy.grants import rules
@@ -93,7 +93,7 @@ def read_grants(text: str, *, has_labels: bool, enforced: bool = True) -> Grants
     if isinstance(root, Unreadable):
         return (Problem(root.code, root.reason, line=root.line, column=root.column),)
     findings = Findings()
-    file = Fields.of(root, "the file", GRANTS_FIELDS, findings)
+    file = Fields.of(root, FILE, GRANTS_FIELDS, findings)
     grants: list[Grant] = []
     baseline: list[DenyEntry] = []
     if file is not None:

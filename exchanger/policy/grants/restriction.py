@@ -57,7 +57,7 @@ _ENDS_OF_SEGMENT: Final = ("", "/", "?")
 # Missing grants that a reason names.
 _NAMED: Final = 4
 _NOT_GRANTED: Final = "is outside the hosts and paths that its namespace is granted"
-_PARTLY: Final = "is only partly inside the hosts and paths that its namespace is granted"
+_PARTLY: Final = "covers more than its namespace is granted"
 # What may follow a whole segment.
 _ENDS: Final = re.compile("[/?]")
 

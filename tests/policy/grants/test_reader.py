@@ -70,20 +70,20 @@ baseline:
     [
         ("", "is empty"),
         ("[]", "line 1: the file must be a mapping"),
-        ("version: v1", "line 1: the file.grants is required: an empty list grants nothing to anybody"),
-        ("version: v2\ngrants: []", 'line 1: the file.version must be v1, not "v2"'),
+        ("version: v1", "line 1: grants is required: an empty list grants nothing to anybody"),
+        ("version: v2\ngrants: []", 'line 1: version must be v1, not "v2"'),
         ("version: v1\ngrants: []\nbaselines: []", 'line 3: the file has an unknown field "baselines"'),
-        (one("hosts: [a]"), "line 3: the file.grants[0].namespaces is required, or namespaceSelector: a grant has to say whom it is for"),
-        (one("namespaceSelector: ' '"), "line 3: the file.grants[0].namespaceSelector must not be blank: it would select every namespace"),
-        (one("namespaces: [A]"), 'line 3: the file.grants[0].namespaces has "A", which is not the name of a namespace'),
-        (one("namespaces: [a], actions: [permit]"), 'line 3: the file.grants[0].actions must be exchange, deny or allow, not "permit"'),
-        (one("namespaceSelector: 'a in ('"), "line 3: the file.grants[0].namespaceSelector is not a label selector: "),
+        (one("hosts: [a]"), "line 3: grants[0].namespaces is required, or namespaceSelector: a grant has to say whom it is for"),
+        (one("namespaceSelector: ' '"), "line 3: grants[0].namespaceSelector must not be blank: it would select every namespace"),
+        (one("namespaces: [A]"), 'line 3: grants[0].namespaces has "A", which is not the name of a namespace'),
+        (one("namespaces: [a], actions: [permit]"), 'line 3: grants[0].actions must be exchange, deny or allow, not "permit"'),
+        (one("namespaceSelector: 'a in ('"), "line 3: grants[0].namespaceSelector is not a label selector: "),
         (
             "version: v1\ngrants: []\nbaseline: [{match: {host: a, pathPrefix: /}, action: allow}]",
             'baseline[0].action must be deny, not "allow"',
         ),
         ("version: v1\ngrants: []\nbaseline: [{action: deny}]", "baseline[0].match is required"),
-        (one("namespaces: [a], hosts: 5"), "line 3: the file.grants[0].hosts must be a list of texts"),
+        (one("namespaces: [a], hosts: 5"), "line 3: grants[0].hosts must be a list of texts"),
     ],
 )
 def test_one_mistake_makes_the_file_unusable(text: str, problem: str) -> None:

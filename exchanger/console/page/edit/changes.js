@@ -31,10 +31,10 @@ function line({ kind, text }) {
 
 function requests({ examples, changes: found, more, why_not: whyNot }) {
   if (whyNot) return el("p", { class: "note warn" }, icon("broken"), el("span", { text: `Requests cannot be compared: ${whyNot}.` }));
-  if (!found.length) return el("p", { class: "note" }, `None of ${plural(examples, "example request")} is decided otherwise.`);
+  if (!found.length) return el("p", { class: "note" }, `None of ${plural(examples, "example request")} changes.`);
   return [
-    el("h3", { text: `${found.length + more} of ${plural(examples, "example request")} decided otherwise` }),
-    table("Example requests that are decided otherwise", ["request", "in force", "as edited"], found.map(({ method, host, path, before, after }) =>
+    el("h3", { text: `${found.length + more} of ${plural(examples, "example request")} change` }),
+    table("Example requests that change", ["request", "in force", "as edited"], found.map(({ method, host, path, before, after }) =>
       el("tr", {}, el("th", { scope: "row", class: "mono" }, `${method} ${host}${path}`), el("td", {}, verdict(before, true)), el("td", {}, verdict(after, false)))), { className: "changes" }),
     more > 0 && el("p", { class: "muted", text: `${more} more are not listed.` }),
   ];
