@@ -14,14 +14,18 @@ Must not know: documents, or how the readings of one request are weighed against
 import enum
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import chain, islice
-from typing import Final, TypeAlias
+from itertools import chain, groupby, islice
+from operator import itemgetter
+from typing import Final, TypeAlias, final
+
+import attrs
+from rpds import HashTrieMap
 
 from exchanger.policy.authority import MAX_WILDCARD, wildcards_above
 from exchanger.policy.headers import RequestHeaders
 from exchanger.policy.methods import CONTESTED, Contested, MethodTable
 from exchanger.policy.policy_trie import Cell, Claims, Hosts, Paths, PolicyTrie, Sifting
-from exchanger.policy.readings import Masks, Reading, end_of, fits, is_within
+from exchanger.policy.readings import Masks, Reading, fits, is_within
 from exchanger.policy.trie import Steps
 from exchanger.values.entry import UNKNOWN_NAMESPACE, AllowEntry, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, PathType
 from exchanger.values.verdict import AMBIGUOUS_HEADER, AMBIGUOUS_PATH, NO_MATCH, Ambiguous, NoMatch, Unhealthy
@@ -34,8 +38,8 @@ Found = NoMatch | DenyEntry | ExchangeEntry | AllowEntry | Unhealthy | Ambiguous
 Held: TypeAlias = Callable[[Found, str], Found]
 # Returns a cell without the claims that are leaving.
 _Sift: TypeAlias = Callable[[Cell], Cell | None]
-# Claims in the order of entries, those that are equal in it together.
-_Levels = list[list[Claims]]
+# Claims with their places in the order of entries, of which the first is the highest.
+_Ranked: TypeAlias = list[tuple[int, Claims]]
 
 # Cells whose prefixes a text begins with, that text, and where each prefix ends in it.
 _Cells = list[tuple[Cell, str, int]]
@@ -78,16 +82,15 @@ def find_at_once(trie: PolicyTrie, host: str | None, path: str, method: str) -> 
 
 
 def _head_at_once(paths: Paths, path: str) -> Found | None:
-    covering = _simply_covering(paths, path)
+    covering = _simply_covering(paths, paths.exact.prefixes_of(path), path)
     itself, as_get = _first_of(covering, "HEAD"), _first_of(covering, "GET")
     return None if itself is None or as_get is None else stricter_for_head(itself, as_get)
 
 
 def find(
     trie: PolicyTrie,
-    host: str | None,
     places: tuple[Paths, ...],
-    reach: UnreadableReach,
+    beyond: "Beyond",
     reading: Reading,
     method: str,
     headers: RequestHeaders,
@@ -97,17 +100,17 @@ def find(
 ) -> Found:
     """Return what applies to ``reading``; ``AMBIGUOUS_PATH`` if masks let the path be too many things to tell.
 
-    ``places`` are the claims that may apply on ``host``, the nearest first. ``host`` is ``None`` if it cannot be known. ``held`` returns
-    what is found closed if it may decide no longer; for HEAD, it judges both of what is found. ``sifting`` is that of the request.
+    ``places`` are the claims that may apply on the request's host, the nearest first, and ``beyond`` the regions of unknown host. ``held``
+    returns what is found closed if it may decide no longer; for HEAD, it judges both of what is found. ``sifting`` is that of the request.
     """
     if method == "HEAD":
-        both = _find_for_head(trie, host, places, reach, reading, headers, None)
+        both = _find_for_head(trie, places, beyond, reading, headers, None)
         if trie.leaving and not all(_stays(trie, found) for found in both):
-            both = _find_for_head(trie, host, places, reach, reading, headers, partial((sifting or Sifting()).sift, trie))
+            both = _find_for_head(trie, places, beyond, reading, headers, partial((sifting or Sifting()).sift, trie))
         return stricter_for_head(*(both if held is None else [held(found, reading.path) for found in both]))
-    found = _find(trie, host, places, reach, reading, method, headers, None)
+    found = _find(trie, places, beyond, reading, method, headers, None)
     if trie.leaving and not _stays(trie, found):
-        found = _find(trie, host, places, reach, reading, method, headers, partial((sifting or Sifting()).sift, trie))
+        found = _find(trie, places, beyond, reading, method, headers, partial((sifting or Sifting()).sift, trie))
     return found if held is None else held(found, reading.path)
 
 
@@ -121,9 +124,8 @@ def _stays(trie: PolicyTrie, found: Found) -> bool:
 
 def _find(
     trie: PolicyTrie,
-    host: str | None,
     places: tuple[Paths, ...],
-    reach: UnreadableReach,
+    beyond: "Beyond",
     reading: Reading,
     method: str,
     headers: RequestHeaders,
@@ -131,15 +133,14 @@ def _find(
 ) -> Found:
     steps = _steps_for(reading)
     found, decoded = _on_hosts(places, reading, method, headers, steps, sift)
-    beyond = _beyond(trie, host, reach, found)
-    return _unless_closed(trie, beyond, found, reading, method, headers, steps, sift, decoded=decoded) if beyond else found
+    regions = beyond.of(found)
+    return _Closing(trie, reading, steps, sift).unless_closed(regions, found, method, decoded=decoded) if regions else found
 
 
 def _find_for_head(
     trie: PolicyTrie,
-    host: str | None,
     places: tuple[Paths, ...],
-    reach: UnreadableReach,
+    beyond: "Beyond",
     reading: Reading,
     headers: RequestHeaders,
     sift: _Sift | None,
@@ -148,10 +149,9 @@ def _find_for_head(
     steps = _steps_for(reading)
     (itself, decoded), (as_get, decoded_for_get) = _both_on_hosts(places, reading, headers, steps, sift)
     if trie.any_host is not None and not isinstance(as_get, Unhealthy):
-        beyond, both = _beyond_both(trie, host, reach, itself, as_get), decoded and decoded_for_get
-        itself = _unless_closed(trie, beyond, itself, reading, "HEAD", headers, steps, sift, decoded=both)
-        beyond = _beyond(trie, host, reach, as_get)
-        as_get = _unless_closed(trie, beyond, as_get, reading, "GET", headers, steps, sift, decoded=decoded_for_get)
+        closing, both = _Closing(trie, reading, steps, sift), decoded and decoded_for_get
+        itself = closing.unless_closed(beyond.of_both(itself, as_get), itself, "HEAD", decoded=both)
+        as_get = closing.unless_closed(beyond.of(as_get), as_get, "GET", decoded=decoded_for_get)
     return itself, as_get
 
 
@@ -178,27 +178,40 @@ def _steps_for(reading: Reading) -> Steps:
 _NONE: Final = Steps(0)
 
 
-def _unless_closed(
-    trie: PolicyTrie,
-    regions: tuple[Paths, ...],
-    found: Found,
-    reading: Reading,
-    method: str,
-    headers: RequestHeaders,
-    steps: Steps,
-    sift: _Sift | None,
-    *,
-    decoded: bool,
-) -> Found:
-    """Return ``found`` unless one of ``regions``, whose host is not known, closes the request."""
-    for paths in regions:
-        cells = _found_in(paths, reading, steps, sift)
-        if cells is None:
-            return AMBIGUOUS_PATH
-        levels = _levels(cells, reading, method, decoded=decoded)
-        if isinstance(closed := nearest(levels, method, headers), Unhealthy):
-            return _meant(trie, closed)
-    return found
+@final
+@attrs.define(eq=False)
+class _Closing:
+    """The regions of unknown host that cover a reading, each place looked up once: HEAD asks twice."""
+
+    _trie: PolicyTrie
+    _reading: Reading
+    _steps: Steps
+    _sift: _Sift | None
+    # By the identity of claims in the trie, and whether decoded spellings of prefixes count.
+    _known: dict[tuple[int, bool], _Ranked | None] = attrs.field(factory=dict, init=False)
+
+    def unless_closed(self, regions: tuple[Paths, ...], found: Found, method: str, *, decoded: bool) -> Found:
+        """Return ``found`` unless one of ``regions`` closes the request."""
+        for paths in regions:
+            key = (id(paths), decoded)
+            covering = self._known[key] if key in self._known else self._known.setdefault(key, self._covering(paths, decoded))
+            if covering is None:
+                return AMBIGUOUS_PATH
+            if (closed := _first_closing(covering, method)) is not None:
+                return _meant(self._trie, closed)
+        return found
+
+    def _covering(self, paths: Paths, decoded: bool) -> _Ranked | None:  # noqa: FBT001 - its caller is here
+        cells = _found_in(paths, self._reading, self._steps, self._sift)
+        return None if cells is None else _ranked(cells, self._reading, decoded=decoded)
+
+
+def _first_closing(covering: _Ranked, method: str) -> Unhealthy | None:
+    """Return the first region among claims that closes ``method``; ``None`` if none does."""
+    for _, claims in covering:
+        if claims.regions is not None and (closed := _closed(claims.regions, method)) is not None:
+            return closed
+    return None
 
 
 def _meant(trie: PolicyTrie, closed: Unhealthy) -> Unhealthy:
@@ -221,16 +234,20 @@ def _on_hosts(
     The nearest of ``places`` with a claim decides alone: nothing farther counts, not even doubt about a header that is named there.
     """
     for paths in places:
-        found = simply_nearest(paths, reading.path, method) if reading.masks is None and sift is None else None
-        if found is NO_MATCH:
-            continue
-        if found is not None:
-            return found, reading.rewritten
-        cells = _found_in(paths, reading, steps, sift)
+        written: list[Cell] | None = None
+        if reading.masks is None:
+            written = paths.exact.prefixes_of(reading.path)
+            if sift is None and paths.folded is None:
+                found = _first_of(_simply_covering(paths, written, reading.path), method)
+                if found is NO_MATCH:
+                    continue
+                if found is not None:
+                    return found, reading.rewritten
+        cells = _found_in(paths, reading, steps, sift, written)
         if cells is None:
             return AMBIGUOUS_PATH, True
         for way in _ways(reading, cells):
-            found = nearest(_levels(cells, reading, method, decoded=way), method, headers)
+            found = nearest(_ranked(cells, reading, decoded=way), method, headers)
             if found is not NO_MATCH:
                 return found, way or isinstance(found, Ambiguous)
     return NO_MATCH, True
@@ -242,23 +259,25 @@ def _both_on_hosts(
     """Return the same for HEAD by claims on itself, which count no farther than where GET is decided, and for GET; looks once for both."""
     itself = as_get = _UNDECIDED
     for paths in places:
-        covering = _simply_covering(paths, reading.path) if reading.masks is None and sift is None else _NOT_SIMPLE
-        here, here_for_get = _first_of(covering, "HEAD"), _first_of(covering, "GET")
-        if here is not None and here_for_get is not None:
-            if itself is _UNDECIDED and here is not NO_MATCH:
-                itself = (here, reading.rewritten)
-            if here_for_get is not NO_MATCH:
-                return itself, (here_for_get, reading.rewritten)
-            continue
-        cells = _found_in(paths, reading, steps, sift)
+        written = paths.exact.prefixes_of(reading.path) if reading.masks is None else None
+        if written is not None and sift is None and paths.folded is None:
+            covering = _simply_covering(paths, written, reading.path)
+            here, here_for_get = _first_of(covering, "HEAD"), _first_of(covering, "GET")
+            if here is not None and here_for_get is not None:
+                if itself is _UNDECIDED and here is not NO_MATCH:
+                    itself = (here, reading.rewritten)
+                if here_for_get is not NO_MATCH:
+                    return itself, (here_for_get, reading.rewritten)
+                continue
+        cells = _found_in(paths, reading, steps, sift, written)
         if cells is None:
             unclear = (AMBIGUOUS_PATH, True)
             return unclear if itself is _UNDECIDED else itself, unclear
         for way in _ways(reading, cells):
-            levels = _levels(cells, reading, "HEAD", decoded=way)
-            if itself is _UNDECIDED and (found := nearest(levels, "HEAD", headers)) is not NO_MATCH:
+            ranked = _ranked(cells, reading, decoded=way)
+            if itself is _UNDECIDED and (found := nearest(ranked, "HEAD", headers)) is not NO_MATCH:
                 itself = (found, way or isinstance(found, Ambiguous))
-            if as_get is _UNDECIDED and (found := nearest(levels, "GET", headers)) is not NO_MATCH:
+            if as_get is _UNDECIDED and (found := nearest(ranked, "GET", headers)) is not NO_MATCH:
                 as_get = (found, way or isinstance(found, Ambiguous))
         if as_get is not _UNDECIDED:
             break
@@ -270,8 +289,10 @@ _UNDECIDED: Final[tuple[Found, bool]] = (NO_MATCH, True)
 
 def _ways(reading: Reading, cells: Sequence[tuple[Cell, str, int]]) -> tuple[bool, ...]:
     """Return whether decoded spellings of prefixes count: where nothing written applies, they do for the path as it came, too."""
-    if not cells or reading.rewritten:
-        return (True,) if cells else ()
+    if not cells:
+        return ()
+    if reading.rewritten:
+        return (True,)
     return (False, True) if any(cell.rewritten is not None for cell, _, _ in cells) else (False,)
 
 
@@ -294,7 +315,7 @@ def _denied_on_host(paths: Paths, reading: Reading, method: str, steps: Steps) -
     cells = _found_in(paths, reading, steps, None)
     if cells is None:
         return AMBIGUOUS_PATH
-    for claims in chain.from_iterable(_levels(cells, reading, method, decoded=True)):
+    for _, claims in _ranked(cells, reading, decoded=True):
         if claims.entries is not None and (found := next(claims.entries.all_of(method), None)) is not None:
             return found if isinstance(found, DenyEntry) else AMBIGUOUS_PATH
     return None
@@ -302,7 +323,7 @@ def _denied_on_host(paths: Paths, reading: Reading, method: str, steps: Steps) -
 
 def simply_nearest(paths: Paths, path: str, method: str) -> Found | None:
     """Return what applies to ``path`` by the claims of one host; ``None`` if that is not a matter of path and method alone."""
-    return _first_of(_simply_covering(paths, path), method)
+    return _first_of(_simply_covering(paths, paths.exact.prefixes_of(path), path), method)
 
 
 # Claims that cover a path in the order of entries, and whether these are all of them.
@@ -311,11 +332,10 @@ _NOTHING: Final[_Covering] = ((), True)
 _NOT_SIMPLE: Final[_Covering] = ((), False)
 
 
-def _simply_covering(paths: Paths, path: str) -> _Covering:
-    """Return the claims of one host that cover ``path``, as far as these are a matter of the path alone."""
+def _simply_covering(paths: Paths, cells: list[Cell], path: str) -> _Covering:
+    """Return the claims of one host that cover ``path``, whose prefixes are ``cells``, as far as these are a matter of the path alone."""
     if paths.folded is not None:
         return _NOT_SIMPLE
-    cells = paths.exact.prefixes_of(path)
     if not cells:
         return _NOTHING
     if len(cells) == 1 and (only := cells[0].plain) is not None:  # the usual case
@@ -359,122 +379,161 @@ def _first_of(covering: _Covering, method: str) -> Found | None:
     return CONFLICT if winner is CONTESTED else winner
 
 
-def _beyond(trie: PolicyTrie, host: str | None, reach: UnreadableReach, found: Found) -> tuple[Paths, ...]:
-    """Return the regions of unknown host that may close what gets ``found`` on its own host."""
-    closing = _closing(trie, reach, found)
-    return tuple([paths for hosts in closing for paths in hosts.places(host)]) if closing else ()
+@final
+@attrs.define(eq=False)
+class Beyond:
+    """The regions of unknown host that may close one request, by what it gets on its own host; each host is looked up once for all of it.
 
-
-def _beyond_both(trie: PolicyTrie, host: str | None, reach: UnreadableReach, itself: Found, as_get: Found) -> tuple[Paths, ...]:
-    """Return the regions of unknown host that may close ``itself`` as well as ``as_get``."""
-    if isinstance(itself, NoMatch | Ambiguous):
-        return _beyond(trie, host, reach, as_get)
-    if isinstance(as_get, NoMatch | Ambiguous):
-        return _beyond(trie, host, reach, itself)
-    others = _closing(trie, reach, as_get)
-    both = (hosts for hosts in _closing(trie, reach, itself) if any(hosts is other for other in others))
-    return tuple([paths for hosts in both for paths in hosts.places(host)])
-
-
-def _closing(trie: PolicyTrie, reach: UnreadableReach, found: Found) -> tuple[Hosts, ...]:
-    """Return the regions of unknown host that may close what gets ``found``, on every host.
-
-    A region of unknown namespace may belong to the namespace of any entry.
+    ``host`` is ``None`` if it cannot be known.
     """
-    if trie.any_host is None or isinstance(found, Unhealthy):
-        return ()
-    if isinstance(found, NoMatch | Ambiguous) or reach is UnreadableReach.GLOBAL:
-        return (trie.any_host,)
-    either = (trie.of_namespaces.get(found.source.namespace), trie.of_namespaces.get(UNKNOWN_NAMESPACE))
-    return tuple([hosts for hosts in either if hosts is not None])
+
+    _trie: PolicyTrie
+    _host: str | None
+    _reach: UnreadableReach
+    # By the identity of hosts in the trie.
+    _places: dict[int, tuple[Paths, ...]] = attrs.field(factory=dict, init=False)
+
+    def of(self, found: Found) -> tuple[Paths, ...]:
+        """Return the regions that may close what gets ``found``."""
+        return self._on(self._closing(found))
+
+    def of_both(self, itself: Found, as_get: Found) -> tuple[Paths, ...]:
+        """Return the regions that may close ``itself`` as well as ``as_get``."""
+        if isinstance(itself, NoMatch | Ambiguous):
+            return self.of(as_get)
+        if isinstance(as_get, NoMatch | Ambiguous):
+            return self.of(itself)
+        others = self._closing(as_get)
+        return self._on(tuple([hosts for hosts in self._closing(itself) if any(hosts is other for other in others)]))
+
+    def _on(self, closing: tuple[Hosts, ...]) -> tuple[Paths, ...]:
+        found: tuple[Paths, ...] = ()
+        for hosts in closing:
+            if id(hosts) not in self._places:
+                self._places[id(hosts)] = hosts.places(self._host)
+            found += self._places[id(hosts)]
+        return found
+
+    def _closing(self, found: Found) -> tuple[Hosts, ...]:
+        """Return the regions that may close what gets ``found``, on every host.
+
+        A region of unknown namespace may belong to the namespace of any entry.
+        """
+        trie = self._trie
+        if trie.any_host is None or isinstance(found, Unhealthy):
+            return ()
+        if isinstance(found, NoMatch | Ambiguous) or self._reach is UnreadableReach.GLOBAL:
+            return (trie.any_host,)
+        either = (trie.of_namespaces.get(found.source.namespace), trie.of_namespaces.get(UNKNOWN_NAMESPACE))
+        return tuple([hosts for hosts in either if hosts is not None])
 
 
-def _kinds_at(cell: Cell, text: str, at: int, end: int, masks: Masks | None) -> Iterator[tuple[PathType, Claims]]:
-    """Yield the claims of ``cell`` that cover ``text``, in order of path types; those that are narrowed have the place of plain prefixes.
+def _kinds_at(cell: Cell, text: str, at: int, end: int, masks: Masks | None) -> list[tuple[PathType, Claims]]:
+    """Return the claims of ``cell`` that cover ``text``, in order of path types; those that are narrowed have the place of plain prefixes.
 
     The cell's prefix was matched up to ``at``; ``end`` is that of the path without its query.
     """
-    if cell.exact is not None and fits(PathType.EXACT, text, at, end, masks):
-        yield PathType.EXACT, cell.exact
-    if cell.segment is not None and fits(PathType.SEGMENT, text, at, end, masks):
-        yield PathType.SEGMENT, cell.segment
-    if cell.narrowed is not None and fits(PathType.SEGMENT, text, at, end, masks):
-        yield PathType.PREFIX, cell.narrowed
+    found: list[tuple[PathType, Claims]] = []
+    exact, segment, narrowed = cell.exact, cell.segment, cell.narrowed
+    if exact is not None and (at == end if masks is None else fits(PathType.EXACT, text, at, end, masks)):
+        found.append((PathType.EXACT, exact))
+    if (segment is not None or narrowed is not None) and fits(PathType.SEGMENT, text, at, end, masks):
+        if segment is not None:
+            found.append((PathType.SEGMENT, segment))
+        if narrowed is not None:
+            found.append((PathType.PREFIX, narrowed))
     if cell.prefix is not None:
-        yield PathType.PREFIX, cell.prefix
+        found.append((PathType.PREFIX, cell.prefix))
+    return found
 
 
-def _found_in(paths: Paths, reading: Reading, steps: Steps, sift: _Sift | None) -> _Cells | None:
-    """Return the cells whose prefixes ``reading`` begins with; ``None`` if masks let these be too many to tell within ``steps``."""
+def _found_in(paths: Paths, reading: Reading, steps: Steps, sift: _Sift | None, written: list[Cell] | None = None) -> _Cells | None:
+    """Return the cells whose prefixes ``reading`` begins with; ``None`` if masks let these be too many to tell within ``steps``.
+
+    ``written`` are those with regard to case, where they have been looked up.
+    """
     found: _Cells = []
-    for trie, text in paths.tries_for(reading):
-        if reading.masks is None:
-            found += [(cell, text, cell.length) for cell in trie.prefixes_of(text)]
-            continue
-        alike = trie.alike(text, reading.masks, steps)
-        if alike is None:
-            return None
-        found += [(cell, text, at) for cell, at in alike]
+    if reading.masks is None:
+        cells = paths.exact.prefixes_of(reading.path) if written is None else written
+        if cells:
+            found = [(cell, reading.path, cell.length) for cell in cells]
+        if paths.folded is not None and (cells := paths.folded.prefixes_of(reading.folded)):
+            found += [(cell, reading.folded, cell.length) for cell in cells]
+    else:
+        for trie, text in paths.tries_for(reading):
+            alike = trie.alike(text, reading.masks, steps)
+            if alike is None:
+                return None
+            found += [(cell, text, at) for cell, at in alike]
     if sift is not None:
         return [(rest, text, at) for cell, text, at in found if (rest := sift(cell)) is not None]
     return found
 
 
-def _levels(cells: Sequence[tuple[Cell, str, int]], reading: Reading, method: str, *, decoded: bool) -> _Levels:
-    """Return the claims of ``cells`` for ``method`` that cover ``reading`` in the order of entries.
+def _ranked(cells: Sequence[tuple[Cell, str, int]], reading: Reading, *, decoded: bool) -> _Ranked:
+    """Return the claims of ``cells`` that cover ``reading`` in the order of entries.
 
     ``decoded``: also those of decoded spellings, after written ones.
     """
-    ranked: dict[int, list[Claims]] = {}
-    masks, end = reading.masks, end_of(reading.path) if cells else 0
+    found: _Ranked = []
+    inside: dict[str, bool] = {}
     for cell, text, at in cells:
         rewritten = cell.rewritten if decoded else None
-        if cell.prefix is not None and cell.prefix.concerns(method):
-            ranked.setdefault(_rank(cell, PathType.PREFIX, written=True), []).extend(_applying(cell.prefix, reading))
         if rewritten is None and cell.segment is None and cell.exact is None and cell.narrowed is None:
+            claims = cell.prefix
+            if claims is not None:
+                rank = 4 * (cell.length or ROOT) + 1
+                found.append((rank, claims))
+                if claims.within is not None:
+                    found += _within(claims.within, rank, reading, inside)
             continue
-        for spelled in (cell, rewritten):
-            for path_type, claims in () if spelled is None else _kinds_at(spelled, text, at, end, masks):
-                if claims is not cell.prefix and claims.concerns(method):
-                    ranked.setdefault(_rank(cell, path_type, written=spelled is cell), []).extend(_applying(claims, reading))
-    return [ranked[rank] for rank in sorted(ranked, reverse=True)]
+        for spelled in (cell,) if rewritten is None else (cell, rewritten):
+            for path_type, claims in _kinds_at(spelled, text, at, reading.end, reading.masks):
+                rank = 4 * (cell.length or ROOT) + 2 * (path_type is PathType.SEGMENT) + (spelled is cell)
+                rank += _EXACT if path_type is PathType.EXACT else 0
+                found.append((rank, claims))
+                if claims.within is not None:
+                    found += _within(claims.within, rank, reading, inside)
+    if len(found) > 1:
+        found.sort(key=itemgetter(0), reverse=True)
+    return found
 
 
-def _applying(claims: Claims, reading: Reading) -> Iterator[Claims]:
-    """Yield ``claims``, and those among them for which the path of ``reading`` is also within their prefix."""
-    yield claims
-    for prefix, inner in () if claims.within is None else claims.within.items():
-        if is_within(reading, prefix):
-            yield inner
+def _within(within: "HashTrieMap[str, Claims]", rank: int, reading: Reading, inside: dict[str, bool]) -> _Ranked:
+    """Return the claims for which the path of ``reading`` is also within a prefix; ``inside`` has what is known of prefixes."""
+    found: _Ranked = []
+    for prefix, claims in within.items():
+        if prefix not in inside:
+            inside[prefix] = is_within(reading, prefix)
+        if inside[prefix]:
+            found.append((rank, claims))
+    return found
 
 
-def _rank(cell: Cell, path_type: PathType, *, written: bool) -> int:
-    """Return the place of the claims of one path type at ``cell`` in the order of entries, the first the highest."""
-    rank = 4 * max(cell.length, ROOT) + 2 * (path_type is PathType.SEGMENT) + written
-    return rank + _EXACT if path_type is PathType.EXACT else rank
-
-
-def nearest(levels: _Levels, method: str, headers: RequestHeaders) -> Found:
+def nearest(ranked: _Ranked, method: str, headers: RequestHeaders) -> Found:
     """Return what decides among claims that cover a reading: any region, else the first entry, unless several come first."""
-    for claims in chain.from_iterable(levels):
+    those: _Ranked = []
+    for place in ranked:
+        claims = place[1]
         if claims.regions is not None and (closed := _closed(claims.regions, method)) is not None:
             return closed
-    if _is_doubtful(levels, method, headers):
-        return AMBIGUOUS_HEADER
-    for level in levels:
+        entries = claims.entries
+        if (entries is not None and (entries.every is not None or method in entries.named)) or claims.by_headers is not None:
+            those.append(place)
+    for _, claims in those:  # an entry that names a header whose value is in doubt
+        if claims.by_headers is not None and headers.answer(claims.by_headers, method)[1]:
+            return AMBIGUOUS_HEADER
+    for level in _levels(those):
         winner = _of_level(level, method, headers)
         if winner is not None:
             return CONFLICT if winner is CONTESTED else winner
     return NO_MATCH
 
 
-def _is_doubtful(levels: _Levels, method: str, headers: RequestHeaders) -> bool:
-    """Tell whether an entry names a header whose value is in doubt."""
-    for level in levels:
-        for claims in level:
-            if claims.by_headers is not None and headers.answer(claims.by_headers, method)[1]:
-                return True
-    return False
+def _levels(ranked: _Ranked) -> Iterator[list[Claims]]:
+    """Yield the claims that are equal in the order of entries together."""
+    for _, level in groupby(ranked, itemgetter(0)):
+        yield [claims for _, claims in level]
 
 
 def _closed(regions: MethodTable[FailClosedRegion], method: str) -> Unhealthy | None:
@@ -520,7 +579,7 @@ def contenders(trie: PolicyTrie, host: str, reading: Reading, method: str, heade
     for paths in places:
         cells = _found_in(paths, reading, steps, sift) or []
         for decoded in dict.fromkeys((reading.rewritten, True)):
-            for level in _levels(cells, reading, method, decoded=decoded):
+            for level in _levels(_ranked(cells, reading, decoded=decoded)):
                 tables = _first_of_level(level, method, headers) or ()
                 found = dict.fromkeys(chain.from_iterable(table.all_of(method) for table in tables))
                 if found:

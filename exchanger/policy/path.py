@@ -97,8 +97,12 @@ def _malformed(path: str) -> MalformedPath | None:
         return MalformedPath.NOT_ORIGIN_FORM
     if "#" in path:
         return MalformedPath.FRAGMENT
-    if _find_unprintable(path):
+    if path.isprintable():  # most are, and a query of 60 KB would take the searches a millisecond
+        return MalformedPath.UNPRINTABLE if " " in path else None
+    if path.isascii() or _find_unprintable(path, 0, MAX_ODD_PATH):
         return MalformedPath.UNPRINTABLE
+    if len(path) > MAX_ODD_PATH:
+        return MalformedPath.TOO_LONG
     return MalformedPath.NOT_UTF8 if _find_surrogate(path) else None
 
 
@@ -109,7 +113,7 @@ def is_plain(part: str) -> bool:
 
 def is_plain_with_query(path: str) -> bool:
     """Tell whether no rewriting changes ``path`` before its query, because it is plain ASCII text."""
-    return _is_plain_with_query(path) is not None and "//" not in path and "/." not in path
+    return "//" not in path and "/." not in path and _is_plain_with_query(path) is not None
 
 
 def readings_of(part: str) -> Readings:

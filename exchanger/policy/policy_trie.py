@@ -46,15 +46,6 @@ class Claims:
         """Whether nothing but method and path decides whether a claim applies."""
         return self.by_headers is None and self.within is None
 
-    def concerns(self, method: str) -> bool:
-        """Tell whether a claim is for ``method``, or may be; those for GET are looked up for HEAD, too."""
-        return (
-            (self.entries is not None and self.entries.of(method) is not None)
-            or (self.regions is not None and self.regions.of(method) is not None)
-            or not self.is_plain
-            or (method == "HEAD" and self.concerns("GET"))
-        )
-
     def with_claim(self, claim: Claim) -> "Claims":
         """Return the claims with ``claim``."""
         if not claim.match.within:

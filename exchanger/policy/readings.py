@@ -21,6 +21,8 @@ from exchanger.values.entry import PathType
 MAX_MASKS: Final = 64
 # Characters of prefixes that are looked at one by one for one request, in less than a millisecond. An honest policy needs dozens.
 MAX_MASK_WORK: Final = 1_024
+# Characters of a path that are folded: no spelling of a prefix is longer. An escaped one has at most twelve for each of 512 characters.
+MAX_FOLDED: Final = 8_192
 # Look-ups of one request: its readings times the labels of its host, each of which may be below a wildcard. A host of eight labels has
 # room for all readings that a path may have.
 MAX_LOOKUPS: Final = 128
@@ -96,8 +98,13 @@ class Reading:
 
     @cached_property
     def folded(self) -> str:
-        """The path for prefixes that ignore case: folded once, however many hosts have some, since its query may be long."""
-        return fold(self.path)
+        """The path for prefixes that ignore case, as far as one may reach, since its query may be long; folded once for all hosts."""
+        return fold(self.path[:MAX_FOLDED])
+
+    @cached_property
+    def end(self) -> int:
+        """Where the path without its query ends."""
+        return end_of(self.path)
 
 
 def readings_to_ask(host: str | None, path: str, method: str, *, raw: bool) -> tuple[Reading, ...] | MalformedPath:
@@ -151,7 +158,7 @@ def is_within(reading: Reading, prefix: str) -> bool:
     if prefix == "/":
         return True
     at = matched(reading.path, prefix, reading.masks)
-    return at >= 0 and fits(PathType.SEGMENT, reading.path, at, end_of(reading.path), reading.masks)
+    return at >= 0 and fits(PathType.SEGMENT, reading.path, at, reading.end, reading.masks)
 
 
 def matched(text: str, prefix: str, masks: Masks | None) -> int:

@@ -28,6 +28,9 @@ MAX_LOOKUPS: Final = 24
 # What header names at a prefix count: once for all of them, and for each combination that a request may have.
 _HEADERS: Final = 4
 _COMBINATION: Final = 1
+# What else counts as a look-up: each tree of prefixes beside the plain one of a host, and a part that grants leave of a claim.
+_TREE: Final = 1
+_PART: Final = 1
 # Nested regions of one host that close what exceeds a share. Each closes for a method that none above it closes for.
 MAX_CLOSING: Final = 8
 # What is told of entries that a share closes.
@@ -66,8 +69,10 @@ class Division:
 
 
 _Key: TypeAlias = tuple[Source, int | None, MatchScope]
-# What is looked up at one prefix: the path type, whether it is narrowed, whether the spelling is a decoded one, and ``within`` of a region.
-_Place: TypeAlias = tuple[PathType, bool, bool, str]
+# What is looked up at one prefix: the tree, the path type, whether it is narrowed, whether the spelling is a decoded one, and ``within``.
+_Place: TypeAlias = tuple["_Tree", PathType, bool, bool, str]
+# Prefixes of a host that are searched together: whether they are of regions of unknown host, and whether they ignore case.
+_Tree: TypeAlias = tuple[bool, bool]
 
 
 # Returns the region that closes all that the namespace of a document is granted, for a problem.
@@ -196,7 +201,7 @@ def _at_most(claim: Claim) -> int:
     """Return a bound, which costs nearly nothing, on the look-ups that ``claim`` makes of a path."""
     prefix, headers = claim.match.path_prefix, claim.match.headers
     spellings = 1 if prefix.isascii() and "%" not in prefix else 4
-    return spellings * (1 + (_HEADERS + _COMBINATION * len(headers) if headers else 0))
+    return spellings * (1 + _PART * bool(claim.match.within) + (_HEADERS + _COMBINATION * len(headers) if headers else 0))
 
 
 def _too_many(documents: Iterable[PolicyDocument], limits: Limits) -> Iterator[tuple[_Key, Problem]]:
@@ -244,14 +249,23 @@ def _exceeding(hosts: Mapping[str | None, list[Claim]]) -> tuple[list[Claim], in
     for host in sorted(hosts, key=_breadth):
         covers_hosts = host is None or host.startswith(WILDCARD)
         above = () if host is None else (None, *wildcards_above(host.removeprefix(WILDCARD)))
-        taken = sum(used.get(other, 0) for other in above)
+        own = _TREE * len({_tree(claim) for claim in hosts[host]} - {_PLAIN})
+        taken = own + sum(used.get(other, 0) for other in above)
         if not covers_hosts and taken + sum(map(_at_most, hosts[host])) <= most:
             continue
-        too_deep, used[host] = _sweep(_lookups(hosts[host]), MAX_LOOKUPS - taken)
-        most = max(most, taken + used[host])
+        too_deep, deepest = _sweep(_lookups(hosts[host]), MAX_LOOKUPS - taken)
+        used[host] = own + deepest
+        most = max(most, taken + deepest)
         if too_deep:
             found += [claim for claim in hosts[host] if any(prefix in too_deep for prefix, _ in _prefixes(claim))]
     return found, most
+
+
+def _tree(claim: Claim) -> _Tree:
+    return isinstance(claim, FailClosedRegion) and claim.reaches_any_host, claim.match.case_insensitive
+
+
+_PLAIN: Final[_Tree] = (False, False)
 
 
 def _prefixes(claim: Claim) -> Iterator[tuple[str, bool]]:
@@ -265,15 +279,18 @@ def _prefixes(claim: Claim) -> Iterator[tuple[str, bool]]:
 
 def _lookups(claims: Iterable[Claim]) -> dict[str, int]:
     """Return how many look-ups ``claims`` make at each prefix that covers a path."""
-    found: dict[str, dict[tuple[_Place, bool], set[tuple[str, ...]]]] = {}
+    found: dict[str, dict[_Place, set[tuple[str, ...]]]] = {}
     for claim in claims:
         names = tuple(name for name, _ in claim.match.headers)
         for prefix, rewritten in _prefixes(claim):
-            place = (claim.match.path_type, claim.match.narrowed, rewritten, claim.match.within)
-            combinations = found.setdefault(prefix, {}).setdefault((place, claim.match.case_insensitive), set())
+            place = (_tree(claim), claim.match.path_type, claim.match.narrowed, rewritten, claim.match.within)
+            combinations = found.setdefault(prefix, {}).setdefault(place, set())
             combinations.update(names[:count] for count in range(1, len(names) + 1))
     return {
-        prefix: sum(1 + (_HEADERS + _COMBINATION * len(combinations) if combinations else 0) for combinations in places.values())
+        prefix: sum(
+            1 + _PART * bool(within) + (_HEADERS + _COMBINATION * len(combinations) if combinations else 0)
+            for (_, _, _, _, within), combinations in places.items()
+        )
         for prefix, places in found.items()
     }
 

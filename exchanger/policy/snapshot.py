@@ -16,7 +16,7 @@ from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.grants.restriction import Cut, closed_whole
 from exchanger.policy.headers import RequestHeaders
-from exchanger.policy.lookup import CONFLICT, Found, UnreadableReach, denied_by, find, find_at_once
+from exchanger.policy.lookup import CONFLICT, Beyond, Found, UnreadableReach, denied_by, find, find_at_once
 from exchanger.policy.path import MalformedPath, is_plain_with_query
 from exchanger.policy.policy_trie import Hosts, Paths, PolicyTrie, Sifting
 from exchanger.policy.readings import Reading, readings_to_ask
@@ -334,10 +334,11 @@ class PolicySnapshot:
             return NO_MATCH if host is not None else AMBIGUOUS_AUTHORITY
         if trie.hosts.with_headers:
             headers = RequestHeaders(given) if request is None else request.headers
+        beyond = Beyond(trie, host, self.reach)
         if trie.leaving:
             sifting = Sifting() if request is None else request.sifting
         if found is None:
-            found = self._find(host, places, Reading(path), method, headers, sifting)
+            found = self._find(places, beyond, Reading(path), method, headers, sifting)
             if isinstance(found, Unhealthy):
                 return found
             if host is None:
@@ -347,20 +348,20 @@ class PolicySnapshot:
         readings = readings_to_ask(host, path, method, raw=raw) if request is None else request.readings
         if isinstance(readings, MalformedPath):
             return AMBIGUOUS_PATH
-        others = ((reading, self._find(host, places, reading, method, headers, sifting)) for reading in readings[1:])
+        others = ((reading, self._find(places, beyond, reading, method, headers, sifting)) for reading in readings[1:])
         return _agreed(found, others)
 
     def _find(
         self,
-        host: str | None,
         places: tuple[Paths, ...],
+        beyond: Beyond,
         reading: Reading,
         method: str,
         headers: RequestHeaders,
         sifting: Sifting | None,
     ) -> Found:
         held = None if self.cut is None else self._held
-        return find(self.trie, host, places, self.reach, reading, method, headers, held=held, sifting=sifting)
+        return find(self.trie, places, beyond, reading, method, headers, held=held, sifting=sifting)
 
     def _held(self, found: Found, path: str) -> Found:
         """Return what is found for ``path``, closed if it is an entry that may decide no longer."""

@@ -6,7 +6,7 @@ import attrs
 import pytest
 
 from exchanger.policy.headers import RequestHeaders
-from exchanger.policy.lookup import CONFLICT, SEVERAL_REGIONS, Found, UnreadableReach, find
+from exchanger.policy.lookup import CONFLICT, SEVERAL_REGIONS, Beyond, Found, UnreadableReach, find
 from exchanger.policy.methods import CONTESTED, MethodTable
 from exchanger.policy.policy_trie import PolicyTrie
 from exchanger.policy.readings import Reading
@@ -28,7 +28,8 @@ def trie_of(*claims: Claim) -> PolicyTrie:
 
 def found(trie: PolicyTrie, path: str, method: str = "GET", host: str | None = HOST, *, rewritten: bool = False) -> Found | None:
     headers = RequestHeaders(NO_FIELDS)
-    return find(trie, host, trie.hosts.places(host), UnreadableReach.GLOBAL, Reading(path, rewritten), method, headers)
+    beyond = Beyond(trie, host, UnreadableReach.GLOBAL)
+    return find(trie, trie.hosts.places(host), beyond, Reading(path, rewritten), method, headers)
 
 
 def table_of(*entries: Entry) -> MethodTable[Entry]:
