@@ -19,7 +19,6 @@ from operator import itemgetter
 from typing import Final, TypeAlias, final
 
 import attrs
-from rpds import HashTrieMap
 
 from exchanger.policy.authority import MAX_WILDCARD, wildcards_above
 from exchanger.policy.headers import RequestHeaders
@@ -499,10 +498,10 @@ def _ranked(cells: Sequence[tuple[Cell, str, int]], reading: Reading, *, decoded
     return found
 
 
-def _within(within: "HashTrieMap[str, Claims]", rank: int, reading: Reading, inside: dict[str, bool]) -> _Ranked:
+def _within(within: tuple[tuple[str, Claims], ...], rank: int, reading: Reading, inside: dict[str, bool]) -> _Ranked:
     """Return the claims for which the path of ``reading`` is also within a prefix; ``inside`` has what is known of prefixes."""
     found: _Ranked = []
-    for prefix, claims in within.items():
+    for prefix, claims in within:
         if prefix not in inside:
             inside[prefix] = is_within(reading, prefix)
         if inside[prefix]:

@@ -13,16 +13,14 @@ from typing import Final, final
 import attrs
 
 from exchanger.policy.path import MAX_READINGS, MalformedPath, read_path, without_masks
-from exchanger.policy.prefix import fold
+from exchanger.policy.prefix import MAX_PREFIX, fold
 from exchanger.policy.trie import after
 from exchanger.values.entry import PathType
 
 # The ``!`` of a path that can be read; honest paths have two or three.
 MAX_MASKS: Final = 64
 # Characters of prefixes that are looked at one by one for one request, in less than a millisecond. An honest policy needs dozens.
-MAX_MASK_WORK: Final = 1_024
-# Characters of a path that are folded: no spelling of a prefix is longer. An escaped one has at most twelve for each of 512 characters.
-MAX_FOLDED: Final = 8_192
+MAX_MASK_WORK: Final = 640
 # Look-ups of one request: its readings times the labels of its host, each of which may be below a wildcard. A host of eight labels has
 # room for all readings that a path may have.
 MAX_LOOKUPS: Final = 128
@@ -49,6 +47,9 @@ class Masks(enum.Enum):
     def children(self, chars: str, text: str, at: int) -> Iterable[int]:
         """Return the positions in ``chars``, which are sorted, of those that may match at ``at``, which may be the end of the text."""
         char = text[at : at + 1]
+        if char != "!" and self is not Masks.DROPPED:  # most characters
+            place = chars.find(char) if char else -1
+            return (place,) if place >= 0 else ()
         wanted = {char}
         if self is Masks.DROPPED:
             wanted.add("!")
@@ -98,8 +99,11 @@ class Reading:
 
     @cached_property
     def folded(self) -> str:
-        """The path for prefixes that ignore case, as far as one may reach, since its query may be long; folded once for all hosts."""
-        return fold(self.path[:MAX_FOLDED])
+        """The path for prefixes that ignore case, as far as one may reach, since its query may be long; folded once for all hosts.
+
+        Only a decoded spelling of a prefix reaches into the query, and that is no longer than what was written.
+        """
+        return fold(self.path[: max(self.end + 1, MAX_PREFIX)])
 
     @cached_property
     def end(self) -> int:
@@ -157,6 +161,9 @@ def is_within(reading: Reading, prefix: str) -> bool:
     """Tell whether the path of ``reading`` may be ``prefix``, or go on with a slash after it; all are within "/"."""
     if prefix == "/":
         return True
+    if reading.masks is None:  # the usual case
+        at, end = len(prefix), reading.end
+        return reading.path.startswith(prefix) and (at == end or (at < end and reading.path[at] == "/"))
     at = matched(reading.path, prefix, reading.masks)
     return at >= 0 and fits(PathType.SEGMENT, reading.path, at, reading.end, reading.masks)
 

@@ -33,6 +33,8 @@ _TREE: Final = 1
 _PART: Final = 1
 # Nested regions of one host that close what exceeds a share. Each closes for a method that none above it closes for.
 MAX_CLOSING: Final = 8
+# The same on a wildcard, where a request may have seven of them above its host.
+MAX_CLOSING_ABOVE: Final = 2
 # What is told of entries that a share closes.
 SHARE_CODES: Final = frozenset({MANY_ENTRIES, DEEP_ENTRIES, MANY_AREAS})
 
@@ -328,7 +330,7 @@ def _closed(document: PolicyDocument, problems: Mapping[_Key, Problem]) -> Polic
 def _closing(regions: Iterable[FailClosedRegion]) -> dict[_Key, FailClosedRegion]:
     """Return the regions that close what all ``regions`` do, few of them nested: those that another one covers are left out.
 
-    Where more than ``MAX_CLOSING`` are nested, the last of these closes for all that lies below it.
+    Where more than ``MAX_CLOSING`` are nested, or ``MAX_CLOSING_ABOVE`` on a wildcard, the last of these closes for all that lies below it.
     """
     kept: dict[_Key, FailClosedRegion] = {}
     host: str | None = None
@@ -341,7 +343,7 @@ def _closing(regions: Iterable[FailClosedRegion]) -> dict[_Key, FailClosedRegion
             above.pop()
         if any(_covers(kept[key], region) for _, key in above):
             continue
-        if len(above) >= MAX_CLOSING:
+        if len(above) >= (MAX_CLOSING if host is not None and not host.startswith(WILDCARD) else min(MAX_CLOSING, MAX_CLOSING_ABOVE)):
             key = above[-1][1]
             widened = _widened(kept[key], region)
             if widened is not None:
