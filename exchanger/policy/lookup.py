@@ -23,7 +23,7 @@ import attrs
 from exchanger.policy.authority import MAX_WILDCARD, wildcards_above
 from exchanger.policy.headers import RequestHeaders
 from exchanger.policy.methods import CONTESTED, Contested, MethodTable
-from exchanger.policy.policy_trie import Cell, Claims, Hosts, Paths, PolicyTrie, Sifting
+from exchanger.policy.policy_trie import Cell, Claims, Hosts, Paths, PathTrie, PolicyTrie, Sifting
 from exchanger.policy.readings import Masks, Reading, fits, is_within
 from exchanger.policy.trie import Steps
 from exchanger.values.entry import UNKNOWN_NAMESPACE, AllowEntry, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, PathType
@@ -170,8 +170,8 @@ def found_for_head_itself(trie: PolicyTrie, host: str, reading: Reading, headers
 
 
 def _steps_for(reading: Reading) -> Steps:
-    """Return how far the search for ``reading`` may go; without masks nothing is searched for."""
-    return _NONE if reading.masks is None else Steps(reading.work)
+    """Return how far the search for ``reading`` may go."""
+    return Steps(reading.work) if reading.work else _NONE
 
 
 _NONE: Final = Steps(0)
@@ -235,7 +235,9 @@ def _on_hosts(
     for paths in places:
         written: list[Cell] | None = None
         if reading.masks is None:
-            written = paths.exact.prefixes_of(reading.path)
+            written = _prefixes_of(paths.exact, reading.path, reading, steps)
+            if written is None:
+                return AMBIGUOUS_PATH, True
             if sift is None and paths.folded is None:
                 found = _first_of(_simply_covering(paths, written, reading.path), method)
                 if found is NO_MATCH:
@@ -258,7 +260,7 @@ def _both_on_hosts(
     """Return the same for HEAD by claims on itself, which count no farther than where GET is decided, and for GET; looks once for both."""
     itself = as_get = _UNDECIDED
     for paths in places:
-        written = paths.exact.prefixes_of(reading.path) if reading.masks is None else None
+        written = _prefixes_of(paths.exact, reading.path, reading, steps) if reading.masks is None else None
         if written is not None and sift is None and paths.folded is None:
             covering = _simply_covering(paths, written, reading.path)
             here, here_for_get = _first_of(covering, "HEAD"), _first_of(covering, "GET")
@@ -446,18 +448,28 @@ def _kinds_at(cell: Cell, text: str, at: int, end: int, masks: Masks | None) -> 
     return found
 
 
+def _prefixes_of(trie: PathTrie, text: str, reading: Reading, steps: Steps) -> list[Cell] | None:
+    """Return the cells of ``trie`` whose prefixes ``text`` of ``reading`` begins with; ``None`` if that takes more than ``steps``."""
+    return trie.prefixes_within(text, steps) if reading.work else trie.prefixes_of(text)
+
+
 def _found_in(paths: Paths, reading: Reading, steps: Steps, sift: _Sift | None, written: list[Cell] | None = None) -> _Cells | None:
-    """Return the cells whose prefixes ``reading`` begins with; ``None`` if masks let these be too many to tell within ``steps``.
+    """Return the cells whose prefixes ``reading`` begins with; ``None`` if that takes more than ``steps``.
 
     ``written`` are those with regard to case, where they have been looked up.
     """
     found: _Cells = []
     if reading.masks is None:
-        cells = paths.exact.prefixes_of(reading.path) if written is None else written
+        cells = _prefixes_of(paths.exact, reading.path, reading, steps) if written is None else written
+        folded: list[Cell] | None = []
+        if paths.folded is not None:
+            folded = _prefixes_of(paths.folded, reading.folded, reading, steps)
+        if cells is None or folded is None:
+            return None
         if cells:
             found = [(cell, reading.path, cell.length) for cell in cells]
-        if paths.folded is not None and (cells := paths.folded.prefixes_of(reading.folded)):
-            found += [(cell, reading.folded, cell.length) for cell in cells]
+        if folded:
+            found += [(cell, reading.folded, cell.length) for cell in folded]
     else:
         for trie, text in paths.tries_for(reading):
             alike = trie.alike(text, reading.masks, steps)

@@ -17,6 +17,8 @@ from urllib.parse import quote
 # Each reading is looked up on its own. A path with one oddity has 2 or 3, one with three different ones up to 8.
 MAX_READINGS: Final = 16
 MAX_ODD_PATH: Final = 8192  # characters; the customary limit of servers for the whole request line
+# Characters of the query that stay with other readings than the path as it came: no prefix is longer, and 16 copies of 60 KB take a while.
+MAX_QUERY: Final = 2048
 MAX_NON_ASCII_PATH: Final = 512  # characters; NFKC takes time with the square of a run of combining marks
 # What the rewriting of all readings of a path may cost, in tenths of a microsecond: so the worst path that could be found takes half a
 # millisecond (see bench/policy_match.py). Some 1,500 escapes, or 8,192 plain characters and some hundred oddities, stay below it.
@@ -68,7 +70,7 @@ Readings = tuple[str, ...] | MalformedPath
 
 
 def read_path(path: str, method: str) -> Readings:
-    """Return all readings of ``path`` (with its query), the raw one first, or why it cannot be read."""
+    """Return all readings of ``path`` (with its query, as far as a prefix may reach), the raw one first, or why it cannot be read."""
     if is_plain_with_query(path):
         return (path,)
     if path == "*" and method == "OPTIONS":  # RFC 9112 section 3.2.4
@@ -83,7 +85,10 @@ def read_path(path: str, method: str) -> Readings:
     readings = readings_of(part)
     if isinstance(readings, MalformedPath):
         return readings
-    return tuple([reading + mark + query for reading in readings]) if mark else readings
+    if not mark:
+        return readings
+    kept = mark + query[:MAX_QUERY]
+    return (path, *[reading + kept for reading in readings[1:]])
 
 
 def without_masks(path: str) -> str:

@@ -21,9 +21,12 @@ from exchanger.values.entry import PathType
 MAX_MASKS: Final = 64
 # Characters of prefixes that are looked at one by one for one request, in less than a millisecond. An honest policy needs dozens.
 MAX_MASK_WORK: Final = 640
-# Look-ups of one request: its readings times the labels of its host, each of which may be below a wildcard. A host of eight labels has
-# room for all readings that a path may have.
-MAX_LOOKUPS: Final = 128
+# Nodes of the tries of prefixes that all readings of one request pass on their ways, in a fifth of a millisecond. An honest policy needs
+# a dozen for each; a thousand prefixes beside one long path have as many.
+MAX_NODES: Final = 1_024
+# Look-ups of one request: its readings times the labels of its host, each of which may be below a wildcard. A host of five labels has
+# room for all readings that a path may have, one of ten for those of a path with three oddities.
+MAX_LOOKUPS: Final = 80
 
 _match_marks: Final = re.compile("!++").match
 
@@ -89,7 +92,7 @@ class Reading:
     """A path that a server may take a request's for.
 
     ``rewritten``: it is not the path as it came. Decoded spellings of prefixes then count as much as written ones; for the path as it came
-    they count only where nothing written applies. ``work`` bounds the search where there are ``masks``.
+    they count only where nothing written applies. ``work`` bounds the search; 0 is no bound where there are no ``masks``.
     """
 
     path: str
@@ -117,14 +120,18 @@ def readings_to_ask(host: str | None, path: str, method: str, *, raw: bool) -> t
     if isinstance(readings, MalformedPath):
         return readings
     labels = 1 if host is None else host.count(".") + 1
-    return MalformedPath.TOO_MANY_READINGS if len(readings) > max(1, min(MAX_READINGS, MAX_LOOKUPS // labels)) else readings
+    if len(readings) > max(1, min(MAX_READINGS, MAX_LOOKUPS // labels)):
+        return MalformedPath.TOO_MANY_READINGS
+    searched = sum(reading.masks is not None for reading in readings)  # these take twice as long
+    return MalformedPath.TOO_MANY_READINGS if len(readings) + searched > MAX_READINGS else readings
 
 
 def _readings(path: str, method: str, *, raw: bool) -> tuple[Reading, ...] | MalformedPath:
     found = read_path(path, method)
     if isinstance(found, MalformedPath):
         return found
-    readings = [Reading(text, place > 0) for place, text in enumerate(found)]
+    nodes = MAX_NODES // len(found)
+    readings = [Reading(text, place > 0, work=nodes) for place, text in enumerate(found)]
     if raw or "!" not in path:
         return tuple(readings)
     if path.partition("?")[0].count("!") > MAX_MASKS:
@@ -137,7 +144,7 @@ def _readings(path: str, method: str, *, raw: bool) -> tuple[Reading, ...] | Mal
     readings += [Reading(text, place > 0, Masks.STAND, work) for place, text in enumerate(found)]
     for place, text in enumerate(unmasked):
         masked = Reading(text, rewritten=True, masks=Masks.DROPPED, work=work) if place else Reading(path, masks=Masks.SOME, work=work)
-        readings += [Reading(text, place > 0), masked]
+        readings += [Reading(text, place > 0, work=nodes), masked]
     return tuple(readings)
 
 
@@ -151,7 +158,9 @@ def fits(path_type: PathType, text: str, at: int, end: int, masks: Masks | None)
     """Tell whether a prefix of ``path_type`` that was matched up to ``at`` covers ``text``, whose path without query ends at ``end``."""
     if path_type is PathType.PREFIX:
         return True
-    ends = (at,) if masks is None else masks.ends(text, at, end)
+    if masks is None:  # the usual case
+        return at == end or (path_type is PathType.SEGMENT and at < end and text[at] == "/")
+    ends = masks.ends(text, at, end)
     if path_type is PathType.EXACT:
         return end in ends
     return any(place == end or (place < end and text[place] == "/") for place in ends)
@@ -161,9 +170,6 @@ def is_within(reading: Reading, prefix: str) -> bool:
     """Tell whether the path of ``reading`` may be ``prefix``, or go on with a slash after it; all are within "/"."""
     if prefix == "/":
         return True
-    if reading.masks is None:  # the usual case
-        at, end = len(prefix), reading.end
-        return reading.path.startswith(prefix) and (at == end or (at < end and reading.path[at] == "/"))
     at = matched(reading.path, prefix, reading.masks)
     return at >= 0 and fits(PathType.SEGMENT, reading.path, at, reading.end, reading.masks)
 

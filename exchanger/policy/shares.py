@@ -22,8 +22,8 @@ from exchanger.policy.prefix import fold, spellings_of
 from exchanger.util.text import bounded
 from exchanger.values.entry import EVERYWHERE, Claim, Entry, FailClosedRegion, MatchScope, PathType, Source
 
-# Look-ups that the claims of one namespace may make of one interpretation of a path, each about a microsecond: half a millisecond for the
-# 16 that a path may have, and twice that for HEAD. Five nested prefixes on a host and on each of three wildcards above it leave room.
+# Look-ups that the claims of one namespace may make of one interpretation of a path, each about a microsecond, for HEAD too: half a
+# millisecond for the 16 that a path may have. Five nested prefixes on a host and on each of three wildcards above it leave room.
 MAX_LOOKUPS: Final = 24
 # What header names at a prefix count: once for all of them, and for each combination that a request may have.
 _HEADERS: Final = 4

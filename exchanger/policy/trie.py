@@ -28,7 +28,7 @@ class Likeness(Protocol):
 @final
 @attrs.define(eq=False)
 class Steps:
-    """How many nodes and characters may still be looked at beside the straight way; shared by all searches of one question."""
+    """How many nodes and characters may still be looked at; shared by all searches of one question."""
 
     left: int
 
@@ -123,6 +123,24 @@ class PrefixTrie(Generic[V]):
             if node.value is not None:
                 found.append(node.value)
         return found
+
+    def prefixes_within(self, text: str, steps: Steps) -> list[V] | None:
+        """Return what ``prefixes_of`` does; each node on the way takes one of ``steps``, ``None`` when these are too few."""
+        node, at, length = self._root, 0, len(text)
+        found = [] if node.value is None else [node.value]
+        nodes = 0
+        while at < length and nodes <= steps.left:
+            index = node.chars.find(text[at])
+            if index < 0:
+                break
+            nodes += 1
+            node = node.children[index]
+            if not text.startswith(node.label, at):
+                break
+            at += len(node.label)
+            if node.value is not None:
+                found.append(node.value)
+        return found if steps.take(nodes) else None
 
     def alike(self, text: str, likeness: Likeness, steps: Steps) -> list[tuple[V, int]] | None:
         """Return the values of all keys that are, by ``likeness``, a prefix of ``text``, in no order, and where each ends in it.

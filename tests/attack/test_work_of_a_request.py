@@ -15,7 +15,7 @@ from exchanger.policy.policy_trie import Cell
 from exchanger.policy.selection import AnyIssuer, Text, read
 from exchanger.policy.shares import MAX_LOOKUPS
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.policy.trie import PrefixTrie
+from exchanger.policy.trie import PrefixTrie, Steps
 from exchanger.values.entry import DenyEntry, Source
 from exchanger.values.headers import HeaderFields
 from exchanger.values.verdict import Unhealthy
@@ -72,11 +72,16 @@ class Counted:
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> Counted:
     found = Counted()
-    prefixes_of, is_doubtful = PrefixTrie.prefixes_of, HeaderTable.is_doubtful
+    prefixes_of, prefixes_within, is_doubtful = PrefixTrie.prefixes_of, PrefixTrie.prefixes_within, HeaderTable.is_doubtful
 
     def counted_prefixes(trie: PrefixTrie[Cell], text: str) -> list[Cell]:
         cells = prefixes_of(trie, text)
         found.lookups += len(cells)
+        return cells
+
+    def counted_within(trie: PrefixTrie[Cell], text: str, steps: Steps) -> list[Cell] | None:
+        cells = prefixes_within(trie, text, steps)
+        found.lookups += len(cells or ())
         return cells
 
     def counted_rows(table: HeaderTable, method: str, request: RequestHeaders) -> bool:
@@ -84,6 +89,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counted:
         return is_doubtful(table, method, request)
 
     monkeypatch.setattr(PrefixTrie, "prefixes_of", counted_prefixes)
+    monkeypatch.setattr(PrefixTrie, "prefixes_within", counted_within)
     monkeypatch.setattr(HeaderTable, "is_doubtful", counted_rows)
     return found
 
