@@ -89,7 +89,7 @@ def _head_at_once(paths: Paths, path: str) -> Found | None:
 def find(
     trie: PolicyTrie,
     places: tuple[Paths, ...],
-    beyond: "Beyond",
+    beyond: "Beyond | None",
     reading: Reading,
     method: str,
     headers: RequestHeaders,
@@ -99,7 +99,7 @@ def find(
 ) -> Found:
     """Return what applies to ``reading``; ``AMBIGUOUS_PATH`` if masks let the path be too many things to tell.
 
-    ``places`` are the claims that may apply on the request's host, the nearest first, and ``beyond`` the regions of unknown host. ``held``
+    ``places`` are the claims that may apply on the request's host, the nearest first, ``beyond`` regions of unknown host. ``held``
     returns what is found closed if it may decide no longer; for HEAD, it judges both of what is found. ``sifting`` is that of the request.
     """
     if method == "HEAD":
@@ -124,7 +124,7 @@ def _stays(trie: PolicyTrie, found: Found) -> bool:
 def _find(
     trie: PolicyTrie,
     places: tuple[Paths, ...],
-    beyond: "Beyond",
+    beyond: "Beyond | None",
     reading: Reading,
     method: str,
     headers: RequestHeaders,
@@ -132,14 +132,14 @@ def _find(
 ) -> Found:
     steps = _steps_for(reading)
     found, decoded = _on_hosts(places, reading, method, headers, steps, sift)
-    regions = beyond.of(found)
+    regions = () if beyond is None else beyond.of(found)
     return _Closing(trie, reading, steps, sift).unless_closed(regions, found, method, decoded=decoded) if regions else found
 
 
 def _find_for_head(
     trie: PolicyTrie,
     places: tuple[Paths, ...],
-    beyond: "Beyond",
+    beyond: "Beyond | None",
     reading: Reading,
     headers: RequestHeaders,
     sift: _Sift | None,
@@ -147,7 +147,7 @@ def _find_for_head(
     """Return what applies by claims on HEAD itself, and to GET."""
     steps = _steps_for(reading)
     (itself, decoded), (as_get, decoded_for_get) = _both_on_hosts(places, reading, headers, steps, sift)
-    if trie.any_host is not None and not isinstance(as_get, Unhealthy):
+    if beyond is not None and not isinstance(as_get, Unhealthy):
         closing, both = _Closing(trie, reading, steps, sift), decoded and decoded_for_get
         itself = closing.unless_closed(beyond.of_both(itself, as_get), itself, "HEAD", decoded=both)
         as_get = closing.unless_closed(beyond.of(as_get), as_get, "GET", decoded=decoded_for_get)

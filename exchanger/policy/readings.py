@@ -24,6 +24,8 @@ MAX_MASK_WORK: Final = 640
 # Nodes of the tries of prefixes that all readings of one request pass on their ways, in a fifth of a millisecond. An honest policy needs
 # a dozen for each; a thousand prefixes beside one long path have as many.
 MAX_NODES: Final = 1_024
+# So few interpretations need no such bound: a prefix has 2,048 characters.
+_FEW: Final = 2
 # Look-ups of one request: its readings times the labels of its host, each of which may be below a wildcard. A host of five labels has
 # room for all readings that a path may have, one of ten for those of a path with three oddities.
 MAX_LOOKUPS: Final = 80
@@ -122,6 +124,8 @@ def readings_to_ask(host: str | None, path: str, method: str, *, raw: bool) -> t
     labels = 1 if host is None else host.count(".") + 1
     if len(readings) > max(1, min(MAX_READINGS, MAX_LOOKUPS // labels)):
         return MalformedPath.TOO_MANY_READINGS
+    if len(readings) <= MAX_READINGS // 2:
+        return readings
     searched = sum(reading.masks is not None for reading in readings)  # these take twice as long
     return MalformedPath.TOO_MANY_READINGS if len(readings) + searched > MAX_READINGS else readings
 
@@ -130,7 +134,7 @@ def _readings(path: str, method: str, *, raw: bool) -> tuple[Reading, ...] | Mal
     found = read_path(path, method)
     if isinstance(found, MalformedPath):
         return found
-    nodes = MAX_NODES // len(found)
+    nodes = MAX_NODES // len(found) if len(found) > _FEW else 0
     readings = [Reading(text, place > 0, work=nodes) for place, text in enumerate(found)]
     if raw or "!" not in path:
         return tuple(readings)

@@ -334,7 +334,7 @@ class PolicySnapshot:
             return NO_MATCH if host is not None else AMBIGUOUS_AUTHORITY
         if trie.hosts.with_headers:
             headers = RequestHeaders(given) if request is None else request.headers
-        beyond = Beyond(trie, host, self.reach)
+        beyond = None if trie.any_host is None else Beyond(trie, host, self.reach)
         if trie.leaving:
             sifting = Sifting() if request is None else request.sifting
         if found is None:
@@ -354,7 +354,7 @@ class PolicySnapshot:
     def _find(
         self,
         places: tuple[Paths, ...],
-        beyond: Beyond,
+        beyond: Beyond | None,
         reading: Reading,
         method: str,
         headers: RequestHeaders,
