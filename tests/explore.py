@@ -89,4 +89,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    ended = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Not ``sys.exit``: where the end of the time once came within an ``exec``, CPython kills the process by SIGINT at its own end.
+    os._exit(ended)
