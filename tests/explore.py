@@ -22,6 +22,8 @@ EXPLORE: Final = "EXCHANGER_TESTS_EXPLORE"
 HERE: Final = Path(__file__).resolve().parent
 # A round takes some twenty minutes of CPU.
 TIMES: Final = 10
+# Seconds until a round whose time is over is interrupted again: more than pytest takes to end.
+REPEATED_S: Final = 30.0
 # After these, another round is of use.
 GOES_ON: Final = frozenset({pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED})
 
@@ -45,7 +47,8 @@ class Round:
         options = ["-q", "-rN", "-p", "no:cacheprovider", "-m", "hypothesis", "-n", processes, f"--hypothesis-seed={self.seed}"]
         options += (f"--deselect={law}" for law in without)
         signal.signal(signal.SIGALRM, signal.default_int_handler)
-        signal.setitimer(signal.ITIMER_REAL, max(due - time.monotonic(), 0.001))
+        # Again where an interrupt is lost, as one within a finalizer is.
+        signal.setitimer(signal.ITIMER_REAL, max(due - time.monotonic(), 0.001), REPEATED_S)
         try:
             return pytest.ExitCode(pytest.main([*options, *paths], plugins=[self]))
         except KeyboardInterrupt:  # before pytest was ready for it
