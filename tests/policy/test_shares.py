@@ -13,7 +13,7 @@ from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.grants.restriction import again
 from exchanger.policy.shares import MAX_CLOSING, MAX_LOOKUPS, Division, Limits, Whole, _closing, shared
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.values.entry import Entry, FailClosedRegion, MatchScope, PathType, Source
+from exchanger.values.entry import EVERYWHERE, Entry, FailClosedRegion, MatchScope, PathType, Source
 from exchanger.values.verdict import NO_MATCH, Unhealthy
 from tests.policy.examples import BLUE, HOST, RED, deny, exchange
 
@@ -109,6 +109,13 @@ def test_a_namespace_has_so_many_entries_and_the_rest_is_closed() -> None:
     assert snapshot.match(HOST, "/b/1", "GET") == documents[1].entries[1]
     assert isinstance(snapshot.match(HOST, "/b/3", "GET"), Unhealthy)
     assert snapshot.match(HOST, "/c", "GET") is NO_MATCH
+
+
+def test_more_areas_than_a_namespace_may_close_without_grants_close_what_nobody_else_decides() -> None:
+    regions = tuple(FailClosedRegion(RED, MatchScope(HOST, f"/{number}"), "broken") for number in range(2))
+    (changed,) = shared([PolicyDocument(RED, regions=regions, text="version: v2")], Limits(areas=1)).changed.values()
+    assert [region.match for region in changed.regions] == [EVERYWHERE]
+    assert changed.aside is not None
 
 
 def test_an_area_is_closed_for_its_own_methods_and_paths() -> None:
