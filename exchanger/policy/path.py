@@ -116,9 +116,12 @@ def is_plain(part: str) -> bool:
     return _is_plain_text(part) is not None and "//" not in part and "/." not in part
 
 
-def is_plain_with_query(path: str) -> bool:
-    """Tell whether no rewriting changes ``path`` before its query, because it is plain ASCII text."""
-    return "//" not in path and "/." not in path and _is_plain_with_query(path) is not None
+def is_plain_with_query(path: str, *, raw: bool = True) -> bool:
+    """Tell whether no rewriting changes ``path`` before its query, because it is plain ASCII text.
+
+    Unless it came ``raw``, a ``!`` in it may stand for a byte that the gateway could not put into text.
+    """
+    return "//" not in path and "/." not in path and (raw or "!" not in path) and _is_plain_with_query(path) is not None
 
 
 def readings_of(part: str) -> Readings:

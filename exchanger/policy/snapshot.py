@@ -64,8 +64,7 @@ class PolicySnapshot:
     ``invalid_documents`` counts the documents with at least one region, ``refused_count`` what is outside the grants. ``reach`` is that of
     regions whose host is not known. ``baseline`` has the operator's denials, which come before all documents. ``cut`` is what entries are
     held against at each look-up, because the documents are not yet. ``held`` are earlier versions, the newest first, that this one may not
-    loosen yet: of their verdicts and its own, the strictest counts. ``limits`` are what the
-    operator lets each namespace have.
+    loosen yet: of their verdicts and its own, the strictest counts. ``limits`` are what the operator lets each namespace have.
 
     Methods that change documents take the ``grants`` that these are held against, which confine what an excess closes.
     """
@@ -327,7 +326,7 @@ class PolicySnapshot:
         found = None if method == "HEAD" and self.cut is not None else find_at_once(trie, host, path, method)
         if found is not None:
             found = found if self.cut is None else self._held(found, path)
-            if isinstance(found, Unhealthy) or (is_plain_with_query(path) and (raw or "!" not in path)):
+            if isinstance(found, Unhealthy) or is_plain_with_query(path, raw=raw):
                 return found
         places, headers, sifting = trie.hosts.places(host), _NO_HEADERS, None
         if found is None and not places and (trie.any_host is None or not trie.any_host.places(host)):
@@ -343,7 +342,7 @@ class PolicySnapshot:
                 return found
             if host is None:
                 return AMBIGUOUS_AUTHORITY
-            if is_plain_with_query(path) and (raw or "!" not in path):
+            if is_plain_with_query(path, raw=raw):
                 return found
         readings = readings_to_ask(host, path, method, raw=raw) if request is None else request.readings
         if isinstance(readings, MalformedPath):
@@ -420,7 +419,7 @@ def _denied(denials: Hosts, request: _Request) -> Verdict | None:
     """Return the denial if a reading is denied before any policy counts; ``None`` if no reading is."""
     if not denials.places(request.host):
         return None
-    plain = is_plain_with_query(request.path) and (request.raw or "!" not in request.path)
+    plain = is_plain_with_query(request.path, raw=request.raw)
     readings = (Reading(request.path),) if plain else request.readings
     if isinstance(readings, MalformedPath):
         return denied_by(denials, request.host, Reading(request.path), request.method) or AMBIGUOUS_PATH
