@@ -78,13 +78,13 @@ class Holding(Generic[T]):
             return Kept((item,))
         near = self.intake.put(key.namespace, key.name, item.value.size)
         self.lacking.discard(key)
-        return self._moved(key.namespace, near, item)
+        return self._moved(self.intake, key.namespace, near, item)
 
     def drop(self, key: Key) -> "Kept[T]":
         """Forget an object."""
         self.items.pop(key, None)
         self.lacking.discard(key)
-        return Kept() if self.intake is None else self._moved(key.namespace, self.intake.drop(key.namespace, key.name))
+        return Kept() if self.intake is None else self._moved(self.intake, key.namespace, self.intake.drop(key.namespace, key.name))
 
     def is_known(self, item: Item[T]) -> bool:
         """Tell whether ``item`` repeats what is known."""
@@ -93,33 +93,34 @@ class Holding(Generic[T]):
             return known.resource_version == item.resource_version and item.key not in self.lacking
         return known == item
 
-    def _moved(self, namespace: str, near: tuple[str, ...], put: Item[T] | None = None) -> "Kept[T]":
+    def _moved(self, intake: Intake, namespace: str, near: tuple[str, ...], put: Item[T] | None = None) -> "Kept[T]":
         """Keep of the objects ``near``, and of the one that was ``put``, what there is room for."""
-        intake, items, gone = self.intake, list[Item[T]](), list[Key]()
+        items, gone = list[Item[T]](), list[Key]()
         names = near if put is None else dict.fromkeys((put.key.name, *near))
-        for key in (Key(namespace, name) for name in names) if intake is not None else ():
+        for key in (Key(namespace, name) for name in names):
             known = self.items.get(key)
             is_empty = known is None or (isinstance(known.value, ConfigMap) and bool(known.value.beyond))
-            is_read = intake is not None and intake.is_read(namespace, key.name)
+            is_read = intake.is_read(namespace, key.name)
             if is_read and is_empty:
                 self.lacking.add(key)
             elif not is_read:
                 self.lacking.discard(key)
-            if intake is not None and not intake.is_told(namespace, key.name):
+            if not intake.is_told(namespace, key.name):
                 if self.items.pop(key, None) is not None:
                     gone.append(key)
             elif known is None or not (is_read or is_empty):
-                self.items[key] = self._emptied(key, known)
+                self.items[key] = _emptied(key, known, intake.reason)
                 items.append(self.items[key])
             elif known is put:
                 items.append(known)
         return Kept(tuple(items), tuple(gone))
 
-    def _emptied(self, key: Key, item: Item[T] | None) -> Item[T]:
-        uid = item.value.uid if item is not None and isinstance(item.value, ConfigMap) else ""
-        reason = "" if self.intake is None else self.intake.reason
-        value = ConfigMap(key.namespace, key.name, (), None, uid, beyond=reason)
-        return Item(key, "" if item is None else item.resource_version, value)  # type: ignore[arg-type]  # T is ConfigMap
+
+def _emptied(key: Key, item: Item[T] | None, reason: str) -> Item[T]:
+    """Return what is kept of a ConfigMap, which ``item`` is if it is known, that is not read for ``reason``."""
+    uid = item.value.uid if item is not None and isinstance(item.value, ConfigMap) else ""
+    value = ConfigMap(key.namespace, key.name, (), None, uid, beyond=reason)
+    return Item(key, "" if item is None else item.resource_version, value)  # type: ignore[arg-type]  # T is ConfigMap
 
 
 @final
