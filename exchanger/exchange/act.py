@@ -14,7 +14,7 @@ from exchanger.decision.token_failure import transport_failure
 from exchanger.errors import Diagnostic
 from exchanger.exchange.call import ClientTokenRequest
 from exchanger.exchange.limit import Limit
-from exchanger.exchange.stage import ABANDONED, GATEWAY_LEAVES, LOST, Done, Passage
+from exchanger.exchange.stage import LOST, Done, Passage, Relay
 from exchanger.net.endpoint import Endpoint
 from exchanger.net.reactor import Reactor
 from exchanger.oauth.preparation import Preparation
@@ -70,7 +70,7 @@ class Act:
         # Where there is no endpoint to ask for the token, there is none for the exchange either, which says so.
         if not isinstance(actor, ActorCredentials) or not isinstance(self.preparation.endpoint(request.issuer), Endpoint):
             return self.behind.begin(request, ends, done)
-        passage = _ActingPassage(self, request, actor, ends, done)
+        passage = _ActingPassage(done, self, request, actor, ends)
         token = self.tokens.at_hand(request.issuer)
         if token is not None:
             return passage.go_on(token)
@@ -82,37 +82,20 @@ class Act:
 
 @final
 @attrs.define(eq=False)
-class _ActingPassage:
+class _ActingPassage(Relay):
     """An exchange with a token of the actor's, or two where the first may have been refused."""
 
     stage: Act
     request: TokenRequest
     actor: ActorCredentials
     ends: float
-    done: Done
     _token: Secret | None = attrs.field(default=None, init=False)
     _replaced: bool = attrs.field(default=False, init=False)
-    _over: bool = attrs.field(default=False, init=False)
-    _behind: Passage | None = attrs.field(default=None, init=False)
-
-    @property
-    def late(self) -> ExchangeFailure:
-        return GATEWAY_LEAVES if self._behind is None else self._behind.late
-
-    def leave(self) -> None:
-        if self._behind is not None:
-            self._behind.leave()
-        elif not self._over:
-            self._finish(ABANDONED)
 
     def go_on(self, token: Secret) -> TokenOutcome | Self:
         """Exchange with ``token``."""
         self._token = token
-        begun = self.stage.behind.begin(attrs.evolve(self.request, actor_token=token), self.ends, self._landed)
-        if isinstance(begun, ExchangedToken | ExchangeFailure):
-            return begun
-        self._behind = begun
-        return self
+        return self._goes_on(self.stage.behind.begin(attrs.evolve(self.request, actor_token=token), self.ends, self._landed))
 
     async def obtain(self) -> None:
         """Wait for the token, and go on with it."""
@@ -122,11 +105,10 @@ class _ActingPassage:
         self.stage.reactor.turn(lambda: self._obtained(found))
 
     def _obtained(self, found: Secret | TokenOutcome) -> None:
-        if self._over:
-            return
-        begun = self.go_on(found) if isinstance(found, Secret) else found
-        if isinstance(begun, ExchangedToken | ExchangeFailure):
-            self._finish(begun)
+        if not self._is_over:
+            begun = self.go_on(found) if isinstance(found, Secret) else found
+            if isinstance(begun, TokenOutcome):
+                self._finish(begun)
 
     def _landed(self, outcome: TokenOutcome) -> None:
         self._behind = None
@@ -144,10 +126,6 @@ class _ActingPassage:
             token = await self.stage.tokens.replace(self.request.issuer, self.actor, refused)
         found = outcome if token is None else token
         self.stage.reactor.turn(lambda: self._obtained(found))
-
-    def _finish(self, outcome: TokenOutcome) -> None:
-        self._over = True
-        self.done(outcome)
 
 
 @final
@@ -171,7 +149,7 @@ class _Asked:
 @final
 @attrs.define(eq=False)
 class ActorTokenCache:
-    """Keeps a token for each issuer whose actor is this client. ``ask`` makes the request, within a bound of its own.
+    """Keeps a token for each issuer whose actor is this client. ``ask`` makes the request, within a bound of its own, in ``nursery``.
 
     A token that an endpoint may have refused stays in use until there is another one. Its refusal may be the caller's doing, and must not
     take the token from everybody else.
@@ -184,17 +162,7 @@ class ActorTokenCache:
     _replaced: dict[Issuer, float] = attrs.field(factory=dict, init=False, repr=False)
     # ``None`` until the first issuers are in force.
     _current: frozenset[Issuer] | None = attrs.field(default=None, init=False, repr=False)
-    _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
-
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Own the requests until cancelled."""
-        try:
-            async with trio.open_nursery() as nursery:
-                self._nursery = nursery
-                task_status.started()
-                await trio.sleep_forever()
-        finally:
-            self._nursery = None
+    nursery: trio.Nursery | None = attrs.field(default=None, init=False)
 
     def use_issuers(self, issuers: Mapping[str, Issuer]) -> None:
         """Forget the tokens of issuers that are not in force any more. Requests go on for those who wait, and nothing is kept of them."""
@@ -233,10 +201,10 @@ class ActorTokenCache:
         """Ask for a token, or wait for the request that is under way."""
         asked = self._asked.get(issuer)
         if asked is None:
-            if self._nursery is None:
+            if self.nursery is None:
                 return LOST
             asked = self._asked[issuer] = _Asked()
-            self._nursery.start_soon(self._ask_for, issuer, actor, asked)
+            self.nursery.start_soon(self._ask_for, issuer, actor, asked)
         await asked.ended.wait()  # the request's own time is its bound
         return asked.token
 
@@ -276,7 +244,7 @@ async def ask_for_client_token(stage: Limit, reactor: Reactor, seconds: float, i
 
     def begin() -> None:
         begun = stage.begin(ClientTokenRequest(issuer, actor), trio.current_time() + seconds, done)
-        if isinstance(begun, ExchangedToken | ExchangeFailure):
+        if isinstance(begun, TokenOutcome):
             done(begun)
         else:
             passages.append(begun)

@@ -12,7 +12,7 @@ from exchanger.exchange.stage import GATEWAY_LEAVES, LOST, Done, Passage, Stage
 from exchanger.net.reactor import Reactor
 from exchanger.net.timers import NEVER
 from exchanger.typing import ExchangeObserver
-from exchanger.values.token import Cache, CoalescedRecord, ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
+from exchanger.values.token import Cache, CoalescedRecord, ErrorKind, TokenOutcome, TokenRequest
 
 # Of those who wait for an exchange, how many are told in a row: each answer takes some 7 µs.
 TOLD_AT_ONCE: Final = 256
@@ -154,7 +154,7 @@ class Coalesce:
         self.under_way[request] = shared
         self.started += 1
         begun = self.behind.begin(request, shared.ends, shared.land)
-        if isinstance(begun, ExchangedToken | ExchangeFailure):
+        if isinstance(begun, TokenOutcome):
             shared.land(begun)
         else:
             shared.passage = begun

@@ -15,7 +15,7 @@ from exchanger.net.concurrency import ConcurrencyLimit, Entered
 from exchanger.net.reactor import Reactor
 from exchanger.net.timers import NEVER
 from exchanger.values.issuer import Issuer
-from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
+from exchanger.values.token import ErrorKind, ExchangeFailure, TokenOutcome, TokenRequest
 
 OVERLOADED: Final = transport_failure(ErrorKind.OVERLOADED, Diagnostic.OVERLOADED, detail="maxInFlight reached for this issuer")
 BREAKER_OPEN: Final = transport_failure(ErrorKind.BREAKER_OPEN, Diagnostic.BREAKER_OPEN, detail="the token endpoint failed too often")
@@ -144,7 +144,7 @@ class LimitedCall:
         """Its turn has come."""
         self._waits, self.due = False, NEVER
         begun = self._call()
-        if isinstance(begun, ExchangedToken | ExchangeFailure):
+        if isinstance(begun, TokenOutcome):
             self.done(begun)
 
     def leave(self) -> None:
@@ -176,7 +176,7 @@ class LimitedCall:
                 self._ended(BREAKER_OPEN)
                 return BREAKER_OPEN
         begun = self.stage.behind.begin(request, self.ends, self._landed)
-        if isinstance(begun, ExchangedToken | ExchangeFailure):
+        if isinstance(begun, TokenOutcome):
             self._ended(begun)
             return begun
         self._behind = begun

@@ -157,15 +157,17 @@ class TokenClient:
             async with trio.open_nursery() as nursery:
                 await nursery.start(self.cache.run)
                 await nursery.start(self._connections.run)
-                await nursery.start(self._actor_tokens.run)
                 await nursery.start(self.metadata.run)
                 await nursery.start(self._verify.run)
-                self._coalesce.nursery = self._shared.nursery = self._act.nursery = nursery
+                self._give(nursery)
                 self._calls.running = True
                 task_status.started()
         finally:
-            self._coalesce.nursery = self._shared.nursery = self._act.nursery = None
+            self._give(None)
             self.reactor.turn(self._end)
+
+    def _give(self, nursery: trio.Nursery | None) -> None:
+        self._coalesce.nursery = self._shared.nursery = self._act.nursery = self._actor_tokens.nursery = nursery
 
     def _end(self) -> None:
         self._calls.end()

@@ -5,9 +5,9 @@ from typing import Self, final
 import attrs
 
 from exchanger.exchange.act import Act
-from exchanger.exchange.stage import GATEWAY_LEAVES, Done, Passage
+from exchanger.exchange.stage import Done, Passage, Relay
 from exchanger.oauth.rotation import Rotations
-from exchanger.values.token import ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
+from exchanger.values.token import ExchangedToken, TokenOutcome, TokenRequest
 
 
 @final
@@ -22,56 +22,41 @@ class Rotate:
         """See ``Stage``."""
         if request.issuer.previous is None:
             return self.behind.begin(request, ends, done)
-        return _RotatedCalls(self, request, ends, done).call(request)
+        return _RotatedCalls(done, self, request, ends).call(request)
 
 
 @final
 @attrs.define(eq=False)
-class _RotatedCalls:
-    """The calls of one request. ``first`` is the outcome of the first one, while there is another: that is the one to mend."""
+class _RotatedCalls(Relay):
+    """The calls of one request. ``_first`` is the outcome of the first one, while there is another: that is the one to mend."""
 
     stage: Rotate
     wanted: TokenRequest
     ends: float
-    done: Done
-    first: TokenOutcome | None = attrs.field(default=None, init=False)
+    _first: TokenOutcome | None = attrs.field(default=None, init=False)
     _made: TokenRequest = attrs.field(init=False)
-    _behind: Passage | None = attrs.field(default=None, init=False)
-
-    @property
-    def late(self) -> ExchangeFailure:
-        return GATEWAY_LEAVES if self._behind is None else self._behind.late
-
-    def leave(self) -> None:
-        if self._behind is not None:
-            self._behind.leave()
 
     def call(self, request: TokenRequest) -> TokenOutcome | Self:
-        while True:
-            self._made = request
-            begun = self.stage.behind.begin(request, self.ends, self._landed)
-            if not isinstance(begun, ExchangedToken | ExchangeFailure):
-                self._behind = begun
-                return self
-            found = self._judge(begun)
-            if isinstance(found, ExchangedToken | ExchangeFailure):
-                return found
-            request = found
+        """Make the call of ``request``, and those that follow if it is over at once."""
+        next_one: TokenRequest | TokenOutcome = request
+        while isinstance(next_one, TokenRequest):
+            self._made = next_one
+            begun = self._goes_on(self.stage.behind.begin(next_one, self.ends, self._landed))
+            if not isinstance(begun, TokenOutcome):
+                return begun
+            next_one = self._judge(begun)
+        return next_one
 
     def _landed(self, outcome: TokenOutcome) -> None:
-        self._behind = None
-        found = self._judge(outcome)
-        if not isinstance(found, ExchangedToken | ExchangeFailure):
-            begun = self.call(found)
-            if not isinstance(begun, ExchangedToken | ExchangeFailure):
-                return
-            found = begun
-        self.done(found)
+        judged = self._judge(outcome)
+        found = self.call(judged) if isinstance(judged, TokenRequest) else judged
+        if isinstance(found, TokenOutcome):
+            self._finish(found)
 
     def _judge(self, outcome: TokenOutcome) -> TokenOutcome | TokenRequest:
         """Return the final outcome, or the request for the next call."""
         following = self.stage.rotations.next_credentials(self.wanted.issuer, self._made.issuer, outcome)
         if following is not None:
-            self.first = self.first or outcome
+            self._first = self._first or outcome
             return attrs.evolve(self.wanted, issuer=following)
-        return outcome if isinstance(outcome, ExchangedToken) or self.first is None else self.first
+        return outcome if isinstance(outcome, ExchangedToken) or self._first is None else self._first

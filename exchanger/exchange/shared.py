@@ -6,9 +6,9 @@ import attrs
 import trio
 
 from exchanger.exchange.cache.token_cache import TokenCache
-from exchanger.exchange.stage import ABANDONED, GATEWAY_LEAVES, Done, Passage, Stage
+from exchanger.exchange.stage import Done, Passage, Relay, Stage
 from exchanger.net.reactor import Reactor
-from exchanger.values.token import ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
+from exchanger.values.token import ExchangedToken, TokenOutcome, TokenRequest
 
 
 @final
@@ -28,7 +28,7 @@ class Shared:
         """See ``Stage``."""
         if request.issuer.cache is None:
             return self.behind.begin(request, ends, done)
-        passage = _CachedPassage(self, request, ends, done)
+        passage = _CachedPassage(done, self, request, ends)
         if self.nursery is not None and self.cache.asks_shared(request):
             self.nursery.start_soon(passage.ask)
             return passage
@@ -37,53 +37,35 @@ class Shared:
 
 @final
 @attrs.define(eq=False)
-class _CachedPassage:
+class _CachedPassage(Relay):
     """An exchange of an issuer whose tokens are kept."""
 
     stage: Shared
     request: TokenRequest
     ends: float
-    done: Done
-    _behind: Passage | None = attrs.field(default=None, init=False)
-    _over: bool = attrs.field(default=False, init=False)
-
-    @property
-    def late(self) -> ExchangeFailure:
-        return GATEWAY_LEAVES if self._behind is None else self._behind.late
-
-    def leave(self) -> None:
-        if self._behind is not None:
-            self._behind.leave()
-        elif not self._over:
-            self._over = True
-            self.stage.cache.refused(self.request, ABANDONED)
-            self.done(ABANDONED)
 
     async def ask(self) -> None:
+        """Ask the shared level, and go on if it has no token."""
         kept = await self.stage.cache.find_shared(self.request)
 
         def go_on() -> None:
-            if self._over:
-                return
-            begun = kept.token if kept is not None else self.go_on()
-            if isinstance(begun, ExchangedToken | ExchangeFailure):
-                self._over = True
-                self.done(begun)
+            if not self._is_over:
+                begun = self.go_on() if kept is None else kept.token
+                if isinstance(begun, TokenOutcome):
+                    self._finish(begun)
 
         self.stage.reactor.turn(go_on)
 
     def go_on(self) -> TokenOutcome | Self:
-        begun = self.stage.behind.begin(self.request, self.ends, self._landed)
-        if isinstance(begun, ExchangedToken | ExchangeFailure):
+        """Exchange the token."""
+        begun = self._goes_on(self.stage.behind.begin(self.request, self.ends, self._landed))
+        if isinstance(begun, TokenOutcome):
             self._learn(begun)
-            return begun
-        self._behind = begun
-        return self
+        return begun
 
     def _landed(self, outcome: TokenOutcome) -> None:
-        self._behind, self._over = None, True
         self._learn(outcome)
-        self.done(outcome)
+        self._finish(outcome)
 
     def _learn(self, outcome: TokenOutcome) -> None:
         if isinstance(outcome, ExchangedToken):

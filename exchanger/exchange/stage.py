@@ -10,7 +10,7 @@ for it, and limits, breaker and caches need to learn of every end. So there the 
 """
 
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final, Protocol, Self
 
 import attrs
 
@@ -39,6 +39,38 @@ class Passage(Protocol):
 
     def leave(self) -> None:
         """Nobody waits any more: what was not sent ends within this call, and what was sent goes on. May be called again."""
+
+
+@attrs.define(eq=False)
+class Relay:
+    """A passage that goes on in the stage behind its own, sooner or later, and ends as that says."""
+
+    done: Done
+    _behind: Passage | None = attrs.field(default=None, init=False)
+    _is_over: bool = attrs.field(default=False, init=False)
+
+    @property
+    def late(self) -> ExchangeFailure:
+        """See ``Passage``."""
+        return GATEWAY_LEAVES if self._behind is None else self._behind.late
+
+    def leave(self) -> None:
+        """See ``Passage``."""
+        if self._behind is not None:
+            self._behind.leave()
+        elif not self._is_over:
+            self._finish(ABANDONED)
+
+    def _goes_on(self, begun: TokenOutcome | Passage) -> TokenOutcome | Self:
+        """Return the outcome if what was ``begun`` behind is over already, and otherwise wait for it."""
+        if isinstance(begun, TokenOutcome):
+            return begun
+        self._behind = begun
+        return self
+
+    def _finish(self, outcome: TokenOutcome) -> None:
+        self._behind, self._is_over = None, True
+        self.done(outcome)
 
 
 class Stage(Protocol):

@@ -25,7 +25,7 @@ from exchanger.oauth.documents import Documents
 from exchanger.oauth.metadata import MetadataObserver
 from exchanger.typing import Ticket, TokenExchanger
 from exchanger.values.issuer import Issuer
-from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, SubjectVerdict, TokenOutcome, TokenRequest
+from exchanger.values.token import ErrorKind, ExchangeFailure, SubjectVerdict, TokenOutcome, TokenRequest
 
 # Verdicts that are kept: a digest and some numbers each, 400 bytes.
 MAX_VERDICTS: Final = 20_000
@@ -177,9 +177,9 @@ def _refusal(refused: Refused) -> ExchangeFailure:
 @final
 @attrs.define(eq=False)
 class PendingVerification:
-    """One request on its way through the gate; the ``Ticket`` of it, wherever it is."""
+    """One request whose token is verified, and its ``Ticket`` behind that, too."""
 
-    gate: SubjectTokenVerifier
+    verifier: SubjectTokenVerifier
     request: TokenRequest
     latest: float
     done: Callable[[TokenOutcome], None]
@@ -190,11 +190,11 @@ class PendingVerification:
 
     def begin(self) -> TokenOutcome | Ticket:
         """Judge the token, or wait for the keys."""
-        found = self.gate.judge(self.request, again=False)
+        found = self.verifier.judge(self.request, again=False)
         if isinstance(found, JwksCache):
             self._ring = found
             found.wait(self)
-            self.gate.reactor.timers.expect(self, self.latest)
+            self.verifier.reactor.timers.expect(self, self.latest)
             return self
         return self._go_on(found)
 
@@ -203,9 +203,9 @@ class PendingVerification:
         if self._ring is None:  # it left while others were told
             return
         self.due, self._ring = NEVER, None
-        found = self.gate.judge(self.request, again=True)
+        found = self.verifier.judge(self.request, again=True)
         outcome = self._go_on(_NO_KEYS if isinstance(found, JwksCache) else found)
-        if isinstance(outcome, ExchangedToken | ExchangeFailure):
+        if isinstance(outcome, TokenOutcome):
             self.done(outcome)
 
     def on_due(self, _now: float) -> None:
@@ -228,8 +228,8 @@ class PendingVerification:
         if isinstance(found, ExchangeFailure):
             return found
         self._verdict = found
-        begun = self.gate.behind.begin(self.request, self.latest, self._exchanged)
-        if isinstance(begun, ExchangedToken | ExchangeFailure):
+        begun = self.verifier.behind.begin(self.request, self.latest, self._exchanged)
+        if isinstance(begun, TokenOutcome):
             return attrs.evolve(begun, subject=found)
         self._ticket = begun
         return self

@@ -197,18 +197,12 @@ class TokenCache:
 
         It has to live longer than one in memory, which is to be renewed: another replica may have done so already.
         """
-        prepared = self._issuers.prepare(request)
-        if prepared is None:
-            return None
-        life = self._memory.life_of(prepared.of.partition, prepared.memory.digest(_subject(request)))
-        return await self._from_shared(request, better_than=life)
-
-    async def _from_shared(self, request: TokenRequest, *, better_than: Life | None) -> Kept | None:
         level, prepared = self._level, self._issuers.prepare(request)
         if level is None or prepared is None or not level.in_use:
             return None
         of, keys, subject = prepared.of, level.keys, _subject(request)
         digest = prepared.memory.digest(subject)
+        better_than = self._memory.life_of(of.partition, digest)
         self._looked_up.add(digest)
         try:
             found = await level.find(prepared.shared_digests(keys, subject))
@@ -221,13 +215,12 @@ class TokenCache:
         # While that was awaited, the issuer, the keys, or what is known of the token may have changed.
         if self._issuers.prepare(request) is not prepared or level.keys != keys:
             return None
-        return self._take_over(prepared, request, *found, better_than)
+        return self._take_over(prepared, request, digest, *found, better_than)
 
     def _take_over(
-        self, prepared: Prepared, request: TokenRequest, stored: StoredToken, left: float, better_than: Life | None
+        self, prepared: Prepared, request: TokenRequest, digest: bytes, stored: StoredToken, left: float, better_than: Life | None
     ) -> Kept | None:
         """Put a token of the shared level into memory, unless it was refused here or is not to be served."""
-        digest = prepared.memory.digest(_subject(request))
         now = self._now()
         if self._refused.get(digest, now.steady) > now.steady:
             return None
