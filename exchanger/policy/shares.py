@@ -20,7 +20,7 @@ from exchanger.policy.authority import WILDCARD, wildcards_above
 from exchanger.policy.documents.document import Aside, PolicyDocument
 from exchanger.policy.prefix import fold, spellings_of
 from exchanger.util.text import bounded
-from exchanger.values.entry import EVERYWHERE, Claim, Entry, FailClosedRegion, MatchScope, PathType, Source
+from exchanger.values.entry import Claim, Entry, FailClosedRegion, MatchScope, PathType, Source
 
 # Look-ups that the claims of one namespace may make of one interpretation of a path, each about a microsecond, for HEAD too: half a
 # millisecond for the 16 that a path may have. Five nested prefixes on a host and on each of three wildcards above it leave room.
@@ -81,11 +81,7 @@ _Tree: TypeAlias = tuple[bool, bool]
 Whole: TypeAlias = Callable[[PolicyDocument, Problem], FailClosedRegion]
 
 
-def _unlimited(document: PolicyDocument, problem: Problem) -> FailClosedRegion:
-    return FailClosedRegion(document.source, EVERYWHERE, problem.text, line=problem.line, problems=(problem,))
-
-
-def shared(documents: Iterable[PolicyDocument], limits: Limits, whole: Whole = _unlimited) -> Division:
+def shared(documents: Iterable[PolicyDocument], limits: Limits, whole: Whole) -> Division:
     """Divide the share among ``documents``, which are all that one namespace has."""
     before = sorted(documents, key=lambda document: document.source)
     crowded = sum(weight(document).entries for document in before) > limits.entries

@@ -1,6 +1,7 @@
 """The share of a namespace: what exceeds it closes its own area, and what a request costs stays below a bound."""
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 import attrs
 import pytest
@@ -9,8 +10,8 @@ from rpds import HashTrieMap
 from exchanger.codes.manifests import DEEP_ENTRIES, MANY_ENTRIES
 from exchanger.policy import snapshot as snapshot_module
 from exchanger.policy.documents.document import PolicyDocument
-from exchanger.policy.grants.allowance import Grants
-from exchanger.policy.grants.restriction import again
+from exchanger.policy.grants.allowance import NO_GRANTS, Grants
+from exchanger.policy.grants.restriction import again, closed_whole
 from exchanger.policy.shares import MAX_CLOSING, MAX_LOOKUPS, Division, Limits, Whole, _closing, shared
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import EVERYWHERE, Entry, FailClosedRegion, MatchScope, PathType, Source
@@ -18,6 +19,7 @@ from exchanger.values.verdict import NO_MATCH, Unhealthy
 from tests.policy.examples import BLUE, HOST, RED, deny, exchange
 
 GETS, POSTS = frozenset({"GET"}), frozenset({"POST"})
+WHOLE = partial(closed_whole, NO_GRANTS)
 
 
 def together(*documents: PolicyDocument, limits: Limits | None = None) -> PolicySnapshot:
@@ -113,7 +115,7 @@ def test_a_namespace_has_so_many_entries_and_the_rest_is_closed() -> None:
 
 def test_more_areas_than_a_namespace_may_close_without_grants_close_what_nobody_else_decides() -> None:
     regions = tuple(FailClosedRegion(RED, MatchScope(HOST, f"/{number}"), "broken") for number in range(2))
-    (changed,) = shared([PolicyDocument(RED, regions=regions, text="version: v2")], Limits(areas=1)).changed.values()
+    (changed,) = shared([PolicyDocument(RED, regions=regions, text="version: v2")], Limits(areas=1), WHOLE).changed.values()
     assert [region.match for region in changed.regions] == [EVERYWHERE]
     assert changed.aside is not None
 
@@ -146,7 +148,7 @@ def test_what_closes_is_not_nested_deeply_itself() -> None:
 
 
 def test_nothing_is_shared_out_where_nothing_exceeds() -> None:
-    assert shared([document(exchange("/"), *nested(MAX_LOOKUPS - 1)[1:])], Limits()) == Division(HashTrieMap(), MAX_LOOKUPS - 1)
+    assert shared([document(exchange("/"), *nested(MAX_LOOKUPS - 1)[1:])], Limits(), WHOLE) == Division(HashTrieMap(), MAX_LOOKUPS - 1)
 
 
 def test_what_closes_for_another_document_stays_until_that_is_closed_again() -> None:
