@@ -95,7 +95,7 @@ class Call:
         self.landed = _nowhere  # no cycle is left for the garbage collector
         self.over = True
         self.due = NEVER
-        self.body = b""  # a link, a flight and the next round may still have the row
+        self.body = b""  # a link, an exchange and the next round may still have the row
 
 
 def _nowhere(_outcome: Answer | NoAnswer) -> None:

@@ -1,9 +1,9 @@
 """The limit on calls to one issuer, or to one host, at a time, with a short queue that is fair to those that ask.
 
-The next place belongs to the party that has the fewest, so that one whose calls hang does not end up with all of them. A party is the
+The next permit belongs to the party that has the fewest, so that one whose calls hang does not end up with all of them. A party is the
 namespace of a policy; at a host, where several issuers may be, it is a namespace and an issuer.
 
-Knows nothing of tasks, clocks, or what waits: whoever gives up its place or its wait says so.
+Knows nothing of tasks, clocks, or what waits: what gives up its permit or its wait says so.
 """
 
 import enum
@@ -24,9 +24,9 @@ T = TypeVar("T", bound=Hashable)
 
 @enum.unique
 class Entered(enum.Enum):
-    """What became of an item that wants to make a call."""
+    """What an item gets that wants to make a call."""
 
-    # The call may be made. It takes a place until ``leave``.
+    # The call may be made. It takes a permit until ``leave``.
     ADMITTED = "admitted"
     # It waits until ``leave`` or ``resize`` returns it, or until it is withdrawn.
     QUEUED = "queued"
@@ -64,7 +64,7 @@ class ConcurrencyLimit(Generic[T]):
         return (item for line in self._waiting.values() for item in line)
 
     def enter(self, party: Hashable, item: T) -> Entered:
-        """Return whether ``item``, which ``party`` asks for, may make its call now or waits for a place."""
+        """Return whether ``item``, which ``party`` asks for, may make its call now or waits for a permit."""
         if self.in_flight < self.limit:  # then nothing waits
             self._begin(party)
             return Entered.ADMITTED
@@ -79,7 +79,7 @@ class ConcurrencyLimit(Generic[T]):
         return Entered.QUEUED
 
     def leave(self, party: Hashable) -> T | None:
-        """Take note that a call of ``party`` has ended, and return the item that has its place now, ``None`` if there is none."""
+        """Take note that a call of ``party`` has ended, and return the item that has its permit now, ``None`` if there is none."""
         waits = party in self._waiting
         if waits:
             self._lose_turn(party)
@@ -92,7 +92,7 @@ class ConcurrencyLimit(Generic[T]):
         return self._admit_next()
 
     def withdraw(self, party: Hashable, item: T) -> bool:
-        """Let ``item`` wait no longer, and return whether it did: it may have got its place before."""
+        """Let ``item`` wait no longer, and return whether it did: it may have got its permit before."""
         line = self._waiting.get(party)
         if line is None or item not in line:
             return False
@@ -104,7 +104,7 @@ class ConcurrencyLimit(Generic[T]):
         return True
 
     def resize(self, limit: int) -> tuple[T, ...]:
-        """Change the limit, and return the items that have a place now. Calls under way and items that wait stay what they are."""
+        """Change the limit, and return the items that have a permit now. Calls under way and items that wait stay what they are."""
         self.limit = limit
         admitted: list[T] = []
         while (item := self._admit_next()) is not None:
