@@ -174,8 +174,8 @@ def main() -> None:
         parsed = timed(partial(parse_document, Source("a", "b"), text, frozenset({"primary"})))
         print(f"parse, {entries} entries, {len(text)} characters: {parsed:.0f} µs")
     for name, path in HOSTILE.items():
-        readings = read_path(path, "GET")
-        outcome = f"{len(readings)} readings" if isinstance(readings, tuple) else readings.value
+        interpretations = read_path(path, "GET")
+        outcome = f"{len(interpretations)} interpretations" if isinstance(interpretations, tuple) else interpretations.value
         print(f"path, {name}: {timed(partial(read_path, path, 'GET'), 0.1):.0f} µs ({outcome})")
 
 

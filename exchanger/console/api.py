@@ -181,7 +181,7 @@ class Api:
         if isinstance(asked, Response):
             return asked
         async with self._working:
-            # A host with a thousand entries and a path with many readings take some hundredths of a second.
+            # A host with a thousand entries and a path with many interpretations take some hundredths of a second.
             look = partial(explained, asked, now.snapshot, rules, is_missing=now.is_missing)
             found = await trio.to_thread.run_sync(look, limiter=self._thread)
             lines = {source: await self._lines(document, found.snapshot) for source, document in found.documents().items()}

@@ -20,7 +20,7 @@ from exchanger.decision.bearer import Bearer, read_bearer
 from exchanger.decision.outcome import Allow, DecisionRecord, Deny, Reason
 from exchanger.jwt.unverified import claims_of, object_of
 from exchanger.policy.lookup import CONFLICT
-from exchanger.policy.path import MalformedPath, readings_of, without_masks
+from exchanger.policy.path import MalformedPath, interpretations_of, without_markers
 from exchanger.util.text import printable
 from exchanger.values.request import HttpRequest
 from exchanger.values.text import DETAIL_LIMIT, METHOD_LIMIT, PATH_LIMIT, loggable_host, loggable_path
@@ -39,7 +39,7 @@ HEADERS: Final = 8
 TARGET_LIMIT: Final = 256
 TARGETS: Final = 16
 
-# Characters of a path whose readings are shown: the worst one's take a third of a millisecond, and hostile ones come in floods.
+# Characters of a path whose interpretations are shown: the worst one's take a third of a millisecond, and hostile ones come in floods.
 READ_LIMIT: Final = 256
 READ_LIMIT_NON_ASCII: Final = 64
 
@@ -47,7 +47,7 @@ _HTTP_OK: Final = 200
 _CONTENT_TYPE: Final = ("Content-Type", "application/json")
 # A JWT in compact form: its header begins with ``{"``.
 _RAW_JWT: Final = r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"
-# A path of plain names has one reading. Most paths are such, and this costs less than computing all readings.
+# A path of plain names has one interpretation. Most paths are such, and this costs less than computing all interpretations.
 _PLAIN: Final = re.compile(r"(?:/[A-Za-z0-9_-]++)++")
 # These stand in a path for what is not shown. A record may have been cut before, so a comparison is not enough.
 _ALTERED: Final = re.compile("[…\N{REPLACEMENT CHARACTER}]")
@@ -88,7 +88,7 @@ class DecisionJson:
             "path": path,
             "path_is_raw": request.path_is_raw,
             "path_cut": not whole,
-            "readings": [path] if _PLAIN.fullmatch(path) else _readings(path, is_raw=request.path_is_raw) if whole else [],
+            "readings": [path] if _PLAIN.fullmatch(path) else _interpretations(path, is_raw=request.path_is_raw) if whole else [],
             "asked_by": record.asked_by.value,
             "decision": outcome.reason.value,
             "result": outcome.result.value,
@@ -127,19 +127,19 @@ class DecisionJson:
         return {"status": denied.status, "headers": headers, "body": printable(body, BODY_LIMIT)}
 
 
-def _readings(path: str, *, is_raw: bool) -> list[str]:
+def _interpretations(path: str, *, is_raw: bool) -> list[str]:
     """Return the paths that servers may take ``path`` for; none if it is malformed or too long for all of them to be shown.
 
-    ``path`` is shown whole, so no reading has anything to hide. Other paths are not read: what they hide may appear anywhere in a reading.
+    ``path`` is shown whole, so no interpretation has anything to hide. Other paths are not read: what they hide may appear anywhere.
     """
     if not path.startswith("/") or len(path) > (READ_LIMIT if path.isascii() else READ_LIMIT_NON_ASCII):
         return []
     found: list[str] = []
-    for text in (path,) if is_raw else (path, without_masks(path)):
-        readings = readings_of(text)
-        if isinstance(readings, MalformedPath):
+    for text in (path,) if is_raw else (path, without_markers(path)):
+        interpretations = interpretations_of(text)
+        if isinstance(interpretations, MalformedPath):
             return []
-        found += [printable(reading, PATH_LIMIT) for reading in readings]
+        found += [printable(interpretation, PATH_LIMIT) for interpretation in interpretations]
     return list(dict.fromkeys(found))
 
 

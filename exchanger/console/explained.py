@@ -62,7 +62,7 @@ class Explained:
         return {
             "revision": revision,
             "verdict": shown_verdict(found.verdict),
-            "readings": [loggable_path(reading) for reading in found.readings],
+            "readings": [loggable_path(interpretation) for interpretation in found.interpretations],
             "candidates": [
                 {
                     **shown_entry(candidate.claim, self.snapshot, lines.get(candidate.claim.source, ())),

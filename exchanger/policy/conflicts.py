@@ -17,11 +17,11 @@ from exchanger.policy import lookup
 from exchanger.policy.authority import read_authority
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.headers import RequestHeaders
+from exchanger.policy.interpretation import path_interpretations
 from exchanger.policy.methods import MethodTable, each
 from exchanger.policy.path import MalformedPath
 from exchanger.policy.policy_trie import Claims, Paths, Sifting
 from exchanger.policy.prefix import fold, spellings_of
-from exchanger.policy.readings import readings_to_ask
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.policy.trie import Steps
 from exchanger.util.text import printable
@@ -81,11 +81,11 @@ def contenders(
     Costs about as much as the match. Nothing is returned where they cannot be told within its bounds: the verdict stands without them.
     """
     authority = read_authority(host)
-    readings, seen, sifting = readings_to_ask(authority, path, method, raw=raw), RequestHeaders(headers), Sifting()
-    if authority is None or isinstance(readings, MalformedPath):
+    interpretations, seen, sifting = path_interpretations(authority, path, method, raw=raw), RequestHeaders(headers), Sifting()
+    if authority is None or isinstance(interpretations, MalformedPath):
         return ()
-    for reading in readings:
-        found = lookup.contenders(snapshot.trie, authority, reading, method, seen, sifting)
+    for interpretation in interpretations:
+        found = lookup.contenders(snapshot.trie, authority, interpretation, method, seen, sifting)
         if len(found) > 1:
             return tuple(sorted(found, key=lambda entry: (entry.source, entry.index)))
     return ()

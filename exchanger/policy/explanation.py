@@ -16,11 +16,11 @@ import attrs
 
 from exchanger.policy.authority import read_authority
 from exchanger.policy.headers import HeaderTable, RequestHeaders
+from exchanger.policy.interpretation import Interpretation, end_of, fits, is_within, matched, path_interpretations
 from exchanger.policy.lookup import CONFLICT, ROOT, Found, UnreadableReach, stricter_for_head
 from exchanger.policy.path import MalformedPath
 from exchanger.policy.policy_trie import Paths, PolicyTrie, is_wildcard
 from exchanger.policy.prefix import fold, spellings_of
-from exchanger.policy.readings import Reading, end_of, fits, is_within, matched, readings_to_ask
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import (
     BASELINE,
@@ -75,10 +75,10 @@ class Candidate:
 @final
 @attrs.frozen
 class Explanation:
-    """``readings`` are the paths that servers may take the request's for, the raw one first; at least ``more`` candidates are left out."""
+    """``interpretations``: of the path, the raw one first; at least ``more`` candidates are left out."""
 
     verdict: Verdict
-    readings: tuple[str, ...]
+    interpretations: tuple[str, ...]
     candidates: tuple[Candidate, ...]
     more: int = 0
 
@@ -88,24 +88,24 @@ def explain(
 ) -> Explanation:
     """Return the verdict of ``snapshot`` on a request, and how it came about; the arguments are those of ``PolicySnapshot.match``."""
     authority, trie = read_authority(host), snapshot.trie
-    found = readings_to_ask(authority, path, method, raw=raw)
-    readings = (Reading(path),) if isinstance(found, MalformedPath) else found
+    found = path_interpretations(authority, path, method, raw=raw)
+    interpretations = (Interpretation(path),) if isinstance(found, MalformedPath) else found
     kinds = (snapshot.baseline, trie.hosts, trie.any_host)
     places = [paths for hosts in kinds if hosts is not None for paths in hosts.places(authority)]
-    claims = tuple(islice(_claims(trie, places, readings), MAX_LOOKED_AT))
+    claims = tuple(islice(_claims(trie, places, interpretations), MAX_LOOKED_AT))
     verdict = snapshot.match(host, path, method, raw=raw, headers=headers)
-    question = _Question.of(verdict, method, readings, claims, snapshot.reach, RequestHeaders(headers))
+    question = _Question.of(verdict, method, interpretations, claims, snapshot.reach, RequestHeaders(headers))
     ranked = sorted(claims, key=question.rank)
     shown = tuple(question.candidate(claim) for claim in ranked[:MAX_CANDIDATES])
-    texts = dict.fromkeys(reading.path for reading in readings)
+    texts = dict.fromkeys(one.path for one in interpretations)
     return Explanation(question.verdict, tuple(texts), shown, len(ranked) - len(shown))
 
 
-def _claims(trie: PolicyTrie, places: Sequence[Paths], readings: tuple[Reading, ...]) -> Iterator[Claim]:
-    """Yield every entry and region once, although it has several spellings and methods; first those above ``readings``."""
+def _claims(trie: PolicyTrie, places: Sequence[Paths], interpretations: tuple[Interpretation, ...]) -> Iterator[Claim]:
+    """Yield every entry and region once, although it has several spellings and methods; first those above ``interpretations``."""
     seen: set[tuple[Source, int | None, MatchScope]] = set()
-    above = (cell for paths in places for reading in readings for part, text in paths.tries_for(reading) for cell in part.prefixes_of(text))
-    others = (cell for paths in places for part, _ in paths.tries_for(Reading("")) for _, cell in part.items())
+    above = (cell for paths in places for one in interpretations for part, text in paths.tries_for(one) for cell in part.prefixes_of(text))
+    others = (cell for paths in places for part, _ in paths.tries_for(Interpretation("")) for _, cell in part.items())
     for cell in chain(above, others):
         for member in cell.members():
             for claim in trie.meant(member) if isinstance(member, FailClosedRegion) else (member,):
@@ -133,18 +133,18 @@ def _nearness(claim: Claim) -> int:
 _Cover = tuple[bool, int, bool, bool]
 
 
-def _cover(claim: Claim, reading: Reading, *, decoded: bool) -> _Cover | None:
-    """Return how the claim's prefix covers ``reading``, in the spelling that comes first; ``None`` if it does not."""
+def _cover(claim: Claim, interpretation: Interpretation, *, decoded: bool) -> _Cover | None:
+    """Return how the claim's prefix covers ``interpretation``, in the spelling that comes first; ``None`` if it does not."""
     scope = claim.match
-    if scope.within and not is_within(reading, scope.within):
+    if scope.within and not is_within(interpretation, scope.within):
         return None
     spellings = spellings_of(scope)
-    path = fold(reading.path) if scope.case_insensitive else reading.path
+    path = fold(interpretation.path) if scope.case_insensitive else interpretation.path
     end = end_of(path)
     found: list[_Cover] = []
     for spelling in spellings.literal + spellings.rewritten if decoded else spellings.literal:
-        at = matched(path, spelling, reading.masks)
-        if at >= 0 and fits(scope.path_type, path, at, end, reading.masks):
+        at = matched(path, spelling, interpretation.markers)
+        if at >= 0 and fits(scope.path_type, path, at, end, interpretation.markers):
             rank = scope.rank
             found.append((rank is PathType.EXACT, max(len(spelling), ROOT), rank is PathType.SEGMENT, spelling in spellings.literal))
     return max(found, default=None)
@@ -159,13 +159,13 @@ _Order = tuple[int, _Cover, int]
 @final
 @attrs.frozen(eq=False)
 class _Look:
-    """One look-up of ``reading``, and what comes first in it unless a region does. HEAD is looked up by itself and as GET.
+    """One look-up of ``interpretation``, and what comes first in it unless a region does. HEAD is looked up by itself and as GET.
 
     ``decoded``: the hosts on which decoded spellings count. ``nearest``: how near the nearest host with a claim that covers is.
     ``in_doubt``: an entry there names a header in doubt. ``beside``: the look-up as GET of one for HEAD, which counts no farther.
     """
 
-    reading: Reading
+    interpretation: Interpretation
     method: str
     order: _Order | None
     entries: tuple[Entry, ...]
@@ -175,16 +175,18 @@ class _Look:
     beside: "_Look | None" = None
 
     @classmethod
-    def of(cls, reading: Reading, method: str, claims: list[Claim], doubtful: frozenset[Place], beside: "_Look | None" = None) -> "_Look":
-        """Look ``reading`` up among ``claims``; those at ``doubtful`` places name headers in doubt, and all others the request has."""
+    def of(
+        cls, path: Interpretation, method: str, claims: list[Claim], doubtful: frozenset[Place], beside: "_Look | None" = None
+    ) -> "_Look":
+        """Look ``path`` up among ``claims``; those at ``doubtful`` places name headers in doubt, and all others the request has."""
         concerned = [claim for claim in claims if _itself(claim, method) and _counts(claim, beside)]
         hosts = {claim.match.host for claim in concerned}
-        written = {claim.match.host for claim in concerned if not _is_apart(claim) and _cover(claim, reading, decoded=False) is not None}
-        decoded = frozenset(hosts if reading.rewritten else hosts - written)
+        written = {claim.match.host for claim in concerned if not _is_apart(claim) and _cover(claim, path, decoded=False) is not None}
+        decoded = frozenset(hosts if path.rewritten else hosts - written)
         covering = [
             (claim, cover)
             for claim in concerned
-            if not _is_apart(claim) and (cover := _cover(claim, reading, decoded=claim.match.host in decoded)) is not None
+            if not _is_apart(claim) and (cover := _cover(claim, path, decoded=claim.match.host in decoded)) is not None
         ]
         nearest = max((_nearness(claim) for claim, _ in covering), default=0)
         in_doubt = any(_place(claim) in doubtful and _nearness(claim) == nearest for claim, _ in covering)
@@ -195,11 +197,11 @@ class _Look:
         ]
         first = max((order for order, _ in orders), default=None)
         winners = tuple(entry for order, entry in orders if order == first)
-        return cls(reading, method, first, winners, decoded, nearest, in_doubt, beside)
+        return cls(path, method, first, winners, decoded, nearest, in_doubt, beside)
 
     def cover(self, claim: Claim) -> _Cover | None:
         """Return how the prefix of ``claim`` covers the path, ``None`` if it does not, or not this method."""
-        return _cover(claim, self.reading, decoded=claim.match.host in self.decoded) if _itself(claim, self.method) else None
+        return _cover(claim, self.interpretation, decoded=claim.match.host in self.decoded) if _itself(claim, self.method) else None
 
     def order_of(self, entry: Entry) -> _Order | None:
         """Return the place of ``entry`` in the order of entries, ``None`` if it does not count."""
@@ -241,7 +243,7 @@ def _names_in_doubt(claim: Claim, headers: RequestHeaders) -> bool:
 @final
 @attrs.frozen
 class _Question:
-    """A request with its readings. ``looks`` has every look-up, ``deciding`` for each reading the one that counts.
+    """A request with its interpretations. ``looks`` has every look-up, ``deciding`` for each interpretation the one that counts.
 
     ``rivals`` are the entries that conflict over the request, for each look-up, and ``tied`` are the places of them all.
     ``unmet`` are those of entries whose headers the request does not have.
@@ -249,7 +251,7 @@ class _Question:
 
     verdict: Verdict
     method: str
-    readings: tuple[Reading, ...]
+    interpretations: tuple[Interpretation, ...]
     reach: UnreadableReach
     looks: tuple[_Look, ...]
     deciding: tuple[_Look, ...]
@@ -262,7 +264,7 @@ class _Question:
         cls,
         verdict: Verdict,
         method: str,
-        readings: tuple[Reading, ...],
+        interpretations: tuple[Interpretation, ...],
         claims: tuple[Claim, ...],
         reach: UnreadableReach,
         headers: RequestHeaders,
@@ -275,22 +277,22 @@ class _Question:
         met = [claim for claim in claims if isinstance(claim, FailClosedRegion) or _place(claim) in doubtful or _place(claim) not in unmet]
         looks: list[_Look] = []
         deciding: list[_Look] = []
-        for reading in readings:
+        for interpretation in interpretations:
             if method == "HEAD":
-                as_get = _Look.of(reading, "GET", met, doubtful)
-                itself = _Look.of(reading, method, met, doubtful, as_get)
+                as_get = _Look.of(interpretation, "GET", met, doubtful)
+                itself = _Look.of(interpretation, method, met, doubtful, as_get)
                 looks += (itself, as_get)
                 deciding.append(itself if stricter_for_head(itself.found, as_get.found) == itself.found else as_get)
             else:
-                looks.append(_Look.of(reading, method, met, doubtful))
+                looks.append(_Look.of(interpretation, method, met, doubtful))
                 deciding.append(looks[-1])
         rivals = tuple(
             tuple(sorted(look.entries, key=_place))
             for look in looks
-            if verdict == CONFLICT and look.reading.masks is None and look.found == CONFLICT  # masks only hint at one, as in the snapshot
+            if verdict == look.found == CONFLICT and look.interpretation.markers is None  # markers only hint at one, as in the snapshot
         )
         tied = frozenset(_place(entry) for entries in rivals for entry in entries)
-        return cls(verdict, method, readings, reach, tuple(looks), tuple(deciding), rivals, tied, unmet)
+        return cls(verdict, method, interpretations, reach, tuple(looks), tuple(deciding), rivals, tied, unmet)
 
     def covers(self, claim: Claim) -> list[_Cover | None]:
         """Return for each look-up how the claim's prefix covers the path."""
@@ -298,7 +300,7 @@ class _Question:
 
     def rank(self, claim: Claim) -> tuple[bool, bool, bool, int, Source, int]:
         """Return the sort key of candidates: first what decides or blocks, then the nearest."""
-        nearness = max(sum(takewhile(bool, map(eq, claim.match.path_prefix, reading.path))) for reading in self.readings)
+        nearness = max(sum(takewhile(bool, map(eq, claim.match.path_prefix, one.path))) for one in self.interpretations)
         return (
             self._standing(claim) is Standing.OTHER,
             not _concerns(claim, self.method),
@@ -374,7 +376,7 @@ class _Question:
         if decides and not any(first):
             return _AS_GET if any(look.beside is not None for look in wins) else _ITSELF
         if any(first) and not all(first):
-            read = [look.reading.path for look in self.deciding if look in wins and look.reading.masks is None]
+            read = [look.interpretation.path for look in self.deciding if look in wins and look.interpretation.markers is None]
             otherwise = (
                 f"the path were read as {loggable_path(read[0])}" if read else "a ! in the path stood for another character, or for none"
             )

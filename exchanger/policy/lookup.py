@@ -1,4 +1,4 @@
-"""What the policy says of one reading of a path: any region, else the entry that comes first in the order of entries, unless several do.
+"""Looks one interpretation of a path up: any region decides, else the entry that comes first in the order of entries, unless several do.
 
 The order: exact host, longer wildcard, shorter wildcard; on each of these hosts the exact path, then the longer prefix, whole segments
 before a plain prefix of equal length, more headers before fewer.
@@ -8,7 +8,7 @@ what covers HEAD itself, and as GET. The stricter verdict counts, so neither ope
 farther than on the host that decides GET, and of the regions of unknown host only those that count for GET: the owner of a wildcard has no
 say in requests that an exact host decides.
 
-Must not know: documents, or how the readings of one request are weighed against each other.
+Must not know: documents, or how the interpretations of one request are weighed against each other.
 """
 
 import enum
@@ -22,9 +22,9 @@ import attrs
 
 from exchanger.policy.authority import MAX_WILDCARD, wildcards_above
 from exchanger.policy.headers import RequestHeaders
+from exchanger.policy.interpretation import Interpretation, InvalidByteMarkers, fits, is_within
 from exchanger.policy.methods import CONTESTED, Contested, MethodTable
 from exchanger.policy.policy_trie import Cell, Claims, Hosts, Paths, PathTrie, PolicyTrie, Sifting
-from exchanger.policy.readings import Masks, Reading, fits, is_within
 from exchanger.policy.trie import Steps
 from exchanger.values.entry import UNKNOWN_NAMESPACE, AllowEntry, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, PathType
 from exchanger.values.verdict import AMBIGUOUS_HEADER, AMBIGUOUS_PATH, NO_MATCH, Ambiguous, NoMatch, Unhealthy
@@ -90,27 +90,27 @@ def find(
     trie: PolicyTrie,
     places: tuple[Paths, ...],
     beyond: "Beyond | None",
-    reading: Reading,
+    interpretation: Interpretation,
     method: str,
     headers: RequestHeaders,
     *,
     held: Held | None = None,
     sifting: Sifting | None = None,
 ) -> Found:
-    """Return what applies to ``reading``; ``AMBIGUOUS_PATH`` if masks let the path be too many things to tell.
+    """Return what applies to ``interpretation``; ``AMBIGUOUS_PATH`` if markers let the path be too many things to tell.
 
     ``places`` are the claims that may apply on the request's host, the nearest first, ``beyond`` regions of unknown host. ``held``
     returns what is found closed if it may decide no longer; for HEAD, it judges both of what is found. ``sifting`` is that of the request.
     """
     if method == "HEAD":
-        both = _find_for_head(trie, places, beyond, reading, headers, None)
+        both = _find_for_head(trie, places, beyond, interpretation, headers, None)
         if trie.leaving and not all(_stays(trie, found) for found in both):
-            both = _find_for_head(trie, places, beyond, reading, headers, partial((sifting or Sifting()).sift, trie))
-        return stricter_for_head(*(both if held is None else [held(found, reading.path) for found in both]))
-    found = _find(trie, places, beyond, reading, method, headers, None)
+            both = _find_for_head(trie, places, beyond, interpretation, headers, partial((sifting or Sifting()).sift, trie))
+        return stricter_for_head(*(both if held is None else [held(found, interpretation.path) for found in both]))
+    found = _find(trie, places, beyond, interpretation, method, headers, None)
     if trie.leaving and not _stays(trie, found):
-        found = _find(trie, places, beyond, reading, method, headers, partial((sifting or Sifting()).sift, trie))
-    return found if held is None else held(found, reading.path)
+        found = _find(trie, places, beyond, interpretation, method, headers, partial((sifting or Sifting()).sift, trie))
+    return found if held is None else held(found, interpretation.path)
 
 
 def _stays(trie: PolicyTrie, found: Found) -> bool:
@@ -125,30 +125,30 @@ def _find(
     trie: PolicyTrie,
     places: tuple[Paths, ...],
     beyond: "Beyond | None",
-    reading: Reading,
+    interpretation: Interpretation,
     method: str,
     headers: RequestHeaders,
     sift: _Sift | None,
 ) -> Found:
-    steps = _steps_for(reading)
-    found, decoded = _on_hosts(places, reading, method, headers, steps, sift)
+    steps = _steps_for(interpretation)
+    found, decoded = _on_hosts(places, interpretation, method, headers, steps, sift)
     regions = () if beyond is None else beyond.of(found)
-    return _Closing(trie, reading, steps, sift).unless_closed(regions, found, method, decoded=decoded) if regions else found
+    return _Closing(trie, interpretation, steps, sift).unless_closed(regions, found, method, decoded=decoded) if regions else found
 
 
 def _find_for_head(
     trie: PolicyTrie,
     places: tuple[Paths, ...],
     beyond: "Beyond | None",
-    reading: Reading,
+    interpretation: Interpretation,
     headers: RequestHeaders,
     sift: _Sift | None,
 ) -> tuple[Found, Found]:
     """Return what applies by claims on HEAD itself, and to GET."""
-    steps = _steps_for(reading)
-    (itself, decoded), (as_get, decoded_for_get) = _both_on_hosts(places, reading, headers, steps, sift)
+    steps = _steps_for(interpretation)
+    (itself, decoded), (as_get, decoded_for_get) = _both_on_hosts(places, interpretation, headers, steps, sift)
     if beyond is not None and not isinstance(as_get, Unhealthy):
-        closing, both = _Closing(trie, reading, steps, sift), decoded and decoded_for_get
+        closing, both = _Closing(trie, interpretation, steps, sift), decoded and decoded_for_get
         itself = closing.unless_closed(beyond.of_both(itself, as_get), itself, "HEAD", decoded=both)
         as_get = closing.unless_closed(beyond.of(as_get), as_get, "GET", decoded=decoded_for_get)
     return itself, as_get
@@ -163,15 +163,15 @@ def stricter_for_head(itself: Found, as_get: Found) -> Found:
 _STRICTNESS: Final = {kind: rank for rank, kind in enumerate((NoMatch, AllowEntry, ExchangeEntry, DenyEntry, Ambiguous, Unhealthy))}
 
 
-def found_for_head_itself(trie: PolicyTrie, host: str, reading: Reading, headers: RequestHeaders) -> Found:
+def found_for_head_itself(trie: PolicyTrie, host: str, interpretation: Interpretation, headers: RequestHeaders) -> Found:
     """Return what applies by claims on HEAD itself, before regions of unknown host and what GET gets."""
     sift = partial(Sifting().sift, trie) if trie.leaving else None
-    return _both_on_hosts(trie.hosts.places(host), reading, headers, _steps_for(reading), sift)[0][0]
+    return _both_on_hosts(trie.hosts.places(host), interpretation, headers, _steps_for(interpretation), sift)[0][0]
 
 
-def _steps_for(reading: Reading) -> Steps:
-    """Return how far the search for ``reading`` may go."""
-    return Steps(reading.work) if reading.work else _NONE
+def _steps_for(interpretation: Interpretation) -> Steps:
+    """Return how far the search for ``interpretation`` may go."""
+    return Steps(interpretation.work) if interpretation.work else _NONE
 
 
 _NONE: Final = Steps(0)
@@ -180,10 +180,10 @@ _NONE: Final = Steps(0)
 @final
 @attrs.define(eq=False)
 class _Closing:
-    """The regions of unknown host that cover a reading, each place looked up once: HEAD asks twice."""
+    """The regions of unknown host that cover an interpretation, each place looked up once: HEAD asks twice."""
 
     _trie: PolicyTrie
-    _reading: Reading
+    _interpretation: Interpretation
     _steps: Steps
     _sift: _Sift | None
     # By the identity of claims in the trie, and whether decoded spellings of prefixes count.
@@ -201,8 +201,8 @@ class _Closing:
         return found
 
     def _covering(self, paths: Paths, decoded: bool) -> _Ranked | None:  # noqa: FBT001 - its caller is here
-        cells = _found_in(paths, self._reading, self._steps, self._sift)
-        return None if cells is None else _ranked(cells, self._reading, decoded=decoded)
+        cells = _found_in(paths, self._interpretation, self._steps, self._sift)
+        return None if cells is None else _ranked(cells, self._interpretation, decoded=decoded)
 
 
 def _first_closing(covering: _Ranked, method: str) -> Unhealthy | None:
@@ -226,7 +226,7 @@ def _meant(trie: PolicyTrie, closed: Unhealthy) -> Unhealthy:
 
 
 def _on_hosts(
-    places: tuple[Paths, ...], reading: Reading, method: str, headers: RequestHeaders, steps: Steps, sift: _Sift | None
+    places: tuple[Paths, ...], interpretation: Interpretation, method: str, headers: RequestHeaders, steps: Steps, sift: _Sift | None
 ) -> tuple[Found, bool]:
     """Return what applies without the regions of unknown host, and whether decoded spellings of prefixes counted for it.
 
@@ -234,48 +234,48 @@ def _on_hosts(
     """
     for paths in places:
         written: list[Cell] | None = None
-        if reading.masks is None:
-            written = _prefixes_of(paths.exact, reading.path, reading, steps)
+        if interpretation.markers is None:
+            written = _prefixes_of(paths.exact, interpretation.path, interpretation, steps)
             if written is None:
                 return AMBIGUOUS_PATH, True
             if sift is None and paths.folded is None:
-                found = _first_of(_simply_covering(paths, written, reading.path), method)
+                found = _first_of(_simply_covering(paths, written, interpretation.path), method)
                 if found is NO_MATCH:
                     continue
                 if found is not None:
-                    return found, reading.rewritten
-        cells = _found_in(paths, reading, steps, sift, written)
+                    return found, interpretation.rewritten
+        cells = _found_in(paths, interpretation, steps, sift, written)
         if cells is None:
             return AMBIGUOUS_PATH, True
-        for way in _ways(reading, cells):
-            found = nearest(_ranked(cells, reading, decoded=way), method, headers)
+        for way in _ways(interpretation, cells):
+            found = nearest(_ranked(cells, interpretation, decoded=way), method, headers)
             if found is not NO_MATCH:
                 return found, way or isinstance(found, Ambiguous)
     return NO_MATCH, True
 
 
 def _both_on_hosts(
-    places: tuple[Paths, ...], reading: Reading, headers: RequestHeaders, steps: Steps, sift: _Sift | None
+    places: tuple[Paths, ...], interpretation: Interpretation, headers: RequestHeaders, steps: Steps, sift: _Sift | None
 ) -> tuple[tuple[Found, bool], tuple[Found, bool]]:
     """Return the same for HEAD by claims on itself, which count no farther than where GET is decided, and for GET; looks once for both."""
     itself = as_get = _UNDECIDED
     for paths in places:
-        written = _prefixes_of(paths.exact, reading.path, reading, steps) if reading.masks is None else None
+        written = _prefixes_of(paths.exact, interpretation.path, interpretation, steps) if interpretation.markers is None else None
         if written is not None and sift is None and paths.folded is None:
-            covering = _simply_covering(paths, written, reading.path)
+            covering = _simply_covering(paths, written, interpretation.path)
             here, here_for_get = _first_of(covering, "HEAD"), _first_of(covering, "GET")
             if here is not None and here_for_get is not None:
                 if itself is _UNDECIDED and here is not NO_MATCH:
-                    itself = (here, reading.rewritten)
+                    itself = (here, interpretation.rewritten)
                 if here_for_get is not NO_MATCH:
-                    return itself, (here_for_get, reading.rewritten)
+                    return itself, (here_for_get, interpretation.rewritten)
                 continue
-        cells = _found_in(paths, reading, steps, sift, written)
+        cells = _found_in(paths, interpretation, steps, sift, written)
         if cells is None:
             unclear = (AMBIGUOUS_PATH, True)
             return unclear if itself is _UNDECIDED else itself, unclear
-        for way in _ways(reading, cells):
-            ranked = _ranked(cells, reading, decoded=way)
+        for way in _ways(interpretation, cells):
+            ranked = _ranked(cells, interpretation, decoded=way)
             if itself is _UNDECIDED and (found := nearest(ranked, "HEAD", headers)) is not NO_MATCH:
                 itself = (found, way or isinstance(found, Ambiguous))
             if as_get is _UNDECIDED and (found := nearest(ranked, "GET", headers)) is not NO_MATCH:
@@ -288,35 +288,35 @@ def _both_on_hosts(
 _UNDECIDED: Final[tuple[Found, bool]] = (NO_MATCH, True)
 
 
-def _ways(reading: Reading, cells: Sequence[tuple[Cell, str, int]]) -> tuple[bool, ...]:
+def _ways(interpretation: Interpretation, cells: Sequence[tuple[Cell, str, int]]) -> tuple[bool, ...]:
     """Return whether decoded spellings of prefixes count: where nothing written applies, they do for the path as it came, too."""
     if not cells:
         return ()
-    if reading.rewritten:
+    if interpretation.rewritten:
         return (True,)
     return (False, True) if any(cell.rewritten is not None for cell, _, _ in cells) else (False,)
 
 
-def denied_by(denials: Hosts, host: str | None, reading: Reading, method: str) -> DenyEntry | Ambiguous | None:
-    """Return an entry of ``denials``, which are all denials, that covers ``reading``; ``Ambiguous`` if that takes too long to tell."""
+def denied_by(denials: Hosts, host: str | None, interpretation: Interpretation, method: str) -> DenyEntry | Ambiguous | None:
+    """Return an entry of ``denials``, all of which deny, that covers ``interpretation``; ``Ambiguous`` if that takes too long to tell."""
     places = denials.places(host)
     for asked in ("HEAD", "GET") if method == "HEAD" else (method,):
-        steps = _steps_for(reading)
+        steps = _steps_for(interpretation)
         for paths in places:
-            found = _denied_on_host(paths, reading, asked, steps)
+            found = _denied_on_host(paths, interpretation, asked, steps)
             if found is not None:
                 return found
     return None
 
 
-def _denied_on_host(paths: Paths, reading: Reading, method: str, steps: Steps) -> DenyEntry | Ambiguous | None:
-    simple = None if reading.masks is not None else simply_nearest(paths, reading.path, method)
+def _denied_on_host(paths: Paths, interpretation: Interpretation, method: str, steps: Steps) -> DenyEntry | Ambiguous | None:
+    simple = None if interpretation.markers is not None else simply_nearest(paths, interpretation.path, method)
     if isinstance(simple, DenyEntry | NoMatch):
         return simple if isinstance(simple, DenyEntry) else None
-    cells = _found_in(paths, reading, steps, None)
+    cells = _found_in(paths, interpretation, steps, None)
     if cells is None:
         return AMBIGUOUS_PATH
-    for _, claims in _ranked(cells, reading, decoded=True):
+    for _, claims in _ranked(cells, interpretation, decoded=True):
         if claims.entries is not None and (found := next(claims.entries.all_of(method), None)) is not None:
             return found if isinstance(found, DenyEntry) else AMBIGUOUS_PATH
     return None
@@ -429,16 +429,16 @@ class Beyond:
         return tuple([hosts for hosts in either if hosts is not None])
 
 
-def _kinds_at(cell: Cell, text: str, at: int, end: int, masks: Masks | None) -> list[tuple[PathType, Claims]]:
+def _kinds_at(cell: Cell, text: str, at: int, end: int, markers: InvalidByteMarkers | None) -> list[tuple[PathType, Claims]]:
     """Return the claims of ``cell`` that cover ``text``, in order of path types; those that are narrowed have the place of plain prefixes.
 
     The cell's prefix was matched up to ``at``; ``end`` is that of the path without its query.
     """
     found: list[tuple[PathType, Claims]] = []
     exact, segment, narrowed = cell.exact, cell.segment, cell.narrowed
-    if exact is not None and (at == end if masks is None else fits(PathType.EXACT, text, at, end, masks)):
+    if exact is not None and (at == end if markers is None else fits(PathType.EXACT, text, at, end, markers)):
         found.append((PathType.EXACT, exact))
-    if (segment is not None or narrowed is not None) and fits(PathType.SEGMENT, text, at, end, masks):
+    if (segment is not None or narrowed is not None) and fits(PathType.SEGMENT, text, at, end, markers):
         if segment is not None:
             found.append((PathType.SEGMENT, segment))
         if narrowed is not None:
@@ -448,31 +448,31 @@ def _kinds_at(cell: Cell, text: str, at: int, end: int, masks: Masks | None) -> 
     return found
 
 
-def _prefixes_of(trie: PathTrie, text: str, reading: Reading, steps: Steps) -> list[Cell] | None:
-    """Return the cells of ``trie`` whose prefixes ``text`` of ``reading`` begins with; ``None`` if that takes more than ``steps``."""
-    return trie.prefixes_within(text, steps) if reading.work else trie.prefixes_of(text)
+def _prefixes_of(trie: PathTrie, text: str, interpretation: Interpretation, steps: Steps) -> list[Cell] | None:
+    """Return the cells of ``trie`` whose prefixes begin ``text`` of ``interpretation``; ``None`` if that takes more than ``steps``."""
+    return trie.prefixes_within(text, steps) if interpretation.work else trie.prefixes_of(text)
 
 
-def _found_in(paths: Paths, reading: Reading, steps: Steps, sift: _Sift | None, written: list[Cell] | None = None) -> _Cells | None:
-    """Return the cells whose prefixes ``reading`` begins with; ``None`` if that takes more than ``steps``.
+def _found_in(paths: Paths, path: Interpretation, steps: Steps, sift: _Sift | None, written: list[Cell] | None = None) -> _Cells | None:
+    """Return the cells whose prefixes ``path`` begins with; ``None`` if that takes more than ``steps``.
 
     ``written`` are those with regard to case, where they have been looked up.
     """
     found: _Cells = []
-    if reading.masks is None:
-        cells = _prefixes_of(paths.exact, reading.path, reading, steps) if written is None else written
+    if path.markers is None:
+        cells = _prefixes_of(paths.exact, path.path, path, steps) if written is None else written
         folded: list[Cell] | None = []
         if paths.folded is not None:
-            folded = _prefixes_of(paths.folded, reading.folded, reading, steps)
+            folded = _prefixes_of(paths.folded, path.folded, path, steps)
         if cells is None or folded is None:
             return None
         if cells:
-            found = [(cell, reading.path, cell.length) for cell in cells]
+            found = [(cell, path.path, cell.length) for cell in cells]
         if folded:
-            found += [(cell, reading.folded, cell.length) for cell in folded]
+            found += [(cell, path.folded, cell.length) for cell in folded]
     else:
-        for trie, text in paths.tries_for(reading):
-            alike = trie.alike(text, reading.masks, steps)
+        for trie, text in paths.tries_for(path):
+            alike = trie.alike(text, path.markers, steps)
             if alike is None:
                 return None
             found += [(cell, text, at) for cell, at in alike]
@@ -481,8 +481,8 @@ def _found_in(paths: Paths, reading: Reading, steps: Steps, sift: _Sift | None, 
     return found
 
 
-def _ranked(cells: Sequence[tuple[Cell, str, int]], reading: Reading, *, decoded: bool) -> _Ranked:
-    """Return the claims of ``cells`` that cover ``reading`` in the order of entries.
+def _ranked(cells: Sequence[tuple[Cell, str, int]], interpretation: Interpretation, *, decoded: bool) -> _Ranked:
+    """Return the claims of ``cells`` that cover ``interpretation`` in the order of entries.
 
     ``decoded``: also those of decoded spellings, after written ones.
     """
@@ -496,33 +496,33 @@ def _ranked(cells: Sequence[tuple[Cell, str, int]], reading: Reading, *, decoded
                 rank = 4 * (cell.length or ROOT) + 1
                 found.append((rank, claims))
                 if claims.within is not None:
-                    found += _within(claims.within, rank, reading, inside)
+                    found += _within(claims.within, rank, interpretation, inside)
             continue
         for spelled in (cell,) if rewritten is None else (cell, rewritten):
-            for path_type, claims in _kinds_at(spelled, text, at, reading.end, reading.masks):
+            for path_type, claims in _kinds_at(spelled, text, at, interpretation.end, interpretation.markers):
                 rank = 4 * (cell.length or ROOT) + 2 * (path_type is PathType.SEGMENT) + (spelled is cell)
                 rank += _EXACT if path_type is PathType.EXACT else 0
                 found.append((rank, claims))
                 if claims.within is not None:
-                    found += _within(claims.within, rank, reading, inside)
+                    found += _within(claims.within, rank, interpretation, inside)
     if len(found) > 1:
         found.sort(key=itemgetter(0), reverse=True)
     return found
 
 
-def _within(within: tuple[tuple[str, Claims], ...], rank: int, reading: Reading, inside: dict[str, bool]) -> _Ranked:
-    """Return the claims for which the path of ``reading`` is also within a prefix; ``inside`` has what is known of prefixes."""
+def _within(within: tuple[tuple[str, Claims], ...], rank: int, interpretation: Interpretation, inside: dict[str, bool]) -> _Ranked:
+    """Return the claims for which the path of ``interpretation`` is also within a prefix; ``inside`` has what is known of prefixes."""
     found: _Ranked = []
     for prefix, claims in within:
         if prefix not in inside:
-            inside[prefix] = is_within(reading, prefix)
+            inside[prefix] = is_within(interpretation, prefix)
         if inside[prefix]:
             found.append((rank, claims))
     return found
 
 
 def nearest(ranked: _Ranked, method: str, headers: RequestHeaders) -> Found:
-    """Return what decides among claims that cover a reading: any region, else the first entry, unless several come first."""
+    """Return what decides among claims that cover an interpretation: any region, else the first entry, unless several come first."""
     those: _Ranked = []
     for place in ranked:
         claims = place[1]
@@ -580,17 +580,19 @@ def _first_of_level(level: list[Claims], method: str, headers: RequestHeaders) -
     return [table for count, table in tables if count == most]
 
 
-def contenders(trie: PolicyTrie, host: str, reading: Reading, method: str, headers: RequestHeaders, sifting: Sifting) -> tuple[Entry, ...]:
-    """Return at most two of the entries that come first for ``reading``, more than one only where they conflict."""
+def contenders(
+    trie: PolicyTrie, host: str, path: Interpretation, method: str, headers: RequestHeaders, sifting: Sifting
+) -> tuple[Entry, ...]:
+    """Return at most two of the entries that come first for ``path``, more than one only where they conflict."""
     places, sift = trie.hosts.places(host), partial(sifting.sift, trie) if trie.leaving else None
     if method == "HEAD":
-        (itself, _), _ = _both_on_hosts(places, reading, headers, _steps_for(reading), sift)
+        (itself, _), _ = _both_on_hosts(places, path, headers, _steps_for(path), sift)
         method = "HEAD" if itself is CONFLICT else "GET"
-    steps = _steps_for(reading)
+    steps = _steps_for(path)
     for paths in places:
-        cells = _found_in(paths, reading, steps, sift) or []
-        for decoded in dict.fromkeys((reading.rewritten, True)):
-            for level in _levels(_ranked(cells, reading, decoded=decoded)):
+        cells = _found_in(paths, path, steps, sift) or []
+        for decoded in dict.fromkeys((path.rewritten, True)):
+            for level in _levels(_ranked(cells, path, decoded=decoded)):
                 tables = _first_of_level(level, method, headers) or ()
                 found = dict.fromkeys(chain.from_iterable(table.all_of(method) for table in tables))
                 if found:

@@ -89,7 +89,7 @@ def of_snapshot(snapshot: PolicySnapshot, namespaces: str, config_maps: Selector
     remedy = f"policies are ConfigMaps with labels that match {config_maps}, in {namespaces}"
     if not snapshot.documents:
         gone = f"{emptied} that were in force have gone" if emptied else "nothing is selected"
-        text = f"has no document in force: {gone}, so that no request is refused or exchanged by one"
+        text = f"is not in force: {gone}, and all requests pass unchanged unless the baseline or the default denies them"
         yield Notice("policy", text, remedy, codes.NOTHING_IN_FORCE)
     elif snapshot.refused_count and not snapshot.entry_count and not snapshot.invalid_documents:
         text = "has no entry in force: none is inside what its namespace is granted"

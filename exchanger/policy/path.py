@@ -1,9 +1,9 @@
-"""Readings of a request path: everything that the servers behind a gateway may take it for.
+"""Interpretations of a request path: everything that the servers behind a gateway may take it for.
 
 Servers rewrite a path before they look at it, each in its own way and order: they decode escapes once or again, take a backslash for a
 slash, merge slashes, take what follows two slashes for a host, drop parameters, resolve dot segments, drop blanks at the ends of segments,
-normalise Unicode. The readings of a path are its closure under these rewritings. If all readings lead to the same decision, it does not
-matter which server is right; otherwise the request is refused. The query stays as it is, at the end of every reading.
+normalise Unicode. The interpretations of a path are its closure under these rewritings. If all lead to the same decision,
+it does not matter which server is right; otherwise the request is refused. The query stays as it is, at the end of every interpretation.
 
 Must not know: policy entries, or the decision.
 """
@@ -14,13 +14,13 @@ from typing import Final
 from unicodedata import is_normalized, normalize
 from urllib.parse import quote
 
-# Each reading is looked up on its own. A path with one oddity has 2 or 3, one with three different ones up to 8.
-MAX_READINGS: Final = 16
+# Each interpretation is looked up on its own. A path with one oddity has 2 or 3, one with three different ones up to 8.
+MAX_INTERPRETATIONS: Final = 16
 MAX_ODD_PATH: Final = 8192  # characters; the customary limit of servers for the whole request line
-# Characters of the query that stay with other readings than the path as it came: no prefix is longer, and 16 copies of 60 KB take a while.
+# Characters of the query that rewritten interpretations keep: no prefix is longer, and 16 copies of 60 KB take a while.
 MAX_QUERY: Final = 2048
 MAX_NON_ASCII_PATH: Final = 512  # characters; NFKC takes time with the square of a run of combining marks
-# What the rewriting of all readings of a path may cost, in tenths of a microsecond: so the worst path that could be found takes half a
+# What rewriting a path into all interpretations may cost, in tenths of a microsecond: so the worst path that could be found takes half a
 # millisecond (see bench/policy_match.py). Some 1,500 escapes, or 8,192 plain characters and some hundred oddities, stay below it.
 MAX_WORK: Final = 4096
 _CHARS: Final = 8  # characters that a search looks at in that time
@@ -55,7 +55,7 @@ _ASCII: Final = "".join(map(chr, range(128)))
 
 @enum.unique
 class MalformedPath(enum.Enum):
-    """Why a path has no readings."""
+    """Why a path has no interpretations."""
 
     NOT_ORIGIN_FORM = "not in origin form"  # RFC 9112 section 3.2.1
     FRAGMENT = "has a fragment"
@@ -63,14 +63,14 @@ class MalformedPath(enum.Enum):
     BROKEN_ESCAPE = "has a broken percent escape"
     NOT_UTF8 = "is not UTF-8"
     TOO_LONG = "is too long to be read in all ways"
-    TOO_MANY_READINGS = "has too many readings"
+    TOO_MANY_INTERPRETATIONS = "has too many interpretations"
 
 
-Readings = tuple[str, ...] | MalformedPath
+PathInterpretations = tuple[str, ...] | MalformedPath
 
 
-def read_path(path: str, method: str) -> Readings:
-    """Return all readings of ``path`` (with its query, as far as a prefix may reach), the raw one first, or why it cannot be read."""
+def read_path(path: str, method: str) -> PathInterpretations:
+    """Return all interpretations of ``path`` (with as much of its query as a prefix may reach), raw first, or why it cannot be read."""
     if is_plain_with_query(path):
         return (path,)
     if path == "*" and method == "OPTIONS":  # RFC 9112 section 3.2.4
@@ -82,16 +82,16 @@ def read_path(path: str, method: str) -> Readings:
         return malformed
     if has_broken_escape(part):
         return MalformedPath.BROKEN_ESCAPE
-    readings = readings_of(part)
-    if isinstance(readings, MalformedPath):
-        return readings
+    interpretations = interpretations_of(part)
+    if isinstance(interpretations, MalformedPath):
+        return interpretations
     if not mark:
-        return readings
+        return interpretations
     kept = mark + query[:MAX_QUERY]
-    return (path, *[reading + kept for reading in readings[1:]])
+    return (path, *[one + kept for one in interpretations[1:]])
 
 
-def without_masks(path: str) -> str:
+def without_markers(path: str) -> str:
     """Return ``path`` as servers see it that drop the bytes for which ``!`` may stand in a path that is not raw; the query is kept."""
     part, mark, query = path.partition("?")
     return part.replace("!", "") + mark + query
@@ -124,26 +124,26 @@ def is_plain_with_query(path: str, *, raw: bool = True) -> bool:
     return "//" not in path and "/." not in path and (raw or "!" not in path) and _is_plain_with_query(path) is not None
 
 
-def readings_of(part: str) -> Readings:
+def interpretations_of(part: str) -> PathInterpretations:
     """Return the closure of ``part``, a path without query, under all rewritings, ``part`` first."""
     if is_plain(part):
         return (part,)
-    readings = [part]
+    interpretations = [part]
     seen = {part}
     work = 0
-    for reading in readings:  # grows meanwhile
-        work += _work(reading)
-        if work > MAX_WORK or len(reading) > (MAX_ODD_PATH if reading.isascii() else MAX_NON_ASCII_PATH):
+    for interpretation in interpretations:  # grows meanwhile
+        work += _work(interpretation)
+        if work > MAX_WORK or len(interpretation) > (MAX_ODD_PATH if interpretation.isascii() else MAX_NON_ASCII_PATH):
             return MalformedPath.TOO_LONG
-        for rewritten in _rewritten(reading):
+        for rewritten in _rewritten(interpretation):
             if isinstance(rewritten, MalformedPath):
                 return rewritten
             if rewritten not in seen:
                 seen.add(rewritten)
-                readings.append(rewritten)
-        if len(readings) > MAX_READINGS:
-            return MalformedPath.TOO_MANY_READINGS
-    return tuple(readings)
+                interpretations.append(rewritten)
+        if len(interpretations) > MAX_INTERPRETATIONS:
+            return MalformedPath.TOO_MANY_INTERPRETATIONS
+    return tuple(interpretations)
 
 
 def _work(path: str) -> int:

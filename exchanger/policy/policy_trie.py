@@ -16,9 +16,9 @@ from rpds import HashTrieMap
 
 from exchanger.policy.authority import MAX_WILDCARD, WILDCARD, wildcards_above
 from exchanger.policy.headers import HeaderTable
+from exchanger.policy.interpretation import Interpretation
 from exchanger.policy.methods import ClaimKey, MethodTable, key_of
 from exchanger.policy.prefix import spellings_of
-from exchanger.policy.readings import Reading
 from exchanger.policy.trie import PrefixTrie, Steps
 from exchanger.values.entry import EVERYWHERE, Claim, Entry, FailClosedRegion, GrantedArea, MatchScope, PathType, Source
 
@@ -235,13 +235,13 @@ class Paths:
     def claims(self) -> Iterator[Claim]:
         """Yield every claim once."""
         found: dict[ClaimKey, Claim] = {}
-        for trie, _ in self.tries_for(Reading("")):
+        for trie, _ in self.tries_for(Interpretation("")):
             found.update((key_of(claim), claim) for _, cell in trie.items() for claim in cell.members())
         yield from found.values()
 
-    def tries_for(self, reading: Reading) -> tuple[tuple[PathTrie, str], ...]:
-        """Return each trie with the text to look up in it for ``reading``."""
-        return ((self.exact, reading.path),) if self.folded is None else ((self.exact, reading.path), (self.folded, reading.folded))
+    def tries_for(self, path: Interpretation) -> tuple[tuple[PathTrie, str], ...]:
+        """Return each trie with the text to look up in it for ``path``."""
+        return ((self.exact, path.path),) if self.folded is None else ((self.exact, path.path), (self.folded, path.folded))
 
     def __bool__(self) -> bool:
         return bool(self.exact) or self.folded is not None

@@ -4,7 +4,7 @@ A prefix is plain text. One that servers rewrite, or that is a pattern, would lo
 that begin with the text before the first sign of that; every path if servers could end up anywhere, as with dot segments.
 
 A prefix with escapes or non-ASCII characters is one thing in the raw path and another after a server has decoded it. An entry that is found
-under each of these spellings is found by each reading of a request that keeps to them, so the readings agree.
+under each of these spellings is found by each interpretation of a request that keeps to them, so the interpretations agree.
 
 Must not know: other fields, requests, or where spellings are stored.
 """

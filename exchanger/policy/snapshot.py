@@ -16,10 +16,10 @@ from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.grants.restriction import Cut, closed_whole
 from exchanger.policy.headers import RequestHeaders
+from exchanger.policy.interpretation import Interpretation, path_interpretations
 from exchanger.policy.lookup import CONFLICT, Beyond, Found, UnreadableReach, denied_by, find, find_at_once
 from exchanger.policy.path import MalformedPath, is_plain_with_query
 from exchanger.policy.policy_trie import Hosts, Paths, PolicyTrie, Sifting
-from exchanger.policy.readings import Reading, readings_to_ask
 from exchanger.policy.shares import Limits, lacking, may_exceed, most_lookups, shared, weight
 from exchanger.values.entry import UNKNOWN_NAMESPACE, AllowEntry, DenyEntry, ExchangeEntry, Source
 from exchanger.values.headers import NO_FIELDS, HeaderFields
@@ -337,30 +337,30 @@ class PolicySnapshot:
         if trie.leaving:
             sifting = Sifting() if request is None else request.sifting
         if found is None:
-            found = self._find(places, beyond, Reading(path), method, headers, sifting)
+            found = self._find(places, beyond, Interpretation(path), method, headers, sifting)
             if isinstance(found, Unhealthy):
                 return found
             if host is None:
                 return AMBIGUOUS_AUTHORITY
             if is_plain_with_query(path, raw=raw):
                 return found
-        readings = readings_to_ask(host, path, method, raw=raw) if request is None else request.readings
-        if isinstance(readings, MalformedPath):
+        interpretations = path_interpretations(host, path, method, raw=raw) if request is None else request.interpretations
+        if isinstance(interpretations, MalformedPath):
             return AMBIGUOUS_PATH
-        others = ((reading, self._find(places, beyond, reading, method, headers, sifting)) for reading in readings[1:])
+        others = ((one, self._find(places, beyond, one, method, headers, sifting)) for one in interpretations[1:])
         return _agreed(found, others)
 
     def _find(
         self,
         places: tuple[Paths, ...],
         beyond: Beyond | None,
-        reading: Reading,
+        interpretation: Interpretation,
         method: str,
         headers: RequestHeaders,
         sifting: Sifting | None,
     ) -> Found:
         held = None if self.cut is None else self._held
-        return find(self.trie, places, beyond, reading, method, headers, held=held, sifting=sifting)
+        return find(self.trie, places, beyond, interpretation, method, headers, held=held, sifting=sifting)
 
     def _held(self, found: Found, path: str) -> Found:
         """Return what is found for ``path``, closed if it is an entry that may decide no longer."""
@@ -369,11 +369,11 @@ class PolicySnapshot:
         return Unhealthy(_LESS, found.source, found.index)
 
 
-def _agreed(found: Found, others: Iterable[tuple[Reading, Found]]) -> Verdict:
-    """Return what is ``found`` if every other reading leads to the same; two denials are the same, whoever wrote them."""
+def _agreed(found: Found, others: Iterable[tuple[Interpretation, Found]]) -> Verdict:
+    """Return what is ``found`` if every other interpretation leads to the same; two denials are the same, whoever wrote them."""
     agreed = True
-    for reading, other in others:
-        if isinstance(other, Unhealthy) and (other is not CONFLICT or reading.masks is None):  # masks only hint at one
+    for interpretation, other in others:
+        if isinstance(other, Unhealthy) and (other is not CONFLICT or interpretation.markers is None):  # markers only hint at one
             return other
         agreed = agreed and (other is found or any(isinstance(other, kind) and isinstance(found, kind) for kind in _ALIKE))
     return found if agreed else AMBIGUOUS_PATH
@@ -390,7 +390,7 @@ class _Request:
     raw: bool
     given: HeaderFields
     _headers: RequestHeaders | None = None
-    _readings: tuple[Reading, ...] | MalformedPath | None = None
+    _interpretations: tuple[Interpretation, ...] | MalformedPath | None = None
     _sifting: Sifting | None = None
 
     @property
@@ -408,22 +408,22 @@ class _Request:
         return self._sifting
 
     @property
-    def readings(self) -> tuple[Reading, ...] | MalformedPath:
-        """Every reading of the path, as it came first, or why it cannot be read."""
-        if self._readings is None:
-            self._readings = readings_to_ask(self.host, self.path, self.method, raw=self.raw)
-        return self._readings
+    def interpretations(self) -> tuple[Interpretation, ...] | MalformedPath:
+        """Every interpretation of the path, as it came first, or why it cannot be read."""
+        if self._interpretations is None:
+            self._interpretations = path_interpretations(self.host, self.path, self.method, raw=self.raw)
+        return self._interpretations
 
 
 def _denied(denials: Hosts, request: _Request) -> Verdict | None:
-    """Return the denial if a reading is denied before any policy counts; ``None`` if no reading is."""
+    """Return the denial if an interpretation is denied before any policy counts; ``None`` if no interpretation is."""
     if not denials.places(request.host):
         return None
     plain = is_plain_with_query(request.path, raw=request.raw)
-    readings = (Reading(request.path),) if plain else request.readings
-    if isinstance(readings, MalformedPath):
-        return denied_by(denials, request.host, Reading(request.path), request.method) or AMBIGUOUS_PATH
-    found = (denied_by(denials, request.host, reading, request.method) for reading in readings)
+    interpretations = (Interpretation(request.path),) if plain else request.interpretations
+    if isinstance(interpretations, MalformedPath):
+        return denied_by(denials, request.host, Interpretation(request.path), request.method) or AMBIGUOUS_PATH
+    found = (denied_by(denials, request.host, interpretation, request.method) for interpretation in interpretations)
     return next((denied for denied in found if denied is not None), None)
 
 

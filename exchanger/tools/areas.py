@@ -22,9 +22,9 @@ import attrs
 from exchanger.decision.answer import STAND_INS, asked_request
 from exchanger.policy.authority import WILDCARD, wildcards_above
 from exchanger.policy.headers import canonical
+from exchanger.policy.interpretation import Interpretation
 from exchanger.policy.policy_trie import Hosts, is_wildcard
 from exchanger.policy.prefix import fold, spellings_of
-from exchanger.policy.readings import Reading
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.policy.trie import PrefixTrie
 from exchanger.tools.policies import AssembledPolicy
@@ -100,18 +100,18 @@ def _changed(old: AssembledPolicy, new: AssembledPolicy) -> list[Claim]:
     if (old.snapshot is None) != (new.snapshot is None):
         return [FailClosedRegion(BASELINE, EVERYWHERE, "")]
     sides = [list(_claims(policy.newest)) for policy in (old, new)]
-    before, after = (Counter(map(_saying, claims)) for claims in sides)
+    before, after = (Counter(map(_semantic_key, claims)) for claims in sides)
     first, second = old.profiles, new.profiles
     others = {name for names in (first, second) for name in names or () if (first or {}).get(name) != (second or {}).get(name)}
     found: dict[object, Claim] = {}
     for claim in chain(*sides):
-        saying = _saying(claim)
-        if before[saying] != after[saying] or (isinstance(claim, ExchangeEntry) and claim.target.issuer_ref in others):
-            found[saying] = claim
+        key = _semantic_key(claim)
+        if before[key] != after[key] or (isinstance(claim, ExchangeEntry) and claim.target.issuer_ref in others):
+            found[key] = claim
     return list(found.values())
 
 
-def _saying(claim: Claim) -> tuple[object, ...]:
+def _semantic_key(claim: Claim) -> tuple[object, ...]:
     """Return what a claim says, wherever it stands; regions spare the entries of other namespaces."""
     return (
         type(claim),
@@ -135,8 +135,9 @@ def _claims(snapshot: PolicySnapshot) -> Iterator[Claim]:
                 areas.update(() if area is None else ((claim.source.namespace, area),))
     if snapshot.baseline is not None:
         paths = (*snapshot.baseline.paths.values(), *(() if snapshot.baseline.every is None else (snapshot.baseline.every,)))
-        found = (claim for one in paths for trie, _ in one.tries_for(Reading("")) for _, cell in trie.items() for claim in cell.members())
-        yield from {_saying(claim): claim for claim in found}.values()
+        tries = (trie for one in paths for trie, _ in one.tries_for(Interpretation("")))
+        found = (claim for trie in tries for _, cell in trie.items() for claim in cell.members())
+        yield from {_semantic_key(claim): claim for claim in found}.values()
 
 
 def _kinds(snapshot: PolicySnapshot) -> Iterator[Hosts]:
@@ -173,7 +174,7 @@ def _on_host(host: str, label: str, changed: list[Claim], snapshots: tuple[Polic
                 (folded if is_folded else exact).add(key)
                 claims = at.setdefault(fold(key), {})
                 for claim in cell.members():
-                    claims[_saying(claim)] = claim
+                    claims[_semantic_key(claim)] = claim
                     exact.update((claim.match.within,) if claim.match.within else ())
     covering: PrefixTrie[tuple[Claim, ...]] = PrefixTrie()
     for key, found in at.items():
@@ -264,9 +265,9 @@ class _Asking:
 
         ``None`` follows if there are more sets of headers.
         """
-        claims = {_saying(claim): claim for found in self.covering.prefixes_of(fold(path)) for claim in found}
-        if kind is PathKind.ODD:  # its readings begin with other prefixes, too
-            claims |= {_saying(claim): claim for found in self.covering.prefixes_of(fold(prefix)) for claim in found}
+        claims = {_semantic_key(claim): claim for found in self.covering.prefixes_of(fold(path)) for claim in found}
+        if kind is PathKind.ODD:  # its interpretations begin with other prefixes, too
+            claims |= {_semantic_key(claim): claim for found in self.covering.prefixes_of(fold(prefix)) for claim in found}
         key = frozenset(claims)
         ways = self._ways.get(key)
         if ways is None:

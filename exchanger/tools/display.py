@@ -40,8 +40,8 @@ def _explained(asked: str, shown: ExplainedJson) -> Iterator[str]:
     profile = exchange.get("profile", []) if exchange else []
     yield from (f"  {line['name']:{_WIDTH}}{line['text']}" for line in profile)
     yield ""
-    yield "Readings of the path"
-    yield from (f"  {reading}" for reading in shown["readings"])
+    yield "Interpretations of the path"
+    yield from (f"  {interpretation}" for interpretation in shown["readings"])
     yield ""
     found = shown["candidates"]
     if not found:

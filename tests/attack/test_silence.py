@@ -268,7 +268,7 @@ async def test_a_cluster_that_protects_nothing_is_warned_about(autojump_clock: t
     followed.on_notices = told
     async with trio.open_nursery() as nursery:
         await nursery.start(followed.run)
-        assert told.says("no document in force: nothing is selected", "enabled in (true)", "policy in (enabled)")
+        assert told.says("policy is not in force: nothing is selected", "enabled in (true)", "policy in (enabled)")
 
         cluster.put("unlabelled", "orders")  # no version comes of it, and a warning does
         await trio.sleep(1)

@@ -47,7 +47,7 @@ async def test_an_exchange_is_explained(path: str, tmp_path: Path) -> None:
         "  scope     read:orders list\n"
         "  audience  orders-api\n"
         "\n"
-        "Readings of the path\n"
+        "Interpretations of the path\n"
         "  /orders/1\n"
         "\n"
         "Entries considered, the nearest first\n"
@@ -74,10 +74,10 @@ async def test_the_metadata_of_an_entry_is_told_with_its_exchange(tmp_path: Path
     ("url", "headers", "status", "said"),
     [
         (ADMIN, (), REFUSED, "deny (403): an entry denies the request\n  by        team-orders/orders entries[1]\n"),
-        ("https://orders.example.com/orders/%61dmin", (), REFUSED, "Readings of the path\n  /orders/%61dmin\n  /orders/admin\n"),
+        ("https://orders.example.com/orders/%61dmin", (), REFUSED, "Interpretations of the path\n  /orders/%61dmin\n  /orders/admin\n"),
         ("https://orders.example.com/broken/x", (), REFUSED, "refused (500): entries[3]"),
         ("https://orders.example.com/broken/x", (), REFUSED, "  blocks    team-orders/orders entries[3], invalid"),
-        ("https://nobody.example.org/", (), PASSES, "unmatched: no entry applies, so the request passes unchanged\n\nReadings"),
+        ("https://nobody.example.org/", (), PASSES, "unmatched: no entry applies, so the request passes unchanged\n\nInterpretations"),
         ("https://nobody.example.org/", (), PASSES, "  /\n\nNo entry speaks of this host.\n"),
         ("https://x.example.com/mcp", ("Mcp-Name: drop",), REFUSED, "deny (403)"),
         ("https://x.example.com/mcp", ("Mcp-Name: drop, x",), REFUSED, "refused (400): the header cannot be read"),

@@ -225,7 +225,7 @@ KINDS: Final[dict[str, Kind]] = {
 CONFLICT: Final = "more than one entry has this host, method and longest matching pathPrefix"
 _DETAILS: Final = {
     "deny_policy_unhealthy": "team-red/token-policy entries[1]: action must be exchange or deny, not exchagne",
-    "deny_ambiguous_request": "its readings lead to different decisions",
+    "deny_ambiguous_request": "its interpretations lead to different decisions",
 }
 
 

@@ -1,4 +1,4 @@
-"""``match.caseInsensitive: true``: the path is compared without regard to ASCII case, in all its readings."""
+"""``match.caseInsensitive: true``: the path is compared without regard to ASCII case, in all its interpretations."""
 
 import attrs
 import pytest

@@ -105,7 +105,7 @@ def test_each_candidate_says_why_it_decides_or_not(
 
 
 @pytest.mark.parametrize(
-    ("path", "raw", "readings"),
+    ("path", "raw", "interpretations"),
     [
         ("/orders/../carts", False, ("/orders/../carts", "/carts")),
         ("/orders#x", False, ("/orders#x",)),
@@ -113,9 +113,9 @@ def test_each_candidate_says_why_it_decides_or_not(
         ("/car!ts", True, ("/car!ts",)),
     ],
 )
-def test_the_readings_of_a_path_are_shown(path: str, *, raw: bool, readings: tuple[str, ...]) -> None:
+def test_the_interpretations_of_a_path_are_shown(path: str, *, raw: bool, interpretations: tuple[str, ...]) -> None:
     found = explain(snapshot_of(ORDERS, OTHER), HOST, path, "GET", raw=raw)
-    assert (found.readings, found.verdict) == (readings, NO_MATCH if raw else AMBIGUOUS_PATH)
+    assert (found.interpretations, found.verdict) == (interpretations, NO_MATCH if raw else AMBIGUOUS_PATH)
     assert len(found.candidates) == 2
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from exchanger.policy.explanation import explain
 from exchanger.policy.headers import HeaderTable, RequestHeaders, name_problem, value_problem
-from exchanger.policy.readings import MAX_LOOKUPS
+from exchanger.policy.interpretation import MAX_LOOKUPS
 from exchanger.policy.snapshot import CurrentPolicy
 from exchanger.values.entry import DenyEntry, Entry, PathType
 from exchanger.values.headers import HeaderFields

@@ -9,8 +9,8 @@ import pytest
 from exchanger.policy import snapshot
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.headers import RequestHeaders
+from exchanger.policy.interpretation import path_interpretations
 from exchanger.policy.policy_trie import Hosts
-from exchanger.policy.readings import readings_to_ask
 from exchanger.policy.snapshot import PolicySnapshot, stricter
 from exchanger.values.entry import AllowEntry, ExchangeEntry, MatchScope
 from exchanger.values.headers import HeaderFields
@@ -64,8 +64,8 @@ def test_a_request_is_read_once_for_all_versions(monkeypatch: pytest.MonkeyPatch
     named = deny("/", headers=(("x-a", "1"),))
     versions = [snapshot_of(named, exchange(f"/{number}", source=BLUE)) for number in range(4)]
     newest = attrs.evolve(versions[0], held=tuple(versions[1:]), baseline=Hosts().with_claim(deny("/denied")))
-    read, fields = mock.Mock(wraps=readings_to_ask), mock.Mock(wraps=RequestHeaders)
-    monkeypatch.setattr(snapshot, "readings_to_ask", read)
+    read, fields = mock.Mock(wraps=path_interpretations), mock.Mock(wraps=RequestHeaders)
+    monkeypatch.setattr(snapshot, "path_interpretations", read)
     monkeypatch.setattr(snapshot, "RequestHeaders", fields)
     headers = HeaderFields((("x-a", "2"),), raw=True)
     assert isinstance(newest.match(HOST, "/3/%61", method, raw=True, headers=headers), ExchangeEntry)

@@ -1,8 +1,8 @@
-"""A ``!`` in a path that is not raw may stand for a byte that is not UTF-8: Envoy's ext_authz masks each of them so."""
+"""A ``!`` in a path that is not raw may stand for a byte that is not UTF-8: Envoy's ext_authz replaces each of them so."""
 
 import pytest
 
-from exchanger.policy.readings import MAX_MASK_WORK, MAX_MASKS
+from exchanger.policy.interpretation import MAX_MARKER_WORK, MAX_MARKERS
 from exchanger.values.verdict import AMBIGUOUS_AUTHORITY, AMBIGUOUS_PATH, NO_MATCH, Unhealthy
 from tests.policy.examples import BLUE, HOST, RED, deny, exchange, region, snapshot_of
 
@@ -71,16 +71,16 @@ def test_a_path_that_is_malformed_without_its_marks_is_refused() -> None:
 
 def test_marks_are_bounded() -> None:
     policy = snapshot_of(exchange("/"))
-    assert policy.match(HOST, "/a" + "!" * MAX_MASKS, "GET") == exchange("/")
-    assert policy.match(HOST, "/a" + "!" * (MAX_MASKS + 1), "GET") is AMBIGUOUS_PATH
-    assert policy.match(HOST, "/a" + "!" * (MAX_MASKS + 1), "GET", raw=True) == exchange("/")
-    assert policy.match(HOST, "/a?" + "!" * (MAX_MASKS + 1), "GET") == exchange("/")
+    assert policy.match(HOST, "/a" + "!" * MAX_MARKERS, "GET") == exchange("/")
+    assert policy.match(HOST, "/a" + "!" * (MAX_MARKERS + 1), "GET") is AMBIGUOUS_PATH
+    assert policy.match(HOST, "/a" + "!" * (MAX_MARKERS + 1), "GET", raw=True) == exchange("/")
+    assert policy.match(HOST, "/a?" + "!" * (MAX_MARKERS + 1), "GET") == exchange("/")
 
 
 @pytest.mark.parametrize(
     "prefixes",
     [
-        [f"/{chr(0x4E00 + number)}" for number in range(MAX_MASK_WORK + 1)],
+        [f"/{chr(0x4E00 + number)}" for number in range(MAX_MARKER_WORK + 1)],
         ["/" + "".join("!" * (number >> bit & 1) + "a" for bit in range(10)) for number in range(1024)],
     ],
 )
@@ -90,11 +90,11 @@ def test_the_work_that_a_policy_makes_of_marks_is_bounded(prefixes: list[str]) -
     assert policy.match("other.example.com", "/!", "GET") is NO_MATCH
 
 
-def test_regions_of_unknown_host_follow_the_reading() -> None:
+def test_regions_of_unknown_host_follow_the_interpretation() -> None:
     policy = snapshot_of(exchange("/"), region("/caf\u00e9", source=BLUE, host=None))
     assert policy.match(HOST, "/caf!", "GET") == exchange("/")
     assert policy.match("other.example.com", "/caf!", "GET") == Unhealthy(f"region of {BLUE}", BLUE, 0)
-    many = (region(f"/{chr(0x4E00 + number)}", source=BLUE, index=number, host=None) for number in range(MAX_MASK_WORK + 1))
+    many = (region(f"/{chr(0x4E00 + number)}", source=BLUE, index=number, host=None) for number in range(MAX_MARKER_WORK + 1))
     crowded = snapshot_of(exchange("/"), *many)
     assert crowded.match(HOST, "/!", "GET") == exchange("/")
     assert crowded.match("other.example.com", "/!", "GET") is AMBIGUOUS_PATH

@@ -1,9 +1,9 @@
 import pytest
 
 from exchanger.policy.path import (
+    MAX_INTERPRETATIONS,
     MAX_NON_ASCII_PATH,
     MAX_ODD_PATH,
-    MAX_READINGS,
     MAX_WORK,
     MalformedPath,
     read_path,
@@ -27,12 +27,12 @@ from exchanger.policy.path import (
         "/" + "a" * (MAX_ODD_PATH + 1) + "?//",
     ],
 )
-def test_a_plain_path_has_one_reading(path: str) -> None:
+def test_a_plain_path_has_one_interpretation(path: str) -> None:
     assert read_path(path, "GET") == (path,)
 
 
 @pytest.mark.parametrize(
-    ("path", "readings"),
+    ("path", "interpretations"),
     [
         ("/a///b//", {"/a/b/"}),
         ("//a/b", {"/a/b", "/b"}),
@@ -62,11 +62,11 @@ def test_a_plain_path_has_one_reading(path: str) -> None:
         ("/a/../b?", {"/b?"}),
     ],
 )
-def test_an_odd_path_has_all_its_readings(path: str, readings: set[str]) -> None:
+def test_an_odd_path_has_all_its_interpretations(path: str, interpretations: set[str]) -> None:
     found = read_path(path, "GET")
     assert isinstance(found, tuple)
     assert found[0] == path
-    assert set(found[1:]) == readings
+    assert set(found[1:]) == interpretations
     assert len(set(found)) == len(found)
 
 
@@ -108,8 +108,8 @@ def test_the_asterisk_form_is_for_options() -> None:
         ("/" + "%252561" * (MAX_ODD_PATH // 8), MalformedPath.TOO_LONG),
         ("/" + "\u00e9" * MAX_NON_ASCII_PATH, MalformedPath.TOO_LONG),
         ("/" + "\ufb03" * (MAX_NON_ASCII_PATH // 2) + "\u00e9", MalformedPath.TOO_LONG),
-        ("/%" + "25" * MAX_READINGS, MalformedPath.TOO_MANY_READINGS),
-        ("/" + "a%252f..;x\\%2e//%5c./" * 20, MalformedPath.TOO_MANY_READINGS),
+        ("/%" + "25" * MAX_INTERPRETATIONS, MalformedPath.TOO_MANY_INTERPRETATIONS),
+        ("/" + "a%252f..;x\\%2e//%5c./" * 20, MalformedPath.TOO_MANY_INTERPRETATIONS),
     ],
 )
 def test_work_is_bounded(path: str, why: MalformedPath) -> None:
@@ -123,9 +123,9 @@ def test_the_bounds_themselves_are_allowed() -> None:
     )
     assert read_path("/" + "a" * (MAX_ODD_PATH - 2) + "//", "GET") is MalformedPath.TOO_LONG
     assert read_path("/" + "%61" * (MAX_WORK // 3), "GET") == ("/" + "%61" * (MAX_WORK // 3), "/" + "a" * (MAX_WORK // 3))
-    readings = read_path("/%" + "25" * (MAX_READINGS - 1), "GET")
-    assert isinstance(readings, tuple)
-    assert len(readings) == MAX_READINGS
+    interpretations = read_path("/%" + "25" * (MAX_INTERPRETATIONS - 1), "GET")
+    assert isinstance(interpretations, tuple)
+    assert len(interpretations) == MAX_INTERPRETATIONS
 
 
 # The examples of RFC 3986 sections 5.2.4 and 5.4, and what is at their edges.

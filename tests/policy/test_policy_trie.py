@@ -6,10 +6,10 @@ import attrs
 import pytest
 
 from exchanger.policy.headers import RequestHeaders
+from exchanger.policy.interpretation import Interpretation
 from exchanger.policy.lookup import CONFLICT, SEVERAL_REGIONS, Beyond, Found, UnreadableReach, find
 from exchanger.policy.methods import CONTESTED, MethodTable
 from exchanger.policy.policy_trie import PolicyTrie
-from exchanger.policy.readings import Reading
 from exchanger.policy.trie import PrefixTrie
 from exchanger.values.entry import EVERYWHERE, Claim, Entry, GrantedArea, MatchScope, Source
 from exchanger.values.headers import NO_FIELDS
@@ -29,7 +29,7 @@ def trie_of(*claims: Claim) -> PolicyTrie:
 def found(trie: PolicyTrie, path: str, method: str = "GET", host: str | None = HOST, *, rewritten: bool = False) -> Found | None:
     headers = RequestHeaders(NO_FIELDS)
     beyond = Beyond(trie, host, UnreadableReach.GLOBAL)
-    return find(trie, trie.hosts.places(host), beyond, Reading(path, rewritten), method, headers)
+    return find(trie, trie.hosts.places(host), beyond, Interpretation(path, rewritten), method, headers)
 
 
 def table_of(*entries: Entry) -> MethodTable[Entry]:

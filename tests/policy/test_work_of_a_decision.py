@@ -6,10 +6,10 @@ from unittest import mock
 import attrs
 import pytest
 
+from exchanger.policy.interpretation import MAX_NODES, Interpretation, InvalidByteMarkers, path_interpretations
 from exchanger.policy.path import MAX_ODD_PATH, MAX_QUERY, MalformedPath, read_path
 from exchanger.policy.policy_trie import Cell
 from exchanger.policy.prefix import MAX_PREFIX
-from exchanger.policy.readings import MAX_NODES, Masks, Reading, readings_to_ask
 from exchanger.policy.shares import MAX_CLOSING_ABOVE, MAX_LOOKUPS, most_lookups
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.policy.trie import PrefixTrie, Steps
@@ -54,10 +54,10 @@ def test_a_path_of_many_interpretations_passes_a_bounded_number_of_nodes(
     policy, path = forked(count, case_insensitive=case_insensitive), "/" + "a" * count
     assert policy.match(HOST, path, method, raw=True) == exchange("/", index=count)
     assert policy.match(HOST, path + ODD, method, raw=True) is AMBIGUOUS_PATH
-    readings = readings_to_ask(HOST, path + ODD, method, raw=True)
-    assert isinstance(readings, tuple)
+    interpretations = path_interpretations(HOST, path + ODD, method, raw=True)
+    assert isinstance(interpretations, tuple)
     assert walked
-    assert sum(reading.work for reading in readings) <= MAX_NODES
+    assert sum(interpretation.work for interpretation in interpretations) <= MAX_NODES
     few = forked(20, case_insensitive=case_insensitive)
     assert few.match(HOST, path + ODD, method, raw=True) == exchange("/", index=20)
 
@@ -126,8 +126,8 @@ def test_a_long_query_is_neither_copied_nor_folded() -> None:
     query = "?" + "A" * 60_000
     assert read_path("/a;b" + query, "GET") == ("/a;b" + query, "/a?" + "A" * MAX_QUERY)
     assert MAX_QUERY >= MAX_PREFIX
-    assert len(Reading("/A" + query).folded) == MAX_PREFIX
-    assert Reading("/" + "A" * 5_000 + query).folded.startswith("/" + "a" * 5_000)
+    assert len(Interpretation("/A" + query).folded) == MAX_PREFIX
+    assert Interpretation("/" + "A" * 5_000 + query).folded.startswith("/" + "a" * 5_000)
     policy = snapshot_of(deny("/A", case_insensitive=True))
     assert policy.match(HOST, "/a;b" + query, "GET", raw=True) == deny("/A", case_insensitive=True)
 
@@ -151,11 +151,11 @@ def test_what_cannot_be_seen_is_looked_for_in_a_bounded_part(path: str, found: o
 
 
 def test_a_reading_that_is_searched_for_counts_twice() -> None:
-    one = readings_to_ask(HOST, "/a!;x", "GET", raw=False)
+    one = path_interpretations(HOST, "/a!;x", "GET", raw=False)
     assert isinstance(one, tuple)
-    assert sum(reading.masks is not None for reading in one) == 4
-    assert readings_to_ask(HOST, "/a!;x%41", "GET", raw=False) is MalformedPath.TOO_MANY_READINGS
-    assert isinstance(readings_to_ask(HOST, "/a!;x%41", "GET", raw=True), tuple)
+    assert sum(interpretation.markers is not None for interpretation in one) == 4
+    assert path_interpretations(HOST, "/a!;x%41", "GET", raw=False) is MalformedPath.TOO_MANY_INTERPRETATIONS
+    assert isinstance(path_interpretations(HOST, "/a!;x%41", "GET", raw=True), tuple)
 
 
 @pytest.mark.parametrize(("path", "covers"), [("/Ab/c", True), ("/ab/c", False), ("/A/b", True)])
@@ -163,7 +163,7 @@ def test_parts_of_one_prefix_are_kept_apart_by_what_they_are_within(path: str, c
     entries = [deny("/a", index=index, case_insensitive=True, within=within) for index, within in enumerate(("/A", "/Ab"))]
     policy = snapshot_of(*entries, deny("/A", index=2, within="/Ab"), deny("/Ab", index=3, within="/Ab"))
     assert (policy.match(HOST, path, "GET") is not NO_MATCH) == covers
-    assert Masks.STAND.children("ab", "", 0) == ()
+    assert InvalidByteMarkers.STAND.children("ab", "", 0) == ()
     assert entries[0].match == MatchScope(HOST, "/a", case_insensitive=True, within="/A")
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import Grant, Grants
 from exchanger.policy.grants.restriction import restrict
-from exchanger.policy.path import MalformedPath, readings_of
+from exchanger.policy.path import MalformedPath, interpretations_of
 from exchanger.policy.prefix import prefix_spellings, read_prefix
 from exchanger.values.entry import DenyEntry, ExchangeEntry, FailClosedRegion, MatchScope, PathType, Source
 from exchanger.values.headers import HeaderFields
@@ -67,12 +67,12 @@ def granting(*path_prefixes: str, denies: bool = True) -> Grants:
 
 
 def is_inside(path: str, path_prefixes: tuple[str, ...]) -> bool:
-    """Tell whether a reading of ``path`` is below a spelling of a granted prefix."""
-    readings = readings_of(path.partition("?")[0])
-    if isinstance(readings, MalformedPath):
+    """Tell whether an interpretation of ``path`` is below a spelling of a granted prefix."""
+    interpretations = interpretations_of(path.partition("?")[0])
+    if isinstance(interpretations, MalformedPath):
         reject()
     known = {spelling for prefix in path_prefixes for spelling in prefix_spellings(prefix).all}
-    return any(reading == prefix or reading.startswith(f"{prefix}/") for reading in readings for prefix in known)
+    return any(one == prefix or one.startswith(f"{prefix}/") for one in interpretations for prefix in known)
 
 
 def written_by(source: Source, scopes: tuple[MatchScope, ...], does: list[str]) -> PolicyDocument:
@@ -115,7 +115,7 @@ def test_what_an_entry_closes_inside_the_grants_stays_closed_in_every_spelling(d
         assert isinstance(found, NoMatch)
     elif isinstance(alone, DenyEntry | Unhealthy):
         event("closed inside")
-        # A plain prefix that is now one of whole segments covers /a%2Fb in one of its readings.
+        # A plain prefix that is now one of whole segments covers /a%2Fb in one of its interpretations.
         in_doubt = left.entries != written.entries and isinstance(found, Ambiguous)
         assert in_doubt or isinstance(found, DenyEntry | Unhealthy)
 

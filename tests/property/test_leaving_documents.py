@@ -9,10 +9,10 @@ from exchanger.policy.conflicts import contenders, documents_in_conflict
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.explanation import explain
 from exchanger.policy.grants.allowance import Grants
+from exchanger.policy.interpretation import path_interpretations
 from exchanger.policy.lookup import CONFLICT, UnreadableReach
 from exchanger.policy.path import MalformedPath
 from exchanger.policy.policy_trie import MAX_SIFTED, Hosts
-from exchanger.policy.readings import readings_to_ask
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Claim, DenyEntry, MatchScope, Source
 from exchanger.values.headers import HeaderFields
@@ -67,7 +67,7 @@ def test_what_leaves_decides_nothing(
     event(f"{type(before.match(*request, raw=raw, headers=headers)).__name__}, then {type(found).__name__}")
     if found != expected:  # a host has a policy for as long, so a path that cannot be read is refused there
         assert (found, expected) == (AMBIGUOUS_PATH, NoMatch())
-        assert isinstance(readings_to_ask(*request, raw=raw), MalformedPath)
+        assert isinstance(path_interpretations(*request, raw=raw), MalformedPath)
     if found == expected:
         assert explain(after, *request, raw=raw, headers=headers) == explain(without, *request, raw=raw, headers=headers)
     if found == CONFLICT:

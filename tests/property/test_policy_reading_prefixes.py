@@ -7,7 +7,7 @@ from hypothesis import event, example, given
 from hypothesis import strategies as st
 
 from exchanger.policy.documents.document import PolicyDocument
-from exchanger.policy.path import readings_of
+from exchanger.policy.path import interpretations_of
 from exchanger.policy.prefix import MAX_PREFIX, read_prefix
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.util.text import MAX_QUOTED
@@ -37,9 +37,9 @@ def test_a_legal_prefix_is_what_servers_see(text: str) -> None:
     event(reading.problem[:24] or "legal")
     if not reading.problem:
         assert reading.prefix == (text if text.startswith("/") else "/" + text)
-        readings = readings_of(reading.prefix)
-        assert isinstance(readings, tuple)
-        assert not any(is_rewritten(each) for each in readings)
+        interpretations = interpretations_of(reading.prefix)
+        assert isinstance(interpretations, tuple)
+        assert not any(is_rewritten(each) for each in interpretations)
 
 
 @given(texts)

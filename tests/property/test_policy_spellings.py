@@ -88,11 +88,11 @@ def respelled(path: str, steps: list[tuple[Respelling, int]]) -> str:
 
 
 @given(plain_paths, steps)
-def test_a_path_is_among_the_readings_of_its_spellings(path: str, steps: list[tuple[Respelling, int]]) -> None:
-    readings = read_path(respelled(path, steps), "GET")
-    event(f"{len(readings)} readings" if isinstance(readings, tuple) else readings.value)
-    if isinstance(readings, tuple):
-        assert path in readings
+def test_a_path_is_among_the_interpretations_of_its_spellings(path: str, steps: list[tuple[Respelling, int]]) -> None:
+    interpretations = read_path(respelled(path, steps), "GET")
+    event(f"{len(interpretations)} interpretations" if isinstance(interpretations, tuple) else interpretations.value)
+    if isinstance(interpretations, tuple):
+        assert path in interpretations
 
 
 @given(policies, hosts, plain_paths, queries, methods, steps)

@@ -20,9 +20,9 @@ from exchanger.policy import shares
 from exchanger.policy.authority import wildcards_above
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.headers import HeaderTable, RequestHeaders
+from exchanger.policy.interpretation import Interpretation, path_interpretations
 from exchanger.policy.policy_trie import Cell
 from exchanger.policy.prefix import fold
-from exchanger.policy.readings import Reading, readings_to_ask
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.policy.trie import PrefixTrie, Steps
 from exchanger.values.entry import DenyEntry, Entry, ExchangeEntry, MatchScope, PathType, Source, TokenTarget
@@ -133,10 +133,10 @@ def test_a_request_takes_a_bounded_number_of_lookups(
         snapshot = snapshot_of(*documents("evil", crowd))
     with counting() as counted:
         ask(snapshot, request)
-    found = readings_to_ask(host, path, method, raw=True)
-    readings = found if isinstance(found, tuple) else (Reading(path),)
+    found = path_interpretations(host, path, method, raw=True)
+    interpretations = found if isinstance(found, tuple) else (Interpretation(path),)
     places = 1 + sum(1 for _ in wildcards_above(host))
-    bound = len(readings) * (SHARE + CLOSING * places)
+    bound = len(interpretations) * (SHARE + CLOSING * places)
     # The path as it came is looked up in the usual way first; HEAD takes no more than GET.
     assert counted.prefixes <= bound + SHARE + CLOSING * places
     assert counted.rows <= 2 * bound
@@ -144,11 +144,11 @@ def test_a_request_takes_a_bounded_number_of_lookups(
 
 def is_near(entry: Entry, host: str, path: str, method: str) -> bool:
     """Tell whether the hosts and paths of ``entry`` may have the request, in any interpretation."""
-    found = readings_to_ask(host, path, method, raw=True)
+    found = path_interpretations(host, path, method, raw=True)
     assert isinstance(found, tuple)
     covers_host = entry.match.host in {host, *wildcards_above(host)}
     plain = fold(entry.match.path_prefix).replace("%2f", "/").replace("%61", "a").rstrip("/")
-    return covers_host and any(fold(reading.path).startswith((plain, fold(entry.match.path_prefix))) for reading in found)
+    return covers_host and any(fold(interpretation.path).startswith((plain, fold(entry.match.path_prefix))) for interpretation in found)
 
 
 @settings(max_examples=examples(60), deadline=None)

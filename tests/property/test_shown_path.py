@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from exchanger.console.decision_json import DecisionJson
 from exchanger.decision.outcome import Deny, Reason
-from exchanger.policy.path import MalformedPath, readings_of
+from exchanger.policy.path import MalformedPath, interpretations_of
 from exchanger.telemetry.decision_log import decision_line
 from exchanger.telemetry.render import render_json
 from exchanger.values.text import HOST_LIMIT, PATH_LIMIT, loggable_host, loggable_path
@@ -81,10 +81,10 @@ def test_a_credential_in_a_path_is_shown_nowhere(path: str) -> None:
 @given(pieces, pieces)
 def test_what_is_a_credential_in_any_reading_of_a_path_is_not_shown(before: str, after: str) -> None:
     path = f"/{before}{CANARY}{after}"
-    readings = readings_of(path.partition("?")[0])
-    for reading in () if isinstance(readings, MalformedPath) else readings:
-        userinfo = _USERINFO.match(reading)
-        if re.search("[?#;].*" + CANARY, reading):
+    interpretations = interpretations_of(path.partition("?")[0])
+    for interpretation in () if isinstance(interpretations, MalformedPath) else interpretations:
+        userinfo = _USERINFO.match(interpretation)
+        if re.search("[?#;].*" + CANARY, interpretation):
             assert CANARY not in loggable_path(path)
         if userinfo is not None and CANARY in userinfo[0]:
             assert CANARY not in loggable_path(path)

@@ -15,9 +15,9 @@ from exchanger.policy.conflicts import Conflict, conflicts_with, named
 from exchanger.policy.documents.yaml_nodes import Node, Sequence
 from exchanger.policy.documents.yaml_reader import Unreadable, read_nodes
 from exchanger.policy.headers import RequestHeaders
+from exchanger.policy.interpretation import Interpretation
 from exchanger.policy.lookup import found_for_head_itself
 from exchanger.policy.prefix import fold
-from exchanger.policy.readings import Reading
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.tools.check.documents import Document
 from exchanger.tools.check.files import PlacedProblem
@@ -145,7 +145,7 @@ def _overridden(entries: Iterable[Entry], snapshot: PolicySnapshot) -> Iterator[
             verdict = snapshot.match(host, path, method, raw=True, headers=_headers(entry))
             if verdict == entry or not isinstance(verdict, DenyEntry | ExchangeEntry | AllowEntry) or verdict.source == BASELINE:
                 continue
-            if found_for_head_itself(snapshot.trie, host, Reading(path), RequestHeaders(_headers(entry))) == entry:
+            if found_for_head_itself(snapshot.trie, host, Interpretation(path), RequestHeaders(_headers(entry))) == entry:
                 text = f"is for HEAD, which gets the stricter decision that {named(verdict)} makes for GET"
                 yield Remark(entry, codes.HEAD_OVERRIDDEN, text, (verdict,), "methods")
                 break

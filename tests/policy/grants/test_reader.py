@@ -214,9 +214,9 @@ def test_a_resource_matches_a_star_only_if_every_server_reads_it_alike(resource:
 def test_no_reading_of_a_resource_leaves_what_a_star_is_below(rest: str) -> None:
     resource = f"https://a.example/v1/{rest}"
     if is_resource_granted(resource, ("https://a.example/v1/*",)):
-        readings = read_path(f"/v1/{rest}", "GET")
-        assert isinstance(readings, tuple)
-        assert all(reading.startswith("/v1/") for reading in readings)
+        interpretations = read_path(f"/v1/{rest}", "GET")
+        assert isinstance(interpretations, tuple)
+        assert all(interpretation.startswith("/v1/") for interpretation in interpretations)
 
 
 def test_what_stands_before_a_star_is_the_operators_own_text() -> None:

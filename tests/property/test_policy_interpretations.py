@@ -1,4 +1,4 @@
-"""Law: the readings of a path are closed under the rewritings of servers.
+"""Law: the interpretations of a path are closed under the rewritings of servers.
 
 RFC 3986 section 6.2.2: normalisation does not change what is normal already, and what is normalised twice is what is normalised once.
 """
@@ -6,7 +6,7 @@ RFC 3986 section 6.2.2: normalisation does not change what is normal already, an
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from exchanger.policy.path import MAX_READINGS, MalformedPath, read_path, readings_of
+from exchanger.policy.path import MAX_INTERPRETATIONS, MalformedPath, interpretations_of, read_path
 from tests.property.strategies_policy import plain_paths, queries
 
 odd_parts = st.lists(
@@ -21,28 +21,28 @@ any_paths = st.text() | st.text(alphabet="/.;%\\?#*ab25eEfF \0\uff0f\ud800").map
 
 
 @given(odd_paths)
-def test_readings_of_readings_are_readings(path: str) -> None:
-    readings = readings_of(path)
-    event("malformed" if isinstance(readings, MalformedPath) else f"{len(readings)} readings")
-    if isinstance(readings, MalformedPath):
+def test_interpretations_of_interpretations_are_interpretations(path: str) -> None:
+    interpretations = interpretations_of(path)
+    event("malformed" if isinstance(interpretations, MalformedPath) else f"{len(interpretations)} interpretations")
+    if isinstance(interpretations, MalformedPath):
         return
-    for reading in readings:
-        again = readings_of(reading)
+    for interpretation in interpretations:
+        again = interpretations_of(interpretation)
         assert isinstance(again, tuple)
-        assert set(again) <= set(readings)
+        assert set(again) <= set(interpretations)
 
 
 @given(odd_paths | any_paths, st.sampled_from(["GET", "OPTIONS"]))
 def test_a_path_is_a_reading_of_itself(path: str, method: str) -> None:
-    readings = read_path(path, method)
-    if isinstance(readings, tuple):
-        assert readings[0] == path
-        assert len(set(readings)) == len(readings) <= MAX_READINGS
-        assert all(reading.startswith("/") for reading in readings if reading != "*")
+    interpretations = read_path(path, method)
+    if isinstance(interpretations, tuple):
+        assert interpretations[0] == path
+        assert len(set(interpretations)) == len(interpretations) <= MAX_INTERPRETATIONS
+        assert all(interpretation.startswith("/") for interpretation in interpretations if interpretation != "*")
 
 
 @given(plain_paths, queries)
-def test_a_plain_path_has_one_reading(path: str, query: str) -> None:
+def test_a_plain_path_has_one_interpretation(path: str, query: str) -> None:
     assert read_path(path + query, "GET") == (path + query,)
 
 
@@ -52,4 +52,4 @@ def test_the_query_makes_no_difference(path: str, query: str) -> None:
     if isinstance(bare, MalformedPath):
         assert full == bare
     else:
-        assert full == tuple(reading + query for reading in bare)
+        assert full == tuple(interpretation + query for interpretation in bare)

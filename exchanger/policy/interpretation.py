@@ -1,6 +1,6 @@
-"""The readings of a path: what servers may take it for, and whether a prefix covers one of them.
+"""The interpretations of a path: what servers may take it for, and whether a prefix covers one of them.
 
-Must not know: hosts, headers, or what the policy says of a reading.
+Must not know: hosts, headers, or what the policy says of an interpretation.
 """
 
 import enum
@@ -12,30 +12,30 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.policy.path import MAX_READINGS, MalformedPath, read_path, without_masks
+from exchanger.policy.path import MAX_INTERPRETATIONS, MalformedPath, read_path, without_markers
 from exchanger.policy.prefix import MAX_PREFIX, fold
 from exchanger.policy.trie import after
 from exchanger.values.entry import PathType
 
 # The ``!`` of a path that can be read; honest paths have two or three.
-MAX_MASKS: Final = 64
+MAX_MARKERS: Final = 64
 # Characters of prefixes that are looked at one by one for one request, in less than a millisecond. An honest policy needs dozens.
-MAX_MASK_WORK: Final = 640
-# Nodes of the tries of prefixes that all readings of one request pass on their ways, in a fifth of a millisecond. An honest policy needs
-# a dozen for each; a thousand prefixes beside one long path have as many.
+MAX_MARKER_WORK: Final = 640
+# Nodes that the look-ups of one request visit in the tries of prefixes, in a fifth of a millisecond. An honest policy needs a dozen for
+# each interpretation; a thousand prefixes beside one long path have as many.
 MAX_NODES: Final = 1_024
 # So few interpretations need no such bound: a prefix has 2,048 characters.
 _FEW: Final = 2
-# Look-ups of one request: its readings times the labels of its host, each of which may be below a wildcard. A host of five labels has
-# room for all readings that a path may have, one of ten for those of a path with three oddities.
+# Look-ups of one request: its interpretations times the labels of its host, each of which may be below a wildcard. A host of five labels
+# leaves room for all interpretations that a path may have, one of ten for those of a path with three oddities.
 MAX_LOOKUPS: Final = 80
 
-_match_marks: Final = re.compile("!++").match
+_match_markers: Final = re.compile("!++").match
 
 
 @final
 @enum.unique
-class Masks(enum.Enum):
+class InvalidByteMarkers(enum.Enum):
     """How to understand the ``!`` of a path that did not come byte for byte. Each kind also takes every ``!`` literally.
 
     Envoy's ext_authz puts a ``!`` in the place of each byte that is not UTF-8. The server behind it gets the byte: some drop it, others
@@ -52,54 +52,54 @@ class Masks(enum.Enum):
     def children(self, chars: str, text: str, at: int) -> Iterable[int]:
         """Return the positions in ``chars``, which are sorted, of those that may match at ``at``, which may be the end of the text."""
         char = text[at : at + 1]
-        if char != "!" and self is not Masks.DROPPED:  # most characters
+        if char != "!" and self is not InvalidByteMarkers.DROPPED:  # most characters
             place = chars.find(char) if char else -1
             return (place,) if place >= 0 else ()
         wanted = {char}
-        if self is Masks.DROPPED:
+        if self is InvalidByteMarkers.DROPPED:
             wanted.add("!")
-        elif char == "!" and self is Masks.SOME:
+        elif char == "!" and self is InvalidByteMarkers.SOME:
             end = _dropped(text, at)
             wanted.add(text[end : end + 1])
         places = [place for one in wanted if one and (place := chars.find(one)) >= 0]
-        if char == "!" and self is Masks.STAND:
+        if char == "!" and self is InvalidByteMarkers.STAND:
             places += range(bisect_right(chars, "\x7f"), len(chars))
         return places
 
     def after(self, key: str, text: str, at: int) -> int:
         """Return where the text goes on after the character ``key`` of a prefix was matched at ``at``, -1 if it does not match."""
         char = text[at : at + 1]
-        if key == char or (char == "!" and key > "\x7f" and self is Masks.STAND):
+        if key == char or (char == "!" and key > "\x7f" and self is InvalidByteMarkers.STAND):
             return at + 1
-        if key == "!" and self is Masks.DROPPED:
+        if key == "!" and self is InvalidByteMarkers.DROPPED:
             return at
-        if char == "!" and self is Masks.SOME and text.startswith(key, end := _dropped(text, at)):
+        if char == "!" and self is InvalidByteMarkers.SOME and text.startswith(key, end := _dropped(text, at)):
             return end + 1
         return -1
 
     def ends(self, text: str, at: int, end: int) -> Iterable[int]:
         """Return where a prefix may have ended that was matched up to ``at``; ``end`` is that of the path without its query."""
-        return (at, min(end, _dropped(text, at))) if self is Masks.SOME and at <= end else (at,)
+        return (at, min(end, _dropped(text, at))) if self is InvalidByteMarkers.SOME and at <= end else (at,)
 
 
 def _dropped(text: str, at: int) -> int:
     """Return where ``text`` goes on if the ``!`` at ``at`` are dropped; those in the query are not."""
-    run = _match_marks(text, at) if text.find("?", 0, at) < 0 else None
+    run = _match_markers(text, at) if text.find("?", 0, at) < 0 else None
     return at if run is None else run.end()
 
 
 @final
 @attrs.frozen
-class Reading:
+class Interpretation:
     """A path that a server may take a request's for.
 
     ``rewritten``: it is not the path as it came. Decoded spellings of prefixes then count as much as written ones; for the path as it came
-    they count only where nothing written applies. ``work`` bounds the search; 0 is no bound where there are no ``masks``.
+    they count only where nothing written applies. ``work`` bounds the search; 0 is no bound where there are no ``markers``.
     """
 
     path: str
     rewritten: bool = False
-    masks: Masks | None = None
+    markers: InvalidByteMarkers | None = None
     work: int = 0
 
     @cached_property
@@ -116,40 +116,40 @@ class Reading:
         return end_of(self.path)
 
 
-def readings_to_ask(host: str | None, path: str, method: str, *, raw: bool) -> tuple[Reading, ...] | MalformedPath:
-    """Return every reading to look up in the policy of ``host``, the path as it came first, or why it cannot be read."""
-    readings = _readings(path, method, raw=raw)
-    if isinstance(readings, MalformedPath):
-        return readings
+def path_interpretations(host: str | None, path: str, method: str, *, raw: bool) -> tuple[Interpretation, ...] | MalformedPath:
+    """Return every interpretation to look up in the policy of ``host``, the path as it came first, or why it cannot be read."""
+    interpretations = _interpretations(path, method, raw=raw)
+    if isinstance(interpretations, MalformedPath):
+        return interpretations
     labels = 1 if host is None else host.count(".") + 1
-    if len(readings) > max(1, min(MAX_READINGS, MAX_LOOKUPS // labels)):
-        return MalformedPath.TOO_MANY_READINGS
-    if len(readings) <= MAX_READINGS // 2:
-        return readings
-    searched = sum(reading.masks is not None for reading in readings)  # these take twice as long
-    return MalformedPath.TOO_MANY_READINGS if len(readings) + searched > MAX_READINGS else readings
+    if len(interpretations) > max(1, min(MAX_INTERPRETATIONS, MAX_LOOKUPS // labels)):
+        return MalformedPath.TOO_MANY_INTERPRETATIONS
+    if len(interpretations) <= MAX_INTERPRETATIONS // 2:
+        return interpretations
+    searched = sum(one.markers is not None for one in interpretations)  # these take twice as long
+    return MalformedPath.TOO_MANY_INTERPRETATIONS if len(interpretations) + searched > MAX_INTERPRETATIONS else interpretations
 
 
-def _readings(path: str, method: str, *, raw: bool) -> tuple[Reading, ...] | MalformedPath:
+def _interpretations(path: str, method: str, *, raw: bool) -> tuple[Interpretation, ...] | MalformedPath:
     found = read_path(path, method)
     if isinstance(found, MalformedPath):
         return found
     nodes = MAX_NODES // len(found) if len(found) > _FEW else 0
-    readings = [Reading(text, place > 0, work=nodes) for place, text in enumerate(found)]
+    interpretations = [Interpretation(text, place > 0, work=nodes) for place, text in enumerate(found)]
     if raw or "!" not in path:
-        return tuple(readings)
-    if path.partition("?")[0].count("!") > MAX_MASKS:
-        return MalformedPath.TOO_MANY_READINGS
-    without = without_masks(path)
+        return tuple(interpretations)
+    if path.partition("?")[0].count("!") > MAX_MARKERS:
+        return MalformedPath.TOO_MANY_INTERPRETATIONS
+    without = without_markers(path)
     unmasked = read_path(without, method) if without != path else ()
     if isinstance(unmasked, MalformedPath):
         return unmasked
-    work = MAX_MASK_WORK // (len(found) + len(unmasked))
-    readings += [Reading(text, place > 0, Masks.STAND, work) for place, text in enumerate(found)]
+    work = MAX_MARKER_WORK // (len(found) + len(unmasked))
+    interpretations += [Interpretation(text, place > 0, InvalidByteMarkers.STAND, work) for place, text in enumerate(found)]
     for place, text in enumerate(unmasked):
-        masked = Reading(text, rewritten=True, masks=Masks.DROPPED, work=work) if place else Reading(path, masks=Masks.SOME, work=work)
-        readings += [Reading(text, place > 0, work=nodes), masked]
-    return tuple(readings)
+        marked, markers = (text, InvalidByteMarkers.DROPPED) if place else (path, InvalidByteMarkers.SOME)
+        interpretations += [Interpretation(text, place > 0, work=nodes), Interpretation(marked, place > 0, markers, work)]
+    return tuple(interpretations)
 
 
 def end_of(path: str) -> int:
@@ -158,28 +158,28 @@ def end_of(path: str) -> int:
     return len(path) if query < 0 else query
 
 
-def fits(path_type: PathType, text: str, at: int, end: int, masks: Masks | None) -> bool:
+def fits(path_type: PathType, text: str, at: int, end: int, markers: InvalidByteMarkers | None) -> bool:
     """Tell whether a prefix of ``path_type`` that was matched up to ``at`` covers ``text``, whose path without query ends at ``end``."""
     if path_type is PathType.PREFIX:
         return True
-    if masks is None:  # the usual case
+    if markers is None:  # the usual case
         return at == end or (path_type is PathType.SEGMENT and at < end and text[at] == "/")
-    ends = masks.ends(text, at, end)
+    ends = markers.ends(text, at, end)
     if path_type is PathType.EXACT:
         return end in ends
     return any(place == end or (place < end and text[place] == "/") for place in ends)
 
 
-def is_within(reading: Reading, prefix: str) -> bool:
-    """Tell whether the path of ``reading`` may be ``prefix``, or go on with a slash after it; all are within "/"."""
+def is_within(interpretation: Interpretation, prefix: str) -> bool:
+    """Tell whether the path of ``interpretation`` may be ``prefix``, or go on with a slash after it; all are within "/"."""
     if prefix == "/":
         return True
-    at = matched(reading.path, prefix, reading.masks)
-    return at >= 0 and fits(PathType.SEGMENT, reading.path, at, reading.end, reading.masks)
+    at = matched(interpretation.path, prefix, interpretation.markers)
+    return at >= 0 and fits(PathType.SEGMENT, interpretation.path, at, interpretation.end, interpretation.markers)
 
 
-def matched(text: str, prefix: str, masks: Masks | None) -> int:
-    """Return where ``text`` goes on after ``prefix``, or may if ``masks`` hide part of it; -1 if it does not begin with it."""
-    if masks is not None:
-        return after(prefix, text, 0, masks)[0]
+def matched(text: str, prefix: str, markers: InvalidByteMarkers | None) -> int:
+    """Return where ``text`` goes on after ``prefix``, or may if ``markers`` hide part of it; -1 if it does not begin with it."""
+    if markers is not None:
+        return after(prefix, text, 0, markers)[0]
     return len(prefix) if text.startswith(prefix) else -1
