@@ -19,7 +19,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from exchanger.kube.api.client import Origin, connect
 from exchanger.kube.api.resource import PolicyListWatches
-from exchanger.kube.source import KubernetesSource
 from tests.kube.cluster import Record, deny
 from tests.kube.control_plane import ADMIN_TOKEN, ControlPlane, find_programs, running
 from tests.kube.test_source_control_plane import settings
@@ -33,7 +32,7 @@ async def follow(plane: ControlPlane, edits: int, many: int) -> None:
         connect(Origin(kubeconfig=kubeconfig, environment={}, token_file="")) as connection,
         trio.open_nursery() as nursery,
     ):
-        source = KubernetesSource(settings(), frozenset(), record, record, PolicyListWatches(connection), record.on_stale)
+        source = record.source(settings(), PolicyListWatches(connection))
         await nursery.start(source.run)
         took = []
         for number in range(edits):

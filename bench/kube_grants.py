@@ -24,7 +24,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from exchanger.app.grants_file import GrantsFile, GrantsSettings
 from exchanger.kube.api.client import Origin, connect
 from exchanger.kube.api.resource import PolicyListWatches
-from exchanger.kube.source import KubernetesSource
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.grants.reader import read_grants
 from tests.kube.admin import NAMESPACE_LABELS
@@ -109,7 +108,7 @@ async def follow(plane: ControlPlane, folder: Path, count: int, times: int) -> N
         connect(Origin(kubeconfig=kubeconfig, environment={}, token_file="")) as connection,
         trio.open_nursery() as nursery,
     ):
-        source = KubernetesSource(settings(), frozenset(), record, record, PolicyListWatches(connection), record.on_stale, grants=grants)
+        source = record.source(settings(), PolicyListWatches(connection), grants=grants)
         started = time.perf_counter()
         await nursery.start(source.run)
         print(f"{count} Namespaces: first version after {(time.perf_counter() - started) * 1000:.0f} ms")

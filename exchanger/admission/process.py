@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from typing import Final, final
 
 import attrs
@@ -21,7 +22,7 @@ from exchanger.admission.settings import AdmissionSettings, read_admission_setti
 from exchanger.admission.webhook import PATH, Webhook
 from exchanger.app.event_log import GrantsLog, IssuerLog, TlsLog
 from exchanger.app.grants_file import GrantsFile
-from exchanger.app.policy_log import KubernetesLog
+from exchanger.app.policy_log import log_version
 from exchanger.app.serve import USAGE_ERROR, report_fault
 from exchanger.app.settings import endpoint_check
 from exchanger.errors import ConfigurationError, ExchangerError
@@ -154,19 +155,22 @@ class AdmissionProcess:
 
     async def _follow(self, connection: ApiConnection) -> None:
         """Follow the cluster and the files, until cancelled."""
-        settings, log = self.settings, KubernetesLog(self._log, documents=False)
+        settings = self.settings
         if self._profiles is not None:
             self._use_profiles(await self._profiles.look())
         self._source = source = KubernetesSource(
-            settings.policy, self._issuers, self._policy, log, PolicyListWatches(connection), grants=self._grants
+            settings.policy,
+            self._issuers,
+            self._policy,
+            PolicyListWatches(connection),
+            grants=self._grants,
+            on_published=partial(log_version, self._log),
         )
         async with trio.open_nursery() as nursery:
             if self._profiles is not None:
                 nursery.start_soon(self._follow_profiles, self._profiles)
             if settings.policy.namespaces_file is not None:
-                nursery.start_soon(
-                    NamespacesFile(settings.policy.namespaces_file, settings.policy.namespaces, source.use_namespaces, log).run
-                )
+                nursery.start_soon(NamespacesFile(settings.policy.namespaces_file, settings.policy.namespaces, source.use_namespaces).run)
             if settings.grants.path is not None:
                 nursery.start_soon(GrantsFile(settings.grants, settings.grants.path, self._use_grants, GrantsLog(self._log)).run)
             await nursery.start(source.run)

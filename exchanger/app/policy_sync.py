@@ -11,7 +11,7 @@ from rpds import HashTrieMap
 
 from exchanger.app.event_log import GrantsLog, IssuerLog
 from exchanger.app.grants_file import GrantsFile
-from exchanger.app.policy_log import ConflictLog, DirectoryLog, KubernetesLog, log_notices
+from exchanger.app.policy_log import ConflictLog, log_notices, log_problems, log_version
 from exchanger.app.secrets import ApiSecrets, WatchingSecrets
 from exchanger.app.settings import Settings, endpoint_check
 from exchanger.assembly.conflict_watch import ConflictWatch
@@ -24,10 +24,8 @@ from exchanger.kube.events import PolicyEvents
 from exchanger.kube.namespaces_file import NamespacesFile
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.kube.source import KubernetesSource
-from exchanger.kube.withdrawals import Withdrawals
 from exchanger.policy.selection import Change
 from exchanger.policy.snapshot import CurrentPolicy
-from exchanger.policy.withdrawal import Reasons
 from exchanger.values.entry import Source
 from exchanger.values.issuer import Issuer
 from exchanger.values.notice import Notices
@@ -76,15 +74,20 @@ class PolicySync:
             self._issuers = issuers = IssuerSource(self.settings.issuers, check, secrets, self._use_issuers, IssuerLog(self._log))
             events = self._policy_events(connection)
             conflicts = ConflictWatch((ConflictLog(self._log), *(() if events is None else (events,))))
-            gone = None if connection is None else Withdrawals(connection, self._kubernetes_settings)
-            self._source = source = self._policy_source(connection, events, conflicts, gone)
+
+            def published(change: Change) -> None:
+                log_problems(self._log, change)
+                log_version(self._log, change)
+                if events is not None:
+                    events.published(change)
+                conflicts.published(change)
+
+            self._source = source = self._policy_source(connection, published)
             async with trio.open_nursery() as nursery:
                 if connection is not None:
                     nursery.start_soon(connection.credentials.follow_files, self._retry_now)
                 await nursery.start(issuers.run)
                 nursery.start_soon(conflicts.run)
-                if gone is not None:
-                    nursery.start_soon(gone.run)
                 if events is not None:
                     await nursery.start(events.run)
                 if (file := self._namespaces_file(source)) is not None:
@@ -128,49 +131,26 @@ class PolicySync:
     def _policy_events(self, connection: ApiConnection | None) -> PolicyEvents | None:
         if connection is None or not self.settings.policy_events:
             return None
-        return PolicyEvents(EventWriter(connection), KubernetesLog(self._log), uid_of=self._uid_of)
-
-    def _explain(self, change: Change, then: Callable[[Change, Reasons], None]) -> None:
-        then(change, self._source.why_gone(change.withdrawn) if isinstance(self._source, DirectorySource) else {})
-
-    def _kubernetes_settings(self) -> KubernetesSettings:
-        if not isinstance(self._source, KubernetesSource):
-            raise TypeError("there is no cluster")
-        return self._source.settings
+        return PolicyEvents(EventWriter(connection), uid_of=self._uid_of)
 
     def _uid_of(self, source: Source) -> str:
         return self._source.uid_of(source) if isinstance(self._source, KubernetesSource) else ""
 
-    def _policy_source(
-        self,
-        connection: ApiConnection | None,
-        events: PolicyEvents | None,
-        conflicts: ConflictWatch,
-        gone: Withdrawals | None,
-    ) -> DirectorySource | KubernetesSource:
-        settings = self.settings.policy
+    def _policy_source(self, connection: ApiConnection | None, published: Callable[[Change], None]) -> DirectorySource | KubernetesSource:
+        settings, grants = self.settings.policy, self.settings.grants.grants
         if isinstance(settings, DirectorySettings):
-            observer = DirectoryLog(self._log, conflicts.published, self._explain)
-            return DirectorySource(settings, frozenset(), self.policy, observer, self._use_notices, self.settings.grants.grants)
-        if connection is None or gone is None:
+            return DirectorySource(settings, frozenset(), self.policy, self._use_notices, grants, published)
+        if connection is None:
             raise TypeError("the Kubernetes source needs a connection")
-
-        def published(change: Change) -> None:
-            if events is not None:
-                events.published(change)
-            conflicts.published(change)
-
-        log = KubernetesLog(self._log, published, gone.explain)
-        requests = PolicyListWatches(connection)
         return KubernetesSource(
             settings,
             frozenset(),
             self.policy,
-            log,
-            requests,
+            PolicyListWatches(connection),
             on_stale=self.on_stale,
             on_notices=self._use_notices,
-            grants=self.settings.grants.grants,
+            grants=grants,
+            on_published=published,
         )
 
     def _use_notices(self, notices: Notices) -> None:
@@ -181,7 +161,7 @@ class PolicySync:
         settings = self.settings.policy
         if not isinstance(source, KubernetesSource) or not isinstance(settings, KubernetesSettings) or settings.namespaces_file is None:
             return None
-        return NamespacesFile(settings.namespaces_file, settings.namespaces, source.use_namespaces, KubernetesLog(self._log))
+        return NamespacesFile(settings.namespaces_file, settings.namespaces, source.use_namespaces)
 
     def _use_issuers(self, issuers: "HashTrieMap[str, Issuer]") -> None:
         self.on_issuers(issuers)

@@ -312,7 +312,7 @@ class Supervisor:
             self._board.set_unready()
             return
         if was_missing:
-            self._log.info("policy.there_again")
+            self._log.info("policy.restored")
         if not self._frozen:
             self._frozen = True
             # Everything built so far, mostly policy, lives as long as the process and is shared by later versions, so the collector need

@@ -1,12 +1,13 @@
 """``POLICY_SOURCE=directory``: follows a folder of manifests, and publishes a new version of the policy for each change."""
 
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from itertools import chain
 from pathlib import Path
-from typing import Final, Protocol, final
+from typing import Final, final
 
 import attrs
+import structlog
 import trio
 import watchfiles
 
@@ -17,7 +18,6 @@ from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.notices import of_allowance, of_snapshot
 from exchanger.policy.selection import Change, Document, Unknown, select
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.policy.withdrawal import Gone, Reasons, why_gone
 from exchanger.typing import PolicySink
 from exchanger.values.entry import UNKNOWN_NAMESPACE, Source
 from exchanger.values.notice import NO_NOTICES, Notices
@@ -45,19 +45,6 @@ class DirectorySettings:
     configmap_selector: Selector
 
 
-class DirectoryObserver(Protocol):
-    """Learns what happens in the folder; must neither block nor raise."""
-
-    def file_unreadable(self, name: str, reason: str) -> None:
-        """A file cannot be read; what it said before stays in force."""
-
-    def file_repaired(self, name: str) -> None:
-        """A file that could not be read can be read again, or is gone."""
-
-    def published(self, change: Change) -> None:
-        """A new version is in force."""
-
-
 @final
 @attrs.frozen
 class _State:
@@ -77,15 +64,11 @@ class _State:
 @final
 @attrs.frozen
 class _Change:
-    """The document for a source from now on, ``None`` for none. ``again``: it is the same, and is to be read again.
-
-    ``gone`` says why there is none, as far as that is known.
-    """
+    """The document for a source from now on, ``None`` for none. ``again``: it is the same, and is to be read again."""
 
     source: Source
     document: Document | None
     again: bool = False
-    gone: Gone | None = None
 
 
 @final
@@ -93,23 +76,23 @@ class _Change:
 class DirectorySource:
     """Implements ``typing.PolicySource``. ``issuers`` are the profiles that entries may refer to, ``grants`` what they are held against.
 
-    ``on_notices`` gets the probable mistakes whenever they may have changed; it must neither block nor raise.
+    ``on_notices`` gets the probable mistakes whenever they may have changed, and ``on_published`` each version that differs. Neither may
+    block or raise.
     """
 
     settings: DirectorySettings
     issuers: frozenset[str]
     sink: PolicySink
-    observer: DirectoryObserver
     on_notices: Callable[[Notices], None] = lambda _notices: None
     grants: Grants = NO_GRANTS
+    on_published: Callable[[Change], None] = lambda _change: None
+    _log: structlog.stdlib.BoundLogger = attrs.field(factory=structlog.get_logger)
     _assembler: Assembler = attrs.field(init=False)
     _snapshot: PolicySnapshot = attrs.field(default=PolicySnapshot.EMPTY, init=False)
     # Documents that were in force until all of them went away at once.
     _emptied: int = attrs.field(default=0, init=False)
     _state: _State | None = attrs.field(default=None, init=False)
     _published: bool = attrs.field(default=False, init=False)
-    # Why documents of earlier scans went, until versions without them are published.
-    _gone: dict[Source, Gone] = attrs.field(factory=dict, init=False, repr=False)
     # One thread at a time: a scan starts from what the one before it found.
     _limiter: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1), init=False)
 
@@ -143,10 +126,6 @@ class DirectorySource:
         self.grants = grants
         self._assembler.use_grants(grants)
 
-    def why_gone(self, sources: Iterable[Source]) -> Reasons:
-        """Return why ``sources`` are not in the version that is being published."""
-        return {source: reason for source in sources if (reason := self._gone.get(source)) is not None}
-
     async def _notifications(self, end: trio.Event) -> AsyncGenerator[None]:
         """Yield when something may have changed, and every ``RESCAN_S`` in any case; ``end`` stops the thread that waits for it."""
         while True:
@@ -177,9 +156,6 @@ class DirectorySource:
         self._report(before, self._state)
         with self._assembler.putting():
             for number, change in enumerate(changes, 1):
-                self._gone.pop(change.source, None)
-                if change.gone is not None:
-                    self._gone[change.source] = change.gone
                 if change.document is not None:
                     self._assembler.put(change.source, change.document, again=change.again)
                 if number % STEP == 0:
@@ -196,9 +172,7 @@ class DirectorySource:
                 self._snapshot = change.snapshot
                 self._emptied = 0 if change.documents else self._emptied + len(change.withdrawn)
                 self.sink.publish(change.snapshot)
-                self.observer.published(change)
-                for source in change.withdrawn:
-                    self._gone.pop(source, None)
+                self.on_published(change)
                 self._send_notices()
                 if not self._published:
                     self._published = True
@@ -229,9 +203,7 @@ class DirectorySource:
             same = old.get(source) == document
             if afresh or not same:
                 changes.append(_Change(source, document, again=same))
-        missing = [source for source in old if source not in documents]
-        reasons = why_gone(missing, scanned.manifests(), settings.namespace_selector, settings.configmap_selector) if missing else {}
-        changes += (_Change(source, None, gone=reasons.get(source)) for source in missing)  # last, so that what moves is never gone
+        changes += (_Change(source, None) for source in old if source not in documents)  # last, so that what moves is never gone
         found = notices_of(scanned, settings.namespace_selector, settings.configmap_selector)
         described = {source.namespace: document.namespace_labels for source, document in documents.items() if source.namespace}
         ungranted = [notice for name, labels in sorted(described.items()) for notice in of_allowance(grants, name, labels)]
@@ -250,10 +222,10 @@ class DirectorySource:
         new = after.scanned.problems()
         for name, reason in new.items():
             if old.get(name) != reason:
-                self.observer.file_unreadable(name, reason)
+                self._log.error("policy.file_unreadable", file=name, reason=reason)
         for name in old:
             if name not in new:
-                self.observer.file_repaired(name)
+                self._log.info("policy.file_repaired", file=name)
 
 
 async def _set_when_cancelled(event: trio.Event) -> None:

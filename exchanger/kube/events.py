@@ -8,9 +8,10 @@ import enum
 import math
 from collections.abc import Callable, Collection
 from itertools import islice
-from typing import Final, Protocol, final
+from typing import Final, final
 
 import attrs
+import structlog
 import trio
 
 from exchanger.kube.event_writer import MAX_REGIONS, EventWriter, Reason, Report, Written
@@ -32,13 +33,6 @@ MAX_PENDING: Final = 1000
 PAUSE_S: Final = 600.0
 # The same after the first refusal: a server that was just given the right, or has just started, may not know it yet.
 RETRY_S: Final = 5.0
-
-
-class PolicyEventsObserver(Protocol):
-    """Receives what keeps Events from being written; must neither block nor raise."""
-
-    def event_right_missing(self, text: str, /) -> None:
-        """A right is missing, such as ``needs create and patch on events in the namespace team``; not repeated until it was there."""
 
 
 @final
@@ -103,9 +97,9 @@ class PolicyEvents:
     """
 
     writer: EventWriter
-    observer: PolicyEventsObserver
     settings: PolicyEventsSettings = attrs.field(factory=PolicyEventsSettings)
     uid_of: Callable[[Source], str] = lambda _source: ""
+    _log: structlog.stdlib.BoundLogger = attrs.field(factory=structlog.get_logger)
     _pending: dict[_Topic, None] = attrs.field(factory=dict, init=False, repr=False)
     # Accepted changes, which wait behind all the others.
     _accepted: dict[_Topic, None] = attrs.field(factory=dict, init=False, repr=False)
@@ -273,4 +267,8 @@ class PolicyEvents:
         self._paused[namespace] = now + (self.settings.pause if again else self.settings.retry)
         if again and self._missing_in is None:
             self._missing_in = namespace
-            self.observer.event_right_missing(f"needs create and patch on events in the namespace {namespace}")
+            self._log.warning(
+                "policy.event_right_missing",
+                reason=f"needs create and patch on events in the namespace {namespace}",
+                text="policy authors get no Events; set POLICY_EVENTS=false to silence this",
+            )

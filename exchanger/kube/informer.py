@@ -3,16 +3,17 @@
 import re
 from collections.abc import Callable, Iterator, Mapping
 from random import Random
-from typing import Final, Generic, Protocol, TypeVar, final
+from typing import Final, Generic, TypeVar, final
 
 import attrs
+import structlog
 import trio
 
 from exchanger.kube.index import EVERY_NAMESPACE, PolicyIndex
 from exchanger.kube.list_watch import ApiFailure, FailureKind, Item, Key, ListWatch, Sink
 from exchanger.kube.reflector import Reflector
 from exchanger.kube.settings import KubernetesSettings
-from exchanger.policy.selection import Change, ConfigMap, Namespace
+from exchanger.policy.selection import ConfigMap, Namespace
 
 T = TypeVar("T")
 
@@ -25,40 +26,6 @@ _VERB: Final = re.compile(r"cannot (list|watch) resource")
 
 # Lets the index take something, at once or in steps of bounded work.
 Taking = Callable[[], Iterator[None] | None]
-
-
-class KubernetesObserver(Protocol):
-    """Receives what happens between the source and the API server; must neither block nor raise.
-
-    ``name`` is the ListWatch's: ``configmaps``, or ``configmaps in team-a``.
-    """
-
-    def listed(self, name: str, count: int, /) -> None:
-        """A complete list of ``count`` objects arrived."""
-
-    def failed(self, name: str, failure: ApiFailure, missing_right: str, retry_in: float, /) -> None:
-        """A request failed and is repeated in ``retry_in`` seconds; ``missing_right`` is the right that would help, or ""."""
-
-    def unreadable(self, namespace: str, unreadable: bool, missing_right: str, /) -> None:  # noqa: FBT001 - the name says what is true
-        """A named Namespace may not be read for lack of ``missing_right``; or it may be again, or is no longer named."""
-
-    def connected(self, name: str, connected: bool, /) -> None:  # noqa: FBT001 - the method's name says what is true
-        """Changes are followed, or no longer followed."""
-
-    def silent(self, name: str, seconds: float, /) -> None:
-        """A watch was accepted and silent for ``seconds``, longer than servers are; not repeated until watches speak again."""
-
-    def went_back(self, name: str, known: str, found: str, /) -> None:
-        """The server's version is lower than the known one: its store was restored or emptied. A complete list follows."""
-
-    def published(self, change: Change, /) -> None:
-        """A new version is in force."""
-
-    def held_back(self, held_back: bool, /) -> None:  # noqa: FBT001 - the method's name says what is true
-        """What newer versions deny or exchange no longer stays in force, since not all feeds have caught up; or this is over."""
-
-    def stale(self, stale: bool, age: float, /) -> None:  # noqa: FBT001 - the method's name says what is true
-        """The known state is too old to go by (``age`` in seconds), so nothing is in force; or this is over."""
 
 
 def missing_right(resource: str, namespace: str, failure: ApiFailure) -> str:
@@ -120,17 +87,17 @@ class ConfigMapSink:
 @final
 @attrs.define(eq=False)
 class Informer(Generic[T]):
-    """Runs the reflector of one resource, ``namespaces`` or ``configmaps``, and is its observer."""
+    """Runs the reflector of one resource, ``namespaces`` or ``configmaps``, is its observer, and logs what it says."""
 
     resource: str
     namespace: str
     list_watch: ListWatch[T]
     sink: Sink[T]
-    observer: KubernetesObserver
     changed: Callable[[], None]
     settings: KubernetesSettings
     random: Random
     reconnected: Callable[[], None]
+    _log: structlog.stdlib.BoundLogger = attrs.field(factory=structlog.get_logger)
     complete: bool = attrs.field(default=False, init=False)
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     # How often in a row the server has refused for lack of a right.
@@ -187,35 +154,59 @@ class Informer(Generic[T]):
     def listed(self, name: str, count: int, resource_version: str, /) -> None:
         """See ``list_watch.ReflectorObserver``."""
         del resource_version
-        self.observer.listed(name, count)
+        self._log.info("policy.source_listed", resource=name, objects=count)
         self.complete = True
         self.changed()
 
     def failed(self, name: str, failure: ApiFailure, retry_in: float, /) -> None:
         """See ``list_watch.ReflectorObserver``."""
         right = missing_right(self.resource, self.namespace, failure)
-        self.observer.failed(name, failure, right, retry_in)
+        self._log.warning(
+            "policy.source_failed",
+            resource=name,
+            kind=failure.kind.value,
+            status=failure.status,
+            reason=right or failure.message,
+            retry_in_s=round(retry_in, 1),
+        )
         if right:
             self._refused(self._refusals + 1, right)
 
     def connected(self, name: str, connected: bool, /) -> None:  # noqa: FBT001 - the reflector's signature
         """See ``list_watch.ReflectorObserver``."""
-        if connected:
-            self._refused(0)
-        self.observer.connected(name, connected)
-        if connected:
-            self.reconnected()
+        if not connected:
+            self._log.warning("policy.source_disconnected", resource=name, text="the last known policy stays in force")
+            return
+        self._refused(0)
+        self._log.info("policy.source_connected", resource=name)
+        self.reconnected()
 
     def silent(self, name: str, seconds: float, /) -> None:
         """See ``list_watch.ReflectorObserver``."""
-        self.observer.silent(name, seconds)
+        self._log.warning(
+            "policy.source_silent",
+            resource=name,
+            silent_s=round(seconds, 1),
+            text="watches are accepted but deliver nothing: a proxy in between may be buffering responses. Objects are listed again"
+            " every minute until a watch delivers",
+        )
 
     def went_back(self, name: str, known: str, found: str, /) -> None:
         """See ``list_watch.ReflectorObserver``."""
-        self.observer.went_back(name, known, found)
+        self._log.warning("policy.source_went_back", resource=name, known=known, found=found)
 
     def _refused(self, times: int, right: str = "") -> None:
         """Note how often in a row the server has refused; report when that makes a named Namespace unreadable, or readable again."""
         before, self._refusals = self.is_unreadable, times
-        if self.namespace != EVERY_NAMESPACE and self.is_unreadable is not before:
-            self.observer.unreadable(self.namespace, self.is_unreadable, right)
+        if self.namespace == EVERY_NAMESPACE or self.is_unreadable is before:
+            return
+        if self.is_unreadable:
+            self._log.error(
+                "policy.namespace_unreadable",
+                namespace=self.namespace,
+                reason=right,
+                text="an unreadable Namespace might contain deny rules, so no policy is in force after a start, or once "
+                "POLICY_MAX_STALENESS has passed. Restore the permission, or remove the name from the list of Namespaces",
+            )
+        else:
+            self._log.info("policy.namespace_readable", namespace=self.namespace)

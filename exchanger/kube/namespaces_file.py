@@ -8,9 +8,10 @@ Must not know: what is done with the names.
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, NoReturn, Protocol, final
+from typing import Final, NoReturn, final
 
 import attrs
+import structlog
 import trio
 
 from exchanger.kube.settings import is_namespace
@@ -21,16 +22,6 @@ MAX_BYTES: Final = 1024 * 1024
 
 # Each has a watch, of which there are a thousand at most (``connection.MAX_WATCHES``), some of them for Secrets.
 MAX_NAMESPACES: Final = 900
-
-
-class NamespacesObserver(Protocol):
-    """Learns of versions of the file; must neither block nor raise."""
-
-    def namespaces_loaded(self, names: tuple[str, ...], /) -> None:
-        """These are followed from now on."""
-
-    def namespaces_rejected(self, reason: str, /) -> None:
-        """A version of the file cannot be used; reported once for each reason. The names before are still followed."""
 
 
 def read_namespaces(path: Path) -> tuple[str, ...] | Unusable:
@@ -69,7 +60,7 @@ class NamespacesFile:
     _path: Path
     names: tuple[str, ...]
     _use: Callable[[tuple[str, ...]], None] = attrs.field(repr=False)
-    _observer: NamespacesObserver = attrs.field(repr=False)
+    _log: structlog.stdlib.BoundLogger = attrs.field(factory=structlog.get_logger, repr=False)
     _file: FileFollower[tuple[str, ...] | Unusable] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -85,8 +76,8 @@ class NamespacesFile:
 
     def _judge(self, found: tuple[str, ...] | Unusable) -> None:
         if isinstance(found, Unusable):
-            self._observer.namespaces_rejected(found.reason)
+            self._log.error("policy.namespaces_rejected", reason=found.reason, text="the previous list of Namespaces stays in use")
         elif frozenset(found) != frozenset(self.names):
             self.names = found
             self._use(found)
-            self._observer.namespaces_loaded(found)
+            self._log.info("policy.namespaces_loaded", namespaces=list(found))

@@ -15,13 +15,14 @@ from random import Random
 from typing import Any, Final, Protocol, TypeVar, final
 
 import attrs
+import structlog
 import trio
 from rpds import HashTrieMap
 
 from exchanger.assembly.agreement import Agreement
 from exchanger.assembly.assembler import INLINE_AREAS, Assembler, granted
 from exchanger.kube.index import EVERY_NAMESPACE, STEP, PolicyIndex
-from exchanger.kube.informer import ConfigMapSink, Informer, KubernetesObserver, NamespaceSink, Taking
+from exchanger.kube.informer import ConfigMapSink, Informer, NamespaceSink, Taking
 from exchanger.kube.list_watch import ListWatch, Sink
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.policy.documents.document import Labels
@@ -80,18 +81,19 @@ class KubernetesSource:
 
     ``on_stale(True)`` means that nothing may be in force any longer: the known state is older than ``settings.max_staleness``. Nothing is
     published until changes are followed again; then ``on_stale(False)`` comes, and the newest version at once. ``on_notices`` receives the
-    probable mistakes whenever they may have changed. Neither may block or raise.
+    probable mistakes whenever they may have changed, and ``on_published`` each version that differs. None of them may block or raise.
     """
 
     settings: KubernetesSettings
     issuers: frozenset[str]
     sink: PolicySink
-    observer: KubernetesObserver
     list_watches: ListWatches
     on_stale: Callable[[bool], None] = lambda _stale: None
     random: Random = attrs.field(factory=Random)
     on_notices: Callable[[Notices], None] = lambda _notices: None
     grants: Grants = NO_GRANTS
+    on_published: Callable[[Change], None] = lambda _change: None
+    _log: structlog.stdlib.BoundLogger = attrs.field(factory=structlog.get_logger)
     _index: PolicyIndex = attrs.field(init=False)
     _informers: tuple[Informer[Any], ...] = attrs.field(init=False)
     _assembler: Assembler = attrs.field(init=False)
@@ -242,7 +244,7 @@ class KubernetesSource:
         self, resource: str, namespace: str, list_watch: ListWatch[T], sink: Sink[T], settings: KubernetesSettings
     ) -> Informer[T]:
         return Informer(
-            resource, namespace, list_watch, sink, self.observer, self._changed, settings, self.random, reconnected=self.retry_now
+            resource, namespace, list_watch, sink, self._changed, settings, self.random, reconnected=self.retry_now, log=self._log
         )
 
     def _enqueue(self, taking: Taking) -> None:
@@ -411,12 +413,12 @@ class KubernetesSource:
                 self._hurry(False)
             if reopened:
                 self.on_stale(False)
-                self.observer.stale(False, 0.0)
+                self._log.info("policy.fresh")
             self._hand_over()
             if differs or not released:
-                self.observer.published(change)
+                self.on_published(change)
             if released and not self._agreement:
-                self.observer.held_back(False)
+                self._log.info("policy.withdrawals_in_force")
             self.on_notices(self._notices())
             if first:
                 task_status.started()
@@ -435,7 +437,8 @@ class KubernetesSource:
         """Hold the version ``before`` the present one, unless every feed knows everything."""
         now, alone = trio.current_time(), attrs.evolve(before, cut=None, held=())
         if (self._agreement or self._caught_up_until(now) < now) and self._agreement.hold(alone, change, now):
-            self.observer.held_back(True)
+            text = "not all resources are followed: what policies deny or exchange no longer stays in force until all are up to date"
+            self._log.warning("policy.withdrawals_held_back", text=text)
             self._waits.set()
 
     async def _cut_held(self) -> None:
@@ -493,7 +496,7 @@ class KubernetesSource:
         if before is _Phase.OPEN:
             self._agreement.release(math.inf, 0.0)
             self.on_stale(True)
-            self.observer.stale(True, age)
+            self._log.error("policy.stale", age_s=round(age, 1), text="every check is refused until the API server is reachable")
             self._hurry(True)
 
 

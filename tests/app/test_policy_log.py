@@ -6,14 +6,13 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from exchanger.app.policy_log import MAX_LINES, MAX_PROBLEMS, MAX_WITHDRAWN, ConflictLog, DirectoryLog, KubernetesLog, log_notices
+from exchanger.app.policy_log import MAX_LINES, MAX_PROBLEMS, MAX_WITHDRAWN, ConflictLog, log_notices, log_problems, log_version
 from exchanger.assembly.conflict_watch import ConflictIndex
 from exchanger.codes.problem import Problem
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.grants.reader import read_grants
 from exchanger.policy.selection import Change, Text, advance
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.policy.withdrawal import Gone, Reasons
 from exchanger.values.entry import Source
 from exchanger.values.notice import NO_NOTICES, Notice, Notices
 
@@ -21,15 +20,13 @@ VALID = "version: v1"
 
 
 def logged(*texts: str, grants: Grants | tuple[Problem, ...] = NO_GRANTS) -> list[dict[str, object]]:
-    """Return the lines about a version of these documents; both logs have the same."""
+    """Return the lines about a version of these documents."""
     assert isinstance(grants, Grants)
     documents = {Source("a", f"p{number}"): Text(text) for number, text in enumerate(texts)}
     change: Change = advance(PolicySnapshot.EMPTY, {}, documents, frozenset(), grants=grants)
     with capture_logs() as lines:
-        KubernetesLog(structlog.get_logger()).published(change)
-    with capture_logs() as same:
-        DirectoryLog(structlog.get_logger()).published(change)
-    assert lines == same
+        log_problems(structlog.get_logger(), change)
+        log_version(structlog.get_logger(), change)
     return [dict(line) for line in lines]
 
 
@@ -106,8 +103,8 @@ def test_each_is_told_when_it_appears_and_when_it_goes() -> None:
     assert told(NO_NOTICES, Notices((A,)), Notices((A,)), Notices((A, B)), Notices((B,)), NO_NOTICES) == [
         ("warning", "policy.suspicious", "a"),
         ("warning", "policy.suspicious", "b"),
-        ("info", "policy.suspicious_no_longer", "a"),
-        ("info", "policy.suspicious_no_longer", "b"),
+        ("info", "policy.suspicious_resolved", "a"),
+        ("info", "policy.suspicious_resolved", "b"),
     ]
 
 
@@ -146,8 +143,8 @@ def test_a_conflict_has_one_line_with_both_entries_and_one_when_it_is_over() -> 
     sides = {f"{line['policy']} entries[{line['entry']}]", *line["rivals"]}  # type: ignore[misc]  # a list
     assert sides == {"a/one entries[0]", "a/two entries[1]"}
     assert sorted((str(one["event"]), str(one["policy"])) for one in later) == [
-        ("policy.conflict_no_longer", "a/one"),
-        ("policy.conflict_no_longer", "a/two"),
+        ("policy.conflict_resolved", "a/one"),
+        ("policy.conflict_resolved", "a/two"),
     ]
 
 
@@ -162,15 +159,11 @@ def test_a_version_has_lines_for_some_conflicts_and_the_number_of_the_others() -
     assert lines[-1]["documents"] == 14
 
 
-def test_a_version_names_what_is_gone_and_why_within_a_bound() -> None:
-    def explain(change: Change, then: Callable[[Change, Reasons], None]) -> None:
-        then(change, {Source("a", "p00"): Gone.LABEL})
-
+def test_a_version_names_what_is_gone_within_a_bound() -> None:
     texts = {Source("a", f"p{number:02}"): Text(VALID) for number in range(MAX_WITHDRAWN + 3)}
     before = advance(PolicySnapshot.EMPTY, {}, texts, frozenset())
     with capture_logs() as lines:
-        log = KubernetesLog(structlog.get_logger(), explain=explain)
-        log.published(advance(before.snapshot, texts, {}, frozenset()))
+        log_version(structlog.get_logger(), advance(before.snapshot, texts, {}, frozenset()))
     (line,) = lines
     assert (line["withdrawn"], line["withdrawn_more"]) == (MAX_WITHDRAWN + 3, 3)
-    assert line["withdrawn_policies"] == ["a/p00: label gone", *(f"a/p{number:02}" for number in range(1, MAX_WITHDRAWN))]
+    assert line["withdrawn_policies"] == [f"a/p{number:02}" for number in range(MAX_WITHDRAWN)]

@@ -192,7 +192,7 @@ def test_a_required_policy_decides_whether_the_service_is_ready(
     assert cli.main(["serve"]) == 0
     assert served == [False, False, True, False, False, True, False, False]
     output = capfd.readouterr().out
-    assert (output.count('"policy.missing"'), output.count('"policy.there_again"')) == (3, 3)
+    assert (output.count('"policy.missing"'), output.count('"policy.restored"')) == (3, 3)
 
 
 def test_the_console_shows_notices_of_variables_and_policy(configured: Path, monkeypatch: pytest.MonkeyPatch) -> None:

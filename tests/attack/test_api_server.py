@@ -20,7 +20,6 @@ from exchanger.kube.api.client import connect
 from exchanger.kube.api.resource import PolicyListWatches
 from exchanger.kube.list_watch import ApiFailure, FailureKind
 from exchanger.kube.settings import KubernetesSettings, ReflectorSettings
-from exchanger.kube.source import KubernetesSource
 from exchanger.util.backoff import BackOffSettings
 from exchanger.values.entry import DenyEntry
 from exchanger.values.selector import parse_selector
@@ -141,7 +140,7 @@ async def followed(api: Api) -> AsyncGenerator[Record]:
     async with serving(api.script) as server:
         connection = server.connection(FAST)
         settings = KubernetesSettings(*SELECTORS, reflector=QUICK)
-        source = KubernetesSource(settings, frozenset(), record, record, PolicyListWatches(connection), record.on_stale)
+        source = record.source(settings, PolicyListWatches(connection))
         with trio.fail_after(2 * PATIENCE_S):
             async with trio.open_nursery() as nursery:
                 await nursery.start(source.run)

@@ -16,7 +16,7 @@ import pytest
 import structlog
 import trio
 
-from exchanger.app.policy_log import KubernetesLog
+from exchanger.app.policy_log import log_problems, log_version
 from exchanger.assembly.conflict_watch import ConflictWatch
 from exchanger.kube.event_writer import EventWriter
 from exchanger.kube.events import PolicyEvents
@@ -132,10 +132,10 @@ class Told(Record):
     def __init__(self, events: PolicyEvents, conflicts: ConflictWatch) -> None:
         super().__init__()
         self._events, self._conflicts = events, conflicts
-        self._log = KubernetesLog(structlog.get_logger())
 
     def published(self, change: Change, /) -> None:
-        self._log.published(change)
+        log_problems(structlog.get_logger(), change)
+        log_version(structlog.get_logger(), change)
         self._events.published(change)
         self._conflicts.published(change)
         super().published(change)
@@ -147,11 +147,6 @@ class Told(Record):
     def pending(self, texts: dict[Source, str]) -> int:
         """Return how many of ``texts`` are not in force yet."""
         return sum(self.text(source) != text for source, text in texts.items())
-
-
-class Nobody:
-    def event_right_missing(self, text: str, /) -> None:
-        raise AssertionError(text)
 
 
 @pytest.fixture(autouse=True)
@@ -187,11 +182,11 @@ class Scene:
 
 @asynccontextmanager
 async def running(server: Server, grants: Grants = NO_GRANTS) -> AsyncGenerator[Scene]:
-    events = PolicyEvents(EventWriter(FakeEvents()), Nobody())
+    events = PolicyEvents(EventWriter(FakeEvents()))
     conflicts = ConflictWatch((events,))
     told = Told(events, conflicts)
     settings = KubernetesSettings(parse_selector("policy=enabled"), parse_selector("enabled=true"))
-    source = KubernetesSource(settings, frozenset(), told, told, server, grants=grants)
+    source = told.source(settings, server, grants=grants)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(events.run)
         nursery.start_soon(conflicts.run)

@@ -326,7 +326,7 @@ def test_a_service_that_needs_a_policy_refuses_everything_without_an_entry_in_fo
         wait(lambda: service.health() == SERVING)
         assert service.stop() == 0
         said = service.lines()
-    assert (said.count('"policy.missing"'), said.count('"policy.there_again"')) == (2, 2)
+    assert (said.count('"policy.missing"'), said.count('"policy.restored"')) == (2, 2)
 
 
 def wait(condition: Callable[[], bool]) -> None:

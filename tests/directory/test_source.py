@@ -1,10 +1,11 @@
 import shutil
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import attrs
 import pytest
+import structlog
 import trio
 
 from exchanger.assembly.backlog import LIGHT_WORK
@@ -12,13 +13,13 @@ from exchanger.directory.source import DirectorySettings, DirectorySource, Folde
 from exchanger.policy.grants.allowance import Grant, Grants
 from exchanger.policy.selection import Change
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.policy.withdrawal import Gone
 from exchanger.values.entry import DenyEntry, Source
 from exchanger.values.notice import Notices
 from exchanger.values.selector import parse_selector
 from exchanger.values.verdict import NoMatch, Unhealthy, Verdict
 from tests.assembly.test_assembler import Gate
 from tests.e2e.service import NAMESPACE, config_map
+from tests.lines import logger_to
 
 PATIENCE_S = 30.0
 DENY = "version: v1\nentries: [{match: {host: h, pathPrefix: /a}, action: deny}]"
@@ -32,23 +33,17 @@ class Watcher:
     problems: list[str] = attrs.Factory(list)
     repaired: list[str] = attrs.Factory(list)
     sent: int = 0
-    on_published: Callable[[Change], None] = lambda _change: None
     _arrived: trio.Event = attrs.Factory(trio.Event)
 
     def publish(self, snapshot: PolicySnapshot, /) -> None:
         self.sent += 1
 
     def published(self, change: Change) -> None:
-        self.on_published(change)
         self.changes.append(change)
         self._wake()
 
-    def file_unreadable(self, name: str, reason: str) -> None:
-        self.problems.append(name)
-        self._wake()
-
-    def file_repaired(self, name: str) -> None:
-        self.repaired.append(name)
+    def logged(self, line: structlog.typing.EventDict) -> None:
+        (self.problems if line["event"] == "policy.file_unreadable" else self.repaired).append(line["file"])
         self._wake()
 
     def _wake(self) -> None:
@@ -75,7 +70,7 @@ def source(folder: Path, watcher: Watcher) -> DirectorySource:
         parse_selector("ext-authz-token-exchange.magneticflux.net/policy=enabled"),
         parse_selector("ext-authz-token-exchange.magneticflux.net/enabled=true"),
     )
-    return DirectorySource(settings, frozenset(), watcher, watcher)
+    return DirectorySource(settings, frozenset(), watcher, on_published=watcher.published, log=logger_to(watcher.logged))
 
 
 @asynccontextmanager
@@ -112,32 +107,6 @@ async def test_edits_take_effect_and_what_is_gone_is_withdrawn(folder: Path) -> 
         assert watcher.repaired == ["policy.yaml"]
         (folder / "policy.yaml").unlink()
         await watcher.until_decided(NoMatch)
-
-
-@pytest.mark.parametrize(
-    ("file", "text", "reason"),
-    [
-        ("policy.yaml", None, Gone.DELETED),
-        ("policy.yaml", config_map(DENY).replace('"true"', '"no"'), Gone.LABEL),
-        ("namespace.yaml", None, Gone.NAMESPACE),
-        ("namespace.yaml", NAMESPACE.replace("enabled", "no"), Gone.NAMESPACE_LABEL),
-    ],
-)
-async def test_it_is_known_why_a_document_went(folder: Path, file: str, text: str | None, reason: Gone) -> None:
-    watcher, policy = Watcher(), Source("team", "policy")
-    of = source(folder, watcher)
-    watcher.on_published = lambda change: seen.update(of.why_gone(change.withdrawn))
-    seen: dict[Source, Gone] = {}
-    async with trio.open_nursery() as nursery:
-        await nursery.start(of.run)
-        if text is None:
-            (folder / file).unlink()
-        else:
-            _replace(folder / file, text)
-        await watcher.until_decided(NoMatch)
-        nursery.cancel_scope.cancel()
-    assert seen == {policy: reason}
-    assert of.why_gone([policy]) == {}
 
 
 @pytest.mark.parametrize("link", ["mount/..data", "current"], ids=["a mounted ConfigMap", "a folder that is a link"])

@@ -6,11 +6,12 @@ from random import Random
 from typing import Final
 
 import attrs
+import structlog
 import trio
 
 from exchanger.kube.list_watch import ApiFailure, FailureKind, Key
 from exchanger.kube.settings import KubernetesSettings
-from exchanger.kube.source import KubernetesSource
+from exchanger.kube.source import KubernetesSource, ListWatches
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.selection import Change, ConfigMap, Namespace
 from exchanger.policy.snapshot import PolicySnapshot
@@ -18,11 +19,29 @@ from exchanger.values.entry import DenyEntry
 from exchanger.values.selector import parse_selector
 from exchanger.values.verdict import NoMatch, Unhealthy
 from tests.kube.fake_api_server import FakeApiServer, FakeListWatch, FakeResource
+from tests.lines import logger_to
 
 SELECTED: Final = {"policy": "enabled"}
 ENABLED: Final = {"enabled": "true"}
 PATIENCE_S: Final = 30.0
 REFUSED: Final = ApiFailure(FailureKind.UNREACHABLE, message="connection refused")
+
+
+# What ``Record.said`` has for each event of the log.
+SAID: Final = {
+    "policy.source_listed": "listed {objects} {resource}",
+    "policy.source_failed": "failed {resource}: {kind}",
+    "policy.source_connected": "connected {resource}",
+    "policy.source_disconnected": "lost {resource}",
+    "policy.source_silent": "silent {resource}",
+    "policy.source_went_back": "went back {resource}",
+    "policy.namespace_unreadable": "unreadable {namespace}: {reason}",
+    "policy.namespace_readable": "readable {namespace}",
+    "policy.withdrawals_held_back": "held back",
+    "policy.withdrawals_in_force": "agreed",
+    "policy.stale": "stale {age_s:.0f}",
+    "policy.fresh": "fresh",
+}
 
 
 def deny(path: str = "/a") -> str:
@@ -74,12 +93,11 @@ class Cluster:
 
 @attrs.define(eq=False)
 class Record:
-    """Sink, observer and ``on_stale`` in one, with everything that happened in its order."""
+    """Sink, log and callbacks of a source in one, with everything that happened in its order."""
 
     said: list[str] = attrs.field(factory=list)
     changes: list[Change] = attrs.field(factory=list)
     snapshots: list[PolicySnapshot] = attrs.field(factory=list)
-    rights: list[str] = attrs.field(factory=list)
     _closed: bool = False
     _arrived: trio.Event = attrs.field(factory=trio.Event)
 
@@ -95,30 +113,8 @@ class Record:
         self.changes.append(change)
         self._wake()
 
-    def stale(self, stale: bool, age: float, /) -> None:
-        self._say(f"{'stale' if stale else 'fresh'} {age:.0f}")
-
-    def listed(self, name: str, count: int, /) -> None:
-        self._say(f"listed {count} {name}")
-
-    def failed(self, name: str, failure: ApiFailure, missing_right: str, retry_in: float, /) -> None:
-        self.rights.append(missing_right)
-        self._say(f"failed {name}: {failure.kind.value}")
-
-    def unreadable(self, namespace: str, unreadable: bool, missing_right: str, /) -> None:
-        self._say(f"unreadable {namespace}: {missing_right}" if unreadable else f"readable {namespace}")
-
-    def connected(self, name: str, connected: bool, /) -> None:
-        self._say(f"{'connected' if connected else 'lost'} {name}")
-
-    def silent(self, name: str, seconds: float, /) -> None:
-        self._say(f"silent {name}")
-
-    def held_back(self, held_back: bool, /) -> None:
-        self._say("held back" if held_back else "agreed")
-
-    def went_back(self, name: str, known: str, found: str, /) -> None:
-        self._say(f"went back {name}")
+    def _logged(self, line: structlog.typing.EventDict) -> None:
+        self._say(SAID[line["event"]].format_map(line))
 
     def _say(self, what: str) -> None:
         self.said.append(what)
@@ -133,6 +129,22 @@ class Record:
         with trio.fail_after(patience):
             while not holds():
                 await self._arrived.wait()
+
+    def source(
+        self, settings: KubernetesSettings, list_watches: ListWatches, random: Random | None = None, grants: Grants = NO_GRANTS
+    ) -> KubernetesSource:
+        """Return a source that says everything here."""
+        return KubernetesSource(
+            settings,
+            frozenset(),
+            self,
+            list_watches,
+            self.on_stale,
+            random or Random(),
+            grants=grants,
+            on_published=self.published,
+            log=logger_to(self._logged),
+        )
 
     def verdict(self, path: str = "/a") -> type:
         """Return what kind of verdict the policy in force gives."""
@@ -163,7 +175,7 @@ def source(
     settings = KubernetesSettings(
         parse_selector("policy=enabled"), parse_selector("enabled=true"), namespaces=namespaces, max_staleness=max_staleness
     )
-    return KubernetesSource(settings, frozenset(), record, record, cluster, record.on_stale, Random(seed), grants=grants)
+    return record.source(settings, cluster, Random(seed), grants)
 
 
 @attrs.frozen

@@ -18,6 +18,7 @@ from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.selection import Change, Text, advance
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Source
+from tests.lines import logger_to
 
 NO_VERSION: Final = "version:"
 REFUSED: Final = ApiFailure(FailureKind.UNREACHABLE, message="the connection was refused")
@@ -122,13 +123,8 @@ async def stage(
     """Follow the changes of a policy until the block ends, and write to ``server``, or to a real one over ``connection``."""
     server = server or FakeEvents()
     missing: list[str] = []
-
-    class Observer:
-        def event_right_missing(self, text: str, /) -> None:
-            missing.append(text)
-
     writer = EventWriter(server, Random(1), clock=trio.current_time) if connection is None else EventWriter(connection, Random(1))
-    events = PolicyEvents(writer, Observer(), settings or PolicyEventsSettings())
+    events = PolicyEvents(writer, settings or PolicyEventsSettings(), log=logger_to(lambda line: missing.append(line["reason"])))
     conflicts = ConflictWatch((events,))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(conflicts.run)

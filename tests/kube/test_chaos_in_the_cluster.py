@@ -19,7 +19,6 @@ from exchanger.kube.api.client import connect
 from exchanger.kube.api.connection import ApiConnection, ConnectionBounds
 from exchanger.kube.api.resource import PolicyListWatches
 from exchanger.kube.settings import COMPARE_S, KubernetesSettings, ReflectorSettings
-from exchanger.kube.source import KubernetesSource
 from exchanger.policy.documents.document import PolicyDocument, parse_document
 from exchanger.policy.selection import DOCUMENT_KEY
 from exchanger.policy.snapshot import PolicySnapshot
@@ -242,7 +241,7 @@ async def chaos(
     async with trio.open_nursery() as nursery:
         await nursery.start(gate.run)
         async with connect(origin_of(kubeconfig), bounds) as connection:
-            source = KubernetesSource(settings, frozenset(), record, record, PolicyListWatches(connection), record.on_stale)
+            source = record.source(settings, PolicyListWatches(connection))
             started = trio.current_time()
             found = Chaos(control_plane, gate, connection, record)
             async with trio.open_nursery() as followers:

@@ -18,7 +18,7 @@ from exchanger.policy.selection import Text, advance
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Source
 from tests.kube.cluster import deny
-from tests.kube.telling import EXISTS, NO_VERSION, REFUSED, FakeEvents, Stage, stage
+from tests.kube.telling import EXISTS, NO_VERSION, REFUSED, FakeEvents, stage
 
 NO_RIGHT: Final = ApiFailure(
     FailureKind.FORBIDDEN, 403, 'events is forbidden: User "x" cannot create resource "events" in API group "" in the namespace "team"'
@@ -194,7 +194,7 @@ async def test_messages_and_timestamps(autojump_clock: trio.testing.MockClock) -
 
 async def test_changes_before_the_start_are_reported(autojump_clock: trio.testing.MockClock) -> None:
     server = FakeEvents()
-    events = PolicyEvents(EventWriter(server, Random(1)), Stage)  # type: ignore[arg-type]  # an observer that is not called
+    events = PolicyEvents(EventWriter(server, Random(1)))
     events.published(advance(PolicySnapshot.EMPTY, {}, {Source("team", "bad"): Text(NO_VERSION)}, frozenset()))
     async with trio.open_nursery() as nursery:
         await nursery.start(events.run)

@@ -11,7 +11,6 @@ from exchanger.codes.manifests import MANY_DOCUMENTS
 from exchanger.kube.list_watch import Deleted, Item, Key, Put
 from exchanger.kube.reflector import REREAD_S
 from exchanger.kube.settings import KubernetesSettings
-from exchanger.kube.source import KubernetesSource
 from exchanger.kube.store import Complete, Effect, ListBounds, Store, list_all
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.intake import MAX_TOLD
@@ -101,7 +100,7 @@ async def test_a_list_keeps_no_more(autojump_clock: MockClock) -> None:
 async def running(cluster: Cluster, limits: Limits) -> AsyncGenerator[Record]:
     told = Record()
     settings = KubernetesSettings(parse_selector("policy=enabled"), parse_selector("enabled=true"))
-    source = KubernetesSource(settings, frozenset(), told, told, cluster, grants=Grants(limited=False, limits=limits))
+    source = told.source(settings, cluster, grants=Grants(limited=False, limits=limits))
     async with trio.open_nursery() as nursery:
         await nursery.start(source.run)
         yield told

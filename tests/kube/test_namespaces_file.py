@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from structlog.testing import capture_logs
 
 from exchanger.kube.api.connection import MAX_WATCHES
 from exchanger.kube.namespaces_file import MAX_BYTES, MAX_NAMESPACES, NamespacesFile, read_namespaces
@@ -70,7 +71,7 @@ async def test_lists_that_stand_are_used_and_bad_ones_reported_once(path: Path, 
     gone, names = Unusable("gone"), ("a", "b", "c")
     looks: Iterator[tuple[str, ...] | Unusable] = iter((("b", "a"), ("b", "a"), gone, gone, gone, ("a",), names, names, names[::-1], names))
     over = trio.Event()
-    events: list[object] = []
+    used: list[tuple[str, ...]] = []
 
     def read(_path: Path) -> tuple[str, ...] | Unusable:
         found = next(looks, None)
@@ -79,22 +80,17 @@ async def test_lists_that_stand_are_used_and_bad_ones_reported_once(path: Path, 
             return Unusable("gone")
         return found
 
-    class Observer:
-        def namespaces_loaded(self, names: tuple[str, ...], /) -> None:
-            events.append(("loaded", names))
-
-        def namespaces_rejected(self, reason: str, /) -> None:
-            events.append(reason)
-
     monkeypatch.setattr("exchanger.kube.namespaces_file.POLL_S", 0.0)
     monkeypatch.setattr("exchanger.kube.namespaces_file.read_namespaces", read)
-    file = NamespacesFile(path, ("a", "b"), lambda names: events.append(("used", names)), Observer())
-    with trio.fail_after(60):
+    file = NamespacesFile(path, ("a", "b"), used.append)
+    with trio.fail_after(60), capture_logs() as lines:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(file.run)
             await over.wait()
             nursery.cancel_scope.cancel()
-    assert events == ["gone", ("used", names), ("loaded", names)]
+    said = [(line["event"], line.get("reason", line.get("namespaces"))) for line in lines]
+    assert said == [("policy.namespaces_rejected", "gone"), ("policy.namespaces_loaded", list(names))]
+    assert used == [names]
     assert file.names == names
 
 

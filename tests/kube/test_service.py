@@ -151,31 +151,14 @@ def test_authors_learn_of_their_mistakes_by_events(control_plane: ControlPlane, 
         assert len(admin.request("GET", f"/api/v1/namespaces/team/events?fieldSelector={selector}")["items"]) == 2
 
 
-def test_the_log_says_what_went_and_why(cluster: ControlPlane, tmp_path: Path) -> None:
-    admin = cluster.admin
-    for name in ("deleted", "relabelled", "third", "fourth"):
-        admin.put_config_map("team", name, deny(f"/{name}"))
+def test_the_log_names_what_went(cluster: ControlPlane, tmp_path: Path) -> None:
+    cluster.admin.put_config_map("team", "deleted", deny("/deleted"))
+    cluster.admin.put_config_map("team", "relabelled", deny("/relabelled"))
     with running(cluster, tmp_path) as service:
-
-        def until_said(*names: str, reason: str) -> None:
-            said = ",".join(f'"team/{name}: {reason}"' for name in names)
-            until(lambda: f'"withdrawn_policies":[{said}]' in service.lines(), service.lines)
-
-        admin.delete_config_map("team", "deleted")
-        until_said("deleted", reason="deleted")
-        admin.put_config_map("team", "relabelled", deny("/relabelled"), {})
-        until_said("relabelled", reason="label gone")
-        admin.put_namespace("team", {})
-        until(lambda: "namespace's label gone" in service.lines(), service.lines)
-        admin.put_namespace("team")
-        until(lambda: status(service.check("/third")) == 403, service.lines)
-        admin.delete_config_map("team", "fourth")
-        until_said("fourth", reason="deleted")
-        admin.delete_namespace("team")
-        until(lambda: status(service.check("/third")) == 200, service.lines)
-        assert service.stop() == 0
-        *_, last = (line for line in service.lines().splitlines() if "withdrawn_policies" in line)
-        assert "team/third: deleted" in last or "team/third: namespace gone" in last  # by how far the server was
+        cluster.admin.delete_config_map("team", "deleted")
+        until(lambda: '"withdrawn_policies":["team/deleted"]' in service.lines(), service.lines)
+        cluster.admin.put_config_map("team", "relabelled", deny("/relabelled"), {})
+        until(lambda: '"withdrawn_policies":["team/relabelled"]' in service.lines(), service.lines)
 
 
 def test_a_missing_secret_is_said_and_waited_for(cluster: ControlPlane, tmp_path: Path) -> None:

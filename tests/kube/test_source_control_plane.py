@@ -10,7 +10,7 @@ import trio
 from exchanger.kube.api.client import connect
 from exchanger.kube.api.resource import PolicyListWatches
 from exchanger.kube.settings import KubernetesSettings
-from exchanger.kube.source import GATHER_S, KubernetesSource
+from exchanger.kube.source import GATHER_S
 from tests.kube.asking import BY_CONFIG_MAP, BY_NAMESPACE, do, origin
 from tests.kube.cluster import Record, deny
 from tests.kube.control_plane import ADMIN_TOKEN, ControlPlane
@@ -31,7 +31,7 @@ async def followed(control_plane: ControlPlane, *namespaces: str) -> AsyncGenera
     """Follow the cluster from its first version on."""
     record = Record()
     async with connect(origin(control_plane, ADMIN_TOKEN)) as connection:
-        source = KubernetesSource(settings(*namespaces), frozenset(), record, record, PolicyListWatches(connection), record.on_stale)
+        source = record.source(settings(*namespaces), PolicyListWatches(connection))
         async with trio.open_nursery() as nursery:
             await nursery.start(source.run)
             yield record

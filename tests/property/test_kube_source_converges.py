@@ -14,7 +14,6 @@ from trio.testing import MockClock
 
 from exchanger.kube.list_watch import ApiFailure, FailureKind
 from exchanger.kube.settings import COMPARE_S, COMPARE_SPREAD, KubernetesSettings
-from exchanger.kube.source import KubernetesSource
 from exchanger.policy.selection import ConfigMap, Namespace, advance, select
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.selector import parse_selector
@@ -92,7 +91,7 @@ def break_(what: str, cluster: Cluster) -> None:
 async def follow(history: list[Step], selector: str, max_staleness: float, seed: int) -> None:
     cluster, record = Cluster(), Record()
     chosen = KubernetesSettings(parse_selector(selector), parse_selector(CONFIG_MAP_SELECTOR), max_staleness=max_staleness)
-    source = KubernetesSource(chosen, frozenset(), record, record, cluster, record.on_stale, Random(seed))
+    source = record.source(chosen, cluster, Random(seed))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(source.run)
         for step in history:
@@ -112,7 +111,7 @@ async def follow(history: list[Step], selector: str, max_staleness: float, seed:
     ).snapshot
     assert record.snapshots[-1] == expected
     assert record.is_open()
-    reopened = ["fresh 0" in record.said[max(index - 1, 0) : index] for index, said in enumerate(record.said) if said == "publish"]
+    reopened = ["fresh" in record.said[max(index - 1, 0) : index] for index, said in enumerate(record.said) if said == "publish"]
     for before, after, again in zip(record.snapshots[:-1], record.snapshots[1:], reopened[1:], strict=True):
         assert before != after or again
 

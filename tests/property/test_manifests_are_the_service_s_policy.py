@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from exchanger.app.grants_file import GrantsSettings
 from exchanger.directory.source import DirectorySettings, DirectorySource
 from exchanger.policy.grants.allowance import NO_GRANTS
-from exchanger.policy.selection import Change
 from exchanger.policy.snapshot import CurrentPolicy
 from exchanger.tools.policies import Chosen, policy_of_paths, selectors_of, settings_of
 from tests.author_tools.examples import ISSUERS
@@ -58,19 +57,6 @@ def manifest(drawn: tuple[Any, ...]) -> object:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
 
 
-class Observer:
-    """Learns nothing."""
-
-    def file_unreadable(self, name: str, reason: str) -> None:
-        """See ``DirectoryObserver``."""
-
-    def file_repaired(self, name: str) -> None:
-        """See ``DirectoryObserver``."""
-
-    def published(self, change: Change) -> None:
-        """See ``DirectoryObserver``."""
-
-
 async def published(folder: Path, grants: str) -> CurrentPolicy:
     """Return the policy of a service that has started with ``folder``."""
     selectors, current = selectors_of(settings_of({})), CurrentPolicy()
@@ -79,7 +65,7 @@ async def published(folder: Path, grants: str) -> CurrentPolicy:
         understood = GrantsSettings().understood(grants)
         assert isinstance(understood, type(NO_GRANTS))
         found = understood
-    source = DirectorySource(DirectorySettings(folder, *selectors), frozenset({"primary"}), current, Observer(), grants=found)
+    source = DirectorySource(DirectorySettings(folder, *selectors), frozenset({"primary"}), current, grants=found)
     async with trio.open_nursery() as nursery:
         await nursery.start(source.run)
         nursery.cancel_scope.cancel()
