@@ -43,6 +43,11 @@ class Problem:
         """The text with the hint."""
         return _hinted(self.text, self.hint)
 
+    @property
+    def lined(self) -> str:
+        """The sentence after its line, for files whose problems are told without codes."""
+        return self.sentence if self.line is None else f"line {self.line}: {self.sentence}"
+
 
 def reason_of(problems: Iterable[Problem]) -> str:
     """Return the problems of one entry in one line."""

@@ -12,11 +12,11 @@ import attrs
 from exchanger.codes import manifests as codes
 from exchanger.codes.code import Code
 from exchanger.codes.policy import TOO_LARGE
-from exchanger.policy.documents import yaml_nodes as nodes
-from exchanger.policy.documents.yaml_reader import Limits, Unreadable, read_stream
 from exchanger.policy.selection import DOCUMENT_KEY, NAME_LABEL, ConfigMap, Namespace, PolicyObject, key_meant
 from exchanger.util.strict_json import DuplicateNameError, unique_names
 from exchanger.util.text import closest, printable
+from exchanger.yaml import nodes
+from exchanger.yaml.reader import Limits, Unreadable, read_stream
 
 # Bytes: a file may hold a list of many ConfigMaps, each of at most 1 MiB; more than this is not a folder to edit by hand.
 MAX_FILE_BYTES: Final = 16 * 1024 * 1024

@@ -26,14 +26,14 @@ from exchanger.issuers.profile_model import (
     SubjectHeader,
     SubjectToken,
 )
-from exchanger.policy.documents import yaml_nodes as nodes
-from exchanger.policy.documents.fields import BOOLEANS
-from exchanger.policy.documents.yaml_reader import Unreadable, read_nodes
 from exchanger.util.duration import parse_duration
 from exchanger.util.shown import measured, shown_file
 from exchanger.util.text import closest
 from exchanger.values.issuer import CachePolicy, CallLimits
 from exchanger.values.secret import Secret
+from exchanger.yaml import nodes
+from exchanger.yaml.fields import BOOLEANS
+from exchanger.yaml.reader import Unreadable, read_nodes
 
 # A mounted ConfigMap holds no more (https://kubernetes.io/docs/concepts/configuration/configmap/#motivation).
 MAX_FILE_BYTES: Final = 1024 * 1024

@@ -25,12 +25,12 @@ from exchanger.issuers.profile_model import (
     SubjectToken,
 )
 from exchanger.issuers.profiles import MAX_ENTRIES, MAX_IN_FLIGHT
-from exchanger.policy.documents.schema import BEYOND_JSON, words_or
-from exchanger.policy.documents.text_rules import BLANKS, NOT_BLANK, whole
 from exchanger.util.duration import PATTERN as DURATION
 from exchanger.util.json_schema import About, Classes, Schema, document
 from exchanger.values.issuer import CachePolicy, CallLimits
 from exchanger.values.secret import Secret
+from exchanger.yaml.schema import BEYOND_JSON
+from exchanger.yaml.text_rules import BLANKS, NOT_BLANK, whole, words_or
 
 # What the reader refuses, and the schema cannot express.
 UNSAID: Final = (

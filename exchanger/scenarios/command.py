@@ -179,7 +179,7 @@ def _read(file: Path, values: GoValues) -> tuple[Scenario, ...]:
     read = read_scenarios(_text(file, "--file", _MAX_FILE), values)
     if not isinstance(read, UnusableScenarios):
         return read
-    raise UsageError(*(f"--file {file}: {problem}" for problem in read.problems))
+    raise UsageError(*(f"--file {file}: {problem.lined}" for problem in read.problems))
 
 
 def _token(options: ScenariosOptions, variables: Mapping[str, str]) -> str | None:

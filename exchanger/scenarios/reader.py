@@ -4,15 +4,15 @@ docs/how-to/scenarios.md describes the format.
 """
 
 import re
+from collections.abc import Callable
 from typing import Final, final
 
 import attrs
 
+from exchanger.codes.policy import NOT_YAML, SECOND_DOCUMENT
+from exchanger.codes.problem import Problem
 from exchanger.http.message import Headers
-from exchanger.policy.documents.yaml_nodes import Mapping, Node, Scalar
-from exchanger.policy.documents.yaml_reader import Limits, Unreadable, read_nodes, read_stream
 from exchanger.scenarios.answer import Exchanged, Reached, RequestedTarget, ScenarioAnswer, Upstream
-from exchanger.scenarios.fields import MAX_PROBLEMS, FileProblem, ScenarioFields
 from exchanger.scenarios.go_format.scenario_file import GoValues, is_go_file, read_go_scenarios
 from exchanger.scenarios.go_format.template import NotRendered, render
 from exchanger.scenarios.scenario import (
@@ -29,6 +29,10 @@ from exchanger.scenarios.scenario import (
 )
 from exchanger.scenarios.tokens import Subject
 from exchanger.util.text import quoted
+from exchanger.yaml.fields import FILE, Dialect, Field, Fields, FieldType, Findings, Table
+from exchanger.yaml.nodes import Mapping, Node, Scalar, Sequence
+from exchanger.yaml.reader import Limits, Unreadable, read_nodes, read_stream
+from exchanger.yaml.text_rules import TextRule
 
 VERSION: Final = "v1"
 # Far more than anybody waits for.
@@ -43,6 +47,59 @@ _REACHED: Final = {"no token": Reached.WITHOUT_TOKEN, "original token": Reached.
 _SUBJECTS: Final = {subject.value: subject for subject in Subject}
 _STATUS: Final = range(200, 600)
 _GRANTS: Final = "grants"
+_MAX_TEXT: Final = 4_096  # characters of any text; bodies of refusals have some hundred
+# Problems reported at once; more than that have one cause.
+MAX_PROBLEMS: Final = 20
+_DIALECT: Final = Dialect(
+    null_fields=False,
+    longest=_MAX_TEXT,
+    not_text=f"must be text of at most {_MAX_TEXT} characters (in quotation marks if it looks like something else)",
+)
+
+
+def _text(name: str, accepts: Callable[[str], object], reason: str, *, required: bool = True) -> Field:
+    return Field(name, FieldType.TEXT, required=required, rule=TextRule(accepts=accepts, reason=reason))
+
+
+_HEADER_FIELDS: Final = Table.of(Field("name", FieldType.TEXT, required=True), Field("value", FieldType.TEXT, required=True))
+_REQUEST_FIELDS: Final = Table.of(
+    _text("host", is_host, "must be a host, with or without a port"),
+    _text("path", is_path, "must be a path as it is sent: it begins with / and has no blanks"),
+    _text("method", is_method, "must be a method, such as GET", required=False),
+    _text("subject", _SUBJECTS.__contains__, f"must be one of {', '.join(_SUBJECTS)}", required=False),
+    Field("headers", FieldType.MAPPINGS, fields=_HEADER_FIELDS, null_items=False),
+)
+_TARGET_FIELDS: Final = Table.of(Field("scope", FieldType.TEXT), Field("resources", FieldType.TEXTS), Field("audiences", FieldType.TEXTS))
+_EXPECT_FIELDS: Final = Table.of(
+    Field("status", FieldType.NUMBER, required=True),
+    Field("body", FieldType.TEXT),
+    Field("challenges", FieldType.TEXTS),
+    Field("content_type", FieldType.TEXT),
+    Field(
+        "upstream",
+        FieldType.MAPPING,
+        fields=Table.of(Field("exchanged", FieldType.MAPPING, required=True, fields=_TARGET_FIELDS)),
+    ),
+)
+_EDIT_FIELDS: Final = Table.of(
+    _text("file", _is_file, "must be the name of a policy file, such as team.yaml"),
+    _text("old", len, "must not be empty"),
+    Field("new", FieldType.TEXT, required=True),
+    Field("expect", FieldType.MAPPING, required=True, fields=_EXPECT_FIELDS),
+)
+_SCENARIO_FIELDS: Final = Table.of(
+    _text("name", _is_name, "must be of small letters, digits and hyphens, at most 64"),
+    _text("watch", lambda text: text.strip() and text.isprintable(), "must be one line of text"),
+    _text("needs", {"", _GRANTS}.__contains__, f"must be {_GRANTS}", required=False),
+    Field("request", FieldType.MAPPING, required=True, fields=_REQUEST_FIELDS),
+    Field("expect", FieldType.MAPPING, required=True, fields=_EXPECT_FIELDS),
+    Field("edit", FieldType.MAPPING, fields=_EDIT_FIELDS),
+    Field("at_once", FieldType.NUMBER),
+)
+_FILE_FIELDS: Final = Table.of(
+    _text("version", VERSION.__eq__, f"must be {VERSION}"),
+    Field("scenarios", FieldType.MAPPINGS, fields=_SCENARIO_FIELDS, null_items=False),
+)
 
 
 @final
@@ -50,7 +107,7 @@ _GRANTS: Final = "grants"
 class UnusableScenarios:
     """Why the text is not a scenario file: at least one problem."""
 
-    problems: tuple[FileProblem, ...]
+    problems: tuple[Problem, ...]
 
 
 def read_scenarios(text: str, values: GoValues | None = None) -> tuple[Scenario, ...] | UnusableScenarios:
@@ -60,18 +117,23 @@ def read_scenarios(text: str, values: GoValues | None = None) -> tuple[Scenario,
     """
     roots = read_stream(text, _LIMITS)
     if _may_be_template(text, roots):
-        rendered = render(text, (values or GoValues()).named())
+        findings, values = Findings(), values or GoValues()
+        rendered = render(text, values.named())
         if isinstance(rendered, NotRendered):
-            return UnusableScenarios((FileProblem(rendered.line, "the template", rendered.reason),))
+            return UnusableScenarios((Problem(NOT_YAML, f"the template {rendered.reason}", line=rendered.line),))
         root = read_nodes(rendered)  # which resolves merge keys, as Go does
         if isinstance(root, Unreadable):
-            return UnusableScenarios((FileProblem(root.line, "the file", root.reason),))
-        problems: list[FileProblem] = []
-        found = read_go_scenarios(root, values or GoValues(), problems)
-        return _result(found, problems)
-    if isinstance(roots, Unreadable):
-        return UnusableScenarios((FileProblem(roots.line, "the file", roots.reason),))
-    return _read_own(roots)
+            return UnusableScenarios((root.problem(FILE),))
+        scenarios: tuple[Scenario, ...] = read_go_scenarios(root, values, findings)
+    elif isinstance(roots, Unreadable):
+        return UnusableScenarios((roots.problem(FILE),))
+    elif len(roots) != 1:
+        return UnusableScenarios((Problem(SECOND_DOCUMENT, f"{FILE} must have one document"),))
+    else:
+        findings = Findings(dialect=_DIALECT)
+        scenarios = _read_own(roots[0], findings)
+    in_order = sorted(findings.kept, key=lambda problem: problem.line or 0)
+    return UnusableScenarios(tuple(in_order[:MAX_PROBLEMS])) if in_order else scenarios
 
 
 def _may_be_template(text: str, roots: tuple[Node, ...] | Unreadable) -> bool:
@@ -81,115 +143,86 @@ def _may_be_template(text: str, roots: tuple[Node, ...] | Unreadable) -> bool:
     return len(roots) == 1 and is_go_file(roots[0])
 
 
-def _read_own(roots: tuple[Node, ...]) -> tuple[Scenario, ...] | UnusableScenarios:
-    if len(roots) != 1:
-        return UnusableScenarios((FileProblem(None, "the file", "must have one document"),))
-    problems: list[FileProblem] = []
-    root = ScenarioFields.of(roots[0], "", problems)
-    if root.text("version") != VERSION and not problems:
-        root.problem("version", f"must be {VERSION}")
-    items = root.items("scenarios")
-    if not items and not problems:
-        root.problem("scenarios", "must be a list with at least one scenario")
-    if len(items) > MAX_SCENARIOS:
-        root.problem("scenarios", f"are more than {MAX_SCENARIOS}")
-        items = ()
-    root.nothing_else()
+def _read_own(root: Node, findings: Findings) -> tuple[Scenario, ...]:
+    file = Fields.of(root, FILE, _FILE_FIELDS, findings)
+    if file is None:
+        return ()
+    before = findings.count
+    file.written("version")
+    items = file.nodes.get("scenarios")
+    if isinstance(items, Sequence) and len(items.items) > MAX_SCENARIOS:
+        file.wrong("scenarios", f"are more than {MAX_SCENARIOS}")
+        return ()
+    scenarios = file.mappings("scenarios")
+    if not scenarios and findings.count == before:
+        file.wrong("scenarios", "must be a list with at least one scenario")
     names: set[str] = set()
-    return _result(
-        tuple(_scenario(ScenarioFields.of(item, f"scenarios[{index}]", problems), names) for index, item in enumerate(items)), problems
-    )
+    return tuple(_scenario(scenario, names) for scenario in scenarios)
 
 
-def _result(scenarios: tuple[Scenario, ...], problems: list[FileProblem]) -> tuple[Scenario, ...] | UnusableScenarios:
-    in_order = sorted(problems, key=lambda problem: problem.line or 0)
-    return UnusableScenarios(tuple(in_order[:MAX_PROBLEMS])) if problems else scenarios
-
-
-def _scenario(fields: ScenarioFields, names: set[str]) -> Scenario:
-    name = fields.matching("name", _is_name, "must be of small letters, digits and hyphens, at most 64")
+def _scenario(fields: Fields, names: set[str]) -> Scenario:
+    name = fields.written("name")
     if name and name in names:
-        fields.problem("name", f"is that of an earlier scenario: {quoted(name)}")
+        fields.wrong("name", f"is that of an earlier scenario: {quoted(name)}")
     names.add(name)
-    watch = fields.matching("watch", lambda text: text.strip() and text.isprintable(), "must be one line of text")
-    needs = fields.matching("needs", {"", _GRANTS}.__contains__, f"must be {_GRANTS}", "")
+    watch, needs = fields.written("watch"), fields.written("needs")
     call = attrs.evolve(_call(fields.inner("request")), grants=needs == _GRANTS)
     expected = _answer(fields.inner("expect"))
-    scenario: Scenario = OneRequest(name, watch, call, expected)
-    if "edit" in fields.fields and "at_once" in fields.fields:
-        fields.problem("edit", "and at_once exclude each other")
-    if "edit" in fields.fields:
+    if "edit" in fields.nodes and "at_once" in fields.nodes:
+        fields.wrong("edit", "and at_once exclude each other")
+    if "edit" in fields.nodes:
         edit = fields.inner("edit")
         edited = _answer(edit.inner("expect"))
-        file = edit.matching("file", _is_file, "must be the name of a policy file, such as team.yaml")
-        old = edit.matching("old", len, "must not be empty")
-        new = edit.matching("new", lambda text: text != old, "must differ from old")
-        edit.nothing_else()
-        scenario = PolicyEdit(name, watch, call, expected, edited, file, old, new)
-    elif "at_once" in fields.fields:
-        scenario = EqualRequests(name, watch, call, expected, fields.number("at_once", range(2, MAX_AT_ONCE + 1)))
-    fields.fields.pop("at_once", None)
-    fields.nothing_else()
-    return scenario
+        file, old, new = edit.written("file"), edit.written("old"), edit.written("new")
+        if "new" in edit.nodes and new == old:
+            edit.wrong("new", "must differ from old")
+        return PolicyEdit(name, watch, call, expected, edited, file, old, new)
+    if "at_once" in fields.nodes:
+        return EqualRequests(name, watch, call, expected, fields.number("at_once", range(2, MAX_AT_ONCE + 1)))
+    return OneRequest(name, watch, call, expected)
 
 
-def _call(fields: ScenarioFields) -> GatewayCall:
-    host = fields.matching("host", is_host, "must be a host, with or without a port")
-    path = fields.matching("path", is_path, "must be a path as it is sent: it begins with / and has no blanks")
-    method = fields.matching("method", is_method, "must be a method, such as GET", "GET")
-    subject = fields.matching("subject", _SUBJECTS.__contains__, f"must be one of {', '.join(_SUBJECTS)}", Subject.VALID.value)
-    headers = _headers(fields)
-    fields.nothing_else()
-    return GatewayCall(host, path, _SUBJECTS.get(subject, Subject.VALID), method, headers)
+def _call(fields: Fields) -> GatewayCall:
+    host, path, method = fields.written("host"), fields.written("path"), fields.written("method", "GET")
+    subject = _SUBJECTS.get(fields.written("subject", Subject.VALID.value), Subject.VALID)
+    return GatewayCall(host, path, subject, method, _headers(fields))
 
 
-def _headers(fields: ScenarioFields) -> Headers:
-    items = fields.items("headers")
-    if len(items) > MAX_HEADERS:
-        fields.problem("headers", f"are more than {MAX_HEADERS}")
+def _headers(fields: Fields) -> Headers:
+    headers = fields.mappings("headers")
+    if len(headers) > MAX_HEADERS:
+        fields.wrong("headers", f"are more than {MAX_HEADERS}")
         return ()
-    headers = []
-    for index, item in enumerate(items):
-        header = ScenarioFields.of(item, f"{fields.where}.headers[{index}]", fields.problems)
-        before = len(fields.problems)
-        name, value = header.text("name"), header.text("value")
-        if len(fields.problems) == before and (reason := why_no_header(name, value)):
-            header.problem("name", reason)
-        header.nothing_else()
-        headers.append((name, value))
-    return tuple(headers)
+    return tuple(_header(header) for header in headers)
 
 
-def _answer(fields: ScenarioFields) -> ScenarioAnswer:
-    status = fields.number("status", _STATUS)
-    body = fields.text("body", "")
-    upstream = _upstream(fields)
+def _header(header: Fields) -> tuple[str, str]:
+    before = header.findings.count
+    name, value = header.written("name"), header.written("value")
+    if header.findings.count == before and (reason := why_no_header(name, value)):
+        header.wrong("name", reason)
+    return name, value
+
+
+def _answer(fields: Fields) -> ScenarioAnswer:
+    status, body, upstream = fields.number("status", _STATUS), fields.written("body"), _upstream(fields)
     if body and upstream is not Reached.NOT:
-        fields.problem("body", "is the upstream's, which upstream is about")
-    answer = ScenarioAnswer(
-        status=status,
-        body=body,
-        challenges=fields.texts("challenges"),
-        upstream=upstream,
-        content_type=fields.text("content_type", "application/json"),
-    )
-    fields.nothing_else()
-    return answer
+        fields.wrong("body", "is the upstream's, which upstream is about")
+    challenges, content_type = fields.written_texts("challenges"), fields.written("content_type", "application/json")
+    return ScenarioAnswer(status=status, body=body, challenges=challenges, upstream=upstream, content_type=content_type)
 
 
-def _upstream(fields: ScenarioFields) -> Upstream:
-    node = fields.fields.get("upstream")
-    if isinstance(node, Mapping):
-        outer = fields.inner("upstream")
-        exchanged = outer.inner("exchanged")
-        target = RequestedTarget(exchanged.text("scope", ""), exchanged.texts("resources"), exchanged.texts("audiences"))
-        exchanged.nothing_else()
-        outer.nothing_else()
-        return Exchanged(target)
-    if node is None:
-        return Reached.NOT
-    del fields.fields["upstream"]
-    if isinstance(node, Scalar) and node.text in _REACHED:
-        return _REACHED[node.text]
-    fields.problem("upstream", f"must be exchanged with a target, or one of {', '.join(_REACHED)}; without it the upstream sees nothing")
-    return Reached.NOT
+def _upstream(fields: Fields) -> Upstream:
+    match fields.nodes.get("upstream"):
+        case None:
+            return Reached.NOT
+        case Mapping():
+            exchanged = fields.inner("upstream").inner("exchanged")
+            target = RequestedTarget(exchanged.written("scope"), exchanged.written_texts("resources"), exchanged.written_texts("audiences"))
+            return Exchanged(target)
+        case Scalar(text=text) if text in _REACHED:
+            return _REACHED[text]
+        case _:
+            reason = f"must be exchanged with a target, or one of {', '.join(_REACHED)}; without it the upstream sees nothing"
+            fields.wrong("upstream", reason)
+            return Reached.NOT

@@ -4,20 +4,24 @@ A file is a mapping with ``tests``, a list of mappings with ``request`` (``metho
 ``policy``, ``scope``, ``audiences``).
 """
 
-from collections.abc import Callable, Iterator
-from typing import Final, TypeVar, final
+from collections.abc import Iterator
+from typing import Final, final
 
 import attrs
 
+from exchanger.codes.policy import MISSING_FIELD, WRONG_TYPE
+from exchanger.codes.problem import Problem
 from exchanger.decision.answer import Effect
-from exchanger.policy.documents import yaml_nodes as nodes
-from exchanger.policy.documents.fields import FILE, Field, FieldType
-from exchanger.policy.documents.yaml_reader import Unreadable, read_nodes
-from exchanger.tools.question import Header, MalformedQuestion, Question, read_question
-from exchanger.util.text import closest, quoted
+from exchanger.policy.headers import TOKEN
+from exchanger.tools.question import MAX_HEADERS, Header, MalformedQuestion, Question, read_question
+from exchanger.util.json_schema import Schema, document
+from exchanger.util.text import quoted
 from exchanger.values.entry import BASELINE, Source
-
-T = TypeVar("T")
+from exchanger.yaml.fields import FILE, Dialect, Field, Fields, FieldType, Findings, Table
+from exchanger.yaml.nodes import Mapping, Sequence, text_of
+from exchanger.yaml.reader import Unreadable, read_nodes
+from exchanger.yaml.schema import BEYOND_JSON, mapping
+from exchanger.yaml.text_rules import BLANKS, NOT_BLANK, TextRule, whole
 
 # The word for the platform's baseline where a policy is named.
 BASELINE_NAME: Final = "baseline"
@@ -49,51 +53,74 @@ class Case:
     line: int
 
 
-@final
-@attrs.frozen
-class CaseProblem:
-    """What is wrong with a file of tests, and where; ``None`` for the file as a whole."""
-
-    reason: str
-    line: int | None = None
-    column: int | None = None
-
-
-def read_cases(text: str) -> tuple[Case, ...] | tuple[CaseProblem, ...]:
-    """Return the tests in a file's text, or everything that is wrong with it. Never raises."""
-    root = read_nodes(text)
-    if isinstance(root, Unreadable):
-        return (CaseProblem(f"the file {root.reason}", root.line, root.column),)
-    reader = _CaseReader()
-    cases = reader.read(root)
-    if not cases and not reader.problems:
-        return (CaseProblem("the file has no tests: they are a list under tests", root.line, root.column),)
-    return tuple(reader.problems[:MAX_PROBLEMS]) or cases
-
-
 DECISIONS: Final = tuple(effect.value for effect in Effect)
+_NAME: Final = TextRule(whole(TOKEN))
 # Header by header, if one comes more than once.
-HEADER_FIELDS: Final = (
-    Field("name", FieldType.TEXT, "The header's name, in any case.", required=True),
+_HEADER_FIELDS: Final = Table.of(
+    Field("name", FieldType.TEXT, "The header's name, in any case.", required=True, rule=_NAME),
     Field("value", FieldType.TEXT, "Its value.", required=True),
 )
-_REQUEST_FIELDS: Final = (
-    Field("method", FieldType.TEXT, "The method, such as GET.", required=True),
-    Field("url", FieldType.TEXT, "The URL, such as https://orders.example.com/orders/1.", required=True),
+_HTTP: Final = "(?:[Hh][Tt][Tt][Pp][Ss]?|[Ww][Ss][Ss]?)://"
+# Of a URL, behind its scheme: no user information, and no fragment.
+_REST: Final = "[^/?#@]*(?:[/?][^#]*)?$"
+_URL: Final[Schema] = {
+    "allOf": [{"pattern": NOT_BLANK}],
+    "anyOf": [
+        {"pattern": f"^[{BLANKS}]*{_HTTP}{_REST}"},
+        {
+            "pattern": f"^[{BLANKS}]*{_REST}",
+            "not": {
+                "description": "The scheme of a URL has to be http or https.",
+                "pattern": f"^[{BLANKS}]*[A-Za-z][A-Za-z0-9+.-]*://",
+            },
+        },
+    ],
+}
+_REQUEST_FIELDS: Final = Table.of(
+    Field(
+        "method",
+        FieldType.TEXT,
+        "The method, such as GET.",
+        required=True,
+        rule=TextRule(whole(TOKEN), examples=("GET", "POST", "PUT", "PATCH", "DELETE")),
+    ),
+    Field("url", FieldType.TEXT, "The URL, such as https://orders.example.com/orders/1.", required=True, says=_URL),
     Field(
         "headers",
         FieldType.MAPPINGS,
         "Headers by name, or a list of mappings with name and value. A bearer token is assumed; an empty Authorization is none.",
-        fields=HEADER_FIELDS,
+        fields=_HEADER_FIELDS,
+        null_items=False,
+        says={
+            "type": ["object", "array"],
+            "propertyNames": {"pattern": _NAME.pattern},
+            "additionalProperties": {"type": "string"},
+        },
     ),
 )
-_EXPECT_FIELDS: Final = (
-    Field("decision", FieldType.TEXT, f"What the request must get: {', '.join(DECISIONS)}.", required=True),
-    Field("policy", FieldType.TEXT, f"The ConfigMap that decides, as NAMESPACE/NAME, or {BASELINE_NAME}."),
+_EXCHANGE_ONLY: Final = ("scope", "audiences")
+_EXPECT_FIELDS: Final = Table.of(
+    Field(
+        "decision",
+        FieldType.TEXT,
+        f"What the request must get: {', '.join(DECISIONS)}.",
+        required=True,
+        rule=TextRule(whole("|".join(DECISIONS)), words=DECISIONS),
+    ),
+    Field(
+        "policy",
+        FieldType.TEXT,
+        f"The ConfigMap that decides, as NAMESPACE/NAME, or {BASELINE_NAME}.",
+        rule=TextRule(whole(f"{BASELINE_NAME}|[^/{BLANKS}][^/]*/[^/]*[^/{BLANKS}]")),
+    ),
     Field("scope", FieldType.TEXT, "The scopes that are asked for, in any order; with decision: exchange."),
-    Field("audiences", FieldType.TEXTS, "The audiences that are asked for, in any order; with decision: exchange."),
+    Field("audiences", FieldType.TEXTS, "The audiences that are asked for, in any order; with decision: exchange.", null_items=False),
+    says={
+        "if": {"properties": {"decision": {"type": "string", "pattern": whole(Effect.EXCHANGE.value)}}},
+        "else": {"properties": {name: {"type": "null"} for name in _EXCHANGE_ONLY}},
+    },
 )
-_TEST_FIELDS: Final = (
+_TEST_FIELDS: Final = Table.of(
     Field("request", FieldType.MAPPING, "The request.", required=True, fields=_REQUEST_FIELDS),
     Field(
         "expect",
@@ -103,138 +130,105 @@ _TEST_FIELDS: Final = (
         fields=_EXPECT_FIELDS,
     ),
 )
-CASES_FIELDS: Final = (Field("tests", FieldType.MAPPINGS, "The tests, one or more.", required=True, fields=_TEST_FIELDS),)
+CASES_FIELDS: Final = Table.of(
+    Field(
+        "tests",
+        FieldType.MAPPINGS,
+        "The tests, one or more.",
+        required=True,
+        fields=_TEST_FIELDS,
+        null_items=False,
+        says={"minItems": 1},
+    )
+)
+# What the reader refuses, and the schema cannot express.
+UNSAID: Final = (
+    BEYOND_JSON,
+    f"more than {MAX_HEADERS} headers of a request",
+    "a url without a host where no header Host names one",
+)
+_DIALECT: Final = Dialect(not_text="must be text; put numbers and true/false in quotes", blank="must not be blank")
 
 
-@final
-@attrs.define(eq=False)
-class _CaseReader:
-    """Reads one file; ``problems`` has what is wrong so far."""
+def tests_schema() -> Schema:
+    """Return the JSON Schema (2020-12) of a file of tests. It refuses no file that is read."""
+    description = "Requests, and the decision that a policy must come to for each: a file for exchanger test."
+    return document("tests", "v1", description, UNSAID, mapping(CASES_FIELDS))
 
-    problems: list[CaseProblem] = attrs.field(factory=list, init=False)
 
-    def read(self, root: nodes.Node) -> tuple[Case, ...]:
-        found = self._fields(root, FILE, CASES_FIELDS)
-        items = None if found is None else found.get("tests")
-        if items is None:
-            return ()
-        if not isinstance(items, nodes.Sequence):
-            self._wrong(items, "tests must be a list")
-            return ()
-        read = [self._case(item, f"tests[{index}]") for index, item in enumerate(items.items)]
-        return tuple(case for case in read if case is not None)
+def read_cases(text: str) -> tuple[Case, ...] | tuple[Problem, ...]:
+    """Return the tests in a file's text, or everything that is wrong with it. Never raises."""
+    root = read_nodes(text)
+    if isinstance(root, Unreadable):
+        return (root.problem(FILE),)
+    findings = Findings(dialect=_DIALECT)
+    file = Fields.of(root, FILE, CASES_FIELDS, findings)
+    cases = [] if file is None else [_case(test) for test in file.mappings("tests", required=True)]
+    if not cases and not findings.kept:
+        findings.add(MISSING_FIELD, f"{FILE} has no tests: they are a list under tests", root, "tests")
+    return tuple(findings.kept[:MAX_PROBLEMS]) or tuple(case for case in cases if case is not None)
 
-    def _wrong(self, node: nodes.Node, reason: str) -> None:
-        self.problems.append(CaseProblem(reason, node.line, node.column))
 
-    def _fields(self, node: nodes.Node, where: str, fields: tuple[Field, ...]) -> dict[str, nodes.Node] | None:
-        """Return the fields of a mapping that are not null; unknown and missing ones are problems."""
-        if not isinstance(node, nodes.Mapping):
-            self._wrong(node, f"{where} must be a mapping")
-            return None
-        known = [field.name for field in fields]
-        found: dict[str, nodes.Node] = {}
-        for key, value in node.pairs:
-            name = nodes.text_of(key)
-            if name is None or name not in known:
-                meant = None if name is None else closest(name, known)
-                hint = "" if meant is None else f"; did you mean {meant}?"
-                self._wrong(key, f"{where} has an unknown field {'that is not text' if name is None else quoted(name)}{hint}")
-            elif not nodes.is_null(value):
-                found[name] = value
-        for field in fields:
-            if field.required and field.name not in found:
-                self._wrong(node, f"{field.name if where == FILE else f'{where}.{field.name}'} is required")
-        return found
+def _case(test: Fields) -> Case | None:
+    request, expect = test.mapping("request"), test.mapping("expect")
+    question = None if request is None else _question(request)
+    expected = None if expect is None else _expectation(expect)
+    return None if question is None or expected is None else Case(question, expected, test.node.line)
 
-    def _case(self, node: nodes.Node, where: str) -> Case | None:
-        found = self._fields(node, where, _TEST_FIELDS)
-        if found is None or len(found) < len(_TEST_FIELDS):
-            return None
-        question = self._question(found["request"], f"{where}.request")
-        expect = self._expectation(found["expect"], f"{where}.expect")
-        return None if question is None or expect is None else Case(question, expect, node.line)
 
-    def _question(self, node: nodes.Node, where: str) -> Question | None:
-        found = self._fields(node, where, _REQUEST_FIELDS)
-        if found is None:
-            return None
-        before = len(self.problems)
-        method, url = self._text(found, "method", where), self._text(found, "url", where)
-        headers = tuple(self._headers(found["headers"], f"{where}.headers")) if "headers" in found else ()
-        if not method or not url or len(self.problems) > before:
-            return None
-        question = read_question(method, url, headers)
-        if isinstance(question, MalformedQuestion):
-            self._wrong(node, f"{where}: {question.reason}")
-            return None
-        return question
+def _question(request: Fields) -> Question | None:
+    before = request.findings.count
+    method, url, headers = request.text("method"), request.text("url"), tuple(_headers(request))
+    if request.findings.count > before:
+        return None
+    question = read_question(method, url, headers)
+    if isinstance(question, MalformedQuestion):
+        request.findings.add(WRONG_TYPE, f"{request.where}: {question.reason}", request.node, request.where)
+        return None
+    return question
 
-    def _headers(self, node: nodes.Node, where: str) -> Iterator[Header]:
-        """Yield the headers of a mapping of names to values, or of a list of mappings with name and value, in which a name may repeat."""
-        if isinstance(node, nodes.Mapping):
-            for key, value in node.pairs:
-                name, text = nodes.text_of(key), nodes.text_of(value)
+
+def _headers(request: Fields) -> Iterator[Header]:
+    """Yield the headers of a mapping of names to values, or of a list of mappings with name and value, in which a name may repeat."""
+    match request.nodes.get("headers"):
+        case None:
+            return
+        case Mapping(pairs):
+            for key, value in pairs:
+                name, text = text_of(key), text_of(value)
                 if name is None or text is None:
-                    self._wrong(value, f"{where} must have texts; put numbers and true/false in quotes")
+                    words = "must have texts; put numbers and true/false in quotes"
+                    request.findings.add(WRONG_TYPE, f"{request.path('headers')} {words}", value, request.path("headers"))
                 else:
                     yield name, text
-        elif isinstance(node, nodes.Sequence):
-            for index, item in enumerate(node.items):
-                place = f"{where}[{index}]"
-                found = self._fields(item, place, HEADER_FIELDS)
-                if found is not None and len(found) == 2:  # noqa: PLR2004 - name and value
-                    yield self._text(found, "name", place), self._words(found["value"], f"{place}.value")
-        else:
-            self._wrong(node, f"{where} must be a mapping of names to values, or a list of mappings with name and value")
+        case Sequence():
+            for header in request.mappings("headers"):
+                yield header.text("name"), header.written("value")
+        case _:
+            request.wrong("headers", "must be a mapping of names to values, or a list of mappings with name and value")
 
-    def _expectation(self, node: nodes.Node, where: str) -> ExpectedDecision | None:
-        found = self._fields(node, where, _EXPECT_FIELDS)
-        if found is None:
-            return None
-        before = len(self.problems)
-        decision = self._text(found, "decision", where)
-        if decision and decision not in DECISIONS:
-            meant = closest(decision, DECISIONS)
-            hint = "" if meant is None else f"; did you mean {meant}?"
-            self._wrong(found["decision"], f"{where}.decision must be one of {', '.join(DECISIONS)}, not {quoted(decision)}{hint}")
-        policy = self._given(found, "policy", where, self._policy)
-        scope = self._given(found, "scope", where, lambda node, place: frozenset(self._words(node, place).split()))
-        audiences = self._given(found, "audiences", where, self._audiences)
-        exchanges = decision == Effect.EXCHANGE.value
-        for name in ("scope", "audiences"):
-            if name in found and decision in DECISIONS and not exchanges:
-                self._wrong(found[name], f"{where}.{name} goes with decision: exchange")
-        return None if not decision or len(self.problems) > before else ExpectedDecision(Effect(decision), policy, scope, audiences)
 
-    def _given(self, found: dict[str, nodes.Node], name: str, where: str, read: Callable[[nodes.Node, str], T]) -> T | None:
-        return read(found[name], f"{where}.{name}") if name in found else None
+def _expectation(expect: Fields) -> ExpectedDecision | None:
+    before = expect.findings.count
+    decision = expect.text("decision")
+    if decision and decision not in DECISIONS:
+        hint = expect.findings.hints.meant(decision, DECISIONS)
+        expect.wrong("decision", f"must be one of {', '.join(DECISIONS)}, not {quoted(decision)}", hint=hint)
+    policy = _policy(expect) if "policy" in expect.nodes else None
+    scope = frozenset(expect.text("scope").split()) if "scope" in expect.nodes else None
+    audiences = frozenset(expect.written_texts("audiences")) if "audiences" in expect.nodes else None
+    if decision in DECISIONS and decision != Effect.EXCHANGE.value:
+        for name in _EXCHANGE_ONLY:
+            if name in expect.nodes:
+                expect.wrong(name, "goes with decision: exchange")
+    return None if expect.findings.count > before else ExpectedDecision(Effect(decision), policy, scope, audiences)
 
-    def _text(self, found: dict[str, nodes.Node], name: str, where: str) -> str:
-        """Return the trimmed text of a required field, "" where there is none, which is a problem."""
-        before = len(self.problems)
-        text = self._words(found[name], f"{where}.{name}").strip() if name in found else ""
-        if name in found and not text and len(self.problems) == before:
-            self._wrong(found[name], f"{where}.{name} must not be blank")
-        return text
 
-    def _words(self, node: nodes.Node, where: str) -> str:
-        text = nodes.text_of(node)
-        if text is None:
-            self._wrong(node, f"{where} must be text; put numbers and true/false in quotes")
-        return text or ""
-
-    def _policy(self, node: nodes.Node, where: str) -> Source:
-        text = self._words(node, where).strip()
-        if text == BASELINE_NAME:
-            return BASELINE
-        namespace, slash, name = text.partition("/")
-        if not (slash and namespace and name) or "/" in name:
-            self._wrong(node, f"{where} must be NAMESPACE/NAME, not {quoted(text)}")
-        return Source(namespace, name)
-
-    def _audiences(self, node: nodes.Node, where: str) -> frozenset[str]:
-        texts = [nodes.text_of(item) for item in node.items] if isinstance(node, nodes.Sequence) else [None]
-        if None in texts:
-            self._wrong(node, f"{where} must be a list of texts")
-        return frozenset(text for text in texts if text is not None)
+def _policy(expect: Fields) -> Source:
+    text = expect.text("policy")
+    if text == BASELINE_NAME:
+        return BASELINE
+    namespace, slash, name = text.partition("/")
+    if not (slash and namespace and name) or "/" in name:
+        expect.wrong("policy", f"must be NAMESPACE/NAME, not {quoted(text)}")
+    return Source(namespace, name)

@@ -6,7 +6,7 @@ from typing import Final
 from exchanger.issuers.schema import issuers_schema
 from exchanger.policy.documents.schema import policy_schema
 from exchanger.policy.grants.schema import grants_schema
-from exchanger.tools.cases_schema import tests_schema
+from exchanger.tools.cases import tests_schema
 from exchanger.util.json_schema import Schema
 
 SCHEMAS: Final[Mapping[str, Callable[[], Schema]]] = {

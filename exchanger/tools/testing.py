@@ -11,11 +11,11 @@ from typing import Final, TextIO, final
 
 import attrs
 
+from exchanger.codes.problem import Problem
 from exchanger.console.message import encode
 from exchanger.console.policy_view import shown_answer, shown_place
 from exchanger.decision.answer import Answer
 from exchanger.errors import ConfigurationError
-from exchanger.policy.documents.yaml_reader import MAX_BYTES
 from exchanger.tools.cases import BASELINE_NAME, Case, ExpectedDecision, read_cases
 from exchanger.tools.display import Json, decided, headline, place, text_of
 from exchanger.tools.policies import STANDARD_INPUT, AssembledPolicy, Chosen, policy_of_paths, read_once
@@ -23,6 +23,7 @@ from exchanger.util.regular_file import open_regular
 from exchanger.util.terminal import read_input
 from exchanger.util.text import printable
 from exchanger.values.entry import BASELINE, Entry, Source
+from exchanger.yaml.reader import MAX_BYTES
 
 PASSED: Final = 0
 FAILED: Final = 1
@@ -105,9 +106,13 @@ def _read(file: str) -> tuple[Case, ...]:
     cases = tuple(one for one in found if isinstance(one, Case))
     problems = [one for one in found if not isinstance(one, Case)]
     if problems:
-        places = ("".join(f":{number}" for number in (one.line, one.column) if number is not None) for one in problems)
-        raise ConfigurationError(tuple(f"{file}{where}: {one.reason}" for where, one in zip(places, problems, strict=True)))
+        raise ConfigurationError(tuple(_told(file, problem) for problem in problems))
     return cases
+
+
+def _told(file: str, problem: Problem) -> str:
+    place = "".join(f":{number}" for number in (problem.line, problem.column) if number is not None)
+    return f"{file}{place}: {problem.text}{f'; did you mean {problem.hint}?' if problem.hint else ''}"
 
 
 def judged(cases: Sequence[tuple[str, Case]], policy: AssembledPolicy) -> CaseReport:

@@ -23,7 +23,6 @@ from exchanger.kube.events import PolicyEvents
 from exchanger.kube.list_watch import Bookmark, Item, Key, Opened, Page, Put, WatchEvent
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.kube.source import KubernetesSource
-from exchanger.policy.documents.yaml_reader import MAX_BYTES
 from exchanger.policy.grants.allowance import NO_GRANTS, Grant, Grants
 from exchanger.policy.intake import MAX_TOLD
 from exchanger.policy.selection import Change, ConfigMap, Namespace
@@ -32,6 +31,7 @@ from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import DenyEntry, Source
 from exchanger.values.selector import parse_selector
 from exchanger.values.verdict import NoMatch, Unhealthy
+from exchanger.yaml.reader import MAX_BYTES
 from tests.kube.cluster import Record, deny
 from tests.kube.telling import FakeEvents
 

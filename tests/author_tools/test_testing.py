@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from exchanger.codes.problem import Problem
 from exchanger.decision.answer import Effect
-from exchanger.tools.cases import Case, CaseProblem, read_cases
+from exchanger.tools.cases import Case, read_cases
 from exchanger.tools.policies import Chosen
 from exchanger.tools.testing import FAILED, PASSED, UNUSABLE, run_tests
 from exchanger.values.entry import BASELINE, Source
@@ -105,7 +106,7 @@ def test_a_value_is_read_whole() -> None:
         ("tests: {}", ["1:8 tests must be a list"]),
         ("tests: [x]", ["1:9 tests[0] must be a mapping"]),
         ("tests: [{}]", ["1:9 tests[0].request is required", "1:9 tests[0].expect is required"]),
-        ("test: []", ['1:1 the file has an unknown field "test"; did you mean tests?', "1:1 tests is required"]),
+        ("test: []", ['1:1 the file has an unknown field "test" (did you mean tests?)', "1:1 tests is required"]),
         ("tests: [{request: x, expect: {decision: deny}}]", ["1:19 tests[0].request must be a mapping"]),
         ("tests: [{request: {method: 5, url: a}, expect: {decision: deny}}]", ["1:28 tests[0].request.method must be text"]),
         (
@@ -142,8 +143,7 @@ def test_a_value_is_read_whole() -> None:
 )
 def test_whatever_is_not_understood_is_a_problem_with_its_place(text: str, problems: list[str]) -> None:
     found = read_cases(text)
-    assert all(isinstance(one, CaseProblem) for one in found)
-    said = [f"{one.line}:{one.column} {one.reason}" for one in found if isinstance(one, CaseProblem)]
+    said = [f"{one.line}:{one.column} {one.sentence}" for one in found if isinstance(one, Problem)]
     assert len(said) == len(problems)
     for one, expected in zip(said, problems, strict=True):
         assert one.startswith(expected)

@@ -8,9 +8,9 @@ from exchanger.codes.policy import UNKNOWN_FIELD, WRONG_TYPE
 from exchanger.codes.problem import Problem, coded, reason_of
 from exchanger.policy.conflicts import Conflict
 from exchanger.policy.documents.document import Refusal
-from exchanger.policy.documents.fields import MAX_COMPARISONS, MAX_ITEMS, MAX_PROBLEMS, Hints
 from exchanger.values.entry import DenyEntry, FailClosedRegion, MatchScope, Source
 from exchanger.values.notice import Notice
+from exchanger.yaml.fields import MAX_COMPARISONS, MAX_ITEMS, MAX_PROBLEMS, Hints
 from tests.codes.reaching import SOURCE, document
 
 

@@ -9,8 +9,8 @@ from hypothesis import event
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from exchanger.policy.documents.yaml_nodes import Kind, Mapping, Node, Scalar, Sequence
-from exchanger.policy.documents.yaml_reader import Unreadable, read_nodes
+from exchanger.yaml.nodes import Kind, Mapping, Node, Scalar, Sequence
+from exchanger.yaml.reader import Unreadable, read_nodes
 from tests.property.strategies_policy import rarely
 
 BLANKS: Final = ["", " ", "\t", "\n", "\r\n ", "\x1c", "\x85", "\u00a0", "\u2003", "\u2028", "\ufeff", "\u200b"]

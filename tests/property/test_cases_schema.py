@@ -7,8 +7,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from exchanger.tools.cases import DECISIONS, CaseProblem, read_cases
-from exchanger.tools.cases_schema import tests_schema as cases_schema
+from exchanger.codes.problem import Problem
+from exchanger.tools.cases import DECISIONS, read_cases
+from exchanger.tools.cases import tests_schema as cases_schema
 from tests.property import schema_law
 from tests.property.schema_law import around, assert_accepts_what_is_read, mapping, mutated, some_texts
 from tests.property.strategies_policy import rarely
@@ -16,11 +17,11 @@ from tests.property.strategies_policy import rarely
 VALIDATOR: Final = Draft202012Validator(cases_schema())
 
 
-def problems(text: str) -> tuple[CaseProblem, ...]:
-    return tuple(found for found in read_cases(text) if isinstance(found, CaseProblem))
+def problems(text: str) -> tuple[Problem, ...]:
+    return tuple(found for found in read_cases(text) if isinstance(found, Problem))
 
 
-def problems_of(document: object) -> tuple[CaseProblem, ...]:
+def problems_of(document: object) -> tuple[Problem, ...]:
     return problems(json.dumps(document))
 
 
@@ -53,7 +54,7 @@ documents = mapping((), tests=st.lists(mapping((), request=request, expect=expec
 def test_the_schema_refuses_what_the_reader_refuses_and_nothing_else(document: object) -> None:
     found = problems_of(document)
     if not is_refused(document) and found:
-        assert all("no host" in problem.reason for problem in found)
+        assert all("no host" in problem.text for problem in found)
 
 
 def asking(**request: object) -> dict[str, object]:
@@ -73,7 +74,7 @@ urls = st.lists(pieces, max_size=6).map("".join)
 def test_urls(text: str) -> None:
     document = asking(url=text)
     if not is_refused(document) and (found := problems_of(document)):
-        assert "no host" in found[0].reason
+        assert "no host" in found[0].text
 
 
 @given(around(st.text("/ a\u00a0\t", max_size=5) | st.sampled_from(["baseline", "Baseline"])))

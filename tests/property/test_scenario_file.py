@@ -8,8 +8,7 @@ from typing import Any, Final
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanger.scenarios.fields import MAX_PROBLEMS
-from exchanger.scenarios.reader import UnusableScenarios, read_scenarios
+from exchanger.scenarios.reader import MAX_PROBLEMS, UnusableScenarios, read_scenarios
 from exchanger.scenarios.scenario import Scenario
 from tests.property.strategies_scenarios import file_of, scenario_lists, text_of
 
@@ -26,9 +25,7 @@ def readable(read: tuple[Scenario, ...] | UnusableScenarios, lines: int) -> None
         assert 0 < len(read.problems) <= MAX_PROBLEMS
         for problem in read.problems:
             assert problem.line is None or 1 <= problem.line <= lines
-            assert problem.field
-            assert problem.reason
-            assert str(problem).isprintable()
+            assert problem.lined.isprintable()
     else:
         assert len({scenario.name for scenario in read}) == len(read) > 0
 
@@ -65,7 +62,7 @@ def test_an_unknown_field_is_told_with_its_line(scenarios: tuple[Scenario, ...],
     read = read_scenarios(text)
     assert isinstance(read, UnusableScenarios)
     (line,) = [number for number, line in enumerate(text.splitlines(), 1) if '"surplus"' in line]
-    assert [problem.line for problem in read.problems if "surplus" in problem.reason] == [line]
+    assert [problem.line for problem in read.problems if "surplus" in problem.text] == [line]
 
 
 @given(scenario_lists, st.data())
@@ -79,7 +76,7 @@ def test_a_wrong_type_is_told_with_line_and_field(scenarios: tuple[Scenario, ...
     read = read_scenarios(text)
     assert isinstance(read, UnusableScenarios), (name, kept, mapping[name])
     readable(read, text.count("\n") + 1)
-    assert any(name in f"{problem.field} {problem.reason}" and problem.line is not None for problem in read.problems)
+    assert any(name in problem.text and problem.line is not None for problem in read.problems)
 
 
 @given(scenario_lists, st.data())

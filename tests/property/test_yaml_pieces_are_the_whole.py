@@ -10,7 +10,7 @@ from yaml._yaml import Mark as CMark
 from yaml.error import Mark, MarkedYAMLError, YAMLError
 from yaml.events import Event
 
-from exchanger.policy.documents.yaml_reader import Pieces
+from exchanger.yaml.reader import Pieces
 from tests.property.test_policy_any_text import mutated
 
 # Bytes that libyaml asks for at once.

@@ -30,7 +30,7 @@ def read(text: str) -> LooseRequest:
 def problems(text: str) -> list[str]:
     found = read_scenarios(text, VALUES)
     assert isinstance(found, UnusableScenarios), found
-    return [str(problem) for problem in found.problems]
+    return [problem.lined for problem in found.problems]
 
 
 def test_every_field_is_read() -> None:

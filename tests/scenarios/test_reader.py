@@ -3,8 +3,7 @@
 import pytest
 
 from exchanger.scenarios.answer import Exchanged, RequestedTarget, ScenarioAnswer
-from exchanger.scenarios.fields import MAX_PROBLEMS
-from exchanger.scenarios.reader import MAX_AT_ONCE, MAX_SCENARIOS, UnusableScenarios, read_scenarios
+from exchanger.scenarios.reader import MAX_AT_ONCE, MAX_PROBLEMS, MAX_SCENARIOS, UnusableScenarios, read_scenarios
 from exchanger.scenarios.scenario import EqualRequests, GatewayCall, OneRequest, PolicyEdit
 from exchanger.scenarios.tokens import Subject
 
@@ -24,7 +23,7 @@ scenarios:
 def problems(text: str) -> list[str]:
     read = read_scenarios(text)
     assert isinstance(read, UnusableScenarios), read
-    return [str(problem) for problem in read.problems]
+    return [problem.lined for problem in read.problems]
 
 
 def test_optional_fields_have_defaults() -> None:

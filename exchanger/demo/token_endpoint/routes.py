@@ -10,14 +10,16 @@ from typing import Final, final
 
 import attrs
 
+from exchanger.codes.problem import Problem
 from exchanger.demo.token_endpoint.rules import NOT_A_BEARER, REFRESH_TOKEN_TYPE, Behaviour, Fail, Issue, Refuse
 from exchanger.errors import ExchangerError
-from exchanger.policy.documents.yaml_reader import Unreadable, read_nodes
 from exchanger.scenarios.answer import RequestedTarget
-from exchanger.scenarios.fields import MAX_PROBLEMS, FileProblem
-from exchanger.scenarios.go_format.fields import GoFields
+from exchanger.scenarios.go_format.fields import as_go_reads, texts
+from exchanger.scenarios.reader import MAX_PROBLEMS
 from exchanger.scenarios.scenario import why_no_header
 from exchanger.util.text import quoted
+from exchanger.yaml.fields import FILE, Field, Fields, FieldType, Findings, Table
+from exchanger.yaml.reader import Unreadable, read_nodes
 
 MAX_FILE: Final = 1_048_576  # bytes; a ConfigMap holds no more
 
@@ -31,6 +33,19 @@ _ISSUES: Final[Mapping[str, Issue]] = {
     "wrong_issued_token_type": Issue(issued_token_type=REFRESH_TOKEN_TYPE),
 }
 _TYPES: Final = (*_ISSUES, "delay", "malformed", "oauth_error", "json_error")
+_RESPONSE_FIELDS: Final = Table.of(
+    *texts("type", "scenario", "error", "errorDescription", "wwwAuthenticate"),
+    Field("status", FieldType.NUMBER),
+    Field("delayMilliseconds", FieldType.NUMBER),
+)
+_ROUTE_FIELDS: Final = Table.of(
+    *texts("name"),
+    Field("match", FieldType.MAPPING, fields=Table.of(*texts("path", "scope", "resource", "audience"))),
+    Field("response", FieldType.MAPPING, fields=_RESPONSE_FIELDS),
+)
+_FILE_FIELDS: Final = Table.of(
+    Field("routes", FieldType.MAPPINGS, fields=_ROUTE_FIELDS), Field("defaultResponse", FieldType.MAPPING, fields=_RESPONSE_FIELDS)
+)
 
 
 class RoutesError(ExchangerError):
@@ -89,56 +104,58 @@ def load_routes(file: Path) -> TokenRoutes:
     read = read_routes(text)
     if isinstance(read, TokenRoutes):
         return read
-    raise RoutesError("\n".join(f"{file}: {problem}" for problem in read[:MAX_PROBLEMS]))
+    raise RoutesError("\n".join(f"{file}: {problem.lined}" for problem in read[:MAX_PROBLEMS]))
 
 
-def read_routes(text: str) -> TokenRoutes | tuple[FileProblem, ...]:
+def read_routes(text: str) -> TokenRoutes | tuple[Problem, ...]:
     """Return the routes in ``text``, or everything that is wrong with it. Never raises."""
     root = read_nodes(text)
     if isinstance(root, Unreadable):
-        return (FileProblem(root.line, "the file", root.reason),)
-    problems: list[FileProblem] = []
-    fields = GoFields.of(root, "", problems)
-    items = fields.items("routes")
-    if not items and not problems:
-        fields.problem("routes", "must be a list with at least one route")
+        return (root.problem(FILE),)
+    findings = Findings()
+    file = Fields.of(as_go_reads(root, _FILE_FIELDS), FILE, _FILE_FIELDS, findings)
+    if file is None:
+        return tuple(findings.kept)
+    items = file.mappings("routes")
+    if not items and not findings.kept:
+        file.wrong("routes", "must be a list with at least one route")
     names: set[str] = set()
-    routes = tuple(_route(GoFields.of(item, f"routes[{index}]", problems), names) for index, item in enumerate(items))
-    default = _default(fields.inner("defaultResponse"))
-    return tuple(problems) if problems else TokenRoutes(routes, default)
+    routes = tuple(_route(item, names) for item in items)
+    default = _default(file.inner("defaultResponse"))
+    return tuple(findings.kept) or TokenRoutes(routes, default)
 
 
-def _route(fields: GoFields, names: set[str]) -> TokenRoute:
-    name = fields.text("name").strip()
+def _route(fields: Fields, names: set[str]) -> TokenRoute:
+    name = fields.written("name").strip()
     if not name:
-        fields.problem("name", "is required")
+        fields.wrong("name", "is required")
     elif name in names:
-        fields.problem("name", f"is that of an earlier route: {quoted(name)}")
+        fields.wrong("name", f"is that of an earlier route: {quoted(name)}")
     names.add(name)
     match = fields.inner("match")
-    parts = {part: match.text(part).strip() for part in ("path", "scope", "resource", "audience")}
+    parts = {part: match.written(part).strip() for part in ("path", "scope", "resource", "audience")}
     if not any(parts.values()):
-        fields.problem("match", f"must have at least one of {', '.join(parts)}")
+        fields.wrong("match", f"must have at least one of {', '.join(parts)}")
     response = fields.inner("response")
-    kind = response.text("type").strip()
-    scenario = response.text("scenario").strip() or (name if kind in {"success", "delay"} else "")
+    kind = response.written("type").strip()
+    scenario = response.written("scenario").strip() or (name if kind in {"success", "delay"} else "")
     return TokenRoute(name, _behaviour(response, kind), scenario, **parts)
 
 
-def _default(response: GoFields) -> Behaviour:
-    kind, error = response.text("type").strip(), response.text("error").strip()
+def _default(response: Fields) -> Behaviour:
+    kind, error = response.written("type").strip(), response.written("error").strip()
     return _behaviour(response, kind or "oauth_error") if kind or error else _UNKNOWN
 
 
-def _behaviour(response: GoFields, kind: str) -> Behaviour:
-    error, status, delay = response.text("error").strip(), response.number("status"), response.number("delayMilliseconds")
-    challenge = response.text("wwwAuthenticate").strip()
+def _behaviour(response: Fields, kind: str) -> Behaviour:
+    error, status, delay = response.written("error").strip(), response.number("status"), response.number("delayMilliseconds")
+    challenge = response.written("wwwAuthenticate").strip()
     if status and status not in _STATUS:
-        response.problem("status", f"must be from {_STATUS[0]} to {_STATUS[-1]}")
+        response.wrong("status", f"must be from {_STATUS[0]} to {_STATUS[-1]}")
     if delay < 0:
-        response.problem("delayMilliseconds", "must not be negative")
+        response.wrong("delayMilliseconds", "must not be negative")
     if why_no_header("WWW-Authenticate", challenge):
-        response.problem("wwwAuthenticate", "cannot be the value of a header")
+        response.wrong("wwwAuthenticate", "cannot be the value of a header")
     if kind in _ISSUES:
         return _ISSUES[kind]
     match kind:
@@ -148,10 +165,10 @@ def _behaviour(response: GoFields, kind: str) -> Behaviour:
             return Fail(200, '{"access_token":')
         case "oauth_error" | "json_error":
             if not error:
-                response.problem("error", f"is required for {kind}")
+                response.wrong("error", f"is required for {kind}")
             if kind == "json_error":
                 return Fail(status or 500, json.dumps({"error": error}))
-            return Refuse(error, response.text("errorDescription").strip(), status or 400, challenge)
+            return Refuse(error, response.written("errorDescription").strip(), status or 400, challenge)
         case _:
-            response.problem("type", f"must be one of {', '.join(_TYPES)}")
+            response.wrong("type", f"must be one of {', '.join(_TYPES)}")
             return _UNKNOWN

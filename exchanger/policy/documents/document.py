@@ -15,12 +15,12 @@ from exchanger.codes.grants import OUTSIDE_GRANTS
 from exchanger.codes.manifests import MISSING_DOCUMENT
 from exchanger.codes.problem import Problem
 from exchanger.policy.documents.entry_reader import ENTRY_FIELDS, MatchReader, read_entry
-from exchanger.policy.documents.fields import Field, FieldType, Findings, report_unknown
-from exchanger.policy.documents.text_rules import TextRule
-from exchanger.policy.documents.yaml_nodes import Kind, Mapping, Node, Scalar, Sequence, is_null, text_of
-from exchanger.policy.documents.yaml_reader import BREAK, MAX_BYTES, Unreadable, read_nodes
 from exchanger.util.text import bounded, quoted
 from exchanger.values.entry import EVERYWHERE, Claim, Entry, FailClosedRegion, GrantedArea, MatchScope, Source
+from exchanger.yaml.fields import Field, FieldType, Findings, Table, report_unknown
+from exchanger.yaml.nodes import Kind, Mapping, Node, Scalar, Sequence, is_null, text_of
+from exchanger.yaml.reader import BREAK, MAX_BYTES, Unreadable, read_nodes
+from exchanger.yaml.text_rules import TextRule
 
 UNREADABLE_REACH: Final[MatchScope] = EVERYWHERE  # what an unreadable document closes
 VERSION: Final = "v1"
@@ -29,16 +29,16 @@ MAX_ENTRIES: Final = MAX_BYTES // 48  # the shortest valid entry has 48 bytes, s
 MAX_OTHER_PROBLEMS: Final = 64
 # Up to so many regions, an entry that names several hosts closes each of them; beyond, it closes an unknown host.
 MAX_REGIONS_BY_NAME: Final = 4096
-DOCUMENT_FIELDS: Final = (
+DOCUMENT_FIELDS: Final = Table.of(
     Field("version", FieldType.TEXT, f"The version of the format: {VERSION}.", required=True, rule=TextRule(only=VERSION)),
     Field(
         "entries",
-        FieldType.ENTRIES,
+        FieldType.MAPPINGS,
         "The entries. Of those that match a request, the one with the longest prefix decides.",
         fields=ENTRY_FIELDS,
+        says={"maxItems": MAX_ENTRIES},
     ),
 )
-_NAMES: Final = frozenset(field.name for field in DOCUMENT_FIELDS)
 
 # The labels of a Namespace, sorted by key.
 Labels = tuple[tuple[str, str], ...]
@@ -185,12 +185,11 @@ def _parse(
     """Return the document; ``nodes`` gets its YAML nodes, and ``duplicates`` the keys that are there twice."""
     root = _MISSING if text is None else read_nodes(text, nodes, duplicates=duplicates)
     if isinstance(root, Unreadable):
-        problem = Problem(root.code, f"the document {root.reason}", line=root.line, column=root.column)
-        return PolicyDocument(source, regions=(_everything(source, (problem,)),), text=text, issuers=issuers)
+        return PolicyDocument(source, regions=(_everything(source, (root.problem("the document"),)),), text=text, issuers=issuers)
     matches = MatchReader()
     findings = Findings(hints=matches.hints)
     for duplicate in duplicates or ():
-        findings.kept.append(Problem(duplicate.code, f"the document {duplicate.reason}", line=duplicate.line, column=duplicate.column))
+        findings.kept.append(duplicate.problem("the document"))
     entries: list[Entry] = []
     regions: list[FailClosedRegion] = []
     for index, node in enumerate(_items(root, findings)):
@@ -229,11 +228,11 @@ def _items(root: Node, findings: Findings) -> tuple[Node, ...]:
     unknown: list[Node] = []
     for key, value in root.pairs:
         name = text_of(key)
-        if name is None or name not in _NAMES:
+        if name is None or name not in DOCUMENT_FIELDS.fields:
             unknown.append(key)
         else:
             fields[name] = value
-    report_unknown(unknown, "the document has", "", [field.name for field in DOCUMENT_FIELDS if field.name not in fields], findings)
+    report_unknown(unknown, "the document has", "", [name for name in DOCUMENT_FIELDS.fields if name not in fields], findings)
     version = fields.get("version")
     if version is None or is_null(version):
         findings.add(codes.WRONG_VERSION, f"the document has no version {VERSION}", version, "version")

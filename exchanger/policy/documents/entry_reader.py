@@ -14,24 +14,22 @@ import attrs
 from exchanger.codes import policy as codes
 from exchanger.codes.problem import reason_of
 from exchanger.policy.authority import MAX_TEXT, WILDCARD, HostReading, normalise_policy_host, read_authority, read_host
-from exchanger.policy.documents.fields import MAX_ITEMS, Field, Fields, FieldType, Findings, Hints, is_surely
 from exchanger.policy.documents.text_rules import (
     ACTION,
     ALLOW,
     DENY,
-    EVERY_METHOD,
     EXCHANGE,
     HEADER_NAME,
     HEADER_VALUE,
     HOST,
+    IS_EXCHANGE,
     METADATA_URL,
     METHOD,
     METHODS,
     PATH_PREFIX,
     PATH_TYPE,
-    TextRule,
+    RESOURCE_METADATA,
 )
-from exchanger.policy.documents.yaml_nodes import Node
 from exchanger.policy.headers import MAX_HEADERS, canonical, name_problem, value_problem
 from exchanger.policy.prefix import MAX_PREFIX, PrefixReading, read_prefix
 from exchanger.util.text import bounded, quoted
@@ -48,8 +46,11 @@ from exchanger.values.entry import (
     Source,
     TokenTarget,
 )
+from exchanger.yaml.fields import MAX_ITEMS, Field, Fields, FieldType, Findings, Hints, Table, is_surely
+from exchanger.yaml.nodes import Node
+from exchanger.yaml.text_rules import EVERY_METHOD, NOT_BLANK, TextRule
 
-MATCH_FIELDS: Final = (
+MATCH_FIELDS: Final = Table.of(
     Field(
         "host",
         FieldType.TEXT,
@@ -83,7 +84,7 @@ MATCH_FIELDS: Final = (
         "headers",
         FieldType.MAPPINGS,
         "Headers that the request must have, all of them. The gateway has to send them (allowed_headers).",
-        fields=(
+        fields=Table.of(
             Field("name", FieldType.TEXT, "The name of a header, in any case.", required=True, rule=HEADER_NAME),
             Field("value", FieldType.TEXT, "Its whole value.", required=True, rule=HEADER_VALUE),
         ),
@@ -104,7 +105,7 @@ _find_methods: Final = re.compile(METHOD).findall
 _match_metadata: Final = re.compile(METADATA_URL).fullmatch
 ISSUER: Final = "issuerRef"
 METADATA: Final = "resourceMetadata"
-EXCHANGE_FIELDS: Final = (
+EXCHANGE_FIELDS: Final = Table.of(
     Field(ISSUER, FieldType.TEXT, "The name of the issuer profile whose token endpoint exchanges the token."),
     Field("scope", FieldType.TEXT, "The scopes to ask for, separated by spaces. An exchange needs a scope, a resource or an audience."),
     Field("resources", FieldType.TEXTS, "URIs of the services that the token is meant for, sent as resource parameters (RFC 8707)."),
@@ -116,7 +117,27 @@ EXCHANGE_FIELDS: Final = (
         rule=TextRule(examples=("https://api.example.com/.well-known/oauth-protected-resource",)),
     ),
 )
-ENTRY_FIELDS: Final = (
+
+
+def _complete_exchange() -> dict[str, object]:
+    """Return what the schema says of an entry with the action exchange; for another action, the block need not be complete."""
+    present: dict[str, object] = {"type": "string", "pattern": NOT_BLANK}
+    listed = {"type": "array", "contains": present}
+    # An exchange needs at least one of these that is not blank.
+    targets = {"scope": present, "resources": listed, "audiences": listed}
+    exchange: dict[str, object] = {
+        "type": "object",
+        "required": [ISSUER],
+        "properties": {ISSUER: present, METADATA: {"pattern": RESOURCE_METADATA.pattern}},
+        "anyOf": [{"properties": {name: says}, "required": [name]} for name, says in targets.items()],
+    }
+    return {
+        "if": {"properties": {"action": {"type": "string", "pattern": IS_EXCHANGE}}, "required": ["action"], "type": "object"},
+        "then": {"required": ["exchange"], "properties": {"exchange": exchange}},
+    }
+
+
+ENTRY_FIELDS: Final = Table.of(
     Field("match", FieldType.MAPPING, "The requests that the entry applies to.", required=True, fields=MATCH_FIELDS),
     Field(
         "action",
@@ -132,9 +153,8 @@ ENTRY_FIELDS: Final = (
         "What to ask the token endpoint for. The action exchange needs it.",
         fields=EXCHANGE_FIELDS,
     ),
+    says=_complete_exchange(),
 )
-# An exchange needs at least one of these that is not blank.
-TARGETS: Final = ("scope", "resources", "audiences")
 
 
 def read_entry(
@@ -311,7 +331,7 @@ def _read_headers(match: Fields) -> tuple[HeaderMatch, ...]:
         return ()
     found: dict[str, HeaderMatch] = {}
     for item in items:
-        name, value = item.text("name"), item.written("value")
+        name, value = item.text("name"), item.written("value", empty=False)
         name = name.lower() if name.isascii() else name  # others have no lower case here: the Kelvin sign would become a k
         if name and (problem := name_problem(name)):
             item.problem(codes.WRONG_HEADER_NAME, "name", f"{problem}, instead of {quoted(name)}")

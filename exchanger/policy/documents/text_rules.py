@@ -1,79 +1,28 @@
-"""What the texts of a document may look like: the rules that its JSON Schema, and so authors' editors, judge them by.
-
-The rules are regular expressions that every language reads: no look-around, no possessive quantifiers. The readers decide. The rules
-never refuse what they accept, and refuse most of what they refuse, so that an editor can tell at once. A text is judged as it was
-written, with the blanks around it.
+"""What the texts of a policy document may look like; for what rules are see ``yaml/text_rules``.
 
 Must not know: which fields there are, or how they are read.
 """
 
 import re
-from typing import Final, final
+from typing import Final
 
 import attrs
 
 from exchanger.policy.authority import LITERAL, NAME, SCHEMES
 from exchanger.policy.headers import FORBIDDEN, TOKEN
 from exchanger.policy.prefix import UNSEEN, Fault
+from exchanger.yaml.text_rules import BLANKS, EVERY_METHOD, NOT_BLANK, Refusal, TextRule, any_case, literally, whole
 
 EXCHANGE: Final = "exchange"
 DENY: Final = "deny"
 ALLOW: Final = "allow"
-# Words for all methods elsewhere; as methods they would match no request.
-EVERY_METHOD: Final = frozenset({"ALL", "ANY"})
 METHOD: Final = "[A-Za-z][A-Za-z0-9_-]*"
-
-
-@final
-@attrs.frozen
-class Refusal:
-    """Texts in which ``pattern`` is found are refused. ``reason`` is a sentence for authors."""
-
-    pattern: str
-    reason: str
-
-
-@final
-@attrs.frozen
-class TextRule:
-    """A text has to contain ``pattern`` ("": anything) and none of the ``refusals``, or to be exactly ``only``.
-
-    ``examples`` are texts that editors offer. ``words`` are all that are meant by ``pattern``, which knows more ways to write them.
-    """
-
-    pattern: str = ""
-    refusals: tuple[Refusal, ...] = ()
-    only: str = ""
-    examples: tuple[str, ...] = ()
-    words: tuple[str, ...] = ()
-
-
-ANY_TEXT: Final = TextRule()
-
-
-def _literally(escapes: str) -> str:
-    """Return ``escapes``, of Python, as the characters themselves."""
-    return escapes.encode("ascii").decode("unicode_escape")
-
-
-def any_case(words: frozenset[str]) -> str:
-    """Return a pattern for ``words`` in any case."""
-    return "|".join("".join(f"[{char.upper()}{char.lower()}]" if char.isalpha() else char for char in word) for word in sorted(words))
-
-
-def whole(pattern: str) -> str:
-    """Return ``pattern`` for a whole text, with blanks around it."""
-    return f"^[{BLANKS}]*(?:{pattern})[{BLANKS}]*$"
 
 
 def _portable(pattern: str) -> str:
     """Return ``pattern`` without possessive quantifiers, which make a difference to its speed alone."""
     return re.sub(r"([+*}])\+", r"\1", pattern)
 
-
-# The blanks that Python strips: more than JavaScript in some places, and fewer in others.
-BLANKS: Final = _literally(r"\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000")
-NOT_BLANK: Final = f"[^{BLANKS}]"
 
 ACTION: Final = TextRule(whole(any_case(frozenset({EXCHANGE, DENY, ALLOW}))), words=(EXCHANGE, DENY, ALLOW))
 IS_EXCHANGE: Final = whole(any_case(frozenset({EXCHANGE})))
@@ -101,8 +50,8 @@ _SLASH: Final = "(?:/|%(?:25)*2[Ff])"  # as it is, or with escapes, be it of esc
 _DOT: Final = r"(?:\.|%(?:25)*2[Ee])"
 _START: Final = f"(?:^[{BLANKS}]*|{_SLASH})"  # of a segment
 _END: Final = f"(?:[/;,|){BLANKS}]|$)"  # of a segment, of a list's item, or of a pattern's group
-_HIDDEN: Final = _literally(rf"\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f{UNSEEN}")
-_LINE_BREAKS: Final = _literally(r"\t-\r\x1c-\x1f\x85\u2028\u2029")  # blanks that are controls or break lines; harmless around a text
+_HIDDEN: Final = literally(rf"\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f{UNSEEN}")
+_LINE_BREAKS: Final = literally(r"\t-\r\x1c-\x1f\x85\u2028\u2029")  # blanks that are controls or break lines; harmless around a text
 REFUSED_IN_PREFIXES: Final = (
     (Fault.URL, rf"^[{BLANKS}]*(?:/?[A-Za-z][A-Za-z0-9+.-]*:[/\\]{{2}}|(?:{any_case(frozenset({'http', 'https', 'ws', 'wss'}))}):)"),
     (Fault.QUOTED, f'^[{BLANKS}]*(?:["\'`]/|/?["`])'),
@@ -141,7 +90,7 @@ PATH_TYPE: Final = TextRule(whole(f"(?:{any_case(frozenset(_PATH_TYPES))})?"), w
 HEADER_NAME: Final = TextRule(
     whole(TOKEN), (Refusal(whole("|".join(any_case(frozenset({name})) for name in sorted(FORBIDDEN))), "No entry matches this header."),)
 )
-_CONTROLS: Final = _literally(r"\x00-\x1f\x7f-\x9f")
+_CONTROLS: Final = literally(r"\x00-\x1f\x7f-\x9f")
 HEADER_VALUE: Final = TextRule(
     f"^[^{BLANKS},{_CONTROLS}](?:[^,{_CONTROLS}]*[^{BLANKS},{_CONTROLS}])?$",
     (Refusal(f"[{BLANKS}]$", "Gateways remove blanks at the end of a value."),),  # Python's $ is also before a line break at the end

@@ -15,15 +15,15 @@ from exchanger.codes.problem import Problem
 from exchanger.policy.authority import WILDCARD, is_host
 from exchanger.policy.documents.document import VERSION
 from exchanger.policy.documents.entry_reader import MATCH_FIELDS, MatchReader
-from exchanger.policy.documents.fields import FILE, Field, Fields, FieldType, Findings
 from exchanger.policy.documents.text_rules import ALLOW, ANY_HOST, DENY, EXCHANGE
-from exchanger.policy.documents.yaml_reader import Unreadable, read_nodes
 from exchanger.policy.grants import rules
 from exchanger.policy.grants.allowance import ANYTHING, DEFAULT_ACTIONS, PLACEHOLDER, Grant, Grants
 from exchanger.policy.prefix import read_prefix
 from exchanger.util.text import quoted
 from exchanger.values.entry import BASELINE, DenyEntry, MatchScope
 from exchanger.values.selector import Selector, parse_selector
+from exchanger.yaml.fields import FILE, Field, Fields, FieldType, Findings, Table
+from exchanger.yaml.reader import Unreadable, read_nodes
 
 # Hosts times paths, of all grants together: an unreadable document closes as many places.
 MAX_AREAS: Final = 10_000
@@ -37,7 +37,9 @@ _match_resource_stem: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#@\\\s]
 
 _PATTERN: Final = "Exact, or with one * at the end."
 _FILLED: Final = "{namespace} and {label:KEY} stand for the namespace's name and the value of one of its labels."
-GRANT_FIELDS: Final = (
+# What says whom a grant is for.
+_WHOM: Final = (("namespaces", "array"), ("namespaceSelector", "string"))
+GRANT_FIELDS: Final = Table.of(
     Field("namespaces", FieldType.TEXTS, "The names of the namespaces that the grant is for.", rule=rules.NAMESPACE),
     Field(
         "namespaceSelector",
@@ -62,20 +64,27 @@ GRANT_FIELDS: Final = (
         rule=rules.RESOURCE,
     ),
     Field("scopes", FieldType.TEXTS, f"Scopes to ask for, one by one. {_PATTERN} {_FILLED}", rule=rules.SCOPE),
+    says={"anyOf": [*({"properties": {name: {"type": of}}, "required": [name]} for name, of in _WHOM), {"type": "null"}]},
 )
-_BASELINE_MATCH: Final = tuple(
-    attrs.evolve(field, rule=ANY_HOST, description=f'{field.description} "*" alone is every host.') if field.name == "host" else field
-    for field in MATCH_FIELDS
-    if field.name != "headers"
+_BASELINE_MATCH: Final = Table.of(
+    *(
+        attrs.evolve(field, rule=ANY_HOST, description=f'{field.description} "*" alone is every host.') if field.name == "host" else field
+        for field in MATCH_FIELDS.fields.values()
+        if field.name != "headers"
+    )
 )
-BASELINE_FIELDS: Final = (
+BASELINE_FIELDS: Final = Table.of(
     Field("match", FieldType.MAPPING, "The requests that nobody may open.", required=True, fields=_BASELINE_MATCH),
     Field("action", FieldType.TEXT, "The only action of a baseline: deny.", required=True, rule=rules.BASELINE_ACTION),
 )
-GRANTS_FIELDS: Final = (
+GRANTS_FIELDS: Final = Table.of(
     Field("version", FieldType.TEXT, f"The version of the format: {VERSION}.", required=True, rule=rules.VERSION_TEXT),
     Field(
-        "grants", FieldType.MAPPINGS, "What namespaces may do. An empty list grants nothing to anybody.", required=True, fields=GRANT_FIELDS
+        "grants",
+        FieldType.MAPPINGS,
+        "What namespaces may do. An empty list grants nothing to anybody.",
+        required=True,
+        fields=GRANT_FIELDS,
     ),
     Field("baseline", FieldType.MAPPINGS, "Denied before any policy counts.", fields=BASELINE_FIELDS),
 )

@@ -3,12 +3,12 @@
 Must not know: what grants lead to.
 """
 
-from typing import Any, Final
+from typing import Final
 
 from exchanger.policy.documents.document import VERSION
-from exchanger.policy.documents.schema import BEYOND_JSON, mapping
 from exchanger.policy.grants.reader import GRANTS_FIELDS, MAX_AREAS
 from exchanger.util.json_schema import Schema, document
+from exchanger.yaml.schema import BEYOND_JSON, mapping
 
 # What the reader refuses, and the schema cannot express.
 UNSAID: Final = (
@@ -21,14 +21,14 @@ UNSAID: Final = (
     "a pathPrefix of the baseline that begins with the entry's host",
     "what a path prefix with escapes, placeholders or non-ASCII characters becomes once servers have decoded and normalised it",
 )
-_WHOM: Final = (("namespaces", "array"), ("namespaceSelector", "string"))
 
 
 def grants_schema() -> Schema:
     """Return the schema of the file that POLICY_GRANTS_FILE names, which is also the chart's value ``policy.grants``."""
-    body: Any = mapping(GRANTS_FIELDS)
-    body["properties"]["grants"]["items"]["anyOf"] = [
-        *({"properties": {name: {"type": of}}, "required": [name]} for name, of in _WHOM),
-        {"type": "null"},
-    ]
-    return document("grants", VERSION, "What each namespace may do with exchanger: the file that POLICY_GRANTS_FILE names.", UNSAID, body)
+    return document(
+        "grants",
+        VERSION,
+        "What each namespace may do with exchanger: the file that POLICY_GRANTS_FILE names.",
+        UNSAID,
+        mapping(GRANTS_FIELDS),
+    )

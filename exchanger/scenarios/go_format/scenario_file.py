@@ -4,29 +4,29 @@ docs/how-to/scenarios.md says which fields there are. The template's values are 
 """
 
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Mapping as Map
 from typing import Final, final
 from urllib.parse import quote, urlsplit
 
 import attrs
 
+from exchanger.codes.policy import WRONG_TYPE
 from exchanger.decision.bearer import is_bearer_token
 from exchanger.http.message import Headers
-from exchanger.policy.documents.yaml_nodes import Mapping as MappingNode
-from exchanger.policy.documents.yaml_nodes import Node
 from exchanger.scenarios.expectation import OK, ExpectedAnswer
-from exchanger.scenarios.fields import FileProblem
-from exchanger.scenarios.go_format.fields import GoFields
+from exchanger.scenarios.go_format.fields import as_go_reads, texts
 from exchanger.scenarios.scenario import MAX_HEADERS, GatewayCall, LooseRequest, is_host, is_method, is_path, why_no_header
 from exchanger.scenarios.tokens import Subject
 from exchanger.util.text import quoted
+from exchanger.yaml.fields import FILE, Field, Fields, FieldType, Findings, Table
+from exchanger.yaml.nodes import Mapping, Node, Scalar, Sequence, is_null
 
 DEFAULT_BASE_URL: Final = "https://httpbin.int.kube"
 DEFAULT_NAMESPACE_PREFIX: Final = "service"
 DEFAULT_SYSTEM_NAMESPACE: Final = "ext-authz-token-exchange-e2e"
 
 # What ``request.token.prefill`` may say beside ``literal``: tokens that only a Keycloak can issue, or that are made from one of those.
-_SIGNED: Final[Mapping[str, Subject]] = {
+_SIGNED: Final[Map[str, Subject]] = {
     "keycloak-subject": Subject.VALID,
     "keycloak-expired-subject": Subject.EXPIRED,
     "keycloak-unsigned-subject": Subject.UNSIGNED,
@@ -37,6 +37,24 @@ _PREFILLS: Final = ("none", "literal", *_SIGNED)
 # The fields that tell this format from the other one, which has ``watch`` in each scenario.
 _OWN_FIELDS: Final = frozenset({"behavior", "exchange", "policy", "summary"})
 _TOKEN_FIELDS: Final = frozenset({"bearer", "token"})
+_REQUEST_FIELDS: Final = Table.of(
+    *texts("path", "method", "bearer"),
+    Field("token", FieldType.MAPPING, fields=Table.of(*texts("prefill", "value"))),
+    Field("headers", FieldType.PAIRS),
+)
+_SCENARIO_FIELDS: Final = Table.of(
+    *texts("name", "summary"),
+    Field("behavior", FieldType.MAPPING, fields=Table.of(*texts("summary", "detail"))),
+    Field("request", FieldType.MAPPING, fields=_REQUEST_FIELDS),
+    Field(
+        "expect",
+        FieldType.MAPPING,
+        fields=Table.of(
+            Field("status", FieldType.NUMBER), *texts("upstreamAuthorization", "error", "wwwAuthenticateContains", "corsOrigin")
+        ),
+    ),
+)
+_FILE_FIELDS: Final = Table.of(*texts("version"), Field("scenarios", FieldType.MAPPINGS, fields=_SCENARIO_FIELDS))
 # Characters that Go's URL.JoinPath leaves as they are; it escapes the others, a question mark among them.
 _SAFE_IN_PATH: Final = "/%-_.~$&+,:;=@!'()*[]"
 # Headers that Go's HTTP client replaces or leaves out, and those about the connection, which are the client's own here too.
@@ -56,7 +74,7 @@ class GoValues:
     bearer_token: str = attrs.field(default="", repr=False)
 
     @classmethod
-    def of(cls, variables: Mapping[str, str], base_url: str = "", namespace_prefix: str = "", system_namespace: str = "") -> "GoValues":
+    def of(cls, variables: Map[str, str], base_url: str = "", namespace_prefix: str = "", system_namespace: str = "") -> "GoValues":
         """Return what the options say, else the variables, else the defaults."""
 
         def variable(name: str) -> str:
@@ -93,68 +111,70 @@ class GoValues:
 
 def is_go_file(root: Node) -> bool:
     """Whether ``root`` looks like a scenario file of the Go project rather than one of ours."""
-    fields = GoFields.of(root, "", [], any_case=True)
-    scenarios = [GoFields.of(item, "", [], any_case=True) for item in fields.items("scenarios")]
-    if any("watch" in scenario.fields for scenario in scenarios):
+    items = _pairs(root).get("scenarios")
+    scenarios = [_pairs(item) for item in items.items] if isinstance(items, Sequence) else []
+    if any("watch" in scenario for scenario in scenarios):
         return False
-    return any(scenario.fields.keys() & _OWN_FIELDS or scenario.inner("request").fields.keys() & _TOKEN_FIELDS for scenario in scenarios)
+    return any(scenario.keys() & _OWN_FIELDS or _pairs(scenario.get("request")).keys() & _TOKEN_FIELDS for scenario in scenarios)
 
 
-def read_go_scenarios(root: Node, values: GoValues, problems: list[FileProblem]) -> tuple[LooseRequest, ...]:
-    """Return the scenarios in ``root``; what is wrong goes to ``problems``."""
-    if not isinstance(root, MappingNode):
-        problems.append(FileProblem(root.line, "the file", "must be a mapping"))
+def _pairs(node: Node | None) -> dict[str, Node]:
+    pairs = node.pairs if isinstance(node, Mapping) else ()
+    return {key.text.lower(): value for key, value in pairs if isinstance(key, Scalar)}
+
+
+def read_go_scenarios(root: Node, values: GoValues, findings: Findings) -> tuple[LooseRequest, ...]:
+    """Return the scenarios in ``root``; what is wrong goes to ``findings``."""
+    file = Fields.of(root if is_null(root) else as_go_reads(root, _FILE_FIELDS, any_case=True), FILE, _FILE_FIELDS, findings)
+    if file is None:
         return ()
-    fields = GoFields.of(root, "", problems, any_case=True)
-    if fields.text("version") != "v1":
-        fields.problem("version", "must be v1")
-    items = fields.items("scenarios")
-    if not items and not problems:
-        fields.problem("scenarios", "must be a list with at least one scenario")
+    if file.written("version") != "v1":
+        file.wrong("version", "must be v1")
+    scenarios = file.mappings("scenarios")
+    if not scenarios and not findings.kept:
+        file.wrong("scenarios", "must be a list with at least one scenario")
     if not is_host(values.authority):
-        problems.append(FileProblem(None, "the base URL", "must have a host"))
+        findings.add(WRONG_TYPE, "the base URL must have a host", None, "the base URL")
     names: set[str] = set()
-    return tuple(
-        _scenario(GoFields.of(item, f"scenarios[{index}]", problems, any_case=True), values, names) for index, item in enumerate(items)
-    )
+    return tuple(_scenario(scenario, values, names) for scenario in scenarios)
 
 
-def _scenario(fields: GoFields, values: GoValues, names: set[str]) -> LooseRequest:
-    name = fields.text("name")
+def _scenario(fields: Fields, values: GoValues, names: set[str]) -> LooseRequest:
+    name = fields.written("name")
     if not name.strip() or not name.isprintable():
-        fields.problem("name", "must be one line of text")
+        fields.wrong("name", "must be one line of text")
     elif name in names:
-        fields.problem("name", f"is that of an earlier scenario: {quoted(name)}")
+        fields.wrong("name", f"is that of an earlier scenario: {quoted(name)}")
     names.add(name)
     behavior = fields.inner("behavior")
     for part in ("summary", "detail"):
-        if not behavior.text(part).strip():
-            behavior.problem(part, "is required")
-    watch = " ".join((fields.text("summary") or behavior.text("summary")).split())
+        if not behavior.written(part).strip():
+            behavior.wrong(part, "is required")
+    watch = " ".join((fields.written("summary") or behavior.written("summary")).split())
     if not watch.isprintable():
-        fields.problem("summary", "has characters that cannot be shown")
+        fields.wrong("summary", "has characters that cannot be shown")
     call = _call(fields.inner("request"), values)
     expect = fields.inner("expect")
     expected = ExpectedAnswer(
         expect.number("status") or OK,
-        expect.text("upstreamAuthorization"),
-        expect.text("error"),
-        expect.text("wwwAuthenticateContains"),
-        expect.text("corsOrigin"),
+        expect.written("upstreamAuthorization"),
+        expect.written("error"),
+        expect.written("wwwAuthenticateContains"),
+        expect.written("corsOrigin"),
     )
     return LooseRequest(name, watch, call, expected)
 
 
-def _call(fields: GoFields, values: GoValues) -> GatewayCall:
-    written = fields.text("path")
+def _call(fields: Fields, values: GoValues) -> GatewayCall:
+    written = fields.written("path")
     if not written.strip():
-        fields.problem("path", "is required")
+        fields.wrong("path", "is required")
     path = _joined(written)
     if not is_path(path):
-        fields.problem("path", "is longer than a path can be")
-    method = fields.text("method").upper() or "GET"
+        fields.wrong("path", "is longer than a path can be")
+    method = fields.written("method").upper() or "GET"
     if not is_method(method):
-        fields.problem("method", "must be a method, such as GET")
+        fields.wrong("method", "must be a method, such as GET")
     subject, literal, signed = _token(fields)
     headers = _headers(fields)
     for name, value in headers:
@@ -164,32 +184,32 @@ def _call(fields: GoFields, values: GoValues) -> GatewayCall:
     headers = tuple(header for header in headers if header[0].lower() != "authorization" or header[1] != f"Bearer {literal}")
     for name, value in headers:
         if reason := why_no_header(name, value):
-            fields.problem("headers", f"has one that {reason}")
+            fields.wrong("headers", f"has one that {reason}")
     return GatewayCall(values.authority, path, subject, method, headers, literal, signed)
 
 
-def _token(fields: GoFields) -> tuple[Subject, str, bool]:
+def _token(fields: Fields) -> tuple[Subject, str, bool]:
     """Return the subject, the token itself if the file has it, and whether it has to be a Keycloak's."""
     token = fields.inner("token")
-    prefill, value, older = token.text("prefill"), token.text("value"), fields.text("bearer")
+    prefill, value, older = token.written("prefill"), token.written("value"), fields.written("bearer")
     if not prefill and not value:  # files before ``token`` say ``bearer``
         prefill, value = ("literal", older) if older else ("none", "")
     if prefill not in _PREFILLS:
-        token.problem("prefill", f"must be one of {', '.join(_PREFILLS)}")
+        token.wrong("prefill", f"must be one of {', '.join(_PREFILLS)}")
     elif prefill == "literal":
         if not value:
-            token.problem("value", "is required")
+            token.wrong("value", "is required")
         elif not is_bearer_token(value):
-            token.problem("value", "is not a bearer token that can be sent")
+            token.wrong("value", "is not a bearer token that can be sent")
         return Subject.VALID, value, False
     return _SIGNED.get(prefill, Subject.NONE), "", prefill in _SIGNED
 
 
-def _headers(fields: GoFields) -> Headers:
+def _headers(fields: Fields) -> Headers:
     """Return the headers that are sent; one in another case replaces the one before, as in Go."""
-    headers = {name.lower(): (name, value) for name, value in fields.texts("headers") if name.lower() not in _NOT_SENT}
+    headers = {name.lower(): (name, value) for name, value in fields.pairs("headers") if name.lower() not in _NOT_SENT}
     if len(headers) > MAX_HEADERS:
-        fields.problem("headers", f"are more than {MAX_HEADERS}")
+        fields.wrong("headers", f"are more than {MAX_HEADERS}")
         return ()
     return tuple(headers.values())
 

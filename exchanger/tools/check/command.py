@@ -21,8 +21,6 @@ from exchanger.directory.manifest import MAX_FILE_BYTES
 from exchanger.errors import ConfigurationError
 from exchanger.issuers.plan import Plan, Rejected
 from exchanger.issuers.profiles import read_bytes
-from exchanger.policy.documents import yaml_nodes as nodes
-from exchanger.policy.documents.yaml_reader import Unreadable, read_nodes
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.grants.reader import read_grants
 from exchanger.policy.selection import AnyIssuer
@@ -38,6 +36,8 @@ from exchanger.util.regular_file import open_regular
 from exchanger.util.terminal import read_input
 from exchanger.util.text import printable
 from exchanger.values.issuer import GrantType
+from exchanger.yaml import nodes
+from exchanger.yaml.reader import Unreadable, read_nodes
 
 CLEAN: Final = 0
 PROBLEMS: Final = 1

@@ -14,9 +14,7 @@ from exchanger.codes.code import Severity
 from exchanger.codes.issuers import SCOPE_ALONE
 from exchanger.codes.policy import DUPLICATE_KEY, NOT_YAML, WRONG_TYPE
 from exchanger.codes.problem import Problem
-from exchanger.policy.documents import yaml_nodes as nodes
 from exchanger.policy.documents.document import PolicyDocument, parse_document
-from exchanger.policy.documents.yaml_reader import Unreadable, read_nodes
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.intake import Intake, beyond
 from exchanger.policy.notices import is_declined, looks_like_policy, near_label, of_allowance, of_config_maps, of_left_out, of_namespaces
@@ -32,6 +30,8 @@ from exchanger.util.text import quoted
 from exchanger.values.entry import ExchangeEntry, Source
 from exchanger.values.notice import Notice
 from exchanger.values.selector import Selector
+from exchanger.yaml import nodes
+from exchanger.yaml.reader import Unreadable, read_nodes
 
 # Problems of all files that are reported: more than anybody goes through before the next check.
 MAX_PROBLEMS: Final = 10_000

@@ -23,13 +23,13 @@ from exchanger.directory.manifest import (
     read_document,
     read_json,
 )
-from exchanger.policy.documents import yaml_nodes as nodes
-from exchanger.policy.documents.yaml_reader import Unreadable, read_stream
 from exchanger.policy.selection import ConfigMap, PolicyObject
 from exchanger.tools.check.source_map import NOWHERE, DocumentPlaces, FileText, Found, Place, field, objects_found
 from exchanger.tools.check.syntax import explained
 from exchanger.util.text import MAX_QUOTED, bounded
 from exchanger.values.entry import Source
+from exchanger.yaml import nodes
+from exchanger.yaml.reader import Unreadable, read_stream
 
 # Documents of a file with a syntax error that are read one by one to find the mistakes in the others.
 MAX_PIECES: Final = 2_000

@@ -12,8 +12,6 @@ from exchanger.codes.code import Code
 from exchanger.codes.problem import Problem
 from exchanger.policy.authority import WILDCARD
 from exchanger.policy.conflicts import Conflict, conflicts_with, named
-from exchanger.policy.documents.yaml_nodes import Node, Sequence
-from exchanger.policy.documents.yaml_reader import Unreadable, read_nodes
 from exchanger.policy.headers import RequestHeaders
 from exchanger.policy.interpretation import Interpretation
 from exchanger.policy.lookup import found_for_head_itself
@@ -26,6 +24,8 @@ from exchanger.util.text import bounded, distance, quoted
 from exchanger.values.entry import BASELINE, AllowEntry, DenyEntry, Entry, ExchangeEntry, PathType, Source
 from exchanger.values.headers import HeaderFields
 from exchanger.values.verdict import NO_MATCH
+from exchanger.yaml.nodes import Node, Sequence
+from exchanger.yaml.reader import Unreadable, read_nodes
 
 # Problems between entries that are reported.
 MAX_FOUND: Final = 1_000

@@ -14,10 +14,10 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.policy.documents import yaml_nodes as nodes
-from exchanger.policy.documents.yaml_reader import BREAK
 from exchanger.policy.selection import DOCUMENT_KEY
 from exchanger.values.entry import Source
+from exchanger.yaml import nodes
+from exchanger.yaml.reader import BREAK
 
 _PROPERTIES: Final = re.compile(r"(?:[&!][^\s,\[\]{}]*\s+)*")  # an anchor and a tag, before what they belong to
 # Escapes of double-quoted scalars: https://yaml.org/spec/1.2.2/#57-escaped-characters; a line break after the backslash is none.

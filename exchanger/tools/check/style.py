@@ -5,12 +5,12 @@ from typing import Final
 
 from exchanger.codes import policy as codes
 from exchanger.codes.problem import Problem
-from exchanger.policy.documents import yaml_nodes as nodes
 from exchanger.policy.documents.document import PolicyDocument
-from exchanger.policy.documents.yaml_nodes import Mapping, Node, Sequence
-from exchanger.policy.documents.yaml_reader import read_nodes
 from exchanger.tools.check.source_map import field
 from exchanger.util.text import MAX_QUOTED, quoted
+from exchanger.yaml import nodes
+from exchanger.yaml.nodes import Mapping, Node, Sequence
+from exchanger.yaml.reader import read_nodes
 
 # Notices of one document.
 MAX_NOTICES: Final = 256

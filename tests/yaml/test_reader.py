@@ -1,7 +1,7 @@
 import pytest
 
-from exchanger.policy.documents.yaml_nodes import Kind, Mapping, Node, Scalar, Sequence
-from exchanger.policy.documents.yaml_reader import MAX_BYTES, MAX_DEPTH, MAX_NODES, Limits, Unreadable, read_nodes, read_stream
+from exchanger.yaml.nodes import Kind, Mapping, Node, Scalar, Sequence
+from exchanger.yaml.reader import MAX_BYTES, MAX_DEPTH, MAX_NODES, Limits, Unreadable, read_nodes, read_stream
 
 
 def text(value: str, line: int = 1) -> Scalar:

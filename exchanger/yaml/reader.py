@@ -17,8 +17,9 @@ from yaml.events import CollectionStartEvent as StartEvent
 
 from exchanger.codes import policy as codes
 from exchanger.codes.code import Code
-from exchanger.policy.documents.yaml_nodes import Kind, Mapping, Node, Scalar, Sequence
+from exchanger.codes.problem import Problem
 from exchanger.util.text import quoted
+from exchanger.yaml.nodes import Kind, Mapping, Node, Scalar, Sequence
 
 MAX_BYTES: Final = 1_048_576  # of UTF-8; a ConfigMap holds no more (https://kubernetes.io/docs/concepts/configuration/configmap/)
 MAX_NODES: Final = 262_144  # with aliases written out; the densest honest document has some 4 bytes a node
@@ -53,6 +54,10 @@ class Unreadable:
     line: int | None = None
     column: int | None = attrs.field(default=None, eq=False)
     code: Code = attrs.field(default=codes.NOT_YAML, eq=False, repr=False, kw_only=True)
+
+    def problem(self, what: str) -> Problem:
+        """Return this as a problem of ``what``, the first words of the sentence."""
+        return Problem(self.code, f"{what} {self.reason}", line=self.line, column=self.column)
 
 
 _EMPTY: Final = Unreadable("is empty", code=codes.EMPTY_DOCUMENT)

@@ -1,6 +1,6 @@
-"""The fields of the mappings of a document: their types, and reading them by name.
+"""The fields of the mappings of a document: tables of those that there may be, and reading them by name. Strict.
 
-Each mapping has a table of the fields that it may have, from which its JSON Schema is made too.
+From the tables follow what is read, what is wrong and where, guesses at what was meant, and the JSON Schema (``schema``).
 
 Must not know: which fields there are, or what they mean.
 """
@@ -8,7 +8,7 @@ Must not know: which fields there are, or what they mean.
 import enum
 import re
 from collections.abc import Collection
-from collections.abc import Mapping as Table
+from collections.abc import Mapping as Map
 from itertools import islice
 from typing import Final, final
 
@@ -17,9 +17,9 @@ import attrs
 from exchanger.codes import policy as codes
 from exchanger.codes.code import Code
 from exchanger.codes.problem import Problem
-from exchanger.policy.documents.text_rules import ANY_TEXT, EVERY_METHOD, TextRule
-from exchanger.policy.documents.yaml_nodes import Kind, Mapping, Node, Scalar, Sequence, is_null, text_of
 from exchanger.util.text import MAX_QUOTED, closest, distance, is_near, quoted
+from exchanger.yaml.nodes import Kind, Mapping, Node, Scalar, Sequence, is_null, text_of
+from exchanger.yaml.text_rules import ANY_TEXT, EVERY_METHOD, TextRule
 
 BOOLEANS: Final = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}  # YAML 1.2 core schema
 
@@ -32,6 +32,7 @@ MAX_COMPARISONS: Final = 512
 # Characters of a name in which two slips leave no doubt.
 _LONG_NAME: Final = 6
 
+_is_number: Final = re.compile(r"[-+]?[0-9]{1,9}").fullmatch
 _is_word: Final = re.compile(r"[A-Za-z][A-Za-z0-9._-]*").fullmatch
 
 
@@ -41,10 +42,25 @@ class FieldType(enum.Enum):
 
     TEXT = "text"
     TEXTS = "list of texts"
+    NUMBER = "whole number"
     BOOLEAN = "boolean"
     MAPPING = "mapping"
     MAPPINGS = "list of mappings"
-    ENTRIES = "list of entries"
+    PAIRS = "mapping of texts"
+
+
+@final
+@attrs.frozen
+class Table:
+    """The fields that a mapping may have, by name. ``says`` is what its JSON Schema says beyond them."""
+
+    fields: Map[str, "Field"] = attrs.field(factory=dict)
+    says: Map[str, object] = attrs.field(factory=dict)
+
+    @classmethod
+    def of(cls, *fields: "Field", says: Map[str, object] | None = None) -> "Table":
+        """Return the table of ``fields``."""
+        return cls({field.name: field for field in fields}, says or {})
 
 
 @final
@@ -53,15 +69,40 @@ class Field:
     """A field that a mapping may have.
 
     ``description`` is shown by authors' editors. ``required``: it must not be missing, null or blank. ``rule`` applies to the field's text,
-    or each of its texts. ``fields`` are those of the mapping, or of each mapping or entry, in it.
+    or each of its texts. ``fields`` are those of the mapping, or of each mapping, in it. ``null_items``: those of a list count for nothing.
+    ``says`` is what its JSON Schema says beyond all this.
     """
 
     name: str
     type: FieldType
-    description: str
+    description: str = ""
     required: bool = False
     rule: TextRule = ANY_TEXT
-    fields: tuple["Field", ...] = ()
+    fields: Table = attrs.field(factory=Table)
+    null_items: bool = True
+    says: Map[str, object] = attrs.field(factory=dict)
+
+
+@final
+@attrs.frozen
+class Dialect:
+    """How the documents of one kind are read, and what their authors are told, where kinds differ.
+
+    ``null_fields``: a null field counts as missing. ``longest``: characters of a text that is read as it is written, ``None`` for any.
+    ``not_text`` is said of what should be a text, and ``blank`` of a text that must not be blank.
+    """
+
+    null_fields: bool = True
+    longest: int | None = None
+    not_text: str = "must be text"
+    blank: str = "is required"
+
+    def is_too_long(self, text: str) -> bool:
+        """Tell whether ``text`` is longer than a text may be."""
+        return self.longest is not None and len(text) > self.longest
+
+
+STANDARD: Final = Dialect()
 
 
 @final
@@ -84,6 +125,7 @@ class Findings:
 
     entry: int | None = None
     hints: Hints = attrs.field(factory=Hints)
+    dialect: Dialect = STANDARD
     kept: list[Problem] = attrs.field(factory=list, init=False)
     count: int = attrs.field(default=0, init=False)
 
@@ -104,41 +146,54 @@ FILE: Final = "the file"
 @final
 @attrs.define(eq=False)
 class Fields:
-    """The fields of one mapping, ``node``. A null field is missing. ``where`` is the mapping's path, for sentences; see ``FILE``."""
+    """The fields of one mapping, ``node``, that are there. ``where`` is the mapping's path, for sentences; see ``FILE``.
+
+    Each field that is read is judged. What is wrong is noted in ``findings``, and something of the right type is returned anyway.
+    """
 
     where: str
     node: Node
-    known: Table[str, Field]
+    known: Map[str, Field]
     findings: Findings
     nodes: dict[str, Node]
 
     @classmethod
-    def of(cls, node: Node, where: str, known: tuple[Field, ...], findings: Findings) -> "Fields | None":
+    def of(cls, node: Node, where: str, table: Table, findings: Findings) -> "Fields | None":
         """Return the fields of ``node``, ``None`` if it is not a mapping. ``findings`` gets what is wrong, now and later."""
-        table = {field.name: field for field in known}
         if not isinstance(node, Mapping):
             findings.add(codes.WRONG_TYPE, f"{where} must be a mapping", node, where)
             return None
+        known, null_fields = table.fields, findings.dialect.null_fields
         nodes: dict[str, Node] = {}
         unknown: list[Node] = []
         for key, value in node.pairs:
             name = text_of(key)
-            if name is None or name not in table:
+            if name is None or name not in known:
                 unknown.append(key)
-            elif not is_null(value):
+            elif not (null_fields and is_null(value)):
                 nodes[name] = value
-        report_unknown(unknown, f"{where} has", where, [name for name in table if name not in nodes], findings)
-        return cls(where, node, table, findings, nodes)
+        if unknown:
+            report_unknown(unknown, f"{where} has", where, [name for name in known if name not in nodes], findings)
+        return cls(where, node, known, findings, nodes)
 
-    def _path(self, name: str) -> str:
+    def path(self, name: str) -> str:
+        """Return the path of the field ``name``."""
         return name if self.where == FILE else f"{self.where}.{name}"
 
     def problem(self, code: Code, name: str, text: str, *, hint: str = "", instead: str = "", summary: str | None = None) -> None:
         """Record a problem with the field ``name``; ``text`` and ``summary`` continue after its path."""
-        path = self._path(name)
+        path = self.path(name)
         whole = f"{path} {summary}" if summary else summary
         node = self.nodes.get(name, self.node)
         self.findings.add(code, f"{path} {text}", node, path, hint=hint, instead=instead, summary=whole)
+
+    def wrong(self, name: str, text: str, *, hint: str = "", instead: str = "") -> None:
+        """Record that the field ``name`` holds something that it cannot hold; ``text`` continues after its path."""
+        self.problem(codes.WRONG_TYPE, name, text, hint=hint, instead=instead)
+
+    def _missing(self, name: str) -> None:
+        if isinstance(self.node, Mapping):  # of a mapping that is itself missing, nothing is missed
+            self.problem(codes.MISSING_FIELD, name, "is required")
 
     def mapping(self, name: str, *, required: bool = False) -> "Fields | None":
         """Return the fields of the mapping in the field ``name``, ``None`` if it is missing or something else.
@@ -147,47 +202,74 @@ class Fields:
         """
         field, node = self.known[name], self.nodes.get(name)
         if node is not None:
-            return Fields.of(node, self._path(name), field.fields, self.findings)
+            return Fields.of(node, self.path(name), field.fields, self.findings)
         if required or field.required:
-            self.problem(codes.MISSING_FIELD, name, "is required")
+            self._missing(name)
         return None
+
+    def inner(self, name: str) -> "Fields":
+        """Return the same as ``mapping``, but instead of ``None`` a mapping without any fields, in which none is missed."""
+        place = self.nodes.get(name, self.node)
+        nothing = Scalar(Kind.NULL, "", place.line, place.column)
+        return self.mapping(name) or Fields(self.path(name), nothing, self.known[name].fields.fields, self.findings, {})
 
     def text(self, name: str, *, required: bool = False) -> str:
         """Return the trimmed text of a field, "" if it is missing or something else; ``required`` as for a mapping."""
         node = self.nodes.get(name)
         text = "" if node is None else text_of(node)
         if text is None:
-            self.problem(codes.WRONG_TYPE, name, "must be text", instead=_as_text(node))
+            self.wrong(name, self.findings.dialect.not_text, instead=_as_text(node))
             return ""
         text = text.strip()
         if not text and (required or self.known[name].required):
-            self.problem(codes.MISSING_FIELD, name, "is required")
+            self.problem(codes.MISSING_FIELD, name, "is required" if node is None else self.findings.dialect.blank)
         return text
 
-    def written(self, name: str) -> str:
-        """Return the text of a field with the blanks around it, "" if it is missing or something else, which is a problem."""
-        node = self.nodes.get(name)
-        text = None if node is None else text_of(node)
-        if text is None and node is not None:
-            self.problem(codes.WRONG_TYPE, name, "must be text", instead=_as_text(node))
-        elif not text:
-            self.problem(codes.MISSING_FIELD, name, "is required")
-        return text or ""
+    def written(self, name: str, default: str = "", *, empty: bool = True) -> str:
+        """Return the text of a field with the blanks around it, ``default`` if it is missing, and "" if it is something else.
 
-    def mappings(self, name: str) -> "tuple[Fields, ...]":
-        """Return the fields of each mapping of a list; what is something else is a problem. Null items are none."""
+        One that is not ``empty`` is required to have a character. The field's rule judges a text that is there.
+        """
+        node, field, dialect = self.nodes.get(name), self.known[name], self.findings.dialect
+        text = default if node is None else text_of(node)
+        if text is None or dialect.is_too_long(text):
+            self.wrong(name, dialect.not_text, instead=_as_text(node))
+            return ""
+        if (node is None and field.required) or not (text or empty):
+            self._missing(name)
+        elif node is not None and field.rule.accepts is not None and not field.rule.accepts(text):
+            self.wrong(name, field.rule.reason)
+        return text
+
+    def mappings(self, name: str, *, required: bool = False) -> "tuple[Fields, ...]":
+        """Return the fields of each mapping of a list; what is something else is a problem."""
         field, node = self.known[name], self.nodes.get(name)
         if node is None:
+            if required:
+                self._missing(name)
             return ()
         if not isinstance(node, Sequence):
-            self.problem(codes.WRONG_TYPE, name, "must be a list of mappings")
+            self.wrong(name, "must be a list of mappings")
             return ()
         items = [
-            Fields.of(item, f"{self._path(name)}[{index}]", field.fields, self.findings)
+            Fields.of(item, f"{self.path(name)}[{index}]", field.fields, self.findings)
             for index, item in enumerate(node.items)
-            if not is_null(item)
+            if not (field.null_items and is_null(item))
         ]
         return tuple([item for item in items if item is not None])
+
+    def number(self, name: str, allowed: range | None = None) -> int:
+        """Return a whole number of at most nine digits, the first that is ``allowed`` or 0 if it is missing or something else."""
+        node, least = self.nodes.get(name), 0 if allowed is None else allowed[0]
+        if node is None:
+            if self.known[name].required:
+                self._missing(name)
+            return least
+        text = node.text if isinstance(node, Scalar) and node.kind is Kind.OTHER else ""
+        if _is_number(text) and (allowed is None or (text.isdecimal() and int(text) in allowed)):
+            return int(text)
+        self.wrong(name, "must be a whole number" if allowed is None else f"must be a number from {least} to {allowed[-1]}")
+        return least
 
     def boolean(self, name: str) -> bool | None:
         """Return a boolean field, False if it is missing, ``None`` if it is something else."""
@@ -196,7 +278,7 @@ class Fields:
             return False
         value = BOOLEANS.get(node.text) if isinstance(node, Scalar) and node.kind is Kind.OTHER else None
         if value is None:
-            self.problem(codes.WRONG_TYPE, name, "must be true or false", instead=_as_boolean(node))
+            self.wrong(name, "must be true or false", instead=_as_boolean(node))
         return value
 
     def texts(self, name: str) -> tuple[str, ...] | None:
@@ -209,15 +291,40 @@ class Fields:
             texts = [text for _, item in present if (text := text_of(item)) is not None]
             if len(texts) == len(present):
                 return tuple(trimmed for text in texts if (trimmed := text.strip()))
-            path = self._path(name)
+            path = self.path(name)
             whole = f"{path} must be a list of texts"
             for place, item in islice((pair for pair in present if text_of(pair[1]) is None), MAX_ITEMS):
                 text = f"{path}[{place}] must be text"
                 self.findings.add(codes.WRONG_TYPE, text, item, path, instead=_as_text(item), summary=whole)
                 whole = ""
             return None
-        self.problem(codes.WRONG_TYPE, name, "must be a list of texts", instead=_as_list(node))
+        self.wrong(name, "must be a list of texts", instead=_as_list(node))
         return None
+
+    def written_texts(self, name: str) -> tuple[str, ...]:
+        """Return the texts of a list with the blanks around them, none if it is missing or something else. Null is not a text."""
+        node, dialect = self.nodes.get(name, _NO_ITEMS), self.findings.dialect
+        items = [text_of(item) for item in node.items] if isinstance(node, Sequence) else [None]
+        texts = tuple(text for text in items if text is not None and not dialect.is_too_long(text))
+        if len(texts) == len(items):
+            return texts
+        bound = "" if dialect.longest is None else f" of at most {dialect.longest} characters"
+        self.wrong(name, f"must be a list of texts{bound}")
+        return ()
+
+    def pairs(self, name: str) -> tuple[tuple[str, str], ...]:
+        """Return the names and texts of a mapping of texts, in its order, none if it is missing or something else."""
+        node = self.nodes.get(name, _NO_PAIRS)
+        pairs = [(text_of(key), text_of(value)) for key, value in node.pairs] if isinstance(node, Mapping) else [(None, None)]
+        texts = tuple((key, value) for key, value in pairs if key is not None and value is not None)
+        if len(texts) == len(pairs):
+            return texts
+        self.wrong(name, "must be a mapping of texts")
+        return ()
+
+
+_NO_ITEMS: Final = Sequence((), 0)
+_NO_PAIRS: Final = Mapping((), 0)
 
 
 def report_unknown(unknown: list[Node], what: str, where: str, candidates: list[str], findings: Findings) -> None:

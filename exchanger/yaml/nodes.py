@@ -33,7 +33,7 @@ class Scalar:
 @final
 @attrs.frozen
 class Sequence:
-    """A list. ``lines`` has the first and last line of each item, an alias its own; see ``yaml_reader`` for when it is filled."""
+    """A list. ``lines`` has the first and last line of each item, an alias its own; see ``reader`` for when it is filled."""
 
     items: tuple["Node", ...]
     line: int
