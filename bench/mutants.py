@@ -27,19 +27,20 @@ from coverage import Coverage, CoverageData
 
 # What is mutated, and the tests that must notice.
 ROOMS: Final = {
-    "policy": (["exchanger/policy"], ["tests/policy", "tests/property/test_policy_*.py", "tests/property/test_selector_text.py"]),
-    "decision": (["exchanger/decision"], ["tests/decision", "tests/property/test_decision_*.py"]),
-    "oauth": (["exchanger/oauth"], ["tests/oauth", "tests/exchange", "tests/property/test_token_*.py"]),
+    "policy": (["exchanger/policy"], ["tests/policy", "tests/property/test_policy*.py", "tests/property/test_values.py"]),
+    "decision": (["exchanger/decision"], ["tests/decision", "tests/property/test_decision.py"]),
+    "oauth": (
+        ["exchanger/oauth"],
+        ["tests/oauth", "tests/exchange", *(f"tests/property/test_{room}*.py" for room in ("exchange", "oauth"))],
+    ),
     "exchange": (
         ["exchanger/exchange"],
-        ["tests/exchange", *(f"tests/property/test_{law}_*.py" for law in ("coalescer", "gate", "signatures", "token", "tokens"))],
+        ["tests/exchange", *(f"tests/property/test_{room}*.py" for room in ("exchange", "oauth", "net_pool", "jwt"))],
     ),
-    "net": (["exchanger/net"], ["tests/net", "tests/exchange", *(f"tests/property/test_{law}_*.py" for law in ("http2", "token_pool"))]),
-    "jwt": (
-        ["exchanger/jwt"],
-        ["tests/jwt", "tests/property/test_assertions_*.py", "tests/property/test_key_sets_*.py", "tests/property/test_tokens_*.py"],
-    ),
-    "grpc-connection": (["exchanger/grpc/connection.py"], ["tests/grpc", "tests/property/test_grpc_*.py"]),
+    "net": (["exchanger/net"], ["tests/net", "tests/exchange", "tests/property/test_net*.py"]),
+    "jwt": (["exchanger/jwt"], ["tests/jwt", "tests/property/test_jwt.py"]),
+    "tools": (["exchanger/tools"], ["tests/author_tools", "tests/check", "tests/codes", "tests/schemas", "tests/property/test_tools*.py"]),
+    "grpc-connection": (["exchanger/grpc/connection.py"], ["tests/grpc", "tests/property/test_grpc*.py"]),
     "kube-reflector": (["exchanger/kube/reflector.py"], ["tests/kube", "tests/property/test_kube_*.py"]),
 }
 # Seconds: several times what the tests of any line take, since a mutant may loop.

@@ -1,4 +1,4 @@
-"""What stays in force while a feed is behind, and for how long. The law is in ``tests/property/test_kube_feeds_come_back_apart.py``."""
+"""What stays in force while a feed is behind, and for how long. The law is in ``tests/property/test_kube_source.py``."""
 
 import math
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""A denial that moves to a document which takes long to read. The law is in ``tests/property/test_moves_open_nothing.py``."""
+"""A denial that moves to a document which takes long to read. The law is in ``tests/property/test_assembly.py``."""
 
 import trio
 from trio.testing import MockClock

@@ -9,7 +9,7 @@ ONE, TWO = Proxy(False, "one.example", 1), Proxy(False, "two.example", 2)
 @pytest.mark.parametrize(
     ("text", "host", "port", "covered"),
     [
-        # Names and ports, beside test_no_proxy_is_a_list.
+        # Names and ports, beside the law in tests/property/test_net_pool.py.
         ("example.com", "example.com.evil", 443, False),
         ("EXAMPLE.com", "issuer.example.COM", 443, True),
         ("example.com", "example.com.", 443, True),

@@ -1,4 +1,4 @@
-"""Who the client is and which grant it asks for, as a token endpoint sees it; the law of whole forms is test_token_request_is_its_form.
+"""Who the client is and which grant it asks for, as a token endpoint sees it; the law of whole forms is in tests/property/test_oauth.py.
 
 Assertions are verified by PyJWT, which shares no code with what signs them here, and forms are read by Python's own parser.
 """

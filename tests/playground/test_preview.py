@@ -16,7 +16,7 @@ from exchanger.values.entry import DenyEntry, ExchangeEntry
 from exchanger.values.verdict import Unhealthy
 from tests.examples import examples
 from tests.playground.labs import RULES, SAMPLE, YELLOW, bench
-from tests.property.test_lint_says_what_the_service_says import edited
+from tests.property.test_playground import edited
 from tests.scenarios.stand_in import deny
 
 CALLS = tuple(scenario.call for scenario in SCENARIOS)

@@ -1,4 +1,4 @@
-"""The cache in memory alone, by examples; its law is tests/property/test_token_cache_model.py."""
+"""The cache in memory alone, by examples; its law is tests/property/test_exchange_cache.py."""
 
 import pytest
 import trio

@@ -1,0 +1,621 @@
+"""Laws of look-ups: which entry or region decides, in every spelling of a path and in every version of the policy."""
+
+from collections.abc import Callable
+
+import attrs
+from hypothesis import assume, event, example, given
+from hypothesis import strategies as st
+
+from exchanger.policy.conflicts import contenders
+from exchanger.policy.documents.document import PolicyDocument
+from exchanger.policy.explanation import Standing, explain
+from exchanger.policy.lookup import CONFLICT, UnreadableReach
+from exchanger.policy.path import MAX_INTERPRETATIONS, MalformedPath, interpretations_of, read_path
+from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.policy.trie import PrefixTrie
+from exchanger.values.entry import (
+    EVERYWHERE,
+    AllowEntry,
+    Claim,
+    DenyEntry,
+    Entry,
+    ExchangeEntry,
+    FailClosedRegion,
+    MatchScope,
+    Source,
+    TokenTarget,
+)
+from exchanger.values.headers import HeaderFields
+from exchanger.values.verdict import AMBIGUOUS_PATH, NO_MATCH, Ambiguous, NoMatch, Unhealthy, Verdict
+from tests.property.policy_model import (
+    CLOSED,
+    DISPUTED,
+    UNMATCHED,
+    Answer,
+    Fields,
+    agreed,
+    answer,
+    hosts_above,
+    on_hosts,
+    read_otherwise,
+    some_dropped,
+    strictness,
+)
+from tests.property.strategies_policy import (
+    documents,
+    header_fields,
+    hosts,
+    method_sets,
+    methods,
+    odd_paths,
+    plain_paths,
+    policies,
+    prefixes,
+    queries,
+    rarely,
+    reaches,
+    scopes_over,
+    snapshot_of,
+    sources,
+    targets,
+)
+
+# Law: a match is what a look at every entry and region says, for every text that the path may have been.
+#
+# "Host equal; pathPrefix is a plain string prefix; the longest matching prefix among entries whose methods match wins; two winners of equal
+# length make that request unhealthy. An unhealthy area wins over any healthy entry inside it", but one of unknown host closes only what no
+# healthy entry of another namespace decides. HEAD gets the stricter of what covers HEAD itself and what decides GET.
+
+
+# Prefixes and paths that meet where a ``!`` stands for something else.
+BEYOND_ASCII = "éя"
+SOMETHING_ELSE = "ž"  # a character that no prefix has
+masked_prefixes = st.text("/aA!é?", max_size=4).map(lambda rest: "/" + rest)
+simple_prefixes = st.text("/aAéя?", max_size=4).map(lambda rest: "/" + rest)
+masked_paths = st.builds(
+    lambda first, rest: "/" + first + rest, st.text("aAé!!", min_size=1, max_size=4), st.sampled_from(["", "/a", "/!", "?", "?!", "?a!"])
+)
+ascii_paths = masked_paths.map(lambda path: path.replace("é", "a").replace("/!", "/a!"))  # where nothing is left to merge without them
+
+
+get_and_head = st.none() | st.sampled_from([frozenset({"GET"}), frozenset({"HEAD"}), frozenset({"GET", "HEAD"})])
+
+
+def policies_over(
+    prefixes: st.SearchStrategy[str], methods: st.SearchStrategy[frozenset[str] | None] | None = None
+) -> st.SearchStrategy[list[PolicyDocument]]:
+    scopes, regions = scopes_over(prefixes) if methods is None else scopes_over(prefixes, methods=methods)
+    healthy = documents(max_regions=0, scopes=scopes)
+    return st.lists(rarely(documents(scopes=scopes, region_scopes=regions), healthy, one_in=8), max_size=3)
+
+
+def said(verdict: Verdict) -> Answer:
+    if isinstance(verdict, NoMatch):
+        return UNMATCHED
+    if isinstance(verdict, Unhealthy):
+        return CLOSED
+    return DISPUTED if isinstance(verdict, Ambiguous) else verdict
+
+
+@given(policies, reaches, hosts, plain_paths, queries, methods, header_fields)
+def test_a_match_is_what_a_linear_scan_says(
+    policy: list[PolicyDocument], reach: UnreadableReach, host: str, path: str, query: str, method: str, fields: list[tuple[str, str]]
+) -> None:
+    headers = HeaderFields(tuple(fields), raw=True)
+    verdict = snapshot_of(policy, reach).match(host, path + query, method, headers=headers)
+
+    event(type(verdict).__name__)
+    assert said(verdict) == answer(policy, reach, host, path + query, method, fields)
+    if isinstance(verdict, Unhealthy) and verdict.source is not None:
+        assert verdict.source in {document.source for document in policy if document.regions}
+
+
+ONE = Source("red", "one")
+GETS = ExchangeEntry(ONE, 0, MatchScope("a.example", "/a", frozenset({"GET"})), TokenTarget("primary", "r"))
+
+
+@example([PolicyDocument(ONE, (GETS, DenyEntry(ONE, 1, MatchScope("a.example", "/"))))], UnreadableReach.UNMATCHED, "a.example", "/a", [])
+@given(policies_over(st.sampled_from(["/", "/a", "/a/b", "/b"]), get_and_head), reaches, hosts, plain_paths, header_fields)
+def test_head_gets_the_stricter_of_its_own_verdict_and_that_of_get(
+    policy: list[PolicyDocument], reach: UnreadableReach, host: str, path: str, fields: list[tuple[str, str]]
+) -> None:
+    snapshot, headers = snapshot_of(policy, reach), HeaderFields(tuple(fields), raw=True)
+
+    found = said(snapshot.match(host, path, "HEAD", headers=headers))
+
+    event(found if isinstance(found, str) else type(found).__name__)
+    assert found == answer(policy, reach, host, path, "HEAD", fields)
+    assert strictness(found) >= strictness(said(snapshot.match(host, path, "GET", headers=headers)))
+
+
+@given(policies, hosts, plain_paths, queries, methods)
+def test_a_conflict_can_be_told_and_names_two_that_tie(policy: list[PolicyDocument], host: str, path: str, query: str, method: str) -> None:
+    policy = [*policy, *(attrs.evolve(document, regions=()) for document in policy)]
+    snapshot = snapshot_of(policy)
+    entries = [entry for document in snapshot.documents.values() for entry in document.entries]
+    names, claims = list(hosts_above(host)), list[Claim](entries)
+    asked = ["GET", "HEAD"] if method == "HEAD" else [method]
+    tied: list[Entry | str] = []
+    for one in asked:
+        here, names = on_hosts(claims, names, path + query, one, [])
+        tied += here if len(here) > 1 else []
+
+    found = contenders(snapshot, host, path + query, method, raw=True)
+
+    event(f"{len(found)} named")
+    assert set(found) <= set(tied)
+    assert len(found) == (2 if snapshot.match(host, path + query, method, raw=True) is CONFLICT else 0)
+
+
+@given(policies_over(masked_prefixes), reaches, hosts, masked_paths, methods)
+def test_a_raw_path_is_what_it_is(policy: list[PolicyDocument], reach: UnreadableReach, host: str, path: str, method: str) -> None:
+    verdict = said(snapshot_of(policy, reach).match(host, path, method, raw=True))
+
+    expected = answer(policy, reach, host, path, method)
+    assert verdict == expected or (not path.isascii() and verdict in {CLOSED, DISPUTED})  # it may also be read in its normal form
+
+
+@given(policies_over(masked_prefixes), reaches, hosts, masked_paths, methods)
+def test_what_a_mark_may_hide_never_opens(policy: list[PolicyDocument], reach: UnreadableReach, host: str, path: str, method: str) -> None:
+    snapshot = snapshot_of(policy, reach)
+    verdict = said(snapshot.match(host, path, method))
+
+    event(type(verdict).__name__)
+    assert verdict == said(snapshot.match(host, path, method, raw=True)) or verdict in {CLOSED, DISPUTED}
+    if verdict not in {CLOSED, DISPUTED}:
+        possible = {*read_otherwise(path, BEYOND_ASCII + SOMETHING_ELSE), *some_dropped(path)}
+        others = [answer(policy, reach, host, one, method) for one in sorted(possible)]
+        assert agreed([verdict, *others]) == verdict
+
+
+@given(policies_over(simple_prefixes), reaches, hosts, ascii_paths, methods)
+def test_a_mark_that_makes_no_difference_refuses_nothing(
+    policy: list[PolicyDocument], reach: UnreadableReach, host: str, path: str, method: str
+) -> None:
+    verdict = said(snapshot_of(policy, reach).match(host, path, method))
+
+    expected = agreed(answer(policy, reach, host, one, method) for one in [path, *read_otherwise(path, BEYOND_ASCII + SOMETHING_ELSE)])
+    event(str(expected) if isinstance(expected, str) else type(expected).__name__)
+    if expected == DISPUTED or (isinstance(expected, DenyEntry) and verdict == DISPUTED):  # several denials that it may be are a dispute
+        assert verdict in {CLOSED, DISPUTED}
+    else:
+        assert verdict == expected
+
+
+def test_nothing_is_disputed_about_a_policy_that_says_nothing() -> None:
+    assert snapshot_of([]).match("a.example", "/a!", "GET") is NO_MATCH
+    assert said(AMBIGUOUS_PATH) == DISPUTED
+
+
+@given(policies, reaches, hosts, odd_paths, methods, st.booleans(), header_fields)
+def test_an_explanation_tells_the_verdict_and_nothing_else_wins_or_blocks(
+    policy: list[PolicyDocument],
+    reach: UnreadableReach,
+    host: str,
+    path: str,
+    method: str,
+    raw: bool,
+    fields: Fields,
+) -> None:
+    snapshot, headers = snapshot_of(policy, reach), HeaderFields(tuple(fields), raw=True)
+
+    found = explain(snapshot, host, path, method, raw=raw, headers=headers)
+
+    by_standing = {standing: [one.claim for one in found.candidates if one.standing is standing] for standing in Standing}
+    won, blocks, tied = by_standing[Standing.WON], by_standing[Standing.BLOCKS], by_standing[Standing.CONFLICTS]
+    assert found.verdict == snapshot.match(host, path, method, raw=raw, headers=headers)
+    if isinstance(found.verdict, AllowEntry | DenyEntry | ExchangeEntry):
+        assert won == [found.verdict]
+        assert found.candidates[0].won
+        assert not blocks
+        assert not tied
+    elif isinstance(found.verdict, Unhealthy):
+        assert not won
+        assert all(isinstance(claim, FailClosedRegion) for claim in blocks)
+        assert found.verdict.source is None or found.verdict.source in {claim.source for claim in blocks}
+        if found.verdict == CONFLICT:
+            assert len(tied) > 1
+            assert not any(isinstance(claim, FailClosedRegion) for claim in tied)
+        else:
+            assert blocks
+            assert not tied
+    else:
+        assert not won + blocks + tied
+    assert all(candidate.why for candidate in found.candidates)
+
+
+@given(policies, hosts, odd_paths, methods)
+def test_every_claim_on_the_host_is_explained_once(policy: list[PolicyDocument], host: str, path: str, method: str) -> None:
+    snapshot = snapshot_of(policy)
+
+    found = [(candidate.claim.source, candidate.claim.index) for candidate in explain(snapshot, host, path, method).candidates]
+
+    in_force = [claim for document in snapshot.documents.values() for claim in (*document.entries, *document.regions)]
+    assert sorted(found, key=str) == sorted(
+        ((claim.source, claim.index) for claim in in_force if claim.match.host in {None, *hosts_above(host)}), key=str
+    )
+
+
+# Law: no document of one namespace changes what a healthy entry of another decides, unless it names the host.
+#
+# Documents come, break and go; whatever cannot be read of them, or on which host it was meant, closes what nobody else decides. And nothing
+# opens by that: what a broken document adds is refusals.
+
+
+A, B = Source("red", "one"), Source("blue", "one")
+REQUESTED = "a.example"
+
+unknown = st.builds(MatchScope, st.none(), st.just("") | prefixes, method_sets, st.booleans()) | st.just(EVERYWHERE)
+elsewhere = st.builds(MatchScope, st.just("b.example"), prefixes, method_sets, st.booleans())
+
+
+@st.composite
+def strangers(draw: st.DrawFn) -> PolicyDocument:
+    """Draw a document of another team that does not name the host: entries for another one, and regions that may be meant for any."""
+    entries = [
+        DenyEntry(B, index, area) if target is None else ExchangeEntry(B, index, area, target)
+        for index, (area, target) in enumerate(draw(st.lists(st.tuples(elsewhere, st.none() | targets), max_size=2)))
+    ]
+    areas = draw(st.lists(unknown | elsewhere, max_size=2))
+    regions = [FailClosedRegion(B, area, "cannot be read", index) for index, area in enumerate(areas, len(entries))]
+    return PolicyDocument(B, tuple(entries), tuple(regions))
+
+
+ours = st.lists(documents(st.builds(Source, st.just("red"), st.sampled_from(["one", "two"])), max_regions=0), max_size=2)
+
+
+def decides(verdict: Verdict) -> bool:
+    return isinstance(verdict, DenyEntry | ExchangeEntry)
+
+
+@given(ours, strangers(), odd_paths, methods, st.booleans())
+def test_a_strangers_document_changes_no_decision(
+    policy: list[PolicyDocument],
+    theirs: PolicyDocument,
+    path: str,
+    method: str,
+    raw: bool,
+) -> None:
+    alone, beside = snapshot_of(policy), snapshot_of([*policy, theirs])
+    before, after = (snapshot.match(REQUESTED, path, method, raw=raw) for snapshot in (alone, beside))
+
+    event(f"{type(before).__name__} → {type(after).__name__}")
+    if decides(before) or decides(after):
+        assert before == after
+    elif before != after:
+        assert isinstance(after, Unhealthy | Ambiguous)
+    assert beside.withdraw(B).match(REQUESTED, path, method, raw=raw) == before
+
+
+@given(policies, unknown, hosts, odd_paths, methods)
+def test_a_document_that_breaks_opens_nothing(policy: list[PolicyDocument], area: MatchScope, host: str, path: str, method: str) -> None:
+    broken = PolicyDocument(Source("green", "one"), regions=(FailClosedRegion(Source("green", "one"), area, "cannot be read"),))
+    snapshot = snapshot_of(policy)
+    before, after = snapshot.match(host, path, method), snapshot.apply(broken).match(host, path, method)
+
+    event(f"{type(before).__name__} → {type(after).__name__}")
+    assert after == before or isinstance(after, Unhealthy | Ambiguous)
+
+
+@given(policies, hosts, plain_paths, methods)
+def test_what_is_closed_for_less_is_closed_for_everything(policy: list[PolicyDocument], host: str, path: str, method: str) -> None:
+    unmatched, everything = (snapshot_of(policy, reach).match(host, path, method) for reach in UnreadableReach)
+
+    assert everything == unmatched or isinstance(everything, Unhealthy)
+
+
+@given(ours, odd_paths, methods)
+def test_a_team_that_breaks_its_own_document_closes_its_own_decisions(policy: list[PolicyDocument], path: str, method: str) -> None:
+    broken = PolicyDocument(Source("red", "three"), regions=(FailClosedRegion(Source("red", "three"), EVERYWHERE, "cannot be read"),))
+    snapshot = snapshot_of(policy)
+    assume(not isinstance(snapshot.match(REQUESTED, path, method), Ambiguous))
+
+    assert isinstance(snapshot.apply(broken).match(REQUESTED, path, method), Unhealthy)
+
+
+# Law: the interpretations of a path are closed under the rewritings of servers.
+#
+# RFC 3986 section 6.2.2: normalisation does not change what is normal already, and what is normalised twice is what is normalised once.
+
+
+odd_parts = st.lists(
+    st.sampled_from(
+        ["a", "b", "/", "//", ".", "..", "/../", "/./", ";", ";x", "\\", "%2f", "%2F", "%5c", "%2e", "%61", "%3b", "%25", "%2561", "%3f"]
+    )
+    | st.sampled_from(["\uff0f", "\uff0e", "\uff05", "\u00e9", "%C3%A9", "\ufb03", "%E2%80%A5"]),
+    max_size=8,
+).map("".join)
+spelt_paths = odd_parts.map(lambda part: "/" + part)
+any_paths = st.text() | st.text(alphabet="/.;%\\?#*ab25eEfF \0\uff0f\ud800").map(lambda rest: "/" + rest)
+
+
+@given(spelt_paths)
+def test_interpretations_of_interpretations_are_interpretations(path: str) -> None:
+    interpretations = interpretations_of(path)
+    event("malformed" if isinstance(interpretations, MalformedPath) else f"{len(interpretations)} interpretations")
+    if isinstance(interpretations, MalformedPath):
+        return
+    for interpretation in interpretations:
+        again = interpretations_of(interpretation)
+        assert isinstance(again, tuple)
+        assert set(again) <= set(interpretations)
+
+
+@given(spelt_paths | any_paths, st.sampled_from(["GET", "OPTIONS"]))
+def test_a_path_is_a_reading_of_itself(path: str, method: str) -> None:
+    interpretations = read_path(path, method)
+    if isinstance(interpretations, tuple):
+        assert interpretations[0] == path
+        assert len(set(interpretations)) == len(interpretations) <= MAX_INTERPRETATIONS
+        assert all(interpretation.startswith("/") for interpretation in interpretations if interpretation != "*")
+
+
+@given(plain_paths, queries)
+def test_a_plain_path_has_one_interpretation(path: str, query: str) -> None:
+    assert read_path(path + query, "GET") == (path + query,)
+
+
+@given(spelt_paths, queries)
+def test_the_query_makes_no_difference(path: str, query: str) -> None:
+    bare, full = read_path(path, "GET"), read_path(path + query, "GET")
+    if isinstance(bare, MalformedPath):
+        assert full == bare
+    else:
+        assert full == tuple(interpretation + query for interpretation in bare)
+
+
+# Law: no spelling opens.
+#
+# Another spelling of a request gets the decision of the request itself, or is refused; never does it pass by an entry or region.
+# RFC 3986 section 6 is about spellings of one resource; this law is about those that some server takes for one.
+
+
+# A respelling changes a path at a place that is given by a number, in a way that some server undoes.
+Respelling = Callable[[str, int], str]
+
+
+def at_some(text: str, wanted: str, where: int, change: Callable[[str, int], str]) -> str:
+    """Apply ``change`` at one of the places of ``text`` that have one of the ``wanted`` characters."""
+    places = [place for place, char in enumerate(text) if char in wanted]
+    return change(text, places[where % len(places)]) if places else text
+
+
+def encode(text: str, where: int) -> str:
+    place = where % len(text)
+    octets = "".join(f"%{octet:02x}" for octet in text[place].encode())
+    return text[:place] + (octets if where % 2 else octets.upper()) + text[place + 1 :]
+
+
+def encode_everything(text: str, _: int) -> str:
+    return text[0] + "".join(f"%{octet:02X}" for octet in text[1:].encode())
+
+
+def encode_escapes(text: str, _: int) -> str:
+    return text.replace("%", "%25")
+
+
+def insert_after_slash(inserted: str) -> Respelling:
+    return lambda text, where: at_some(text, "/", where, lambda text, place: text[: place + 1] + inserted + text[place + 1 :])
+
+
+def add_parameter(text: str, where: int) -> str:
+    """Add one before a slash other than the first, or at the end."""
+    ends = [*(place for place, char in enumerate(text) if char == "/" and place), len(text)]
+    end = ends[where % len(ends)]
+    return text[:end] + (";x=1" if where % 2 else ";") + text[end:]
+
+
+def backslash(text: str, where: int) -> str:
+    return text[0] + at_some(text[1:], "/", where, lambda text, place: text[:place] + "\\" + text[place + 1 :])
+
+
+def widen(text: str, where: int) -> str:
+    """Put the fullwidth form of a character in its place."""
+    place = where % len(text)
+    return text[:place] + chr(ord(text[place]) + 0xFEE0) + text[place + 1 :] if "!" <= text[place] <= "~" else text
+
+
+def after_a_host(text: str, where: int) -> str:
+    return "/" * (2 + where % 2) + "host:8" + text
+
+
+RESPELLINGS: tuple[Respelling, ...] = (
+    encode,
+    encode,
+    encode_everything,
+    encode_escapes,
+    insert_after_slash("./"),
+    insert_after_slash("x/../"),
+    insert_after_slash("a/b/../../"),
+    insert_after_slash("/"),
+    add_parameter,
+    backslash,
+    widen,
+    after_a_host,
+)
+steps = st.lists(st.tuples(st.sampled_from(RESPELLINGS), st.integers(min_value=0, max_value=60)), min_size=1, max_size=5)
+
+
+def respelled(path: str, steps: list[tuple[Respelling, int]]) -> str:
+    for respell, where in steps:
+        path = respell(path, where)
+    return path
+
+
+@given(plain_paths, steps)
+def test_a_path_is_among_the_interpretations_of_its_spellings(path: str, steps: list[tuple[Respelling, int]]) -> None:
+    interpretations = read_path(respelled(path, steps), "GET")
+    event(f"{len(interpretations)} interpretations" if isinstance(interpretations, tuple) else interpretations.value)
+    if isinstance(interpretations, tuple):
+        assert path in interpretations
+
+
+@given(policies, hosts, plain_paths, queries, methods, steps)
+def test_no_spelling_opens(
+    policy: list[PolicyDocument], host: str, path: str, query: str, method: str, steps: list[tuple[Respelling, int]]
+) -> None:
+    snapshot = snapshot_of(policy)
+    canonical = snapshot.match(host, path + query, method)
+
+    verdict = snapshot.match(host, respelled(path, steps) + query, method)
+
+    event(f"{type(canonical).__name__} → {type(verdict).__name__}")
+    if isinstance(verdict, Ambiguous | Unhealthy):
+        return
+    # Entries that deny, or that let pass unchanged, differ in nothing but their authors.
+    alike = type(verdict) is type(canonical) and isinstance(verdict, DenyEntry | AllowEntry)
+    assert verdict == canonical or alike
+    assert (verdict is NO_MATCH) == (canonical is NO_MATCH)
+
+
+# Law: a prefix trie is a plain dict whose old versions stay.
+#
+# Whatever is put in or taken out in whatever order, the trie has the items of a dict that went through the same, finds the prefixes that a
+# look at every key finds, and has one shape for equal contents.
+
+
+keys = st.text(alphabet="ab/é", max_size=6)
+values = st.none() | st.integers(min_value=0, max_value=3)  # None removes
+trie_changes = st.lists(st.tuples(keys, values), max_size=30)
+
+
+def model_of(trie_changes: list[tuple[str, int | None]]) -> dict[str, int]:
+    model: dict[str, int] = {}
+    for key, value in trie_changes:
+        if value is None:
+            model.pop(key, None)
+        else:
+            model[key] = value
+    return model
+
+
+def trie_of(trie_changes: list[tuple[str, int | None]]) -> PrefixTrie[int]:
+    trie: PrefixTrie[int] = PrefixTrie()
+    for key, value in trie_changes:
+        trie = put(trie, key, value)
+    return trie
+
+
+def put(trie: PrefixTrie[int], key: str, value: int | None) -> PrefixTrie[int]:
+    return trie.updated(key, lambda _: value)
+
+
+@given(trie_changes)
+def test_items_are_those_of_a_dict(trie_changes: list[tuple[str, int | None]]) -> None:
+    assert list(trie_of(trie_changes).items()) == sorted(model_of(trie_changes).items())
+    assert bool(trie_of(trie_changes)) == bool(model_of(trie_changes))
+
+
+@given(trie_changes, st.text(alphabet="ab/é", max_size=10))
+def test_prefixes_are_those_of_a_linear_scan(trie_changes: list[tuple[str, int | None]], text: str) -> None:
+    expected = [value for key, value in sorted(model_of(trie_changes).items()) if text.startswith(key)]
+
+    assert trie_of(trie_changes).prefixes_of(text) == expected
+
+
+@given(trie_changes, keys)
+def test_a_change_is_given_what_is_there(trie_changes: list[tuple[str, int | None]], key: str) -> None:
+    seen: list[int | None] = []
+    trie = trie_of(trie_changes)
+
+    def note(value: int | None) -> int | None:
+        seen.append(value)
+        return value
+
+    assert trie.updated(key, note) is trie
+    assert seen == [model_of(trie_changes).get(key)]
+
+
+@given(trie_changes, trie_changes)
+def test_old_tries_stay(before: list[tuple[str, int | None]], after: list[tuple[str, int | None]]) -> None:
+    old = trie_of(before)
+    items = list(old.items())
+    new = old
+    for key, value in after:
+        new = put(new, key, value)
+
+    assert list(old.items()) == items
+    assert list(new.items()) == sorted(model_of(before + after).items())
+
+
+@given(trie_changes, trie_changes)
+def test_equal_contents_are_equal_tries(first: list[tuple[str, int | None]], second: list[tuple[str, int | None]]) -> None:
+    equal = model_of(first) == model_of(second)
+
+    assert (trie_of(first) == trie_of(second)) == equal
+    assert trie_of(first) == trie_of([*sorted(model_of(first).items(), reverse=True)])
+    if equal:
+        assert hash(trie_of(first)) == hash(trie_of(second))
+
+
+@given(trie_changes, st.lists(keys, unique=True, max_size=10))
+def test_adding_and_removing_leaves_no_trace(trie_changes: list[tuple[str, int | None]], new_keys: list[str]) -> None:
+    trie = trie_of(trie_changes)
+    new_keys = [key for key in new_keys if key not in model_of(trie_changes)]
+    changed = trie
+    for key in new_keys:
+        changed = put(changed, key, 9)
+    for key in new_keys:
+        changed = put(changed, key, None)
+
+    assert changed == trie
+
+
+# Law: a policy is the set of its newest documents, whatever order they came in, and a version never changes.
+#
+# Sources make a new version, requests read the current one, nothing is ever changed in place.
+
+
+requests = st.lists(st.tuples(hosts, plain_paths, methods), min_size=1, max_size=5)
+changes = st.lists(documents() | sources, max_size=8)  # a document comes, or a source's document goes
+
+
+def changed(snapshot: PolicySnapshot, change: PolicyDocument | Source) -> PolicySnapshot:
+    return snapshot.withdraw(change) if isinstance(change, Source) else snapshot.apply(change)
+
+
+@given(st.data(), policies, requests)
+def test_the_order_of_documents_makes_no_difference(
+    data: st.DataObject, policy: list[PolicyDocument], requests: list[tuple[str, str, str]]
+) -> None:
+    in_force = list({document.source: document for document in policy}.values())
+    first, second = snapshot_of(policy), snapshot_of(data.draw(st.permutations(in_force)))
+
+    assert first == second
+    for host, path, method in requests:
+        assert first.match(host, path, method) == second.match(host, path, method)
+
+
+@given(changes)
+def test_a_policy_is_its_newest_documents(changes: list[PolicyDocument | Source]) -> None:
+    snapshot = PolicySnapshot.EMPTY
+    in_force: dict[Source, PolicyDocument] = {}
+    for change in changes:
+        snapshot = changed(snapshot, change)
+        if isinstance(change, Source):
+            in_force.pop(change, None)
+        else:
+            in_force[change.source] = change
+
+    assert snapshot == snapshot_of(list(in_force.values()))
+    assert dict(snapshot.documents.items()) == in_force
+    assert snapshot.entry_count == sum(len(document.entries) for document in in_force.values())
+    assert snapshot.region_count == sum(len(document.regions) for document in in_force.values())
+    assert snapshot.invalid_documents == sum(bool(document.regions) for document in in_force.values())
+    for source in in_force:
+        snapshot = snapshot.withdraw(source)
+    assert snapshot == PolicySnapshot.EMPTY
+
+
+@given(policies, changes, requests)
+def test_old_versions_stay(
+    policy: list[PolicyDocument], changes: list[PolicyDocument | Source], requests: list[tuple[str, str, str]]
+) -> None:
+    old = snapshot_of(policy)
+    before = [old.match(*request) for request in requests]
+    new = old
+    for change in changes:
+        new = changed(new, change)
+
+    assert [old.match(*request) for request in requests] == before
+    assert old == snapshot_of(policy)

@@ -1,0 +1,249 @@
+"""Laws of a check: what it reads, reports, points to and proposes."""
+
+import json
+
+import pytest
+from hypothesis import event, example, given, settings
+from hypothesis import strategies as st
+
+from exchanger.codes.code import Severity
+from exchanger.directory.manifest import UnreadableFile, objects_of, read_manifests
+from exchanger.policy.documents.document import PolicyDocument, parse_document
+from exchanger.policy.selection import AnyIssuer, ConfigMap
+from exchanger.tools.check.documents import Document
+from exchanger.tools.check.files import read_file
+from exchanger.tools.check.source_map import FileText
+from exchanger.tools.check.suggest import mended, suggest
+from exchanger.values.entry import Source
+from tests.check.checking import LABEL, checked, codes, config_map, entries, rules
+from tests.examples import examples
+
+# Law: a check has the objects that the service reads in a file, and reports every file that the service cannot read.
+
+
+DENY = "{match: {host: a.example, pathPrefix: /}, action: deny}"
+YAML = config_map(entries(DENY))
+CHART = "apiVersion: v2\nname: shop\nversion: 1.0.0\n"
+OTHER = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: shop}\n"
+LABELS = dict([LABEL.replace('"', "").split(": ")])
+OBJECT = {
+    "apiVersion": "v1",
+    "kind": "ConfigMap",
+    "metadata": {"name": "policy", "labels": LABELS},
+    "data": {"config.yaml": entries(DENY)},
+}
+JSON = json.dumps(OBJECT, indent=1)
+PIECES = [
+    "\ufeff",
+    "// x\n",
+    "# x\n",
+    ",",
+    "---\n",
+    "{",
+    "}",
+    '"',
+    "\t",
+    " ",
+    "\n",
+    "null",
+    "1",
+    ":",
+    "- ",
+    "\\ud800",
+    "kind",
+    "<<",
+    "*a",
+    "&a ",
+]
+
+names = st.sampled_from(["a.yaml", "a.yml", "a.json"])
+
+
+@st.composite
+def files(draw: st.DrawFn) -> str:
+    """Draw a file with a few slips in it."""
+    text = draw(st.sampled_from([YAML, JSON, JSON, CHART, f"{YAML}---\n{YAML}", f"{OTHER}---\n{CHART}", "{}", "[]", ""]))
+    for _ in range(draw(st.integers(0, 3))):
+        at = draw(st.integers(0, len(text)) | st.sampled_from([0, len(text)]))
+        text = text[:at] + draw(st.sampled_from(PIECES)) + text[at + draw(st.sampled_from([0, 0, 1, 8, 18])) :]
+    return text
+
+
+@example(f"\ufeff{JSON}", "a.json")
+@example(f"# a comment\n{JSON}", "a.json")
+@example(JSON.replace("}", ",}"), "a.json")
+@example(f"{JSON}\n---\n{JSON}", "a.json")
+@example(f"{JSON}{JSON}", "a.json")
+@example('{"a": 1, "a": 2}', "a.json")
+@example("apiVersion: v1\nspec: {}\n", "a.yaml")
+@example("apiVersion: v1\nversion: v1\nentries: []\n", "a.yaml")
+@example(CHART, "a.yaml")
+@given(files(), names)
+def test_a_check_reads_what_the_service_reads(text: str, name: str) -> None:
+    data = text.encode("utf-8", "surrogatepass")
+
+    known = read_manifests(data, is_json=name.endswith(".json"))
+    found = read_file(name, data)
+
+    if isinstance(known, UnreadableFile):
+        event("unreadable")
+        assert any(placed.problem.code.severity is Severity.ERROR for placed in found.problems)
+    else:
+        assert [item.value for item in found.objects] == list(objects_of(known))
+        assert len(found.problems) == len(known) - len(found.objects)
+
+
+# Laws: a check is total and agrees with the service; what it proposes changes no valid entry, leaves fewer problems, and then no more.
+
+
+FIELDS = st.sampled_from(["action", "acton", "Action", "match", "mach", "exchange", "exchnage", "other", "clientSecret"])
+MATCH_FIELDS = st.sampled_from(
+    ["host", "hots", "pathPrefix", "pathprefix", "path", "methods", "method", "caseInsensitive", "pathType", "x"]
+)
+WORDS = (
+    "deny Deny denny allow alow exchange a.example https://a.example/ /orders orders 'x' \"/y\" 1 true \"true\" [GET] GET [] {} ~ '' "
+    "Segment segment *a 'it''s' \"\\u0061\""
+)
+VALUES = st.sampled_from([*WORDS.split(), "[get, 1]", "&a b", "a b"])
+FIELD = st.builds("{}: {}".format, MATCH_FIELDS, VALUES)
+MATCH = st.lists(FIELD, max_size=4).map(lambda fields: "{" + ", ".join(["host: a.example, pathPrefix: /o"] * (not fields) + fields) + "}")
+
+
+@st.composite
+def documents(draw: st.DrawFn) -> str:
+    lines = ["version: v1", "entries:"]
+    for _ in range(draw(st.integers(0, 4))):
+        lines.append(f"- match: {draw(MATCH)}")
+        for _ in range(draw(st.integers(0, 3))):
+            value = draw(VALUES | st.just("{issuerRef: p, scope: 1}"))
+            lines.append(f"  {draw(FIELDS)}: {value}" + draw(st.sampled_from(["", "  # why"])))
+    return "\n".join(lines) + "\n"
+
+
+@settings(max_examples=examples(60))
+@given(documents())
+def test_what_is_proposed_changes_nothing_valid_and_is_accepted(document: str) -> None:
+    text = config_map(document)
+    before = checked(text)
+    after_text = mended(before.files[0], before, rules())
+    after = checked(after_text)
+    valid = {entry for one in before.documents for entry in one.policy.entries}
+    assert valid <= {entry for one in after.documents for entry in one.policy.entries}
+    assert len(before.documents) == len(after.documents)
+    if after_text != text:
+        proposed = {one.problem for one in before.problems if one.problem.instead}
+        assert proposed - {one.problem for one in after.problems}
+    assert suggest(after, rules()) == ""
+
+
+@settings(max_examples=examples(60))
+@given(documents() | st.text(max_size=100))
+def test_a_check_finds_wrong_what_the_service_finds_wrong(document: str) -> None:
+    text = config_map(document)
+    if any("\ud800" <= char <= "\udfff" for char in text):
+        return
+    result = checked(text)
+    lines = text.count("\n") + sum(text.count(end) for end in "\r\x85\u2028\u2029") + 1
+    for one in result.problems:
+        assert one.place.line is None or 1 <= one.place.line <= lines
+        assert one.problem.text
+    for found in result.documents:
+        said = parse_document(Source("team", "policy"), getattr(found.object.value, "document", None), AnyIssuer())
+        wrong = {region.index for region in said.problems}
+        assert wrong == {problem.entry for problem in found.policy.findings}
+        assert bool(wrong) is any(name.startswith(("POL-10", "POL-11", "POL-12", "POL-13", "POL-14")) for name in codes(result))
+
+
+# Law: every line and column of a document is the same character in its file, whichever kind of scalar the document is.
+
+
+HEADS = ["|", "|-", "|+", "| # a comment", "&a |", "!!str |-"]
+# No line break of any kind, and nothing that YAML does not take.
+CHARS = st.characters(min_codepoint=0x20, max_codepoint=0x17F, exclude_categories=["Cc"])
+LINES = st.lists(st.text(CHARS, max_size=30), max_size=12)
+FIRST = st.text(st.characters(categories=["Ll"], max_codepoint=0x17F), min_size=1, max_size=8)
+
+
+def document_in(text: str) -> Document | None:
+    file = read_file("file.yaml", text.encode())
+    items = [item for item in file.objects if isinstance(item.value, ConfigMap) and item.document is not None]
+    return Document(file, items[0], PolicyDocument(Source("default", "a"))) if items else None
+
+
+def assert_same_characters(document: Document) -> None:
+    assert document.object.document is not None
+    value, file = FileText(document.object.document.node.text), document.file.text
+    for line in range(1, len(value.starts) + 1):
+        for column, char in enumerate(value.line(line), 1):
+            place = document.place(line, column)
+            assert place.line is not None
+            assert place.column is not None
+            here = file.line(place.line)[place.column - 1 :]
+            assert char.isspace() or here[:1] == char or here[:1] == "\\"
+
+
+@given(
+    before=st.lists(st.sampled_from(["# a comment", "", "---", "--- []"]), max_size=4),
+    data_indent=st.integers(1, 6),
+    more_indent=st.integers(1, 6),
+    head=st.sampled_from([*HEADS, ">", ">-", "&a >+"]),
+    first=FIRST,
+    lines=LINES,
+    end=st.sampled_from(["\n", "\r\n"]),
+)
+def test_places_in_a_block_are_the_text_s(
+    before: list[str], data_indent: int, more_indent: int, head: str, first: str, lines: list[str], end: str
+) -> None:
+    indent = " " * (data_indent + more_indent)
+    head_lines = ["kind: ConfigMap", "apiVersion: v1", "metadata: {name: a}", "data:", f"{' ' * data_indent}config.yaml: {head}"]
+    document = document_in(end.join([*before, "---", *head_lines, *(f"{indent}{line}" for line in (first, *lines))]) + end)
+    if document is not None:  # else a line at the end of the block was not part of it
+        assert_same_characters(document)
+
+
+@given(first=FIRST, lines=LINES, style=st.sampled_from("\"'"))
+def test_places_in_quotation_marks_are_the_text_s(first: str, lines: list[str], style: str) -> None:
+    value = "\n".join([first, *lines])
+    written = (
+        json.dumps(value, ensure_ascii=len(value) % 2 == 0)
+        if style == '"'
+        else "'" + value.replace("'", "''").replace("\n", "\n\n  ") + "'"
+    )
+    document = document_in(f"kind: ConfigMap\napiVersion: v1\nmetadata: {{name: a}}\ndata: {{config.yaml: {written}}}\n")
+    if document is not None:
+        assert_same_characters(document)
+
+
+@pytest.mark.parametrize("style", ['"', "'", "", "|", ">"])
+def test_the_place_of_a_word_is_known_in_every_style(style: str) -> None:
+    written = {
+        '"': '"version: v1\\nentries:\\n- \\u0061cton: x"',
+        "'": "'version: v1\n\n  entries:\n\n  - acton: x'",
+        "": "version v1 acton x",
+        "|": "|\n    version: v1\n    entries:\n    - acton: x",
+        ">": ">\n    version: v1\n\n    entries:\n\n    - acton: x",
+    }[style]
+    document = document_in(f"kind: ConfigMap\napiVersion: v1\nmetadata: {{name: a}}\ndata:\n  config.yaml: &doc {written}\n")
+    assert document is not None
+    assert document.object.document is not None
+    text = FileText(document.object.document.node.text)
+    place = text.place(text.text.index("acton"))
+    found = document.place(place.line, place.column)
+    assert found.line is not None
+    assert found.column is not None
+    assert document.file.text.line(found.line)[found.column - 1 :].startswith(("acton", "\\u0061cton"))
+
+
+@given(
+    text=st.text(max_size=200), line=st.integers(-3, 300), column=st.none() | st.integers(1, 80), head=st.sampled_from([*HEADS, ">", ">+"])
+)
+def test_no_text_and_no_place_is_too_much(text: str, line: int, column: int | None, head: str) -> None:
+    body = "".join(f"    {part}\n" for part in text.splitlines())
+    whole = f"kind: ConfigMap\napiVersion: v1\nmetadata: {{name: a}}\ndata:\n  config.yaml: {head}\n{body}"
+    try:
+        document = document_in(whole)
+    except UnicodeEncodeError:
+        return
+    if document is not None:
+        place = document.place(line, column)
+        assert place.line is None or 1 <= place.line <= len(document.file.text.starts)
