@@ -24,11 +24,10 @@ from exchanger.app.event_log import GrantsLog, IssuerLog, TlsLog
 from exchanger.app.grants_file import GrantsFile
 from exchanger.app.policy_log import log_version
 from exchanger.app.serve import USAGE_ERROR, report_fault
-from exchanger.app.settings import endpoint_check
 from exchanger.errors import ConfigurationError, ExchangerError
 from exchanger.http.tls import Tls
 from exchanger.issuers.file import ProfilesFile
-from exchanger.issuers.plan import Plan, Rejected
+from exchanger.issuers.profile_model import Plan, Rejected
 from exchanger.kube.api.connection import ApiConnection
 from exchanger.kube.api.resource import PolicyListWatches
 from exchanger.kube.namespaces_file import NamespacesFile
@@ -107,8 +106,7 @@ class AdmissionProcess:
         settings, tls_log = self.settings, TlsLog(self._log)
         self._grants = settings.grants.grants
         if settings.issuers.path is not None:
-            check = endpoint_check(allow_http=settings.allow_http)
-            self._profiles = ProfilesFile(settings.issuers.path, settings.issuers.rules, check)
+            self._profiles = ProfilesFile(settings.issuers.path, settings.issuers.rules)
         self._rotation = Rotation(settings.tls, tls_log)
         self._handshakes = HandshakeLog(tls_log)
         self._webhook = Webhook(

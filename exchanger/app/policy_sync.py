@@ -13,7 +13,7 @@ from exchanger.app.event_log import GrantsLog, IssuerLog
 from exchanger.app.grants_file import GrantsFile
 from exchanger.app.policy_log import ConflictLog, log_notices, log_problems, log_version
 from exchanger.app.secrets import ApiSecrets, WatchingSecrets
-from exchanger.app.settings import Settings, endpoint_check
+from exchanger.app.settings import Settings
 from exchanger.assembly.conflict_watch import ConflictWatch
 from exchanger.directory.source import DirectorySettings, DirectorySource
 from exchanger.issuers.source import IssuerSource
@@ -70,8 +70,7 @@ class PolicySync:
         """
         async with self._cluster() as connection:
             secrets = self._secrets = None if connection is None else WatchingSecrets(ApiSecrets(connection))
-            check = endpoint_check(allow_http=self.settings.token_client.allow_http)
-            self._issuers = issuers = IssuerSource(self.settings.issuers, check, secrets, self._use_issuers, IssuerLog(self._log))
+            self._issuers = issuers = IssuerSource(self.settings.issuers, secrets, self._use_issuers, IssuerLog(self._log))
             events = self._policy_events(connection)
             conflicts = ConflictWatch((ConflictLog(self._log), *(() if events is None else (events,))))
 

@@ -25,11 +25,9 @@ from exchanger.exchange.cache.settings import DEFAULT_NAMESPACE, SharedSettings,
 from exchanger.grpc.server import ServerSettings
 from exchanger.http.names import is_loopback
 from exchanger.issuers.file import check_file
-from exchanger.issuers.rules import EndpointCheck, ProfileRules
-from exchanger.issuers.rules import EndpointProblem as ProfileEndpointProblem
+from exchanger.issuers.rules import ProfileRules
 from exchanger.issuers.source import IssuerSettings
 from exchanger.kube.settings import KubernetesSettings
-from exchanger.net.endpoint import EndpointProblem, read_endpoint
 from exchanger.net.tls.certificates import check_files
 from exchanger.net.tls.settings import TlsSettings
 from exchanger.oauth.settings import TokenClientSettings
@@ -260,25 +258,16 @@ def _without_token_cache(environment: Environment) -> Notes:
     return tuple((name, "no store is shared, since TOKEN_CACHE_URL is not set") for name in given)
 
 
-def endpoint_check(*, allow_http: bool) -> EndpointCheck:
-    """Return the check of token endpoint URLs that issuer profiles are read with."""
-
-    def check(address: str) -> str | ProfileEndpointProblem:
-        found = read_endpoint(address, allow_http=allow_http)
-        return ProfileEndpointProblem(found.reason) if isinstance(found, EndpointProblem) else found.host
-
-    return check
-
-
 def _issuers(environment: Environment, *, with_secrets: bool, allow_http: bool) -> IssuerSettings:
     methods = [method.value for method in AuthMethod]
     rules = ProfileRules(
         auth_method=AuthMethod(environment.choice("TOKEN_ENDPOINT_AUTH_METHOD", methods, AuthMethod.CLIENT_SECRET_BASIC.value)),
         namespace=environment.text("POD_NAMESPACE"),
         with_secrets=with_secrets,
+        allow_http=allow_http,
     )
     path = environment.path("TOKEN_EXCHANGE_ISSUER_PROFILES_FILE")
     if path is not None:
-        for problem in check_file(path, rules, endpoint_check(allow_http=allow_http)):
+        for problem in check_file(path, rules):
             environment.problem(f"TOKEN_EXCHANGE_ISSUER_PROFILES_FILE: {problem}")
     return IssuerSettings(path, rules)

@@ -9,9 +9,9 @@ from typing import Protocol, final
 
 import attrs
 
-from exchanger.issuers.plan import Plan, Rejected, plan_profiles
-from exchanger.issuers.profiles import parse_profiles, read_bytes
-from exchanger.issuers.rules import EndpointCheck, ProfileRules
+from exchanger.issuers.profile_model import Plan, Rejected
+from exchanger.issuers.profiles import read_bytes, read_plan
+from exchanger.issuers.rules import ProfileRules
 from exchanger.util.follow_file import HANGS, FileFollower
 from exchanger.util.shown import shown_file
 
@@ -37,7 +37,6 @@ class ProfilesFile:
 
     _path: Path
     _rules: ProfileRules
-    _check_endpoint: EndpointCheck
     # What was read last, so that it is parsed once. Belongs to the worker thread, of which there is one at a time.
     _last: _Version | None = attrs.field(default=None, init=False)
     _file: FileFollower[_Version] = attrs.field(init=False)
@@ -51,25 +50,24 @@ class ProfilesFile:
         return None if found is None else found.content
 
     def _read(self) -> _Version:
-        self._last = _version(self._path, self._last, self._rules, self._check_endpoint)
+        self._last = _version(self._path, self._last, self._rules)
         return self._last
 
 
-def check_file(path: Path, rules: ProfileRules, check_endpoint: EndpointCheck) -> tuple[str, ...]:
+def check_file(path: Path, rules: ProfileRules) -> tuple[str, ...]:
     """Return everything that is wrong with the file at ``path`` by itself, a readable line each; blocks while it is read."""
-    found = _version(path, None, rules, check_endpoint).content
+    found = _version(path, None, rules).content
     return found.problems if isinstance(found, Rejected) else ()
 
 
-def _version(path: Path, last: _Version | None, rules: ProfileRules, check_endpoint: EndpointCheck) -> _Version:
+def _version(path: Path, last: _Version | None, rules: ProfileRules) -> _Version:
     data = read_bytes(path)
     if isinstance(data, str):
         return _rejected(data)
     digest = hashlib.sha256(data).digest()
     if last is not None and digest == last.digest:
         return last
-    profiles, problems = parse_profiles(data, shown_file(path))
-    return _Version(digest, Rejected(problems) if problems else plan_profiles(profiles, rules, check_endpoint))
+    return _Version(digest, read_plan(data, shown_file(path), rules))
 
 
 def _rejected(problem: str) -> _Version:

@@ -4,6 +4,8 @@ No reason quotes a value.
 Sources: RFC 7468 (https://www.rfc-editor.org/rfc/rfc7468) for PEM, RFC 7518 section 3 for the sizes of keys.
 """
 
+import hashlib
+import json
 import re
 from typing import Final, assert_never
 
@@ -18,6 +20,8 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from exchanger.issuers.value_sources import Shape
+from exchanger.jwt.unverified import claims_of
+from exchanger.values.secret import Secret
 
 # Characters of an assertion or an actor's token. ServiceAccount tokens and SVIDs have one or two thousand.
 MAX_TOKEN: Final = 64 * 1024
@@ -59,11 +63,26 @@ def problem_with(shape: Shape, text: str) -> str | None:
             assert_never(shape)
 
 
-def split_certificate(text: str) -> tuple[str, str]:
-    """Return the certificates in a text of the shape ``CERTIFICATE``, and its key."""
-    chain = "".join(f"{found[0]}\n" for found in _CERTIFICATE.finditer(text))
+def certificate_chain(text: str) -> str:
+    """Return the certificates in a text of the shape ``CERTIFICATE``."""
+    return "".join(f"{found[0]}\n" for found in _CERTIFICATE.finditer(text))
+
+
+def certificate_key(text: str) -> Secret:
+    """Return the private key in a text of the shape ``CERTIFICATE``."""
     key = _PRIVATE.search(text)
-    return chain, "" if key is None else f"{key[0]}\n"
+    return Secret("" if key is None else f"{key[0]}\n")
+
+
+def subject_of(token: str) -> str:
+    """Return whom ``token`` is about: ``iss`` and ``sub`` of a JWT, not verified, or a digest of what is none.
+
+    It tells whether a file holds a newer token of the same kind. Whoever writes the file decides that anyway.
+    """
+    claims = claims_of(token)
+    if claims is None or not isinstance(claims.get("sub"), str) or not isinstance(claims.get("iss"), str | None):
+        return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
+    return json.dumps([claims.get("iss"), claims["sub"]])
 
 
 def _private_key(text: str, longest: int) -> PrivateKeyTypes | str:

@@ -1,99 +1,65 @@
-"""Issuer profiles as operators write them: the fields of the file, before references are resolved and defaults filled in.
+"""An issuer profile as operators write it: each field with its schema, and the rules by which it becomes an issuer. Pure.
 
-Must not know: how the file is read, or which combinations of fields make sense.
+A profile can be wrong in many ways at once, and all are told. The issuer that it becomes cannot be wrong: it lacks at most what is in
+Secrets and files, and has references there.
+
+Must not know: how the file is read, clocks, or what is in Secrets.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Final, final
 
 import attrs
 
-from exchanger.values.issuer import CachePolicy, CallLimits
+from exchanger.issuers.client_fields import (
+    CertificateFiles,
+    ClientAssertion,
+    ClientAssertionFile,
+    SecretKeyRef,
+    in_secret,
+)
+from exchanger.issuers.exchange_fields import Actor, SubjectToken, is_uri, parameter_problems
+from exchanger.issuers.rules import MAX_ITEMS, ProfileRules, chosen, one_of, path_problems, words_of
+from exchanger.issuers.value_sources import Reference, Shape, ValueSource, in_files, references
+from exchanger.net.endpoint import EndpointProblem
+from exchanger.util.json_schema import about
+from exchanger.values.issuer import (
+    ActorCredentials,
+    Assertion,
+    AuthMethod,
+    CachePolicy,
+    CallLimits,
+    ClientCertificate,
+    Credentials,
+    EndpointProtocol,
+    ErrorStyle,
+    Grant,
+    GrantType,
+    Issuer,
+    SigningKey,
+    SubjectRules,
+)
+from exchanger.values.proxy import ProxyProblem, read_proxy
 from exchanger.values.secret import Secret
+from exchanger.yaml.text_rules import BLANKS, NOT_BLANK, whole
 
+# Secrets and files that one file may refer to: each is read by itself, all the time.
+MAX_PLACES: Final = 256
 
-@final
-@attrs.frozen
-class SecretKeyRef:
-    """One key of a Kubernetes Secret; ``namespace`` "" is the service's own."""
+PUBLIC: Final = "none"
+METHODS: Final = words_of(AuthMethod)
+PROTOCOLS: Final = words_of(EndpointProtocol)
+GRANTS: Final = words_of(GrantType)
+ERROR_STYLES: Final = words_of(ErrorStyle)
 
-    name: str
-    key: str
-    namespace: str = ""
+_SECRET: Final = "clientSecret"
+_NO_PROOF: Final = f"tokenEndpointAuthMethod {PUBLIC}"
+_HTTP: Final = "[Hh][Tt][Tt][Pp][Ss]?"
+_ESCAPED: Final = "%[0-9A-Fa-f]{2}"
+_PROXY: Final = rf"{_HTTP}://(?:(?:[^@/?#%\\{BLANKS}]|{_ESCAPED})*@)?(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{{0,5}})?/?"
 
-
-@final
-@attrs.frozen
-class ClientAssertion:
-    """The client signs an assertion for each request (private_key_jwt)."""
-
-    algorithm: str
-    key_secret_ref: SecretKeyRef | None = None
-    key_file: str = ""
-    key_id: str = ""
-    audience: str = ""
-
-
-@final
-@attrs.frozen
-class ClientAssertionFile:
-    """Somebody else makes the client's assertions, and puts them into a file."""
-
-    path: str
-    type: str = ""
-
-
-@final
-@attrs.frozen
-class CertificateFiles:
-    """The client authenticates with a certificate in TLS."""
-
-    cert_file: str
-    key_file: str
-
-
-@final
-@attrs.frozen
-class ActorByCredentials:
-    """The actor is the client, whose token it asks for."""
-
-    scope: str = ""
-
-
-@final
-@attrs.frozen
-class Actor:
-    """Who acts for the subject: whoever a file's token is about, or the client itself."""
-
-    file: str = ""
-    type: str = ""
-    client_credentials: ActorByCredentials | None = None
-
-
-@final
-@attrs.frozen
-class SubjectHeader:
-    """A header that may hold the caller's token."""
-
-    header: str
-
-
-@final
-@attrs.frozen
-class SubjectToken:
-    """Where the caller's token is, and which tokens are good enough."""
-
-    headers: tuple[SubjectHeader, ...] = ()
-    issuers: tuple[str, ...] = ()
-    audiences: tuple[str, ...] = ()
-    jwks_uri: str = ""
-
-
-@final
-@attrs.frozen
-class Parameters:
-    """Names and values that are added to token requests."""
-
-    pairs: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False)
+Proof = Secret | SigningKey[Reference] | Assertion[Reference] | ClientCertificate[Reference] | Reference | None
 
 
 @final
@@ -101,56 +67,236 @@ class Parameters:
 class IssuerProfile:
     """A profile as written."""
 
-    name: str
-    token_endpoint: str = ""
-    bearer_realm: str = ""
-    token_endpoint_auth_method: str = ""
-    client_id: str = ""
-    client_secret: Secret = attrs.field(default=Secret(""))
-    client_id_secret_ref: SecretKeyRef | None = None
-    client_secret_secret_ref: SecretKeyRef | None = None
-    proxy: Secret | None = None
-    token_endpoint_protocol: str = ""
-    cache: CachePolicy | None = None
-    limits: CallLimits | None = None
-    discovery: str = ""
-    client_assertion: ClientAssertion | None = None
-    client_assertion_file: ClientAssertionFile | None = None
-    client_certificate: CertificateFiles | None = None
-    ca_file: str = ""
-    grant_type: str = ""
-    requested_token_type: str = ""
-    actor_token: Actor | None = None
-    parameters: Parameters | None = None
-    subject_token: SubjectToken | None = None
-    errors: str = ""
+    name: str = attrs.field(metadata=about("The name by which policies refer to the profile (issuerRef).", {"pattern": NOT_BLANK}))
+    token_endpoint: str = attrs.field(
+        default="",
+        metadata=about(
+            "The absolute https URL of the token endpoint, without user information and fragment.",
+            {"pattern": f"^[{BLANKS}]*(?:{_HTTP}://[^/?#@]+(?:[/?][^#]*)?)?$"},
+        ),
+    )
+    bearer_realm: str = attrs.field(default="", metadata=about("The realm of 401 challenges. Default: TOKEN_EXCHANGE_BEARER_REALM."))
+    token_endpoint_auth_method: str = attrs.field(
+        default="",
+        metadata=about(
+            "How the service authenticates to the token endpoint (RFC 6749 section 2.3.1). Default: TOKEN_ENDPOINT_AUTH_METHOD.",
+            one_of({**METHODS, PUBLIC: None}),
+        ),
+    )
+    client_id: str = attrs.field(default="", metadata=about("The client id. Give this or clientIDSecretRef."))
+    client_secret: Secret = attrs.field(
+        default=Secret(""),
+        metadata=about("The client secret; keep the file in a Secret then. Give this or clientSecretSecretRef."),
+    )
+    client_id_secret_ref: SecretKeyRef | None = attrs.field(default=None, metadata=about("Where the client id is in a Secret."))
+    client_secret_secret_ref: SecretKeyRef | None = attrs.field(default=None, metadata=about("Where the client secret is in a Secret."))
+    proxy: Secret | None = attrs.field(
+        default=None,
+        metadata=about(
+            "The URL of an HTTP proxy in front of the token endpoint, with http or https. A user and a password have special characters "
+            "escaped with %; keep the file in a Secret then.",
+            {"pattern": whole(_PROXY)},
+        ),
+    )
+    token_endpoint_protocol: str = attrs.field(
+        default="",
+        metadata=about("How to speak to the token endpoint. Default: auto, which is HTTP/2 where TLS agrees on it.", one_of(PROTOCOLS)),
+    )
+    cache: CachePolicy | None = attrs.field(default=None, metadata=about("How tokens of this issuer are kept. Without it, none is."))
+    limits: CallLimits | None = attrs.field(
+        default=None, metadata=about("How the token endpoint is spared. Without it, there are no limits.")
+    )
+    discovery: str = attrs.field(
+        default="",
+        metadata=about(
+            "The issuer's URL, whose metadata has the token endpoint (RFC 8414, OpenID Connect Discovery). Give this or tokenEndpoint.",
+            {"pattern": f"^[{BLANKS}]*(?:{_HTTP}://[^/?#@]+(?:/[^?#]*)?)?$"},
+        ),
+    )
+    client_assertion: ClientAssertion | None = attrs.field(
+        default=None, metadata=about("The service signs an assertion for each request (private_key_jwt, RFC 7523).")
+    )
+    client_assertion_file: ClientAssertionFile | None = attrs.field(
+        default=None,
+        metadata=about("The service sends an assertion from a file, such as a projected ServiceAccount token or a JWT-SVID."),
+    )
+    client_certificate: CertificateFiles | None = attrs.field(
+        default=None, metadata=about("The service authenticates with a certificate in TLS (RFC 8705).")
+    )
+    ca_file: str = attrs.field(
+        default="",
+        metadata=about("The absolute path of the only authorities that are trusted for this issuer, in PEM. Default: the system's."),
+    )
+    grant_type: str = attrs.field(default="", metadata=about("What is asked for. Default: token-exchange (RFC 8693).", one_of(GRANTS)))
+    requested_token_type: str = attrs.field(default="", metadata=about("The type of token that is asked for (RFC 8693 section 2.1)."))
+    actor_token: Actor | None = attrs.field(default=None, metadata=about("Who acts for the caller (RFC 8693 section 2.1)."))
+    parameters: tuple[tuple[str, str], ...] = attrs.field(
+        default=(),
+        repr=False,  # a value may be secret
+        metadata=about(
+            "More parameters of token requests. The service's own cannot be set.",
+            {"additionalProperties": {"type": "string"}, "maxProperties": MAX_ITEMS},
+        ),
+    )
+    subject_token: SubjectToken | None = attrs.field(
+        default=None, metadata=about("Where the caller's token is, and which tokens are good enough.")
+    )
+    errors: str = attrs.field(
+        default="", metadata=about("How failures are told to callers: reference (the default) or strict.", one_of(ERROR_STYLES))
+    )
+
+    def issuer(self, rules: ProfileRules) -> Issuer[Reference] | tuple[str, ...]:
+        """Return the issuer, or everything that is wrong with this."""
+        problems = [] if self.name else ["needs a name"]
+        host = self._host(rules, problems)
+        protocol = chosen("tokenEndpointProtocol", self.token_endpoint_protocol, PROTOCOLS, EndpointProtocol.AUTO, problems)
+        errors = chosen("errors", self.errors, ERROR_STYLES, ErrorStyle.REFERENCE, problems)
+        method, credentials = self._client(rules, problems)
+        if isinstance(credentials.proof, ClientCertificate) and (self.token_endpoint or self.discovery)[:6].lower() != "https:":
+            problems.append("clientCertificate needs a token endpoint with https")
+        proxy = None if self.proxy is None else read_proxy(self.proxy.reveal().strip())
+        if isinstance(proxy, ProxyProblem):
+            problems.append(f"proxy {proxy.reason}")
+            proxy = None
+        if self.ca_file:
+            problems += path_problems("caFile", self.ca_file)
+        grant = self._grant(problems)
+        subject = SubjectRules() if self.subject_token is None else self.subject_token.subject(rules, problems)
+        if problems:
+            return tuple(problems)
+        return Issuer(
+            name=self.name,
+            token_endpoint=self.token_endpoint,
+            endpoint_host=host,
+            auth_method=method,
+            credentials=credentials,
+            bearer_realm=self.bearer_realm,
+            proxy=proxy,
+            protocol=protocol,
+            cache=self.cache,
+            limits=self.limits or CallLimits(),
+            discovery=self.discovery,
+            ca_pem=in_files("caFile", Shape.AUTHORITIES, self.ca_file, made=str) if self.ca_file else None,
+            grant=grant,
+            subject=subject,
+            errors=errors,
+        )
+
+    def _host(self, rules: ProfileRules, problems: list[str]) -> str:
+        """Return the host of the token endpoint, or of the issuer that will say where that is."""
+        if self.token_endpoint and self.discovery:
+            problems.append("has tokenEndpoint and discovery; give one of them")
+        field, address = ("discovery", self.discovery) if self.discovery else ("tokenEndpoint", self.token_endpoint)
+        if not address:
+            problems.append("needs a tokenEndpoint or discovery")
+            return ""
+        host = rules.host_of(address)
+        if isinstance(host, EndpointProblem):
+            problems.append(f"{field} {host.reason}")
+            return ""
+        # An issuer has no query (RFC 8414 section 2): there would be no place for the well-known path.
+        if self.discovery and "?" in address:
+            problems.append("discovery must not have a query")
+        # Where the metadata are is a usual slip; nothing there could name this as the issuer.
+        if self.discovery and "/.well-known/" in address:
+            problems.append("discovery must be the issuer's own URL, without /.well-known/ and what follows")
+        return host
+
+    def _client(self, rules: ProfileRules, problems: list[str]) -> tuple[AuthMethod, Credentials[Reference]]:
+        """Return how the client authenticates: in exactly one way, and with all that this way needs."""
+        written = self.token_endpoint_auth_method
+        ways: dict[str, Callable[[list[str]], Proof]] = {}
+        if self.client_secret.reveal() or self.client_secret_secret_ref is not None:
+            ways[_SECRET] = partial(self._secret, rules)
+        if self.client_assertion is not None:
+            ways["clientAssertion"] = partial(self.client_assertion.proof, self.discovery, rules)
+        if self.client_assertion_file is not None:
+            ways["clientAssertionFile"] = self.client_assertion_file.proof
+        if self.client_certificate is not None:
+            ways["clientCertificate"] = self.client_certificate.proof
+        if written == PUBLIC:
+            ways[_NO_PROOF] = _no_proof
+        if len(ways) > 1:
+            problems.append(f"has {' and '.join(ways)}; a client authenticates in one way")
+        way, proof = next(iter(ways.items()), (_SECRET, partial(self._secret, rules)))
+        if way not in (_SECRET, _NO_PROOF) and written:
+            problems.append(f"tokenEndpointAuthMethod is for client secrets alone, and there is {way}; leave it out")
+        elif written not in ("", PUBLIC, *METHODS):
+            problems.append(f"tokenEndpointAuthMethod must be one of {', '.join((*METHODS, PUBLIC))}")
+        client_id = self._client_id(rules, problems, optional=way == "clientAssertionFile")
+        default = AuthMethod.CLIENT_SECRET_BASIC if written else rules.auth_method
+        return METHODS.get(written, default), Credentials(client_id, proof(problems))
+
+    def _client_id(self, rules: ProfileRules, problems: list[str], *, optional: bool) -> str | Reference:
+        if optional and not self.client_id and self.client_id_secret_ref is None:
+            return ""
+        found = in_secret("clientID", Secret(self.client_id), self.client_id_secret_ref, rules, problems, made=str)
+        return self.client_id if found is None else found
+
+    def _secret(self, rules: ProfileRules, problems: list[str]) -> Secret | Reference | None:
+        if not self.client_secret.reveal() and self.client_secret_secret_ref is None:
+            others = f"clientAssertion, clientAssertionFile, clientCertificate or {_NO_PROOF}"
+            problems.append(f"needs {_SECRET}, {_SECRET}SecretRef or another way to authenticate: {others}")
+            return None
+        found = in_secret(_SECRET, self.client_secret, self.client_secret_secret_ref, rules, problems)
+        return self.client_secret if found is None else found
+
+    def _grant(self, problems: list[str]) -> Grant[Reference]:
+        """Return what token requests say."""
+        kind = chosen("grantType", self.grant_type, GRANTS, GrantType.TOKEN_EXCHANGE, problems)
+        if kind is not GrantType.TOKEN_EXCHANGE:
+            fields = (("requestedTokenType", self.requested_token_type), ("actorToken", self.actor_token))
+            problems += (f"{name} is for the grantType {GrantType.TOKEN_EXCHANGE.value} alone" for name, value in fields if value)
+        if self.requested_token_type and not is_uri(self.requested_token_type):
+            problems.append("requestedTokenType must be a URI such as urn:ietf:params:oauth:token-type:access_token")
+        actor = None if self.actor_token is None else self.actor_token.actor(problems)
+        problems += parameter_problems(self.parameters)
+        # RFC 6749 section 4.4 (https://www.rfc-editor.org/rfc/rfc6749#section-4.4): for confidential clients alone.
+        if isinstance(actor, ActorCredentials) and self.token_endpoint_auth_method == PUBLIC:
+            problems.append(f"actorToken.clientCredentials needs a client that authenticates, and tokenEndpointAuthMethod is {PUBLIC}")
+        return Grant(kind, self.requested_token_type, actor, self.parameters)
 
 
-SPELLING: Final = {
-    "token_endpoint": "tokenEndpoint",
-    "bearer_realm": "bearerRealm",
-    "token_endpoint_auth_method": "tokenEndpointAuthMethod",
-    "client_id": "clientID",
-    "client_secret": "clientSecret",
-    "client_id_secret_ref": "clientIDSecretRef",
-    "client_secret_secret_ref": "clientSecretSecretRef",
-    "token_endpoint_protocol": "tokenEndpointProtocol",
-    "max_ttl": "maxTTL",
-    "max_entries": "maxEntries",
-    "max_in_flight": "maxInFlight",
-    "client_assertion": "clientAssertion",
-    "client_assertion_file": "clientAssertionFile",
-    "client_certificate": "clientCertificate",
-    "ca_file": "caFile",
-    "grant_type": "grantType",
-    "requested_token_type": "requestedTokenType",
-    "actor_token": "actorToken",
-    "subject_token": "subjectToken",
-    "key_secret_ref": "keySecretRef",
-    "key_file": "keyFile",
-    "key_id": "keyID",
-    "cert_file": "certFile",
-    "client_credentials": "clientCredentials",
-    "headers": "from",
-    "jwks_uri": "jwksURI",
-}
+def _no_proof(_problems: list[str]) -> None:
+    """The client is public."""
+
+
+@final
+@attrs.frozen
+class Plan:
+    """A valid version of a file."""
+
+    profiles: tuple[Issuer[Reference], ...] = ()
+
+    @property
+    def places(self) -> frozenset[ValueSource]:
+        """The Secrets and files that it refers to."""
+        return frozenset(reference.place for profile in self.profiles for reference in references(profile))
+
+
+@final
+@attrs.frozen
+class Rejected:
+    """A version of a file that cannot be used; ``problems`` has a readable line each, without values."""
+
+    problems: tuple[str, ...]
+
+
+def plan_profiles(profiles: tuple[IssuerProfile, ...], rules: ProfileRules) -> Plan | Rejected:
+    """Return the plan for ``profiles``, or everything that is wrong with them."""
+    planned: list[Issuer[Reference]] = []
+    problems: list[str] = []
+    names: set[str] = set()
+    for profile in profiles:
+        found = profile.issuer(rules)
+        wrong = () if isinstance(found, Issuer) else found
+        if profile.name and profile.name in names:
+            wrong = (*wrong, "is defined twice")
+        names.add(profile.name)
+        problems += [f'issuer profile "{profile.name}" {problem}' for problem in wrong]
+        if isinstance(found, Issuer):
+            planned.append(found)
+    plan = Plan(tuple(planned))
+    if len(plan.places) > MAX_PLACES:
+        problems.append(f"issuer profiles refer to more than {MAX_PLACES} Secrets and files")
+    return Rejected(tuple(problems)) if problems else plan

@@ -13,23 +13,15 @@ import cattrs
 from cattrs.gen import make_dict_structure_fn, override
 
 from exchanger.codes import policy as codes
-from exchanger.issuers.profile_model import (
-    SPELLING,
-    Actor,
-    ActorByCredentials,
-    CertificateFiles,
-    ClientAssertion,
-    ClientAssertionFile,
-    IssuerProfile,
-    Parameters,
-    SecretKeyRef,
-    SubjectHeader,
-    SubjectToken,
-)
+from exchanger.issuers.client_fields import CertificateFiles, ClientAssertion, ClientAssertionFile, SecretKeyRef
+from exchanger.issuers.exchange_fields import Actor, SubjectHeader, SubjectToken
+from exchanger.issuers.profile_model import IssuerProfile, Plan, Rejected, plan_profiles
+from exchanger.issuers.rules import ProfileRules
 from exchanger.util.duration import parse_duration
+from exchanger.util.json_schema import About, type_of, written
 from exchanger.util.shown import measured, shown_file
 from exchanger.util.text import closest
-from exchanger.values.issuer import CachePolicy, CallLimits
+from exchanger.values.issuer import ActorCredentials, CachePolicy, CallLimits
 from exchanger.values.secret import Secret
 from exchanger.yaml import nodes
 from exchanger.yaml.fields import BOOLEANS
@@ -38,16 +30,8 @@ from exchanger.yaml.reader import Unreadable, read_nodes
 # A mounted ConfigMap holds no more (https://kubernetes.io/docs/concepts/configuration/configmap/#motivation).
 MAX_FILE_BYTES: Final = 1024 * 1024
 
-# Seconds for which a token may be kept, whatever its issuer says. Below a second nothing is saved; a day is as long as any user should
-# remain able to act after having been withdrawn at the issuer.
-MIN_TTL_S: Final = 1.0
-MAX_TTL_S: Final = 24 * 3600.0
-# Tokens of one issuer that may be kept: at some 2 KiB each, more would not fit into a usual pod.
-MAX_ENTRIES: Final = 1_000_000
-# Calls to one issuer at a time: each may need a connection, and with it a file descriptor.
-MAX_IN_FLIGHT: Final = 10_000
-
 T = TypeVar("T")
+Hook = Callable[[object, object], object]
 
 
 # YAML 1.1 reads 010 as 8 and YAML 1.2 as 10, so a number that begins with 0 is none.
@@ -67,23 +51,28 @@ def _secret(value: object, _type: object) -> Secret:
     return Secret(value)
 
 
-def _ttl(value: object, _type: object) -> float:
-    if not isinstance(value, str):
-        raise TypeError("must be a duration such as 90s or 5m")
-    try:
-        seconds = parse_duration(value.strip())
-    except ValueError:
-        raise TypeError("must be a duration such as 90s or 5m") from None
-    if not MIN_TTL_S <= seconds <= MAX_TTL_S:
-        raise TypeError("must be between 1s and 24h")
-    return seconds
+def _duration(told: About) -> Hook:
+    def duration(value: object, _type: object) -> float:
+        try:
+            seconds = parse_duration(value.strip()) if isinstance(value, str) else None
+        except ValueError:
+            seconds = None
+        if seconds is None:
+            raise TypeError("must be a duration such as 90s or 5m")
+        if not parse_duration(str(told.least)) <= seconds <= parse_duration(str(told.most)):
+            raise TypeError(f"must be between {told.least} and {told.most}")
+        return seconds
+
+    return duration
 
 
-def _count_to(most: int) -> Callable[[object, object], int]:
+def _count(told: About) -> Hook:
+    numbers = range(int(told.least or 0), int(told.most or 0) + 1)
+
     def count(value: object, _type: object) -> int:
         # A truth value is a number to Python.
-        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
-            raise TypeError(f"must be a whole number from 1 to {most}, without quotes")
+        if not isinstance(value, int) or isinstance(value, bool) or value not in numbers:
+            raise TypeError(f"must be a whole number from {told.least} to {told.most}, without quotes")
         return value
 
     return count
@@ -109,10 +98,10 @@ def _headers(value: object, _type: object) -> tuple[SubjectHeader, ...]:
     return tuple(_CONVERTER.structure(item, SubjectHeader) for item in value)
 
 
-def _parameters(value: object, _type: object) -> Parameters:
+def _pairs(value: object, _type: object) -> tuple[tuple[str, str], ...]:
     if not isinstance(value, Mapping) or not all(isinstance(part, str) for pair in value.items() for part in pair):
         raise TypeError("must be a mapping of texts; put them in quotes")
-    return Parameters(tuple(value.items()))
+    return tuple(value.items())
 
 
 def _truth(value: object, _type: object) -> bool:
@@ -121,40 +110,41 @@ def _truth(value: object, _type: object) -> bool:
     return value
 
 
-# How fields are read whose type alone does not say it.
-_READERS: Final[Mapping[str, Callable[[object, object], object]]] = {
-    "max_ttl": _ttl,
-    "max_entries": _count_to(MAX_ENTRIES),
-    "max_in_flight": _count_to(MAX_IN_FLIGHT),
-    "breaker": _truth,
-    "issuers": _texts,
-    "audiences": _texts,
-    "headers": _headers,
-    "parameters": _parameters,
+# How fields of a type are read that cattrs would read less strictly.
+_READERS: Final[Mapping[object, Callable[[About], Hook]]] = {
+    float: _duration,
+    int: _count,
+    bool: lambda _: _truth,
+    tuple[str, ...]: lambda _: _texts,
+    tuple[SubjectHeader, ...]: lambda _: _headers,
+    tuple[tuple[str, str], ...]: lambda _: _pairs,
 }
 
 
-def _strict(cls: type[T], converter: cattrs.Converter) -> None:
+def _strict(cls: type[attrs.AttrsInstance], converter: cattrs.Converter) -> None:
     """Read ``cls`` from a mapping with exactly its fields; ``null`` counts as a missing field."""
-    overrides: Any = {
-        field.name: override(rename=SPELLING.get(field.name, field.name), struct_hook=_READERS.get(field.name))
-        for field in attrs.fields(cls)  # type: ignore[arg-type]
-    }
-    known = {SPELLING.get(field.name, field.name) for field in attrs.fields(cls)}  # type: ignore[arg-type]
+    overrides: Any = {}
+    for field in attrs.fields(cls):
+        reader = _READERS.get(type_of(field))
+        overrides[field.name] = override(rename=written(field.name), struct_hook=None if reader is None else reader(field.metadata[About]))
+    known = set(_names(cls))
     read: Any = make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True, **overrides)
 
-    def hook(value: object, expected: object) -> T:
+    def hook(value: object, expected: object) -> object:
         if not isinstance(value, Mapping):
             raise TypeError("must be a mapping")
-        result: T = read({name: item for name, item in value.items() if item is not None or name not in known}, expected)
-        return result
+        return read({name: item for name, item in value.items() if item is not None or name not in known}, expected)
 
     converter.register_structure_hook(cls, hook)
 
 
+def _names(cls: type[attrs.AttrsInstance]) -> list[str]:
+    return [written(field.name) for field in attrs.fields(cls)]
+
+
 # Those that others have as fields come first.
 _CLASSES: Final = (
-    *(SecretKeyRef, CachePolicy, CallLimits, ClientAssertion, ClientAssertionFile, CertificateFiles, ActorByCredentials, Actor),
+    *(SecretKeyRef, CachePolicy, CallLimits, ClientAssertion, ClientAssertionFile, CertificateFiles, ActorCredentials, Actor),
     *(SubjectHeader, SubjectToken, IssuerProfile),
 )
 
@@ -176,8 +166,7 @@ def _explain(error: BaseException, _type: type | None) -> str:
         case KeyError():
             return "is required"
         case cattrs.ForbiddenExtraKeysError():
-            known = [SPELLING.get(field.name, field.name) for field in attrs.fields(error.cl)]
-            return _unknown(map(str, error.extra_fields), known)
+            return _unknown(map(str, error.extra_fields), _names(error.cl))
         case TypeError():
             return str(error)
         case _:
@@ -198,6 +187,12 @@ def read_bytes(path: Path) -> bytes | str:
     except OSError as error:
         return f"{shown_file(path)} cannot be read: {error.strerror}"
     return data if len(data) <= MAX_FILE_BYTES else f"{shown_file(path)} is larger than {MAX_FILE_BYTES} bytes"
+
+
+def read_plan(data: bytes, name: str, rules: ProfileRules) -> Plan | Rejected:
+    """Return the issuers that the profiles in ``data`` describe, or everything that is wrong with them. Problems call the file ``name``."""
+    profiles, problems = parse_profiles(data, name)
+    return Rejected(problems) if problems else plan_profiles(profiles, rules)
 
 
 def parse_profiles(data: bytes, name: str) -> tuple[tuple[IssuerProfile, ...], tuple[str, ...]]:
@@ -250,5 +245,4 @@ def _plain(node: nodes.Node) -> object:
 def _place(index: int, line: str) -> str:
     """Turn cattrs' ``message @ $.path`` into ``issuers[0].path message``."""
     message, _, path = line.rpartition(" @ $")
-    spelled = ".".join(SPELLING.get(part, part) for part in path.split("."))
-    return f"issuers[{index}]{spelled} {message}"
+    return f"issuers[{index}]{'.'.join(map(written, path.split('.')))} {message}"

@@ -1,31 +1,16 @@
 """From a plan and what is in Secrets and files to issuers, or to what is missing. Pure."""
 
-import hashlib
-import json
-from typing import assert_never, final
+from collections.abc import Mapping
+from typing import Any, assert_never, cast, final
 
 import attrs
 from rpds import HashTrieMap
 
-from exchanger.issuers.client_plan import PlannedAssertion, PlannedCertificate, PlannedClient, PlannedKey
-from exchanger.issuers.exchange_plan import PlannedActor, PlannedGrant
-from exchanger.issuers.material import problem_with, split_certificate
-from exchanger.issuers.plan import Plan, UnresolvedProfile
+from exchanger.issuers.material import problem_with
+from exchanger.issuers.profile_model import Plan
 from exchanger.issuers.secrets import SecretData, SecretProblem
-from exchanger.issuers.value_sources import Reference, ValueSource
-from exchanger.jwt.unverified import claims_of
-from exchanger.values.issuer import (
-    ActorCredentials,
-    ActorToken,
-    Assertion,
-    ClientCertificate,
-    ClientProof,
-    Credentials,
-    Grant,
-    Issuer,
-    SigningKey,
-)
-from exchanger.values.secret import Secret
+from exchanger.issuers.value_sources import Reference, ValueSource, references
+from exchanger.values.issuer import Issuer
 
 Found = SecretData | SecretProblem
 
@@ -61,7 +46,8 @@ def resolve(plan: Plan, found: "HashTrieMap[ValueSource, Found]") -> Resolved:
     issues: list[SecretIssue] = []
     for profile in plan.profiles:
         values: dict[Reference, str] = {}
-        for reference in profile.references:
+        needed = tuple(references(profile))
+        for reference in needed:
             there = found.get(reference.place)
             if there is None:
                 continue
@@ -70,8 +56,8 @@ def resolve(plan: Plan, found: "HashTrieMap[ValueSource, Found]") -> Resolved:
                 issues.append(SecretIssue(f'issuer profile "{profile.name}" {reference}', problem))
             elif isinstance(there, SecretData):
                 values[reference] = there.values[reference.key].reveal()
-        if all(reference in values for reference in profile.references):
-            issuers[profile.name] = _issuer(profile, values)
+        if len(values) == len(needed):
+            issuers[profile.name] = completed(profile, values)
     return Resolved(HashTrieMap(issuers), tuple(issues), complete=len(issuers) == len(plan.profiles))
 
 
@@ -92,60 +78,14 @@ def problem_of(reference: Reference, found: Found) -> str | None:
             assert_never(found)
 
 
-def _issuer(profile: UnresolvedProfile, values: dict[Reference, str]) -> Issuer:
-    client = profile.client
-    client_id = client.client_id if isinstance(client.client_id, str) else values[client.client_id]
-    return Issuer(
-        name=profile.name,
-        token_endpoint=profile.token_endpoint,
-        endpoint_host=profile.endpoint_host,
-        auth_method=client.auth_method,
-        credentials=Credentials(client_id, _proof(client, values)),
-        bearer_realm=profile.bearer_realm,
-        proxy=profile.proxy,
-        protocol=profile.protocol,
-        cache=profile.cache,
-        limits=profile.limits,
-        discovery=profile.discovery,
-        ca_pem=None if profile.authorities is None else values[profile.authorities],
-        grant=_grant(profile.grant, values),
-        subject=profile.subject,
-        errors=profile.errors,
-    )
+def completed(profile: Issuer[Reference], values: Mapping[Reference, str]) -> Issuer:
+    """Return ``profile`` with what is made of ``values`` in the place of all its references."""
+    return cast("Issuer", _completed(profile, values))
 
 
-def _proof(client: PlannedClient, values: dict[Reference, str]) -> ClientProof:
-    match client.proof:
-        case None | Secret():
-            return client.proof
-        case Reference():
-            return Secret(values[client.proof])
-        case PlannedKey(key, algorithm, key_id, audience):
-            return SigningKey(Secret(values[key]), algorithm, key_id, audience)
-        case PlannedAssertion(file, kind):
-            return Assertion(Secret(values[file]), kind, subject_of(values[file]))
-        case PlannedCertificate(files):
-            chain, private_key = split_certificate(values[files])
-            return ClientCertificate(chain, Secret(private_key))
-        case _:
-            assert_never(client.proof)
-
-
-def _grant(planned: PlannedGrant, values: dict[Reference, str]) -> Grant:
-    match planned.actor:
-        case PlannedActor(file, kind):
-            actor: ActorToken | ActorCredentials | None = ActorToken(Secret(values[file]), kind, subject_of(values[file]))
-        case other:
-            actor = other
-    return Grant(planned.type, planned.requested_token_type, actor, planned.parameters)
-
-
-def subject_of(token: str) -> str:
-    """Return whom ``token`` is about: ``iss`` and ``sub`` of a JWT, not verified, or a digest of what is none.
-
-    It tells whether a file holds a newer token of the same kind. Whoever writes the file decides that anyway.
-    """
-    claims = claims_of(token)
-    if claims is None or not isinstance(claims.get("sub"), str) or not isinstance(claims.get("iss"), str | None):
-        return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
-    return json.dumps([claims.get("iss"), claims["sub"]])
+def _completed(value: Any, values: Mapping[Reference, str]) -> Any:
+    if isinstance(value, Reference):
+        return value.made(values[value])
+    if not any(references(value)):
+        return value
+    return attrs.evolve(value, **{field.alias: _completed(getattr(value, field.name), values) for field in attrs.fields(type(value))})

@@ -1,37 +1,25 @@
-"""What profiles are checked against, and the checks that several of their fields share. Pure.
+"""What profiles are checked against, and the rules that several of their fields share, with their schemas. Pure.
 
 Must not know: files, clocks, or what is in Secrets.
 """
 
-import re
-from collections.abc import Callable, Iterator
-from typing import Final, final
+import enum
+from collections.abc import Iterator, Mapping
+from pathlib import PurePosixPath
+from typing import Final, TypeVar, final
 
 import attrs
 
-from exchanger.issuers.profile_model import SecretKeyRef
-from exchanger.issuers.secrets import SecretName
-from exchanger.issuers.value_sources import Reference, Shape
+from exchanger.net.endpoint import EndpointProblem, read_endpoint
+from exchanger.util.json_schema import Schema
 from exchanger.values.issuer import AuthMethod
-from exchanger.values.secret import Secret
+from exchanger.yaml.text_rules import whole, words_or
 
-# Names become part of a request path, so they follow the API server's own rules:
-# https://kubernetes.io/docs/concepts/overview/working-with-objects/names/ and, for keys, the reference of a Secret's data.
-_SUBDOMAIN: Final = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
-_LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-_KEY: Final = re.compile(r"[A-Za-z0-9._-]{1,253}")
+# No endpoint needs as many parameters, headers, issuers or audiences.
+MAX_ITEMS: Final = 16
 
-
-@final
-@attrs.frozen
-class EndpointProblem:
-    """Why the address of a token endpoint is not usable, in words that follow its name; the address is not repeated."""
-
-    reason: str
-
-
-# Takes the address of a token endpoint and returns its host, as metrics name it, or why it cannot be used.
-EndpointCheck = Callable[[str], str | EndpointProblem]
+T = TypeVar("T")
+E = TypeVar("E", bound=enum.Enum)
 
 
 @final
@@ -39,38 +27,41 @@ EndpointCheck = Callable[[str], str | EndpointProblem]
 class ProfileRules:
     """Defaults for profiles: the authentication method, and the namespace of references ("": none).
 
-    ``with_secrets``: there is an API server to resolve references.
+    ``with_secrets``: there is an API server to resolve references. ``allow_http``: addresses of issuers need no TLS.
     """
 
     auth_method: AuthMethod = AuthMethod.CLIENT_SECRET_BASIC
     namespace: str = ""
     with_secrets: bool = False
+    allow_http: bool = False
+
+    def host_of(self, address: str) -> str | EndpointProblem:
+        """Return the host of an address, as metrics name it, or why it cannot be used."""
+        found = read_endpoint(address, allow_http=self.allow_http)
+        return found if isinstance(found, EndpointProblem) else found.host
 
 
-def located(
-    field: str, value: Secret, written: SecretKeyRef | None, rules: ProfileRules, problems: list[str], shape: Shape = Shape.TEXT
-) -> Reference | None:
-    """Return where the value of ``field`` is in a Secret, ``None`` if the file has it. Problems are added to ``problems``."""
-    if written is None:
-        if not value.reveal():
-            problems.append(f"needs {field} or {field}SecretRef")
-        return None
-    secret = SecretName(written.namespace or rules.namespace, written.name)
-    reference = Reference(secret, written.key, f"{field}SecretRef", shape)
-    problems.extend(f"{field}{problem}" for problem in _problems(reference, secret, given=bool(value.reveal()), rules=rules))
-    return reference
+def words_of(values: type[E]) -> dict[str, E]:
+    """Return the members of an enum by the words for them."""
+    return {member.value: member for member in values}
 
 
-def _problems(reference: Reference, secret: SecretName, *, given: bool, rules: ProfileRules) -> Iterator[str]:
-    if given:
-        yield f" and {reference.field} are both given"
-    if not rules.with_secrets:
-        yield "SecretRef can only be resolved with POLICY_SOURCE=kubernetes"
-    elif not secret.namespace:
-        yield "SecretRef needs a namespace, since POD_NAMESPACE is not set"
-    elif not _LABEL.fullmatch(secret.namespace):
-        yield "SecretRef has a namespace that no Namespace can have"
-    if not _SUBDOMAIN.fullmatch(secret.name):
-        yield "SecretRef has a name that no Secret can have"
-    if not _KEY.fullmatch(reference.key):
-        yield "SecretRef has a key that no Secret can have"
+def chosen(field: str, written: str, words: Mapping[str, T], default: T, problems: list[str]) -> T:
+    """Return which of ``words`` the text of ``field`` is, ``default`` if it is none. A problem is added to ``problems``."""
+    if written and written not in words:
+        problems.append(f"{field} must be one of {', '.join(words)}")
+    return words.get(written, default)
+
+
+def one_of(words: Mapping[str, object], *, required: bool = False) -> Schema:
+    """Return the schema of a text that is one of ``words``, or blank, which is the default."""
+    pattern = "|".join(words)
+    return words_or(tuple(words), whole(pattern if required else f"(?:{pattern})?"))
+
+
+def path_problems(field: str, path: str) -> Iterator[str]:
+    """Yield what is wrong with the path of a file."""
+    if not path:
+        yield f"{field} is required"
+    elif not PurePosixPath(path).is_absolute() or "\0" in path:
+        yield f"{field} must be an absolute path"

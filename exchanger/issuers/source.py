@@ -16,8 +16,8 @@ from rpds import HashTrieMap
 
 from exchanger.issuers import files
 from exchanger.issuers.file import ProfilesFile, WatchedFile
-from exchanger.issuers.plan import Rejected
-from exchanger.issuers.rules import EndpointCheck, ProfileRules
+from exchanger.issuers.profile_model import Rejected
+from exchanger.issuers.rules import ProfileRules
 from exchanger.issuers.secrets import SecretData, SecretFollower, SecretProblem
 from exchanger.issuers.state import IssuerSet, State
 from exchanger.issuers.value_sources import FileSet, ValueSource
@@ -64,7 +64,6 @@ class IssuerSource:
 
     Args:
         settings: Where the file is, and how it is read.
-        check_endpoint: Returns the host of a token endpoint; called in a worker thread.
         secrets: Follows Secrets; ``None`` only if ``settings.rules`` have none.
         sink: Takes each new set.
         observer: Learns of what happens.
@@ -72,7 +71,6 @@ class IssuerSource:
     """
 
     settings: IssuerSettings
-    check_endpoint: EndpointCheck
     secrets: SecretFollower | None
     sink: "Callable[[HashTrieMap[str, Issuer]], None]"
     observer: IssuerObserver
@@ -85,7 +83,7 @@ class IssuerSource:
         if self.settings.rules.with_secrets and self.secrets is None:
             raise ValueError("references to Secrets need a reader")
         if self._file is None and self.settings.path is not None:
-            self._file = ProfilesFile(self.settings.path, self.settings.rules, self.check_endpoint)
+            self._file = ProfilesFile(self.settings.path, self.settings.rules)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Follow everything until cancelled; ``started()`` after the first complete set, however long that takes.

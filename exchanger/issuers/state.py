@@ -9,10 +9,10 @@ from typing import Final, final
 import attrs
 from rpds import HashTrieMap
 
-from exchanger.issuers.plan import Plan
+from exchanger.issuers.profile_model import Plan
 from exchanger.issuers.resolve import problem_of, resolve
 from exchanger.issuers.secrets import SecretData, SecretProblem
-from exchanger.issuers.value_sources import Reference, ValueSource
+from exchanger.issuers.value_sources import Reference, ValueSource, references
 from exchanger.values.issuer import Assertion, ClientProof, Credentials, Issuer
 
 # Seconds after a rotation for which the credentials before are still tried where the new ones are refused. An authorization server that
@@ -148,11 +148,11 @@ class State:
         """
         asked: dict[ValueSource, list[Reference]] = {}
         for profile in plan.profiles:
-            for reference in profile.references:
+            for reference in references(profile):
                 asked.setdefault(reference.place, []).append(reference)
-        for place, references in asked.items():
+        for place, wanted in asked.items():
             for found in (self.latest.get(place), self.kept.get(place)):
-                if isinstance(found, SecretData) and all(problem_of(reference, found) is None for reference in references):
+                if isinstance(found, SecretData) and all(problem_of(reference, found) is None for reference in wanted):
                     yield place, found
                     break
 

@@ -4,12 +4,14 @@ Must not know: how Secrets and files are read.
 """
 
 import enum
+from collections.abc import Callable, Iterator
 from typing import final
 
 import attrs
 
 from exchanger.issuers.secrets import SecretName
 from exchanger.util.shown import shown_file
+from exchanger.values.secret import Secret
 
 
 @final
@@ -46,12 +48,16 @@ class Shape(enum.Enum):
 @final
 @attrs.frozen
 class Reference:
-    """One value in a place; ``field`` is the profile's field that refers to it. Its text, for messages, shows no path that may be none."""
+    """One value in a place; ``field`` is the profile's field that refers to it. Its text, for messages, shows no path that may be none.
+
+    ``made`` returns what is used of the text that is found there. Two parts of an issuer may be made of one text.
+    """
 
     place: ValueSource
     key: str
     field: str
     shape: Shape = Shape.TEXT
+    made: Callable[[str], object] = attrs.field(default=Secret, eq=False, repr=False)
 
     def __str__(self) -> str:
         if isinstance(self.place, FileSet):
@@ -59,6 +65,19 @@ class Reference:
         return f"{self.field}, Secret {self.place} key {self.key}"
 
 
-def in_files(field: str, shape: Shape, *paths: str) -> Reference:
+def in_files(field: str, shape: Shape, *paths: str, made: Callable[[str], object] = Secret) -> Reference:
     """Return the reference of ``field`` to what the files at ``paths`` hold."""
-    return Reference(FileSet(paths), CONTENT, field, shape)
+    return Reference(FileSet(paths), CONTENT, field, shape, made)
+
+
+def references(value: object) -> Iterator[Reference]:
+    """Yield the references in ``value``, each once, in the order of its fields."""
+    yield from dict.fromkeys(_references(value))
+
+
+def _references(value: object) -> Iterator[Reference]:
+    if isinstance(value, Reference):
+        yield value
+    elif attrs.has(cls := type(value)):
+        for field in attrs.fields(cls):
+            yield from _references(getattr(value, field.name))

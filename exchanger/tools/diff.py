@@ -15,11 +15,11 @@ from exchanger.console.message import encode
 from exchanger.console.policy_view import AnswerJson, shown_answer
 from exchanger.decision.answer import Answer
 from exchanger.errors import ConfigurationError
-from exchanger.issuers.profile_model import SPELLING, Parameters
 from exchanger.tools.areas import IN_DOUBT, AreaExample, PathKind, examples
 from exchanger.tools.display import Json, decided, target, text_of
 from exchanger.tools.policies import AssembledPolicy, Chosen, policy_of_paths, read_once
 from exchanger.tools.question import Question
+from exchanger.util.json_schema import written
 from exchanger.util.text import printable
 from exchanger.values.entry import HeaderMatch
 from exchanger.values.secret import Secret
@@ -133,13 +133,13 @@ def _issuer_fields(before: Answer, after: Answer, old: AssembledPolicy, new: Ass
 
 
 def _differing(one: attrs.AttrsInstance, other: attrs.AttrsInstance, path: str = "") -> Iterator[str]:
-    """Yield the fields, as the file spells them, in which two values of a class of ``issuers.profile_model`` differ."""
+    """Yield the fields, as the file spells them, in which two values of a class that is read from it differ."""
     for field in attrs.fields(type(one)):
         before, after = getattr(one, field.name), getattr(other, field.name)
-        named = f"{path}{SPELLING.get(field.name, field.name)}"
+        named = f"{path}{written(field.name)}"
         if before == after:
             continue
-        if type(before) is type(after) and attrs.has(type(before)) and not isinstance(before, Secret | Parameters):
+        if type(before) is type(after) and attrs.has(type(before)) and not isinstance(before, Secret):
             yield from _differing(before, after, f"{named}.")
         else:
             yield named

@@ -15,17 +15,17 @@ from rpds import HashTrieMap
 
 from exchanger.app.grants_file import GrantsSettings
 from exchanger.app.policy_environment import LIMIT_VARIABLES
-from exchanger.app.settings import Settings, endpoint_check, read_settings
+from exchanger.app.settings import Settings, read_settings
 from exchanger.decision.answer import Answer, answer
 from exchanger.decision.check import DecisionRules
 from exchanger.directory.folder import SUFFIXES, Scan, scan
 from exchanger.directory.manifest import MAX_FILE_BYTES, PassedOver, UnreadableFile, objects_of, read_manifests
 from exchanger.errors import ConfigurationError
-from exchanger.issuers.exchange_plan import PlannedActor, PlannedGrant
-from exchanger.issuers.plan import Plan, Rejected, plan_profiles
-from exchanger.issuers.profile_model import IssuerProfile
+from exchanger.issuers.profile_model import IssuerProfile, Plan, Rejected, plan_profiles
 from exchanger.issuers.profiles import parse_profiles, read_bytes
+from exchanger.issuers.resolve import completed
 from exchanger.issuers.rules import ProfileRules
+from exchanger.issuers.value_sources import references
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.policy.selection import AnyIssuer, ConfigMap, Document, Namespace, PolicyObject, Unknown, advance, select
 from exchanger.policy.shares import Limits
@@ -34,7 +34,7 @@ from exchanger.util.regular_file import open_regular
 from exchanger.util.terminal import read_input
 from exchanger.util.text import printable
 from exchanger.values.entry import UNKNOWN_NAMESPACE, ExchangeEntry, Source
-from exchanger.values.issuer import ActorToken, AuthMethod, Credentials, Grant, Issuer
+from exchanger.values.issuer import AuthMethod, Credentials, Issuer
 from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
 from exchanger.values.selector import Selector
@@ -268,23 +268,15 @@ def read_profiles(path: Path) -> tuple[dict[str, IssuerProfile], Plan]:
     data = read_bytes(path)
     if isinstance(data, str):
         raise ConfigurationError((data,))
-    profiles, planned = planned_profiles(data, str(path))
+    profiles, problems = parse_profiles(data, str(path))
+    planned = Rejected(problems) if problems else plan_profiles(profiles, PROFILE_RULES)
     if isinstance(planned, Rejected):
         raise ConfigurationError(planned.problems)
     return {profile.name: profile for profile in profiles}, planned
 
 
 # References are valid anywhere that the service could resolve them.
-_PROFILE_RULES: Final = ProfileRules(namespace="default", with_secrets=True)
-
-
-def planned_profiles(data: bytes, name: str) -> tuple[tuple[IssuerProfile, ...], Plan | Rejected]:
-    """Return the profiles in ``data``, and the plan for them or everything that is wrong with them. Problems call the file ``name``."""
-    profiles, problems = parse_profiles(data, name)
-    planned = plan_profiles(profiles, _PROFILE_RULES, endpoint_check(allow_http=True))
-    if isinstance(planned, Rejected):
-        problems = (*problems, *planned.problems)
-    return profiles, Rejected(problems) if problems else planned
+PROFILE_RULES: Final = ProfileRules(namespace="default", with_secrets=True, allow_http=True)
 
 
 def read_grants_file(settings: GrantsSettings, path: Path) -> GrantsSettings:
@@ -300,31 +292,10 @@ def read_grants_file(settings: GrantsSettings, path: Path) -> GrantsSettings:
 
 
 def _issuers(plan: Plan) -> "HashTrieMap[str, Issuer]":
-    """Return the issuers without their credentials, which nothing here needs."""
+    """Return the issuers without credentials, and with nothing in the place of what is in Secrets and files: no answer needs them."""
     return HashTrieMap(
-        {
-            one.name: Issuer(
-                one.name,
-                one.token_endpoint,
-                one.endpoint_host,
-                one.client.auth_method,
-                _NOBODY,
-                one.bearer_realm,
-                proxy=one.proxy,
-                discovery=one.discovery,
-                grant=_grant(one.grant),
-                subject=one.subject,
-                errors=one.errors,
-            )
-            for one in plan.profiles
-        }
+        {one.name: attrs.evolve(completed(one, dict.fromkeys(references(one), "")), credentials=_NOBODY) for one in plan.profiles}
     )
-
-
-def _grant(planned: PlannedGrant) -> Grant:
-    """Return the grant without the actor's token, and without parameters, which may be secret."""
-    actor = ActorToken(Secret(""), planned.actor.type, "") if isinstance(planned.actor, PlannedActor) else planned.actor
-    return Grant(planned.type, planned.requested_token_type, actor)
 
 
 def _unknown_issuers(snapshot: PolicySnapshot) -> "HashTrieMap[str, Issuer]":

@@ -8,73 +8,87 @@ Must not know: which documents there are.
 import json
 import types
 from collections.abc import Mapping
-from typing import Any, Final, Union, final, get_args, get_origin, get_type_hints
+from typing import Any, Final, Union, final, get_args, get_origin
 
 import attrs
 
 Schema = dict[str, object]
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
-_SIMPLE: Final[Mapping[object, str]] = {str: "string", bool: "boolean", int: "integer", float: "number"}
+_SIMPLE: Final[Mapping[object, str]] = {str: "string", bool: "boolean", int: "integer"}
 
 
 @final
 @attrs.frozen
 class About:
-    """What a field's class does not say: a ``description`` for authors, and what the schema of its values ``says`` beyond their type."""
+    """What the type of a field does not say: a ``description`` for authors, and what the schema of its values ``says`` beyond their type.
+
+    ``least`` and ``most`` are the bounds of a number, or, as texts, of a duration.
+    """
 
     description: str
     says: Mapping[str, object] = attrs.field(factory=dict)
+    least: int | str | None = None
+    most: int | str | None = None
 
 
-@final
-@attrs.frozen
-class Classes:
-    """How the fields of attrs classes are written in a document: their names where these differ, and what there is to say about each.
+def about(
+    description: str, says: Mapping[str, object] | None = None, *, least: int | str | None = None, most: int | str | None = None
+) -> dict[object, About]:
+    """Return the metadata of a field of an attrs class that a document is read into."""
+    return {About: About(description, says or {}, least, most)}
 
-    ``texts`` are classes that are written as a text, and ``mappings`` those that are written as a mapping with names of any kind.
+
+_ACRONYMS: Final = {"id": "ID", "ttl": "TTL", "uri": "URI"}
+
+
+def written(name: str) -> str:
+    """Return how a document writes the ``name`` of a field: ``client_id`` is ``clientID`` there, and ``from_`` is ``from``."""
+    first, *others = name.rstrip("_").split("_")
+    return first + "".join(_ACRONYMS.get(word, word.title()) for word in others)
+
+
+def type_of(field: "attrs.Attribute[Any]") -> Any:
+    """Return the type of a field, but for ``None``, which stands for a missing one."""
+    if get_origin(field.type) not in {Union, types.UnionType}:
+        return field.type
+    (hint,) = (part for part in get_args(field.type) if part is not types.NoneType)
+    return hint
+
+
+def schema_of(cls: type[attrs.AttrsInstance], kinds: Mapping[object, Schema]) -> Schema:
+    """Return the schema of a mapping with the fields of ``cls``. ``kinds`` are the schemas of types that are written in a way of their own.
+
+    Raises:
+        KeyError: nothing is said about a field.
+        TypeError: its type cannot be written in a document.
     """
+    properties: Schema = {}
+    required: list[str] = []
+    for field in attrs.fields(cls):
+        told: About = field.metadata[About]
+        value = {**_value(type_of(field), told, kinds), **told.says}
+        if field.default is attrs.NOTHING:
+            required.append(written(field.name))
+        else:
+            value["type"] = [value["type"], "null"]
+        properties[written(field.name)] = {"description": told.description, **value}
+    schema: Schema = {"type": "object", "additionalProperties": False, "properties": properties}
+    return {**schema, "required": required} if required else schema
 
-    spelling: Mapping[str, str]
-    about: Mapping[type, Mapping[str, About]]
-    texts: frozenset[type] = frozenset()
-    mappings: frozenset[type] = frozenset()
 
-    def schema(self, cls: type) -> Schema:
-        """Return the schema of a mapping with the fields of ``cls``.
-
-        Raises:
-            KeyError: nothing is said about a field.
-            TypeError: its type cannot be written in a document.
-        """
-        hints = get_type_hints(cls)
-        properties: Schema = {}
-        required: list[str] = []
-        for field in attrs.fields(cls):
-            name, about = self.spelling.get(field.name, field.name), self.about[cls][field.name]
-            value: Schema = {**self._value(hints[field.name]), **about.says}
-            if field.default is attrs.NOTHING:
-                required.append(name)
-            else:
-                value["type"] = [value["type"], "null"]
-            properties[name] = {"description": about.description, **value}
-        schema: Schema = {"type": "object", "additionalProperties": False, "properties": properties}
-        return {**schema, "required": required} if required else schema
-
-    def _value(self, hint: Any) -> Schema:
-        if get_origin(hint) in {Union, types.UnionType}:
-            (hint,) = (part for part in get_args(hint) if part is not types.NoneType)
-        if hint in self.about:
-            return self.schema(hint)
-        if hint in self.texts:
-            return {"type": "string"}
-        if hint in self.mappings:
-            return {"type": "object"}
-        if get_origin(hint) is tuple:
-            return {"type": "array", "items": self._value(get_args(hint)[0])}
-        if hint not in _SIMPLE:
-            raise TypeError(f"{hint} cannot be written in a document")
-        return {"type": _SIMPLE[hint]}
+def _value(hint: Any, told: About, kinds: Mapping[object, Schema]) -> Schema:
+    if hint in kinds:
+        return {**kinds[hint]}
+    if get_origin(hint) is tuple:
+        return {"type": "array", "items": _value(get_args(hint)[0], told, kinds)}
+    if attrs.has(hint):
+        return schema_of(hint, kinds)
+    if hint is int and told.most is not None:
+        return {"type": "integer", "minimum": told.least, "maximum": told.most}
+    if hint not in _SIMPLE:
+        raise TypeError(f"{hint} cannot be written in a document")
+    return {"type": _SIMPLE[hint]}
 
 
 def document(name: str, version: str, description: str, unsaid: tuple[str, ...], body: Schema) -> Schema:

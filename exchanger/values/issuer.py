@@ -1,16 +1,28 @@
-"""Issuer profiles: the token endpoints that operators offer to policies, with the credentials of this client.
+"""Issuers: the token endpoints that operators offer to policies, with the credentials of this client.
+
+``Issuer`` is one that is complete. ``Issuer[R]`` is the same with an ``R`` in the place of each value that is still to be looked up.
 
 Must not know: where credentials are stored, or HTTP.
 """
 
 import enum
-from typing import Final, final
+from typing import TYPE_CHECKING, Final, Generic, Never, final
 
 import attrs
 
+from exchanger.util.json_schema import about
 from exchanger.values.entry import TokenTarget
 from exchanger.values.proxy import Proxy
 from exchanger.values.secret import Secret
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar  # for its default, which Python has from 3.13 on
+
+    R = TypeVar("R", default=Never)
+else:
+    from typing import TypeVar
+
+    R = TypeVar("R")
 
 
 @enum.unique
@@ -33,13 +45,13 @@ class SigningAlgorithm(enum.Enum):
 
 @final
 @attrs.frozen
-class SigningKey:
+class SigningKey(Generic[R]):
     """Signs an assertion for each request (private_key_jwt, RFC 7523 section 2.2). ``pem`` is a private key in PEM, unencrypted.
 
     ``audience`` "" is the token endpoint.
     """
 
-    pem: Secret
+    pem: Secret | R
     algorithm: SigningAlgorithm
     key_id: str = ""
     audience: str = ""
@@ -55,24 +67,24 @@ class AssertionType(enum.Enum):
 
 @final
 @attrs.frozen
-class Assertion:
+class Assertion(Generic[R]):
     """An assertion that somebody else made for this client, such as a projected ServiceAccount token.
 
     ``subject`` says whom it is about: it stays the same when the assertion is renewed.
     """
 
-    text: Secret
+    text: Secret | R
     type: AssertionType
-    subject: str
+    subject: str | R
 
 
 @final
 @attrs.frozen
-class ClientCertificate:
+class ClientCertificate(Generic[R]):
     """The certificate by which the client authenticates in TLS (RFC 8705), with those of its authorities, and its key, all in PEM."""
 
-    chain: str = attrs.field(repr=False)
-    key: Secret
+    chain: str | R = attrs.field(repr=False)
+    key: Secret | R
 
 
 # What shows that the client is who it says; ``None``: nothing does, the client is public (RFC 6749 section 2.1).
@@ -81,14 +93,14 @@ ClientProof = Secret | SigningKey | Assertion | ClientCertificate | None
 
 @final
 @attrs.frozen
-class Credentials:
+class Credentials(Generic[R]):
     """Client id and proof; a ``Secret`` is a client secret. The id may be "" where the proof names the client.
 
     ``generation`` grows with each rotation, so that exchanges under different credentials are never shared.
     """
 
-    client_id: str
-    proof: ClientProof
+    client_id: str | R
+    proof: Secret | SigningKey[R] | Assertion[R] | ClientCertificate[R] | R | None
     generation: int = 0
 
 
@@ -103,13 +115,25 @@ class EndpointProtocol(enum.Enum):
     __hash__ = object.__hash__
 
 
+# For how long a token may be kept, whatever its issuer says. Below a second nothing is saved; a day is as long as any user should remain
+# able to act after having been withdrawn at the issuer.
+MIN_TTL: Final = "1s"
+MAX_TTL: Final = "24h"
+# Tokens of one issuer that may be kept: at some 2 KiB each, more would not fit into a usual pod.
+MAX_ENTRIES: Final = 1_000_000
+# Calls to one issuer at a time: each may need a connection, and with it a file descriptor.
+MAX_IN_FLIGHT: Final = 10_000
+
+
 @final
 @attrs.frozen
 class CachePolicy:
     """How tokens of an issuer are kept: each for ``max_ttl`` seconds at most, and at most ``max_entries`` of them."""
 
-    max_ttl: float
-    max_entries: int
+    max_ttl: float = attrs.field(
+        metadata=about("For how long a token is kept at most, such as 90s or 5m; not beyond its own life.", least=MIN_TTL, most=MAX_TTL)
+    )
+    max_entries: int = attrs.field(metadata=about("How many tokens are kept at most.", least=1, most=MAX_ENTRIES))
 
 
 @final
@@ -120,8 +144,13 @@ class CallLimits:
     ``breaker``: it is not called while it is down.
     """
 
-    max_in_flight: int | None = None
-    breaker: bool = False
+    max_in_flight: int | None = attrs.field(
+        default=None,
+        metadata=about("How many calls to the token endpoint run at a time; more wait. Default: no limit.", least=1, most=MAX_IN_FLIGHT),
+    )
+    breaker: bool = attrs.field(
+        default=False, metadata=about("Whether the token endpoint is left alone for a while when it fails. Default: false.")
+    )
 
 
 @enum.unique
@@ -137,12 +166,12 @@ class GrantType(enum.Enum):
 
 @final
 @attrs.frozen
-class ActorToken:
+class ActorToken(Generic[R]):
     """The actor's token (RFC 8693 section 2.1); ``subject`` says whom it is about, and stays the same when the token is renewed."""
 
-    token: Secret
+    token: Secret | R
     type: str
-    subject: str
+    subject: str | R
 
 
 @final
@@ -150,12 +179,12 @@ class ActorToken:
 class ActorCredentials:
     """The actor is this client: its token is asked for with the client credentials grant (RFC 6749 section 4.4)."""
 
-    scope: str = ""
+    scope: str = attrs.field(default="", metadata=about("The scope of the actor's token."))
 
 
 @final
 @attrs.frozen
-class Grant:
+class Grant(Generic[R]):
     """What a token request to an issuer says beside subject, target and client. ``requested_token_type`` "" is not sent.
 
     ``parameters`` are names and values that the operator adds; a value may be secret.
@@ -163,7 +192,7 @@ class Grant:
 
     type: GrantType = GrantType.TOKEN_EXCHANGE
     requested_token_type: str = ""
-    actor: ActorToken | ActorCredentials | None = None
+    actor: ActorToken[R] | ActorCredentials | None = None
     parameters: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False)
 
     def can_ask_for(self, target: TokenTarget) -> bool:
@@ -206,8 +235,8 @@ class ErrorStyle(enum.Enum):
 
 @final
 @attrs.frozen(cache_hash=True)
-class Issuer:
-    """A resolved issuer profile. ``bearer_realm`` "" means the global realm, ``proxy`` ``None`` the environment's, ``cache`` ``None`` none.
+class Issuer(Generic[R]):
+    """An issuer by its profile. ``bearer_realm`` "" means the global realm, ``proxy`` ``None`` the environment's, ``cache`` ``None`` none.
 
     ``token_endpoint`` is "" where the metadata of the issuer ``discovery`` has it (RFC 8414). ``ca_pem`` are the only authorities that are
     trusted, ``None`` those of the system.
@@ -220,21 +249,21 @@ class Issuer:
     token_endpoint: str
     endpoint_host: str
     auth_method: AuthMethod
-    credentials: Credentials
+    credentials: Credentials[R]
     bearer_realm: str = ""
-    previous: Credentials | None = None
+    previous: Credentials[R] | None = None
     proxy: Proxy | None = None
     protocol: EndpointProtocol = EndpointProtocol.AUTO
     cache: CachePolicy | None = None
     limits: CallLimits = CallLimits()
     discovery: str = ""
-    ca_pem: str | None = attrs.field(default=None, repr=False)
-    grant: Grant = Grant()
+    ca_pem: str | R | None = attrs.field(default=None, repr=False)
+    grant: Grant[R] = Grant()
     subject: SubjectRules = SubjectRules()
     errors: ErrorStyle = ErrorStyle.REFERENCE
 
     @property
-    def as_called(self) -> "tuple[Issuer, ...]":
+    def as_called(self) -> "tuple[Issuer[R], ...]":
         """This issuer as calls are made with it: after a rotation, with either of its credentials alone, too."""
         if self.previous is None:
             return (self,)

@@ -9,11 +9,11 @@ import attrs
 import pytest
 import trustme
 
-from exchanger.app.settings import Settings, endpoint_check, known_variables, read_settings
+from exchanger.app.settings import Settings, known_variables, read_settings
 from exchanger.console.access import ConsoleSettings
 from exchanger.errors import ConfigurationError
 from exchanger.exchange.cache.settings import SharedSettings, StoreAddress
-from exchanger.issuers.rules import EndpointProblem, ProfileRules
+from exchanger.issuers.rules import ProfileRules
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.net.tls.settings import TlsSettings
 from exchanger.policy.lookup import UnreadableReach
@@ -106,13 +106,6 @@ def test_issuers(tmp_path: Path) -> None:
     other = read(tmp_path, TOKEN_ENDPOINT_AUTH_METHOD="client_secret_post").issuers
     assert other.rules.auth_method is AuthMethod.CLIENT_SECRET_POST
     assert read(tmp_path, TOKEN_EXCHANGE_ISSUER_PROFILES_FILE="").issuers.path is None
-
-
-def test_the_hosts_of_endpoints_are_those_of_metrics() -> None:
-    check = endpoint_check(allow_http=False)
-    assert check("https://ISSUER.example.com:8443/token") == "issuer.example.com"
-    assert isinstance(check("http://issuer.example.com/token"), EndpointProblem)
-    assert endpoint_check(allow_http=True)("http://issuer.example.com/token") == "issuer.example.com"
 
 
 def test_the_kubernetes_source_is_the_default(tmp_path: Path) -> None:

@@ -3,18 +3,18 @@
 import base64
 import hashlib
 import json
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from random import Random
-from typing import final
+from typing import Any, Final, final
 
 import attrs
 import trio
 from rpds import HashTrieMap
 
-from exchanger.issuers.plan import Plan, Rejected, plan_profiles
-from exchanger.issuers.profiles import parse_profiles
-from exchanger.issuers.rules import EndpointProblem, ProfileRules
+from exchanger.issuers.profile_model import Plan, Rejected
+from exchanger.issuers.profiles import read_plan
+from exchanger.issuers.rules import ProfileRules
 from exchanger.issuers.secrets import PollingSecrets, SecretData, SecretFault, SecretName, SecretProblem
 from exchanger.issuers.source import IssuerSettings, IssuerSource
 from exchanger.issuers.value_sources import CONTENT
@@ -28,16 +28,67 @@ MISSING = SecretProblem(SecretFault.MISSING, "there is no such Secret")
 FORBIDDEN = SecretProblem(SecretFault.FORBIDDEN, "needs get on secrets/oauth in home")
 
 
-def check_endpoint(text: str) -> str | EndpointProblem:
-    """Accept ``https://host`` and whatever follows."""
-    scheme, _, rest = text.partition("://")
-    host = rest.partition("/")[0] if scheme == "https" else ""
-    return host or EndpointProblem("must be an absolute https URL")
+# Good profiles with every field that there is.
+PROFILES: Final[list[dict[str, Any]]] = [
+    {
+        "name": "primary",
+        "tokenEndpoint": "https://issuer.example.com/token",
+        "bearerRealm": "realm",
+        "tokenEndpointAuthMethod": "client_secret_post",
+        "clientIDSecretRef": {"name": "oauth", "namespace": "team", "key": "id"},
+        "clientSecretSecretRef": {"name": "oauth", "key": "secret"},
+        "proxy": "https://proxy.example.com",
+        "tokenEndpointProtocol": "http2",
+        "cache": {"maxTTL": "5m", "maxEntries": 100},
+        "limits": {"maxInFlight": 64, "breaker": True},
+        "caFile": "/no-such-folder/ca.pem",
+        "requestedTokenType": "urn:x:y",
+        "actorToken": {"file": "/no-such-folder/actor", "type": "urn:x:y"},
+        "parameters": {"a": "b"},
+        "subjectToken": {
+            "from": [{"header": "x-token"}],
+            "issuers": ["https://a.example"],
+            "audiences": ["a"],
+            "jwksURI": "https://a.example/k",
+        },
+        "errors": "strict",
+    },
+    {
+        "name": "second",
+        "discovery": "https://issuer.example.com",
+        "clientID": "c",
+        "clientAssertion": {"keyFile": "/no-such-folder/key", "algorithm": "ES256", "keyID": "k", "audience": "a"},
+        "grantType": "jwt-bearer",
+    },
+    {
+        "name": "third",
+        "discovery": "https://issuer.example.com",
+        "clientID": "c",
+        "clientAssertion": {"keySecretRef": {"name": "keys", "key": "pem"}, "algorithm": "ES256"},
+        "actorToken": {"clientCredentials": {"scope": "s"}},
+    },
+    {"name": "fourth", "discovery": "https://a.example", "clientAssertionFile": {"path": "/no-such-folder/svid", "type": "jwt-spiffe"}},
+    {
+        "name": "fifth",
+        "discovery": "https://a.example",
+        "clientID": "c",
+        "clientCertificate": {"certFile": "/no-such-folder/cert", "keyFile": "/no-such-folder/cert-key"},
+    },
+    {"name": "sixth", "discovery": "https://a.example", "clientID": "c", "clientSecret": "s"},
+]
+
+
+def places(value: object = PROFILES, at: tuple[object, ...] = ()) -> Iterator[tuple[object, ...]]:
+    """Yield the way to each value in ``value``."""
+    if at:
+        yield at
+    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, child in children:
+        yield from places(child, (*at, key))
 
 
 def plan_of(text: str, rules: ProfileRules = RULES) -> Plan | Rejected:
-    profiles, problems = parse_profiles(text.encode(), "issuers.yaml")
-    return Rejected(problems) if problems else plan_profiles(profiles, rules, check_endpoint)
+    return read_plan(text.encode("utf-8", "surrogatepass"), "issuers.yaml", rules)
 
 
 def good_plan(text: str, rules: ProfileRules = RULES) -> Plan:
@@ -157,7 +208,7 @@ class World:
     def __attrs_post_init__(self) -> None:
         self.polling = PollingSecrets(self.secrets, Random(1))
         self.source = IssuerSource(
-            IssuerSettings(rules=RULES, poll=self.poll), check_endpoint, self.polling, self.sets.append, self.observer, file=self.file
+            IssuerSettings(rules=RULES, poll=self.poll), self.polling, self.sets.append, self.observer, file=self.file
         )
 
     def started(self) -> bool:

@@ -7,11 +7,10 @@ import trio
 
 from exchanger.issuers import file as module
 from exchanger.issuers.file import ProfilesFile, check_file
-from exchanger.issuers.plan import Plan, Rejected
-from exchanger.issuers.profile_model import IssuerProfile
-from exchanger.issuers.profiles import MAX_FILE_BYTES, parse_profiles
+from exchanger.issuers.profile_model import Plan, Rejected
+from exchanger.issuers.profiles import MAX_FILE_BYTES, read_plan
 from exchanger.issuers.rules import ProfileRules
-from tests.issuers.fakes import check_endpoint, inline, profiles
+from tests.issuers.fakes import inline, profiles
 
 ONE, TWO, BAD = profiles(inline("one")), profiles(inline("two")), profiles("  - {}\n")
 
@@ -33,7 +32,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def file(path: Path) -> ProfilesFile:
-    return ProfilesFile(path, ProfileRules(), check_endpoint)
+    return ProfilesFile(path, ProfileRules())
 
 
 async def test_the_first_version_counts_at_once_and_another_when_it_stands(
@@ -41,11 +40,11 @@ async def test_the_first_version_counts_at_once_and_another_when_it_stands(
 ) -> None:
     parsed: list[bytes] = []
 
-    def parse(data: bytes, name: str) -> tuple[tuple[IssuerProfile, ...], tuple[str, ...]]:
+    def read(data: bytes, name: str, rules: ProfileRules) -> Plan | Rejected:
         parsed.append(data)
-        return parse_profiles(data, name)
+        return read_plan(data, name, rules)
 
-    monkeypatch.setattr(module, "parse_profiles", parse)
+    monkeypatch.setattr(module, "read_plan", read)
 
     assert [names(await file.look()) for _ in range(3)] == [["one"], None, None]
     write(path, profiles(inline("two")))  # half of it
@@ -61,7 +60,7 @@ async def test_the_first_version_counts_at_once_and_another_when_it_stands(
     [
         (BAD, "issuers[0].name is required"),
         ("", "is empty"),
-        (profiles(inline(host="")), "tokenEndpoint must be an absolute https URL"),
+        (profiles(inline(host="")), "tokenEndpoint has no usable host and port"),
         ("#" * (MAX_FILE_BYTES + 1), "larger than"),
         (None, "cannot be read: No such file or directory"),
     ],
@@ -85,13 +84,13 @@ async def test_a_bad_version_is_returned_once_and_a_good_one_after_it(
 
 
 def test_the_check_at_the_start(path: Path) -> None:
-    assert check_file(path, ProfileRules(), check_endpoint) == ()
+    assert check_file(path, ProfileRules()) == ()
     path.write_text(profiles(inline(host=""), inline()))
-    assert check_file(path, ProfileRules(), check_endpoint) == (
-        'issuer profile "primary" tokenEndpoint must be an absolute https URL',
+    assert check_file(path, ProfileRules()) == (
+        'issuer profile "primary" tokenEndpoint has no usable host and port',
         'issuer profile "primary" is defined twice',
     )
     path.write_text(BAD)
-    assert "is required" in check_file(path, ProfileRules(), check_endpoint)[0]
+    assert "is required" in check_file(path, ProfileRules())[0]
     path.unlink()
-    assert "cannot be read" in check_file(path, ProfileRules(), check_endpoint)[0]
+    assert "cannot be read" in check_file(path, ProfileRules())[0]

@@ -8,7 +8,6 @@ import attrs
 import pytest
 import trio
 
-from exchanger.app.settings import endpoint_check
 from exchanger.issuers import files
 from exchanger.issuers.rules import ProfileRules
 from exchanger.issuers.source import IssuerSettings, IssuerSource
@@ -38,7 +37,6 @@ class World:
         file = self.write("issuers.yaml", f"issuers: [{{name: primary, tokenEndpoint: 'https://issuer.example.com', {fields}}}]")
         source = IssuerSource(
             IssuerSettings(file, ProfileRules()),
-            endpoint_check(allow_http=False),
             None,
             lambda new: self.sets.append(dict(new)),
             self.observer,

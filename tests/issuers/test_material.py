@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from exchanger.issuers.material import MAX_CERTIFICATE_KEY, MAX_KEY, MAX_TOKEN, problem_with, split_certificate
+from exchanger.issuers.material import MAX_CERTIFICATE_KEY, MAX_KEY, MAX_TOKEN, certificate_chain, certificate_key, problem_with
 from exchanger.issuers.value_sources import Shape
 from exchanger.jwt.signing import LoadedKey, load_key
 from exchanger.values.issuer import SigningAlgorithm
@@ -88,7 +88,7 @@ def test_what_cannot_be_used_has_a_reason(shape: Shape, text: str, problem: str 
 def test_a_certificate_comes_with_its_key() -> None:
     both = f"{CHAIN}\n{KEY}"
     assert problem_with(Shape.CERTIFICATE, both) is None
-    chain, key = split_certificate(both)
+    chain, key = certificate_chain(both), certificate_key(both).reveal()
     assert chain.count("BEGIN CERTIFICATE") == CHAIN.count("BEGIN CERTIFICATE")
     assert key.strip() == KEY.strip()
 

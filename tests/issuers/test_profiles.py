@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from exchanger.issuers.profile_model import SecretKeyRef
-from exchanger.issuers.profiles import MAX_ENTRIES, MAX_FILE_BYTES, MAX_IN_FLIGHT, parse_profiles, read_bytes
-from exchanger.values.issuer import CachePolicy, CallLimits
+from exchanger.issuers.client_fields import SecretKeyRef
+from exchanger.issuers.profiles import MAX_FILE_BYTES, parse_profiles, read_bytes
+from exchanger.values.issuer import MAX_ENTRIES, MAX_IN_FLIGHT, CachePolicy, CallLimits
 
 FULL = b"""
 issuers:

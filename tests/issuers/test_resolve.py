@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rpds import HashTrieMap
 
-from exchanger.issuers.resolve import Found, Resolved, resolve, subject_of
+from exchanger.issuers.material import subject_of
+from exchanger.issuers.resolve import Found, Resolved, resolve
 from exchanger.issuers.secrets import SecretData, SecretFault, SecretName, SecretProblem
 from exchanger.issuers.value_sources import FileSet, ValueSource
 from exchanger.values.issuer import (

@@ -5,7 +5,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from rpds import HashTrieMap
 
 from exchanger.issuers.material import problem_with
-from exchanger.issuers.plan import Plan
+from exchanger.issuers.profile_model import Plan
 from exchanger.issuers.resolve import resolve
 from exchanger.issuers.secrets import SecretData, SecretName, SecretProblem
 from exchanger.issuers.state import ROTATION_GRACE_S, IssuerSet, State

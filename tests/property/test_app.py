@@ -4,7 +4,7 @@ import base64
 import copy
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from rpds import HashTrieMap
 
 from exchanger.admission.settings import SHARED, read_admission_settings
-from exchanger.app.settings import endpoint_check, known_variables, read_settings
+from exchanger.app.settings import known_variables, read_settings
 from exchanger.app.variable_names import MAX_UNKNOWN, NAME_LIMIT, unknown_variables
 from exchanger.errors import ConfigurationError
 from exchanger.issuers.file import check_file
 from exchanger.issuers.files import _read
-from exchanger.issuers.plan import Plan, plan_profiles
-from exchanger.issuers.profiles import parse_profiles
+from exchanger.issuers.profile_model import Plan
+from exchanger.issuers.profiles import read_plan
 from exchanger.issuers.resolve import Found, resolve
 from exchanger.issuers.rules import ProfileRules
 from exchanger.issuers.secrets import SecretFault, SecretProblem
@@ -30,6 +30,7 @@ from exchanger.policy.selection import ConfigMap, Namespace
 from exchanger.util.text import distance
 from exchanger.values.notice import MAX_NOTICES, SUBJECT_LIMIT, TEXT_LIMIT, Notices
 from exchanger.values.selector import parse_selector
+from tests.issuers.fakes import PROFILES, places
 
 # A secret in any place of the environment or of the profiles file shows in no message: somebody pastes the key, not the path of it.
 
@@ -104,67 +105,9 @@ def test_no_problem_of_the_environment_repeats_a_secret(name: str, secret: str, 
     assert not shows(secret, told({**({} if alone else ENVIRONMENT), name: secret}))
 
 
-PROFILES: Final[list[dict[str, Any]]] = [
-    {
-        "name": "primary",
-        "tokenEndpoint": "https://issuer.example.com/token",
-        "bearerRealm": "realm",
-        "tokenEndpointAuthMethod": "client_secret_post",
-        "clientIDSecretRef": {"name": "oauth", "namespace": "team", "key": "id"},
-        "clientSecretSecretRef": {"name": "oauth", "key": "secret"},
-        "proxy": "https://proxy.example.com",
-        "tokenEndpointProtocol": "http2",
-        "cache": {"maxTTL": "5m", "maxEntries": 100},
-        "limits": {"maxInFlight": 64, "breaker": True},
-        "caFile": "/no-such-folder/ca.pem",
-        "requestedTokenType": "urn:x:y",
-        "actorToken": {"file": "/no-such-folder/actor", "type": "urn:x:y"},
-        "parameters": {"a": "b"},
-        "subjectToken": {
-            "from": [{"header": "x-token"}],
-            "issuers": ["https://a.example"],
-            "audiences": ["a"],
-            "jwksURI": "https://a.example/k",
-        },
-        "errors": "strict",
-    },
-    {
-        "name": "second",
-        "discovery": "https://issuer.example.com",
-        "clientID": "c",
-        "clientAssertion": {"keyFile": "/no-such-folder/key", "algorithm": "ES256", "keyID": "k", "audience": "a"},
-        "grantType": "jwt-bearer",
-    },
-    {
-        "name": "third",
-        "discovery": "https://issuer.example.com",
-        "clientID": "c",
-        "clientAssertion": {"keySecretRef": {"name": "keys", "key": "pem"}, "algorithm": "ES256"},
-        "actorToken": {"clientCredentials": {"scope": "s"}},
-    },
-    {"name": "fourth", "discovery": "https://a.example", "clientAssertionFile": {"path": "/no-such-folder/svid", "type": "jwt-spiffe"}},
-    {
-        "name": "fifth",
-        "discovery": "https://a.example",
-        "clientID": "c",
-        "clientCertificate": {"certFile": "/no-such-folder/cert", "keyFile": "/no-such-folder/cert-key"},
-    },
-    {"name": "sixth", "discovery": "https://a.example", "clientID": "c", "clientSecret": "s"},
-]
-
-
-def places(value: object, at: tuple[object, ...] = ()) -> Iterator[tuple[object, ...]]:
-    """Yield the way to each value in ``value``."""
-    if at:
-        yield at
-    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, child in children:
-        yield from places(child, (*at, key))
-
-
 # Names are shown: policies use those of profiles, and operators have to find Secrets.
 NAMES: Final = {"name", "namespace", "key"}
-PLACES: Final = [at for at in places(PROFILES) if at[-1] not in NAMES]
+PLACES: Final = [at for at in places() if at[-1] not in NAMES]
 
 
 def changed(at: tuple[object, ...], secret: str, how: str) -> list[dict[str, Any]]:
@@ -191,16 +134,13 @@ def found_at(place: object) -> Found:
 @example((0, "cache", "maxTTL"), "IWxxbTNLsoAYXZvGXEs8wRyjHmU5WG0UEIYOPY=", "value")
 def test_no_problem_of_the_profiles_file_repeats_a_secret(at: tuple[object, ...], secret: str, how: str) -> None:
     data = json.dumps({"issuers": changed(at, secret, how)}).encode()
-    profiles, problems = parse_profiles(data, "issuers.yaml")
-    said: list[object] = [*problems]
-    if not problems:
-        plan = plan_profiles(profiles, RULES, endpoint_check(allow_http=False))
-        if isinstance(plan, Plan):
-            found = HashTrieMap({place: found_at(place) for place in plan.places})
-            said += map(str, resolve(plan, found).issues)
-        else:
-            said += plan.problems
-    assert not shows(secret, "\n".join(map(str, said)))
+    plan = read_plan(data, "issuers.yaml", RULES)
+    if isinstance(plan, Plan):
+        found = HashTrieMap({place: found_at(place) for place in plan.places})
+        said = "\n".join(map(str, resolve(plan, found).issues))
+    else:
+        said = "\n".join(plan.problems)
+    assert not shows(secret, said)
 
 
 @given(
@@ -213,7 +153,7 @@ def test_no_problem_of_another_file_repeats_a_secret(secret: str, form: str) -> 
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "issuers.yaml"
             file.write_text(text)
-            assert not shows(secret, "\n".join(check_file(file, RULES, endpoint_check(allow_http=False))))
+            assert not shows(secret, "\n".join(check_file(file, RULES)))
 
 
 def test_a_path_is_shown_where_its_folder_is(tmp_path: Path) -> None:

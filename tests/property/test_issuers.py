@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rpds import HashTrieMap
 from trio.testing import MockClock
 
-from exchanger.issuers.plan import Plan, Rejected
+from exchanger.issuers.profile_model import Plan, Rejected
 from exchanger.issuers.resolve import Found, Resolved, resolve
 from exchanger.issuers.secrets import SecretData, SecretName, SecretProblem
 from exchanger.issuers.state import State

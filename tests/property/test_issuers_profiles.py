@@ -11,15 +11,14 @@ from hypothesis import assume, event, example, given
 from hypothesis import strategies as st
 from rpds import HashTrieMap
 
-from exchanger.app.settings import endpoint_check
 from exchanger.console.issuer_view import shown_profiles
-from exchanger.issuers.plan import Plan, Rejected, plan_profiles
-from exchanger.issuers.profiles import parse_profiles
+from exchanger.issuers.profile_model import Plan, Rejected
+from exchanger.issuers.profiles import read_plan
 from exchanger.issuers.resolve import Found, resolve
 from exchanger.issuers.rules import ProfileRules
 from exchanger.issuers.secrets import SecretData
 from exchanger.issuers.state import State
-from exchanger.issuers.value_sources import Reference, Shape, ValueSource
+from exchanger.issuers.value_sources import Reference, Shape, ValueSource, references
 from exchanger.oauth.client_assertion import ClientAssertions
 from exchanger.oauth.token_request import EncodedRequest, encode_client_credentials, encode_request
 from exchanger.values.entry import TokenTarget
@@ -27,7 +26,7 @@ from exchanger.values.issuer import ActorCredentials, ClientCertificate, GrantTy
 from exchanger.values.secret import Secret
 from exchanger.values.token import ExchangeFailure, TokenRequest
 from exchanger.values.trace import NO_TRACE
-from tests.issuers.fakes import jwt
+from tests.issuers.fakes import good_plan, jwt
 from tests.jwt.issuer import ED25519, P256, RSA_KEY, pem
 from tests.net.certificates import client_certificate
 from tests.property.schema_law import anything, around
@@ -97,18 +96,14 @@ def contents(draw: st.DrawFn) -> str:
 
 
 def planned(proof: dict[str, object]) -> Plan:
-    profiles, problems = parse_profiles(json.dumps({"issuers": [{**COMMON, **proof}]}).encode(), "f")
-    assert not problems
-    plan = plan_profiles(profiles, ProfileRules(namespace="edge", with_secrets=True), endpoint_check(allow_http=False))
-    assert isinstance(plan, Plan), plan
-    return plan
+    return good_plan(json.dumps({"issuers": [{**COMMON, **proof}]}), ProfileRules(namespace="edge", with_secrets=True))
 
 
 PLANS: Final = tuple(planned(proof) for proof in PROOFS)
 
 
 def holding(plan: Plan, place: ValueSource, text: str) -> SecretData:
-    keys = {reference.key for profile in plan.profiles for reference in profile.references if reference.place == place}
+    keys = {reference.key for profile in plan.profiles for reference in references(profile) if reference.place == place}
     return SecretData(str(hash(text)), HashTrieMap({key: Secret(text) for key in keys}))
 
 
@@ -150,7 +145,10 @@ MATERIAL: Final = {
     Shape.AUTHORITIES: CERTIFICATE.chain,
 }
 RULES: Final = st.builds(
-    ProfileRules, namespace=rarely(st.just(""), st.just("edge"), one_in=6), with_secrets=rarely(st.just(False), st.just(True), one_in=6)
+    ProfileRules,
+    namespace=rarely(st.just(""), st.just("edge"), one_in=6),
+    with_secrets=rarely(st.just(False), st.just(True), one_in=6),
+    allow_http=st.booleans(),
 )
 # A place, the field, and what is wrong; of one line.
 SENTENCE: Final = re.compile(r'(?:issuer profile "[^"]*"|f: issuers\[0\](?:\.\w+)*) [a-z][^\n]+').fullmatch
@@ -280,7 +278,7 @@ def material(plan: Plan) -> "HashTrieMap[ValueSource, Found]":
     """Return what fits at all places; a place that two fields want different things of cannot be, and that is found out when it is read."""
     wanted: dict[ValueSource, dict[str, Reference]] = {}
     for profile in plan.profiles:
-        for reference in profile.references:
+        for reference in references(profile):
             other = wanted.setdefault(reference.place, {}).setdefault(reference.key, reference)
             assume(other.shape is reference.shape)
     return HashTrieMap(
@@ -291,15 +289,12 @@ def material(plan: Plan) -> "HashTrieMap[ValueSource, Found]":
     )
 
 
-@given(RULES, rarely(ANYTHING, usual(), one_in=5), TARGETS, st.booleans())
-@example(ProfileRules(), ISSUER_WITH_QUERY, TokenTarget("primary", "read"), True)
-def test_any_combination(rules: ProfileRules, profile: object, target: TokenTarget, allow_http: bool) -> None:
-    check = endpoint_check(allow_http=allow_http)
-    profiles, problems = parse_profiles(json.dumps({"issuers": [profile]}).encode(), "f")
-    planned = Rejected(problems) if problems else plan_profiles(profiles, rules, check)
+@given(RULES, rarely(ANYTHING, usual(), one_in=5), TARGETS)
+@example(ProfileRules(), ISSUER_WITH_QUERY, TokenTarget("primary", "read"))
+def test_any_combination(rules: ProfileRules, profile: object, target: TokenTarget) -> None:
+    planned = read_plan(json.dumps({"issuers": [profile]}).encode(), "f", rules)
     if isinstance(planned, Rejected):
-        event("refused by the reader" if problems else "refused by the rules")
-        assert planned.problems
+        event("refused by the rules" if planned.problems[0].startswith("issuer profile") else "refused by the reader")
         for problem in planned.problems:
             assert SENTENCE(problem) or problem.startswith("f is not YAML"), problem
             assert "canary" not in re.sub('^issuer profile "[^"]*"', "", problem)
@@ -309,6 +304,7 @@ def test_any_combination(rules: ProfileRules, profile: object, target: TokenTarg
     assert resolved.complete, resolved.issues
     assert "canary-secret" not in repr(planned) + repr(resolved)
     (issuer,) = resolved.issuers.values()
+    assert not any(references(issuer))
     request = TokenRequest(issuer, Secret("subject"), target, "urn:g", "urn:t", NO_TRACE, "edge")
     for name, values in forms(issuer, request):
         event(name)
@@ -317,7 +313,7 @@ def test_any_combination(rules: ProfileRules, profile: object, target: TokenTarg
     assert gate.headers
     assert bool(gate.issuers) == bool(gate.audiences)
     # Metadata are at a place below the issuer's address, and a query has none.
-    assert gate.jwks_uri or all(isinstance(check(url), str) and "?" not in url for url in gate.issuers)
+    assert gate.jwks_uri or all(isinstance(rules.host_of(url), str) and "?" not in url for url in gate.issuers)
 
 
 def forms(issuer: Issuer, request: TokenRequest) -> Iterator[tuple[str, EncodedRequest]]:

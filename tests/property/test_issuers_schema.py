@@ -7,25 +7,21 @@ from hypothesis import event, example, given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from exchanger.app.settings import endpoint_check
-from exchanger.issuers.plan import Rejected, plan_profiles
-from exchanger.issuers.profiles import parse_profiles
+from exchanger.issuers.profile_model import Rejected
 from exchanger.issuers.rules import ProfileRules
 from exchanger.issuers.schema import issuers_schema
+from tests.issuers.fakes import plan_of
 from tests.property import schema_law
 from tests.property.schema_law import around, assert_accepts_what_is_read, mapping, mutated, some_texts
 from tests.property.strategies_policy import rarely
 
 VALIDATOR: Final = Draft202012Validator(issuers_schema())
 # The rules under which most files are valid.
-RULES: Final = ProfileRules(namespace="edge", with_secrets=True)
+RULES: Final = ProfileRules(namespace="edge", with_secrets=True, allow_http=True)
 
 
 def problems(text: str) -> tuple[str, ...]:
-    profiles, found = parse_profiles(text.encode("utf-8", "surrogatepass"), "issuers.yaml")
-    if found:
-        return found
-    plan = plan_profiles(profiles, RULES, endpoint_check(allow_http=True))
+    plan = plan_of(text, RULES)
     return plan.problems if isinstance(plan, Rejected) else ()
 
 

@@ -11,10 +11,7 @@ import attrs
 import pytest
 import yaml
 
-from exchanger.app.settings import endpoint_check
-from exchanger.issuers.client_plan import PlannedProof
-from exchanger.issuers.plan import Plan, UnresolvedProfile, plan_profiles
-from exchanger.issuers.profiles import parse_profiles
+from exchanger.issuers.profile_model import Plan
 from exchanger.issuers.rules import ProfileRules
 from exchanger.issuers.secrets import SecretName
 from exchanger.issuers.value_sources import Reference
@@ -22,9 +19,10 @@ from exchanger.policy.documents.document import parse_document
 from exchanger.policy.lookup import UnreadableReach
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import DenyEntry, ExchangeEntry, Source
-from exchanger.values.issuer import AuthMethod
+from exchanger.values.issuer import AuthMethod, Issuer
 from exchanger.values.secret import Secret
 from exchanger.values.verdict import NoMatch, Unhealthy, Verdict
+from tests.issuers.fakes import plan_of
 from tests.monitoring.exported import OPEN, exported
 from tests.monitoring.promql import read
 from tests.monitoring.test_queries import ENVOY, FOREIGN, ISTIO, TARGET
@@ -72,15 +70,12 @@ def test_a_policy_decides_as_it_did(name: str) -> None:
 
 
 def planned(case: dict[str, Any]) -> Plan | None:
-    profiles, problems = parse_profiles(case["text"].encode(), "issuers.yaml")
-    if problems:
-        return None
-    rules = ProfileRules(AuthMethod(case.get("method", "client_secret_basic")), namespace="edge", with_secrets=True)
-    plan = plan_profiles(profiles, rules, endpoint_check(allow_http=case.get("http", False)))
+    method = AuthMethod(case.get("method", "client_secret_basic"))
+    plan = plan_of(case["text"], ProfileRules(method, namespace="edge", with_secrets=True, allow_http=case.get("http", False)))
     return plan if isinstance(plan, Plan) else None
 
 
-def credential(found: str | PlannedProof) -> str:
+def credential(found: object) -> str:
     match found:
         case Reference(place=SecretName() as secret, key=key):
             return f"{secret.namespace}/{secret.name}/{key}"
@@ -92,9 +87,9 @@ def credential(found: str | PlannedProof) -> str:
             pytest.fail("the Go service knows no such client")
 
 
-def shown(profile: UnresolvedProfile) -> list[str]:
-    credentials = [credential(profile.client.client_id), credential(profile.client.proof)]
-    return [profile.endpoint_host, profile.client.auth_method.value, profile.bearer_realm, *credentials]
+def shown(profile: Issuer[Reference]) -> list[str]:
+    credentials = [credential(profile.credentials.client_id), credential(profile.credentials.proof)]
+    return [profile.endpoint_host, profile.auth_method.value, profile.bearer_realm, *credentials]
 
 
 @pytest.mark.parametrize("name", ISSUERS)

@@ -1,12 +1,11 @@
 """Schemas of attrs classes: names, types and required fields come from the class, and nothing of it may be forgotten."""
 
 import json
-from typing import Any
 
 import attrs
 import pytest
 
-from exchanger.util.json_schema import About, Classes, as_text, document
+from exchanger.util.json_schema import Schema, about, as_text, document, schema_of, written
 
 
 @attrs.frozen
@@ -16,34 +15,22 @@ class Secretive:
 
 @attrs.frozen
 class Inner:
-    flag: bool
+    flag: bool = attrs.field(metadata=about("A flag."))
 
 
 @attrs.frozen
 class Outer:
-    some_name: str
-    inner: Inner | None = None
-    numbers: tuple[int, ...] = ()
-    secret: Secretive = Secretive("")
+    some_name: str = attrs.field(metadata=about("A name.", {"pattern": "a"}))
+    inner: Inner | None = attrs.field(default=None, metadata=about("More."))
+    numbers: tuple[int, ...] = attrs.field(default=(), metadata=about("Numbers.", least=1, most=3))
+    secret: Secretive = attrs.field(default=Secretive(""), metadata=about("A secret."))
 
 
-ABOUT = {
-    Inner: {"flag": About("A flag.")},
-    Outer: {
-        "some_name": About("A name.", {"pattern": "a"}),
-        "inner": About("More."),
-        "numbers": About("Numbers."),
-        "secret": About("A secret."),
-    },
-}
-
-
-def schema(about: dict[type, dict[str, About]]) -> Any:
-    return Classes({"some_name": "someName"}, about, frozenset({Secretive})).schema(Outer)
+KINDS: dict[object, Schema] = {Secretive: {"type": "string"}}
 
 
 def test_a_class_becomes_a_mapping() -> None:
-    assert schema(ABOUT) == {
+    assert schema_of(Outer, KINDS) == {
         "type": "object",
         "additionalProperties": False,
         "properties": {
@@ -55,7 +42,11 @@ def test_a_class_becomes_a_mapping() -> None:
                 "properties": {"flag": {"description": "A flag.", "type": "boolean"}},
                 "required": ["flag"],
             },
-            "numbers": {"description": "Numbers.", "type": ["array", "null"], "items": {"type": "integer"}},
+            "numbers": {
+                "description": "Numbers.",
+                "type": ["array", "null"],
+                "items": {"type": "integer", "minimum": 1, "maximum": 3},
+            },
             "secret": {"description": "A secret.", "type": ["string", "null"]},
         },
         "required": ["someName"],
@@ -63,13 +54,18 @@ def test_a_class_becomes_a_mapping() -> None:
 
 
 def test_a_field_that_nobody_describes_is_an_error() -> None:
-    with pytest.raises(KeyError, match="flag"):
-        schema({**ABOUT, Inner: {}})
+    with pytest.raises(KeyError, match="About"):
+        schema_of(Secretive, {})
 
 
 def test_a_type_that_no_document_has_is_an_error() -> None:
     with pytest.raises(TypeError, match="cannot be written"):
-        Classes({}, ABOUT).schema(Outer)
+        schema_of(attrs.make_class("Odd", {"odd": attrs.field(type=complex, metadata=about("Odd."))}), {})
+
+
+@pytest.mark.parametrize(("name", "text"), [("client_id", "clientID"), ("jwks_uri", "jwksURI"), ("max_ttl", "maxTTL"), ("from_", "from")])
+def test_a_name_is_written_as_documents_have_it(name: str, text: str) -> None:
+    assert written(name) == text
 
 
 def test_a_document_says_what_its_schema_does_not() -> None:

@@ -19,8 +19,8 @@ from exchanger.codes.problem import Problem
 from exchanger.directory.folder import CrowdedError, manifest_names
 from exchanger.directory.manifest import MAX_FILE_BYTES
 from exchanger.errors import ConfigurationError
-from exchanger.issuers.plan import Plan, Rejected
-from exchanger.issuers.profiles import read_bytes
+from exchanger.issuers.profile_model import Plan, Rejected
+from exchanger.issuers.profiles import read_bytes, read_plan
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.grants.reader import read_grants
 from exchanger.policy.selection import AnyIssuer
@@ -31,7 +31,7 @@ from exchanger.tools.check.report import as_github, as_json, as_text
 from exchanger.tools.check.sarif import as_sarif
 from exchanger.tools.check.source_map import NOWHERE, FileText, Place, field, text_field
 from exchanger.tools.check.suggest import suggest
-from exchanger.tools.policies import STANDARD_INPUT, planned_profiles, selectors_of, settings_of
+from exchanger.tools.policies import PROFILE_RULES, STANDARD_INPUT, selectors_of, settings_of
 from exchanger.util.regular_file import open_regular
 from exchanger.util.terminal import read_input
 from exchanger.util.text import printable
@@ -205,7 +205,7 @@ def _text_at(path: Path) -> str:
 def _issuers(path: Path) -> tuple[ManifestFile, Plan | None]:
     """Return the file, and the plan for it; ``None`` if something is wrong with it."""
     text = _text_at(path)
-    _, planned = planned_profiles(text.encode(), "the file")
+    planned = read_plan(text.encode(), "the file", PROFILE_RULES)
     if not isinstance(planned, Rejected):
         return ManifestFile(str(path), FileText(text)), planned
     root, lines = read_nodes(text), FileText(text)

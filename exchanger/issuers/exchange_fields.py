@@ -1,0 +1,153 @@
+"""The parts of a profile about the exchange itself: the actor, parameters, and the caller's token. As written, with their rules and schema.
+
+Must not know: files, clocks, or what is in Secrets.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Final, final
+
+import attrs
+
+from exchanger.issuers.material import subject_of
+from exchanger.issuers.rules import MAX_ITEMS, ProfileRules, path_problems
+from exchanger.issuers.value_sources import Reference, Shape, in_files
+from exchanger.net.endpoint import EndpointProblem
+from exchanger.util.json_schema import about
+from exchanger.values.issuer import AUTHORIZATION, ActorCredentials, ActorToken, SubjectRules
+from exchanger.yaml.text_rules import NOT_BLANK
+
+# Parameters that the service sets itself, by whichever grant (RFC 6749, RFC 7521, RFC 7523, RFC 8693, Microsoft's on-behalf-of flow).
+RESERVED: Final = frozenset(
+    {
+        *("grant_type", "scope", "resource", "audience", "client_id", "client_secret", "client_assertion", "client_assertion_type"),
+        *("subject_token", "subject_token_type", "actor_token", "actor_token_type", "requested_token_type"),
+        *("assertion", "requested_token_use"),
+    }
+)
+# Characters of a parameter's name and value.
+MAX_NAME: Final = 128
+MAX_VALUE: Final = 4096
+
+ACCESS_TOKEN: Final = "urn:ietf:params:oauth:token-type:access_token"  # RFC 8693 section 3
+_is_name: Final = re.compile(r"[!-~]+").fullmatch
+is_uri: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[!-~]+").fullmatch
+# A field name (RFC 9110 section 5.1, https://www.rfc-editor.org/rfc/rfc9110#section-5.1).
+_is_header: Final = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+").fullmatch
+# They say how the message is framed and where it goes, and a gateway removes none of them; or they are logged, or go to token endpoints.
+_NO_TOKENS: Final = frozenset(
+    {
+        *("connection", "content-length", "cookie", "host", "te", "trailer", "transfer-encoding", "upgrade"),
+        *("baggage", "traceparent", "tracestate", "x-request-id"),
+    }
+)
+# Envoy's own headers, which its ext_proc filter does not remove, and says nothing of that, unless its mutation rules allow it.
+_OF_ENVOY: Final = "x-envoy"
+_LISTED: Final = {"minItems": 1, "maxItems": MAX_ITEMS}
+
+
+@final
+@attrs.frozen
+class Actor:
+    """Who acts for the subject: whoever a file's token is about, or the client itself."""
+
+    file: str = attrs.field(
+        default="", metadata=about("The absolute path of the actor's token. The service reads it again when it changes.")
+    )
+    type: str = attrs.field(default="", metadata=about("The type of the token in the file. Default: an access token."))
+    client_credentials: ActorCredentials | None = attrs.field(
+        default=None, metadata=about("The actor is the service itself, which asks for its token with the client credentials grant.")
+    )
+
+    def actor(self, problems: list[str]) -> ActorToken[Reference] | ActorCredentials | None:
+        """Return the actor. Problems are added to ``problems``."""
+        if self.client_credentials is not None:
+            problems += (f"actorToken.{name} is not for clientCredentials" for name in ("file", "type") if getattr(self, name))
+            return self.client_credentials
+        if not self.file:
+            problems.append("actorToken needs file or clientCredentials")
+            return None
+        problems += path_problems("actorToken.file", self.file)
+        if self.type and not is_uri(self.type):
+            problems.append("actorToken.type must be a URI such as urn:ietf:params:oauth:token-type:jwt")
+        file = in_files("actorToken.file", Shape.TOKEN, self.file)
+        return ActorToken(file, self.type or ACCESS_TOKEN, attrs.evolve(file, made=subject_of))
+
+
+def parameter_problems(pairs: tuple[tuple[str, str], ...]) -> Iterator[str]:
+    """Yield what is wrong with more parameters of token requests."""
+    if len(pairs) > MAX_ITEMS:
+        yield f"parameters has more than {MAX_ITEMS} entries"
+    for name, value in pairs:
+        if name.lower() in RESERVED:
+            yield f"parameters must not have {name.lower()}, which the service sets itself"
+        elif not _is_name(name) or len(name) > MAX_NAME or len(value) > MAX_VALUE:
+            yield f"parameters has a name that is not 1 to {MAX_NAME} characters of visible ASCII, or a value of more than {MAX_VALUE}"
+
+
+@final
+@attrs.frozen
+class SubjectHeader:
+    """A header that may hold the caller's token."""
+
+    header: str = attrs.field(metadata=about("The name of a header.", {"pattern": NOT_BLANK}))
+
+
+@final
+@attrs.frozen
+class SubjectToken:
+    """Where the caller's token is, and which tokens are good enough."""
+
+    from_: tuple[SubjectHeader, ...] = attrs.field(
+        default=(),
+        metadata=about("The headers that may hold the caller's token. Default: Authorization. They are removed from the request.", _LISTED),
+    )
+    issuers: tuple[str, ...] = attrs.field(
+        default=(),
+        metadata=about("The issuers whose tokens are exchanged (iss). Without it, the token endpoint judges alone.", _LISTED),
+    )
+    audiences: tuple[str, ...] = attrs.field(
+        default=(), metadata=about("A token is exchanged if it is for one of these audiences (aud).", _LISTED)
+    )
+    jwks_uri: str = attrs.field(default="", metadata=about("The URL of the issuer's keys, where it does not publish its metadata."))
+
+    def subject(self, rules: ProfileRules, problems: list[str]) -> SubjectRules:
+        """Return the rules for callers' tokens. Problems are added to ``problems``."""
+        headers = tuple(item.header.lower() for item in self.from_)
+        problems += _header_problems(headers)
+        for name, texts in (("issuers", self.issuers), ("audiences", self.audiences)):
+            if len(texts) > MAX_ITEMS or len(set(texts)) < len(texts) or not all(texts):
+                problems.append(f"subjectToken.{name} must be at most {MAX_ITEMS} different texts, none of them empty")
+        problems += self._verification_problems(rules)
+        return SubjectRules(headers or (AUTHORIZATION,), self.issuers, self.audiences, self.jwks_uri)
+
+    def _verification_problems(self, rules: ProfileRules) -> Iterator[str]:
+        """A verification that lacks something would either let everything pass or nothing."""
+        if not self.issuers:
+            given = (("audiences", self.audiences), ("jwksURI", self.jwks_uri))
+            yield from (f"subjectToken.{name} needs subjectToken.issuers" for name, value in given if value)
+            return
+        if not self.audiences:
+            yield "subjectToken.issuers needs subjectToken.audiences: a token that is meant for others must not be exchanged"
+        if not self.jwks_uri:
+            for issuer in self.issuers:
+                found = rules.host_of(issuer)
+                # As for ``discovery``: metadata have no place below a query.
+                reason = found.reason if isinstance(found, EndpointProblem) else "must not have a query" if "?" in issuer else ""
+                if reason:
+                    yield f"subjectToken.issuers must lead to keys, and one of them {reason}; correct it, or give subjectToken.jwksURI"
+            return
+        if len(self.issuers) > 1:
+            yield "subjectToken.jwksURI holds the keys of one issuer, and subjectToken.issuers has several"
+        if isinstance(found := rules.host_of(self.jwks_uri), EndpointProblem):
+            yield f"subjectToken.jwksURI {found.reason}"
+
+
+def _header_problems(headers: tuple[str, ...]) -> Iterator[str]:
+    if len(headers) > MAX_ITEMS or len(set(headers)) < len(headers):
+        yield f"subjectToken.from must name at most {MAX_ITEMS} different headers"
+    for header in headers:
+        if not _is_header(header):
+            yield "subjectToken.from has a text that is not the name of a header"
+        elif header in _NO_TOKENS or header.startswith(_OF_ENVOY):
+            yield f"subjectToken.from must not name the header {header}"
