@@ -20,7 +20,7 @@ from exchanger import __version__
 from exchanger.admission.judgement import KnownPolicy
 from exchanger.admission.settings import AdmissionSettings, read_admission_settings
 from exchanger.admission.webhook import PATH, Webhook
-from exchanger.app.event_log import GrantsLog, IssuerLog, TlsLog
+from exchanger.app.event_log import GrantsLog, TlsLog
 from exchanger.app.grants_file import GrantsFile
 from exchanger.app.policy_log import log_version
 from exchanger.app.serve import USAGE_ERROR, report_fault
@@ -45,8 +45,6 @@ from exchanger.values.entry import Source
 from exchanger.values.text import DETAIL_LIMIT, POLICY_LIMIT
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
-# Problems of one version of the profiles file that are logged; the first ones show what is wrong.
-_PROBLEMS: Final = 10
 
 
 class AdmissionError(ExchangerError):
@@ -183,12 +181,11 @@ class AdmissionProcess:
             self._use_profiles(await profiles.look())
 
     def _use_profiles(self, found: Plan | Rejected | None) -> None:
-        log = IssuerLog(self._log)
         if isinstance(found, Rejected):
-            log.file_rejected("; ".join(found.problems[:_PROBLEMS]))
+            self._log.error("issuers.file_rejected", reason=found.summary, text="the previous version stays in force")
         elif found is not None:
             self._issuers = frozenset(profile.name for profile in found.profiles)
-            log.loaded(tuple(sorted(self._issuers)))
+            self._log.info("issuers.loaded", names=sorted(self._issuers))
             if self._source is not None:
                 self._source.use_issuers(self._issuers)
 

@@ -110,34 +110,6 @@ class ConsoleLog:
 
 @final
 @attrs.frozen
-class IssuerLog:
-    """Logs changes of issuer profiles and their Secrets."""
-
-    _log: structlog.stdlib.BoundLogger
-
-    def loaded(self, names: tuple[str, ...], /) -> None:
-        """See ``IssuerObserver``."""
-        self._log.info("issuers.loaded", names=list(names))
-
-    def file_rejected(self, reason: str, /) -> None:
-        """See ``IssuerObserver``."""
-        self._log.error("issuers.file_rejected", reason=reason, text="the previous version stays in force")
-
-    def secret_problem(self, text: str, /) -> None:
-        """See ``IssuerObserver``."""
-        self._log.error("issuers.secret_problem", reason=text)
-
-    def secret_recovered(self, text: str, /) -> None:
-        """See ``IssuerObserver``."""
-        self._log.info("issuers.secret_recovered", place=text)
-
-    def rotated(self, name: str, /) -> None:
-        """See ``IssuerObserver``."""
-        self._log.info("issuers.rotated", name=name)
-
-
-@final
-@attrs.frozen
 class RotationLog:
     """Logs what endpoints do with new credentials.
 

@@ -9,7 +9,7 @@ import structlog
 import trio
 from rpds import HashTrieMap
 
-from exchanger.app.event_log import GrantsLog, IssuerLog
+from exchanger.app.event_log import GrantsLog
 from exchanger.app.grants_file import GrantsFile
 from exchanger.app.policy_log import ConflictLog, log_notices, log_problems, log_version
 from exchanger.app.secrets import ApiSecrets, WatchingSecrets
@@ -70,7 +70,7 @@ class PolicySync:
         """
         async with self._cluster() as connection:
             secrets = self._secrets = None if connection is None else WatchingSecrets(ApiSecrets(connection))
-            self._issuers = issuers = IssuerSource(self.settings.issuers, secrets, self._use_issuers, IssuerLog(self._log))
+            self._issuers = issuers = IssuerSource(self.settings.issuers, secrets, self._use_issuers)
             events = self._policy_events(connection)
             conflicts = ConflictWatch((ConflictLog(self._log), *(() if events is None else (events,))))
 

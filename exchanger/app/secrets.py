@@ -13,7 +13,7 @@ from typing import Final, NoReturn, Protocol, final
 import attrs
 import trio
 
-from exchanger.issuers.secrets import PollingSecrets, SecretData, SecretFault, SecretName, SecretProblem, SecretReader, secret_data
+from exchanger.issuers.secrets import PollingSecrets, SecretData, SecretFault, SecretName, SecretProblem, secret_data
 from exchanger.kube.api.connection import ApiConnection
 from exchanger.kube.api.decoding import Kind
 from exchanger.kube.api.resource import Resource, path_of
@@ -54,7 +54,7 @@ SECRET: Final[Kind[SecretState]] = Kind("Secret", decode_secret)
 @final
 @attrs.frozen
 class ApiSecrets:
-    """The Secrets of one API server; implements ``issuers.secrets.SecretReader``."""
+    """The Secrets of one API server."""
 
     _connection: ApiConnection
 
@@ -78,8 +78,11 @@ class ApiSecrets:
         return Resource(self._connection, path, SECRET, field_selector=f"metadata.name={secret.name}")
 
 
-class Secrets(SecretReader, Protocol):
-    """The part of ``ApiSecrets`` that is needed to watch."""
+class Secrets(Protocol):
+    """The Secrets of an API server, or of a test's."""
+
+    async def read(self, secret: SecretName, /) -> SecretState:
+        """Get one Secret by its name; what can fail is a value."""
 
     def list_watch(self, secret: SecretName, /) -> ListWatch[SecretState]:
         """Return a resource with this Secret alone."""
@@ -98,7 +101,7 @@ class WatchingSecrets:
     _reflectors: set[Reflector[SecretState]] = attrs.field(factory=set, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        self._polling = PollingSecrets(self._secrets, self._random)
+        self._polling = PollingSecrets(self._secrets.read, self._random)
 
     def retry_now(self) -> None:
         """End the waits after failures: there is reason to believe that the next attempts succeed, or matter more."""

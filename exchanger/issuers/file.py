@@ -5,7 +5,7 @@ Must not know: Secrets, or what is done with the profiles.
 
 import hashlib
 from pathlib import Path
-from typing import Protocol, final
+from typing import final
 
 import attrs
 
@@ -14,13 +14,6 @@ from exchanger.issuers.profiles import read_bytes, read_plan
 from exchanger.issuers.rules import ProfileRules
 from exchanger.util.follow_file import HANGS, FileFollower
 from exchanger.util.shown import shown_file
-
-
-class WatchedFile(Protocol):
-    """Gives versions of a profiles file."""
-
-    async def look(self) -> Plan | Rejected | None:
-        """Return a version that counts and is not the one returned last, else ``None``."""
 
 
 @final
@@ -33,7 +26,7 @@ class _Version:
 @final
 @attrs.define(eq=False)
 class ProfilesFile:
-    """Implements ``WatchedFile`` for the file at ``_path``. The first version counts at once: there is nothing that it could spoil."""
+    """The profiles file at ``_path``. The first version counts at once: there is nothing that it could spoil."""
 
     _path: Path
     _rules: ProfileRules
@@ -45,7 +38,7 @@ class ProfilesFile:
         self._file = FileFollower(self._read, _rejected(f"{shown_file(self._path)} {HANGS}"), first_at_once=True)
 
     async def look(self) -> Plan | Rejected | None:
-        """See ``WatchedFile``."""
+        """Return a version that counts and is not the one returned last, else ``None``."""
         found = await self._file.look_settled()
         return None if found is None else found.content
 

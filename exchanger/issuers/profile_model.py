@@ -46,6 +46,8 @@ from exchanger.yaml.text_rules import BLANKS, NOT_BLANK, whole
 
 # Secrets and files that one file may refer to: each is read by itself, all the time.
 MAX_PLACES: Final = 256
+# Problems of one version of the file that a summary has.
+_SUMMED_UP: Final = 10
 
 PUBLIC: Final = "none"
 METHODS: Final = words_of(AuthMethod)
@@ -280,6 +282,12 @@ class Rejected:
     """A version of a file that cannot be used; ``problems`` has a readable line each, without values."""
 
     problems: tuple[str, ...]
+
+    @property
+    def summary(self) -> str:
+        """The first problems, which show what is wrong."""
+        more = len(self.problems) - _SUMMED_UP
+        return "; ".join((*self.problems[:_SUMMED_UP], *((f"and {more} more",) if more > 0 else ())))
 
 
 def plan_profiles(profiles: tuple[IssuerProfile, ...], rules: ProfileRules) -> Plan | Rejected:

@@ -9,7 +9,7 @@ Source: https://kubernetes.io/docs/reference/kubernetes-api/config-and-storage-r
 import base64
 import binascii
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from random import Random
 from typing import Final, NoReturn, Protocol, final
 
@@ -64,11 +64,6 @@ class SecretData:
     undecodable: frozenset[str] = frozenset()
     judged: dict[object, str | None] = attrs.field(factory=dict, init=False, eq=False, repr=False)
 
-    def has(self, key: str) -> bool:
-        """Return whether there is a usable value."""
-        value = self.values.get(key)
-        return value is not None and bool(value.reveal())
-
 
 @enum.unique
 class SecretFault(enum.Enum):
@@ -107,13 +102,6 @@ def secret_data(version: str, data: Mapping[str, str]) -> SecretData:
     return SecretData(version, HashTrieMap(values), frozenset(data.keys() - values.keys()))
 
 
-class SecretReader(Protocol):
-    """Reads Secrets by name; the right that it needs is ``get``, by ``resourceNames``."""
-
-    async def read(self, secret: SecretName, /) -> SecretData | SecretProblem:
-        """Return the present version; what can fail is a value, an exception other than ``Cancelled`` is a fault."""
-
-
 class SecretFollower(Protocol):
     """Follows Secrets by name, by whatever means."""
 
@@ -130,9 +118,9 @@ _NO_ANSWER: Final = SecretProblem(SecretFault.UNREACHABLE, f"was not read within
 @final
 @attrs.define(eq=False)
 class PollingSecrets:
-    """Implements ``SecretFollower`` on top of a reader."""
+    """Implements ``SecretFollower`` by reading again and again. ``read`` returns the present version; an exception of it is a fault."""
 
-    _reader: SecretReader
+    _read: Callable[[SecretName], Awaitable[SecretData | SecretProblem]]
     _random: Random = attrs.field(factory=Random)
     _woken: trio.Event = attrs.field(factory=trio.Event, init=False)
 
@@ -146,7 +134,7 @@ class PollingSecrets:
         last: SecretData | SecretProblem | None = None
         retry = FIRST_RETRY_S
         while True:
-            found = await self._read(secret)
+            found = await self._read_in_time(secret)
             if found != last:
                 learn(found)
                 last = found
@@ -164,7 +152,7 @@ class PollingSecrets:
             await woken.wait()
             await trio.sleep_until(began + FIRST_RETRY_S)
 
-    async def _read(self, secret: SecretName) -> SecretData | SecretProblem:
+    async def _read_in_time(self, secret: SecretName) -> SecretData | SecretProblem:
         with trio.move_on_after(READ_S):
-            return await self._reader.read(secret)
+            return await self._read(secret)
         return _NO_ANSWER

@@ -6,17 +6,18 @@ Must not know: how Secrets are read, or what issuers are used for.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Final, Protocol, final
+from typing import final
 
 import attrs
+import structlog
 import trio
 from rpds import HashTrieMap
 
 from exchanger.issuers import files
-from exchanger.issuers.file import ProfilesFile, WatchedFile
-from exchanger.issuers.profile_model import Rejected
+from exchanger.issuers.file import ProfilesFile
+from exchanger.issuers.profile_model import Plan, Rejected
 from exchanger.issuers.rules import ProfileRules
 from exchanger.issuers.secrets import SecretData, SecretFollower, SecretProblem
 from exchanger.issuers.state import IssuerSet, State
@@ -24,8 +25,7 @@ from exchanger.issuers.value_sources import FileSet, ValueSource
 from exchanger.util.follow_file import POLL_S
 from exchanger.values.issuer import Issuer
 
-# Problems of one version of the file that are reported; the first ones show what is wrong.
-_REPORTED: Final = 10
+Look = Callable[[], Awaitable[Plan | Rejected | None]]
 
 
 @final
@@ -38,43 +38,24 @@ class IssuerSettings:
     poll: float = POLL_S
 
 
-class IssuerObserver(Protocol):
-    """Learns of changes to issuers; must neither block nor raise. No text holds a value of the file or of a Secret."""
-
-    def loaded(self, names: tuple[str, ...], /) -> None:
-        """A version of the file is in force, with these profiles."""
-
-    def file_rejected(self, reason: str, /) -> None:
-        """A version of the file cannot be used; reported once a version. The one before, if there was one, stays in force."""
-
-    def secret_problem(self, text: str, /) -> None:
-        """A Secret or file lacks a profile's value; reported again when the reason changes. What was known before stays in force."""
-
-    def secret_recovered(self, text: str, /) -> None:
-        """The problem of that place is over: the value is there, or nothing refers to it any more."""
-
-    def rotated(self, name: str, /) -> None:
-        """The credentials of a profile have changed."""
-
-
 @final
 @attrs.define(eq=False)
 class IssuerSource:
-    """Runs from the start of the service to its end.
+    """Runs from the start of the service to its end, and logs what changes. No line has a value of the file or of a Secret.
 
     Args:
         settings: Where the file is, and how it is read.
         secrets: Follows Secrets; ``None`` only if ``settings.rules`` have none.
         sink: Takes each new set.
-        observer: Learns of what happens.
-        file: Gives versions of the file; by default the one that ``settings`` name.
+        look: Returns a version of the file that counts and is not the one returned last, else ``None``; by default, it looks at the file
+            that ``settings`` name.
     """
 
     settings: IssuerSettings
     secrets: SecretFollower | None
     sink: "Callable[[HashTrieMap[str, Issuer]], None]"
-    observer: IssuerObserver
-    _file: WatchedFile | None = None
+    _look: Look | None = None
+    _log: structlog.stdlib.BoundLogger = attrs.field(factory=structlog.get_logger)
     _state: State = attrs.field(factory=State, init=False)
     _ready: trio.Event = attrs.field(factory=trio.Event, init=False)
     _followed: dict[ValueSource, trio.CancelScope] = attrs.field(factory=dict, init=False)
@@ -82,20 +63,20 @@ class IssuerSource:
     def __attrs_post_init__(self) -> None:
         if self.settings.rules.with_secrets and self.secrets is None:
             raise ValueError("references to Secrets need a reader")
-        if self._file is None and self.settings.path is not None:
-            self._file = ProfilesFile(self.settings.path, self.settings.rules)
+        if self._look is None and self.settings.path is not None:
+            self._look = ProfilesFile(self.settings.path, self.settings.rules).look
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Follow everything until cancelled; ``started()`` after the first complete set, however long that takes.
 
         Without a file, that is an empty set, and there is nothing to follow.
         """
-        if self._file is None:
+        if self._look is None:
             self.sink(HashTrieMap())
             task_status.started()
             return
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._follow_file, self._file, nursery)
+            nursery.start_soon(self._follow_file, self._look, nursery)
             await self._ready.wait()  # unbounded on purpose: nothing is served before, and whoever started this may cancel it
             task_status.started()
 
@@ -105,12 +86,12 @@ class IssuerSource:
         until = None if current is None else current.retiring.get(issuer)
         return None if until is None else max(until - trio.current_time(), 0.0)
 
-    async def _follow_file(self, file: WatchedFile, nursery: trio.Nursery) -> None:
+    async def _follow_file(self, look: Look, nursery: trio.Nursery) -> None:
         while True:
-            found = await file.look()
+            found = await look()
             now = trio.current_time()
             if isinstance(found, Rejected):
-                self.observer.file_rejected(_summary(found))
+                self._log.error("issuers.file_rejected", reason=found.summary, text="the previous version stays in force")
             elif found is not None:
                 self._advance(self._state.with_file(found, now), nursery)
             self._advance(self._state.without_retired(now), nursery)
@@ -147,20 +128,15 @@ class IssuerSource:
         if current != before.current:
             self.sink(current.issuers)
         if after.plan != before.plan:
-            self.observer.loaded(tuple(sorted(current.issuers)))
+            self._log.info("issuers.loaded", names=sorted(current.issuers))
         for name in () if before.current is None else current.rotated_since(before.current):
-            self.observer.rotated(name)
+            self._log.info("issuers.rotated", name=name)
         self._ready.set()
 
     def _report_issues(self, before: "HashTrieMap[str, str]", after: "HashTrieMap[str, str]") -> None:
         for place, reason in sorted(after.items()):
             if before.get(place) != reason:
-                self.observer.secret_problem(f"{place}: {reason}")
+                self._log.error("issuers.secret_problem", reason=f"{place}: {reason}")
         for place in sorted(before):
             if place not in after:
-                self.observer.secret_recovered(place)
-
-
-def _summary(found: Rejected) -> str:
-    more = len(found.problems) - _REPORTED
-    return "; ".join((*found.problems[:_REPORTED], *((f"and {more} more",) if more > 0 else ())))
+                self._log.info("issuers.secret_recovered", place=place)

@@ -1,4 +1,4 @@
-"""A file and Secrets in memory, an observer that remembers, and an issuer source between them."""
+"""A file and Secrets in memory, a log, and an issuer source between them."""
 
 import base64
 import hashlib
@@ -9,8 +9,10 @@ from random import Random
 from typing import Any, Final, final
 
 import attrs
+import structlog
 import trio
 from rpds import HashTrieMap
+from structlog.testing import LogCapture
 
 from exchanger.issuers.profile_model import Plan, Rejected
 from exchanger.issuers.profiles import read_plan
@@ -133,7 +135,7 @@ def pairs(issuers: "HashTrieMap[str, Issuer]") -> dict[str, tuple[str, str]]:
 @final
 @attrs.define(eq=False)
 class MemoryFile:
-    """Implements ``file.WatchedFile``: what ``text`` says, once for each time that it changes."""
+    """Stands for a ``ProfilesFile``: what ``text`` says, once for each time that it changes."""
 
     text: str = attrs.field(default="", repr=False)
     _seen: str = attrs.field(default="", init=False, repr=False)
@@ -149,7 +151,7 @@ class MemoryFile:
 @final
 @attrs.define(eq=False)
 class MemorySecrets:
-    """Implements ``SecretReader``."""
+    """Secrets that can be read by name."""
 
     known: dict[SecretName, SecretData | SecretProblem] = attrs.field(factory=dict)
     reads: list[tuple[float, SecretName]] = attrs.field(factory=list)
@@ -165,30 +167,29 @@ class MemorySecrets:
 
 @final
 @attrs.define(eq=False)
-class Remembered:
-    """Implements ``source.IssuerObserver``."""
+class IssuerLog:
+    """What an issuer source logs: names of events without their room, and what each is about."""
 
-    events: list[tuple[str, str]] = attrs.field(factory=list)
+    lines: LogCapture = attrs.field(factory=LogCapture)
 
-    def loaded(self, names: tuple[str, ...], /) -> None:
-        self.events.append(("loaded", ", ".join(names)))
+    @property
+    def logger(self) -> structlog.stdlib.BoundLogger:
+        logger: structlog.stdlib.BoundLogger = structlog.wrap_logger(None, processors=[self.lines])
+        return logger
 
-    def file_rejected(self, reason: str, /) -> None:
-        self.events.append(("file_rejected", reason))
-
-    def secret_problem(self, text: str, /) -> None:
-        self.events.append(("secret_problem", text))
-
-    def secret_recovered(self, text: str, /) -> None:
-        self.events.append(("secret_recovered", text))
-
-    def rotated(self, name: str, /) -> None:
-        self.events.append(("rotated", name))
+    @property
+    def events(self) -> list[tuple[str, str]]:
+        return [(line["event"].removeprefix("issuers."), _subject(line)) for line in self.lines.entries]
 
     def taken(self) -> list[tuple[str, str]]:
         """Return the events since the last time."""
-        events, self.events = self.events, []
+        events, self.lines.entries = self.events, []
         return events
+
+
+def _subject(line: Mapping[str, Any]) -> str:
+    found: str = ", ".join(line["names"]) if "names" in line else next(line[name] for name in ("reason", "place", "name") if name in line)
+    return found
 
 
 @final
@@ -199,16 +200,16 @@ class World:
     file: MemoryFile = attrs.field(factory=MemoryFile)
     secrets: MemorySecrets = attrs.field(factory=MemorySecrets)
     poll: float = 1.0
-    observer: Remembered = attrs.field(factory=Remembered)
+    log: IssuerLog = attrs.field(factory=IssuerLog)
     sets: list["HashTrieMap[str, Issuer]"] = attrs.field(factory=list)
     _started: bool = attrs.field(default=False, init=False)
     polling: PollingSecrets = attrs.field(init=False)
     source: IssuerSource = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.polling = PollingSecrets(self.secrets, Random(1))
+        self.polling = PollingSecrets(self.secrets.read, Random(1))
         self.source = IssuerSource(
-            IssuerSettings(rules=RULES, poll=self.poll), self.polling, self.sets.append, self.observer, file=self.file
+            IssuerSettings(rules=RULES, poll=self.poll), self.polling, self.sets.append, self.file.look, self.log.logger
         )
 
     def started(self) -> bool:

@@ -12,7 +12,7 @@ from exchanger.issuers import files
 from exchanger.issuers.rules import ProfileRules
 from exchanger.issuers.source import IssuerSettings, IssuerSource
 from exchanger.values.issuer import Assertion, ClientCertificate, Issuer
-from tests.issuers.fakes import Remembered, jwt
+from tests.issuers.fakes import IssuerLog, jwt
 from tests.issuers.test_material import CA, CHAIN, KEY
 from tests.waiting import until
 
@@ -20,7 +20,7 @@ from tests.waiting import until
 @attrs.define(eq=False)
 class World:
     folder: Path
-    observer: Remembered = attrs.field(factory=Remembered)
+    log: IssuerLog = attrs.field(factory=IssuerLog)
     sets: list[dict[str, Issuer]] = attrs.field(factory=list)
 
     def write(self, name: str, text: str) -> Path:
@@ -39,7 +39,7 @@ class World:
             IssuerSettings(file, ProfileRules()),
             None,
             lambda new: self.sets.append(dict(new)),
-            self.observer,
+            log=self.log.logger,
         )
         async with trio.open_nursery() as nursery:
             nursery.start_soon(source.run)
@@ -72,10 +72,10 @@ async def test_an_assertion_is_renewed_without_a_word(world: World) -> None:
         path.write_text(token("me", 2))
         await until(lambda: shown().text.reveal() == token("me", 2))
         assert shown().subject == first.subject
-        assert world.observer.taken() == [("loaded", "primary")]
+        assert world.log.taken() == [("loaded", "primary")]
         path.write_text(token("another", 1))
         await until(lambda: shown().subject != first.subject)
-        assert world.observer.taken() == [("rotated", "primary")]
+        assert world.log.taken() == [("rotated", "primary")]
 
 
 async def test_an_unusable_version_takes_nothing_away(world: World) -> None:
@@ -87,21 +87,21 @@ async def test_an_unusable_version_takes_nothing_away(world: World) -> None:
         assert isinstance(before.credentials.proof, ClientCertificate)
         other = CA.issue_cert("client.example.com")
         key.write_bytes(other.private_key_pem.bytes())  # its certificate follows a moment later
-        await until(lambda: len(world.observer.events) > 1)
-        assert world.observer.taken()[1:] == [("secret_problem", f"{place}: the private key is not that of the first certificate")]
+        await until(lambda: len(world.log.events) > 1)
+        assert world.log.taken()[1:] == [("secret_problem", f"{place}: the private key is not that of the first certificate")]
         assert world.issuer == before
         cert.write_bytes(other.cert_chain_pems[0].bytes())
         await until(lambda: world.issuer != before)
         assert isinstance(world.issuer.credentials.proof, ClientCertificate)
-        assert world.observer.taken() == [("rotated", "primary"), ("secret_recovered", place)]
+        assert world.log.taken() == [("rotated", "primary"), ("secret_recovered", place)]
 
 
 async def test_a_file_that_is_missing_is_waited_for(world: World) -> None:
     path = world.folder / "ca.crt"
     place = f'issuer profile "primary" caFile, file {path}'
     async with world.running(f"clientID: me, clientSecret: canary, caFile: {path}"):
-        await until(lambda: bool(world.observer.events))
-        assert world.observer.taken() == [("secret_problem", f"{place}: it cannot be read: No such file or directory")]
+        await until(lambda: bool(world.log.events))
+        assert world.log.taken() == [("secret_problem", f"{place}: it cannot be read: No such file or directory")]
         assert not world.sets
         path.write_bytes(CA.cert_pem.bytes())
         await until(lambda: bool(world.sets))
@@ -115,6 +115,6 @@ async def test_what_is_no_text_has_a_reason(world: World, content: bytes, reason
     path = world.folder / "token"
     path.write_bytes(content)
     async with world.running(f"clientAssertionFile: {{path: {path}}}"):
-        await until(lambda: bool(world.observer.events))
-        assert world.observer.taken() == [("secret_problem", f'issuer profile "primary" clientAssertionFile.path, file {path}: {reason}')]
+        await until(lambda: bool(world.log.events))
+        assert world.log.taken() == [("secret_problem", f'issuer profile "primary" clientAssertionFile.path, file {path}: {reason}')]
         assert not world.sets

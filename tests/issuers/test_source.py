@@ -17,7 +17,6 @@ from tests.issuers.fakes import (
     OAUTH,
     RULES,
     MemorySecrets,
-    Remembered,
     data,
     inline,
     pairs,
@@ -42,7 +41,7 @@ async def test_it_is_started_with_the_first_set(autojump_clock: MockClock) -> No
         assert it.in_force == {"one": ("id", "canary-inline")}
         await trio.sleep(INTERVAL)
         assert len(it.sets) == 1
-    assert it.observer.events == [("loaded", "one")]
+    assert it.log.events == [("loaded", "one")]
 
 
 async def test_it_is_not_started_before_the_set_is_complete(autojump_clock: MockClock) -> None:
@@ -53,15 +52,15 @@ async def test_it_is_not_started_before_the_set_is_complete(autojump_clock: Mock
         await trio.sleep(1000)
         assert not it.started()
         assert it.sets == []
-        assert it.observer.taken() == [("secret_problem", f"{place}: there is no such Secret") for place in places]
+        assert it.log.taken() == [("secret_problem", f"{place}: there is no such Secret") for place in places]
         it.secrets.known[OTHER] = FORBIDDEN
         await trio.sleep(100)
-        assert it.observer.taken() == [("secret_problem", f"{place}: needs get on secrets/oauth in home") for place in places]
+        assert it.log.taken() == [("secret_problem", f"{place}: needs get on secrets/oauth in home") for place in places]
         it.secrets.known[OTHER] = data(2)
         await trio.sleep(100)
         assert it.started()
         assert it.in_force == {"primary": ("id-1", "canary-1"), "two": ("id-2", "canary-2")}
-    assert it.observer.events == [("loaded", "primary, two"), *(("secret_recovered", place) for place in places)]
+    assert it.log.events == [("loaded", "primary, two"), *(("secret_recovered", place) for place in places)]
     assert len(it.sets) == 1
 
 
@@ -69,7 +68,7 @@ async def test_each_good_version_of_the_file_is_a_set(autojump_clock: MockClock)
     it = world(profiles(*(inline(f"p{number}", host="") for number in range(12))))
     async with it.running():
         await trio.sleep(5)
-        ((kind, reason),) = it.observer.taken()
+        ((kind, reason),) = it.log.taken()
         assert (it.started(), it.sets, kind) == (False, [], "file_rejected")
         assert reason.endswith('profile "p9" tokenEndpoint has no usable host and port; and 2 more')
         for text in (ONE, ONE + "# a comment\n"):
@@ -85,7 +84,7 @@ async def test_each_good_version_of_the_file_is_a_set(autojump_clock: MockClock)
         it.file.text = profiles(inline("two"))
         await trio.sleep(5)
         assert set(it.in_force) == {"two"}
-    assert it.observer.events == [
+    assert it.log.events == [
         ("loaded", "one"),
         ("loaded", "one, two"),
         ("file_rejected", 'issuer profile "two" tokenEndpoint has no usable host and port'),
@@ -114,7 +113,7 @@ async def test_a_rotation_lasts_until_the_end_of_its_grace(autojump_clock: MockC
         assert it.source.previous_credentials_left("primary") is None
         assert it.sets[-1]["primary"].credentials == issuer.credentials
     assert len(it.sets) == 3
-    assert it.observer.events == [("loaded", "primary"), ("rotated", "primary")]
+    assert it.log.events == [("loaded", "primary"), ("rotated", "primary")]
 
 
 async def test_a_secret_that_is_no_longer_needed_is_not_read_and_a_late_version_of_it_does_not_count(autojump_clock: MockClock) -> None:
@@ -143,7 +142,7 @@ async def test_an_issue_with_a_secret_that_is_no_longer_needed_is_over(autojump_
         it.file.text = profiles(inline())
         await trio.sleep(2)
         assert it.started()
-    assert [kind for kind, _ in it.observer.events] == [*["secret_problem"] * 2, "loaded", *["secret_recovered"] * 2]
+    assert [kind for kind, _ in it.log.events] == [*["secret_problem"] * 2, "loaded", *["secret_recovered"] * 2]
 
 
 async def start(source: IssuerSource, *, task_status: trio.TaskStatus[None]) -> None:
@@ -156,7 +155,7 @@ async def test_it_follows_a_real_file_or_has_no_issuers(tmp_path: Path, text: st
     if text is not None:
         path.write_text(text)
     settings = IssuerSettings(None if text is None else path, ProfileRules(), poll=0.001)
-    source = IssuerSource(settings, None, lambda found: sets.append(pairs(found)), Remembered())
+    source = IssuerSource(settings, None, lambda found: sets.append(pairs(found)))
     async with trio.open_nursery() as nursery:
         await nursery.start(start, source)
         assert [set(found) for found in sets] == [set() if text is None else {"one"}]
@@ -170,16 +169,15 @@ async def test_it_follows_a_real_file_or_has_no_issuers(tmp_path: Path, text: st
 
 def test_references_need_a_reader() -> None:
     with pytest.raises(ValueError, match="need a reader"):
-        IssuerSource(IssuerSettings(rules=RULES), None, print, Remembered())
+        IssuerSource(IssuerSettings(rules=RULES), None, print)
 
 
 async def test_a_fault_of_a_reader_ends_it(autojump_clock: MockClock) -> None:
-    class Faulty:
-        async def read(self, secret: object, /) -> None:
-            raise ZeroDivisionError
+    async def read(_secret: SecretName) -> SecretData:
+        raise ZeroDivisionError
 
     it = world(profiles(referring()))
-    it.polling._reader = Faulty()  # type: ignore[assignment]
+    it.polling._read = read
     with pytest.RaisesGroup(ZeroDivisionError, flatten_subgroups=True):
         async with it.running():
             await trio.sleep(10)
@@ -196,9 +194,8 @@ async def test_a_withdrawn_secret_leaves_memory_with_its_profile(tmp_path: Path,
     path.write_text(profiles(inline("one", client_secret=backwards[0][::-1]), assertion, referring("three"), inline("stays")))
     source = IssuerSource(
         IssuerSettings(path, RULES, poll=0.001),
-        PollingSecrets(withdrawn),
+        PollingSecrets(withdrawn.read),
         lambda found: names.append(set(found)),
-        Remembered(),
     )
     async with trio.open_nursery() as nursery:
         await nursery.start(start, source)

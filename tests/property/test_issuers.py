@@ -122,7 +122,7 @@ async def _live(history: Sequence[Event]) -> Lived:
                 case Wait(seconds):
                     await trio.sleep(seconds)
             state = it.source._state
-            shown.append(repr((it.source, state, state.issues, it.observer.events, it.sets, it.polling)))
+            shown.append(repr((it.source, state, state.issues, it.log.lines.entries, it.sets, it.polling)))
     return Lived(it, "".join(shown))
 
 
@@ -146,7 +146,7 @@ def test_bad_versions_never_count(history: list[Event], last: str) -> None:
 def test_each_is_told_once(texts: list[str]) -> None:
     it = live([event for text in texts for event in (Write(text), Wait(30.0))]).it
     different = sum(1 for before, text in zip([None, *texts], texts, strict=False) if before != text)
-    assert [kind for kind, _ in it.observer.events] == ["file_rejected"] * different
+    assert [kind for kind, _ in it.log.events] == ["file_rejected"] * different
     assert not it.started()
 
 
@@ -159,7 +159,7 @@ def test_each_is_told_once(texts: list[str]) -> None:
 def test_secrets_never_show(history: list[Event]) -> None:
     lived = live(history)
     assert "canary" not in lived.shown
-    assert "canary" not in repr(lived.it.observer.events)
+    assert "canary" not in repr(lived.it.log.events)
 
 
 # Law: after any versions of the file and of Secrets, the issuers in force are those that a fresh start would come to.
