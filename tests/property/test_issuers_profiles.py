@@ -29,8 +29,8 @@ from exchanger.values.trace import NO_TRACE
 from tests.issuers.fakes import good_plan, jwt
 from tests.jwt.issuer import ED25519, P256, RSA_KEY, pem
 from tests.net.certificates import client_certificate
-from tests.property.schema_law import anything, around
 from tests.property.strategies_policy import rarely
+from tests.schemas.law import anything, around
 
 # Law: nothing of a key, certificate's key, assertion, actor's token, parameter or proxy's password shows, whatever files and Secrets hold.
 #

@@ -1,19 +1,46 @@
-"""What the laws of all JSON Schemas share: mostly valid documents, and YAML turned into the instance that a validator sees."""
+"""What the law of all JSON Schemas is about: a kind of document, and mostly valid ones of it."""
 
-import json
 from collections.abc import Callable
 from typing import Any, Final
 
+import attrs
 import yaml
-from hypothesis import event
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from exchanger.tools.schemas import SCHEMAS
 from exchanger.yaml.nodes import Kind, Mapping, Node, Scalar, Sequence
-from exchanger.yaml.reader import Unreadable, read_nodes
 from tests.property.strategies_policy import rarely
 
 BLANKS: Final = ["", " ", "\t", "\n", "\r\n ", "\x1c", "\x85", "\u00a0", "\u2003", "\u2028", "\ufeff", "\u200b"]
+Found = tuple[str, ...]
+
+
+@attrs.frozen
+class Part:
+    """Values of one field, in a document that is right otherwise; ``unsaid`` tells which mistakes in it the schema cannot express."""
+
+    values: st.SearchStrategy[Any]
+    document: Callable[[Any], object]
+    unsaid: Callable[[Any, Found], object] = lambda _value, _found: False
+    examples: tuple[object, ...] = ()
+
+
+@attrs.frozen
+class DocumentKind:
+    """A kind of document: what its reader says is wrong with a text, and documents of which the schema can say nearly all."""
+
+    name: str
+    problems: Callable[[str], Found]
+    documents: st.SearchStrategy[object]
+    parts: dict[str, Part]
+    unsaid: Callable[[Found], object] = lambda _found: False
+    validator: Draft202012Validator = attrs.field(init=False, repr=False)
+
+    @validator.default
+    def _of_schema(self) -> Draft202012Validator:
+        return Draft202012Validator(SCHEMAS[self.name]())
+
 
 blanks = rarely(st.sampled_from(BLANKS), st.just(""), one_in=4)
 
@@ -21,6 +48,11 @@ blanks = rarely(st.sampled_from(BLANKS), st.just(""), one_in=4)
 def around(texts: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     """Put blanks, and what only looks like one, around a text."""
     return st.builds(lambda before, text, after: before + text + after, blanks, texts, blanks)
+
+
+def mostly(right: list[str], *wrong: str, one_in: int = 9) -> st.SearchStrategy[str]:
+    """Draw one of the texts, mostly a right one, with blanks around it."""
+    return around(rarely(st.sampled_from(wrong), st.sampled_from(right), one_in))
 
 
 # JSON writes characters beyond U+FFFF as two escapes, which YAML does not read.
@@ -48,27 +80,6 @@ def mapping(optional: tuple[str, ...], **known: st.SearchStrategy[Any]) -> st.Se
         lambda whole, more: {**whole, **more}, right, st.dictionaries(st.sampled_from(["Host", "x", ""]), anything, min_size=1)
     )
     return rarely(anything | poor | rich, right, one_in=15)
-
-
-def is_refused(validator: Draft202012Validator, document: object, problems: Callable[[str], object]) -> bool:
-    """Tell whether the schema refuses ``document``, and hold it to the first half of the law.
-
-    ``problems`` returns what the reader says of a text, something true if it refuses it.
-    """
-    refused = not validator.is_valid(document)
-    found = problems(json.dumps(document))
-    event(f"{'refused' if found else 'accepted'} by the reader, {'refused' if refused else 'accepted'} by the schema")
-    assert found or not refused
-    return refused
-
-
-def assert_accepts_what_is_read(validator: Draft202012Validator, text: str, problems: Callable[[str], object]) -> None:
-    """Hold the schema to the law for any YAML: it accepts what the reader reads."""
-    root, found = read_nodes(text), problems(text)
-    event("refused" if found else "accepted")
-    if not found:
-        assert not isinstance(root, Unreadable)
-        assert validator.is_valid(instance_of(root))
 
 
 def instance_of(node: Node) -> object:
