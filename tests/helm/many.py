@@ -20,6 +20,7 @@ from tests.helm.chart import CHART, IMAGE, KUBERNETES, RENDERED, key, refusal, r
 
 # Of equal length, and in no text of a chart.
 ALIAS: Final = "one-of-many-{:04}"
+NUMBER: Final = re.compile(r"one-of-many-(\d{4})")
 BEGIN: Final = '{{- range $alias, $one := .Subcharts }}{{- $_ := set $one "Template" $.Template }}'
 TEMPLATE: Final = """
 ---
@@ -64,7 +65,7 @@ def render_many(many: Sequence[Mapping[str, Any]], *, chart: Path = CHART, relea
         done = run_helm("template", release, place, "--namespace", namespace, "--kube-version", KUBERNETES, "--values", values)
     objections = _objections(done.stderr)
     if done.returncode and not objections:
-        culprit = re.search(r"one-of-many-(\d{4})", done.stderr)
+        culprit = NUMBER.search(done.stderr)
         raise CulpritError(f"{many[int(culprit[1])] if culprit else ''}: {done.stderr}")
     _, *parts = SOURCE.split(done.stdout)
     texts = dict.fromkeys(range(len(many)) if not objections else (), "")
@@ -82,17 +83,20 @@ def _objections(said: str) -> dict[int, str]:
 
 
 def prepare(many: Iterable[Mapping[str, Any]], *, chart: Path = CHART, release: str = "exchanger", namespace: str = "edge") -> None:
-    """Render many values files at once, so that ``render`` finds them.
+    """Render many values files at once, so that ``render`` finds them; where that fails, it runs helm itself and says what it said.
 
-    Where that fails, or helm warns of something, ``render`` runs helm itself and says what it said.
+    It also does for values that helm warns of, maybe only within a parent chart, as of a ``global`` of null, whose warning names none.
     """
-    missing = {run: values for values in many if (run := key([values], chart, release, namespace, KUBERNETES, ())) not in RENDERED}
+    quiet = (values for values in many if values.get("global", {}) is not None)
+    missing = {run: values for values in quiet if (run := key([values], chart, release, namespace, KUBERNETES, ())) not in RENDERED}
     if not missing:
         return
     with suppress(CulpritError):
         found = render_many([*missing.values()], chart=chart, release=release, namespace=namespace)
-        if not found.warnings:
-            RENDERED.update((run, (found.texts[number], "")) for number, run in enumerate(missing) if number in found.texts)
+        warned = [NUMBER.search(line) for line in found.warnings.splitlines()]
+        assert all(warned), f"of all values files, each of which would be rendered alone: {found.warnings}"
+        left = found.texts.keys() - {int(match[1]) for match in warned if match}
+        RENDERED.update((run, (found.texts[number], "")) for number, run in enumerate(missing) if number in left)
 
 
 def refusals(many: Sequence[Mapping[str, Any]], *, chart: Path = CHART, release: str = "exchanger", namespace: str = "edge") -> list[str]:
