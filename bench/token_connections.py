@@ -27,7 +27,7 @@ import trio
 from trio.testing import MockClock
 
 from exchanger.exchange.pipeline import TokenClient
-from exchanger.net.dial import Dial
+from exchanger.net.network import SYSTEM, Connect
 from exchanger.net.reactor import Reactor
 from exchanger.oauth.settings import TokenClientSettings
 from exchanger.values.entry import TokenTarget
@@ -112,7 +112,7 @@ class Simulated:
 class Load:
     """Counts what is done and what is dialled by ``open``."""
 
-    open: Dial
+    open: Connect
     done: int = 0
     failed: int = 0
     dialled: int = 0
@@ -169,8 +169,8 @@ async def measure(port: int | None, arguments: argparse.Namespace) -> None:
     """Load the client for as long as told and print what it did; without ``port`` the endpoint is simulated."""
     settings = TokenClientSettings(allow_http=True, connection_reuse=not arguments.no_reuse)
     async with trio.open_nursery() as nursery:
-        load = Load(Simulated(nursery, arguments.answer).dial if port is None else trio.open_tcp_stream)
-        client, seconds = TokenClient(settings, load, Reactor(), dial=load.dial), list[Second]()
+        load = Load(Simulated(nursery, arguments.answer).dial if port is None else SYSTEM.connect)
+        client, seconds = TokenClient(settings, load, Reactor(attrs.evolve(SYSTEM, connect=load.dial))), list[Second]()
         nursery.start_soon(client.reactor.run)
         await nursery.start(functools.partial(client.run))
         nursery.start_soon(generate, client, load, arguments.rate, request_maker(port or 80))

@@ -32,6 +32,7 @@ from exchanger.kube.api.connection import ApiConnection
 from exchanger.kube.api.resource import PolicyListWatches
 from exchanger.kube.namespaces_file import NamespacesFile
 from exchanger.kube.source import KubernetesSource
+from exchanger.net.network import SYSTEM, Network
 from exchanger.net.tls.rotation import Rotation
 from exchanger.net.tls.settings import HandshakeLog
 from exchanger.policy.documents.document import Labels
@@ -86,10 +87,11 @@ class AdmissionLog:
 @final
 @attrs.define(eq=False)
 class AdmissionProcess:
-    """Builds the webhook and what it has to know. Implements ``webhook.Cluster``."""
+    """Builds the webhook and what it has to know, over ``network``. Implements ``webhook.Cluster``."""
 
     settings: AdmissionSettings
     logging: Logging
+    network: Network = SYSTEM
     _log: structlog.stdlib.BoundLogger = attrs.field(init=False, factory=structlog.get_logger)
     _policy: CurrentPolicy = attrs.field(init=False, factory=CurrentPolicy)
     _issuers: frozenset[str] = attrs.field(init=False, factory=AnyIssuer)
@@ -101,11 +103,11 @@ class AdmissionProcess:
     _webhook: Webhook = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        settings, tls_log = self.settings, TlsLog(self._log)
+        settings, network, tls_log = self.settings, self.network, TlsLog(self._log)
         self._grants = settings.grants.grants
         if settings.issuers.path is not None:
-            self._profiles = ProfilesFile(settings.issuers.path, settings.issuers.rules)
-        self._rotation = Rotation(settings.tls, tls_log)
+            self._profiles = ProfilesFile(settings.issuers.path, settings.issuers.rules, network.run_sync)
+        self._rotation = Rotation(settings.tls, tls_log, network)
         self._handshakes = HandshakeLog(tls_log)
         self._webhook = Webhook(
             self,
@@ -114,6 +116,7 @@ class AdmissionProcess:
             AdmissionLog(self._log),
             named=bool(settings.policy.namespaces),
             tls=Tls(lambda: self._rotation.context, self._handshakes.on_failed),
+            run_sync=network.run_sync,
         )
 
     @property
@@ -138,7 +141,10 @@ class AdmissionProcess:
             async with trio.open_nursery() as log:
                 await log.start(self.logging.writer.run)
                 self._announce()
-                async with connect(Origin(context=self.settings.kube_context)) as connection, trio.open_nursery() as workers:
+                async with (
+                    connect(Origin(context=self.settings.kube_context), network=self.network) as connection,
+                    trio.open_nursery() as workers,
+                ):
                     await self._rotation.start()
                     workers.start_soon(self._rotation.run)
                     workers.start_soon(self._handshakes.run)
@@ -151,7 +157,7 @@ class AdmissionProcess:
 
     async def _follow(self, connection: ApiConnection) -> None:
         """Follow the cluster and the files, until cancelled."""
-        settings = self.settings
+        settings, run_sync = self.settings, self.network.run_sync
         if self._profiles is not None:
             self._use_profiles(await self._profiles.look())
         self._source = source = KubernetesSource(
@@ -159,6 +165,7 @@ class AdmissionProcess:
             self._issuers,
             self._policy,
             PolicyListWatches(connection),
+            network=self.network,
             grants=self._grants,
             on_published=partial(log_version, self._log),
         )
@@ -166,9 +173,11 @@ class AdmissionProcess:
             if self._profiles is not None:
                 nursery.start_soon(self._follow_profiles, self._profiles)
             if settings.policy.namespaces_file is not None:
-                nursery.start_soon(NamespacesFile(settings.policy.namespaces_file, settings.policy.namespaces, source.use_namespaces).run)
+                nursery.start_soon(
+                    NamespacesFile(settings.policy.namespaces_file, settings.policy.namespaces, source.use_namespaces, run_sync).run
+                )
             if settings.grants.path is not None:
-                nursery.start_soon(GrantsFile(settings.grants, settings.grants.path, self._use_grants, GrantsLog(self._log)).run)
+                nursery.start_soon(GrantsFile(settings.grants, settings.grants.path, self._use_grants, GrantsLog(self._log), run_sync).run)
             await nursery.start(source.run)
             # The policy lives as long as the process, so the collector need not traverse it, with the interpreter held, while documents are
             # judged.
@@ -197,7 +206,7 @@ class AdmissionProcess:
     async def _listen(self, nursery: trio.Nursery) -> None:
         host, port = self.settings.host, self.settings.tls.port
         try:
-            listeners = await trio.open_tcp_listeners(port, host=host)
+            listeners = await self.network.listen(host, port)
         except OSError as error:
             raise AdmissionError(f"ADMISSION_PORT cannot be bound: {error.strerror or error}") from None
         bound = await nursery.start(self._webhook.http.run, listeners)

@@ -8,7 +8,7 @@ Must not know: how the cluster is followed, TLS or signals.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final, Protocol, TypeVar, assert_never, final
+from typing import Final, Protocol, TypeVar, assert_never, final
 
 import attrs
 import trio
@@ -18,6 +18,7 @@ from exchanger.admission.review import ALLOWED, NoReview, ReviewAnswer, Reviewed
 from exchanger.http.message import Handler, Request, Response
 from exchanger.http.server import HttpServer, Limits
 from exchanger.http.tls import Tls
+from exchanger.net.network import SYSTEM, RunSync
 from exchanger.policy.documents.document import Labels
 from exchanger.policy.notices import not_enabled
 from exchanger.policy.selection import ConfigMap, Text
@@ -101,7 +102,7 @@ class Webhook:
     observer: WebhookObserver
     named: bool = False
     tls: Tls | None = None
-    run_sync: Callable[..., Any] = trio.to_thread.run_sync
+    run_sync: RunSync = SYSTEM.run_sync
     http: HttpServer = attrs.field(init=False)
     _light: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(LIGHT_THREADS), init=False, repr=False)
     _heavy: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1), init=False, repr=False)
@@ -179,7 +180,7 @@ class Webhook:
 
     async def _in_thread(self, function: Callable[[], T], limiter: trio.CapacityLimiter) -> T:
         # Abandoned when cancelled: it only computes, for an API server that no longer waits. The limiter bounds the threads in any case.
-        return await self.run_sync(function, abandon_on_cancel=True, limiter=limiter)  # type: ignore[no-any-return]
+        return await self.run_sync(function, abandon_on_cancel=True, limiter=limiter)
 
     def _selects(self, config_map: ConfigMap) -> bool:
         return self.config_maps.matches(dict(config_map.labels))

@@ -1,6 +1,5 @@
 """Writes what the rooms report to their observers as log lines with dotted names and flat fields; ``policy_log`` has those of policies."""
 
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import final
@@ -8,6 +7,7 @@ from typing import final
 import attrs
 import structlog
 
+from exchanger.net.network import SYSTEM
 from exchanger.net.tls.x509 import CertificateInfo, Validity
 from exchanger.policy.grants.allowance import Grants
 from exchanger.util.text import printable
@@ -118,7 +118,7 @@ class RotationLog:
 
     _log: structlog.stdlib.BoundLogger
     _left: Callable[[str], float | None]
-    _wall: Callable[[], float] = time.time
+    _wall: Callable[[], float] = SYSTEM.wall
 
     def changed(self, issuer: Issuer, refused: bool, /) -> None:  # noqa: FBT001 - an ``OnRotation``
         """See ``oauth.rotation.Rotations``."""

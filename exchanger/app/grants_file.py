@@ -11,6 +11,7 @@ from typing import Final, NoReturn, Protocol, final
 import attrs
 import trio
 
+from exchanger.net.network import SYSTEM, RunSync
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.grants.reader import read_grants, told
 from exchanger.policy.shares import Limits
@@ -91,15 +92,16 @@ class GrantsFile:
     _path: Path
     _use: Callable[[Grants], None] = attrs.field(repr=False)
     _observer: GrantsObserver = attrs.field(repr=False)
+    _run_sync: RunSync = SYSTEM.run_sync
 
     async def run(self) -> NoReturn:
         """Follow the file until cancelled."""
-        file: FileFollower[str | Unusable] = FileFollower(functools.partial(_read, self._path), Unusable(HANGS))
+        file: FileFollower[str | Unusable] = FileFollower(functools.partial(_read, self._path), Unusable(HANGS), self._run_sync)
         first = True
         while True:
             found = await file.look_settled()
             if isinstance(found, str):  # some tenths of a second for a large file
-                found_grants = await trio.to_thread.run_sync(self._settings.understood, found, abandon_on_cancel=True)
+                found_grants = await self._run_sync(self._settings.understood, found, abandon_on_cancel=True)
                 self._judge(found_grants, first=first)
             elif found is not None:
                 self._judge(found, first=first)

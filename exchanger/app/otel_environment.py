@@ -5,7 +5,6 @@ out (https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-vari
 """
 
 import re
-import uuid
 from collections.abc import Mapping
 from typing import Final, final
 from urllib.parse import unquote, urlsplit
@@ -145,7 +144,6 @@ class _Reader:
         attributes = {
             "service.name": SERVICE_NAME,
             "service.version": __version__,
-            "service.instance.id": str(uuid.uuid4()),
             **dict(self._environment.read("OTEL_RESOURCE_ATTRIBUTES", _pairs, _NO_PAIRS)),
         }
         name = self._environment.text("OTEL_SERVICE_NAME")

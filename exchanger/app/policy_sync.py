@@ -24,6 +24,7 @@ from exchanger.kube.events import PolicyEvents
 from exchanger.kube.namespaces_file import NamespacesFile
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.kube.source import KubernetesSource
+from exchanger.net.network import Network
 from exchanger.policy.selection import Change
 from exchanger.policy.snapshot import CurrentPolicy
 from exchanger.values.entry import Source
@@ -58,6 +59,7 @@ class PolicySync:
     on_issuers: "Callable[[HashTrieMap[str, Issuer]], None]"
     on_stale: Callable[[bool], None]
     _log: structlog.stdlib.BoundLogger
+    _network: Network
     _source: DirectorySource | KubernetesSource | None = attrs.field(init=False, default=None)
     _issuers: IssuerSource | None = attrs.field(init=False, default=None)
     _secrets: WatchingSecrets | None = attrs.field(init=False, default=None)
@@ -69,8 +71,8 @@ class PolicySync:
             ExchangerError: the policy folder does not exist, or no API server is configured.
         """
         async with self._cluster() as connection:
-            secrets = self._secrets = None if connection is None else WatchingSecrets(ApiSecrets(connection))
-            self._issuers = issuers = IssuerSource(self.settings.issuers, secrets, self._use_issuers)
+            secrets = self._secrets = None if connection is None else WatchingSecrets(ApiSecrets(connection), self._network.random)
+            self._issuers = issuers = IssuerSource(self.settings.issuers, secrets, self._use_issuers, run_sync=self._network.run_sync)
             events = self._policy_events(connection)
             conflicts = ConflictWatch((ConflictLog(self._log), *(() if events is None else (events,))))
 
@@ -84,7 +86,7 @@ class PolicySync:
             self._source = source = self._policy_source(connection, published)
             async with trio.open_nursery() as nursery:
                 if connection is not None:
-                    nursery.start_soon(connection.credentials.follow_files, self._retry_now)
+                    nursery.start_soon(connection.credentials.follow_files, self._retry_now, self._network.run_sync)
                 await nursery.start(issuers.run)
                 nursery.start_soon(conflicts.run)
                 if events is not None:
@@ -92,7 +94,8 @@ class PolicySync:
                 if (file := self._namespaces_file(source)) is not None:
                     nursery.start_soon(file.run)
                 if (path := self.settings.grants.path) is not None:
-                    nursery.start_soon(GrantsFile(self.settings.grants, path, source.use_grants, GrantsLog(self._log)).run)
+                    file_of_grants = GrantsFile(self.settings.grants, path, source.use_grants, GrantsLog(self._log), self._network.run_sync)
+                    nursery.start_soon(file_of_grants.run)
                 await nursery.start(source.run)
 
     def retry_secrets(self) -> None:
@@ -124,13 +127,13 @@ class PolicySync:
             return
         from exchanger.kube.api.client import Origin, connect
 
-        async with connect(Origin(context=self.settings.kube_context)) as connection:
+        async with connect(Origin(context=self.settings.kube_context), network=self._network) as connection:
             yield connection
 
     def _policy_events(self, connection: ApiConnection | None) -> PolicyEvents | None:
         if connection is None or not self.settings.policy_events:
             return None
-        return PolicyEvents(EventWriter(connection), uid_of=self._uid_of)
+        return PolicyEvents(EventWriter(connection, self._network.random, clock=self._network.wall), uid_of=self._uid_of)
 
     def _uid_of(self, source: Source) -> str:
         return self._source.uid_of(source) if isinstance(self._source, KubernetesSource) else ""
@@ -138,7 +141,7 @@ class PolicySync:
     def _policy_source(self, connection: ApiConnection | None, published: Callable[[Change], None]) -> DirectorySource | KubernetesSource:
         settings, grants = self.settings.policy, self.settings.grants.grants
         if isinstance(settings, DirectorySettings):
-            return DirectorySource(settings, frozenset(), self.policy, self._use_notices, grants, published)
+            return DirectorySource(settings, frozenset(), self.policy, self._use_notices, grants, published, self._network)
         if connection is None:
             raise TypeError("the Kubernetes source needs a connection")
         return KubernetesSource(
@@ -147,6 +150,7 @@ class PolicySync:
             self.policy,
             PolicyListWatches(connection),
             on_stale=self.on_stale,
+            network=self._network,
             on_notices=self._use_notices,
             grants=grants,
             on_published=published,
@@ -160,7 +164,7 @@ class PolicySync:
         settings = self.settings.policy
         if not isinstance(source, KubernetesSource) or not isinstance(settings, KubernetesSettings) or settings.namespaces_file is None:
             return None
-        return NamespacesFile(settings.namespaces_file, settings.namespaces, source.use_namespaces)
+        return NamespacesFile(settings.namespaces_file, settings.namespaces, source.use_namespaces, self._network.run_sync)
 
     def _use_issuers(self, issuers: "HashTrieMap[str, Issuer]") -> None:
         self.on_issuers(issuers)

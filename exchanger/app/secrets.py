@@ -19,6 +19,7 @@ from exchanger.kube.api.decoding import Kind
 from exchanger.kube.api.resource import Resource, path_of
 from exchanger.kube.list_watch import ApiFailure, FailureKind, Item, Key, ListWatch
 from exchanger.kube.reflector import Reflector
+from exchanger.net.network import SYSTEM
 
 SecretState = SecretData | SecretProblem
 Learn = Callable[[SecretState], None]
@@ -94,7 +95,7 @@ class WatchingSecrets:
     """Implements ``issuers.secrets.SecretFollower``. ``watched`` and ``polled`` count the Secrets that are followed in either way."""
 
     _secrets: Secrets
-    _random: Random = attrs.field(factory=Random)
+    _random: Random = SYSTEM.random
     _polling: PollingSecrets = attrs.field(init=False)
     watched: int = attrs.field(default=0, init=False)
     polled: int = attrs.field(default=0, init=False)

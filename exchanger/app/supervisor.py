@@ -37,6 +37,7 @@ from exchanger.exchange.cache.token_cache import TokenCache
 from exchanger.exchange.pipeline import TokenClient
 from exchanger.grpc.routes import Route, routes_of
 from exchanger.grpc.server import GrpcServer
+from exchanger.net.network import SYSTEM, Network
 from exchanger.net.reactor import Reactor
 from exchanger.policy.snapshot import CurrentPolicy, PolicySnapshot
 from exchanger.telemetry.decision_log import decision_line
@@ -66,20 +67,21 @@ class StartError(ExchangerError):
 @final
 @attrs.define(eq=False)
 class Supervisor:
-    """Builds the components from their settings and connects them through the Protocols of ``exchanger.typing``.
+    """Builds the components from their settings, over ``network``, and connects them through the Protocols of ``exchanger.typing``.
 
     ``console_shows_tokens`` makes the console decode tokens. Only the demo sets it, whose tokens are worthless; no setting does.
     """
 
     settings: Settings
     logging: Logging
+    network: Network = SYSTEM
     console_shows_tokens: bool = attrs.field(default=False, kw_only=True)
     _log: structlog.stdlib.BoundLogger = attrs.field(init=False, factory=structlog.get_logger)
     _policy: CurrentPolicy = attrs.field(init=False)
     _board: HealthBoard = attrs.field(init=False, factory=HealthBoard)
     _metrics: Metrics = attrs.field(init=False)
     _exports: Exports = attrs.field(init=False)
-    _reactor: Reactor = attrs.field(init=False, factory=Reactor)
+    _reactor: Reactor = attrs.field(init=False)
     _tokens: TokenClient = attrs.field(init=False)
     _evaluator: Evaluator = attrs.field(init=False)
     _server: GrpcServer = attrs.field(init=False)
@@ -92,7 +94,8 @@ class Supervisor:
     _said_started: bool = attrs.field(init=False, default=False)
 
     def __attrs_post_init__(self) -> None:
-        settings = self.settings
+        settings, network = self.settings, self.network
+        self._reactor = Reactor(network)
         self._policy = CurrentPolicy(required=settings.policy_required, reach=settings.unreadable_reach)
         self._metrics = Metrics(
             __version__,
@@ -116,13 +119,13 @@ class Supervisor:
                 token_cache_requests=lambda: self._tokens.cache.requests,
             ),
         )
-        self._exports = Exports.of(settings.otlp, __version__, self._metrics.collect)
+        self._exports = Exports.of(settings.otlp, __version__, self._metrics.collect, network)
         tracing = self._exports.tracing
         self._console = self._make_console()
         tracer: Tracer | None = None if tracing is None else tracing.contexts
         exchange_observer: ExchangeObserver = self._metrics if tracing is None else ExchangeObservers((self._metrics, tracing))
         client = settings.token_client
-        cache = TokenCache(client.rules, client.proxies, settings.token_cache, TokenCacheLog(self._log))
+        cache = TokenCache(client.rules, client.proxies, settings.token_cache, TokenCacheLog(self._log), network)
         self._tokens = TokenClient(
             client,
             exchange_observer,
@@ -130,13 +133,13 @@ class Supervisor:
             tracer=tracer,
             cache=cache,
             metadata_observer=MetadataLog(self._log),
-            on_rotation=RotationLog(self._log, self._previous_credentials_left).changed,
+            on_rotation=RotationLog(self._log, self._previous_credentials_left, network.wall).changed,
             on_client_refused=self._retry_secrets,
         )
-        self._evaluator = Evaluator(self._policy, settings.decision, self._tokens, self._observers(), tracer=tracer)
+        self._evaluator = Evaluator(self._policy, settings.decision, self._tokens, self._observers(), network.steady, tracer)
         self._lame_duck = LameDuck(lambda: self._evaluator.answered)
         self._server = GrpcServer(settings.grpc, self._routes(), self._reactor, self._handler_fault, TlsLog(self._log), self._on_refused)
-        self._sync = PolicySync(settings, self._policy, self._use_issuers, self._on_stale, self._log)
+        self._sync = PolicySync(settings, self._policy, self._use_issuers, self._on_stale, self._log, network)
         if self._console is not None:
             self._policy.on_change(self._console.published)
         self._policy.on_change(self._ready)
@@ -157,7 +160,7 @@ class Supervisor:
                 await infrastructure.start(self._tokens.run)
                 metrics, console = self.settings.metrics, self.settings.console
                 if metrics.enabled:
-                    await self._start(infrastructure, MetricsServer(metrics, self._metrics).run, "METRICS_PORT")
+                    await self._start(infrastructure, MetricsServer(metrics, self._metrics, self.network.listen).run, "METRICS_PORT")
                 if self._console is not None and console is not None:
                     await self._start(infrastructure, self._console.run, "CONSOLE_ADDRESS", console.host)
                 async with trio.open_nursery() as workers:
@@ -248,7 +251,12 @@ class Supervisor:
         log = ConsoleLog(self._log)
         about = ConsoleFacts(version=__version__, policy_source=source)
         return Console(
-            settings.console, sources, Reports(log.token_file_unusable, log.handler_failed), about, show_tokens=self.console_shows_tokens
+            settings.console,
+            sources,
+            Reports(log.token_file_unusable, log.handler_failed),
+            about,
+            self.network,
+            show_tokens=self.console_shows_tokens,
         )
 
     def _totals(self) -> Totals:

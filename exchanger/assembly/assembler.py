@@ -14,10 +14,9 @@ Must not know: where documents come from, or who reads the policy.
 """
 
 import math
-import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
-from typing import Any, Final, TypeAlias, TypeVar, final
+from typing import Final, TypeAlias, TypeVar, final
 
 import attrs
 import trio
@@ -26,6 +25,7 @@ from rpds import HashTrieMap
 from exchanger.assembly.agreement import Agreement
 from exchanger.assembly.background import Background
 from exchanger.assembly.backlog import CHANGE_WORK, CLAIM_WORK, SHARE_WORK, WITHDRAWN_SLICE, Backlog, Lane, Pending
+from exchanger.net.network import SYSTEM, RunSync
 from exchanger.policy.documents.document import Labels, PolicyDocument
 from exchanger.policy.grants.allowance import NO_GRANTS, Allowance, Grants
 from exchanger.policy.grants.restriction import Cut, again
@@ -128,7 +128,13 @@ def granted(snapshot: PolicySnapshot, before: Grants, grants: Grants) -> Made:
     return Made(with_documents(snapshot, documents, grants).with_baseline(grants.denials), grants, documents)
 
 
-def make(snapshot: PolicySnapshot, changes: Iterable[Pending], issuers: frozenset[str], grants: Grants = NO_GRANTS) -> Made:
+def make(
+    snapshot: PolicySnapshot,
+    changes: Iterable[Pending],
+    issuers: frozenset[str],
+    grants: Grants = NO_GRANTS,
+    cpu: Callable[[], float] = SYSTEM.cpu,
+) -> Made:
     """Read pending documents, and apply them to ``snapshot``. Blocking code for a thread, or in small pieces for the event loop."""
     namespaces: dict[str, list[Pending]] = {}
     for change in changes:
@@ -136,12 +142,12 @@ def make(snapshot: PolicySnapshot, changes: Iterable[Pending], issuers: frozense
     documents: dict[Source, PolicyDocument | None] = {}
     costs: dict[str, float] = {}
     for namespace, own in namespaces.items():
-        began, before = time.thread_time(), snapshot
+        began, before = cpu(), snapshot
         found = {change.source: _read(change, snapshot, issuers, grants) for change in own}
         snapshot = snapshot.changed(found, grants)
         changed = [source for source in found if snapshot.documents.get(source) is not before.documents.get(source)]
         documents.update((source, _kept(found[source], snapshot)) for source in changed)
-        costs[namespace] = time.thread_time() - began
+        costs[namespace] = cpu() - began
     return Made(snapshot, grants, documents, costs)
 
 
@@ -182,13 +188,15 @@ class Assembler:
     """``issuers`` are the profiles that entries may refer to; after changing them, put all documents ``again``.
 
     ``grants`` are what documents are held against; call ``use_grants`` to change them. All methods but ``run`` and ``news`` return at once,
-    and belong to the event loop's thread. ``run_sync`` runs a function in a thread.
+    and belong to the event loop's thread. ``run_sync`` runs a function in a thread, and ``cpu`` returns
+    the seconds of CPU that a thread has used.
     """
 
     issuers: frozenset[str]
     grants: Grants = NO_GRANTS
     clock: Callable[[], float] = trio.current_time
-    run_sync: Callable[..., Any] = trio.to_thread.run_sync
+    run_sync: RunSync = SYSTEM.run_sync
+    cpu: Callable[[], float] = SYSTEM.cpu
     _snapshot: PolicySnapshot = attrs.field(default=PolicySnapshot.EMPTY, init=False)
     # How the next version differs. Kept apart, so that a version of 10,000 documents is handed over in one short step.
     _differs: dict[Source, PolicyDocument | None] = attrs.field(factory=dict, init=False, repr=False)
@@ -398,12 +406,12 @@ class Assembler:
             elif sum(change.work for change in changes) <= INLINE_BATCH and all(map(self._is_small, changes)):
                 for change in changes:
                     await trio.lowlevel.checkpoint()
-                    made = make(self._snapshot, (change,), self.issuers, self.grants)
+                    made = make(self._snapshot, (change,), self.issuers, self.grants, self.cpu)
                     self._commit_light(made)
                     await self._done((change,), made)
             else:
                 base = self._snapshot
-                made = await self._in_thread(Lane.LIGHT, make, base, changes, self.issuers, self.grants)
+                made = await self._in_thread(Lane.LIGHT, make, base, changes, self.issuers, self.grants, self.cpu)
                 while self._snapshot is not base or made.grants is not self.grants:  # the heavy lane was ready first
                     base = self._snapshot
                     made = await self._in_thread(Lane.LIGHT, made.moved_to, base, self.grants)
@@ -483,7 +491,9 @@ class Assembler:
                 self.wake()
             if changes:
                 self._ready.setdefault(Lane.HEAVY, self.clock())
-                made = await self._merged(await self._in_thread(Lane.HEAVY, make, self._begun(), changes, self.issuers, self.grants))
+                made = await self._merged(
+                    await self._in_thread(Lane.HEAVY, make, self._begun(), changes, self.issuers, self.grants, self.cpu)
+                )
                 self._commit(made)
                 await self._done(changes, made)
             if self._snapshot.trie.leaving:
@@ -531,7 +541,7 @@ class Assembler:
     async def _in_thread(self, lane: Lane, function: Callable[..., T], *args: object) -> T:
         # Abandoned when cancelled: it only reads, and its result is dropped.
         with self._background.at_work():
-            return await self.run_sync(function, *args, abandon_on_cancel=True, limiter=self._limiters[lane])  # type: ignore[no-any-return]
+            return await self.run_sync(function, *args, abandon_on_cancel=True, limiter=self._limiters[lane])
 
     def _commit_light(self, made: Made) -> None:
         self._meanwhile.update(self._commit(made))

@@ -30,6 +30,7 @@ from exchanger.decision.answer import ASSUMED, STAND_INS_BY_NAME, asked_request
 from exchanger.decision.check import DecisionRules
 from exchanger.decision.withheld import CREDENTIALS, EMPTY, INVALID, stand_in
 from exchanger.http.message import Handler, Request, Response
+from exchanger.net.network import SYSTEM, RunSync
 from exchanger.policy.conflicts import documents_in_conflict
 from exchanger.policy.documents.document import PolicyDocument, entry_lines
 from exchanger.policy.snapshot import PolicySnapshot
@@ -101,6 +102,7 @@ class Api:
     _access: ConsoleAccess
     _rules: Callable[[], DecisionRules] = DecisionRules
     _is_discovered: Callable[[Issuer], bool] = lambda _issuer: False
+    _run_sync: RunSync = SYSTEM.run_sync
     _list: tuple[PolicyNow, bytes] | None = attrs.field(default=None, init=False, repr=False)
     _lined: dict[Source, Lines] = attrs.field(factory=dict, init=False, repr=False)
     _lined_of: PolicySnapshot | None = attrs.field(default=None, init=False, repr=False)
@@ -183,7 +185,7 @@ class Api:
         async with self._working:
             # A host with a thousand entries and a path with many interpretations take some hundredths of a second.
             look = partial(explained, asked, now.snapshot, rules, is_missing=now.is_missing)
-            found = await trio.to_thread.run_sync(look, limiter=self._thread)
+            found = await self._run_sync(look, limiter=self._thread)
             lines = {source: await self._lines(document, found.snapshot) for source, document in found.documents().items()}
         return json_response(found.shown(lines, now.revision))
 
@@ -199,7 +201,7 @@ class Api:
             self._lined.clear()
         lines = self._lined.get(document.source)
         if lines is None:
-            lines = await trio.to_thread.run_sync(entry_lines, document.text, limiter=self._thread)
+            lines = await self._run_sync(entry_lines, document.text, limiter=self._thread)
             self._lined[document.source] = lines
         return lines
 

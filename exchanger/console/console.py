@@ -3,7 +3,6 @@
 Must not know: environment variables, metrics, or the log.
 """
 
-import time
 from collections.abc import Callable
 from typing import Final, final
 
@@ -25,6 +24,7 @@ from exchanger.console.websocket import Handshake, send_messages
 from exchanger.decision.check import DecisionRules
 from exchanger.http.message import Response
 from exchanger.http.names import names_of
+from exchanger.net.network import SYSTEM, Network
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.issuer import Issuer
 from exchanger.values.notice import Notices
@@ -74,31 +74,35 @@ class Console:
     _sources: Sources
     _reports: Reports
     _about: ConsoleFacts
+    _network: Network = SYSTEM
     _page: Page = attrs.field(factory=load_page, repr=False)
     _show_tokens: bool = attrs.field(default=False, kw_only=True)
-    feed: Feed = attrs.field(factory=Feed, init=False)
+    feed: Feed = attrs.field(init=False)
     _token_file: TokenFile | None = attrs.field(init=False)
     _access: ConsoleAccess = attrs.field(init=False)
     broadcast: Broadcast = attrs.field(init=False)
     server: Server = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        settings, sources = self._settings, self._sources
+        settings, sources, network = self._settings, self._sources, self._network
+        self.feed = Feed(network.wall)
         path = settings.token_file
-        self._token_file = None if path is None else TokenFile(path, self._reports.token_file_unusable)
+        self._token_file = None if path is None else TokenFile(path, self._reports.token_file_unusable, network.run_sync)
         self._access = ConsoleAccess(self._token_file)
         about = attrs.evolve(self._about, shows_tokens=self._show_tokens)
         shown = DecisionJson(sources.line, show_tokens=self._show_tokens)
         health = PolicyHealth(sources.snapshot, sources.is_missing, sources.freshness)
-        self.broadcast = Broadcast(self.feed, shown, sources.totals, about.version, time.time, self._reports.fault, health, sources.issuers)
-        api = Api(about, self._policy_now, self._access, sources.rules, sources.is_discovered)
+        self.broadcast = Broadcast(
+            self.feed, shown, sources.totals, about.version, network.wall, self._reports.fault, health, sources.issuers
+        )
+        api = Api(about, self._policy_now, self._access, sources.rules, sources.is_discovered, network.run_sync)
         routes = {
             **api.routes(),
             ("POST", SESSION): self._access.open_session,
             ("DELETE", SESSION): self._access.close_session,
         }
         server = ConsoleServerSettings(settings.host, settings.port, names_of(settings.host, settings.hosts))
-        self.server = Server(server, self._access, self._page, routes, self._stream, self._reports.fault)
+        self.server = Server(server, self._access, self._page, routes, self._stream, self._reports.fault, network.listen)
 
     def _policy_now(self) -> PolicyNow:
         sources = self._sources

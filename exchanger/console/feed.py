@@ -6,7 +6,6 @@ Must not know: JSON, subscribers, or anything of a record but whether it is a de
 """
 
 import math
-import time
 from collections import deque
 from collections.abc import Callable
 from typing import Final, TypeAlias, final
@@ -16,6 +15,7 @@ import trio
 
 from exchanger.console.bounded_record import bounded
 from exchanger.decision.outcome import DecisionRecord, Deny
+from exchanger.net.network import SYSTEM
 
 # Records that a new viewer gets: as many as somebody scrolls through.
 KEPT: Final = 200
@@ -44,8 +44,8 @@ class DecisionBatch:
 class Feed:
     """See ``typing.DecisionObserver``. ``revision`` is that of the policy in force; its publisher sets it."""
 
-    revision: int = 0
-    _clock: Callable[[], float] = time.time
+    _clock: Callable[[], float] = SYSTEM.wall
+    revision: int = attrs.field(default=0, init=False)
     _sequence: int = attrs.field(default=0, init=False)
     _latest: "deque[Entry]" = attrs.field(factory=lambda: deque(maxlen=KEPT), init=False, repr=False)
     _denied: "deque[Entry]" = attrs.field(factory=lambda: deque(maxlen=KEPT_DENIED), init=False, repr=False)

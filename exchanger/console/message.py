@@ -1,6 +1,5 @@
 """The console's responses: JSON, errors in words, and the headers that protect every response. Nothing of a request is echoed."""
 
-import time
 from collections.abc import Callable, Mapping
 from typing import Final, final
 
@@ -68,7 +67,7 @@ def no_content(*headers: tuple[str, str]) -> Response:
 class TimeSlice:
     """Divides long work into slices, so that other tasks wait for a slice and not for all of it."""
 
-    _clock: Callable[[], float] = time.perf_counter
+    _clock: Callable[[], float] = trio.current_time
     _began: float = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:

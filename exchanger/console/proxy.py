@@ -10,14 +10,15 @@ from typing import Final, final
 
 import attrs
 import h11
-import httpx
 import trio
 
 from exchanger.console.message import error
 from exchanger.console.websocket import WRITE_S, Handshake
 from exchanger.http.message import Headers, Request, Response
 from exchanger.http.server import send_all
-from exchanger.util.address import format_address, tls_server_name
+from exchanger.net.network import SYSTEM
+from exchanger.net.stream import Dial, ask, open_stream
+from exchanger.util.address import format_address
 from exchanger.values.secret import Secret
 
 LOOPBACK: Final = "127.0.0.1"
@@ -34,12 +35,10 @@ _CHUNK: Final = 64 * 1024
 # protection.
 _PASSED_ON: Final = frozenset({"accept", "content-type", "if-none-match"})
 _PASSED_BACK: Final = frozenset({"content-type", "cache-control", "etag", "allow", "retry-after"})
-# ``ANSWER_S`` bounds everything but the connection's own establishment.
-_TIMEOUT: Final = httpx.Timeout(None, connect=CONNECT_S)
-_WITHOUT_BODY: Final = frozenset({204, 304})
+_WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 _UNREACHABLE: Final = error(502, "the service's console cannot be reached")
 _TOO_LATE: Final = error(504, "the service's console took too long")
-_FAILURES: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError, h11.RemoteProtocolError)
+_FAILURES: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError, h11.ProtocolError)
 
 
 @final
@@ -54,6 +53,7 @@ class ConsoleProxy:
     host: str = LOOPBACK
     tls: ssl.SSLContext | None = attrs.field(default=None, eq=False)
     token: Secret | None = None
+    connect: Dial = attrs.field(default=SYSTEM.connect, eq=False)
 
     @property
     def url(self) -> str:
@@ -62,28 +62,18 @@ class ConsoleProxy:
 
     async def forward(self, request: Request) -> Response:
         """Return the response from there; see ``http.message.Handler``."""
-        headers = {name: value for name, value in request.headers if name in _PASSED_ON} | {"Accept-Encoding": "identity", **self._access()}
+        headers = [("Host", format_address(self.host, self.port)), ("Connection", "close"), *self._access().items()]
+        headers += [(name, value) for name, value in request.headers if name in _PASSED_ON]
+        if request.body or request.method in _WITH_BODY:
+            headers.append(("Content-Length", str(len(request.body))))
         with trio.move_on_after(ANSWER_S):
             try:
-                # With plain HTTP, the context only spares httpx from reading the trust store.
-                context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if self.tls is None else self.tls
-                async with (
-                    httpx.AsyncClient(trust_env=False, timeout=_TIMEOUT, verify=context) as client,
-                    client.stream(
-                        request.method,
-                        f"{self.url}/",
-                        headers=headers,
-                        content=request.body or None,
-                        extensions={"target": request.target.encode()},  # byte for byte: httpx would normalise it
-                    ) as response,
-                ):
-                    # A console announces each length. A body that is left unread would leave httpx's generators unfinished under Trio.
-                    length = response.headers.get("content-length", "" if response.status_code not in _WITHOUT_BODY else "0")
-                    if not length.isdecimal() or int(length) > MAX_ANSWER:
-                        return _UNREACHABLE
-                    return Response(response.status_code, _passed_back(response.headers.items()), await response.aread())
-            except httpx.HTTPError:
+                asked = h11.Request(method=request.method, target=request.target, headers=headers)
+                async with await self._connect() as stream:
+                    head, body = await ask(stream, asked, request.body, MAX_ANSWER)
+            except _FAILURES:
                 return _UNREACHABLE
+            return _UNREACHABLE if len(body) > MAX_ANSWER else Response(head.status_code, _passed_back(head.headers), body)
         return _TOO_LATE
 
     async def pipe(self, handshake: Handshake, client: trio.abc.Stream) -> Response | None:
@@ -105,10 +95,7 @@ class ConsoleProxy:
 
     async def _connect(self) -> trio.abc.Stream:
         with trio.move_on_after(CONNECT_S):
-            stream = await trio.open_tcp_stream(self.host, self.port)
-            if self.tls is None:
-                return stream
-            return trio.SSLStream(stream, self.tls, server_hostname=tls_server_name(self.host), https_compatible=True)
+            return await open_stream(self.connect, self.host, self.port, self.tls)
         raise OSError("no connection in time")
 
 
@@ -130,7 +117,7 @@ async def _open(stream: trio.abc.Stream, request: bytes) -> bytes | Response:
     head = protocol.next_event()
     if not isinstance(head, h11.Response):
         return _UNREACHABLE
-    headers = _passed_back((name.decode("ascii"), value.decode("latin-1")) for name, value in head.headers)
+    headers = _passed_back(head.headers)
     return error(head.status_code, "the service's console does not open a stream", *(pair for pair in headers if pair[0] == "retry-after"))
 
 
@@ -154,5 +141,6 @@ async def _join(client: trio.abc.Stream, service: trio.abc.Stream, first: bytes)
         nursery.start_soon(copy, service, client, first)
 
 
-def _passed_back(headers: Iterable[tuple[str, str]]) -> Headers:
-    return tuple((name, value) for name, value in headers if name.lower() in _PASSED_BACK)
+def _passed_back(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
+    known = ((name.decode("ascii"), value.decode("latin-1")) for name, value in headers)
+    return tuple((name, value) for name, value in known if name in _PASSED_BACK)

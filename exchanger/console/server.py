@@ -16,6 +16,7 @@ from exchanger.console.page.assets import Page
 from exchanger.console.websocket import Handshake, read_handshake
 from exchanger.http.message import Handler, Request, Response
 from exchanger.http.server import HttpServer, Limits, Upgrade
+from exchanger.net.network import SYSTEM, Listen
 
 LIMITS: Final = Limits(
     # Twice the number of subscribers, each with its page. Requests of a browser are short, and connections without one make room.
@@ -85,6 +86,7 @@ class Server:
     _routes: Mapping[tuple[str, str], Handler]
     _upgrade: UpgradeHandler
     _on_fault: Callable[[BaseException], None]
+    _listen: Listen = SYSTEM.listen
     http: HttpServer = attrs.field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -97,7 +99,7 @@ class Server:
         Raises:
             OSError: the address cannot be bound.
         """
-        return await trio.open_tcp_listeners(self._settings.port, host=self._settings.host or None)
+        return await self._listen(self._settings.host or None, self._settings.port)
 
     async def run(
         self, listeners: list[trio.SocketListener] | None = None, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED

@@ -12,6 +12,7 @@ import attrs
 import trio
 
 from exchanger.errors import ExchangerError
+from exchanger.net.network import SYSTEM, RunSync
 from exchanger.util.follow_file import HANGS, FileFollower, Unusable, read_regular
 from exchanger.values.secret import Secret
 
@@ -54,13 +55,14 @@ class TokenFile:
 
     _path: Path
     _on_unusable: Callable[[str], None] = attrs.field(repr=False)
+    _run_sync: RunSync = SYSTEM.run_sync
     _token: Secret | None = attrs.field(default=None, init=False)
     _replaced: trio.Event = attrs.field(factory=trio.Event, init=False)
     _reported: str = attrs.field(default="", init=False)
     _file: FileFollower[Secret | Unusable] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._file = FileFollower(lambda: read_token(self._path), Unusable(HANGS))
+        self._file = FileFollower(lambda: read_token(self._path), Unusable(HANGS), self._run_sync)
 
     @property
     def token(self) -> Secret:

@@ -3,8 +3,7 @@
 Names and attributes follow https://opentelemetry.io/docs/specs/semconv/http/http-spans/. No path, header or body is in a span.
 """
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final, Self, final
 
 import attrs
@@ -13,6 +12,7 @@ import trio
 from exchanger import __version__
 from exchanger.app.otel_environment import read_otel
 from exchanger.http.message import Handler, Request, Response
+from exchanger.net.network import SYSTEM
 from exchanger.telemetry.otlp.encoding import encode_span
 from exchanger.telemetry.otlp.exports import Exports
 from exchanger.telemetry.spans import FinishedSpan, SpanKind
@@ -32,7 +32,6 @@ class ServerSpans:
 
     _exports: Exports
     notes: tuple[str, ...] = ()
-    _clock: Callable[[], int] = time.time_ns
 
     @classmethod
     def of(cls, variables: Mapping[str, str], service_name: str) -> Self:
@@ -55,7 +54,7 @@ class ServerSpans:
             context = tracing.contexts.recorded_below(_trace_of(request))
             if context is None:
                 return await handler(request)
-            started = self._clock()
+            started = _now()
             response = await handler(request)
             method = printable(request.method, METHOD_LIMIT)
             failed = response.status >= _SERVER_ERROR
@@ -65,7 +64,7 @@ class ServerSpans:
                 *((("error.type", str(response.status)),) if failed else ()),
             ]
             error = str(response.status) if failed else ""
-            span = FinishedSpan(SpanKind.SERVER, method, context, started, max(started, self._clock()), tuple(attributes), error)
+            span = FinishedSpan(SpanKind.SERVER, method, context, started, max(started, _now()), tuple(attributes), error)
             tracing.queue.put(encode_span(span))
             return response
 
@@ -76,3 +75,7 @@ def _trace_of(request: Request) -> TraceContext:
     # Two values of traceparent are none (section 3.2); lists may be split (section 3.3.1): https://www.w3.org/TR/trace-context/
     state, baggage = (",".join(request.values(name)) for name in ("tracestate", "baggage"))
     return TraceContext(request.value("traceparent"), state, baggage)
+
+
+def _now() -> int:
+    return int(SYSTEM.wall() * 1e9)

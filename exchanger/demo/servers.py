@@ -16,6 +16,7 @@ from exchanger.demo.server_spans import ServerSpans
 from exchanger.http.message import Handler, Headers, Request, Response
 from exchanger.http.server import HttpServer, Limits
 from exchanger.jwt.unverified import claims_of
+from exchanger.net.network import SYSTEM
 from exchanger.scenarios.answer import CLAIMS
 from exchanger.scenarios.tokens import bearer_of
 from exchanger.util.address import format_address, parse_address
@@ -48,7 +49,7 @@ async def serve_http(
         await trio.lowlevel.checkpoint()
         return handler
 
-    await HttpServer(route, LIMITS).run(await trio.open_tcp_listeners(port, host=host), task_status=task_status)
+    await HttpServer(route, LIMITS).run(await SYSTEM.listen(host, port), task_status=task_status)
 
 
 async def echo(request: Request) -> Response:

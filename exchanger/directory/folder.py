@@ -6,8 +6,7 @@ The last content of a file stays known while the file cannot be read; a deleted 
 import hashlib
 import os
 import re
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Final, final
@@ -16,6 +15,7 @@ import attrs
 
 from exchanger.codes import manifests as codes
 from exchanger.directory.manifest import MAX_FILE_BYTES, Manifest, PassedOver, UnreadableFile, objects_of, read_manifests
+from exchanger.net.network import SYSTEM
 from exchanger.policy.notices import is_declined, of_config_maps, of_namespaces
 from exchanger.policy.selection import ConfigMap, Namespace, PolicyObject
 from exchanger.util.regular_file import open_regular
@@ -31,7 +31,7 @@ MAX_DEPTH: Final = 16
 # Files of any kind and folders; a folder with more was not meant for manifests, and listing it takes a good part of a second.
 MAX_ENTRIES: Final = 100_000
 # A file that changed so recently may change again without a sign of it: file systems keep times in steps of up to 2 s (FAT).
-YOUNG_NS: Final = 2_000_000_000
+YOUNG_S: Final = 2.0
 # The root of a volume has it, and nobody but root may list it.
 NO_FOLDERS: Final = frozenset({"lost+found"})
 _ENDINGS: Final = ", ".join(SUFFIXES)
@@ -98,7 +98,7 @@ class CrowdedError(Exception):
     """There is more in the folder than a scan goes through."""
 
 
-def scan(root: Path, before: Scan) -> Scan:
+def scan(root: Path, before: Scan, wall: Callable[[], float] = SYSTEM.wall) -> Scan:
     """Return the state of the folder; files that did not change since ``before`` are not read again."""
     known = dict(before.files)
     others: list[str] = []
@@ -109,7 +109,7 @@ def scan(root: Path, before: Scan) -> Scan:
         return attrs.evolve(before, problem=f"cannot be listed: {error.strerror}")
     except CrowdedError as crowded:
         return attrs.evolve(before, problem=str(crowded))
-    files = tuple((name, _look(root / name, known.get(name))) for name in names)
+    files = tuple((name, _look(root / name, known.get(name), wall)) for name in names)
     return Scan(files, others=tuple(sorted(others)))
 
 
@@ -162,12 +162,12 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False  # a link in a circle
 
 
-def _look(path: Path, before: File | None) -> File:
+def _look(path: Path, before: File | None, wall: Callable[[], float]) -> File:
     """Return ``before`` if the file did not change, else its state now; its last manifests stay while it cannot be read."""
     try:
         if before is not None and before.signature is not None and before.signature == _signature(path.stat()):
             return before
-        data, signature = _read(path)
+        data, signature = _read(path, wall)
     except OSError as error:
         return File(None, None if before is None else before.manifests, f"cannot be read: {error.strerror}")
     digest = hashlib.sha256(data).digest()
@@ -188,7 +188,7 @@ def _understood(data: bytes, file: File, *, is_json: bool) -> File:
     return attrs.evolve(file, manifests=found)
 
 
-def _read(path: Path) -> tuple[bytes, Signature | None]:
+def _read(path: Path, wall: Callable[[], float]) -> tuple[bytes, Signature | None]:
     """Return the bytes of a file and its signature from before they were read.
 
     Raises:
@@ -196,7 +196,7 @@ def _read(path: Path) -> tuple[bytes, Signature | None]:
     """
     with open_regular(path) as file:
         status = os.fstat(file.fileno())
-        young = abs(time.time_ns() - status.st_ctime_ns) < YOUNG_NS
+        young = abs(wall() - status.st_ctime) < YOUNG_S
         return file.read(MAX_FILE_BYTES + 1), None if young else _signature(status)
 
 

@@ -14,6 +14,7 @@ import watchfiles
 from exchanger.assembly.assembler import Assembler
 from exchanger.directory.folder import Scan, notices_of, scan
 from exchanger.errors import ExchangerError
+from exchanger.net.network import SYSTEM, Network
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.notices import of_allowance, of_snapshot
 from exchanger.policy.selection import Change, Document, Unknown, select
@@ -86,6 +87,7 @@ class DirectorySource:
     on_notices: Callable[[Notices], None] = lambda _notices: None
     grants: Grants = NO_GRANTS
     on_published: Callable[[Change], None] = lambda _change: None
+    network: Network = SYSTEM
     _log: structlog.stdlib.BoundLogger = attrs.field(factory=structlog.get_logger)
     _assembler: Assembler = attrs.field(init=False)
     _snapshot: PolicySnapshot = attrs.field(default=PolicySnapshot.EMPTY, init=False)
@@ -97,7 +99,7 @@ class DirectorySource:
     _limiter: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1), init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._assembler = Assembler(self.issuers, self.grants)
+        self._assembler = Assembler(self.issuers, self.grants, run_sync=self.network.run_sync, cpu=self.network.cpu)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Publish the folder's policy and each change until cancelled; ``started()`` when the first version is published.
@@ -150,7 +152,7 @@ class DirectorySource:
 
     async def _rescan(self) -> None:
         # Abandoned when cancelled: a scan only reads, and what it found is dropped.
-        found = await trio.to_thread.run_sync(self._scan, self._state, abandon_on_cancel=True, limiter=self._limiter)
+        found = await self.network.run_sync(self._scan, self._state, abandon_on_cancel=True, limiter=self._limiter)
         before, (self._state, changes) = self._state, found
         self._assembler.issuers = self._state.issuers
         self._report(before, self._state)
@@ -185,7 +187,7 @@ class DirectorySource:
         """Return the new state, and how its documents differ. Runs in a thread."""
         settings, issuers, grants = self.settings, self.issuers, self.grants
         known = Scan() if before is None else before.scanned
-        scanned = scan(settings.path, known)
+        scanned = scan(settings.path, known, self.network.wall)
         if before is None and scanned.problem is not None:
             raise FolderError(f"POLICY_DIRECTORY {settings.path} {scanned.problem}")
         same_rules = before is not None and before.issuers == issuers and before.grants is grants

@@ -1,6 +1,5 @@
 """One request from question to answer: the decision's two steps around the exchange, and the record for the observers."""
 
-import time
 from collections.abc import Callable
 from typing import Final, final
 
@@ -12,6 +11,7 @@ from exchanger.decision.outcome import Allow, DecisionRecord, Deny, Exchange, Ex
 from exchanger.decision.token_failure import transport_failure
 from exchanger.errors import Diagnostic
 from exchanger.grpc.routes import Deferred
+from exchanger.net.network import SYSTEM
 from exchanger.policy.snapshot import CurrentPolicy
 from exchanger.typing import DecisionObserver, Ticket, TokenExchanger, Tracer
 from exchanger.values.request import HttpRequest
@@ -47,7 +47,7 @@ class Evaluator:
     rules: DecisionRules
     exchanger: TokenExchanger
     observers: tuple[DecisionObserver, ...] = ()
-    clock: Callable[[], float] = time.perf_counter
+    clock: Callable[[], float] = SYSTEM.steady
     tracer: Tracer | None = None
     in_flight: int = attrs.field(default=0, init=False)
     answered: int = attrs.field(default=0, init=False)

@@ -9,7 +9,6 @@ What can fail is a value; an exception is a fault, and none holds a secret.
 
 import functools
 import ssl
-import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import final
 
@@ -25,7 +24,7 @@ from exchanger.exchange.memory import Memory
 from exchanger.exchange.rotate import Rotate
 from exchanger.exchange.shared import Shared
 from exchanger.exchange.verify import SubjectTokenVerifier
-from exchanger.net.dial import Dial, DialLimits
+from exchanger.net.dial import DialLimits
 from exchanger.net.pool import ConnectionCounts, ConnectionLimits, Connections
 from exchanger.net.proxies import EnvironmentProxies
 from exchanger.net.reactor import Reactor
@@ -56,14 +55,11 @@ class ExchangeCounts:
 @final
 @attrs.define(eq=False)
 class TokenClient:
-    """Exchanges tokens at token endpoints, in the turns of ``reactor``, which has to run for longer.
+    """Exchanges tokens at token endpoints, in the turns of ``reactor``, which has to run for longer, and over its network.
 
     Args:
         settings: Its limits and choices.
         observer: Learns of each call that ended and of each request that shares one.
-        clock: Seconds, for the records of calls.
-        now: Seconds since the epoch, from which the lifetimes of tokens count.
-        dial: Opens TCP connections.
         tls: Makes contexts for https, a new one each time, which reads the trust store.
         tracer: Gives each call a span below the request's, and the token endpoint gets that one.
         cache: Keeps tokens of issuers whose profiles say so.
@@ -80,9 +76,6 @@ class TokenClient:
     settings: TokenClientSettings
     observer: ExchangeObserver
     reactor: Reactor
-    clock: Callable[[], float] = time.perf_counter
-    now: Callable[[], float] = time.time
-    dial: Dial = trio.open_tcp_stream
     tls: Callable[[], ssl.SSLContext] = client_tls_context
     tracer: Tracer | None = None
     cache: TokenCache = attrs.field(factory=TokenCache)
@@ -103,15 +96,22 @@ class TokenClient:
     _verify: SubjectTokenVerifier = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        settings, reactor = self.settings, self.reactor
-        self._connections = Connections(connection_limits(settings), reactor, TlsContexts(self.tls), self.dial)
+        settings, reactor, network = self.settings, self.reactor, self.reactor.network
+        self._connections = Connections(connection_limits(settings), reactor, TlsContexts(self.tls))
         self.documents = Documents(settings, reactor, self._connections)
-        self.metadata = Metadata(self.documents, self.metadata_observer, self._metadata_changed)
-        self._preparation = Preparation(settings, self.now, self.metadata.token_endpoint)
+        self.metadata = Metadata(self.documents, self.metadata_observer, self._metadata_changed, network.random)
+        self._preparation = Preparation(settings, network.wall, self.metadata.token_endpoint, network.entropy)
         self._rotations = Rotations(self.on_rotation)
         # From the token endpoint to the caller.
         self._calls = Calls(
-            self._connections, self._preparation, settings.rules, self.observer, self.tracer, self.clock, self.now, self.on_client_refused
+            self._connections,
+            self._preparation,
+            settings.rules,
+            self.observer,
+            self.tracer,
+            network.steady,
+            network.wall,
+            self.on_client_refused,
         )
         self._limit = Limit(self._calls, reactor)
         self._actor_tokens = ActorTokenCache(functools.partial(ask_for_client_token, self._limit, reactor, settings.request_timeout))
@@ -120,7 +120,7 @@ class TokenClient:
         self._shared = Shared(self.cache, rotate, reactor)
         self._coalesce = Coalesce(self._shared, reactor, self.observer, settings.request_timeout)
         memory = Memory(self.cache, self._coalesce)
-        self._verify = SubjectTokenVerifier(memory, self.documents, reactor, self.metadata_observer, self.now)
+        self._verify = SubjectTokenVerifier(memory, self.documents, reactor, self.metadata_observer, network.wall, network.random)
 
     def _metadata_changed(self) -> None:
         self._preparation.forget()

@@ -4,7 +4,6 @@ Verdicts are kept by the token's digest, so that a token is verified once; they 
 """
 
 import hashlib
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from random import Random
@@ -19,6 +18,7 @@ from exchanger.exchange.jwks_cache import JwksCache
 from exchanger.jwt.claims import SubjectPolicy
 from exchanger.jwt.refusal import Refused
 from exchanger.jwt.verify import Claims, UnknownKey, judge, judge_issuer, read_token
+from exchanger.net.network import SYSTEM
 from exchanger.net.reactor import Reactor
 from exchanger.net.timers import NEVER
 from exchanger.oauth.documents import Documents
@@ -57,14 +57,15 @@ class SubjectTokenVerifier:
         reactor: In whose turns requests begin and end.
         observer: Learns of what happens to keys.
         now: Seconds since the epoch.
+        random: Spreads the requests for keys.
     """
 
     behind: TokenExchanger
     documents: Documents
     reactor: Reactor
     observer: MetadataObserver
-    now: Callable[[], float] = time.time
-    _random: Random = attrs.field(factory=Random)
+    now: Callable[[], float] = SYSTEM.wall
+    _random: Random = SYSTEM.random
     _rings: dict[tuple[str, str], JwksCache] = attrs.field(factory=dict, init=False)
     _followed: dict[JwksCache, trio.CancelScope] = attrs.field(factory=dict, init=False)
     _kept: OrderedDict[tuple[str, bytes], _Kept] = attrs.field(factory=OrderedDict, init=False, repr=False)

@@ -11,10 +11,10 @@ import trio
 
 from exchanger.grpc.connection import Connection
 from exchanger.grpc.limits import Admission, Budget, ConnectionLimits
-from exchanger.grpc.listening import accepted, bind
 from exchanger.grpc.routes import Route
 from exchanger.grpc.session import Session
 from exchanger.grpc.status import StatusCode
+from exchanger.net.listening import accepted
 from exchanger.net.reactor import Reactor
 from exchanger.net.tcp import SocketTransport, Transport
 from exchanger.net.tls.rotation import Rotation
@@ -102,7 +102,7 @@ class GrpcServer:
         self._admission = Admission(self._settings.max_connections, self._on_refused)
         self._handshakes = HandshakeLog(self._tls_observer)
         if self._settings.tls is not None:
-            self._rotation = Rotation(self._settings.tls, self._tls_observer)
+            self._rotation = Rotation(self._settings.tls, self._tls_observer, self._reactor.network)
 
     async def run(self, *, task_status: trio.TaskStatus[Addresses] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until drained or cancelled; ``started()`` with the bound addresses. A server runs once.
@@ -134,7 +134,7 @@ class GrpcServer:
                                     accepting.start_soon(self._accept, listener, sessions, functools.partial(self._with_tls, rotation))
                             task_status.started(Addresses(_names(plain_listeners), _names(tls_listeners)))
                     for listener in plain_listeners + tls_listeners:
-                        listener.close()
+                        listener.socket.close()
                 infrastructure.cancel_scope.cancel()
 
     async def drain(self, grace: float) -> None:
@@ -203,27 +203,30 @@ class GrpcServer:
         """When the TLS certificate expires, in seconds since 1970; ``None`` without TLS."""
         return None if self._rotation is None else self._rotation.statistics().expiry
 
-    async def _bind(self, stack: contextlib.ExitStack, port: int | None) -> tuple[socket.socket, ...]:
+    async def _bind(self, stack: contextlib.ExitStack, port: int | None) -> list[trio.SocketListener]:
         if port is None:
-            return ()
+            return []
         try:
-            listeners = await bind(self._settings.host, port)
+            listeners = await self._reactor.network.listen(self._settings.host, port)
         except OSError as error:
             error.filename = f"port {port}"
             raise
         for listener in listeners:
-            stack.enter_context(listener)
+            stack.callback(listener.socket.close)
         return listeners
 
     def _with_tls(self, rotation: Rotation, connected: socket.socket) -> ServerTlsTransport:
-        return ServerTlsTransport(connected, rotation.context, self._reactor.admit, self._handshakes.on_completed)
+        return ServerTlsTransport(
+            connected, rotation.context, self._reactor.admit, self._handshakes.on_completed, self._reactor.network.wall
+        )
 
-    async def _accept(self, listener: socket.socket, nursery: trio.Nursery, secure: Callable[[socket.socket], Transport]) -> None:
-        async with contextlib.aclosing(accepted(listener, self._admission.exhausted)) as sockets:
-            async for connected in sockets:
+    async def _accept(self, listener: trio.SocketListener, nursery: trio.Nursery, secure: Callable[[socket.socket], Transport]) -> None:
+        async with contextlib.aclosing(accepted(listener, self._admission.exhausted)) as streams:
+            async for stream in streams:
                 if not self._admission.admit(len(self._sessions)):
-                    connected.close()
+                    stream.socket.close()
                     continue
+                connected = self._reactor.network.detach(stream)
                 try:
                     transport = secure(connected)
                 except OSError:  # it broke already
@@ -251,5 +254,5 @@ class GrpcServer:
             self._handshakes.on_failed(transport.peer, failure)
 
 
-def _names(listeners: tuple[socket.socket, ...]) -> tuple[Address, ...]:
-    return tuple(listener.getsockname()[:2] for listener in listeners)
+def _names(listeners: list[trio.SocketListener]) -> tuple[Address, ...]:
+    return tuple(listener.socket.getsockname()[:2] for listener in listeners)

@@ -16,10 +16,12 @@ from exchanger.errors import ConfigurationError
 from exchanger.grpc.client import Answered, Broken, Refused, Reply, UnaryCall, exchange
 from exchanger.grpc.status import StatusCode
 from exchanger.health.options import HealthOptions
+from exchanger.net.network import SYSTEM
+from exchanger.net.stream import open_stream
 from exchanger.net.tls.client import client_tls_context
 from exchanger.net.tls.key_pair import load_key_pair
 from exchanger.net.why import why, why_unusable
-from exchanger.util.address import format_address, tls_server_name
+from exchanger.util.address import format_address
 from exchanger.util.text import printable
 
 METHOD: Final = "/grpc.health.v1.Health/Check"
@@ -49,17 +51,10 @@ async def ask(options: HealthOptions, context: ssl.SSLContext | None) -> Reply:
     host, port = options.address
     try:
         with trio.fail_after(options.timeout):
-            connected = await trio.open_tcp_stream(host, port)
-            async with connected:
-                if context is None:
-                    return await _call(connected, options)
-                # gRPC needs no close_notify: its messages and streams have explicit ends.
-                name = tls_server_name(options.server_name or host)
-                secured = trio.SSLStream(connected, context, server_hostname=name, https_compatible=True)
-                await secured.do_handshake()
-                if secured.selected_alpn_protocol() != "h2":
+            async with await open_stream(SYSTEM.connect, host, port, context, options.server_name) as stream:
+                if isinstance(stream, trio.SSLStream) and stream.selected_alpn_protocol() != "h2":
                     return Broken("no h2 in ALPN: TLS, but no gRPC")
-                return await _call(secured, options)
+                return await _call(stream, options)
     except trio.TooSlowError:
         return Broken(f"no answer within {options.timeout:g} s")
     except trio.BrokenResourceError as error:

@@ -12,6 +12,7 @@ import attrs
 from exchanger.issuers.profile_model import Plan, Rejected
 from exchanger.issuers.profiles import read_bytes, read_plan
 from exchanger.issuers.rules import ProfileRules
+from exchanger.net.network import SYSTEM, RunSync
 from exchanger.util.follow_file import HANGS, FileFollower
 from exchanger.util.shown import shown_file
 
@@ -30,12 +31,13 @@ class ProfilesFile:
 
     _path: Path
     _rules: ProfileRules
+    _run_sync: RunSync = SYSTEM.run_sync
     # What was read last, so that it is parsed once. Belongs to the worker thread, of which there is one at a time.
     _last: _Version | None = attrs.field(default=None, init=False)
     _file: FileFollower[_Version] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._file = FileFollower(self._read, _rejected(f"{shown_file(self._path)} {HANGS}"), first_at_once=True)
+        self._file = FileFollower(self._read, _rejected(f"{shown_file(self._path)} {HANGS}"), self._run_sync, first_at_once=True)
 
     async def look(self) -> Plan | Rejected | None:
         """Return a version that counts and is not the one returned last, else ``None``."""

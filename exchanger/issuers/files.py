@@ -14,6 +14,7 @@ from rpds import HashTrieMap
 
 from exchanger.issuers.secrets import SecretData, SecretFault, SecretProblem
 from exchanger.issuers.value_sources import CONTENT, FileSet
+from exchanger.net.network import RunSync
 from exchanger.util.follow_file import HANGS, FileFollower, Unusable, read_regular
 from exchanger.util.shown import shown_file
 from exchanger.values.secret import Secret
@@ -27,10 +28,10 @@ _TEXT: Final = Unusable("is not UTF-8")
 _LARGE: Final = Unusable(f"is larger than {MAX_BYTES} bytes")
 
 
-async def follow(files: FileSet, learn: Callable[[SecretData | SecretProblem], None]) -> NoReturn:
+async def follow(files: FileSet, learn: Callable[[SecretData | SecretProblem], None], run_sync: RunSync) -> NoReturn:
     """Call ``learn`` with the first state of ``files`` and then with each change, until cancelled."""
     hangs = SecretProblem(SecretFault.UNREACHABLE, f"it {HANGS}")
-    follower = FileFollower[SecretData | SecretProblem](partial(_read, files), hangs, first_at_once=True)
+    follower = FileFollower[SecretData | SecretProblem](partial(_read, files), hangs, run_sync, first_at_once=True)
     while True:
         found = await follower.look_settled()
         if found is not None:

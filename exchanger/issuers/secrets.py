@@ -17,6 +17,7 @@ import attrs
 import trio
 from rpds import HashTrieMap
 
+from exchanger.net.network import SYSTEM
 from exchanger.values.secret import Secret
 
 # Seconds between reads of a Secret. What it held before is good for ``ROTATION_GRACE_S`` after a change, so nothing hangs on a few seconds;
@@ -121,7 +122,7 @@ class PollingSecrets:
     """Implements ``SecretFollower`` by reading again and again. ``read`` returns the present version; an exception of it is a fault."""
 
     _read: Callable[[SecretName], Awaitable[SecretData | SecretProblem]]
-    _random: Random = attrs.field(factory=Random)
+    _random: Random = SYSTEM.random
     _woken: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def retry_now(self) -> None:

@@ -22,6 +22,7 @@ from exchanger.issuers.rules import ProfileRules
 from exchanger.issuers.secrets import SecretData, SecretFollower, SecretProblem
 from exchanger.issuers.state import IssuerSet, State
 from exchanger.issuers.value_sources import FileSet, ValueSource
+from exchanger.net.network import SYSTEM, RunSync
 from exchanger.util.follow_file import POLL_S
 from exchanger.values.issuer import Issuer
 
@@ -56,6 +57,7 @@ class IssuerSource:
     sink: "Callable[[HashTrieMap[str, Issuer]], None]"
     _look: Look | None = None
     _log: structlog.stdlib.BoundLogger = attrs.field(factory=structlog.get_logger)
+    run_sync: RunSync = SYSTEM.run_sync
     _state: State = attrs.field(factory=State, init=False)
     _ready: trio.Event = attrs.field(factory=trio.Event, init=False)
     _followed: dict[ValueSource, trio.CancelScope] = attrs.field(factory=dict, init=False)
@@ -64,7 +66,7 @@ class IssuerSource:
         if self.settings.rules.with_secrets and self.secrets is None:
             raise ValueError("references to Secrets need a reader")
         if self._look is None and self.settings.path is not None:
-            self._look = ProfilesFile(self.settings.path, self.settings.rules).look
+            self._look = ProfilesFile(self.settings.path, self.settings.rules, self.run_sync).look
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Follow everything until cancelled; ``started()`` after the first complete set, however long that takes.
@@ -101,7 +103,7 @@ class IssuerSource:
         learn = functools.partial(self._learned, place, scope, nursery)
         with scope:
             if isinstance(place, FileSet):
-                await files.follow(place, learn)
+                await files.follow(place, learn, self.run_sync)
             elif self.secrets is not None:  # as it is where there are references
                 await self.secrets.follow(place, learn)
 

@@ -6,7 +6,6 @@ Of an Event's two forms this is the one that counts repetitions, which every too
 
 import enum
 import hashlib
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from random import Random
@@ -17,6 +16,7 @@ import trio
 
 from exchanger.kube.api.resource import path_of
 from exchanger.kube.list_watch import ApiFailure, FailureKind
+from exchanger.net.network import SYSTEM
 from exchanger.util.backoff import BackOff, BackOffSettings
 from exchanger.values.entry import FailClosedRegion, Source
 
@@ -156,8 +156,8 @@ class EventWriter:
     """Needs the rights ``create`` and ``patch`` on events. ``clock`` returns seconds since the epoch."""
 
     connection: Connection
-    random: Random = attrs.field(factory=Random)
-    clock: Callable[[], float] = time.time
+    random: Random = SYSTEM.random
+    clock: Callable[[], float] = SYSTEM.wall
     back_off: BackOffSettings = attrs.field(factory=BackOffSettings)
 
     async def write(self, report: Report, uid: str = "") -> Written:

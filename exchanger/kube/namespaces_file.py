@@ -15,6 +15,7 @@ import structlog
 import trio
 
 from exchanger.kube.settings import is_namespace
+from exchanger.net.network import SYSTEM, RunSync
 from exchanger.util.follow_file import HANGS, POLL_S, FileFollower, Unusable, read_regular
 
 # Of the file, as much as a ConfigMap may have: comments may be long, names are not.
@@ -60,11 +61,12 @@ class NamespacesFile:
     _path: Path
     names: tuple[str, ...]
     _use: Callable[[tuple[str, ...]], None] = attrs.field(repr=False)
+    _run_sync: RunSync = SYSTEM.run_sync
     _log: structlog.stdlib.BoundLogger = attrs.field(factory=structlog.get_logger, repr=False)
     _file: FileFollower[tuple[str, ...] | Unusable] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._file = FileFollower(lambda: read_namespaces(self._path), Unusable(HANGS))
+        self._file = FileFollower(lambda: read_namespaces(self._path), Unusable(HANGS), self._run_sync)
 
     async def run(self) -> NoReturn:
         """Follow the file until cancelled."""

@@ -29,6 +29,7 @@ from exchanger.kube.list_watch import ApiFailure, FailureKind, ListWatch, Opened
 from exchanger.kube.retry import MAX_SERVER_ERRORS, Attempt, Pace, Retry, WatchDeadline, WatchHealth, after_failure
 from exchanger.kube.settings import ReflectorSettings
 from exchanger.kube.store import Complete, Effect, Kept, Store, discontinuity, gather_initial, list_all, older
+from exchanger.net.network import SYSTEM
 
 T = TypeVar("T")
 
@@ -52,7 +53,7 @@ class Reflector(Generic[T]):
     sink: Sink[T]
     observer: ReflectorObserver
     settings: ReflectorSettings = attrs.field(factory=ReflectorSettings)
-    random: Random = attrs.field(factory=Random)
+    random: Random = SYSTEM.random
     connected: bool = attrs.field(default=False, init=False)
     store: Store[T] = attrs.field(init=False)
     _pace: Pace = attrs.field(init=False)

@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 from itertools import chain
-from random import Random
 from typing import Any, Final, Protocol, TypeVar, final
 
 import attrs
@@ -25,6 +24,7 @@ from exchanger.kube.index import EVERY_NAMESPACE, STEP, PolicyIndex
 from exchanger.kube.informer import ConfigMapSink, Informer, NamespaceSink, Taking
 from exchanger.kube.list_watch import ListWatch, Sink
 from exchanger.kube.settings import KubernetesSettings
+from exchanger.net.network import SYSTEM, Network
 from exchanger.policy.documents.document import Labels
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.grants.restriction import Cut
@@ -89,7 +89,7 @@ class KubernetesSource:
     sink: PolicySink
     list_watches: ListWatches
     on_stale: Callable[[bool], None] = lambda _stale: None
-    random: Random = attrs.field(factory=Random)
+    network: Network = SYSTEM
     on_notices: Callable[[Notices], None] = lambda _notices: None
     grants: Grants = NO_GRANTS
     on_published: Callable[[Change], None] = lambda _change: None
@@ -130,7 +130,7 @@ class KubernetesSource:
         settings = self.settings
         self._agreement, self._held_grants = Agreement(settings.max_staleness), self.grants
         self._next_held_grants = self.grants
-        self._assembler = Assembler(self.issuers, self.grants)
+        self._assembler = Assembler(self.issuers, self.grants, run_sync=self.network.run_sync, cpu=self.network.cpu)
         self._index = PolicyIndex(
             settings.namespace_selector, settings.configmap_selector, frozenset(settings.namespaces), with_labels=self.grants.limited
         )
@@ -244,7 +244,7 @@ class KubernetesSource:
         self, resource: str, namespace: str, list_watch: ListWatch[T], sink: Sink[T], settings: KubernetesSettings
     ) -> Informer[T]:
         return Informer(
-            resource, namespace, list_watch, sink, self._changed, settings, self.random, reconnected=self.retry_now, log=self._log
+            resource, namespace, list_watch, sink, self._changed, settings, self.network.random, reconnected=self.retry_now, log=self._log
         )
 
     def _enqueue(self, taking: Taking) -> None:
@@ -324,7 +324,7 @@ class KubernetesSource:
             if labels is not None and grants.area_count(namespace, labels) <= INLINE_AREAS:
                 found = tuple(of_allowance(grants, namespace, labels))
             elif labels is not None:
-                found = await trio.to_thread.run_sync(lambda: tuple(of_allowance(grants, namespace, labels)), abandon_on_cancel=True)  # noqa: B023 - awaited
+                found = await self.network.run_sync(lambda: tuple(of_allowance(grants, namespace, labels)), abandon_on_cancel=True)  # noqa: B023 - awaited
             changed |= self._ungranted.pop(namespace, ()) != found
             if found:
                 self._ungranted[namespace] = found
@@ -447,7 +447,7 @@ class KubernetesSource:
         if grants is not self._next_held_grants:
             self._next_held_grants = grants
             if held:
-                self._held_cut = await trio.to_thread.run_sync(_cut_of, held, grants, abandon_on_cancel=True)
+                self._held_cut = await self.network.run_sync(_cut_of, held, grants, abandon_on_cancel=True)
             self._regranted.set()
 
     async def _hold_against_grants(self) -> None:
@@ -457,7 +457,7 @@ class KubernetesSource:
             self._regranted = trio.Event()
             # Those that are held from now on have these grants, or later ones.
             before, grants, held = self._held_grants, self._next_held_grants, self._agreement.snapshots
-            made = await trio.to_thread.run_sync(_against, held, before, grants, abandon_on_cancel=True) if held else []
+            made = await self.network.run_sync(_against, held, before, grants, abandon_on_cancel=True) if held else []
             self._held_grants = grants
             self._agreement.replace(held, made)
             if grants is self._next_held_grants and self._held_cut is not None:

@@ -3,10 +3,8 @@
 Knows nothing of requests or tokens. That an endpoint cannot be reached is a value: h11's messages quote headers.
 """
 
-import socket
 import ssl
 from base64 import b64encode
-from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Final, Protocol, final
 
@@ -14,6 +12,7 @@ import attrs
 import h11
 import trio
 
+from exchanger.net.network import Network
 from exchanger.net.tcp import SocketTransport
 from exchanger.net.tls.client import ClientTlsTransport, decrypted, encrypted
 from exchanger.net.tls.client_contexts import TlsContexts, Unusable
@@ -43,9 +42,6 @@ _OFFERS: Final = {
 # Seconds after which an attempt to connect is not counted on any more: the delay of RFC 8305 section 5
 # (https://www.rfc-editor.org/rfc/rfc8305#section-5), before the next address is tried beside it.
 PATIENCE: Final = 0.25
-
-# Opens a TCP connection to a host and port, or raises ``OSError``.
-Dial = Callable[[str, int], Awaitable[trio.SocketStream]]
 
 
 @final
@@ -100,18 +96,18 @@ class Dialled:
 class _Channel:
     """The bytes to and from a peer while a connection is made: a TCP stream below TLS layers, the innermost first."""
 
-    _stream: trio.SocketStream
+    stream: trio.SocketStream
     layers: list[TlsLayer] = attrs.field(factory=list)
 
     async def send(self, data: bytes) -> None:
-        await self._stream.send_all(encrypted(self.layers, data))
+        await self.stream.send_all(encrypted(self.layers, data))
 
     async def receive(self, limit: int = _READ_BYTES) -> bytes:
         """Return what the peer says next, b"" at its end."""
-        while data := bytes(await self._stream.receive_some(limit)):
+        while data := bytes(await self.stream.receive_some(limit)):
             clear, ended, answer = decrypted(self.layers, data)
             if answer:
-                await self._stream.send_all(answer)
+                await self.stream.send_all(answer)
             if clear or ended:
                 return clear
         return b""
@@ -134,11 +130,7 @@ class _Channel:
 
     def close(self) -> None:
         """Close at once. It sends nothing and waits for nothing."""
-        self._stream.socket.close()
-
-    def detach(self) -> socket.socket:
-        """Give the socket away."""
-        return socket.socket(fileno=self._stream.socket.detach())
+        self.stream.socket.close()
 
 
 @final
@@ -152,7 +144,7 @@ class Attempt:
     origin: Origin
     limits: DialLimits
     tls: TlsContexts
-    dial: Dial
+    network: Network
     phase: str = attrs.field(default="connecting", init=False)
     patient_until: float = attrs.field(factory=lambda: trio.current_time() + PATIENCE, init=False)
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
@@ -167,7 +159,7 @@ class Attempt:
             proxy = self.origin.proxy
             self._begin(self.limits.dial, "connecting" if proxy is None else "connecting to the proxy")
             try:
-                stream = await (self.dial(self.origin.host, self.origin.port) if proxy is None else self.dial(proxy.host, proxy.port))
+                stream = await self.network.connect(*((self.origin.host, self.origin.port) if proxy is None else (proxy.host, proxy.port)))
             except OSError as error:
                 return Unreachable(f"{self.phase} failed: {why(error)}")
             channel = _Channel(stream)
@@ -225,7 +217,7 @@ class Attempt:
             early, ended = layers[0].decrypt(b"") if layers else (b"", False)
             if ended or (early and not http2):
                 return Unreachable("the token endpoint spoke before it was asked")
-            connected = channel.detach()
+            connected = self.network.detach(channel.stream)
             try:
                 return Dialled(ClientTlsTransport.over(connected, layers), http2, early)
             except OSError as error:

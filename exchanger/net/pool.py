@@ -18,7 +18,6 @@ Knows nothing of tokens.
 import bisect
 import math
 import operator
-import random
 from collections import deque
 from http import HTTPStatus
 from typing import Final, final
@@ -29,14 +28,13 @@ import trio
 from exchanger.net.answer import Answer
 from exchanger.net.call import Call, NoAnswer, Phase
 from exchanger.net.concurrency import ConcurrencyLimit, Entered
-from exchanger.net.dial import Attempt, Dial, Dialled, DialLimits, Origin, Unreachable
+from exchanger.net.dial import Attempt, Dialled, DialLimits, Origin, Unreachable
 from exchanger.net.http1 import Http1Response
 from exchanger.net.http2.client import Http2Client
 from exchanger.net.http2.limits import MAX_STREAMS
 from exchanger.net.links import Http1Link, Http2Link
 from exchanger.net.quarantine import ReuseQuarantine
 from exchanger.net.reactor import Reactor
-from exchanger.net.resolver import Resolver
 from exchanger.net.timers import NEVER
 from exchanger.net.tls.client_contexts import TlsContexts
 from exchanger.values.issuer import ClientCertificate, EndpointProtocol
@@ -274,7 +272,8 @@ class OriginPool:
 
     def _connected_http2(self, found: Dialled, now: float) -> None:
         # What an earlier connection knew: requests beyond it would be refused once more.
-        http = Http2Client(now + random.uniform(*_AGE), _PATIENCE, limit=max(1, self.streams))  # noqa: S311 - so that not all end at once
+        age = self.connections.reactor.network.random.uniform(*_AGE)  # so that not all end at once
+        http = Http2Client(now + age, _PATIENCE, limit=max(1, self.streams))
         link = Http2Link(found.transport, self, self.connections.reactor, http, now)
         self.multiplexed.insert(0, link)
         link.begin(found.early)
@@ -379,7 +378,6 @@ class Connections:
     limits: ConnectionLimits
     reactor: Reactor
     tls: TlsContexts
-    connect: Dial
     open: int = attrs.field(default=0, init=False)
     quarantined: int = attrs.field(default=0, init=False)
     uses_http1: set[Origin] = attrs.field(factory=set, init=False)
@@ -390,14 +388,12 @@ class Connections:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Own the attempts to connect until cancelled. Then nothing new is begun, and ``close`` is to be called."""
-        before = trio.socket.set_custom_hostname_resolver(Resolver())  # that of the whole process
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 task_status.started()
                 await self._expire()
         finally:
-            trio.socket.set_custom_hostname_resolver(before)
             self._nursery = None
 
     def begin(self, call: Call) -> None:
@@ -442,7 +438,7 @@ class Connections:
         for pool in self._pools.values():
             for call in [*pool.links, *pool.dialling, *pool.permits]:
                 call.land(NoAnswer(timed_out=False, why="the service ends"))
-            for link in {*pool.links.values(), *pool.quarantined, *pool.reusable, *pool.idle, *pool.multiplexed}:
+            for link in dict.fromkeys([*pool.links.values(), *pool.quarantined, *pool.reusable, *pool.idle, *pool.multiplexed]):
                 link.close()
         self._pools.clear()
 
@@ -459,7 +455,7 @@ class Connections:
             origin = pool.origin
             if origin in self.uses_http1:
                 origin = attrs.evolve(origin, protocol=EndpointProtocol.HTTP1)
-            attempt = Attempt(origin, self.limits.dial, self.tls, self.connect)
+            attempt = Attempt(origin, self.limits.dial, self.tls, self.reactor.network)
             pool.attempts.append(attempt)
             self._nursery.start_soon(self._attempt, pool, attempt)
 

@@ -15,6 +15,7 @@ from typing import ClassVar, Final, Protocol, final
 import attrs
 import trio
 
+from exchanger.net.network import SYSTEM, Network
 from exchanger.net.timers import Timers
 
 # Units of work in a row before other tasks get their turn: about 1 ms.
@@ -59,8 +60,9 @@ class Reactor:
     in this round is still to come.
     """
 
+    network: Network = SYSTEM
     timers: Timers = attrs.field(init=False)
-    _selector: selectors.DefaultSelector = attrs.field(factory=selectors.DefaultSelector, init=False)
+    _selector: selectors.DefaultSelector = attrs.field(init=False)
     _unfinished: list[Participant] = attrs.field(factory=list, init=False)
     _touched: dict[Participant, None] = attrs.field(factory=dict, init=False)
     _in_turn: bool = attrs.field(default=False, init=False)
@@ -70,7 +72,7 @@ class Reactor:
     _long: int = attrs.field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.timers = Timers(self.turn)
+        self.timers, self._selector = Timers(self.turn), self.network.selector()
 
     def watch(self, participant: Participant, mask: int) -> None:
         """Serve ``participant`` from now on, when its descriptor is ready for ``mask``."""
@@ -135,7 +137,7 @@ class Reactor:
             await self._serve()
 
     async def _serve(self) -> None:
-        selector = self._selector
+        selector, readable = self._selector, self.network.readable
         work = 0
         while True:
             looked_at = trio.current_time()
@@ -144,7 +146,7 @@ class Reactor:
             if not ready and not self._unfinished:
                 # Nothing of the last round is held while nothing happens: a connection may be over, and its credentials withdrawn.
                 key = participant = unfinished = None
-                await trio.lowlevel.wait_readable(selector.fileno())
+                await readable(selector)
                 work = 0
                 continue
             unfinished, self._unfinished = self._unfinished, []

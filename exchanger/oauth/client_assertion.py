@@ -1,12 +1,13 @@
 """The assertions that this client signs for each request (private_key_jwt, RFC 7523)."""
 
-import secrets
+from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterable
 from typing import Final, final
 
 import attrs
 
 from exchanger.jwt.signing import LoadedKey, load_key, sign_assertion
+from exchanger.net.network import SYSTEM
 from exchanger.values.issuer import Issuer, SigningKey
 from exchanger.values.secret import Secret
 
@@ -22,6 +23,7 @@ class ClientAssertions:
     """Signs assertions. ``now`` returns seconds since the epoch."""
 
     _now: Callable[[], float]
+    _entropy: Callable[[int], bytes] = SYSTEM.entropy
     # Of the issuers in force, ``None`` until the first ones are.
     _current: frozenset[object] | None = attrs.field(default=None, init=False, repr=False)
     _loaded: dict[SigningKey, LoadedKey | None] = attrs.field(factory=dict, init=False, repr=False)
@@ -33,7 +35,7 @@ class ClientAssertions:
             return None
         audience = key.audience or issuer.token_endpoint
         client_id = issuer.credentials.client_id
-        jti = secrets.token_urlsafe(_JTI_BYTES)
+        jti = urlsafe_b64encode(self._entropy(_JTI_BYTES)).decode().rstrip("=")
         return sign_assertion(loaded, key.algorithm, key.key_id, client_id=client_id, audience=audience, now=self._now(), jti=jti)
 
     def use_issuers(self, issuers: Iterable[Issuer]) -> None:

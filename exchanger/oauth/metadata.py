@@ -146,12 +146,13 @@ class Metadata:
         documents: Fetches documents.
         observer: Learns of what happens.
         changed: Called when a token endpoint has become known, or another one.
+        random: Spreads the requests.
     """
 
     documents: Documents
     observer: MetadataObserver
     changed: Callable[[], None]
-    _random: Random = attrs.field(factory=Random)
+    _random: Random
     _issuers: dict[str, Issuer] = attrs.field(factory=dict, init=False)
     _known: dict[str, tuple[str, IssuerMetadata]] = attrs.field(factory=dict, init=False)
     _followed: dict[str, trio.CancelScope] = attrs.field(factory=dict, init=False)

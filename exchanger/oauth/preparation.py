@@ -11,6 +11,7 @@ import attrs
 from exchanger.decision.token_failure import transport_failure
 from exchanger.errors import Diagnostic
 from exchanger.net.endpoint import Endpoint, PreparedHead
+from exchanger.net.network import SYSTEM
 from exchanger.oauth.client_assertion import ClientAssertions
 from exchanger.oauth.resolve_endpoint import resolve_endpoint
 from exchanger.oauth.settings import TokenClientSettings
@@ -61,11 +62,13 @@ class Preparation:
         settings: Those of the token client.
         now: Seconds since the epoch.
         discovered: Returns the token endpoint of an issuer with ``discovery``, "" while it is not known.
+        entropy: Makes the ids of assertions.
     """
 
     _settings: TokenClientSettings
     _now: Callable[[], float]
     _discovered: Callable[[Issuer], str]
+    _entropy: Callable[[int], bytes] = SYSTEM.entropy
     _assertions: ClientAssertions = attrs.field(init=False)
     # ``None`` until the first issuers are in force.
     _current: frozenset[Issuer] | None = attrs.field(default=None, init=False, repr=False)
@@ -73,7 +76,7 @@ class Preparation:
     _parts: dict[Shape, ConstantParts] = attrs.field(factory=dict, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        self._assertions = ClientAssertions(self._now)
+        self._assertions = ClientAssertions(self._now, self._entropy)
 
     def forget(self) -> None:
         """Look up the endpoints anew: some have become known, or are elsewhere now."""

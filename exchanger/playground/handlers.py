@@ -13,6 +13,7 @@ import trio
 
 from exchanger.console.message import error, json_response
 from exchanger.http.message import Handler, Request, Response
+from exchanger.net.network import SYSTEM
 from exchanger.playground.lint import Linted, LintRules, lint
 from exchanger.playground.policy_files import ChangedElsewhere, NotSaved, PolicyFiles, Revision, in_force, version_of
 from exchanger.playground.preview import preview
@@ -120,7 +121,7 @@ class Playground:
         # Nobody should go on from what a scenario writes while it edits.
         async with self._editing:
             # Abandoned when cancelled: it only reads.
-            texts = await trio.to_thread.run_sync(self._settings.files.texts, abandon_on_cancel=True)
+            texts = await SYSTEM.run_sync(self._settings.files.texts, abandon_on_cancel=True)
         return json_response({"files": [{"name": name, "text": text, "version": version_of(text)} for name, text in texts.items()]})
 
     async def lint(self, request: Request) -> Response:
@@ -194,7 +195,7 @@ class Playground:
         revision = self._settings.revision
         async with self._editing:
             before = None if revision is None else await revision()
-            written = await trio.to_thread.run_sync(write)
+            written = await SYSTEM.run_sync(write)
             if revision is None or isinstance(written, NotSaved | ChangedElsewhere):
                 return written, False
             return written, await in_force(before, revision)
@@ -204,7 +205,7 @@ class Playground:
             return lint(name, text, self._settings.files.texts(), self._settings.rules)
 
         # Abandoned when cancelled: it only reads.
-        return await trio.to_thread.run_sync(look, abandon_on_cancel=True, limiter=self._reading)
+        return await SYSTEM.run_sync(look, abandon_on_cancel=True, limiter=self._reading)
 
     async def _preview(self, name: str, text: str) -> Json:
         settings = self._settings
@@ -214,7 +215,7 @@ class Playground:
             return preview(name, text, settings.files.texts(), settings.rules, calls)
 
         # Abandoned when cancelled: it only reads.
-        return await trio.to_thread.run_sync(look, abandon_on_cancel=True, limiter=self._reading)
+        return await SYSTEM.run_sync(look, abandon_on_cancel=True, limiter=self._reading)
 
 
 def _shown(scenario: Scenario, gateway: str) -> Json:

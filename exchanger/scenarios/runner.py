@@ -1,7 +1,6 @@
 """Runs scenarios against a target, the demo's or any other gateway, and says whether each came out as expected."""
 
 import json
-import secrets
 from pathlib import Path
 from typing import Final, assert_never, final
 
@@ -9,6 +8,7 @@ import attrs
 import trio
 
 from exchanger.http.message import Request, Response
+from exchanger.net.network import SYSTEM
 from exchanger.scenarios.answer import Reached, ScenarioAnswer, answer_of, describe, differs, relaxed
 from exchanger.scenarios.client import NoAnswerError, fetch_from
 from exchanger.scenarios.redaction import without_tokens
@@ -127,7 +127,7 @@ async def _equal_requests(scenario: EqualRequests, target: ScenarioTarget) -> _O
         return NO_STATS
     if target.fresh is None:
         return NO_FRESH_USER
-    user = f"equal-{secrets.token_hex(4)}"  # a subject of its own, so that its count is that of this run alone
+    user = f"equal-{SYSTEM.entropy(4).hex()}"  # a subject of its own, so that its count is that of this run alone
     token = target.fresh(user).token(scenario.call.subject)
     all_asked: list[AnsweredCall] = []
 

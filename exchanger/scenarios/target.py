@@ -3,7 +3,6 @@
 Each request has a trace context of its own (https://www.w3.org/TR/trace-context/), by which logs, traces and the console find it again.
 """
 
-import secrets
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ import attrs
 import trio
 
 from exchanger.http.message import Headers, Request, Response
+from exchanger.net.network import SYSTEM
 from exchanger.scenarios.answer import Recognise, ScenarioAnswer, answer_of, differs, exchanged_by_demo
 from exchanger.scenarios.client import NoAnswerError, fetch_from
 from exchanger.scenarios.scenario import GatewayCall
@@ -148,5 +148,5 @@ def _traced(headers: Headers, *, recorded: bool) -> tuple[str, Headers]:
     if own:
         known = parse_traceparent(",".join(own))  # joined as a gateway joins them: two are invalid
         return known[0] if known else "", headers
-    trace_id = secrets.token_hex(16)
-    return trace_id, (*headers, (_TRACEPARENT, f"00-{trace_id}-{secrets.token_hex(8)}-{SAMPLED if recorded else 0:02x}"))
+    trace_id = SYSTEM.entropy(16).hex()
+    return trace_id, (*headers, (_TRACEPARENT, f"00-{trace_id}-{SYSTEM.entropy(8).hex()}-{SAMPLED if recorded else 0:02x}"))

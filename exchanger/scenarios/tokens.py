@@ -5,12 +5,12 @@ https://www.rfc-editor.org/rfc/rfc7519#section-6
 
 import enum
 import json
-import time
 from typing import Final, final
 
 import attrs
 
 from exchanger.jwt import base64url
+from exchanger.net.network import SYSTEM
 
 # The service's client at the demo's token endpoint, which names it in the tokens that it issues.
 CLIENT_ID: Final = "exchanger-demo"
@@ -49,7 +49,7 @@ class Subjects:
 
 def make_subjects(user: str = _USER, *, now: float | None = None) -> Subjects:
     """Return new subject tokens of ``user``; ``now`` is in seconds since 1970."""
-    moment = int(time.time() if now is None else now)
+    moment = int(SYSTEM.wall() if now is None else now)
     return Subjects(
         valid=_subject_token(user, moment, moment + _VALID_S), expired=_subject_token(user, moment - 2 * _EXPIRED_S, moment - _EXPIRED_S)
     )

@@ -12,7 +12,6 @@ from typing import Final, TextIO, final
 from urllib.parse import urlsplit
 
 import attrs
-import trio
 
 from exchanger.app.grants_file import GrantsSettings
 from exchanger.app.policy_environment import LIMIT_VARIABLES
@@ -25,6 +24,7 @@ from exchanger.kube.api.connection import ApiConnection
 from exchanger.kube.api.resource import PolicyListWatches
 from exchanger.kube.listing import Unanswered
 from exchanger.kube.settings import KubernetesSettings
+from exchanger.net.network import SYSTEM
 from exchanger.policy.selection import AnyIssuer
 from exchanger.status.display import Header, as_json, as_text
 from exchanger.status.options import StatusOptions
@@ -52,9 +52,9 @@ async def run_status(options: StatusOptions, variables: Mapping[str, str] | None
     """
     environment = os.environ if variables is None else variables
     try:
-        settings = await trio.to_thread.run_sync(_settings, environment, options.grants, abandon_on_cancel=True)
+        settings = await SYSTEM.run_sync(_settings, environment, options.grants, abandon_on_cancel=True)
         path = options.issuers or _path(environment.get(_PROFILES_FILE, "").strip())
-        profiles = None if path is None else await trio.to_thread.run_sync(_profile_names, path, abandon_on_cancel=True)
+        profiles = None if path is None else await SYSTEM.run_sync(_profile_names, path, abandon_on_cancel=True)
         header = Header("", profiles, "" if path is None else str(path), settings.grants)
         options = attrs.evolve(options, context=options.context or settings.context)
         return await _look(options, environment, settings.policy, header, out or sys.stdout)
@@ -129,8 +129,6 @@ def _profile_names(path: Path) -> tuple[str, ...]:
 
 async def _address(connection: ApiConnection) -> str:
     """Return the server's address without credentials."""
-    access, _ = await trio.to_thread.run_sync(
-        connection.credentials.present, abandon_on_cancel=True
-    )  # in a thread, as a plugin may be asked
+    access, _ = await SYSTEM.run_sync(connection.credentials.present, abandon_on_cancel=True)  # in a thread, as a plugin may be asked
     parts = urlsplit(access.url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

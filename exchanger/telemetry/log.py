@@ -14,6 +14,7 @@ import attrs
 import structlog
 
 from exchanger.decision.outcome import Result
+from exchanger.net.network import SYSTEM, Network
 from exchanger.telemetry.decision_log import DecisionLog, InsecureTokenLog
 from exchanger.telemetry.library_log import libraries_heard
 from exchanger.telemetry.log_writer import LogWriter
@@ -73,16 +74,17 @@ class Logging:
 
 
 @contextmanager
-def logging_to_stdout(settings: LogSettings, output: Output | None = None) -> Generator[Logging]:
+def logging_to_stdout(settings: LogSettings, output: Output | None = None, network: Network = SYSTEM) -> Generator[Logging]:
     """While open, structlog's loggers and the libraries that are heard write to ``output`` (default: standard output).
 
     Lines are written at once until the writer runs, and again after it ended.
     """
-    stamp = Stamp()
+    stamp = Stamp(network.wall)
     render = _renderer(settings.format)
     writer = LogWriter(
         Descriptor() if output is None else output,
         lambda lines: render({"timestamp": stamp(), "level": "warning", "event": "log.dropped", "lines": lines}),
+        network.run_sync,
     )
     structlog.configure(
         processors=[structlog.processors.add_log_level, structlog.processors.format_exc_info, bounded, _Final(stamp, render)],

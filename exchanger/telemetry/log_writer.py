@@ -14,6 +14,7 @@ from typing import Final, final
 import attrs
 import trio
 
+from exchanger.net.network import SYSTEM, RunSync
 from exchanger.telemetry.output import MANY_BYTES, SURE_BYTES, Output
 
 # A quarter of a second of decisions at 40,000 a second, more than one core answers.
@@ -51,6 +52,7 @@ class LogWriter:
 
     _output: Output
     _notice: Callable[[int], bytes]
+    _run_sync: RunSync = SYSTEM.run_sync
     _max_lines: int = MAX_LINES
     _max_bytes: int = MAX_BYTES
     _mode: Mode = attrs.field(default=Mode.DIRECT, init=False)
@@ -139,7 +141,7 @@ class LogWriter:
             self._notice_after = now + NOTICE_S
         if lines:
             # Abandoned only at the end, when FLUSH_S is over and the output takes nothing: such a thread dies with the process.
-            self._lost(await trio.to_thread.run_sync(self._write, lines, abandon_on_cancel=True, limiter=self._limiter))
+            self._lost(await self._run_sync(self._write, lines, abandon_on_cancel=True, limiter=self._limiter))
 
     def _write(self, lines: list[bytes]) -> int:
         return self._output.write(b"\n".join(lines) + b"\n", patience=PATIENCE_S, at_once=MANY_BYTES)

@@ -18,6 +18,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from exchanger.http.message import Request, Response
 from exchanger.http.names import is_loopback, is_ours, names_of, read_host
 from exchanger.http.server import HttpServer, Limits
+from exchanger.net.network import SYSTEM, Listen
 from exchanger.telemetry.metrics import Metrics, MetricsSettings
 
 LIMITS: Final = Limits(
@@ -71,6 +72,7 @@ class MetricsServer:
 
     _settings: MetricsSettings
     _metrics: Metrics
+    _listen: Listen = SYSTEM.listen
     _names: frozenset[str] | None = attrs.field(init=False)  # that it may be addressed by, ``None``: any
     http: HttpServer = attrs.field(init=False, repr=False)
     _rendering: trio.Lock = attrs.field(factory=trio.Lock, init=False, repr=False)
@@ -85,7 +87,7 @@ class MetricsServer:
         Raises:
             OSError: the address cannot be bound.
         """
-        await self.http.run(await trio.open_tcp_listeners(self._settings.port, host=self._settings.host), task_status=task_status)
+        await self.http.run(await self._listen(self._settings.host, self._settings.port), task_status=task_status)
 
     async def _route(self, request: Request) -> Response:
         async with self._rendering:  # one page per round of the event loop

@@ -1,6 +1,5 @@
 """Fields to the bytes of a log line: JSON for machines, text for people, the same fields in both."""
 
-import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Final, final
@@ -9,6 +8,7 @@ import attrs
 import orjson
 import structlog
 
+from exchanger.net.network import SYSTEM
 from exchanger.util.text import printable
 
 Render = Callable[[Mapping[str, object]], bytes]
@@ -31,7 +31,7 @@ class Stamp:
     Keeps the text of the current second: making it is most of the work.
     """
 
-    _clock: Callable[[], float] = time.time
+    _clock: Callable[[], float] = SYSTEM.wall
     _second: tuple[int, str] = (-1, "")
 
     def __call__(self) -> str:

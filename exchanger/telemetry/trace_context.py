@@ -6,11 +6,12 @@ Sources: https://www.w3.org/TR/trace-context/, https://opentelemetry.io/docs/spe
 """
 
 import enum
-import random
+from random import Random
 from typing import Final, final
 
 import attrs
 
+from exchanger.net.network import SYSTEM
 from exchanger.values.trace import SAMPLED, SpanContext, TraceContext, Traceparent, parse_traceparent
 
 # The flag of level 2 (https://www.w3.org/TR/trace-context-2/#random-trace-id-flag): it belongs to the trace's id and is kept.
@@ -52,7 +53,7 @@ class TraceContexts:
     """Gives spans their places; see ``typing.Tracer``."""
 
     _settings: SamplingSettings = attrs.field(factory=SamplingSettings)
-    _bits: random.Random = attrs.field(factory=random.Random)  # a fast generator, seeded by the system
+    _random: Random = SYSTEM.random
     _bound: int = attrs.field(init=False)
     _follows: bool = attrs.field(init=False)
 
@@ -93,7 +94,7 @@ class TraceContexts:
         return trace_id & _LOW_HALF < self._bound
 
     def _new_trace_id(self) -> int:
-        return self._bits.getrandbits(128) or 1  # zero is not an id
+        return self._random.getrandbits(128) or 1  # zero is not an id
 
     def _span_id(self) -> str:
-        return f"{self._bits.getrandbits(64) or 1:016x}"
+        return f"{self._random.getrandbits(64) or 1:016x}"

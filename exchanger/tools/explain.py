@@ -12,7 +12,6 @@ from urllib.parse import urlencode, urlsplit
 
 import attrs
 import orjson
-import trio
 
 from exchanger.console.explained import ExplainedJson, explained
 from exchanger.console.message import encode
@@ -23,6 +22,7 @@ from exchanger.decision.withheld import numbered, split_sensitive_headers
 from exchanger.errors import ConfigurationError, ExchangerError
 from exchanger.http.message import Request
 from exchanger.http.names import is_loopback
+from exchanger.net.network import SYSTEM
 from exchanger.net.tls.client import client_tls_context
 from exchanger.policy.documents.document import entry_lines
 from exchanger.tools.display import explanation_text
@@ -104,7 +104,7 @@ async def _shown(question: Question, options: ExplainOptions, environment: Mappi
     if options.cluster:
         policy = await policy_of_cluster(options, chosen, environment)
     else:
-        policy = await trio.to_thread.run_sync(policy_of_paths, options.policy, chosen, environment, abandon_on_cancel=True)
+        policy = await SYSTEM.run_sync(policy_of_paths, options.policy, chosen, environment, abandon_on_cancel=True)
     for note in policy.notes:
         sys.stderr.write(f"exchanger explain: {printable(note)}\n")
     return shown_question(question, policy)
@@ -136,7 +136,7 @@ async def policy_of_cluster(options: ExplainOptions, chosen: Chosen, environment
     def read() -> Settings:
         return settings_of(environment, *more)
 
-    settings = await trio.to_thread.run_sync(read, abandon_on_cancel=True)
+    settings = await SYSTEM.run_sync(read, abandon_on_cancel=True)
     if not isinstance(settings.policy, KubernetesSettings):
         raise TypeError("the settings of another source")
     named = environment.get(_PROFILES_FILE, "").strip()
@@ -156,7 +156,7 @@ async def policy_of_cluster(options: ExplainOptions, chosen: Chosen, environment
     def assemble() -> AssembledPolicy:
         return assembled(found.documents, settings, chosen)
 
-    return await trio.to_thread.run_sync(assemble, abandon_on_cancel=True)
+    return await SYSTEM.run_sync(assemble, abandon_on_cancel=True)
 
 
 async def ask_console(question: Question, url: str, token_file: Path | None) -> ExplainedJson:

@@ -6,7 +6,7 @@ on every file system. A notification would save a fraction of a second.
 Must not know: what is in the file.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final, Generic, NoReturn, TypeVar, final
 
@@ -52,12 +52,14 @@ class FileFollower(Generic[T]):
     Args:
         read: Returns the present version. It runs in a worker thread and may block.
         hangs: Stands for a version that ``read`` did not return within ``READ_S``.
+        run_sync: Runs it.
         interval: Seconds between two looks.
         first_at_once: The first version needs no second look in ``look_settled``.
     """
 
     _read: Callable[[], T] = attrs.field(repr=False)
     _hangs: T = attrs.field(repr=False)
+    _run_sync: Callable[..., Awaitable[T]]
     _interval: float = POLL_S
     _first_at_once: bool = False
     _seen: T | None = attrs.field(default=None, init=False, repr=False)
@@ -75,7 +77,7 @@ class FileFollower(Generic[T]):
         """Return the present version."""
         with trio.move_on_after(READ_S):
             # Abandoned when cancelled: a look only reads, and its result is dropped.
-            return await trio.to_thread.run_sync(self._read, abandon_on_cancel=True, limiter=self._limiter)
+            return await self._run_sync(self._read, abandon_on_cancel=True, limiter=self._limiter)
         return self._hangs
 
     async def look_settled(self) -> T | None:

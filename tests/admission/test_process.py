@@ -100,7 +100,7 @@ async def running(scene: Scene, monkeypatch: pytest.MonkeyPatch, **variables: st
     """Run the process until SIGTERM ends it; its cluster is the scene's."""
 
     @asynccontextmanager
-    async def connect(_origin: object) -> AsyncGenerator[object]:
+    async def connect(_origin: object, **_options: object) -> AsyncGenerator[object]:
         yield object()
 
     monkeypatch.setattr("exchanger.kube.api.client.connect", connect)

@@ -26,7 +26,7 @@ from tests.admission.reviews import BROKEN, DENY, UID, FakeCluster, body, config
 from tests.examples import examples
 
 
-async def at_once(function: Callable[[], object], **_: object) -> object:
+async def at_once(function: Callable[..., object], *_args: object, **_: object) -> Any:
     """Run no thread: the test's clock does not wait for any."""
     await trio.lowlevel.checkpoint()
     return function()

@@ -69,7 +69,7 @@ def test_a_fault_in_any_part_ends_the_process(
 def test_a_folder_that_vanishes_at_the_start_is_said_plainly(
     configured: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("exchanger.directory.source.scan", lambda _root, before: type(before)(problem="cannot be listed: gone"))
+    monkeypatch.setattr("exchanger.directory.source.scan", lambda _root, before, _wall: type(before)(problem="cannot be listed: gone"))
     assert cli.main(["serve"]) == 1
     assert "cannot be listed: gone" in capfd.readouterr().out
 

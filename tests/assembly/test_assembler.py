@@ -1,6 +1,5 @@
 import gc
 import sys
-import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -40,8 +39,7 @@ class Gate:
         self.event = trio.Event()
         self.reached = 0
 
-    async def run_sync(self, function: object, *args: object, abandon_on_cancel: bool, limiter: trio.CapacityLimiter) -> object:
-        assert callable(function)
+    async def run_sync(self, function: Callable[..., object], *args: object, **_options: object) -> Any:
         self.reached += 1
         await self.event.wait()
         return function(*args)
@@ -187,14 +185,11 @@ async def test_a_change_that_makes_no_difference_is_no_version(autojump_clock: M
         assert (made.unread, made.take()) == (0, None)
 
 
-async def test_the_first_version_does_not_wait_for_ever_for_one_namespace(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_first_version_does_not_wait_for_ever_for_one_namespace(autojump_clock: MockClock) -> None:
     seconds = iter(range(0, 1000 * int(FIRST_BUDGET_S), int(FIRST_BUDGET_S)))
-    monkeypatch.setattr(time, "thread_time", lambda: float(next(seconds)))
     gate = Gate()
     gate.event.set()
-    made = Assembler(frozenset(), run_sync=gate.run_sync)
+    made = Assembler(frozenset(), run_sync=gate.run_sync, cpu=lambda: float(next(seconds)))
     sources = [Source("a", f"p{number}") for number in range(300)]
     for number, source in enumerate(sources):
         made.put(source, deny(f"/{number}", heavy=True))
@@ -217,7 +212,7 @@ async def test_what_was_short_when_it_came_runs_in_a_thread_once_its_namespace_i
 ) -> None:
     in_thread, inline = False, list[int]()
 
-    async def run_sync(function: Callable[..., object], *args: object, abandon_on_cancel: bool, limiter: trio.CapacityLimiter) -> object:
+    async def run_sync(function: Callable[..., object], *args: object, **_options: object) -> Any:
         nonlocal in_thread
         in_thread = True
         try:
@@ -341,10 +336,10 @@ async def test_a_document_that_comes_back_counts_again(autojump_clock: MockClock
 class HeavyGate(Gate):
     """Holds everything but the look at what may no longer be done."""
 
-    async def run_sync(self, function: object, *args: object, abandon_on_cancel: bool, limiter: trio.CapacityLimiter) -> object:
+    async def run_sync(self, function: Callable[..., object], *args: Any, **options: object) -> Any:
         if function is changed_allowances:
-            return changed_allowances(*args)  # type: ignore[arg-type]
-        return await super().run_sync(function, *args, abandon_on_cancel=abandon_on_cancel, limiter=limiter)
+            return function(*args)
+        return await super().run_sync(function, *args, **options)
 
 
 def exchange(path: str) -> Text:

@@ -18,6 +18,7 @@ from exchanger._proto.grpc.health.v1.health_pb2 import HealthCheckResponse
 from exchanger.app.policy_sync import PolicySync
 from exchanger.app.settings import read_settings
 from exchanger.errors import ConfigurationError
+from exchanger.net.network import SYSTEM
 from exchanger.policy.snapshot import CurrentPolicy
 from exchanger.values.notice import Notices
 from tests.e2e.service import ISSUERS, answering, environment
@@ -123,7 +124,7 @@ async def follow(root: Path, change: Callable[[Path], None] | None = None) -> li
     policy.on_change(count)
     with structlog.testing.capture_logs() as lines, trio.fail_after(PATIENCE_S):
         async with trio.open_nursery() as nursery:
-            following = PolicySync(settings, policy, lambda _issuers: None, lambda _stale: None, structlog.get_logger())
+            following = PolicySync(settings, policy, lambda _issuers: None, lambda _stale: None, structlog.get_logger(), SYSTEM)
             nursery.start_soon(following.run)
             await until(lambda: versions == 1)
             if change is not None:

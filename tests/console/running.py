@@ -178,7 +178,7 @@ class Running:
             ),
             Reports(self.unusable.append, self.faults.append),
             ConsoleFacts("1.2.3", "directory"),
-            PAGE,
+            page=PAGE,
             show_tokens=show_tokens,
         )
         policy.on_change(self.console.published)

@@ -23,7 +23,7 @@ def _refused(*_arguments: object, **_options: object) -> object:
 @pytest.fixture
 def young_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files are read again however long a test is held up after it has written them."""
-    monkeypatch.setattr("exchanger.directory.folder.YOUNG_NS", 3600 * 10**9)
+    monkeypatch.setattr("exchanger.directory.folder.YOUNG_S", 3600.0)
 
 
 def test_files_of_all_levels_are_read(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_links_in_a_circle_end_and_no_folder_is_read_twice(tmp_path: Path) -> No
 
 
 def test_an_unchanged_file_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("exchanger.directory.folder.YOUNG_NS", 0)
+    monkeypatch.setattr("exchanger.directory.folder.YOUNG_S", 0.0)
     (tmp_path / "a.yaml").write_text(namespace("a"))
     first = scan(tmp_path, Scan())
     with monkeypatch.context() as closed:
@@ -91,7 +91,7 @@ def test_a_young_file_is_read_again_but_understood_once(tmp_path: Path, monkeypa
     first = scan(tmp_path, Scan())
     assert first.files[0][1].signature is None
     monkeypatch.setattr("exchanger.directory.folder.read_manifests", _refused)
-    monkeypatch.setattr("exchanger.directory.folder.YOUNG_NS", 0)
+    monkeypatch.setattr("exchanger.directory.folder.YOUNG_S", 0.0)
     second = scan(tmp_path, first)
     assert second.files[0][1].signature is not None
     assert second.files[0][1].manifests is first.files[0][1].manifests

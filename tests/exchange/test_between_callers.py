@@ -19,6 +19,7 @@ from exchanger.exchange.breaker import USUAL_TOKEN, USUAL_TRACE, is_oversized
 from exchanger.exchange.cache.token_cache import TokenCache
 from exchanger.net.dial import PATIENCE
 from exchanger.net.endpoint import MAX_HEAD
+from exchanger.net.network import SYSTEM
 from exchanger.net.pool import MAX_BUSY_PER_HOST
 from exchanger.values.entry import TokenTarget
 from exchanger.values.issuer import CachePolicy, CallLimits, EndpointProtocol
@@ -236,7 +237,7 @@ async def test_a_call_without_callers_is_answered_on_its_stream_and_its_answer_i
 
     endpoint, keeps = Endpoint(slowly), CachePolicy(300.0, 100)
     async with world(endpoint.serve, settings=CONTRACT) as it:
-        it.client.cache.steady = it.client.cache.wall = trio.current_time
+        it.client.cache.network = attrs.evolve(SYSTEM, steady=trio.current_time, wall=trio.current_time)
         use(it, asked(http2=True, cache=keeps))
         await leaving(it, asked("first", http2=True, cache=keeps), 0.1)
         joined = await exchange(it.client, asked("first", http2=True, cache=keeps))

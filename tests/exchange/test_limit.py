@@ -6,6 +6,7 @@ import attrs
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from exchanger.net.network import SYSTEM
 from exchanger.values.issuer import CachePolicy, CallLimits, Issuer
 from exchanger.values.token import Cache, ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
 from tests.oauth.fakes import CONTRACT, HTTP, Peer, World, answering, exchange, response, silent, success, token_request, world
@@ -23,8 +24,8 @@ def lasting(seconds: int, token: str = "issued-token") -> bytes:
 
 
 def use(it: World, asked: TokenRequest) -> None:
-    it.client.cache.steady, it.client.cache.wall = trio.current_time, lambda: 1_000_000 + trio.current_time()
-    it.client._calls.now = lambda: 1_000_000 + trio.current_time()
+    it.client._calls.now = wall = lambda: 1_000_000 + trio.current_time()
+    it.client.cache.network = attrs.evolve(SYSTEM, steady=trio.current_time, wall=wall)
     it.client.use_issuers({asked.issuer.name: asked.issuer})
 
 

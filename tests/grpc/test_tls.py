@@ -13,6 +13,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from exchanger.grpc.routes import Immediate, Route
 from exchanger.grpc.server import GrpcServer, ServerSettings
+from exchanger.net.network import SYSTEM
 from exchanger.net.reactor import Reactor
 from exchanger.net.tls.certificates import CertificatesError
 from exchanger.net.tls.settings import LINES_PER_WINDOW, HandshakeLog
@@ -200,7 +201,7 @@ class TestResumption:
             assert again.tls.session_reused  # Python's ssl has no switch against it
             assert (await again.ask(b"x")).messages == [b"echo x"]
             later = days(3).timestamp()
-            monkeypatch.setattr("exchanger.net.tls.server.time.time", lambda: later)
+            served.reactor.network = attrs.evolve(SYSTEM, wall=lambda: later)
             third = await served.connect_tls(context, session=first.tls.session)
             assert third.eof
             assert served.observed.reasons == []

@@ -12,6 +12,7 @@ import trio
 from exchanger.kube.list_watch import ApiFailure, FailureKind, Key
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.kube.source import KubernetesSource, ListWatches
+from exchanger.net.network import SYSTEM
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.selection import Change, ConfigMap, Namespace
 from exchanger.policy.snapshot import PolicySnapshot
@@ -140,7 +141,7 @@ class Record:
             self,
             list_watches,
             self.on_stale,
-            random or Random(),
+            attrs.evolve(SYSTEM, random=random or Random()),
             grants=grants,
             on_published=self.published,
             log=logger_to(self._logged),

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from random import Random
+from typing import Any
 
 import pytest
 import trio
@@ -319,7 +320,7 @@ async def test_events_may_come_while_a_namespace_that_was_made_again_is_confirme
         cluster.put("a", f"m{number}", deny(f"/{number}"))
     async with following(cluster) as followed:
 
-        async def at_once(function: Callable[..., object], *args: object, **_: object) -> object:
+        async def at_once(function: Callable[..., object], *args: object, **_: object) -> Any:
             await trio.lowlevel.checkpoint()  # time does not wait for threads here
             return function(*args)
 

@@ -11,6 +11,7 @@ from exchanger.net.answer import Answer
 from exchanger.net.call import NoAnswer
 from exchanger.net.dial import DialLimits, Origin
 from exchanger.net.endpoint import Endpoint
+from exchanger.net.network import SYSTEM
 from exchanger.net.pool import ConnectionLimits, Connections
 from exchanger.net.reactor import Reactor
 from exchanger.net.roundtrip import round_trip
@@ -41,12 +42,13 @@ class Session:
     """Connections to one server; ``dialled`` is how many there were."""
 
     origin: Origin
-    reactor: Reactor = attrs.field(factory=Reactor)
+    reactor: Reactor = attrs.field(init=False)
     dialled: int = 0
     connections: Connections = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.connections = Connections(LIMITS, self.reactor, TlsContexts(client_tls_context), self._dial)
+        self.reactor = Reactor(attrs.evolve(SYSTEM, connect=self._dial))
+        self.connections = Connections(LIMITS, self.reactor, TlsContexts(client_tls_context))
 
     async def _dial(self, host: str, port: int) -> trio.SocketStream:
         self.dialled += 1

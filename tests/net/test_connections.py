@@ -13,6 +13,7 @@ from exchanger.net.answer import Answer
 from exchanger.net.call import Call, NoAnswer
 from exchanger.net.dial import DialLimits, Origin
 from exchanger.net.endpoint import Endpoint
+from exchanger.net.network import SYSTEM
 from exchanger.net.pool import UNUSED, ConnectionCounts, ConnectionLimits, Connections
 from exchanger.net.quarantine import LEAST_QUARANTINE, UNKNOWN_QUARANTINE, ReuseQuarantine
 from exchanger.net.reactor import Reactor
@@ -88,10 +89,10 @@ class World:
 
 @asynccontextmanager
 async def connections(**limits: Any) -> AsyncGenerator[World]:
-    reactor = Reactor()
     async with trio.open_nursery() as servers, trio.open_nursery() as running:
         endpoint = MemoryEndpoint(servers, [])
-        pool = Connections(attrs.evolve(LIMITS, **limits), reactor, TlsContexts(lambda: NO_TLS), endpoint.dial)
+        reactor = Reactor(attrs.evolve(SYSTEM, connect=endpoint.dial))
+        pool = Connections(attrs.evolve(LIMITS, **limits), reactor, TlsContexts(lambda: NO_TLS))
         world = World(pool, endpoint)
         endpoint.scripts = [world.serve]
         running.start_soon(reactor.run)
@@ -277,7 +278,7 @@ async def test_an_attempt_outlives_its_call_and_its_connection_serves_the_next_o
             await trio.sleep(1.0)
             return await plain(host, port)
 
-        it.pool.connect = slow
+        it.pool.reactor.network = attrs.evolve(SYSTEM, connect=slow)
         it.call(ends=0.5)
         await trio.sleep(0.6)
         assert it.landed == [NoAnswer(timed_out=True, why="timed out while connecting")]

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock, memory_stream_pair
 
-from exchanger.net.dial import Attempt, Dial, Dialled, DialLimits, Origin, Unreachable, open_tunnel
+from exchanger.net.dial import Attempt, Dialled, DialLimits, Origin, Unreachable, open_tunnel
+from exchanger.net.network import SYSTEM, Connect
 from exchanger.net.tls.client import ClientTlsTransport, client_tls_context
 from exchanger.net.tls.client_contexts import TlsContexts
 from exchanger.values.issuer import EndpointProtocol
@@ -26,8 +27,10 @@ PROXIED = Origin(False, "issuer.example.com", 80, Proxy(False, "proxy.example.co
 NOBODY = Secret("")
 
 
-async def connect(origin: Origin, *, tls: ssl.SSLContext, dial: Dial) -> Dialled | Unreachable:
-    return await Attempt(origin, DialLimits(dial=3.0, tls_handshake=1.5), TlsContexts(lambda: tls), dial).run()
+async def connect(origin: Origin, *, tls: ssl.SSLContext, dial: Connect) -> Dialled | Unreachable:
+    return await Attempt(
+        origin, DialLimits(dial=3.0, tls_handshake=1.5), TlsContexts(lambda: tls), attrs.evolve(SYSTEM, connect=dial)
+    ).run()
 
 
 @pytest.fixture
@@ -163,7 +166,7 @@ def test_the_context_verifies_and_discloses_no_keys(monkeypatch: pytest.MonkeyPa
 
 
 async def test_a_peer_that_cannot_be_reached_is_no_connection_and_a_fault_of_the_dialler_is_a_fault() -> None:
-    def failing(error: Exception) -> Dial:
+    def failing(error: Exception) -> Connect:
         async def dial(host: str, port: int) -> trio.SocketStream:
             raise error
 

@@ -8,8 +8,8 @@ from typing import Any, Final
 import pytest
 import trio
 
+from exchanger.net.network import SYSTEM
 from exchanger.net.resolver import MAX_LOOK_UPS
-from tests.oauth.fakes import CONTRACT, Observer, client_of, running
 from tests.waiting import until
 
 HUNG: Final = "hung.example.com"
@@ -37,12 +37,13 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
 
 async def test_a_host_whose_resolver_hangs_holds_up_no_other(asked: list[str]) -> None:
-    async with running(client_of(CONTRACT, Observer())), trio.open_nursery() as callers:
+    (listener, *_) = await SYSTEM.listen("127.0.0.1", 0)
+    async with listener, trio.open_nursery() as callers:
         for _ in range(64):
-            callers.start_soon(trio.socket.getaddrinfo, HUNG, 80)
+            callers.start_soon(SYSTEM.connect, HUNG, 80)
         await until(lambda: len(asked) == MAX_LOOK_UPS)
-        (found, *_) = await trio.socket.getaddrinfo(OTHER, 80)
-        assert found[4] == ("127.0.0.1", 80)
+        async with await SYSTEM.connect(OTHER, listener.socket.getsockname()[1]):
+            assert asked.count(OTHER) == 1
         assert trio.to_thread.current_default_thread_limiter().borrowed_tokens == 0
         callers.cancel_scope.cancel()
     assert asked.count(HUNG) == MAX_LOOK_UPS

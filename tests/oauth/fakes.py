@@ -14,7 +14,7 @@ import attrs
 import trio
 
 from exchanger.exchange.pipeline import TokenClient
-from exchanger.net.dial import Dial
+from exchanger.net.network import SYSTEM, Connect
 from exchanger.net.reactor import Reactor
 from exchanger.net.tls.client import client_tls_context
 from exchanger.oauth.settings import TokenClientSettings
@@ -231,13 +231,14 @@ def client_of(
     observer: ExchangeObserver,
     *,
     clock: Callable[[], float] = trio.current_time,
-    dial: Dial = trio.open_tcp_stream,
+    dial: Connect = SYSTEM.connect,
     tls: ssl.SSLContext | Callable[[], ssl.SSLContext] = client_tls_context,
     tracer: Tracer | None = None,
 ) -> TokenClient:
     """Return a client with a reactor of its own, which ``running`` runs."""
     make = (lambda: tls) if isinstance(tls, ssl.SSLContext) else tls
-    return TokenClient(settings, observer, Reactor(), clock=clock, dial=dial, tls=make, tracer=tracer)
+    network = attrs.evolve(SYSTEM, steady=clock, connect=dial)
+    return TokenClient(settings, observer, Reactor(network), tls=make, tracer=tracer)
 
 
 async def exchange(client: TokenExchanger, request: TokenRequest, due: float = math.inf) -> TokenOutcome:
@@ -331,7 +332,7 @@ async def world(
     *scripts: Script,
     settings: TokenClientSettings = HTTP,
     observer: ExchangeObserver | None = None,
-    dial: Dial | None = None,
+    dial: Connect | None = None,
     tls: ssl.SSLContext | Callable[[], ssl.SSLContext] = NO_TLS,
     tracer: Tracer | None = None,
 ) -> AsyncGenerator[World]:

@@ -1,7 +1,7 @@
 """Laws of assembly: histories of documents end as a fresh start does, and are never open on the way."""
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import attrs
 import pytest
@@ -110,10 +110,7 @@ class Threads:
     waiting: dict[trio.CapacityLimiter, trio.Event] = attrs.field(factory=dict)
     free: bool = False
 
-    async def run_sync(
-        self, function: Callable[..., object], *args: object, abandon_on_cancel: bool, limiter: trio.CapacityLimiter
-    ) -> object:
-        assert abandon_on_cancel
+    async def run_sync(self, function: Callable[..., object], *args: object, limiter: trio.CapacityLimiter, **_options: object) -> Any:
         result = function(*args)
         if not self.free:
             self.waiting[limiter] = event = trio.Event()

@@ -13,6 +13,7 @@ from exchanger.errors import Diagnostic
 from exchanger.exchange.verify import SubjectTokenVerifier
 from exchanger.jwt.claims import SubjectPolicy
 from exchanger.jwt.verify import Claims, Unverified, judge, read_token
+from exchanger.net.network import SYSTEM
 from exchanger.typing import Ticket
 from exchanger.values.entry import TokenTarget
 from exchanger.values.issuer import CachePolicy, CallLimits, Credentials, Issuer
@@ -388,8 +389,8 @@ class World:
         async with trio.open_nursery() as network:
             endpoint = MemoryEndpoint(network, [self.serve])
             client = client_of(CONTRACT, Observer(), dial=endpoint.dial, tls=NO_TLS)
-            client.cache.steady, client.cache.wall = trio.current_time, lambda: EPOCH + trio.current_time()
-            client._calls.now = lambda: EPOCH + trio.current_time()
+            client._calls.now = wall = lambda: EPOCH + trio.current_time()
+            client.cache.network = attrs.evolve(SYSTEM, steady=trio.current_time, wall=wall)
             async with running(client):
                 client.use_issuers({"primary": self.issuer})
                 async with trio.open_nursery() as callers:

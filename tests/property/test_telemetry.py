@@ -41,7 +41,7 @@ def test_an_exchange_lies_within_its_decision(before: int, call: int, after: int
         spans.append(span)
         return b""
 
-    tracing = Tracing(TraceContexts(), SpanQueue(10, 10), encode, Clock(machine.wall, machine.monotonic).at)
+    tracing = Tracing(TraceContexts(), SpanQueue(10, 10), encode, Clock(machine.wall, machine.steady).at)
     place = tracing.contexts.below(CALLER)
     arrived = machine.now
     called = arrived + before

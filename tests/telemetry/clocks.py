@@ -7,15 +7,18 @@ import attrs
 
 @attrs.define(eq=False)
 class Machine:
-    """``monotonic`` and ``wall`` show nanoseconds; before a reading passes the next of ``pauses``, and nothing when none is left."""
+    """``steady`` and ``wall`` show seconds; ``now``, ``distance`` and ``pauses`` are nanoseconds. Before a reading passes the next
+    of ``pauses``, and nothing when none is left.
+    """
 
     pauses: Iterator[int] = attrs.field(factory=lambda: iter(()))
     now: int = 5_000_000_000
     distance: int = 1_800_000_000_000_000_000
 
-    def monotonic(self) -> int:
+    def steady(self) -> float:
         self.now += next(self.pauses, 0)
-        return self.now
+        return self.now / 1e9
 
-    def wall(self) -> int:
-        return self.monotonic() + self.distance
+    def wall(self) -> float:
+        self.now += next(self.pauses, 0)
+        return (self.now + self.distance) / 1e9

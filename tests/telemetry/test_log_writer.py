@@ -1,6 +1,7 @@
 import contextlib
 import threading
 from collections.abc import AsyncIterator
+from typing import Any
 
 import attrs
 import pytest
@@ -33,7 +34,7 @@ class FakeOutput:
         return 0
 
 
-def _writer(output: FakeOutput | Descriptor, **limits: int) -> LogWriter:
+def _writer(output: FakeOutput | Descriptor, **limits: Any) -> LogWriter:
     return LogWriter(output, lambda lines: b"dropped %d" % lines, **limits)
 
 

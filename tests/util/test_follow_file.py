@@ -77,7 +77,7 @@ def mounted(path: Path, text: str) -> None:
 async def test_every_way_to_replace_a_file_is_seen(tmp_path: Path, replace: Callable[[Path, str], None]) -> None:
     path = tmp_path / "file"
     path.write_text("zero")
-    follower = FileFollower(path.read_text, "")
+    follower = FileFollower(path.read_text, "", trio.to_thread.run_sync)
     for text in ("one1", "two2"):
         replace(path, text)
         assert [await follower.look_settled() for _ in range(3)] == [None, text, None]
@@ -100,12 +100,12 @@ def scripted(*versions: str) -> Callable[[], str]:
     ],
 )
 async def test_a_version_settles_when_two_looks_find_it(versions: str, returned: list[str | None]) -> None:
-    follower = FileFollower(scripted(*versions), "")
+    follower = FileFollower(scripted(*versions), "", trio.to_thread.run_sync)
     assert [await follower.look_settled() for _ in versions] == returned
 
 
 async def test_the_first_version_may_settle_at_once() -> None:
-    follower = FileFollower(scripted(*"abb"), "", first_at_once=True)
+    follower = FileFollower(scripted(*"abb"), "", trio.to_thread.run_sync, first_at_once=True)
     assert [await follower.look_settled() for _ in range(3)] == ["a", None, "b"]
 
 
@@ -117,7 +117,7 @@ async def test_looks_come_at_an_interval(mock_clock: MockClock) -> None:
         reads.append("read")
         return "found"
 
-    follower = FileFollower(read, "")
+    follower = FileFollower(read, "", trio.to_thread.run_sync)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(follower.run, learn.send_nowait)
         for looks in (1, 2):
@@ -155,7 +155,7 @@ def hanging() -> Iterator[Hanging]:
 
 
 async def test_a_file_system_that_hangs_is_reported_and_holds_one_thread(hanging: Hanging, mock_clock: MockClock) -> None:
-    follower = FileFollower(hanging.read, HANGS)
+    follower = FileFollower(hanging.read, HANGS, trio.to_thread.run_sync)
     found: list[str] = []
 
     async def look() -> None:
@@ -176,6 +176,6 @@ async def test_a_file_system_that_hangs_is_reported_and_holds_one_thread(hanging
 async def test_cancellation_does_not_wait_for_the_thread(hanging: Hanging) -> None:
     with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(FileFollower(hanging.read, "").look)
+            nursery.start_soon(FileFollower(hanging.read, "", trio.to_thread.run_sync).look)
             await hanging.wait()
             nursery.cancel_scope.cancel()

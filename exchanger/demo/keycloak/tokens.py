@@ -1,6 +1,5 @@
 """The demo with a Keycloak: the realm is the only issuer, its tokens are exchanged, and its keys say which tokens it has signed."""
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol, final
@@ -14,6 +13,7 @@ from exchanger.demo.keycloak.realm import APP, APP_BRIEF, POLICY_FILE, KeycloakA
 from exchanger.demo.keycloak.verification import Keys, TokenVerification, subjects_of, verify
 from exchanger.demo.setup import DemoPorts, DemoSetup
 from exchanger.jwt.unverified import claims_of
+from exchanger.net.network import SYSTEM
 from exchanger.scenarios.answer import Exchanged, Reached, RequestedTarget, Upstream
 from exchanger.scenarios.builtin import packaged_scenarios
 from exchanger.scenarios.client import LOOPBACK
@@ -55,7 +55,7 @@ class RealmTokens:
 
     client: RealmClient
     issuer: str
-    _wall_clock: Callable[[], float] = time.time
+    _wall_clock: Callable[[], float] = SYSTEM.wall
     _subjects: dict[Subject, str] = attrs.field(factory=dict, repr=False)
     _keys: Keys = attrs.field(factory=dict, repr=False)
     renewed: int = 0

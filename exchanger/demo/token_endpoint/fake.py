@@ -8,8 +8,6 @@ import base64
 import binascii
 import hashlib
 import json
-import secrets
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import assert_never, final
@@ -21,6 +19,7 @@ import trio
 from exchanger.demo.token_endpoint.rules import TOKEN_PATHS, Behaviour, Fail, Issue, Refuse, behaviour_for
 from exchanger.http.message import Request, Response
 from exchanger.jwt.unverified import claims_of
+from exchanger.net.network import SYSTEM
 from exchanger.scenarios.answer import RequestedTarget
 from exchanger.scenarios.tokens import CLIENT_ID, encode
 
@@ -60,7 +59,7 @@ class RequestCount:
 class TokenEndpoint:
     """The endpoint and its counts; ``clock`` returns seconds since 1970."""
 
-    _clock: Callable[[], float] = time.time
+    _clock: Callable[[], float] = SYSTEM.wall
     _counts: OrderedDict[tuple[str, RequestedTarget], int] = attrs.Factory(OrderedDict)
 
     def counts(self) -> tuple[RequestCount, ...]:
@@ -113,7 +112,7 @@ class TokenEndpoint:
             "act": {"sub": CLIENT_ID},  # RFC 8693 section 4.1: who acts with this token
             "iat": now,
             "exp": now + TOKEN_LIFETIME,
-            "jti": secrets.token_urlsafe(9),
+            "jti": SYSTEM.entropy(9).hex(),
             "subject_token_sha256": hashlib.sha256(subject_token.encode()).hexdigest()[:16],
         }
         return issued

@@ -8,8 +8,8 @@ Must not know: where values are stored.
 """
 
 import hmac
-import os
 import struct
+from collections.abc import Callable
 from typing import Final, final
 
 import attrs
@@ -17,6 +17,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from exchanger.exchange.cache.keys import CacheKey
+from exchanger.net.network import SYSTEM
 from exchanger.values.secret import Secret
 
 # Characters of a token that is kept: no answer has a longer one that is passed on.
@@ -44,14 +45,14 @@ class StoredToken:
     expires_at: int | None
 
 
-def seal(key: CacheKey, digest: bytes, token: StoredToken) -> bytes | None:
+def seal(key: CacheKey, digest: bytes, token: StoredToken, entropy: Callable[[int], bytes] = SYSTEM.entropy) -> bytes | None:
     """Return the value to store under ``digest``; ``None`` if the token is too long or its numbers are absurd. Takes some 15 µs."""
     text = token.access_token.reveal()
     expires_at = token.expires_at or 0
     if len(text) > MAX_TOKEN_CHARS or not text.isascii() or not (0 <= token.expires_in < _MOST and 0 <= expires_at < _MOST):
         return None
     plain = _HEAD.pack(token.length, token.wall_end, token.expires_in, expires_at) + text.encode("ascii")
-    salt = os.urandom(_SALT_BYTES)
+    salt = entropy(_SALT_BYTES)
     cipher, nonce = _cipher(key, salt)
     return b"".join((_FORMAT, salt, cipher.encrypt(nonce, plain, _FORMAT + digest)))
 

@@ -11,7 +11,6 @@ import enum
 import ssl
 from base64 import urlsafe_b64encode
 from collections.abc import Awaitable, Callable, Sequence
-from random import Random
 from typing import Final, Protocol, final
 
 import attrs
@@ -23,6 +22,8 @@ from exchanger.exchange.cache.sealed_token import MAX_SEALED_BYTES, StoredToken,
 from exchanger.exchange.cache.settings import SharedSettings
 from exchanger.exchange.cache.store import Store, StoreFailure, Write
 from exchanger.exchange.cache.write_queue import Job, WriteQueue
+from exchanger.net.network import Network
+from exchanger.net.stream import Dial
 from exchanger.net.tls.client import client_tls_context
 from exchanger.util.backoff import BackOff, BackOffSettings
 from exchanger.util.follow_file import HANGS, POLL_S, FileFollower, Unusable
@@ -87,7 +88,7 @@ class Connected(Protocol):
         """Make changes."""
 
 
-OpenStore = Callable[[trio.Nursery, SharedSettings, Secret | None, ssl.SSLContext | None], Awaitable[Connected | StoreFailure]]
+OpenStore = Callable[[trio.Nursery, Dial, SharedSettings, Secret | None, ssl.SSLContext | None], Awaitable[Connected | StoreFailure]]
 
 
 @final
@@ -99,17 +100,15 @@ class SharedLevel:
         settings: Where it is, and which files count.
         observer: Learns how it is.
         on_keys_gone: Called when a key that may have written tokens is not in force any more.
-        steady: Seconds of a clock that never goes back, the same that ``put`` gets times of.
+        network: Leads to the store. ``put`` gets times of its steady clock.
         open_store: Opens connections.
-        random: For the pauses between attempts.
     """
 
     settings: SharedSettings
     observer: SharedObserver
     on_keys_gone: Callable[[], None]
-    steady: Callable[[], float]
+    network: Network
     open_store: OpenStore = Store.open
-    random: Random = attrs.field(factory=Random, repr=False)
     keys: tuple[CacheKey, ...] = attrs.field(default=(), init=False)
     _files: StoreFiles | None = attrs.field(default=None, init=False)
     _follower: FileFollower[StoreFiles | Unusable] = attrs.field(init=False)
@@ -125,7 +124,7 @@ class SharedLevel:
     _refusing: bool = attrs.field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._follower = FileFollower(lambda: read_files(self.settings), Unusable(HANGS), first_at_once=True)
+        self._follower = FileFollower(lambda: read_files(self.settings), Unusable(HANGS), self.network.run_sync, first_at_once=True)
 
     @property
     def in_use(self) -> bool:
@@ -206,7 +205,7 @@ class SharedLevel:
     # Connection
 
     async def _stay_connected(self) -> None:
-        back_off = BackOff(_RETRY, self.random)
+        back_off = BackOff(_RETRY, self.network.random)
         while True:
             files = self._files
             if files is None:
@@ -222,15 +221,13 @@ class SharedLevel:
     async def _use_connection(self, files: StoreFiles, changed: trio.Event) -> str | None:
         """Use one connection as long as it is good; return why it is not any more, ``None`` if other files are in force."""
         tls = (
-            await trio.to_thread.run_sync(client_tls_context, files.ca_pem, abandon_on_cancel=True)
-            if self.settings.address.secure
-            else None
+            await self.network.run_sync(client_tls_context, files.ca_pem, abandon_on_cancel=True) if self.settings.address.secure else None
         )
         self._tripped = trio.Event()
         self._failures, self._reason = 0.0, ""
         async with trio.open_nursery() as nursery:
             try:
-                store = await self.open_store(nursery, self.settings, files.password, tls)
+                store = await self.open_store(nursery, self.network.connect, self.settings, files.password, tls)
                 if isinstance(store, StoreFailure):
                     return store.reason
                 if (reason := await self._probe(store)) is not None:
@@ -305,10 +302,10 @@ class SharedLevel:
     def _writes(self, job: Job) -> list[Write]:
         if job.token is None:
             return [Write(self._name(digest)) for digest in job.digests]
-        left = int(1000 * (job.end - self.steady()))
+        left = int(1000 * (job.end - self.network.steady()))
         if left < 1 or job.keys[0] not in self.keys:
             return []
-        value = seal(job.keys[0], job.digests[0], job.token)
+        value = seal(job.keys[0], job.digests[0], job.token, self.network.entropy)
         return [] if value is None else [Write(self._name(job.digests[0]), value, left)]
 
     def _report_refusal(self, failure: StoreFailure | None) -> None:

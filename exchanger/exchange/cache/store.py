@@ -7,7 +7,6 @@ waits for. Should answers ever get out of step, no value would open under anothe
 Nothing of the client's or the server's texts leaves this module: they may quote a command, and with it a password.
 """
 
-import socket
 import ssl
 from collections.abc import Sequence
 from typing import Any, Final, Self, final
@@ -22,7 +21,7 @@ from coredis.typing import ResponseType
 
 from exchanger.exchange.cache.replies import Replies, reply_to
 from exchanger.exchange.cache.settings import SharedSettings
-from exchanger.util.address import tls_server_name
+from exchanger.net.stream import Dial, open_stream
 from exchanger.values.secret import Secret
 
 # Seconds for name resolution, TCP, TLS and authentication. Nobody waits for it.
@@ -122,13 +121,17 @@ class Store:
 
     @classmethod
     async def open(
-        cls, nursery: trio.Nursery, settings: SharedSettings, password: Secret | None, tls: ssl.SSLContext | None
+        cls, nursery: trio.Nursery, connect: Dial, settings: SharedSettings, password: Secret | None, tls: ssl.SSLContext | None
     ) -> Self | StoreFailure:
-        """Connect and authenticate, within ``CONNECT_S``. The connection lives in ``nursery``; cancel that to close it."""
+        """Dial and authenticate, within ``CONNECT_S``. The connection lives in ``nursery``; cancel that to close it."""
         with trio.move_on_after(CONNECT_S):
-            stream = await _dialled(settings, tls)
-            if isinstance(stream, StoreFailure):
-                return stream
+            try:
+                stream = await open_stream(connect, settings.address.host, settings.address.port, tls)
+            except OSError:
+                return StoreFailure("cannot be reached")
+            except trio.BrokenResourceError as error:
+                untrusted = isinstance(error.__cause__, ssl.SSLCertVerificationError)
+                return StoreFailure("has a certificate that is not trusted" if untrusted else "does not speak TLS as it should")
             store = cls(trio.Event(), _Connection(_Transport(stream), settings, password))
             return store if (failure := await nursery.start(store._run)) is None else failure
         return StoreFailure(f"could not be reached within {CONNECT_S:.0f} seconds")
@@ -197,29 +200,6 @@ class _Status:
         """See ``trio.TaskStatus``."""
         self.begun = True
         self._status.started(value)
-
-
-async def _dialled(settings: SharedSettings, tls: ssl.SSLContext | None) -> trio.abc.Stream | StoreFailure:
-    """Return a connection, over TLS if there is a context for it."""
-    address = settings.address
-    try:
-        plain = await trio.open_tcp_stream(address.host, address.port)
-    except OSError:
-        return StoreFailure("cannot be reached")
-    plain.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    if tls is None:
-        return plain
-    secured = trio.SSLStream(plain, tls, server_hostname=tls_server_name(address.host))
-    try:
-        await secured.do_handshake()
-    except trio.BrokenResourceError as error:
-        await trio.aclose_forcefully(plain)
-        untrusted = isinstance(error.__cause__, ssl.SSLCertVerificationError)
-        return StoreFailure("has a certificate that is not trusted" if untrusted else "does not speak TLS as it should")
-    except trio.Cancelled:
-        await trio.aclose_forcefully(plain)
-        raise
-    return secured
 
 
 async def _unless_of_another_type(request: object) -> ResponseType:

@@ -7,12 +7,8 @@ was withdrawn needs no purge; an issuer or credentials that are gone take their 
 Life is measured by two clocks (``lifetime``), so that no token is served past its end whatever clocks do.
 """
 
-import functools
-import os
-import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from random import Random
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, final
 
 import attrs
@@ -25,6 +21,7 @@ from exchanger.exchange.cache.lifetime import Instant, Life, Unreadable, plan_li
 from exchanger.exchange.cache.memory_store import Entry, Kept, MemoryStore
 from exchanger.exchange.cache.sealed_token import MAX_TOKEN_CHARS, StoredToken
 from exchanger.exchange.cache.settings import SharedSettings
+from exchanger.net.network import SYSTEM, Network
 from exchanger.net.proxies import EnvironmentProxies
 from exchanger.oauth.token_response import TokenResponseRules
 from exchanger.values.issuer import Issuer
@@ -45,10 +42,6 @@ _SWEPT_AT_ONCE: Final = 1000
 
 # Seconds by which another replica's token has to live longer to be taken for a renewed one.
 RENEWED_BY_S: Final = 1.0
-# By a clock that also counts while the machine sleeps, where there is one.
-_STEADY: Final[Callable[[], float]] = (
-    functools.partial(time.clock_gettime, time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic
-)
 
 
 @final
@@ -61,18 +54,14 @@ class TokenCache:
         proxies: Those of the environment, by which endpoints are reached.
         shared: The shared level's settings, ``None`` for memory alone.
         observer: Learns how the shared level is; required with one.
-        steady: Seconds of a clock that never goes back.
-        wall: Seconds since the epoch.
-        random: Spreads renewals and attempts.
+        network: Its clocks measure life; its random numbers spread renewals and attempts.
     """
 
     rules: TokenResponseRules = attrs.field(factory=TokenResponseRules)
     proxies: EnvironmentProxies = attrs.field(factory=EnvironmentProxies)
     shared: SharedSettings | None = None
     observer: "SharedObserver | None" = None
-    steady: Callable[[], float] = _STEADY
-    wall: Callable[[], float] = time.time
-    random: Random = attrs.field(factory=Random, repr=False)
+    network: Network = SYSTEM
     _memory: MemoryStore = attrs.field(factory=MemoryStore, init=False)
     _issuers: IssuersInForce = attrs.field(init=False)
     _refused: OrderedDict[bytes, float] = attrs.field(factory=OrderedDict, init=False, repr=False)
@@ -80,14 +69,14 @@ class TokenCache:
     _level: "SharedLevel | None" = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._issuers = IssuersInForce(self._memory, os.urandom(KEY_BYTES), (self.rules, self.proxies))
+        self._issuers = IssuersInForce(self._memory, self.network.entropy(KEY_BYTES), (self.rules, self.proxies))
         if self.shared is not None:
             # Here, since the store's client takes 0.4 s and 28 MB, and before the loop runs.
             from exchanger.exchange.cache.shared_level import SharedLevel
 
             if self.observer is None:
                 raise ValueError("a shared level needs an observer")
-            self._level = SharedLevel(self.shared, self.observer, self._forget_all, self.steady, random=self.random)
+            self._level = SharedLevel(self.shared, self.observer, self._forget_all, self.network)
 
     @property
     def entries(self) -> int:
@@ -126,7 +115,7 @@ class TokenCache:
             return None
         of = prepared.of
         digest = prepared.memory.digest(_subject(request))
-        kept = self._memory.get(of.partition, digest, self.steady(), self.wall(), of.policy.max_ttl)
+        kept = self._memory.get(of.partition, digest, self.network.steady(), self.network.wall(), of.policy.max_ttl)
         if kept is None:
             of.tally.memory_misses += 1
         else:
@@ -149,7 +138,7 @@ class TokenCache:
         # It was issued at some time during the call: at its beginning, to be sure.
         age = 0.0 if token.call is None else token.call.duration
         now = self._now()
-        life = plan_life(now, age, min(token.expires_in, prepared.of.policy.max_ttl), end, self.random.random())
+        life = plan_life(now, age, min(token.expires_in, prepared.of.policy.max_ttl), end, self.network.random.random())
         if life is None:
             return
         kept = attrs.evolve(token, call=None, cache=Cache.HIT)
@@ -176,7 +165,7 @@ class TokenCache:
         known = self._memory.remove(prepared.of.partition, digest) or digest in self._refused or digest in self._looked_up
         if self._level is not None and known:
             # The removal may come late or get lost, or a look-up be under way: what the shared level has is not believed until ``keep``.
-            self._refused[digest] = self.steady() + prepared.of.policy.max_ttl
+            self._refused[digest] = self.network.steady() + prepared.of.policy.max_ttl
             self._refused.move_to_end(digest)
             while len(self._refused) > MAX_REFUSED:
                 self._refused.popitem(last=False)
@@ -231,7 +220,7 @@ class TokenCache:
         left = min(left, stored.wall_end - now.wall, stored.length)
         age = stored.length - left
         length = min(stored.length, prepared.of.policy.max_ttl)
-        life = plan_life(now, age, length, end, self.random.random())
+        life = plan_life(now, age, length, end, self.network.random.random())
         if life is None or (better_than is not None and life.until <= better_than.until + RENEWED_BY_S):
             return None
         token = ExchangedToken(stored.access_token, None, stored.expires_in, Cache.HIT, stored.expires_at)
@@ -246,7 +235,7 @@ class TokenCache:
             of.tally.shared_misses += 1
 
     def _now(self) -> Instant:
-        return Instant(self.steady(), self.wall())
+        return Instant(self.network.steady(), self.network.wall())
 
     def _forget_all(self) -> None:
         """A key is gone: what it wrote counts no more, and memory may have it from there."""
@@ -257,7 +246,7 @@ class TokenCache:
         for at in range(0, len(places), _SWEPT_AT_ONCE):
             self._memory.drop_if_over(iter(places[at : at + _SWEPT_AT_ONCE]), self._now())
             await trio.lowlevel.checkpoint()
-        now = self.steady()
+        now = self.network.steady()
         while self._refused and next(iter(self._refused.values())) <= now:
             self._refused.popitem(last=False)
 

@@ -15,7 +15,6 @@ import hashlib
 import os
 import socket
 import threading
-import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from pathlib import Path
@@ -26,6 +25,7 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from exchanger.errors import ConfigurationError
+from exchanger.net.network import SYSTEM, RunSync
 from exchanger.util.follow_file import POLL_S, FileFollower, Unusable, read_regular
 from exchanger.values.secret import Secret
 
@@ -198,6 +198,7 @@ class Credentials:
 
     _load: Callable[[], Access] = attrs.field(repr=False)
     _access: Access
+    _steady: Callable[[], float] = SYSTEM.steady
     renewals: int = attrs.field(default=0, init=False)
     _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False)
     _renewed_at: float = attrs.field(default=float("-inf"), init=False)
@@ -249,7 +250,7 @@ class Credentials:
 
     def _read_again(self) -> Access | None:
         """Return the present configuration; ``None`` if it was read a moment ago, or is unusable."""
-        now = time.monotonic()
+        now = self._steady()
         if now < self._renewed_at + RENEWAL_PAUSE_S:
             return None
         self._renewed_at = now
@@ -269,9 +270,9 @@ class Credentials:
     def _differs(self, refused: Access, authorization: Secret | None) -> bool:
         return self._access.identity != refused.identity or self._access.authorization() != authorization
 
-    async def follow_files(self, changed: Callable[[], None], interval: float = POLL_S) -> NoReturn:
+    async def follow_files(self, changed: Callable[[], None], run_sync: RunSync, interval: float = POLL_S) -> NoReturn:
         """Call ``changed`` whenever a file of the configuration has other content, until cancelled. What it says is not read here."""
-        follower = FileFollower(self._content, b"", interval)
+        follower = FileFollower(self._content, b"", run_sync, interval)
         seen = await follower.look()
 
         def compare(found: bytes) -> None:

@@ -35,6 +35,7 @@ from kubernetes.config.kube_config import KubeConfigMerger
 from exchanger.kube.api.access import Access, ClusterError, Credentials, make_wakeable
 from exchanger.kube.api.connection import ApiConnection, ConnectionBounds
 from exchanger.kube.api.decoding import printable
+from exchanger.net.network import SYSTEM, Network
 from exchanger.util.shown import is_path, measured
 from exchanger.values.secret import Secret
 
@@ -94,7 +95,9 @@ class Origin:
 
 
 @asynccontextmanager
-async def connect(origin: Origin | None = None, bounds: ConnectionBounds | None = None) -> AsyncGenerator[ApiConnection]:
+async def connect(
+    origin: Origin | None = None, bounds: ConnectionBounds | None = None, network: Network = SYSTEM
+) -> AsyncGenerator[ApiConnection]:
     """Connect to the API server of ``origin`` until the block ends; nothing is sent before the first request.
 
     Raises:
@@ -102,12 +105,12 @@ async def connect(origin: Origin | None = None, bounds: ConnectionBounds | None 
     """
     where = Origin() if origin is None else origin
     with trio.move_on_after(CONFIGURATION_S) as scope:
-        access = await trio.to_thread.run_sync(load_access, where, abandon_on_cancel=True, thread_name="kube configuration")
+        access = await network.run_sync(load_access, where, abandon_on_cancel=True, thread_name="kube configuration")
     if scope.cancelled_caught:
         raise ClusterError(f"the API server's configuration took more than {CONFIGURATION_S:.0f} seconds: a credential plugin hangs")
-    credentials = Credentials(lambda: load_access(where), access)
+    credentials = Credentials(lambda: load_access(where), access, network.steady)
     try:
-        yield ApiConnection(credentials, ConnectionBounds() if bounds is None else bounds)
+        yield ApiConnection(credentials, ConnectionBounds() if bounds is None else bounds, network.run_sync)
     finally:
         credentials.close()
 

@@ -14,6 +14,7 @@ import trio
 from exchanger.kube.api.access import Call, Credentials
 from exchanger.kube.api.transport import MAX_BODY_BYTES, Request, Timeouts, TooLarge, ask, follow
 from exchanger.kube.list_watch import ApiFailure, FailureKind
+from exchanger.net.network import SYSTEM, RunSync
 
 R = TypeVar("R")
 B = TypeVar("B")
@@ -78,6 +79,7 @@ class ApiConnection:
 
     credentials: Credentials
     bounds: ConnectionBounds = attrs.field(factory=ConnectionBounds)
+    run_sync: RunSync = SYSTEM.run_sync
     _calls: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(MAX_CALLS), init=False)
     _streams: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(MAX_WATCHES), init=False)
     _questions: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(MAX_PROBES), init=False)
@@ -121,7 +123,7 @@ class ApiConnection:
         work = partial(ask, self.credentials, call, request, timeouts, read)
         with trio.move_on_after(seconds):
             try:
-                return await trio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=limiter, thread_name="kube request")
+                return await self.run_sync(work, abandon_on_cancel=True, limiter=limiter, thread_name="kube request")
             finally:
                 call.abort()
         return ApiFailure(FailureKind.TIMEOUT, message=f"no answer within {seconds:g} s")
@@ -146,7 +148,7 @@ class ApiConnection:
 
         async def listen() -> None:
             try:
-                outcome = await trio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=self._streams, thread_name="kube watch")
+                outcome = await self.run_sync(work, abandon_on_cancel=True, limiter=self._streams, thread_name="kube watch")
             finally:
                 call.abort()
             found.append(outcome)

@@ -9,14 +9,14 @@ Sources: RFC 9113 section 9.2 (https://www.rfc-editor.org/rfc/rfc9113#section-9.
 import hashlib
 import os
 import ssl
-import time
-from collections.abc import Container
+from collections.abc import Callable, Container
 from pathlib import Path
 from typing import Final, final
 
 import attrs
 
 from exchanger.errors import ExchangerError
+from exchanger.net.network import SYSTEM
 from exchanger.net.tls.key_pair import load_key_pair
 from exchanger.net.tls.settings import TlsSettings
 from exchanger.net.tls.x509 import CertificateInfo, read_certificate
@@ -77,8 +77,8 @@ def check_files(settings: TlsSettings) -> str | None:
     return found.reason if isinstance(found, Unusable) else None
 
 
-def load(settings: TlsSettings, known: Container[bytes] = ()) -> Identity | Unusable | Known:
-    """Read the files and load them, unless their version is one of the ``known``.
+def load(settings: TlsSettings, known: Container[bytes] = (), wall: Callable[[], float] = SYSTEM.wall) -> Identity | Unusable | Known:
+    """Read the files and load them at ``wall`` (seconds since the epoch), unless their version is one of the ``known``.
 
     An expired certificate is loaded like any other: judging it is up to the client, by the client's clock, and two instances with the same
     files should not show different certificates because one was started later.
@@ -89,7 +89,7 @@ def load(settings: TlsSettings, known: Container[bytes] = ()) -> Identity | Unus
         return Known(version)
     try:
         certificate, _, authorities = (_content(file) for file in files)
-        info = _info(settings.cert_file, certificate)
+        info = _info(settings.cert_file, certificate, wall())
         context = _context(settings)
         if settings.client_ca_file is not None:
             _demand_client_certificates(context, settings.client_ca_file, authorities)
@@ -151,9 +151,9 @@ def _certificates(path: Path, content: bytes) -> list[str]:
     return found
 
 
-def _info(path: Path, content: bytes) -> CertificateInfo:
+def _info(path: Path, content: bytes, now: float) -> CertificateInfo:
     try:
-        return read_certificate(ssl.PEM_cert_to_DER_cert(_certificates(path, content)[0]), time.time())
+        return read_certificate(ssl.PEM_cert_to_DER_cert(_certificates(path, content)[0]), now)
     except ValueError:
         raise CertificatesError(f"the first certificate in {path} is not one: its encoding is broken") from None
 

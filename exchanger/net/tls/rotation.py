@@ -9,6 +9,7 @@ from typing import Final, NoReturn, final
 import attrs
 import trio
 
+from exchanger.net.network import SYSTEM, Network
 from exchanger.net.tls.certificates import CertificatesError, Identity, Known, Unusable, load
 from exchanger.net.tls.settings import TlsObserver, TlsSettings
 from exchanger.util.follow_file import HANGS, FileFollower
@@ -41,6 +42,7 @@ class Rotation:
 
     _settings: TlsSettings
     _observer: TlsObserver
+    _network: Network = SYSTEM
     _current: Identity | None = attrs.field(default=None, init=False)
     _suspect: bytes = attrs.field(default=b"", init=False, repr=False)
     _suspect_since: float = attrs.field(default=0.0, init=False)
@@ -51,7 +53,7 @@ class Rotation:
     _files: FileFollower[Identity | Unusable | Known] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._files = FileFollower(self._load, _STUCK, self._settings.poll_interval)
+        self._files = FileFollower(self._load, _STUCK, self._network.run_sync, self._settings.poll_interval)
 
     @property
     def context(self) -> ssl.SSLContext:
@@ -113,4 +115,4 @@ class Rotation:
 
     def _load(self) -> Identity | Unusable | Known:
         known = {self._rejected} if self._current is None else {self._rejected, self._current.version}
-        return load(self._settings, known)
+        return load(self._settings, known, self._network.wall)

@@ -11,12 +11,12 @@ import contextlib
 import enum
 import socket
 import ssl
-import time
 from collections.abc import Callable
 from typing import Final, Never, final
 
 import attrs
 
+from exchanger.net.network import SYSTEM
 from exchanger.net.tcp import RECEIVE_BYTES, SocketTransport, StreamEndedError
 from exchanger.net.tls.layer import RECORD_BYTES, TlsLayer
 from exchanger.net.why import why_no_handshake
@@ -53,13 +53,14 @@ class ServerTlsTransport:
     """Implements ``Transport``. ``failure`` is why the handshake failed, if it did.
 
     ``admit`` returns whether a handshake step may be made now rather than when the socket is served next. ``on_secured`` is called once,
-    when the handshake is done.
+    when the handshake is done; ``wall`` returns seconds since the epoch.
     """
 
     _socket: socket.socket
     _context: ssl.SSLContext
     _admit: Callable[[], bool]
     _on_secured: Callable[[], None]
+    _wall: Callable[[], float] = SYSTEM.wall
     peer: str = attrs.field(init=False)
     unsent: bool = attrs.field(default=False, init=False)
     extra_work: int = attrs.field(default=0, init=False)
@@ -190,7 +191,7 @@ class ServerTlsTransport:
         if self._layer.tls.session_reused and self._context.verify_mode is ssl.CERT_REQUIRED:
             certificate = self._layer.tls.getpeercert() or {}
             end = certificate.get("notAfter")
-            if not isinstance(end, str) or ssl.cert_time_to_seconds(end) < time.time():
+            if not isinstance(end, str) or ssl.cert_time_to_seconds(end) < self._wall():
                 return "CERTIFICATE_VERIFY_FAILED: certificate has expired since this session began"
         return None
 

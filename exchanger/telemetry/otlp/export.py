@@ -4,13 +4,15 @@ Telemetry is a courtesy: nobody waits for it, what cannot be delivered in time i
 line. At the end the rest is sent, for ``FLUSH_S`` seconds at most, and not at all if the collector took nothing before.
 """
 
-import random
 from collections.abc import Awaitable, Callable, Iterator
+from random import Random
 from typing import Final, Protocol, final
 
 import attrs
 import structlog
 import trio
+
+from exchanger.net.network import SYSTEM
 
 # For what is left at the end; a small part of the 30 s that Kubernetes gives a pod to stop.
 FLUSH_S: Final = 2.0
@@ -79,6 +81,7 @@ class Export:
     post: Callable[[bytes], Awaitable[Answer]]
     interval: float
     timeout: float
+    random: Random = SYSTEM.random
     _log: structlog.stdlib.BoundLogger = attrs.field(factory=structlog.get_logger)
     _end: trio.Event = attrs.field(factory=trio.Event, init=False)
     delivered: int = attrs.field(default=0, init=False)
@@ -134,7 +137,7 @@ class Export:
                 if isinstance(answer, Accepted) or not answer.retryable:
                     return answer
                 # The collector may only prolong the pause: `Retry-After: 0` must not make a busy loop.
-                pause = max(wait * random.uniform(0.5, 1.0), answer.retry_after or 0.0)  # noqa: S311 - no secret
+                pause = max(wait * self.random.uniform(0.5, 1.0), answer.retry_after or 0.0)
                 if trio.current_time() + pause >= patience.deadline:
                     return answer
                 await trio.sleep(pause)

@@ -3,7 +3,7 @@
 Metrics are read in the event loop's thread, by the same collector as for Prometheus, so nothing is counted twice and nothing needs a lock.
 """
 
-import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, Self, final
 
@@ -15,6 +15,7 @@ from prometheus_client.core import Metric as Family
 
 from exchanger._proto.opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 from exchanger._proto.opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from exchanger.net.network import SYSTEM, Network
 from exchanger.telemetry.clock import Clock
 from exchanger.telemetry.otlp.encoding import Identity, encode_span, metrics_request, traces_request
 from exchanger.telemetry.otlp.export import Batch, Export
@@ -60,7 +61,7 @@ class MetricsSource:
 
     _collect: Collect
     _identity: Identity
-    _clock: Callable[[], int]
+    _wall: Callable[[], float]
     _started: int
 
     async def wait(self) -> None:
@@ -70,7 +71,7 @@ class MetricsSource:
     def batches(self) -> Iterator[Batch]:
         """Yield all metrics as they are now."""
         families = tuple(self._collect())
-        yield Batch(metrics_request(families, self._identity, self._started, self._clock()), len(families), _rejected_points)
+        yield Batch(metrics_request(families, self._identity, self._started, int(self._wall() * 1e9)), len(families), _rejected_points)
 
     def dropped(self) -> int:
         """Return 0: the next batch has what was not delivered."""
@@ -89,14 +90,15 @@ class Exports:
     _log: structlog.stdlib.BoundLogger = attrs.field(factory=structlog.get_logger)
 
     @classmethod
-    def of(cls, settings: OtlpSettings, version: str, collect: Collect, clock: Callable[[], int] = time.time_ns) -> Self:
-        """Build them; ``collect`` returns the metrics, ``clock`` nanoseconds since the epoch."""
-        identity = Identity(settings.resource, SCOPE, version)
-        tracing = None if settings.traces is None else _tracing(settings.traces, Clock(clock))
+    def of(cls, settings: OtlpSettings, version: str, collect: Collect, network: Network = SYSTEM) -> Self:
+        """Build them; ``collect`` returns the metrics."""
+        instance = str(uuid.UUID(bytes=network.entropy(16), version=4))
+        identity = Identity(tuple({"service.instance.id": instance, **dict(settings.resource)}.items()), SCOPE, version)
+        tracing = None if settings.traces is None else _tracing(settings.traces, network)
         return cls(
             tracing,
-            None if tracing is None or settings.traces is None else _traces_export(settings.traces, tracing.queue, identity),
-            None if settings.metrics is None else _metrics_export(settings.metrics, MetricsSource(collect, identity, clock, clock())),
+            None if tracing is None or settings.traces is None else _traces_export(settings.traces, tracing.queue, identity, network),
+            None if settings.metrics is None else _metrics_export(settings.metrics, collect, identity, network),
             settings.in_clear,
         )
 
@@ -111,19 +113,21 @@ class Exports:
             task_status.started()
 
 
-def _tracing(settings: TracesSettings, spans_clock: Clock) -> Tracing:
+def _tracing(settings: TracesSettings, network: Network) -> Tracing:
     queue = SpanQueue(settings.max_queue, min(settings.max_batch, settings.max_queue))
-    return Tracing(TraceContexts(settings.sampling), queue, encode_span, spans_clock.at)
+    return Tracing(TraceContexts(settings.sampling, network.random), queue, encode_span, Clock(network.wall, network.steady).at)
 
 
-def _traces_export(settings: TracesSettings, queue: SpanQueue, identity: Identity) -> Export:
-    target = settings.target
-    return Export("traces", target.address, SpanSource(queue, identity), Poster(target).post, settings.delay, target.timeout)
+def _traces_export(settings: TracesSettings, queue: SpanQueue, identity: Identity, network: Network) -> Export:
+    target, source = settings.target, SpanSource(queue, identity)
+    post = Poster(target, network.connect).post
+    return Export("traces", target.address, source, post, settings.delay, target.timeout, network.random)
 
 
-def _metrics_export(settings: MetricsExportSettings, source: MetricsSource) -> Export:
-    target = settings.target
-    return Export("metrics", target.address, source, Poster(target).post, settings.interval, target.timeout)
+def _metrics_export(settings: MetricsExportSettings, collect: Collect, identity: Identity, network: Network) -> Export:
+    target, source = settings.target, MetricsSource(collect, identity, network.wall, int(network.wall() * 1e9))
+    post = Poster(target, network.connect).post
+    return Export("metrics", target.address, source, post, settings.interval, target.timeout, network.random)
 
 
 def _rejected_spans(answer: bytes) -> int:

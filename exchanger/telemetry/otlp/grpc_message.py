@@ -34,10 +34,8 @@ async def send_by_grpc(stream: trio.abc.Stream, target: Target, body: bytes) -> 
     Raises:
         trio.BrokenResourceError: the connection broke, or does not speak TLS.
     """
-    if isinstance(stream, trio.SSLStream):
-        await stream.do_handshake()
-        if stream.selected_alpn_protocol() != "h2":
-            return Refused("TLS without HTTP/2, which gRPC needs", retryable=False)
+    if isinstance(stream, trio.SSLStream) and stream.selected_alpn_protocol() != "h2":
+        return Refused("TLS without HTTP/2, which gRPC needs", retryable=False)
     metadata = tuple((name.lower(), value.reveal()) for name, value in target.headers)
     if not any(name == "user-agent" for name, _ in metadata):
         metadata = (("user-agent", f"exchanger/{__version__}"), *metadata)

@@ -11,7 +11,6 @@ import errno
 import gzip
 import re
 import ssl
-from collections.abc import Awaitable, Callable
 from typing import Final, final
 
 import attrs
@@ -19,25 +18,21 @@ import h11
 import trio
 
 from exchanger import __version__
+from exchanger.net.network import SYSTEM
+from exchanger.net.stream import Dial, ask, open_stream
 from exchanger.net.tls.client import client_tls_context
 from exchanger.net.tls.key_pair import load_key_pair
 from exchanger.net.why import why, why_unusable
 from exchanger.telemetry.otlp.export import Accepted, Answer, Refused
 from exchanger.telemetry.otlp.grpc_message import send_by_grpc
 from exchanger.telemetry.otlp.settings import GZIP_LEVEL, Protocol, Target
-from exchanger.util.address import tls_server_name
 
 # Of a response's body; a usual one is empty, or a sentence on what was rejected.
 MAX_ANSWER_BYTES: Final = 64 * 1024
-# Of one read; a response fits.
-RECEIVE_BYTES: Final = 4096
 
 _SUCCESS: Final = range(200, 300)
 _RETRYABLE: Final = frozenset({429, 502, 503, 504})  # https://opentelemetry.io/docs/specs/otlp/#failures-1
 _RETRY_AFTER: Final = re.compile(r"[0-9]{1,6}", re.ASCII)
-
-# Opens a TCP connection to a host and port, or raises ``OSError``.
-Dial = Callable[[str, int], Awaitable[trio.abc.Stream]]
 
 
 def tls_context(target: Target) -> ssl.SSLContext:
@@ -60,7 +55,7 @@ class Poster:
     """Posts to one target. The files that it names are read again for each POST, so that a rotation needs no restart."""
 
     target: Target
-    dial: Dial = trio.open_tcp_stream
+    connect: Dial = SYSTEM.connect
     _system_context: ssl.SSLContext | None = attrs.field(default=None, init=False)
 
     async def post(self, body: bytes) -> Answer:
@@ -72,9 +67,7 @@ class Poster:
             return Refused(f"files of TLS: {why_unusable(error)}", retryable=True)
         stream: trio.abc.Stream | None = None
         try:
-            stream = await self.dial(target.host, target.port)
-            if context is not None:
-                stream = trio.SSLStream(stream, context, server_hostname=tls_server_name(target.host), https_compatible=True)
+            stream = await open_stream(self.connect, target.host, target.port, context)
             return await (send_by_grpc if target.protocol is Protocol.GRPC else _send_by_http)(stream, target, body)
         except ValueError:  # what no resolver and no TLS library takes for a name, and targets that are not text of HTTP
             return Refused("the address is not usable", retryable=False)
@@ -100,15 +93,6 @@ async def _send_by_http(stream: trio.abc.Stream, target: Target, body: bytes) ->
     Raises:
         trio.BrokenResourceError: the connection broke.
     """
-    try:
-        request = _request(target, body)
-    except h11.LocalProtocolError:
-        return Refused("the headers that are set cannot be sent", retryable=False)
-    await stream.send_all(request)
-    return await _answer(stream)
-
-
-def _request(target: Target, body: bytes) -> bytes:
     headers = [
         ("Host", target.authority),
         ("Content-Type", "application/x-protobuf"),
@@ -121,33 +105,13 @@ def _request(target: Target, body: bytes) -> bytes:
         body = gzip.compress(body, GZIP_LEVEL)
         headers.append(("Content-Encoding", "gzip"))
     headers.append(("Content-Length", str(len(body))))
-    connection = h11.Connection(h11.CLIENT)
-    events = (h11.Request(method="POST", target=target.path, headers=headers), h11.Data(data=body), h11.EndOfMessage())
-    return b"".join(connection.send(event) or b"" for event in events)
-
-
-async def _answer(stream: trio.abc.Stream) -> Answer:
-    """Read the answer; the beginning of a body that is too long is enough."""
-    connection = h11.Connection(h11.CLIENT)
-    connection.send(h11.Request(method="POST", target="/", headers=[("Host", "")]))
-    connection.send(h11.EndOfMessage())
-    head: h11.Response | None = None
-    body, ended = bytearray(), False
-    while True:
-        try:
-            event = connection.next_event()
-        except h11.RemoteProtocolError:
-            return Refused("the connection broke", retryable=True) if ended else Refused("the answer is not HTTP", retryable=False)
-        if event is h11.NEED_DATA:
-            data = bytes(await stream.receive_some(RECEIVE_BYTES))
-            ended = not data
-            connection.receive_data(data)
-        elif isinstance(event, h11.Response):
-            head = event
-        elif isinstance(event, h11.Data):
-            body += event.data
-        if head is not None and (isinstance(event, h11.EndOfMessage) or len(body) > MAX_ANSWER_BYTES):
-            return _meaning(head, bytes(body))
+    try:
+        request = h11.Request(method="POST", target=target.path, headers=headers)
+        return _meaning(*await ask(stream, request, body, MAX_ANSWER_BYTES))
+    except h11.LocalProtocolError:
+        return Refused("the headers that are set cannot be sent", retryable=False)
+    except h11.RemoteProtocolError:
+        return Refused("the answer is not HTTP", retryable=False)
 
 
 def _meaning(head: h11.Response, body: bytes) -> Answer:

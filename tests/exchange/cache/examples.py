@@ -11,6 +11,7 @@ import trio
 
 from exchanger.errors import Diagnostic
 from exchanger.exchange.cache.token_cache import TokenCache
+from exchanger.net.network import SYSTEM
 from exchanger.values.entry import TokenTarget
 from exchanger.values.issuer import AuthMethod, CachePolicy, Credentials, Issuer
 from exchanger.values.secret import Secret
@@ -62,7 +63,7 @@ def outage() -> ExchangeFailure:
 
 
 def cache(clocks: Clocks, *issuers: Issuer, **fields: Any) -> TokenCache:
-    made = TokenCache(steady=lambda: clocks.steady, wall=lambda: clocks.wall, **fields)
+    made = TokenCache(network=attrs.evolve(SYSTEM, steady=lambda: clocks.steady, wall=lambda: clocks.wall), **fields)
     made.use_issuers({one.name: one for one in issuers or (issuer(),)})
     return made
 

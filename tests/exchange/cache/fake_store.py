@@ -13,6 +13,7 @@ import trio
 
 from exchanger.exchange.cache.settings import SharedSettings, StoreAddress
 from exchanger.exchange.cache.store import StoreFailure, Write
+from exchanger.net.stream import Dial
 from exchanger.values.secret import Secret
 
 SERVER = StoreAddress(False, "store.example.com", 6379)
@@ -66,7 +67,7 @@ class Server:
     connections: list["Connection"] = attrs.field(factory=list)
 
     async def open(
-        self, nursery: trio.Nursery, settings: SharedSettings, password: Secret | None, tls: ssl.SSLContext | None
+        self, nursery: trio.Nursery, _connect: Dial, settings: SharedSettings, password: Secret | None, tls: ssl.SSLContext | None
     ) -> "Connection | StoreFailure":
         self.opened += 1
         await trio.sleep(0.001)

@@ -4,6 +4,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+import attrs
 import pytest
 import trio
 import trio.lowlevel
@@ -16,6 +17,7 @@ from exchanger.exchange.cache.settings import SharedSettings
 from exchanger.exchange.cache.shared_level import FIND_S
 from exchanger.exchange.cache.token_cache import TokenCache
 from exchanger.exchange.cache.write_queue import MAX_QUEUED
+from exchanger.net.network import SYSTEM
 from exchanger.values.issuer import CachePolicy, Issuer
 from exchanger.values.secret import Secret
 from tests.exchange.cache.examples import HOST, START, found, issuer, refusal, request, running, token, until
@@ -25,22 +27,19 @@ SOON: Final = 0.1
 T = TypeVar("T")
 
 
-@pytest.fixture(autouse=True)
-def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clock that jumps does not wait for threads: files would seem to hang."""
-
-    async def at_once(function: Callable[..., T], *args: object, **_options: object) -> T:
-        await trio.lowlevel.checkpoint()
-        return function(*args)
-
-    monkeypatch.setattr(trio.to_thread, "run_sync", at_once)
+async def at_once(function: Callable[..., T], *args: object, **_options: object) -> T:
+    """Stand for a thread: a clock that jumps does not wait for those, so files would seem to hang."""
+    await trio.lowlevel.checkpoint()
+    return function(*args)
 
 
 def replica(
     server: Server, settings: SharedSettings, of: Issuer | None = None, *, offset: float = 0.0, seen: Seen | None = None, wait: bool = True
 ) -> AbstractAsyncContextManager[TokenCache]:
     """Run a replica whose wall clock is ``offset`` seconds ahead of the truth."""
-    one = TokenCache(shared=settings, observer=seen or Seen(), steady=trio.current_time, wall=lambda: START + offset + trio.current_time())
+    wall = lambda: START + offset + trio.current_time()  # noqa: E731 - short
+    network = attrs.evolve(SYSTEM, steady=trio.current_time, wall=wall, run_sync=at_once)
+    one = TokenCache(shared=settings, observer=seen or Seen(), network=network)
     assert one._level is not None
     one._level.open_store = server.open
     return running(one, of or issuer(), wait=wait)

@@ -15,6 +15,7 @@ import trustme
 
 from exchanger.exchange.cache.settings import SharedSettings, StoreAddress
 from exchanger.exchange.cache.store import Store, StoreFailure, Write
+from exchanger.net.network import SYSTEM
 from exchanger.net.tls.client import client_tls_context
 from exchanger.values.secret import Secret
 from tests.net.certificates import pem, serving
@@ -61,7 +62,7 @@ async def connected(
             inner: object = listeners[0]
             port = getattr(inner, "transport_listener", inner).socket.getsockname()[1]  # type: ignore[attr-defined]
             settings = SharedSettings(StoreAddress(tls is not None, "127.0.0.1", port), Path("keys"), username="app" if password else "")
-            yield await Store.open(nursery, settings, Secret(password) if password else None, tls), heard
+            yield await Store.open(nursery, SYSTEM.connect, settings, Secret(password) if password else None, tls), heard
             nursery.cancel_scope.cancel()
 
 
@@ -193,17 +194,16 @@ FLOODS: Final = (
 async def test_a_store_that_sends_without_end_is_read_for_one_piece_at_most(flood: bytes, at: str, monkeypatch: pytest.MonkeyPatch) -> None:
     stream = Endless(flood, b"" if at == "greeting" else HELLO)
 
-    async def dialled(_settings: SharedSettings, _tls: ssl.SSLContext | None) -> trio.abc.Stream:
+    async def connect(_host: str, _port: int) -> trio.abc.Stream:
         await trio.lowlevel.checkpoint()
         return stream
 
-    monkeypatch.setattr("exchanger.exchange.cache.store._dialled", dialled)
     if at in {"greeting", "idle"}:
         stream.floods.set()
     settings = SharedSettings(StoreAddress(False, "127.0.0.1", 1), Path("keys"))
     with trio.fail_after(PATIENCE_S):
         async with trio.open_nursery() as nursery:
-            found = await Store.open(nursery, settings, None, None)
+            found = await Store.open(nursery, connect, settings, None, None)
             if at == "read":
                 await opened(found).read([b"one", b"two"], 10)
             elif at == "write":
@@ -245,7 +245,7 @@ async def test_a_greeting_that_is_none(said: bytes | None, reason: str) -> None:
 async def test_nobody_there() -> None:
     async with trio.open_nursery() as nursery:
         settings = SharedSettings(StoreAddress(False, "127.0.0.1", free_port()), Path("keys"))
-        found = await Store.open(nursery, settings, None, None)
+        found = await Store.open(nursery, SYSTEM.connect, settings, None, None)
     assert found == StoreFailure("cannot be reached")
 
 

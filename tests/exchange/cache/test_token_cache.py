@@ -1,5 +1,6 @@
 """The cache in memory alone, by examples; its law is tests/property/test_exchange_cache.py."""
 
+import attrs
 import pytest
 import trio
 from trio.testing import MockClock
@@ -7,6 +8,7 @@ from trio.testing import MockClock
 from exchanger.exchange.cache import issuers_in_force
 from exchanger.exchange.cache.sealed_token import MAX_TOKEN_CHARS
 from exchanger.exchange.cache.token_cache import SWEEP_S, TokenCache
+from exchanger.net.network import SYSTEM
 from exchanger.values.entry import TokenTarget
 from exchanger.values.issuer import CachePolicy
 from exchanger.values.token import Cache, ExchangedToken
@@ -123,7 +125,7 @@ def test_a_renewal_that_fails_may_be_tried_again_and_one_that_is_refused_ends_th
 
 
 async def test_expired_tokens_do_not_stay_in_memory(autojump_clock: MockClock) -> None:
-    one = TokenCache(steady=trio.current_time, wall=lambda: START + trio.current_time())
+    one = TokenCache(network=attrs.evolve(SYSTEM, steady=trio.current_time, wall=lambda: START + trio.current_time()))
     one.use_issuers({"primary": issuer()})
     async with trio.open_nursery() as nursery:
         await nursery.start(one.run)

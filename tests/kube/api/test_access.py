@@ -9,7 +9,6 @@ import sys
 from collections.abc import AsyncGenerator, Callable
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Final
 
 import attrs
@@ -22,6 +21,7 @@ from exchanger.kube.api.access import RENEWAL_PAUSE_S, Access, Credentials
 from exchanger.kube.api.client import Origin, connect, load_access
 from exchanger.kube.api.transport import Request
 from exchanger.kube.list_watch import ApiFailure, FailureKind
+from exchanger.net.network import SYSTEM
 from tests.kube.kubeconfig import inline, origin_of, write_kubeconfig
 from tests.kube.scripted_server import Server, access_to, answer, connection_to, joined, listening, over_tls, repeats, says, serving
 
@@ -290,9 +290,8 @@ def test_a_new_client_certificate_counts_as_new() -> None:
     assert credentials.renewals == 1
 
 
-def test_the_configuration_is_read_at_most_once_a_second_for_any_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_configuration_is_read_at_most_once_a_second_for_any_reason() -> None:
     now, loads = [1000.0], list[float]()
-    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
 
     def load() -> Access:
         loads.append(now[0])
@@ -300,7 +299,7 @@ def test_the_configuration_is_read_at_most_once_a_second_for_any_reason(monkeypa
 
     first = load()
     loads.clear()
-    credentials = Credentials(load, first)
+    credentials = Credentials(load, first, lambda: now[0])
     for _ in range(3):
         assert not credentials.renew_trust(first)
         assert not credentials.renew(*credentials.present())
@@ -322,7 +321,7 @@ async def test_changed_files_of_the_configuration_are_told(tmp_path: Path) -> No
     authority.write_text("1")
     access = Access("https://127.0.0.1:1", access_to("").pools, lambda: None, files=(token, authority, tmp_path / "missing"))
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(Credentials(lambda: access, access).follow_files, lambda: told.append(None), 0.01)
+        nursery.start_soon(Credentials(lambda: access, access).follow_files, lambda: told.append(None), SYSTEM.run_sync, 0.01)
         for file in (token, authority):
             before = len(told)
             with trio.fail_after(30):

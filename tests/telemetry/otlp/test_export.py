@@ -65,7 +65,7 @@ class Scene:
 
     def export(self) -> Export:
         log = structlog.wrap_logger(self.logged, processors=[])
-        return Export("traces", "collector:4318", self.source, self.post, self.interval, self.timeout, log)
+        return Export("traces", "collector:4318", self.source, self.post, self.interval, self.timeout, log=log)
 
     def lines(self) -> list[tuple[str, dict[str, object]]]:
         return [(call.kwargs["event"], {**call.kwargs, "level": call.method_name}) for call in self.logged.calls]

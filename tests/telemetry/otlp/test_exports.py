@@ -1,4 +1,5 @@
 import socket
+from uuid import UUID
 
 import attrs
 import pytest
@@ -85,6 +86,17 @@ async def test_what_is_not_asked_for_is_not_there(autojump_clock: MockClock) -> 
     assert (exports.traces, exports.metrics) == (None, None)
     with trio.fail_after(1):
         await exports.run()
+
+
+def test_each_process_has_an_id_of_its_own_unless_it_is_given_one() -> None:
+    def instance(resource: tuple[tuple[str, str], ...]) -> str:
+        exports = Exports.of(OtlpSettings(resource=resource, metrics=MetricsExportSettings(target=TARGET)), "1", tuple)
+        assert exports.metrics is not None
+        assert isinstance(exports.metrics.source, MetricsSource)
+        return dict(exports.metrics.source._identity.resource)["service.instance.id"]
+
+    assert UUID(instance(())) != UUID(instance(()))
+    assert instance((("service.instance.id", "pod-1"),)) == "pod-1"
 
 
 async def test_both_signals_end_soon_where_nobody_listens() -> None:

@@ -65,8 +65,8 @@ async def test_gzip_and_an_address_of_ipv6() -> None:
         (answer(429, b"", ("Retry-After", "7")), Refused("HTTP status 429", retryable=True, retry_after=7.0)),
         (answer(429, b"", ("Retry-After", "Wed, 21 Oct 2026 07:28:00 GMT")), Refused("HTTP status 429", retryable=True)),
         (b"SSH-2.0-whatever\r\n\r\n", Refused("the answer is not HTTP", retryable=False)),
-        (b"", Refused("the connection broke", retryable=True)),
-        (answer(200, b"12345")[:-2], Refused("the connection broke", retryable=True)),
+        (b"", Refused("the connection ended", retryable=True)),
+        (answer(200, b"12345")[:-2], Refused("the connection ended", retryable=True)),
         (b"HTTP/1.1 200 OK\r\n\r\nuntil the end", Accepted(b"until the end")),
     ],
 )
@@ -86,7 +86,7 @@ async def test_a_port_where_nobody_listens_is_said_in_the_words_of_the_system() 
 async def test_only_the_beginning_of_an_endless_answer_is_read() -> None:
     found, _ = await posted(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * (MAX_ANSWER_BYTES + 100_000))
     assert isinstance(found, Accepted)
-    assert len(found.body) < MAX_ANSWER_BYTES + 10_000
+    assert len(found.body) < MAX_ANSWER_BYTES + 70_000
 
 
 async def test_a_silent_collector_is_left_when_the_caller_has_waited_enough(autojump_clock: trio.testing.MockClock) -> None:

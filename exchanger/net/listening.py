@@ -1,4 +1,4 @@
-"""Listening sockets."""
+"""Listening sockets, and the connections that they accept."""
 
 import contextlib
 import errno
@@ -16,20 +16,11 @@ _NO_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, err
 # Seconds before the next attempt when no descriptors are left: long enough to cost nothing, too short to be noticed afterwards.
 _NO_RESOURCES_PAUSE: Final = 0.1
 
-# A connection broke before it was accepted, or a firewall took it away: accept(2), "Error handling".
-_BROKEN_BEFORE: Final = frozenset(
-    getattr(errno, name, 0)  # not every platform has all of them
-    for name in (
-        *("ECONNABORTED", "EPROTO", "ENOPROTOOPT", "EOPNOTSUPP", "EPERM", "ETIMEDOUT"),
-        *("ENETDOWN", "ENETUNREACH", "EHOSTDOWN", "EHOSTUNREACH", "ENONET"),
-    )
-)
-
 _NOT_HERE: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT})
 
 
-async def bind(host: str | None, port: int) -> tuple[socket.socket, ...]:
-    """Return listening sockets for ``host`` (``None``: all interfaces, IPv4 and IPv6) on one and the same ``port`` (0: any free one).
+async def listen(host: str | None, port: int) -> list[trio.SocketListener]:
+    """Return listeners for ``host`` (``None``: all interfaces, IPv4 and IPv6) on one and the same ``port`` (0: any free one).
 
     Raises:
         OSError: the host is unknown, or the port is taken.
@@ -49,7 +40,7 @@ async def bind(host: str | None, port: int) -> tuple[socket.socket, ...]:
         if not sockets:
             raise problem
         stack.pop_all()
-    return tuple(sockets)
+    return [trio.SocketListener(trio.socket.from_stdlib_socket(listener)) for listener in sockets]
 
 
 def _listen(family: int, kind: int, protocol: int, address: tuple[object, ...]) -> socket.socket:
@@ -67,8 +58,8 @@ def _listen(family: int, kind: int, protocol: int, address: tuple[object, ...]) 
     return listener
 
 
-async def accepted(listener: socket.socket, on_exhausted: Callable[[], None]) -> AsyncGenerator[socket.socket, None]:
-    """Yield accepted sockets; only the caller's cancel scope bounds the wait for the next one.
+async def accepted(listener: trio.SocketListener, on_exhausted: Callable[[], None]) -> AsyncGenerator[trio.SocketStream]:
+    """Yield accepted connections; only the caller's cancel scope bounds the wait for the next one.
 
     ``on_exhausted`` is called each time that one cannot be accepted because no descriptors or no memory are left.
 
@@ -77,17 +68,11 @@ async def accepted(listener: socket.socket, on_exhausted: Callable[[], None]) ->
     """
     while True:
         try:
-            connected, _ = listener.accept()
-        except BlockingIOError:
-            await trio.lowlevel.wait_readable(listener)
+            connected = await listener.accept()
         except OSError as error:
-            if error.errno in _NO_RESOURCES:
-                on_exhausted()
-                await trio.sleep(_NO_RESOURCES_PAUSE)
-            elif error.errno in _BROKEN_BEFORE:
-                await trio.lowlevel.checkpoint()
-            else:
+            if error.errno not in _NO_RESOURCES:
                 raise
+            on_exhausted()
+            await trio.sleep(_NO_RESOURCES_PAUSE)
         else:
             yield connected
-            await trio.lowlevel.checkpoint()
