@@ -1,15 +1,32 @@
 """One HTTP/2 connection to a token endpoint: answers, what breaks off, what may be sent again, and every bound."""
 
+from collections.abc import Mapping
+
+import attrs
 import ngh2
 import pytest
 
-from exchanger.net.answer import MAX_RESPONSE_BYTES, TooLarge
+from exchanger.net.answer import MAX_RESPONSE_BYTES, Answer, TooLarge
 from exchanger.net.http2.client import NEVER, Http2Client
 from exchanger.net.http2.head import header_fields, request_head
 from exchanger.net.http2.limits import MAX_STREAMS
 from exchanger.net.http2.response import Lost
-from tests.grpc.frames import ACK, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, SETTINGS, WINDOW_UPDATE, block, raw, word
-from tests.net.http2_peer import JSON, Pair, Server, pair, usual_head
+from tests.grpc.frames import (
+    ACK,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    GOAWAY,
+    HEADERS,
+    PING,
+    RST_STREAM,
+    SETTINGS,
+    WINDOW_UPDATE,
+    block,
+    raw,
+    word,
+)
+from tests.net.http2_peer import Pair, Server, pair, usual_head
 
 SECRET = b"Basic Y2xpZW50OnNlY3JldA=="
 
@@ -47,44 +64,6 @@ def test_a_request_is_a_post_with_its_length_and_further_fields() -> None:
     assert (request.body, request.ended) == (b"grant_type=x", True)
 
 
-def test_an_answer() -> None:
-    joined, (stream,) = started()
-    challenges = ((b"www-authenticate", b"Bearer realm=x"), (b"www-authenticate", b"Basic\xe9"))
-    joined.server.answer(stream, b"{}", JSON, (b"retry-after", b"3"), (b"retry-after", b"4"), *challenges, status=b"401")
-    joined.exchange()
-    answer = joined.answers[stream].answer
-    assert (answer.status, answer.challenges, answer.retry_after, answer.body) == (401, ("Bearer realm=x", "Basic\xe9"), "3", b"{}")
-    assert joined.heads == []  # it came as a whole
-    assert joined.client.waiting == 0
-    assert joined.client.room == MAX_STREAMS
-
-
-def test_an_answer_in_parts() -> None:
-    joined, (stream,) = started()
-    joined.server.head(stream)
-    joined.exchange()
-    assert joined.heads == [stream]
-    for piece in (b"a", b"", b"b"):
-        joined.server.data(stream, piece, end=False)
-        joined.exchange()
-    assert joined.answers == {}
-    joined.server.http.send_trailers(stream, [(b"www-authenticate", b"Bearer")])
-    joined.exchange()
-    answer = joined.answers[stream].answer
-    assert (answer.body, answer.challenges) == (b"ab", ())
-
-
-@pytest.mark.parametrize("status", [b"301", b"302", b"303", b"307", b"308", b"399"])
-def test_nothing_of_a_redirect_is_read(status: bytes) -> None:
-    joined, (stream,) = started()
-    joined.server.head(stream, (b"location", b"https://elsewhere.example.com/"), status=status)
-    joined.server.data(stream, b"moved", end=False)
-    joined.exchange()
-    assert (joined.answers[stream].answer.status, joined.body(stream)) == (int(status), b"")
-    assert joined.server.requests[stream].reset == ngh2.ErrorCode.CANCEL
-    assert joined.client.room == MAX_STREAMS
-
-
 @pytest.mark.parametrize("resets", [False, True])
 def test_an_answer_before_the_request_was_read(resets: bool) -> None:
     """Also if the endpoint resets the stream then (RFC 9113 section 8.1), which takes nothing back."""
@@ -110,41 +89,39 @@ def test_large_bodies_pass_both_windows() -> None:
     assert {stream: joined.body(stream) for stream in streams} == {stream: b"%d" % stream * (MAX_RESPONSE_BYTES // 2) for stream in streams}
 
 
-# What breaks off.
+# What the peer says, and what comes of it.
 
 
-@pytest.mark.parametrize("interim", [False, True])
-@pytest.mark.parametrize("code", ngh2.ErrorCode)
-def test_a_reset_without_an_answer(code: ngh2.ErrorCode, interim: bool) -> None:
-    """Only a refusal is safe to send again, and not if the endpoint has said something of an answer before."""
-    joined, (stream, other) = started(2)
-    if interim:
-        joined.server.http.send_informational_response(stream, [(b":status", b"103")])
-        joined.exchange()
-    joined.server.http.reset_stream(stream, code)
-    joined.exchange()
-    refused = code in {ngh2.ErrorCode.REFUSED_STREAM, ngh2.ErrorCode.HTTP_1_1_REQUIRED}
-    assert joined.lost == {stream: Lost(stream, seen=interim, safe=refused and not interim)}
-    assert joined.client.requires_http1 is (code == ngh2.ErrorCode.HTTP_1_1_REQUIRED)
-    joined.server.answer(other, b"{}")
-    joined.exchange()
-    assert joined.body(other) == b"{}"
-    assert not joined.client.draining
+@attrs.frozen
+class Row:
+    """The peer has ``settings`` and says ``said`` of ``count`` requests; those in ``ends`` end, and it gets ``resets``."""
+
+    said: bytes | tuple[bytes, ...]
+    ends: Mapping[int, Answer | Lost] = attrs.field(factory=dict)
+    count: int = 2
+    heads: list[int] = attrs.field(factory=list)
+    resets: Mapping[int, int] = attrs.field(factory=dict)
+    room: int | None = None
+    drains: bool = False
+    requires_http1: bool = False
+    settings: dict[int, int] = attrs.field(factory=dict)
 
 
-@pytest.mark.parametrize("code", [ngh2.ErrorCode.REFUSED_STREAM, ngh2.ErrorCode.INTERNAL_ERROR, ngh2.ErrorCode.NO_ERROR])
-def test_an_answer_that_breaks_off_after_its_head(code: int) -> None:
-    joined, (stream,) = started()
-    joined.server.head(stream, status=b"503")
-    joined.server.data(stream, b"half", end=False)
-    joined.exchange()
-    joined.server.http.reset_stream(stream, code)
-    joined.exchange()
-    assert (joined.answers[stream].answer.status, joined.body(stream)) == (503, None)
-    assert joined.lost == {}
-    assert joined.client._held == 0
+def data(stream: int, part: bytes, *, end: bool = False) -> bytes:
+    return raw(DATA, END_STREAM if end else 0, stream, part)
 
 
+def reset(stream: int, code: int) -> bytes:
+    return raw(RST_STREAM, 0, stream, word(code))
+
+
+def goaway(last: int, code: int = 0) -> bytes:
+    return raw(GOAWAY, 0, 0, word(last) + word(code))
+
+
+EARLY, BROKEN = response(1, status=b"103"), Lost(1, seen=True, safe=False)
+CHALLENGES = [(b"www-authenticate", b"Bearer realm=x"), (b"www-authenticate", b"Basic\xe9"), (b"retry-after", b"3"), (b"retry-after", b"4")]
+TRAILERS = raw(HEADERS, END_HEADERS | END_STREAM, 1, block([(b"www-authenticate", b"Bearer"), (b"retry-after", b"3")]))
 MALFORMED = {
     "no status": [(b"content-type", b"a")],
     "two": [(b":status", b"200"), (b":status", b"200")],
@@ -161,33 +138,92 @@ MALFORMED = {
     "lengths": [(b":status", b"200"), (b"content-length", b"1"), (b"content-length", b"2")],
     "length": [(b":status", b"200"), (b"content-length", b"-1")],
 }
-
-
-@pytest.mark.parametrize("fields", MALFORMED.values(), ids=MALFORMED)
-def test_a_malformed_head_costs_its_own_stream(fields: list[tuple[bytes, bytes]]) -> None:
-    joined, (stream, other) = started(2)
-    joined.to_client(raw(HEADERS, END_HEADERS | END_STREAM, stream, block(fields)))
-    joined.exchange()
-    assert joined.lost == {stream: Lost(stream, seen=True, safe=False)}
-    assert joined.server.requests[stream].reset == ngh2.ErrorCode.PROTOCOL_ERROR
-    joined.to_client(response(other, end=True))
-    assert joined.body(other) == b""
-
-
 HALF = {
     "nothing of three bytes": response(1, (b"content-length", b"3")) + raw(DATA, END_STREAM, 1),
     "two of three bytes": response(1, (b"content-length", b"3")) + raw(DATA, END_STREAM, 1, b"ab"),
     "four of three bytes": response(1, (b"content-length", b"3")) + raw(DATA, END_STREAM, 1, b"abcd"),
     "a second head": response(1) + response(1, end=True),
 }
+CANCELLED, REFUSED = {1: ngh2.ErrorCode.CANCEL}, {1: ngh2.ErrorCode.PROTOCOL_ERROR}
 
 
-@pytest.mark.parametrize("said", HALF.values(), ids=HALF)
-def test_a_malformed_body_costs_its_own_stream(said: bytes) -> None:
-    joined, (stream, other) = started(2)
-    joined.to_client(said + response(other, end=True))
+def answered(body: bytes | TooLarge | None, status: int = 200) -> dict[int, Answer | Lost]:
+    return {1: Answer(status, (), "", body)}
+
+
+def rows_of_resets(code: ngh2.ErrorCode) -> dict[str, Row]:
+    """Only a refusal is safe to send again, and not if the endpoint has said something of an answer before."""
+    http1 = code == ngh2.ErrorCode.HTTP_1_1_REQUIRED
+    lost = Lost(1, seen=False, safe=http1 or code == ngh2.ErrorCode.REFUSED_STREAM)
+    half = (response(1, status=b"503"), data(1, b"half"), reset(1, code))
+    return {
+        f"{code.name}": Row(reset(1, code), {1: lost}, requires_http1=http1),
+        f"{code.name} after an interim response": Row(EARLY + reset(1, code), {1: BROKEN}, requires_http1=http1),
+        f"{code.name} after a head": Row(half, answered(None, 503), heads=[1], requires_http1=http1),
+    }
+
+
+def redirect(status: int) -> Row:
+    """Return the row of a redirect, of which nothing is read."""
+    head = response(1, (b"location", b"https://a.example/"), status=b"%d" % status)
+    return Row(head + data(1, b"moved"), answered(b"", status), resets=CANCELLED)
+
+
+ROWS = {
+    "an answer": Row(
+        response(1, *CHALLENGES, status=b"401") + data(1, b"{}", end=True), {1: Answer(401, ("Bearer realm=x", "Basic\xe9"), "3", b"{}")}
+    ),
+    "parts, and trailers that are not read": Row(
+        (response(1), data(1, b"a"), data(1, b""), data(1, b"b"), TRAILERS), answered(b"ab"), heads=[1]
+    ),
+    **{f"{status}": redirect(status) for status in (301, 302, 303, 307, 308, 399)},
+    **{name: row for code in ngh2.ErrorCode for name, row in rows_of_resets(code).items()},
+    **{
+        f"a malformed head: {name}": Row(raw(HEADERS, END_HEADERS | END_STREAM, 1, block(fields)), {1: BROKEN}, resets=REFUSED)
+        for name, fields in MALFORMED.items()
+    },
+    **{f"a malformed body: {name}": Row(said, answered(None), heads=[1], resets=REFUSED) for name, said in HALF.items()},
+    "a body in many pieces": Row((response(1), *[data(1, b"x")] * 4096), heads=[1]),
+    "too many pieces": Row((response(1), *[data(1, b"x")] * 4097), answered(TooLarge.TOO_LARGE), heads=[1], resets=CANCELLED),
+    "many interim responses": Row(EARLY * 8),
+    "too many interim responses": Row(EARLY * 9 + response(3, status=b"103"), {1: BROKEN}, resets=CANCELLED),
+    "no requests any more": Row(b"", room=0, drains=True, settings={3: 0}),
+    "fewer requests than there are": Row(b"", count=5, room=0, settings={3: 2}),
+    "fewer requests, most of which have ended": Row(
+        b"".join(response(stream, end=True) for stream in (1, 3, 5, 7)),
+        dict.fromkeys((1, 3, 5, 7), *answered(b"").values()),
+        count=5,
+        room=1,
+        settings={3: 2, 4: 70_000},
+    ),
+    # The graceful way (RFC 9113 section 6.8): first a notice, then the last stream.
+    "a notice": Row(goaway(2**31 - 1), room=0, drains=True),
+    "a notice, and the last stream": Row((goaway(2**31 - 1), goaway(3)), {5: Lost(5, seen=False, safe=True)}, count=3, room=0, drains=True),
+}
+
+
+@pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
+def test_what_comes_of_what_the_peer_says_and_other_requests_are_answered(row: Row) -> None:
+    joined, streams = started(row.count)
+    joined.server.http.update_settings(row.settings)
     joined.exchange()
-    assert (joined.body(stream), joined.body(other)) == (None, b"")
+    for part in (row.said,) if isinstance(row.said, bytes) else row.said:
+        joined.to_client(part)
+    joined.exchange()
+    assert {**joined.lost, **{stream: found.answer for stream, found in joined.answers.items()}} == row.ends
+    assert joined.heads == row.heads
+    others = [stream for stream in streams if stream not in row.ends]
+    assert {stream: one.reset for stream, one in joined.server.requests.items() if one.reset is not None} == row.resets
+    assert joined.client.room == (MAX_STREAMS - len(others) if row.room is None else row.room)
+    assert (joined.client.draining, joined.client.requires_http1) == (row.drains, row.requires_http1)
+    for stream in others:
+        assert not joined.client.closed
+        joined.to_client(data(stream, b"", end=True) if stream in row.heads else response(stream, end=True))
+        assert joined.answers[stream].answer.status == 200
+    joined.exchange()
+    assert (joined.client.waiting, joined.client._held, joined.client._interim) == (0, 0, {})
+    assert (joined.client.closed, joined.client.failure) == (row.drains, "")
+    assert (joined.client.next_due == NEVER) is row.drains
 
 
 # Cancelled requests.
@@ -243,37 +279,12 @@ def test_room_is_what_both_sides_allow(limit: int, room: int) -> None:
     assert joined.client.room == max(0, room - 3)
 
 
-def test_a_connection_that_takes_no_requests_is_not_kept() -> None:
-    joined, (stream,) = started()
-    joined.server.http.update_settings({0x3: 0})
-    joined.exchange()
-    assert (joined.client.draining, joined.client.closed) == (True, False)
-    joined.server.answer(stream, b"{}")
-    joined.exchange()
-    assert joined.body(stream) == b"{}"
-    assert (joined.client.closed, joined.client.failure) == (True, "")
-
-
 def test_room_before_the_peer_says_how_many() -> None:
     assert Http2Client(600.0, 0.5).room == MAX_STREAMS
     joined = Pair(Http2Client(600.0, 0.5, limit=7), Server())
     assert joined.client.room == 7
     joined.exchange()
     assert joined.client.room == MAX_STREAMS  # it names no limit
-
-
-def test_the_peer_changes_its_mind() -> None:
-    joined, streams = started(5)
-    joined.server.http.update_settings({0x3: 2})
-    joined.exchange()
-    assert joined.client.room == 0
-    for stream in streams[:4]:
-        joined.server.answer(stream, b"{}")
-    joined.exchange()
-    assert joined.client.room == 1
-    joined.server.http.update_settings({0x4: 70_000})
-    joined.exchange()
-    assert joined.client.room == 1
 
 
 def test_a_request_without_room_is_lost_at_once() -> None:
@@ -294,23 +305,6 @@ def test_a_request_without_room_is_lost_at_once() -> None:
 
 
 # The end of a connection.
-
-
-def test_goaway_twice() -> None:
-    """The graceful way (RFC 9113 section 6.8): first a notice, then the last stream."""
-    joined, streams = started(3)
-    joined.server.http.send_shutdown_notice()
-    joined.exchange()
-    assert (joined.client.draining, joined.client.room, joined.lost) == (True, 0, {})
-    joined.server.http.send_goaway(0, last_stream_id=streams[1])
-    joined.exchange()
-    assert joined.lost == {streams[2]: Lost(streams[2], seen=False, safe=True)}
-    for stream in streams[:2]:
-        assert not joined.client.closed
-        joined.server.answer(stream, b"{}")
-        joined.exchange()
-    assert set(joined.answers) == set(streams[:2])
-    assert (joined.client.closed, joined.client.failure, joined.client.next_due) == (True, "", NEVER)
 
 
 def test_goaway_crosses_a_request() -> None:
@@ -510,18 +504,6 @@ def test_a_body_of_the_greatest_size() -> None:
     assert joined.client._held == 0
 
 
-def test_a_body_in_very_many_pieces() -> None:
-    joined, (stream, other) = started(2)
-    joined.to_client(response(stream))
-    for _ in range(4096):
-        joined.to_client(raw(DATA, 0, stream, b"x"))
-    assert joined.answers == {}
-    joined.to_client(raw(DATA, 0, stream, b"x"))
-    assert joined.body(stream) is TooLarge.TOO_LARGE
-    joined.to_client(response(other, end=True))
-    assert joined.body(other) == b""
-
-
 def test_bodies_of_all_streams_together() -> None:
     """Beyond eight times the longest, what has used up its first window is too large; a usual answer still passes."""
     joined, streams = started(20)
@@ -544,19 +526,6 @@ def test_bodies_of_all_streams_together() -> None:
     assert [len(body) for stream in streams[:8] if isinstance(body := joined.body(stream), bytes)] == 8 * [MAX_RESPONSE_BYTES]
     assert [len(body) for stream in streams[12:] if isinstance(body := joined.body(stream), bytes)] == 8 * [60_001]
     assert joined.client._held == 0
-
-
-def test_too_many_interim_responses() -> None:
-    joined, (stream, other) = started(2)
-    joined.to_client(response(stream, status=b"103") * 8)
-    assert joined.lost == {}
-    joined.to_client(response(stream, status=b"100"))
-    joined.exchange()
-    assert joined.lost == {stream: Lost(stream, seen=True, safe=False)}
-    assert joined.server.requests[stream].reset == ngh2.ErrorCode.CANCEL
-    joined.to_client(response(other, status=b"103") + response(other, end=True))
-    assert joined.body(other) == b""
-    assert joined.client._interim == {}
 
 
 REQUEST = block([(b":method", b"GET"), (b":scheme", b"https"), (b":authority", b"a"), (b":path", b"/")])
