@@ -1,38 +1,48 @@
-"""The page's pure modules, asked in the browser itself."""
+"""The page's pure modules, asked without a page: in the JavaScript runner that Playwright brings along."""
 
-from typing import Any
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
 
+import playwright
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser
 
-from tests.browser.conftest import Console
+from tests.browser.conftest import ROOT, Console
 from tests.browser.made_up import HEALTHY, Json, item
 
-pytestmark = pytest.mark.browser
+NODE: Final = Path(playwright.__file__).with_name("driver") / "node"
+# A line is a module, a function's text, which may use all that the module has as ``m``, and its arguments.
+RUNNER: Final = """
+import { createInterface } from "node:readline";
+for await (const line of createInterface({ input: process.stdin })) {
+    const [module, expression, args] = JSON.parse(line);
+    const f = new Function("m", `return (${expression})`)(await import(module));
+    console.log(JSON.stringify((await f(...args)) ?? null));
+}
+"""
 
 
 @pytest.fixture(scope="module")
-def ask(browser: Browser) -> Any:
-    """Return what a function returns, called with these arguments; it may use all that the module has as ``m``."""
-    console = Console()
-    console.start()
-    page: Page = browser.new_page()
-    page.goto(console.url)
+def ask() -> Iterator[Any]:
+    """Return what a function of a module returns, called with these arguments."""
+    command = (NODE, "--input-type=module", "--eval", RUNNER)
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8") as node:
+        assert node.stdin is not None
+        assert node.stdout is not None
+        told, said = node.stdin, node.stdout
 
-    def ask(module: str, expression: str, *arguments: object) -> Any:
-        return page.evaluate(
-            f"""async ([module, args]) => {{
-                const m = await import(new URL(`assets/${{module}}`, location.href));
-                return ({expression})(...args);
-            }}""",
-            [module, list(arguments)],
-        )
+        def ask(module: str, expression: str, *arguments: object) -> Any:
+            told.write(json.dumps([(ROOT / "exchanger/console/page" / module).as_uri(), expression, arguments]) + "\n")
+            told.flush()
+            return json.loads(said.readline())
 
-    yield ask
-    page.close()
-    console.stop()
+        yield ask
+        told.close()
 
 
 @pytest.mark.parametrize(
@@ -274,6 +284,7 @@ def test_an_item_is_taken_once_and_items_that_are_not_kept_are_counted(
     assert ask("store.js", STORE, messages) == {"taken": taken, "keys": [f"0:{key}" for key in keys], "lost": lost}
 
 
+@pytest.mark.browser
 def test_a_banner_neither_comes_nor_goes_for_a_moment_and_is_not_read_out_anew(browser: Browser, console: Console) -> None:
     page = browser.new_page()
     page.clock.install(time=0)
