@@ -1,6 +1,5 @@
 import json
 from collections.abc import Awaitable, Callable
-from urllib.parse import quote
 
 import attrs
 import pytest
@@ -217,43 +216,6 @@ async def test_a_query_names_everything_once_and_at_a_usual_length(
     assert (await handler(api_of(PolicySnapshot.EMPTY), Request("GET", f"/?{query}"))).status == 400
 
 
-@pytest.mark.parametrize(
-    ("method", "host", "path", "kind", "entry"),
-    [
-        ("get", "api.example.com:80", "/orders/1", "exchange", 0),
-        ("GET", "api.example.com", "/admin", "deny", 1),
-        ("GET", "api.example.com", "/other", "no_match", None),
-        ("GET", "broken.example.com", "/", "unhealthy", 0),
-        ("GET", "api.example.com", "/x/../admin", "ambiguous", None),
-        ("GET", "a b", "/orders", "ambiguous", None),
-    ],
-)
-async def test_a_verdict_is_explained(method: str, host: str, path: str, kind: str, entry: int | None) -> None:
-    async with running(policy=policy(a__orders=ORDERS, a__broken=BROKEN)) as console:
-        answer = (await console.get(f"/api/explain?method={method}&host={quote(host)}&path={quote(path, safe='')}")).json
-
-    assert answer["verdict"]["kind"] == kind
-    assert answer["verdict"]["reason"]
-    assert (answer["verdict"]["policy"] or {}).get("entry") == entry
-    if entry is not None:
-        winner = answer["candidates"][0]
-        assert winner["outcome"] == ("blocked by" if kind == "unhealthy" else "won")
-        assert winner["why"]
-        assert winner["line"] > 1
-    assert answer["readings"][0] == path
-
-
-@pytest.mark.parametrize(
-    ("raw", "kind", "readings"),
-    [("", "ambiguous", ["/adm!in", "/admin"]), ("&raw=true", "no_match", ["/adm!in"]), ("&raw=1", "ambiguous", ["/adm!in", "/admin"])],
-)
-async def test_a_path_is_read_without_its_marks_unless_it_is_raw(raw: str, kind: str, readings: list[str]) -> None:
-    async with running(policy=policy(a__orders=ORDERS)) as console:
-        answer = (await console.get(f"/api/explain?method=GET&host=api.example.com&path=/adm!in{raw}")).json
-
-    assert (answer["verdict"]["kind"], answer["readings"]) == (kind, readings)
-
-
 async def test_a_list_is_made_once_for_each_version(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[int] = []
     listed = api._listed
@@ -374,16 +336,6 @@ async def test_refused_entries_are_shown_as_such() -> None:
     assert shown["refused"] == listed["namespaces"][0]["documents"][0]["refused"] == [refused]
     (entry,) = shown["entries"]
     assert (entry["action"], entry["path_type"], entry["headers"]) == ("allow", "Segment", [{"name": "mcp-name", "value": "x"}])
-
-
-@pytest.mark.parametrize(
-    ("path", "kind", "reason"),
-    [("/login", "allow", "an entry lets the request pass"), ("/internal/x", "deny", "the baseline of the grants denies")],
-)
-async def test_verdicts_of_grants_are_explained(path: str, kind: str, reason: str) -> None:
-    async with running(policy=under_grants(a="{match: {host: h, pathPrefix: /login}, action: allow}")) as console:
-        verdict = (await console.get(f"/api/explain?method=GET&host=h&path={path}")).json["verdict"]
-    assert (verdict["kind"], verdict["reason"].startswith(reason)) == (kind, True)
 
 
 @pytest.mark.parametrize(
