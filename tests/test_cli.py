@@ -107,6 +107,10 @@ def test_a_command_like_no_other_is_answered_with_none(capsys: pytest.CaptureFix
         (["schema", "polcy"], "argument DOCUMENT: must be one of policy, issuers, grants, tests, not 'polcy'; did you mean policy?"),
         (["health", "--timeout", "soon"], "argument --timeout: 'soon' must be a duration"),
         (["pre-stop-sleep", "soon"], "argument duration: 'soon' must be a duration such as 750ms or 1m30s"),
+        # Options that do not go together.
+        (["health", "--key-file", "k"], "--key-file needs --cert-file"),
+        (["demo", "--console", "http://127.0.0.1:1"], "--console goes with --gateway"),
+        (["scenarios", "--base-url", "http://a", "--ca-file", "c"], "--ca-file is for a gateway with https"),
     ],
 )
 def test_an_error_has_the_usage_of_its_command(arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -245,22 +249,6 @@ def test_scenarios_are_listed_and_are_run_at_a_gateway_only(capsys: pytest.Captu
     assert cli.main(["scenarios", "--list"]) == 0
     assert "yellow-success: " in capsys.readouterr().out
     assert "--base-url is required" in refused(["scenarios"], capsys)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        (["health", "--key-file", "k"], "--key-file needs --cert-file"),
-        (["demo", "--console", "http://127.0.0.1:1"], "--console goes with --gateway"),
-        (["scenarios", "--base-url", "http://a", "--ca-file", "c"], "--ca-file is for a gateway with https"),
-    ],
-)
-def test_options_that_do_not_go_together_are_told_with_the_usage(
-    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    said = refused(arguments, capsys)
-    assert said.startswith(f"usage: exchanger {arguments[0]} ")
-    assert says in said
 
 
 def test_a_variable_may_stand_for_an_option(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

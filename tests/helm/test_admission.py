@@ -69,11 +69,6 @@ def test_the_api_server_asks_about_what_the_selectors_select(number: int, regist
             assert asked == selector.matches(labels) if exact else asked >= selector.matches(labels), labels
 
 
-def test_named_namespaces_are_selected_by_name() -> None:
-    found = webhook(render({**ON, "policyNamespaces": ["a", "b"]}))["namespaceSelector"]
-    assert found == {"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["a", "b"]}]}
-
-
 def test_a_selector_that_only_the_pod_knows_lets_the_api_server_ask_about_all() -> None:
     hidden = {"CONFIGMAP_LABEL_SELECTOR": {"valueFrom": {"configMapKeyRef": {"name": "a", "key": "b"}}}}
     manifests = render({**ON, "env": hidden})

@@ -166,23 +166,3 @@ def at_once() -> None:
 def test_only_what_the_service_has_to_reach_is_open(name: str) -> None:
     values, rules = OPENED[name]
     assert egress(values) == rules
-
-
-def test_dns_and_the_api_server_are_reached_on_either_side_of_their_services() -> None:
-    dns, server = only(render(), "NetworkPolicy")["spec"]["egress"][:2]
-    assert {(open_["protocol"], open_["port"]) for open_ in dns["ports"]} == {
-        (protocol, number) for protocol in ("UDP", "TCP") for number in (53, 5353)
-    }
-    assert server == ports(443, 6443)
-
-
-@pytest.mark.parametrize(("gateways", "monitoring"), [([], []), (PEERS, [{"podSelector": {}}])], ids=["nobody", "somebody"])
-def test_those_who_are_named_reach_their_port_and_nobody_else_reaches_any(gateways: Rules, monitoring: Rules) -> None:
-    values = {"networkPolicy": {"ingress": {"gateways": gateways, "monitoring": monitoring}}, "tests": {"enabled": False}}
-    spec = only(render(values), "NetworkPolicy")["spec"]
-    assert spec["policyTypes"] == ["Ingress", "Egress"]
-    assert (spec["ingress"] or []) == [
-        {"from": peers, "ports": [{"protocol": "TCP", "port": port}]}
-        for peers, port in ((gateways, "grpc-authz"), (monitoring, "http-metrics"))
-        if peers
-    ]

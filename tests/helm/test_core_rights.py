@@ -42,10 +42,6 @@ def test_by_default_it_reads_policies_everywhere_and_tells_their_authors() -> No
     assert rights({}) == {"everywhere": [policies("configmaps", "namespaces"), EVENTS]}
 
 
-def test_with_named_namespaces_there_is_nothing_for_the_whole_cluster() -> None:
-    assert rights({"policyNamespaces": ["a", "b"]}) == {"a": [policies("configmaps"), EVENTS], "b": [policies("configmaps"), EVENTS]}
-
-
 def test_without_events_nothing_is_written() -> None:
     assert rights({"policy": {"events": False}}) == {"everywhere": [policies("configmaps", "namespaces")]}
     assert rights({"policyNamespaces": ["a"], "env": {"POLICY_EVENTS": "off"}}) == {"a": [policies("configmaps")]}
@@ -86,7 +82,3 @@ def test_with_profiles_that_somebody_else_keeps_only_the_named_secrets_are_read(
     values = {"issuerProfiles": {"existingConfigMap": "kept"}, "rbac": {"secrets": [{"name": "a"}, {"name": "b", "namespace": "vault"}]}}
     found = rights(values)
     assert (found["edge"], found["vault"]) == ([secrets("a")], [secrets("b")])
-
-
-def test_without_rbac_there_are_no_rights() -> None:
-    assert rights({"rbac": {"create": False}, "issuerProfiles": {"profiles": [PROFILE]}}) == {}

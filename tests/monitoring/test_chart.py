@@ -120,10 +120,6 @@ def test_every_value_changes_something_and_only_its_own_object(path: str) -> Non
     assert "${" not in "".join(map(expressions, new_rules))
 
 
-def test_neither_is_rendered_unless_it_is_enabled() -> None:
-    assert by_kind(render())[:2] == ([], [])
-
-
 def test_alerts_are_those_of_the_file_with_labels_of_the_release() -> None:
     expected = groups()
     for group in expected:

@@ -1,9 +1,7 @@
 """Strategies for token requests, for what a token endpoint may answer, and for who asks when."""
 
 import json
-from typing import final
 
-import attrs
 from hypothesis import strategies as st
 
 from exchanger.oauth.token_response import TokenResponseRules
@@ -119,31 +117,6 @@ statuses = st.sampled_from([200, 201, 204, 301, 302, 307, 308, 400, 401, 403, 40
 challenges = st.lists(
     st.sampled_from(['Basic realm="issuer"', "a\r\nb", "\x85", "a" * 5000]) | st.text(st.characters(max_codepoint=255), max_size=8),
     max_size=12,
-)
-
-
-@final
-@attrs.frozen
-class Visit:
-    """One caller of the coalescer; times are in seconds. Few distinct times, so that arrivals, landings and departures meet."""
-
-    key: str
-    arrival: int
-    patience: int
-    flight: int
-    fails: bool
-
-
-visits = st.lists(
-    st.builds(
-        Visit,
-        key=st.sampled_from("ab"),
-        arrival=st.integers(0, 6),
-        patience=st.integers(0, 6),
-        flight=st.integers(0, 6),
-        fails=st.booleans(),
-    ),
-    max_size=8,
 )
 
 small_texts = st.sampled_from(["", "a", "a b", "a&scope=b", "b"])
