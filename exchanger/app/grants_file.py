@@ -15,7 +15,7 @@ from exchanger.net.network import SYSTEM, RunSync
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.grants.reader import read_grants, told
 from exchanger.policy.shares import Limits
-from exchanger.util.follow_file import HANGS, POLL_S, FileFollower, Unusable, read_regular
+from exchanger.util.follow_file import HANGS, POLL_S, FileFollower, UnusableFile, read_regular
 
 # A mounted ConfigMap holds no more (https://kubernetes.io/docs/concepts/configuration/configmap/#motivation).
 MAX_BYTES: Final = 1024 * 1024
@@ -58,29 +58,31 @@ class GrantsSettings:
         if self.path is None:
             return self
         text = _read(self.path)
-        found = text if isinstance(text, Unusable) else self.understood(text)
-        if isinstance(found, Unusable):
+        found = text if isinstance(text, UnusableFile) else self.understood(text)
+        if isinstance(found, UnusableFile):
             raise ValueError(found.reason)  # noqa: TRY004 - of the file's content
         return attrs.evolve(self, grants=found)
 
-    def understood(self, text: str) -> Grants | Unusable:
+    def understood(self, text: str) -> Grants | UnusableFile:
         """Return what ``text`` grants, or why it cannot be used."""
         if not text.strip():
-            return Unusable("is empty; to grant nothing to anybody, write grants: []")
+            return UnusableFile("is empty; to grant nothing to anybody, write grants: []")
         found = read_grants(text, has_labels=self.has_labels, enforced=self.enforced)
-        return attrs.evolve(found, limits=self.limits) if isinstance(found, Grants) else Unusable(f"is invalid: {'; '.join(told(found))}")
+        if isinstance(found, Grants):
+            return attrs.evolve(found, limits=self.limits)
+        return UnusableFile(f"is invalid: {'; '.join(told(found))}")
 
 
-def _read(path: Path) -> str | Unusable:
+def _read(path: Path) -> str | UnusableFile:
     data = read_regular(path, MAX_BYTES)
-    if isinstance(data, Unusable):
+    if isinstance(data, UnusableFile):
         return data
     if len(data) > MAX_BYTES:
-        return Unusable(f"must have at most {MAX_BYTES} bytes")
+        return UnusableFile(f"must have at most {MAX_BYTES} bytes")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
-        return Unusable("must be text in UTF-8")
+        return UnusableFile("must be text in UTF-8")
 
 
 @final
@@ -96,7 +98,7 @@ class GrantsFile:
 
     async def run(self) -> NoReturn:
         """Follow the file until cancelled."""
-        file: FileFollower[str | Unusable] = FileFollower(functools.partial(_read, self._path), Unusable(HANGS), self._run_sync)
+        file: FileFollower[str | UnusableFile] = FileFollower(functools.partial(_read, self._path), UnusableFile(HANGS), self._run_sync)
         first = True
         while True:
             found = await file.look_settled()
@@ -108,8 +110,8 @@ class GrantsFile:
             first = first and found is None
             await trio.sleep(POLL_S)
 
-    def _judge(self, found: Grants | Unusable, *, first: bool) -> None:
-        if isinstance(found, Unusable):
+    def _judge(self, found: Grants | UnusableFile, *, first: bool) -> None:
+        if isinstance(found, UnusableFile):
             self._observer.grants_rejected(found.reason)
         elif not (first and _is_same(found, self._settings.grants)):
             self._use(found)

@@ -13,7 +13,7 @@ from exchanger.kube.namespaces_file import read_namespaces
 from exchanger.kube.settings import KubernetesSettings, parse_namespaces
 from exchanger.policy.shares import Limits
 from exchanger.util.duration import parse_duration
-from exchanger.util.follow_file import Unusable
+from exchanger.util.follow_file import UnusableFile
 from exchanger.util.shown import shown_file
 from exchanger.values.selector import Selector, parse_selector
 
@@ -74,7 +74,7 @@ def _namespaces(environment: Environment) -> tuple[str, ...]:
     if environment.text("POLICY_NAMESPACES"):
         environment.problem("POLICY_NAMESPACES and POLICY_NAMESPACES_FILE are both set; set one of them")
     found = read_namespaces(path)
-    if isinstance(found, Unusable):
+    if isinstance(found, UnusableFile):
         environment.problem(f"POLICY_NAMESPACES_FILE {shown_file(path)} {found.reason}")
         return ()
     return found

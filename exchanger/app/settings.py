@@ -37,7 +37,7 @@ from exchanger.telemetry.log import LogDecisions, LogFormat, LogLevel, LogSettin
 from exchanger.telemetry.metrics import MetricsSettings
 from exchanger.telemetry.otlp.settings import OtlpSettings
 from exchanger.util.address import parse_address
-from exchanger.util.follow_file import Unusable
+from exchanger.util.follow_file import UnusableFile
 from exchanger.util.shown import shown_file
 from exchanger.values.issuer import AuthMethod
 from exchanger.values.token import ACCESS_TOKEN_TYPE
@@ -245,7 +245,7 @@ def _token_cache(environment: Environment) -> SharedSettings | None:
     if ca_file is not None and not address.secure:
         environment.problem("TOKEN_CACHE_CA_FILE needs a TOKEN_CACHE_URL that begins with rediss:// or valkeys://")
     settings = SharedSettings(address, key_file, namespace, username, password_file, ca_file)
-    if isinstance(found := read_files(settings), Unusable):
+    if isinstance(found := read_files(settings), UnusableFile):
         environment.problem(found.reason)
     return settings
 

@@ -13,7 +13,7 @@ import trio
 
 from exchanger.errors import ExchangerError
 from exchanger.net.network import SYSTEM, RunSync
-from exchanger.util.follow_file import HANGS, FileFollower, Unusable, read_regular
+from exchanger.util.follow_file import HANGS, FileFollower, UnusableFile, read_regular
 from exchanger.values.secret import Secret
 
 # Characters: 48 bits where they are base64, which nobody guesses at eight a second, the rate that is let through.
@@ -29,23 +29,23 @@ class TokenFileError(ExchangerError):
     """The service cannot start with this token file. The message says why and never quotes the file."""
 
 
-def read_token(path: Path) -> Secret | Unusable:
+def read_token(path: Path) -> Secret | UnusableFile:
     """Return the only word in the file."""
     data = read_regular(path, MAX_BYTES)
-    if isinstance(data, Unusable):
+    if isinstance(data, UnusableFile):
         return data
     text = data.decode("ascii", "replace").strip()
     if len(data) > MAX_BYTES or len(text) < MIN_LENGTH:
-        return Unusable(f"must hold a token of at least {MIN_LENGTH} and at most {MAX_BYTES} characters")
+        return UnusableFile(f"must hold a token of at least {MIN_LENGTH} and at most {MAX_BYTES} characters")
     if not _TOKEN.fullmatch(text):
-        return Unusable("must hold one token of visible ASCII characters, without blanks")
+        return UnusableFile("must hold one token of visible ASCII characters, without blanks")
     return Secret(text)
 
 
 def check_token_file(path: Path) -> str | None:
     """Return why the file cannot be used, or ``None``."""
     found = read_token(path)
-    return found.reason if isinstance(found, Unusable) else None
+    return found.reason if isinstance(found, UnusableFile) else None
 
 
 @final
@@ -59,10 +59,10 @@ class TokenFile:
     _token: Secret | None = attrs.field(default=None, init=False)
     _replaced: trio.Event = attrs.field(factory=trio.Event, init=False)
     _reported: str = attrs.field(default="", init=False)
-    _file: FileFollower[Secret | Unusable] = attrs.field(init=False)
+    _file: FileFollower[Secret | UnusableFile] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._file = FileFollower(lambda: read_token(self._path), Unusable(HANGS), self._run_sync)
+        self._file = FileFollower(lambda: read_token(self._path), UnusableFile(HANGS), self._run_sync)
 
     @property
     def token(self) -> Secret:
@@ -90,8 +90,8 @@ class TokenFile:
         """Follow the file until cancelled. While it holds no token, the last one stays in force."""
         await self._file.run(self._judge)
 
-    def _judge(self, found: Secret | Unusable) -> None:
-        if isinstance(found, Unusable):
+    def _judge(self, found: Secret | UnusableFile) -> None:
+        if isinstance(found, UnusableFile):
             if found.reason != self._reported:
                 self._reported = found.reason
                 self._on_unusable(found.reason)

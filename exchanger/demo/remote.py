@@ -32,7 +32,7 @@ from exchanger.scenarios.scenario import GatewayCall, Scenario
 from exchanger.scenarios.target import ScenarioTarget
 from exchanger.scenarios.terminal import Progress
 from exchanger.scenarios.tokens import Subject
-from exchanger.util.follow_file import Unusable
+from exchanger.util.follow_file import UnusableFile
 from exchanger.values.selector import Selector
 
 _OK: Final = 200
@@ -117,7 +117,7 @@ async def show_gateway(demo: RemoteDemo, options: DemoOptions, progress: Progres
 
 def _console(address: GatewayEndpoint, options: DemoOptions) -> ConsoleProxy:
     token = None if options.console_token_file is None else read_token(options.console_token_file)
-    if isinstance(token, Unusable):
+    if isinstance(token, UnusableFile):
         raise UsageError(f"--console-token-file {options.console_token_file}: {token.reason}")
     return ConsoleProxy(address.port, address.host, tls_context(options.ca_file) if address.secured else None, token)
 

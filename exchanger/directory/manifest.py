@@ -16,13 +16,13 @@ from exchanger.policy.selection import DOCUMENT_KEY, NAME_LABEL, ConfigMap, Name
 from exchanger.util.strict_json import DuplicateNameError, unique_names
 from exchanger.util.text import closest, printable
 from exchanger.yaml import nodes
-from exchanger.yaml.reader import Limits, Unreadable, read_stream
+from exchanger.yaml.reader import UnreadableYaml, YamlLimits, read_stream
 
 # Bytes: a file may hold a list of many ConfigMaps, each of at most 1 MiB; more than this is not a folder to edit by hand.
 MAX_FILE_BYTES: Final = 16 * 1024 * 1024
 # Values of a file, all documents together.
 MAX_VALUES: Final = 2_000_000
-LIMITS: Final = Limits(size=MAX_FILE_BYTES, values=MAX_VALUES, depth=64)
+LIMITS: Final = YamlLimits(size=MAX_FILE_BYTES, values=MAX_VALUES, depth=64)
 
 
 @final
@@ -116,7 +116,7 @@ def read_json(text: str) -> object | UnreadableFile:
 
 def _yaml(text: str) -> tuple[object, ...]:
     found = read_stream(text, LIMITS)
-    if isinstance(found, Unreadable):
+    if isinstance(found, UnreadableYaml):
         code = codes.LARGE_FILE if found.code is TOO_LARGE else codes.UNREADABLE_FILE
         raise _WrongError(found.reason if found.line is None else f"{found.reason}, line {found.line}", code)
     return tuple(map(plain, found))
@@ -130,9 +130,9 @@ def plain(node: nodes.Node) -> object:
         case nodes.Sequence():
             return [plain(item) for item in node.items]
         case nodes.Scalar():
-            if node.kind is nodes.Kind.TEXT:
+            if node.kind is nodes.ScalarKind.TEXT:
                 return node.text
-            return None if node.kind is nodes.Kind.NULL else 0
+            return None if node.kind is nodes.ScalarKind.NULL else 0
         case _:
             assert_never(node)
 

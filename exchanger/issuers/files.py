@@ -15,7 +15,7 @@ from rpds import HashTrieMap
 from exchanger.issuers.secrets import SecretData, SecretFault, SecretProblem
 from exchanger.issuers.value_sources import CONTENT, FileSet
 from exchanger.net.network import RunSync
-from exchanger.util.follow_file import HANGS, FileFollower, Unusable, read_regular
+from exchanger.util.follow_file import HANGS, FileFollower, UnusableFile, read_regular
 from exchanger.util.shown import shown_file
 from exchanger.values.secret import Secret
 
@@ -24,8 +24,8 @@ MAX_BYTES: Final = 1024 * 1024
 # Seconds between two looks. A version counts when two looks found it, so a change is in force within two seconds.
 POLL_S: Final = 0.7
 
-_TEXT: Final = Unusable("is not UTF-8")
-_LARGE: Final = Unusable(f"is larger than {MAX_BYTES} bytes")
+_TEXT: Final = UnusableFile("is not UTF-8")
+_LARGE: Final = UnusableFile(f"is larger than {MAX_BYTES} bytes")
 
 
 async def follow(files: FileSet, learn: Callable[[SecretData | SecretProblem], None], run_sync: RunSync) -> NoReturn:
@@ -43,7 +43,7 @@ def _read(files: FileSet) -> SecretData | SecretProblem:
     parts: list[str] = []
     for path in files.paths:
         found = _text(path)
-        if isinstance(found, Unusable):
+        if isinstance(found, UnusableFile):
             which = "it" if len(set(files.paths)) == 1 else shown_file(path)
             return SecretProblem(SecretFault.UNREACHABLE, f"{which} {found.reason}")
         parts.append(found.strip())
@@ -51,9 +51,9 @@ def _read(files: FileSet) -> SecretData | SecretProblem:
     return SecretData(hashlib.sha256(content.encode()).hexdigest(), HashTrieMap({CONTENT: Secret(content)}))
 
 
-def _text(path: str) -> str | Unusable:
+def _text(path: str) -> str | UnusableFile:
     data = read_regular(Path(path), MAX_BYTES)
-    if isinstance(data, Unusable):
+    if isinstance(data, UnusableFile):
         return data
     if len(data) > MAX_BYTES:
         return _LARGE

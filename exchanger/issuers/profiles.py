@@ -25,7 +25,7 @@ from exchanger.values.issuer import ActorCredentials, CachePolicy, CallLimits
 from exchanger.values.secret import Secret
 from exchanger.yaml import nodes
 from exchanger.yaml.fields import BOOLEANS
-from exchanger.yaml.reader import Unreadable, read_nodes
+from exchanger.yaml.reader import UnreadableYaml, read_nodes
 
 # A mounted ConfigMap holds no more (https://kubernetes.io/docs/concepts/configuration/configmap/#motivation).
 MAX_FILE_BYTES: Final = 1024 * 1024
@@ -201,7 +201,7 @@ def parse_profiles(data: bytes, name: str) -> tuple[tuple[IssuerProfile, ...], t
         root = read_nodes(data.decode())
     except UnicodeDecodeError:
         return (), (f"{name} is not UTF-8",)
-    if isinstance(root, Unreadable):
+    if isinstance(root, UnreadableYaml):
         place = "" if root.line is None else f", line {root.line}"
         reason = "has duplicate keys" if root.code is codes.DUPLICATE_KEY else root.reason
         return (), (f"{name} {reason}{place}",)
@@ -232,9 +232,9 @@ def _plain(node: nodes.Node) -> object:
             return {_plain(key) if isinstance(key, nodes.Scalar) else id(key): _plain(value) for key, value in node.pairs}
         case nodes.Sequence():
             return [_plain(item) for item in node.items]
-        case nodes.Scalar(nodes.Kind.TEXT):
+        case nodes.Scalar(nodes.ScalarKind.TEXT):
             return node.text
-        case nodes.Scalar(nodes.Kind.NULL):
+        case nodes.Scalar(nodes.ScalarKind.NULL):
             return None
         case nodes.Scalar():
             return int(node.text) if _is_whole(node.text) else BOOLEANS.get(node.text, 0.0)

@@ -14,8 +14,7 @@ import attrs
 
 from exchanger.jwt import base64url
 from exchanger.jwt.refusal import Reason, Refused
-from exchanger.util.json_parts import outline
-from exchanger.util.strict_json import no_constant, unique_names
+from exchanger.util.strict_json import no_constant, outline, unique_names
 
 # Characters: as many as Envoy lets through in headers.
 MAX_TOKEN: Final = 65_536

@@ -16,7 +16,7 @@ import trio
 
 from exchanger.kube.settings import is_namespace
 from exchanger.net.network import SYSTEM, RunSync
-from exchanger.util.follow_file import HANGS, POLL_S, FileFollower, Unusable, read_regular
+from exchanger.util.follow_file import HANGS, POLL_S, FileFollower, UnusableFile, read_regular
 
 # Of the file, as much as a ConfigMap may have: comments may be long, names are not.
 MAX_BYTES: Final = 1024 * 1024
@@ -25,32 +25,32 @@ MAX_BYTES: Final = 1024 * 1024
 MAX_NAMESPACES: Final = 900
 
 
-def read_namespaces(path: Path) -> tuple[str, ...] | Unusable:
+def read_namespaces(path: Path) -> tuple[str, ...] | UnusableFile:
     """Return the names in the file, at least one: separated by commas, blanks or lines; ``#`` begins a comment that ends with its line.
 
     Blocks while the file is read.
     """
     data = read_regular(path, MAX_BYTES)
-    if isinstance(data, Unusable):
+    if isinstance(data, UnusableFile):
         return data
     if len(data) > MAX_BYTES:
-        return Unusable(f"must have at most {MAX_BYTES} bytes")
+        return UnusableFile(f"must have at most {MAX_BYTES} bytes")
     try:
         lines = data.decode("utf-8").splitlines()
     except UnicodeDecodeError:
-        return Unusable("must be text in UTF-8")
+        return UnusableFile("must be text in UTF-8")
     names: list[str] = []
     for number, line in enumerate(lines, start=1):
         words = line.partition("#")[0].replace(",", " ").split()
         if not all(map(is_namespace, words)):
             # The word is not quoted: somebody may have named another file, with secrets in it.
-            return Unusable(f"must have names of Namespaces, and line {number} has something else")
+            return UnusableFile(f"must have names of Namespaces, and line {number} has something else")
         names += words
     if not names:
-        return Unusable("must name at least one Namespace; without the variable, all that the selector selects are followed")
+        return UnusableFile("must name at least one Namespace; without the variable, all that the selector selects are followed")
     if len(names) > MAX_NAMESPACES:
-        return Unusable(f"must name at most {MAX_NAMESPACES} Namespaces")
-    return tuple(names) if len(set(names)) == len(names) else Unusable("has a name twice")
+        return UnusableFile(f"must name at most {MAX_NAMESPACES} Namespaces")
+    return tuple(names) if len(set(names)) == len(names) else UnusableFile("has a name twice")
 
 
 @final
@@ -63,10 +63,10 @@ class NamespacesFile:
     _use: Callable[[tuple[str, ...]], None] = attrs.field(repr=False)
     _run_sync: RunSync = SYSTEM.run_sync
     _log: structlog.stdlib.BoundLogger = attrs.field(factory=structlog.get_logger, repr=False)
-    _file: FileFollower[tuple[str, ...] | Unusable] = attrs.field(init=False)
+    _file: FileFollower[tuple[str, ...] | UnusableFile] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._file = FileFollower(lambda: read_namespaces(self._path), Unusable(HANGS), self._run_sync)
+        self._file = FileFollower(lambda: read_namespaces(self._path), UnusableFile(HANGS), self._run_sync)
 
     async def run(self) -> NoReturn:
         """Follow the file until cancelled."""
@@ -76,8 +76,8 @@ class NamespacesFile:
                 self._judge(found)
             await trio.sleep(POLL_S)
 
-    def _judge(self, found: tuple[str, ...] | Unusable) -> None:
-        if isinstance(found, Unusable):
+    def _judge(self, found: tuple[str, ...] | UnusableFile) -> None:
+        if isinstance(found, UnusableFile):
             self._log.error("policy.namespaces_rejected", reason=found.reason, text="the previous list of Namespaces stays in use")
         elif frozenset(found) != frozenset(self.names):
             self.names = found

@@ -19,7 +19,7 @@ def packaged_scenarios(package: str, name: str) -> tuple[Scenario, ...]:
     read = read_scenarios((importlib.resources.files(package) / name).read_text("utf-8"))
     if not isinstance(read, UnusableScenarios):
         return read
-    raise ValueError(f"{name}: {'; '.join(str(problem) for problem in read.problems)}")
+    raise ValueError(f"{name}: {'; '.join(problem.lined for problem in read.problems)}")
 
 
 # The first is one request, whose success says that everything is up.

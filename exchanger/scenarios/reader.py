@@ -31,7 +31,7 @@ from exchanger.scenarios.tokens import Subject
 from exchanger.util.text import quoted
 from exchanger.yaml.fields import FILE, Dialect, Field, Fields, FieldType, Findings, Table
 from exchanger.yaml.nodes import Mapping, Node, Scalar, Sequence
-from exchanger.yaml.reader import Limits, Unreadable, read_nodes, read_stream
+from exchanger.yaml.reader import UnreadableYaml, YamlLimits, read_nodes, read_stream
 from exchanger.yaml.text_rules import TextRule
 
 VERSION: Final = "v1"
@@ -40,7 +40,7 @@ MAX_SCENARIOS: Final = 1_000
 # Equal requests, each on a connection of its own: enough to show sharing, and not a load test.
 MAX_AT_ONCE: Final = 100
 
-_LIMITS: Final = Limits(size=262_144, values=65_536, depth=12)
+_LIMITS: Final = YamlLimits(size=262_144, values=65_536, depth=12)
 _is_name: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?").fullmatch
 _is_file: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}\.ya?ml").fullmatch  # a name alone: no folder to leave
 _REACHED: Final = {"no token": Reached.WITHOUT_TOKEN, "original token": Reached.WITH_ORIGINAL}
@@ -122,10 +122,10 @@ def read_scenarios(text: str, values: GoValues | None = None) -> tuple[Scenario,
         if isinstance(rendered, NotRendered):
             return UnusableScenarios((Problem(NOT_YAML, f"the template {rendered.reason}", line=rendered.line),))
         root = read_nodes(rendered)  # which resolves merge keys, as Go does
-        if isinstance(root, Unreadable):
+        if isinstance(root, UnreadableYaml):
             return UnusableScenarios((root.problem(FILE),))
         scenarios: tuple[Scenario, ...] = read_go_scenarios(root, values, findings)
-    elif isinstance(roots, Unreadable):
+    elif isinstance(roots, UnreadableYaml):
         return UnusableScenarios((roots.problem(FILE),))
     elif len(roots) != 1:
         return UnusableScenarios((Problem(SECOND_DOCUMENT, f"{FILE} must have one document"),))
@@ -136,9 +136,9 @@ def read_scenarios(text: str, values: GoValues | None = None) -> tuple[Scenario,
     return UnusableScenarios(tuple(in_order[:MAX_PROBLEMS])) if in_order else scenarios
 
 
-def _may_be_template(text: str, roots: tuple[Node, ...] | Unreadable) -> bool:
+def _may_be_template(text: str, roots: tuple[Node, ...] | UnreadableYaml) -> bool:
     """Whether ``text`` is in the Go project's format. A template need not be YAML before it is rendered."""
-    if isinstance(roots, Unreadable):
+    if isinstance(roots, UnreadableYaml):
         return "{{" in text
     return len(roots) == 1 and is_go_file(roots[0])
 

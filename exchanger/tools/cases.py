@@ -19,7 +19,7 @@ from exchanger.util.text import quoted
 from exchanger.values.entry import BASELINE, Source
 from exchanger.yaml.fields import FILE, Dialect, Field, Fields, FieldType, Findings, Table
 from exchanger.yaml.nodes import Mapping, Sequence, text_of
-from exchanger.yaml.reader import Unreadable, read_nodes
+from exchanger.yaml.reader import UnreadableYaml, read_nodes
 from exchanger.yaml.schema import BEYOND_JSON, mapping
 from exchanger.yaml.text_rules import BLANKS, NOT_BLANK, TextRule, whole
 
@@ -159,7 +159,7 @@ def tests_schema() -> Schema:
 def read_cases(text: str) -> tuple[Case, ...] | tuple[Problem, ...]:
     """Return the tests in a file's text, or everything that is wrong with it. Never raises."""
     root = read_nodes(text)
-    if isinstance(root, Unreadable):
+    if isinstance(root, UnreadableYaml):
         return (root.problem(FILE),)
     findings = Findings(dialect=_DIALECT)
     file = Fields.of(root, FILE, CASES_FIELDS, findings)

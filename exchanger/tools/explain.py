@@ -28,7 +28,7 @@ from exchanger.policy.documents.document import entry_lines
 from exchanger.tools.display import explanation_text
 from exchanger.tools.policies import AssembledPolicy, Chosen, assembled, policy_of_paths, settings_of
 from exchanger.tools.question import MalformedQuestion, Question, read_question
-from exchanger.util.follow_file import Unusable
+from exchanger.util.follow_file import UnusableFile
 from exchanger.util.text import printable
 
 PASSES: Final = 0
@@ -217,7 +217,7 @@ def _proxy(url: str, token_file: Path | None) -> ConsoleProxy:
     ):
         raise ConfigurationError((_NO_CONSOLE,))
     token = None if token_file is None else read_token(token_file)
-    if isinstance(token, Unusable):
+    if isinstance(token, UnusableFile):
         raise ConfigurationError((f"{token_file} {token.reason}",))
     if token is not None and not secured and not is_loopback(host):
         raise ConfigurationError(("the console's token is sent by https alone, or to this machine",))

@@ -27,21 +27,21 @@ T = TypeVar("T")
 
 @final
 @attrs.frozen
-class Unusable:
+class UnusableFile:
     """Why a file cannot be used, in words for operators that follow its name. They never quote the file."""
 
     reason: str
 
 
-def read_regular(path: Path, max_bytes: int) -> bytes | Unusable:
+def read_regular(path: Path, max_bytes: int) -> bytes | UnusableFile:
     """Return the content of the file, at most ``max_bytes`` and one more: then it is too long. Blocks."""
     try:
         with open_regular(path) as file:
             return file.read(max_bytes + 1)
     except NotRegularError:
-        return Unusable("must be a file, and neither a folder nor a pipe")
+        return UnusableFile("must be a file, and neither a folder nor a pipe")
     except OSError as error:
-        return Unusable(f"cannot be read: {error.strerror or 'for an unknown reason'}")
+        return UnusableFile(f"cannot be read: {error.strerror or 'for an unknown reason'}")
 
 
 @final

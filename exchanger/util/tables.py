@@ -22,7 +22,7 @@ _NARROW: Final = 12  # that others keep
 _BETWEEN: Final = 2  # columns of a terminal between two of a table
 
 
-class Output(Protocol):
+class OutputStream(Protocol):
     """Where text goes."""
 
     def isatty(self) -> bool:
@@ -59,7 +59,7 @@ class Screen:
     _console: "Console" = attrs.field(repr=False)
 
     @classmethod
-    def on(cls, out: Output, variables: Mapping[str, str]) -> "Screen | None":
+    def on(cls, out: OutputStream, variables: Mapping[str, str]) -> "Screen | None":
         """Return the screen of ``out``; ``None`` if it is not a terminal, wants no colours (https://no-color.org), or rich is not there."""
         if not out.isatty() or variables.get("NO_COLOR") or variables.get("TERM", "") in _PLAIN:
             return None

@@ -18,7 +18,7 @@ from exchanger.codes import policy as codes
 from exchanger.codes.code import Code
 from exchanger.codes.problem import Problem
 from exchanger.util.text import MAX_QUOTED, closest, distance, is_near, quoted
-from exchanger.yaml.nodes import Kind, Mapping, Node, Scalar, Sequence, is_null, text_of
+from exchanger.yaml.nodes import Mapping, Node, Scalar, ScalarKind, Sequence, is_null, text_of
 from exchanger.yaml.text_rules import ANY_TEXT, EVERY_METHOD, TextRule
 
 BOOLEANS: Final = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}  # YAML 1.2 core schema
@@ -210,7 +210,7 @@ class Fields:
     def inner(self, name: str) -> "Fields":
         """Return the same as ``mapping``, but instead of ``None`` a mapping without any fields, in which none is missed."""
         place = self.nodes.get(name, self.node)
-        nothing = Scalar(Kind.NULL, "", place.line, place.column)
+        nothing = Scalar(ScalarKind.NULL, "", place.line, place.column)
         return self.mapping(name) or Fields(self.path(name), nothing, self.known[name].fields.fields, self.findings, {})
 
     def text(self, name: str, *, required: bool = False) -> str:
@@ -265,7 +265,7 @@ class Fields:
             if self.known[name].required:
                 self._missing(name)
             return least
-        text = node.text if isinstance(node, Scalar) and node.kind is Kind.OTHER else ""
+        text = node.text if isinstance(node, Scalar) and node.kind is ScalarKind.OTHER else ""
         if _is_number(text) and (allowed is None or (text.isdecimal() and int(text) in allowed)):
             return int(text)
         self.wrong(name, "must be a whole number" if allowed is None else f"must be a number from {least} to {allowed[-1]}")
@@ -276,7 +276,7 @@ class Fields:
         node = self.nodes.get(name)
         if node is None:
             return False
-        value = BOOLEANS.get(node.text) if isinstance(node, Scalar) and node.kind is Kind.OTHER else None
+        value = BOOLEANS.get(node.text) if isinstance(node, Scalar) and node.kind is ScalarKind.OTHER else None
         if value is None:
             self.wrong(name, "must be true or false", instead=_as_boolean(node))
         return value
@@ -352,7 +352,7 @@ def _plain(name: str) -> str:
 
 def _as_text(node: Node | None) -> str:
     """Return the YAML of a number or boolean as text, "" for anything else."""
-    is_plain = isinstance(node, Scalar) and node.kind is Kind.OTHER and 0 < len(node.text) <= MAX_QUOTED
+    is_plain = isinstance(node, Scalar) and node.kind is ScalarKind.OTHER and 0 < len(node.text) <= MAX_QUOTED
     return f'"{node.text}"' if is_plain and isinstance(node, Scalar) else ""
 
 

@@ -10,7 +10,7 @@ import attrs
 
 
 @enum.unique
-class Kind(enum.Enum):
+class ScalarKind(enum.Enum):
     """``MERGE`` is a plain ``<<`` where that merges, ``OTHER`` a boolean, a number, or anything with a tag of its own."""
 
     TEXT = "text"
@@ -24,7 +24,7 @@ class Kind(enum.Enum):
 class Scalar:
     """A single value. ``line`` and ``column`` count from 1, here and below; nodes that differ in their column alone are equal."""
 
-    kind: Kind
+    kind: ScalarKind
     text: str
     line: int
     column: int = attrs.field(default=1, eq=False)
@@ -56,9 +56,9 @@ Node = Scalar | Sequence | Mapping
 
 def is_null(node: Node) -> bool:
     """Tell whether ``node`` is null, which counts as absent."""
-    return isinstance(node, Scalar) and node.kind is Kind.NULL
+    return isinstance(node, Scalar) and node.kind is ScalarKind.NULL
 
 
 def text_of(node: Node) -> str | None:
     """Return the text of ``node``, ``None`` if it is anything but a text."""
-    return node.text if isinstance(node, Scalar) and node.kind is Kind.TEXT else None
+    return node.text if isinstance(node, Scalar) and node.kind is ScalarKind.TEXT else None

@@ -19,7 +19,7 @@ from exchanger.codes import policy as codes
 from exchanger.codes.code import Code
 from exchanger.codes.problem import Problem
 from exchanger.util.text import quoted
-from exchanger.yaml.nodes import Kind, Mapping, Node, Scalar, Sequence
+from exchanger.yaml.nodes import Mapping, Node, Scalar, ScalarKind, Sequence
 
 MAX_BYTES: Final = 1_048_576  # of UTF-8; a ConfigMap holds no more (https://kubernetes.io/docs/concepts/configuration/configmap/)
 MAX_NODES: Final = 262_144  # with aliases written out; the densest honest document has some 4 bytes a node
@@ -47,7 +47,7 @@ _COLLECTION_TAGS: Final = frozenset({None, "!", "tag:yaml.org,2002:map", "tag:ya
 
 @final
 @attrs.frozen
-class Unreadable:
+class UnreadableYaml:
     """Why the text is not a document; ``line`` and ``column`` are ``None`` if there is no place to point at."""
 
     reason: str
@@ -60,12 +60,12 @@ class Unreadable:
         return Problem(self.code, f"{what} {self.reason}", line=self.line, column=self.column)
 
 
-_EMPTY: Final = Unreadable("is empty", code=codes.EMPTY_DOCUMENT)
+_EMPTY: Final = UnreadableYaml("is empty", code=codes.EMPTY_DOCUMENT)
 
 
 @final
 @attrs.frozen
-class Limits:
+class YamlLimits:
     """``size`` is in bytes of UTF-8; ``values`` and ``depth``, in levels, count aliases expanded."""
 
     size: int = MAX_BYTES
@@ -74,8 +74,8 @@ class Limits:
 
 
 def read_nodes(
-    text: str, found: list[Node] | None = None, *, lined: bool = False, duplicates: "list[Unreadable] | None" = None
-) -> Node | Unreadable:
+    text: str, found: list[Node] | None = None, *, lined: bool = False, duplicates: "list[UnreadableYaml] | None" = None
+) -> Node | UnreadableYaml:
     """Return the root node of the only document in ``text``, with its merge keys resolved, or why there is none. Never raises.
 
     ``lined``: lists that are fields of the root have the lines of their items, which costs time that no request's policy needs.
@@ -85,25 +85,25 @@ def read_nodes(
     """
     if not text or text.isspace():
         return _EMPTY
-    roots = _read(text, _Composer(Limits(), [] if found is None else found, single=True, lined=lined, duplicates=duplicates))
-    return roots if isinstance(roots, Unreadable) else roots[0] if roots else _EMPTY
+    roots = _read(text, _Composer(YamlLimits(), [] if found is None else found, single=True, lined=lined, duplicates=duplicates))
+    return roots if isinstance(roots, UnreadableYaml) else roots[0] if roots else _EMPTY
 
 
-def read_stream(text: str, limits: Limits) -> tuple[Node, ...] | Unreadable:
+def read_stream(text: str, limits: YamlLimits) -> tuple[Node, ...] | UnreadableYaml:
     """Return the root nodes of all documents in ``text``, or why they cannot be read; ``<<`` is a plain text. Never raises."""
     return _read(text, _Composer(limits, [], single=False))
 
 
-def _read(text: str, composer: "_Composer") -> tuple[Node, ...] | Unreadable:
+def _read(text: str, composer: "_Composer") -> tuple[Node, ...] | UnreadableYaml:
     size = composer.limits.size
     try:
         data = b"" if len(text) > size else text.encode()
     except UnicodeEncodeError:
-        return Unreadable("is not UTF-8")
+        return UnreadableYaml("is not UTF-8")
     if max(len(text), len(data)) > size:
-        return Unreadable(f"is longer than {size} bytes", code=codes.TOO_LARGE)
+        return UnreadableYaml(f"is longer than {size} bytes", code=codes.TOO_LARGE)
     if directive := _find_tag_directive(text):
-        return Unreadable("has a %TAG directive", text.count("\n", 0, directive.start()) + 1)
+        return UnreadableYaml("has a %TAG directive", text.count("\n", 0, directive.start()) + 1)
     try:
         for event in parse(Pieces(data), Loader=CSafeLoader):
             if (problem := composer.take(event)) is not None:
@@ -111,9 +111,9 @@ def _read(text: str, composer: "_Composer") -> tuple[Node, ...] | Unreadable:
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         what = f"is not YAML: {error.problem or error.context}"
-        return Unreadable(what) if mark is None else Unreadable(what, mark.line + 1, mark.column + 1)
+        return UnreadableYaml(what) if mark is None else UnreadableYaml(what, mark.line + 1, mark.column + 1)
     except YAMLError:  # from the reader, without a line
-        return Unreadable("is not YAML: it has characters that YAML does not allow")
+        return UnreadableYaml("is not YAML: it has characters that YAML does not allow")
     return tuple(composer.roots)
 
 
@@ -151,11 +151,11 @@ class _Composer:
     ``read_nodes``; ``last`` is the last line so far that has more than blanks and comments.
     """
 
-    limits: Limits
+    limits: YamlLimits
     found: list[Node]
     single: bool
     lined: bool = False
-    duplicates: list[Unreadable] | None = None
+    duplicates: list[UnreadableYaml] | None = None
     last: int = 1
     values: int = 0
     roots: list[Node] = attrs.field(factory=list)
@@ -164,7 +164,7 @@ class _Composer:
     stack: list[_Open] = attrs.field(factory=list)
     anchors: dict[str, tuple[Node, int, int] | None] = attrs.field(factory=dict)
 
-    def take(self, event: Event) -> Unreadable | None:
+    def take(self, event: Event) -> UnreadableYaml | None:
         """Take the next event, and return what makes the text unreadable, if anything."""
         if self.lined:
             self.last = max(self.last, self._last_line(event))
@@ -175,12 +175,14 @@ class _Composer:
                 self.began = _place(event)
                 return None
             case NodeEvent() if self.single and self.documents > 1:
-                return None if _is_nothing(event) else Unreadable("has a second document", *self.began, code=codes.SECOND_DOCUMENT)
+                return None if _is_nothing(event) else UnreadableYaml("has a second document", *self.began, code=codes.SECOND_DOCUMENT)
             case ScalarEvent():
                 return self._add(event, Scalar(_kind(event, merging=self.single), event.value, *_place(event)), 1, 0)
             case AliasEvent():
                 shared = self.anchors.get(event.anchor or "")
-                return self._add(event, *shared) if shared is not None else Unreadable("has an alias to nothing before it", *_place(event))
+                return (
+                    self._add(event, *shared) if shared is not None else UnreadableYaml("has an alias to nothing before it", *_place(event))
+                )
             case StartEvent():
                 if event.anchor is not None:
                     self.anchors[event.anchor] = None
@@ -191,21 +193,21 @@ class _Composer:
             case _:  # start and end of the stream, end of a document
                 return None
 
-    def _close(self) -> Unreadable | None:
+    def _close(self) -> UnreadableYaml | None:
         closed = self.stack.pop()
         node = _collection(closed.event, tuple(closed.nodes), self.duplicates, merging=self.single)
         if closed.lines and isinstance(node, Sequence):
             node = attrs.evolve(node, lines=tuple(closed.lines))
-        return node if isinstance(node, Unreadable) else self._add(closed.event, node, closed.size, closed.height + 1)
+        return node if isinstance(node, UnreadableYaml) else self._add(closed.event, node, closed.size, closed.height + 1)
 
-    def _too_deep(self, event: Event, height: int) -> Unreadable | None:
+    def _too_deep(self, event: Event, height: int) -> UnreadableYaml | None:
         """Refuse a node of ``height`` that goes too deep here, so that walking the nodes may recurse."""
         depth = self.limits.depth
         if len(self.stack) + height <= depth:
             return None
-        return Unreadable(f"is nested deeper than {depth} levels", *_place(event), code=codes.TOO_LARGE)
+        return UnreadableYaml(f"is nested deeper than {depth} levels", *_place(event), code=codes.TOO_LARGE)
 
-    def _add(self, event: NodeEvent, node: Node, size: int, height: int) -> Unreadable | None:
+    def _add(self, event: NodeEvent, node: Node, size: int, height: int) -> UnreadableYaml | None:
         if not isinstance(event, AliasEvent):
             self.found.append(node)
             if event.anchor is not None:
@@ -225,7 +227,7 @@ class _Composer:
             self.values += size
             total = self.values
         most = self.limits.values
-        return Unreadable(f"has more than {most} values", *_place(event), code=codes.TOO_LARGE) if total > most else None
+        return UnreadableYaml(f"has more than {most} values", *_place(event), code=codes.TOO_LARGE) if total > most else None
 
     def _last_line(self, event: Event) -> int:
         """Return the last line of ``event`` with something of its own; 0 for what has no text. A block ends where the next thing begins."""
@@ -249,25 +251,27 @@ def _is_nothing(event: NodeEvent) -> bool:
     return isinstance(event, ScalarEvent) and event.value == "" and event.implicit[0] and event.tag is None and event.anchor is None
 
 
-def _kind(event: ScalarEvent, *, merging: bool) -> Kind:
+def _kind(event: ScalarEvent, *, merging: bool) -> ScalarKind:
     if event.tag is not None:
-        return Kind.TEXT if event.tag in _TEXT_TAGS else Kind.OTHER
+        return ScalarKind.TEXT if event.tag in _TEXT_TAGS else ScalarKind.OTHER
     if not event.implicit[0]:  # quoted, or a block
-        return Kind.TEXT
+        return ScalarKind.TEXT
     if merging and event.value == "<<":
-        return Kind.MERGE
+        return ScalarKind.MERGE
     if _is_null(event.value):
-        return Kind.NULL
-    return Kind.OTHER if _is_bool_or_number(event.value) else Kind.TEXT
+        return ScalarKind.NULL
+    return ScalarKind.OTHER if _is_bool_or_number(event.value) else ScalarKind.TEXT
 
 
-def _collection(event: StartEvent, nodes: tuple[Node, ...], duplicates: list[Unreadable] | None, *, merging: bool) -> Node | Unreadable:
+def _collection(
+    event: StartEvent, nodes: tuple[Node, ...], duplicates: list[UnreadableYaml] | None, *, merging: bool
+) -> Node | UnreadableYaml:
     if event.tag not in _COLLECTION_TAGS:
-        return Scalar(Kind.OTHER, "", *_place(event))
+        return Scalar(ScalarKind.OTHER, "", *_place(event))
     if isinstance(event, SequenceStartEvent):
         return Sequence(nodes, *_place(event))
     pairs = tuple(zip(nodes[::2], nodes[1::2], strict=True))
-    seen: dict[str, tuple[Kind, ...]] = {}
+    seen: dict[str, tuple[ScalarKind, ...]] = {}
     twice: set[int] = set()
     for number, (key, _) in enumerate(pairs):
         if isinstance(key, Scalar):
@@ -275,7 +279,7 @@ def _collection(event: StartEvent, nodes: tuple[Node, ...], duplicates: list[Unr
             if key.kind not in kinds:
                 seen[key.text] = (*kinds, key.kind)
                 continue
-            problem = Unreadable(f"has duplicate keys: {quoted(key.text)}", key.line, key.column, code=codes.DUPLICATE_KEY)
+            problem = UnreadableYaml(f"has duplicate keys: {quoted(key.text)}", key.line, key.column, code=codes.DUPLICATE_KEY)
             if duplicates is None:
                 return problem
             duplicates.append(problem)
@@ -283,15 +287,15 @@ def _collection(event: StartEvent, nodes: tuple[Node, ...], duplicates: list[Unr
     if twice:
         pairs = tuple(pair for number, pair in enumerate(pairs) if number not in twice)
     merged = _merged(pairs) if merging else pairs
-    return merged if isinstance(merged, Unreadable) else Mapping(merged, *_place(event))
+    return merged if isinstance(merged, UnreadableYaml) else Mapping(merged, *_place(event))
 
 
-def _merged(pairs: tuple[tuple[Node, Node], ...]) -> tuple[tuple[Node, Node], ...] | Unreadable:
+def _merged(pairs: tuple[tuple[Node, Node], ...]) -> tuple[tuple[Node, Node], ...] | UnreadableYaml:
     """Replace the key ``<<`` by the pairs of its mappings (https://yaml.org/type/merge.html); own keys win, then earlier mappings.
 
     What is merged is usually an alias, and was counted there.
     """
-    merge = next((pair for pair in pairs if isinstance(pair[0], Scalar) and pair[0].kind is Kind.MERGE), None)
+    merge = next((pair for pair in pairs if isinstance(pair[0], Scalar) and pair[0].kind is ScalarKind.MERGE), None)
     if merge is None:
         return pairs
     key, value = merge
@@ -299,7 +303,7 @@ def _merged(pairs: tuple[tuple[Node, Node], ...]) -> tuple[tuple[Node, Node], ..
     known = {(own.kind, own.text) for own, _ in found if isinstance(own, Scalar)}
     for source in value.items if isinstance(value, Sequence) else (value,):
         if not isinstance(source, Mapping):
-            return Unreadable("has a merge key << of something else than mappings", key.line, key.column)
+            return UnreadableYaml("has a merge key << of something else than mappings", key.line, key.column)
         for pair in source.pairs:
             name = (pair[0].kind, pair[0].text) if isinstance(pair[0], Scalar) else None
             if name not in known:

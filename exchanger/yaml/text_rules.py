@@ -18,7 +18,7 @@ EVERY_METHOD: Final = frozenset({"ALL", "ANY"})
 
 @final
 @attrs.frozen
-class Refusal:
+class TextRefusal:
     """Texts in which ``pattern`` is found are refused. ``reason`` is a sentence for authors."""
 
     pattern: str
@@ -35,7 +35,7 @@ class TextRule:
     """
 
     pattern: str = ""
-    refusals: tuple[Refusal, ...] = ()
+    refusals: tuple[TextRefusal, ...] = ()
     only: str = ""
     examples: tuple[str, ...] = ()
     words: tuple[str, ...] = ()

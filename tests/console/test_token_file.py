@@ -4,7 +4,7 @@ import pytest
 import trio
 
 from exchanger.console.token_file import MAX_BYTES, TokenFile, TokenFileError, check_token_file, read_token
-from exchanger.util.follow_file import Unusable
+from exchanger.util.follow_file import UnusableFile
 from exchanger.values.secret import Secret
 from tests.waiting import until
 
@@ -30,7 +30,7 @@ def test_a_file_without_a_token_is_unusable_and_its_content_is_not_told(path: Pa
     path.write_bytes(content)
     found = read_token(path)
 
-    assert isinstance(found, Unusable)
+    assert isinstance(found, UnusableFile)
     assert not content.strip() or content.decode("latin-1") not in found.reason
     assert check_token_file(path) == found.reason
 
@@ -55,7 +55,7 @@ async def test_a_replaced_file_is_followed_and_a_broken_one_is_reported_once(pat
     file = TokenFile(path, reported.append)
     looks = 0
 
-    def look(path: Path) -> Secret | Unusable:
+    def look(path: Path) -> Secret | UnusableFile:
         nonlocal looks
         looks += 1
         return read_token(path)

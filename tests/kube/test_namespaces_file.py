@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 from exchanger.kube.api.connection import MAX_WATCHES
 from exchanger.kube.namespaces_file import MAX_BYTES, MAX_NAMESPACES, NamespacesFile, read_namespaces
 from exchanger.kube.settings import parse_namespaces
-from exchanger.util.follow_file import Unusable
+from exchanger.util.follow_file import UnusableFile
 
 
 @pytest.fixture
@@ -54,13 +54,13 @@ def test_names_are_separated_by_commas_blanks_or_lines(path: Path, text: str, na
 def test_an_invalid_list_is_unusable_and_not_quoted(path: Path, content: bytes, reason: str) -> None:
     path.write_bytes(content)
     found = read_namespaces(path)
-    assert isinstance(found, Unusable)
+    assert isinstance(found, UnusableFile)
     assert reason in found.reason
     assert "CANARY" not in found.reason
 
 
 def test_a_file_that_cannot_be_read_is_unusable(tmp_path: Path) -> None:
-    assert read_namespaces(tmp_path / "none") == Unusable("cannot be read: No such file or directory")
+    assert read_namespaces(tmp_path / "none") == UnusableFile("cannot be read: No such file or directory")
 
 
 def test_there_are_watches_left_for_secrets() -> None:
@@ -68,16 +68,18 @@ def test_there_are_watches_left_for_secrets() -> None:
 
 
 async def test_lists_that_stand_are_used_and_bad_ones_reported_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    gone, names = Unusable("gone"), ("a", "b", "c")
-    looks: Iterator[tuple[str, ...] | Unusable] = iter((("b", "a"), ("b", "a"), gone, gone, gone, ("a",), names, names, names[::-1], names))
+    gone, names = UnusableFile("gone"), ("a", "b", "c")
+    looks: Iterator[tuple[str, ...] | UnusableFile] = iter(
+        (("b", "a"), ("b", "a"), gone, gone, gone, ("a",), names, names, names[::-1], names)
+    )
     over = trio.Event()
     used: list[tuple[str, ...]] = []
 
-    def read(_path: Path) -> tuple[str, ...] | Unusable:
+    def read(_path: Path) -> tuple[str, ...] | UnusableFile:
         found = next(looks, None)
         if found is None:
             trio.from_thread.run_sync(over.set)
-            return Unusable("gone")
+            return UnusableFile("gone")
         return found
 
     monkeypatch.setattr("exchanger.kube.namespaces_file.POLL_S", 0.0)

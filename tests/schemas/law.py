@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from exchanger.tools.schemas import SCHEMAS
-from exchanger.yaml.nodes import Kind, Mapping, Node, Scalar, Sequence
+from exchanger.yaml.nodes import Mapping, Node, Scalar, ScalarKind, Sequence
 from tests.property.strategies_policy import rarely
 
 BLANKS: Final = ["", " ", "\t", "\n", "\r\n ", "\x1c", "\x85", "\u00a0", "\u2003", "\u2028", "\ufeff", "\u200b"]
@@ -85,9 +85,9 @@ def mapping(optional: tuple[str, ...], **known: st.SearchStrategy[Any]) -> st.Se
 def instance_of(node: Node) -> object:
     """Return what a JSON Schema is applied to when ``node`` is read by the core schema of YAML 1.2. What has a tag is some number."""
     match node:
-        case Scalar(Kind.TEXT, text):
+        case Scalar(ScalarKind.TEXT, text):
             return text
-        case Scalar(Kind.NULL):
+        case Scalar(ScalarKind.NULL):
             return None
         case Scalar(_, text):
             if text.lower() in {"true", "false"}:
@@ -97,7 +97,8 @@ def instance_of(node: Node) -> object:
             return [instance_of(item) for item in items]
         case Mapping(pairs):
             return {
-                key.text if isinstance(key, Scalar) and key.kind is Kind.TEXT else repr(key): instance_of(value) for key, value in pairs
+                key.text if isinstance(key, Scalar) and key.kind is ScalarKind.TEXT else repr(key): instance_of(value)
+                for key, value in pairs
             }
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from exchanger.yaml.reader import Unreadable, read_nodes
+from exchanger.yaml.reader import UnreadableYaml, read_nodes
 from tests.schemas.kinds import KINDS
 from tests.schemas.law import DocumentKind, Part, instance_of, mutated
 
@@ -59,5 +59,5 @@ def test_what_the_reader_reads_in_any_yaml_the_schema_accepts(kind: DocumentKind
     root, found = read_nodes(text), kind.problems(text)
     event("refused" if found else "accepted")
     if not found:
-        assert not isinstance(root, Unreadable)
+        assert not isinstance(root, UnreadableYaml)
         assert kind.validator.is_valid(instance_of(root))

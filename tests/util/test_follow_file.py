@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from exchanger.util.follow_file import HANGS, POLL_S, READ_S, FileFollower, Unusable, read_regular
+from exchanger.util.follow_file import HANGS, POLL_S, READ_S, FileFollower, UnusableFile, read_regular
 from exchanger.util.regular_file import NotRegularError, open_regular
 
 LIMIT = 100
@@ -28,9 +28,9 @@ class TestReading:
 
     def test_anything_else_is_unusable_and_not_waited_for(self, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "pipe")
-        assert read_regular(tmp_path / "none", LIMIT) == Unusable("cannot be read: No such file or directory")
-        assert read_regular(tmp_path, LIMIT) == Unusable("cannot be read: Is a directory")
-        assert read_regular(tmp_path / "pipe", LIMIT) == Unusable("must be a file, and neither a folder nor a pipe")
+        assert read_regular(tmp_path / "none", LIMIT) == UnusableFile("cannot be read: No such file or directory")
+        assert read_regular(tmp_path, LIMIT) == UnusableFile("cannot be read: Is a directory")
+        assert read_regular(tmp_path / "pipe", LIMIT) == UnusableFile("must be a file, and neither a folder nor a pipe")
 
     def test_nothing_stays_open_of_what_is_not_a_file(self, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "pipe")

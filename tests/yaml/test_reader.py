@@ -1,11 +1,11 @@
 import pytest
 
-from exchanger.yaml.nodes import Kind, Mapping, Node, Scalar, Sequence
-from exchanger.yaml.reader import MAX_BYTES, MAX_DEPTH, MAX_NODES, Limits, Unreadable, read_nodes, read_stream
+from exchanger.yaml.nodes import Mapping, Node, Scalar, ScalarKind, Sequence
+from exchanger.yaml.reader import MAX_BYTES, MAX_DEPTH, MAX_NODES, UnreadableYaml, YamlLimits, read_nodes, read_stream
 
 
 def text(value: str, line: int = 1) -> Scalar:
-    return Scalar(Kind.TEXT, value, line)
+    return Scalar(ScalarKind.TEXT, value, line)
 
 
 def test_nodes_have_their_lines() -> None:
@@ -21,22 +21,22 @@ def test_nodes_have_their_lines() -> None:
 @pytest.mark.parametrize(
     ("written", "kind"),
     [
-        *((written, Kind.NULL) for written in ("~", "null", "Null", "NULL")),
+        *((written, ScalarKind.NULL) for written in ("~", "null", "Null", "NULL")),
         *(
-            (written, Kind.OTHER)
+            (written, ScalarKind.OTHER)
             for written in ("true", "False", "TRUE", "1", "-1", "+1", "0x1F", "0o17", "1.5", ".5", "1.", "1e3", "-.inf", ".NaN")
         ),
-        *((written, Kind.OTHER) for written in ("!!int '3'", "!!bool x", "!own x", "!!binary eA==", "!!null ''")),
+        *((written, ScalarKind.OTHER) for written in ("!!int '3'", "!!bool x", "!own x", "!!binary eA==", "!!null ''")),
         *(
-            (written, Kind.TEXT)
+            (written, ScalarKind.TEXT)
             for written in ("a", "yes", "on", "1.2.3", "0x", "1_000", "2001-01-01", "nULL", "tRUE", "''", "'1'", '"null"')
         ),
-        *((written, Kind.TEXT) for written in ('"<<"', "!!str <<")),
-        ("<<", Kind.MERGE),
-        *((written, Kind.TEXT) for written in ("!!str 5", "! '5'", "! x", "|\n  5", ">\n  null")),
+        *((written, ScalarKind.TEXT) for written in ('"<<"', "!!str <<")),
+        ("<<", ScalarKind.MERGE),
+        *((written, ScalarKind.TEXT) for written in ("!!str 5", "! '5'", "! x", "|\n  5", ">\n  null")),
     ],
 )
-def test_scalars_mean_what_the_core_schema_says(written: str, kind: Kind) -> None:
+def test_scalars_mean_what_the_core_schema_says(written: str, kind: ScalarKind) -> None:
     node = read_nodes(f"- {written}\n")
     assert isinstance(node, Sequence)
     assert isinstance(node.items[0], Scalar)
@@ -45,7 +45,7 @@ def test_scalars_mean_what_the_core_schema_says(written: str, kind: Kind) -> Non
 
 def test_a_collection_with_a_tag_of_its_own_is_neither_list_nor_mapping() -> None:
     assert read_nodes("- !own [a]\n- !!set {a}\n- !!seq [a]\n- !!map {}\n") == Sequence(
-        (Scalar(Kind.OTHER, "", 1), Scalar(Kind.OTHER, "", 2), Sequence((text("a", 3),), 3), Mapping((), 4)), 1
+        (Scalar(ScalarKind.OTHER, "", 1), Scalar(ScalarKind.OTHER, "", 2), Sequence((text("a", 3),), 3), Mapping((), 4)), 1
     )
 
 
@@ -87,7 +87,7 @@ def test_an_anchor_can_be_merged_and_others_are_still_known() -> None:
 
 @pytest.mark.parametrize("value", ["a", "null", "[a]", "[{}, a]", "!own {}"])
 def test_only_mappings_can_be_merged(value: str) -> None:
-    assert read_nodes(f"a: b\n<<: {value}") == Unreadable("has a merge key << of something else than mappings", 2)
+    assert read_nodes(f"a: b\n<<: {value}") == UnreadableYaml("has a merge key << of something else than mappings", 2)
 
 
 def test_merging_is_bounded_as_if_it_were_written_out() -> None:
@@ -95,7 +95,7 @@ def test_merging_is_bounded_as_if_it_were_written_out() -> None:
     chain = "- &a0 {k: v}\n" + "".join(f"- &a{number} {{<<: *a{number - 1}}}\n" for number in range(1, 100))
     for written, reason in ((wide, f"has more than {MAX_NODES} values"), (chain, f"is nested deeper than {MAX_DEPTH} levels")):
         refused = read_nodes(written)
-        assert isinstance(refused, Unreadable)
+        assert isinstance(refused, UnreadableYaml)
         assert refused.reason == reason
 
 
@@ -104,7 +104,7 @@ def test_keys_may_be_anything() -> None:
         (
             (Sequence((text("a"),), 1), text("b", 2)),
             (Sequence((text("a", 3),), 3), text("c", 4)),
-            (Scalar(Kind.OTHER, "1", 5), text("d", 5)),
+            (Scalar(ScalarKind.OTHER, "1", 5), text("d", 5)),
             (text("1", 6), text("e", 6)),
         ),
         1,
@@ -114,27 +114,27 @@ def test_keys_may_be_anything() -> None:
 @pytest.mark.parametrize(
     ("written", "unreadable"),
     [
-        ("", Unreadable("is empty")),
-        ("# only a comment\n", Unreadable("is empty")),
-        ("a: b\na: c\n", Unreadable('has duplicate keys: "a"', 2)),
-        ("a:\n  - {b: 1,\n     'b': 2}\n", Unreadable('has duplicate keys: "b"', 3)),
-        ("a: b\n---\nc: d\n", Unreadable("has a second document", 2)),
-        ("a: b\n--- ''\n", Unreadable("has a second document", 2)),
-        ("a: b\n--- &x\n", Unreadable("has a second document", 2)),
-        ("a: &x b\n---\n*x\n", Unreadable("has a second document", 2)),
-        ("---\n---\na: b\n", Unreadable("has a second document", 2)),
-        ("a: *b\n", Unreadable("has an alias to nothing before it", 1)),
-        ("a: &b\n  - *b\n", Unreadable("has an alias to nothing before it", 2)),
-        ("a: \ud800", Unreadable("is not UTF-8")),
-        ("a: \x00", Unreadable("is not YAML: it has characters that YAML does not allow")),
-        ("%TAG ! x\n---\na", Unreadable("has a %TAG directive", 1)),
-        ("\n%TAG ! x\n---\na", Unreadable("has a %TAG directive", 2)),
-        ("\ufeff%TAG ! x\n---\na", Unreadable("has a %TAG directive", 1)),
-        ("# a\r\n%TAG ! x\n---\na", Unreadable("has a %TAG directive", 2)),
-        ("a\u2028%TAG ! x\n---\na", Unreadable("has a %TAG directive", 1)),
+        ("", UnreadableYaml("is empty")),
+        ("# only a comment\n", UnreadableYaml("is empty")),
+        ("a: b\na: c\n", UnreadableYaml('has duplicate keys: "a"', 2)),
+        ("a:\n  - {b: 1,\n     'b': 2}\n", UnreadableYaml('has duplicate keys: "b"', 3)),
+        ("a: b\n---\nc: d\n", UnreadableYaml("has a second document", 2)),
+        ("a: b\n--- ''\n", UnreadableYaml("has a second document", 2)),
+        ("a: b\n--- &x\n", UnreadableYaml("has a second document", 2)),
+        ("a: &x b\n---\n*x\n", UnreadableYaml("has a second document", 2)),
+        ("---\n---\na: b\n", UnreadableYaml("has a second document", 2)),
+        ("a: *b\n", UnreadableYaml("has an alias to nothing before it", 1)),
+        ("a: &b\n  - *b\n", UnreadableYaml("has an alias to nothing before it", 2)),
+        ("a: \ud800", UnreadableYaml("is not UTF-8")),
+        ("a: \x00", UnreadableYaml("is not YAML: it has characters that YAML does not allow")),
+        ("%TAG ! x\n---\na", UnreadableYaml("has a %TAG directive", 1)),
+        ("\n%TAG ! x\n---\na", UnreadableYaml("has a %TAG directive", 2)),
+        ("\ufeff%TAG ! x\n---\na", UnreadableYaml("has a %TAG directive", 1)),
+        ("# a\r\n%TAG ! x\n---\na", UnreadableYaml("has a %TAG directive", 2)),
+        ("a\u2028%TAG ! x\n---\na", UnreadableYaml("has a %TAG directive", 1)),
     ],
 )
-def test_unreadable_texts(written: str, unreadable: Unreadable) -> None:
+def test_unreadable_texts(written: str, unreadable: UnreadableYaml) -> None:
     assert read_nodes(written) == unreadable
 
 
@@ -143,7 +143,7 @@ def test_unreadable_texts(written: str, unreadable: Unreadable) -> None:
 )
 def test_an_error_in_yaml_has_its_place(written: str, line: int) -> None:
     node = read_nodes(written)
-    assert isinstance(node, Unreadable)
+    assert isinstance(node, UnreadableYaml)
     assert node.reason.startswith("is not YAML: ")
     assert node.line == line
     assert written != "a: b: c\n" or node.column == 5
@@ -155,7 +155,7 @@ def test_other_directives_and_document_marks_are_accepted() -> None:
 
 
 def test_long_texts_are_refused() -> None:
-    too_long = Unreadable(f"is longer than {MAX_BYTES} bytes")
+    too_long = UnreadableYaml(f"is longer than {MAX_BYTES} bytes")
     assert read_nodes("a" * MAX_BYTES) == text("a" * MAX_BYTES)
     assert read_nodes("a" * (MAX_BYTES + 1)) == too_long
     assert read_nodes("é" * (MAX_BYTES // 2 + 1)) == too_long
@@ -165,7 +165,7 @@ def test_depth_is_bounded() -> None:
     assert isinstance(read_nodes("[" * MAX_DEPTH + "]" * MAX_DEPTH), Sequence)
     for opening in ("[", "{a: ", "- ", "? ", "[{a: "):
         node = read_nodes(opening * 100_000)
-        assert isinstance(node, Unreadable)
+        assert isinstance(node, UnreadableYaml)
         assert node.reason in {f"is nested deeper than {MAX_DEPTH} levels", "is not YAML: exceeded maximum nesting depth"}
 
 
@@ -173,29 +173,31 @@ def test_aliases_do_not_expand() -> None:
     bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
         f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 10)}]\n" for level in range(1, 30)
     )
-    refused = read_nodes(bomb) == Unreadable(f"has more than {MAX_NODES} values", 6)
+    refused = read_nodes(bomb) == UnreadableYaml(f"has more than {MAX_NODES} values", 6)
     assert refused  # and not the comparison itself, of which a failure would be shown with the aliases written out
 
 
 def test_the_number_of_values_is_bounded() -> None:
-    limits = Limits(values=5)
+    limits = YamlLimits(values=5)
     assert isinstance(read_stream("[a, b, c, d]", limits), tuple)
-    assert read_stream("[a, b, c,\n d, e]", limits) == Unreadable("has more than 5 values", 2)
-    assert read_stream("[a, b]\n---\n[c, d]", limits) == Unreadable("has more than 5 values", 3)
+    assert read_stream("[a, b, c,\n d, e]", limits) == UnreadableYaml("has more than 5 values", 2)
+    assert read_stream("[a, b]\n---\n[c, d]", limits) == UnreadableYaml("has more than 5 values", 3)
 
 
 def test_a_stream_has_any_number_of_documents() -> None:
-    assert read_stream("a\n---\nb\n", Limits()) == (text("a"), text("b", 3))
-    assert read_stream("", Limits()) == ()
-    assert read_stream("&x a\n---\n*x\n", Limits()) == Unreadable("has an alias to nothing before it", 3)
-    assert isinstance(read_stream("too long", Limits(size=3)), Unreadable)
+    assert read_stream("a\n---\nb\n", YamlLimits()) == (text("a"), text("b", 3))
+    assert read_stream("", YamlLimits()) == ()
+    assert read_stream("&x a\n---\n*x\n", YamlLimits()) == UnreadableYaml("has an alias to nothing before it", 3)
+    assert isinstance(read_stream("too long", YamlLimits(size=3)), UnreadableYaml)
 
 
 def test_depth_counts_with_aliases_written_out() -> None:
     chain = "a0: &a0 [x]\n" + "".join(f"a{level}: &a{level} [*a{level - 1}]\n" for level in range(1, MAX_DEPTH - 1))
     assert isinstance(read_nodes(chain), Mapping)
     last = MAX_DEPTH - 1
-    assert read_nodes(f"{chain}a{last}: &a{last} [*a{last - 1}]\n") == Unreadable(f"is nested deeper than {MAX_DEPTH} levels", MAX_DEPTH)
+    assert read_nodes(f"{chain}a{last}: &a{last} [*a{last - 1}]\n") == UnreadableYaml(
+        f"is nested deeper than {MAX_DEPTH} levels", MAX_DEPTH
+    )
 
 
 @pytest.mark.parametrize(
@@ -215,10 +217,10 @@ def test_every_node_is_found_after_those_in_it(written: str, texts: str) -> None
             else ()
         )
         assert {id(part) for part in below} <= {id(part) for part in found[:number]}
-    assert isinstance(root, Unreadable) or found[-1] is root
+    assert isinstance(root, UnreadableYaml) or found[-1] is root
 
 
 @pytest.mark.parametrize("written", ["%", "x%TAG! ", "\ufeff\ufeff%TAG "])
 def test_other_marks_are_no_tag_directive(written: str) -> None:
     read = read_nodes(written * 20_000)
-    assert not isinstance(read, Unreadable) or "%TAG" not in read.reason
+    assert not isinstance(read, UnreadableYaml) or "%TAG" not in read.reason

@@ -19,7 +19,7 @@ from exchanger.scenarios.reader import MAX_PROBLEMS
 from exchanger.scenarios.scenario import why_no_header
 from exchanger.util.text import quoted
 from exchanger.yaml.fields import FILE, Field, Fields, FieldType, Findings, Table
-from exchanger.yaml.reader import Unreadable, read_nodes
+from exchanger.yaml.reader import UnreadableYaml, read_nodes
 
 MAX_FILE: Final = 1_048_576  # bytes; a ConfigMap holds no more
 
@@ -110,7 +110,7 @@ def load_routes(file: Path) -> TokenRoutes:
 def read_routes(text: str) -> TokenRoutes | tuple[Problem, ...]:
     """Return the routes in ``text``, or everything that is wrong with it. Never raises."""
     root = read_nodes(text)
-    if isinstance(root, Unreadable):
+    if isinstance(root, UnreadableYaml):
         return (root.problem(FILE),)
     findings = Findings()
     file = Fields.of(as_go_reads(root, _FILE_FIELDS), FILE, _FILE_FIELDS, findings)

@@ -12,7 +12,7 @@ import attrs
 
 from exchanger.exchange.cache.keys import MAX_FILE_BYTES, CacheKey, KeyFileError, read_keys
 from exchanger.exchange.cache.settings import SharedSettings
-from exchanger.util.follow_file import Unusable, read_regular
+from exchanger.util.follow_file import UnusableFile, read_regular
 from exchanger.util.shown import shown_file
 from exchanger.values.secret import Secret
 
@@ -20,7 +20,7 @@ from exchanger.values.secret import Secret
 _MAX_PASSWORD_BYTES: Final = 16 * 1024
 # Bytes of certificates: the system's own trust store has 220 KB.
 _MAX_CA_BYTES: Final = 1024 * 1024
-_NO_CERTIFICATES: Final = Unusable("must hold certificates in PEM")
+_NO_CERTIFICATES: Final = UnusableFile("must hold certificates in PEM")
 
 
 @final
@@ -33,58 +33,58 @@ class StoreFiles:
     ca_pem: str | None = attrs.field(default=None, repr=False)
 
 
-def read_files(settings: SharedSettings) -> StoreFiles | Unusable:
+def read_files(settings: SharedSettings) -> StoreFiles | UnusableFile:
     """Return the present version of the files; reasons begin with the variable that names the file. Blocks."""
     data = read_regular(settings.key_file, MAX_FILE_BYTES)
-    if isinstance(data, Unusable):
+    if isinstance(data, UnusableFile):
         return _of("TOKEN_CACHE_KEY_FILE", settings.key_file, data)
     try:
         keys = read_keys(data, settings.namespace)
     except KeyFileError as error:
-        return _of("TOKEN_CACHE_KEY_FILE", settings.key_file, Unusable(str(error)))
+        return _of("TOKEN_CACHE_KEY_FILE", settings.key_file, UnusableFile(str(error)))
     password: Secret | None = None
     if settings.password_file is not None:
         found = _password(settings.password_file)
-        if isinstance(found, Unusable):
+        if isinstance(found, UnusableFile):
             return _of("TOKEN_CACHE_PASSWORD_FILE", settings.password_file, found)
         password = found
     ca_pem: str | None = None
     if settings.ca_file is not None:
         authorities = _authorities(settings.ca_file)
-        if isinstance(authorities, Unusable):
+        if isinstance(authorities, UnusableFile):
             return _of("TOKEN_CACHE_CA_FILE", settings.ca_file, authorities)
         ca_pem = authorities
     return StoreFiles(keys, password, ca_pem)
 
 
-def _of(variable: str, path: Path, found: Unusable) -> Unusable:
-    return Unusable(f"{variable} {shown_file(path)} {found.reason}")
+def _of(variable: str, path: Path, found: UnusableFile) -> UnusableFile:
+    return UnusableFile(f"{variable} {shown_file(path)} {found.reason}")
 
 
-def _bounded(path: Path, max_bytes: int) -> bytes | Unusable:
+def _bounded(path: Path, max_bytes: int) -> bytes | UnusableFile:
     data = read_regular(path, max_bytes)
     if isinstance(data, bytes) and len(data) > max_bytes:
-        return Unusable(f"must not be longer than {max_bytes} bytes")
+        return UnusableFile(f"must not be longer than {max_bytes} bytes")
     return data
 
 
-def _password(path: Path) -> Secret | Unusable:
+def _password(path: Path) -> Secret | UnusableFile:
     """Return the only line of the file; the end of the line is not part of it."""
     data = _bounded(path, _MAX_PASSWORD_BYTES)
-    if isinstance(data, Unusable):
+    if isinstance(data, UnusableFile):
         return data
     try:
         text = data.decode().removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError:
-        return Unusable("must be UTF-8")
+        return UnusableFile("must be UTF-8")
     if not text or "\n" in text or "\0" in text:
-        return Unusable("must hold one line")
+        return UnusableFile("must hold one line")
     return Secret(text)
 
 
-def _authorities(path: Path) -> str | Unusable:
+def _authorities(path: Path) -> str | UnusableFile:
     data = _bounded(path, _MAX_CA_BYTES)
-    if isinstance(data, Unusable):
+    if isinstance(data, UnusableFile):
         return data
     try:
         text = data.decode("ascii")

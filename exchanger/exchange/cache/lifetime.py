@@ -13,7 +13,7 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.util.json_parts import outline
+from exchanger.util.strict_json import outline
 
 # Seconds, and part of its life, that a token must have left: it travels to the upstream, whose clock may be ahead.
 MARGIN_S: Final = 5.0

@@ -26,7 +26,7 @@ from exchanger.net.network import Network
 from exchanger.net.stream import Dial
 from exchanger.net.tls.client import client_tls_context
 from exchanger.util.backoff import BackOff, BackOffSettings
-from exchanger.util.follow_file import HANGS, POLL_S, FileFollower, Unusable
+from exchanger.util.follow_file import HANGS, POLL_S, FileFollower, UnusableFile
 from exchanger.values.secret import Secret
 
 # Seconds for a look-up: what a call to a near token endpoint takes. The store is to spare time, not to cost it.
@@ -111,7 +111,7 @@ class SharedLevel:
     open_store: OpenStore = Store.open
     keys: tuple[CacheKey, ...] = attrs.field(default=(), init=False)
     _files: StoreFiles | None = attrs.field(default=None, init=False)
-    _follower: FileFollower[StoreFiles | Unusable] = attrs.field(init=False)
+    _follower: FileFollower[StoreFiles | UnusableFile] = attrs.field(init=False)
     _changed: trio.Event = attrs.field(factory=trio.Event, init=False)
     _store: Connected | None = attrs.field(default=None, init=False)
     _tripped: trio.Event = attrs.field(factory=trio.Event, init=False)
@@ -124,7 +124,7 @@ class SharedLevel:
     _refusing: bool = attrs.field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._follower = FileFollower(lambda: read_files(self.settings), Unusable(HANGS), self.network.run_sync, first_at_once=True)
+        self._follower = FileFollower(lambda: read_files(self.settings), UnusableFile(HANGS), self.network.run_sync, first_at_once=True)
 
     @property
     def in_use(self) -> bool:
@@ -185,16 +185,16 @@ class SharedLevel:
             self._learn(await self._follower.look_settled())
             await trio.sleep(POLL_S)
 
-    def _learn(self, found: StoreFiles | Unusable | None) -> None:
+    def _learn(self, found: StoreFiles | UnusableFile | None) -> None:
         if found is None:
             return
-        files = None if isinstance(found, Unusable) else found
+        files = None if isinstance(found, UnusableFile) else found
         keys = () if files is None else files.keys
         gone = set(self.keys) - set(keys)
         self._files, self.keys = files, keys
         if gone:
             self.on_keys_gone()
-        if isinstance(found, Unusable):
+        if isinstance(found, UnusableFile):
             self.observer.files_unusable(found.reason)
         else:
             self.observer.files_changed(len(keys))

@@ -26,7 +26,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from exchanger.errors import ConfigurationError
 from exchanger.net.network import SYSTEM, RunSync
-from exchanger.util.follow_file import POLL_S, FileFollower, Unusable, read_regular
+from exchanger.util.follow_file import POLL_S, FileFollower, UnusableFile, read_regular
 from exchanger.values.secret import Secret
 
 # Addresses of one host name that are tried; each may take the whole connect timeout.
@@ -288,7 +288,7 @@ class Credentials:
         found = hashlib.sha256()
         for path in self._access.files:
             content = read_regular(path, MAX_FILE_BYTES)
-            found.update(b"" if isinstance(content, Unusable) else hashlib.sha256(content).digest())
+            found.update(b"" if isinstance(content, UnusableFile) else hashlib.sha256(content).digest())
         return found.digest()
 
     def close(self) -> None:

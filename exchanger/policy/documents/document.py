@@ -18,8 +18,8 @@ from exchanger.policy.documents.entry_reader import ENTRY_FIELDS, MatchReader, r
 from exchanger.util.text import bounded, quoted
 from exchanger.values.entry import EVERYWHERE, Claim, Entry, FailClosedRegion, GrantedArea, MatchScope, Source
 from exchanger.yaml.fields import Field, FieldType, Findings, Table, report_unknown
-from exchanger.yaml.nodes import Kind, Mapping, Node, Scalar, Sequence, is_null, text_of
-from exchanger.yaml.reader import BREAK, MAX_BYTES, Unreadable, read_nodes
+from exchanger.yaml.nodes import Mapping, Node, Scalar, ScalarKind, Sequence, is_null, text_of
+from exchanger.yaml.reader import BREAK, MAX_BYTES, UnreadableYaml, read_nodes
 from exchanger.yaml.text_rules import TextRule
 
 UNREADABLE_REACH: Final[MatchScope] = EVERYWHERE  # what an unreadable document closes
@@ -47,7 +47,7 @@ Lines = tuple[int, int]
 
 # How the version is written by those who mean it.
 _SPELLINGS: Final = frozenset({"1", "1.0", "v1", "v1.0"})
-_MISSING: Final = Unreadable("is missing: the ConfigMap has no config.yaml", code=MISSING_DOCUMENT)
+_MISSING: Final = UnreadableYaml("is missing: the ConfigMap has no config.yaml", code=MISSING_DOCUMENT)
 
 _is_blank: Final = re.compile(r"\s*(?:#.*)?").fullmatch
 _is_dash: Final = re.compile(r"\s*-\s*(?:#.*)?").fullmatch
@@ -172,7 +172,7 @@ def parse_document(source: Source, text: str | None, issuers: frozenset[str], *,
         thorough: look for further problems behind a duplicate key, which makes the document unreadable all the same
     """
     nodes: list[Node] = []
-    duplicates: list[Unreadable] | None = [] if thorough else None
+    duplicates: list[UnreadableYaml] | None = [] if thorough else None
     document = _parse(source, text, issuers, nodes, duplicates)
     while nodes:
         nodes.pop()
@@ -180,11 +180,11 @@ def parse_document(source: Source, text: str | None, issuers: frozenset[str], *,
 
 
 def _parse(
-    source: Source, text: str | None, issuers: frozenset[str], nodes: list[Node], duplicates: list[Unreadable] | None
+    source: Source, text: str | None, issuers: frozenset[str], nodes: list[Node], duplicates: list[UnreadableYaml] | None
 ) -> PolicyDocument:
     """Return the document; ``nodes`` gets its YAML nodes, and ``duplicates`` the keys that are there twice."""
     root = _MISSING if text is None else read_nodes(text, nodes, duplicates=duplicates)
-    if isinstance(root, Unreadable):
+    if isinstance(root, UnreadableYaml):
         return PolicyDocument(source, regions=(_everything(source, (root.problem("the document"),)),), text=text, issuers=issuers)
     matches = MatchReader()
     findings = Findings(hints=matches.hints)
@@ -236,7 +236,7 @@ def _items(root: Node, findings: Findings) -> tuple[Node, ...]:
     version = fields.get("version")
     if version is None or is_null(version):
         findings.add(codes.WRONG_VERSION, f"the document has no version {VERSION}", version, "version")
-    elif not isinstance(version, Scalar) or version.kind is not Kind.TEXT or version.text != VERSION:
+    elif not isinstance(version, Scalar) or version.kind is not ScalarKind.TEXT or version.text != VERSION:
         is_meant = isinstance(version, Scalar) and version.text.strip().lower() in _SPELLINGS
         text = f"the document has {_shown(version)} instead of {VERSION}"
         findings.add(codes.WRONG_VERSION, text, version, "version", instead=VERSION if is_meant else "")
@@ -256,7 +256,7 @@ def _shown(version: Node) -> str:
     """Return the wrong version as its author wrote it: texts in quotation marks, so that blanks show."""
     if not isinstance(version, Scalar):
         return f"a {'list' if isinstance(version, Sequence) else 'mapping'} as version"
-    if version.kind is Kind.TEXT:
+    if version.kind is ScalarKind.TEXT:
         return f"version {quoted(version.text)}"
     if version.text in {"", VERSION}:  # without its tag, it would look empty or right
         return "a version with a tag"

@@ -11,7 +11,7 @@ import attrs
 from exchanger.policy.authority import LITERAL, NAME, SCHEMES
 from exchanger.policy.headers import FORBIDDEN, TOKEN
 from exchanger.policy.prefix import UNSEEN, Fault
-from exchanger.yaml.text_rules import BLANKS, EVERY_METHOD, NOT_BLANK, Refusal, TextRule, any_case, literally, whole
+from exchanger.yaml.text_rules import BLANKS, EVERY_METHOD, NOT_BLANK, TextRefusal, TextRule, any_case, literally, whole
 
 EXCHANGE: Final = "exchange"
 DENY: Final = "deny"
@@ -28,7 +28,7 @@ ACTION: Final = TextRule(whole(any_case(frozenset({EXCHANGE, DENY, ALLOW}))), wo
 IS_EXCHANGE: Final = whole(any_case(frozenset({EXCHANGE})))
 METHODS: Final = TextRule(
     whole(rf"(?:{METHOD}|\*)?"),
-    (Refusal(whole(any_case(EVERY_METHOD)), "There is no word for all methods: leave methods out."),),
+    (TextRefusal(whole(any_case(EVERY_METHOD)), "There is no word for all methods: leave methods out."),),
     examples=("GET", "POST", "PUT", "PATCH", "DELETE"),
 )
 
@@ -39,8 +39,8 @@ _HOST: Final = rf"(?:(?:\*\.[{BLANKS}]*)?(?:{_portable(NAME)})\.?|{_portable(LIT
 HOST: Final = TextRule(
     whole(_HOST),
     (
-        Refusal(f"{_COLON}[0-9]+-[0-9-]*[{BLANKS}]*$", "What follows the colon is not a port."),
-        Refusal(f"^[{BLANKS}]*(?:{any_case(SCHEMES)}){_COLON}[0-9-]*[A-Za-z]", "What stands before the colon is a scheme, not a host."),
+        TextRefusal(f"{_COLON}[0-9]+-[0-9-]*[{BLANKS}]*$", "What follows the colon is not a port."),
+        TextRefusal(f"^[{BLANKS}]*(?:{any_case(SCHEMES)}){_COLON}[0-9-]*[A-Za-z]", "What stands before the colon is a scheme, not a host."),
     ),
 )
 # The same, or every host.
@@ -79,21 +79,22 @@ REFUSED_IN_PREFIXES: Final = (
 )
 
 
-def refusal_of(fault: Fault, pattern: str) -> Refusal:
+def refusal_of(fault: Fault, pattern: str) -> TextRefusal:
     """Return the refusal of prefixes with ``fault``, in which ``pattern`` is found."""
-    return Refusal(pattern, f"Refused: such a text {fault.value}.")
+    return TextRefusal(pattern, f"Refused: such a text {fault.value}.")
 
 
 PATH_PREFIX: Final = TextRule(NOT_BLANK, tuple(refusal_of(fault, pattern) for fault, pattern in REFUSED_IN_PREFIXES))
 _PATH_TYPES: Final = ("Prefix", "Segment", "Exact")
 PATH_TYPE: Final = TextRule(whole(f"(?:{any_case(frozenset(_PATH_TYPES))})?"), words=_PATH_TYPES)
 HEADER_NAME: Final = TextRule(
-    whole(TOKEN), (Refusal(whole("|".join(any_case(frozenset({name})) for name in sorted(FORBIDDEN))), "No entry matches this header."),)
+    whole(TOKEN),
+    (TextRefusal(whole("|".join(any_case(frozenset({name})) for name in sorted(FORBIDDEN))), "No entry matches this header."),),
 )
 _CONTROLS: Final = literally(r"\x00-\x1f\x7f-\x9f")
 HEADER_VALUE: Final = TextRule(
     f"^[^{BLANKS},{_CONTROLS}](?:[^,{_CONTROLS}]*[^{BLANKS},{_CONTROLS}])?$",
-    (Refusal(f"[{BLANKS}]$", "Gateways remove blanks at the end of a value."),),  # Python's $ is also before a line break at the end
+    (TextRefusal(f"[{BLANKS}]$", "Gateways remove blanks at the end of a value."),),  # Python's $ is also before a line break at the end
 )
 
 # Visible ASCII without what ends or escapes a parameter of a challenge (quote, comma, backslash), and without the sign of a fragment.

@@ -23,7 +23,7 @@ from exchanger.util.text import quoted
 from exchanger.values.entry import BASELINE, DenyEntry, MatchScope
 from exchanger.values.selector import Selector, parse_selector
 from exchanger.yaml.fields import FILE, Field, Fields, FieldType, Findings, Table
-from exchanger.yaml.reader import Unreadable, read_nodes
+from exchanger.yaml.reader import UnreadableYaml, read_nodes
 
 # Hosts times paths, of all grants together: an unreadable document closes as many places.
 MAX_AREAS: Final = 10_000
@@ -99,7 +99,7 @@ def read_grants(text: str, *, has_labels: bool, enforced: bool = True) -> Grants
         enforced: see ``Grants``
     """
     root = read_nodes(text)
-    if isinstance(root, Unreadable):
+    if isinstance(root, UnreadableYaml):
         return (Problem(root.code, root.reason, line=root.line, column=root.column),)
     findings = Findings()
     file = Fields.of(root, FILE, GRANTS_FIELDS, findings)

@@ -8,7 +8,7 @@ from typing import Final
 from exchanger.policy.documents.document import VERSION
 from exchanger.policy.documents.text_rules import ALLOW, DENY, EXCHANGE, REFUSED_IN_PREFIXES, refusal_of
 from exchanger.policy.prefix import Fault
-from exchanger.yaml.text_rules import BLANKS, NOT_BLANK, Refusal, TextRule, any_case, whole
+from exchanger.yaml.text_rules import BLANKS, NOT_BLANK, TextRefusal, TextRule, any_case, whole
 
 _LABEL: Final = r"(?:[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 _FILLED: Final = rf"\{{(?:namespace|label:{_LABEL})\}}"
@@ -35,7 +35,7 @@ _OTHERWISE: Final = {
 }
 
 
-def _refusal(fault: Fault, pattern: str) -> Refusal:
+def _refusal(fault: Fault, pattern: str) -> TextRefusal:
     # The key of a label may have a slash, where the text in its place has none.
     return refusal_of(fault, _OTHERWISE.get(fault, pattern).replace(";[^/]*/", ";[^/{]*/"))
 

@@ -4,7 +4,7 @@ Source: https://pkg.go.dev/encoding/json#Unmarshal, https://pkg.go.dev/gopkg.in/
 """
 
 from exchanger.yaml.fields import Field, FieldType, Table
-from exchanger.yaml.nodes import Kind, Mapping, Node, Scalar, Sequence, is_null
+from exchanger.yaml.nodes import Mapping, Node, Scalar, ScalarKind, Sequence, is_null
 
 
 def texts(*names: str) -> tuple[Field, ...]:
@@ -21,7 +21,7 @@ def as_go_reads(node: Node, table: Table, *, any_case: bool = False) -> Node:
     for key, value in node.pairs:
         field = known.get(key.text.lower() if any_case else key.text) if isinstance(key, Scalar) else None
         if field is not None:
-            name = Scalar(Kind.TEXT, field.name, key.line, key.column)
+            name = Scalar(ScalarKind.TEXT, field.name, key.line, key.column)
             found[field.name] = (name, value if is_null(value) else _value(value, field, any_case=any_case))
     return Mapping(tuple(found.values()), node.line, node.column)
 
@@ -42,4 +42,4 @@ def _value(node: Node, field: Field, *, any_case: bool) -> Node:
 
 
 def _as_text(node: Node) -> Node:
-    return Scalar(Kind.TEXT, "" if is_null(node) else node.text, node.line, node.column) if isinstance(node, Scalar) else node
+    return Scalar(ScalarKind.TEXT, "" if is_null(node) else node.text, node.line, node.column) if isinstance(node, Scalar) else node

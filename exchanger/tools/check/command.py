@@ -37,7 +37,7 @@ from exchanger.util.terminal import read_input
 from exchanger.util.text import printable
 from exchanger.values.issuer import GrantType
 from exchanger.yaml import nodes
-from exchanger.yaml.reader import Unreadable, read_nodes
+from exchanger.yaml.reader import UnreadableYaml, read_nodes
 
 CLEAN: Final = 0
 PROBLEMS: Final = 1
@@ -209,16 +209,16 @@ def _issuers(path: Path) -> tuple[ManifestFile, Plan | None]:
     if not isinstance(planned, Rejected):
         return ManifestFile(str(path), FileText(text)), planned
     root, lines = read_nodes(text), FileText(text)
-    unreadable = isinstance(root, Unreadable)
+    unreadable = isinstance(root, UnreadableYaml)
     code = codes.UNREADABLE_ISSUERS if unreadable else codes.WRONG_PROFILE
     placed = tuple(PlacedProblem(Problem(code, problem), str(path), _place_of(problem, root, lines)) for problem in planned.problems)
     # Without its text, no report quotes a line: a secret may stand in the wrong field, and parameters have names of their own.
     return ManifestFile(str(path), problems=placed), None
 
 
-def _place_of(problem: str, root: nodes.Node | Unreadable, lines: FileText) -> Place:
+def _place_of(problem: str, root: nodes.Node | UnreadableYaml, lines: FileText) -> Place:
     """Return where the field is that ``problem`` speaks of, else the profile."""
-    if isinstance(root, Unreadable):
+    if isinstance(root, UnreadableYaml):
         return lines.within(root.line, root.column)
     listed = field(root, "issuers")
     items = listed.items if isinstance(listed, nodes.Sequence) else ()

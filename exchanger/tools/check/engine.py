@@ -31,7 +31,7 @@ from exchanger.values.entry import ExchangeEntry, Source
 from exchanger.values.notice import Notice
 from exchanger.values.selector import Selector
 from exchanger.yaml import nodes
-from exchanger.yaml.reader import Unreadable, read_nodes
+from exchanger.yaml.reader import UnreadableYaml, read_nodes
 
 # Problems of all files that are reported: more than anybody goes through before the next check.
 MAX_PROBLEMS: Final = 10_000
@@ -168,7 +168,7 @@ def _scope_alone(documents: Iterable[Document], issuers: frozenset[str]) -> Iter
     for document in documents:
         wrong = [entry for entry in document.policy.entries if isinstance(entry, ExchangeEntry) and entry.target.issuer_ref in issuers]
         root = read_nodes(document.policy.text or "") if wrong else None
-        entries = None if root is None or isinstance(root, Unreadable) else field(root, "entries")
+        entries = None if root is None or isinstance(root, UnreadableYaml) else field(root, "entries")
         items = entries.items if isinstance(entries, nodes.Sequence) else ()
         for entry in wrong:
             given = (("resources", entry.target.resources), ("audiences", entry.target.audiences))

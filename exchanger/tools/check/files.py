@@ -29,7 +29,7 @@ from exchanger.tools.check.syntax import explained
 from exchanger.util.text import MAX_QUOTED, bounded
 from exchanger.values.entry import Source
 from exchanger.yaml import nodes
-from exchanger.yaml.reader import Unreadable, read_stream
+from exchanger.yaml.reader import UnreadableYaml, read_stream
 
 # Documents of a file with a syntax error that are read one by one to find the mistakes in the others.
 MAX_PIECES: Final = 2_000
@@ -108,7 +108,7 @@ class _Reading:
             self._json()
             return
         roots = read_stream(self.text.text, LIMITS)
-        if isinstance(roots, Unreadable):
+        if isinstance(roots, UnreadableYaml):
             self._pieces(roots)
             return
         for index, root in enumerate(roots):
@@ -122,13 +122,13 @@ class _Reading:
             self._unreadable(content)
             return
         roots = read_stream(self.text.text, LIMITS)
-        for root in () if isinstance(roots, Unreadable) else roots:
+        for root in () if isinstance(roots, UnreadableYaml) else roots:
             self._document(root, 0)
         known = read_document(content, 0)
         if isinstance(known, UnreadableFile):
             if not self.problems:
                 self._unreadable(known)
-        elif isinstance(roots, Unreadable) or [item.value for item in self.objects] != list(objects_of(known)):
+        elif isinstance(roots, UnreadableYaml) or [item.value for item in self.objects] != list(objects_of(known)):
             self.objects, self.problems, self.bare = [Object(item, NOWHERE) for item in objects_of(known)], [], False
             for item in known:
                 if isinstance(item, PassedOver):
@@ -141,7 +141,7 @@ class _Reading:
     def _passed_over(self, found: PassedOver, place: Place) -> None:
         self._problem(Problem(found.code, f"{found.reason} ({found.remedy})"), place)
 
-    def _pieces(self, whole: Unreadable) -> None:
+    def _pieces(self, whole: UnreadableYaml) -> None:
         """Read each document by itself."""
         starts = [0, *(found.start() for found in _SEPARATOR.finditer(self.text.text))]
         pieces = list(zip(starts, [*starts[1:], len(self.text.text)], strict=True))
@@ -150,7 +150,7 @@ class _Reading:
             # Lines before the piece stay, as empty ones, so that places are those of the file.
             before = (self.text.place(start).line or 1) - 1
             roots = read_stream("\n" * before + self.text.text[start:end], LIMITS)
-            if isinstance(roots, Unreadable):
+            if isinstance(roots, UnreadableYaml):
                 wrong += 1
                 self._syntax(roots)
                 continue
@@ -160,7 +160,7 @@ class _Reading:
             self._syntax(whole)
         self.bare = False
 
-    def _syntax(self, found: Unreadable) -> None:
+    def _syntax(self, found: UnreadableYaml) -> None:
         code = codes.LARGE_FILE if found.code is TOO_LARGE else codes.UNREADABLE_FILE
         problem = explained(Problem(code, f"the file {found.reason}", line=found.line, column=found.column), self.text)
         self._problem(problem, self.text.within(problem.line, problem.column))
@@ -190,7 +190,7 @@ class _Reading:
         labels = field(field(found.node, "metadata"), "labels")
         for key, value in labels.pairs if isinstance(labels, nodes.Mapping) else ():
             if nodes.text_of(value) is None and isinstance(key, nodes.Scalar):
-                scalar = value.text if isinstance(value, nodes.Scalar) and value.kind is nodes.Kind.OTHER else ""
+                scalar = value.text if isinstance(value, nodes.Scalar) and value.kind is nodes.ScalarKind.OTHER else ""
                 text = f"the label {bounded(key.text)} must be text; put numbers and true/false in quotes"
                 instead = f'"{scalar}"' if 0 < len(scalar) <= MAX_QUOTED else ""
                 self._problem(Problem(codes.MALFORMED_OBJECT, text, instead=instead), Place(value.line, value.column), found.source)
@@ -203,8 +203,8 @@ def _with_labels(root: nodes.Node) -> nodes.Node:
     """Return an object, or a list of them, with each label as text."""
 
     def textual(node: nodes.Node) -> nodes.Node:
-        if isinstance(node, nodes.Scalar) and node.kind is nodes.Kind.OTHER:
-            return attrs.evolve(node, kind=nodes.Kind.TEXT)
+        if isinstance(node, nodes.Scalar) and node.kind is nodes.ScalarKind.OTHER:
+            return attrs.evolve(node, kind=nodes.ScalarKind.TEXT)
         return node
 
     def labels(node: nodes.Node) -> nodes.Node:

@@ -25,7 +25,7 @@ from exchanger.values.entry import BASELINE, AllowEntry, DenyEntry, Entry, Excha
 from exchanger.values.headers import HeaderFields
 from exchanger.values.verdict import NO_MATCH
 from exchanger.yaml.nodes import Node, Sequence
-from exchanger.yaml.reader import Unreadable, read_nodes
+from exchanger.yaml.reader import UnreadableYaml, read_nodes
 
 # Problems between entries that are reported.
 MAX_FOUND: Final = 1_000
@@ -73,7 +73,7 @@ def between_entries(snapshot: PolicySnapshot, documents: Mapping[Source, Documen
         *islice(_near_hosts(entries), MAX_FOUND),
         *islice(_denied_by_header(entries, snapshot), MAX_FOUND),
     )
-    roots: dict[Source, Node | Unreadable] = {}
+    roots: dict[Source, Node | UnreadableYaml] = {}
     for remark in found:
         entry = remark.entry
         document = documents[entry.source]
@@ -85,13 +85,13 @@ def between_entries(snapshot: PolicySnapshot, documents: Mapping[Source, Documen
         yield PlacedProblem(problem, document.file.name, place, entry.source, rivals)
 
 
-def _spot(remark: Remark, document: Document, roots: dict[Source, Node | Unreadable]) -> tuple[int | None, int | None]:
+def _spot(remark: Remark, document: Document, roots: dict[Source, Node | UnreadableYaml]) -> tuple[int | None, int | None]:
     """Return line and column of what a remark is about in its document. ``roots`` has those that were read, and gets this one."""
     source = remark.entry.source
     if remark.field and source not in roots:
         roots[source] = read_nodes(document.policy.text or "")
     root = roots.get(source) if remark.field else None
-    entries = None if root is None or isinstance(root, Unreadable) else field(root, "entries")
+    entries = None if root is None or isinstance(root, UnreadableYaml) else field(root, "entries")
     items = entries.items if isinstance(entries, Sequence) else ()
     index = remark.entry.index
     found = field(field(items[index], "match"), remark.field) if index < len(items) else None

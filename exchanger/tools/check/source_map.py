@@ -178,7 +178,7 @@ def objects_found(node: nodes.Node, kind_of_list: str = "") -> Iterator[Found]:
     metadata = field(node, "metadata")
     document = field(field(node, "data"), DOCUMENT_KEY)
     source = Source(text_field(metadata, "namespace") or "default", text_field(metadata, "name"))
-    is_text = isinstance(document, nodes.Scalar) and document.kind is nodes.Kind.TEXT
+    is_text = isinstance(document, nodes.Scalar) and document.kind is nodes.ScalarKind.TEXT
     place = Place(node.line, node.column)
     yield Found(kind, source, place, node, document if is_text and isinstance(document, nodes.Scalar) else None)
 

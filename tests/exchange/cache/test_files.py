@@ -5,7 +5,7 @@ import pytest
 import trustme
 
 from exchanger.exchange.cache.files import StoreFiles, read_files
-from exchanger.util.follow_file import Unusable
+from exchanger.util.follow_file import UnusableFile
 from tests.exchange.cache.fake_store import shared_settings
 
 
@@ -36,7 +36,7 @@ def test_a_file_that_is_of_no_use(tmp_path: Path, what: str, content: bytes | No
         file.write_bytes(content)
     found = read_files(attrs.evolve(shared_settings(tmp_path), **{f"{what}_file": file}))  # type: ignore[arg-type]  # a path each
 
-    assert isinstance(found, Unusable)
+    assert isinstance(found, UnusableFile)
     assert found.reason.startswith(f"TOKEN_CACHE_{what.upper()}_FILE {file} ")
     assert "canary" not in found.reason
 
@@ -44,5 +44,5 @@ def test_a_file_that_is_of_no_use(tmp_path: Path, what: str, content: bytes | No
 def test_a_key_file_that_is_a_folder(tmp_path: Path) -> None:
     found = read_files(attrs.evolve(shared_settings(tmp_path), key_file=tmp_path))
 
-    assert isinstance(found, Unusable)
+    assert isinstance(found, UnusableFile)
     assert found.reason == f"TOKEN_CACHE_KEY_FILE {tmp_path} cannot be read: Is a directory"

@@ -5,7 +5,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanger.util.json_parts import outline
+from exchanger.util.strict_json import outline
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(' ,:"[]{}\\\\xé\n', max_size=8),
