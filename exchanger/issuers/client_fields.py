@@ -10,10 +10,10 @@ from typing import Final, final
 import attrs
 
 from exchanger.issuers.material import certificate_chain, certificate_key, subject_of
-from exchanger.issuers.rules import ProfileRules, one_of, path_problems, words_of
+from exchanger.issuers.rules import ProfileRules, described, one_of, path_problems, words_of
 from exchanger.issuers.secrets import SecretName
 from exchanger.issuers.value_sources import Reference, Shape, in_files
-from exchanger.util.json_schema import Schema, about
+from exchanger.util.json_schema import Schema
 from exchanger.values.issuer import Assertion, AssertionType, ClientCertificate, SigningAlgorithm, SigningKey
 from exchanger.values.secret import Secret
 from exchanger.yaml.text_rules import whole
@@ -46,11 +46,9 @@ def _pattern(pattern: str) -> Schema:
 class SecretKeyRef:
     """One key of a Kubernetes Secret; ``namespace`` "" is the service's own."""
 
-    name: str = attrs.field(metadata=about("The name of the Secret.", _pattern(_NAME)))
-    key: str = attrs.field(metadata=about("The key in the Secret's data.", _pattern(_KEY)))
-    namespace: str = attrs.field(
-        default="", metadata=about("The Secret's namespace. Default: the service's own.", _pattern(f"(?:{_LABEL})?"))
-    )
+    name: str = described("The name of the Secret.", _pattern(_NAME))
+    key: str = described("The key in the Secret's data.", _pattern(_KEY))
+    namespace: str = described("The Secret's namespace. Default: the service's own.", _pattern(f"(?:{_LABEL})?"), default="")
 
     def problems(self, rules: ProfileRules) -> Iterator[str]:
         """Yield what is wrong with this, in words that follow the name of its field."""
@@ -92,15 +90,11 @@ def in_secret(
 class ClientAssertion:
     """The client signs an assertion for each request (private_key_jwt)."""
 
-    algorithm: str = attrs.field(metadata=about("How assertions are signed.", one_of(ALGORITHMS, required=True)))
-    key_secret_ref: SecretKeyRef | None = attrs.field(
-        default=None, metadata=about("Where the private key is in a Secret, in PEM. Give this or keyFile.")
-    )
-    key_file: str = attrs.field(
-        default="", metadata=about("The absolute path of the private key, in PEM. The service reads it again when it changes.")
-    )
-    key_id: str = attrs.field(default="", metadata=about("The kid of assertions, by which the issuer finds the public key."))
-    audience: str = attrs.field(default="", metadata=about("The aud of assertions. Default: discovery, or else the token endpoint."))
+    algorithm: str = described("How assertions are signed.", one_of(ALGORITHMS, required=True))
+    key_secret_ref: SecretKeyRef | None = described("Where the private key is in a Secret, in PEM. Give this or keyFile.", default=None)
+    key_file: str = described("The absolute path of the private key, in PEM. The service reads it again when it changes.", default="")
+    key_id: str = described("The kid of assertions, by which the issuer finds the public key.", default="")
+    audience: str = described("The aud of assertions. Default: discovery, or else the token endpoint.", default="")
 
     def proof(self, discovery: str, rules: ProfileRules, problems: list[str]) -> SigningKey[Reference] | None:
         """Return what signs. Problems are added to ``problems``."""
@@ -127,10 +121,8 @@ class ClientAssertion:
 class ClientAssertionFile:
     """Somebody else makes the client's assertions, and puts them into a file."""
 
-    path: str = attrs.field(metadata=about("The absolute path of the assertion. The service reads it again when it changes."))
-    type: str = attrs.field(
-        default="", metadata=about("What the assertion is: jwt-bearer (the default) or jwt-spiffe.", one_of(ASSERTION_TYPES))
-    )
+    path: str = described("The absolute path of the assertion. The service reads it again when it changes.")
+    type: str = described("What the assertion is: jwt-bearer (the default) or jwt-spiffe.", one_of(ASSERTION_TYPES), default="")
 
     def proof(self, problems: list[str]) -> Assertion[Reference] | None:
         """Return the assertion. Problems are added to ``problems``."""
@@ -148,8 +140,8 @@ class ClientAssertionFile:
 class CertificateFiles:
     """The client authenticates with a certificate in TLS."""
 
-    cert_file: str = attrs.field(metadata=about("The absolute path of the certificate and those of its authorities, in PEM."))
-    key_file: str = attrs.field(metadata=about("The absolute path of its private key, in PEM."))
+    cert_file: str = described("The absolute path of the certificate and those of its authorities, in PEM.")
+    key_file: str = described("The absolute path of its private key, in PEM.")
 
     def proof(self, problems: list[str]) -> ClientCertificate[Reference]:
         """Return the certificate. Problems are added to ``problems``."""

@@ -10,10 +10,9 @@ from typing import Final, final
 import attrs
 
 from exchanger.issuers.material import subject_of
-from exchanger.issuers.rules import MAX_ITEMS, ProfileRules, path_problems
+from exchanger.issuers.rules import MAX_ITEMS, ProfileRules, described, path_problems
 from exchanger.issuers.value_sources import Reference, Shape, in_files
 from exchanger.net.endpoint import EndpointProblem
-from exchanger.util.json_schema import about
 from exchanger.values.issuer import AUTHORIZATION, ActorCredentials, ActorToken, SubjectRules
 from exchanger.yaml.text_rules import NOT_BLANK
 
@@ -51,12 +50,10 @@ _LISTED: Final = {"minItems": 1, "maxItems": MAX_ITEMS}
 class Actor:
     """Who acts for the subject: whoever a file's token is about, or the client itself."""
 
-    file: str = attrs.field(
-        default="", metadata=about("The absolute path of the actor's token. The service reads it again when it changes.")
-    )
-    type: str = attrs.field(default="", metadata=about("The type of the token in the file. Default: an access token."))
-    client_credentials: ActorCredentials | None = attrs.field(
-        default=None, metadata=about("The actor is the service itself, which asks for its token with the client credentials grant.")
+    file: str = described("The absolute path of the actor's token. The service reads it again when it changes.", default="")
+    type: str = described("The type of the token in the file. Default: an access token.", default="")
+    client_credentials: ActorCredentials | None = described(
+        "The actor is the service itself, which asks for its token with the client credentials grant.", default=None
     )
 
     def actor(self, problems: list[str]) -> ActorToken[Reference] | ActorCredentials | None:
@@ -90,7 +87,7 @@ def parameter_problems(pairs: tuple[tuple[str, str], ...]) -> Iterator[str]:
 class SubjectHeader:
     """A header that may hold the caller's token."""
 
-    header: str = attrs.field(metadata=about("The name of a header.", {"pattern": NOT_BLANK}))
+    header: str = described("The name of a header.", {"pattern": NOT_BLANK})
 
 
 @final
@@ -98,18 +95,14 @@ class SubjectHeader:
 class SubjectToken:
     """Where the caller's token is, and which tokens are good enough."""
 
-    from_: tuple[SubjectHeader, ...] = attrs.field(
-        default=(),
-        metadata=about("The headers that may hold the caller's token. Default: Authorization. They are removed from the request.", _LISTED),
+    from_: tuple[SubjectHeader, ...] = described(
+        "The headers that may hold the caller's token. Default: Authorization. They are removed from the request.", _LISTED, default=()
     )
-    issuers: tuple[str, ...] = attrs.field(
-        default=(),
-        metadata=about("The issuers whose tokens are exchanged (iss). Without it, the token endpoint judges alone.", _LISTED),
+    issuers: tuple[str, ...] = described(
+        "The issuers whose tokens are exchanged (iss). Without it, the token endpoint judges alone.", _LISTED, default=()
     )
-    audiences: tuple[str, ...] = attrs.field(
-        default=(), metadata=about("A token is exchanged if it is for one of these audiences (aud).", _LISTED)
-    )
-    jwks_uri: str = attrs.field(default="", metadata=about("The URL of the issuer's keys, where it does not publish its metadata."))
+    audiences: tuple[str, ...] = described("A token is exchanged if it is for one of these audiences (aud).", _LISTED, default=())
+    jwks_uri: str = described("The URL of the issuer's keys, where it does not publish its metadata.", default="")
 
     def subject(self, rules: ProfileRules, problems: list[str]) -> SubjectRules:
         """Return the rules for callers' tokens. Problems are added to ``problems``."""

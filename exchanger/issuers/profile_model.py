@@ -20,7 +20,7 @@ from exchanger.issuers.client_fields import (
     in_secret,
 )
 from exchanger.issuers.exchange_fields import Actor, SubjectToken, is_uri, parameter_problems
-from exchanger.issuers.rules import MAX_ITEMS, ProfileRules, chosen, one_of, path_problems, words_of
+from exchanger.issuers.rules import MAX_ITEMS, ProfileRules, chosen, described, one_of, path_problems, words_of
 from exchanger.issuers.value_sources import Reference, Shape, ValueSource, in_files, references
 from exchanger.net.endpoint import EndpointProblem
 from exchanger.util.json_schema import about
@@ -69,69 +69,53 @@ Proof = Secret | SigningKey[Reference] | Assertion[Reference] | ClientCertificat
 class IssuerProfile:
     """A profile as written."""
 
-    name: str = attrs.field(metadata=about("The name by which policies refer to the profile (issuerRef).", {"pattern": NOT_BLANK}))
-    token_endpoint: str = attrs.field(
+    name: str = described("The name by which policies refer to the profile (issuerRef).", {"pattern": NOT_BLANK})
+    token_endpoint: str = described(
+        "The absolute https URL of the token endpoint, without user information and fragment.",
+        {"pattern": f"^[{BLANKS}]*(?:{_HTTP}://[^/?#@]+(?:[/?][^#]*)?)?$"},
         default="",
-        metadata=about(
-            "The absolute https URL of the token endpoint, without user information and fragment.",
-            {"pattern": f"^[{BLANKS}]*(?:{_HTTP}://[^/?#@]+(?:[/?][^#]*)?)?$"},
-        ),
     )
-    bearer_realm: str = attrs.field(default="", metadata=about("The realm of 401 challenges. Default: TOKEN_EXCHANGE_BEARER_REALM."))
-    token_endpoint_auth_method: str = attrs.field(
+    bearer_realm: str = described("The realm of 401 challenges. Default: TOKEN_EXCHANGE_BEARER_REALM.", default="")
+    token_endpoint_auth_method: str = described(
+        "How the service authenticates to the token endpoint (RFC 6749 section 2.3.1). Default: TOKEN_ENDPOINT_AUTH_METHOD.",
+        one_of({**METHODS, PUBLIC: None}),
         default="",
-        metadata=about(
-            "How the service authenticates to the token endpoint (RFC 6749 section 2.3.1). Default: TOKEN_ENDPOINT_AUTH_METHOD.",
-            one_of({**METHODS, PUBLIC: None}),
-        ),
     )
-    client_id: str = attrs.field(default="", metadata=about("The client id. Give this or clientIDSecretRef."))
-    client_secret: Secret = attrs.field(
-        default=Secret(""),
-        metadata=about("The client secret; keep the file in a Secret then. Give this or clientSecretSecretRef."),
+    client_id: str = described("The client id. Give this or clientIDSecretRef.", default="")
+    client_secret: Secret = described(
+        "The client secret; keep the file in a Secret then. Give this or clientSecretSecretRef.", default=Secret("")
     )
-    client_id_secret_ref: SecretKeyRef | None = attrs.field(default=None, metadata=about("Where the client id is in a Secret."))
-    client_secret_secret_ref: SecretKeyRef | None = attrs.field(default=None, metadata=about("Where the client secret is in a Secret."))
-    proxy: Secret | None = attrs.field(
+    client_id_secret_ref: SecretKeyRef | None = described("Where the client id is in a Secret.", default=None)
+    client_secret_secret_ref: SecretKeyRef | None = described("Where the client secret is in a Secret.", default=None)
+    proxy: Secret | None = described(
+        "The URL of an HTTP proxy in front of the token endpoint, with http or https. A user and a password have special characters "
+        "escaped with %; keep the file in a Secret then.",
+        {"pattern": whole(_PROXY)},
         default=None,
-        metadata=about(
-            "The URL of an HTTP proxy in front of the token endpoint, with http or https. A user and a password have special characters "
-            "escaped with %; keep the file in a Secret then.",
-            {"pattern": whole(_PROXY)},
-        ),
     )
-    token_endpoint_protocol: str = attrs.field(
+    token_endpoint_protocol: str = described(
+        "How to speak to the token endpoint. Default: auto, which is HTTP/2 where TLS agrees on it.", one_of(PROTOCOLS), default=""
+    )
+    cache: CachePolicy | None = described("How tokens of this issuer are kept. Without it, none is.", default=None)
+    limits: CallLimits | None = described("How the token endpoint is spared. Without it, there are no limits.", default=None)
+    discovery: str = described(
+        "The issuer's URL, whose metadata has the token endpoint (RFC 8414, OpenID Connect Discovery). Give this or tokenEndpoint.",
+        {"pattern": f"^[{BLANKS}]*(?:{_HTTP}://[^/?#@]+(?:/[^?#]*)?)?$"},
         default="",
-        metadata=about("How to speak to the token endpoint. Default: auto, which is HTTP/2 where TLS agrees on it.", one_of(PROTOCOLS)),
     )
-    cache: CachePolicy | None = attrs.field(default=None, metadata=about("How tokens of this issuer are kept. Without it, none is."))
-    limits: CallLimits | None = attrs.field(
-        default=None, metadata=about("How the token endpoint is spared. Without it, there are no limits.")
+    client_assertion: ClientAssertion | None = described(
+        "The service signs an assertion for each request (private_key_jwt, RFC 7523).", default=None
     )
-    discovery: str = attrs.field(
-        default="",
-        metadata=about(
-            "The issuer's URL, whose metadata has the token endpoint (RFC 8414, OpenID Connect Discovery). Give this or tokenEndpoint.",
-            {"pattern": f"^[{BLANKS}]*(?:{_HTTP}://[^/?#@]+(?:/[^?#]*)?)?$"},
-        ),
+    client_assertion_file: ClientAssertionFile | None = described(
+        "The service sends an assertion from a file, such as a projected ServiceAccount token or a JWT-SVID.", default=None
     )
-    client_assertion: ClientAssertion | None = attrs.field(
-        default=None, metadata=about("The service signs an assertion for each request (private_key_jwt, RFC 7523).")
+    client_certificate: CertificateFiles | None = described("The service authenticates with a certificate in TLS (RFC 8705).", default=None)
+    ca_file: str = described(
+        "The absolute path of the only authorities that are trusted for this issuer, in PEM. Default: the system's.", default=""
     )
-    client_assertion_file: ClientAssertionFile | None = attrs.field(
-        default=None,
-        metadata=about("The service sends an assertion from a file, such as a projected ServiceAccount token or a JWT-SVID."),
-    )
-    client_certificate: CertificateFiles | None = attrs.field(
-        default=None, metadata=about("The service authenticates with a certificate in TLS (RFC 8705).")
-    )
-    ca_file: str = attrs.field(
-        default="",
-        metadata=about("The absolute path of the only authorities that are trusted for this issuer, in PEM. Default: the system's."),
-    )
-    grant_type: str = attrs.field(default="", metadata=about("What is asked for. Default: token-exchange (RFC 8693).", one_of(GRANTS)))
-    requested_token_type: str = attrs.field(default="", metadata=about("The type of token that is asked for (RFC 8693 section 2.1)."))
-    actor_token: Actor | None = attrs.field(default=None, metadata=about("Who acts for the caller (RFC 8693 section 2.1)."))
+    grant_type: str = described("What is asked for. Default: token-exchange (RFC 8693).", one_of(GRANTS), default="")
+    requested_token_type: str = described("The type of token that is asked for (RFC 8693 section 2.1).", default="")
+    actor_token: Actor | None = described("Who acts for the caller (RFC 8693 section 2.1).", default=None)
     parameters: tuple[tuple[str, str], ...] = attrs.field(
         default=(),
         repr=False,  # a value may be secret
@@ -140,12 +124,8 @@ class IssuerProfile:
             {"additionalProperties": {"type": "string"}, "maxProperties": MAX_ITEMS},
         ),
     )
-    subject_token: SubjectToken | None = attrs.field(
-        default=None, metadata=about("Where the caller's token is, and which tokens are good enough.")
-    )
-    errors: str = attrs.field(
-        default="", metadata=about("How failures are told to callers: reference (the default) or strict.", one_of(ERROR_STYLES))
-    )
+    subject_token: SubjectToken | None = described("Where the caller's token is, and which tokens are good enough.", default=None)
+    errors: str = described("How failures are told to callers: reference (the default) or strict.", one_of(ERROR_STYLES), default="")
 
     def issuer(self, rules: ProfileRules) -> Issuer[Reference] | tuple[str, ...]:
         """Return the issuer, or everything that is wrong with this."""

@@ -6,22 +6,19 @@ Problems repeat nothing of the file but the names of profiles, and of fields tha
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final, TypeVar, assert_never
+from typing import Any, Final, assert_never, get_args, get_origin
 
 import attrs
 import cattrs
 from cattrs.gen import make_dict_structure_fn, override
 
 from exchanger.codes import policy as codes
-from exchanger.issuers.client_fields import CertificateFiles, ClientAssertion, ClientAssertionFile, SecretKeyRef
-from exchanger.issuers.exchange_fields import Actor, SubjectHeader, SubjectToken
 from exchanger.issuers.profile_model import IssuerProfile, Plan, Rejected, plan_profiles
 from exchanger.issuers.rules import ProfileRules
 from exchanger.util.duration import parse_duration
 from exchanger.util.json_schema import About, type_of, written
 from exchanger.util.shown import measured, shown_file
 from exchanger.util.text import closest
-from exchanger.values.issuer import ActorCredentials, CachePolicy, CallLimits
 from exchanger.values.secret import Secret
 from exchanger.yaml import nodes
 from exchanger.yaml.fields import BOOLEANS
@@ -30,7 +27,6 @@ from exchanger.yaml.reader import UnreadableYaml, read_nodes
 # A mounted ConfigMap holds no more (https://kubernetes.io/docs/concepts/configuration/configmap/#motivation).
 MAX_FILE_BYTES: Final = 1024 * 1024
 
-T = TypeVar("T")
 Hook = Callable[[object, object], object]
 
 
@@ -91,11 +87,14 @@ def _texts(value: object, _type: object) -> tuple[str, ...]:
     return tuple(item.strip() for item in value)
 
 
-def _headers(value: object, _type: object) -> tuple[SubjectHeader, ...]:
-    if not isinstance(value, list):
-        raise TypeError("must be a list")
-    _not_empty(value)
-    return tuple(_CONVERTER.structure(item, SubjectHeader) for item in value)
+def _mappings(item: type[attrs.AttrsInstance], converter: cattrs.Converter) -> Hook:
+    def mappings(value: object, _type: object) -> tuple[object, ...]:
+        if not isinstance(value, list):
+            raise TypeError("must be a list")
+        _not_empty(value)
+        return tuple(converter.structure(one, item) for one in value)
+
+    return mappings
 
 
 def _pairs(value: object, _type: object) -> tuple[tuple[str, str], ...]:
@@ -116,45 +115,42 @@ _READERS: Final[Mapping[object, Callable[[About], Hook]]] = {
     int: _count,
     bool: lambda _: _truth,
     tuple[str, ...]: lambda _: _texts,
-    tuple[SubjectHeader, ...]: lambda _: _headers,
     tuple[tuple[str, str], ...]: lambda _: _pairs,
 }
 
 
 def _strict(cls: type[attrs.AttrsInstance], converter: cattrs.Converter) -> None:
-    """Read ``cls`` from a mapping with exactly its fields; ``null`` counts as a missing field."""
+    """Read ``cls`` from a mapping with exactly its fields, and so on; ``null`` counts as a missing field."""
     overrides: Any = {}
     for field in attrs.fields(cls):
-        reader = _READERS.get(type_of(field))
-        overrides[field.name] = override(rename=written(field.name), struct_hook=None if reader is None else reader(field.metadata[About]))
+        hint, hook = type_of(field), None
+        item = get_args(hint)[0] if get_origin(hint) is tuple else hint
+        if attrs.has(item):
+            _strict(item, converter)
+            hook = None if item is hint else _mappings(item, converter)
+        elif hint in _READERS:
+            hook = _READERS[hint](field.metadata[About])
+        overrides[field.name] = override(rename=written(field.name), struct_hook=hook)
     known = set(_names(cls))
     read: Any = make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True, **overrides)
 
-    def hook(value: object, expected: object) -> object:
+    def strict(value: object, expected: object) -> object:
         if not isinstance(value, Mapping):
             raise TypeError("must be a mapping")
         return read({name: item for name, item in value.items() if item is not None or name not in known}, expected)
 
-    converter.register_structure_hook(cls, hook)
+    converter.register_structure_hook(cls, strict)
 
 
 def _names(cls: type[attrs.AttrsInstance]) -> list[str]:
     return [written(field.name) for field in attrs.fields(cls)]
 
 
-# Those that others have as fields come first.
-_CLASSES: Final = (
-    *(SecretKeyRef, CachePolicy, CallLimits, ClientAssertion, ClientAssertionFile, CertificateFiles, ActorCredentials, Actor),
-    *(SubjectHeader, SubjectToken, IssuerProfile),
-)
-
-
 def _converter() -> cattrs.Converter:
     converter = cattrs.Converter()
     converter.register_structure_hook(str, _text)
     converter.register_structure_hook(Secret, _secret)
-    for cls in _CLASSES:
-        _strict(cls, converter)
+    _strict(IssuerProfile, converter)
     return converter
 
 

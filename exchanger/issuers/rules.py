@@ -6,12 +6,12 @@ Must not know: files, clocks, or what is in Secrets.
 import enum
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
-from typing import Final, TypeVar, final
+from typing import Any, Final, TypeVar, final
 
 import attrs
 
 from exchanger.net.endpoint import EndpointProblem, read_endpoint
-from exchanger.util.json_schema import Schema
+from exchanger.util.json_schema import Schema, about
 from exchanger.values.issuer import AuthMethod
 from exchanger.yaml.text_rules import whole, words_or
 
@@ -39,6 +39,11 @@ class ProfileRules:
         """Return the host of an address, as metrics name it, or why it cannot be used."""
         found = read_endpoint(address, allow_http=self.allow_http)
         return found if isinstance(found, EndpointProblem) else found.host
+
+
+def described(description: str, says: Mapping[str, object] | None = None, *, default: object = attrs.NOTHING) -> Any:
+    """Return a field of a class that is read from the file, with what its schema ``says`` beyond its type."""
+    return attrs.field(default=default, metadata=about(description, says))
 
 
 def words_of(values: type[E]) -> dict[str, E]:

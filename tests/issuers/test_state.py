@@ -8,68 +8,15 @@ from exchanger.issuers.material import problem_with
 from exchanger.issuers.profile_model import Plan
 from exchanger.issuers.resolve import resolve
 from exchanger.issuers.secrets import SecretData, SecretName, SecretProblem
-from exchanger.issuers.state import ROTATION_GRACE_S, IssuerSet, State
-from exchanger.issuers.value_sources import FileSet, Shape
-from exchanger.values.issuer import AuthMethod, Credentials, Issuer
+from exchanger.issuers.state import IssuerSet, State
+from exchanger.issuers.value_sources import FileSet, Shape, ValueSource
 from exchanger.values.secret import Secret
 from tests.issuers.fakes import FORBIDDEN, MISSING, OAUTH, data, file, good_plan, inline, jwt, pairs, profiles, referring
 from tests.jwt.issuer import pem
 
-NOW = 1000.0
-
-
-def issuer(secret: str = "one", *, name: str = "a", client_id: str = "id", endpoint: str = "https://a.example/t") -> Issuer:
-    return Issuer(name, endpoint, "a.example", AuthMethod.CLIENT_SECRET_BASIC, Credentials(client_id, Secret(secret)))
-
-
-def issuers(*found: Issuer) -> "HashTrieMap[str, Issuer]":
-    return HashTrieMap({one.name: one for one in found})
-
-
-FIRST = IssuerSet(issuers(issuer()))
-
-
-def after(*sets: Issuer | None, start: IssuerSet = FIRST) -> list[IssuerSet]:
-    """Return the sets that follow, a second apart; ``None`` is one without issuers."""
-    found = [start]
-    for number, one in enumerate(sets):
-        found.append(found[-1].succeeded_by(issuers(*([] if one is None else [one])), NOW + number))
-    return found[1:]
-
-
-def test_a_set_with_the_same_issuers_is_equal() -> None:
-    assert after(issuer()) == [FIRST]
-
-
-def test_other_credentials_are_a_rotation() -> None:
-    (other_id,) = after(issuer(client_id="other"))
-    assert (other_id.generation, other_id.issuers["a"].previous) == (1, Credentials("id", Secret("one"), 0))
-    (found,) = after(issuer("two"))
-    assert found.issuers["a"].credentials == Credentials("id", Secret("two"), 1)
-    assert found.issuers["a"].previous == Credentials("id", Secret("one"), 0)
-    assert dict(found.retiring) == {"a": NOW + ROTATION_GRACE_S}
-    assert found.rotated_since(FIRST) == ("a",)
-
-
-def test_old_credentials_never_go_to_another_endpoint() -> None:
-    elsewhere = issuer("two", endpoint="https://b.example/t")
-    for found in (after(elsewhere)[-1], after(issuer("two"), elsewhere)[-1]):
-        assert (found.issuers["a"].previous, len(found.retiring), found.generation) == (None, 0, 1)
-
 
 def secrets(**found: SecretData | SecretProblem) -> "HashTrieMap[SecretName, SecretData | SecretProblem]":
     return HashTrieMap({SecretName("home", name): value for name, value in found.items()})
-
-
-def test_values_come_from_the_file_and_from_secrets() -> None:
-    resolved = resolve(good_plan(profiles(inline("one"), referring("two", host="b.example"))), secrets(oauth=data(3)))
-    assert resolved.complete
-    assert resolved.issues == ()
-    assert pairs(resolved.issuers) == {"one": ("id", "canary-inline"), "two": ("id-3", "canary-3")}
-    two = resolved.issuers["two"]
-    assert (two.name, two.token_endpoint, two.endpoint_host) == ("two", "https://b.example/t", "b.example")
-    assert (two.credentials.generation, two.previous) == (0, None)
-    assert "canary" not in repr(resolved)
 
 
 EMPTY = SecretData("1", HashTrieMap({"id": Secret(""), "secret": Secret("canary")}))
@@ -92,12 +39,6 @@ def test_why_a_value_is_missing(found: SecretData | SecretProblem, field: str, r
     assert f'issuer profile "two" {field}: {reason}' in [str(issue) for issue in resolved.issues]
     assert len(resolved.issues) == (2 if isinstance(found, SecretProblem) else 1)
     assert "canary" not in repr(resolved)
-
-
-def test_a_secret_that_was_not_read_yet_is_not_an_issue() -> None:
-    resolved = resolve(good_plan(profiles(inline("one"), referring("two"), referring("three", "other"))), secrets(oauth=data(1)))
-    assert (sorted(resolved.issuers), resolved.issues, resolved.complete) == (["one", "two"], (), False)
-    assert resolve(good_plan(profiles()), secrets(other=MISSING)).complete
 
 
 OTHER = SecretName("home", "other")
@@ -185,12 +126,20 @@ def current(state: State) -> IssuerSet:
     return state.current
 
 
+def by_secret(address: str = "tokenEndpoint: 'https://a.example/t'") -> Plan:
+    return good_plan(profiles(f"  - {{name: a, {address}, clientID: c, clientSecretSecretRef: {{name: oauth, key: secret}}}}\n"))
+
+
 @pytest.mark.parametrize(
     ("plan", "place", "first", "second"),
-    [(signing, KEY_FILE, key(0), key(1)), (asserting, TOKEN_FILE, token_of("me", 1), token_of("another", 1))],
+    [
+        (by_secret, OAUTH, data(1), data(2)),
+        (signing, KEY_FILE, key(0), key(1)),
+        (asserting, TOKEN_FILE, token_of("me", 1), token_of("another", 1)),
+    ],
 )
 def test_the_proof_before_counts_for_ten_minutes_at_the_same_endpoint(
-    plan: Callable[..., Plan], place: FileSet, first: SecretData, second: SecretData
+    plan: Callable[..., Plan], place: ValueSource, first: SecretData, second: SecretData
 ) -> None:
     state = State().with_file(plan(), 0.0).with_place(place, first, 0.0)
     before = current(state)
@@ -199,6 +148,7 @@ def test_the_proof_before_counts_for_ten_minutes_at_the_same_endpoint(
     assert issuer_after.previous == before.issuers["a"].credentials
     assert issuer_after.credentials.generation == 1
     assert current(rotated).rotated_since(before) == ("a",)
+    assert rotated.with_place(place, second, 101.0).current == rotated.current
     assert current(rotated.without_retired(699.0)) is current(rotated)
     assert current(rotated.without_retired(700.0)).issuers["a"].previous is None
     # Another endpoint, or another issuer that says where it is, must never see what was for this one.
