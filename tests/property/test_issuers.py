@@ -232,7 +232,8 @@ LINES = (
     "clientID: c, clientSecret: canary, caFile: /key",
     "clientIDSecretRef: {name: oauth, key: id}, clientAssertion: {keyFile: /key, algorithm: ES256}",
 )
-ADDRESSES = ("tokenEndpoint: 'https://a.example/t'", "tokenEndpoint: 'https://b.example/t'", "discovery: 'https://a.example'")
+TOKEN_ENDPOINTS = ("tokenEndpoint: 'https://a.example/t'", "tokenEndpoint: 'https://b.example/t'")
+ADDRESSES = (*TOKEN_ENDPOINTS, "discovery: 'https://a.example'", "discovery: 'https://b.example'")
 CONTENTS = [file(jwt({"sub": subject, "exp": number})) for subject in "ab" for number in range(2)]
 CONTENTS += [file(pem(ec.generate_private_key(ec.SECP256R1()))) for _ in range(2)]
 PLACES = (FileSet(("/key",)), FileSet(("/token",)), OAUTH)
