@@ -23,7 +23,7 @@ OUTSIDE_GRANTS: Final = Code(
     "POL-2001",
     "A policy is outside the hosts and paths that its namespace is granted.",
     ("The host or the path belongs to another team.", "The platform team has not granted it yet."),
-    "Correct the host or the path, or ask the platform team for a grant. Until then the entry takes no part in any decision.",
+    "Correct the host or the path, or ask the platform team for a grant. Until then the entry is ignored.",
     policy(host="other.example.com"),
     Example.GRANTED_POLICY,
     grants=_GRANTS,
@@ -32,24 +32,24 @@ PARTLY_OUTSIDE_GRANTS: Final = Code(
     "POL-2002",
     "An entry covers more than its namespace is granted.",
     ("The prefix is shorter than the granted one.", "The host is a wildcard, and only some hosts below it are granted."),
-    "Write the granted host and prefix. Until then requests in the granted part are refused.",
+    "Use the granted host and prefix. Until then requests in the granted part are refused.",
     policy(prefix="/"),
     Example.GRANTED_POLICY,
     grants=_GRANTS,
 )
 NOT_GRANTED: Final = Code(
     "POL-2003",
-    "An entry asks for an action, issuer, audience, resource or scope that its namespace is not granted.",
-    ("The scope is misspelt, or new.", "The action allow has to be granted by name."),
-    "Ask for what is granted, or ask the platform team for a grant. Until then requests that the entry covers are refused.",
+    "An entry requests an action, issuer, audience, resource or scope that its namespace is not granted.",
+    ("The scope is misspelt, or new.", "The action allow has to be granted explicitly."),
+    "Request only what is granted, or ask the platform team for a grant. Until then requests that the entry covers are refused.",
     policy(action="exchange", more='exchange:\n  issuerRef: primary\n  scope: "write:orders"'),
     Example.GRANTED_POLICY,
     grants=_GRANTS,
 )
 MANY_PARTS: Final = Code(
     "POL-2004",
-    "The invalid entries of a document meet too many grants, so the document closes all that its namespace is granted.",
-    ("Many entries without a usable host meet many granted hosts.",),
+    "The invalid entries of a document overlap too many grants, so the document closes everything its namespace is granted.",
+    ("Many entries without a usable host overlap many granted hosts.",),
     "Correct the invalid entries.",
     "version: v1\nentries:\n" + "  - {match: {pathPrefix: /orders}}\n" * 70,
     Example.GRANTED_POLICY,
@@ -60,16 +60,16 @@ MANY_PARTS: Final = Code(
 
 NOBODY: Final = Code(
     "POL-4001",
-    "A grant does not say whom it is for.",
+    "A grant names no namespaces.",
     ("namespaces and namespaceSelector are both missing, or the selector is blank.",),
-    "Write namespaces, namespaceSelector, or both.",
+    "Set namespaces, namespaceSelector, or both.",
     "version: v1\ngrants:\n  - hosts: [api.example.com]\n",
     Example.GRANTS,
 )
 WRONG_NAMESPACE: Final = Code(
     "POL-4002",
     "A grant names a namespace that cannot exist.",
-    ("A pattern was written.", "The name has upper case or characters that no namespace has."),
+    ("A pattern was written.", "The name has upper case letters, or characters that namespace names cannot have."),
     "Write the name of a namespace, or use namespaceSelector.",
     'version: v1\ngrants:\n  - namespaces: ["team-*"]\n    hosts: [api.example.com]\n',
     Example.GRANTS,
@@ -77,15 +77,15 @@ WRONG_NAMESPACE: Final = Code(
 WRONG_SELECTOR: Final = Code(
     "POL-4003",
     "namespaceSelector is not a label selector.",
-    ("It is written as YAML, and not in the form of kubectl, such as team=orders.",),
+    ("It is written as YAML instead of in kubectl's form, such as team=orders.",),
     "Write a selector as for kubectl get -l.",
     'version: v1\ngrants:\n  - namespaceSelector: "team = = orders"\n    hosts: [api.example.com]\n',
     Example.GRANTS,
 )
 UNKNOWN_GRANTED_ACTION: Final = Code(
     "POL-4004",
-    "A grant has an action that does not exist, or the baseline has another one than deny.",
-    ("The word is another product's, such as block or permit.",),
+    "A grant has an unknown action, or the baseline has an action other than deny.",
+    ("The word comes from another product, such as block or permit.",),
     "Write exchange, deny or allow; in the baseline, write deny.",
     _grant("actions: [permit]"),
     Example.GRANTS,
@@ -93,7 +93,7 @@ UNKNOWN_GRANTED_ACTION: Final = Code(
 WRONG_GRANTED_HOST: Final = Code(
     "POL-4005",
     "A grant has a host that no request can have.",
-    ("The host has a scheme, a port, a path or a trailing dot.", "A * stands elsewhere than in a leading *.", "A placeholder is unknown."),
+    ("The host has a scheme, a port, a path or a trailing dot.", "A * is anywhere but in a leading *.", "A placeholder is unknown."),
     "Write host names, *.example.com for all hosts below one, or * for every host.",
     'version: v1\ngrants:\n  - namespaces: [team]\n    hosts: ["https://api.example.com"]\n',
     Example.GRANTS,
@@ -108,15 +108,15 @@ WRONG_GRANTED_PREFIX: Final = Code(
 )
 WRONG_GRANTED_PATTERN: Final = Code(
     "POL-4007",
-    "A grant has an issuer, audience, resource or scope that is written wrongly.",
-    ("A * stands elsewhere than at the end.", "A placeholder is unknown.", "Several scopes stand in one text."),
-    "Write exact texts, or texts with one * at the end. In a resource, the * follows a slash.",
+    "A grant has an invalid issuer, audience, resource or scope.",
+    ("A * is anywhere but at the end.", "A placeholder is unknown.", "Several scopes are in one string."),
+    "Write exact values, or values with one * at the end. In a resource, the * follows a slash.",
     _grant('scopes: ["*:orders"]'),
     Example.GRANTS,
 )
 MANY_GRANTS: Final = Code(
     "POL-4008",
-    "The grants have too many pairs of a host and a path prefix.",
+    "The grants have too many pairs of host and path prefix.",
     ("The file is generated from a list of every host.",),
     "Use wildcards and placeholders.",
     "version: v1\ngrants:\n  - namespaces: [team]\n    hosts: ["
@@ -128,7 +128,7 @@ MANY_GRANTS: Final = Code(
 )
 LABELS_UNKNOWN: Final = Code(
     "POL-4009",
-    "A grant needs labels of Namespaces, which the service does not read.",
+    "A grant needs Namespace labels, which the service does not read.",
     ("POLICY_NAMESPACES names the namespaces, so there are no Namespace objects.",),
     "Name the namespaces, or let the service read Namespaces.",
     "version: v1\ngrants:\n  - namespaceSelector: team=orders\n    hosts: [api.example.com]\n",
@@ -137,7 +137,7 @@ LABELS_UNKNOWN: Final = Code(
 GRANTED_LESS: Final = Code(
     "POL-4010",
     "A namespace is granted less than the grants file seems to say.",
-    ("A label that a placeholder stands for is missing, or has a value that cannot be part of a host.",),
+    ("A label that a placeholder uses is missing, or its value cannot be part of a host.",),
     "Label the Namespace, or change the grants file.",
     'version: v1\ngrants:\n  - namespaces: [team]\n    hosts: ["{label:team}.example.com"]\n',
     Example.GRANTS,

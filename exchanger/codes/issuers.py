@@ -20,19 +20,19 @@ WRONG_PROFILE: Final = Code(
         "The token endpoint is not an https URL.",
         "Credentials are missing, or given twice.",
         "Two profiles have the same name.",
-        "The client authenticates in two ways, or fields are given that exclude each other.",
-        "subjectToken lacks what is needed to judge tokens: audiences, or keys that the issuer publishes.",
+        "The client authenticates in two ways, or mutually exclusive fields are set.",
+        "subjectToken lacks what verification needs: audiences, or keys that the issuer publishes.",
     ),
-    "Correct the field that the message names. The version before stays in force until then.",
+    "Correct the field that the message names. The previous version stays in force until then.",
     "issuers:\n  - name: primary\n    tokenEndpoint: issuer.example.com\n    clientID: exchanger\n    clientSecret: s\n",
     Example.ISSUERS,
 )
 SCOPE_ALONE: Final = Code(
     "POL-5003",
-    "An exchange names resources or audiences, and the grant of its issuer takes a scope alone.",
-    ("The profile has grantType: entra-obo. Entra ID finds the target in the scope.",),
-    "Write the target into the scope, such as api://orders/.default, and leave out resources and audiences. Every request that the entry "
-    "decides fails with TXE-1002 until then.",
+    "An exchange names resources or audiences, but its issuer's grant accepts only a scope.",
+    ("The profile has grantType: entra-obo. Entra ID takes the target from the scope.",),
+    "Put the target into the scope, such as api://orders/.default, and leave out resources and audiences. Until then every request that "
+    "the entry decides fails with TXE-1002.",
     "The profile has grantType: entra-obo, and the entry has audiences: [orders].",
     Example.SITUATION,
     Severity.WARNING,

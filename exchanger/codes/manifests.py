@@ -33,7 +33,7 @@ _ORDERS: Final = "{match: {host: api.example.com, pathPrefix: /orders}, action: 
 
 MISSING_DOCUMENT: Final = Code(
     "POL-1001",
-    "A ConfigMap that is selected as a policy has no document.",
+    "A ConfigMap selected as a policy has no document.",
     ("The key under data is not called config.yaml.", "The document is in binaryData."),
     "Put the document under data, config.yaml, as text.",
     _config_map("version: v1").replace("config.yaml", "document.yaml"),
@@ -50,7 +50,7 @@ FOUND_TWICE: Final = Code(
 CONFLICT: Final = Code(
     "POL-2101",
     "Entries share a host, method and path prefix, so requests that they cover are refused.",
-    ("A block was copied, and its match was not changed.", "Two teams claim the same path."),
+    ("An entry was copied, and its match was not changed.", "Two teams claim the same path."),
     "Give them different prefixes or methods, or delete one of them.",
     _manifests(_ORDERS, "{match: {host: api.example.com, pathPrefix: /orders}, action: deny, exchange: {scope: x}}").replace(
         "action: deny, exchange: {scope: x}", "action: exchange, exchange: {issuerRef: primary, scope: read}"
@@ -60,7 +60,7 @@ CONFLICT: Final = Code(
 DUPLICATE: Final = Code(
     "POL-2102",
     "Two entries are the same, so requests that they cover are refused.",
-    ("A block was copied, and nothing in it was changed.", "A file is applied under two names."),
+    ("An entry was copied, and nothing was changed.", "A file is applied under two names."),
     "Delete one of them.",
     _manifests(_ORDERS, _ORDERS),
     Example.MANIFESTS,
@@ -80,8 +80,8 @@ UNREACHABLE: Final = Code(
 NEAR_PREFIX: Final = Code(
     "POL-2104",
     "Two path prefixes of a host differ only by a trailing slash, or by case.",
-    ("They were meant to be the same.", "Paths match with regard to case, and /orders/ does not cover /orders."),
-    "Write them alike, or use pathType: Segment or caseInsensitive.",
+    ("They were meant to be the same.", "Paths are case-sensitive, and /orders/ does not cover /orders."),
+    "Write them the same way, or use pathType: Segment or caseInsensitive.",
     _manifests(_ORDERS, "{match: {host: api.example.com, pathPrefix: /Orders}, action: deny}"),
     Example.MANIFESTS,
     Severity.WARNING,
@@ -101,9 +101,9 @@ NEAR_HOST: Final = Code(
 )
 DENY_BY_HEADER: Final = Code(
     "POL-2106",
-    "An entry denies requests with a header, and leaving the header out evades it.",
+    "An entry denies requests with a header, and callers evade it by leaving the header out.",
     ("Without the header, another entry exchanges the token or allows the request.", "Without the header, no entry decides."),
-    "Let the gateway require the header, or deny by path or method. Grant rights by header instead of taking them away.",
+    "Make the gateway require the header, or deny by path or method. Use headers to grant rights, not to take them away.",
     _manifests(
         "{match: {host: api.example.com, pathPrefix: /tools, headers: [{name: x-tool, value: drop}]}, action: deny}",
         "{match: {host: api.example.com, pathPrefix: /tools}, action: exchange, exchange: {issuerRef: primary, scope: read}}",
@@ -113,9 +113,9 @@ DENY_BY_HEADER: Final = Code(
 )
 HEAD_OVERRIDDEN: Final = Code(
     "POL-2107",
-    "An entry for HEAD does not decide, because GET gets a stricter decision.",
-    ("Handlers of GET answer HEAD, so HEAD gets the stricter of two decisions: that of entries for HEAD, and that for GET.",),
-    "Delete the entry, or let the entry that decides GET do the same.",
+    "An entry for HEAD has no effect, because GET gets a stricter decision.",
+    ("GET handlers also answer HEAD, so HEAD gets the stricter of two decisions: the one for HEAD, and the one for GET.",),
+    "Delete the entry, or make the entry that decides GET do the same.",
     _manifests(
         "{match: {host: api.example.com, pathPrefix: /, methods: [GET]}, action: deny}",
         "{match: {host: api.example.com, pathPrefix: /, methods: [HEAD]}, action: exchange, exchange: {issuerRef: primary, scope: read}}",
@@ -126,9 +126,9 @@ HEAD_OVERRIDDEN: Final = Code(
 
 MANY_ENTRIES: Final = Code(
     "POL-2201",
-    "The documents of a namespace have more entries than the operator lets it have.",
-    ("Policies are generated, and there is one for each user or object.", "Old ConfigMaps were never deleted."),
-    "Match more with one entry, or delete some. Documents count in the order of their names; what is beyond the limit is closed.",
+    "The documents of a namespace have more entries than the operator allows.",
+    ("Policies are generated, one for each user or object.", "Old ConfigMaps were never deleted."),
+    "Cover more with one entry, or delete some. Documents count in the order of their names; what exceeds the limit is closed.",
     "The documents of a namespace have 10,001 entries, and POLICY_MAX_ENTRIES is not set.",
     Example.SITUATION,
 )
@@ -140,16 +140,16 @@ DEEP_ENTRIES: Final = Code(
         "Entries name many combinations of headers, or spell one in several ways.",
         "The same paths have entries on several wildcards above a host.",
     ),
-    "Match with fewer nested prefixes. Values of one header, and prefixes beside each other, count once.",
+    "Use fewer nested prefixes. Values of one header, and prefixes beside each other, count once.",
     _manifests(*(f"{{match: {{host: api.example.com, pathPrefix: /{'a' * length}}}, action: deny}}" for length in range(25))),
     Example.MANIFESTS,
 )
 
 MANY_AREAS: Final = Code(
     "POL-2203",
-    "The documents of a namespace close more areas than the operator lets it have.",
+    "The documents of a namespace close more areas than the operator allows.",
     (
-        "Thousands of entries are invalid, such as all that name an issuer that is gone.",
+        "Thousands of entries are invalid, for example because they name a removed issuer.",
         "Entries lie partly outside what the namespace is granted, and each closes many granted hosts and paths.",
         "There are more entries than POL-2201 allows.",
     ),
@@ -160,14 +160,14 @@ MANY_AREAS: Final = Code(
 )
 MANY_DOCUMENTS: Final = Code(
     "POL-2204",
-    "A namespace has more ConfigMaps with policies, or larger ones, than the operator lets it have.",
+    "A namespace has more ConfigMaps with policies, or larger ones, than the operator allows.",
     (
-        "Policies are generated, and there is a ConfigMap for each user or object.",
+        "Policies are generated, one ConfigMap for each user or object.",
         "Old ConfigMaps were never deleted, or still have the label.",
         "Documents have long comments or many labels.",
     ),
-    "Delete some, take the label away, or put the policies of several into one. ConfigMaps count in the order of their names; those beyond "
-    "are not read, and close what an unreadable document does. What there is room for again is read within a minute or two.",
+    "Delete some, remove the label, or merge several into one. ConfigMaps count in the order of their names; those beyond the limit are "
+    "not read, and close what an unreadable document closes. They are read within a minute or two once there is room.",
     "A namespace has 10,001 ConfigMaps with the label, and POLICY_MAX_DOCUMENTS is not set.",
     Example.SITUATION,
 )
@@ -179,9 +179,9 @@ UNREADABLE_FILE: Final = Code(
         "The indentation is wrong.",
         "It is neither YAML nor JSON in UTF-8.",
         "JSON has comments, trailing commas, a byte order mark, or more than one value.",
-        "It is a template that was not rendered.",
+        "It is an unrendered template.",
     ),
-    "Correct the syntax at the place that the message names. Render Helm templates first.",
+    "Correct the syntax at the place the message names. Render Helm templates first.",
     "apiVersion: v1\nkind: [\n",
     Example.MANIFESTS,
 )
@@ -189,23 +189,23 @@ LARGE_FILE: Final = Code(
     "POL-3002",
     "A file exceeds a limit of size, depth or number of values.",
     ("It is not a file of manifests.",),
-    "Divide it.",
+    "Split it.",
     "a: " + "[" * 80 + "]" * 80 + "\n",
     Example.MANIFESTS,
 )
 MALFORMED_OBJECT: Final = Code(
     "POL-3003",
-    "A ConfigMap, Namespace or list is not what the API server takes.",
-    ("metadata.name is missing.", "A label or annotation is a number, or true or false, without quotation marks."),
-    "Correct the object. Put numbers, and true and false, in quotation marks.",
+    "The API server would reject a ConfigMap, Namespace or list.",
+    ("metadata.name is missing.", "A label or annotation is an unquoted number or boolean."),
+    "Correct the object. Quote numbers and booleans.",
     _config_map("version: v1", label="ext-authz-token-exchange.magneticflux.net/enabled: true"),
     Example.MANIFESTS,
 )
 BARE_POLICY: Final = Code(
     "POL-3004",
     "A policy document is not in a ConfigMap.",
-    ("The document was written as a file of its own.",),
-    "Put it under data, config.yaml, of a ConfigMap.",
+    ("The document is in a file by itself.",),
+    "Put it into a ConfigMap, under data, config.yaml.",
     "version: v1\nentries: []\n",
     Example.MANIFESTS,
     Severity.WARNING,
@@ -213,7 +213,7 @@ BARE_POLICY: Final = Code(
 WRONG_KIND: Final = Code(
     "POL-3005",
     "An object is skipped, because its kind or apiVersion is missing or misspelt.",
-    ("kind is not ConfigMap in exactly this case.", "apiVersion is not v1."),
+    ("kind is not spelt exactly ConfigMap.", "apiVersion is not v1."),
     "Write apiVersion: v1 and kind: ConfigMap.",
     _config_map("version: v1", kind="Configmap"),
     Example.MANIFESTS,
@@ -223,7 +223,7 @@ EMPTY_FILE: Final = Code(
     "POL-3006",
     "A file or a list is empty.",
     ("A template rendered to nothing.",),
-    "Write manifests into it, or delete it.",
+    "Add manifests, or delete it.",
     "\n",
     Example.MANIFESTS,
     Severity.WARNING,
@@ -231,7 +231,7 @@ EMPTY_FILE: Final = Code(
 UNREAD_FILE: Final = Code(
     "POL-3007",
     "A file or folder in the policy folder is not read.",
-    ("The name does not end in .yaml, .yml or .json.", "The folder lies too deep."),
+    ("The name does not end in .yaml, .yml or .json.", "The folder is nested too deeply."),
     "Rename the file, or move it.",
     "A file is called orders.yam.",
     Example.SITUATION,
@@ -240,9 +240,9 @@ UNREAD_FILE: Final = Code(
 
 UNRENDERED: Final = Code(
     "POL-3008",
-    "The templates of a chart are not checked, since they are not manifests until they are rendered.",
-    ("A folder that has a chart in it is checked.",),
-    "Render them, and let exchanger check - read what helm template prints.",
+    "Chart templates are not checked: they are not manifests until rendered.",
+    ("The folder contains a chart.",),
+    "Render them, and pipe the output of helm template to exchanger check -.",
     "The folder has a Chart.yaml, and templates beside it.",
     Example.SITUATION,
     Severity.NOTICE,
@@ -250,8 +250,8 @@ UNRENDERED: Final = Code(
 
 NAMESPACE_NOT_SELECTED: Final = Code(
     "POL-3101",
-    "A Namespace is not selected, and one of its labels almost says so.",
-    ("The label is misspelt, or stands on the wrong kind of object.",),
+    "A Namespace is not selected, although one of its labels almost matches.",
+    ("The label is misspelt, or on the wrong kind of object.",),
     "Correct the label. Until then no policy of the Namespace is in force.",
     _NAMESPACE.replace("policy:", "polcy:"),
     Example.MANIFESTS,
@@ -259,8 +259,8 @@ NAMESPACE_NOT_SELECTED: Final = Code(
 )
 CONFIG_MAP_NOT_SELECTED: Final = Code(
     "POL-3102",
-    "A ConfigMap is not selected, and it looks like a policy.",
-    ("The label is misspelt, missing, or stands on the wrong kind of object.",),
+    "A ConfigMap is not selected, although it looks like a policy.",
+    ("The label is misspelt, missing, or on the wrong kind of object.",),
     "Correct the labels. Until then the policy is not in force.",
     f"{_NAMESPACE}---\n" + _config_map("version: v1\nentries: []", label='ext-authz-token-exchange.magneticflux.net/enabeld: "true"'),
     Example.MANIFESTS,
@@ -279,7 +279,7 @@ NAMESPACE_NOT_ENABLED: Final = Code(
 )
 NOTHING_IN_FORCE: Final = Code(
     "POL-3104",
-    "Nothing is in force.",
+    "No policy is in force.",
     ("No object is selected.", "The entries of every document are empty, or none is granted."),
     "Check the selectors, the labels and the grants.",
     _manifests().replace("entries:", "entries: []"),

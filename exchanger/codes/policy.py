@@ -7,7 +7,7 @@ from typing import Final
 
 from exchanger.codes.code import Code, Severity, policy
 
-_PREFIX: Final = "Servers do not see such a path as it is written, so the entry would look as if it protected something."
+_PREFIX: Final = "Servers do not see such a path as written, so the entry would only seem to protect something."
 
 EMPTY_DOCUMENT: Final = Code(
     "POL-1002",
@@ -18,20 +18,20 @@ EMPTY_DOCUMENT: Final = Code(
 )
 NOT_YAML: Final = Code(
     "POL-1003",
-    "The document is not YAML that can be read.",
+    "The document is not readable YAML.",
     (
         "The indentation is wrong, or a tab indents a line.",
-        "A text with : or # or a leading * is not in quotation marks.",
-        "An alias or merge key refers to something that is not there.",
+        "A value with : or # or a leading * is not quoted.",
+        "An alias or merge key refers to an anchor that does not exist.",
     ),
-    "Correct the syntax at the line and column that the message names. Put texts with special characters in quotation marks.",
+    "Correct the syntax at the line and column in the message. Quote values with special characters.",
     "version: v1\nentries: [\n",
 )
 TOO_LARGE: Final = Code(
     "POL-1004",
     "The document exceeds a limit of size, depth or number of values.",
     ("Generated policies grew beyond what one ConfigMap holds.", "Aliases multiply what they refer to."),
-    "Divide the entries among several ConfigMaps.",
+    "Split the entries across several ConfigMaps.",
     "version: v1\nentries: " + "[" * 40 + "]" * 40 + "\n",
 )
 SECOND_DOCUMENT: Final = Code(
@@ -51,40 +51,40 @@ DUPLICATE_KEY: Final = Code(
 WRONG_VERSION: Final = Code(
     "POL-1007",
     "The version is missing, or it is not v1.",
-    ("The field was left out.", "The version of the API (apiVersion) was written instead."),
+    ("The field was left out.", "apiVersion was written instead."),
     "Write version: v1.",
     "version: v2\nentries: []\n",
 )
 
 UNKNOWN_FIELD: Final = Code(
     "POL-1101",
-    "A field has a name that does not exist here.",
-    ("The name is misspelt, or its case is wrong.", "The field stands one level too high or too low."),
+    "A field is unknown here.",
+    ("The name is misspelt, or its case is wrong.", "The field is one level too high or too low."),
     "Correct the name or the indentation. The reference lists the fields of each mapping.",
     policy(more="acton: deny"),
 )
 MISSING_FIELD: Final = Code(
     "POL-1102",
     "A required field is missing, or blank.",
-    ("The field was left out.", "A template rendered to nothing.", "The field stands one level too high or too low."),
+    ("The field was left out.", "A template rendered to nothing.", "The field is one level too high or too low."),
     "Write the field.",
     "version: v1\nentries:\n  - match:\n      host: api.example.com\n    action: deny\n",
 )
 WRONG_TYPE: Final = Code(
     "POL-1103",
-    "A field holds something of the wrong type.",
+    "A field has a value of the wrong type.",
     (
-        "A number, or true, false or a date stands where text must be.",
-        "A single value stands where a list must be, or the other way round.",
-        "A dash is missing, or is one too many.",
+        "A number, boolean or date is written where a string is needed.",
+        "A single value is written where a list is needed, or the other way round.",
+        "A dash is missing or superfluous.",
     ),
-    "Put numbers that are texts in quotation marks, and write lists with dashes or brackets.",
+    "Quote numbers that are meant as strings, and write lists with dashes or brackets.",
     policy(match="methods: GET"),
 )
 UNKNOWN_ACTION: Final = Code(
     "POL-1104",
     "The action is not exchange, deny or allow.",
-    ("The word is another product's, such as block or permit.", "The word is misspelt."),
+    ("The word comes from another product, such as block or permit.", "The word is misspelt."),
     "Write exchange, deny or allow.",
     policy(action="block"),
 )
@@ -97,16 +97,16 @@ UNKNOWN_ISSUER: Final = Code(
 )
 NO_TARGET: Final = Code(
     "POL-1106",
-    "An exchange asks for nothing.",
+    "An exchange requests nothing.",
     ("scope, resources and audiences are all missing or blank.",),
-    "Write at least one of scope, resources and audiences.",
+    "Set at least one of scope, resources and audiences.",
     policy(action="exchange", more="exchange:\n  issuerRef: primary"),
 )
 WRONG_METADATA: Final = Code(
     "POL-1107",
     "resourceMetadata is not an https URL on the entry's own host.",
     (
-        "It is the address of the identity provider. Clients find that in the metadata.",
+        "It is the URL of the identity provider, which clients find in the metadata.",
         "It is a path, or an http URL.",
         "It has user information, a fragment, or characters that a challenge cannot carry.",
     ),
@@ -120,20 +120,20 @@ WRONG_METADATA: Final = Code(
 HOST_URL: Final = Code(
     "POL-1201",
     "host is a URL, or has a path, a user or a scheme.",
-    ("The address was copied from a browser.",),
+    ("The URL was copied from a browser.",),
     "Write the host name alone.",
     policy(host="https://api.example.com/"),
 )
 SEVERAL_HOSTS: Final = Code(
     "POL-1202",
     "host names more than one host.",
-    ("Hosts are written as a list in one text.",),
+    ("Several hosts are in one string.",),
     "Write one entry for each host. A wildcard such as *.example.com stands for all hosts below one.",
     policy(host="api.example.com,www.example.com"),
 )
 HOST_TEMPLATE: Final = Code(
     "POL-1203",
-    "host is a template that was not rendered, or has escapes.",
+    "host is an unrendered template, or has escapes.",
     ("A placeholder of Helm, Kustomize or the shell was not replaced.",),
     "Render the template before it is applied, or write the host name itself.",
     policy(host='"{{ .Values.host }}"'),
@@ -141,14 +141,14 @@ HOST_TEMPLATE: Final = Code(
 HOST_PATTERN: Final = Code(
     "POL-1204",
     "host is a pattern.",
-    ("A * stands elsewhere than in a leading *.", "A regular expression was written."),
+    ("A * is anywhere but in a leading *.", "A regular expression was written."),
     "Write one entry for each host name, or *.example.com for all hosts below one.",
     policy(host="api*.example.com"),
 )
 NO_HOST: Final = Code(
     "POL-1205",
     "host cannot be the host of any request.",
-    ("There is a character in it that no host name has.",),
+    ("It contains a character that host names cannot have.",),
     "Write a host name, or an IPv6 address in brackets.",
     policy(host='"???"'),
 )
@@ -163,28 +163,28 @@ LONG_HOST: Final = Code(
 PREFIX_URL: Final = Code(
     "POL-1301",
     "pathPrefix is a URL.",
-    ("The address was copied from a browser.",),
+    ("The URL was copied from a browser.",),
     "Write the path alone.",
     policy(prefix="https://api.example.com/orders"),
 )
 PREFIX_NETWORK_PATH: Final = Code(
     "POL-1302",
-    "pathPrefix begins with two slashes, after which servers look for a host.",
-    ("Two parts that both have a slash were joined.",),
+    "pathPrefix begins with two slashes, and servers take what follows for a host.",
+    ("Two parts, each with a slash, were joined.",),
     "Write one slash.",
     policy(prefix="//orders"),
 )
 PREFIX_QUOTED: Final = Code(
     "POL-1303",
-    "pathPrefix has quotation marks of its own.",
-    ("A template quotes a text that is already quoted.",),
+    "pathPrefix contains quotation marks.",
+    ("A template quotes a value that is already quoted.",),
     "Remove the inner quotation marks.",
     policy(prefix="'\"/orders\"'"),
 )
 PREFIX_EXPRESSION: Final = Code(
     "POL-1304",
     "pathPrefix begins with ^, but it is not a regular expression.",
-    ("The prefix was taken over from a gateway that matches by regular expressions.",),
+    ("The prefix was copied from a gateway that matches regular expressions.",),
     "Write the path as plain text.",
     policy(prefix="^/orders"),
 )
@@ -192,47 +192,47 @@ PREFIX_DOTS: Final = Code(
     "POL-1305",
     "pathPrefix has a dot segment.",
     (_PREFIX, "Servers resolve . and .. before they choose what to serve."),
-    "Write the path as it is after that.",
+    "Write the resolved path.",
     policy(prefix="/a/../orders"),
 )
 PREFIX_SLASHES: Final = Code(
     "POL-1306",
     "pathPrefix has an empty segment.",
-    ("Two parts that both have a slash were joined.",),
+    ("Two parts, each with a slash, were joined.",),
     "Write one slash.",
     policy(prefix="/api//orders"),
 )
 PREFIX_BACKSLASH: Final = Code(
     "POL-1307",
     "pathPrefix has a backslash.",
-    ("A path of Windows, or an escape of a regular expression, was written.", "Servers take a backslash for a slash."),
-    "Write slashes, and no escapes.",
+    ("It is a Windows path, or contains a regular expression's escape.", "Servers treat a backslash as a slash."),
+    "Use slashes, and no escapes.",
     policy(prefix="/api\\orders"),
 )
 PREFIX_FRAGMENT: Final = Code(
     "POL-1308",
     "pathPrefix has a fragment.",
-    ("The address was copied from a browser. No server sees what follows a #.",),
+    ("The URL was copied from a browser. No server sees what follows a #.",),
     "Remove the # and what follows it.",
     policy(prefix="/orders#top"),
 )
 PREFIX_QUERY: Final = Code(
     "POL-1309",
     "pathPrefix has a query.",
-    ("The address was copied from a browser.",),
+    ("The URL was copied from a browser.",),
     "Remove the ? and what follows it. Entries cannot tell queries apart.",
     policy(prefix="/orders?id=1"),
 )
 PREFIX_ESCAPE: Final = Code(
     "POL-1310",
-    "pathPrefix has a % that begins no escape.",
-    ("The sign itself is meant.", "An escape was cut off."),
-    "Write %25 for the sign itself, or complete the escape.",
+    "pathPrefix has a % that does not begin an escape.",
+    ("The % itself is meant.", "An escape was cut off."),
+    "Write %25 for a literal %, or complete the escape.",
     policy(prefix="/100%"),
 )
 PREFIX_INVISIBLE: Final = Code(
     "POL-1311",
-    "pathPrefix has a character that cannot be seen.",
+    "pathPrefix contains an invisible character.",
     ("The text was copied from a web page or a document.",),
     "Type the path again.",
     policy(prefix='"/or\\u200bders"'),
@@ -240,21 +240,21 @@ PREFIX_INVISIBLE: Final = Code(
 SEVERAL_PREFIXES: Final = Code(
     "POL-1312",
     "pathPrefix is more than one prefix.",
-    ("Prefixes are written as a list in one text.",),
+    ("Several prefixes are in one string.",),
     "Write one entry for each prefix.",
     policy(prefix="/orders,/billing"),
 )
 PREFIX_WILDCARD: Final = Code(
     "POL-1313",
     "pathPrefix ends with a wildcard.",
-    ("A prefix already covers what follows it; a * would be taken as a character.",),
+    ("A prefix already covers what follows it; a * would be matched literally.",),
     "Remove the wildcard.",
     policy(prefix="/orders/*"),
 )
 PREFIX_PATTERN: Final = Code(
     "POL-1314",
     "pathPrefix is a pattern.",
-    ("A template of a path, such as /orders/{id}, or a regular expression was written.", "A placeholder was not rendered."),
+    ("It is a path template, such as /orders/{id}, or a regular expression.", "A placeholder was not rendered."),
     "Write the text before the pattern, or one entry for each prefix.",
     policy(prefix='"/orders/{id}/items"'),
 )
@@ -262,70 +262,70 @@ PREFIX_REWRITTEN: Final = Code(
     "POL-1315",
     "pathPrefix has escapes or parameters that servers rewrite.",
     (_PREFIX,),
-    "Write the path as servers see it after they have decoded it.",
+    "Write the path as servers see it after decoding.",
     policy(prefix="/a%2F%2Fb"),
 )
 LONG_PREFIX: Final = Code(
     "POL-1316",
     "pathPrefix is too long.",
-    ("Something else than a path was pasted.",),
+    ("Something other than a path was pasted.",),
     "Write a shorter prefix.",
     policy(prefix="/" + "a" * 2100),
 )
 PREFIX_WITH_HOST: Final = Code(
     "POL-1317",
     "pathPrefix begins with the host.",
-    ("The address was copied without its scheme.",),
+    ("The URL was copied without its scheme.",),
     "Write the path alone.",
     policy(prefix="api.example.com/orders"),
 )
 
 EVERY_METHOD: Final = Code(
     "POL-1401",
-    "methods has a word for all methods.",
-    ("ALL or ANY is the word of another product.",),
+    "methods has a word that means all methods.",
+    ("ALL or ANY comes from another product.",),
     "Leave methods out.",
     policy(match="methods: [ALL]"),
 )
 WRONG_METHOD: Final = Code(
     "POL-1402",
     "methods has something that is not a method.",
-    ("Several methods stand in one text.", "A pattern or a negation was written."),
+    ("Several methods are in one string.", "A pattern or a negation was written."),
     "Write each method as an item of its own.",
     policy(match='methods: ["GET,POST"]'),
 )
 UNKNOWN_PATH_TYPE: Final = Code(
     "POL-1403",
     "pathType is not Prefix, Segment or Exact.",
-    ("The word is that of an Ingress or a Gateway, such as PathPrefix.",),
+    ("The word comes from an Ingress or a Gateway, such as PathPrefix.",),
     "Write Prefix, Segment or Exact.",
     policy(match="pathType: PathPrefix"),
 )
 MANY_HEADERS: Final = Code(
     "POL-1404",
     "The match has too many headers.",
-    ("Headers of several entries stand in one. An entry matches only if all of them do.",),
-    "Name the headers that tell requests apart, or divide the entry.",
+    ("Headers of several entries are in one. An entry matches only if all of them match.",),
+    "Name the headers that tell requests apart, or split the entry.",
     policy(match="headers:\n" + "".join(f'  - {{name: x-{number}, value: "1"}}\n' for number in range(9))),
 )
 WRONG_HEADER_NAME: Final = Code(
     "POL-1405",
-    "The name of a header cannot be matched.",
-    ("It is a pseudo-header, host, authorization or cookie.", "It has characters that no name has."),
+    "A header name cannot be matched.",
+    ("It is a pseudo-header, host, authorization or cookie.", "It has characters that header names cannot have."),
     "Match the host by host, the path by pathPrefix and the method by methods. Leave credentials out of policies.",
     policy(match='headers:\n  - {name: cookie, value: "a"}'),
 )
 HEADER_TWICE: Final = Code(
     "POL-1406",
     "The match names a header twice.",
-    ("Several values are meant as alternatives.", "Two names differ in case, or in _ and -, which many servers take for the same."),
+    ("Several values are meant as alternatives.", "Two names differ only in case, or in _ and -, which many servers treat as equal."),
     "Write one entry for each value.",
     policy(match='headers:\n  - {name: x-tool, value: "a"}\n  - {name: X-Tool, value: "b"}'),
 )
 WRONG_HEADER_VALUE: Final = Code(
     "POL-1407",
-    "The value of a header is one that no request can have.",
-    ("It is a list with commas.", "It has blanks at an end, which gateways remove."),
+    "A header has a value that no request can have.",
+    ("It is a list with commas.", "It has leading or trailing blanks, which gateways remove."),
     "Write one whole value.",
     policy(match='headers:\n  - {name: x-tool, value: "a, b"}'),
 )
@@ -333,7 +333,7 @@ WRONG_HEADER_VALUE: Final = Code(
 LOWER_CASE_METHOD: Final = Code(
     "POL-1901",
     "A method is not in upper case.",
-    ("Methods are usually written in upper case. The service does not mind.",),
+    ("Methods are usually written in upper case. The service accepts both.",),
     "Write it in upper case.",
     policy(match="methods: [get]"),
     severity=Severity.NOTICE,
@@ -342,7 +342,7 @@ NO_SLASH: Final = Code(
     "POL-1902",
     "pathPrefix does not begin with a slash.",
     ("Every path begins with one. The service adds it.",),
-    "Write the slash.",
+    "Add the slash.",
     policy(prefix="orders"),
     severity=Severity.NOTICE,
 )
@@ -350,7 +350,7 @@ LITERAL_TEXT: Final = Code(
     "POL-1903",
     "A star or a comma is taken literally.",
     ("There are no patterns in scopes, audiences, resources and values of headers.", "Scopes are separated by blanks, not by commas."),
-    "Write what is meant, one by one, unless the character itself is meant.",
+    "List the values one by one, unless the character itself is meant.",
     policy(action="exchange", more='exchange: {issuerRef: primary, scope: "read,write"}'),
     severity=Severity.NOTICE,
 )
