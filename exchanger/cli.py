@@ -298,10 +298,8 @@ COMMANDS: Final[Mapping[str, Command]] = {
     ),
     "health": Command("check gRPC health (for exec probes)", _health, _later("exchanger.health.options", "add_arguments")),
     "schema": Command("print the JSON Schema of a document, for editors and CI", _schema, _add_schema),
-    "code": Command("say what a code means, what usually leads to it, and what to do", _code, _add_code),
-    "pre-stop-sleep": Command(
-        "sleep in a preStop hook, so that gateways drain the pod before it stops", _pre_stop_sleep, _add_pre_stop_sleep
-    ),
+    "code": Command("explain a code: what it means, what usually causes it, and what to do", _code, _add_code),
+    "pre-stop-sleep": Command("sleep in a preStop hook, so gateways drain the pod before it stops", _pre_stop_sleep, _add_pre_stop_sleep),
 }
 # Not in the production image, which therefore lacks these commands.
 DEMO_COMMANDS: Final[Mapping[str, Command]] = {

@@ -190,14 +190,14 @@ def _text(status: int, text: str, *headers: tuple[str, str]) -> Response:
     return Response(status, (*_TEXT, *headers), f"{text}\n".encode())
 
 
-_STARTING: Final = _text(503, "the policies of the cluster are not known yet, or the process is stopping", ("Retry-After", "1"))
+_STARTING: Final = _text(503, "the cluster's policies are not loaded yet, or the process is stopping", ("Retry-After", "1"))
 _FAILURES: Final = {
     400: "the request is not HTTP/1.1",
     413: f"the body has more than {BODY_BYTES} bytes",
     431: "the request's head is too large",
-    500: "the webhook failed; its log says where",
-    503: "too much is being judged at once",
-    504: "judging took too long",
+    500: "the webhook failed; see its log",
+    503: "too many reviews at once",
+    504: "the review took too long",
 }
 
 

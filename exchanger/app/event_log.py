@@ -77,11 +77,11 @@ class TokenCacheLog:
 
     def store_lost(self, reason: str) -> None:
         """See ``SharedObserver``."""
-        self._log.warning("token_cache.store_lost", reason=reason, text="tokens are kept in memory alone until the store answers in time")
+        self._log.warning("token_cache.store_lost", reason=reason, text="tokens are kept only in memory until the store responds in time")
 
     def store_refuses(self, reason: str) -> None:
         """See ``SharedObserver``."""
-        self._log.warning("token_cache.store_refuses", reason=reason, text="the store takes no tokens; those it has are still used")
+        self._log.warning("token_cache.store_refuses", reason=reason, text="the store accepts no tokens; those it has are still used")
 
     def files_unusable(self, reason: str) -> None:
         """See ``SharedObserver``."""
@@ -132,8 +132,8 @@ class RotationLog:
             issuer=name,
             endpoint=endpoint,
             **({} if left is None else {"previous_until": _utc(self._wall() + left)}),
-            text="the token endpoint accepts the previous credentials, which are not tried any more after that time. Correct the new ones,"
-            " or make them known at the endpoint",
+            text="the token endpoint accepts the previous credentials, which are no longer tried after that time. Correct the new ones, or "
+            "register them at the endpoint",
         )
 
 

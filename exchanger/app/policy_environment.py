@@ -93,7 +93,7 @@ def _selector(environment: Environment, name: str, default: str) -> Selector:
 def _of_another_source(environment: Environment, policy: DirectorySettings | KubernetesSettings) -> Notes:
     names = {"directory": ["POLICY_DIRECTORY"], "kubernetes": ["POLICY_NAMESPACES", "POLICY_NAMESPACES_FILE", "POLICY_MAX_STALENESS"]}
     other = "directory" if isinstance(policy, KubernetesSettings) else "kubernetes"
-    return tuple((name, f"it applies to POLICY_SOURCE={other} only") for name in names[other] if environment.text(name))
+    return tuple((name, f"it applies only to POLICY_SOURCE={other}") for name in names[other] if environment.text(name))
 
 
 def _without_grants(environment: Environment) -> Notes:

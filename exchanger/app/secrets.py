@@ -36,7 +36,7 @@ FAILING_S: Final = 60.0
 # that, a version that was read in the meantime would give way to an older one for a moment.
 SETTLED_S: Final = 1.0
 
-_MALFORMED: Final = SecretProblem(SecretFault.MALFORMED, "is not what a Secret should be")
+_MALFORMED: Final = SecretProblem(SecretFault.MALFORMED, "is not a valid Secret")
 _FAULTS: Final = {FailureKind.NOT_FOUND: SecretFault.MISSING, FailureKind.FORBIDDEN: SecretFault.FORBIDDEN}
 
 
@@ -274,5 +274,5 @@ def secret_problem(secret: SecretName, failure: ApiFailure) -> SecretProblem:
         case SecretFault.FORBIDDEN:
             text = f"needs list and watch on secrets/{secret.name} in the namespace {secret.namespace}"
         case _:
-            text = f"the API server did not give it: {failure.kind.value}"
+            text = f"the API server did not return it: {failure.kind.value}"
     return SecretProblem(fault, text)

@@ -121,7 +121,7 @@ HOST_URL: Final = Code(
     "POL-1201",
     "host is a URL, or has a path, a user or a scheme.",
     ("The URL was copied from a browser.",),
-    "Write the host name alone.",
+    "Write only the host name.",
     policy(host="https://api.example.com/"),
 )
 SEVERAL_HOSTS: Final = Code(
@@ -164,12 +164,12 @@ PREFIX_URL: Final = Code(
     "POL-1301",
     "pathPrefix is a URL.",
     ("The URL was copied from a browser.",),
-    "Write the path alone.",
+    "Write only the path.",
     policy(prefix="https://api.example.com/orders"),
 )
 PREFIX_NETWORK_PATH: Final = Code(
     "POL-1302",
-    "pathPrefix begins with two slashes, and servers take what follows for a host.",
+    "pathPrefix begins with two slashes, so servers take what follows for a host.",
     ("Two parts, each with a slash, were joined.",),
     "Write one slash.",
     policy(prefix="//orders"),
@@ -276,7 +276,7 @@ PREFIX_WITH_HOST: Final = Code(
     "POL-1317",
     "pathPrefix begins with the host.",
     ("The URL was copied without its scheme.",),
-    "Write the path alone.",
+    "Write only the path.",
     policy(prefix="api.example.com/orders"),
 )
 
@@ -291,7 +291,7 @@ WRONG_METHOD: Final = Code(
     "POL-1402",
     "methods has something that is not a method.",
     ("Several methods are in one string.", "A pattern or a negation was written."),
-    "Write each method as an item of its own.",
+    "Write each method as a separate item.",
     policy(match='methods: ["GET,POST"]'),
 )
 UNKNOWN_PATH_TYPE: Final = Code(

@@ -52,7 +52,7 @@ def parse_hosts(text: str) -> frozenset[str]:
     """
     names = frozenset(normalise_policy_host(part) for part in text.split(",") if part.strip())
     if not all(is_host(name) for name in names) or len(names) > _MAX_NAMES:
-        raise ValueError(f"must be at most {_MAX_NAMES} names of hosts, separated by commas, without scheme or path")
+        raise ValueError(f"must be at most {_MAX_NAMES} host names, separated by commas, without scheme or path")
     return names
 
 

@@ -58,7 +58,7 @@ _Shelf = dict[str, dict[str, tuple[PolicyDocument, str]]]
 _NOT_FOUND: Final = error(404, "there is no such policy")
 _NO_NAME: Final = error(400, "the query needs namespace and name, once each")
 _NO_HEADER: Final = error(400, 'each header must be "Name: value"')
-_NO_CREDENTIALS: Final = error(400, "credentials are not taken here: say by credentials= which kind the request has")
+_NO_CREDENTIALS: Final = error(400, "credentials are not accepted here: say with credentials= which kind the request has")
 _NO_TOKEN: Final = error(400, f'each token must be "Name: held", where held is a number, {EMPTY} or {INVALID}')
 _NO_KIND: Final = error(400, f"credentials must be one of {', '.join(STAND_INS_BY_NAME)}")
 _NO_REQUEST: Final = error(400, "the query needs method, host and path, once each, and of usual length")

@@ -29,7 +29,7 @@ from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.issuer import Issuer
 from exchanger.values.notice import Notices
 
-_FULL: Final = error(503, "the console has as many viewers as it can serve; close a page and try again", ("Retry-After", "10"))
+_FULL: Final = error(503, "the console has reached its limit of viewers; close a page and try again", ("Retry-After", "10"))
 
 
 @final

@@ -19,7 +19,7 @@ from exchanger.values.verdict import Unhealthy
 
 # Characters of why a candidate won or not.
 _WHY_LIMIT: Final = 1024
-_NOT_READY: Final = "no complete policy is known yet"
+_NOT_READY: Final = "no complete policy has been loaded yet"
 _MISSING: Final = "a policy is required, and no entry is in force"
 
 

@@ -32,9 +32,9 @@ _OWN_SITES: Final = frozenset({"same-origin", "none"})
 class GuardRefusal(enum.Enum):
     """Why a request is not answered, in words for people."""
 
-    HOST = "this console is not known under that name; add it to CONSOLE_HOSTS"
-    ORIGIN = "only the console's own page may ask here"
-    SITE = "another site's page may not ask here"
+    HOST = "this console does not serve that host name; add it to CONSOLE_HOSTS"
+    ORIGIN = "only the console's own page may send this request"
+    SITE = "pages of other sites may not send requests here"
 
 
 def judged(request: Request, names: frozenset[str]) -> GuardRefusal | None:

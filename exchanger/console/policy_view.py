@@ -181,11 +181,11 @@ def shown_verdict(verdict: Verdict) -> VerdictJson:
     """Return the verdict with its reason in words."""
     match verdict:
         case NoMatch():
-            return {"kind": "no_match", "policy": None, "reason": "no entry applies, however the request is read"}
+            return {"kind": "no_match", "policy": None, "reason": "no entry applies to any interpretation of the request"}
         case ExchangeEntry():
             return {"kind": "exchange", "policy": shown_place(verdict.source, verdict.index), "reason": "an entry asks for an exchange"}
         case DenyEntry(source=source) if source == BASELINE:
-            reason = "the baseline of the grants denies the request before any policy"
+            reason = "the baseline of the grants denies the request before any policy applies"
             return {"kind": "deny", "policy": shown_place(source, verdict.index), "reason": reason}
         case DenyEntry():
             return {"kind": "deny", "policy": shown_place(verdict.source, verdict.index), "reason": "an entry denies the request"}
@@ -195,7 +195,7 @@ def shown_verdict(verdict: Verdict) -> VerdictJson:
             place = None if verdict.source is None else shown_place(verdict.source, verdict.index)
             return {"kind": "unhealthy", "policy": place, "reason": _text(verdict.reason)}
         case Ambiguous():
-            reason = f"the {verdict.part.value} cannot be read, or in ways that lead to different decisions"
+            reason = f"the {verdict.part.value} cannot be read, or can be read in ways that lead to different decisions"
             return {"kind": "ambiguous", "policy": None, "reason": reason}
 
 

@@ -49,13 +49,13 @@ _FAILURES: Final = {
     400: error(400, "this is not an HTTP/1 request"),
     413: error(413, "the request's body is too large"),
     431: error(431, "the request's headers are too large"),
-    500: error(500, "this failed; the service's log says more"),
-    503: error(503, "too many large responses are under way; try again in a moment", ("Retry-After", "5")),
-    504: error(504, "this took too long"),
+    500: error(500, "the request failed; see the service's log"),
+    503: error(503, "too many large responses are in progress; try again in a moment", ("Retry-After", "5")),
+    504: error(504, "the request took too long"),
 }
 _NOT_ORIGIN_FORM: Final = error(400, "the request must name a path")
 _NOT_FOUND: Final = error(404, "there is nothing here")
-_NO_LENGTH: Final = error(411, "the request must say how long its body is")
+_NO_LENGTH: Final = error(411, "the request must declare the length of its body")
 _NOT_JSON: Final = error(415, "the body must be application/json")
 _WITH_STREAM: Final = error(400, "a WebSocket is opened over HTTP/1.1, without a body")
 

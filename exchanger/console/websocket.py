@@ -94,7 +94,7 @@ SPOKE: Final = Closing(POLICY_VIOLATION, "this stream is one-way")
 REVOKED: Final = Closing(POLICY_VIOLATION, "the token was replaced; sign in again")
 SILENT: Final = Closing(GOING_AWAY, "no answer to pings")
 LEFT: Final = Closing(NORMAL, "")
-STOPPING: Final = Closing(GOING_AWAY, "the service stops")
+STOPPING: Final = Closing(GOING_AWAY, "the service is stopping")
 
 
 async def send_messages(

@@ -110,10 +110,10 @@ _REASONS: Final = {
     Reason.ALLOW_EXPLICIT_POLICY: "an entry lets the request pass unchanged",
     Reason.ALLOW_OPTIONS_BYPASS: "an entry asks for an exchange, but OPTIONS without credentials passes unchanged",
     Reason.DENY_MISSING_BEARER: "an entry asks for an exchange, and the request has no bearer token",
-    Reason.DENY_INVALID_BEARER: "an entry asks for an exchange, and the bearer token cannot be one",
+    Reason.DENY_INVALID_BEARER: "an entry asks for an exchange, and the bearer token is malformed",
 }
-_BASELINE: Final = "the platform's baseline denies the request before any policy"
-_SCOPE_ALONE: Final = "an entry asks for an exchange with resources or audiences, and the issuer's grant takes a scope alone (TXE-1002)"
+_BASELINE: Final = "the platform's baseline denies the request before any policy applies"
+_SCOPE_ALONE: Final = "an entry asks for an exchange with resources or audiences, and the issuer's grant accepts only a scope (TXE-1002)"
 _CREATE_REQUEST_STATUS: Final = 500
 _EXCHANGE: Final = "an entry asks for an exchange: the request passes with the token that the issuer returns"
 
@@ -170,7 +170,7 @@ def profile_of(issuer: Issuer) -> Iterator[tuple[str, str]]:
     """Yield in words what the profile of ``issuer`` does beside an exchange as usual, each after a name."""
     subject, grant = issuer.subject, issuer.grant
     if subject.headers != _BY_DEFAULT:
-        same = ", which must hold the same one" if len(subject.headers) > 1 else ""
+        same = ", which must hold the same token" if len(subject.headers) > 1 else ""
         yield "token", f"read from {_either(subject.headers)}{same}"
     if subject.issuers:
         yield "judged", f"before anything is asked: issued by {_either(subject.issuers)}, for {_either(subject.audiences)}"
@@ -182,13 +182,13 @@ def profile_of(issuer: Issuer) -> Iterator[tuple[str, str]]:
         case None:
             pass
         case ActorToken():
-            yield "actor", "whoever the token in a file is about"
+            yield "actor", "the subject of the token in a file"
         case ActorCredentials(scope):
-            yield "actor", "this client, by client credentials" + (f" with the scope {scope}" if scope else "")
+            yield "actor", "this client (client credentials)" + (f" with the scope {scope}" if scope else "")
         case _:
             assert_never(grant.actor)
     if issuer.errors is ErrorStyle.STRICT:
-        yield "errors", "strict: 401 and 403 are for the caller, 5xx for what is not the caller's fault"
+        yield "errors", "strict: 401 and 403 for the caller's errors, 5xx for all others"
 
 
 def _either(texts: tuple[str, ...]) -> str:

@@ -60,7 +60,7 @@ _UNHEALTHY_BODY: Final = '{"error":"server_error","error_description":"internal 
 ALLOW_UNMATCHED: Final = Allow(Reason.ALLOW_UNMATCHED)
 DENY_UNMATCHED: Final = _deny(Reason.DENY_UNMATCHED_DEFAULT, 403, _POLICY_DENIED)
 DENY_UNHEALTHY: Final = _deny(Reason.DENY_POLICY_UNHEALTHY, 500, _UNHEALTHY_BODY)
-DENY_NO_POLICY: Final = attrs.evolve(DENY_UNHEALTHY, detail="no complete policy is known yet")
+DENY_NO_POLICY: Final = attrs.evolve(DENY_UNHEALTHY, detail="no complete policy has been loaded yet")
 
 # The client learns which part is ambiguous, and nothing of the policy.
 DENY_AMBIGUOUS: Final = HashTrieMap(
@@ -79,11 +79,11 @@ _DENY_DIFFERENT: Final = Deny(
     Reason.DENY_AMBIGUOUS_REQUEST,
     400,
     '{"error":"invalid_request","error_description":"different tokens"}',
-    detail="the headers that may hold the caller's token hold different ones",
+    detail="the headers that may hold the caller's token hold different tokens",
 )
 _DENY_SIBLING: Final = attrs.evolve(
     DENY_AMBIGUOUS[AmbiguousPart.HEADER],
-    detail="a header differs in _ and - alone from one that may hold the caller's token, and some servers take it for that one",
+    detail="a header differs only in _ and - from one that may hold the caller's token, and some servers treat the two as equal",
 )
 MISSING_REQUEST: Final = _deny(Reason.MISSING_HTTP_ATTRIBUTES, 500, '{"error":"server_error","message":"missing request attributes"}')
 MISSING_HTTP: Final = _deny(Reason.MISSING_HTTP_ATTRIBUTES, 500, '{"error":"server_error","message":"missing HTTP request attributes"}')

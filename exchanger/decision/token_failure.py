@@ -17,11 +17,11 @@ _TRANSPORT_TEXTS: Final = {
     Diagnostic.REQUEST_FAILED: "token exchange request failed",
     Diagnostic.READ_RESPONSE: "failed to read token exchange response",
     Diagnostic.UNKNOWN_ISSUER: "unknown issuer profile",
-    Diagnostic.BREAKER_OPEN: "token endpoint is not called for now",
-    Diagnostic.OVERLOADED: "too many token exchanges under way",
-    Diagnostic.METADATA_UNKNOWN: "issuer metadata is not known",
-    Diagnostic.NO_ACTOR_TOKEN: "no token for the actor",
-    Diagnostic.KEYS_UNKNOWN: "keys of the token's issuer are not known",
+    Diagnostic.BREAKER_OPEN: "token endpoint is temporarily not called",
+    Diagnostic.OVERLOADED: "too many token exchanges in progress",
+    Diagnostic.METADATA_UNKNOWN: "issuer metadata is not available",
+    Diagnostic.NO_ACTOR_TOKEN: "no actor token",
+    Diagnostic.KEYS_UNKNOWN: "keys of the token's issuer are not available",
 }
 
 

@@ -38,7 +38,7 @@ from exchanger.util.terminal import OutputError, drop_output
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Ctrl-C, a supervisor's request, and a terminal that was closed
 LATE_SIGNALS: Final = 0.05  # seconds in which a second Ctrl-C, sent while everything was ending, is taken from the queue
-END: Final = "Ctrl-C ends everything"
+END: Final = "Ctrl-C stops everything"
 USAGE_ERROR: Final = 2  # as argparse has it
 SIGNAL_STATUS: Final = 128
 
@@ -215,8 +215,8 @@ def guide(ports: DemoPorts, issued: dict[str, object], setup: DemoSetup) -> str:
             "",
             *(f"  # {scenario.name}: {scenario.watch}\n  # => {summary(scenario)}\n  {shell_line(scenario)}\n" for scenario in scenarios),
             f"Policy folder: {ports.policy}",
-            "  It may be edited: what is saved there is in force within a second. It is removed at the end.",
-            *((f"Grants:        {ports.grants}  (may be edited, too)",) if ports.grants else ()),
+            "  You can edit it: saved changes are in force within a second. It is removed at the end.",
+            *((f"Grants:        {ports.grants}  (you can edit it, too)",) if ports.grants else ()),
             f"Logs:          {ports.policy.parent}/*.log",
             *((f"Token counts:  http://{LOOPBACK}:{ports.token_port}/stats",) if target.stats else ()),
             f"Metrics:       http://{LOOPBACK}:{ports.metrics_port}/metrics",

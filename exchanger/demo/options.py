@@ -55,32 +55,32 @@ class DemoOptions:
         defaults = DemoOptions()
         own, remote = ((name for name in names if getattr(self, name) != getattr(defaults, name)) for names in (_OWN, _REMOTE))
         if self.gateway is None:
-            return tuple(f"{_flag(name)} goes with --gateway" for name in remote) or self._keycloak_problems()
-        return (*(f"{_flag(name)} is about a gateway of the demo's own, not about --gateway" for name in own), *self._remote_problems())
+            return tuple(f"{_flag(name)} requires --gateway" for name in remote) or self._keycloak_problems()
+        return (*(f"{_flag(name)} applies to the demo's own gateway, not to --gateway" for name in own), *self._remote_problems())
 
     def _remote_problems(self) -> tuple[str, ...]:
         found = []
         if self.file is not None and self.scenarios is not ScenarioSet.DEMO:
-            found.append("--file and --scenarios exclude each other")
+            found.append("--file and --scenarios are mutually exclusive")
         if self.token_file is not None and self.token_env:
-            found.append("--token-file and --token-env exclude each other")
+            found.append("--token-file and --token-env are mutually exclusive")
         secured = [endpoint for endpoint in (self.gateway, self.console) if endpoint is not None and endpoint.secured]
         if self.ca_file is not None and not secured:
             found.append("--ca-file is for a gateway or a console with https")
         if self.console_token_file is not None:
             if self.console is None:
-                found.append("--console-token-file goes with --console")
+                found.append("--console-token-file requires --console")
             elif not self.console.secured and not is_loopback(self.console.host):
-                found.append("the console's token is sent by https alone, or to this machine")
+                found.append("the console's token is sent only over https, or to this machine")
         return tuple(found)
 
     def _keycloak_problems(self) -> tuple[str, ...]:
         if self.keycloak_admin_password_file is None:
             return ()
         if self.keycloak is None:
-            return ("--keycloak-admin-password-file goes with --keycloak",)
+            return ("--keycloak-admin-password-file requires --keycloak",)
         exposed = not self.keycloak.secured and not self.keycloak.on_this_machine
-        return ("the administrator's password is sent by https alone, or to this machine",) if exposed else ()
+        return ("the administrator's password is sent only over https, or to this machine",) if exposed else ()
 
 
 # What belongs to a gateway that the demo starts, and what to one that it finds.
@@ -134,8 +134,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="time limit for startup (default: %(default)g)",
     )
 
-    remote = parser.add_argument_group("against a gateway that is already there")
-    remote.add_argument("--gateway", type=read_base_url, metavar="URL", help="show this gateway instead of starting one")
+    remote = parser.add_argument_group("against an existing gateway")
+    remote.add_argument("--gateway", type=read_base_url, metavar="URL", help="use this gateway instead of starting one")
     remote.add_argument("--console", type=read_base_url, metavar="URL", help="the console of the service behind it")
     remote.add_argument("--console-token-file", type=Path, metavar="FILE", help="that console's token")
     remote.add_argument("--resolve", type=read_ip, metavar="IP", help="address of the gateway, instead of resolving its host")
@@ -154,7 +154,7 @@ def options_of(namespace: argparse.Namespace) -> DemoOptions:
 def _keycloak(text: str) -> KeycloakAddress:
     address = read_address(text)
     if address is None:  # it is not repeated: it may hold credentials
-        raise argparse.ArgumentTypeError("must be a URL such as http://127.0.0.1:8080, without credentials and query")
+        raise argparse.ArgumentTypeError("must be a URL such as http://127.0.0.1:8080, without credentials or query")
     return address
 
 

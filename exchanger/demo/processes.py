@@ -74,7 +74,7 @@ class Child:
             with trio.CancelScope(shield=True):
                 await self._end(self._process)
         if self._wanted:
-            raise ChildEndedError(f"{self.name} ended by itself ({describe_exit(self._process.returncode)})\n{self.log_tail()}")
+            raise ChildEndedError(f"{self.name} exited unexpectedly ({describe_exit(self._process.returncode)})\n{self.log_tail()}")
 
     async def stop(self) -> int | None:
         """End the process, which must have been started, and return its exit status."""

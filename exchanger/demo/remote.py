@@ -138,9 +138,7 @@ async def _about(console: ConsoleProxy) -> dict[str, object]:
     except orjson.JSONDecodeError:
         found = None
     if not isinstance(found, dict) or "token_required" not in found:
-        words = (
-            "cannot be reached, or its certificate is not accepted" if response.status in {502, 504} else "is not a console of this service"
-        )
+        words = "cannot be reached, or its certificate is not accepted" if response.status in {502, 504} else "is not an exchanger console"
         raise DemoError(f"the console at {console.url} {words}")
     if found["token_required"] and not found.get("version"):
         words = "needs a token: --console-token-file FILE" if console.token is None else "does not accept the token in the file"
@@ -157,9 +155,9 @@ def _guide(demo: RemoteDemo, port: int) -> str:
         f"Service console: {known if demo.console is None else demo.console.url}",
         f"Scenarios:       {runnable} of {len(demo.scenarios)}; the others need tokens that cannot be made here, or a local demo",
         "",
-        "Somebody else runs the gateway, its policies, its issuer and its upstream: their state is not known here, and cannot be changed.",
-        "Whoever uses this machine can use the page.",
+        "The gateway, its policies, its issuer and its upstream are managed elsewhere: their state is unknown here and cannot be changed.",
+        "Anyone on this machine can use the page.",
         "",
-        f"Console: http://{LOOPBACK}:{port}  (open it in a browser; Ctrl-C ends everything)",
+        f"Console: http://{LOOPBACK}:{port}  (open it in a browser; Ctrl-C stops everything)",
     )
     return "\n".join(lines)

@@ -78,7 +78,7 @@ class DemoSetup:
     token_port: int = 0
     grants: str = attrs.field(default="", repr=False)
     verify: Verify | None = attrs.field(default=None, repr=False)
-    remark: str = "the tokens are unsigned and good for nothing elsewhere"
+    remark: str = "the tokens are unsigned and work nowhere else"
     renewal: str = attrs.field(default="", repr=False)
 
     @property

@@ -226,7 +226,7 @@ def _of_files(scan: Scan) -> Iterator[Notice]:
     read = {name for name, _ in scan.files}
     for name in scan.others:
         if name.endswith("/"):
-            yield Notice(f"folder {name}", "is not read: it lies too deep", "move it up", codes.UNREAD_FILE)
+            yield Notice(f"folder {name}", "is not read: it is nested too deeply", "move it up", codes.UNREAD_FILE)
         elif _is_meant(name, read):
             text, remedy = f"is skipped: its name does not end in {_ENDINGS}", f"rename it to end in one of {_ENDINGS}"
             yield Notice(f"file {name}", text, remedy, codes.UNREAD_FILE)

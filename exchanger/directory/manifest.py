@@ -91,7 +91,7 @@ def read_document(document: object, index: int) -> tuple[Manifest, ...] | Unread
         return UnreadableFile(str(wrong), wrong.code)
 
 
-_EMPTY_FILE: Final = PassedOver("is empty", "write manifests into it, or delete it", codes.EMPTY_FILE)
+_EMPTY_FILE: Final = PassedOver("is empty", "add manifests to it, or delete it", codes.EMPTY_FILE)
 
 
 def objects_of(manifests: Iterable[Manifest]) -> Iterator[PolicyObject]:
@@ -110,7 +110,7 @@ def read_json(text: str) -> object | UnreadableFile:
     except DuplicateNameError:
         return UnreadableFile("has an object with duplicate keys")
     except (ValueError, RecursionError):  # a number of too many digits, or a nesting too deep
-        return UnreadableFile("is not JSON that can be read")
+        return UnreadableFile("is not readable JSON")
     return content
 
 
@@ -157,7 +157,7 @@ def _manifests(document: object, place: str, kind_of_list: str | None) -> Iterat
         if kind_of_list is not None or not isinstance(items, list | None):
             raise _WrongError(f"{place} is a {kind} whose items are not a list of objects", codes.MALFORMED_OBJECT)
         if not items and kind in _KINDS:
-            yield PassedOver(f"{place} is a {kind} without items", "write objects into it, or delete it", codes.EMPTY_FILE)
+            yield PassedOver(f"{place} is a {kind} without items", "add objects to it, or delete it", codes.EMPTY_FILE)
         for index, item in enumerate(items or ()):
             yield from _manifests(item, f"{place}, item {index}", kind.removesuffix("List"))
     elif kind in {"Namespace", "ConfigMap"}:
@@ -193,10 +193,10 @@ def _of_another_kind(kind: str, version: str, place: str) -> Iterator[PassedOver
 def _manifest(kind: str, document: dict[str, object], place: str) -> PolicyObject:
     metadata = document.get("metadata")
     if not isinstance(metadata, dict):
-        raise _WrongError(f"{place}: metadata is missing or no mapping", codes.MALFORMED_OBJECT)
+        raise _WrongError(f"{place}: metadata is missing or not a mapping", codes.MALFORMED_OBJECT)
     if "<<" in document or "<<" in metadata:
         # A merge (https://yaml.org/type/merge.html) may add the labels, and without them a policy would not be in force.
-        raise _WrongError(f"{place}: merge keys (<<) are not read; write out what they stand for", codes.MALFORMED_OBJECT)
+        raise _WrongError(f"{place}: merge keys (<<) are not supported; write out what they stand for", codes.MALFORMED_OBJECT)
     name = metadata.get("name")
     if not isinstance(name, str) or not name:
         raise _WrongError(f"{place}: metadata.name is missing or no text", codes.MALFORMED_OBJECT)

@@ -25,7 +25,7 @@ _LARGEST_MARGIN: Final = 0.025
 _SMALLEST_MARGIN: Final = 0.002
 
 _ABANDONED: Final = transport_failure(
-    ErrorKind.CONTEXT_CANCELED, Diagnostic.REQUEST_FAILED, detail="the gateway, or its client, left before the answer came"
+    ErrorKind.CONTEXT_CANCELED, Diagnostic.REQUEST_FAILED, detail="the gateway, or its client, left before the answer"
 )
 
 

@@ -199,7 +199,7 @@ class Reflection(ServerReflectionServicer):
             else:
                 _refuse(response, StatusCode.NOT_FOUND, "unknown message")
         else:
-            _refuse(response, StatusCode.INVALID_ARGUMENT, "no question that is known here")
+            _refuse(response, StatusCode.INVALID_ARGUMENT, "unknown request")
         return response
 
     @staticmethod

@@ -24,7 +24,7 @@ from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
 
 NO_ACTOR_TOKEN: Final = transport_failure(
-    ErrorKind.NO_ACTOR_TOKEN, Diagnostic.NO_ACTOR_TOKEN, detail="the token endpoint gave no token for the actor"
+    ErrorKind.NO_ACTOR_TOKEN, Diagnostic.NO_ACTOR_TOKEN, detail="the token endpoint returned no actor token"
 )
 
 # Seconds, and part of its life, before its end at which a token is no more used: an exchange takes a while, and clocks differ.

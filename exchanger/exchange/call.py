@@ -25,7 +25,7 @@ from exchanger.values.token import Cache, ErrorKind, ExchangedToken, ExchangeFai
 from exchanger.values.trace import NO_TRACE, SpanContext
 
 CROWDED: Final = transport_failure(
-    ErrorKind.OVERLOADED, Diagnostic.OVERLOADED, detail="too many calls to the token endpoint's host are under way"
+    ErrorKind.OVERLOADED, Diagnostic.OVERLOADED, detail="too many calls to the token endpoint's host are in progress"
 )
 
 
@@ -183,7 +183,7 @@ class CallPassage:
             return transport_failure(kind, Diagnostic.REQUEST_FAILED, detail=answer.why)
         if answer.body is None:
             late = trio.current_time() >= self.ends
-            detail = "timed out while reading the answer" if late else "the answer broke off"
+            detail = "timed out while reading the response" if late else "the response was cut off"
             return transport_failure(ErrorKind.READ_RESPONSE, Diagnostic.READ_RESPONSE, answer.status, detail=detail)
         rules = self.calls.rules
         if isinstance(self.request, TokenRequest):

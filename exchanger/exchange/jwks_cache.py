@@ -139,7 +139,7 @@ class JwksCache:
                 return metadata
             address = metadata.jwks_uri
         if not address:
-            return Unknown(f"the metadata name no address of keys{demanded_of(self.url)}")
+            return Unknown(f"the metadata names no jwks_uri{demanded_of(self.url)}")
         found = await self.documents.fetch(address, issuer=self.issuer)
         if isinstance(found, NotFetched):
             return Unknown(found.why)

@@ -19,11 +19,11 @@ from exchanger.errors import Diagnostic
 from exchanger.values.token import ErrorKind, ExchangeFailure, TokenOutcome, TokenRequest
 
 # For requests outside ``run``, and for all that are under way at its end.
-LOST: Final = transport_failure(ErrorKind.CONTEXT_CANCELED, Diagnostic.REQUEST_FAILED, detail="the service ends")
+LOST: Final = transport_failure(ErrorKind.CONTEXT_CANCELED, Diagnostic.REQUEST_FAILED, detail="the service is stopping")
 # Nobody waits for it any more, and it was not sent.
-ABANDONED: Final = transport_failure(ErrorKind.CONTEXT_CANCELED, Diagnostic.REQUEST_FAILED, detail="nobody waits for it any more")
+ABANDONED: Final = transport_failure(ErrorKind.CONTEXT_CANCELED, Diagnostic.REQUEST_FAILED, detail="no request is waiting for it any more")
 GATEWAY_LEAVES: Final = attrs.evolve(
-    transport_failure(ErrorKind.TIMEOUT, Diagnostic.REQUEST_FAILED, detail="timed out: the gateway does not wait any longer"),
+    transport_failure(ErrorKind.TIMEOUT, Diagnostic.REQUEST_FAILED, detail="timed out: the gateway's deadline has passed"),
     too_late=True,
 )
 

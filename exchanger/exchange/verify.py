@@ -30,8 +30,10 @@ from exchanger.values.token import ErrorKind, ExchangeFailure, SubjectVerdict, T
 # Verdicts that are kept: a digest and some numbers each, 400 bytes.
 MAX_VERDICTS: Final = 20_000
 
-_NO_KEYS: Final = transport_failure(ErrorKind.KEYS_UNKNOWN, Diagnostic.KEYS_UNKNOWN, detail="the keys of the token's issuer are not known")
-_TOO_LATE: Final = attrs.evolve(_NO_KEYS, detail="the keys of the token's issuer did not come in time", too_late=True)
+_NO_KEYS: Final = transport_failure(
+    ErrorKind.KEYS_UNKNOWN, Diagnostic.KEYS_UNKNOWN, detail="the keys of the token's issuer are not available"
+)
+_TOO_LATE: Final = attrs.evolve(_NO_KEYS, detail="the keys of the token's issuer were not fetched in time", too_late=True)
 
 
 @final

@@ -78,7 +78,7 @@ def _judge(reply: Reply) -> tuple[str, str]:
             try:
                 return HealthCheckResponse.ServingStatus.Name(HealthCheckResponse.FromString(message).status), ""
             except (DecodeError, ValueError):
-                return "", "the answer is not a health status"
+                return "", "the response is not a health status"
         case Refused(StatusCode.NOT_FOUND, _):
             return "SERVICE_UNKNOWN", "the server does not know this service"
         case Refused(status, text):

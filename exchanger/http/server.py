@@ -219,7 +219,7 @@ class HttpServer:
     async def _respond(self, head: h11.Request, stream: trio.abc.Stream, protocol: h11.Connection, slot: Slot) -> Response | None:
         """Return the response, or ``None`` after an upgrade that is over."""
         if head.http_version not in _VERSIONS:
-            raise h11.RemoteProtocolError("not a version of HTTP/1")
+            raise h11.RemoteProtocolError("not an HTTP/1 version")
         headers = tuple((name.decode("ascii"), value.decode("latin-1")) for name, value in head.headers)
         method, target = head.method.decode("ascii"), head.target.decode("ascii")
         request = Request(method, target, headers, version=head.http_version.decode("ascii"))

@@ -91,7 +91,7 @@ def _private_key(text: str, longest: int) -> PrivateKeyTypes | str:
         return "it must hold one private key in PEM" if not found else "it holds more than one private key"
     pem = _PRIVATE.search(text)
     if pem is None or "ENCRYPTED" in pem[0]:
-        return "its private key is encrypted; nobody could type the password"
+        return "its private key is encrypted, and no password can be given"
     if len(pem[0]) > longest:
         return f"its private key is longer than {longest} characters"
     if len(_BEGIN_PRIVATE.findall(text)) > 1:  # one that does not end

@@ -83,7 +83,7 @@ class _About(enum.Enum):
 _Topic = tuple[Source, _About]
 _OVER: Final = {
     _About.DOCUMENT: "the document is valid again",
-    _About.CONFLICTS: "no entry ties with another any more",
+    _About.CONFLICTS: "no entry conflicts with another any more",
     _About.REFUSED: "all of it is granted now",
 }
 

@@ -41,7 +41,7 @@ _OUTAGE: Final = frozenset({*_CUT, FailureKind.SERVER_ERROR})
 REREAD_S: Final = 60.0
 # The part of a watch's requested time after which its end is in good order, where that is less than ``settled``.
 ENOUGH: Final = 0.8
-_NOT_ACCEPTED: Final = ApiFailure(FailureKind.TIMEOUT, message="the server has not taken the watch")
+_NOT_ACCEPTED: Final = ApiFailure(FailureKind.TIMEOUT, message="the server has not accepted the watch")
 
 
 @final

@@ -162,7 +162,7 @@ def parse_namespaces(text: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in text.split(",")) if text.strip() else ()
     for number, name in enumerate(names, start=1):
         if not is_namespace(name):
-            raise ValueError(f"must be names of Namespaces separated by commas; number {number} is none")
+            raise ValueError(f"must be names of Namespaces separated by commas; number {number} is not one")
     if len(set(names)) != len(names):
         raise ValueError("has a name twice")
     return names

@@ -437,7 +437,7 @@ class KubernetesSource:
         """Hold the version ``before`` the present one, unless every feed knows everything."""
         now, alone = trio.current_time(), attrs.evolve(before, cut=None, held=())
         if (self._agreement or self._caught_up_until(now) < now) and self._agreement.hold(alone, change, now):
-            text = "not all resources are followed: what policies deny or exchange no longer stays in force until all are up to date"
+            text = "not all resources are followed: what policies no longer deny or exchange stays in force until all are up to date"
             self._log.warning("policy.withdrawals_held_back", text=text)
             self._waits.set()
 

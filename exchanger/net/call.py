@@ -20,8 +20,8 @@ class Phase(enum.Enum):
 
     QUEUED = "waiting for a free connection"
     DIALLING = "connecting"
-    SENT = "waiting for the answer"
-    READING = "reading the answer"
+    SENT = "waiting for the response"
+    READING = "reading the response"
 
 
 @final

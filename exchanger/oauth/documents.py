@@ -78,7 +78,7 @@ class Documents:
             return NotFetched(f"its address {endpoint.reason}")
         head = endpoint.get_head(_HEADERS)
         if head is None:
-            return NotFetched("its address cannot be asked for in HTTP")
+            return NotFetched("its address cannot be requested over HTTP")
         answer, late = await round_trip(
             self._connections, self._reactor, endpoint, head, b"", DOCUMENT_TIMEOUT, header_timeout=DOCUMENT_TIMEOUT
         )
@@ -95,7 +95,7 @@ def read_document(answer: Answer | NoAnswer, *, late: bool) -> Fetched | NotFetc
     if status != HTTPStatus.OK:
         return NotFetched(f"the answer has status {status}", status)
     if answer.body is None:
-        return NotFetched("timed out while reading the answer" if late else "the answer broke off", status)
+        return NotFetched("timed out while reading the response" if late else "the response was cut off", status)
     if isinstance(answer.body, TooLarge) or len(answer.body) > MAX_DOCUMENT_BYTES:
         return NotFetched(f"the document has more than {MAX_DOCUMENT_BYTES} bytes", status)
     members = read_members(answer.body)

@@ -81,7 +81,7 @@ def read_metadata(found: Fetched, url: str, *, certificate: bool) -> IssuerMetad
     """
     members = found.members
     if members.get("issuer") != url:
-        return Unknown("the metadata name another issuer")
+        return Unknown("the metadata names another issuer")
     secure = _has_tls(url)
     token_endpoint = _address(members, "token_endpoint", secure=secure)
     aliases = members.get("mtls_endpoint_aliases")
@@ -200,7 +200,7 @@ class Metadata:
             discovery, found = await self._fetch(name)
             await trio.lowlevel.checkpoint_if_cancelled()  # another issuer, or way to it, may count since the answer came
             if isinstance(found, IssuerMetadata) and not found.token_endpoint:
-                found = Unknown(f"the metadata name no token endpoint{demanded_of(discovery)}")
+                found = Unknown(f"the metadata names no token endpoint{demanded_of(discovery)}")
             if isinstance(found, IssuerMetadata):
                 before = self._known.get(name)
                 if before is None or told:

@@ -33,10 +33,10 @@ _MAX_PARTS: Final = 1024
 
 _INVALID: Final = transport_failure(ErrorKind.INVALID_TOKEN_ENDPOINT, Diagnostic.INVALID_TOKEN_ENDPOINT)
 _UNKNOWN: Final = transport_failure(
-    ErrorKind.METADATA_UNKNOWN, Diagnostic.METADATA_UNKNOWN, detail="the issuer's metadata are not known yet"
+    ErrorKind.METADATA_UNKNOWN, Diagnostic.METADATA_UNKNOWN, detail="the issuer's metadata is not known yet"
 )
 _UNSENDABLE: Final = transport_failure(ErrorKind.CREATE_REQUEST, Diagnostic.CREATE_REQUEST)
-_UNSIGNED: Final = attrs.evolve(_UNSENDABLE, detail="the key of the client's assertions cannot sign")
+_UNSIGNED: Final = attrs.evolve(_UNSENDABLE, detail="the client assertion key cannot sign")
 
 
 # Returns the request with an assertion of the client's, or without one.

@@ -29,7 +29,7 @@ from exchanger.values.token import ACCESS_TOKEN_TYPE, ErrorKind, ExchangeFailure
 from exchanger.values.trace import NO_TRACE, TraceContext
 
 _JWT_BEARER_GRANT: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"  # RFC 7523 section 2.1
-_SCOPE_ALONE: Final = "entra-obo asks for a scope alone: the policy must name no resources and no audiences"
+_SCOPE_ALONE: Final = "entra-obo accepts only a scope: the policy must not name resources or audiences"
 
 # Longest trace header that is passed on, in characters; the most that W3C Baggage asks for (https://www.w3.org/TR/baggage/#limits).
 _MAX_TRACE_HEADER_CHARS: Final = 8 * 1024

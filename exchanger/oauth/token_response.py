@@ -147,7 +147,7 @@ def _is_about_app_only(members: dict[str, object]) -> bool:
 
 
 def _answered(status: int) -> str:
-    return f"the token endpoint answered with status {status}"
+    return f"the token endpoint returned status {status}"
 
 
 def _unusable(diagnostic: Diagnostic, kind: ErrorKind) -> ExchangeFailure:

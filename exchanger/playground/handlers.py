@@ -29,8 +29,8 @@ MAX_RUNS: Final = 4
 # Seconds for a run: the longest, an edit and back, takes two; one that waits for every bound of the gateway, some twenty.
 RUN_S: Final = 30.0
 
-_BUSY: Final = error(429, "enough is running already; try again in a moment", ("Retry-After", "1"))
-_TOO_LATE: Final = error(504, "the run took too long, and was ended")
+_BUSY: Final = error(429, "too many runs are in progress; try again in a moment", ("Retry-After", "1"))
+_TOO_LATE: Final = error(504, "the run took too long and was stopped")
 _NO_SCENARIO: Final = error(404, "there is no such scenario")
 _NO_FILE: Final = error(404, "the demo has no such policy file")
 _CHANGED: Final = error(409, "the file was changed elsewhere meanwhile")

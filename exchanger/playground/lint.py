@@ -25,7 +25,7 @@ from exchanger.values.selector import Selector
 MAX_PROBLEMS: Final = 200
 # Characters of a reason or a name, as in the console.
 TEXT_LIMIT: Final = 1024
-_STAYS: Final = "; what the file said before stays in force"
+_STAYS: Final = "; its previous content stays in force"
 
 # How ``directory.manifest`` names a document of a file.
 _names_document: Final = re.compile(r"document \d+").match
@@ -135,7 +135,7 @@ def _left_out(found: ConfigMap, selected: set[str], rules: LintRules) -> tuple[C
 def _not_in_force(file: ManifestFile, selected: set[str], rules: LintRules) -> Iterator[LintProblem]:
     found = [(item.place, item.value) for item in file.objects if isinstance(item.value, ConfigMap)]
     if not found:
-        reason = "there is no ConfigMap in the file, so that no policy comes from it"
+        reason = "the file has no ConfigMap, so it has no policy"
         yield LintProblem(reason, Place(1, 1), code=codes.NOTHING_IN_FORCE.name)
     for place, value in found:
         if why := _left_out(value, selected, rules):

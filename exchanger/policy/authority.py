@@ -180,7 +180,7 @@ def read_host(text: str) -> HostReading:
         sentence = f"is a template or has escapes: write the host name itself instead of {quoted(_safe(text))}"
         return HostReading((None,), sentence, codes.HOST_TEMPLATE)
     if "*" in text.removeprefix(WILDCARD):
-        sentence = 'has a "*" where none can be: write one entry for each host name, or *.example.com for all below one, instead of'
+        sentence = 'has a misplaced "*": write one entry for each host name, or *.example.com for all below one, instead of'
         return HostReading((None,), f"{sentence} {quoted(_safe(text))}", codes.HOST_PATTERN)
     if _is_pattern(_LITERAL.sub(" ", text)):
         sentence = f"has no patterns: write one entry for each host name instead of {quoted(_safe(text))}"

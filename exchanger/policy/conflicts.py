@@ -60,7 +60,7 @@ class Conflict:
     def __str__(self) -> str:
         source = self.entry.source
         rivals = ", ".join(("" if rival.source == source else f"{rival.source} ") + f"entries[{rival.index}]" for rival in self.rivals)
-        return f"entries[{self.entry.index}] has a host, method and pathPrefix in common with {rivals}: such requests are refused"
+        return f"entries[{self.entry.index}] shares a host, method and pathPrefix with {rivals}: such requests are refused"
 
     @property
     def coded(self) -> str:

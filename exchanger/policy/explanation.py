@@ -352,7 +352,7 @@ class _Question:
         others = (f"{rival.source} entries[{rival.index}]" for rival in rivals if rival != entry)
         names = ", ".join(islice(others, MAX_RIVALS))
         more = ", …" if len(rivals) > MAX_RIVALS + 1 else ""
-        return f"it has a host, method and pathPrefix in common with {names}{more}, so nobody can tell which one is meant"
+        return f"it shares a host, method and pathPrefix with {names}{more}, so neither can decide"
 
     def _why_region(self, region: FailClosedRegion) -> str:
         closes = any(self._closes(region))
@@ -361,8 +361,8 @@ class _Question:
         if not region.reaches_any_host or self.reach is UnreadableReach.GLOBAL:
             return f"it cannot be understood, so it closes what it covers: {region.coded}"
         if closes:
-            return f"its host cannot be known, so it closes what no entry of another namespace decides: {region.coded}"
-        return f"its host cannot be known, but an entry of another namespace decides the request: {region.coded}"
+            return f"its host is unknown, so it closes what no entry of another namespace decides: {region.coded}"
+        return f"its host is unknown, but an entry of another namespace decides the request: {region.coded}"
 
     def _why_lost(self, entry: Entry) -> str:
         if _place(entry) in self.unmet:
@@ -400,14 +400,14 @@ class _Question:
         if first_cover[:2] > cover[:2]:
             return "an entry with a longer pathPrefix matches"
         if first_cover > cover:
-            return "an entry with this pathPrefix matches more closely: by whole segments, or as it is written"
+            return "an entry with this pathPrefix matches more closely: by whole segments, or as written"
         return "an entry with more headers matches"
 
 
-_BASELINE: Final = "the platform's baseline denies the request before any policy counts"
+_BASELINE: Final = "the platform's baseline denies the request before any policy applies"
 _NEARER: Final = "an entry for the host itself, or for a longer wildcard, matches"
-_AS_GET: Final = "HEAD gets the stricter of two decisions, and GET gets a stricter one than that of this entry for HEAD"
-_ITSELF: Final = "HEAD gets the stricter of two decisions, and that of an entry for HEAD itself is at least as strict as this one for GET"
+_AS_GET: Final = "HEAD gets the stricter of two decisions, and the one for GET is stricter than this entry for HEAD"
+_ITSELF: Final = "HEAD gets the stricter of two decisions, and an entry for HEAD itself is at least as strict as this one for GET"
 _ELSEWHERE: Final = {
     PathType.PREFIX: "the path does not start with its pathPrefix {}",
     PathType.SEGMENT: "the path is not below its pathPrefix {}",

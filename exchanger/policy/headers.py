@@ -44,20 +44,20 @@ def name_problem(name: str) -> str:
     if name.startswith(":"):
         return "is a pseudo-header: match it by host, pathPrefix and methods"
     if len(name) > MAX_NAME or not _is_token(name):
-        return "is not the name of a header"
+        return "is not a header name"
     if canonical(name) in FORBIDDEN:
-        return "is not matched by entries: match the host by host, and leave credentials out of policies"
+        return "cannot be matched: match the host by host, and leave credentials out of policies"
     return ""
 
 
 def value_problem(value: str) -> str:
     """Return why no header can have ``value`` without doubt, "" if one can; the text continues after the field's name."""
     if value != value.strip():
-        return "has blanks at an end, which gateways remove"
+        return "has leading or trailing blanks, which gateways remove"
     if "," in value:
-        return "has a comma, which separates the values of a header"
+        return "has a comma, which separates header values"
     if _find_control(value):
-        return "has a character that no header can have"
+        return "has a character that headers cannot have"
     return f"is longer than {MAX_VALUE} characters" if len(value) > MAX_VALUE else ""
 
 

@@ -105,10 +105,8 @@ class Intake:
     def reason(self) -> str:
         """Why a ConfigMap is not read, for its author."""
         limits = self.limits
-        return (
-            f"the document is not read: it is beyond what a namespace may have, which is {limits.documents} ConfigMaps in the order of "
-            f"their names, and {limits.kib} KiB in all of them"
-        )
+        allowed = f"{limits.documents} ConfigMaps, in the order of their names, and {limits.kib} KiB in total"
+        return f"the document is not read: its namespace may have {allowed}"
 
     def _near(self, queue: _Queue, before: int) -> tuple[str, ...]:
         """Return the names between what was read and is now, and between what was told and is; a change moves others by one place."""

@@ -43,7 +43,7 @@ def of_namespaces(namespaces: Iterable[Namespace], selector: Selector, config_ma
     for namespace in namespaces:
         hint = near_label(namespace.labels, selector, config_maps)
         if hint is not None:
-            remedy = f"its labels have to match {selector}"
+            remedy = f"its labels must match {selector}"
             yield Notice(f"Namespace {namespace.name}", f"is not selected: {hint}", remedy, codes.NAMESPACE_NOT_SELECTED)
 
 
@@ -64,19 +64,19 @@ def of_config_maps(
             continue
         hint = near_label(config_map.labels, selector, namespace_selector)
         if hint is None and looks_like_policy(config_map.document):
-            hint = f"its {DOCUMENT_KEY} looks like a policy, and its labels do not make it one"
+            hint = f"its {DOCUMENT_KEY} looks like a policy, but its labels do not select it"
         if hint is not None:
-            remedy = f"its labels have to match {selector}"
+            remedy = f"its labels must match {selector}"
             yield Notice(f"ConfigMap {source}", f"is not selected: {hint}", remedy, codes.CONFIG_MAP_NOT_SELECTED)
 
 
 def not_enabled(source: Source, namespace_selector: Selector, *, known: bool) -> Notice:
     """Return the notice about a selected ConfigMap in a Namespace that is not selected, or not ``known`` at all."""
-    why = "is not selected" if known else "is not selected, or is not there"
+    why = "is not selected" if known else "is not selected, or does not exist"
     return Notice(
         f"ConfigMap {source}",
         f"is not in force: its Namespace {source.namespace} {why}",
-        f"the labels of the Namespace have to match {namespace_selector}",
+        f"the labels of the Namespace must match {namespace_selector}",
         codes.NAMESPACE_NOT_ENABLED,
     )
 
@@ -88,11 +88,11 @@ def of_snapshot(snapshot: PolicySnapshot, namespaces: str, config_maps: Selector
     """
     remedy = f"policies are ConfigMaps with labels that match {config_maps}, in {namespaces}"
     if not snapshot.documents:
-        gone = f"{emptied} that were in force have gone" if emptied else "nothing is selected"
+        gone = f"all {emptied} that were in force are gone" if emptied else "nothing is selected"
         text = f"is not in force: {gone}, and all requests pass unchanged unless the baseline or the default denies them"
         yield Notice("policy", text, remedy, codes.NOTHING_IN_FORCE)
     elif snapshot.refused_count and not snapshot.entry_count and not snapshot.invalid_documents:
-        text = "has no entry in force: none is inside what its namespace is granted"
+        text = "has no entry in force: all are outside what their namespaces are granted"
         yield Notice("policy", text, "grant the hosts, or correct the entries", codes.NOTHING_IN_FORCE)
     elif not snapshot.entry_count and not snapshot.invalid_documents:
         text = "has no entry in force: the entries of every document are empty"

@@ -26,7 +26,7 @@ from exchanger.values.entry import EVERYWHERE, Claim, Entry, FailClosedRegion, G
 # each, wherever they are.
 MAX_LOOKED_AT: Final = 2048
 MAX_SIFTED: Final = 128
-_SIFTING: Final = "one of the many entries that documents have here is being withdrawn"
+_SIFTING: Final = "one of many entries here is being withdrawn"
 
 
 @final

@@ -37,19 +37,19 @@ class Fault(enum.Enum):
     """What is wrong, in words that go on after the field's name."""
 
     URL = "is a URL"
-    NETWORK_PATH = "begins with two slashes, after which servers look for a host"
-    QUOTED = "has quotation marks of its own"
-    EXPRESSION = "is taken as it is written, not as a regular expression"
+    NETWORK_PATH = "begins with two slashes, so servers take what follows for a host"
+    QUOTED = "contains quotation marks"
+    EXPRESSION = "is taken literally, not as a regular expression"
     DOTS = 'has a dot segment ("." or ".."), which servers resolve'
     SLASHES = 'has an empty segment ("//"), which servers drop'
-    BACKSLASH = "has a backslash, which servers take for a slash"
-    FRAGMENT = "has a fragment, which no server gets to see"
-    QUERY = "has a query, and a prefix is about paths alone"
-    ESCAPE = 'has a "%" that begins no escape'
-    INVISIBLE = "has a character that cannot be seen, and no path has one"
+    BACKSLASH = "has a backslash, which servers treat as a slash"
+    FRAGMENT = "has a fragment, which servers never see"
+    QUERY = "has a query, but prefixes are for paths only"
+    ESCAPE = 'has a "%" that does not begin an escape'
+    INVISIBLE = "has an invisible character, which no path has"
     LIST = "is more than one prefix"
     WILDCARD = "is a prefix already"
-    PATTERN = "is taken as it is written, and is not a pattern"
+    PATTERN = "is taken literally, not as a pattern"
     REWRITTEN = "has escapes or parameters that servers rewrite"
     LONG = "is too long"
 

@@ -184,8 +184,8 @@ def _set_aside(ordered: list[PolicyDocument], limits: Limits, whole: Whole) -> I
         if document.aside is None:
             first = document.regions[:1]
             alone = attrs.evolve(document, entries=(), regions=first, refused=(), written=None, aside=weight(document))
-        text = f"the document closes areas beyond the {limits.areas} that a namespace may have in all its documents, so it closes all "
-        text += "that its namespace is granted, and nothing else of it counts"
+        text = f"the document exceeds the {limits.areas} areas that a namespace may close in all its documents, so it closes all "
+        text += "that its namespace is granted, and is otherwise ignored"
         text += "".join(f"; the first: {region.reason}" for region in alone.regions)
         region = whole(document, Problem(MANY_AREAS, text, line=alone.regions[0].line if alone.regions else None))
         yield attrs.evolve(alone, regions=(region,), alone=alone)
@@ -222,10 +222,8 @@ def _too_many(documents: Iterable[PolicyDocument], limits: Limits) -> Iterator[t
 
 def _too_deep(entry: Entry) -> Problem:
     host = bounded(entry.match.host or "")
-    text = (
-        f"entries[{entry.index}] exceeds the share of its namespace on {host}: prefixes there that cover one path may make "
-        f"{MAX_LOOKUPS} look-ups, with wildcards above and the header names of entries"
-    )
+    limit = f"the prefixes that cover one path may need {MAX_LOOKUPS} look-ups, counting wildcards and header names"
+    text = f"entries[{entry.index}] exceeds its namespace's share on {host}: {limit}"
     return Problem(DEEP_ENTRIES, text, entry.index, line=entry.line)
 
 

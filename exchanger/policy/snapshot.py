@@ -454,7 +454,7 @@ def _strictness(verdict: Verdict, refuses_unmatched: bool) -> int:  # noqa: FBT0
             assert_never(verdict)
 
 
-_LESS: Final = "its namespace is granted less than before, and its documents are being held against that"
+_LESS: Final = "its namespace is granted less than before, and its documents are being checked against the new grants"
 _NO_HEADERS: Final = RequestHeaders(NO_FIELDS)
 # Entries of these kinds do the same, whoever wrote them.
 _ALIKE: Final = (DenyEntry, AllowEntry)

@@ -73,7 +73,7 @@ async def fetch_from(
     except httpx.LocalProtocolError:
         raise NoAnswerError("not sent: the request is not valid HTTP") from None
     except httpx.RemoteProtocolError:
-        raise NoAnswerError("no answer in HTTP") from None
+        raise NoAnswerError("no HTTP response") from None
     except (OSError, httpx.TransportError) as error:
         raise NoAnswerError(f"no answer: {why(error)}") from None
 

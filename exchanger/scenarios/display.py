@@ -20,7 +20,7 @@ SHELL_NAMES: Final[Mapping[Subject, str]] = {
 }
 
 _DETAIL: Final = 7  # columns before what is told below a row
-RELAXED: Final = "With your own token an exchange is judged by one thing: what the upstream sees differs from what was sent."
+RELAXED: Final = "With your own token, an exchange passes if the upstream sees another token than the one sent."
 
 
 @final

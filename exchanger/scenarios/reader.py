@@ -88,7 +88,7 @@ _EDIT_FIELDS: Final = Table.of(
     Field("expect", FieldType.MAPPING, required=True, fields=_EXPECT_FIELDS),
 )
 _SCENARIO_FIELDS: Final = Table.of(
-    _text("name", _is_name, "must be of small letters, digits and hyphens, at most 64"),
+    _text("name", _is_name, "must be lower-case letters, digits and hyphens, at most 64"),
     _text("watch", lambda text: text.strip() and text.isprintable(), "must be one line of text"),
     _text("needs", {"", _GRANTS}.__contains__, f"must be {_GRANTS}", required=False),
     Field("request", FieldType.MAPPING, required=True, fields=_REQUEST_FIELDS),
@@ -160,17 +160,36 @@ def _read_own(root: Node, findings: Findings) -> tuple[Scenario, ...]:
     return tuple(_scenario(scenario, names) for scenario in scenarios)
 
 
+<<<<<<< HEAD
 def _scenario(fields: Fields, names: set[str]) -> Scenario:
     name = fields.written("name")
     if name and name in names:
-        fields.wrong("name", f"is that of an earlier scenario: {quoted(name)}")
+        fields.wrong("name", f"is already used by an earlier scenario: {quoted(name)}")
+=======
+def _result(scenarios: tuple[Scenario, ...], problems: list[FileProblem]) -> tuple[Scenario, ...] | UnusableScenarios:
+    in_order = sorted(problems, key=lambda problem: problem.line or 0)
+    return UnusableScenarios(tuple(in_order[:MAX_PROBLEMS])) if problems else scenarios
+
+
+def _scenario(fields: ScenarioFields, names: set[str]) -> Scenario:
+    name = fields.matching("name", _is_name, "must be lower-case letters, digits and hyphens, at most 64")
+    if name and name in names:
+        fields.problem("name", f"is already used by an earlier scenario: {quoted(name)}")
+>>>>>>> d72bbdc (Write messages, helps, metric descriptions, console texts and pages as a native speaker would)
     names.add(name)
     watch, needs = fields.written("watch"), fields.written("needs")
     call = attrs.evolve(_call(fields.inner("request")), grants=needs == _GRANTS)
     expected = _answer(fields.inner("expect"))
+<<<<<<< HEAD
     if "edit" in fields.nodes and "at_once" in fields.nodes:
-        fields.wrong("edit", "and at_once exclude each other")
+        fields.wrong("edit", "and at_once are mutually exclusive")
     if "edit" in fields.nodes:
+=======
+    scenario: Scenario = OneRequest(name, watch, call, expected)
+    if "edit" in fields.fields and "at_once" in fields.fields:
+        fields.problem("edit", "and at_once are mutually exclusive")
+    if "edit" in fields.fields:
+>>>>>>> d72bbdc (Write messages, helps, metric descriptions, console texts and pages as a native speaker would)
         edit = fields.inner("edit")
         edited = _answer(edit.inner("expect"))
         file, old, new = edit.written("file"), edit.written("old"), edit.written("new")

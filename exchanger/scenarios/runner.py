@@ -22,8 +22,8 @@ _EDIT_POLL: Final = 0.02  # seconds between two looks at whether an edit is in f
 
 NO_STATS: Final = "the token endpoint's counts cannot be seen"
 NO_FRESH_USER: Final = "it needs a token of a new user, and there is one token for all"
-NO_POLICY: Final = "the policy folder is not within reach"
-UNSEEN_EDIT: Final = "what your own token is exchanged for cannot be seen, so that no edit can be either"
+NO_POLICY: Final = "the policy folder is not accessible"
+UNSEEN_EDIT: Final = "what your own token is exchanged for cannot be seen, so an edit cannot be seen either"
 
 
 @final

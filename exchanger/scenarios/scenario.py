@@ -36,7 +36,7 @@ _FRAMING: Final = frozenset(
 def why_no_header(name: str, value: str) -> str:
     """Return why this header cannot be sent, "" if it can. The reason does not repeat the header."""
     if not _is_header_name(name):
-        return "is not the name of a header"
+        return "is not a header name"
     if name.lower() in _TAKEN:
         return f"cannot be {name.capitalize()}: {_TAKEN[name.lower()]}"
     if name.lower() in _FRAMING:

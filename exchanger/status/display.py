@@ -49,7 +49,7 @@ def as_text(header: Header, survey: Survey, screen: Screen | None = None) -> str
     if survey.allowed:
         lines += ["may do:", *(line for allowed in survey.allowed for line in _allowed(allowed)), ""]
     if survey.unreadable:
-        lines += ["cannot be read, so that a service that starts has nothing in force (give the right, or take the name out of the list):"]
+        lines += ["cannot be read, so a starting service has no policy in force (grant the permission, or remove the name from the list):"]
         lines += [*(f"  {found.namespace}: {found.missing_right}" for found in survey.unreadable), ""]
     table = ""
     if survey.policies:
@@ -59,9 +59,9 @@ def as_text(header: Header, survey: Survey, screen: Screen | None = None) -> str
         table = _text(above) + "".join(f"{line}\n" for line in shown)
     if survey.notices.count:
         more = [f"  and {survey.notices.more} more"] if survey.notices.more else []
-        lines += ["probably mistakes:", *(f"  {notice}" for notice in survey.notices.listed), *more, ""]
+        lines += ["probable mistakes:", *(f"  {notice}" for notice in survey.notices.listed), *more, ""]
     if survey.gaps:
-        lines += ["not looked through for mistakes:", *(f"  {gap}" for gap in survey.gaps), ""]
+        lines += ["not checked for mistakes:", *(f"  {gap}" for gap in survey.gaps), ""]
     totals = (
         _count(len(survey.policies), "ConfigMap"),
         "1 entry" if survey.entries == 1 else f"{survey.entries} entries",

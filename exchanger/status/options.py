@@ -44,8 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--grants",
         type=Path,
         metavar="FILE",
-        help="grants file, to tell what is refused (default: POLICY_GRANTS_FILE; with neither, nothing is). "
-        "POLICY_GRANTS_MODE=report tells what would be",
+        help="grants file, to show what is refused (default: POLICY_GRANTS_FILE; with neither, nothing). With POLICY_GRANTS_MODE=report, "
+        "what would be",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
 

@@ -98,12 +98,13 @@ _REQUEST_FIELDS: Final = Table.of(
         },
     ),
 )
+<<<<<<< HEAD
 _EXCHANGE_ONLY: Final = ("scope", "audiences")
 _EXPECT_FIELDS: Final = Table.of(
     Field(
         "decision",
         FieldType.TEXT,
-        f"What the request must get: {', '.join(DECISIONS)}.",
+        f"The expected decision: {', '.join(DECISIONS)}.",
         required=True,
         rule=TextRule(whole("|".join(DECISIONS)), words=DECISIONS),
     ),
@@ -113,19 +114,26 @@ _EXPECT_FIELDS: Final = Table.of(
         f"The ConfigMap that decides, as NAMESPACE/NAME, or {BASELINE_NAME}.",
         rule=TextRule(whole(f"{BASELINE_NAME}|[^/{BLANKS}][^/]*/[^/]*[^/{BLANKS}]")),
     ),
-    Field("scope", FieldType.TEXT, "The scopes that are asked for, in any order; with decision: exchange."),
-    Field("audiences", FieldType.TEXTS, "The audiences that are asked for, in any order; with decision: exchange.", null_items=False),
+    Field("scope", FieldType.TEXT, "The requested scopes, in any order; with decision: exchange."),
+    Field("audiences", FieldType.TEXTS, "The requested audiences, in any order; with decision: exchange.", null_items=False),
     says={
         "if": {"properties": {"decision": {"type": "string", "pattern": whole(Effect.EXCHANGE.value)}}},
         "else": {"properties": {name: {"type": "null"} for name in _EXCHANGE_ONLY}},
     },
+=======
+_EXPECT_FIELDS: Final = (
+    Field("decision", FieldType.TEXT, f"The expected decision: {', '.join(DECISIONS)}.", required=True),
+    Field("policy", FieldType.TEXT, f"The ConfigMap that decides, as NAMESPACE/NAME, or {BASELINE_NAME}."),
+    Field("scope", FieldType.TEXT, "The requested scopes, in any order; with decision: exchange."),
+    Field("audiences", FieldType.TEXTS, "The requested audiences, in any order; with decision: exchange."),
+>>>>>>> d72bbdc (Write messages, helps, metric descriptions, console texts and pages as a native speaker would)
 )
 _TEST_FIELDS: Final = Table.of(
     Field("request", FieldType.MAPPING, "The request.", required=True, fields=_REQUEST_FIELDS),
     Field(
         "expect",
         FieldType.MAPPING,
-        "What has to become of it. Fields that are left out do not matter.",
+        "The expected result. Fields that are left out are not checked.",
         required=True,
         fields=_EXPECT_FIELDS,
     ),
@@ -152,7 +160,7 @@ _DIALECT: Final = Dialect(not_text="must be text; put numbers and true/false in 
 
 def tests_schema() -> Schema:
     """Return the JSON Schema (2020-12) of a file of tests. It refuses no file that is read."""
-    description = "Requests, and the decision that a policy must come to for each: a file for exchanger test."
+    description = "Requests and their expected decisions: a file for exchanger test."
     return document("tests", "v1", description, UNSAID, mapping(CASES_FIELDS))
 
 

@@ -200,7 +200,7 @@ def _as_text(found: Comparison) -> Iterator[str]:
     else:
         yield f"{count} {'area is' if count == 1 else 'areas are'} decided differently."
     if not found.complete:
-        yield "There is more to compare than this command looks at: other areas may differ, too."
+        yield "There is more to compare than this command can: other areas may differ, too."
 
 
 def _said(answer: AnswerJson) -> str:

@@ -45,9 +45,9 @@ def _explained(asked: str, shown: ExplainedJson) -> Iterator[str]:
     yield ""
     found = shown["candidates"]
     if not found:
-        yield "No entry speaks of this host."
+        yield "No entry covers this host."
     else:
-        yield "Entries considered, the nearest first"
+        yield "Entries considered, nearest first"
     for candidate in found[:MAX_SHOWN]:
         yield from _candidate(candidate)
     more = shown["more"] + max(0, len(found) - MAX_SHOWN)

@@ -151,7 +151,7 @@ async def policy_of_cluster(options: ExplainOptions, chosen: Chosen, environment
         raise ClusterError(found.reason)
     if found.unreadable:
         rights = "; ".join(f"{one.namespace}: {one.missing_right}" for one in found.unreadable)
-        raise ClusterError(f"a service that starts has nothing in force, since a right is missing in {rights}")
+        raise ClusterError(f"a starting service has no policy in force, since a permission is missing in {rights}")
 
     def assemble() -> AssembledPolicy:
         return assembled(found.documents, settings, chosen)
@@ -220,7 +220,7 @@ def _proxy(url: str, token_file: Path | None) -> ConsoleProxy:
     if isinstance(token, UnusableFile):
         raise ConfigurationError((f"{token_file} {token.reason}",))
     if token is not None and not secured and not is_loopback(host):
-        raise ConfigurationError(("the console's token is sent by https alone, or to this machine",))
+        raise ConfigurationError(("the console's token is sent only over https, or to this machine",))
     return ConsoleProxy(port, host, client_tls_context() if secured else None, token)
 
 

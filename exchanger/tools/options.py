@@ -19,12 +19,12 @@ def add_explain(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="'NAME: VALUE'",
-        help="a header of the request; may be repeated. A bearer token is assumed unless there is Authorization; 'Authorization:' is none",
+        help="header of the request; may be repeated. A bearer token is assumed unless Authorization is given; 'Authorization:' sends none",
     )
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--policy", nargs="+", action="extend", default=[], metavar="PATH", help=_POLICY)
-    where.add_argument("--cluster", action="store_true", help="the policies of a cluster, by kubeconfig")
-    where.add_argument("--console", default="", metavar="URL", help="the policies in force at a running service, by its console")
+    where.add_argument("--cluster", action="store_true", help="use the policies of a cluster, by kubeconfig")
+    where.add_argument("--console", default="", metavar="URL", help="use the policies in force at a running service, by its console")
     parser.add_argument("--console-token-file", type=Path, metavar="FILE", help="the console's token")
     parser.add_argument("--kubeconfig", default="", metavar="FILE", help="kubeconfig file (default: the same as kubectl)")
     parser.add_argument("--context", default="", metavar="NAME", help="context of the kubeconfig (default: the current context)")
@@ -35,7 +35,7 @@ def add_explain(parser: argparse.ArgumentParser) -> None:
 
 def add_test(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``exchanger test``."""
-    parser.add_argument("files", nargs="+", metavar="FILE", help="tests: requests, and the decision that each must get")
+    parser.add_argument("files", nargs="+", metavar="FILE", help="test files: requests and their expected decisions")
     parser.add_argument("--policy", nargs="+", action="extend", required=True, metavar="PATH", help=_POLICY)
     _add_files(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")

@@ -153,7 +153,7 @@ def assembled(
 
 def _unlabelled(namespaces: Iterable[str]) -> Iterator[str]:
     for name in islice(namespaces, _MAX_NOTES):
-        yield f"Namespace {printable(name, _NAME_LIMIT)} is not among the manifests: grants by label do not count for it"
+        yield f"Namespace {printable(name, _NAME_LIMIT)} is not among the manifests: grants by label do not apply to it"
 
 
 def selectors_of(settings: Settings) -> tuple[Selector, Selector]:

@@ -97,7 +97,7 @@ def document(name: str, version: str, description: str, unsaid: tuple[str, ...],
         "$schema": DIALECT,
         "$id": f"urn:exchanger:{name}:{version}",
         "title": f"exchanger {name}",
-        "description": f"{description} The reader refuses more than this schema can say: {'; '.join(unsaid)}.",
+        "description": f"{description} This schema does not check: {'; '.join(unsaid)}.",
         **body,
     }
 

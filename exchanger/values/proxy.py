@@ -66,7 +66,7 @@ def _credentials(user_information: str) -> Secret | ProxyProblem:
         return Secret("")
     name, _, password = user_information.partition(":")
     if not _ESCAPES.fullmatch(user_information):
-        return ProxyProblem("has a % in its user or password that begins no escape; write %25")
+        return ProxyProblem("has a % in its user or password that does not begin an escape; write %25")
     try:
         name, password = unquote(name, errors="strict"), unquote(password, errors="strict")
         f"{name}{password}".encode()

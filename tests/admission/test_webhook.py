@@ -300,10 +300,10 @@ async def test_a_document_is_judged_with_the_share_that_others_of_its_namespace_
     scene = Scene(FakeCluster(KnownPolicy(snapshot)))
     assert (await scene.judged(config_map(nested(0, 8))))["allowed"]
     pushed = await scene.judged(config_map(nested(0, 16)))
-    assert pushed["status"]["message"].startswith("config.yaml: POL-2202: with this document, entries[8] exceeds the share")
+    assert pushed["status"]["message"].startswith("config.yaml: POL-2202: with this document, entries[8] exceeds its namespace's share")
     assert "team/deep" in pushed["status"]["message"]
     own = await scene.judged(config_map(nested(32, 48)))
-    assert own["status"]["message"].startswith("config.yaml has 8 problems:\n- line 11: POL-2202: entries[8] exceeds the share")
+    assert own["status"]["message"].startswith("config.yaml has 8 problems:\n- line 11: POL-2202: entries[8] exceeds its namespace's share")
 
 
 async def test_a_document_is_judged_with_the_room_that_its_namespace_has() -> None:
@@ -330,4 +330,4 @@ async def test_a_document_is_judged_with_the_areas_that_others_of_its_namespace_
     assert "POL-2203: with this document" in pushed.message
     own = judge(Source("team", "c"), Text("version: v1\nentries: [{x: 1}, {x: 2}]"), KnownPolicy(snapshot)).refused
     assert own is not None
-    assert "POL-2203: the document closes areas beyond the 3" in own.message
+    assert "POL-2203: the document exceeds the 3 areas" in own.message

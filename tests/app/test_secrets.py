@@ -24,8 +24,8 @@ from tests.kube.scripted_server import answer, says, serving
 
 OAUTH = SecretName("team", "issuer-oauth")
 MISSING = SecretProblem(SecretFault.MISSING, "there is no Secret team/issuer-oauth")
-UNREACHABLE = SecretProblem(SecretFault.UNREACHABLE, "the API server did not give it: unreachable")
-UNDECRYPTED = SecretProblem(SecretFault.UNREACHABLE, "the API server did not give it: server_error")
+UNREACHABLE = SecretProblem(SecretFault.UNREACHABLE, "the API server did not return it: unreachable")
+UNDECRYPTED = SecretProblem(SecretFault.UNREACHABLE, "the API server did not return it: server_error")
 FORBIDDEN = SecretProblem(SecretFault.FORBIDDEN, "needs list and watch on secrets/issuer-oauth in the namespace team")
 NO_RIGHT = ApiFailure(FailureKind.FORBIDDEN, 403, "secrets is forbidden")
 NO_KEY = ApiFailure(FailureKind.SERVER_ERROR, 500, "unable to decrypt")
@@ -371,7 +371,7 @@ async def test_a_secret() -> None:
     assert len(empty.values) == 0
 
 
-NO_SECRET: Final = SecretProblem(SecretFault.MALFORMED, "is not what a Secret should be")
+NO_SECRET: Final = SecretProblem(SecretFault.MALFORMED, "is not a valid Secret")
 STATUS: Final = {"kind": "Status", "message": "the server's words, which differ each time"}
 
 
@@ -390,7 +390,7 @@ STATUS: Final = {"kind": "Status", "message": "the server's words, which differ 
         (STATUS, "404 Not Found", MISSING),
         (STATUS, "403 Forbidden", FORBIDDEN),
         (STATUS, "500 Internal Server Error", UNDECRYPTED),
-        (STATUS, "401 Unauthorized", SecretProblem(SecretFault.UNREACHABLE, "the API server did not give it: unauthorized")),
+        (STATUS, "401 Unauthorized", SecretProblem(SecretFault.UNREACHABLE, "the API server did not return it: unauthorized")),
     ],
 )
 async def test_any_other_answer_is_a_problem(reply: dict[str, Any], status: str, problem: SecretProblem) -> None:

@@ -50,7 +50,7 @@ async def test_an_exchange_is_explained(path: str, tmp_path: Path) -> None:
         "Interpretations of the path\n"
         "  /orders/1\n"
         "\n"
-        "Entries considered, the nearest first\n"
+        "Entries considered, nearest first\n"
         "  won       team-orders/orders entries[0], exchange, line 3\n"
         "            orders.example.com /orders, GET\n"
         "            the longest pathPrefix that matches host and method\n"
@@ -78,7 +78,7 @@ async def test_the_metadata_of_an_entry_is_told_with_its_exchange(tmp_path: Path
         ("https://orders.example.com/broken/x", (), REFUSED, "refused (500): entries[3]"),
         ("https://orders.example.com/broken/x", (), REFUSED, "  blocks    team-orders/orders entries[3], invalid"),
         ("https://nobody.example.org/", (), PASSES, "unmatched: no entry applies, so the request passes unchanged\n\nInterpretations"),
-        ("https://nobody.example.org/", (), PASSES, "  /\n\nNo entry speaks of this host.\n"),
+        ("https://nobody.example.org/", (), PASSES, "  /\n\nNo entry covers this host.\n"),
         ("https://x.example.com/mcp", ("Mcp-Name: drop",), REFUSED, "deny (403)"),
         ("https://x.example.com/mcp", ("Mcp-Name: drop, x",), REFUSED, "refused (400): the header cannot be read"),
         ("https://x.example.com/mcp", (), PASSES, "the request does not have its headers (mcp-name) with their values"),
@@ -162,10 +162,10 @@ issuers:
 """
 LINES = """\
   audience  orders-api
-  token     read from authorization or x-forwarded-access-token, which must hold the same one
+  token     read from authorization or x-forwarded-access-token, which must hold the same token
   judged    before anything is asked: issued by https://idp.example.com, for gateway
-  actor     this client, by client credentials with the scope act
-  errors    strict: 401 and 403 are for the caller, 5xx for what is not the caller's fault
+  actor     this client (client credentials) with the scope act
+  errors    strict: 401 and 403 for the caller's errors, 5xx for all others
 
 """
 ORDER = "https://orders.example.com/orders/1?x=a%20b&y=ü"

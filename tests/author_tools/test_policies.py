@@ -94,7 +94,7 @@ def test_grants_by_label_say_that_labels_are_not_known(tmp_path: Path) -> None:
     )
     found = policy(path, grants=grants)
     assert answer(found, "/orders/1").effect is Effect.UNMATCHED
-    assert found.notes == ("Namespace team-orders is not among the manifests: grants by label do not count for it",)
+    assert found.notes == ("Namespace team-orders is not among the manifests: grants by label do not apply to it",)
     by_name = grants.replace("grants.yaml", "by-name.yaml")
     Path(by_name).write_text(
         "version: v1\ngrants: [{namespaceSelector: kubernetes.io/metadata.name=team-orders, hosts: ['*'], issuers: ['*'], scopes: ['*'], "

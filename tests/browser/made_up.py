@@ -115,8 +115,8 @@ NOTICES: Final[list[Json]] = [
     },
     {
         "subject": "ConfigMap team-gray/token-policy",
-        "text": "is not in force: its Namespace team-gray is not selected, or is not there",
-        "remedy": "the labels of the Namespace have to match ext-authz-token-exchange.magneticflux.net/policy in (enabled)",
+        "text": "is not in force: its Namespace team-gray is not selected, or does not exist",
+        "remedy": "the labels of the Namespace must match ext-authz-token-exchange.magneticflux.net/policy in (enabled)",
     },
 ]
 

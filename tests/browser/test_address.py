@@ -93,7 +93,7 @@ def test_a_request_that_is_gone_says_so(visit: Visit, console: Console) -> None:
 def test_what_looks_like_a_credential_filters_and_stays_out_of_the_address(page: Page, secret: str) -> None:
     page.fill("#filter-host", "red")
     page.fill("#filter-text", secret)
-    expect(page.locator("#list-empty")).to_have_text("No request fits the filters.")
+    expect(page.locator("#list-empty")).to_have_text("No request matches the filters.")
     assert page.url.split("#")[1] == "/live?host=red"
     page.fill("#filter-text", f"{3:032x}")
     expect(page).to_have_url(re.compile(f"text={3:032x}"))

@@ -68,7 +68,7 @@ def test_every_decision_has_a_flow_drawn_and_told(page: Page, console: Console, 
 
 def test_a_shared_exchange_names_those_that_shared_it(page: Page) -> None:
     page.locator("#rows .row").first.click()
-    expect(page.locator(".steps")).to_contain_text("An equal exchange (scope read:orders) was under way at issuer.example.com")
+    expect(page.locator(".steps")).to_contain_text("An equal exchange (scope read:orders) was in progress at issuer.example.com")
     expect(page.locator(".sharers li")).to_have_count(2)
     expect(page.locator(".sharers")).to_contain_text("made the call")
     page.locator(".sharers button").first.click()
@@ -78,16 +78,20 @@ def test_a_shared_exchange_names_those_that_shared_it(page: Page) -> None:
 @pytest.mark.parametrize(
     ("call", "diagnostic", "text"),
     [
-        ({"error": "timeout"}, "TXE-1003", "No answer came within 750 ms (TXE-1003)."),
-        ({"error": "transport_error"}, "TXE-1003", "It could not be reached, or left"),
-        ({"error": "read_response"}, "TXE-1003", "No usable answer came within"),
+        ({"error": "timeout"}, "TXE-1003", "No response within 750 ms (TXE-1003)."),
+        ({"error": "transport_error"}, "TXE-1003", "It could not be reached, or closed the connection"),
+        ({"error": "read_response"}, "TXE-1003", "No usable response within"),
         ({"error": "timeout", "duration_ms": None}, "TXE-1005", "No call was made"),
-        ({"error": None, "duration_ms": None}, "TXE-1006", "The token endpoint fails, so it is not called for now (TXE-1006)."),
-        ({"error": None, "duration_ms": None}, "TXE-1007", "there was no place for this one in time (TXE-1007)."),
+        ({"error": None, "duration_ms": None}, "TXE-1006", "The token endpoint is failing, so it is temporarily not called (TXE-1006)."),
+        ({"error": None, "duration_ms": None}, "TXE-1007", "no permit became free in time (TXE-1007)."),
         ({"error": "create_request", "duration_ms": 0.0}, "TXE-1002", "cannot be built, so it is not called (TXE-1002)."),
-        ({"error": "metadata_unknown", "duration_ms": 0.0}, "TXE-1008", "It is not known where the token endpoint is"),
-        ({"error": None, "duration_ms": None}, "TXE-1009", "There is no token for the actor, so the exchange is not asked for (TXE-1009)."),
-        ({"error": "http_status", "status": 400}, "TXE-2006", "It answers 400 after 750 ms, since no user is behind the caller's token"),
+        ({"error": "metadata_unknown", "duration_ms": 0.0}, "TXE-1008", "The token endpoint is unknown, so it is not called"),
+        ({"error": None, "duration_ms": None}, "TXE-1009", "There is no actor token, so the exchange is not requested (TXE-1009)."),
+        (
+            {"error": "http_status", "status": 400},
+            "TXE-2006",
+            "It returns 400 after 750 ms, since the caller's token belongs to an application",
+        ),
     ],
 )
 def test_an_exchange_without_an_answer_says_why(page: Page, console: Console, call: Json, diagnostic: str, text: str) -> None:
@@ -101,7 +105,7 @@ def test_a_token_that_passes_the_gate_is_said_to_before_the_exchange(page: Page,
     console.emit(item(100, subject={"refusal": "", "actors": "0123456789abcdef"}), item(101, subject={"refusal": "", "actors": ""}))
     open_seq(page, 100)
     steps = page.locator(".steps li").all_inner_texts()
-    judged = next(number for number, step in enumerate(steps) if "judged by its issuer's keys, and passes" in step)
+    judged = next(number for number, step in enumerate(steps) if "verified with its issuer's keys" in step)
     assert "asks issuer.example.com for a token" in steps[judged + 1]
     assert "their digest is 0123456789abcdef." in steps[judged]
     open_seq(page, 101)
@@ -116,13 +120,13 @@ def test_a_token_that_passes_the_gate_is_said_to_before_the_exchange(page: Page,
             {"refusal": "the token has expired", "actors": ""},
             "the token has expired",
             "TXE-4001",
-            "is judged, and refused (TXE-4001): the token has expired.",
+            "is verified and rejected (TXE-4001): the token has expired.",
         ),
         (
             None,
             "the keys did not come in time",
             "TXE-4002",
-            "cannot be judged, so nothing is asked of the token endpoint (TXE-4002): the keys",
+            "cannot be verified, so the token endpoint is not called (TXE-4002): the keys",
         ),
     ],
 )
@@ -225,7 +229,7 @@ def test_a_document_that_is_gone_and_one_without_text(page: Page, console: Conso
     console.emit(item(100, policy=gone), item(101, policy=silent))
     page.locator("#rows .row", has_text="team-gone").click()
     tab(page, "Policy")
-    expect(page.locator("#detail")).to_contain_text("team-gone/policy is not there any more.")
+    expect(page.locator("#detail")).to_contain_text("team-gone/policy no longer exists.")
     page.locator("#rows .row", has_text="team-green").click()
     expect(page.locator("#detail")).to_contain_text("The document's text cannot be shown.")
 
@@ -236,7 +240,7 @@ def test_a_path_that_is_shown_cut_is_not_asked_about_again(page: Page, console: 
     console.emit(item(100, "deny_explicit_policy", path_cut=True), item(101, "allow_unmatched", path_cut=True), old)
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
-    text = "The path is shown cut, so it cannot be asked about again."
+    text = "The path is not shown completely, so it cannot be explained again."
     open_seq(page, 100)
     tab(page, "Policy")
     expect(page.locator("#tab-panel")).to_contain_text(text)
@@ -313,7 +317,7 @@ def test_beside_a_long_path_in_a_short_window_everything_can_be_read(visit: Visi
     page.keyboard.press("End")
     expect(title).to_be_focused()
     page.wait_for_function("title => title.scrollTop > 0", arg=title.element_handle())
-    page.get_by_role("button", name="The request before in the list").click()
+    page.get_by_role("button", name="The previous request in the list").click()
     expect(title).to_have_text("GET yellow.example.com/orders/1")
     expect(title).not_to_have_attribute("tabindex", "0")
 
@@ -326,7 +330,7 @@ def test_the_response_tab_shows_the_answer_or_that_there_was_none(page: Page) ->
     open_row(page, "Exchange failed")
     expect(page.locator("#detail")).to_contain_text("It is not shown")
     open_row(page, "/digest")
-    expect(page.locator("#detail")).to_contain_text("went on to the upstream")
+    expect(page.locator("#detail")).to_contain_text("was passed on to the upstream")
 
 
 def test_the_log_line_can_be_copied(visit: Visit) -> None:

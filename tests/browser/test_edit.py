@@ -66,7 +66,7 @@ def test_a_text_of_very_many_lines_has_no_colours_and_can_be_read(page: Page) ->
 
 def test_an_edit_shows_the_lines_and_the_requests_that_change(page: Page) -> None:
     changes = page.locator(".edit-changes")
-    expect(changes).to_have_text("Nothing: the text is the saved one.")
+    expect(changes).to_have_text("Nothing: this is the saved text.")
     page.get_by_role("textbox", name=EDITOR).fill(FILE_TEXT.replace("action: deny", "action: wrong"))
     expect(changes.locator(".t-removed")).to_have_text("removed:           action: deny\n")
     expect(changes.locator(".t-added")).to_have_text("added:           action: wrong\n")
@@ -75,7 +75,7 @@ def test_an_edit_shows_the_lines_and_the_requests_that_change(page: Page) -> Non
     expect(rows.first).to_contain_text("GET yellow.example.com/orders/internal/1")
     expect(rows.first).to_contain_text("blocked by")
     page.get_by_role("button", name="Save").click()
-    expect(changes).to_have_text("Nothing: the text is the saved one.")
+    expect(changes).to_have_text("Nothing: this is the saved text.")
 
 
 def test_an_answer_about_an_older_text_is_dropped(page: Page, console: Console) -> None:
@@ -181,7 +181,7 @@ def test_what_was_saved_elsewhere_is_shown_when_the_view_is_shown_again(page: Pa
 
 def test_saving_says_whether_it_is_in_force_keeps_the_focus_and_offers_a_scenario_that_shows_the_effect(page: Page) -> None:
     save = page.get_by_role("button", name="Save")
-    for text, note in (("host: yellow.example.com\n", "Saved, and in force."), ("wrong\n", "Saved. What is in force is as before.")):
+    for text, note in (("host: yellow.example.com\n", "Saved, and in force."), ("wrong\n", "Saved. The policy in force has not changed.")):
         page.get_by_role("textbox", name=EDITOR).fill(text)
         save.focus()
         page.keyboard.press("Enter")

@@ -59,7 +59,7 @@ def test_a_request_without_a_row_leads_to_the_nearest_one(page: Page, console: C
 
 def test_a_request_that_fell_out_of_the_list_leads_to_the_oldest_there_is(page: Page, console: Console) -> None:
     opened = page.locator('#rows .row[aria-selected="true"]')
-    for button in ("The request before in the list", "The next request in the list"):
+    for button in ("The previous request in the list", "The next request in the list"):
         page.locator('#rows .row[data-key="0:1"]').click()
         page.fill("#filter-text", "/orders/internal")
         expect(page.locator("#rows .row")).to_have_count(1)

@@ -143,7 +143,7 @@ def test_skipped_scenarios_are_neither_good_nor_bad(page: Page) -> None:
 def test_a_request_that_is_not_in_the_stream_yet_is_announced_each_time(page: Page) -> None:
     page.route("**/lab/run", lambda route: route.fulfill(json=result("unmatched", ["f" * 32], ok=True)))
     page.get_by_role("button", name="Run unmatched").click()
-    told = page.get_by_role("status").filter(has_text="The stream has not brought this request yet.")
+    told = page.get_by_role("status").filter(has_text="This request has not arrived yet.")
     for _ in range(2):
         page.get_by_role("button", name="this request").click()
         expect(told).to_be_visible()

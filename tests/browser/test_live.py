@@ -81,7 +81,7 @@ def test_decisions_are_chosen_by_label_by_kind_and_by_result(page: Page, value: 
 
 def test_filters_hold_for_what_comes_later(page: Page, console: Console) -> None:
     page.fill("#filter-host", "blue")
-    expect(page.locator("#list-empty")).to_have_text("No request fits the filters.")
+    expect(page.locator("#list-empty")).to_have_text("No request matches the filters.")
     expect(page.locator("#list")).to_be_hidden()
     console.emit(item(100), item(101, host="blue.example.com"))
     expect(page.locator("#rows .row")).to_have_count(1)
@@ -166,7 +166,7 @@ def test_a_legend_filters_by_its_kind(page: Page, console: Console) -> None:
 def test_an_address_with_a_trace_id_opens_its_request_now_or_when_it_comes(visit: Visit, console: Console) -> None:
     expect(visit(f"#/live?trace={1:032x}").locator("#detail")).to_contain_text(f"trace {1:032x}")
     page = visit(f"#/live?trace={100:032x}")
-    expect(page.locator("#gone")).to_contain_text("It opens when it comes.")
+    expect(page.locator("#gone")).to_contain_text("It opens when it does.")
     console.emit(item(100, path="/awaited"))
     expect(page.locator("#detail-title")).to_contain_text("/awaited")
     expect(page.locator("#gone")).to_be_empty()
@@ -263,14 +263,16 @@ def test_what_is_wrong_with_the_policy_is_said_in_every_view_and_to_screen_reade
 
 def test_issuers_that_are_not_called_are_said_in_every_view_and_those_that_are_spared_are_listed(page: Page, console: Console) -> None:
     banner = page.get_by_role("status").filter(has=page.locator(".banner"))
-    listed = page.get_by_role("region", name="Issuers that are spared")
+    listed = page.get_by_role("region", name="Issuers under overload protection")
     expect(listed).to_have_count(0)
     console.tell("set", {"issuers": made_up.SPARED})
-    expect(banner).to_have_text("Issuer primary (issuer.example.com) fails and is not called: its exchanges are refused.")
+    expect(banner).to_have_text("Issuer primary (issuer.example.com) is failing and not called: its exchanges are refused.")
     expect(banner.get_by_role("link")).to_have_count(0)
     expect(listed.get_by_role("listitem")).to_have_count(2)
-    expect(listed.get_by_role("listitem").nth(0)).to_have_text("primaryissuer.example.comnot called, because it fails; next probe in 3.5 s")
-    expect(listed.get_by_role("listitem").nth(1)).to_have_text("secondsecond.example.com12 exchanges wait, 64 of 64 under way")
+    expect(listed.get_by_role("listitem").nth(0)).to_have_text(
+        "primaryissuer.example.comnot called, because it is failing; next probe in 3.5 s"
+    )
+    expect(listed.get_by_role("listitem").nth(1)).to_have_text("secondsecond.example.com12 exchanges wait, 64 of 64 in progress")
     expect(listed).to_contain_text("2 more")
     console.tell("set", {"issuers": {"listed": [made_up.SPARED["listed"][1]], "more": 0}, "health": HEALTHY | {"problems": 1}})
     expect(listed.get_by_role("listitem")).to_have_count(1)

@@ -43,7 +43,7 @@ def test_a_name_finds_its_documents(page: Page) -> None:
     page.get_by_label("Find a namespace or document").fill("red")
     expect(page.locator(".namespace")).to_have_count(1)
     page.get_by_label("Find a namespace or document").fill("nobody")
-    expect(page.locator("#policy-tree")).to_have_text("Nothing is called that.")
+    expect(page.locator("#policy-tree")).to_have_text("Nothing has that name.")
 
 
 def test_problems_stand_at_their_lines_and_links_lead_there(page: Page) -> None:
@@ -90,7 +90,7 @@ def test_lines_are_those_that_yaml_counts(visit: Visit, console: Console) -> Non
 def test_a_link_opens_its_document_and_one_that_is_gone_says_so(visit: Visit, watch: Watch) -> None:
     watch.allow("404")  # the browser logs it
     expect(visit("#/policy/team-yellow/token-policy").locator(".code-line")).to_have_count(15)
-    expect(visit("#/policy/team-gone/x%2Fy").locator("#policy-document")).to_contain_text("This document is not there (any more).")
+    expect(visit("#/policy/team-gone/x%2Fy").locator("#policy-document")).to_contain_text("This document does not exist (any more).")
 
 
 def test_another_version_appears_by_itself(page: Page, console: Console) -> None:

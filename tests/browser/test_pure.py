@@ -327,12 +327,12 @@ def test_a_banner_neither_comes_nor_goes_for_a_moment_and_is_not_read_out_anew(b
 @pytest.mark.parametrize(
     ("issuer", "expected"),
     [
-        ({"breaker_open": True, "retry_in_s": 0.0}, "not called, because it fails; a probe is due"),
+        ({"breaker_open": True, "retry_in_s": 0.0}, "not called, because it is failing; a probe is due"),
         (
             {"breaker_open": True, "retry_in_s": 59.96, "queued": 1, "in_flight": 0},
-            "not called, because it fails; next probe in 60.0 s; 1 exchange waits, 0 under way",
+            "not called, because it is failing; next probe in 60.0 s; 1 exchange waits, 0 in progress",
         ),
-        ({"queued": 1200, "in_flight": 1000, "max_in_flight": 1000}, "1,200 exchanges wait, 1,000 of 1,000 under way"),
+        ({"queued": 1200, "in_flight": 1000, "max_in_flight": 1000}, "1,200 exchanges wait, 1,000 of 1,000 in progress"),
     ],
 )
 def test_what_is_said_of_an_issuer(ask: Any, issuer: Json, expected: str) -> None:
@@ -343,10 +343,10 @@ def test_what_is_said_of_an_issuer(ask: Any, issuer: Json, expected: str) -> Non
     ("names", "expected"),
     [
         ([], None),
-        (["a"], "Issuer a (a.example) fails and is not called: its exchanges are refused."),
+        (["a"], "Issuer a (a.example) is failing and not called: its exchanges are refused."),
         (
             list("abcde"),
-            "Issuers a (a.example), b (b.example), c (c.example) and 2 more fail and are not called: their exchanges are refused.",
+            "Issuers a (a.example), b (b.example), c (c.example) and 2 more are failing and not called: their exchanges are refused.",
         ),
     ],
 )

@@ -114,6 +114,6 @@ def test_names_are_read_in_canonical_form() -> None:
     "text", ["http://console.example.com", "a b", "console.example.com/", "*.example.com", ",".join(f"h{n}" for n in range(65))]
 )
 def test_what_is_no_name_is_refused_and_not_repeated(text: str) -> None:
-    with pytest.raises(ValueError, match="must be at most 64 names of hosts") as caught:
+    with pytest.raises(ValueError, match="must be at most 64 host names") as caught:
         parse_hosts(text)
     assert text not in str(caught.value)

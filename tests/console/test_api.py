@@ -80,7 +80,7 @@ async def test_before_there_is_a_policy_nothing_is_ready() -> None:
 
     nothing = {"entries": 0, "invalid_documents": 0, "more": 0, "notices": {"listed": [], "more": 0}, "namespaces": []}
     assert listed == {"revision": 0, "ready": False, **nothing}
-    assert explained["verdict"] == {"kind": "unhealthy", "policy": None, "reason": "no complete policy is known yet"}
+    assert explained["verdict"] == {"kind": "unhealthy", "policy": None, "reason": "no complete policy has been loaded yet"}
     assert (explained["decision"]["kind"], explained["decision"]["status"], explained["readings"]) == ("refused", 500, ["/"])
     assert missing.status == 404
 
@@ -366,9 +366,9 @@ async def test_a_question_has_headers_and_a_kind_of_credentials(more: str, kind:
     [
         ("&header=nothing", "each header must be"),
         ("&header=:x", "each header must be"),
-        ("&header=Authorization:%20Bearer%20canary", "credentials are not taken here"),
-        ("&header=cookie:canary", "credentials are not taken here"),
-        ("&header=X-Forwarded-Access-Token:canary", "credentials are not taken here"),
+        ("&header=Authorization:%20Bearer%20canary", "credentials are not accepted here"),
+        ("&header=cookie:canary", "credentials are not accepted here"),
+        ("&header=X-Forwarded-Access-Token:canary", "credentials are not accepted here"),
         ("&token=X-Forwarded-Access-Token:canary", "each token must be"),
         ("&token=1", "each token must be"),
         ("&token=Authorization:1", "each token must be"),

@@ -75,7 +75,7 @@ def test_a_profile_is_shown_with_what_is_not_as_usual() -> None:
                 "discovery": {"issuer": "https://issuer.example.com", "known": False},
                 "profile": [
                     {"name": "token", "text": "read from x-forwarded-access-token"},
-                    {"name": "errors", "text": "strict: 401 and 403 are for the caller, 5xx for what is not the caller's fault"},
+                    {"name": "errors", "text": "strict: 401 and 403 for the caller's errors, 5xx for all others"},
                 ],
             },
             {"name": "primary", "endpoint": "issuer.example.com", "client": "client secret", "discovery": None, "profile": []},

@@ -51,7 +51,7 @@ def test_an_exchange_says_what_is_asked_of_whom() -> None:
         ("/broken", (BEARER,), "GET", False, Effect.REFUSED, 500, "exchange is required"),
         ("/%zz", (BEARER,), "GET", False, Effect.REFUSED, 400, "the path cannot be read"),
         ("/orders", (), "GET", False, Effect.REFUSED, 401, "no bearer token"),
-        ("/orders", (("authorization", 'Bearer "'),), "GET", False, Effect.REFUSED, 401, "cannot be one"),
+        ("/orders", (("authorization", 'Bearer "'),), "GET", False, Effect.REFUSED, 401, "token is malformed"),
         ("/orders", PREFLIGHT, "OPTIONS", False, Effect.ALLOW, None, "OPTIONS without credentials"),
     ],
 )
@@ -78,7 +78,7 @@ def test_what_passes_unchanged_and_what_the_platform_denies_is_told() -> None:
 
 def test_without_a_policy_everything_is_refused() -> None:
     found = answer_of(DENY_NO_POLICY)
-    assert (found.effect, found.status, found.reason) == (Effect.REFUSED, 500, "no complete policy is known yet")
+    assert (found.effect, found.status, found.reason) == (Effect.REFUSED, 500, "no complete policy has been loaded yet")
 
 
 @pytest.mark.parametrize("kind", [None, *(kind for kind in NoToken if kind is not NoToken.DIFFERENT)])
@@ -116,14 +116,14 @@ def asked(rules: DecisionRules, *headers: tuple[str, str], method: str = "GET") 
     [
         ((FORWARDED,), (("authorization", ASSUMED),), None, "an entry asks for an exchange"),
         ((FORWARDED,), (("authorization", ASSUMED), (FORWARDED, "t")), None, "an entry asks for an exchange"),
-        ((FORWARDED,), (("authorization", ASSUMED), (FORWARDED, "")), 401, "cannot be one; it is read from x-forwarded-access-token"),
+        ((FORWARDED,), (("authorization", ASSUMED), (FORWARDED, "")), 401, "token is malformed; it is read from x-forwarded-access-token"),
         ((FORWARDED,), (BEARER,), 401, "no bearer token; it is read from x-forwarded-access-token"),
         ((FORWARDED,), (), 401, "no bearer token; it is read from x-forwarded-access-token"),
-        ((FORWARDED,), ((FORWARDED, "two words"),), 401, "cannot be one; it is read from x-forwarded-access-token"),
+        ((FORWARDED,), ((FORWARDED, "two words"),), 401, "token is malformed; it is read from x-forwarded-access-token"),
         (("authorization", FORWARDED), (("authorization", ASSUMED), (FORWARDED, "t")), None, "an entry asks for an exchange"),
         (("authorization", FORWARDED), (("authorization", ASSUMED),), None, "an entry asks for an exchange"),
         (("authorization", FORWARDED), (BEARER, (FORWARDED, "t")), None, "an entry asks for an exchange"),
-        (("authorization", FORWARDED), (BEARER, (FORWARDED, "other")), 400, "hold different ones"),
+        (("authorization", FORWARDED), (BEARER, (FORWARDED, "other")), 400, "hold different tokens"),
         (("authorization", FORWARDED), (), 401, "it is read from authorization or x-forwarded-access-token"),
     ],
 )
@@ -154,7 +154,7 @@ def test_without_headers_of_their_own_the_answer_is_that_of_begin() -> None:
         ({"subject": SubjectRules((FORWARDED,))}, ["token: read from x-forwarded-access-token"]),
         (
             {"subject": SubjectRules(("authorization", FORWARDED))},
-            ["token: read from authorization or x-forwarded-access-token, which must hold the same one"],
+            ["token: read from authorization or x-forwarded-access-token, which must hold the same token"],
         ),
         (
             {"subject": SubjectRules(issuers=("https://a.example", "https://b.example"), audiences=("gateway",))},
@@ -162,11 +162,11 @@ def test_without_headers_of_their_own_the_answer_is_that_of_begin() -> None:
         ),
         ({"grant": Grant(GrantType.ENTRA_OBO)}, ["grant: entra-obo"]),
         ({"grant": Grant(requested_token_type="urn:x")}, ["asks for: urn:x"]),
-        ({"grant": Grant(actor=ActorToken(Secret("canary"), "urn:x", "canary"))}, ["actor: whoever the token in a file is about"]),
-        ({"grant": Grant(actor=ActorCredentials())}, ["actor: this client, by client credentials"]),
-        ({"grant": Grant(actor=ActorCredentials("act"))}, ["actor: this client, by client credentials with the scope act"]),
+        ({"grant": Grant(actor=ActorToken(Secret("canary"), "urn:x", "canary"))}, ["actor: the subject of the token in a file"]),
+        ({"grant": Grant(actor=ActorCredentials())}, ["actor: this client (client credentials)"]),
+        ({"grant": Grant(actor=ActorCredentials("act"))}, ["actor: this client (client credentials) with the scope act"]),
         ({"grant": Grant(parameters=(("canary", "canary"),))}, []),
-        ({"errors": ErrorStyle.STRICT}, ["errors: strict: 401 and 403 are for the caller, 5xx for what is not the caller's fault"]),
+        ({"errors": ErrorStyle.STRICT}, ["errors: strict: 401 and 403 for the caller's errors, 5xx for all others"]),
     ],
 )
 def test_a_profile_has_words_for_what_is_not_as_usual(changes: dict[str, Any], words: list[str]) -> None:

@@ -14,8 +14,8 @@ class TestTransportFailure:
             (Diagnostic.REQUEST_FAILED, ErrorKind.TIMEOUT, "token exchange request failed (TXE-1003)"),
             (Diagnostic.READ_RESPONSE, ErrorKind.READ_RESPONSE, "failed to read token exchange response (TXE-1004)"),
             (Diagnostic.UNKNOWN_ISSUER, ErrorKind.UNKNOWN_ISSUER_PROFILE, "unknown issuer profile (TXE-1005)"),
-            (Diagnostic.BREAKER_OPEN, ErrorKind.BREAKER_OPEN, "token endpoint is not called for now (TXE-1006)"),
-            (Diagnostic.OVERLOADED, ErrorKind.OVERLOADED, "too many token exchanges under way (TXE-1007)"),
+            (Diagnostic.BREAKER_OPEN, ErrorKind.BREAKER_OPEN, "token endpoint is temporarily not called (TXE-1006)"),
+            (Diagnostic.OVERLOADED, ErrorKind.OVERLOADED, "too many token exchanges in progress (TXE-1007)"),
         ],
     )
     def test_texts(self, diagnostic: Diagnostic, kind: ErrorKind, message: str) -> None:

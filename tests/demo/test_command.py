@@ -20,7 +20,7 @@ from exchanger.scenarios.builtin import SCENARIOS
 from exchanger.scenarios.tokens import make_subjects
 
 SLEEPING = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit({status})); time.sleep(600)"
-UP = "Ctrl-C ends everything"
+UP = "Ctrl-C stops everything"
 IDLE_GATEWAY = f"#!{sys.executable}\nimport time\ntime.sleep(600)\n"
 # Service and gateway in one: exchanges whatever bearer token comes for the scope of the readiness request.
 GATEWAY = f"""#!{sys.executable}

@@ -61,7 +61,7 @@ REFUSED: dict[str, tuple[FakeKeycloak, Ask, str]] = {
     "rights": (
         FakeKeycloak(has_realm=False, creates=False),
         lambda client: client.create_realm(ADMIN_PASSWORD),
-        "http://127.0.0.1:{port} does not create the realm exchanger-demo (status 403)",
+        "http://127.0.0.1:{port} refused to create the realm exchanger-demo (status 403)",
     ),
     **{
         name: (
@@ -98,7 +98,7 @@ async def test_an_answer_that_is_no_token_response_is_reported(body: bytes) -> N
     async with asking(always(Response(200, (), body))) as client:
         with pytest.raises(DemoError, match=r"alice cannot log in to the realm exchanger-demo by client app \(status 200\)"):
             await client.log_in()
-        with pytest.raises(DemoError, match="tells no key that can be used"):
+        with pytest.raises(DemoError, match="has no usable key"):
             await client.keys()
         with pytest.raises(DemoError, match="is it a Keycloak"):
             await client.issuer()

@@ -66,7 +66,7 @@ def test_the_password_of_the_administrator_needs_a_keycloak_and_a_safe_way_to_it
 
 async def test_options_that_do_not_go_together_are_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert await run_demo(DemoOptions(keycloak_admin_password_file=Path(os.devnull))) == 2
-    assert capsys.readouterr().err == "exchanger demo: --keycloak-admin-password-file goes with --keycloak\n"
+    assert capsys.readouterr().err == "exchanger demo: --keycloak-admin-password-file requires --keycloak\n"
 
 
 @pytest.mark.parametrize(

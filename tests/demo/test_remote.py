@@ -124,7 +124,7 @@ async def test_what_cannot_be_used_ends_it_with_a_reason() -> None:
             status, said = await failed("--gateway", url, "--console", nobody)
             assert (status, f"the console at {nobody} cannot be reached" in said) == (1, True)
             status, said = await failed("--gateway", url, "--console", url)
-            assert (status, "is not a console of this service" in said) == (1, True)
+            assert (status, "is not an exchanger console" in said) == (1, True)
             port = url.rpartition(":")[2]
             status, said = await failed("--gateway", url, "--console-port", port)
             assert (status, f"port {port} on 127.0.0.1 cannot be used" in said) == (1, True)
@@ -196,9 +196,9 @@ async def test_a_token_that_leaves_this_machine_in_the_clear_is_warned_about(mon
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (("--console", "http://h"), "--console goes with --gateway"),
+        (("--console", "http://h"), "--console requires --gateway"),
         (("--gateway", "http://h", "--mode", "ext_proc"), "--mode is about a gateway of the demo's own"),
-        (("--gateway", "http://h", "--console-token-file", "f"), "--console-token-file goes with --console"),
+        (("--gateway", "http://h", "--console-token-file", "f"), "--console-token-file requires --console"),
         (("--gateway", "http://h", "--console", "http://h", "--console-token-file", "f"), "by https alone, or to this machine"),
         (("--gateway", "http://h", "--ca-file", "f"), "--ca-file is for a gateway or a console with https"),
         (("--gateway", "http://h", "--file", "f", "--scenarios", "reference"), "exclude each other"),

@@ -114,7 +114,7 @@ async def test_requests_that_are_none() -> None:
     ("text", "problem"),
     [
         ("routes: []", "line 1: routes must be a list with at least one route"),
-        (ROUTES.replace("name: scope", "name: path"), 'line 4: routes[1].name is that of an earlier route: "path"'),
+        (ROUTES.replace("name: scope", "name: path"), 'line 4: routes[1].name is already used by an earlier route: "path"'),
         (ROUTES.replace("{path: /token/a}", "{host: a}"), "line 3: routes[0].match must have at least one of path, scope"),
         (ROUTES.replace("type: success", "type: succes"), "line 3: routes[0].response.type must be one of success"),
         (ROUTES.replace("error: e,", "", 1), "line 4: routes[1].response.error is required for oauth_error"),

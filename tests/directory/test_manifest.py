@@ -82,20 +82,20 @@ def test_a_document_that_is_no_text_is_none_and_the_key_that_was_meant_is_known(
         ("kind: Configmap\napiVersion: v1", ["document 0 is of the kind 'Configmap', and is skipped; write kind: ConfigMap"]),
         ("kind: ConfigMap\napiVersion: core/v1", ["document 0 is a ConfigMap of 'core/v1', and is skipped; write apiVersion: v1"]),
         ("kind: List\napiVersion: v1\nitems: [{metadata: {}}]", ["document 0, item 0 has no kind, and is skipped; write kind: ConfigMap"]),
-        ("kind: List\napiVersion: v1\nitems: []", ["document 0 is a List without items; write objects into it, or delete it"]),
+        ("kind: List\napiVersion: v1\nitems: []", ["document 0 is a List without items; add objects to it, or delete it"]),
         ("version: v1\nentries: []", ["document 0 is a policy that is not in a ConfigMap; put it under data, config.yaml, of a ConfigMap"]),
         (
             "metadata: {}\ndata: {}",
             ["document 0 has neither apiVersion nor kind, and is skipped; write apiVersion: v1 and kind: ConfigMap"],
         ),
-        ("  \n", ["is empty; write manifests into it, or delete it"]),
+        ("  \n", ["is empty; add manifests to it, or delete it"]),
         (f"{NAMESPACE}---\n{CONFIG_MAP}---\nkind: Secret\napiVersion: v1\n---\nresources: []", []),
         ("kind: DeploymentList\napiVersion: apps/v1\nitems: []", []),
     ],
 )
 def test_what_was_probably_meant_to_count_is_passed_over_with_what_to_write(text: str, said: list[str]) -> None:
     assert passed_over(text) == said
-    assert passed_over(" ", is_json=True) == ["is empty; write manifests into it, or delete it"]
+    assert passed_over(" ", is_json=True) == ["is empty; add manifests to it, or delete it"]
 
 
 @pytest.mark.parametrize(

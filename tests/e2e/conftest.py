@@ -93,7 +93,7 @@ def _running(mode: FilterMode, folder: Path) -> Generator[SharedDemo]:
     try:
         lines: list[str] = []
         begun = time.monotonic()
-        while not lines or "Ctrl-C ends everything" not in lines[-1]:
+        while not lines or "Ctrl-C stops everything" not in lines[-1]:
             line = process.stdout.readline().decode()
             assert line, f"ended:\n{''.join(lines)}"
             assert time.monotonic() - begun < WHOLE_RUN

@@ -31,14 +31,14 @@ PATIENCE: Final = {
 CAUSES: Final = {
     "down": ("transport_error", None, "TXE-1003", "connecting failed: Connection refused"),
     "unknown-name": ("transport_error", None, "TXE-1003", "connecting failed: the name cannot be resolved"),
-    "wrong-secret": ("http_status", "invalid_client", "TXE-2001", "the token endpoint answered with status 401"),
+    "wrong-secret": ("http_status", "invalid_client", "TXE-2001", "the token endpoint returned status 401"),
     "expired-certificate": (
         "transport_error",
         None,
         "TXE-1003",
         "the certificate of the token endpoint is refused: certificate has expired",
     ),
-    "silent": ("timeout", None, "TXE-1003", "timed out while waiting for the answer"),
+    "silent": ("timeout", None, "TXE-1003", "timed out while waiting for the response"),
 }
 
 

@@ -158,7 +158,7 @@ async def test_other_pages_and_other_names_may_not_ask(ext_authz_demo: SharedDem
 
 async def test_a_signal_while_somebody_watches_and_a_run_is_under_way_ends_it(tmp_path: Path) -> None:
     async with demo(tmp_path, program=PATIENT_DEMO) as running, trio.open_nursery() as nursery:
-        await running.until("Ctrl-C ends everything")
+        await running.until("Ctrl-C stops everything")
         at = Front(running.console)
         async with at.watching():
             nursery.start_soon(abandoned_run, at)

@@ -157,7 +157,7 @@ async def test_a_signal_during_the_start_leaves_nothing(moment: str, number: sig
 async def test_sigterm_while_it_runs_ends_everything_cleanly(tmp_path: Path) -> None:
     """The demos that tests share end by SIGINT."""
     async with demo(tmp_path) as running:
-        await running.until("Ctrl-C ends everything")
+        await running.until("Ctrl-C stops everything")
         assert len(processes_with(tmp_path)) == 3
         running.process.send_signal(signal.SIGTERM)
         assert await running.end(ENDING) == 0, running.text
@@ -167,7 +167,7 @@ async def test_sigterm_while_it_runs_ends_everything_cleanly(tmp_path: Path) -> 
 
 async def test_a_killed_service_ends_the_demo(tmp_path: Path) -> None:
     async with demo(tmp_path) as running:
-        await running.until("Ctrl-C ends everything")
+        await running.until("Ctrl-C stops everything")
         pids = re.findall(r"service: process (\d+)", running.text)
         os.kill(int(pids[0]), signal.SIGKILL)
         assert await running.end(ENDING) == 1, running.text

@@ -55,7 +55,7 @@ async def test_all_parts_are_in_the_clients_trace(mode: FilterMode, tmp_path: Pa
     with collecting() as collector:
         export_to(collector, monkeypatch)
         async with demo(tmp_path, "--mode", mode.value) as running:
-            await running.until("Ctrl-C ends everything")
+            await running.until("Ctrl-C stops everything")
             await ask(running)
             await trio.to_thread.run_sync(collector.until, lambda: is_whole(spans_of(collector)))
             os.kill(running.process.pid, 2)
@@ -73,7 +73,7 @@ async def test_a_request_that_runs_into_a_timeout_has_its_error_in_the_trace(tmp
     with collecting() as collector:
         export_to(collector, monkeypatch)
         async with demo(tmp_path) as running:
-            await running.until("Ctrl-C ends everything")
+            await running.until("Ctrl-C stops everything")
             await ask(running, "red.example.com", "/slow", 500)
             await trio.to_thread.run_sync(collector.until, lambda: spans_of(collector).keys() >= SERVICES - {"echo"})
             os.kill(running.process.pid, 2)

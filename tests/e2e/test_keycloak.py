@@ -65,7 +65,7 @@ async def test_its_token_endpoint_speaks_http2_by_prior_knowledge(keycloak: Keyc
 async def test_the_lab_shows_each_scenario_with_what_the_realms_keys_say(keycloak: Keycloak, tmp_path: Path) -> None:
     issuer = f"{keycloak.address}/realms/exchanger-demo"
     async with demo(tmp_path, *flags(keycloak)) as running:
-        await running.until("Ctrl-C ends everything")
+        await running.until("Ctrl-C stops everything")
         at = Front(running.console)
         _, offered = await at.ask("GET", "/lab/scenarios")
         assert offered["keycloak"] is True

@@ -217,7 +217,7 @@ def test_strict_errors_say_whose_fault_it_is(world: World) -> None:
     assert (down.status, down.headers.get("retry-after")) == (503, "1")
     misnamed = world.ask("misnamed", token)  # the realm's metadata, which have no slash at the end
     assert (misnamed.status, "TXE-1008" in misnamed.body, misnamed.headers.get("retry-after")) == (503, True, "1")
-    assert "the metadata name another issuer" in world.service.lines()
+    assert "the metadata names another issuer" in world.service.lines()
     world.realm.log_out()
     assert world.ask("strict", token).tells() == (401, "invalid_token", 'Bearer realm="orders", error="invalid_token"')
 

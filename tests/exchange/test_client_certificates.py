@@ -186,8 +186,8 @@ FAULTS: Final = {
     "the client's key is not that of the client certificate; of several certificates the first counts": lambda it: attrs.evolve(
         it, key=client_certificate(CLIENTS).key
     ),
-    "the client's key is encrypted: it must be given without a password": lambda it: attrs.evolve(it, key=encrypted(it.key)),
-    "the client's key is nothing that OpenSSL can read": lambda it: attrs.evolve(it, key=Secret("canary")),
+    "the client's key is encrypted; it must not have a password": lambda it: attrs.evolve(it, key=encrypted(it.key)),
+    "the client's key cannot be read by OpenSSL": lambda it: attrs.evolve(it, key=Secret("canary")),
 }
 
 

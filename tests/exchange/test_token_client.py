@@ -132,12 +132,12 @@ async def test_a_request_that_cannot_be_built_is_not_sent() -> None:
 @pytest.mark.parametrize(
     ("script", "detail"),
     [
-        (silent, "timed out while waiting for the answer"),
-        (closing(b""), "the connection ended without an answer"),
-        (closing(b"SSH-2.0-OpenSSH_9.9\r\n"), "the answer is not valid HTTP, or broke off"),
-        (closing(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"), "the answer broke off"),
-        (answering(response(b"moved", 302)), "the token endpoint answered with status 302"),
-        (answering(response(b"canary", 503)), "the token endpoint answered with status 503"),
+        (silent, "timed out while waiting for the response"),
+        (closing(b""), "the connection closed without a response"),
+        (closing(b"SSH-2.0-OpenSSH_9.9\r\n"), "the response is not valid HTTP, or was cut off"),
+        (closing(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"), "the response was cut off"),
+        (answering(response(b"moved", 302)), "the token endpoint returned status 302"),
+        (answering(response(b"canary", 503)), "the token endpoint returned status 503"),
     ],
 )
 async def test_a_failure_says_what_happened_in_our_words(script: Script, detail: str, autojump_clock: MockClock) -> None:

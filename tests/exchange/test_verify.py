@@ -106,8 +106,8 @@ async def test_actors_are_told_by_their_digest(autojump_clock: MockClock) -> Non
         ("a" * 70_000, "is too long"),
         (raw({"alg": "none"}), "is signed by an algorithm that is not accepted"),
         (token(iss="https://canary.example.com"), "is from an issuer that is not accepted"),
-        (GOOD[:-4] + "AAAA", "has a signature that is not its issuer's"),
-        (raw({"alg": "RS256", "kid": "rsa"}, CLAIMS, STRANGER), "has a signature that is not its issuer's"),
+        (GOOD[:-4] + "AAAA", "has a signature that none of its issuer's keys verifies"),
+        (raw({"alg": "RS256", "kid": "rsa"}, CLAIMS, STRANGER), "has a signature that none of its issuer's keys verifies"),
         (token(aud="canary"), "is for another audience"),
         (token(exp=NOW - LEEWAY), "has expired"),
         (token(cnf={"jkt": "canary"}), "is bound to its sender"),
@@ -142,7 +142,7 @@ async def test_the_issuer_s_own_metadata_say_where_its_keys_are(autojump_clock: 
         assert no_keys(await exchange(it.gate, asking(subject, issuer)))
         site.documents[OPENID] = document({"issuer": "http://login.example.com"})
         await trio.sleep(0.5)
-        assert it.learned.taken() == [("keys_failed", "http://login.example.com", "the metadata name no address of keys")]
+        assert it.learned.taken() == [("keys_failed", "http://login.example.com", "the metadata names no jwks_uri")]
         site.documents[OPENID] = document({"issuer": "http://other.example.com", "jwks_uri": "http://login.example.com/keys"})
         await trio.sleep(5)
         assert it.fetches == 0

@@ -169,7 +169,7 @@ class TestTls:
         site.files.key.write_text(encrypted(Secret(site.files.key.read_text())).reveal())
         files = ("--cert-file", str(site.files.cert), "--key-file", str(site.files.key))
         assert await run_health(options("--address", "127.0.0.1:1", *files)) == 2
-        reason = f"--cert-file, --key-file: the key in {site.files.key} is encrypted: it must be given without a password"
+        reason = f"--cert-file, --key-file: the key in {site.files.key} is encrypted; it must not have a password"
         assert capsys.readouterr().err == f"exchanger health: {reason}\n"
 
     def test_keys_of_sessions_are_not_written_down(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -213,8 +213,8 @@ class TestTls:
     [
         (Answered(b"\x08\x01"), "SERVING", ""),
         (Answered(b""), "UNKNOWN", ""),
-        (Answered(b"\x08\x63"), "", "the answer is not a health status"),
-        (Answered(b"\xff"), "", "the answer is not a health status"),
+        (Answered(b"\x08\x63"), "", "the response is not a health status"),
+        (Answered(b"\xff"), "", "the response is not a health status"),
         (Refused(StatusCode.UNIMPLEMENTED, "unknown method"), "", "UNIMPLEMENTED: unknown method"),
         (Refused(StatusCode.UNAVAILABLE, ""), "", "UNAVAILABLE"),
         (Refused(StatusCode.UNAVAILABLE, "a\x1b[31m"), "", "UNAVAILABLE: a\N{REPLACEMENT CHARACTER}[31m"),

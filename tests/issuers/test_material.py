@@ -61,7 +61,7 @@ UNREADABLE, BROKEN = "its private key cannot be read", "a certificate in it cann
         (Shape.P256_KEY, P256.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode(), NO_KEY),
         (Shape.P256_KEY, CHAIN, NO_KEY),
         (Shape.P256_KEY, pem(P256) * 2, "it holds more than one private key"),
-        (Shape.P256_KEY, pkcs8(P256, BestAvailableEncryption(b"canary")), "its private key is encrypted; nobody could type the password"),
+        (Shape.P256_KEY, pkcs8(P256, BestAvailableEncryption(b"canary")), "its private key is encrypted, and no password can be given"),
         (Shape.P256_KEY, pem(P256).replace("M", "N", 3), UNREADABLE),
         (Shape.P256_KEY, pem(P256)[:60] + pem(P256), UNREADABLE),  # whoever reads it after this might take what follows for its content
         (Shape.P256_KEY, pem(ec.generate_private_key(ec.SECP384R1())), "the algorithm needs a key of the curve P-256"),

@@ -182,13 +182,13 @@ async def test_messages_and_timestamps(autojump_clock: trio.testing.MockClock) -
         await it.settle()
         first, *_ = it.server.events.values()
         assert (first["firstTimestamp"], first["lastTimestamp"]) == ("1970-01-01T00:00:00Z", "1970-01-01T00:00:10Z")
-        in_common = "POL-2101: entries[0] has a host, method and pathPrefix in common with team/{} entries[0]: such requests are refused"
+        in_common = "POL-2101: entries[0] shares a host, method and pathPrefix with team/{} entries[0]: such requests are refused"
         said = [(event["type"], event["message"]) for event in it.server.events.values()]
         assert said[0] == ("Warning", "line 1: POL-1007: the document has no version v1")
         assert sorted(said[1:3]) == [("Warning", in_common.format("one")), ("Warning", in_common.format("two"))]  # of one version
         assert said[3:] == [
             ("Normal", "the document is valid again; entries in force: 1"),
-            ("Normal", "no entry ties with another any more; entries in force: 1"),
+            ("Normal", "no entry conflicts with another any more; entries in force: 1"),
         ]
 
 

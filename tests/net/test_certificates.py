@@ -171,8 +171,8 @@ def use_a_weak_key(site: Site) -> None:
 
 
 NOT_THE_KEY = "the key in {key} is not that of the certificate in {cert}; of several certificates the first counts"
-ENCRYPTED = "the key in {key} is encrypted: it must be given without a password"
-NO_KEY = "the key in {key} is nothing that OpenSSL can read"
+ENCRYPTED = "the key in {key} is encrypted; it must not have a password"
+NO_KEY = "the key in {key} cannot be read by OpenSSL"
 BROKEN = "the first certificate in {cert} is not one: its encoding is broken"
 NO_CERTIFICATE = {"nothing": b"", "text": b"text", "no end": BEGIN + b"\nunfinished", "beginnings": BEGIN * 30_000}
 NO_ENCODING = {"of zeros": b"AAAA", "not in base64": b"!", "not in text": b"\xff\xfe", "empty": b""}
@@ -189,7 +189,7 @@ PROBLEMS: dict[str, tuple[Callable[[Site], object], str]] = {
         for which in ("cert", "client_ca")
     },
     **{f"certificate {name}": (rewrite("cert", BEGIN + b"\n" + text + b"\n" + END + b"\n"), BROKEN) for name, text in NO_ENCODING.items()},
-    "a broken chain": (append_broken("cert"), "the certificate in {cert} is nothing that OpenSSL can read"),
+    "a broken chain": (append_broken("cert"), "the certificate in {cert} cannot be read by OpenSSL"),
     "an empty key": (rewrite("key", b""), NO_KEY),
     "text as key": (rewrite("key", b"s3cret"), NO_KEY),
     "a broken key": (rewrite("key", b"-----BEGIN PRIVATE KEY-----\ns3cret\n-----END PRIVATE KEY-----\n"), NO_KEY),

@@ -26,7 +26,7 @@ from exchanger.values.issuer import ClientCertificate
 from exchanger.values.secret import Secret
 from tests.net.certificates import client_certificate, pem
 
-NOTHING_READABLE = "the client certificate is nothing that OpenSSL can read"
+NOTHING_READABLE = "the client certificate cannot be read by OpenSSL"
 
 
 NOT_THE_KEY = "the client's key is not that of the client certificate; of several certificates the first counts"
@@ -144,7 +144,7 @@ def test_what_cannot_be_used_is_not_tried_again(certificate: ClientCertificate) 
     contexts = TlsContexts(make)
     broken = attrs.evolve(certificate, key=Secret("canary"))
     for _ in range(3):
-        assert contexts.own(None, broken, "h2") == Unusable("the client's key is nothing that OpenSSL can read")
+        assert contexts.own(None, broken, "h2") == Unusable("the client's key cannot be read by OpenSSL")
     assert len(made) == 1
 
 

@@ -421,7 +421,7 @@ def test_a_dead_peer_is_found_out() -> None:
     joined.client.tick(1.0)
     joined.take(joined.client.events())
     assert joined.lost == {stream: Lost(stream, seen=False, safe=False)}
-    assert (joined.client.closed, joined.client.failure) == (True, "the token endpoint does not answer any more")
+    assert (joined.client.closed, joined.client.failure) == (True, "the token endpoint stopped responding")
 
 
 def test_a_slow_peer_is_asked_now_and_then() -> None:
@@ -560,7 +560,7 @@ def test_what_ends_the_connection(said: bytes, begun: bool) -> None:
     joined.take(joined.client.events())
     assert joined.client.closed
     assert joined.lost == {stream: Lost(stream, seen=False, safe=False)}
-    assert joined.client.failure in {"the token endpoint broke the rules of HTTP/2", "the token endpoint sends too many frames"}
+    assert joined.client.failure in {"the token endpoint violated the HTTP/2 protocol", "the token endpoint sends too many frames"}
 
 
 @pytest.mark.parametrize(

@@ -147,7 +147,7 @@ async def test_an_end_without_notice(endpoint: Endpoint, how: str) -> None:
         lost = await used.ask("/token?wait=15s")
         # If the killed one was not heard of since, the request goes out once more; its sockets end one after the other.
         killed = {"connecting failed: Connection refused", "no TLS with the token endpoint: the connection ended", "the connection ended"}
-        why = killed if how == "killed" else {"the token endpoint does not answer any more"}
+        why = killed if how == "killed" else {"the token endpoint stopped responding"}
         assert isinstance(lost, NoAnswer)
         assert (lost.timed_out, lost.why in why) == (False, True)
         await ended(used)

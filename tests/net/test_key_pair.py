@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from exchanger.net.tls.key_pair import load_key_pair
 
 FORMS = [PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL]
-NOTHING = "is nothing that OpenSSL can read"
+NOTHING = "cannot be read by OpenSSL"
 NOT_THE_KEY = "of several certificates the first counts"
 
 
@@ -54,7 +54,7 @@ def test_an_encrypted_key_is_named_and_no_password_asked_for(
     cert_file.write_bytes(key + cert_file.read_bytes())
     place = key_file if apart else cert_file
     said = load_key_pair(plain(), cert_file, key_file if apart else None)
-    assert (said, *capfd.readouterr()) == (f"the key in {place} is encrypted: it must be given without a password", "", "")
+    assert (said, *capfd.readouterr()) == (f"the key in {place} is encrypted; it must not have a password", "", "")
 
 
 @pytest.mark.usefixtures("leaf")

@@ -237,10 +237,10 @@ async def test_no_connection() -> None:
 
 async def test_outside_run() -> None:
     client = client_of(HTTP, Observer())
-    assert await fetch(client) == NotFetched("the service ends")
+    assert await fetch(client) == NotFetched("the service is stopping")
     async with running(client):
         pass
-    assert await fetch(client) == NotFetched("the service ends")
+    assert await fetch(client) == NotFetched("the service is stopping")
 
 
 def after(seconds: float, *pieces: bytes) -> Script:
@@ -259,16 +259,21 @@ def after(seconds: float, *pieces: bytes) -> Script:
 @pytest.mark.parametrize(
     ("script", "protocol", "found", "seconds"),
     [
-        (silent, EndpointProtocol.AUTO, NotFetched("timed out while waiting for the answer"), DOCUMENT_TIMEOUT),
+        (silent, EndpointProtocol.AUTO, NotFetched("timed out while waiting for the response"), DOCUMENT_TIMEOUT),
         (
             after(1.0, response(DOCUMENT)[:-1]),
             EndpointProtocol.AUTO,
-            NotFetched("timed out while reading the answer", 200),
+            NotFetched("timed out while reading the response", 200),
             DOCUMENT_TIMEOUT,
         ),
-        (Endpoint(silent_over_http2).serve, EndpointProtocol.HTTP2, NotFetched("timed out while waiting for the answer"), DOCUMENT_TIMEOUT),
-        (closing(response(DOCUMENT)[:-1]), EndpointProtocol.AUTO, NotFetched("the answer broke off", 200), 0.0),
-        (closing(b""), EndpointProtocol.AUTO, NotFetched("the connection ended without an answer"), 0.0),
+        (
+            Endpoint(silent_over_http2).serve,
+            EndpointProtocol.HTTP2,
+            NotFetched("timed out while waiting for the response"),
+            DOCUMENT_TIMEOUT,
+        ),
+        (closing(response(DOCUMENT)[:-1]), EndpointProtocol.AUTO, NotFetched("the response was cut off", 200), 0.0),
+        (closing(b""), EndpointProtocol.AUTO, NotFetched("the connection closed without a response"), 0.0),
     ],
     ids=["silent", "slow", "silent over HTTP/2", "half", "closing"],
 )

@@ -26,7 +26,7 @@ from tests.oauth.published import ISSUER, OAUTH, OPENID, TOKEN, Learned, Site, S
 from tests.property.strategies_oauth import json_values
 
 NOT_FOUND: Final = "the answer has status 404"
-OTHER_ISSUER: Final = "the metadata name another issuer"
+OTHER_ISSUER: Final = "the metadata names another issuer"
 CERTIFICATE: Final = ClientCertificate("chain", Secret("key"))
 
 
@@ -152,7 +152,7 @@ async def test_exchanges_fail_until_the_endpoint_is_known(autojump_clock: MockCl
         outcome = await exchange(it.client, asking(discovered()))
         assert isinstance(outcome, ExchangeFailure)
         assert (outcome.diagnostic, outcome.kind) == (Diagnostic.METADATA_UNKNOWN, ErrorKind.METADATA_UNKNOWN)
-        assert outcome.detail == "the issuer's metadata are not known yet"
+        assert outcome.detail == "the issuer's metadata is not known yet"
         assert [record.kind for record in it.observer.records] == [ErrorKind.METADATA_UNKNOWN]
         assert site.posts == []
         site.documents[OPENID] = metadata()
@@ -171,7 +171,7 @@ async def test_what_is_known_outlives_failures(autojump_clock: MockClock) -> Non
         assert await exchange(it.client, asking(discovered())) == ISSUED
         site.documents[OPENID] = document({"issuer": ISSUER})
         await trio.sleep(60)
-        assert learned.taken() == [("metadata_failed", "primary", "the metadata name no token endpoint")]
+        assert learned.taken() == [("metadata_failed", "primary", "the metadata names no token endpoint")]
         assert await exchange(it.client, asking(discovered(), "another")) == ISSUED
         site.documents[OPENID] = metadata()
         await trio.sleep(60)

@@ -71,7 +71,7 @@ def test_what_is_missing_is_a_failure(of: Issuer, discovered_at: str, diagnostic
         return
     assert isinstance(found, ExchangeFailure)
     assert found.diagnostic is diagnostic
-    assert (found.detail == "the key of the client's assertions cannot sign") == (of.credentials.proof == BROKEN)
+    assert (found.detail == "the client assertion key cannot sign") == (of.credentials.proof == BROKEN)
     assert "canary" not in repr(found) + found.body
 
 

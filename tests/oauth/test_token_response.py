@@ -179,7 +179,7 @@ class TestErrors:
     @pytest.mark.parametrize("error", ["canary-token", "INVALID_GRANT", "invalid_grant ", "", None, 5, ["invalid_grant"]])
     def test_operators_learn_no_other_code(self, error: object) -> None:
         failure = decoded(400, json.dumps({"error": error, "error_description": "canary"}).encode())
-        assert (failure.oauth_error, failure.detail) == ("", "the token endpoint answered with status 400")
+        assert (failure.oauth_error, failure.detail) == ("", "the token endpoint returned status 400")
 
     @pytest.mark.parametrize(
         ("status", "seen", "error", "description", "code"),

@@ -52,7 +52,7 @@ def test_two_entries_that_conflict_are_shown_at_both_places_and_with_the_other_f
     found = edited("pathPrefix: /orders/internal", "pathPrefix: /orders")
     assert [(problem.entry, problem.place.line) for problem in found.problems] == [(0, 20), (1, 25)]
     assert all("has a host, method and pathPrefix in common" in problem.reason for problem in found.problems)
-    assert "[0] has a host, method and pathPrefix in common with team-red/token-policy entries[0]" in str(
+    assert "[0] shares a host, method and pathPrefix with team-red/token-policy entries[0]" in str(
         edited("host: yellow.example.com, pathPrefix: /orders}", "host: red.example.com, pathPrefix: /inventory}").problems
     )
 
@@ -68,7 +68,7 @@ def test_two_entries_that_conflict_are_shown_at_both_places_and_with_the_other_f
                 ("namespace: team-yellow", "namespace: elsewhere", "elsewhere", "no Namespace of this name with labels"),
             )
         ),
-        ("", Place(1, 1), None, "the file is empty; what the file said before stays in force"),
+        ("", Place(1, 1), None, "the file is empty; its previous content stays in force"),
         ("  \n", Place(1, 1), None, "is empty"),
         (f"{YELLOW}\n\t- x", Place(38, 1), None, "is not YAML"),
         (YELLOW.replace("name: token-policy", "", 1), Place(9, 1), None, "document 1: metadata.name is missing"),
@@ -99,7 +99,7 @@ def test_a_document_that_is_left_open_or_missing_is_shown_where_it_ends_or_begin
 def test_a_file_is_checked_as_the_command_checks_it() -> None:
     changed = YELLOW.replace("/archive", "/archives")
     (problem,) = linted(changed, "other.yaml").problems
-    assert problem.reason.endswith("is there twice, with different documents; the other is in yellow.yaml")
+    assert problem.reason.endswith("occurs twice, with different documents; the other is in yellow.yaml")
     (problem,) = edited("action: deny", "action: %deny").problems
     assert problem.reason.endswith("(did you mean to put it in quotation marks?)")
 

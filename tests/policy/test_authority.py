@@ -92,11 +92,11 @@ def test_policy_hosts_have_the_same_canonical_form(text: str, canonical: str | N
         ("*.example.com", ""),
         (
             "*.a.*",
-            'has a "*" where none can be: write one entry for each host name, or *.example.com for all below one, instead of "*.a.*"',
+            'has a misplaced "*": write one entry for each host name, or *.example.com for all below one, instead of "*.a.*"',
         ),
         ("*.example.com/", 'is more than a host name: write *.example.com instead of "*.example.com/"'),
         ("*.[::1]", 'is not a host: write a host name or a bracketed IPv6 address instead of "*.[::1]"'),
-        ("*", 'has a "*" where none can be: write one entry for each host name, or *.example.com for all below one, instead of "*"'),
+        ("*", 'has a misplaced "*": write one entry for each host name, or *.example.com for all below one, instead of "*"'),
         ("(a|b).example.com", 'has no patterns: write one entry for each host name instead of "(a|b).example.com"'),
         ("${HOST}", 'is a template or has escapes: write the host name itself instead of "${HOST}"'),
         (":443", 'is not a host: write a host name or a bracketed IPv6 address instead of ":443"'),

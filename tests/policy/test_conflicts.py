@@ -174,5 +174,5 @@ def test_the_conflicts_of_a_document_come_in_steps_and_are_bounded() -> None:
 def test_a_conflict_names_its_rivals() -> None:
     here, there = DenyEntry(Source("team", "p"), 1, MatchScope("h", "/a")), DenyEntry(Source("team", "q"), 2, MatchScope("h", "/a"))
     assert str(Conflict(here, (here, there))) == (
-        "entries[1] has a host, method and pathPrefix in common with entries[1], team/q entries[2]: such requests are refused"
+        "entries[1] shares a host, method and pathPrefix with entries[1], team/q entries[2]: such requests are refused"
     )

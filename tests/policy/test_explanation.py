@@ -20,13 +20,13 @@ WINS = "the longest pathPrefix that matches host and method"
 CLOSES = "it cannot be understood, so it closes what it covers: region of blue/policy"
 LOSES_TO_A_REGION = "an invalid entry or unreadable document covers the request, and wins over all others"
 SEVERAL_CLOSE = "more than one invalid entry or unreadable document covers the request, and these win over all others"
-AS_STRICT = "HEAD gets the stricter of two decisions, and that of an entry for HEAD itself is at least as strict as this one for GET"
+AS_STRICT = "HEAD gets the stricter of two decisions, and an entry for HEAD itself is at least as strict as this one for GET"
 WON, BLOCKS, CONFLICT, NO = Standing.WON, Standing.BLOCKS, Standing.CONFLICTS, Standing.OTHER
 ELSEWHERE = "the path does not start with its pathPrefix /carts"
 
 
 def tied(*rivals: str) -> str:
-    return f"it has a host, method and pathPrefix in common with {', '.join(rivals)}, so nobody can tell which one is meant"
+    return f"it shares a host, method and pathPrefix with {', '.join(rivals)}, so neither can decide"
 
 
 def as_path(path: str) -> str:
@@ -133,8 +133,8 @@ def test_an_equal_place_under_another_spelling_is_another_entry_that_decides() -
 def test_a_region_of_unknown_host_closes_what_no_entry_of_another_namespace_decides() -> None:
     unknown = region("", source=BLUE, host=None)
     snapshot = snapshot_of(ORDERS, unknown)
-    spared = f"its host cannot be known, but an entry of another namespace decides the request: region of {BLUE}"
-    closes = f"its host cannot be known, so it closes what no entry of another namespace decides: region of {BLUE}"
+    spared = f"its host is unknown, but an entry of another namespace decides the request: region of {BLUE}"
+    closes = f"its host is unknown, so it closes what no entry of another namespace decides: region of {BLUE}"
     assert explain(snapshot, HOST, "/orders", "GET").candidates == (Candidate(ORDERS, WON, WINS), Candidate(unknown, NO, spared))
     closed = explain(snapshot, HOST, "/elsewhere", "GET")
     assert closed.verdict == Unhealthy(f"region of {BLUE}", BLUE, 0)

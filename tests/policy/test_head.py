@@ -138,13 +138,13 @@ def test_an_explanation_says_which_decision_is_stricter() -> None:
     assert denied["red", 0][0] is Standing.WON
     assert denied["red", 1] == (
         Standing.OTHER,
-        "HEAD gets the stricter of two decisions, and that of an entry for HEAD itself is at least as strict as this one for GET",
+        "HEAD gets the stricter of two decisions, and an entry for HEAD itself is at least as strict as this one for GET",
     )
     overridden = why(ORDERS, ALLOWED)
     assert overridden["red", 1][0] is Standing.WON
     assert overridden["red", 2] == (
         Standing.OTHER,
-        "HEAD gets the stricter of two decisions, and GET gets a stricter one than that of this entry for HEAD",
+        "HEAD gets the stricter of two decisions, and the one for GET is stricter than this entry for HEAD",
     )
     spared = why(ORDERS, deny("/orders/1", source=BLUE, host=WILD), region("/", source=BLUE, index=1, host=WILD))
     assert spared["red", 1][0] is Standing.WON
@@ -152,7 +152,7 @@ def test_an_explanation_says_which_decision_is_stricter() -> None:
     assert spared["blue", 1][0] is Standing.OTHER
     assert spared["blue", 1][1].startswith("it cannot be understood, but an entry for a nearer host decides the request")
     unknown = why(ORDERS, region("/", source=BLUE, host=None))
-    assert unknown["blue", 0][1].startswith("its host cannot be known, but an entry of another namespace decides the request")
+    assert unknown["blue", 0][1].startswith("its host is unknown, but an entry of another namespace decides the request")
 
 
 def test_an_entry_for_head_on_a_farther_host_is_explained_by_the_nearer_one() -> None:

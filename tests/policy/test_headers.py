@@ -110,8 +110,8 @@ def test_an_invalid_entry_closes_whatever_the_headers_are() -> None:
 
 
 def test_long_or_unprintable_headers_are_no_matches() -> None:
-    assert name_problem("a" * 257) == name_problem("a b") == name_problem("") == "is not the name of a header"
-    assert value_problem("a\x7f") == "has a character that no header can have"
+    assert name_problem("a" * 257) == name_problem("a b") == name_problem("") == "is not a header name"
+    assert value_problem("a\x7f") == "has a character that headers cannot have"
     assert value_problem("a" * 4097).startswith("is longer")
     items = ", ".join(f"{{name: x{number}, value: a}}" for number in range(9))
     (problem,) = parsed(f"version: v1\nentries: [{{match: {{host: a, pathPrefix: /, headers: [{items}]}}, action: deny}}]").problems
@@ -125,7 +125,7 @@ def test_what_came_before_says_why_an_entry_did_not_win() -> None:
     snapshot = snapshot_of(PLAIN, DELETE, segment, wide, closed)
     fields = HeaderFields((("mcp-name", "delete_order"),))
     why = {(one.claim.source, one.claim.index): one.why for one in explain(snapshot, HOST, "/mcp", "POST", headers=fields).candidates}
-    assert why[PLAIN.source, 0] == "an entry with this pathPrefix matches more closely: by whole segments, or as it is written"
+    assert why[PLAIN.source, 0] == "an entry with this pathPrefix matches more closely: by whole segments, or as written"
     assert why[wide.source, 2] == "an entry for the host itself, or for a longer wildcard, matches"
     assert why[closed.source, 3].startswith("it cannot be understood, but an entry for a nearer host decides the request")
     without = snapshot_of(PLAIN, DELETE)

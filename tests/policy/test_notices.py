@@ -102,7 +102,7 @@ def test_config_maps(labels: tuple[tuple[str, str], ...], text: str, namespaces:
 def test_namespaces() -> None:
     found = of_namespaces((Namespace("a", ((f"{DOMAIN}/polcy", "enabled"),)), Namespace("b", ())), NAMESPACES, CONFIG_MAPS)
     hint = f"the label {DOMAIN}/polcy is probably meant to be {DOMAIN}/policy=enabled"
-    assert [str(notice) for notice in found] == [f"POL-3101: Namespace a is not selected: {hint} (its labels have to match {NAMESPACES})"]
+    assert [str(notice) for notice in found] == [f"POL-3101: Namespace a is not selected: {hint} (its labels must match {NAMESPACES})"]
 
 
 def test_a_policy_in_which_nothing_is_in_force() -> None:
@@ -112,9 +112,9 @@ def test_a_policy_in_which_nothing_is_in_force() -> None:
         return [notice.text for notice in of_snapshot(snapshot, "b", Selector(), emptied=emptied)]
 
     assert ["nothing is selected" in text for text in told()] == [True]
-    assert ["7 that were in force have gone" in text for text in told(emptied=7)] == [True]
+    assert ["all 7 that were in force are gone" in text for text in told(emptied=7)] == [True]
     assert ["no entry in force" in text for text in told(POLICY, POLICY)] == [True]
     assert told("not a policy") == []  # which closes everything, and is told as what it is
     entry = "version: v1\nentries: [{match: {host: h, pathPrefix: /a}, action: deny}]"
     assert told(entry) == []
-    assert ["none is inside what its namespace is granted" in text for text in told(entry, grants=Grants())] == [True]
+    assert ["all are outside what their namespaces are granted" in text for text in told(entry, grants=Grants())] == [True]

@@ -70,7 +70,7 @@ EDIT = "edit: {{file: {file}, old: a, new: {new}, expect: {{status: 200}}}}\n   
 MISTAKES = [
     ("version: v1", "version: v2", "1: version must be v1"),
     ("version: v1\n", "", "1: version is required"),
-    ("name: first", "name: First", "3: scenarios[0].name must be of small letters, digits and hyphens, at most 64"),
+    ("name: first", "name: First", "3: scenarios[0].name must be lower-case letters, digits and hyphens, at most 64"),
     ("name: first", "name: 5", "3: scenarios[0].name must be text of at most 4096 characters (in quotation marks if it looks"),
     ("watch: something", 'watch: "a\\nb"', "4: scenarios[0].watch must be one line of text"),
     ("watch: something", "watch: something\n    needs: luck", "5: scenarios[0].needs must be grants"),
@@ -84,7 +84,7 @@ MISTAKES = [
     ("status: 200", "status: 200\n      upstream: {}", "10: scenarios[0].expect.upstream.exchanged is required"),
     ("status: 200", "status: 200\n      upstream: no token\n      body: a", "11: scenarios[0].expect.body is the upstream's, which"),
     ("expect:", "at_once: 1\n    expect:", f"8: scenarios[0].at_once must be a number from 2 to {MAX_AT_ONCE}"),
-    ("expect:", "at_once: 2\n    " + EDIT.format(file="a.yaml", new="b"), "9: scenarios[0].edit and at_once exclude each other"),
+    ("expect:", "at_once: 2\n    " + EDIT.format(file="a.yaml", new="b"), "9: scenarios[0].edit and at_once are mutually exclusive"),
     ("expect:", EDIT.format(file="../a.yaml", new="b"), "8: scenarios[0].edit.file must be the name of a policy file, such as team.yaml"),
     ("expect:", EDIT.format(file="a.yaml", new="a"), "8: scenarios[0].edit.new must differ from old"),
     ("path: /a", "path: /a\n      headers: {}", "8: scenarios[0].request.headers must be a list"),
@@ -109,7 +109,7 @@ def test_problems_are_listed_in_the_order_of_the_file_and_bounded() -> None:
 
 def test_names_are_unique_and_scenarios_bounded() -> None:
     again = GOOD + GOOD.partition("scenarios:\n")[2]
-    assert problems(again) == ['line 10: scenarios[1].name is that of an earlier scenario: "first"']
+    assert problems(again) == ['line 10: scenarios[1].name is already used by an earlier scenario: "first"']
     assert problems(f"version: v1\nscenarios: [{'a, ' * (MAX_SCENARIOS + 1)}]") == [f"line 2: scenarios are more than {MAX_SCENARIOS}"]
 
 

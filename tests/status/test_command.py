@@ -34,8 +34,8 @@ def test_options() -> None:
         (StatusOptions(), {"POLICY_GRANTS_MODE": "off"}, "POLICY_GRANTS_MODE must be"),
         (StatusOptions(grants=Path("/nonexistent")), {"POLICY_GRANTS_FILE": "/unused"}, "/nonexistent cannot be read"),
         (StatusOptions(grants=Path("/dev/null")), {}, "/dev/null"),
-        (StatusOptions(kubeconfig="/nonexistent"), {}, "no kubeconfig file at /nonexistent"),
-        (StatusOptions(), {"KUBECONFIG": "/nonexistent"}, "no kubeconfig file at /nonexistent"),
+        (StatusOptions(kubeconfig="/nonexistent"), {}, "kubeconfig file at /nonexistent"),
+        (StatusOptions(), {"KUBECONFIG": "/nonexistent"}, "kubeconfig file at /nonexistent"),
     ],
 )
 async def test_a_reason_not_to_answer_is_one_sentence(

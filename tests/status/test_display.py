@@ -48,11 +48,11 @@ team-b/policy        1         3
   entry 0: POL-2101: entries[0] ties
   entry 1, line 7: POL-1102: entries[1].match is required
 
-probably mistakes:
+probable mistakes:
   POL-3103: ConfigMap other/policy is not in force (label its Namespace)
   and 3 more
 
-not looked through for mistakes:
+not checked for mistakes:
   needs list on namespaces
 
 total       2 ConfigMaps, 4 entries, 3 problems, 4 warnings

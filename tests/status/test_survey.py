@@ -160,7 +160,7 @@ async def test_problems_have_their_places(autojump_clock: trio.testing.MockClock
     cluster.put("a", "q", deny("/x"))
     first, second = (await look(cluster)).policies
     assert [(problem.entry, problem.line) for problem in first.problems] == [(0, None), (1, 4)]
-    assert "in common with a/q entries[0]" in first.problems[0].reason
+    assert "pathPrefix with a/q entries[0]" in first.problems[0].reason
     assert "match is required" in first.problems[1].reason
     assert (first.entries, len(second.problems)) == (1, 1)
 

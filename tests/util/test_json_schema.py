@@ -70,6 +70,6 @@ def test_a_name_is_written_as_documents_have_it(name: str, text: str) -> None:
 
 def test_a_document_says_what_its_schema_does_not() -> None:
     made = document("x", "v1", "A file.", ("one thing", "another"), {"type": "object"})
-    assert made["description"] == "A file. The reader refuses more than this schema can say: one thing; another."
+    assert made["description"] == "A file. This schema does not check: one thing; another."
     assert json.loads(as_text(made)) == made
     assert as_text({"a": "é\n"}).isascii()

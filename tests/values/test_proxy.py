@@ -46,7 +46,7 @@ def test_urls(text: str, expected: Proxy) -> None:
         ("http://canary:65536", "no usable host and port"),
         ("http://-canary:1", "no usable host and port"),
         ("http://[::1::]:1", "no usable host and port"),
-        ("http://canary%zz:x@proxy:1", "begins no escape"),
+        ("http://canary%zz:x@proxy:1", "does not begin an escape"),
         ("http://canary%ff:x@proxy:1", "not UTF-8"),
         ("http://canary\udcff:x@proxy:1", "not UTF-8"),
         ("http://canary%3Ax:x@proxy:1", "a colon in its user name"),

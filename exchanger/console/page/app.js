@@ -144,7 +144,7 @@ async function whyClosed() {
       needSession();
       return null;
     }
-    return "the service answers, but has no room for another viewer";
+    return "the service has no room for another viewer";
   } catch (error) {
     return error.status ? error.message : "the service cannot be reached";
   }
@@ -194,9 +194,9 @@ const onLive = (run) => () => (byId("view-live").hidden ? false : run());
 
 setUpKeys([
   { keys: ["/"], text: "search the requests", run: onLive(() => byId("filter-text").focus()) },
-  { keys: ["p"], text: "pause, or go on", run: onLive(() => live.togglePause()) },
+  { keys: ["p"], text: "pause or resume", run: onLive(() => live.togglePause()) },
   { keys: ["j"], text: "the next request", run: onLive(() => live.list.step(1, !within())) },
-  { keys: ["k"], text: "the request before", run: onLive(() => live.list.step(-1, !within())) },
+  { keys: ["k"], text: "the previous request", run: onLive(() => live.list.step(-1, !within())) },
   { keys: ["Enter"], text: "open the request", run: () => false },
   { keys: ["Escape"], text: "close the detail, or leave a field", run: escape },
   { keys: ["1", "2", "3", "4", "5"], text: "go to Live, Policy, Explain, Lab, Edit", run: ({ key }) => go(Object.keys(TITLES)[Number(key) - 1]) },

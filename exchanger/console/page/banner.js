@@ -20,12 +20,12 @@ export function warning(policy, since, issuers) {
   const forbidden = unreadable?.listed?.length ? ` The service may not read ${names(unreadable)}.` : "";
   const refused = {
     loading: "No policy is loaded yet: every request is refused.",
-    too_old: `The policy is too old to be used, last current at ${minute(since)}: every request is refused.`,
+    too_old: `The policy is too old to use, last current at ${minute(since)}: every request is refused.`,
     missing: "A policy is required, and no entry is in force: every request is refused.",
   }[state];
   if (refused) return { severity: "bad", text: refused + forbidden, policy: true };
   const parts = [
-    age > BEHIND && `Changes of the policy have no effect since ${minute(since)}: what was known then stays in force.`,
+    age > BEHIND && `Policy changes have had no effect since ${minute(since)}: the policy of that time stays in force.`,
     problems > 0 && `${plural(problems, "document")} ${problems === 1 ? "has" : "have"} problems.`,
     conflicts > 0 && `${plural(conflicts, "document")} ${conflicts === 1 ? "is" : "are"} in conflict.`,
     problems + conflicts > 0 && "Requests that they cover are refused.",
@@ -40,8 +40,8 @@ function refusing(issuers) {
   const more = issuers.length - NAMED;
   const said = `${issuers.slice(0, NAMED).join(", ")}${more > 0 ? ` and ${count(more)} more` : ""}`;
   return issuers.length === 1
-    ? `Issuer ${said} fails and is not called: its exchanges are refused.`
-    : `Issuers ${said} fail and are not called: their exchanges are refused.`;
+    ? `Issuer ${said} is failing and not called: its exchanges are refused.`
+    : `Issuers ${said} are failing and not called: their exchanges are refused.`;
 }
 
 function names({ listed, more }) {

@@ -127,6 +127,6 @@ export class Charts {
     say(this.#saved.number, exchanges ? percent(coalesced / exchanges) : "–");
     say(this.#saved.top, "100 %");
     this.#saved.setKeys([["saved", "shared", `${count(coalesced)} of ${count(exchanges)}`]]);
-    this.#saved.describe(`${count(coalesced)} of ${plural(exchanges, "exchange")} in the last two minutes shared a call that was under way.`);
+    this.#saved.describe(`${count(coalesced)} of ${plural(exchanges, "exchange")} in the last two minutes shared a call in progress.`);
   }
 }

@@ -14,18 +14,18 @@ export const FAMILIES = [
 ];
 
 const KNOWN = {
-  allow_exchange: ["exchanged", "Exchanged", "The upstream gets the exchanged token in place of the caller's."],
+  allow_exchange: ["exchanged", "Exchanged", "The upstream gets the exchanged token instead of the caller's."],
   allow_explicit_policy: ["passed", "Allowed by policy", "An entry with action: allow matches, so the request passes unchanged."],
   allow_unmatched: ["passed", "No policy, passed", "No policy matches, so the request passes unchanged."],
   allow_options_bypass: ["passed", "Preflight", "A CORS preflight carries no token, and passes unchanged."],
   deny_missing_bearer: ["token", "No token", "The policy requires a bearer token, and the request has none."],
-  deny_invalid_bearer: ["token", "Invalid token", "The bearer token is too long, or has characters that no token has."],
+  deny_invalid_bearer: ["token", "Invalid token", "The bearer token is too long, or has characters that tokens cannot have."],
   deny_explicit_policy: ["refused", "Denied by policy", "An entry with action: deny matches."],
   deny_unmatched_default: ["refused", "No policy, denied", "No policy matches, and this service denies such requests."],
   deny_ambiguous_request: ["refused", "Ambiguous", "The request can be read in several ways, with different decisions."],
-  deny_exchange_error: ["failed", "Exchange failed", "There is no exchanged token for the upstream."],
-  deny_policy_unhealthy: ["broken", "Policy unhealthy", "What would decide is invalid, in conflict or not loaded."],
-  missing_http_attributes: ["broken", "No request", "The gateway did not say what the request is."],
+  deny_exchange_error: ["failed", "Exchange failed", "No exchanged token was issued for the upstream."],
+  deny_policy_unhealthy: ["broken", "Policy unhealthy", "The policy that would decide is invalid, in conflict or not loaded."],
+  missing_http_attributes: ["broken", "No request", "The gateway did not send the request's attributes."],
 };
 
 /** The labels that are known, in the order of their families. */

@@ -18,7 +18,7 @@ const FILTER = `- name: envoy.filters.http.ext_authz
 export function noRequests(lab) {
   return [
     el("h2", { text: "No requests yet" }),
-    el("p", { text: "Each request that a gateway asks about appears here, whether a policy matches it or not." }),
+    el("p", { text: "Each request that a gateway checks appears here, whether or not a policy matches it." }),
     lab && el("p", {}, "The demo's gateway is wired: ", el("a", { href: "#/lab", text: "run a scenario in the lab" }), "."),
     el("h3", { text: "Wire a gateway" }),
     el("ol", {},
@@ -28,19 +28,19 @@ export function noRequests(lab) {
         button("Copy the filter", copyFilter, { symbol: "copy" })),
       el("li", { text: "Send a request through the gateway." })),
     el("p", {}, "For Istio, Envoy Gateway, GKE Gateway and a complete Envoy, follow the guides in ", code("docs/how-to/install"), "."),
-    el("h3", { text: "Wired, and still nothing here?" }),
+    el("h3", { text: "Wired, but still nothing here?" }),
     el("ul", {},
       el("li", { text: "A console shows the decisions of its own pod. If there are several, look at each." }),
-      el("li", {}, "A gateway that cannot reach the service refuses by itself: look for ", code("ext_authz"), " in its statistics and access log."),
+      el("li", {}, "A gateway that cannot reach the service refuses requests itself: look for ", code("ext_authz"), " in its statistics and access log."),
       el("li", { text: "A listener or route without the filter lets requests pass." })),
   ];
 }
 
 /** Return nodes for a filter that leaves out everything. */
-export const noneFits = () => [el("p", { text: "No request fits the filters." })];
+export const noneFits = () => [el("p", { text: "No request matches the filters." })];
 
 const code = (text) => el("code", { text });
 
 async function copyFilter() {
-  announce((await copy(FILTER)) ? "Copied." : "The browser does not let this page copy.");
+  announce((await copy(FILTER)) ? "Copied." : "The browser does not allow this page to copy.");
 }

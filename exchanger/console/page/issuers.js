@@ -7,8 +7,8 @@ import { count, plural } from "./format.js";
 /** Return what is to be said of one issuer, as `totals` tell it. */
 export function sentence({ breaker_open: open, retry_in_s: wait, queued, in_flight: calls, max_in_flight: limit }) {
   const parts = [];
-  if (open) parts.push(`not called, because it fails; ${wait > 0 ? `next probe in ${wait.toFixed(1)} s` : "a probe is due"}`);
-  if (queued) parts.push(`${plural(queued, "exchange")} ${queued === 1 ? "waits" : "wait"}, ${count(calls)}${limit ? ` of ${count(limit)}` : ""} under way`);
+  if (open) parts.push(`not called, because it is failing; ${wait > 0 ? `next probe in ${wait.toFixed(1)} s` : "a probe is due"}`);
+  if (queued) parts.push(`${plural(queued, "exchange")} ${queued === 1 ? "waits" : "wait"}, ${count(calls)}${limit ? ` of ${count(limit)}` : ""} in progress`);
   return parts.join("; ");
 }
 

@@ -138,7 +138,7 @@ function makeRow(item, opened) {
 /** Return what the client got: the status of a refusal with its code, or whatever the upstream answers, which is not known here. */
 function clientCell(item) {
   const status = clientStatus(item);
-  if (status === null) return el("span", { class: "muted", title: "The request went on, and the upstream answers.", text: "upstream" });
+  if (status === null) return el("span", { class: "muted", title: "The request was passed on, and the upstream responds.", text: "upstream" });
   return [el("span", { class: "nums", text: String(status) }), item.diagnostic && el("span", { class: "code-mark", text: item.diagnostic })];
 }
 

@@ -77,7 +77,7 @@ export class Live {
     this.#held = false;
     if (this.#store.paused) this.#store.resume();
     else this.#store.pause();
-    announce(this.#store.paused ? "Paused. New requests wait." : "Going on.");
+    announce(this.#store.paused ? "Paused. New requests wait." : "Resumed.");
   }
 
   /** Let new rows wait while a request is open, so that its own stays where it is. Whoever pauses or goes on meanwhile has the last word. */
@@ -142,7 +142,7 @@ export class Live {
     say(byId("count"), store.size ? of : "");
     this.#drawPause();
     byId("lost").hidden = !store.lost;
-    say(byId("lost-text"), `${count(store.lost)} not shown: more came than a page can follow. `);
+    say(byId("lost-text"), `${count(store.lost)} not shown: more arrived than a page can follow. `);
     byId("list").hidden = !found.length;
     this.#drawEmpty(found.length > 0 ? "" : store.size ? "none fits" : "no requests");
     const more = byId("list-more");

@@ -72,7 +72,7 @@ export class PolicyView {
       .map((namespace) => ({ ...namespace, documents: namespace.documents.filter(({ name }) => !wanted || `${namespace.name}/${name}`.toLowerCase().includes(wanted)) }))
       .filter((namespace) => namespace.documents.length);
     put(byId("policy-tree"),
-      namespaces.length ? namespaces.map((namespace) => this.#namespace(namespace)) : el("p", { class: "empty", text: wanted ? "Nothing is called that." : "There is no policy." }),
+      namespaces.length ? namespaces.map((namespace) => this.#namespace(namespace)) : el("p", { class: "empty", text: wanted ? "Nothing has that name." : "There is no policy." }),
       overview.more > 0 && el("p", { class: "note", text: `${plural(overview.more, "healthy document")} more are not listed.` }));
   }
 
@@ -110,12 +110,12 @@ export class PolicyView {
     this.#shown = { namespace, name, entry };
     this.#drawTree();
     const place = byId("policy-document");
-    if (other) put(place, el("p", { class: "muted loading", text: "Asking for the document …" }));
+    if (other) put(place, el("p", { class: "muted loading", text: "Loading the document …" }));
     let found;
     try {
       found = await this.#api.get("api/policy/document", { namespace, name });
     } catch (error) {
-      if (this.#isShown(namespace, name)) put(place, el("h2", { text: `${namespace}/${name}` }), el("p", { class: "note bad", text: error.status === 404 ? "This document is not there (any more)." : error.message }));
+      if (this.#isShown(namespace, name)) put(place, el("h2", { text: `${namespace}/${name}` }), el("p", { class: "note bad", text: error.status === 404 ? "This document does not exist (any more)." : error.message }));
       return;
     }
     if (!this.#isShown(namespace, name)) return;

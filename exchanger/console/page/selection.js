@@ -6,7 +6,7 @@ import { button, byId, el, icon, put } from "./dom.js";
 import { idOf } from "./store.js";
 
 const GONE = "This request is no longer here. A console keeps the newest decisions of its own pod until the pod restarts.";
-const AWAITED = "The stream has not brought this request yet. It opens when it comes.";
+const AWAITED = "This request has not arrived yet. It opens when it does.";
 
 export class Selection {
   #store;

@@ -4,7 +4,7 @@ import { announce } from "./a11y.js";
 import { icon, put } from "./dom.js";
 
 const CHOICES = ["auto", "light", "dark"];
-const WORDS = { auto: "as the system", light: "light", dark: "dark" };
+const WORDS = { auto: "same as the system", light: "light", dark: "dark" };
 
 export function setUpTheme(button) {
   const root = document.documentElement;

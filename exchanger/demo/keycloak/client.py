@@ -64,7 +64,7 @@ class KeycloakClient:
         response = await self._ask("GET", f"{self.realm.path(self.address)}/protocol/openid-connect/certs")
         keys = read_keys(response.body)
         if not keys:
-            raise DemoError(f"the realm {self.realm.name} at {self.address} tells no key that can be used (status {response.status})")
+            raise DemoError(f"the realm {self.realm.name} at {self.address} has no usable key (status {response.status})")
         return keys
 
     async def log_in(self, client: str = APP) -> Issued:
@@ -84,7 +84,7 @@ class KeycloakClient:
         headers = (_JSON, ("Authorization", f"Bearer {admin.token}"))
         response = await self._ask("POST", f"{self.address.path}/admin/realms", headers, realm_document().encode())
         if response.status not in {201, 409}:  # created, and there already
-            raise DemoError(f"{self.address} does not create the realm {self.realm.name} (status {response.status})")
+            raise DemoError(f"{self.address} refused to create the realm {self.realm.name} (status {response.status})")
 
     async def _user_token(self, realm: str, client: str, user: str, password: str) -> Issued:
         form = {"grant_type": "password", "client_id": client, "username": user, "password": password}

@@ -153,7 +153,7 @@ def keycloak_setup(tokens: RealmTokens, address: KeycloakAddress) -> DemoSetup:
         token=tokens.token,
         target=target,
         verify=tokens.verify,
-        remark="the tokens are those of the realm, which lets them live for five minutes",
+        remark="the realm issues the tokens, and they expire after five minutes",
         renewal=f"TOKEN=$(curl -s {profile['tokenEndpoint']} {login} | {extract})",
     )
 

@@ -114,7 +114,7 @@ def _problem_of_signature(signed: jws.CompactSignature, key: RSAKey | ECKey | No
         good = jws.validate_compact(signed, key, [alg])
     except (JoseError, ValueError):
         good = False
-    return "" if good else "the signature is not the key's"
+    return "" if good else "the signature does not match the key"
 
 
 def _problem_of_claims(claims: Mapping[str, object], issuer: str, now: float) -> str:

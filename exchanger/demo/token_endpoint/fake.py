@@ -85,11 +85,11 @@ class TokenEndpoint:
         if client_of(request, form) != OWN_CREDENTIALS:
             return refusal(_BAD_CREDENTIALS)
         if form.get("grant_type") != [GRANT_TYPE]:
-            return refusal(Refuse("unsupported_grant_type", "this issuer does token exchange only"))
+            return refusal(Refuse("unsupported_grant_type", "this issuer supports only token exchange"))
         subject_token = form.get("subject_token", [""])[0]
         claims = claims_of(subject_token)
         if claims is None or not isinstance(claims.get("sub"), str):
-            return refusal(Refuse("invalid_request", "the subject token is none of this issuer"))
+            return refusal(Refuse("invalid_request", "the subject token is not from this issuer"))
         target = RequestedTarget(form.get("scope", [""])[0], tuple(form.get("resource", ())), tuple(form.get("audience", ())))
         self._count(str(claims["sub"]), target)
         expiry = claims.get("exp")

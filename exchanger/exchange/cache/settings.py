@@ -58,7 +58,7 @@ def parse_store_url(text: str) -> StoreAddress:
         raise ValueError("must not have a user or password; use TOKEN_CACHE_USERNAME and TOKEN_CACHE_PASSWORD_FILE")
     found = _REST.fullmatch(rest)
     if found is None:
-        raise ValueError("must have a host, may have a port and the number of a database, and nothing else")
+        raise ValueError("must have a host, may have a port and a database number, and nothing else")
     host, port = found[1].strip("[]").lower(), int(found[2] or _DEFAULT_PORT)
     if not is_dialable(host, port):
         raise ValueError("has no usable host and port")

@@ -230,4 +230,4 @@ def _why(error: Exception) -> str:
         return "does not allow this user the commands GETRANGE, PTTL, SET and UNLINK on the deployment's keys"
     if isinstance(error, ResponseError):
         return "is full" if str(error).startswith(("OOM", "command not allowed when used memory")) else "answers with an error"
-    return "cannot be reached" if isinstance(error, RedisError) else "does not answer as Redis does"
+    return "cannot be reached" if isinstance(error, RedisError) else "does not speak the Redis protocol"

@@ -53,8 +53,7 @@ HEADER: Final = re.compile(r"[!-~]+ [!-~]+")
 LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 # An operator with a read-only root file system needs to know of the library's temporary files.
 NO_TEMPORARY_FOLDER: Final = (
-    "the keys and certificates in it have to be written to a temporary folder, and there is none that can be written to: "
-    "mount one at /tmp, or name one in TMPDIR"
+    "its keys and certificates must be written to a temporary folder, and none is writable: mount one at /tmp, or name one in TMPDIR"
 )
 
 
@@ -145,7 +144,7 @@ def load_access(origin: Origin) -> Access:
         raise ClusterError(
             "the token of the pod's service account cannot be used"
             if origin.in_cluster
-            else "the kubeconfig has no credentials for its user that can be used, or the plugin that gives them failed"
+            else "the kubeconfig has no usable credentials for its user, or its credential plugin failed"
         )
     make_wakeable(pools)
     paths = tuple(Path(file).expanduser() for file in (*files, configuration.ssl_ca_cert, configuration.cert_file) if file)
@@ -172,14 +171,14 @@ def _load_in_cluster(configuration: Configuration, origin: Origin) -> None:
         loader.load_and_set(configuration)  # type: ignore[no-untyped-call]
     except (ConfigException, OSError, ValueError) as error:
         reason = str(error) if isinstance(error, ConfigException) else type(error).__name__
-        raise ClusterError(f"the service account that Kubernetes puts into a pod cannot be used: {printable(reason)}") from None
+        raise ClusterError(f"the pod's service account cannot be used: {printable(reason)}") from None
 
 
 def _load_kubeconfig(configuration: Configuration, origin: Origin) -> tuple[bool, list[str]]:
     """Load the file; return whether its user has credentials, usable or not, and the files that it and its token are in."""
     paths = origin.paths
     if not any(_is_file(Path(path).expanduser()) for path in paths.split(os.pathsep) if path):
-        raise ClusterError(f"there is no service account of a pod here, and no kubeconfig file at {origin.shown}")
+        raise ClusterError(f"there is neither a pod's service account nor a kubeconfig file at {origin.shown}")
     try:
         # Never written back: renewed OpenID tokens stay in memory.
         load_kube_config(paths, origin.context or None, configuration, persist_config=False)  # type: ignore[no-untyped-call]
@@ -209,7 +208,7 @@ def _reason(error: Exception) -> str:
         return NO_TEMPORARY_FOLDER
     # The library's messages quote whole parts of the file, tokens included, in braces.
     quotable = isinstance(error, ConfigException) and "{" not in str(error)
-    return printable(str(error)) if quotable else f"it is not what a kubeconfig should be ({type(error).__name__})"
+    return printable(str(error)) if quotable else f"it is not a valid kubeconfig ({type(error).__name__})"
 
 
 def _can_write_temporary_files() -> bool:

@@ -178,7 +178,7 @@ class ApiConnection:
             if await self._is_alive() or pump.busy or pump.heard_at > quiet_since:
                 quiet_since = trio.current_time()
             else:
-                return ApiFailure(FailureKind.TIMEOUT, message="the server gives no sign of life")
+                return ApiFailure(FailureKind.TIMEOUT, message="the server sends nothing any more")
 
     async def _is_alive(self) -> bool:
         """Ask the server for a sign of life, unless the last outcome is recent enough."""

@@ -268,7 +268,7 @@ _MEANINGS: Final[tuple[tuple[tuple[type[BaseException], ...], Callable[[Any], Ap
     ((ssl.SSLCertVerificationError,), _certificate),
     ((TimeoutError, urllib3.exceptions.TimeoutError), lambda _: ApiFailure(FailureKind.TIMEOUT, message="no answer in time")),
     ((socket.gaierror,), lambda _: _unreachable("the server's name cannot be resolved")),
-    ((urllib3.exceptions.ProxyError,), lambda _: _unreachable("the proxy does not let the connection through")),
+    ((urllib3.exceptions.ProxyError,), lambda _: _unreachable("the proxy refused the connection")),
     ((ssl.SSLError,), _tls),
     ((ConnectionRefusedError,), lambda _: _unreachable("the connection was refused")),
     ((http.client.IncompleteRead, ConnectionError), lambda _: _unreachable("the connection broke")),

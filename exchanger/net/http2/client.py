@@ -38,7 +38,7 @@ _CANCEL: Final = 0x8
 _ENHANCE_YOUR_CALM: Final = 0xB
 _HTTP_1_1_REQUIRED: Final = 0xD
 
-_BROKE_RULES: Final = "the token endpoint broke the rules of HTTP/2"
+_BROKE_RULES: Final = "the token endpoint violated the HTTP/2 protocol"
 
 NEVER: Final = math.inf
 
@@ -188,7 +188,7 @@ class Http2Client:
         if now >= self._expires_at:
             self.draining, self._expires_at = True, NEVER
         if now >= self._dead_at:
-            self._end("the token endpoint does not answer any more")
+            self._end("the token endpoint stopped responding")
             return
         due = max(self._asked_at + self._silence, self._ping_again_at)
         if self._dead_at == NEVER and now >= due:

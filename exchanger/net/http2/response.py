@@ -24,7 +24,7 @@ class HeadArrived:
 @final
 @attrs.frozen
 class Answered:
-    """A request has its answer, or the answer broke off after its head."""
+    """A request has its answer, or the response was cut off after its head."""
 
     stream_id: int
     answer: Answer

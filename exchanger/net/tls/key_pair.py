@@ -36,12 +36,12 @@ def load_key_pair(context: ssl.SSLContext, cert_file: Path, key_file: Path | Non
     try:
         context.load_cert_chain(cert_file, key_file, _no_password)
     except _KeyIsEncryptedError:
-        return f"{key} is encrypted: it must be given without a password"
+        return f"{key} is encrypted; it must not have a password"
     except ssl.SSLError as error:
         if error.reason in _MISMATCHES:
-            return f"{key} is not that of {certificate}; of several certificates the first counts"
+            return f"{key} does not belong to {certificate}; of several certificates the first counts"
         if error.reason in _UNREADABLE:
-            return f"{key if _is_readable(cert_file) else certificate} is nothing that OpenSSL can read"
+            return f"{key if _is_readable(cert_file) else certificate} cannot be read by OpenSSL"
         return f"{certificate} and {key} cannot be used: {error.reason}"  # such as EE_KEY_TOO_SMALL, which OpenSSL says of the certificate
     return ""
 

@@ -69,27 +69,33 @@ MATCH_FIELDS: Final = Table.of(
     Field(
         "methods",
         FieldType.TEXTS,
-        "The methods, such as GET. All of them where there is none, or a *. HEAD gets the stricter of two decisions: that of the entries "
-        "that cover HEAD itself, and that for GET.",
+        "The methods, such as GET. Default, or with a *: all methods. HEAD gets the stricter of two decisions: the one for HEAD itself, "
+        "and the one for GET.",
         rule=METHODS,
     ),
     Field(
         "pathType",
         FieldType.TEXT,
-        "How pathPrefix covers a path. Prefix, the default: the path begins with it. Segment: the path is it, or goes on with a slash. "
-        "Exact: the path is it. Segment and Exact look at the path without its query.",
+        "How pathPrefix matches. Prefix, the default: the path begins with it. Segment: the path equals it, or continues with a slash. "
+        "Exact: the path equals it. Segment and Exact ignore the query.",
         rule=PATH_TYPE,
     ),
     Field(
         "headers",
         FieldType.MAPPINGS,
-        "Headers that the request must have, all of them. The gateway has to send them (allowed_headers).",
+<<<<<<< HEAD
+        "Headers that the request must have, all of them. The gateway must send them (allowed_headers).",
         fields=Table.of(
-            Field("name", FieldType.TEXT, "The name of a header, in any case.", required=True, rule=HEADER_NAME),
+            Field("name", FieldType.TEXT, "The header's name, in any case.", required=True, rule=HEADER_NAME),
+=======
+        "Headers that the request must have, all of them. The gateway must send them (allowed_headers).",
+        fields=(
+            Field("name", FieldType.TEXT, "The header's name, in any case.", required=True, rule=HEADER_NAME),
+>>>>>>> d72bbdc (Write messages, helps, metric descriptions, console texts and pages as a native speaker would)
             Field("value", FieldType.TEXT, "Its whole value.", required=True, rule=HEADER_VALUE),
         ),
     ),
-    Field("caseInsensitive", FieldType.BOOLEAN, "Whether paths match without regard to the case of ASCII letters. Default: false."),
+    Field("caseInsensitive", FieldType.BOOLEAN, "Whether matching the path ignores the case of ASCII letters. Default: false."),
 )
 _SHOWN_METHODS: Final = 5
 ACTIONS: Final = (EXCHANGE, DENY, ALLOW)
@@ -107,13 +113,14 @@ ISSUER: Final = "issuerRef"
 METADATA: Final = "resourceMetadata"
 EXCHANGE_FIELDS: Final = Table.of(
     Field(ISSUER, FieldType.TEXT, "The name of the issuer profile whose token endpoint exchanges the token."),
-    Field("scope", FieldType.TEXT, "The scopes to ask for, separated by spaces. An exchange needs a scope, a resource or an audience."),
+    Field("scope", FieldType.TEXT, "The scopes to request, separated by spaces. An exchange needs a scope, a resource or an audience."),
     Field("resources", FieldType.TEXTS, "URIs of the services that the token is meant for, sent as resource parameters (RFC 8707)."),
     Field("audiences", FieldType.TEXTS, "Names of the services that the token is meant for, sent as audience parameters (RFC 8693)."),
     Field(
         METADATA,
         FieldType.TEXT,
-        "The https URL, on the entry's own host, of the metadata that says how to get a token (RFC 9728). The answer 401 names it.",
+        "The https URL, on the entry's own host, of the metadata that tells clients how to get a token (RFC 9728). Responses with 401 "
+        "name it.",
         rule=TextRule(examples=("https://api.example.com/.well-known/oauth-protected-resource",)),
     ),
 )
@@ -143,14 +150,14 @@ ENTRY_FIELDS: Final = Table.of(
         "action",
         FieldType.TEXT,
         "What happens to these requests: exchange replaces the caller's token, deny refuses the request, allow lets it pass unchanged, "
-        "which the platform has to grant. Case does not matter.",
+        "which the platform must grant. Case does not matter.",
         required=True,
         rule=ACTION,
     ),
     Field(
         "exchange",
         FieldType.MAPPING,
-        "What to ask the token endpoint for. The action exchange needs it.",
+        "What to request from the token endpoint. Required with action: exchange.",
         fields=EXCHANGE_FIELDS,
     ),
     says=_complete_exchange(),
@@ -228,7 +235,7 @@ def _metadata_problem(text: str, hosts: Collection[str | None]) -> str:
         return f"is longer than {MAX_METADATA} characters"
     url = _match_metadata(text)
     if url is None or int(url[2] or 0) > _MAX_PORT:
-        return "must be an https URL of visible ASCII, without user information, fragment, double quote, comma and backslash"
+        return "must be an https URL of visible ASCII, without user information, fragment, double quote, comma or backslash"
     host = read_authority(url[1])
     known = [own for own in hosts if own is not None]
     is_own = host is not None and any(host == own or (own.startswith(WILDCARD) and host.endswith(own[1:])) for own in known)
@@ -283,7 +290,7 @@ class MatchReader:
         if reading.code is not None:
             match.problem(reading.code, "pathPrefix", reading.problem)
         elif not text.startswith("/") and _names_one_of(hosts, text):
-            text = f"begins with the host: write the path alone instead of {quoted(text)}"
+            text = f"begins with the host: write only the path instead of {quoted(text)}"
             match.problem(codes.PREFIX_WITH_HOST, "pathPrefix", text)
             return ""
         return reading.prefix
@@ -336,7 +343,7 @@ def _read_headers(match: Fields) -> tuple[HeaderMatch, ...]:
         if name and (problem := name_problem(name)):
             item.problem(codes.WRONG_HEADER_NAME, "name", f"{problem}, instead of {quoted(name)}")
         elif name and canonical(name) in found:
-            item.problem(codes.HEADER_TWICE, "name", f"is there twice: a request has one value of {quoted(name)}")
+            item.problem(codes.HEADER_TWICE, "name", f"is listed twice: a request has one value of {quoted(name)}")
         if value and (problem := value_problem(value)):
             item.problem(codes.WRONG_HEADER_VALUE, "value", problem)
         found[canonical(name)] = (name, value)
@@ -345,7 +352,7 @@ def _read_headers(match: Fields) -> tuple[HeaderMatch, ...]:
 
 def _sentence(wrong: str) -> str:
     if wrong.upper() in EVERY_METHOD:
-        return f"has no word for all methods: leave methods out instead of {quoted(wrong)}"
+        return f"takes no word for all methods: leave methods out instead of {quoted(wrong)}"
     found = dict.fromkeys(method.upper() for method in _find_methods(wrong[:1_000]) if method.upper() not in EVERY_METHOD)
     if wrong.startswith(("!", "^", "-", "~")) or not found:
         return f"must name each method, such as [GET, POST], or be left out for all of them, instead of {quoted(wrong)}"

@@ -15,9 +15,9 @@ from exchanger.yaml.schema import BEYOND_JSON, mapping
 # What the service refuses, and the schema cannot express.
 UNSAID: Final = (
     BEYOND_JSON,
-    "which issuer profiles there are",
-    "the length of texts",
-    "whether an IPv6 address is one, and whether the name of a service instead of a port is one",
+    "which issuer profiles exist",
+    "the length of strings",
+    "whether an IPv6 address is valid, and whether a service name exists that is written instead of a port",
     "a pathPrefix that begins with the entry's host",
     "what a pathPrefix with escapes or non-ASCII characters becomes once servers have decoded and normalised it",
     f"one header twice, and more than {MAX_HEADERS} headers",
@@ -27,5 +27,5 @@ UNSAID: Final = (
 
 def policy_schema() -> Schema:
     """Return the schema of a document, the text under ``config.yaml`` in a ConfigMap."""
-    description = "A policy of exchanger, as it stands under config.yaml in a ConfigMap."
+    description = "An exchanger policy: the text under config.yaml in a ConfigMap."
     return document("policy", VERSION, description, UNSAID, mapping(DOCUMENT_FIELDS))

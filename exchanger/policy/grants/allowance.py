@@ -259,7 +259,7 @@ def _filled(grant: Grant, namespace: str, labels: dict[str, str]) -> tuple[Grant
         for text in texts:
             values = [namespace if found[1] is None else labels.get(found[1], "") for found in PLACEHOLDER.finditer(text)]
             if not all(map(_is_plain, values)):
-                problems.append(f"{what} {bounded(text)}: the label is missing, or its value cannot stand in its place")
+                problems.append(f"{what} {bounded(text)}: the label is missing, or its value cannot be used here")
                 continue
             given = iter(values)
             yield PLACEHOLDER.sub(lambda _: next(given), text)  # noqa: B023 - used at once

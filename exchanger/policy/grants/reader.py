@@ -44,7 +44,7 @@ GRANT_FIELDS: Final = Table.of(
     Field(
         "namespaceSelector",
         FieldType.TEXT,
-        "A label selector for these namespaces. Where both are given, both have to hold.",
+        "A label selector for the namespaces. If both are set, both must match.",
         rule=rules.SELECTOR,
     ),
     Field(
@@ -56,15 +56,19 @@ GRANT_FIELDS: Final = Table.of(
     Field("pathPrefixes", FieldType.TEXTS, f"Path prefixes, by whole segments. Default: every path. {_FILLED}", rule=rules.PREFIX),
     Field("actions", FieldType.TEXTS, "Any of exchange, deny and allow. Default: exchange and deny.", rule=rules.ACTIONS),
     Field("issuers", FieldType.TEXTS, f"Names of issuer profiles. {_PATTERN}", rule=rules.ISSUER),
-    Field("audiences", FieldType.TEXTS, f"Audiences to ask for. {_PATTERN} {_FILLED}", rule=rules.PATTERN),
+    Field("audiences", FieldType.TEXTS, f"Audiences that may be requested. {_PATTERN} {_FILLED}", rule=rules.PATTERN),
     Field(
         "resources",
         FieldType.TEXTS,
-        f"Resources to ask for. Exact, or with a * after a slash behind the host. {_FILLED}",
+        f"Resources that may be requested. Exact, or with a * after a slash behind the host. {_FILLED}",
         rule=rules.RESOURCE,
     ),
-    Field("scopes", FieldType.TEXTS, f"Scopes to ask for, one by one. {_PATTERN} {_FILLED}", rule=rules.SCOPE),
+<<<<<<< HEAD
+    Field("scopes", FieldType.TEXTS, f"Scopes that may be requested, one by one. {_PATTERN} {_FILLED}", rule=rules.SCOPE),
     says={"anyOf": [*({"properties": {name: {"type": of}}, "required": [name]} for name, of in _WHOM), {"type": "null"}]},
+=======
+    Field("scopes", FieldType.TEXTS, f"Scopes that may be requested, one by one. {_PATTERN} {_FILLED}", rule=rules.SCOPE),
+>>>>>>> d72bbdc (Write messages, helps, metric descriptions, console texts and pages as a native speaker would)
 )
 _BASELINE_MATCH: Final = Table.of(
     *(
@@ -73,20 +77,30 @@ _BASELINE_MATCH: Final = Table.of(
         if field.name != "headers"
     )
 )
+<<<<<<< HEAD
 BASELINE_FIELDS: Final = Table.of(
-    Field("match", FieldType.MAPPING, "The requests that nobody may open.", required=True, fields=_BASELINE_MATCH),
+    Field("match", FieldType.MAPPING, "Requests that no policy can open.", required=True, fields=_BASELINE_MATCH),
+=======
+BASELINE_FIELDS: Final = (
+    Field("match", FieldType.MAPPING, "Requests that no policy can open.", required=True, fields=_BASELINE_MATCH),
+>>>>>>> d72bbdc (Write messages, helps, metric descriptions, console texts and pages as a native speaker would)
     Field("action", FieldType.TEXT, "The only action of a baseline: deny.", required=True, rule=rules.BASELINE_ACTION),
 )
 GRANTS_FIELDS: Final = Table.of(
     Field("version", FieldType.TEXT, f"The version of the format: {VERSION}.", required=True, rule=rules.VERSION_TEXT),
+<<<<<<< HEAD
     Field(
         "grants",
         FieldType.MAPPINGS,
-        "What namespaces may do. An empty list grants nothing to anybody.",
+        "What namespaces may do. An empty list grants nothing.",
         required=True,
         fields=GRANT_FIELDS,
     ),
-    Field("baseline", FieldType.MAPPINGS, "Denied before any policy counts.", fields=BASELINE_FIELDS),
+    Field("baseline", FieldType.MAPPINGS, "Denied before any policy applies.", fields=BASELINE_FIELDS),
+=======
+    Field("grants", FieldType.MAPPINGS, "What namespaces may do. An empty list grants nothing.", required=True, fields=GRANT_FIELDS),
+    Field("baseline", FieldType.MAPPINGS, "Denied before any policy applies.", fields=BASELINE_FIELDS),
+>>>>>>> d72bbdc (Write messages, helps, metric descriptions, console texts and pages as a native speaker would)
 )
 
 
@@ -109,7 +123,7 @@ def read_grants(text: str, *, has_labels: bool, enforced: bool = True) -> Grants
         if (version := file.text("version")) and version != VERSION:
             file.problem(WRONG_VERSION, "version", f"must be {VERSION}, not {quoted(version)}")
         if "grants" not in file.nodes:
-            file.problem(MISSING_FIELD, "grants", "is required: an empty list grants nothing to anybody")
+            file.problem(MISSING_FIELD, "grants", "is required: an empty list grants nothing")
         grants = [_read_grant(item, has_labels=has_labels) for item in file.mappings("grants")]
         if sum(len(grant.hosts) * len(grant.path_prefixes) for grant in grants) > MAX_AREAS:
             file.problem(codes.MANY_GRANTS, "grants", f"must have at most {MAX_AREAS} pairs of a host and a pathPrefix")
@@ -145,7 +159,7 @@ def _read_grant(item: Fields, *, has_labels: bool) -> Grant:
         item.problem(
             codes.LABELS_UNKNOWN,
             "namespaceSelector",
-            "and placeholders for labels need Namespace objects, which POLICY_NAMESPACES does without",
+            "and label placeholders need Namespace objects, which are not read with POLICY_NAMESPACES",
         )
     return grant
 
@@ -153,7 +167,7 @@ def _read_grant(item: Fields, *, has_labels: bool) -> Grant:
 def _read_selector(item: Fields) -> Selector | None:
     if "namespaceSelector" not in item.nodes:
         if "namespaces" not in item.nodes:
-            item.problem(codes.NOBODY, "namespaces", "is required, or namespaceSelector: a grant has to say whom it is for")
+            item.problem(codes.NOBODY, "namespaces", "is required, or namespaceSelector: a grant must name its namespaces")
         return None
     text = item.text("namespaceSelector")
     if not text:
@@ -199,7 +213,7 @@ def _filled(text: str) -> str:
     """Return ``text`` with something plain in the place of each placeholder."""
     for found in PLACEHOLDER.finditer(text):
         if found[1] is not None and not _is_label(found[1]):
-            raise _WrongError("has a placeholder without the key of a label")
+            raise _WrongError("has a label placeholder without a key")
     filled = PLACEHOLDER.sub("x", text)
     if "{" in filled or "}" in filled:
         raise _WrongError("has a placeholder other than {namespace} and {label:KEY}")
@@ -226,7 +240,7 @@ def _host(text: str) -> str:
     text = _outside_placeholders(text, _lower)
     filled = _filled(text).removeprefix(WILDCARD)
     if not is_host(filled) or (text.startswith(WILDCARD) and filled.startswith("[")):
-        raise _WrongError("is not a host name: write it without scheme, port, path and trailing dot")
+        raise _WrongError("is not a host name: write it without scheme, port, path or trailing dot")
     return text
 
 
@@ -245,7 +259,7 @@ def _prefix(text: str) -> str:
 
 def _plain_pattern(text: str) -> str:
     if "{" in text or "}" in text:
-        raise _WrongError("has a placeholder, which can stand in hosts, pathPrefixes, audiences, resources and scopes only")
+        raise _WrongError("has a placeholder, which is allowed only in hosts, pathPrefixes, audiences, resources and scopes")
     return _starred(text)
 
 
@@ -262,7 +276,7 @@ def _pattern(text: str) -> str:
 
 def _scope(text: str) -> str:
     if any(char.isspace() for char in text):
-        raise _WrongError("is more than one scope: write each as an item of its own")
+        raise _WrongError("is more than one scope: write each as a separate item")
     return _pattern(text)
 
 

@@ -208,7 +208,7 @@ class _Regions:
         """Return all regions."""
         if not self._is_crowded:
             return tuple(self._found)
-        reason = f"the document has too many parts that close; the first: {next(iter(self._found)).reason}"
+        reason = f"the document closes too many parts; the first: {next(iter(self._found)).reason}"
         region = FailClosedRegion(self._document.source, EVERYWHERE, reason, problems=(Problem(codes.MANY_PARTS, reason),))
         return tuple(_parts(region, self._allowance, self._grants))
 
@@ -250,7 +250,7 @@ def _judge(entry: Entry, allowance: Allowance, *, parts_count: bool = True) -> t
         if not missing:
             return (entry,) if scope is entry.match else (attrs.evolve(entry, match=scope), *beside)
         more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
-        reason = f"asks for what its namespace is not granted: {', '.join(missing[:_NAMED])}{more}"
+        reason = f"requests what its namespace is not granted: {', '.join(missing[:_NAMED])}{more}"
         closes = (part.closed for part in (scope, *(other.match for other in beside)))
         return _Invalid(reason, codes.NOT_GRANTED, closes)
     if not parts_count:

@@ -14,10 +14,10 @@ from exchanger.yaml.schema import BEYOND_JSON, mapping
 UNSAID: Final = (
     BEYOND_JSON,
     "whether a namespaceSelector is a label selector",
-    "that selectors and placeholders of labels need Namespace objects (POLICY_NAMESPACES does without)",
+    "that selectors and label placeholders need Namespace objects (not read with POLICY_NAMESPACES)",
     f"more than {MAX_AREAS} pairs of a host and a pathPrefix",
-    "whether an IPv6 address is one, in its shortest form, and whether the name of a service instead of a port is one",
-    "the length of texts",
+    "whether an IPv6 address is valid and in its shortest form, and whether a service name exists that is written instead of a port",
+    "the length of strings",
     "a pathPrefix of the baseline that begins with the entry's host",
     "what a path prefix with escapes, placeholders or non-ASCII characters becomes once servers have decoded and normalised it",
 )

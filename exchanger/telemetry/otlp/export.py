@@ -157,10 +157,10 @@ class Export:
         else:
             self._undelivered += batch.items
             if self.healthy or now >= self._silent_until:
-                self._warn("telemetry.export_failed", now, reason=answer.reason, text="requests are answered all the same")
+                self._warn("telemetry.export_failed", now, reason=answer.reason, text="requests are still answered")
             self.healthy = False
         if self.healthy and self.lost > self._told and now >= self._silent_until:
-            self._warn("telemetry.items_lost", now, text="more than there is room for, or rejected by the collector")
+            self._warn("telemetry.items_lost", now, text="no room left, or rejected by the collector")
 
     def _warn(self, event: str, now: float, **fields: str) -> None:
         self._silent_until = now + REMIND_S

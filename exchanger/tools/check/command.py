@@ -76,7 +76,7 @@ def run_check(options: CheckOptions, variables: Mapping[str, str] | None = None,
         return PROBLEMS
     if found.documents or options.allow_empty:
         return CLEAN
-    sys.stderr.write("exchanger check: there is no policy at these paths (--allow-empty if there need not be one)\n")
+    sys.stderr.write("exchanger check: there is no policy at these paths (--allow-empty accepts that)\n")
     return UNUSABLE
 
 

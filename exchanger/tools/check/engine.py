@@ -176,7 +176,7 @@ def _scope_alone(documents: Iterable[Document], issuers: frozenset[str]) -> Iter
                 where = f"entries[{entry.index}].exchange.{name}"
                 found = field(field(items[entry.index], "exchange"), name) if entry.index < len(items) else None
                 line, column = (entry.line, None) if found is None else (found.line, found.column)
-                text = f"{where} cannot be asked for: the grant of the issuer {quoted(entry.target.issuer_ref)} takes a scope alone"
+                text = f"{where} cannot be requested: the grant of the issuer {quoted(entry.target.issuer_ref)} accepts only a scope"
                 problem = Problem(SCOPE_ALONE, text, entry.index, where, line, column)
                 source = None if document.bare else document.policy.source
                 yield PlacedProblem(problem, document.file.name, document.place(line, column), source)
@@ -187,7 +187,7 @@ def _found_twice(documents: Iterable[Document]) -> Iterator[PlacedProblem]:
     for document in documents:
         other = first.setdefault(document.policy.source, document)
         if other.policy.text != document.policy.text:
-            text = f"the ConfigMap {document.policy.source} is there twice, with different documents; the other is in {other.file.name}"
+            text = f"the ConfigMap {document.policy.source} occurs twice, with different documents; the other is in {other.file.name}"
             rivals = ((other.file.name, other.object.place),)
             yield PlacedProblem(Problem(codes.FOUND_TWICE, text), document.file.name, document.object.place, document.policy.source, rivals)
 

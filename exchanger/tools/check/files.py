@@ -82,7 +82,7 @@ def read_file(name: str, data: bytes) -> ManifestFile:
         line = data.count(b"\n", 0, error.start) + 1
         return _unreadable(name, Problem(codes.UNREADABLE_FILE, "the file is not UTF-8"), Place(line, 1))
     if not text.strip():
-        return _unreadable(name, Problem(codes.EMPTY_FILE, "the file is empty (write manifests into it, or delete it)"))
+        return _unreadable(name, Problem(codes.EMPTY_FILE, "the file is empty (add manifests to it, or delete it)"))
     file = _Reading(name, FileText(text))
     file.read()
     return ManifestFile(name, file.text, tuple(file.objects), tuple(file.problems), file.bare)

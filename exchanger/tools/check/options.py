@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument(
         "--suggest",
         action="store_true",
-        help="print a unified diff that mends what has one right answer, and the problems to standard error; nothing is written",
+        help="print a unified diff that fixes unambiguous mistakes, and the problems to standard error; no file is changed",
     )
 
 

@@ -107,17 +107,17 @@ async def test_changes_are_made_in_order() -> None:
         (b"-ERR canary\r\n", "answers with an error"),
         (b"-LOADING canary\r\n", "cannot be reached"),
         (b"-ERR max number of clients reached\r\n", "cannot be reached"),
-        (b"$abc\r\n", "does not answer as Redis does"),
-        (b"-MOVED\r\n", "does not answer as Redis does"),
-        (b"%1\r\n*0\r\n+a\r\n", "does not answer as Redis does"),
-        (b"\x00canary\r\n", "does not answer as Redis does"),
-        (b"*1\r\n" * 5000, "does not answer as Redis does"),
-        (b"$2147483648\r\n", "does not answer as Redis does"),
-        (b">2\r\n+a\r\n+b\r\n", "does not answer as Redis does"),
-        (b"_\r\n", "does not answer as Redis does"),
-        (b",1.5\r\n", "does not answer as Redis does"),
-        (b"+canary\r\n", "does not answer as Redis does"),
-        (b"x" * 5000, "does not answer as Redis does"),
+        (b"$abc\r\n", "does not speak the Redis protocol"),
+        (b"-MOVED\r\n", "does not speak the Redis protocol"),
+        (b"%1\r\n*0\r\n+a\r\n", "does not speak the Redis protocol"),
+        (b"\x00canary\r\n", "does not speak the Redis protocol"),
+        (b"*1\r\n" * 5000, "does not speak the Redis protocol"),
+        (b"$2147483648\r\n", "does not speak the Redis protocol"),
+        (b">2\r\n+a\r\n+b\r\n", "does not speak the Redis protocol"),
+        (b"_\r\n", "does not speak the Redis protocol"),
+        (b",1.5\r\n", "does not speak the Redis protocol"),
+        (b"+canary\r\n", "does not speak the Redis protocol"),
+        (b"x" * 5000, "does not speak the Redis protocol"),
         (None, "cannot be reached"),
     ],
 )
@@ -132,7 +132,7 @@ async def test_whatever_a_server_says_is_an_answer_or_a_failure(said: bytes | No
             result = await ask(opened(found))
             assert isinstance(result, StoreFailure)
             assert "canary" not in result.reason
-            assert reason in {result.reason, "does not answer as Redis does"}
+            assert reason in {result.reason, "does not speak the Redis protocol"}
 
 
 async def test_what_is_of_another_type_is_nothing() -> None:

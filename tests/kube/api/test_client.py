@@ -163,8 +163,8 @@ def test_certificates_in_the_file_need_a_temporary_folder(
         monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/proc/nowhere"])
     origin = _with_inline_authority(tmp_path, authority_pem)
     assert problem(origin) == (
-        f"the kubeconfig {origin.paths} cannot be used: the keys and certificates in it have to be written to a temporary folder, "
-        "and there is none that can be written to: mount one at /tmp, or name one in TMPDIR"
+        f"the kubeconfig {origin.paths} cannot be used: its keys and certificates must be written to a temporary folder, and none is "
+        f"writable: mount one at /tmp, or name one in TMPDIR"
     )
     assert header(load_access(kubeconfig(tmp_path, {"token": CANARY}))) == f"Bearer {CANARY}"
     assert "FileNotFoundError" in problem(kubeconfig(tmp_path, {"tokenFile": "missing"}))
@@ -207,7 +207,7 @@ async def test_a_credential_plugin_that_hangs(tmp_path: Path, monkeypatch: pytes
 
 def test_a_pod_or_a_kubeconfig_is_needed(tmp_path: Path) -> None:
     path = tmp_path / "missing"
-    assert problem(origin_of(path)) == f"there is no service account of a pod here, and no kubeconfig file at {path}"
+    assert problem(origin_of(path)) == f"there is neither a pod's service account nor a kubeconfig file at {path}"
 
 
 @pytest.mark.parametrize("content", [CANARY, f"users: [{{name: u, user: {{token: {CANARY}}}}}]", f"{CANARY}\n" * 1000, f"/{CANARY}"])

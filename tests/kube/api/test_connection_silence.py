@@ -135,7 +135,7 @@ async def test_all_watches_of_a_server_that_stops_are_given_up_in_time_after_few
             began = trio.current_time()
             async with config_maps(connection).watch(resource_version="5", timeout=300) as events:
                 failures = [event async for event in events if isinstance(event, ApiFailure)]
-            assert failures == [ApiFailure(FailureKind.TIMEOUT, message="the server gives no sign of life")]
+            assert failures == [ApiFailure(FailureKind.TIMEOUT, message="the server sends nothing any more")]
             late.append(trio.current_time() - began)
 
         for number in range(watches):

@@ -75,7 +75,7 @@ def test_targets_are_normalised(exchange: str, target: TokenTarget) -> None:
     assert entry == ExchangeEntry(RED, 0, MatchScope(HOST, "/orders"), target)
 
 
-NO_URL = "must be an https URL of visible ASCII, without user information, fragment, double quote, comma and backslash"
+NO_URL = "must be an https URL of visible ASCII, without user information, fragment, double quote, comma or backslash"
 OF_HOST = f"https://{HOST}/"
 
 
@@ -206,7 +206,7 @@ def test_an_entry_that_is_no_mapping_closes_everything(entry: str) -> None:
         (
             "match: {host: A.example.com, pathPrefix: 'a.example.com:443/admin'}",
             MatchScope("a.example.com"),
-            '@.match.pathPrefix begins with the host: write the path alone instead of "a.example.com:443/admin"',
+            '@.match.pathPrefix begins with the host: write only the path instead of "a.example.com:443/admin"',
         ),
         (
             "match: {host: https://a.example.com, pathPrefix: '/b*', methods: ['C,D']}",
@@ -240,16 +240,16 @@ def test_an_entry_that_is_no_mapping_closes_everything(entry: str) -> None:
             MatchScope("a", "/b", path_type=PathType.EXACT),
             (
                 '@.match.headers[0].name is a pseudo-header: match it by host, pathPrefix and methods, instead of ":path"; '
-                '@.match.headers[2].value is required; @.match.headers[2].name is there twice: a request has one value of "a-b"'
+                '@.match.headers[2].value is required; @.match.headers[2].name is listed twice: a request has one value of "a-b"'
             ),
         ),
         (
             "match: {host: a, pathPrefix: /b, headers: [{name: Cookie, value: ' x'}, {name: x, value: 'a,b'}, {name: y, value: 5}]}",
             MatchScope("a", "/b"),
             (
-                "@.match.headers[0].name is not matched by entries: match the host by host, and leave credentials out of policies, "
-                'instead of "cookie"; @.match.headers[0].value has blanks at an end, which gateways remove; '
-                "@.match.headers[1].value has a comma, which separates the values of a header; @.match.headers[2].value must be text"
+                "@.match.headers[0].name cannot be matched: match the host by host, and leave credentials out of policies, "
+                'instead of "cookie"; @.match.headers[0].value has leading or trailing blanks, which gateways remove; '
+                "@.match.headers[1].value has a comma, which separates header values; @.match.headers[2].value must be text"
             ),
         ),
         ("match: {host: a, pathPrefix: /, headers: {name: x}}", MatchScope("a", "/"), "@.match.headers must be a list of mappings"),
@@ -308,7 +308,7 @@ def test_an_unclear_action_or_target_closes_the_match(rest: str, reason: str) ->
         ("GET,POST", 'must be a list of methods: write [GET, POST] instead of ["GET,POST"]'),
         ("GET POST PUT PATCH DELETE HEAD", "must be a list of methods: write [GET, POST, PUT, PATCH, DELETE] instead of "),
         ("GET*", 'must be a list of methods: write [GET] instead of ["GET*"]'),
-        ("all", 'has no word for all methods: leave methods out instead of "all"'),
+        ("all", 'takes no word for all methods: leave methods out instead of "all"'),
         ("!GET", 'must name each method, such as [GET, POST], or be left out for all of them, instead of "!GET"'),
         ("\uff27\uff25\uff34", "must name each method, such as [GET, POST], or be left out for all of them, instead of "),
     ],

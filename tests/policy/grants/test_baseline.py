@@ -79,6 +79,6 @@ def test_an_explanation_names_the_baseline() -> None:
     snapshot = snapshot_of(OPENS).with_baseline(Grants(baseline=(INTERNAL,)).denials)
     found = explain(snapshot, HOST, "/internal/open", "POST")
     assert [(candidate.claim, candidate.won) for candidate in found.candidates] == [(INTERNAL, True), (OPENS, False)]
-    assert found.candidates[1].why == "the platform's baseline denies the request before any policy counts"
+    assert found.candidates[1].why == "the platform's baseline denies the request before any policy applies"
     assert not isinstance(found.verdict, Unhealthy)
     assert RED in snapshot.documents

@@ -70,10 +70,10 @@ baseline:
     [
         ("", "is empty"),
         ("[]", "line 1: the file must be a mapping"),
-        ("version: v1", "line 1: grants is required: an empty list grants nothing to anybody"),
+        ("version: v1", "line 1: grants is required: an empty list grants nothing"),
         ("version: v2\ngrants: []", 'line 1: version must be v1, not "v2"'),
         ("version: v1\ngrants: []\nbaselines: []", 'line 3: the file has an unknown field "baselines"'),
-        (one("hosts: [a]"), "line 3: grants[0].namespaces is required, or namespaceSelector: a grant has to say whom it is for"),
+        (one("hosts: [a]"), "line 3: grants[0].namespaces is required, or namespaceSelector: a grant must name its namespaces"),
         (one("namespaceSelector: ' '"), "line 3: grants[0].namespaceSelector must not be blank: it would select every namespace"),
         (one("namespaces: [A]"), 'line 3: grants[0].namespaces has "A", which is not the name of a namespace'),
         (one("namespaces: [a], actions: [permit]"), 'line 3: grants[0].actions must be exchange, deny or allow, not "permit"'),

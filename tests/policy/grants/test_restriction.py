@@ -59,7 +59,7 @@ def left(*claims: Entry | FailClosedRegion, grants: Grants = Grants((OWN,))) -> 
         (
             attrs.evolve(exchange("/orders/x"), target=attrs.evolve(exchange("/").target, scope="read:a write:b", audiences=("a",))),
             MatchScope(HOST, "/orders/x"),
-            "asks for what its namespace is not granted: audience a, scope write:b",
+            "requests what its namespace is not granted: audience a, scope write:b",
         ),
     ],
 )
@@ -80,7 +80,7 @@ def test_a_plain_prefix_that_is_granted_by_segments_is_read_so_unless_another_gr
     (closed,) = left(deny("/orders"), grants=Grants((OWN, wide))).regions
     assert (closed.match, closed.reason) == (
         MatchScope(HOST, "/orders"),
-        "entries[0] asks for what its namespace is not granted: the action deny",
+        "entries[0] requests what its namespace is not granted: the action deny",
     )
 
 

@@ -119,9 +119,9 @@ async def test_what_cannot_be_reached(error: Exception, reason: str) -> None:
 @pytest.mark.parametrize(
     ("target", "reason"),
     [
-        (attrs.evolve(TARGET, headers=(("bad name", Secret("x")),)), "the headers that are set cannot be sent"),
-        (attrs.evolve(TARGET, headers=(("api-key", Secret("canary\r\nx: y")),)), "the headers that are set cannot be sent"),
-        (attrs.evolve(TARGET, path="/ /"), "the headers that are set cannot be sent"),
+        (attrs.evolve(TARGET, headers=(("bad name", Secret("x")),)), "the configured headers cannot be sent"),
+        (attrs.evolve(TARGET, headers=(("api-key", Secret("canary\r\nx: y")),)), "the configured headers cannot be sent"),
+        (attrs.evolve(TARGET, path="/ /"), "the configured headers cannot be sent"),
         (attrs.evolve(TARGET, path="/é"), "the address is not usable"),
     ],
 )
@@ -221,7 +221,7 @@ async def test_an_encrypted_key_is_said(authority: trustme.CA, tmp_path: Path) -
     leaf, path = authority.issue_cert("exchanger.example.com"), tmp_path / "tls.pem"
     path.write_text(encrypted(Secret(leaf.private_key_pem.bytes().decode())).reveal() + leaf.cert_chain_pems[0].bytes().decode())
     found = await Poster(attrs.evolve(TARGET, secure=True, client_cert_file=path)).post(b"")
-    assert found == Refused(f"files of TLS: the key in {path} is encrypted: it must be given without a password", retryable=True)
+    assert found == Refused(f"TLS files: the key in {path} is encrypted; it must not have a password", retryable=True)
 
 
 async def test_a_file_that_is_gone_is_said_and_each_version_of_it_is_read(authority: trustme.CA, tmp_path: Path) -> None:
@@ -230,7 +230,7 @@ async def test_a_file_that_is_gone_is_said_and_each_version_of_it_is_read(author
     async with trio.open_nursery() as nursery:
         port = await nursery.start(TlsCollector(server_context(authority)).run)
         poster = Poster(attrs.evolve(target, port=port))
-        assert await poster.post(b"") == Refused("files of TLS: No such file or directory", retryable=True)
+        assert await poster.post(b"") == Refused("TLS files: No such file or directory", retryable=True)
         written(path, authority.cert_pem)
         assert await poster.post(b"") == Accepted(b"")
         written(path, trustme.CA().cert_pem)

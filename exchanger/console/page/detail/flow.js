@@ -39,8 +39,8 @@ function timeBar(item) {
   const waited = Math.min(item.exchange?.duration_ms ?? 0, item.duration_ms);
   const own = item.duration_ms - waited;
   const text = item.exchange
-    ? `${took(item.duration_ms)} in the exchanger, of which it waited ${took(waited)} for the token endpoint.`
-    : `${took(item.duration_ms)} in the exchanger; nobody else was asked.`;
+    ? `${took(item.duration_ms)} in the exchanger, ${took(waited)} of it waiting for the token endpoint.`
+    : `${took(item.duration_ms)} in the exchanger; no other service was called.`;
   const bar = el("div", { class: "time-bar", "aria-hidden": "true" }, el("span", { class: "own" }), item.exchange && el("span", { class: "waited" }));
   bar.children[0].style.flexGrow = String(Math.max(own, item.duration_ms * 0.02, 0.001));
   if (item.exchange) bar.children[1].style.flexGrow = String(waited);
@@ -58,7 +58,7 @@ function diagram(lanes, steps, width, item) {
   const end = steps.findIndex(({ from, to }) => from === "exchanger" && to === "gateway");
   return svg("svg", {
     class: "flow", width, height, viewBox: `0 0 ${width} ${height}`, role: "img",
-    "aria-label": `Sequence of ${plural(steps.length, "step")}: ${item.method} ${item.host}${item.path} ${item.result === "allowed" ? "goes on to the upstream" : `ends with ${item.status}`}. The steps are told below.`,
+    "aria-label": `Sequence of ${plural(steps.length, "step")}: ${item.method} ${item.host}${item.path} ${item.result === "allowed" ? "goes on to the upstream" : `ends with ${item.status}`}. The steps are listed below.`,
   },
     lanes.map((lane) => laneHead(lane, x.get(lane.id), gap, height)),
     svg("rect", { class: "active", x: x.get("exchanger") - 4, y: at(start), width: 8, height: at(end) - at(start), rx: 4 }),

@@ -8,7 +8,7 @@ export function showLog(panel, item) {
   const fields = Object.entries(item.log ?? {});
   put(panel,
     el("div", { class: "head-line" }, el("h3", { text: "Log line" }), button("Copy as JSON", (event) => copyLine(event.currentTarget, item.log), { symbol: "copy" })),
-    el("p", { class: "muted", text: "Whether it is written depends on LOG_DECISIONS." }),
+    el("p", { class: "muted", text: "LOG_DECISIONS determines whether it is written." }),
     table("Fields of the log line", ["field", "value"], fields.map(([name, value]) => el("tr", {}, el("th", { scope: "row", text: name }), el("td", { class: "mono", text: plain(value) })))));
 }
 

@@ -100,7 +100,7 @@ export class Panel {
   #bar() {
     const move = (symbol, steps, label) => button("", () => this.#onStep(steps), { kind: "plain", symbol, label });
     return el("div", { class: "detail-bar" }, el("span", { class: "decision" }),
-      move("up", -1, "The request before in the list"), move("down", 1, "The next request in the list"),
+      move("up", -1, "The previous request in the list"), move("down", 1, "The next request in the list"),
       button("", () => this.#onClose(), { kind: "plain", symbol: "close", label: "Close the detail", id: "detail-close", "aria-keyshortcuts": "Escape" }));
   }
 

@@ -17,11 +17,11 @@ const SYMBOLS = { won: "ok", conflict: "changed", "blocked by": "broken", no: "n
 /** Fill `panel`; what the service says of the policy is asked for anew, since it is that of now. */
 export function showPolicy(panel, item, { api }) {
   if (!item.method || !item.path) {
-    put(panel, el("p", { class: "note", text: "The gateway did not say what the request is, so that no policy could be asked." }));
+    put(panel, el("p", { class: "note", text: "The gateway did not send the request's attributes, so no policy could be looked up." }));
     return undefined;
   }
   const left = new AbortController();
-  put(panel, el("p", { class: "muted loading", text: "Asking for the policy …" }));
+  put(panel, el("p", { class: "muted loading", text: "Loading the policy …" }));
   asked(api, item, left.signal).then(({ explained, deciders, documents }) => {
     if (left.signal.aborted) return;
     const revision = explained.value?.revision ?? documents.find(({ value }) => value)?.value.revision;
@@ -59,18 +59,18 @@ function outcomeOf({ outcome, won, action }) {
 
 function undecided(item) {
   if (item.decision !== "deny_policy_unhealthy") return "No document decided this request.";
-  return `${item.detail ? `Blocked: ${item.detail}. ` : ""}No document of the policy shown here blocks it.`;
+  return `${item.detail ? `Blocked: ${item.detail}. ` : ""}No document shown here blocks it.`;
 }
 
 function failure(error, place) {
-  return el("p", { class: "note bad", text: error.status === 404 && place ? `${policyName(place)} is not there any more.` : error.message });
+  return el("p", { class: "note bad", text: error.status === 404 && place ? `${policyName(place)} no longer exists.` : error.message });
 }
 
 /** Say when another version is in force than the one that decided. */
 function changed(item, revision) {
   if (revision === undefined || item.revision === undefined || revision === item.revision) return null;
   return el("p", { class: "note warn" }, icon("broken"),
-    el("span", { text: `The policy has changed since: version ${count(item.revision)} decided, and version ${count(revision)} is shown here. What is marked is what decides now.` }));
+    el("span", { text: `The policy has changed since: version ${count(item.revision)} decided, and version ${count(revision)} is shown here, with what decides now marked.` }));
 }
 
 /** Return a document with the entries that decide. */
@@ -108,14 +108,14 @@ export function documentHash({ namespace, name, entry = null }) {
 
 /** Return what was considered. A path that is shown cut is another path, of which the answer may be another. */
 function considered(item, explained) {
-  return explained ? candidates(item, explained) : el("p", { class: "note", text: "The path is shown cut, so it cannot be asked about again." });
+  return explained ? candidates(item, explained) : el("p", { class: "note", text: "The path is not shown completely, so it cannot be explained again." });
 }
 
 function candidates(item, { verdict, readings, candidates: found, more }) {
   const now = VERDICTS[verdict.kind] ?? verdict.kind;
   return [
     el("h3", { text: "What was considered" }),
-    el("p", { text: `Asked again now, this request ${now}${verdict.policy ? ` by ${policyName(verdict.policy)}, ${entryName(verdict.policy.entry)}` : ""}${needsReason(verdict) ? `: ${verdict.reason}.` : "."}` }),
+    el("p", { text: `Decided again now, this request ${now}${verdict.policy ? ` by ${policyName(verdict.policy)}, ${entryName(verdict.policy.entry)}` : ""}${needsReason(verdict) ? `: ${verdict.reason}.` : "."}` }),
     candidateTable(item.host, { readings, candidates: found, more }),
   ];
 }
@@ -125,8 +125,8 @@ export function candidateTable(host, { readings, candidates: found, more }) {
   return [
     readings.length > 1 && el("p", { class: "muted", text: `The path can be read as ${readings.join(", ")}.` }),
     found.length
-      ? table("Candidates, the nearest first", ["outcome", "entry", "host and prefix", "methods", "why"], found.map(row), { className: "candidates" })
-      : el("p", { class: "note", text: `No entry speaks of ${host}.` }),
+      ? table("Candidates, nearest first", ["outcome", "entry", "host and prefix", "methods", "why"], found.map(row), { className: "candidates" })
+      : el("p", { class: "note", text: `No entry covers ${host}.` }),
     more > 0 && el("p", { class: "muted", text: `${plural(more, "more entry", "more entries")} of this host are not shown.` }),
   ];
 }

@@ -10,11 +10,11 @@ export function showResponse(panel, item) {
 function onwards(item) {
   const fresh = item.decision === "allow_exchange";
   return [
-    el("h3", { text: "The request went on to the upstream" }),
+    el("h3", { text: "The request was passed on to the upstream" }),
     fresh
       ? el("dl", { class: "facts" }, fact("Changed", "Authorization: Bearer, with the exchanged token"), fact("Token for", targetText(item.target) || "–"), fact("From", item.exchange?.endpoint ?? item.issuer ?? "–"), fact("As asked by", policyName(item.policy)))
       : el("p", { text: "Nothing in it was changed." }),
-    el("p", { class: "muted", text: "What the upstream answers does not pass through here." }),
+    el("p", { class: "muted", text: "The upstream's response does not pass through here." }),
   ];
 }
 

@@ -14,7 +14,7 @@ export function flow(item, siblings = 0) {
   const allowed = item.result === "allowed";
   const steps = [
     step("client", "gateway", `${item.method || "request"}`, `The client sends ${item.method || "a request"} ${item.host}${item.path}.`),
-    step("gateway", "exchanger", item.asked_by === "ext_proc" ? "ext_proc" : "ext_authz", `Envoy asks by its filter ${item.asked_by}, and waits.`),
+    step("gateway", "exchanger", item.asked_by === "ext_proc" ? "ext_proc" : "ext_authz", `Envoy asks with its filter ${item.asked_by}, and waits.`),
     decided(item),
     ...judged(item),
     ...exchanged(item, siblings),
@@ -64,12 +64,12 @@ function blocked(item, where, readings) {
 function judged({ subject, diagnostic, detail }) {
   const here = (label, text, more) => [step("exchanger", "exchanger", label, text, more)];
   if (diagnostic === "TXE-4002") {
-    return here("not judged", `The caller's token cannot be judged, so nothing is asked of the token endpoint (TXE-4002)${detail ? `: ${detail}` : ""}.`, { tone: "bad" });
+    return here("not verified", `The caller's token cannot be verified, so the token endpoint is not called (TXE-4002)${detail ? `: ${detail}` : ""}.`, { tone: "bad" });
   }
   if (!subject) return [];
-  if (subject.refusal) return here("token refused", `The caller's token is judged, and refused (TXE-4001): ${subject.refusal}.`, { tone: "bad" });
-  const actors = subject.actors ? ` It names those who act for its subject; their digest is ${subject.actors}.` : "";
-  return here("token passes", `The caller's token is judged by its issuer's keys, and passes.${actors}`);
+  if (subject.refusal) return here("token refused", `The caller's token is verified and rejected (TXE-4001): ${subject.refusal}.`, { tone: "bad" });
+  const actors = subject.actors ? `It names the actors of its subject; their digest is ${subject.actors}.` : "";
+  return here("token passes", `The caller's token is verified with its issuer's keys.${actors}`);
 }
 
 function exchanged(item, siblings) {
@@ -79,7 +79,7 @@ function exchanged(item, siblings) {
   const shared = exchange.coalesced;
   const others = siblings ? ` ${plural(siblings, "other request")} seen here shared it.` : "";
   const asking = shared
-    ? step("exchanger", "issuer", "shared call", `An equal exchange (${asks}) was under way at ${exchange.endpoint}, and this request waits for its end.${others}`, { dashed: true })
+    ? step("exchanger", "issuer", "shared call", `An equal exchange (${asks}) was in progress at ${exchange.endpoint}, and this request waits for its result.${others}`, { dashed: true })
     : step("exchanger", "issuer", short(item.target), `The exchanger asks ${exchange.endpoint} for a token: ${asks}.${others}`);
   const time = took(exchange.duration_ms);
   const wrong = item.decision !== "allow_exchange";
@@ -87,13 +87,13 @@ function exchanged(item, siblings) {
     return [step("exchanger", "exchanger", "not called", `${NOT_CALLED[item.diagnostic]}${codeText(item)}.`, { tone: "bad" })];
   }
   if (!exchange.status) {
-    const why = exchange.duration_ms === null ? "No call was made, or nobody waited for its end" : unanswered(exchange.error, time);
+    const why = exchange.duration_ms === null ? "No call was made, or no request waited for its end" : unanswered(exchange.error, time);
     const text = `${why}${codeText(item)}.`;
     return [asking, step("issuer", "exchanger", "no answer", text, { tone: "bad", dashed: true, took: exchange.duration_ms })];
   }
   const text = wrong
-    ? `It answers ${exchange.status} after ${time}, ${UNUSABLE[item.diagnostic] ?? "which is not a token that can be used"}${codeText(item)}.`
-    : `It answers ${exchange.status} with a token after ${time}.`;
+    ? `It returns ${exchange.status} after ${time}, ${UNUSABLE[item.diagnostic] ?? "which is not a usable token"}${codeText(item)}.`
+    : `It returns ${exchange.status} with a token after ${time}.`;
   return [asking, step("issuer", "exchanger", String(exchange.status), text, { tone: wrong ? "bad" : "good", took: exchange.duration_ms })];
 }
 
@@ -102,25 +102,25 @@ const GATE = new Set(["TXE-4001", "TXE-4002"]);
 
 // Why the token endpoint is not called, by the code of the answer.
 const NOT_CALLED = {
-  "TXE-1001": "The address of the token endpoint cannot be used, so it is not called",
+  "TXE-1001": "The URL of the token endpoint is not usable, so it is not called",
   "TXE-1002": "The request to the token endpoint cannot be built, so it is not called",
-  "TXE-1006": "The token endpoint fails, so it is not called for now",
-  "TXE-1007": "The issuer's limit of calls to the token endpoint was reached, and there was no place for this one in time",
-  "TXE-1008": "It is not known where the token endpoint is, so it is not called",
-  "TXE-1009": "There is no token for the actor, so the exchange is not asked for",
+  "TXE-1006": "The token endpoint is failing, so it is temporarily not called",
+  "TXE-1007": "The issuer's limit of concurrent calls was reached, and no permit became free in time",
+  "TXE-1008": "The token endpoint is unknown, so it is not called",
+  "TXE-1009": "There is no actor token, so the exchange is not requested",
 };
 
 // Why an answer is not a token, where its code says it.
 const UNUSABLE = {
-  "TXE-2006": "since no user is behind the caller's token, and nobody can act on behalf of an application",
+  "TXE-2006": "since the caller's token belongs to an application, and on-behalf-of works only for users",
 };
 
 function unanswered(error, time) {
   switch (error) {
-    case "timeout": return `No answer came within ${time}`;
-    case "transport_error": return `It could not be reached, or left without an answer, after ${time}`;
-    case "context_canceled": return `Nobody waited any longer for its answer, after ${time}`;
-    default: return `No usable answer came within ${time}`;
+    case "timeout": return `No response within ${time}`;
+    case "transport_error": return `It could not be reached, or closed the connection without responding, after ${time}`;
+    case "context_canceled": return `No request waited for its response any longer, after ${time}`;
+    default: return `No usable response within ${time}`;
   }
 }
 
@@ -132,7 +132,7 @@ function letThrough(item) {
   const fresh = item.decision === "allow_exchange";
   const { word } = describe(item.decision);
   return step("exchanger", "gateway", fresh ? "OK, new token" : "OK", fresh
-    ? `${word}: the request passes, with the new token in place of the caller's.`
+    ? `${word}: the request passes, with the new token instead of the caller's.`
     : `${word}: the request passes unchanged.`, { tone: "good" });
 }
 
@@ -140,7 +140,7 @@ function onwards(item) {
   const fresh = item.decision === "allow_exchange";
   return step("gateway", "upstream", item.method || "request", fresh
     ? "Envoy sends the request to the upstream with the new token."
-    : "Envoy sends the request to the upstream as it came.", { tone: "good" });
+    : "Envoy sends the request to the upstream unchanged.", { tone: "good" });
 }
 
 function turnedDown(item) {

@@ -20,7 +20,7 @@ export function showTokens(panel, item, { about }) {
 }
 
 function whyNone(item) {
-  return item.result === "allowed" ? "There was no exchange: the upstream gets the caller's token as it came." : "There is no new token: the request ends here.";
+  return item.result === "allowed" ? "There was no exchange: the upstream gets the caller's token unchanged." : "There is no new token: the request ends here.";
 }
 
 /** Return the difference of two decoded tokens; `none` says why there is no second one. */
@@ -48,7 +48,7 @@ function section(title, before, after, part, names) {
   return el("div", { class: "table-box", role: "group", tabindex: "0", "aria-label": title },
     el("table", { class: "diff" },
       el("caption", { text: title }),
-      el("thead", {}, el("tr", {}, heads.map((text) => el("th", { scope: "col" }, text || el("span", { class: "vh", text: "what became of it" }))))),
+      el("thead", {}, el("tr", {}, heads.map((text) => el("th", { scope: "col" }, text || el("span", { class: "vh", text: "result" }))))),
       el("tbody", {}, rows.map((row) => line(row, both, Boolean(before))))));
 }
 

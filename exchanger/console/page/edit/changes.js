@@ -13,12 +13,12 @@ const SYMBOLS = { exchange: "exchanged", deny: "refused", "blocked by": "broken"
 /** Return what is to be shown; `compared` is the service's comparison, null while it is not known. */
 export function changes(saved, text, compared) {
   const lines = diffLines(saved, text);
-  if (!lines.length) return el("p", { class: "muted", text: "Nothing: the text is the saved one." });
+  if (!lines.length) return el("p", { class: "muted", text: "Nothing: this is the saved text." });
   const number = (kind) => lines.filter((line) => line.kind === kind).length;
   return [
     el("h3", { text: `Against what is in force (the saved file): ${plural(number("added"), "line")} added, ${number("removed")} removed` }),
     el("div", { class: "text-diff", role: "group", tabindex: "0", "aria-label": "Lines that differ from the saved ones" },
-      lines.slice(0, SHOWN).map(line), lines.length > SHOWN && el("p", { class: "cut", text: `${lines.length - SHOWN} lines more are not shown` })),
+      lines.slice(0, SHOWN).map(line), lines.length > SHOWN && el("p", { class: "cut", text: `${lines.length - SHOWN} more lines are not shown` })),
     compared && requests(compared),
   ];
 }

@@ -145,7 +145,7 @@ export class Edit {
     else this.#say(`${unsaved}No problems${documents === null ? "" : ` in ${plural(documents, "document")}`}.`, "good");
     put(this.#parts.problems, problems.length
       ? problemList(problems, ({ line, column }) => this.#editor.go(line, column))
-      : el("p", { class: "muted", text: "What is wrong is listed here while you type, with its line." }));
+      : el("p", { class: "muted", text: "Problems are listed here while you type, with their lines." }));
   }
 
   #drawChanges(compared = null) {
@@ -188,7 +188,7 @@ export class Edit {
       this.#drawFiles();
       if (name === this.#name) this.#say(`Not saved: ${error.message}`, "bad");
       if (error.status !== 409) return;
-      const sentence = "Another page or an editor has saved it since it was opened here. What was saved there would be lost.";
+      const sentence = "Another page or editor has saved it since it was opened here. Those changes would be lost.";
       if (!(await ask(`Overwrite ${name}?`, sentence, "Overwrite")) || name !== this.#name) return;
       file.again = true;
       over = true;
@@ -210,14 +210,14 @@ export class Edit {
   async #reset() {
     const name = this.#name;
     if (isOff(this.#parts.reset)) return; // it could overtake the save
-    if (!(await ask(`Reset ${name}?`, "The file gets back the text that the demo came with. What was edited is lost.", "Reset"))) return;
+    if (!(await ask(`Reset ${name}?`, "The file gets the text that the demo came with. Your edits are lost.", "Reset"))) return;
     try {
       const { text, version } = await this.#api.post("lab/policy/reset", { name });
       this.#files.set(name, { saved: text, text, version });
       if (name === this.#name) this.#editor.text = text;
       put(this.#parts.effect);
       this.#drawFiles();
-      notify(`${name} is as it came.`);
+      notify(`${name} is reset.`);
       await this.#lint();
     } catch (error) {
       this.#say(error.message, "bad");
@@ -227,7 +227,7 @@ export class Edit {
   /** After saving: offer the scenarios whose host this file speaks of, so that the effect can be seen at once. */
   async #drawEffect(inForce) {
     const text = this.#files.get(this.#name).text;
-    const note = inForce ? el("p", { class: "note good" }, icon("ok"), "Saved, and in force.") : el("p", { class: "note" }, "Saved. What is in force is as before.");
+    const note = inForce ? el("p", { class: "note good" }, icon("ok"), "Saved, and in force.") : el("p", { class: "note" }, "Saved. The policy in force has not changed.");
     const fitting = (await this.#lab.load()).filter(({ request }) => request && text.includes(request.host));
     if (!fitting.length) return put(this.#parts.effect, note, el("p", { class: "muted", text: "Send a request to see the effect." }));
     const choice = el("select", {}, fitting.map(({ name }) => el("option", { value: name, text: name })));

@@ -32,7 +32,7 @@ export function composer(api, { hosts, token, openTrace }) {
   const path = el("input", { name: "path", required: true, autocomplete: "off", spellcheck: "false", value: "/" });
   const subject = el("select", { name: "subject" }, [["valid", "valid"], ["expired", "expired"], ["none", "none"], ["own", "my own, from above"]].map(([value, text]) => el("option", { value, text })));
   const headers = el("textarea", { name: "headers", rows: "2", spellcheck: "false", placeholder: "Name: value" });
-  const result = el("div", { class: "composer-result", role: "region", "aria-label": "What came of the request" });
+  const result = el("div", { class: "composer-result", role: "region", "aria-label": "Result of the request" });
   const submit = button("Send", null, { kind: "primary", type: "submit" });
   const form = el("form", { class: "composer", on: { submit: send } },
     field("Method", method), field("Host", host, "grow"), field("Path", path, "grow"), field("Token", subject), field("Headers, one a line", headers, "whole"), submit,

@@ -78,7 +78,7 @@ export class Lab {
       el("form", { class: "lab-bar", on: { submit: (event) => event.preventDefault() } },
         this.#all, el("p", { id: "lab-progress", class: "muted" }),
         el("label", { class: "field" }, el("span", { text: "Own bearer token" }), this.#token),
-        el("p", { class: "muted small", text: "Sent with a run only, and never kept." })),
+        el("p", { class: "muted small", text: "Sent only with a run, and never kept." })),
       el("h2", { class: "vh", text: "Scenarios" }),
       this.#list,
       composer(this.#api, { hosts, token: () => this.#own(), openTrace: this.#openTrace }));
