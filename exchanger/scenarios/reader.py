@@ -160,36 +160,17 @@ def _read_own(root: Node, findings: Findings) -> tuple[Scenario, ...]:
     return tuple(_scenario(scenario, names) for scenario in scenarios)
 
 
-<<<<<<< HEAD
 def _scenario(fields: Fields, names: set[str]) -> Scenario:
     name = fields.written("name")
     if name and name in names:
         fields.wrong("name", f"is already used by an earlier scenario: {quoted(name)}")
-=======
-def _result(scenarios: tuple[Scenario, ...], problems: list[FileProblem]) -> tuple[Scenario, ...] | UnusableScenarios:
-    in_order = sorted(problems, key=lambda problem: problem.line or 0)
-    return UnusableScenarios(tuple(in_order[:MAX_PROBLEMS])) if problems else scenarios
-
-
-def _scenario(fields: ScenarioFields, names: set[str]) -> Scenario:
-    name = fields.matching("name", _is_name, "must be lower-case letters, digits and hyphens, at most 64")
-    if name and name in names:
-        fields.problem("name", f"is already used by an earlier scenario: {quoted(name)}")
->>>>>>> d72bbdc (Write messages, helps, metric descriptions, console texts and pages as a native speaker would)
     names.add(name)
     watch, needs = fields.written("watch"), fields.written("needs")
     call = attrs.evolve(_call(fields.inner("request")), grants=needs == _GRANTS)
     expected = _answer(fields.inner("expect"))
-<<<<<<< HEAD
     if "edit" in fields.nodes and "at_once" in fields.nodes:
         fields.wrong("edit", "and at_once are mutually exclusive")
     if "edit" in fields.nodes:
-=======
-    scenario: Scenario = OneRequest(name, watch, call, expected)
-    if "edit" in fields.fields and "at_once" in fields.fields:
-        fields.problem("edit", "and at_once are mutually exclusive")
-    if "edit" in fields.fields:
->>>>>>> d72bbdc (Write messages, helps, metric descriptions, console texts and pages as a native speaker would)
         edit = fields.inner("edit")
         edited = _answer(edit.inner("expect"))
         file, old, new = edit.written("file"), edit.written("old"), edit.written("new")

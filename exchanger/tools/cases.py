@@ -98,7 +98,6 @@ _REQUEST_FIELDS: Final = Table.of(
         },
     ),
 )
-<<<<<<< HEAD
 _EXCHANGE_ONLY: Final = ("scope", "audiences")
 _EXPECT_FIELDS: Final = Table.of(
     Field(
@@ -120,13 +119,6 @@ _EXPECT_FIELDS: Final = Table.of(
         "if": {"properties": {"decision": {"type": "string", "pattern": whole(Effect.EXCHANGE.value)}}},
         "else": {"properties": {name: {"type": "null"} for name in _EXCHANGE_ONLY}},
     },
-=======
-_EXPECT_FIELDS: Final = (
-    Field("decision", FieldType.TEXT, f"The expected decision: {', '.join(DECISIONS)}.", required=True),
-    Field("policy", FieldType.TEXT, f"The ConfigMap that decides, as NAMESPACE/NAME, or {BASELINE_NAME}."),
-    Field("scope", FieldType.TEXT, "The requested scopes, in any order; with decision: exchange."),
-    Field("audiences", FieldType.TEXTS, "The requested audiences, in any order; with decision: exchange."),
->>>>>>> d72bbdc (Write messages, helps, metric descriptions, console texts and pages as a native speaker would)
 )
 _TEST_FIELDS: Final = Table.of(
     Field("request", FieldType.MAPPING, "The request.", required=True, fields=_REQUEST_FIELDS),

@@ -130,11 +130,7 @@ def _route(fields: Fields, names: set[str]) -> TokenRoute:
     if not name:
         fields.wrong("name", "is required")
     elif name in names:
-<<<<<<< HEAD
         fields.wrong("name", f"is already used by an earlier route: {quoted(name)}")
-=======
-        fields.problem("name", f"is already used by an earlier route: {quoted(name)}")
->>>>>>> d72bbdc (Write messages, helps, metric descriptions, console texts and pages as a native speaker would)
     names.add(name)
     match = fields.inner("match")
     parts = {part: match.written(part).strip() for part in ("path", "scope", "resource", "audience")}

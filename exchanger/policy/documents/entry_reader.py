@@ -83,15 +83,9 @@ MATCH_FIELDS: Final = Table.of(
     Field(
         "headers",
         FieldType.MAPPINGS,
-<<<<<<< HEAD
         "Headers that the request must have, all of them. The gateway must send them (allowed_headers).",
         fields=Table.of(
             Field("name", FieldType.TEXT, "The header's name, in any case.", required=True, rule=HEADER_NAME),
-=======
-        "Headers that the request must have, all of them. The gateway must send them (allowed_headers).",
-        fields=(
-            Field("name", FieldType.TEXT, "The header's name, in any case.", required=True, rule=HEADER_NAME),
->>>>>>> d72bbdc (Write messages, helps, metric descriptions, console texts and pages as a native speaker would)
             Field("value", FieldType.TEXT, "Its whole value.", required=True, rule=HEADER_VALUE),
         ),
     ),

@@ -63,12 +63,8 @@ GRANT_FIELDS: Final = Table.of(
         f"Resources that may be requested. Exact, or with a * after a slash behind the host. {_FILLED}",
         rule=rules.RESOURCE,
     ),
-<<<<<<< HEAD
     Field("scopes", FieldType.TEXTS, f"Scopes that may be requested, one by one. {_PATTERN} {_FILLED}", rule=rules.SCOPE),
     says={"anyOf": [*({"properties": {name: {"type": of}}, "required": [name]} for name, of in _WHOM), {"type": "null"}]},
-=======
-    Field("scopes", FieldType.TEXTS, f"Scopes that may be requested, one by one. {_PATTERN} {_FILLED}", rule=rules.SCOPE),
->>>>>>> d72bbdc (Write messages, helps, metric descriptions, console texts and pages as a native speaker would)
 )
 _BASELINE_MATCH: Final = Table.of(
     *(
@@ -77,18 +73,12 @@ _BASELINE_MATCH: Final = Table.of(
         if field.name != "headers"
     )
 )
-<<<<<<< HEAD
 BASELINE_FIELDS: Final = Table.of(
     Field("match", FieldType.MAPPING, "Requests that no policy can open.", required=True, fields=_BASELINE_MATCH),
-=======
-BASELINE_FIELDS: Final = (
-    Field("match", FieldType.MAPPING, "Requests that no policy can open.", required=True, fields=_BASELINE_MATCH),
->>>>>>> d72bbdc (Write messages, helps, metric descriptions, console texts and pages as a native speaker would)
     Field("action", FieldType.TEXT, "The only action of a baseline: deny.", required=True, rule=rules.BASELINE_ACTION),
 )
 GRANTS_FIELDS: Final = Table.of(
     Field("version", FieldType.TEXT, f"The version of the format: {VERSION}.", required=True, rule=rules.VERSION_TEXT),
-<<<<<<< HEAD
     Field(
         "grants",
         FieldType.MAPPINGS,
@@ -97,10 +87,6 @@ GRANTS_FIELDS: Final = Table.of(
         fields=GRANT_FIELDS,
     ),
     Field("baseline", FieldType.MAPPINGS, "Denied before any policy applies.", fields=BASELINE_FIELDS),
-=======
-    Field("grants", FieldType.MAPPINGS, "What namespaces may do. An empty list grants nothing.", required=True, fields=GRANT_FIELDS),
-    Field("baseline", FieldType.MAPPINGS, "Denied before any policy applies.", fields=BASELINE_FIELDS),
->>>>>>> d72bbdc (Write messages, helps, metric descriptions, console texts and pages as a native speaker would)
 )
 
 

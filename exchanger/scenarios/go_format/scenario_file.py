@@ -144,11 +144,7 @@ def _scenario(fields: Fields, values: GoValues, names: set[str]) -> LooseRequest
     if not name.strip() or not name.isprintable():
         fields.wrong("name", "must be one line of text")
     elif name in names:
-<<<<<<< HEAD
         fields.wrong("name", f"is already used by an earlier scenario: {quoted(name)}")
-=======
-        fields.problem("name", f"is already used by an earlier scenario: {quoted(name)}")
->>>>>>> d72bbdc (Write messages, helps, metric descriptions, console texts and pages as a native speaker would)
     names.add(name)
     behavior = fields.inner("behavior")
     for part in ("summary", "detail"):
