@@ -88,7 +88,7 @@ def of_snapshot(snapshot: PolicySnapshot, namespaces: str, config_maps: Selector
     """
     remedy = f"policies are ConfigMaps with labels that match {config_maps}, in {namespaces}"
     if not snapshot.documents:
-        gone = f"all {emptied} that were in force are gone" if emptied else "nothing is selected"
+        gone = f"{emptied} that were in force are gone" if emptied else "nothing is selected"
         text = f"is not in force: {gone}, and all requests pass unchanged unless the baseline or the default denies them"
         yield Notice("policy", text, remedy, codes.NOTHING_IN_FORCE)
     elif snapshot.refused_count and not snapshot.entry_count and not snapshot.invalid_documents:

@@ -332,12 +332,12 @@ def test_variables_that_do_nothing_are_noted_and_none_of_a_configuration_in_orde
     assert read(tmp_path).without_effect == ()
     notes = dict(read(tmp_path, POLICY_MAX_STALENESS="5m", GRPC_HOST=" ", POLICY_REQURED="true").without_effect)
     assert notes == {
-        "POLICY_MAX_STALENESS": "it applies to POLICY_SOURCE=kubernetes only",
+        "POLICY_MAX_STALENESS": "it applies only to POLICY_SOURCE=kubernetes",
         "GRPC_HOST": "it is empty, so the default applies",
         "POLICY_REQURED": "there is no such variable; did you mean POLICY_REQUIRED?",
     }
     assert dict(read_settings({"POLICY_DIRECTORY": "/x"}).without_effect) == {
-        "POLICY_DIRECTORY": "it applies to POLICY_SOURCE=directory only"
+        "POLICY_DIRECTORY": "it applies only to POLICY_SOURCE=directory"
     }
 
 

@@ -184,7 +184,7 @@ async def test_a_folder_that_loses_its_policies_is_warned_about(
     files: dict[str, str], change: Callable[[Path], None], gone: int, tmp_path: Path
 ) -> None:
     write(tmp_path, files)
-    assert [line for line in await follow(tmp_path, change) if f"{gone} that were in force have gone" in str(line)]
+    assert [line for line in await follow(tmp_path, change) if f"{gone} that were in force are gone" in str(line)]
 
 
 MEANT_UNMATCHED: Final = "did you mean TOKEN_EXCHANGE_DEFAULT_DENY_UNMATCHED?"
@@ -206,7 +206,7 @@ VARIABLES: Final = [
     ("TOKEN_EXCHANGE_DEFAULT_DENY_UNMATCHED", "", "is empty, so the default applies"),
     ("TOKEN_EXCHANGE_DEFAULT_DENY_UNMATCHED", "  ", "is empty, so the default applies"),
     ("GRPC_PORT", "", "is empty, so the default applies"),
-    ("POLICY_NAMESPACES", "canary", "it applies to POLICY_SOURCE=kubernetes only"),
+    ("POLICY_NAMESPACES", "canary", "it applies only to POLICY_SOURCE=kubernetes"),
     ("METRICS_PORT", "tcp://10.0.0.1:3002", "Kubernetes set it for the Service 'metrics'"),
 ]
 
@@ -286,7 +286,7 @@ async def test_a_cluster_that_protects_nothing_is_warned_about(autojump_clock: t
         for name, namespace in (("orders", "unlabelled"), ("payments", "other")):
             cluster.delete(namespace, name)
         await trio.sleep(1)
-        assert told.says("2 that were in force have gone")
+        assert told.says("2 that were in force are gone")
         nursery.cancel_scope.cancel()
 
 
@@ -319,7 +319,7 @@ def test_a_service_that_needs_a_policy_refuses_everything_without_an_entry_in_fo
         assert service.check("/any", host="other.example.com").denied_response.status.code == 500
 
         file.unlink()
-        wait(lambda: "1 that were in force have gone" in service.lines())
+        wait(lambda: "1 that were in force are gone" in service.lines())
         assert service.health() == NOT_SERVING
         assert service.check("/a", host="h").denied_response.status.code == 500
 

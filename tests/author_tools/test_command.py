@@ -75,4 +75,4 @@ def test_more_areas_than_are_shown_are_counted(tmp_path: Path, monkeypatch: pyte
     assert "and 5 more areas\n8 areas are decided differently.\n" in said
     monkeypatch.setattr(diff, "MAX_AREAS", 4)
     assert cli.main(["diff", old, new]) == 1
-    assert "There is more to compare than this command looks at" in capsys.readouterr().out
+    assert "There is more to compare than this command can" in capsys.readouterr().out

@@ -124,7 +124,7 @@ async def test_a_token_is_never_printed(path: str, capsys: pytest.CaptureFixture
         (ExplainOptions("GET", ADMIN, console="http://a:1/x"), "--console must be a URL"),
         (ExplainOptions("GET", ADMIN, console="http://a:hunter2@b/"), "--console must be a URL"),
         (ExplainOptions("GET", ADMIN, console="http://a.example", console_token_file=Path("/nowhere")), "/nowhere cannot be read"),
-        (ExplainOptions("GET", ADMIN, cluster=True, kubeconfig="/nowhere"), "no kubeconfig file at /nowhere"),
+        (ExplainOptions("GET", ADMIN, cluster=True, kubeconfig="/nowhere"), "kubeconfig file at /nowhere"),
     ],
 )
 async def test_what_cannot_be_answered_is_status_2(options: ExplainOptions, said: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -180,7 +180,7 @@ SAME = ("Authorization: Bearer canary", "X-Forwarded-Access-Token: canary")
         (("X-Forwarded-Access-Token: canary",), PASSES, LINES),
         (("Authorization: Bearer canary", "X-Forwarded-Access-Token: canary2"), REFUSED, "refused (400): the headers that may hold"),
         (("Authorization:",), REFUSED, "no bearer token; it is read from authorization or x-forwarded-access-token\n"),
-        ((*SAME, "X-Forwarded-Access-Token: canary"), REFUSED, "cannot be one; it is read from"),
+        ((*SAME, "X-Forwarded-Access-Token: canary"), REFUSED, "token is malformed; it is read from"),
     ],
 )
 async def test_a_profile_is_told_and_a_running_service_says_the_same_without_a_token(

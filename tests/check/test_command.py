@@ -218,7 +218,7 @@ def test_a_target_that_its_issuer_s_grant_does_not_take_is_a_warning(tmp_path: P
     status, said = run(tmp_path / "policy.yaml", issuers=issuers)
     assert status == 1
     place = re.escape(str(tmp_path / "policy.yaml"))
-    found = re.findall(rf"{place}:12:(\d+): warning POL-5003: (.+?) cannot be asked for", said)
+    found = re.findall(rf"{place}:12:(\d+): warning POL-5003: (.+?) cannot be requested", said)
     column = len("      - ") + lines[0].index("[a]") + 1
     assert found == [
         (str(column), "entries[0].exchange.audiences"),

@@ -167,7 +167,7 @@ FAILING = "import sys, time; time.sleep(0.5); sys.exit('GRPC_PORT: no number')"
 @pytest.mark.parametrize(
     ("options", "changed", "said"),
     [
-        (DemoOptions(), {"service": FAILING}, "service ended by itself (exit status 1)\n    GRPC_PORT: no number"),
+        (DemoOptions(), {"service": FAILING}, "service exited unexpectedly (exit status 1)\n    GRPC_PORT: no number"),
         # Long enough for one look at least, on a busy machine too.
         (DemoOptions(start_timeout=2), {}, "not ready after 2 s (last answer: no answer"),
         (DemoOptions(), {"envoy": "absent"}, "Envoy cannot be started"),

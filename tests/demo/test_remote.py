@@ -197,12 +197,12 @@ async def test_a_token_that_leaves_this_machine_in_the_clear_is_warned_about(mon
     ("arguments", "problem"),
     [
         (("--console", "http://h"), "--console requires --gateway"),
-        (("--gateway", "http://h", "--mode", "ext_proc"), "--mode is about a gateway of the demo's own"),
+        (("--gateway", "http://h", "--mode", "ext_proc"), "--mode applies to the demo's own gateway"),
         (("--gateway", "http://h", "--console-token-file", "f"), "--console-token-file requires --console"),
-        (("--gateway", "http://h", "--console", "http://h", "--console-token-file", "f"), "by https alone, or to this machine"),
+        (("--gateway", "http://h", "--console", "http://h", "--console-token-file", "f"), "only over https, or to this machine"),
         (("--gateway", "http://h", "--ca-file", "f"), "--ca-file is for a gateway or a console with https"),
-        (("--gateway", "http://h", "--file", "f", "--scenarios", "reference"), "exclude each other"),
-        (("--gateway", "http://h", "--token-file", "f", "--token-env", "E"), "exclude each other"),
+        (("--gateway", "http://h", "--file", "f", "--scenarios", "reference"), "are mutually exclusive"),
+        (("--gateway", "http://h", "--token-file", "f", "--token-env", "E"), "are mutually exclusive"),
     ],
 )
 def test_options_that_do_not_go_together(arguments: tuple[str, ...], problem: str) -> None:

@@ -171,7 +171,7 @@ async def test_a_killed_service_ends_the_demo(tmp_path: Path) -> None:
         pids = re.findall(r"service: process (\d+)", running.text)
         os.kill(int(pids[0]), signal.SIGKILL)
         assert await running.end(ENDING) == 1, running.text
-        assert "service ended by itself (signal 9)" in running.text
+        assert "service exited unexpectedly (signal 9)" in running.text
         running.assert_nothing_is_left()
 
 

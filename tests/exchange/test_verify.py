@@ -111,7 +111,7 @@ async def test_actors_are_told_by_their_digest(autojump_clock: MockClock) -> Non
         (token(aud="canary"), "is for another audience"),
         (token(exp=NOW - LEEWAY), "has expired"),
         (token(cnf={"jkt": "canary"}), "is bound to its sender"),
-        (token(may_act={"sub": "canary"}), "says who may act"),
+        (token(may_act={"sub": "canary"}), "restricts who may act"),
     ],
 )
 async def test_each_kind_of_refusal(subject: str, why: str, autojump_clock: MockClock) -> None:
@@ -129,7 +129,7 @@ async def test_who_may_act_counts_where_there_is_an_actor(autojump_clock: MockCl
     async with guarded(publishing("p256"), with_actor) as it:
         assert passed(await exchange(it.gate, asking(subject, with_actor)))
         it.use(gated())
-        assert "says who may act" in refused(await exchange(it.gate, asking(subject)))
+        assert "restricts who may act" in refused(await exchange(it.gate, asking(subject)))
 
 
 async def test_the_issuer_s_own_metadata_say_where_its_keys_are(autojump_clock: MockClock) -> None:

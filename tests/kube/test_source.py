@@ -257,14 +257,14 @@ async def test_documents_that_go_one_by_one_are_counted_together(autojump_clock:
             cluster.delete("a", f"p{number}")
             await trio.sleep(10.0)
         (nothing,) = told[-1].listed
-        assert "3 that were in force have gone" in nothing.text
+        assert "3 that were in force are gone" in nothing.text
         cluster.put("a", "p", deny())
         await trio.sleep(10.0)
         assert not told[-1].count
         cluster.delete("a", "p")
         await trio.sleep(10.0)
         (nothing,) = told[-1].listed
-        assert "1 that were in force have gone" in nothing.text
+        assert "1 that were in force are gone" in nothing.text
 
 
 def granting(hosts: str) -> Grants:

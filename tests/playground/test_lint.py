@@ -51,7 +51,7 @@ def test_a_mistake_is_shown_where_it_stands(old: str, new: str, entry: int | Non
 def test_two_entries_that_conflict_are_shown_at_both_places_and_with_the_other_file() -> None:
     found = edited("pathPrefix: /orders/internal", "pathPrefix: /orders")
     assert [(problem.entry, problem.place.line) for problem in found.problems] == [(0, 20), (1, 25)]
-    assert all("has a host, method and pathPrefix in common" in problem.reason for problem in found.problems)
+    assert all("shares a host, method and pathPrefix" in problem.reason for problem in found.problems)
     assert "[0] shares a host, method and pathPrefix with team-red/token-policy entries[0]" in str(
         edited("host: yellow.example.com, pathPrefix: /orders}", "host: red.example.com, pathPrefix: /inventory}").problems
     )

@@ -72,7 +72,7 @@ def test_every_example_is_one_that_the_service_takes(example: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "row", [row for row in rows("reference/grants.md", "What becomes of an entry") if row[0].startswith("`{")], ids=lambda row: row[0]
+    "row", [row for row in rows("reference/grants.md", "What happens to an entry") if row[0].startswith("`{")], ids=lambda row: row[0]
 )
 def test_entries_become_what_the_page_says(row: list[str]) -> None:
     grants = grants_in(blocks("reference/grants.md")[0])

@@ -194,7 +194,7 @@ def test_a_credential_plugin_gives_a_token(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("program", ["raise SystemExit(3)", "print('no JSON')", "print('{}')"])
 def test_a_credential_plugin_that_fails(tmp_path: Path, program: str, caplog: pytest.LogCaptureFixture) -> None:
-    assert "the plugin that gives them failed" in problem(_plugin(tmp_path, program))
+    assert "its credential plugin failed" in problem(_plugin(tmp_path, program))
 
 
 async def test_a_credential_plugin_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
