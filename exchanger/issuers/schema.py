@@ -18,18 +18,18 @@ from exchanger.yaml.text_rules import NOT_BLANK, whole
 # What the reader refuses, and the schema cannot express.
 UNSAID: Final = (
     BEYOND_JSON,
-    "two profiles of one name",
+    "two profiles with the same name",
     "whether host and port of a tokenEndpoint or a proxy can be used, and what user information a proxy may have",
     "that http token endpoints need TOKEN_EXCHANGE_ALLOW_HTTP_TOKEN_ENDPOINT",
     "that discovery must not be the address of the metadata",
     "that references to Secrets need POLICY_SOURCE=kubernetes, and without a namespace POD_NAMESPACE",
     f"references to more than {MAX_PLACES} Secrets and files",
-    "which fields go together, but for client id, client secret and token endpoint",
+    "which fields go together, except client id, client secret and token endpoint",
     "the parameters that the service sets itself",
-    "names of headers, and paths, that cannot be",
+    "header names and paths that cannot exist",
     "a maxTTL of less than 1s or more than 24h",
-    "whole numbers that are not written in decimal digits alone",
-    "the length of texts",
+    "whole numbers written in anything but decimal digits",
+    "the length of strings",
 )
 
 # Types that the file writes in a way of their own.

@@ -131,7 +131,7 @@ class CachePolicy:
     """How tokens of an issuer are kept: each for ``max_ttl`` seconds at most, and at most ``max_entries`` of them."""
 
     max_ttl: float = attrs.field(
-        metadata=about("For how long a token is kept at most, such as 90s or 5m; not beyond its own life.", least=MIN_TTL, most=MAX_TTL)
+        metadata=about("How long a token is kept at most, such as 90s or 5m; never beyond its expiry.", least=MIN_TTL, most=MAX_TTL)
     )
     max_entries: int = attrs.field(metadata=about("How many tokens are kept at most.", least=1, most=MAX_ENTRIES))
 
@@ -146,10 +146,12 @@ class CallLimits:
 
     max_in_flight: int | None = attrs.field(
         default=None,
-        metadata=about("How many calls to the token endpoint run at a time; more wait. Default: no limit.", least=1, most=MAX_IN_FLIGHT),
+        metadata=about(
+            "How many calls to the token endpoint may run at a time; more are queued. Default: no limit.", least=1, most=MAX_IN_FLIGHT
+        ),
     )
     breaker: bool = attrs.field(
-        default=False, metadata=about("Whether the token endpoint is left alone for a while when it fails. Default: false.")
+        default=False, metadata=about("Whether a failing token endpoint is not called for a while. Default: false.")
     )
 
 

@@ -95,7 +95,7 @@ async def test_the_platform_s_baseline_is_named(path: str, tmp_path: Path) -> No
     grants = Path(written(tmp_path, "grants.yaml", GRANTS))
     status, said = await run(ExplainOptions("GET", "https://orders.example.com/internal/x", policy=(path,), grants=grants))
     assert status == REFUSED
-    assert "deny (403): the platform's baseline denies the request before any policy\n  by        baseline [0]\n" in said
+    assert "deny (403): the platform's baseline denies the request before any policy applies\n  by        baseline [0]\n" in said
 
 
 async def test_a_required_policy_that_is_missing_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -143,7 +143,7 @@ async def test_a_cluster_is_read_by_the_service_s_own_variables(capsys: pytest.C
 async def test_the_console_s_token_is_not_sent_in_plain_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     token = Path(written(tmp_path, "token", "a-token-for-the-console"))
     assert await run(ExplainOptions("GET", ADMIN, console="http://192.0.2.1:3003", console_token_file=token)) == (NO_TELLING, "")
-    assert "by https alone" in capsys.readouterr().err
+    assert "only over https" in capsys.readouterr().err
 
 
 PROFILE = """\

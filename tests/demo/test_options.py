@@ -53,7 +53,7 @@ def test_wrong_values_are_usage_errors_that_repeat_no_credentials(flags: tuple[s
     ("address", "problem"),
     [
         (None, "requires --keycloak"),
-        *((KeycloakAddress(False, host, 80), "https alone") for host in ("idp.example.com", "10.0.0.1")),
+        *((KeycloakAddress(False, host, 80), "only over https") for host in ("idp.example.com", "10.0.0.1")),
         (KeycloakAddress(True, "idp.example.com", 443), ""),
         *((KeycloakAddress(False, host, 80), "") for host in ("::1", "127.9.9.9", "localhost")),
     ],

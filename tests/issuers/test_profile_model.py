@@ -97,10 +97,10 @@ def test_where_the_callers_token_is() -> None:
         (f"{BASE}, clientAssertion: {{keyFile: k, algorithm: ES256}}", "clientAssertion.keyFile must be an absolute path"),
         (f"{BASE}, clientAssertion: {{keyFile: /k, keySecretRef: {{name: a, key: b}}, algorithm: ES256}}", "give one of them"),
         (f"{BASE}, clientAssertionFile: {{path: /a, type: saml}}", "clientAssertionFile.type must be one of jwt-bearer, jwt-spiffe"),
-        (f"{BASE}, clientAssertionFile: {{path: /a}}, tokenEndpointAuthMethod: client_secret_post", "is for client secrets alone"),
+        (f"{BASE}, clientAssertionFile: {{path: /a}}, tokenEndpointAuthMethod: client_secret_post", "applies only to client secrets"),
         (
             f"{BASE}, clientAssertion: {{keyFile: /k, algorithm: ES256}}, tokenEndpointAuthMethod: private_key_jwt",
-            "is for client secrets alone, and there is clientAssertion; leave it out",
+            "applies only to client secrets, and there is clientAssertion; leave it out",
         ),
         (
             "name: a, tokenEndpoint: 'https://a.example', clientAssertion: {keyFile: /k, algorithm: ES256}",
