@@ -109,7 +109,7 @@ def test_a_command_like_no_other_is_answered_with_none(capsys: pytest.CaptureFix
         (["pre-stop-sleep", "soon"], "argument duration: 'soon' must be a duration such as 750ms or 1m30s"),
         # Options that do not go together.
         (["health", "--key-file", "k"], "--key-file needs --cert-file"),
-        (["demo", "--console", "http://127.0.0.1:1"], "--console goes with --gateway"),
+        (["demo", "--console", "http://127.0.0.1:1"], "--console requires --gateway"),
         (["scenarios", "--base-url", "http://a", "--ca-file", "c"], "--ca-file is for a gateway with https"),
     ],
 )

@@ -66,7 +66,7 @@ class GrantsSettings:
     def understood(self, text: str) -> Grants | UnusableFile:
         """Return what ``text`` grants, or why it cannot be used."""
         if not text.strip():
-            return UnusableFile("is empty; to grant nothing to anybody, write grants: []")
+            return UnusableFile("is empty; to grant nothing, write grants: []")
         found = read_grants(text, has_labels=self.has_labels, enforced=self.enforced)
         if isinstance(found, Grants):
             return attrs.evolve(found, limits=self.limits)

@@ -44,7 +44,7 @@ def read_namespaces(path: Path) -> tuple[str, ...] | UnusableFile:
         words = line.partition("#")[0].replace(",", " ").split()
         if not all(map(is_namespace, words)):
             # The word is not quoted: somebody may have named another file, with secrets in it.
-            return UnusableFile(f"must have names of Namespaces, and line {number} has something else")
+            return UnusableFile(f"must contain names of Namespaces; line {number} does not")
         names += words
     if not names:
         return UnusableFile("must name at least one Namespace; without the variable, all that the selector selects are followed")

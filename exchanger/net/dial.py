@@ -216,7 +216,7 @@ class Attempt:
         try:
             early, ended = layers[0].decrypt(b"") if layers else (b"", False)
             if ended or (early and not http2):
-                return Unreachable("the token endpoint spoke before it was asked")
+                return Unreachable("the token endpoint sent data before the request")
             connected = self.network.detach(channel.stream)
             try:
                 return Dialled(ClientTlsTransport.over(connected, layers), http2, early)

@@ -135,7 +135,7 @@ class OriginPool:
             call.queued = True
             self.connections.reactor.timers.expect(call, call.ends)
         else:
-            call.land(NoAnswer(timed_out=False, why="too many calls to the host wait"))
+            call.land(NoAnswer(timed_out=False, why="too many calls are waiting for the host"))
 
     def withdraw(self, call: Call) -> str:
         """End what is done for ``call``; return what it waited for, in the words of ``Phase`` or of the oldest attempt to connect."""
@@ -303,9 +303,9 @@ class OriginPool:
         elif response.answer is not None:
             self.ended(call, response.answer)
         else:
-            why = link.broken or "the connection ended without an answer"
+            why = link.broken or "the connection closed without a response"
             if response.seen:
-                why = "the answer is not valid HTTP, or broke off"
+                why = "the response is not valid HTTP, or was cut off"
             self.ended(call, NoAnswer(timed_out=False, why=why))
 
     def again(self, call: Call) -> None:
@@ -399,7 +399,7 @@ class Connections:
     def begin(self, call: Call) -> None:
         """Make ``call``; it lands by ``call.ends``."""
         if self._nursery is None:
-            call.land(NoAnswer(timed_out=False, why="the service ends"))
+            call.land(NoAnswer(timed_out=False, why="the service is stopping"))
             return
         origin = call.endpoint.origin
         if call.apart:
@@ -437,7 +437,7 @@ class Connections:
         """Close every connection. Calls that are under way land without an answer."""
         for pool in self._pools.values():
             for call in [*pool.links, *pool.dialling, *pool.permits]:
-                call.land(NoAnswer(timed_out=False, why="the service ends"))
+                call.land(NoAnswer(timed_out=False, why="the service is stopping"))
             for link in dict.fromkeys([*pool.links.values(), *pool.quarantined, *pool.reusable, *pool.idle, *pool.multiplexed]):
                 link.close()
         self._pools.clear()

@@ -39,7 +39,7 @@ def read_regular(path: Path, max_bytes: int) -> bytes | UnusableFile:
         with open_regular(path) as file:
             return file.read(max_bytes + 1)
     except NotRegularError:
-        return UnusableFile("must be a file, and neither a folder nor a pipe")
+        return UnusableFile("must be a file, not a folder or a pipe")
     except OSError as error:
         return UnusableFile(f"cannot be read: {error.strerror or 'for an unknown reason'}")
 

@@ -181,7 +181,9 @@ class _Composer:
             case AliasEvent():
                 shared = self.anchors.get(event.anchor or "")
                 return (
-                    self._add(event, *shared) if shared is not None else UnreadableYaml("has an alias to nothing before it", *_place(event))
+                    self._add(event, *shared)
+                    if shared is not None
+                    else UnreadableYaml("has an alias without an anchor before it", *_place(event))
                 )
             case StartEvent():
                 if event.anchor is not None:
@@ -303,7 +305,7 @@ def _merged(pairs: tuple[tuple[Node, Node], ...]) -> tuple[tuple[Node, Node], ..
     known = {(own.kind, own.text) for own, _ in found if isinstance(own, Scalar)}
     for source in value.items if isinstance(value, Sequence) else (value,):
         if not isinstance(source, Mapping):
-            return UnreadableYaml("has a merge key << of something else than mappings", key.line, key.column)
+            return UnreadableYaml("has a merge key << of something other than mappings", key.line, key.column)
         for pair in source.pairs:
             name = (pair[0].kind, pair[0].text) if isinstance(pair[0], Scalar) else None
             if name not in known:

@@ -30,7 +30,7 @@ class TestReading:
         os.mkfifo(tmp_path / "pipe")
         assert read_regular(tmp_path / "none", LIMIT) == UnusableFile("cannot be read: No such file or directory")
         assert read_regular(tmp_path, LIMIT) == UnusableFile("cannot be read: Is a directory")
-        assert read_regular(tmp_path / "pipe", LIMIT) == UnusableFile("must be a file, and neither a folder nor a pipe")
+        assert read_regular(tmp_path / "pipe", LIMIT) == UnusableFile("must be a file, not a folder or a pipe")
 
     def test_nothing_stays_open_of_what_is_not_a_file(self, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "pipe")

@@ -87,7 +87,7 @@ def test_an_anchor_can_be_merged_and_others_are_still_known() -> None:
 
 @pytest.mark.parametrize("value", ["a", "null", "[a]", "[{}, a]", "!own {}"])
 def test_only_mappings_can_be_merged(value: str) -> None:
-    assert read_nodes(f"a: b\n<<: {value}") == UnreadableYaml("has a merge key << of something else than mappings", 2)
+    assert read_nodes(f"a: b\n<<: {value}") == UnreadableYaml("has a merge key << of something other than mappings", 2)
 
 
 def test_merging_is_bounded_as_if_it_were_written_out() -> None:
@@ -123,8 +123,8 @@ def test_keys_may_be_anything() -> None:
         ("a: b\n--- &x\n", UnreadableYaml("has a second document", 2)),
         ("a: &x b\n---\n*x\n", UnreadableYaml("has a second document", 2)),
         ("---\n---\na: b\n", UnreadableYaml("has a second document", 2)),
-        ("a: *b\n", UnreadableYaml("has an alias to nothing before it", 1)),
-        ("a: &b\n  - *b\n", UnreadableYaml("has an alias to nothing before it", 2)),
+        ("a: *b\n", UnreadableYaml("has an alias without an anchor before it", 1)),
+        ("a: &b\n  - *b\n", UnreadableYaml("has an alias without an anchor before it", 2)),
         ("a: \ud800", UnreadableYaml("is not UTF-8")),
         ("a: \x00", UnreadableYaml("is not YAML: it has characters that YAML does not allow")),
         ("%TAG ! x\n---\na", UnreadableYaml("has a %TAG directive", 1)),
@@ -187,7 +187,7 @@ def test_the_number_of_values_is_bounded() -> None:
 def test_a_stream_has_any_number_of_documents() -> None:
     assert read_stream("a\n---\nb\n", YamlLimits()) == (text("a"), text("b", 3))
     assert read_stream("", YamlLimits()) == ()
-    assert read_stream("&x a\n---\n*x\n", YamlLimits()) == UnreadableYaml("has an alias to nothing before it", 3)
+    assert read_stream("&x a\n---\n*x\n", YamlLimits()) == UnreadableYaml("has an alias without an anchor before it", 3)
     assert isinstance(read_stream("too long", YamlLimits(size=3)), UnreadableYaml)
 
 

@@ -28,7 +28,7 @@ ACTION: Final = TextRule(whole(any_case(frozenset({EXCHANGE, DENY, ALLOW}))), wo
 IS_EXCHANGE: Final = whole(any_case(frozenset({EXCHANGE})))
 METHODS: Final = TextRule(
     whole(rf"(?:{METHOD}|\*)?"),
-    (TextRefusal(whole(any_case(EVERY_METHOD)), "There is no word for all methods: leave methods out."),),
+    (TextRefusal(whole(any_case(EVERY_METHOD)), "No word stands for all methods: leave methods out."),),
     examples=("GET", "POST", "PUT", "PATCH", "DELETE"),
 )
 
@@ -40,7 +40,7 @@ HOST: Final = TextRule(
     whole(_HOST),
     (
         TextRefusal(f"{_COLON}[0-9]+-[0-9-]*[{BLANKS}]*$", "What follows the colon is not a port."),
-        TextRefusal(f"^[{BLANKS}]*(?:{any_case(SCHEMES)}){_COLON}[0-9-]*[A-Za-z]", "What stands before the colon is a scheme, not a host."),
+        TextRefusal(f"^[{BLANKS}]*(?:{any_case(SCHEMES)}){_COLON}[0-9-]*[A-Za-z]", "What precedes the colon is a scheme, not a host."),
     ),
 )
 # The same, or every host.
@@ -81,7 +81,7 @@ REFUSED_IN_PREFIXES: Final = (
 
 def refusal_of(fault: Fault, pattern: str) -> TextRefusal:
     """Return the refusal of prefixes with ``fault``, in which ``pattern`` is found."""
-    return TextRefusal(pattern, f"Refused: such a text {fault.value}.")
+    return TextRefusal(pattern, f"Refused: such a value {fault.value}.")
 
 
 PATH_PREFIX: Final = TextRule(NOT_BLANK, tuple(refusal_of(fault, pattern) for fault, pattern in REFUSED_IN_PREFIXES))

@@ -64,7 +64,7 @@ class Poster:
         try:
             context = self._context() if target.secure else None
         except OSError as error:
-            return Refused(f"files of TLS: {why_unusable(error)}", retryable=True)
+            return Refused(f"TLS files: {why_unusable(error)}", retryable=True)
         stream: trio.abc.Stream | None = None
         try:
             stream = await open_stream(self.connect, target.host, target.port, context)
@@ -109,7 +109,7 @@ async def _send_by_http(stream: trio.abc.Stream, target: Target, body: bytes) ->
         request = h11.Request(method="POST", target=target.path, headers=headers)
         return _meaning(*await ask(stream, request, body, MAX_ANSWER_BYTES))
     except h11.LocalProtocolError:
-        return Refused("the headers that are set cannot be sent", retryable=False)
+        return Refused("the configured headers cannot be sent", retryable=False)
     except h11.RemoteProtocolError:
         return Refused("the answer is not HTTP", retryable=False)
 
