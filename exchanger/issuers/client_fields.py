@@ -91,7 +91,7 @@ class ClientAssertion:
     """The client signs an assertion for each request (private_key_jwt)."""
 
     algorithm: str = described("How assertions are signed.", one_of(ALGORITHMS, required=True))
-    key_secret_ref: SecretKeyRef | None = described("Where the private key is in a Secret, in PEM. Give this or keyFile.", default=None)
+    key_secret_ref: SecretKeyRef | None = described("The Secret with the private key, in PEM. Give this or keyFile.", default=None)
     key_file: str = described("The absolute path of the private key, in PEM. The service reads it again when it changes.", default="")
     key_id: str = described("The kid of assertions, by which the issuer finds the public key.", default="")
     audience: str = described("The aud of assertions. Default: discovery, or else the token endpoint.", default="")
@@ -140,7 +140,7 @@ class ClientAssertionFile:
 class CertificateFiles:
     """The client authenticates with a certificate in TLS."""
 
-    cert_file: str = described("The absolute path of the certificate and those of its authorities, in PEM.")
+    cert_file: str = described("The absolute path of the certificate chain, in PEM.")
     key_file: str = described("The absolute path of its private key, in PEM.")
 
     def proof(self, problems: list[str]) -> ClientCertificate[Reference]:

@@ -53,7 +53,7 @@ class Actor:
     file: str = described("The absolute path of the actor's token. The service reads it again when it changes.", default="")
     type: str = described("The type of the token in the file. Default: an access token.", default="")
     client_credentials: ActorCredentials | None = described(
-        "The actor is the service itself, which asks for its token with the client credentials grant.", default=None
+        "The actor is the service itself, which gets its token with the client credentials grant.", default=None
     )
 
     def actor(self, problems: list[str]) -> ActorToken[Reference] | ActorCredentials | None:
@@ -93,16 +93,16 @@ class SubjectHeader:
 @final
 @attrs.frozen
 class SubjectToken:
-    """Where the caller's token is, and which tokens are good enough."""
+    """Where the caller's token is, and which tokens are accepted."""
 
     from_: tuple[SubjectHeader, ...] = described(
         "The headers that may hold the caller's token. Default: Authorization. They are removed from the request.", _LISTED, default=()
     )
     issuers: tuple[str, ...] = described(
-        "The issuers whose tokens are exchanged (iss). Without it, the token endpoint judges alone.", _LISTED, default=()
+        "The issuers whose tokens are exchanged (iss). Without it, only the token endpoint verifies tokens.", _LISTED, default=()
     )
     audiences: tuple[str, ...] = described("A token is exchanged if it is for one of these audiences (aud).", _LISTED, default=())
-    jwks_uri: str = described("The URL of the issuer's keys, where it does not publish its metadata.", default="")
+    jwks_uri: str = described("The URL of the issuer's keys (JWKS), if it publishes no metadata.", default="")
 
     def subject(self, rules: ProfileRules, problems: list[str]) -> SubjectRules:
         """Return the rules for callers' tokens. Problems are added to ``problems``."""

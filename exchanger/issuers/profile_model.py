@@ -85,8 +85,8 @@ class IssuerProfile:
     client_secret: Secret = described(
         "The client secret; keep the file in a Secret then. Give this or clientSecretSecretRef.", default=Secret("")
     )
-    client_id_secret_ref: SecretKeyRef | None = described("Where the client id is in a Secret.", default=None)
-    client_secret_secret_ref: SecretKeyRef | None = described("Where the client secret is in a Secret.", default=None)
+    client_id_secret_ref: SecretKeyRef | None = described("The Secret with the client id.", default=None)
+    client_secret_secret_ref: SecretKeyRef | None = described("The Secret with the client secret.", default=None)
     proxy: Secret | None = described(
         "The URL of an HTTP proxy in front of the token endpoint, with http or https. A user and a password have special characters "
         "escaped with %; keep the file in a Secret then.",
@@ -96,8 +96,10 @@ class IssuerProfile:
     token_endpoint_protocol: str = described(
         "How to speak to the token endpoint. Default: auto, which is HTTP/2 where TLS agrees on it.", one_of(PROTOCOLS), default=""
     )
-    cache: CachePolicy | None = described("How tokens of this issuer are kept. Without it, none is.", default=None)
-    limits: CallLimits | None = described("How the token endpoint is spared. Without it, there are no limits.", default=None)
+    cache: CachePolicy | None = described("How tokens of this issuer are cached. Without it, they are not.", default=None)
+    limits: CallLimits | None = described(
+        "How the token endpoint is protected from overload. Without it, there are no limits.", default=None
+    )
     discovery: str = described(
         "The issuer's URL, whose metadata has the token endpoint (RFC 8414, OpenID Connect Discovery). Give this or tokenEndpoint.",
         {"pattern": f"^[{BLANKS}]*(?:{_HTTP}://[^/?#@]+(?:/[^?#]*)?)?$"},
@@ -111,21 +113,21 @@ class IssuerProfile:
     )
     client_certificate: CertificateFiles | None = described("The service authenticates with a certificate in TLS (RFC 8705).", default=None)
     ca_file: str = described(
-        "The absolute path of the only authorities that are trusted for this issuer, in PEM. Default: the system's.", default=""
+        "The absolute path of the CA certificates to trust for this issuer, instead of the system's, in PEM.", default=""
     )
-    grant_type: str = described("What is asked for. Default: token-exchange (RFC 8693).", one_of(GRANTS), default="")
-    requested_token_type: str = described("The type of token that is asked for (RFC 8693 section 2.1).", default="")
+    grant_type: str = described("The grant. Default: token-exchange (RFC 8693).", one_of(GRANTS), default="")
+    requested_token_type: str = described("The type of token requested (RFC 8693 section 2.1).", default="")
     actor_token: Actor | None = described("Who acts for the caller (RFC 8693 section 2.1).", default=None)
     parameters: tuple[tuple[str, str], ...] = attrs.field(
         default=(),
         repr=False,  # a value may be secret
         metadata=about(
-            "More parameters of token requests. The service's own cannot be set.",
+            "Additional parameters of token requests. Those that the service sets itself are not allowed.",
             {"additionalProperties": {"type": "string"}, "maxProperties": MAX_ITEMS},
         ),
     )
-    subject_token: SubjectToken | None = described("Where the caller's token is, and which tokens are good enough.", default=None)
-    errors: str = described("How failures are told to callers: reference (the default) or strict.", one_of(ERROR_STYLES), default="")
+    subject_token: SubjectToken | None = described("Where the caller's token is, and which tokens are accepted.", default=None)
+    errors: str = described("How failures are reported to callers: reference (the default) or strict.", one_of(ERROR_STYLES), default="")
 
     def issuer(self, rules: ProfileRules) -> Issuer[Reference] | tuple[str, ...]:
         """Return the issuer, or everything that is wrong with this."""
@@ -202,7 +204,7 @@ class IssuerProfile:
             problems.append(f"has {' and '.join(ways)}; a client authenticates in one way")
         way, proof = next(iter(ways.items()), (_SECRET, partial(self._secret, rules)))
         if way not in (_SECRET, _NO_PROOF) and written:
-            problems.append(f"tokenEndpointAuthMethod is for client secrets alone, and there is {way}; leave it out")
+            problems.append(f"tokenEndpointAuthMethod applies only to client secrets, and there is {way}; leave it out")
         elif written not in ("", PUBLIC, *METHODS):
             problems.append(f"tokenEndpointAuthMethod must be one of {', '.join((*METHODS, PUBLIC))}")
         client_id = self._client_id(rules, problems, optional=way == "clientAssertionFile")
