@@ -1,7 +1,5 @@
 """HEAD gets the stricter of two decisions: by what covers HEAD itself, and as GET, whose handlers answer it."""
 
-from unittest import mock
-
 import attrs
 import pytest
 
@@ -9,13 +7,12 @@ from exchanger.policy.conflicts import contenders
 from exchanger.policy.explanation import Standing, explain
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.lookup import CONFLICT, UnreadableReach
-from exchanger.policy.policy_trie import Cell
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.policy.trie import PrefixTrie
 from exchanger.values.entry import BASELINE, AllowEntry, Claim, DenyEntry, Entry, ExchangeEntry, MatchScope, PathType
 from exchanger.values.headers import HeaderFields
 from exchanger.values.verdict import AMBIGUOUS_HEADER, AMBIGUOUS_PATH, NO_MATCH, Unhealthy, Verdict
 from tests.policy.examples import BLUE, HOST, RED, deny, exchange, region, snapshot_of
+from tests.policy.work import counting
 
 GET, HEAD, PUT = (frozenset({method}) for method in ("GET", "HEAD", "PUT"))
 WILD = "*.example.com"
@@ -173,19 +170,11 @@ def test_an_entry_for_head_on_a_farther_host_is_explained_by_the_nearer_one() ->
 )
 @pytest.mark.parametrize("path", ["/orders/1", "/orders/%61//.;x"])
 def test_head_walks_no_more_prefixes_than_get(claims: tuple[Claim, ...], path: str) -> None:
-    policy, walked = snapshot_of(*claims), list[str]()
-    walk = PrefixTrie.prefixes_of
-
-    def counted(trie: PrefixTrie[Cell], text: str) -> list[Cell]:
-        walked.append(text)
-        return walk(trie, text)
-
-    counts = []
+    policy, counts = snapshot_of(*claims), []
     for method in ("GET", "HEAD"):
-        walked.clear()
-        with mock.patch.object(PrefixTrie, "prefixes_of", counted):
+        with counting() as counted:
             policy.match(HOST, path, method, raw=True)
-        counts.append(len(walked))
+        counts.append(counted.walks)
     assert counts[1] <= counts[0]
 
 

@@ -7,13 +7,14 @@ import attrs
 import pytest
 
 from exchanger.policy.explanation import explain
-from exchanger.policy.headers import HeaderTable, RequestHeaders, name_problem, value_problem
+from exchanger.policy.headers import name_problem, value_problem
 from exchanger.policy.interpretation import MAX_LOOKUPS
 from exchanger.policy.snapshot import CurrentPolicy
 from exchanger.values.entry import DenyEntry, Entry, PathType
 from exchanger.values.headers import HeaderFields
 from exchanger.values.verdict import AMBIGUOUS_HEADER, AMBIGUOUS_PATH, NO_MATCH, Unhealthy, Verdict
 from tests.policy.examples import BLUE, HOST, deny, exchange, parsed, region, snapshot_of
+from tests.policy.work import counting
 
 PLAIN = exchange("/mcp")
 DELETE = deny("/mcp", index=1, headers=(("mcp-name", "delete_order"),))
@@ -144,18 +145,11 @@ def test_a_policy_says_whether_it_needs_headers() -> None:
     assert needs == [False, False, True]
 
 
-def test_a_table_is_asked_once_for_all_interpretations_of_a_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[HeaderTable] = []
-    is_doubtful = HeaderTable.is_doubtful
-
-    def counted(table: HeaderTable, method: str, request: RequestHeaders) -> bool:
-        asked.append(table)
-        return is_doubtful(table, method, request)
-
-    monkeypatch.setattr(HeaderTable, "is_doubtful", counted)
+def test_a_table_is_asked_once_for_all_interpretations_of_a_path() -> None:
     named = tuple(deny("/a"[:length], index=length, headers=(("x-name", "v"),)) for length in (1, 2))
-    assert found(("x-name", "w"), entries=named, path="/a%2561;b/./c") is NO_MATCH
-    assert len(asked) == len(named)
+    with counting() as counted:
+        assert found(("x-name", "w"), entries=named, path="/a%2561;b/./c") is NO_MATCH
+    assert counted.tables == len(named)
 
 
 def test_many_combinations_and_spellings_do_not_decide_a_request() -> None:

@@ -16,20 +16,18 @@ from exchanger.policy import shares
 from exchanger.policy.authority import wildcards_above
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import NO_GRANTS, Grant, Grants
-from exchanger.policy.headers import HeaderTable, RequestHeaders
 from exchanger.policy.intake import Intake, beyond
 from exchanger.policy.interpretation import Interpretation, path_interpretations
-from exchanger.policy.policy_trie import Cell
 from exchanger.policy.prefix import fold
 from exchanger.policy.selection import ConfigMap, Namespace, advance, select
 from exchanger.policy.shares import Limits
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.policy.trie import PrefixTrie, Steps
 from exchanger.values.entry import AllowEntry, DenyEntry, Entry, ExchangeEntry, MatchScope, PathType, Source, TokenTarget
 from exchanger.values.headers import HeaderFields
 from exchanger.values.selector import Selector
 from exchanger.values.verdict import Ambiguous, Unhealthy, Verdict
 from tests.examples import examples
+from tests.policy.work import counting
 
 # Laws: what a namespace may have is bounded, and its excess is nobody else's.
 #
@@ -282,41 +280,6 @@ def snapshot_of(*found: PolicyDocument) -> PolicySnapshot:
 def share(lookups: int = SHARE, closing: int = CLOSING) -> Iterator[None]:
     with mock.patch.object(shares, "MAX_LOOKUPS", lookups), mock.patch.object(shares, "MAX_CLOSING", closing):
         yield
-
-
-@attrs.define
-class Counted:
-    """Prefixes at which something was looked up, and rows of tables of headers."""
-
-    prefixes: int = 0
-    rows: int = 0
-
-
-@contextmanager
-def counting() -> Iterator[Counted]:
-    counted = Counted()
-    prefixes_of, prefixes_within, is_doubtful = PrefixTrie.prefixes_of, PrefixTrie.prefixes_within, HeaderTable.is_doubtful
-
-    def counted_prefixes(trie: PrefixTrie[Cell], text: str) -> list[Cell]:
-        found = prefixes_of(trie, text)
-        counted.prefixes += len(found)
-        return found
-
-    def counted_within(trie: PrefixTrie[Cell], text: str, steps: Steps) -> list[Cell] | None:
-        found = prefixes_within(trie, text, steps)
-        counted.prefixes += len(found or ())
-        return found
-
-    def counted_rows(table: HeaderTable, method: str, request: RequestHeaders) -> bool:
-        counted.rows += len(table.named)
-        return is_doubtful(table, method, request)
-
-    with (
-        mock.patch.object(PrefixTrie, "prefixes_of", counted_prefixes),
-        mock.patch.object(PrefixTrie, "prefixes_within", counted_within),
-        mock.patch.object(HeaderTable, "is_doubtful", counted_rows),
-    ):
-        yield counted
 
 
 def ask(snapshot: PolicySnapshot, request: tuple[str, str, str, tuple[tuple[str, str], ...]]) -> Verdict:
