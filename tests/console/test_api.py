@@ -216,6 +216,17 @@ async def test_a_query_names_everything_once_and_at_a_usual_length(
     assert (await handler(api_of(PolicySnapshot.EMPTY), Request("GET", f"/?{query}"))).status == 400
 
 
+@pytest.mark.parametrize(
+    ("raw", "kind", "readings"),
+    [("", "ambiguous", ["/adm!in", "/admin"]), ("&raw=true", "no_match", ["/adm!in"]), ("&raw=1", "ambiguous", ["/adm!in", "/admin"])],
+)
+async def test_a_path_is_read_without_its_marks_unless_it_is_raw(raw: str, kind: str, readings: list[str]) -> None:
+    async with running(policy=policy(a__orders=ORDERS)) as console:
+        answer = (await console.get(f"/api/explain?method=GET&host=api.example.com&path=/adm!in{raw}")).json
+
+    assert (answer["verdict"]["kind"], answer["readings"]) == (kind, readings)
+
+
 async def test_a_list_is_made_once_for_each_version(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[int] = []
     listed = api._listed

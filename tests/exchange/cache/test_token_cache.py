@@ -10,6 +10,7 @@ from exchanger.exchange.cache.sealed_token import MAX_TOKEN_CHARS
 from exchanger.exchange.cache.token_cache import SWEEP_S, TokenCache
 from exchanger.net.network import SYSTEM
 from exchanger.values.entry import TokenTarget
+from exchanger.values.issuer import CachePolicy
 from exchanger.values.token import Cache, ExchangedToken
 from tests.exchange.cache.examples import HOST, START, Clocks, cache, issuer, jwt, outage, refusal, request, token
 
@@ -73,6 +74,20 @@ def test_a_late_answer_under_credentials_that_are_gone_is_not_kept() -> None:
     one.keep(request(), token())
 
     assert one.entries == 0
+
+
+def test_smaller_bounds_hold_at_once() -> None:
+    clocks = Clocks()
+    one = cache(clocks)
+    for number in range(5):
+        one.keep(request(str(number)), token("issued", 200))
+    clocks.advance(20.0)
+    one.use_issuers({"primary": issuer(cache=CachePolicy(max_ttl=30.0, max_entries=2))})
+
+    small = issuer(cache=CachePolicy(max_ttl=30.0, max_entries=2))
+    assert [one.find(request(str(number), of=small)) is not None for number in range(5)] == [False, False, False, True, True]
+    clocks.advance(10.0)
+    assert one.find(request("4", of=small)) is None
 
 
 def test_any_number_of_targets_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
