@@ -99,7 +99,7 @@ class WatchingSecrets:
     _polling: PollingSecrets = attrs.field(init=False)
     watched: int = attrs.field(default=0, init=False)
     polled: int = attrs.field(default=0, init=False)
-    _reflectors: set[Reflector[SecretState]] = attrs.field(factory=set, init=False, repr=False)
+    _reflectors: dict[Reflector[SecretState], None] = attrs.field(factory=dict, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self._polling = PollingSecrets(self._secrets.read, self._random)
@@ -116,7 +116,7 @@ class WatchingSecrets:
             async with trio.open_nursery() as nursery:
                 watch = _Watch(secret, _SideTask(nursery, _Changes(learn)), partial(self._poll, secret))
                 reflector = Reflector(self._secrets.list_watch(secret), watch, watch, random=self._random)
-                self._reflectors.add(reflector)
+                self._reflectors[reflector] = None
                 self.watched += 1
                 reflector.hurry(True)
                 watch.relax = partial(reflector.hurry, False)
@@ -124,7 +124,7 @@ class WatchingSecrets:
                     await reflector.run()
                 finally:
                     self.watched -= 1
-                    self._reflectors.discard(reflector)
+                    self._reflectors.pop(reflector, None)
 
     async def _poll(self, secret: SecretName, learn: Learn) -> None:
         self.polled += 1

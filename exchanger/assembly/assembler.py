@@ -104,7 +104,7 @@ def changed_allowances(
     """
     all_differ = (before.enforced, before.limited) != (after.enforced, after.limited)
     found: dict[str, tuple[Allowance, ...]] = {}
-    for namespace, labels in {(source.namespace, document.namespace_labels) for source, document in snapshot.documents.items()}:
+    for namespace, labels in sorted({(source.namespace, document.namespace_labels) for source, document in snapshot.documents.items()}):
         now = after.allowances(namespace, relabelled.get(namespace, labels))
         if all_differ or now != before.allowances(namespace, labels):
             found[namespace] = now

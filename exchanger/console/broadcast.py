@@ -129,7 +129,7 @@ class Broadcast:
     _health: PolicyHealth = attrs.field(factory=PolicyHealth, repr=False)
     _issuers: Callable[[], tuple[IssuerHealth, ...]] = attrs.field(default=tuple, repr=False)
     _history: "deque[str]" = attrs.field(factory=lambda: deque(maxlen=HISTORY), init=False, repr=False)
-    _subscribers: set[Subscription] = attrs.field(factory=set, init=False, repr=False)
+    _subscribers: dict[Subscription, None] = attrs.field(factory=dict, init=False, repr=False)
     _watched: trio.Event = attrs.field(factory=trio.Event, init=False)
     _taken: int = attrs.field(default=0, init=False)
     _loaded: bool = attrs.field(default=False, init=False)
@@ -152,12 +152,12 @@ class Broadcast:
         if not self._subscribers:
             self._taken = self._feed.sequence  # the first message has what happened before
         subscription = Subscription(self._feed.latest(self._taken))
-        self._subscribers.add(subscription)
+        self._subscribers[subscription] = None
         self._watched.set()
         try:
             yield subscription
         finally:
-            self._subscribers.discard(subscription)
+            self._subscribers.pop(subscription, None)
             if not self._subscribers:
                 self._watched = trio.Event()
                 self._encoded.clear()

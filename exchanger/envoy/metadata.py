@@ -40,4 +40,4 @@ def _described(reason: Reason, cache: Cache, source: Source | None, issuer: str)
         fields["policy"].string_value = printable(str(source), POLICY_LIMIT)
     if issuer:
         fields["issuer"].string_value = printable(issuer, ISSUER_LIMIT)
-    return metadata.SerializeToString()
+    return metadata.SerializeToString(deterministic=True)  # otherwise the order of a map differs between processes

@@ -176,6 +176,7 @@ class TokenClient:
 
     def use_issuers(self, issuers: Mapping[str, Issuer]) -> None:
         """Take over the issuers in force: tokens of those that are gone are forgotten, and limits change at once."""
+        issuers = dict(sorted(issuers.items()))  # the order of persistent maps differs between processes
         self.cache.use_issuers(issuers)
         self.metadata.use_issuers(issuers)
         self._verify.use_issuers(issuers)

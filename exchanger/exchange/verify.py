@@ -101,8 +101,8 @@ class SubjectTokenVerifier:
                     rings[name, url] = JwksCache(url, issuer, self.documents, self.observer, self.reactor.turn, self._random)
         self._rings = rings
         self._kept.clear()  # what passed under other rules need not pass now
-        current = set(rings.values())
-        for ring in self._followed.keys() - current:
+        current = dict.fromkeys(rings.values())
+        for ring in [ring for ring in self._followed if ring not in current]:
             self._followed[ring].cancel()
             ring.end()
         if self._nursery is not None:
@@ -157,7 +157,7 @@ class SubjectTokenVerifier:
             self._kept.popitem(last=False)
 
     def _follow_all(self, nursery: trio.Nursery) -> None:
-        for ring in set(self._rings.values()) - self._followed.keys():
+        for ring in [ring for ring in self._rings.values() if ring not in self._followed]:
             scope = self._followed[ring] = trio.CancelScope()
             nursery.start_soon(self._follow, ring, scope)
 

@@ -186,7 +186,7 @@ class Metadata:
                 self._followed.pop(name).cancel()
         self._issuers = found
         if self._nursery is not None:
-            for name in found.keys() - self._followed.keys():
+            for name in [name for name in found if name not in self._followed]:
                 scope = self._followed[name] = trio.CancelScope()
                 self._nursery.start_soon(self._follow, name, scope)
 

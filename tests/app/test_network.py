@@ -5,9 +5,9 @@ import json
 import os
 import signal
 from base64 import b64encode
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Iterable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
-from random import Random
 from types import FunctionType, ModuleType
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ import attrs
 import pytest
 import trio
 
+import exchanger
 from exchanger._proto.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from exchanger.app.settings import read_settings
 from exchanger.app.supervisor import Supervisor
@@ -23,11 +24,14 @@ from exchanger.net.network import SYSTEM, Network
 from exchanger.telemetry.log import logging_to_stdout
 from tests.e2e.service import DOCUMENT, ISSUERS, NAMESPACE, config_map, environment
 from tests.envoy.test_check_codec import check
+from tests.kube.kubeconfig import write_kubeconfig
 from tests.net.memory_network import MemoryNetwork
 from tests.oauth.fakes import answering, response, serve, success
+from tests.ports import free_port
 from tests.waiting import until
 
 WALL: Final = 1_900_000_000.0
+PACKAGE: Final = str(Path(exchanger.__file__).parent)
 CHECK: Final = "/envoy.service.auth.v3.Authorization/Check"
 
 
@@ -69,31 +73,32 @@ def variables(tmp_path: Path) -> dict[str, str]:
     return environment(tmp_path, **more)
 
 
-async def test_a_request_is_answered_and_all_of_it_goes_over_the_network(variables: dict[str, str]) -> None:
-    memory, lines, drawn, threads, stopped = MemoryNetwork(), Lines(), list[int](), list[object](), trio.Event()
-
-    def entropy(size: int) -> bytes:
-        drawn.append(size)
-        return b"\x07" * size
-
-    async def run_sync(work: Any, *args: object, **options: Any) -> Any:
-        threads.append(work)
-        return await trio.to_thread.run_sync(work, *args, **options)
-
-    async def serving() -> None:
-        await supervisor.run()
-        stopped.set()
-
-    network = memory.network(
-        wall=lambda: WALL, steady=trio.current_time, cpu=lambda: 0.0, entropy=entropy, random=Random(1), run_sync=run_sync
-    )
-    settings = read_settings(variables)
+@asynccontextmanager
+async def running(variables: dict[str, str], memory: MemoryNetwork, lines: Lines) -> AsyncGenerator[Supervisor]:
+    """Run a service, and end it as Kubernetes does."""
+    network, settings, stopped = memory.network(WALL), read_settings(variables), trio.Event()
     with logging_to_stdout(settings.log, lines, network) as logging:
         supervisor = Supervisor(settings, logging, network)
+
+        async def run() -> None:
+            await supervisor.run()
+            stopped.set()
+
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(trio.serve_listeners, lambda one: serve(answering(response(success())), one), await memory.listen(None, 80))
-            nursery.start_soon(serving)
-            await until(lambda: supervisor.serving and 3001 in memory.listeners)
+            nursery.start_soon(run)
+            await until(lambda: 3001 in memory.listeners)
+            yield supervisor
+            os.kill(os.getpid(), signal.SIGTERM)
+            await stopped.wait()
+
+
+async def test_a_request_is_answered_and_all_of_it_goes_over_the_network(variables: dict[str, str]) -> None:
+    memory, lines = MemoryNetwork(), Lines()
+    async with trio.open_nursery() as issuer:
+        script = answering(response(success()))
+        issuer.start_soon(trio.serve_listeners, lambda one: serve(script, one), await memory.listen(None, 80))
+        async with running(variables, memory, lines) as supervisor:
+            await until(lambda: supervisor.serving)
             assert sorted(memory.listeners) == [80, 3001, 9090, 9091]
             fields = {":authority": "api.example.com", ":path": "/orders", "authorization": "Bearer subject"}
             message = check(fields, method="GET", path="/orders", host="api.example.com")
@@ -101,25 +106,35 @@ async def test_a_request_is_answered_and_all_of_it_goes_over_the_network(variabl
                 reply = await exchange(stream, UnaryCall(CHECK, message, "exchanger", "http", 5.0))
             assert isinstance(reply, Answered)
             assert CheckResponse.FromString(reply.message).ok_response.headers[0].header.value == "Bearer issued-token"
-            assert drawn
-            assert threads
             assert holders_of(supervisor, SYSTEM) == []
-            os.kill(os.getpid(), signal.SIGTERM)
-            await stopped.wait()
-            nursery.cancel_scope.cancel()
+        issuer.cancel_scope.cancel()
     assert {line["timestamp"] for line in lines.lines} == {"2030-03-17T17:46:40.000Z"}
     assert any("allow_exchange" in line.values() for line in lines.lines)
     assert memory.open == set()
 
 
+async def test_what_follows_a_cluster_has_nothing_of_the_system_s_either(
+    variables: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No API server is there, so it tries again and again."""
+    monkeypatch.setenv("KUBECONFIG", str(write_kubeconfig(tmp_path / "kubeconfig", f"http://127.0.0.1:{free_port()}", {})))
+    (tmp_path / "names").write_text("team")
+    del variables["POLICY_DIRECTORY"]
+    variables |= {"POLICY_SOURCE": "kubernetes", "POLICY_NAMESPACES_FILE": str(tmp_path / "names")}
+    lines = Lines()
+    async with running(variables, MemoryNetwork(), lines) as supervisor:
+        await until(lambda: any(line["event"] == "policy.source_failed" for line in lines.lines))
+        assert holders_of(supervisor, SYSTEM) == []
+
+
 def holders_of(root: object, network: Network) -> list[str]:
-    """Return how a part of ``network`` is reached from ``root``, as the types on the way."""
+    """Return how a part of ``network`` is reached from ``root`` and the package's tasks, as the types on the way."""
     parts = {
         id(part): name for name in (field.name for field in attrs.fields(type(network))) if (part := getattr(network, name)) is not None
     }
     parts[id(network)] = "network"
-    seen: dict[int, tuple[object, int]] = {id(root): (root, 0)}
-    todo, found = [root], list[str]()
+    todo, found = [root, *_coroutines(trio.lowlevel.current_root_task())], list[str]()
+    seen: dict[int, tuple[object, int]] = {id(one): (one, 0) for one in todo}
     while todo:
         one = todo.pop()
         for other in _inner(one, gc.get_referents(one)):
@@ -137,7 +152,17 @@ def holders_of(root: object, network: Network) -> list[str]:
     return found
 
 
+def _coroutines(task: trio.lowlevel.Task | None) -> Iterator[object]:
+    for child in (child for nursery in task.child_nurseries for child in nursery.child_tasks) if task else ():
+        if child.name.startswith("exchanger."):
+            yield child.coro
+        yield from _coroutines(child)
+
+
 def _inner(one: object, referents: Iterable[object]) -> Iterable[object]:
     if isinstance(one, FunctionType):  # what it has closed over, and not its module or its defaults
         return [cell.cell_contents for cell in one.__closure__ or ()]
+    code = getattr(one, "cr_code", None) or getattr(one, "ag_code", None)
+    if code is not None and not code.co_filename.startswith(PACKAGE):  # of libraries: watchfiles waits in a thread of its own
+        return []
     return [] if isinstance(one, type | ModuleType) or type(one).__module__.startswith(("trio", "tests", "_pytest")) else referents

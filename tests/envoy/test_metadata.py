@@ -72,6 +72,13 @@ def test_both_filters_describe_a_decision_alike(outcome: Outcome, expected: dict
 
 
 @pytest.mark.parametrize("encode", [encode_check, encode_request_headers])
+def test_its_fields_have_one_order_in_all_processes(encode: Callable[[Outcome], bytes]) -> None:
+    answer = encode(issued())
+    places = [answer.rindex(name) for name in (b"\x05cache", b"\x08decision", b"\x06issuer", b"\x06policy", b"\nexpires_at")]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize("encode", [encode_check, encode_request_headers])
 def test_answers_without_an_exchange_are_serialised_once_for_each_policy(encode: Callable[[Outcome], bytes]) -> None:
     one, same, other = (Allow(Reason.ALLOW_OPTIONS_BYPASS, source) for source in (SOURCE, SOURCE, Source("other", "policy")))
     assert encode(one) is encode(same)

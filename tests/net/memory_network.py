@@ -4,7 +4,8 @@ import errno
 import itertools
 import selectors
 from collections import deque
-from typing import Any, Final, final
+from random import Random
+from typing import Any, Final, cast, final
 
 import attrs
 import trio
@@ -169,9 +170,24 @@ class MemoryNetwork:
     _ends: dict[int, End] = attrs.field(factory=dict)
     _moved: trio.Event = attrs.field(factory=trio.Event)
 
-    def network(self, **others: Any) -> Network:
-        selector: Any = lambda: Selector(self._ends)  # noqa: E731 - short
-        return Network(connect=self.connect, listen=self.listen, detach=self.detach, selector=selector, readable=self.readable, **others)
+    def network(self, wall: float) -> Network:
+        """Return all of it: clocks, of which that of the wall stands still, numbers that repeat themselves, and threads as usual."""
+        return Network(
+            wall=lambda: wall,
+            steady=trio.current_time,
+            cpu=lambda: 0.0,
+            entropy=lambda size: b"\x07" * size,
+            random=Random(1),
+            run_sync=self.run_sync,
+            connect=self.connect,
+            listen=self.listen,
+            detach=self.detach,
+            selector=cast("type[selectors.DefaultSelector]", lambda: Selector(self._ends)),
+            readable=self.readable,
+        )
+
+    async def run_sync(self, work: Any, *args: object, **options: Any) -> Any:
+        return await trio.to_thread.run_sync(work, *args, **options)
 
     def moved(self) -> None:
         self._moved.set()

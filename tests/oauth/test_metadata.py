@@ -254,6 +254,12 @@ async def test_other_credentials_are_no_reason_to_ask_again(autojump_clock: Mock
         assert learned.taken() == [("metadata_known", "primary")]
 
 
+async def test_issuers_are_followed_in_the_order_of_their_names(autojump_clock: MockClock) -> None:
+    names = [f"issuer-{number:02}" for number in range(20)]
+    async with following(Site(), *(discovered(name=name) for name in reversed(names))) as (it, _):
+        assert list(it.client.metadata._followed) == names
+
+
 async def test_issuers_without_discovery_are_not_followed(autojump_clock: MockClock) -> None:
     site = Site()
     async with following(site, token_request().issuer) as (it, learned):
