@@ -1,5 +1,3 @@
-from collections.abc import Callable
-
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from rpds import HashTrieMap
@@ -113,12 +111,8 @@ def token_of(subject: str, number: int) -> SecretData:
     return file(jwt({"sub": subject, "exp": number}))
 
 
-def signing(address: str = "tokenEndpoint: 'https://a.example/t'") -> Plan:
-    return good_plan(profiles(f"  - {{name: a, {address}, clientID: c, clientAssertion: {{keyFile: /key, algorithm: ES256}}}}\n"))
-
-
-def asserting(address: str = "tokenEndpoint: 'https://a.example/t'") -> Plan:
-    return good_plan(profiles(f"  - {{name: a, {address}, clientAssertionFile: {{path: /token}}}}\n"))
+def plan_for(address: str, client: str) -> Plan:
+    return good_plan(profiles(f"  - {{name: a, {address}, {client}}}\n"))
 
 
 def current(state: State) -> IssuerSet:
@@ -126,22 +120,27 @@ def current(state: State) -> IssuerSet:
     return state.current
 
 
-def by_secret(address: str = "tokenEndpoint: 'https://a.example/t'") -> Plan:
-    return good_plan(profiles(f"  - {{name: a, {address}, clientID: c, clientSecretSecretRef: {{name: oauth, key: secret}}}}\n"))
-
-
 @pytest.mark.parametrize(
-    ("plan", "place", "first", "second"),
+    ("address", "elsewhere"),
     [
-        (by_secret, OAUTH, data(1), data(2)),
-        (signing, KEY_FILE, key(0), key(1)),
-        (asserting, TOKEN_FILE, token_of("me", 1), token_of("another", 1)),
+        ("tokenEndpoint: 'https://a.example/t'", "tokenEndpoint: 'https://b.example/t'"),
+        ("tokenEndpoint: 'https://a.example/t'", "discovery: 'https://a.example'"),
+        ("discovery: 'https://a.example'", "discovery: 'https://b.example'"),
     ],
 )
-def test_the_proof_before_counts_for_ten_minutes_at_the_same_endpoint(
-    plan: Callable[..., Plan], place: ValueSource, first: SecretData, second: SecretData
+@pytest.mark.parametrize(
+    ("client", "place", "first", "second"),
+    [
+        ("clientIDSecretRef: {name: oauth, key: id}, clientSecret: p", OAUTH, data(1), data(2)),
+        ("clientID: c, clientSecretSecretRef: {name: oauth, key: secret}", OAUTH, data(1), data(2)),
+        ("clientID: c, clientAssertion: {keyFile: /key, algorithm: ES256}", KEY_FILE, key(0), key(1)),
+        ("clientAssertionFile: {path: /token}", TOKEN_FILE, token_of("me", 1), token_of("another", 1)),
+    ],
+)
+def test_the_credentials_before_count_for_ten_minutes_at_the_same_endpoint_alone(
+    client: str, place: ValueSource, first: SecretData, second: SecretData, address: str, elsewhere: str
 ) -> None:
-    state = State().with_file(plan(), 0.0).with_place(place, first, 0.0)
+    state = State().with_file(plan_for(address, client), 0.0).with_place(place, first, 0.0)
     before = current(state)
     rotated = state.with_place(place, second, 100.0)
     issuer_after = current(rotated).issuers["a"]
@@ -151,14 +150,12 @@ def test_the_proof_before_counts_for_ten_minutes_at_the_same_endpoint(
     assert rotated.with_place(place, second, 101.0).current == rotated.current
     assert current(rotated.without_retired(699.0)) is current(rotated)
     assert current(rotated.without_retired(700.0)).issuers["a"].previous is None
-    # Another endpoint, or another issuer that says where it is, must never see what was for this one.
-    for address in ("tokenEndpoint: 'https://b.example/t'", "discovery: 'https://a.example'"):
-        assert current(rotated.with_file(plan(address), 101.0)).issuers["a"].previous is None
+    assert current(rotated.with_file(plan_for(elsewhere, client), 101.0)).issuers["a"].previous is None
 
 
 def test_an_actor_s_token_and_authorities_are_no_credentials() -> None:
     fields = "clientID: c, clientSecret: p, actorToken: {file: /token}"
-    plan = good_plan(profiles(f"  - {{name: a, tokenEndpoint: 'https://a.example/t', {fields}}}\n"))
+    plan = plan_for("tokenEndpoint: 'https://a.example/t'", fields)
     state = State().with_file(plan, 0.0).with_place(TOKEN_FILE, token_of("me", 1), 0.0)
     renewed = state.with_place(TOKEN_FILE, token_of("another", 1), 1.0)
     assert current(renewed).issuers["a"].grant != current(state).issuers["a"].grant
