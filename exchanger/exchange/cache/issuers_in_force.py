@@ -21,7 +21,7 @@ from exchanger.values.issuer import CachePolicy, Issuer
 from exchanger.values.token import TokenRequest
 
 # Shapes of requests that are at hand. There are as many as policies have targets, and one takes some 70 µs to make.
-MAX_PREPARED: Final = 4096
+MAX_BUILDERS: Final = 4096
 # All of a request that shapes its answer, but for the subject token; a field that is added later is among them.
 _shape: Final = operator.attrgetter(*(field.name for field in attrs.fields(TokenRequest) if field.name not in EXEMPT[TokenRequest]))
 
@@ -52,8 +52,8 @@ class KeepingIssuer:
 
 @final
 @attrs.define(eq=False)
-class Prepared:
-    """What look-ups of one shape (issuer, target, …) have in common. It holds the shape, so that no ``id`` of it is used again.
+class CacheKeyBuilder:
+    """Builds the names of tokens for requests of one shape (issuer, target, …). It holds the shape, so that no ``id`` of it is used again.
 
     ``fixed`` is a digest: written out, a shape has all that its issuer has, down to the certificates of authorities.
     """
@@ -88,14 +88,14 @@ class IssuersInForce:
     _context: tuple[object, ...] = attrs.field(repr=False)
     tallies: dict[str, Tally] = attrs.field(factory=dict, init=False)
     _issuers: dict[str, KeepingIssuer] = attrs.field(factory=dict, init=False)
-    _prepared: dict[tuple[int, ...], Prepared] = attrs.field(factory=dict, init=False, repr=False)
+    _builders: dict[tuple[int, ...], CacheKeyBuilder] = attrs.field(factory=dict, init=False, repr=False)
 
     def use(self, issuers: Mapping[str, Issuer]) -> None:
         """Take over the issuers in force, and forget the tokens of those that are gone, changed, or keep nothing any more.
 
         Other bounds alone change nothing that is kept: look-ups apply the new ones.
         """
-        self._prepared.clear()
+        self._builders.clear()
         for name, known in list(self._issuers.items()):
             issuer = issuers.get(name)
             if issuer is None or issuer.cache is None or encoded(issuer) != known.identity:
@@ -114,13 +114,13 @@ class IssuersInForce:
                 present.issuer, present.policy = issuer, policy
                 self.memory.resize(present.partition, policy.max_entries)
 
-    def prepare(self, request: TokenRequest) -> Prepared | None:
-        """Return what look-ups like that for ``request`` have in common; ``None`` if its issuer keeps nothing, or is not in force."""
+    def builder_for(self, request: TokenRequest) -> CacheKeyBuilder | None:
+        """Return what names the token for ``request``; ``None`` if its issuer keeps nothing, or is not in force."""
         shape = _shape(request)
         place = tuple(map(id, shape))
-        prepared = self._prepared.get(place)
-        if prepared is not None:
-            return prepared
+        builder = self._builders.get(place)
+        if builder is not None:
+            return builder
         issuer = request.issuer
         if issuer.cache is None:
             return None
@@ -129,8 +129,8 @@ class IssuersInForce:
             return None
         # Everything of the request but its subject token, whatever fields it has: see ``identity``.
         fixed = hashlib.sha256(encoded((FORMAT, *self._context, request))).digest()
-        prepared = Prepared(shape, of, fixed, Digester(self._key, fixed))
-        if len(self._prepared) >= MAX_PREPARED:
-            self._prepared.clear()
-        self._prepared[place] = prepared
-        return prepared
+        builder = CacheKeyBuilder(shape, of, fixed, Digester(self._key, fixed))
+        if len(self._builders) >= MAX_BUILDERS:
+            self._builders.clear()
+        self._builders[place] = builder
+        return builder

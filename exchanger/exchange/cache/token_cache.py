@@ -15,7 +15,7 @@ import attrs
 import trio
 
 from exchanger.errors import Diagnostic
-from exchanger.exchange.cache.issuers_in_force import IssuersInForce, KeepingIssuer, Prepared
+from exchanger.exchange.cache.issuers_in_force import CacheKeyBuilder, IssuersInForce, KeepingIssuer
 from exchanger.exchange.cache.keys import KEY_BYTES
 from exchanger.exchange.cache.lifetime import Instant, Life, Unreadable, plan_life, subject_end
 from exchanger.exchange.cache.memory_store import Entry, Kept, MemoryStore
@@ -110,11 +110,11 @@ class TokenCache:
 
     def find(self, request: TokenRequest) -> Kept | None:
         """Return the token in memory for ``request``; ``None`` if there is none, or its issuer keeps none. Takes some 5 µs."""
-        prepared = self._issuers.prepare(request)
-        if prepared is None:
+        builder = self._issuers.builder_for(request)
+        if builder is None:
             return None
-        of = prepared.of
-        digest = prepared.memory.digest(_subject(request))
+        of = builder.of
+        digest = builder.memory.digest(_subject(request))
         kept = self._memory.get(of.partition, digest, self.network.steady(), self.network.wall(), of.policy.max_ttl)
         if kept is None:
             of.tally.memory_misses += 1
@@ -124,28 +124,28 @@ class TokenCache:
 
     def keep(self, request: TokenRequest, token: ExchangedToken) -> None:
         """Keep the ``token`` of a call for ``request`` that has just succeeded, in memory and, in its own time, in the shared level."""
-        prepared = self._issuers.prepare(request)
-        if prepared is None:
+        builder = self._issuers.builder_for(request)
+        if builder is None:
             return
         subject = _subject(request)
-        digest = prepared.memory.digest(subject)
+        digest = builder.memory.digest(subject)
         # What was refused before is good again, whether or not this token is kept; an older one must not be served beside it.
         self._refused.pop(digest, None)
-        self._memory.remove(prepared.of.partition, digest)
+        self._memory.remove(builder.of.partition, digest)
         end = subject_end(request.subject_token.reveal())
         if isinstance(end, Unreadable) or token.expires_in is None or len(token.access_token.reveal()) > MAX_TOKEN_CHARS:
             return
         # It was issued at some time during the call: at its beginning, to be sure.
         age = 0.0 if token.call is None else token.call.duration
         now = self._now()
-        life = plan_life(now, age, min(token.expires_in, prepared.of.policy.max_ttl), end, self.network.random.random())
+        life = plan_life(now, age, min(token.expires_in, builder.of.policy.max_ttl), end, self.network.random.random())
         if life is None:
             return
         kept = attrs.evolve(token, call=None, cache=Cache.HIT)
-        self._memory.put(prepared.of.partition, digest, Entry.of(kept, life))
+        self._memory.put(builder.of.partition, digest, Entry.of(kept, life))
         if self._level is not None and self._level.in_use:
             stored = StoredToken(token.access_token, life.length, life.wall_end, token.expires_in, token.expires_at)
-            self._level.put(prepared.shared_digests(self._level.keys, subject), stored, life.end)
+            self._level.put(builder.shared_digests(self._level.keys, subject), stored, life.end)
 
     def refused(self, request: TokenRequest, failure: ExchangeFailure) -> None:
         """Learn that a call for ``request`` failed.
@@ -154,47 +154,47 @@ class TokenCache:
         found there: callers can bring about any number of other refusals. Any other failure says nothing about it, and another renewal may
         start in a while.
         """
-        prepared = self._issuers.prepare(request)
-        if prepared is None:
+        builder = self._issuers.builder_for(request)
+        if builder is None:
             return
         if not _is_refusal(failure):
             self.renewal_failed(request)
             return
         subject = _subject(request)
-        digest = prepared.memory.digest(subject)
-        known = self._memory.remove(prepared.of.partition, digest) or digest in self._refused or digest in self._looked_up
+        digest = builder.memory.digest(subject)
+        known = self._memory.remove(builder.of.partition, digest) or digest in self._refused or digest in self._looked_up
         if self._level is not None and known:
             # The removal may come late or get lost, or a look-up be under way: what the shared level has is not believed until ``keep``.
-            self._refused[digest] = self.network.steady() + prepared.of.policy.max_ttl
+            self._refused[digest] = self.network.steady() + builder.of.policy.max_ttl
             self._refused.move_to_end(digest)
             while len(self._refused) > MAX_REFUSED:
                 self._refused.popitem(last=False)
-            self._level.remove(prepared.shared_digests(self._level.keys, subject))
+            self._level.remove(builder.shared_digests(self._level.keys, subject))
 
     def renewal_failed(self, request: TokenRequest) -> None:
         """Learn that a renewal came to nothing: its call failed in a way that says nothing about the token, or was given up."""
-        prepared = self._issuers.prepare(request)
-        if prepared is not None:
-            self._memory.renew_later(prepared.of.partition, prepared.memory.digest(_subject(request)), self._now())
+        builder = self._issuers.builder_for(request)
+        if builder is not None:
+            self._memory.renew_later(builder.of.partition, builder.memory.digest(_subject(request)), self._now())
 
     def asks_shared(self, request: TokenRequest) -> bool:
         """Return whether ``find_shared`` may find something: a shared level is in use, and the issuer keeps tokens."""
-        return self._level is not None and self._level.in_use and self._issuers.prepare(request) is not None
+        return self._level is not None and self._level.in_use and self._issuers.builder_for(request) is not None
 
     async def find_shared(self, request: TokenRequest) -> Kept | None:
         """Return the token that the shared level has for ``request``, and put it into memory. One short attempt; it never fails.
 
         It has to live longer than one in memory, which is to be renewed: another replica may have done so already.
         """
-        level, prepared = self._level, self._issuers.prepare(request)
-        if level is None or prepared is None or not level.in_use:
+        level, builder = self._level, self._issuers.builder_for(request)
+        if level is None or builder is None or not level.in_use:
             return None
-        of, keys, subject = prepared.of, level.keys, _subject(request)
-        digest = prepared.memory.digest(subject)
+        of, keys, subject = builder.of, level.keys, _subject(request)
+        digest = builder.memory.digest(subject)
         better_than = self._memory.life_of(of.partition, digest)
         self._looked_up.add(digest)
         try:
-            found = await level.find(prepared.shared_digests(keys, subject))
+            found = await level.find(builder.shared_digests(keys, subject))
         finally:
             self._looked_up.discard(digest)
         if not isinstance(found, tuple):
@@ -202,12 +202,12 @@ class TokenCache:
             return None
         of.tally.shared_hits += 1
         # While that was awaited, the issuer, the keys, or what is known of the token may have changed.
-        if self._issuers.prepare(request) is not prepared or level.keys != keys:
+        if self._issuers.builder_for(request) is not builder or level.keys != keys:
             return None
-        return self._take_over(prepared, request, digest, *found, better_than)
+        return self._take_over(builder, request, digest, *found, better_than)
 
     def _take_over(
-        self, prepared: Prepared, request: TokenRequest, digest: bytes, stored: StoredToken, left: float, better_than: Life | None
+        self, builder: CacheKeyBuilder, request: TokenRequest, digest: bytes, stored: StoredToken, left: float, better_than: Life | None
     ) -> Kept | None:
         """Put a token of the shared level into memory, unless it was refused here or is not to be served."""
         now = self._now()
@@ -219,13 +219,13 @@ class TokenCache:
         # The writer's clock and the store's both count, and the one that leaves less.
         left = min(left, stored.wall_end - now.wall, stored.length)
         age = stored.length - left
-        length = min(stored.length, prepared.of.policy.max_ttl)
+        length = min(stored.length, builder.of.policy.max_ttl)
         life = plan_life(now, age, length, end, self.network.random.random())
         if life is None or (better_than is not None and life.until <= better_than.until + RENEWED_BY_S):
             return None
         token = ExchangedToken(stored.access_token, None, stored.expires_in, Cache.HIT, stored.expires_at)
         entry = Entry.of(token, life)
-        self._memory.put(prepared.of.partition, digest, entry)
+        self._memory.put(builder.of.partition, digest, entry)
         return entry.kept
 
     def _count_absent(self, of: KeepingIssuer, found: "Absent") -> None:

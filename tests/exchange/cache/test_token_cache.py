@@ -91,7 +91,7 @@ def test_smaller_bounds_hold_at_once() -> None:
 
 
 def test_any_number_of_targets_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(issuers_in_force, "MAX_PREPARED", 8)
+    monkeypatch.setattr(issuers_in_force, "MAX_BUILDERS", 8)
     of = issuer()
     one = cache(Clocks(), of)
     for number in range(20):
