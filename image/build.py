@@ -6,8 +6,8 @@ user's cache folder. An image is named by a digest of everything that it is made
 
     build.py [--suite bookworm]     builds, and prints what came of it as JSON
     build.py --where                builds nothing; prints the same when it is built, and ends with 1 otherwise
-    build.py --twice                builds the production image again, without what was kept of the first time, and ends with 1 when the
-                                    layer with our own files differs; prints the digests of all layers
+    build.py --twice                builds the production image again, from where our own files come in, and ends with 1 when the layer with
+                                    them differs; prints the digests of all layers
 
 There are two images: the production image, and under ``demo`` the one that has the demo's commands besides.
 
@@ -234,13 +234,15 @@ def told_of(builder: Builder, image: str) -> dict[str, Any]:
 
 
 def built_twice(builder: Builder, sources: Path, image: str, suite: str) -> bool:
-    """Build ``image`` once more from the start; print the layers of both, and return whether the last one, with our own files, is equal.
+    """Build our own files into ``image`` once more; print the layers of both, and return whether the last one, with them, is equal.
 
-    The layers below it may have been kept from an earlier commit, whose date their files have.
+    What comes before them may have been kept from an earlier commit. A line that says nothing makes the builder look at them anew.
     """
     again = f"{image}-again"
     made = datetime.fromisoformat(told_of(builder, image)["created"])  # maybe before the last commit
-    build(builder, sources, again, suite, f"{made.timestamp():.0f}", "--no-cache")
+    with (sources / "pyproject.toml").open("a") as project:
+        project.write("# again\n")
+    build(builder, sources, again, suite, f"{made.timestamp():.0f}")
     try:
         # Digests of what is in the layers, before they are compressed.
         layers = {which: told_of(builder, name)["rootfs"]["diff_ids"] for which, name in (("first", image), ("second", again))}

@@ -90,7 +90,7 @@ def test_docker_ignores_the_same_files_as_podman() -> None:
 
 @pytest.mark.image
 @pytest.mark.slow
-def test_a_second_build_from_the_start_has_the_same_layer_of_our_files(described: dict[str, Any]) -> None:
+def test_a_second_build_has_the_same_layer_of_our_files(described: dict[str, Any]) -> None:
     done = run_builder("--twice")
     assert done.returncode == 0, done.stdout + done.stderr
     layers = json.loads(done.stdout)
