@@ -46,7 +46,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # In the background of a script, this signal is ignored, and so it would be by the programs that tests start and interrupt.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    if "not real" in config.option.markexpr:
+    if "not real" in config.option.markexpr:  # ``--hypothesis-profile`` wins: its plugin is asked later
         settings.load_profile("quick")
 
 
@@ -65,10 +65,16 @@ SHARING: Final = {
 }
 
 
+# Files of laws, which share nothing and compute for up to a minute a file: each law is on its own.
+LAWS: Final = "tests/property/"
+
+
 class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # which has no types
     """Runs the tests of a file in one process, since they share what its fixtures start, and so some files."""
 
     def _split_scope(self, nodeid: str) -> str:
+        if nodeid.startswith(LAWS):
+            return nodeid.partition("[")[0]
         file = nodeid.partition("::")[0]
         return next((scope for scope, files in SHARING.items() if files.match(file)), file)
 
