@@ -14,7 +14,7 @@ Must not know: where documents come from, or who reads the policy.
 """
 
 import math
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final, TypeAlias, TypeVar, final
 
@@ -267,6 +267,25 @@ class Assembler:
                 self._relabelled[source.namespace] = newest
                 self._cut_is_behind = True
         self._work.set()
+
+    def sources(self, namespace: str = "") -> Iterator[Source]:
+        """Yield the sources of a namespace, or of all, that have a document, or may have one once everything is read."""
+        part = self._snapshot.namespaces.get(namespace)
+        yield from (() if part is None else part.sources) if namespace else self._snapshot.documents
+        yield from self._backlog.documents(namespace) if namespace else self._backlog.sources()
+
+    def has(self, source: Source) -> bool:
+        """Tell whether a source has a document, or will have once everything is read."""
+        waits = self._backlog.concerns(source)
+        return self._backlog.document(source) is not None if waits else source in self._snapshot.documents
+
+    def says(self, source: Source, document: Document) -> bool:
+        """Tell whether ``document`` is what a source has, or will have; in doubt it is not."""
+        if self._backlog.concerns(source):
+            return self._backlog.document(source) == document
+        known = self._snapshot.documents.get(source)
+        text = document.text if isinstance(document, Text) else None
+        return known is not None and text is not None and (known.text, known.namespace_labels) == (text, document.namespace_labels)
 
     async def withdraw(self, sources: Iterable[Source]) -> None:
         """Put ``None`` for each of ``sources``, with pauses. Those of one namespace leave in one version all the same."""
@@ -580,7 +599,7 @@ class Assembler:
     async def _done(self, changes: tuple[Pending, ...], made: Made) -> None:
         sources = [change.source for change in changes]
         self._backlog.done(sources, made.costs, self.clock())
-        settled = {source.namespace for source in sources if not self._backlog.has_documents(source.namespace)} & self._relabelled.keys()
+        settled = {source.namespace for source in sources if not self._backlog.documents(source.namespace)} & self._relabelled.keys()
         for namespace in settled:
             del self._relabelled[namespace]
         if self._next_grants is None:

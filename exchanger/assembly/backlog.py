@@ -137,9 +137,9 @@ class Backlog:
         """Tell whether a source that is under way was withdrawn meanwhile."""
         return source in self._early
 
-    def has_documents(self, namespace: str) -> bool:
-        """Tell whether a document of the namespace waits or is under way, and is not withdrawn."""
-        return namespace in self._documents
+    def documents(self, namespace: str) -> tuple[Source, ...]:
+        """Return the sources of the namespace whose documents wait or are under way, and are not withdrawn."""
+        return tuple(self._documents.get(namespace, ()))
 
     def concerns(self, source: Source) -> bool:
         """Tell whether a change of the source waits or is under way."""

@@ -1,16 +1,17 @@
-"""Which policy documents are in force, as Namespaces and ConfigMaps come and go, and what changed since the last version.
+"""Which policy documents are in force, by what the feeds of Namespaces and ConfigMaps know, and which of them may have changed.
 
-A machine, not a value: it has one writer and one reader, nobody needs an older state, and complete lists of 10,000 objects are taken in on
-the event loop, where persistent maps would be many times slower. What leaves it is a value.
+The index keeps no ConfigMap. It notes the names that feeds report, and looks at what they know when it is asked, so that what changes twice
+is looked at once. What was passed on is known to the assembler, and is not kept here either.
 """
 
-import sys
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Callable, Collection, Iterable, Iterator
+from itertools import chain, islice
 from typing import Final, final
 
 import attrs
 
+from exchanger.kube.list_watch import Item, Key
+from exchanger.kube.store import Store
 from exchanger.policy.documents.document import Labels
 from exchanger.policy.selection import NAME_LABEL, ConfigMap, Document, Namespace, document_of, labels_of
 from exchanger.values.entry import Source
@@ -23,173 +24,126 @@ STEP: Final = 100
 
 
 @final
-@attrs.frozen
-class Changed:
-    """One document before and after; ``None`` where it is not in force. Both are equal if it only has to be read again."""
-
-    source: Source
-    before: Document | None
-    after: Document | None
-
-
-@final
 @attrs.define(eq=False)
 class PolicyIndex:
-    """Takes objects in any order. An object that its selector does not match counts as gone, whatever the server says.
+    """Joins ``namespaces`` with ``config_maps``, which are by the Namespace that each feed follows.
 
-    With ``named`` there are no Namespace objects: exactly these are selected. With ``with_labels``, documents have the labels of their
-    Namespace, and change with them. Iterators yield between steps of bounded work; nothing else
-    may be taken meanwhile.
+    An object that its selector does not match counts as gone, whatever the server says. With ``named`` there are no Namespace objects:
+    exactly these are selected. With ``with_labels``, documents have the labels of their Namespace, and change with them.
     """
 
     namespace_selector: Selector
     configmap_selector: Selector
     named: frozenset[str] = frozenset()
     with_labels: bool = False
+    namespaces: Store[Namespace] = attrs.field(factory=Store, kw_only=True)
+    config_maps: dict[str, Store[ConfigMap]] = attrs.field(factory=dict, kw_only=True)
     # The labels of each selected Namespace, sorted, if they are wanted.
     _selected: dict[str, tuple[Labels, ...]] = attrs.field(init=False)
-    # By namespace and name, including those that wait for their Namespace to be selected.
-    _texts: dict[str, dict[str, Document]] = attrs.field(init=False, factory=dict, repr=False)
-    _uids: dict[Source, str] = attrs.field(init=False, factory=dict, repr=False)
     # The ``uid`` of each Namespace that is selected, or was when it had ConfigMaps that are still known.
-    _namespace_uids: dict[str, str] = attrs.field(init=False, factory=dict, repr=False)
+    _uids: dict[str, str] = attrs.field(init=False, factory=dict, repr=False)
     # Namespaces, by name and ``uid``, that took the name of another one, whose ConfigMaps may still be known: nothing of them is in force.
     unconfirmed: dict[str, str] = attrs.field(init=False, factory=dict, repr=False)
-    # What was in force, for every source that may have changed since the last ``take``.
-    _before: dict[Source, Document | None] = attrs.field(init=False, factory=dict, repr=False)
+    # What may have changed: Namespaces, all documents of Namespaces, all documents of a feed, and single documents.
+    _reported: dict[str, None] = attrs.field(init=False, factory=dict, repr=False)
+    _moved: dict[str, None] = attrs.field(init=False, factory=dict, repr=False)
+    _listed: dict[str, None] = attrs.field(init=False, factory=dict, repr=False)
+    _changed: dict[Source, None] = attrs.field(init=False, factory=dict, repr=False)
     # Namespaces that were selected, relabelled or left since the last ``take_relabelled``, if labels are wanted.
     _relabelled: dict[str, None] = attrs.field(init=False, factory=dict, repr=False)
-    _waiting_changed: bool = attrs.field(init=False, default=False)
-    # The documents to read again, as names by namespace.
-    _again: list[tuple[str, list[str]]] = attrs.field(init=False, factory=list, repr=False)
+    # Selected ConfigMaps whose Namespaces are not selected, and whether these may be others than when somebody has looked.
+    waiting: dict[Source, None] = attrs.field(init=False, factory=dict, repr=False)
+    waiting_changed: bool = attrs.field(init=False, default=False)
 
     def __attrs_post_init__(self) -> None:
         self._selected = dict.fromkeys(self.named, ())
 
-    def using_named(self, names: Iterable[str]) -> Iterator[None]:
-        """Select exactly these, and forget all others; the content of new ones is not known yet."""
+    def use_named(self, names: Iterable[str]) -> None:
+        """Select exactly these Namespaces."""
         chosen = frozenset(names)
         for name in chosen ^ self._selected.keys():
-            yield from self._select(name, None)
-            yield from self.replacing_config_maps((), name)
-            yield from self._select(name, () if name in chosen else None)
+            self._select(name, () if name in chosen else None)
 
-    def replacing_namespaces(self, namespaces: Iterable[Namespace]) -> Iterator[None]:
-        """Take the complete state of all Namespaces."""
-        selected: dict[str, tuple[Labels, ...]] = {}
-        for number, namespace in enumerate(namespaces, 1):
-            if (labels := self._selects_with(namespace)) is not None:
-                selected[namespace.name] = labels
-                yield from self._recognise(namespace)
-            if number % STEP == 0:
-                yield
-        for name in {name: None for name in (*selected, *self._selected) if selected.get(name) != self._selected.get(name)}:
-            yield from self._select(name, selected.get(name))
-            yield
+    def namespaces_changed(self, keys: Iterable[Key] | None = None) -> None:
+        """Take note that these Namespaces have changed, or any."""
+        names = [*(key.name for key in self.namespaces.items), *self._selected] if keys is None else [key.name for key in keys]
+        self._reported.update(dict.fromkeys(names))
 
-    def putting_namespace(self, namespace: Namespace) -> Iterator[None]:
-        """Take a Namespace that is new or changed; costs its own ConfigMaps if that affects them."""
-        labels = self._selects_with(namespace)
-        if labels is not None:
-            yield from self._recognise(namespace)
-        yield from self._select(namespace.name, labels)
+    def config_maps_changed(self, scope: str, keys: Iterable[Key] | None = None) -> None:
+        """Take note that these ConfigMaps have changed, or any, says the feed of the Namespace ``scope``."""
+        if keys is None:
+            self._listed[scope] = None
+            return
+        for key in keys:
+            if scope in {EVERY_NAMESPACE, key.namespace}:
+                self._changed[Source(key.namespace, key.name)] = None
+                self._forget_later(key.namespace)
 
-    def deleting_namespace(self, name: str) -> Iterator[None]:
-        """Forget a Namespace; its documents leave, although its ConfigMaps may still be listed."""
-        return self._select(name, None)
-
-    def confirming(self, namespace: str) -> Iterator[None]:
+    def confirm(self, namespace: str) -> None:
         """Take it that the known ConfigMaps of a Namespace are its own, and not of an earlier one that had its name."""
-        if namespace in self.unconfirmed:
-            yield from self._remember_all(namespace)
-            del self.unconfirmed[namespace]
+        del self.unconfirmed[namespace]
+        self._moved[namespace] = None
 
-    def replacing_config_maps(self, config_maps: Iterable[ConfigMap], scope: str = EVERY_NAMESPACE) -> Iterator[None]:
-        """Take the complete state of the ConfigMaps in the namespace ``scope``, or in all; equal documents cost little."""
-        texts: dict[str, dict[str, Document]] = {}
-        for number, config_map in enumerate(config_maps, 1):
-            if scope in {EVERY_NAMESPACE, config_map.namespace} and self._selects(config_map):
-                texts.setdefault(config_map.namespace, {})[config_map.name] = document_of(config_map)
-                self._uids[Source(config_map.namespace, config_map.name)] = config_map.uid
+    def settle(self, passed_on: Callable[[str], Iterable[Source]]) -> Iterator[None]:
+        """Find the documents that may have changed; yield between steps of bounded work, in which more may be reported.
+
+        ``passed_on`` returns the sources of a Namespace, or of all, that have a document in force as far as others know.
+        """
+        reported, self._reported = self._reported, {}
+        for number, name in enumerate(reported, 1):
+            self._look_at(name)
             if number % STEP == 0:
                 yield
-        changes = 0
-        for namespace in tuple(self._texts) if scope == EVERY_NAMESPACE else (scope,):
-            for name in self._texts.get(namespace, {}).keys() - texts.get(namespace, {}).keys():
-                self._set(namespace, name, None)
-                changes += 1
-                if changes % STEP == 0:
-                    yield
-        for namespace, named in texts.items():
-            for name, text in named.items():
-                self._set(namespace, name, text)
-                changes += 1
-                if changes % STEP == 0:
-                    yield
-
-    def put_config_map(self, config_map: ConfigMap) -> None:
-        """Take a ConfigMap that is new or changed."""
-        if self._selects(config_map):
-            self._uids[Source(config_map.namespace, config_map.name)] = config_map.uid
-            self._set(config_map.namespace, config_map.name, document_of(config_map))
-        else:
-            self._set(config_map.namespace, config_map.name, None)
-
-    def delete_config_map(self, namespace: str, name: str) -> None:
-        """Forget a ConfigMap."""
-        self._set(namespace, name, None)
+        moved, listed, self._moved, self._listed = self._moved, self._listed, {}, {}
+        if not (moved or listed):
+            return
+        stores = tuple(self.config_maps.items())
+        found = (source for scope, store in stores for source in _sources(scope, store, None if scope in listed else moved))
+        gone = chain(self.waiting.copy(), chain.from_iterable(map(passed_on, {**listed, **moved})))
+        known: set[str] = set()
+        for number, source in enumerate(found, 1):
+            self._changed[source] = None
+            known.add(source.namespace)
+            if number % STEP == 0:
+                yield
+        for number, source in enumerate(gone, 1):
+            self._changed[source] = None
+            if number % STEP == 0:
+                yield
+        if EVERY_NAMESPACE in listed:
+            moved = dict.fromkeys(self._uids)
+        for namespace in moved.keys() - known - self._selected.keys():  # nothing depends on which Namespace it was
+            self._uids.pop(namespace, None)
+            self.unconfirmed.pop(namespace, None)
 
     @property
     def changed(self) -> bool:
         """Whether there may be a difference to take."""
-        return bool(self._before or self._again)
+        return bool(self._reported or self._moved or self._listed or self._changed)
 
-    @property
-    def waiting_changed(self) -> bool:
-        """Whether ``waiting`` may have changed since the last ``take``."""
-        return self._waiting_changed
+    def take(self, most: int, where: Callable[[Source], bool] | None = None) -> tuple[Source, ...]:
+        """Return at most ``most`` sources whose documents may have changed, of those for which ``where`` holds."""
+        found = tuple(islice(filter(where, self._changed) if where else self._changed, most))
+        for source in found:
+            del self._changed[source]
+            waits = source.namespace not in self._selected and self._config_map(source) is not None
+            if waits is not (source in self.waiting):
+                self.waiting_changed = True
+                self.waiting.pop(source, None)
+                if waits:
+                    self.waiting[source] = None
+        return found
 
-    def refresh(self) -> None:
-        """Include all documents in force in the next differences: their meaning has changed. Others are read when their time comes."""
-        self._again = [(namespace, list(texts)) for namespace, texts in self._texts.items() if namespace in self._selected]
-
-    def take(self, most: int = sys.maxsize, *, only_new: bool = False) -> tuple[Changed, ...]:
-        """Return at most ``most`` documents that differ from when they were last returned; empty when there are no more.
-
-        A document that was changed and changed back is not among them. ``only_new`` leaves those that were in force for later.
-        """
-        self._waiting_changed = False
-        found: list[Changed] = []
-        if only_new:
-            new = tuple(islice((source for source, text in self._before.items() if text is None), most))
-            for source in new:
-                del self._before[source]
-            texts = ((source, self._in_force(source)) for source in new)
-            return tuple(Changed(source, None, text) for source, text in texts if text is not None)
-        while self._before and len(found) < most:
-            source = next(iter(self._before))
-            before, after = self._before.pop(source), self._in_force(source)
-            if before != after:
-                found.append(Changed(source, before, after))
-        while self._again and len(found) < most:
-            namespace, names = self._again[-1]
-            if not names:
-                self._again.pop()
-                continue
-            source = Source(namespace, names.pop())
-            text = self._in_force(source)
-            if text is not None:
-                found.append(Changed(source, text, text))
-        return tuple(found)
+    def document(self, source: Source) -> Document | None:
+        """Return the document of ``source`` that is to be in force."""
+        labels = None if source.namespace in self.unconfirmed else self._selected.get(source.namespace)
+        config_map = None if labels is None else self._config_map(source)
+        return None if labels is None or config_map is None else document_of(config_map, labels)
 
     def documents(self) -> dict[Source, Document]:
-        """Return all documents in force."""
-        return {
-            source: text
-            for namespace, texts in self._texts.items()
-            for name in texts
-            if (text := self._in_force(source := Source(namespace, name))) is not None
-        }
+        """Return all documents that are to be in force."""
+        sources = (source for scope, store in self.config_maps.items() for source in _sources(scope, store))
+        return {source: document for source in sources if (document := self.document(source)) is not None}
 
     def selected(self) -> dict[str, tuple[Labels, ...]]:
         """Return the selected Namespaces, with their labels if these are wanted."""
@@ -204,92 +158,60 @@ class PolicyIndex:
         names, self._relabelled = self._relabelled, {}
         return {name: self._selected.get(name) for name in names}
 
-    def waiting(self) -> Iterator[Source]:
-        """Yield the selected ConfigMaps that are not in force, since their Namespaces are not selected."""
-        for namespace, texts in self._texts.items():
-            if namespace not in self._selected:
-                yield from (Source(namespace, name) for name in texts)
-
     def uid_of(self, source: Source) -> str:
         """Return the ``uid`` of the ConfigMap ``source``, "" if unknown."""
-        return self._uids.get(source, "")
+        config_map = self._config_map(source)
+        return "" if config_map is None else config_map.uid
 
-    def waiting_count(self) -> int:
-        """Return how many ConfigMaps are ``waiting``."""
-        return sum(len(texts) for namespace, texts in self._texts.items() if namespace not in self._selected)
+    def _config_map(self, source: Source) -> ConfigMap | None:
+        """Return a ConfigMap that is known and selected."""
+        store = self.config_maps.get(source.namespace, self.config_maps.get(EVERY_NAMESPACE))
+        item = None if store is None else store.items.get(Key(source.namespace, source.name))
+        return None if item is None or not self._selects(item) else item.value
 
-    def _selects(self, item: Namespace | ConfigMap) -> bool:
-        if isinstance(item, ConfigMap):
-            # Of those beyond what a namespace may have, the labels are not kept; the server has looked at them.
-            return bool(item.beyond) or self.configmap_selector.matches(dict(item.labels))
+    def _selects(self, item: Item[ConfigMap]) -> bool:
+        # Of those beyond what a namespace may have, the labels are not kept; the server has looked at them.
+        return bool(item.value.beyond) or self.configmap_selector.matches(dict(item.value.labels))
+
+    def _look_at(self, name: str) -> None:
+        item = self.namespaces.items.get(Key("", name))
         # Every server sets this label to the name.
-        return self.namespace_selector.matches({**dict(item.labels), NAME_LABEL: item.name})
+        if item is None or not self.namespace_selector.matches({**dict(item.value.labels), NAME_LABEL: name}):
+            self._select(name, None)
+            return
+        self._recognise(item.value)
+        self._select(name, (labels_of(item.value),) if self.with_labels else ())
 
-    def _selects_with(self, namespace: Namespace) -> tuple[Labels, ...] | None:
-        """Return the labels of a Namespace as far as they are wanted, ``None`` if it is not selected."""
-        if not self._selects(namespace):
-            return None
-        return (labels_of(namespace),) if self.with_labels else ()
-
-    def _select(self, namespace: str, labels: tuple[Labels, ...] | None) -> Iterator[None]:
+    def _select(self, namespace: str, labels: tuple[Labels, ...] | None) -> None:
         """Select a Namespace with ``labels``, or no longer (``None``)."""
         if self._selected.get(namespace) == labels:
             return
-        yield from self._remember_all(namespace)
+        self._moved[namespace] = None
         if self.with_labels:
             self._relabelled[namespace] = None
         if labels is None:
             del self._selected[namespace]
-            self._forget(namespace)
         else:
             self._selected[namespace] = labels
 
-    def _recognise(self, namespace: Namespace) -> Iterator[None]:
+    def _recognise(self, namespace: Namespace) -> None:
         """Tell by its ``uid`` whether a Namespace is the one that is known by its name."""
-        known = self._namespace_uids.get(namespace.name, "")
+        known = self._uids.get(namespace.name, "")
         if not namespace.uid or known == namespace.uid:
             return
         if known:
-            yield from self._remember_all(namespace.name)
+            self._moved[namespace.name] = None
             self.unconfirmed[namespace.name] = namespace.uid
-        self._namespace_uids[namespace.name] = namespace.uid
+        self._uids[namespace.name] = namespace.uid
 
-    def _forget(self, namespace: str) -> None:
-        """Forget which Namespace it was if nothing depends on it."""
-        if namespace not in self._selected and namespace not in self._texts:
-            self._namespace_uids.pop(namespace, None)
-            self.unconfirmed.pop(namespace, None)
+    def _forget_later(self, namespace: str) -> None:
+        """See whether it still matters which Namespace it was."""
+        if namespace in self._uids and namespace not in self._selected:
+            self._moved[namespace] = None
 
-    def _remember_all(self, namespace: str) -> Iterator[None]:
-        for number, name in enumerate(self._texts.get(namespace, ()), 1):
-            self._remember(Source(namespace, name))
-            self._waiting_changed = True
-            if number % STEP == 0:
-                yield
 
-    def _set(self, namespace: str, name: str, text: Document | None) -> None:
-        texts = self._texts.get(namespace, {})
-        if texts.get(name) == text:
-            return
-        if namespace in self._selected:
-            self._remember(Source(namespace, name))
-        else:
-            self._waiting_changed = True
-        if text is not None:
-            self._texts.setdefault(namespace, {})[name] = text
-            return
-        del texts[name]
-        self._uids.pop(Source(namespace, name), None)
-        if not texts:
-            del self._texts[namespace]
-            self._forget(namespace)
-
-    def _remember(self, source: Source) -> None:
-        """Keep what is in force of ``source`` before it changes; only the first time since the last ``take`` counts."""
-        if source not in self._before:
-            self._before[source] = self._in_force(source)
-
-    def _in_force(self, source: Source) -> Document | None:
-        labels = None if source.namespace in self.unconfirmed else self._selected.get(source.namespace)
-        text = None if labels is None else self._texts.get(source.namespace, {}).get(source.name)
-        return attrs.evolve(text, namespace_labels=labels) if text is not None and labels else text
+def _sources(scope: str, store: Store[ConfigMap], namespaces: Collection[str] | None = None) -> Iterator[Source]:
+    """Yield the ConfigMaps that the feed of ``scope`` knows, of all Namespaces or of these; it may learn of others meanwhile."""
+    for key in tuple(store.items):
+        if scope in {EVERY_NAMESPACE, key.namespace} and (namespaces is None or key.namespace in namespaces):
+            yield Source(key.namespace, key.name)

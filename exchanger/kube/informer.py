@@ -1,7 +1,7 @@
-"""One resource on its way from a reflector into the index: whether it is complete, how old it is, and whether a right is missing."""
+"""One resource that is followed: whether it is complete, how old it is, and whether a right is missing."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from random import Random
 from typing import Final, Generic, TypeVar, final
 
@@ -9,11 +9,11 @@ import attrs
 import structlog
 import trio
 
-from exchanger.kube.index import EVERY_NAMESPACE, PolicyIndex
-from exchanger.kube.list_watch import ApiFailure, FailureKind, Item, Key, ListWatch, Sink
+from exchanger.kube.index import EVERY_NAMESPACE
+from exchanger.kube.list_watch import ApiFailure, FailureKind, Item, Key, ListWatch
 from exchanger.kube.reflector import Reflector
 from exchanger.kube.settings import KubernetesSettings
-from exchanger.policy.selection import ConfigMap, Namespace
+from exchanger.kube.store import Store
 
 T = TypeVar("T")
 
@@ -23,9 +23,6 @@ REFUSALS: Final = 2
 # The server's message: configmaps is forbidden: User "…" cannot list resource "configmaps" in API group "" at the cluster scope
 # (https://kubernetes.io/docs/reference/access-authn-authz/authorization/). Only the verb is taken from it; the rest is known here.
 _VERB: Final = re.compile(r"cannot (list|watch) resource")
-
-# Lets the index take something, at once or in steps of bounded work.
-Taking = Callable[[], Iterator[None] | None]
 
 
 def missing_right(resource: str, namespace: str, failure: ApiFailure) -> str:
@@ -40,60 +37,17 @@ def missing_right(resource: str, namespace: str, failure: ApiFailure) -> str:
 
 
 @final
-@attrs.frozen
-class NamespaceSink:
-    """Passes Namespaces to the index, by way of the queue ``enqueue``."""
-
-    _index: PolicyIndex
-    _enqueue: Callable[[Taking], None]
-
-    def replaced(self, items: Mapping[Key, Item[Namespace]], /) -> None:
-        """See ``list_watch.Sink``."""
-        self._enqueue(lambda: self._index.replacing_namespaces(item.value for item in items.values()))
-
-    def put(self, item: Item[Namespace], /) -> None:
-        """See ``list_watch.Sink``."""
-        self._enqueue(lambda: self._index.putting_namespace(item.value))
-
-    def deleted(self, key: Key, /) -> None:
-        """See ``list_watch.Sink``."""
-        self._enqueue(lambda: self._index.deleting_namespace(key.name))
-
-
-@final
-@attrs.frozen
-class ConfigMapSink:
-    """Passes on the ConfigMaps of ``namespace``, or all, in the same way; a list of one namespace cannot speak for others."""
-
-    _index: PolicyIndex
-    _enqueue: Callable[[Taking], None]
-    _namespace: str = EVERY_NAMESPACE
-
-    def replaced(self, items: Mapping[Key, Item[ConfigMap]], /) -> None:
-        """See ``list_watch.Sink``."""
-        self._enqueue(lambda: self._index.replacing_config_maps((item.value for item in items.values()), self._namespace))
-
-    def put(self, item: Item[ConfigMap], /) -> None:
-        """See ``list_watch.Sink``."""
-        if self._namespace in {EVERY_NAMESPACE, item.key.namespace}:
-            self._enqueue(lambda: self._index.put_config_map(item.value))
-
-    def deleted(self, key: Key, /) -> None:
-        """See ``list_watch.Sink``."""
-        if self._namespace in {EVERY_NAMESPACE, key.namespace}:
-            self._enqueue(lambda: self._index.delete_config_map(key.namespace, key.name))
-
-
-@final
 @attrs.define(eq=False)
 class Informer(Generic[T]):
-    """Runs the reflector of one resource, ``namespaces`` or ``configmaps``, is its observer, and logs what it says."""
+    """Runs the reflector of one resource, ``namespaces`` or ``configmaps``, and logs what it says.
+
+    ``changed`` is called with the keys of what differs, or ``None`` for anything; the reflector's ``store`` has what is known.
+    """
 
     resource: str
     namespace: str
     list_watch: ListWatch[T]
-    sink: Sink[T]
-    changed: Callable[[], None]
+    changed: Callable[[Collection[Key] | None], None]
     settings: KubernetesSettings
     random: Random
     reconnected: Callable[[], None]
@@ -105,7 +59,7 @@ class Informer(Generic[T]):
     _reflector: Reflector[T] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._reflector = Reflector(self.list_watch, self.sink, self, self.settings.reflector, self.random)
+        self._reflector = Reflector(self.list_watch, self, self, self.settings.reflector, self.random)
 
     async def run(self) -> None:
         """Follow the resource until cancelled, or until ``close``."""
@@ -116,6 +70,11 @@ class Informer(Generic[T]):
         """Stop following it."""
         self._scope.cancel()
         self._refused(0)
+
+    @property
+    def store(self) -> Store[T]:
+        """What is known."""
+        return self._reflector.store
 
     @property
     def is_unreadable(self) -> bool:
@@ -151,12 +110,25 @@ class Informer(Generic[T]):
         """See ``Reflector.hurry``."""
         self._reflector.hurry(hurried)
 
+    def replaced(self, items: Mapping[Key, Item[T]], /) -> None:
+        """See ``list_watch.Sink``."""
+        del items
+        self.changed(None)
+
+    def put(self, item: Item[T], /) -> None:
+        """See ``list_watch.Sink``."""
+        self.changed((item.key,))
+
+    def deleted(self, key: Key, /) -> None:
+        """See ``list_watch.Sink``."""
+        self.changed((key,))
+
     def listed(self, name: str, count: int, resource_version: str, /) -> None:
         """See ``list_watch.ReflectorObserver``."""
         del resource_version
         self._log.info("policy.source_listed", resource=name, objects=count)
         self.complete = True
-        self.changed()
+        self.changed(())
 
     def failed(self, name: str, failure: ApiFailure, retry_in: float, /) -> None:
         """See ``list_watch.ReflectorObserver``."""

@@ -145,7 +145,7 @@ class Sink(Protocol[T]):
     """Receives the objects of a resource; must neither block nor raise."""
 
     def replaced(self, items: Mapping[Key, Item[T]], /) -> None:
-        """Take a complete state in place of the previous one. The mapping does not change later."""
+        """Take a complete state in place of the previous one. The mapping is the reflector's own, and changes later."""
 
     def put(self, item: Item[T], /) -> None:
         """Take an object that is new or changed."""

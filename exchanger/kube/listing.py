@@ -8,10 +8,10 @@ import attrs
 
 from exchanger.kube.index import EVERY_NAMESPACE, PolicyIndex
 from exchanger.kube.informer import missing_right
-from exchanger.kube.list_watch import ApiFailure, FailureKind, Item, ListWatch
+from exchanger.kube.list_watch import ApiFailure, FailureKind, ListWatch
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.kube.source import ListWatches
-from exchanger.kube.store import ListBounds, list_all
+from exchanger.kube.store import Complete, ListBounds, Store, list_all
 from exchanger.policy.documents.document import Labels
 from exchanger.policy.selection import ConfigMap, Document
 from exchanger.policy.shares import Limits
@@ -69,30 +69,30 @@ async def list_policies(
         found = await _list("namespaces", EVERY_NAMESPACE, list_watches.namespaces(str(settings.namespace_selector)))
         if isinstance(found, Unanswered):
             return found
-        known = tuple(item.value for item in found)
-        deque(index.replacing_namespaces(known), maxlen=0)
-        namespaces = tuple(item.name for item in known if settings.namespace_selector.matches(dict(item.labels)))
-    config_maps: list[ConfigMap] = []
+        index.namespaces.replace(found)
+        index.namespaces_changed()
     unreadable: list[Unreadable] = []
-    for scope in settings.namespaces or (EVERY_NAMESPACE,):
+    for scope in namespaces or (EVERY_NAMESPACE,):
         listed = await _list("configmaps", scope, list_watches.config_maps(str(settings.configmap_selector), scope), limits)
         if isinstance(listed, Unanswered):
             # One of several Namespaces: show the others, and name this one.
-            if not listed.missing_right or len(unreadable) + 1 >= len(settings.namespaces):
+            if not listed.missing_right or len(unreadable) + 1 >= len(namespaces):
                 return listed
             unreadable.append(Unreadable(scope, listed.missing_right))
             continue
-        config_maps += (item.value for item in listed)
-    deque(index.replacing_config_maps(config_maps), maxlen=0)
-    return Listing(namespaces, tuple(config_maps), index.documents(), index.selected(), tuple(unreadable))
+        index.config_maps[scope] = Store()
+        index.config_maps[scope].replace(listed)
+    deque(index.settle(lambda _namespace: ()), maxlen=0)
+    config_maps = tuple(item.value for store in index.config_maps.values() for item in store.items.values())
+    return Listing(namespaces or tuple(index.selected()), config_maps, index.documents(), index.selected(), tuple(unreadable))
 
 
-async def _list(resource: str, scope: str, list_watch: ListWatch[T], limits: Limits | None = None) -> tuple[Item[T], ...] | Unanswered:
+async def _list(resource: str, scope: str, list_watch: ListWatch[T], limits: Limits | None = None) -> Complete[T] | Unanswered:
     failure = ApiFailure(FailureKind.GONE)
     for _ in range(ATTEMPTS):
         found = await list_all(list_watch, ListBounds(limits=limits))
         if not isinstance(found, ApiFailure):
-            return found.items
+            return found
         failure = found
         if failure.kind is not FailureKind.GONE:
             break

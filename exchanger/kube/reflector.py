@@ -327,7 +327,8 @@ class Reflector(Generic[T]):
         return Attempt.WATCH
 
     def _replace(self, complete: Complete[T]) -> None:
-        self.sink.replaced(self.store.replace(complete))
+        self.store.replace(complete)
+        self.sink.replaced(self.store.items)
         self._synced()
         self.observer.listed(self.list_watch.name, len(complete.items), complete.resource_version)
         if not self.health.doubted:

@@ -7,8 +7,7 @@ loosens what was in force before (see ``agreement``); a feed that connects again
 
 import enum
 import math
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from itertools import chain
 from typing import Any, Final, Protocol, TypeVar, final
@@ -21,8 +20,8 @@ from rpds import HashTrieMap
 from exchanger.assembly.agreement import Agreement
 from exchanger.assembly.assembler import INLINE_AREAS, Assembler, granted
 from exchanger.kube.index import EVERY_NAMESPACE, STEP, PolicyIndex
-from exchanger.kube.informer import ConfigMapSink, Informer, NamespaceSink, Taking
-from exchanger.kube.list_watch import ListWatch, Sink
+from exchanger.kube.informer import Informer
+from exchanger.kube.list_watch import Key, ListWatch
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.net.network import SYSTEM, Network
 from exchanger.policy.documents.document import Labels
@@ -97,8 +96,8 @@ class KubernetesSource:
     _index: PolicyIndex = attrs.field(init=False)
     _informers: tuple[Informer[Any], ...] = attrs.field(init=False)
     _assembler: Assembler = attrs.field(init=False)
-    # What the informers reported and the index has not taken yet, in order.
-    _queue: deque[Taking] = attrs.field(factory=deque, init=False, repr=False)
+    # Documents to read again, since other profiles are known than when they were read.
+    _again: list[Source] = attrs.field(factory=list, init=False, repr=False)
     _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
     _snapshot: PolicySnapshot = attrs.field(default=PolicySnapshot.EMPTY, init=False)
     _news: trio.Event = attrs.field(factory=trio.Event, init=False)
@@ -163,14 +162,14 @@ class KubernetesSource:
         """Let entries refer to these profiles from now on; publish a version if that changes anything."""
         if names != self.issuers:
             self.issuers = self._assembler.issuers = names
-            self._index.refresh()
-            self._changed()
+            self._again = list(self._assembler.sources())
+            self._news.set()
 
     def use_grants(self, grants: Grants) -> None:
         """Hold all documents against ``grants`` from now on. There must have been some from the start."""
         self.grants = grants
         self._assembler.use_grants(grants)
-        self._changed()
+        self._news.set()
 
     def use_namespaces(self, names: tuple[str, ...]) -> None:
         """Follow these Namespaces, at least one, instead of those named before.
@@ -186,11 +185,13 @@ class KubernetesSource:
         self.settings = attrs.evolve(self.settings, namespaces=names)
         for name in before.keys() - after.keys():
             before[name].close()
+            del self._index.config_maps[name]
         if self._nursery is not None:
             for name in after.keys() - before.keys():
                 after[name].hurry(self._phase is not _Phase.OPEN)
                 self._nursery.start_soon(after[name].run)
-        self._enqueue(lambda: self._index.using_named(names))
+        self._index.use_named(names)
+        self._news.set()
 
     def retry_now(self) -> None:
         """End the waits of all feeds: there is reason to believe that their next attempts succeed."""
@@ -232,78 +233,77 @@ class KubernetesSource:
 
     def _namespaces(self) -> Informer[Namespace]:
         list_watch = self.list_watches.namespaces(str(self.settings.namespace_selector))
-        sink = NamespaceSink(self._index, self._enqueue)
-        return self._informer("namespaces", EVERY_NAMESPACE, list_watch, sink, self.settings)
+        made = self._informer("namespaces", EVERY_NAMESPACE, list_watch, self._index.namespaces_changed, self.settings)
+        self._index.namespaces = made.store
+        return made
 
     def _config_maps(self, namespace: str) -> Informer[ConfigMap]:
         list_watch = self.list_watches.config_maps(str(self.settings.configmap_selector), namespace)
-        sink = ConfigMapSink(self._index, self._enqueue, namespace)
-        return self._informer("configmaps", namespace, list_watch, sink, self.settings.within(self.grants.limits))
+        changed, settings = partial(self._index.config_maps_changed, namespace), self.settings.within(self.grants.limits)
+        made = self._informer("configmaps", namespace, list_watch, changed, settings)
+        self._index.config_maps[namespace] = made.store
+        return made
 
     def _informer(
-        self, resource: str, namespace: str, list_watch: ListWatch[T], sink: Sink[T], settings: KubernetesSettings
+        self,
+        resource: str,
+        namespace: str,
+        list_watch: ListWatch[T],
+        changed: Callable[[Collection[Key] | None], None],
+        settings: KubernetesSettings,
     ) -> Informer[T]:
-        return Informer(
-            resource, namespace, list_watch, sink, self._changed, settings, self.network.random, reconnected=self.retry_now, log=self._log
-        )
+        def report(keys: Collection[Key] | None) -> None:
+            changed(keys)
+            self._news.set()
 
-    def _enqueue(self, taking: Taking) -> None:
-        steps = None if self._queue else taking()
-        if self._queue:
-            self._queue.append(taking)
-        elif steps is not None:
-            self._queue.append(lambda: steps)
-        self._changed()
-
-    def _changed(self) -> None:
-        """Something was reported: take it in, and pass it on if everything is known that a version needs."""
-        self._news.set()
+        return Informer(resource, namespace, list_watch, report, settings, self.network.random, self.retry_now, self._log)
 
     async def _hand_on(self) -> None:
-        """Feed the index from the queue, and pass on to the assembler what that changes, some events at a time."""
+        """Pass on to the assembler what changes, some events at a time, if everything is known that a version needs."""
         while True:
             await self._news.wait()
             self._news = trio.Event()
             now = trio.current_time()
-            caught_up_until = self._caught_up_until(now)  # before anything is taken in, or it might speak of what comes later
+            caught_up_until = self._caught_up_until(now)  # before anything is looked at, or it might speak of what comes later
             is_known = self._published or self._is_known(caught_up_until, now)
-            await self._take_in()
             if self._published and self._phase is _Phase.OPEN and self._index.changed:
                 await trio.sleep(GATHER_S)
-                await self._take_in()
             if not is_known:
-                continue  # keep it in the index: the queue would pile up for as long as one list is unavailable
-            await self._confirm(caught_up_until)
+                continue
+            self._confirm(caught_up_until)
             with self._assembler.putting():
-                waiting_changed = await self._put_changes()
+                await self._put_changes()
             self._passed_on = caught_up_until
-            if self._phase is _Phase.CATCHING_UP and not (self._queue or self._index.changed):
+            if self._phase is _Phase.CATCHING_UP and not (self._index.changed or self._again):
                 self._phase = _Phase.RECOVERING
                 self._assembler.require()
             self._described.set()
-            if waiting_changed and self._published:
+            if self._index.waiting_changed and self._published:
                 self.on_notices(self._notices())
 
-    async def _put_changes(self) -> bool:
-        """Pass on to the assembler what changed in the index; return whether other ConfigMaps may be waiting there."""
-        waiting_changed = False
+    async def _put_changes(self) -> None:
+        """Pass on to the assembler what changed."""
         withdrawn: dict[Source, None] = {}  # last, so that an entry that moves between documents is never gone
         while True:
-            waiting_changed |= self._index.waiting_changed  # taking resets it
-            documents = self._index.take(STEP, only_new=self._agreement.is_full)
-            if not documents:
+            for _ in self._index.settle(self._assembler.sources):
+                await trio.lowlevel.checkpoint()
+            waits = self._agreement.is_full  # all but new documents
+            changed = self._index.take(STEP, (lambda source: not self._assembler.has(source)) if waits else None)
+            for source in changed:
+                withdrawn.pop(source, None)
+                document = self._index.document(source)
+                if document is not None and not self._assembler.says(source, document):
+                    self._assembler.put(source, document)
+                elif document is None and self._assembler.has(source):
+                    withdrawn[source] = None
+            again, self._again = ((), self._again) if waits else (self._again[-STEP:], self._again[:-STEP])
+            for source in again:
+                if (document := self._index.document(source)) is not None:
+                    self._assembler.put(source, document, again=True)
+            if not (changed or again):
                 break
-            for changed in documents:
-                if changed.after is None:
-                    withdrawn[changed.source] = None
-                else:
-                    withdrawn.pop(changed.source, None)
-                    self._assembler.put(changed.source, changed.after, again=changed.before == changed.after)
             await trio.lowlevel.checkpoint()
-            if self._index.changed:  # so that an edit need not wait until 10,000 documents are passed on to be read again
-                await self._take_in()
         await self._assembler.withdraw(withdrawn)
-        return waiting_changed
 
     async def _follow_grants(self) -> None:
         """Look what grants give to Namespaces whenever either has changed, beside everything else: nothing waits for it."""
@@ -332,12 +332,6 @@ class KubernetesSource:
                 await trio.lowlevel.checkpoint()
         return changed
 
-    async def _take_in(self) -> None:
-        while self._queue:
-            for _ in self._queue[0]() or ():
-                await trio.lowlevel.checkpoint()
-            self._queue.popleft()
-
     def _is_known(self, caught_up_until: float, now: float) -> bool:
         """Tell whether everything is known that the first version needs: all lists, and none of them is older than another."""
         if not all(informer.complete for informer in self._informers):
@@ -352,7 +346,7 @@ class KubernetesSource:
         feeds = (informer for informer in self._informers if informer.complete or not informer.is_unreadable)
         return min((informer.caught_up_until(now) for informer in feeds), default=now)
 
-    async def _confirm(self, caught_up_until: float) -> None:
+    def _confirm(self, caught_up_until: float) -> None:
         """Put the ConfigMaps of Namespaces in force that have taken the names of others, once no feed can be speaking of those any more."""
         for namespace in self._index.unconfirmed.items() - self._confirmed_from.keys():
             self._confirmed_from[namespace] = trio.current_time() + self.settings.reflector.caught_up
@@ -360,8 +354,7 @@ class KubernetesSource:
         for namespace in [namespace for namespace, time in self._confirmed_from.items() if time <= caught_up_until]:
             del self._confirmed_from[namespace]
             if namespace in self._index.unconfirmed.items():
-                self._queue.append(partial(self._index.confirming, namespace[0]))  # events that come meanwhile wait
-                await self._take_in()
+                self._index.confirm(namespace[0])
 
     async def _agree(self) -> None:
         """While anything waits for feeds that are behind, see whether they have caught up."""
@@ -386,9 +379,10 @@ class KubernetesSource:
         settings = self.settings
         nothing = tuple(of_snapshot(self._snapshot, settings.where, settings.configmap_selector, emptied=self._emptied))
         ungranted = sum(map(len, self._ungranted.values()))
-        waiting = (not_enabled(source, settings.namespace_selector, known=False) for source in self._index.waiting())
+        self._index.waiting_changed = False
+        waiting = (not_enabled(source, settings.namespace_selector, known=False) for source in self._index.waiting)
         found = chain(nothing, *self._ungranted.values(), waiting) if ungranted else chain(nothing, waiting)
-        return Notices.of(found, len(nothing) + ungranted + self._index.waiting_count())
+        return Notices.of(found, len(nothing) + ungranted + len(self._index.waiting))
 
     async def _publish(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Publish each version of the assembler, while the known state is not too old."""

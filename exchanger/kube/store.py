@@ -7,7 +7,6 @@ nothing is kept but the name.
 
 import enum
 from collections.abc import AsyncIterator, Callable, Mapping
-from types import MappingProxyType
 from typing import Final, Generic, TypeVar, assert_never, final
 
 import attrs
@@ -171,16 +170,18 @@ class Store(Generic[T]):
     def _nothing(self) -> Holding[T]:
         return Holding.within(self.limits)
 
-    def __len__(self) -> int:
-        return len(self._held.items)
+    @property
+    def items(self) -> Mapping[Key, Item[T]]:
+        """The objects as they are kept, by key."""
+        return self._held.items
 
     @property
     def is_lacking(self) -> bool:
         """Whether there is room for an object again that has been kept without its content."""
         return bool(self._held.lacking)
 
-    def replace(self, complete: Complete[T]) -> Mapping[Key, Item[T]]:
-        """Take ``complete``, whatever its version, in place of the known state; return its objects by key."""
+    def replace(self, complete: Complete[T]) -> None:
+        """Take ``complete``, whatever its version, in place of the known state."""
         if complete.held is None:
             self._held = Holding.within(self.limits)
             for item in complete.items:
@@ -188,7 +189,6 @@ class Store(Generic[T]):
         else:
             self._held = complete.held
         self.version = complete.resource_version
-        return MappingProxyType(dict(self._held.items))  # does not change when this store does
 
     def agrees(self, complete: Complete[T]) -> bool:
         """Return whether ``complete`` has the known objects and a version that may come after.

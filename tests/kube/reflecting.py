@@ -36,7 +36,7 @@ class RecordingSink(Generic[T]):
 
     def replaced(self, items: Mapping[Key, Item[T]], /) -> None:
         self.state = dict(items)
-        self.replacements.append(items)
+        self.replacements.append(dict(items))
         self.calls.append(("replaced", ",".join(sorted(key.name for key in items))))
 
     def put(self, item: Item[T], /) -> None:

@@ -1,26 +1,35 @@
 """What the laws of the index in ``tests/property`` do not say of it."""
 
-from collections import deque
-
 import pytest
 
-from exchanger.kube.index import STEP, Changed, PolicyIndex
+from exchanger.kube.index import STEP, PolicyIndex
+from exchanger.kube.list_watch import Deleted, Item, Key, Put
+from exchanger.kube.store import Complete, Store
 from exchanger.policy.selection import ConfigMap, Namespace, Text
 from exchanger.values.entry import Source
-from exchanger.values.selector import Selector, parse_selector
+from exchanger.values.selector import Selector
+from tests.property.strategies_kube_index import (
+    DeleteConfigMap,
+    DeleteNamespace,
+    Joined,
+    PutConfigMap,
+    PutNamespace,
+    ReplaceConfigMaps,
+    ReplaceNamespaces,
+)
 
 SELECTED, ENABLED = (("policy", "enabled"),), (("enabled", "true"),)
 
 
-def config_map(namespace: str, name: str, text: str | None = "x") -> ConfigMap:
-    return ConfigMap(namespace, name, ENABLED, text)
+def config_map(namespace: str, name: str, text: str | None = "x", uid: str = "") -> ConfigMap:
+    return ConfigMap(namespace, name, ENABLED, text, uid)
 
 
-def filled() -> PolicyIndex:
+def filled(selector: str = "policy=enabled") -> Joined:
     """Return an index of two selected Namespaces with two ConfigMaps each, at rest."""
-    made = PolicyIndex(parse_selector("policy=enabled"), parse_selector("enabled=true"))
-    deque(made.replacing_namespaces([Namespace("a", SELECTED), Namespace("b", SELECTED)]), maxlen=0)
-    deque(made.replacing_config_maps([config_map(namespace, name) for namespace in "ab" for name in "pq"]), maxlen=0)
+    made = Joined(selector)
+    made.tell(ReplaceNamespaces((Namespace("a", SELECTED, "1"), Namespace("b", SELECTED, "1"))))
+    made.tell(ReplaceConfigMaps(tuple(config_map(namespace, name) for namespace in "ab" for name in "pq")))
     made.take()
     return made
 
@@ -30,82 +39,112 @@ def texts(made: PolicyIndex) -> dict[str, str | None]:
 
 
 def test_a_namespace_can_be_selected_by_its_name_whatever_its_labels_say() -> None:
-    made = PolicyIndex(parse_selector("kubernetes.io/metadata.name in (a, b)"), parse_selector(""))
-    deque(made.replacing_namespaces([Namespace("a", ()), Namespace("c", (("kubernetes.io/metadata.name", "b"),))]), maxlen=0)
-    deque(made.replacing_config_maps([config_map("a", "p"), config_map("c", "p")]), maxlen=0)
-    assert texts(made) == {"a/p": "x"}
+    made = Joined("kubernetes.io/metadata.name in (a, b)")
+    made.tell(ReplaceNamespaces((Namespace("a", ()), Namespace("c", (("kubernetes.io/metadata.name", "b"),)))))
+    made.tell(ReplaceConfigMaps((config_map("a", "p"), config_map("c", "p"))))
+    made.settle()
+    assert texts(made.index) == {"a/p": "x"}
 
 
 def test_the_uid_is_that_of_the_object_that_has_the_name_now() -> None:
     made, source = filled(), Source("a", "p")
-    made.put_config_map(ConfigMap("a", "p", ENABLED, "x", "1"))
-    assert (made.uid_of(source), made.changed) == ("1", False)
-    deque(made.replacing_config_maps([ConfigMap("a", "p", ENABLED, "x", "2")]), maxlen=0)
-    assert (made.uid_of(source), made.uid_of(Source("b", "q"))) == ("2", "")
-    made.put_config_map(ConfigMap("a", "p", (), "x", "3"))
-    assert made.uid_of(source) == ""
+    made.tell(PutConfigMap(config_map("a", "p", uid="1")))
+    assert made.index.uid_of(source) == "1"
+    made.tell(ReplaceConfigMaps((config_map("a", "p", uid="2"),)))
+    assert (made.index.uid_of(source), made.index.uid_of(Source("b", "q"))) == ("2", "")
+    made.tell(PutConfigMap(ConfigMap("a", "p", (), "x", "3")))
+    assert made.index.uid_of(source) == ""
 
 
-def test_objects_and_lists_that_make_no_difference_cost_nothing() -> None:
-    made = filled()
-    deque(made.putting_namespace(Namespace("a", (*SELECTED, ("other", "label")))), maxlen=0)
-    deque(made.putting_namespace(Namespace("z", ())), maxlen=0)
-    deque(made.deleting_namespace("y"), maxlen=0)
-    deque(made.replacing_namespaces([Namespace("b", SELECTED), Namespace("a", SELECTED), Namespace("c", ())]), maxlen=0)
-    deque(made.replacing_config_maps([config_map(namespace, name) for namespace in "ba" for name in "qp"]), maxlen=0)
-    assert not made.changed
+def test_namespaces_that_make_no_difference_cost_nothing() -> None:
+    made = Joined()
+    made.index.with_labels = False
+    made.tell(ReplaceNamespaces((Namespace("a", SELECTED), Namespace("b", SELECTED))))
+    made.take()
+    made.tell(PutNamespace(Namespace("a", (*SELECTED, ("other", "label")))))
+    made.tell(PutNamespace(Namespace("z", ())))
+    made.tell(DeleteNamespace("y"))
+    made.tell(ReplaceNamespaces((Namespace("b", SELECTED), Namespace("a", SELECTED), Namespace("c", ()))))
+    made.settle()
+    assert not made.index.changed
 
 
 def test_a_config_map_without_the_key_is_a_document_without_text() -> None:
     made = filled()
-    made.put_config_map(config_map("a", "p", None))
-    assert made.take() == (Changed(Source("a", "p"), Text("x"), Text(None)),)
-    made.put_config_map(config_map("a", "p", "canary"))
-    assert "canary" not in repr(made)
-    assert "canary" not in repr(made.take())
-    made.put_config_map(ConfigMap("a", "p", (), None))
-    assert made.take() == (Changed(Source("a", "p"), Text("canary"), None),)
+    made.tell(PutConfigMap(config_map("a", "p", None)))
+    assert made.take() == (Source("a", "p"),)
+    assert isinstance(found := made.passed_on[Source("a", "p")], Text)
+    assert found.text is None
+    made.tell(PutConfigMap(config_map("a", "p", "canary")))
+    assert "canary" not in repr(made.index)
 
 
-def test_the_last_config_map_of_a_namespace_leaves_nothing_behind() -> None:
+def test_a_namespace_that_takes_a_name_has_no_documents_until_its_config_maps_are_confirmed() -> None:
     made = filled()
-    made.delete_config_map("a", "p")
-    made.delete_config_map("a", "q")
-    made.delete_config_map("a", "q")
-    assert "a" not in made._texts
+    made.tell(DeleteNamespace("a"))
+    made.tell(PutNamespace(Namespace("a", SELECTED, "2")))
+    made.take()
+    assert set(map(str, made.passed_on)) == {"b/p", "b/q"}
+    assert made.index.unconfirmed == {"a": "2"}
+    made.index.confirm("a")
+    made.take()
+    assert set(map(str, made.passed_on)) == {"a/p", "a/q", "b/p", "b/q"}
 
 
-def test_what_goes_while_everything_is_to_be_read_again_is_told_as_gone_and_not_read() -> None:
+def test_a_namespace_without_config_maps_leaves_nothing_behind() -> None:
     made = filled()
-    made.refresh()
-    made.delete_config_map("a", "p")
-    told = {str(changed.source): changed.after for changed in made.take()}
-    assert told == {"a/p": None, **{f"{place}/{name}": Text("x") for place, name in ("aq", "bp", "bq")}}
+    made.tell(DeleteNamespace("a"))
+    made.take()
+    assert made.index._uids.keys() == {"a", "b"}
+    made.tell(DeleteConfigMap("a", "p"))
+    made.take()
+    made.tell(DeleteConfigMap("a", "q"))
+    made.take()
+    assert made.index._uids.keys() == {"b"}
+    made.tell(PutNamespace(Namespace("a", SELECTED, "2")))
+    made.take()
+    assert not made.index.unconfirmed
 
 
 @pytest.mark.parametrize("size", [1, STEP, 3 * STEP])
 def test_much_is_taken_in_steps(size: int) -> None:
-    made, everything = filled(), [config_map("a", f"p{number}") for number in range(size)]
-    assert len(list(made.replacing_config_maps(everything))) >= 2 * (size // STEP)
-    assert len(made.documents()) == size
-    assert len(list(made.deleting_namespace("a"))) == size // STEP
-    assert made.documents() == {}
-    assert len(list(made.replacing_config_maps([]))) == size // STEP
-    namespaces = [Namespace(f"n{number}", SELECTED) for number in range(size)]
-    assert len(list(made.replacing_namespaces(namespaces))) >= size // STEP
-    deque(made.replacing_config_maps([config_map(namespace.name, "p") for namespace in namespaces]), maxlen=0)
-    assert len(made.documents()) == size
-
-
-def test_new_names_replace_those_before() -> None:
-    made = PolicyIndex(Selector(), Selector(), frozenset({"a", "b"}))
-    for namespace in "abc":
-        made.put_config_map(ConfigMap(namespace, "p", (), namespace))
+    made = filled()
+    made.tell(ReplaceConfigMaps(tuple(config_map("a", f"p{number}") for number in range(size))))
+    assert made.settle() >= size // STEP
     made.take()
-    deque(made.using_named(("b", "c")), maxlen=0)
+    assert len(made.passed_on) == size
+    made.tell(DeleteNamespace("a"))
+    assert made.settle() >= 2 * (size // STEP)
+    made.take()
+    assert made.passed_on == {}
+    namespaces = tuple(Namespace(f"n{number}", SELECTED) for number in range(size))
+    made.tell(ReplaceNamespaces(namespaces))
+    assert made.settle() >= size // STEP
+    made.tell(ReplaceConfigMaps(tuple(config_map(namespace.name, "p") for namespace in namespaces)))
+    made.take()
+    assert len(made.passed_on) == size
+
+
+def test_feeds_of_named_namespaces_speak_for_themselves_and_new_names_replace_those_before() -> None:
+    made = PolicyIndex(Selector(), Selector(), frozenset({"a", "b"}))
+    for namespace in "ab":
+        made.config_maps[namespace] = Store()
+        own = tuple(Item(Key(other, "p"), "1", ConfigMap(other, "p", (), namespace)) for other in "ab")
+        made.config_maps[namespace].replace(Complete(own, "1"))
+        made.config_maps_changed(namespace)
+    assert list(made.settle(lambda _name: ())) == []
+    assert set(map(str, made.take(9))) == {"a/p", "b/p"}
+    assert texts(made) == {"a/p": "a", "b/p": "b"}
+    made.config_maps_changed("a", [Key("b", "p")])
+    assert not made.changed
+    del made.config_maps["a"]
+    made.config_maps["c"] = Store()
+    made.use_named(("b", "c"))
+    passed_on = [Source("a", "p"), Source("b", "p")]
+    assert list(made.settle(lambda name: [source for source in passed_on if source.namespace == name])) == []
+    assert set(map(str, made.take(9))) == {"a/p"}
     assert texts(made) == {"b/p": "b"}
-    assert [(str(changed.source), changed.after) for changed in made.take()] == [("a/p", None)]
-    made.put_config_map(ConfigMap("c", "p", (), "new"))
-    deque(made.using_named(("a", "c")), maxlen=0)
-    assert texts(made) == {"c/p": "new"}
-    assert {str(changed.source) for changed in made.take()} == {"b/p", "c/p"}
+    made.config_maps["c"].apply(Put(Item(Key("c", "p"), "1", ConfigMap("c", "p", (), "new"))))
+    assert texts(made) == {"b/p": "b", "c/p": "new"}
+    made.config_maps["c"].apply(Deleted(Key("c", "p"), "2"))
+    assert texts(made) == {"b/p": "b"}

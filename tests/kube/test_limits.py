@@ -49,10 +49,10 @@ def test_nothing_is_kept_of_those_beyond() -> None:
     assert made.apply(Put(item("d", 3))) is Effect.NOTHING
     assert made.apply(Put(item("d", 12, "another"))) is Effect.NEWS
     assert [one.value.document for one in made.news.items] == [None]
-    assert len(made) == 4
+    assert len(made.items) == 4
     for number in range(100):
         made.apply(Put(item(f"e{number:02}", 20 + number)))
-    assert len(made) == 2 + MAX_TOLD
+    assert len(made.items) == 2 + MAX_TOLD
     made.apply(Put(item("dd", 200)))
     assert [key.name for key in made.news.gone] == ["e13"]
     assert made.apply(Deleted(Key("n", "a"), "201")) is Effect.NEWS
@@ -66,7 +66,8 @@ def test_what_there_is_room_for_again_is_missing_until_it_is_told() -> None:
     assert is_lacking(made)
     listed = Complete((item("b", 2), item("c", 3)), "12")
     assert not made.agrees(listed)
-    assert made.replace(listed)[Key("n", "c")].value.document == "text"
+    made.replace(listed)
+    assert made.items[Key("n", "c")].value.document == "text"
     assert not is_lacking(made)
     assert made.agrees(listed)
 

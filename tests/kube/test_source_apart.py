@@ -1,7 +1,7 @@
 """What stays in force while a feed is behind, and for how long. The law is in ``tests/property/test_kube_source.py``."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from random import Random
 from typing import Any
 
@@ -11,18 +11,18 @@ from trio.testing import MockClock
 
 from exchanger.assembly.agreement import MAX_HELD, Agreement
 from exchanger.kube.index import STEP, PolicyIndex
-from exchanger.kube.list_watch import Item, Key
+from exchanger.kube.list_watch import Key
 from exchanger.kube.settings import CAUGHT_UP_S
 from exchanger.kube.source import AGREE_S, LOOK_S
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.grants.reader import read_grants
 from exchanger.policy.lookup import CONFLICT
-from exchanger.policy.selection import Change, ConfigMap
+from exchanger.policy.selection import Change
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import DenyEntry, ExchangeEntry, Source
 from exchanger.values.verdict import Unhealthy
 from tests.assembly.test_assembler import Gate
-from tests.kube.cluster import ENABLED, REFUSED, SELECTED, Cluster, Record, deny, following, source
+from tests.kube.cluster import REFUSED, SELECTED, Cluster, Record, deny, following, source
 
 # Seconds in which what is held is released once every feed follows: the watch counts after one, and is looked at.
 RELEASED_S = CAUGHT_UP_S + LOOK_S + 10 * AGREE_S
@@ -311,7 +311,7 @@ async def test_moves_without_a_fault_show_states_that_the_cluster_had(cluster: C
         assert 0 < conflicts < 40
 
 
-async def test_events_may_come_while_a_namespace_that_was_made_again_is_confirmed(
+async def test_events_may_come_while_a_namespace_that_was_made_again_is_looked_at(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cluster = Cluster()
@@ -325,16 +325,14 @@ async def test_events_may_come_while_a_namespace_that_was_made_again_is_confirme
             return function(*args)
 
         followed.source._assembler.run_sync = at_once
-        confirming = PolicyIndex.confirming
-        (sink,) = [informer.sink for informer in followed.source._informers if informer.resource == "configmaps"]
+        settle = PolicyIndex.settle
 
-        def with_an_event(self: PolicyIndex, namespace: str) -> Iterator[None]:
-            for step in confirming(self, namespace):
-                late = ConfigMap("a", "late", tuple(ENABLED.items()), deny("/late"))
-                sink.put(Item(Key("a", "late"), "1", late))  # what the reflector's task does meanwhile
+        def with_an_event(self: PolicyIndex, passed_on: Callable[[str], Iterable[Source]]) -> Iterator[None]:
+            for step in settle(self, passed_on):
+                cluster.put("a", "late", deny("/late"))  # what the reflector's task does meanwhile
                 yield step
 
-        monkeypatch.setattr(PolicyIndex, "confirming", with_an_event)
+        monkeypatch.setattr(PolicyIndex, "settle", with_an_event)
         cluster.put_namespace("a", uid="another")
         await trio.sleep(0.5)
         await followed.record.until(lambda: followed.record.denies("/1"), 20)

@@ -1,12 +1,16 @@
 """Strategies for what an API server says of Namespaces and ConfigMaps: few names, labels and documents, so that they meet."""
 
-from collections import deque
+import sys
+from collections.abc import Callable
 
 import attrs
 from hypothesis import strategies as st
 
-from exchanger.kube.index import PolicyIndex
-from exchanger.policy.selection import NAME_LABEL, ConfigMap, Namespace
+from exchanger.kube.index import EVERY_NAMESPACE, PolicyIndex
+from exchanger.kube.list_watch import Deleted, Item, Key, Put
+from exchanger.kube.store import Complete, Store
+from exchanger.policy.selection import NAME_LABEL, ConfigMap, Document, Namespace
+from exchanger.values.entry import Source
 from exchanger.values.selector import parse_selector
 
 NAMES = ("a", "b", "c")
@@ -83,25 +87,63 @@ anything: st.SearchStrategy[Said] = st.one_of(
 histories = st.lists(anything, max_size=20)
 
 
-def index(selector: str = SELECTORS[0]) -> PolicyIndex:
-    return PolicyIndex(parse_selector(selector), parse_selector(CONFIG_MAP_SELECTOR), with_labels=True)
+@attrs.define(eq=False)
+class Joined:
+    """An index with the stores of two feeds, and a reader of what it says, who knows the documents that were passed on."""
 
+    selector: str = SELECTORS[0]
+    passed_on: dict[Source, Document] = attrs.Factory(dict)
+    index: PolicyIndex = attrs.field(init=False)
+    _version: int = 0
 
-def tell(said: Said, to: PolicyIndex) -> None:
-    """Tell an index what the server said."""
-    match said:
-        case ReplaceNamespaces(items):
-            deque(to.replacing_namespaces(items), maxlen=0)
-        case ReplaceConfigMaps(items):
-            deque(to.replacing_config_maps(items), maxlen=0)
-        case PutNamespace(namespace):
-            deque(to.putting_namespace(namespace), maxlen=0)
-        case DeleteNamespace(name):
-            deque(to.deleting_namespace(name), maxlen=0)
-        case PutConfigMap(config_map):
-            to.put_config_map(config_map)
-        case DeleteConfigMap(namespace, name):
-            to.delete_config_map(namespace, name)
+    def __attrs_post_init__(self) -> None:
+        self.index = PolicyIndex(parse_selector(self.selector), parse_selector(CONFIG_MAP_SELECTOR), with_labels=True)
+        self.index.config_maps[EVERY_NAMESPACE] = Store()
+
+    def tell(self, said: Said) -> None:
+        """Let a feed learn of it, and report that."""
+        namespaces, config_maps = self.index.namespaces, self.index.config_maps[EVERY_NAMESPACE]
+        self._version += 1
+        version = str(self._version)
+        match said:
+            case ReplaceNamespaces(items):
+                namespaces.replace(Complete(tuple(Item(Key("", item.name), version, item) for item in items), version))
+                self.index.namespaces_changed()
+            case ReplaceConfigMaps(items):
+                found = tuple(Item(Key(item.namespace, item.name), version, item) for item in items)
+                config_maps.replace(Complete(found, version))
+                self.index.config_maps_changed(EVERY_NAMESPACE)
+            case PutNamespace(item):
+                namespaces.apply(Put(Item(Key("", item.name), version, item)))
+                self.index.namespaces_changed([Key("", item.name)])
+            case DeleteNamespace(name):
+                namespaces.apply(Deleted(Key("", name), version))
+                self.index.namespaces_changed([Key("", name)])
+            case PutConfigMap(item):
+                key = Key(item.namespace, item.name)
+                config_maps.apply(Put(Item(key, version, item)))
+                self.index.config_maps_changed(EVERY_NAMESPACE, [key])
+            case DeleteConfigMap(namespace, name):
+                config_maps.apply(Deleted(Key(namespace, name), version))
+                self.index.config_maps_changed(EVERY_NAMESPACE, [Key(namespace, name)])
+
+    def settle(self) -> int:
+        """Let the index find what may have changed; return in how many steps."""
+        return len(list(self.index.settle(lambda name: [source for source in self.passed_on if name in {"", source.namespace}])))
+
+    def take(self, most: int = sys.maxsize, where: Callable[[Source], bool] | None = None) -> tuple[Source, ...]:
+        """Pass on what may have changed, as far as it is taken; return that."""
+        self.settle()
+        taken = self.index.take(most, where)
+        for source in taken:
+            self.passed_on.pop(source, None)
+            if (document := self.index.document(source)) is not None:
+                self.passed_on[source] = document
+        return taken
+
+    def documents(self) -> dict[Source, Document]:
+        self.settle()
+        return self.index.documents()
 
 
 @attrs.define(eq=False)

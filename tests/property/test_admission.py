@@ -17,6 +17,8 @@ from exchanger.admission.judgement import KnownPolicy, judge
 from exchanger.admission.review import ReviewAnswer, ReviewedChange, read_review
 from exchanger.kube.api.decoding import decode_config_map, decode_namespace
 from exchanger.kube.index import PolicyIndex
+from exchanger.kube.list_watch import Item, Key
+from exchanger.kube.store import Complete, Store
 from exchanger.policy import shares
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
@@ -126,8 +128,11 @@ def _index(text: str | None) -> PolicyIndex:
     namespace, found = decode_namespace(NAMESPACE), decode_config_map(config_map(text))
     assert namespace is not None
     assert found is not None
-    deque(index.putting_namespace(namespace), maxlen=0)
-    index.put_config_map(found)
+    index.namespaces.replace(Complete((Item(Key("", namespace.name), "1", namespace),), "1"))
+    index.config_maps["red"] = Store()
+    index.config_maps["red"].replace(Complete((Item(Key("red", found.name), "1", found),), "1"))
+    index.namespaces_changed()
+    deque(index.settle(lambda _namespace: ()), maxlen=0)
     return index
 
 

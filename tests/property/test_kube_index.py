@@ -1,10 +1,9 @@
-"""Laws of the index of Namespaces and ConfigMaps."""
+"""Laws of the index: what is in force is what a look at all objects finds, in whatever order and parts that was learned and passed on."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanger.policy.selection import Document, select
-from exchanger.values.entry import Source
+from exchanger.policy.selection import select
 from exchanger.values.selector import parse_selector
 from tests.property.strategies_kube_index import (
     CONFIG_MAP_SELECTOR,
@@ -12,69 +11,37 @@ from tests.property.strategies_kube_index import (
     Cluster,
     DeleteConfigMap,
     DeleteNamespace,
+    Joined,
     PutConfigMap,
     PutNamespace,
     Said,
     histories,
-    index,
     single,
-    tell,
 )
 
-# Law: whenever differences are taken, and in however small parts, whoever keeps what they say knows the documents in force.
-#
-# A document that is the same before and after is in no difference, so that it costs no reading, unless all are to be read again.
 
-
-# What happens between what the server says: nothing, a part is taken, everything is, or all documents are to be read again.
-turns = st.sampled_from(["", "", "part", "all", "again"])
-
-
-@given(histories, st.data())
-def test_differences_are_what_changed(history: list[Said], data: st.DataObject) -> None:
-    made = index()
-    shown: dict[Source, Document] = {}
-    again: set[Source] = set()
+@given(st.sampled_from(SELECTORS), histories, st.data())
+def test_what_was_passed_on_is_what_a_look_at_all_objects_finds(selector: str, history: list[Said], data: st.DataObject) -> None:
+    """However small the parts in which it is taken: a relist is the same as the events that it stands for."""
+    made, cluster = Joined(selector), Cluster()
     for said in history:
-        tell(said, made)
-        turn = data.draw(turns)
-        if turn == "again":
-            made.refresh()
-            again = set(made.documents())
-        if turn in {"part", "all"}:
-            for changed in made.take(1) if turn == "part" else made.take():
-                assert changed.before == shown.get(changed.source) or changed.source in again
-                assert changed.before != changed.after or changed.source in again
-                shown.pop(changed.source, None)
-                if changed.after is not None:
-                    shown[changed.source] = changed.after
-        if turn == "all":
-            assert shown == made.documents()
-            assert not made.changed
-            again = set()
-
-
-# Law: after anything that a server may say, the documents in force are those that a look at all of its objects finds, and no others.
-#
-# So a Namespace that is not selected never has a document in force, one that becomes selected has all of its documents at once, a relist is
-# the same as the events that it stands for, and the way by which a state was reached does not show.
-
-
-@given(st.sampled_from(SELECTORS), histories)
-def test_the_index_is_what_a_look_at_all_objects_finds(selector: str, history: list[Said]) -> None:
-    made, cluster = index(selector), Cluster()
-    for said in history:
-        tell(said, made)
+        made.tell(said)
         cluster.after(said)
         found = select(cluster.objects(), parse_selector(selector), parse_selector(CONFIG_MAP_SELECTOR))
         assert made.documents() == found
-        assert made.waiting_count() == len(list(made.waiting()))
-        assert {source.namespace for source in found} <= cluster.namespaces.keys()
-
-
-# Law: events on different objects may come in any order; the documents in force in the end are the same.
-#
-# Namespaces and ConfigMaps come over two connections, whose events are in order on each, and in no order between them.
+        turn = data.draw(st.sampled_from(["", "new", "part", "all"]))
+        if turn == "part":
+            assert len(made.take(1)) <= 1
+        elif turn == "new":
+            assert not set(made.take(where=lambda source: source not in made.passed_on)) - found.keys() & made.passed_on.keys()
+            assert found.keys() <= made.passed_on.keys()
+        elif turn == "all":
+            made.take()
+            assert made.passed_on == found
+            assert not made.index.changed
+            held = {(item.namespace, item.name) for item in cluster.config_maps.values() if dict(item.labels).get("enabled") == "true"}
+            selected = made.index.selected()
+            assert {(source.namespace, source.name) for source in made.index.waiting} == {key for key in held if key[0] not in selected}
 
 
 def what(said: Said) -> tuple[str, ...]:
@@ -94,13 +61,15 @@ def what(said: Said) -> tuple[str, ...]:
 
 @given(st.lists(single, max_size=20), st.data())
 def test_any_order_that_keeps_the_order_of_each_object_gives_the_same_documents(history: list[Said], data: st.DataObject) -> None:
-    one, other = index(), index()
+    """Namespaces and ConfigMaps come over two connections, whose events are in order on each, and in no order between them."""
+    one, other = Joined(), Joined()
     for said in history:
-        tell(said, one)
+        one.tell(said)
     queues: dict[tuple[str, ...], list[Said]] = {}
     for said in history:
         queues.setdefault(what(said), []).append(said)
     for turn in data.draw(st.permutations([what(said) for said in history])):
-        tell(queues[turn].pop(0), other)
-    assert one.documents() == other.documents()
-    assert {changed.source: changed for changed in one.take()} == {changed.source: changed for changed in other.take()}
+        other.tell(queues[turn].pop(0))
+    one.take()
+    other.take()
+    assert one.documents() == other.documents() == one.passed_on == other.passed_on

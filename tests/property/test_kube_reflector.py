@@ -243,7 +243,7 @@ async def live(
         await trio.sleep(QUIET)
         await wait_all_tasks_blocked()
         assert sink.state == list_watch.view()
-        assert (reflector.connected, len(reflector.store)) == (True, len(sink.state))
+        assert (reflector.connected, len(reflector.store.items)) == (True, len(sink.state))
         # And it follows: the version it watches from is one that the server can go on from.
         maps.put("last", 9, labels=ON)
         await wait_all_tasks_blocked()
