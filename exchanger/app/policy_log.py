@@ -1,6 +1,5 @@
 """Writes what happens to policies as log lines: problems, refusals and conflicts within bounds, versions, and how the sources are."""
 
-from collections.abc import Collection
 from typing import Final, final
 
 import attrs
@@ -77,7 +76,7 @@ class ConflictLog:
         if before and not after:
             self._log.info("policy.conflict_resolved", policy=printable(str(source), POLICY_LIMIT))
 
-    def looked(self, _changed: Collection[Source], /) -> None:
+    def looked(self) -> None:
         """See ``ConflictObserver``."""
         if self._not_shown:
             self._log.warning("policy.conflict_not_shown", documents=self._not_shown, text="exchanger status shows them")

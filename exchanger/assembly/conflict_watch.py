@@ -27,8 +27,8 @@ class ConflictObserver(Protocol):
     def conflicts_changed(self, source: Source, before: Conflicts, after: Conflicts, /) -> None:
         """A document has other conflicts than before."""
 
-    def looked(self, changed: Collection[Source], /) -> None:
-        """The conflicts of all versions so far were looked for; ``changed`` are the sources that differ from the first one on."""
+    def looked(self) -> None:
+        """The conflicts of all versions so far were looked for."""
 
 
 @final
@@ -79,7 +79,6 @@ class ConflictWatch:
     _snapshot: PolicySnapshot = attrs.field(default=PolicySnapshot.EMPTY, init=False)
     # Versions that were not looked at yet.
     _versions: list[Change] = attrs.field(factory=list, init=False, repr=False)
-    _first: bool = attrs.field(default=True, init=False)
     _news: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def published(self, change: Change) -> None:
@@ -93,8 +92,7 @@ class ConflictWatch:
         while True:
             await self._news.wait()
             self._news = trio.Event()
-            changed, later = await self._take()
-            for found in self._index.look(self._snapshot, changed):
+            for found in self._index.look(self._snapshot, await self._take()):
                 if found is None:
                     await trio.lowlevel.checkpoint()
                     continue
@@ -102,22 +100,19 @@ class ConflictWatch:
                 for observer in self.observers:
                     observer.conflicts_changed(source, before, self._index.known.get(source, ()))
             for observer in self.observers:
-                observer.looked(later)
+                observer.looked()
 
-    async def _take(self) -> tuple[set[Source], set[Source]]:
-        """Return what differs in the versions up to the present one, and what of it differs from the first version on.
+    async def _take(self) -> set[Source]:
+        """Return what differs in the versions up to the present one.
 
         Hashing 10,000 sources takes milliseconds, hence the pauses.
         """
-        changed, later = set[Source](), set[Source]()
+        changed = set[Source]()
         while self._versions:
-            change, first = self._versions.pop(0), self._first
-            self._first = False
+            change = self._versions.pop(0)
             sources = chain(change.withdrawn, (document.source for document in change.documents))
             while some := tuple(islice(sources, SLICE)):
                 changed.update(some)
-                if not first:
-                    later.update(some)
                 if len(some) == SLICE:
                     await trio.lowlevel.checkpoint()
-        return changed, later
+        return changed

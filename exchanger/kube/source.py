@@ -270,6 +270,7 @@ class KubernetesSource:
                 await trio.sleep(GATHER_S)
             if not is_known:
                 continue
+            await self._settle()
             self._confirm(caught_up_until)
             with self._assembler.putting():
                 await self._put_changes()
@@ -285,8 +286,7 @@ class KubernetesSource:
         """Pass on to the assembler what changed."""
         withdrawn: dict[Source, None] = {}  # last, so that an entry that moves between documents is never gone
         while True:
-            for _ in self._index.settle(self._assembler.sources):
-                await trio.lowlevel.checkpoint()
+            await self._settle()
             waits = self._agreement.is_full  # all but new documents
             changed = self._index.take(STEP, (lambda source: not self._assembler.has(source)) if waits else None)
             for source in changed:
@@ -304,6 +304,10 @@ class KubernetesSource:
                 break
             await trio.lowlevel.checkpoint()
         await self._assembler.withdraw(withdrawn)
+
+    async def _settle(self) -> None:
+        for _ in self._index.settle(self._assembler.sources):
+            await trio.lowlevel.checkpoint()
 
     async def _follow_grants(self) -> None:
         """Look what grants give to Namespaces whenever either has changed, beside everything else: nothing waits for it."""

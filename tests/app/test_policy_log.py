@@ -128,7 +128,7 @@ def conflicts_logged(*versions: dict[str, str]) -> list[dict[str, object]]:
             changed = {*change.withdrawn, *(document.source for document in change.documents)}
             for source, before in filter(None, index.look(snapshot, changed)):
                 log.conflicts_changed(source, before, index.known.get(source, ()))
-            log.looked(changed)
+            log.looked()
     return [dict(line) for line in lines]
 
 
