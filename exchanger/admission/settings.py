@@ -45,7 +45,6 @@ class AdmissionSettings:
     shutdown_grace: float
     host: str | None = None
     kube_context: str = ""
-    allow_http: bool = False
     without_effect: Notes = ()
 
 
@@ -85,6 +84,5 @@ def read_admission_settings(variables: Mapping[str, str]) -> AdmissionSettings:
         shutdown_grace=shared.shutdown_grace,
         host=host or None,
         kube_context=shared.kube_context,
-        allow_http=shared.token_client.allow_http,
         without_effect=tuple(note for note in environment.notes() if note[0] not in known_variables()),
     )

@@ -51,7 +51,7 @@ def test_what_the_service_shares_is_read_as_by_the_service(variables: dict[str, 
     assert (settings.tls.port, settings.host, settings.shutdown_grace) == (0, "127.0.0.1", 3.0)
     assert (settings.policy.namespaces, settings.policy.max_staleness) == (("x", "y"), 0.0)
     assert (settings.grants.grants.limited, settings.grants.grants.enforced) == (True, False)
-    assert settings.allow_http
+    assert settings.issuers.rules.allow_http
     assert known_variables() >= set(SHARED)
 
 
