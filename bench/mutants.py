@@ -27,7 +27,10 @@ from coverage import Coverage, CoverageData
 
 # What is mutated, and the tests that must notice.
 ROOMS: Final = {
-    "policy": (["exchanger/policy"], ["tests/policy", "tests/property/test_policy*.py", "tests/property/test_values.py"]),
+    "policy": (
+        ["exchanger/policy", "exchanger/yaml"],
+        ["tests/policy", "tests/yaml", "tests/schemas", "tests/property/test_policy*.py", "tests/property/test_values.py"],
+    ),
     "decision": (["exchanger/decision"], ["tests/decision", "tests/property/test_decision.py"]),
     "oauth": (
         ["exchanger/oauth"],
