@@ -39,7 +39,7 @@ def test_what_has_a_reason_has_it_with_its_code() -> None:
     assert (region.code, region.coded) == ("POL-1103", "POL-1103: why")
     assert Refusal(SOURCE, 0, "why").coded == "POL-2001: why"
     assert Refusal(SOURCE, 0, "why", NOT_GRANTED).coded == "POL-2003: why"
-    assert Conflict(entry, (DenyEntry(Source("b", "c"), 1, MatchScope("a", "/")),)).coded.startswith(f"{CONFLICT}: entries[0] has")
+    assert Conflict(entry, (DenyEntry(Source("b", "c"), 1, MatchScope("a", "/")),)).coded.startswith(f"{CONFLICT}: entries[0] shares")
     assert str(Notice("a", "b", "c", WRONG_TYPE)) == "POL-1103: a b (c)"
     assert Notice("a", "b", "c").fields() == {"code": None, "subject": "a", "text": "b", "remedy": "c"}
     assert Notice("a", "b", "c", WRONG_TYPE).fields()["code"] == "POL-1103"
