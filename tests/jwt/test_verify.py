@@ -204,4 +204,4 @@ def test_nesting_is_bounded(deep: Callable[[object], object], beside: dict[str, 
 
 
 def test_each_reason_follows_the_token() -> None:
-    assert {reason.split()[0] for reason in Reason} <= {"is", "has", "was", "does", "needs", "says"}
+    assert {reason.split()[0] for reason in Reason} <= {"is", "has", "was", "does", "needs", "says", "restricts"}
