@@ -44,9 +44,7 @@ _STEADY: Final[Callable[[], float]] = (
 
 async def _connect(host: str, port: int) -> trio.SocketStream:
     trio.socket.set_custom_hostname_resolver(_RESOLVER)  # in this run of Trio
-    stream = await trio.open_tcp_stream(host, port)
-    stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # some wait for ever for what their peer says next
-    return stream
+    return await trio.open_tcp_stream(host, port)
 
 
 def _detach(stream: trio.SocketStream) -> socket.socket:

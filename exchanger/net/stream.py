@@ -3,6 +3,7 @@
 Requests to issuers go through ``pool``. The exporters of telemetry cannot: they still have something to send when the reactor has ended.
 """
 
+import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -28,6 +29,8 @@ async def open_stream(connect: Dial, host: str, port: int, context: ssl.SSLConte
         ValueError: the host is nothing that a resolver or TLS takes for a name.
     """
     stream = await connect(host, port)
+    if isinstance(stream, trio.SocketStream):
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # some wait for ever for what their peer says next
     if context is None:
         return stream
     try:

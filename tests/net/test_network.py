@@ -32,6 +32,7 @@ EXCEPTIONS: Final = {
     "net/resolver.py": ({"socket", "trio.to_thread"}, "a part of the real network"),
     "net/listening.py": ({"socket", "trio.socket"}, "a part of the real network"),
     "net/reactor.py": ({"selectors.EVENT_READ", "selectors.EVENT_WRITE"}, "constants of the selector that it is given"),
+    "net/stream.py": ({"socket.SOL_SOCKET", "socket.SO_KEEPALIVE"}, "an option of the sockets that it is given"),
     "net/tcp.py": ({"socket"}, "options and constants of the sockets that it is given"),
     "net/tls/server.py": ({"socket.SHUT_RD"}, "a constant"),
     "net/why.py": ({"socket.gaierror"}, "an exception"),
