@@ -1,7 +1,7 @@
 """The command line: parses arguments, runs a command and returns its exit status.
 
-0: the command succeeded. 1: it failed. 2: the arguments or the configuration are wrong. 130: it was interrupted. 141: nobody reads what it
-prints.
+0: the command succeeded. 1: it failed. 2: the arguments or the configuration are wrong. 130: it was interrupted. 141: its output is not
+read.
 
 It runs at every exec probe, so it imports nothing that the command does not need.
 """

@@ -1,1 +1,1 @@
-"""The admission webhook: a process of its own, which says what is wrong with a policy before the API server stores it."""
+"""The admission webhook: a separate process that reports what is wrong with a policy before the API server stores it."""

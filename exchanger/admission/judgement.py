@@ -1,7 +1,7 @@
 """What is wrong with a policy that is not in force yet, by the reader and the grants that the service has. Pure, and takes bounded work.
 
-Refused is what is wrong by itself: a document that cannot be read, an invalid entry, and what the namespace is not granted. An issuer that
-nobody knows and an entry of another document that ties may come right with the next change, so they are warnings.
+Refused is what is wrong by itself: a document that cannot be read, an invalid entry, and what the namespace is not granted. An unknown
+issuer and an entry of another document that ties may come right with the next change, so they are warnings.
 
 Must not know: who asks, or how the cluster is followed.
 """

@@ -1,6 +1,6 @@
-"""``exchanger admission``: the webhook as a process of its own, which follows the cluster as the service does.
+"""``exchanger admission``: the webhook as a separate process, which follows the cluster as the service does.
 
-It is a process of its own so that judging costs no decision anything, and so that it needs no right to read Secrets. One nursery inside the
+It is a separate process so that reviews do not slow decisions down, and so that it needs no right to read Secrets. One nursery inside the
 other, as in the service: the log and the policy outlive the webhook.
 """
 

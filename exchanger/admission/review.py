@@ -62,7 +62,7 @@ class RefusedChange:
 @final
 @attrs.frozen
 class ReviewAnswer:
-    """``refused`` is ``None`` if the change may be stored. ``warnings`` are shown to whoever made the request."""
+    """``refused`` is ``None`` if the change may be stored. ``warnings`` are shown to the author of the request."""
 
     refused: RefusedChange | None = None
     warnings: tuple[str, ...] = ()

@@ -13,7 +13,7 @@ _RESTING_SHARE: Final = 0.5
 
 
 def raise_limit() -> int:
-    """Raise the soft limit as far as the hard limit and ``WANTED`` allow; return the resulting limit.
+    """Raise the soft limit to ``WANTED``, or to what the hard limit allows; return the resulting limit.
 
     The soft limit is often 1,024 for the sake of select(2); other programs are expected to raise it, as Go does.
     """

@@ -42,8 +42,8 @@ class LameDuck:
     async def run(self, longest: float) -> None:
         """Return once no requests arrive and gateways that check health send none; after ``longest`` seconds or ``FADE_S`` at the latest.
 
-        A refused connection costs a gateway the request that it was opened for, so the listeners stay open until then. Silence alone is
-        not enough: whoever paused for a moment may go on here.
+        A refused connection costs a gateway the request that it was opened for, so the listeners stay open until then. Silence is not
+        enough: a gateway that paused may send again.
         """
         self._told_at = None
         watched = self._checked_at is not None and trio.current_time() - self._checked_at < CHECKED_S

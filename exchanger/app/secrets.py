@@ -1,4 +1,4 @@
-"""Issuer profiles' Secrets from the API server: each is followed by a watch of its own, so that a rotation is in force within moments.
+"""Issuer profiles' Secrets from the API server: each is followed by its own watch, so that a rotation is in force within moments.
 
 The watch is never given up. Where the right to list or watch the Secret is missing but the one to get it is there, as with roles made for
 the Go service, it is also polled (see ``issuers.polling``) until the server accepts the watch.
@@ -266,7 +266,7 @@ def _missing(secret: SecretName) -> SecretProblem:
 
 
 def secret_problem(secret: SecretName, failure: ApiFailure) -> SecretProblem:
-    """Return what a failed request means for whoever needs ``secret``."""
+    """Return what a failed request means for the users of ``secret``."""
     fault = _FAULTS.get(failure.kind, SecretFault.UNREACHABLE)
     match fault:
         case SecretFault.MISSING:

@@ -306,7 +306,7 @@ class Assembler:
             self._let_go_if_read()
 
     def use_grants(self, grants: Grants) -> None:
-        """Hold all documents against ``grants``, and change to them in one version: in between, a host might belong to nobody."""
+        """Hold all documents against ``grants``, and change to them in one version: in between, a host might belong to no team."""
         self._next_grants, self._cut_is_behind = grants, True
         self._work.set()
 
@@ -379,7 +379,7 @@ class Assembler:
             self.wake()
 
     async def _expire(self) -> None:
-        """Let go of versions when their time is up."""
+        """Drop versions when their time is up."""
         while True:
             await self._held_some.wait()
             self._held_some = trio.Event()

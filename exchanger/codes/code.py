@@ -38,8 +38,8 @@ class Example(enum.Enum):
 class Code:
     """A kind of problem.
 
-    ``name``, such as ``POL-1101``, never changes its meaning. ``sentence`` says what is the case, ``causes`` what usually leads to it, and
-    ``remedy`` what to do; all are whole sentences. ``example`` triggers it.
+    ``name``, such as ``POL-1101``, never changes its meaning. ``sentence`` states the problem, ``causes`` its usual causes, and ``remedy``
+    what to do; all are whole sentences. ``example`` triggers it.
     """
 
     name: str

@@ -20,7 +20,7 @@ class Problem:
     it is the document as a whole. ``field`` is the path of the field from the root of its file, such as ``entries[0].match.host``, "" if
     there is none. ``line`` and ``column`` count from 1 in the text that was read.
 
-    ``hint`` is what was probably meant, "" if nobody can tell. ``instead`` is the YAML that should stand at the place instead of what does,
+    ``hint`` is what was probably meant, "" if that is unknown. ``instead`` is the YAML that should stand at the place instead of what does,
     if that is the only right answer. ``summary`` is the text where all problems of an entry stand in one line (``None``: the same): it may
     speak for several, and then that of the others is "".
     """

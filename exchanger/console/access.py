@@ -59,7 +59,7 @@ def parse_hosts(text: str) -> frozenset[str]:
 @final
 @attrs.define(eq=False)
 class ConsoleAccess:
-    """Without a token file, whoever reaches the console may see everything. The settings allow that on loopback only."""
+    """Without a token file, anyone who reaches the console may see everything. The settings allow that on loopback only."""
 
     _file: TokenFile | None = None
     _failing: int = attrs.field(default=0, init=False)

@@ -177,7 +177,7 @@ class Api:
         return json_response(shown_profiles(self._rules().issuers.values(), self._is_discovered))
 
     async def explain(self, request: Request) -> Response:
-        """Say what becomes of a request, and why."""
+        """Explain how a request is decided."""
         now, rules = self._policy(), self._rules()
         asked = _asked(request, frozenset(name for issuer in rules.issuers.values() for name in issuer.subject.headers))
         if isinstance(asked, Response):

@@ -2,7 +2,7 @@
 
 Without subscribers it only looks at the counters once a second, so that a new page has charts of the last two minutes at once.
 
-Under load it shows a part of the decisions and how many it leaves out: nobody reads more. A subscriber's queue is short; the oldest
+Under load it shows a part of the decisions and how many it leaves out: no one reads more. A subscriber's queue is short; the oldest
 message makes room, and the next one counts its items as lost. Must not know: WebSockets, or where decisions come from.
 """
 

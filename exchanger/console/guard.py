@@ -38,7 +38,7 @@ class GuardRefusal(enum.Enum):
 
 
 def judged(request: Request, names: frozenset[str]) -> GuardRefusal | None:
-    """Return why ``request`` is refused, whoever sends it, or ``None``."""
+    """Return why ``request`` is refused, no matter who sends it, or ``None``."""
     host = read_host(request.value("host"))
     if host is None or not is_ours(host.host, names):
         return GuardRefusal.HOST

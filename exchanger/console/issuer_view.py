@@ -1,9 +1,9 @@
 """The issuers as the console shows them. Pure; no secret.
 
-The profiles in force: how the client authenticates, and what is not as usual. And which issuers are spared at the moment: those that are
-not called, and those for which exchanges wait.
+The profiles in force: how the client authenticates, and what is not as usual. And which issuers are under overload protection: those that
+are not called, and those for which exchanges wait.
 
-Must not know: how profiles are resolved, who finds metadata, how issuers are spared, or who watches.
+Must not know: how profiles are resolved, who finds metadata, how issuers are protected, or who watches.
 """
 
 from collections.abc import Callable, Iterable

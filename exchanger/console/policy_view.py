@@ -200,7 +200,7 @@ def shown_verdict(verdict: Verdict) -> VerdictJson:
 
 
 def shown_answer(answer: Answer) -> AnswerJson:
-    """Return what becomes of a request, and what would be asked of which issuer."""
+    """Return how a request is decided, and what would be requested from which issuer."""
     target, issuer = answer.target, answer.issuer
     return {
         "kind": answer.effect.value,

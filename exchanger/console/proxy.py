@@ -44,7 +44,7 @@ _FAILURES: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError,
 @final
 @attrs.frozen
 class ConsoleProxy:
-    """Speaks to ``port`` of ``host``; each request has a connection of its own.
+    """Connects to ``port`` of ``host``, with one connection for each request.
 
     ``tls`` is how connections are secured, ``None`` for plain text; ``token`` is that console's own, ``None`` if it has none.
     """

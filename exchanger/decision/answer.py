@@ -1,4 +1,4 @@
-"""What somebody asks about a request that was never made, and what the service would answer, in words.
+"""A question about a request that was never made, and the service's answer to it, in words.
 
 ``exchanger explain``, ``test`` and ``diff`` and the console's form all build the request here and tell the answer in these words, so that
 they cannot differ from each other. The decision itself is ``begin``'s.
@@ -70,7 +70,7 @@ def asked_request(method: str, host: str, path: str, headers: Iterable[tuple[str
 @final
 @enum.unique
 class Effect(enum.Enum):
-    """What becomes of a request. ``REFUSED`` is neither a denial by an entry nor the default for unmatched requests."""
+    """The effect of a decision on the request. ``REFUSED`` is neither a denial by an entry nor the default for unmatched requests."""
 
     EXCHANGE = "exchange"
     DENY = "deny"
@@ -82,7 +82,7 @@ class Effect(enum.Enum):
 @final
 @attrs.frozen
 class Answer:
-    """What becomes of a request, and why in words.
+    """How a request is decided, and why in words.
 
     ``status`` is that of the refusal, ``None`` if the request passes or depends on an exchange. ``source`` and ``index`` are the entry that
     decides, or that is to blame; ``target``, ``issuer`` and ``resource_metadata`` are those of an exchange.

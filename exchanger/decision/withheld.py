@@ -1,6 +1,6 @@
-"""What a question that travels says of a request's tokens, which never leave whoever asks: which headers hold one, and which hold the same.
+"""What a remote question says about a request's tokens, which stay with the caller: which headers hold one, and which hold the same.
 
-Gateways pass tokens on in headers of any name, and whoever asks does not know the profiles that list these. So the value of a header with a
+Gateways pass tokens on in headers of any name, and the caller does not know the profiles that list these. So the value of a header with a
 telling name stays, and so does any value that looks like a token.
 
 Must not know: who asks, or how a question travels.
@@ -33,7 +33,7 @@ Header = tuple[str, str]
 
 
 def split_sensitive_headers(headers: Iterable[Header]) -> tuple[list[Header], list[Header]]:
-    """Return those of ``headers`` that may leave whoever asks, and those that may hold tokens. ``CREDENTIALS`` are in neither."""
+    """Return those of ``headers`` that may be sent, and those that may hold tokens. ``CREDENTIALS`` are in neither."""
     shown: list[Header] = []
     withheld: list[Header] = []
     for name, value in headers:
@@ -45,7 +45,7 @@ def split_sensitive_headers(headers: Iterable[Header]) -> tuple[list[Header], li
 
 
 def numbered(authorization: Secret | None, headers: Iterable[Header]) -> tuple[Header, ...]:
-    """Return ``headers`` with what is said of each in the place of its value. The token of ``authorization``, if it has one, is "1"."""
+    """Return ``headers`` with a description of each instead of its value. The token of ``authorization``, if it has one, is "1"."""
     first = read_bearer(authorization)
     numbers = {} if isinstance(first, NoToken) else {first.token.reveal(): "1"}
     found: list[Header] = []

@@ -1,6 +1,6 @@
 """The demo's console: the service's own page with the playground, in front of a service's console.
 
-It listens on the loopback address and needs no token: whoever is on this machine may try the demo.
+It listens on the loopback address and needs no token: anyone on this machine may use the demo.
 """
 
 import traceback

@@ -1,4 +1,4 @@
-"""``exchanger demo --gateway``: the demo's page and scenarios against a gateway that somebody else runs. Nothing of a service is started.
+"""``exchanger demo --gateway``: the demo's page and scenarios against an existing gateway. No service is started.
 
 What only a service knows (policies, decisions, explanations) comes from its console, if that is named. Nothing is changed there.
 """
@@ -131,7 +131,7 @@ async def _check_gateway(target: ScenarioTarget) -> None:
 
 
 async def _about(console: ConsoleProxy) -> dict[str, object]:
-    """Return what the service's console says of itself, as far as the page in front of it says the same."""
+    """Return what the service's console says about itself that also holds for the page in front of it."""
     response = await console.forward(Request("GET", "/api/about"))
     try:
         found = orjson.loads(response.body) if response.status == _OK else None

@@ -33,7 +33,7 @@ def base_environment() -> tuple[tuple[str, str], ...]:
 
 
 def otel_environment() -> tuple[tuple[str, str], ...]:
-    """Return the OTEL_ variables: whether and where everything in the demo exports its spans. Soon, since somebody waits for them."""
+    """Return the OTEL_ variables: whether and where everything in the demo exports its spans. Soon, since someone waits for them."""
     found = {name: value for name, value in os.environ.items() if name.startswith("OTEL_")}
     return tuple(({"OTEL_BSP_SCHEDULE_DELAY": "500"} | found).items()) if found else ()
 

@@ -141,8 +141,9 @@ async def started_on(nursery: trio.Nursery, server: Callable[..., Awaitable[obje
 async def hold_ports(count: int, *, task_status: trio.TaskStatus[tuple[int, ...]]) -> None:
     """Find ``count`` different loopback ports that are free; ``started()`` has them. Run in a nursery of those who listen on them.
 
-    On Linux, the system gives them to nobody else until this is cancelled: a socket here stays bound to each and does not listen.
-    Whoever is told the port can listen on it all the same, with SO_REUSEADDR, which servers set. Elsewhere that would keep them out, too.
+    On Linux, the system gives them to no other socket until this is cancelled: a socket here stays bound to each and does not listen.
+    A process that knows the port can listen on it nevertheless, with SO_REUSEADDR, which servers set. Elsewhere that would keep them out,
+    too.
     """
     with ExitStack() as stack:
         taken = [stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) for _ in range(count)]

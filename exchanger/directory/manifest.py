@@ -28,7 +28,7 @@ LIMITS: Final = YamlLimits(size=MAX_FILE_BYTES, values=MAX_VALUES, depth=64)
 @final
 @attrs.frozen
 class UnreadableFile:
-    """Why a file cannot be understood, in words for whoever edits it. ``line`` and ``column`` are the place in it, if that is known."""
+    """Why a file cannot be understood, in words for its author. ``line`` and ``column`` are the place in it, if that is known."""
 
     reason: str
     code: Code = attrs.field(default=codes.UNREADABLE_FILE, eq=False, repr=False)

@@ -108,7 +108,7 @@ def _nobody() -> None:
 class Waiting(Deferred):
     """A request that waits for its exchange; ``encode`` turns the decision into the answer.
 
-    A caller that leaves is recorded as a failed exchange; nobody reads that answer.
+    A caller that leaves is recorded as a failed exchange; its answer is never read.
     """
 
     evaluator: Evaluator

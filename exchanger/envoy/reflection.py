@@ -179,7 +179,7 @@ class Reflection(ServerReflectionServicer):
             yield self.answer(request, sent)
 
     def answer(self, request: v1.ServerReflectionRequest, sent: set[str]) -> v1.ServerReflectionResponse:
-        """Answer one question. If there is no answer, the response says so, and the stream goes on.
+        """Answer one question. If there is no answer, the response says so, and the stream continues.
 
         ``sent`` collects the names of the files that went out on this stream: imports are sent once, but the requested file each time.
         """

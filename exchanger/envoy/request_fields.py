@@ -1,7 +1,7 @@
 """Builds one HTTP request from what a gateway reports: header fields, the request line as text attributes, and the gateway's own trace.
 
 A HeaderMap has the request line byte for byte, as the upstream gets it. Attributes are text, in which Envoy replaces each byte that is not
-UTF-8 with ``!``. The bytes decide. If anything else contradicts them, nobody knows what the upstream will see, and the request is refused.
+UTF-8 with ``!``. The bytes decide. If anything else contradicts them, it is unknown what the upstream will see, and the request is refused.
 
 Source: https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/core/v3/base.proto#config-core-v3-headermap
 """
@@ -61,7 +61,7 @@ class RequestLine:
 @final
 @attrs.frozen
 class Refused:
-    """A request that is refused because of how the gateway describes it. ``request`` is for the records, as far as it could be read."""
+    """A request that is refused because of how the gateway describes it. ``request`` is for the records: what could be read of it."""
 
     request: HttpRequest
     deny: Deny

@@ -27,7 +27,7 @@ TOLD_AT_ONCE: Final = 16
 
 
 class Waiter(Protocol):
-    """Somebody who waits for keys."""
+    """A caller that waits for keys."""
 
     def fetched(self) -> None:
         """A fetch has ended, well or not."""

@@ -134,7 +134,7 @@ class Arrived:
 @final
 @attrs.frozen
 class Aborted:
-    """A call that was reported as started is over, and nobody waits for its answer."""
+    """A call that was reported as started is over; its answer is no longer needed."""
 
     call: Call
 

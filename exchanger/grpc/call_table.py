@@ -192,13 +192,13 @@ class CallTable:
         call.release()
 
     def abandon(self, call: Call) -> None:
-        """Close ``call``, if it is open, because nobody waits for its answer."""
+        """Close ``call``, if it is open, because its answer is no longer needed."""
         if call.open:
             self.close(call, StatusCode.CANCELLED)
             self.report_aborted(call)
 
     def report_aborted(self, call: Call) -> None:
-        """Tell whoever runs ``call`` that it is over."""
+        """Tell the handler of ``call`` that it is over."""
         if call.started:
             self.events.append(Aborted(call))
 

@@ -340,7 +340,7 @@ class Connection:
                 self._http.send_data(stream_id, refusal.body, end_stream=True)
 
     def _break_off(self, call: Call, error: GrpcError) -> None:
-        """Refuse ``call`` for a reason that the connection found itself, and tell whoever runs it."""
+        """Refuse ``call`` for a reason that the connection found itself, and tell its handler."""
         if call.open:
             self.refuse(call, error)
             self._table.report_aborted(call)

@@ -1,6 +1,6 @@
 """The calls of one session: decided at once where their route allows it, later, or in a task.
 
-A call that has to wait is a row in a table by stream, with whoever will answer it or with its task's cancel scope, so a reset, a lost
+A call that must wait is a row in a table by stream, with its deferred answer or its task's cancel scope, so a reset, a lost
 connection, the deadline and the drain all end it.
 """
 
@@ -305,7 +305,7 @@ class Dispatcher:
 
 
 def _nobody() -> None:
-    """Nobody waits for this answer."""
+    """No one waits for this answer."""
 
 
 def _deferred(answer: object) -> Deferred:

@@ -47,7 +47,7 @@ class FlowControl:
         self._http.set_local_window_size(self._target)
 
     def received(self, call: Call, amount: int) -> None:
-        """``call`` received ``amount`` bytes that nobody has read yet."""
+        """``call`` received ``amount`` bytes that are not read yet."""
         call.unread += amount
         self.unread += amount
 

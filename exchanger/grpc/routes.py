@@ -55,7 +55,7 @@ class Deferred(abc.ABC):
 
     @abc.abstractmethod
     def leave(self) -> None:
-        """Nobody waits any more."""
+        """No one waits any more."""
 
 
 @final

@@ -1,6 +1,6 @@
 """The bodies of requests that a server holds: their bytes count as they arrive, and where there are too many, the slowest gives way.
 
-What is announced costs nothing: whoever announces much and sends little must not keep others out.
+What is announced costs nothing: a peer that announces much and sends little must not keep others out.
 
 Must not know: HTTP, or how bytes arrive.
 """

@@ -119,7 +119,7 @@ class ClientAssertion:
 @final
 @attrs.frozen
 class ClientAssertionFile:
-    """Somebody else makes the client's assertions, and puts them into a file."""
+    """Another program makes the client's assertions, and puts them into a file."""
 
     path: str = described("The absolute path of the assertion. The service reads it again when it changes.")
     type: str = described("What the assertion is: jwt-bearer (the default) or jwt-spiffe.", one_of(ASSERTION_TYPES), default="")

@@ -139,7 +139,7 @@ class Connection(Protocol):
 
 @enum.unique
 class Written(enum.Enum):
-    """What became of a report."""
+    """The outcome of a report."""
 
     DONE = "done"
     # A right is missing.

@@ -61,7 +61,7 @@ class ListWatches(Protocol):
 
 @enum.unique
 class _Phase(enum.Enum):
-    """What becomes of a version."""
+    """The state of a version."""
 
     # It is published.
     OPEN = "open"

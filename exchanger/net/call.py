@@ -36,7 +36,7 @@ class NoAnswer:
 @final
 @attrs.define(eq=False)
 class Call:
-    """A call. ``landed`` gets the answer, or why there is none, exactly once, unless whoever made the call gives it up before.
+    """A call. ``landed`` gets the answer, or why there is none, exactly once, unless its caller gives it up before.
 
     Attributes:
         ends: When it must be over (seconds of Trio's clock).
@@ -79,7 +79,7 @@ class Call:
             self.land(Answer(self.status, (), "", None))
 
     def give_up(self) -> None:
-        """Nobody waits any more: end what is done, and land nowhere."""
+        """No one waits any more: end the call without a result."""
         if not self.over:
             self._end()
             self.withdraw(self)
@@ -99,4 +99,4 @@ class Call:
 
 
 def _nowhere(_outcome: Answer | NoAnswer) -> None:
-    """Nobody waits for this call."""
+    """No one waits for this call."""

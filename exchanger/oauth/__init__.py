@@ -1,1 +1,1 @@
-"""What is said to an issuer: token requests and responses, client authentication and its rotation, metadata."""
+"""The protocol with an issuer: token requests and responses, client authentication and its rotation, metadata."""

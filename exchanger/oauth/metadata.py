@@ -1,7 +1,7 @@
 """What issuers publish about themselves: where their token endpoint and their keys are. Followed, and never forgotten because of a failure.
 
-An issuer is believed only if its metadata name it exactly (RFC 8414 section 3.3): whoever answers for another name could have secrets sent
-elsewhere.
+An issuer is believed only if its metadata name it exactly (RFC 8414 section 3.3): an endpoint that answers for another name could divert
+secrets.
 
 Sources: RFC 8414 (https://www.rfc-editor.org/rfc/rfc8414#section-3), OpenID Connect Discovery 1.0 section 4, RFC 8705 section 5.
 """
@@ -122,7 +122,7 @@ class MetadataObserver(Protocol):
 
 @final
 class NoMetadataObserver:
-    """Implements ``MetadataObserver`` for whoever does not want to know."""
+    """Implements ``MetadataObserver`` without reporting anything."""
 
     def metadata_known(self, issuer: str, /) -> None:
         """See ``MetadataObserver``."""

@@ -1,1 +1,1 @@
-"""The playground in the demo's console: run scenarios, send requests, edit policy. Only whoever is on this machine reaches it."""
+"""The playground in the demo's console: run scenarios, send requests, edit policy. It can be reached only from this machine."""

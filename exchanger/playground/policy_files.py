@@ -30,7 +30,7 @@ _OK: Final = 200
 @final
 @attrs.frozen
 class NotSaved:
-    """Why a file was not written, for whoever edits it."""
+    """Why a file was not written, for its editor."""
 
     reason: str
 
@@ -57,7 +57,7 @@ class PolicyFiles:
         return {name: self._text(name) for name in sorted(self.originals)}
 
     def save(self, name: str, text: str, version: str = "") -> NotSaved | ChangedElsewhere | None:
-        """Write ``text`` beside the file and rename it: nobody reads half a document.
+        """Write ``text`` beside the file and rename it, so that no one reads half a document.
 
         With a ``version``, nothing is written if another page or an editor has changed the file since.
 

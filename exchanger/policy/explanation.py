@@ -311,7 +311,7 @@ class _Question:
         )
 
     def candidate(self, claim: Claim) -> Candidate:
-        """Say what became of ``claim``."""
+        """Explain how ``claim`` fared."""
         return Candidate(claim, self._standing(claim), self._why(claim))
 
     def _standing(self, claim: Claim) -> Standing:

@@ -67,7 +67,7 @@ class InvalidByteMarkers(enum.Enum):
         return places
 
     def after(self, key: str, text: str, at: int) -> int:
-        """Return where the text goes on after the character ``key`` of a prefix was matched at ``at``, -1 if it does not match."""
+        """Return where the text continues after the character ``key`` of a prefix was matched at ``at``, -1 if it does not match."""
         char = text[at : at + 1]
         if key == char or (char == "!" and key > "\x7f" and self is InvalidByteMarkers.STAND):
             return at + 1
@@ -83,7 +83,7 @@ class InvalidByteMarkers(enum.Enum):
 
 
 def _dropped(text: str, at: int) -> int:
-    """Return where ``text`` goes on if the ``!`` at ``at`` are dropped; those in the query are not."""
+    """Return where ``text`` continues if the ``!`` at ``at`` are dropped; those in the query are not."""
     run = _match_markers(text, at) if text.find("?", 0, at) < 0 else None
     return at if run is None else run.end()
 
@@ -104,7 +104,7 @@ class Interpretation:
 
     @cached_property
     def folded(self) -> str:
-        """The path for prefixes that ignore case, as far as one may reach, since its query may be long; folded once for all hosts.
+        """The path for prefixes that ignore case, cut where no prefix reaches, since its query may be long; folded once for all hosts.
 
         Only a decoded spelling of a prefix reaches into the query, and that is no longer than what was written.
         """
@@ -179,7 +179,7 @@ def is_within(interpretation: Interpretation, prefix: str) -> bool:
 
 
 def matched(text: str, prefix: str, markers: InvalidByteMarkers | None) -> int:
-    """Return where ``text`` goes on after ``prefix``, or may if ``markers`` hide part of it; -1 if it does not begin with it."""
+    """Return where ``text`` continues after ``prefix``, or may if ``markers`` hide part of it; -1 if it does not begin with it."""
     if markers is not None:
         return after(prefix, text, 0, markers)[0]
     return len(prefix) if text.startswith(prefix) else -1

@@ -334,7 +334,7 @@ _NOT_SIMPLE: Final[_Covering] = ((), False)
 
 
 def _simply_covering(paths: Paths, cells: list[Cell], path: str) -> _Covering:
-    """Return the claims of one host that cover ``path``, whose prefixes are ``cells``, as far as these are a matter of the path alone."""
+    """Return the claims of one host that cover ``path``, whose prefixes are ``cells``, where these depend only on the path."""
     if paths.folded is not None:
         return _NOT_SIMPLE
     if not cells:

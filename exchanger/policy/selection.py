@@ -111,7 +111,7 @@ class Text:
 @final
 @attrs.frozen
 class Unknown:
-    """Nobody knows what should be in force here, so nothing may pass. ``namespace_labels`` are as in ``Text``."""
+    """What should be in force here is unknown, so nothing may pass. ``namespace_labels`` are as in ``Text``."""
 
     reason: str
     namespace_labels: tuple[Labels, ...] = ()

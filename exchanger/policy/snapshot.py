@@ -370,7 +370,7 @@ class PolicySnapshot:
 
 
 def _agreed(found: Found, others: Iterable[tuple[Interpretation, Found]]) -> Verdict:
-    """Return what is ``found`` if every other interpretation leads to the same; two denials are the same, whoever wrote them."""
+    """Return what is ``found`` if every other interpretation leads to the same; two denials are the same, no matter who wrote them."""
     agreed = True
     for interpretation, other in others:
         if isinstance(other, Unhealthy) and (other is not CONFLICT or interpretation.markers is None):  # markers only hint at one

@@ -22,7 +22,7 @@ class Likeness(Protocol):
         """Return the positions in ``chars``, which are sorted, of those that may match at ``at``, which may be the end of the text."""
 
     def after(self, key: str, text: str, at: int) -> int:
-        """Return where the text goes on after the character ``key`` of a key was matched at ``at``, -1 if it does not match."""
+        """Return where the text continues after the character ``key`` of a key was matched at ``at``, -1 if it does not match."""
 
 
 @final
@@ -194,7 +194,7 @@ class PrefixTrie(Generic[V]):
 
 
 def after(label: str, text: str, at: int, likeness: Likeness) -> tuple[int, int]:
-    """Return where ``text`` goes on after ``label`` at ``at``, -1 if it does not match, and how many characters that took."""
+    """Return where ``text`` continues after ``label`` at ``at``, -1 if it does not match, and how many characters that took."""
     if text.startswith(label, at):
         return at + len(label), 1
     for place, char in enumerate(label, 1):

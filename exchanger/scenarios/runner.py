@@ -252,7 +252,7 @@ def _read(file: Path) -> str:
 
 
 def _replace(file: Path, text: str) -> None:
-    """Write ``text`` beside ``file`` and rename it: nobody reads half a document."""
+    """Write ``text`` beside ``file`` and rename it, so that no one reads half a document."""
     written = file.with_name(f".{file.name}.new")
     written.write_bytes(text.encode())
     written.replace(file)

@@ -1,4 +1,4 @@
-"""A scenario as a value: a request, the expected answer, and what to watch for. Also the rules for requests that somebody else wrote.
+"""A scenario as a value: a request, the expected answer, and what to watch for. Also the rules for requests from other authors.
 
 Such a request must not smuggle a second one or end early: RFC 9110 sections 5.1, 5.5, 7.2 and 9.1, RFC 9112 section 3.2,
 https://www.rfc-editor.org/rfc/rfc9110.
@@ -79,7 +79,7 @@ class OneRequest:
 @final
 @attrs.frozen
 class LooseRequest:
-    """A request and what is said of its answer; the rest is not compared. Scenarios of the Go project are of this kind."""
+    """A request and what its answer must have; the rest is not compared. Scenarios of the Go project are of this kind."""
 
     name: str
     watch: str

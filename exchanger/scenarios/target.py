@@ -1,6 +1,6 @@
 """What scenarios run against: a gateway, tokens for it, and whatever else can be seen or changed there.
 
-Each request has a trace context of its own (https://www.w3.org/TR/trace-context/), by which logs, traces and the console find it again.
+Each request has its own trace context (https://www.w3.org/TR/trace-context/), by which logs, traces and the console find it again.
 """
 
 import ssl

@@ -49,7 +49,7 @@ class Progress:
             self._write(f"{step} …\n")
 
     def tick(self) -> None:
-        """Show that the step goes on; nothing if lines cannot be overwritten."""
+        """Show that the step is still running; nothing if lines cannot be overwritten."""
         if self._step and self._out.isatty():
             self._frame = (self._frame + 1) % len(_FRAMES)
             self._write(f"{_ERASE}{_FRAMES[self._frame]} {self._step} …")

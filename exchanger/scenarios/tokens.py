@@ -1,4 +1,4 @@
-"""The demo's tokens: unsigned JWTs (RFC 7519 section 6), readable so that an exchange can be seen. Nobody but the demo may accept them.
+"""The demo's tokens: unsigned JWTs (RFC 7519 section 6), readable so that an exchange can be seen. Only the demo may accept them.
 
 https://www.rfc-editor.org/rfc/rfc7519#section-6
 """

@@ -191,7 +191,7 @@ def _of_grants(grants: Grants, namespaces: Mapping[str, tuple[Labels, ...]], exi
 class NearMisses:
     """Looks through all Namespaces and ConfigMaps for probable mistakes, which the service itself never asks for.
 
-    Somebody waits for the answer, so it looks at a bounded number of objects, and a missing right is only mentioned in ``gaps``.
+    A user waits for the answer, so it looks at a bounded number of objects, and a missing right is only mentioned in ``gaps``.
     ``namespaces`` has the existing ones, each with whether its labels settle the matter.
     """
 

@@ -1,4 +1,4 @@
-"""A bounded buffer of log lines, written in batches by a task of its own, so that no request ever waits for a log.
+"""A bounded buffer of log lines, written in batches by a separate task, so that no request ever waits for a log.
 
 What does not fit is dropped and counted, and a line says so once there is room again. Before the task runs and after it has ended, lines
 are written directly.
@@ -35,7 +35,7 @@ NOTICE_S: Final = 1.0
 
 @enum.unique
 class Mode(enum.Enum):
-    """Where a line goes: out at once, into the buffer, or nowhere because nobody has read the last flush."""
+    """Where a line goes: out at once, into the buffer, or nowhere because the last flush was not read."""
 
     DIRECT = "direct"
     BUFFERED = "buffered"

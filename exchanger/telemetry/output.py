@@ -1,4 +1,4 @@
-"""The output of log lines: a file descriptor that may be a pipe nobody reads, or a full disk.
+"""The output of log lines: a file descriptor that may be an unread pipe, or a full disk.
 
 Blocking code, for a thread or for the time when no event loop runs.
 """

@@ -213,7 +213,7 @@ def _keys(exact: set[str], folded: set[str]) -> list[str]:
 
 
 def _paths(key: str, keys: list[str]) -> Iterator[tuple[PathKind, str]]:
-    """Yield a path of each kind after ``key``, which begins with a slash. Nothing goes on after a slash but what is below."""
+    """Yield a path of each kind after ``key``, which begins with a slash. Only what is below continues after a slash."""
     below = key if key.endswith("/") else f"{key}/"
     paths = [key, below + _next(below, keys)]
     yield from zip((PathKind.END, PathKind.BELOW), paths, strict=True)
@@ -233,7 +233,7 @@ def _paths(key: str, keys: list[str]) -> Iterator[tuple[PathKind, str]]:
 
 
 def _next(text: str, keys: list[str]) -> str:
-    """Return a character with which no key goes on after ``text``."""
+    """Return a character with which no key continues after ``text``."""
     for char in _NEXT:
         wanted = text + char
         others = (wanted, fold(wanted), wanted.upper())

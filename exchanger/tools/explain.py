@@ -1,6 +1,6 @@
-"""``exchanger explain``: what becomes of a request, and why: by manifests, by a cluster's policies, or by a running service.
+"""``exchanger explain``: how a request is decided, and why: by manifests, by a cluster's policies, or by a running service.
 
-0: it passes, or its token is exchanged. 1: it is refused. 2: the arguments are wrong, or nobody can tell.
+0: it passes, or its token is exchanged. 1: it is refused. 2: the arguments are wrong, or the decision is unknown.
 """
 
 import os
@@ -111,7 +111,7 @@ async def _shown(question: Question, options: ExplainOptions, environment: Mappi
 
 
 def shown_question(question: Question, policy: AssembledPolicy) -> ExplainedJson:
-    """Return what becomes of the request by ``policy``, and why, as the console's ``/api/explain`` does."""
+    """Return how ``policy`` decides the request, and why, as the console's ``/api/explain`` does."""
     found = explained(question.request(), policy.newest, policy.rules, is_missing=policy.snapshot is None)
     texts = {source: document.text for source, document in found.documents().items()}
     return found.shown({source: entry_lines(text) for source, text in texts.items() if text is not None}, 0)

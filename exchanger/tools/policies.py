@@ -63,7 +63,7 @@ _MAX_NOTES: Final = 20
 @final
 @attrs.frozen
 class Manifests:
-    """The objects in some files. ``unreadable`` says why others cannot be read, by name; ``notes`` are for whoever chose the files."""
+    """The objects in some files. ``unreadable`` says why others cannot be read, by name; ``notes`` are for the user who chose the files."""
 
     objects: tuple[PolicyObject, ...] = ()
     unreadable: Mapping[str, str] = attrs.field(factory=dict)
@@ -75,7 +75,8 @@ class Manifests:
 class AssembledPolicy:
     """A policy with the operator's rules. ``newest`` is what there is, ``snapshot`` what decides: ``None`` while a missing one is required.
 
-    ``profiles`` are the issuer profiles as written, ``None`` if every issuer counts as known. ``notes`` are for whoever chose the files.
+    ``profiles`` are the issuer profiles as written, ``None`` if every issuer counts as known. ``notes`` are for the user who chose the
+    files.
     """
 
     snapshot: PolicySnapshot | None

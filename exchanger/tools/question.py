@@ -36,7 +36,7 @@ class MalformedQuestion:
 @final
 @attrs.frozen
 class Question:
-    """A request that somebody asks about. ``headers`` have an ``authorization`` unless the request is meant to have none."""
+    """A request in question. ``headers`` have an ``authorization`` unless the request is meant to have none."""
 
     method: str
     host: str

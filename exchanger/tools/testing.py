@@ -33,7 +33,7 @@ UNUSABLE: Final = 2
 @final
 @attrs.frozen
 class CaseResult:
-    """What became of one test; ``wrong`` says in what the answer differs, and is empty if it is as expected."""
+    """The outcome of one test; ``wrong`` says how the answer differs, and is empty if it is as expected."""
 
     file: str
     case: Case

@@ -14,7 +14,7 @@ class NotRegularError(OSError):
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """Return the file at ``path``, open for reading bytes; whoever gets it closes it.
+    """Return the file at ``path``, open for reading bytes; the caller closes it.
 
     Opening a pipe waits for its other end, perhaps for ever, except in the mode that is used here; for files it makes no difference.
 

@@ -18,7 +18,7 @@ _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class OutputError(ExchangerError):
-    """The output cannot be written: nobody reads it, or there is no room for it."""
+    """The output cannot be written: its reader is gone, or there is no room for it."""
 
 
 def prepare_output() -> None:
@@ -35,7 +35,7 @@ def flush_output() -> None:
     """Write what standard output has buffered.
 
     Raises:
-        BrokenPipeError: nobody reads it. What is left is discarded: the interpreter would try again at its end, and complain.
+        BrokenPipeError: its reader is gone. What is left is discarded: the interpreter would try again at its end, and complain.
         OSError: it cannot be written, for another reason; the same holds.
     """
     try:

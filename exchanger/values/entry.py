@@ -38,7 +38,7 @@ BASELINE: Final = Source("", "baseline")
 class PathType(enum.Enum):
     """How a prefix covers a path; all but ``PREFIX`` look at the path without its query.
 
-    ``PREFIX``: the path begins with it. ``SEGMENT``: the path is it, or goes on with a slash. ``EXACT``: the path is it.
+    ``PREFIX``: the path begins with it. ``SEGMENT``: the path equals it, or continues with a slash. ``EXACT``: the path is it.
     """
 
     PREFIX = "Prefix"
@@ -156,7 +156,7 @@ Entry = DenyEntry | ExchangeEntry | AllowEntry
 @final
 @attrs.frozen
 class FailClosedRegion:
-    """A scope that fails closed, because nobody can know what its author wanted there. ``reason`` is written for the author.
+    """A scope that fails closed, because its author's intention there is unknown. ``reason`` is written for the author.
 
     ``index`` is the position in ``entries`` (``None``: the document as a whole). An invalid entry has a region for each part that it
     closes, and these differ in their scopes alone. ``line`` and ``column`` are the place to look at, counted from 1 (``None``: there is
@@ -185,7 +185,7 @@ class FailClosedRegion:
 
     @property
     def code(self) -> str:
-        """The code of the first problem, "" if nobody gave it one."""
+        """The code of the first problem, "" if it has none."""
         return self.problems[0].code.name if self.problems else ""
 
     @property

@@ -59,7 +59,7 @@ class SigningKey(Generic[R]):
 
 @enum.unique
 class AssertionType(enum.Enum):
-    """What an assertion that somebody else made for this client is; the value is the ``client_assertion_type`` (RFC 7521 section 4.2)."""
+    """What an assertion that another party made for this client is; the value is the ``client_assertion_type`` (RFC 7521 section 4.2)."""
 
     JWT_BEARER = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
     JWT_SPIFFE = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe"
@@ -68,7 +68,7 @@ class AssertionType(enum.Enum):
 @final
 @attrs.frozen
 class Assertion(Generic[R]):
-    """An assertion that somebody else made for this client, such as a projected ServiceAccount token.
+    """An assertion that another party made for this client, such as a projected ServiceAccount token.
 
     ``subject`` says whom it is about: it stays the same when the assertion is renewed.
     """
@@ -139,7 +139,7 @@ class CachePolicy:
 @final
 @attrs.frozen
 class CallLimits:
-    """How an issuer is spared: at most ``max_in_flight`` calls at a time (``None``: any number).
+    """Overload protection for an issuer: at most ``max_in_flight`` calls at a time (``None``: any number).
 
     ``breaker``: it is not called while it is down.
     """

@@ -20,7 +20,7 @@ class NoMatch:
 @final
 @attrs.frozen
 class Unhealthy:
-    """Nobody can know what the authors want for this request: a region covers it, or entries conflict.
+    """What the authors want for this request is unknown: a region covers it, or entries conflict.
 
     ``reason`` is written for the author. ``source`` is the document to look at, ``None`` if there is more than one; ``index`` is the entry
     in it, ``None`` for the document as a whole.

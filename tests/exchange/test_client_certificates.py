@@ -183,7 +183,7 @@ async def test_no_authorities_are_not_those_of_the_system() -> None:
 
 
 FAULTS: Final = {
-    "the client's key is not that of the client certificate; of several certificates the first counts": lambda it: attrs.evolve(
+    "the client's key does not belong to the client certificate; of several certificates the first counts": lambda it: attrs.evolve(
         it, key=client_certificate(CLIENTS).key
     ),
     "the client's key is encrypted; it must not have a password": lambda it: attrs.evolve(it, key=encrypted(it.key)),

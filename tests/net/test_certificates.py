@@ -170,7 +170,7 @@ def use_a_weak_key(site: Site) -> None:
     site.files.key.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, serialization.NoEncryption()))
 
 
-NOT_THE_KEY = "the key in {key} is not that of the certificate in {cert}; of several certificates the first counts"
+NOT_THE_KEY = "the key in {key} does not belong to the certificate in {cert}; of several certificates the first counts"
 ENCRYPTED = "the key in {key} is encrypted; it must not have a password"
 NO_KEY = "the key in {key} cannot be read by OpenSSL"
 BROKEN = "the first certificate in {cert} is not one: its encoding is broken"

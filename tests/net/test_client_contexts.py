@@ -29,7 +29,7 @@ from tests.net.certificates import client_certificate, pem
 NOTHING_READABLE = "the client certificate cannot be read by OpenSSL"
 
 
-NOT_THE_KEY = "the client's key is not that of the client certificate; of several certificates the first counts"
+NOT_THE_KEY = "the client's key does not belong to the client certificate; of several certificates the first counts"
 
 
 def plain() -> ssl.SSLContext:

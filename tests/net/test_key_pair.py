@@ -62,10 +62,11 @@ def test_an_encrypted_key_is_named_and_no_password_asked_for(
 def test_the_key_of_another_certificate_is_not_this_ones(cert_file: Path, key_file: Path, kind: trustme.KeyType) -> None:
     other = trustme.CA(key_type=kind).issue_cert("gateway.example.com", key_type=kind)
     other.private_key_pem.write_to_path(key_file)
-    said = f"the key in {key_file} is not that of the certificate in {cert_file}; {NOT_THE_KEY}"
+    said = f"the key in {key_file} does not belong to the certificate in {cert_file}; {NOT_THE_KEY}"
     assert load_key_pair(plain(), cert_file, key_file) == said
     names = {"certificate": "the client certificate", "key": "the client's key"}
-    assert load_key_pair(plain(), cert_file, key_file, **names) == f"the client's key is not that of the client certificate; {NOT_THE_KEY}"
+    said = f"the client's key does not belong to the client certificate; {NOT_THE_KEY}"
+    assert load_key_pair(plain(), cert_file, key_file, **names) == said
 
 
 @pytest.mark.usefixtures("leaf")

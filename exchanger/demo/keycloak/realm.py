@@ -59,7 +59,7 @@ class KeycloakAddress:
 @final
 @attrs.frozen
 class Realm:
-    """What of the realm the demo uses. Its secrets are public, and good for nothing else, but secrets all the same: hidden from repr."""
+    """What of the realm the demo uses. Its secrets are public and work nowhere else, but are hidden from repr like all secrets."""
 
     name: str
     user: str

@@ -59,7 +59,7 @@ def encoded(value: object) -> bytes:
     """Return the bytes that stand for a value of the house: scalars, enums, tuples, frozen sets, and attrs classes of these.
 
     Raises:
-        TypeError: it has a part of another kind, about which nobody has decided.
+        TypeError: it has a part of another kind, for which no encoding is decided.
     """
     if attrs.has(type(value)):
         exempt = EXEMPT.get(type(value), {})

@@ -1,6 +1,6 @@
 """The keys in TOKEN_CACHE_KEY_FILE, and what is derived from each.
 
-Replicas that share a key and a deployment name find each other's tokens; nobody else finds or reads them. The first key writes, all of them
+Replicas that share a key and a deployment name find each other's tokens; no one else finds or reads them. The first key writes, all of them
 read, and a key that is taken out makes everything it wrote unreadable.
 
 Must not know: where the file is, or what is stored.
@@ -82,7 +82,7 @@ def read_keys(data: bytes, namespace: str) -> tuple[CacheKey, ...]:
 
 
 def _decoded(line: bytes) -> bytes | None:
-    """Return the key, ``None`` if it is not one. A single byte 32 times is not a key, but what somebody left in a template."""
+    """Return the key, ``None`` if it is not one. A single byte 32 times is not a key, but a placeholder left in a template."""
     try:
         key = base64.b64decode(line.replace(b"-", b"+").replace(b"_", b"/"), validate=True)
     except (binascii.Error, ValueError):

@@ -24,7 +24,7 @@ RENEWAL_LOST_S: Final = 60.0
 @final
 @attrs.frozen
 class Kept:
-    """A token that was kept. ``renew``: whoever gets this is to renew it, since nobody else will for a while."""
+    """A token that was kept. ``renew``: its receiver must renew it, since no one else will for a while."""
 
     token: ExchangedToken
     renew: bool = False

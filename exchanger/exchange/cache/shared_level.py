@@ -1,6 +1,6 @@
-"""The level that replicas share: look-ups that never take longer than a blink, and writes that nobody waits for.
+"""The level that replicas share: look-ups that are bounded by milliseconds, and writes that nothing waits for.
 
-A connection is in use while it answers in time. Failures and timeouts add up, successes take away from them; when too many have come
+A connection is used while it answers in time. Failures and timeouts add up, successes take away from them; when too many have come
 together, the connection is closed and the level is out of use, so that a look-up costs nothing, until another connection has shown in the
 background that it answers in time. So the breaker has no state of its own: it is whether there is a connection in use.
 
@@ -79,7 +79,7 @@ class Connected(Protocol):
 
     @property
     def in_step(self) -> bool:
-        """Whether it is open, and holds no answer that nobody asked for."""
+        """Whether it is open, and holds no unexpected answer."""
 
     async def read(self, keys: Sequence[bytes], max_bytes: int) -> list[tuple[bytes, int]] | StoreFailure:
         """Return values and the milliseconds that they have left."""

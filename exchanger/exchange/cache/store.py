@@ -148,7 +148,7 @@ class Store:
 
     @property
     def in_step(self) -> bool:
-        """Whether the connection is open and holds no answer that nobody asked for."""
+        """Whether the connection is open and holds no unexpected answer."""
         return self._connection.reusable
 
     async def read(self, keys: Sequence[bytes], max_bytes: int) -> list[tuple[bytes, int]] | StoreFailure:
@@ -203,7 +203,7 @@ class _Status:
 
 
 async def _unless_of_another_type(request: object) -> ResponseType:
-    """Return the answer; nothing where somebody stored another type under the key."""
+    """Return the answer; nothing where another type is stored under the key."""
     try:
         return await request  # type: ignore[misc, no-any-return]  # the client's request, which is not exported
     except WrongTypeError:

@@ -157,7 +157,7 @@ def _identity(found: Mapping[str, object], within: str) -> tuple[Key, str] | Non
 def read_page(found: Mapping[str, object], kind: Kind[T], namespace: str = "") -> Page[T] | ApiFailure:
     """Read a page of a list of ``kind`` in ``namespace`` ("" is all).
 
-    One unreadable object spoils it, since nobody knows what it would have said.
+    One unreadable object spoils it, since its content is unknown.
     """
     if not kind.is_list(found):
         return _malformed(f"an answer that is not a {kind.name}List of {kind.api_version}")

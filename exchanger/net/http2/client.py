@@ -159,7 +159,7 @@ class Http2Client:
         self._asked_at = now if self._streams else NEVER
 
     def events(self) -> list[Event]:
-        """Return what became of requests since the last time."""
+        """Return the outcomes of requests since the last time."""
         events = self._events
         if events:
             self._events = []

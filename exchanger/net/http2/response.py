@@ -1,4 +1,4 @@
-"""What becomes of a request over HTTP/2, and the response that is on its way to it."""
+"""The outcome of a request over HTTP/2, and the response that is arriving for it."""
 
 from typing import Final, final
 

@@ -1,4 +1,4 @@
-"""Loads a certificate and its key into a TLS context, or says why not. A key must not be encrypted: nobody could type the password."""
+"""Loads a certificate and its key into a TLS context, or says why not. A key must not be encrypted: no password can be given."""
 
 import ssl
 from pathlib import Path

@@ -135,7 +135,7 @@ class PolicyDocument:
 
     @property
     def findings(self) -> tuple[Problem, ...]:
-        """Everything that is wrong, as far as this document can tell alone: with what its author wrote, and with what grants leave of it.
+        """Everything that is wrong within this document: with what its author wrote, and with what grants leave of it.
 
         In the order of entries. An invalid entry has a problem for each thing that is wrong with it.
         """

@@ -483,5 +483,5 @@ def _is_plain(prefix: str) -> bool:
 
 
 def _is_below(prefix: str, other: str) -> bool:
-    """Tell whether a path that begins with ``prefix`` is ``other``, or goes on with a slash after it."""
+    """Tell whether a path that begins with ``prefix`` is ``other``, or continues with a slash after it."""
     return prefix.startswith(other) and (len(prefix) == len(other) or prefix[len(other)] in "/?")

@@ -1,6 +1,6 @@
 """The loop that exports one signal: it gathers, sends, retries within bounds, and logs when it cannot.
 
-Telemetry is a courtesy: nobody waits for it, what cannot be delivered in time is lost, and a collector that is gone or silent costs a log
+Telemetry is best effort: nothing waits for it, what cannot be delivered in time is lost, and a collector that is gone or silent costs a log
 line. At the end the rest is sent, for ``FLUSH_S`` seconds at most, and not at all if the collector took nothing before.
 """
 

@@ -230,7 +230,7 @@ def _place_of(notice: Notice, item: Object) -> Place:
 def _of_grants(
     files: Iterable[ManifestFile], documents: Iterable[Document], rules: Rules, described: dict[str, tuple[Namespace, ...]]
 ) -> Iterator[PlacedProblem]:
-    """Yield the Namespaces with policies that are granted less than somebody probably meant."""
+    """Yield the Namespaces with policies that are granted less than was probably meant."""
     if not rules.grants.limited:
         return
     with_policy = {document.policy.source.namespace for document in documents}

@@ -120,7 +120,7 @@ def _says(entry: Entry) -> tuple[object, ...]:
 def _unreachable(entries: Iterable[Entry], snapshot: PolicySnapshot) -> Iterator[Remark]:
     """Yield entries that decide none of the requests that would have to be theirs.
 
-    An entry covers its prefix, what goes on after it, and what follows a slash. What nobody writes into a policy stands for the rest, so
+    An entry covers its prefix, what goes on after it, and what follows a slash. What no policy contains stands for the rest, so
     that others decide there only if they decide everywhere.
     """
     for entry in entries:
@@ -227,7 +227,7 @@ def _is_slip(host: str, other: str) -> bool:
 
 
 def _denied_by_header(entries: Iterable[Entry], snapshot: PolicySnapshot) -> Iterator[Remark]:
-    """Yield denials that whoever leaves a header out evades."""
+    """Yield denials that callers evade by leaving a header out."""
     for entry in entries:
         if not isinstance(entry, DenyEntry) or not entry.match.headers:
             continue
