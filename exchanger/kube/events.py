@@ -1,6 +1,6 @@
 """Tells the authors of policies what is wrong, and that nothing is any more, by Events at their ConfigMaps.
 
-This is a courtesy: nothing waits for it, nothing fails with it, and it spares an API server in trouble. An Event is made from the newest
+This is best effort: nothing waits for it, nothing fails with it, and it spares an API server in trouble. An Event is made from the newest
 state when it is its turn, so what is overtaken before that is never reported.
 """
 
