@@ -136,7 +136,9 @@ class Supervisor:
             on_rotation=RotationLog(self._log, self._previous_credentials_left, network.wall).changed,
             on_client_refused=self._retry_secrets,
         )
-        self._evaluator = Evaluator(self._policy, settings.decision, self._tokens, self._observers(), network.steady, tracer)
+        self._evaluator = Evaluator(
+            self._policy, settings.decision, self._tokens, self._observers(), network.steady, tracer, self._reactor.now
+        )
         self._lame_duck = LameDuck(lambda: self._evaluator.answered)
         self._server = GrpcServer(settings.grpc, self._routes(), self._reactor, self._handler_fault, TlsLog(self._log), self._on_refused)
         self._sync = PolicySync(settings, self._policy, self._use_issuers, self._on_stale, self._log, network)

@@ -16,7 +16,7 @@ import attrs
 
 from exchanger.console.bounded_record import MAX_SHOWN_TOKEN
 from exchanger.console.feed import Entry
-from exchanger.decision.bearer import Bearer, read_bearer
+from exchanger.decision.bearer import NoToken, read_bearer
 from exchanger.decision.outcome import Allow, DecisionRecord, Deny, Reason
 from exchanger.jwt.unverified import claims_of, object_of
 from exchanger.policy.lookup import CONFLICT
@@ -121,7 +121,7 @@ class DecisionJson:
         body = denied.body
         if foreign:  # a token endpoint may repeat what it was sent, and raw tokens are shown nowhere
             bearer = read_bearer(request.authorization)
-            raw = re.escape(bearer.token.reveal()) if isinstance(bearer, Bearer) else _RAW_JWT
+            raw = _RAW_JWT if isinstance(bearer, NoToken) else re.escape(bearer.reveal())
             hide = re.compile(f"{raw}|{_RAW_JWT}")
             body, headers = hide.sub("…", body), [[name, hide.sub("…", value)] for name, value in headers]
         return {"status": denied.status, "headers": headers, "body": printable(body, BODY_LIMIT)}
@@ -175,7 +175,7 @@ def _tokens(record: DecisionRecord) -> dict[str, object]:
     outcome = record.outcome
     exchanged = outcome.access_token if isinstance(outcome, Allow) else None
     return {
-        "subject": decoded(bearer.token.reveal()) if isinstance(bearer, Bearer) else None,
+        "subject": None if isinstance(bearer, NoToken) else decoded(bearer.reveal()),
         "exchanged": None if exchanged is None else decoded(exchanged.reveal()),
     }
 

@@ -5,9 +5,7 @@ Must not know: where the header came from, or what the token is traded for.
 
 import enum
 import re
-from typing import Final, final
-
-import attrs
+from typing import Final
 
 from exchanger.values.secret import Secret
 
@@ -33,33 +31,25 @@ class NoToken(enum.Enum):
     DIFFERENT = "different tokens in several headers"
 
 
-@final
-@attrs.frozen
-class Bearer:
-    """A well-formed bearer token; the token endpoint judges whether it is valid."""
-
-    token: Secret
-
-
 def is_bearer_token(text: str) -> bool:
     """Return whether ``text`` can be sent as a bearer token: visible ASCII without comma, double quote and backslash, at most 64 KiB."""
     return 0 < len(text) <= MAX_TOKEN_LENGTH and text.isascii() and not text.encode("ascii").translate(None, _OF_TOKENS)
 
 
-def read_bearer(authorization: Secret | None) -> Bearer | NoToken:
-    """Read the Authorization value: exactly two fields, the first of them ``Bearer`` in any case."""
+def read_bearer(authorization: Secret | None) -> Secret | NoToken:
+    """Return the token of the Authorization value: exactly two fields, the first of them ``Bearer`` in any case."""
     if authorization is None:
         return NoToken.ABSENT
     value = authorization.reveal()
     if value[:7].lower() == "bearer " and is_bearer_token(token := value[7:]):  # as nearly always; a token has no space
-        return Bearer(Secret(token))
+        return Secret(token)
     # Three pieces show that there are too many.
     fields = value.split(None, 2)
     if not fields:
         return NoToken.ABSENT
     if len(fields) != 2 or fields[0].lower() != "bearer":  # noqa: PLR2004 - scheme and token
         return NoToken.NOT_ONE if _find_bearer(value) else NoToken.NOT_BEARER
-    return Bearer(Secret(fields[1])) if is_bearer_token(fields[1]) else NoToken.INVALID
+    return Secret(fields[1]) if is_bearer_token(fields[1]) else NoToken.INVALID
 
 
 def challenge(realm: str, scope: str = "", error: str = "", resource_metadata: str = "", more: tuple[tuple[str, str], ...] = ()) -> str:

@@ -155,7 +155,7 @@ def _explicit_allow(entry: AllowEntry) -> Allow:
 def _begin_exchange(request: HttpRequest, entry: ExchangeEntry, rules: DecisionRules) -> Outcome | ExchangePending:
     issuer = rules.issuers.get(entry.target.issuer_ref)
     subject = _NO_RULES if issuer is None else issuer.subject
-    if has_sibling(request, subject):
+    if subject.removed and has_sibling(request, subject):
         return attrs.evolve(_DENY_SIBLING, source=entry.source, entry_index=entry.index, issuer=entry.target.issuer_ref)
     credentials = read_subject(request, subject)
     if request.method == "OPTIONS" and _options_pass(request, subject, rules):
@@ -169,7 +169,7 @@ def _begin_exchange(request: HttpRequest, entry: ExchangeEntry, rules: DecisionR
     if issuer is None:
         return _refused(entry, transport_failure(ErrorKind.UNKNOWN_ISSUER_PROFILE, Diagnostic.UNKNOWN_ISSUER))
     namespace = entry.source.namespace
-    asked = TokenRequest(issuer, credentials.token, entry.target, rules.grant_type, rules.subject_token_type, request.trace, namespace)
+    asked = TokenRequest(issuer, credentials, entry.target, rules.grant_type, rules.subject_token_type, request.trace, namespace)
     return ExchangePending(entry, asked, realm)
 
 
@@ -202,17 +202,17 @@ def finish(pending: ExchangePending, outcome: TokenOutcome) -> Outcome:
     """Decide by the outcome of the exchange."""
     entry, issuer = pending.entry, pending.token_request.issuer
     match outcome:
-        case ExchangedToken(access_token):
-            removed = spellings(issuer.subject.removed)
+        case ExchangedToken():
+            removed = issuer.subject.removed
             return Allow(
                 Reason.ALLOW_EXCHANGE,
                 entry.source,
-                access_token,
+                outcome.access_token,
                 entry.index,
                 entry.target.issuer_ref,
                 outcome.cache,
                 outcome.expires_at,
-                removed,
+                spellings(removed) if removed else (),
                 outcome.subject,
             )
         case ExchangeFailure():

@@ -9,6 +9,7 @@ from typing import final
 import attrs
 
 from exchanger.errors import Diagnostic
+from exchanger.util.frozen import quickly_made
 from exchanger.values.entry import ExchangeEntry, Source, TokenTarget
 from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
@@ -49,7 +50,8 @@ class Result(enum.Enum):
 
 
 @final
-@attrs.frozen(cache_hash=True)
+@quickly_made
+@attrs.frozen(cache_hash=True, weakref_slot=False)
 class Allow:
     """The request passes; with ``access_token``, as ``Authorization: Bearer <access_token>``.
 
@@ -106,7 +108,8 @@ class Deny:
 
 
 @final
-@attrs.frozen
+@quickly_made
+@attrs.frozen(weakref_slot=False)
 class ExchangePending:
     """The answer depends on a token exchange: make ``token_request`` and hand its outcome to ``finish``. ``realm`` is for challenges."""
 
@@ -129,7 +132,8 @@ class Filter(enum.Enum):
 
 
 @final
-@attrs.frozen
+@quickly_made
+@attrs.frozen(weakref_slot=False)
 class Exchange:
     """The exchange that a decision waited for. ``call`` is ``None`` if none was made, or if the caller left before its end."""
 
@@ -139,7 +143,8 @@ class Exchange:
 
 
 @final
-@attrs.frozen
+@quickly_made
+@attrs.frozen(weakref_slot=False)
 class DecisionRecord:
     """All that observers learn of one answered request: log line, metrics, span and console item are functions of it.
 

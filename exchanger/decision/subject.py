@@ -13,7 +13,7 @@ import functools
 import itertools
 from typing import Final
 
-from exchanger.decision.bearer import Bearer, NoToken, is_bearer_token, read_bearer
+from exchanger.decision.bearer import NoToken, is_bearer_token, read_bearer
 from exchanger.values.issuer import AUTHORIZATION, SubjectRules
 from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
@@ -23,14 +23,14 @@ _BY_DEFAULT: Final = (AUTHORIZATION,)
 _MAX_SEPARATORS: Final = 4
 
 
-def read_subject(request: HttpRequest, rules: SubjectRules) -> Bearer | NoToken:
+def read_subject(request: HttpRequest, rules: SubjectRules) -> Secret | NoToken:
     """Return the token that the headers hold. Those that are there must all hold the same one.
 
     Authorization has a scheme before it, the others hold the bare token. A header that is sent twice holds none.
     """
     if rules.headers == _BY_DEFAULT:
         return read_bearer(request.authorization)
-    found: Bearer | None = None
+    found: Secret | None = None
     for header in rules.headers:
         read = read_bearer(request.authorization) if header == AUTHORIZATION else _read_bare(request, header)
         if read is NoToken.ABSENT:
@@ -43,12 +43,12 @@ def read_subject(request: HttpRequest, rules: SubjectRules) -> Bearer | NoToken:
     return NoToken.ABSENT if found is None else found
 
 
-def readings(request: HttpRequest, rules: SubjectRules) -> tuple[Bearer | NoToken, ...]:
+def readings(request: HttpRequest, rules: SubjectRules) -> tuple[Secret | NoToken, ...]:
     """Return what is in Authorization, listed or not, and in each of the other headers."""
     return read_bearer(request.authorization), *(_read_bare(request, header) for header in rules.removed)
 
 
-def exchanged_subject(request: HttpRequest, removed: tuple[str, ...]) -> Bearer | None:
+def exchanged_subject(request: HttpRequest, removed: tuple[str, ...]) -> Secret | None:
     """Return the token of a ``request`` that was exchanged; ``removed`` are the headers beside Authorization that may have held it."""
     elsewhere = read_subject(request, SubjectRules(removed)) if removed else NoToken.ABSENT
     found = read_bearer(request.authorization) if elsewhere is NoToken.ABSENT else elsewhere
@@ -57,8 +57,6 @@ def exchanged_subject(request: HttpRequest, removed: tuple[str, ...]) -> Bearer 
 
 def has_sibling(request: HttpRequest, rules: SubjectRules) -> bool:
     """Return whether ``request`` has a header that some servers take for one of those beside Authorization that may hold the token."""
-    if rules.headers == _BY_DEFAULT:
-        return False
     canonical = {header.replace("_", "-") for header in rules.removed}
     names = {name.lower() for name, _ in request.fields.fields}
     return any(name.replace("_", "-") in canonical for name in names.difference(rules.removed))
@@ -79,9 +77,9 @@ def _spellings(header: str) -> list[str]:
     return ["".join(map("".join, zip(parts, (*between, ""), strict=True))) for between in separators]
 
 
-def _read_bare(request: HttpRequest, header: str) -> Bearer | NoToken:
+def _read_bare(request: HttpRequest, header: str) -> Secret | NoToken:
     values = [value for name, value in request.fields.fields if name.lower() == header]
     if not values:
         return NoToken.ABSENT
     token = ",".join(values).strip(" \t")  # an empty one is there, and holds no token
-    return Bearer(Secret(token)) if is_bearer_token(token) else NoToken.INVALID
+    return Secret(token) if is_bearer_token(token) else NoToken.INVALID

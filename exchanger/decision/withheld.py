@@ -47,7 +47,7 @@ def split_sensitive_headers(headers: Iterable[Header]) -> tuple[list[Header], li
 def numbered(authorization: Secret | None, headers: Iterable[Header]) -> tuple[Header, ...]:
     """Return ``headers`` with a description of each instead of its value. The token of ``authorization``, if it has one, is "1"."""
     first = read_bearer(authorization)
-    numbers = {} if isinstance(first, NoToken) else {first.token.reveal(): "1"}
+    numbers = {} if isinstance(first, NoToken) else {first.reveal(): "1"}
     found: list[Header] = []
     for name, value in headers:
         held = numbers.setdefault(value, str(len(numbers) + 1)) if is_bearer_token(value) else INVALID

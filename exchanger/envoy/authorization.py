@@ -34,7 +34,7 @@ from exchanger.envoy.request_fields import (
     request_of_header_map,
     with_gateway_trace,
 )
-from exchanger.envoy.wire import authorization, field, removals
+from exchanger.envoy.wire import REPLACES, before_token, field, removals, varint
 from exchanger.grpc.routes import CallInfo, Deferred, Immediate, Route
 from exchanger.grpc.status import GrpcError
 from exchanger.grpc.status import StatusCode as GrpcStatus
@@ -111,8 +111,17 @@ def _unchanged(allow: Allow) -> bytes:
 
 
 def _ok_with_token(allow: Allow, token: Secret) -> bytes:
-    ok = field(b"\x12", authorization(token, b"\x12")) + (removals(allow.removed, b"\x2a") if allow.removed else b"")
-    return b"%b%b%b" % (_OK, field(b"\x1a", ok), field(_METADATA, described(allow)))
+    value, removed = token.reveal().encode("ascii"), removals(allow.removed, b"\x2a") if allow.removed else b""
+    return b"%b%b%b%b%b" % (_before_token(len(value), len(removed)), value, REPLACES, removed, field(_METADATA, described(allow)))
+
+
+# Lengths of tokens repeat.
+@functools.lru_cache(maxsize=4096)
+def _before_token(size: int, removed: int) -> bytes:
+    """Return what is before a token of ``size`` bytes in the answer; names of ``removed`` bytes come after it."""
+    option = before_token(size, b"\x12")
+    header = b"\x12" + varint(len(option) + size + len(REPLACES)) + option
+    return _OK + b"\x1a" + varint(len(header) + size + len(REPLACES) + removed) + header
 
 
 def _denied(deny: Deny) -> bytes:

@@ -37,7 +37,9 @@ def latest_end(deadline: float, now: float) -> float:
 @final
 @attrs.define(eq=False)
 class Evaluator:
-    """Answers HTTP requests from the policy in force. ``clock`` returns seconds and never jumps; it is read for records only.
+    """Answers HTTP requests from the policy in force.
+
+    ``clock`` returns seconds and never jumps; it is read for records only. ``now`` is Trio's clock, by which gateways' deadlines are.
 
     With a ``tracer`` every record has the place of its span, if there is one, and an exchange continues the trace below it; otherwise it
     continues the caller's. ``in_flight`` counts the requests that wait for an exchange now, ``answered`` all since the start.
@@ -49,6 +51,7 @@ class Evaluator:
     observers: tuple[DecisionObserver, ...] = ()
     clock: Callable[[], float] = SYSTEM.steady
     tracer: Tracer | None = None
+    now: Callable[[], float] = trio.current_time
     in_flight: int = attrs.field(default=0, init=False)
     answered: int = attrs.field(default=0, init=False)
 
@@ -90,7 +93,7 @@ class Evaluator:
         if self.tracer is not None:
             waiting.span = self.tracer.below(waiting.request.trace)
             token_request = attrs.evolve(token_request, trace=waiting.span.trace)
-        due = latest_end(deadline, trio.current_time())
+        due = latest_end(deadline, self.now())
         found = self.exchanger.begin(token_request, due, waiting.done)
         if type(found) is ExchangedToken or type(found) is ExchangeFailure:
             return waiting.finish(found)

@@ -16,6 +16,7 @@ from exchanger.values.token import Cache
 
 # google.protobuf.Struct: fields = 1, a map whose entries have key = 1 and value = 2; Value: number_value = 2, a double.
 _EXPIRES_AT: Final = b"\x0a\x17\x0a\x0aexpires_at\x12\x09\x11"
+_double: Final = struct.Struct("<d").pack
 
 
 def described(outcome: Outcome) -> bytes:
@@ -24,8 +25,8 @@ def described(outcome: Outcome) -> bytes:
     ``policy`` is namespace/name, and ``expires_at`` in seconds since the epoch.
     """
     metadata = _described(outcome.reason, outcome.cache, outcome.source, outcome.issuer)
-    if isinstance(outcome, Allow) and outcome.expires_at is not None:
-        return metadata + _EXPIRES_AT + struct.pack("<d", outcome.expires_at)
+    if type(outcome) is Allow and outcome.expires_at is not None:
+        return metadata + _EXPIRES_AT + _double(outcome.expires_at)
     return metadata
 
 

@@ -32,12 +32,20 @@ def field(tag: bytes, data: bytes) -> bytes:
 # envoy.config.core.v3.HeaderValueOption: header = 1, append = 2 (an empty BoolValue), append_action = 3 (OVERWRITE_IF_EXISTS_OR_ADD).
 # HeaderValue: key = 1, value = 2, raw_value = 3. Versions of Envoy disagree on which of the two last fields of an option they obey.
 _KEY: Final = b"\x0a\x0dauthorization"
-_REPLACES: Final = b"\x12\x00\x18\x02"
+REPLACES: Final = b"\x12\x00\x18\x02"
+_SCHEME: Final = b"Bearer "
 
 
 def authorization(token: Secret, tag: bytes) -> bytes:
     """Return the serialised HeaderValueOption that sets Authorization to ``token``; ``tag`` is that of the field for the value."""
-    return field(b"\x0a", _KEY + field(tag, b"Bearer " + token.reveal().encode("ascii"))) + _REPLACES
+    value = token.reveal().encode("ascii")
+    return before_token(len(value), tag) + value + REPLACES
+
+
+def before_token(size: int, tag: bytes) -> bytes:
+    """Return what is before a token of ``size`` bytes in that option; ``REPLACES`` is after it."""
+    header = _KEY + tag + varint(len(_SCHEME) + size) + _SCHEME
+    return b"\x0a" + varint(len(header) + size) + header
 
 
 # One for each issuer whose tokens come in headers of their own.

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable
-from http import HTTPStatus
 from typing import Final, Self, final
 
 import attrs
@@ -165,7 +164,7 @@ class CallPassage:
         """End the call, with ``failure``."""
         if self._call is not None:
             self._call.give_up()
-        self._record(failure)
+        self._failed(failure)
         self.done(failure)
 
     def _landed(self, answer: Answer | NoAnswer) -> None:
@@ -176,9 +175,9 @@ class CallPassage:
             self._outcome = outcome
 
     def _read(self, answer: Answer | NoAnswer) -> TokenOutcome:
-        if self._is_crowded_out:
-            return CROWDED
         if isinstance(answer, NoAnswer):
+            if self._is_crowded_out:
+                return CROWDED
             kind = ErrorKind.TIMEOUT if answer.timed_out else ErrorKind.TRANSPORT_ERROR
             return transport_failure(kind, Diagnostic.REQUEST_FAILED, detail=answer.why)
         if answer.body is None:
@@ -190,28 +189,30 @@ class CallPassage:
             rules = rules_for(self.request.issuer.grant, rules)
         else:
             rules = attrs.evolve(rules, require_issued_token_type=False)
-        outcome = decode_response(answer.status, answer.challenges, answer.body, rules)
+        call = TokenCall(self.calls.clock() - self._started, answer.status)
+        outcome = decode_response(answer.status, answer.challenges, answer.body, rules, call, self._sent_at)
         if answer.retry_after and isinstance(outcome, ExchangeFailure):
             return attrs.evolve(outcome, retry_after=read_retry_after(answer.retry_after, self.calls.now()))
         return outcome
 
     def _end(self, outcome: TokenOutcome) -> TokenOutcome:
-        """Return ``outcome`` with what is known of the call."""
+        """Take note of the end; return ``outcome`` with what is known of the call."""
+        if isinstance(outcome, ExchangedToken):
+            self._record(outcome.call or TokenCall(self.calls.clock() - self._started, None))
+            return outcome
         if refuses_client(outcome):
             self.calls.client_refused()
-        call = self._record(outcome)
-        if isinstance(outcome, ExchangedToken):
-            expires_in = outcome.expires_in
-            expires_at = None if expires_in is None else int(self._sent_at) + expires_in
-            return ExchangedToken(outcome.access_token, call, expires_in, Cache.MISS, expires_at)
-        return attrs.evolve(outcome, call=call, cache=Cache.MISS)
+        return attrs.evolve(outcome, call=self._failed(outcome), cache=Cache.MISS)
 
-    def _record(self, outcome: TokenOutcome) -> TokenCall:
-        """Take note of the end, and tell the observer of an exchange."""
+    def _failed(self, failure: ExchangeFailure) -> TokenCall:
+        call = TokenCall(self.calls.clock() - self._started, failure.http_status, failure.kind)
+        self._record(call)
+        return call
+
+    def _record(self, call: TokenCall) -> None:
+        """The call is over: tell the observer, if it was for an exchange."""
         del self.calls.under_way[self]
-        kind, status = (None, HTTPStatus.OK.value) if isinstance(outcome, ExchangedToken) else (outcome.kind, outcome.http_status)
-        duration = self.calls.clock() - self._started
         if isinstance(self.request, TokenRequest):
-            record = ExchangeRecord(self.request.issuer.endpoint_host, kind, status, self._started, duration, self._port, self._span)
+            host = self.request.issuer.endpoint_host
+            record = ExchangeRecord(host, call.kind, call.http_status, self._started, call.duration, self._port, self._span)
             self.calls.observer.exchanged(record)
-        return TokenCall(duration, status, kind)

@@ -77,6 +77,9 @@ class SharedExchange:
             return
         del self.owner.under_way[self.request]
         self.outcome, self.passage = outcome, None
+        if len(self.tickets) == 1:  # nearly always
+            self.tell(next(iter(self.tickets)))
+            return
         self.tell_some()
         if self.tickets:
             self.owner.tell_rest(self)

@@ -3,7 +3,6 @@
 A service is recognised by its shape alone, so neither purerpc nor the HTTP/2 code that it brings along is imported here.
 """
 
-import abc
 import enum
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
@@ -39,7 +38,7 @@ class CallInfo:
         return next((value for name, value in self._headers if name == b"grpc-encoding"), b"")
 
 
-class Deferred(abc.ABC):
+class Deferred:
     """An answer that comes later, in somebody's turn of the reactor. It waits in no task of its own.
 
     ``ready`` is set once the call waits. Whoever answers calls it once, and is asked for the ``answer`` at that. ``leave`` comes instead if
@@ -49,13 +48,13 @@ class Deferred(abc.ABC):
     __slots__ = ("ready",)
     ready: Callable[[], None]
 
-    @abc.abstractmethod
     def answer(self) -> bytes:
         """Return the serialised response; refuse and fail as ``Immediate.handler`` may."""
+        raise NotImplementedError
 
-    @abc.abstractmethod
     def leave(self) -> None:
         """No one waits any more."""
+        raise NotImplementedError
 
 
 @final

@@ -6,6 +6,8 @@ from typing import Final, final
 
 import attrs
 
+from exchanger.util.frozen import quickly_made
+
 # Longest body that is read, in bytes; a usual token response is a few KiB.
 MAX_RESPONSE_BYTES: Final = 1024 * 1024
 
@@ -22,7 +24,8 @@ class TooLarge(enum.Enum):
 
 
 @final
-@attrs.frozen
+@quickly_made
+@attrs.frozen(weakref_slot=False)
 class Answer:
     """One response. Everything but the status is the endpoint's own text, so it is hidden.
 

@@ -83,13 +83,15 @@ class ConcurrencyLimit(Generic[T]):
         waits = party in self._waiting
         if waits:
             self._lose_turn(party)
-        calls = self._calls.pop(party) - 1
+        calls = self._calls[party] - 1
         if calls:
             self._calls[party] = calls
+        else:
+            del self._calls[party]
         self.in_flight -= 1
         if waits:
             self._take_turn(party)
-        return self._admit_next()
+        return self._admit_next() if self._turns else None
 
     def withdraw(self, party: Hashable, item: T) -> bool:
         """Let ``item`` wait no longer, and return whether it did: it may have got its permit before."""

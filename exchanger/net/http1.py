@@ -32,6 +32,51 @@ _WITHOUT_BODY: Final = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.RESET_CONTEN
 
 # Fields that have a say in framing and connections, besides the length; a response with one of them is not usual.
 _UNUSUAL: Final = frozenset({b"transfer-encoding", b"upgrade", b"trailer"})
+# All fields that are read.
+_READ: Final = _UNUSUAL | {b"content-length", b"connection", b"www-authenticate", b"retry-after", b"cache-control"}
+
+# Of a usual response: its status, its length, and the other fields of ``Answer`` before and after the body.
+_Usual = tuple[int, int, tuple[str, ...], str, str]
+
+
+def read_whole(data: bytes) -> Answer | None:
+    """Return the response that ``data`` is, if it is exactly one, and usual. Nearly all come so; ``Http1Response`` takes any."""
+    head = _USUAL_HEAD.match(data)
+    usual = None if head is None else _read_usual(head)
+    if head is None or usual is None:
+        return None
+    status, length, challenges, retry_after, cache_control = usual
+    body = data[head.end() :]
+    return Answer(status, challenges, retry_after, body, cache_control) if len(body) == length else None
+
+
+def _read_usual(head: re.Match[bytes]) -> _Usual | None:
+    status, length, retry_after, cache_control = int(head[1]), -1, "", ""
+    challenges: tuple[str, ...] = ()
+    for line in head[2].splitlines():
+        name, _, value = line.partition(b":")
+        name = name.lower()
+        if name not in _READ:
+            continue
+        value = value.strip(b"\t ")
+        if name == b"content-length":
+            if length >= 0 or not _LENGTH.fullmatch(value):
+                return None
+            length = int(value)
+        elif name == b"connection":
+            if value.lower() != b"keep-alive":
+                return None
+        elif name in _UNUSUAL:
+            return None
+        elif name == b"www-authenticate":
+            challenges = (*challenges, value.decode("latin-1"))
+        elif name == b"retry-after":
+            retry_after = retry_after or value.decode("latin-1")
+        else:
+            cache_control = with_cache_control(cache_control, value)
+    if length < 0 or length > MAX_RESPONSE_BYTES or status in _WITHOUT_BODY or status == HTTPStatus.REQUEST_TIMEOUT:
+        return None
+    return status, length, challenges, retry_after, cache_control
 
 
 @final
@@ -75,40 +120,15 @@ class Http1Response:
         else:
             self.seen = True
             head = _USUAL_HEAD.match(data)
-            if head is None or not self._read_usual(head):
+            usual = None if head is None else _read_usual(head)
+            if head is None or usual is None:
                 self._begin_codec(data)
-            elif (rest := data[head.end() :]) or not self._missing:
+                return
+            self.status, self._missing, self._challenges, self._retry_after, self._cache_control = usual
+            if (rest := data[head.end() :]) or not self._missing:
                 self._feed_body(rest)
 
     # The usual response.
-
-    def _read_usual(self, head: re.Match[bytes]) -> bool:
-        status, length, retry_after, cache_control = int(head[1]), None, "", ""
-        challenges: tuple[str, ...] = ()
-        for line in head[2].splitlines():
-            name, _, value = line.partition(b":")
-            name = name.lower()
-            if name == b"content-length":
-                value = value.strip(b"\t ")
-                if length is not None or not _LENGTH.fullmatch(value):
-                    return False
-                length = int(value)
-            elif name == b"connection":
-                if value.strip(b"\t ").lower() != b"keep-alive":
-                    return False
-            elif name in _UNUSUAL:
-                return False
-            elif name == b"www-authenticate":
-                challenges = (*challenges, value.strip(b"\t ").decode("latin-1"))
-            elif name == b"retry-after":
-                retry_after = retry_after or value.strip(b"\t ").decode("latin-1")
-            elif name == b"cache-control":
-                cache_control = with_cache_control(cache_control, value.strip(b"\t "))
-        if length is None or length > MAX_RESPONSE_BYTES or status in _WITHOUT_BODY or status == HTTPStatus.REQUEST_TIMEOUT:
-            return False
-        self.status, self._missing = status, length
-        self._challenges, self._retry_after, self._cache_control = challenges, retry_after, cache_control
-        return True
 
     def _feed_body(self, data: bytes) -> None:
         missing = self._missing - len(data)

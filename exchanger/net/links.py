@@ -11,7 +11,7 @@ import trio
 
 from exchanger.net.answer import Answer
 from exchanger.net.call import Call, NoAnswer, Phase
-from exchanger.net.http1 import Http1Response
+from exchanger.net.http1 import Http1Response, read_whole
 from exchanger.net.http2.client import Http2Client
 from exchanger.net.http2.head import header_fields
 from exchanger.net.http2.response import Answered, HeadArrived, Lost
@@ -25,17 +25,17 @@ _READ_BYTES: Final = 16 * 1024
 
 _READ_WRITE: Final = READ | WRITE
 
-# Nothing is expected.
-_NOTHING: Final = Http1Response()
-
 
 class LinkOwner(Protocol):
     """The connections to one origin, as a link sees them."""
 
     header_timeout: float
 
-    def answered(self, link: "Http1Link", call: Call, response: Http1Response, *, written: bool) -> None:
-        """The exchange on ``link`` is over, as ``response`` says. ``written``: the whole request was sent before."""
+    def answered(self, link: "Http1Link", call: Call, answer: Answer | None, *, seen: bool, clean: bool) -> None:
+        """The exchange on ``link`` is over, with ``answer`` or with something that is none.
+
+        ``seen``: any byte of it came. ``clean``: the link is as it was before, so it may carry another one.
+        """
 
     def ended(self, call: Call, outcome: Answer | NoAnswer) -> None:
         """A call on an HTTP/2 link is over."""
@@ -65,7 +65,7 @@ class Http1Link:
     sent_at: float = attrs.field(default=0.0, init=False)
     is_open: bool = attrs.field(default=True, init=False)
     broken: str = attrs.field(default="", init=False)
-    _response: Http1Response = attrs.field(default=_NOTHING, init=False, repr=False)
+    _response: Http1Response | None = attrs.field(default=None, init=False, repr=False)  # a part of one
     _to_send: bytes = attrs.field(default=b"", init=False, repr=False)
     _blocked: bool = attrs.field(default=False, init=False)
 
@@ -79,7 +79,6 @@ class Http1Link:
     def send(self, call: Call, now: float) -> bool:
         """Send ``call``, at the end of this turn; return whether HTTP/1.1 can carry it, as always."""
         self.call, self.sent_at = call, now
-        self._response = Http1Response()
         self._to_send = call.head.http1_request(call.trace, call.body)
         call.phase = Phase.SENT
         header_timeout = self._owner.header_timeout if call.header_timeout is None else call.header_timeout
@@ -157,10 +156,16 @@ class Http1Link:
             self.close()
             return
         response = self._response
+        if response is None and (whole := read_whole(data)) is not None:
+            self.call = None
+            self._owner.answered(self, call, whole, seen=True, clean=not self._blocked)
+            return
+        if response is None:
+            response = self._response = Http1Response()
         response.feed(data)
         if response.is_over:
-            self.call, self._response = None, _NOTHING  # an answer holds a token, and this link may be kept for long
-            self._owner.answered(self, call, response, written=not self._blocked)
+            self.call = self._response = None  # an answer holds a token, and this link may be kept for long
+            self._owner.answered(self, call, response.answer, seen=response.seen, clean=response.clean and not self._blocked)
         elif response.status is not None and call.status is None:
             call.status, call.phase = response.status, Phase.READING
             self._reactor.timers.expect(call, call.ends)

@@ -29,7 +29,6 @@ from exchanger.net.answer import Answer
 from exchanger.net.call import Call, NoAnswer, Phase
 from exchanger.net.concurrency import ConcurrencyLimit, Entered
 from exchanger.net.dial import Attempt, Dialled, DialLimits, Origin, Unreachable
-from exchanger.net.http1 import Http1Response
 from exchanger.net.http2.client import Http2Client
 from exchanger.net.http2.limits import MAX_STREAMS
 from exchanger.net.links import Http1Link, Http2Link
@@ -254,7 +253,7 @@ class OriginPool:
         if self.dialling:
             self._send(link, _pop(self.dialling), now)
             self._dial()
-        elif self.connections.keeps():  # nobody has used it, so nothing can be left over on it
+        elif self.connections.keeps:  # nobody has used it, so nothing can be left over on it
             link.answered_at, link.used = now - self.quarantine.seconds(now), True
             self.reusable.append(link)
             self.connections.quarantined += 1
@@ -281,7 +280,7 @@ class OriginPool:
             self._send(link, _pop(self.dialling), now)
         self._dial()
 
-    def answered(self, link: Http1Link, call: Call, response: Http1Response, *, written: bool) -> None:
+    def answered(self, link: Http1Link, call: Call, answer: Answer | None, *, seen: bool, clean: bool) -> None:
         """See ``links.LinkOwner``.
 
         A used connection that ends without a byte of response was closed by the peer before it saw the request (RFC 9112 section 9.3.1,
@@ -292,19 +291,18 @@ class OriginPool:
         del self.links[call]
         now, used = self.connections.reactor.now(), link.used
         took = now - link.sent_at
-        clean = response.clean and written
         self.quarantine.measured(now, took, answered=clean)
         if call.header_timeout is not None:  # it may take longer than a quarantine, which is how late a surplus answer may come
             clean &= took <= self.quarantine.longest
         if not clean or not self._quarantine(link, now):
             link.close()
-        if used and (not response.seen or response.status == HTTPStatus.REQUEST_TIMEOUT):
+        if used and (not seen or (answer is not None and answer.status == HTTPStatus.REQUEST_TIMEOUT)):
             self._resend(call)
-        elif response.answer is not None:
-            self.ended(call, response.answer)
+        elif answer is not None:
+            self.ended(call, answer)
         else:
             why = link.broken or "the connection closed without a response"
-            if response.seen:
+            if seen:
                 why = "the response is not valid HTTP, or was cut off"
             self.ended(call, NoAnswer(timed_out=False, why=why))
 
@@ -325,7 +323,7 @@ class OriginPool:
     def ended(self, call: Call, outcome: Answer | NoAnswer) -> None:
         """See ``links.LinkOwner``."""
         link = self.links.pop(call, None)
-        if isinstance(link, Http2Link) and not self.connections.keeps():
+        if isinstance(link, Http2Link) and not self.connections.keeps:
             link.retire()
         call.land(outcome)
         self._leave(call)
@@ -351,16 +349,14 @@ class OriginPool:
 
     def _quarantine(self, link: Http1Link, now: float) -> bool:
         """Put ``link`` into quarantine if there is room; return whether there is."""
-        limits = self.connections.limits
-        full = (
-            self.connections.quarantined >= limits.max_quarantined
-            or len(self.quarantined) + len(self.reusable) >= limits.max_quarantined * _SHARE_OF_HOST
-        )
-        if not self.connections.keeps() or full:
+        connections = self.connections
+        most = connections.limits.max_quarantined
+        full = connections.quarantined >= most or len(self.quarantined) + len(self.reusable) >= most * _SHARE_OF_HOST
+        if full or not connections.keeps:
             return False
         link.answered_at, link.used = now, True
         self.quarantined.append(link)
-        self.connections.quarantined += 1
+        connections.quarantined += 1
         return True
 
     def is_unused(self, now: float) -> bool:
@@ -373,11 +369,12 @@ class OriginPool:
 @final
 @attrs.define(eq=False)
 class Connections:
-    """All connections of the token client, in the turns of ``reactor``."""
+    """All connections of the token client, in the turns of ``reactor``. ``keeps``: they are used again."""
 
     limits: ConnectionLimits
     reactor: Reactor
     tls: TlsContexts
+    keeps: bool = attrs.field(init=False)
     open: int = attrs.field(default=0, init=False)
     quarantined: int = attrs.field(default=0, init=False)
     uses_http1: set[Origin] = attrs.field(factory=set, init=False)
@@ -385,6 +382,10 @@ class Connections:
     _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
     # Certificates and proxies of the issuers in force, ``None`` until the first ones are.
     _in_force: frozenset[ClientCertificate | Proxy] | None = attrs.field(default=None, init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        limits = self.limits
+        self.keeps = bool(limits.reuse and limits.max_idle and limits.max_idle_per_host)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Own the attempts to connect until cancelled. Then nothing new is begun, and ``close`` is to be called."""
@@ -443,11 +444,6 @@ class Connections:
         self._pools.clear()
 
     # For pools of origins.
-
-    def keeps(self) -> bool:
-        """Whether connections are used again."""
-        limits = self.limits
-        return bool(limits.reuse and limits.max_idle and limits.max_idle_per_host)
 
     def dial(self, pool: OriginPool) -> None:
         """Begin one more attempt to connect."""

@@ -45,25 +45,26 @@ class ReuseQuarantine:
 
     def measured(self, now: float, took: float, *, answered: bool) -> None:
         """Count an exchange that took ``took`` until ``now``; one that was given up would have taken at least as long."""
-        self._turn(now)
+        if now >= self._ends:
+            self._turn(now)
         self._answers += answered
         self._slowest = max(self._slowest, took)
 
     def seconds(self, now: float) -> float:
         """Return how long a connection must have been in quarantine by ``now``."""
-        self._turn(now)
+        if now >= self._ends:
+            self._turn(now)
         few = self._answers + self._answers_before < _ENOUGH_ANSWERS
         measured = max(self._slowest, self._slowest_before, UNKNOWN_QUARANTINE if few else LEAST_QUARANTINE)
         return max(LEAST_QUARANTINE, min(measured, self.longest))
 
     def is_unknown(self, now: float) -> bool:
         """Return whether nothing that was measured counts any more."""
-        self._turn(now)
+        if now >= self._ends:
+            self._turn(now)
         return not (self._answers or self._answers_before or self._slowest or self._slowest_before)
 
     def _turn(self, now: float) -> None:
-        if now < self._ends:
-            return
         follows = now < self._ends + _SPAN
         self._slowest_before, self._slowest = (self._slowest if follows else 0.0), 0.0
         self._answers_before, self._answers = (self._answers if follows else 0), 0

@@ -49,7 +49,7 @@ class Timers:
         heap = self._heap
         heapq.heappush(heap, (due, next(self._numbers), weakref.ref(row)))
         if len(heap) > self._full:  # most entries are stale
-            heap[:] = [entry for entry in heap if _is_due(entry)]
+            heap[:] = [entry for entry in heap if (known := entry[2]()) is not None and known.due == entry[0]]
             heapq.heapify(heap)
             self._full = 2 * len(heap) + _SPARE
         if due < self._alarm_at:  # later ones are looked at when the alarm goes off

@@ -23,6 +23,7 @@ from exchanger.oauth.token_request import (
     encode_client_credentials,
     encode_request,
 )
+from exchanger.util.frozen import quickly_made
 from exchanger.values.issuer import ActorCredentials, Issuer, SigningKey
 from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, ExchangeFailure, TokenRequest
@@ -39,16 +40,12 @@ _UNSENDABLE: Final = transport_failure(ErrorKind.CREATE_REQUEST, Diagnostic.CREA
 _UNSIGNED: Final = attrs.evolve(_UNSENDABLE, detail="the client assertion key cannot sign")
 
 
-# Returns the request with an assertion of the client's, or without one.
-Encode = Callable[[Secret | None], EncodedRequest | ExchangeFailure]
-
-
 @final
-@attrs.frozen
+@quickly_made
+@attrs.frozen(weakref_slot=False)
 class Prepared:
-    """A request that can be sent to ``endpoint``."""
+    """A request that can be sent."""
 
-    endpoint: Endpoint
     head: PreparedHead
     encoded: EncodedRequest
 
@@ -91,9 +88,10 @@ class Preparation:
 
     def exchange(self, request: TokenRequest, endpoint: Endpoint, actor_token: Secret | None) -> Prepared | ExchangeFailure:
         """Return the request that asks for ``request`` at ``endpoint``, which is that of its issuer."""
-        return self._prepare(
-            request.issuer, endpoint, lambda assertion: encode_request(request, assertion, actor_token, constant=self._constant)
-        )
+        assertion = self._assertion(request.issuer)
+        if type(assertion) is ExchangeFailure:
+            return assertion
+        return _prepared(endpoint, encode_request(request, assertion, actor_token, constant=self._constant))
 
     def _constant(self, shape: Shape) -> ConstantParts:
         found = self._parts.get(shape)
@@ -114,20 +112,17 @@ class Preparation:
         endpoint = self.endpoint(issuer)
         if isinstance(endpoint, ExchangeFailure):
             return endpoint
-        return self._prepare(issuer, endpoint, lambda assertion: encode_client_credentials(issuer, actor.scope, assertion))
+        assertion = self._assertion(issuer)
+        if type(assertion) is ExchangeFailure:
+            return assertion
+        return _prepared(endpoint, encode_client_credentials(issuer, actor.scope, assertion))
 
-    def _prepare(self, issuer: Issuer, endpoint: Endpoint, encode: Encode) -> Prepared | ExchangeFailure:
-        """Return the request that ``encode`` makes of the client's own assertion, if it signs one."""
-        proof, assertion = issuer.credentials.proof, None
-        if type(proof) is SigningKey:
-            assertion = self._assertions.sign(issuer, proof)
-            if assertion is None:
-                return _UNSIGNED
-        encoded = encode(assertion)
-        if type(encoded) is not EncodedRequest:
-            return encoded
-        head = endpoint.head(encoded.headers)
-        return _UNSENDABLE if head is None else Prepared(endpoint, head, encoded)
+    def _assertion(self, issuer: Issuer) -> Secret | ExchangeFailure | None:
+        """Return the client's own assertion, ``None`` if it signs none."""
+        proof = issuer.credentials.proof
+        if type(proof) is not SigningKey:
+            return None
+        return self._assertions.sign(issuer, proof) or _UNSIGNED
 
     def endpoint(self, issuer: Issuer) -> Endpoint | ExchangeFailure:
         """Return the issuer's token endpoint, and keep it while the issuer is in force."""
@@ -148,3 +143,10 @@ class Preparation:
             return _UNKNOWN
         found = resolve_endpoint(address, issuer, self._settings, as_client=True)
         return found if isinstance(found, Endpoint) else _INVALID
+
+
+def _prepared(endpoint: Endpoint, encoded: EncodedRequest | ExchangeFailure) -> Prepared | ExchangeFailure:
+    if type(encoded) is not EncodedRequest:
+        return encoded
+    head = endpoint.head(encoded.headers)
+    return _UNSENDABLE if head is None else Prepared(head, encoded)

@@ -12,6 +12,7 @@ import attrs
 
 from exchanger.decision.token_failure import transport_failure
 from exchanger.errors import Diagnostic
+from exchanger.util.frozen import quickly_made
 from exchanger.values.entry import TokenTarget
 from exchanger.values.issuer import (
     ActorCredentials,
@@ -44,7 +45,8 @@ _SAFE_REQUEST_VALUE: Final = re.compile(r"[\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e
 
 
 @final
-@attrs.frozen
+@quickly_made
+@attrs.frozen(weakref_slot=False)
 class EncodedRequest:
     """Body and headers of the POST. All of them may carry secrets, so they are hidden. Neither Host nor Content-Length is among them.
 

@@ -19,7 +19,7 @@ from exchanger.oauth.step_up import STEP_UP_ERRORS, step_up_of
 from exchanger.util.strict_json import no_constant, unique_names
 from exchanger.values.issuer import Grant, GrantType
 from exchanger.values.secret import Secret
-from exchanger.values.token import ACCESS_TOKEN_TYPE, ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome
+from exchanger.values.token import ACCESS_TOKEN_TYPE, Cache, ErrorKind, ExchangedToken, ExchangeFailure, TokenCall, TokenOutcome
 
 _APP_ONLY: Final = 7000114.0  # numbers are read as such
 
@@ -81,26 +81,34 @@ def rules_for(grant: Grant, rules: TokenResponseRules) -> TokenResponseRules:
     return attrs.evolve(rules, expected_issued_token_type=grant.requested_token_type) if grant.requested_token_type else rules
 
 
-def decode_response(status: int, www_authenticate: Sequence[str], body: bytes | TooLarge, rules: TokenResponseRules) -> TokenOutcome:
+def decode_response(
+    status: int,
+    www_authenticate: Sequence[str],
+    body: bytes | TooLarge,
+    rules: TokenResponseRules,
+    call: TokenCall | None = None,
+    sent_at: float | None = None,
+) -> TokenOutcome:
     """Decode a response of the token endpoint (RFC 8693 section 2.2); never raises.
 
-    ``www_authenticate`` has the values of that header, decoded as ISO 8859-1; ``body`` is the content as it came.
+    ``www_authenticate`` has the values of that header, decoded as ISO 8859-1; ``body`` is the content as it came. A token is that of
+    ``call``, whose request was sent at ``sent_at`` (seconds since the epoch).
     """
     if status == _OK:
-        return _decode_success(body, rules)
+        return _decode_success(body, rules, call, sent_at)
     if status in _REDIRECTS:  # never followed: the subject token and the client secret are for the configured endpoint alone
         return transport_failure(ErrorKind.HTTP_STATUS, Diagnostic.REQUEST_FAILED, status, detail=_answered(status))
     return _decode_error(status, safe_challenges(www_authenticate), body, rules)
 
 
-def _decode_success(body: bytes | TooLarge, rules: TokenResponseRules) -> TokenOutcome:
+def _decode_success(body: bytes | TooLarge, rules: TokenResponseRules, call: TokenCall | None, sent_at: float | None) -> TokenOutcome:
     """Decode a success (RFC 8693 section 2.2.1). The order of the checks is contract: it decides which code an operator sees."""
     members = read_members(body, null_is_empty=True)
     if members is None:
         return _unusable(Diagnostic.MALFORMED_JSON, ErrorKind.MALFORMED_SUCCESS_JSON)
-    access_token = _text(members, "access_token")
-    token_type = _text(members, "token_type")
-    issued_token_type = _text(members, "issued_token_type")
+    member = members.get
+    access_token, token_type = _text(member("access_token")), _text(member("token_type"))
+    issued_token_type = _text(member("issued_token_type"))
     if access_token is None or token_type is None or issued_token_type is None:
         return _unusable(Diagnostic.MALFORMED_JSON, ErrorKind.MALFORMED_SUCCESS_JSON)
     if not access_token:
@@ -111,7 +119,9 @@ def _decode_success(body: bytes | TooLarge, rules: TokenResponseRules) -> TokenO
         return _unusable(Diagnostic.WRONG_ISSUED_TOKEN_TYPE, ErrorKind.WRONG_ISSUED_TOKEN_TYPE)
     if not is_bearer_token(access_token):
         return _unusable(Diagnostic.UNUSABLE_ACCESS_TOKEN, ErrorKind.MISSING_ACCESS_TOKEN)
-    return ExchangedToken(Secret(access_token), expires_in=_lifetime(members.get("expires_in")))
+    expires_in = _lifetime(member("expires_in"))
+    expires_at = None if expires_in is None or sent_at is None else int(sent_at) + expires_in
+    return ExchangedToken(Secret(access_token), call, expires_in, Cache.MISS, expires_at)
 
 
 def _decode_error(status: int, challenges: tuple[str, ...], body: bytes | TooLarge, rules: TokenResponseRules) -> ExchangeFailure:
@@ -119,11 +129,11 @@ def _decode_error(status: int, challenges: tuple[str, ...], body: bytes | TooLar
     kept = status if status in _KEPT_STATUSES else INTERNAL_SERVER_ERROR
     relayed = relayed_challenges(challenges) if status == _UNAUTHORIZED else ()  # only there a challenge is one (RFC 9110 section 15.5.2)
     members = read_members(body, null_is_empty=True) or {}
-    error = _text(members, "error")
+    error = _text(members.get("error"))
     reported = error if error in _REPORTED_ERRORS else ""
     detail = _answered(status)
     # A description that is not text makes the answer malformed, whatever its code.
-    if error in _RECOGNISED_ERRORS and _text(members, "error_description") is not None:
+    if error in _RECOGNISED_ERRORS and _text(members.get("error_description")) is not None:
         diagnostic = Diagnostic.APP_ONLY_CALLER if _is_about_app_only(members) else Diagnostic.OAUTH_ERROR
         text = described(error, "request failed", diagnostic)
         if rules.error_passthrough and isinstance(body, bytes):
@@ -161,7 +171,9 @@ def read_members(body: bytes | TooLarge, *, null_is_empty: bool = False) -> dict
     RFC 8259 section 8.1 requires UTF-8 and section 4 asks for unique names: a text that two readers may understand differently is refused.
     All numbers are floats, and -1 where they are too long.
     """
-    if isinstance(body, TooLarge) or len(body) > MAX_RESPONSE_BYTES or sum(map(body.count, _STRUCTURAL)) > MAX_RESPONSE_MARKS:
+    if isinstance(body, TooLarge) or len(body) > MAX_RESPONSE_BYTES:
+        return None
+    if len(body) > MAX_RESPONSE_MARKS and sum(map(body.count, _STRUCTURAL)) > MAX_RESPONSE_MARKS:  # a short one cannot have as many
         return None
     try:
         text = body.decode("utf-8").strip(_JSON_SPACE)
@@ -176,9 +188,8 @@ def read_members(body: bytes | TooLarge, *, null_is_empty: bool = False) -> dict
     return document if isinstance(document, dict) else None
 
 
-def _text(members: dict[str, object], name: str) -> str | None:
-    """Return the member as text: "" if it is absent or null, ``None`` if it is of another JSON type."""
-    value = members.get(name)
+def _text(value: object) -> str | None:
+    """Return a member as text: "" if it is absent or null, ``None`` if it is of another JSON type."""
     if value is None:
         return ""
     return value if isinstance(value, str) else None

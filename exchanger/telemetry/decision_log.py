@@ -120,6 +120,6 @@ class InsecureTokenLog:
         """See ``typing.DecisionObserver``."""
         match record.outcome:
             case Allow(access_token=Secret() as exchanged) if subject := exchanged_subject(record.request, record.outcome.removed):
-                self._put(self._render(insecure_token_line(record, self._stamp(), subject=subject.token, exchanged=exchanged)))
+                self._put(self._render(insecure_token_line(record, self._stamp(), subject=subject, exchanged=exchanged)))
             case _:
                 pass

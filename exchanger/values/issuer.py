@@ -212,16 +212,18 @@ class SubjectRules:
 
     ``headers`` are names in lower case. With ``issuers``, a token passes only if one of them issued it, for one of ``audiences``, and its
     signature fits a key at ``jwks_uri``, or "" one that its issuer publishes. Without, the token endpoint judges alone.
+
+    ``removed`` are the headers that a request with an exchanged token must not have any more; Authorization holds that token.
     """
 
     headers: tuple[str, ...] = (AUTHORIZATION,)
     issuers: tuple[str, ...] = ()
     audiences: tuple[str, ...] = ()
     jwks_uri: str = ""
+    removed: tuple[str, ...] = attrs.field(init=False, eq=False, repr=False)
 
-    @property
-    def removed(self) -> tuple[str, ...]:
-        """The headers that a request with an exchanged token must not have any more; Authorization holds that token."""
+    @removed.default
+    def _removed(self) -> tuple[str, ...]:
         return tuple(header for header in self.headers if header != AUTHORIZATION)
 
 

@@ -7,6 +7,7 @@ from typing import final
 
 import attrs
 
+from exchanger.util.frozen import quickly_made
 from exchanger.values.headers import NO_FIELDS, HeaderFields
 from exchanger.values.secret import Secret
 from exchanger.values.text import loggable_host, loggable_path, loggable_request_id
@@ -14,7 +15,8 @@ from exchanger.values.trace import NO_TRACE, TraceContext
 
 
 @final
-@attrs.frozen
+@quickly_made
+@attrs.frozen(weakref_slot=False)
 class HttpRequest:
     """One HTTP request as the gateway saw it, before any normalisation of host and path.
 

@@ -3,7 +3,8 @@
 Must not know: where the text comes from or goes to. Nothing here formats, compares loosely or serialises it.
 """
 
-from typing import NoReturn, final
+from collections.abc import Callable
+from typing import Final, NoReturn, final
 
 
 @final
@@ -17,7 +18,7 @@ class Secret:
     _text: str
 
     def __init__(self, text: str) -> None:
-        object.__setattr__(self, "_text", text)
+        _write(self, text)
 
     def reveal(self) -> str:
         """Return the text itself; each call is a place that a reviewer looks at."""
@@ -45,3 +46,7 @@ class Secret:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Secret is not to be pickled")
+
+
+# The slot itself, since assignments are refused.
+_write: Final[Callable[[Secret, str], None]] = vars(Secret)["_text"].__set__

@@ -9,6 +9,7 @@ from typing import Final, final
 import attrs
 
 from exchanger.errors import Diagnostic
+from exchanger.util.frozen import quickly_made
 from exchanger.values.entry import TokenTarget
 from exchanger.values.issuer import Issuer
 from exchanger.values.secret import Secret
@@ -58,7 +59,8 @@ class Cache(enum.Enum):
 
 
 @final
-@attrs.frozen
+@quickly_made
+@attrs.frozen(weakref_slot=False)
 class TokenCall:
     """The token endpoint call behind an outcome; ``duration`` is in seconds, ``http_status`` ``None`` without an answer.
 
@@ -98,7 +100,8 @@ class SubjectVerdict:
 
 
 @final
-@attrs.frozen
+@quickly_made
+@attrs.frozen(weakref_slot=False)
 class ExchangedToken:
     """The exchange succeeded; ``access_token`` can be sent as a bearer token. ``call``, ``cache`` and ``expires_at`` are not part of it.
 
@@ -150,7 +153,8 @@ TokenOutcome = ExchangedToken | ExchangeFailure
 
 
 @final
-@attrs.frozen(cache_hash=True)
+@quickly_made
+@attrs.frozen(cache_hash=True, weakref_slot=False)
 class TokenRequest:
     """An exchange to make. Equal requests may share an exchange, whatever their trace contexts.
 
@@ -169,7 +173,8 @@ class TokenRequest:
 
 
 @final
-@attrs.frozen
+@quickly_made
+@attrs.frozen(weakref_slot=False)
 class ExchangeRecord:
     """One token endpoint call that ended. ``kind`` is ``None`` on success; ``started`` and ``duration`` are those of ``DecisionRecord``.
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exchanger.decision.answer import asked_request
-from exchanger.decision.bearer import Bearer, is_bearer_token
+from exchanger.decision.bearer import is_bearer_token
 from exchanger.decision.subject import read_subject
 from exchanger.decision.withheld import CREDENTIALS, PUBLIC, TELLING_NAMES, TELLING_VALUES, numbered, split_sensitive_headers, stand_in
 from exchanger.values.issuer import SubjectRules
@@ -36,8 +36,8 @@ def test_what_is_said_of_tokens_leads_to_the_same_as_the_tokens(
     travelled = [*travelled_one, *((name, value) for name, value in values if value is not None)]
     assert len(travelled) == len(given_one) + len(headers)
     found = read_subject(asked_request("GET", "h", "/", travelled, raw=True), rules)
-    assert isinstance(found, Bearer) == isinstance(real, Bearer)
-    assert isinstance(real, Bearer) or found is real
+    assert isinstance(found, Secret) == isinstance(real, Secret)
+    assert isinstance(real, Secret) or found is real
 
 
 def test_equal_tokens_have_equal_numbers() -> None:
