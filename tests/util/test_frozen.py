@@ -1,0 +1,53 @@
+"""Values that are quickly made are what attrs would make of the same fields."""
+
+import inspect
+
+import attrs
+import pytest
+
+from exchanger.util.frozen import quickly_made
+
+
+@attrs.frozen(cache_hash=True, weakref_slot=False)
+class Usual:
+    first: int
+    second: str = "two"
+    third: int | None = attrs.field(default=None, eq=False, repr=False)
+
+
+@quickly_made
+@attrs.frozen(cache_hash=True, weakref_slot=False)
+class Quick:
+    first: int
+    second: str = "two"
+    third: int | None = attrs.field(default=None, eq=False, repr=False)
+
+
+def test_they_are_as_attrs_makes_them() -> None:
+    quick, usual = Quick(1, third=3), Usual(1, third=3)
+    assert attrs.astuple(quick) == attrs.astuple(usual)
+    assert repr(quick) == repr(usual).replace("Usual", "Quick")
+    assert type(quick) is Quick
+    assert (quick, hash(quick)) == (Quick(1), hash(Quick(1)))
+    assert quick != Quick(2)
+    assert attrs.evolve(quick, second="2") == Quick(1, "2")
+    assert list(inspect.signature(Quick).parameters) == list(inspect.signature(Usual).parameters)
+
+
+def test_they_are_frozen() -> None:
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        Quick(1).first = 2  # type: ignore[misc]  # it is what must not be
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        Quick(1).__class__ = Usual  # type: ignore[assignment, misc]  # as above
+
+
+def test_what_is_missing_or_unknown_is_refused() -> None:
+    with pytest.raises(TypeError, match="missing 1 required positional argument"):
+        Quick()  # type: ignore[call-arg]  # it is what is refused
+    with pytest.raises(TypeError, match="unexpected keyword argument"):
+        Quick(1, fourth=4)  # type: ignore[call-arg]  # as above
+
+
+def test_a_class_that_has_more_than_plain_fields_is_none() -> None:
+    with pytest.raises(TypeError, match="object layout differs"):
+        quickly_made(attrs.make_class("Other", {"a": attrs.field()}, slots=True, frozen=True))(1)
