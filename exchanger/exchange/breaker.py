@@ -20,6 +20,7 @@ from exchanger.errors import Diagnostic
 from exchanger.oauth.retry_after import MAX_RETRY_AFTER_S
 from exchanger.oauth.token_request import form_length
 from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
+from exchanger.values.trace import NO_TRACE
 
 # Whole seconds that are looked at, each by itself: three notice an outage soon where there are many calls, even after a busy time without
 # failures; ten have enough calls where there are few. Less than three would let one lost connection, which ends a hundred calls of HTTP/2
@@ -81,7 +82,7 @@ def is_oversized(request: TokenRequest) -> bool:
     return (
         # A character takes three bytes at most, so nearly all tokens need no closer look.
         (3 * len(token) > USUAL_TOKEN and form_length(token) > USUAL_TOKEN)
-        or len(trace.traceparent) + len(trace.tracestate) + len(trace.baggage) > USUAL_TRACE
+        or (trace is not NO_TRACE and len(trace.traceparent) + len(trace.tracestate) + len(trace.baggage) > USUAL_TRACE)
     )
 
 

@@ -137,7 +137,7 @@ class CallPassage:
         self._call = Call(
             endpoint,
             prepared.head,
-            prepared.head.fitting(prepared.encoded.trace),
+            prepared.head.fitting(prepared.encoded.trace) if prepared.encoded.trace else (),
             prepared.encoded.body,
             self.ends,
             self._landed,

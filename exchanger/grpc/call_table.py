@@ -102,13 +102,16 @@ class CallTable:
         """Return the new call that ``headers`` ask for, or the refusal. A streaming call starts with its headers."""
         # A gateway sends the same headers over and over; comparing them costs a third of reading them.
         head = self._head
-        if head is None or headers != self._headers or (now != self._now and head[1].deadline != math.inf):
+        if head is None or headers != self._headers:
             read = self._read(headers, now)
             if type(read) is Refusal:
                 self.ended_calls[read.status] += 1
                 return read
-            head, self._headers, self._now = read, headers, now
-            self._head = head
+            head = self._head = read
+            self._headers, self._now = headers, now
+        elif now != self._now:
+            head = self._head = head[0], head[1].begun_at(now)
+            self._now = now
         route, info = head
         call = self.calls[stream_id] = Call(stream_id, route, info)
         if type(route) is ImmediateStream or (type(route) is StreamMethod and route.streaming is Streaming.STREAM_STREAM):

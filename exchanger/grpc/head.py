@@ -83,12 +83,11 @@ def read_head(headers: Headers, now: float) -> CallInfo | Refusal:
     content_type = fields.get(b"content-type")
     if content_type != b"application/grpc" and not _is_grpc(content_type):
         return NOT_GRPC
-    deadline = math.inf
-    if (timeout := fields.get(b"grpc-timeout")) is not None:
-        if (seconds := parse_timeout(timeout)) is None:
-            return BAD_TIMEOUT
-        deadline = now + seconds
-    return CallInfo(fields.get(b":path", b""), deadline, headers)
+    timeout = fields.get(b"grpc-timeout")
+    seconds = math.inf if timeout is None else parse_timeout(timeout)
+    if seconds is None:
+        return BAD_TIMEOUT
+    return CallInfo(fields.get(b":path", b""), now + seconds, headers, seconds)
 
 
 def _contradiction(headers: Headers) -> Refusal | None:

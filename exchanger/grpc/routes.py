@@ -4,6 +4,7 @@ A service is recognised by its shape alone, so neither purerpc nor the HTTP/2 co
 """
 
 import enum
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from typing import Any, Protocol, final
@@ -19,11 +20,19 @@ Headers = tuple[tuple[bytes, bytes], ...]
 @final
 @attrs.frozen
 class CallInfo:
-    """What a method may know of its call besides the messages. ``deadline`` is in seconds of the server's clock, infinite when unset."""
+    """What a method may know of its call besides the messages. ``deadline`` is in seconds of the server's clock, infinite when unset.
+
+    ``timeout`` is what the caller named, in seconds.
+    """
 
     path: bytes
     deadline: float
     _headers: Headers = attrs.field(repr=False)
+    timeout: float = math.inf
+
+    def begun_at(self, now: float) -> "CallInfo":
+        """Return what is known of a call with the same headers that arrived at ``now``."""
+        return CallInfo(self.path, now + self.timeout, self._headers, self.timeout)
 
     @property
     def metadata(self) -> Headers:

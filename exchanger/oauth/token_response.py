@@ -107,8 +107,9 @@ def _decode_success(body: bytes | TooLarge, rules: TokenResponseRules, call: Tok
     if members is None:
         return _unusable(Diagnostic.MALFORMED_JSON, ErrorKind.MALFORMED_SUCCESS_JSON)
     member = members.get
-    access_token, token_type = _text(member("access_token")), _text(member("token_type"))
-    issued_token_type = _text(member("issued_token_type"))
+    access_token = value if isinstance(value := member("access_token"), str) else _text(value)
+    token_type = value if isinstance(value := member("token_type"), str) else _text(value)
+    issued_token_type = value if isinstance(value := member("issued_token_type"), str) else _text(value)
     if access_token is None or token_type is None or issued_token_type is None:
         return _unusable(Diagnostic.MALFORMED_JSON, ErrorKind.MALFORMED_SUCCESS_JSON)
     if not access_token:

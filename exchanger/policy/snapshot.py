@@ -270,7 +270,9 @@ class PolicySnapshot:
     @property
     def needs_headers(self) -> bool:
         """Whether an entry names headers."""
-        return self.trie.hosts.with_headers > 0 or any(version.needs_headers for version in self.held)
+        if self.trie.hosts.with_headers > 0:
+            return True
+        return bool(self.held) and any(version.needs_headers for version in self.held)
 
     def match(
         self,

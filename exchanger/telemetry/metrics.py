@@ -99,6 +99,8 @@ class Metrics:
     _checks: dict[tuple[Reason, Result], Histogram] = attrs.field(factory=dict, init=False)
     _abandoned: int = attrs.field(default=0, init=False)
     _exchanges: dict[Labels, Histogram] = attrs.field(factory=dict, init=False)
+    # Those of successes once more, by host and status.
+    _successes: dict[tuple[str, int | None], Histogram] = attrs.field(factory=dict, init=False)
     _timeouts: dict[str, int] = attrs.field(factory=dict, init=False)
     _cancellations: dict[str, int] = attrs.field(factory=dict, init=False)
     _coalesced: dict[str, int] = attrs.field(factory=dict, init=False)
@@ -129,8 +131,12 @@ class Metrics:
 
     def exchanged(self, record: ExchangeRecord, /) -> None:
         """See ``typing.ExchangeObserver``."""
+        kind, seen = record.kind, (record.endpoint_host, record.http_status)
+        series = None if kind is not None else self._successes.get(seen)
+        if series is not None:
+            series.observe(record.duration)
+            return
         host = self._host(record.endpoint_host)
-        kind = record.kind
         labels = (
             host,
             "success" if kind is None else "failure",
@@ -140,6 +146,8 @@ class Metrics:
         series = self._exchanges.get(labels)
         if series is None:
             series = self._exchanges[labels] = Histogram(EXCHANGE_BUCKETS)
+        if kind is None and host is not OTHER_HOST:
+            self._successes[seen] = series
         series.observe(record.duration)
         if kind is ErrorKind.TIMEOUT:
             _add_one(self._timeouts, host)

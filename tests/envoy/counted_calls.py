@@ -13,10 +13,9 @@ import platform
 import socket
 import sys
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from types import BuiltinFunctionType, FrameType
-from typing import Final, final
+from typing import Any, Final, final
 
 import attrs
 import trio
@@ -91,11 +90,11 @@ class ReactorWork(trio.abc.Instrument):
         if event in {"call", "c_call"} and (name := _name(frame)):
             self.work[f"{name} > {argument.__qualname__}" if isinstance(argument, BuiltinFunctionType) else name] += 1
 
-    def _entered(self, frame: FrameType, _event: str, _argument: object) -> "Callable[..., object] | None":
+    def _entered(self, frame: FrameType, _event: str, _argument: object) -> Any:
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
         return self._executed if _name(frame) else None
 
-    def _executed(self, frame: FrameType, event: str, _argument: object) -> "Callable[..., object]":
+    def _executed(self, frame: FrameType, event: str, _argument: object) -> Any:
         self.work[_name(frame)] += event == "opcode"
         return self._executed
 

@@ -79,7 +79,7 @@ class _Nobody:
     def closed(self, link: object) -> None:
         pass
 
-    def answered(self, link: object, call: object, response: object, *, written: bool) -> None:
+    def answered(self, link: object, call: object, answer: object, *, seen: bool, clean: bool) -> None:
         raise AssertionError
 
     def ended(self, call: object, outcome: object) -> None:
