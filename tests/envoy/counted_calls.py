@@ -29,6 +29,7 @@ from exchanger.envoy.evaluator import Evaluator
 from exchanger.exchange.pipeline import TokenClient
 from exchanger.grpc.connection import Connection
 from exchanger.grpc.session import Session
+from exchanger.net.network import SYSTEM
 from exchanger.net.reactor import Reactor
 from exchanger.net.tcp import SocketTransport
 from exchanger.policy.documents.document import parse_document
@@ -152,7 +153,7 @@ async def _answer_all(stream: trio.SocketStream) -> None:
 
 
 async def _count(case: str, *, instructions: bool) -> Counter[str]:
-    reactor, metrics, policy = Reactor(), Metrics("0", NOTHING), CurrentPolicy()
+    metrics, policy = Metrics("0", NOTHING), CurrentPolicy()
     clock = trio.lowlevel.current_clock()
     assert isinstance(clock, trio.testing.MockClock)
     faults: list[BaseException] = []
@@ -165,7 +166,8 @@ async def _count(case: str, *, instructions: bool) -> Counter[str]:
             nursery.start_soon(_answer_all, trio.SocketStream(theirs))
             return trio.SocketStream(ours)
 
-        tokens = TokenClient(CONTRACT, metrics, reactor, dial=dial)
+        reactor = Reactor(attrs.evolve(SYSTEM, connect=dial))
+        tokens = TokenClient(CONTRACT, metrics, reactor)
         tokens.use_issuers(_ISSUERS)
         policy.publish(PolicySnapshot().apply(parse_document(Source("team", "policy"), _POLICY, frozenset(_ISSUERS))))
         evaluator = Evaluator(policy, DecisionRules(HashTrieMap(_ISSUERS)), tokens, (metrics,), now=reactor.now)
