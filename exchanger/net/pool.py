@@ -160,7 +160,7 @@ class OriginPool:
     def _serve(self, call: Call) -> None:
         """Send ``call``, which is counted as busy, on a connection that is there, or wait for a new one."""
         now = self.connections.reactor.now()
-        link = self._take(call, now)
+        link = None if call.fresh else self._take(now)
         if link is not None:
             self._send(link, call, now)
             return
@@ -174,9 +174,7 @@ class OriginPool:
         if not link.send(call, now):
             self.ended(call, NoAnswer(timed_out=False, why="HTTP/2 cannot carry this request"))
 
-    def _take(self, call: Call, now: float) -> Http1Link | Http2Link | None:
-        if call.fresh:
-            return None
+    def _take(self, now: float) -> Http1Link | Http2Link | None:
         for http2 in self.multiplexed:
             if http2.room:
                 return http2
