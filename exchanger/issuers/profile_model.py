@@ -248,14 +248,19 @@ def _no_proof(_problems: list[str]) -> None:
 @final
 @attrs.frozen
 class Plan:
-    """A valid version of a file."""
+    """A valid version of a file. ``needed`` are the references of each profile: they are asked for with each change of a Secret."""
 
     profiles: tuple[Issuer[Reference], ...] = ()
+    needed: tuple[tuple[Reference, ...], ...] = attrs.field(init=False, eq=False, repr=False)
+
+    @needed.default
+    def _needed(self) -> tuple[tuple[Reference, ...], ...]:
+        return tuple(tuple(references(profile)) for profile in self.profiles)
 
     @property
     def places(self) -> frozenset[ValueSource]:
         """The Secrets and files that it refers to."""
-        return frozenset(reference.place for profile in self.profiles for reference in references(profile))
+        return frozenset(reference.place for needed in self.needed for reference in needed)
 
 
 @final

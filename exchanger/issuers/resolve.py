@@ -9,7 +9,7 @@ from rpds import HashTrieMap
 from exchanger.issuers.material import problem_with
 from exchanger.issuers.profile_model import Plan
 from exchanger.issuers.secrets import SecretData, SecretProblem
-from exchanger.issuers.value_sources import Reference, ValueSource, references
+from exchanger.issuers.value_sources import Reference, ValueSource, open_fields
 from exchanger.values.issuer import Issuer
 
 Found = SecretData | SecretProblem
@@ -44,9 +44,8 @@ def resolve(plan: Plan, found: "HashTrieMap[ValueSource, Found]") -> Resolved:
     """
     issuers: dict[str, Issuer] = {}
     issues: list[SecretIssue] = []
-    for profile in plan.profiles:
+    for profile, needed in zip(plan.profiles, plan.needed, strict=True):
         values: dict[Reference, str] = {}
-        needed = tuple(references(profile))
         for reference in needed:
             there = found.get(reference.place)
             if there is None:
@@ -86,6 +85,6 @@ def completed(profile: Issuer[Reference], values: Mapping[Reference, str]) -> Is
 def _completed(value: Any, values: Mapping[Reference, str]) -> Any:
     if isinstance(value, Reference):
         return value.made(values[value])
-    if not any(references(value)):
-        return value
-    return attrs.evolve(value, **{field.alias: _completed(getattr(value, field.name), values) for field in attrs.fields(type(value))})
+    parts = {name: getattr(value, name) for name in open_fields(type(value))}  # type: ignore[arg-type]  # classes can be hashed
+    made = {name: _completed(part, values) for name, part in parts.items()}
+    return attrs.evolve(value, **made) if any(made[name] is not part for name, part in parts.items()) else value

@@ -4,6 +4,7 @@ Must not know: tasks, files, clocks (times are handed in), how Secrets are read,
 """
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import Final, final
 
 import attrs
@@ -12,7 +13,7 @@ from rpds import HashTrieMap
 from exchanger.issuers.profile_model import Plan
 from exchanger.issuers.resolve import problem_of, resolve
 from exchanger.issuers.secrets import SecretData, SecretProblem
-from exchanger.issuers.value_sources import Reference, ValueSource, references
+from exchanger.issuers.value_sources import Reference, ValueSource
 from exchanger.values.issuer import Assertion, ClientProof, Credentials, Issuer
 
 # Seconds after a rotation for which the credentials before are still tried where the new ones are refused. An authorization server that
@@ -147,9 +148,8 @@ class State:
         Versions are taken whole: the id of one and the secret of another do not belong together.
         """
         asked: dict[ValueSource, list[Reference]] = {}
-        for profile in plan.profiles:
-            for reference in references(profile):
-                asked.setdefault(reference.place, []).append(reference)
+        for reference in chain.from_iterable(plan.needed):
+            asked.setdefault(reference.place, []).append(reference)
         for place, wanted in asked.items():
             for found in (self.latest.get(place), self.kept.get(place)):
                 if isinstance(found, SecretData) and all(problem_of(reference, found) is None for reference in wanted):

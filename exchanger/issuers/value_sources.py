@@ -4,6 +4,7 @@ Must not know: how Secrets and files are read.
 """
 
 import enum
+import functools
 from collections.abc import Callable, Iterator
 from typing import final
 
@@ -78,6 +79,12 @@ def references(value: object) -> Iterator[Reference]:
 def _references(value: object) -> Iterator[Reference]:
     if isinstance(value, Reference):
         yield value
-    elif attrs.has(cls := type(value)):
-        for field in attrs.fields(cls):
-            yield from _references(getattr(value, field.name))
+    for name in open_fields(type(value)):  # type: ignore[arg-type]  # classes can be hashed
+        yield from _references(getattr(value, name))
+
+
+@functools.cache
+def open_fields(cls: type) -> tuple[str, ...]:
+    """Return the fields of ``cls`` that may be references or have some in them: those with a type variable in their type."""
+    fields = attrs.fields(cls) if attrs.has(cls) else ()
+    return tuple(field.name for field in fields if getattr(field.type, "__parameters__", ()))
