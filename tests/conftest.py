@@ -46,7 +46,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # In the background of a script, this signal is ignored, and so it would be by the programs that tests start and interrupt.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    if "not real" in config.option.markexpr:  # ``--hypothesis-profile`` wins: its plugin is asked later
+    if "not real" in config.option.markexpr:
         settings.load_profile("quick")
 
 

@@ -14,12 +14,10 @@ from tests.explore import EXPLORE
 # Of a law that names no number.
 USUAL: Final = 100
 QUICK: Final = 20
-# Where lines that run are counted, which few examples tell; the same laws have held for all of them before.
-COVERAGE: Final = 8
 
 
 def register_profiles() -> None:
-    """Make and load ``default``, and make ``quick`` for the quick tier and ``coverage`` for the run that measures it.
+    """Make and load ``default``, and make ``quick`` for the quick tier.
 
     Shared machines stall at times: the cost of a law is a matter for benchmarks, not for a deadline here. Without a database of failures, a
     replay depends on the seed alone.
@@ -35,8 +33,7 @@ def register_profiles() -> None:
         print_blob=True,
         suppress_health_check=[HealthCheck.too_slow],
     )
-    for name, count in (("quick", QUICK), ("coverage", COVERAGE)):
-        settings.register_profile(name, settings.get_profile("default"), max_examples=count * times)
+    settings.register_profile("quick", settings.get_profile("default"), max_examples=QUICK * times)
     settings.load_profile("default")
 
 
