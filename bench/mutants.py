@@ -27,10 +27,8 @@ from coverage import Coverage, CoverageData
 
 # What is mutated, and the tests that must notice.
 ROOMS: Final = {
-    "policy": (
-        ["exchanger/policy", "exchanger/yaml"],
-        ["tests/policy", "tests/yaml", "tests/schemas", "tests/property/test_policy*.py", "tests/property/test_values.py"],
-    ),
+    "policy": (["exchanger/policy"], ["tests/policy", "tests/property/test_policy*.py", "tests/property/test_values.py"]),
+    "yaml": (["exchanger/yaml"], ["tests/yaml", "tests/policy/documents", "tests/schemas", "tests/scenarios/test_*r*.py", "tests/codes"]),
     "decision": (["exchanger/decision"], ["tests/decision", "tests/property/test_decision.py"]),
     "oauth": (
         ["exchanger/oauth"],

@@ -79,6 +79,7 @@ MISTAKES = [
     ("path: /a", "path: /a\n      method: get", "8: scenarios[0].request.method must be a method"),
     ("path: /a", "path: /a\n      subject: mine", "8: scenarios[0].request.subject must be one of none, valid, expired"),
     ("path: /a", "path: /a\n      headers: [{name: host, value: a}]", "8: scenarios[0].request.headers[0].name cannot be Host: the"),
+    ("status: 200", "body: a", "9: scenarios[0].expect.status is required"),
     ("status: 200", "status: 600", "9: scenarios[0].expect.status must be a number from 200 to 599"),
     ("status: 200", "status: 200\n      upstream: nowhere", "10: scenarios[0].expect.upstream must be exchanged with a target, or"),
     ("status: 200", "status: 200\n      upstream: {}", "10: scenarios[0].expect.upstream.exchanged is required"),

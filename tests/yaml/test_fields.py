@@ -56,6 +56,10 @@ def test_a_mistake_is_told_once_in_the_words_of_its_dialect(text: str, standard:
         assert [problem.partition(": ")[2] for problem in read(text, dialect)[1]] == [said]
 
 
+def test_what_is_wrong_is_read_as_if_it_were_missing() -> None:
+    assert read("name: []\ncount: x\nlabels: []\ntags: {}\n")[0] == ("", 0, (), ())
+
+
 def test_a_dialect_bounds_what_is_written() -> None:
     assert read("name: abcde\ntags: [abcde]\n")[1] == []
     assert read("name: abcde\ntags: [abcde]\n", STRICT)[1] == [
