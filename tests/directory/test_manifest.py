@@ -133,8 +133,8 @@ def test_unreadable_files_say_why(text: str, reason: str) -> None:
     [
         (b"{", "not JSON"),
         (b'{"a": 1, "a": 2}', "duplicate keys"),
-        (b"[" * 100_000, "not JSON"),
-        (b"1" * 5000, "not JSON"),
+        (b"[" * 100_000, "not readable JSON"),
+        (b"1" * 5000, "not readable JSON"),
         (b"\xff", "not UTF-8"),
         (b" " * (MAX_FILE_BYTES + 1), "larger than"),
     ],
