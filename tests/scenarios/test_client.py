@@ -66,9 +66,9 @@ async def test_an_answer_without_a_length_ends_with_the_connection() -> None:
 @pytest.mark.parametrize(
     ("data", "timeout", "message"),
     [
-        (b"", PATIENCE_S, "no answer"),
+        (b"", PATIENCE_S, "no HTTP response"),
         (b"SSH-2.0-other\r\n\r\n", PATIENCE_S, "no HTTP response"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf", PATIENCE_S, "no answer"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf", PATIENCE_S, "no HTTP response"),
         (b"HTTP/1.1 200 OK\r\n\r\n" + b"a" * (MAX_BODY + 1), PATIENCE_S, "answer of more than"),
         (None, 0.05, r"no answer within 0\.05 s"),
     ],
