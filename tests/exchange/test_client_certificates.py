@@ -215,7 +215,8 @@ async def test_a_proxy_never_sees_the_certificate(own_authorities: bool) -> None
         way = Proxy(True, HOST, proxy.port)
         ca_pem = pem(OTHERS) if own_authorities else None
         assert isinstance(await exchange(found, it.request(certificate, ca_pem, way)), ExchangedToken)
-        assert (seen, it.shown) == ([None], [leaf(certificate)])
+        # On a slow machine, a second connection is dialled beside the first.
+        assert (set(seen), set(it.shown)) == ({None}, {leaf(certificate)})
 
 
 async def test_the_issuers_authorities_do_not_vouch_for_a_proxy() -> None:

@@ -139,8 +139,9 @@ def test_resets_and_frames_that_are_forgotten_leave_nothing_behind(unit: Callabl
 )
 def test_provoked_resets_and_frames_without_a_purpose_are_rationed(unit: Callable[[int], bytes], before: bytes, least: int) -> None:
     """CVE-2025-8671: a peer that is not allowed to reset streams without limit could make the server do it."""
-    joined, sent = flood(unit, before)
-    assert least < sent < COUNT
+    # The codec forgives more as real time passes, so a slow machine sends more before the end.
+    joined, sent = flood(unit, before, 20 * COUNT)
+    assert least < sent < 20 * COUNT
     assert joined.connection.closed
     assert joined.at_rest()
 
