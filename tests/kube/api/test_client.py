@@ -259,7 +259,7 @@ def test_proxies_of_the_environment_do_not_count(tmp_path: Path, monkeypatch: py
         ({"proxy-url": "socks5://named.example"}, "proxy"),
         ({"user": {"client-certificate": "missing.crt", "client-key": "missing.key"}}, "File does not exist"),
         ({"context": "missing-context"}, "missing-context"),
-        ({"context": "nobody"}, "no credentials"),
+        ({"context": "nobody"}, "no usable credentials"),
         *(  # a local proxy needs neither TLS nor credentials
             ({"server": server, "user": {}}, "") for server in ("http://127.0.0.1:8001", "http://localhost:8001", "http://[::1]:8001")
         ),
