@@ -24,7 +24,7 @@ _MARGIN: Final = 0.05
 _LARGEST_MARGIN: Final = 0.025
 _SMALLEST_MARGIN: Final = 0.002
 
-_ABANDONED: Final = transport_failure(
+_CALLER_LEFT: Final = transport_failure(
     ErrorKind.CONTEXT_CANCELED, Diagnostic.REQUEST_FAILED, detail="the gateway, or its client, left before the answer"
 )
 
@@ -123,7 +123,7 @@ class Waiting(Deferred):
     ready: Callable[[], None] = _nobody
     ticket: Ticket | None = None
     span: SpanContext | None = None
-    outcome: TokenOutcome = _ABANDONED
+    outcome: TokenOutcome = _CALLER_LEFT
 
     def done(self, outcome: TokenOutcome) -> None:
         """The exchange is over."""
@@ -141,7 +141,7 @@ class Waiting(Deferred):
         if self.ticket is not None:
             self.ticket.leave()
             self.ticket = None
-        self._decide(_ABANDONED)
+        self._decide(_CALLER_LEFT)
 
     def finish(self, outcome: TokenOutcome) -> bytes:
         """Decide by ``outcome`` and return the answer."""

@@ -14,7 +14,7 @@ from exchanger.decision.token_failure import transport_failure
 from exchanger.errors import Diagnostic
 from exchanger.exchange.call import ClientTokenRequest
 from exchanger.exchange.limit import Limit
-from exchanger.exchange.stage import LOST, Done, Passage, Relay
+from exchanger.exchange.stage import STOPPING, Done, Passage, Relay
 from exchanger.net.endpoint import Endpoint
 from exchanger.net.reactor import Reactor
 from exchanger.oauth.preparation import Preparation
@@ -75,7 +75,7 @@ class Act:
         if token is not None:
             return passage.go_on(token)
         if self.nursery is None:
-            return LOST
+            return STOPPING
         self.nursery.start_soon(passage.obtain)
         return passage
 
@@ -202,7 +202,7 @@ class ActorTokenCache:
         asked = self._asked.get(issuer)
         if asked is None:
             if self.nursery is None:
-                return LOST
+                return STOPPING
             asked = self._asked[issuer] = _Asked()
             self.nursery.start_soon(self._ask_for, issuer, actor, asked)
         await asked.ended.wait()  # the request's own time is its bound

@@ -10,7 +10,7 @@ import trio
 from exchanger.decision.token_failure import transport_failure
 from exchanger.errors import Diagnostic
 from exchanger.exchange.breaker import is_oversized
-from exchanger.exchange.stage import ABANDONED, GATEWAY_LEAVES, LOST, Done
+from exchanger.exchange.stage import GATEWAY_TIMED_OUT, NOBODY_WAITS, STOPPING, Done
 from exchanger.net.answer import Answer
 from exchanger.net.call import Call, NoAnswer, Phase
 from exchanger.net.pool import Connections
@@ -72,13 +72,13 @@ class Calls:
 
     def begin(self, request: OAuthRequest, ends: float, done: Done, /) -> "TokenOutcome | CallPassage":
         """See ``Stage``."""
-        return CallPassage(self, request, ends, done).begin() if self.running else LOST
+        return CallPassage(self, request, ends, done).begin() if self.running else STOPPING
 
     def end(self) -> None:
         """All calls end now."""
         self.running = False
         while self.under_way:
-            next(iter(self.under_way)).give_up(LOST)
+            next(iter(self.under_way)).give_up(STOPPING)
 
 
 @final
@@ -106,7 +106,7 @@ class CallPassage:
     @property
     def late(self) -> ExchangeFailure:
         """See ``Passage``."""
-        return CROWDED if self._is_crowded_out else GATEWAY_LEAVES
+        return CROWDED if self._is_crowded_out else GATEWAY_TIMED_OUT
 
     @property
     def _is_crowded_out(self) -> bool:
@@ -158,7 +158,7 @@ class CallPassage:
         its permit; and peers end connections on which many requests are taken back.
         """
         if self._is_crowded_out and self in self.calls.under_way:
-            self.give_up(ABANDONED)
+            self.give_up(NOBODY_WAITS)
 
     def give_up(self, failure: ExchangeFailure) -> None:
         """End the call, with ``failure``."""

@@ -8,7 +8,7 @@ import trio
 
 from exchanger.decision.token_failure import transport_failure
 from exchanger.errors import Diagnostic
-from exchanger.exchange.stage import GATEWAY_LEAVES, LOST, Done, Passage, Stage
+from exchanger.exchange.stage import GATEWAY_TIMED_OUT, STOPPING, Done, Passage, Stage
 from exchanger.net.reactor import Reactor
 from exchanger.net.timers import NEVER
 from exchanger.typing import ExchangeObserver
@@ -43,7 +43,7 @@ class ExchangeTicket:
         if shared.outcome is not None:  # others are told first, and it is in time
             shared.tell(self)
             return
-        self.done(GATEWAY_LEAVES if shared.passage is None else shared.passage.late)
+        self.done(GATEWAY_TIMED_OUT if shared.passage is None else shared.passage.late)
         shared.lose(self)
 
 
@@ -134,7 +134,7 @@ class Coalesce:
         joined = shared is not None
         if shared is None:
             if self.nursery is None:
-                return LOST
+                return STOPPING
             shared = self._start(request, now, renews=False)
             if shared.outcome is not None:
                 return shared.outcome
@@ -167,7 +167,7 @@ class Coalesce:
         """All that is under way ends now."""
         self.nursery = None
         while self.under_way:
-            next(iter(self.under_way.values())).land(LOST)
+            next(iter(self.under_way.values())).land(STOPPING)
         for shared in self._telling:
             while shared.tickets:
                 shared.tell_some()

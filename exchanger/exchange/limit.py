@@ -10,7 +10,7 @@ from exchanger.decision.token_failure import transport_failure
 from exchanger.errors import Diagnostic
 from exchanger.exchange.breaker import Admission, Breaker, caller_of, health_of, is_oversized
 from exchanger.exchange.call import CallPassage, Calls, OAuthRequest
-from exchanger.exchange.stage import ABANDONED, GATEWAY_LEAVES, Done, Passage
+from exchanger.exchange.stage import GATEWAY_TIMED_OUT, NOBODY_WAITS, Done, Passage
 from exchanger.net.concurrency import ConcurrencyLimit, Entered
 from exchanger.net.reactor import Reactor
 from exchanger.net.timers import NEVER
@@ -121,7 +121,7 @@ class LimitedCall:
     @property
     def late(self) -> ExchangeFailure:
         """See ``Passage``."""
-        return OVERLOADED if self._waits else GATEWAY_LEAVES if self._behind is None else self._behind.late
+        return OVERLOADED if self._waits else GATEWAY_TIMED_OUT if self._behind is None else self._behind.late
 
     def begin(self) -> TokenOutcome | Self:
         """Call, or wait for a permit."""
@@ -150,7 +150,7 @@ class LimitedCall:
     def leave(self) -> None:
         """See ``Passage``. A probe goes on: it decides for all other callers."""
         if self._waits:
-            self._withdraw(ABANDONED)
+            self._withdraw(NOBODY_WAITS)
         elif self._behind is not None and not (self._admission is not None and self._admission.is_probe):
             self._behind.leave()
 

@@ -19,10 +19,12 @@ from exchanger.errors import Diagnostic
 from exchanger.values.token import ErrorKind, ExchangeFailure, TokenOutcome, TokenRequest
 
 # For requests outside ``run``, and for all that are under way at its end.
-LOST: Final = transport_failure(ErrorKind.CONTEXT_CANCELED, Diagnostic.REQUEST_FAILED, detail="the service is stopping")
+STOPPING: Final = transport_failure(ErrorKind.CONTEXT_CANCELED, Diagnostic.REQUEST_FAILED, detail="the service is stopping")
 # Nobody waits for it any more, and it was not sent.
-ABANDONED: Final = transport_failure(ErrorKind.CONTEXT_CANCELED, Diagnostic.REQUEST_FAILED, detail="no request is waiting for it any more")
-GATEWAY_LEAVES: Final = attrs.evolve(
+NOBODY_WAITS: Final = transport_failure(
+    ErrorKind.CONTEXT_CANCELED, Diagnostic.REQUEST_FAILED, detail="no request is waiting for it any more"
+)
+GATEWAY_TIMED_OUT: Final = attrs.evolve(
     transport_failure(ErrorKind.TIMEOUT, Diagnostic.REQUEST_FAILED, detail="timed out: the gateway's deadline has passed"),
     too_late=True,
 )
@@ -52,14 +54,14 @@ class Relay:
     @property
     def late(self) -> ExchangeFailure:
         """See ``Passage``."""
-        return GATEWAY_LEAVES if self._behind is None else self._behind.late
+        return GATEWAY_TIMED_OUT if self._behind is None else self._behind.late
 
     def leave(self) -> None:
         """See ``Passage``."""
         if self._behind is not None:
             self._behind.leave()
         elif not self._is_over:
-            self._finish(ABANDONED)
+            self._finish(NOBODY_WAITS)
 
     def _goes_on(self, begun: TokenOutcome | Passage) -> TokenOutcome | Self:
         """Return the outcome if what was ``begun`` behind is over already, and otherwise wait for it."""
