@@ -193,5 +193,5 @@ class LimitedCall:
             hurried = self.queued or (behind is not None and behind.queued)
             health = health_of(outcome, self.request if isinstance(self.request, TokenRequest) else None)
             self.limits.breaker.ended(self._admission, health, self.stage.reactor.now(), retry_after, hurried=hurried)
-        if self.limits.permits is not None and (following := self.limits.permits.leave(self.request.namespace)) is not None:
+        if self.limits.permits is not None and (following := self.limits.permits.release(self.request.namespace)) is not None:
             self.stage.admit(following)

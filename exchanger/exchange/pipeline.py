@@ -199,7 +199,7 @@ def connection_limits(settings: TokenClientSettings) -> ConnectionLimits:
         max_idle=settings.max_idle_connections,
         max_idle_per_host=settings.max_idle_connections_per_host,
         idle_timeout=settings.idle_connection_timeout,
-        longest_exchange=settings.request_timeout,
+        longest_call=settings.request_timeout,
         reuse=settings.connection_reuse,
         max_quarantined=settings.max_quarantined_connections,
     )

@@ -78,7 +78,7 @@ class ConcurrencyLimit(Generic[T]):
         self.queued += 1
         return Entered.QUEUED
 
-    def leave(self, party: Hashable) -> T | None:
+    def release(self, party: Hashable) -> T | None:
         """Take note that a call of ``party`` has ended, and return the item that has its permit now, ``None`` if there is none."""
         waits = party in self._waiting
         if waits:

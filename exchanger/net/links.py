@@ -32,7 +32,7 @@ class LinkOwner(Protocol):
     header_timeout: float
 
     def answered(self, link: "Http1Link", call: Call, answer: Answer | None, *, seen: bool, clean: bool) -> None:
-        """The exchange on ``link`` is over, with ``answer`` or with something that is none.
+        """The call on ``link`` is over, with ``answer`` or with something that is none.
 
         ``seen``: any byte of it came. ``clean``: the link is as it was before, so it may carry another one.
         """
@@ -50,7 +50,7 @@ class LinkOwner(Protocol):
 @final
 @attrs.define(eq=False)
 class Http1Link:
-    """One HTTP/1.1 connection. ``answered_at`` is when its last exchange ended (seconds), if it was ``used``.
+    """One HTTP/1.1 connection. ``answered_at`` is when its last call ended (seconds), if it was ``used``.
 
     ``broken`` says why it broke, in words for operators, where more is known than that it did.
     """
@@ -87,7 +87,7 @@ class Http1Link:
         return True
 
     def is_quiet(self) -> bool:
-        """Return whether nothing has come since the last exchange but messages of TLS itself. Closes the link otherwise.
+        """Return whether nothing has come since the last call but messages of TLS itself. Closes the link otherwise.
 
         What had come when the reactor looked last has closed it already, but for half a record of TLS.
         """

@@ -44,7 +44,7 @@ from exchanger.values.proxy import Proxy
 MAX_BUSY_PER_HOST: Final = 256
 
 # The part of the connections in quarantine, or out of it and not idle yet, that one host may have: a quarter is left for others. Beyond
-# that a connection is closed after its exchange. 1,536 are enough for 4,000 exchanges a second whose answers take 0.38 s at most.
+# that a connection is closed after its call. 1,536 are enough for 4,000 calls a second whose answers take 0.38 s at most.
 _SHARE_OF_HOST: Final = 0.75
 
 # Age of an HTTP/2 connection in seconds, at least and at most. An issuer behind a load balancer has more than one server, and connections
@@ -74,7 +74,7 @@ class ConnectionLimits:
     max_idle: int
     max_idle_per_host: int
     idle_timeout: float
-    longest_exchange: float
+    longest_call: float
     reuse: bool = True
     max_busy_per_host: int = MAX_BUSY_PER_HOST
     max_quarantined: int
@@ -224,7 +224,7 @@ class OriginPool:
 
     def _leave(self, call: Call) -> None:
         """``call`` is over: the next one has its turn."""
-        following = self.permits.leave(call.party)
+        following = self.permits.release(call.party)
         if following is not None:
             self._serve(following)
 
@@ -407,7 +407,7 @@ class Connections:
         if pool is None:
             limits = self.limits
             permits = ConcurrencyLimit[Call](limits.max_busy_per_host)
-            pool = self._pools[origin] = OriginPool(self, origin, ReuseQuarantine(limits.longest_exchange), limits.response_header, permits)
+            pool = self._pools[origin] = OriginPool(self, origin, ReuseQuarantine(limits.longest_call), limits.response_header, permits)
         pool.begin(call)
 
     def use(self, in_force: frozenset[ClientCertificate | Proxy]) -> None:

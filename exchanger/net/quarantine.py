@@ -1,4 +1,4 @@
-"""For how long an HTTP/1.1 connection is in quarantine between two exchanges.
+"""For how long an HTTP/1.1 connection is in quarantine between two calls.
 
 HTTP/1.1 answers carry no mark of the request that they belong to (RFC 9112 section 9.3,
 https://www.rfc-editor.org/rfc/rfc9112#section-9.3). A surplus answer, from a proxy that sent a request twice or a thread that was late,
@@ -12,10 +12,10 @@ from typing import Final, final
 import attrs
 
 # Seconds. However quick an endpoint is, a garbage collection, a busy scheduler or a delayed acknowledgement (40 ms on Linux) holds an
-# answer up by tens of milliseconds. At 1,000 exchanges a second it costs 100 open connections.
+# answer up by tens of milliseconds. At 1,000 calls a second it costs 100 open connections.
 LEAST_QUARANTINE: Final = 0.1
 
-# Seconds, while few answers were measured: the longest of a few says little about what is still to come. Where exchanges are rare, so are
+# Seconds, while few answers were measured: the longest of a few says little about what is still to come. Where calls are rare, so are
 # connections, and a longer quarantine costs nothing.
 UNKNOWN_QUARANTINE: Final = 1.0
 
@@ -32,7 +32,7 @@ _SPAN: Final = 60.0
 class ReuseQuarantine:
     """The quarantine that one host's connections need, in seconds; ``now`` never goes back.
 
-    ``longest`` is the longest that an exchange may take. No answer that is waited for takes longer, so no quarantine does either, unless
+    ``longest`` is the longest that a call may take. No answer that is waited for takes longer, so no quarantine does either, unless
     ``longest`` is less than ``LEAST_QUARANTINE``.
     """
 
@@ -44,7 +44,7 @@ class ReuseQuarantine:
     _answers_before: int = attrs.field(default=0, init=False)
 
     def measured(self, now: float, took: float, *, answered: bool) -> None:
-        """Count an exchange that took ``took`` until ``now``; one that was given up would have taken at least as long."""
+        """Count a call that took ``took`` until ``now``; one that was given up would have taken at least as long."""
         if now >= self._ends:
             self._turn(now)
         self._answers += answered

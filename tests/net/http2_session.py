@@ -26,7 +26,7 @@ LIMITS: Final = ConnectionLimits(
     max_idle=100,
     max_idle_per_host=10,
     idle_timeout=90.0,
-    longest_exchange=LIMIT_S,
+    longest_call=LIMIT_S,
     max_quarantined=100,
 )
 HEADERS: Final = (

@@ -38,7 +38,7 @@ class Model:
         self.lines[namespace].append(item)
         return Entered.QUEUED
 
-    def leave(self, namespace: str) -> tuple[str, int] | None:
+    def release(self, namespace: str) -> tuple[str, int] | None:
         self.calls[namespace] -= 1
         self.again(namespace)
         return self.next()
@@ -89,8 +89,8 @@ def test_it_does_what_the_model_does(limit: int, steps: list[tuple[str, str, int
             assert found is model.enter(namespace, number)
             became[number] += found is not Entered.QUEUED
         elif what == "leave" and model.calls[namespace]:
-            served = [calls.leave(namespace)]
-            assert served == [model.leave(namespace)]
+            served = [calls.release(namespace)]
+            assert served == [model.release(namespace)]
         elif what == "withdraw":
             gone = other in asked and calls.withdraw(asked[other], (asked[other], other))
             assert gone == (other in asked and model.withdraw(asked[other], other))
@@ -103,8 +103,8 @@ def test_it_does_what_the_model_does(limit: int, steps: list[tuple[str, str, int
         assert (calls.in_flight, calls.queued) == (model.calls.total(), model.queued)
         assert not calls.queued or calls.in_flight >= calls.limit
     while calls.in_flight:
-        rest = calls.leave(next(name for name in NAMESPACES if model.calls[name]))
-        model.leave(next(name for name in NAMESPACES if model.calls[name]))
+        rest = calls.release(next(name for name in NAMESPACES if model.calls[name]))
+        model.release(next(name for name in NAMESPACES if model.calls[name]))
         became.update([] if rest is None else [rest[1]])
     assert calls.queued == 0
     assert all(became[number] == 1 for number in asked)
@@ -117,7 +117,7 @@ def test_namespaces_take_turns_and_each_is_served_in_order() -> None:
         assert calls.enter(item[0], item) is Entered.QUEUED
     assert not calls.withdraw("r", "r0")  # it waits no more
     served = ["r0"]
-    while (next_one := calls.leave(served[-1][0])) is not None:
+    while (next_one := calls.release(served[-1][0])) is not None:
         served.append(next_one)
     assert served == ["r0", "b1", "g1", "r1", "b2", "r2", "r3"]
     assert (calls.in_flight, calls.queued) == (0, 0)
@@ -129,11 +129,11 @@ def test_a_namespace_whose_calls_hang_is_left_with_its_share() -> None:
         calls.enter("hangs", f"hangs {number}")
     for number in range(16):
         calls.enter("quick", f"quick {number}")
-    served = [calls.leave("hangs") for _ in range(4)]
+    served = [calls.release("hangs") for _ in range(4)]
     assert served == ["quick 0", "quick 1", "quick 2", "quick 3"]
     # From now on only what is quick ends, and its places stay its own.
-    assert [calls.leave("quick") for _ in range(12)] == [f"quick {number}" for number in range(4, 16)]
-    assert calls.leave("hangs") == "hangs 8"
+    assert [calls.release("quick") for _ in range(12)] == [f"quick {number}" for number in range(4, 16)]
+    assert calls.release("hangs") == "hangs 8"
 
 
 @given(st.integers(1, 8), st.integers(1, 6), st.integers(0, 50))
@@ -146,7 +146,7 @@ def test_a_newcomer_has_the_next_place_whatever_others_do(limit: int, greedy: in
     assert calls.queued < calls.queue_limit
     assert calls.enter("quiet", ("quiet", 0)) is Entered.QUEUED
     waited = 0
-    while (served := calls.leave(under_way.pop(0))) != ("quiet", 0):
+    while (served := calls.release(under_way.pop(0))) != ("quiet", 0):
         assert served is not None
         under_way.append(served[0])
         waited += 1

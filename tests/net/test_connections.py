@@ -34,7 +34,7 @@ LIMITS = ConnectionLimits(
     max_idle=100,
     max_idle_per_host=10,
     idle_timeout=90.0,
-    longest_exchange=LONGEST,
+    longest_call=LONGEST,
     max_quarantined=512,
 )
 
@@ -163,7 +163,7 @@ async def test_a_slow_answer_makes_every_rest_longer(autojump_clock: MockClock) 
 
 
 async def test_an_idle_one_needs_the_longer_rest_too(autojump_clock: MockClock) -> None:
-    async with connections(longest_exchange=10.0) as it:
+    async with connections(longest_call=10.0) as it:
         slow = it.call(seconds=7.0)
         await trio.sleep(0.5)
         assert await it.use() == [1]
@@ -307,14 +307,14 @@ def test_an_endpoint_is_known_after_enough_answers(answers: int, refusals: int, 
 
 
 @pytest.mark.parametrize("answered", [True, False])
-def test_the_longest_exchange_counts_whatever_became_of_it(answered: bool) -> None:
+def test_the_longest_call_counts_whatever_became_of_it(answered: bool) -> None:
     rest = known()
     rest.measured(0.0, 3.0, answered=answered)
     rest.measured(0.0, 2.0, answered=True)
     assert rest.seconds(0.0) == 3.0
 
 
-def test_a_rest_is_bounded_by_the_longest_exchange_and_never_less_than_the_least() -> None:
+def test_a_rest_is_bounded_by_the_longest_call_and_never_less_than_the_least() -> None:
     rest = known(longest=0.75)
     assert rest.seconds(0.0) == LEAST_QUARANTINE
     rest.measured(0.0, 0.8, answered=True)

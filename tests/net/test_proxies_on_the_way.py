@@ -106,7 +106,7 @@ async def test_an_endpoint_that_no_proxy_covers_is_reached_directly(authority: t
 async def test_an_https_proxy_gets_its_request_inside_tls_and_its_tunnel_is_used_again(authority: trustme.CA) -> None:
     proxy = ConnectProxy(credentials=CREDENTIALS, tls=serving(authority, "127.0.0.1"))
     async with place(authority, proxy) as it:
-        it.client._connections.limits = attrs.evolve(it.client._connections.limits, longest_exchange=0.0)  # the shortest rest
+        it.client._connections.limits = attrs.evolve(it.client._connections.limits, longest_call=0.0)  # the shortest rest
         for number in range(2):
             assert await exchange(it.client, it.request(f"subject-{number}", proxy=it.by_profile(CREDENTIALS))) == ISSUED
             await trio.sleep(LEAST_QUARANTINE)
@@ -125,7 +125,7 @@ async def test_proxy_and_endpoint_have_to_be_there_and_prove_who_they_are(author
 
 async def test_a_tunnel_is_used_again_and_by_nobody_with_another_way(authority: trustme.CA) -> None:
     async with place(authority, ConnectProxy()) as it, proxying(ConnectProxy()) as other:
-        it.client._connections.limits = attrs.evolve(it.client._connections.limits, longest_exchange=0.0)  # the shortest rest
+        it.client._connections.limits = attrs.evolve(it.client._connections.limits, longest_call=0.0)  # the shortest rest
         other.ways[HOST] = it.port
         one, two = it.by_profile(), Proxy(False, "127.0.0.1", other.port)
         for number, proxy in enumerate([one, two, attrs.evolve(one, credentials=Secret("a:b"))]):
