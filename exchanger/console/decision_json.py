@@ -166,7 +166,7 @@ def _exchange(record: DecisionRecord) -> dict[str, object]:
 
 
 def _subject(verdict: SubjectVerdict | None) -> dict[str, object] | None:
-    """Return what the gate found of the caller's token: a refusal's reason, "" if the token passed, and the digest of actors."""
+    """Return what verification found of the caller's token: a refusal's reason, "" if the token passed, and the digest of actors."""
     return None if verdict is None else {"refusal": printable(verdict.refusal, DETAIL_LIMIT), "actors": verdict.actors}
 
 

@@ -217,8 +217,8 @@ def finish(pending: ExchangePending, outcome: TokenOutcome) -> Outcome:
             )
         case ExchangeFailure():
             denied = _refused(entry, outcome)
-            # The gate is ours, so its refusals are told alike in both styles.
-            if issuer.errors is not ErrorStyle.STRICT and outcome.diagnostic not in _OF_THE_GATE:
+            # Verification is ours, so its refusals are told alike in both styles.
+            if issuer.errors is not ErrorStyle.STRICT and outcome.diagnostic not in _OF_VERIFICATION:
                 return denied
             told = strict_answer(outcome, pending.realm, entry.target.scope, entry.resource_metadata)
             return attrs.evolve(denied, status=told.status, body=told.body, headers=told.headers)
@@ -226,7 +226,7 @@ def finish(pending: ExchangePending, outcome: TokenOutcome) -> Outcome:
             assert_never(outcome)
 
 
-_OF_THE_GATE: Final = frozenset({Diagnostic.SUBJECT_REFUSED, Diagnostic.KEYS_UNKNOWN})
+_OF_VERIFICATION: Final = frozenset({Diagnostic.SUBJECT_REFUSED, Diagnostic.KEYS_UNKNOWN})
 
 
 def _refused(entry: ExchangeEntry, failure: ExchangeFailure) -> Deny:

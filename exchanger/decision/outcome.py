@@ -58,7 +58,7 @@ class Allow:
     ``source`` is the policy that matched, ``entry_index`` the position in its ``entries``, ``issuer`` the profile that this entry names, ""
     without one. ``expires_at``: when the token expires, in seconds since the epoch, ``None`` if that is not known. ``removed`` are the
     headers in which the caller's token may have come, but for Authorization, and the names that some servers take for them. ``subject`` is
-    the gate's verdict on that token.
+    the verdict of verification on that token.
     """
 
     reason: Reason
@@ -148,7 +148,7 @@ class Exchange:
 class DecisionRecord:
     """All that observers learn of one answered request: log line, metrics, span and console item are functions of it.
 
-    ``started`` is the arrival on a clock that never jumps (``time.perf_counter``) and ``duration`` the time to the answer, both in seconds.
+    ``started`` is the arrival on a clock that never jumps (``Network.steady``) and ``duration`` the time to the answer, both in seconds.
     ``span`` is the decision's place in its trace, ``None`` if it is neither recorded nor passed on by an exchange. ``exchange`` is ``None``
     if the policy asked for none.
     """

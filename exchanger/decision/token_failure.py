@@ -26,7 +26,7 @@ _TRANSPORT_TEXTS: Final = {
 
 
 def transport_failure(kind: ErrorKind, diagnostic: Diagnostic, http_status: int | None = None, *, detail: str = "") -> ExchangeFailure:
-    """Return the failure of an exchange that got no usable response: one of TXE-1001 to TXE-1009.
+    """Return the failure of an exchange that got no usable response: one of TXE-1001 to TXE-1009, or TXE-4002.
 
     ``http_status`` is the token endpoint's status, where there was one. ``detail`` says more to operators.
     """
@@ -35,7 +35,7 @@ def transport_failure(kind: ErrorKind, diagnostic: Diagnostic, http_status: int 
     return ExchangeFailure(diagnostic, kind, INTERNAL_SERVER_ERROR, body, http_status=http_status, detail=detail)
 
 
-def gate_refusal(why: str) -> ExchangeFailure:
+def subject_refusal(why: str) -> ExchangeFailure:
     """Return the failure of an exchange whose subject token is not good enough; ``why`` is for operators (TXE-4001)."""
     body = described("invalid_token", "request failed", Diagnostic.SUBJECT_REFUSED)
     return ExchangeFailure(

@@ -12,7 +12,7 @@ from typing import Final, assert_never, final
 import attrs
 import trio
 
-from exchanger.decision.token_failure import gate_refusal, transport_failure
+from exchanger.decision.token_failure import subject_refusal, transport_failure
 from exchanger.errors import Diagnostic
 from exchanger.exchange.jwks_cache import JwksCache
 from exchanger.jwt.claims import SubjectPolicy
@@ -41,7 +41,7 @@ _TOO_LATE: Final = attrs.evolve(_NO_KEYS, detail="the keys of the token's issuer
 class _Kept:
     """A token that passed by ``policy`` and by the keys of ``version``, until ``until`` (seconds since the epoch)."""
 
-    ring: JwksCache
+    jwks: JwksCache
     version: int
     policy: SubjectPolicy
     until: float
@@ -68,7 +68,7 @@ class SubjectTokenVerifier:
     observer: MetadataObserver
     now: Callable[[], float] = SYSTEM.wall
     _random: Random = SYSTEM.random
-    _rings: dict[tuple[str, str], JwksCache] = attrs.field(factory=dict, init=False)
+    _caches: dict[tuple[str, str], JwksCache] = attrs.field(factory=dict, init=False)
     _followed: dict[JwksCache, trio.CancelScope] = attrs.field(factory=dict, init=False)
     _kept: OrderedDict[tuple[str, bytes], _Kept] = attrs.field(factory=OrderedDict, init=False, repr=False)
     _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
@@ -83,28 +83,28 @@ class SubjectTokenVerifier:
                 await trio.sleep_forever()
         finally:
             self._nursery = None
-            for ring in self._followed:
-                while ring.end():
+            for jwks in self._followed:
+                while jwks.end():
                     pass
             self._followed.clear()
 
     def use_issuers(self, issuers: Mapping[str, Issuer]) -> None:
         """Take over the issuers in force. Keys of an issuer that is reached as before stay known."""
-        rings: dict[tuple[str, str], JwksCache] = {}
+        caches: dict[tuple[str, str], JwksCache] = {}
         for name, issuer in issuers.items():
             for url in issuer.subject.issuers:
-                before = self._rings.get((name, url))
+                before = self._caches.get((name, url))
                 if before is not None and _way(before.issuer) == _way(issuer):
                     before.issuer = issuer
-                    rings[name, url] = before
+                    caches[name, url] = before
                 else:
-                    rings[name, url] = JwksCache(url, issuer, self.documents, self.observer, self.reactor.turn, self._random)
-        self._rings = rings
+                    caches[name, url] = JwksCache(url, issuer, self.documents, self.observer, self.reactor.turn, self._random)
+        self._caches = caches
         self._kept.clear()  # what passed under other rules need not pass now
-        current = dict.fromkeys(rings.values())
-        for ring in [ring for ring in self._followed if ring not in current]:
-            self._followed[ring].cancel()
-            ring.end()
+        current = dict.fromkeys(caches.values())
+        for jwks in [jwks for jwks in self._followed if jwks not in current]:
+            self._followed[jwks].cancel()
+            jwks.end()
         if self._nursery is not None:
             self._follow_all(self._nursery)
 
@@ -115,7 +115,7 @@ class SubjectTokenVerifier:
         return PendingVerification(self, request, due, done).begin()
 
     def judge(self, request: TokenRequest, *, again: bool) -> "SubjectVerdict | ExchangeFailure | JwksCache":
-        """Judge the subject token of ``request``; a ring if its keys have to be waited for, which is done once: not if ``again``."""
+        """Judge the subject token; a ``JwksCache`` if its keys are still being fetched: wait for them, but not ``again``."""
         token = request.subject_token.reveal()
         subject = request.issuer.subject
         policy = SubjectPolicy(subject.issuers, subject.audiences, has_actor=request.issuer.grant.actor is not None)
@@ -123,7 +123,7 @@ class SubjectTokenVerifier:
         kept = self._kept.get(place)
         now = self.now()
         # A request that waited while its profile was replaced is judged by the rules that it began with, and they count for it alone.
-        if kept is not None and now < kept.until and kept.version == kept.ring.version and kept.policy == policy:
+        if kept is not None and now < kept.until and kept.version == kept.jwks.version and kept.policy == policy:
             self._kept.move_to_end(place)
             return kept.verdict
         read = read_token(token)
@@ -131,23 +131,23 @@ class SubjectTokenVerifier:
             return _refusal(read)
         if (foreign := judge_issuer(read, policy)) is not None:
             return _refusal(foreign)
-        ring = self._rings.get((request.issuer.name, read.issuer))
-        if ring is None or self._nursery is None:  # the profile was replaced a moment ago, or the service ends
+        jwks = self._caches.get((request.issuer.name, read.issuer))
+        if jwks is None or self._nursery is None:  # the profile was replaced a moment ago, or the service ends
             return _NO_KEYS
-        if ring.keys is None:
-            return ring if ring.fetching and not again else _NO_KEYS
-        found = judge(read, ring.keys, policy, now)
+        if jwks.keys is None:
+            return jwks if jwks.fetching and not again else _NO_KEYS
+        found = judge(read, jwks.keys, policy, now)
         match found:
             case Claims():
                 verdict = SubjectVerdict(found.actors)
-                self._keep(place, _Kept(ring, ring.version, policy, found.until, verdict))
+                self._keep(place, _Kept(jwks, jwks.version, policy, found.until, verdict))
                 return verdict
             case Refused():
                 return _refusal(found)
             case UnknownKey():
-                if not again and ring.refetch(trio.current_time()):
-                    return ring
-                return _NO_KEYS if ring.failed else gate_refusal("the token is signed by a key that its issuer does not publish")
+                if not again and jwks.refetch(trio.current_time()):
+                    return jwks
+                return _NO_KEYS if jwks.failed else subject_refusal("the token is signed by a key that its issuer does not publish")
             case _:
                 assert_never(found)
 
@@ -157,16 +157,16 @@ class SubjectTokenVerifier:
             self._kept.popitem(last=False)
 
     def _follow_all(self, nursery: trio.Nursery) -> None:
-        for ring in [ring for ring in self._rings.values() if ring not in self._followed]:
-            scope = self._followed[ring] = trio.CancelScope()
-            nursery.start_soon(self._follow, ring, scope)
+        for jwks in [jwks for jwks in self._caches.values() if jwks not in self._followed]:
+            scope = self._followed[jwks] = trio.CancelScope()
+            nursery.start_soon(self._follow, jwks, scope)
 
-    async def _follow(self, ring: JwksCache, scope: trio.CancelScope) -> None:
-        """Follow the keys until the ring is replaced, and tell the rest of those who wait."""
+    async def _follow(self, jwks: JwksCache, scope: trio.CancelScope) -> None:
+        """Follow the keys until ``jwks`` is replaced, and tell the rest of those who wait."""
         with scope:
-            await ring.follow()
-        await ring.tell_in_steps()
-        del self._followed[ring]
+            await jwks.follow()
+        await jwks.tell_in_steps()
+        del self._followed[jwks]
 
 
 def _way(issuer: Issuer) -> tuple[object, ...]:
@@ -174,7 +174,7 @@ def _way(issuer: Issuer) -> tuple[object, ...]:
 
 
 def _refusal(refused: Refused) -> ExchangeFailure:
-    return gate_refusal(f"the token {refused.reason.value}")
+    return subject_refusal(f"the token {refused.reason.value}")
 
 
 @final
@@ -187,7 +187,7 @@ class PendingVerification:
     latest: float
     done: Callable[[TokenOutcome], None]
     due: float = NEVER
-    _ring: JwksCache | None = None
+    _jwks: JwksCache | None = None
     _ticket: Ticket | None = None
     _verdict: SubjectVerdict | None = None
 
@@ -195,7 +195,7 @@ class PendingVerification:
         """Judge the token, or wait for the keys."""
         found = self.verifier.judge(self.request, again=False)
         if isinstance(found, JwksCache):
-            self._ring = found
+            self._jwks = found
             found.wait(self)
             self.verifier.reactor.timers.expect(self, self.latest)
             return self
@@ -203,9 +203,9 @@ class PendingVerification:
 
     def fetched(self) -> None:
         """See ``jwks_cache.Waiter``."""
-        if self._ring is None:  # it left while others were told
+        if self._jwks is None:  # it left while others were told
             return
-        self.due, self._ring = NEVER, None
+        self.due, self._jwks = NEVER, None
         found = self.verifier.judge(self.request, again=True)
         outcome = self._go_on(_NO_KEYS if isinstance(found, JwksCache) else found)
         if isinstance(outcome, TokenOutcome):
@@ -213,17 +213,17 @@ class PendingVerification:
 
     def on_due(self, _now: float) -> None:
         """The time is up; see ``Timed``."""
-        if self._ring is not None:
-            self._ring.leave(self)
-            self._ring = None
+        if self._jwks is not None:
+            self._jwks.leave(self)
+            self._jwks = None
         self.done(_TOO_LATE)
 
     def leave(self) -> None:
         """See ``Ticket``."""
         self.due = NEVER
-        if self._ring is not None:
-            self._ring.leave(self)
-            self._ring = None
+        if self._jwks is not None:
+            self._jwks.leave(self)
+            self._jwks = None
         elif self._ticket is not None:
             self._ticket.leave()
 

@@ -31,7 +31,7 @@ def decision_line(record: DecisionRecord, timestamp: str) -> Line:
 
     ``duration_ms`` is in milliseconds. ``policy`` (namespace/name) is there when a policy matched. When an exchange failed, ``issuer``,
     ``endpoint`` (a host), ``error_kind``, ``oauth_error`` and ``diagnostic`` are there as far as they are known. ``actors`` is the digest
-    of those who act for the caller's subject, if the gate found any.
+    of those who act for the caller's subject, if verification found any.
     """
     return _line("check.decided", _LEVELS[record.outcome.result], record, timestamp)
 

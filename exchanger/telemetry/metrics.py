@@ -31,7 +31,7 @@ _ISSUER: Final = ("issuer", "endpoint_host")
 _CACHE: Final = ("endpoint_host", "level", "result")
 # Not ``namespace``, which Prometheus takes for the instance's own. There are as many as operators name.
 _NAMESPACE: Final = ("policy_namespace",)
-# What the gate refuses is not among them: whoever sends bad tokens must not make a token endpoint look as if it failed.
+# What verification refuses is not among them: whoever sends bad tokens must not make a token endpoint look as if it failed.
 _WITHOUT_CALL: Final = frozenset({ErrorKind.UNKNOWN_ISSUER_PROFILE, ErrorKind.BREAKER_OPEN, ErrorKind.OVERLOADED, ErrorKind.NO_ACTOR_TOKEN})
 _STATUS_CLASSES: Final = {status: f"{status}xx" for status in range(2, 6)}
 

@@ -90,7 +90,7 @@ class StepUp:
 @final
 @attrs.frozen
 class SubjectVerdict:
-    """What the gate found of a caller's token. ``actors`` is "" or a digest of those who act for its subject (RFC 8693 section 4.1).
+    """What verification found of a caller's token. ``actors`` is "" or a digest of those who act for its subject (RFC 8693 section 4.1).
 
     ``refusal`` is "" if the token passed, and otherwise says why it did not, in words of our own.
     """
@@ -105,7 +105,7 @@ class SubjectVerdict:
 class ExchangedToken:
     """The exchange succeeded; ``access_token`` can be sent as a bearer token. ``call``, ``cache`` and ``expires_at`` are not part of it.
 
-    ``subject`` is the gate's verdict on the caller's token, ``None`` without a gate.
+    ``subject`` is the verdict of verification on the caller's token, ``None`` where it is not verified.
 
     ``expires_in`` is the token's lifetime in seconds from when it was issued (RFC 6749 section 5.1,
     https://www.rfc-editor.org/rfc/rfc6749#section-5.1), ``None`` if the token endpoint did not say. ``expires_at`` is when it expires at
@@ -125,7 +125,8 @@ class ExchangedToken:
 class ExchangeFailure:
     """The exchange failed, in the form in which the client may see it.
 
-    ``status`` is 400, 401 or 500; ``body`` is JSON without anything of the token endpoint's, except with error passthrough;
+    ``status`` is 400, 401 or 500, and ``errors: strict`` replaces it;
+    ``body`` is JSON without anything of the token endpoint's, except with error passthrough;
     ``www_authenticate`` holds the token endpoint's challenges to relay; ``http_status`` is the token endpoint's own, if it answered.
     The others are not part of the outcome, and never reach the client: ``retry_after`` is for how long the token endpoint asks not to be
     called, in seconds, ``None`` if it does not; ``oauth_error`` is the token endpoint's error code if it is a

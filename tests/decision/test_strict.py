@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from exchanger.decision.check import begin, finish
 from exchanger.decision.outcome import Deny, ExchangePending
-from exchanger.decision.token_failure import gate_refusal, transport_failure
+from exchanger.decision.token_failure import subject_refusal, transport_failure
 from exchanger.errors import Diagnostic
 from exchanger.net.answer import TooLarge
 from exchanger.oauth.step_up import step_up_of
@@ -163,7 +163,7 @@ def test_a_caller_is_told_when_to_come_back(asked: float | None, told_: str) -> 
 
 @pytest.mark.parametrize("style", ErrorStyle)
 def test_the_gate_tells_its_refusals_alike(style: ErrorStyle) -> None:
-    refused = told(gate_refusal("the token has expired"), style)
+    refused = told(subject_refusal("the token has expired"), style)
     assert (refused.status, json.loads(refused.body)["error"], refused.headers) == (
         401,
         "invalid_token",

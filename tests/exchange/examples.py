@@ -1,4 +1,4 @@
-"""A gate before a token client, callers' issuers in memory, and the tokens that they sign."""
+"""A verifier before a token client, callers' issuers in memory, and the tokens that they sign."""
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
@@ -42,7 +42,7 @@ def publishing(*kids: str, **more: bytes) -> Site:
 @final
 @attrs.define(eq=False)
 class Waiting:
-    """One request behind the gate."""
+    """One request behind the verifier."""
 
     done: Callable[[TokenOutcome], None]
     left: bool = False
@@ -79,7 +79,7 @@ class Behind:
 @final
 @attrs.define(eq=False)
 class Gated:
-    """A gate and what is around it; ``skew`` is by how much its wall clock is wrong."""
+    """A verifier and what is around it; ``skew`` is by how much its wall clock is wrong."""
 
     it: World
     site: Site
@@ -87,7 +87,7 @@ class Gated:
     behind: Behind
     began: float
     skew: float = 0.0
-    gate: SubjectTokenVerifier = attrs.field(init=False)
+    verifier: SubjectTokenVerifier = attrs.field(init=False)
 
     def now(self) -> float:
         return NOW + trio.current_time() - self.began + self.skew
@@ -97,26 +97,26 @@ class Gated:
         return self.site.gets.count("/keys")
 
     def use(self, *issuers: Issuer) -> None:
-        self.gate.use_issuers({issuer.name: issuer for issuer in issuers})
+        self.verifier.use_issuers({issuer.name: issuer for issuer in issuers})
 
 
 @asynccontextmanager
 async def guarded(
     site: Site, *issuers: Issuer, behind: TokenExchanger | None = None, settings: TokenClientSettings = HTTP
 ) -> AsyncGenerator[Gated]:
-    """Run a gate for ``issuers``; by the time of the block each key was asked for. At the end nothing is left."""
+    """Run a verifier for ``issuers``; by the time of the block each key was asked for. At the end nothing is left."""
     learned, own = Learned(), Behind()
     async with world(site.serve, settings=settings) as it:
         found = Gated(it, site, learned, behind if isinstance(behind, Behind) else own, trio.current_time())
-        found.gate = SubjectTokenVerifier(behind or own, it.client.documents, it.client.reactor, learned, found.now, Steady())
+        found.verifier = SubjectTokenVerifier(behind or own, it.client.documents, it.client.reactor, learned, found.now, Steady())
         found.use(*issuers)
         async with trio.open_nursery() as nursery:
-            await nursery.start(found.gate.run)
+            await nursery.start(found.verifier.run)
             await wait_all_tasks_blocked()
             yield found
             nursery.cancel_scope.cancel()
-        assert found.gate._followed == {}
-        assert all(not ring._waiters for ring in found.gate._rings.values())
+        assert found.verifier._followed == {}
+        assert all(not jwks._waiters for jwks in found.verifier._caches.values())
         assert it.client.connections.open == kept(it.client)
         await trio.sleep(HTTP.idle_connection_timeout + 1)
 

@@ -125,15 +125,15 @@ async def test_whatever_fails(proof: str, grant: str, failure: str, autojump_clo
     async with guarded(site, issuer, settings=CONTRACT) as it:
         client = it.it.client
         client.metadata.observer = it.learned
-        it.gate.behind = client
+        it.verifier.behind = client
         client.use_issuers({"primary": issuer})
         await wait_all_tasks_blocked()
-        begun = it.gate.begin(asking(SUBJECT, issuer), math.inf, lambda outcome: seen.append(shown(outcome, issuer)))
+        begun = it.verifier.begin(asking(SUBJECT, issuer), math.inf, lambda outcome: seen.append(shown(outcome, issuer)))
         await trio.lowlevel.checkpoint()
-        machines = (client, begun, it.gate)  # the first shows all its parts
-        seen += [repr(machines), repr((client._preparation._endpoints, it.gate._rings, it.gate._kept, client._actor_tokens._kept))]
+        machines = (client, begun, it.verifier)  # the first shows all its parts
+        seen += [repr(machines), repr((client._preparation._endpoints, it.verifier._caches, it.verifier._kept, client._actor_tokens._kept))]
         for subject in (SUBJECT, token(jti="canary", aud="canary"), token(jti="canary", iss="http://canary")):
-            seen.append(shown(await exchange(it.gate, asking(subject, issuer)), issuer))
+            seen.append(shown(await exchange(it.verifier, asking(subject, issuer)), issuer))
         await trio.sleep(1)
         seen.append(repr((machines, it.it.observer.records, it.learned.events, issuer, list(client.limits))))
         seen.append(repr((client._preparation._endpoints, client._preparation._assertions._loaded, client._actor_tokens._kept)))

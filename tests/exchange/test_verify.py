@@ -1,4 +1,4 @@
-"""The gate: who passes, what a refusal says, when keys are fetched, and for how long a verdict counts."""
+"""The verifier: who passes, what a refusal says, when keys are fetched, and for how long a verdict counts."""
 
 import math
 from collections.abc import Callable
@@ -76,7 +76,7 @@ def no_keys(outcome: TokenOutcome) -> bool:
 async def test_a_good_token_passes(autojump_clock: MockClock) -> None:
     async with guarded(publishing("p256"), gated()) as it:
         assert it.learned.taken() == [("keys_known", ISSUER, "1")]
-        outcome = await exchange(it.gate, asking(GOOD))
+        outcome = await exchange(it.verifier, asking(GOOD))
         assert outcome == ISSUED
         assert passed(outcome)
         assert [request.subject_token.reveal() for request in it.behind.begun] == [GOOD]
@@ -86,14 +86,14 @@ async def test_a_good_token_passes(autojump_clock: MockClock) -> None:
 async def test_without_issuers_there_is_no_gate(autojump_clock: MockClock) -> None:
     plain = gated(SubjectRules())
     async with guarded(Site(), plain) as it:
-        outcome = await exchange(it.gate, asking("opaque", plain))
+        outcome = await exchange(it.verifier, asking("opaque", plain))
         assert (outcome, outcome.subject) == (ISSUED, None)
         assert it.site.gets == []
 
 
 async def test_actors_are_told_by_their_digest(autojump_clock: MockClock) -> None:
     async with guarded(publishing("p256"), gated()) as it:
-        outcome = await exchange(it.gate, asking(token(act={"sub": "canary"})))
+        outcome = await exchange(it.verifier, asking(token(act={"sub": "canary"})))
         assert outcome.subject is not None
         assert len(outcome.subject.actors) == 16
         assert "canary" not in repr(outcome)
@@ -116,7 +116,7 @@ async def test_actors_are_told_by_their_digest(autojump_clock: MockClock) -> Non
 )
 async def test_each_kind_of_refusal(subject: str, why: str, autojump_clock: MockClock) -> None:
     async with guarded(publishing("p256", "rsa"), gated()) as it:
-        outcome = await exchange(it.gate, asking(subject))
+        outcome = await exchange(it.verifier, asking(subject))
         assert why in refused(outcome)
         assert it.behind.begun == []
         assert it.fetches == 1
@@ -127,9 +127,9 @@ async def test_who_may_act_counts_where_there_is_an_actor(autojump_clock: MockCl
     subject = token(may_act={"sub": "me"})
     with_actor = gated(grant=ACTOR)
     async with guarded(publishing("p256"), with_actor) as it:
-        assert passed(await exchange(it.gate, asking(subject, with_actor)))
+        assert passed(await exchange(it.verifier, asking(subject, with_actor)))
         it.use(gated())
-        assert "restricts who may act" in refused(await exchange(it.gate, asking(subject)))
+        assert "restricts who may act" in refused(await exchange(it.verifier, asking(subject)))
 
 
 async def test_the_issuer_s_own_metadata_say_where_its_keys_are(autojump_clock: MockClock) -> None:
@@ -139,7 +139,7 @@ async def test_the_issuer_s_own_metadata_say_where_its_keys_are(autojump_clock: 
     async with guarded(site, issuer) as it:
         ((event, url, _),) = it.learned.taken()
         assert (event, url) == ("keys_failed", "http://login.example.com")
-        assert no_keys(await exchange(it.gate, asking(subject, issuer)))
+        assert no_keys(await exchange(it.verifier, asking(subject, issuer)))
         site.documents[OPENID] = document({"issuer": "http://login.example.com"})
         await trio.sleep(0.5)
         assert it.learned.taken() == [("keys_failed", "http://login.example.com", "the metadata names no jwks_uri")]
@@ -149,7 +149,7 @@ async def test_the_issuer_s_own_metadata_say_where_its_keys_are(autojump_clock: 
         site.documents[OPENID] = document({"issuer": "http://login.example.com", "jwks_uri": "http://login.example.com/keys"})
         await trio.sleep(60)
         assert it.learned.taken()[-1] == ("keys_known", "http://login.example.com", "1")
-        assert passed(await exchange(it.gate, asking(subject, issuer)))
+        assert passed(await exchange(it.verifier, asking(subject, issuer)))
 
 
 @pytest.mark.parametrize(
@@ -164,25 +164,25 @@ async def test_keys_that_cannot_be_had(answer: bytes, autojump_clock: MockClock)
     site = Site({"/keys": answer})
     async with guarded(site, gated()) as it:
         for _ in range(20):
-            assert no_keys(await exchange(it.gate, asking(GOOD)))
+            assert no_keys(await exchange(it.verifier, asking(GOOD)))
         assert it.fetches == 1
         ((event, url, why),) = it.learned.taken()
         assert (event, url) == ("keys_failed", ISSUER)
         assert "canary" not in why
         site.documents["/keys"] = published("p256")
         await trio.sleep(0.5)
-        assert passed(await exchange(it.gate, asking(GOOD)))
+        assert passed(await exchange(it.verifier, asking(GOOD)))
 
 
 async def test_keys_stay_known_while_they_cannot_be_fetched(autojump_clock: MockClock) -> None:
     site = publishing("p256")
     async with guarded(site, gated()) as it:
-        assert passed(await exchange(it.gate, asking(GOOD)))
+        assert passed(await exchange(it.verifier, asking(GOOD)))
         for answer in (response(b"", 500), response(b'{"keys": []}')):
             site.documents["/keys"] = answer
             await trio.sleep(REFRESH_S + 60)
             it.skew -= REFRESH_S + 60
-            assert passed(await exchange(it.gate, asking(token(jti=repr(answer)))))
+            assert passed(await exchange(it.verifier, asking(token(jti=repr(answer)))))
         assert [event for event, *_ in it.learned.taken()] == ["keys_known", "keys_failed", "keys_failed"]
 
 
@@ -191,14 +191,14 @@ async def test_whoever_waits_for_the_first_keys_in_vain(autojump_clock: MockCloc
     async with guarded(site, gated()) as it:
         outcomes: list[TokenOutcome] = []
         for subject in (GOOD, token(aud="other")):
-            it.gate.begin(asking(subject), math.inf, outcomes.append)
+            it.verifier.begin(asking(subject), math.inf, outcomes.append)
         await trio.sleep(DOCUMENT_TIMEOUT - 0.1)
         assert outcomes == []
         await trio.sleep(0.2)
         assert [no_keys(outcome) for outcome in outcomes] == [True, True]
         site.documents["/keys"] = published("p256")
         await trio.sleep(1)
-        assert passed(await exchange(it.gate, asking(GOOD)))
+        assert passed(await exchange(it.verifier, asking(GOOD)))
 
 
 async def test_whoever_waits_is_served_by_the_first_keys(autojump_clock: MockClock) -> None:
@@ -206,7 +206,7 @@ async def test_whoever_waits_is_served_by_the_first_keys(autojump_clock: MockClo
         it.use(gated())
         outcomes: list[TokenOutcome] = []
         for subject in (GOOD, token(aud="other"), UNKNOWN_KID):
-            assert not isinstance(it.gate.begin(asking(subject), math.inf, outcomes.append), ExchangeFailure)
+            assert not isinstance(it.verifier.begin(asking(subject), math.inf, outcomes.append), ExchangeFailure)
         await wait_all_tasks_blocked()
         assert [passed(outcome) for outcome in outcomes] == [True, False, False]
         assert refused(outcomes[1]) == "the token is for another audience"
@@ -222,7 +222,7 @@ async def test_a_new_key_is_fetched(autojump_clock: MockClock) -> None:
         outcomes: list[TokenOutcome] = []
 
         async def one(number: int) -> None:
-            outcomes.append(await exchange(it.gate, asking(token("EdDSA", jti=str(number)))))
+            outcomes.append(await exchange(it.verifier, asking(token("EdDSA", jti=str(number)))))
 
         async with trio.open_nursery() as callers:
             for number in range(5):
@@ -238,12 +238,12 @@ async def test_a_new_key_is_not_there_while_it_cannot_be_fetched(autojump_clock:
     async with guarded(site, gated()) as it:
         site.documents["/keys"] = response(b"", 503)
         await trio.sleep(UNKNOWN_KEY_S)
-        assert no_keys(await exchange(it.gate, asking(token("EdDSA"))))
-        assert passed(await exchange(it.gate, asking(GOOD)))
-        assert "audience" in refused(await exchange(it.gate, asking(token(aud="other"))))
+        assert no_keys(await exchange(it.verifier, asking(token("EdDSA"))))
+        assert passed(await exchange(it.verifier, asking(GOOD)))
+        assert "audience" in refused(await exchange(it.verifier, asking(token(aud="other"))))
         site.documents["/keys"] = published("p256", "ed")
         await trio.sleep(1)
-        assert passed(await exchange(it.gate, asking(token("EdDSA"))))
+        assert passed(await exchange(it.verifier, asking(token("EdDSA"))))
 
 
 @settings(max_examples=examples(30), deadline=None)
@@ -256,7 +256,7 @@ def test_strangers_cannot_have_keys_fetched_more_than_once_a_minute(tokens: list
             began, outcomes = trio.current_time(), list[TokenOutcome]()
 
             async def one(kid: str) -> None:
-                outcomes.append(await exchange(it.gate, asking(raw({"alg": "ES256", "kid": f"x{kid}"}))))
+                outcomes.append(await exchange(it.verifier, asking(raw({"alg": "ES256", "kid": f"x{kid}"}))))
 
             for kid, pause in tokens:
                 if at_once:
@@ -296,12 +296,12 @@ async def test_the_deadline_is_504_while_a_key_is_waited_for(autojump_clock: Moc
     site = Site({"/keys": b""})
     async with guarded(site, gated()) as it:
         began = trio.current_time()
-        outcome = await exchange(it.gate, asking(GOOD), began + 0.5)
+        outcome = await exchange(it.verifier, asking(GOOD), began + 0.5)
         assert trio.current_time() == pytest.approx(began + 0.5)
         assert isinstance(outcome, ExchangeFailure)
         assert (outcome.diagnostic, outcome.too_late) == (Diagnostic.KEYS_UNKNOWN, True)
         assert [told_with(style, outcome).status for style in ErrorStyle] == [504, 504]
-        assert no_keys(await exchange(it.gate, asking(GOOD)))  # the fetch itself ends
+        assert no_keys(await exchange(it.verifier, asking(GOOD)))  # the fetch itself ends
         assert trio.current_time() == pytest.approx(began + 2 * DOCUMENT_TIMEOUT, abs=DOCUMENT_TIMEOUT)
 
 
@@ -315,16 +315,16 @@ async def test_leaving_while_others_are_told(autojump_clock: MockClock) -> None:
             outcomes.append(outcome)
             tickets[1].leave()  # type: ignore[attr-defined]
 
-        tickets += [it.gate.begin(asking(GOOD), math.inf, done), it.gate.begin(asking(GOOD), math.inf, outcomes.append)]
+        tickets += [it.verifier.begin(asking(GOOD), math.inf, done), it.verifier.begin(asking(GOOD), math.inf, outcomes.append)]
         await trio.sleep(10)
         assert len(outcomes) == 1
 
 
-async def test_leaving_behind_the_gate_and_being_answered_there(autojump_clock: MockClock) -> None:
+async def test_leaving_behind_the_verifier_and_being_answered_there(autojump_clock: MockClock) -> None:
     behind = Behind(at_once=False)
     async with guarded(publishing("p256"), gated(), behind=behind) as it:
         outcomes: list[TokenOutcome] = []
-        leaves, stays = (it.gate.begin(asking(GOOD), math.inf, outcomes.append) for _ in range(2))
+        leaves, stays = (it.verifier.begin(asking(GOOD), math.inf, outcomes.append) for _ in range(2))
         leaves.leave()  # type: ignore[union-attr]  # it is a ticket
         assert [ticket.left for ticket in behind.waiting] == [True, False]
         behind.land()
@@ -333,12 +333,12 @@ async def test_leaving_behind_the_gate_and_being_answered_there(autojump_clock: 
         assert stays is not leaves
 
 
-async def test_what_fails_behind_the_gate_says_that_the_token_passed(autojump_clock: MockClock) -> None:
+async def test_what_fails_behind_the_verifier_says_that_the_token_passed(autojump_clock: MockClock) -> None:
     site = publishing("p256")
     site.token = lambda _: response(b'{"error": "invalid_grant"}', 400)
     async with guarded(site, gated()) as it:
-        it.gate.behind = it.it.client._verify.behind
-        outcome = await exchange(it.gate, asking(GOOD))
+        it.verifier.behind = it.it.client._verify.behind
+        outcome = await exchange(it.verifier, asking(GOOD))
         assert isinstance(outcome, ExchangeFailure)
         assert (outcome.oauth_error, outcome.subject) == ("invalid_grant", SubjectVerdict())
 
@@ -359,9 +359,9 @@ async def test_a_token_is_verified_once(autojump_clock: MockClock, monkeypatch: 
     verified = counting(monkeypatch)
     async with guarded(publishing("p256"), gated()) as it:
         for _ in range(5):
-            assert passed(await exchange(it.gate, asking(GOOD)))
+            assert passed(await exchange(it.verifier, asking(GOOD)))
         assert verified == [1]
-        assert passed(await exchange(it.gate, asking(token(jti="other"))))
+        assert passed(await exchange(it.verifier, asking(token(jti="other"))))
         assert verified == [2]
 
 
@@ -384,28 +384,28 @@ OTHER_NAME: Final = attrs.evolve(STRICT, name="other")
 )
 async def test_no_verdict_goes_beyond(after: float, used: tuple[Issuer, ...], asked: Issuer, why: str, autojump_clock: MockClock) -> None:
     async with guarded(publishing("p256"), gated()) as it:
-        assert passed(await exchange(it.gate, asking(LASTING)))
+        assert passed(await exchange(it.verifier, asking(LASTING)))
         await trio.sleep(after - 0.5)
-        assert passed(await exchange(it.gate, asking(LASTING)))
+        assert passed(await exchange(it.verifier, asking(LASTING)))
         await trio.sleep(0.5)
         it.use(*used)
         await wait_all_tasks_blocked()
-        assert why in refused(await exchange(it.gate, asking(LASTING, asked)))
+        assert why in refused(await exchange(it.verifier, asking(LASTING, asked)))
         assert len(it.behind.begun) == 2
-        assert len(it.gate._kept) <= 1  # refusals are not: strangers could fill the memory, and drive out who passed
+        assert len(it.verifier._kept) <= 1  # refusals are not: strangers could fill the memory, and drive out who passed
 
 
 async def test_no_verdict_outlives_its_key(autojump_clock: MockClock) -> None:
     site = publishing("p256", "ed")
     async with guarded(site, gated()) as it:
-        assert passed(await exchange(it.gate, asking(GOOD)))
+        assert passed(await exchange(it.verifier, asking(GOOD)))
         site.documents["/keys"] = published("ed")
         await trio.sleep(REFRESH_S + 1)
         it.skew = -REFRESH_S
-        assert "does not publish" in refused(await exchange(it.gate, asking(GOOD)))
+        assert "does not publish" in refused(await exchange(it.verifier, asking(GOOD)))
         site.documents["/keys"] = published("p256", "ed")
         await trio.sleep(UNKNOWN_KEY_S)
-        assert passed(await exchange(it.gate, asking(GOOD)))
+        assert passed(await exchange(it.verifier, asking(GOOD)))
 
 
 async def test_whoever_waited_under_other_rules_leaves_no_verdict(autojump_clock: MockClock) -> None:
@@ -414,11 +414,11 @@ async def test_whoever_waited_under_other_rules_leaves_no_verdict(autojump_clock
     async with guarded(site) as it:
         it.use(gated())
         outcomes: list[TokenOutcome] = []
-        it.gate.begin(asking(GOOD), math.inf, outcomes.append)
+        it.verifier.begin(asking(GOOD), math.inf, outcomes.append)
         it.use(strict)  # whose keys are those that are being fetched
         await wait_all_tasks_blocked()
         assert [passed(outcome) for outcome in outcomes] == [True]  # by the rules that counted when it came
-        assert refused(await exchange(it.gate, asking(GOOD, strict))) == "the token is for another audience"
+        assert refused(await exchange(it.verifier, asking(GOOD, strict))) == "the token is for another audience"
 
 
 async def test_keys_of_one_issuer_sign_nothing_for_another(autojump_clock: MockClock) -> None:
@@ -434,12 +434,12 @@ async def test_keys_of_one_issuer_sign_nothing_for_another(autojump_clock: MockC
     )
     async with guarded(site, both) as it:
         mine, others = token(iss="http://login.example.com"), token("EdDSA", iss="http://login.example.com/other")
-        assert [passed(await exchange(it.gate, asking(subject, both))) for subject in (mine, others)] == [True, True]
+        assert [passed(await exchange(it.verifier, asking(subject, both))) for subject in (mine, others)] == [True, True]
         for crossed in (token("EdDSA", iss="http://login.example.com"), token(iss="http://login.example.com/other")):
-            assert "does not publish" in refused(await exchange(it.gate, asking(crossed, both)))
+            assert "does not publish" in refused(await exchange(it.verifier, asking(crossed, both)))
         # Also under the name of the other's key.
         named = raw({"alg": "ES256", "kid": "p256"}, claims(iss="http://login.example.com/other"), P256)
-        assert "does not publish" in refused(await exchange(it.gate, asking(named, both)))
+        assert "does not publish" in refused(await exchange(it.verifier, asking(named, both)))
 
 
 async def test_verdicts_are_bounded(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -448,11 +448,11 @@ async def test_verdicts_are_bounded(autojump_clock: MockClock, monkeypatch: pyte
     subjects = [token(jti=str(number)) for number in range(4)]
     async with guarded(publishing("p256"), gated()) as it:
         for subject in (*subjects[:3], subjects[0], subjects[3]):  # the first is used again, so the second goes
-            await exchange(it.gate, asking(subject))
-        assert (len(it.gate._kept), verified) == (3, [4])
-        await exchange(it.gate, asking(subjects[0]))
+            await exchange(it.verifier, asking(subject))
+        assert (len(it.verifier._kept), verified) == (3, [4])
+        await exchange(it.verifier, asking(subjects[0]))
         assert verified == [4]
-        await exchange(it.gate, asking(subjects[1]))
+        await exchange(it.verifier, asking(subjects[1]))
         assert verified == [5]
 
 
@@ -475,13 +475,13 @@ async def test_keys_that_are_reached_as_before_stay_known(changed: Issuer, again
         it.use(changed)
         if again:  # nothing that came by another way counts
             outcomes: list[TokenOutcome] = []
-            it.gate.begin(asking(GOOD, changed), math.inf, outcomes.append)
+            it.verifier.begin(asking(GOOD, changed), math.inf, outcomes.append)
             assert outcomes == []
             await trio.sleep(10)
             assert len(outcomes) == 1
             assert len(it.it.endpoint.dialled) + len(it.site.gets) > dialled + 1
         else:
-            assert passed(await exchange(it.gate, asking(GOOD, changed)))
+            assert passed(await exchange(it.verifier, asking(GOOD, changed)))
             assert it.fetches == 1
 
 
@@ -489,10 +489,10 @@ async def test_an_issuer_that_goes_takes_its_keys_along(autojump_clock: MockCloc
     site = Site({"/keys": b""})
     async with guarded(site, gated()) as it:
         outcomes: list[TokenOutcome] = []
-        it.gate.begin(asking(GOOD), math.inf, outcomes.append)
+        it.verifier.begin(asking(GOOD), math.inf, outcomes.append)
         it.use()
         assert no_keys(outcomes[0])
-        assert no_keys(await exchange(it.gate, asking(GOOD)))
+        assert no_keys(await exchange(it.verifier, asking(GOOD)))
         assert len(outcomes) == 1
         await trio.sleep(2 * REFRESH_S)
         assert it.fetches == 1
@@ -521,15 +521,15 @@ async def test_fetches_of_one_ring_end_with_it(autojump_clock: MockClock) -> Non
 
 def counting_turns(it: Gated, ended: list[TokenOutcome]) -> list[int]:
     """Return how many of those who wait for keys are told in each turn from now on."""
-    (ring,) = it.gate._rings.values()
-    told, turn = list[int](), ring.turn
+    (jwks,) = it.verifier._caches.values()
+    told, turn = list[int](), jwks.turn
 
     def counted(work: Callable[[], None]) -> None:
         before = len(ended)
         turn(work)
         told.append(len(ended) - before)
 
-    ring.turn = counted
+    jwks.turn = counted
     return told
 
 
@@ -541,7 +541,7 @@ async def test_many_who_wait_for_keys_are_told_in_small_steps(autojump_clock: Mo
         ended = list[TokenOutcome]()
         told = counting_turns(it, ended)
         for number in range(100):
-            it.gate.begin(asking(f"{made_up}{number:07d}A"), 1e9, ended.append)
+            it.verifier.begin(asking(f"{made_up}{number:07d}A"), 1e9, ended.append)
         await trio.sleep(DOCUMENT_TIMEOUT)
         assert len(ended) == 100
         assert max(told) <= TOLD_AT_ONCE
@@ -552,7 +552,7 @@ async def test_many_who_wait_for_an_issuer_that_goes_are_told_in_small_steps(aut
         ended = list[TokenOutcome]()
         told = counting_turns(it, ended)
         for _ in range(100):
-            it.gate.begin(asking(GOOD), math.inf, ended.append)
+            it.verifier.begin(asking(GOOD), math.inf, ended.append)
         it.use()
         await wait_all_tasks_blocked()
         assert len(ended) == 100

@@ -87,7 +87,7 @@ def test_a_request_and_its_like_under_another_trace(first: TokenRequest, second:
     assert trio.run(calls_for, first, like, clock=MockClock(autojump_threshold=0)) == 1
 
 
-# Law: whatever happens, each request at the gate is answered exactly once unless it left, and passes only by the keys in force.
+# Law: whatever happens, each request at the verifier is answered exactly once unless it left, and passes only by the keys in force.
 #
 # Callers come with good tokens and bad ones, leave and run out of time. Meanwhile keys are rotated, withdrawn and not to be had, profiles
 # change and go, exchanges end late, time passes, and at last the service ends.
@@ -173,15 +173,15 @@ class Asked:
 class Behind:
     """Implements ``TokenExchanger``: looks at each request that passed, and answers every other one later."""
 
-    gate: SubjectTokenVerifier | None = None
+    verifier: SubjectTokenVerifier | None = None
     wrong: list[str] = attrs.field(factory=list)
     begun: int = 0
     waiting: list[Waiting] = attrs.field(factory=list)
 
     def begin(self, request: TokenRequest, due: float, done: object, /) -> TokenOutcome | Ticket:
         del due
-        assert self.gate is not None
-        if not self._may_pass(self.gate, request):
+        assert self.verifier is not None
+        if not self._may_pass(self.verifier, request):
             self.wrong.append(request.subject_token.reveal())
         self.begun += 1
         if self.begun % 2:
@@ -189,13 +189,15 @@ class Behind:
         self.waiting.append(Waiting(done))  # type: ignore[arg-type]
         return self.waiting[-1]
 
-    def _may_pass(self, gate: SubjectTokenVerifier, request: TokenRequest) -> bool:
+    def _may_pass(self, verifier: SubjectTokenVerifier, request: TokenRequest) -> bool:
         subject = request.issuer.subject
         read = read_token(request.subject_token.reveal())
-        ring = gate._rings.get((request.issuer.name, ISSUER))
-        if not isinstance(read, Unverified) or ring is None or ring.keys is None:
+        jwks = verifier._caches.get((request.issuer.name, ISSUER))
+        if not isinstance(read, Unverified) or jwks is None or jwks.keys is None:
             return False
-        return isinstance(judge(read, ring.keys, SubjectPolicy(subject.issuers, subject.audiences, has_actor=False), gate.now()), Claims)
+        return isinstance(
+            judge(read, jwks.keys, SubjectPolicy(subject.issuers, subject.audiences, has_actor=False), verifier.now()), Claims
+        )
 
     def land(self) -> None:
         waiting, self.waiting = self.waiting, []
@@ -210,14 +212,14 @@ async def live(planned: list[VerifyStep]) -> None:
     profile: Issuer | None = PROFILES[0]
     last = gated()
     async with guarded(site, behind=behind) as it:
-        behind.gate = it.gate
+        behind.verifier = it.verifier
         it.use(gated())  # its keys are not known yet
         for step in planned:
             match step:
                 case AskVerified(subject, budget):
                     found = Asked(asking(TOKENS[subject], profile or last))
                     asked.append(found)
-                    begun = it.gate.begin(found.request, trio.current_time() + budget, found.outcomes.append)
+                    begun = it.verifier.begin(found.request, trio.current_time() + budget, found.outcomes.append)
                     if isinstance(begun, ExchangedToken | ExchangeFailure):
                         found.outcomes.append(begun)
                     else:

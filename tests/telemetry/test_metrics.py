@@ -147,7 +147,7 @@ def test_exchanges_are_counted_and_timed_by_their_outcome(kind: ErrorKind | None
         (ErrorKind.BREAKER_OPEN, BEGUN, "issuer.example.com", 0),
         (ErrorKind.OVERLOADED, BEGUN, "issuer.example.com", 0),
         (ErrorKind.NO_ACTOR_TOKEN, BEGUN, "issuer.example.com", 0),
-        (ErrorKind.SUBJECT_REFUSED, BEGUN, None, 0),  # by the gate, which says nothing of the token endpoint
+        (ErrorKind.SUBJECT_REFUSED, BEGUN, None, 0),  # by verification, which says nothing of the token endpoint
         (ErrorKind.KEYS_UNKNOWN, BEGUN, None, 0),
         (None, BEGUN, None, 0),  # the token was kept
     ],
