@@ -234,9 +234,9 @@ class Assembler:
     _news: trio.Event = attrs.field(factory=trio.Event, init=False)
     # When each lane first finished something that it has not announced yet.
     _ready: dict[Lane, float] = attrs.field(factory=dict, init=False)
-    # Held while withdrawals are passed on, and while a version without them is made in slices, which no other change may overtake.
-    _withdrawing: trio.Lock = attrs.field(factory=trio.Lock, init=False)
-    _leaving: trio.Lock = attrs.field(factory=trio.Lock, init=False)
+    # Held while withdrawals are passed on, and while a version without them is made in slices; no other change may overtake these.
+    _putting_withdrawals: trio.Lock = attrs.field(factory=trio.Lock, init=False)
+    _applying_withdrawals: trio.Lock = attrs.field(factory=trio.Lock, init=False)
     _work: trio.Event = attrs.field(factory=trio.Event, init=False)
     # A thread that outlives a cancellation ends before another one begins.
     _limiters: dict[Lane, trio.CapacityLimiter] = attrs.field(factory=lambda: {lane: trio.CapacityLimiter(1) for lane in Lane}, init=False)
@@ -289,7 +289,7 @@ class Assembler:
 
     async def withdraw(self, sources: Iterable[Source]) -> None:
         """Put ``None`` for each of ``sources``, with pauses. Those of one namespace leave in one version all the same."""
-        async with self._withdrawing:
+        async with self._putting_withdrawals:
             for number, source in enumerate(sources, 1):
                 self.put(source, None)
                 if number % WITHDRAWN_SLICE == 0:
@@ -336,7 +336,7 @@ class Assembler:
         differs, self._differs = self._differs, {}
         changed = tuple([document for document in differs.values() if document is not None])
         withdrawn = tuple([source for source, document in differs.items() if document is None])
-        change = Change(self._held_against_coming(), changed, withdrawn)
+        change = Change(self._cut_by_pending_grants(), changed, withdrawn)
         if self._before is not None and not self._is_read and self._agreement.hold(self._before, change, self.clock()):
             self._held_some.set()
         self._before = change.snapshot
@@ -350,7 +350,7 @@ class Assembler:
         if self._required or not self._refreshed:
             return None
         self._refreshed = False
-        self._before = snapshot = self._held_against_coming()
+        self._before = snapshot = self._cut_by_pending_grants()
         return self._guarded(snapshot)
 
     def _guarded(self, snapshot: PolicySnapshot) -> PolicySnapshot:
@@ -368,7 +368,7 @@ class Assembler:
         if not self._is_read:
             return
         if self._before is not None:
-            self._before = self._held_against_coming()
+            self._before = self._cut_by_pending_grants()
         self._let_go(math.inf)
 
     def _let_go(self, read_until: float) -> None:
@@ -387,8 +387,8 @@ class Assembler:
                 await trio.sleep(EXPIRY_LOOK_S)
                 self._let_go(-math.inf)
 
-    def _held_against_coming(self) -> PolicySnapshot:
-        """Return the snapshot, its documents held at each look-up against what they are not read or restricted by yet."""
+    def _cut_by_pending_grants(self) -> PolicySnapshot:
+        """Return the snapshot, with a cut for labels or grants that its documents have not been re-read under yet."""
         if self._cut_grants is None and not self._allowances:
             return self._snapshot
         grants = self._cut_grants or self.grants
@@ -421,7 +421,7 @@ class Assembler:
                 continue
             self._ready.setdefault(Lane.LIGHT, self.clock())
             if changes[0].document is None:
-                await self._leave(changes)
+                await self._apply_withdrawals(changes)
             elif sum(change.work for change in changes) <= INLINE_BATCH and all(map(self._is_small, changes)):
                 for change in changes:
                     await trio.lowlevel.checkpoint()
@@ -438,7 +438,7 @@ class Assembler:
                 await self._done(changes, made)
 
     async def _cut(self) -> None:
-        """Take from documents in force what new labels or the next grants take from their namespace, before any of them is held to that."""
+        """Take from documents in force what new labels or the next grants take from their namespace, before any is restricted by it."""
         while True:
             self._cut_is_behind = False
             grants, base = self._next_grants, self._snapshot
@@ -466,10 +466,10 @@ class Assembler:
             self._allowances, self._refreshed = left, True
             self.wake()
 
-    async def _leave(self, changes: tuple[Pending, ...]) -> None:
+    async def _apply_withdrawals(self, changes: tuple[Pending, ...]) -> None:
         """Let documents leave, and all others of their namespaces that are withdrawn: in slices, and in effect in one step."""
         slices = [changes]
-        async with self._withdrawing:
+        async with self._putting_withdrawals:
             for namespace in {change.source.namespace: None for change in changes}:
                 while more := self._backlog.take_withdrawals(namespace, WITHDRAWN_SLICE):
                     slices.append(more)
@@ -478,7 +478,7 @@ class Assembler:
             gone = {change.source: None for change in changes}
             self._commit_light(Made(self._snapshot.changed(gone, self.grants), self.grants, gone))
         else:
-            async with self._leaving:
+            async with self._applying_withdrawals:
                 await self._change_over_without(slices)
         for taken in slices:
             await self._done(tuple(change for change in taken if not change.early), Made(self._snapshot, self.grants))
@@ -528,7 +528,7 @@ class Assembler:
     async def _merged(self, made: Made) -> Made:
         """Return ``made`` with what the light lane applied meanwhile, as the grants of ``made`` leave it."""
         while True:
-            async with self._leaving:
+            async with self._applying_withdrawals:
                 if not self._meanwhile:
                     return made
                 meanwhile, self._meanwhile = Made(made.snapshot, self.grants, self._meanwhile), {}
@@ -629,7 +629,7 @@ class Assembler:
             waiting = self._backlog.document(source)
             labels = () if waiting is None else waiting.namespace_labels
             closed = read(source, Unknown(_NOT_READ, labels), self.issuers, self.grants)
-            async with self._leaving:
+            async with self._applying_withdrawals:
                 pass
             self._commit(Made(self._snapshot.closed(closed), self.grants, {source: closed}))
             if not self._backlog.is_under_way(source):

@@ -87,7 +87,7 @@ class Dispatcher:
         """Take ``events``, a bounded number of them in a turn that did ``work`` already; return all its work, in calls and messages."""
         for index, event in enumerate(events):
             if work >= _WORK_PER_TURN:
-                self._leave(events[index:])
+                self._put_off(events[index:])
                 break
             work += 1
             if type(event) is Call:
@@ -116,9 +116,9 @@ class Dispatcher:
                     ready.append(Arrived(call))
             self._stalled = stalled
             if ready:
-                self._leave(ready)
+                self._put_off(ready)
 
-    def _leave(self, events: list[Event]) -> None:
+    def _put_off(self, events: list[Event]) -> None:
         self._todo += events
         self._later()
 
@@ -238,7 +238,7 @@ class Dispatcher:
             self._connection.send(call, route.instead)
 
     async def _flush_soon(self) -> None:
-        """Send once every task that is ready now has run: calls that shared an exchange end together and need one send."""
+        """Send once every task that is ready now has run: calls that end together need one send."""
         if not self._flush_due:
             self._flush_due = True
             await trio.lowlevel.cancel_shielded_checkpoint()
@@ -279,7 +279,7 @@ class Dispatcher:
                 connection.refuse(call, error)
             except Exception as fault:  # noqa: BLE001 - a handler's fault is one call's, whatever it is
                 self._fault(call, fault)
-        self._leave([Arrived(call)])
+        self._put_off([Arrived(call)])
         return _WORK_PER_TURN
 
     # The messages of a call that runs in a task; see ``run_stream``. The call's scope bounds the waits.

@@ -34,7 +34,7 @@ SEVERAL_REGIONS: Final = Unhealthy("more than one invalid entry or unreadable do
 
 Found = NoMatch | DenyEntry | ExchangeEntry | AllowEntry | Unhealthy | Ambiguous
 # Returns what is found for a path, or that it is closed.
-Held: TypeAlias = Callable[[Found, str], Found]
+AfterCut: TypeAlias = Callable[[Found, str], Found]
 # Returns a cell without the claims that are leaving.
 _Sift: TypeAlias = Callable[[Cell], Cell | None]
 # Claims with their places in the order of entries, of which the first is the highest.
@@ -94,23 +94,23 @@ def find(
     method: str,
     headers: RequestHeaders,
     *,
-    held: Held | None = None,
+    after_cut: AfterCut | None = None,
     sifting: Sifting | None = None,
 ) -> Found:
     """Return what applies to ``interpretation``; ``AMBIGUOUS_PATH`` if markers let the path be too many things to tell.
 
-    ``places`` are the claims that may apply on the request's host, the nearest first, ``beyond`` regions of unknown host. ``held``
+    ``places`` are the claims that may apply on the request's host, the nearest first, ``beyond`` regions of unknown host. ``after_cut``
     returns what is found closed if it may decide no longer; for HEAD, it judges both of what is found. ``sifting`` is that of the request.
     """
     if method == "HEAD":
         both = _find_for_head(trie, places, beyond, interpretation, headers, None)
         if trie.leaving and not all(_stays(trie, found) for found in both):
             both = _find_for_head(trie, places, beyond, interpretation, headers, partial((sifting or Sifting()).sift, trie))
-        return stricter_for_head(*(both if held is None else [held(found, interpretation.path) for found in both]))
+        return stricter_for_head(*(both if after_cut is None else [after_cut(found, interpretation.path) for found in both]))
     found = _find(trie, places, beyond, interpretation, method, headers, None)
     if trie.leaving and not _stays(trie, found):
         found = _find(trie, places, beyond, interpretation, method, headers, partial((sifting or Sifting()).sift, trie))
-    return found if held is None else held(found, interpretation.path)
+    return found if after_cut is None else after_cut(found, interpretation.path)
 
 
 def _stays(trie: PolicyTrie, found: Found) -> bool:

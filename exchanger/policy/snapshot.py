@@ -62,11 +62,12 @@ class PolicySnapshot:
     """All documents and what they say together, which is ``trie``.
 
     ``invalid_documents`` counts the documents with at least one region, ``refused_count`` what is outside the grants. ``reach`` is that of
-    regions whose host is not known. ``baseline`` has the operator's denials, which come before all documents. ``cut`` is what entries are
-    held against at each look-up, because the documents are not yet. ``held`` are earlier versions, the newest first, that this one may not
-    loosen yet: of their verdicts and its own, the strictest counts. ``limits`` are what the operator lets each namespace have.
+    regions whose host is not known. ``baseline`` has the operator's denials, which come before all documents. ``cut`` is what is
+    taken from entries at each look-up, because the documents do not show it yet. ``held`` are earlier versions, the newest first, that
+    this one may not loosen yet: of their verdicts and its own, the strictest counts. ``limits`` are what the operator lets each namespace
+    have.
 
-    Methods that change documents take the ``grants`` that these are held against, which confine what an excess closes.
+    Methods that change documents take the ``grants`` that restrict these, which confine what an excess closes.
     """
 
     EMPTY: ClassVar["PolicySnapshot"]
@@ -219,7 +220,7 @@ class PolicySnapshot:
         return sum(len(area.scopes) for area in alone)
 
     def cut_by(self, cut: Cut | None) -> "PolicySnapshot":
-        """Return the snapshot with its entries held against ``cut``; ``None`` for nothing."""
+        """Return the snapshot with ``cut`` taken from its entries at each look-up; ``None`` for nothing."""
         return self if cut is self.cut else attrs.evolve(self, cut=cut)
 
     def reaching(self, reach: UnreadableReach) -> "PolicySnapshot":
@@ -327,7 +328,7 @@ class PolicySnapshot:
         trie = self.trie
         found = None if method == "HEAD" and self.cut is not None else find_at_once(trie, host, path, method)
         if found is not None:
-            found = found if self.cut is None else self._held(found, path)
+            found = found if self.cut is None else self._after_cut(found, path)
             if isinstance(found, Unhealthy) or is_plain_with_query(path, raw=raw):
                 return found
         places, headers, sifting = trie.hosts.places(host), _NO_HEADERS, None
@@ -361,10 +362,10 @@ class PolicySnapshot:
         headers: RequestHeaders,
         sifting: Sifting | None,
     ) -> Found:
-        held = None if self.cut is None else self._held
-        return find(self.trie, places, beyond, interpretation, method, headers, held=held, sifting=sifting)
+        after_cut = None if self.cut is None else self._after_cut
+        return find(self.trie, places, beyond, interpretation, method, headers, after_cut=after_cut, sifting=sifting)
 
-    def _held(self, found: Found, path: str) -> Found:
+    def _after_cut(self, found: Found, path: str) -> Found:
         """Return what is found for ``path``, closed if it is an entry that may decide no longer."""
         if self.cut is None or isinstance(found, NoMatch | Unhealthy | Ambiguous) or self.cut.spares(found, path):
             return found
