@@ -50,7 +50,7 @@ class DecisionObserver(Protocol):
 
 
 class ExchangeObserver(Protocol):
-    """Learns of each token endpoint call, and of each that was not needed."""
+    """Learns of each call to a token endpoint, and of each request that joined one."""
 
     def exchanged(self, record: ExchangeRecord, /) -> None:
         """One call ended; must neither block nor raise."""

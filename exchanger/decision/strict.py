@@ -1,7 +1,8 @@
 """How failures are told to callers with ``errors: strict``: by whose fault it is, and with what helps the caller.
 
 400 and 401 of a token endpoint are about the service's request, and not about the caller's. So the caller's token being refused is 401 with
-a challenge of our own, a need for more is 401 or 403 with what is needed, the operator's mistakes are 502, and what passes is 503 or 504.
+a challenge of our own, a need for more is 401 or 403 with what is needed, and what passes is 503 or 504. A call that cannot be made as it
+is configured is 500, and every other failure is 502: a mistake of the operator's that the token endpoint reports, for example.
 
 Sources: RFC 6750 section 3 (https://www.rfc-editor.org/rfc/rfc6750#section-3), RFC 9470 section 3, RFC 9110 section 15.6.
 """
@@ -17,7 +18,7 @@ from exchanger.values.token import ExchangeFailure, StepUp
 
 _OF_THE_TOKEN: Final = frozenset({"invalid_grant", "invalid_request"})
 _OF_THE_CALLER: Final = frozenset({Diagnostic.OAUTH_ERROR, Diagnostic.APP_ONLY_CALLER})
-_CONFIGURATION: Final = frozenset({Diagnostic.INVALID_TOKEN_ENDPOINT, Diagnostic.CREATE_REQUEST, Diagnostic.UNKNOWN_ISSUER})
+_CONFIGURATION: Final = frozenset({Diagnostic.INVALID_TOKEN_ENDPOINT, Diagnostic.CREATE_REQUEST})
 _PASSING: Final = frozenset(
     {
         *(Diagnostic.REQUEST_FAILED, Diagnostic.READ_RESPONSE, Diagnostic.BREAKER_OPEN, Diagnostic.OVERLOADED),
