@@ -109,7 +109,7 @@ def test_a_token_that_passes_the_gate_is_said_to_before_the_exchange(page: Page,
     assert "asks issuer.example.com for a token" in steps[judged + 1]
     assert "their digest is 0123456789abcdef." in steps[judged]
     open_seq(page, 101)
-    expect(page.locator(".steps")).to_contain_text("and passes.")
+    expect(page.locator(".steps")).to_contain_text("verified with its issuer's keys.")
     expect(page.locator(".steps")).not_to_contain_text("digest")
 
 
