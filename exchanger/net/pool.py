@@ -222,6 +222,11 @@ class OriginPool:
         """An attempt to connect is not counted on any more; see ``Timed``."""
         self._dial()
 
+    def _land(self, call: Call, outcome: Answer | NoAnswer) -> None:
+        """``call``, which has a permit and is on no link, ends with ``outcome``."""
+        call.land(outcome)
+        self._leave(call)
+
     def _leave(self, call: Call) -> None:
         """``call`` is over: the next one has its turn."""
         following = self.permits.release(call.party)
@@ -263,8 +268,7 @@ class OriginPool:
         fails = 0 if found.timed_out and not is_last else len(self.dialling) if self.speaks_http2 and is_last else 1
         for _ in range(min(fails, len(self.dialling))):
             call = _pop(self.dialling)
-            call.land(NoAnswer(found.timed_out, found.why))
-            self._leave(call)
+            self._land(call, NoAnswer(found.timed_out, found.why))
         self._dial()
 
     def _connected_http2(self, found: Dialled, now: float) -> None:
@@ -297,12 +301,12 @@ class OriginPool:
         if used and (not seen or (answer is not None and answer.status == HTTPStatus.REQUEST_TIMEOUT)):
             self._resend(call)
         elif answer is not None:
-            self.ended(call, answer)
+            self._land(call, answer)
         else:
             why = link.broken or "the connection closed without a response"
             if seen:
                 why = "the response is not valid HTTP, or was cut off"
-            self.ended(call, NoAnswer(timed_out=False, why=why))
+            self._land(call, NoAnswer(timed_out=False, why=why))
 
     def again(self, call: Call) -> None:
         """See ``links.LinkOwner``."""
@@ -310,7 +314,7 @@ class OriginPool:
         if isinstance(link, Http2Link):
             self.streams = link.limit
         if call.fresh:
-            self.ended(call, NoAnswer(timed_out=False, why="the token endpoint refuses requests"))
+            self._land(call, NoAnswer(timed_out=False, why="the token endpoint refuses requests"))
         else:
             self._resend(call)
 
@@ -323,8 +327,7 @@ class OriginPool:
         link = self.links.pop(call, None)
         if isinstance(link, Http2Link) and not self.connections.keeps:
             link.retire()
-        call.land(outcome)
-        self._leave(call)
+        self._land(call, outcome)
 
     def closed(self, link: Http1Link | Http2Link) -> None:
         """See ``links.LinkOwner``."""
