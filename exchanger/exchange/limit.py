@@ -10,7 +10,7 @@ from exchanger.decision.token_failure import transport_failure
 from exchanger.errors import Diagnostic
 from exchanger.exchange.breaker import Admission, Breaker, caller_of, health_of, is_oversized
 from exchanger.exchange.call import CallPassage, Calls, OAuthRequest
-from exchanger.exchange.stage import GATEWAY_TIMED_OUT, NOBODY_WAITS, Done, Passage
+from exchanger.exchange.stage import NOBODY_WAITS, Done, Passage, Relay
 from exchanger.net.concurrency import ConcurrencyLimit, Entered
 from exchanger.net.reactor import Reactor
 from exchanger.net.timers import NEVER
@@ -86,7 +86,7 @@ class Limit:
         found = self._limits.get(request.issuer.name)
         if found is None:
             return self.behind.begin(request, ends, done)
-        return LimitedCall(self, found[1], request, ends, done).begin()
+        return LimitedCall(done, self, found[1], request, ends).begin()
 
     def admit(self, call: "LimitedCall") -> None:
         """Let ``call``, which has a permit now, begin."""
@@ -104,24 +104,22 @@ class Limit:
 
 @final
 @attrs.define(eq=False)
-class LimitedCall:
+class LimitedCall(Relay):
     """One call to an issuer with limits. ``due`` is set while it waits for its permit; ``queued`` says that it had to."""
 
     stage: Limit
     limits: IssuerLimits
     request: OAuthRequest
     ends: float
-    done: Done
     due: float = attrs.field(default=NEVER, init=False)
     queued: bool = attrs.field(default=False, init=False)
     _waits: bool = attrs.field(default=False, init=False)
     _admission: Admission | None = attrs.field(default=None, init=False)
-    _behind: CallPassage | None = attrs.field(default=None, init=False)
 
     @property
     def late(self) -> ExchangeFailure:
         """See ``Passage``."""
-        return OVERLOADED if self._waits else GATEWAY_TIMED_OUT if self._behind is None else self._behind.late
+        return OVERLOADED if self._waits else super().late
 
     def begin(self) -> TokenOutcome | Self:
         """Call, or wait for a permit."""
@@ -145,14 +143,14 @@ class LimitedCall:
         self._waits, self.due = False, NEVER
         begun = self._call()
         if isinstance(begun, TokenOutcome):
-            self.done(begun)
+            self._finish(begun)
 
     def leave(self) -> None:
         """See ``Passage``. A probe goes on: it decides for all other callers."""
         if self._waits:
             self._withdraw(NOBODY_WAITS)
-        elif self._behind is not None and not (self._admission is not None and self._admission.is_probe):
-            self._behind.leave()
+        elif self._admission is None or not self._admission.is_probe:
+            super().leave()
 
     def on_due(self, _now: float) -> None:
         """It got no permit in time; see ``Timed``."""
@@ -163,7 +161,7 @@ class LimitedCall:
         self._waits, self.due = False, NEVER
         if self.limits.permits is not None:
             self.limits.permits.withdraw(self.request.namespace, self)
-        self.done(failure)
+        self._finish(failure)
 
     def _call(self) -> TokenOutcome | Self:
         request, breaker = self.request, self.limits.breaker
@@ -175,22 +173,19 @@ class LimitedCall:
             if self._admission is None:
                 self._ended(BREAKER_OPEN)
                 return BREAKER_OPEN
-        begun = self.stage.behind.begin(request, self.ends, self._landed)
+        begun = self._goes_on(self.stage.behind.begin(request, self.ends, self._landed))
         if isinstance(begun, TokenOutcome):
             self._ended(begun)
-            return begun
-        self._behind = begun
-        return self
+        return begun
 
     def _landed(self, outcome: TokenOutcome) -> None:
         self._ended(outcome)
-        self.done(outcome)
+        self._finish(outcome)
 
     def _ended(self, outcome: TokenOutcome) -> None:
-        behind, self._behind = self._behind, None
         if self._admission is not None and self.limits.breaker is not None:
             retry_after = outcome.retry_after if isinstance(outcome, ExchangeFailure) else None
-            hurried = self.queued or (behind is not None and behind.queued)
+            hurried = self.queued or (isinstance(self._behind, CallPassage) and self._behind.queued)
             health = health_of(outcome, self.request if isinstance(self.request, TokenRequest) else None)
             self.limits.breaker.ended(self._admission, health, self.stage.reactor.now(), retry_after, hurried=hurried)
         if self.limits.permits is not None and (following := self.limits.permits.release(self.request.namespace)) is not None:

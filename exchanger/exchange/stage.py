@@ -45,7 +45,7 @@ class Passage(Protocol):
 
 @attrs.define(eq=False)
 class Relay:
-    """A passage that goes on in the stage behind its own, sooner or later, and ends as that says."""
+    """A passage that hands its request to the next stage, at once or later, and ends with that stage's outcome."""
 
     done: Done
     _behind: Passage | None = attrs.field(default=None, init=False)
