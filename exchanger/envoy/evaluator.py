@@ -1,6 +1,7 @@
 """One request from question to answer: the decision's two steps around the exchange, and the record for the observers."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final, final
 
 import attrs
@@ -102,7 +103,7 @@ class Evaluator:
         return waiting
 
 
-def _nobody() -> None:
+def _nobody(_make_response: Callable[[], bytes]) -> None:
     raise RuntimeError("nobody waits for this answer yet")
 
 
@@ -111,7 +112,7 @@ def _nobody() -> None:
 class Waiting(Deferred):
     """A request that waits for its exchange; ``encode`` turns the decision into the answer.
 
-    A caller that leaves is recorded as a failed exchange; its answer is never read.
+    A caller that leaves is recorded as a failed exchange.
     """
 
     evaluator: Evaluator
@@ -120,20 +121,15 @@ class Waiting(Deferred):
     started: float
     asked_by: Filter
     encode: Callable[[Outcome], bytes]
-    ready: Callable[[], None] = _nobody
+    ready: Callable[[Callable[[], bytes]], None] = _nobody
     ticket: Ticket | None = None
     span: SpanContext | None = None
-    outcome: TokenOutcome = _CALLER_LEFT
 
     def done(self, outcome: TokenOutcome) -> None:
         """The exchange is over."""
         self.evaluator.in_flight -= 1
-        self.outcome, self.ticket = outcome, None  # no cycle is left for the garbage collector
-        self.ready()
-
-    def answer(self) -> bytes:
-        """Decide by the outcome."""
-        return self.finish(self.outcome)
+        self.ticket = None  # no cycle is left for the garbage collector
+        self.ready(partial(self.finish, outcome))
 
     def leave(self) -> None:
         """The gateway, or its client, waits no more."""
@@ -141,15 +137,12 @@ class Waiting(Deferred):
         if self.ticket is not None:
             self.ticket.leave()
             self.ticket = None
-        self._decide(_CALLER_LEFT)
+        self.finish(_CALLER_LEFT)  # for the record; nobody reads the answer
 
-    def finish(self, outcome: TokenOutcome) -> bytes:
-        """Decide by ``outcome`` and return the answer."""
-        return self.encode(self._decide(outcome))
-
-    def _decide(self, token_outcome: TokenOutcome) -> Outcome:
+    def finish(self, token_outcome: TokenOutcome) -> bytes:
+        """Decide by ``token_outcome``, tell the observers, and return the answer."""
         pending = self.pending
         exchange = Exchange(pending.entry.target, pending.token_request.issuer.endpoint_host, token_outcome.call)
         outcome = finish(pending, token_outcome)
         self.evaluator.decided(self.request, outcome, self.started, self.asked_by, self.span, exchange)
-        return outcome
+        return self.encode(outcome)

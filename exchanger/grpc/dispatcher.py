@@ -24,7 +24,7 @@ _WORK_PER_TURN: Final = 64
 @final
 @attrs.define(eq=False)
 class _Waiting:
-    """A call whose answer comes later: ``ready`` is called then, ``late`` at its deadline."""
+    """A call whose answer comes later; ``late`` is called at its deadline."""
 
     call: Call
     deferred: Deferred
@@ -153,17 +153,17 @@ class Dispatcher:
         if call.info.deadline != NEVER:
             self._timers.expect(waiting, call.info.deadline)
 
-    def _on_ready(self, waiting: _Waiting) -> None:
+    def _on_ready(self, waiting: _Waiting, make_response: Callable[[], bytes]) -> None:
         call, connection = waiting.call, self._connection
         del self._deferred[call.stream_id]
         waiting.due = NEVER
         waiting.deferred.ready = _nobody  # no cycle is left for the garbage collector
         try:
-            answer = waiting.deferred.answer()
+            response = make_response()
             if type(call.route) is Immediate:
-                connection.respond(call, answer)
+                connection.respond(call, response)
             else:
-                connection.send(call, answer)
+                connection.send(call, response)
         except GrpcError as error:
             connection.refuse(call, error)
         except Exception as fault:  # noqa: BLE001 - a handler's fault is one call's, whatever it is
@@ -304,7 +304,7 @@ class Dispatcher:
         return not self.blocked and self._connection.has_room(call)
 
 
-def _nobody() -> None:
+def _nobody(_make_response: Callable[[], bytes]) -> None:
     """No one waits for this answer."""
 
 

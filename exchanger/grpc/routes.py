@@ -48,21 +48,18 @@ class CallInfo:
 
 
 class Deferred:
-    """An answer that comes later, in somebody's turn of the reactor. It waits in no task of its own.
+    """An answer that comes later, in another participant's turn of the reactor. It waits in no task of its own.
 
-    ``ready`` is set once the call waits. Whoever answers calls it once, and is asked for the ``answer`` at that. ``leave`` comes instead if
-    the call is over before: by a reset, a lost connection, the drain or its deadline. Neither comes twice, nor both.
+    The dispatcher sets ``ready`` when the call starts to wait. Call it exactly once, with a function that makes the serialised response;
+    that may refuse and fail as ``Immediate.handler`` may. If the call ends first, by a reset, a lost connection, the drain or its deadline,
+    the dispatcher calls ``leave`` instead, once.
     """
 
     __slots__ = ("ready",)
-    ready: Callable[[], None]
-
-    def answer(self) -> bytes:
-        """Return the serialised response; refuse and fail as ``Immediate.handler`` may."""
-        raise NotImplementedError
+    ready: Callable[[Callable[[], bytes]], None]
 
     def leave(self) -> None:
-        """No one waits any more."""
+        """The call is over: do not call ``ready`` any more."""
         raise NotImplementedError
 
 

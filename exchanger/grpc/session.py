@@ -3,6 +3,7 @@
 Requests are decided in the reactor's turn, with one send at its end for everything that it brought.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from typing import ClassVar, Final, final
@@ -67,7 +68,8 @@ class Session:
 
     def __attrs_post_init__(self) -> None:
         reactor = self._reactor
-        self._calls = Dispatcher(self._connection, self._on_fault, lambda: reactor.touch(self), self._resume_later, reactor.timers)
+        flush = functools.partial(reactor.touch, self)
+        self._calls = Dispatcher(self._connection, self._on_fault, flush, self._resume_later, reactor.timers)
 
     async def run(self) -> None:
         """Serve until the connection and all its tasks have ended."""

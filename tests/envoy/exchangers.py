@@ -24,7 +24,7 @@ def ticket(wait: Callable[[], Awaitable[object]], outcome: TokenOutcome, done: D
             on_end()
         return b""
 
-    return Pending(work, lambda: done(outcome))
+    return Pending(work, lambda _make_response: done(outcome))
 
 
 @attrs.define(eq=False)
@@ -72,10 +72,17 @@ async def answered(answer: bytes | Deferred) -> bytes:
     if isinstance(answer, bytes):
         return answer
     ready = trio.Event()
-    answer.ready = ready.set
+    made: list[Callable[[], bytes]] = []
+
+    def on_ready(make_response: Callable[[], bytes]) -> None:
+        made.append(make_response)
+        ready.set()
+
+    answer.ready = on_ready
     try:
         await ready.wait()
     except trio.Cancelled:
         answer.leave()
         raise
-    return answer.answer()
+    (make_response,) = made
+    return make_response()

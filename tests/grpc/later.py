@@ -15,26 +15,27 @@ class Pending(Deferred):
     """Runs ``run`` until it has the answer or the call is over."""
 
     run: Callable[[], Awaitable[bytes]]
-    ready: Callable[[], None] = lambda: None
+    ready: Callable[[Callable[[], bytes]], None] = lambda _make_response: None
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
-    _answer: bytes | Exception = attrs.field(default=b"", init=False)
 
     def __attrs_post_init__(self) -> None:
         trio.lowlevel.spawn_system_task(self._work)
 
     async def _work(self) -> None:
+        answer: bytes | Exception
         with self._scope:
             try:
-                self._answer = await self.run()
-            except Exception as error:  # noqa: BLE001 - whatever it is, the answer raises it
-                self._answer = error
-            if not self._scope.cancel_called:
-                self.ready()
+                answer = await self.run()
+            except Exception as error:  # noqa: BLE001 - whatever it is, making the response raises it
+                answer = error
 
-    def answer(self) -> bytes:
-        if isinstance(self._answer, Exception):
-            raise self._answer
-        return self._answer
+            def make_response() -> bytes:
+                if isinstance(answer, Exception):
+                    raise answer
+                return answer
+
+            if not self._scope.cancel_called:
+                self.ready(make_response)
 
     def leave(self) -> None:
         self._scope.cancel()

@@ -65,7 +65,7 @@ async def test_answers_that_end_together_leave_in_one_piece() -> None:
 
         def give_all() -> None:
             for each in waiting:
-                each.ready()
+                each.give()
 
         served.reactor.turn(give_all)
         while any(not answer.closed for answer in client.peer.answers.values()):
@@ -85,10 +85,10 @@ class Waiting(Deferred):
 
     message: bytes
     fault: Exception | None = None
-    ready: Callable[[], None] = print
+    ready: Callable[[Callable[[], bytes]], None] = print
 
-    def answer(self) -> bytes:
-        return self.message
+    def give(self) -> None:
+        self.ready(lambda: self.message)
 
     def leave(self) -> None:
         if self.fault is not None:
