@@ -130,6 +130,48 @@ async def test_an_issuer_asks_for_a_pause(autojump_clock: MockClock) -> None:
         assert len(it.observer.records) == calls
 
 
+def one_call_at_a_time(it: World) -> None:
+    it.client._connections.limits = attrs.evolve(it.client._connections.limits, max_busy_per_host=1)
+
+
+async def test_a_probe_keeps_its_place_in_the_queue_of_the_host_when_its_caller_leaves(autojump_clock: MockClock) -> None:
+    other = attrs.evolve(SPARED.issuer, name="other", limits=CallLimits())
+    async with world(slowly) as it:
+        one_call_at_a_time(it)
+        it.client.use_issuers({issuer.name: issuer for issuer in (SPARED.issuer, other)})
+        (limits,) = it.client.limits
+        assert limits.breaker is not None
+        limits.breaker.is_open = True
+        async with trio.open_nursery() as callers:
+            callers.start_soon(exchange, it.client, attrs.evolve(SPARED, issuer=other))
+            await wait_all_tasks_blocked()
+            with trio.move_on_after(0.1):
+                await exchange(it.client, SPARED)
+            assert it.client.connections.waiting == 1
+        await trio.sleep(0.3)
+        assert not limits.is_open
+    assert [record.kind for record in it.observer.records] == [None, None]
+
+
+async def test_calls_that_queued_for_the_host_do_not_open_the_breaker_if_others_are_served(autojump_clock: MockClock) -> None:
+    answers = [response(success())]
+
+    async def script(peer: Peer) -> None:
+        while True:
+            await peer.request()
+            await peer.send(answers.pop() if answers else response(b"", 503))
+
+    async with world(script) as it:
+        one_call_at_a_time(it)
+        use(it, SPARED)
+        requests = [attrs.evolve(request(f"s{n}", cache=None, limits=SPARED.issuer.limits), namespace=f"team-{n}") for n in range(15)]
+        outcomes = await it.exchange_all(*requests)
+        assert sum(isinstance(outcome, ExchangedToken) for outcome in outcomes) == 1
+        (limits,) = it.client.limits
+        assert not limits.is_open
+    assert [record.kind for record in it.observer.records] == [None] + [ErrorKind.HTTP_STATUS] * 14
+
+
 LIMITED = request(cache=None, limits=CallLimits(max_in_flight=2))
 
 
