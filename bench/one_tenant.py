@@ -17,7 +17,7 @@ import trio
 
 from exchanger.admission.judgement import KnownPolicy, judge
 from exchanger.assembly.assembler import Assembler
-from exchanger.policy.grants.allowance import Grant, Grants
+from exchanger.policy.grants.allowance import Grants, NamespaceGrant
 from exchanger.policy.selection import Text
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import DenyEntry, Source
@@ -83,8 +83,8 @@ def _rss() -> float:
 
 
 async def _broken(areas: int, documents: int) -> None:
-    many = Grant(frozenset({"evil"}), None, tuple(f"h{number}.example" for number in range(areas)))
-    grants = Grants((many, Grant(frozenset({"good"}), None, ("h",))))
+    many = NamespaceGrant(frozenset({"evil"}), None, tuple(f"h{number}.example" for number in range(areas)))
+    grants = Grants((many, NamespaceGrant(frozenset({"good"}), None, ("h",))))
     good, before = Source("good", "p"), _rss()
     async with _watched(grants) as seen:
         for number in range(documents):
@@ -101,7 +101,7 @@ async def _broken(areas: int, documents: int) -> None:
 
 
 async def _large(documents: int) -> None:
-    own = Grant(None, parse_selector("team=red"), ("*.example",))
+    own = NamespaceGrant(None, parse_selector("team=red"), ("*.example",))
     texts = {Source("evil", f"p{number}"): _deny(f"h{number}.example", 14_000, MIB) for number in range(documents)}
 
     def is_there(snapshot: PolicySnapshot) -> bool:

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from exchanger.cli import available_commands, parse
-from exchanger.decision.outcome import Reason
+from exchanger.decision.outcome import DecisionReason
 from exchanger.errors import Diagnostic
 from exchanger.policy.documents.document import parse_document
 from exchanger.values.entry import Source
@@ -107,7 +107,7 @@ def test_the_reference_has_every_metric() -> None:
     named = {name.partition("{")[0] for name in code(REFERENCE / "metrics.md")}
     families = {re.sub(r"_(?:bucket|count|sum|created)$", "", name) for name in exported()}
     assert {name for name in families if not name.startswith("process_")} - named == set()
-    assert {value.value for value in (*Reason, *ErrorKind)} - named == set()
+    assert {value.value for value in (*DecisionReason, *ErrorKind)} - named == set()
 
 
 def test_the_reference_has_every_log_event() -> None:

@@ -13,7 +13,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from exchanger.app.settings import read_settings
-from exchanger.decision.outcome import Reason
+from exchanger.decision.outcome import DecisionReason
 from exchanger.errors import ConfigurationError
 from exchanger.policy.documents.document import parse_document
 from exchanger.policy.snapshot import PolicySnapshot
@@ -181,7 +181,7 @@ def test_the_page_names_each_new_metric_and_each_new_decision() -> None:
     new = section("### Metrics").partition("New:")[2].partition("\n\n")[0]
     assert names(new) == exposed - METRICS
     decisions = section("### Metrics").partition("more values,")[2].partition("New:")[0]
-    assert names(decisions) == {reason.value for reason in Reason} - DECISIONS
+    assert names(decisions) == {reason.value for reason in DecisionReason} - DECISIONS
 
 
 # The chart

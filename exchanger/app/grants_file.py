@@ -14,7 +14,7 @@ import trio
 from exchanger.net.network import SYSTEM, RunSync
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.grants.reader import read_grants, told
-from exchanger.policy.shares import Limits
+from exchanger.policy.shares import NamespaceLimits
 from exchanger.util.follow_file import HANGS, POLL_S, FileFollower, UnusableFile, read_regular
 
 # A mounted ConfigMap holds no more (https://kubernetes.io/docs/concepts/configuration/configmap/#motivation).
@@ -42,7 +42,7 @@ class GrantsSettings:
     path: Path | None = None
     enforced: bool = True
     has_labels: bool = True
-    limits: Limits = attrs.field(default=Limits())
+    limits: NamespaceLimits = attrs.field(default=NamespaceLimits())
     grants: Grants = attrs.field()
 
     @grants.default

@@ -11,7 +11,7 @@ from exchanger.app.variable_names import Notes
 from exchanger.directory.source import DirectorySettings
 from exchanger.kube.namespaces_file import read_namespaces
 from exchanger.kube.settings import KubernetesSettings, parse_namespaces
-from exchanger.policy.shares import Limits
+from exchanger.policy.shares import NamespaceLimits
 from exchanger.util.duration import parse_duration
 from exchanger.util.follow_file import UnusableFile
 from exchanger.util.shown import shown_file
@@ -49,7 +49,7 @@ def read_grants_settings(environment: Environment, *, has_labels: bool) -> Grant
     """Read the grants. An unusable file never means that everything is granted."""
     mode = environment.choice("POLICY_GRANTS_MODE", ["enforce", "report"], "enforce")
     path = environment.path("POLICY_GRANTS_FILE")
-    limits = Limits(*map(environment.count, LIMIT_VARIABLES, attrs.astuple(Limits())))
+    limits = NamespaceLimits(*map(environment.count, LIMIT_VARIABLES, attrs.astuple(NamespaceLimits())))
     settings = GrantsSettings(path, enforced=mode == "enforce", has_labels=has_labels, limits=limits)
     if path is None:
         return settings

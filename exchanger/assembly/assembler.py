@@ -29,7 +29,7 @@ from exchanger.net.network import SYSTEM, RunSync
 from exchanger.policy.documents.document import Labels, PolicyDocument
 from exchanger.policy.grants.allowance import NO_GRANTS, Allowance, Grants
 from exchanger.policy.grants.restriction import Cut, again
-from exchanger.policy.selection import Change, Document, Text, Unknown, read
+from exchanger.policy.selection import Change, Document, Text, UnknownDocument, read
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Source
 
@@ -628,7 +628,7 @@ class Assembler:
                 continue  # the other lane read it during a pause
             waiting = self._backlog.document(source)
             labels = () if waiting is None else waiting.namespace_labels
-            closed = read(source, Unknown(_NOT_READ, labels), self.issuers, self.grants)
+            closed = read(source, UnknownDocument(_NOT_READ, labels), self.issuers, self.grants)
             async with self._applying_withdrawals:
                 pass
             self._commit(Made(self._snapshot.closed(closed), self.grants, {source: closed}))

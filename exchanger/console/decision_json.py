@@ -17,7 +17,7 @@ import attrs
 from exchanger.console.bounded_record import MAX_SHOWN_TOKEN
 from exchanger.console.feed import Entry
 from exchanger.decision.bearer import NoToken, read_bearer
-from exchanger.decision.outcome import Allow, DecisionRecord, Deny, Reason
+from exchanger.decision.outcome import Allow, DecisionReason, DecisionRecord, Deny
 from exchanger.jwt.unverified import claims_of, object_of
 from exchanger.policy.lookup import CONFLICT
 from exchanger.policy.path import MalformedPath, interpretations_of, without_markers
@@ -114,7 +114,7 @@ class DecisionJson:
         }
 
     def _response(self, denied: Deny, request: HttpRequest) -> dict[str, object]:
-        foreign = denied.reason is Reason.DENY_EXCHANGE_ERROR
+        foreign = denied.reason is DecisionReason.DENY_EXCHANGE_ERROR
         if foreign and not self.show_tokens:
             return {"status": denied.status, "headers": None, "body": None}
         headers = [[name, printable(value, HEADER_LIMIT)] for name, value in (_CONTENT_TYPE, *denied.headers[:HEADERS])]

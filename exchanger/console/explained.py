@@ -6,7 +6,7 @@ from typing import Final, TypedDict, final
 import attrs
 
 from exchanger.console.policy_view import AnswerJson, EntryJson, Lines, VerdictJson, shown_answer, shown_entry, shown_verdict
-from exchanger.decision.answer import Answer, answer
+from exchanger.decision.answer import ExplainedDecision, answer
 from exchanger.decision.check import DecisionRules
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.explanation import Explanation, explain
@@ -48,7 +48,7 @@ class Explained:
     """How ``snapshot`` decides a request and why, and what the service would answer."""
 
     explanation: Explanation
-    answer: Answer
+    answer: ExplainedDecision
     snapshot: PolicySnapshot
 
     def documents(self) -> dict[Source, PolicyDocument]:

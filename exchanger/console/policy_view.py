@@ -3,9 +3,9 @@
 from itertools import islice
 from typing import Final, NotRequired, TypeAlias, TypedDict
 
-from exchanger.decision.answer import Answer, profile_of
+from exchanger.decision.answer import ExplainedDecision, profile_of
 from exchanger.policy.conflicts import conflicts_with
-from exchanger.policy.documents.document import PolicyDocument, Refusal
+from exchanger.policy.documents.document import PolicyDocument, PolicyRefusal
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.util.text import printable
 from exchanger.values.entry import BASELINE, AllowEntry, Claim, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, Source
@@ -125,7 +125,7 @@ def shown_problem(region: FailClosedRegion) -> Json:
     }
 
 
-def shown_refusal(refusal: Refusal) -> Json:
+def shown_refusal(refusal: PolicyRefusal) -> Json:
     """Return what is refused, or would be: an entry, or ``None`` for the document."""
     return {"entry": refusal.index, "code": refusal.code.name, "reason": _text(refusal.reason)}
 
@@ -199,7 +199,7 @@ def shown_verdict(verdict: Verdict) -> VerdictJson:
             return {"kind": "ambiguous", "policy": None, "reason": reason}
 
 
-def shown_answer(answer: Answer) -> AnswerJson:
+def shown_answer(answer: ExplainedDecision) -> AnswerJson:
     """Return how a request is decided, and what would be requested from which issuer."""
     target, issuer = answer.target, answer.issuer
     return {

@@ -14,7 +14,7 @@ import attrs
 
 from exchanger.decision.bearer import NoToken, read_bearer
 from exchanger.decision.check import DecisionRules, begin
-from exchanger.decision.outcome import Allow, Deny, ExchangePending, Outcome, Reason
+from exchanger.decision.outcome import Allow, DecisionReason, Deny, ExchangePending, Outcome
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import BASELINE, Source, TokenTarget
 from exchanger.values.headers import HeaderFields
@@ -81,7 +81,7 @@ class Effect(enum.Enum):
 
 @final
 @attrs.frozen
-class Answer:
+class ExplainedDecision:
     """How a request is decided, and why in words.
 
     ``status`` is that of the refusal, ``None`` if the request passes or depends on an exchange. ``source`` and ``index`` are the entry that
@@ -104,13 +104,13 @@ class Answer:
 
 
 _REASONS: Final = {
-    Reason.ALLOW_UNMATCHED: "no entry applies, so the request passes unchanged",
-    Reason.DENY_UNMATCHED_DEFAULT: "no entry applies, and unmatched requests are denied by default",
-    Reason.DENY_EXPLICIT_POLICY: "an entry denies the request",
-    Reason.ALLOW_EXPLICIT_POLICY: "an entry lets the request pass unchanged",
-    Reason.ALLOW_OPTIONS_BYPASS: "an entry asks for an exchange, but OPTIONS without credentials passes unchanged",
-    Reason.DENY_MISSING_BEARER: "an entry asks for an exchange, and the request has no bearer token",
-    Reason.DENY_INVALID_BEARER: "an entry asks for an exchange, and the bearer token is malformed",
+    DecisionReason.ALLOW_UNMATCHED: "no entry applies, so the request passes unchanged",
+    DecisionReason.DENY_UNMATCHED_DEFAULT: "no entry applies, and unmatched requests are denied by default",
+    DecisionReason.DENY_EXPLICIT_POLICY: "an entry denies the request",
+    DecisionReason.ALLOW_EXPLICIT_POLICY: "an entry lets the request pass unchanged",
+    DecisionReason.ALLOW_OPTIONS_BYPASS: "an entry asks for an exchange, but OPTIONS without credentials passes unchanged",
+    DecisionReason.DENY_MISSING_BEARER: "an entry asks for an exchange, and the request has no bearer token",
+    DecisionReason.DENY_INVALID_BEARER: "an entry asks for an exchange, and the bearer token is malformed",
 }
 _BASELINE: Final = "the platform's baseline denies the request before any policy applies"
 _SCOPE_ALONE: Final = "an entry asks for an exchange with resources or audiences, and the issuer's grant accepts only a scope (TXE-1002)"
@@ -118,7 +118,7 @@ _CREATE_REQUEST_STATUS: Final = 500
 _EXCHANGE: Final = "an entry asks for an exchange: the request passes with the token that the issuer returns"
 
 
-def answer(request: HttpRequest, snapshot: PolicySnapshot | None, rules: DecisionRules) -> Answer:
+def answer(request: HttpRequest, snapshot: PolicySnapshot | None, rules: DecisionRules) -> ExplainedDecision:
     """Return what the service would answer. A token that is ``ASSUMED`` is where the issuer's profile reads tokens from."""
     begun = begin(request, snapshot, rules)
     issuer = rules.issuers.get(begun.entry.target.issuer_ref if isinstance(begun, ExchangePending) else begun.issuer)
@@ -140,29 +140,29 @@ def _placed(request: HttpRequest, subject: SubjectRules) -> HttpRequest:
     return attrs.evolve(request, authorization=None, fields=attrs.evolve(request.fields, fields=fields))
 
 
-def answer_of(begun: Outcome | ExchangePending, issuer: Issuer | None = None) -> Answer:
+def answer_of(begun: Outcome | ExchangePending, issuer: Issuer | None = None) -> ExplainedDecision:
     """Return what ``begin`` said of a request; ``issuer`` is the one that the entry names."""
     match begun:
         case ExchangePending(entry, asked):
             source, index, metadata = entry.source, entry.index, entry.resource_metadata
             if not asked.issuer.grant.can_ask_for(entry.target):
-                return Answer(Effect.REFUSED, _CREATE_REQUEST_STATUS, _SCOPE_ALONE, source, index)
-            return Answer(Effect.EXCHANGE, None, _EXCHANGE, source, index, entry.target, asked.issuer, metadata)
+                return ExplainedDecision(Effect.REFUSED, _CREATE_REQUEST_STATUS, _SCOPE_ALONE, source, index)
+            return ExplainedDecision(Effect.EXCHANGE, None, _EXCHANGE, source, index, entry.target, asked.issuer, metadata)
         case Allow():
-            effect = Effect.UNMATCHED if begun.reason is Reason.ALLOW_UNMATCHED else Effect.ALLOW
-            return Answer(effect, None, _REASONS.get(begun.reason, begun.reason.value), begun.source, begun.entry_index)
+            effect = Effect.UNMATCHED if begun.reason is DecisionReason.ALLOW_UNMATCHED else Effect.ALLOW
+            return ExplainedDecision(effect, None, _REASONS.get(begun.reason, begun.reason.value), begun.source, begun.entry_index)
         case Deny():
             effect = _effect_of(begun.reason)
             by_platform = effect is Effect.DENY and begun.source == BASELINE
             reason = _BASELINE if by_platform else begun.detail or _REASONS.get(begun.reason, begun.reason.value)
             if begun.reason in _OF_TOKENS and issuer is not None and issuer.subject.headers != _BY_DEFAULT:
                 reason = f"{reason}; it is read from {_either(issuer.subject.headers)}"
-            return Answer(effect, begun.status, reason, begun.source, begun.entry_index)
+            return ExplainedDecision(effect, begun.status, reason, begun.source, begun.entry_index)
         case _:
             assert_never(begun)
 
 
-_OF_TOKENS: Final = frozenset({Reason.DENY_MISSING_BEARER, Reason.DENY_INVALID_BEARER})
+_OF_TOKENS: Final = frozenset({DecisionReason.DENY_MISSING_BEARER, DecisionReason.DENY_INVALID_BEARER})
 _BY_DEFAULT: Final = (AUTHORIZATION,)
 
 
@@ -195,7 +195,7 @@ def _either(texts: tuple[str, ...]) -> str:
     return " or ".join(texts)
 
 
-def _effect_of(reason: Reason) -> Effect:
-    if reason is Reason.DENY_EXPLICIT_POLICY:
+def _effect_of(reason: DecisionReason) -> Effect:
+    if reason is DecisionReason.DENY_EXPLICIT_POLICY:
         return Effect.DENY
-    return Effect.UNMATCHED if reason is Reason.DENY_UNMATCHED_DEFAULT else Effect.REFUSED
+    return Effect.UNMATCHED if reason is DecisionReason.DENY_UNMATCHED_DEFAULT else Effect.REFUSED

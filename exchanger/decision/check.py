@@ -10,7 +10,7 @@ import attrs
 from rpds import HashTrieMap
 
 from exchanger.decision.bearer import NoToken, challenge
-from exchanger.decision.outcome import Allow, Deny, ExchangePending, Outcome, Reason
+from exchanger.decision.outcome import Allow, DecisionReason, Deny, ExchangePending, Outcome
 from exchanger.decision.strict import strict_answer
 from exchanger.decision.subject import has_sibling, read_subject, readings, spellings
 from exchanger.decision.token_failure import transport_failure
@@ -50,23 +50,23 @@ class DecisionRules:
 _NO_RULES: Final = SubjectRules()
 
 
-def _deny(reason: Reason, status: int, body: str) -> Deny:
+def _deny(reason: DecisionReason, status: int, body: str) -> Deny:
     return Deny(reason=reason, status=status, body=body)
 
 
 _POLICY_DENIED: Final = '{"error":"policy_denied"}'
 _UNHEALTHY_BODY: Final = '{"error":"server_error","error_description":"internal server error"}'
 
-ALLOW_UNMATCHED: Final = Allow(Reason.ALLOW_UNMATCHED)
-DENY_UNMATCHED: Final = _deny(Reason.DENY_UNMATCHED_DEFAULT, 403, _POLICY_DENIED)
-DENY_UNHEALTHY: Final = _deny(Reason.DENY_POLICY_UNHEALTHY, 500, _UNHEALTHY_BODY)
+ALLOW_UNMATCHED: Final = Allow(DecisionReason.ALLOW_UNMATCHED)
+DENY_UNMATCHED: Final = _deny(DecisionReason.DENY_UNMATCHED_DEFAULT, 403, _POLICY_DENIED)
+DENY_UNHEALTHY: Final = _deny(DecisionReason.DENY_POLICY_UNHEALTHY, 500, _UNHEALTHY_BODY)
 DENY_NO_POLICY: Final = attrs.evolve(DENY_UNHEALTHY, detail="no complete policy has been loaded yet")
 
 # The client learns which part is ambiguous, and nothing of the policy.
 DENY_AMBIGUOUS: Final = HashTrieMap(
     {
         part: Deny(
-            Reason.DENY_AMBIGUOUS_REQUEST,
+            DecisionReason.DENY_AMBIGUOUS_REQUEST,
             400,
             f'{{"error":"invalid_request","error_description":"ambiguous or malformed {part.value}"}}',
             detail=f"the {part.value} cannot be read, or can be read in ways that lead to different decisions",
@@ -76,7 +76,7 @@ DENY_AMBIGUOUS: Final = HashTrieMap(
 )
 # RFC 6750 section 3.1: more than one method to send a token.
 _DENY_DIFFERENT: Final = Deny(
-    Reason.DENY_AMBIGUOUS_REQUEST,
+    DecisionReason.DENY_AMBIGUOUS_REQUEST,
     400,
     '{"error":"invalid_request","error_description":"different tokens"}',
     detail="the headers that may hold the caller's token hold different tokens",
@@ -85,8 +85,12 @@ _DENY_SIBLING: Final = attrs.evolve(
     DENY_AMBIGUOUS[AmbiguousPart.HEADER],
     detail="a header differs only in _ and - from one that may hold the caller's token, and some servers treat the two as equal",
 )
-MISSING_REQUEST: Final = _deny(Reason.MISSING_HTTP_ATTRIBUTES, 500, '{"error":"server_error","message":"missing request attributes"}')
-MISSING_HTTP: Final = _deny(Reason.MISSING_HTTP_ATTRIBUTES, 500, '{"error":"server_error","message":"missing HTTP request attributes"}')
+MISSING_REQUEST: Final = _deny(
+    DecisionReason.MISSING_HTTP_ATTRIBUTES, 500, '{"error":"server_error","message":"missing request attributes"}'
+)
+MISSING_HTTP: Final = _deny(
+    DecisionReason.MISSING_HTTP_ATTRIBUTES, 500, '{"error":"server_error","message":"missing HTTP request attributes"}'
+)
 
 
 def begin(request: HttpRequest, snapshot: PolicySnapshot | None, rules: DecisionRules) -> Outcome | ExchangePending:
@@ -144,12 +148,12 @@ def _conflict(request: HttpRequest, snapshot: PolicySnapshot) -> str:
 # Denials repeat, so each is built once. The keys belong to the policy, are bounded in number and cache their hashes.
 @functools.lru_cache(maxsize=4096)
 def _explicit_deny(entry: DenyEntry) -> Deny:
-    return Deny(Reason.DENY_EXPLICIT_POLICY, 403, _POLICY_DENIED, source=entry.source, entry_index=entry.index)
+    return Deny(DecisionReason.DENY_EXPLICIT_POLICY, 403, _POLICY_DENIED, source=entry.source, entry_index=entry.index)
 
 
 @functools.lru_cache(maxsize=4096)
 def _explicit_allow(entry: AllowEntry) -> Allow:
-    return Allow(Reason.ALLOW_EXPLICIT_POLICY, entry.source, entry_index=entry.index)
+    return Allow(DecisionReason.ALLOW_EXPLICIT_POLICY, entry.source, entry_index=entry.index)
 
 
 def _begin_exchange(request: HttpRequest, entry: ExchangeEntry, rules: DecisionRules) -> Outcome | ExchangePending:
@@ -159,13 +163,13 @@ def _begin_exchange(request: HttpRequest, entry: ExchangeEntry, rules: DecisionR
         return attrs.evolve(_DENY_SIBLING, source=entry.source, entry_index=entry.index, issuer=entry.target.issuer_ref)
     credentials = read_subject(request, subject)
     if request.method == "OPTIONS" and _options_pass(request, subject, rules):
-        return Allow(Reason.ALLOW_OPTIONS_BYPASS, entry.source, entry_index=entry.index, issuer=entry.target.issuer_ref)
+        return Allow(DecisionReason.ALLOW_OPTIONS_BYPASS, entry.source, entry_index=entry.index, issuer=entry.target.issuer_ref)
     realm = (issuer.bearer_realm if issuer is not None else "") or rules.bearer_realm
     if credentials is NoToken.DIFFERENT:
         return attrs.evolve(_DENY_DIFFERENT, source=entry.source, entry_index=entry.index, issuer=entry.target.issuer_ref)
     if isinstance(credentials, NoToken):
         invalid = credentials is NoToken.INVALID
-        return _challenged(entry, realm, Reason.DENY_INVALID_BEARER if invalid else Reason.DENY_MISSING_BEARER)
+        return _challenged(entry, realm, DecisionReason.DENY_INVALID_BEARER if invalid else DecisionReason.DENY_MISSING_BEARER)
     if issuer is None:
         return _refused(entry, transport_failure(ErrorKind.UNKNOWN_ISSUER_PROFILE, Diagnostic.UNKNOWN_ISSUER))
     namespace = entry.source.namespace
@@ -185,8 +189,8 @@ def _options_pass(request: HttpRequest, subject: SubjectRules, rules: DecisionRu
 
 
 @functools.lru_cache(maxsize=4096)
-def _challenged(entry: ExchangeEntry, realm: str, reason: Reason) -> Deny:
-    error = "invalid_token" if reason is Reason.DENY_INVALID_BEARER else ""
+def _challenged(entry: ExchangeEntry, realm: str, reason: DecisionReason) -> Deny:
+    error = "invalid_token" if reason is DecisionReason.DENY_INVALID_BEARER else ""
     return Deny(
         reason=reason,
         status=401,
@@ -205,7 +209,7 @@ def finish(pending: ExchangePending, outcome: TokenOutcome) -> Outcome:
         case ExchangedToken():
             removed = issuer.subject.removed
             return Allow(
-                Reason.ALLOW_EXCHANGE,
+                DecisionReason.ALLOW_EXCHANGE,
                 entry.source,
                 outcome.access_token,
                 entry.index,
@@ -231,7 +235,7 @@ _OF_VERIFICATION: Final = frozenset({Diagnostic.SUBJECT_REFUSED, Diagnostic.KEYS
 
 def _refused(entry: ExchangeEntry, failure: ExchangeFailure) -> Deny:
     return Deny(
-        reason=Reason.DENY_EXCHANGE_ERROR,
+        reason=DecisionReason.DENY_EXCHANGE_ERROR,
         status=failure.status,
         body=failure.body,
         headers=tuple(("WWW-Authenticate", value) for value in failure.www_authenticate),

@@ -18,7 +18,7 @@ from exchanger.values.trace import SpanContext, parse_traceparent
 
 
 @enum.unique
-class Reason(enum.Enum):
+class DecisionReason(enum.Enum):
     """Why a request was allowed or denied; the value is the ``decision`` label of metrics and logs."""
 
     MISSING_HTTP_ATTRIBUTES = "missing_http_attributes"
@@ -61,7 +61,7 @@ class Allow:
     the verdict of verification on that token.
     """
 
-    reason: Reason
+    reason: DecisionReason
     source: Source | None = None
     access_token: Secret | None = None
     entry_index: int | None = None
@@ -87,7 +87,7 @@ class Deny:
     does.
     """
 
-    reason: Reason
+    reason: DecisionReason
     status: int
     body: str
     headers: tuple[tuple[str, str], ...] = ()

@@ -53,7 +53,7 @@ _KINDS: Final = ("ConfigMap", "Namespace", "List", "ConfigMapList", "NamespaceLi
 _SHOWN: Final = 64
 
 
-class _WrongError(Exception):
+class _UnreadableError(Exception):
     """Inside this module only: the file is unreadable for the reason that is the message."""
 
     def __init__(self, reason: str, code: Code = codes.UNREADABLE_FILE) -> None:
@@ -79,7 +79,7 @@ def read_manifests(data: bytes, *, is_json: bool) -> tuple[Manifest, ...] | Unre
         return tuple(manifest for index, document in documents for manifest in _manifests(document, f"document {index}", None))
     except UnicodeDecodeError:
         return UnreadableFile("is not UTF-8")
-    except _WrongError as wrong:
+    except _UnreadableError as wrong:
         return UnreadableFile(str(wrong), wrong.code)
 
 
@@ -87,7 +87,7 @@ def read_document(document: object, index: int) -> tuple[Manifest, ...] | Unread
     """Return what is in one document of a file, as ``plain`` or ``read_json`` makes it, or what is wrong with it. Never raises."""
     try:
         return tuple(_manifests(document, f"document {index}", None))
-    except _WrongError as wrong:
+    except _UnreadableError as wrong:
         return UnreadableFile(str(wrong), wrong.code)
 
 
@@ -118,7 +118,7 @@ def _yaml(text: str) -> tuple[object, ...]:
     found = read_stream(text, LIMITS)
     if isinstance(found, UnreadableYaml):
         code = codes.LARGE_FILE if found.code is TOO_LARGE else codes.UNREADABLE_FILE
-        raise _WrongError(found.reason if found.line is None else f"{found.reason}, line {found.line}", code)
+        raise _UnreadableError(found.reason if found.line is None else f"{found.reason}, line {found.line}", code)
     return tuple(map(plain, found))
 
 
@@ -141,21 +141,21 @@ def _manifests(document: object, place: str, kind_of_list: str | None) -> Iterat
     if document is None:
         return
     if not isinstance(document, dict):
-        raise _WrongError(f"{place} is not a mapping", codes.MALFORMED_OBJECT)
+        raise _UnreadableError(f"{place} is not a mapping", codes.MALFORMED_OBJECT)
     kind, version = document.get("kind", kind_of_list), document.get("apiVersion", None if kind_of_list is None else "v1")
     if kind is None and (version is None or _is_chart(document)):
         # No Kubernetes object at all, such as a kustomization, a chart or its values
         yield from _without_kind(document, place)
         return
     if not isinstance(kind, str) or not isinstance(version, str):
-        raise _WrongError(f"{place} needs apiVersion and kind, both as text", codes.MALFORMED_OBJECT)
+        raise _UnreadableError(f"{place} needs apiVersion and kind, both as text", codes.MALFORMED_OBJECT)
     yield from _of_another_kind(kind, version, place)
     if version != "v1":
         return
     if kind.endswith("List"):
         items = document.get("items")
         if kind_of_list is not None or not isinstance(items, list | None):
-            raise _WrongError(f"{place} is a {kind} whose items are not a list of objects", codes.MALFORMED_OBJECT)
+            raise _UnreadableError(f"{place} is a {kind} whose items are not a list of objects", codes.MALFORMED_OBJECT)
         if not items and kind in _KINDS:
             yield PassedOver(f"{place} is a {kind} without items", "add objects to it, or delete it", codes.EMPTY_FILE)
         for index, item in enumerate(items or ()):
@@ -193,28 +193,28 @@ def _of_another_kind(kind: str, version: str, place: str) -> Iterator[PassedOver
 def _manifest(kind: str, document: dict[str, object], place: str) -> PolicyObject:
     metadata = document.get("metadata")
     if not isinstance(metadata, dict):
-        raise _WrongError(f"{place}: metadata is missing or not a mapping", codes.MALFORMED_OBJECT)
+        raise _UnreadableError(f"{place}: metadata is missing or not a mapping", codes.MALFORMED_OBJECT)
     if "<<" in document or "<<" in metadata:
         # A merge (https://yaml.org/type/merge.html) may add the labels, and without them a policy would not be in force.
-        raise _WrongError(f"{place}: merge keys (<<) are not supported; write out what they stand for", codes.MALFORMED_OBJECT)
+        raise _UnreadableError(f"{place}: merge keys (<<) are not supported; write out what they stand for", codes.MALFORMED_OBJECT)
     name = metadata.get("name")
     if not isinstance(name, str) or not name:
-        raise _WrongError(f"{place}: metadata.name is missing or no text", codes.MALFORMED_OBJECT)
+        raise _UnreadableError(f"{place}: metadata.name is missing or no text", codes.MALFORMED_OBJECT)
     labels = metadata.get("labels")
     if labels is None:
         labels = {}
     if not isinstance(labels, dict) or not all(isinstance(key, str) and isinstance(value, str) for key, value in labels.items()):
-        raise _WrongError(f"{place}: metadata.labels must be texts; put numbers and true/false in quotes", codes.MALFORMED_OBJECT)
+        raise _UnreadableError(f"{place}: metadata.labels must be texts; put numbers and true/false in quotes", codes.MALFORMED_OBJECT)
     if kind == "Namespace":
         return Namespace(name, tuple(sorted({**labels, NAME_LABEL: name}.items())))
     namespace = metadata.get("namespace")
     if namespace is None:
         namespace = "default"
     if not isinstance(namespace, str) or not namespace:
-        raise _WrongError(f"{place}: metadata.namespace is not text", codes.MALFORMED_OBJECT)
+        raise _UnreadableError(f"{place}: metadata.namespace is not text", codes.MALFORMED_OBJECT)
     data = document.get("data")
     if data is not None and not isinstance(data, dict):
-        raise _WrongError(f"{place}: data is not a mapping", codes.MALFORMED_OBJECT)
+        raise _UnreadableError(f"{place}: data is not a mapping", codes.MALFORMED_OBJECT)
     text = (data or {}).get(DOCUMENT_KEY)
     instead = key_meant(data or {}, document.get("binaryData"))
     return ConfigMap(namespace, name, tuple(sorted(labels.items())), text if isinstance(text, str) else None, instead=instead)

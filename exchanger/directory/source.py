@@ -17,7 +17,7 @@ from exchanger.errors import ExchangerError
 from exchanger.net.network import SYSTEM, Network
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.notices import of_allowance, of_snapshot
-from exchanger.policy.selection import Change, Document, Unknown, select
+from exchanger.policy.selection import Change, Document, UnknownDocument, select
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.typing import PolicySink
 from exchanger.values.entry import UNKNOWN_NAMESPACE, Source
@@ -197,7 +197,7 @@ class DirectorySource:
         # unreadable later has never been in force, and takes nothing away from what is.
         unknown = {name: reason for name, reason in scanned.unknown().items() if before is None or name in before.unknown}
         documents = select(scanned.manifests(), settings.namespace_selector, settings.configmap_selector, grants.limits)
-        documents.update({Source(UNKNOWN_NAMESPACE, name): Unknown(f"the file {reason}") for name, reason in unknown.items()})
+        documents.update({Source(UNKNOWN_NAMESPACE, name): UnknownDocument(f"the file {reason}") for name, reason in unknown.items()})
         old = {} if before is None else dict(before.documents)
         afresh = before is not None and before.issuers != issuers
         changes: list[_Change] = []

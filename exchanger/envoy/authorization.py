@@ -22,7 +22,7 @@ from exchanger._proto.envoy.type.v3.http_status_pb2 import HttpStatus, StatusCod
 from exchanger._proto.google.protobuf.wrappers_pb2 import BoolValue
 from exchanger._proto.google.rpc.status_pb2 import Status
 from exchanger.decision.check import DENY_UNHEALTHY, MISSING_HTTP, MISSING_REQUEST
-from exchanger.decision.outcome import Allow, Deny, ExchangePending, Filter, Outcome, Reason
+from exchanger.decision.outcome import Allow, DecisionReason, Deny, ExchangePending, Filter, Outcome
 from exchanger.envoy.evaluator import Evaluator, Waiting
 from exchanger.envoy.metadata import described
 from exchanger.envoy.request_fields import (
@@ -95,7 +95,7 @@ def encode_check(outcome: Outcome) -> bytes:
             return _kept_unchanged(outcome) if token is None else _ok_with_token(outcome, token)
         case Deny():
             # A token endpoint's answer may be large, and seldom repeats.
-            return _denied(outcome) if outcome.reason is Reason.DENY_EXCHANGE_ERROR else _kept_denied(outcome)
+            return _denied(outcome) if outcome.reason is DecisionReason.DENY_EXCHANGE_ERROR else _kept_denied(outcome)
         case _:
             assert_never(outcome)
 

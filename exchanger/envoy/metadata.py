@@ -8,7 +8,7 @@ import struct
 from typing import Final
 
 from exchanger._proto.google.protobuf.struct_pb2 import Struct
-from exchanger.decision.outcome import Allow, Outcome, Reason
+from exchanger.decision.outcome import Allow, DecisionReason, Outcome
 from exchanger.util.text import printable
 from exchanger.values.entry import Source
 from exchanger.values.text import ISSUER_LIMIT, POLICY_LIMIT
@@ -32,7 +32,7 @@ def described(outcome: Outcome) -> bytes:
 
 # There are a few for each entry of the policy.
 @functools.lru_cache(maxsize=4096)
-def _described(reason: Reason, cache: Cache, source: Source | None, issuer: str) -> bytes:
+def _described(reason: DecisionReason, cache: Cache, source: Source | None, issuer: str) -> bytes:
     metadata = Struct()
     fields = metadata.fields
     fields["decision"].string_value = reason.value

@@ -25,7 +25,7 @@ from exchanger._proto.envoy.type.v3.http_status_pb2 import HttpStatus, StatusCod
 from exchanger._proto.google.protobuf.struct_pb2 import Struct, Value
 from exchanger._proto.google.protobuf.wrappers_pb2 import BoolValue
 from exchanger.decision.check import MISSING_HTTP
-from exchanger.decision.outcome import Allow, Deny, Outcome, Reason
+from exchanger.decision.outcome import Allow, DecisionReason, Deny, Outcome
 from exchanger.envoy.metadata import described
 from exchanger.envoy.request_fields import Refused, RequestLine, request_of_header_map
 from exchanger.envoy.wire import authorization, field, removals
@@ -170,7 +170,7 @@ def encode_request_headers(outcome: Outcome) -> bytes:
             return _kept_unchanged(outcome) if token is None else _allowed_with_token(outcome, token)
         case Deny():
             # A token endpoint's answer may be large, and seldom repeats.
-            return _denied(outcome) if outcome.reason is Reason.DENY_EXCHANGE_ERROR else _kept_denied(outcome)
+            return _denied(outcome) if outcome.reason is DecisionReason.DENY_EXCHANGE_ERROR else _kept_denied(outcome)
         case _:
             assert_never(outcome)
 

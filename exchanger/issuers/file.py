@@ -19,7 +19,7 @@ from exchanger.util.shown import shown_file
 
 @final
 @attrs.frozen
-class _Version:
+class _FileVersion:
     digest: bytes = attrs.field(repr=False)
     content: Plan | Rejected = attrs.field(eq=False)
 
@@ -33,8 +33,8 @@ class ProfilesFile:
     _rules: ProfileRules
     _run_sync: RunSync = SYSTEM.run_sync
     # What was read last, so that it is parsed once. Belongs to the worker thread, of which there is one at a time.
-    _last: _Version | None = attrs.field(default=None, init=False)
-    _file: FileFollower[_Version] = attrs.field(init=False)
+    _last: _FileVersion | None = attrs.field(default=None, init=False)
+    _file: FileFollower[_FileVersion] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._file = FileFollower(self._read, _rejected(f"{shown_file(self._path)} {HANGS}"), self._run_sync, first_at_once=True)
@@ -44,7 +44,7 @@ class ProfilesFile:
         found = await self._file.look_settled()
         return None if found is None else found.content
 
-    def _read(self) -> _Version:
+    def _read(self) -> _FileVersion:
         self._last = _version(self._path, self._last, self._rules)
         return self._last
 
@@ -55,15 +55,15 @@ def check_file(path: Path, rules: ProfileRules) -> tuple[str, ...]:
     return found.problems if isinstance(found, Rejected) else ()
 
 
-def _version(path: Path, last: _Version | None, rules: ProfileRules) -> _Version:
+def _version(path: Path, last: _FileVersion | None, rules: ProfileRules) -> _FileVersion:
     data = read_bytes(path)
     if isinstance(data, str):
         return _rejected(data)
     digest = hashlib.sha256(data).digest()
     if last is not None and digest == last.digest:
         return last
-    return _Version(digest, read_plan(data, shown_file(path), rules))
+    return _FileVersion(digest, read_plan(data, shown_file(path), rules))
 
 
-def _rejected(problem: str) -> _Version:
-    return _Version(hashlib.sha256(b"unreadable " + problem.encode("utf-8", "replace")).digest(), Rejected((problem,)))
+def _rejected(problem: str) -> _FileVersion:
+    return _FileVersion(hashlib.sha256(b"unreadable " + problem.encode("utf-8", "replace")).digest(), Rejected((problem,)))

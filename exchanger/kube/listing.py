@@ -14,7 +14,7 @@ from exchanger.kube.source import ListWatches
 from exchanger.kube.store import Complete, ListBounds, Store, list_all
 from exchanger.policy.documents.document import Labels
 from exchanger.policy.selection import ConfigMap, Document
-from exchanger.policy.shares import Limits
+from exchanger.policy.shares import NamespaceLimits
 from exchanger.values.entry import Source
 
 T = TypeVar("T")
@@ -57,7 +57,7 @@ class Listing:
 
 
 async def list_policies(
-    list_watches: ListWatches, settings: KubernetesSettings, limits: Limits | None = None, *, with_labels: bool
+    list_watches: ListWatches, settings: KubernetesSettings, limits: NamespaceLimits | None = None, *, with_labels: bool
 ) -> Listing | Unanswered:
     """List what ``settings`` select, within the ``limits`` of each namespace.
 
@@ -87,7 +87,7 @@ async def list_policies(
     return Listing(namespaces or tuple(index.selected()), config_maps, index.documents(), index.selected(), tuple(unreadable))
 
 
-async def _list(resource: str, scope: str, list_watch: ListWatch[T], limits: Limits | None = None) -> Complete[T] | Unanswered:
+async def _list(resource: str, scope: str, list_watch: ListWatch[T], limits: NamespaceLimits | None = None) -> Complete[T] | Unanswered:
     failure = ApiFailure(FailureKind.GONE)
     for _ in range(ATTEMPTS):
         found = await list_all(list_watch, ListBounds(limits=limits))

@@ -7,7 +7,7 @@ from typing import Final, final
 import attrs
 
 from exchanger.kube.store import ListBounds
-from exchanger.policy.shares import Limits
+from exchanger.policy.shares import NamespaceLimits
 from exchanger.util.backoff import BackOffSettings
 from exchanger.values.selector import Selector
 
@@ -137,7 +137,7 @@ class KubernetesSettings:
     reflector: ReflectorSettings = attrs.field(default=attrs.Factory(lambda made: settings_for(made.max_staleness), takes_self=True))
     namespaces_file: Path | None = None
 
-    def within(self, limits: Limits) -> "KubernetesSettings":
+    def within(self, limits: NamespaceLimits) -> "KubernetesSettings":
         """Return the settings with ``limits`` for the objects of each namespace."""
         bounds = attrs.evolve(self.reflector.list_bounds, limits=limits)
         return attrs.evolve(self, reflector=attrs.evolve(self.reflector, list_bounds=bounds))

@@ -15,7 +15,7 @@ import trio
 from exchanger.kube.list_watch import ApiFailure, Bookmark, Deleted, FailureKind, Item, Key, ListWatch, Opened, Put, WatchEvent
 from exchanger.policy.intake import Intake
 from exchanger.policy.selection import ConfigMap
-from exchanger.policy.shares import Limits
+from exchanger.policy.shares import NamespaceLimits
 
 T = TypeVar("T")
 
@@ -65,7 +65,7 @@ class Holding(Generic[T]):
     lacking: set[Key] = attrs.field(factory=set, init=False, repr=False)
 
     @classmethod
-    def within(cls, limits: Limits | None) -> "Holding[T]":
+    def within(cls, limits: NamespaceLimits | None) -> "Holding[T]":
         """Return an empty holding with these limits for each namespace."""
         return cls(None if limits is None else Intake(limits))
 
@@ -161,7 +161,7 @@ class Store(Generic[T]):
     ``limits`` are those of a namespace, ``None`` for none. ``news`` is what the last event that was news has changed.
     """
 
-    limits: Limits | None = None
+    limits: NamespaceLimits | None = None
     version: str = attrs.field(default="", init=False)
     news: Kept[T] = attrs.field(factory=Kept, init=False)
     _held: Holding[T] = attrs.field(init=False)
@@ -257,7 +257,7 @@ class ListBounds:
     max_objects: int = MAX_OBJECTS
     max_pages: int = MAX_PAGES
     timeout: float = LIST_TIMEOUT_S
-    limits: Limits | None = None
+    limits: NamespaceLimits | None = None
 
 
 async def list_all(list_watch: ListWatch[T], bounds: ListBounds) -> Complete[T] | ApiFailure:

@@ -20,7 +20,7 @@ from exchanger.policy.headers import RequestHeaders
 from exchanger.policy.interpretation import path_interpretations
 from exchanger.policy.methods import MethodTable, each
 from exchanger.policy.path import MalformedPath
-from exchanger.policy.policy_trie import Claims, Paths, Sifting
+from exchanger.policy.policy_trie import PathClaims, Paths, Sifting
 from exchanger.policy.prefix import fold, spellings_of
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.policy.trie import Steps
@@ -168,7 +168,7 @@ def conflicts_with(entry: Entry, snapshot: PolicySnapshot, reserve: Steps | None
     return tuple(sorted(found.values(), key=lambda rival: (rival.source, rival.index))[:MAX_RIVALS])
 
 
-def _at(paths: Paths, spelling: str, entry: Entry, reserve: Steps) -> Iterator[Claims]:
+def _at(paths: Paths, spelling: str, entry: Entry, reserve: Steps) -> Iterator[PathClaims]:
     """Yield the claims with the place of ``entry`` at ``spelling``: of its own trie, which has to have it, and of twins in the other."""
     own = paths.folded if entry.match.case_insensitive else paths.exact
     cells = [] if own is None else own.prefixes_of(spelling)

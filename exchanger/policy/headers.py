@@ -165,22 +165,22 @@ _Named: TypeAlias = "tuple[tuple[str, str, T], ...]"
 
 @final
 @attrs.frozen
-class _Node:
+class _HeaderNode:
     """The entries with exactly the headers on the way here, and by name and value the nodes of those with one more, in order of names."""
 
     entries: MethodTable[Entry] | None = None
-    more: "tuple[tuple[str, str, HashTrieMap[str, _Node]], ...]" = ()
+    more: "tuple[tuple[str, str, HashTrieMap[str, _HeaderNode]], ...]" = ()
 
-    def changed(self, headers: tuple[HeaderMatch, ...], entry: Entry, *, adds: bool) -> "_Node | None":
+    def changed(self, headers: tuple[HeaderMatch, ...], entry: Entry, *, adds: bool) -> "_HeaderNode | None":
         """Return the node with or without ``entry``, which has ``headers`` beside those on the way; ``None`` if nothing is left."""
         if not headers:
             entries = _changed(self.entries, entry, adds=adds)
-            return None if entries is None and not self.more else _Node(entries, self.more)
+            return None if entries is None and not self.more else _HeaderNode(entries, self.more)
         name, value = headers[0]
         values = _get(self.more, name) or HashTrieMap()
-        child = (values.get(value) or _Node()).changed(headers[1:], entry, adds=adds)
+        child = (values.get(value) or _HeaderNode()).changed(headers[1:], entry, adds=adds)
         more = _put(self.more, name, (values.discard(value) if child is None else values.insert(value, child)) or None)
-        return None if self.entries is None and not more else _Node(self.entries, more)
+        return None if self.entries is None and not more else _HeaderNode(self.entries, more)
 
 
 def _changed(table: MethodTable[Entry] | None, entry: Entry, *, adds: bool) -> MethodTable[Entry] | None:
@@ -209,7 +209,7 @@ class HeaderTable:
     Names are in tuples, which are the quickest to go through: the share of a namespace has room for few of them (see ``shares``).
     """
 
-    root: _Node = attrs.field(factory=_Node)
+    root: _HeaderNode = attrs.field(factory=_HeaderNode)
     named: tuple[tuple[str, str, MethodTable[Entry]], ...] = ()
 
     def changed(self, entry: Entry, *, adds: bool) -> "HeaderTable | None":

@@ -12,7 +12,7 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.policy.shares import Limits
+from exchanger.policy.shares import NamespaceLimits
 
 # ConfigMaps beyond the limits that are told, the first by name: each of them closes all that its namespace may decide, so more of them
 # would change nothing, and there may be a hundred thousand.
@@ -52,7 +52,7 @@ class _Queue:
             self.count -= 1
             self.size -= size
 
-    def fit(self, limits: Limits) -> None:
+    def fit(self, limits: NamespaceLimits) -> None:
         """Read as many as there is room for."""
         room = limits.kib * _KIB
         while self.count > limits.documents or self.size > room:
@@ -68,7 +68,7 @@ class _Queue:
 class Intake:
     """Costs a change as much as names move, and little for each that its namespace has."""
 
-    limits: Limits
+    limits: NamespaceLimits
     _queues: dict[str, _Queue] = attrs.field(factory=dict, init=False, repr=False)
 
     def put(self, namespace: str, name: str, size: int) -> tuple[str, ...]:
@@ -114,7 +114,7 @@ class Intake:
         return tuple(dict.fromkeys((*queue.names[max(0, low) : high], *queue.names[low + MAX_TOLD : high + MAX_TOLD])))
 
 
-def beyond(sizes: Iterable[tuple[str, str, int]], limits: Limits) -> frozenset[tuple[str, str]]:
+def beyond(sizes: Iterable[tuple[str, str, int]], limits: NamespaceLimits) -> frozenset[tuple[str, str]]:
     """Return those ConfigMaps, by namespace and name, that are not read; ``sizes`` has each of them with its bytes."""
     intake, known = Intake(limits), tuple(sizes)
     for one in known:

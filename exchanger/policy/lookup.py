@@ -24,7 +24,7 @@ from exchanger.policy.authority import MAX_WILDCARD, wildcards_above
 from exchanger.policy.headers import RequestHeaders
 from exchanger.policy.interpretation import Interpretation, InvalidByteMarkers, fits, is_within
 from exchanger.policy.methods import CONTESTED, Contested, MethodTable
-from exchanger.policy.policy_trie import Cell, Claims, Hosts, Paths, PathTrie, PolicyTrie, Sifting
+from exchanger.policy.policy_trie import Cell, Hosts, PathClaims, Paths, PathTrie, PolicyTrie, Sifting
 from exchanger.policy.trie import Steps
 from exchanger.values.entry import UNKNOWN_NAMESPACE, AllowEntry, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, PathType
 from exchanger.values.verdict import AMBIGUOUS_HEADER, AMBIGUOUS_PATH, NO_MATCH, Ambiguous, NoMatch, Unhealthy
@@ -38,7 +38,7 @@ AfterCut: TypeAlias = Callable[[Found, str], Found]
 # Returns a cell without the claims that are leaving.
 _Sift: TypeAlias = Callable[[Cell], Cell | None]
 # Claims with their places in the order of entries, of which the first is the highest.
-_Ranked: TypeAlias = list[tuple[int, Claims]]
+_Ranked: TypeAlias = list[tuple[int, PathClaims]]
 
 # Cells whose prefixes a text begins with, that text, and where each prefix ends in it.
 _Cells = list[tuple[Cell, str, int]]
@@ -328,7 +328,7 @@ def simply_nearest(paths: Paths, path: str, method: str) -> Found | None:
 
 
 # Claims that cover a path in the order of entries, and whether these are all of them.
-_Covering: TypeAlias = tuple[Sequence[Claims], bool]
+_Covering: TypeAlias = tuple[Sequence[PathClaims], bool]
 _NOTHING: Final[_Covering] = ((), True)
 _NOT_SIMPLE: Final[_Covering] = ((), False)
 
@@ -341,7 +341,7 @@ def _simply_covering(paths: Paths, cells: list[Cell], path: str) -> _Covering:
         return _NOTHING
     if len(cells) == 1 and (only := cells[0].plain) is not None:  # the usual case
         return (only,), True
-    covering: list[Claims] = []
+    covering: list[PathClaims] = []
     for cell in reversed(cells):
         if cell.plain is not None:
             covering.append(cell.plain)
@@ -429,12 +429,12 @@ class Beyond:
         return tuple([hosts for hosts in either if hosts is not None])
 
 
-def _kinds_at(cell: Cell, text: str, at: int, end: int, markers: InvalidByteMarkers | None) -> list[tuple[PathType, Claims]]:
+def _kinds_at(cell: Cell, text: str, at: int, end: int, markers: InvalidByteMarkers | None) -> list[tuple[PathType, PathClaims]]:
     """Return the claims of ``cell`` that cover ``text``, in order of path types; those that are narrowed have the place of plain prefixes.
 
     The cell's prefix was matched up to ``at``; ``end`` is that of the path without its query.
     """
-    found: list[tuple[PathType, Claims]] = []
+    found: list[tuple[PathType, PathClaims]] = []
     exact, segment, narrowed = cell.exact, cell.segment, cell.narrowed
     if exact is not None and (at == end if markers is None else fits(PathType.EXACT, text, at, end, markers)):
         found.append((PathType.EXACT, exact))
@@ -510,7 +510,7 @@ def _ranked(cells: Sequence[tuple[Cell, str, int]], interpretation: Interpretati
     return found
 
 
-def _within(within: tuple[tuple[str, Claims], ...], rank: int, interpretation: Interpretation, inside: dict[str, bool]) -> _Ranked:
+def _within(within: tuple[tuple[str, PathClaims], ...], rank: int, interpretation: Interpretation, inside: dict[str, bool]) -> _Ranked:
     """Return the claims for which the path of ``interpretation`` is also within a prefix; ``inside`` has what is known of prefixes."""
     found: _Ranked = []
     for prefix, claims in within:
@@ -541,7 +541,7 @@ def nearest(ranked: _Ranked, method: str, headers: RequestHeaders) -> Found:
     return NO_MATCH
 
 
-def _levels(ranked: _Ranked) -> Iterator[list[Claims]]:
+def _levels(ranked: _Ranked) -> Iterator[list[PathClaims]]:
     """Yield the claims that are equal in the order of entries together."""
     for _, level in groupby(ranked, itemgetter(0)):
         yield [claims for _, claims in level]
@@ -554,7 +554,7 @@ def _closed(regions: MethodTable[FailClosedRegion], method: str) -> Unhealthy | 
     return SEVERAL_REGIONS if region is CONTESTED else Unhealthy(region.reason, region.source, region.index)
 
 
-def _of_level(level: list[Claims], method: str, headers: RequestHeaders) -> Entry | Contested | Ambiguous | None:
+def _of_level(level: list[PathClaims], method: str, headers: RequestHeaders) -> Entry | Contested | Ambiguous | None:
     """Return the entry that comes first among claims of one place: that with the most headers."""
     tables = _first_of_level(level, method, headers)
     if tables is None:
@@ -563,7 +563,7 @@ def _of_level(level: list[Claims], method: str, headers: RequestHeaders) -> Entr
     return None if not found else found.pop() if len(found) == 1 else CONTESTED
 
 
-def _first_of_level(level: list[Claims], method: str, headers: RequestHeaders) -> list[MethodTable[Entry]] | None:
+def _first_of_level(level: list[PathClaims], method: str, headers: RequestHeaders) -> list[MethodTable[Entry]] | None:
     """Return the tables of the entries that come first among claims of one place; ``None`` if the headers do not tell."""
     tables: list[tuple[int, MethodTable[Entry]]] = []
     for claims in level:

@@ -31,7 +31,7 @@ _SIFTING: Final = "one of many entries here is being withdrawn"
 
 @final
 @attrs.frozen
-class Claims:
+class PathClaims:
     """The claims at one path prefix that have one path type; ``None`` instead of an empty table.
 
     ``by_headers`` has the entries that name headers, ``within`` the claims for which the path must also be within a prefix, by that prefix,
@@ -41,21 +41,21 @@ class Claims:
     entries: MethodTable[Entry] | None = None
     regions: MethodTable[FailClosedRegion] | None = None
     by_headers: HeaderTable | None = None
-    within: "tuple[tuple[str, Claims], ...] | None" = None
+    within: "tuple[tuple[str, PathClaims], ...] | None" = None
 
     @property
     def is_plain(self) -> bool:
         """Whether nothing but method and path decides whether a claim applies."""
         return self.by_headers is None and self.within is None
 
-    def with_claim(self, claim: Claim) -> "Claims":
+    def with_claim(self, claim: Claim) -> "PathClaims":
         """Return the claims with ``claim``."""
         if not claim.match.within:
             return _changed(self, claim, adds=True)
-        inner = _changed(self._inner(claim.match.within) or Claims(), claim, adds=True)
+        inner = _changed(self._inner(claim.match.within) or PathClaims(), claim, adds=True)
         return self._with_inner(claim.match.within, inner)
 
-    def without_claim(self, claim: Claim) -> "Claims | None":
+    def without_claim(self, claim: Claim) -> "PathClaims | None":
         """Return the claims without ``claim``, ``None`` if nothing is left."""
         if not claim.match.within:
             rest = _changed(self, claim, adds=False)
@@ -65,14 +65,14 @@ class Claims:
             rest = self._with_inner(claim.match.within, _changed(inner, claim, adds=False) or None)
         return rest or None
 
-    def _inner(self, prefix: str) -> "Claims | None":
+    def _inner(self, prefix: str) -> "PathClaims | None":
         return next((claims for other, claims in self.within or () if other == prefix), None)
 
-    def _with_inner(self, prefix: str, inner: "Claims | None") -> "Claims":
+    def _with_inner(self, prefix: str, inner: "PathClaims | None") -> "PathClaims":
         within = [pair for pair in self.within or () if pair[0] != prefix]
         if inner is not None:
             within.append((prefix, inner))
-        return Claims(self.entries, self.regions, self.by_headers, tuple(sorted(within, key=itemgetter(0))) or None)
+        return PathClaims(self.entries, self.regions, self.by_headers, tuple(sorted(within, key=itemgetter(0))) or None)
 
     def __bool__(self) -> bool:
         return any(table is not None for table in (self.entries, self.regions, self.by_headers, self.within))
@@ -90,7 +90,7 @@ class Claims:
         return None if self.by_headers is None else self.by_headers.at(entry.match.headers)
 
 
-def _changed(claims: Claims, claim: Claim, *, adds: bool) -> Claims:
+def _changed(claims: PathClaims, claim: Claim, *, adds: bool) -> PathClaims:
     """Return ``claims`` with or without ``claim``, whose ``within`` has been seen to."""
     entries, regions, by_headers = claims.entries, claims.regions, claims.by_headers
     if isinstance(claim, FailClosedRegion):
@@ -101,7 +101,7 @@ def _changed(claims: Claims, claim: Claim, *, adds: bool) -> Claims:
         )
     else:
         entries = (entries or MethodTable()).with_claim(claim) if adds else entries and entries.without_claim(claim)
-    return Claims(entries, regions, by_headers, claims.within)
+    return PathClaims(entries, regions, by_headers, claims.within)
 
 
 @final
@@ -115,13 +115,13 @@ class Cell:
     """
 
     length: int = 0
-    prefix: Claims | None = None
-    segment: Claims | None = None
-    exact: Claims | None = None
+    prefix: PathClaims | None = None
+    segment: PathClaims | None = None
+    exact: PathClaims | None = None
     rewritten: "Cell | None" = None
-    narrowed: Claims | None = None
+    narrowed: PathClaims | None = None
     is_simple: bool = attrs.field(init=False, eq=False, repr=False)
-    plain: Claims | None = attrs.field(init=False, eq=False, repr=False)
+    plain: PathClaims | None = attrs.field(init=False, eq=False, repr=False)
 
     @is_simple.default
     def _is_simple(self) -> bool:
@@ -130,27 +130,27 @@ class Cell:
         return all(claims is None or claims.is_plain for claims in self._tables)
 
     @plain.default
-    def _plain(self) -> Claims | None:
+    def _plain(self) -> PathClaims | None:
         return self.prefix if self.is_simple and self.segment is None and self.exact is None and self.narrowed is None else None
 
     @property
-    def _tables(self) -> tuple[Claims | None, ...]:
+    def _tables(self) -> tuple[PathClaims | None, ...]:
         return self.exact, self.segment, self.narrowed, self.prefix
 
-    def of(self, scope: MatchScope) -> Claims | None:
+    def of(self, scope: MatchScope) -> PathClaims | None:
         """Return the claims that are kept together with those of ``scope``."""
         if scope.narrowed:
             return self.narrowed
         return self.prefix if scope.path_type is PathType.PREFIX else self.segment if scope.path_type is PathType.SEGMENT else self.exact
 
-    def level(self, rank: PathType) -> tuple[Claims, ...]:
+    def level(self, rank: PathType) -> tuple[PathClaims, ...]:
         """Return the claims whose place in the order of entries is that of one path type."""
         found = {PathType.PREFIX: (self.prefix, self.narrowed), PathType.SEGMENT: (self.segment,), PathType.EXACT: (self.exact,)}[rank]
         return tuple([claims for claims in found if claims is not None])
 
     def with_claim(self, claim: Claim) -> "Cell":
         """Return the cell with ``claim``."""
-        return self._with(claim.match, (self.of(claim.match) or Claims()).with_claim(claim))
+        return self._with(claim.match, (self.of(claim.match) or PathClaims()).with_claim(claim))
 
     def without_claim(self, claim: Claim) -> "Cell | None":
         """Return the cell without ``claim``, ``None`` if that leaves it empty."""
@@ -165,7 +165,7 @@ class Cell:
         """Return the cell without ``claim`` for rewritten paths, ``None`` if that leaves it empty."""
         return _or_nothing(attrs.evolve(self, rewritten=self.rewritten and self.rewritten.without_claim(claim)))
 
-    def _with(self, scope: MatchScope, claims: Claims | None) -> "Cell":
+    def _with(self, scope: MatchScope, claims: PathClaims | None) -> "Cell":
         if scope.narrowed:
             return Cell(self.length, self.prefix, self.segment, self.exact, self.rewritten, claims)
         if scope.path_type is PathType.PREFIX:

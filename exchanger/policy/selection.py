@@ -15,7 +15,7 @@ from exchanger.policy.documents.document import UNREADABLE_REACH, Labels, Policy
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.grants.restriction import restrict
 from exchanger.policy.intake import Intake, beyond
-from exchanger.policy.shares import Limits
+from exchanger.policy.shares import NamespaceLimits
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.util.text import closest, printable
 from exchanger.values.entry import FailClosedRegion, Source
@@ -110,7 +110,7 @@ class Text:
 
 @final
 @attrs.frozen
-class Unknown:
+class UnknownDocument:
     """What should be in force here is unknown, so nothing may pass. ``namespace_labels`` are as in ``Text``."""
 
     reason: str
@@ -118,13 +118,13 @@ class Unknown:
     code: Code = attrs.field(default=UNREADABLE_FILE, repr=False)
 
 
-Document = Text | Unknown
+Document = Text | UnknownDocument
 
 
 def document_of(config_map: ConfigMap, namespace_labels: tuple[Labels, ...] = ()) -> Document:
     """Return the document of ``config_map``."""
     if config_map.beyond:
-        return Unknown(config_map.beyond, namespace_labels, MANY_DOCUMENTS)
+        return UnknownDocument(config_map.beyond, namespace_labels, MANY_DOCUMENTS)
     return Text.of(config_map, namespace_labels)
 
 
@@ -142,7 +142,7 @@ class Change:
 
 
 def select(
-    objects: Iterable[PolicyObject], namespaces: Selector, configmaps: Selector, limits: Limits = NO_GRANTS.limits
+    objects: Iterable[PolicyObject], namespaces: Selector, configmaps: Selector, limits: NamespaceLimits = NO_GRANTS.limits
 ) -> dict[Source, Document]:
     """Return the documents of the ConfigMaps that are selected and in a selected Namespace; those beyond ``limits`` are unknown."""
     found = tuple(objects)
@@ -159,10 +159,10 @@ def select(
         if isinstance(item, ConfigMap) and item.namespace in selected and configmaps.matches(dict(item.labels)):
             source, document = Source(item.namespace, item.name), document_of(item, labels[item.namespace])
             twice = documents.get(source, document) != document
-            documents[source] = Unknown(_TWICE, labels[item.namespace], FOUND_TWICE) if twice else document
+            documents[source] = UnknownDocument(_TWICE, labels[item.namespace], FOUND_TWICE) if twice else document
             sizes[item.namespace, item.name] = max(item.size, sizes.get((item.namespace, item.name), 0))
     for namespace, name in beyond(((*key, size) for key, size in sizes.items()), limits):
-        documents[Source(namespace, name)] = Unknown(Intake(limits).reason, labels[namespace], MANY_DOCUMENTS)
+        documents[Source(namespace, name)] = UnknownDocument(Intake(limits).reason, labels[namespace], MANY_DOCUMENTS)
     return documents
 
 
@@ -213,7 +213,7 @@ def _text(document: Document) -> str | None:
 
 
 def _written(source: Source, document: Document, issuers: frozenset[str]) -> PolicyDocument:
-    if isinstance(document, Unknown):
+    if isinstance(document, UnknownDocument):
         problem = Problem(document.code, document.reason)
         return PolicyDocument(source, regions=(FailClosedRegion(source, UNREADABLE_REACH, document.reason, problems=(problem,)),))
     parsed = parse_document(source, document.text, issuers)

@@ -41,7 +41,7 @@ SHARE_CODES: Final = frozenset({MANY_ENTRIES, DEEP_ENTRIES, MANY_AREAS})
 
 @final
 @attrs.frozen
-class Limits:
+class NamespaceLimits:
     """What the operator lets each namespace have in all its documents together.
 
     ``entries`` counts invalid and refused ones, too. ``areas`` are what mistakes close, a host and prefix each. ``documents`` are the
@@ -81,7 +81,7 @@ _Tree: TypeAlias = tuple[bool, bool]
 Whole: TypeAlias = Callable[[PolicyDocument, Problem], FailClosedRegion]
 
 
-def shared(documents: Iterable[PolicyDocument], limits: Limits, whole: Whole) -> Division:
+def shared(documents: Iterable[PolicyDocument], limits: NamespaceLimits, whole: Whole) -> Division:
     """Divide the share among ``documents``, which are all that one namespace has."""
     before = sorted(documents, key=lambda document: document.source)
     crowded = sum(weight(document).entries for document in before) > limits.entries
@@ -112,7 +112,7 @@ def shared(documents: Iterable[PolicyDocument], limits: Limits, whole: Whole) ->
     return Division(HashTrieMap(changed), most)
 
 
-def may_exceed(entries: int, areas: int, most: int, limits: Limits) -> bool:
+def may_exceed(entries: int, areas: int, most: int, limits: NamespaceLimits) -> bool:
     """Tell whether a namespace with so much, whose claims make ``most`` look-ups or fewer of one path, may exceed its share."""
     return entries > limits.entries or areas > limits.areas or most > MAX_LOOKUPS
 
@@ -129,7 +129,7 @@ def most_lookups(claims: Iterable[Claim]) -> int:
     return MAX_LOOKUPS + 1 if exceeding else most
 
 
-def lacking(documents: Iterable[PolicyDocument], limits: Limits) -> tuple[PolicyDocument, ...]:
+def lacking(documents: Iterable[PolicyDocument], limits: NamespaceLimits) -> tuple[PolicyDocument, ...]:
     """Return those of ``documents``, which are all that one namespace has, that are set aside and need not be: they have to be read."""
     before = sorted((document.alone or document for document in documents), key=lambda document: document.source)
     beyond = _beyond(before, limits) if any(document.aside is not None for document in before) else set()
@@ -153,7 +153,7 @@ def _refused(document: PolicyDocument) -> set[int]:
     return {refusal.index for refusal in document.refused if refusal.index is not None and refusal.index not in kept}
 
 
-def _beyond(ordered: Iterable[PolicyDocument], limits: Limits) -> set[Source]:
+def _beyond(ordered: Iterable[PolicyDocument], limits: NamespaceLimits) -> set[Source]:
     """Return the documents that close areas beyond the limit, in the order of their names, and all behind them that close several.
 
     Entries beyond their limit close one each. One without a text has nothing but its area.
@@ -170,7 +170,7 @@ def _beyond(ordered: Iterable[PolicyDocument], limits: Limits) -> set[Source]:
     return found
 
 
-def _set_aside(ordered: list[PolicyDocument], limits: Limits, whole: Whole) -> Iterator[PolicyDocument]:
+def _set_aside(ordered: list[PolicyDocument], limits: NamespaceLimits, whole: Whole) -> Iterator[PolicyDocument]:
     """Yield the documents; those with areas beyond the limit without what they say, and closing all that their namespace is granted.
 
     Nothing else of these is kept, so they have to be read again when there is room.
@@ -202,7 +202,7 @@ def _at_most(claim: Claim) -> int:
     return spellings * (1 + _PART * bool(claim.match.within) + (_HEADERS + _COMBINATION * len(headers) if headers else 0))
 
 
-def _too_many(documents: Iterable[PolicyDocument], limits: Limits) -> Iterator[tuple[_Key, Problem]]:
+def _too_many(documents: Iterable[PolicyDocument], limits: NamespaceLimits) -> Iterator[tuple[_Key, Problem]]:
     """Yield the entries beyond the limit, in the order of the names of their documents."""
     count = 0
     for document in documents:

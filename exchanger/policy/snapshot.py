@@ -20,7 +20,7 @@ from exchanger.policy.interpretation import Interpretation, path_interpretations
 from exchanger.policy.lookup import CONFLICT, Beyond, Found, UnreadableReach, denied_by, find, find_at_once
 from exchanger.policy.path import MalformedPath, is_plain_with_query
 from exchanger.policy.policy_trie import Hosts, Paths, PolicyTrie, Sifting
-from exchanger.policy.shares import Limits, lacking, may_exceed, most_lookups, shared, weight
+from exchanger.policy.shares import NamespaceLimits, lacking, may_exceed, most_lookups, shared, weight
 from exchanger.values.entry import UNKNOWN_NAMESPACE, AllowEntry, DenyEntry, ExchangeEntry, Source
 from exchanger.values.headers import NO_FIELDS, HeaderFields
 from exchanger.values.notice import NO_NOTICES, Notices
@@ -82,7 +82,7 @@ class PolicySnapshot:
     baseline: Hosts | None = attrs.field(default=None, repr=False)
     cut: Cut | None = attrs.field(default=None, eq=False, repr=False)
     held: "tuple[PolicySnapshot, ...]" = attrs.field(default=(), repr=False)
-    limits: Limits = attrs.field(default=Limits(), repr=False)
+    limits: NamespaceLimits = attrs.field(default=NamespaceLimits(), repr=False)
     # None is in it without a document.
     namespaces: "HashTrieMap[str, Part]" = attrs.field(factory=HashTrieMap, repr=False)
 
@@ -233,7 +233,7 @@ class PolicySnapshot:
         """Return the snapshot with these denials before all documents; ``None`` for none."""
         return attrs.evolve(self, baseline=baseline)
 
-    def with_limits(self, limits: Limits) -> "PolicySnapshot":
+    def with_limits(self, limits: NamespaceLimits) -> "PolicySnapshot":
         """Return the snapshot, which is empty, with these limits for each namespace."""
         return attrs.evolve(self, limits=limits)
 

@@ -11,7 +11,7 @@ import orjson
 
 from exchanger.app.grants_file import GrantsSettings
 from exchanger.policy.grants.allowance import ANYTHING, Granted
-from exchanger.status.survey import Allowed, Policy, Problem, Survey
+from exchanger.status.survey import Allowed, DocumentProblem, Policy, Survey
 from exchanger.util.tables import Column, Screen, cells
 from exchanger.util.text import printable
 from exchanger.values.entry import Source
@@ -212,11 +212,11 @@ def _granted_json(granted: Granted) -> dict[str, object]:
     }
 
 
-def _problem_json(problem: Problem) -> dict[str, object]:
+def _problem_json(problem: DocumentProblem) -> dict[str, object]:
     return {"entry": problem.entry, "line": problem.line, "code": problem.code, "reason": problem.reason}
 
 
-def _place(problem: Problem) -> str:
+def _place(problem: DocumentProblem) -> str:
     what = "document" if problem.entry is None else f"entry {problem.entry}"
     return what if problem.line is None else f"{what}, line {problem.line}"
 

@@ -19,7 +19,7 @@ from exchanger.kube.settings import KubernetesSettings
 from exchanger.kube.source import ListWatches
 from exchanger.kube.store import PAGE_SIZE
 from exchanger.policy.conflicts import conflicts_of
-from exchanger.policy.documents.document import Labels, PolicyDocument, Refusal, entry_lines
+from exchanger.policy.documents.document import Labels, PolicyDocument, PolicyRefusal, entry_lines
 from exchanger.policy.grants.allowance import NO_GRANTS, Granted, Grants
 from exchanger.policy.notices import is_declined, not_enabled, of_allowance, of_config_maps, of_left_out, of_namespaces, of_snapshot
 from exchanger.policy.selection import Namespace, advance
@@ -39,7 +39,7 @@ NOWHERE: Final = Selector()
 
 @final
 @attrs.frozen
-class Problem:
+class DocumentProblem:
     """What is wrong with a document, or with one entry of it; ``line`` counts from 1.
 
     ``code`` is that of the first thing that is wrong; ``coded`` is ``reason`` with all of them.
@@ -66,8 +66,8 @@ class Policy:
 
     source: Source
     entries: int
-    problems: tuple[Problem, ...] = ()
-    refused: tuple[Problem, ...] = ()
+    problems: tuple[DocumentProblem, ...] = ()
+    refused: tuple[DocumentProblem, ...] = ()
 
 
 @final
@@ -154,20 +154,20 @@ async def survey(
 
 
 def _policy(document: PolicyDocument, snapshot: PolicySnapshot) -> Policy:
-    wrong = [Problem(region.index, region.line, region.code, region.reason, region.coded) for region in document.problems]
+    wrong = [DocumentProblem(region.index, region.line, region.code, region.reason, region.coded) for region in document.problems]
     found = (conflict for conflict in conflicts_of(document, snapshot) if conflict is not None)
-    conflicts = [Problem(conflict.entry.index, None, conflict.code.name, str(conflict)) for conflict in found]
+    conflicts = [DocumentProblem(conflict.entry.index, None, conflict.code.name, str(conflict)) for conflict in found]
     problems = sorted((*wrong, *conflicts), key=lambda problem: -1 if problem.entry is None else problem.entry)
     return Policy(document.source, document.entry_count, tuple(problems), _refused(document))
 
 
-def _refused(document: PolicyDocument) -> tuple[Problem, ...]:
+def _refused(document: PolicyDocument) -> tuple[DocumentProblem, ...]:
     lines = entry_lines(document.text) if document.refused and document.text is not None else ()
 
-    def line(refusal: Refusal) -> int | None:
+    def line(refusal: PolicyRefusal) -> int | None:
         return lines[refusal.index][0] if refusal.index is not None and refusal.index < len(lines) else None
 
-    found = (Problem(refusal.index, line(refusal), refusal.code.name, refusal.reason) for refusal in document.refused)
+    found = (DocumentProblem(refusal.index, line(refusal), refusal.code.name, refusal.reason) for refusal in document.refused)
     return tuple(sorted(found, key=lambda problem: -1 if problem.entry is None else problem.entry))
 
 

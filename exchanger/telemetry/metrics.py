@@ -10,7 +10,7 @@ from typing import Final, final
 import attrs
 from prometheus_client.core import Metric
 
-from exchanger.decision.outcome import DecisionRecord, Deny, Reason, Result
+from exchanger.decision.outcome import DecisionReason, DecisionRecord, Deny, Result
 from exchanger.telemetry.histogram import Histogram, Labels, counter, gauge, histogram
 from exchanger.values.token import CoalescedRecord, ErrorKind, ExchangeRecord
 
@@ -96,7 +96,7 @@ class Metrics:
 
     _version: str
     _gauges: Gauges
-    _checks: dict[tuple[Reason, Result], Histogram] = attrs.field(factory=dict, init=False)
+    _checks: dict[tuple[DecisionReason, Result], Histogram] = attrs.field(factory=dict, init=False)
     _abandoned: int = attrs.field(default=0, init=False)
     _exchanges: dict[Labels, Histogram] = attrs.field(factory=dict, init=False)
     # Those of successes once more, by host and status.
@@ -114,7 +114,7 @@ class Metrics:
         if series is None:
             series = self._checks[key] = Histogram(CHECK_BUCKETS)
         series.observe(record.duration)
-        if isinstance(outcome, Deny) and outcome.reason is Reason.DENY_EXCHANGE_ERROR:
+        if isinstance(outcome, Deny) and outcome.reason is DecisionReason.DENY_EXCHANGE_ERROR:
             self._exchange_denied(record, outcome)
 
     def _exchange_denied(self, record: DecisionRecord, outcome: Deny) -> None:

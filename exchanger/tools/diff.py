@@ -13,7 +13,7 @@ import attrs
 
 from exchanger.console.message import encode
 from exchanger.console.policy_view import AnswerJson, shown_answer
-from exchanger.decision.answer import Answer
+from exchanger.decision.answer import ExplainedDecision
 from exchanger.errors import ConfigurationError
 from exchanger.tools.areas import IN_DOUBT, AreaExample, PathKind, examples
 from exchanger.tools.display import Json, decided, target, text_of
@@ -45,8 +45,8 @@ class Area:
     hosts: str
     prefix: str
     example: AreaExample
-    before: Answer
-    after: Answer
+    before: ExplainedDecision
+    after: ExplainedDecision
     # Fields of the issuer's profile that differ.
     issuer_fields: tuple[str, ...]
     kinds: dict[PathKind, None] = attrs.field(factory=dict)
@@ -118,11 +118,11 @@ def compare(old: AssembledPolicy, new: AssembledPolicy, limit: int = MAX_EXAMPLE
     return Comparison(tuple(_without_parts(list(areas.values()))), complete)
 
 
-def _decision(answer: Answer) -> tuple[object, ...]:
+def _decision(answer: ExplainedDecision) -> tuple[object, ...]:
     return answer.effect, answer.status, answer.target, answer.resource_metadata
 
 
-def _issuer_fields(before: Answer, after: Answer, old: AssembledPolicy, new: AssembledPolicy) -> tuple[str, ...]:
+def _issuer_fields(before: ExplainedDecision, after: ExplainedDecision, old: AssembledPolicy, new: AssembledPolicy) -> tuple[str, ...]:
     """Return the fields in which the profiles of the same exchange differ; their values may be secret."""
     if before.target is None or before.target != after.target or old.profiles is None or new.profiles is None:
         return ()

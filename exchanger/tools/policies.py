@@ -16,7 +16,7 @@ from rpds import HashTrieMap
 from exchanger.app.grants_file import GrantsSettings
 from exchanger.app.policy_environment import LIMIT_VARIABLES
 from exchanger.app.settings import Settings, read_settings
-from exchanger.decision.answer import Answer, answer
+from exchanger.decision.answer import ExplainedDecision, answer
 from exchanger.decision.check import DecisionRules
 from exchanger.directory.folder import SUFFIXES, Scan, scan
 from exchanger.directory.manifest import MAX_FILE_BYTES, PassedOver, UnreadableFile, objects_of, read_manifests
@@ -27,8 +27,8 @@ from exchanger.issuers.resolve import completed
 from exchanger.issuers.rules import ProfileRules
 from exchanger.issuers.value_sources import references
 from exchanger.kube.settings import KubernetesSettings
-from exchanger.policy.selection import AnyIssuer, ConfigMap, Document, Namespace, PolicyObject, Unknown, advance, select
-from exchanger.policy.shares import Limits
+from exchanger.policy.selection import AnyIssuer, ConfigMap, Document, Namespace, PolicyObject, UnknownDocument, advance, select
+from exchanger.policy.shares import NamespaceLimits
 from exchanger.policy.snapshot import CurrentPolicy, PolicySnapshot
 from exchanger.util.regular_file import open_regular
 from exchanger.util.terminal import read_input
@@ -85,7 +85,7 @@ class AssembledPolicy:
     profiles: Mapping[str, IssuerProfile] | None = attrs.field(default=None, repr=False)
     notes: tuple[str, ...] = ()
 
-    def answer(self, request: HttpRequest) -> Answer:
+    def answer(self, request: HttpRequest) -> ExplainedDecision:
         """Return what the service would answer."""
         return answer(request, self.snapshot, self.rules)
 
@@ -234,7 +234,7 @@ def _note(name: str, found: PassedOver) -> str:
 
 
 def _selected(
-    manifests: Manifests, namespaces: Selector, config_maps: Selector, limits: Limits
+    manifests: Manifests, namespaces: Selector, config_maps: Selector, limits: NamespaceLimits
 ) -> tuple[dict[Source, Document], tuple[str, ...], tuple[str, ...]]:
     """Return the documents in force, the Namespaces that nothing describes, and notes on the ConfigMaps that are not in force."""
     objects = manifests.objects
@@ -245,7 +245,7 @@ def _selected(
     for source, document in select(assumed, Selector(), config_maps, limits).items():
         if source.namespace in others:
             documents[source] = document
-    unknown = {Source(UNKNOWN_NAMESPACE, name): Unknown(f"the file {name} {why}") for name, why in manifests.unreadable.items()}
+    unknown = {Source(UNKNOWN_NAMESPACE, name): UnknownDocument(f"the file {name} {why}") for name, why in manifests.unreadable.items()}
     left_out = (item for item in objects if isinstance(item, ConfigMap) and Source(item.namespace, item.name) not in documents)
     notes = dict.fromkeys(_left_out(left_out, described - {source.namespace for source in documents}, namespaces, config_maps))
     return {**documents, **unknown}, tuple(others), tuple(notes)[:_MAX_NOTES]

@@ -14,7 +14,7 @@ import attrs
 from exchanger.codes.problem import Problem
 from exchanger.console.message import encode
 from exchanger.console.policy_view import shown_answer, shown_place
-from exchanger.decision.answer import Answer
+from exchanger.decision.answer import ExplainedDecision
 from exchanger.errors import ConfigurationError
 from exchanger.tools.cases import BASELINE_NAME, Case, ExpectedDecision, read_cases
 from exchanger.tools.display import Json, decided, headline, place, text_of
@@ -37,7 +37,7 @@ class CaseResult:
 
     file: str
     case: Case
-    answer: Answer
+    answer: ExplainedDecision
     wrong: tuple[str, ...]
 
     @property
@@ -128,7 +128,7 @@ def judged(cases: Sequence[tuple[str, Case]], policy: AssembledPolicy) -> CaseRe
     return CaseReport(tuple(results), tuple(entry for entry in entries if (entry.source, entry.index) not in reached))
 
 
-def _differences(expect: ExpectedDecision, answer: Answer) -> Iterator[str]:
+def _differences(expect: ExpectedDecision, answer: ExplainedDecision) -> Iterator[str]:
     """Yield in what ``answer`` is not as expected."""
     if answer.effect is not expect.decision:
         yield f"expected {expect.decision.value}, got {headline(shown_answer(answer))}: {answer.reason}"

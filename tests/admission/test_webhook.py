@@ -17,8 +17,8 @@ from exchanger.codes.manifests import MANY_DOCUMENTS
 from exchanger.policy.documents.document import parse_document
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.grants.reader import read_grants
-from exchanger.policy.selection import Text, Unknown, read
-from exchanger.policy.shares import Limits
+from exchanger.policy.selection import Text, UnknownDocument, read
+from exchanger.policy.shares import NamespaceLimits
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Source
 from exchanger.values.selector import parse_selector
@@ -308,10 +308,10 @@ async def test_a_document_is_judged_with_the_share_that_others_of_its_namespace_
 
 
 async def test_a_document_is_judged_with_the_room_that_its_namespace_has() -> None:
-    snapshot, text, first = PolicySnapshot.EMPTY.with_limits(Limits(documents=2)), Text(DENY), "team"
+    snapshot, text, first = PolicySnapshot.EMPTY.with_limits(NamespaceLimits(documents=2)), Text(DENY), "team"
     for name in "ac":
         snapshot = snapshot.apply(parse_document(Source(first, name), DENY, frozenset()))
-    full = snapshot.apply(read(Source(first, "y"), Unknown("beyond", code=MANY_DOCUMENTS), frozenset()))
+    full = snapshot.apply(read(Source(first, "y"), UnknownDocument("beyond", code=MANY_DOCUMENTS), frozenset()))
     beyond = judge(Source(first, "z"), text, KnownPolicy(snapshot)).refused
     assert beyond is not None
     assert beyond.message.startswith("config.yaml: POL-2204: the document is not read")
@@ -324,7 +324,7 @@ async def test_a_document_is_judged_with_the_room_that_its_namespace_has() -> No
 
 
 async def test_a_document_is_judged_with_the_areas_that_others_of_its_namespace_close() -> None:
-    snapshot = PolicySnapshot.EMPTY.with_limits(Limits(areas=3))
+    snapshot = PolicySnapshot.EMPTY.with_limits(NamespaceLimits(areas=3))
     snapshot = snapshot.apply(parse_document(Source("team", "b"), "version: v1\nentries: [{x: 1}, {x: 2}]", frozenset()))
     pushed = judge(Source("team", "a"), Text("version: v1\nentries: [{x: 1}, {x: 2}]"), KnownPolicy(snapshot)).refused
     assert pushed is not None

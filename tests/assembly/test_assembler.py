@@ -15,10 +15,10 @@ from exchanger.assembly.backlog import CLAIM_WORK, LIGHT_WORK
 from exchanger.codes.manifests import MANY_AREAS
 from exchanger.policy.documents.document import PolicyDocument, parse_document
 from exchanger.policy.grants import restriction
-from exchanger.policy.grants.allowance import Grant, Grants
+from exchanger.policy.grants.allowance import Grants, NamespaceGrant
 from exchanger.policy.grants.reader import read_grants
 from exchanger.policy.selection import Change, Text
-from exchanger.policy.shares import Limits
+from exchanger.policy.shares import NamespaceLimits
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import DenyEntry, ExchangeEntry, MatchScope, Source
 from exchanger.values.selector import parse_selector
@@ -264,8 +264,8 @@ async def test_full_collections_wait_and_threads_switch_often_while_documents_ar
 
 async def test_a_document_is_as_heavy_as_what_its_namespace_is_granted(autojump_clock: MockClock) -> None:
     gate = Gate()
-    many = Grant(frozenset({"a"}), None, tuple(f"h{number}" for number in range(LIGHT_WORK // CLAIM_WORK + 1)))
-    made = Assembler(frozenset(), Grants((many, Grant(frozenset({"b"}), None, ("h",)))), run_sync=gate.run_sync)
+    many = NamespaceGrant(frozenset({"a"}), None, tuple(f"h{number}" for number in range(LIGHT_WORK // CLAIM_WORK + 1)))
+    made = Assembler(frozenset(), Grants((many, NamespaceGrant(frozenset({"b"}), None, ("h",)))), run_sync=gate.run_sync)
     async with running(made):
         made.put(A, Text("version: v2"))
         made.put(OTHER, Text("version: v2"))
@@ -348,8 +348,8 @@ def exchange(path: str) -> Text:
 
 
 RED, BLUE = ((("team", "red"),),), ((("team", "blue"),),)
-BY_LABEL = Grant(None, parse_selector("team=red"), ("h",), issuers=("one",), scopes=("s",))
-OF_B = Grant(frozenset({"b"}), None, ("h",), ("/b",), issuers=("one",), scopes=("s",))
+BY_LABEL = NamespaceGrant(None, parse_selector("team=red"), ("h",), issuers=("one",), scopes=("s",))
+OF_B = NamespaceGrant(frozenset({"b"}), None, ("h",), ("/b",), issuers=("one",), scopes=("s",))
 
 
 def held_again(again: list[object]) -> Callable[[PolicyDocument, Grants], PolicyDocument]:
@@ -477,7 +477,7 @@ async def test_a_document_that_is_read_for_the_first_time_is_held_against_the_ne
 async def test_a_document_that_comes_during_a_sweep_is_held_against_the_grants(autojump_clock: MockClock) -> None:
     gate = Gate()
     gate.event.set()
-    made = Assembler(frozenset(), Grants((Grant(frozenset({"a"}), None, ("h",), ("/a",)),)), run_sync=gate.run_sync)
+    made = Assembler(frozenset(), Grants((NamespaceGrant(frozenset({"a"}), None, ("h",), ("/a",)),)), run_sync=gate.run_sync)
     async with running(made):
         made.put(A, deny("/a", heavy=True))
         await taken(made)
@@ -496,11 +496,11 @@ BROKEN = Text("version: v1\nentries: [{match: {host: h, pathPrefix: /a}, action:
 
 @pytest.mark.parametrize("change", ["repaired", "withdrawn", "grants"])
 async def test_what_was_set_aside_is_read_again_when_there_is_room(autojump_clock: MockClock, change: str) -> None:
-    last, limits = Source("a", "z"), Limits(areas=3)
-    narrow = Grant(frozenset({"a"}), None, ("h",), ("/c",))
+    last, limits = Source("a", "z"), NamespaceLimits(areas=3)
+    narrow = NamespaceGrant(frozenset({"a"}), None, ("h",), ("/c",))
     gate = Gate()
     gate.event.set()
-    made = Assembler(frozenset(), Grants((Grant(None, None, ("*",)),), limits=limits), run_sync=gate.run_sync)
+    made = Assembler(frozenset(), Grants((NamespaceGrant(None, None, ("*",)),), limits=limits), run_sync=gate.run_sync)
     async with running(made):
         for source in (A, last, OTHER):
             made.put(source, BROKEN)

@@ -1,7 +1,7 @@
 import pytest
 
 from exchanger.assembly.backlog import BUDGET_S, LIGHT_WORK, REFILL, WITHDRAWN_SLICE, Backlog, Lane, Pending
-from exchanger.policy.selection import Text, Unknown
+from exchanger.policy.selection import Text, UnknownDocument
 from exchanger.values.entry import Source
 
 SMALL, LARGE = Text("x"), Text("x" * LIGHT_WORK)
@@ -16,7 +16,7 @@ def source(place: str) -> Source:
     return Source(*place.split("/"))
 
 
-def put(backlog: Backlog, *places: str, document: Text | Unknown | None = SMALL, again: bool = False) -> None:
+def put(backlog: Backlog, *places: str, document: Text | UnknownDocument | None = SMALL, again: bool = False) -> None:
     for place in places:
         backlog.put(source(place), document, 0.0, again=again)
 
@@ -39,7 +39,7 @@ def test_the_cheaper_comes_first(backlog: Backlog) -> None:
 
 def test_a_heavy_document_is_in_nobodys_way(backlog: Backlog) -> None:
     put(backlog, "a/p", "a/q", document=LARGE)
-    put(backlog, "a/r", "b/p", document=Unknown("why"))
+    put(backlog, "a/r", "b/p", document=UnknownDocument("why"))
     assert take(backlog) == ["a/r", "b/p"]
     assert take(backlog, Lane.HEAVY) == ["a/p"]
     assert take(backlog, Lane.HEAVY) == ["a/q"]

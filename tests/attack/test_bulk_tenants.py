@@ -23,10 +23,10 @@ from exchanger.kube.events import PolicyEvents
 from exchanger.kube.list_watch import Bookmark, Item, Key, Opened, Page, Put, WatchEvent
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.kube.source import KubernetesSource
-from exchanger.policy.grants.allowance import NO_GRANTS, Grant, Grants
+from exchanger.policy.grants.allowance import NO_GRANTS, Grants, NamespaceGrant
 from exchanger.policy.intake import MAX_TOLD
 from exchanger.policy.selection import Change, ConfigMap, Namespace
-from exchanger.policy.shares import Limits
+from exchanger.policy.shares import NamespaceLimits
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import DenyEntry, Source
 from exchanger.values.selector import parse_selector
@@ -292,8 +292,8 @@ async def test_ten_thousand_config_maps_hold_up_neither_requests_nor_an_edit() -
             assert took < EDIT_S
 
 
-def of(*namespaces: str, hosts: tuple[str, ...] = GRANTED, selector: str = "") -> Grant:
-    return Grant(frozenset(namespaces) or None, parse_selector(selector) if selector else None, hosts)
+def of(*namespaces: str, hosts: tuple[str, ...] = GRANTED, selector: str = "") -> NamespaceGrant:
+    return NamespaceGrant(frozenset(namespaces) or None, parse_selector(selector) if selector else None, hosts)
 
 
 async def test_documents_that_close_all_that_is_granted_cost_that_once() -> None:
@@ -314,7 +314,7 @@ async def test_documents_that_close_all_that_is_granted_cost_that_once() -> None
 
 
 # The entries are all to be in force, so that they can be taken away.
-ROOMY: Final = Limits(entries=1_000_000, areas=1_000_000, kib=1_000_000)
+ROOMY: Final = NamespaceLimits(entries=1_000_000, areas=1_000_000, kib=1_000_000)
 
 
 def is_refused(snapshot: PolicySnapshot) -> bool:
@@ -350,7 +350,7 @@ async def test_what_is_taken_away_beside_large_documents_takes_effect_at_once() 
 
 
 async def test_a_flood_of_config_maps_holds_up_no_edit_and_is_not_kept() -> None:
-    limits = Limits(documents=20, kib=1024)
+    limits = NamespaceLimits(documents=20, kib=1024)
     server = Server([config_map(source, deny()) for source in (GOOD, Source(EVIL, "q"))])
     flood = {Source(EVIL, f"r{number:05}"): "version: v1\nentries:\n" + "- {x: 1}\n" * 500 for number in range(3_000)}
     async with running(server, attrs.evolve(NO_GRANTS, limits=limits)) as scene:
@@ -372,7 +372,7 @@ async def test_a_flood_of_config_maps_holds_up_no_edit_and_is_not_kept() -> None
 
 
 async def test_more_areas_than_a_namespace_may_close_hold_up_no_edit_and_are_read_once_there_is_room() -> None:
-    limits = Limits(areas=2_000)
+    limits = NamespaceLimits(areas=2_000)
     server = Server([config_map(source, deny()) for source in (GOOD, Source(EVIL, "q"))])
     broken = {Source(EVIL, f"p{number}"): "version: v1\nentries:\n" + "- {x: 1}\n" * 1_500 for number in range(4)}
     async with running(server, attrs.evolve(NO_GRANTS, limits=limits)) as scene:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from exchanger.decision.answer import Answer, Effect, asked_request
+from exchanger.decision.answer import Effect, ExplainedDecision, asked_request
 from exchanger.errors import ConfigurationError
 from exchanger.tools.policies import AssembledPolicy, Chosen, policy_of_paths
 from exchanger.values.entry import Source
@@ -22,7 +22,7 @@ def policy(*paths: str, issuers: str = "", grants: str = "", **variables: str) -
     return policy_of_paths(paths, Chosen(Path(issuers) if issuers else None, Path(grants) if grants else None), variables)
 
 
-def answer(of: AssembledPolicy, path: str, host: str = "orders.example.com", method: str = "GET") -> Answer:
+def answer(of: AssembledPolicy, path: str, host: str = "orders.example.com", method: str = "GET") -> ExplainedDecision:
     return of.answer(asked_request(method, host, path, [("authorization", "Bearer x")]))
 
 

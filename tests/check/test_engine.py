@@ -9,7 +9,7 @@ import pytest
 from exchanger.codes.code import Code, Example, Severity
 from exchanger.codes.registry import CODES
 from exchanger.directory.manifest import MAX_FILE_BYTES
-from exchanger.policy.shares import Limits
+from exchanger.policy.shares import NamespaceLimits
 from exchanger.tools.check.engine import MAX_PROBLEMS
 from exchanger.tools.check.files import MAX_PIECES
 from tests.check.checking import LABEL, checked, codes, config_map, entries, found, rules
@@ -366,7 +366,7 @@ def test_a_file_that_is_too_large_or_no_text_is_found() -> None:
 
 
 def test_what_a_namespace_may_not_have_is_found() -> None:
-    limits = Limits(documents=2, areas=2)
+    limits = NamespaceLimits(documents=2, areas=2)
     by = attrs.evolve(rules(), grants=attrs.evolve(rules().grants, limits=limits))
     clean, broken = entries(DENY), entries("{x: 1}", "{x: 1}", "{x: 1}")
     result = checked(*(config_map(clean, name) for name in "cab"), config_map(clean, "z", namespace="other"), by=by)

@@ -7,7 +7,7 @@ from exchanger.codes.manifests import CONFLICT
 from exchanger.codes.policy import UNKNOWN_FIELD, WRONG_TYPE
 from exchanger.codes.problem import Problem, coded, reason_of
 from exchanger.policy.conflicts import Conflict
-from exchanger.policy.documents.document import Refusal
+from exchanger.policy.documents.document import PolicyRefusal
 from exchanger.values.entry import DenyEntry, FailClosedRegion, MatchScope, Source
 from exchanger.values.notice import Notice
 from exchanger.yaml.fields import MAX_COMPARISONS, MAX_ITEMS, MAX_PROBLEMS, Hints
@@ -37,8 +37,8 @@ def test_what_has_a_reason_has_it_with_its_code() -> None:
     problem = Problem(WRONG_TYPE, "why")
     region = FailClosedRegion(SOURCE, MatchScope(), "why", problems=(problem,))
     assert (region.code, region.coded) == ("POL-1103", "POL-1103: why")
-    assert Refusal(SOURCE, 0, "why").coded == "POL-2001: why"
-    assert Refusal(SOURCE, 0, "why", NOT_GRANTED).coded == "POL-2003: why"
+    assert PolicyRefusal(SOURCE, 0, "why").coded == "POL-2001: why"
+    assert PolicyRefusal(SOURCE, 0, "why", NOT_GRANTED).coded == "POL-2003: why"
     assert Conflict(entry, (DenyEntry(Source("b", "c"), 1, MatchScope("a", "/")),)).coded.startswith(f"{CONFLICT}: entries[0] shares")
     assert str(Notice("a", "b", "c", WRONG_TYPE)) == "POL-1103: a b (c)"
     assert Notice("a", "b", "c").fields() == {"code": None, "subject": "a", "text": "b", "remedy": "c"}

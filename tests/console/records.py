@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from exchanger.decision.check import DENY_AMBIGUOUS, DENY_NO_POLICY, DENY_UNMATCHED, MISSING_HTTP
-from exchanger.decision.outcome import Allow, DecisionRecord, Deny, Exchange, Filter, Outcome, Reason
+from exchanger.decision.outcome import Allow, DecisionReason, DecisionRecord, Deny, Exchange, Filter, Outcome
 from exchanger.errors import Diagnostic
 from exchanger.values.entry import Source, TokenTarget
 from exchanger.values.request import HttpRequest
@@ -32,14 +32,19 @@ def jwt(claims: Mapping[str, object], signature: str = CANARY) -> str:
 SUBJECT: Final = jwt({"sub": "alice"})
 EXCHANGED: Final = jwt({"sub": "alice", "aud": "orders-api"}, f"exchanged-{CANARY}")
 
-UNMATCHED: Final = Allow(Reason.ALLOW_UNMATCHED)
-ALLOWED: Final = Allow(Reason.ALLOW_EXCHANGE, SOURCE, Secret(EXCHANGED), 0)
-DENIED: Final = Deny(Reason.DENY_EXPLICIT_POLICY, 403, '{"error":"policy_denied"}', (), SOURCE, entry_index=1)
+UNMATCHED: Final = Allow(DecisionReason.ALLOW_UNMATCHED)
+ALLOWED: Final = Allow(DecisionReason.ALLOW_EXCHANGE, SOURCE, Secret(EXCHANGED), 0)
+DENIED: Final = Deny(DecisionReason.DENY_EXPLICIT_POLICY, 403, '{"error":"policy_denied"}', (), SOURCE, entry_index=1)
 CHALLENGED: Final = Deny(
-    Reason.DENY_MISSING_BEARER, 401, '{"error":"bearer_token_required"}', (("WWW-Authenticate", 'Bearer realm="r"'),), SOURCE, entry_index=0
+    DecisionReason.DENY_MISSING_BEARER,
+    401,
+    '{"error":"bearer_token_required"}',
+    (("WWW-Authenticate", 'Bearer realm="r"'),),
+    SOURCE,
+    entry_index=0,
 )
 FAILED: Final = Deny(
-    Reason.DENY_EXCHANGE_ERROR,
+    DecisionReason.DENY_EXCHANGE_ERROR,
     400,
     f'{{"error":"invalid_grant","error_description":"{CANARY} {SUBJECT}"}}',
     (("WWW-Authenticate", f'Bearer realm="{CANARY}"'),),
@@ -50,8 +55,8 @@ FAILED: Final = Deny(
 ALL: Final[tuple[Outcome, ...]] = (
     UNMATCHED,
     ALLOWED,
-    Allow(Reason.ALLOW_EXCHANGE, SOURCE, Secret(CANARY), 0),
-    Allow(Reason.ALLOW_OPTIONS_BYPASS, SOURCE, entry_index=0),
+    Allow(DecisionReason.ALLOW_EXCHANGE, SOURCE, Secret(CANARY), 0),
+    Allow(DecisionReason.ALLOW_OPTIONS_BYPASS, SOURCE, entry_index=0),
     DENIED,
     CHALLENGED,
     FAILED,

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from exchanger.decision.outcome import Reason
+from exchanger.decision.outcome import DecisionReason
 from exchanger.errors import Diagnostic
 
 ROOT = Path(__file__).parents[2]
@@ -15,7 +15,7 @@ KINDS = dict(re.findall(r'\{ id: "(\w+)", word: "([^"]+)" \}', PAGE))
 
 
 def test_every_decision_has_a_word_of_its_own_and_a_kind() -> None:
-    assert KNOWN.keys() == {reason.value for reason in Reason}
+    assert KNOWN.keys() == {reason.value for reason in DecisionReason}
     assert len({word for _, word in KNOWN.values()}) == len(KNOWN)
     assert {kind for kind, _ in KNOWN.values()} == KINDS.keys()
 

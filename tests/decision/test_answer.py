@@ -9,8 +9,8 @@ from exchanger.decision.answer import (
     ASSUMED,
     STAND_INS,
     STAND_INS_BY_NAME,
-    Answer,
     Effect,
+    ExplainedDecision,
     answer,
     answer_of,
     asked_request,
@@ -107,7 +107,7 @@ def with_profile(**changes: Any) -> DecisionRules:
     return attrs.evolve(RULES, issuers=RULES.issuers.insert("primary", attrs.evolve(PRIMARY, **changes)))
 
 
-def asked(rules: DecisionRules, *headers: tuple[str, str], method: str = "GET") -> Answer:
+def asked(rules: DecisionRules, *headers: tuple[str, str], method: str = "GET") -> ExplainedDecision:
     return answer(asked_request(method, "api.example.com", "/orders", headers), snapshot(), rules)
 
 

@@ -3,7 +3,7 @@ import pytest
 from rpds import HashTrieMap
 
 from exchanger.decision.check import ALLOW_UNMATCHED, DENY_UNMATCHED, DecisionRules, begin, finish
-from exchanger.decision.outcome import Allow, Deny, ExchangePending, Reason, Result
+from exchanger.decision.outcome import Allow, DecisionReason, Deny, ExchangePending, Result
 from exchanger.errors import Diagnostic
 from exchanger.policy.authority import split_absolute_form
 from exchanger.policy.snapshot import PolicySnapshot
@@ -24,7 +24,7 @@ OPEN_OPTIONS = attrs.evolve(RULES, allow_unauthenticated_options=True)
 
 # A host without any policy.
 OTHER = "other.example.com"
-AMBIGUOUS = (Reason.DENY_AMBIGUOUS_REQUEST, 400, Result.AUTH_DENIED)
+AMBIGUOUS = (DecisionReason.DENY_AMBIGUOUS_REQUEST, 400, Result.AUTH_DENIED)
 TWO = snapshot(POLICY + "  - match: {host: second.example.com, pathPrefix: /orders}\n    action: deny\n")
 
 
@@ -34,7 +34,7 @@ def denied(asked: HttpRequest, policy: PolicySnapshot | None = SNAPSHOT, rules: 
     return outcome
 
 
-def judged(outcome: Deny) -> tuple[Reason, int, Result]:
+def judged(outcome: Deny) -> tuple[DecisionReason, int, Result]:
     return outcome.reason, outcome.status, outcome.result
 
 
@@ -105,7 +105,7 @@ def test_a_reduced_target_that_names_the_same_host_or_one_without_policy_changes
 
 def test_a_denial_stays_one_whatever_the_target_names() -> None:
     asked = request("/orders/1", "Bearer token", host="second.example.com", target_authority="api.example.com")
-    assert denied(asked, TWO).reason is Reason.DENY_EXPLICIT_POLICY
+    assert denied(asked, TWO).reason is DecisionReason.DENY_EXPLICIT_POLICY
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_a_denial_stays_one_whatever_the_target_names() -> None:
 )
 def test_without_a_healthy_policy_the_answer_is_500(path: str, policy: PolicySnapshot | None) -> None:
     outcome = denied(request(path, "Bearer token"), policy)
-    assert judged(outcome) == (Reason.DENY_POLICY_UNHEALTHY, 500, Result.SYSTEM_ERROR)
+    assert judged(outcome) == (DecisionReason.DENY_POLICY_UNHEALTHY, 500, Result.SYSTEM_ERROR)
     assert outcome.detail
     assert outcome.body == '{"error":"server_error","error_description":"internal server error"}'
 
@@ -122,29 +122,29 @@ def test_without_a_healthy_policy_the_answer_is_500(path: str, policy: PolicySna
 @pytest.mark.parametrize("method", ["GET", "OPTIONS"])
 def test_explicit_deny(method: str, options: dict[str, str]) -> None:
     outcome = begin(request("/admin", method=method, **options), SNAPSHOT, OPEN_OPTIONS)
-    assert outcome == Deny(Reason.DENY_EXPLICIT_POLICY, 403, '{"error":"policy_denied"}', source=SOURCE, entry_index=2)
+    assert outcome == Deny(DecisionReason.DENY_EXPLICIT_POLICY, 403, '{"error":"policy_denied"}', source=SOURCE, entry_index=2)
 
 
 @pytest.mark.parametrize(
     ("method", "authorization", "options", "rules", "reason"),
     [
-        ("OPTIONS", None, PREFLIGHT, RULES, Reason.ALLOW_OPTIONS_BYPASS),
-        ("OPTIONS", None, {}, RULES, Reason.DENY_MISSING_BEARER),
-        ("OPTIONS", None, {"origin": "o"}, RULES, Reason.DENY_MISSING_BEARER),
-        ("OPTIONS", None, {"access_control_request_method": "GET"}, RULES, Reason.DENY_MISSING_BEARER),
-        ("OPTIONS", "Basic YTpi", PREFLIGHT, RULES, Reason.DENY_MISSING_BEARER),
-        ("OPTIONS", "Bearer a,b", PREFLIGHT, RULES, Reason.DENY_INVALID_BEARER),
-        ("OPTIONS", None, {}, OPEN_OPTIONS, Reason.ALLOW_OPTIONS_BYPASS),
-        ("OPTIONS", "Basic YTpi", {}, OPEN_OPTIONS, Reason.ALLOW_OPTIONS_BYPASS),
-        ("OPTIONS", "Bearer a,b", {}, OPEN_OPTIONS, Reason.DENY_INVALID_BEARER),
-        ("OPTIONS", "Bearer a,Bearer b", {}, OPEN_OPTIONS, Reason.DENY_MISSING_BEARER),
-        ("OPTIONS", "Basic YTpi, Bearer b", PREFLIGHT, OPEN_OPTIONS, Reason.DENY_MISSING_BEARER),
-        ("OPTIONS", "Bearer a b", {}, OPEN_OPTIONS, Reason.DENY_MISSING_BEARER),
-        ("GET", None, PREFLIGHT, OPEN_OPTIONS, Reason.DENY_MISSING_BEARER),
+        ("OPTIONS", None, PREFLIGHT, RULES, DecisionReason.ALLOW_OPTIONS_BYPASS),
+        ("OPTIONS", None, {}, RULES, DecisionReason.DENY_MISSING_BEARER),
+        ("OPTIONS", None, {"origin": "o"}, RULES, DecisionReason.DENY_MISSING_BEARER),
+        ("OPTIONS", None, {"access_control_request_method": "GET"}, RULES, DecisionReason.DENY_MISSING_BEARER),
+        ("OPTIONS", "Basic YTpi", PREFLIGHT, RULES, DecisionReason.DENY_MISSING_BEARER),
+        ("OPTIONS", "Bearer a,b", PREFLIGHT, RULES, DecisionReason.DENY_INVALID_BEARER),
+        ("OPTIONS", None, {}, OPEN_OPTIONS, DecisionReason.ALLOW_OPTIONS_BYPASS),
+        ("OPTIONS", "Basic YTpi", {}, OPEN_OPTIONS, DecisionReason.ALLOW_OPTIONS_BYPASS),
+        ("OPTIONS", "Bearer a,b", {}, OPEN_OPTIONS, DecisionReason.DENY_INVALID_BEARER),
+        ("OPTIONS", "Bearer a,Bearer b", {}, OPEN_OPTIONS, DecisionReason.DENY_MISSING_BEARER),
+        ("OPTIONS", "Basic YTpi, Bearer b", PREFLIGHT, OPEN_OPTIONS, DecisionReason.DENY_MISSING_BEARER),
+        ("OPTIONS", "Bearer a b", {}, OPEN_OPTIONS, DecisionReason.DENY_MISSING_BEARER),
+        ("GET", None, PREFLIGHT, OPEN_OPTIONS, DecisionReason.DENY_MISSING_BEARER),
     ],
 )
 def test_options_and_preflights(
-    method: str, authorization: str | None, options: dict[str, str], rules: DecisionRules, reason: Reason
+    method: str, authorization: str | None, options: dict[str, str], rules: DecisionRules, reason: DecisionReason
 ) -> None:
     outcome = begin(request("/orders", authorization, method, **options), SNAPSHOT, rules)
     assert isinstance(outcome, Allow | Deny)
@@ -241,7 +241,7 @@ def _pending() -> ExchangePending:
 
 
 def test_an_exchanged_token_allows() -> None:
-    assert finish(_pending(), ExchangedToken(Secret("new"))) == Allow(Reason.ALLOW_EXCHANGE, SOURCE, Secret("new"), 0, "primary")
+    assert finish(_pending(), ExchangedToken(Secret("new"))) == Allow(DecisionReason.ALLOW_EXCHANGE, SOURCE, Secret("new"), 0, "primary")
 
 
 @pytest.mark.parametrize("cache", Cache)
@@ -269,7 +269,7 @@ def test_a_failed_exchange_denies(status: int, result: Result) -> None:
     )
     outcome = finish(_pending(), failure)
     assert isinstance(outcome, Deny)
-    assert (outcome.reason, outcome.status, outcome.body, outcome.result) == (Reason.DENY_EXCHANGE_ERROR, status, "{}", result)
+    assert (outcome.reason, outcome.status, outcome.body, outcome.result) == (DecisionReason.DENY_EXCHANGE_ERROR, status, "{}", result)
     assert outcome.headers == (("WWW-Authenticate", "Basic x"), ("WWW-Authenticate", "Bearer y"))
     assert (outcome.source, outcome.diagnostic) == (SOURCE, Diagnostic.OAUTH_ERROR)
     told = (outcome.issuer, outcome.cache, outcome.error_kind, outcome.oauth_error, outcome.detail)

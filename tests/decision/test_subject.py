@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from exchanger.decision.answer import asked_request
 from exchanger.decision.bearer import NoToken
 from exchanger.decision.check import begin, finish
-from exchanger.decision.outcome import Allow, Deny, ExchangePending, Reason
+from exchanger.decision.outcome import Allow, DecisionReason, Deny, ExchangePending
 from exchanger.decision.subject import read_subject, spellings
 from exchanger.values.headers import HeaderFields
 from exchanger.values.issuer import SubjectRules
@@ -122,7 +122,7 @@ def test_nothing_that_a_server_takes_for_a_subject_header_stays_beside_the_excha
     event(f"sibling: {sibling}")
     if sibling:
         assert isinstance(outcome, Deny)
-        assert (outcome.status, outcome.reason, outcome.issuer) == (400, Reason.DENY_AMBIGUOUS_REQUEST, "primary")
+        assert (outcome.status, outcome.reason, outcome.issuer) == (400, DecisionReason.DENY_AMBIGUOUS_REQUEST, "primary")
         assert "ambiguous or malformed header" in outcome.body
     if isinstance(outcome, ExchangePending):
         allowed = finish(outcome, ExchangedToken(Secret("new")))

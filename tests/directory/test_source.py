@@ -10,7 +10,7 @@ import trio
 
 from exchanger.assembly.backlog import LIGHT_WORK
 from exchanger.directory.source import DirectorySettings, DirectorySource, FolderError
-from exchanger.policy.grants.allowance import Grant, Grants
+from exchanger.policy.grants.allowance import Grants, NamespaceGrant
 from exchanger.policy.selection import Change
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import DenyEntry, Source
@@ -197,7 +197,8 @@ async def test_an_entry_that_moves_to_a_large_file_is_never_gone(folder: Path) -
 async def test_grants_that_give_nothing_are_noticed_until_they_change(folder: Path) -> None:
     watcher, told = Watcher(), list[Notices]()
     first, replaced = (
-        Grants((Grant(frozenset({"team"}), None, ("h", host)),)) for host in ("{label:team}.example.com", "{namespace}.example.com")
+        Grants((NamespaceGrant(frozenset({"team"}), None, ("h", host)),))
+        for host in ("{label:team}.example.com", "{namespace}.example.com")
     )
     followed = attrs.evolve(source(folder, watcher), grants=first, on_notices=told.append)
     async with trio.open_nursery() as nursery:

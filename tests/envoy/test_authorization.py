@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from exchanger._proto.envoy.service.auth.v3.external_auth_pb2 import CheckRequest, CheckResponse
-from exchanger.decision.outcome import DecisionRecord, Reason
+from exchanger.decision.outcome import DecisionReason, DecisionRecord
 from exchanger.envoy.authorization import CHECK_PATH, Authorization
 from exchanger.envoy.evaluator import Evaluator
 from exchanger.errors import Diagnostic
@@ -57,15 +57,15 @@ async def answer(service: Authorization, asked: bytes) -> CheckResponse:
 @pytest.mark.parametrize(
     ("asked", "reason", "status"),
     [
-        (message("/public", "t"), Reason.ALLOW_UNMATCHED, 0),
-        (message("/admin", "t"), Reason.DENY_EXPLICIT_POLICY, 403),
-        (message("/broken", "t"), Reason.DENY_POLICY_UNHEALTHY, 500),
-        (message("/orders"), Reason.DENY_MISSING_BEARER, 401),
-        (CheckRequest().SerializeToString(), Reason.MISSING_HTTP_ATTRIBUTES, 500),
+        (message("/public", "t"), DecisionReason.ALLOW_UNMATCHED, 0),
+        (message("/admin", "t"), DecisionReason.DENY_EXPLICIT_POLICY, 403),
+        (message("/broken", "t"), DecisionReason.DENY_POLICY_UNHEALTHY, 500),
+        (message("/orders"), DecisionReason.DENY_MISSING_BEARER, 401),
+        (CheckRequest().SerializeToString(), DecisionReason.MISSING_HTTP_ATTRIBUTES, 500),
     ],
     ids=["public", "admin", "broken", "no bearer", "no attributes"],
 )
-async def test_a_request_without_an_exchange_is_answered_at_once(asked: bytes, reason: Reason, status: int) -> None:
+async def test_a_request_without_an_exchange_is_answered_at_once(asked: bytes, reason: DecisionReason, status: int) -> None:
     exchanger, records = FakeExchanger(), Records()
     service = authorization(exchanger, records)
     result = service.check(asked, None)  # type: ignore[arg-type]  # Check does not read the call
@@ -89,7 +89,7 @@ async def test_a_gateway_that_contradicts_itself_is_refused_and_its_record_can_b
     response = await answer(authorization(exchanger, records), check({}, fields, path=path))
     assert response.denied_response.status.code == 400
     (record,) = records.records
-    assert record.outcome.reason is Reason.DENY_AMBIGUOUS_REQUEST
+    assert record.outcome.reason is DecisionReason.DENY_AMBIGUOUS_REQUEST
     assert record.request.host.endswith(".example.com")
     line = orjson.dumps(decision_line(record, "now"))
     assert b'"detail":"' in line
@@ -103,7 +103,7 @@ async def test_an_exchange_is_awaited_and_recorded_once(autojump_clock: trio.tes
     assert response.ok_response.headers[0].header.value == "Bearer new"
     assert [request.subject_token for request in exchanger.requests] == [Secret("subject")]
     (record,) = records.records
-    assert record.outcome.reason is Reason.ALLOW_EXCHANGE
+    assert record.outcome.reason is DecisionReason.ALLOW_EXCHANGE
     assert record.duration == pytest.approx(0.2)
 
 
@@ -112,7 +112,7 @@ async def test_a_failed_exchange_denies() -> None:
     records = Records()
     response = await answer(authorization(FakeExchanger(failure), records), message("/orders", "subject"))
     assert (response.denied_response.status.code, response.denied_response.body) == (400, '{"error":"invalid_target"}')
-    assert [record.outcome.reason for record in records.records] == [Reason.DENY_EXCHANGE_ERROR]
+    assert [record.outcome.reason for record in records.records] == [DecisionReason.DENY_EXCHANGE_ERROR]
 
 
 async def test_a_caller_that_leaves_is_recorded_and_nothing_stays(autojump_clock: trio.testing.MockClock) -> None:
@@ -123,7 +123,7 @@ async def test_a_caller_that_leaves_is_recorded_and_nothing_stays(autojump_clock
     assert scope.cancelled_caught
     assert service.evaluator.answered == 1
     (record,) = records.records
-    assert record.outcome.reason is Reason.DENY_EXCHANGE_ERROR
+    assert record.outcome.reason is DecisionReason.DENY_EXCHANGE_ERROR
     assert record.duration == pytest.approx(1)
     assert service.evaluator.in_flight == 0
 

@@ -5,7 +5,7 @@ from exchanger._proto.envoy.config.core.v3.base_pb2 import HeaderMap, HeaderValu
 from exchanger._proto.envoy.service.auth.v3.attribute_context_pb2 import AttributeContext
 from exchanger._proto.envoy.service.auth.v3.external_auth_pb2 import CheckRequest, CheckResponse
 from exchanger.decision.check import MISSING_HTTP, MISSING_REQUEST
-from exchanger.decision.outcome import Allow, Deny, Reason
+from exchanger.decision.outcome import Allow, DecisionReason, Deny
 from exchanger.envoy.authorization import decode_check, encode_check
 from exchanger.grpc.status import GrpcError, StatusCode
 from exchanger.values.headers import NO_FIELDS
@@ -44,7 +44,7 @@ def decoded(message: bytes) -> HttpRequest:
 )
 def test_missing_blocks(message: Message, answer: Deny) -> None:
     assert decode_check(message.SerializeToString()) is answer
-    assert (answer.reason, answer.status) == (Reason.MISSING_HTTP_ATTRIBUTES, 500)
+    assert (answer.reason, answer.status) == (DecisionReason.MISSING_HTTP_ATTRIBUTES, 500)
 
 
 @pytest.mark.parametrize("message", [b"\xff", b"\x0a\x05abc", b"garbage", b"\x0a\x02\x22\x05"])
@@ -133,7 +133,7 @@ def replaces(option: HeaderValueOption) -> bool:
 
 
 def test_an_allow_changes_nothing() -> None:
-    response = CheckResponse.FromString(encode_check(Allow(Reason.ALLOW_UNMATCHED)))
+    response = CheckResponse.FromString(encode_check(Allow(DecisionReason.ALLOW_UNMATCHED)))
     assert response.HasField("status")
     assert response.status.code == StatusCode.OK
     assert response.WhichOneof("http_response") == "ok_response"
@@ -141,7 +141,7 @@ def test_an_allow_changes_nothing() -> None:
 
 
 def test_an_exchanged_token_replaces_the_credentials() -> None:
-    response = CheckResponse.FromString(encode_check(Allow(Reason.ALLOW_EXCHANGE, None, Secret("new"))))
+    response = CheckResponse.FromString(encode_check(Allow(DecisionReason.ALLOW_EXCHANGE, None, Secret("new"))))
     (option,) = response.ok_response.headers
     assert (option.header.key, option.header.value, option.header.raw_value) == ("authorization", "Bearer new", b"")
     assert replaces(option)
@@ -149,7 +149,7 @@ def test_an_exchanged_token_replaces_the_credentials() -> None:
 
 
 def test_a_denial() -> None:
-    deny = Deny(Reason.DENY_EXCHANGE_ERROR, 401, '{"error":"x"}', (("WWW-Authenticate", "Basic"), ("WWW-Authenticate", "Bearer")))
+    deny = Deny(DecisionReason.DENY_EXCHANGE_ERROR, 401, '{"error":"x"}', (("WWW-Authenticate", "Basic"), ("WWW-Authenticate", "Bearer")))
     response = CheckResponse.FromString(encode_check(deny))
     assert response.status.code == StatusCode.PERMISSION_DENIED
     assert response.WhichOneof("http_response") == "denied_response"

@@ -13,7 +13,7 @@ from exchanger._proto.envoy.service.ext_proc.v3.external_processor_pb2 import (
     ProcessingRequest,
     ProcessingResponse,
 )
-from exchanger.decision.outcome import Reason
+from exchanger.decision.outcome import DecisionReason
 from exchanger.envoy.evaluator import Evaluator
 from exchanger.envoy.external_processor import PROCESS_PATH, ExternalProcessor
 from exchanger.grpc.routes import CallInfo
@@ -76,14 +76,14 @@ def immediate_status(message: bytes, records: Records | None = None) -> int:
 @pytest.mark.parametrize(
     ("path", "token", "reason", "status"),
     [
-        ("/public", "t", Reason.ALLOW_UNMATCHED, 0),
-        ("//orders", "t", Reason.DENY_AMBIGUOUS_REQUEST, 400),
-        ("http://api.example.com/admin", "t", Reason.DENY_EXPLICIT_POLICY, 403),
-        ("http://api.example.com/orders", "", Reason.DENY_MISSING_BEARER, 401),
-        ("http:///orders", "t", Reason.DENY_AMBIGUOUS_REQUEST, 400),
+        ("/public", "t", DecisionReason.ALLOW_UNMATCHED, 0),
+        ("//orders", "t", DecisionReason.DENY_AMBIGUOUS_REQUEST, 400),
+        ("http://api.example.com/admin", "t", DecisionReason.DENY_EXPLICIT_POLICY, 403),
+        ("http://api.example.com/orders", "", DecisionReason.DENY_MISSING_BEARER, 401),
+        ("http:///orders", "t", DecisionReason.DENY_AMBIGUOUS_REQUEST, 400),
     ],
 )
-async def test_a_request_without_an_exchange_is_answered_at_once(path: str, token: str, reason: Reason, status: int) -> None:
+async def test_a_request_without_an_exchange_is_answered_at_once(path: str, token: str, reason: DecisionReason, status: int) -> None:
     records = Records()
     assert immediate_status(asked(path, token).SerializeToString(), records) == status
     assert [record.outcome.reason for record in records.records] == [reason]
@@ -96,7 +96,7 @@ async def test_headers_and_attributes_that_contradict_each_other_are_refused_and
     (response,) = await conversation(processor(FakeExchanger(), records), message)
     assert response.immediate_response.status.code == 400
     (record,) = records.records
-    assert record.outcome.reason is Reason.DENY_AMBIGUOUS_REQUEST
+    assert record.outcome.reason is DecisionReason.DENY_AMBIGUOUS_REQUEST
     assert (record.request.host, record.request.path) == ("api.example.com", "/orders")
 
 
@@ -112,7 +112,7 @@ async def test_a_message_without_a_request_is_denied_and_recorded(message: Proce
     (response,) = await conversation(processor(FakeExchanger(), records), message)
     assert (response.immediate_response.status.code, response.immediate_response.body.decode()) == (500, body)
     (record,) = records.records
-    assert record.outcome.reason is Reason.MISSING_HTTP_ATTRIBUTES
+    assert record.outcome.reason is DecisionReason.MISSING_HTTP_ATTRIBUTES
     assert record.request == HttpRequest("", "", "")
 
 
@@ -161,7 +161,7 @@ class Running:
         self.client.peer.http.send_data(stream, b"".join(framed(m.SerializeToString()) for m in messages), end_stream=end)
         await self.client.settle()
 
-    def reasons(self) -> list[Reason]:
+    def reasons(self) -> list[DecisionReason]:
         return [record.outcome.reason for record in self.records.records]
 
     def is_idle(self) -> bool:
@@ -189,7 +189,7 @@ async def test_an_exchange_holds_up_its_own_stream_only_until_the_peer_ends_it()
         _, other = await here.start(asked("/orders", "quick"))
         assert (kinds(other), other.status) == (["request_headers"], StatusCode.OK)
         assert (ended.messages, ended.status, waiting.messages, here.exchanger.waiting) == ([], None, [], 2)
-        assert here.reasons() == [Reason.ALLOW_EXCHANGE]
+        assert here.reasons() == [DecisionReason.ALLOW_EXCHANGE]
         here.exchanger.let_go.set()
         await here.client.settle()
         assert (kinds(ended), ended.status) == (["request_headers", "immediate_response"], StatusCode.OK)
@@ -210,7 +210,7 @@ async def test_a_peer_that_leaves_cancels_the_exchange_which_is_recorded_once(ho
             here.client.peer.http.reset_stream(stream)
             await here.client.settle()
         assert here.is_idle()
-        assert here.reasons() == [Reason.ALLOW_UNMATCHED, Reason.DENY_EXCHANGE_ERROR]
+        assert here.reasons() == [DecisionReason.ALLOW_UNMATCHED, DecisionReason.DENY_EXCHANGE_ERROR]
 
 
 async def test_the_deadline_cancels_the_exchange_and_is_recorded_once(mock_clock: MockClock) -> None:
@@ -222,7 +222,7 @@ async def test_the_deadline_cancels_the_exchange_and_is_recorded_once(mock_clock
         assert answer.status == StatusCode.DEADLINE_EXCEEDED
         assert here.is_idle()
         (record,) = here.records.records
-        assert record.outcome.reason is Reason.DENY_EXCHANGE_ERROR
+        assert record.outcome.reason is DecisionReason.DENY_EXCHANGE_ERROR
         assert record.duration == pytest.approx(0.3)
 
 

@@ -9,7 +9,7 @@ from google.protobuf.json_format import MessageToDict
 from exchanger._proto.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from exchanger._proto.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingResponse
 from exchanger.decision.check import ALLOW_UNMATCHED, DENY_AMBIGUOUS, begin, finish
-from exchanger.decision.outcome import Allow, ExchangePending, Outcome, Reason
+from exchanger.decision.outcome import Allow, DecisionReason, ExchangePending, Outcome
 from exchanger.decision.token_failure import transport_failure
 from exchanger.envoy.authorization import encode_check
 from exchanger.envoy.process_codec import encode_request_headers
@@ -80,6 +80,6 @@ def test_its_fields_have_one_order_in_all_processes(encode: Callable[[Outcome], 
 
 @pytest.mark.parametrize("encode", [encode_check, encode_request_headers])
 def test_answers_without_an_exchange_are_serialised_once_for_each_policy(encode: Callable[[Outcome], bytes]) -> None:
-    one, same, other = (Allow(Reason.ALLOW_OPTIONS_BYPASS, source) for source in (SOURCE, SOURCE, Source("other", "policy")))
+    one, same, other = (Allow(DecisionReason.ALLOW_OPTIONS_BYPASS, source) for source in (SOURCE, SOURCE, Source("other", "policy")))
     assert encode(one) is encode(same)
     assert encode(one) != encode(other)

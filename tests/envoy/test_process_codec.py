@@ -16,7 +16,7 @@ from exchanger._proto.envoy.service.ext_proc.v3.external_processor_pb2 import (
 )
 from exchanger._proto.google.protobuf.struct_pb2 import ListValue, Struct, Value
 from exchanger.decision.check import MISSING_HTTP
-from exchanger.decision.outcome import Allow, Deny, Reason
+from exchanger.decision.outcome import Allow, DecisionReason, Deny
 from exchanger.envoy.process_codec import CONTINUED, decode_request_headers, encode_request_headers
 from exchanger.envoy.request_fields import Refused
 from exchanger.values.request import HttpRequest
@@ -241,13 +241,13 @@ ONLY_REQUEST_HEADERS = ProcessingMode(
 
 def test_an_allow_changes_nothing_and_asks_for_nothing_more() -> None:
     unchanged = HeadersResponse(response=CommonResponse(status=CommonResponse.CONTINUE))
-    response = answered(Allow(Reason.ALLOW_UNMATCHED))
+    response = answered(Allow(DecisionReason.ALLOW_UNMATCHED))
     response.ClearField("dynamic_metadata")
     assert response == ProcessingResponse(request_headers=unchanged, mode_override=ONLY_REQUEST_HEADERS)
 
 
 def test_an_exchanged_token_replaces_the_credentials() -> None:
-    response = answered(Allow(Reason.ALLOW_EXCHANGE, None, Secret("new")))
+    response = answered(Allow(DecisionReason.ALLOW_EXCHANGE, None, Secret("new")))
     common = response.request_headers.response
     (option,) = common.header_mutation.set_headers
     assert (option.header.key, option.header.raw_value) == ("authorization", b"Bearer new")
@@ -258,8 +258,8 @@ def test_an_exchanged_token_replaces_the_credentials() -> None:
     assert response == ProcessingResponse(request_headers=HeadersResponse(response=replacing), mode_override=ONLY_REQUEST_HEADERS)
 
 
-@pytest.mark.parametrize("reason", [Reason.DENY_EXCHANGE_ERROR, Reason.DENY_MISSING_BEARER])
-def test_a_denial(reason: Reason) -> None:
+@pytest.mark.parametrize("reason", [DecisionReason.DENY_EXCHANGE_ERROR, DecisionReason.DENY_MISSING_BEARER])
+def test_a_denial(reason: DecisionReason) -> None:
     deny = Deny(reason, 401, '{"error":"ü"}', (("WWW-Authenticate", "Basic"), ("WWW-Authenticate", "Bearer ü")))
     response = answered(deny)
     assert response.WhichOneof("response") == "immediate_response"
@@ -279,8 +279,8 @@ def test_a_denial(reason: Reason) -> None:
 
 
 def test_equal_denials_are_serialised_once_and_failed_exchanges_are_not_kept() -> None:
-    kept, seldom = (Deny(reason, 403, "once") for reason in (Reason.DENY_EXPLICIT_POLICY, Reason.DENY_EXCHANGE_ERROR))
-    assert encode_request_headers(kept) is encode_request_headers(Deny(Reason.DENY_EXPLICIT_POLICY, 403, "once"))
+    kept, seldom = (Deny(reason, 403, "once") for reason in (DecisionReason.DENY_EXPLICIT_POLICY, DecisionReason.DENY_EXCHANGE_ERROR))
+    assert encode_request_headers(kept) is encode_request_headers(Deny(DecisionReason.DENY_EXPLICIT_POLICY, 403, "once"))
     assert encode_request_headers(seldom) is not encode_request_headers(seldom)
     assert isinstance(answered(seldom).immediate_response, ImmediateResponse)
 

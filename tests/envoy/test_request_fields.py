@@ -4,7 +4,7 @@ import attrs
 import pytest
 
 from exchanger._proto.envoy.config.core.v3.base_pb2 import HeaderMap, HeaderValue
-from exchanger.decision.outcome import Reason
+from exchanger.decision.outcome import DecisionReason
 from exchanger.envoy.request_fields import Refused, RequestLine, request_of_header_map, with_gateway_trace
 from exchanger.grpc.routes import CallInfo, Headers
 from exchanger.values.request import HttpRequest
@@ -28,7 +28,7 @@ def request_line(found: HttpRequest | Refused) -> tuple[str, str, str, bool]:
 def refused(found: HttpRequest | Refused, part: str) -> str:
     assert isinstance(found, Refused)
     deny = found.deny
-    assert (deny.reason, deny.status) == (Reason.DENY_AMBIGUOUS_REQUEST, 400)
+    assert (deny.reason, deny.status) == (DecisionReason.DENY_AMBIGUOUS_REQUEST, 400)
     assert deny.body == f'{{"error":"invalid_request","error_description":"ambiguous or malformed {part}"}}'
     return deny.detail
 

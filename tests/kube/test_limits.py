@@ -15,21 +15,21 @@ from exchanger.kube.store import Complete, Effect, ListBounds, Store, list_all
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.intake import MAX_TOLD
 from exchanger.policy.selection import ConfigMap
-from exchanger.policy.shares import Limits
+from exchanger.policy.shares import NamespaceLimits
 from exchanger.values.entry import DenyEntry, Source
 from exchanger.values.selector import parse_selector
 from exchanger.values.verdict import Unhealthy
 from tests.kube.cluster import Cluster, Record, deny
 from tests.kube.fake_api_server import Initial
 
-TWO = Limits(documents=2)
+TWO = NamespaceLimits(documents=2)
 
 
 def item(name: str, version: int, text: str = "text") -> Item[ConfigMap]:
     return Item(Key("n", name), str(version), ConfigMap("n", name, (("enabled", "true"),), text))
 
 
-def store(*names: str, limits: Limits = TWO) -> Store[ConfigMap]:
+def store(*names: str, limits: NamespaceLimits = TWO) -> Store[ConfigMap]:
     made: Store[ConfigMap] = Store(limits)
     made.replace(Complete(tuple(item(name, number) for number, name in enumerate(names, 1)), "10"))
     return made
@@ -98,7 +98,7 @@ async def test_a_list_keeps_no_more(autojump_clock: MockClock) -> None:
 
 
 @asynccontextmanager
-async def running(cluster: Cluster, limits: Limits) -> AsyncGenerator[Record]:
+async def running(cluster: Cluster, limits: NamespaceLimits) -> AsyncGenerator[Record]:
     told = Record()
     settings = KubernetesSettings(parse_selector("policy=enabled"), parse_selector("enabled=true"))
     source = told.source(settings, cluster, grants=Grants(limited=False, limits=limits))

@@ -12,7 +12,7 @@ from exchanger.kube import source as source_module
 from exchanger.kube.source import LOOK_S
 from exchanger.policy import selection
 from exchanger.policy.documents.document import PolicyDocument, parse_document
-from exchanger.policy.grants.allowance import Grant, Grants
+from exchanger.policy.grants.allowance import Grants, NamespaceGrant
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import DenyEntry, Source
 from tests.kube.cluster import PATIENCE_S, REFUSED, Cluster, Record, deny, following, source
@@ -218,7 +218,7 @@ async def test_versions_follow_while_held_ones_are_held_against_new_grants(
         return made
 
     monkeypatch.setattr(source_module, "_against", hold)
-    of_a, of_b = (Grant(frozenset({name}), None, ("h",), (f"/{name}",)) for name in "ab")
+    of_a, of_b = (NamespaceGrant(frozenset({name}), None, ("h",), (f"/{name}",)) for name in "ab")
     record = Record()
     cluster.put("a", "p")
     cluster.put_namespace("b")
@@ -234,7 +234,7 @@ async def test_versions_follow_while_held_ones_are_held_against_new_grants(
         await record.until(record.unhealthy, 5)  # it is taken away, and closed until it is known what is left
         cluster.put("b", "p", deny("/b"))
         await record.until(lambda: record.denies("/b"), 5)
-        followed.use_grants(Grants((of_b, Grant(frozenset({"c"}), None, ("h",), ("/c",)))))
+        followed.use_grants(Grants((of_b, NamespaceGrant(frozenset({"c"}), None, ("h",), ("/c",)))))
         await trio.sleep(1)
         assert record.unhealthy()
         opened.set()

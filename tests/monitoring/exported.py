@@ -8,7 +8,7 @@ import attrs
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from exchanger.decision.outcome import Allow, Deny, Reason, Result
+from exchanger.decision.outcome import Allow, DecisionReason, Deny, Result
 from exchanger.telemetry.metrics import Gauges, Metrics
 from exchanger.telemetry.metrics_server import Exposed
 from exchanger.values.token import CoalescedRecord, ErrorKind, ExchangeRecord
@@ -66,7 +66,7 @@ def _everything() -> Metrics:
         ),
     )
     statuses = {Result.AUTH_DENIED: 403, Result.SYSTEM_ERROR: 500}
-    for reason in Reason:
+    for reason in DecisionReason:
         for result in Result:
             metrics.decided(record(Allow(reason) if result is Result.ALLOWED else Deny(reason, statuses[result], "")))
     for kind in (None, *ErrorKind):

@@ -4,13 +4,13 @@ from exchanger.codes.manifests import MANY_DOCUMENTS
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.intake import MAX_TOLD, Intake
 from exchanger.policy.selection import USUAL_LABELS, ConfigMap, Namespace, PolicyObject, advance, select
-from exchanger.policy.shares import Limits
+from exchanger.policy.shares import NamespaceLimits
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import DenyEntry, Source
 from exchanger.values.selector import Selector
 from exchanger.values.verdict import NO_MATCH, Unhealthy
 
-TWO = Limits(documents=2)
+TWO = NamespaceLimits(documents=2)
 
 
 def read(intake: Intake, names: str) -> str:
@@ -31,7 +31,7 @@ def test_the_first_by_name_are_read_whatever_came_first() -> None:
 
 
 def test_size_counts_and_nothing_is_read_behind_the_first_that_does_not_fit() -> None:
-    intake = Intake(Limits(kib=1))
+    intake = Intake(NamespaceLimits(kib=1))
     for name, size in (("a", 1000), ("b", 100), ("c", 1)):
         intake.put("n", name, size)
     assert read(intake, "abc") == "a"

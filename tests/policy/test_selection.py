@@ -2,7 +2,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanger.policy.selection import ConfigMap, Document, Namespace, PolicyObject, Text, Unknown, advance, key_meant, labels_of, select
+from exchanger.policy.selection import (
+    ConfigMap,
+    Document,
+    Namespace,
+    PolicyObject,
+    Text,
+    UnknownDocument,
+    advance,
+    key_meant,
+    labels_of,
+    select,
+)
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Source
 from exchanger.values.selector import parse_selector
@@ -36,17 +47,17 @@ def test_both_selectors_have_to_match() -> None:
 def test_a_config_map_with_two_documents_is_unreadable() -> None:
     namespace = Namespace("a", SELECTED)
     twice = chosen(namespace, ConfigMap("a", "p", ENABLED, "x"), ConfigMap("a", "p", ENABLED, "y"))
-    assert isinstance(twice[Source("a", "p")], Unknown)
+    assert isinstance(twice[Source("a", "p")], UnknownDocument)
     three = chosen(namespace, *(ConfigMap("a", "p", ENABLED, text) for text in "xyx"))
-    assert isinstance(three[Source("a", "p")], Unknown)
+    assert isinstance(three[Source("a", "p")], UnknownDocument)
     assert chosen(namespace, *[ConfigMap("a", "p", ENABLED, "x")] * 2) == {Source("a", "p"): text(namespace)}
 
 
 def test_an_unreadable_file_closes_everything() -> None:
-    change = advance(PolicySnapshot.EMPTY, {}, {Source("", "broken.yaml"): Unknown("the file is not YAML")}, frozenset())
+    change = advance(PolicySnapshot.EMPTY, {}, {Source("", "broken.yaml"): UnknownDocument("the file is not YAML")}, frozenset())
     verdict = change.snapshot.match("any.example.com", "/", "GET")
     assert verdict == Unhealthy("the file is not YAML", Source("", "broken.yaml"))
-    repaired = advance(change.snapshot, {Source("", "broken.yaml"): Unknown("the file is not YAML")}, {}, frozenset())
+    repaired = advance(change.snapshot, {Source("", "broken.yaml"): UnknownDocument("the file is not YAML")}, {}, frozenset())
     assert isinstance(repaired.snapshot.match("any.example.com", "/", "GET"), NoMatch)
     assert repaired.withdrawn == (Source("", "broken.yaml"),)
 
@@ -83,7 +94,9 @@ texts = st.sampled_from(
     ]
 )
 documents = st.dictionaries(
-    st.builds(Source, st.sampled_from("ab"), st.sampled_from("pq")), st.one_of(texts.map(Text), st.just(Unknown("reason"))), max_size=4
+    st.builds(Source, st.sampled_from("ab"), st.sampled_from("pq")),
+    st.one_of(texts.map(Text), st.just(UnknownDocument("reason"))),
+    max_size=4,
 )
 
 

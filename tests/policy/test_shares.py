@@ -12,7 +12,7 @@ from exchanger.policy import snapshot as snapshot_module
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.grants.restriction import again, closed_whole
-from exchanger.policy.shares import MAX_CLOSING, MAX_LOOKUPS, Division, Limits, Whole, _closing, shared
+from exchanger.policy.shares import MAX_CLOSING, MAX_LOOKUPS, Division, NamespaceLimits, Whole, _closing, shared
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import EVERYWHERE, Entry, FailClosedRegion, MatchScope, PathType, Source
 from exchanger.values.verdict import NO_MATCH, Unhealthy
@@ -22,8 +22,8 @@ GETS, POSTS = frozenset({"GET"}), frozenset({"POST"})
 WHOLE = partial(closed_whole, NO_GRANTS)
 
 
-def together(*documents: PolicyDocument, limits: Limits | None = None) -> PolicySnapshot:
-    return PolicySnapshot.EMPTY.with_limits(limits or Limits()).changed({document.source: document for document in documents})
+def together(*documents: PolicyDocument, limits: NamespaceLimits | None = None) -> PolicySnapshot:
+    return PolicySnapshot.EMPTY.with_limits(limits or NamespaceLimits()).changed({document.source: document for document in documents})
 
 
 def document(*entries: Entry, name: str = "policy", namespace: str = "red") -> PolicyDocument:
@@ -105,7 +105,7 @@ def test_an_excess_is_mended_when_something_else_goes_away() -> None:
 
 def test_a_namespace_has_so_many_entries_and_the_rest_is_closed() -> None:
     documents = [document(*(deny(f"/{name}/{number}") for number in range(4)), name=name) for name in "ab"]
-    snapshot = together(*documents[::-1], limits=Limits(entries=6))
+    snapshot = together(*documents[::-1], limits=NamespaceLimits(entries=6))
     assert codes(snapshot, documents[0].source) == []
     assert codes(snapshot, documents[1].source) == [MANY_ENTRIES.name] * 2
     assert snapshot.match(HOST, "/b/1", "GET") == documents[1].entries[1]
@@ -115,7 +115,7 @@ def test_a_namespace_has_so_many_entries_and_the_rest_is_closed() -> None:
 
 def test_more_areas_than_a_namespace_may_close_without_grants_close_what_nobody_else_decides() -> None:
     regions = tuple(FailClosedRegion(RED, MatchScope(HOST, f"/{number}"), "broken") for number in range(2))
-    (changed,) = shared([PolicyDocument(RED, regions=regions, text="version: v2")], Limits(areas=1), WHOLE).changed.values()
+    (changed,) = shared([PolicyDocument(RED, regions=regions, text="version: v2")], NamespaceLimits(areas=1), WHOLE).changed.values()
     assert [region.match for region in changed.regions] == [EVERYWHERE]
     assert changed.aside is not None
 
@@ -148,7 +148,9 @@ def test_what_closes_is_not_nested_deeply_itself() -> None:
 
 
 def test_nothing_is_shared_out_where_nothing_exceeds() -> None:
-    assert shared([document(exchange("/"), *nested(MAX_LOOKUPS - 1)[1:])], Limits(), WHOLE) == Division(HashTrieMap(), MAX_LOOKUPS - 1)
+    assert shared([document(exchange("/"), *nested(MAX_LOOKUPS - 1)[1:])], NamespaceLimits(), WHOLE) == Division(
+        HashTrieMap(), MAX_LOOKUPS - 1
+    )
 
 
 def test_what_closes_for_another_document_stays_until_that_is_closed_again() -> None:
@@ -186,7 +188,7 @@ def test_a_document_beyond_its_share_may_come_again_with_another_text() -> None:
 def test_a_share_is_divided_again_once_in_as_many_changes_as_it_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
     divided = 0
 
-    def counted(documents: Iterable[PolicyDocument], limits: Limits, whole: Whole) -> Division:
+    def counted(documents: Iterable[PolicyDocument], limits: NamespaceLimits, whole: Whole) -> Division:
         nonlocal divided
         divided += 1
         return shared(documents, limits, whole)

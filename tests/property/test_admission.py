@@ -24,7 +24,7 @@ from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.grants.reader import read_grants
 from exchanger.policy.selection import Change, Document, Text, advance
-from exchanger.policy.shares import Limits
+from exchanger.policy.shares import NamespaceLimits
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Source
 from exchanger.values.selector import Selector
@@ -165,7 +165,7 @@ sources_there = st.sampled_from([Source("red", "a"), SOURCE, Source("red", "z"),
 def test_what_exceeds_the_share_of_its_namespace_is_refused_and_so_is_what_pushes_others_out(
     text: str | None, others: dict[Source, str | None], entries: int, lookups: int
 ) -> None:
-    rules = attrs.evolve(NO_GRANTS, limits=Limits(entries=entries))
+    rules = attrs.evolve(NO_GRANTS, limits=NamespaceLimits(entries=entries))
     there: dict[Source, Document] = {source: Text(other) for source, other in others.items()}
     own: dict[Source, Document] = {SOURCE: Text(text)}
     with mock.patch.object(shares, "MAX_LOOKUPS", lookups):

@@ -13,9 +13,9 @@ from trio.testing import MockClock
 from exchanger.assembly import assembler, backlog
 from exchanger.assembly.assembler import EXPIRY_LOOK_S, HOLD_S, INLINE_BATCH, INLINE_WORK, Assembler
 from exchanger.assembly.backlog import LIGHT_WORK, Lane
-from exchanger.policy.grants.allowance import Grant, Grants
+from exchanger.policy.grants.allowance import Grants, NamespaceGrant
 from exchanger.policy.grants.restriction import again
-from exchanger.policy.selection import Document, Text, Unknown, advance
+from exchanger.policy.selection import Document, Text, UnknownDocument, advance
 from exchanger.policy.snapshot import PolicySnapshot, stricter
 from exchanger.values.entry import DenyEntry, MatchScope, Source
 from exchanger.values.selector import parse_selector
@@ -41,8 +41,8 @@ ENTRIES = (
 LABELS = ((("team", "red"),),)
 GRANTS = (
     Grants(),
-    Grants((Grant(frozenset({"a"}), None, ("h",), ("/a",)),), (DenyEntry(Source("", "baseline"), 0, MatchScope("h", "/")),)),
-    Grants((Grant(frozenset({"b"}), None, ("h",), ("",)), Grant(None, parse_selector("team=red"), ("h",), ("/a",)))),
+    Grants((NamespaceGrant(frozenset({"a"}), None, ("h",), ("/a",)),), (DenyEntry(Source("", "baseline"), 0, MatchScope("h", "/")),)),
+    Grants((NamespaceGrant(frozenset({"b"}), None, ("h",), ("",)), NamespaceGrant(None, parse_selector("team=red"), ("h",), ("/a",)))),
 )
 SOURCES = [Source(namespace, name) for namespace in "ab" for name in "pq"]
 sources = st.sampled_from(SOURCES)
@@ -53,7 +53,7 @@ documents: st.SearchStrategy[Document | None] = st.one_of(
         st.sampled_from(PADDING),
         st.sampled_from([(), LABELS]),
     ),
-    st.sampled_from([None, None, Unknown("unreadable")]),
+    st.sampled_from([None, None, UnknownDocument("unreadable")]),
 )
 
 

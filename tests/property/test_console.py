@@ -20,7 +20,7 @@ from exchanger.console.guard import COOKIE, bearer_of, has_session, is_token, ju
 from exchanger.console.message import encode
 from exchanger.console.server import ConsoleServerSettings, Server
 from exchanger.console.websocket import Handshake, send_messages
-from exchanger.decision.outcome import Allow, DecisionRecord, Deny, Filter, Outcome, Reason
+from exchanger.decision.outcome import Allow, DecisionReason, DecisionRecord, Deny, Filter, Outcome
 from exchanger.envoy.authorization import Authorization
 from exchanger.envoy.evaluator import Evaluator
 from exchanger.grpc.routes import CallInfo
@@ -222,7 +222,7 @@ SOURCES = st.none() | st.builds(Source, ANY, ANY)
 OUTCOMES: st.SearchStrategy[Outcome] = st.one_of(
     st.builds(
         Allow,
-        st.sampled_from(Reason),
+        st.sampled_from(DecisionReason),
         SOURCES,
         st.just(Secret(CANARY)),
         st.none() | st.integers(),
@@ -230,7 +230,7 @@ OUTCOMES: st.SearchStrategy[Outcome] = st.one_of(
     ),
     st.builds(
         Deny,
-        st.just(Reason.DENY_EXCHANGE_ERROR),
+        st.just(DecisionReason.DENY_EXCHANGE_ERROR),
         st.integers(400, 599),
         st.just(CANARY),
         st.just((("WWW-Authenticate", CANARY),)),
@@ -239,7 +239,7 @@ OUTCOMES: st.SearchStrategy[Outcome] = st.one_of(
     ),
     st.builds(
         Deny,
-        st.sampled_from(sorted(set(Reason) - {Reason.DENY_EXCHANGE_ERROR}, key=str)),
+        st.sampled_from(sorted(set(DecisionReason) - {DecisionReason.DENY_EXCHANGE_ERROR}, key=str)),
         st.integers(400, 599),
         ANY,
         st.just(()),
@@ -284,7 +284,9 @@ class TestAnItem:
 
     @given(st.text(max_size=4000), st.text(max_size=4000))
     def test_is_bounded(self, path: str, host: str) -> None:
-        record = DecisionRecord(HttpRequest("M" * 1000, host, path), Deny(Reason.DENY_EXPLICIT_POLICY, 403, path, detail=host), 0.0, 0.0)
+        record = DecisionRecord(
+            HttpRequest("M" * 1000, host, path), Deny(DecisionReason.DENY_EXPLICIT_POLICY, 403, path, detail=host), 0.0, 0.0
+        )
         assert len(encode(DecisionJson(line).item((1, 0.0, record, 1)))) < 64 * 1024
 
 

@@ -8,7 +8,7 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from exchanger.decision.check import DecisionRules, begin, finish
-from exchanger.decision.outcome import Allow, Deny, ExchangePending, Reason
+from exchanger.decision.outcome import Allow, DecisionReason, Deny, ExchangePending
 from exchanger.oauth.token_response import TokenResponseRules, decode_response
 from exchanger.policy.documents.document import parse_document
 from exchanger.policy.snapshot import PolicySnapshot
@@ -45,9 +45,9 @@ def test_begin_allows_for_two_reasons_only(
     if isinstance(outcome, Allow):
         assert known
         assert outcome.access_token is None
-        assert outcome.reason in {Reason.ALLOW_UNMATCHED, Reason.ALLOW_OPTIONS_BYPASS}
-        assert (outcome.reason is Reason.ALLOW_UNMATCHED) <= (not chosen.default_deny_unmatched)
-        assert (outcome.reason is Reason.ALLOW_OPTIONS_BYPASS) <= (method == "OPTIONS")
+        assert outcome.reason in {DecisionReason.ALLOW_UNMATCHED, DecisionReason.ALLOW_OPTIONS_BYPASS}
+        assert (outcome.reason is DecisionReason.ALLOW_UNMATCHED) <= (not chosen.default_deny_unmatched)
+        assert (outcome.reason is DecisionReason.ALLOW_OPTIONS_BYPASS) <= (method == "OPTIONS")
 
 
 @given(st.integers(100, 599), st.binary(), st.lists(st.text(), max_size=3), st.booleans())

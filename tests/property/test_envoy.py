@@ -14,7 +14,7 @@ from exchanger._proto.envoy.service.auth.v3.external_auth_pb2 import CheckReques
 from exchanger._proto.envoy.service.ext_proc.v3.external_processor_pb2 import HttpHeaders, ProcessingRequest, ProcessingResponse
 from exchanger._proto.google.protobuf.struct_pb2 import Struct, Value
 from exchanger.decision.check import MISSING_HTTP, begin
-from exchanger.decision.outcome import DecisionRecord, Deny, Filter, Reason
+from exchanger.decision.outcome import DecisionReason, DecisionRecord, Deny, Filter
 from exchanger.envoy.authorization import Authorization, decode_check
 from exchanger.envoy.evaluator import Evaluator
 from exchanger.envoy.external_processor import PROCESS_PATH, ExternalProcessor
@@ -169,7 +169,7 @@ def test_bytes_decide_or_nothing_does(truth: tuple[Part, Part, Part], data: st.D
     if not isinstance(decoded, HttpRequest):
         event("refused")
         deny = decoded.deny if isinstance(decoded, Refused) else decoded
-        assert deny is MISSING_HTTP or (deny.reason, deny.status) == (Reason.DENY_AMBIGUOUS_REQUEST, 400)
+        assert deny is MISSING_HTTP or (deny.reason, deny.status) == (DecisionReason.DENY_AMBIGUOUS_REQUEST, 400)
         return
     event("decided")
     assert not question.twice

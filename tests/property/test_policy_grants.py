@@ -13,7 +13,7 @@ from exchanger.assembly.assembler import changed_allowances
 from exchanger.policy.conflicts import contenders, documents_in_conflict
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.explanation import explain
-from exchanger.policy.grants.allowance import Grant, Grants
+from exchanger.policy.grants.allowance import Grants, NamespaceGrant
 from exchanger.policy.grants.restriction import Cut, again, restrict
 from exchanger.policy.interpretation import path_interpretations
 from exchanger.policy.lookup import CONFLICT, UnreadableReach
@@ -68,7 +68,7 @@ PATHS = ["/", "/a", "/a/", "/ab", "/a/b", "/a/b/", "/a/bc", "/a/c", "/A", "/A/b"
 UNHEARD_OF = ["/a/b/ccc", "/zzz"]  # below and beside every prefix
 BROKEN = Source("red", "broken")
 UNREADABLE = ["/sale-50%", "/x%0Ay", "/" + "a;" * 9_000, "/a!" * 65]
-EVERYTHING = Grant(None, None, ("*",))
+EVERYTHING = NamespaceGrant(None, None, ("*",))
 ACTIONS = {AllowEntry: "allow", DenyEntry: "deny", ExchangeEntry: "exchange"}
 
 prefixes = st.sampled_from(["/", "/a", "/a/", "/a/b", "/ab", "/b", "/A", "/a/B"])
@@ -76,7 +76,7 @@ no_headers = st.just(())
 scopes, region_scopes = scopes_over(prefixes, no_headers)
 policies = st.lists(documents(scopes=scopes, region_scopes=region_scopes, max_regions=1), max_size=3)
 grants_of_one = st.builds(
-    Grant,
+    NamespaceGrant,
     st.frozensets(st.sampled_from(["red", "blue"]), min_size=1),
     st.none(),
     st.lists(st.sampled_from(["a.example", "x.a.example", "*.example", "*.a.example", "b.example", "*"]), max_size=2).map(tuple),
@@ -92,7 +92,7 @@ def is_on(host: str, pattern: str | None) -> bool:
     return pattern in {None, "*", *hosts_above(host)}
 
 
-def paths_of(grant: Grant) -> set[str]:
+def paths_of(grant: NamespaceGrant) -> set[str]:
     return {
         path for path in (*PATHS, *UNHEARD_OF) if any(path == one or path.startswith(one + "/") or not one for one in grant.path_prefixes)
     }
@@ -104,7 +104,7 @@ def area(scope: MatchScope) -> set[tuple[str, str]]:
     return {(host, path) for host in hosts if is_on(host, scope.host) for path in (*PATHS, *UNHEARD_OF) if begins(path, scope)}
 
 
-def covers(grant: Grant, scope: MatchScope) -> bool:
+def covers(grant: NamespaceGrant, scope: MatchScope) -> bool:
     paths = paths_of(grant)
     return all(any(is_on(host, pattern) for pattern in grant.hosts) and path in paths for host, path in area(scope))
 
@@ -118,7 +118,7 @@ def common(host: str | None, pattern: str) -> tuple[str | None, ...]:
     return (host,) if host == pattern or (pattern.startswith("*.") and host.endswith(pattern[1:])) else ()
 
 
-def closing_regions(claim: Entry | FailClosedRegion, grants: Iterable[Grant]) -> tuple[FailClosedRegion, ...]:
+def closing_regions(claim: Entry | FailClosedRegion, grants: Iterable[NamespaceGrant]) -> tuple[FailClosedRegion, ...]:
     """Return one region for each path of ``claim`` that is granted."""
     found = dict[FailClosedRegion, None]()
     for grant in grants:
@@ -131,7 +131,7 @@ def closing_regions(claim: Entry | FailClosedRegion, grants: Iterable[Grant]) ->
     return tuple(found)
 
 
-def is_asked(entry: Entry, grants: list[Grant]) -> bool:
+def is_asked(entry: Entry, grants: list[NamespaceGrant]) -> bool:
     target = entry.target if isinstance(entry, ExchangeEntry) else TokenTarget("primary", "r")
     return (
         any(ACTIONS[type(entry)] in grant.actions for grant in grants)
@@ -196,7 +196,7 @@ def test_a_namespace_changes_no_decision_outside_its_hosts_and_paths(
 
 CLOSED = (DenyEntry, Unhealthy, Ambiguous)
 ONE_OF_RED = Source("red", "one")
-ON_ONE_HOST = Grants((Grant(frozenset({"red"}), None, ("a.example",), ("/a",), issuers=("*",), scopes=("*",)),))
+ON_ONE_HOST = Grants((NamespaceGrant(frozenset({"red"}), None, ("a.example",), ("/a",), issuers=("*",), scopes=("*",)),))
 BY_HEADER = (("x-a", "1"),)
 TARGET = TokenTarget("primary", scope="r")
 with_headers, regions_beside = scopes_over(prefixes, header_sets)
@@ -349,7 +349,7 @@ def granting(*path_prefixes: str, denies: bool = True) -> Grants:
     everything = ("*",)
     actions = frozenset({"deny", "exchange"} if denies else {"exchange"})
     return Grants(
-        (Grant(frozenset({RED.namespace}), None, (HOST,), path_prefixes, actions, everything, everything, everything, everything),)
+        (NamespaceGrant(frozenset({RED.namespace}), None, (HOST,), path_prefixes, actions, everything, everything, everything, everything),)
     )
 
 

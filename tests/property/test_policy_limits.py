@@ -15,12 +15,12 @@ from exchanger.policy import intake as intake_module
 from exchanger.policy import shares
 from exchanger.policy.authority import wildcards_above
 from exchanger.policy.documents.document import PolicyDocument
-from exchanger.policy.grants.allowance import NO_GRANTS, Grant, Grants
+from exchanger.policy.grants.allowance import NO_GRANTS, Grants, NamespaceGrant
 from exchanger.policy.intake import Intake, beyond
 from exchanger.policy.interpretation import Interpretation, path_interpretations
 from exchanger.policy.prefix import fold
 from exchanger.policy.selection import ConfigMap, Namespace, advance, select
-from exchanger.policy.shares import Limits
+from exchanger.policy.shares import NamespaceLimits
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import AllowEntry, DenyEntry, Entry, ExchangeEntry, MatchScope, PathType, Source, TokenTarget
 from exchanger.values.headers import HeaderFields
@@ -41,10 +41,10 @@ from tests.policy.work import counting
 names_of_maps = st.sampled_from("abcdefgh")
 SIZES = st.integers(0, 1_500)
 CHANGES = st.lists(st.tuples(names_of_maps, st.none() | SIZES), max_size=40)
-LIMITS = st.builds(Limits, st.integers(1, 6), st.integers(1, 5), st.integers(1, 4), st.integers(1, 2))
+LIMITS = st.builds(NamespaceLimits, st.integers(1, 6), st.integers(1, 5), st.integers(1, 4), st.integers(1, 2))
 
 
-def first_by_name(sizes: dict[str, int], limits: Limits) -> set[str]:
+def first_by_name(sizes: dict[str, int], limits: NamespaceLimits) -> set[str]:
     """The rule, as one would say it."""
     read: set[str] = set()
     total = 0
@@ -58,7 +58,7 @@ def first_by_name(sizes: dict[str, int], limits: Limits) -> set[str]:
 
 @settings(max_examples=examples(200))
 @given(CHANGES, LIMITS)
-def test_the_first_by_name_are_read(changes: list[tuple[str, int | None]], limits: Limits) -> None:
+def test_the_first_by_name_are_read(changes: list[tuple[str, int | None]], limits: NamespaceLimits) -> None:
     intake, sizes, read = Intake(limits), dict[str, int](), set[str]()
     for name, size in changes:
         near = intake.drop("n", name) if size is None else intake.put("n", name, size)
@@ -71,7 +71,7 @@ def test_the_first_by_name_are_read(changes: list[tuple[str, int | None]], limit
 
 @settings(max_examples=examples(200))
 @given(CHANGES, LIMITS, st.integers(1, 3))
-def test_what_is_held_depends_on_what_there_is_alone(changes: list[tuple[str, int | None]], limits: Limits, told: int) -> None:
+def test_what_is_held_depends_on_what_there_is_alone(changes: list[tuple[str, int | None]], limits: NamespaceLimits, told: int) -> None:
     """Except that what there is room for again is held as if there were none, until it comes again."""
     with mock.patch.object(intake_module, "MAX_TOLD", told):
         held, shown, there = Holding[ConfigMap].within(limits), dict[Key, Item[ConfigMap]](), dict[Key, Item[ConfigMap]]()
@@ -130,15 +130,17 @@ REQUESTS = st.tuples(
 GRANTS = st.sampled_from(
     [
         NO_GRANTS,
-        Grants((Grant(frozenset({"evil"}), None, ("a.test", "*.test"), ("", "/a")), Grant(frozenset({"good"}), None, ("*",)))),
-        Grants((Grant(None, None, ("a.test", "b.test"), ("/a", "/c")),)),
-        Grants((Grant(frozenset({"evil"}), None, ("a.test",)),), enforced=False),
+        Grants(
+            (NamespaceGrant(frozenset({"evil"}), None, ("a.test", "*.test"), ("", "/a")), NamespaceGrant(frozenset({"good"}), None, ("*",)))
+        ),
+        Grants((NamespaceGrant(None, None, ("a.test", "b.test"), ("/a", "/c")),)),
+        Grants((NamespaceGrant(frozenset({"evil"}), None, ("a.test",)),), enforced=False),
     ]
 )
-GENEROUS = Limits()
+GENEROUS = NamespaceLimits()
 
 
-def policy(limits: Limits, grants: Grants, **crowds: dict[str, str]) -> PolicySnapshot:
+def policy(limits: NamespaceLimits, grants: Grants, **crowds: dict[str, str]) -> PolicySnapshot:
     objects = [Namespace(namespace, ()) for namespace in crowds]
     maps = [ConfigMap(namespace, name, (), text) for namespace, texts in crowds.items() for name, text in texts.items()]
     rules = attrs.evolve(grants, limits=limits)
@@ -156,7 +158,7 @@ def is_of(verdict: Verdict, namespace: str) -> bool:
 
 @settings(max_examples=examples(150), deadline=None)
 @given(CROWDS, LIMITS, GRANTS)
-def test_what_is_kept_is_bounded(crowd: dict[str, str], limits: Limits, grants: Grants) -> None:
+def test_what_is_kept_is_bounded(crowd: dict[str, str], limits: NamespaceLimits, grants: Grants) -> None:
     limits = attrs.evolve(limits, entries=GENEROUS.entries)
     documents = policy(limits, grants, evil=crowd).documents
     read = [document for document in documents.values() if document.text is not None]
@@ -167,7 +169,7 @@ def test_what_is_kept_is_bounded(crowd: dict[str, str], limits: Limits, grants: 
     assert len(apart) <= 1
 
 
-def beside(crowd: dict[str, str], good: dict[str, str], limits: Limits, grants: Grants) -> PolicySnapshot:
+def beside(crowd: dict[str, str], good: dict[str, str], limits: NamespaceLimits, grants: Grants) -> PolicySnapshot:
     """Return the policy of both, in which ``limits`` are those of the crowd alone."""
     # A version's limits count for the namespaces that are changed in it.
     bounded = policy(limits, grants, evil=crowd).with_limits(GENEROUS)
@@ -177,7 +179,7 @@ def beside(crowd: dict[str, str], good: dict[str, str], limits: Limits, grants: 
 @settings(max_examples=examples(300), deadline=None)
 @given(CROWDS, CROWDS, LIMITS, GRANTS, REQUESTS)
 def test_limits_close_and_never_open(
-    crowd: dict[str, str], good: dict[str, str], limits: Limits, grants: Grants, request: tuple[str, str, str]
+    crowd: dict[str, str], good: dict[str, str], limits: NamespaceLimits, grants: Grants, request: tuple[str, str, str]
 ) -> None:
     free, bounded = policy(GENEROUS, grants, evil=crowd).match(*request), policy(limits, grants, evil=crowd).match(*request)
     assert is_refused(bounded) or not is_refused(free)
@@ -188,7 +190,7 @@ def test_limits_close_and_never_open(
 @settings(max_examples=examples(300), deadline=None)
 @given(CROWDS, CROWDS, LIMITS, GRANTS, REQUESTS)
 def test_what_others_decide_they_decide_all_the_same(
-    crowd: dict[str, str], good: dict[str, str], limits: Limits, grants: Grants, request: tuple[str, str, str]
+    crowd: dict[str, str], good: dict[str, str], limits: NamespaceLimits, grants: Grants, request: tuple[str, str, str]
 ) -> None:
     free, bounded = beside(crowd, good, GENEROUS, grants), beside(crowd, good, limits, grants)
     assert not is_of(free.match(*request), "good") or bounded.match(*request) == free.match(*request)
@@ -199,7 +201,7 @@ def test_what_others_decide_they_decide_all_the_same(
 @settings(max_examples=examples(100), deadline=None)
 @given(CROWDS, LIMITS, GRANTS, st.randoms(use_true_random=False))
 def test_the_order_of_documents_does_not_matter_to_limits(
-    crowd: dict[str, str], limits: Limits, grants: Grants, order: random.Random
+    crowd: dict[str, str], limits: NamespaceLimits, grants: Grants, order: random.Random
 ) -> None:
     at_once = policy(limits, grants, evil=crowd)
     found = [document.alone or document for document in at_once.documents.values()]
@@ -211,8 +213,8 @@ def test_the_order_of_documents_does_not_matter_to_limits(
 
 @settings(max_examples=examples(100), deadline=None)
 @given(CROWDS, LIMITS, REQUESTS)
-def test_nothing_outside_the_grant_differs(crowd: dict[str, str], limits: Limits, request: tuple[str, str, str]) -> None:
-    grants = Grants((Grant(frozenset({"evil"}), None, ("a.test",), ("/a",)),))
+def test_nothing_outside_the_grant_differs(crowd: dict[str, str], limits: NamespaceLimits, request: tuple[str, str, str]) -> None:
+    grants = Grants((NamespaceGrant(frozenset({"evil"}), None, ("a.test",), ("/a",)),))
     host, path, _ = request
     verdict = policy(limits, grants, evil=crowd).match(*request)
     inside = host == "a.test" and path in {"/a", "/a/b/c", "/%61"}

@@ -8,7 +8,7 @@ from hypothesis import event, example, given
 from hypothesis import strategies as st
 
 from exchanger._proto.opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans
-from exchanger.decision.outcome import Allow, DecisionRecord, Deny, Filter, Reason
+from exchanger.decision.outcome import Allow, DecisionReason, DecisionRecord, Deny, Filter
 from exchanger.errors import Diagnostic
 from exchanger.telemetry.clock import Clock
 from exchanger.telemetry.otlp.encoding import encode_span
@@ -87,11 +87,15 @@ requests = st.builds(
 )
 outcomes = st.one_of(
     st.builds(
-        Allow, st.sampled_from(Reason), sources, st.builds(Secret, secret), removed=st.sampled_from([(), ("x-forwarded-access-token",)])
+        Allow,
+        st.sampled_from(DecisionReason),
+        sources,
+        st.builds(Secret, secret),
+        removed=st.sampled_from([(), ("x-forwarded-access-token",)]),
     ),
     st.builds(
         Deny,
-        st.sampled_from(Reason),
+        st.sampled_from(DecisionReason),
         st.integers(100, 599),
         secret,
         st.lists(st.tuples(secret, secret), max_size=2).map(tuple),

@@ -16,7 +16,7 @@ from exchanger.console.access import ConsoleAccess
 from exchanger.console.api import Api, ConsoleFacts, PolicyNow
 from exchanger.console.message import encode
 from exchanger.console.policy_view import shown_verdict
-from exchanger.decision.answer import Answer, Effect, answer_of, asked_request, kind_of_credentials
+from exchanger.decision.answer import Effect, ExplainedDecision, answer_of, asked_request, kind_of_credentials
 from exchanger.decision.check import begin
 from exchanger.decision.outcome import Deny, ExchangePending
 from exchanger.directory.source import DirectorySettings, DirectorySource
@@ -66,7 +66,7 @@ def edits(draw: st.DrawFn) -> Pair:
 pairs = edits() | st.tuples(policies, policies)
 
 
-def decided(answer: Answer) -> tuple[object, ...]:
+def decided(answer: ExplainedDecision) -> tuple[object, ...]:
     return answer.effect, answer.status, answer.target, answer.resource_metadata
 
 

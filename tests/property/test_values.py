@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from exchanger.console.decision_json import DecisionJson
-from exchanger.decision.outcome import Deny, Reason
+from exchanger.decision.outcome import DecisionReason, Deny
 from exchanger.policy.path import MalformedPath, interpretations_of
 from exchanger.telemetry.decision_log import decision_line
 from exchanger.telemetry.render import render_json
@@ -134,7 +134,7 @@ hiding = hiding_delimiters() | hiding_userinfo()
 
 
 _USERINFO = re.compile(r"(?:^|[a-z]:)//[^/]*@", re.IGNORECASE)
-_DENIED = Deny(Reason.DENY_AMBIGUOUS_REQUEST, 400, "{}")
+_DENIED = Deny(DecisionReason.DENY_AMBIGUOUS_REQUEST, 400, "{}")
 pieces = st.lists(
     st.sampled_from(
         [

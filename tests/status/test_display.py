@@ -11,9 +11,9 @@ import pytest
 from exchanger.app.grants_file import GrantsSettings
 from exchanger.codes.manifests import NAMESPACE_NOT_ENABLED
 from exchanger.kube.listing import Unreadable
-from exchanger.policy.grants.allowance import Grant, Granted, Grants
+from exchanger.policy.grants.allowance import Granted, Grants, NamespaceGrant
 from exchanger.status.display import Header, as_json, as_text
-from exchanger.status.survey import Allowed, Policy, Problem, Survey
+from exchanger.status.survey import Allowed, DocumentProblem, Policy, Survey
 from exchanger.util.tables import Screen
 from exchanger.values.entry import Source
 from exchanger.values.notice import Notice, Notices
@@ -26,9 +26,9 @@ SURVEY = Survey(
             Source("team-b", "policy"),
             1,
             (
-                Problem(None, None, "POL-1002", "the document is empty"),
-                Problem(0, None, "POL-2101", "entries[0] ties"),
-                Problem(1, 7, "POL-1102", "entries[1].match is required"),
+                DocumentProblem(None, None, "POL-1002", "the document is empty"),
+                DocumentProblem(0, None, "POL-2101", "entries[0] ties"),
+                DocumentProblem(1, 7, "POL-1102", "entries[1].match is required"),
             ),
         ),
     ),
@@ -78,12 +78,12 @@ def test_nothing_is_shown_too() -> None:
 
 
 def test_one_is_singular() -> None:
-    text = as_text(Header("s", ()), Survey(("a",), (Policy(Source("a", "p"), 1, (Problem(0, 1, "POL-1101", "x"),)),)))
+    text = as_text(Header("s", ()), Survey(("a",), (Policy(Source("a", "p"), 1, (DocumentProblem(0, 1, "POL-1101", "x"),)),)))
     assert text.endswith("1 ConfigMap, 1 entry, 1 problem\n")
 
 
 def test_no_terminal_obeys_a_reason() -> None:
-    text = as_text(Header("s", None), Survey((), (Policy(Source("a", "p"), 0, (Problem(None, None, "POL-1003", "a\x1b[2J\nb"),)),)))
+    text = as_text(Header("s", None), Survey((), (Policy(Source("a", "p"), 0, (DocumentProblem(None, None, "POL-1003", "a\x1b[2J\nb"),)),)))
     assert "a\N{REPLACEMENT CHARACTER}[2J\N{REPLACEMENT CHARACTER}b\n" in text
 
 
@@ -116,7 +116,7 @@ def test_for_tools() -> None:
 
 GRANTED = Survey(
     ("a", "b"),
-    (Policy(Source("a", "p"), 1, refused=(Problem(1, 4, "POL-2001", "entries[1] is outside"),)), Policy(Source("b", "p"), 1)),
+    (Policy(Source("a", "p"), 1, refused=(DocumentProblem(1, 4, "POL-2001", "entries[1] is outside"),)), Policy(Source("b", "p"), 1)),
     allowed=(
         Allowed(
             "a", (Granted(frozenset({"h", "*.h"}), frozenset({"/x"}), frozenset({"deny", "exchange"}), frozenset({"*"}), (), (), ("s",)),)
@@ -124,7 +124,7 @@ GRANTED = Survey(
         Allowed("b", ()),
     ),
 )
-HEADER = Header("s", None, grants=GrantsSettings(Path("grants.yaml"), grants=Grants((Grant(frozenset("a"), None),))))
+HEADER = Header("s", None, grants=GrantsSettings(Path("grants.yaml"), grants=Grants((NamespaceGrant(frozenset("a"), None),))))
 
 
 def test_grants_for_people() -> None:

@@ -1,6 +1,6 @@
 """Records for the observers' tests, with a canary wherever something secret could be."""
 
-from exchanger.decision.outcome import Allow, DecisionRecord, Deny, Outcome, Reason
+from exchanger.decision.outcome import Allow, DecisionReason, DecisionRecord, Deny, Outcome
 from exchanger.errors import Diagnostic
 from exchanger.values.entry import Source
 from exchanger.values.headers import HeaderFields
@@ -11,10 +11,10 @@ from exchanger.values.trace import TraceContext
 CANARY = "canary-7f3d"
 SOURCE = Source("team-a", "orders")
 
-ALLOWED = Allow(Reason.ALLOW_EXCHANGE, SOURCE, Secret(f"exchanged-{CANARY}"))
-UNMATCHED = Allow(Reason.ALLOW_UNMATCHED)
-DENIED = Deny(Reason.DENY_EXPLICIT_POLICY, 403, f'{{"error":"{CANARY}"}}', (("WWW-Authenticate", CANARY),), SOURCE)
-FAILED = Deny(Reason.DENY_EXCHANGE_ERROR, 500, CANARY, (), SOURCE, Diagnostic.REQUEST_FAILED)
+ALLOWED = Allow(DecisionReason.ALLOW_EXCHANGE, SOURCE, Secret(f"exchanged-{CANARY}"))
+UNMATCHED = Allow(DecisionReason.ALLOW_UNMATCHED)
+DENIED = Deny(DecisionReason.DENY_EXPLICIT_POLICY, 403, f'{{"error":"{CANARY}"}}', (("WWW-Authenticate", CANARY),), SOURCE)
+FAILED = Deny(DecisionReason.DENY_EXCHANGE_ERROR, 500, CANARY, (), SOURCE, Diagnostic.REQUEST_FAILED)
 
 
 def record(outcome: Outcome, *, method: str = "GET", host: str = "api.example.com", path: str = "/orders/1") -> DecisionRecord:

@@ -7,7 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from exchanger.console.bounded_record import bounded
-from exchanger.decision.outcome import Deny, Exchange, Outcome, Reason
+from exchanger.decision.outcome import DecisionReason, Deny, Exchange, Outcome
 from exchanger.errors import Diagnostic
 from exchanger.telemetry.decision_log import InsecureTokenLog, decision_line
 from exchanger.telemetry.render import render_json
@@ -18,7 +18,7 @@ from exchanger.values.token import ErrorKind, SubjectVerdict
 from exchanger.values.trace import SpanContext, TraceContext
 from tests.telemetry.records import ALLOWED, CANARY, DENIED, FAILED, SOURCE, UNMATCHED, record
 
-UNHEALTHY = Deny(Reason.DENY_POLICY_UNHEALTHY, 500, "{}", source=SOURCE, detail="entries[2]\nis required")
+UNHEALTHY = Deny(DecisionReason.DENY_POLICY_UNHEALTHY, 500, "{}", source=SOURCE, detail="entries[2]\nis required")
 POLICY = {"policy": "team-a/orders"}
 
 
@@ -72,7 +72,7 @@ def test_a_digest_of_actors_is_there_if_the_gate_found_any(outcome: Outcome) -> 
 def test_a_refusal_by_the_gate_says_why_once() -> None:
     why = "the token has expired"
     refusal = Deny(
-        *(Reason.DENY_EXCHANGE_ERROR, 401, "{}"),
+        *(DecisionReason.DENY_EXCHANGE_ERROR, 401, "{}"),
         diagnostic=Diagnostic.SUBJECT_REFUSED,
         detail=why,
         error_kind=ErrorKind.SUBJECT_REFUSED,
@@ -112,7 +112,7 @@ def test_the_trace_is_that_of_the_span_or_else_of_the_caller() -> None:
 
 @pytest.mark.parametrize(("status", "level"), [(401, "warning"), (499, "warning"), (500, "error"), (503, "error")])
 def test_a_refusal_of_any_reason_is_a_warning_and_a_failure_an_error(status: int, level: str) -> None:
-    assert {decision_line(record(Deny(reason, status, "")), "T")["level"] for reason in Reason} == {level}
+    assert {decision_line(record(Deny(reason, status, "")), "T")["level"] for reason in DecisionReason} == {level}
 
 
 def test_the_insecure_log_has_both_tokens_of_each_exchange_that_succeeded_and_warns() -> None:

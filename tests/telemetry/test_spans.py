@@ -2,7 +2,7 @@ import attrs
 import pytest
 
 from exchanger.decision.check import DENY_NO_POLICY
-from exchanger.decision.outcome import Filter, Outcome, Reason
+from exchanger.decision.outcome import DecisionReason, Filter, Outcome
 from exchanger.telemetry.spans import FinishedSpan, SpanKind, decision_span, exchange_span
 from exchanger.values.token import ErrorKind, ExchangeRecord
 from exchanger.values.trace import SpanContext, TraceContext
@@ -49,7 +49,7 @@ def test_a_span_has_the_name_of_the_method_that_was_called_and_lasts_as_long_as_
         (
             DENY_NO_POLICY,
             {"decision": "deny_policy_unhealthy", "result": "system_error", "response.status_code": 500},
-            Reason.DENY_POLICY_UNHEALTHY.value,
+            DecisionReason.DENY_POLICY_UNHEALTHY.value,
         ),
     ],
 )

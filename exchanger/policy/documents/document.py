@@ -55,7 +55,7 @@ _is_dash: Final = re.compile(r"\s*-\s*(?:#.*)?").fullmatch
 
 @final
 @attrs.frozen
-class Refusal:
+class PolicyRefusal:
     """An entry, or a document (``index`` is ``None``), that counts for nothing, or would, since it is outside what is granted.
 
     ``line`` is that of the entry, ``None`` if it is not known.
@@ -101,7 +101,7 @@ class PolicyDocument:
     entries: tuple[Entry, ...] = ()
     regions: tuple[FailClosedRegion, ...] = ()
     text: str | None = attrs.field(default=None, eq=False, repr=False)
-    refused: tuple[Refusal, ...] = attrs.field(default=(), kw_only=True)
+    refused: tuple[PolicyRefusal, ...] = attrs.field(default=(), kw_only=True)
     written: "PolicyDocument | None" = attrs.field(default=None, eq=False, repr=False, kw_only=True)
     namespace_labels: tuple[Labels, ...] = attrs.field(default=(), eq=False, repr=False, kw_only=True)
     issuers: frozenset[str] | None = attrs.field(default=None, eq=False, repr=False, kw_only=True)

@@ -16,7 +16,7 @@ from exchanger.policy.documents.document import Labels
 from exchanger.policy.path import read_path
 from exchanger.policy.policy_trie import Hosts
 from exchanger.policy.prefix import Spellings, prefix_spellings, read_prefix
-from exchanger.policy.shares import Limits
+from exchanger.policy.shares import NamespaceLimits
 from exchanger.util.text import bounded
 from exchanger.values.entry import DenyEntry, GrantedArea, MatchScope, PathType
 from exchanger.values.selector import Selector
@@ -38,7 +38,7 @@ _match_origin: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*+://[^/?#@%\\]*+(?=[/
 
 @final
 @attrs.frozen
-class Grant:
+class NamespaceGrant:
     """One grant as written. Texts may have placeholders; ``namespaces`` and ``selector`` are ``None`` where they are missing."""
 
     namespaces: frozenset[str] | None
@@ -168,14 +168,14 @@ class Grants:
     or without a file.
     """
 
-    grants: tuple[Grant, ...] = ()
+    grants: tuple[NamespaceGrant, ...] = ()
     baseline: tuple[DenyEntry, ...] = ()
     enforced: bool = True
     limited: bool = True
-    limits: Limits = attrs.field(default=Limits())
+    limits: NamespaceLimits = attrs.field(default=NamespaceLimits())
     denials: Hosts | None = attrs.field(init=False, repr=False)
     # The grants that name each namespace, and, under ``None``, those that name none.
-    _naming: dict[str | None, list[Grant]] = attrs.field(init=False, repr=False)
+    _naming: dict[str | None, list[NamespaceGrant]] = attrs.field(init=False, repr=False)
     _known: dict[tuple[str, Labels], Allowance] = attrs.field(factory=dict, init=False, repr=False)
     _areas: dict[Allowance, GrantedArea] = attrs.field(factory=dict, init=False, repr=False)
     # The areas of the grants that name each namespace, and of those that name none.
@@ -189,8 +189,8 @@ class Grants:
         return hosts
 
     @_naming.default
-    def _by_name(self) -> dict[str | None, list[Grant]]:
-        naming: dict[str | None, list[Grant]] = {}
+    def _by_name(self) -> dict[str | None, list[NamespaceGrant]]:
+        naming: dict[str | None, list[NamespaceGrant]] = {}
         for grant in self.grants:
             for name in (None,) if grant.namespaces is None else grant.namespaces:
                 naming.setdefault(name, []).append(grant)
@@ -251,7 +251,7 @@ def _scopes(allowance: Allowance) -> Iterator[MatchScope]:
                 yield MatchScope(host, text, path_type=PathType.SEGMENT if prefix else PathType.PREFIX)
 
 
-def _filled(grant: Grant, namespace: str, labels: dict[str, str]) -> tuple[Granted, list[str]]:
+def _filled(grant: NamespaceGrant, namespace: str, labels: dict[str, str]) -> tuple[Granted, list[str]]:
     """Return ``grant`` for a namespace, and why some of its items grant nothing."""
     problems: list[str] = []
 

@@ -17,7 +17,7 @@ from exchanger.policy.documents.document import VERSION
 from exchanger.policy.documents.entry_reader import MATCH_FIELDS, MatchReader
 from exchanger.policy.documents.text_rules import ALLOW, ANY_HOST, DENY, EXCHANGE
 from exchanger.policy.grants import rules
-from exchanger.policy.grants.allowance import ANYTHING, DEFAULT_ACTIONS, PLACEHOLDER, Grant, Grants
+from exchanger.policy.grants.allowance import ANYTHING, DEFAULT_ACTIONS, PLACEHOLDER, Grants, NamespaceGrant
 from exchanger.policy.prefix import read_prefix
 from exchanger.util.text import quoted
 from exchanger.values.entry import BASELINE, DenyEntry, MatchScope
@@ -103,7 +103,7 @@ def read_grants(text: str, *, has_labels: bool, enforced: bool = True) -> Grants
         return (Problem(root.code, root.reason, line=root.line, column=root.column),)
     findings = Findings()
     file = Fields.of(root, FILE, GRANTS_FIELDS, findings)
-    grants: list[Grant] = []
+    grants: list[NamespaceGrant] = []
     baseline: list[DenyEntry] = []
     if file is not None:
         if (version := file.text("version")) and version != VERSION:
@@ -124,13 +124,13 @@ def told(problems: tuple[Problem, ...]) -> tuple[str, ...]:
     return (*lines, *([f"{len(problems) - MAX_PROBLEMS} more problems"] if len(problems) > MAX_PROBLEMS else []))
 
 
-def _read_grant(item: Fields, *, has_labels: bool) -> Grant:
+def _read_grant(item: Fields, *, has_labels: bool) -> NamespaceGrant:
     known = item.findings.count
     namespaces = item.texts("namespaces") or ()
     for name in namespaces:
         if not _is_namespace(name):
             item.problem(codes.WRONG_NAMESPACE, "namespaces", f"has {quoted(name)}, which is not the name of a namespace")
-    grant = Grant(
+    grant = NamespaceGrant(
         frozenset(namespaces) if "namespaces" in item.nodes else None,
         _read_selector(item),
         _texts(item, "hosts", _host),

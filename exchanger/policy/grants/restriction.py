@@ -20,7 +20,7 @@ from exchanger.codes import grants as codes
 from exchanger.codes.code import Code
 from exchanger.codes.problem import Problem
 from exchanger.policy.authority import WILDCARD
-from exchanger.policy.documents.document import Labels, PolicyDocument, Refusal
+from exchanger.policy.documents.document import Labels, PolicyDocument, PolicyRefusal
 from exchanger.policy.grants.allowance import (
     ANYTHING,
     UNLIMITED,
@@ -142,7 +142,7 @@ def _restricted(document: PolicyDocument, allowance: Allowance, grants: Grants) 
         elif not enforced and not allows:
             entries.append(entry)
             reason = f"would be {judged.word}: entries[{entry.index}] {judged.reason}"
-            refusals[entry.index] = Refusal(entry.source, entry.index, reason, judged.code, entry.line)
+            refusals[entry.index] = PolicyRefusal(entry.source, entry.index, reason, judged.code, entry.line)
         elif isinstance(judged, _Invalid):
             reason = f"entries[{entry.index}] {judged.reason}"
             problems = (Problem(judged.code, reason, entry.index, line=entry.line),)
@@ -151,14 +151,14 @@ def _restricted(document: PolicyDocument, allowance: Allowance, grants: Grants) 
             )
         else:
             reason = f"entries[{entry.index}] {judged.reason}"
-            refusals[entry.index] = Refusal(entry.source, entry.index, reason, judged.code, entry.line)
+            refusals[entry.index] = PolicyRefusal(entry.source, entry.index, reason, judged.code, entry.line)
     entries = regions.without_invalid(entries)
     for region in document.regions:
         left = regions.add(iter((region,)) if free or not enforced else _parts(region, allowance, grants, at_once=document.text is None))
         if not left and region.index not in refusals:
             what = "the document" if region.index is None else f"entries[{region.index}]"
             reason = f"{what} {_NOT_GRANTED}; it is invalid too: {region.reason}"
-            refusals[region.index] = Refusal(region.source, region.index, reason, codes.OUTSIDE_GRANTS, region.line)
+            refusals[region.index] = PolicyRefusal(region.source, region.index, reason, codes.OUTSIDE_GRANTS, region.line)
     closing = regions.all()
     if enforced:
         for region in closing:

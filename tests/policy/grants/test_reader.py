@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exchanger.policy.grants import allowance
-from exchanger.policy.grants.allowance import Grant, Granted, Grants, is_audience_granted, is_granted, is_resource_granted, is_scope_granted
+from exchanger.policy.grants.allowance import (
+    Granted,
+    Grants,
+    NamespaceGrant,
+    is_audience_granted,
+    is_granted,
+    is_resource_granted,
+    is_scope_granted,
+)
 from exchanger.policy.grants.reader import MAX_AREAS, read_grants, told
 from exchanger.policy.path import read_path
 from exchanger.values.entry import BASELINE, DenyEntry, MatchScope, PathType
@@ -46,7 +54,7 @@ baseline:
 - {match: {host: "*", pathPrefix: /x}, action: deny}
 """)
     assert found.grants == (
-        Grant(
+        NamespaceGrant(
             frozenset({"team-orders"}),
             parse_selector("team=orders"),
             ("orders.example.com", "*.orders.example.com", "{namespace}.apps.example.com", "{label:example.com/Team}.example.com", "*"),
@@ -57,7 +65,7 @@ baseline:
             ("https://orders.example.com/*", "urn:x", "*"),
             ("read:orders", "orders.*"),
         ),
-        Grant(frozenset({"a"}), None),
+        NamespaceGrant(frozenset({"a"}), None),
     )
     assert found.baseline == (
         DenyEntry(BASELINE, 0, MatchScope("*.example.com", "/internal", frozenset({"GET"}), path_type=PathType.SEGMENT)),

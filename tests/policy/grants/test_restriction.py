@@ -5,10 +5,10 @@ import pytest
 
 from exchanger.admission.judgement import KnownPolicy, judge
 from exchanger.policy.conflicts import conflicts_with
-from exchanger.policy.documents.document import PolicyDocument, Refusal, parse_document
+from exchanger.policy.documents.document import PolicyDocument, PolicyRefusal, parse_document
 from exchanger.policy.explanation import Standing, explain
 from exchanger.policy.grants import allowance
-from exchanger.policy.grants.allowance import Grant, Grants
+from exchanger.policy.grants.allowance import Grants, NamespaceGrant
 from exchanger.policy.grants.reader import read_grants
 from exchanger.policy.grants.restriction import MAX_REGIONS, _common_hosts, again, restrict
 from exchanger.policy.lookup import CONFLICT, SEVERAL_REGIONS
@@ -34,7 +34,7 @@ from exchanger.values.selector import parse_selector
 from exchanger.values.verdict import NO_MATCH, Ambiguous, NoMatch, Unhealthy, Verdict
 from tests.policy.examples import BLUE, HOST, ISSUERS, RED, deny, exchange, region, snapshot_of
 
-OWN = Grant(frozenset({"red"}), None, (HOST,), ("/orders",), issuers=("primary",), scopes=("read:*",))
+OWN = NamespaceGrant(frozenset({"red"}), None, (HOST,), ("/orders",), issuers=("primary",), scopes=("read:*",))
 SEGMENT = PathType.SEGMENT
 
 
@@ -68,14 +68,14 @@ def test_what_is_left_of_an_entry(entry: Entry, scope: MatchScope | None, reason
     if not reason:
         assert found.entries == (entry,)
     elif scope is None:
-        assert found == PolicyDocument(RED, refused=(Refusal(RED, 0, f"entries[0] {reason}"),))
+        assert found == PolicyDocument(RED, refused=(PolicyRefusal(RED, 0, f"entries[0] {reason}"),))
     else:
         assert [closed.match for closed in found.regions] == [scope]
         assert found.regions[0].reason.startswith(f"entries[0] {reason}")
 
 
 def test_a_plain_prefix_that_is_granted_by_segments_is_read_so_unless_another_grant_covers_it() -> None:
-    wide = Grant(frozenset({"red"}), None, (HOST,), ("",), actions=frozenset({"exchange"}))
+    wide = NamespaceGrant(frozenset({"red"}), None, (HOST,), ("",), actions=frozenset({"exchange"}))
     assert left(deny("/orders")).entries == (deny("/orders", path_type=SEGMENT, narrowed=True),)
     (closed,) = left(deny("/orders"), grants=Grants((OWN, wide))).regions
     assert (closed.match, closed.reason) == (
@@ -160,7 +160,7 @@ def test_what_closes_all_that_is_granted_costs_a_judgement_nothing(inserted: lis
 def test_two_descriptions_leave_what_both_are_granted_of_all() -> None:
     hosts = [tuple(f"h{number}" for number in range(start, start + 2 * MAX_REGIONS)) for start in (0, MAX_REGIONS)]
     by_label = Grants(
-        tuple(Grant(None, parse_selector(f"a={value}"), own, ("/a",)) for value, own in zip("12", hosts, strict=True)),
+        tuple(NamespaceGrant(None, parse_selector(f"a={value}"), own, ("/a",)) for value, own in zip("12", hosts, strict=True)),
     )
     found = restrict(PolicyDocument(RED, regions=(FailClosedRegion(RED, EVERYWHERE, "x"),)), by_label, ((("a", "1"),), (("a", "2"),)))
     assert {part.match.host for part in found.regions[0].parts()} == {*hosts[0]} & {*hosts[1]}
@@ -192,7 +192,7 @@ def test_a_case_insensitive_part_stays_within_the_granted_path() -> None:
     [("/orders/admin", "/orders/admin"), ("", "/orders"), ("/orders", "/orders"), ("/other", None)],
 )
 def test_a_namespace_described_twice_has_what_both_are_granted(second: str, within: str | None) -> None:
-    by_label = [Grant(None, parse_selector(f"a={value}"), (HOST,), (path,)) for value, path in (("1", "/orders"), ("2", second))]
+    by_label = [NamespaceGrant(None, parse_selector(f"a={value}"), (HOST,), (path,)) for value, path in (("1", "/orders"), ("2", second))]
     written = PolicyDocument(RED, (deny("/ORDERS/Admin/x", case_insensitive=True),))
     found = restrict(written, Grants(tuple(by_label)), ((("a", "1"),), (("a", "2"),)))
     assert [closed.match.within for closed in found.regions] == ([] if within is None else [within])
@@ -315,7 +315,8 @@ def test_a_denial_beside_very_many_granted_prefixes_closes_instead() -> None:
 
 def test_a_part_of_an_entry_is_held_against_the_second_description_of_its_namespace() -> None:
     by_label = [
-        Grant(None, parse_selector(f"a={value}"), (HOST,), paths) for value, paths in (("1", ("/api", "/api-v2")), ("2", ("/api-v2/x",)))
+        NamespaceGrant(None, parse_selector(f"a={value}"), (HOST,), paths)
+        for value, paths in (("1", ("/api", "/api-v2")), ("2", ("/api-v2/x",)))
     ]
     found = restrict(PolicyDocument(RED, (deny("/api"),)), Grants(tuple(by_label)), ((("a", "1"),), (("a", "2"),)))
     snapshot = PolicySnapshot.EMPTY.apply(found)
@@ -338,7 +339,7 @@ def test_a_plain_prefix_denies_all_that_it_covers_on_a_host_where_everything_is_
     assert isinstance(snapshot.match("other.example.com", "/api-v2", "GET"), NoMatch)
     assert (found.entry_count, [entry.match.within for entry in found.entries]) == (1, ["", "/"])
     by_label = tuple(attrs.evolve(grant, namespaces=None, selector=parse_selector("a=1")) for grant in (wide, narrow))
-    second = Grant(None, parse_selector("a=2"), ("*",), ("/api-v2",))
+    second = NamespaceGrant(None, parse_selector("a=2"), ("*",), ("/api-v2",))
     found = restrict(
         PolicyDocument(RED, (deny("/api", host="*.example.com"),)), Grants((*by_label, second)), ((("a", "1"),), (("a", "2"),))
     )
