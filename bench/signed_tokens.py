@@ -18,9 +18,9 @@ from jwt.algorithms import get_default_algorithms
 
 from exchanger.jwt.claims import SubjectPolicy
 from exchanger.jwt.keys import KeySet, read_key_set
-from exchanger.jwt.refusal import Refused
+from exchanger.jwt.refusal import TokenRefused
 from exchanger.jwt.signing import LoadedKey, load_key, sign_assertion
-from exchanger.jwt.verify import Claims, judge, read_token
+from exchanger.jwt.verify import VerifiedClaims, judge, read_token
 from exchanger.values.issuer import SigningAlgorithm
 
 NOW: Final = 1_700_000_000.0
@@ -57,11 +57,11 @@ def key_set(key: Any, algorithm: str) -> KeySet:
     return found
 
 
-def judged(token: str, keys: KeySet) -> Claims:
+def judged(token: str, keys: KeySet) -> VerifiedClaims:
     """Read ``token``, and judge it."""
     read = read_token(token)
-    found = read if isinstance(read, Refused) else judge(read, keys, POLICY, NOW)
-    if not isinstance(found, Claims):
+    found = read if isinstance(read, TokenRefused) else judge(read, keys, POLICY, NOW)
+    if not isinstance(found, VerifiedClaims):
         raise TypeError(found)
     return found
 

@@ -130,7 +130,7 @@ class _ActingPassage(Relay):
 
 @final
 @attrs.frozen
-class _Kept:
+class _KeptActorToken:
     """What an issuer gave; it counts until ``until`` (seconds of Trio's clock)."""
 
     token: Secret | ExchangeFailure
@@ -156,7 +156,7 @@ class ActorTokenCache:
     """
 
     _ask: Callable[[Issuer, ActorCredentials], Awaitable[TokenOutcome]]
-    _kept: dict[Issuer, _Kept] = attrs.field(factory=dict, init=False, repr=False)
+    _kept: dict[Issuer, _KeptActorToken] = attrs.field(factory=dict, init=False, repr=False)
     _asked: dict[Issuer, _Asked] = attrs.field(factory=dict, init=False, repr=False)
     # By issuer: when it was last asked for another token because of a refusal.
     _replaced: dict[Issuer, float] = attrs.field(factory=dict, init=False, repr=False)
@@ -221,7 +221,7 @@ class ActorTokenCache:
             in_use = isinstance(asked.token, ExchangeFailure) and self.at_hand(issuer) is not None
             current = self._current is None or issuer in self._current
             if current and self._asked.get(issuer) is asked and not in_use:
-                self._kept[issuer] = _Kept(asked.token, until)
+                self._kept[issuer] = _KeptActorToken(asked.token, until)
         finally:
             if self._asked.get(issuer) is asked:
                 del self._asked[issuer]

@@ -62,7 +62,7 @@ _OK: Final = 200
 
 
 @enum.unique
-class Health(enum.Enum):
+class EndpointHealth(enum.Enum):
     """What the end of a call says of the endpoint."""
 
     GOOD = "good"
@@ -86,7 +86,7 @@ def is_oversized(request: TokenRequest) -> bool:
     )
 
 
-def health_of(outcome: TokenOutcome | None, request: TokenRequest | None = None) -> Health:
+def health_of(outcome: TokenOutcome | None, request: TokenRequest | None = None) -> EndpointHealth:
     """Return what ``outcome`` says of the endpoint's health; ``None``: those who waited for it left.
 
     What a caller can bring about is never bad: whatever was answered, except 503 and 429 without an OAuth error of the request, and the
@@ -94,37 +94,39 @@ def health_of(outcome: TokenOutcome | None, request: TokenRequest | None = None)
     own time is over must be given as ``None``.
     """
     found = _health_of(outcome)
-    return Health.UNKNOWN if found is Health.BAD and request is not None and is_oversized(request) else found
+    return EndpointHealth.UNKNOWN if found is EndpointHealth.BAD and request is not None and is_oversized(request) else found
 
 
-def _health_of(outcome: TokenOutcome | None) -> Health:
+def _health_of(outcome: TokenOutcome | None) -> EndpointHealth:
     match outcome:
         case None:
-            return Health.UNKNOWN
+            return EndpointHealth.UNKNOWN
         case ExchangedToken():
-            return Health.GOOD
+            return EndpointHealth.GOOD
         case ExchangeFailure(kind=kind):
             pass
         case _:
             assert_never(outcome)
     match kind:
         case ErrorKind.TIMEOUT | ErrorKind.TRANSPORT_ERROR:
-            return Health.BAD
+            return EndpointHealth.BAD
         case ErrorKind.READ_RESPONSE:
             # A server that refuses a request without reading it to the end often breaks the connection behind its answer.
-            return Health.BAD if outcome.http_status in {None, _OK, _TOO_MANY_REQUESTS, _SERVICE_UNAVAILABLE} else Health.GOOD
+            return (
+                EndpointHealth.BAD if outcome.http_status in {None, _OK, _TOO_MANY_REQUESTS, _SERVICE_UNAVAILABLE} else EndpointHealth.GOOD
+            )
         case ErrorKind.HTTP_STATUS:
             # With an OAuth error the endpoint has judged the request, whatever the status.
             judged = outcome.diagnostic in {Diagnostic.OAUTH_ERROR, Diagnostic.APP_ONLY_CALLER}
             spared = outcome.http_status in {_TOO_MANY_REQUESTS, _SERVICE_UNAVAILABLE} and not judged
-            return Health.BAD if spared else Health.GOOD
+            return EndpointHealth.BAD if spared else EndpointHealth.GOOD
         case (
             ErrorKind.MALFORMED_SUCCESS_JSON
             | ErrorKind.MISSING_ACCESS_TOKEN
             | ErrorKind.NON_BEARER_TOKEN_TYPE
             | ErrorKind.WRONG_ISSUED_TOKEN_TYPE
         ):
-            return Health.GOOD
+            return EndpointHealth.GOOD
         case (
             ErrorKind.UNKNOWN_ISSUER_PROFILE
             | ErrorKind.INVALID_TOKEN_ENDPOINT
@@ -137,14 +139,14 @@ def _health_of(outcome: TokenOutcome | None) -> Health:
             | ErrorKind.SUBJECT_REFUSED
             | ErrorKind.KEYS_UNKNOWN
         ):
-            return Health.UNKNOWN
+            return EndpointHealth.UNKNOWN
         case _:
             assert_never(kind)
 
 
 @final
 @attrs.frozen
-class Admission:
+class BreakerAdmission:
     """The permission to make one call, to be handed back when it has ended.
 
     A probe decides for all other callers, so it should be carried to its end even if its own callers leave. ``period`` is the time between
@@ -175,7 +177,7 @@ class Breaker:
     # When a call last had a good end.
     _good_at: float = attrs.field(default=-math.inf, init=False)
 
-    def admit(self, now: float, caller: int, *, oversized: bool = False) -> Admission | None:
+    def admit(self, now: float, caller: int, *, oversized: bool = False) -> BreakerAdmission | None:
         """Return the permission to make a call at ``now``, ``None`` if it is refused. ``caller`` is what ``caller_of`` says.
 
         An ``oversized`` call tells little as a probe, so it leaves its turn to all others, also to callers that have called in vain.
@@ -187,7 +189,7 @@ class Breaker:
                 return None
             # A probe that hangs does not hold up the next one: recovery has to be seen in time, whatever became of it.
             self._probed, self._next = now, now + self._pause
-        return Admission(self._period, self.is_open, bit, now)
+        return BreakerAdmission(self._period, self.is_open, bit, now)
 
     def _due(self, bit: int) -> float:
         """Return when a probe of this caller may go. What the endpoint asks of a few callers may be meant for them, and binds only them."""
@@ -199,7 +201,9 @@ class Breaker:
         """Return the seconds after which it is worth to try again: 0 if calls are made."""
         return max(self._next - now, self._asked - now, 0.0) if self.is_open else 0.0
 
-    def ended(self, admission: Admission, health: Health, now: float, retry_after: float | None = None, *, hurried: bool = False) -> None:
+    def ended(
+        self, admission: BreakerAdmission, health: EndpointHealth, now: float, retry_after: float | None = None, *, hurried: bool = False
+    ) -> None:
         """Take note that a call ended at ``now``. ``retry_after``: the seconds for which the endpoint asked not to be called.
 
         ``hurried``: it had queued, so the endpoint had less than the usual time for it, as callers can bring about by being many. If the
@@ -208,42 +212,42 @@ class Breaker:
         That alone does not open the breaker, since an endpoint may ask it of one user, and is forgotten as soon as it serves another.
         Otherwise a call counts in the period in which it was admitted: those that hung in an outage end when it may be over.
         """
-        if hurried and health is Health.BAD and self._good_at >= admission.at:
-            health = Health.UNKNOWN
-        if health is Health.GOOD:
+        if hurried and health is EndpointHealth.BAD and self._good_at >= admission.at:
+            health = EndpointHealth.UNKNOWN
+        if health is EndpointHealth.GOOD:
             self._asked, self._good_at = -math.inf, now
-        elif health is Health.BAD and retry_after is not None and retry_after > 0:
+        elif health is EndpointHealth.BAD and retry_after is not None and retry_after > 0:
             self._asked = max(self._asked, now + min(retry_after, MAX_RETRY_AFTER_S))
         if admission.period != self._period:
             return
         if admission.is_probe:
             self._tried |= admission.caller
             self._probe_ended(admission.caller, health, now)
-        elif health is not Health.UNKNOWN:
+        elif health is not EndpointHealth.UNKNOWN:
             self._count(admission.caller, health, now)
 
-    def _probe_ended(self, caller: int, health: Health, now: float) -> None:
+    def _probe_ended(self, caller: int, health: EndpointHealth, now: float) -> None:
         match health:
-            case Health.GOOD:
+            case EndpointHealth.GOOD:
                 self.is_open, self._closed_at = False, now
                 self._period += 1
                 self._count(caller, health, now)
-            case Health.BAD:
+            case EndpointHealth.BAD:
                 self._pause = min(2 * self._pause, MAX_PAUSE_S)
                 self._next = self._probed + self._pause
-            case Health.UNKNOWN:
+            case EndpointHealth.UNKNOWN:
                 # In vain, but not against the endpoint: the next one need not wait for the whole pause.
                 self._next = min(self._next, self._probed + FIRST_PAUSE_S)
             case _:
                 assert_never(health)
 
-    def _count(self, caller: int, health: Health, now: float) -> None:
+    def _count(self, caller: int, health: EndpointHealth, now: float) -> None:
         second = math.floor(now)
         if not self._buckets or self._buckets[-1].second != second:
             oldest = second - max(WINDOWS)
             self._buckets = [*(bucket for bucket in self._buckets if bucket.second > oldest), _Bucket(second)]
         bucket = self._buckets[-1]
-        if health is Health.GOOD:
+        if health is EndpointHealth.GOOD:
             bucket.good += 1
             bucket.served |= caller
             return

@@ -14,7 +14,7 @@ import trio
 
 from exchanger.jwt.keys import KeySet, KeySetProblem, key_set_in_steps
 from exchanger.oauth.documents import Documents, NotFetched
-from exchanger.oauth.metadata import REFRESH_S, RETRIES, MetadataObserver, Unknown, demanded_of, fetch_metadata
+from exchanger.oauth.metadata import REFRESH_S, RETRIES, MetadataObserver, NoMetadata, demanded_of, fetch_metadata
 from exchanger.util.backoff import BackOff
 from exchanger.values.issuer import Issuer
 
@@ -88,8 +88,8 @@ class JwksCache:
             found = await self._fetch()
             await trio.lowlevel.checkpoint_if_cancelled()  # other keys, or another way to them, may count since the answer came
             now = trio.current_time()
-            self.failed = isinstance(found, Unknown)
-            if isinstance(found, Unknown):
+            self.failed = isinstance(found, NoMetadata)
+            if isinstance(found, NoMetadata):
                 pause = back_off.failed(now)
                 if found.why != told:
                     told = found.why
@@ -130,22 +130,22 @@ class JwksCache:
                 del self._waiters[waiter]
                 waiter.fetched()
 
-    async def _fetch(self) -> tuple[KeySet, float] | Unknown:
+    async def _fetch(self) -> tuple[KeySet, float] | NoMetadata:
         """Return the keys and for how many seconds they count."""
         address = self.issuer.subject.jwks_uri
         if not address:
             metadata = await fetch_metadata(self.documents, self.url, self.issuer)
-            if isinstance(metadata, Unknown):
+            if isinstance(metadata, NoMetadata):
                 return metadata
             address = metadata.jwks_uri
         if not address:
-            return Unknown(f"the metadata names no jwks_uri{demanded_of(self.url)}")
+            return NoMetadata(f"the metadata names no jwks_uri{demanded_of(self.url)}")
         found = await self.documents.fetch(address, issuer=self.issuer)
         if isinstance(found, NotFetched):
-            return Unknown(found.why)
+            return NoMetadata(found.why)
         for keys in key_set_in_steps(found.members):
             if isinstance(keys, KeySetProblem):
-                return Unknown(keys.reason)
+                return NoMetadata(keys.reason)
             if keys is not None:
                 age = REFRESH_S if found.max_age is None else min(max(found.max_age, _SHORTEST_S), REFRESH_S)
                 return keys, age * (1.0 - 0.1 * self.random.random())

@@ -8,7 +8,7 @@ import attrs
 
 from exchanger.decision.token_failure import transport_failure
 from exchanger.errors import Diagnostic
-from exchanger.exchange.breaker import Admission, Breaker, caller_of, health_of, is_oversized
+from exchanger.exchange.breaker import Breaker, BreakerAdmission, caller_of, health_of, is_oversized
 from exchanger.exchange.call import CallPassage, Calls, OAuthRequest
 from exchanger.exchange.stage import NOBODY_WAITS, Done, Passage, Relay
 from exchanger.net.concurrency import ConcurrencyLimit, Entered
@@ -114,7 +114,7 @@ class LimitedCall(Relay):
     due: float = attrs.field(default=NEVER, init=False)
     queued: bool = attrs.field(default=False, init=False)
     _waits: bool = attrs.field(default=False, init=False)
-    _admission: Admission | None = attrs.field(default=None, init=False)
+    _admission: BreakerAdmission | None = attrs.field(default=None, init=False)
 
     @property
     def late(self) -> ExchangeFailure:

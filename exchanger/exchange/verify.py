@@ -16,8 +16,8 @@ from exchanger.decision.token_failure import subject_refusal, transport_failure
 from exchanger.errors import Diagnostic
 from exchanger.exchange.jwks_cache import JwksCache
 from exchanger.jwt.claims import SubjectPolicy
-from exchanger.jwt.refusal import Refused
-from exchanger.jwt.verify import Claims, UnknownKey, judge, judge_issuer, read_token
+from exchanger.jwt.refusal import TokenRefused
+from exchanger.jwt.verify import UnknownKey, VerifiedClaims, judge, judge_issuer, read_token
 from exchanger.net.network import SYSTEM
 from exchanger.net.reactor import Reactor
 from exchanger.net.timers import NEVER
@@ -38,7 +38,7 @@ _TOO_LATE: Final = attrs.evolve(_NO_KEYS, detail="the keys of the token's issuer
 
 @final
 @attrs.frozen
-class _Kept:
+class _VerifiedToken:
     """A token that passed by ``policy`` and by the keys of ``version``, until ``until`` (seconds since the epoch)."""
 
     jwks: JwksCache
@@ -70,7 +70,7 @@ class SubjectTokenVerifier:
     _random: Random = SYSTEM.random
     _caches: dict[tuple[str, str], JwksCache] = attrs.field(factory=dict, init=False)
     _followed: dict[JwksCache, trio.CancelScope] = attrs.field(factory=dict, init=False)
-    _kept: OrderedDict[tuple[str, bytes], _Kept] = attrs.field(factory=OrderedDict, init=False, repr=False)
+    _kept: OrderedDict[tuple[str, bytes], _VerifiedToken] = attrs.field(factory=OrderedDict, init=False, repr=False)
     _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -127,7 +127,7 @@ class SubjectTokenVerifier:
             self._kept.move_to_end(place)
             return kept.verdict
         read = read_token(token)
-        if isinstance(read, Refused):
+        if isinstance(read, TokenRefused):
             return _refusal(read)
         if (foreign := judge_issuer(read, policy)) is not None:
             return _refusal(foreign)
@@ -138,11 +138,11 @@ class SubjectTokenVerifier:
             return jwks if jwks.fetching and not again else _NO_KEYS
         found = judge(read, jwks.keys, policy, now)
         match found:
-            case Claims():
+            case VerifiedClaims():
                 verdict = SubjectVerdict(found.actors)
-                self._keep(place, _Kept(jwks, jwks.version, policy, found.until, verdict))
+                self._keep(place, _VerifiedToken(jwks, jwks.version, policy, found.until, verdict))
                 return verdict
-            case Refused():
+            case TokenRefused():
                 return _refusal(found)
             case UnknownKey():
                 if not again and jwks.refetch(trio.current_time()):
@@ -151,7 +151,7 @@ class SubjectTokenVerifier:
             case _:
                 assert_never(found)
 
-    def _keep(self, place: tuple[str, bytes], kept: _Kept) -> None:
+    def _keep(self, place: tuple[str, bytes], kept: _VerifiedToken) -> None:
         self._kept[place] = kept
         if len(self._kept) > MAX_VERDICTS:
             self._kept.popitem(last=False)
@@ -173,7 +173,7 @@ def _way(issuer: Issuer) -> tuple[object, ...]:
     return issuer.subject.jwks_uri, issuer.proxy, issuer.ca_pem
 
 
-def _refusal(refused: Refused) -> ExchangeFailure:
+def _refusal(refused: TokenRefused) -> ExchangeFailure:
     return subject_refusal(f"the token {refused.reason.value}")
 
 

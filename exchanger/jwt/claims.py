@@ -12,7 +12,7 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.jwt.refusal import Reason, Refused
+from exchanger.jwt.refusal import TokenRefusalReason, TokenRefused
 
 # Seconds by which clocks may differ.
 LEEWAY: Final = 30
@@ -51,33 +51,33 @@ class Stated:
     may_act: bool
     actors: str
 
-    def problem(self, policy: SubjectPolicy, now: float) -> Reason | None:
+    def problem(self, policy: SubjectPolicy, now: float) -> TokenRefusalReason | None:
         """Return what ``policy`` has against these claims."""
         problems = (
-            (not set(self.audiences).isdisjoint(policy.audiences), Reason.AUDIENCE),
-            (now < self.expires + LEEWAY, Reason.EXPIRED),
-            (self.not_before is None or now >= self.not_before - LEEWAY, Reason.NOT_YET),
-            (self.issued is None or now >= self.issued - LEEWAY, Reason.ISSUED_LATER),
-            (not self.bound, Reason.CONFIRMATION),
-            (policy.has_actor or not self.may_act, Reason.MAY_ACT),
+            (not set(self.audiences).isdisjoint(policy.audiences), TokenRefusalReason.AUDIENCE),
+            (now < self.expires + LEEWAY, TokenRefusalReason.EXPIRED),
+            (self.not_before is None or now >= self.not_before - LEEWAY, TokenRefusalReason.NOT_YET),
+            (self.issued is None or now >= self.issued - LEEWAY, TokenRefusalReason.ISSUED_LATER),
+            (not self.bound, TokenRefusalReason.CONFIRMATION),
+            (policy.has_actor or not self.may_act, TokenRefusalReason.MAY_ACT),
         )
         return next((reason for fine, reason in problems if not fine), None)
 
 
-def read_claims(claims: Mapping[str, object]) -> Stated | Refused:
+def read_claims(claims: Mapping[str, object]) -> Stated | TokenRefused:
     """Return what the claims say, or what is malformed."""
     audiences = _audiences(claims.get("aud"))
     if audiences is None:
-        return Refused(Reason.AUDIENCES)
+        return TokenRefused(TokenRefusalReason.AUDIENCES)
     if "exp" not in claims:
-        return Refused(Reason.NO_EXPIRY)
+        return TokenRefused(TokenRefusalReason.NO_EXPIRY)
     times = {name: _time(claims[name]) for name in ("exp", "nbf", "iat") if name in claims}
     expires = times["exp"]
     if expires is None or None in times.values():
-        return Refused(Reason.TIMES)
+        return TokenRefused(TokenRefusalReason.TIMES)
     actors = _actors(claims["act"]) if "act" in claims else ""
     if actors is None:
-        return Refused(Reason.ACTORS)
+        return TokenRefused(TokenRefusalReason.ACTORS)
     # Whatever their values are: one that is not understood is no reason to pass.
     bound, may_act = "cnf" in claims, "may_act" in claims
     return Stated(audiences, expires, times.get("nbf"), times.get("iat"), bound, may_act, actors)

@@ -13,7 +13,7 @@ from typing import Final, final
 import attrs
 
 from exchanger.jwt import base64url
-from exchanger.jwt.refusal import Reason, Refused
+from exchanger.jwt.refusal import TokenRefusalReason, TokenRefused
 from exchanger.util.strict_json import no_constant, outline, unique_names
 
 # Characters: as many as Envoy lets through in headers.
@@ -40,20 +40,20 @@ class Compact:
     signature: bytes
 
 
-def take_apart(token: str) -> Compact | Refused:
+def take_apart(token: str) -> Compact | TokenRefused:
     """Return the parts of ``token``. Total: it is whatever a caller sent."""
     if len(token) > MAX_TOKEN:
-        return Refused(Reason.TOO_LONG)
+        return TokenRefused(TokenRefusalReason.TOO_LONG)
     parts = [base64url.decode(part) for part in token.split(".", 3)]
     if len(parts) != 3 or not all(parts):  # noqa: PLR2004 - header, payload, signature
-        return Refused(Reason.NOT_COMPACT)
+        return TokenRefused(TokenRefusalReason.NOT_COMPACT)
     header, payload, signature = (part or b"" for part in parts)
     members = _object(header)
     if members is None:
-        return Refused(Reason.HEADER)
+        return TokenRefused(TokenRefusalReason.HEADER)
     claims = _object(payload)
     if claims is None:
-        return Refused(Reason.CLAIMS)
+        return TokenRefused(TokenRefusalReason.CLAIMS)
     return Compact(members, claims, token[: token.rindex(".")].encode("ascii"), signature)
 
 

@@ -7,7 +7,7 @@ import attrs
 
 
 @enum.unique
-class Reason(enum.StrEnum):
+class TokenRefusalReason(enum.StrEnum):
     """What is wrong with a token; each follows "the token"."""
 
     TOO_LONG = "is too long"
@@ -35,7 +35,7 @@ class Reason(enum.StrEnum):
 
 @final
 @attrs.frozen
-class Refused:
+class TokenRefused:
     """The token is not taken."""
 
-    reason: Reason
+    reason: TokenRefusalReason

@@ -17,7 +17,7 @@ from exchanger.jwt.algorithms import NAMES
 from exchanger.jwt.claims import LEEWAY, Stated, SubjectPolicy, read_claims
 from exchanger.jwt.compact import take_apart
 from exchanger.jwt.keys import KeySet
-from exchanger.jwt.refusal import Reason, Refused
+from exchanger.jwt.refusal import TokenRefusalReason, TokenRefused
 
 # ``typ``, in lower case (RFC 9068 section 2.1, RFC 7515 section 4.1.9). Other JWTs of an issuer must not pass for access tokens
 # (RFC 8725 section 3.11): proofs of possession, logout tokens, ID tokens with a type of their own.
@@ -34,7 +34,7 @@ class Unverified:
     issuer: str = attrs.field(repr=False)
     _signed: bytes = attrs.field(repr=False)
     _signature: bytes = attrs.field(repr=False)
-    stated: Stated | Refused = attrs.field(repr=False)
+    stated: Stated | TokenRefused = attrs.field(repr=False)
 
     def is_signed_by_one_of(self, keys: KeySet) -> bool | None:
         """Tell whether one of ``keys`` signed this token, ``None`` if none of them can be meant."""
@@ -44,7 +44,7 @@ class Unverified:
 
 @final
 @attrs.frozen
-class Claims:
+class VerifiedClaims:
     """What is known of a token that is good enough. It is so until ``until`` (seconds since the epoch), which includes the leeway.
 
     ``actors`` is "" or a digest of its chain of actors.
@@ -63,27 +63,27 @@ class UnknownKey:
     issuer: str
 
 
-def read_token(token: str) -> Unverified | Refused:
+def read_token(token: str) -> Unverified | TokenRefused:
     """Return what ``token`` says about itself. Total: it is whatever a caller sent."""
     parts = take_apart(token)
-    if isinstance(parts, Refused):
+    if isinstance(parts, TokenRefused):
         return parts
     header = _header(parts.header)
-    if isinstance(header, Refused):
+    if isinstance(header, TokenRefused):
         return header
     issuer = parts.claims.get("iss")
     if not isinstance(issuer, str):
-        return Refused(Reason.NO_ISSUER)
+        return TokenRefused(TokenRefusalReason.NO_ISSUER)
     algorithm, key_id = header
     return Unverified(algorithm, key_id, issuer, parts.signed, parts.signature, read_claims(parts.claims))
 
 
-def judge_issuer(token: Unverified, policy: SubjectPolicy) -> Refused | None:
+def judge_issuer(token: Unverified, policy: SubjectPolicy) -> TokenRefused | None:
     """Return why nothing is to be looked up for this token. ``judge`` asks this too."""
-    return None if token.issuer in policy.issuers else Refused(Reason.ISSUER)
+    return None if token.issuer in policy.issuers else TokenRefused(TokenRefusalReason.ISSUER)
 
 
-def judge(token: Unverified, keys: KeySet, policy: SubjectPolicy, now: float) -> Claims | Refused | UnknownKey:
+def judge(token: Unverified, keys: KeySet, policy: SubjectPolicy, now: float) -> VerifiedClaims | TokenRefused | UnknownKey:
     """Judge a token by ``keys``, which are those of the issuer that it names, at ``now`` (seconds since the epoch).
 
     What it says, except of its issuer, counts only once its signature is known to be good.
@@ -95,26 +95,26 @@ def judge(token: Unverified, keys: KeySet, policy: SubjectPolicy, now: float) ->
     if signed is None:
         return UnknownKey(token.issuer)
     if not signed:
-        return Refused(Reason.SIGNATURE)
+        return TokenRefused(TokenRefusalReason.SIGNATURE)
     stated = token.stated
-    if isinstance(stated, Refused):
+    if isinstance(stated, TokenRefused):
         return stated
     problem = stated.problem(policy, now)
-    return Claims(token.issuer, stated.expires + LEEWAY, stated.actors) if problem is None else Refused(problem)
+    return VerifiedClaims(token.issuer, stated.expires + LEEWAY, stated.actors) if problem is None else TokenRefused(problem)
 
 
-def _header(header: Mapping[str, object]) -> tuple[str, str | None] | Refused:
+def _header(header: Mapping[str, object]) -> tuple[str, str | None] | TokenRefused:
     """Return ``alg`` and ``kid``."""
     # Whatever their values are (RFC 7515 section 4.1.11, RFC 7797).
     if "crit" in header or "b64" in header:
-        return Refused(Reason.EXTENSIONS)
+        return TokenRefused(TokenRefusalReason.EXTENSIONS)
     kind = header.get("typ", "JWT")
     if not isinstance(kind, str) or kind.lower() not in TYPES:
-        return Refused(Reason.TYPE)
+        return TokenRefused(TokenRefusalReason.TYPE)
     algorithm = header.get("alg")
     if not isinstance(algorithm, str) or algorithm not in NAMES:
-        return Refused(Reason.ALGORITHM)
+        return TokenRefused(TokenRefusalReason.ALGORITHM)
     key_id = header.get("kid")
     if not isinstance(key_id, str | None) or ("kid" in header and key_id is None):
-        return Refused(Reason.KEY_ID)
+        return TokenRefused(TokenRefusalReason.KEY_ID)
     return algorithm, key_id

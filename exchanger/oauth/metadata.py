@@ -41,19 +41,19 @@ class IssuerMetadata:
 
 @final
 @attrs.frozen
-class Unknown:
+class NoMetadata:
     """There is no metadata; ``why`` is in words of our own."""
 
     why: str
 
 
-async def fetch_metadata(documents: Documents, url: str, issuer: Issuer) -> IssuerMetadata | Unknown:
+async def fetch_metadata(documents: Documents, url: str, issuer: Issuer) -> IssuerMetadata | NoMetadata:
     """Return the metadata of the issuer ``url``, which is reached as ``issuer`` is."""
-    missing, wrong = Unknown("there is no metadata"), None
+    missing, wrong = NoMetadata("there is no metadata"), None
     for place in _places(url):
         found = await documents.fetch(place, issuer=issuer)
         if isinstance(found, NotFetched):
-            missing = Unknown(found.why)
+            missing = NoMetadata(found.why)
             continue
         read = read_metadata(found, url, certificate=isinstance(issuer.credentials.proof, ClientCertificate))
         if isinstance(read, IssuerMetadata):
@@ -74,14 +74,14 @@ def _places(url: str) -> Iterator[str]:
     yield f"{base}/.well-known/oauth-authorization-server{path}"
 
 
-def read_metadata(found: Fetched, url: str, *, certificate: bool) -> IssuerMetadata | Unknown:
+def read_metadata(found: Fetched, url: str, *, certificate: bool) -> IssuerMetadata | NoMetadata:
     """Return what the document says, if it is that of the issuer ``url``.
 
     An issuer with https has no address without, whatever is allowed to others: servers behind proxies often publish one by mistake.
     """
     members = found.members
     if members.get("issuer") != url:
-        return Unknown("the metadata names another issuer")
+        return NoMetadata("the metadata names another issuer")
     secure = _has_tls(url)
     token_endpoint = _address(members, "token_endpoint", secure=secure)
     aliases = members.get("mtls_endpoint_aliases")
@@ -200,7 +200,7 @@ class Metadata:
             discovery, found = await self._fetch(name)
             await trio.lowlevel.checkpoint_if_cancelled()  # another issuer, or way to it, may count since the answer came
             if isinstance(found, IssuerMetadata) and not found.token_endpoint:
-                found = Unknown(f"the metadata names no token endpoint{demanded_of(discovery)}")
+                found = NoMetadata(f"the metadata names no token endpoint{demanded_of(discovery)}")
             if isinstance(found, IssuerMetadata):
                 before = self._known.get(name)
                 if before is None or told:
@@ -216,7 +216,7 @@ class Metadata:
                     self.observer.metadata_failed(name, told)
                 await trio.sleep(back_off.failed(trio.current_time()))
 
-    async def _fetch(self, name: str) -> tuple[str, IssuerMetadata | Unknown]:
+    async def _fetch(self, name: str) -> tuple[str, IssuerMetadata | NoMetadata]:
         # Apart, so that no issuer is held for the hours until the next time: its credentials may be withdrawn meanwhile.
         issuer = self._issuers[name]
         return issuer.discovery, await fetch_metadata(self.documents, issuer.discovery, issuer)

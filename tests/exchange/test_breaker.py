@@ -23,9 +23,9 @@ from exchanger.exchange.breaker import (
     TURN_S,
     USUAL_TOKEN,
     WINDOWS,
-    Admission,
     Breaker,
-    Health,
+    BreakerAdmission,
+    EndpointHealth,
     caller_of,
     health_of,
 )
@@ -36,8 +36,8 @@ from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure
 from tests.oauth.fakes import token_request
 
-GOOD, BAD, UNKNOWN = Health.GOOD, Health.BAD, Health.UNKNOWN
-HEALTHS = st.sampled_from(Health)
+GOOD, BAD, UNKNOWN = EndpointHealth.GOOD, EndpointHealth.BAD, EndpointHealth.UNKNOWN
+HEALTHS = st.sampled_from(EndpointHealth)
 RETRY_AFTER = st.sampled_from([None, 0.0, 1.0, 7.5, 60.0, 1e9, math.inf, -5.0])
 # Seconds between two steps: in the same moment, within a window, beyond all of them.
 STEPS = st.sampled_from([0.0, 0.001, 0.1, 0.5, 1.0, 3.0, 9.5, 40.0])
@@ -69,7 +69,7 @@ class Model:
         self.probed, self.due = now, now + self.pause
         return True
 
-    def ended(self, change: int, caller: int, health: Health, now: float, retry_after: float | None) -> None:
+    def ended(self, change: int, caller: int, health: EndpointHealth, now: float, retry_after: float | None) -> None:
         if health is GOOD:
             self.asked = -math.inf
         if health is BAD and retry_after is not None and retry_after > 0:
@@ -122,9 +122,9 @@ class Model:
         max_size=150,
     ),
 )
-def test_it_does_what_the_model_does(callers: int, steps: list[tuple[float, str, int, Health, float | None]]) -> None:
+def test_it_does_what_the_model_does(callers: int, steps: list[tuple[float, str, int, EndpointHealth, float | None]]) -> None:
     breaker, model, now = Breaker(), Model(), 1000.0
-    under_way: list[tuple[Admission, int, int]] = []
+    under_way: list[tuple[BreakerAdmission, int, int]] = []
     for step, what, number, health, retry_after in steps:
         now += step
         if what == "call" or not under_way:
@@ -143,7 +143,7 @@ def test_it_does_what_the_model_does(callers: int, steps: list[tuple[float, str,
         assert breaker.retry_in(now) <= MAX_RETRY_AFTER_S + 1e-6
 
 
-def call(breaker: Breaker, health: Health, now: float, retry_after: float | None = None, *, caller: int | None = None) -> bool:
+def call(breaker: Breaker, health: EndpointHealth, now: float, retry_after: float | None = None, *, caller: int | None = None) -> bool:
     """Make a call that ends at once, of a new caller if not of ``caller``; return whether it was admitted."""
     admission = breaker.admit(now, next(ANYBODY) if caller is None else caller)
     if admission is not None:
@@ -264,11 +264,11 @@ def test_pauses_grow_and_a_minute_of_outage_costs_few_probes(caller: int | None,
     callers=st.sampled_from([1, 3, 5000]),
 )
 def test_recovery_is_seen_within_five_seconds(
-    outage: list[tuple[float, Health]], every: float, takes: float, hang: float, callers: int
+    outage: list[tuple[float, EndpointHealth]], every: float, takes: float, hang: float, callers: int
 ) -> None:
     """Whatever happened in the outage, and although probes from then may still hang."""
     breaker, now, number = Breaker(), 1000.0, itertools.count()
-    late: list[tuple[float, Admission]] = []
+    late: list[tuple[float, BreakerAdmission]] = []
     for step, health in [(0.0, BAD)] * MIN_CALLS + outage:
         now += step
         admission = breaker.admit(now, next(number) % callers)
@@ -280,7 +280,7 @@ def test_recovery_is_seen_within_five_seconds(
         breaker.ended(admission, BAD, now)
     late = late[-1:]
     recovered = now
-    answers: list[tuple[float, Admission]] = []
+    answers: list[tuple[float, BreakerAdmission]] = []
     while breaker.is_open:
         now += every
         for due, admission in [one for one in late if one[0] <= now]:
@@ -388,7 +388,7 @@ def test_a_success_is_good_and_callers_that_left_say_nothing() -> None:
 
 
 @pytest.mark.parametrize(("status", "expected"), [(200, BAD), (429, BAD), (503, BAD), (400, GOOD), (413, GOOD), (500, GOOD)])
-def test_an_answer_that_breaks_off_is_judged_by_its_status(status: int, expected: Health) -> None:
+def test_an_answer_that_breaks_off_is_judged_by_its_status(status: int, expected: EndpointHealth) -> None:
     assert health_of(transport_failure(ErrorKind.READ_RESPONSE, Diagnostic.READ_RESPONSE, status)) is expected
 
 

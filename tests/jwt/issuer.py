@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from exchanger.jwt.claims import SubjectPolicy
 from exchanger.jwt.keys import KeySet, read_key_set
-from exchanger.jwt.refusal import Refused
-from exchanger.jwt.verify import Claims, UnknownKey, judge, read_token
+from exchanger.jwt.refusal import TokenRefused
+from exchanger.jwt.verify import UnknownKey, VerifiedClaims, judge, read_token
 from exchanger.values.issuer import SigningAlgorithm
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
@@ -118,6 +118,8 @@ def signature(signed: bytes, key: PrivateKey) -> bytes:
             return key.sign(signed)
 
 
-def judged(token: str, keys: KeySet = KEY_SET, policy: SubjectPolicy = POLICY, now: float = NOW) -> Claims | Refused | UnknownKey:
+def judged(
+    token: str, keys: KeySet = KEY_SET, policy: SubjectPolicy = POLICY, now: float = NOW
+) -> VerifiedClaims | TokenRefused | UnknownKey:
     read = read_token(token)
-    return read if isinstance(read, Refused) else judge(read, keys, policy, now)
+    return read if isinstance(read, TokenRefused) else judge(read, keys, policy, now)

@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from exchanger.jwt import compact
 from exchanger.jwt.compact import MAX_BRACKETS, MAX_DEPTH, MAX_PARTS, take_apart
-from exchanger.jwt.refusal import Reason, Refused
-from exchanger.jwt.verify import Claims, UnknownKey, Unverified, read_token
+from exchanger.jwt.refusal import TokenRefusalReason, TokenRefused
+from exchanger.jwt.verify import UnknownKey, Unverified, VerifiedClaims, read_token
 from tests.jwt.issuer import (
     CLAIMS,
     ISSUER,
@@ -41,14 +41,14 @@ OTHER: Final = ec.generate_private_key(ec.SECP256R1())
 
 
 def test_the_honest_token_is_accepted() -> None:
-    assert isinstance(judged(HONEST), Claims)
+    assert isinstance(judged(HONEST), VerifiedClaims)
 
 
 @pytest.mark.parametrize("alg", ["none", "None", "NONE", ""])
 @pytest.mark.parametrize("signature", ["", SIGNATURE], ids=["no signature", "a signature"])
 def test_no_signature(alg: str, signature: str) -> None:
     head = text(json.dumps({"alg": alg, "kid": "p256"}).encode())
-    assert isinstance(judged(f"{head}.{BODY}.{signature}"), Refused)
+    assert isinstance(judged(f"{head}.{BODY}.{signature}"), TokenRefused)
 
 
 @pytest.mark.parametrize("alg", ["HS256", "hs256"])
@@ -56,18 +56,18 @@ def test_no_signature(alg: str, signature: str) -> None:
 def test_the_public_key_is_no_secret(alg: str, kid: dict[str, str]) -> None:
     signed = f"{text(json.dumps({'alg': alg, **kid}).encode())}.{BODY}"
     mac = hmac.digest(public_pem(RSA_KEY).encode(), signed.encode(), hashlib.sha256)
-    assert judged(f"{signed}.{text(mac)}") == Refused(Reason.ALGORITHM)
+    assert judged(f"{signed}.{text(mac)}") == TokenRefused(TokenRefusalReason.ALGORITHM)
 
 
 def test_a_mac_is_no_signature_of_a_key_pair() -> None:
     signed = f"{text(json.dumps({'alg': 'RS256', 'kid': 'rsa'}).encode())}.{BODY}"
     mac = hmac.digest(public_pem(RSA_KEY).encode(), signed.encode(), hashlib.sha256)
-    assert judged(f"{signed}.{text(mac)}") == Refused(Reason.SIGNATURE)
+    assert judged(f"{signed}.{text(mac)}") == TokenRefused(TokenRefusalReason.SIGNATURE)
 
 
 @pytest.mark.parametrize("kid", [{"kid": "rsa"}, {}])
 def test_a_stranger_signs(kid: dict[str, str]) -> None:
-    assert judged(raw({"alg": "RS256", **kid}, CLAIMS, STRANGER)) == Refused(Reason.SIGNATURE)
+    assert judged(raw({"alg": "RS256", **kid}, CLAIMS, STRANGER)) == TokenRefused(TokenRefusalReason.SIGNATURE)
 
 
 def test_the_key_of_another_issuer_is_unknown() -> None:
@@ -86,23 +86,27 @@ def test_the_key_of_another_issuer_is_unknown() -> None:
 )
 def test_keys_that_a_token_brings_are_neither_used_nor_read(brought: dict[str, object]) -> None:
     header = {"alg": "RS256", "kid": "rsa", **brought}
-    assert judged(raw(header, CLAIMS, STRANGER)) == Refused(Reason.SIGNATURE)
-    assert isinstance(judged(raw(header, CLAIMS, RSA_KEY)), Claims)
+    assert judged(raw(header, CLAIMS, STRANGER)) == TokenRefused(TokenRefusalReason.SIGNATURE)
+    assert isinstance(judged(raw(header, CLAIMS, RSA_KEY)), VerifiedClaims)
 
 
 @pytest.mark.parametrize(
     ("header", "payload", "reason"),
     [
-        (b'{"alg":"none","alg":"ES256","kid":"p256"}', CLAIMS, Reason.HEADER),
-        (b'{"alg":"ES256","kid":"x","k\\u0069d":"p256"}', CLAIMS, Reason.HEADER),
-        (b'{"alg":"ES256","kid":"p256","jwk":{"a":1,"a":1}}', CLAIMS, Reason.HEADER),
-        (b'{"alg":"ES256","kid":"p256"}', b'{"iss":"https://attacker.example.com","iss":"https://login.example.com"}', Reason.CLAIMS),
-        (b'{"alg":"ES256","kid":"p256"}', b'{"iss":"x","\\u0069ss":"https://login.example.com"}', Reason.CLAIMS),
-        (b'{"alg":"ES256","kid":"p256"}', b'{"iss":"https://login.example.com","act":{"sub":"a","sub":"a"}}', Reason.CLAIMS),
+        (b'{"alg":"none","alg":"ES256","kid":"p256"}', CLAIMS, TokenRefusalReason.HEADER),
+        (b'{"alg":"ES256","kid":"x","k\\u0069d":"p256"}', CLAIMS, TokenRefusalReason.HEADER),
+        (b'{"alg":"ES256","kid":"p256","jwk":{"a":1,"a":1}}', CLAIMS, TokenRefusalReason.HEADER),
+        (
+            b'{"alg":"ES256","kid":"p256"}',
+            b'{"iss":"https://attacker.example.com","iss":"https://login.example.com"}',
+            TokenRefusalReason.CLAIMS,
+        ),
+        (b'{"alg":"ES256","kid":"p256"}', b'{"iss":"x","\\u0069ss":"https://login.example.com"}', TokenRefusalReason.CLAIMS),
+        (b'{"alg":"ES256","kid":"p256"}', b'{"iss":"https://login.example.com","act":{"sub":"a","sub":"a"}}', TokenRefusalReason.CLAIMS),
     ],
 )
-def test_a_name_that_is_there_twice(header: bytes, payload: object, reason: Reason) -> None:
-    assert judged(raw(header, payload)) == Refused(reason)
+def test_a_name_that_is_there_twice(header: bytes, payload: object, reason: TokenRefusalReason) -> None:
+    assert judged(raw(header, payload)) == TokenRefused(reason)
 
 
 NO_JSON_OBJECT: Final = [
@@ -116,15 +120,17 @@ NO_JSON_OBJECT: Final = [
 
 @pytest.mark.parametrize("text", NO_JSON_OBJECT, ids=map(str, itertools.count()))
 def test_what_is_no_json_object(text: bytes) -> None:
-    assert judged(raw(text)) == Refused(Reason.HEADER if text else Reason.NOT_COMPACT)
-    assert judged(raw({"alg": "ES256", "kid": "p256"}, text)) == Refused(Reason.CLAIMS if text else Reason.NOT_COMPACT)
+    assert judged(raw(text)) == TokenRefused(TokenRefusalReason.HEADER if text else TokenRefusalReason.NOT_COMPACT)
+    assert judged(raw({"alg": "ES256", "kid": "p256"}, text)) == TokenRefused(
+        TokenRefusalReason.CLAIMS if text else TokenRefusalReason.NOT_COMPACT
+    )
 
 
 def test_a_token_has_not_very_many_parts() -> None:
     """Reading each of them costs more than the rest, and anybody can send as many as a header holds."""
     most = token(x=[{}] * (MAX_BRACKETS - 10))
-    assert isinstance(judged(most), Claims)
-    assert judged(token(x=[{}] * MAX_BRACKETS)) == Refused(Reason.CLAIMS)
+    assert isinstance(judged(most), VerifiedClaims)
+    assert judged(token(x=[{}] * MAX_BRACKETS)) == TokenRefused(TokenRefusalReason.CLAIMS)
 
 
 FILLED: Final = ('"",', '"":0,', "0,", "1e9,", "{},", '{"":0},', "[],", "true,", "]", ",", ":", '"')
@@ -136,12 +142,12 @@ def test_whatever_fills_a_token_is_refused_by_its_parts(unit: str, beside: str) 
     """Reading takes as long as there are parts: the longest token is refused before it is read."""
     filled = f'{{"x":{beside}[{unit * (30_000 // len(unit))}0]}}'.encode()
     with patch.object(compact, "_JSON", None):  # reading it would be a fault
-        assert judged(raw(filled)) == Refused(Reason.HEADER)
+        assert judged(raw(filled)) == TokenRefused(TokenRefusalReason.HEADER)
 
 
 def test_as_many_groups_as_directories_put_into_a_token() -> None:
-    assert isinstance(judged(token(groups=["CN=group,OU=department,DC=example"] * 1000)), Claims)
-    assert judged(token(groups=[""] * MAX_PARTS)) == Refused(Reason.CLAIMS)
+    assert isinstance(judged(token(groups=["CN=group,OU=department,DC=example"] * 1000)), VerifiedClaims)
+    assert judged(token(groups=[""] * MAX_PARTS)) == TokenRefused(TokenRefusalReason.CLAIMS)
 
 
 @pytest.mark.parametrize(
@@ -150,8 +156,8 @@ def test_as_many_groups_as_directories_put_into_a_token() -> None:
 @pytest.mark.parametrize("name", [b"exp", b"nbf", b"iat"])
 def test_a_time_that_is_no_number(name: bytes, number: bytes) -> None:
     payload = json.dumps(claims(exp=...)).encode()[:-1] + (b"" if name == b"exp" else b',"exp":2000000000') + b',"%b":%b}' % (name, number)
-    expected = Reason.CLAIMS if number in {b"NaN", b"Infinity"} else Reason.TIMES
-    assert judged(raw({"alg": "ES256", "kid": "p256"}, payload)) == Refused(expected)
+    expected = TokenRefusalReason.CLAIMS if number in {b"NaN", b"Infinity"} else TokenRefusalReason.TIMES
+    assert judged(raw({"alg": "ES256", "kid": "p256"}, payload)) == TokenRefused(expected)
 
 
 def next_character(character: str) -> str:
@@ -171,7 +177,7 @@ NOT_COMPACT: Final = [
 
 @pytest.mark.parametrize("changed", NOT_COMPACT, ids=map(str, itertools.count()))
 def test_one_token_has_one_text(changed: str) -> None:
-    assert judged(changed) == Refused(Reason.NOT_COMPACT)
+    assert judged(changed) == TokenRefused(TokenRefusalReason.NOT_COMPACT)
 
 
 @pytest.mark.parametrize("alg", KIDS)
@@ -180,24 +186,24 @@ def test_a_signature_of_one_byte_all_over(alg: str, fill: bytes) -> None:
     head, _, signature = token(alg).rpartition(".")
     length = len(base64.urlsafe_b64decode(signature + "=="))
     for size in (1, length - 1, length, length + 1):
-        assert judged(f"{head}.{text(fill * size)}") == Refused(Reason.SIGNATURE)
+        assert judged(f"{head}.{text(fill * size)}") == TokenRefused(TokenRefusalReason.SIGNATURE)
 
 
 def test_an_ecdsa_signature_is_not_in_der() -> None:
     der = P256.sign(f"{HEAD}.{BODY}".encode(), ec.ECDSA(hashes.SHA256()))
-    assert judged(f"{HEAD}.{BODY}.{text(der)}") == Refused(Reason.SIGNATURE)
+    assert judged(f"{HEAD}.{BODY}.{text(der)}") == TokenRefused(TokenRefusalReason.SIGNATURE)
 
 
 @pytest.mark.parametrize("alg", KIDS)
 def test_a_signature_belongs_to_its_token(alg: str) -> None:
     head, _, _ = token(alg).rpartition(".")
     _, _, signature = token(alg, sub="bob").rpartition(".")
-    assert judged(f"{head}.{signature}") == Refused(Reason.SIGNATURE)
+    assert judged(f"{head}.{signature}") == TokenRefused(TokenRefusalReason.SIGNATURE)
 
 
 @pytest.mark.parametrize("alg", [alg for alg in KIDS if KIDS[alg] == "rsa" and alg != "RS256"])
 def test_an_algorithm_belongs_to_its_signature(alg: str) -> None:
-    assert judged(raw({"alg": alg, "kid": "rsa"}, CLAIMS, RSA_KEY)) == Refused(Reason.SIGNATURE)
+    assert judged(raw({"alg": alg, "kid": "rsa"}, CLAIMS, RSA_KEY)) == TokenRefused(TokenRefusalReason.SIGNATURE)
 
 
 @pytest.mark.parametrize("alg", KIDS)
@@ -208,13 +214,13 @@ def test_an_algorithm_belongs_to_its_key(alg: str) -> None:
 
 def test_a_pinned_key_takes_no_other_algorithm_of_its_type() -> None:
     pinned = key_set(jwk(RSA_KEY, kid="rsa", alg="PS256"))
-    assert isinstance(judged(token("PS256"), pinned), Claims)
+    assert isinstance(judged(token("PS256"), pinned), VerifiedClaims)
     assert judged(token("RS256"), pinned) == UnknownKey(ISSUER)
 
 
 def test_the_bad_signature_is_told_before_the_claims() -> None:
     forged = raw({"alg": "ES256", "kid": "p256"}, claims(aud={}, exp="never", act=[]), OTHER)
-    assert judged(forged, KEY_SET, now=NOW) == Refused(Reason.SIGNATURE)
+    assert judged(forged, KEY_SET, now=NOW) == TokenRefused(TokenRefusalReason.SIGNATURE)
 
 
 CANARY: Final = "canary"

@@ -11,20 +11,20 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from exchanger.jwt.claims import LEEWAY, MAX_ACTORS, SubjectPolicy
 from exchanger.jwt.compact import MAX_DEPTH, MAX_TOKEN
 from exchanger.jwt.keys import MAX_CANDIDATES, KeySet
-from exchanger.jwt.refusal import Reason, Refused
-from exchanger.jwt.verify import Claims, UnknownKey, Unverified, judge_issuer, read_token
+from exchanger.jwt.refusal import TokenRefusalReason, TokenRefused
+from exchanger.jwt.verify import UnknownKey, Unverified, VerifiedClaims, judge_issuer, read_token
 from tests.jwt.issuer import CLAIMS, ED25519, ISSUER, KIDS, NOW, P256, POLICY, claims, judged, jwk, key_set, raw, token
 
-ACCEPTED: Final = Claims(ISSUER, NOW + 300 + LEEWAY, "")
+ACCEPTED: Final = VerifiedClaims(ISSUER, NOW + 300 + LEEWAY, "")
 HEADER: Final[Mapping[str, object]] = {"alg": "ES256", "kid": "p256"}
 OTHERS: Final = tuple(ec.generate_private_key(ec.SECP256R1()) for _ in range(MAX_CANDIDATES))
 
 
-def reason(token: str, now: float = NOW, policy: SubjectPolicy = POLICY) -> Reason | None:
+def reason(token: str, now: float = NOW, policy: SubjectPolicy = POLICY) -> TokenRefusalReason | None:
     """Why the token is refused, ``None`` if it is accepted."""
     said = judged(token, policy=policy, now=now)
     assert not isinstance(said, UnknownKey)
-    return said.reason if isinstance(said, Refused) else None
+    return said.reason if isinstance(said, TokenRefused) else None
 
 
 @pytest.mark.parametrize("alg", KIDS)
@@ -39,7 +39,7 @@ def test_the_second_name_of_eddsa_is_accepted() -> None:
 def test_a_token_without_key_id_is_tried_by_a_few_keys_of_its_algorithm() -> None:
     others = [jwk(key) for key in OTHERS]
     assert judged(raw({"alg": "ES256"}), key_set(*others[1:], jwk(P256, kid="p256"))) == ACCEPTED
-    assert judged(raw({"alg": "ES256"}), key_set(*others, jwk(P256, kid="p256"))) == Refused(Reason.SIGNATURE)
+    assert judged(raw({"alg": "ES256"}), key_set(*others, jwk(P256, kid="p256"))) == TokenRefused(TokenRefusalReason.SIGNATURE)
 
 
 def test_all_keys_of_its_name_are_tried() -> None:
@@ -62,8 +62,8 @@ def test_an_issuer_that_is_not_accepted_is_refused_before_keys_are_looked_up() -
     foreign = raw({"alg": "ES256", "kid": "unknown"}, claims(iss="https://login.example.com/"))
     read = read_token(foreign)
     assert isinstance(read, Unverified)
-    assert judge_issuer(read, POLICY) == Refused(Reason.ISSUER)
-    assert judged(foreign) == Refused(Reason.ISSUER)
+    assert judge_issuer(read, POLICY) == TokenRefused(TokenRefusalReason.ISSUER)
+    assert judged(foreign) == TokenRefused(TokenRefusalReason.ISSUER)
 
 
 def test_each_accepted_issuer_is_named() -> None:
@@ -74,14 +74,14 @@ def test_each_accepted_issuer_is_named() -> None:
 
 
 # By what becomes of it: values of a part of the header, and of the claims.
-HEADERS: Final[Mapping[Reason | None, Mapping[str, list[object]]]] = {
+HEADERS: Final[Mapping[TokenRefusalReason | None, Mapping[str, list[object]]]] = {
     None: {"typ": ["JWT", "jwt", "at+jwt", "AT+JWT", "application/at+jwt", "application/JWT"], "anything": [{"else": [1.5]}]},
-    Reason.TYPE: {"typ": ["dpop+jwt", "logout+jwt", "ID", "", "JWT ", None, ["JWT"]]},
-    Reason.EXTENSIONS: {"crit": [["exp"], [], None], "b64": [True, False]},
-    Reason.ALGORITHM: {"alg": [None, ["ES256"], "es256", "ES256K", "Ed448"]},
-    Reason.KEY_ID: {"kid": [None, 1, ["p256"]]},
+    TokenRefusalReason.TYPE: {"typ": ["dpop+jwt", "logout+jwt", "ID", "", "JWT ", None, ["JWT"]]},
+    TokenRefusalReason.EXTENSIONS: {"crit": [["exp"], [], None], "b64": [True, False]},
+    TokenRefusalReason.ALGORITHM: {"alg": [None, ["ES256"], "es256", "ES256K", "Ed448"]},
+    TokenRefusalReason.KEY_ID: {"kid": [None, 1, ["p256"]]},
 }
-CLAIM_SETS: Final[Mapping[Reason | None, Mapping[str, list[object]]]] = {
+CLAIM_SETS: Final[Mapping[TokenRefusalReason | None, Mapping[str, list[object]]]] = {
     None: {
         "sub": [..., 1],
         "aud": ["mesh", ["somebody", "gateway"], ["gateway", "gateway"]],
@@ -89,39 +89,39 @@ CLAIM_SETS: Final[Mapping[Reason | None, Mapping[str, list[object]]]] = {
         "nbf": [0, -1e300],
         "iat": [1],
     },
-    Reason.NO_ISSUER: {"iss": [..., None, [ISSUER]]},
-    Reason.ISSUER: {"iss": ["", ISSUER.upper()]},
-    Reason.AUDIENCE: {"aud": ["somebody", "gateway ", "Gateway", [], ["somebody"]]},
-    Reason.AUDIENCES: {"aud": [..., None, {"gateway": True}, ["gateway", None], [["gateway"]], 1]},
-    Reason.NO_EXPIRY: {"exp": [...]},
-    Reason.TIMES: {
+    TokenRefusalReason.NO_ISSUER: {"iss": [..., None, [ISSUER]]},
+    TokenRefusalReason.ISSUER: {"iss": ["", ISSUER.upper()]},
+    TokenRefusalReason.AUDIENCE: {"aud": ["somebody", "gateway ", "Gateway", [], ["somebody"]]},
+    TokenRefusalReason.AUDIENCES: {"aud": [..., None, {"gateway": True}, ["gateway", None], [["gateway"]], 1]},
+    TokenRefusalReason.NO_EXPIRY: {"exp": [...]},
+    TokenRefusalReason.TIMES: {
         "exp": [None, str(NOW + 300), True, [NOW + 300], 10**400, -(10**400)],
         "nbf": [None, False, "0", 10**400],
         "iat": [None, True, {}],
     },
-    Reason.EXPIRED: {"exp": [0, -1e300]},
-    Reason.CONFIRMATION: {"cnf": [{"jkt": "thumbprint"}, {}, None]},
-    Reason.MAY_ACT: {"may_act": [{"sub": "exchanger"}, None]},
-    Reason.ACTORS: {"act": [None, "service", [{"sub": "service"}], {"sub": "a", "act": "b"}, {"sub": "a", "act": None}]},
+    TokenRefusalReason.EXPIRED: {"exp": [0, -1e300]},
+    TokenRefusalReason.CONFIRMATION: {"cnf": [{"jkt": "thumbprint"}, {}, None]},
+    TokenRefusalReason.MAY_ACT: {"may_act": [{"sub": "exchanger"}, None]},
+    TokenRefusalReason.ACTORS: {"act": [None, "service", [{"sub": "service"}], {"sub": "a", "act": "b"}, {"sub": "a", "act": None}]},
 }
 
 
-def rows(table: Mapping[Reason | None, Mapping[str, list[object]]]) -> pytest.MarkDecorator:
+def rows(table: Mapping[TokenRefusalReason | None, Mapping[str, list[object]]]) -> pytest.MarkDecorator:
     found = [(name, value, expected) for expected, parts in table.items() for name, values in parts.items() for value in values]
     return pytest.mark.parametrize(("name", "value", "expected"), found, ids=map(str, itertools.count()))
 
 
 @rows(HEADERS)
-def test_a_header(name: str, value: object, expected: Reason | None) -> None:
+def test_a_header(name: str, value: object, expected: TokenRefusalReason | None) -> None:
     assert reason(raw({**HEADER, name: value})) == expected
 
 
 def test_a_header_without_algorithm() -> None:
-    assert reason(raw({"kid": "p256"})) == Reason.ALGORITHM
+    assert reason(raw({"kid": "p256"})) == TokenRefusalReason.ALGORITHM
 
 
 @rows(CLAIM_SETS)
-def test_claims(name: str, value: object, expected: Reason | None) -> None:
+def test_claims(name: str, value: object, expected: TokenRefusalReason | None) -> None:
     assert reason(raw(HEADER, claims(**{name: value}))) == expected
 
 
@@ -129,21 +129,21 @@ def test_claims(name: str, value: object, expected: Reason | None) -> None:
     ("changed", "now", "expected"),
     [
         ({"exp": NOW}, NOW + LEEWAY - 0.001, None),
-        ({"exp": NOW}, NOW + LEEWAY, Reason.EXPIRED),
+        ({"exp": NOW}, NOW + LEEWAY, TokenRefusalReason.EXPIRED),
         ({"nbf": NOW}, NOW - LEEWAY, None),
-        ({"nbf": NOW}, NOW - LEEWAY - 0.001, Reason.NOT_YET),
+        ({"nbf": NOW}, NOW - LEEWAY - 0.001, TokenRefusalReason.NOT_YET),
         ({"iat": NOW}, NOW - LEEWAY, None),
-        ({"iat": NOW}, NOW - LEEWAY - 0.001, Reason.ISSUED_LATER),
+        ({"iat": NOW}, NOW - LEEWAY - 0.001, TokenRefusalReason.ISSUED_LATER),
     ],
 )
-def test_clocks_may_differ_by_the_leeway(changed: dict[str, object], now: float, expected: Reason | None) -> None:
+def test_clocks_may_differ_by_the_leeway(changed: dict[str, object], now: float, expected: TokenRefusalReason | None) -> None:
     assert reason(raw(HEADER, claims(**changed)), now) == expected
 
 
 def test_the_verdict_holds_until_the_token_would_be_refused() -> None:
     said = judged(token(exp=NOW + 5.5))
-    assert isinstance(said, Claims)
-    assert reason(token(exp=NOW + 5.5), said.until) == Reason.EXPIRED
+    assert isinstance(said, VerifiedClaims)
+    assert reason(token(exp=NOW + 5.5), said.until) == TokenRefusalReason.EXPIRED
     assert reason(token(exp=NOW + 5.5), said.until - 0.001) is None
 
 
@@ -152,7 +152,7 @@ def test_with_an_actor_the_subject_may_name_who_acts() -> None:
 
 
 def test_nobody_is_no_audience() -> None:
-    assert reason(token(), policy=attrs.evolve(POLICY, audiences=())) == Reason.AUDIENCE
+    assert reason(token(), policy=attrs.evolve(POLICY, audiences=())) == TokenRefusalReason.AUDIENCE
 
 
 def chain(length: int) -> dict[str, object]:
@@ -164,13 +164,13 @@ def chain(length: int) -> dict[str, object]:
 
 def test_a_chain_of_actors_is_bounded() -> None:
     assert reason(token(act=chain(MAX_ACTORS))) is None
-    assert reason(token(act=chain(MAX_ACTORS + 1))) == Reason.ACTORS
+    assert reason(token(act=chain(MAX_ACTORS + 1))) == TokenRefusalReason.ACTORS
 
 
 def test_a_chain_of_actors_is_told_by_its_digest() -> None:
     def actors(act: object) -> str:
         said = judged(raw(HEADER, claims(act=act)))
-        assert isinstance(said, Claims)
+        assert isinstance(said, VerifiedClaims)
         return said.actors
 
     # printf '{"act":{"sub":"\\u00e9"},"iss":"i","sub":"b"}' | sha256sum
@@ -189,7 +189,7 @@ def test_a_token_has_at_most_64_kib() -> None:
         return found
 
     assert reason(of_length(MAX_TOKEN)) is None
-    assert read_token(of_length(MAX_TOKEN) + "AAAA") == Refused(Reason.TOO_LONG)
+    assert read_token(of_length(MAX_TOKEN) + "AAAA") == TokenRefused(TokenRefusalReason.TOO_LONG)
 
 
 @pytest.mark.parametrize("deep", [lambda inner: {"": inner}, lambda inner: [inner]])
@@ -199,9 +199,9 @@ def test_nesting_is_bounded(deep: Callable[[object], object], beside: dict[str, 
     for _ in range(MAX_DEPTH - 1):
         value = deep(value)
     assert reason(raw(HEADER, claims(**beside, deep=value))) is None
-    assert reason(raw(HEADER, claims(**beside, deep=deep(value)))) == Reason.CLAIMS
-    assert reason(raw(dict(HEADER) | beside | {"deep": deep(value)})) == Reason.HEADER
+    assert reason(raw(HEADER, claims(**beside, deep=deep(value)))) == TokenRefusalReason.CLAIMS
+    assert reason(raw(dict(HEADER) | beside | {"deep": deep(value)})) == TokenRefusalReason.HEADER
 
 
 def test_each_reason_follows_the_token() -> None:
-    assert {reason.split()[0] for reason in Reason} <= {"is", "has", "was", "does", "needs", "says", "restricts"}
+    assert {reason.split()[0] for reason in TokenRefusalReason} <= {"is", "has", "was", "does", "needs", "says", "restricts"}

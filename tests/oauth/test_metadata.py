@@ -14,7 +14,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from exchanger.errors import Diagnostic
 from exchanger.net.endpoint import Endpoint, read_endpoint
 from exchanger.oauth.documents import Fetched
-from exchanger.oauth.metadata import REFRESH_S, IssuerMetadata, NoMetadataObserver, Unknown, _places, demanded_of, read_metadata
+from exchanger.oauth.metadata import REFRESH_S, IssuerMetadata, NoMetadata, NoMetadataObserver, _places, demanded_of, read_metadata
 from exchanger.oauth.preparation import Preparation
 from exchanger.oauth.settings import TokenClientSettings
 from exchanger.values.issuer import ClientCertificate, Credentials, Issuer
@@ -108,7 +108,7 @@ async def test_only_an_exact_name_is_believed(named: object, autojump_clock: Moc
 
 @given(st.dictionaries(st.sampled_from(["issuer", "token_endpoint", "jwks_uri", "mtls_endpoint_aliases"]), json_values), st.booleans())
 def test_any_metadata_of_somebody_else_are_unknown(members: dict[str, object], certificate: bool) -> None:
-    assert read_metadata(Fetched(members, None), ISSUER, certificate=certificate) == Unknown(OTHER_ISSUER)
+    assert read_metadata(Fetched(members, None), ISSUER, certificate=certificate) == NoMetadata(OTHER_ISSUER)
 
 
 @given(json_values, json_values, json_values, st.booleans())

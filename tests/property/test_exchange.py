@@ -12,7 +12,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from exchanger.errors import Diagnostic
 from exchanger.exchange.verify import SubjectTokenVerifier
 from exchanger.jwt.claims import SubjectPolicy
-from exchanger.jwt.verify import Claims, Unverified, judge, read_token
+from exchanger.jwt.verify import Unverified, VerifiedClaims, judge, read_token
 from exchanger.net.network import SYSTEM
 from exchanger.typing import Ticket
 from exchanger.values.entry import TokenTarget
@@ -196,7 +196,7 @@ class Behind:
         if not isinstance(read, Unverified) or jwks is None or jwks.keys is None:
             return False
         return isinstance(
-            judge(read, jwks.keys, SubjectPolicy(subject.issuers, subject.audiences, has_actor=False), verifier.now()), Claims
+            judge(read, jwks.keys, SubjectPolicy(subject.issuers, subject.audiences, has_actor=False), verifier.now()), VerifiedClaims
         )
 
     def land(self) -> None:

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from exchanger.jwt import base64url
 from exchanger.jwt.algorithms import NAMES
 from exchanger.jwt.keys import MAX_CANDIDATES, KeySet, KeySetProblem, read_key_set
-from exchanger.jwt.refusal import Refused
+from exchanger.jwt.refusal import TokenRefused
 from exchanger.jwt.signing import KeyProblem, LoadedKey, load_key, sign_assertion
-from exchanger.jwt.verify import Claims, UnknownKey
+from exchanger.jwt.verify import UnknownKey, VerifiedClaims
 from exchanger.values.issuer import SigningAlgorithm
 from tests.jwt.issuer import CLAIMS, ED25519, ISSUER, KEYS, NOW, P256, PrivateKey, claims, judged, jwk, pem, raw
 from tests.property.strategies_jose import CHARACTERS, TOKENS, algorithms, headers, json_values, jwks, texts
@@ -107,11 +107,11 @@ def test_any_signature_is_verified(member: object, signed: bytes, signature: byt
 @given(algorithms, st.data())
 def test_a_token_with_any_change_is_not_accepted(alg: str, data: st.DataObject) -> None:
     token = TOKENS[alg]
-    assert isinstance(judged(token), Claims)
+    assert isinstance(judged(token), VerifiedClaims)
     at, removed = data.draw(st.integers(0, len(token))), data.draw(st.integers(0, 3))
     changed = token[:at] + data.draw(st.text(CHARACTERS, max_size=3) | st.text(max_size=1)) + token[at + removed :]
     assume(changed != token)
-    assert isinstance(judged(changed), Refused | UnknownKey)
+    assert isinstance(judged(changed), TokenRefused | UnknownKey)
 
 
 @given(algorithms, st.data())
@@ -120,19 +120,19 @@ def test_a_token_with_any_bit_changed_is_not_accepted(alg: str, data: st.DataObj
     which = data.draw(st.integers(0, 2))
     at, bit = data.draw(st.integers(0, len(parts[which]) - 1)), data.draw(st.integers(0, 7))
     parts[which] = parts[which][:at] + bytes([parts[which][at] ^ 1 << bit]) + parts[which][at + 1 :]
-    assert isinstance(judged(".".join(map(base64url.encode, parts))), Refused | UnknownKey)
+    assert isinstance(judged(".".join(map(base64url.encode, parts))), TokenRefused | UnknownKey)
 
 
 @given(texts)
 def test_any_text_is_judged(token: str) -> None:
-    assert not isinstance(judged(token), Claims)
+    assert not isinstance(judged(token), VerifiedClaims)
 
 
 @given(st.binary(max_size=100), st.binary(max_size=100), st.binary(max_size=100))
 @example(b"{}", b"{}", b"\0")
 @example(b"[" * 100_000, b"", b"")
 def test_any_bytes_are_judged(header: bytes, payload: bytes, signature: bytes) -> None:
-    assert not isinstance(judged(".".join(map(base64url.encode, (header, payload, signature)))), Claims)
+    assert not isinstance(judged(".".join(map(base64url.encode, (header, payload, signature)))), VerifiedClaims)
 
 
 def is_number(value: object) -> bool:
@@ -167,7 +167,7 @@ def is_good(claims: Mapping[str, object]) -> bool:
 @example(claims(aud=["gateway", None]))
 def test_signed_claims_are_accepted_if_they_are_good(claims: dict[str, object]) -> None:
     said = judged(raw({"alg": "ES256", "kid": "p256"}, claims))
-    assert isinstance(said, Claims) is is_good(claims)
+    assert isinstance(said, VerifiedClaims) is is_good(claims)
     assert not isinstance(said, UnknownKey)
 
 
@@ -177,7 +177,7 @@ def test_signed_claims_are_accepted_if_they_are_good(claims: dict[str, object]) 
 def test_a_signed_header_is_accepted_if_it_is_good(header: dict[str, object]) -> None:
     good = header["alg"] == "ES256" and header.get("kid", "p256") == "p256" and {"crit", "b64"}.isdisjoint(header)
     typed = header.get("typ", "JWT") in ("JWT", "at+JWT", "application/at+jwt")
-    assert isinstance(judged(raw(header, CLAIMS)), Claims) is (good and typed)
+    assert isinstance(judged(raw(header, CLAIMS)), VerifiedClaims) is (good and typed)
 
 
 @given(st.binary(max_size=50))

@@ -63,11 +63,11 @@ class Life:
 
 @final
 @attrs.frozen
-class Unreadable:
+class UnreadableExpiry:
     """A subject token that has an ``exp`` which is not a time."""
 
 
-UNREADABLE: Final = Unreadable()
+UNREADABLE: Final = UnreadableExpiry()
 
 
 def plan_life(now: Instant, age: float, length: float, subject_end: float, chance: float) -> Life | None:
@@ -93,7 +93,7 @@ def plan_life(now: Instant, age: float, length: float, subject_end: float, chanc
     return None if life.is_over(now) else life
 
 
-def subject_end(token: str) -> float | Unreadable:
+def subject_end(token: str) -> float | UnreadableExpiry:
     """Return the ``exp`` of a subject token in seconds since the epoch; infinite if it has none or is not a JWT.
 
     Any token of three parts whose middle one decodes to a JSON object counts. Nothing is verified, since an ``exp`` can only shorten what
@@ -123,12 +123,12 @@ def subject_end(token: str) -> float | Unreadable:
 _TO_URLSAFE: Final = str.maketrans("+/", "-_")
 
 
-def _as_time(value: object) -> float | Unreadable:
+def _as_time(value: object) -> float | UnreadableExpiry:
     """RFC 7519 section 2, NumericDate: a JSON number."""
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value:  # noqa: PLR0124 - NaN
         return UNREADABLE
     return float(min(max(value, -_LATEST), _LATEST))
 
 
-def _earliest(end: float | Unreadable) -> float:
-    return -math.inf if isinstance(end, Unreadable) else end
+def _earliest(end: float | UnreadableExpiry) -> float:
+    return -math.inf if isinstance(end, UnreadableExpiry) else end

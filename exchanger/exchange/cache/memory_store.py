@@ -23,7 +23,7 @@ RENEWAL_LOST_S: Final = 60.0
 
 @final
 @attrs.frozen
-class Kept:
+class CachedToken:
     """A token that was kept. ``renew``: its receiver must renew it, since no one else will for a while."""
 
     token: ExchangedToken
@@ -35,7 +35,7 @@ class Kept:
 class Entry:
     """A token in a partition. ``renew_at`` moves on when a renewal begins; ``used`` orders entries across partitions."""
 
-    kept: Kept
+    kept: CachedToken
     life: Life
     size: int
     renew_at: float
@@ -44,7 +44,7 @@ class Entry:
     @classmethod
     def of(cls, token: ExchangedToken, life: Life) -> "Entry":
         """Return an entry for ``token``, which is handed out as it is here."""
-        return cls(Kept(token), life, len(token.access_token.reveal()) + ENTRY_BYTES, life.renew_at)
+        return cls(CachedToken(token), life, len(token.access_token.reveal()) + ENTRY_BYTES, life.renew_at)
 
 
 @final
@@ -97,7 +97,7 @@ class MemoryStore:
         partition.max_entries = max_entries
         self._shorten(partition)
 
-    def get(self, partition: IssuerPartition, digest: bytes, steady: float, wall: float, max_age: float) -> Kept | None:
+    def get(self, partition: IssuerPartition, digest: bytes, steady: float, wall: float, max_age: float) -> CachedToken | None:
         """Return the token of this name if it may be served, at most ``max_age`` seconds after it was issued.
 
         The moment comes as two numbers, since this is on the way of each request.
@@ -114,7 +114,7 @@ class MemoryStore:
         if steady < entry.renew_at:
             return entry.kept
         entry.renew_at = steady + RENEWAL_LOST_S
-        return Kept(entry.kept.token, renew=True)
+        return CachedToken(entry.kept.token, renew=True)
 
     def put(self, partition: IssuerPartition, digest: bytes, entry: Entry) -> None:
         """Keep a token under this name, in place of the one before."""

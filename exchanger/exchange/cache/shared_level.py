@@ -20,7 +20,7 @@ from exchanger.exchange.cache.files import StoreFiles, read_files
 from exchanger.exchange.cache.keys import CacheKey
 from exchanger.exchange.cache.sealed_token import MAX_SEALED_BYTES, StoredToken, seal, unseal
 from exchanger.exchange.cache.settings import SharedSettings
-from exchanger.exchange.cache.store import Store, StoreFailure, Write
+from exchanger.exchange.cache.store import StoreConnection, StoreFailure, Write
 from exchanger.exchange.cache.write_queue import Job, WriteQueue
 from exchanger.net.network import Network
 from exchanger.net.stream import Dial
@@ -46,7 +46,7 @@ _RETRY: Final = BackOffSettings(first=0.5, factor=2.0, cap=15.0, reset=60.0)
 
 
 @enum.unique
-class Absent(enum.Enum):
+class EmptyLookup(enum.Enum):
     """Why a look-up found nothing; the value is the ``result`` of the metric."""
 
     MISS = "miss"
@@ -73,7 +73,7 @@ class SharedObserver(Protocol):
 
 
 class Connected(Protocol):
-    """An open connection to the store; see ``Store``."""
+    """An open connection to the store; see ``StoreConnection``."""
 
     closed: trio.Event
 
@@ -108,7 +108,7 @@ class SharedLevel:
     observer: SharedObserver
     on_keys_gone: Callable[[], None]
     network: Network
-    open_store: OpenStore = Store.open
+    open_store: OpenStore = StoreConnection.open
     keys: tuple[CacheKey, ...] = attrs.field(default=(), init=False)
     _files: StoreFiles | None = attrs.field(default=None, init=False)
     _follower: FileFollower[StoreFiles | UnusableFile] = attrs.field(init=False)
@@ -144,25 +144,25 @@ class SharedLevel:
             nursery.start_soon(self._write_queued)
             task_status.started()
 
-    async def find(self, digests: tuple[bytes, ...]) -> tuple[StoredToken, float] | Absent:
+    async def find(self, digests: tuple[bytes, ...]) -> tuple[StoredToken, float] | EmptyLookup:
         """Return the token with one of these names, and the seconds that it has left by the store's own reckoning.
 
         ``digests`` has one name for each of ``keys``, in order. It takes ``FIND_S`` at most.
         """
         store, keys = self._store, self.keys
         if store is None or len(digests) != len(keys) or self._finding >= MAX_FINDS:
-            return Absent.MISS
+            return EmptyLookup.MISS
         self._finding += 1
         try:
             with trio.move_on_after(FIND_S):
                 found = await store.read([self._name(digest) for digest in digests], MAX_SEALED_BYTES)
                 if isinstance(found, StoreFailure):
                     self._failed(store, found.reason)
-                    return Absent.ERROR
+                    return EmptyLookup.ERROR
                 self._failures = max(0.0, self._failures - SUCCESS)
-                return _opened(keys, digests, found) or Absent.MISS
+                return _opened(keys, digests, found) or EmptyLookup.MISS
             self._failed(store, _SLOW)
-            return Absent.ERROR
+            return EmptyLookup.ERROR
         finally:
             self._finding -= 1
 

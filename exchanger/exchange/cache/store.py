@@ -113,7 +113,7 @@ class _Connection(BaseConnection):
 
 @final
 @attrs.define(eq=False)
-class Store:
+class StoreConnection:
     """An open connection. ``closed`` is set when it is lost."""
 
     closed: trio.Event

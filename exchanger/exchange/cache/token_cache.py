@@ -17,8 +17,8 @@ import trio
 from exchanger.errors import Diagnostic
 from exchanger.exchange.cache.issuers_in_force import CacheKeyBuilder, IssuersInForce, KeepingIssuer
 from exchanger.exchange.cache.keys import KEY_BYTES
-from exchanger.exchange.cache.lifetime import Instant, Life, Unreadable, plan_life, subject_end
-from exchanger.exchange.cache.memory_store import Entry, Kept, MemoryStore
+from exchanger.exchange.cache.lifetime import Instant, Life, UnreadableExpiry, plan_life, subject_end
+from exchanger.exchange.cache.memory_store import CachedToken, Entry, MemoryStore
 from exchanger.exchange.cache.sealed_token import MAX_TOKEN_CHARS, StoredToken
 from exchanger.exchange.cache.settings import SharedSettings
 from exchanger.net.network import SYSTEM, Network
@@ -28,9 +28,9 @@ from exchanger.values.issuer import Issuer
 from exchanger.values.token import Cache, ExchangedToken, ExchangeFailure, TokenRequest
 
 if TYPE_CHECKING:
-    from exchanger.exchange.cache.shared_level import Absent, SharedLevel, SharedObserver
+    from exchanger.exchange.cache.shared_level import EmptyLookup, SharedLevel, SharedObserver
 
-__all__ = ["Kept", "TokenCache"]
+__all__ = ["CachedToken", "TokenCache"]
 
 # Names of tokens that were refused and may still be in the shared level.
 MAX_REFUSED: Final = 10_000
@@ -108,7 +108,7 @@ class TokenCache:
         """Take over the issuers in force, and forget the tokens of those that are gone, changed, or keep nothing any more."""
         self._issuers.use(issuers)
 
-    def find(self, request: TokenRequest) -> Kept | None:
+    def find(self, request: TokenRequest) -> CachedToken | None:
         """Return the token in memory for ``request``; ``None`` if there is none, or its issuer keeps none. Takes some 5 µs."""
         builder = self._issuers.builder_for(request)
         if builder is None:
@@ -133,7 +133,7 @@ class TokenCache:
         self._refused.pop(digest, None)
         self._memory.remove(builder.of.partition, digest)
         end = subject_end(request.subject_token.reveal())
-        if isinstance(end, Unreadable) or token.expires_in is None or len(token.access_token.reveal()) > MAX_TOKEN_CHARS:
+        if isinstance(end, UnreadableExpiry) or token.expires_in is None or len(token.access_token.reveal()) > MAX_TOKEN_CHARS:
             return
         # It was issued at some time during the call: at its beginning, to be sure.
         age = 0.0 if token.call is None else token.call.duration
@@ -181,7 +181,7 @@ class TokenCache:
         """Return whether ``find_shared`` may find something: a shared level is in use, and the issuer keeps tokens."""
         return self._level is not None and self._level.in_use and self._issuers.builder_for(request) is not None
 
-    async def find_shared(self, request: TokenRequest) -> Kept | None:
+    async def find_shared(self, request: TokenRequest) -> CachedToken | None:
         """Return the token that the shared level has for ``request``, and put it into memory. One short attempt; it never fails.
 
         It has to live longer than one in memory, which is to be renewed: another replica may have done so already.
@@ -208,13 +208,13 @@ class TokenCache:
 
     def _take_over(
         self, builder: CacheKeyBuilder, request: TokenRequest, digest: bytes, stored: StoredToken, left: float, better_than: Life | None
-    ) -> Kept | None:
+    ) -> CachedToken | None:
         """Put a token of the shared level into memory, unless it was refused here or is not to be served."""
         now = self._now()
         if self._refused.get(digest, now.steady) > now.steady:
             return None
         end = subject_end(request.subject_token.reveal())
-        if isinstance(end, Unreadable):
+        if isinstance(end, UnreadableExpiry):
             return None
         # The writer's clock and the store's both count, and the one that leaves less.
         left = min(left, stored.wall_end - now.wall, stored.length)
@@ -228,7 +228,7 @@ class TokenCache:
         self._memory.put(builder.of.partition, digest, entry)
         return entry.kept
 
-    def _count_absent(self, of: KeepingIssuer, found: "Absent") -> None:
+    def _count_absent(self, of: KeepingIssuer, found: "EmptyLookup") -> None:
         if found.value == "error":
             of.tally.shared_errors += 1
         else:

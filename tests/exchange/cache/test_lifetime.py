@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from exchanger.exchange.cache.lifetime import MARGIN_PART, MARGIN_S, UNREADABLE, Instant, Unreadable, plan_life, subject_end
+from exchanger.exchange.cache.lifetime import MARGIN_PART, MARGIN_S, UNREADABLE, Instant, UnreadableExpiry, plan_life, subject_end
 from tests.exchange.cache.examples import START, jwt
 
 seconds = st.floats(0.0, 1e7)
@@ -65,7 +65,7 @@ def test_a_life_without_a_length_or_an_end_is_none(length: float) -> None:
     ],
     ids=map(str, itertools.count()),
 )
-def test_the_exp_of_a_jwt(claims: object, end: float | Unreadable) -> None:
+def test_the_exp_of_a_jwt(claims: object, end: float | UnreadableExpiry) -> None:
     assert subject_end(jwt(claims)) == end
 
 
@@ -86,7 +86,7 @@ def test_the_exp_of_a_jwt(claims: object, end: float | Unreadable) -> None:
         (b"", math.inf),
     ],
 )
-def test_claims_as_others_may_write_them(raw: bytes, end: float | Unreadable) -> None:
+def test_claims_as_others_may_write_them(raw: bytes, end: float | UnreadableExpiry) -> None:
     assert subject_end(jwt(None, raw=raw)) == end
 
 
@@ -110,4 +110,4 @@ def test_either_alphabet_is_read(alphabet: str) -> None:
 @example("a.A.c")  # no base64
 @given(st.text(max_size=200) | st.binary(max_size=200).map(lambda raw: jwt(None, raw=raw)))
 def test_any_text_is_read(text: str) -> None:
-    assert isinstance(subject_end(text), float | Unreadable)
+    assert isinstance(subject_end(text), float | UnreadableExpiry)

@@ -14,7 +14,7 @@ import trio.testing
 import trustme
 
 from exchanger.exchange.cache.settings import SharedSettings, StoreAddress
-from exchanger.exchange.cache.store import Store, StoreFailure, Write
+from exchanger.exchange.cache.store import StoreConnection, StoreFailure, Write
 from exchanger.net.network import SYSTEM
 from exchanger.net.tls.client import client_tls_context
 from exchanger.values.secret import Secret
@@ -49,7 +49,7 @@ async def connected(
     password: str = "",
     server_tls: ssl.SSLContext | None = None,
     tls: ssl.SSLContext | None = None,
-) -> AsyncGenerator[tuple[Store | StoreFailure, list[bytes]]]:
+) -> AsyncGenerator[tuple[StoreConnection | StoreFailure, list[bytes]]]:
     heard: list[bytes] = []
     with trio.fail_after(PATIENCE_S):
         async with trio.open_nursery() as nursery:
@@ -62,7 +62,7 @@ async def connected(
             inner: object = listeners[0]
             port = getattr(inner, "transport_listener", inner).socket.getsockname()[1]  # type: ignore[attr-defined]
             settings = SharedSettings(StoreAddress(tls is not None, "127.0.0.1", port), Path("keys"), username="app" if password else "")
-            yield await Store.open(nursery, SYSTEM.connect, settings, Secret(password) if password else None, tls), heard
+            yield await StoreConnection.open(nursery, SYSTEM.connect, settings, Secret(password) if password else None, tls), heard
             nursery.cancel_scope.cancel()
 
 
@@ -76,8 +76,8 @@ def then(*said: bytes | None) -> Answers:
     return answers
 
 
-def opened(found: Store | StoreFailure) -> Store:
-    assert isinstance(found, Store)
+def opened(found: StoreConnection | StoreFailure) -> StoreConnection:
+    assert isinstance(found, StoreConnection)
     return found
 
 
@@ -123,7 +123,7 @@ async def test_changes_are_made_in_order() -> None:
 )
 async def test_whatever_a_server_says_is_an_answer_or_a_failure(said: bytes | None, reason: str) -> None:
     """Also where the client's parser raises what it never meant to: that reaches each command that waits."""
-    asks: tuple[Callable[[Store], Awaitable[object]], ...] = (
+    asks: tuple[Callable[[StoreConnection], Awaitable[object]], ...] = (
         lambda store: store.read([b"k"], 10),
         lambda store: store.write([Write(b"k")]),
     )
@@ -203,12 +203,12 @@ async def test_a_store_that_sends_without_end_is_read_for_one_piece_at_most(floo
     settings = SharedSettings(StoreAddress(False, "127.0.0.1", 1), Path("keys"))
     with trio.fail_after(PATIENCE_S):
         async with trio.open_nursery() as nursery:
-            found = await Store.open(nursery, connect, settings, None, None)
+            found = await StoreConnection.open(nursery, connect, settings, None, None)
             if at == "read":
                 await opened(found).read([b"one", b"two"], 10)
             elif at == "write":
                 await opened(found).write([Write(b"one", b"value", 5), Write(b"two")])
-            if isinstance(found, Store):
+            if isinstance(found, StoreConnection):
                 await found.closed.wait()
             nursery.cancel_scope.cancel()
     assert stream.taken <= (1 if at == "idle" else 2 * 65536)
@@ -245,7 +245,7 @@ async def test_a_greeting_that_is_none(said: bytes | None, reason: str) -> None:
 async def test_nobody_there() -> None:
     async with trio.open_nursery() as nursery:
         settings = SharedSettings(StoreAddress(False, "127.0.0.1", free_port()), Path("keys"))
-        found = await Store.open(nursery, SYSTEM.connect, settings, None, None)
+        found = await StoreConnection.open(nursery, SYSTEM.connect, settings, None, None)
     assert found == StoreFailure("cannot be reached")
 
 
