@@ -18,7 +18,7 @@ import ngh2
 
 from exchanger.net.http2.client import Http2Client
 from exchanger.net.http2.head import Field, RequestHead, header_fields, request_head
-from exchanger.net.http2.response import Answered
+from exchanger.net.http2.response import ResponseEnded
 
 OUTSTANDING: Final = (1, 8, 20, 100)
 REQUESTS: Final = 4_000  # in a round
@@ -69,7 +69,7 @@ class Machine:
 
     def answered(self) -> int:
         """Return how many answers have come since the last time."""
-        return sum(type(event) is Answered for event in self.client.events())
+        return sum(type(event) is ResponseEnded for event in self.client.events())
 
 
 @attrs.define(eq=False)

@@ -11,8 +11,8 @@ from exchanger.decision.token_failure import transport_failure
 from exchanger.errors import Diagnostic
 from exchanger.exchange.breaker import is_oversized
 from exchanger.exchange.stage import GATEWAY_TIMED_OUT, NOBODY_WAITS, STOPPING, Done
-from exchanger.net.answer import Answer
-from exchanger.net.call import Call, NoAnswer, Phase
+from exchanger.net.answer import EndpointResponse
+from exchanger.net.call import CallPhase, EndpointCall, NoAnswer
 from exchanger.net.pool import Connections
 from exchanger.oauth.preparation import Preparation
 from exchanger.oauth.retry_after import read_retry_after
@@ -90,7 +90,7 @@ class CallPassage:
     request: OAuthRequest
     ends: float
     done: Done
-    _call: Call | None = attrs.field(default=None, init=False)
+    _call: EndpointCall | None = attrs.field(default=None, init=False)
     _began: bool = attrs.field(default=False, init=False)
     _outcome: TokenOutcome | None = attrs.field(default=None, init=False)
     _span: SpanContext | None = attrs.field(default=None, init=False)
@@ -110,7 +110,7 @@ class CallPassage:
 
     @property
     def _is_crowded_out(self) -> bool:
-        return self._call is not None and self._call.phase is Phase.QUEUED
+        return self._call is not None and self._call.phase is CallPhase.QUEUED
 
     def begin(self) -> TokenOutcome | Self:
         """Make the call; a request that cannot be made has its outcome at once."""
@@ -134,7 +134,7 @@ class CallPassage:
         )
         if isinstance(prepared, ExchangeFailure):
             return self._end(prepared)
-        self._call = Call(
+        self._call = EndpointCall(
             endpoint,
             prepared.head,
             prepared.head.fitting(prepared.encoded.trace) if prepared.encoded.trace else (),
@@ -167,14 +167,14 @@ class CallPassage:
         self._failed(failure)
         self.done(failure)
 
-    def _landed(self, answer: Answer | NoAnswer) -> None:
+    def _landed(self, answer: EndpointResponse | NoAnswer) -> None:
         outcome = self._end(self._read(answer))
         if self._began:
             self.done(outcome)
         else:
             self._outcome = outcome
 
-    def _read(self, answer: Answer | NoAnswer) -> TokenOutcome:
+    def _read(self, answer: EndpointResponse | NoAnswer) -> TokenOutcome:
         if isinstance(answer, NoAnswer):
             if self._is_crowded_out:
                 return CROWDED

@@ -25,7 +25,7 @@ from exchanger.exchange.rotate import Rotate
 from exchanger.exchange.shared import Shared
 from exchanger.exchange.verify import SubjectTokenVerifier
 from exchanger.net.dial import DialLimits
-from exchanger.net.pool import ConnectionCounts, ConnectionLimits, Connections
+from exchanger.net.pool import ConnectionCounts, Connections, PoolLimits
 from exchanger.net.proxies import EnvironmentProxies
 from exchanger.net.reactor import Reactor
 from exchanger.net.tls.client import client_tls_context
@@ -191,9 +191,9 @@ class TokenClient:
         return self._verify.begin(request, due, done)
 
 
-def connection_limits(settings: TokenClientSettings) -> ConnectionLimits:
+def connection_limits(settings: TokenClientSettings) -> PoolLimits:
     """Return what ``settings`` say of connections."""
-    return ConnectionLimits(
+    return PoolLimits(
         dial=DialLimits(settings.dial_timeout, settings.tls_handshake_timeout),
         response_header=settings.response_header_timeout,
         max_idle=settings.max_idle_connections,

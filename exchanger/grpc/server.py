@@ -18,7 +18,7 @@ from exchanger.net.listening import accepted
 from exchanger.net.reactor import Reactor
 from exchanger.net.tcp import SocketTransport, Transport
 from exchanger.net.tls.rotation import Rotation
-from exchanger.net.tls.server import Phase, ServerTlsTransport
+from exchanger.net.tls.server import ServerTlsTransport, TlsPhase
 from exchanger.net.tls.settings import HandshakeLog, SilentTlsObserver, TlsObserver, TlsSettings
 
 # Seconds for a peer to learn that it must not open streams (RFC 9113 section 6.8 asks for a round trip). A peer that does not acknowledge
@@ -249,7 +249,7 @@ class GrpcServer:
                 self._note(transport, timed_out=session.timed_out)
 
     def _note(self, transport: ServerTlsTransport, *, timed_out: bool) -> None:
-        failure = "timeout" if timed_out and transport.phase is Phase.HANDSHAKE else transport.failure
+        failure = "timeout" if timed_out and transport.phase is TlsPhase.HANDSHAKE else transport.failure
         if failure is not None:
             self._handshakes.on_failed(transport.peer, failure)
 

@@ -26,7 +26,7 @@ class TooLarge(enum.Enum):
 @final
 @quickly_made
 @attrs.frozen(weakref_slot=False)
-class Answer:
+class EndpointResponse:
     """One response. Everything but the status is the endpoint's own text, so it is hidden.
 
     ``challenges`` are the values of WWW-Authenticate, ``retry_after`` that of Retry-After and ``cache_control`` the list of Cache-Control,

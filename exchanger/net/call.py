@@ -9,13 +9,13 @@ from typing import final
 
 import attrs
 
-from exchanger.net.answer import Answer
+from exchanger.net.answer import EndpointResponse
 from exchanger.net.endpoint import Endpoint, PreparedHead
 from exchanger.net.timers import NEVER
 
 
 @enum.unique
-class Phase(enum.Enum):
+class CallPhase(enum.Enum):
     """What a call waits for; the value follows "timed out while"."""
 
     QUEUED = "waiting for a free connection"
@@ -35,7 +35,7 @@ class NoAnswer:
 
 @final
 @attrs.define(eq=False)
-class Call:
+class EndpointCall:
     """A call. ``landed`` gets the answer, or why there is none, exactly once, unless its caller gives it up before.
 
     Attributes:
@@ -55,17 +55,17 @@ class Call:
     trace: tuple[tuple[str, str], ...] = attrs.field(repr=False)
     body: bytes = attrs.field(repr=False)
     ends: float
-    landed: Callable[[Answer | NoAnswer], None]
+    landed: Callable[[EndpointResponse | NoAnswer], None]
     header_timeout: float | None = None
     party: Hashable = None
     apart: bool = False
     queued: bool = False
-    phase: Phase = Phase.QUEUED
+    phase: CallPhase = CallPhase.QUEUED
     due: float = NEVER
     fresh: bool = False
     over: bool = False
     status: int | None = None
-    withdraw: Callable[["Call"], str] = lambda call: call.phase.value
+    withdraw: Callable[["EndpointCall"], str] = lambda call: call.phase.value
 
     def on_due(self, now: float) -> None:
         """Its phase takes too long; see ``Timed``."""
@@ -76,7 +76,7 @@ class Call:
         if self.status is None:
             self.land(NoAnswer(timed_out=True, why=f"timed out while {phase}"))
         else:
-            self.land(Answer(self.status, (), "", None))
+            self.land(EndpointResponse(self.status, (), "", None))
 
     def give_up(self) -> None:
         """No one waits any more: end the call without a result."""
@@ -84,7 +84,7 @@ class Call:
             self._end()
             self.withdraw(self)
 
-    def land(self, outcome: Answer | NoAnswer) -> None:
+    def land(self, outcome: EndpointResponse | NoAnswer) -> None:
         """The call is over."""
         if not self.over:
             landed = self.landed
@@ -98,5 +98,5 @@ class Call:
         self.body = b""  # a link, an exchange and the next round may still have the row
 
 
-def _nowhere(_outcome: Answer | NoAnswer) -> None:
+def _nowhere(_outcome: EndpointResponse | NoAnswer) -> None:
     """No one waits for this call."""

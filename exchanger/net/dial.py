@@ -15,7 +15,7 @@ import trio
 from exchanger.net.network import Network
 from exchanger.net.tcp import SocketTransport
 from exchanger.net.tls.client import ClientTlsTransport, decrypted, encrypted
-from exchanger.net.tls.client_contexts import TlsContexts, Unusable
+from exchanger.net.tls.client_contexts import NoTlsContext, TlsContexts
 from exchanger.net.tls.layer import TlsLayer
 from exchanger.net.why import why
 from exchanger.util.address import tls_server_name
@@ -135,7 +135,7 @@ class _Channel:
 
 @final
 @attrs.define(eq=False)
-class Attempt:
+class DialAttempt:
     """One attempt to connect to ``origin``. ``phase`` is what is under way, in words for operators.
 
     It is counted on until ``patient_until`` (seconds of Trio's clock), and goes on within its limits.
@@ -191,7 +191,7 @@ class Attempt:
         if not origin.secure:
             return ""
         context = self.tls.own(origin.ca_pem, origin.certificate, *_OFFERS[origin.protocol])
-        if isinstance(context, Unusable):
+        if isinstance(context, NoTlsContext):
             return context.why
         if problem := await self._secure(channel, origin.host, "the token endpoint", context):
             return problem

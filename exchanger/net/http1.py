@@ -12,7 +12,7 @@ from typing import Final, final
 import attrs
 import h11
 
-from exchanger.net.answer import MAX_RESPONSE_BYTES, Answer, TooLarge, is_redirect, with_cache_control
+from exchanger.net.answer import MAX_RESPONSE_BYTES, EndpointResponse, TooLarge, is_redirect, with_cache_control
 
 # Longest response head, or chunk line, that is taken in, give or take one read; common servers send 8 KiB at most.
 _MAX_HEAD_BYTES: Final = 64 * 1024
@@ -35,11 +35,11 @@ _UNUSUAL: Final = frozenset({b"transfer-encoding", b"upgrade", b"trailer"})
 # All fields that are read.
 _READ: Final = _UNUSUAL | {b"content-length", b"connection", b"www-authenticate", b"retry-after", b"cache-control"}
 
-# Of a usual response: its status, its length, and the other fields of ``Answer`` before and after the body.
+# Of a usual response: its status, its length, and the other fields of ``EndpointResponse`` before and after the body.
 _Usual = tuple[int, int, tuple[str, ...], str, str]
 
 
-def read_whole(data: bytes) -> Answer | None:
+def read_whole(data: bytes) -> EndpointResponse | None:
     """Return the response that ``data`` is, if it is exactly one, and usual. Nearly all come so; ``Http1Response`` takes any."""
     head = _USUAL_HEAD.match(data)
     usual = None if head is None else _read_usual(head)
@@ -47,7 +47,7 @@ def read_whole(data: bytes) -> Answer | None:
         return None
     status, length, challenges, retry_after, cache_control = usual
     body = data[head.end() :]
-    return Answer(status, challenges, retry_after, body, cache_control) if len(body) == length else None
+    return EndpointResponse(status, challenges, retry_after, body, cache_control) if len(body) == length else None
 
 
 def _read_usual(head: re.Match[bytes]) -> _Usual | None:
@@ -94,7 +94,7 @@ class Http1Response:
 
     status: int | None = attrs.field(default=None, init=False)
     seen: bool = attrs.field(default=False, init=False)
-    answer: Answer | None = attrs.field(default=None, init=False)
+    answer: EndpointResponse | None = attrs.field(default=None, init=False)
     is_over: bool = attrs.field(default=False, init=False)
     clean: bool = attrs.field(default=False, init=False)
     _challenges: tuple[str, ...] = attrs.field(default=(), init=False, repr=False)
@@ -144,7 +144,7 @@ class Http1Response:
         self.is_over = True
         self._parts.clear()
         if self.status is not None:
-            self.answer = Answer(self.status, self._challenges, self._retry_after, body, self._cache_control)
+            self.answer = EndpointResponse(self.status, self._challenges, self._retry_after, body, self._cache_control)
 
     # Any other response.
 

@@ -9,12 +9,12 @@ from typing import ClassVar, Final, Protocol, final
 import attrs
 import trio
 
-from exchanger.net.answer import Answer
-from exchanger.net.call import Call, NoAnswer, Phase
+from exchanger.net.answer import EndpointResponse
+from exchanger.net.call import CallPhase, EndpointCall, NoAnswer
 from exchanger.net.http1 import Http1Response, read_whole
 from exchanger.net.http2.client import Http2Client
 from exchanger.net.http2.head import header_fields
-from exchanger.net.http2.response import Answered, HeadArrived, Lost
+from exchanger.net.http2.response import HeadArrived, Lost, ResponseEnded
 from exchanger.net.reactor import READ, WRITE, Reactor
 from exchanger.net.tcp import SocketTransport, StreamEndedError
 from exchanger.net.timers import NEVER
@@ -31,16 +31,16 @@ class LinkOwner(Protocol):
 
     header_timeout: float
 
-    def answered(self, link: "Http1Link", call: Call, answer: Answer | None, *, seen: bool, clean: bool) -> None:
+    def answered(self, link: "Http1Link", call: EndpointCall, answer: EndpointResponse | None, *, seen: bool, clean: bool) -> None:
         """The call on ``link`` is over, with ``answer`` or with something that is none.
 
         ``seen``: any byte of it came. ``clean``: the link is as it was before, so it may carry another one.
         """
 
-    def ended(self, call: Call, outcome: Answer | NoAnswer) -> None:
+    def ended(self, call: EndpointCall, outcome: EndpointResponse | NoAnswer) -> None:
         """A call on an HTTP/2 link is over."""
 
-    def again(self, call: Call) -> None:
+    def again(self, call: EndpointCall) -> None:
         """The peer did not process the call, so it may be sent once more."""
 
     def closed(self, link: "Http1Link | Http2Link") -> None:
@@ -59,7 +59,7 @@ class Http1Link:
     _transport: SocketTransport | ClientTlsTransport
     _owner: LinkOwner
     _reactor: Reactor
-    call: Call | None = attrs.field(default=None, init=False)
+    call: EndpointCall | None = attrs.field(default=None, init=False)
     answered_at: float = attrs.field(default=-math.inf, init=False)
     used: bool = attrs.field(default=False, init=False)
     sent_at: float = attrs.field(default=0.0, init=False)
@@ -76,11 +76,11 @@ class Http1Link:
         """Return the transport's descriptor."""
         return self._transport.fileno()
 
-    def send(self, call: Call, now: float) -> bool:
+    def send(self, call: EndpointCall, now: float) -> bool:
         """Send ``call``, at the end of this turn; return whether HTTP/1.1 can carry it, as always."""
         self.call, self.sent_at = call, now
         self._to_send = call.head.http1_request(call.trace, call.body)
-        call.phase = Phase.SENT
+        call.phase = CallPhase.SENT
         header_timeout = self._owner.header_timeout if call.header_timeout is None else call.header_timeout
         self._reactor.timers.expect(call, min(call.ends, now + header_timeout))
         self._reactor.touch(self)
@@ -167,7 +167,7 @@ class Http1Link:
             self.call = self._response = None  # an answer holds a token, and this link may be kept for long
             self._owner.answered(self, call, response.answer, seen=response.seen, clean=response.clean and not self._blocked)
         elif response.status is not None and call.status is None:
-            call.status, call.phase = response.status, Phase.READING
+            call.status, call.phase = response.status, CallPhase.READING
             self._reactor.timers.expect(call, call.ends)
 
 
@@ -184,7 +184,7 @@ class Http2Link:
     used_at: float
     due: float = attrs.field(default=NEVER, init=False)
     is_open: bool = attrs.field(default=True, init=False)
-    _calls: dict[int, Call] = attrs.field(factory=dict, init=False)
+    _calls: dict[int, EndpointCall] = attrs.field(factory=dict, init=False)
     _blocked: bool = attrs.field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -221,19 +221,19 @@ class Http2Link:
         """Whether the peer wants HTTP/1.1 instead."""
         return self._http.requires_http1
 
-    def send(self, call: Call, now: float) -> bool:
+    def send(self, call: EndpointCall, now: float) -> bool:
         """Send ``call`` at the end of this turn; return whether HTTP/2 can carry it."""
         head, extra = call.head.http2, header_fields(call.trace)
         if head is None or extra is None:
             return False
         self._calls[self._http.request(head, call.body, now, extra)] = call
-        call.phase = Phase.SENT
+        call.phase = CallPhase.SENT
         header_timeout = self._owner.header_timeout if call.header_timeout is None else call.header_timeout
         self._reactor.timers.expect(call, min(call.ends, now + header_timeout))
         self._touch(now)
         return True
 
-    def give_up(self, call: Call) -> None:
+    def give_up(self, call: EndpointCall) -> None:
         """Cancel ``call``, which is on this link."""
         for stream_id, other in self._calls.items():
             if other is call:
@@ -310,14 +310,14 @@ class Http2Link:
             self._transport.close()
             self._owner.closed(self)
 
-    def _on_event(self, event: HeadArrived | Answered | Lost) -> None:
+    def _on_event(self, event: HeadArrived | ResponseEnded | Lost) -> None:
         call = self._calls.get(event.stream_id) if type(event) is HeadArrived else self._calls.pop(event.stream_id, None)
         if call is None:
             return
-        if type(event) is Answered:
+        if type(event) is ResponseEnded:
             self._owner.ended(call, event.answer)
         elif type(event) is HeadArrived:
-            call.phase = Phase.READING
+            call.phase = CallPhase.READING
             call.status = event.status
             self._reactor.timers.expect(call, call.ends)
         elif event.safe or event.unheard:  # the latter as over HTTP/1.1, see ``LinkOwner.answered``

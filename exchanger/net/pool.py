@@ -25,10 +25,10 @@ from typing import Final, final
 import attrs
 import trio
 
-from exchanger.net.answer import Answer
-from exchanger.net.call import Call, NoAnswer, Phase
+from exchanger.net.answer import EndpointResponse
+from exchanger.net.call import CallPhase, EndpointCall, NoAnswer
 from exchanger.net.concurrency import ConcurrencyLimit, Entered
-from exchanger.net.dial import Attempt, Dialled, DialLimits, Origin, Unreachable
+from exchanger.net.dial import DialAttempt, Dialled, DialLimits, Origin, Unreachable
 from exchanger.net.http2.client import Http2Client
 from exchanger.net.http2.limits import MAX_STREAMS
 from exchanger.net.links import Http1Link, Http2Link
@@ -66,7 +66,7 @@ _patient_until: Final = operator.attrgetter("patient_until")
 
 @final
 @attrs.frozen(kw_only=True)
-class ConnectionLimits:
+class PoolLimits:
     """Durations are in seconds. Without ``reuse`` no connection carries a second call."""
 
     dial: DialLimits
@@ -110,11 +110,11 @@ class OriginPool:
     origin: Origin
     quarantine: ReuseQuarantine
     header_timeout: float
-    permits: ConcurrencyLimit[Call]
+    permits: ConcurrencyLimit[EndpointCall]
     due: float = NEVER
-    dialling: dict[Call, None] = attrs.field(factory=dict)
-    attempts: list[Attempt] = attrs.field(factory=list)
-    links: dict[Call, Http1Link | Http2Link] = attrs.field(factory=dict)
+    dialling: dict[EndpointCall, None] = attrs.field(factory=dict)
+    attempts: list[DialAttempt] = attrs.field(factory=list)
+    links: dict[EndpointCall, Http1Link | Http2Link] = attrs.field(factory=dict)
     quarantined: deque[Http1Link] = attrs.field(factory=deque)
     reusable: deque[Http1Link] = attrs.field(factory=deque)
     idle: list[Http1Link] = attrs.field(factory=list)
@@ -124,7 +124,7 @@ class OriginPool:
 
     # Calls.
 
-    def begin(self, call: Call) -> None:
+    def begin(self, call: EndpointCall) -> None:
         """Make ``call``, or let it wait for its turn."""
         call.withdraw = self.withdraw
         entered = self.permits.enter(call.party, call)
@@ -136,13 +136,13 @@ class OriginPool:
         else:
             call.land(NoAnswer(timed_out=False, why="too many calls are waiting for the host"))
 
-    def withdraw(self, call: Call) -> str:
-        """End what is done for ``call``; return what it waited for, in the words of ``Phase`` or of the oldest attempt to connect."""
+    def withdraw(self, call: EndpointCall) -> str:
+        """End what is done for ``call``; return what it waited for, in the words of ``CallPhase`` or of the oldest attempt to connect."""
         phase: str = call.phase.value
-        if call.phase is Phase.QUEUED:
+        if call.phase is CallPhase.QUEUED:
             self.permits.withdraw(call.party, call)
             return phase
-        if call.phase is Phase.DIALLING and self.attempts:
+        if call.phase is CallPhase.DIALLING and self.attempts:
             phase = self.attempts[0].phase
         link = self.links.pop(call, None)
         if link is None:
@@ -157,19 +157,19 @@ class OriginPool:
         self._leave(call)
         return phase
 
-    def _serve(self, call: Call) -> None:
+    def _serve(self, call: EndpointCall) -> None:
         """Send ``call``, which is counted as busy, on a connection that is there, or wait for a new one."""
         now = self.connections.reactor.now()
         link = None if call.fresh else self._take(now)
         if link is not None:
             self._send(link, call, now)
             return
-        call.phase = Phase.DIALLING
+        call.phase = CallPhase.DIALLING
         self.dialling[call] = None
         self.connections.reactor.timers.expect(call, call.ends)
         self._dial()
 
-    def _send(self, link: Http1Link | Http2Link, call: Call, now: float) -> None:
+    def _send(self, link: Http1Link | Http2Link, call: EndpointCall, now: float) -> None:
         self.links[call] = link
         if not link.send(call, now):
             self.ended(call, NoAnswer(timed_out=False, why="HTTP/2 cannot carry this request"))
@@ -222,12 +222,12 @@ class OriginPool:
         """An attempt to connect is not counted on any more; see ``Timed``."""
         self._dial()
 
-    def _land(self, call: Call, outcome: Answer | NoAnswer) -> None:
+    def _land(self, call: EndpointCall, outcome: EndpointResponse | NoAnswer) -> None:
         """``call``, which has a permit and is on no link, ends with ``outcome``."""
         call.land(outcome)
         self._leave(call)
 
-    def _leave(self, call: Call) -> None:
+    def _leave(self, call: EndpointCall) -> None:
         """``call`` is over: the next one has its turn."""
         following = self.permits.release(call.party)
         if following is not None:
@@ -235,7 +235,7 @@ class OriginPool:
 
     # Connections.
 
-    def connected(self, found: Dialled | Unreachable, attempt: Attempt) -> None:
+    def connected(self, found: Dialled | Unreachable, attempt: DialAttempt) -> None:
         """An attempt to connect is over. One that succeeds ends those on which nobody counts any more."""
         if attempt in self.attempts:
             self.attempts.remove(attempt)
@@ -282,7 +282,7 @@ class OriginPool:
             self._send(link, _pop(self.dialling), now)
         self._dial()
 
-    def answered(self, link: Http1Link, call: Call, answer: Answer | None, *, seen: bool, clean: bool) -> None:
+    def answered(self, link: Http1Link, call: EndpointCall, answer: EndpointResponse | None, *, seen: bool, clean: bool) -> None:
         """See ``links.LinkOwner``.
 
         A used connection that ends without a byte of response was closed by the peer before it saw the request (RFC 9112 section 9.3.1,
@@ -308,7 +308,7 @@ class OriginPool:
                 why = "the response is not valid HTTP, or was cut off"
             self._land(call, NoAnswer(timed_out=False, why=why))
 
-    def again(self, call: Call) -> None:
+    def again(self, call: EndpointCall) -> None:
         """See ``links.LinkOwner``."""
         link = self.links.pop(call, None)
         if isinstance(link, Http2Link):
@@ -318,11 +318,11 @@ class OriginPool:
         else:
             self._resend(call)
 
-    def _resend(self, call: Call) -> None:
+    def _resend(self, call: EndpointCall) -> None:
         call.fresh, call.status = True, None
         self._serve(call)
 
-    def ended(self, call: Call, outcome: Answer | NoAnswer) -> None:
+    def ended(self, call: EndpointCall, outcome: EndpointResponse | NoAnswer) -> None:
         """See ``links.LinkOwner``."""
         link = self.links.pop(call, None)
         if isinstance(link, Http2Link) and not self.connections.keeps:
@@ -372,7 +372,7 @@ class OriginPool:
 class Connections:
     """All connections of the token client, in the turns of ``reactor``. ``keeps``: they are used again."""
 
-    limits: ConnectionLimits
+    limits: PoolLimits
     reactor: Reactor
     tls: TlsContexts
     keeps: bool = attrs.field(init=False)
@@ -398,7 +398,7 @@ class Connections:
         finally:
             self._nursery = None
 
-    def begin(self, call: Call) -> None:
+    def begin(self, call: EndpointCall) -> None:
         """Make ``call``; it lands by ``call.ends``."""
         if self._nursery is None:
             call.land(NoAnswer(timed_out=False, why="the service is stopping"))
@@ -409,7 +409,7 @@ class Connections:
         pool = self._pools.get(origin)
         if pool is None:
             limits = self.limits
-            permits = ConcurrencyLimit[Call](limits.max_busy_per_host)
+            permits = ConcurrencyLimit[EndpointCall](limits.max_busy_per_host)
             pool = self._pools[origin] = OriginPool(self, origin, ReuseQuarantine(limits.longest_call), limits.response_header, permits)
         pool.begin(call)
 
@@ -452,11 +452,11 @@ class Connections:
             origin = pool.origin
             if origin in self.uses_http1:
                 origin = attrs.evolve(origin, protocol=EndpointProtocol.HTTP1)
-            attempt = Attempt(origin, self.limits.dial, self.tls, self.reactor.network)
+            attempt = DialAttempt(origin, self.limits.dial, self.tls, self.reactor.network)
             pool.attempts.append(attempt)
             self._nursery.start_soon(self._attempt, pool, attempt)
 
-    async def _attempt(self, pool: OriginPool, attempt: Attempt) -> None:
+    async def _attempt(self, pool: OriginPool, attempt: DialAttempt) -> None:
         found = await attempt.run()
         self.reactor.turn(lambda: pool.connected(found, attempt))
 
@@ -502,7 +502,7 @@ class Connections:
             min(stacks, key=lambda stack: stack[0].answered_at)[0].close()
 
 
-def _pop(calls: dict[Call, None]) -> Call:
+def _pop(calls: dict[EndpointCall, None]) -> EndpointCall:
     """Take the call that waits longest."""
     call = next(iter(calls))
     del calls[call]

@@ -2,8 +2,8 @@
 
 import trio
 
-from exchanger.net.answer import Answer
-from exchanger.net.call import Call, NoAnswer
+from exchanger.net.answer import EndpointResponse
+from exchanger.net.call import EndpointCall, NoAnswer
 from exchanger.net.endpoint import Endpoint, PreparedHead
 from exchanger.net.pool import Connections
 from exchanger.net.reactor import Reactor
@@ -18,16 +18,16 @@ async def round_trip(
     seconds: float,
     *,
     header_timeout: float | None = None,
-) -> tuple[Answer | NoAnswer, bool]:
+) -> tuple[EndpointResponse | NoAnswer, bool]:
     """Return the answer, or why there is none, within ``seconds``; and whether the time was up."""
-    answers: list[Answer | NoAnswer] = []
+    answers: list[EndpointResponse | NoAnswer] = []
     landed = trio.Event()
 
-    def land(answer: Answer | NoAnswer) -> None:
+    def land(answer: EndpointResponse | NoAnswer) -> None:
         answers.append(answer)
         landed.set()
 
-    call = Call(endpoint, head, (), body, trio.current_time() + seconds, land, header_timeout=header_timeout)
+    call = EndpointCall(endpoint, head, (), body, trio.current_time() + seconds, land, header_timeout=header_timeout)
     reactor.turn(lambda: connections.begin(call))
     try:
         await landed.wait()  # the call's own time is its bound

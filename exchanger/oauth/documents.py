@@ -13,7 +13,7 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.net.answer import Answer, TooLarge, is_redirect
+from exchanger.net.answer import EndpointResponse, TooLarge, is_redirect
 from exchanger.net.call import NoAnswer
 from exchanger.net.endpoint import Endpoint
 from exchanger.net.pool import Connections
@@ -85,7 +85,7 @@ class Documents:
         return read_document(answer, late=late)
 
 
-def read_document(answer: Answer | NoAnswer, *, late: bool) -> Fetched | NotFetched:
+def read_document(answer: EndpointResponse | NoAnswer, *, late: bool) -> Fetched | NotFetched:
     """Return the document in ``answer``. ``late``: the time was up by the end of it. Total."""
     if isinstance(answer, NoAnswer):
         return NotFetched(answer.why)

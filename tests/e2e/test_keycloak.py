@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from exchanger.demo.envoy import FilterMode
-from exchanger.net.answer import Answer
+from exchanger.net.answer import EndpointResponse
 from exchanger.scenarios.builtin import packaged_scenarios
 from tests.e2e.keycloak import Keycloak, running_keycloak
 from tests.e2e.test_console_front import Front
@@ -58,7 +58,7 @@ async def test_its_token_endpoint_speaks_http2_by_prior_knowledge(keycloak: Keyc
     target = "/realms/master/protocol/openid-connect/token"
     async with session(keycloak.address.host, keycloak.address.port, None) as used:
         for found in await used.ask_all(*[(target, b"grant_type=client_credentials")] * 100):
-            assert isinstance(found, Answer)
+            assert isinstance(found, EndpointResponse)
             assert (found.status, found.body) == (401, INVALID_CLIENT)
 
 

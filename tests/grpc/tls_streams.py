@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 import attrs
 
 from exchanger.net.tcp import StreamEndedError
-from exchanger.net.tls.server import Phase, ServerTlsTransport
+from exchanger.net.tls.server import ServerTlsTransport, TlsPhase
 
 
 @attrs.define(eq=False)
@@ -39,7 +39,7 @@ class Ends:
             except (StreamEndedError, OSError):
                 self.broken = True
                 return
-            if not part or self.transport.phase is Phase.OVER:
+            if not part or self.transport.phase is TlsPhase.OVER:
                 return
             self.received += part
 
@@ -68,14 +68,14 @@ class Ends:
 
     def flight(self) -> bytes:
         """Return what the client wants to send now."""
-        if self.tls.version() is None or self.transport.phase is Phase.HANDSHAKE:
+        if self.tls.version() is None or self.transport.phase is TlsPhase.HANDSHAKE:
             with suppress(ssl.SSLWantReadError):
                 self.tls.do_handshake()
         return self.outgoing.read()
 
     def shake(self) -> None:
         """Do the handshake."""
-        while self.transport.phase is Phase.HANDSHAKE:
+        while self.transport.phase is TlsPhase.HANDSHAKE:
             self.deliver(self.flight())
             self.take()
 

@@ -8,7 +8,7 @@ import ngh2
 from exchanger.net.answer import TooLarge
 from exchanger.net.http2.client import Http2Client
 from exchanger.net.http2.head import Field, RequestHead, request_head
-from exchanger.net.http2.response import Answered, Event, HeadArrived, Lost
+from exchanger.net.http2.response import Event, HeadArrived, Lost, ResponseEnded
 
 HEADERS = (("Accept", "application/json"), ("Authorization", "Basic Y2xpZW50OnNlY3JldA=="), ("User-Agent", "exchanger"))
 JSON = (b"content-type", b"application/json")
@@ -99,7 +99,7 @@ class Pair:
     head: RequestHead = attrs.field(factory=usual_head)
     now: float = 0.0
     heads: list[int] = attrs.field(factory=list)
-    answers: dict[int, Answered] = attrs.field(factory=dict)
+    answers: dict[int, ResponseEnded] = attrs.field(factory=dict)
     lost: dict[int, Lost] = attrs.field(factory=dict)
 
     def request(self, body: bytes = b"grant_type=x", extra: tuple[Field, ...] = ()) -> int:
@@ -133,7 +133,7 @@ class Pair:
                 case HeadArrived(stream_id):
                     assert stream_id not in self.heads
                     self.heads.append(stream_id)
-                case Answered(stream_id):
+                case ResponseEnded(stream_id):
                     self.answers[stream_id] = event
                 case Lost(stream_id):
                     self.lost[stream_id] = event

@@ -7,12 +7,12 @@ from typing import Final, final
 import attrs
 import trio
 
-from exchanger.net.answer import Answer
+from exchanger.net.answer import EndpointResponse
 from exchanger.net.call import NoAnswer
 from exchanger.net.dial import DialLimits, Origin
 from exchanger.net.endpoint import Endpoint
 from exchanger.net.network import SYSTEM
-from exchanger.net.pool import ConnectionLimits, Connections
+from exchanger.net.pool import Connections, PoolLimits
 from exchanger.net.reactor import Reactor
 from exchanger.net.roundtrip import round_trip
 from exchanger.net.tls.client import client_tls_context
@@ -20,7 +20,7 @@ from exchanger.net.tls.client_contexts import TlsContexts
 from exchanger.values.issuer import EndpointProtocol
 
 LIMIT_S: Final = 20.0  # for what takes milliseconds, unless the machine stalls
-LIMITS: Final = ConnectionLimits(
+LIMITS: Final = PoolLimits(
     dial=DialLimits(LIMIT_S, LIMIT_S),
     response_header=LIMIT_S,
     max_idle=100,
@@ -54,21 +54,21 @@ class Session:
         self.dialled += 1
         return await trio.open_tcp_stream(host, port)
 
-    async def ask(self, target: str, body: bytes = b"subject_token=x") -> Answer | NoAnswer:
+    async def ask(self, target: str, body: bytes = b"subject_token=x") -> EndpointResponse | NoAnswer:
         endpoint = Endpoint(self.origin, f"{self.origin.host}:{self.origin.port}", target)
         head = endpoint.head(HEADERS)
         assert head is not None
         found, _ = await round_trip(self.connections, self.reactor, endpoint, head, body, LIMIT_S)
         return found
 
-    async def answer(self, target: str, body: bytes = b"subject_token=x") -> Answer:
+    async def answer(self, target: str, body: bytes = b"subject_token=x") -> EndpointResponse:
         found = await self.ask(target, body)
-        assert isinstance(found, Answer), found
+        assert isinstance(found, EndpointResponse), found
         return found
 
-    async def ask_all(self, *asked: tuple[str, bytes]) -> list[Answer | NoAnswer]:
+    async def ask_all(self, *asked: tuple[str, bytes]) -> list[EndpointResponse | NoAnswer]:
         """Ask at the same time."""
-        found: dict[int, Answer | NoAnswer] = {}
+        found: dict[int, EndpointResponse | NoAnswer] = {}
 
         async def one(number: int, target: str, body: bytes) -> None:
             found[number] = await self.ask(target, body)

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat
 
 from exchanger.net.tls import certificates
-from exchanger.net.tls.certificates import Identity, Known, Unusable, check_files, load
+from exchanger.net.tls.certificates import Known, ServerIdentity, UnusableCertificates, check_files, load
 from exchanger.net.tls.x509 import Validity
 from tests.grpc.authority import Site, days
 
@@ -23,9 +23,9 @@ PEM = f"it needs PEM, from {BEGIN.decode()!r} to {END.decode()!r}"
 KEY_FORMS = {"PKCS #8": PrivateFormat.PKCS8, "traditional": PrivateFormat.TraditionalOpenSSL}
 
 
-def loaded(site: Site, *, mutual: bool = False) -> Identity:
+def loaded(site: Site, *, mutual: bool = False) -> ServerIdentity:
     found = load(site.files.settings(mutual=mutual))
-    assert isinstance(found, Identity)
+    assert isinstance(found, ServerIdentity)
     return found
 
 
@@ -103,7 +103,7 @@ class TestVersions:
         assert loaded(site, mutual=True).version != before
         file.unlink()
         found = load(site.files.settings(mutual=True))
-        assert isinstance(found, Unusable)
+        assert isinstance(found, UnusableCertificates)
         assert found.version != before
 
     @pytest.mark.parametrize(

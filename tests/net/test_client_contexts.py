@@ -16,8 +16,8 @@ from exchanger.net.tls.client import client_tls_context
 from exchanger.net.tls.client_contexts import (
     MAX_OWN_CONTEXTS,
     Holder,
+    NoTlsContext,
     TlsContexts,
-    Unusable,
     load_certificate,
     memory_file,
     private_file,
@@ -53,8 +53,8 @@ def missing(data: bytes) -> Iterator[str]:
 @given(chain=st.text(), key=st.text(), ca_pem=st.text())
 def test_any_text_is_a_context_or_has_a_reason_that_does_not_quote_it(chain: str, key: str, ca_pem: str) -> None:
     contexts = TlsContexts(plain)
-    assert contexts.own(None, ClientCertificate(f"canary{chain}", Secret(f"canary{key}")), "h2") == Unusable(NOTHING_READABLE)
-    assert contexts.own(ca_pem, None, "h2") == Unusable("the issuer's authorities have no certificate that OpenSSL can read")
+    assert contexts.own(None, ClientCertificate(f"canary{chain}", Secret(f"canary{key}")), "h2") == NoTlsContext(NOTHING_READABLE)
+    assert contexts.own(ca_pem, None, "h2") == NoTlsContext("the issuer's authorities have no certificate that OpenSSL can read")
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_what_cannot_be_used_is_not_tried_again(certificate: ClientCertificate) 
     contexts = TlsContexts(make)
     broken = attrs.evolve(certificate, key=Secret("canary"))
     for _ in range(3):
-        assert contexts.own(None, broken, "h2") == Unusable("the client's key cannot be read by OpenSSL")
+        assert contexts.own(None, broken, "h2") == NoTlsContext("the client's key cannot be read by OpenSSL")
     assert len(made) == 1
 
 

@@ -9,7 +9,7 @@ import pytest
 import trio
 import trustme
 
-from exchanger.net.dial import Attempt, Dialled, DialLimits, Origin
+from exchanger.net.dial import DialAttempt, Dialled, DialLimits, Origin
 from exchanger.net.links import Http1Link
 from exchanger.net.network import SYSTEM
 from exchanger.net.reactor import Reactor
@@ -106,7 +106,9 @@ async def connected(authority: trustme.CA, version: ssl.TLSVersion) -> Site:
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(it.until, it.tls.do_handshake)
-        found = await Attempt(SECURE, DialLimits(3.0, 3.0), TlsContexts(lambda: client_context), attrs.evolve(SYSTEM, connect=dial)).run()
+        found = await DialAttempt(
+            SECURE, DialLimits(3.0, 3.0), TlsContexts(lambda: client_context), attrs.evolve(SYSTEM, connect=dial)
+        ).run()
     assert isinstance(found, Dialled)
     assert isinstance(found.transport, ClientTlsTransport)
     it.transport = found.transport

@@ -9,12 +9,12 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from exchanger.net.answer import Answer
-from exchanger.net.call import Call, NoAnswer
+from exchanger.net.answer import EndpointResponse
+from exchanger.net.call import EndpointCall, NoAnswer
 from exchanger.net.dial import DialLimits, Origin
 from exchanger.net.endpoint import Endpoint
 from exchanger.net.network import SYSTEM
-from exchanger.net.pool import UNUSED, ConnectionCounts, ConnectionLimits, Connections
+from exchanger.net.pool import UNUSED, ConnectionCounts, Connections, PoolLimits
 from exchanger.net.quarantine import LEAST_QUARANTINE, UNKNOWN_QUARANTINE, ReuseQuarantine
 from exchanger.net.reactor import Reactor
 from exchanger.net.tls.client_contexts import TlsContexts
@@ -28,7 +28,7 @@ TWO = Origin(secure=False, host="two.example", port=80)
 IDLE = LONGEST + UNUSED + 0.001
 # Answers that are enough to know an endpoint by.
 MANY = 100
-LIMITS = ConnectionLimits(
+LIMITS = PoolLimits(
     dial=DialLimits(3.0, 3.0),
     response_header=30.0,
     max_idle=100,
@@ -58,12 +58,12 @@ class World:
             await trio.sleep(float(body))
             await peer.send(response(b""))
 
-    def call(self, origin: Origin = ONE, *, seconds: float = 0.0, ends: float = 30.0) -> Call:
+    def call(self, origin: Origin = ONE, *, seconds: float = 0.0, ends: float = 30.0) -> EndpointCall:
         """Begin a call."""
         endpoint = Endpoint(origin, origin.host, "/token")
         head = endpoint.head(())
         assert head is not None
-        call = Call(endpoint, head, (), b"%f" % seconds, trio.current_time() + ends, self.landed.append)
+        call = EndpointCall(endpoint, head, (), b"%f" % seconds, trio.current_time() + ends, self.landed.append)
         self.pool.begin(call)
         return call
 
@@ -247,7 +247,7 @@ async def test_calls_beyond_the_limit_wait_for_their_turn_and_other_hosts_have_l
         assert (first.over, second.over, third.over, fourth.over) == (True, True, True, False)
         await trio.sleep(1.001)
         assert fourth.over
-        assert all(isinstance(outcome, Answer) for outcome in it.landed)
+        assert all(isinstance(outcome, EndpointResponse) for outcome in it.landed)
 
 
 async def test_a_call_that_waits_too_long_takes_no_place(autojump_clock: MockClock) -> None:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock, memory_stream_pair
 
-from exchanger.net.dial import Attempt, Dialled, DialLimits, Origin, Unreachable, open_tunnel
+from exchanger.net.dial import DialAttempt, Dialled, DialLimits, Origin, Unreachable, open_tunnel
 from exchanger.net.network import SYSTEM, Connect
 from exchanger.net.tls.client import ClientTlsTransport, client_tls_context
 from exchanger.net.tls.client_contexts import TlsContexts
@@ -28,7 +28,7 @@ NOBODY = Secret("")
 
 
 async def connect(origin: Origin, *, tls: ssl.SSLContext, dial: Connect) -> Dialled | Unreachable:
-    return await Attempt(
+    return await DialAttempt(
         origin, DialLimits(dial=3.0, tls_handshake=1.5), TlsContexts(lambda: tls), attrs.evolve(SYSTEM, connect=dial)
     ).run()
 

@@ -6,7 +6,7 @@ import attrs
 import ngh2
 import pytest
 
-from exchanger.net.answer import MAX_RESPONSE_BYTES, Answer, TooLarge
+from exchanger.net.answer import MAX_RESPONSE_BYTES, EndpointResponse, TooLarge
 from exchanger.net.http2.client import NEVER, Http2Client
 from exchanger.net.http2.head import header_fields, request_head
 from exchanger.net.http2.limits import MAX_STREAMS
@@ -97,7 +97,7 @@ class Row:
     """The peer has ``settings`` and says ``said`` of ``count`` requests; those in ``ends`` end, and it gets ``resets``."""
 
     said: bytes | tuple[bytes, ...]
-    ends: Mapping[int, Answer | Lost] = attrs.field(factory=dict)
+    ends: Mapping[int, EndpointResponse | Lost] = attrs.field(factory=dict)
     count: int = 2
     heads: list[int] = attrs.field(factory=list)
     resets: Mapping[int, int] = attrs.field(factory=dict)
@@ -147,8 +147,8 @@ HALF = {
 CANCELLED, REFUSED = {1: ngh2.ErrorCode.CANCEL}, {1: ngh2.ErrorCode.PROTOCOL_ERROR}
 
 
-def answered(body: bytes | TooLarge | None, status: int = 200) -> dict[int, Answer | Lost]:
-    return {1: Answer(status, (), "", body)}
+def answered(body: bytes | TooLarge | None, status: int = 200) -> dict[int, EndpointResponse | Lost]:
+    return {1: EndpointResponse(status, (), "", body)}
 
 
 def rows_of_resets(code: ngh2.ErrorCode) -> dict[str, Row]:
@@ -171,7 +171,8 @@ def redirect(status: int) -> Row:
 
 ROWS = {
     "an answer": Row(
-        response(1, *CHALLENGES, status=b"401") + data(1, b"{}", end=True), {1: Answer(401, ("Bearer realm=x", "Basic\xe9"), "3", b"{}")}
+        response(1, *CHALLENGES, status=b"401") + data(1, b"{}", end=True),
+        {1: EndpointResponse(401, ("Bearer realm=x", "Basic\xe9"), "3", b"{}")},
     ),
     "parts, and trailers that are not read": Row(
         (response(1), data(1, b"a"), data(1, b""), data(1, b"b"), TRAILERS), answered(b"ab"), heads=[1]

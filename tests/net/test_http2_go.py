@@ -10,7 +10,7 @@ import attrs
 import pytest
 import trio
 
-from exchanger.net.answer import MAX_RESPONSE_BYTES, Answer, TooLarge
+from exchanger.net.answer import MAX_RESPONSE_BYTES, EndpointResponse, TooLarge
 from exchanger.net.call import NoAnswer
 from tests.net.certificates import write_certificate
 from tests.net.http2_session import Session, ended, session
@@ -72,7 +72,7 @@ async def test_many_at_once_in_any_order(endpoint: Endpoint) -> None:
     asked = [(f"/token?wait={chance.randrange(30)}ms", b"request-%d." % number * chance.choice([1, 10, 1000])) for number in range(300)]
     async with using(endpoint) as used:
         found = await used.ask_all(*asked)
-        assert [one.body for one in found if isinstance(one, Answer)] == [body for _, body in asked]
+        assert [one.body for one in found if isinstance(one, EndpointResponse)] == [body for _, body in asked]
         assert used.connections.counts().busy == 0
 
 
@@ -126,7 +126,7 @@ async def test_a_graceful_end(endpoint: Endpoint) -> None:
 
         nursery.start_soon(shut_down)
         found = await used.ask_all(*[("/token?wait=300ms", b"under way")] * 10)
-        assert [one.body for one in found if isinstance(one, Answer)] == [b"under way"] * 10
+        assert [one.body for one in found if isinstance(one, EndpointResponse)] == [b"under way"] * 10
         await ended(used)
         assert isinstance(await used.ask("/token"), NoAnswer)
 

@@ -7,7 +7,7 @@ import pytest
 import trustme
 from trio.testing import wait_all_tasks_blocked
 
-from exchanger.net.tls.certificates import CertificatesError, Identity, Known, Unusable, load
+from exchanger.net.tls.certificates import CertificatesError, Known, ServerIdentity, UnusableCertificates, load
 from exchanger.net.tls.rotation import Rotation
 from tests.grpc.authority import Observed, Site
 from tests.grpc.peer import routes
@@ -75,9 +75,9 @@ async def looked(served: Served, times: int) -> None:
     await until(lambda: found.statistics().looks >= goal)
 
 
-def identity(site: Site) -> Identity:
+def identity(site: Site) -> ServerIdentity:
     found = load(site.files.settings())
-    assert isinstance(found, Identity)
+    assert isinstance(found, ServerIdentity)
     return found
 
 
@@ -105,9 +105,9 @@ class TestJudging:
         self, running: Rotation, observed: Observed, site: Site, looks: list[tuple[str, float]], rejected: int
     ) -> None:
         good = identity(site)
-        found: dict[str, Identity | Known] = {"good": good, "known": Known(good.version), "known half": Known(b"half")}
+        found: dict[str, ServerIdentity | Known] = {"good": good, "known": Known(good.version), "known half": Known(b"half")}
         for what, when in looks:
-            running.judge(found.get(what) or Unusable(what.encode(), "mismatch"), when)
+            running.judge(found.get(what) or UnusableCertificates(what.encode(), "mismatch"), when)
         assert observed.rejected == ["mismatch"] * rejected
 
     def test_nothing_to_start_with(self, site: Site, observed: Observed) -> None:

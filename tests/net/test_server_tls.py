@@ -11,8 +11,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from exchanger.grpc.connection import Connection
 from exchanger.grpc.session import Session
 from exchanger.net.reactor import Reactor
-from exchanger.net.tls.certificates import Identity, load
-from exchanger.net.tls.server import Phase, ServerTlsTransport, peer_name
+from exchanger.net.tls.certificates import ServerIdentity, load
+from exchanger.net.tls.server import ServerTlsTransport, TlsPhase, peer_name
 from tests.grpc.authority import Site
 from tests.grpc.peer import Peer, routes
 from tests.grpc.tls_streams import Ends, ends
@@ -20,7 +20,7 @@ from tests.grpc.tls_streams import Ends, ends
 
 def context(site: Site) -> ssl.SSLContext:
     found = load(site.files.settings())
-    assert isinstance(found, Identity)
+    assert isinstance(found, ServerIdentity)
     return found.context
 
 
@@ -101,7 +101,7 @@ def test_finish_says_goodbye_and_hears_no_more(pair: Ends) -> None:
     assert pair.hear() == b""
     assert pair.heard_goodbye
     assert pair.far.recv(10) == b""
-    assert pair.transport.phase is Phase.OVER
+    assert pair.transport.phase is TlsPhase.OVER
     raw = pair.encrypted(b"too late")
     pair.far.sendall(raw)
     assert pair.transport.receive() == raw  # something, that nobody looks at

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from exchanger.exchange.pipeline import TokenClient
-from exchanger.net.answer import MAX_RESPONSE_BYTES, Answer, TooLarge
+from exchanger.net.answer import MAX_RESPONSE_BYTES, EndpointResponse, TooLarge
 from exchanger.net.proxies import EnvironmentProxies
 from exchanger.oauth.documents import DOCUMENT_TIMEOUT, MAX_DOCUMENT_BYTES, Fetched, NotFetched, read_document
 from exchanger.values.issuer import Assertion, AssertionType, AuthMethod, ClientProof, Credentials, EndpointProtocol, Issuer
@@ -94,7 +94,7 @@ bodies = st.sampled_from([DOCUMENT, b"", b"null", b"[]", b'{"canary":1,"canary":
 @given(st.integers(100, 599), bodies, st.lists(directives, max_size=3).map(", ".join), st.booleans())
 def test_any_answer_is_a_document_or_has_a_reason_that_does_not_quote_it(status: int, body: object, directives: str, late: bool) -> None:
     assert body is None or isinstance(body, bytes | TooLarge)
-    found = read_document(Answer(status, (), "", body, directives), late=late)
+    found = read_document(EndpointResponse(status, (), "", body, directives), late=late)
     if isinstance(found, Fetched):
         assert (status, found.max_age) == (200, None)
         assert isinstance(body, bytes)
@@ -110,7 +110,7 @@ def test_any_answer_is_a_document_or_has_a_reason_that_does_not_quote_it(status:
 @pytest.mark.parametrize("form", ["max-age={}", "MAX-AGE={}", 'max-age="{}"', "\tmax-age={} "])
 def test_the_first_max_age_counts(form: str, age: int, before: list[str], after: list[str]) -> None:
     text = ",".join([*before, form.format(age), *after])
-    assert read_document(Answer(200, (), "", b"{}", text), late=False) == Fetched({}, min(float(age), 2.0**31))
+    assert read_document(EndpointResponse(200, (), "", b"{}", text), late=False) == Fetched({}, min(float(age), 2.0**31))
 
 
 WRONG: Final = {

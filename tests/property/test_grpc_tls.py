@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from exchanger.grpc.routes import Immediate
-from exchanger.net.tls.certificates import Identity, load
-from exchanger.net.tls.server import Phase
+from exchanger.net.tls.certificates import ServerIdentity, load
+from exchanger.net.tls.server import TlsPhase
 from exchanger.net.tls.x509 import read_certificate
 from tests.examples import examples
 from tests.grpc.authority import Site
@@ -72,14 +72,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
 @given(version=versions, texts=st.lists(st.binary(max_size=40_000), max_size=4), places=st.lists(cuts, min_size=3, max_size=3))
 def test_clear_text_does_not_depend_on_cuts(site: Site, version: ssl.TLSVersion, texts: list[bytes], places: list[list[int]]) -> None:
     found = load(site.files.settings())
-    assert isinstance(found, Identity)
+    assert isinstance(found, ServerIdentity)
     with ends(found.context, site.client(version=version)) as pair:
         for cut in places[:2]:  # two flights of the client, in either version
             for chunk in chunks(pair.flight(), cut):
                 pair.deliver(chunk)
             pair.take()
         pair.flight()
-        assert pair.transport.phase is Phase.SECURED
+        assert pair.transport.phase is TlsPhase.SECURED
         assert not pair.broken
         for chunk in chunks(b"".join(pair.encrypted(text) for text in texts), places[2]):
             pair.deliver(chunk)

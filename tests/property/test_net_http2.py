@@ -8,7 +8,7 @@ import ngh2
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from exchanger.net.answer import Answer
+from exchanger.net.answer import EndpointResponse
 from exchanger.net.http2.client import Http2Client
 from exchanger.net.http2.limits import FREE_BODY_BYTES, MAX_HELD_BYTES, MAX_STREAMS
 from tests.examples import examples
@@ -268,7 +268,7 @@ def test_every_request_ends_once_and_as_its_own(plan: list[Step]) -> None:
 # Only ``HeadArrived`` depends on the cuts: it says that a head came without its whole body.
 
 
-Seen = tuple[list[tuple[int, Answer]], list[tuple[int, bool, bool]], bytes]
+Seen = tuple[list[tuple[int, EndpointResponse]], list[tuple[int, bool, bool]], bytes]
 
 
 def feed(count: int, places: list[int]) -> Seen:

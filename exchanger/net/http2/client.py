@@ -1,7 +1,7 @@
 """One HTTP/2 connection to a token endpoint as a sans-IO machine: requests in, answers out. HTTP/2 itself is the codec's, ``ngh2``.
 
-Every request ends in exactly one of ``Answered``, ``Lost`` and ``cancel``, whatever the peer sends. The codec's messages never leave this
-module. Must not know: sockets, tasks, clocks, pools, or what a token is.
+Every request ends in exactly one of ``ResponseEnded``, ``Lost`` and ``cancel``, whatever the peer sends. The codec's messages never leave
+this module. Must not know: sockets, tasks, clocks, pools, or what a token is.
 
 Sources: RFC 9113 (https://www.rfc-editor.org/rfc/rfc9113.html); sections 5.4, 6.8, 8.1 and 8.7 on errors, GOAWAY, responses and retries.
 """
@@ -17,7 +17,7 @@ from ngh2 import DataReceived, ResponseReceived, StreamClosed
 from exchanger.net.answer import MAX_RESPONSE_BYTES, TooLarge, is_redirect
 from exchanger.net.http2 import limits
 from exchanger.net.http2.head import Field, Method, RequestHead
-from exchanger.net.http2.response import KEPT, Answered, Event, HeadArrived, Lost, Response
+from exchanger.net.http2.response import KEPT, Event, HeadArrived, Lost, PartialResponse, ResponseEnded
 
 _CONFIGURATION: Final = ngh2.Configuration(
     peer_max_concurrent_streams=limits.MAX_STREAMS,
@@ -78,7 +78,7 @@ class Http2Client:
     next_due: float = attrs.field(init=False)
     _established: bool = attrs.field(default=False, init=False)  # the peer's first SETTINGS were read
     _http: ngh2.Connection = attrs.field(init=False, repr=False)
-    _streams: dict[int, Response | None] = attrs.field(factory=dict, init=False, repr=False)
+    _streams: dict[int, PartialResponse | None] = attrs.field(factory=dict, init=False, repr=False)
     _interim: dict[int, int] = attrs.field(factory=dict, init=False)
     _events: list[Event] = attrs.field(factory=list, init=False, repr=False)
     _open: int = attrs.field(default=0, init=False)  # streams that the peer counts
@@ -239,7 +239,7 @@ class Http2Client:
         if stream_id not in self._streams:
             self._spare_frames -= 1
             return False
-        response = Response(int(headers[0][1]))  # the codec sees to it that the status comes first and has three digits
+        response = PartialResponse(int(headers[0][1]))  # the codec sees to it that the status comes first and has three digits
         for name, value in headers:
             if name in KEPT:
                 response.keep(name, value)
@@ -249,7 +249,7 @@ class Http2Client:
         self._streams[stream_id] = response
         return True
 
-    def _on_piece(self, stream_id: int, response: Response, data: bytes, *, ended: bool) -> None:
+    def _on_piece(self, stream_id: int, response: PartialResponse, data: bytes, *, ended: bool) -> None:
         """Take a part of a body."""
         response.pieces += 1
         size = len(response.body) + len(data)
@@ -301,13 +301,13 @@ class Http2Client:
             case _:
                 self._spare_frames -= 1
 
-    def _answer(self, stream_id: int, response: Response, body: bytes | TooLarge, *, ended: bool) -> None:
+    def _answer(self, stream_id: int, response: PartialResponse, body: bytes | TooLarge, *, ended: bool) -> None:
         del self._streams[stream_id]  # as _forget, without a call
         if response.pieces:
             self._held -= len(response.body)
         if self._interim:
             self._interim.pop(stream_id, None)
-        self._events.append(Answered(stream_id, response.answer(body)))
+        self._events.append(ResponseEnded(stream_id, response.answer(body)))
         # RFC 9113 section 8.1: the answer counts, even if the peer has not read the whole request.
         if not ended or self._http.queued_body_size(stream_id):
             self._reset(stream_id)
@@ -319,9 +319,9 @@ class Http2Client:
         if response is None:
             self._events.append(Lost(stream_id, seen or interim, safe and not interim, unheard))
         else:
-            self._events.append(Answered(stream_id, response.answer(None)))
+            self._events.append(ResponseEnded(stream_id, response.answer(None)))
 
-    def _forget(self, stream_id: int) -> Response | None:
+    def _forget(self, stream_id: int) -> PartialResponse | None:
         response = self._streams.pop(stream_id)
         if response is not None:
             self._held -= len(response.body)

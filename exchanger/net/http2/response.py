@@ -4,7 +4,7 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.net.answer import Answer, TooLarge, with_cache_control
+from exchanger.net.answer import EndpointResponse, TooLarge, with_cache_control
 
 # The fields of a response that are kept.
 _CHALLENGE: Final = b"www-authenticate"
@@ -23,11 +23,11 @@ class HeadArrived:
 
 @final
 @attrs.frozen
-class Answered:
+class ResponseEnded:
     """A request has its answer, or the response was cut off after its head."""
 
     stream_id: int
-    answer: Answer
+    answer: EndpointResponse
 
 
 @final
@@ -46,12 +46,12 @@ class Lost:
     unheard: bool = False
 
 
-Event = HeadArrived | Answered | Lost
+Event = HeadArrived | ResponseEnded | Lost
 
 
 @final
 @attrs.define(eq=False)
-class Response:
+class PartialResponse:
     """A response whose body is not complete."""
 
     status: int
@@ -70,6 +70,6 @@ class Response:
         else:
             self.retry_after = self.retry_after or value.decode("latin-1")
 
-    def answer(self, body: bytes | TooLarge | None) -> Answer:
+    def answer(self, body: bytes | TooLarge | None) -> EndpointResponse:
         """Return the answer with ``body``."""
-        return Answer(self.status, self.challenges, self.retry_after, body, self.cache_control)
+        return EndpointResponse(self.status, self.challenges, self.retry_after, body, self.cache_control)

@@ -46,7 +46,7 @@ class CertificatesError(ExchangerError):
 
 @final
 @attrs.frozen(eq=False)
-class Identity:
+class ServerIdentity:
     """What this server shows to its clients and demands of them, from one ``version`` of the files. ``context`` is complete."""
 
     version: bytes
@@ -56,7 +56,7 @@ class Identity:
 
 @final
 @attrs.frozen
-class Unusable:
+class UnusableCertificates:
     """A ``version`` of the files that cannot be used, and why."""
 
     version: bytes
@@ -74,10 +74,12 @@ class Known:
 def check_files(settings: TlsSettings) -> str | None:
     """Return why a server cannot start with these files, as a sentence for an operator, or ``None``. Reads them."""
     found = load(settings)
-    return found.reason if isinstance(found, Unusable) else None
+    return found.reason if isinstance(found, UnusableCertificates) else None
 
 
-def load(settings: TlsSettings, known: Container[bytes] = (), wall: Callable[[], float] = SYSTEM.wall) -> Identity | Unusable | Known:
+def load(
+    settings: TlsSettings, known: Container[bytes] = (), wall: Callable[[], float] = SYSTEM.wall
+) -> ServerIdentity | UnusableCertificates | Known:
     """Read the files and load them at ``wall`` (seconds since the epoch), unless their version is one of the ``known``.
 
     An expired certificate is loaded like any other: judging it is up to the client, by the client's clock, and two instances with the same
@@ -94,10 +96,10 @@ def load(settings: TlsSettings, known: Container[bytes] = (), wall: Callable[[],
         if settings.client_ca_file is not None:
             _demand_client_certificates(context, settings.client_ca_file, authorities)
     except CertificatesError as error:
-        return Unusable(version, str(error))
+        return UnusableCertificates(version, str(error))
     if _version(_read(settings)) != version:  # OpenSSL reads the files itself and may have seen another version
-        return Unusable(version, "the files were changed while they were read")
-    return Identity(version, context, info)
+        return UnusableCertificates(version, "the files were changed while they were read")
+    return ServerIdentity(version, context, info)
 
 
 @final

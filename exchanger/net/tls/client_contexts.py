@@ -33,7 +33,7 @@ Holder = Callable[[bytes], AbstractContextManager[str]]
 
 @final
 @attrs.frozen
-class Unusable:
+class NoTlsContext:
     """There is no context; ``why`` is in words for operators, and of our own or OpenSSL's making."""
 
     why: str
@@ -46,7 +46,7 @@ class TlsContexts:
 
     _make: Callable[[], ssl.SSLContext]
     _made: dict[tuple[str, ...], ssl.SSLContext] = attrs.field(factory=dict, init=False)
-    _own: dict[tuple[str | None, ClientCertificate | None, tuple[str, ...]], ssl.SSLContext | Unusable] = attrs.field(
+    _own: dict[tuple[str | None, ClientCertificate | None, tuple[str, ...]], ssl.SSLContext | NoTlsContext] = attrs.field(
         factory=dict, init=False, repr=False
     )
     _with_certificate: weakref.WeakSet[ssl.SSLContext] = attrs.field(factory=weakref.WeakSet, init=False, repr=False)
@@ -58,7 +58,7 @@ class TlsContexts:
             context = self._made[protocols] = _offer(self._new(), protocols)
         return context
 
-    def own(self, ca_pem: str | None, certificate: ClientCertificate | None, *protocols: str) -> ssl.SSLContext | Unusable:
+    def own(self, ca_pem: str | None, certificate: ClientCertificate | None, *protocols: str) -> ssl.SSLContext | NoTlsContext:
         """Return the context that trusts ``ca_pem`` alone (``None``: the system's authorities) and shows ``certificate`` if asked."""
         if ca_pem is None and certificate is None:
             return self.offering(*protocols)
@@ -68,7 +68,7 @@ class TlsContexts:
             try:
                 found = self._make_own(ca_pem, certificate, protocols)
             except OSError as error:  # which may pass, so the next attempt tries again
-                return Unusable(f"the client certificate cannot be loaded: {os.strerror(error.errno or errno.EIO)}")
+                return NoTlsContext(f"the client certificate cannot be loaded: {os.strerror(error.errno or errno.EIO)}")
         self._own[key] = found  # the one used last is last
         if len(self._own) > MAX_OWN_CONTEXTS:
             del self._own[next(iter(self._own))]
@@ -78,17 +78,19 @@ class TlsContexts:
         """Forget the contexts with certificates that are not ``in_force`` any more."""
         self._own = {key: found for key, found in self._own.items() if key[1] is None or key[1] in in_force}
 
-    def _make_own(self, ca_pem: str | None, certificate: ClientCertificate | None, protocols: tuple[str, ...]) -> ssl.SSLContext | Unusable:
+    def _make_own(
+        self, ca_pem: str | None, certificate: ClientCertificate | None, protocols: tuple[str, ...]
+    ) -> ssl.SSLContext | NoTlsContext:
         try:
             context = self._new() if ca_pem is None else client_tls_context(ca_pem)
         except ssl.SSLError:
-            return Unusable("the issuer's authorities have no certificate that OpenSSL can read")
+            return NoTlsContext("the issuer's authorities have no certificate that OpenSSL can read")
         if certificate is not None:
             if context in self._made.values():
                 raise RuntimeError("a context that others use must not get a client certificate")
             self._with_certificate.add(context)
             if problem := load_certificate(context, certificate):
-                return Unusable(problem)
+                return NoTlsContext(problem)
         return _offer(context, protocols)
 
     def _new(self) -> ssl.SSLContext:

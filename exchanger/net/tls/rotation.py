@@ -10,14 +10,14 @@ import attrs
 import trio
 
 from exchanger.net.network import SYSTEM, Network
-from exchanger.net.tls.certificates import CertificatesError, Identity, Known, Unusable, load
+from exchanger.net.tls.certificates import CertificatesError, Known, ServerIdentity, UnusableCertificates, load
 from exchanger.net.tls.settings import TlsObserver, TlsSettings
 from exchanger.util.follow_file import HANGS, FileFollower
 
 # Seconds that a version must stand before it is called unusable: whoever replaces certificate and key one after the other is done then.
 _SETTLE_TIME: Final = 3.0
 
-_STUCK: Final = Unusable(b"stuck", f"the files {HANGS}")
+_STUCK: Final = UnusableCertificates(b"stuck", f"the files {HANGS}")
 
 
 @final
@@ -43,14 +43,14 @@ class Rotation:
     _settings: TlsSettings
     _observer: TlsObserver
     _network: Network = SYSTEM
-    _current: Identity | None = attrs.field(default=None, init=False)
+    _current: ServerIdentity | None = attrs.field(default=None, init=False)
     _suspect: bytes = attrs.field(default=b"", init=False, repr=False)
     _suspect_since: float = attrs.field(default=0.0, init=False)
     _rejected: bytes = attrs.field(default=b"", init=False, repr=False)
     _looks: int = attrs.field(default=0, init=False)
     _loaded: int = attrs.field(default=0, init=False)
     _rejections: int = attrs.field(default=0, init=False)
-    _files: FileFollower[Identity | Unusable | Known] = attrs.field(init=False)
+    _files: FileFollower[ServerIdentity | UnusableCertificates | Known] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._files = FileFollower(self._load, _STUCK, self._network.run_sync, self._settings.poll_interval)
@@ -83,25 +83,25 @@ class Rotation:
         not_after, expiry = ("", None) if info is None else (info.not_after, info.expiry)
         return RotationStatistics(self._looks, self._loaded, self._rejections, not_after, expiry)
 
-    def judge(self, found: Identity | Unusable | Known, now: float) -> None:
+    def judge(self, found: ServerIdentity | UnusableCertificates | Known, now: float) -> None:
         """Take what a look at the files has ``found`` at ``now`` (seconds).
 
         Raises:
             CertificatesError: there is nothing in force, and will not be.
         """
         self._looks += 1
-        if isinstance(found, Unusable):
+        if isinstance(found, UnusableCertificates):
             self._doubt(found, now)
             return
         self._suspect = b""
-        if isinstance(found, Identity):
+        if isinstance(found, ServerIdentity):
             self._current = found
             self._loaded += 1
             self._observer.certificates_loaded(found.info)
         if found.version != self._rejected:
             self._rejected = b""  # whoever makes the same mistake again is told again
 
-    def _doubt(self, found: Unusable, now: float) -> None:
+    def _doubt(self, found: UnusableCertificates, now: float) -> None:
         if found.version == self._rejected:
             return
         if found.version != self._suspect:
@@ -113,6 +113,6 @@ class Rotation:
             self._rejections += 1
             self._observer.certificates_rejected(found.reason)
 
-    def _load(self) -> Identity | Unusable | Known:
+    def _load(self) -> ServerIdentity | UnusableCertificates | Known:
         known = {self._rejected} if self._current is None else {self._rejected, self._current.version}
         return load(self._settings, known, self._network.wall)

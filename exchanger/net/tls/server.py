@@ -39,7 +39,7 @@ _ODD_BEGINNINGS: Final = (
 
 
 @enum.unique
-class Phase(enum.Enum):
+class TlsPhase(enum.Enum):
     """``HANDSHAKE``, then ``SECURED``, and ``OVER`` when this side has sent its last word."""
 
     HANDSHAKE = "handshake"
@@ -65,7 +65,7 @@ class ServerTlsTransport:
     unsent: bool = attrs.field(default=False, init=False)
     extra_work: int = attrs.field(default=0, init=False)
     failure: str | None = attrs.field(default=None, init=False)
-    phase: Phase = attrs.field(default=Phase.HANDSHAKE, init=False)
+    phase: TlsPhase = attrs.field(default=TlsPhase.HANDSHAKE, init=False)
     _below: SocketTransport = attrs.field(init=False, repr=False)
     _layer: TlsLayer = attrs.field(init=False, repr=False)
     _clear: memoryview = attrs.field(default=_EMPTY, init=False, repr=False)
@@ -89,24 +89,24 @@ class ServerTlsTransport:
 
     def receive(self, limit: int = RECEIVE_BYTES) -> bytes:
         """Read once, and decrypt everything: the selector does not announce bytes that OpenSSL holds already."""
-        if self.phase is Phase.HANDSHAKE:
+        if self.phase is TlsPhase.HANDSHAKE:
             return self._receive_in_handshake()
         if self._closed_by_peer:
             return b""
         data = self._below.receive(limit)
         self.extra_work = len(data) // 512  # not of the clear text: records of one byte cost as much as their ciphertext
-        if not data or self.phase is Phase.OVER:
+        if not data or self.phase is TlsPhase.OVER:
             return data
         return self._decrypt(data)
 
     def send(self, data: bytes) -> bool:
         """Encrypt and send what the socket takes, and keep the rest."""
-        if self.phase is Phase.SECURED:
+        if self.phase is TlsPhase.SECURED:
             if not self.unsent and len(data) <= RECORD_BYTES:  # one record, as nearly always
                 self.unsent = not self._below.send(self._layer.encrypt(data))
                 return not self.unsent
             self._clear = memoryview(bytes(self._clear) + data) if self._clear else memoryview(data)
-        elif self.phase is Phase.HANDSHAKE:
+        elif self.phase is TlsPhase.HANDSHAKE:
             self._early += data
         return self.flush()
 
@@ -130,10 +130,10 @@ class ServerTlsTransport:
         Called when nothing is left to flush. If the socket is too full even for that, the end of the stream must do: the last words of
         HTTP/2 come before it.
         """
-        if self.phase is Phase.SECURED:
+        if self.phase is TlsPhase.SECURED:
             self._close_notify()
             self.flush()
-        self.phase = Phase.OVER
+        self.phase = TlsPhase.OVER
         self._below.finish()
 
     def close(self) -> None:
@@ -177,7 +177,7 @@ class ServerTlsTransport:
         if (objection := self._objection()) is not None:
             self._close_notify()
             self._end(objection)
-        self.phase = Phase.SECURED
+        self.phase = TlsPhase.SECURED
         self._on_secured()
         self._clear, self._early = memoryview(self._early), b""
         self.flush()
@@ -227,7 +227,7 @@ class ServerTlsTransport:
 
     def _end(self, failure: str | None) -> Never:
         """Nothing more is read or encrypted, but OpenSSL's alert is still to be sent (RFC 8446 section 6.2)."""
-        self.phase, self.failure = Phase.OVER, failure
+        self.phase, self.failure = TlsPhase.OVER, failure
         self._clear, self._early = _EMPTY, b""
         self.flush()
         raise StreamEndedError
