@@ -16,7 +16,7 @@ import trio
 from exchanger.admission.judgement import KnownPolicy, judge
 from exchanger.admission.review import ALLOWED, NoReview, ReviewAnswer, ReviewedChange, Unconcerned, read_review, write_review
 from exchanger.http.message import Handler, Request, Response
-from exchanger.http.server import HttpServer, Limits
+from exchanger.http.server import HttpLimits, HttpServer
 from exchanger.http.tls import Tls
 from exchanger.net.network import SYSTEM, RunSync
 from exchanger.policy.documents.document import Labels
@@ -38,7 +38,7 @@ BODY_BYTES: Final = 16 * 1024 * 1024
 # (https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/#timeouts).
 LONGEST_S: Final = 30.0
 TIMEOUT_S: Final = 10.0
-LIMITS: Final = Limits(
+LIMITS: Final = HttpLimits(
     # An API server keeps up to 25 idle connections to a webhook and opens more under load; a cluster has three or five API servers.
     connections=256,
     # The head of a webhook's request has a few hundred bytes.

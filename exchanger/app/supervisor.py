@@ -30,7 +30,7 @@ from exchanger.directory.source import DirectorySettings
 from exchanger.envoy.authorization import Authorization
 from exchanger.envoy.evaluator import Evaluator
 from exchanger.envoy.external_processor import ExternalProcessor
-from exchanger.envoy.health import Health, HealthBoard
+from exchanger.envoy.health import HealthBoard, HealthService
 from exchanger.envoy.reflection import REFLECTION_SERVICES, Reflection
 from exchanger.errors import ExchangerError
 from exchanger.exchange.cache.token_cache import TokenCache
@@ -299,7 +299,7 @@ class Supervisor:
         return Freshness(state.age, tuple(name for name, unreadable in state.named if unreadable))
 
     def _routes(self) -> dict[bytes, Route]:
-        health = Health(self._board, frozenset(SERVICES), self._health_checked)
+        health = HealthService(self._board, frozenset(SERVICES), self._health_checked)
         return {
             **Authorization(self._evaluator).routes(),
             **ExternalProcessor(self._evaluator).routes(),

@@ -15,10 +15,10 @@ from exchanger.console.message import PROTECTION, error
 from exchanger.console.page.assets import Page
 from exchanger.console.websocket import Handshake, read_handshake
 from exchanger.http.message import Handler, Request, Response
-from exchanger.http.server import HttpServer, Limits, Upgrade
+from exchanger.http.server import HttpLimits, HttpServer, Upgrade
 from exchanger.net.network import SYSTEM, Listen
 
-LIMITS: Final = Limits(
+LIMITS: Final = HttpLimits(
     # Twice the number of subscribers, each with its page. Requests of a browser are short, and connections without one make room.
     connections=64,
     # A browser on localhost sends the cookies of every other program there.

@@ -14,7 +14,7 @@ import trio
 
 from exchanger.demo.server_spans import ServerSpans
 from exchanger.http.message import Handler, Headers, Request, Response
-from exchanger.http.server import HttpServer, Limits
+from exchanger.http.server import HttpLimits, HttpServer
 from exchanger.jwt.unverified import claims_of
 from exchanger.net.network import SYSTEM
 from exchanger.scenarios.answer import CLAIMS
@@ -25,7 +25,7 @@ SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 # The loopback address: these servers protect nothing, so reaching them from elsewhere takes an option.
 DEFAULT_ADDRESS: Final = "127.0.0.1:8080"
 
-LIMITS: Final = Limits(
+LIMITS: Final = HttpLimits(
     connections=256,  # the demo's clients open a few dozen
     head_bytes=131_072,  # twice the 60 KiB of headers that Envoy lets through, and room
     head_lines=1_024,

@@ -27,7 +27,7 @@ from exchanger.envoy.evaluator import Evaluator, Waiting
 from exchanger.envoy.metadata import described
 from exchanger.envoy.request_fields import (
     EMPTY_REQUEST,
-    Refused,
+    RefusedRequest,
     RequestLine,
     http_request,
     joined_fields,
@@ -45,7 +45,7 @@ from exchanger.values.secret import Secret
 CHECK_PATH: Final = b"/envoy.service.auth.v3.Authorization/Check"
 
 
-def decode_check(message: bytes, *, with_headers: bool = False) -> HttpRequest | Deny | Refused:
+def decode_check(message: bytes, *, with_headers: bool = False) -> HttpRequest | Deny | RefusedRequest:
     """Read a serialised CheckRequest. One without an HTTP request, or that contradicts itself, is answered here.
 
     ``with_headers``: the request has all header fields; otherwise none, and does not keep the message alive.
@@ -68,7 +68,7 @@ def _missing(check: CheckRequest) -> Deny | None:
     return None if check.attributes.request.HasField("http") else MISSING_HTTP
 
 
-def _http_request(http: AttributeContext.HttpRequest, *, with_headers: bool) -> HttpRequest | Refused:
+def _http_request(http: AttributeContext.HttpRequest, *, with_headers: bool) -> HttpRequest | RefusedRequest:
     headers = http.headers
     if http.HasField("header_map"):
         return request_of_header_map(http.header_map, headers, RequestLine(http.method, http.path, http.host), with_headers=with_headers)
@@ -165,7 +165,7 @@ class Authorization(AuthorizationServicer):
         started = evaluator.clock()
         request = decode_check(message, with_headers=evaluator.needs_headers)
         if type(request) is not HttpRequest:
-            seen, deny = (request.request, request.deny) if isinstance(request, Refused) else (EMPTY_REQUEST, request)
+            seen, deny = (request.request, request.deny) if isinstance(request, RefusedRequest) else (EMPTY_REQUEST, request)
             evaluator.decided(seen, deny, started, Filter.EXT_AUTHZ)
             return encode_check(deny)
         if evaluator.tracer is not None:

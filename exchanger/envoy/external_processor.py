@@ -14,7 +14,7 @@ from exchanger.decision.check import DENY_UNHEALTHY, MISSING_REQUEST
 from exchanger.decision.outcome import Deny, ExchangePending, Filter
 from exchanger.envoy.evaluator import Evaluator, Waiting
 from exchanger.envoy.process_codec import CONTINUED, decode_request_headers, encode_request_headers
-from exchanger.envoy.request_fields import EMPTY_REQUEST, Refused, with_gateway_trace
+from exchanger.envoy.request_fields import EMPTY_REQUEST, RefusedRequest, with_gateway_trace
 from exchanger.grpc.routes import CallInfo, Deferred, ImmediateStream, Route
 from exchanger.values.request import HttpRequest
 
@@ -56,7 +56,7 @@ class ExternalProcessor(ExternalProcessorServicer):
         evaluator = self.evaluator
         started = evaluator.clock()
         request = decode_request_headers(message, with_headers=evaluator.needs_headers)
-        if isinstance(request, Refused):
+        if isinstance(request, RefusedRequest):
             return self._refuse(request.deny, started, request.request)
         if isinstance(request, Deny):
             return self._refuse(request, started)

@@ -67,7 +67,7 @@ class HealthBoard:
 
 @final
 @attrs.define(eq=False)
-class Health(HealthServicer):
+class HealthService(HealthServicer):
     """The health service for ``""``, each name in ``services``, and ``LIVENESS``; ``on_check`` learns of each answered Check."""
 
     board: HealthBoard

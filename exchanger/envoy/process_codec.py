@@ -27,7 +27,7 @@ from exchanger._proto.google.protobuf.wrappers_pb2 import BoolValue
 from exchanger.decision.check import MISSING_HTTP
 from exchanger.decision.outcome import Allow, DecisionReason, Deny, Outcome
 from exchanger.envoy.metadata import described
-from exchanger.envoy.request_fields import Refused, RequestLine, request_of_header_map
+from exchanger.envoy.request_fields import RefusedRequest, RequestLine, request_of_header_map
 from exchanger.envoy.wire import authorization, field, removals
 from exchanger.policy.authority import split_absolute_form
 from exchanger.values.request import HttpRequest
@@ -76,7 +76,7 @@ CONTINUED: Final[Mapping[str | None, bytes]] = {
 }
 
 
-def decode_request_headers(message: ProcessingRequest, *, with_headers: bool = False) -> HttpRequest | Deny | Refused:
+def decode_request_headers(message: ProcessingRequest, *, with_headers: bool = False) -> HttpRequest | Deny | RefusedRequest:
     """Read a message whose member is ``request_headers``. One without a request, or that contradicts itself, is answered here.
 
     Attributes are used where pseudo-headers are missing. A path in absolute form is reduced to what a server looks up, and the authority
@@ -84,7 +84,7 @@ def decode_request_headers(message: ProcessingRequest, *, with_headers: bool = F
     """
     line = _attributes(message) if message.attributes else _NO_ATTRIBUTES
     request = request_of_header_map(message.request_headers.headers, _NO_HEADERS, line, with_headers=with_headers)
-    if isinstance(request, Refused):
+    if isinstance(request, RefusedRequest):
         return request
     # If a gateway withheld these, everything would pass as unmatched. A path may be missing: CONNECT has none.
     if not (request.method and request.host):

@@ -60,7 +60,7 @@ class RequestLine:
 
 @final
 @attrs.frozen
-class Refused:
+class RefusedRequest:
     """A request that is refused because of how the gateway describes it. ``request`` is for the records: what could be read of it."""
 
     request: HttpRequest
@@ -99,7 +99,7 @@ def joined_fields(headers: Mapping[str, str]) -> dict[str, str]:
 
 def request_of_header_map(
     header_map: HeaderMap, headers: Mapping[str, str], line: RequestLine, *, with_headers: bool = False
-) -> HttpRequest | Refused:
+) -> HttpRequest | RefusedRequest:
     """Read a request whose headers came in ``header_map``; refuse it where it is uncertain what the upstream will get.
 
     ``raw_value`` wins over ``value``. Repeated fields, in whatever spelling and even if empty, are joined with a comma, those of
@@ -136,7 +136,7 @@ def request_of_header_map(
     deny = deny or _doubt(":authority", host, _canonical, authority, named, line.host)
     every = HeaderFields(tuple(_every_field(header_map, headers)), raw=True) if with_headers else NO_FIELDS
     request = http_request(method, path, host, fields, path_is_raw=path_is_raw, every=every)
-    return request if deny is None else Refused(request, deny)
+    return request if deny is None else RefusedRequest(request, deny)
 
 
 def _every_field(header_map: HeaderMap, headers: Mapping[str, str]) -> Iterator[tuple[str, str]]:

@@ -9,7 +9,7 @@ from typing import Final, final
 import attrs
 
 from exchanger.grpc.call import NEVER, Aborted, Arrived, Call, Event
-from exchanger.grpc.head import UNKNOWN_METHOD, Refusal, read_head
+from exchanger.grpc.head import UNKNOWN_METHOD, HeadRefusal, read_head
 from exchanger.grpc.limits import Budget, ConnectionLimits
 from exchanger.grpc.routes import CallInfo, Headers, ImmediateStream, Route, Routes, Streaming, StreamMethod
 from exchanger.grpc.status import GrpcError, StatusCode
@@ -98,13 +98,13 @@ class CallTable:
     def __attrs_post_init__(self) -> None:
         self.deadlines = ArrivalDeadlines(self.calls)
 
-    def admit(self, stream_id: int, headers: Headers, now: float) -> Call | Refusal:
+    def admit(self, stream_id: int, headers: Headers, now: float) -> Call | HeadRefusal:
         """Return the new call that ``headers`` ask for, or the refusal. A streaming call starts with its headers."""
         # A gateway sends the same headers over and over; comparing them costs a third of reading them.
         head = self._head
         if head is None or headers != self._headers:
             read = self._read(headers, now)
-            if type(read) is Refusal:
+            if type(read) is HeadRefusal:
                 self.ended_calls[read.status] += 1
                 return read
             head = self._head = read
@@ -122,9 +122,9 @@ class CallTable:
             self._start(call)
         return call
 
-    def _read(self, headers: Headers, now: float) -> tuple[Route, CallInfo] | Refusal:
+    def _read(self, headers: Headers, now: float) -> tuple[Route, CallInfo] | HeadRefusal:
         info = read_head(headers, now)
-        if type(info) is Refusal:
+        if type(info) is HeadRefusal:
             return info
         route = self._routes.get(info.path)
         return UNKNOWN_METHOD if route is None else (route, info)

@@ -26,7 +26,7 @@ READ_BYTES: Final = 65_536
 
 @final
 @attrs.frozen
-class Answered:
+class CallAnswered:
     """The call ended with OK and one message."""
 
     message: bytes
@@ -34,7 +34,7 @@ class Answered:
 
 @final
 @attrs.frozen
-class Refused:
+class CallRefused:
     """The server ended the call with another status; ``message`` is its own text."""
 
     status: StatusCode
@@ -43,13 +43,13 @@ class Refused:
 
 @final
 @attrs.frozen
-class Broken:
+class CallBroken:
     """There is no gRPC answer; ``reason`` is a sentence."""
 
     reason: str
 
 
-Reply = Answered | Refused | Broken
+Reply = CallAnswered | CallRefused | CallBroken
 
 
 @final
@@ -97,20 +97,20 @@ class UnaryCall:
             data = self._http.data_to_send()
             self._process()
         except ngh2.NGH2Error as error:
-            self._end(Broken(f"no HTTP/2: {type(error).__name__}"))
+            self._end(CallBroken(f"no HTTP/2: {type(error).__name__}"))
             return b""
         return data
 
     def receive(self, data: bytes) -> None:
         """Take ``data`` from the server, empty when it has closed the connection."""
         if not data:
-            self._end(Broken("connection closed by the server before it answered"))
+            self._end(CallBroken("connection closed by the server before it answered"))
             return
         try:
             self._http.receive_data(data)
             self._process()
         except ngh2.NGH2Error:
-            self._end(Broken("the server does not speak HTTP/2 here"))
+            self._end(CallBroken("the server does not speak HTTP/2 here"))
 
     def _process(self) -> None:
         for event in self._http.events():
@@ -123,25 +123,25 @@ class UnaryCall:
                 case ngh2.DataReceived(data=data):
                     self._body += data
                     if len(self._body) > _MAX_ANSWER:
-                        self._end(Broken(f"answer of more than {_MAX_ANSWER} bytes"))
+                        self._end(CallBroken(f"answer of more than {_MAX_ANSWER} bytes"))
                 case ngh2.StreamReset(error_code=code):
-                    self._end(Broken(f"call reset by the server (HTTP/2 error {int(code)})"))
+                    self._end(CallBroken(f"call reset by the server (HTTP/2 error {int(code)})"))
                 case ngh2.StreamClosed():
                     self._end(self._judge())
                 case ngh2.ConnectionClosed():
-                    self._end(Broken("connection ended by the server before it answered"))
+                    self._end(CallBroken("connection ended by the server before it answered"))
 
     def _judge(self) -> Reply:
         code, body = self._fields.get(b"grpc-status", b""), bytes(self._body)
         if not code:
-            return Broken(f"no gRPC: HTTP status {self._status.decode('ascii', 'replace') or 'missing'}")
+            return CallBroken(f"no gRPC: HTTP status {self._status.decode('ascii', 'replace') or 'missing'}")
         if code != b"0":
             text = unquote(self._fields.get(b"grpc-message", b"").decode("ascii", "replace"))
             status = StatusCode(int(code)) if code.isdigit() and int(code) in set(StatusCode) else StatusCode.UNKNOWN
-            return Refused(status, text)
+            return CallRefused(status, text)
         if len(body) < PREFIX_BYTES or unpack_prefix(body) != (0, len(body) - PREFIX_BYTES):
-            return Broken("the answer is not one message")
-        return Answered(body[PREFIX_BYTES:])
+            return CallBroken("the answer is not one message")
+        return CallAnswered(body[PREFIX_BYTES:])
 
     def _end(self, reply: Reply) -> None:
         if self.reply is None:

@@ -18,7 +18,7 @@ from exchanger.grpc.call import NEVER, Call, Event
 from exchanger.grpc.call_table import CallTable
 from exchanger.grpc.flow_control import FlowControl, SendQueue
 from exchanger.grpc.framing import PREFIX_BYTES, frame, goaway, unpack_prefix
-from exchanger.grpc.head import OK_TRAILERS, RESPONSE_HEADERS, Refusal, error_trailers, refuse
+from exchanger.grpc.head import OK_TRAILERS, RESPONSE_HEADERS, HeadRefusal, error_trailers, refuse
 from exchanger.grpc.limits import Budget, ConnectionUsage
 from exchanger.grpc.routes import Routes
 from exchanger.grpc.status import GrpcError, StatusCode
@@ -276,7 +276,7 @@ class Connection:
     def _on_request(self, event: RequestReceived, now: float) -> None:
         stream_id = self._last_stream = event.stream_id
         call = self._table.admit(stream_id, event.headers, now)
-        if type(call) is Refusal:
+        if type(call) is HeadRefusal:
             self._reject(stream_id, call)
             if not event.end_stream:
                 self._send_queue.answered_early.add(stream_id)
@@ -331,7 +331,7 @@ class Connection:
             case ngh2.ConnectionClosed():
                 self.lose()
 
-    def _reject(self, stream_id: int, refusal: Refusal) -> None:
+    def _reject(self, stream_id: int, refusal: HeadRefusal) -> None:
         self.extra_work += _REFUSAL_WORK
         # The codec is ahead of its events: something later in the same batch may have reset the stream already.
         with contextlib.suppress(ngh2.StreamProtocolError):

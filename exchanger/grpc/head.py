@@ -28,7 +28,7 @@ _MESSAGE_CHARACTERS: Final = 500
 
 @final
 @attrs.frozen
-class Refusal:
+class HeadRefusal:
     """Ends a call before it reaches a method: the status it counts as, and the response, which has a body in plain HTTP only."""
 
     status: StatusCode
@@ -48,12 +48,12 @@ def error_trailers(error: GrpcError) -> Headers:
     return (status, (b"grpc-message", encode_message(error.message))) if error.message else (status,)
 
 
-def refuse(error: GrpcError) -> Refusal:
+def refuse(error: GrpcError) -> HeadRefusal:
     """Return ``error`` as a Trailers-Only response."""
     headers = RESPONSE_HEADERS + error_trailers(error)
     if error.status is StatusCode.UNIMPLEMENTED:  # perhaps a compression; then the supported ones must be named
         headers += _ENCODINGS
-    return Refusal(error.status, headers)
+    return HeadRefusal(error.status, headers)
 
 
 TOO_LARGE: Final = refuse(GrpcError(StatusCode.RESOURCE_EXHAUSTED, "too much metadata"))
@@ -63,15 +63,15 @@ BAD_TIMEOUT: Final = refuse(GrpcError(StatusCode.INTERNAL, "malformed grpc-timeo
 # Clients that do not speak gRPC get plain HTTP: they would take status 200 for a success. The body says where they ended up.
 _BODY: Final = b"This is a gRPC endpoint: it takes POST with content-type application/grpc.\n"
 _PLAIN: Final[Headers] = ((b"content-type", b"text/plain"), (b"content-length", b"%d" % len(_BODY)))
-NOT_POST: Final = Refusal(StatusCode.INTERNAL, ((b":status", b"405"), (b"allow", b"POST"), *_PLAIN), _BODY)
+NOT_POST: Final = HeadRefusal(StatusCode.INTERNAL, ((b":status", b"405"), (b"allow", b"POST"), *_PLAIN), _BODY)
 NOT_POST_BUT_HEAD: Final = attrs.evolve(NOT_POST, body=b"")
-NOT_GRPC: Final = Refusal(StatusCode.INVALID_ARGUMENT, ((b":status", b"415"), *_PLAIN), _BODY)
+NOT_GRPC: Final = HeadRefusal(StatusCode.INVALID_ARGUMENT, ((b":status", b"415"), *_PLAIN), _BODY)
 
 # Bytes that each field counts for besides its own: RFC 9113 section 10.5.1.
 _FIELD_OVERHEAD: Final = 32
 
 
-def read_head(headers: Headers, now: float) -> CallInfo | Refusal:
+def read_head(headers: Headers, now: float) -> CallInfo | HeadRefusal:
     """Read the ``headers`` of a call that arrived at ``now`` (seconds)."""
     if len(headers) > MAX_HEADER_COUNT or sum(_FIELD_OVERHEAD + len(name) + len(value) for name, value in headers) > MAX_HEADER_LIST:
         return TOO_LARGE
@@ -90,7 +90,7 @@ def read_head(headers: Headers, now: float) -> CallInfo | Refusal:
     return CallInfo(fields.get(b":path", b""), now + seconds, headers, seconds)
 
 
-def _contradiction(headers: Headers) -> Refusal | None:
+def _contradiction(headers: Headers) -> HeadRefusal | None:
     """Refuse a call that repeats a field that may come once: two readers could take different ones (RFC 9110 section 5.3)."""
     names = [name for name, _ in headers]
     if names.count(b"content-type") > 1:

@@ -127,7 +127,7 @@ NO_DESCRIPTORS: Final = "the process has no file descriptors left"
 
 @final
 @attrs.define(eq=False)
-class Admission:
+class ConnectionAdmission:
     """Admits up to ``limit`` connections, and counts. ``on_refused`` learns why one was refused; it must neither block nor raise."""
 
     _limit: int

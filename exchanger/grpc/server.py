@@ -10,7 +10,7 @@ import attrs
 import trio
 
 from exchanger.grpc.connection import Connection
-from exchanger.grpc.limits import Admission, Budget, ConnectionLimits
+from exchanger.grpc.limits import Budget, ConnectionAdmission, ConnectionLimits
 from exchanger.grpc.routes import Route
 from exchanger.grpc.session import Session
 from exchanger.grpc.status import StatusCode
@@ -88,7 +88,7 @@ class GrpcServer:
     _on_fault: Callable[[BaseException], None]
     _tls_observer: TlsObserver = attrs.field(factory=SilentTlsObserver)
     _on_refused: Callable[[str], None] = lambda _reason: None
-    _admission: Admission = attrs.field(init=False)
+    _admission: ConnectionAdmission = attrs.field(init=False)
     _handshakes: HandshakeLog = attrs.field(init=False)
     _rotation: Rotation | None = attrs.field(default=None, init=False)
     _budget: Budget = attrs.field(factory=Budget, init=False)
@@ -99,7 +99,7 @@ class GrpcServer:
     _past_calls: list[int] = attrs.field(factory=lambda: [0] * len(StatusCode), init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._admission = Admission(self._settings.max_connections, self._on_refused)
+        self._admission = ConnectionAdmission(self._settings.max_connections, self._on_refused)
         self._handshakes = HandshakeLog(self._tls_observer)
         if self._settings.tls is not None:
             self._rotation = Rotation(self._settings.tls, self._tls_observer, self._reactor.network)

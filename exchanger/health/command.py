@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 
 from exchanger._proto.grpc.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from exchanger.errors import ConfigurationError
-from exchanger.grpc.client import Answered, Broken, Refused, Reply, UnaryCall, exchange
+from exchanger.grpc.client import CallAnswered, CallBroken, CallRefused, Reply, UnaryCall, exchange
 from exchanger.grpc.status import StatusCode
 from exchanger.health.options import HealthOptions
 from exchanger.net.network import SYSTEM
@@ -53,14 +53,14 @@ async def ask(options: HealthOptions, context: ssl.SSLContext | None) -> Reply:
         with trio.fail_after(options.timeout):
             async with await open_stream(SYSTEM.connect, host, port, context, options.server_name) as stream:
                 if isinstance(stream, trio.SSLStream) and stream.selected_alpn_protocol() != "h2":
-                    return Broken("no h2 in ALPN: TLS, but no gRPC")
+                    return CallBroken("no h2 in ALPN: TLS, but no gRPC")
                 return await _call(stream, options)
     except trio.TooSlowError:
-        return Broken(f"no answer within {options.timeout:g} s")
+        return CallBroken(f"no answer within {options.timeout:g} s")
     except trio.BrokenResourceError as error:
-        return Broken(why(error))
+        return CallBroken(why(error))
     except OSError as error:
-        return Broken(f"no connection: {why(error)}")
+        return CallBroken(f"no connection: {why(error)}")
 
 
 async def _call(stream: trio.abc.Stream, options: HealthOptions) -> Reply:
@@ -74,16 +74,16 @@ async def _call(stream: trio.abc.Stream, options: HealthOptions) -> Reply:
 def _judge(reply: Reply) -> tuple[str, str]:
     """Return the status in the protocol's word, "" without one, and the reason why it is not SERVING where there is more to say."""
     match reply:
-        case Answered(message):
+        case CallAnswered(message):
             try:
                 return HealthCheckResponse.ServingStatus.Name(HealthCheckResponse.FromString(message).status), ""
             except (DecodeError, ValueError):
                 return "", "the response is not a health status"
-        case Refused(StatusCode.NOT_FOUND, _):
+        case CallRefused(StatusCode.NOT_FOUND, _):
             return "SERVICE_UNKNOWN", "the server does not know this service"
-        case Refused(status, text):
+        case CallRefused(status, text):
             return "", f"{status.name}: {printable(text)}" if text else status.name
-        case Broken(reason):
+        case CallBroken(reason):
             return "", reason
         case _:
             assert_never(reply)

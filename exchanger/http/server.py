@@ -48,7 +48,7 @@ _WITHOUT_LENGTH: Final = frozenset({204, 304})
 
 @final
 @attrs.frozen(kw_only=True)
-class Limits:
+class HttpLimits:
     """What a server accepts and how long it waits; times are in seconds.
 
     ``head_bytes`` and ``head_lines`` bound the request line with its headers: each line costs time in the event loop. ``idle_s`` is the
@@ -97,7 +97,7 @@ class HttpServer:
     """
 
     _route: Route
-    _limits: Limits
+    _limits: HttpLimits
     _headers: Headers = ()
     _failures: Mapping[int, Response] = MappingProxyType({})
     _on_fault: Callable[[BaseException], None] | None = None

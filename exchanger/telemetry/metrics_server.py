@@ -17,11 +17,11 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 
 from exchanger.http.message import Request, Response
 from exchanger.http.names import is_loopback, is_ours, names_of, read_host
-from exchanger.http.server import HttpServer, Limits
+from exchanger.http.server import HttpLimits, HttpServer
 from exchanger.net.network import SYSTEM, Listen
 from exchanger.telemetry.metrics import Metrics, MetricsSettings
 
-LIMITS: Final = Limits(
+LIMITS: Final = HttpLimits(
     # Some Prometheus replicas with one connection each, and room for people who look.
     connections=64,
     # A scrape's request has less than 1 KiB, in about ten lines.

@@ -19,7 +19,7 @@ import exchanger
 from exchanger._proto.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from exchanger.app.settings import read_settings
 from exchanger.app.supervisor import Supervisor
-from exchanger.grpc.client import Answered, UnaryCall, exchange
+from exchanger.grpc.client import CallAnswered, UnaryCall, exchange
 from exchanger.net.network import SYSTEM, Network
 from exchanger.telemetry.log import logging_to_stdout
 from tests.e2e.service import DOCUMENT, ISSUERS, NAMESPACE, config_map, environment
@@ -104,7 +104,7 @@ async def test_a_request_is_answered_and_all_of_it_goes_over_the_network(variabl
             message = check(fields, method="GET", path="/orders", host="api.example.com")
             async with await memory.connect("gateway", 3001) as stream:
                 reply = await exchange(stream, UnaryCall(CHECK, message, "exchanger", "http", 5.0))
-            assert isinstance(reply, Answered)
+            assert isinstance(reply, CallAnswered)
             assert CheckResponse.FromString(reply.message).ok_response.headers[0].header.value == "Bearer issued-token"
             assert holders_of(supervisor, SYSTEM) == []
         issuer.cancel_scope.cancel()

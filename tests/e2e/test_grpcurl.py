@@ -12,7 +12,7 @@ import pytest
 import trio
 from google.protobuf.descriptor import Descriptor
 
-from exchanger.envoy.health import Health, HealthBoard
+from exchanger.envoy.health import HealthBoard, HealthService
 from exchanger.envoy.reflection import REFLECTION_SERVICES, Reflection
 from exchanger.grpc.routes import routes_of
 from exchanger.grpc.status import StatusCode
@@ -174,7 +174,7 @@ async def test_each_version_by_itself_is_enough(version: str) -> None:
     assert len(reflection) == 1
     board = HealthBoard()
     board.set_ready()
-    async with serving_routes({**reflection, **routes_of(Health(board, frozenset({HEALTH})).service)}) as served:
+    async with serving_routes({**reflection, **routes_of(HealthService(board, frozenset({HEALTH})).service)}) as served:
         target = Target(f"127.0.0.1:{served.port}")
         with trio.fail_after(STOP_S):
             listed = await trio.run_process(command(target, do=("list",)), capture_stdout=True)

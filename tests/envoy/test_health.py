@@ -2,7 +2,7 @@ import pytest
 import trio
 
 from exchanger._proto.grpc.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse, HealthListRequest
-from exchanger.envoy.health import LIVENESS, Health, HealthBoard
+from exchanger.envoy.health import LIVENESS, HealthBoard, HealthService
 from exchanger.grpc.routes import routes_of
 from exchanger.grpc.status import GrpcError, StatusCode
 from tests.grpc.peer import Answer, framed
@@ -14,7 +14,7 @@ SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERV
 
 async def test_serving_is_between_the_first_policy_and_the_drain() -> None:
     board = HealthBoard()
-    health = Health(board, frozenset({SERVICE}))
+    health = HealthService(board, frozenset({SERVICE}))
 
     async def check(service: str) -> int:
         return (await health.Check(HealthCheckRequest(service=service))).status
@@ -36,14 +36,14 @@ async def test_serving_is_between_the_first_policy_and_the_drain() -> None:
 
 async def test_an_unknown_service_is_not_found() -> None:
     with pytest.raises(GrpcError) as raised:
-        await Health(HealthBoard(), frozenset({SERVICE})).Check(HealthCheckRequest(service="other"))
+        await HealthService(HealthBoard(), frozenset({SERVICE})).Check(HealthCheckRequest(service="other"))
     assert raised.value.status is StatusCode.NOT_FOUND
 
 
 @pytest.mark.parametrize("ready", [False, True])
 async def test_a_watch_ends_with_the_drain_although_its_status_is_the_same(ready: bool, autojump_clock: trio.testing.MockClock) -> None:
     board = HealthBoard()
-    watch = Health(board, frozenset({SERVICE})).Watch(HealthCheckRequest())
+    watch = HealthService(board, frozenset({SERVICE})).Watch(HealthCheckRequest())
     assert (await anext(watch)).status == NOT_SERVING
     if ready:  # which is undone before the watcher runs
         board.set_ready()
@@ -58,7 +58,7 @@ def statuses(answer: Answer) -> list[int]:
 
 async def test_watches_on_one_connection_stay_open_until_the_drain_and_do_not_hold_it_up(autojump_clock: trio.testing.MockClock) -> None:
     board = HealthBoard()
-    async with serving(routes_of(Health(board, frozenset({SERVICE})).service)) as served:
+    async with serving(routes_of(HealthService(board, frozenset({SERVICE})).service)) as served:
         client = await served.connect()
 
         async def watch(service: str) -> Answer:

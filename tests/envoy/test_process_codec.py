@@ -18,7 +18,7 @@ from exchanger._proto.google.protobuf.struct_pb2 import ListValue, Struct, Value
 from exchanger.decision.check import MISSING_HTTP
 from exchanger.decision.outcome import Allow, DecisionReason, Deny
 from exchanger.envoy.process_codec import CONTINUED, decode_request_headers, encode_request_headers
-from exchanger.envoy.request_fields import Refused
+from exchanger.envoy.request_fields import RefusedRequest
 from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
 
@@ -80,7 +80,9 @@ def test_headers_do_not_rename_the_request(name: str) -> None:
 def test_a_path_of_attributes_may_lack_its_query(told: str) -> None:
     assert decoded(request_headers({**PSEUDO, ":path": told}, {FILTER: {"request.path": "/p"}})).path == told
     for other in ("/q", "/p?b", "/p/"):
-        assert isinstance(decode_request_headers(request_headers({**PSEUDO, ":path": told}, {FILTER: {"request.path": other}})), Refused)
+        assert isinstance(
+            decode_request_headers(request_headers({**PSEUDO, ":path": told}, {FILTER: {"request.path": other}})), RefusedRequest
+        )
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 
 from exchanger._proto.envoy.config.core.v3.base_pb2 import HeaderMap, HeaderValue
 from exchanger.decision.outcome import DecisionReason
-from exchanger.envoy.request_fields import Refused, RequestLine, request_of_header_map, with_gateway_trace
+from exchanger.envoy.request_fields import RefusedRequest, RequestLine, request_of_header_map, with_gateway_trace
 from exchanger.grpc.routes import CallInfo, Headers
 from exchanger.values.request import HttpRequest
 from exchanger.values.trace import NO_TRACE, TraceContext
@@ -15,18 +15,18 @@ LINE = RequestLine("GET", "/orders", "api.example.com")
 MAP: tuple[Field, ...] = ((":method", "", b"GET"), (":path", "", b"/orders"), (":authority", "", b"api.example.com"))
 
 
-def read(*fields: Field, line: RequestLine = LINE, headers: dict[str, str] | None = None) -> HttpRequest | Refused:
+def read(*fields: Field, line: RequestLine = LINE, headers: dict[str, str] | None = None) -> HttpRequest | RefusedRequest:
     header_map = HeaderMap(headers=[HeaderValue(key=key, value=value, raw_value=raw) for key, value, raw in fields])
     return request_of_header_map(header_map, headers or {}, line)
 
 
-def request_line(found: HttpRequest | Refused) -> tuple[str, str, str, bool]:
+def request_line(found: HttpRequest | RefusedRequest) -> tuple[str, str, str, bool]:
     assert isinstance(found, HttpRequest)
     return found.method, found.path, found.host, found.path_is_raw
 
 
-def refused(found: HttpRequest | Refused, part: str) -> str:
-    assert isinstance(found, Refused)
+def refused(found: HttpRequest | RefusedRequest, part: str) -> str:
+    assert isinstance(found, RefusedRequest)
     deny = found.deny
     assert (deny.reason, deny.status) == (DecisionReason.DENY_AMBIGUOUS_REQUEST, 400)
     assert deny.body == f'{{"error":"invalid_request","error_description":"ambiguous or malformed {part}"}}'
@@ -147,16 +147,16 @@ def test_a_host_header_that_comes_twice_is_ambiguous() -> None:
 def test_no_detail_repeats_what_came() -> None:
     for part, raw in ((":path", b"/secret"), (":authority", b"secret"), (":method", b"SECRET")):
         found = read(*(field for field in MAP if field[0] != part), (part, "", raw))
-        assert isinstance(found, Refused)
+        assert isinstance(found, RefusedRequest)
         assert "secret" not in found.deny.detail.lower() + found.deny.body.lower()
 
 
 def test_records_say_what_was_refused() -> None:
     found = read(*MAP, line=RequestLine("GET", "/admin", "api.example.com"))
-    assert isinstance(found, Refused)
+    assert isinstance(found, RefusedRequest)
     assert request_line(found.request) == ("GET", "/orders", "api.example.com", True)
     twice = read(*MAP, (":path", "", b"/admin"))
-    assert isinstance(twice, Refused)
+    assert isinstance(twice, RefusedRequest)
     assert (twice.request.method, twice.request.host) == ("GET", "api.example.com")
 
 

@@ -7,7 +7,7 @@ import ngh2
 import pytest
 
 from exchanger.grpc.call import Call
-from exchanger.grpc.client import Answered, Broken, Refused, UnaryCall
+from exchanger.grpc.client import CallAnswered, CallBroken, CallRefused, UnaryCall
 from exchanger.grpc.connection import Connection
 from exchanger.grpc.limits import Budget, ConnectionLimits
 from exchanger.grpc.routes import CallInfo, Immediate
@@ -44,7 +44,7 @@ def talk(call: UnaryCall, *, chunk: int = 1 << 20) -> list[CallInfo]:
 def test_an_answer_is_its_message(chunk: int) -> None:
     call = unary_call()
     (asked,) = talk(call, chunk=chunk)
-    assert call.reply == Answered(b"echo hello")
+    assert call.reply == CallAnswered(b"echo hello")
     assert asked.path == ECHO
     assert asked.deadline == 2.0
 
@@ -52,18 +52,18 @@ def test_an_answer_is_its_message(chunk: int) -> None:
 def test_a_refusal_has_its_status_and_text() -> None:
     call = unary_call("/no.Such/Method")
     talk(call)
-    assert call.reply == Refused(StatusCode.UNIMPLEMENTED, "unknown method")
+    assert call.reply == CallRefused(StatusCode.UNIMPLEMENTED, "unknown method")
 
 
 def test_the_first_end_counts() -> None:
     call = unary_call()
     talk(call)
     call.receive(b"")
-    assert call.reply == Answered(b"echo hello")
+    assert call.reply == CallAnswered(b"echo hello")
     closed = unary_call()
     closed.data_to_send()
     closed.receive(b"")
-    assert closed.reply == Broken("connection closed by the server before it answered")
+    assert closed.reply == CallBroken("connection closed by the server before it answered")
 
 
 @attrs.define(eq=False)
@@ -101,17 +101,17 @@ OK = (b":status", b"200")
 @pytest.mark.parametrize(
     ("server", "reply"),
     [
-        (Scripted([(b":status", b"404")]), Broken("no gRPC: HTTP status 404")),
-        (Scripted([OK], b"<html>"), Broken("no gRPC: HTTP status 200")),
-        (Scripted([OK], reset=True), Broken("call reset by the server (HTTP/2 error 7)")),
-        (Scripted([OK], framed(b"a") + framed(b"b"), [(b"grpc-status", b"0")]), Broken("the answer is not one message")),
-        (Scripted([OK], framed(b"a", flag=1), [(b"grpc-status", b"0")]), Broken("the answer is not one message")),
-        (Scripted([OK], b"", [(b"grpc-status", b"0")]), Broken("the answer is not one message")),
-        (Scripted([OK], framed(b"a"), [(b"grpc-status", b"0")]), Answered(b"a")),
-        (Scripted([OK, (b"grpc-status", b"14"), (b"grpc-message", b"a%20b")]), Refused(StatusCode.UNAVAILABLE, "a b")),
-        (Scripted([OK, (b"grpc-status", b"99")]), Refused(StatusCode.UNKNOWN, "")),
-        (Scripted([OK, (b"grpc-status", "²".encode())]), Refused(StatusCode.UNKNOWN, "")),
-        (Scripted([OK], struct.pack(">BI", 0, 1 << 20) + b"x" * (1 << 17), []), Broken("answer of more than 65536 bytes")),
+        (Scripted([(b":status", b"404")]), CallBroken("no gRPC: HTTP status 404")),
+        (Scripted([OK], b"<html>"), CallBroken("no gRPC: HTTP status 200")),
+        (Scripted([OK], reset=True), CallBroken("call reset by the server (HTTP/2 error 7)")),
+        (Scripted([OK], framed(b"a") + framed(b"b"), [(b"grpc-status", b"0")]), CallBroken("the answer is not one message")),
+        (Scripted([OK], framed(b"a", flag=1), [(b"grpc-status", b"0")]), CallBroken("the answer is not one message")),
+        (Scripted([OK], b"", [(b"grpc-status", b"0")]), CallBroken("the answer is not one message")),
+        (Scripted([OK], framed(b"a"), [(b"grpc-status", b"0")]), CallAnswered(b"a")),
+        (Scripted([OK, (b"grpc-status", b"14"), (b"grpc-message", b"a%20b")]), CallRefused(StatusCode.UNAVAILABLE, "a b")),
+        (Scripted([OK, (b"grpc-status", b"99")]), CallRefused(StatusCode.UNKNOWN, "")),
+        (Scripted([OK, (b"grpc-status", "²".encode())]), CallRefused(StatusCode.UNKNOWN, "")),
+        (Scripted([OK], struct.pack(">BI", 0, 1 << 20) + b"x" * (1 << 17), []), CallBroken("answer of more than 65536 bytes")),
     ],
 )
 def test_each_kind_of_end_is_a_reply(server: Scripted, reply: object) -> None:

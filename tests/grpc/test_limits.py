@@ -10,7 +10,7 @@ from trio.testing import MockClock
 
 from exchanger.grpc import limits
 from exchanger.grpc.connection import Connection
-from exchanger.grpc.limits import NO_DESCRIPTORS, REPORT_INTERVAL, Admission, Budget, ConnectionLimits
+from exchanger.grpc.limits import NO_DESCRIPTORS, REPORT_INTERVAL, Budget, ConnectionAdmission, ConnectionLimits
 from exchanger.grpc.status import StatusCode
 from tests.grpc.frames import CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, SETTINGS, block, raw, request, word
 from tests.grpc.peer import ECHO, Header, Pair, framed, head, pair, routes
@@ -260,7 +260,7 @@ def test_a_request_in_one_piece_asks_for_nothing() -> None:
 async def test_refused_connections_are_counted_and_reported_once_a_minute(autojump_clock: MockClock) -> None:
     told: list[tuple[float, str]] = []
     start = trio.current_time()
-    admission = Admission(2, lambda reason: told.append((trio.current_time() - start, reason)))
+    admission = ConnectionAdmission(2, lambda reason: told.append((trio.current_time() - start, reason)))
 
     assert [admission.admit(connections) for connections in (0, 1, 2, 3)] == [True, True, False, False]
     await trio.sleep(REPORT_INTERVAL / 2)

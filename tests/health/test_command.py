@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from exchanger.envoy.health import Health, HealthBoard
-from exchanger.grpc.client import Answered, Broken, Refused, Reply
+from exchanger.envoy.health import HealthBoard, HealthService
+from exchanger.grpc.client import CallAnswered, CallBroken, CallRefused, Reply
 from exchanger.grpc.routes import Route, routes_of
 from exchanger.grpc.status import StatusCode
 from exchanger.health import command
@@ -68,7 +68,7 @@ def test_a_wrong_option_is_status_2(arguments: tuple[str, ...], capsys: pytest.C
 
 
 def health(board: HealthBoard) -> dict[bytes, Route]:
-    return dict(routes_of(Health(board, frozenset({SERVICE})).service))
+    return dict(routes_of(HealthService(board, frozenset({SERVICE})).service))
 
 
 @pytest.mark.parametrize("service", ["", SERVICE])
@@ -211,14 +211,14 @@ class TestTls:
 @pytest.mark.parametrize(
     ("reply", "word", "reason"),
     [
-        (Answered(b"\x08\x01"), "SERVING", ""),
-        (Answered(b""), "UNKNOWN", ""),
-        (Answered(b"\x08\x63"), "", "the response is not a health status"),
-        (Answered(b"\xff"), "", "the response is not a health status"),
-        (Refused(StatusCode.UNIMPLEMENTED, "unknown method"), "", "UNIMPLEMENTED: unknown method"),
-        (Refused(StatusCode.UNAVAILABLE, ""), "", "UNAVAILABLE"),
-        (Refused(StatusCode.UNAVAILABLE, "a\x1b[31m"), "", "UNAVAILABLE: a\N{REPLACEMENT CHARACTER}[31m"),
-        (Broken("why"), "", "why"),
+        (CallAnswered(b"\x08\x01"), "SERVING", ""),
+        (CallAnswered(b""), "UNKNOWN", ""),
+        (CallAnswered(b"\x08\x63"), "", "the response is not a health status"),
+        (CallAnswered(b"\xff"), "", "the response is not a health status"),
+        (CallRefused(StatusCode.UNIMPLEMENTED, "unknown method"), "", "UNIMPLEMENTED: unknown method"),
+        (CallRefused(StatusCode.UNAVAILABLE, ""), "", "UNAVAILABLE"),
+        (CallRefused(StatusCode.UNAVAILABLE, "a\x1b[31m"), "", "UNAVAILABLE: a\N{REPLACEMENT CHARACTER}[31m"),
+        (CallBroken("why"), "", "why"),
     ],
 )
 def test_each_reply_has_its_word_or_its_reason(reply: Reply, word: str, reason: str) -> None:

@@ -12,11 +12,11 @@ import trustme
 
 from exchanger.http.message import Handler, Request, Response
 from exchanger.http.names import Authority, is_loopback, names_of, read_host
-from exchanger.http.server import LARGE_BODY, LINGER_S, HttpServer, Limits, Route, Upgrade
+from exchanger.http.server import LARGE_BODY, LINGER_S, HttpLimits, HttpServer, Route, Upgrade
 
 CANARY = "canary-7f3d"
 GET = b"GET /echo HTTP/1.1\r\nHost: h\r\n\r\n"
-LIMITS = Limits(connections=4, head_bytes=512, head_lines=8, body_bytes=100, idle_s=30.0, arrival_s=10.0, answer_s=20.0, handler_s=5.0)
+LIMITS = HttpLimits(connections=4, head_bytes=512, head_lines=8, body_bytes=100, idle_s=30.0, arrival_s=10.0, answer_s=20.0, handler_s=5.0)
 FAILURES = {431: Response(431, body=b"head too large")}
 Clock = trio.testing.MockClock
 
@@ -63,7 +63,7 @@ async def route(request: Request) -> Response | Handler | Upgrade:
 
 @attrs.define(eq=False)
 class Served:
-    limits: Limits = LIMITS
+    limits: HttpLimits = LIMITS
     of: Route = route
     faults: list[BaseException] = attrs.field(factory=list)
     server: HttpServer = attrs.field(init=False)

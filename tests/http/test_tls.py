@@ -12,10 +12,12 @@ import trio.testing
 import trustme
 
 from exchanger.http.message import Handler, Request, Response
-from exchanger.http.server import SETTLE_S, HttpServer, Limits
+from exchanger.http.server import SETTLE_S, HttpLimits, HttpServer
 from exchanger.http.tls import HANDSHAKE_S, Tls
 
-LIMITS = Limits(connections=4, head_bytes=512, head_lines=8, body_bytes=100, idle_s=60.0, arrival_s=10.0, answer_s=20.0, bodies_bytes=150)
+LIMITS = HttpLimits(
+    connections=4, head_bytes=512, head_lines=8, body_bytes=100, idle_s=60.0, arrival_s=10.0, answer_s=20.0, bodies_bytes=150
+)
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 
 

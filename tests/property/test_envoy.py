@@ -19,7 +19,7 @@ from exchanger.envoy.authorization import Authorization, decode_check
 from exchanger.envoy.evaluator import Evaluator
 from exchanger.envoy.external_processor import PROCESS_PATH, ExternalProcessor
 from exchanger.envoy.process_codec import decode_request_headers
-from exchanger.envoy.request_fields import Refused
+from exchanger.envoy.request_fields import RefusedRequest
 from exchanger.errors import Diagnostic
 from exchanger.grpc.routes import CallInfo, Deferred
 from exchanger.grpc.status import GrpcError, StatusCode
@@ -113,7 +113,7 @@ class Question:
     ``twice``: a pseudo-header came twice. ``beside``: text headers were there, too.
     """
 
-    decoded: HttpRequest | Deny | Refused
+    decoded: HttpRequest | Deny | RefusedRequest
     raw: frozenset[str]
     said: tuple[frozenset[Says], ...]
     twice: bool
@@ -143,7 +143,7 @@ def questions(draw: st.DrawFn, truth: tuple[Part, Part, Part]) -> Question:
         said.append(frozenset(heard))
     twice = bool(fields) and draw(st.integers(0, 9)) == 0
     header_map = HeaderMap(headers=draw(st.permutations(fields + fields[:1] if twice else fields)))
-    decoded: HttpRequest | Deny | Refused
+    decoded: HttpRequest | Deny | RefusedRequest
     if is_check:
         http = AttributeContext.HttpRequest(
             method=plain[":method"], path=plain[":path"], host=plain[":authority"], headers=beside, header_map=header_map
@@ -168,7 +168,7 @@ def test_bytes_decide_or_nothing_does(truth: tuple[Part, Part, Part], data: st.D
     decoded = question.decoded
     if not isinstance(decoded, HttpRequest):
         event("refused")
-        deny = decoded.deny if isinstance(decoded, Refused) else decoded
+        deny = decoded.deny if isinstance(decoded, RefusedRequest) else decoded
         assert deny is MISSING_HTTP or (deny.reason, deny.status) == (DecisionReason.DENY_AMBIGUOUS_REQUEST, 400)
         return
     event("decided")

@@ -12,7 +12,7 @@ import pytest
 from exchanger._proto.opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from exchanger._proto.opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from exchanger._proto.opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
-from exchanger.telemetry.otlp.encoding import Identity, encode_span, metrics_request, traces_request
+from exchanger.telemetry.otlp.encoding import ResourceAndScope, encode_span, metrics_request, traces_request
 from tests.proto.ours import MESSAGES, ask, needs_witness
 from tests.proto.tree import describe
 from tests.telemetry.otlp.examples import PARENT_ID, SPAN, SPAN_ID, TRACE_ID
@@ -67,7 +67,7 @@ def test_every_field_has_the_number_and_type_of_the_original() -> None:
 
 
 def test_official_classes_read_the_spans_that_are_sent() -> None:
-    body = traces_request([encode_span(SPAN)] * 2, Identity((("service.name", "é"),), "exchanger", "1"))
+    body = traces_request([encode_span(SPAN)] * 2, ResourceAndScope((("service.name", "é"),), "exchanger", "1"))
     (tree,) = ask([{"kind": "parse", "name": "opentelemetry.proto.collector.trace.v1.ExportTraceServiceRequest", "bytes": _text(body)}])
     ((of_resource,),) = tree.values()
     assert of_resource["1:resource"]["1:attributes"] == [{"1:key": "service.name", "2:value": {"1:string_value": "é"}}]
@@ -79,7 +79,7 @@ def test_official_classes_read_the_spans_that_are_sent() -> None:
 
 
 def test_official_classes_read_the_metrics_that_are_sent() -> None:
-    body = metrics_request(counted().collect(), Identity((), "exchanger", "1"), 1, 2)
+    body = metrics_request(counted().collect(), ResourceAndScope((), "exchanger", "1"), 1, 2)
     name = "opentelemetry.proto.collector.metrics.v1.ExportMetricsServiceRequest"
     (tree,) = ask([{"kind": "parse", "name": name, "bytes": _text(body)}])
     ((of_resource,),) = tree.values()
@@ -93,7 +93,7 @@ def test_official_classes_read_the_metrics_that_are_sent() -> None:
 
 
 def test_the_hand_made_frames_are_those_of_the_library() -> None:
-    identity = Identity((), "exchanger", "1")
+    identity = ResourceAndScope((), "exchanger", "1")
     built = ExportTraceServiceRequest(resource_spans=[ResourceSpans(resource=Resource(), scope_spans=[ScopeSpans(spans=[Span(name="x")])])])
     built.resource_spans[0].scope_spans[0].scope.name, built.resource_spans[0].scope_spans[0].scope.version = "exchanger", "1"
     assert traces_request([ScopeSpans(spans=[Span(name="x")]).SerializeToString()], identity) == built.SerializeToString()

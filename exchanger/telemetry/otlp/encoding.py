@@ -39,7 +39,7 @@ _SECONDS_SUFFIX: Final = "_seconds"
 
 @final
 @attrs.frozen
-class Identity:
+class ResourceAndScope:
     """The resource's attributes, and this program's name and version."""
 
     resource: tuple[tuple[str, str], ...]
@@ -78,7 +78,7 @@ def _encoded(attribute: Attribute) -> bytes:
     return Span(attributes=[_key_value(attribute)]).SerializeToString()
 
 
-def traces_request(spans: Iterable[bytes], identity: Identity) -> bytes:
+def traces_request(spans: Iterable[bytes], identity: ResourceAndScope) -> bytes:
     """Return the ExportTraceServiceRequest with ``spans``, each from ``encode_span``."""
     head = ScopeSpans(scope=_scope(identity)).SerializeToString()
     scope_spans = b"".join((head, *spans))
@@ -86,7 +86,7 @@ def traces_request(spans: Iterable[bytes], identity: Identity) -> bytes:
     return _RESOURCE_SPANS + _delimited(resource + _SCOPE_SPANS + _delimited(scope_spans))
 
 
-def metrics_request(families: Iterable[Family], identity: Identity, start: int, now: int) -> bytes:
+def metrics_request(families: Iterable[Family], identity: ResourceAndScope, start: int, now: int) -> bytes:
     """Return the ExportMetricsServiceRequest with what a collector of ``prometheus_client`` says, under the same names and labels.
 
     Counts are cumulative since ``start``; both times are nanoseconds since the epoch. Only seconds have a unit: Prometheus would change the
@@ -151,11 +151,11 @@ def _labels(labels: Mapping[str, str]) -> list[KeyValue]:
     return [_key_value((name, value)) for name, value in labels.items()]
 
 
-def _resource(identity: Identity) -> Resource:
+def _resource(identity: ResourceAndScope) -> Resource:
     return Resource(attributes=[_key_value(attribute) for attribute in identity.resource])
 
 
-def _scope(identity: Identity) -> InstrumentationScope:
+def _scope(identity: ResourceAndScope) -> InstrumentationScope:
     return InstrumentationScope(name=identity.name, version=identity.version)
 
 

@@ -24,7 +24,7 @@ FIRST_WAIT_S: Final = 1.0
 
 @final
 @attrs.frozen
-class Accepted:
+class ExportAccepted:
     """The collector took it; ``body`` may say that it did not take all of it."""
 
     body: bytes
@@ -32,7 +32,7 @@ class Accepted:
 
 @final
 @attrs.frozen
-class Refused:
+class ExportRefused:
     """It was not taken. ``reason`` is for operators and has nothing of what was sent; ``retry_after`` is in seconds, if known."""
 
     reason: str
@@ -40,7 +40,7 @@ class Refused:
     retry_after: float | None = None
 
 
-Answer = Accepted | Refused
+ExportResult = ExportAccepted | ExportRefused
 
 
 @final
@@ -53,7 +53,7 @@ class Batch:
     rejected: Callable[[bytes], int]
 
 
-class Source(Protocol):
+class TelemetrySource(Protocol):
     """What is exported."""
 
     async def wait(self) -> None:
@@ -77,8 +77,8 @@ class Export:
 
     signal: str
     address: str
-    source: Source
-    post: Callable[[bytes], Awaitable[Answer]]
+    source: TelemetrySource
+    post: Callable[[bytes], Awaitable[ExportResult]]
     interval: float
     timeout: float
     random: Random = SYSTEM.random
@@ -128,13 +128,13 @@ class Export:
                 nursery.start_soon(until, self.source.wait)
                 nursery.start_soon(until, self._end.wait)
 
-    async def _deliver(self, batch: Batch) -> Answer:
-        answer: Answer = Refused(f"no answer within {self.timeout:g} s", retryable=True)
+    async def _deliver(self, batch: Batch) -> ExportResult:
+        answer: ExportResult = ExportRefused(f"no answer within {self.timeout:g} s", retryable=True)
         with trio.move_on_after(self.timeout) as patience:
             wait = FIRST_WAIT_S
             while True:
                 answer = await self.post(batch.body)
-                if isinstance(answer, Accepted) or not answer.retryable:
+                if isinstance(answer, ExportAccepted) or not answer.retryable:
                     return answer
                 # The collector may only prolong the pause: `Retry-After: 0` must not make a busy loop.
                 pause = max(wait * self.random.uniform(0.5, 1.0), answer.retry_after or 0.0)
@@ -144,9 +144,9 @@ class Export:
                 wait *= 2
         return answer
 
-    def _settle(self, batch: Batch, answer: Answer) -> None:
+    def _settle(self, batch: Batch, answer: ExportResult) -> None:
         now = trio.current_time()
-        if isinstance(answer, Accepted):
+        if isinstance(answer, ExportAccepted):
             rejected = min(batch.items, batch.rejected(answer.body))
             self.delivered += batch.items - rejected
             self._undelivered += rejected

@@ -17,7 +17,7 @@ from exchanger._proto.opentelemetry.proto.collector.metrics.v1.metrics_service_p
 from exchanger._proto.opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from exchanger.net.network import SYSTEM, Network
 from exchanger.telemetry.clock import Clock
-from exchanger.telemetry.otlp.encoding import Identity, encode_span, metrics_request, traces_request
+from exchanger.telemetry.otlp.encoding import ResourceAndScope, encode_span, metrics_request, traces_request
 from exchanger.telemetry.otlp.export import Batch, Export
 from exchanger.telemetry.otlp.post import Poster
 from exchanger.telemetry.otlp.settings import MetricsExportSettings, OtlpSettings, TracesSettings
@@ -36,7 +36,7 @@ class SpanSource:
     """The queue of spans, as a source of batches; see ``export.Source``."""
 
     _queue: SpanQueue
-    _identity: Identity
+    _identity: ResourceAndScope
 
     async def wait(self) -> None:
         """Return when there is a full batch."""
@@ -60,7 +60,7 @@ class MetricsSource:
     """The numbers as they are, as a source of one batch each time; see ``export.Source``."""
 
     _collect: Collect
-    _identity: Identity
+    _identity: ResourceAndScope
     _wall: Callable[[], float]
     _started: int
 
@@ -93,7 +93,7 @@ class Exports:
     def of(cls, settings: OtlpSettings, version: str, collect: Collect, network: Network = SYSTEM) -> Self:
         """Build them; ``collect`` returns the metrics."""
         instance = str(uuid.UUID(bytes=network.entropy(16), version=4))
-        identity = Identity(tuple({"service.instance.id": instance, **dict(settings.resource)}.items()), SCOPE, version)
+        identity = ResourceAndScope(tuple({"service.instance.id": instance, **dict(settings.resource)}.items()), SCOPE, version)
         tracing = None if settings.traces is None else _tracing(settings.traces, network)
         return cls(
             tracing,
@@ -118,13 +118,13 @@ def _tracing(settings: TracesSettings, network: Network) -> Tracing:
     return Tracing(TraceContexts(settings.sampling, network.random), queue, encode_span, Clock(network.wall, network.steady).at)
 
 
-def _traces_export(settings: TracesSettings, queue: SpanQueue, identity: Identity, network: Network) -> Export:
+def _traces_export(settings: TracesSettings, queue: SpanQueue, identity: ResourceAndScope, network: Network) -> Export:
     target, source = settings.target, SpanSource(queue, identity)
     post = Poster(target, network.connect).post
     return Export("traces", target.address, source, post, settings.delay, target.timeout, network.random)
 
 
-def _metrics_export(settings: MetricsExportSettings, collect: Collect, identity: Identity, network: Network) -> Export:
+def _metrics_export(settings: MetricsExportSettings, collect: Collect, identity: ResourceAndScope, network: Network) -> Export:
     target, source = settings.target, MetricsSource(collect, identity, network.wall, int(network.wall() * 1e9))
     post = Poster(target, network.connect).post
     return Export("metrics", target.address, source, post, settings.interval, target.timeout, network.random)

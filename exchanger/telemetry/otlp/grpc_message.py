@@ -9,10 +9,9 @@ from typing import Final, assert_never
 import trio
 
 from exchanger import __version__
-from exchanger.grpc.client import Answered, Broken, UnaryCall, exchange
-from exchanger.grpc.client import Refused as RefusedCall
+from exchanger.grpc.client import CallAnswered, CallBroken, CallRefused, UnaryCall, exchange
 from exchanger.grpc.status import StatusCode
-from exchanger.telemetry.otlp.export import Accepted, Answer, Refused
+from exchanger.telemetry.otlp.export import ExportAccepted, ExportRefused, ExportResult
 from exchanger.telemetry.otlp.settings import GZIP_LEVEL, Target
 
 # https://opentelemetry.io/docs/specs/otlp/#failures; RESOURCE_EXHAUSTED is one only with a RetryInfo, which is not read here.
@@ -28,14 +27,14 @@ RETRYABLE: Final = frozenset(
 )
 
 
-async def send_by_grpc(stream: trio.abc.Stream, target: Target, body: bytes) -> Answer:
+async def send_by_grpc(stream: trio.abc.Stream, target: Target, body: bytes) -> ExportResult:
     """Send ``body`` and return the answer; the caller bounds the time and closes the stream.
 
     Raises:
         trio.BrokenResourceError: the connection broke, or does not speak TLS.
     """
     if isinstance(stream, trio.SSLStream) and stream.selected_alpn_protocol() != "h2":
-        return Refused("TLS without HTTP/2, which gRPC needs", retryable=False)
+        return ExportRefused("TLS without HTTP/2, which gRPC needs", retryable=False)
     metadata = tuple((name.lower(), value.reveal()) for name, value in target.headers)
     if not any(name == "user-agent" for name, _ in metadata):
         metadata = (("user-agent", f"exchanger/{__version__}"), *metadata)
@@ -43,11 +42,11 @@ async def send_by_grpc(stream: trio.abc.Stream, target: Target, body: bytes) -> 
     scheme, encoding = "https" if target.secure else "http", "gzip" if target.gzip else ""
     reply = await exchange(stream, UnaryCall(target.path, message, target.authority, scheme, target.timeout, metadata, encoding))
     match reply:
-        case Answered(answer):
-            return Accepted(answer)
-        case RefusedCall(status, _):  # its text is the collector's, and may repeat what was sent
-            return Refused(f"gRPC status {status.name}", status in RETRYABLE)
-        case Broken(reason):
-            return Refused(reason, retryable=True)
+        case CallAnswered(answer):
+            return ExportAccepted(answer)
+        case CallRefused(status, _):  # its text is the collector's, and may repeat what was sent
+            return ExportRefused(f"gRPC status {status.name}", status in RETRYABLE)
+        case CallBroken(reason):
+            return ExportRefused(reason, retryable=True)
         case _:
             assert_never(reply)

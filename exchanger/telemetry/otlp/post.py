@@ -23,7 +23,7 @@ from exchanger.net.stream import Dial, ask, open_stream
 from exchanger.net.tls.client import client_tls_context
 from exchanger.net.tls.key_pair import load_key_pair
 from exchanger.net.why import why, why_unusable
-from exchanger.telemetry.otlp.export import Accepted, Answer, Refused
+from exchanger.telemetry.otlp.export import ExportAccepted, ExportRefused, ExportResult
 from exchanger.telemetry.otlp.grpc_message import send_by_grpc
 from exchanger.telemetry.otlp.settings import GZIP_LEVEL, Protocol, Target
 
@@ -58,23 +58,23 @@ class Poster:
     connect: Dial = SYSTEM.connect
     _system_context: ssl.SSLContext | None = attrs.field(default=None, init=False)
 
-    async def post(self, body: bytes) -> Answer:
+    async def post(self, body: bytes) -> ExportResult:
         """Send ``body`` once; the caller bounds the time."""
         target = self.target
         try:
             context = self._context() if target.secure else None
         except OSError as error:
-            return Refused(f"TLS files: {why_unusable(error)}", retryable=True)
+            return ExportRefused(f"TLS files: {why_unusable(error)}", retryable=True)
         stream: trio.abc.Stream | None = None
         try:
             stream = await open_stream(self.connect, target.host, target.port, context)
             return await (send_by_grpc if target.protocol is Protocol.GRPC else _send_by_http)(stream, target, body)
         except ValueError:  # what no resolver and no TLS library takes for a name, and targets that are not text of HTTP
-            return Refused("the address is not usable", retryable=False)
+            return ExportRefused("the address is not usable", retryable=False)
         except OSError as error:
-            return Refused(f"cannot be reached: {why(error)}", retryable=True)
+            return ExportRefused(f"cannot be reached: {why(error)}", retryable=True)
         except trio.BrokenResourceError as error:
-            return Refused(why(error, "the collector"), retryable=not isinstance(error.__cause__, ssl.SSLCertVerificationError))
+            return ExportRefused(why(error, "the collector"), retryable=not isinstance(error.__cause__, ssl.SSLCertVerificationError))
         finally:
             if stream is not None:
                 await trio.aclose_forcefully(stream)
@@ -87,7 +87,7 @@ class Poster:
         return self._system_context
 
 
-async def _send_by_http(stream: trio.abc.Stream, target: Target, body: bytes) -> Answer:
+async def _send_by_http(stream: trio.abc.Stream, target: Target, body: bytes) -> ExportResult:
     """Send ``body`` over HTTP/1.1 and return the answer (https://opentelemetry.io/docs/specs/otlp/#otlphttp).
 
     Raises:
@@ -109,14 +109,14 @@ async def _send_by_http(stream: trio.abc.Stream, target: Target, body: bytes) ->
         request = h11.Request(method="POST", target=target.path, headers=headers)
         return _meaning(*await ask(stream, request, body, MAX_ANSWER_BYTES))
     except h11.LocalProtocolError:
-        return Refused("the configured headers cannot be sent", retryable=False)
+        return ExportRefused("the configured headers cannot be sent", retryable=False)
     except h11.RemoteProtocolError:
-        return Refused("the answer is not HTTP", retryable=False)
+        return ExportRefused("the answer is not HTTP", retryable=False)
 
 
-def _meaning(head: h11.Response, body: bytes) -> Answer:
+def _meaning(head: h11.Response, body: bytes) -> ExportResult:
     if head.status_code in _SUCCESS:
-        return Accepted(body)
+        return ExportAccepted(body)
     found = next((value.decode("latin-1") for name, value in head.headers if name == b"retry-after"), "")
     retry_after = float(found) if _RETRY_AFTER.fullmatch(found) else None
-    return Refused(f"HTTP status {head.status_code}", head.status_code in _RETRYABLE, retry_after)
+    return ExportRefused(f"HTTP status {head.status_code}", head.status_code in _RETRYABLE, retry_after)

@@ -11,7 +11,7 @@ from exchanger._proto.opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from exchanger._proto.opentelemetry.proto.metrics.v1.metrics_pb2 import AGGREGATION_TEMPORALITY_CUMULATIVE, Metric
 from exchanger._proto.opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from exchanger.telemetry.metrics import CHECK_BUCKETS, Metrics
-from exchanger.telemetry.otlp.encoding import MAX_TRACESTATE, Identity, encode_span, metrics_request, traces_request
+from exchanger.telemetry.otlp.encoding import MAX_TRACESTATE, ResourceAndScope, encode_span, metrics_request, traces_request
 from exchanger.telemetry.spans import SpanKind
 from exchanger.values.token import CoalescedRecord, ErrorKind, ExchangeRecord
 from exchanger.values.trace import NO_TRACE, TraceContext
@@ -20,7 +20,7 @@ from tests.telemetry.otlp.examples import CONTEXT, PARENT_ID, SPAN, SPAN_ID, TRA
 from tests.telemetry.records import ALLOWED, DENIED, record
 from tests.telemetry.test_metrics import NAMES
 
-IDENTITY = Identity((("service.name", "exchanger"), ("k8s.pod.name", "pod-ü")), "exchanger", "1.2.3")
+IDENTITY = ResourceAndScope((("service.name", "exchanger"), ("k8s.pod.name", "pod-ü")), "exchanger", "1.2.3")
 START, NOW = 10**18, 10**18 + 10**9
 
 

@@ -9,10 +9,10 @@ import trio.testing
 from structlog.testing import CapturingLogger
 from trio.testing import MockClock
 
-from exchanger.telemetry.otlp.export import FLUSH_S, REMIND_S, Accepted, Answer, Batch, Export, Refused
+from exchanger.telemetry.otlp.export import FLUSH_S, REMIND_S, Batch, Export, ExportAccepted, ExportRefused, ExportResult
 
-DEAD = Refused("cannot be reached: Connection refused", retryable=True)
-WRONG = Refused("HTTP status 400", retryable=False)
+DEAD = ExportRefused("cannot be reached: Connection refused", retryable=True)
+WRONG = ExportRefused("HTTP status 400", retryable=False)
 
 
 @attrs.define(eq=False)
@@ -43,11 +43,11 @@ class FakeSource:
 class FakePost:
     """Gives ``answers`` in turn, the last one for ever, each after ``delay``."""
 
-    answers: list[Answer]
+    answers: list[ExportResult]
     delay: float = 0.0
     posted: list[tuple[float, bytes]] = attrs.Factory(list)
 
-    async def __call__(self, body: bytes) -> Answer:
+    async def __call__(self, body: bytes) -> ExportResult:
         self.posted.append((trio.current_time(), body))
         await trio.sleep(self.delay)
         return self.answers[min(len(self.posted), len(self.answers)) - 1]
@@ -90,7 +90,7 @@ async def _run(export: Export, *, task_status: trio.TaskStatus[None]) -> None:
 
 
 async def test_batches_leave_after_the_interval(autojump_clock: MockClock) -> None:
-    scene = Scene(FakeSource(items=3), FakePost([Accepted(b"")]))
+    scene = Scene(FakeSource(items=3), FakePost([ExportAccepted(b"")]))
     export = scene.export()
     await run(export, 6)
     assert [body for _, body in scene.post.posted] == [b"xx", b"x"]
@@ -100,7 +100,7 @@ async def test_batches_leave_after_the_interval(autojump_clock: MockClock) -> No
 
 
 async def test_a_full_batch_leaves_at_once(autojump_clock: MockClock) -> None:
-    scene = Scene(FakeSource(items=2), FakePost([Accepted(b"")]))
+    scene = Scene(FakeSource(items=2), FakePost([ExportAccepted(b"")]))
     scene.source.full.set()
     async with trio.open_nursery() as nursery:
         await nursery.start(_run, scene.export())
@@ -117,7 +117,7 @@ async def test_a_full_batch_leaves_at_once(autojump_clock: MockClock) -> None:
 async def test_what_is_left_leaves_at_the_end(
     delay: float, late: int, posted: list[tuple[float, bytes]], took: float, autojump_clock: MockClock
 ) -> None:
-    scene = Scene(FakeSource(items=0 if late else 1, more=0 if late else 1), FakePost([Accepted(b"")], delay))
+    scene = Scene(FakeSource(items=0 if late else 1, more=0 if late else 1), FakePost([ExportAccepted(b"")], delay))
 
     def arrive() -> None:
         scene.source.items += late
@@ -129,7 +129,7 @@ async def test_what_is_left_leaves_at_the_end(
 
 
 async def test_a_collector_that_is_silent_at_the_end_is_given_up(autojump_clock: MockClock) -> None:
-    scene = Scene(FakeSource(items=1), FakePost([Accepted(b"")], delay=1000))
+    scene = Scene(FakeSource(items=1), FakePost([ExportAccepted(b"")], delay=1000))
     assert await run(scene.export(), 1) == pytest.approx(FLUSH_S)
 
 
@@ -152,25 +152,25 @@ async def test_attempts_are_repeated_with_growing_pauses_within_the_timeout(auto
 @pytest.mark.parametrize(
     ("answers", "attempts"),
     [
-        ([Refused("HTTP status 429", retryable=True, retry_after=4.0)], {3}),
+        ([ExportRefused("HTTP status 429", retryable=True, retry_after=4.0)], {3}),
         ([WRONG], {1}),
-        ([Refused("HTTP status 503", retryable=True, retry_after=0.0)], {3, 4, 5, 6}),
-        ([DEAD, DEAD, Accepted(b"")], {3}),
+        ([ExportRefused("HTTP status 503", retryable=True, retry_after=0.0)], {3, 4, 5, 6}),
+        ([DEAD, DEAD, ExportAccepted(b"")], {3}),
     ],
     ids=["later", "never", "at once", "until it succeeds"],
 )
 async def test_the_collector_says_whether_and_when_to_try_again(
-    answers: list[Answer], attempts: set[int], autojump_clock: MockClock
+    answers: list[ExportResult], attempts: set[int], autojump_clock: MockClock
 ) -> None:
     scene = Scene(FakeSource(items=1), FakePost(answers))
     export = scene.export()
     await run(export, 20)
     assert len(scene.post.posted) in attempts
-    assert (export.delivered, scene.events()) == ((1, []) if Accepted(b"") in answers else (0, ["telemetry.export_failed"]))
+    assert (export.delivered, scene.events()) == ((1, []) if ExportAccepted(b"") in answers else (0, ["telemetry.export_failed"]))
 
 
 async def test_a_failure_and_a_recovery_are_reported_at_once_with_what_was_lost(autojump_clock: MockClock) -> None:
-    scene = Scene(FakeSource(items=2, more=2), FakePost([WRONG, WRONG, WRONG, Accepted(b""), WRONG, Accepted(b"")]))
+    scene = Scene(FakeSource(items=2, more=2), FakePost([WRONG, WRONG, WRONG, ExportAccepted(b""), WRONG, ExportAccepted(b"")]))
     export = scene.export()
     await run(export, 40)
     assert scene.events() == ["telemetry.export_failed", "telemetry.export_recovered"] * 2
@@ -193,14 +193,14 @@ async def test_a_dead_collector_is_one_warning_and_then_a_reminder_at_times(auto
 
 
 async def test_a_silent_collector_is_reported_with_the_timeout(autojump_clock: MockClock) -> None:
-    scene = Scene(FakeSource(items=1), FakePost([Accepted(b"")], delay=1000), timeout=2.0)
+    scene = Scene(FakeSource(items=1), FakePost([ExportAccepted(b"")], delay=1000), timeout=2.0)
     await run(scene.export(), 20)
     assert [fields["reason"] for _, fields in scene.lines()] == ["no answer within 2 s"]
 
 
 async def test_rejected_items_and_items_without_room_are_reported(autojump_clock: MockClock) -> None:
     # The fake's answer has as many bytes as items were rejected.
-    scene = Scene(FakeSource(items=2, more=2), FakePost([Accepted(b"r"), Accepted(b"")]))
+    scene = Scene(FakeSource(items=2, more=2), FakePost([ExportAccepted(b"r"), ExportAccepted(b"")]))
     export = scene.export()
 
     def overflow() -> None:
@@ -213,7 +213,7 @@ async def test_rejected_items_and_items_without_room_are_reported(autojump_clock
 
 
 async def test_a_fault_in_what_is_exported_is_a_fault(autojump_clock: MockClock) -> None:
-    async def broken(_body: bytes) -> Answer:
+    async def broken(_body: bytes) -> ExportResult:
         await trio.lowlevel.checkpoint()
         raise RuntimeError
 

@@ -17,7 +17,7 @@ from exchanger._proto.opentelemetry.proto.collector.trace.v1.trace_service_pb2 i
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
-from exchanger.telemetry.otlp.encoding import Identity, encode_span
+from exchanger.telemetry.otlp.encoding import ResourceAndScope, encode_span
 from exchanger.telemetry.otlp.exports import Exports, MetricsSource, SpanSource
 from exchanger.telemetry.otlp.settings import MetricsExportSettings, OtlpSettings, TracesSettings
 from exchanger.telemetry.tracing import SpanQueue
@@ -27,7 +27,7 @@ from tests.telemetry.otlp.test_encoding import counted
 from tests.telemetry.records import DENIED, record
 from tests.waiting import until
 
-IDENTITY = Identity((), "exchanger", "1")
+IDENTITY = ResourceAndScope((), "exchanger", "1")
 
 
 def test_spans_leave_in_batches_and_what_comes_meanwhile_waits() -> None:

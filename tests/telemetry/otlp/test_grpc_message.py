@@ -11,7 +11,7 @@ import pytest
 import trio
 import trustme
 
-from exchanger.telemetry.otlp.export import Accepted, Answer, Refused
+from exchanger.telemetry.otlp.export import ExportAccepted, ExportRefused, ExportResult
 from exchanger.telemetry.otlp.post import Poster
 from exchanger.telemetry.otlp.settings import Protocol, Target
 from exchanger.values.secret import Secret
@@ -63,7 +63,7 @@ def target(port: int) -> Target:
     )
 
 
-async def sent(to: Target, body: bytes) -> Answer:
+async def sent(to: Target, body: bytes) -> ExportResult:
     with trio.fail_after(PATIENCE_S):
         return await Poster(to).post(body)
 
@@ -73,7 +73,7 @@ async def sent(to: Target, body: bytes) -> Answer:
 async def test_a_message_arrives_whole(size: int, compressed: bool) -> None:
     body = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
     with collecting(GrpcioCollector()) as collector:
-        assert await sent(attrs.evolve(target(collector.port), gzip=compressed), body) == Accepted(b"taken")
+        assert await sent(attrs.evolve(target(collector.port), gzip=compressed), body) == ExportAccepted(b"taken")
     assert collector.messages == [body]
     assert collector.method == METHOD
     assert ("api-key", "key") in collector.metadata
@@ -88,7 +88,7 @@ async def test_a_message_arrives_whole(size: int, compressed: bool) -> None:
 async def test_what_a_status_means(status: str, retryable: bool) -> None:
     with collecting(GrpcioCollector(status=grpc.StatusCode[status])) as collector:
         answer = await sent(target(collector.port), b"body")
-    assert answer == Refused(f"gRPC status {status}", retryable)
+    assert answer == ExportRefused(f"gRPC status {status}", retryable)
 
 
 @pytest.fixture
@@ -108,9 +108,9 @@ async def test_over_tls_with_a_client_certificate(tmp_path: Path, authority: tru
     )
     with collecting(GrpcioCollector(), credentials) as collector:
         secured = attrs.evolve(target(collector.port), secure=True, ca_file=ca, client_cert_file=certificate, client_key_file=key)
-        assert await sent(secured, b"body") == Accepted(b"taken")
+        assert await sent(secured, b"body") == ExportAccepted(b"taken")
         stranger = await sent(attrs.evolve(secured, client_cert_file=None, client_key_file=None), b"canary")
-        assert isinstance(stranger, Refused)
+        assert isinstance(stranger, ExportRefused)
     assert collector.messages == [b"body"]
 
 
@@ -123,4 +123,4 @@ async def test_a_server_of_something_else_is_no_collector() -> None:
         nursery.start_soon(trio.serve_listeners, speak, [listener])
         answer = await sent(target(listener.socket.getsockname()[1]), b"body")
         nursery.cancel_scope.cancel()
-    assert isinstance(answer, Refused)
+    assert isinstance(answer, ExportRefused)

@@ -9,7 +9,7 @@ import trio
 import trio.testing
 import trustme
 
-from exchanger.telemetry.otlp.export import Accepted, Answer, Refused
+from exchanger.telemetry.otlp.export import ExportAccepted, ExportRefused, ExportResult
 from exchanger.telemetry.otlp.post import MAX_ANSWER_BYTES, Poster, tls_context
 from exchanger.telemetry.otlp.settings import Target
 from exchanger.values.secret import Secret
@@ -17,7 +17,7 @@ from tests.net.certificates import encrypted
 from tests.telemetry.otlp.examples import TARGET, MemoryCollector, answer
 
 
-async def posted(data: bytes | None, target: Target = TARGET, body: bytes = b"body") -> tuple[Answer, MemoryCollector]:
+async def posted(data: bytes | None, target: Target = TARGET, body: bytes = b"body") -> tuple[ExportResult, MemoryCollector]:
     async with trio.open_nursery() as nursery:
         collector = MemoryCollector(nursery, [data])
         found = await Poster(target, collector.dial).post(body)
@@ -28,7 +28,7 @@ async def posted(data: bytes | None, target: Target = TARGET, body: bytes = b"bo
 
 async def test_a_post_has_the_body_and_its_headers() -> None:
     found, collector = await posted(answer(200, b"answer"))
-    assert found == Accepted(b"answer")
+    assert found == ExportAccepted(b"answer")
     (got,) = collector.posted
     assert (got.target, got.body) == ("/v1/traces", b"body")
     assert got.headers["host"] == "collector.example.com:4318"
@@ -58,19 +58,19 @@ async def test_gzip_and_an_address_of_ipv6() -> None:
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
-        (answer(202), Accepted(b"")),
-        (answer(400, b"canary-key"), Refused("HTTP status 400", retryable=False)),
-        (answer(307, b"", ("Location", "http://elsewhere.example.com/")), Refused("HTTP status 307", retryable=False)),
-        (answer(503), Refused("HTTP status 503", retryable=True)),
-        (answer(429, b"", ("Retry-After", "7")), Refused("HTTP status 429", retryable=True, retry_after=7.0)),
-        (answer(429, b"", ("Retry-After", "Wed, 21 Oct 2026 07:28:00 GMT")), Refused("HTTP status 429", retryable=True)),
-        (b"SSH-2.0-whatever\r\n\r\n", Refused("the answer is not HTTP", retryable=False)),
-        (b"", Refused("the connection ended", retryable=True)),
-        (answer(200, b"12345")[:-2], Refused("the connection ended", retryable=True)),
-        (b"HTTP/1.1 200 OK\r\n\r\nuntil the end", Accepted(b"until the end")),
+        (answer(202), ExportAccepted(b"")),
+        (answer(400, b"canary-key"), ExportRefused("HTTP status 400", retryable=False)),
+        (answer(307, b"", ("Location", "http://elsewhere.example.com/")), ExportRefused("HTTP status 307", retryable=False)),
+        (answer(503), ExportRefused("HTTP status 503", retryable=True)),
+        (answer(429, b"", ("Retry-After", "7")), ExportRefused("HTTP status 429", retryable=True, retry_after=7.0)),
+        (answer(429, b"", ("Retry-After", "Wed, 21 Oct 2026 07:28:00 GMT")), ExportRefused("HTTP status 429", retryable=True)),
+        (b"SSH-2.0-whatever\r\n\r\n", ExportRefused("the answer is not HTTP", retryable=False)),
+        (b"", ExportRefused("the connection ended", retryable=True)),
+        (answer(200, b"12345")[:-2], ExportRefused("the connection ended", retryable=True)),
+        (b"HTTP/1.1 200 OK\r\n\r\nuntil the end", ExportAccepted(b"until the end")),
     ],
 )
-async def test_what_an_answer_means(data: bytes, expected: Answer) -> None:
+async def test_what_an_answer_means(data: bytes, expected: ExportResult) -> None:
     found, collector = await posted(data)
     assert found == expected
     assert len(collector.dialled) == 1
@@ -80,12 +80,12 @@ async def test_a_port_where_nobody_listens_is_said_in_the_words_of_the_system() 
     with socket.socket() as taken:  # bound, so that nobody else comes to listen there
         taken.bind(("127.0.0.1", 0))
         found = await Poster(attrs.evolve(TARGET, host="localhost", port=taken.getsockname()[1])).post(b"")
-    assert found == Refused("cannot be reached: Connection refused", retryable=True)
+    assert found == ExportRefused("cannot be reached: Connection refused", retryable=True)
 
 
 async def test_only_the_beginning_of_an_endless_answer_is_read() -> None:
     found, _ = await posted(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * (MAX_ANSWER_BYTES + 100_000))
-    assert isinstance(found, Accepted)
+    assert isinstance(found, ExportAccepted)
     assert len(found.body) < MAX_ANSWER_BYTES + 70_000
 
 
@@ -113,7 +113,7 @@ async def test_what_cannot_be_reached(error: Exception, reason: str) -> None:
         raise error
 
     found = await Poster(TARGET, dial).post(b"")
-    assert found == Refused(reason, retryable=isinstance(error, OSError))
+    assert found == ExportRefused(reason, retryable=isinstance(error, OSError))
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ async def test_what_cannot_be_reached(error: Exception, reason: str) -> None:
 )
 async def test_what_http_cannot_express_is_refused_and_not_shown(target: Target, reason: str) -> None:
     found, _ = await posted(answer(), target)
-    assert found == Refused(reason, retryable=False)
+    assert found == ExportRefused(reason, retryable=False)
 
 
 @attrs.define(eq=False)
@@ -163,7 +163,7 @@ def written(path: Path, *blobs: trustme.Blob) -> Path:
     return path
 
 
-async def over_tls(context: ssl.SSLContext, target: Callable[[int], Target]) -> tuple[Answer, TlsCollector]:
+async def over_tls(context: ssl.SSLContext, target: Callable[[int], Target]) -> tuple[ExportResult, TlsCollector]:
     async with trio.open_nursery() as nursery:
         collector = TlsCollector(context)
         port = await nursery.start(collector.run)
@@ -188,9 +188,9 @@ async def test_a_collector_that_does_not_prove_who_it_is_gets_nothing(
     target = attrs.evolve(TARGET, secure=True, host="127.0.0.1", ca_file=ca_file)
     found, collector = await over_tls(server_context(authority, name), lambda port: attrs.evolve(target, port=port))
     if accepted:
-        assert found == Accepted(b"")
+        assert found == ExportAccepted(b"")
     else:
-        assert isinstance(found, Refused)
+        assert isinstance(found, ExportRefused)
         assert (found.reason.startswith("the certificate of the collector is refused: "), found.retryable, collector.clients) == (
             True,
             False,
@@ -212,7 +212,7 @@ async def test_the_dot_of_an_absolute_name_is_for_the_resolver_alone(authority: 
             dialled.append(host)
             return await trio.open_tcp_stream("127.0.0.1", port)
 
-        assert await Poster(target, dial).post(b"body") == Accepted(b"")
+        assert await Poster(target, dial).post(b"body") == ExportAccepted(b"")
         nursery.cancel_scope.cancel()
     assert (dialled, names) == (["collector.example.com."], ["collector.example.com"])
 
@@ -221,7 +221,7 @@ async def test_an_encrypted_key_is_said(authority: trustme.CA, tmp_path: Path) -
     leaf, path = authority.issue_cert("exchanger.example.com"), tmp_path / "tls.pem"
     path.write_text(encrypted(Secret(leaf.private_key_pem.bytes().decode())).reveal() + leaf.cert_chain_pems[0].bytes().decode())
     found = await Poster(attrs.evolve(TARGET, secure=True, client_cert_file=path)).post(b"")
-    assert found == Refused(f"TLS files: the key in {path} is encrypted; it must not have a password", retryable=True)
+    assert found == ExportRefused(f"TLS files: the key in {path} is encrypted; it must not have a password", retryable=True)
 
 
 async def test_a_file_that_is_gone_is_said_and_each_version_of_it_is_read(authority: trustme.CA, tmp_path: Path) -> None:
@@ -230,11 +230,11 @@ async def test_a_file_that_is_gone_is_said_and_each_version_of_it_is_read(author
     async with trio.open_nursery() as nursery:
         port = await nursery.start(TlsCollector(server_context(authority)).run)
         poster = Poster(attrs.evolve(target, port=port))
-        assert await poster.post(b"") == Refused("TLS files: No such file or directory", retryable=True)
+        assert await poster.post(b"") == ExportRefused("TLS files: No such file or directory", retryable=True)
         written(path, authority.cert_pem)
-        assert await poster.post(b"") == Accepted(b"")
+        assert await poster.post(b"") == ExportAccepted(b"")
         written(path, trustme.CA().cert_pem)
-        assert isinstance(await poster.post(b""), Refused)
+        assert isinstance(await poster.post(b""), ExportRefused)
         nursery.cancel_scope.cancel()
 
 
