@@ -17,7 +17,7 @@ import trio
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from exchanger.kube.api.client import Origin, connect
+from exchanger.kube.api.client import ClusterConfigSource, connect
 from exchanger.kube.api.resource import PolicyListWatches
 from tests.kube.cluster import Record, deny
 from tests.kube.control_plane import ADMIN_TOKEN, ControlPlane, find_programs, running
@@ -29,7 +29,7 @@ async def follow(plane: ControlPlane, edits: int, many: int) -> None:
     record = Record()
     kubeconfig = str(plane.kubeconfig("kubeconfig", token=ADMIN_TOKEN))
     async with (
-        connect(Origin(kubeconfig=kubeconfig, environment={}, token_file="")) as connection,
+        connect(ClusterConfigSource(kubeconfig=kubeconfig, environment={}, token_file="")) as connection,
         trio.open_nursery() as nursery,
     ):
         source = record.source(settings(), PolicyListWatches(connection))

@@ -22,7 +22,7 @@ import trio
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from exchanger.app.grants_file import GrantsFile, GrantsSettings
-from exchanger.kube.api.client import Origin, connect
+from exchanger.kube.api.client import ClusterConfigSource, connect
 from exchanger.kube.api.resource import PolicyListWatches
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.grants.reader import read_grants
@@ -105,7 +105,7 @@ async def follow(plane: ControlPlane, folder: Path, count: int, times: int) -> N
     await trio.to_thread.run_sync(trial.fill)
     kubeconfig = str(plane.kubeconfig("kubeconfig", token=ADMIN_TOKEN))
     async with (
-        connect(Origin(kubeconfig=kubeconfig, environment={}, token_file="")) as connection,
+        connect(ClusterConfigSource(kubeconfig=kubeconfig, environment={}, token_file="")) as connection,
         trio.open_nursery() as nursery,
     ):
         source = record.source(settings(), PolicyListWatches(connection), grants=grants)

@@ -135,14 +135,14 @@ class AdmissionProcess:
         Raises:
             ExchangerError: the port cannot be bound, the certificate cannot be used, or no API server is configured.
         """
-        from exchanger.kube.api.client import Origin, connect
+        from exchanger.kube.api.client import ClusterConfigSource, connect
 
         with trio.open_signal_receiver(*SIGNALS) as signals:
             async with trio.open_nursery() as log:
                 await log.start(self.logging.writer.run)
                 self._announce()
                 async with (
-                    connect(Origin(context=self.settings.kube_context), network=self.network) as connection,
+                    connect(ClusterConfigSource(context=self.settings.kube_context), network=self.network) as connection,
                     trio.open_nursery() as workers,
                 ):
                     await self._rotation.start()

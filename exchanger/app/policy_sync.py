@@ -125,9 +125,9 @@ class PolicySync:
         if not isinstance(self.settings.policy, KubernetesSettings):
             yield None
             return
-        from exchanger.kube.api.client import Origin, connect
+        from exchanger.kube.api.client import ClusterConfigSource, connect
 
-        async with connect(Origin(context=self.settings.kube_context), network=self._network) as connection:
+        async with connect(ClusterConfigSource(context=self.settings.kube_context), network=self._network) as connection:
             yield connection
 
     def _policy_events(self, connection: ApiConnection | None) -> PolicyEvents | None:

@@ -49,7 +49,7 @@ _AGAIN: Final = frozenset(
 
 
 @enum.unique
-class Reason(enum.Enum):
+class EventReason(enum.Enum):
     """Why there is an Event; the value is what tools show."""
 
     # Parts of the document cannot be understood, and fail closed.
@@ -68,7 +68,7 @@ class Report:
     """What to tell the author of one ConfigMap: ``text``, or if that is "" what is wrong with the ``regions`` of its document."""
 
     source: Source
-    reason: Reason
+    reason: EventReason
     text: str = ""
     regions: tuple[FailClosedRegion, ...] = attrs.field(default=(), repr=False)
 
@@ -91,7 +91,7 @@ class Report:
             "kind": "Event",
             "metadata": {"namespace": self.source.namespace, "name": self.name(uid)},
             "involvedObject": {**involved, **({"uid": uid} if uid else {})},
-            "type": "Normal" if self.reason is Reason.ACCEPTED else "Warning",
+            "type": "Normal" if self.reason is EventReason.ACCEPTED else "Warning",
             "reason": self.reason.value,
             "message": self.message,
             "count": 1,
@@ -128,7 +128,7 @@ def _wrongs(regions: tuple[FailClosedRegion, ...]) -> str:
     return "; ".join(parts)
 
 
-class Connection(Protocol):
+class EventSender(Protocol):
     """The part of ``ApiConnection`` that is needed."""
 
     async def send(
@@ -155,7 +155,7 @@ class Written(enum.Enum):
 class EventWriter:
     """Needs the rights ``create`` and ``patch`` on events. ``clock`` returns seconds since the epoch."""
 
-    connection: Connection
+    connection: EventSender
     random: Random = SYSTEM.random
     clock: Callable[[], float] = SYSTEM.wall
     back_off: BackOffSettings = attrs.field(factory=BackOffSettings)

@@ -12,7 +12,7 @@ import attrs
 import structlog
 import trio
 
-from exchanger.kube.event_writer import MAX_REGIONS, EventWriter, Reason, Report, Written
+from exchanger.kube.event_writer import MAX_REGIONS, EventReason, EventWriter, Report, Written
 from exchanger.policy.conflicts import Conflict
 from exchanger.policy.selection import Change
 from exchanger.policy.snapshot import PolicySnapshot
@@ -77,7 +77,7 @@ class PolicyEvents:
     # ConfigMaps whose authors may have to be told something, in the order of their turns.
     _pending: dict[Source, None] = attrs.field(factory=dict, init=False, repr=False)
     # What the authors were told is wrong, ``None`` if it no longer is, until they are told that nothing is wrong any more.
-    _told: dict[Source, dict[Reason, Report | None]] = attrs.field(factory=dict, init=False, repr=False)
+    _told: dict[Source, dict[EventReason, Report | None]] = attrs.field(factory=dict, init=False, repr=False)
     # Of these, those that are right as far as is known before conflicts have been looked for.
     _right: dict[Source, None] = attrs.field(factory=dict, init=False, repr=False)
     # The ConfigMap whose report is under way, until it is withdrawn: one of the same name that follows is another one.
@@ -149,24 +149,24 @@ class PolicyEvents:
             del self._pending[next(iter(self._pending))]
         self._wake.set()
 
-    def _wrong(self, source: Source) -> dict[Reason, Report]:
+    def _wrong(self, source: Source) -> dict[EventReason, Report]:
         """Return what is wrong by the newest version."""
         document, conflicts = self._snapshot.documents.get(source), self._conflicts.get(source, ())
-        found: dict[Reason, Report] = {}
+        found: dict[EventReason, Report] = {}
         if document is not None and document.regions:
-            found[Reason.INVALID] = Report(source, Reason.INVALID, regions=document.problems[:MAX_REGIONS])
+            found[EventReason.INVALID] = Report(source, EventReason.INVALID, regions=document.problems[:MAX_REGIONS])
         if document is not None and document.refused:
             refused = "; ".join(refusal.coded for refusal in document.refused[:MAX_REGIONS])
-            found[Reason.REFUSED] = Report(source, Reason.REFUSED, refused)
+            found[EventReason.REFUSED] = Report(source, EventReason.REFUSED, refused)
         if document is not None and conflicts:
-            found[Reason.CONFLICTING] = Report(source, Reason.CONFLICTING, "; ".join(conflict.coded for conflict in conflicts))
+            found[EventReason.CONFLICTING] = Report(source, EventReason.CONFLICTING, "; ".join(conflict.coded for conflict in conflicts))
         return found
 
     def _report(self, source: Source) -> Report | None:
         """Return what the author does not know yet."""
         document, told, wrong = self._snapshot.documents.get(source), self._told.get(source, {}), self._wrong(source)
         if document is not None and told and not wrong:
-            return Report(source, Reason.ACCEPTED, f"the policy is accepted; entries in force: {document.entry_count}")
+            return Report(source, EventReason.ACCEPTED, f"the policy is accepted; entries in force: {document.entry_count}")
         return next((report for reason, report in wrong.items() if told.get(reason) != report), None)
 
     async def _next(self) -> Source:
@@ -198,7 +198,7 @@ class PolicyEvents:
             if self._missing_in == source.namespace:
                 self._missing_in = None
         if current and written in {Written.DONE, Written.UNKNOWN}:
-            if report.reason is Reason.ACCEPTED:
+            if report.reason is EventReason.ACCEPTED:
                 self._told.pop(source, None)
             else:
                 self._told.setdefault(source, {})[report.reason] = report

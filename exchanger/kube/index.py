@@ -11,7 +11,7 @@ from typing import Final, final
 import attrs
 
 from exchanger.kube.list_watch import Item, Key
-from exchanger.kube.store import Store
+from exchanger.kube.store import ReflectorStore
 from exchanger.policy.documents.document import Labels
 from exchanger.policy.selection import NAME_LABEL, ConfigMap, Document, Namespace, document_of, labels_of
 from exchanger.values.entry import Source
@@ -36,8 +36,8 @@ class PolicyIndex:
     configmap_selector: Selector
     named: frozenset[str] = frozenset()
     with_labels: bool = False
-    namespaces: Store[Namespace] = attrs.field(factory=Store, kw_only=True)
-    config_maps: dict[str, Store[ConfigMap]] = attrs.field(factory=dict, kw_only=True)
+    namespaces: ReflectorStore[Namespace] = attrs.field(factory=ReflectorStore, kw_only=True)
+    config_maps: dict[str, ReflectorStore[ConfigMap]] = attrs.field(factory=dict, kw_only=True)
     # The labels of each selected Namespace, sorted, if they are wanted.
     _selected: dict[str, tuple[Labels, ...]] = attrs.field(init=False)
     # The ``uid`` of each Namespace that is selected, or was when it had ConfigMaps that are still known.
@@ -210,7 +210,7 @@ class PolicyIndex:
             self._moved[namespace] = None
 
 
-def _sources(scope: str, store: Store[ConfigMap], namespaces: Collection[str] | None = None) -> Iterator[Source]:
+def _sources(scope: str, store: ReflectorStore[ConfigMap], namespaces: Collection[str] | None = None) -> Iterator[Source]:
     """Yield the ConfigMaps that the feed of ``scope`` knows, of all Namespaces or of these; it may learn of others meanwhile."""
     for key in tuple(store.items):
         if scope in {EVERY_NAMESPACE, key.namespace} and (namespaces is None or key.namespace in namespaces):

@@ -13,7 +13,7 @@ from exchanger.kube.index import EVERY_NAMESPACE
 from exchanger.kube.list_watch import ApiFailure, FailureKind, Item, Key, ListWatch
 from exchanger.kube.reflector import Reflector
 from exchanger.kube.settings import KubernetesSettings
-from exchanger.kube.store import Store
+from exchanger.kube.store import ReflectorStore
 
 T = TypeVar("T")
 
@@ -72,7 +72,7 @@ class Informer(Generic[T]):
         self._refused(0)
 
     @property
-    def store(self) -> Store[T]:
+    def store(self) -> ReflectorStore[T]:
         """What is known."""
         return self._reflector.store
 

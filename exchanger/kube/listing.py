@@ -11,7 +11,7 @@ from exchanger.kube.informer import missing_right
 from exchanger.kube.list_watch import ApiFailure, FailureKind, ListWatch
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.kube.source import ListWatches
-from exchanger.kube.store import Complete, ListBounds, Store, list_all
+from exchanger.kube.store import Complete, ListBounds, ReflectorStore, list_all
 from exchanger.policy.documents.document import Labels
 from exchanger.policy.selection import ConfigMap, Document
 from exchanger.policy.shares import NamespaceLimits
@@ -25,7 +25,7 @@ ATTEMPTS: Final = 3
 
 @final
 @attrs.frozen
-class Unreadable:
+class UnreadableNamespace:
     """A Namespace that is followed by its name and may not be read, and which right is missing."""
 
     namespace: str
@@ -53,7 +53,7 @@ class Listing:
     config_maps: tuple[ConfigMap, ...]
     documents: Mapping[Source, Document]
     selected: Mapping[str, tuple[Labels, ...]]
-    unreadable: tuple[Unreadable, ...] = ()
+    unreadable: tuple[UnreadableNamespace, ...] = ()
 
 
 async def list_policies(
@@ -71,16 +71,16 @@ async def list_policies(
             return found
         index.namespaces.replace(found)
         index.namespaces_changed()
-    unreadable: list[Unreadable] = []
+    unreadable: list[UnreadableNamespace] = []
     for scope in namespaces or (EVERY_NAMESPACE,):
         listed = await _list("configmaps", scope, list_watches.config_maps(str(settings.configmap_selector), scope), limits)
         if isinstance(listed, Unanswered):
             # One of several Namespaces: show the others, and name this one.
             if not listed.missing_right or len(unreadable) + 1 >= len(namespaces):
                 return listed
-            unreadable.append(Unreadable(scope, listed.missing_right))
+            unreadable.append(UnreadableNamespace(scope, listed.missing_right))
             continue
-        index.config_maps[scope] = Store()
+        index.config_maps[scope] = ReflectorStore()
         index.config_maps[scope].replace(listed)
     deque(index.settle(lambda _namespace: ()), maxlen=0)
     config_maps = tuple(item.value for store in index.config_maps.values() for item in store.items.values())

@@ -26,9 +26,9 @@ import attrs
 import trio
 
 from exchanger.kube.list_watch import ApiFailure, FailureKind, ListWatch, Opened, Page, ReflectorObserver, Sink, WatchEvent
-from exchanger.kube.retry import MAX_SERVER_ERRORS, Attempt, Pace, Retry, WatchDeadline, WatchHealth, after_failure
+from exchanger.kube.retry import MAX_SERVER_ERRORS, Pace, ReflectorStep, Retry, WatchDeadline, WatchHealth, after_failure
 from exchanger.kube.settings import ReflectorSettings
-from exchanger.kube.store import Complete, Effect, Kept, Store, discontinuity, gather_initial, list_all, older
+from exchanger.kube.store import Complete, EventEffect, ReflectorStore, StoreChange, discontinuity, gather_initial, list_all, older
 from exchanger.net.network import SYSTEM
 
 T = TypeVar("T")
@@ -55,10 +55,10 @@ class Reflector(Generic[T]):
     settings: ReflectorSettings = attrs.field(factory=ReflectorSettings)
     random: Random = SYSTEM.random
     connected: bool = attrs.field(default=False, init=False)
-    store: Store[T] = attrs.field(init=False)
+    store: ReflectorStore[T] = attrs.field(init=False)
     _pace: Pace = attrs.field(init=False)
     health: WatchHealth = attrs.field(init=False)
-    _state: Attempt = attrs.field(default=Attempt.LIST, init=False)
+    _state: ReflectorStep = attrs.field(default=ReflectorStep.LIST, init=False)
     _compare_at: float = attrs.field(default=math.inf, init=False)
     _listed_at: float = attrs.field(default=-math.inf, init=False)
     # Whether the server may offer initial events; once it did not, they are not requested again.
@@ -79,7 +79,7 @@ class Reflector(Generic[T]):
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.store = Store(self.settings.list_bounds.limits)
+        self.store = ReflectorStore(self.settings.list_bounds.limits)
         self.health = WatchHealth(self.settings)
         self._pace = Pace(self.settings, self.random)
 
@@ -89,14 +89,14 @@ class Reflector(Generic[T]):
         No failure of the server ends it. Only the caller bounds the wait for the first state: nothing can be done without it.
         """
         self._ready = task_status.started
-        attempt = Attempt.LIST
+        attempt = ReflectorStep.LIST
         while True:
             await trio.lowlevel.checkpoint_if_cancelled()
             due = trio.current_time() >= self._compare_at
-            if (due and attempt is not Attempt.LIST) or (self._outage and attempt is Attempt.WATCH):
-                attempt = Attempt.COMPARE
+            if (due and attempt is not ReflectorStep.LIST) or (self._outage and attempt is ReflectorStep.WATCH):
+                attempt = ReflectorStep.COMPARE
             self._state, self._began = attempt, trio.current_time()
-            outcome: Attempt | Retry = Attempt.PROBE
+            outcome: ReflectorStep | Retry = ReflectorStep.PROBE
             with trio.CancelScope() as self._scope:
                 outcome = await self._make(attempt)
             self._left()
@@ -116,24 +116,24 @@ class Reflector(Generic[T]):
     def hurry(self, hurried: bool) -> None:  # noqa: FBT001 - a setter
         """Retry every few seconds from now on, as requests wait; or return to the back-off."""
         self._pace.hurry(hurried)
-        if hurried and self._state is not Attempt.LIST and not self.connected:
+        if hurried and self._state is not ReflectorStep.LIST and not self.connected:
             self._scope.cancel()  # the answer may have been lost on the way; a new probe is quick
 
-    async def _make(self, attempt: Attempt) -> Attempt | Retry:
+    async def _make(self, attempt: ReflectorStep) -> ReflectorStep | Retry:
         """Make one attempt; return the next, or why to wait before it."""
         match attempt:
-            case Attempt.LIST:
+            case ReflectorStep.LIST:
                 return await (self._stream() if self._streams and self._stream_next else self._list())
-            case Attempt.WATCH:
+            case ReflectorStep.WATCH:
                 return await self._watch()
-            case Attempt.PROBE:
+            case ReflectorStep.PROBE:
                 return await self._probe()
-            case Attempt.COMPARE:
+            case ReflectorStep.COMPARE:
                 return await self._compare()
             case _:
                 assert_never(attempt)
 
-    async def _wait(self, retry: Retry) -> Attempt:
+    async def _wait(self, retry: Retry) -> ReflectorStep:
         """Report a failure and wait; return the next attempt."""
         wait = self._pace.failed(retry, trio.current_time())
         self._state = retry.next
@@ -151,15 +151,15 @@ class Reflector(Generic[T]):
         self._caught_up_from = math.inf
         self.health.left(now)
 
-    async def _list(self) -> Attempt | Retry:
+    async def _list(self) -> ReflectorStep | Retry:
         complete = await list_all(self.list_watch, self.settings.list_bounds)
         if isinstance(complete, ApiFailure):
             self._stream_next = True
-            return after_failure(Attempt.LIST, complete)
+            return after_failure(ReflectorStep.LIST, complete)
         self._replace(complete)
-        return Attempt.WATCH
+        return ReflectorStep.WATCH
 
-    async def _stream(self) -> Attempt | Retry:
+    async def _stream(self) -> ReflectorStep | Retry:
         """Take the present objects from the beginning of a watch, and continue with it."""
         settings = self.settings
         began = trio.current_time()
@@ -179,7 +179,7 @@ class Reflector(Generic[T]):
                     synced = True
                     self._replace(complete)
                     if by_ends:
-                        return Attempt.WATCH  # this one is too long, as the objects had to arrive first
+                        return ReflectorStep.WATCH  # this one is too long, as the objects had to arrive first
                     self._caught_up_from = trio.current_time()
                     self.health.accepted(trio.current_time())
                     deadline.begin(self.health.silence, min(began + timeout + settings.watch_margin, self._compare_at))
@@ -190,18 +190,18 @@ class Reflector(Generic[T]):
         if not self._accepted:
             return self._not_streamed(_NOT_ACCEPTED)
         self._streams = False  # the end of the initial objects never came; do not ask again
-        return Attempt.LIST
+        return ReflectorStep.LIST
 
-    def _not_streamed(self, failure: ApiFailure | None) -> Attempt | Retry:
+    def _not_streamed(self, failure: ApiFailure | None) -> ReflectorStep | Retry:
         if failure is not None and failure.kind is FailureKind.UNSUPPORTED:
             self._streams = False
-            return Attempt.LIST
+            return ReflectorStep.LIST
         # Whatever failed, the other way may do better: progress matters more than the cheaper request.
         self._stream_next = False
         cut = ApiFailure(FailureKind.SERVER_ERROR, message="the server ended the watch before the first state was complete")
-        return after_failure(Attempt.LIST, failure or cut)
+        return after_failure(ReflectorStep.LIST, failure or cut)
 
-    async def _watch(self) -> Attempt | Retry:
+    async def _watch(self) -> ReflectorStep | Retry:
         """Follow changes from the known version."""
         began, timeout = trio.current_time(), self._watch_timeout()
         deadline = WatchDeadline(self.settings.answer, began + timeout + self.settings.watch_margin)
@@ -216,7 +216,7 @@ class Reflector(Generic[T]):
                 nursery.cancel_scope.cancel()
             return outcome
         if not self._accepted:
-            return after_failure(Attempt.WATCH, _NOT_ACCEPTED)
+            return after_failure(ReflectorStep.WATCH, _NOT_ACCEPTED)
         return self._overdue(deadline)
 
     async def _report_unaccepted(self) -> None:
@@ -225,7 +225,9 @@ class Reflector(Generic[T]):
         if not self._accepted:
             self._set_connected(False)
 
-    async def _follow(self, events: AsyncIterator[WatchEvent[T]], deadline: WatchDeadline, began: float, asked: float) -> Attempt | Retry:
+    async def _follow(
+        self, events: AsyncIterator[WatchEvent[T]], deadline: WatchDeadline, began: float, asked: float
+    ) -> ReflectorStep | Retry:
         """Apply the events of a watch that was requested for ``asked`` seconds, until it ends."""
         async for event in events:
             if isinstance(event, ApiFailure):
@@ -243,9 +245,9 @@ class Reflector(Generic[T]):
                 continue
             before = self.store.version
             effect = self.store.apply(event)
-            if effect is Effect.BREAK:
-                return after_failure(Attempt.WATCH, discontinuity(event, before))
-            if effect is Effect.NEWS:
+            if effect is EventEffect.BREAK:
+                return after_failure(ReflectorStep.WATCH, discontinuity(event, before))
+            if effect is EventEffect.NEWS:
                 self._pass_on(self.store.news)
             if self.store.is_lacking:
                 self._compare_at = min(self._compare_at, max(trio.current_time(), self._listed_at + REREAD_S))
@@ -258,41 +260,41 @@ class Reflector(Generic[T]):
             self._pace.succeeded()
             self.health.ended(trio.current_time())
             self._caught_up_until = trio.current_time()  # whatever was held back has come with the end
-            return Attempt.WATCH
+            return ReflectorStep.WATCH
         short = ApiFailure(FailureKind.SERVER_ERROR, message=f"very short watch: the server ended it after {lived:.1f} s")
-        return Retry(short, Attempt.WATCH, resync=True)
+        return Retry(short, ReflectorStep.WATCH, resync=True)
 
-    def _pass_on(self, news: Kept[T]) -> None:
+    def _pass_on(self, news: StoreChange[T]) -> None:
         for item in news.items:
             self.sink.put(item)
         for key in news.gone:
             self.sink.deleted(key)
 
-    def _overdue(self, deadline: WatchDeadline) -> Attempt:
+    def _overdue(self, deadline: WatchDeadline) -> ReflectorStep:
         """Return the attempt after a watch that was silent for too long, or that the server did not end."""
         if not deadline.is_silence:
-            return Attempt.PROBE  # or the comparison, if that is due
+            return ReflectorStep.PROBE  # or the comparison, if that is due
         self._set_connected(False)
         self.health.left(trio.current_time())
         quiet = self.health.quiet
         if self.health.fell_silent():
             self.observer.silent(self.list_watch.name, quiet)
-        return Attempt.COMPARE
+        return ReflectorStep.COMPARE
 
-    def _broken(self, failure: ApiFailure, lived: float) -> Attempt | Retry:
+    def _broken(self, failure: ApiFailure, lived: float) -> ReflectorStep | Retry:
         if self._accepted and lived >= self.settings.settled and failure.kind in _CUT:
             self._pace.succeeded()
-            return Attempt.PROBE  # no failure yet: see whether the server is there
-        retry = after_failure(Attempt.WATCH, failure)
+            return ReflectorStep.PROBE  # no failure yet: see whether the server is there
+        retry = after_failure(ReflectorStep.WATCH, failure)
         self._outage |= failure.kind is FailureKind.UNREACHABLE and not self._accepted
         if failure.kind is FailureKind.SERVER_ERROR:
             self._server_errors += 1
             if self._server_errors >= MAX_SERVER_ERRORS:
                 self._server_errors = 0
-                return Retry(failure, Attempt.LIST)
+                return Retry(failure, ReflectorStep.LIST)
         return retry
 
-    async def _probe(self) -> Attempt | Retry:
+    async def _probe(self) -> ReflectorStep | Retry:
         """Ask for the newest version, which is lower than the known one only if the store went back."""
         self._accepted = False
         timeout = self.settings.hurried_probe if self._pace.hurried else self.settings.probe_timeout
@@ -304,27 +306,27 @@ class Reflector(Generic[T]):
             nursery.cancel_scope.cancel()
         if isinstance(page, ApiFailure):
             self._outage |= page.kind in _OUTAGE
-            return after_failure(Attempt.PROBE, page)
+            return after_failure(ReflectorStep.PROBE, page)
         if older(page.resource_version, self.store.version):
             self.observer.went_back(self.list_watch.name, self.store.version, page.resource_version)
-            return Attempt.LIST
-        return Attempt.WATCH
+            return ReflectorStep.LIST
+        return ReflectorStep.WATCH
 
-    async def _compare(self) -> Attempt | Retry:
+    async def _compare(self) -> ReflectorStep | Retry:
         """List everything; if it differs from the known state, it takes its place."""
         complete = await list_all(self.list_watch, self.settings.list_bounds)
         if isinstance(complete, ApiFailure):
             self._plan_comparison()
             self._outage = complete.kind in _OUTAGE  # another refusal may last, and must not keep the watch back
-            return after_failure(Attempt.COMPARE, complete)
+            return after_failure(ReflectorStep.COMPARE, complete)
         if self.store.agrees(complete):
             self.store.version = complete.resource_version
             self._synced()
-            return Attempt.WATCH
+            return ReflectorStep.WATCH
         if older(complete.resource_version, self.store.version):
             self.observer.went_back(self.list_watch.name, self.store.version, complete.resource_version)
         self._replace(complete)
-        return Attempt.WATCH
+        return ReflectorStep.WATCH
 
     def _replace(self, complete: Complete[T]) -> None:
         self.store.replace(complete)

@@ -28,7 +28,7 @@ LIVE_S: Final = 1.0
 
 
 @enum.unique
-class Attempt(enum.Enum):
+class ReflectorStep(enum.Enum):
     """What the reflector is doing."""
 
     # Getting a complete state: there is none, or none that a watch can continue from.
@@ -51,7 +51,7 @@ class Retry:
     """
 
     failure: ApiFailure
-    next: Attempt
+    next: ReflectorStep
     resync: bool = False
 
     @property
@@ -61,14 +61,14 @@ class Retry:
         return 0.0 if asked is None or not asked > 0.0 else min(asked, MAX_RETRY_AFTER_S)
 
 
-def after_failure(attempt: Attempt, failure: ApiFailure) -> Retry:
+def after_failure(attempt: ReflectorStep, failure: ApiFailure) -> Retry:
     """Return what follows ``failure`` of ``attempt``; every failure is retried for ever, with ever longer waits."""
     match attempt:
-        case Attempt.LIST:
-            return Retry(failure, Attempt.LIST, resync=failure.kind is FailureKind.GONE)
-        case Attempt.WATCH:
+        case ReflectorStep.LIST:
+            return Retry(failure, ReflectorStep.LIST, resync=failure.kind is FailureKind.GONE)
+        case ReflectorStep.WATCH:
             return _after_watch(failure)
-        case Attempt.PROBE | Attempt.COMPARE:
+        case ReflectorStep.PROBE | ReflectorStep.COMPARE:
             return Retry(failure, _after_look(failure.kind))
         case _:
             assert_never(attempt)
@@ -77,9 +77,9 @@ def after_failure(attempt: Attempt, failure: ApiFailure) -> Retry:
 def _after_watch(failure: ApiFailure) -> Retry:
     match failure.kind:
         case FailureKind.GONE | FailureKind.MALFORMED:
-            return Retry(failure, Attempt.LIST, resync=True)  # what was missed, or said, is unknown
+            return Retry(failure, ReflectorStep.LIST, resync=True)  # what was missed, or said, is unknown
         case FailureKind.UNSUPPORTED:
-            return Retry(failure, Attempt.LIST)  # the version is all that a list can change about the request
+            return Retry(failure, ReflectorStep.LIST)  # the version is all that a list can change about the request
         case (
             FailureKind.UNREACHABLE
             | FailureKind.TIMEOUT
@@ -89,19 +89,19 @@ def _after_watch(failure: ApiFailure) -> Retry:
             | FailureKind.FORBIDDEN
             | FailureKind.NOT_FOUND
         ):
-            return Retry(failure, Attempt.PROBE)
+            return Retry(failure, ReflectorStep.PROBE)
         case _:
             assert_never(failure.kind)
 
 
-def _after_look(kind: FailureKind) -> Attempt:
+def _after_look(kind: FailureKind) -> ReflectorStep:
     match kind:
         case FailureKind.UNREACHABLE | FailureKind.TIMEOUT | FailureKind.SERVER_ERROR | FailureKind.TOO_MANY_REQUESTS:
-            return Attempt.PROBE
+            return ReflectorStep.PROBE
         case FailureKind.UNAUTHORIZED | FailureKind.FORBIDDEN | FailureKind.NOT_FOUND:
-            return Attempt.WATCH  # the right to list may be gone while the one to watch remains
+            return ReflectorStep.WATCH  # the right to list may be gone while the one to watch remains
         case FailureKind.GONE | FailureKind.UNSUPPORTED | FailureKind.MALFORMED:
-            return Attempt.WATCH  # the server is there, and a watch does not depend on a look
+            return ReflectorStep.WATCH  # the server is there, and a watch does not depend on a look
         case _:
             assert_never(kind)
 

@@ -1,8 +1,8 @@
 """The known state of a resource: its objects and the version up to which everything was seen; and how a complete state is gathered.
 
-``Store`` tells of each event whether it changes anything or cannot follow the known state. ``list_all`` and ``gather_initial`` return a
-whole state or a failure, and bound pages, objects and time whatever the server does. Of ConfigMaps beyond what their namespace may have,
-nothing is kept but the name.
+``ReflectorStore`` tells of each event whether it changes anything or cannot follow the known state. ``list_all`` and ``gather_initial``
+return a whole state or a failure, and bound pages, objects and time whatever the server does. Of ConfigMaps beyond what their namespace may
+have, nothing is kept but the name.
 """
 
 import enum
@@ -69,21 +69,21 @@ class Holding(Generic[T]):
         """Return an empty holding with these limits for each namespace."""
         return cls(None if limits is None else Intake(limits))
 
-    def put(self, item: Item[T]) -> "Kept[T]":
+    def put(self, item: Item[T]) -> "StoreChange[T]":
         """Take an object."""
         key = item.key
         self.items[key] = item
         if self.intake is None or not isinstance(item.value, ConfigMap):
-            return Kept((item,))
+            return StoreChange((item,))
         near = self.intake.put(key.namespace, key.name, item.value.size)
         self.lacking.discard(key)
         return self._moved(self.intake, key.namespace, near, item)
 
-    def drop(self, key: Key) -> "Kept[T]":
+    def drop(self, key: Key) -> "StoreChange[T]":
         """Forget an object."""
         self.items.pop(key, None)
         self.lacking.discard(key)
-        return Kept() if self.intake is None else self._moved(self.intake, key.namespace, self.intake.drop(key.namespace, key.name))
+        return StoreChange() if self.intake is None else self._moved(self.intake, key.namespace, self.intake.drop(key.namespace, key.name))
 
     def is_known(self, item: Item[T]) -> bool:
         """Tell whether ``item`` repeats what is known."""
@@ -92,7 +92,7 @@ class Holding(Generic[T]):
             return known.resource_version == item.resource_version and item.key not in self.lacking
         return known == item
 
-    def _moved(self, intake: Intake, namespace: str, near: tuple[str, ...], put: Item[T] | None = None) -> "Kept[T]":
+    def _moved(self, intake: Intake, namespace: str, near: tuple[str, ...], put: Item[T] | None = None) -> "StoreChange[T]":
         """Keep of the objects ``near``, and of the one that was ``put``, what there is room for."""
         items, gone = list[Item[T]](), list[Key]()
         names = near if put is None else dict.fromkeys((put.key.name, *near))
@@ -112,7 +112,7 @@ class Holding(Generic[T]):
                 items.append(self.items[key])
             elif known is put:
                 items.append(known)
-        return Kept(tuple(items), tuple(gone))
+        return StoreChange(tuple(items), tuple(gone))
 
 
 def _emptied(key: Key, item: Item[T] | None, reason: str) -> Item[T]:
@@ -124,7 +124,7 @@ def _emptied(key: Key, item: Item[T] | None, reason: str) -> Item[T]:
 
 @final
 @attrs.frozen
-class Kept(Generic[T]):
+class StoreChange(Generic[T]):
     """What a change leaves different: objects as they are kept now, and those that are not kept any more."""
 
     items: tuple[Item[T], ...] = ()
@@ -142,7 +142,7 @@ class Complete(Generic[T]):
 
 
 @enum.unique
-class Effect(enum.Enum):
+class EventEffect(enum.Enum):
     """What an event does to the known state."""
 
     # It changes the objects.
@@ -155,7 +155,7 @@ class Effect(enum.Enum):
 
 @final
 @attrs.define(eq=False)
-class Store(Generic[T]):
+class ReflectorStore(Generic[T]):
     """The known objects. ``version``, as the server wrote it, is "" until the first complete state.
 
     ``limits`` are those of a namespace, ``None`` for none. ``news`` is what the last event that was news has changed.
@@ -163,7 +163,7 @@ class Store(Generic[T]):
 
     limits: NamespaceLimits | None = None
     version: str = attrs.field(default="", init=False)
-    news: Kept[T] = attrs.field(factory=Kept, init=False)
+    news: StoreChange[T] = attrs.field(factory=StoreChange, init=False)
     _held: Holding[T] = attrs.field(init=False)
 
     @_held.default
@@ -197,7 +197,7 @@ class Store(Generic[T]):
         """
         return not older(complete.resource_version, self.version) and {item.key: item for item in complete.items} == self._held.items
 
-    def apply(self, event: Put[T] | Deleted | Bookmark) -> Effect:
+    def apply(self, event: Put[T] | Deleted | Bookmark) -> EventEffect:
         """Apply ``event``, unless it cannot follow the known state.
 
         Events come in the order of their versions. An older one is either a harmless repetition, or comes from another history (a restored
@@ -209,35 +209,35 @@ class Store(Generic[T]):
             case Deleted(key, version):
                 return self._delete(key, version)
             case Bookmark(version):
-                return self._seen(version, Effect.NOTHING)
+                return self._seen(version, EventEffect.NOTHING)
             case _:
                 assert_never(event)
 
-    def _put(self, item: Item[T]) -> Effect:
+    def _put(self, item: Item[T]) -> EventEffect:
         if self._held.is_known(item):
-            return Effect.NOTHING
-        effect = self._seen(item.resource_version, Effect.NEWS)
-        if effect is Effect.NEWS:
+            return EventEffect.NOTHING
+        effect = self._seen(item.resource_version, EventEffect.NEWS)
+        if effect is EventEffect.NEWS:
             self.news = self._held.put(item)
         return effect
 
-    def _delete(self, key: Key, version: str) -> Effect:
+    def _delete(self, key: Key, version: str) -> EventEffect:
         known = self._held.items.get(key)
         if known is None:
             self._held.drop(key)
             if usable(version) and not older(version, self.version):
                 self.version = version
-            return Effect.NOTHING
+            return EventEffect.NOTHING
         # Some servers give a deletion the version of the object instead of its own.
-        effect = Effect.NEWS if version == known.resource_version else self._seen(version, Effect.NEWS)
-        if effect is Effect.NEWS:
+        effect = EventEffect.NEWS if version == known.resource_version else self._seen(version, EventEffect.NEWS)
+        if effect is EventEffect.NEWS:
             kept = self._held.drop(key)
             self.news = attrs.evolve(kept, gone=(key, *kept.gone))
         return effect
 
-    def _seen(self, version: str, effect: Effect) -> Effect:
+    def _seen(self, version: str, effect: EventEffect) -> EventEffect:
         if not usable(version) or older(version, self.version):
-            return Effect.BREAK
+            return EventEffect.BREAK
         self.version = version
         return effect
 

@@ -65,11 +65,11 @@ async def run_status(options: StatusOptions, variables: Mapping[str, str] | None
 
 
 async def _look(options: StatusOptions, environment: Mapping[str, str], policy: KubernetesSettings, header: Header, out: TextIO) -> int:
-    from exchanger.kube.api.client import Origin, connect
+    from exchanger.kube.api.client import ClusterConfigSource, connect
 
     # An explicit file counts even inside a pod.
     where = {"token_file": os.devnull} if options.kubeconfig else {}
-    origin = Origin(kubeconfig=options.kubeconfig, context=options.context, environment=environment, **where)
+    origin = ClusterConfigSource(kubeconfig=options.kubeconfig, context=options.context, environment=environment, **where)
     async with connect(origin) as connection:
         header = attrs.evolve(header, server=await _address(connection))
         issuers = AnyIssuer() if header.profiles is None else frozenset(header.profiles)

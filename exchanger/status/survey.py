@@ -14,7 +14,7 @@ import trio
 from exchanger.kube.index import EVERY_NAMESPACE
 from exchanger.kube.informer import missing_right
 from exchanger.kube.list_watch import ApiFailure, ListWatch
-from exchanger.kube.listing import Unanswered, Unreadable, list_policies
+from exchanger.kube.listing import Unanswered, UnreadableNamespace, list_policies
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.kube.source import ListWatches
 from exchanger.kube.store import PAGE_SIZE
@@ -93,7 +93,7 @@ class Survey:
     ignored: tuple[Source, ...] = ()
     notices: Notices = NO_NOTICES
     gaps: tuple[str, ...] = ()
-    unreadable: tuple[Unreadable, ...] = ()
+    unreadable: tuple[UnreadableNamespace, ...] = ()
     allowed: tuple[Allowed, ...] = ()
 
     @property

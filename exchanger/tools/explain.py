@@ -126,7 +126,7 @@ async def policy_of_cluster(options: ExplainOptions, chosen: Chosen, environment
     """
     from exchanger.app.settings import Settings
     from exchanger.kube.api.access import ClusterError
-    from exchanger.kube.api.client import Origin, connect
+    from exchanger.kube.api.client import ClusterConfigSource, connect
     from exchanger.kube.api.resource import PolicyListWatches
     from exchanger.kube.listing import Unanswered, list_policies
     from exchanger.kube.settings import KubernetesSettings
@@ -144,7 +144,9 @@ async def policy_of_cluster(options: ExplainOptions, chosen: Chosen, environment
         chosen = attrs.evolve(chosen, issuers=Path(named))
     # An explicit file counts even inside a pod.
     where = {"token_file": os.devnull} if options.kubeconfig else {}
-    origin = Origin(kubeconfig=options.kubeconfig, context=options.context or settings.kube_context, environment=environment, **where)
+    origin = ClusterConfigSource(
+        kubeconfig=options.kubeconfig, context=options.context or settings.kube_context, environment=environment, **where
+    )
     async with connect(origin) as connection:
         found = await list_policies(PolicyListWatches(connection), settings.policy, settings.grants.limits, with_labels=True)
     if isinstance(found, Unanswered):

@@ -5,7 +5,7 @@ from typing import Final
 
 import trio
 
-from exchanger.kube.api.client import Origin
+from exchanger.kube.api.client import ClusterConfigSource
 from exchanger.kube.api.connection import ApiConnection
 from exchanger.kube.api.resource import PolicyListWatches
 from exchanger.kube.list_watch import Bookmark, Item, ListWatch, Opened, Page, Put, WatchEvent
@@ -24,7 +24,7 @@ BY_NAMESPACE, BY_CONFIG_MAP = (
 EVENT_S: Final = 60.0
 
 
-def origin(control_plane: ControlPlane, token: str) -> Origin:
+def origin(control_plane: ControlPlane, token: str) -> ClusterConfigSource:
     return origin_of(control_plane.kubeconfig("kubeconfig", token=token))
 
 

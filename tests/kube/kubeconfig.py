@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from exchanger.kube.api.client import Origin
+from exchanger.kube.api.client import ClusterConfigSource
 
 
 def inline(content: bytes) -> str:
@@ -27,6 +27,6 @@ def write_kubeconfig(path: Path, server: str, user: object, **cluster: object) -
     return path
 
 
-def origin_of(path: Path, environment: Mapping[str, str] | None = None) -> Origin:
+def origin_of(path: Path, environment: Mapping[str, str] | None = None) -> ClusterConfigSource:
     """Return where a client looks that is in no pod."""
-    return Origin(kubeconfig=str(path), environment=environment or {}, token_file=str(path.with_name("no-token")))
+    return ClusterConfigSource(kubeconfig=str(path), environment=environment or {}, token_file=str(path.with_name("no-token")))

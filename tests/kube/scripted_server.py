@@ -13,7 +13,7 @@ import trio
 import trustme
 from urllib3 import PoolManager
 
-from exchanger.kube.api.access import Access, ClusterError, Credentials, make_wakeable
+from exchanger.kube.api.access import Access, ClusterCredentials, ClusterError, make_wakeable
 from exchanger.kube.api.connection import ApiConnection, ConnectionBounds
 from exchanger.kube.api.decoding import CONFIG_MAP
 from exchanger.kube.api.resource import Resource
@@ -84,7 +84,7 @@ class Server:
         def nothing_new() -> Access:
             raise ClusterError("nothing new")
 
-        self.made.append(ApiConnection(Credentials(load or nothing_new, access_to(self.url, token)), bounds))
+        self.made.append(ApiConnection(ClusterCredentials(load or nothing_new, access_to(self.url, token)), bounds))
         return self.made[-1]
 
 
@@ -103,7 +103,7 @@ def connection_to(url: str, bounds: ConnectionBounds = FAST, **tls: str) -> ApiC
     def load() -> Access:
         raise ClusterError("nothing new")
 
-    return ApiConnection(Credentials(load, Access(url, pools, lambda: None)), bounds)
+    return ApiConnection(ClusterCredentials(load, Access(url, pools, lambda: None)), bounds)
 
 
 @contextlib.asynccontextmanager

@@ -27,7 +27,7 @@ EXISTS: Final = ApiFailure(FailureKind.UNSUPPORTED, 409, "exists")
 
 @attrs.define(eq=False)
 class FakeEvents:
-    """Implements ``Connection``: keeps Events; ``failing`` is asked first."""
+    """Implements ``EventSender``: keeps Events; ``failing`` is asked first."""
 
     failing: Callable[[str, str], ApiFailure | None] = lambda _method, _path: None
     hanging: bool = False

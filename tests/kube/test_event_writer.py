@@ -2,7 +2,7 @@
 
 import pytest
 
-from exchanger.kube.event_writer import MAX_MESSAGE_BYTES, Reason, Report, shortened, timestamp
+from exchanger.kube.event_writer import MAX_MESSAGE_BYTES, EventReason, Report, shortened, timestamp
 from exchanger.values.entry import EVERYWHERE, FailClosedRegion, MatchScope, Source
 
 SOURCE = Source("team", "policy")
@@ -13,7 +13,7 @@ REGIONS = (
 
 
 def test_an_event_points_at_its_config_map() -> None:
-    report = Report(SOURCE, Reason.INVALID, regions=REGIONS)
+    report = Report(SOURCE, EventReason.INVALID, regions=REGIONS)
     assert report.event("", 0.0) == {
         "apiVersion": "v1",
         "kind": "Event",
@@ -31,22 +31,22 @@ def test_an_event_points_at_its_config_map() -> None:
 
 
 def test_the_name_depends_on_the_object_and_on_what_is_said() -> None:
-    report = Report(SOURCE, Reason.INVALID, "text")
+    report = Report(SOURCE, EventReason.INVALID, "text")
     assert report.event("1", 0.0)["involvedObject"] == {**report.event("", 0.0)["involvedObject"], "uid": "1"}  # type: ignore[dict-item]
     names = [
         report.name(""),
         report.name("1"),
-        Report(SOURCE, Reason.INVALID, "other").name(""),
-        Report(SOURCE, Reason.CONFLICTING, "text").name(""),
-        Report(Source("team", "other"), Reason.INVALID, "text").name(""),
-        Report(Source("other", "policy"), Reason.INVALID, "text").name(""),
+        Report(SOURCE, EventReason.INVALID, "other").name(""),
+        Report(SOURCE, EventReason.CONFLICTING, "text").name(""),
+        Report(Source("team", "other"), EventReason.INVALID, "text").name(""),
+        Report(Source("other", "policy"), EventReason.INVALID, "text").name(""),
     ]
     assert len(set(names)) == len(names)
-    assert Report(SOURCE, Reason.INVALID, "text").name("") == names[0]
+    assert Report(SOURCE, EventReason.INVALID, "text").name("") == names[0]
 
 
 def test_a_long_name_is_cut_to_one_that_is_allowed() -> None:
-    name = Report(Source("team", "a" * 235 + "." + "b" * 17), Reason.INVALID, "text").name("")
+    name = Report(Source("team", "a" * 235 + "." + "b" * 17), EventReason.INVALID, "text").name("")
     assert len(name) <= 253
     assert ".." not in name
 
@@ -69,7 +69,7 @@ def test_a_message_is_one_line_that_prints() -> None:
 
 def test_the_first_of_ten_thousand_problems_are_reported() -> None:
     many = tuple(FailClosedRegion(SOURCE, EVERYWHERE, f"entries[{index}] must be a mapping", index, index) for index in range(10_000))
-    message = Report(SOURCE, Reason.INVALID, regions=many).message
+    message = Report(SOURCE, EventReason.INVALID, regions=many).message
     assert message.startswith("line 0: entries[0] must be a mapping; line 1: ")
     assert MAX_MESSAGE_BYTES - 8 < len(message.encode()) <= MAX_MESSAGE_BYTES
 

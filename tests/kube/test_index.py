@@ -4,7 +4,7 @@ import pytest
 
 from exchanger.kube.index import STEP, PolicyIndex
 from exchanger.kube.list_watch import Deleted, Item, Key, Put
-from exchanger.kube.store import Complete, Store
+from exchanger.kube.store import Complete, ReflectorStore
 from exchanger.policy.selection import ConfigMap, Namespace, Text
 from exchanger.values.entry import Source
 from exchanger.values.selector import Selector
@@ -128,7 +128,7 @@ def test_much_is_taken_in_steps(size: int) -> None:
 def test_feeds_of_named_namespaces_speak_for_themselves_and_new_names_replace_those_before() -> None:
     made = PolicyIndex(Selector(), Selector(), frozenset({"a", "b"}))
     for namespace in "ab":
-        made.config_maps[namespace] = Store()
+        made.config_maps[namespace] = ReflectorStore()
         own = tuple(Item(Key(other, "p"), "1", ConfigMap(other, "p", (), namespace)) for other in "ab")
         made.config_maps[namespace].replace(Complete(own, "1"))
         made.config_maps_changed(namespace)
@@ -138,7 +138,7 @@ def test_feeds_of_named_namespaces_speak_for_themselves_and_new_names_replace_th
     made.config_maps_changed("a", [Key("b", "p")])
     assert not made.changed
     del made.config_maps["a"]
-    made.config_maps["c"] = Store()
+    made.config_maps["c"] = ReflectorStore()
     made.use_named(("b", "c"))
     passed_on = [Source("a", "p"), Source("b", "p")]
     assert list(made.settle(lambda name: [source for source in passed_on if source.namespace == name])) == []

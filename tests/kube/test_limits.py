@@ -11,7 +11,7 @@ from exchanger.codes.manifests import MANY_DOCUMENTS
 from exchanger.kube.list_watch import Deleted, Item, Key, Put
 from exchanger.kube.reflector import REREAD_S
 from exchanger.kube.settings import KubernetesSettings
-from exchanger.kube.store import Complete, Effect, ListBounds, Store, list_all
+from exchanger.kube.store import Complete, EventEffect, ListBounds, ReflectorStore, list_all
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.intake import MAX_TOLD
 from exchanger.policy.selection import ConfigMap
@@ -29,25 +29,25 @@ def item(name: str, version: int, text: str = "text") -> Item[ConfigMap]:
     return Item(Key("n", name), str(version), ConfigMap("n", name, (("enabled", "true"),), text))
 
 
-def store(*names: str, limits: NamespaceLimits = TWO) -> Store[ConfigMap]:
-    made: Store[ConfigMap] = Store(limits)
+def store(*names: str, limits: NamespaceLimits = TWO) -> ReflectorStore[ConfigMap]:
+    made: ReflectorStore[ConfigMap] = ReflectorStore(limits)
     made.replace(Complete(tuple(item(name, number) for number, name in enumerate(names, 1)), "10"))
     return made
 
 
-def is_lacking(made: Store[ConfigMap]) -> bool:
+def is_lacking(made: ReflectorStore[ConfigMap]) -> bool:
     return made.is_lacking
 
 
 def test_nothing_is_kept_of_those_beyond() -> None:
     made = store("a", "c", "d")
-    assert made.apply(Put(item("b", 11))) is Effect.NEWS
+    assert made.apply(Put(item("b", 11))) is EventEffect.NEWS
     assert [(one.key.name, one.value.document, one.value.beyond == "") for one in made.news.items] == [
         ("b", "text", True),
         ("c", None, False),
     ]
-    assert made.apply(Put(item("d", 3))) is Effect.NOTHING
-    assert made.apply(Put(item("d", 12, "another"))) is Effect.NEWS
+    assert made.apply(Put(item("d", 3))) is EventEffect.NOTHING
+    assert made.apply(Put(item("d", 12, "another"))) is EventEffect.NEWS
     assert [one.value.document for one in made.news.items] == [None]
     assert len(made.items) == 4
     for number in range(100):
@@ -55,13 +55,13 @@ def test_nothing_is_kept_of_those_beyond() -> None:
     assert len(made.items) == 2 + MAX_TOLD
     made.apply(Put(item("dd", 200)))
     assert [key.name for key in made.news.gone] == ["e13"]
-    assert made.apply(Deleted(Key("n", "a"), "201")) is Effect.NEWS
+    assert made.apply(Deleted(Key("n", "a"), "201")) is EventEffect.NEWS
     assert [one.key.name for one in made.news.items] == ["e13"]
 
 
 def test_what_there_is_room_for_again_is_missing_until_it_is_told() -> None:
     made = store("a", "b", "c")
-    assert made.apply(Deleted(Key("n", "a"), "11")) is Effect.NEWS
+    assert made.apply(Deleted(Key("n", "a"), "11")) is EventEffect.NEWS
     assert (made.news.items, made.news.gone) == ((), (Key("n", "a"),))
     assert is_lacking(made)
     listed = Complete((item("b", 2), item("c", 3)), "12")
@@ -75,8 +75,8 @@ def test_what_there_is_room_for_again_is_missing_until_it_is_told() -> None:
 def test_it_is_told_by_an_edit_and_missing_no_longer_if_the_room_is_taken() -> None:
     made = store("a", "b", "c")
     made.apply(Deleted(Key("n", "a"), "11"))
-    assert made.apply(Put(item("c", 3))) is Effect.BREAK  # of another history: everything is listed
-    assert made.apply(Put(item("c", 12))) is Effect.NEWS
+    assert made.apply(Put(item("c", 3))) is EventEffect.BREAK  # of another history: everything is listed
+    assert made.apply(Put(item("c", 12))) is EventEffect.NEWS
     assert not is_lacking(made)
     made = store("a", "b", "c")
     made.apply(Deleted(Key("n", "a"), "11"))

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from exchanger.kube.list_watch import ApiFailure, FailureKind
-from exchanger.kube.retry import Attempt, WatchHealth, after_failure
+from exchanger.kube.retry import ReflectorStep, WatchHealth, after_failure
 from exchanger.kube.settings import MIN_LIMIT_S, KubernetesSettings, ReflectorSettings, settings_for
 from exchanger.values.selector import Selector
 from tests.kube.fake_api_server import BOOKMARK_S
@@ -15,22 +15,22 @@ ANSWERED = {K.UNAUTHORIZED, K.FORBIDDEN, K.NOT_FOUND, K.GONE, K.UNSUPPORTED, K.M
 
 @pytest.mark.parametrize("kind", FailureKind)
 def test_a_list_that_fails_is_listed_again(kind: FailureKind) -> None:
-    retry = after_failure(Attempt.LIST, ApiFailure(kind))
-    assert (retry.next, retry.resync) == (Attempt.LIST, kind is K.GONE)
+    retry = after_failure(ReflectorStep.LIST, ApiFailure(kind))
+    assert (retry.next, retry.resync) == (ReflectorStep.LIST, kind is K.GONE)
 
 
 @pytest.mark.parametrize("kind", FailureKind)
 def test_a_watch_that_fails_goes_on_unless_its_version_is_lost(kind: FailureKind) -> None:
-    retry = after_failure(Attempt.WATCH, ApiFailure(kind))
-    assert retry.next is (Attempt.LIST if kind in LISTS_AFRESH else Attempt.PROBE)
+    retry = after_failure(ReflectorStep.WATCH, ApiFailure(kind))
+    assert retry.next is (ReflectorStep.LIST if kind in LISTS_AFRESH else ReflectorStep.PROBE)
     assert retry.resync is (kind in {K.GONE, K.MALFORMED})
 
 
-@pytest.mark.parametrize("attempt", [Attempt.PROBE, Attempt.COMPARE])
+@pytest.mark.parametrize("attempt", [ReflectorStep.PROBE, ReflectorStep.COMPARE])
 @pytest.mark.parametrize("kind", FailureKind)
-def test_a_look_that_is_refused_does_not_keep_the_watch_back(attempt: Attempt, kind: FailureKind) -> None:
+def test_a_look_that_is_refused_does_not_keep_the_watch_back(attempt: ReflectorStep, kind: FailureKind) -> None:
     retry = after_failure(attempt, ApiFailure(kind))
-    assert retry.next is (Attempt.WATCH if kind in ANSWERED else Attempt.PROBE)
+    assert retry.next is (ReflectorStep.WATCH if kind in ANSWERED else ReflectorStep.PROBE)
     assert not retry.resync
 
 
@@ -39,7 +39,7 @@ def test_a_look_that_is_refused_does_not_keep_the_watch_back(attempt: Attempt, k
     [(None, 0.0), (0.0, 0.0), (-5.0, 0.0), (math.nan, 0.0), (7.0, 7.0), (10.0, 10.0), (86400.0, 10.0), (math.inf, 10.0)],
 )
 def test_what_the_server_asks_for_is_honoured_within_reason(asked: float | None, expected: float) -> None:
-    assert after_failure(Attempt.WATCH, ApiFailure(K.TOO_MANY_REQUESTS, 429, retry_after=asked)).at_least == expected
+    assert after_failure(ReflectorStep.WATCH, ApiFailure(K.TOO_MANY_REQUESTS, 429, retry_after=asked)).at_least == expected
 
 
 def test_a_watch_that_is_taken_is_a_sign_unless_there_is_doubt() -> None:

@@ -7,7 +7,7 @@ import attrs
 import pytest
 
 from exchanger.kube.list_watch import ApiFailure, Bookmark, Deleted, FailureKind, Item, Key, Page, Put, WatchEvent
-from exchanger.kube.store import Complete, Effect, ListBounds, Store, list_all, older, usable
+from exchanger.kube.store import Complete, EventEffect, ListBounds, ReflectorStore, list_all, older, usable
 
 A, B = Key("n", "a"), Key("n", "b")
 
@@ -17,9 +17,9 @@ def item(key: Key, version: str, value: str = "x") -> Item[str]:
 
 
 @pytest.fixture
-def known() -> Store[str]:
+def known() -> ReflectorStore[str]:
     """What a list in version 10 said: one object, of version 7."""
-    found: Store[str] = Store()
+    found: ReflectorStore[str] = ReflectorStore()
     found.replace(Complete((item(A, "7"),), "10"))
     return found
 
@@ -52,38 +52,38 @@ def test_requests_give_two_versions_another_meaning(version: str, expected: bool
 @pytest.mark.parametrize(
     ("event", "effect", "version", "size"),
     [
-        (Put(item(B, "11")), Effect.NEWS, "11", 2),
-        (Put(item(A, "12", "y")), Effect.NEWS, "12", 1),
-        (Put(item(A, "7")), Effect.NOTHING, "10", 1),  # a repetition
-        (Put(item(A, "6", "older")), Effect.BREAK, "10", 1),  # another history
-        (Put(item(B, "9")), Effect.BREAK, "10", 1),
-        (Put(item(B, "")), Effect.BREAK, "10", 1),
-        (Put(item(B, "0")), Effect.BREAK, "10", 1),
-        (Put(item(A, "opaque")), Effect.NEWS, "opaque", 1),
-        (Deleted(A, "11"), Effect.NEWS, "11", 0),
-        (Deleted(A, "7"), Effect.NEWS, "10", 0),  # the version of what is deleted
-        (Deleted(A, "9"), Effect.BREAK, "10", 1),
-        (Deleted(A, ""), Effect.BREAK, "10", 1),
-        (Deleted(B, "11"), Effect.NOTHING, "11", 1),
-        (Deleted(B, "9"), Effect.NOTHING, "10", 1),
-        (Deleted(B, "0"), Effect.NOTHING, "10", 1),
-        (Bookmark("11"), Effect.NOTHING, "11", 1),
-        (Bookmark("10"), Effect.NOTHING, "10", 1),
-        (Bookmark("9"), Effect.BREAK, "10", 1),
-        (Bookmark("0"), Effect.BREAK, "10", 1),
+        (Put(item(B, "11")), EventEffect.NEWS, "11", 2),
+        (Put(item(A, "12", "y")), EventEffect.NEWS, "12", 1),
+        (Put(item(A, "7")), EventEffect.NOTHING, "10", 1),  # a repetition
+        (Put(item(A, "6", "older")), EventEffect.BREAK, "10", 1),  # another history
+        (Put(item(B, "9")), EventEffect.BREAK, "10", 1),
+        (Put(item(B, "")), EventEffect.BREAK, "10", 1),
+        (Put(item(B, "0")), EventEffect.BREAK, "10", 1),
+        (Put(item(A, "opaque")), EventEffect.NEWS, "opaque", 1),
+        (Deleted(A, "11"), EventEffect.NEWS, "11", 0),
+        (Deleted(A, "7"), EventEffect.NEWS, "10", 0),  # the version of what is deleted
+        (Deleted(A, "9"), EventEffect.BREAK, "10", 1),
+        (Deleted(A, ""), EventEffect.BREAK, "10", 1),
+        (Deleted(B, "11"), EventEffect.NOTHING, "11", 1),
+        (Deleted(B, "9"), EventEffect.NOTHING, "10", 1),
+        (Deleted(B, "0"), EventEffect.NOTHING, "10", 1),
+        (Bookmark("11"), EventEffect.NOTHING, "11", 1),
+        (Bookmark("10"), EventEffect.NOTHING, "10", 1),
+        (Bookmark("9"), EventEffect.BREAK, "10", 1),
+        (Bookmark("0"), EventEffect.BREAK, "10", 1),
     ],
 )
 def test_an_event_advances_the_store_or_changes_nothing(
-    known: Store[str], event: Put[str] | Deleted | Bookmark, effect: Effect, version: str, size: int
+    known: ReflectorStore[str], event: Put[str] | Deleted | Bookmark, effect: EventEffect, version: str, size: int
 ) -> None:
     assert known.apply(event) is effect
     assert (known.version, len(known.items)) == (version, size)
-    assert effect is not Effect.BREAK or known.agrees(Complete((item(A, "7"),), "10"))
+    assert effect is not EventEffect.BREAK or known.agrees(Complete((item(A, "7"),), "10"))
 
 
-def test_opaque_versions_have_no_order(known: Store[str]) -> None:
-    assert known.apply(Put(item(A, "abc"))) is Effect.NEWS
-    assert known.apply(Put(item(A, "aaa"))) is Effect.NEWS
+def test_opaque_versions_have_no_order(known: ReflectorStore[str]) -> None:
+    assert known.apply(Put(item(A, "abc"))) is EventEffect.NEWS
+    assert known.apply(Put(item(A, "aaa"))) is EventEffect.NEWS
 
 
 @pytest.mark.parametrize(
@@ -98,11 +98,11 @@ def test_opaque_versions_have_no_order(known: Store[str]) -> None:
         (Complete((), "10"), False),
     ],
 )
-def test_a_list_agrees_when_it_is_equal_and_not_older(known: Store[str], complete: Complete[str], expected: bool) -> None:
+def test_a_list_agrees_when_it_is_equal_and_not_older(known: ReflectorStore[str], complete: Complete[str], expected: bool) -> None:
     assert known.agrees(complete) is expected
 
 
-def test_any_complete_state_is_taken_even_an_older_one(known: Store[str]) -> None:
+def test_any_complete_state_is_taken_even_an_older_one(known: ReflectorStore[str]) -> None:
     known.replace(Complete((item(B, "2"),), "3"))
     assert (known.version, len(known.items)) == ("3", 1)
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from exchanger.kube.index import EVERY_NAMESPACE, PolicyIndex
 from exchanger.kube.list_watch import Deleted, Item, Key, Put
-from exchanger.kube.store import Complete, Store
+from exchanger.kube.store import Complete, ReflectorStore
 from exchanger.policy.selection import NAME_LABEL, ConfigMap, Document, Namespace
 from exchanger.values.entry import Source
 from exchanger.values.selector import parse_selector
@@ -98,7 +98,7 @@ class Joined:
 
     def __attrs_post_init__(self) -> None:
         self.index = PolicyIndex(parse_selector(self.selector), parse_selector(CONFIG_MAP_SELECTOR), with_labels=True)
-        self.index.config_maps[EVERY_NAMESPACE] = Store()
+        self.index.config_maps[EVERY_NAMESPACE] = ReflectorStore()
 
     def tell(self, said: Said) -> None:
         """Let a feed learn of it, and report that."""

@@ -18,7 +18,7 @@ from exchanger.admission.review import ReviewAnswer, ReviewedChange, read_review
 from exchanger.kube.api.decoding import decode_config_map, decode_namespace
 from exchanger.kube.index import PolicyIndex
 from exchanger.kube.list_watch import Item, Key
-from exchanger.kube.store import Complete, Store
+from exchanger.kube.store import Complete, ReflectorStore
 from exchanger.policy import shares
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
@@ -129,7 +129,7 @@ def _index(text: str | None) -> PolicyIndex:
     assert namespace is not None
     assert found is not None
     index.namespaces.replace(Complete((Item(Key("", namespace.name), "1", namespace),), "1"))
-    index.config_maps["red"] = Store()
+    index.config_maps["red"] = ReflectorStore()
     index.config_maps["red"].replace(Complete((Item(Key("red", found.name), "1", found),), "1"))
     index.namespaces_changed()
     deque(index.settle(lambda _namespace: ()), maxlen=0)

@@ -10,7 +10,7 @@ import pytest
 
 from exchanger.app.grants_file import GrantsSettings
 from exchanger.codes.manifests import NAMESPACE_NOT_ENABLED
-from exchanger.kube.listing import Unreadable
+from exchanger.kube.listing import UnreadableNamespace
 from exchanger.policy.grants.allowance import Granted, Grants, NamespaceGrant
 from exchanger.status.display import Header, as_json, as_text
 from exchanger.status.survey import Allowed, DocumentProblem, Policy, Survey
@@ -162,7 +162,7 @@ def test_grants_for_tools() -> None:
 
 
 def test_a_namespace_that_may_not_be_read_is_named() -> None:
-    found = Survey(("a", "b"), (), unreadable=(Unreadable("b", "needs list on configmaps in the namespace b"),))
+    found = Survey(("a", "b"), (), unreadable=(UnreadableNamespace("b", "needs list on configmaps in the namespace b"),))
     assert "  b: needs list on configmaps in the namespace b\n" in as_text(Header("s", None), found)
     assert "1 problem\n" in as_text(Header("s", None), found)
     told = json.loads(as_json(Header("s", None), found))

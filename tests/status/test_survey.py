@@ -7,7 +7,7 @@ import pytest
 import trio.testing
 
 from exchanger.kube.list_watch import ApiFailure, FailureKind, Item, Key, Page
-from exchanger.kube.listing import ATTEMPTS, Unanswered, Unreadable
+from exchanger.kube.listing import ATTEMPTS, Unanswered, UnreadableNamespace
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.kube.store import PAGE_SIZE
 from exchanger.policy.grants.allowance import Grants
@@ -198,7 +198,7 @@ async def test_one_of_several_namespaces_that_may_not_be_read_is_named_beside_th
     cluster.put("b", "p", deny("/b"))
     cluster.server.forbid("a")
     found = await look(cluster, NAMED)
-    assert found.unreadable == (Unreadable("a", "needs list on configmaps in the namespace a"),)
+    assert found.unreadable == (UnreadableNamespace("a", "needs list on configmaps in the namespace a"),)
     assert [str(policy.source) for policy in found.policies] == ["b/p"]
     assert found.problems == 1
     cluster.server.forbid("b")

@@ -2,12 +2,13 @@
 
 urllib3 cannot end a call that blocks in another thread: closing a connection there is not thread-safe, ``HTTPResponse.shutdown`` works only
 after the head of an answer, and a read timeout starts again with each byte. A server that dribbles its answers would thus keep every thread
-busy, and the policy would stay as it is without an end. So the connection classes here tell the present ``Call`` which socket it uses;
+busy, and the policy would stay as it is without an end. So the connection classes here tell the present ``ApiCall`` which socket it uses;
 shutting down a duplicate of it wakes the thread while it connects, shakes hands, sends or waits. This overrides ``_new_conn``, the one
 private part of urllib3 that is used.
 
-Projected tokens, certificates, credential plugins and now and then a cluster's authority change while the process runs, so ``Credentials``
-reads them again when the server refuses or cannot be trusted. Many threads use both. Everything blocks, except ``Call.abort``.
+Projected tokens, certificates, credential plugins and now and then a cluster's authority change while the process runs, so
+``ClusterCredentials`` reads them again when the server refuses or cannot be trusted. Many threads use both. Everything blocks, except
+``ApiCall.abort``.
 """
 
 import contextlib
@@ -52,7 +53,7 @@ class AbortedError(OSError):
 
 @final
 @attrs.define(eq=False)
-class Call:
+class ApiCall:
     """One request, from the first socket it dials to the last byte of its answer.
 
     It holds its own descriptor for the socket in use: shutting that down wakes the thread blocked in the other one. Neither TLS nor urllib3
@@ -124,7 +125,7 @@ class Call:
 
 
 # The call that this thread makes: urllib3 has no way to pass it down to a connection.
-PRESENT: Final[ContextVar[Call]] = ContextVar("PRESENT")
+PRESENT: Final[ContextVar[ApiCall]] = ContextVar("PRESENT")
 
 
 class _Wakeable(HTTPConnection):
@@ -190,7 +191,7 @@ class Access:
 
 @final
 @attrs.define(eq=False)
-class Credentials:
+class ClusterCredentials:
     """The present ``Access``. ``load`` reads everything again and raises ``ClusterError``; one thread runs it at a time.
 
     ``renewals`` counts the refusals, by the server or of the server, that led to a new ``Access``.

@@ -32,14 +32,14 @@ from kubernetes.config.incluster_config import (
 )
 from kubernetes.config.kube_config import KubeConfigMerger
 
-from exchanger.kube.api.access import Access, ClusterError, Credentials, make_wakeable
+from exchanger.kube.api.access import Access, ClusterCredentials, ClusterError, make_wakeable
 from exchanger.kube.api.connection import ApiConnection, ConnectionBounds
 from exchanger.kube.api.decoding import printable
 from exchanger.net.network import SYSTEM, Network
 from exchanger.util.shown import is_path, measured
 from exchanger.values.secret import Secret
 
-__all__ = ["ClusterError", "Origin", "connect", "load_access"]
+__all__ = ["ClusterConfigSource", "ClusterError", "connect", "load_access"]
 
 # Seconds to read the configuration: files take none, but a credential plugin may ask its user to log in.
 CONFIGURATION_S: Final = 60.0
@@ -62,7 +62,7 @@ _DEFAULT: Final = "~/.kube/config"
 
 @final
 @attrs.frozen
-class Origin:
+class ClusterConfigSource:
     """Where the configuration is: the service account of a pod if there is one, otherwise a kubeconfig file.
 
     ``kubeconfig`` has the form of KUBECONFIG, paths separated by colons; "" means KUBECONFIG itself, or ``~/.kube/config``. ``context`` is
@@ -95,26 +95,26 @@ class Origin:
 
 @asynccontextmanager
 async def connect(
-    origin: Origin | None = None, bounds: ConnectionBounds | None = None, network: Network = SYSTEM
+    origin: ClusterConfigSource | None = None, bounds: ConnectionBounds | None = None, network: Network = SYSTEM
 ) -> AsyncGenerator[ApiConnection]:
     """Connect to the API server of ``origin`` until the block ends; nothing is sent before the first request.
 
     Raises:
         ClusterError: there is no usable configuration.
     """
-    where = Origin() if origin is None else origin
+    where = ClusterConfigSource() if origin is None else origin
     with trio.move_on_after(CONFIGURATION_S) as scope:
         access = await network.run_sync(load_access, where, abandon_on_cancel=True, thread_name="kube configuration")
     if scope.cancelled_caught:
         raise ClusterError(f"the API server's configuration took more than {CONFIGURATION_S:.0f} seconds: a credential plugin hangs")
-    credentials = Credentials(lambda: load_access(where), access, network.steady)
+    credentials = ClusterCredentials(lambda: load_access(where), access, network.steady)
     try:
         yield ApiConnection(credentials, ConnectionBounds() if bounds is None else bounds, network.run_sync)
     finally:
         credentials.close()
 
 
-def load_access(origin: Origin) -> Access:
+def load_access(origin: ClusterConfigSource) -> Access:
     """Read the configuration; blocks, as it reads files and runs credential plugins.
 
     Raises:
@@ -165,7 +165,7 @@ def _content(path: str | None) -> bytes:
     return Path(path).read_bytes() if path else b""
 
 
-def _load_in_cluster(configuration: Configuration, origin: Origin) -> None:
+def _load_in_cluster(configuration: Configuration, origin: ClusterConfigSource) -> None:
     try:
         loader = InClusterConfigLoader(origin.token_file, origin.ca_file, environ=origin.environment)  # type: ignore[no-untyped-call]
         loader.load_and_set(configuration)  # type: ignore[no-untyped-call]
@@ -174,7 +174,7 @@ def _load_in_cluster(configuration: Configuration, origin: Origin) -> None:
         raise ClusterError(f"the pod's service account cannot be used: {printable(reason)}") from None
 
 
-def _load_kubeconfig(configuration: Configuration, origin: Origin) -> tuple[bool, list[str]]:
+def _load_kubeconfig(configuration: Configuration, origin: ClusterConfigSource) -> tuple[bool, list[str]]:
     """Load the file; return whether its user has credentials, usable or not, and the files that it and its token are in."""
     paths = origin.paths
     if not any(_is_file(Path(path).expanduser()) for path in paths.split(os.pathsep) if path):

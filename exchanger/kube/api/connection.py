@@ -11,8 +11,8 @@ import attrs
 import orjson
 import trio
 
-from exchanger.kube.api.access import Call, Credentials
-from exchanger.kube.api.transport import MAX_BODY_BYTES, Request, Timeouts, TooLarge, ask, follow
+from exchanger.kube.api.access import ApiCall, ClusterCredentials
+from exchanger.kube.api.transport import MAX_BODY_BYTES, ApiRequest, ApiResponseTooLarge, Timeouts, ask, follow
 from exchanger.kube.list_watch import ApiFailure, FailureKind
 from exchanger.net.network import SYSTEM, RunSync
 
@@ -77,7 +77,7 @@ class ApiConnection:
     ``requests`` counts calls and watches, ``probes`` the requests for a sign of life.
     """
 
-    credentials: Credentials
+    credentials: ClusterCredentials
     bounds: ConnectionBounds = attrs.field(factory=ConnectionBounds)
     run_sync: RunSync = SYSTEM.run_sync
     _calls: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(MAX_CALLS), init=False)
@@ -97,7 +97,7 @@ class ApiConnection:
 
     async def get(self, path: str, query: tuple[tuple[str, str], ...] = ()) -> dict[str, object] | ApiFailure:
         """Return the JSON object at ``path``, which starts with a slash and is percent-encoded (``resource.path_of`` makes such)."""
-        return _sized(await self.ask(Request("GET", path, query), _as_it_is))
+        return _sized(await self.ask(ApiRequest("GET", path, query), _as_it_is))
 
     async def send(
         self, method: str, path: str, body: dict[str, object] | None = None, *, content_type: str = "application/json"
@@ -107,18 +107,18 @@ class ApiConnection:
         A PATCH needs a ``content_type`` such as ``application/merge-patch+json``. The request is repeated only if the server refused its
         credentials and there are others. After a failure without a status, the server may have made the change.
         """
-        request = Request(method, path, body=None if body is None else orjson.dumps(body), content_type=content_type)
+        request = ApiRequest(method, path, body=None if body is None else orjson.dumps(body), content_type=content_type)
         return _sized(await self.ask(request, _as_it_is))
 
-    async def ask(self, request: Request, read: Callable[[dict[str, object]], R]) -> R | ApiFailure | TooLarge:
+    async def ask(self, request: ApiRequest, read: Callable[[dict[str, object]], R]) -> R | ApiFailure | ApiResponseTooLarge:
         """Make ``request`` and return what ``read`` makes of its answer; ``read`` runs in the thread and must not raise."""
         self.requests += 1
         return await self._ask(request, read, self.bounds.call, self._calls)
 
     async def _ask(
-        self, request: Request, read: Callable[[dict[str, object]], R], seconds: float, limiter: trio.CapacityLimiter
-    ) -> R | ApiFailure | TooLarge:
-        call = Call()
+        self, request: ApiRequest, read: Callable[[dict[str, object]], R], seconds: float, limiter: trio.CapacityLimiter
+    ) -> R | ApiFailure | ApiResponseTooLarge:
+        call = ApiCall()
         timeouts = Timeouts(min(self.bounds.connect, seconds), min(self.bounds.read, seconds))
         work = partial(ask, self.credentials, call, request, timeouts, read)
         with trio.move_on_after(seconds):
@@ -129,7 +129,7 @@ class ApiConnection:
         return ApiFailure(FailureKind.TIMEOUT, message=f"no answer within {seconds:g} s")
 
     async def follow(
-        self, request: Request, seconds: float, read: Callable[[list[bytes]], B], take: Callable[[B], Awaitable[bool]]
+        self, request: ApiRequest, seconds: float, read: Callable[[list[bytes]], B], take: Callable[[B], Awaitable[bool]]
     ) -> ApiFailure | None:
         """Make ``request``, a watch that the server ends after ``seconds``, and follow it until ``take`` returns ``False``.
 
@@ -142,7 +142,7 @@ class ApiConnection:
         self.requests += 1
         pump = _WatchPump(read, take)
         found: list[ApiFailure | None] = []
-        call = Call()
+        call = ApiCall()
         timeouts = Timeouts(self.bounds.connect, self.bounds.watch_read)
         work = partial(follow, self.credentials, call, request, timeouts, pump.take_in_thread)
 
@@ -185,7 +185,7 @@ class ApiConnection:
         async with self._probing:  # at most as long as another probe
             if trio.current_time() - self._answered_at > self.bounds.shared:
                 self.probes += 1
-                outcome = await self._ask(Request("GET", PROBE_PATH), _as_it_is, self.bounds.probe, self._questions)
+                outcome = await self._ask(ApiRequest("GET", PROBE_PATH), _as_it_is, self.bounds.probe, self._questions)
                 self._answered_at = trio.current_time()
                 # The answer is not JSON, and need not be: anything but silence or a server error will do.
                 if not isinstance(outcome, ApiFailure) or outcome.kind not in _DEAD:
@@ -224,7 +224,7 @@ def _as_it_is(found: dict[str, object]) -> dict[str, object]:
     return found
 
 
-def _sized(outcome: dict[str, object] | ApiFailure | TooLarge) -> dict[str, object] | ApiFailure:
-    if isinstance(outcome, TooLarge):
+def _sized(outcome: dict[str, object] | ApiFailure | ApiResponseTooLarge) -> dict[str, object] | ApiFailure:
+    if isinstance(outcome, ApiResponseTooLarge):
         return ApiFailure(FailureKind.MALFORMED, message=f"an answer of more than {MAX_BODY_BYTES} bytes")
     return outcome

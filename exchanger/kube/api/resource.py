@@ -16,7 +16,7 @@ import trio
 
 from exchanger.kube.api.connection import ApiConnection
 from exchanger.kube.api.decoding import CONFIG_MAP, NAMESPACE, Kind, read_event, read_page
-from exchanger.kube.api.transport import MAX_BODY_BYTES, Request, TooLarge
+from exchanger.kube.api.transport import MAX_BODY_BYTES, ApiRequest, ApiResponseTooLarge
 from exchanger.kube.list_watch import ApiFailure, FailureKind, ListWatch, Opened, Page, WatchEvent
 from exchanger.policy.selection import ConfigMap, Namespace
 
@@ -69,10 +69,10 @@ class Resource(Generic[T]):
         while True:
             size = limit if self._most is None else min(limit, self._most)
             query = self._query(limit=str(size), resourceVersion=version, **{"continue": continue_token})
-            outcome = await self.connection.ask(Request("GET", self.path, query), read)
+            outcome = await self.connection.ask(ApiRequest("GET", self.path, query), read)
             if isinstance(outcome, Page) and size == self._most:
                 self._most = size * GROW
-            if not isinstance(outcome, TooLarge):
+            if not isinstance(outcome, ApiResponseTooLarge):
                 return outcome
             if size <= 1 and not version:
                 return ApiFailure(FailureKind.MALFORMED, message=f"a page of more than {MAX_BODY_BYTES} bytes")
@@ -103,11 +103,11 @@ class Resource(Generic[T]):
         send, receive = trio.open_memory_channel[tuple[WatchEvent[T], ...]](WAITING_BATCHES)
         async with trio.open_nursery() as nursery:
             with receive:
-                nursery.start_soon(self._follow, Request("GET", self.path, query), timeout, send)
+                nursery.start_soon(self._follow, ApiRequest("GET", self.path, query), timeout, send)
                 yield _Events(receive)
                 nursery.cancel_scope.cancel()
 
-    async def _follow(self, request: Request, seconds: float, send: trio.MemorySendChannel[tuple[WatchEvent[T], ...]]) -> None:
+    async def _follow(self, request: ApiRequest, seconds: float, send: trio.MemorySendChannel[tuple[WatchEvent[T], ...]]) -> None:
         async def take(batch: tuple[WatchEvent[T], ...]) -> bool:
             await send.send(batch)
             return not isinstance(batch[-1], ApiFailure)

@@ -16,7 +16,7 @@ import urllib3
 import urllib3.exceptions
 from urllib3.response import BaseHTTPResponse
 
-from exchanger.kube.api.access import PRESENT, Access, Call, Credentials, close_kept
+from exchanger.kube.api.access import PRESENT, Access, ApiCall, ClusterCredentials, close_kept
 from exchanger.kube.api.decoding import Lines, failure_of_response, printable, read_object
 from exchanger.kube.list_watch import ApiFailure, FailureKind
 from exchanger.values.secret import Secret
@@ -38,7 +38,7 @@ USER_AGENT: Final = "exchanger"
 
 @final
 @attrs.frozen
-class Request:
+class ApiRequest:
     """A request. ``path`` starts with a slash and is percent-encoded; ``query`` is not."""
 
     method: str
@@ -55,7 +55,7 @@ class Request:
 
 @final
 @attrs.frozen
-class TooLarge:
+class ApiResponseTooLarge:
     """The answer has more than ``MAX_BODY_BYTES``."""
 
 
@@ -77,8 +77,8 @@ class Timeouts:
 
 
 def ask(
-    credentials: Credentials, call: Call, request: Request, timeouts: Timeouts, read: Callable[[dict[str, object]], R]
-) -> R | ApiFailure | TooLarge:
+    credentials: ClusterCredentials, call: ApiCall, request: ApiRequest, timeouts: Timeouts, read: Callable[[dict[str, object]], R]
+) -> R | ApiFailure | ApiResponseTooLarge:
     """Make ``request`` and return what ``read`` makes of the JSON object in the answer."""
     token = PRESENT.set(call)
     try:
@@ -92,7 +92,7 @@ def ask(
         finally:
             response.close()
         if body is None:
-            return TooLarge()
+            return ApiResponseTooLarge()
         found = read_object(body)
         return found if isinstance(found, ApiFailure) else read(found)
     finally:
@@ -101,7 +101,7 @@ def ask(
 
 
 def follow(
-    credentials: Credentials, call: Call, request: Request, timeouts: Timeouts, take: Callable[[list[bytes]], bool]
+    credentials: ClusterCredentials, call: ApiCall, request: ApiRequest, timeouts: Timeouts, take: Callable[[list[bytes]], bool]
 ) -> ApiFailure | None:
     """Make ``request`` and pass the lines of its answer to ``take`` as they arrive, until it returns ``False``.
 
@@ -135,7 +135,7 @@ def follow(
         call.close()
 
 
-def _open(credentials: Credentials, request: Request, timeouts: Timeouts) -> BaseHTTPResponse | ApiFailure:
+def _open(credentials: ClusterCredentials, request: ApiRequest, timeouts: Timeouts) -> BaseHTTPResponse | ApiFailure:
     """Return a successful answer whose body is still to come.
 
     If the server refuses the credentials or cannot be trusted, they are read again, and if they differ, the request is repeated once: a
@@ -159,7 +159,7 @@ def _open(credentials: Credentials, request: Request, timeouts: Timeouts) -> Bas
 
 
 def _renewed(
-    credentials: Credentials, access: Access, authorization: Secret | None, response: BaseHTTPResponse | ApiFailure | _Distrust
+    credentials: ClusterCredentials, access: Access, authorization: Secret | None, response: BaseHTTPResponse | ApiFailure | _Distrust
 ) -> bool:
     match response:
         case _Distrust():
@@ -170,7 +170,9 @@ def _renewed(
             return False
 
 
-def _send(access: Access, authorization: Secret | None, request: Request, timeouts: Timeouts) -> BaseHTTPResponse | ApiFailure | _Distrust:
+def _send(
+    access: Access, authorization: Secret | None, request: ApiRequest, timeouts: Timeouts
+) -> BaseHTTPResponse | ApiFailure | _Distrust:
     headers = {"Accept": "application/json", "User-Agent": USER_AGENT}
     if authorization is not None:
         headers["Authorization"] = authorization.reveal()

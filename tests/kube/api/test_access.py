@@ -17,9 +17,9 @@ import trio
 import trustme
 
 from exchanger.kube.api import access as module
-from exchanger.kube.api.access import RENEWAL_PAUSE_S, Access, Credentials
-from exchanger.kube.api.client import Origin, connect, load_access
-from exchanger.kube.api.transport import Request
+from exchanger.kube.api.access import RENEWAL_PAUSE_S, Access, ClusterCredentials
+from exchanger.kube.api.client import ClusterConfigSource, connect, load_access
+from exchanger.kube.api.transport import ApiRequest
 from exchanger.kube.list_watch import ApiFailure, FailureKind
 from exchanger.net.network import SYSTEM
 from tests.kube.kubeconfig import inline, origin_of, write_kubeconfig
@@ -72,11 +72,11 @@ class Cluster:
         self.configure()
 
     @property
-    def origin(self) -> Origin:
+    def origin(self) -> ClusterConfigSource:
         token_file, ca_file = str(self.folder / "token"), str(self.folder / "ca.crt")
         if self.form == "pod":
             environment = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(self.port)}
-            return Origin(environment=environment, token_file=token_file, ca_file=ca_file)
+            return ClusterConfigSource(environment=environment, token_file=token_file, ca_file=ca_file)
         return origin_of(self.folder / "kubeconfig")
 
 
@@ -158,7 +158,7 @@ async def test_a_watch_trusts_the_new_authority_too(tmp_path: Path, form: str) -
 
     async with running(tmp_path, form) as cluster, connect(cluster.origin) as connection:
         cluster.rotate_everything()
-        assert await connection.follow(Request("GET", "/"), 30.0, list, no_more) is None
+        assert await connection.follow(ApiRequest("GET", "/"), 30.0, list, no_more) is None
 
 
 async def test_a_new_authority_is_trusted_through_a_proxy(tmp_path: Path) -> None:
@@ -274,7 +274,7 @@ async def test_a_renewal_that_takes_too_long_is_a_timeout_for_the_others(monkeyp
 def test_the_wait_to_renew_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LOCK_S", 0.05)
     first = access_to("http://127.0.0.1:1")
-    credentials = Credentials(lambda: first, first)
+    credentials = ClusterCredentials(lambda: first, first)
     with credentials._lock:
         assert not credentials.renew(credentials._access, None)
         assert not credentials.renew_trust(credentials._access)
@@ -282,7 +282,7 @@ def test_the_wait_to_renew_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_new_client_certificate_counts_as_new() -> None:
     first, second = (Access("https://127.0.0.1:1", access_to("").pools, lambda: None, identity) for identity in (b"first", b"second"))
-    credentials = Credentials(lambda: second, first)
+    credentials = ClusterCredentials(lambda: second, first)
     assert credentials.renew(first, None)
     assert credentials.present() == (second, None)
     assert credentials.renewals == 1
@@ -299,7 +299,7 @@ def test_the_configuration_is_read_at_most_once_a_second_for_any_reason() -> Non
 
     first = load()
     loads.clear()
-    credentials = Credentials(load, first, lambda: now[0])
+    credentials = ClusterCredentials(load, first, lambda: now[0])
     for _ in range(3):
         assert not credentials.renew_trust(first)
         assert not credentials.renew(*credentials.present())
@@ -310,7 +310,7 @@ def test_the_configuration_is_read_at_most_once_a_second_for_any_reason() -> Non
 def test_a_new_authority_is_not_taken_from_a_configuration_that_has_lost_its_credentials() -> None:
     first = access_to("https://127.0.0.1:1")
     anonymous = Access(first.url, access_to("").pools, lambda: None, trust=b"second")
-    credentials = Credentials(lambda: anonymous, first)
+    credentials = ClusterCredentials(lambda: anonymous, first)
     assert not credentials.renew_trust(first)
     assert credentials.present()[0] is first
 
@@ -321,7 +321,7 @@ async def test_changed_files_of_the_configuration_are_told(tmp_path: Path) -> No
     authority.write_text("1")
     access = Access("https://127.0.0.1:1", access_to("").pools, lambda: None, files=(token, authority, tmp_path / "missing"))
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(Credentials(lambda: access, access).follow_files, lambda: told.append(None), SYSTEM.run_sync, 0.01)
+        nursery.start_soon(ClusterCredentials(lambda: access, access).follow_files, lambda: told.append(None), SYSTEM.run_sync, 0.01)
         for file in (token, authority):
             before = len(told)
             with trio.fail_after(30):

@@ -16,7 +16,7 @@ from urllib3 import ProxyManager
 from exchanger.errors import ExchangerError
 from exchanger.kube.api import client
 from exchanger.kube.api.access import Access
-from exchanger.kube.api.client import ClusterError, Origin, connect, load_access
+from exchanger.kube.api.client import ClusterConfigSource, ClusterError, connect, load_access
 from tests.kube.kubeconfig import inline, origin_of, write_kubeconfig
 from tests.kube.leftovers import nothing_left, open_sockets
 from tests.kube.scripted_server import Received, answer, serving
@@ -30,18 +30,18 @@ def authority_pem() -> bytes:
 
 
 @pytest.fixture
-def pod(tmp_path: Path, authority_pem: bytes) -> Origin:
+def pod(tmp_path: Path, authority_pem: bytes) -> ClusterConfigSource:
     """What Kubernetes puts into a pod."""
     (tmp_path / "token").write_text(f"{CANARY}\n")
     (tmp_path / "ca.crt").write_bytes(authority_pem)
     environment = {"KUBERNETES_SERVICE_HOST": "fd00::1", "KUBERNETES_SERVICE_PORT": "443"}
-    return Origin(environment=environment, token_file=str(tmp_path / "token"), ca_file=str(tmp_path / "ca.crt"))
+    return ClusterConfigSource(environment=environment, token_file=str(tmp_path / "token"), ca_file=str(tmp_path / "ca.crt"))
 
 
-def kubeconfig(folder: Path, user: object, server: str = "https://cluster.example:6443/prefix/", **cluster: object) -> Origin:
+def kubeconfig(folder: Path, user: object, server: str = "https://cluster.example:6443/prefix/", **cluster: object) -> ClusterConfigSource:
     """Write a kubeconfig file with one user and return where it is."""
     path = write_kubeconfig(folder / "kubeconfig", server, user, **cluster)
-    return Origin(environment={"KUBECONFIG": str(path)}, token_file=str(folder / "no-token"))
+    return ClusterConfigSource(environment={"KUBECONFIG": str(path)}, token_file=str(folder / "no-token"))
 
 
 def header(access: Access) -> str | None:
@@ -49,7 +49,7 @@ def header(access: Access) -> str | None:
     return None if authorization is None else authorization.reveal()
 
 
-def problem(origin: Origin) -> str:
+def problem(origin: ClusterConfigSource) -> str:
     """Return the sentence that ``origin`` leads to."""
     with pytest.raises(ClusterError) as raised:
         load_access(origin)
@@ -62,7 +62,7 @@ def problem(origin: Origin) -> str:
 # In a pod
 
 
-def test_a_pods_service_account(pod: Origin) -> None:
+def test_a_pods_service_account(pod: ClusterConfigSource) -> None:
     access = load_access(pod)
     assert access.url == "https://[fd00::1]:443"
     assert header(access) == f"bearer {CANARY}"
@@ -72,14 +72,14 @@ def test_a_pods_service_account(pod: Origin) -> None:
 
 
 @pytest.mark.parametrize("missing", ["", "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"])
-def test_a_whole_pod_comes_before_a_kubeconfig(pod: Origin, tmp_path: Path, missing: str) -> None:
+def test_a_whole_pod_comes_before_a_kubeconfig(pod: ClusterConfigSource, tmp_path: Path, missing: str) -> None:
     environment = {name: text for name, text in pod.environment.items() if name != missing}
     other = kubeconfig(tmp_path, {"token": "other"})
     found = load_access(attrs.evolve(pod, environment={**environment, **other.environment}))
     assert found.url == ("https://cluster.example:6443/prefix" if missing else "https://[fd00::1]:443")
 
 
-def test_a_projected_token_is_read_again_each_minute(pod: Origin, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_projected_token_is_read_again_each_minute(pod: ClusterConfigSource, monkeypatch: pytest.MonkeyPatch) -> None:
     access = load_access(pod)
     Path(pod.token_file).write_text("rotated")
     assert header(access) == f"bearer {CANARY}"
@@ -92,13 +92,13 @@ def test_a_projected_token_is_read_again_each_minute(pod: Origin, monkeypatch: p
 
 
 @pytest.mark.parametrize("content", ["", " \n", "two words\n", "bad\x00byte", "é"])
-def test_an_invalid_token_of_a_pod_is_a_problem(pod: Origin, content: str) -> None:
+def test_an_invalid_token_of_a_pod_is_a_problem(pod: ClusterConfigSource, content: str) -> None:
     Path(pod.token_file).write_text(content)
     assert "service account" in problem(pod)
 
 
 @pytest.mark.parametrize("empty", [True, False], ids=["empty", "missing"])
-def test_a_pod_needs_the_clusters_certificate(pod: Origin, empty: bool) -> None:
+def test_a_pod_needs_the_clusters_certificate(pod: ClusterConfigSource, empty: bool) -> None:
     Path(pod.ca_file).unlink()
     if empty:
         Path(pod.ca_file).touch()
@@ -144,7 +144,7 @@ def test_a_client_certificate(tmp_path: Path, authority_pem: bytes) -> None:
     assert access.identity != load_access(kubeconfig(tmp_path, {"token": CANARY})).identity
 
 
-def _with_inline_authority(folder: Path, authority_pem: bytes) -> Origin:
+def _with_inline_authority(folder: Path, authority_pem: bytes) -> ClusterConfigSource:
     return kubeconfig(folder, {"token": CANARY}, **{"certificate-authority-data": inline(authority_pem)})
 
 
@@ -180,7 +180,7 @@ def test_a_fault_of_the_system_that_is_not_about_temporary_files(
     assert "(OSError)" in problem(_with_inline_authority(tmp_path, authority_pem))
 
 
-def _plugin(folder: Path, program: str) -> Origin:
+def _plugin(folder: Path, program: str) -> ClusterConfigSource:
     script = folder / "plugin.py"
     script.write_text(program)
     command = {"command": sys.executable, "args": [str(script)], "interactiveMode": "Never"}
@@ -212,7 +212,7 @@ def test_a_pod_or_a_kubeconfig_is_needed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [CANARY, f"users: [{{name: u, user: {{token: {CANARY}}}}}]", f"{CANARY}\n" * 1000, f"/{CANARY}"])
 def test_a_kubeconfig_in_place_of_its_path_is_not_repeated(content: str, tmp_path: Path) -> None:
-    told = problem(Origin(environment={"KUBECONFIG": content}, token_file=str(tmp_path / "none")))
+    told = problem(ClusterConfigSource(environment={"KUBECONFIG": content}, token_file=str(tmp_path / "none")))
     assert CANARY not in told
     assert f"(a text of {len(content)} characters)" in told
 

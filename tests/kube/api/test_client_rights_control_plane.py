@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from exchanger.kube.api.access import RENEWAL_PAUSE_S
-from exchanger.kube.api.client import Origin, connect
+from exchanger.kube.api.client import ClusterConfigSource, connect
 from exchanger.kube.list_watch import ApiFailure, Bookmark, FailureKind, Opened
 from tests.kube.admin import READ_POLICY
 from tests.kube.asking import EVENT_S, config_maps, following, origin, page_of
@@ -44,7 +44,7 @@ async def test_a_pods_token_is_rotated(control_plane: ControlPlane, team: str, t
         while admin.knows(first) or not admin.knows(rotated):  # noqa: ASYNC110 - the server tells nobody
             await trio.sleep(0.1)
     environment = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(control_plane.port)}
-    pod = Origin(environment=environment, token_file=str(file), ca_file=str(control_plane.ca_file))
+    pod = ClusterConfigSource(environment=environment, token_file=str(file), ca_file=str(control_plane.ca_file))
     async with connect(pod) as connection:
         resource = config_maps(connection, team)
         failure = await resource.list_page(limit=1)
