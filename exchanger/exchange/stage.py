@@ -1,7 +1,8 @@
 """What the stages of the pipeline have in common.
 
-Each stage takes a request and says later how it ended. It knows its own state and the stage behind it, nothing else. From the evaluator to
-the token endpoint these are
+Each stage takes a request and says later how it ended. It knows its own state and the stage behind it; three know a little more, as
+``memory`` also starts renewals at ``coalesce``, ``act`` asks for tokens through ``limit``, and ``limit`` asks the call whether it was
+queued. From the evaluator to the token endpoint the stages are
 
     verify ▸ memory ▸ coalesce ▸ shared ▸ rotate ▸ act ▸ limit ▸ call
 
