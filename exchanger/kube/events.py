@@ -141,7 +141,7 @@ class PolicyEvents:
         """Let a report wait its turn, if one is due."""
         told, wrong = self._told.get(source, {}), self._wrong(source)
         told.update({reason: None for reason in told if reason not in wrong})
-        if self._report(source) is None:
+        if self._report(source, wrong) is None:
             self._pending.pop(source, None)
             return
         self._pending[source] = None  # one that waits already keeps its place
@@ -162,9 +162,9 @@ class PolicyEvents:
             found[EventReason.CONFLICTING] = Report(source, EventReason.CONFLICTING, "; ".join(conflict.coded for conflict in conflicts))
         return found
 
-    def _report(self, source: Source) -> Report | None:
-        """Return what the author does not know yet."""
-        document, told, wrong = self._snapshot.documents.get(source), self._told.get(source, {}), self._wrong(source)
+    def _report(self, source: Source, wrong: dict[EventReason, Report]) -> Report | None:
+        """Return what the author does not know yet of what is ``wrong``, or that nothing is."""
+        document, told = self._snapshot.documents.get(source), self._told.get(source, {})
         if document is not None and told and not wrong:
             return Report(source, EventReason.ACCEPTED, f"the policy is accepted; entries in force: {document.entry_count}")
         return next((report for reason, report in wrong.items() if told.get(reason) != report), None)
@@ -184,7 +184,7 @@ class PolicyEvents:
                 await self._wake.wait()
 
     async def _write(self, source: Source) -> None:
-        report = self._report(source)
+        report = self._report(source, self._wrong(source))
         if report is None:
             return
         self._bucket.take(trio.current_time())
