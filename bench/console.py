@@ -36,7 +36,7 @@ from exchanger._proto.envoy.service.auth.v3.external_auth_pb2 import CheckReques
 from exchanger.console.access import ConsoleSettings
 from exchanger.console.api import ConsoleFacts
 from exchanger.console.broadcast import Totals
-from exchanger.console.console import Console, Reports, Sources
+from exchanger.console.console import Console, Sources
 from exchanger.console.feed import Feed
 from exchanger.decision.check import DecisionRules
 from exchanger.decision.outcome import DecisionRecord
@@ -106,7 +106,7 @@ def counted(metrics: Metrics) -> Totals:
 def console_of(policy: CurrentPolicy, metrics: Metrics) -> Console:
     """Return a console on any free port."""
     sources = Sources(lambda: policy.snapshot, lambda: counted(metrics), decision_line)
-    return Console(ConsoleSettings(port=0), sources, Reports(print, report), ConsoleFacts("bench", "directory"))
+    return Console(ConsoleSettings(port=0), sources, ConsoleFacts("bench", "directory"))
 
 
 def serve(pipe: Pipe) -> None:

@@ -36,18 +36,6 @@ NARROW: Final = GRANTS.format(more="")
 WIDE: Final = GRANTS.format(more=", '{namespace}.example.com'")
 
 
-@attrs.frozen
-class Silent:
-    """Observes the grants file."""
-
-    def grants_loaded(self, _grants: Grants, /) -> None:
-        """These are in force."""
-
-    def grants_rejected(self, reason: str, /) -> None:
-        """Fail: the files are valid."""
-        raise ValueError(reason)
-
-
 def document(number: int) -> str:
     """Return an entry that its label grants, and one that only its name would."""
     hosts = (f"label-{number}", f"team-{number}")
@@ -112,7 +100,7 @@ async def follow(plane: ControlPlane, folder: Path, count: int, times: int) -> N
         started = time.perf_counter()
         await nursery.start(source.run)
         print(f"{count} Namespaces: first version after {(time.perf_counter() - started) * 1000:.0f} ms")
-        followed = GrantsFile(GrantsSettings(file, grants=grants), file, source.use_grants, Silent())
+        followed = GrantsFile(GrantsSettings(file, grants=grants), file, source.use_grants)
         nursery.start_soon(followed.run)
 
         def edit(text: str) -> None:

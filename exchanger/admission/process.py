@@ -20,7 +20,6 @@ from exchanger import __version__
 from exchanger.admission.judgement import KnownPolicy
 from exchanger.admission.settings import AdmissionSettings, read_admission_settings
 from exchanger.admission.webhook import PATH, Webhook
-from exchanger.app.event_log import GrantsLog, TlsLog
 from exchanger.app.grants_file import GrantsFile
 from exchanger.app.policy_log import log_version
 from exchanger.app.serve import USAGE_ERROR, report_fault
@@ -41,9 +40,6 @@ from exchanger.policy.selection import AnyIssuer
 from exchanger.policy.snapshot import CurrentPolicy
 from exchanger.telemetry.log import Logging, logging_to_stdout
 from exchanger.util.address import format_address
-from exchanger.util.text import printable
-from exchanger.values.entry import Source
-from exchanger.values.text import DETAIL_LIMIT, POLICY_LIMIT
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
@@ -68,23 +64,6 @@ def run_admission(variables: Mapping[str, str] | None = None) -> int:
 
 
 @final
-@attrs.frozen
-class AdmissionLog:
-    """Logs what the webhook answers; what is fine is not worth a line."""
-
-    _log: structlog.stdlib.BoundLogger
-
-    def refused(self, source: Source, message: str, /) -> None:
-        """See ``WebhookObserver``."""
-        text = " ".join(message.split())
-        self._log.info("admission.refused", policy=printable(str(source), POLICY_LIMIT), reason=printable(text, DETAIL_LIMIT))
-
-    def failed(self, fault: BaseException, /) -> None:
-        """See ``WebhookObserver``. Only the type is logged: the message may contain a document."""
-        self._log.error("admission.handler_failed", error=type(fault).__qualname__)
-
-
-@final
 @attrs.define(eq=False)
 class AdmissionProcess:
     """Builds the webhook and what it has to know, over ``network``. Implements ``webhook.Cluster``."""
@@ -99,21 +78,19 @@ class AdmissionProcess:
     _source: KubernetesSource | None = attrs.field(init=False, default=None)
     _profiles: ProfilesFile | None = attrs.field(init=False, default=None)
     _rotation: Rotation = attrs.field(init=False)
-    _handshakes: HandshakeLog = attrs.field(init=False)
+    _handshakes: HandshakeLog = attrs.field(factory=HandshakeLog, init=False)
     _webhook: Webhook = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        settings, network, tls_log = self.settings, self.network, TlsLog(self._log)
+        settings, network = self.settings, self.network
         self._grants = settings.grants.grants
         if settings.issuers.path is not None:
             self._profiles = ProfilesFile(settings.issuers.path, settings.issuers.rules, network.run_sync)
-        self._rotation = Rotation(settings.tls, tls_log, network)
-        self._handshakes = HandshakeLog(tls_log)
+        self._rotation = Rotation(settings.tls, network)
         self._webhook = Webhook(
             self,
             settings.policy.namespace_selector,
             settings.policy.configmap_selector,
-            AdmissionLog(self._log),
             named=bool(settings.policy.namespaces),
             tls=Tls(lambda: self._rotation.context, self._handshakes.on_failed),
             run_sync=network.run_sync,
@@ -177,7 +154,7 @@ class AdmissionProcess:
                     NamespacesFile(settings.policy.namespaces_file, settings.policy.namespaces, source.use_namespaces, run_sync).run
                 )
             if settings.grants.path is not None:
-                nursery.start_soon(GrantsFile(settings.grants, settings.grants.path, self._use_grants, GrantsLog(self._log), run_sync).run)
+                nursery.start_soon(GrantsFile(settings.grants, settings.grants.path, self._use_grants, run_sync).run)
             await nursery.start(source.run)
             # The policy lives as long as the process, so the collector need not traverse it, with the interpreter held, while documents are
             # judged.

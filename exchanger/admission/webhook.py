@@ -11,6 +11,7 @@ from functools import partial
 from typing import Final, Protocol, TypeVar, assert_never, final
 
 import attrs
+import structlog
 import trio
 
 from exchanger.admission.judgement import KnownPolicy, judge
@@ -23,8 +24,10 @@ from exchanger.policy.documents.document import Labels
 from exchanger.policy.notices import not_enabled
 from exchanger.policy.selection import ConfigMap, Text
 from exchanger.util.duration import parse_duration
+from exchanger.util.text import printable
 from exchanger.values.entry import Source
 from exchanger.values.selector import Selector
+from exchanger.values.text import DETAIL_LIMIT, POLICY_LIMIT
 
 T = TypeVar("T")
 
@@ -78,16 +81,6 @@ class Cluster(Protocol):
         """Return the descriptions of a selected Namespace by its labels, as ``selection.Text`` has them; ``None`` if it is not selected."""
 
 
-class WebhookObserver(Protocol):
-    """Learns of answers; must neither block nor raise."""
-
-    def refused(self, source: Source, message: str, /) -> None:
-        """A change was refused, for what ``message`` says to its author."""
-
-    def failed(self, fault: BaseException, /) -> None:
-        """A handler raised."""
-
-
 @final
 @attrs.define(eq=False)
 class Webhook:
@@ -99,17 +92,17 @@ class Webhook:
     cluster: Cluster
     namespaces: Selector
     config_maps: Selector
-    observer: WebhookObserver
     named: bool = False
     tls: Tls | None = None
     run_sync: RunSync = SYSTEM.run_sync
+    _log: structlog.stdlib.BoundLogger = attrs.field(factory=structlog.get_logger)
     http: HttpServer = attrs.field(init=False)
     _light: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(LIGHT_THREADS), init=False, repr=False)
     _heavy: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1), init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         failures = {status: _text(status, text) for status, text in _FAILURES.items()}
-        self.http = HttpServer(self._route, LIMITS, (), failures, self.observer.failed, tls=self.tls)
+        self.http = HttpServer(self._route, LIMITS, (), failures, self._failed, tls=self.tls)
 
     @property
     def is_ready(self) -> bool:
@@ -165,7 +158,8 @@ class Webhook:
         known = self.cluster.known or KnownPolicy()
         answer = await self._in_thread(partial(judge, source, Text.of(after, labels), known), limiter)
         if answer.refused is not None:
-            self.observer.refused(source, answer.refused.message)
+            text = " ".join(answer.refused.message.split())
+            self._log.info("admission.refused", policy=printable(str(source), POLICY_LIMIT), reason=printable(text, DETAIL_LIMIT))
         return answer
 
     async def _labels_of(self, namespace: str) -> tuple[Labels, ...] | None:
@@ -181,6 +175,10 @@ class Webhook:
     async def _in_thread(self, function: Callable[[], T], limiter: trio.CapacityLimiter) -> T:
         # Abandoned when cancelled: it only computes, for an API server that no longer waits. The limiter bounds the threads in any case.
         return await self.run_sync(function, abandon_on_cancel=True, limiter=limiter)
+
+    def _failed(self, fault: BaseException) -> None:
+        # Only the type: the message may contain a document.
+        self._log.error("admission.handler_failed", error=type(fault).__qualname__)
 
     def _selects(self, config_map: ConfigMap) -> bool:
         return self.config_maps.matches(dict(config_map.labels))

@@ -6,9 +6,10 @@ A version counts when two looks in a row find it, and only if all of it is valid
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, NoReturn, Protocol, final
+from typing import Final, NoReturn, final
 
 import attrs
+import structlog
 import trio
 
 from exchanger.net.network import SYSTEM, RunSync
@@ -19,16 +20,6 @@ from exchanger.util.follow_file import HANGS, POLL_S, FileFollower, UnusableFile
 
 # A mounted ConfigMap holds no more (https://kubernetes.io/docs/concepts/configuration/configmap/#motivation).
 MAX_BYTES: Final = 1024 * 1024
-
-
-class GrantsObserver(Protocol):
-    """Learns of versions of the file; must neither block nor raise."""
-
-    def grants_loaded(self, grants: Grants, /) -> None:
-        """These are in force from now on."""
-
-    def grants_rejected(self, reason: str, /) -> None:
-        """A version of the file cannot be used; reported once a version. The one before stays in force."""
 
 
 @final
@@ -93,8 +84,8 @@ class GrantsFile:
     _settings: GrantsSettings
     _path: Path
     _use: Callable[[Grants], None] = attrs.field(repr=False)
-    _observer: GrantsObserver = attrs.field(repr=False)
     _run_sync: RunSync = SYSTEM.run_sync
+    _log: structlog.stdlib.BoundLogger = attrs.field(factory=structlog.get_logger)
 
     async def run(self) -> NoReturn:
         """Follow the file until cancelled."""
@@ -112,10 +103,16 @@ class GrantsFile:
 
     def _judge(self, found: Grants | UnusableFile, *, first: bool) -> None:
         if isinstance(found, UnusableFile):
-            self._observer.grants_rejected(found.reason)
+            self._log.error("grants.rejected", reason=found.reason, text="the previous version stays in force")
         elif not (first and _is_same(found, self._settings.grants)):
             self._use(found)
-            self._observer.grants_loaded(found)
+            log_grants(self._log, found)
+
+
+def log_grants(log: structlog.stdlib.BoundLogger, grants: Grants) -> None:
+    """Log which grants are in force from now on."""
+    mode = "enforce" if grants.enforced else "report"
+    log.info("grants.loaded", grants=len(grants.grants), baseline=len(grants.baseline), mode=mode)
 
 
 def _is_same(left: Grants, right: Grants) -> bool:

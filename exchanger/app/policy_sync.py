@@ -9,7 +9,6 @@ import structlog
 import trio
 from rpds import HashTrieMap
 
-from exchanger.app.event_log import GrantsLog
 from exchanger.app.grants_file import GrantsFile
 from exchanger.app.policy_log import ConflictLog, log_notices, log_problems, log_version
 from exchanger.app.secrets import ApiSecrets, WatchingSecrets
@@ -94,7 +93,7 @@ class PolicySync:
                 if (file := self._namespaces_file(source)) is not None:
                     nursery.start_soon(file.run)
                 if (path := self.settings.grants.path) is not None:
-                    file_of_grants = GrantsFile(self.settings.grants, path, source.use_grants, GrantsLog(self._log), self._network.run_sync)
+                    file_of_grants = GrantsFile(self.settings.grants, path, source.use_grants, self._network.run_sync)
                     nursery.start_soon(file_of_grants.run)
                 await nursery.start(source.run)
 

@@ -16,14 +16,14 @@ import trio
 from rpds import HashTrieMap
 
 from exchanger import __version__
-from exchanger.app.event_log import ConsoleLog, GrantsLog, MetadataLog, RotationLog, TlsLog, TokenCacheLog
+from exchanger.app.grants_file import log_grants
 from exchanger.app.lame_duck import LameDuck
 from exchanger.app.policy_sync import PolicySync
 from exchanger.app.settings import Settings
 from exchanger.app.variable_names import as_notices
 from exchanger.console.api import ConsoleFacts
 from exchanger.console.broadcast import Totals
-from exchanger.console.console import Console, Reports, Sources
+from exchanger.console.console import Console, Sources
 from exchanger.console.issuer_view import IssuerHealth
 from exchanger.console.policy_health import Freshness
 from exchanger.directory.source import DirectorySettings
@@ -125,22 +125,21 @@ class Supervisor:
         tracer: Tracer | None = None if tracing is None else tracing.contexts
         exchange_observer: ExchangeObserver = self._metrics if tracing is None else ExchangeObservers((self._metrics, tracing))
         client = settings.token_client
-        cache = TokenCache(client.rules, client.proxies, settings.token_cache, TokenCacheLog(self._log), network)
+        cache = TokenCache(client.rules, client.proxies, settings.token_cache, network)
         self._tokens = TokenClient(
             client,
             exchange_observer,
             self._reactor,
             tracer=tracer,
             cache=cache,
-            metadata_observer=MetadataLog(self._log),
-            on_rotation=RotationLog(self._log, self._previous_credentials_left, network.wall).changed,
+            previous_left=self._previous_credentials_left,
             on_client_refused=self._retry_secrets,
         )
         self._evaluator = Evaluator(
             self._policy, settings.decision, self._tokens, self._observers(), network.steady, tracer, self._reactor.now
         )
         self._lame_duck = LameDuck(lambda: self._evaluator.answered)
-        self._server = GrpcServer(settings.grpc, self._routes(), self._reactor, self._handler_fault, TlsLog(self._log), self._on_refused)
+        self._server = GrpcServer(settings.grpc, self._routes(), self._reactor, self._handler_fault, self._on_refused)
         self._sync = PolicySync(settings, self._policy, self._use_issuers, self._on_stale, self._log, network)
         if self._console is not None:
             self._policy.on_change(self._console.published)
@@ -250,12 +249,10 @@ class Supervisor:
             rules=lambda: self._evaluator.rules,
             is_discovered=lambda issuer: bool(self._tokens.metadata.token_endpoint(issuer)),
         )
-        log = ConsoleLog(self._log)
         about = ConsoleFacts(version=__version__, policy_source=source)
         return Console(
             settings.console,
             sources,
-            Reports(log.token_file_unusable, log.handler_failed),
             about,
             self.network,
             show_tokens=self.console_shows_tokens,
@@ -360,7 +357,7 @@ class Supervisor:
                 "config.no_grants", text="every namespace may claim every host, issuer, audience and scope; POLICY_GRANTS_FILE limits them"
             )
         else:
-            GrantsLog(self._log).grants_loaded(grants.grants)
+            log_grants(self._log, grants.grants)
         for variable, text in self.settings.without_effect:
             self._log.warning("config.without_effect", variable=variable, text=text)
         if self.console_shows_tokens:

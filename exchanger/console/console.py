@@ -1,12 +1,13 @@
 """Joins the console's parts: feed, broadcast, access and server. The supervisor runs one if CONSOLE_ADDRESS is set.
 
-Must not know: environment variables, metrics, or the log.
+Must not know: environment variables or metrics.
 """
 
 from collections.abc import Callable
 from typing import Final, final
 
 import attrs
+import structlog
 import trio
 
 from exchanger.console.access import ConsoleAccess, ConsoleSettings
@@ -54,15 +55,6 @@ class Sources:
 
 
 @final
-@attrs.frozen
-class Reports:
-    """Callbacks for operators: the token file has become unusable, and faults. Neither may block or raise."""
-
-    token_file_unusable: Callable[[str], None]
-    fault: Callable[[BaseException], None]
-
-
-@final
 @attrs.define(eq=False)
 class Console:
     """``feed`` observes decisions, ``published`` each new version of the policy.
@@ -72,11 +64,11 @@ class Console:
 
     _settings: ConsoleSettings
     _sources: Sources
-    _reports: Reports
     _about: ConsoleFacts
     _network: Network = SYSTEM
     _page: Page = attrs.field(factory=load_page, repr=False)
     _show_tokens: bool = attrs.field(default=False, kw_only=True)
+    _log: structlog.stdlib.BoundLogger = attrs.field(factory=structlog.get_logger)
     feed: Feed = attrs.field(init=False)
     _token_file: TokenFile | None = attrs.field(init=False)
     _access: ConsoleAccess = attrs.field(init=False)
@@ -87,14 +79,12 @@ class Console:
         settings, sources, network = self._settings, self._sources, self._network
         self.feed = Feed(network.wall)
         path = settings.token_file
-        self._token_file = None if path is None else TokenFile(path, self._reports.token_file_unusable, network.run_sync)
+        self._token_file = None if path is None else TokenFile(path, network.run_sync)
         self._access = ConsoleAccess(self._token_file)
         about = attrs.evolve(self._about, shows_tokens=self._show_tokens)
         shown = DecisionJson(sources.line, show_tokens=self._show_tokens)
         health = PolicyHealth(sources.snapshot, sources.is_missing, sources.freshness)
-        self.broadcast = Broadcast(
-            self.feed, shown, sources.totals, about.version, network.wall, self._reports.fault, health, sources.issuers
-        )
+        self.broadcast = Broadcast(self.feed, shown, sources.totals, about.version, network.wall, self._fault, health, sources.issuers)
         api = Api(about, self._policy_now, self._access, sources.rules, sources.is_discovered, network.run_sync)
         routes = {
             **api.routes(),
@@ -102,7 +92,11 @@ class Console:
             ("DELETE", SESSION): self._access.close_session,
         }
         server = ConsoleServerSettings(settings.host, settings.port, names_of(settings.host, settings.hosts))
-        self.server = Server(server, self._access, self._page, routes, self._stream, self._reports.fault, network.listen)
+        self.server = Server(server, self._access, self._page, routes, self._stream, self._fault, network.listen)
+
+    def _fault(self, fault: BaseException) -> None:
+        # Only the type: the message may contain request data.
+        self._log.error("console.handler_failed", error=type(fault).__qualname__)
 
     def _policy_now(self) -> PolicyNow:
         sources = self._sources

@@ -4,11 +4,11 @@ Must not know: who has to show the token.
 """
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NoReturn, final
 
 import attrs
+import structlog
 import trio
 
 from exchanger.errors import ExchangerError
@@ -51,11 +51,11 @@ def check_token_file(path: Path) -> str | None:
 @final
 @attrs.define(eq=False)
 class TokenFile:
-    """Holds the token in force. Calls ``on_unusable`` when a good file goes bad; the callback must neither block nor raise."""
+    """Holds the token in force."""
 
     _path: Path
-    _on_unusable: Callable[[str], None] = attrs.field(repr=False)
     _run_sync: RunSync = SYSTEM.run_sync
+    _log: structlog.stdlib.BoundLogger = attrs.field(factory=structlog.get_logger)
     _token: Secret | None = attrs.field(default=None, init=False)
     _replaced: trio.Event = attrs.field(factory=trio.Event, init=False)
     _reported: str = attrs.field(default="", init=False)
@@ -94,7 +94,7 @@ class TokenFile:
         if isinstance(found, UnusableFile):
             if found.reason != self._reported:
                 self._reported = found.reason
-                self._on_unusable(found.reason)
+                self._log.error("console.token_file_unusable", reason=found.reason, text="the previous token stays in force")
             return
         self._reported = ""
         if found != self._token:

@@ -10,13 +10,16 @@ from random import Random
 from typing import Final, NoReturn, Protocol, final
 
 import attrs
+import structlog
 import trio
 
 from exchanger.jwt.keys import KeySet, KeySetProblem, key_set_in_steps
 from exchanger.oauth.documents import Documents, NotFetched
-from exchanger.oauth.metadata import REFRESH_S, RETRIES, MetadataObserver, NoMetadata, demanded_of, fetch_metadata
+from exchanger.oauth.metadata import REFRESH_S, RETRIES, NoMetadata, demanded_of, fetch_metadata
 from exchanger.util.backoff import BackOff
+from exchanger.util.text import printable
 from exchanger.values.issuer import Issuer
+from exchanger.values.text import ISSUER_LIMIT
 
 # Seconds between two fetches because of a key that is not known.
 UNKNOWN_KEY_S: Final = 60.0
@@ -42,7 +45,6 @@ class JwksCache:
         url: The issuer, as tokens name it.
         issuer: The profile that has it, whose way to it is taken.
         documents: Fetches documents.
-        observer: Learns of what happens.
         turn: Runs a function in a turn of the reactor.
 
     Attributes:
@@ -55,9 +57,9 @@ class JwksCache:
     url: str
     issuer: Issuer
     documents: Documents
-    observer: MetadataObserver
     turn: Callable[[Callable[[], None]], None]
     random: Random
+    _log: structlog.stdlib.BoundLogger = attrs.field(factory=structlog.get_logger)
     keys: KeySet | None = attrs.field(default=None, init=False)
     version: int = attrs.field(default=0, init=False)
     fetching: bool = attrs.field(default=True, init=False)
@@ -93,11 +95,11 @@ class JwksCache:
                 pause = back_off.failed(now)
                 if found.why != told:
                     told = found.why
-                    self.observer.keys_failed(self.url, told)
+                    self._log.error("issuers.keys_failed", issuer=printable(self.url, ISSUER_LIMIT), reason=told)
             else:
                 keys, pause = found
                 if keys != self.keys or told:
-                    self.observer.keys_known(self.url, len(keys.keys))
+                    self._log.info("issuers.keys_known", issuer=printable(self.url, ISSUER_LIMIT), keys=len(keys.keys))
                 if keys != self.keys:
                     self.keys, self.version = keys, self.version + 1
                 told = ""

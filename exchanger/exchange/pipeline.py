@@ -31,9 +31,9 @@ from exchanger.net.reactor import Reactor
 from exchanger.net.tls.client import client_tls_context
 from exchanger.net.tls.client_contexts import TlsContexts
 from exchanger.oauth.documents import Documents
-from exchanger.oauth.metadata import Metadata, MetadataObserver, NoMetadataObserver
+from exchanger.oauth.metadata import Metadata
 from exchanger.oauth.preparation import Preparation
-from exchanger.oauth.rotation import OnRotation, Rotations, ignored
+from exchanger.oauth.rotation import Rotations
 from exchanger.oauth.settings import TokenClientSettings
 from exchanger.typing import ExchangeObserver, Ticket, Tracer
 from exchanger.values.issuer import ClientCertificate, Issuer
@@ -63,8 +63,7 @@ class TokenClient:
         tls: Makes contexts for https, a new one each time, which reads the trust store.
         tracer: Gives each call a span below the request's, and the token endpoint gets that one.
         cache: Keeps tokens of issuers whose profiles say so.
-        metadata_observer: Learns how the metadata and keys of issuers are.
-        on_rotation: Learns of new credentials that are refused; see ``Rotations``.
+        previous_left: See ``Rotations``.
         on_client_refused: Called when an endpoint refuses a client's credentials, of which there may be newer ones.
 
     Attributes:
@@ -79,8 +78,7 @@ class TokenClient:
     tls: Callable[[], ssl.SSLContext] = client_tls_context
     tracer: Tracer | None = None
     cache: TokenCache = attrs.field(factory=TokenCache)
-    metadata_observer: MetadataObserver = attrs.field(factory=NoMetadataObserver)
-    on_rotation: OnRotation = ignored
+    previous_left: Callable[[str], float | None] = lambda _: None
     on_client_refused: Callable[[], None] = lambda: None
     documents: Documents = attrs.field(init=False)
     metadata: Metadata = attrs.field(init=False)
@@ -99,9 +97,9 @@ class TokenClient:
         settings, reactor, network = self.settings, self.reactor, self.reactor.network
         self._connections = Connections(connection_limits(settings), reactor, TlsContexts(self.tls))
         self.documents = Documents(settings, reactor, self._connections)
-        self.metadata = Metadata(self.documents, self.metadata_observer, self._metadata_changed, network.random)
+        self.metadata = Metadata(self.documents, self._metadata_changed, network.random)
         self._preparation = Preparation(settings, network.wall, self.metadata.token_endpoint, network.entropy)
-        self._rotations = Rotations(self.on_rotation)
+        self._rotations = Rotations(self.previous_left, network.wall)
         # From the token endpoint to the caller.
         self._calls = Calls(
             self._connections,
@@ -120,7 +118,7 @@ class TokenClient:
         self._shared = Shared(self.cache, rotate, reactor)
         self._coalesce = Coalesce(self._shared, reactor, self.observer, settings.request_timeout)
         memory = Memory(self.cache, self._coalesce)
-        self._verify = SubjectTokenVerifier(memory, self.documents, reactor, self.metadata_observer, network.wall, network.random)
+        self._verify = SubjectTokenVerifier(memory, self.documents, reactor, network.wall, network.random)
 
     def _metadata_changed(self) -> None:
         self._preparation.forget()

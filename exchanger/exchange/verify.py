@@ -22,7 +22,6 @@ from exchanger.net.network import SYSTEM
 from exchanger.net.reactor import Reactor
 from exchanger.net.timers import NEVER
 from exchanger.oauth.documents import Documents
-from exchanger.oauth.metadata import MetadataObserver
 from exchanger.typing import Ticket, TokenExchanger
 from exchanger.values.issuer import Issuer
 from exchanger.values.token import ErrorKind, ExchangeFailure, SubjectVerdict, TokenOutcome, TokenRequest
@@ -57,7 +56,6 @@ class SubjectTokenVerifier:
         behind: Makes the exchanges.
         documents: Fetches keys.
         reactor: In whose turns requests begin and end.
-        observer: Learns of what happens to keys.
         now: Seconds since the epoch.
         random: Spreads the requests for keys.
     """
@@ -65,7 +63,6 @@ class SubjectTokenVerifier:
     behind: TokenExchanger
     documents: Documents
     reactor: Reactor
-    observer: MetadataObserver
     now: Callable[[], float] = SYSTEM.wall
     _random: Random = SYSTEM.random
     _caches: dict[tuple[str, str], JwksCache] = attrs.field(factory=dict, init=False)
@@ -98,7 +95,7 @@ class SubjectTokenVerifier:
                     before.issuer = issuer
                     caches[name, url] = before
                 else:
-                    caches[name, url] = JwksCache(url, issuer, self.documents, self.observer, self.reactor.turn, self._random)
+                    caches[name, url] = JwksCache(url, issuer, self.documents, self.reactor.turn, self._random)
         self._caches = caches
         self._kept.clear()  # what passed under other rules need not pass now
         current = dict.fromkeys(caches.values())

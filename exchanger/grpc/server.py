@@ -19,7 +19,7 @@ from exchanger.net.reactor import Reactor
 from exchanger.net.tcp import SocketTransport, Transport
 from exchanger.net.tls.rotation import Rotation
 from exchanger.net.tls.server import ServerTlsTransport, TlsPhase
-from exchanger.net.tls.settings import HandshakeLog, SilentTlsObserver, TlsObserver, TlsSettings
+from exchanger.net.tls.settings import HandshakeLog, TlsSettings
 
 # Seconds for a peer to learn that it must not open streams (RFC 9113 section 6.8 asks for a round trip). A peer that does not acknowledge
 # it would hold up the end for the whole grace period.
@@ -86,10 +86,9 @@ class GrpcServer:
     _routes: Mapping[bytes, Route]
     _reactor: Reactor
     _on_fault: Callable[[BaseException], None]
-    _tls_observer: TlsObserver = attrs.field(factory=SilentTlsObserver)
     _on_refused: Callable[[str], None] = lambda _reason: None
     _admission: ConnectionAdmission = attrs.field(init=False)
-    _handshakes: HandshakeLog = attrs.field(init=False)
+    _handshakes: HandshakeLog = attrs.field(factory=HandshakeLog, init=False)
     _rotation: Rotation | None = attrs.field(default=None, init=False)
     _budget: Budget = attrs.field(factory=Budget, init=False)
     _sessions: dict[Session, Connection] = attrs.field(factory=dict, init=False)
@@ -100,9 +99,8 @@ class GrpcServer:
 
     def __attrs_post_init__(self) -> None:
         self._admission = ConnectionAdmission(self._settings.max_connections, self._on_refused)
-        self._handshakes = HandshakeLog(self._tls_observer)
         if self._settings.tls is not None:
-            self._rotation = Rotation(self._settings.tls, self._tls_observer, self._reactor.network)
+            self._rotation = Rotation(self._settings.tls, self._reactor.network)
 
     async def run(self, *, task_status: trio.TaskStatus[Addresses] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until drained or cancelled; ``started()`` with the bound addresses. A server runs once.

@@ -8,15 +8,18 @@ Sources: RFC 8414 (https://www.rfc-editor.org/rfc/rfc8414#section-3), OpenID Con
 
 from collections.abc import Callable, Iterator, Mapping
 from random import Random
-from typing import Final, NoReturn, Protocol, final
+from typing import Final, NoReturn, final
 from urllib.parse import urlsplit
 
 import attrs
+import structlog
 import trio
 
 from exchanger.oauth.documents import Documents, Fetched, NotFetched
 from exchanger.util.backoff import BackOff, BackOffSettings
+from exchanger.util.text import printable
 from exchanger.values.issuer import ClientCertificate, Issuer
+from exchanger.values.text import ISSUER_LIMIT
 
 # Seconds between two looks at what is known, before chance takes a tenth off. Endpoints and keys change seldom; a day would be too long for
 # a key that was withdrawn.
@@ -104,39 +107,6 @@ def _has_tls(url: str) -> bool:
     return url[:6].lower() == "https:"
 
 
-class MetadataObserver(Protocol):
-    """Learns how issuers' metadata and keys are; must neither block nor raise."""
-
-    def metadata_known(self, issuer: str, /) -> None:
-        """What ``issuer`` publishes is known now, for the first time or again."""
-
-    def metadata_failed(self, issuer: str, reason: str, /) -> None:
-        """It cannot be had; reported once for each reason. What was known before still counts."""
-
-    def keys_known(self, issuer: str, count: int, /) -> None:
-        """The keys of the caller's ``issuer`` are known now, for the first time or other ones."""
-
-    def keys_failed(self, issuer: str, reason: str, /) -> None:
-        """They cannot be had; as for metadata."""
-
-
-@final
-class NoMetadataObserver:
-    """Implements ``MetadataObserver`` without reporting anything."""
-
-    def metadata_known(self, issuer: str, /) -> None:
-        """See ``MetadataObserver``."""
-
-    def metadata_failed(self, issuer: str, reason: str, /) -> None:
-        """See ``MetadataObserver``."""
-
-    def keys_known(self, issuer: str, count: int, /) -> None:
-        """See ``MetadataObserver``."""
-
-    def keys_failed(self, issuer: str, reason: str, /) -> None:
-        """See ``MetadataObserver``."""
-
-
 @final
 @attrs.define(eq=False)
 class Metadata:
@@ -144,15 +114,14 @@ class Metadata:
 
     Args:
         documents: Fetches documents.
-        observer: Learns of what happens.
         changed: Called when a token endpoint has become known, or another one.
         random: Spreads the requests.
     """
 
     documents: Documents
-    observer: MetadataObserver
     changed: Callable[[], None]
     _random: Random
+    _log: structlog.stdlib.BoundLogger = attrs.field(factory=structlog.get_logger)
     _issuers: dict[str, Issuer] = attrs.field(factory=dict, init=False)
     _known: dict[str, tuple[str, IssuerMetadata]] = attrs.field(factory=dict, init=False)
     _followed: dict[str, trio.CancelScope] = attrs.field(factory=dict, init=False)
@@ -204,7 +173,7 @@ class Metadata:
             if isinstance(found, IssuerMetadata):
                 before = self._known.get(name)
                 if before is None or told:
-                    self.observer.metadata_known(name)
+                    self._log.info("issuers.metadata_known", issuer=printable(name, ISSUER_LIMIT))
                 told = ""
                 if before != (discovery, found):
                     self._known[name] = discovery, found
@@ -213,7 +182,7 @@ class Metadata:
             else:
                 if found.why != told:
                     told = found.why
-                    self.observer.metadata_failed(name, told)
+                    self._log.error("issuers.metadata_failed", issuer=printable(name, ISSUER_LIMIT), reason=told)
                 await trio.sleep(back_off.failed(trio.current_time()))
 
     async def _fetch(self, name: str) -> tuple[str, IssuerMetadata | NoMetadata]:

@@ -4,21 +4,19 @@ Must not know: calls, or for how long credentials of before are tried.
 """
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import final
 
 import attrs
+import structlog
 
 from exchanger.errors import Diagnostic
+from exchanger.net.network import SYSTEM
+from exchanger.util.text import printable
 from exchanger.values.issuer import ClientCertificate, Issuer
+from exchanger.values.text import ISSUER_LIMIT
 from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome
-
-# Called with an issuer, and with whether its new credentials are refused. It must neither block nor raise.
-OnRotation = Callable[[Issuer, bool], None]
-
-
-def ignored(_issuer: Issuer, _refused: bool, /) -> None:  # noqa: FBT001 - an ``OnRotation``
-    """Do nothing."""
 
 
 @final
@@ -26,11 +24,17 @@ def ignored(_issuer: Issuer, _refused: bool, /) -> None:  # noqa: FBT001 - an ``
 class Rotations:
     """What endpoints did with the credentials from before their rotations.
 
-    ``changed`` is called when an endpoint refuses new credentials and accepts the previous ones, and when it then accepts the new ones:
-    each once for a rotation, since the instances of an endpoint may differ for a while. It may neither block nor raise.
+    There is a log line when an endpoint refuses new credentials and accepts the previous ones, and when it then accepts the new ones: each
+    once for a rotation, since the instances of an endpoint may differ for a while.
+
+    Args:
+        previous_left: Returns for how many seconds an issuer's previous credentials are still tried, ``None`` if they are not.
+        wall: Returns seconds since the epoch.
     """
 
-    changed: OnRotation = ignored
+    _previous_left: Callable[[str], float | None] = lambda _: None
+    _wall: Callable[[], float] = SYSTEM.wall
+    _log: structlog.stdlib.BoundLogger = attrs.field(factory=structlog.get_logger)
     _issuers: Mapping[str, Issuer] = attrs.field(factory=dict, init=False, repr=False)
     # By issuer: the generation of the new credentials that the endpoint refused while it accepted the previous ones.
     _behind: dict[str, int] = attrs.field(factory=dict, init=False)
@@ -84,7 +88,22 @@ class Rotations:
         # That new credentials are accepted is only worth a word after a refusal.
         if (not known and refused) or (told == (generation, True) and not refused):
             self._told[issuer.name] = generation, refused
-            self.changed(issuer, refused)
+            self._write(issuer, refused=refused)
+
+    def _write(self, issuer: Issuer, *, refused: bool) -> None:
+        named = {"issuer": printable(issuer.name, ISSUER_LIMIT), "endpoint": issuer.endpoint_host}
+        if not refused:
+            self._log.info("issuers.new_credentials_accepted", **named)
+            return
+        left = self._previous_left(issuer.name)
+        until = {} if left is None else {"previous_until": datetime.fromtimestamp(self._wall() + left, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
+        self._log.warning(
+            "issuers.new_credentials_refused",
+            **named,
+            **until,
+            text="the token endpoint accepts the previous credentials, which are no longer tried after that time. Correct the new ones, or "
+            "register them at the endpoint",
+        )
 
 
 def refuses_client(outcome: TokenOutcome) -> bool:

@@ -24,6 +24,7 @@ from exchanger.values.entry import Source
 from exchanger.values.selector import parse_selector
 from tests.admission.reviews import BROKEN, DENY, UID, FakeCluster, body, config_map, policies
 from tests.examples import examples
+from tests.lines import Lines
 
 
 async def at_once(function: Callable[..., object], *_args: object, **_: object) -> Any:
@@ -37,20 +38,13 @@ class Scene:
     cluster: FakeCluster = attrs.field(factory=FakeCluster)
     named: bool = False
     inline: bool = False
-    refusals: list[str] = attrs.field(factory=list)
-    faults: list[BaseException] = attrs.field(factory=list)
+    lines: Lines = attrs.field(factory=Lines)
     webhook: Webhook = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.webhook = Webhook(self.cluster, parse_selector("enabled=yes"), parse_selector("policy=yes"), self, self.named)
+        self.webhook = Webhook(self.cluster, parse_selector("enabled=yes"), parse_selector("policy=yes"), self.named, log=self.lines.logger)
         if self.inline:
             self.webhook.run_sync = at_once
-
-    def refused(self, source: Source, message: str, /) -> None:
-        self.refusals.append(f"{source}: {message}")
-
-    def failed(self, fault: BaseException, /) -> None:
-        self.faults.append(fault)
 
     async def send(self, data: bytes) -> tuple[int, bytes]:
         """Return status and body of the answer to one request."""
@@ -95,7 +89,7 @@ async def test_a_valid_policy_is_allowed_and_a_broken_one_is_refused() -> None:
     assert (refused["allowed"], refused["status"]["code"], refused["status"]["reason"]) == (False, 422, "Invalid")
     assert refused["status"]["message"].startswith("config.yaml: line 2, column ")
     assert '"dney"' in refused["status"]["message"]
-    assert scene.refusals == [f"team/policy: {refused['status']['message']}"]
+    assert scene.lines.events == [("refused", "team/policy", refused["status"]["message"])]
     assert (await scene.judged(config_map(None)))["status"]["message"].startswith("config.yaml: POL-1001: the document is missing")
     misnamed = {**config_map(None), "data": {"config.yml": DENY}}
     assert "config.yml, which was probably meant" in (await scene.judged(misnamed))["status"]["message"]
@@ -249,7 +243,7 @@ async def test_a_fault_is_an_error_that_tells_nothing(monkeypatch: pytest.Monkey
     monkeypatch.setattr("exchanger.admission.webhook.judge", broken)
     scene = Scene()
     status, content = await scene.post(body(config_map()))
-    assert (status, b"canary" in content, len(scene.faults)) == (500, False, 1)
+    assert (status, b"canary" in content, scene.lines.events) == (500, False, [("handler_failed", "RuntimeError")])
 
 
 async def test_large_documents_do_not_hold_up_small_ones(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -277,7 +271,7 @@ async def test_large_documents_do_not_hold_up_small_ones(monkeypatch: pytest.Mon
 @settings(max_examples=examples(50))
 @given(st.binary(max_size=300))
 def test_any_bytes_are_answered_or_dropped_without_a_fault(data: bytes) -> None:
-    async def send() -> list[BaseException]:
+    async def send() -> list[tuple[str, ...]]:
         scene = Scene()
         client, served = trio.testing.memory_stream_pair()
         async with trio.open_nursery() as nursery:
@@ -286,7 +280,7 @@ def test_any_bytes_are_answered_or_dropped_without_a_fault(data: bytes) -> None:
             await client.send_eof()
             async for _ in client:
                 pass
-        return scene.faults
+        return [event for event in scene.lines.events if event[0] == "handler_failed"]
 
     assert trio.run(send) == []
 

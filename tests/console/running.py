@@ -12,11 +12,12 @@ import trio
 from exchanger.console.access import ConsoleSettings
 from exchanger.console.api import ConsoleFacts
 from exchanger.console.broadcast import Totals
-from exchanger.console.console import Console, Reports, Sources
+from exchanger.console.console import Console, Sources
 from exchanger.console.page.assets import Asset, Page
 from exchanger.decision.check import DecisionRules
 from exchanger.decision.outcome import DecisionRecord
 from exchanger.policy.snapshot import CurrentPolicy
+from tests.lines import Lines
 from tests.waiting import PATIENCE_S
 
 KEY: Final = "dGhlIHNhbXBsZSBub25jZQ=="
@@ -157,13 +158,12 @@ def dead_port() -> Iterator[int]:
 
 
 class Running:
-    """``faults`` and ``unusable`` are what was reported."""
+    """``lines`` is what it logs."""
 
     def __init__(
         self, settings: ConsoleSettings, policy: CurrentPolicy, *, show_tokens: bool, counted: Callable[[], Totals], rules: DecisionRules
     ) -> None:
-        self.faults: list[BaseException] = []
-        self.unusable: list[str] = []
+        self.lines = Lines()
         self.policy = policy
         self.port = 0
         self.console = Console(
@@ -176,10 +176,10 @@ class Running:
                 lambda: (policy.notices, policy.notices),
                 rules=lambda: rules,
             ),
-            Reports(self.unusable.append, self.faults.append),
             ConsoleFacts("1.2.3", "directory"),
             page=PAGE,
             show_tokens=show_tokens,
+            log=self.lines.logger,
         )
         policy.on_change(self.console.published)
 
@@ -222,6 +222,6 @@ async def running(
         console.port = await nursery.start(console.console.run)
         yield console
         nursery.cancel_scope.cancel()
-    assert console.faults == []
+    assert [line for line in console.lines.entries if line["event"] == "console.handler_failed"] == []
     assert console.console.server.http.slots.taken == 0
     assert console.console.broadcast.subscribers == 0

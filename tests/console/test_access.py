@@ -16,7 +16,7 @@ TOKEN = "a-token-of-some-length"
 
 @pytest.fixture
 def access() -> ConsoleAccess:
-    file = TokenFile(Path("never read"), lambda _: None)
+    file = TokenFile(Path("never read"))
     file._judge(Secret(TOKEN))
     return ConsoleAccess(file)
 

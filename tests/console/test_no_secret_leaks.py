@@ -101,7 +101,7 @@ async def test_no_byte_has_a_secret(tmp_path: Path, policy: CurrentPolicy, monke
     file.write_text(TOKEN)
     async with running(ConsoleSettings(port=0, token_file=file), policy) as console:
         said = await everything_said(console)
-        told = repr(console.console) + repr(console.unusable)
+        told = repr(console.console) + repr(console.lines.entries)
 
     assert b'"type":"decisions"' in said
     assert b"api.example.com" in said

@@ -6,6 +6,7 @@ import trio
 from exchanger.console.token_file import MAX_BYTES, TokenFile, TokenFileError, check_token_file, read_token
 from exchanger.util.follow_file import UnusableFile
 from exchanger.values.secret import Secret
+from tests.lines import Lines
 from tests.waiting import until
 
 TOKEN = "a-token-of-some-length"
@@ -41,18 +42,18 @@ def test_a_file_that_cannot_be_read_is_unusable(tmp_path: Path) -> None:
 
 async def test_a_start_without_a_token_fails_in_words(tmp_path: Path) -> None:
     with pytest.raises(TokenFileError, match="CONSOLE_TOKEN_FILE cannot be read"):
-        await TokenFile(tmp_path / "none", lambda _: None).start()
+        await TokenFile(tmp_path / "none").start()
 
 
 def test_there_is_no_token_before_the_start(path: Path) -> None:
     with pytest.raises(TokenFileError):
-        _ = TokenFile(path, lambda _: None).token
+        _ = TokenFile(path).token
 
 
 async def test_a_replaced_file_is_followed_and_a_broken_one_is_reported_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Looks come sooner, and may take as long as ever: a clock that runs faster would leave a thread on a busy machine too little.
-    reported: list[str] = []
-    file = TokenFile(path, reported.append)
+    lines = Lines()
+    file = TokenFile(path, log=lines.logger)
     looks = 0
 
     def look(path: Path) -> Secret | UnusableFile:
@@ -72,12 +73,12 @@ async def test_a_replaced_file_is_followed_and_a_broken_one_is_reported_once(pat
             await until(lambda due=due: looks >= due)  # type: ignore[misc]  # bound in the loop
             assert file.token == Secret(TOKEN)
             assert not replaced.is_set()
-        assert len(reported) == 2
+        assert len(lines.entries) == 2
         await trio.Path(path).write_text("another-token-of-length")
         with trio.fail_after(60):
             await replaced.wait()
         assert file.token == Secret("another-token-of-length")
         assert not file.replaced.is_set()
         await trio.Path(path).write_text("short")
-        await until(lambda: len(reported) == 3)
+        await until(lambda: len(lines.entries) == 3)
         nursery.cancel_scope.cancel()

@@ -6,6 +6,7 @@ from typing import Final, final
 
 import attrs
 import trio
+from structlog.testing import capture_logs
 from trio.testing import wait_all_tasks_blocked
 
 from exchanger.exchange.verify import SubjectTokenVerifier
@@ -14,8 +15,9 @@ from exchanger.typing import Ticket, TokenExchanger
 from exchanger.values.issuer import Issuer, SubjectRules
 from exchanger.values.token import ExchangedToken, TokenOutcome, TokenRequest
 from tests.jwt.issuer import ISSUER, KEYS, NOW, jwk
+from tests.lines import Lines
 from tests.oauth.fakes import HTTP, ISSUED, World, kept, token_request, world
-from tests.oauth.published import Learned, Site, Steady, document
+from tests.oauth.published import Site, Steady, document
 
 KEYS_URI: Final = "http://login.example.com/keys"
 RULES: Final = SubjectRules(issuers=(ISSUER,), audiences=("gateway",), jwks_uri=KEYS_URI)
@@ -83,7 +85,7 @@ class Gated:
 
     it: World
     site: Site
-    learned: Learned
+    learned: Lines
     behind: Behind
     began: float
     skew: float = 0.0
@@ -105,20 +107,21 @@ async def guarded(
     site: Site, *issuers: Issuer, behind: TokenExchanger | None = None, settings: TokenClientSettings = HTTP
 ) -> AsyncGenerator[Gated]:
     """Run a verifier for ``issuers``; by the time of the block each key was asked for. At the end nothing is left."""
-    learned, own = Learned(), Behind()
-    async with world(site.serve, settings=settings) as it:
-        found = Gated(it, site, learned, behind if isinstance(behind, Behind) else own, trio.current_time())
-        found.verifier = SubjectTokenVerifier(behind or own, it.client.documents, it.client.reactor, learned, found.now, Steady())
-        found.use(*issuers)
-        async with trio.open_nursery() as nursery:
-            await nursery.start(found.verifier.run)
-            await wait_all_tasks_blocked()
-            yield found
-            nursery.cancel_scope.cancel()
-        assert found.verifier._followed == {}
-        assert all(not jwks._waiters for jwks in found.verifier._caches.values())
-        assert it.client.connections.open == kept(it.client)
-        await trio.sleep(HTTP.idle_connection_timeout + 1)
+    own = Behind()
+    with capture_logs() as entries:
+        async with world(site.serve, settings=settings) as it:
+            found = Gated(it, site, Lines(entries), behind if isinstance(behind, Behind) else own, trio.current_time())
+            found.verifier = SubjectTokenVerifier(behind or own, it.client.documents, it.client.reactor, found.now, Steady())
+            found.use(*issuers)
+            async with trio.open_nursery() as nursery:
+                await nursery.start(found.verifier.run)
+                await wait_all_tasks_blocked()
+                yield found
+                nursery.cancel_scope.cancel()
+            assert found.verifier._followed == {}
+            assert all(not jwks._waiters for jwks in found.verifier._caches.values())
+            assert it.client.connections.open == kept(it.client)
+            await trio.sleep(HTTP.idle_connection_timeout + 1)
 
 
 def passed(outcome: TokenOutcome) -> bool:

@@ -124,7 +124,6 @@ async def test_whatever_fails(proof: str, grant: str, failure: str, autojump_clo
     seen: list[str] = []
     async with guarded(site, issuer, settings=CONTRACT) as it:
         client = it.it.client
-        client.metadata.observer = it.learned
         it.verifier.behind = client
         client.use_issuers({"primary": issuer})
         await wait_all_tasks_blocked()
@@ -135,7 +134,7 @@ async def test_whatever_fails(proof: str, grant: str, failure: str, autojump_clo
         for subject in (SUBJECT, token(jti="canary", aud="canary"), token(jti="canary", iss="http://canary")):
             seen.append(shown(await exchange(it.verifier, asking(subject, issuer)), issuer))
         await trio.sleep(1)
-        seen.append(repr((machines, it.it.observer.records, it.learned.events, issuer, list(client.limits))))
+        seen.append(repr((machines, it.it.observer.records, it.learned.entries, issuer, list(client.limits))))
         seen.append(repr((client._preparation._endpoints, client._preparation._assertions._loaded, client._actor_tokens._kept)))
     seen.append(caplog.text)
     everything = "\n".join(seen)

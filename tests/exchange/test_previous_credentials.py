@@ -5,19 +5,22 @@ import functools
 import json
 import logging
 from collections.abc import Mapping
+from typing import Final
 
 import attrs
 import pytest
 import trio
+from structlog.testing import capture_logs
 from trio.testing import MockClock
 
 from exchanger.errors import Diagnostic
 from exchanger.oauth.rotation import Rotations
 from exchanger.oauth.settings import TokenClientSettings
 from exchanger.oauth.token_response import TokenResponseRules
-from exchanger.values.issuer import AuthMethod, Credentials, Issuer
+from exchanger.values.issuer import AuthMethod, Credentials
 from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, ExchangeRecord, TokenOutcome, TokenRequest
+from tests.lines import Lines
 from tests.oauth.fakes import HTTP, ISSUED, Peer, at_rest, exchange, kept, response, silent, success, token_request, world
 from tests.oauth.published import Site
 
@@ -200,14 +203,8 @@ async def test_callers_share_both_calls_with_those_alone_that_have_previous_cred
 # What is told of new credentials that are refused.
 
 
-@attrs.define
-class Told:
-    """An ``OnRotation``."""
-
-    events: list[tuple[str, bool]] = attrs.field(factory=list)
-
-    def __call__(self, issuer: Issuer, refused: bool, /) -> None:
-        self.events.append((issuer.name, refused))
+REFUSED_ONCE: Final = ("new_credentials_refused", "primary", "issuer.example.com")
+ACCEPTED: Final = ("new_credentials_accepted", "primary", "issuer.example.com")
 
 
 class Switching:
@@ -220,10 +217,10 @@ class Switching:
 
 
 async def test_new_credentials_that_are_refused_are_told_once_and_again_when_they_are_accepted(autojump_clock: MockClock) -> None:
-    endpoint, told = Switching(), Told()
+    endpoint, lines = Switching(), Lines()
     request = rotated()
     async with world(Site(token=endpoint).serve) as it:
-        it.client._rotations.changed = told
+        it.client._rotations._log = lines.logger
         it.client.use_issuers({"primary": request.issuer, "other": attrs.evolve(request.issuer, name="other", previous=None)})
 
         async def refused() -> dict[str, bool]:
@@ -231,43 +228,43 @@ async def test_new_credentials_that_are_refused_are_told_once_and_again_when_the
             return {issuer.name: found for issuer, found in it.client.credentials_refused.items()}
 
         assert [await refused() for _ in range(5)] == [{"primary": True, "other": False}] * 5
-        assert told.events == [("primary", True)]
+        assert lines.events == [REFUSED_ONCE]
         endpoint.accepted = NEW
         assert [await refused() for _ in range(5)] == [{"primary": False, "other": False}] * 5
-        assert told.events == [("primary", True), ("primary", False)]
+        assert lines.events == [REFUSED_ONCE, ACCEPTED]
 
 
 async def test_instances_of_an_endpoint_that_differ_are_told_of_once(autojump_clock: MockClock) -> None:
-    endpoint, told = Switching(), Told()
+    endpoint, lines = Switching(), Lines()
     request = rotated()
     async with world(Site(token=endpoint).serve) as it:
-        it.client._rotations.changed = told
+        it.client._rotations._log = lines.logger
         it.client.use_issuers({"primary": request.issuer})
         for number in range(20):
             endpoint.accepted = (OLD, NEW)[number % 2]
             assert await exchange(it.client, request) == ISSUED
             assert it.client.credentials_refused == {request.issuer: number % 2 == 0}
-        assert told.events == [("primary", True), ("primary", False)]
+        assert lines.events == [REFUSED_ONCE, ACCEPTED]
 
 
 async def test_a_rotation_without_a_refusal_and_refused_credentials_alone_are_not_told(autojump_clock: MockClock) -> None:
-    endpoint, told = Switching(), Told()
+    endpoint, lines = Switching(), Lines()
     request = rotated()
     async with world(Site(token=endpoint).serve) as it:
-        it.client._rotations.changed = told
+        it.client._rotations._log = lines.logger
         it.client.use_issuers({"primary": request.issuer})
         for accepted in (NEW, "neither"):
             endpoint.accepted = accepted
             await exchange(it.client, request)
-        assert told.events == []
+        assert lines.events == []
         assert it.client.credentials_refused == {request.issuer: False}
 
 
 async def test_the_end_of_the_previous_credentials_ends_it_and_the_next_rotation_is_told_again(autojump_clock: MockClock) -> None:
-    endpoint, told = Switching(), Told()
+    endpoint, lines = Switching(), Lines()
     request = rotated()
     async with world(Site(token=endpoint).serve) as it:
-        it.client._rotations.changed = told
+        it.client._rotations._log = lines.logger
         it.client.use_issuers({"primary": request.issuer})
         assert await exchange(it.client, request) == ISSUED
         alone = attrs.evolve(request.issuer, previous=None)
@@ -276,7 +273,7 @@ async def test_the_end_of_the_previous_credentials_ends_it_and_the_next_rotation
         third = attrs.evolve(request.issuer, credentials=Credentials("client", Secret("third"), 2))
         it.client.use_issuers({"primary": third})
         assert await exchange(it.client, attrs.evolve(request, issuer=third)) == ISSUED
-        assert told.events == [("primary", True)] * 2
+        assert lines.events == [REFUSED_ONCE] * 2
 
 
 @pytest.mark.parametrize("previous", [True, False])
@@ -298,3 +295,20 @@ def test_a_call_that_outlives_the_time_of_the_previous_credentials_leaves_nothin
     assert begun.previous is not None
     assert rotations.next_credentials(begun, attrs.evolve(begun, credentials=begun.previous, previous=None), ISSUED) is None
     assert rotations.refused == {after: False}
+
+
+def test_new_credentials_that_are_refused_have_a_warning_with_the_end_of_the_previous_ones() -> None:
+    begun = rotated().issuer
+    assert begun.previous is not None
+    before = attrs.evolve(begun, credentials=begun.previous, previous=None)
+    for left, until in ((600.0, {"previous_until": "2027-01-15T08:10:00Z"}), (None, {})):
+        with capture_logs() as lines:
+            rotations = Rotations({begun.name: left}.get, lambda: 1_800_000_000.0)
+            rotations.use_issuers({begun.name: begun})
+            rotations.next_credentials(begun, before, ISSUED)
+            rotations.next_credentials(begun, begun, ISSUED)
+        named = {"issuer": begun.name, "endpoint": begun.endpoint_host}
+        refused, accepted = lines
+        assert refused.pop("text").startswith("the token endpoint accepts the previous credentials")
+        assert refused == {"event": "issuers.new_credentials_refused", "log_level": "warning", **named, **until}
+        assert accepted == {"event": "issuers.new_credentials_accepted", "log_level": "info", **named}

@@ -75,7 +75,7 @@ def no_keys(outcome: TokenOutcome) -> bool:
 
 async def test_a_good_token_passes(autojump_clock: MockClock) -> None:
     async with guarded(publishing("p256"), gated()) as it:
-        assert it.learned.taken() == [("keys_known", ISSUER, "1")]
+        assert it.learned.entries == [{"event": "issuers.keys_known", "log_level": "info", "issuer": ISSUER, "keys": 1}]
         outcome = await exchange(it.verifier, asking(GOOD))
         assert outcome == ISSUED
         assert passed(outcome)
@@ -172,6 +172,14 @@ async def test_keys_that_cannot_be_had(answer: bytes, autojump_clock: MockClock)
         site.documents["/keys"] = published("p256")
         await trio.sleep(0.5)
         assert passed(await exchange(it.verifier, asking(GOOD)))
+
+
+async def test_the_log_names_an_issuer_within_bounds(autojump_clock: MockClock) -> None:
+    async with guarded(Site(), gated(attrs.evolve(RULES, issuers=(ISSUER + "\u202e" * 1000,)))) as it:
+        (line,) = it.learned.entries
+        assert (line["event"], line["log_level"]) == ("issuers.keys_failed", "error")
+        assert line["issuer"].isprintable()
+        assert len(line["issuer"]) < 300
 
 
 async def test_keys_stay_known_while_they_cannot_be_fetched(autojump_clock: MockClock) -> None:
@@ -500,7 +508,7 @@ async def test_an_issuer_that_goes_takes_its_keys_along(autojump_clock: MockCloc
 
 async def test_before_it_runs_nothing_passes(autojump_clock: MockClock) -> None:
     async with guarded(publishing("p256"), gated()) as it:
-        early = verify_module.SubjectTokenVerifier(it.behind, it.it.client.documents, it.it.client.reactor, it.learned, it.now)
+        early = verify_module.SubjectTokenVerifier(it.behind, it.it.client.documents, it.it.client.reactor, it.now)
         early.use_issuers({"primary": gated()})
         assert no_keys(await exchange(early, asking(GOOD)))
 

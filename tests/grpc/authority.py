@@ -15,32 +15,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from exchanger.net.tls.settings import TlsSettings
-from exchanger.net.tls.x509 import CertificateInfo
 
 # A poll interval, in seconds, for tests whose files do not change.
 NEVER: Final = 1_000_000.0
-
-
-@attrs.define(eq=False)
-class Observed:
-    """A ``TlsObserver`` that remembers."""
-
-    loaded: list[CertificateInfo] = attrs.field(factory=list)
-    rejected: list[str] = attrs.field(factory=list)
-    failed: list[tuple[str, str]] = attrs.field(factory=list)
-
-    def certificates_loaded(self, info: CertificateInfo) -> None:
-        self.loaded.append(info)
-
-    def certificates_rejected(self, reason: str) -> None:
-        self.rejected.append(reason)
-
-    def handshake_failed(self, peer: str, reason: str) -> None:
-        self.failed.append((peer, reason))
-
-    @property
-    def reasons(self) -> list[str]:
-        return [reason for _, reason in self.failed]
 
 
 @attrs.define(eq=False)

@@ -3,11 +3,13 @@
 import errno
 import socket
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, MutableMapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 import attrs
 import trio
+from structlog.testing import capture_logs
 from trio.testing import wait_all_tasks_blocked
 
 from exchanger.grpc.limits import ConnectionLimits
@@ -15,8 +17,8 @@ from exchanger.grpc.routes import Route
 from exchanger.grpc.server import Addresses, GrpcServer, ServerSettings
 from exchanger.net.reactor import Reactor
 from exchanger.net.tls.settings import TlsSettings
-from tests.grpc.authority import Observed
 from tests.grpc.peer import ECHO, Answer, Peer, head
+from tests.lines import Lines
 
 
 @attrs.define(eq=False)
@@ -136,7 +138,7 @@ class Served:
     server: GrpcServer
     reactor: Reactor
     addresses: Addresses
-    observed: Observed
+    lines: Lines
     faults: list[BaseException]
     stopped: trio.Event
     refusals: list[str]
@@ -176,6 +178,16 @@ class Served:
         connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
         return connected
 
+    @property
+    def failures(self) -> list[str]:
+        """Why handshakes failed, as the log says."""
+        return [line["reason"] for line in self.lines.entries if line["event"] == "tls.handshake_failed"]
+
+    @property
+    def certificates(self) -> list[MutableMapping[str, Any]]:
+        """The log's lines of certificates that came into force."""
+        return [line for line in self.lines.entries if line["event"] == "tls.certificates_loaded"]
+
     def at_rest(self) -> bool:
         now = self.server.usage()
         waiting = sum(session._calls.waiting for session in self.server._sessions)
@@ -188,25 +200,25 @@ async def serving(
 ) -> AsyncIterator[Served]:
     faults: list[BaseException] = []
     settings = ServerSettings("127.0.0.1", 0, max_connections, limits or ConnectionLimits(), tls)
-    observed = Observed()
     refusals: list[str] = []
     reactor = Reactor()
-    server = GrpcServer(settings, routes, reactor, faults.append, observed, refusals.append)
+    server = GrpcServer(settings, routes, reactor, faults.append, refusals.append)
     stopped = trio.Event()
 
     async def run(*, task_status: trio.TaskStatus[Addresses]) -> None:
         await server.run(task_status=task_status)
         stopped.set()
 
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(reactor.run)
-        served = Served(server, reactor, await nursery.start(run), observed, faults, stopped, refusals)
-        try:
-            yield served
-        finally:
-            for client in served.clients:
-                client.socket.close()
-            nursery.cancel_scope.cancel()
+    with capture_logs() as entries:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(reactor.run)
+            served = Served(server, reactor, await nursery.start(run), Lines(entries), faults, stopped, refusals)
+            try:
+                yield served
+            finally:
+                for client in served.clients:
+                    client.socket.close()
+                nursery.cancel_scope.cancel()
     reactor.close()
     assert served.at_rest()
     assert served.server.connections == 0

@@ -86,7 +86,7 @@ async def test_every_case_that_fails_is_known(tmp_path: Path) -> None:
             nursery.start_soon(run, h2spec, ["-p", str(served.port)], plaintext)
             nursery.start_soon(run, h2spec, ["-p", str(served.tls_port), "-t", "-k"], tls)
         assert served.faults == []
-        assert served.observed.failed == []
+        assert served.failures == []
     for report in (plaintext, tls):
         cases, failed = outcome(report)
         assert cases == CASES

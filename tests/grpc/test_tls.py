@@ -17,11 +17,12 @@ from exchanger.net.network import SYSTEM
 from exchanger.net.reactor import Reactor
 from exchanger.net.tls.certificates import CertificatesError
 from exchanger.net.tls.settings import LINES_PER_WINDOW, HandshakeLog
-from tests.grpc.authority import Observed, Site, days, server_only
+from tests.grpc.authority import Site, days, server_only
 from tests.grpc.later import Pending
 from tests.grpc.peer import framed, head, routes
 from tests.grpc.serving import Served, TlsClient, is_open, serving
 from tests.grpc.test_grpcio import forever
+from tests.lines import Lines
 
 TLS_1_2, TLS_1_3 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 VERSIONS = [TLS_1_2, TLS_1_3]
@@ -56,7 +57,7 @@ class TestServed:
             assert client.tls.version() == version.name.replace("_", ".")
             assert (client.tls.selected_alpn_protocol(), client.tls.compression()) == ("h2", None)
             assert (served.server.connections, served.server.handshakes) == (1, (1, 0))
-            assert (len(served.observed.loaded), served.observed.failed) == (1, [])
+            assert [line["log_level"] for line in served.lines.entries] == ["info"]
 
     async def test_without_a_plaintext_port(self, site: Site) -> None:
         server = GrpcServer(ServerSettings("127.0.0.1", None, tls=site.files.settings()), routes(), Reactor(), lambda _fault: None)
@@ -152,7 +153,7 @@ class TestRefused:
             await wait_all_tasks_blocked()
             assert (served.server.connections, served.server.ended_calls[0], served.server.handshakes) == (0, 0, (0, 1))
             assert served.faults == []
-            ((peer, reason),) = served.observed.failed
+            ((_, peer, reason),) = served.lines.taken()[1:]  # after the certificate
             assert peer.startswith("127.0.0.1:")
             assert reason in reasons
 
@@ -178,7 +179,7 @@ class TestRefused:
                 mock_clock.jump(1.1)  # it does not close, so it is closed
                 await wait_all_tasks_blocked()
                 assert served.server.connections == 0
-            assert served.observed.reasons == [reason]
+            assert served.failures == [reason]
             assert served.faults == []
 
 
@@ -204,10 +205,10 @@ class TestResumption:
             served.reactor.network = attrs.evolve(SYSTEM, wall=lambda: later)
             third = await served.connect_tls(context, session=first.tls.session)
             assert third.eof
-            assert served.observed.reasons == []
+            assert served.failures == []
             third.socket.close()
             await wait_all_tasks_blocked()
-            assert served.observed.reasons == ["CERTIFICATE_VERIFY_FAILED: certificate has expired since this session began"]
+            assert served.failures == ["CERTIFICATE_VERIFY_FAILED: certificate has expired since this session began"]
 
 
 class TestHandshakesThatDoNotEnd:
@@ -225,7 +226,7 @@ class TestHandshakesThatDoNotEnd:
             await wait_all_tasks_blocked()
             assert served.server.connections == 0
             peer.socket.close()
-            assert served.observed.reasons == ["timeout"]
+            assert served.failures == ["timeout"]
 
     async def test_silence_after_the_handshake_is_not_a_failed_handshake(self, site: Site, mock_clock: MockClock) -> None:
         async with serving(routes(), tls=site.files.settings()) as served:
@@ -239,7 +240,7 @@ class TestHandshakesThatDoNotEnd:
             mock_clock.jump(1.1)  # it does not close
             await wait_all_tasks_blocked()
             assert served.server.connections == 0
-            assert served.observed.reasons == []
+            assert served.failures == []
 
     async def test_a_probe_of_the_port_is_not_a_failed_handshake(self, site: Site) -> None:
         async with serving(routes(), tls=site.files.settings()) as served:
@@ -260,7 +261,7 @@ class TestHandshakesThatDoNotEnd:
                 if resets:
                     peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
             await wait_all_tasks_blocked()
-            assert served.observed.reasons == [reason]
+            assert served.failures == [reason]
 
 
 class TestTheEnd:
@@ -287,7 +288,7 @@ class TestTheEnd:
             await wait_all_tasks_blocked()
             mock_clock.jump(1.1)  # it does not close
             await served.stopped.wait()
-            assert served.observed.reasons == []  # the handshake did not fail: we left
+            assert served.failures == []  # the handshake did not fail: we left
 
     async def test_a_peer_that_says_goodbye_but_does_not_close(self, site: Site) -> None:
         async with serving(routes(), tls=site.files.settings()) as served:
@@ -316,7 +317,7 @@ class TestTheEnd:
             client.receive()
             assert client.error is not None
             assert "BAD_RECORD_MAC" in str(client.error)
-            assert served.observed.reasons == []  # the handshake did not fail
+            assert served.failures == []  # the handshake did not fail
 
 
 class TestStarting:
@@ -339,20 +340,23 @@ class TestStarting:
 
 
 async def test_a_flood_of_failed_handshakes_makes_few_lines(mock_clock: MockClock) -> None:
-    observed = Observed()
-    log = HandshakeLog(observed)
+    lines = Lines()
+    log = HandshakeLog(lines.logger)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(log.run)
         await wait_all_tasks_blocked()
         for number in range(1000):
             log.on_failed(f"192.0.2.1:{number}", "timeout")
-        expected = [(f"192.0.2.1:{number}", "timeout") for number in range(LINES_PER_WINDOW)]
-        assert (observed.failed, log.failed) == (expected, 1000)
+        expected = [("handshake_failed", f"192.0.2.1:{number}", "timeout") for number in range(LINES_PER_WINDOW)]
+        assert (lines.events, log.failed) == (expected, 1000)
         mock_clock.jump(60)
         await wait_all_tasks_blocked()
         log.on_failed("192.0.2.2:1", "NO_SHARED_CIPHER")
         mock_clock.jump(60)
         await wait_all_tasks_blocked()
-        expected += [("several peers", "990 more in the last minute, not reported one by one"), ("192.0.2.2:1", "NO_SHARED_CIPHER")]
-        assert observed.failed == expected
+        expected += [
+            ("handshake_failed", "several peers", "990 more in the last minute, not reported one by one"),
+            ("handshake_failed", "192.0.2.2:1", "NO_SHARED_CIPHER"),
+        ]
+        assert lines.events == expected
         nursery.cancel_scope.cancel()

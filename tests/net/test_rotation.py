@@ -9,9 +9,10 @@ from trio.testing import wait_all_tasks_blocked
 
 from exchanger.net.tls.certificates import CertificatesError, Known, ServerIdentity, UnusableCertificates, load
 from exchanger.net.tls.rotation import Rotation
-from tests.grpc.authority import Observed, Site
+from tests.grpc.authority import Site
 from tests.grpc.peer import routes
 from tests.grpc.serving import Served, TlsClient, serving
+from tests.lines import Lines
 from tests.waiting import until
 
 POLL = 0.01
@@ -35,15 +36,15 @@ class TestUnderConnections:
             await looked(served, 3)
             assert served.server.certificate_expiry == in_a_week.timestamp()
             site.files.write(site.authority.issue_cert("localhost", common_name="the second", not_after=in_a_month))
-            await until(lambda: len(served.observed.loaded) == 2)
+            await until(lambda: len(served.certificates) == 2)
             new = await served.connect_tls(site.client())
             assert (await old.ask(b"old")).messages == [b"echo old"]
             assert (await new.ask(b"new")).messages == [b"echo new"]
-            first, second = served.observed.loaded
-            assert (shown(old), shown(new)) == (int(first.serial, 16), int(second.serial, 16))
-            assert first.serial != second.serial
-            assert "CN=the second" in second.subject
-            assert served.server.certificate_expiry == second.expiry == in_a_month.timestamp()
+            first, second = served.certificates
+            assert (shown(old), shown(new)) == (int(first["serial"], 16), int(second["serial"], 16))
+            assert first["serial"] != second["serial"]
+            assert "CN=the second" in second["subject"]
+            assert served.server.certificate_expiry == in_a_month.timestamp()
         async with serving(routes()) as served:
             assert served.server.certificate_expiry is None
 
@@ -56,7 +57,7 @@ class TestUnderConnections:
                 old = await served.connect_tls(context)
                 assert (await old.ask(b"x")).status == 0
                 site.files.client_ca.write_bytes(site.authority.cert_pem.bytes())
-                await until(lambda served=served: len(served.observed.loaded) == 2)  # type: ignore[misc]  # bound in the loop
+                await until(lambda served=served: len(served.certificates) == 2)  # type: ignore[misc]  # bound in the loop
                 assert (await old.ask(b"still")).messages == [b"echo still"]
                 new = await served.connect_tls(context, session=old.tls.session if version is ssl.TLSVersion.TLSv1_2 else None)
                 await new.settle()
@@ -64,7 +65,7 @@ class TestUnderConnections:
                 assert served.server.handshakes[1] in {0, 1}
                 new.socket.close()
                 await wait_all_tasks_blocked()
-                assert served.observed.reasons == ["CERTIFICATE_VERIFY_FAILED: unable to get local issuer certificate"]
+                assert served.failures == ["CERTIFICATE_VERIFY_FAILED: unable to get local issuer certificate"]
 
 
 async def looked(served: Served, times: int) -> None:
@@ -83,12 +84,12 @@ def identity(site: Site) -> ServerIdentity:
 
 class TestJudging:
     @pytest.fixture
-    def observed(self) -> Observed:
-        return Observed()
+    def lines(self) -> Lines:
+        return Lines()
 
     @pytest.fixture
-    def running(self, site: Site, observed: Observed) -> Rotation:
-        running = Rotation(site.files.settings(), observed)
+    def running(self, site: Site, lines: Lines) -> Rotation:
+        running = Rotation(site.files.settings(), log=lines.logger)
         running.judge(identity(site), 0.0)
         return running
 
@@ -102,14 +103,16 @@ class TestJudging:
         ],
     )
     def test_a_bad_version_is_reported_when_it_stands(
-        self, running: Rotation, observed: Observed, site: Site, looks: list[tuple[str, float]], rejected: int
+        self, running: Rotation, lines: Lines, site: Site, looks: list[tuple[str, float]], rejected: int
     ) -> None:
         good = identity(site)
         found: dict[str, ServerIdentity | Known] = {"good": good, "known": Known(good.version), "known half": Known(b"half")}
         for what, when in looks:
             running.judge(found.get(what) or UnusableCertificates(what.encode(), "mismatch"), when)
-        assert observed.rejected == ["mismatch"] * rejected
+        assert [event for event in lines.events if event[0] == "certificates_rejected"] == [
+            ("certificates_rejected", "mismatch")
+        ] * rejected
 
-    def test_nothing_to_start_with(self, site: Site, observed: Observed) -> None:
+    def test_nothing_to_start_with(self, site: Site, lines: Lines) -> None:
         with pytest.raises(CertificatesError, match="no certificate is loaded yet"):
-            _ = Rotation(site.files.settings(), observed).context
+            _ = Rotation(site.files.settings(), log=lines.logger).context

@@ -1,4 +1,4 @@
-"""An issuer in memory that publishes documents and answers token requests, and an observer of what is learned of it."""
+"""An issuer in memory that publishes documents and answers token requests."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -65,28 +65,3 @@ class Site:
                 fields = {name: value for name, (value,) in found_fields.items()}  # none comes twice
                 self.posts.append((path, fields))
                 await peer.send(self.token(fields))
-
-
-@final
-@attrs.define(eq=False)
-class Learned:
-    """Implements ``MetadataObserver``."""
-
-    events: list[tuple[str, ...]] = attrs.field(factory=list)
-
-    def metadata_known(self, issuer: str, /) -> None:
-        self.events.append(("metadata_known", issuer))
-
-    def metadata_failed(self, issuer: str, reason: str, /) -> None:
-        self.events.append(("metadata_failed", issuer, reason))
-
-    def keys_known(self, issuer: str, count: int, /) -> None:
-        self.events.append(("keys_known", issuer, str(count)))
-
-    def keys_failed(self, issuer: str, reason: str, /) -> None:
-        self.events.append(("keys_failed", issuer, reason))
-
-    def taken(self) -> list[tuple[str, ...]]:
-        """Return the events since the last time."""
-        events, self.events = self.events, []
-        return events

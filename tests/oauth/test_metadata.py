@@ -14,15 +14,16 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from exchanger.errors import Diagnostic
 from exchanger.net.endpoint import Endpoint, read_endpoint
 from exchanger.oauth.documents import Fetched
-from exchanger.oauth.metadata import REFRESH_S, IssuerMetadata, NoMetadata, NoMetadataObserver, _places, demanded_of, read_metadata
+from exchanger.oauth.metadata import REFRESH_S, IssuerMetadata, NoMetadata, _places, demanded_of, read_metadata
 from exchanger.oauth.preparation import Preparation
 from exchanger.oauth.settings import TokenClientSettings
 from exchanger.values.issuer import ClientCertificate, Credentials, Issuer
 from exchanger.values.proxy import Proxy
 from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, ExchangeFailure, TokenRequest
+from tests.lines import Lines
 from tests.oauth.fakes import HTTP, ISSUED, World, exchange, kept, response, token_request, world
-from tests.oauth.published import ISSUER, OAUTH, OPENID, TOKEN, Learned, Site, Steady, discovered, document, metadata
+from tests.oauth.published import ISSUER, OAUTH, OPENID, TOKEN, Site, Steady, discovered, document, metadata
 from tests.property.strategies_oauth import json_values
 
 NOT_FOUND: Final = "the answer has status 404"
@@ -35,11 +36,11 @@ def asking(issuer: Issuer, subject: str = "subject") -> TokenRequest:
 
 
 @asynccontextmanager
-async def following(site: Site, *issuers: Issuer, settings: TokenClientSettings = HTTP) -> AsyncGenerator[tuple[World, Learned]]:
+async def following(site: Site, *issuers: Issuer, settings: TokenClientSettings = HTTP) -> AsyncGenerator[tuple[World, Lines]]:
     """Run a client that follows ``issuers``; by the time of the block each was asked once."""
-    learned = Learned()
+    learned = Lines()
     async with world(site.serve, settings=settings) as it:
-        it.client.metadata.observer, it.client.metadata._random = learned, Steady()
+        it.client.metadata._log, it.client.metadata._random = learned.logger, Steady()
         it.client.use_issuers({issuer.name: issuer for issuer in issuers})
         await wait_all_tasks_blocked()
         yield it, learned
@@ -336,11 +337,3 @@ def test_any_token_endpoint_is_a_safe_one_or_a_failure(address: str) -> None:
     else:
         assert found.diagnostic is (Diagnostic.INVALID_TOKEN_ENDPOINT if address else Diagnostic.METADATA_UNKNOWN)
         assert "canary" not in repr(found) + found.body
-
-
-def test_nobody_has_to_listen() -> None:
-    nobody = NoMetadataObserver()
-    nobody.metadata_known("a")
-    nobody.metadata_failed("a", "b")
-    nobody.keys_known("a", 1)
-    nobody.keys_failed("a", "b")

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol, final
 
 import attrs
+import structlog
 import trio
 
 from exchanger.exchange.cache.files import StoreFiles, read_files
@@ -53,25 +54,6 @@ class EmptyLookup(enum.Enum):
     ERROR = "error"
 
 
-class SharedObserver(Protocol):
-    """Learns how the shared level is. Must neither block nor raise."""
-
-    def store_ready(self) -> None:
-        """The store answers in time and is in use."""
-
-    def store_lost(self, reason: str) -> None:
-        """The store is out of use until further notice; each reason is reported once in a row."""
-
-    def store_refuses(self, reason: str) -> None:
-        """The store does not take what it is given; reported once until it takes something again."""
-
-    def files_unusable(self, reason: str) -> None:
-        """The level is out of use, since a file cannot be used."""
-
-    def files_changed(self, keys: int) -> None:
-        """Another version of the files is in force, with this many keys."""
-
-
 class Connected(Protocol):
     """An open connection to the store; see ``StoreConnection``."""
 
@@ -98,17 +80,16 @@ class SharedLevel:
 
     Args:
         settings: Where it is, and which files count.
-        observer: Learns how it is.
         on_keys_gone: Called when a key that may have written tokens is not in force any more.
         network: Leads to the store. ``put`` gets times of its steady clock.
         open_store: Opens connections.
     """
 
     settings: SharedSettings
-    observer: SharedObserver
     on_keys_gone: Callable[[], None]
     network: Network
     open_store: OpenStore = StoreConnection.open
+    _log: structlog.stdlib.BoundLogger = attrs.field(factory=structlog.get_logger)
     keys: tuple[CacheKey, ...] = attrs.field(default=(), init=False)
     _files: StoreFiles | None = attrs.field(default=None, init=False)
     _follower: FileFollower[StoreFiles | UnusableFile] = attrs.field(init=False)
@@ -195,9 +176,9 @@ class SharedLevel:
         if gone:
             self.on_keys_gone()
         if isinstance(found, UnusableFile):
-            self.observer.files_unusable(found.reason)
+            self._log.error("token_cache.files_unusable", reason=found.reason, text="no token is shared or read until the files are usable")
         else:
-            self.observer.files_changed(len(keys))
+            self._log.info("token_cache.files_loaded", keys=len(keys))
         self._lose(self._store)
         self._changed.set()
         self._changed = trio.Event()
@@ -236,7 +217,7 @@ class SharedLevel:
                     return None
                 self._store = store
                 self._reported = ""
-                self.observer.store_ready()
+                self._log.info("token_cache.store_ready")
                 self._wake.set()
                 nursery.start_soon(self._trip_when_lost, store)
                 await self._tripped.wait()
@@ -281,7 +262,9 @@ class SharedLevel:
     def _report_lost(self, reason: str) -> None:
         if reason != self._reported:
             self._reported = reason
-            self.observer.store_lost(reason)
+            self._log.warning(
+                "token_cache.store_lost", reason=reason, text="tokens are kept only in memory until the store responds in time"
+            )
 
     # Writes
 
@@ -310,7 +293,9 @@ class SharedLevel:
 
     def _report_refusal(self, failure: StoreFailure | None) -> None:
         if failure is not None and not self._refusing:
-            self.observer.store_refuses(failure.reason)
+            self._log.warning(
+                "token_cache.store_refuses", reason=failure.reason, text="the store accepts no tokens; those it has are still used"
+            )
         self._refusing = failure is not None
 
     def _name(self, digest: bytes) -> bytes:

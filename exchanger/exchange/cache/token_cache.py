@@ -28,7 +28,7 @@ from exchanger.values.issuer import Issuer
 from exchanger.values.token import Cache, ExchangedToken, ExchangeFailure, TokenRequest
 
 if TYPE_CHECKING:
-    from exchanger.exchange.cache.shared_level import EmptyLookup, SharedLevel, SharedObserver
+    from exchanger.exchange.cache.shared_level import EmptyLookup, SharedLevel
 
 __all__ = ["CachedToken", "TokenCache"]
 
@@ -53,14 +53,12 @@ class TokenCache:
         rules: What counts as a usable answer; another rule is another answer.
         proxies: Those of the environment, by which endpoints are reached.
         shared: The shared level's settings, ``None`` for memory alone.
-        observer: Learns how the shared level is; required with one.
         network: Its clocks measure life; its random numbers spread renewals and attempts.
     """
 
     rules: TokenResponseRules = attrs.field(factory=TokenResponseRules)
     proxies: EnvironmentProxies = attrs.field(factory=EnvironmentProxies)
     shared: SharedSettings | None = None
-    observer: "SharedObserver | None" = None
     network: Network = SYSTEM
     _memory: MemoryStore = attrs.field(factory=MemoryStore, init=False)
     _issuers: IssuersInForce = attrs.field(init=False)
@@ -74,9 +72,7 @@ class TokenCache:
             # Here, since the store's client takes 0.4 s and 28 MB, and before the loop runs.
             from exchanger.exchange.cache.shared_level import SharedLevel
 
-            if self.observer is None:
-                raise ValueError("a shared level needs an observer")
-            self._level = SharedLevel(self.shared, self.observer, self._forget_all, self.network)
+            self._level = SharedLevel(self.shared, self._forget_all, self.network)
 
     @property
     def entries(self) -> int:

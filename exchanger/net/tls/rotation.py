@@ -7,11 +7,13 @@ import ssl
 from typing import Final, NoReturn, final
 
 import attrs
+import structlog
 import trio
 
 from exchanger.net.network import SYSTEM, Network
 from exchanger.net.tls.certificates import CertificatesError, Known, ServerIdentity, UnusableCertificates, load
-from exchanger.net.tls.settings import TlsObserver, TlsSettings
+from exchanger.net.tls.settings import TlsSettings
+from exchanger.net.tls.x509 import Validity
 from exchanger.util.follow_file import HANGS, FileFollower
 
 # Seconds that a version must stand before it is called unusable: whoever replaces certificate and key one after the other is done then.
@@ -41,8 +43,8 @@ class Rotation:
     """Holds the current identity."""
 
     _settings: TlsSettings
-    _observer: TlsObserver
     _network: Network = SYSTEM
+    _log: structlog.stdlib.BoundLogger = attrs.field(factory=structlog.get_logger)
     _current: ServerIdentity | None = attrs.field(default=None, init=False)
     _suspect: bytes = attrs.field(default=b"", init=False, repr=False)
     _suspect_since: float = attrs.field(default=0.0, init=False)
@@ -97,7 +99,8 @@ class Rotation:
         if isinstance(found, ServerIdentity):
             self._current = found
             self._loaded += 1
-            self._observer.certificates_loaded(found.info)
+            log = self._log.info if found.info.validity is Validity.VALID else self._log.warning
+            log("tls.certificates_loaded", **{**attrs.asdict(found.info), "validity": found.info.validity.value})
         if found.version != self._rejected:
             self._rejected = b""  # whoever makes the same mistake again is told again
 
@@ -111,7 +114,7 @@ class Rotation:
                 raise CertificatesError(found.reason)
             self._suspect, self._rejected = b"", found.version
             self._rejections += 1
-            self._observer.certificates_rejected(found.reason)
+            self._log.error("tls.certificates_rejected", reason=found.reason, text="the previous certificate stays in use")
 
     def _load(self) -> ServerIdentity | UnusableCertificates | Known:
         known = {self._rejected} if self._current is None else {self._rejected, self._current.version}

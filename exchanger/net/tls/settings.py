@@ -1,12 +1,11 @@
-"""The TLS listener's settings, and what it reports: certificates to an observer, and failed handshakes at a bounded rate."""
+"""The TLS listener's settings, and the log of failed handshakes, whose rate is bounded."""
 
 from pathlib import Path
-from typing import Final, Protocol, final
+from typing import Final, final
 
 import attrs
+import structlog
 import trio
-
-from exchanger.net.tls.x509 import CertificateInfo
 
 # Seconds between looks at the files. A look costs 0.3 ms in a thread, which is no load, and a new certificate is in use before whoever
 # installed it can check. Certificates are replaced days before they expire.
@@ -34,34 +33,6 @@ class TlsSettings:
     protocols: tuple[str, ...] = attrs.field(default=("h2",), kw_only=True)
 
 
-class TlsObserver(Protocol):
-    """Learns of certificates and handshakes; must neither block nor raise. None of its arguments is secret."""
-
-    def certificates_loaded(self, info: CertificateInfo) -> None:
-        """From now on new connections get this certificate, and the client authorities that were read with it."""
-
-    def certificates_rejected(self, reason: str) -> None:
-        """The files cannot be used as they are now; the previous certificate stays. Called once for each content of the files."""
-
-    def handshake_failed(self, peer: str, reason: str) -> None:
-        """The handshake with ``peer`` (address and port) failed. Called for a few a minute, and for the number of the others."""
-
-
-@final
-@attrs.frozen
-class SilentTlsObserver:
-    """Ignores everything."""
-
-    def certificates_loaded(self, info: CertificateInfo) -> None:
-        """See ``TlsObserver``."""
-
-    def certificates_rejected(self, reason: str) -> None:
-        """See ``TlsObserver``."""
-
-    def handshake_failed(self, peer: str, reason: str) -> None:
-        """See ``TlsObserver``."""
-
-
 # Seconds for which lines are counted; alerts on logs usually count per minute.
 _WINDOW: Final = 60.0
 
@@ -73,9 +44,9 @@ LINES_PER_WINDOW: Final = 10
 @final
 @attrs.define(eq=False)
 class HandshakeLog:
-    """Counts handshakes, and reports failed ones to the observer."""
+    """Counts handshakes, and logs failed ones."""
 
-    _observer: TlsObserver
+    _log: structlog.stdlib.BoundLogger = attrs.field(factory=structlog.get_logger)
     completed: int = attrs.field(default=0, init=False)
     failed: int = attrs.field(default=0, init=False)
     _lines: int = attrs.field(default=0, init=False)
@@ -86,7 +57,7 @@ class HandshakeLog:
         while True:
             await trio.sleep(_WINDOW)
             if self._unreported:
-                self._observer.handshake_failed("several peers", f"{self._unreported} more in the last minute, not reported one by one")
+                self._write("several peers", f"{self._unreported} more in the last minute, not reported one by one")
             self._lines = self._unreported = 0
 
     def on_completed(self) -> None:
@@ -98,6 +69,9 @@ class HandshakeLog:
         self.failed += 1
         if self._lines < LINES_PER_WINDOW:
             self._lines += 1
-            self._observer.handshake_failed(peer, reason)
+            self._write(peer, reason)
         else:
             self._unreported += 1
+
+    def _write(self, peer: str, reason: str) -> None:
+        self._log.warning("tls.handshake_failed", peer=peer, reason=reason)

@@ -31,29 +31,6 @@ def shared_settings(folder: Path, *keys: str, namespace: str = "exchanger") -> S
 
 @final
 @attrs.define(eq=False)
-class Seen:
-    """An observer that remembers."""
-
-    told: list[str] = attrs.field(factory=list)
-
-    def store_ready(self) -> None:
-        self.told.append("ready")
-
-    def store_lost(self, reason: str) -> None:
-        self.told.append(f"lost: {reason}")
-
-    def store_refuses(self, reason: str) -> None:
-        self.told.append(f"refuses: {reason}")
-
-    def files_unusable(self, reason: str) -> None:
-        self.told.append(f"unusable: {reason}")
-
-    def files_changed(self, keys: int) -> None:
-        self.told.append(f"keys: {keys}")
-
-
-@final
-@attrs.define(eq=False)
 class Server:
     """What all connections have in common. ``delay``: seconds until it answers."""
 

@@ -19,8 +19,9 @@ from exchanger.values.issuer import CachePolicy, Issuer
 from exchanger.values.token import TokenRequest
 from tests.exchange.cache import examples
 from tests.exchange.cache.examples import PATIENCE_S, issuer, refusal, request, running, token, until
-from tests.exchange.cache.fake_store import Seen, key_line
+from tests.exchange.cache.fake_store import key_line
 from tests.exchange.cache.redis_server import RedisServer, redis_server
+from tests.lines import Lines
 from tests.net.certificates import write_certificate
 
 pytestmark = pytest.mark.redis
@@ -48,13 +49,16 @@ def settings_of(server: RedisServer, *keys: str, scheme: str = "redis", name: st
 
 
 def replica(
-    settings: SharedSettings, of: Issuer | None = None, seen: Seen | None = None, *, wait: bool = True
+    settings: SharedSettings, of: Issuer | None = None, lines: Lines | None = None, *, wait: bool = True
 ) -> AbstractAsyncContextManager[TokenCache]:
-    return running(TokenCache(shared=settings, observer=seen or Seen()), of or issuer(), wait=wait)
+    one = TokenCache(shared=settings)
+    assert one._level is not None
+    one._level._log = (lines or Lines()).logger
+    return running(one, of or issuer(), wait=wait)
 
 
-def told(seen: Seen, text: str) -> bool:
-    return any(text in one for one in seen.told)
+def told(lines: Lines, text: str) -> bool:
+    return any(text in " ".join(event) for event in lines.events)
 
 
 async def found(one: TokenCache, asked: TokenRequest) -> str | None:
@@ -101,8 +105,8 @@ async def test_two_replicas(server: RedisServer) -> None:
 
 
 async def test_a_server_that_is_killed_and_comes_back_empty(server: RedisServer) -> None:
-    settings, seen = settings_of(server), Seen()
-    async with replica(settings, seen=seen) as one, replica(settings) as other:
+    settings, lines = settings_of(server), Lines()
+    async with replica(settings, lines=lines) as one, replica(settings) as other:
         one.keep(request(), token("issued"))
         await stored(server)
         server.kill()
@@ -116,13 +120,13 @@ async def test_a_server_that_is_killed_and_comes_back_empty(server: RedisServer)
         assert await found(other, request()) is None
         one.keep(request(), token("again"))
         assert await found_in_time(other, request()) == "again"
-    assert seen.told[:2] == ["keys: 1", "ready"]
-    assert seen.told[2] in {"lost: closed the connection", "lost: cannot be reached"}
+    assert lines.events[:2] == [("files_loaded", "1"), ("store_ready",)]
+    assert lines.events[2] in {("store_lost", "closed the connection"), ("store_lost", "cannot be reached")}
 
 
 async def test_a_server_that_is_paused(server: RedisServer) -> None:
-    settings, seen = settings_of(server), Seen()
-    async with replica(settings, seen=seen) as one, replica(settings) as other:
+    settings, lines = settings_of(server), Lines()
+    async with replica(settings, lines=lines) as one, replica(settings) as other:
         other.keep(request(), token("issued"))
         await stored(server)
         server.pause()
@@ -132,22 +136,22 @@ async def test_a_server_that_is_paused(server: RedisServer) -> None:
             assert await found(one, request()) is None
         assert waited <= 4
         assert not one.asks_shared(request())
-        await until(partial(told, seen, "lost"))
+        await until(partial(told, lines, "store_lost"))
         server.resume()
         await until(lambda: one.asks_shared(request()))
         assert await found_in_time(one, request()) == "issued"
-    assert seen.told[2] == f"lost: did not answer within {1000 * FIND_S:.0f} ms"
+    assert lines.events[2] == ("store_lost", f"did not answer within {1000 * FIND_S:.0f} ms")
 
 
 async def test_a_server_that_is_full(server: RedisServer) -> None:
-    settings, seen = settings_of(server), Seen()
-    async with replica(settings, seen=seen) as one, replica(settings) as other:
+    settings, lines = settings_of(server), Lines()
+    async with replica(settings, lines=lines) as one, replica(settings) as other:
         one.keep(request("before"), token("before"))
         await stored(server)
         server.ask("CONFIG", "SET", "maxmemory", "1")
         server.ask("CONFIG", "SET", "maxmemory-policy", "noeviction")
         one.keep(request("later"), token("later"))
-        await until(lambda: "refuses: is full" in seen.told)
+        await until(lambda: ("store_refuses", "is full") in lines.events)
         assert await found_in_time(other, request("before")) == "before"
         assert await found(other, request("later")) is None
         assert one.find(request("later")) is not None
@@ -208,15 +212,15 @@ async def test_tls(folder: Path) -> None:
             one.keep(request(), token("issued"))
             assert await found_in_time(other, request()) == "issued"
         for wrong, reason in (
-            (attrs.evolve(settings, ca_file=folder / "other-ca.pem"), "lost: has a certificate that is not trusted"),
-            (attrs.evolve(settings, ca_file=None), "lost: has a certificate that is not trusted"),
+            (attrs.evolve(settings, ca_file=folder / "other-ca.pem"), "has a certificate that is not trusted"),
+            (attrs.evolve(settings, ca_file=None), "has a certificate that is not trusted"),
             (attrs.evolve(settings_of(server), ca_file=None), None),  # plain text
         ):
-            seen = Seen()
-            async with replica(wrong, seen=seen, wait=False) as one:
-                await until(partial(told, seen, "lost"))
+            lines = Lines()
+            async with replica(wrong, lines=lines, wait=False) as one:
+                await until(partial(told, lines, "store_lost"))
                 assert not one.asks_shared(request())
-            assert reason is None or seen.told[1] == reason
+            assert reason is None or lines.events[1] == ("store_lost", reason)
 
 
 async def test_passwords_and_users(server: RedisServer) -> None:
@@ -226,23 +230,23 @@ async def test_passwords_and_users(server: RedisServer) -> None:
     server.ask("CONFIG", "SET", "requirepass", "general")
     server.password = "general"
     settings = attrs.evolve(settings_of(server), username="app", password_file=password)
-    seen = Seen()
-    async with replica(settings, seen=seen, wait=False) as one:
-        await until(lambda: "lost: refuses the user or password" in seen.told)
+    lines = Lines()
+    async with replica(settings, lines=lines, wait=False) as one:
+        await until(lambda: ("store_lost", "refuses the user or password") in lines.events)
         assert await found(one, request()) is None
         password.write_text("right\n")  # followed: no restart
         await until(lambda: one.asks_shared(request()))
         one.keep(request(), token("issued"))
         async with replica(settings) as other:
             assert await found_in_time(other, request()) == "issued"
-        async with replica(attrs.evolve(settings, username="", password_file=None), seen=seen, wait=False):
-            await until(lambda: seen.told[-1].startswith("lost"))
+        async with replica(attrs.evolve(settings, username="", password_file=None), lines=lines, wait=False):
+            await until(lambda: lines.events[-1][0] == "store_lost")
         for names in (("~other:*",), ("resetkeys", "~exchanger:token:*", "-getrange")):
             server.ask("ACL", "SETUSER", "app", "resetkeys", *names)
-            poor = Seen()
-            async with replica(settings, seen=poor, wait=False):
+            poor = Lines()
+            async with replica(settings, lines=poor, wait=False):
                 await until(partial(told, poor, "does not allow this user"))
-    assert "canary" not in str(seen.told)
+    assert "canary" not in str(lines.entries)
 
 
 async def test_the_store_s_memory_and_its_file_tell_no_secret(server: RedisServer) -> None:

@@ -2,7 +2,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import attrs
 import pytest
@@ -21,7 +21,8 @@ from exchanger.net.network import SYSTEM
 from exchanger.values.issuer import CachePolicy, Issuer
 from exchanger.values.secret import Secret
 from tests.exchange.cache.examples import HOST, START, found, issuer, refusal, request, running, token, until
-from tests.exchange.cache.fake_store import Seen, Server, key_line, shared_settings
+from tests.exchange.cache.fake_store import Server, key_line, shared_settings
+from tests.lines import Lines
 
 SOON: Final = 0.1
 T = TypeVar("T")
@@ -34,14 +35,22 @@ async def at_once(function: Callable[..., T], *args: object, **_options: object)
 
 
 def replica(
-    server: Server, settings: SharedSettings, of: Issuer | None = None, *, offset: float = 0.0, seen: Seen | None = None, wait: bool = True
+    server: Server,
+    settings: SharedSettings,
+    of: Issuer | None = None,
+    *,
+    offset: float = 0.0,
+    lines: Lines | None = None,
+    wait: bool = True,
 ) -> AbstractAsyncContextManager[TokenCache]:
     """Run a replica whose wall clock is ``offset`` seconds ahead of the truth."""
     wall = lambda: START + offset + trio.current_time()  # noqa: E731 - short
     network = attrs.evolve(SYSTEM, steady=trio.current_time, wall=wall, run_sync=at_once)
-    one = TokenCache(shared=settings, observer=seen or Seen(), network=network)
+    one = TokenCache(shared=settings, network=network)
     assert one._level is not None
     one._level.open_store = server.open
+    if lines is not None:
+        one._level._log = lines.logger
     return running(one, of or issuer(), wait=wait)
 
 
@@ -104,15 +113,15 @@ async def test_during_a_rotation_of_keys_both_are_read_and_the_first_one_writes(
 
 
 async def test_a_key_that_is_taken_out_takes_what_it_wrote(tmp_path: Path, autojump_clock: MockClock) -> None:
-    server, settings, seen = Server(), shared_settings(tmp_path, "new", "old"), Seen()
+    server, settings, lines = Server(), shared_settings(tmp_path, "new", "old"), Lines()
     other = tmp_path / "other"
     other.mkdir()
-    async with replica(server, shared_settings(other, "old")) as writer, replica(server, settings, seen=seen) as reader:
+    async with replica(server, shared_settings(other, "old")) as writer, replica(server, settings, lines=lines) as reader:
         writer.keep(request(), token("old"))
         await trio.sleep(SOON)
         assert await found(reader, request()) == "old"
         settings.key_file.write_text(key_line("new"))
-        await until(lambda: "keys: 1" in seen.told)
+        await until(lambda: ("files_loaded", "1") in lines.events)
         assert reader.find(request()) is None
         await until(lambda: reader.asks_shared(request()))
         assert await found(reader, request()) is None
@@ -122,15 +131,16 @@ async def test_a_key_that_is_taken_out_takes_what_it_wrote(tmp_path: Path, autoj
 async def test_without_a_usable_key_nothing_is_shared_and_a_good_one_ends_that(
     tmp_path: Path, autojump_clock: MockClock, content: str | None
 ) -> None:
-    server, settings, seen = Server(), shared_settings(tmp_path), Seen()
-    async with replica(server, settings, seen=seen) as one:
+    server, settings, lines = Server(), shared_settings(tmp_path), Lines()
+    async with replica(server, settings, lines=lines) as one:
         one.keep(request(), token())
         if content is None:
             settings.key_file.unlink()
         else:
             settings.key_file.write_text(content)
-        await until(lambda: seen.told[-1].startswith("unusable: TOKEN_CACHE_KEY_FILE"))
-        assert "canary" not in str(seen.told)
+        await until(lambda: lines.events[-1][0] == "files_unusable")
+        assert lines.events[-1][1].startswith("TOKEN_CACHE_KEY_FILE")
+        assert "canary" not in str(lines.entries)
         assert one.find(request()) is None
         assert not one.asks_shared(request())
         assert await found(one, request()) is None
@@ -141,8 +151,8 @@ async def test_without_a_usable_key_nothing_is_shared_and_a_good_one_ends_that(
 
 
 async def test_a_slow_server_costs_three_look_ups_and_is_used_again_when_it_is_quick(tmp_path: Path, autojump_clock: MockClock) -> None:
-    server, seen = Server(), Seen()
-    async with replica(server, shared_settings(tmp_path), seen=seen) as one:
+    server, lines = Server(), Lines()
+    async with replica(server, shared_settings(tmp_path), lines=lines) as one:
         server.delay = 1.5 * FIND_S
         took = []
         for _ in range(10):
@@ -155,7 +165,7 @@ async def test_a_slow_server_costs_three_look_ups_and_is_used_again_when_it_is_q
         assert one.requests[HOST, "shared", "error"] == 3
         await trio.sleep(60)
         assert not one.asks_shared(request())
-        assert seen.told[2:] == ["lost: did not answer within 20 ms"]
+        assert lines.events[2:] == [("store_lost", "did not answer within 20 ms")]
         server.delay = 0.0
         began = trio.current_time()
         await until(lambda: one.asks_shared(request()))
@@ -176,8 +186,8 @@ async def test_single_failures_among_many_answers_change_nothing(tmp_path: Path,
 
 
 async def test_a_server_that_dies_is_connected_to_again(tmp_path: Path, autojump_clock: MockClock) -> None:
-    server, seen = Server(), Seen()
-    async with replica(server, shared_settings(tmp_path), seen=seen) as one:
+    server, lines = Server(), Lines()
+    async with replica(server, shared_settings(tmp_path), lines=lines) as one:
         server.refuses = "cannot be reached"
         server.kill()
         await trio.sleep(SOON)
@@ -188,16 +198,22 @@ async def test_a_server_that_dies_is_connected_to_again(tmp_path: Path, autojump
         assert server.opened < 20
         server.refuses = ""
         await until(lambda: one.asks_shared(request()))
-    assert seen.told == ["keys: 1", "ready", "lost: closed the connection", "lost: cannot be reached", "ready"]
+    assert lines.events == [
+        ("files_loaded", "1"),
+        ("store_ready",),
+        ("store_lost", "closed the connection"),
+        ("store_lost", "cannot be reached"),
+        ("store_ready",),
+    ]
 
 
 async def test_a_connection_out_of_step_is_closed(tmp_path: Path, autojump_clock: MockClock) -> None:
-    server, seen = Server(), Seen()
-    async with replica(server, shared_settings(tmp_path), seen=seen):
+    server, lines = Server(), Lines()
+    async with replica(server, shared_settings(tmp_path), lines=lines):
         server.connections[0].in_step = False
         await trio.sleep(10)
     assert server.opened == 2
-    assert seen.told[-1] == "ready"
+    assert lines.events[-1] == ("store_ready",)
 
 
 async def test_the_start_does_not_wait_for_the_store(tmp_path: Path, autojump_clock: MockClock) -> None:
@@ -211,9 +227,9 @@ async def test_the_start_does_not_wait_for_the_store(tmp_path: Path, autojump_cl
 
 
 async def test_a_full_store_is_told_once_and_read_on(tmp_path: Path, autojump_clock: MockClock) -> None:
-    server, seen = Server(), Seen()
+    server, lines = Server(), Lines()
     settings = shared_settings(tmp_path)
-    async with replica(server, settings, seen=seen) as one, replica(server, settings) as other:
+    async with replica(server, settings, lines=lines) as one, replica(server, settings) as other:
         one.keep(request("before"), token("before"))
         await trio.sleep(SOON)
         server.full = True
@@ -222,7 +238,7 @@ async def test_a_full_store_is_told_once_and_read_on(tmp_path: Path, autojump_cl
             await trio.sleep(SOON)
         assert await found(other, request("before")) == "before"
         assert await found(other, request("1")) is None
-        assert seen.told.count("refuses: is full") == 1
+        assert lines.events.count(("store_refuses", "is full")) == 1
         assert one.asks_shared(request())
         server.full = False
         one.keep(request("after"), token("after"))
@@ -468,9 +484,3 @@ async def test_look_ups_at_a_time_are_bounded(tmp_path: Path, autojump_clock: Mo
             assert not one.asks_shared(request())
         assert server.reads == 2
         assert one.asks_shared(request())
-
-
-async def test_a_shared_level_needs_an_observer(tmp_path: Path) -> None:
-    fields: dict[str, Any] = {"shared": shared_settings(tmp_path)}
-    with pytest.raises(ValueError, match="observer"):
-        TokenCache(**fields)
