@@ -319,7 +319,7 @@ class Reflector(Generic[T]):
             self._plan_comparison()
             self._outage = complete.kind in _OUTAGE  # another refusal may last, and must not keep the watch back
             return after_failure(ReflectorStep.COMPARE, complete)
-        if self.store.agrees(complete):
+        if await self.store.agrees(complete):
             self.store.version = complete.resource_version
             self._synced()
             return ReflectorStep.WATCH

@@ -59,17 +59,17 @@ def test_nothing_is_kept_of_those_beyond() -> None:
     assert [one.key.name for one in made.news.items] == ["e13"]
 
 
-def test_what_there_is_room_for_again_is_missing_until_it_is_told() -> None:
+async def test_what_there_is_room_for_again_is_missing_until_it_is_told() -> None:
     made = store("a", "b", "c")
     assert made.apply(Deleted(Key("n", "a"), "11")) is EventEffect.NEWS
     assert (made.news.items, made.news.gone) == ((), (Key("n", "a"),))
     assert is_lacking(made)
     listed = Complete((item("b", 2), item("c", 3)), "12")
-    assert not made.agrees(listed)
+    assert not await made.agrees(listed)
     made.replace(listed)
     assert made.items[Key("n", "c")].value.document == "text"
     assert not is_lacking(made)
-    assert made.agrees(listed)
+    assert await made.agrees(listed)
 
 
 def test_it_is_told_by_an_edit_and_missing_no_longer_if_the_room_is_taken() -> None:

@@ -5,9 +5,10 @@ from contextlib import asynccontextmanager
 
 import attrs
 import pytest
+import trio
 
 from exchanger.kube.list_watch import ApiFailure, Bookmark, Deleted, FailureKind, Item, Key, Page, Put, WatchEvent
-from exchanger.kube.store import Complete, EventEffect, ListBounds, ReflectorStore, list_all, older, usable
+from exchanger.kube.store import COMPARED, Complete, EventEffect, ListBounds, ReflectorStore, list_all, older, usable
 
 A, B = Key("n", "a"), Key("n", "b")
 
@@ -73,12 +74,12 @@ def test_requests_give_two_versions_another_meaning(version: str, expected: bool
         (Bookmark("0"), EventEffect.BREAK, "10", 1),
     ],
 )
-def test_an_event_advances_the_store_or_changes_nothing(
+async def test_an_event_advances_the_store_or_changes_nothing(
     known: ReflectorStore[str], event: Put[str] | Deleted | Bookmark, effect: EventEffect, version: str, size: int
 ) -> None:
     assert known.apply(event) is effect
     assert (known.version, len(known.items)) == (version, size)
-    assert effect is not EventEffect.BREAK or known.agrees(Complete((item(A, "7"),), "10"))
+    assert effect is not EventEffect.BREAK or await known.agrees(Complete((item(A, "7"),), "10"))
 
 
 def test_opaque_versions_have_no_order(known: ReflectorStore[str]) -> None:
@@ -98,8 +99,37 @@ def test_opaque_versions_have_no_order(known: ReflectorStore[str]) -> None:
         (Complete((), "10"), False),
     ],
 )
-def test_a_list_agrees_when_it_is_equal_and_not_older(known: ReflectorStore[str], complete: Complete[str], expected: bool) -> None:
-    assert known.agrees(complete) is expected
+async def test_a_list_agrees_when_it_is_equal_and_not_older(known: ReflectorStore[str], complete: Complete[str], expected: bool) -> None:
+    assert (await known.agrees(complete)) is expected
+
+
+@attrs.define(eq=False)
+class Counted(trio.abc.Instrument):
+    """A value that counts how often it was compared, as an instrument in one step at most."""
+
+    compared: int = 0
+    most: int = 0
+
+    def __eq__(self, other: object) -> bool:
+        self.compared += 1
+        return self is other
+
+    __hash__ = object.__hash__
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.compared = 0
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.most = max(self.most, self.compared)
+
+
+async def test_a_long_list_is_compared_in_steps() -> None:
+    counted, known = Counted(), ReflectorStore[Counted]()
+    listed = Complete(tuple(Item(Key("n", f"p{number}"), "7", counted) for number in range(3 * COMPARED + 1)), "10")
+    known.replace(attrs.evolve(listed, items=tuple(Item(Key("n", item.key.name), "7", counted) for item in listed.items)))
+    trio.lowlevel.add_instrument(counted)
+    assert await known.agrees(listed)
+    assert counted.most == COMPARED
 
 
 def test_any_complete_state_is_taken_even_an_older_one(known: ReflectorStore[str]) -> None:
