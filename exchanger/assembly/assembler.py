@@ -28,7 +28,7 @@ from exchanger.assembly.backlog import CHANGE_WORK, CLAIM_WORK, SHARE_WORK, WITH
 from exchanger.net.network import SYSTEM, RunSync
 from exchanger.policy.documents.document import Labels, PolicyDocument
 from exchanger.policy.grants.allowance import NO_GRANTS, Allowance, Grants
-from exchanger.policy.grants.restriction import Cut, again
+from exchanger.policy.grants.restriction import Cut, restrict_again
 from exchanger.policy.selection import Change, Document, Text, UnknownDocument, read
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Source
@@ -81,14 +81,18 @@ class Made:
     costs: Mapping[str, float] = attrs.field(factory=dict, repr=False)
     namespaces: frozenset[str] = attrs.field(default=frozenset(), repr=False)
 
-    def moved_to(self, snapshot: PolicySnapshot, grants: Grants) -> "Made":
-        """Apply the same documents to ``snapshot``, as other ``grants`` leave them; nothing is read again."""
-        documents = self.documents if grants is self.grants else _again(self.documents, grants)
-        return Made(with_documents(snapshot, documents, grants), grants, documents, self.costs)
-
-
-def _again(documents: Documents, grants: Grants) -> Documents:
-    return {source: document and again(document, grants) for source, document in documents.items()}
+    def with_later(self, documents: Documents, grants: Grants) -> "Made":
+        """Apply ``documents``, which were held against ``grants``, too; nothing is read again."""
+        if grants is not self.grants:
+            documents = {source: document and restrict_again(document, self.grants) for source, document in documents.items()}
+        # What was withdrawn meanwhile is told already, and may be a namespace of 10,000 documents.
+        new = {source: left for source, left in documents.items() if left is not None or source in self.documents}
+        return attrs.evolve(
+            self,
+            snapshot=with_documents(self.snapshot, documents, self.grants),
+            documents={**self.documents, **new},
+            namespaces=self.namespaces.union(source.namespace for source in documents),
+        )
 
 
 # What each namespace may do.
@@ -121,7 +125,7 @@ def granted(snapshot: PolicySnapshot, before: Grants, grants: Grants) -> Made:
     for source, document in snapshot.documents.items():
         if source.namespace not in changed:
             continue
-        left = again(document, grants)
+        left = restrict_again(document, grants)
         part = snapshot.namespaces.get(source.namespace)
         if left != (document.alone or document) or (part is not None and part.exceeds):
             documents[source] = left
@@ -185,7 +189,7 @@ def swept(snapshot: PolicySnapshot, grants: Grants) -> Made:
 @final
 @attrs.define(eq=False)
 class Assembler:
-    """``issuers`` are the profiles that entries may refer to; after changing them, put all documents ``again``.
+    """``issuers`` are the profiles that entries may refer to; after changing them, have all documents ``reread``.
 
     ``grants`` are what documents are held against; call ``use_grants`` to change them. All methods but ``run`` and ``news`` return at once,
     and belong to the event loop's thread. ``run_sync`` runs a function in a thread, and ``cpu`` returns
@@ -234,9 +238,10 @@ class Assembler:
     _news: trio.Event = attrs.field(factory=trio.Event, init=False)
     # When each lane first finished something that it has not announced yet.
     _ready: dict[Lane, float] = attrs.field(factory=dict, init=False)
-    # Held while withdrawals are passed on, and while a version without them is made in slices; no other change may overtake these.
+    # Held while withdrawals are passed on.
     _putting_withdrawals: trio.Lock = attrs.field(factory=trio.Lock, init=False)
-    _applying_withdrawals: trio.Lock = attrs.field(factory=trio.Lock, init=False)
+    # Held while the light lane changes the newest policy, and when the heavy one takes its place.
+    _changing: trio.Lock = attrs.field(factory=trio.Lock, init=False)
     _work: trio.Event = attrs.field(factory=trio.Event, init=False)
     # A thread that outlives a cancellation ends before another one begins.
     _limiters: dict[Lane, trio.CapacityLimiter] = attrs.field(factory=lambda: {lane: trio.CapacityLimiter(1) for lane in Lane}, init=False)
@@ -254,13 +259,13 @@ class Assembler:
                 nursery.start_soon(self._heavy)
                 nursery.start_soon(self._expire)
 
-    def put(self, source: Source, document: Document | None, *, again: bool = False) -> None:
+    def put(self, source: Source, document: Document | None, *, reread: bool = False) -> None:
         """Set the document of a source, ``None`` for none; the last call for a source counts.
 
-        ``again``: the document is not new, only to be read again, and comes after those that are new.
+        ``reread``: the document is not new, only to be read again, and comes after those that are new.
         """
         known = self._snapshot.documents.get(source) or self._backlog.under_way(source)
-        self._backlog.put(source, document, self.clock(), again=again)
+        self._backlog.put(source, document, reread=reread)
         if document is not None and self.grants.limited and known is not None:
             labels, newest = known.namespace_labels, document.namespace_labels
             if self._relabelled.get(source.namespace, labels) != newest:
@@ -415,37 +420,33 @@ class Assembler:
     async def _light(self) -> None:
         while True:
             changes = await self._next(Lane.LIGHT)
-            if self._cut_is_behind:
-                await self._cut()
-            if not changes:
-                continue
-            self._ready.setdefault(Lane.LIGHT, self.clock())
-            if changes[0].document is None:
-                await self._apply_withdrawals(changes)
-            elif sum(change.work for change in changes) <= INLINE_BATCH and all(map(self._is_small, changes)):
-                for change in changes:
-                    await trio.lowlevel.checkpoint()
-                    made = make(self._snapshot, (change,), self.issuers, self.grants, self.cpu)
-                    self._commit_light(made)
-                    await self._done((change,), made)
-            else:
-                base = self._snapshot
-                made = await self._in_thread(Lane.LIGHT, make, base, changes, self.issuers, self.grants, self.cpu)
-                while self._snapshot is not base or made.grants is not self.grants:  # the heavy lane was ready first
-                    base = self._snapshot
-                    made = await self._in_thread(Lane.LIGHT, made.moved_to, base, self.grants)
+            async with self._changing:
+                while self._cut_is_behind:
+                    await self._cut()
+                if changes:
+                    self._ready.setdefault(Lane.LIGHT, self.clock())
+                    await self._apply(changes)
+
+    async def _apply(self, changes: tuple[Pending, ...]) -> None:
+        if changes[0].document is None:
+            await self._apply_withdrawals(changes)
+        elif sum(change.work for change in changes) <= INLINE_BATCH and all(map(self._is_small, changes)):
+            for change in changes:
+                await trio.lowlevel.checkpoint()
+                made = make(self._snapshot, (change,), self.issuers, self.grants, self.cpu)
                 self._commit_light(made)
-                await self._done(changes, made)
+                await self._done((change,), made)
+        else:
+            made = await self._in_thread(Lane.LIGHT, make, self._snapshot, changes, self.issuers, self.grants, self.cpu)
+            self._commit_light(made)
+            await self._done(changes, made)
 
     async def _cut(self) -> None:
         """Take from documents in force what new labels or the next grants take from their namespace, before any is restricted by it."""
-        while True:
-            self._cut_is_behind = False
-            grants, base = self._next_grants, self._snapshot
-            after = self.grants if grants is None else grants
-            found = await self._in_thread(Lane.LIGHT, changed_allowances, base, dict(self._relabelled), self.grants, after)
-            if not self._cut_is_behind and self._snapshot is base and self._next_grants is grants:
-                break
+        self._cut_is_behind = False
+        grants = self._next_grants
+        after = self.grants if grants is None else grants
+        found = await self._in_thread(Lane.LIGHT, changed_allowances, self._snapshot, dict(self._relabelled), self.grants, after)
         if found or self._allowances or grants is not self._cut_grants:
             self._refreshed = True
             self.wake()
@@ -478,8 +479,7 @@ class Assembler:
             gone = {change.source: None for change in changes}
             self._commit_light(Made(self._snapshot.changed(gone, self.grants), self.grants, gone))
         else:
-            async with self._applying_withdrawals:
-                await self._change_over_without(slices)
+            await self._change_over_without(slices)
         for taken in slices:
             await self._done(tuple(change for change in taken if not change.early), Made(self._snapshot, self.grants))
             await trio.lowlevel.checkpoint()
@@ -514,7 +514,8 @@ class Assembler:
                     await self._in_thread(Lane.HEAVY, make, self._begun(), changes, self.issuers, self.grants, self.cpu)
                 )
                 self._commit(made)
-                await self._done(changes, made)
+                async with self._changing:
+                    await self._done(changes, made)
             if self._snapshot.trie.leaving:
                 made = await self._merged(await self._in_thread(Lane.HEAVY, swept, self._begun(), self.grants))
                 self._commit(made)
@@ -528,23 +529,19 @@ class Assembler:
     async def _merged(self, made: Made) -> Made:
         """Return ``made`` with what the light lane applied meanwhile, as the grants of ``made`` leave it."""
         while True:
-            async with self._applying_withdrawals:
+            async with self._changing:
                 if not self._meanwhile:
                     return made
-                meanwhile, self._meanwhile = Made(made.snapshot, self.grants, self._meanwhile), {}
-            if made.grants is self.grants and _work(meanwhile.documents) <= INLINE_BATCH:  # others may make many regions of a short text
-                moved = meanwhile.moved_to(made.snapshot, made.grants)
+                meanwhile, self._meanwhile, grants = self._meanwhile, {}, self.grants
+            if made.grants is grants and _work(meanwhile) <= INLINE_BATCH:  # others may make many regions of a short text
+                made = made.with_later(meanwhile, grants)
             else:
-                moved = await self._in_thread(Lane.HEAVY, meanwhile.moved_to, made.snapshot, made.grants)
-            # What was withdrawn meanwhile is told already, and may be a namespace of 10,000 documents.
-            new = {source: left for source, left in moved.documents.items() if left is not None or source in made.documents}
-            namespaces = made.namespaces.union(source.namespace for source in moved.documents)
-            made = attrs.evolve(made, snapshot=moved.snapshot, documents={**made.documents, **new}, namespaces=namespaces)
+                made = await self._in_thread(Lane.HEAVY, made.with_later, meanwhile, grants)
 
     async def _next(self, lane: Lane) -> tuple[Pending, ...]:
         while True:
             now = self.clock()
-            changes = self._backlog.take(lane, now)
+            changes = self._backlog.take(lane)
             if lane is Lane.LIGHT and self._cut_is_behind:
                 return changes
             if lane is Lane.HEAVY and (self._next_grants is not None or self._snapshot.trie.leaving):
@@ -593,12 +590,12 @@ class Assembler:
         for document in documents:
             if not self._backlog.concerns(document.source):
                 text = Text(document.text, namespace_labels=document.namespace_labels)
-                self._backlog.put(document.source, text, self.clock(), again=True)
+                self._backlog.put(document.source, text, reread=True)
                 self._work.set()
 
     async def _done(self, changes: tuple[Pending, ...], made: Made) -> None:
         sources = [change.source for change in changes]
-        self._backlog.done(sources, made.costs, self.clock())
+        self._backlog.done(sources)
         settled = {source.namespace for source in sources if not self._backlog.documents(source.namespace)} & self._relabelled.keys()
         for namespace in settled:
             del self._relabelled[namespace]
@@ -624,13 +621,10 @@ class Assembler:
     async def _close_unread(self, namespace: str) -> None:
         """Stop waiting for the documents of a namespace: until they are read, they close everything that they may be about."""
         for number, source in enumerate([source for source in self._required if source.namespace == namespace]):
-            if self._required.pop(source, None) is None:
-                continue  # the other lane read it during a pause
+            del self._required[source]
             waiting = self._backlog.document(source)
             labels = () if waiting is None else waiting.namespace_labels
             closed = read(source, UnknownDocument(_NOT_READ, labels), self.issuers, self.grants)
-            async with self._applying_withdrawals:
-                pass
             self._commit(Made(self._snapshot.closed(closed), self.grants, {source: closed}))
             if not self._backlog.is_under_way(source):
                 self._meanwhile[source] = closed

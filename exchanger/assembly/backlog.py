@@ -1,15 +1,15 @@
-"""The documents that wait to be read, in order: fair between namespaces, cheap ones first.
+"""The documents that wait to be read, in order: withdrawals first, then fair between namespaces, the cheaper first.
 
-A namespace pays for the time that its documents take. One that has used up a budget waits behind those that have used less, so however many
-expensive documents a team has, another team's edit does not wait for them. Budgets refill over time. A withdrawal only waits for
-earlier documents of its own namespace that are not withdrawn themselves.
+A document waits for those of its own namespace, and for as many characters of each other one. So however many or however large documents a
+team has, another team's edit does not wait for them. A withdrawal only waits for earlier documents of its own namespace that are not
+withdrawn themselves.
 
 Must not know: tasks, threads, or what a document says.
 """
 
 import enum
-from collections.abc import Callable, Iterable, Mapping
-from heapq import heapify, heappop, heappush
+from collections.abc import Callable, Iterable
+from heapq import heappop, heappush
 from itertools import islice, takewhile
 from typing import Final, final
 
@@ -18,10 +18,6 @@ import attrs
 from exchanger.policy.selection import Document, Text
 from exchanger.values.entry import Source
 
-# Seconds of CPU: a hundred ordinary documents. Each further one of these puts a namespace behind those that have used one less.
-BUDGET_S: Final = 0.1
-# Seconds of CPU that a namespace gets back per second: twenty namespaces that never stop use up one core.
-REFILL: Final = 0.05
 # Characters that a light document has at most, and so has a batch of them: some 40 ms, and 150 for the worst that an author can write.
 LIGHT_WORK: Final = 8 * 1024
 # Characters that a change costs on top of its documents, however short they are.
@@ -32,16 +28,20 @@ CLAIM_WORK: Final = 3
 SHARE_WORK: Final = 1
 # Withdrawals that are taken, or applied, in one step: 2 ms.
 WITHDRAWN_SLICE: Final = 128
-# Stale turns, or full budgets, that are kept before they are dropped.
-_MANY: Final = 1024
 
 
 @enum.unique
 class Lane(enum.Enum):
-    """Light documents never wait for a heavy one, which takes up to a second or two."""
+    """Light documents never wait for a heavy one, which takes up to some seconds."""
 
     LIGHT = "light"
     HEAVY = "heavy"
+
+
+# Stale turns that are kept before they are dropped.
+_MANY: Final = 1024
+# Characters that are taken at once, if the first document has no more: heavy ones are taken one by one.
+MOST: Final = {Lane.LIGHT: LIGHT_WORK, Lane.HEAVY: 2**31}
 
 
 @final
@@ -49,35 +49,70 @@ class Lane(enum.Enum):
 class Pending:
     """A change that waits: the ``document`` for ``source``, ``None`` for none.
 
-    ``again``: the document is not new, so it comes after those that are. ``work`` measures the cost. ``early``: a withdrawal while an older
-    change of its source is under way, after which it comes once more.
+    ``reread``: the document is not new, so it comes after those that are. ``work`` measures the cost. ``early``: a withdrawal while an
+    older change of its source is under way, whose document is dropped.
     """
 
     source: Source
     document: Document | None
-    again: bool = False
+    reread: bool = False
     work: int = 0
     early: bool = False
+
+    @property
+    def lane(self) -> Lane:
+        """The lane of a document."""
+        return Lane.LIGHT if self.work <= LIGHT_WORK else Lane.HEAVY
+
+
+# The finish of a document, a number that breaks ties, and the document.
+_Turn = tuple[int, int, Pending]
 
 
 @final
 @attrs.define(eq=False)
-class _Budget:
-    """The CPU time in seconds that a namespace has used at the time ``at``, less what it got back."""
+class _Queue:
+    """The documents that wait in a lane, by their finish: where that of the document before it in its namespace is, and its work on top.
 
-    used: float
-    at: float
+    A namespace that has none starts at the start of what was taken last (start-time fair queueing, https://doi.org/10.1109/90.649569).
+    """
 
-    def left_at(self, now: float) -> float:
-        return max(0.0, self.used - REFILL * (now - self.at))
+    _turns: list[_Turn] = attrs.field(factory=list, init=False)
+    _waiting: dict[Source, _Turn] = attrs.field(factory=dict, init=False)
+    _finishes: dict[str, int] = attrs.field(factory=dict, init=False)
+    _start: int = attrs.field(default=0, init=False)
+    _numbers: int = attrs.field(default=0, init=False)
 
+    def put(self, pending: Pending) -> None:
+        """Let a document wait; one that replaces another of its source pays the difference."""
+        source, before = pending.source, self._waiting.get(pending.source)
+        last = self._finishes.get(source.namespace, 0)
+        finish = pending.work + (max(self._start, last) if before is None else last - before[2].work)
+        self._finishes[source.namespace] = finish
+        self._numbers += 1
+        self._waiting[source] = turn = (finish, self._numbers, pending)
+        heappush(self._turns, turn)
+        if len(self._turns) > 2 * len(self._waiting) + _MANY:
+            self._turns = sorted(self._waiting.values())
 
-# Budgets used, work, number of the change: the smallest is next. A source without a name is the turn of all withdrawals of its namespace.
-_Turn = tuple[int, int, int, Source]
+    def drop(self, source: Source) -> None:
+        """Forget the document of ``source``, if there is one."""
+        self._waiting.pop(source, None)
 
-
-def _is_of_namespace(source: Source) -> bool:
-    return not source.name
+    def take(self, most: int) -> Pending | None:
+        """Take the next document, unless it costs more than ``most`` characters."""
+        while self._turns:
+            finish, _, pending = turn = self._turns[0]
+            is_stale = self._waiting.get(pending.source) is not turn
+            if not is_stale and pending.work > most:
+                return None
+            heappop(self._turns)
+            if not is_stale:
+                del self._waiting[pending.source]
+                self._start = max(self._start, finish - pending.work)
+                return pending
+        self._finishes, self._start = {}, 0  # nobody waits, so nobody has to be fair to others
+        return None
 
 
 @final
@@ -91,22 +126,22 @@ class Backlog:
 
     in_force: Callable[[Source], int]
     beside: Callable[[Source, Document], int] = lambda _source, _document: 0
-    _pending: dict[Source, tuple[int, Pending]] = attrs.field(factory=dict, init=False, repr=False)
-    _turns: dict[Lane, list[_Turn]] = attrs.field(factory=lambda: {lane: [] for lane in Lane}, init=False, repr=False)
+    _pending: dict[Source, Pending] = attrs.field(factory=dict, init=False, repr=False)
+    # Those that are new, and those that are only read again.
+    _queues: dict[tuple[Lane, bool], _Queue] = attrs.field(init=False, repr=False)
     # Sources with a change under way, and its document: a newer document waits for it, so that the newest wins.
     _under_way: dict[Source, Document | None] = attrs.field(factory=dict, init=False, repr=False)
     # Sources with a change under way that were withdrawn meanwhile.
-    _early: set[Source] = attrs.field(factory=set, init=False, repr=False)
-    # Documents that wait or are under way, with their numbers, by namespace, and these again in order, some of them stale. And the
-    # withdrawals that wait for them, so that an entry moved from one ConfigMap to another is never missing.
+    _dropped: set[Source] = attrs.field(factory=set, init=False, repr=False)
+    # By namespace, each with the numbers of their changes, in their order: documents that wait or are under way; the withdrawals that wait
+    # for them, so that an entry moved from one ConfigMap to another is never missing; and those that wait for nothing.
     _documents: dict[str, dict[Source, int]] = attrs.field(factory=dict, init=False, repr=False)
-    _oldest: dict[str, list[tuple[int, Source]]] = attrs.field(factory=dict, init=False, repr=False)
     _withdrawals: dict[str, dict[Source, int]] = attrs.field(factory=dict, init=False, repr=False)
-    # The withdrawals that wait for nothing, with their numbers, by namespace: all of one have one turn. No namespace is in it without any.
     _leaving: dict[str, dict[Source, int]] = attrs.field(factory=dict, init=False, repr=False)
-    _budgets: dict[str, _Budget] = attrs.field(factory=dict, init=False, repr=False)
-    _forget_at: int = attrs.field(default=_MANY, init=False)
     _numbers: int = attrs.field(default=0, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._queues = {(lane, reread): _Queue() for lane in Lane for reread in (False, True)}
 
     def __len__(self) -> int:
         return len(self._pending) + len(self._under_way.keys() - self._pending.keys())
@@ -114,7 +149,7 @@ class Backlog:
     @property
     def is_read(self) -> bool:
         """Whether nothing waits or is under way but documents that were withdrawn meanwhile, and are dropped."""
-        return len(self) == sum(self.document(source) is None for source in self._early)
+        return not self._pending and self._under_way.keys() <= self._dropped
 
     def sources(self) -> dict[Source, int]:
         """Return the sources of all changes that wait or are under way, and after how many ``done`` these are.
@@ -122,12 +157,8 @@ class Backlog:
         Two where there are both, unless one is a withdrawal, which may be taken before the other is done.
         """
         once = dict.fromkeys(self._under_way.keys() | self._pending.keys(), 1)
-        twice = (source for source in self._under_way.keys() & self._pending.keys() if self._pending[source][1].document is not None)
+        twice = (source for source in self._under_way.keys() & self._pending.keys() if self._pending[source].document is not None)
         return {**once, **dict.fromkeys(twice, 2)}
-
-    def under_way(self, source: Source) -> Document | None:
-        """Return the document of the source that was taken and is not done, if there is one."""
-        return self._under_way.get(source)
 
     def is_under_way(self, source: Source) -> bool:
         """Tell whether a change of the source was taken and is not done."""
@@ -135,7 +166,7 @@ class Backlog:
 
     def is_withdrawn(self, source: Source) -> bool:
         """Tell whether a source that is under way was withdrawn meanwhile."""
-        return source in self._early
+        return source in self._dropped
 
     def documents(self, namespace: str) -> tuple[Source, ...]:
         """Return the sources of the namespace whose documents wait or are under way, and are not withdrawn."""
@@ -147,173 +178,97 @@ class Backlog:
 
     def document(self, source: Source) -> Document | None:
         """Return the newest document of the source that waits or is under way."""
-        return self._pending[source][1].document if source in self._pending else self._under_way.get(source)
+        pending = self._pending.get(source)
+        return self._under_way.get(source) if pending is None else pending.document
 
-    def put(self, source: Source, document: Document | None, now: float, *, again: bool = False) -> None:
+    def under_way(self, source: Source) -> Document | None:
+        """Return the document of the source that was taken and is not done, if there is one."""
+        return self._under_way.get(source)
+
+    def put(self, source: Source, document: Document | None, *, reread: bool = False) -> None:
         """Take a change, in the place of an older one that waits."""
-        if again and source in self._pending:
+        before = self._pending.get(source)
+        if reread and before is not None:
             return  # the newest document waits already
         self._numbers += 1
-        self._pending[source] = (self._numbers, Pending(source, document, again))
-        if source not in self._under_way or document is None:
-            self._queue(source, now)
+        _discard(self._withdrawals, source)
+        _discard(self._leaving, source)
+        _discard(self._documents, source)
+        self._pending[source] = Pending(source, document, reread)
+        if document is None:
+            if before is not None:
+                self._queues[before.lane, before.reread].drop(source)
+            self._withdrawals.setdefault(source.namespace, {})[source] = self._numbers
+            self._release(source.namespace)
         else:
-            self._wait_for(source, self._numbers)
+            self._documents.setdefault(source.namespace, {})[source] = self._numbers
+            if source not in self._under_way:
+                self._queue(source, document, before)
 
-    def take(self, lane: Lane, now: float) -> tuple[Pending, ...]:
+    def take(self, lane: Lane) -> tuple[Pending, ...]:
         """Return the next changes: one, or light ones of ``LIGHT_WORK`` characters, or ``WITHDRAWN_SLICE`` withdrawals.
 
         The namespace of the last withdrawal may have more, see ``take_withdrawals``. Call ``done`` when the changes are, except for those
         that are ``early``.
         """
-        turns, taken, work = self._turns[lane], list[Pending](), 0
-        while turns:
-            used, cost, number, source = turns[0]
-            if not self._is_next(turns[0]):
-                heappop(turns)
-                continue
-            withdraws = _is_of_namespace(source)
-            if taken and (lane is Lane.HEAVY or withdraws != (taken[-1].document is None) or work + cost > LIGHT_WORK):
-                break
-            if withdraws:
-                if len(taken) == WITHDRAWN_SLICE:
-                    break
-                taken += self.take_withdrawals(source.namespace, WITHDRAWN_SLICE - len(taken))
-                continue
-            _, pending = self._pending[source]
-            level = self._level(pending, now)
-            if level > used:
-                heappop(turns)
-                heappush(turns, (level, cost, number, source))
-                continue
-            heappop(turns)
-            del self._pending[source]
-            self._under_way[source] = pending.document
-            taken.append(attrs.evolve(pending, work=cost))
-            work += cost
+        taken = list[Pending]()
+        while lane is Lane.LIGHT and self._leaving and len(taken) < WITHDRAWN_SLICE:
+            taken += self.take_withdrawals(next(iter(self._leaving)), WITHDRAWN_SLICE - len(taken))
+        room = 0 if taken else MOST[lane]
+        for queue in (self._queues[lane, False], self._queues[lane, True]):
+            while (pending := queue.take(room)) is not None:
+                del self._pending[pending.source]
+                self._under_way[pending.source] = pending.document
+                taken.append(pending)
+                room = room - pending.work if lane is Lane.LIGHT else 0
         return tuple(taken)
 
     def take_withdrawals(self, namespace: str, most: int) -> tuple[Pending, ...]:
         """Return at most so many withdrawals of a namespace that wait for nothing; empty when there are no more."""
-        leaving, taken = self._leaving.get(namespace, {}), list[Pending]()
-        while leaving and len(taken) < most:
-            for source in tuple(islice(leaving, most - len(taken))):
-                number = leaving.pop(source)
-                if self._pending.get(source, (0,))[0] != number:
-                    continue  # it was replaced
-                early = source in self._under_way
-                if early:
-                    self._early.add(source)
-                else:
-                    del self._pending[source]
-                    self._under_way[source] = None
-                taken.append(Pending(source, None, work=CHANGE_WORK, early=early))
-        if not leaving:
-            self._leaving.pop(namespace, None)
+        taken = list[Pending]()
+        for source in tuple(islice(self._leaving.get(namespace, ()), most)):
+            _discard(self._leaving, source)
+            del self._pending[source]
+            taken.append(Pending(source, None, work=CHANGE_WORK, early=source in self._under_way))
+            if taken[-1].early:
+                self._dropped.add(source)
+            self._under_way[source] = None
         return tuple(taken)
 
-    def done(self, sources: Iterable[Source], costs: Mapping[str, float], now: float) -> None:
-        """Queue newer changes of ``sources``, and charge namespaces for the seconds of CPU that they cost."""
-        for namespace, seconds in costs.items():
-            self._charge(namespace, seconds, now)
-        namespaces: dict[str, None] = {}
+    def done(self, sources: Iterable[Source]) -> None:
+        """Queue newer changes of ``sources``."""
         for source in sources:
-            namespaces[source.namespace] = None
             self._under_way.pop(source, None)
-            self._early.discard(source)
-            if source in self._pending:
-                self._queue(source, now)
-            else:
-                self._forget_document(source)
-        for namespace in namespaces:
+            self._dropped.discard(source)
+            pending = self._pending.get(source)
+            if pending is None:
+                _discard(self._documents, source)
+            elif pending.document is not None:
+                self._queue(source, pending.document, None)
+        for namespace in {source.namespace: None for source in sources}:
             self._release(namespace)
 
-    def used(self, namespace: str, now: float) -> float:
-        """Return the seconds of CPU that a namespace has used and not got back."""
-        budget = self._budgets.get(namespace)
-        return 0.0 if budget is None else budget.left_at(now)
-
-    def _queue(self, source: Source, now: float) -> None:
-        number, pending = self._pending[source]
-        if pending.document is not None:
-            self._wait_for(source, number)
-            self._queue_document(source, pending.document, now)
-        else:
-            self._forget_document(source)
-            withdrawals = self._withdrawals.setdefault(source.namespace, {})
-            withdrawals.pop(source, None)
-            withdrawals[source] = number
-        self._release(source.namespace)
-
-    def _wait_for(self, source: Source, number: int) -> None:
-        """Let withdrawals that come later wait for the document of ``source``."""
-        documents = self._documents.setdefault(source.namespace, {})
-        documents[source] = number
-        oldest = self._oldest.setdefault(source.namespace, [])
-        if len(oldest) > 2 * len(documents) + _MANY:
-            oldest[:] = ((number, source) for source, number in documents.items())
-            heapify(oldest)
-        else:
-            heappush(oldest, (number, source))
-
-    def _forget_document(self, source: Source) -> None:
-        documents = self._documents.get(source.namespace, {})
-        documents.pop(source, None)
-        if not documents:
-            self._documents.pop(source.namespace, None)
-            self._oldest.pop(source.namespace, None)
-
-    def _oldest_document(self, namespace: str) -> int:
-        documents, oldest = self._documents.get(namespace, {}), self._oldest.get(namespace, [])
-        while oldest and documents.get(oldest[0][1]) != oldest[0][0]:
-            heappop(oldest)
-        return oldest[0][0] if oldest else self._numbers + 1
-
-    def _release(self, namespace: str) -> None:
-        """Queue withdrawals that no longer wait for an older document of their namespace."""
-        withdrawals = self._withdrawals.get(namespace)
-        if withdrawals is None:
-            return
-        oldest = self._oldest_document(namespace)
-        if next(reversed(withdrawals.values())) < oldest:
-            released = self._withdrawals.pop(namespace)  # all of them, in one short step
-        else:
-            released = dict(takewhile(lambda withdrawal: withdrawal[1] < oldest, withdrawals.items()))
-            for source in released:
-                del withdrawals[source]
-        if namespace in self._leaving:
-            self._leaving[namespace].update(released)
-        elif released:
-            self._leaving[namespace] = released
-            self._push(Lane.LIGHT, (0, CHANGE_WORK, next(iter(released.values())), Source(namespace, "")))
-
-    def _queue_document(self, source: Source, document: Document, now: float) -> None:
-        number, pending = self._pending[source]
+    def _queue(self, source: Source, document: Document, before: Pending | None) -> None:
         text = document.text if isinstance(document, Text) else None
         work = CHANGE_WORK + len(text or "") + self.beside(source, document) + self.in_force(source)
-        self._push(Lane.LIGHT if work <= LIGHT_WORK else Lane.HEAVY, (self._level(pending, now), work, number, source))
+        pending = self._pending[source] = attrs.evolve(self._pending[source], work=work)
+        if before is not None and (before.lane, before.reread) != (pending.lane, pending.reread):
+            self._queues[before.lane, before.reread].drop(source)
+        self._queues[pending.lane, pending.reread].put(pending)
 
-    def _push(self, lane: Lane, turn: _Turn) -> None:
-        turns = self._turns[lane]
-        if len(turns) > 2 * len(self._pending) + _MANY:
-            turns[:] = (known for known in turns if self._is_next(known))
-            heapify(turns)
-        heappush(turns, turn)
+    def _release(self, namespace: str) -> None:
+        """Let withdrawals go that no longer wait for an older document of their namespace."""
+        withdrawals = self._withdrawals.get(namespace, {})
+        oldest = next(iter(self._documents.get(namespace, {}).values()), self._numbers + 1)
+        released = dict(takewhile(lambda withdrawal: withdrawal[1] < oldest, withdrawals.items()))
+        for source in released:
+            _discard(self._withdrawals, source)
+        if released:
+            self._leaving.setdefault(namespace, {}).update(released)
 
-    def _is_next(self, turn: _Turn) -> bool:
-        """Tell whether no newer change has replaced this one."""
-        *_, number, source = turn
-        if _is_of_namespace(source):
-            return source.namespace in self._leaving
-        known = self._pending.get(source)
-        return known is not None and known[0] == number
 
-    def _level(self, pending: Pending, now: float) -> int:
-        """Return how many budgets the namespace has used; that of a withdrawal, which costs nearly nothing and waits for nobody, is 0."""
-        return int(self.used(pending.source.namespace, now) / BUDGET_S) + pending.again
-
-    def _charge(self, namespace: str, seconds: float, now: float) -> None:
-        if len(self._budgets) >= self._forget_at:
-            self._budgets = {other: budget for other, budget in self._budgets.items() if budget.left_at(now) > 0.0}
-            self._forget_at = max(_MANY, 2 * len(self._budgets))
-        self._budgets[namespace] = _Budget(self.used(namespace, now) + seconds, now)
+def _discard(table: dict[str, dict[Source, int]], source: Source) -> None:
+    """Take ``source`` out of what its namespace has in ``table``; no namespace stays in it without any."""
+    own = table.get(source.namespace)
+    if own is not None and own.pop(source, None) is not None and not own:
+        del table[source.namespace]

@@ -65,11 +65,11 @@ class _State:
 @final
 @attrs.frozen
 class _Change:
-    """The document for a source from now on, ``None`` for none. ``again``: it is the same, and is to be read again."""
+    """The document for a source from now on, ``None`` for none. ``reread``: it is the same, and only read again."""
 
     source: Source
     document: Document | None
-    again: bool = False
+    reread: bool = False
 
 
 @final
@@ -159,7 +159,7 @@ class DirectorySource:
         with self._assembler.putting():
             for number, change in enumerate(changes, 1):
                 if change.document is not None:
-                    self._assembler.put(change.source, change.document, again=change.again)
+                    self._assembler.put(change.source, change.document, reread=change.reread)
                 if number % STEP == 0:
                     await trio.lowlevel.checkpoint()
             await self._assembler.withdraw(change.source for change in changes if change.document is None)
@@ -204,7 +204,7 @@ class DirectorySource:
         for source, document in documents.items():
             same = old.get(source) == document
             if afresh or not same:
-                changes.append(_Change(source, document, again=same))
+                changes.append(_Change(source, document, reread=same))
         changes += (_Change(source, None) for source in old if source not in documents)  # last, so that what moves is never gone
         found = notices_of(scanned, settings.namespace_selector, settings.configmap_selector)
         described = {source.namespace: document.namespace_labels for source, document in documents.items() if source.namespace}

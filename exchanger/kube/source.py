@@ -97,7 +97,7 @@ class KubernetesSource:
     _informers: tuple[Informer[Any], ...] = attrs.field(init=False)
     _assembler: Assembler = attrs.field(init=False)
     # Documents to read again, since other profiles are known than when they were read.
-    _again: list[Source] = attrs.field(factory=list, init=False, repr=False)
+    _to_reread: list[Source] = attrs.field(factory=list, init=False, repr=False)
     _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
     _snapshot: PolicySnapshot = attrs.field(default=PolicySnapshot.EMPTY, init=False)
     _news: trio.Event = attrs.field(factory=trio.Event, init=False)
@@ -162,7 +162,7 @@ class KubernetesSource:
         """Let entries refer to these profiles from now on; publish a version if that changes anything."""
         if names != self.issuers:
             self.issuers = self._assembler.issuers = names
-            self._again = list(self._assembler.sources())
+            self._to_reread = list(self._assembler.sources())
             self._news.set()
 
     def use_grants(self, grants: Grants) -> None:
@@ -275,7 +275,7 @@ class KubernetesSource:
             with self._assembler.putting():
                 await self._put_changes()
             self._passed_on = caught_up_until
-            if self._phase is _Phase.CATCHING_UP and not (self._index.changed or self._again):
+            if self._phase is _Phase.CATCHING_UP and not (self._index.changed or self._to_reread):
                 self._phase = _Phase.RECOVERING
                 self._assembler.require()
             self._described.set()
@@ -296,11 +296,11 @@ class KubernetesSource:
                     self._assembler.put(source, document)
                 elif document is None and self._assembler.has(source):
                     withdrawn[source] = None
-            again, self._again = ((), self._again) if waits else (self._again[-STEP:], self._again[:-STEP])
-            for source in again:
+            reread, self._to_reread = ((), self._to_reread) if waits else (self._to_reread[-STEP:], self._to_reread[:-STEP])
+            for source in reread:
                 if (document := self._index.document(source)) is not None:
-                    self._assembler.put(source, document, again=True)
-            if not (changed or again):
+                    self._assembler.put(source, document, reread=True)
+            if not (changed or reread):
                 break
             await trio.lowlevel.checkpoint()
         await self._assembler.withdraw(withdrawn)

@@ -13,6 +13,7 @@ from exchanger.assembly import assembler
 from exchanger.assembly.assembler import FIRST_BUDGET_S, HOLD_S, INLINE_AREAS, INLINE_WORK, Assembler, changed_allowances, make
 from exchanger.assembly.backlog import CLAIM_WORK, LIGHT_WORK
 from exchanger.codes.manifests import MANY_AREAS
+from exchanger.policy import selection
 from exchanger.policy.documents.document import PolicyDocument, parse_document
 from exchanger.policy.grants import restriction
 from exchanger.policy.grants.allowance import Grants, NamespaceGrant
@@ -179,7 +180,7 @@ async def test_a_change_that_makes_no_difference_is_no_version(autojump_clock: M
     made.put(A, deny("/a"))
     async with running(made):
         await taken(made)
-        made.put(A, deny("/a"), again=True)
+        made.put(A, deny("/a"), reread=True)
         made.put(OTHER, None)
         await trio.sleep(1)
         assert (made.unread, made.take()) == (0, None)
@@ -355,7 +356,7 @@ OF_B = NamespaceGrant(frozenset({"b"}), None, ("h",), ("/b",), issuers=("one",),
 def held_again(again: list[object]) -> Callable[[PolicyDocument, Grants], PolicyDocument]:
     def hold(document: PolicyDocument, grants: Grants) -> PolicyDocument:
         again.append(document.source)
-        return restriction.again(document, grants)
+        return restriction.restrict_again(document, grants)
 
     return hold
 
@@ -380,8 +381,9 @@ async def two_teams(monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[tuple[Ass
             again.append("read")
             return parse_document(*args)
 
-        for name in ("assembly.assembler.again", "policy.selection.restrict", "policy.selection.parse_document"):
-            monkeypatch.setattr(f"exchanger.{name}", parse if "parse" in name else restrict if "restrict" in name else held_again(again))
+        monkeypatch.setattr(assembler, "restrict_again", held_again(again))
+        monkeypatch.setattr(selection, "restrict", restrict)
+        monkeypatch.setattr(selection, "parse_document", parse)
         yield made, gate, again
 
 

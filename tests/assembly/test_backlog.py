@@ -1,6 +1,6 @@
 import pytest
 
-from exchanger.assembly.backlog import BUDGET_S, LIGHT_WORK, REFILL, WITHDRAWN_SLICE, Backlog, Lane, Pending
+from exchanger.assembly.backlog import CHANGE_WORK, LIGHT_WORK, WITHDRAWN_SLICE, Backlog, Lane, Pending
 from exchanger.policy.selection import Text, UnknownDocument
 from exchanger.values.entry import Source
 
@@ -16,25 +16,17 @@ def source(place: str) -> Source:
     return Source(*place.split("/"))
 
 
-def put(backlog: Backlog, *places: str, document: Text | UnknownDocument | None = SMALL, again: bool = False) -> None:
+def put(backlog: Backlog, *places: str, document: Text | UnknownDocument | None = SMALL, reread: bool = False) -> None:
     for place in places:
-        backlog.put(source(place), document, 0.0, again=again)
+        backlog.put(source(place), document, reread=reread)
 
 
-def take(backlog: Backlog, lane: Lane = Lane.LIGHT, now: float = 0.0) -> list[str]:
-    return [str(pending.source) for pending in backlog.take(lane, now)]
+def take(backlog: Backlog, lane: Lane = Lane.LIGHT) -> list[str]:
+    return [str(pending.source) for pending in backlog.take(lane)]
 
 
-def done(backlog: Backlog, *places: str, seconds: float = 0.0, now: float = 0.0) -> None:
-    sources = [source(place) for place in places]
-    backlog.done(sources, {source.namespace: seconds for source in sources}, now)
-
-
-def test_the_cheaper_comes_first(backlog: Backlog) -> None:
-    for size in (30, 10, 20):
-        backlog.put(Source("a", f"p{size}"), Text("x" * size), 0.0)
-    assert take(backlog) == ["a/p10", "a/p20", "a/p30"]
-    assert take(backlog) == []
+def done(backlog: Backlog, *places: str) -> None:
+    backlog.done([source(place) for place in places])
 
 
 def test_a_heavy_document_is_in_nobodys_way(backlog: Backlog) -> None:
@@ -55,41 +47,63 @@ def test_what_replaces_a_heavy_document_is_heavy() -> None:
 
 def test_a_batch_is_bounded(backlog: Backlog) -> None:
     for number in range(10):
-        backlog.put(Source("a", f"p{number}"), Text("x" * (LIGHT_WORK // 4)), 0.0)
+        put(backlog, f"a/p{number}", document=Text("x" * (LIGHT_WORK // 4)))
     assert [len(take(backlog)) for _ in range(5)] == [3, 3, 3, 1, 0]
 
 
-def test_who_has_used_a_budget_waits_behind_who_has_not(backlog: Backlog) -> None:
-    put(backlog, "a/p", document=LARGE)
-    assert take(backlog, Lane.HEAVY) == ["a/p"]
-    done(backlog, "a/p", seconds=BUDGET_S)
-    put(backlog, "a/q", "a/r", document=LARGE)
-    backlog.put(Source("b", "p"), Text("x" * 2 * LIGHT_WORK), 0.0)
-    assert take(backlog, Lane.HEAVY) == ["b/p"]
-    assert take(backlog, Lane.HEAVY) == ["a/q"]
+def text(size: int) -> Text:
+    """Return a document of so many characters of work."""
+    return Text("x" * (size - CHANGE_WORK))
 
 
-def test_a_budget_counts_for_what_waits_already(backlog: Backlog) -> None:
-    put(backlog, "a/p", "a/q", document=LARGE)
-    backlog.put(Source("b", "p"), Text("x" * 2 * LIGHT_WORK), 0.0)
-    assert take(backlog, Lane.HEAVY) == ["a/p"]
-    done(backlog, "a/p", seconds=BUDGET_S)
-    assert take(backlog, Lane.HEAVY) == ["b/p"]
+@pytest.mark.parametrize("lane", Lane)
+@pytest.mark.parametrize("many", [1, 300])
+def test_an_edit_waits_for_as_many_characters_of_each_namespace_at_most(backlog: Backlog, lane: Lane, many: int) -> None:
+    large, size = (LIGHT_WORK, LIGHT_WORK // 2) if lane is Lane.LIGHT else (100 * LIGHT_WORK, 2 * LIGHT_WORK)
+    for namespace in "abc":
+        put(backlog, *(f"{namespace}/p{number}" for number in range(many)), document=text(large))
+        put(backlog, *(f"{namespace}/q{number}" for number in range(many)), document=text(size))
+    for _ in range(many):
+        take(backlog, lane)
+    put(backlog, "good/p", document=text(size))
+    read = [source for _ in range(7) for source in take(backlog, lane)]
+    assert read.index("good/p") <= 6
 
 
-def test_budgets_fill_up_again(backlog: Backlog) -> None:
-    done(backlog, "a/p", seconds=BUDGET_S)
-    later = BUDGET_S / REFILL
-    assert backlog.used("a", later / 2) == pytest.approx(BUDGET_S / 2)
-    assert backlog.used("a", 2 * later) == 0.0
-    assert backlog.used("b", 0.0) == 0.0
+def test_what_is_large_is_not_overtaken_by_more_than_it_costs_itself(backlog: Backlog) -> None:
+    put(backlog, "a/p", document=text(10 * LIGHT_WORK))
+    read = list[str]()
+    while "a/p" not in read:
+        put(backlog, f"b/p{len(read)}", document=text(2 * LIGHT_WORK))
+        read += take(backlog, Lane.HEAVY)
+        done(backlog, read[-1])
+    assert len(read) == 5
+
+
+def test_many_short_documents_wait_for_no_more_than_a_long_one(backlog: Backlog) -> None:
+    put(backlog, *(f"a/p{number}" for number in range(99)), document=text(LIGHT_WORK))
+    put(backlog, *(f"b/p{number}" for number in range(9)), document=text(LIGHT_WORK // 8))
+    assert [len(take(backlog)) for _ in range(3)] == [7, 1, 2]
+
+
+def test_an_edit_keeps_the_place_of_what_it_replaces(backlog: Backlog) -> None:
+    put(backlog, "a/p", "b/p", document=text(LIGHT_WORK))
+    put(backlog, "a/p", document=text(LIGHT_WORK - 1))
+    assert take(backlog) == ["a/p"]
+
+
+def test_what_is_overtaken_is_forgotten(backlog: Backlog) -> None:
+    put(backlog, "a/first", document=Text(""))
+    put(backlog, *["a/p"] * 5000)
+    assert sum(len(queue._turns) for queue in backlog._queues.values()) < 1100
+    assert take(backlog) == ["a/first", "a/p"]
 
 
 def test_what_is_only_read_again_comes_after_what_is_new(backlog: Backlog) -> None:
-    put(backlog, "a/p", again=True)
-    backlog.put(Source("a", "q"), Text("longer"), 0.0)
-    put(backlog, "a/q", again=True)
-    assert backlog.take(Lane.LIGHT, 0.0)[0] == Pending(Source("a", "q"), Text("longer"), work=70)
+    put(backlog, "a/p", reread=True)
+    put(backlog, "a/q", document=Text("longer"))
+    put(backlog, "a/q", reread=True)
+    assert backlog.take(Lane.LIGHT)[0] == Pending(Source("a", "q"), Text("longer"), work=70)
 
 
 def test_the_newest_document_of_a_source_counts(backlog: Backlog) -> None:
@@ -130,37 +144,25 @@ def test_a_withdrawal_that_is_overtaken_is_none(backlog: Backlog) -> None:
 
 
 def test_a_namespace_that_goes_takes_what_waits_along(backlog: Backlog) -> None:
-    done(backlog, "a/x", seconds=100 * BUDGET_S)
     put(backlog, "a/p", "a/q", document=LARGE)
     put(backlog, "a/p", "a/q", document=None)
     assert sorted(take(backlog)) == ["a/p", "a/q"]
-
-
-def test_what_is_overtaken_is_forgotten(backlog: Backlog) -> None:
-    put(backlog, "a/first", document=Text(""))
-    for number in range(5000):
-        backlog.put(Source("a", "p"), SMALL, 0.0)
-        backlog.done([], {f"n{number}": 0.001}, float(number))
-    assert sum(map(len, backlog._turns.values())) < 1100
-    assert len(backlog._budgets) < 1100
-    assert take(backlog) == ["a/first", "a/p"]
 
 
 def test_a_withdrawal_waits_for_no_document_that_goes_itself(backlog: Backlog) -> None:
     put(backlog, "a/p", document=LARGE)
     assert take(backlog, Lane.HEAVY) == ["a/p"]
     put(backlog, "a/p", "a/q", document=None)
-    early, other = backlog.take(Lane.LIGHT, 0.0)
+    early, other = backlog.take(Lane.LIGHT)
     assert (str(early.source), early.early, str(other.source), other.early) == ("a/p", True, "a/q", False)
     assert backlog.is_withdrawn(source("a/p"))
     assert not backlog.is_withdrawn(source("a/q"))
     done(backlog, "a/q")
     assert (take(backlog), len(backlog)) == ([], 1)
+    assert backlog.is_read
     done(backlog, "a/p")
     assert not backlog.is_withdrawn(source("a/p"))
-    assert take(backlog) == ["a/p"]
-    done(backlog, "a/p")
-    assert len(backlog) == 0
+    assert (take(backlog), len(backlog)) == ([], 0)
 
 
 def test_a_withdrawal_waits_for_every_older_document_whatever_is_newer(backlog: Backlog) -> None:

@@ -81,15 +81,15 @@ class Stream(Generic[T]):
         timeout: float,  # noqa: ASYNC109 - the Protocol's signature
         initial_events: bool = False,
     ) -> AsyncGenerator[AsyncIterator[WatchEvent[T]], None]:
-        assert initial_events
-        yield self._events()
+        yield self._events(initial_events)
 
-    async def _events(self) -> AsyncIterator[WatchEvent[T]]:
+    async def _events(self, initial: bool) -> AsyncIterator[WatchEvent[T]]:  # noqa: FBT001 - as in a request
         yield Opened()
-        for item in self.items:
-            await trio.lowlevel.checkpoint()
-            yield Put(item)
-        yield Bookmark("1", initial_events_end=True)
+        if initial:  # the next watch, on a slow machine, goes on where the list ended
+            for item in self.items:
+                await trio.lowlevel.checkpoint()
+                yield Put(item)
+            yield Bookmark("1", initial_events_end=True)
         while True:
             await self.said.wait()
             self.said = trio.Event()

@@ -11,7 +11,7 @@ from exchanger.codes.manifests import DEEP_ENTRIES, MANY_ENTRIES
 from exchanger.policy import snapshot as snapshot_module
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
-from exchanger.policy.grants.restriction import again, closed_whole
+from exchanger.policy.grants.restriction import closed_whole, restrict_again
 from exchanger.policy.shares import MAX_CLOSING, MAX_LOOKUPS, Division, NamespaceLimits, Whole, _closing, shared
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import EVERYWHERE, Entry, FailClosedRegion, MatchScope, PathType, Source
@@ -100,7 +100,7 @@ def test_an_excess_is_mended_when_something_else_goes_away() -> None:
     assert isinstance(both.match(HOST, "/" + "a" * 29, "GET"), Unhealthy)
     assert both.withdraw(low.source) == together(high)
     assert both.withdraw(low.source).match(HOST, "/" + "a" * 29, "GET") == high.entries[-1]
-    assert again(both.documents[high.source], Grants(limited=False)) == high
+    assert restrict_again(both.documents[high.source], Grants(limited=False)) == high
 
 
 def test_a_namespace_has_so_many_entries_and_the_rest_is_closed() -> None:

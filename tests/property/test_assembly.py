@@ -14,7 +14,7 @@ from exchanger.assembly import assembler, backlog
 from exchanger.assembly.assembler import EXPIRY_LOOK_S, HOLD_S, INLINE_BATCH, INLINE_WORK, Assembler
 from exchanger.assembly.backlog import LIGHT_WORK, Lane
 from exchanger.policy.grants.allowance import Grants, NamespaceGrant
-from exchanger.policy.grants.restriction import again
+from exchanger.policy.grants.restriction import restrict_again
 from exchanger.policy.selection import Document, Text, UnknownDocument, advance
 from exchanger.policy.snapshot import PolicySnapshot, stricter
 from exchanger.values.entry import DenyEntry, MatchScope, Source
@@ -134,7 +134,7 @@ def says_one_of(snapshot: PolicySnapshot, source: Source, wanted: list[Document 
 def is_under_one(snapshot: PolicySnapshot, used: list[Grants]) -> bool:
     """Tell whether all documents are what the same grants leave of them."""
     return any(
-        snapshot.baseline == grants.denials and all(again(document, grants) == document for document in snapshot.documents.values())
+        snapshot.baseline == grants.denials and all(restrict_again(left, grants) == left for left in snapshot.documents.values())
         for grants in used
     )
 
@@ -177,7 +177,7 @@ async def follow(history: list[Step]) -> None:
                 case Issuers(names):
                     made.issuers = names
                     for source, document in wanted.items():
-                        made.put(source, document, again=True)
+                        made.put(source, document, reread=True)
                 case Use(grants):
                     used.append(grants)
                     made.use_grants(grants)

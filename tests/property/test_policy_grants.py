@@ -14,7 +14,7 @@ from exchanger.policy.conflicts import contenders, documents_in_conflict
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.explanation import explain
 from exchanger.policy.grants.allowance import Grants, NamespaceGrant
-from exchanger.policy.grants.restriction import Cut, again, restrict
+from exchanger.policy.grants.restriction import Cut, restrict, restrict_again
 from exchanger.policy.interpretation import path_interpretations
 from exchanger.policy.lookup import CONFLICT, UnreadableReach
 from exchanger.policy.path import MalformedPath, interpretations_of, read_path
@@ -252,7 +252,7 @@ def test_inside_its_grants_a_namespace_lets_no_more_pass_than_without_them(
 @given(policies, all_grants, all_grants)
 def test_grants_that_change_lead_where_a_fresh_start_does(policy: Policy, before: Grants, after: Grants) -> None:
     for document in policy:
-        assert again(restrict(document, before, ()), after) == restrict(document, after, ())
+        assert restrict_again(restrict(document, before, ()), after) == restrict(document, after, ())
 
 
 @given(policies)
@@ -495,7 +495,7 @@ def test_a_cut_lets_nothing_pass_that_is_not_left_and_refuses_nothing_else(
     held = list({document.source: restrict(document, before, ()) for document in policy}.values())
     old = snapshot_of(held)
     allowances = changed_allowances(old, {}, before, after)
-    left = {document.source: again(document, after) for document in held}
+    left = {document.source: restrict_again(document, after) for document in held}
 
     found = old.cut_by(Cut(HashTrieMap(allowances), after.denials, after.enforced)).match(host, path, method)
 

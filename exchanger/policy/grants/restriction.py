@@ -75,7 +75,7 @@ def restrict(written: PolicyDocument, grants: Grants, descriptions: tuple[Labels
     return attrs.evolve(left, written=None if left is written else written, namespace_labels=descriptions)
 
 
-def again(document: PolicyDocument, grants: Grants) -> PolicyDocument:
+def restrict_again(document: PolicyDocument, grants: Grants) -> PolicyDocument:
     """Return ``document`` under other ``grants``."""
     alone = document.alone or document
     if alone.aside is not None:

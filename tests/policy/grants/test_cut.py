@@ -8,7 +8,7 @@ from exchanger.policy.documents.document import parse_document
 from exchanger.policy.grants import restriction
 from exchanger.policy.grants.allowance import UNLIMITED, Grants
 from exchanger.policy.grants.reader import read_grants
-from exchanger.policy.grants.restriction import Cut, again, restrict
+from exchanger.policy.grants.restriction import Cut, restrict, restrict_again
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import DenyEntry, Entry, ExchangeEntry, MatchScope, Source
 from exchanger.values.verdict import Unhealthy
@@ -32,7 +32,7 @@ def versions(texts: dict[Source, str], before: Grants, after: Grants) -> tuple[P
     old = new = PolicySnapshot.EMPTY
     for source, entries in texts.items():
         document = restrict(parse_document(source, f"version: v1\nentries:\n{entries}", frozenset({"i"})), before, ())
-        old, new = old.apply(document), new.apply(again(document, after))
+        old, new = old.apply(document), new.apply(restrict_again(document, after))
     return old.cut_by(Cut(HashTrieMap(changed_allowances(old, {}, before, after)), after.denials)), new
 
 

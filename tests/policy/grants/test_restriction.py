@@ -10,7 +10,7 @@ from exchanger.policy.explanation import Standing, explain
 from exchanger.policy.grants import allowance
 from exchanger.policy.grants.allowance import Grants, NamespaceGrant
 from exchanger.policy.grants.reader import read_grants
-from exchanger.policy.grants.restriction import MAX_REGIONS, _common_hosts, again, restrict
+from exchanger.policy.grants.restriction import MAX_REGIONS, _common_hosts, restrict, restrict_again
 from exchanger.policy.lookup import CONFLICT, SEVERAL_REGIONS
 from exchanger.policy.policy_trie import Hosts
 from exchanger.policy.selection import Text, read
@@ -231,7 +231,7 @@ def test_labels_count_for_later_grants_although_they_make_no_difference_now() ->
     written = PolicyDocument(RED, (deny("/orders/x"),))
     before, after = (restrict(written, Grants(), ((("team", team),),)) for team in ("blue", "red"))
     snapshot = PolicySnapshot.EMPTY.apply(before).apply(after)
-    assert again(snapshot.documents[RED], by_label).entries == written.entries
+    assert restrict_again(snapshot.documents[RED], by_label).entries == written.entries
 
 
 @pytest.mark.parametrize("others", [0, 100])
