@@ -83,7 +83,7 @@ class Stream(Generic[T]):
     ) -> AsyncGenerator[AsyncIterator[WatchEvent[T]], None]:
         yield self._events(initial_events)
 
-    async def _events(self, initial: bool) -> AsyncIterator[WatchEvent[T]]:  # noqa: FBT001 - as in a request
+    async def _events(self, initial: bool) -> AsyncIterator[WatchEvent[T]]:
         yield Opened()
         if initial:  # the next watch, on a slow machine, goes on where the list ended
             for item in self.items:
