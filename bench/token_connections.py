@@ -26,7 +26,7 @@ import attrs
 import trio
 from trio.testing import MockClock
 
-from exchanger.exchange.pipeline import TokenClient
+from exchanger.exchange.pipeline import ExchangePipeline
 from exchanger.net.network import SYSTEM, Connect
 from exchanger.net.reactor import Reactor
 from exchanger.oauth.settings import TokenClientSettings
@@ -155,7 +155,7 @@ def request_maker(port: int) -> Callable[[int], TokenRequest]:
     )
 
 
-async def generate(client: TokenClient, load: Load, rate: float, make: Callable[[int], TokenRequest]) -> None:
+async def generate(client: ExchangePipeline, load: Load, rate: float, make: Callable[[int], TokenRequest]) -> None:
     """Begin exchanges until cancelled; where the machine is too slow they begin late, but none is left out."""
     due, number = trio.current_time(), 0
     while True:
@@ -170,7 +170,7 @@ async def measure(port: int | None, arguments: argparse.Namespace) -> None:
     settings = TokenClientSettings(allow_http=True, connection_reuse=not arguments.no_reuse)
     async with trio.open_nursery() as nursery:
         load = Load(Simulated(nursery, arguments.answer).dial if port is None else SYSTEM.connect)
-        client, seconds = TokenClient(settings, load, Reactor(attrs.evolve(SYSTEM, connect=load.dial))), list[Second]()
+        client, seconds = ExchangePipeline(settings, load, Reactor(attrs.evolve(SYSTEM, connect=load.dial))), list[Second]()
         nursery.start_soon(client.reactor.run)
         await nursery.start(functools.partial(client.run))
         nursery.start_soon(generate, client, load, arguments.rate, request_maker(port or 80))

@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from typing import Protocol
 
-import trio
-
 from exchanger.decision.outcome import DecisionRecord
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.token import CoalescedRecord, ExchangeRecord, TokenOutcome, TokenRequest
@@ -18,13 +16,6 @@ class PolicySink(Protocol):
         """Put ``snapshot`` in force for every request that begins from now on."""
 
 
-class PolicySource(Protocol):
-    """Follows policy documents wherever they are kept, for as long as it runs."""
-
-    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Publish complete snapshots until cancelled; ``started()`` when the first one is published."""
-
-
 class Ticket(Protocol):
     """A place among those who wait for an outcome."""
 
@@ -35,8 +26,8 @@ class Ticket(Protocol):
 class TokenExchanger(Protocol):
     """Trades a subject token for one that is meant for the upstream."""
 
-    def begin(self, request: TokenRequest, due: float, done: Callable[[TokenOutcome], None], /) -> TokenOutcome | Ticket:
-        """Return the outcome if it is known at once, otherwise call ``done`` with it, later and by ``due`` (seconds of Trio's clock).
+    def begin(self, request: TokenRequest, deadline: float, done: Callable[[TokenOutcome], None], /) -> TokenOutcome | Ticket:
+        """Return the outcome if it is known at once, otherwise call ``done`` with it, later and by ``deadline`` (seconds of Trio's clock).
 
         Every failure is a value, also that the time was too short; an exception is a fault of the process.
         """

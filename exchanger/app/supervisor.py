@@ -1,6 +1,6 @@
 """Opens the nurseries, starts the components in order, and drains them in reverse order.
 
-One nursery inside the other: the infrastructure (log writer, metrics, exports, token client) outlives its users (policy source, gRPC
+One nursery inside the other: the infrastructure (log writer, metrics, exports, exchange pipeline) outlives its users (policy source, gRPC
 endpoint). A fault in any component ends both nurseries, and with them the process.
 """
 
@@ -34,7 +34,7 @@ from exchanger.envoy.health import HealthBoard, HealthService
 from exchanger.envoy.reflection import REFLECTION_SERVICES, Reflection
 from exchanger.errors import ExchangerError
 from exchanger.exchange.cache.token_cache import TokenCache
-from exchanger.exchange.pipeline import TokenClient
+from exchanger.exchange.pipeline import ExchangePipeline
 from exchanger.grpc.routes import Route, routes_of
 from exchanger.grpc.server import GrpcServer
 from exchanger.net.network import SYSTEM, Network
@@ -82,7 +82,7 @@ class Supervisor:
     _metrics: Metrics = attrs.field(init=False)
     _exports: Exports = attrs.field(init=False)
     _reactor: Reactor = attrs.field(init=False)
-    _tokens: TokenClient = attrs.field(init=False)
+    _pipeline: ExchangePipeline = attrs.field(init=False)
     _evaluator: Evaluator = attrs.field(init=False)
     _server: GrpcServer = attrs.field(init=False)
     _sync: PolicySync = attrs.field(init=False)
@@ -101,7 +101,7 @@ class Supervisor:
             __version__,
             Gauges(
                 check_in_flight=lambda: self._evaluator.in_flight,
-                exchanges_in_flight=lambda: self._tokens.in_flight,
+                exchanges_in_flight=lambda: self._pipeline.in_flight,
                 policy_entries=lambda: self._snapshot().entry_count,
                 policy_invalid_documents=lambda: self._snapshot().invalid_documents,
                 policy_entries_refused=lambda: self._snapshot().refused_count,
@@ -114,9 +114,11 @@ class Supervisor:
                 grpc_connections_refused=lambda: self._server.refused,
                 breakers_open=self._breakers_open,
                 exchanges_queued=self._exchanges_queued,
-                credentials_refused=lambda: {(one.name, one.endpoint_host): told for one, told in self._tokens.credentials_refused.items()},
-                token_cache_entries=lambda: self._tokens.cache.entries,
-                token_cache_requests=lambda: self._tokens.cache.requests,
+                credentials_refused=lambda: {
+                    (one.name, one.endpoint_host): told for one, told in self._pipeline.credentials_refused.items()
+                },
+                token_cache_entries=lambda: self._pipeline.cache.entries,
+                token_cache_requests=lambda: self._pipeline.cache.requests,
             ),
         )
         self._exports = Exports.of(settings.otlp, __version__, self._metrics.collect, network)
@@ -126,7 +128,7 @@ class Supervisor:
         exchange_observer: ExchangeObserver = self._metrics if tracing is None else ExchangeObservers((self._metrics, tracing))
         client = settings.token_client
         cache = TokenCache(client.rules, client.proxies, settings.token_cache, network)
-        self._tokens = TokenClient(
+        self._pipeline = ExchangePipeline(
             client,
             exchange_observer,
             self._reactor,
@@ -136,7 +138,7 @@ class Supervisor:
             on_client_refused=self._retry_secrets,
         )
         self._evaluator = Evaluator(
-            self._policy, settings.decision, self._tokens, self._observers(), network.steady, tracer, self._reactor.now
+            self._policy, settings.decision, self._pipeline, self._observers(), network.steady, tracer, self._reactor.now
         )
         self._lame_duck = LameDuck(lambda: self._evaluator.answered)
         self._server = GrpcServer(settings.grpc, self._routes(), self._reactor, self._handler_fault, self._on_refused)
@@ -158,7 +160,7 @@ class Supervisor:
                 self._announce()
                 await infrastructure.start(self._exports.run)
                 infrastructure.start_soon(self._reactor.run)
-                await infrastructure.start(self._tokens.run)
+                await infrastructure.start(self._pipeline.run)
                 metrics, console = self.settings.metrics, self.settings.console
                 if metrics.enabled:
                     await self._start(infrastructure, MetricsServer(metrics, self._metrics, self.network.listen).run, "METRICS_PORT")
@@ -175,7 +177,7 @@ class Supervisor:
                 infrastructure.cancel_scope.cancel()
 
     def _use_issuers(self, issuers: "HashTrieMap[str, Issuer]") -> None:
-        self._tokens.use_issuers(issuers)
+        self._pipeline.use_issuers(issuers)
         self._evaluator.rules = attrs.evolve(self._evaluator.rules, issuers=issuers)
 
     def _retry_secrets(self) -> None:
@@ -247,7 +249,7 @@ class Supervisor:
             freshness=self._freshness,
             issuers=self._issuer_health,
             rules=lambda: self._evaluator.rules,
-            is_discovered=lambda issuer: bool(self._tokens.metadata.token_endpoint(issuer)),
+            is_discovered=lambda issuer: bool(self._pipeline.metadata.token_endpoint(issuer)),
         )
         about = ConsoleFacts(version=__version__, policy_source=source)
         return Console(
@@ -264,14 +266,14 @@ class Supervisor:
 
     def _breakers_open(self) -> dict[str, bool]:
         found: dict[str, bool] = {}
-        for limits in self._tokens.limits:
+        for limits in self._pipeline.limits:
             if limits.breaker is not None:
                 found[limits.endpoint_host] = limits.is_open or found.get(limits.endpoint_host, False)
         return found
 
     def _exchanges_queued(self) -> dict[str, int]:
         found: dict[str, int] = {}
-        for limits in self._tokens.limits:
+        for limits in self._pipeline.limits:
             if limits.permits is not None:
                 found[limits.endpoint_host] = found.get(limits.endpoint_host, 0) + limits.queued
         return found
@@ -288,7 +290,7 @@ class Supervisor:
                 0 if limits.permits is None else limits.permits.in_flight,
                 None if limits.permits is None else limits.permits.limit,
             )
-            for limits in self._tokens.limits
+            for limits in self._pipeline.limits
         )
 
     def _freshness(self) -> Freshness:

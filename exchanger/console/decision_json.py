@@ -160,7 +160,7 @@ def _exchange(record: DecisionRecord) -> dict[str, object]:
             "status": None if call is None else call.http_status,
             "duration_ms": None if call is None else round(call.duration * 1000, 3),
             "error": None if call is None or call.kind is None else call.kind.value,
-            "coalesced": record.outcome.cache is Cache.SHARED,
+            "coalesced": record.outcome.cache is Cache.COALESCED,
         },
     }
 

@@ -75,7 +75,7 @@ class _Change:
 @final
 @attrs.define(eq=False)
 class DirectorySource:
-    """Implements ``typing.PolicySource``. ``issuers`` are the profiles that entries may refer to, ``grants`` what they are held against.
+    """Publishes complete snapshots. ``issuers`` are the profiles that entries may refer to, ``grants`` what they are held against.
 
     ``on_notices`` gets the probable mistakes whenever they may have changed, and ``on_published`` each version that differs. Neither may
     block or raise.

@@ -23,7 +23,7 @@ from exchanger._proto.google.protobuf.wrappers_pb2 import BoolValue
 from exchanger._proto.google.rpc.status_pb2 import Status
 from exchanger.decision.check import DENY_UNHEALTHY, MISSING_HTTP, MISSING_REQUEST
 from exchanger.decision.outcome import Allow, DecisionReason, Deny, ExchangePending, Filter, Outcome
-from exchanger.envoy.evaluator import Evaluator, Waiting
+from exchanger.envoy.evaluator import Evaluator, WaitingRequest
 from exchanger.envoy.metadata import described
 from exchanger.envoy.request_fields import (
     EMPTY_REQUEST,
@@ -172,5 +172,5 @@ class Authorization(AuthorizationServicer):
             request = with_gateway_trace(request, call)
         outcome = evaluator.begin(request, started, Filter.EXT_AUTHZ)
         if isinstance(outcome, ExchangePending):
-            return evaluator.exchange(Waiting(evaluator, request, outcome, started, Filter.EXT_AUTHZ, encode_check), call.deadline)
+            return WaitingRequest(evaluator, request, outcome, started, Filter.EXT_AUTHZ, encode_check).begin(call.deadline)
         return encode_check(outcome)

@@ -30,7 +30,7 @@ _CALLER_LEFT: Final = transport_failure(
 )
 
 
-def latest_end(deadline: float, now: float) -> float:
+def exchange_deadline(deadline: float, now: float) -> float:
     """Return when what is done for a request has to end, if the gateway waits until ``deadline`` (seconds, infinite if it does not say)."""
     return deadline - min(_LARGEST_MARGIN, max(_SMALLEST_MARGIN, _MARGIN * (deadline - now)))
 
@@ -85,23 +85,6 @@ class Evaluator:
         for observer in self.observers:
             observer.decided(record)
 
-    def exchange(self, waiting: "Waiting", deadline: float) -> "bytes | Waiting":
-        """Make the exchange that ``waiting`` needs. Return the answer if it is known at once, otherwise ``waiting``, which will be ready.
-
-        ``deadline``: until when the gateway waits, in seconds of Trio's clock.
-        """
-        token_request = waiting.pending.token_request
-        if self.tracer is not None:
-            waiting.span = self.tracer.below(waiting.request.trace)
-            token_request = attrs.evolve(token_request, trace=waiting.span.trace)
-        due = latest_end(deadline, self.now())
-        found = self.exchanger.begin(token_request, due, waiting.done)
-        if type(found) is ExchangedToken or type(found) is ExchangeFailure:
-            return waiting.finish(found)
-        waiting.ticket = found
-        self.in_flight += 1
-        return waiting
-
 
 def _nobody(_make_response: Callable[[], bytes]) -> None:
     raise RuntimeError("nobody waits for this answer yet")
@@ -109,7 +92,7 @@ def _nobody(_make_response: Callable[[], bytes]) -> None:
 
 @final
 @attrs.define(eq=False)
-class Waiting(Deferred):
+class WaitingRequest(Deferred):
     """A request that waits for its exchange; ``encode`` turns the decision into the answer.
 
     A caller that leaves is recorded as a failed exchange.
@@ -124,6 +107,22 @@ class Waiting(Deferred):
     ready: Callable[[Callable[[], bytes]], None] = _nobody
     ticket: Ticket | None = None
     span: SpanContext | None = None
+
+    def begin(self, deadline: float) -> "bytes | WaitingRequest":
+        """Begin the exchange. Return the answer if it is known at once, otherwise this request, which will be ``ready``.
+
+        ``deadline``: until when the gateway waits, in seconds of Trio's clock.
+        """
+        evaluator, token_request = self.evaluator, self.pending.token_request
+        if evaluator.tracer is not None:
+            self.span = evaluator.tracer.below(self.request.trace)
+            token_request = attrs.evolve(token_request, trace=self.span.trace)
+        found = evaluator.exchanger.begin(token_request, exchange_deadline(deadline, evaluator.now()), self.done)
+        if type(found) is ExchangedToken or type(found) is ExchangeFailure:
+            return self.finish(found)
+        self.ticket = found
+        evaluator.in_flight += 1
+        return self
 
     def done(self, outcome: TokenOutcome) -> None:
         """The exchange is over."""

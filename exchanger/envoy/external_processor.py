@@ -12,7 +12,7 @@ from exchanger._proto.envoy.service.ext_proc.v3.external_processor_grpc import E
 from exchanger._proto.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest
 from exchanger.decision.check import DENY_UNHEALTHY, MISSING_REQUEST
 from exchanger.decision.outcome import Deny, ExchangePending, Filter
-from exchanger.envoy.evaluator import Evaluator, Waiting
+from exchanger.envoy.evaluator import Evaluator, WaitingRequest
 from exchanger.envoy.process_codec import CONTINUED, decode_request_headers, encode_request_headers
 from exchanger.envoy.request_fields import EMPTY_REQUEST, RefusedRequest, with_gateway_trace
 from exchanger.grpc.routes import CallInfo, Deferred, ImmediateStream, Route
@@ -64,8 +64,8 @@ class ExternalProcessor(ExternalProcessorServicer):
             request = with_gateway_trace(request, call)
         outcome = evaluator.begin(request, started, Filter.EXT_PROC)
         if isinstance(outcome, ExchangePending):
-            waiting = Waiting(evaluator, request, outcome, started, Filter.EXT_PROC, encode_request_headers)
-            return evaluator.exchange(waiting, call.deadline)
+            waiting = WaitingRequest(evaluator, request, outcome, started, Filter.EXT_PROC, encode_request_headers)
+            return waiting.begin(call.deadline)
         return encode_request_headers(outcome)
 
     def _refuse(self, deny: Deny, started: float, request: HttpRequest = EMPTY_REQUEST) -> bytes:

@@ -64,13 +64,13 @@ class Act:
     reactor: Reactor
     nursery: trio.Nursery | None = attrs.field(default=None, init=False)
 
-    def begin(self, request: TokenRequest, ends: float, done: Done, /) -> TokenOutcome | Passage:
+    def begin(self, request: TokenRequest, deadline: float, done: Done, /) -> TokenOutcome | Passage:
         """See ``Stage``."""
         actor = request.issuer.grant.actor
         # Where there is no endpoint to ask for the token, there is none for the exchange either, which says so.
         if not isinstance(actor, ActorCredentials) or not isinstance(self.preparation.endpoint(request.issuer), Endpoint):
-            return self.behind.begin(request, ends, done)
-        passage = _ActingPassage(done, self, request, actor, ends)
+            return self.behind.begin(request, deadline, done)
+        passage = _ActingPassage(done, self, request, actor, deadline)
         token = self.tokens.at_hand(request.issuer)
         if token is not None:
             return passage.go_on(token)
@@ -88,19 +88,19 @@ class _ActingPassage(Relay):
     stage: Act
     request: TokenRequest
     actor: ActorCredentials
-    ends: float
+    deadline: float
     _token: Secret | None = attrs.field(default=None, init=False)
     _replaced: bool = attrs.field(default=False, init=False)
 
     def go_on(self, token: Secret) -> TokenOutcome | Self:
         """Exchange with ``token``."""
         self._token = token
-        return self._goes_on(self.stage.behind.begin(attrs.evolve(self.request, actor_token=token), self.ends, self._landed))
+        return self._goes_on(self.stage.behind.begin(attrs.evolve(self.request, actor_token=token), self.deadline, self._landed))
 
     async def obtain(self) -> None:
         """Wait for the token, and go on with it."""
         found: Secret | ExchangeFailure = NO_ACTOR_TOKEN
-        with trio.move_on_at(self.ends):
+        with trio.move_on_at(self.deadline):
             found = await self.stage.tokens.obtain(self.request.issuer, self.actor)
         self.stage.reactor.turn(lambda: self._obtained(found))
 
@@ -122,7 +122,7 @@ class _ActingPassage(Relay):
     async def _replace(self, refused: Secret, outcome: TokenOutcome) -> None:
         """Exchange once more with another token, if there is one in time; ``outcome`` is final if not."""
         token = None
-        with trio.move_on_at(self.ends):
+        with trio.move_on_at(self.deadline):
             token = await self.stage.tokens.replace(self.request.issuer, self.actor, refused)
         found = outcome if token is None else token
         self.stage.reactor.turn(lambda: self._obtained(found))

@@ -70,9 +70,9 @@ class Calls:
         """The exchanges for which each endpoint host is called now, by host."""
         return Counter(passage.request.issuer.endpoint_host for passage in self.under_way if isinstance(passage.request, TokenRequest))
 
-    def begin(self, request: OAuthRequest, ends: float, done: Done, /) -> "TokenOutcome | CallPassage":
+    def begin(self, request: OAuthRequest, deadline: float, done: Done, /) -> "TokenOutcome | CallPassage":
         """See ``Stage``."""
-        return CallPassage(self, request, ends, done).begin() if self.running else STOPPING
+        return CallPassage(self, request, deadline, done).begin() if self.running else STOPPING
 
     def end(self) -> None:
         """All calls end now."""
@@ -88,7 +88,7 @@ class CallPassage:
 
     calls: Calls
     request: OAuthRequest
-    ends: float
+    deadline: float
     done: Done
     _call: EndpointCall | None = attrs.field(default=None, init=False)
     _began: bool = attrs.field(default=False, init=False)
@@ -139,7 +139,7 @@ class CallPassage:
             prepared.head,
             prepared.head.fitting(prepared.encoded.trace) if prepared.encoded.trace else (),
             prepared.encoded.body,
-            self.ends,
+            self.deadline,
             self._landed,
             party=(request.namespace, request.issuer.name),
             apart=oversized,
@@ -181,7 +181,7 @@ class CallPassage:
             kind = ErrorKind.TIMEOUT if answer.timed_out else ErrorKind.TRANSPORT_ERROR
             return transport_failure(kind, Diagnostic.REQUEST_FAILED, detail=answer.why)
         if answer.body is None:
-            late = trio.current_time() >= self.ends
+            late = trio.current_time() >= self.deadline
             detail = "timed out while reading the response" if late else "the response was cut off"
             return transport_failure(ErrorKind.READ_RESPONSE, Diagnostic.READ_RESPONSE, answer.status, detail=detail)
         rules = self.calls.rules

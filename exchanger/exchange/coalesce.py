@@ -25,9 +25,9 @@ _NO_TIME: Final = attrs.evolve(
 @final
 @attrs.define(eq=False)
 class ExchangeTicket:
-    """One request's place in a shared exchange; see ``Ticket``. ``joined``: the exchange was under way already."""
+    """One request's place in an exchange; see ``Ticket``. ``joined``: the exchange was under way already."""
 
-    shared: "SharedExchange"
+    exchange: "CoalescedExchange"
     done: Done
     joined: bool
     due: float = NEVER
@@ -35,30 +35,30 @@ class ExchangeTicket:
     def leave(self) -> None:
         """Wait no more."""
         self.due = NEVER
-        self.shared.lose(self)
+        self.exchange.lose(self)
 
     def on_due(self, _now: float) -> None:
         """The time of this request is up, while that of the exchange is not; see ``Timed``."""
-        shared = self.shared
-        if shared.outcome is not None:  # others are told first, and it is in time
-            shared.tell(self)
+        exchange = self.exchange
+        if exchange.outcome is not None:  # others are told first, and it is in time
+            exchange.tell(self)
             return
-        self.done(GATEWAY_TIMED_OUT if shared.passage is None else shared.passage.late)
-        shared.lose(self)
+        self.done(GATEWAY_TIMED_OUT if exchange.passage is None else exchange.passage.late)
+        exchange.lose(self)
 
 
 @final
 @attrs.define(eq=False)
-class SharedExchange:
+class CoalescedExchange:
     """One exchange under way. ``request`` is the one that started it: equal ones may differ in parts that do not count.
 
-    ``ends`` is when it must be over (seconds of Trio's clock). One that ``renews`` a kept token goes on without anybody. ``joined_outcome``
-    is the ``outcome`` for those who joined it.
+    ``deadline`` is in seconds of Trio's clock. One that ``renews`` a kept token goes on without anybody. ``joined_outcome`` is the
+    ``outcome`` for those who joined it.
     """
 
     owner: "Coalesce"
     request: TokenRequest
-    ends: float
+    deadline: float
     renews: bool
     tickets: dict[ExchangeTicket, None] = attrs.field(factory=dict)
     passage: Passage | None = None
@@ -96,7 +96,7 @@ class SharedExchange:
         ticket.due = NEVER
         outcome = self.outcome
         if outcome is not None and ticket.joined and outcome.cache is Cache.MISS:
-            outcome = self.joined_outcome = self.joined_outcome or attrs.evolve(outcome, cache=Cache.SHARED)
+            outcome = self.joined_outcome = self.joined_outcome or attrs.evolve(outcome, cache=Cache.COALESCED)
         if outcome is not None:
             ticket.done(outcome)
 
@@ -113,38 +113,38 @@ class Coalesce:
     reactor: Reactor
     observer: ExchangeObserver
     seconds: float
-    under_way: dict[TokenRequest, SharedExchange] = attrs.field(factory=dict, init=False)
+    under_way: dict[TokenRequest, CoalescedExchange] = attrs.field(factory=dict, init=False)
     started: int = attrs.field(default=0, init=False)
     joined: int = attrs.field(default=0, init=False)
     # Exchanges that have ended, while those who waited for them are told; and the nursery in which they are, ``None`` at the end.
-    _telling: dict[SharedExchange, None] = attrs.field(factory=dict, init=False)
+    _telling: dict[CoalescedExchange, None] = attrs.field(factory=dict, init=False)
     nursery: trio.Nursery | None = attrs.field(default=None, init=False)
 
     @property
     def waiting(self) -> int:
         """The requests that wait for exchanges."""
-        return sum(len(shared.tickets) for shared in self.under_way.values())
+        return sum(len(exchange.tickets) for exchange in self.under_way.values())
 
-    def begin(self, request: TokenRequest, due: float, done: Done, /) -> TokenOutcome | ExchangeTicket:
+    def begin(self, request: TokenRequest, deadline: float, done: Done, /) -> TokenOutcome | ExchangeTicket:
         """See ``TokenExchanger``. Outside ``run`` the outcome is a failure."""
         now = self.reactor.now()
-        if due <= now:
+        if deadline <= now:
             return _NO_TIME
-        shared = self.under_way.get(request)
-        joined = shared is not None
-        if shared is None:
+        exchange = self.under_way.get(request)
+        joined = exchange is not None
+        if exchange is None:
             if self.nursery is None:
                 return STOPPING
-            shared = self._start(request, now, renews=False)
-            if shared.outcome is not None:
-                return shared.outcome
+            exchange = self._start(request, now, renews=False)
+            if exchange.outcome is not None:
+                return exchange.outcome
         else:
             self.joined += 1
-            self.observer.coalesced(CoalescedRecord(request.issuer.endpoint_host, request.trace, shared.request.trace))
-        ticket = ExchangeTicket(shared, done, joined)
-        shared.tickets[ticket] = None
-        if due < shared.ends:
-            self.reactor.timers.expect(ticket, due)
+            self.observer.coalesced(CoalescedRecord(request.issuer.endpoint_host, request.trace, exchange.request.trace))
+        ticket = ExchangeTicket(exchange, done, joined)
+        exchange.tickets[ticket] = None
+        if deadline < exchange.deadline:
+            self.reactor.timers.expect(ticket, deadline)
         return ticket
 
     def renew(self, request: TokenRequest) -> None:
@@ -152,35 +152,35 @@ class Coalesce:
         if self.nursery is not None and request not in self.under_way:
             self._start(request, self.reactor.now(), renews=True)
 
-    def _start(self, request: TokenRequest, now: float, *, renews: bool) -> SharedExchange:
-        shared = SharedExchange(self, request, now + self.seconds, renews)
-        self.under_way[request] = shared
+    def _start(self, request: TokenRequest, now: float, *, renews: bool) -> CoalescedExchange:
+        exchange = CoalescedExchange(self, request, now + self.seconds, renews)
+        self.under_way[request] = exchange
         self.started += 1
-        begun = self.behind.begin(request, shared.ends, shared.land)
+        begun = self.behind.begin(request, exchange.deadline, exchange.land)
         if isinstance(begun, TokenOutcome):
-            shared.land(begun)
+            exchange.land(begun)
         else:
-            shared.passage = begun
-        return shared
+            exchange.passage = begun
+        return exchange
 
     def end(self) -> None:
         """All that is under way ends now."""
         self.nursery = None
         while self.under_way:
             next(iter(self.under_way.values())).land(STOPPING)
-        for shared in self._telling:
-            while shared.tickets:
-                shared.tell_some()
+        for exchange in self._telling:
+            while exchange.tickets:
+                exchange.tell_some()
         self._telling.clear()
 
-    def tell_rest(self, shared: SharedExchange) -> None:
-        """Tell those who still wait for ``shared``, which has ended. Others get their turns in between."""
-        self._telling[shared] = None
+    def tell_rest(self, exchange: CoalescedExchange) -> None:
+        """Tell those who still wait for ``exchange``, which has ended. Others get their turns in between."""
+        self._telling[exchange] = None
         if self.nursery is not None:  # otherwise the end tells them
-            self.nursery.start_soon(self._tell_rest, shared)
+            self.nursery.start_soon(self._tell_rest, exchange)
 
-    async def _tell_rest(self, shared: SharedExchange) -> None:
-        while shared.tickets:
+    async def _tell_rest(self, exchange: CoalescedExchange) -> None:
+        while exchange.tickets:
             await trio.lowlevel.checkpoint()
-            self.reactor.turn(shared.tell_some)
-        self._telling.pop(shared, None)
+            self.reactor.turn(exchange.tell_some)
+        self._telling.pop(exchange, None)

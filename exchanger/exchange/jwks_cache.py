@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from itertools import islice
 from random import Random
-from typing import Final, NoReturn, Protocol, final
+from typing import Final, NoReturn, final
 
 import attrs
 import structlog
@@ -28,12 +28,7 @@ _SHORTEST_S: Final = 300.0
 # Of those who wait for keys, how many are told in a row: judging a token anew takes some 0.1 ms.
 TOLD_AT_ONCE: Final = 16
 
-
-class Waiter(Protocol):
-    """A caller that waits for keys."""
-
-    def fetched(self) -> None:
-        """A fetch has ended, well or not."""
+Fetched = Callable[[], None]
 
 
 @final
@@ -64,7 +59,7 @@ class JwksCache:
     version: int = attrs.field(default=0, init=False)
     fetching: bool = attrs.field(default=True, init=False)
     failed: bool = attrs.field(default=False, init=False)
-    _waiters: dict[Waiter, None] = attrs.field(factory=dict, init=False)
+    _waiters: dict[Fetched, None] = attrs.field(factory=dict, init=False)
     _wanted_at: float = attrs.field(default=0.0, init=False)
     _wanted: trio.Event = attrs.field(factory=trio.Event, init=False)
 
@@ -75,13 +70,13 @@ class JwksCache:
             self._wanted.set()
         return self.fetching
 
-    def wait(self, waiter: Waiter) -> None:
-        """Call ``waiter.fetched`` at the end of the fetch that is under way."""
-        self._waiters[waiter] = None
+    def wait(self, fetched: Fetched) -> None:
+        """Call ``fetched`` when the fetch that is under way has ended, well or not."""
+        self._waiters[fetched] = None
 
-    def leave(self, waiter: Waiter) -> None:
-        """``waiter`` waits no more."""
-        self._waiters.pop(waiter, None)
+    def leave(self, fetched: Fetched) -> None:
+        """Do not call ``fetched`` any more."""
+        self._waiters.pop(fetched, None)
 
     async def follow(self) -> NoReturn:
         """Fetch the keys again and again, until cancelled."""
@@ -126,11 +121,11 @@ class JwksCache:
             self.turn(partial(self._tell_some, waiters[at : at + TOLD_AT_ONCE]))
             await trio.lowlevel.checkpoint()
 
-    def _tell_some(self, waiters: tuple[Waiter, ...]) -> None:
-        for waiter in waiters:
-            if waiter in self._waiters:
-                del self._waiters[waiter]
-                waiter.fetched()
+    def _tell_some(self, waiters: tuple[Fetched, ...]) -> None:
+        for fetched in waiters:
+            if fetched in self._waiters:
+                del self._waiters[fetched]
+                fetched()
 
     async def _fetch(self) -> tuple[KeySet, float] | NoMetadata:
         """Return the keys and for how many seconds they count."""

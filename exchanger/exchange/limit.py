@@ -81,12 +81,12 @@ class Limit:
             self._limits[name] = issuer.address, IssuerLimits(name, issuer.endpoint_host, breaker, permits)
         self.reactor.turn(self._admit)
 
-    def begin(self, request: OAuthRequest, ends: float, done: Done, /) -> TokenOutcome | Passage:
+    def begin(self, request: OAuthRequest, deadline: float, done: Done, /) -> TokenOutcome | Passage:
         """See ``Stage``."""
         found = self._limits.get(request.issuer.name)
         if found is None:
-            return self.behind.begin(request, ends, done)
-        return LimitedCall(done, self, found[1], request, ends).begin()
+            return self.behind.begin(request, deadline, done)
+        return LimitedCall(done, self, found[1], request, deadline).begin()
 
     def admit(self, call: "LimitedCall") -> None:
         """Let ``call``, which has a permit now, begin."""
@@ -110,7 +110,7 @@ class LimitedCall(Relay):
     stage: Limit
     limits: IssuerLimits
     request: OAuthRequest
-    ends: float
+    deadline: float
     due: float = attrs.field(default=NEVER, init=False)
     queued: bool = attrs.field(default=False, init=False)
     _waits: bool = attrs.field(default=False, init=False)
@@ -135,7 +135,7 @@ class LimitedCall(Relay):
             permits.withdraw(self.request.namespace, self)
             return BREAKER_OPEN
         self._waits = self.queued = True
-        self.stage.reactor.timers.expect(self, self.ends)
+        self.stage.reactor.timers.expect(self, self.deadline)
         return self
 
     def admitted(self) -> None:
@@ -173,7 +173,7 @@ class LimitedCall(Relay):
             if self._admission is None:
                 self._ended(BREAKER_OPEN)
                 return BREAKER_OPEN
-        begun = self._goes_on(self.stage.behind.begin(request, self.ends, self._landed))
+        begun = self._goes_on(self.stage.behind.begin(request, self.deadline, self._landed))
         if isinstance(begun, TokenOutcome):
             self._ended(begun)
         return begun

@@ -18,10 +18,10 @@ class Memory:
     cache: TokenCache
     behind: Coalesce
 
-    def begin(self, request: TokenRequest, due: float, done: Done, /) -> TokenOutcome | ExchangeTicket:
+    def begin(self, request: TokenRequest, deadline: float, done: Done, /) -> TokenOutcome | ExchangeTicket:
         """See ``TokenExchanger``."""
         if request.issuer.cache is not None and (kept := self.cache.find(request)) is not None:
             if kept.renew:
                 self.behind.renew(request)
             return kept.token
-        return self.behind.begin(request, due, done)
+        return self.behind.begin(request, deadline, done)

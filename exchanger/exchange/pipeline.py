@@ -1,4 +1,4 @@
-"""The token client: token requests in, outcomes out, through stages that are composed here.
+"""The exchange pipeline: token requests in, outcomes out, through stages that are composed here.
 
 It drives its connections itself, because redirects, cookies, ambient proxies, .netrc and a log line per request must not happen to a token,
 and because general-purpose clients let a surplus response answer the next request and bound neither the response header nor the idle
@@ -21,8 +21,9 @@ from exchanger.exchange.call import Calls
 from exchanger.exchange.coalesce import Coalesce
 from exchanger.exchange.limit import IssuerLimits, Limit
 from exchanger.exchange.memory import Memory
+from exchanger.exchange.replicas import Replicas
 from exchanger.exchange.rotate import Rotate
-from exchanger.exchange.shared import Shared
+from exchanger.exchange.stage import Done
 from exchanger.exchange.verify import SubjectTokenVerifier
 from exchanger.net.dial import DialLimits
 from exchanger.net.pool import ConnectionCounts, Connections, PoolLimits
@@ -54,7 +55,7 @@ class ExchangeCounts:
 
 @final
 @attrs.define(eq=False)
-class TokenClient:
+class ExchangePipeline:
     """Exchanges tokens at token endpoints, in the turns of ``reactor``, which has to run for longer, and over its network.
 
     Args:
@@ -70,6 +71,7 @@ class TokenClient:
         documents: Fetches what issuers publish, over the same connections.
         metadata: What issuers with ``discovery`` publish.
         limits: The limits of the issuers in force.
+        begin: Exchanges a token; see ``TokenExchanger``. It takes ``request_timeout`` at most. Outside ``run`` the outcome is a failure.
     """
 
     settings: TokenClientSettings
@@ -89,9 +91,10 @@ class TokenClient:
     _calls: Calls = attrs.field(init=False)
     _limit: Limit = attrs.field(init=False)
     _act: Act = attrs.field(init=False)
-    _shared: Shared = attrs.field(init=False)
+    _replicas: Replicas = attrs.field(init=False)
     _coalesce: Coalesce = attrs.field(init=False)
     _verify: SubjectTokenVerifier = attrs.field(init=False)
+    begin: Callable[[TokenRequest, float, Done], TokenOutcome | Ticket] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         settings, reactor, network = self.settings, self.reactor, self.reactor.network
@@ -115,10 +118,11 @@ class TokenClient:
         self._actor_tokens = ActorTokenCache(functools.partial(ask_for_client_token, self._limit, reactor, settings.request_timeout))
         self._act = Act(self._limit, self._actor_tokens, self._preparation, reactor)
         rotate = Rotate(self._act, self._rotations)
-        self._shared = Shared(self.cache, rotate, reactor)
-        self._coalesce = Coalesce(self._shared, reactor, self.observer, settings.request_timeout)
+        self._replicas = Replicas(self.cache, rotate, reactor)
+        self._coalesce = Coalesce(self._replicas, reactor, self.observer, settings.request_timeout)
         memory = Memory(self.cache, self._coalesce)
         self._verify = SubjectTokenVerifier(memory, self.documents, reactor, network.wall, network.random)
+        self.begin = self._verify.begin
 
     def _metadata_changed(self) -> None:
         self._preparation.forget()
@@ -165,7 +169,7 @@ class TokenClient:
             self.reactor.turn(self._end)
 
     def _give(self, nursery: trio.Nursery | None) -> None:
-        self._coalesce.nursery = self._shared.nursery = self._act.nursery = self._actor_tokens.nursery = nursery
+        self._coalesce.nursery = self._replicas.nursery = self._act.nursery = self._actor_tokens.nursery = nursery
 
     def _end(self) -> None:
         self._calls.end()
@@ -183,10 +187,6 @@ class TokenClient:
         self._rotations.use_issuers(issuers)
         self._connections.use(_certificates_and_proxies(issuers.values(), self.settings.proxies))
         self._limit.use_issuers(issuers)
-
-    def begin(self, request: TokenRequest, due: float, done: Callable[[TokenOutcome], None], /) -> TokenOutcome | Ticket:
-        """Exchange ``request``; see ``TokenExchanger``. It takes ``request_timeout`` at most. Outside ``run`` the outcome is a failure."""
-        return self._verify.begin(request, due, done)
 
 
 def connection_limits(settings: TokenClientSettings) -> PoolLimits:

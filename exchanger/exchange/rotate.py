@@ -18,11 +18,11 @@ class Rotate:
     behind: Act
     rotations: Rotations
 
-    def begin(self, request: TokenRequest, ends: float, done: Done, /) -> TokenOutcome | Passage:
+    def begin(self, request: TokenRequest, deadline: float, done: Done, /) -> TokenOutcome | Passage:
         """See ``Stage``."""
         if request.issuer.previous is None:
-            return self.behind.begin(request, ends, done)
-        return _RotatedCalls(done, self, request, ends).call(request)
+            return self.behind.begin(request, deadline, done)
+        return _RotatedCalls(done, self, request, deadline).call(request)
 
 
 @final
@@ -32,7 +32,7 @@ class _RotatedCalls(Relay):
 
     stage: Rotate
     wanted: TokenRequest
-    ends: float
+    deadline: float
     _first: TokenOutcome | None = attrs.field(default=None, init=False)
     _made: TokenRequest = attrs.field(init=False)
 
@@ -41,7 +41,7 @@ class _RotatedCalls(Relay):
         next_one: TokenRequest | TokenOutcome = request
         while isinstance(next_one, TokenRequest):
             self._made = next_one
-            begun = self._goes_on(self.stage.behind.begin(next_one, self.ends, self._landed))
+            begun = self._goes_on(self.stage.behind.begin(next_one, self.deadline, self._landed))
             if not isinstance(begun, TokenOutcome):
                 return begun
             next_one = self._judge(begun)

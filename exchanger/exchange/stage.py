@@ -4,7 +4,7 @@ Each stage takes a request and says later how it ended. It knows its own state a
 ``memory`` also starts renewals at ``coalesce``, ``act`` asks for tokens through ``limit``, and ``limit`` asks the call whether it was
 queued. From the evaluator to the token endpoint the stages are
 
-    verify ▸ memory ▸ coalesce ▸ shared ▸ rotate ▸ act ▸ limit ▸ call
+    verify ▸ memory ▸ coalesce ▸ replicas ▸ rotate ▸ act ▸ limit ▸ call
 
 Up to ``coalesce``, a request belongs to a caller, who may leave and has a time of its own. Behind it, an exchange belongs to all who wait
 for it, and limits, breaker and caches need to learn of every end. So there the contract is stricter: see ``Passage``.
@@ -79,5 +79,5 @@ class Relay:
 class Stage(Protocol):
     """A stage behind ``coalesce``."""
 
-    def begin(self, request: TokenRequest, ends: float, done: Done, /) -> TokenOutcome | Passage:
-        """Return the outcome if it is known at once; otherwise ``done`` gets it, by ``ends`` (seconds of Trio's clock)."""
+    def begin(self, request: TokenRequest, deadline: float, done: Done, /) -> TokenOutcome | Passage:
+        """Return the outcome if it is known at once; otherwise ``done`` gets it, by ``deadline`` (seconds of Trio's clock)."""

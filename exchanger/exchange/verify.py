@@ -105,14 +105,14 @@ class SubjectTokenVerifier:
         if self._nursery is not None:
             self._follow_all(self._nursery)
 
-    def begin(self, request: TokenRequest, due: float, done: Callable[[TokenOutcome], None], /) -> TokenOutcome | Ticket:
+    def begin(self, request: TokenRequest, deadline: float, done: Callable[[TokenOutcome], None], /) -> TokenOutcome | Ticket:
         """See ``TokenExchanger``."""
         if not request.issuer.subject.issuers:
-            return self.behind.begin(request, due, done)
-        return PendingVerification(self, request, due, done).begin()
+            return self.behind.begin(request, deadline, done)
+        return PendingVerification(self, request, deadline, done).begin()
 
-    def judge(self, request: TokenRequest, *, again: bool) -> "SubjectVerdict | ExchangeFailure | JwksCache":
-        """Judge the subject token; a ``JwksCache`` if its keys are still being fetched: wait for them, but not ``again``."""
+    def judge(self, request: TokenRequest, *, waited: bool) -> "SubjectVerdict | ExchangeFailure | JwksCache":
+        """Judge the subject token; a ``JwksCache`` if its keys are being fetched and the request has not ``waited`` for them yet."""
         token = request.subject_token.reveal()
         subject = request.issuer.subject
         policy = SubjectPolicy(subject.issuers, subject.audiences, has_actor=request.issuer.grant.actor is not None)
@@ -132,7 +132,7 @@ class SubjectTokenVerifier:
         if jwks is None or self._nursery is None:  # the profile was replaced a moment ago, or the service ends
             return _NO_KEYS
         if jwks.keys is None:
-            return jwks if jwks.fetching and not again else _NO_KEYS
+            return jwks if jwks.fetching and not waited else _NO_KEYS
         found = judge(read, jwks.keys, policy, now)
         match found:
             case VerifiedClaims():
@@ -142,7 +142,7 @@ class SubjectTokenVerifier:
             case TokenRefused():
                 return _refusal(found)
             case UnknownKey():
-                if not again and jwks.refetch(trio.current_time()):
+                if not waited and jwks.refetch(trio.current_time()):
                     return jwks
                 return _NO_KEYS if jwks.failed else subject_refusal("the token is signed by a key that its issuer does not publish")
             case _:
@@ -181,7 +181,7 @@ class PendingVerification:
 
     verifier: SubjectTokenVerifier
     request: TokenRequest
-    latest: float
+    deadline: float
     done: Callable[[TokenOutcome], None]
     due: float = NEVER
     _jwks: JwksCache | None = None
@@ -190,20 +190,20 @@ class PendingVerification:
 
     def begin(self) -> TokenOutcome | Ticket:
         """Judge the token, or wait for the keys."""
-        found = self.verifier.judge(self.request, again=False)
+        found = self.verifier.judge(self.request, waited=False)
         if isinstance(found, JwksCache):
             self._jwks = found
-            found.wait(self)
-            self.verifier.reactor.timers.expect(self, self.latest)
+            found.wait(self.fetched)
+            self.verifier.reactor.timers.expect(self, self.deadline)
             return self
         return self._go_on(found)
 
     def fetched(self) -> None:
-        """See ``jwks_cache.Waiter``."""
+        """The fetch of the keys has ended; see ``JwksCache.wait``."""
         if self._jwks is None:  # it left while others were told
             return
         self.due, self._jwks = NEVER, None
-        found = self.verifier.judge(self.request, again=True)
+        found = self.verifier.judge(self.request, waited=True)
         outcome = self._go_on(_NO_KEYS if isinstance(found, JwksCache) else found)
         if isinstance(outcome, TokenOutcome):
             self.done(outcome)
@@ -211,7 +211,7 @@ class PendingVerification:
     def on_due(self, _now: float) -> None:
         """The time is up; see ``Timed``."""
         if self._jwks is not None:
-            self._jwks.leave(self)
+            self._jwks.leave(self.fetched)
             self._jwks = None
         self.done(_TOO_LATE)
 
@@ -219,7 +219,7 @@ class PendingVerification:
         """See ``Ticket``."""
         self.due = NEVER
         if self._jwks is not None:
-            self._jwks.leave(self)
+            self._jwks.leave(self.fetched)
             self._jwks = None
         elif self._ticket is not None:
             self._ticket.leave()
@@ -228,7 +228,7 @@ class PendingVerification:
         if isinstance(found, ExchangeFailure):
             return found
         self._verdict = found
-        begun = self.verifier.behind.begin(self.request, self.latest, self._exchanged)
+        begun = self.verifier.behind.begin(self.request, self.deadline, self._exchanged)
         if isinstance(begun, TokenOutcome):
             return attrs.evolve(begun, subject=found)
         self._ticket = begun

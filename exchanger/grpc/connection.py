@@ -1,6 +1,6 @@
 """One gRPC connection as a sans-IO machine: bytes in, calls out; answers in, bytes out. HTTP/2 itself is the codec's, ``ngh2``.
 
-For servers only this module imports the codec. Whatever a peer sends ends in an answer, a reset or a closed connection, never in an error.
+Whatever a peer sends ends in an answer, a reset or a closed connection, never in an error.
 
 Must not know: sockets, tasks, clocks, or what a method does. Sources: RFC 9113 (https://www.rfc-editor.org/rfc/rfc9113.html) and
 https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md.

@@ -1,8 +1,9 @@
 """Flow control of one connection in both directions (RFC 9113 section 5.2): what the peer may send, and what it does not take yet."""
 
-from typing import Final, Protocol, final
+from typing import Final, final
 
 import attrs
+import ngh2
 
 from exchanger.grpc.call import Call
 from exchanger.grpc.limits import CONNECTION_WINDOW, Budget, ConnectionLimits
@@ -14,32 +15,12 @@ _MAX_TARGET: Final = 2**30
 _NO_ERROR: Final = 0x0
 
 
-class Codec(Protocol):
-    """The part of the HTTP/2 codec that is used here."""
-
-    @property
-    def local_window_size(self) -> int:
-        """Bytes that the peer may send now."""
-
-    def acknowledge_received_data(self, amount: int, stream_id: int) -> None:
-        """Give ``amount`` bytes back to the windows of the stream and of the connection."""
-
-    def set_local_window_size(self, window_size: int) -> None:
-        """Set the window of the connection as a whole."""
-
-    def queued_body_size(self, stream_id: int | None = None) -> int:
-        """Return the bytes that the peer's flow control keeps back, of one stream or of all."""
-
-    def reset_stream(self, stream_id: int, error_code: int) -> None:
-        """End a stream at once."""
-
-
 @final
 @attrs.define(eq=False)
 class FlowControl:
     """The receive window. ``unread`` counts the bytes that were received and not given back yet."""
 
-    _http: Codec
+    _http: ngh2.Connection
     unread: int = attrs.field(default=0, init=False)
     _target: int = attrs.field(default=CONNECTION_WINDOW, init=False)
 
@@ -77,7 +58,7 @@ class FlowControl:
 class SendQueue:
     """Answers that the peer's flow control keeps back. ``answered_early`` are streams that were answered before their requests ended."""
 
-    _http: Codec
+    _http: ngh2.Connection
     _limits: ConnectionLimits
     _budget: Budget
     answered_early: set[int] = attrs.field(factory=set, init=False)

@@ -1,18 +1,21 @@
 """Callable methods: a closed union of four kinds of route, the routes of a purerpc service, and how its methods are run.
 
-A service is recognised by its shape alone, so neither purerpc nor the HTTP/2 code that it brings along is imported here.
+At run time, neither purerpc nor the HTTP/2 code that it brings along is imported here.
 """
 
 import enum
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
-from typing import Any, Protocol, final
+from typing import TYPE_CHECKING, Any, Protocol, final
 
 import attrs
 from google.protobuf.message import DecodeError
 
 from exchanger.grpc.status import GrpcError, StatusCode
+
+if TYPE_CHECKING:
+    from purerpc.server import Service
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -134,19 +137,7 @@ Route = Immediate | ImmediateStream | UnaryMethod | StreamMethod
 Routes = Mapping[bytes, Route]
 
 
-class ServiceLike(Protocol):
-    """The shape of ``purerpc.Service``."""
-
-    @property
-    def name(self) -> str:
-        """Package and service, as in ``grpc.health.v1.Health``."""
-
-    @property
-    def methods(self) -> Mapping[str, Any]:
-        """Methods by name, each with ``method_fn`` and ``signature``."""
-
-
-def routes_of(service: ServiceLike) -> dict[bytes, Route]:
+def routes_of(service: "Service") -> dict[bytes, Route]:
     """Return the routes of ``service`` by path, ``/package.Service/Method``."""
     return {f"/{service.name}/{name}".encode("ascii"): _route_of(method) for name, method in service.methods.items()}
 

@@ -76,7 +76,7 @@ class _Phase(enum.Enum):
 @final
 @attrs.define(eq=False)
 class KubernetesSource:
-    """Implements ``typing.PolicySource``. ``issuers`` are the profiles that entries may refer to, ``grants`` what they are held against.
+    """Publishes complete snapshots. ``issuers`` are the profiles that entries may refer to, ``grants`` what they are held against.
 
     ``on_stale(True)`` means that nothing may be in force any longer: the known state is older than ``settings.max_staleness``. Nothing is
     published until changes are followed again; then ``on_stale(False)`` comes, and the newest version at once. ``on_notices`` receives the

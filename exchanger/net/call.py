@@ -39,7 +39,7 @@ class EndpointCall:
     """A call. ``landed`` gets the answer, or why there is none, exactly once, unless its caller gives it up before.
 
     Attributes:
-        ends: When it must be over (seconds of Trio's clock).
+        deadline: When it must be over (seconds of Trio's clock).
         due: When its present phase must be over.
         header_timeout: Seconds for the head of the answer, where they are not as many as usual.
         party: Who takes turns with others where calls to a host have to queue.
@@ -54,7 +54,7 @@ class EndpointCall:
     head: PreparedHead
     trace: tuple[tuple[str, str], ...] = attrs.field(repr=False)
     body: bytes = attrs.field(repr=False)
-    ends: float
+    deadline: float
     landed: Callable[[EndpointResponse | NoAnswer], None]
     header_timeout: float | None = None
     party: Hashable = None

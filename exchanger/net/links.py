@@ -40,7 +40,7 @@ class LinkOwner(Protocol):
     def ended(self, call: EndpointCall, outcome: EndpointResponse | NoAnswer) -> None:
         """A call on an HTTP/2 link is over."""
 
-    def again(self, call: EndpointCall) -> None:
+    def unprocessed(self, call: EndpointCall) -> None:
         """The peer did not process the call, so it may be sent once more."""
 
     def closed(self, link: "Http1Link | Http2Link") -> None:
@@ -82,7 +82,7 @@ class Http1Link:
         self._to_send = call.head.http1_request(call.trace, call.body)
         call.phase = CallPhase.SENT
         header_timeout = self._owner.header_timeout if call.header_timeout is None else call.header_timeout
-        self._reactor.timers.expect(call, min(call.ends, now + header_timeout))
+        self._reactor.timers.expect(call, min(call.deadline, now + header_timeout))
         self._reactor.touch(self)
         return True
 
@@ -168,7 +168,7 @@ class Http1Link:
             self._owner.answered(self, call, response.answer, seen=response.seen, clean=response.clean and not self._blocked)
         elif response.status is not None and call.status is None:
             call.status, call.phase = response.status, CallPhase.READING
-            self._reactor.timers.expect(call, call.ends)
+            self._reactor.timers.expect(call, call.deadline)
 
 
 @final
@@ -229,7 +229,7 @@ class Http2Link:
         self._calls[self._http.request(head, call.body, now, extra)] = call
         call.phase = CallPhase.SENT
         header_timeout = self._owner.header_timeout if call.header_timeout is None else call.header_timeout
-        self._reactor.timers.expect(call, min(call.ends, now + header_timeout))
+        self._reactor.timers.expect(call, min(call.deadline, now + header_timeout))
         self._touch(now)
         return True
 
@@ -319,9 +319,9 @@ class Http2Link:
         elif type(event) is HeadArrived:
             call.phase = CallPhase.READING
             call.status = event.status
-            self._reactor.timers.expect(call, call.ends)
+            self._reactor.timers.expect(call, call.deadline)
         elif event.safe or event.unheard:  # the latter as over HTTP/1.1, see ``LinkOwner.answered``
-            self._owner.again(call)
+            self._owner.unprocessed(call)
         else:
             why = self._http.failure or "the token endpoint closed the connection without responding"
             self._owner.ended(call, NoAnswer(timed_out=False, why=why))

@@ -132,7 +132,7 @@ class OriginPool:
             self._serve(call)
         elif entered is Entered.QUEUED:
             call.queued = True
-            self.connections.reactor.timers.expect(call, call.ends)
+            self.connections.reactor.timers.expect(call, call.deadline)
         else:
             call.land(NoAnswer(timed_out=False, why="too many calls are waiting for the host"))
 
@@ -166,7 +166,7 @@ class OriginPool:
             return
         call.phase = CallPhase.DIALLING
         self.dialling[call] = None
-        self.connections.reactor.timers.expect(call, call.ends)
+        self.connections.reactor.timers.expect(call, call.deadline)
         self._dial()
 
     def _send(self, link: Http1Link | Http2Link, call: EndpointCall, now: float) -> None:
@@ -308,7 +308,7 @@ class OriginPool:
                 why = "the response is not valid HTTP, or was cut off"
             self._land(call, NoAnswer(timed_out=False, why=why))
 
-    def again(self, call: EndpointCall) -> None:
+    def unprocessed(self, call: EndpointCall) -> None:
         """See ``links.LinkOwner``."""
         link = self.links.pop(call, None)
         if isinstance(link, Http2Link):
@@ -370,7 +370,7 @@ class OriginPool:
 @final
 @attrs.define(eq=False)
 class Connections:
-    """All connections of the token client, in the turns of ``reactor``. ``keeps``: they are used again."""
+    """All connections to token endpoints, in the turns of ``reactor``. ``keeps``: they are used again."""
 
     limits: PoolLimits
     reactor: Reactor
@@ -399,7 +399,7 @@ class Connections:
             self._nursery = None
 
     def begin(self, call: EndpointCall) -> None:
-        """Make ``call``; it lands by ``call.ends``."""
+        """Make ``call``; it lands by ``call.deadline``."""
         if self._nursery is None:
             call.land(NoAnswer(timed_out=False, why="the service is stopping"))
             return

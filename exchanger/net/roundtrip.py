@@ -34,4 +34,4 @@ async def round_trip(
     finally:
         reactor.turn(call.give_up)  # nothing, once it has landed
     (answer,) = answers
-    return answer, trio.current_time() >= call.ends
+    return answer, trio.current_time() >= call.deadline

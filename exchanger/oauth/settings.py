@@ -14,7 +14,7 @@ _positive = attrs.validators.and_(attrs.validators.gt(0.0), attrs.validators.lt(
 @final
 @attrs.frozen(kw_only=True)
 class TokenClientSettings:
-    """Limits of the token client; durations are in seconds, and none may be zero or infinite. The defaults are the contract's.
+    """Limits of calls to token endpoints; durations are in seconds, and none may be zero or infinite. The defaults are the contract's.
 
     ``request_timeout`` bounds an exchange as a whole, including the wait for a connection and a second attempt; its phases have limits of
     their own. No connection is used twice without ``connection_reuse``, or when ``max_idle_connections`` or

@@ -6,27 +6,19 @@ HTTP clients put URLs and header names into their messages, so only libraries on
 import logging
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Final, Protocol, final
+from typing import Final, final
+
+import structlog
 
 # Their warnings are about tasks and folders, never about requests.
 HEARD: Final = ("trio", "watchfiles")
-
-
-class EventLogger(Protocol):
-    """The part of a structlog logger that is used here."""
-
-    def warning(self, event: str, /, **fields: object) -> object:
-        """Log at level warning."""
-
-    def error(self, event: str, /, **fields: object) -> object:
-        """Log at level error."""
 
 
 @final
 class LibraryHandler(logging.Handler):
     """Passes on name, message and the type of the exception; arguments and tracebacks stay behind."""
 
-    def __init__(self, logger: EventLogger) -> None:
+    def __init__(self, logger: structlog.stdlib.BoundLogger) -> None:
         super().__init__(logging.WARNING)
         self._logger = logger
 
@@ -42,7 +34,7 @@ class LibraryHandler(logging.Handler):
 
 
 @contextmanager
-def libraries_heard(logger: EventLogger) -> Generator[None]:
+def libraries_heard(logger: structlog.stdlib.BoundLogger) -> Generator[None]:
     """While open: pass what the libraries in ``HEARD`` say at level warning or above to ``logger``, and silence every other library."""
     handler = LibraryHandler(logger)
     silence = logging.NullHandler()

@@ -118,7 +118,7 @@ class Metrics:
             self._exchange_denied(record, outcome)
 
     def _exchange_denied(self, record: DecisionRecord, outcome: Deny) -> None:
-        """Count what no token client reports: callers that left, and exchanges that failed without a call."""
+        """Count what the pipeline does not report: callers that left, and exchanges that failed without a call."""
         kind, exchange = outcome.error_kind, record.exchange
         if exchange is not None and exchange.call is not None:
             return

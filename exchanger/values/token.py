@@ -53,7 +53,7 @@ class Cache(enum.Enum):
     # From a token endpoint call of its own.
     MISS = "miss"
     # From a call that was under way for an equal request.
-    SHARED = "shared"
+    COALESCED = "shared"
 
     __hash__ = object.__hash__
 

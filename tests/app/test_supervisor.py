@@ -19,7 +19,7 @@ from exchanger.app.settings import read_settings
 from exchanger.app.supervisor import StartError, Supervisor
 from exchanger.console.console import Console
 from exchanger.directory.source import DirectorySource
-from exchanger.exchange.pipeline import TokenClient
+from exchanger.exchange.pipeline import ExchangePipeline
 from exchanger.grpc.server import Addresses
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.telemetry.log import logging_to_stdout
@@ -53,7 +53,7 @@ async def _broken(_self: object, *, task_status: trio.TaskStatus[None] = trio.TA
     raise RuntimeError("canary-in-a-message")
 
 
-@pytest.mark.parametrize("part", [DirectorySource, TokenClient, MetricsServer, Exports, Console])
+@pytest.mark.parametrize("part", [DirectorySource, ExchangePipeline, MetricsServer, Exports, Console])
 def test_a_fault_in_any_part_ends_the_process(
     part: type, configured: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -18,7 +18,7 @@ import pytest
 import trio
 import trustme
 
-from exchanger.exchange.pipeline import TokenClient
+from exchanger.exchange.pipeline import ExchangePipeline
 from exchanger.oauth.settings import TokenClientSettings
 from exchanger.values.secret import Secret
 from exchanger.values.token import ExchangedToken
@@ -94,7 +94,7 @@ async def wrong_tokens(it: Desyncing, tls: ssl.SSLContext, settings: TokenClient
     """Return how many of the exchanges ended with a token that is not the caller's own; none may fail."""
     wrong = 0
 
-    async def user(client: TokenClient, name: str, endpoint: str) -> None:
+    async def user(client: ExchangePipeline, name: str, endpoint: str) -> None:
         nonlocal wrong
         for _ in range(EXCHANGES // USERS):
             outcome = await exchange(client, token_request(name, endpoint))

@@ -26,7 +26,7 @@ from exchanger._proto.envoy.service.auth.v3.external_auth_pb2 import CheckReques
 from exchanger.decision.check import DecisionRules
 from exchanger.envoy.authorization import CHECK_PATH, Authorization
 from exchanger.envoy.evaluator import Evaluator
-from exchanger.exchange.pipeline import TokenClient
+from exchanger.exchange.pipeline import ExchangePipeline
 from exchanger.grpc.connection import Connection
 from exchanger.grpc.session import Session
 from exchanger.net.network import SYSTEM
@@ -167,7 +167,7 @@ async def _count(case: str, *, instructions: bool) -> Counter[str]:
             return trio.SocketStream(ours)
 
         reactor = Reactor(attrs.evolve(SYSTEM, connect=dial))
-        tokens = TokenClient(CONTRACT, metrics, reactor)
+        tokens = ExchangePipeline(CONTRACT, metrics, reactor)
         tokens.use_issuers(_ISSUERS)
         policy.publish(PolicySnapshot().apply(parse_document(Source("team", "policy"), _POLICY, frozenset(_ISSUERS))))
         evaluator = Evaluator(policy, DecisionRules(HashTrieMap(_ISSUERS)), tokens, (metrics,), now=reactor.now)

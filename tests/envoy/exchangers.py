@@ -32,11 +32,11 @@ class FakeExchanger:
     outcome: TokenOutcome = attrs.Factory(lambda: ExchangedToken(Secret("new")))
     delay: float = 0.0
     requests: list[TokenRequest] = attrs.Factory(list)
-    dues: list[float] = attrs.Factory(list)
+    deadlines: list[float] = attrs.Factory(list)
 
-    def begin(self, request: TokenRequest, due: float, done: Done, /) -> TokenOutcome | Pending:
+    def begin(self, request: TokenRequest, deadline: float, done: Done, /) -> TokenOutcome | Pending:
         self.requests.append(request)
-        self.dues.append(due)
+        self.deadlines.append(deadline)
         return ticket(partial(trio.sleep, self.delay), self.outcome, done) if self.delay else self.outcome
 
 
@@ -47,7 +47,7 @@ class WaitingExchanger:
     waiting: int = 0
     let_go: trio.Event = attrs.field(factory=trio.Event)
 
-    def begin(self, request: TokenRequest, _due: float, done: Done, /) -> TokenOutcome | Pending:
+    def begin(self, request: TokenRequest, _deadline: float, done: Done, /) -> TokenOutcome | Pending:
         token = request.subject_token.reveal()
         outcome = ExchangedToken(Secret(f"new-{token}"))
         if token != "wait":

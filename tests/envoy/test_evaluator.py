@@ -8,7 +8,7 @@ import trio
 import trio.testing
 
 from exchanger.decision.outcome import Deny, Exchange, ExchangePending, Filter, Outcome
-from exchanger.envoy.evaluator import Evaluator, Waiting
+from exchanger.envoy.evaluator import Evaluator, WaitingRequest
 from exchanger.policy.snapshot import CurrentPolicy
 from exchanger.values.entry import TokenTarget
 from exchanger.values.request import HttpRequest
@@ -57,7 +57,7 @@ async def evaluated(of: Evaluator, request: HttpRequest = REQUEST) -> Outcome:
         outcomes.append(outcome)
         return b""
 
-    await answered(of.exchange(Waiting(of, request, outcome, 0.0, Filter.EXT_PROC, encode), math.inf))
+    await answered(WaitingRequest(of, request, outcome, 0.0, Filter.EXT_PROC, encode).begin(math.inf))
     return outcomes[0]
 
 

@@ -56,7 +56,7 @@ def issued(cache: Cache = Cache.MISS, expires_at: int | None = 1_060) -> Outcome
             {"decision": "allow_options_bypass", "cache": "none", **PRIMARY},
         ),
         (issued(), {"decision": "allow_exchange", "cache": "miss", "expires_at": 1_060, **PRIMARY}),
-        (issued(Cache.SHARED), {"decision": "allow_exchange", "cache": "shared", "expires_at": 1_060, **PRIMARY}),
+        (issued(Cache.COALESCED), {"decision": "allow_exchange", "cache": "shared", "expires_at": 1_060, **PRIMARY}),
         (issued(expires_at=None), {"decision": "allow_exchange", "cache": "miss", **PRIMARY}),
         (
             finish(pending(), transport_failure(ErrorKind.UNKNOWN_ISSUER_PROFILE, Diagnostic.UNKNOWN_ISSUER)),

@@ -62,8 +62,8 @@ class Behind:
     begun: list[TokenRequest] = attrs.field(factory=list)
     waiting: list[Waiting] = attrs.field(factory=list)
 
-    def begin(self, request: TokenRequest, due: float, done: Callable[[TokenOutcome], None], /) -> TokenOutcome | Ticket:
-        del due
+    def begin(self, request: TokenRequest, deadline: float, done: Callable[[TokenOutcome], None], /) -> TokenOutcome | Ticket:
+        del deadline
         self.begun.append(request)
         if self.at_once:
             return ISSUED

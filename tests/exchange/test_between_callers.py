@@ -241,7 +241,7 @@ async def test_a_call_without_callers_is_answered_on_its_stream_and_its_answer_i
         use(it, asked(http2=True, cache=keeps))
         await leaving(it, asked("first", http2=True, cache=keeps), 0.1)
         joined = await exchange(it.client, asked("first", http2=True, cache=keeps))
-        assert (joined, joined.cache) == (ExchangedToken(Secret("token-of-first")), Cache.SHARED)
+        assert (joined, joined.cache) == (ExchangedToken(Secret("token-of-first")), Cache.COALESCED)
         for number in range(50):
             await leaving(it, asked(f"leaver-{number}", http2=True), 0.01)
         await trio.sleep(CONTRACT.request_timeout + 0.1)

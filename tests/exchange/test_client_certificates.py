@@ -13,7 +13,7 @@ import pytest
 import trio
 import trustme
 
-from exchanger.exchange.pipeline import TokenClient
+from exchanger.exchange.pipeline import ExchangePipeline
 from exchanger.issuers.material import problem_with
 from exchanger.issuers.value_sources import Shape
 from exchanger.net.dial import Origin
@@ -67,7 +67,7 @@ async def site(tls: ssl.SSLContext) -> AsyncGenerator[Site]:
 
 
 @asynccontextmanager
-async def client(system: trustme.CA = SERVERS) -> AsyncGenerator[TokenClient]:
+async def client(system: trustme.CA = SERVERS) -> AsyncGenerator[ExchangePipeline]:
     """Run a client on a system that trusts ``system``, whose connections rest for the shortest time."""
     found = client_of(HTTP, Observer(), tls=lambda: trusting(system))
     found._connections.limits = attrs.evolve(found._connections.limits, longest_call=0.0)

@@ -252,5 +252,5 @@ async def test_the_call_outlives_a_gateway_that_waits_no_longer_and_serves_the_n
         late = await exchange(it.client, request(), trio.current_time() + 0.1)
         assert isinstance(late, ExchangeFailure)
         assert (late.kind, it.client.in_flight) == (ErrorKind.TIMEOUT, {"issuer.example.com": 1})
-        assert (await exchange(it.client, request())).cache is Cache.SHARED
+        assert (await exchange(it.client, request())).cache is Cache.COALESCED
     assert [record.kind for record in it.observer.records] == [None]

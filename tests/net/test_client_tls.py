@@ -85,7 +85,7 @@ class _Nobody:
     def ended(self, call: object, outcome: object) -> None:
         raise AssertionError
 
-    def again(self, call: object) -> None:
+    def unprocessed(self, call: object) -> None:
         raise AssertionError
 
 

@@ -58,12 +58,12 @@ class World:
             await trio.sleep(float(body))
             await peer.send(response(b""))
 
-    def call(self, origin: Origin = ONE, *, seconds: float = 0.0, ends: float = 30.0) -> EndpointCall:
+    def call(self, origin: Origin = ONE, *, seconds: float = 0.0, deadline: float = 30.0) -> EndpointCall:
         """Begin a call."""
         endpoint = Endpoint(origin, origin.host, "/token")
         head = endpoint.head(())
         assert head is not None
-        call = EndpointCall(endpoint, head, (), b"%f" % seconds, trio.current_time() + ends, self.landed.append)
+        call = EndpointCall(endpoint, head, (), b"%f" % seconds, trio.current_time() + deadline, self.landed.append)
         self.pool.begin(call)
         return call
 
@@ -253,7 +253,7 @@ async def test_calls_beyond_the_limit_wait_for_their_turn_and_other_hosts_have_l
 async def test_a_call_that_waits_too_long_takes_no_place(autojump_clock: MockClock) -> None:
     async with connections(max_busy_per_host=1) as it:
         it.call(seconds=1.0)
-        it.call(ends=0.5)
+        it.call(deadline=0.5)
         await trio.sleep(0.501)
         assert it.landed == [NoAnswer(timed_out=True, why="timed out while waiting for a free connection")]
         assert it.counts == (1, 0, 0, 1, 0)
@@ -279,7 +279,7 @@ async def test_an_attempt_outlives_its_call_and_its_connection_serves_the_next_o
             return await plain(host, port)
 
         it.pool.reactor.network = attrs.evolve(SYSTEM, connect=slow)
-        it.call(ends=0.5)
+        it.call(deadline=0.5)
         await trio.sleep(0.6)
         assert it.landed == [NoAnswer(timed_out=True, why="timed out while connecting")]
         assert it.counts == (0, 0, 0, 0, 0)

@@ -12,7 +12,7 @@ import trio
 import trustme
 
 from exchanger.errors import Diagnostic
-from exchanger.exchange.pipeline import TokenClient
+from exchanger.exchange.pipeline import ExchangePipeline
 from exchanger.net.dial import MAX_PROXY_ANSWER_BYTES
 from exchanger.net.proxies import EnvironmentProxies, NoProxy
 from exchanger.net.quarantine import LEAST_QUARANTINE
@@ -33,7 +33,7 @@ NOWHERE: Final = Proxy(False, "127.0.0.1", 1)
 class Place:
     """A client, a token endpoint with TLS, and a proxy that knows the way to it."""
 
-    client: TokenClient
+    client: ExchangePipeline
     observer: Observer
     proxy: ConnectProxy
     port: int

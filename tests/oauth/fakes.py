@@ -13,7 +13,7 @@ from typing import final
 import attrs
 import trio
 
-from exchanger.exchange.pipeline import TokenClient
+from exchanger.exchange.pipeline import ExchangePipeline
 from exchanger.net.network import SYSTEM, Connect
 from exchanger.net.reactor import Reactor
 from exchanger.net.tls.client import client_tls_context
@@ -234,11 +234,11 @@ def client_of(
     dial: Connect = SYSTEM.connect,
     tls: ssl.SSLContext | Callable[[], ssl.SSLContext] = client_tls_context,
     tracer: Tracer | None = None,
-) -> TokenClient:
+) -> ExchangePipeline:
     """Return a client with a reactor of its own, which ``running`` runs."""
     make = (lambda: tls) if isinstance(tls, ssl.SSLContext) else tls
     network = attrs.evolve(SYSTEM, steady=clock, connect=dial)
-    return TokenClient(settings, observer, Reactor(network), tls=make, tracer=tracer)
+    return ExchangePipeline(settings, observer, Reactor(network), tls=make, tracer=tracer)
 
 
 async def exchange(client: TokenExchanger, request: TokenRequest, due: float = math.inf) -> TokenOutcome:
@@ -265,7 +265,7 @@ async def exchange(client: TokenExchanger, request: TokenRequest, due: float = m
 
 
 @asynccontextmanager
-async def running(client: TokenClient) -> AsyncGenerator[TokenClient, None]:
+async def running(client: ExchangePipeline) -> AsyncGenerator[ExchangePipeline, None]:
     async with trio.open_nursery() as reactor:
         reactor.start_soon(client.reactor.run)
         async with trio.open_nursery() as nursery:
@@ -276,12 +276,12 @@ async def running(client: TokenClient) -> AsyncGenerator[TokenClient, None]:
     client.reactor.close()
 
 
-def kept(client: TokenClient) -> int:
+def kept(client: ExchangePipeline) -> int:
     """Return how many connections rest or are idle, or carry no call now."""
     return client.connections.quarantined + client.connections.idle + client.connections.multiplexed
 
 
-def at_rest(client: TokenClient, *, connections: int = 0) -> bool:
+def at_rest(client: ExchangePipeline, *, connections: int = 0) -> bool:
     """Whether nothing is under way, and the only connections are ``connections`` that rest or are idle."""
     present = client.connections
     return (
@@ -310,7 +310,7 @@ class CancelAt(trio.abc.Instrument):
 class World:
     """A client, its observer, and the endpoints that it talks to."""
 
-    client: TokenClient
+    client: ExchangePipeline
     observer: Observer
     endpoint: MemoryEndpoint
 

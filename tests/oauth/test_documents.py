@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from exchanger.exchange.pipeline import TokenClient
+from exchanger.exchange.pipeline import ExchangePipeline
 from exchanger.net.answer import MAX_RESPONSE_BYTES, EndpointResponse, TooLarge
 from exchanger.net.proxies import EnvironmentProxies
 from exchanger.oauth.documents import DOCUMENT_TIMEOUT, MAX_DOCUMENT_BYTES, Fetched, NotFetched, read_document
@@ -69,7 +69,7 @@ def issuer(protocol: EndpointProtocol = EndpointProtocol.AUTO, proof: ClientProo
 HTTP2: Final = issuer(EndpointProtocol.HTTP2)
 
 
-async def fetch(client: TokenClient, url: str = URL, of: Issuer | None = None) -> Fetched | NotFetched:
+async def fetch(client: ExchangePipeline, url: str = URL, of: Issuer | None = None) -> Fetched | NotFetched:
     return await client.documents.fetch(url, issuer=of or issuer())
 
 

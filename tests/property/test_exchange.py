@@ -178,8 +178,8 @@ class Behind:
     begun: int = 0
     waiting: list[Waiting] = attrs.field(factory=list)
 
-    def begin(self, request: TokenRequest, due: float, done: object, /) -> TokenOutcome | Ticket:
-        del due
+    def begin(self, request: TokenRequest, deadline: float, done: object, /) -> TokenOutcome | Ticket:
+        del deadline
         assert self.verifier is not None
         if not self._may_pass(self.verifier, request):
             self.wrong.append(request.subject_token.reveal())

@@ -11,7 +11,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from exchanger.exchange.pipeline import TokenClient
+from exchanger.exchange.pipeline import ExchangePipeline
 from exchanger.net.pool import Connections
 from exchanger.net.proxies import NoProxy
 from exchanger.net.quarantine import LEAST_QUARANTINE
@@ -270,7 +270,7 @@ class World:
     endpoints: dict[str, Endpoint] = attrs.field(factory=dict)
     bounds: Bounds | None = None
 
-    async def ask(self, client: TokenClient, ask: Ask, subject: str) -> None:
+    async def ask(self, client: ExchangePipeline, ask: Ask, subject: str) -> None:
         with trio.move_on_after(ask.patience):
             self.outcomes[subject] = await exchange(client, token_request(subject, f"http://{ask.issuer}/token"))
 
@@ -293,7 +293,7 @@ class World:
                 assert endpoint.gone == endpoint.connections
             network.cancel_scope.cancel()
 
-    async def carry_out(self, client: TokenClient, planned: list[Step]) -> None:
+    async def carry_out(self, client: ExchangePipeline, planned: list[Step]) -> None:
         pool = client._connections
         pool.limits = attrs.evolve(
             pool.limits,

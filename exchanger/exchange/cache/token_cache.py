@@ -1,4 +1,4 @@
-"""The token cache as the token client sees it: find, keep, and forget, with two levels behind them.
+"""The token cache as the pipeline sees it: find, keep, and forget, with two levels behind them.
 
 Memory belongs to this process and answers at once. The shared level, where one is configured, knows what other replicas learned; it is
 asked after memory, once, for a very short time. Only successes are kept. A decision always comes before a look-up, so that a policy which

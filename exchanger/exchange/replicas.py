@@ -13,7 +13,7 @@ from exchanger.values.token import ExchangedToken, TokenOutcome, TokenRequest
 
 @final
 @attrs.define(eq=False)
-class Shared:
+class Replicas:
     """Asks the shared level of ``cache`` first, and has the cache keep or forget by how an exchange ended.
 
     ``nursery``: that in which the shared level is asked, ``None`` where exchanges do not run.
@@ -24,11 +24,11 @@ class Shared:
     reactor: Reactor
     nursery: trio.Nursery | None = attrs.field(default=None, init=False)
 
-    def begin(self, request: TokenRequest, ends: float, done: Done, /) -> TokenOutcome | Passage:
+    def begin(self, request: TokenRequest, deadline: float, done: Done, /) -> TokenOutcome | Passage:
         """See ``Stage``."""
         if request.issuer.cache is None:
-            return self.behind.begin(request, ends, done)
-        passage = _CachedPassage(done, self, request, ends)
+            return self.behind.begin(request, deadline, done)
+        passage = _CachedPassage(done, self, request, deadline)
         if self.nursery is not None and self.cache.asks_shared(request):
             self.nursery.start_soon(passage.ask)
             return passage
@@ -40,9 +40,9 @@ class Shared:
 class _CachedPassage(Relay):
     """An exchange of an issuer whose tokens are kept."""
 
-    stage: Shared
+    stage: Replicas
     request: TokenRequest
-    ends: float
+    deadline: float
 
     async def ask(self) -> None:
         """Ask the shared level, and go on if it has no token."""
@@ -58,7 +58,7 @@ class _CachedPassage(Relay):
 
     def go_on(self) -> TokenOutcome | Self:
         """Exchange the token."""
-        begun = self._goes_on(self.stage.behind.begin(self.request, self.ends, self._landed))
+        begun = self._goes_on(self.stage.behind.begin(self.request, self.deadline, self._landed))
         if isinstance(begun, TokenOutcome):
             self._learn(begun)
         return begun

@@ -9,7 +9,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from exchanger.decision.token_failure import transport_failure
 from exchanger.errors import Diagnostic
-from exchanger.exchange.coalesce import TOLD_AT_ONCE, ExchangeTicket, SharedExchange
+from exchanger.exchange.coalesce import TOLD_AT_ONCE, CoalescedExchange, ExchangeTicket
 from exchanger.oauth.settings import TokenClientSettings
 from exchanger.oauth.token_request import EncodedRequest, encode_request
 from exchanger.oauth.token_response import TokenResponseRules
@@ -100,7 +100,7 @@ async def test_equal_requests_share_one_call_and_their_outcomes_say_so() -> None
     (record,) = it.observer.records
     assert it.observer.coalesced_hosts == ["issuer.example.com"] * 49
     calls = [outcome.call for outcome in outcomes if outcome.call is not None]
-    assert [outcome.cache for outcome in outcomes].count(Cache.SHARED) == 49
+    assert [outcome.cache for outcome in outcomes].count(Cache.COALESCED) == 49
     assert {(call.duration, call.http_status) for call in calls} == {(record.duration, 200)}
 
 
@@ -318,17 +318,17 @@ async def test_thousands_who_share_an_exchange_are_told_in_their_order_in_small_
         trio.lowlevel.remove_instrument(counted)
         assert counted.most <= TOLD_AT_ONCE
     assert told == [0, *range(2, count - 1)]
-    assert [outcome.cache for outcome in outcomes[:2]] == [Cache.MISS, Cache.SHARED]
+    assert [outcome.cache for outcome in outcomes[:2]] == [Cache.MISS, Cache.COALESCED]
     assert all(type(outcome) is ExchangedToken for outcome in outcomes)
 
 
 async def test_who_is_to_be_told_when_its_time_is_up_has_the_outcome_and_once(autojump_clock: MockClock) -> None:
     told = list[TokenOutcome]()
     async with world(answering(response(success()))) as it:
-        shared = SharedExchange(it.client._coalesce, token_request(), math.inf, renews=False)
+        shared = CoalescedExchange(it.client._coalesce, token_request(), math.inf, renews=False)
         ticket = ExchangeTicket(shared, told.append, joined=True)
         shared.tickets[ticket] = None
         shared.outcome = attrs.evolve(ISSUED, cache=Cache.MISS)
         ticket.on_due(0.0)
-        assert [outcome.cache for outcome in told] == [Cache.SHARED]
+        assert [outcome.cache for outcome in told] == [Cache.COALESCED]
         assert not shared.tickets
