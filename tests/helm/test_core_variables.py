@@ -64,7 +64,7 @@ def test_a_gateway_that_gives_up_first_is_refused_whatever_the_units(gateway: di
     longer = [text for text in DURATIONS if parse_duration(text.strip()) > 1]
     found = refusals([{**gateway, "env": {"TOKEN_ENDPOINT_REQUEST_TIMEOUT": text}} for text in longer])
     for text, said in zip(longer, found, strict=True):
-        assert "has to be longer than an exchange may take" in said, text
+        assert "must be longer than an exchange may take" in said, text
 
 
 def test_alerts_follow_a_duration_in_whatever_units_it_is() -> None:
@@ -80,7 +80,7 @@ def test_the_chart_refuses_the_durations_that_the_service_refuses() -> None:
     name = "SHUTDOWN_GRACE_PERIOD"
     for text, said in zip(NO_DURATIONS, refusals([{"env": {name: text}} for text in NO_DURATIONS]), strict=True):
         assert not text.strip() or not starts(name, text)
-        assert f"{name} has to be a duration such as 750ms or 1m30s, and more than none" in said, text
+        assert f"{name} must be a duration such as 750ms or 1m30s, and more than none" in said, text
 
 
 def test_the_chart_refuses_what_the_service_would_not_start_with() -> None:

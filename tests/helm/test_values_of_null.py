@@ -42,7 +42,7 @@ SENTENCES: Final[Mapping[str, tuple[Given, str]]] = {
     "oauth.clientSecret": (OWN_SECRET, "oauth.createSecret needs oauth.clientID"),
     "oauth.existingSecret.name": (
         {"issuerProfiles": {"profiles": [cases.PROFILE]}},
-        "primary has no credentials of its own, or not both, and oauth.existingSecret.name is empty",
+        "primary has no credentials, or only one of the two, and oauth.existingSecret.name is empty",
     ),
     "tokenCache.keySecretName": (
         {"tokenCache": {"url": "rediss://cache.example.com", "keySecretName": "keys"}},

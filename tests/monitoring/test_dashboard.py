@@ -97,7 +97,7 @@ def _last_step(title: str) -> float:
 def test_lines_are_where_alerts_begin() -> None:
     thresholds = values()["prometheusRule"]["thresholds"]
 
-    assert _last_step("Failed on our side") == pytest.approx(14.4 * thresholds["errorBudget"])
+    assert _last_step("Errors (500)") == pytest.approx(14.4 * thresholds["errorBudget"])
     assert _last_step("Share of errors and refusals") == pytest.approx(14.4 * thresholds["errorBudget"])
     assert _last_step("Duration without token endpoint") == thresholds["checkSeconds"]
     assert _last_step("Share of failures") == thresholds["tokenEndpointFailureRatio"]

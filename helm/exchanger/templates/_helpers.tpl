@@ -450,13 +450,13 @@ it may carry a password.
 {{- $authority := include "exchanger.authority" . -}}
 {{- $port := regexFind ":[0-9]*$" $authority -}}
 {{- if contains "@" $authority -}}
-must not have user information, which everybody who may see the release could read
+must not have user information, which anyone who can read the release would see
 {{- else if contains "#" . -}}
 must not have a fragment
 {{- else if not (regexMatch "^(\\[[0-9A-Fa-f:.]+\\]|[^\\[\\]:@<>\"\\\\^`{|}%$()\\s]+)(:[0-9]*)?$" $authority) -}}
 has no usable host and port
 {{- else if and (gt (len $port) 1) (not (include "exchanger.isPort" (trimPrefix ":" $port))) -}}
-has a port that is none
+has an invalid port
 {{- end -}}
 {{- end -}}
 
