@@ -1,10 +1,10 @@
-"""Authorities: a request's in canonical form, and what a policy's ``host`` says.
+"""Authorities: the canonical form of a request's authority, and the meaning of a policy's ``host``.
 
-A name is in lower case without port and trailing dot; an IPv6 literal is in brackets and spelled as RFC 5952 has it.
+A name is in lower case without port and trailing dot; an IPv6 literal is in brackets and spelled as in RFC 5952.
 
-A policy host that no request can have would protect nothing. So it closes the hosts that its author may have meant; where it names none,
-only the reach of what cannot be read bounds the entry. User information and queries are not searched: they may hold a secret, and hosts are
-shown.
+A policy host that no request can have would protect nothing. So it closes the hosts that its author may have meant. If the text names no
+host, only the reach of unreadable parts bounds the entry. User information and queries are not searched: they may hold a secret, and hosts
+are shown.
 
 Must not know: other fields of entries, or which header an authority comes from.
 """
@@ -35,7 +35,7 @@ _is_canonical_name: Final = re.compile(NAME.replace("A-Z", "")).fullmatch
 # host has, and without userinfo, which RFC 9110 section 4.2.4 forbids. A port may be empty. Blanks around are those of RFC 9110 OWS.
 _match_authority: Final = re.compile(rf"[ \t]*+(?:({NAME})\.?|({LITERAL}))(?::[0-9]*+)?[ \t]*+").fullmatch
 
-# The text after a policy host's first colon, blanks around it allowed. It is dropped, so it has to be a possible port.
+# The text after a policy host's first colon, optionally surrounded by blanks. It is dropped, so it must be a possible port.
 _match_with_port: Final = re.compile(rf"((?:{NAME}\.?)|{LITERAL})[ \t]*+:[ \t]*+([^ \t]*+)").fullmatch
 _is_port: Final = re.compile(r"[0-9]*+|\*").fullmatch
 # RFC 6335 section 5.1 (https://www.rfc-editor.org/rfc/rfc6335#section-5.1): at most 15 characters, one of them a letter.
@@ -50,14 +50,14 @@ _ASCII_LOWER: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowerca
 # that takes any scheme misses none of theirs.
 _absolute: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*+://([^/?#]*+)(.*)", re.DOTALL).fullmatch
 
-# What a policy host that stands for all hosts below another begins with.
+# The beginning of a wildcard host, which covers all hosts below another one.
 WILDCARD: Final = "*."
 # Characters of such a host: more than any name has (RFC 1035 section 2.3.4). They bound the look-ups for the host of a request.
 MAX_WILDCARD: Final = 255
 
-# Characters of a text in which hosts are looked for: a name has 253 at most (RFC 1035 section 2.3.4), so this is a list of eight.
+# Characters of a text that are searched for hosts: a name has at most 253 (RFC 1035 section 2.3.4), so this is a list of eight.
 MAX_TEXT: Final = 2048
-# The same where Unicode has to be normalised, which takes time with the square of a run of combining marks.
+# The same if Unicode has to be normalised, which takes time quadratic in a run of combining marks.
 MAX_NON_ASCII_TEXT: Final = 512
 # Hosts that one text may close by name. Each costs as much as an entry.
 MAX_HOSTS: Final = 8
@@ -65,7 +65,7 @@ MAX_HOSTS: Final = 8
 _MAX_LABEL: Final = 63  # RFC 1035 section 2.3.4
 _SHOWN_HOSTS: Final = 3
 
-# A URL that says nothing but a host.
+# A URL that consists of a host only.
 _match_bare_url: Final = re.compile(rf"https?://({NAME})/?", re.IGNORECASE).fullmatch
 _is_template: Final = re.compile(r"[${}<>%]").search
 _SEPARATORS: Final = re.compile(r"[\s,;|\"'`&]+")
@@ -77,7 +77,7 @@ _find_end_of_authority: Final = re.compile(r"[/\\?#]").search
 _find_query: Final = re.compile(r"[?#]").search
 _USER_OF_URL: Final = re.compile(r"(?<=//)[^/\\\s]*@")
 _WORDS: Final = re.compile(r"([\s,/\\]+)")
-# Brackets and quantifiers that touch a name are a pattern; what they stand for cannot be known.
+# Brackets and quantifiers next to a name make it a pattern, whose hosts cannot be known.
 _is_pattern: Final = re.compile(r"[\w.-][(\[]|[)\]][\w.+?-]|[+?]\.").search
 _LITERAL: Final = re.compile(r"\[[0-9A-Fa-f:.]{2,45}\]")
 # One of IPv6, with or without its brackets.
@@ -143,8 +143,8 @@ def _canonical_ipv6(text: str) -> str | None:
 def split_absolute_form(target: str) -> tuple[str, str] | None:
     """Return authority and path (with query, and a leading ``/``) of an absolute-form ``target``, ``None`` for any other form.
 
-    A server that gets an absolute form (RFC 9112 section 3.2.2, https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2) takes the authority
-    in it, whatever the host header says.
+    A server that gets an absolute form uses its authority and ignores the Host header (RFC 9112 section 3.2.2,
+    https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2).
     """
     if target[:1] == "/" or (parts := _absolute(target)) is None:
         return None
@@ -155,9 +155,9 @@ def split_absolute_form(target: str) -> tuple[str, str] | None:
 @final
 @attrs.frozen
 class HostReading:
-    """The hosts of an entry, ``None`` for one that cannot be known; exactly one host if there is no ``problem``.
+    """The hosts of an entry, ``None`` if they are unknown; exactly one host if there is no ``problem``.
 
-    ``code`` is that of the problem, and ``meant`` the host that was doubtless meant, "" if there is a doubt.
+    ``code`` is that of the problem, and ``meant`` the host that was certainly meant, "" in case of doubt.
     """
 
     hosts: tuple[str | None, ...]
@@ -167,7 +167,7 @@ class HostReading:
 
 
 def read_host(text: str) -> HostReading:
-    """Read the trimmed text of ``host``, which is not "". Total, and takes bounded work."""
+    """Read the trimmed, non-empty text of ``host``. Total, and takes bounded work."""
     host = normalise_policy_host(text) if len(text) <= MAX_TEXT else ""
     if is_host(host):
         return HostReading((host,))
@@ -195,7 +195,7 @@ def read_host(text: str) -> HostReading:
 
 
 def _wildcard(text: str) -> str:
-    """Return the canonical form of a wildcard, "" if ``text`` is none: ``*.`` and a host name, with a port or without."""
+    """Return the canonical form of a wildcard (``*.`` and a host name, with an optional port), "" if ``text`` is not one."""
     host = normalise_policy_host(text.removeprefix(WILDCARD))
     fits = is_host(host) and not host.startswith("[") and len(host) < MAX_WILDCARD - 1
     return WILDCARD + host if fits else ""
@@ -290,7 +290,7 @@ def _named_by(item: str) -> Iterator[str | None]:
 
 
 def _names(text: str, *, dotted: bool) -> Iterator[str | None]:
-    """Yield the hosts among the words of ``text``; ``dotted``: only those that cannot be a mere word."""
+    """Yield the hosts among the words of ``text``; ``dotted``: only those that cannot be an ordinary word."""
     for address in _ADDRESS.findall(text):
         host = normalise_policy_host(address.strip("[]"))
         if is_host(host):
@@ -315,7 +315,7 @@ def _is_domain(name: str) -> bool:
 
 
 def _a_names(name: str) -> Iterator[str | None]:
-    """Yield the A-labels (RFC 5890 section 2.3.2.1) under which clients know ``name``: those that keep a sharp s, and those that do not."""
+    """Yield the A-labels (RFC 5890 section 2.3.2.1) of ``name`` as clients compute them: with and without a sharp s mapped to ss."""
     for mapped in dict.fromkeys(normalize("NFKC", form) for form in (name.lower(), name.casefold())):
         labels = [label if label.isascii() else "xn--" + label.encode("punycode").decode() for label in mapped.split(".")]
         host = ".".join(labels)

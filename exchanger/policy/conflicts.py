@@ -28,7 +28,7 @@ from exchanger.util.text import printable
 from exchanger.values.entry import Entry, Source
 from exchanger.values.headers import NO_FIELDS, HeaderFields
 
-# Rivals of one entry that are looked for: more tell its author nothing, and thousands of entries may have the same place.
+# Rivals of one entry that are searched for: more do not help its author, and thousands of entries may have the same place.
 MAX_RIVALS: Final = 3
 # Claims on one place that are looked at, in a tenth of a millisecond: one entry may name 100,000 methods.
 MAX_CLAIMS: Final = 256
@@ -76,9 +76,9 @@ def named(entry: Entry) -> str:
 def contenders(
     snapshot: PolicySnapshot, host: str, path: str, method: str, *, raw: bool, headers: HeaderFields = NO_FIELDS
 ) -> tuple[Entry, ...]:
-    """Return two of the entries for which ``snapshot.match``, of the same arguments, found a conflict, in the order of their sources.
+    """Return two of the entries for which ``snapshot.match``, with the same arguments, found a conflict, in the order of their sources.
 
-    Costs about as much as the match. Nothing is returned where they cannot be told within its bounds: the verdict stands without them.
+    Costs about as much as the match. Returns nothing if they cannot be found within its bounds; the verdict stands anyway.
     """
     authority = read_authority(host)
     interpretations, seen, sifting = path_interpretations(authority, path, method, raw=raw), RequestHeaders(headers), Sifting()
@@ -139,15 +139,15 @@ class _AnyCase:
 
 
 def conflicts_with(entry: Entry, snapshot: PolicySnapshot, reserve: Steps | None = None) -> tuple[Entry, ...]:
-    """Return other entries that conflict with ``entry``, which is in ``snapshot``, in the order of their sources; at most ``MAX_RIVALS``.
+    """Return at most ``MAX_RIVALS`` other entries that conflict with ``entry``, which is in ``snapshot``, in the order of their sources.
 
-    ``reserve`` is what is left for those whose prefix differs in case.
+    ``reserve`` is what is left of the budget for rivals whose prefix differs only in case.
 
-    Costs the length of its prefix and the number of its methods; for an entry for all methods, that of those named beside it. Both are
-    bounded: beyond the bounds, rivals may be missing.
+    Costs the length of its prefix and the number of its methods; for an entry for all methods, the number of methods that others name
+    there. Both are bounded: beyond the bounds, rivals may be missing.
 
     Raises:
-        KeyError: ``snapshot`` has nothing where ``entry`` should be.
+        KeyError: ``snapshot`` does not contain ``entry``
     """
     if entry.match.within:
         return ()  # part of another entry, which has the same rivals
@@ -169,7 +169,7 @@ def conflicts_with(entry: Entry, snapshot: PolicySnapshot, reserve: Steps | None
 
 
 def _at(paths: Paths, spelling: str, entry: Entry, reserve: Steps) -> Iterator[PathClaims]:
-    """Yield the claims with the place of ``entry`` at ``spelling``: of its own trie, which has to have it, and of twins in the other."""
+    """Yield the claims at the place of ``entry`` under ``spelling``: of its own trie, which must have it, and of the other."""
     own = paths.folded if entry.match.case_insensitive else paths.exact
     cells = [] if own is None else own.prefixes_of(spelling)
     claims = cells[-1].of(entry.match) if cells and cells[-1].length == len(spelling) else None

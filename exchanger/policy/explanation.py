@@ -43,13 +43,13 @@ from exchanger.values.verdict import AMBIGUOUS_HEADER, NO_MATCH, Ambiguous, Unhe
 MAX_CANDIDATES: Final = 50
 # Rivals that are named; the others are candidates, too.
 MAX_RIVALS: Final = 3
-# Entries and regions that are looked at, those that cover the request first.
+# Entries and regions that are considered, those that cover the request first.
 MAX_LOOKED_AT: Final = 1_000
 
 
 @enum.unique
 class Standing(enum.Enum):
-    """What an entry or region is to the request. Nothing broken ever wins: it blocks, and entries that conflict block each other."""
+    """The outcome of an entry or region for the request. Invalid ones never win: they block, and entries that conflict block each other."""
 
     WON = "won"
     BLOCKS = "blocked by"
@@ -60,7 +60,7 @@ class Standing(enum.Enum):
 @final
 @attrs.frozen
 class Candidate:
-    """An entry or region that could concern the request: what it is to it, and why, in words."""
+    """An entry or region that could concern the request, with its outcome and the reason in words."""
 
     claim: Claim
     standing: Standing
@@ -150,7 +150,7 @@ def _cover(claim: Claim, interpretation: Interpretation, *, decoded: bool) -> _C
     return max(found, default=None)
 
 
-# Where a claim stands.
+# The place of a claim.
 Place: TypeAlias = tuple[Source, int | None]
 # The order of entries: nearness of the host, cover, and number of headers.
 _Order = tuple[int, _Cover, int]
@@ -159,10 +159,10 @@ _Order = tuple[int, _Cover, int]
 @final
 @attrs.frozen(eq=False)
 class _Look:
-    """One look-up of ``interpretation``, and what comes first in it unless a region does. HEAD is looked up by itself and as GET.
+    """One look-up of ``interpretation``, and its first claim unless a region decides. HEAD has two: for itself and as GET.
 
-    ``decoded``: the hosts on which decoded spellings count. ``nearest``: how near the nearest host with a claim that covers is.
-    ``in_doubt``: an entry there names a header in doubt. ``beside``: the look-up as GET of one for HEAD, which counts no farther.
+    ``decoded``: the hosts on which decoded spellings count. ``nearest``: the distance of the nearest host with a claim that covers.
+    ``in_doubt``: an entry there names a header in doubt. ``beside``: for HEAD, the look-up as GET, which limits how far this one counts.
     """
 
     interpretation: Interpretation
@@ -245,8 +245,8 @@ def _names_in_doubt(claim: Claim, headers: RequestHeaders) -> bool:
 class _Question:
     """A request with its interpretations. ``looks`` has every look-up, ``deciding`` for each interpretation the one that counts.
 
-    ``rivals`` are the entries that conflict over the request, for each look-up, and ``tied`` are the places of them all.
-    ``unmet`` are those of entries whose headers the request does not have.
+    ``rivals`` are the entries that conflict over the request, for each look-up, and ``tied`` their places.
+    ``unmet`` are the places of entries whose headers the request does not have.
     """
 
     verdict: Verdict

@@ -29,7 +29,7 @@ MAX_NAME: Final = 256
 MAX_VALUE: Final = 4096
 
 TOKEN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110 section 5.6.2
-# What other parts of a match are about, and what nobody should write into a policy.
+# Headers that other parts of a match cover, and those that do not belong in a policy.
 FORBIDDEN: Final = frozenset({"authorization", "cookie", "host"})
 _is_token: Final = re.compile(TOKEN).fullmatch
 _find_control: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]").search
@@ -92,14 +92,14 @@ Reached: TypeAlias = "list[tuple[int, MethodTable[Entry]]]"
 class RequestHeaders:
     """The headers of one request, read when a policy first needs one.
 
-    What a table says of them is found once for each table and method, since every interpretation of the path asks the same again.
+    The result for a table is computed once for each table and method, since every interpretation of the path needs the same.
     """
 
     _given: HeaderFields
     # By canonical name: the name in lower case and the value, ``None`` if there are several.
     _once: dict[str, tuple[str, str] | None] | None = attrs.field(default=None, init=False)
     _fields: "dict[str, _Field | _Doubt | None]" = attrs.field(factory=dict, init=False)
-    # By the identity of a table, which is kept so that no other can have it.
+    # By the identity of a table, which is kept so that no other object gets the same id.
     _answers: "dict[tuple[int, str], tuple[HeaderTable, bool, Reached | None]]" = attrs.field(factory=dict, init=False)
 
     def field(self, key: str) -> "_Field | _Doubt | None":
@@ -110,9 +110,9 @@ class RequestHeaders:
             return self._fields.setdefault(key, self._read(key))
 
     def answer(self, table: "HeaderTable", method: str) -> "tuple[HeaderTable, bool, Reached | None]":
-        """Return ``table``, whether an entry of it for ``method`` names a header in doubt, and what of it the request reaches.
+        """Return ``table``, whether an entry of it for ``method`` names a header in doubt, and the part of it that the request reaches.
 
-        ``None`` if there is doubt, or if it depends on what a ``!`` in a value stands for.
+        ``None`` if there is doubt, or if the result depends on the meaning of a ``!`` in a value.
         """
         key = (id(table), method)
         known = self._answers.get(key)
@@ -172,7 +172,7 @@ class _HeaderNode:
     more: "tuple[tuple[str, str, HashTrieMap[str, _HeaderNode]], ...]" = ()
 
     def changed(self, headers: tuple[HeaderMatch, ...], entry: Entry, *, adds: bool) -> "_HeaderNode | None":
-        """Return the node with or without ``entry``, which has ``headers`` beside those on the way; ``None`` if nothing is left."""
+        """Return the node with or without ``entry``, whose remaining headers are ``headers``; ``None`` if the node is then empty."""
         if not headers:
             entries = _changed(self.entries, entry, adds=adds)
             return None if entries is None and not self.more else _HeaderNode(entries, self.more)
@@ -204,9 +204,9 @@ def _put(named: "_Named[T]", name: str, value: T | None) -> "_Named[T]":
 @final
 @attrs.frozen
 class HeaderTable:
-    """The entries of one place that name headers. ``named`` has them by each name of theirs.
+    """The entries of one place that name headers; ``named`` has them by each name.
 
-    Names are in tuples, which are the quickest to go through: the share of a namespace has room for few of them (see ``shares``).
+    Names are in tuples, which are the quickest to iterate: the share of a namespace allows only a few of them (see ``shares``).
     """
 
     root: _HeaderNode = attrs.field(factory=_HeaderNode)

@@ -1,6 +1,6 @@
-"""Which ConfigMaps of a namespace are read as policy: in the order of their names, as many as its limits have room for.
+"""Selects the ConfigMaps of a namespace that are read as policy: in the order of their names, as many as its limits allow.
 
-So replicas agree, whatever came first, and an author sees which are left out. Behind the first one for which there is no room, none is
+So replicas agree, whatever the order of arrival, and an author sees which ones are left out. After the first one without room, none is
 read, however small.
 
 Must not know: what a document says, or where it is kept.
@@ -14,7 +14,7 @@ import attrs
 
 from exchanger.policy.shares import NamespaceLimits
 
-# ConfigMaps beyond the limits that are told, the first by name: each of them closes all that its namespace may decide, so more of them
+# ConfigMaps beyond the limits that are reported, the first by name: each of them closes all that its namespace may decide, so more of them
 # would change nothing, and there may be a hundred thousand.
 MAX_TOLD: Final = 16
 # Bytes of a KiB.
@@ -92,7 +92,7 @@ class Intake:
         return self._near(queue, before)
 
     def is_read(self, namespace: str, name: str) -> bool:
-        """Tell whether there is room for a ConfigMap, which is known."""
+        """Return whether there is room for a ConfigMap, which is known."""
         queue = self._queues.get(namespace)
         return queue is not None and queue.place(name) < queue.count
 
@@ -109,7 +109,7 @@ class Intake:
         return f"the document is not read: its namespace may have {allowed}"
 
     def _near(self, queue: _Queue, before: int) -> tuple[str, ...]:
-        """Return the names between what was read and is now, and between what was told and is; a change moves others by one place."""
+        """Return the names between the old and the new boundary of reading, and of reporting; a change moves others by one place."""
         low, high = min(before, queue.count) - 1, max(before, queue.count) + 1
         return tuple(dict.fromkeys((*queue.names[max(0, low) : high], *queue.names[low + MAX_TOLD : high + MAX_TOLD])))
 

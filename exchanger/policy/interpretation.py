@@ -1,6 +1,6 @@
-"""The interpretations of a path: what servers may take it for, and whether a prefix covers one of them.
+"""The interpretations of a path that servers may use, and whether a prefix covers one of them.
 
-Must not know: hosts, headers, or what the policy says of an interpretation.
+Must not know: hosts, headers, or the policy's verdict on an interpretation.
 """
 
 import enum
@@ -21,8 +21,8 @@ from exchanger.values.entry import PathType
 MAX_MARKERS: Final = 64
 # Characters of prefixes that are looked at one by one for one request, in less than a millisecond. An honest policy needs dozens.
 MAX_MARKER_WORK: Final = 640
-# Nodes that the look-ups of one request visit in the tries of prefixes, in a fifth of a millisecond. An honest policy needs a dozen for
-# each interpretation; a thousand prefixes beside one long path have as many.
+# Trie nodes that the look-ups of one request may visit, in a fifth of a millisecond. An ordinary policy needs a dozen for each
+# interpretation; a thousand prefixes that fork from one long path have as many.
 MAX_NODES: Final = 1_024
 # So few interpretations need no such bound: a prefix has 2,048 characters.
 _FEW: Final = 2
@@ -36,13 +36,13 @@ _match_markers: Final = re.compile("!++").match
 @final
 @enum.unique
 class InvalidByteMarkers(enum.Enum):
-    """How to understand the ``!`` of a path that did not come byte for byte. Each kind also takes every ``!`` literally.
+    """How to interpret the ``!`` of a path that is not raw. Each kind also takes every ``!`` literally.
 
-    Envoy's ext_authz puts a ``!`` in the place of each byte that is not UTF-8. The server behind it gets the byte: some drop it, others
-    read it as a character of an older encoding.
+    Envoy's ext_authz writes a ``!`` for each byte that is not UTF-8. The server behind it gets the byte: some drop it, others read it as a
+    character of an older encoding.
 
-    ``STAND``: each may stand for one non-ASCII character of a prefix. ``SOME``: any of those before the query may be dropped. ``DROPPED``:
-    all of them were, before the path was rewritten, so that a prefix may have more.
+    ``STAND``: each may be one non-ASCII character of a prefix. ``SOME``: any of those before the query may be dropped. ``DROPPED``: all of
+    them were dropped before the path was rewritten, so that a prefix may have more.
     """
 
     STAND = "stand"
@@ -67,7 +67,7 @@ class InvalidByteMarkers(enum.Enum):
         return places
 
     def after(self, key: str, text: str, at: int) -> int:
-        """Return where the text continues after the character ``key`` of a prefix was matched at ``at``, -1 if it does not match."""
+        """Return where the text continues after matching the character ``key`` of a prefix at ``at``, -1 if it does not match."""
         char = text[at : at + 1]
         if key == char or (char == "!" and key > "\x7f" and self is InvalidByteMarkers.STAND):
             return at + 1
@@ -78,7 +78,7 @@ class InvalidByteMarkers(enum.Enum):
         return -1
 
     def ends(self, text: str, at: int, end: int) -> Iterable[int]:
-        """Return where a prefix may have ended that was matched up to ``at``; ``end`` is that of the path without its query."""
+        """Return where a prefix that was matched up to ``at`` may have ended; ``end`` is that of the path without its query."""
         return (at, min(end, _dropped(text, at))) if self is InvalidByteMarkers.SOME and at <= end else (at,)
 
 
@@ -91,10 +91,10 @@ def _dropped(text: str, at: int) -> int:
 @final
 @attrs.frozen
 class Interpretation:
-    """A path that a server may take a request's for.
+    """A path as a server may interpret it.
 
-    ``rewritten``: it is not the path as it came. Decoded spellings of prefixes then count as much as written ones; for the path as it came
-    they count only where nothing written applies. ``work`` bounds the search; 0 is no bound where there are no ``markers``.
+    ``rewritten``: it is not the path as received. Decoded spellings of prefixes then count as much as literal ones; for the path as
+    received they count only if no literal one applies. ``work`` bounds the search; 0 is no bound if there are no ``markers``.
     """
 
     path: str
@@ -106,18 +106,18 @@ class Interpretation:
     def folded(self) -> str:
         """The path for prefixes that ignore case, cut where no prefix reaches, since its query may be long; folded once for all hosts.
 
-        Only a decoded spelling of a prefix reaches into the query, and that is no longer than what was written.
+        Only a decoded spelling of a prefix reaches into the query, and that is no longer than the written prefix.
         """
         return fold(self.path[: max(self.end + 1, MAX_PREFIX)])
 
     @cached_property
     def end(self) -> int:
-        """Where the path without its query ends."""
+        """The end of the path without its query."""
         return end_of(self.path)
 
 
 def path_interpretations(host: str | None, path: str, method: str, *, raw: bool) -> tuple[Interpretation, ...] | MalformedPath:
-    """Return every interpretation to look up in the policy of ``host``, the path as it came first, or why it cannot be read."""
+    """Return every interpretation to look up in the policy of ``host``, the path as received first, or why it cannot be read."""
     interpretations = _interpretations(path, method, raw=raw)
     if isinstance(interpretations, MalformedPath):
         return interpretations
@@ -153,7 +153,7 @@ def _interpretations(path: str, method: str, *, raw: bool) -> tuple[Interpretati
 
 
 def end_of(path: str) -> int:
-    """Return where the path without its query ends."""
+    """Return the end of the path without its query."""
     query = path.find("?")
     return len(path) if query < 0 else query
 
@@ -171,7 +171,7 @@ def fits(path_type: PathType, text: str, at: int, end: int, markers: InvalidByte
 
 
 def is_within(interpretation: Interpretation, prefix: str) -> bool:
-    """Tell whether the path of ``interpretation`` may be ``prefix``, or go on with a slash after it; all are within "/"."""
+    """Return whether the path of ``interpretation`` may be ``prefix``, or continue with a slash after it; all are within "/"."""
     if prefix == "/":
         return True
     at = matched(interpretation.path, prefix, interpretation.markers)

@@ -1,11 +1,11 @@
-"""Looks one interpretation of a path up: any region decides, else the entry that comes first in the order of entries, unless several do.
+"""Looks up one interpretation of a path: any region decides, otherwise the first entry in the order of entries, or a conflict.
 
 The order: exact host, longer wildcard, shorter wildcard; on each of these hosts the exact path, then the longer prefix, whole segments
 before a plain prefix of equal length, more headers before fewer.
 
 Handlers of GET answer HEAD (RFC 9110 section 9.3.2, https://www.rfc-editor.org/rfc/rfc9110#section-9.3.2). So HEAD is looked up twice: by
-what covers HEAD itself, and as GET. The stricter verdict counts, so neither opens what the other refuses. What covers HEAD counts no
-farther than on the host that decides GET, and of the regions of unknown host only those that count for GET: the owner of a wildcard has no
+the claims that cover HEAD itself, and as GET. The stricter verdict counts, so neither opens what the other refuses. Claims that cover HEAD
+count only up to the host that decides GET, and of the regions of unknown host only those that count for GET: the owner of a wildcard has no
 say in requests that an exact host decides.
 
 Must not know: documents, or how the interpretations of one request are weighed against each other.
@@ -40,14 +40,14 @@ _Sift: TypeAlias = Callable[[Cell], Cell | None]
 # Claims with their places in the order of entries, of which the first is the highest.
 _Ranked: TypeAlias = list[tuple[int, PathClaims]]
 
-# Cells whose prefixes a text begins with, that text, and where each prefix ends in it.
+# Cells with a prefix of a text, that text, and where each prefix ends in it.
 _Cells = list[tuple[Cell, str, int]]
 
 # Characters of the shortest prefix of an entry, ``/``. Whole segments below it are stored without their slash, as all of them are.
 ROOT: Final = 1
 # Added to the rank of an exact path: more than any other has, since no prefix has as many characters.
 _EXACT: Final = 1 << 20
-# What may follow a prefix that is whole segments of a path without its query.
+# The characters that may follow a prefix of whole segments, in a path without its query.
 _ENDS_OF_SEGMENT: Final = ("/", "", "?")
 
 
@@ -60,7 +60,7 @@ class UnreadableReach(enum.Enum):
 
 
 def find_at_once(trie: PolicyTrie, host: str | None, path: str, method: str) -> Found | None:
-    """Return what applies to ``path`` as it came in the usual case: an entry or a region decides by host, path and method alone.
+    """Return the verdict on ``path`` as received in the usual case: an entry or a region decides by host, path and method alone.
 
     ``None`` in any other case.
     """
@@ -97,10 +97,10 @@ def find(
     after_cut: AfterCut | None = None,
     sifting: Sifting | None = None,
 ) -> Found:
-    """Return what applies to ``interpretation``; ``AMBIGUOUS_PATH`` if markers let the path be too many things to tell.
+    """Return the verdict on ``interpretation``; ``AMBIGUOUS_PATH`` if markers allow too many paths to decide.
 
     ``places`` are the claims that may apply on the request's host, the nearest first, ``beyond`` regions of unknown host. ``after_cut``
-    returns what is found closed if it may decide no longer; for HEAD, it judges both of what is found. ``sifting`` is that of the request.
+    returns the verdict closed if its entry may no longer decide; for HEAD, it judges both. ``sifting`` is that of the request.
     """
     if method == "HEAD":
         both = _find_for_head(trie, places, beyond, interpretation, headers, None)
@@ -114,10 +114,10 @@ def find(
 
 
 def _stays(trie: PolicyTrie, found: Found) -> bool:
-    """Tell whether ``found`` is the same without the documents that are leaving: then they need not be told from the others."""
+    """Return whether ``found`` is the same without the documents that are leaving, so that they need not be told from the others."""
     if isinstance(found, NoMatch):
         return True
-    # A region of unknown host spares entries of other namespaces, and may close only what one that is leaving decides.
+    # A region of unknown host spares entries of other namespaces, and may close only what a leaving document decides.
     return not isinstance(found, Ambiguous | Unhealthy) and found.source not in trie.leaving
 
 
@@ -214,13 +214,13 @@ def _first_closing(covering: _Ranked, method: str) -> Unhealthy | None:
 
 
 def _meant(trie: PolicyTrie, closed: Unhealthy) -> Unhealthy:
-    """Return ``closed`` with the document that it is about, where it is of a stand-in for those that close a granted area."""
+    """Return ``closed`` with the document that it is about, if it is a stand-in for documents that close a granted area."""
     if closed.source is None or closed.source.name:
         return closed
     areas = trie.closed[closed.source.namespace].values()
     every = chain.from_iterable(area.regions.values() for area in areas)
     regions = tuple(islice((region for region in every if region.source not in trie.leaving), 2))
-    if not regions:  # they are leaving, and told from the others next
+    if not regions:  # they are leaving, and sifted next
         return closed
     return SEVERAL_REGIONS if len(regions) > 1 else Unhealthy(regions[0].reason, regions[0].source, regions[0].index)
 
@@ -289,7 +289,7 @@ _UNDECIDED: Final[tuple[Found, bool]] = (NO_MATCH, True)
 
 
 def _ways(interpretation: Interpretation, cells: Sequence[tuple[Cell, str, int]]) -> tuple[bool, ...]:
-    """Return whether decoded spellings of prefixes count: where nothing written applies, they do for the path as it came, too."""
+    """Return whether decoded spellings of prefixes count; for the path as received they do if no literal prefix applies."""
     if not cells:
         return ()
     if interpretation.rewritten:
@@ -298,7 +298,7 @@ def _ways(interpretation: Interpretation, cells: Sequence[tuple[Cell, str, int]]
 
 
 def denied_by(denials: Hosts, host: str | None, interpretation: Interpretation, method: str) -> DenyEntry | Ambiguous | None:
-    """Return an entry of ``denials``, all of which deny, that covers ``interpretation``; ``Ambiguous`` if that takes too long to tell."""
+    """Return an entry of ``denials``, all of which deny, that covers ``interpretation``; ``Ambiguous`` if that takes too long to decide."""
     places = denials.places(host)
     for asked in ("HEAD", "GET") if method == "HEAD" else (method,):
         steps = _steps_for(interpretation)
@@ -383,9 +383,9 @@ def _first_of(covering: _Covering, method: str) -> Found | None:
 @final
 @attrs.define(eq=False)
 class Beyond:
-    """The regions of unknown host that may close one request, by what it gets on its own host; each host is looked up once for all of it.
+    """The regions of unknown host that may close one request, given its verdict on its own host; each host is looked up once for all.
 
-    ``host`` is ``None`` if it cannot be known.
+    ``host`` is ``None`` if it is unknown.
     """
 
     _trie: PolicyTrie
@@ -430,7 +430,7 @@ class Beyond:
 
 
 def _kinds_at(cell: Cell, text: str, at: int, end: int, markers: InvalidByteMarkers | None) -> list[tuple[PathType, PathClaims]]:
-    """Return the claims of ``cell`` that cover ``text``, in order of path types; those that are narrowed have the place of plain prefixes.
+    """Return the claims of ``cell`` that cover ``text``, in the order of path types; narrowed ones have the place of plain prefixes.
 
     The cell's prefix was matched up to ``at``; ``end`` is that of the path without its query.
     """
@@ -454,9 +454,9 @@ def _prefixes_of(trie: PathTrie, text: str, interpretation: Interpretation, step
 
 
 def _found_in(paths: Paths, path: Interpretation, steps: Steps, sift: _Sift | None, written: list[Cell] | None = None) -> _Cells | None:
-    """Return the cells whose prefixes ``path`` begins with; ``None`` if that takes more than ``steps``.
+    """Return the cells whose prefixes begin ``path``; ``None`` if that takes more than ``steps``.
 
-    ``written`` are those with regard to case, where they have been looked up.
+    ``written`` are the case-sensitive ones, if they have been looked up.
     """
     found: _Cells = []
     if path.markers is None:
@@ -511,7 +511,7 @@ def _ranked(cells: Sequence[tuple[Cell, str, int]], interpretation: Interpretati
 
 
 def _within(within: tuple[tuple[str, PathClaims], ...], rank: int, interpretation: Interpretation, inside: dict[str, bool]) -> _Ranked:
-    """Return the claims for which the path of ``interpretation`` is also within a prefix; ``inside`` has what is known of prefixes."""
+    """Return the claims for which the path of ``interpretation`` is also within a prefix; ``inside`` caches the results for prefixes."""
     found: _Ranked = []
     for prefix, claims in within:
         if prefix not in inside:
@@ -564,7 +564,7 @@ def _of_level(level: list[PathClaims], method: str, headers: RequestHeaders) -> 
 
 
 def _first_of_level(level: list[PathClaims], method: str, headers: RequestHeaders) -> list[MethodTable[Entry]] | None:
-    """Return the tables of the entries that come first among claims of one place; ``None`` if the headers do not tell."""
+    """Return the tables of the entries that come first among claims of one place; ``None`` if the headers do not decide."""
     tables: list[tuple[int, MethodTable[Entry]]] = []
     for claims in level:
         if claims.entries is not None and claims.entries.of(method) is not None:

@@ -38,7 +38,7 @@ Claimed: TypeAlias = C | Contenders[C] | None
 
 
 def key_of(claim: Claim) -> ClaimKey:
-    """Return what tells ``claim`` from all others."""
+    """Return the identity of ``claim`` among all others."""
     return (claim.source, claim.index, claim.match, claim.area if isinstance(claim, FailClosedRegion) else None)
 
 
@@ -68,17 +68,16 @@ def each(claimed: Claimed[C]) -> Iterator[C]:
 @final
 @attrs.frozen
 class MethodTable(Generic[C]):
-    """The claims on one place, by method. A look-up takes constant time: it only says whether there is no claim, one, or more than one.
+    """The claims on one place, by method. A look-up takes constant time: it only tells whether there is no claim, one, or more than one.
 
-    ``every`` has those on all methods, ``named`` those that name theirs; it has no method without a claim. Source and index tell claims
-    apart.
+    ``every`` has those on all methods, ``named`` those on named methods, without empty ones. Claims are told apart by source and index.
     """
 
     every: Claimed[C] = None
     named: "HashTrieMap[str, Claimed[C]]" = attrs.field(factory=HashTrieMap)
 
     def of(self, method: str) -> C | Contested | None:
-        """Return the only claim on ``method``, ``None`` if there is none, or ``CONTESTED``."""
+        """Return the only claim on ``method``, ``None`` without one, or ``CONTESTED``."""
         found = self.every
         if self.named and (named := self.named.get(method)) is not None:
             if found is not None:

@@ -1,4 +1,4 @@
-"""What authors would not notice, because nothing is refused: objects probably meant to be policy, and grants that give too little.
+"""Mistakes that authors would not notice, because nothing is refused: objects probably meant to be policy, and grants that give too little.
 
 Must not know: where objects come from, or who gets the notices.
 """
@@ -25,7 +25,7 @@ _LABELS: Final = 64
 _VERSION: Final = re.compile(r"""(?:^|[\s{,"'])version["']?\s*:\s*["']?v\d""")
 _ENTRIES: Final = re.compile(r"""(?:^|[\s{,"'])entries["']?\s*:""")
 _AFFIRMATIVE: Final = frozenset({"true", "yes", "on", "1", "enabled", "enable", "active"})
-# Values of a label that opts out on purpose, which is not a mistake.
+# Values of a label that opt out on purpose, which is not a mistake.
 _REFUSING: Final = frozenset({"false", "no", "off", "0", "disabled", "disable", "inactive", "none", "never"})
 _SEPARATORS: Final = re.compile(r"[-_.\s]+")
 # Characters of a distinctive part of a domain; shorter ones (``com``, ``example``) are common.
@@ -39,7 +39,7 @@ def looks_like_policy(text: str | None) -> bool:
 
 
 def of_namespaces(namespaces: Iterable[Namespace], selector: Selector, config_maps: Selector) -> Iterator[Notice]:
-    """Yield a notice for each Namespace that is not selected although a label of it almost says so."""
+    """Yield a notice for each Namespace that is not selected although one of its labels is nearly right."""
     for namespace in namespaces:
         hint = near_label(namespace.labels, selector, config_maps)
         if hint is not None:
@@ -117,9 +117,9 @@ def of_allowance(grants: Grants, namespace: str, descriptions: tuple[Labels, ...
 
 
 def of_left_out(grants: Grants, namespace: str, labels: Labels, known: Collection[str]) -> Iterator[Notice]:
-    """Yield a notice if ``namespace`` is granted nothing, and its name or a label comes near to what a grant is for.
+    """Yield a notice if ``namespace`` is granted nothing, and its name or a label is nearly one that a grant selects.
 
-    ``known`` are the names of Namespaces that exist.
+    ``known`` are the names of existing Namespaces.
     """
     if grants.allowance(namespace, labels).granted:
         return

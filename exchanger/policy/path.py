@@ -1,9 +1,9 @@
-"""Interpretations of a request path: everything that the servers behind a gateway may take it for.
+"""Interpretations of a request path: every path that the servers behind a gateway may take it for.
 
-Servers rewrite a path before they look at it, each in its own way and order: they decode escapes once or again, take a backslash for a
-slash, merge slashes, take what follows two slashes for a host, drop parameters, resolve dot segments, drop blanks at the ends of segments,
-normalise Unicode. The interpretations of a path are its closure under these rewritings. If all lead to the same decision,
-it does not matter which server is right; otherwise the request is refused. The query stays as it is, at the end of every interpretation.
+Servers rewrite a path before they use it, each in its own way and order: they decode escapes once or twice, take a backslash for a slash,
+merge slashes, take what follows two slashes for a host, drop parameters, resolve dot segments, drop blanks at the ends of segments,
+normalise Unicode. The interpretations of a path are its closure under these rewritings. If all lead to the same decision, it does not
+matter which server is right; otherwise the request is refused. The query stays unchanged at the end of every interpretation.
 
 Must not know: policy entries, or the decision.
 """
@@ -34,7 +34,7 @@ _is_plain_text: Final = re.compile(_PLAIN).fullmatch
 _is_plain_with_query: Final = re.compile(_PLAIN + r"(?:\?[!-\"$-~]*+)?+").fullmatch
 
 _find_unprintable: Final = re.compile(r"[\x00-\x20\x7f-\x9f]").search  # control characters, space and DEL
-_find_control: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]").search  # what no escape may stand for; an escaped space is common in names
+_find_control: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]").search  # what an escape must not decode to; an escaped space is common in names
 _find_surrogate: Final = re.compile(r"[\ud800-\udfff]").search  # bytes that were not UTF-8, or half a character
 _PARAMETERS: Final = re.compile(r";[^/]*+")
 # A host follows "//" at the beginning (RFC 3986 section 4.2, https://www.rfc-editor.org/rfc/rfc3986#section-4.2). Servers that read a path
@@ -92,7 +92,7 @@ def read_path(path: str, method: str) -> PathInterpretations:
 
 
 def without_markers(path: str) -> str:
-    """Return ``path`` as servers see it that drop the bytes for which ``!`` may stand in a path that is not raw; the query is kept."""
+    """Return ``path``, which is not raw, as servers see it that drop the bytes behind each ``!``; the query is kept."""
     part, mark, query = path.partition("?")
     return part.replace("!", "") + mark + query
 
@@ -117,9 +117,9 @@ def is_plain(part: str) -> bool:
 
 
 def is_plain_with_query(path: str, *, raw: bool = True) -> bool:
-    """Tell whether no rewriting changes ``path`` before its query, because it is plain ASCII text.
+    """Return whether no rewriting changes ``path`` before its query, because it is plain ASCII text.
 
-    Unless it came ``raw``, a ``!`` in it may stand for a byte that the gateway could not put into text.
+    Unless the path is ``raw``, a ``!`` in it may replace a byte that the gateway could not put into text.
     """
     return "//" not in path and "/." not in path and (raw or "!" not in path) and _is_plain_with_query(path) is not None
 
@@ -147,7 +147,7 @@ def interpretations_of(part: str) -> PathInterpretations:
 
 
 def _work(path: str) -> int:
-    """Return what the rewritings of ``path`` cost, as ``MAX_WORK`` counts it."""
+    """Return the cost of rewriting ``path``, as ``MAX_WORK`` counts it."""
     work = len(path) // _CHARS + path.count("%") * _ESCAPE_WORK + path.count("/") + path.count(";")
     return work if path.isascii() or is_normalized("NFKC", path) else work + len(path) * _NFKC_WORK
 
@@ -220,7 +220,7 @@ def decode_but_slashes(text: str) -> str | None:
 
 
 def encode(text: str) -> str | None:
-    """Escape what is not ASCII, with upper-case digits in all escapes (RFC 3986 section 6.2.2.1), ``None`` for half a character."""
+    """Escape non-ASCII characters, with upper-case digits in all escapes (RFC 3986 section 6.2.2.1), ``None`` for half a character."""
     try:
         return re.sub("%[0-9A-Fa-f]{2}", lambda escape: escape[0].upper(), quote(text, safe=_ASCII))
     except UnicodeEncodeError:

@@ -301,7 +301,7 @@ class Hosts:
         return Hosts(self.paths.discard(host), self.every, self.wildcards - is_wildcard(host), with_headers)
 
     def joined(self, other: "Hosts") -> "Hosts":
-        """Return the hosts with the claims of ``other``, none of which is here. A host that is new costs one step, whatever it has."""
+        """Return the hosts with the claims of ``other``, none of which is here. Adding a new host takes one step, whatever its claims."""
         paths, wildcards = self.paths, self.wildcards
         for host, theirs in other.paths.items():
             mine = paths.get(host)
@@ -313,7 +313,7 @@ class Hosts:
         return Hosts(paths, every, wildcards, self.with_headers + other.with_headers)
 
     def parted(self, other: "Hosts") -> "Hosts | None":
-        """Return the hosts without the claims of ``other``, which are all here; ``None`` if nothing is left."""
+        """Return the hosts without the claims of ``other``, all of which are here; ``None`` if nothing is left."""
         paths, wildcards = self.paths, self.wildcards
         for host, theirs in other.paths.items():
             mine = paths.get(host)
@@ -388,7 +388,7 @@ class PolicyTrie:
     of_namespaces: "HashTrieMap[str, Hosts]" = attrs.field(factory=HashTrieMap)
     closed: "HashTrieMap[str, HashTrieMap[GrantedArea, ClosedArea]]" = attrs.field(factory=HashTrieMap)
     leaving: "HashTrieMap[Source, tuple[Claim, ...]]" = attrs.field(factory=HashTrieMap, repr=False)
-    # Of these, the documents whose regions stay until they are taken out: where a share was exceeded, they stand for those of others.
+    # Of these, the documents whose regions stay until the sweep: if a share was exceeded, they also close for other documents.
     standing: "HashTrieMap[Source, None]" = attrs.field(factory=HashTrieMap, repr=False)
 
     def with_claim(self, claim: Claim) -> "PolicyTrie":
@@ -426,7 +426,7 @@ class PolicyTrie:
         return trie._apart(namespace, any_host.parted(known.hosts), own.parted(known.hosts))  # noqa: SLF001 - of the same class
 
     def meant(self, region: FailClosedRegion) -> Iterator[FailClosedRegion]:
-        """Yield the regions that ``region`` stands for, at its place; itself if it is no stand-in."""
+        """Yield the regions that ``region`` stands in for at its place; itself if it is not a stand-in."""
         if region.area is None:
             yield region
             return
@@ -435,7 +435,7 @@ class PolicyTrie:
                 yield attrs.evolve(own, match=region.match, guessed=region.guessed, area=None)
 
     def is_leaving(self, claim: Claim) -> bool:
-        """Tell whether ``claim`` counts for nothing; a stand-in does when all that it stands for are leaving."""
+        """Return whether ``claim`` has no effect; a stand-in has none if all regions behind it are leaving."""
         if isinstance(claim, FailClosedRegion) and claim.area is not None:
             regions = self.closed[claim.source.namespace][claim.area].regions.values()
             return all(region.source in self.leaving for region in regions)
@@ -453,19 +453,19 @@ class PolicyTrie:
 @final
 @attrs.define(eq=False)
 class Sifting:
-    """Tells the claims that are leaving from the others, for one request: each cell once, and all of them within one budget.
+    """Tells the claims that are leaving from the others, for one request: each cell once, within one budget for all of them.
 
-    What is beyond the budget is closed, until the documents are taken out.
+    Beyond the budget everything is closed, until the documents are swept.
     """
 
     _looked_at: Steps = attrs.field(factory=lambda: Steps(MAX_LOOKED_AT), init=False)
     _held_back: Steps = attrs.field(factory=lambda: Steps(MAX_SIFTED), init=False)
-    # By the identities of a trie and a cell, which are kept so that no others can have them.
+    # By the identities of a trie and a cell, which are kept so that no other objects get the same ids.
     _known: dict[tuple[int, int], tuple[PolicyTrie, Cell, Cell | None]] = attrs.field(factory=dict, init=False)
     _closed: Cell | None = attrs.field(default=None, init=False)
 
     def sift(self, trie: PolicyTrie, cell: Cell) -> Cell | None:
-        """Return ``cell``, which is one of ``trie``, without the claims that are leaving; ``None`` if that leaves it empty."""
+        """Return ``cell``, which is one of ``trie``, without the claims that are leaving; ``None`` if it is then empty."""
         if self._closed is not None:
             return self._closed
         key = (id(trie), id(cell))

@@ -1,10 +1,10 @@
-"""A policy's path prefix: what the text of ``pathPrefix`` says, and the spellings under which its entry is found.
+"""A policy's path prefix: the meaning of ``pathPrefix``, and the spellings under which its entry is found.
 
-A prefix is plain text. One that servers rewrite, or that is a pattern, would look as if it protected something. It closes the paths
-that begin with the text before the first sign of that; every path if servers could end up anywhere, as with dot segments.
+A prefix is plain text. One that servers rewrite, or that is a pattern, would only seem to protect something. It closes the paths that
+begin with the unambiguous text in front, or every path if servers could end up anywhere, as with dot segments.
 
-A prefix with escapes or non-ASCII characters is one thing in the raw path and another after a server has decoded it. An entry that is found
-under each of these spellings is found by each interpretation of a request that keeps to them, so the interpretations agree.
+A prefix with escapes or non-ASCII characters differs between the raw path and the path after a server has decoded it. An entry that is
+found under each of these spellings is found by each interpretation of an honest request, so the interpretations agree.
 
 Must not know: other fields, requests, or where spellings are stored.
 """
@@ -24,9 +24,9 @@ from exchanger.policy.path import decode, decode_but_slashes, encode, has_escape
 from exchanger.util.text import bounded, quoted, without_secrets
 from exchanger.values.entry import MatchScope
 
-# Characters of a prefix; longer paths are legal, but nobody writes a policy for one.
+# Characters of a prefix; longer paths are legal, but no policy needs one.
 MAX_PREFIX: Final = 2048
-# The same where Unicode has to be normalised; requests have this bound, too.
+# The same if Unicode has to be normalised; requests have this bound, too.
 MAX_NON_ASCII_PREFIX: Final = 512
 # Rounds of decoding; a server that decodes twice is unusual.
 MAX_DECODINGS: Final = 8
@@ -34,7 +34,7 @@ MAX_DECODINGS: Final = 8
 
 @enum.unique
 class Fault(enum.Enum):
-    """What is wrong, in words that go on after the field's name."""
+    """The problem, in words that continue the field's name."""
 
     URL = "is a URL"
     NETWORK_PATH = "begins with two slashes, so servers take what follows for a host"
@@ -114,7 +114,7 @@ _INVISIBLE_RUN: Final = re.compile(rf"[\x00-\x1f\x7f-\x9f{_UNSEEN}]+")
 @final
 @attrs.frozen
 class PrefixReading:
-    """The prefix of an entry, or if there is a ``problem`` the one that is closed: "", which is every path, or a legal prefix."""
+    """The prefix of an entry or, if there is a ``problem``, the one that is closed: "", which is every path, or a legal prefix."""
 
     prefix: str
     problem: str = ""
@@ -124,7 +124,7 @@ class PrefixReading:
 @final
 @attrs.frozen
 class _Found:
-    """What is wrong, the prefix that it closes, and the prefix that was probably meant ("": unknown)."""
+    """The problem, the prefix that it closes, and the prefix that was probably meant ("": unknown)."""
 
     fault: Fault
     closed: str = ""
@@ -132,7 +132,7 @@ class _Found:
 
 
 def read_prefix(text: str) -> PrefixReading:
-    """Read the trimmed text of ``pathPrefix``, which is not "". Total, and takes bounded work; looks no further than ``MAX_PREFIX``."""
+    """Read the trimmed, non-empty text of ``pathPrefix``. Total, and takes bounded work; looks no further than ``MAX_PREFIX``."""
     found = _judge(text)
     if found is None:
         return PrefixReading(_with_slash(text))
@@ -165,7 +165,7 @@ def _with_slash(text: str) -> str:
 
 
 def _judge(text: str) -> _Found | None:
-    """Return what is wrong with ``text``, ``None`` if nothing is."""
+    """Return the problem of ``text``, ``None`` if it is valid."""
     if len(text) > MAX_PREFIX:
         cut = _judge(text[:MAX_PREFIX])
         return _Found(Fault.LONG, _with_slash(text[:MAX_PREFIX]).rstrip("/")) if cut is None else attrs.evolve(cut, meant="")
@@ -199,7 +199,7 @@ def _judge(text: str) -> _Found | None:
 
 
 def _judge_beginning(text: str) -> _Found | None:
-    """Return what is wrong with the beginning of ``text``, which closes every path."""
+    """Return the problem of the beginning of ``text``, which closes every path."""
     if url := _match_url(text):
         return _Found(Fault.URL, meant=_with_slash(_before_query(text[url.end() :])))
     if slashes := _match_slashes(text):
@@ -217,7 +217,7 @@ def _before_query(text: str) -> str:
 
 
 def _rewritten(path: str) -> _Found | None:
-    """Return what is wrong with ``path``, a prefix without its query, after servers rewrote it; ``None`` if nothing is."""
+    """Return the problem of ``path``, a prefix without its query, after servers rewrote it; ``None`` if it is valid."""
     place = _find_rewritable(path)
     closed = "" if place is None else path[: place.start()].rstrip("/")
     if not path.isascii() and len(path) > MAX_NON_ASCII_PREFIX:

@@ -50,7 +50,7 @@ class AnyIssuer(frozenset[str]):
 @final
 @attrs.frozen
 class Namespace:
-    """A Namespace. ``uid`` tells it from others that had its name, "" if it is not known, and is no part of what it says."""
+    """A Namespace. ``uid`` distinguishes it from earlier ones of its name, "" if unknown; equality ignores it."""
 
     name: str
     labels: Labels
@@ -60,11 +60,10 @@ class Namespace:
 @final
 @attrs.frozen
 class ConfigMap:
-    """A ConfigMap; ``document`` is its ``config.yaml``, ``None`` if that is missing or no text.
+    """A ConfigMap; ``document`` is its ``config.yaml``, ``None`` if that is missing or not text.
 
-    ``uid`` tells it from others that had its name, "" if it is not known. ``instead`` is the key that was probably meant to be a missing
-    ``config.yaml``, or "". Neither is part of what the ConfigMap says. ``beyond``
-    is why its document and labels are not kept, "" if they are.
+    ``uid`` distinguishes it from earlier ones of its name, "" if unknown. ``instead`` is the key that was probably meant to be a missing
+    ``config.yaml``, or "". Equality ignores both. ``beyond`` is why its document and labels are not kept, "" if they are.
     """
 
     namespace: str
@@ -93,9 +92,9 @@ def labels_of(namespace: Namespace) -> Labels:
 @final
 @attrs.frozen
 class Text:
-    """A selected ConfigMap's document, ``None`` if it has none; ``instead`` is the key where it probably is.
+    """A selected ConfigMap's document, ``None`` without one; ``instead`` is the key that probably holds it.
 
-    ``namespace_labels`` has the labels of its Namespace, once for each description of it; nothing if they are not known.
+    ``namespace_labels`` has the labels of its Namespace, once for each description of it; empty if they are unknown.
     """
 
     text: str | None = attrs.field(repr=False)
@@ -192,9 +191,9 @@ def advance(
 def read(
     source: Source, document: Document, issuers: frozenset[str], grants: Grants = NO_GRANTS, known: PolicyDocument | None = None
 ) -> PolicyDocument:
-    """Parse a document, and return what ``grants`` leave of it; ``issuers`` are the profiles that its entries may refer to.
+    """Parse a document, and restrict it by ``grants``; ``issuers`` are the profiles that its entries may refer to.
 
-    ``known`` is what was read for the source before. If that is the same, other labels alone read nothing again.
+    ``known`` is the previous document of the source. If its text is the same, other labels alone need no reading.
     """
     known = known and (known.alone or known)
     written = None if known is None else known.written or known
@@ -226,7 +225,7 @@ def _written(source: Source, document: Document, issuers: frozenset[str]) -> Pol
 
 
 def key_meant(data: Mapping[str, object], binary: object) -> str:
-    """Return the key of ``data`` that was probably meant to be ``config.yaml``, "" if there is none: a similar one, or the only one.
+    """Return the key of ``data`` that was probably meant to be ``config.yaml``: a similar one, or the only one; otherwise "".
 
     ``binary`` is the ConfigMap's ``binaryData``, which is not read.
     """

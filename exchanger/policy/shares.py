@@ -1,8 +1,8 @@
-"""The share of one namespace: how many entries and closed areas it may have, and how much work these may make of one request.
+"""The share of one namespace: how many entries and closed areas it may have, and how much work they may add to one request.
 
-A request is looked up at each prefix that covers it, on its host and on each wildcard above, and by headers where entries name some. So
-these are counted for each namespace when a version is built: what exceeds the share is invalid and closes its own area, whatever other
-namespaces do. It depends on the documents of the namespace alone, not on the order in which they came.
+A request is looked up at each prefix that covers it, on its host and on each wildcard above, and by headers if entries name some. So
+these are counted for each namespace when a version is built: an entry that exceeds the share is invalid and closes its own area, whatever
+other namespaces do. The result depends only on the namespace's documents, not on their order of arrival.
 
 Must not know: requests, grants, or other namespaces.
 """
@@ -28,14 +28,14 @@ MAX_LOOKUPS: Final = 24
 # What header names at a prefix count: once for all of them, and for each combination that a request may have.
 _HEADERS: Final = 4
 _COMBINATION: Final = 1
-# What else counts as a look-up: each tree of prefixes beside the plain one of a host, and a part that grants leave of a claim.
+# What else counts as a look-up: each tree of prefixes besides the plain one of a host, and each additional part of a claim under grants.
 _TREE: Final = 1
 _PART: Final = 1
 # Nested regions of one host that close what exceeds a share. Each closes for a method that none above it closes for.
 MAX_CLOSING: Final = 8
-# The same on a wildcard, where a request may have seven of them above its host.
+# The same on a wildcard; a request may have seven of them above its host.
 MAX_CLOSING_ABOVE: Final = 2
-# What is told of entries that a share closes.
+# The reason for entries that a share closes.
 SHARE_CODES: Final = frozenset({MANY_ENTRIES, DEEP_ENTRIES, MANY_AREAS})
 
 
@@ -44,7 +44,7 @@ SHARE_CODES: Final = frozenset({MANY_ENTRIES, DEEP_ENTRIES, MANY_AREAS})
 class NamespaceLimits:
     """What the operator lets each namespace have in all its documents together.
 
-    ``entries`` counts invalid and refused ones, too. ``areas`` are what mistakes close, a host and prefix each. ``documents`` are the
+    ``entries`` counts invalid and refused ones, too. ``areas`` are host and prefix pairs that mistakes close. ``documents`` are the
     ConfigMaps that are read, and ``kib`` is the size of their texts and unusual labels, in KiB.
     """
 
@@ -82,7 +82,7 @@ Whole: TypeAlias = Callable[[PolicyDocument, Problem], FailClosedRegion]
 
 
 def shared(documents: Iterable[PolicyDocument], limits: NamespaceLimits, whole: Whole) -> Division:
-    """Divide the share among ``documents``, which are all that one namespace has."""
+    """Divide the share among ``documents``, which are all documents of one namespace."""
     before = sorted(documents, key=lambda document: document.source)
     crowded = sum(weight(document).entries for document in before) > limits.entries
     closes_much = sum(weight(document).areas for document in before) > limits.areas or any(document.aside for document in before)
@@ -130,14 +130,14 @@ def most_lookups(claims: Iterable[Claim]) -> int:
 
 
 def lacking(documents: Iterable[PolicyDocument], limits: NamespaceLimits) -> tuple[PolicyDocument, ...]:
-    """Return those of ``documents``, which are all that one namespace has, that are set aside and need not be: they have to be read."""
+    """Return those of ``documents``, all documents of one namespace, that are set aside although there is room: they must be read."""
     before = sorted((document.alone or document for document in documents), key=lambda document: document.source)
     beyond = _beyond(before, limits) if any(document.aside is not None for document in before) else set()
     return tuple(document for document in before if document.aside is not None and document.source not in beyond)
 
 
 def weight(document: PolicyDocument) -> Aside:
-    """Return what ``document`` has. Parts that grants leave of an entry beside itself are areas of their own."""
+    """Return the counts of ``document``. Additional parts that grants make of an entry are separate areas."""
     if document.aside is not None:
         return document.aside
     parts = sum(bool(entry.match.within) for entry in document.entries)
@@ -146,7 +146,7 @@ def weight(document: PolicyDocument) -> Aside:
 
 
 def _refused(document: PolicyDocument) -> set[int]:
-    """Return the entries of ``document`` that count for nothing, since they are outside what is granted."""
+    """Return the entries of ``document`` that have no effect, since they are outside the grants."""
     if not document.refused:
         return set()
     kept = {claim.index for claim in (*document.entries, *document.regions)}
@@ -154,9 +154,9 @@ def _refused(document: PolicyDocument) -> set[int]:
 
 
 def _beyond(ordered: Iterable[PolicyDocument], limits: NamespaceLimits) -> set[Source]:
-    """Return the documents that close areas beyond the limit, in the order of their names, and all behind them that close several.
+    """Return the documents that close areas beyond the limit, in the order of their names, and all later ones that close several.
 
-    Entries beyond their limit close one each. One without a text has nothing but its area.
+    Entries beyond their limit close one area each. A document without a text has only its own.
     """
     found: set[Source] = set()
     entries = areas = 0
@@ -171,9 +171,9 @@ def _beyond(ordered: Iterable[PolicyDocument], limits: NamespaceLimits) -> set[S
 
 
 def _set_aside(ordered: list[PolicyDocument], limits: NamespaceLimits, whole: Whole) -> Iterator[PolicyDocument]:
-    """Yield the documents; those with areas beyond the limit without what they say, and closing all that their namespace is granted.
+    """Yield the documents; those with areas beyond the limit without their content, and closing all that their namespace is granted.
 
-    Nothing else of these is kept, so they have to be read again when there is room.
+    Nothing else of these is kept, so they must be read again when there is room.
     """
     beyond = _beyond(ordered, limits)
     for document in ordered:
@@ -324,7 +324,7 @@ def _closed(document: PolicyDocument, problems: Mapping[_Key, Problem]) -> Polic
 def _closing(regions: Iterable[FailClosedRegion]) -> dict[_Key, FailClosedRegion]:
     """Return the regions that close what all ``regions`` do, few of them nested: those that another one covers are left out.
 
-    Where more than ``MAX_CLOSING`` are nested, or ``MAX_CLOSING_ABOVE`` on a wildcard, the last of these closes for all that lies below it.
+    If more than ``MAX_CLOSING`` are nested, or ``MAX_CLOSING_ABOVE`` on a wildcard, the last of these closes everything below it.
     """
     kept: dict[_Key, FailClosedRegion] = {}
     host: str | None = None
@@ -349,7 +349,7 @@ def _closing(regions: Iterable[FailClosedRegion]) -> dict[_Key, FailClosedRegion
 
 
 def _order(region: FailClosedRegion) -> tuple[object, ...]:
-    """Return the sort key by which regions come after those that may cover them."""
+    """Return the sort key that puts regions after those that may cover them."""
     match = region.match
     methods = (0, ()) if match.methods is None else (1, tuple(sorted(match.methods)))
     kind = list(PathType).index(match.path_type)

@@ -1,4 +1,4 @@
-"""One version of the whole policy: documents go in and out, requests are matched. A change makes a new version, which replaces the last.
+"""One version of the whole policy: documents are added and removed, requests matched. Each change makes a new version.
 
 Must not know: where documents come from, who publishes or reads, or what follows from a verdict.
 """
@@ -59,15 +59,14 @@ class Part:
 @final
 @attrs.frozen
 class PolicySnapshot:
-    """All documents and what they say together, which is ``trie``.
+    """All documents, and ``trie``, which combines their claims.
 
-    ``invalid_documents`` counts the documents with at least one region, ``refused_count`` what is outside the grants. ``reach`` is that of
-    regions whose host is not known. ``baseline`` has the operator's denials, which come before all documents. ``cut`` is what is
-    taken from entries at each look-up, because the documents do not show it yet. ``held`` are earlier versions, the newest first, that
-    this one may not loosen yet: of their verdicts and its own, the strictest counts. ``limits`` are what the operator lets each namespace
-    have.
+    ``invalid_documents`` counts the documents with at least one region, ``refused_count`` the entries outside the grants. ``reach`` is that
+    of regions whose host is unknown. ``baseline`` has the operator's denials, which come before all documents. ``cut`` restricts entries at
+    each look-up until the documents are restricted themselves. ``held`` are earlier versions, the newest first, that this one may not
+    loosen yet: the strictest verdict of all counts. ``limits`` are what the operator lets each namespace have.
 
-    Methods that change documents take the ``grants`` that restrict these, which confine what an excess closes.
+    Methods that change documents take the ``grants`` that restrict them, which bound what an excess closes.
     """
 
     EMPTY: ClassVar["PolicySnapshot"]
@@ -87,9 +86,9 @@ class PolicySnapshot:
     namespaces: "HashTrieMap[str, Part]" = attrs.field(factory=HashTrieMap, repr=False)
 
     def apply(self, document: PolicyDocument, grants: Grants = NO_GRANTS) -> "PolicySnapshot":
-        """Return a snapshot with ``document`` in the place of any older one of its source; costs the size of these two documents.
+        """Return a snapshot in which ``document`` replaces an older one of its source; costs the size of these two documents.
 
-        One that says the same in another text, or is left the same by grants, only takes its place: nothing else changes.
+        If only its text differs, or grants leave the same of it, nothing else changes.
         """
         return self.changed({document.source: document}, grants)
 
@@ -107,14 +106,14 @@ class PolicySnapshot:
         return base._changed(self.documents.insert(document.source, document), trie, (document,), 1)  # noqa: SLF001 - of the same class
 
     def withdraw(self, source: Source, grants: Grants = NO_GRANTS) -> "PolicySnapshot":
-        """Return a snapshot without the document of ``source``; itself when there is none."""
+        """Return a snapshot without the document of ``source``; itself if there is none."""
         return self.changed({source: None}, grants)
 
     def changed(self, documents: "Mapping[Source, PolicyDocument | None]", grants: Grants = NO_GRANTS) -> "PolicySnapshot":
-        """Return a snapshot with ``documents`` in the place of those of their sources, ``None`` for none.
+        """Return a snapshot in which ``documents`` replace those of their sources; ``None`` removes one.
 
-        Beside these documents, it costs some microseconds for each claim of their namespaces, but for a namespace within its share only
-        once in as many changes as its share has room for.
+        In addition to these documents, it costs some microseconds for each claim of their namespaces, but for a namespace within its share
+        only once in as many changes as its share has room for.
         """
         snapshot = self
         for source, document in documents.items():
@@ -127,9 +126,9 @@ class PolicySnapshot:
         return snapshot
 
     def leave(self, *sources: Source) -> "PolicySnapshot":
-        """Return a snapshot in which the documents of ``sources`` count for nothing. Costs the same for any document.
+        """Return a snapshot in which the documents of ``sources`` have no effect. Costs the same for any document.
 
-        Their claims stay in the trie until they are ``swept``, and look-ups tell them from the others.
+        Their claims stay in the trie until they are ``swept``; look-ups ignore them.
         """
         documents, leaving, standing = self.documents, self.trie.leaving, self.trie.standing
         gone = [document for document in map(documents.get, sources) if document is not None]
@@ -140,9 +139,9 @@ class PolicySnapshot:
         return self._changed(documents, attrs.evolve(self.trie, leaving=leaving, standing=standing), gone, -1) if gone else self
 
     def swept(self, source: Source, most: int | None = None, grants: Grants = NO_GRANTS) -> "PolicySnapshot":
-        """Return a snapshot without the claims of a document that is leaving, or ``most`` of them; itself when it is not.
+        """Return a snapshot without the claims of a document that is leaving, or ``most`` of them; itself if it is not leaving.
 
-        What it took of a share is free.
+        Its part of the share becomes free.
         """
         snapshot = self._swept(source, most)
         return self if snapshot is self else snapshot._shared(source.namespace, grants)  # noqa: SLF001 - of the same class
@@ -175,7 +174,7 @@ class PolicySnapshot:
         return attrs.evolve(snapshot, namespaces=snapshot.namespaces.insert(namespace, part))
 
     def lacking(self, namespace: str) -> tuple[PolicyDocument, ...]:
-        """Return the documents of ``namespace`` that are to be read again, since there is room for what was not kept of them."""
+        """Return the documents of ``namespace`` that must be read again, since there is room for them now."""
         part = self.namespaces.get(namespace)
         if part is None or not part.exceeds:
             return ()
@@ -214,7 +213,7 @@ class PolicySnapshot:
         return attrs.evolve(self, trie=trie)
 
     def closed_alone(self, document: PolicyDocument) -> int:
-        """Return the number of scopes in granted areas that no document closes but ``document``, which is here."""
+        """Return the number of scopes in granted areas that no document but ``document``, which is here, closes."""
         closed = self.trie.closed.get(document.source.namespace)
         alone = (area for area in document.areas if closed is not None and len(closed[area].regions) <= len(document.regions))
         return sum(len(area.scopes) for area in alone)
@@ -224,7 +223,7 @@ class PolicySnapshot:
         return self if cut is self.cut else attrs.evolve(self, cut=cut)
 
     def reaching(self, reach: UnreadableReach) -> "PolicySnapshot":
-        """Return the snapshot with ``reach`` for its regions of unknown host; itself when that is what it has."""
+        """Return the snapshot with ``reach`` for its regions of unknown host; itself if it has that already."""
         if reach is self.reach and not self.held:
             return self
         return attrs.evolve(self, reach=reach, held=tuple(version.reaching(reach) for version in self.held))
@@ -240,7 +239,7 @@ class PolicySnapshot:
     def _changed(
         self, documents: "HashTrieMap[Source, PolicyDocument]", trie: PolicyTrie, changed: Sequence[PolicyDocument], sign: int
     ) -> "PolicySnapshot":
-        """Return the snapshot with what it has now; ``changed`` are the documents that came (``sign`` 1) or went (-1)."""
+        """Return the snapshot with new counts; ``changed`` are the documents that were added (``sign`` 1) or removed (-1)."""
         entries, regions, invalid, refused = self.entry_count, self.region_count, self.invalid_documents, self.refused_count
         parts: dict[str, list[PolicyDocument]] = {}
         for document in changed:
@@ -288,12 +287,12 @@ class PolicySnapshot:
         """Return the verdict on a request.
 
         Args:
-            host: the authority as it came, with or without port
-            path: the path as it came, with its query
+            host: the authority as received, with or without port
+            path: the path as received, with its query
             method: in upper case
-            raw: the path came byte for byte; otherwise a ``!`` in it may stand for a byte that the gateway could not put into text
+            raw: the path is the raw bytes; otherwise a ``!`` in it may replace a byte that the gateway could not put into text
             headers: all header fields of the request
-            refuses_unmatched: what no entry covers is refused; so it is stricter than an exchange where versions differ
+            refuses_unmatched: requests that no entry covers are refused, which is then stricter than an exchange if versions differ
         """
         authority = read_authority(host)
         if not self.held and self.baseline is None and self.cut is None:
@@ -307,7 +306,7 @@ class PolicySnapshot:
         return verdict
 
     def is_alike_on(self, host: str | None, other: "PolicySnapshot") -> bool:
-        """Tell whether ``other`` surely has the same verdicts on ``host``, by identity: versions share what does not differ."""
+        """Return whether ``other`` certainly has the same verdicts on ``host``, by identity: versions share equal parts."""
         one, two = self.trie, other.trie
         if self.baseline is not other.baseline or one.any_host is not two.any_host or self.cut is not other.cut:
             return False
@@ -366,14 +365,14 @@ class PolicySnapshot:
         return find(self.trie, places, beyond, interpretation, method, headers, after_cut=after_cut, sifting=sifting)
 
     def _after_cut(self, found: Found, path: str) -> Found:
-        """Return what is found for ``path``, closed if it is an entry that may decide no longer."""
+        """Return the verdict for ``path``, closed if it is an entry that may no longer decide."""
         if self.cut is None or isinstance(found, NoMatch | Unhealthy | Ambiguous) or self.cut.spares(found, path):
             return found
         return Unhealthy(_LESS, found.source, found.index)
 
 
 def _agreed(found: Found, others: Iterable[tuple[Interpretation, Found]]) -> Verdict:
-    """Return what is ``found`` if every other interpretation leads to the same; two denials are the same, no matter who wrote them."""
+    """Return ``found`` if every other interpretation leads to the same; two denials are the same, whatever their documents."""
     agreed = True
     for interpretation, other in others:
         if isinstance(other, Unhealthy) and (other is not CONFLICT or interpretation.markers is None):  # markers only hint at one
@@ -385,7 +384,7 @@ def _agreed(found: Found, others: Iterable[tuple[Interpretation, Found]]) -> Ver
 @final
 @attrs.define(eq=False)
 class _Request:
-    """A request whose look-ups have something in common. What is read of it is read once, for all interpretations and all versions."""
+    """A request whose look-ups have parts in common. Each is computed once, for all interpretations and all versions."""
 
     host: str | None
     path: str
@@ -405,14 +404,14 @@ class _Request:
 
     @property
     def sifting(self) -> Sifting:
-        """What tells claims that are leaving from the others, within one budget."""
+        """Tells claims that are leaving from the others, within one budget."""
         if self._sifting is None:
             self._sifting = Sifting()
         return self._sifting
 
     @property
     def interpretations(self) -> tuple[Interpretation, ...] | MalformedPath:
-        """Every interpretation of the path, as it came first, or why it cannot be read."""
+        """Every interpretation of the path, the path as received first, or why it cannot be read."""
         if self._interpretations is None:
             self._interpretations = path_interpretations(self.host, self.path, self.method, raw=self.raw)
         return self._interpretations
@@ -431,9 +430,9 @@ def _denied(denials: Hosts, request: _Request) -> Verdict | None:
 
 
 def stricter(verdict: Verdict, earlier: Verdict, *, refuses_unmatched: bool = False) -> Verdict:
-    """Return the verdict that lets less pass, the first of two that refuse alike; of two exchanges, that of the ``earlier`` version.
+    """Return the stricter verdict, the first of two that refuse alike; of two exchanges, that of the ``earlier`` version.
 
-    A changed target is an exchange that goes and one that comes: what goes waits.
+    A changed target withdraws one exchange and adds another: the withdrawal waits.
     """
     own, others = _strictness(verdict, refuses_unmatched), _strictness(earlier, refuses_unmatched)
     return earlier if others > own or (others == own and isinstance(earlier, ExchangeEntry)) else verdict
@@ -459,7 +458,7 @@ def _strictness(verdict: Verdict, refuses_unmatched: bool) -> int:  # noqa: FBT0
 
 _LESS: Final = "its namespace is granted less than before, and its documents are being checked against the new grants"
 _NO_HEADERS: Final = RequestHeaders(NO_FIELDS)
-# Entries of these kinds do the same, whoever wrote them.
+# Entries of these kinds do the same, whatever their documents.
 _ALIKE: Final = (DenyEntry, AllowEntry)
 PolicySnapshot.EMPTY = PolicySnapshot()
 
@@ -467,7 +466,7 @@ PolicySnapshot.EMPTY = PolicySnapshot()
 @final
 @attrs.define(eq=False)
 class CurrentPolicy:
-    """The policy in force: the one place where a version replaces the one before it. A request reads ``snapshot`` once and keeps it.
+    """The policy in force: the one place where a version replaces the previous one. A request reads ``snapshot`` once and keeps it.
 
     ``snapshot`` is ``None`` while all requests are refused: until there is a complete version, and with ``required`` while ``newest`` has
     no entry. ``notices`` are probable mistakes. ``reach`` is the operator's setting, applied to every version.

@@ -1,9 +1,9 @@
-"""A persistent radix trie over strings: an update makes a new version that shares all it can with the old one.
+"""A persistent radix trie over strings: an update makes a new version that shares as much as possible with the old one.
 
 Every operation is a loop, never a recursion, so no key is too long for the stack. The shape is canonical: every node but the root has a
 value or two children, and children are sorted. So equal contents are equal tries, whatever the order of updates.
 
-Must not know: what keys and values mean.
+Must not know: the meaning of keys and values.
 """
 
 from bisect import bisect
@@ -22,7 +22,7 @@ class Likeness(Protocol):
         """Return the positions in ``chars``, which are sorted, of those that may match at ``at``, which may be the end of the text."""
 
     def after(self, key: str, text: str, at: int) -> int:
-        """Return where the text continues after the character ``key`` of a key was matched at ``at``, -1 if it does not match."""
+        """Return where the text continues after matching the character ``key`` at ``at``, -1 if it does not match."""
 
 
 @final
@@ -33,7 +33,7 @@ class Steps:
     left: int
 
     def take(self, steps: int) -> bool:
-        """Take some; tell whether there were enough."""
+        """Take ``count`` steps; return whether there were enough."""
         self.left -= steps
         return self.left >= 0
 
@@ -76,7 +76,7 @@ class _Node(Generic[V]):
 @final
 @attrs.frozen(eq=False)
 class PrefixTrie(Generic[V]):
-    """Maps strings to values, and finds the values of all prefixes of a text. ``None`` is not a value: it stands for absence."""
+    """Maps strings to values, and finds the values of all prefixes of a text. ``None`` is not a value: it means absence."""
 
     _root: _Node[V] = attrs.field(factory=lambda: _Node(""), repr=False)
 
@@ -143,9 +143,9 @@ class PrefixTrie(Generic[V]):
         return found if steps.take(nodes) else None
 
     def alike(self, text: str, likeness: Likeness, steps: Steps) -> list[tuple[V, int]] | None:
-        """Return the values of all keys that are, by ``likeness``, a prefix of ``text``, in no order, and where each ends in it.
+        """Return the values of all keys that are, by ``likeness``, a prefix of ``text``, unordered, and where each ends in it.
 
-        The way of ``text`` itself is free, as it is for ``prefixes_of``. All else takes ``steps``; ``None`` when these are too few.
+        The path of ``text`` itself is free, as it is for ``prefixes_of``. Everything else takes ``steps``; ``None`` if these are too few.
         """
         found: list[tuple[V, int]] = []
         rest = [(self._root, 0, True)]

@@ -1,4 +1,4 @@
-"""A policy document as values: its healthy entries, and a fail-closed region for everything that cannot be understood. Total.
+"""A policy document as values: its healthy entries, and a fail-closed region for everything invalid or unreadable. Total.
 
 Must not know: where the text comes from, or how entries are found for a request.
 """
@@ -25,7 +25,7 @@ from exchanger.yaml.text_rules import TextRule
 UNREADABLE_REACH: Final[MatchScope] = EVERYWHERE  # what an unreadable document closes
 VERSION: Final = "v1"
 MAX_ENTRIES: Final = MAX_BYTES // 48  # the shortest valid entry has 48 bytes, so this stops only invalid ones
-# Further problems of an unreadable document that are kept, half a kilobyte each: nobody corrects more of them at a time.
+# Further problems of an unreadable document that are kept, half a kilobyte each: an author does not correct more of them at a time.
 MAX_OTHER_PROBLEMS: Final = 64
 # Up to so many regions, an entry that names several hosts closes each of them; beyond, it closes an unknown host.
 MAX_REGIONS_BY_NAME: Final = 4096
@@ -56,9 +56,9 @@ _is_dash: Final = re.compile(r"\s*-\s*(?:#.*)?").fullmatch
 @final
 @attrs.frozen
 class PolicyRefusal:
-    """An entry, or a document (``index`` is ``None``), that counts for nothing, or would, since it is outside what is granted.
+    """An entry, or a document (``index`` is ``None``), that has no effect, or would have none, because it is outside the grants.
 
-    ``line`` is that of the entry, ``None`` if it is not known.
+    ``line`` is that of the entry, ``None`` if it is unknown.
     """
 
     source: Source
@@ -76,7 +76,7 @@ class PolicyRefusal:
 @final
 @attrs.frozen
 class Aside:
-    """What a document has that is read and not kept: entries with invalid ones, and areas that they close."""
+    """What counts towards the limits of a document that is set aside: its entries, invalid ones included, and the areas that they close."""
 
     entries: int
     areas: int
@@ -85,16 +85,16 @@ class Aside:
 @final
 @attrs.frozen
 class PolicyDocument:
-    """What one ConfigMap says. All entries and regions are its own.
+    """The content of one ConfigMap. All entries and regions belong to it.
 
     No two have the same index, except the regions of one invalid entry: there is one for each part that it closes.
 
-    ``text`` is its source text, ``None`` if there is none; documents that differ in their text alone are equal. ``problems`` has the first
+    ``text`` is its source text, ``None`` if it is missing; documents that differ only in their text are equal. ``problems`` has the first
     region of each invalid entry, or that of the document. ``refused`` are the parts that its namespace is not granted. ``written`` is the
     document as its author wrote it if grants have changed it, and ``namespace_labels`` are the labels by which its namespace is described.
-    ``alone`` is the document as it would be without others of its namespace, and ``closing`` its regions that count, where these make a
-    difference; ``aside`` is what it has if nothing of that is kept. ``areas`` are those that regions close as a whole. ``issuers``
-    are the names that its entries could refer to when it was read, ``None`` if it was not.
+    ``alone`` is the document without the effects of others in its namespace, and ``closing`` its regions that count, if these make a
+    difference; ``aside`` holds the counts if the document is set aside. ``areas`` are those that regions close as a whole. ``issuers``
+    are the issuer names that were known when it was read, ``None`` if it was not read.
     """
 
     source: Source
@@ -125,7 +125,7 @@ class PolicyDocument:
 
     @property
     def entry_count(self) -> int:
-        """The number of entries as their author counts them, without what grants leave of one beside itself."""
+        """The number of entries as their author counts them, without the additional parts that grants make of one."""
         return sum(not entry.match.within for entry in self.entries)
 
     @property
@@ -169,7 +169,7 @@ def parse_document(source: Source, text: str | None, issuers: frozenset[str], *,
         source: the ConfigMap
         text: the document, ``None`` if the ConfigMap has no such key
         issuers: the names of the issuer profiles that entries may refer to
-        thorough: look for further problems behind a duplicate key, which makes the document unreadable all the same
+        thorough: look for further problems after a duplicate key, although it already makes the document unreadable
     """
     nodes: list[Node] = []
     duplicates: list[UnreadableYaml] | None = [] if thorough else None
@@ -182,7 +182,7 @@ def parse_document(source: Source, text: str | None, issuers: frozenset[str], *,
 def _parse(
     source: Source, text: str | None, issuers: frozenset[str], nodes: list[Node], duplicates: list[UnreadableYaml] | None
 ) -> PolicyDocument:
-    """Return the document; ``nodes`` gets its YAML nodes, and ``duplicates`` the keys that are there twice."""
+    """Return the document; ``nodes`` receives its YAML nodes, and ``duplicates`` the repeated keys."""
     root = _MISSING if text is None else read_nodes(text, nodes, duplicates=duplicates)
     if isinstance(root, UnreadableYaml):
         return PolicyDocument(source, regions=(_everything(source, (root.problem("the document"),)),), text=text, issuers=issuers)
@@ -203,7 +203,7 @@ def _parse(
         else:
             regions.append(read[0] if len(read) == 1 else attrs.evolve(read[0], match=attrs.evolve(read[0].match, host=None)))
     if findings.kept:
-        # It is closed for what is wrong with the document itself. Its author may learn of the rest at the same time.
+        # The document is closed for its own problem. Its author may learn of the others at the same time.
         first = {region.index: region for region in reversed(regions)}
         others = chain(findings.kept[1:], chain.from_iterable(region.problems for region in reversed(first.values())))
         rest = (attrs.evolve(problem, summary="") for problem in islice(others, MAX_OTHER_PROBLEMS))

@@ -1,6 +1,6 @@
-"""One entry of a document, from nodes to a value: an entry if all is well, otherwise regions over what can be read of its match.
+"""Reads one entry of a document: an entry if everything is valid, otherwise regions over the readable part of its match.
 
-A part of the match that is missing or cannot be read is everything.
+A part of the match that is missing or unreadable covers everything.
 
 Must not know: YAML text, or other entries.
 """
@@ -95,7 +95,7 @@ _SHOWN_METHODS: Final = 5
 ACTIONS: Final = (EXCHANGE, DENY, ALLOW)
 # Issuer profiles among which the one is looked for that was meant.
 MAX_CANDIDATES: Final = 256
-# Characters of the URL of metadata: the challenge has to fit into the headers of an answer, for which some proxies have 4 KiB in all.
+# Characters of the metadata URL: the challenge must fit into the headers of an answer, which some proxies limit to 4 KiB in all.
 MAX_METADATA: Final = 2048
 _MAX_PORT: Final = 65535
 
@@ -121,7 +121,7 @@ EXCHANGE_FIELDS: Final = Table.of(
 
 
 def _complete_exchange() -> dict[str, object]:
-    """Return what the schema says of an entry with the action exchange; for another action, the block need not be complete."""
+    """Return the schema of an entry with the action exchange; for another action, the block need not be complete."""
     present: dict[str, object] = {"type": "string", "pattern": NOT_BLANK}
     listed = {"type": "array", "contains": present}
     # An exchange needs at least one of these that is not blank.
@@ -204,7 +204,7 @@ def _read_action(entry: Fields, issuers: frozenset[str], scopes: tuple[MatchScop
     exchange = entry.mapping("exchange", required=wanted)
     if exchange is None:
         return action, None, ""
-    # For another action, the block need not be complete, but its fields and types have to be right.
+    # For another action, the block may be incomplete, but its fields and types must be right.
     issuer = exchange.text(ISSUER, required=wanted)
     scope, resources, audiences = exchange.text("scope"), exchange.texts("resources"), exchange.texts("audiences")
     metadata = exchange.text(METADATA)
@@ -246,7 +246,7 @@ class MatchReader:
     hints: Hints = attrs.field(factory=Hints, init=False, repr=False)
 
     def read(self, entry: Fields, *, every_host: bool = False) -> tuple[MatchScope, ...]:
-        """Read where ``entry`` applies; more than one scope only if there is a problem, and then they differ in their hosts alone.
+        """Read where ``entry`` applies. More than one scope means that there is a problem; they then differ only in their hosts.
 
         ``every_host``: it applies to every host, whatever its text says.
         """
@@ -291,7 +291,7 @@ class MatchReader:
 
 
 def _plain_scalar(text: str) -> str:
-    """Return ``text`` if it needs no quotation marks in YAML, else "": then nobody should put it there without looking."""
+    """Return ``text`` if it needs no quotation marks in YAML, otherwise "", since it must not be inserted unseen."""
     return text if _needs_no_quotes(text) else ""
 
 

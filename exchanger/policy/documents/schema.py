@@ -1,6 +1,6 @@
-"""The JSON Schema (2020-12) of a policy document, for editors and CI, made from the tables of fields that the readers use.
+"""The JSON Schema (2020-12) of a policy document, for editors and CI, generated from the readers' tables of fields.
 
-It never refuses what the service accepts. ``UNSAID`` is all that it accepts and the service refuses.
+It never refuses what the service accepts. ``UNSAID`` lists what it accepts and the service refuses.
 
 Must not know: documents.
 """

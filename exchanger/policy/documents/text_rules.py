@@ -1,6 +1,6 @@
-"""What the texts of a policy document may look like; for what rules are see ``yaml/text_rules``.
+"""Rules for the texts of a policy document; ``yaml/text_rules`` explains rules.
 
-Must not know: which fields there are, or how they are read.
+Must not know: which fields exist, or how they are read.
 """
 
 import re
@@ -46,7 +46,7 @@ HOST: Final = TextRule(
 # The same, or every host.
 ANY_HOST: Final = attrs.evolve(HOST, pattern=whole(rf"\*|{_HOST}"))
 
-_SLASH: Final = "(?:/|%(?:25)*2[Ff])"  # as it is, or with escapes, be it of escapes
+_SLASH: Final = "(?:/|%(?:25)*2[Ff])"  # literal, or escaped once or several times
 _DOT: Final = r"(?:\.|%(?:25)*2[Ee])"
 _START: Final = f"(?:^[{BLANKS}]*|{_SLASH})"  # of a segment
 _END: Final = f"(?:[/;,|){BLANKS}]|$)"  # of a segment, of a list's item, or of a pattern's group

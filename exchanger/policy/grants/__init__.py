@@ -1,1 +1,1 @@
-"""What each namespace may do: the operator's grants, and what they leave of a document."""
+"""The operator's grants: what each namespace may do, and how they restrict documents."""

@@ -1,4 +1,4 @@
-"""Grants as values, and what they come to for one namespace: its allowance.
+"""Grants as values, and the allowance of a namespace: all of its grants together.
 
 Must not know: the text of the grants file, or documents.
 """
@@ -26,7 +26,7 @@ DEFAULT_ACTIONS: Final = frozenset({"exchange", "deny"})
 # Allowances that are kept, one for each namespace and its labels.
 _KEPT: Final = 16_384
 
-# What a label's value must be to stand in the place of a placeholder: a label of a host name, and nothing that means more than itself.
+# The form of a label's value that may replace a placeholder: a single label of a host name, without any other meaning.
 _is_plain: Final = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?").fullmatch
 PLACEHOLDER: Final = re.compile(r"\{(?:namespace|label:([^{}]*))\}")
 # RFC 6749 section 3.3 (https://www.rfc-editor.org/rfc/rfc6749#section-3.3).
@@ -39,7 +39,7 @@ _match_origin: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*+://[^/?#@%\\]*+(?=[/
 @final
 @attrs.frozen
 class NamespaceGrant:
-    """One grant as written. Texts may have placeholders; ``namespaces`` and ``selector`` are ``None`` where they are missing."""
+    """One grant as written. Texts may have placeholders; ``namespaces`` and ``selector`` are ``None`` if they are missing."""
 
     namespaces: frozenset[str] | None
     selector: Selector | None
@@ -64,8 +64,8 @@ class Granted:
     """A grant for one namespace, with its placeholders filled in.
 
     ``hosts`` are canonical hosts, wildcards and ``ANYTHING``; ``prefixes`` are whole-segment prefixes without a trailing slash, of which ""
-    is every path. ``spelled`` are the prefixes with their spellings, ``spellings`` those of all of them, and ``ordered`` the
-    same in order.
+    covers every path. ``spelled`` are the prefixes with their spellings, ``spellings`` those of all of them, and ``ordered`` the same
+    sorted.
     """
 
     hosts: frozenset[str]
@@ -160,11 +160,11 @@ UNLIMITED: Final = Allowance(
 @final
 @attrs.define(eq=False, on_setattr=attrs.setters.frozen)
 class Grants:
-    """All grants. It never changes, except that it remembers the allowances it has worked out.
+    """All grants. It never changes, except that it caches allowances.
 
     ``limited``: there is a file; otherwise every namespace is ``UNLIMITED``. ``baseline``: what is denied before policies.
 
-    ``enforced``: without it, grants only tell what they would do, except for the action allow. ``limits`` hold for every namespace, with
+    ``enforced``: if false, grants only report what they would do, except for the action allow. ``limits`` hold for every namespace, with
     or without a file.
     """
 
@@ -174,11 +174,11 @@ class Grants:
     limited: bool = True
     limits: NamespaceLimits = attrs.field(default=NamespaceLimits())
     denials: Hosts | None = attrs.field(init=False, repr=False)
-    # The grants that name each namespace, and, under ``None``, those that name none.
+    # The grants that name each namespace, and under ``None`` those without names.
     _naming: dict[str | None, list[NamespaceGrant]] = attrs.field(init=False, repr=False)
     _known: dict[tuple[str, Labels], Allowance] = attrs.field(factory=dict, init=False, repr=False)
     _areas: dict[Allowance, GrantedArea] = attrs.field(factory=dict, init=False, repr=False)
-    # The areas of the grants that name each namespace, and of those that name none.
+    # The areas of the grants that name each namespace, and of those without names.
     _counts: dict[str | None, int] = attrs.field(init=False, repr=False)
 
     @denials.default
@@ -219,7 +219,7 @@ class Grants:
         return known
 
     def allowance(self, namespace: str, labels: Labels) -> Allowance:
-        """Return what a namespace with ``labels`` may do."""
+        """Return the allowance of a namespace with ``labels``."""
         if not self.limited:
             return UNLIMITED
         key = (namespace, labels)
@@ -306,7 +306,7 @@ def is_audience_granted(audience: str, patterns: tuple[str, ...]) -> bool:
 
 
 def _stems(value: str, patterns: tuple[str, ...] | frozenset[str]) -> Iterator[str]:
-    """Yield what is before the star of each pattern that ``value`` begins with."""
+    """Yield the text before the star of each pattern with which ``value`` begins."""
     for pattern in () if _find_odd(value) else patterns:
         if pattern.endswith(ANYTHING) and value.startswith(pattern[:-1]):
             yield pattern[:-1]

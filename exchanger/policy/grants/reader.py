@@ -1,4 +1,4 @@
-"""The grants file: YAML or JSON written by operators, read strictly. One mistake makes all of it unusable.
+"""Reads the grants file: YAML or JSON written by operators, read strictly. One mistake makes the whole file unusable.
 
 Must not know: where the file is, or what grants lead to.
 """
@@ -27,7 +27,7 @@ from exchanger.yaml.reader import UnreadableYaml, read_nodes
 
 # Hosts times paths, of all grants together: an unreadable document closes as many places.
 MAX_AREAS: Final = 10_000
-# Problems that are told of one file.
+# Problems of one file that are reported.
 MAX_PROBLEMS: Final = 10
 _ACTIONS: Final = {EXCHANGE, DENY, ALLOW}
 
@@ -37,7 +37,7 @@ _match_resource_stem: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#@\\\s]
 
 _PATTERN: Final = "Exact, or with one * at the end."
 _FILLED: Final = "{namespace} and {label:KEY} stand for the namespace's name and the value of one of its labels."
-# What says whom a grant is for.
+# The fields that select namespaces.
 _WHOM: Final = (("namespaces", "array"), ("namespaceSelector", "string"))
 GRANT_FIELDS: Final = Table.of(
     Field("namespaces", FieldType.TEXTS, "The names of the namespaces that the grant is for.", rule=rules.NAMESPACE),
@@ -91,7 +91,7 @@ GRANTS_FIELDS: Final = Table.of(
 
 
 def read_grants(text: str, *, has_labels: bool, enforced: bool = True) -> Grants | tuple[Problem, ...]:
-    """Read a grants file, or say what is wrong with it (see ``told``). Total, and takes bounded work.
+    """Read a grants file, or report its problems (see ``told``). Total, and takes bounded work.
 
     Args:
         text: the content of the file
@@ -119,7 +119,7 @@ def read_grants(text: str, *, has_labels: bool, enforced: bool = True) -> Grants
 
 
 def told(problems: tuple[Problem, ...]) -> tuple[str, ...]:
-    """Return the problems of a file in words: a line each, with its place and code, at most ``MAX_PROBLEMS`` of them."""
+    """Return the problems of a file as text: a line for each, with place and code, at most ``MAX_PROBLEMS``."""
     lines = [str(problem) if problem.line is None else f"line {problem.line}: {problem}" for problem in problems[:MAX_PROBLEMS]]
     return (*lines, *([f"{len(problems) - MAX_PROBLEMS} more problems"] if len(problems) > MAX_PROBLEMS else []))
 
@@ -181,7 +181,7 @@ _Reader = Callable[[str], str]
 
 
 class _WrongError(Exception):
-    """An item of a list cannot be used; the message goes on after the item."""
+    """An item of a list cannot be used; the message continues after the item."""
 
 
 def _texts(item: Fields, name: str, read: _Reader) -> tuple[str, ...]:
@@ -215,7 +215,7 @@ def _outside_placeholders(text: str, change: _Reader) -> str:
 
 
 def _lower(text: str) -> str:
-    """Return ``text`` in lower case; beyond ASCII that would make a host of what is none, as the Kelvin sign becomes a k."""
+    """Return ``text`` in lower case, only in ASCII: lower-casing the Kelvin sign would make a valid host of an invalid one."""
     return text.lower() if text.isascii() else text
 
 

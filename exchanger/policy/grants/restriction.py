@@ -1,7 +1,7 @@
-"""What grants leave of a document: each entry and region is held against the allowance of its namespace. Pure, and takes bounded work.
+"""Restricts a document by grants: each entry and region is checked against its namespace's allowance. Pure, and takes bounded work.
 
-An entry wholly inside the allowance stays, one wholly outside is refused and takes no part in anything. In between, and where an entry
-asks for what is not granted, it is invalid and closes its part of what is granted. So nothing closes outside, and nothing opens inside.
+An entry wholly inside the allowance stays, one wholly outside is refused and has no effect. One that lies partly inside, or requests
+something that is not granted, is invalid and closes its granted part. So nothing closes outside, and nothing opens inside.
 
 Must not know: grants files, or requests.
 """
@@ -49,23 +49,23 @@ from exchanger.values.entry import (
     PathType,
 )
 
-# Regions that grants may make of one document beyond those that its text makes, in a millisecond. With more parts it closes all that its
+# Regions that grants may add to those of a document's text, which takes a millisecond. With more parts the document closes all that its
 # namespace is granted, which is one value for all documents of the namespace.
 MAX_REGIONS: Final = 64
-# What follows a prefix where it is whole segments of a path.
+# The character after a prefix of whole segments.
 _ENDS_OF_SEGMENT: Final = ("", "/", "?")
 # Missing grants that a reason names.
 _NAMED: Final = 4
 _NOT_GRANTED: Final = "is outside the hosts and paths that its namespace is granted"
 _PARTLY: Final = "covers more than its namespace is granted"
-# What may follow a whole segment.
+# The characters that may follow a whole segment.
 _ENDS: Final = re.compile("[/?]")
 
 
 def restrict(written: PolicyDocument, grants: Grants, descriptions: tuple[Labels, ...]) -> PolicyDocument:
-    """Return what is left of ``written``, a document as its author wrote it, in a namespace with these ``descriptions``.
+    """Return the rest of ``written``, a document as its author wrote it, in a namespace with these ``descriptions``.
 
-    The result keeps ``written`` and the descriptions, so that it can be made again when the grants change.
+    The result keeps ``written`` and the descriptions, so that it can be computed again when the grants change.
     """
     left = written
     for allowance in grants.allowances(written.source.namespace, descriptions):
@@ -79,7 +79,7 @@ def restrict_again(document: PolicyDocument, grants: Grants) -> PolicyDocument:
     """Return ``document`` under other ``grants``."""
     alone = document.alone or document
     if alone.aside is not None:
-        return alone  # it has to be read again, and closes all that is granted until then
+        return alone  # it must be read again, and closes everything granted until then
     return restrict(alone.written or alone, grants, alone.namespace_labels)
 
 
@@ -96,10 +96,10 @@ def closed_whole(grants: Grants, document: PolicyDocument, problem: Problem) -> 
 @final
 @attrs.frozen
 class Cut:
-    """What documents in force are held against at each look-up, until they are what is left of them.
+    """What documents in force are checked against at each look-up, until they are restricted themselves.
 
-    ``allowances`` has what namespaces may do from now on, those alone that may no longer do all that they could. ``denials`` come before
-    policies from now on. ``enforced`` as in ``Grants``.
+    ``allowances`` has the new allowances of namespaces that may no longer do all that they could. ``denials`` are the new baseline.
+    ``enforced`` as in ``Grants``.
     """
 
     allowances: "HashTrieMap[str, tuple[Allowance, ...]]" = attrs.field(factory=HashTrieMap)
@@ -184,7 +184,7 @@ class _Regions:
         return len(self._found) > MAX_REGIONS + len(self._document.entries) + len(self._document.regions)
 
     def add(self, regions: Iterator[FailClosedRegion]) -> bool:
-        """Add regions; tell whether there was one."""
+        """Add regions; return whether there was one."""
         some = False
         for region in regions:
             some = True
@@ -194,7 +194,7 @@ class _Regions:
         return some
 
     def without_invalid(self, entries: list[Entry]) -> list[Entry]:
-        """Return those of ``entries`` of which no part is invalid; the others close with that part.
+        """Return those of ``entries`` of which every part is valid; the others close together with the invalid part.
 
         Parts come from an earlier description of the namespace, and may be valid or not under another one.
         """
@@ -216,7 +216,7 @@ class _Regions:
 @final
 @attrs.define(eq=False)
 class _Invalid:
-    """The entry closes ``closes``, which are found one after the other, as far as they are wanted."""
+    """The entry closes ``closes``, which are computed lazily, one after the other."""
 
     reason: str
     code: Code
@@ -235,7 +235,7 @@ class _Outside:
 
 
 def _judge(entry: Entry, allowance: Allowance, *, parts_count: bool = True) -> tuple[Entry, ...] | _Invalid | _Outside:
-    """Return what is left of ``entry``. Its parts cost all granted prefixes: without ``parts_count``, what is not covered is outside."""
+    """Return the rest of ``entry``. Parts cost all granted prefixes: without ``parts_count``, an uncovered entry is outside."""
     scope = entry.match
     near = allowance.near(scope.host)
     covering = [granted for granted in near if _covers(granted, scope)]
@@ -261,11 +261,11 @@ def _judge(entry: Entry, allowance: Allowance, *, parts_count: bool = True) -> t
 
 
 def _beside(entry: DenyEntry | ExchangeEntry, near: tuple[Granted, ...]) -> tuple[DenyEntry | ExchangeEntry, ...] | None:
-    """Return what a plain prefix covers beyond its own whole segments, where that is granted, too, as /api-v2 beside /api.
+    """Return the other granted paths that a plain prefix covers in addition to its whole segments, such as /api-v2 for /api.
 
-    An exchange has such parts where a grant lists all that it asks for; elsewhere its author most likely meant whole segments. A denial has
-    them in any grant: nothing opens. They keep their place in the order of entries, behind those of a longer prefix. ``None`` if there are
-    more than ``MAX_REGIONS``.
+    An exchange keeps such parts if a grant lists everything that it requests; otherwise its author most likely meant whole segments. A
+    denial keeps them under any grant, so that nothing opens. They keep their place in the order of entries, behind entries with a longer
+    prefix. ``None`` if there are more than ``MAX_REGIONS``.
     """
     if isinstance(entry, ExchangeEntry):
         near = tuple([granted for granted in near if not any(True for _ in _missing(entry, [granted]))])
@@ -343,7 +343,7 @@ def _area(region: FailClosedRegion, allowance: Allowance, grants: Grants) -> Gra
 
 @lru_cache(maxsize=64)  # all documents of a namespace with several descriptions share one value
 def _narrowed(area: GrantedArea, allowance: Allowance) -> GrantedArea:
-    """Return what is in ``area`` and ``allowance``."""
+    """Return the intersection with ``area`` and ``allowance``."""
     parts = (part for scope in area.scopes for granted in allowance.near(scope.host) for part in _intersections(scope, granted))
     return GrantedArea(tuple(dict.fromkeys(parts)))
 
@@ -405,8 +405,8 @@ def _below(wildcard: str, granted: frozenset[str]) -> tuple[str, ...]:
 class _Paths:
     """The paths that a scope covers: those that begin with one of ``texts``, the spellings of its prefix.
 
-    ``meant`` has also what the prefix is after more decodings than are looked up, for servers that decode so often; beside each, what is
-    compared.
+    ``meant`` also has what the prefix means after more decodings than look-ups consider, for servers that decode that often, each with the
+    text that is compared.
     """
 
     path_type: PathType
@@ -418,7 +418,7 @@ class _Paths:
     def of(cls, scope: MatchScope) -> "_Paths":
         texts = prefix_spellings(scope.path_prefix).all
         if scope.path_type is not PathType.PREFIX:
-            # These are about the path alone, which ends before what a decoded "?" begins.
+            # These concern only the path, which ends before a decoded "?".
             texts = tuple(text for text in texts if "?" not in text)
         ignores_case = scope.case_insensitive and bool(scope.path_prefix)
         meant = (*texts, *decoded_again(scope.path_prefix))
@@ -443,8 +443,8 @@ class _Paths:
 def _path_parts(scope: MatchScope, paths: _Paths, granted: str, spellings: Spellings) -> Iterator[MatchScope]:
     """Yield the parts of ``scope`` below a granted prefix: ``scope`` itself if that is all of it.
 
-    A path is below the prefix if it begins with any of its spellings. What is closed without grants has to stay closed in each
-    interpretation of a path, so there is a part for each spelling of either.
+    A path is below the prefix if it begins with any of its spellings. What is closed without grants must stay closed in each interpretation
+    of a path, so there is a part for each spelling of either.
     """
     if not granted:
         yield scope

@@ -13,7 +13,7 @@ from exchanger.yaml.text_rules import BLANKS, NOT_BLANK, TextRefusal, TextRule, 
 _LABEL: Final = r"(?:[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 _FILLED: Final = rf"\{{(?:namespace|label:{_LABEL})\}}"
 _NAME: Final = f"(?:[A-Za-z0-9_-]|{_FILLED})+"
-# Any text, as far as placeholders go, that may end with a star. A blank text in a list counts for nothing.
+# Any text, placeholders included, that may end with a star. A blank text in a list is ignored.
 _STARRED: Final = rf"(?:[^{{}}*]|{_FILLED})*\*?"
 _RESOURCE: Final = rf"(?:[A-Za-z]|{_FILLED})(?:[A-Za-z0-9+.-]|{_FILLED})*://(?:[^/?#@\\{{}}*{BLANKS}]|{_FILLED})+/(?:(?:[^?#\\{{}}*{BLANKS}]|{_FILLED})*/)?\*"
 
@@ -28,7 +28,7 @@ RESOURCE: Final = TextRule(whole(rf"(?:\*|(?:[^{{}}*]|{_FILLED})*|{_RESOURCE})")
 SCOPE: Final = TextRule(whole(rf"(?:[^{{}}*{BLANKS}]|{_FILLED})*\*?"))
 BASELINE_ACTION: Final = TextRule(whole(any_case(frozenset({DENY}))), words=(DENY,))
 
-# A star alone is every path, and placeholders are not patterns: these two kinds of mistakes are told apart in another way than in policies.
+# A star alone is every path, and placeholders are not patterns, so these two kinds of mistakes are recognised differently from policies.
 _OTHERWISE: Final = {
     Fault.WILDCARD: rf"[^{BLANKS}][{BLANKS}]*\*(?:[/;,|){BLANKS}]|$)",
     Fault.PATTERN: rf"/\*|\.\*|\.\+(?:[/;,|){BLANKS}]|$)|/<[^/]*>(?:[/;,|){BLANKS}]|$)|\((?:/|[^()'/]*\|)|\[\^|\[[^\]/]{{1,64}}\][*+]",
@@ -36,7 +36,7 @@ _OTHERWISE: Final = {
 
 
 def _refusal(fault: Fault, pattern: str) -> TextRefusal:
-    # The key of a label may have a slash, where the text in its place has none.
+    # The key of a label may have a slash, the text that replaces the placeholder may not.
     return refusal_of(fault, _OTHERWISE.get(fault, pattern).replace(";[^/]*/", ";[^/{]*/"))
 
 

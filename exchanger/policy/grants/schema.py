@@ -1,4 +1,4 @@
-"""The JSON Schema (2020-12) of a grants file, made from the tables of fields that its reader uses. It never refuses what is granted by one.
+"""The JSON Schema (2020-12) of a grants file, generated from its reader's tables of fields. It never refuses what the reader accepts.
 
 Must not know: what grants lead to.
 """
@@ -24,7 +24,7 @@ UNSAID: Final = (
 
 
 def grants_schema() -> Schema:
-    """Return the schema of the file that POLICY_GRANTS_FILE names, which is also the chart's value ``policy.grants``."""
+    """Return the schema of the file in POLICY_GRANTS_FILE, which is also that of the chart's value ``policy.grants``."""
     return document(
         "grants",
         VERSION,
