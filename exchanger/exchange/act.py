@@ -1,6 +1,6 @@
-"""The actor's token where this client is the actor: asked for with the client credentials grant, kept until shortly before its end.
+"""The actor's token where this client is the actor: requested with the client credentials grant, kept until shortly before it expires.
 
-One request serves all exchanges that need the token meanwhile. It is not part of any of them: a caller who leaves does not end it.
+One request serves all exchanges that need the token meanwhile. It belongs to none of them: a caller who leaves does not end it.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -32,11 +32,11 @@ _MARGIN_S: Final = 30.0
 _MARGIN_PART: Final = 0.2
 # Seconds for which a token is used whose issuer does not say how long it lives (RFC 6749 section 5.1).
 _UNSAID_S: Final = 60.0
-# Seconds for which a token is used at most, however long it lives: what it says of the actor may have changed since.
+# Seconds for which a token is used at most, however long its lifetime: the actor's rights may have changed since.
 _LONGEST_S: Final = 3600.0
 # Seconds in which the issuer is not asked again: after it gave no token, and after it was asked to replace one.
 _PAUSE_S: Final = 1.0
-# Refusals of something else than a token: of the client, or of what it asks for (RFC 6749 section 5.2, RFC 8693 section 2.2.2).
+# Refusals of something other than a token: of the client, or of its request (RFC 6749 section 5.2, RFC 8693 section 2.2.2).
 _OF_NO_TOKEN: Final = frozenset({"invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_scope", "invalid_target"})
 _REFUSALS: Final = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 # The issuer's own limits keep it from being asked for the actor's token as they would keep the exchange.
@@ -53,9 +53,9 @@ def may_refuse_actor_token(outcome: TokenOutcome) -> bool:
 @final
 @attrs.define(eq=False)
 class Act:
-    """Has exchanges made with the token of the actor. No permit is held while that is asked for: the request for it needs one itself.
+    """Adds the actor's token to exchanges. No permit is held while that is requested, since the request itself needs one.
 
-    ``nursery``: that in which exchanges wait for tokens, ``None`` where they do not run.
+    ``nursery``: exchanges wait for tokens in it, ``None`` outside ``run``.
     """
 
     behind: Limit
@@ -67,7 +67,7 @@ class Act:
     def begin(self, request: TokenRequest, deadline: float, done: Done, /) -> TokenOutcome | Passage:
         """See ``Stage``."""
         actor = request.issuer.grant.actor
-        # Where there is no endpoint to ask for the token, there is none for the exchange either, which says so.
+        # Without an endpoint to request the token from, the exchange has none either, and its failure says so.
         if not isinstance(actor, ActorCredentials) or not isinstance(self.preparation.endpoint(request.issuer), Endpoint):
             return self.behind.begin(request, deadline, done)
         passage = _ActingPassage(done, self, request, actor, deadline)
@@ -83,7 +83,7 @@ class Act:
 @final
 @attrs.define(eq=False)
 class _ActingPassage(Relay):
-    """An exchange with a token of the actor's, or two where the first may have been refused."""
+    """An exchange with an actor's token, or two if the first token may have been refused."""
 
     stage: Act
     request: TokenRequest
@@ -98,7 +98,7 @@ class _ActingPassage(Relay):
         return self._goes_on(self.stage.behind.begin(attrs.evolve(self.request, actor_token=token), self.deadline, self._landed))
 
     async def obtain(self) -> None:
-        """Wait for the token, and go on with it."""
+        """Wait for the token, then make the exchange."""
         found: Secret | ExchangeFailure = NO_ACTOR_TOKEN
         with trio.move_on_at(self.deadline):
             found = await self.stage.tokens.obtain(self.request.issuer, self.actor)
@@ -120,7 +120,7 @@ class _ActingPassage(Relay):
             nursery.start_soon(self._replace, refused, outcome)
 
     async def _replace(self, refused: Secret, outcome: TokenOutcome) -> None:
-        """Exchange once more with another token, if there is one in time; ``outcome`` is final if not."""
+        """Exchange once more with another token, if there is one in time; otherwise ``outcome`` is final."""
         token = None
         with trio.move_on_at(self.deadline):
             token = await self.stage.tokens.replace(self.request.issuer, self.actor, refused)
@@ -131,7 +131,7 @@ class _ActingPassage(Relay):
 @final
 @attrs.frozen
 class _KeptActorToken:
-    """What an issuer gave; it counts until ``until`` (seconds of Trio's clock)."""
+    """An issuer's token for the actor, valid until ``until`` (seconds of Trio's clock)."""
 
     token: Secret | ExchangeFailure
     until: float
@@ -140,7 +140,7 @@ class _KeptActorToken:
 @final
 @attrs.define(eq=False)
 class _Asked:
-    """A request under way; ``token`` is what came of it when it has ``ended``."""
+    """A request in progress; ``token`` is its result once it has ``ended``."""
 
     ended: trio.Event = attrs.field(factory=trio.Event)
     token: Secret | ExchangeFailure = NO_ACTOR_TOKEN
@@ -149,10 +149,10 @@ class _Asked:
 @final
 @attrs.define(eq=False)
 class ActorTokenCache:
-    """Keeps a token for each issuer whose actor is this client. ``ask`` makes the request, within a bound of its own, in ``nursery``.
+    """Keeps a token for each issuer whose actor is this client. ``ask`` makes the bounded request, in ``nursery``.
 
-    A token that an endpoint may have refused stays in use until there is another one. Its refusal may be the caller's doing, and must not
-    take the token from everybody else.
+    A token that an endpoint may have refused stays in use until there is another one: the refusal may be one caller's doing, and must not
+    affect all others.
     """
 
     _ask: Callable[[Issuer, ActorCredentials], Awaitable[TokenOutcome]]
@@ -165,14 +165,14 @@ class ActorTokenCache:
     nursery: trio.Nursery | None = attrs.field(default=None, init=False)
 
     def use_issuers(self, issuers: Mapping[str, Issuer]) -> None:
-        """Forget the tokens of issuers that are not in force any more. Requests go on for those who wait, and nothing is kept of them."""
+        """Forget the tokens of issuers that are no longer in force. Requests continue for their waiters, and nothing of them is kept."""
         self._current = current = frozenset(called for issuer in issuers.values() for called in issuer.as_called)
         self._kept = {issuer: kept for issuer, kept in self._kept.items() if issuer in current}
         self._asked = {issuer: asked for issuer, asked in self._asked.items() if issuer in current}
         self._replaced = {issuer: at for issuer, at in self._replaced.items() if issuer in current}
 
     def at_hand(self, issuer: Issuer) -> Secret | None:
-        """Return the token, ``None`` if it has to be asked for."""
+        """Return the token, ``None`` if it must be requested."""
         kept = self._recent(issuer)
         return kept if isinstance(kept, Secret) else None
 
@@ -181,7 +181,7 @@ class ActorTokenCache:
         return kept.token if kept is not None and trio.current_time() < kept.until else None
 
     async def obtain(self, issuer: Issuer, actor: ActorCredentials) -> Secret | ExchangeFailure:
-        """Return the token, or why there is none."""
+        """Return the token, or the reason why there is none."""
         recent = self._recent(issuer)
         return await self._ask_together(issuer, actor) if recent is None else recent
 
@@ -198,7 +198,7 @@ class ActorTokenCache:
         return token if isinstance(token, Secret) and token != refused else None
 
     async def _ask_together(self, issuer: Issuer, actor: ActorCredentials) -> Secret | ExchangeFailure:
-        """Ask for a token, or wait for the request that is under way."""
+        """Request a token, or wait for the request in progress."""
         asked = self._asked.get(issuer)
         if asked is None:
             if self.nursery is None:
@@ -229,12 +229,12 @@ class ActorTokenCache:
 
 
 def _none(outcome: ExchangeFailure) -> ExchangeFailure:
-    """Return that there is no token; it says so where the client is refused, who may have other credentials."""
+    """Return that there is no token, and why if the client was refused, which may have other credentials."""
     return attrs.evolve(NO_ACTOR_TOKEN, oauth_error=outcome.oauth_error or "invalid_client") if refuses_client(outcome) else NO_ACTOR_TOKEN
 
 
 async def ask_for_client_token(stage: Limit, reactor: Reactor, seconds: float, issuer: Issuer, actor: ActorCredentials) -> TokenOutcome:
-    """Return a token of the client itself from ``stage``, or why there is none, within ``seconds``."""
+    """Return a token for the client itself from ``stage``, or why there is none, within ``seconds``."""
     outcomes: list[TokenOutcome] = []
     ended = trio.Event()
 

@@ -1,10 +1,10 @@
 """The breaker of an issuer: while its token endpoint is down, it is not called, except by single probes.
 
-It counts how calls end in a sliding window. It opens when nearly all of them fail, and nearly all callers do. Then refusing all of them is
-cheaper for everybody: the endpoint recovers, and callers, who fail anyway, need not wait for it. A lower threshold would refuse the calls
-that still succeed. One caller whose token the endpoint cannot cope with, or whose rate it limits, is not enough, however often it tries.
+It counts the outcomes of calls in a sliding window, and opens when nearly all of them fail, and nearly all callers do. Then refusing all is
+better for everybody: the endpoint recovers, and callers, who fail anyway, need not wait. A lower threshold would refuse calls that still
+succeed. One caller whose token the endpoint cannot handle, or whose rate it limits, is not enough, however often it tries.
 
-Knows nothing of tasks, and no clock: each time is an argument, in seconds of a clock that does not go back.
+Knows no tasks and no clock: each time is an argument, in seconds of a monotonic clock.
 """
 
 import enum
@@ -22,21 +22,21 @@ from exchanger.oauth.token_request import form_length
 from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
 from exchanger.values.trace import NO_TRACE
 
-# Whole seconds that are looked at, each by itself: three notice an outage soon where there are many calls, even after a busy time without
-# failures; ten have enough calls where there are few. Less than three would let one lost connection, which ends a hundred calls of HTTP/2
-# in a moment, pass for an outage.
+# Whole seconds of each window: three notice an outage soon where there are many calls, even after a busy time without failures; ten have
+# enough calls where there are few. Less than three would take one lost HTTP/2 connection, which ends a hundred calls at once, for an
+# outage.
 WINDOWS: Final = (3, 10)
-# Calls that have to end in a window for it to count: fewer say little, and spare the endpoint little.
+# Calls that must end in a window for it to count: fewer say little, and relieve the endpoint little.
 MIN_CALLS: Final = 10
-# The share of them, and of their callers, that has to fail. One caller in five who is served shows that the endpoint is not down.
+# The share of them, and of their callers, that must fail. One served caller in five shows that the endpoint is not down.
 RATIO: Final = 0.8
-# Bits by which callers are told apart: as many as are needed to tell a few from many. Two callers may share one.
+# Bits that distinguish callers: enough to tell a few from many. Two callers may share one.
 CALLER_BITS: Final = 1024
-# Bits of callers that failed beyond which they are many, whoever is served beside them: those of some 700.
+# Bits of failed callers beyond which they are many, however many others are served: those of some 700.
 MANY_CALLERS: Final = CALLER_BITS // 2
 
-# Below so many bits, failures may be the doing of a few callers. Then everybody who was served in the longest window counts against them,
-# and after it has closed, there has to be time for others to be served.
+# Below this many bits, failures may be the doing of a few callers. Then everybody who was served in the longest window counts against them,
+# and after the breaker has closed, others need time to be served.
 FEW_CALLERS: Final = 8
 
 # Seconds without calls after the breaker has opened, before the first probe; each further pause is twice as long. The longest lets a
@@ -44,10 +44,10 @@ FEW_CALLERS: Final = 8
 # so there is no crowd.
 FIRST_PAUSE_S: Final = 0.5
 MAX_PAUSE_S: Final = 3.0
-# Seconds for which a probe that is due is left to callers that have not called in vain: one that tries all the time would take each.
+# Seconds for which a due probe is reserved for callers that have not failed: one that tries all the time would take each.
 TURN_S: Final = 1.0
-# Seconds for which it has to stay closed until the next outage begins with the first pause again. Less would let an endpoint that answers
-# probes and nothing else be called by everybody, again and again.
+# Seconds for which it must stay closed before an outage begins with the first pause again. Less would let everybody repeatedly call an
+# endpoint that answers only probes.
 CALM_S: Final = 30.0
 
 # Bytes of a subject token in the form, and of the trace headers together, up to which servers take a request as usual; what goes over that
@@ -63,7 +63,7 @@ _OK: Final = 200
 
 @enum.unique
 class EndpointHealth(enum.Enum):
-    """What the end of a call says of the endpoint."""
+    """What the outcome of a call says about the endpoint."""
 
     GOOD = "good"
     BAD = "bad"
@@ -72,7 +72,7 @@ class EndpointHealth(enum.Enum):
 
 
 def caller_of(request: TokenRequest) -> int:
-    """Return a number that tells callers apart by their tokens, for this process alone."""
+    """Return a number that distinguishes callers by their tokens, within this process only."""
     return hash(request.subject_token.reveal())
 
 
@@ -87,11 +87,10 @@ def is_oversized(request: TokenRequest) -> bool:
 
 
 def health_of(outcome: TokenOutcome | None, request: TokenRequest | None = None) -> EndpointHealth:
-    """Return what ``outcome`` says of the endpoint's health; ``None``: those who waited for it left.
+    """Return what ``outcome`` says about the endpoint's health; ``None``: its waiters left.
 
-    What a caller can bring about is never bad: whatever was answered, except 503 and 429 without an OAuth error of the request, and the
-    lack of an answer to a ``request`` of which its caller has made so much that servers drop it. A call that is cut off because a caller's
-    own time is over must be given as ``None``.
+    What a caller can cause is never bad: any response except 503 and 429 without an OAuth error, and a missing response to a ``request``
+    that its caller made so large that servers drop it. A call that is cut off because a caller's own time is up must be given as ``None``.
     """
     found = _health_of(outcome)
     return EndpointHealth.UNKNOWN if found is EndpointHealth.BAD and request is not None and is_oversized(request) else found
@@ -147,10 +146,10 @@ def _health_of(outcome: TokenOutcome | None) -> EndpointHealth:
 @final
 @attrs.frozen
 class BreakerAdmission:
-    """The permission to make one call, to be handed back when it has ended.
+    """The permission to make one call, to be returned when it has ended.
 
-    A probe decides for all other callers, so it should be carried to its end even if its own callers leave. ``period`` is the time between
-    two changes of the breaker in which the call was admitted, ``caller`` the caller's bit, ``at`` when (seconds).
+    A probe decides for all other callers, so it should complete even if its own callers leave. ``period`` is the time between two changes
+    of the breaker in which the call was admitted, ``caller`` the caller's bit, ``at`` when (seconds).
     """
 
     period: int
@@ -178,21 +177,21 @@ class Breaker:
     _good_at: float = attrs.field(default=-math.inf, init=False)
 
     def admit(self, now: float, caller: int, *, oversized: bool = False) -> BreakerAdmission | None:
-        """Return the permission to make a call at ``now``, ``None`` if it is refused. ``caller`` is what ``caller_of`` says.
+        """Return the permission to make a call at ``now``, ``None`` if it is refused. ``caller`` is the result of ``caller_of``.
 
-        An ``oversized`` call tells little as a probe, so it leaves its turn to all others, also to callers that have called in vain.
+        An ``oversized`` call says little as a probe, so it leaves its turn to all others, even to callers that have failed.
         """
         bit = 1 << caller % CALLER_BITS
         if self.is_open:
             turn = 0.0 if not oversized else TURN_S if self._tried & bit else 2 * TURN_S
             if now < self._due(bit) + turn:
                 return None
-            # A probe that hangs does not hold up the next one: recovery has to be seen in time, whatever became of it.
+            # A probe that hangs does not delay the next one: recovery must be noticed in time.
             self._probed, self._next = now, now + self._pause
         return BreakerAdmission(self._period, self.is_open, bit, now)
 
     def _due(self, bit: int) -> float:
-        """Return when a probe of this caller may go. What the endpoint asks of a few callers may be meant for them, and binds only them."""
+        """Return when a probe of this caller may go. If the endpoint asked only a few callers to wait, this may be meant for them alone."""
         if self._tried & bit:
             return max(self._next, self._asked) + TURN_S
         return max(self._next, self._asked) if self._tried.bit_count() >= FEW_CALLERS else self._next
@@ -204,13 +203,13 @@ class Breaker:
     def ended(
         self, admission: BreakerAdmission, health: EndpointHealth, now: float, retry_after: float | None = None, *, hurried: bool = False
     ) -> None:
-        """Take note that a call ended at ``now``. ``retry_after``: the seconds for which the endpoint asked not to be called.
+        """Record that a call ended at ``now``. ``retry_after``: the seconds for which the endpoint asked not to be called.
 
-        ``hurried``: it had queued, so the endpoint had less than the usual time for it, as callers can bring about by being many. If the
-        endpoint served another one meanwhile, it lives.
+        ``hurried``: it had queued, so the endpoint had less than the usual time for it, which callers can cause by being many. If the
+        endpoint served another one meanwhile, it is alive.
 
-        That alone does not open the breaker, since an endpoint may ask it of one user, and is forgotten as soon as it serves another.
-        Otherwise a call counts in the period in which it was admitted: those that hung in an outage end when it may be over.
+        ``retry_after`` alone does not open the breaker, since an endpoint may ask it of one user, and is forgotten as soon as it serves
+        another. Otherwise a call counts in the period in which it was admitted: those that hung in an outage end when it may be over.
         """
         if hurried and health is EndpointHealth.BAD and self._good_at >= admission.at:
             health = EndpointHealth.UNKNOWN
@@ -236,7 +235,7 @@ class Breaker:
                 self._pause = min(2 * self._pause, MAX_PAUSE_S)
                 self._next = self._probed + self._pause
             case EndpointHealth.UNKNOWN:
-                # In vain, but not against the endpoint: the next one need not wait for the whole pause.
+                # A failure, but not of the endpoint: the next one need not wait for the whole pause.
                 self._next = min(self._next, self._probed + FIRST_PAUSE_S)
             case _:
                 assert_never(health)

@@ -44,11 +44,11 @@ OAuthRequest = TokenRequest | ClientTokenRequest
 @final
 @attrs.define(eq=False)
 class Calls:
-    """The calls under way, over ``connections``.
+    """The calls in progress, over ``connections``.
 
     Args:
         rules: What counts as a usable response.
-        observer: Learns of each exchange that was called for. Requests for the client itself are not exchanges.
+        observer: Gets a record of each exchange. Requests for the client itself are not exchanges.
         clock: Seconds, for the records.
         now: Seconds since the epoch, from which the lifetimes of tokens count.
         client_refused: Called when an endpoint refuses the client's credentials, of which there may be newer ones.
@@ -153,9 +153,9 @@ class CallPassage:
     def leave(self) -> None:
         """See ``Passage``.
 
-        A call that was sent goes on without anybody, until it is answered or its time is up. Its answer may still serve others, tells
-        whether the endpoint lives, and leaves the connection in a state to be used again. The endpoint works on it in any case, so it keeps
-        its permit; and peers end connections on which many requests are taken back.
+        A call that was sent continues without waiters, until it is answered or its time is up. Its answer may still serve others, shows
+        whether the endpoint is alive, and leaves the connection reusable. The endpoint works on it anyway, so it keeps its permit; and
+        peers end connections on which many requests are cancelled.
         """
         if self._is_crowded_out and self in self.calls.under_way:
             self.give_up(NOBODY_WAITS)
@@ -196,7 +196,7 @@ class CallPassage:
         return outcome
 
     def _end(self, outcome: TokenOutcome) -> TokenOutcome:
-        """Take note of the end; return ``outcome`` with what is known of the call."""
+        """Record the end; return ``outcome`` with what is known of the call."""
         if isinstance(outcome, ExchangedToken):
             self._record(outcome.call or TokenCall(self.calls.clock() - self._started, None))
             return outcome
@@ -210,7 +210,7 @@ class CallPassage:
         return call
 
     def _record(self, call: TokenCall) -> None:
-        """The call is over: tell the observer, if it was for an exchange."""
+        """The call has ended: tell the observer, if it was for an exchange."""
         del self.calls.under_way[self]
         if isinstance(self.request, TokenRequest):
             host = self.request.issuer.endpoint_host

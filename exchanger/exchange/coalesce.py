@@ -14,7 +14,7 @@ from exchanger.net.timers import NEVER
 from exchanger.typing import ExchangeObserver
 from exchanger.values.token import Cache, CoalescedRecord, ErrorKind, TokenOutcome, TokenRequest
 
-# Of those who wait for an exchange, how many are told in a row: each answer takes some 7 µs.
+# Of those who wait for an exchange, how many are answered in one turn: each answer takes some 7 µs.
 TOLD_AT_ONCE: Final = 256
 
 _NO_TIME: Final = attrs.evolve(
@@ -25,7 +25,7 @@ _NO_TIME: Final = attrs.evolve(
 @final
 @attrs.define(eq=False)
 class ExchangeTicket:
-    """One request's place in an exchange; see ``Ticket``. ``joined``: the exchange was under way already."""
+    """One request's place in an exchange; see ``Ticket``. ``joined``: the exchange was already in progress."""
 
     exchange: "CoalescedExchange"
     done: Done
@@ -50,9 +50,9 @@ class ExchangeTicket:
 @final
 @attrs.define(eq=False)
 class CoalescedExchange:
-    """One exchange under way. ``request`` is the one that started it: equal ones may differ in parts that do not count.
+    """One exchange in progress. ``request`` is the one that started it: equal ones may differ in parts that do not count.
 
-    ``deadline`` is in seconds of Trio's clock. One that ``renews`` a kept token goes on without anybody. ``joined_outcome`` is the
+    ``deadline`` is in seconds of Trio's clock. One that ``renews`` a kept token continues without waiters. ``joined_outcome`` is the
     ``outcome`` for those who joined it.
     """
 
@@ -116,7 +116,7 @@ class Coalesce:
     under_way: dict[TokenRequest, CoalescedExchange] = attrs.field(factory=dict, init=False)
     started: int = attrs.field(default=0, init=False)
     joined: int = attrs.field(default=0, init=False)
-    # Exchanges that have ended, while those who waited for them are told; and the nursery in which they are, ``None`` at the end.
+    # Exchanges that have ended, while their waiters are being told; and the nursery for that, ``None`` at the end.
     _telling: dict[CoalescedExchange, None] = attrs.field(factory=dict, init=False)
     nursery: trio.Nursery | None = attrs.field(default=None, init=False)
 
@@ -148,7 +148,7 @@ class Coalesce:
         return ticket
 
     def renew(self, request: TokenRequest) -> None:
-        """Exchange ``request`` for nobody, since its kept token ends soon. A request that misses it meanwhile joins."""
+        """Exchange ``request`` without a waiter, since its kept token expires soon. A request that misses it meanwhile joins."""
         if self.nursery is not None and request not in self.under_way:
             self._start(request, self.reactor.now(), renews=True)
 
@@ -164,7 +164,7 @@ class Coalesce:
         return exchange
 
     def end(self) -> None:
-        """All that is under way ends now."""
+        """End everything in progress."""
         self.nursery = None
         while self.under_way:
             next(iter(self.under_way.values())).land(STOPPING)

@@ -1,6 +1,6 @@
-"""The keys of one issuer of callers' tokens: fetched, refreshed, and fetched anew when a token names a key that is not among them.
+"""The keys of one issuer of callers' tokens: fetched, refreshed, and fetched again when a token names an unknown key.
 
-A failure takes no key away. What strangers send cannot make it fetch more often than once a minute.
+A failure removes no key. Tokens of strangers cannot cause more than one fetch a minute.
 """
 
 from collections.abc import Callable
@@ -23,9 +23,9 @@ from exchanger.values.text import ISSUER_LIMIT
 
 # Seconds between two fetches because of a key that is not known.
 UNKNOWN_KEY_S: Final = 60.0
-# Seconds for which keys are kept at least, whatever the answer says: an issuer that forbids to keep them would be asked all the time.
+# Minimum seconds for which keys are kept: an issuer that forbids caching would be asked all the time.
 _SHORTEST_S: Final = 300.0
-# Of those who wait for keys, how many are told in a row: judging a token anew takes some 0.1 ms.
+# Of those who wait for keys, how many are told in one turn: verifying a token again takes some 0.1 ms.
 TOLD_AT_ONCE: Final = 16
 
 Fetched = Callable[[], None]
@@ -38,15 +38,15 @@ class JwksCache:
 
     Args:
         url: The issuer, as tokens name it.
-        issuer: The profile that has it, whose way to it is taken.
+        issuer: The profile that has it, whose CA file and proxy are used.
         documents: Fetches documents.
         turn: Runs a function in a turn of the reactor.
 
     Attributes:
-        keys: ``None`` before the first fetch that succeeded.
-        version: Grows with each set of keys that differs.
-        fetching: Whether a fetch is under way.
-        failed: Whether the last fetch failed, so that it is not known which keys there are now.
+        keys: ``None`` before the first successful fetch.
+        version: Grows with each different set of keys.
+        fetching: Whether a fetch is in progress.
+        failed: Whether the last fetch failed, so that the current keys are unknown.
     """
 
     url: str
@@ -64,14 +64,14 @@ class JwksCache:
     _wanted: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def refetch(self, now: float) -> bool:
-        """Have the keys fetched anew if that is due again; return whether a fetch is under way, or about to begin."""
+        """Have the keys fetched again if that is due; return whether a fetch is in progress or about to start."""
         if not self.fetching and now >= self._wanted_at:
             self.fetching, self._wanted_at = True, now + UNKNOWN_KEY_S
             self._wanted.set()
         return self.fetching
 
     def wait(self, fetched: Fetched) -> None:
-        """Call ``fetched`` when the fetch that is under way has ended, well or not."""
+        """Call ``fetched`` when the fetch in progress has ended, successfully or not."""
         self._waiters[fetched] = None
 
     def leave(self, fetched: Fetched) -> None:
@@ -105,13 +105,13 @@ class JwksCache:
             self.fetching = True
 
     def end(self) -> bool:
-        """Nothing is fetched any more; tell some of those who wait, and return whether there are more."""
+        """No more fetches: tell some of those who wait, and return whether there are more."""
         self.fetching = False
         self.turn(partial(self._tell_some, tuple(islice(self._waiters, TOLD_AT_ONCE))))
         return bool(self._waiters)
 
     async def tell_in_steps(self) -> None:
-        """Tell those who wait now that nothing is being fetched. Each of their tokens is judged anew, so others get their turns in between.
+        """Tell those who wait now that nothing is being fetched. Each of their tokens is verified again, so others get turns in between.
 
         Those that are left when this is cancelled are told by ``end``.
         """

@@ -48,11 +48,11 @@ class IssuerLimits:
 @final
 @attrs.define(eq=False)
 class Limit:
-    """Lets calls through as the limits of their issuers allow. What is known of an endpoint stays while a profile names it."""
+    """Admits calls within the limits of their issuers. What is known of an endpoint stays while a profile names it."""
 
     behind: Calls
     reactor: Reactor
-    # By the issuer's name; beside them the address of its endpoint.
+    # By the issuer's name, with the address of its endpoint.
     _limits: dict[str, tuple[str, IssuerLimits]] = attrs.field(factory=dict, init=False)
     _admitted: "deque[LimitedCall]" = attrs.field(factory=deque, init=False)
     _admitting: bool = attrs.field(default=False, init=False)
@@ -94,7 +94,7 @@ class Limit:
         self._admit()
 
     def _admit(self) -> None:
-        # In a loop: one that is refused at once gives its permit to the next.
+        # In a loop: one that is refused at once passes its permit to the next.
         if not self._admitting:
             self._admitting = True
             while self._admitted:
@@ -146,7 +146,7 @@ class LimitedCall(Relay):
             self._finish(begun)
 
     def leave(self) -> None:
-        """See ``Passage``. A probe goes on: it decides for all other callers."""
+        """See ``Passage``. A probe continues: it decides for all other callers."""
         if self._waits:
             self._withdraw(NOBODY_WAITS)
         elif self._admission is None or not self._admission.is_probe:

@@ -1,4 +1,4 @@
-"""Tokens in memory: a hit is answered at once, and one that ends soon is renewed in the background."""
+"""Tokens in memory: a hit is answered at once, and a token that expires soon is renewed in the background."""
 
 from typing import final
 
@@ -13,7 +13,7 @@ from exchanger.values.token import TokenOutcome, TokenRequest
 @final
 @attrs.define(eq=False)
 class Memory:
-    """Answers from ``cache`` what it has in memory. Renewals enter at ``behind``, so that a request which misses beside one shares it."""
+    """Answers from the memory of ``cache``. Renewals enter at ``behind``, so that a request which misses beside one shares it."""
 
     cache: TokenCache
     behind: Coalesce

@@ -4,7 +4,7 @@ It drives its connections itself, because redirects, cookies, ambient proxies, .
 and because general-purpose clients let a surplus response answer the next request and bound neither the response header nor the idle
 connections across hosts.
 
-What can fail is a value; an exception is a fault, and none holds a secret.
+Failures are values; an exception is a bug, and none contains a secret.
 """
 
 import functools
@@ -56,20 +56,20 @@ class ExchangeCounts:
 @final
 @attrs.define(eq=False)
 class ExchangePipeline:
-    """Exchanges tokens at token endpoints, in the turns of ``reactor``, which has to run for longer, and over its network.
+    """Exchanges tokens at token endpoints, in the turns of ``reactor``, which must run for longer, and over its network.
 
     Args:
         settings: Its limits and choices.
-        observer: Learns of each call that ended and of each request that shares one.
+        observer: Gets a record of each call that ended and of each request that shares one.
         tls: Makes contexts for https, a new one each time, which reads the trust store.
-        tracer: Gives each call a span below the request's, and the token endpoint gets that one.
+        tracer: Gives each call a span below the request's, which the token endpoint continues.
         cache: Keeps tokens of issuers whose profiles say so.
         previous_left: See ``Rotations``.
         on_client_refused: Called when an endpoint refuses a client's credentials, of which there may be newer ones.
 
     Attributes:
-        documents: Fetches what issuers publish, over the same connections.
-        metadata: What issuers with ``discovery`` publish.
+        documents: Fetches issuers' metadata and keys, over the same connections.
+        metadata: The metadata of issuers with ``discovery``.
         limits: The limits of the issuers in force.
         begin: Exchanges a token; see ``TokenExchanger``. It takes ``request_timeout`` at most. Outside ``run`` the outcome is a failure.
     """
@@ -129,12 +129,12 @@ class ExchangePipeline:
 
     @property
     def in_flight(self) -> dict[str, int]:
-        """The calls under way for each endpoint host that has any."""
+        """The number of calls in progress for each endpoint host that has any."""
         return self._calls.in_flight
 
     @property
     def exchanges(self) -> ExchangeCounts:
-        """The exchanges under way and the requests that wait for them."""
+        """The numbers of exchanges in progress and of requests that wait for them."""
         coalesce = self._coalesce
         return ExchangeCounts(len(coalesce.under_way), coalesce.waiting, coalesce.started, coalesce.joined)
 
@@ -177,7 +177,7 @@ class ExchangePipeline:
         self._connections.close()
 
     def use_issuers(self, issuers: Mapping[str, Issuer]) -> None:
-        """Take over the issuers in force: tokens of those that are gone are forgotten, and limits change at once."""
+        """Adopt the issuers in force: tokens of removed ones are forgotten, and limits change at once."""
         issuers = dict(sorted(issuers.items()))  # the order of persistent maps differs between processes
         self.cache.use_issuers(issuers)
         self.metadata.use_issuers(issuers)
@@ -190,7 +190,7 @@ class ExchangePipeline:
 
 
 def connection_limits(settings: TokenClientSettings) -> PoolLimits:
-    """Return what ``settings`` say of connections."""
+    """Return the part of ``settings`` about connections."""
     return PoolLimits(
         dial=DialLimits(settings.dial_timeout, settings.tls_handshake_timeout),
         response_header=settings.response_header_timeout,

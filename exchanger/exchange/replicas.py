@@ -1,4 +1,4 @@
-"""The tokens of all replicas: asked once for all who wait, before an exchange, and told how the exchange ended."""
+"""The tokens of all replicas: looked up once for all who wait, before an exchange, and updated with its outcome."""
 
 from typing import Self, final
 
@@ -45,7 +45,7 @@ class _CachedPassage(Relay):
     deadline: float
 
     async def ask(self) -> None:
-        """Ask the shared level, and go on if it has no token."""
+        """Ask the shared level, and continue if it has no token."""
         kept = await self.stage.cache.find_shared(self.request)
 
         def go_on() -> None:

@@ -13,7 +13,7 @@ from exchanger.values.token import ExchangedToken, TokenOutcome, TokenRequest
 @final
 @attrs.define(eq=False)
 class Rotate:
-    """Makes up to three calls where ``rotations`` say so, each wholly with the credentials of one rotation, also for the actor's token."""
+    """Makes up to three calls if ``rotations`` say so, each wholly with the credentials of one rotation, also for the actor's token."""
 
     behind: Act
     rotations: Rotations
@@ -28,7 +28,7 @@ class Rotate:
 @final
 @attrs.define(eq=False)
 class _RotatedCalls(Relay):
-    """The calls of one request. ``_first`` is the outcome of the first one, while there is another: that is the one to mend."""
+    """The calls of one request. ``_first`` is the outcome of the first one while another is made, which may succeed instead."""
 
     stage: Rotate
     wanted: TokenRequest
@@ -37,7 +37,7 @@ class _RotatedCalls(Relay):
     _made: TokenRequest = attrs.field(init=False)
 
     def call(self, request: TokenRequest) -> TokenOutcome | Self:
-        """Make the call of ``request``, and those that follow if it is over at once."""
+        """Make the call of ``request``, and further ones if it ends at once."""
         next_one: TokenRequest | TokenOutcome = request
         while isinstance(next_one, TokenRequest):
             self._made = next_one

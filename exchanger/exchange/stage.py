@@ -1,13 +1,13 @@
 """What the stages of the pipeline have in common.
 
-Each stage takes a request and says later how it ended. It knows its own state and the stage behind it; three know a little more, as
-``memory`` also starts renewals at ``coalesce``, ``act`` asks for tokens through ``limit``, and ``limit`` asks the call whether it was
+Each stage takes a request and reports its outcome later. It knows its own state and the stage behind it; three know a little more, as
+``memory`` also starts renewals at ``coalesce``, ``act`` requests tokens through ``limit``, and ``limit`` asks the call whether it was
 queued. From the evaluator to the token endpoint the stages are
 
     verify ▸ memory ▸ coalesce ▸ replicas ▸ rotate ▸ act ▸ limit ▸ call
 
-Up to ``coalesce``, a request belongs to a caller, who may leave and has a time of its own. Behind it, an exchange belongs to all who wait
-for it, and limits, breaker and caches need to learn of every end. So there the contract is stricter: see ``Passage``.
+Up to ``coalesce``, a request belongs to one caller, who may leave and has its own time limit. Behind it, an exchange belongs to all who
+wait for it, and limits, breaker and caches need to learn of every end. So there the contract is stricter: see ``Passage``.
 """
 
 from collections.abc import Callable
@@ -19,9 +19,9 @@ from exchanger.decision.token_failure import transport_failure
 from exchanger.errors import Diagnostic
 from exchanger.values.token import ErrorKind, ExchangeFailure, TokenOutcome, TokenRequest
 
-# For requests outside ``run``, and for all that are under way at its end.
+# For requests outside ``run``, and for everything in progress at its end.
 STOPPING: Final = transport_failure(ErrorKind.CONTEXT_CANCELED, Diagnostic.REQUEST_FAILED, detail="the service is stopping")
-# Nobody waits for it any more, and it was not sent.
+# Its waiters have left, and it was not sent.
 NOBODY_WAITS: Final = transport_failure(
     ErrorKind.CONTEXT_CANCELED, Diagnostic.REQUEST_FAILED, detail="no request is waiting for it any more"
 )
@@ -38,15 +38,15 @@ class Passage(Protocol):
 
     @property
     def late(self) -> ExchangeFailure:
-        """What a caller is told whose own time is up now."""
+        """The answer to a caller whose own time is up now."""
 
     def leave(self) -> None:
-        """Nobody waits any more: what was not sent ends within this call, and what was sent goes on. May be called again."""
+        """No waiter is left: a call that was not sent ends within this call, one that was sent continues. May be called again."""
 
 
 @attrs.define(eq=False)
 class Relay:
-    """A passage that hands its request to the next stage, at once or later, and ends with that stage's outcome."""
+    """A passage that passes its request to the next stage, at once or later, and ends with that stage's outcome."""
 
     done: Done
     _behind: Passage | None = attrs.field(default=None, init=False)
@@ -65,7 +65,7 @@ class Relay:
             self._finish(NOBODY_WAITS)
 
     def _goes_on(self, begun: TokenOutcome | Passage) -> TokenOutcome | Self:
-        """Return the outcome if what was ``begun`` behind is over already, and otherwise wait for it."""
+        """Return the outcome if what was ``begun`` behind has already ended, and otherwise wait for it."""
         if isinstance(begun, TokenOutcome):
             return begun
         self._behind = begun

@@ -26,7 +26,7 @@ _NO_CERTIFICATES: Final = UnusableFile("must hold certificates in PEM")
 @final
 @attrs.frozen
 class StoreFiles:
-    """What the files say. ``ca_pem`` is ``None`` for the system's trust store."""
+    """The content of the files. ``ca_pem`` is ``None`` for the system's trust store."""
 
     keys: tuple[CacheKey, ...]
     password: Secret | None = None

@@ -1,7 +1,7 @@
-"""What a kept token belongs to: everything that shapes the token endpoint's answer, as bytes, and an HMAC over them.
+"""The identity of a kept token: everything that shapes the token endpoint's answer, as bytes, and an HMAC over them.
 
-A value is written out field by field, so that a field which is added later enters by itself; what does not shape the answer is named in
-``EXEMPT``, with the reason. Every part has its kind and its length before it: different values never give the same bytes.
+A value is written out field by field, so that a new field is included automatically; fields that do not shape the answer are listed in
+``EXEMPT``, with the reason. Every part is preceded by its kind and length, so different values never give the same bytes.
 
 Must not know: what is kept, for how long, or where.
 """
@@ -19,7 +19,7 @@ from exchanger.values.issuer import ActorToken, Assertion, Credentials, Issuer, 
 from exchanger.values.secret import Secret
 from exchanger.values.token import TokenRequest
 
-# What does not enter, by class and field, with the reason.
+# What is not included, by class and field, with the reason.
 EXEMPT: Final[dict[type, dict[str, str]]] = {
     TokenRequest: {
         "subject_token": "it enters last, for each request: see Digester",
@@ -56,10 +56,10 @@ _ADDRESSES: Final = (IPv4Address, IPv6Address, IPv4Network, IPv6Network)
 
 
 def encoded(value: object) -> bytes:
-    """Return the bytes that stand for a value of the house: scalars, enums, tuples, frozen sets, and attrs classes of these.
+    """Return the encoding of a value: scalars, enums, tuples, frozen sets, and attrs classes of these.
 
     Raises:
-        TypeError: it has a part of another kind, for which no encoding is decided.
+        TypeError: it has a part of another kind, for which no encoding is defined
     """
     if attrs.has(type(value)):
         exempt = EXEMPT.get(type(value), {})

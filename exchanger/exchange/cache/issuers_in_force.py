@@ -1,10 +1,9 @@
 """The issuers that keep tokens, and what look-ups for each of them have in common.
 
-Everything that a token's name says besides its subject token is the same for many requests, so it is prepared once for each shape of
-request. Shapes are told apart by the identity of their parts, which is quick and errs on the safe side: equal parts that are not the same
-object only make another one.
+Everything in a token's key except its subject token is the same for many requests, so it is prepared once for each shape of request. Shapes
+are compared by the identity of their parts, which is quick and safe: equal parts that are not the same object only make another shape.
 
-Must not know: what is kept (but that it goes with its issuer), for how long, or stores.
+Must not know: what is kept (except that it goes with its issuer), for how long, or stores.
 """
 
 import hashlib
@@ -20,7 +19,7 @@ from exchanger.exchange.cache.memory_store import IssuerPartition, MemoryStore
 from exchanger.values.issuer import CachePolicy, Issuer
 from exchanger.values.token import TokenRequest
 
-# Shapes of requests that are at hand. There are as many as policies have targets, and one takes some 70 µs to make.
+# Prepared shapes of requests. There are as many as policies have targets, and one takes some 70 µs to make.
 MAX_BUILDERS: Final = 4096
 # All of a request that shapes its answer, but for the subject token; a field that is added later is among them.
 _shape: Final = operator.attrgetter(*(field.name for field in attrs.fields(TokenRequest) if field.name not in EXEMPT[TokenRequest]))
@@ -78,9 +77,9 @@ class IssuersInForce:
     """Knows which issuers keep tokens.
 
     Args:
-        memory: Where each of them has a partition.
+        memory: Has a partition for each of them.
         key: Of the names in memory.
-        context: All that shapes the answers of every issuer.
+        context: Everything that shapes the answers of every issuer.
     """
 
     memory: MemoryStore
@@ -91,7 +90,7 @@ class IssuersInForce:
     _builders: dict[tuple[int, ...], CacheKeyBuilder] = attrs.field(factory=dict, init=False, repr=False)
 
     def use(self, issuers: Mapping[str, Issuer]) -> None:
-        """Take over the issuers in force, and forget the tokens of those that are gone, changed, or keep nothing any more.
+        """Adopt the issuers in force, and forget the tokens of those that are gone, changed, or no longer keep any.
 
         Other bounds alone change nothing that is kept: look-ups apply the new ones.
         """
@@ -127,7 +126,7 @@ class IssuersInForce:
         of = self._issuers.get(issuer.name)
         if of is None or (of.issuer is not issuer and encoded(issuer) != of.identity):
             return None
-        # Everything of the request but its subject token, whatever fields it has: see ``identity``.
+        # Everything in the request except its subject token, whatever fields it has: see ``identity``.
         fixed = hashlib.sha256(encoded((FORMAT, *self._context, request))).digest()
         builder = CacheKeyBuilder(shape, of, fixed, Digester(self._key, fixed))
         if len(self._builders) >= MAX_BUILDERS:

@@ -1,7 +1,7 @@
 """The keys in TOKEN_CACHE_KEY_FILE, and what is derived from each.
 
 Replicas that share a key and a deployment name find each other's tokens; no one else finds or reads them. The first key writes, all of them
-read, and a key that is taken out makes everything it wrote unreadable.
+read, and removing a key makes everything that it wrote unreadable.
 
 Must not know: where the file is, or what is stored.
 """
@@ -20,7 +20,7 @@ KEY_BYTES: Final = 32
 MAX_KEYS: Final = 4
 # Of the file: the keys, with room for blank lines.
 MAX_FILE_BYTES: Final = 4096
-# Changes with whatever makes stored tokens of another version of this program unfit: their format, or what a usable token is.
+# Changes whenever tokens stored by another version of this program cannot be used: their format, or the meaning of a usable token.
 FORMAT: Final = "exchanger token cache 1"
 
 
@@ -31,7 +31,7 @@ class KeyFileError(ValueError):
 @final
 @attrs.frozen
 class CacheKey:
-    """What is derived from one key for one deployment: the keys of digests and of seals, in hexadecimal."""
+    """The keys of digests and of seals, in hexadecimal, derived from one key for one deployment."""
 
     _digests: Secret
     _seals: Secret
@@ -57,10 +57,10 @@ def derive(key: bytes, namespace: str) -> CacheKey:
 
 
 def read_keys(data: bytes, namespace: str) -> tuple[CacheKey, ...]:
-    """Return the keys in a file that has one on each line, in base64 or base64url. Blank lines do not count.
+    """Return the keys in a file with one key a line, in base64 or base64url. Blank lines are ignored.
 
     Raises:
-        KeyFileError: there is none, there are too many, or a line is not a key of 32 bytes.
+        KeyFileError: there is none, there are too many, or a line is not a key of 32 bytes
     """
     if len(data) > MAX_FILE_BYTES:
         raise KeyFileError(f"must not be longer than {MAX_FILE_BYTES} bytes")

@@ -1,8 +1,8 @@
-"""How long a token is kept, and when it is renewed. Pure: times and chance are handed in.
+"""How long a token is kept, and when it is renewed. Pure: times and randomness are arguments.
 
-Two clocks count, because each fails in its own way. The steady one measures what has passed since the token was issued, whatever is done to
-the wall clock; the wall clock is what a subject's ``exp`` is written in, and it also goes on where the steady one might rest. A token is
-served only while both allow it.
+Two clocks count, because each fails in its own way. The steady one measures the time since the token was issued, whatever happens to the
+wall clock; a subject's ``exp`` is a time of the wall clock, which also advances where the steady one might stop. A token is served only
+while both allow it.
 """
 
 import base64
@@ -64,7 +64,7 @@ class Life:
 @final
 @attrs.frozen
 class UnreadableExpiry:
-    """A subject token that has an ``exp`` which is not a time."""
+    """A subject token with an ``exp`` that is not a time."""
 
 
 UNREADABLE: Final = UnreadableExpiry()
@@ -96,8 +96,9 @@ def plan_life(now: Instant, age: float, length: float, subject_end: float, chanc
 def subject_end(token: str) -> float | UnreadableExpiry:
     """Return the ``exp`` of a subject token in seconds since the epoch; infinite if it has none or is not a JWT.
 
-    Any token of three parts whose middle one decodes to a JSON object counts. Nothing is verified, since an ``exp`` can only shorten what
-    is kept; so of several the earliest counts, and one that is not a number is ``UNREADABLE``, as are claims of very many parts.
+    Any token of three parts whose middle one decodes to a JSON object counts. Nothing is verified, since an ``exp`` can only shorten the
+    time for which a token is kept; so the earliest of several counts, and one that is not a number is ``UNREADABLE``, as are claims of very
+    many parts.
     """
     parts = token.split(".")
     if len(parts) != _JWT_PARTS:

@@ -1,6 +1,6 @@
 """Tokens in memory: a partition for each issuer, bounded by entries, and all of them by bytes; the least recently used go first.
 
-Must not know: clocks (moments are handed in), keys, stores or tasks.
+Must not know: clocks (times are arguments), keys, stores or tasks.
 """
 
 from collections import OrderedDict
@@ -14,9 +14,9 @@ from exchanger.values.token import ExchangedToken
 
 # Bytes of all tokens together: an eighth of the memory that the chart allows, and some 30,000 tokens of a usual size.
 MAX_BYTES: Final = 64 * 1024 * 1024
-# Bytes that an entry takes beside its token's text, measured: the entry, its life, two outcomes, its name, and its place.
+# Bytes that an entry takes in addition to its token's text, measured: the entry, its life, two outcomes, its name, and its place.
 ENTRY_BYTES: Final = 800
-# Seconds until another renewal may start: after one that failed, and after one of which nothing was heard.
+# Seconds until another renewal may start: after one that failed, and after one without an outcome.
 RENEWAL_PAUSE_S: Final = 5.0
 RENEWAL_LOST_S: Final = 60.0
 
@@ -43,7 +43,7 @@ class Entry:
 
     @classmethod
     def of(cls, token: ExchangedToken, life: Life) -> "Entry":
-        """Return an entry for ``token``, which is handed out as it is here."""
+        """Return an entry for ``token``, which is returned to callers unchanged."""
         return cls(CachedToken(token), life, len(token.access_token.reveal()) + ENTRY_BYTES, life.renew_at)
 
 
@@ -81,7 +81,7 @@ class MemoryStore:
         return partition
 
     def remove_partition(self, partition: IssuerPartition) -> None:
-        """Forget a partition and what is in it."""
+        """Forget a partition with its tokens."""
         self._partitions.remove(partition)
         self._bytes -= sum(entry.size for entry in partition.entries.values())
         partition.entries.clear()
@@ -93,7 +93,7 @@ class MemoryStore:
         self._bytes = 0
 
     def resize(self, partition: IssuerPartition, max_entries: int) -> None:
-        """Bound a partition anew."""
+        """Change the bounds of a partition."""
         partition.max_entries = max_entries
         self._shorten(partition)
 

@@ -1,7 +1,7 @@
-"""What a store may send: the replies to the commands under way, each of the type and the size that its command has.
+"""The replies that a store may send: those to the commands in progress, each with the type and size of its command's reply.
 
-The store's client would read anything: nested arrays without end, pushes that nobody subscribed to, numbers where a value was asked for. So
-whole replies are handed on, and whatever else comes ends the connection.
+The store's client would read anything: endlessly nested arrays, pushes without a subscription, numbers instead of values. So only whole
+replies are passed on, and anything else ends the connection.
 
 Source: https://redis.io/docs/latest/develop/reference/protocol-spec/. Must not know: sockets, the client, or what is stored.
 """
@@ -14,7 +14,7 @@ import attrs
 
 # Bytes of a line: an error's text is the longest.
 MAX_LINE: Final = 1024
-# What the greeting may hold at most, in bytes and in parts. Redis says 200 bytes in 15 parts, and some hundred for each module.
+# Limits of the greeting, in bytes and in parts. Redis sends 200 bytes in 15 parts, and some hundred for each module.
 MAX_GREETING: Final = 64 * 1024
 MAX_PARTS: Final = 1024
 
@@ -29,13 +29,13 @@ _FORMS: Final = {
 
 
 class UnexpectedReplyError(Exception):
-    """The store sent what no command under way has for a reply. Without a text: that would quote the store."""
+    """The store sent something that is no reply to a command in progress. Without a text, which would quote the store."""
 
 
 @final
 @attrs.frozen
 class Reply:
-    """What a command has for a reply, beside an error: the marks of its types, and the bytes of its strings. ``nests``: it has parts."""
+    """The expected reply of a command, besides an error: the marks of its types, and the bytes of its strings. ``nests``: it has parts."""
 
     types: bytes
     max_bytes: int = 0
@@ -63,9 +63,9 @@ def reply_to(command: bytes, max_bytes: int = 0) -> Reply:
 @final
 @attrs.define(eq=False)
 class Replies:
-    """Receives bytes and hands on whole replies.
+    """Receives bytes and passes whole replies on.
 
-    Of ``_held``, the first ``_read`` bytes belong to parts of a reply of which ``_parts`` are missing; ``_room`` more may be announced.
+    The first ``_read`` bytes of ``_held`` belong to a reply of which ``_parts`` parts are missing; ``_room`` more may be announced.
     """
 
     _expected: deque[Reply] = attrs.field(factory=deque, init=False)
@@ -84,7 +84,7 @@ class Replies:
         self._expected.append(reply)
 
     def add(self, data: bytes) -> None:
-        """Take what the store sent."""
+        """Receive bytes from the store."""
         self._held += data
 
     def take(self) -> bytes:
@@ -112,9 +112,9 @@ class Replies:
         return replies
 
     def _part(self, start: int) -> int | None:
-        """Return where the part after ``_read`` of the reply at ``start`` ends, ``None`` if it is not there yet.
+        """Return the end of the part after ``_read`` of the reply at ``start``, ``None`` if it is incomplete.
 
-        The parts that it announces are missing from now on.
+        The parts that it announces count as missing from then on.
         """
         held, at = self._held, self._read
         if not self._expected or at - start > MAX_GREETING:

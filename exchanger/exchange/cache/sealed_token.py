@@ -20,7 +20,7 @@ from exchanger.exchange.cache.keys import CacheKey
 from exchanger.net.network import SYSTEM
 from exchanger.values.secret import Secret
 
-# Characters of a token that is kept: no answer has a longer one that is passed on.
+# Characters of a token that is kept; longer ones are never passed on.
 MAX_TOKEN_CHARS: Final = 64 * 1024
 _FORMAT: Final = b"\x01"
 _SALT_BYTES: Final = 24
@@ -36,7 +36,7 @@ MAX_SEALED_BYTES: Final = len(_FORMAT) + _SALT_BYTES + _HEAD.size + MAX_TOKEN_CH
 @final
 @attrs.frozen
 class StoredToken:
-    """A token and what replicas have to know of it: the ``length`` of its life in seconds, and its hard end since the epoch."""
+    """A token and what replicas must know of it: its lifetime ``length`` in seconds, and its latest expiry since the epoch."""
 
     access_token: Secret
     length: float

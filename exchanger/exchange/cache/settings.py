@@ -1,4 +1,4 @@
-"""Operators' settings for the store that replicas share: TOKEN_CACHE_URL and those that go with it."""
+"""Operators' settings for the store that replicas share: TOKEN_CACHE_URL and related variables."""
 
 import re
 from pathlib import Path
@@ -21,7 +21,7 @@ _NAMESPACE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 @final
 @attrs.frozen
 class StoreAddress:
-    """Where the store is. ``host`` is in lower case and without brackets; ``database`` is the one to select."""
+    """The address of the store. ``host`` is in lower case and without brackets; ``database`` is the one to select."""
 
     secure: bool
     host: str

@@ -1,10 +1,10 @@
-"""The level that replicas share: look-ups that are bounded by milliseconds, and writes that nothing waits for.
+"""The level that replicas share: look-ups that take milliseconds at most, and writes that nothing waits for.
 
-A connection is used while it answers in time. Failures and timeouts add up, successes take away from them; when too many have come
-together, the connection is closed and the level is out of use, so that a look-up costs nothing, until another connection has shown in the
-background that it answers in time. So the breaker has no state of its own: it is whether there is a connection in use.
+A connection is used while it answers in time. Failures and timeouts add up, successes reduce the count; when there are too many, the
+connection is closed and the level is not used, so that a look-up costs nothing, until a task in the background has another connection that
+answers in time. So the breaker has no separate state: it is whether there is a connection in use.
 
-Nothing here is an error to anybody: whatever goes wrong is a miss.
+Nothing here is an error for a request: any failure is a miss.
 """
 
 import enum
@@ -30,13 +30,13 @@ from exchanger.util.backoff import BackOff, BackOffSettings
 from exchanger.util.follow_file import HANGS, POLL_S, FileFollower, UnusableFile
 from exchanger.values.secret import Secret
 
-# Seconds for a look-up: what a call to a near token endpoint takes. The store is to spare time, not to cost it.
+# Seconds for a look-up: what a call to a near token endpoint takes. The store is to save time, not to cost it.
 FIND_S: Final = 0.02
-# Seconds for writes and their batch. Nobody waits for them.
+# Seconds for writes and their batch. Nothing waits for them.
 WRITE_S: Final = 1.0
 # Look-ups at a time; more find nothing. At 0.5 ms each, the usual time of a store, this is more than a process can ask for.
 MAX_FINDS: Final = 128
-# Failures that come together close the connection. A success makes up for a quarter of one, so a fifth of all look-ups may fail.
+# Failures that close the connection if they add up. A success makes up for a quarter of one, so a fifth of all look-ups may fail.
 MOST_FAILURES: Final = 3.0
 SUCCESS: Final = 0.25
 # Seconds between two looks at whether the connection is in step.
@@ -79,8 +79,8 @@ class SharedLevel:
     """The shared level.
 
     Args:
-        settings: Where it is, and which files count.
-        on_keys_gone: Called when a key that may have written tokens is not in force any more.
+        settings: Its address, and its files.
+        on_keys_gone: Called when a key that may have written tokens is no longer in force.
         network: Leads to the store. ``put`` gets times of its steady clock.
         open_store: Opens connections.
     """
@@ -200,7 +200,7 @@ class SharedLevel:
                     await changed.wait()
 
     async def _use_connection(self, files: StoreFiles, changed: trio.Event) -> str | None:
-        """Use one connection as long as it is good; return why it is not any more, ``None`` if other files are in force."""
+        """Use one connection as long as it works; return why it no longer does, ``None`` if other files are in force."""
         tls = (
             await self.network.run_sync(client_tls_context, files.ca_pem, abandon_on_cancel=True) if self.settings.address.secure else None
         )
@@ -227,7 +227,7 @@ class SharedLevel:
                 nursery.cancel_scope.cancel()
 
     async def _probe(self, store: Connected) -> str | None:
-        """Return why the store is not fit for use: it has to do in time what a look-up asks for."""
+        """Return why the store cannot be used: it must answer a look-up's commands in time."""
         probe = self._name(b"\0" * 32)
         with trio.move_on_after(WRITE_S):
             await store.read([probe], 1)  # the first answer on a connection may take longer
@@ -305,7 +305,7 @@ class SharedLevel:
 
 def _opened(keys: tuple[CacheKey, ...], digests: tuple[bytes, ...], found: list[tuple[bytes, int]]) -> tuple[StoredToken, float] | None:
     for key, digest, (value, left_ms) in zip(keys, digests, found, strict=True):
-        # Without a time limit of its own, it is nothing that one of us wrote.
+        # Without a TTL, it was not written by a replica.
         token = unseal(key, digest, value) if value and left_ms > 0 else None
         if token is not None:
             return token, left_ms / 1000

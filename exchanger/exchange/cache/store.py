@@ -1,10 +1,10 @@
 """The only door to the store's client: one connection to a Redis or Valkey server, without a pool.
 
 The client's own pool loses a place for each attempt that is cancelled while it connects, and it retries; both are wrong for look-ups that
-give up after milliseconds. A single connection carries any number of commands at a time, and what is cancelled costs an answer that nobody
-waits for. Should answers ever get out of step, no value would open under another one's name.
+give up after milliseconds. A single connection carries any number of commands at a time, and a cancelled one only costs an unused reply.
+If replies ever got out of step, no value would open under another one's name.
 
-Nothing of the client's or the server's texts leaves this module: they may quote a command, and with it a password.
+No text of the client or the server leaves this module: it may quote a command, and with it a password.
 """
 
 import ssl
@@ -24,14 +24,14 @@ from exchanger.exchange.cache.settings import SharedSettings
 from exchanger.net.stream import Dial, open_stream
 from exchanger.values.secret import Secret
 
-# Seconds for name resolution, TCP, TLS and authentication. Nobody waits for it.
+# Seconds for name resolution, TCP, TLS and authentication. Nothing waits for it.
 CONNECT_S: Final = 5.0
 
 
 @final
 @attrs.frozen
 class StoreFailure:
-    """The store did not do what it was asked. ``reason`` is in words of our own that follow "the store"."""
+    """The store failed. ``reason`` is in our own words, which follow "the store"."""
 
     reason: str
 
@@ -49,7 +49,7 @@ class Write:
 @final
 @attrs.define(eq=False)
 class _Transport(ByteStream):
-    """A connection as the client wants it. It hands on replies to commands under way alone: the client's buffers have no bounds."""
+    """A connection for the client. It passes on only replies to commands in progress: the client's buffers are unbounded."""
 
     _stream: trio.abc.Stream
     replies: Replies = attrs.field(factory=Replies, init=False)
@@ -57,7 +57,7 @@ class _Transport(ByteStream):
     async def receive(self, max_bytes: int = 65536) -> bytes:
         """See ``anyio.abc.ByteReceiveStream``."""
         while not (replies := self.replies.take()):
-            # While no command is under way there is nothing to read but the end, or the first byte of what nobody asked for.
+            # While no command is in progress, there is nothing to read but the end, or the first byte of something unsolicited.
             data = await self._receive_some(max_bytes if self.replies.expected else 1)
             if not data:
                 raise EndOfStream
@@ -152,9 +152,9 @@ class StoreConnection:
         return self._connection.reusable
 
     async def read(self, keys: Sequence[bytes], max_bytes: int) -> list[tuple[bytes, int]] | StoreFailure:
-        """Return, for each key, its value, cut after ``max_bytes`` and one more, and the milliseconds that it has left.
+        """Return, for each key, its value, cut after one more than ``max_bytes``, and its remaining time in milliseconds.
 
-        The value is empty where there is none; the time is negative where there is no limit.
+        The value is empty if there is none; the time is negative if there is no limit.
         """
         try:
             asked = [
@@ -191,7 +191,7 @@ class StoreConnection:
 @final
 @attrs.define(eq=False)
 class _Status:
-    """Passes on that the connection is open, and remembers it: a task may say so only once."""
+    """Reports that the connection is open, once, as a task status requires."""
 
     _status: trio.TaskStatus[StoreFailure | None]
     begun: bool = attrs.field(default=False, init=False)
@@ -219,10 +219,10 @@ def _as_int(answer: ResponseType) -> int:
 
 
 def _why(error: Exception) -> str:
-    """Return what an exception of the client means, in words of our own.
+    """Return the meaning of an exception of the client, in our own words.
 
-    It may be any: what the client's parser raises on bytes that are not an answer reaches each command that waits. The bytes come from
-    another program, and a cache must not be what ends this one.
+    It may be any: whatever the client's parser raises on bytes that are not a reply reaches each waiting command. The bytes come from
+    another program, and a cache must not end this one.
     """
     if isinstance(error, AuthenticationError):
         return "refuses the user or password"

@@ -1,10 +1,10 @@
-"""The token cache as the pipeline sees it: find, keep, and forget, with two levels behind them.
+"""The token cache as the pipeline sees it: find, keep, and forget, with two levels behind it.
 
-Memory belongs to this process and answers at once. The shared level, where one is configured, knows what other replicas learned; it is
-asked after memory, once, for a very short time. Only successes are kept. A decision always comes before a look-up, so that a policy which
-was withdrawn needs no purge; an issuer or credentials that are gone take their tokens with them.
+Memory belongs to this process and answers at once. The shared level, if configured, knows what other replicas learned; it is asked after
+memory, once, for a very short time. Only successes are kept. A decision always comes before a look-up, so that withdrawing a policy needs
+no purge; removing an issuer or credentials removes their tokens.
 
-Life is measured by two clocks (``lifetime``), so that no token is served past its end whatever clocks do.
+Lifetimes are measured by two clocks (``lifetime``), so that no token is served after it expired, whatever the clocks do.
 """
 
 from collections import OrderedDict
@@ -36,11 +36,11 @@ __all__ = ["CachedToken", "TokenCache"]
 MAX_REFUSED: Final = 10_000
 # Status codes with which a token endpoint refuses (RFC 6749 section 5.2); others say that it could not answer.
 REFUSALS: Final = frozenset({400, 401, 403})
-# Seconds between two sweeps, which free what has expired and is not asked for any more; and the tokens between two turns of the loop.
+# Seconds between two sweeps, which free expired tokens that are not requested any more; and the tokens between two turns of the loop.
 SWEEP_S: Final = 30.0
 _SWEPT_AT_ONCE: Final = 1000
 
-# Seconds by which another replica's token has to live longer to be taken for a renewed one.
+# Seconds by which another replica's token must live longer to count as renewed.
 RENEWED_BY_S: Final = 1.0
 
 
@@ -91,7 +91,7 @@ class TokenCache:
         return found
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Own the shared level, and free what has expired, until cancelled. Starting waits for nothing."""
+        """Run the shared level, and free expired tokens, until cancelled. Starting waits for nothing."""
         async with trio.open_nursery() as nursery:
             if self._level is not None:
                 await nursery.start(self._level.run)
@@ -101,7 +101,7 @@ class TokenCache:
                 await self._sweep()
 
     def use_issuers(self, issuers: Mapping[str, Issuer]) -> None:
-        """Take over the issuers in force, and forget the tokens of those that are gone, changed, or keep nothing any more."""
+        """Adopt the issuers in force, and forget the tokens of those that are gone, changed, or no longer keep any."""
         self._issuers.use(issuers)
 
     def find(self, request: TokenRequest) -> CachedToken | None:
@@ -125,7 +125,7 @@ class TokenCache:
             return
         subject = _subject(request)
         digest = builder.memory.digest(subject)
-        # What was refused before is good again, whether or not this token is kept; an older one must not be served beside it.
+        # A target that was refused before is good again, whether or not this token is kept; an older one must not be served beside it.
         self._refused.pop(digest, None)
         self._memory.remove(builder.of.partition, digest)
         end = subject_end(request.subject_token.reveal())
@@ -144,11 +144,11 @@ class TokenCache:
             self._level.put(builder.shared_digests(self._level.keys, subject), stored, life.end)
 
     def refused(self, request: TokenRequest, failure: ExchangeFailure) -> None:
-        """Learn that a call for ``request`` failed.
+        """Record that a call for ``request`` failed.
 
-        Where the token endpoint refused it with an OAuth error, the token is forgotten, also in the shared level if it was kept here or
-        found there: callers can bring about any number of other refusals. Any other failure says nothing about it, and another renewal may
-        start in a while.
+        If the token endpoint refused it with an OAuth error, the token is forgotten, also in the shared level if it was kept here or found
+        there: callers can cause any number of other refusals. Any other failure says nothing about the token, and another renewal may start
+        after a while.
         """
         builder = self._issuers.builder_for(request)
         if builder is None:
@@ -160,7 +160,7 @@ class TokenCache:
         digest = builder.memory.digest(subject)
         known = self._memory.remove(builder.of.partition, digest) or digest in self._refused or digest in self._looked_up
         if self._level is not None and known:
-            # The removal may come late or get lost, or a look-up be under way: what the shared level has is not believed until ``keep``.
+            # The removal may be late or lost, or a look-up in progress: the shared level is not believed until ``keep``.
             self._refused[digest] = self.network.steady() + builder.of.policy.max_ttl
             self._refused.move_to_end(digest)
             while len(self._refused) > MAX_REFUSED:
@@ -168,7 +168,7 @@ class TokenCache:
             self._level.remove(builder.shared_digests(self._level.keys, subject))
 
     def renewal_failed(self, request: TokenRequest) -> None:
-        """Learn that a renewal came to nothing: its call failed in a way that says nothing about the token, or was given up."""
+        """Record that a renewal had no result: its call failed in a way that says nothing about the token, or was given up."""
         builder = self._issuers.builder_for(request)
         if builder is not None:
             self._memory.renew_later(builder.of.partition, builder.memory.digest(_subject(request)), self._now())
@@ -180,7 +180,7 @@ class TokenCache:
     async def find_shared(self, request: TokenRequest) -> CachedToken | None:
         """Return the token that the shared level has for ``request``, and put it into memory. One short attempt; it never fails.
 
-        It has to live longer than one in memory, which is to be renewed: another replica may have done so already.
+        It must live longer than the one in memory, which is to be renewed: another replica may have done so already.
         """
         level, builder = self._level, self._issuers.builder_for(request)
         if level is None or builder is None or not level.in_use:
@@ -197,7 +197,7 @@ class TokenCache:
             self._count_absent(of, found)
             return None
         of.tally.shared_hits += 1
-        # While that was awaited, the issuer, the keys, or what is known of the token may have changed.
+        # Meanwhile the issuer, the keys, or what is known of the token may have changed.
         if self._issuers.builder_for(request) is not builder or level.keys != keys:
             return None
         return self._take_over(builder, request, digest, *found, better_than)
@@ -212,7 +212,7 @@ class TokenCache:
         end = subject_end(request.subject_token.reveal())
         if isinstance(end, UnreadableExpiry):
             return None
-        # The writer's clock and the store's both count, and the one that leaves less.
+        # Both the writer's clock and the store's count; the shorter remaining time applies.
         left = min(left, stored.wall_end - now.wall, stored.length)
         age = stored.length - left
         length = min(stored.length, builder.of.policy.max_ttl)
@@ -234,7 +234,7 @@ class TokenCache:
         return Instant(self.network.steady(), self.network.wall())
 
     def _forget_all(self) -> None:
-        """A key is gone: what it wrote counts no more, and memory may have it from there."""
+        """A key is gone: what it wrote no longer counts, and memory may have it from there."""
         self._memory.clear()
 
     async def _sweep(self) -> None:

@@ -49,7 +49,7 @@ class WriteQueue:
         return len(self._jobs)
 
     def put(self, job: Job) -> None:
-        """Add a job; where there is no room, the oldest token goes."""
+        """Add a job; without room, the oldest token is dropped."""
         self._jobs.append(job)
         self._bytes += job.size
         while len(self._jobs) > MAX_QUEUED or self._bytes > MAX_QUEUED_BYTES:
