@@ -1,4 +1,4 @@
-"""What a token endpoint answered, whichever version of HTTP carried it."""
+"""A token endpoint's answer, over any version of HTTP."""
 
 import enum
 from http import HTTPStatus
@@ -27,11 +27,11 @@ class TooLarge(enum.Enum):
 @quickly_made
 @attrs.frozen(weakref_slot=False)
 class EndpointResponse:
-    """One response. Everything but the status is the endpoint's own text, so it is hidden.
+    """One response. Everything except the status is the endpoint's own text, so it is hidden from ``repr``.
 
     ``challenges`` are the values of WWW-Authenticate, ``retry_after`` that of Retry-After and ``cache_control`` the list of Cache-Control,
-    "" without one, all decoded as ISO 8859-1. ``body`` is the content as it was sent, ``None`` when it broke off. The content of a redirect
-    is of no use and left out.
+    "" without one, all decoded as ISO 8859-1. ``body`` is the content as sent, ``None`` if it broke off. The content of a redirect is
+    omitted.
     """
 
     status: int
@@ -42,12 +42,12 @@ class EndpointResponse:
 
 
 def is_redirect(status: int) -> bool:
-    """Return whether ``status`` is one of the redirections, which are never followed."""
+    """Return whether ``status`` is a redirection, which is never followed."""
     return HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST
 
 
 def with_cache_control(known: str, value: bytes) -> str:
-    """Return the list of Cache-Control with one more field's ``value``, which is left out if it is too long.
+    """Return the list of Cache-Control with one more field's ``value``, which is omitted if it is too long.
 
     Several fields are one list (RFC 9110 section 5.3, https://www.rfc-editor.org/rfc/rfc9110#section-5.3).
     """

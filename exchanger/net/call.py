@@ -16,7 +16,7 @@ from exchanger.net.timers import NEVER
 
 @enum.unique
 class CallPhase(enum.Enum):
-    """What a call waits for; the value follows "timed out while"."""
+    """The phase of a call; the value follows "timed out while"."""
 
     QUEUED = "waiting for a free connection"
     DIALLING = "connecting"
@@ -36,18 +36,18 @@ class NoAnswer:
 @final
 @attrs.define(eq=False)
 class EndpointCall:
-    """A call. ``landed`` gets the answer, or why there is none, exactly once, unless its caller gives it up before.
+    """A call. ``landed`` gets the answer, or why there is none, exactly once, unless its caller gives up before.
 
     Attributes:
-        deadline: When it must be over (seconds of Trio's clock).
-        due: When its present phase must be over.
-        header_timeout: Seconds for the head of the answer, where they are not as many as usual.
-        party: Who takes turns with others where calls to a host have to queue.
+        deadline: When it must have ended (seconds of Trio's clock).
+        due: When its current phase must have ended.
+        header_timeout: Seconds for the head of the answer, if they differ from the default.
+        party: Takes turns with others if calls to a host have to queue.
         queued: It had to wait for its turn.
-        apart: It is such that the peer may end the connection for it, so it shares none with usual calls.
-        fresh: Only a connection that was not used before will do.
-        status: That of the answer's head, once it is there.
-        withdraw: Ends what is done for it, wherever it is by now, and returns what it waited for; set where it is made.
+        apart: The peer may end the connection because of it, so it shares none with usual calls.
+        fresh: It requires a connection that was not used before.
+        status: That of the answer's head, once received.
+        withdraw: Ends all work for it, wherever it is, and returns what it waited for; set by its creator.
     """
 
     endpoint: Endpoint
@@ -85,7 +85,7 @@ class EndpointCall:
             self.withdraw(self)
 
     def land(self, outcome: EndpointResponse | NoAnswer) -> None:
-        """The call is over."""
+        """The call has ended."""
         if not self.over:
             landed = self.landed
             self._end()

@@ -1,9 +1,9 @@
-"""The limit on calls to one issuer, or to one host, at a time, with a short queue that is fair to those that ask.
+"""The limit on concurrent calls to one issuer, or to one host, with a short and fair queue.
 
-The next permit belongs to the party that has the fewest, so that one whose calls hang does not end up with all of them. A party is the
-namespace of a policy; at a host, where several issuers may be, it is a namespace and an issuer.
+The next permit goes to the party that has the fewest, so that one whose calls hang does not end up with all of them. A party is the
+namespace of a policy; at a host, which several issuers may share, it is a namespace and an issuer.
 
-Knows nothing of tasks, clocks, or what waits: what gives up its permit or its wait says so.
+Knows no tasks and no clock, and not what waits: an item that gives up its permit or its wait must say so.
 """
 
 import enum
@@ -13,7 +13,7 @@ from typing import Final, Generic, TypeVar, final
 
 import attrs
 
-# Waiting items for each call under way. A party alone gets half of them: behind four rounds of calls, an item has waited for most of
+# Waiting items for each call in progress. One party gets at most half of them: behind four rounds of calls, an item has waited for most of
 # what gateways allow. More would be served too late.
 QUEUE_ROUNDS: Final = 8
 # Waiting items, however low the limit is: a page that loads makes some requests at once.
@@ -24,7 +24,7 @@ T = TypeVar("T", bound=Hashable)
 
 @enum.unique
 class Entered(enum.Enum):
-    """What an item gets that wants to make a call."""
+    """What an item gets that asks for a permit."""
 
     # The call may be made. It takes a permit until ``leave``.
     ADMITTED = "admitted"
@@ -39,7 +39,7 @@ class Entered(enum.Enum):
 class ConcurrencyLimit(Generic[T]):
     """At most ``limit`` calls at a time. No two equal items of one party may wait.
 
-    Of the parties that wait, the one with the fewest calls under way is served first; equal ones take turns, and the items of one keep
+    Of the waiting parties, the one with the fewest calls in progress is served first; equal ones take turns, and the items of one keep
     their order. A party gets a place in the queue while it has fewer than are free: one alone takes half of them, and however many are
     greedy, something is left for the next.
     """
@@ -47,11 +47,11 @@ class ConcurrencyLimit(Generic[T]):
     limit: int
     in_flight: int = attrs.field(default=0, init=False)
     queued: int = attrs.field(default=0, init=False)
-    # Removing from the front of a plain dict gets slower with each time, hence those that keep their order.
+    # Removing from the front of a plain dict gets slower each time, hence ordered ones.
     _waiting: "dict[Hashable, OrderedDict[T, None]]" = attrs.field(factory=dict, init=False, repr=False)
     _calls: dict[Hashable, int] = attrs.field(factory=dict, init=False, repr=False)
-    # The parties that wait, by how many calls they have under way, those whose turn is next first. There are at most 1.5 times the root
-    # of ``limit`` different numbers, since their sum is at most ``limit``.
+    # The waiting parties, by the number of their calls in progress, those whose turn is next first. There are at most 1.5 times the square
+    # root of ``limit`` different numbers, since their sum is at most ``limit``.
     _turns: "dict[int, OrderedDict[Hashable, None]]" = attrs.field(factory=dict, init=False, repr=False)
 
     @property
@@ -79,7 +79,7 @@ class ConcurrencyLimit(Generic[T]):
         return Entered.QUEUED
 
     def release(self, party: Hashable) -> T | None:
-        """Take note that a call of ``party`` has ended, and return the item that has its permit now, ``None`` if there is none."""
+        """Record that a call of ``party`` has ended, and return the item that has its permit now, ``None`` without one."""
         waits = party in self._waiting
         if waits:
             self._lose_turn(party)
@@ -106,7 +106,7 @@ class ConcurrencyLimit(Generic[T]):
         return True
 
     def resize(self, limit: int) -> tuple[T, ...]:
-        """Change the limit, and return the items that have a permit now. Calls under way and items that wait stay what they are."""
+        """Change the limit, and return the items that have a permit now. Calls in progress and waiting items are not affected."""
         self.limit = limit
         admitted: list[T] = []
         while (item := self._admit_next()) is not None:

@@ -39,8 +39,8 @@ _OFFERS: Final = {
     EndpointProtocol.HTTP2: ("h2",),
 }
 
-# Seconds after which an attempt to connect is not counted on any more: the delay of RFC 8305 section 5
-# (https://www.rfc-editor.org/rfc/rfc8305#section-5), before the next address is tried beside it.
+# Seconds after which an attempt to connect is no longer relied on: the delay of RFC 8305 section 5
+# (https://www.rfc-editor.org/rfc/rfc8305#section-5) before the next address is tried in parallel.
 PATIENCE: Final = 0.25
 
 
@@ -84,7 +84,7 @@ class Unreachable:
 @final
 @attrs.frozen
 class Dialled:
-    """A connection to an origin. ``early`` is what the endpoint has said already; only HTTP/2 servers may speak first."""
+    """A connection to an origin. ``early`` is what the endpoint has sent already; only HTTP/2 servers may send first."""
 
     transport: SocketTransport | ClientTlsTransport
     http2: bool
@@ -103,7 +103,7 @@ class _Channel:
         await self.stream.send_all(encrypted(self.layers, data))
 
     async def receive(self, limit: int = _READ_BYTES) -> bytes:
-        """Return what the peer says next, b"" at its end."""
+        """Return the peer's next bytes, b"" at the end."""
         while data := bytes(await self.stream.receive_some(limit)):
             clear, ended, answer = decrypted(self.layers, data)
             if answer:
@@ -136,9 +136,9 @@ class _Channel:
 @final
 @attrs.define(eq=False)
 class DialAttempt:
-    """One attempt to connect to ``origin``. ``phase`` is what is under way, in words for operators.
+    """One attempt to connect to ``origin``. ``phase`` is the current phase, in words for operators.
 
-    It is counted on until ``patient_until`` (seconds of Trio's clock), and goes on within its limits.
+    It is relied on until ``patient_until`` (seconds of Trio's clock), and continues within its limits.
     """
 
     origin: Origin
@@ -153,7 +153,7 @@ class DialAttempt:
         """Return the connection, or why there is none.
 
         The proxy learns the endpoint's host and port, and for https nothing else: TLS with the endpoint runs inside the tunnel. Names are
-        looked up in a worker thread that cannot be interrupted; past the bound, it is left to the resolver's own timeout.
+        resolved in a worker thread that cannot be interrupted; beyond the bound, it is left to the resolver's own timeout.
         """
         with self._scope:
             proxy = self.origin.proxy
@@ -179,7 +179,7 @@ class DialAttempt:
         self._scope.deadline = trio.current_time() + seconds
 
     async def _open(self, channel: _Channel) -> str:
-        """Make ``channel`` lead to the origin; return what is in the way."""
+        """Make ``channel`` lead to the origin; return why that fails."""
         origin = self.origin
         if (proxy := origin.proxy) is not None:
             # The issuer's own authorities and the client's certificate are not for the proxy.
@@ -228,7 +228,7 @@ class DialAttempt:
 
 
 class Stream(Protocol):
-    """What a tunnel is asked for on."""
+    """The connection that a tunnel is requested on."""
 
     async def send(self, data: bytes) -> None:
         """Send all of ``data``."""
@@ -266,7 +266,7 @@ async def _ask(stream: Stream, authority: str, credentials: str) -> bool:
         while isinstance(event := codec.next_event(), h11.InformationalResponse):
             pass
         if event is not h11.NEED_DATA:
-            # Bytes behind the head are nobody's: the endpoint was not asked anything yet.
+            # Bytes after the head belong to no response: nothing has been requested from the endpoint yet.
             return isinstance(event, h11.Response) and _is_success(event.status_code) and codec.trailing_data == (b"", False)
         if room <= 0:
             break

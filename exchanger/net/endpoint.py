@@ -2,8 +2,8 @@
 
 Source: RFC 6749 section 3.2 (https://www.rfc-editor.org/rfc/rfc6749#section-3.2).
 
-httpx reads the URL, once per issuer, because its rules on international names and percent-encoding are those that operators' files were
-written against. Nothing else of it is used.
+httpx parses the URL, once per issuer, because operators' files were written against its rules on international names and
+percent-encoding. Nothing else of it is used.
 """
 
 import re
@@ -21,8 +21,8 @@ from exchanger.util.address import is_dialable
 # Prepared heads that are remembered. There is one per issuer profile and generation of its credentials.
 _MAX_HEADS: Final = 256
 
-# Bytes of the head of a request that servers commonly take are 8 KiB. Proxies in front of them add fields of their own, and HTTP/2 counts
-# 32 bytes more for each (RFC 9113 section 10.5.1).
+# Servers commonly accept request heads of 8 KiB. Proxies in front of them add fields, and HTTP/2 counts 32 bytes more for each
+# (RFC 9113 section 10.5.1).
 MAX_HEAD: Final = 7 * 1024
 
 HeaderFields = tuple[tuple[str, str], ...]
@@ -57,7 +57,7 @@ class PreparedHead:
 @final
 @attrs.define(eq=False)
 class Endpoint:
-    """A usable address. ``authority`` and ``target`` are what a request to it has in its Host header and request line."""
+    """A usable address. ``authority`` and ``target`` go into the Host header and the request line."""
 
     origin: Origin
     authority: str
@@ -73,7 +73,7 @@ class Endpoint:
         return self.origin.host
 
     def head(self, headers: HeaderFields) -> PreparedHead | None:
-        """Return the head of POST requests with ``headers``; ``None`` if that is not valid HTTP. Keeps what it has made."""
+        """Return the head of POST requests with ``headers``; ``None`` if that is not valid HTTP. Caches its results."""
         if headers is not self._headers:  # nearly always those of the last request; to hash them takes longer than to make the body
             if headers not in self._heads:
                 if len(self._heads) >= _MAX_HEADS:
@@ -88,7 +88,7 @@ class Endpoint:
 
     def _prepare(self, headers: HeaderFields, method: Method) -> PreparedHead | None:
         fields: Iterable[tuple[str, str]] = (("Host", self.authority), *headers)
-        if not self.reuse:  # RFC 9112 section 9.3: a client that does not reuse connections has to say so
+        if not self.reuse:  # RFC 9112 section 9.3: a client that does not reuse connections must say so
             fields = (*fields, ("Connection", "close"))
         length = [("Content-Length", "0")] if method is Method.POST else []
         codec = h11.Connection(h11.CLIENT)

@@ -1,8 +1,8 @@
 """HTTP/1.1 to a token endpoint as pure functions and one machine: the bytes of a request, and the response to it.
 
-The usual response, with a plain head and a ``Content-Length``, is read here: it takes 2 µs where h11 takes a hundred. Whatever differs
-from that in any way is h11's to judge (RFC 9112, https://www.rfc-editor.org/rfc/rfc9112). A peer's mistake is a value, never an
-exception: h11's messages quote header values. Knows nothing of sockets, connections or tokens.
+The usual response, with a plain head and a ``Content-Length``, is read here: it takes 2 µs where h11 takes a hundred. h11 judges everything
+that differs from it (RFC 9112, https://www.rfc-editor.org/rfc/rfc9112). A peer's mistake is a value, never an exception: h11's messages
+quote header values. Knows nothing of sockets, connections or tokens.
 """
 
 import re
@@ -30,7 +30,7 @@ _USUAL_HEAD: Final = re.compile(
 _LENGTH: Final = re.compile(rb"[0-9]{1,7}")
 _WITHOUT_BODY: Final = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.RESET_CONTENT})
 
-# Fields that have a say in framing and connections, besides the length; a response with one of them is not usual.
+# Fields besides the length that affect framing and connections; a response with one of them is not usual.
 _UNUSUAL: Final = frozenset({b"transfer-encoding", b"upgrade", b"trailer"})
 # All fields that are read.
 _READ: Final = _UNUSUAL | {b"content-length", b"connection", b"www-authenticate", b"retry-after", b"cache-control"}
@@ -82,14 +82,14 @@ def _read_usual(head: re.Match[bytes]) -> _Usual | None:
 @final
 @attrs.define(eq=False)
 class Http1Response:
-    """The response to one request. Feed it what comes until ``is_over``; then either there is an ``answer`` or it is not HTTP.
+    """The response to one request. Feed it bytes until ``is_over``; then either there is an ``answer`` or it is not HTTP.
 
     Attributes:
-        status: That of the head, once it is there.
-        seen: Any byte of it came.
-        answer: The answer, also one that broke off after its head.
-        is_over: Nothing more is to be fed.
-        clean: It is exactly one answer, whose end all readers see alike, and the connection may go on.
+        status: That of the head, once received.
+        seen: Any byte of it was received.
+        answer: The answer, even if it broke off after its head.
+        is_over: It needs no more bytes.
+        clean: It is exactly one answer, whose end all readers agree on, and the connection may be reused.
     """
 
     status: int | None = attrs.field(default=None, init=False)

@@ -1,6 +1,6 @@
 """Connections to a token endpoint in the reactor: they carry calls over HTTP/1.1, one at a time, or over HTTP/2.
 
-A link moves bytes between its transport and its protocol, and tells its owner the outcome of each call. Knows nothing of tokens.
+A link moves bytes between its transport and its protocol, and reports the outcome of each call to its owner. Knows nothing of tokens.
 """
 
 import math
@@ -32,13 +32,13 @@ class LinkOwner(Protocol):
     header_timeout: float
 
     def answered(self, link: "Http1Link", call: EndpointCall, answer: EndpointResponse | None, *, seen: bool, clean: bool) -> None:
-        """The call on ``link`` is over, with ``answer`` or with something that is none.
+        """The call on ``link`` has ended, with ``answer`` or with something that is not an answer.
 
-        ``seen``: any byte of it came. ``clean``: the link is as it was before, so it may carry another one.
+        ``seen``: any byte of it was received. ``clean``: the link may carry another call.
         """
 
     def ended(self, call: EndpointCall, outcome: EndpointResponse | NoAnswer) -> None:
-        """A call on an HTTP/2 link is over."""
+        """A call on an HTTP/2 link has ended."""
 
     def unprocessed(self, call: EndpointCall) -> None:
         """The peer did not process the call, so it may be sent once more."""
@@ -52,7 +52,7 @@ class LinkOwner(Protocol):
 class Http1Link:
     """One HTTP/1.1 connection. ``answered_at`` is when its last call ended (seconds), if it was ``used``.
 
-    ``broken`` says why it broke, in words for operators, where more is known than that it did.
+    ``broken`` says why it broke, in words for operators, if a reason is known.
     """
 
     first: ClassVar[bool] = True
@@ -87,9 +87,9 @@ class Http1Link:
         return True
 
     def is_quiet(self) -> bool:
-        """Return whether nothing has come since the last call but messages of TLS itself. Closes the link otherwise.
+        """Return whether only messages of TLS itself have arrived since the last call. Closes the link otherwise.
 
-        What had come when the reactor looked last has closed it already, but for half a record of TLS.
+        What had arrived when the reactor looked last has closed it already, except for half a record of TLS.
         """
         if self.is_open and not self._reactor.in_turn:
             self.ready(READ, trio.current_time())
@@ -145,14 +145,14 @@ class Http1Link:
             self._receive(b"")
 
     def _block(self, *, blocked: bool) -> None:
-        # While the request is still being written, an answer may come: also one that says why it is not read.
+        # While the request is still being written, an answer may arrive, for example one that says why it is not read.
         if blocked is not self._blocked:
             self._blocked = blocked
             self._reactor.change(self, _READ_WRITE if blocked else READ)
 
     def _receive(self, data: bytes) -> None:
         call = self.call
-        if call is None:  # whatever it is, nobody has asked for it
+        if call is None:  # whatever it is, it is unsolicited
             self.close()
             return
         response = self._response
@@ -191,7 +191,7 @@ class Http2Link:
         self._reactor.watch(self, READ)
 
     def begin(self, early: bytes) -> None:
-        """Say hello, and take what the peer has said already."""
+        """Send the preface, and process what the peer has sent already."""
         if early:
             self._http.receive(early, self.used_at)
         self._expect()
@@ -208,12 +208,12 @@ class Http2Link:
 
     @property
     def limit(self) -> int:
-        """Calls that the peer takes at once, as far as is known."""
+        """The number of calls that the peer takes at once, as known so far."""
         return self._http.limit
 
     @property
     def calls(self) -> int:
-        """Calls under way."""
+        """The number of calls in progress."""
         return len(self._calls)
 
     @property
@@ -243,12 +243,12 @@ class Http2Link:
                 return
 
     def retire(self) -> None:
-        """Take no more calls, and close after those under way."""
+        """Take no more calls, and close after those in progress."""
         self._http.draining = True
         self._reactor.touch(self)
 
     def close(self) -> None:
-        """Close at once. Calls under way are lost."""
+        """Close at once. Calls in progress are lost."""
         self._http.close()
         self._reactor.touch(self)
 
@@ -293,7 +293,7 @@ class Http2Link:
             self._reactor.touch(self)
 
     def flush(self) -> None:
-        """Send, and tell the owner the outcome of calls; see ``Participant``."""
+        """Send, and report the outcomes of calls to the owner; see ``Participant``."""
         http = self._http
         if not self.is_open or (self._blocked and not http.closed):
             return

@@ -49,7 +49,7 @@ def _listen(family: int, kind: int, protocol: int, address: tuple[object, ...]) 
         listener.setblocking(False)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # IPv4 has a socket of its own
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # IPv4 has a separate socket
         listener.bind(address)
         listener.listen(_BACKLOG)
     except BaseException:

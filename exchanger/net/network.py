@@ -1,8 +1,8 @@
-"""All that the service has of the world outside but files and signals: sockets, clocks, random numbers and worker threads.
+"""Everything that the service uses of the outside world except files and signals: sockets, clocks, random numbers and worker threads.
 
-The supervisor is handed one ``Network``, and hands to each component what it needs of it. So a whole service runs on another one, such as
-one in memory whose clocks, numbers and bytes follow from a seed. Nothing else in the package opens a socket, reads a clock, draws a number
-or starts a thread. Trio's own clock (``trio.current_time``, sleeps and deadlines) is an argument of ``trio.run`` already.
+The supervisor gets one ``Network``, and gives each component what it needs of it. So a whole service can run on another one, for example in
+memory, with clocks, numbers and bytes that follow from a seed. Nothing else in the package opens a socket, reads a clock, draws a number or
+starts a thread. Trio's own clock (``trio.current_time``, sleeps and deadlines) is already an argument of ``trio.run``.
 """
 
 import functools
@@ -36,7 +36,7 @@ Connect = Callable[[str, int], Awaitable[trio.SocketStream]]
 # Returns listeners for a host (``None``: all interfaces) and port (0: any free one, the same for all addresses), or raises ``OSError``.
 Listen = Callable[[str | None, int], Awaitable[list[trio.SocketListener]]]
 
-# By a clock that also counts while the machine sleeps, where there is one.
+# A clock that also counts while the machine sleeps, if there is one.
 _STEADY: Final[Callable[[], float]] = (
     functools.partial(time.clock_gettime, time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic
 )
@@ -63,13 +63,13 @@ class Network:
         wall: Seconds since the epoch; the clock may be set.
         steady: Seconds of a clock that never goes back, and counts while the machine sleeps.
         cpu: Seconds of CPU that the calling thread has used.
-        entropy: Returns as many bytes as are asked for, which nobody can guess.
+        entropy: Returns the given number of unpredictable bytes.
         random: Spreads load, and draws ids that are no secrets.
         run_sync: Runs a function in a worker thread.
         connect: Connects a stream for a task.
         listen: Listens.
-        detach: Takes the socket of a stream, for the reactor; the stream is of no more use.
-        selector: Makes what says which sockets are ready.
+        detach: Takes the socket of a stream, for the reactor; the stream is then unusable.
+        selector: Makes selectors, which tell which sockets are ready.
         readable: Returns when a selector has sockets that are ready.
     """
 

@@ -1,16 +1,15 @@
-"""Connections to token endpoints: dialled within bounds, used again, kept while idle, counted so that none is lost.
+"""Connections to token endpoints: dialled within bounds, reused, kept while idle, counted so that none is lost.
 
 ``Connections`` has all of them, because some limits span all origins. ``OriginPool`` has those to one origin: which of them carries a call,
-when a new one is dialled, and whether it is used again. Calls come in as rows, wait for their turn where there are too many, and get a
-connection: over HTTP/2 one with room, over HTTP/1.1 one that has left its quarantine (see ``quarantine``), or else a new one.
+when a new one is dialled, and whether it is reused. Calls arrive as rows, wait for their turn if there are too many, and get a connection:
+over HTTP/2 one with room, over HTTP/1.1 one that has left its quarantine (see ``quarantine``), or else a new one.
 
-**Attempts to connect** belong to the origin. Each call that waits for a new connection counts on one of its own, for ``PATIENCE`` seconds.
-An attempt without success by then continues, and others begin beside it, as RFC 8305 does it for addresses: one lost packet, or one server
-behind the address that does not answer, must not cost those who ask in the seconds after it.
+**Attempts to connect** belong to the origin. Each call that waits for a new connection relies on one attempt, for ``PATIENCE`` seconds. If
+that has not succeeded by then, it continues, and others start beside it, as in RFC 8305 for addresses: one lost packet, or one unresponsive
+server behind the address, must not affect the calls of the next seconds.
 
-**Idle.** An HTTP/1.1 connection that nobody needs for ``UNUSED`` seconds after its quarantine becomes idle, and only then do the limits on
-idle connections apply. Under load the number of connections in use goes up and down all the time: one closed now would be dialled anew a
-moment later.
+**Idle.** An HTTP/1.1 connection that is not needed for ``UNUSED`` seconds after its quarantine becomes idle, and only then do the limits on
+idle connections apply. Under load the number of connections in use fluctuates: one closed now would be dialled again a moment later.
 
 Knows nothing of tokens.
 """
@@ -39,8 +38,8 @@ from exchanger.net.tls.client_contexts import TlsContexts
 from exchanger.values.issuer import ClientCertificate, EndpointProtocol
 from exchanger.values.proxy import Proxy
 
-# Calls under way to one host at a time; further ones wait within their own deadline, and take turns. At 75 ms a call these are 3,400 a
-# second, which is more than one process has CPU for, and three such hosts still fit in the usual 1,024 file descriptors.
+# Concurrent calls to one host; further ones wait within their own deadline, and take turns. At 75 ms a call these are 3,400 a second,
+# which is more than one process has CPU for, and three such hosts still fit in the usual 1,024 file descriptors.
 MAX_BUSY_PER_HOST: Final = 256
 
 # The part of the connections in quarantine, or out of it and not idle yet, that one host may have: a quarter is left for others. Beyond
@@ -48,17 +47,17 @@ MAX_BUSY_PER_HOST: Final = 256
 _SHARE_OF_HOST: Final = 0.75
 
 # Age of an HTTP/2 connection in seconds, at least and at most. An issuer behind a load balancer has more than one server, and connections
-# that never end would stay where they are while others are added.
+# that never end would stay on the old ones while others are added.
 _AGE: Final = (240.0, 360.0)
 
 # Origins of which it is remembered that they want HTTP/1.1; a client certificate that is rotated makes a new one each time.
 _MAX_USES_HTTP1: Final = 1024
 
-# Seconds in which a peer that owes an answer over HTTP/2 has to say anything after a PING has asked whether it is still there.
+# Seconds within which a peer that owes an answer over HTTP/2 must send anything after a PING.
 _PATIENCE: Final = 1.0
 
-# Seconds after its quarantine at which a connection that nobody used becomes idle. Those that the peaks of a steady load need are used more
-# often, and what a single burst has opened is soon no more than may be idle.
+# Seconds after its quarantine at which an unused connection becomes idle. Those that the peaks of a steady load need are used more often,
+# and the extra connections of a single burst soon become idle.
 UNUSED: Final = 5.0
 
 _patient_until: Final = operator.attrgetter("patient_until")
@@ -85,7 +84,7 @@ class PoolLimits:
 class ConnectionCounts:
     """``open`` counts connections, ``busy`` calls that have a connection or get one, ``waiting`` those that wait for their turn.
 
-    ``quarantined`` also counts connections whose quarantine is over and that are not idle yet, ``multiplexed`` those over HTTP/2.
+    ``quarantined`` also counts connections that have left their quarantine and are not idle yet, ``multiplexed`` those over HTTP/2.
     """
 
     open: int
@@ -99,11 +98,11 @@ class ConnectionCounts:
 @final
 @attrs.define(eq=False)
 class OriginPool:
-    """The connections to one origin, and the calls for them; ``due`` is when an attempt is not counted on any more.
+    """The connections to one origin, and the calls for them; ``due`` is when an attempt is no longer relied on.
 
-    ``quarantined`` is a queue. Those whose quarantine is over move from its head into ``reusable`` when needed. ``reusable`` and ``idle``
-    are stacks: the one used last is on top and the one that expires first at the bottom. Calls in ``dialling`` have a permit. ``attempts``
-    are in the order in which they began.
+    ``quarantined`` is a queue. Connections that have left their quarantine move from its head into ``reusable`` when needed. ``reusable``
+    and ``idle`` are stacks: the one used last is on top and the one that expires first at the bottom. Calls in ``dialling`` have a permit.
+    ``attempts`` are in the order in which they started.
     """
 
     connections: "Connections"
@@ -137,7 +136,7 @@ class OriginPool:
             call.land(NoAnswer(timed_out=False, why="too many calls are waiting for the host"))
 
     def withdraw(self, call: EndpointCall) -> str:
-        """End what is done for ``call``; return what it waited for, in the words of ``CallPhase`` or of the oldest attempt to connect."""
+        """End all work for ``call``; return what it waited for, in the words of ``CallPhase`` or of the oldest attempt to connect."""
         phase: str = call.phase.value
         if call.phase is CallPhase.QUEUED:
             self.permits.withdraw(call.party, call)
@@ -158,7 +157,7 @@ class OriginPool:
         return phase
 
     def _serve(self, call: EndpointCall) -> None:
-        """Send ``call``, which is counted as busy, on a connection that is there, or wait for a new one."""
+        """Send ``call``, which is counted as busy, on an existing connection, or wait for a new one."""
         now = self.connections.reactor.now()
         link = None if call.fresh else self._take(now)
         if link is not None:
@@ -186,25 +185,25 @@ class OriginPool:
         return None
 
     def _reusable(self, now: float) -> Http1Link | None:
-        """Take the connection that was used last of those that have left their quarantine; it may have ended meanwhile.
+        """Take the most recently used connection that has left its quarantine; it may have ended meanwhile.
 
-        A quarantine is over once the reactor has looked after its end: nothing that came within it was overlooked then. Outside a turn, the
-        link looks.
+        A quarantine has ended once the reactor has looked after its end: nothing that arrived within it was overlooked then. Outside a
+        turn, the link looks itself.
         """
         reactor = self.connections.reactor
         since = (reactor.looked_at if reactor.in_turn else now) - self.quarantine.seconds(now)
         while self.quarantined and self.quarantined[0].answered_at <= since:
             self.reusable.append(self.quarantined.popleft())
-        # Where answers have become slower, those on top have to stay on.
+        # If answers have become slower, those on top must stay longer.
         if self.reusable and self.reusable[0].answered_at <= since:
             self.connections.quarantined -= 1
             return self.reusable.pop() if self.reusable[-1].answered_at <= since else self.reusable.popleft()
         return self.idle.pop() if self.idle and self.idle[-1].answered_at <= since else None
 
     def _dial(self) -> None:
-        """Begin as many attempts to connect as those who wait can count on.
+        """Start as many attempts to connect as the waiting calls can rely on.
 
-        All attempts together are no more than there may be calls, but for one that can be counted on.
+        There are no more attempts than there may be calls, except for one that can be relied on.
         """
         if not self.dialling:
             return
@@ -228,7 +227,7 @@ class OriginPool:
         self._leave(call)
 
     def _leave(self, call: EndpointCall) -> None:
-        """``call`` is over: the next one has its turn."""
+        """``call`` has ended: the next one gets its turn."""
         following = self.permits.release(call.party)
         if following is not None:
             self._serve(following)
@@ -236,7 +235,7 @@ class OriginPool:
     # Connections.
 
     def connected(self, found: Dialled | Unreachable, attempt: DialAttempt) -> None:
-        """An attempt to connect is over. One that succeeds ends those on which nobody counts any more."""
+        """An attempt to connect has ended. A success ends those that are no longer relied on."""
         if attempt in self.attempts:
             self.attempts.remove(attempt)
         elif isinstance(found, Unreachable):
@@ -256,7 +255,7 @@ class OriginPool:
         if self.dialling:
             self._send(link, _pop(self.dialling), now)
             self._dial()
-        elif self.connections.keeps:  # nobody has used it, so nothing can be left over on it
+        elif self.connections.keeps:  # it is unused, so nothing can be left over on it
             link.answered_at, link.used = now - self.quarantine.seconds(now), True
             self.reusable.append(link)
             self.connections.quarantined += 1
@@ -272,7 +271,7 @@ class OriginPool:
         self._dial()
 
     def _connected_http2(self, found: Dialled, now: float) -> None:
-        # What an earlier connection knew: requests beyond it would be refused once more.
+        # What an earlier connection learned: requests beyond it would be refused once more.
         age = self.connections.reactor.network.random.uniform(*_AGE)  # so that not all end at once
         http = Http2Client(now + age, _PATIENCE, limit=max(1, self.streams))
         link = Http2Link(found.transport, self, self.connections.reactor, http, now)
@@ -286,7 +285,7 @@ class OriginPool:
         """See ``links.LinkOwner``.
 
         A used connection that ends without a byte of response was closed by the peer before it saw the request (RFC 9112 section 9.3.1,
-        https://www.rfc-editor.org/rfc/rfc9112#section-9.3.1), so the request goes out once more, on a fresh connection. The same holds
+        https://www.rfc-editor.org/rfc/rfc9112#section-9.3.1), so the request is sent once more, on a fresh connection. The same holds
         after a 408, with which the peer ends an idle connection (RFC 9110 section 15.5.9,
         https://www.rfc-editor.org/rfc/rfc9110#section-15.5.9): it answers no request.
         """
@@ -294,7 +293,7 @@ class OriginPool:
         now, used = self.connections.reactor.now(), link.used
         took = now - link.sent_at
         self.quarantine.measured(now, took, answered=clean)
-        if call.header_timeout is not None:  # it may take longer than a quarantine, which is how late a surplus answer may come
+        if call.header_timeout is not None:  # it may exceed a quarantine, which is how late a surplus answer may be
             clean &= took <= self.quarantine.longest
         if not clean or not self._quarantine(link, now):
             link.close()
@@ -436,7 +435,7 @@ class Connections:
         )
 
     def close(self) -> None:
-        """Close every connection. Calls that are under way land without an answer."""
+        """Close every connection. Calls in progress end without an answer."""
         for pool in self._pools.values():
             for call in [*pool.links, *pool.dialling, *pool.permits]:
                 call.land(NoAnswer(timed_out=False, why="the service is stopping"))
@@ -461,14 +460,14 @@ class Connections:
         self.reactor.turn(lambda: pool.connected(found, attempt))
 
     async def _expire(self) -> None:
-        """Make idle what nobody used after its quarantine, and close idle connections when their time is over, until cancelled."""
+        """Make connections idle that were not used after their quarantine, and close expired idle ones, until cancelled."""
         due = trio.current_time()
         while True:
             await trio.sleep_until(due)
             due = self._sweep(trio.current_time())
 
     def _sweep(self, now: float) -> float:
-        """Do what is due at ``now``, and return when there may be something to do again."""
+        """Do what is due at ``now``, and return when something may be due again."""
         due = now + min(UNUSED, self.limits.idle_timeout)  # what comes back from now on has time until then
         self.uses_http1 -= {origin for origin in self.uses_http1 if self._is_withdrawn(origin)}
         for origin, pool in list(self._pools.items()):

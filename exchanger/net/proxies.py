@@ -1,7 +1,7 @@
-"""Which proxy leads to an endpoint where the environment names proxies: the rules of HTTPS_PROXY, HTTP_PROXY and NO_PROXY.
+"""Selects the proxy for an endpoint if the environment names proxies: the rules of HTTPS_PROXY, HTTP_PROXY and NO_PROXY.
 
-They are those of Go's programs (https://pkg.go.dev/golang.org/x/net/http/httpproxy#Config), but that the dot at the end of an absolute name
-makes no difference. Pure: knows neither connections nor variables.
+They are those of Go's programs (https://pkg.go.dev/golang.org/x/net/http/httpproxy#Config), except that the dot at the end of an absolute
+name makes no difference. Pure: knows neither connections nor variables.
 """
 
 import re
@@ -30,7 +30,7 @@ class _Everything:
 @final
 @attrs.frozen
 class _Domain:
-    """A name with what is below it; ``port`` "" is any."""
+    """A name and everything below it; ``port`` "" is any."""
 
     name: str
     port: str
@@ -58,16 +58,16 @@ _Exception = _Everything | _Domain | _Host | _Network
 @final
 @attrs.frozen
 class NoProxy:
-    """What is reached without a proxy: the list in NO_PROXY, and always this machine itself."""
+    """The hosts that are reached without a proxy: the list in NO_PROXY, and always this machine itself."""
 
     _exceptions: tuple[_Exception, ...] = ()
 
     @classmethod
     def of(cls, text: str) -> Self:
-        """Read a list with commas between its items; what cannot be read excepts nothing. Total.
+        """Read a comma-separated list; unreadable items match nothing. Total.
 
-        ``example.com`` stands for the name and all below it, ``.example.com`` and ``*.example.com`` for those below it alone. An address
-        stands for itself, ``10.0.0.0/8`` for a network, and ``*`` for everything. All but networks may have a port.
+        ``example.com`` matches the name and everything below it, ``.example.com`` and ``*.example.com`` only what is below it. An address
+        matches itself, ``10.0.0.0/8`` a network, and ``*`` everything. All but networks may have a port.
         """
         found = (_exception(item.strip().lower()) for item in text.split(","))
         return cls(tuple(exception for exception in found if exception is not None))
@@ -84,7 +84,7 @@ class NoProxy:
 @final
 @attrs.frozen
 class EnvironmentProxies:
-    """The proxies for https and for http endpoints, and what is reached without them."""
+    """The proxies for https and for http endpoints, and the hosts that are reached without them."""
 
     https: Proxy | None = None
     http: Proxy | None = None
@@ -139,7 +139,7 @@ def _address(text: str) -> Address | None:
 
 
 def _network(text: str) -> IPv4Network | IPv6Network:
-    """Return the network that ``text`` is, or raise ``ValueError``; as with addresses, what is mapped into IPv6 is IPv4."""
+    """Return the network in ``text``, or raise ``ValueError``; as with addresses, an IPv4-mapped one is IPv4."""
     found = ip_network(text, strict=False)
     mapped = found.network_address.ipv4_mapped if isinstance(found, IPv6Network) else None
     return found if mapped is None or found.prefixlen < _MAPPED_BITS else IPv4Network((mapped, found.prefixlen - _MAPPED_BITS))

@@ -1,10 +1,9 @@
-"""For how long an HTTP/1.1 connection is in quarantine between two calls.
+"""The quarantine of an HTTP/1.1 connection between two calls.
 
-HTTP/1.1 answers carry no mark of the request that they belong to (RFC 9112 section 9.3,
-https://www.rfc-editor.org/rfc/rfc9112#section-9.3). A surplus answer, from a proxy that sent a request twice or a thread that was late,
-would be taken for the answer to the next request, which is another caller's. The second copy of a request takes about as long as requests
-take, so a connection is not used again after an answer for the longest time that an answer took lately, and a byte that arrives meanwhile
-ends it.
+HTTP/1.1 answers do not name the request that they belong to (RFC 9112 section 9.3,
+https://www.rfc-editor.org/rfc/rfc9112#section-9.3). A surplus answer, from a proxy that sent a request twice or a late thread, would be
+taken for the answer to the next request, which is another caller's. The second copy of a request takes about as long as requests take. So
+after an answer, a connection is not reused for the longest time that an answer took lately, and a byte that arrives meanwhile ends it.
 """
 
 from typing import Final, final
@@ -15,8 +14,8 @@ import attrs
 # answer up by tens of milliseconds. At 1,000 calls a second it costs 100 open connections.
 LEAST_QUARANTINE: Final = 0.1
 
-# Seconds, while few answers were measured: the longest of a few says little about what is still to come. Where calls are rare, so are
-# connections, and a longer quarantine costs nothing.
+# Seconds, while few answers were measured: the longest of a few says little about later ones. If calls are rare, so are connections, and a
+# longer quarantine costs nothing.
 UNKNOWN_QUARANTINE: Final = 1.0
 
 # Answers after which the longest of them is believed: it is then longer than all but one in a hundred.
@@ -44,7 +43,7 @@ class ReuseQuarantine:
     _answers_before: int = attrs.field(default=0, init=False)
 
     def measured(self, now: float, took: float, *, answered: bool) -> None:
-        """Count a call that took ``took`` until ``now``; one that was given up would have taken at least as long."""
+        """Count a call that took ``took`` until ``now``; one that was given up would have taken at least that long."""
         if now >= self._ends:
             self._turn(now)
         self._answers += answered

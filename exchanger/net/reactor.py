@@ -1,9 +1,9 @@
 """One task that serves all ready connections in rounds.
 
-Trio charges for each task that it wakes, which is most of the cost of a small batch. So the sockets are in a selector of their own. Trio
-waits for its descriptor only, and one wake-up serves every socket that is ready by then.
+Trio charges for each task that it wakes, which is most of the cost of a small batch. So the sockets are in a separate selector: Trio waits
+only for its descriptor, and one wake-up serves every socket that is ready.
 
-What a round has to send leaves at its end. A send between two decisions would wake a peer and cool the caches, and a call that was answered
+The bytes of a round are sent at its end. A send between two decisions would wake a peer and cool the caches, and a call that was answered
 because of another connection's bytes leaves together with its neighbours.
 """
 
@@ -30,10 +30,10 @@ WRITE: Final = selectors.EVENT_WRITE
 
 
 class Participant(Protocol):
-    """What the reactor serves. No method raises, except for a fault that must end the process.
+    """A participant of the reactor. No method raises, except for a fault that must end the process.
 
     ``ready`` and ``resume`` return the work done, at least 1, in units of one call or of half a KiB that was read. Those that go ``first``
-    are served before all others that are ready in the same round: what has come to them may decide whether others can use them.
+    are served before all others that are ready in the same round: what they received may decide whether others can use them.
     """
 
     first: ClassVar[bool]
@@ -42,10 +42,10 @@ class Participant(Protocol):
         """Return the descriptor to watch."""
 
     def ready(self, mask: int, now: float) -> int:
-        """Serve what is ready (``READ`` or ``WRITE``) at ``now`` (seconds), within bounds; ask for ``later`` when something is left."""
+        """Serve what is ready (``READ`` or ``WRITE``) at ``now`` (seconds), within bounds; call ``later`` if something is left."""
 
     def resume(self, now: float) -> int:
-        """Go on with what was left."""
+        """Continue with what was left."""
 
     def flush(self) -> None:
         """Send what there is to send; called after ``touch``."""
@@ -56,8 +56,8 @@ class Participant(Protocol):
 class Reactor:
     """Serves its participants in rounds, each of them for a bounded piece of work.
 
-    ``timers`` are those of its participants' rows. ``looked_at``: all that had come by then (seconds) was served, but for those whose turn
-    in this round is still to come.
+    ``timers`` are those of its participants' rows. ``looked_at``: everything that had arrived by that time (seconds) was served, except for
+    participants whose turn in this round is still to come.
     """
 
     network: Network = SYSTEM
@@ -92,14 +92,14 @@ class Reactor:
         self._unfinished.append(participant)
 
     def touch(self, participant: Participant) -> None:
-        """Flush ``participant`` at the end of this turn; at once if there is none."""
+        """Flush ``participant`` at the end of this turn; at once outside of a turn."""
         if self._in_turn:
             self._touched[participant] = None
         else:
             participant.flush()
 
     def turn(self, work: Callable[[], None]) -> None:
-        """Do ``work``, and flush what it touches after it. For whoever touches several participants outside a round."""
+        """Do ``work``, then flush what it touched. For callers outside a round that touch several participants."""
         if self._in_turn:
             work()
             return
@@ -110,12 +110,12 @@ class Reactor:
             self._end_turn()
 
     def now(self) -> float:
-        """Return the time (seconds of Trio's clock): in a round that of its last beginning, which is at most some milliseconds ago."""
+        """Return the time (seconds of Trio's clock): in a round that of its beginning, which is at most some milliseconds ago."""
         return self._now if self._in_turn and self._in_round else trio.current_time()
 
     @property
     def in_turn(self) -> bool:
-        """Whether somebody's turn is under way."""
+        """Whether a turn is in progress."""
         return self._in_turn
 
     def admit(self) -> bool:

@@ -1,8 +1,8 @@
-"""Resolves host names, each host in threads of its own, so that a resolver that hangs for one of them holds up no other.
+"""Resolves host names, each host in separate threads, so that a resolver that hangs for one of them delays no other.
 
 Trio's own way shares one limit of 40 threads with all other blocking work of the process. A look-up cannot be interrupted: when its task
-gives up, its thread stays until the system's resolver does. A few dozen of them would stop every other connection, and every file that is
-followed.
+gives up, its thread stays until the system's resolver returns. A few dozen of them would stop every other connection, and the following of
+files.
 
 Must not know: who connects, or why.
 """

@@ -1,6 +1,6 @@
-"""Connections that one task has to itself, for a single request or a single peer: nothing here is on the path of a request.
+"""Connections that one task owns, for a single request or a single peer: nothing here is on the path of a request.
 
-Requests to issuers go through ``pool``. The exporters of telemetry cannot: they still have something to send when the reactor has ended.
+Requests to issuers use ``pool``. The exporters of telemetry cannot: they still have something to send when the reactor has ended.
 """
 
 import socket
@@ -34,7 +34,7 @@ async def open_stream(connect: Dial, host: str, port: int, context: ssl.SSLConte
     if context is None:
         return stream
     try:
-        # All that is spoken over it has ends of its own, so none depends on a close_notify.
+        # Everything sent over it delimits itself, so nothing depends on a close_notify.
         secured = trio.SSLStream(stream, context, server_hostname=tls_server_name(name or host), https_compatible=True)
         await secured.do_handshake()
     except BaseException:

@@ -39,7 +39,7 @@ class Transport(Protocol):
 
     @property
     def extra_work(self) -> int:
-        """What the last ``receive`` cost beyond its bytes, in units of work; see ``reactor.Participant``."""
+        """The cost of the last ``receive`` in addition to its bytes, in units of work; see ``reactor.Participant``."""
 
     def fileno(self) -> int:
         """Return the descriptor whose readiness announces this stream's."""
@@ -48,8 +48,8 @@ class Transport(Protocol):
         """Return the result of one read of at most ``limit`` bytes from the descriptor, ``b""`` at the end.
 
         Raises:
-            BlockingIOError: there is nothing yet.
-            StreamEndedError: what was read ends the stream.
+            BlockingIOError: nothing has arrived yet
+            StreamEndedError: what was read ends the stream
         """
 
     def send(self, data: bytes) -> bool:

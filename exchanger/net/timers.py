@@ -1,7 +1,7 @@
 """Deadlines of rows, in one heap with one task that waits for the earliest of them.
 
-A row's deadline nearly always is over before it is due, so taking one back costs nothing: its entry stays in the heap until its time has
-come, or until it is on top. The heap does not keep rows alive, since those that are over hold tokens: whoever waits for a row has it.
+A row nearly always ends before its deadline, so removing that costs nothing: its entry stays in the heap until it is due or on top. The
+heap does not keep rows alive, since ended rows hold tokens: those who wait for a row own it.
 """
 
 import heapq
@@ -21,7 +21,7 @@ _SPARE: Final = 1024
 
 
 class Timed(Protocol):
-    """A row with a deadline; ``due`` is in seconds of Trio's clock, ``NEVER`` if there is none any more."""
+    """A row with a deadline; ``due`` is in seconds of Trio's clock, ``NEVER`` without a deadline."""
 
     due: float
 
@@ -42,7 +42,7 @@ class Timers:
     _alarm_at: float = attrs.field(default=NEVER, init=False)
 
     def expect(self, row: Timed, due: float) -> None:
-        """Call ``row.on_due`` at ``due``, unless its deadline is another one by then, or nobody has the row any more."""
+        """Call ``row.on_due`` at ``due``, unless its deadline has changed or the row has no owner any more."""
         row.due = due
         if due == NEVER:
             return

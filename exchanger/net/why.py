@@ -12,7 +12,7 @@ from exchanger.errors import leaves
 
 
 def why(error: BaseException, peer: str = "the server") -> str:
-    """Return why there is no connection to ``peer``. What tells most is often a cause of ``error``; each address's reason counts once."""
+    """Return why there is no connection to ``peer``. What explains it is often a cause of ``error``; each address's reason counts once."""
     causes = list(_causes(error))
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
@@ -27,7 +27,7 @@ def why(error: BaseException, peer: str = "the server") -> str:
 
 
 def why_no_handshake(error: ssl.SSLError) -> str:
-    """Return OpenSSL's name for what is wrong with a client's handshake, without the details of its own source."""
+    """Return OpenSSL's name for the problem of a client's handshake, without the details of its own source."""
     name = error.reason or "TLS error"
     return f"{name}: {error.verify_message}" if isinstance(error, ssl.SSLCertVerificationError) else name
 

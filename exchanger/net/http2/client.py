@@ -1,4 +1,4 @@
-"""One HTTP/2 connection to a token endpoint as a sans-IO machine: requests in, answers out. HTTP/2 itself is the codec's, ``ngh2``.
+"""One HTTP/2 connection to a token endpoint as a sans-IO machine: requests in, answers out. The codec ``ngh2`` implements HTTP/2 itself.
 
 Every request ends in exactly one of ``ResponseEnded``, ``Lost`` and ``cancel``, whatever the peer sends. The codec's messages never leave
 this module. Must not know: sockets, tasks, clocks, pools, or what a token is.
@@ -49,20 +49,21 @@ class Http2Client:
     """The client's side of one connection.
 
     After ``request``, ``receive``, ``cancel``, ``tick`` and ``close``, first send what ``data_to_send`` returns and then handle ``events``:
-    some frames turn into events only when they are written. While what was returned before is still being written, do not ``receive``: the
-    peer that does not read must not make acknowledgements pile up here.
+    some frames become events only when they are written. While earlier bytes are still being written, do not ``receive``: a peer that does
+    not read must not make acknowledgements pile up here.
 
     Args:
-        expires_at: When the connection has its maximum age (seconds); from then on it takes no more requests, and closes after the last.
-        patience: Seconds without a byte from the peer after a PING until it is dead, and at least from one PING to the next.
-        silence: Seconds without a byte from the peer, though it owes an answer, until it gets a PING.
+        expires_at: When the connection reaches its maximum age (seconds); from then on it takes no more requests, and closes after the
+    last.
+        patience: Seconds without a byte from the peer after a PING until it counts as dead, and the least time between two PINGs.
+        silence: Seconds without a byte from the peer, although it owes an answer, until it gets a PING.
 
     Attributes:
-        limit: Requests that the peer takes at once. Until it says how many, what an earlier connection to it knew: a request that is
+        limit: Requests that the peer takes at once. Until it says how many, what an earlier connection to it learned: a request that is
             refused here and sent once more must not be refused again.
-        draining: No more requests are taken; those under way go on.
+        draining: No more requests are taken; those in progress continue.
         closed: Nothing more will be read. Send what ``data_to_send`` returns, then close the transport.
-        failure: Why the connection is of no more use, in words for operators; "" while it is, and after a clean end.
+        failure: Why the connection is unusable, in words for operators; "" while it is usable, and after a clean end.
         requires_http1: The peer asked for HTTP/1.1 instead (RFC 9113 section 7).
         next_due: When to call ``tick``, at the latest (seconds).
     """
@@ -107,7 +108,7 @@ class Http2Client:
 
     @property
     def waiting(self) -> int:
-        """Requests under way."""
+        """Requests in progress."""
         return len(self._streams)
 
     def request(self, head: RequestHead, body: bytes, now: float, extra: tuple[Field, ...] = ()) -> int:
@@ -136,7 +137,7 @@ class Http2Client:
         return stream_id
 
     def cancel(self, stream_id: int) -> None:
-        """Give a request up; nothing more is reported of it. A request that is over is left alone."""
+        """Give up a request; nothing more is reported of it. A request that has ended is left alone."""
         if self._events:  # that nobody has taken yet
             self._events = [event for event in self._events if event.stream_id != stream_id]
         if stream_id in self._streams:
@@ -159,14 +160,14 @@ class Http2Client:
         self._asked_at = now if self._streams else NEVER
 
     def events(self) -> list[Event]:
-        """Return the outcomes of requests since the last time."""
+        """Return the outcomes of requests since the last call."""
         events = self._events
         if events:
             self._events = []
         return events
 
     def data_to_send(self) -> bytes:
-        """Return the bytes for the peer. This can bring events too."""
+        """Return the bytes for the peer. This can produce events, too."""
         data = b""
         if not self.closed:
             try:
@@ -182,7 +183,7 @@ class Http2Client:
         return data
 
     def tick(self, now: float) -> None:
-        """Do what is due at ``now`` (seconds)."""
+        """Handle everything due at ``now`` (seconds)."""
         if self.closed:
             return
         if now >= self._expires_at:
@@ -198,12 +199,12 @@ class Http2Client:
         self.next_due = min(self._expires_at, due if self._dead_at == NEVER else self._dead_at)
 
     def close(self) -> None:
-        """End the connection. Requests under way are lost; ``data_to_send`` has the last bytes."""
+        """End the connection. Requests in progress are lost; ``data_to_send`` has the last bytes."""
         if not self.closed:
             self._terminate(_NO_ERROR, "")
 
     def lose(self, why: str = "") -> None:
-        """The transport ended: every request under way is lost. ``why`` is in words for operators, if more is known than that."""
+        """The transport ended: every request in progress is lost. ``why`` says more, in words for operators, if known."""
         if not self.closed:
             failure = "" if self.draining and not self._streams else why or "the connection ended"
             self._end(failure, quiet_since=self._last_heard if self._established else NEVER)
@@ -313,7 +314,7 @@ class Http2Client:
             self._reset(stream_id)
 
     def _on_broken(self, stream_id: int, *, seen: bool, safe: bool, unheard: bool = False) -> None:
-        """Report a request whose stream is over without an answer; whoever has sent anything of one has processed it."""
+        """Report a request whose stream ended without an answer; a peer that has sent any part of one has processed it."""
         interim = stream_id in self._interim
         response = self._forget(stream_id)
         if response is None:

@@ -18,7 +18,7 @@ Field = tuple[bytes, bytes]
 _NAME: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
 _VALUE: Final = re.compile(rb"(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?")
 
-# RFC 9113 section 8.2.2: what belongs to one HTTP/1.1 connection, and what the pseudo-header fields and the client itself say.
+# RFC 9113 section 8.2.2: fields of one HTTP/1.1 connection, and those that pseudo-header fields and the client itself replace.
 _NOT_FORWARDED: Final = frozenset(
     {b"connection", b"content-length", b"host", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade"}
 )
@@ -30,7 +30,7 @@ _NEVER_INDEXED: Final = frozenset({b"authorization", b"cookie", b"proxy-authoriz
 
 @enum.unique
 class Method(enum.Enum):
-    """What is asked for (RFC 9110 section 9.3); a GET has no content, and so neither its length nor its type."""
+    """The method (RFC 9110 section 9.3); a GET has no content, and so neither its length nor its type."""
 
     GET = "GET"
     POST = "POST"
@@ -50,7 +50,7 @@ def request_head(
 ) -> RequestHead | None:
     """Return the head of requests to ``target`` at ``authority``; ``None`` if HTTP/2 cannot carry it.
 
-    ``headers`` has neither Host nor Content-Length. Names may be in any case.
+    ``headers`` must not have Host and Content-Length. Names may be in any case.
     """
     pseudo = header_fields((("scheme", "https" if secure else "http"), ("authority", authority), ("path", target)))
     fields = header_fields(headers)

@@ -4,11 +4,11 @@ from typing import Final
 
 from exchanger.net.answer import MAX_RESPONSE_BYTES
 
-# Requests under way on one connection: what servers commonly allow, and as many as the codec assumes until the peer says how many.
+# Requests in progress on one connection: what servers commonly allow, and as many as the codec assumes until the peer says how many.
 MAX_STREAMS: Final = 100
 
-# Bytes that the peer may send ahead on the connection. A stream keeps the protocol's 64 KiB: a usual answer has a few KiB, and whatever has
-# come is read at once, so the windows bound what is on the way and ``MAX_HELD_BYTES`` what is kept.
+# Bytes that the peer may send ahead on the connection. A stream keeps the protocol's 64 KiB: a usual answer has a few KiB, and bytes are
+# read as they arrive, so the windows bound what is in transit and ``MAX_HELD_BYTES`` what is kept.
 CONNECTION_WINDOW: Final = 1024 * 1024
 
 # Bytes of unfinished bodies on one connection: eight of the longest. Beyond this, a body that has used up its stream's first window is too
@@ -30,12 +30,11 @@ MAX_HEAD_FIELDS: Final = 512
 # CONTINUATION frames of one head, enough for the longest in frames of 16 KiB (CVE-2024-27316).
 MAX_CONTINUATIONS: Final = 8
 
-# Frames that bring no answer further (SETTINGS, PING, WINDOW_UPDATE, ALTSVC, data that nobody waits for): so many ahead, and so many more
-# with each request. A usual server sends two or three with an answer. An endless flood of small frames would cost a core.
+# Frames that do not advance an answer (SETTINGS, PING, WINDOW_UPDATE, ALTSVC, unsolicited data): so many ahead, and so many more with each
+# request. A usual server sends two or three with an answer. An endless flood of small frames would cost a core.
 SPARE_FRAMES: Final = 2000
 SPARE_FRAMES_PER_REQUEST: Final = 16
 
-# Seconds without a byte from a peer that owes an answer until it gets a PING. As long as that is not answered, it gets no more requests, so
-# that a peer that is gone takes few exchanges with it. One that takes longer to answer gets a PING now and then; servers tell from their
-# number whether somebody floods them.
+# Seconds without a byte from a peer that owes an answer until it gets a PING. Until it acknowledges that, it gets no more requests, so that
+# a vanished peer takes few exchanges with it. A slower peer gets a PING now and then; servers use their number to detect floods.
 SILENCE: Final = 0.1

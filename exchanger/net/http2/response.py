@@ -1,4 +1,4 @@
-"""The outcome of a request over HTTP/2, and the response that is arriving for it."""
+"""The outcome of a request over HTTP/2, and the response that is being received for it."""
 
 from typing import Final, final
 
@@ -15,7 +15,7 @@ KEPT: Final = frozenset({_CHALLENGE, _CACHE_CONTROL, b"retry-after"})
 @final
 @attrs.frozen
 class HeadArrived:
-    """The head of a response is there, and its body is not complete yet."""
+    """The head of a response was received, and its body is incomplete."""
 
     stream_id: int
     status: int
@@ -35,9 +35,9 @@ class ResponseEnded:
 class Lost:
     """A request has no answer.
 
-    ``seen``: something of a response came. ``safe``: the peer certainly did not process the request, so it may be sent once more on another
-    connection (RFC 9113 section 8.7). ``unheard``: the peer closed a connection on which it
-    had spoken, but not since the request was sent, as when it has just given up a connection that was at rest.
+    ``seen``: a part of a response was received. ``safe``: the peer certainly did not process the request, so it may be sent once more on
+    another connection (RFC 9113 section 8.7). ``unheard``: the peer closed a connection on which it had sent bytes, but none since the
+    request, as when it has just given up an idle connection.
     """
 
     stream_id: int

@@ -1,4 +1,4 @@
-"""Turns certificate files into a TLS context for servers, or a sentence that says why not.
+"""Turns certificate files into a TLS context for servers, or into a sentence that says why not.
 
 Blocks while it reads, so it is meant for a thread. No exception, sentence or ``repr`` from here contains any part of a key.
 
@@ -26,7 +26,7 @@ from exchanger.util.shown import shown_file
 # Bytes of one file at most: a Kubernetes Secret cannot be larger, and all public authorities together are a quarter of it.
 _FILE_BYTES: Final = 1024 * 1024
 
-# For TLS 1.2: ephemeral keys and AEAD, which is what RFC 9113 appendix A leaves; all suites of TLS 1.3 are of that kind. The level demands
+# For TLS 1.2: ephemeral keys and AEAD, as RFC 9113 appendix A requires; all suites of TLS 1.3 are of that kind. The level demands
 # 112 bits of security in every key and signature: RSA from 2048 bits, no SHA-1 (NIST SP 800-57 part 1 section 5.6).
 _CIPHERS: Final = "@SECLEVEL=2:ECDHE+AESGCM:ECDHE+CHACHA20"
 
@@ -185,5 +185,5 @@ def _demand_client_certificates(context: ssl.SSLContext, path: Path, content: by
     context.verify_mode = ssl.CERT_REQUIRED  # as a server: a certificate whose extended key usage leaves out clients is refused
     context.verify_flags |= (
         ssl.VERIFY_X509_STRICT  # RFC 5280 to the letter
-        | ssl.VERIFY_X509_PARTIAL_CHAIN  # whatever is in the file is trusted, so that an intermediate authority can stand alone
+        | ssl.VERIFY_X509_PARTIAL_CHAIN  # everything in the file is trusted, so an intermediate CA can stand alone
     )

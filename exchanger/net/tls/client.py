@@ -1,6 +1,6 @@
-"""TLS of a client: what it trusts, and a transport over layers, one inside the other. Knows nothing of HTTP.
+"""TLS of a client: its trust, and a transport over nested layers. Knows nothing of HTTP.
 
-There is one layer to the token endpoint, and another one around it where an https proxy is on the way.
+There is one layer to the token endpoint, and another one around it if an https proxy is used.
 
 Source: RFC 9325 section 3.1.1 (https://www.rfc-editor.org/rfc/rfc9325#section-3.1.1).
 """
@@ -26,7 +26,7 @@ def client_tls_context(ca_pem: str | None = None, *, ca_file: Path | None = None
         ssl.SSLError: there is no certificate in ``ca_pem`` or ``ca_file``, or a broken one.
         OSError: ``ca_file`` cannot be read.
     """
-    # An empty text would mean the system's trust store, and comments beside the certificates may be in any language.
+    # An empty text would mean the system's trust store, and comments between the certificates may be in any language.
     cadata = None if ca_pem is None else ca_pem.encode("ascii", "replace").decode("ascii") or "\n"
     context = ssl.create_default_context(cafile=ca_file, cadata=cadata)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -37,19 +37,19 @@ def client_tls_context(ca_pem: str | None = None, *, ca_file: Path | None = None
 
 
 def encrypted(layers: list[TlsLayer], data: bytes) -> bytes:
-    """Return what the socket gets for ``data`` of the innermost layer."""
+    """Return the bytes for the socket for ``data`` of the innermost layer."""
     for layer in layers:
         data = layer.encrypt(data)
     return data
 
 
 def decrypted(layers: list[TlsLayer], data: bytes) -> tuple[bytes, bool, bytes]:
-    """Return the clear text of ``data`` from the socket, whether the peer ended its side, and what the layers themselves have to send.
+    """Return the clear text of ``data`` from the socket, whether the peer ended its side, and what the layers themselves must send.
 
-    ``layers`` begin with the innermost.
+    ``layers`` start with the innermost.
 
     Raises:
-        ssl.SSLError: see ``TlsLayer.decrypt``.
+        ssl.SSLError: see ``TlsLayer.decrypt``
     """
     ended, answer = False, b""
     for number in range(len(layers) - 1, -1, -1):
@@ -88,15 +88,15 @@ class ClientTlsTransport:
 
     @property
     def is_whole(self) -> bool:
-        """Whether nothing is half there, of which only the other half will say what it is."""
+        """Whether nothing is half received, whose meaning is unknown until the other half arrives."""
         return all(layer.is_whole for layer in self._layers)
 
     def receive(self, limit: int) -> bytes:
-        """Read once, and decrypt everything. What is for TLS alone (RFC 8446 section 4.6) is nothing yet.
+        """Read once, and decrypt everything. Messages of TLS itself (RFC 8446 section 4.6) are no data.
 
         Raises:
-            BlockingIOError: see ``Transport``.
-            StreamEndedError: the peer broke TLS, or ended it with an alert. The message says which, in OpenSSL's words.
+            BlockingIOError: see ``Transport``
+            StreamEndedError: the peer broke TLS, or ended it with an alert. The message says which, in OpenSSL's words
         """
         if self._ended:
             return b""

@@ -1,7 +1,7 @@
-"""TLS contexts for connections to token endpoints: whom they trust, and the certificate by which the client authenticates.
+"""TLS contexts for connections to token endpoints: the trusted CAs, and the client's certificate.
 
-A certificate's key passes through a file, because OpenSSL's interface in Python reads nothing else. The file is this process's alone and
-is gone at once. What cannot be used is a value, and says nothing of what is in it.
+A certificate's key passes through a file, because OpenSSL's interface in Python reads nothing else. The file is accessible only to this
+process and is removed at once. Unusable input is reported as a value, which says nothing about its content.
 
 Source: RFC 8705 section 2 (https://www.rfc-editor.org/rfc/rfc8705#section-2).
 """
@@ -23,8 +23,8 @@ from exchanger.net.tls.client import client_tls_context
 from exchanger.net.tls.key_pair import load_key_pair
 from exchanger.values.issuer import ClientCertificate
 
-# Contexts for issuers with authorities or a certificate of their own that are kept: more than a service has such issuers. Each rotation
-# makes new ones, and one that trusts the system's authorities takes 1 MB. Connections keep theirs.
+# Cached contexts for issuers with their own CAs or certificate: more than a service has such issuers. Each rotation makes new ones, and one
+# that trusts the system's CAs takes 1 MB. Connections keep theirs.
 MAX_OWN_CONTEXTS: Final = 32
 
 # Holds bytes in a file that has the given name for a moment.
@@ -109,10 +109,10 @@ def _offer(context: ssl.SSLContext, protocols: tuple[str, ...]) -> ssl.SSLContex
 
 @contextmanager
 def memory_file(data: bytes) -> Iterator[str]:
-    """Hold ``data`` in a file in memory without a name, that of its descriptor apart. Linux has them.
+    """Hold ``data`` in a file in memory that has no name but that of its descriptor. Linux has such files.
 
     Raises:
-        OSError: there is none.
+        OSError: the system has none
     """
     if sys.platform != "linux":
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
@@ -125,10 +125,10 @@ def memory_file(data: bytes) -> Iterator[str]:
 
 @contextmanager
 def private_file(data: bytes) -> Iterator[str]:
-    """Hold ``data`` in a file that only this user can read, in a folder of its own.
+    """Hold ``data`` in a file that only this user can read, in a separate folder.
 
     Raises:
-        OSError: there is no room for it, or no folder for temporary files.
+        OSError: there is no room for it, or no folder for temporary files
     """
     with tempfile.TemporaryDirectory(prefix="exchanger-") as folder:
         path = Path(folder, "pem")
@@ -140,10 +140,10 @@ def private_file(data: bytes) -> Iterator[str]:
 def load_certificate(
     context: ssl.SSLContext, certificate: ClientCertificate, holders: tuple[Holder, ...] = (memory_file, private_file)
 ) -> str:
-    """Load ``certificate`` into ``context`` through the first of ``holders`` that works; return what is wrong with it, if anything is.
+    """Load ``certificate`` into ``context`` through the first of ``holders`` that works; return the problem with it, if any.
 
     Raises:
-        OSError: none of them works.
+        OSError: none of them works
     """
     # PEM is ASCII, and an error of encoding would carry the text.
     chain, key = certificate.chain.encode("ascii", "replace"), certificate.key.reveal().encode("ascii", "replace")

@@ -1,4 +1,4 @@
-"""Loads a certificate and its key into a TLS context, or says why not. A key must not be encrypted: no password can be given."""
+"""Loads a certificate and its key into a TLS context, or says why not. The key must not be encrypted, since no password can be given."""
 
 import ssl
 from pathlib import Path
@@ -24,12 +24,12 @@ def _no_password() -> Never:
 
 
 def load_key_pair(context: ssl.SSLContext, cert_file: Path, key_file: Path | None = None, *, certificate: str = "", key: str = "") -> str:
-    """Load the chain in ``cert_file`` with the key in ``key_file``, or in the same file; return what is wrong with them, "" if nothing is.
+    """Load the chain in ``cert_file`` with the key in ``key_file``, or in the same file; return their problem, "" if there is none.
 
-    ``certificate`` and ``key`` are what the operator knows them by, if not by their files. No word of their content is returned.
+    ``certificate`` and ``key`` are the names that the operator knows, if these are not the files. Nothing of their content is returned.
 
     Raises:
-        OSError: a file cannot be read.
+        OSError: a file cannot be read
     """
     certificate = certificate or f"the certificate in {shown_file(cert_file)}"
     key = key or f"the key in {shown_file(key_file or cert_file)}"

@@ -1,6 +1,6 @@
 """One session of TLS between two memory buffers of OpenSSL, for clients and servers. It never waits, and knows neither sockets nor HTTP.
 
-All happens in the turn of whoever moves the bytes. Source: RFC 8446 (https://www.rfc-editor.org/rfc/rfc8446).
+Everything happens in the turn that moves the bytes. Source: RFC 8446 (https://www.rfc-editor.org/rfc/rfc8446).
 """
 
 import ssl
@@ -18,9 +18,10 @@ _HEADER_BYTES: Final = 5
 @final
 @attrs.define(eq=False)
 class TlsLayer:
-    """One session. ``handshake`` is called again for all that arrives until it returns that it is done.
+    """One session. Call ``handshake`` again for all that arrives until it returns that it is done.
 
-    A client's follows the boundaries of records, since OpenSSL does not tell whether it holds half of one. A server has no use for that.
+    A client's session follows the boundaries of records, since OpenSSL does not tell whether it holds half of one. A server does not need
+    that.
     """
 
     tls: ssl.SSLObject = attrs.field(repr=False)

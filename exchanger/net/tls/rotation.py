@@ -1,6 +1,6 @@
-"""The identity that new connections get. It follows its files.
+"""The server's certificate for new connections. It follows its files.
 
-Must not know: sockets, or what a certificate file looks like inside.
+Must not know: sockets, or the format of certificate files.
 """
 
 import ssl
@@ -16,7 +16,7 @@ from exchanger.net.tls.settings import TlsSettings
 from exchanger.net.tls.x509 import Validity
 from exchanger.util.follow_file import HANGS, FileFollower
 
-# Seconds that a version must stand before it is called unusable: whoever replaces certificate and key one after the other is done then.
+# Seconds that a version must persist before it is called unusable: enough to replace certificate and key one after the other.
 _SETTLE_TIME: Final = 3.0
 
 _STUCK: Final = UnusableCertificates(b"stuck", f"the files {HANGS}")
@@ -80,16 +80,16 @@ class Rotation:
         await self._files.run(lambda found: self.judge(found, trio.current_time()))
 
     def statistics(self) -> RotationStatistics:
-        """Return what was loaded so far."""
+        """Return what was loaded last."""
         info = None if self._current is None else self._current.info
         not_after, expiry = ("", None) if info is None else (info.not_after, info.expiry)
         return RotationStatistics(self._looks, self._loaded, self._rejections, not_after, expiry)
 
     def judge(self, found: ServerIdentity | UnusableCertificates | Known, now: float) -> None:
-        """Take what a look at the files has ``found`` at ``now`` (seconds).
+        """Take the result of reading the files, ``found`` at ``now`` (seconds).
 
         Raises:
-            CertificatesError: there is nothing in force, and will not be.
+            CertificatesError: there is nothing in force, and will not be
         """
         self._looks += 1
         if isinstance(found, UnusableCertificates):
@@ -102,7 +102,7 @@ class Rotation:
             log = self._log.info if found.info.validity is Validity.VALID else self._log.warning
             log("tls.certificates_loaded", **{**attrs.asdict(found.info), "validity": found.info.validity.value})
         if found.version != self._rejected:
-            self._rejected = b""  # whoever makes the same mistake again is told again
+            self._rejected = b""  # the same mistake, made again, is reported again
 
     def _doubt(self, found: UnusableCertificates, now: float) -> None:
         if found.version == self._rejected:

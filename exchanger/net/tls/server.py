@@ -1,4 +1,4 @@
-"""TLS of the gRPC server: a layer above the plain socket, with bounds on handshakes and on what is encrypted ahead.
+"""TLS of the gRPC server: a layer above the plain socket, with bounds on handshakes and on bytes encrypted ahead.
 
 Bytes that the session sends before the handshake is done are kept until then. They are no more than an HTTP/2 preface: before the handshake
 nothing is received that could be answered.
@@ -143,7 +143,7 @@ class ServerTlsTransport:
     # The handshake.
 
     def _receive_in_handshake(self) -> bytes:
-        # One read takes the whole flight, whatever the pace of the connection: each costs an admission, and holds no frames of HTTP/2 yet.
+        # One read takes the whole flight, whatever the pace of the connection: each costs an admission, and has no frames of HTTP/2 yet.
         self.extra_work = 0
         if not self._admit():
             raise BlockingIOError
@@ -222,7 +222,7 @@ class ServerTlsTransport:
         return clear
 
     def _close_notify(self) -> None:
-        with contextlib.suppress(ssl.SSLError):  # it wants to read the peer's, which nobody waits for
+        with contextlib.suppress(ssl.SSLError):  # it wants to read the peer's close_notify, which nothing waits for
             self._layer.tls.unwrap()
 
     def _end(self, failure: str | None) -> Never:

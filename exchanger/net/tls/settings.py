@@ -7,8 +7,8 @@ import attrs
 import structlog
 import trio
 
-# Seconds between looks at the files. A look costs 0.3 ms in a thread, which is no load, and a new certificate is in use before whoever
-# installed it can check. Certificates are replaced days before they expire.
+# Seconds between reads of the files. A read costs 0.3 ms in a thread, which is no load, and a new certificate is in use before an operator
+# can check. Certificates are replaced days before they expire.
 POLL_INTERVAL: Final = 1.0
 
 
@@ -17,12 +17,12 @@ POLL_INTERVAL: Final = 1.0
 class TlsSettings:
     """Where to listen with TLS (``port`` 0: any free one), and the PEM files that prove the server's identity.
 
-    ``cert_file`` has this server's certificate first, then those that lead to its authority; ``key_file`` the key, not encrypted. With
-    ``client_ca_file`` every client must show a certificate of an authority in it (mTLS). There are no revocation lists: a client's access
-    ends with its certificate's validity, or when its authority is removed from the file.
+    ``cert_file`` has this server's certificate first, then those that lead to its CA; ``key_file`` the key, not encrypted. With
+    ``client_ca_file`` every client must show a certificate of a CA in it (mTLS). There are no revocation lists: a client's access ends when
+    its certificate expires, or when its CA is removed from the file.
 
-    All three are read again every ``poll_interval`` seconds. Changes apply to new connections. ``protocols`` are what the server speaks
-    (ALPN, RFC 7301).
+    All three are read again every ``poll_interval`` seconds. Changes apply to new connections. ``protocols`` are those that the server
+    offers (ALPN, RFC 7301).
     """
 
     port: int = attrs.field(default=3000, kw_only=True)
@@ -36,8 +36,8 @@ class TlsSettings:
 # Seconds for which lines are counted; alerts on logs usually count per minute.
 _WINDOW: Final = 60.0
 
-# Lines in that time, so that nobody can flood the log from outside. Enough to see that several clients fail for the same reason, or one for
-# several.
+# Lines in that time, so that the log cannot be flooded from outside. Enough to see that several clients fail for the same reason, or one
+# for several.
 LINES_PER_WINDOW: Final = 10
 
 

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from exchanger.util.text import printable
 
-# Characters of one text: a DNS name has at most 253, and a longer text tells an operator nothing.
+# Characters of one text: a DNS name has at most 253, and a longer text does not help an operator.
 _TEXT_LIMIT: Final = 256
 
 # Names of one certificate in a log line; public authorities allow as many.
