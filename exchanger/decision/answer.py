@@ -94,7 +94,7 @@ class ExplainedDecision:
     source: Source | None = None
     index: int | None = None
     target: TokenTarget | None = None
-    issuer: Issuer | None = attrs.field(default=None, repr=False)
+    issuer: Issuer | None = None
     resource_metadata: str = ""
 
     @property

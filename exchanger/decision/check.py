@@ -39,7 +39,7 @@ class DecisionRules:
     subject_token_type: str = ACCESS_TOKEN_TYPE
     allow_unauthenticated_options: bool = False
     default_deny_unmatched: bool = False
-    needs_headers: bool = attrs.field(init=False, eq=False)
+    needs_headers: bool = attrs.field(init=False)
 
     @needs_headers.default
     def _needs_headers(self) -> bool:

@@ -49,4 +49,4 @@ def described(error: str, description: str, diagnostic: Diagnostic) -> str:
 
 
 def _json(members: dict[str, str]) -> str:
-    return json.dumps(members, sort_keys=True, separators=(",", ":"))
+    return json.dumps(members, separators=(",", ":"))

@@ -54,7 +54,7 @@ def test_what_cannot_be_a_token_is_invalid(token: str) -> None:
         ("r", "s", "invalid_token", 'Bearer realm="r", scope="s", error="invalid_token"'),
         ('a"b\\c', "", "", 'Bearer realm="a\\"b\\\\c"'),
         ("r", "a\r\nSet-Cookie: x", "", 'Bearer realm="r", scope="a\\r\\nSet-Cookie: x"'),
-        ("é\x01\u200b\uffff\U000e0001", "", "", 'Bearer realm="é\\x01\\u200b\\uffff\\U000e0001"'),
+        ("é\x01\x7f\x80\uffff\U000e0001", "", "", 'Bearer realm="é\\x01\\x7f\\u0080\\uffff\\U000e0001"'),
     ],
 )
 def test_the_challenge_is_quoted(realm: str, scope: str, error: str, expected: str) -> None:

@@ -117,7 +117,9 @@ def test_nothing_that_a_server_takes_for_a_subject_header_stays_beside_the_excha
         request("/orders", "Bearer a", method, origin="https://app.example.com", access_control_request_method="GET"),
         fields=HeaderFields(((name, "a"),) if chosen != "authorization" else (), raw),
     )
-    outcome = begin(asked, snapshot(), attrs.evolve(RULES, issuers=RULES.issuers.insert("primary", issuer)))
+    decision_rules = attrs.evolve(RULES, issuers=RULES.issuers.insert("primary", issuer))
+    assert decision_rules.needs_headers is bool(rules.removed)
+    outcome = begin(asked, snapshot(), decision_rules)
     sibling = as_wsgi(name) in set(map(as_wsgi, rules.removed)) and name.lower() not in rules.removed
     event(f"sibling: {sibling}")
     if sibling:

@@ -28,7 +28,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     assert claims_of(text) is None or isinstance(claims_of(text), dict)
 
 
-@pytest.mark.parametrize("token", ["", "a", "a.b", "a.!!!!.c", "a.W10.c", "a.e30.c.d", "a.é.c", "a." + "W1tb" * 20_000 + ".c"])
+@pytest.mark.parametrize("token", ["", "a", "a.b", "a.e!!!!30.c", "a.W10.c", "a.e30.c.d", "a.é.c", "a." + "W1tb" * 20_000 + ".c"])
 def test_other_text_has_no_claims(token: str) -> None:
     assert claims_of(token) is None
 
