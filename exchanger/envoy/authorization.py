@@ -58,7 +58,7 @@ def decode_check(message: bytes, *, with_headers: bool = False) -> HttpRequest |
     except DecodeError:
         raise GrpcError(GrpcStatus.INTERNAL, "malformed CheckRequest") from None
     http = check.attributes.request.http
-    # Only a block that is there can have a path, so Envoy's messages need no further check.
+    # Only an existing block can have a path, so Envoy's messages need no further check.
     return (None if http.path else _missing(check)) or _http_request(http, with_headers=with_headers)
 
 
@@ -118,7 +118,7 @@ def _ok_with_token(allow: Allow, token: Secret) -> bytes:
 # Lengths of tokens repeat.
 @functools.lru_cache(maxsize=4096)
 def _before_token(size: int, removed: int) -> bytes:
-    """Return what is before a token of ``size`` bytes in the answer; names of ``removed`` bytes come after it."""
+    """Return the bytes before a token of ``size`` bytes in the answer; names of ``removed`` bytes follow it."""
     option = before_token(size, b"\x12")
     header = b"\x12" + varint(len(option) + size + len(REPLACES)) + option
     return _OK + b"\x1a" + varint(len(header) + size + len(REPLACES) + removed) + header

@@ -19,8 +19,8 @@ from exchanger.values.request import HttpRequest
 from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome
 from exchanger.values.trace import SpanContext
 
-# The part of a gateway's time that is kept for the way back, and its bounds in seconds: an answer that comes too late is a
-# gateway's own error, which ``failure_mode_allow`` would let pass.
+# The share of a gateway's time that is reserved for the answer's way back, and its bounds in seconds: a late answer becomes a gateway's own
+# error, which ``failure_mode_allow`` would let pass.
 _MARGIN: Final = 0.05
 _LARGEST_MARGIN: Final = 0.025
 _SMALLEST_MARGIN: Final = 0.002
@@ -31,7 +31,7 @@ _CALLER_LEFT: Final = transport_failure(
 
 
 def exchange_deadline(deadline: float, now: float) -> float:
-    """Return when what is done for a request has to end, if the gateway waits until ``deadline`` (seconds, infinite if it does not say)."""
+    """Return when work for a request must end if the gateway waits until ``deadline`` (seconds, infinite if it does not say)."""
     return deadline - min(_LARGEST_MARGIN, max(_SMALLEST_MARGIN, _MARGIN * (deadline - now)))
 
 
@@ -58,7 +58,7 @@ class Evaluator:
 
     @property
     def needs_headers(self) -> bool:
-        """Whether requests have to have all of their header fields, for the policy or for the issuers."""
+        """Whether requests need all of their header fields, for the policy or for the issuers."""
         return self.policy.needs_headers or self.rules.needs_headers
 
     def begin(self, request: HttpRequest, started: float, asked_by: Filter) -> Outcome | ExchangePending:
@@ -125,7 +125,7 @@ class WaitingRequest(Deferred):
         return self
 
     def done(self, outcome: TokenOutcome) -> None:
-        """The exchange is over."""
+        """The exchange has ended."""
         self.evaluator.in_flight -= 1
         self.ticket = None  # no cycle is left for the garbage collector
         self.ready(partial(self.finish, outcome))
@@ -136,7 +136,7 @@ class WaitingRequest(Deferred):
         if self.ticket is not None:
             self.ticket.leave()
             self.ticket = None
-        self.finish(_CALLER_LEFT)  # for the record; nobody reads the answer
+        self.finish(_CALLER_LEFT)  # for the record; the answer is not used
 
     def finish(self, token_outcome: TokenOutcome) -> bytes:
         """Decide by ``token_outcome``, tell the observers, and return the answer."""

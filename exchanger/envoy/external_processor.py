@@ -37,8 +37,8 @@ class ExternalProcessor(ExternalProcessorServicer):
     def process(self, message: bytes, call: CallInfo) -> bytes | Deferred | None:
         """Answer a serialised ProcessingRequest with a serialised ProcessingResponse, at once unless an exchange is needed.
 
-        ``None`` where Envoy waits for no answer. Bytes that are not a ProcessingRequest are denied: callers can cause that, by text that is
-        not UTF-8 in what the gateway sends as an attribute, and a gateway may let requests pass on a gRPC error.
+        ``None`` if Envoy waits for no answer. Bytes that are not a ProcessingRequest are denied: callers can cause that, by text that is
+        not UTF-8 in an attribute, and a gateway may let requests pass on a gRPC error.
         """
         try:
             request = ProcessingRequest.FromString(message)
@@ -49,7 +49,7 @@ class ExternalProcessor(ExternalProcessorServicer):
         kind = request.WhichOneof("request")
         if kind == "request_headers":
             return self._decide(request, call)
-        # A message of an unknown kind may be about a request that nobody has decided on.
+        # A message of an unknown kind may be about a request that has not been decided.
         return CONTINUED.get(kind) or self._refuse(MISSING_REQUEST, self.evaluator.clock())
 
     def _decide(self, message: ProcessingRequest, call: CallInfo) -> bytes | Deferred:

@@ -18,8 +18,8 @@ from exchanger._proto.grpc.health.v1.health_pb2 import (
 )
 from exchanger.grpc.status import GrpcError, StatusCode
 
-# This name is always SERVING: a liveness probe must not take a process that waits for its policy, or drains, for one that hangs. It is not
-# a service, so ``List`` does not name it.
+# This name is always SERVING: a liveness probe must not restart a process that waits for its policy, or drains. It is not a service, so
+# ``List`` does not name it.
 LIVENESS: Final = "liveness"
 
 _SERVING: Final = HealthCheckResponse.SERVING

@@ -1,4 +1,4 @@
-"""What a gateway may know of a decision: dynamic metadata, for its access log and for the filters behind this one.
+"""Dynamic metadata about a decision, for the gateway's access log and for later filters.
 
 Source: https://www.envoyproxy.io/docs/envoy/latest/configuration/advanced/well_known_dynamic_metadata
 """
@@ -20,7 +20,7 @@ _double: Final = struct.Struct("<d").pack
 
 
 def described(outcome: Outcome) -> bytes:
-    """Return a serialised Struct: ``decision`` and ``cache``, and where there is one ``policy``, ``issuer`` and ``expires_at``.
+    """Return a serialised Struct: ``decision`` and ``cache``, and ``policy``, ``issuer`` and ``expires_at`` if known.
 
     ``policy`` is namespace/name, and ``expires_at`` in seconds since the epoch.
     """

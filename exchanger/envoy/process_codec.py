@@ -77,10 +77,10 @@ CONTINUED: Final[Mapping[str | None, bytes]] = {
 
 
 def decode_request_headers(message: ProcessingRequest, *, with_headers: bool = False) -> HttpRequest | Deny | RefusedRequest:
-    """Read a message whose member is ``request_headers``. One without a request, or that contradicts itself, is answered here.
+    """Read a message whose member is ``request_headers``. One without a request, or with a contradictory one, is answered here.
 
-    Attributes are used where pseudo-headers are missing. A path in absolute form is reduced to what a server looks up, and the authority
-    that it named is kept beside it. ``with_headers`` as for ``decode_check``.
+    Attributes replace missing pseudo-headers. A path in absolute form is reduced to the path that a server looks up, and its authority is
+    kept separately. ``with_headers`` as for ``decode_check``.
     """
     line = _attributes(message) if message.attributes else _NO_ATTRIBUTES
     request = request_of_header_map(message.request_headers.headers, _NO_HEADERS, line, with_headers=with_headers)
@@ -98,7 +98,7 @@ def decode_request_headers(message: ProcessingRequest, *, with_headers: bool = F
 
 
 def _attributes(message: ProcessingRequest) -> RequestLine:
-    """Return the request line, as far as attributes have it.
+    """Return the request line from the attributes.
 
     Envoy sends one Struct of attributes under the name of its filter. There may be others, and other callers send each attribute under its
     own name. Those of Envoy's filter come first, then the other Structs by name, then single attributes. Envoy's ``request.path`` has the
@@ -148,7 +148,7 @@ def _unwrapped(wrapper: Struct) -> str:
 
 
 def _scalar(value: Value) -> str | None:
-    """Return the text of a string, number or boolean; "" for anything else but a Struct, which is ``None``."""
+    """Return the text of a string, number or boolean; ``None`` for a Struct, "" for anything else."""
     match value.WhichOneof("kind"):
         case "string_value":
             return value.string_value
@@ -163,7 +163,7 @@ def _scalar(value: Value) -> str | None:
 
 
 def encode_request_headers(outcome: Outcome) -> bytes:
-    """Return the serialised answer to request headers: go on, with or without another token, or an immediate response to the caller."""
+    """Return the serialised answer to request headers: continue, with or without another token, or an immediate response to the caller."""
     match outcome:
         case Allow():
             token = outcome.access_token
@@ -206,7 +206,7 @@ def _denied(deny: Deny) -> bytes:
 
 
 def _metadata(outcome: Outcome) -> bytes:
-    """Return the field with the metadata. Envoy takes each field of it for a namespace, and must be told which ones it may take."""
+    """Return the field with the metadata. Envoy takes each of its fields for a namespace, and its configuration must allow that."""
     return field(b"\x42", field(b"\x0a", _NAMESPACE + field(b"\x12", field(b"\x2a", described(outcome)))))
 
 

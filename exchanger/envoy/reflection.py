@@ -1,4 +1,4 @@
-"""Server reflection: tells clients without ``.proto`` files which services are here, and sends their descriptors, which are public.
+"""Server reflection: lists the services for clients without ``.proto`` files, and sends their descriptors, which are public.
 
 Sources: https://github.com/grpc/grpc/blob/master/doc/server-reflection.md and
 https://github.com/grpc/grpc-proto/blob/master/grpc/reflection/v1/reflection.proto.
@@ -179,9 +179,9 @@ class Reflection(ServerReflectionServicer):
             yield self.answer(request, sent)
 
     def answer(self, request: v1.ServerReflectionRequest, sent: set[str]) -> v1.ServerReflectionResponse:
-        """Answer one question. If there is no answer, the response says so, and the stream continues.
+        """Answer one request. If there is no answer, the response says so, and the stream continues.
 
-        ``sent`` collects the names of the files that went out on this stream: imports are sent once, but the requested file each time.
+        ``sent`` collects the names of the files sent on this stream: imports are sent once, but the requested file each time.
         """
         response = v1.ServerReflectionResponse(valid_host=request.host, original_request=request)
         kind = request.WhichOneof("message_request")

@@ -1,7 +1,7 @@
 """Builds one HTTP request from what a gateway reports: header fields, the request line as text attributes, and the gateway's own trace.
 
-A HeaderMap has the request line byte for byte, as the upstream gets it. Attributes are text, in which Envoy replaces each byte that is not
-UTF-8 with ``!``. The bytes decide. If anything else contradicts them, it is unknown what the upstream will see, and the request is refused.
+A HeaderMap has the request line as raw bytes, as the upstream gets it. Attributes are text, in which Envoy replaces each byte that is not
+UTF-8 with ``!``. The raw bytes decide. If anything contradicts them, it is unknown what the upstream will see, and the request is refused.
 
 Source: https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/core/v3/base.proto#config-core-v3-headermap
 """
@@ -50,7 +50,7 @@ _BAD_BYTE: Final = re.compile("[\udc80-\udcff]")
 @final
 @attrs.frozen
 class RequestLine:
-    """The request line by a gateway's attributes, "" where they lack it. ``whole_path`` is false if a query may be missing."""
+    """The request line in a gateway's attributes, "" for missing ones. ``whole_path`` is false if a query may be missing."""
 
     method: str
     path: str
@@ -70,7 +70,7 @@ class RefusedRequest:
 def http_request(
     method: str, path: str, host: str, fields: Mapping[str, str], *, path_is_raw: bool = False, every: HeaderFields = NO_FIELDS
 ) -> HttpRequest:
-    """Build the value from lower-cased header ``fields``; ``host`` is used where they name none. ``every`` are all fields, if wanted."""
+    """Build the value from lower-cased header ``fields``; ``host`` is used if they have none. ``every`` are all fields, if requested."""
     find = fields.get
     authorization = find("authorization")
     traceparent, tracestate, baggage = find("traceparent", ""), find("tracestate", ""), find("baggage", "")
@@ -100,11 +100,11 @@ def joined_fields(headers: Mapping[str, str]) -> dict[str, str]:
 def request_of_header_map(
     header_map: HeaderMap, headers: Mapping[str, str], line: RequestLine, *, with_headers: bool = False
 ) -> HttpRequest | RefusedRequest:
-    """Read a request whose headers came in ``header_map``; refuse it where it is uncertain what the upstream will get.
+    """Read a request whose headers are in ``header_map``; refuse it if it is uncertain what the upstream will get.
 
-    ``raw_value`` wins over ``value``. Repeated fields, in whatever spelling and even if empty, are joined with a comma, those of
-    ``headers`` first: a joined credential is not a credential. Pseudo-headers that the map lacks are taken from ``line``, and the authority
-    from ``headers`` before that. Nothing may contradict what is taken. ``with_headers``: the request has all of its fields.
+    ``raw_value`` wins over ``value``. Repeated fields, in any spelling and even if empty, are joined with a comma, those of ``headers``
+    first: a joined credential is not a credential. Missing pseudo-headers are taken from ``line``, and the authority from ``headers``
+    before that. Nothing may contradict the result. ``with_headers``: the request has all of its fields.
     """
     fields = joined_fields(headers) if headers else {}
     again: dict[str, list[str]] = {}
@@ -140,7 +140,7 @@ def request_of_header_map(
 
 
 def _every_field(header_map: HeaderMap, headers: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield all fields of a map and, since it is not known which one the upstream gets, those that contradict it or that it lacks."""
+    """Yield all fields of a map and those that contradict it or that it lacks, since it is unknown which one the upstream gets."""
     known = set[tuple[str, str]]()
     for header in header_map.headers:
         raw = header.raw_value
@@ -174,7 +174,7 @@ def _upper(method: str) -> str:
 
 
 def _masked(path: str) -> str:
-    """Return ``path`` as it is in Envoy's text attributes."""
+    """Return ``path`` in the form of Envoy's text attributes."""
     return _BAD_BYTE.sub("!", path)
 
 

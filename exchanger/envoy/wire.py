@@ -43,12 +43,12 @@ def authorization(token: Secret, tag: bytes) -> bytes:
 
 
 def before_token(size: int, tag: bytes) -> bytes:
-    """Return what is before a token of ``size`` bytes in that option; ``REPLACES`` is after it."""
+    """Return the bytes before a token of ``size`` bytes in that option; ``REPLACES`` follows it."""
     header = _KEY + tag + varint(len(_SCHEME) + size) + _SCHEME
     return b"\x0a" + varint(len(header) + size) + header
 
 
-# One for each issuer whose tokens come in headers of their own.
+# One for each issuer whose tokens are read from other headers.
 @functools.lru_cache(maxsize=256)
 def removals(headers: tuple[str, ...], tag: bytes) -> bytes:
     """Return the serialised names of headers to remove; ``tag`` is that of their field."""

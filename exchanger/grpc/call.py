@@ -12,7 +12,7 @@ from exchanger.grpc.status import GrpcError, StatusCode
 
 NEVER: Final = math.inf
 
-# Memory of an unread message besides its own bytes. Without this, a stream of tiny messages would hold many times what is counted.
+# Memory of an unread message in addition to its bytes. Without this, a stream of tiny messages would hold many times what is counted.
 _OBJECT_BYTES: Final = 64
 
 # Messages of a unary call after which the others are not looked at: 16 KiB can hold 3,000.
@@ -48,7 +48,7 @@ class Call:
     unread: int = 0
     deframer: Deframer | None = attrs.field(default=None, repr=False)
     messages: deque[bytes] | None = attrs.field(default=None, repr=False)
-    due: float = attrs.field(init=False, repr=False)  # like the next one, not set where it is not needed
+    due: float = attrs.field(init=False, repr=False)  # like the next one, not set unless needed
     _kept: int = attrs.field(init=False, repr=False)
 
     @property
@@ -89,7 +89,7 @@ class Call:
         return len(messages)
 
     def take(self) -> bytes | None:
-        """Return the next unread message of a client-streaming call, or ``None`` when there is none."""
+        """Return the next unread message of a client-streaming call, or ``None`` if there is none."""
         if not self.messages:
             return None
         message = self.messages.popleft()
@@ -104,7 +104,7 @@ class Call:
             raise _not_one_message()
 
     def _compressed(self) -> GrpcError:
-        """Explain a compressed message: no encoding was named, or one that is not supported, as all are.
+        """Explain a compressed message: it names no encoding, or an unsupported one; none is supported.
 
         https://github.com/grpc/grpc/blob/master/doc/compression.md
         """
@@ -134,10 +134,10 @@ class Arrived:
 @final
 @attrs.frozen
 class Aborted:
-    """A call that was reported as started is over; its answer is no longer needed."""
+    """A call that was reported as started has ended; its answer is no longer needed."""
 
     call: Call
 
 
-# A ``Call`` by itself is to be started now: its request is complete, or it streams and its headers are there.
+# A ``Call`` itself means that it can start: its request is complete, or it streams and its headers have been received.
 Event = Call | Arrived | Aborted

@@ -1,4 +1,4 @@
-"""The calls of one connection: which are there, what they hold together, when they must be complete, and how they ended."""
+"""The calls of one connection: which are open, what they hold together, when they must be complete, and how they ended."""
 
 import heapq
 import math
@@ -67,7 +67,7 @@ class ArrivalDeadlines:
         return late
 
     def clear(self) -> None:
-        """The connection is over."""
+        """The connection has ended."""
         self._heap.clear()
 
     def _waiting(self, due: float, stream_id: int) -> Call | None:
@@ -162,7 +162,7 @@ class CallTable:
         return complete
 
     def take(self, call: Call) -> bytes | None:
-        """Return the next unread message of a client-streaming ``call``, or ``None`` when there is none."""
+        """Return the next unread message of a client-streaming ``call``, or ``None`` if there is none."""
         held = call.held
         message = call.take()
         self._hold(call.held - held)
@@ -184,7 +184,7 @@ class CallTable:
             self.events.append(Arrived(call))
 
     def close(self, call: Call, status: StatusCode) -> None:
-        """An open ``call`` is over, with ``status``."""
+        """An open ``call`` has ended, with ``status``."""
         call.open = False
         self.ended_calls[status] += 1
         self.release(call)
@@ -201,12 +201,12 @@ class CallTable:
             self.report_aborted(call)
 
     def report_aborted(self, call: Call) -> None:
-        """Tell the handler of ``call`` that it is over."""
+        """Tell the handler of ``call`` that it has ended."""
         if call.started:
             self.events.append(Aborted(call))
 
     def clear(self) -> None:
-        """The connection is over, and with it every call."""
+        """The connection has ended, and with it every call."""
         for call in self.calls.values():
             self.abandon(call)
         self.calls.clear()

@@ -1,7 +1,7 @@
 """A client's side of one unary call: a sans-IO machine, and the loop that runs it over an open stream, plaintext or TLS.
 
-A health check and an export of telemetry need no more of a client: one connection, one call, one small answer. Whatever the server sends
-ends in a reply, never in an exception. HTTP/2 itself is the codec's, ``ngh2``; sources as in ``exchanger.grpc.connection``.
+A health check and an export of telemetry need no more: one connection, one call, one small answer. Whatever the server sends ends in a
+reply, never in an exception. The codec ``ngh2`` implements HTTP/2 itself; sources as in ``exchanger.grpc.connection``.
 """
 
 from typing import Final, final
@@ -55,7 +55,7 @@ Reply = CallAnswered | CallRefused | CallBroken
 @final
 @attrs.define(eq=False)
 class UnaryCall:
-    """One call of ``path`` (``/package.Service/Method``); ``reply`` is set when it is over.
+    """One call of ``path`` (``/package.Service/Method``); ``reply`` is set when it has ended.
 
     ``timeout`` is in seconds, for the server. ``metadata`` has names in lower case and values that HTTP can carry. ``encoding`` names the
     compression of ``message`` (``grpc-encoding``), "" for none.

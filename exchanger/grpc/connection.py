@@ -1,4 +1,4 @@
-"""One gRPC connection as a sans-IO machine: bytes in, calls out; answers in, bytes out. HTTP/2 itself is the codec's, ``ngh2``.
+"""One gRPC connection as a sans-IO machine: bytes in, calls out; answers in, bytes out. The codec ``ngh2`` implements HTTP/2 itself.
 
 Whatever a peer sends ends in an answer, a reset or a closed connection, never in an error.
 
@@ -51,7 +51,7 @@ class Connection:
         established: The peer's preface and SETTINGS were read.
         closed: Nothing more will be read. Send what ``data_to_send`` returns, then close the transport.
         next_due: When to call ``expire``, at the latest (seconds; infinite when nothing is arriving).
-        extra_work: What the last ``receive`` cost beyond its frames, in frames without a payload.
+        extra_work: The cost of the last ``receive`` in addition to its frames, in frames without a payload.
     """
 
     _routes: Routes
@@ -142,7 +142,7 @@ class Connection:
         return events
 
     def data_to_send(self) -> bytes:
-        """Return the bytes for the peer. This can bring events too."""
+        """Return the bytes for the peer. This can produce events, too."""
         if self.closed:
             words, self._last_words = self._last_words, b""
             return words
@@ -172,7 +172,7 @@ class Connection:
                 self.lose()
         return data + http.data_to_send() if more else data
 
-    # Answers. None of these does anything for a call that is over.
+    # Answers. None of these does anything for a call that has ended.
 
     def respond(self, call: Call, message: bytes) -> None:
         """Answer ``call`` with ``message`` and OK."""
@@ -257,14 +257,14 @@ class Connection:
             self.lose()
 
     def lose(self) -> None:
-        """The transport is gone or useless: every call is over."""
+        """The transport is gone or unusable: every call has ended."""
         self.closed = True
         self._table.clear()
         self._send_queue.clear()
         self.next_due = NEVER
 
     def usage(self) -> ConnectionUsage:
-        """Return what is held now."""
+        """Return the bytes held now."""
         unread, queued = (0, 0) if self.closed else (self._flow.unread, self._http.queued_body_size())
         return ConnectionUsage(len(self._table.calls), self._table.held, unread, queued)
 
@@ -309,7 +309,7 @@ class Connection:
                 self._break_off(call, error)
 
     def _on_stream_closed(self, stream_id: int, call: Call | None) -> bool:
-        """Let go of ``call`` and its stream, which is gone; return whether that may bring more to send."""
+        """Forget ``call`` and its stream, which is gone; return whether that may allow sending more."""
         self._send_queue.answered_early.discard(stream_id)
         if call is not None:
             if call.ended and not call.open:
@@ -346,7 +346,7 @@ class Connection:
             self._table.report_aborted(call)
 
     def _let_go(self, call: Call) -> None:
-        """Our side of ``call`` is over."""
+        """Our side of ``call`` has ended."""
         self._table.release(call)
         self._flow.consumed(call)
         if not call.ended:

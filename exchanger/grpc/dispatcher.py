@@ -1,4 +1,4 @@
-"""The calls of one session: decided at once where their route allows it, later, or in a task.
+"""The calls of one session: decided at once if their route allows it, later, or in a task.
 
 A call that must wait is a row in a table by stream, with its deferred answer or its task's cancel scope, so a reset, a lost
 connection, the deadline and the drain all end it.
@@ -65,7 +65,7 @@ class Dispatcher:
 
     @property
     def waiting_for_room(self) -> bool:
-        """Whether anybody would send more if there were room."""
+        """Whether any call would send more if there were room."""
         return bool(self._senders or self._stalled)
 
     @property
@@ -224,7 +224,7 @@ class Dispatcher:
         await self._flush_soon()
 
     def _check_deadline(self, call: Call, scope: trio.CancelScope) -> None:
-        if scope.cancelled_caught:  # by the deadline: in any other case the call is over, and this does nothing
+        if scope.cancelled_caught:  # by the deadline: otherwise the call has ended, and this does nothing
             self._connection.refuse(call, GrpcError(StatusCode.DEADLINE_EXCEEDED, "deadline exceeded"))
 
     def _fault(self, call: Call, fault: Exception) -> None:
@@ -255,7 +255,7 @@ class Dispatcher:
         return 0
 
     def _advance(self, call: Call, route: ImmediateStream) -> int:
-        """Answer what has arrived, up to the first message that has to wait; return the number of messages."""
+        """Answer what has arrived, up to the first message that must wait; return the number of messages."""
         connection = self._connection
         for count in range(_WORK_PER_TURN):
             if not call.open:

@@ -8,7 +8,7 @@ import ngh2
 from exchanger.grpc.call import Call
 from exchanger.grpc.limits import CONNECTION_WINDOW, Budget, ConnectionLimits
 
-# Bytes up to which a lost window is made up for: 64 times the window, and half of what the protocol allows.
+# Bytes up to which lost window is compensated: 64 times the window, and half of what the protocol allows.
 _MAX_TARGET: Final = 2**30
 
 # RFC 9113 section 7.
@@ -40,10 +40,10 @@ class FlowControl:
             self._http.acknowledge_received_data(amount, call.stream_id)
 
     def restore(self) -> bool:
-        """Make up for lost window, if it is much; return whether the connection can go on.
+        """Compensate for lost window, if it is much; return whether the connection can continue.
 
-        The bytes of a DATA frame that a reset cut in two never become an event, so they cannot be given back. Without this, a connection
-        would come to a halt after a thousand requests that were too large.
+        The bytes of a DATA frame that a reset cut in two never become an event, so they cannot be returned. Without this, a connection
+        would stall after a thousand requests that were too large.
         """
         if self._http.local_window_size + self.unread < CONNECTION_WINDOW // 4:
             if self._target > _MAX_TARGET:
@@ -89,7 +89,7 @@ class SendQueue:
         return bool(answered)
 
     def clear(self) -> None:
-        """The connection is over: nothing is queued any more."""
+        """The connection has ended: nothing is queued any more."""
         self._cleared = True
         self.answered_early.clear()
         self._budget.change(-self._counted)

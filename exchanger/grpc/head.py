@@ -60,14 +60,14 @@ TOO_LARGE: Final = refuse(GrpcError(StatusCode.RESOURCE_EXHAUSTED, "too much met
 UNKNOWN_METHOD: Final = refuse(GrpcError(StatusCode.UNIMPLEMENTED, "unknown method"))
 BAD_TIMEOUT: Final = refuse(GrpcError(StatusCode.INTERNAL, "malformed grpc-timeout"))
 
-# Clients that do not speak gRPC get plain HTTP: they would take status 200 for a success. The body says where they ended up.
+# Clients that do not speak gRPC get plain HTTP: they would take status 200 for a success. The body says what server this is.
 _BODY: Final = b"This is a gRPC endpoint: it takes POST with content-type application/grpc.\n"
 _PLAIN: Final[Headers] = ((b"content-type", b"text/plain"), (b"content-length", b"%d" % len(_BODY)))
 NOT_POST: Final = HeadRefusal(StatusCode.INTERNAL, ((b":status", b"405"), (b"allow", b"POST"), *_PLAIN), _BODY)
 NOT_POST_BUT_HEAD: Final = attrs.evolve(NOT_POST, body=b"")
 NOT_GRPC: Final = HeadRefusal(StatusCode.INVALID_ARGUMENT, ((b":status", b"415"), *_PLAIN), _BODY)
 
-# Bytes that each field counts for besides its own: RFC 9113 section 10.5.1.
+# Bytes that each field counts in addition to its own: RFC 9113 section 10.5.1.
 _FIELD_OVERHEAD: Final = 32
 
 

@@ -29,8 +29,8 @@ MAX_SETTINGS: Final = 32
 # Acknowledgements of PING and SETTINGS waiting to be sent (CVE-2019-9512, CVE-2019-9515). They are sent after each batch that was read.
 MAX_OUTBOUND_ACKS: Final = 1000
 
-# Resets in a burst, and per second: unlimited. One Envoy connection carries many users who may all hang up at once, and a limit would cut
-# off everybody else. A reset stream leaves nothing behind (CVE-2023-44487 is about work left behind), so the read rate is limit enough.
+# Resets in a burst, and per second: unlimited. One Envoy connection carries many users who may all hang up at once, and a limit would
+# disconnect all others. A reset stream leaves nothing behind (CVE-2023-44487 is about work left behind), so the read rate is limit enough.
 RESET_BURST: Final = 2**31
 
 # Suspicious but legal frames in a burst, and per second: nghttp2's own defaults, which no gRPC client comes near.
@@ -40,7 +40,7 @@ GLITCH_RATE: Final = 330
 # Bytes that one call may send ahead of its reader; also bounds the unread messages of a streaming call.
 STREAM_WINDOW: Final = 256 * 1024
 
-# Bytes that all calls of a connection may send ahead: 64 streaming calls that nobody reads do not stall the others.
+# Bytes that all calls of a connection may send ahead: 64 streaming calls that are not read do not stall the others.
 CONNECTION_WINDOW: Final = 16 * 1024 * 1024
 
 
@@ -65,8 +65,8 @@ class ConnectionLimits:
     # The same for one call; beyond this its sender waits.
     call_queued_bytes: int = 64 * 1024
 
-    # Until a message that has begun to arrive must be complete, and the whole request of a unary call. Gateways send it in one piece, and
-    # 4 MiB take this long at 1 Mbit/s.
+    # Seconds until a message that has begun to arrive must be complete, and the whole request of a unary call. Gateways send it in one
+    # piece, and 4 MiB take this long at 1 Mbit/s.
     arrival_seconds: float = 30.0
 
 
@@ -87,7 +87,7 @@ def settings(limits: ConnectionLimits) -> dict[int, int]:
         0x3: limits.concurrent_streams,
         0x4: STREAM_WINDOW,
         0x6: MAX_HEADER_LIST,
-        0x9: 1,  # the priorities of RFC 7540 are not used: nobody sends them
+        0x9: 1,  # the priorities of RFC 7540 are deprecated: clients do not send them
     }
 
 
@@ -96,7 +96,7 @@ def settings(limits: ConnectionLimits) -> dict[int, int]:
 _ALL_CONNECTIONS_BYTES: Final = 256 * 1024 * 1024
 
 # A connection may hold this many bytes whatever the others do, so that none is refused through no fault of its own: enough for a check
-# with large headers, or one call's answers. For 4096 connections this is another 256 MiB, so twice the limit is the most ever held.
+# with large headers, or one call's answers. For 4096 connections this is another 256 MiB, so at most twice the limit is ever held.
 _FREE_BYTES: Final = 64 * 1024
 
 
@@ -120,7 +120,7 @@ class Budget:
         return self.used > self.limit and own > _FREE_BYTES
 
 
-# Seconds between two reports of refused connections, so that nobody can flood the log; alerts on logs usually count per minute.
+# Seconds between two reports of refused connections, so that they cannot flood the log; alerts on logs usually count per minute.
 REPORT_INTERVAL: Final = 60.0
 NO_DESCRIPTORS: Final = "the process has no file descriptors left"
 
@@ -137,7 +137,7 @@ class ConnectionAdmission:
     _reported_at: float = attrs.field(default=-math.inf, init=False)
 
     def admit(self, connections: int) -> bool:
-        """Return whether there is room for one more beside ``connections``."""
+        """Return whether there is room for one more connection than ``connections``."""
         if connections < self._limit:
             self.accepted += 1
             return True

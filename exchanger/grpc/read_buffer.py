@@ -1,7 +1,7 @@
-"""What was read from a peer and not parsed yet, handed to the codec in pieces of whole frames.
+"""Unparsed bytes from a peer, passed to the codec in pieces of whole frames.
 
-The codec parses all that it is given, and bytes differ in what they cost by a factor of a thousand: 64 KiB are four DATA frames, or 7,000
-empty ones, or header blocks that refer 60,000 times to a field of 4 KB. The lengths and types of the frames tell before they are parsed.
+The codec parses everything that it is given, and the cost of bytes differs by a factor of a thousand: 64 KiB are four DATA frames, or 7,000
+empty ones, or header blocks that refer 60,000 times to a field of 4 KB. The lengths and types of the frames show it before they are parsed.
 Pieces end between frames, since a request whose DATA arrives in two parts costs more than one that arrives whole.
 """
 
@@ -22,8 +22,8 @@ _WITH_HEADER_BLOCK: Final = frozenset({0x1, 0x9})  # HEADERS, CONTINUATION
 # Bytes of header blocks that cost as much as a frame. Each may be a field of up to 4 KB, which takes the codec 1 µs.
 _BLOCK_BYTES: Final = 12
 
-# Bytes of one frame's header block that count. A longer one is mostly text, which is cheap: the codec takes no list above 256 KiB or 1,024
-# fields, for which it needs 0.1 to 0.4 ms.
+# Bytes of one frame's header block that count. A longer one is mostly text, which is cheap: the codec accepts no list above 256 KiB or
+# 1,024 fields, for which it needs 0.1 to 0.4 ms.
 _MOST_BLOCK_BYTES: Final = 512
 
 # Bytes of a piece: one frame of the greatest size. Such a frame can hold 3,000 messages of a stream (3 ms), counted only after parsing.
@@ -38,7 +38,7 @@ class ReadBuffer:
     cost: int = attrs.field(default=0, init=False)
     _data: bytes = attrs.field(default=b"", init=False, repr=False)
     _start: int = attrs.field(default=0, init=False)
-    _next_frame: int = attrs.field(default=_PREFACE_BYTES, init=False)  # where it begins in the data, or will begin
+    _next_frame: int = attrs.field(default=_PREFACE_BYTES, init=False)  # its position in the data, or the one that it will have
 
     @property
     def pending(self) -> bool:
@@ -75,5 +75,5 @@ class ReadBuffer:
         return data[start:frame]
 
     def clear(self) -> None:
-        """Forget everything: the connection is over."""
+        """Forget everything: the connection has ended."""
         self._data, self._start = b"", 0

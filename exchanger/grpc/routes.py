@@ -1,6 +1,6 @@
 """Callable methods: a closed union of four kinds of route, the routes of a purerpc service, and how its methods are run.
 
-At run time, neither purerpc nor the HTTP/2 code that it brings along is imported here.
+At run time, neither purerpc nor its HTTP/2 code is imported here.
 """
 
 import enum
@@ -25,7 +25,7 @@ Headers = tuple[tuple[bytes, bytes], ...]
 class CallInfo:
     """What a method may know of its call besides the messages. ``deadline`` is in seconds of the server's clock, infinite when unset.
 
-    ``timeout`` is what the caller named, in seconds.
+    ``timeout`` is the caller's own, in seconds.
     """
 
     path: bytes
@@ -34,12 +34,12 @@ class CallInfo:
     timeout: float = math.inf
 
     def begun_at(self, now: float) -> "CallInfo":
-        """Return what is known of a call with the same headers that arrived at ``now``."""
+        """Return the context of a call with the same headers that arrived at ``now``."""
         return CallInfo(self.path, now + self.timeout, self._headers, self.timeout)
 
     @property
     def metadata(self) -> Headers:
-        """The caller's own headers as they came, in order: all but those that HTTP/2 and gRPC reserve."""
+        """The caller's own headers, unchanged and in order: all except those that HTTP/2 and gRPC reserve."""
         return tuple(
             (name, value) for name, value in self._headers if not name.startswith((b":", b"grpc-")) and name not in (b"content-type", b"te")
         )
@@ -51,7 +51,7 @@ class CallInfo:
 
 
 class Deferred:
-    """An answer that comes later, in another participant's turn of the reactor. It waits in no task of its own.
+    """An answer that comes later, in another participant's turn of the reactor. It waits without a task.
 
     The dispatcher sets ``ready`` when the call starts to wait. Call it exactly once, with a function that makes the serialised response;
     that may refuse and fail as ``Immediate.handler`` may. If the call ends first, by a reset, a lost connection, the drain or its deadline,
@@ -62,7 +62,7 @@ class Deferred:
     ready: Callable[[Callable[[], bytes]], None]
 
     def leave(self) -> None:
-        """The call is over: do not call ``ready`` any more."""
+        """The call has ended: do not call ``ready`` any more."""
         raise NotImplementedError
 
 
@@ -72,7 +72,7 @@ class Immediate:
     """A synchronous unary method: serialised request in, serialised response out, or ``Deferred``.
 
     The handler runs in the reader's turn, so it must not block. It refuses with ``GrpcError``. Any other exception is a fault, which is
-    answered with ``instead``, or with INTERNAL where that is ``None``.
+    answered with ``instead``, or with INTERNAL if that is ``None``.
     """
 
     handler: Callable[[bytes, CallInfo], bytes | Deferred]
@@ -194,7 +194,7 @@ async def run_stream(method: StreamMethod, message: bytes, info: CallInfo, recei
     """Run a streaming ``method`` until it has sent all its messages. ``message`` is the request of one that takes a single message.
 
     Raises:
-        GrpcError: from the method, or because a request is not a message of its type.
+        GrpcError: from the method, or because a request is not a message of its type
     """
     kind = method.request_type
     argument = RequestMessages(receive, kind) if method.streaming is Streaming.STREAM_STREAM else _parse(kind, message)

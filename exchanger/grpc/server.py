@@ -76,10 +76,10 @@ class ServerUsage:
 @final
 @attrs.define(eq=False)
 class GrpcServer:
-    """Serves ``routes`` in the turns of ``reactor``, which has to run for longer.
+    """Serves ``routes`` in the turns of ``reactor``, which must run for longer.
 
-    ``on_fault`` learns of every exception that a method should not have raised, ``on_refused`` why a connection is refused, once a minute.
-    Both must neither block nor raise.
+    ``on_fault`` gets every exception that a method should not have raised, ``on_refused`` the reason for refused connections, once a
+    minute. Both must neither block nor raise.
     """
 
     _settings: ServerSettings
@@ -159,7 +159,7 @@ class GrpcServer:
             await self._stopped.wait()
 
     def usage(self) -> ServerUsage:
-        """Look at every connection, and return what they hold now."""
+        """Inspect every connection, and return what they hold now."""
         found = [connection.usage() for connection in self._sessions.values()]
         return ServerUsage(
             connections=len(found),

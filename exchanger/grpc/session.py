@@ -18,11 +18,11 @@ from exchanger.net.reactor import READ, WRITE, Reactor
 from exchanger.net.tcp import RECEIVE_BYTES, StreamEndedError, Transport
 from exchanger.net.timers import NEVER
 
-# What is parsed in one turn, in frames: an empty one costs 2 µs, those that cost most 10 to 20 µs. Clients send the headers of all their
+# Frames that are parsed in one turn: an empty one costs 2 µs, the most expensive ones 10 to 20 µs. Clients send the headers of all their
 # calls before the data, so a turn must have room for both: it has, for 64 calls with header blocks of 60 bytes.
 _WORK_PER_TURN: Final = 320
 
-# What is parsed at once. Only then it is known what its messages and refusals cost.
+# Frames that are parsed at once. The cost of their messages and refusals is known only afterwards.
 _WORK_PER_PIECE: Final = 128
 
 # A read that makes more work than this is followed by a smaller one, so that little is kept in memory for the next turn. A peer starts with
@@ -111,7 +111,7 @@ class Session:
 
     @property
     def tasks(self) -> int:
-        """Calls that wait now, for a task of their own or for an answer that comes later."""
+        """Calls that wait now, in a task or for an answer that comes later."""
         return self._calls.waiting_calls
 
     @property

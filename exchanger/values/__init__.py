@@ -1,1 +1,1 @@
-"""What the service talks about: frozen values that every room may import, and that import no room."""
+"""The values of the service: frozen, importable by every room, and importing no room."""

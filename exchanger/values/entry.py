@@ -1,4 +1,4 @@
-"""Policy as values: who wrote it, where it applies, and what it does. There is no unvalidated entry.
+"""Policy as values: its source, where it applies, and what it does. There is no unvalidated entry.
 
 Must not know: YAML, Kubernetes, or how entries are found for a request.
 """
@@ -55,13 +55,11 @@ HeaderMatch = tuple[str, str]
 class MatchScope:
     """Where an entry or region applies. ``None`` is all hosts, or all methods; ``path_prefix`` "" is every path.
 
-    ``host``: a canonical host, or ``*.`` and one: then all hosts that end with it, after one label or more.
-    ``case_insensitive``: ``path_prefix`` ignores the case of ASCII letters.
-    ``headers``: sorted by name; the request must have all of them. Regions have none.
-    ``within``: a whole-segment prefix, compared with regard to case, that the path must have too; "" and "/" are every path. Only what
-    grants leave of a claim has one.
-    ``narrowed``: grants left whole segments of a plain prefix. It covers what ``path_type`` says, and keeps the place of a plain prefix in
-    the order of entries. Regions have no place.
+    ``host``: a canonical host, or a wildcard (``*.`` and a host): all hosts below it, with one or more additional labels.
+    ``case_insensitive``: ``path_prefix`` ignores the case of ASCII letters. ``headers``: sorted by name; the request must have all of them.
+    Regions have none. ``within``: a whole-segment, case-sensitive prefix that the path must have, too; "" and "/" are every path. Only
+    parts that grants leave of a claim have one. ``narrowed``: grants reduced a plain prefix to whole segments. It covers what ``path_type``
+    says, and keeps the place of a plain prefix in the order of entries. Regions have no place.
     """
 
     host: str | None = None
@@ -75,12 +73,12 @@ class MatchScope:
 
     @property
     def closed(self) -> "MatchScope":
-        """The scope as that of a region, which closes it whatever headers a request has."""
+        """The scope of a region that closes it whatever headers a request has."""
         return attrs.evolve(self, headers=(), narrowed=False) if self.headers or self.narrowed else self
 
     @property
     def rank(self) -> PathType:
-        """The path type that gives an entry its place in the order of entries."""
+        """The path type that determines an entry's place in the order of entries."""
         return PathType.PREFIX if self.narrowed else self.path_type
 
 
@@ -128,7 +126,7 @@ class DenyEntry:
 class ExchangeEntry:
     """Requests that ``match`` covers proceed with a token exchanged for ``target``. ``line`` as for ``DenyEntry``.
 
-    ``resource_metadata``: the URL where clients without a valid token learn how to get one (RFC 9728), "" if there is none.
+    ``resource_metadata``: the URL where clients without a valid token learn how to get one (RFC 9728), "" without one.
     """
 
     source: Source
@@ -159,11 +157,11 @@ class FailClosedRegion:
     """A scope that fails closed, because its author's intention there is unknown. ``reason`` is written for the author.
 
     ``index`` is the position in ``entries`` (``None``: the document as a whole). An invalid entry has a region for each part that it
-    closes, and these differ in their scopes alone. ``line`` and ``column`` are the place to look at, counted from 1 (``None``: there is
-    none); regions that differ in their column alone are equal. ``guessed``: the host is not what the author wrote, who may have meant any
-    host, but what the namespace was granted; such a region reaches as far as one without a host. ``problems`` are what ``reason`` says, one
-    by one, with the place of each. ``area`` confines a region over everything to what its namespace is granted, where that has too many
-    parts for a region each.
+    closes, and these differ only in their scopes. ``line`` and ``column`` are the place to look at, counted from 1 (``None``: unknown);
+    regions that differ only in their column are equal. ``guessed``: the host is not the author's text, which may have meant any host, but
+    one that the namespace was granted; such a region reaches as far as one without a host. ``problems`` are the single problems of
+    ``reason``, each with its place. ``area`` confines a region over everything to what its namespace is granted, if that has too many parts
+    for a region each.
     """
 
     source: Source
@@ -177,7 +175,7 @@ class FailClosedRegion:
     area: GrantedArea | None = attrs.field(default=None, repr=False, kw_only=True)
 
     def parts(self) -> Iterator["FailClosedRegion"]:
-        """Yield a region for each scope of its ``area``, itself if there is none."""
+        """Yield a region for each scope of its ``area``; itself without an area."""
         if self.area is None:
             yield self
         for scope in () if self.area is None else self.area.scopes:

@@ -11,9 +11,9 @@ import attrs
 @final
 @attrs.frozen(repr=False)
 class HeaderFields:
-    """Names in any case and values, a field for each time that it was sent. They may be secret, so nothing shows them.
+    """Names in any case and values, a field for each occurrence. They may be secret, so nothing shows them.
 
-    ``raw``: values came byte for byte, bytes that are not UTF-8 as surrogates (PEP 383). Otherwise a ``!`` in a value may stand for such a
+    ``raw``: values are the raw bytes, those that are not UTF-8 as surrogates (PEP 383). Otherwise a ``!`` in a value may replace such a
     byte, and fields of one name are joined with commas.
     """
 

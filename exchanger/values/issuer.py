@@ -1,6 +1,6 @@
 """Issuers: the token endpoints that operators offer to policies, with the credentials of this client.
 
-``Issuer`` is one that is complete. ``Issuer[R]`` is the same with an ``R`` in the place of each value that is still to be looked up.
+``Issuer`` is complete. ``Issuer[R]`` is the same with an ``R`` in place of each value that must still be looked up.
 
 Must not know: where credentials are stored, or HTTP.
 """
@@ -59,7 +59,7 @@ class SigningKey(Generic[R]):
 
 @enum.unique
 class AssertionType(enum.Enum):
-    """What an assertion that another party made for this client is; the value is the ``client_assertion_type`` (RFC 7521 section 4.2)."""
+    """The type of an assertion that another party issued for this client; the ``client_assertion_type`` (RFC 7521 section 4.2)."""
 
     JWT_BEARER = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
     JWT_SPIFFE = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe"
@@ -68,9 +68,9 @@ class AssertionType(enum.Enum):
 @final
 @attrs.frozen
 class Assertion(Generic[R]):
-    """An assertion that another party made for this client, such as a projected ServiceAccount token.
+    """An assertion that another party issued for this client, such as a projected ServiceAccount token.
 
-    ``subject`` says whom it is about: it stays the same when the assertion is renewed.
+    ``subject`` identifies its subject, which stays the same when the assertion is renewed.
     """
 
     text: Secret | R
@@ -94,7 +94,7 @@ ClientProof = Secret | SigningKey | Assertion | ClientCertificate | None
 @final
 @attrs.frozen
 class Credentials(Generic[R]):
-    """Client id and proof; a ``Secret`` is a client secret. The id may be "" where the proof names the client.
+    """Client id and proof; a ``Secret`` is a client secret. The id may be "" if the proof names the client.
 
     ``generation`` grows with each rotation, so that exchanges under different credentials are never shared.
     """
@@ -106,7 +106,7 @@ class Credentials(Generic[R]):
 
 @enum.unique
 class EndpointProtocol(enum.Enum):
-    """How to speak to the token endpoint; ``AUTO``: HTTP/2 where the TLS handshake agrees on it, else HTTP/1.1."""
+    """The protocol of the token endpoint; ``AUTO``: HTTP/2 if the TLS handshake agrees on it, otherwise HTTP/1.1."""
 
     AUTO = "auto"
     HTTP1 = "http1"
@@ -115,8 +115,8 @@ class EndpointProtocol(enum.Enum):
     __hash__ = object.__hash__
 
 
-# For how long a token may be kept, whatever its issuer says. Below a second nothing is saved; a day is as long as any user should remain
-# able to act after having been withdrawn at the issuer.
+# How long a token may be kept, whatever its issuer says. Less than a second saves nothing; a day is as long as any user should remain able
+# to act after having been withdrawn at the issuer.
 MIN_TTL: Final = "1s"
 MAX_TTL: Final = "24h"
 # Tokens of one issuer that may be kept: at some 2 KiB each, more would not fit into a usual pod.
@@ -157,7 +157,7 @@ class CallLimits:
 
 @enum.unique
 class GrantType(enum.Enum):
-    """What is asked for at the token endpoint; the value is the profile's ``grantType``."""
+    """The grant requested at the token endpoint; the value is the profile's ``grantType``."""
 
     TOKEN_EXCHANGE = "token-exchange"  # RFC 8693
     JWT_BEARER = "jwt-bearer"  # RFC 7523 section 2.1
@@ -169,7 +169,7 @@ class GrantType(enum.Enum):
 @final
 @attrs.frozen
 class ActorToken(Generic[R]):
-    """The actor's token (RFC 8693 section 2.1); ``subject`` says whom it is about, and stays the same when the token is renewed."""
+    """The actor's token (RFC 8693 section 2.1); ``subject`` identifies its subject, which stays the same when the token is renewed."""
 
     token: Secret | R
     type: str
@@ -187,7 +187,7 @@ class ActorCredentials:
 @final
 @attrs.frozen
 class Grant(Generic[R]):
-    """What a token request to an issuer says beside subject, target and client. ``requested_token_type`` "" is not sent.
+    """Parameters of a token request besides subject, target and client. ``requested_token_type`` "" is not sent.
 
     ``parameters`` are names and values that the operator adds; a value may be secret.
     """
@@ -208,12 +208,12 @@ AUTHORIZATION: Final = "authorization"
 @final
 @attrs.frozen
 class SubjectRules:
-    """Where a caller's token is read from, and which tokens are good enough to be exchanged.
+    """Where a caller's token is read from, and which tokens may be exchanged.
 
     ``headers`` are names in lower case. With ``issuers``, a token passes only if one of them issued it, for one of ``audiences``, and its
-    signature fits a key at ``jwks_uri``, or "" one that its issuer publishes. Without, the token endpoint judges alone.
+    signature fits a key at ``jwks_uri``, or "" one that its issuer publishes. Without, only the token endpoint judges.
 
-    ``removed`` are the headers that a request with an exchanged token must not have any more; Authorization holds that token.
+    ``removed`` are the headers that must be removed on an exchange; Authorization holds the new token.
     """
 
     headers: tuple[str, ...] = (AUTHORIZATION,)
@@ -229,7 +229,7 @@ class SubjectRules:
 
 @enum.unique
 class ErrorStyle(enum.Enum):
-    """How failures of an exchange are told to the caller; ``REFERENCE``: as the Go service does."""
+    """How the caller learns of failures; ``REFERENCE``: as from the Go service."""
 
     REFERENCE = "reference"
     STRICT = "strict"
@@ -242,11 +242,11 @@ class ErrorStyle(enum.Enum):
 class Issuer(Generic[R]):
     """An issuer by its profile. ``bearer_realm`` "" means the global realm, ``proxy`` ``None`` the environment's, ``cache`` ``None`` none.
 
-    ``token_endpoint`` is "" where the metadata of the issuer ``discovery`` has it (RFC 8414). ``ca_pem`` are the only authorities that are
-    trusted, ``None`` those of the system.
+    ``token_endpoint`` is "" if the metadata of the issuer ``discovery`` names it (RFC 8414). ``ca_pem`` are the only trusted CA
+    certificates, ``None`` those of the system.
 
-    ``previous`` are the credentials that ``credentials`` replaced a short while ago, at the same token endpoint, which may not know the new
-    ones yet. They count in comparisons: exchanges that may fall back to them are not shared with those that may not.
+    ``previous`` are the recent predecessors of ``credentials`` at the same token endpoint, which may not know the new ones yet. They count
+    in comparisons: exchanges that may fall back to them are not shared with those that may not.
     """
 
     name: str

@@ -15,9 +15,9 @@ from exchanger.codes.code import Code
 from exchanger.util.text import printable
 from exchanger.values.text import POLICY_LIMIT
 
-# Notices that are listed; more are one mistake made many times, and their number says so.
+# Notices that are listed; more are one mistake made many times, and only their number is reported.
 MAX_NOTICES: Final = 20
-# Characters of what a notice is about: ``namespace/name`` and a word or two before it.
+# Characters of a notice's subject: ``namespace/name`` and a word or two before it.
 SUBJECT_LIMIT: Final = POLICY_LIMIT + 32
 # Characters of a sentence, which may name two selectors.
 TEXT_LIMIT: Final = 1024
@@ -34,7 +34,7 @@ def _sentence(text: str) -> str:
 @final
 @attrs.frozen
 class Notice:
-    """A subject, what is probably wrong with it, and what to do. All are bounded and printable. What is about policies has a code."""
+    """A subject, its probable mistake, and what to do. All are bounded and printable. Notices about policies have a code."""
 
     subject: str = attrs.field(converter=_subject)
     text: str = attrs.field(converter=_sentence)

@@ -21,11 +21,11 @@ class HttpRequest:
     """One HTTP request as the gateway saw it, before any normalisation of host and path.
 
     ``method`` is in upper case; ``host`` is the first non-empty of ``:authority``, ``host`` and the gateway's own host attribute; ``path``
-    carries the query. ``authorization`` is the joined value of the header, ``None`` if it is absent or empty.
+    includes the query. ``authorization`` is the joined value of the header, ``None`` if it is absent or empty.
     ``target_authority`` is the authority of an absolute-form path, which is reduced to its path; "" for any other form.
-    ``path_is_raw``: the path came byte for byte; otherwise a ``!`` in it may stand for a byte that is not UTF-8. ``fields`` are all header
-    fields, if a policy needs them, and no part of what requests are compared by. ``request_id`` is ``x-request-id`` as it came, repeated
-    values joined with a comma.
+    ``path_is_raw``: the path is the raw bytes; otherwise a ``!`` in it may replace a byte that is not UTF-8. ``fields`` are all header
+    fields, if a policy needs them; comparisons ignore them. ``request_id`` is the unchanged ``x-request-id``, repeated values joined with a
+    comma.
     """
 
     method: str

@@ -1,4 +1,4 @@
-"""Label selectors: which labelled objects count, in the language of Kubernetes.
+"""Label selectors of Kubernetes.
 
 Grammar and meaning are those of the API server
 (https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors), so that a selector picks the same
@@ -31,7 +31,7 @@ _PUNCTUATION = frozenset({"=", "==", "!=", "!", "(", ")", ",", "<", ">"})
 @final
 @attrs.frozen
 class OneOf:
-    """The label is there and has one of ``values``; ``=`` and ``==`` are the case of a single value."""
+    """The label exists and has one of ``values``; ``=`` and ``==`` are the case of a single value."""
 
     key: str
     values: frozenset[str]
@@ -49,7 +49,7 @@ class NoneOf:
 @final
 @attrs.frozen
 class Present:
-    """The label is there, whatever its value."""
+    """The label exists, with any value."""
 
     key: str
 
@@ -57,7 +57,7 @@ class Present:
 @final
 @attrs.frozen
 class Absent:
-    """The label is not there."""
+    """The label does not exist."""
 
     key: str
 
@@ -65,7 +65,7 @@ class Absent:
 @final
 @attrs.frozen
 class Above:
-    """The label is there and is a decimal integer greater than ``bound``."""
+    """The label exists and is a decimal integer greater than ``bound``."""
 
     key: str
     bound: int
@@ -74,7 +74,7 @@ class Above:
 @final
 @attrs.frozen
 class Below:
-    """The label is there and is a decimal integer less than ``bound``."""
+    """The label exists and is a decimal integer less than ``bound``."""
 
     key: str
     bound: int
@@ -102,7 +102,7 @@ def parse_selector(text: str) -> Selector:
     """Read a selector such as ``team=orders,stage notin (test, dev),!legacy``; a blank text selects everything.
 
     Raises:
-        ValueError: the text is not a selector; the message says what is wrong with it.
+        ValueError: the text is not a selector; the message says what is wrong with it
     """
     return _Parser(tokens=(*_TOKEN.findall(text), "")).selector()
 

@@ -1,7 +1,8 @@
-"""A request path made fit to be shown: nothing that any server may read as a query, a parameter, a fragment or user information.
+"""Cuts a request path so that it can be shown: nothing that a server may read as a query, a parameter, a fragment or user information.
 
-A path is shown up to the first delimiter, or the first thing that could decode to one. Every percent sign in what is left is followed by
-two digits or by what no decoder takes for a digit, so that one look finds where user information begins, however often servers decode.
+A path is shown up to the first delimiter, or the first character or escape that could decode to one. Every percent sign in the rest is
+followed by two digits or by something that no decoder takes for a digit, so that one search finds where user information begins, however
+often servers decode.
 
 Must not know: policy, or what a path is matched with.
 """
@@ -29,10 +30,10 @@ _shown: Final = re.compile(f"(?:[^?#;%{_ODD}]++|{_ESCAPE}(?:{_HARMLESS}|(?={_NO_
 _find_ats: Final = re.compile(f"@|{_ESCAPE}40").finditer
 
 _SLASH: Final = rf"(?:[/\\]|{_ESCAPE}(?:2[Ff]|5[Cc]))"
-# What servers drop or trim. ``!`` may stand for a byte that the gateway has masked.
+# What servers drop or trim. ``!`` may replace a byte that the gateway has masked.
 _BLANK: Final = rf"(?:[^\x21-\x7e]|!|{_ESCAPE}(?:[01].|2[01]|7[Ff]|[89A-Fa-f].))"
-# User information may begin where a path does not begin with a slash, after two of them (RFC 3986 section 4.2), or with a segment that has
-# a colon: the two slashes before it may have been merged.
+# User information may begin at the start of a path without a slash, after two slashes (RFC 3986 section 4.2), or with a segment that has a
+# colon: the two slashes before it may have been merged.
 _find_userinfo: Final = re.compile(
     rf"^(?![/\\])(?:[A-Za-z][A-Za-z0-9+.-]*+:[/\\]++)?+()"
     rf"|{_SLASH}{_BLANK}*+{_SLASH}(?:{_SLASH}|{_BLANK})*+()"
@@ -42,9 +43,9 @@ _COLON: Final = 3  # the group that ends behind the colon
 
 
 def redacted(path: str, limit: int) -> str:
-    """Return at most ``limit`` characters of what may be shown of ``path``; characters that do not print are left as they are.
+    """Return at most ``limit`` characters of ``path`` that may be shown; characters that do not print are unchanged.
 
-    What is left out leaves an ellipsis, but query and fragment leave nothing. What is shown stays the same when it is redacted again.
+    An ellipsis marks omissions, except of query and fragment. The result stays the same when it is redacted again.
     """
     plain = _plain(path, 0, limit + 1)
     if plain is not None and plain.end() <= limit and path.find("@", plain.end()) < 0:
@@ -68,7 +69,7 @@ def redacted(path: str, limit: int) -> str:
 
 
 def _shown_to(path: str, limit: int) -> tuple[int, bool]:
-    """Return where what may be shown ends, user information apart, and whether a delimiter is the end of it."""
+    """Return where the part that may be shown ends, apart from user information, and whether it ends with a delimiter."""
     found = _shown(path, 0, limit)
     return (0, False) if found is None else (found.end(), found[1] is not None)
 

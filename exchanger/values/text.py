@@ -9,7 +9,7 @@ from typing import Final
 from exchanger.util.text import printable
 from exchanger.values.shown_path import redacted
 
-# Characters of a path in a log line; the rest of a longer one tells operators nothing.
+# Characters of a path in a log line; the rest of a longer one does not help operators.
 PATH_LIMIT: Final = 512
 # RFC 1035 section 2.3.4 (https://www.rfc-editor.org/rfc/rfc1035#section-2.3.4): 255 octets for a name.
 HOST_LIMIT: Final = 255

@@ -50,9 +50,9 @@ class Cache(enum.Enum):
     NONE = "none"
     # From a token that was kept.
     HIT = "hit"
-    # From a token endpoint call of its own.
+    # From a call to the token endpoint.
     MISS = "miss"
-    # From a call that was under way for an equal request.
+    # From the call of an equal request that was in progress.
     COALESCED = "shared"
 
     __hash__ = object.__hash__
@@ -75,9 +75,9 @@ class TokenCall:
 @final
 @attrs.frozen
 class StepUp:
-    """What a caller needs so that an exchange succeeds, as RFC 6750 section 3, RFC 9470 section 3 and Entra ID (``claims``) have it.
+    """What a caller needs so that an exchange succeeds, as RFC 6750 section 3, RFC 9470 section 3 and Entra ID (``claims``) define it.
 
-    Each text can stand in a challenge as it is, and is "" if the token endpoint does not say.
+    Each text fits into a challenge unchanged, and is "" if the token endpoint does not say.
     """
 
     error: str
@@ -90,9 +90,9 @@ class StepUp:
 @final
 @attrs.frozen
 class SubjectVerdict:
-    """What verification found of a caller's token. ``actors`` is "" or a digest of those who act for its subject (RFC 8693 section 4.1).
+    """The result of verifying a caller's token. ``actors`` is "" or a digest of its subject's actors (RFC 8693 section 4.1).
 
-    ``refusal`` is "" if the token passed, and otherwise says why it did not, in words of our own.
+    ``refusal`` is "" if the token passed, and otherwise says why it did not, in our own words.
     """
 
     actors: str = ""
@@ -103,13 +103,13 @@ class SubjectVerdict:
 @quickly_made
 @attrs.frozen(weakref_slot=False)
 class ExchangedToken:
-    """The exchange succeeded; ``access_token`` can be sent as a bearer token. ``call``, ``cache`` and ``expires_at`` are not part of it.
+    """The exchange succeeded; ``access_token`` can be sent as a bearer token. Equality ignores ``call``, ``cache`` and ``expires_at``.
 
-    ``subject`` is the verdict of verification on the caller's token, ``None`` where it is not verified.
+    ``subject`` is the result of verifying the caller's token, ``None`` if it is not verified.
 
     ``expires_in`` is the token's lifetime in seconds from when it was issued (RFC 6749 section 5.1,
     https://www.rfc-editor.org/rfc/rfc6749#section-5.1), ``None`` if the token endpoint did not say. ``expires_at`` is when it expires at
-    the earliest, in seconds since the epoch, ``None`` if that is not known.
+    the earliest, in seconds since the epoch, ``None`` if unknown.
     """
 
     access_token: Secret
@@ -125,13 +125,14 @@ class ExchangedToken:
 class ExchangeFailure:
     """The exchange failed, in the form in which the client may see it.
 
-    ``status`` is 400, 401 or 500, and ``errors: strict`` replaces it;
-    ``body`` is JSON without anything of the token endpoint's, except with error passthrough;
-    ``www_authenticate`` holds the token endpoint's challenges to relay; ``http_status`` is the token endpoint's own, if it answered.
-    The others are not part of the outcome, and never reach the client: ``retry_after`` is for how long the token endpoint asks not to be
-    called, in seconds, ``None`` if it does not; ``oauth_error`` is the token endpoint's error code if it is a
-    registered one, "" otherwise, and ``detail`` says more, in words of our own. ``step_up``: what the caller needs, if the token endpoint
-    asks for more. ``too_late``: the gateway's time was up.
+    ``status`` is 400, 401 or 500; ``errors: strict`` replaces it. ``body`` is JSON without any text of the token endpoint, except with
+    error passthrough. ``www_authenticate`` holds the token endpoint's challenges to relay; ``http_status`` is the token endpoint's own, if
+    it answered.
+
+    The others do not count in comparisons, and never reach the client: ``retry_after`` is for how long the token endpoint asks not to be
+    called, in seconds, ``None`` if it does not; ``oauth_error`` is the token endpoint's error code if it is registered, "" otherwise, and
+    ``detail`` says more, in our own words. ``step_up``: what the caller needs, if the token endpoint requires more. ``too_late``: the
+    gateway's time was up.
     """
 
     diagnostic: Diagnostic
@@ -159,8 +160,8 @@ TokenOutcome = ExchangedToken | ExchangeFailure
 class TokenRequest:
     """An exchange to make. Equal requests may share an exchange, whatever their trace contexts.
 
-    ``namespace`` is that of the policy that asks for it: where calls have to queue, namespaces take turns. ``actor_token`` is the token of
-    the client, where that is the actor; it is added on the way.
+    ``namespace`` is that of the policy: if calls have to queue, namespaces take turns. ``actor_token`` is the client's own token if it is
+    the actor; a later stage adds it.
     """
 
     issuer: Issuer
@@ -179,7 +180,7 @@ class TokenRequest:
 class ExchangeRecord:
     """One token endpoint call that ended. ``kind`` is ``None`` on success; ``started`` and ``duration`` are those of ``DecisionRecord``.
 
-    ``span`` is its place in its trace, ``None`` where there is no tracing; ``port`` is ``None`` for an unusable endpoint.
+    ``span`` is its place in its trace, ``None`` without tracing; ``port`` is ``None`` for an unusable endpoint.
     """
 
     endpoint_host: str
@@ -194,7 +195,7 @@ class ExchangeRecord:
 @final
 @attrs.frozen
 class CoalescedRecord:
-    """A request that joined a call already under way; ``trace`` is its own, ``shared`` that of the request that made the call."""
+    """A request that joined a call in progress; ``trace`` is its own, ``shared`` that of the request that made the call."""
 
     endpoint_host: str
     trace: TraceContext

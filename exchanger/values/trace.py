@@ -1,10 +1,12 @@
-"""The trace that a request is part of (https://www.w3.org/TR/trace-context/, https://www.w3.org/TR/baggage/): its headers read and bounded.
+"""The trace of a request: its headers, read and bounded.
+
+Sources: https://www.w3.org/TR/trace-context/ and https://www.w3.org/TR/baggage/.
 
 There is one reading of ``traceparent`` for all users, so that spans, the console and the choice between a caller's trace and a gateway's
-agree. Lists are cut to what everybody has to pass on: whole members only, and as many as the standards ask for. A gateway copies these
-headers from its callers, so they may be of any length and hold anything.
+agree. Lists are cut to what every participant must pass on: whole members only, and as many as the standards require. A gateway copies
+these headers from its callers, so they may have any length and content.
 
-Must not know: what members mean, how ids are made, which traces are recorded, or what becomes of spans.
+Must not know: the meaning of members, how ids are made, which traces are recorded, or where spans go.
 """
 
 import re
@@ -17,15 +19,15 @@ MAX_TRACESTATE: Final = 512
 MAX_TRACESTATE_MEMBERS: Final = 32
 # Characters of a member of ``tracestate`` beyond which it goes first.
 LARGE_MEMBER: Final = 128
-# Characters of ``baggage``, which are bytes (non-ASCII ones go nowhere), and its members (https://www.w3.org/TR/baggage/#limits).
+# Characters of ``baggage``, which are bytes (non-ASCII ones are dropped), and its members (https://www.w3.org/TR/baggage/#limits).
 MAX_BAGGAGE: Final = 8192
 MAX_BAGGAGE_MEMBERS: Final = 64
-# Characters of a list that are looked at: each costs time, and what comes after would go first in any case.
+# Characters of a list that are considered: each costs time, and later members would be dropped first anyway.
 _LOOKED_AT: Final = 2 * MAX_BAGGAGE
 # The trace flag of a caller that may have recorded the trace (section 3.2.2.5.1).
 SAMPLED: Final = 0x01
 
-# Section 3.2.2. Version 00 ends with the flags; a later one may go on after a dash, and ff is invalid, as are ids of zeros only.
+# Section 3.2.2. Version 00 ends with the flags; a later one may continue after a dash, and ff is invalid, as are ids of zeros only.
 _TRACEPARENT: Final = re.compile(
     r"(?:00(?=.{53}\Z)|(?!00|ff)[0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?"
 )
@@ -54,7 +56,7 @@ def bounded_tracestate(text: str) -> str:
 
 
 def bounded_baggage(text: str) -> str:
-    """Return ``text``; if it is too long, its first members, without those that do not fit beside them."""
+    """Return ``text``; if it is too long, its first members, without those that do not fit."""
     if len(text) <= MAX_BAGGAGE and text.count(",") < MAX_BAGGAGE_MEMBERS:
         return text
     kept: list[str] = []
@@ -76,7 +78,7 @@ def _members(text: str) -> list[str]:
 @final
 @attrs.frozen
 class TraceContext:
-    """W3C trace context and baggage as they came, bounded; "" is absent."""
+    """W3C trace context and baggage, bounded but otherwise unchanged; "" is absent."""
 
     traceparent: str = ""
     tracestate: str = attrs.field(default="", converter=bounded_tracestate, repr=False)
@@ -89,9 +91,9 @@ NO_TRACE: Final = TraceContext()
 @final
 @attrs.frozen
 class SpanContext:
-    """The place of a span in its trace. Ids are lower-case hex of 32 and 16 characters; ``parent_id`` is "" where the trace begins here.
+    """The place of a span in its trace. Ids are lower-case hex of 32 and 16 characters; ``parent_id`` is "" if the trace starts here.
 
-    ``flags`` are W3C's trace flags; ``tracestate`` and ``baggage`` are as they came.
+    ``flags`` are W3C's trace flags; ``tracestate`` and ``baggage`` are those received.
     """
 
     trace_id: str

@@ -1,4 +1,4 @@
-"""What the policy says of one request: the closed set of verdicts.
+"""The policy's verdict on one request: a closed set.
 
 Must not know: how a verdict is found, or how it is answered.
 """
@@ -20,7 +20,7 @@ class NoMatch:
 @final
 @attrs.frozen
 class Unhealthy:
-    """What the authors want for this request is unknown: a region covers it, or entries conflict.
+    """The authors' intention for this request is unknown: a region covers it, or entries conflict.
 
     ``reason`` is written for the author. ``source`` is the document to look at, ``None`` if there is more than one; ``index`` is the entry
     in it, ``None`` for the document as a whole.
