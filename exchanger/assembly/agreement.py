@@ -1,8 +1,8 @@
-"""Versions of the policy that newer ones may not loosen, since the newest one is no moment of its source yet.
+"""Versions of the policy that newer ones may not loosen, because the newest one is not a consistent state of its source yet.
 
-While a document is unread, or a feed is behind, each part of a version shows another moment. A deny that moved to another Namespace is gone
-from one and not yet in the other, and no mixed state tells this from a deny that was withdrawn. So what tightens takes effect at once, and
-what would loosen waits: the versions before it stay in force beside the newest one, until that is a moment of the source again.
+While a document is unread, or a feed is behind, the parts of a version show different moments. A deny that moved to another Namespace is
+gone from one and not yet in the other, and a mixed state looks the same for a deny that was withdrawn. So changes that tighten take effect
+at once, and changes that would loosen wait: the versions before them stay in force beside the newest one, until that is consistent again.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from exchanger.values.entry import DenyEntry
 # Versions that are held at a time; each costs requests about as much as the newest one. The first one of an outage has everything that was
 # in force before, and each further one what came and went during it. Beyond, edits and withdrawals wait, and only new documents do not.
 MAX_HELD: Final = 8
-# Entries of a version that are looked at for one that loosens, in a quarter of a millisecond; more of them count as such.
+# Entries of a version that are checked for loosening, in a quarter of a millisecond; with more of them it counts as loosening.
 MAX_LOOKED_AT: Final = 5_000
 # The same for documents.
 MAX_DOCUMENTS: Final = 500
@@ -27,7 +27,7 @@ MAX_DOCUMENTS: Final = 500
 @final
 @attrs.frozen
 class _Held:
-    """A version, and the time at which a newer one took its place."""
+    """A version, and the time at which a newer one replaced it."""
 
     snapshot: PolicySnapshot
     until: float
@@ -38,7 +38,7 @@ class _Held:
 class Agreement:
     """Holds versions, the newest first, for at most ``limit`` seconds unless that is 0. Times are of the caller's clock.
 
-    A version that was in force for less than ``apart`` seconds after one that is held is not held.
+    A version that was in force for less than ``apart`` seconds after a held one is not held.
     """
 
     limit: float = 0.0
@@ -59,9 +59,9 @@ class Agreement:
         return tuple(held.snapshot for held in self._versions)
 
     def hold(self, before: PolicySnapshot, change: Change, now: float) -> bool:
-        """Hold ``before``, whose place ``change`` takes, if that may loosen anything; return whether it is the first one.
+        """Hold ``before``, which ``change`` replaces, if that may loosen anything; return whether it is the first one.
 
-        Where no more can be held, it is not: what it denies beyond the others came during the same outage.
+        If no more can be held, it is not: its additional denials arrived during the same outage.
         """
         if self.is_full or not _may_loosen(before, change):
             return False
@@ -72,7 +72,7 @@ class Agreement:
         return first
 
     def is_over(self, caught_up_until: float, now: float) -> bool:
-        """Whether a version need not be held any longer: every feed was caught up after it was replaced, or its time is up."""
+        """Whether a version need not be held any longer: every feed was caught up after its replacement, or its time is up."""
         return any(not self._holds(held, caught_up_until, now) for held in self._versions)
 
     def release(self, caught_up_until: float, now: float) -> None:

@@ -1,14 +1,14 @@
-"""Builds versions of the policy from documents as they come and go.
+"""Builds versions of the policy from documents as they are added and removed.
 
 Documents are read in the order of the ``Backlog``, in two lanes, so cheap ones never wait for expensive ones. Each lane applies what it has
-read to the newest policy, and a version has whatever is ready: until a new text is read, the one before it stays in force.
+read to the newest policy, and a version has whatever is ready: until a new text is read, the previous one stays in force.
 
-What is taken away comes first. A document that is withdrawn leaves the policy at once, whatever its size, and those of one namespace in one
-version, which is made in slices. The heavy lane sweeps up what they leave behind.
+Withdrawals come first. A withdrawn document leaves the policy at once, whatever its size, and those of one namespace in one version, which
+is made in slices. The heavy lane sweeps what they leave behind.
 
-So a version is no moment of the source while anything is unread: a denial that moves to a large document of another namespace is gone from
-one place and not yet in the other. Until everything is read, such a version loosens nothing that the ones before it do not (see
-``agreement``), for a bounded time.
+So a version is not a consistent state of the source while anything is unread: a denial that moves to a large document of another namespace
+is gone from one place and not yet in the other. Until everything is read, such a version loosens nothing that the ones before it do not
+(see ``agreement``), for a bounded time.
 
 Must not know: where documents come from, or who reads the policy.
 """

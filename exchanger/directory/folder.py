@@ -26,13 +26,13 @@ from exchanger.values.selector import Selector
 SUFFIXES: Final = (".yaml", ".yml", ".json")
 # Manifest files; a scan reads the attributes of each, in some microseconds.
 MAX_FILES: Final = 20_000
-# Levels of folders; nobody keeps manifests deeper.
+# Levels of folders; manifests are never nested deeper.
 MAX_DEPTH: Final = 16
 # Files of any kind and folders; a folder with more was not meant for manifests, and listing it takes a good part of a second.
 MAX_ENTRIES: Final = 100_000
 # A file that changed so recently may change again without a sign of it: file systems keep times in steps of up to 2 s (FAT).
 YOUNG_S: Final = 2.0
-# The root of a volume has it, and nobody but root may list it.
+# The root of a volume has it, and only root may list it.
 NO_FOLDERS: Final = frozenset({"lost+found"})
 _ENDINGS: Final = ", ".join(SUFFIXES)
 # A manifest's name with something after it, such as ``.txt`` or ``~``.
@@ -46,9 +46,9 @@ Signature = tuple[int, int, int, int, int]
 @final
 @attrs.frozen
 class File:
-    """One file: its manifests when it last was readable (``None``: never), and what is wrong with it now.
+    """One file: its manifests when it last was readable (``None``: never), and its current problem.
 
-    ``signature`` is its state when it was read, ``None`` if it has to be read again in any case; ``digest`` is that of its bytes.
+    ``signature`` is its state when it was read, ``None`` if it must be read again; ``digest`` is that of its bytes.
     """
 
     signature: Signature | None
@@ -65,9 +65,9 @@ class File:
 @final
 @attrs.frozen
 class Scan:
-    """What is known after a scan. ``files`` are sorted by name; ``problem`` is what is wrong with the folder itself.
+    """The state after a scan. ``files`` are sorted by name; ``problem`` is that of the folder itself.
 
-    ``others`` are the names, in their order, of what is there and not read, folders with a slash at the end.
+    ``others`` are the sorted names of everything that is not read, folders with a slash at the end.
     """
 
     files: tuple[tuple[str, File], ...] = ()
@@ -114,7 +114,7 @@ def scan(root: Path, before: Scan, wall: Callable[[], float] = SYSTEM.wall) -> S
 
 
 def manifest_names(root: Path, others: list[str]) -> Iterator[str]:
-    """Return the names of the manifest files below ``root``; ``others`` gets the names of what is not read.
+    """Return the names of the manifest files below ``root``; ``others`` receives the names of what is not read.
 
     Hidden files and folders are left out. Kubernetes keeps a mounted ConfigMap in such a folder and links to it from visible names.
     """

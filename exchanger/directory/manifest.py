@@ -1,6 +1,6 @@
-"""The bytes of a manifest file as the Namespaces and ConfigMaps in it, or why they cannot be read. Total.
+"""Parses the bytes of a manifest file into its Namespaces and ConfigMaps, or says why they cannot be read. Total.
 
-Must not know: files, selectors, or what a policy document says.
+Must not know: files, selectors, or the content of policy documents.
 """
 
 import json
@@ -84,7 +84,7 @@ def read_manifests(data: bytes, *, is_json: bool) -> tuple[Manifest, ...] | Unre
 
 
 def read_document(document: object, index: int) -> tuple[Manifest, ...] | UnreadableFile:
-    """Return what is in one document of a file, as ``plain`` or ``read_json`` makes it, or what is wrong with it. Never raises."""
+    """Return what one document of a file contains, as ``plain`` or ``read_json`` makes it, or its problem. Never raises."""
     try:
         return tuple(_manifests(document, f"document {index}", None))
     except _UnreadableError as wrong:
@@ -100,7 +100,7 @@ def objects_of(manifests: Iterable[Manifest]) -> Iterator[PolicyObject]:
 
 
 def read_json(text: str) -> object | UnreadableFile:
-    """Return the value that a JSON file has, or what is wrong with it. Never raises."""
+    """Return the value of a JSON file, or its problem. Never raises."""
     if text.startswith("\ufeff"):  # RFC 8259 section 8.1 (https://www.rfc-editor.org/rfc/rfc8259#section-8.1)
         return UnreadableFile("is not JSON: it begins with a byte order mark", line=1, column=1)
     try:
@@ -165,7 +165,7 @@ def _manifests(document: object, place: str, kind_of_list: str | None) -> Iterat
 
 
 def _is_chart(document: dict[object, object]) -> bool:
-    """Tell whether this is a Chart.yaml (https://helm.sh/docs/topics/charts/#the-chartyaml-file), which has an apiVersion of its own."""
+    """Return whether this is a Chart.yaml (https://helm.sh/docs/topics/charts/#the-chartyaml-file), which has its own apiVersion."""
     return {"name", "version"} <= document.keys() and not {"metadata", "data", "items", "entries"} & document.keys()
 
 
@@ -180,7 +180,7 @@ def _without_kind(document: dict[object, object], place: str) -> Iterator[Passed
 def _of_another_kind(kind: str, version: str, place: str) -> Iterator[PassedOver]:
     """Yield a hint for a misspelt kind or version, and nothing for other kinds of object."""
     if "." in version.partition("/")[0]:
-        return  # the group is somebody's own, and has kinds of its own
+        return  # a group of the user's, with its own kinds
     if kind in _KINDS:
         if version != "v1":
             yield PassedOver(f"{place} is a {kind} of {printable(version, _SHOWN)!r}, and is skipped", "write apiVersion: v1")

@@ -28,7 +28,7 @@ from exchanger.values.selector import Selector
 RESCAN_S: Final = 0.7
 # Seconds in which notifications gather: an edit is several of them, and should be one version.
 DEBOUNCE_S: Final = 0.1
-# Documents that are handed on in one step of the event loop, which takes 2 ms.
+# Documents that are passed on in one step of the event loop, which takes 2 ms.
 STEP: Final = 200
 
 
@@ -49,7 +49,7 @@ class DirectorySettings:
 @final
 @attrs.frozen
 class _State:
-    """What a scan starts from. ``unknown`` are the files that have never been readable since the first scan.
+    """The input of a scan. ``unknown`` are the files that have never been readable since the first scan.
 
     ``notices`` are by ``grants``.
     """
@@ -75,7 +75,7 @@ class _Change:
 @final
 @attrs.define(eq=False)
 class DirectorySource:
-    """Publishes complete snapshots. ``issuers`` are the profiles that entries may refer to, ``grants`` what they are held against.
+    """Publishes complete snapshots. ``issuers`` are the profiles that entries may refer to, ``grants`` those that restrict documents.
 
     ``on_notices`` gets the probable mistakes whenever they may have changed, and ``on_published`` each version that differs. Neither may
     block or raise.
@@ -95,7 +95,7 @@ class DirectorySource:
     _emptied: int = attrs.field(default=0, init=False)
     _state: _State | None = attrs.field(default=None, init=False)
     _published: bool = attrs.field(default=False, init=False)
-    # One thread at a time: a scan starts from what the one before it found.
+    # One thread at a time: a scan starts from the previous result.
     _limiter: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1), init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -129,7 +129,7 @@ class DirectorySource:
         self._assembler.use_grants(grants)
 
     async def _notifications(self, end: trio.Event) -> AsyncGenerator[None]:
-        """Yield when something may have changed, and every ``RESCAN_S`` in any case; ``end`` stops the thread that waits for it."""
+        """Yield when something may have changed, and every ``RESCAN_S``; ``end`` stops the waiting thread."""
         while True:
             try:
                 changes = watchfiles.awatch(
@@ -151,7 +151,7 @@ class DirectorySource:
             yield
 
     async def _rescan(self) -> None:
-        # Abandoned when cancelled: a scan only reads, and what it found is dropped.
+        # Abandoned when cancelled: a scan only reads, and its result is dropped.
         found = await self.network.run_sync(self._scan, self._state, abandon_on_cancel=True, limiter=self._limiter)
         before, (self._state, changes) = self._state, found
         self._assembler.issuers = self._state.issuers
@@ -193,8 +193,8 @@ class DirectorySource:
         same_rules = before is not None and before.issuers == issuers and before.grants is grants
         if before is not None and same_rules and (scanned.files, scanned.others) == (known.files, known.others):
             return attrs.evolve(before, scanned=scanned), ()
-        # After a restart nobody remembers what an unreadable file said, so until it can be read it closes everything. A file that appears
-        # unreadable later has never been in force, and takes nothing away from what is.
+        # After a restart the previous content of an unreadable file is unknown, so until it can be read it closes everything. A file that
+        # appears unreadable later has never been in force, and withdraws nothing.
         unknown = {name: reason for name, reason in scanned.unknown().items() if before is None or name in before.unknown}
         documents = select(scanned.manifests(), settings.namespace_selector, settings.configmap_selector, grants.limits)
         documents.update({Source(UNKNOWN_NAMESPACE, name): UnknownDocument(f"the file {reason}") for name, reason in unknown.items()})

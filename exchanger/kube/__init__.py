@@ -1,1 +1,1 @@
-"""Policy from a Kubernetes API server: list, watch, and what is made of it."""
+"""Policy from a Kubernetes API server: lists, watches, and the policy versions that follow from them."""

@@ -1,7 +1,7 @@
 """Core/v1 Event objects about ConfigMaps, and how one is written: created, or counted again if it exists; retried for a while.
 
-Of an Event's two forms this is the one that counts repetitions, which every tool shows. ``kubectl describe`` looks for Events by the
-``uid`` of the object, so the ConfigMap's is in it. Source: https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/.
+Of the two kinds of Events this is the one that counts repetitions, which every tool shows. ``kubectl describe`` finds Events by the ``uid``
+of the object, so they contain the ConfigMap's. Source: https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/.
 """
 
 import enum
@@ -56,16 +56,16 @@ class EventReason(enum.Enum):
     INVALID = "InvalidPolicy"
     # An entry conflicts with another one.
     CONFLICTING = "ConflictingPolicy"
-    # Entries are outside what the Namespace is granted, and count for nothing; or would be, and would.
+    # Entries are outside what the Namespace is granted, and have no effect; or would be, and would have none.
     REFUSED = "PolicyRefused"
-    # The document was invalid, had conflicts or was refused, and that is over.
+    # The document was invalid, had conflicts or was refused, and is no longer.
     ACCEPTED = "PolicyAccepted"
 
 
 @final
 @attrs.frozen
 class Report:
-    """What to tell the author of one ConfigMap: ``text``, or if that is "" what is wrong with the ``regions`` of its document."""
+    """The report to the author of one ConfigMap: ``text``, or if that is "" the problems of the ``regions`` of its document."""
 
     source: Source
     reason: EventReason
@@ -111,7 +111,7 @@ def shortened(text: str) -> str:
     """Return the beginning of ``text`` as one printable line of at most ``MAX_MESSAGE_BYTES`` in UTF-8."""
     cut = text[:MAX_MESSAGE_BYTES]
     line = "".join(character if character.isprintable() else " " for character in cut)
-    data = line.encode()  # surrogates are not printable, so there are none left
+    data = line.encode()  # surrogates are not printable, so none is left
     if len(data) <= MAX_MESSAGE_BYTES and len(cut) == len(text):
         return line
     return data[: MAX_MESSAGE_BYTES - len(_MORE.encode())].decode(errors="ignore") + _MORE

@@ -1,7 +1,7 @@
-"""Tells the authors of policies what is wrong, and that nothing is any more, by Events at their ConfigMaps.
+"""Reports problems to the authors of policies, and their correction, by Events on their ConfigMaps.
 
 This is best effort: nothing waits for it, nothing fails with it, and it spares an API server in trouble. An Event is made from the newest
-state when it is its turn, so what is overtaken before that is never reported.
+state when its turn comes, so a problem that has gone by then is never reported.
 """
 
 import math
@@ -21,12 +21,12 @@ from exchanger.values.entry import Source
 # Events at once: client-go's ``defaultSpamBurst``
 # (https://github.com/kubernetes/client-go/blob/master/tools/record/events_cache.go).
 BURST: Final = 25
-# Seconds for each further Event: an API server keeps them for an hour, so there are at most some thousand of ours. A ConfigMap that never
-# comes to rest has its turn behind all others.
+# Seconds for each further Event: an API server keeps them for an hour, so there are at most some thousand of ours. A ConfigMap that keeps
+# changing has its turn behind all others.
 INTERVAL_S: Final = 1.0
 # Reports that wait; as many take a quarter of an hour.
 MAX_PENDING: Final = 1000
-# Seconds for which a namespace is left alone if the right to write is missing: somebody has to read the log and grant it.
+# Seconds for which a namespace is skipped if the permission to write is missing: somebody has to read the log and grant it.
 PAUSE_S: Final = 600.0
 # The same after the first refusal: a server that was just given the right, or has just started, may not know it yet.
 RETRY_S: Final = 5.0
@@ -58,7 +58,7 @@ class TokenBucket:
         return self._full_at - (self.burst - 1) * self.interval
 
     def take(self, now: float) -> None:
-        """Take a token that is there at ``now``."""
+        """Take a token if there is one at ``now``."""
         self._full_at = max(self._full_at, now) + self.interval
 
 
@@ -74,13 +74,13 @@ class PolicyEvents:
     settings: PolicyEventsSettings = attrs.field(factory=PolicyEventsSettings)
     uid_of: Callable[[Source], str] = lambda _source: ""
     _log: structlog.stdlib.BoundLogger = attrs.field(factory=structlog.get_logger)
-    # ConfigMaps whose authors may have to be told something, in the order of their turns.
+    # ConfigMaps whose authors may need a report, in the order of their turns.
     _pending: dict[Source, None] = attrs.field(factory=dict, init=False, repr=False)
-    # What the authors were told is wrong, ``None`` if it no longer is, until they are told that nothing is wrong any more.
+    # The problems last reported to the authors, ``None`` if there are none any more, until that is reported.
     _told: dict[Source, dict[EventReason, Report | None]] = attrs.field(factory=dict, init=False, repr=False)
-    # Of these, those that are right as far as is known before conflicts have been looked for.
+    # Of these, those without problems as far as is known before the search for conflicts.
     _right: dict[Source, None] = attrs.field(factory=dict, init=False, repr=False)
-    # The ConfigMap whose report is under way, until it is withdrawn: one of the same name that follows is another one.
+    # The ConfigMap whose report is being written, until it is withdrawn: a later one of the same name is another one.
     _writing: Source | None = attrs.field(default=None, init=False)
     _conflicts: dict[Source, tuple[Conflict, ...]] = attrs.field(factory=dict, init=False, repr=False)
     _snapshot: PolicySnapshot = attrs.field(default=PolicySnapshot.EMPTY, init=False)
@@ -127,7 +127,7 @@ class PolicyEvents:
             self._consider(source)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Write what is due until cancelled; ``started()`` at once. No failure of the server ends it."""
+        """Write due reports until cancelled; ``started()`` at once. No failure of the server ends it."""
         task_status.started()
         while True:
             await self._write(await self._next())
@@ -150,7 +150,7 @@ class PolicyEvents:
         self._wake.set()
 
     def _wrong(self, source: Source) -> dict[EventReason, Report]:
-        """Return what is wrong by the newest version."""
+        """Return the problems in the newest version."""
         document, conflicts = self._snapshot.documents.get(source), self._conflicts.get(source, ())
         found: dict[EventReason, Report] = {}
         if document is not None and document.regions:
@@ -163,7 +163,7 @@ class PolicyEvents:
         return found
 
     def _report(self, source: Source, wrong: dict[EventReason, Report]) -> Report | None:
-        """Return what the author does not know yet of what is ``wrong``, or that nothing is."""
+        """Return what the author does not know yet of the problems ``wrong``, or that there are none."""
         document, told = self._snapshot.documents.get(source), self._told.get(source, {})
         if document is not None and told and not wrong:
             return Report(source, EventReason.ACCEPTED, f"the policy is accepted; entries in force: {document.entry_count}")
@@ -203,7 +203,7 @@ class PolicyEvents:
             else:
                 self._told.setdefault(source, {})[report.reason] = report
         if written is not Written.DROPPED:
-            self._consider(source)  # it may have changed meanwhile, waits for the right, or has more to tell
+            self._consider(source)  # it may have changed meanwhile, waits for the permission, or needs another report
 
     def _pause(self, namespace: str) -> None:
         now = trio.current_time()

@@ -1,7 +1,7 @@
-"""Which policy documents are in force, by what the feeds of Namespaces and ConfigMaps know, and which of them may have changed.
+"""Determines which policy documents are in force, from the feeds of Namespaces and ConfigMaps, and which of them may have changed.
 
-The index keeps no ConfigMap. It notes the names that feeds report, and looks at what they know when it is asked, so that what changes twice
-is looked at once. What was passed on is known to the assembler, and is not kept here either.
+The index keeps no ConfigMap. It notes the names that feeds report, and reads the feeds' stores on demand, so that an object that changes
+twice is read once. The assembler knows what was passed on, so that is not kept here either.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -80,14 +80,14 @@ class PolicyIndex:
                 self._forget_later(key.namespace)
 
     def confirm(self, namespace: str) -> None:
-        """Take it that the known ConfigMaps of a Namespace are its own, and not of an earlier one that had its name."""
+        """Assume that the known ConfigMaps of a Namespace are its own, and not those of an earlier one of its name."""
         del self.unconfirmed[namespace]
         self._moved[namespace] = None
 
     def settle(self, passed_on: Callable[[str], Iterable[Source]]) -> Iterator[None]:
         """Find the documents that may have changed; yield between steps of bounded work, in which more may be reported.
 
-        ``passed_on`` returns the sources of a Namespace, or of all, that have a document in force as far as others know.
+        ``passed_on`` returns the sources of a Namespace, or of all, that have a document in force for others.
         """
         reported, self._reported = self._reported, {}
         for number, name in enumerate(reported, 1):
@@ -170,7 +170,7 @@ class PolicyIndex:
         return None if item is None or not self._selects(item) else item.value
 
     def _selects(self, item: Item[ConfigMap]) -> bool:
-        # Of those beyond what a namespace may have, the labels are not kept; the server has looked at them.
+        # The labels of ConfigMaps beyond a namespace's limits are not kept; the server has checked them.
         return bool(item.value.beyond) or self.configmap_selector.matches(dict(item.value.labels))
 
     def _look_at(self, name: str) -> None:
@@ -195,7 +195,7 @@ class PolicyIndex:
             self._selected[namespace] = labels
 
     def _recognise(self, namespace: Namespace) -> None:
-        """Tell by its ``uid`` whether a Namespace is the one that is known by its name."""
+        """Return whether a Namespace is, by its ``uid``, the known one of its name."""
         known = self._uids.get(namespace.name, "")
         if not namespace.uid or known == namespace.uid:
             return

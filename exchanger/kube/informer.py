@@ -39,9 +39,9 @@ def missing_right(resource: str, namespace: str, failure: ApiFailure) -> str:
 @final
 @attrs.define(eq=False)
 class Informer(Generic[T]):
-    """Runs the reflector of one resource, ``namespaces`` or ``configmaps``, and logs what it says.
+    """Runs the reflector of one resource, ``namespaces`` or ``configmaps``, and logs its events.
 
-    ``changed`` is called with the keys of what differs, or ``None`` for anything; the reflector's ``store`` has what is known.
+    ``changed`` is called with the keys that differ, or ``None`` for anything; the reflector's ``store`` has the known state.
     """
 
     resource: str
@@ -73,7 +73,7 @@ class Informer(Generic[T]):
 
     @property
     def store(self) -> ReflectorStore[T]:
-        """What is known."""
+        """The known state."""
         return self._reflector.store
 
     @property

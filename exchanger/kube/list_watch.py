@@ -25,7 +25,7 @@ class Key:
 @final
 @attrs.frozen
 class Item(Generic[T]):
-    """An object: its key, its version, and what was read of it. Versions are opaque, but every server uses numbers."""
+    """An object: its key, its version, and its content. Versions are opaque, but every server uses numbers."""
 
     key: Key
     resource_version: str
@@ -50,11 +50,11 @@ class FailureKind(enum.Enum):
     TOO_MANY_REQUESTS = "too_many_requests"
     # 5xx, or an answer without a proper status.
     SERVER_ERROR = "server_error"
-    # No connection, or one that broke.
+    # No connection, or a broken one.
     UNREACHABLE = "unreachable"
     # No answer, or no sign of life, within the bound.
     TIMEOUT = "timeout"
-    # An unreadable answer, or one that is larger than any should be.
+    # An unreadable answer, or one that is too large.
     MALFORMED = "malformed"
 
 
@@ -128,7 +128,7 @@ class ListWatch(Protocol[T]):
     async def list_page(self, *, limit: int, continue_token: str = "", resource_version: str = "") -> "Page[T] | ApiFailure":
         """Return a page of at most ``limit`` objects.
 
-        ``resource_version`` "" requests the newest state, "0" whatever the server has cached.
+        ``resource_version`` "" requests the newest state, "0" any state that the server has cached.
         """
 
     def watch(

@@ -44,9 +44,9 @@ class Unanswered:
 @final
 @attrs.frozen
 class Listing:
-    """What was found. ``selected`` has the labels of each selected Namespace, ``config_maps`` also those of other Namespaces.
+    """The result. ``selected`` has the labels of each selected Namespace, ``config_maps`` also those of other Namespaces.
 
-    While a Namespace is ``unreadable``, a service that starts has nothing in force, because the policies in it are unknown.
+    While a Namespace is ``unreadable``, a service that starts has no policy in force, because the policies in it are unknown.
     """
 
     namespaces: tuple[str, ...]

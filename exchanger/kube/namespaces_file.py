@@ -1,9 +1,9 @@
 """POLICY_NAMESPACES_FILE: the names of the Namespaces to follow, which change with the file.
 
-A version counts when two looks in a row find it: half of a file that is being written may well be a valid file that lacks names, and
-removing a name withdraws its policies.
+A version counts when two reads in a row find it: half of a file that is being written may be a valid file that lacks names, and removing a
+name withdraws its policies.
 
-Must not know: what is done with the names.
+Must not know: what the names are used for.
 """
 
 from collections.abc import Callable

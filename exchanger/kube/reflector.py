@@ -1,18 +1,18 @@
-"""Follows one resource of an API server: lists it, watches it, and lists it again where a watch cannot continue, until cancelled.
+"""Follows one resource of an API server: lists it, watches it, and lists it again if a watch cannot continue, until cancelled.
 
 Modelled on client-go's reflector (https://github.com/kubernetes/client-go/blob/master/tools/cache/reflector.go), with these differences:
 
 - Lists are always consistent (see ``store.list_all``), and an event that cannot follow the known state leads to a new one.
 - A watch that breaks after some seconds continues from the last version at once. Since the break may have been the restart of a server with
-  a restored store, a probe asks for the newest version first (a list of one object): were that lower than the known one, the watch would be
-  silent for ever. After an outage everything is compared: a restored store may have been written to until its version exceeded the known
+  a restored store, a probe requests the newest version first (a list of one object): if that were lower than the known one, the watch would
+  be silent for ever. After an outage everything is compared: a restored store may have been written to until its version exceeded the known
   one.
-- Changes are followed once the server has accepted the watch, not once it was requested.
+- Changes count as followed once the server has accepted the watch, not once it was requested.
 - An accepted watch that is silent for longer than a bookmark takes is not trusted: something may hold its events back although the server
-  answers everything else. Everything is listed at once, and watches last half a minute, whose ends show what bookmarks do not.
-- Everything is compared about every ten minutes in any case. That finds what no version shows: single events that were lost on the way.
-- While there is no known state, or it is too old to go by, attempts follow every few seconds, whatever the back-off says.
-- The back-off starts anew once a watch was followed for some seconds.
+  answers everything else. Everything is listed at once, and watches then last half a minute, since their ends show what bookmarks do not.
+- Everything is compared about every ten minutes. That finds what no version shows: single lost events.
+- While there is no known state, or it is too old to be used, attempts follow every few seconds, whatever the back-off says.
+- The back-off is reset once a watch was followed for some seconds.
 
 One request at a time, in one task: no list races with the events of a watch.
 """
@@ -37,7 +37,7 @@ T = TypeVar("T")
 _CUT: Final = frozenset({FailureKind.TIMEOUT, FailureKind.UNREACHABLE})
 # How requests fail while there is no server.
 _OUTAGE: Final = frozenset({*_CUT, FailureKind.SERVER_ERROR})
-# Seconds between two lists for what a namespace has made room for: each takes the watch away for as long, so no team can ask for more.
+# Seconds between two lists because a namespace has room again: each interrupts the watch, so no team can cause more.
 REREAD_S: Final = 60.0
 # The part of a watch's requested time after which its end is in good order, where that is less than ``settled``.
 ENOUGH: Final = 0.8
@@ -71,7 +71,7 @@ class Reflector(Generic[T]):
     _accepted: bool = attrs.field(default=False, init=False)
     # Whether requests failed, as they do while there is no server, since the last complete list.
     _outage: bool = attrs.field(default=False, init=False)
-    # From when on the present watch has delivered what was missed before it; never if there is none.
+    # From when on the current watch has delivered what was missed before it; never without a watch.
     _caught_up_from: float = attrs.field(default=math.inf, init=False)
     # Up to when the known state was the server's, apart from the present watch.
     _caught_up_until: float = attrs.field(default=-math.inf, init=False)
@@ -110,7 +110,7 @@ class Reflector(Generic[T]):
         return now if now >= self._caught_up_from else self._caught_up_until
 
     def retry_now(self) -> None:
-        """End the present wait, but no attempt: a slow one would begin anew with each feed that connects."""
+        """End the current wait, but no attempt: a slow one would start again with each feed that connects."""
         self._pace.wake()
 
     def hurry(self, hurried: bool) -> None:  # noqa: FBT001 - a setter
@@ -144,7 +144,7 @@ class Reflector(Generic[T]):
         return retry.next
 
     def _left(self) -> None:
-        """An attempt is over: no watch is open."""
+        """An attempt has ended: no watch is open."""
         now = trio.current_time()
         if now >= self._caught_up_from and self.health.last is not None:
             self._caught_up_until = max(self._caught_up_until, self.health.last)
@@ -196,7 +196,7 @@ class Reflector(Generic[T]):
         if failure is not None and failure.kind is FailureKind.UNSUPPORTED:
             self._streams = False
             return ReflectorStep.LIST
-        # Whatever failed, the other way may do better: progress matters more than the cheaper request.
+        # Whatever failed, the other kind of request may succeed: progress matters more than the cheaper request.
         self._stream_next = False
         cut = ApiFailure(FailureKind.SERVER_ERROR, message="the server ended the watch before the first state was complete")
         return after_failure(ReflectorStep.LIST, failure or cut)
@@ -259,7 +259,7 @@ class Reflector(Generic[T]):
         if lived >= min(self.settings.settled, ENOUGH * asked):
             self._pace.succeeded()
             self.health.ended(trio.current_time())
-            self._caught_up_until = trio.current_time()  # whatever was held back has come with the end
+            self._caught_up_until = trio.current_time()  # everything that was held back has arrived with the end
             return ReflectorStep.WATCH
         short = ApiFailure(FailureKind.SERVER_ERROR, message=f"very short watch: the server ended it after {lived:.1f} s")
         return Retry(short, ReflectorStep.WATCH, resync=True)
@@ -284,7 +284,7 @@ class Reflector(Generic[T]):
     def _broken(self, failure: ApiFailure, lived: float) -> ReflectorStep | Retry:
         if self._accepted and lived >= self.settings.settled and failure.kind in _CUT:
             self._pace.succeeded()
-            return ReflectorStep.PROBE  # no failure yet: see whether the server is there
+            return ReflectorStep.PROBE  # no failure yet: check whether the server responds
         retry = after_failure(ReflectorStep.WATCH, failure)
         self._outage |= failure.kind is FailureKind.UNREACHABLE and not self._accepted
         if failure.kind is FailureKind.SERVER_ERROR:
@@ -295,7 +295,7 @@ class Reflector(Generic[T]):
         return retry
 
     async def _probe(self) -> ReflectorStep | Retry:
-        """Ask for the newest version, which is lower than the known one only if the store went back."""
+        """Request the newest version, which is lower than the known one only if the store went back."""
         self._accepted = False
         timeout = self.settings.hurried_probe if self._pace.hurried else self.settings.probe_timeout
         page: Page[T] | ApiFailure = ApiFailure(FailureKind.TIMEOUT, message=f"no answer within {timeout:.0f} s")
@@ -313,7 +313,7 @@ class Reflector(Generic[T]):
         return ReflectorStep.WATCH
 
     async def _compare(self) -> ReflectorStep | Retry:
-        """List everything; if it differs from the known state, it takes its place."""
+        """List everything, and replace the known state if it differs."""
         complete = await list_all(self.list_watch, self.settings.list_bounds)
         if isinstance(complete, ApiFailure):
             self._plan_comparison()

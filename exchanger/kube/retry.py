@@ -1,8 +1,7 @@
 """When a reflector tries again: after a failure, and after watches that say too little.
 
-A watch may be accepted and bring nothing although the server answers everything else: a proxy buffers answers until they are complete, or a
-stream stalls. Events and bookmarks show that it works, and so does the end of a watch in good order, with which everything arrives that was
-held back.
+A watch may be accepted and deliver nothing although the server answers everything else: a proxy buffers answers until they are complete, or
+a stream stalls. Events and bookmarks show that it works, and so does a clean end of a watch, which delivers everything that was held back.
 """
 
 import enum
@@ -17,7 +16,7 @@ from exchanger.kube.list_watch import ApiFailure, FailureKind
 from exchanger.kube.settings import ReflectorSettings
 from exchanger.util.backoff import BackOff
 
-# Seconds that a server may ask for at most: one that sheds load asks for one, and no header may make the program blind for long.
+# Seconds that a server may ask for at most: one that sheds load asks for one, and no header may blind the program for long.
 MAX_RETRY_AFTER_S: Final = 10.0
 # Watches in a row that may fail with server errors before a new list: a server that cannot read an object from its store answers every
 # watch from that version so, and only a list leads past it (client-go: TestReflectorReplacesStoreOnUnsafeDelete).
@@ -35,7 +34,7 @@ class ReflectorStep(enum.Enum):
     LIST = "list"
     # Following changes from the known version.
     WATCH = "watch"
-    # Asking for the newest version after a break: it shows whether the server is there, and whether its version went back.
+    # Requesting the newest version after a break: it shows whether the server responds, and whether its version went back.
     PROBE = "probe"
     # Listing everything to compare it with the known state: after an outage, in which the store may have been restored, and now and then.
     COMPARE = "compare"
@@ -44,10 +43,10 @@ class ReflectorStep(enum.Enum):
 @final
 @attrs.frozen
 class Retry:
-    """A failed attempt, and the next.
+    """A failed attempt, and the next step.
 
-    ``resync``: the server did its part, and only the place in its history was lost. These have a back-off of their own, whose first wait is
-    zero, so that the first list after an outage does not wait as long as requests had to.
+    ``resync``: the server worked, and only the position in its history was lost. These have a separate back-off, whose first wait is zero,
+    so that the first list after an outage does not wait as long as requests had to.
     """
 
     failure: ApiFailure
@@ -77,7 +76,7 @@ def after_failure(attempt: ReflectorStep, failure: ApiFailure) -> Retry:
 def _after_watch(failure: ApiFailure) -> Retry:
     match failure.kind:
         case FailureKind.GONE | FailureKind.MALFORMED:
-            return Retry(failure, ReflectorStep.LIST, resync=True)  # what was missed, or said, is unknown
+            return Retry(failure, ReflectorStep.LIST, resync=True)  # what was missed, or sent, is unknown
         case FailureKind.UNSUPPORTED:
             return Retry(failure, ReflectorStep.LIST)  # the version is all that a list can change about the request
         case (
@@ -101,7 +100,7 @@ def _after_look(kind: FailureKind) -> ReflectorStep:
         case FailureKind.UNAUTHORIZED | FailureKind.FORBIDDEN | FailureKind.NOT_FOUND:
             return ReflectorStep.WATCH  # the right to list may be gone while the one to watch remains
         case FailureKind.GONE | FailureKind.UNSUPPORTED | FailureKind.MALFORMED:
-            return ReflectorStep.WATCH  # the server is there, and a watch does not depend on a look
+            return ReflectorStep.WATCH  # the server responds, and a watch does not depend on a probe
         case _:
             assert_never(kind)
 
@@ -157,7 +156,7 @@ class Pace:
 @final
 @attrs.define(eq=False)
 class WatchDeadline:
-    """Bounds a watch on this side, since a silent server would let it go on for ever: by a time, and by the silence before it."""
+    """Bounds a watch on this side, since a silent server would let it last for ever: by a time, and by the silence before it."""
 
     silence: float
     until: float
@@ -203,9 +202,9 @@ class WatchHealth:
         self.last, self.quiet = now, 0.0
 
     def accepted(self, now: float) -> bool:
-        """The server accepted a watch; return whether changes are followed thereby.
+        """The server accepted a watch; return whether changes are followed now.
 
-        They are, unless earlier watches were accepted and silent: then one has to end in good order first.
+        They are, unless earlier watches were accepted and silent: then one must end cleanly first.
         """
         self._quiet_from, self._first_event = now, math.inf
         if not self.doubted:
@@ -226,7 +225,7 @@ class WatchHealth:
             self.doubted = False
 
     def left(self, now: float) -> None:
-        """The watch is over, for whatever reason."""
+        """The watch has ended, for whatever reason."""
         self.quiet += max(0.0, now - self._quiet_from)
         self._quiet_from = math.inf
 

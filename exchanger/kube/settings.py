@@ -22,8 +22,8 @@ WATCH_MARGIN_S: Final = 15.0
 # Seconds without an event after which a watch is in doubt. Bookmarks come each minute (``bookmarkFrequency`` of the API server's cacher,
 # whose timer adds a second or two); this adds a quarter for a busy server.
 SILENCE_S: Final = 75.0
-# The same for several successive watches that were each cut before they said anything: none was long enough for a bookmark, so it takes
-# twice the time to tell this from bad luck.
+# The same for several successive watches that were each cut before they delivered anything: none was long enough for a bookmark, so it
+# takes twice the time to tell this from bad luck.
 PATIENCE_S: Final = 2 * SILENCE_S
 # Seconds that a watch in doubt is requested for. Its end in good order shows that nothing was held back, without any bookmark; a proxy that
 # buffers whole answers can hold an event back for no longer. That is some 110 requests an hour.
@@ -38,8 +38,8 @@ INITIAL_SILENCE_S: Final = 10.0
 SETTLED_S: Final = 5.0
 # Seconds after which a watch that is not accepted yet means that changes are not followed: accepting one takes a round trip.
 ACCEPTED_S: Final = 5.0
-# Seconds after the server accepted a watch until it has sent what was missed since the last one, which follows the head of the answer at
-# once.
+# Seconds after the server accepted a watch until it has sent what was missed since the last one, which follows the head of the answer
+# immediately.
 CAUGHT_UP_S: Final = 1.0
 # Seconds between a complete state and the watch that continues from it, for which nothing counts as missed: events may take as long anyway.
 PROMPT_S: Final = 0.25
@@ -47,10 +47,9 @@ PROMPT_S: Final = 0.25
 ANSWER_S: Final = 30.0
 # Seconds for a list of one object, as long as a server lets a request run. One that scans its whole store for it takes some.
 PROBE_TIMEOUT_S: Final = 60.0
-# Seconds between full comparisons, and the part that chance adds or takes. A list of 10,000 objects is 20 pages, nothing to a server that
-# sends as many watches a bookmark each minute. This is the last net, below two others that take a minute and a half, and the only one that
-# finds single events that were lost while bookmarks went on: a bookmark's version is the store's, and nothing shows that an event is
-# missing.
+# Seconds between full comparisons, and their random part. A list of 10,000 objects is 20 pages, little for a server that sends a bookmark
+# for as many watches each minute. This is the last net, below two others that take a minute and a half, and the only one that finds single
+# events that were lost while bookmarks continued: a bookmark's version is the store's, and does not show a missing event.
 COMPARE_S: Final = 600.0
 COMPARE_SPREAD: Final = 0.2
 # Seconds between attempts, at random between the two, while an outage causes requests to be refused: the policy's age costs more than 1,600
@@ -157,7 +156,7 @@ def parse_namespaces(text: str) -> tuple[str, ...]:
     """Read comma-separated names of Namespaces; blank text has none.
 
     Raises:
-        ValueError: something between two commas is not the name of a Namespace, or is there twice.
+        ValueError: a part between commas is not the name of a Namespace, or occurs twice
     """
     names = tuple(name.strip() for name in text.split(",")) if text.strip() else ()
     for number, name in enumerate(names, start=1):

@@ -1,7 +1,7 @@
 """``POLICY_SOURCE=kubernetes``: follows Namespaces and ConfigMaps of an API server, and publishes a version of the policy for each change.
 
 Nothing is published before every list is complete and every document read. Later versions contain what is ready: a document whose new text
-is not parsed yet stays as it was. An outage keeps the last version in force, unless its age is limited. While a feed is behind, nothing
+is not parsed yet stays unchanged. An outage keeps the last version in force, unless its age is limited. While a feed is behind, nothing
 loosens what was in force before (see ``agreement``); a feed that connects again ends the waits of the others.
 """
 
@@ -67,7 +67,7 @@ class _Phase(enum.Enum):
     OPEN = "open"
     # It is not published: the known state is too old.
     STALE = "stale"
-    # Not published either: the known state is current again, and has to be read.
+    # Not published either: the known state is current again, and must be read.
     CATCHING_UP = "catching up"
     # It is published once all of that is read.
     RECOVERING = "recovering"
@@ -76,11 +76,11 @@ class _Phase(enum.Enum):
 @final
 @attrs.define(eq=False)
 class KubernetesSource:
-    """Publishes complete snapshots. ``issuers`` are the profiles that entries may refer to, ``grants`` what they are held against.
+    """Publishes complete snapshots. ``issuers`` are the profiles that entries may refer to, ``grants`` those that restrict documents.
 
     ``on_stale(True)`` means that nothing may be in force any longer: the known state is older than ``settings.max_staleness``. Nothing is
-    published until changes are followed again; then ``on_stale(False)`` comes, and the newest version at once. ``on_notices`` receives the
-    probable mistakes whenever they may have changed, and ``on_published`` each version that differs. None of them may block or raise.
+    published until changes are followed again; then ``on_stale(False)`` is called, and the newest version published at once. ``on_notices``
+    receives the probable mistakes whenever they may have changed, and ``on_published`` each version that differs. None may block or raise.
     """
 
     settings: KubernetesSettings
@@ -116,7 +116,7 @@ class KubernetesSource:
     _waits: trio.Event = attrs.field(factory=trio.Event, init=False)
     # A version is no longer held, and none without it was published yet.
     _released: bool = attrs.field(default=False, init=False)
-    # The grants of the versions that are held, those that they are to have, and what they are held against at each look-up until then.
+    # The grants of the held versions, those that they are to have, and the cut that applies to them at each look-up until then.
     _held_grants: Grants = attrs.field(default=NO_GRANTS, init=False)
     _next_held_grants: Grants = attrs.field(default=NO_GRANTS, init=False)
     _held_cut: Cut | None = attrs.field(default=None, init=False, repr=False)
@@ -310,7 +310,7 @@ class KubernetesSource:
             await trio.lowlevel.checkpoint()
 
     async def _follow_grants(self) -> None:
-        """Look what grants give to Namespaces whenever either has changed, beside everything else: nothing waits for it."""
+        """Compute what grants give to Namespaces whenever either has changed, concurrently: nothing waits for it."""
         while True:
             await self._described.wait()
             self._described = trio.Event()
@@ -379,7 +379,7 @@ class KubernetesSource:
                 self._news.set()  # there is room again for what waits in the index
 
     def _notices(self) -> Notices:
-        """Return what a watch shows. Near misses of labels are not among it: the server sends only what is selected."""
+        """Return what a watch shows. Near misses of labels are not included: the server sends only selected objects."""
         settings = self.settings
         nothing = tuple(of_snapshot(self._snapshot, settings.where, settings.configmap_selector, emptied=self._emptied))
         ungranted = sum(map(len, self._ungranted.values()))
@@ -393,7 +393,7 @@ class KubernetesSource:
         while True:
             await self._assembler.news()
             if self._phase not in {_Phase.OPEN, _Phase.RECOVERING}:
-                continue  # recovery brings its own news
+                continue  # recovery reports itself
             change = self._assembler.take(anyway=self._phase is _Phase.RECOVERING or self._released)
             if change is None:
                 self._refresh()
@@ -440,7 +440,7 @@ class KubernetesSource:
             self._waits.set()
 
     async def _cut_held(self) -> None:
-        """Hold held versions against new grants at each look-up: those are no feed's, and what they take away is gone at once."""
+        """Check held versions against new grants at each look-up: they belong to no feed, and revoked rights end at once."""
         grants, held = self._assembler.grants, self._agreement.snapshots
         if grants is not self._next_held_grants:
             self._next_held_grants = grants
@@ -449,7 +449,7 @@ class KubernetesSource:
             self._regranted.set()
 
     async def _hold_against_grants(self) -> None:
-        """Hold the documents of versions that are held against new grants, which takes seconds: beside everything else."""
+        """Restrict the documents of held versions by new grants, which takes seconds: concurrently with everything else."""
         while True:
             await self._regranted.wait()
             self._regranted = trio.Event()

@@ -1,8 +1,8 @@
 """The known state of a resource: its objects and the version up to which everything was seen; and how a complete state is gathered.
 
-``ReflectorStore`` tells of each event whether it changes anything or cannot follow the known state. ``list_all`` and ``gather_initial``
-return a whole state or a failure, and bound pages, objects and time whatever the server does. Of ConfigMaps beyond what their namespace may
-have, nothing is kept but the name.
+``ReflectorStore`` tells for each event whether it changes anything or cannot follow the known state. ``list_all`` and ``gather_initial``
+return a whole state or a failure, and bound pages, objects and time whatever the server does. Of ConfigMaps beyond the limits of their
+namespace, only the name is kept.
 """
 
 import enum
@@ -56,10 +56,10 @@ def _is_number(version: str) -> bool:
 @final
 @attrs.define(eq=False)
 class Holding(Generic[T]):
-    """Objects by key. With ``intake``, a ConfigMap for which there is no room is kept without its document and labels.
+    """Objects by key. With ``intake``, a ConfigMap without room is kept without its document and labels.
 
-    Many of these are not kept at all. ``lacking`` are those for which there is room again: what they say is known once the server tells it
-    again, and until then they count as if there were none.
+    If there are many, they are not kept at all. ``lacking`` are those that have room again: their content is known once the server sends it
+    again, and until then they count as missing.
     """
 
     intake: Intake | None = None
@@ -88,14 +88,14 @@ class Holding(Generic[T]):
         return StoreChange() if self.intake is None else self._moved(self.intake, key.namespace, self.intake.drop(key.namespace, key.name))
 
     def is_known(self, item: Item[T]) -> bool:
-        """Tell whether ``item`` repeats what is known."""
+        """Return whether ``item`` repeats the known object."""
         known = self.items.get(item.key)
         if known is not None and isinstance(known.value, ConfigMap) and known.value.beyond:
             return known.resource_version == item.resource_version and item.key not in self.lacking
         return known == item
 
     def _moved(self, intake: Intake, namespace: str, near: tuple[str, ...], put: Item[T] | None = None) -> "StoreChange[T]":
-        """Keep of the objects ``near``, and of the one that was ``put``, what there is room for."""
+        """Keep what there is room for of the objects ``near``, and of the one that was ``put``."""
         items, gone = list[Item[T]](), list[Key]()
         names = near if put is None else dict.fromkeys((put.key.name, *near))
         for key in (Key(namespace, name) for name in names):
@@ -118,7 +118,7 @@ class Holding(Generic[T]):
 
 
 def _emptied(key: Key, item: Item[T] | None, reason: str) -> Item[T]:
-    """Return what is kept of a ConfigMap, which ``item`` is if it is known, that is not read for ``reason``."""
+    """Return what is kept of a ConfigMap, which is ``item`` if it is known, that is not read for ``reason``."""
     uid = item.value.uid if item is not None and isinstance(item.value, ConfigMap) else ""
     value = ConfigMap(key.namespace, key.name, (), None, uid, beyond=reason)
     return Item(key, "" if item is None else item.resource_version, value)  # type: ignore[arg-type]  # T is ConfigMap
@@ -127,7 +127,7 @@ def _emptied(key: Key, item: Item[T] | None, reason: str) -> Item[T]:
 @final
 @attrs.frozen
 class StoreChange(Generic[T]):
-    """What a change leaves different: objects as they are kept now, and those that are not kept any more."""
+    """The effect of a change: objects as they are kept now, and those that are not kept any more."""
 
     items: tuple[Item[T], ...] = ()
     gone: tuple[Key, ...] = ()
@@ -136,7 +136,7 @@ class StoreChange(Generic[T]):
 @final
 @attrs.frozen
 class Complete(Generic[T]):
-    """All objects of a resource in one version; ``held`` are the same, as they are kept."""
+    """All objects of a resource in one version; ``held`` are the same, in the form in which they are kept."""
 
     items: tuple[Item[T], ...]
     resource_version: str
@@ -160,7 +160,7 @@ class EventEffect(enum.Enum):
 class ReflectorStore(Generic[T]):
     """The known objects. ``version``, as the server wrote it, is "" until the first complete state.
 
-    ``limits`` are those of a namespace, ``None`` for none. ``news`` is what the last event that was news has changed.
+    ``limits`` are those of a namespace, ``None`` for none. ``news`` is the change of the last event that changed anything.
     """
 
     limits: NamespaceLimits | None = None
@@ -174,7 +174,7 @@ class ReflectorStore(Generic[T]):
 
     @property
     def items(self) -> Mapping[Key, Item[T]]:
-        """The objects as they are kept, by key."""
+        """The kept objects, by key."""
         return self._held.items
 
     @property
@@ -183,7 +183,7 @@ class ReflectorStore(Generic[T]):
         return bool(self._held.lacking)
 
     def replace(self, complete: Complete[T]) -> None:
-        """Take ``complete``, whatever its version, in place of the known state."""
+        """Replace the known state by ``complete``, whatever its version."""
         if complete.held is None:
             self._held = Holding.within(self.limits)
             for item in complete.items:
@@ -209,8 +209,8 @@ class ReflectorStore(Generic[T]):
     def apply(self, event: Put[T] | Deleted | Bookmark) -> EventEffect:
         """Apply ``event``, unless it cannot follow the known state.
 
-        Events come in the order of their versions. An older one is either a harmless repetition, or comes from another history (a restored
-        store, or a server that lost its place). Then neither it nor the known state can be relied on, only a new list.
+        Events arrive in the order of their versions. An older one is either a harmless repetition, or comes from another history (a
+        restored store, or a server that lost its position). Then neither it nor the known state can be relied on, only a new list.
         """
         match event:
             case Put(item):
@@ -310,8 +310,8 @@ async def gather_initial(
 ) -> Complete[T] | ApiFailure | None:
     """Gather the initial objects of a watch, up to the bookmark that ends them; ``None`` if the server ended the watch before.
 
-    The caller bounds the wait; ``extend`` is called for each event. Changes may come between the objects, since the server goes on while it
-    sends (https://kubernetes.io/docs/reference/using-api/api-concepts/#streaming-lists).
+    The caller bounds the wait; ``extend`` is called for each event. Changes may occur between the objects, since the server continues while
+    it sends (https://kubernetes.io/docs/reference/using-api/api-concepts/#streaming-lists).
     """
     held: Holding[T] = Holding.within(bounds.limits)
     async for event in events:

@@ -1,8 +1,8 @@
-"""The fields of the mappings of a document: tables of those that there may be, and reading them by name. Strict.
+"""The fields of a document's mappings: tables of the possible fields, and strict reading by name.
 
-From the tables follow what is read, what is wrong and where, guesses at what was meant, and the JSON Schema (``schema``).
+From the tables follow values, problems with their places, guesses at what was meant, and the JSON Schema (``schema``).
 
-Must not know: which fields there are, or what they mean.
+Must not know: which fields exist, or what they mean.
 """
 
 import enum
@@ -23,9 +23,9 @@ from exchanger.yaml.text_rules import ANY_TEXT, EVERY_METHOD, TextRule
 
 BOOLEANS: Final = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}  # YAML 1.2 core schema
 
-# Problems of one entry, or one file, that are kept; nobody reads more before correcting these.
+# Problems of one entry, or one file, that are kept; authors correct these before they read more.
 MAX_PROBLEMS: Final = 128
-# Unknown fields of one mapping, and wrong items of one list, that are told.
+# Unknown fields of one mapping, and wrong items of one list, that are reported.
 MAX_ITEMS: Final = 16
 # Names that are compared for one document, in some milliseconds.
 MAX_COMPARISONS: Final = 512
@@ -86,10 +86,10 @@ class Field:
 @final
 @attrs.frozen
 class Dialect:
-    """How the documents of one kind are read, and what their authors are told, where kinds differ.
+    """How the documents of one kind are read, and the words of their problems, where kinds differ.
 
-    ``null_fields``: a null field counts as missing. ``longest``: characters of a text that is read as it is written, ``None`` for any.
-    ``not_text`` is said of what should be a text, and ``blank`` of a text that must not be blank.
+    ``null_fields``: a null field counts as missing. ``longest``: the most characters of a literal text, ``None`` for any number.
+    ``not_text`` describes a value that should be a text, and ``blank`` a text that must not be blank.
     """
 
     null_fields: bool = True
@@ -98,7 +98,7 @@ class Dialect:
     blank: str = "is required"
 
     def is_too_long(self, text: str) -> bool:
-        """Tell whether ``text`` is longer than a text may be."""
+        """Return whether ``text`` is too long."""
         return self.longest is not None and len(text) > self.longest
 
 
@@ -108,12 +108,12 @@ STANDARD: Final = Dialect()
 @final
 @attrs.define(eq=False)
 class Hints:
-    """Guesses what was meant, for one document: ``left`` is the number of names that are still compared, so that junk costs little."""
+    """Guesses what was meant, for one document: ``left`` is the number of names that may still be compared, so that junk costs little."""
 
     left: int = MAX_COMPARISONS
 
     def meant(self, name: str, candidates: Collection[str]) -> str:
-        """Return the candidate that ``name`` is probably meant to be, "" if there is none."""
+        """Return the candidate that ``name`` probably means, "" if there is none."""
         self.left -= len(candidates)
         return (closest(name, candidates) or "") if self.left >= 0 else ""
 
@@ -121,7 +121,7 @@ class Hints:
 @final
 @attrs.define(eq=False)
 class Findings:
-    """What is wrong with one entry, or one file (``entry`` is ``None``): ``count`` problems, of which the first are kept."""
+    """The problems of one entry, or one file (``entry`` is ``None``): their ``count``, and the first ones."""
 
     entry: int | None = None
     hints: Hints = attrs.field(factory=Hints)
@@ -146,9 +146,9 @@ FILE: Final = "the file"
 @final
 @attrs.define(eq=False)
 class Fields:
-    """The fields of one mapping, ``node``, that are there. ``where`` is the mapping's path, for sentences; see ``FILE``.
+    """The existing fields of one mapping, ``node``. ``where`` is the mapping's path, for sentences; see ``FILE``.
 
-    Each field that is read is judged. What is wrong is noted in ``findings``, and something of the right type is returned anyway.
+    Each field that is read is checked. Problems are added to ``findings``, and something of the right type is returned anyway.
     """
 
     where: str
@@ -159,7 +159,7 @@ class Fields:
 
     @classmethod
     def of(cls, node: Node, where: str, table: Table, findings: Findings) -> "Fields | None":
-        """Return the fields of ``node``, ``None`` if it is not a mapping. ``findings`` gets what is wrong, now and later."""
+        """Return the fields of ``node``, ``None`` if it is not a mapping. ``findings`` receives problems, now and later."""
         if not isinstance(node, Mapping):
             findings.add(codes.WRONG_TYPE, f"{where} must be a mapping", node, where)
             return None
@@ -226,9 +226,9 @@ class Fields:
         return text
 
     def written(self, name: str, default: str = "", *, empty: bool = True) -> str:
-        """Return the text of a field with the blanks around it, ``default`` if it is missing, and "" if it is something else.
+        """Return the text of a field, surrounding blanks included, ``default`` if it is missing, and "" if it is not a text.
 
-        One that is not ``empty`` is required to have a character. The field's rule judges a text that is there.
+        Unless ``empty``, the text must have a character. The field's rule checks an existing text.
         """
         node, field, dialect = self.nodes.get(name), self.known[name], self.findings.dialect
         text = default if node is None else text_of(node)
@@ -242,7 +242,7 @@ class Fields:
         return text
 
     def mappings(self, name: str, *, required: bool = False) -> "tuple[Fields, ...]":
-        """Return the fields of each mapping of a list; what is something else is a problem."""
+        """Return the fields of each mapping of a list; anything else in it is a problem."""
         field, node = self.known[name], self.nodes.get(name)
         if node is None:
             if required:
@@ -328,7 +328,7 @@ _NO_PAIRS: Final = Mapping((), 0)
 
 
 def report_unknown(unknown: list[Node], what: str, where: str, candidates: list[str], findings: Findings) -> None:
-    """Record the keys of unknown fields; ``what`` are the first words of the sentence, and ``candidates`` the fields that are not there."""
+    """Record the keys of unknown fields; ``what`` are the first words of the sentence, and ``candidates`` the missing fields."""
     for number, key in enumerate(unknown[:MAX_ITEMS]):
         name = text_of(key)
         text = f"{what} an unknown field {'that is not text' if name is None else quoted(name)}"
@@ -339,7 +339,7 @@ def report_unknown(unknown: list[Node], what: str, where: str, candidates: list[
 
 
 def is_surely(name: str, hint: str, candidates: Collection[str]) -> bool:
-    """Tell whether ``hint``, one of ``candidates``, is the only one that ``name`` can be a slip for."""
+    """Return whether ``hint``, one of ``candidates``, is the only one that ``name`` can be a slip for."""
     if not hint or _plain(name) == _plain(hint):
         return bool(hint)
     near = [candidate for candidate in candidates if is_near(name.casefold(), candidate.casefold())]
@@ -357,12 +357,12 @@ def _as_text(node: Node | None) -> str:
 
 
 def _as_boolean(node: Node) -> str:
-    """Return the boolean that a text says."""
+    """Return the boolean that a text stands for."""
     text = text_of(node)
     return "" if text is None or text.lower() not in {"true", "false"} else text.lower()
 
 
 def _as_list(node: Node) -> str:
-    """Return the YAML of a list of the one word that stands in its place, unless that would be wrong in a list, too."""
+    """Return the YAML of a list of the single word, unless that would be wrong in a list, too."""
     text = text_of(node) or ""
     return f"[{text}]" if len(text) <= MAX_QUOTED and _is_word(text) and text.upper() not in EVERY_METHOD else ""

@@ -1,4 +1,4 @@
-"""What a YAML text is made of: plain nodes with their places.
+"""The nodes of a YAML text, with their places.
 
 Must not know: how a text is read, or what it is about.
 """
@@ -11,7 +11,7 @@ import attrs
 
 @enum.unique
 class ScalarKind(enum.Enum):
-    """``MERGE`` is a plain ``<<`` where that merges, ``OTHER`` a boolean, a number, or anything with a tag of its own."""
+    """``MERGE`` is a plain ``<<`` where it merges, ``OTHER`` a boolean, a number, or anything with an explicit tag."""
 
     TEXT = "text"
     NULL = "null"

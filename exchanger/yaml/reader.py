@@ -78,10 +78,10 @@ def read_nodes(
 ) -> Node | UnreadableYaml:
     """Return the root node of the only document in ``text``, with its merge keys resolved, or why there is none. Never raises.
 
-    ``lined``: lists that are fields of the root have the lines of their items, which costs time that no request's policy needs.
-    Empty documents after it do not count. ``found`` gets every node, children before parents, also of an unreadable text. Popping them
+    ``lined``: lists that are fields of the root have the lines of their items, which takes time that requests do not need.
+    Empty documents after it are ignored. ``found`` receives every node, children before parents, also of an unreadable text. Popping them
     after the root is gone frees them one by one, instead of up to ``MAX_NODES`` in one step that nothing can interrupt. ``duplicates``
-    gets keys that are there twice, which make a text unreadable otherwise; the first of them counts.
+    receives repeated keys, which otherwise make a text unreadable; the first occurrence counts.
     """
     if not text or text.isspace():
         return _EMPTY
@@ -144,9 +144,9 @@ class _Open:
 
 @attrs.define(eq=False)
 class _Composer:
-    """Takes events one by one, and has the ``roots`` after the last one. ``found`` gets every node before its parent.
+    """Receives events one by one, and has the ``roots`` after the last one. ``found`` receives every node before its parent.
 
-    ``single``: merge keys are resolved, and documents after the first have to be empty, as after ``---`` at the end. ``began`` is where
+    ``single``: merge keys are resolved, and documents after the first must be empty, as after ``---`` at the end. ``began`` is where
     the latest document begins. ``anchors`` has each node with its size and height, ``None`` for one that is still open. ``lined``: see
     ``read_nodes``; ``last`` is the last line so far that has more than blanks and comments.
     """
@@ -232,7 +232,7 @@ class _Composer:
         return UnreadableYaml(f"has more than {most} values", *_place(event), code=codes.TOO_LARGE) if total > most else None
 
     def _last_line(self, event: Event) -> int:
-        """Return the last line of ``event`` with something of its own; 0 for what has no text. A block ends where the next thing begins."""
+        """Return the last line of ``event`` itself; 0 without text. A block ends where the next node begins."""
         mark = event.end_mark
         is_text = isinstance(event, ScalarEvent | AliasEvent) or (
             isinstance(event, CollectionEndEvent) and bool(self.stack) and bool(self.stack[-1].event.flow_style)
@@ -295,7 +295,7 @@ def _collection(
 def _merged(pairs: tuple[tuple[Node, Node], ...]) -> tuple[tuple[Node, Node], ...] | UnreadableYaml:
     """Replace the key ``<<`` by the pairs of its mappings (https://yaml.org/type/merge.html); own keys win, then earlier mappings.
 
-    What is merged is usually an alias, and was counted there.
+    A merged mapping is usually an alias, and was counted there.
     """
     merge = next((pair for pair in pairs if isinstance(pair[0], Scalar) and pair[0].kind is ScalarKind.MERGE), None)
     if merge is None:

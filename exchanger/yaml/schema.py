@@ -57,8 +57,8 @@ def _rule(rule: TextRule) -> Schema:
     elif rule.pattern:
         schema["pattern"] = rule.pattern
     if rule.refusals:
-        # A pattern accepts anything but a text, so "not" has to ask for one. The reason is inside, where validators show it and editors
-        # do not mistake it for a description of the field.
+        # A pattern accepts anything but a text, so "not" must require one. The reason is inside, where validators show it and editors do
+        # not take it for a description of the field.
         schema["allOf"] = [
             {"not": {"description": refusal.reason, "type": "string", "pattern": refusal.pattern}} for refusal in rule.refusals
         ]

@@ -1,10 +1,10 @@
-"""What texts may look like: regular expressions that JSON Schemas, and so authors' editors, judge them by.
+"""Rules for texts: regular expressions by which JSON Schemas, and so authors' editors, check them.
 
-They are patterns that every language reads: no look-around, no possessive quantifiers. The readers decide. A rule never refuses what its
-reader accepts, and refuses most of what that refuses, so that an editor can tell at once. A text is judged as it was written, with the
-blanks around it.
+The patterns mean the same in every language: no look-around, no possessive quantifiers. The readers decide. A rule never refuses what its
+reader accepts, and refuses most of what the reader refuses, so that an editor can show it at once. A text is checked as written, with
+surrounding blanks.
 
-Must not know: which fields there are, or how they are read.
+Must not know: which fields exist, or how they are read.
 """
 
 from collections.abc import Callable
@@ -28,10 +28,10 @@ class TextRefusal:
 @final
 @attrs.frozen
 class TextRule:
-    """A text has to contain ``pattern`` ("": anything) and none of the ``refusals``, or to be exactly ``only``.
+    """A text must contain ``pattern`` ("": anything) and none of the ``refusals``, or be exactly ``only``.
 
-    ``examples`` are texts that editors offer. ``words`` are all that are meant by ``pattern``, which knows more ways to write them.
-    ``accepts`` is what a reader judges by that knows nothing else of the text, and ``reason`` what it says of one that is refused.
+    ``examples`` are texts that editors offer. ``words`` are all meanings of ``pattern``, which knows more ways to write them.
+    ``accepts`` is for a reader that knows nothing else about the text, and ``reason`` its words about one that is refused.
     """
 
     pattern: str = ""

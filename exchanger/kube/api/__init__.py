@@ -1,1 +1,1 @@
-"""The API server's side: who the service is there, connections that are kept, requests in threads, and what their answers say."""
+"""The API server's side: the service's identity there, kept connections, requests in threads, and decoding of answers."""

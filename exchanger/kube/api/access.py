@@ -1,14 +1,13 @@
-"""The way to an API server: connections that another thread can end, and credentials that are renewed while the process runs.
+"""Access to an API server: connections that another thread can end, and credentials that are renewed while the process runs.
 
 urllib3 cannot end a call that blocks in another thread: closing a connection there is not thread-safe, ``HTTPResponse.shutdown`` works only
-after the head of an answer, and a read timeout starts again with each byte. A server that dribbles its answers would thus keep every thread
-busy, and the policy would stay as it is without an end. So the connection classes here tell the present ``ApiCall`` which socket it uses;
-shutting down a duplicate of it wakes the thread while it connects, shakes hands, sends or waits. This overrides ``_new_conn``, the one
-private part of urllib3 that is used.
+after the head of an answer, and a read timeout starts again with each byte. A server that dribbles its answers would keep every thread
+busy, and the policy would never change again. So the connection classes here tell the current ``ApiCall`` which socket it uses; shutting
+down a duplicate of it wakes the thread while it connects, shakes hands, sends or waits. This overrides ``_new_conn``, the one private part
+of urllib3 that is used.
 
-Projected tokens, certificates, credential plugins and now and then a cluster's authority change while the process runs, so
-``ClusterCredentials`` reads them again when the server refuses or cannot be trusted. Many threads use both. Everything blocks, except
-``ApiCall.abort``.
+Projected tokens, certificates, credential plugins and occasionally a cluster's CA change while the process runs, so ``ClusterCredentials``
+reads them again when the server refuses or cannot be trusted. Many threads use both. Everything blocks, except ``ApiCall.abort``.
 """
 
 import contextlib
@@ -65,7 +64,7 @@ class ApiCall:
     _aborted: bool = attrs.field(default=False, init=False)
 
     def abort(self) -> None:
-        """End the call, from any thread. Does not block; does nothing once the call is over."""
+        """End the call, from any thread. Does not block; does nothing once the call has ended."""
         with self._lock:
             self._aborted = True
             if self._handle is not None:
@@ -171,9 +170,9 @@ def close_kept(pools: PoolManager) -> None:
 class Access:
     """An API server and how to authenticate to it.
 
-    ``url`` has no trailing slash. ``authorization`` returns the current header value, ``None`` where a client certificate or nothing takes
-    its place. ``identity`` is equal for equal client certificates, ``trust`` for the same server with the same trusted authorities.
-    ``files`` are what all of it was read from.
+    ``url`` has no trailing slash. ``authorization`` returns the current header value, ``None`` if a client certificate or nothing replaces
+    it. ``identity`` is equal for equal client certificates, ``trust`` for the same server with the same trusted CAs. ``files`` are the
+    files that all of it was read from.
     """
 
     url: str
@@ -259,8 +258,8 @@ class ClusterCredentials:
             fresh = self._load()
         except ClusterError:
             return None  # the old one may become valid again, and a file being written is complete a moment later
-        # A token file that is empty for a moment reads like a configuration without credentials. The anonymous request would get 403,
-        # after which nobody would look at the file again.
+        # A token file that is empty for a moment looks like a configuration without credentials. The anonymous request would get 403, after
+        # which the file would never be read again.
         return None if self._access.is_authenticated and not fresh.is_authenticated else fresh
 
     def _replace(self, fresh: Access) -> None:
@@ -272,7 +271,7 @@ class ClusterCredentials:
         return self._access.identity != refused.identity or self._access.authorization() != authorization
 
     async def follow_files(self, changed: Callable[[], None], run_sync: RunSync, interval: float = POLL_S) -> NoReturn:
-        """Call ``changed`` whenever a file of the configuration has other content, until cancelled. What it says is not read here."""
+        """Call ``changed`` whenever a file of the configuration has other content, until cancelled. The content is not read here."""
         follower = FileFollower(self._content, b"", run_sync, interval)
         seen = await follower.look()
 

@@ -1,9 +1,9 @@
 """The only user of the official client library: its configuration, TLS settings, authentication and connection pools, and nothing else.
 
-Importing the library takes half a second, so this module is imported only where a cluster is used.
+Importing the library takes half a second, so this module is imported only if a cluster is used.
 
 The library supports client certificates, ``token``, ``tokenFile``, ``exec`` plugins, basic authentication, the providers gcp and oidc,
-``proxy-url`` and ``tls-server-name`` of a kubeconfig file. Keys and certificates inside the file it writes to temporary files that only
+``proxy-url`` and ``tls-server-name`` of a kubeconfig file. It writes keys and certificates inside the file to temporary files that only
 this user can read, and removes them at exit; Python's TLS has no other way.
 """
 
@@ -63,7 +63,7 @@ _DEFAULT: Final = "~/.kube/config"
 @final
 @attrs.frozen
 class ClusterConfigSource:
-    """Where the configuration is: the service account of a pod if there is one, otherwise a kubeconfig file.
+    """The location of the configuration: the service account of a pod if there is one, otherwise a kubeconfig file.
 
     ``kubeconfig`` has the form of KUBECONFIG, paths separated by colons; "" means KUBECONFIG itself, or ``~/.kube/config``. ``context`` is
     one of its contexts, "" the current one.
@@ -153,7 +153,7 @@ def load_access(origin: ClusterConfigSource) -> Access:
 
 
 def _trust(configuration: Configuration) -> bytes:
-    """Return what is equal for configurations with the same server and trusted authorities.
+    """Return a value that is equal for configurations with the same server and trusted CAs.
 
     A file counts by its content, since it is rewritten in place.
     """

@@ -26,24 +26,24 @@ CALL_S: Final = 60.0
 # Seconds until the next byte of an answer. A server without a cache reads its whole store before the first byte of a list, and has as long
 # for that as for all of it.
 READ_S: Final = CALL_S
-# Seconds without a sign of life after which a server is asked for one; the part of them, five seconds, for which an answer also serves
-# whoever asks next; and seconds for its answer: together less than a minute. What can be silent is the network, which TCP's keepalive
-# notices (``client.KEEPALIVE``), or a server that is paused while its kernel goes on: only an answer shows that it is not. A watch without
-# news is silent too, and healthy: it must not be cut for that.
+# Seconds without a sign of life after which a server is probed; the part of them, five seconds, for which an answer also serves later
+# callers; and seconds for its answer: together less than a minute. The network may be silent, which TCP's keepalive notices
+# (``client.KEEPALIVE``), or a paused server whose kernel still runs: only an answer shows that it works. A watch without news is silent,
+# too, and healthy: it must not be cut for that.
 QUIET_S: Final = 30.0
 SHARED: Final = 1 / 6
 PROBE_S: Final = 15.0
 # Seconds without a byte after which a watch is cut although the server answers: something in between may have lost it. An API server sends
 # bookmarks every 60 seconds, and sometimes leaves one out; where none come, this is one more request in that time.
 WATCH_READ_S: Final = 150.0
-# Seconds after the server's time for a watch when this side ends it: the server ends it to the second, give or take a slow connection.
+# Seconds after the server's own timeout of a watch when this side ends it: the server ends it to the second, but a connection may be slow.
 WATCH_MARGIN_S: Final = 30.0
 # Threads for short requests: a reflector makes one at a time, and there are two of them, or one for each named namespace.
 MAX_CALLS: Final = 8
 # Threads for signs of life: one asks at a time, and the one before it may still be on its way out. They are apart from other requests,
 # since a server that is slow with eight lists is not silent.
 MAX_PROBES: Final = 2
-# Threads for watches, one each, some 100 kB of memory while they wait; whoever needs more should follow the whole cluster by two.
+# Threads for watches, one each, some 100 kB of memory while they wait; with more Namespaces, follow the whole cluster with two watches.
 MAX_WATCHES: Final = 1000
 # Every authenticated user may request it (https://kubernetes.io/docs/reference/using-api/health-checks/); a refusal is a sign of life.
 PROBE_PATH: Final = "/readyz"
@@ -92,7 +92,7 @@ class ApiConnection:
 
     @property
     def threads(self) -> int:
-        """How many threads work on requests, or have not noticed yet that they need not."""
+        """The number of threads that work on requests, or have not noticed yet that they need not."""
         return sum(limiter.borrowed_tokens for limiter in (self._calls, self._questions, self._streams))
 
     async def get(self, path: str, query: tuple[tuple[str, str], ...] = ()) -> dict[str, object] | ApiFailure:
@@ -209,7 +209,7 @@ class _WatchPump(Generic[B]):
         try:
             return trio.from_thread.run(self._take_in_task, batch)
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.RunFinishedError):
-            return False  # nobody follows it any more
+            return False  # it is no longer followed
 
     async def _take_in_task(self, batch: B) -> bool:
         self.busy = True

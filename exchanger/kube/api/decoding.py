@@ -1,7 +1,7 @@
 """Answers of an API server, from JSON to the vocabulary of ``list_watch``: pages, events, objects, and failures. Total.
 
-Nothing is taken on trust: an answer about another kind of object, or another namespace, says nothing about the objects asked for. An empty
-list of something else would otherwise withdraw every policy.
+Nothing is taken on trust: an answer about another kind of object, or another namespace, says nothing about the requested objects. Otherwise
+an empty list of something else would withdraw every policy.
 
 Source: https://kubernetes.io/docs/reference/using-api/api-concepts/, and for the objects
 https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/status/,
@@ -59,7 +59,7 @@ def failure_of_response(status: int, body: bytes | bytearray, retry_after: str |
     seconds = _seconds(retry_after)
     found = read_object(body)
     if isinstance(found, ApiFailure) or found.get("kind") != "Status":
-        # Something in between answered, such as a proxy with its own error page, which nobody needs to read.
+        # Something in between answered, such as a proxy with its own error page, whose text does not help.
         return ApiFailure(_kind(status, ""), status, f"HTTP {status}, and no Kubernetes Status with it", seconds)
     failure = failure_of_status({**found, "code": status})
     return failure if seconds is None else ApiFailure(failure.kind, status, failure.message, seconds)
@@ -94,7 +94,7 @@ def _kind(status: int, message: str) -> FailureKind:
         return known
     if status == 504 and TOO_LARGE_VERSION in message.lower():  # noqa: PLR2004 - Gateway Timeout, RFC 9110 section 15.6.5
         return FailureKind.GONE
-    # 405, 406, 409, 415 and so on: this server cannot do what was asked; ``status`` tells them apart.
+    # 405, 406, 409, 415 and so on: this server cannot serve the request; ``status`` tells them apart.
     return FailureKind.UNSUPPORTED if 400 <= status < 500 else FailureKind.SERVER_ERROR  # noqa: PLR2004 - RFC 9110 section 15.5
 
 

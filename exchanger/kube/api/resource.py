@@ -27,7 +27,7 @@ WAITING_BATCHES: Final = 4
 # Divides the size of a page that was too large: from 500 objects to one in five steps.
 SHRINK: Final = 4
 # Multiplies the size of the next page after one that fitted, up to the requested size: some large objects among many small ones must not
-# make each later list one of thousands of pages. Where all are large, a third of the requests are in vain.
+# make each later list one of thousands of pages. If all are large, a third of the requests fail.
 GROW: Final = 2
 
 
@@ -46,7 +46,7 @@ class Resource(Generic[T]):
     kind: Kind[T]
     label_selector: str = ""
     field_selector: str = ""
-    # How many objects the next page may have, after one that was too large.
+    # The number of objects of the next page, after one that was too large.
     _most: int | None = attrs.field(default=None, init=False)
 
     @property
@@ -157,7 +157,7 @@ class _Events(Generic[T]):
 @final
 @attrs.define(eq=False)
 class PolicyListWatches:
-    """The resources of one API server that policy is made of."""
+    """The resources of one API server that policy is made from."""
 
     connection: ApiConnection
 

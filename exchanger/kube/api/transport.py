@@ -22,7 +22,7 @@ from exchanger.kube.list_watch import ApiFailure, FailureKind
 from exchanger.values.secret import Secret
 
 R = TypeVar("R")
-# Bytes per read; a TLS record has 16 KiB, so most reads bring less.
+# Bytes per read; a TLS record has 16 KiB, so most reads return less.
 PIECE_BYTES: Final = 64 * 1024
 # Bytes of an answer, and of a watch's line. An object has at most 1.5 MiB in etcd (https://etcd.io/docs/v3.5/dev-guide/limit/), and JSON
 # writes some characters (``<``, control characters) as six.
