@@ -1,7 +1,7 @@
 """A question about a request that was never made, and the service's answer to it, in words.
 
-``exchanger explain``, ``test`` and ``diff`` and the console's form all build the request here and tell the answer in these words, so that
-they cannot differ from each other. The decision itself is ``begin``'s.
+``exchanger explain``, ``test`` and ``diff`` and the console's form all build the request here and use these words for the answer, so that
+they cannot differ. The decision itself is made by ``begin``.
 
 Must not know: where the question or the policy comes from, or how an answer is shown.
 """
@@ -22,7 +22,7 @@ from exchanger.values.issuer import AUTHORIZATION, ActorCredentials, ActorToken,
 from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
 
-# One value for each thing that a decision may find in Authorization: the real one never leaves whoever asks.
+# One value for each kind of content of Authorization: the real one never leaves the user's machine.
 STAND_INS: Final[dict[NoToken | None, str]] = {
     None: "Bearer assumed",
     NoToken.ABSENT: "",
@@ -45,10 +45,10 @@ def kind_of_credentials(authorization: Secret | None) -> str:
 
 
 def asked_request(method: str, host: str, path: str, headers: Iterable[tuple[str, str]] = (), *, raw: bool = False) -> HttpRequest:
-    """Return the request as the gateway's message would be read; ``headers`` are one pair for each time that a field is sent.
+    """Return the request as read from a gateway's message; ``headers`` are one pair for each occurrence of a field.
 
-    ``host`` counts unless ``headers`` have one. ``raw``: the gateway sends path and headers byte for byte; otherwise it joins repeated
-    fields with commas, and a ``!`` may stand for a byte that is not UTF-8.
+    ``host`` counts unless ``headers`` have one. ``raw``: the gateway sends path and headers as raw bytes; otherwise it joins repeated
+    fields with commas, and a ``!`` may replace a byte that is not UTF-8.
     """
     fields = tuple((name.lower(), value) for name, value in headers)
     joined: dict[str, str] = {}
@@ -99,7 +99,7 @@ class ExplainedDecision:
 
     @property
     def passes(self) -> bool:
-        """Whether the request reaches the upstream if its exchange, where there is one, succeeds."""
+        """Whether the request reaches the upstream, provided that its exchange, if there is one, succeeds."""
         return self.status is None
 
 
@@ -119,7 +119,7 @@ _EXCHANGE: Final = "an entry asks for an exchange: the request passes with the t
 
 
 def answer(request: HttpRequest, snapshot: PolicySnapshot | None, rules: DecisionRules) -> ExplainedDecision:
-    """Return what the service would answer. A token that is ``ASSUMED`` is where the issuer's profile reads tokens from."""
+    """Return the service's answer. A token that is ``ASSUMED`` is wherever the issuer's profile reads tokens from."""
     begun = begin(request, snapshot, rules)
     issuer = rules.issuers.get(begun.entry.target.issuer_ref if isinstance(begun, ExchangePending) else begun.issuer)
     if issuer is not None and request.authorization is not None and request.authorization.reveal() == ASSUMED:
@@ -141,7 +141,7 @@ def _placed(request: HttpRequest, subject: SubjectRules) -> HttpRequest:
 
 
 def answer_of(begun: Outcome | ExchangePending, issuer: Issuer | None = None) -> ExplainedDecision:
-    """Return what ``begin`` said of a request; ``issuer`` is the one that the entry names."""
+    """Return the result of ``begin`` for a request; ``issuer`` is the one that the entry names."""
     match begun:
         case ExchangePending(entry, asked):
             source, index, metadata = entry.source, entry.index, entry.resource_metadata
@@ -167,7 +167,7 @@ _BY_DEFAULT: Final = (AUTHORIZATION,)
 
 
 def profile_of(issuer: Issuer) -> Iterator[tuple[str, str]]:
-    """Yield in words what the profile of ``issuer`` does beside an exchange as usual, each after a name."""
+    """Yield the non-default settings of ``issuer``'s profile in words, each after a name."""
     subject, grant = issuer.subject, issuer.grant
     if subject.headers != _BY_DEFAULT:
         same = ", which must hold the same token" if len(subject.headers) > 1 else ""

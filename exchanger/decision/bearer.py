@@ -1,6 +1,6 @@
 """Bearer credentials of a request, and the challenge that asks for them (RFC 6750, https://www.rfc-editor.org/rfc/rfc6750).
 
-Must not know: where the header came from, or what the token is traded for.
+Must not know: where the header came from, or what the token is exchanged for.
 """
 
 import enum

@@ -1,4 +1,4 @@
-"""The decision in two steps: ``begin`` decides what needs no token exchange, ``finish`` decides by the outcome of one.
+"""The decision in two steps: ``begin`` decides everything that needs no token exchange, ``finish`` decides by the outcome of one.
 
 Must not know: gRPC, HTTP, tasks, clocks, or where policy and issuers come from. Whatever is not explicitly allowed is denied.
 """
@@ -43,7 +43,7 @@ class DecisionRules:
 
     @needs_headers.default
     def _needs_headers(self) -> bool:
-        """Whether some issuer's tokens come in headers of their own."""
+        """Whether some issuer's tokens are read from other headers than Authorization."""
         return any(issuer.subject.removed for issuer in self.issuers.values())
 
 
@@ -128,7 +128,7 @@ def begin(request: HttpRequest, snapshot: PolicySnapshot | None, rules: Decision
 def _with_target(request: HttpRequest, snapshot: PolicySnapshot, verdict: Verdict) -> Verdict:
     """Compare ``verdict`` with that for the authority in the request target, if it names one.
 
-    The gateway routes by host, but a server behind it may go by the target (RFC 9112 section 3.2.2,
+    The gateway routes by host, but a server behind it may use the target (RFC 9112 section 3.2.2,
     https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2). Naming another host must not bypass the policy of the one that answers.
     """
     authority, path = request.target_authority, request.path
@@ -178,7 +178,7 @@ def _begin_exchange(request: HttpRequest, entry: ExchangeEntry, rules: DecisionR
 
 
 def _options_pass(request: HttpRequest, subject: SubjectRules, rules: DecisionRules) -> bool:
-    """Return whether an OPTIONS request may pass without a token: it goes on as it is, so no header may hold one.
+    """Return whether an OPTIONS request may pass without a token: it passes unchanged, so no header may hold one.
 
     A request with credentials is not a CORS preflight (https://fetch.spec.whatwg.org/#cors-preflight-fetch).
     """
@@ -221,7 +221,7 @@ def finish(pending: ExchangePending, outcome: TokenOutcome) -> Outcome:
             )
         case ExchangeFailure():
             denied = _refused(entry, outcome)
-            # Verification is ours, so its refusals are told alike in both styles.
+            # Verification is ours, so its refusals are the same in both styles.
             if issuer.errors is not ErrorStyle.STRICT and outcome.diagnostic not in _OF_VERIFICATION:
                 return denied
             told = strict_answer(outcome, pending.realm, entry.target.scope, entry.resource_metadata)

@@ -80,11 +80,10 @@ class Allow:
 @final
 @attrs.frozen(cache_hash=True)
 class Deny:
-    """The request ends here with ``status`` and a JSON ``body``; ``headers`` come after Content-Type, in order.
+    """The request ends here with ``status`` and a JSON ``body``; ``headers`` follow Content-Type, in order.
 
-    ``detail`` tells operators what is wrong and never reaches the client. ``source``, ``entry_index``, ``issuer`` and
-    ``cache`` are as for ``Allow``. ``error_kind``, ``oauth_error`` and ``diagnostic`` say why an exchange failed, as ``ExchangeFailure``
-    does.
+    ``detail`` tells operators what is wrong and never reaches the client. ``source``, ``entry_index``, ``issuer`` and ``cache`` are as for
+    ``Allow``. ``error_kind``, ``oauth_error`` and ``diagnostic`` say why an exchange failed, as in ``ExchangeFailure``.
     """
 
     reason: DecisionReason
@@ -111,7 +110,7 @@ class Deny:
 @quickly_made
 @attrs.frozen(weakref_slot=False)
 class ExchangePending:
-    """The answer depends on a token exchange: make ``token_request`` and hand its outcome to ``finish``. ``realm`` is for challenges."""
+    """The answer depends on a token exchange: make ``token_request`` and pass its outcome to ``finish``. ``realm`` is for challenges."""
 
     entry: ExchangeEntry
     token_request: TokenRequest
@@ -163,7 +162,7 @@ class DecisionRecord:
 
     @property
     def trace_id(self) -> str | None:
-        """The trace that the request is part of, lower-case hex of 32 characters; ``None`` if there is none."""
+        """The trace that the request is part of, lower-case hex of 32 characters; ``None`` without one."""
         if self.span is not None:
             return self.span.trace_id
         traceparent = self.request.trace.traceparent

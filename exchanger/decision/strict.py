@@ -1,8 +1,8 @@
-"""How failures are told to callers with ``errors: strict``: by whose fault it is, and with what helps the caller.
+"""Failures as callers see them with ``errors: strict``: by who can fix them, and with what helps the caller.
 
-400 and 401 of a token endpoint are about the service's request, and not about the caller's. So the caller's token being refused is 401 with
-a challenge of our own, a need for more is 401 or 403 with what is needed, and what passes is 503 or 504. A call that cannot be made as it
-is configured is 500, and every other failure is 502: a mistake of the operator's that the token endpoint reports, for example.
+A token endpoint's 400 and 401 are about the service's request, and not about the caller's. So a refused caller's token is 401 with our own
+challenge, a need for more is 401 or 403 with what is needed, and a temporary failure is 503 or 504. A call that cannot be made as
+configured is 500, and every other failure is 502, such as an operator's mistake that the token endpoint reports.
 
 Sources: RFC 6750 section 3 (https://www.rfc-editor.org/rfc/rfc6750#section-3), RFC 9470 section 3, RFC 9110 section 15.6.
 """
@@ -29,7 +29,7 @@ _PASSING: Final = frozenset(
 _PASSING_STATUSES: Final = frozenset({429, *range(500, 600)})
 _REDIRECTS: Final = range(300, 400)
 
-# Seconds after which to try again, if the token endpoint does not say; and the longest time that is told to a caller.
+# Seconds after which to try again, if the token endpoint does not say; and the most that a caller is told.
 _RETRY_AFTER: Final = 1
 _LONGEST: Final = 3600
 
@@ -37,7 +37,7 @@ _LONGEST: Final = 3600
 @final
 @attrs.frozen
 class StrictAnswer:
-    """What the caller gets; ``body`` is JSON."""
+    """The caller's answer; ``body`` is JSON."""
 
     status: int
     body: str
@@ -45,7 +45,7 @@ class StrictAnswer:
 
 
 def strict_answer(failure: ExchangeFailure, realm: str, scope: str, resource_metadata: str) -> StrictAnswer:
-    """Return what a caller gets instead of ``failure``; ``scope`` is what the policy asks for."""
+    """Return the caller's answer in place of ``failure``; ``scope`` is what the policy requests."""
 
     def body(error: str) -> str:
         return f'{{"error":"{error}","error_description":"request failed ({failure.diagnostic.value})"}}'

@@ -1,4 +1,4 @@
-"""The failures of an exchange that no answer of the token endpoint explains, and the bodies of those that one does.
+"""Failures of an exchange that no answer of the token endpoint explains, and the bodies of those that one does.
 
 Must not know: HTTP clients, tasks, clocks or logs.
 """
@@ -26,9 +26,9 @@ _TRANSPORT_TEXTS: Final = {
 
 
 def transport_failure(kind: ErrorKind, diagnostic: Diagnostic, http_status: int | None = None, *, detail: str = "") -> ExchangeFailure:
-    """Return the failure of an exchange that got no usable response: one of TXE-1001 to TXE-1009, or TXE-4002.
+    """Return the failure of an exchange without a usable response: one of TXE-1001 to TXE-1009, or TXE-4002.
 
-    ``http_status`` is the token endpoint's status, where there was one. ``detail`` says more to operators.
+    ``http_status`` is the token endpoint's status, if there was one. ``detail`` says more to operators.
     """
     message = f"{_TRANSPORT_TEXTS[diagnostic]} ({diagnostic.value})"
     body = _json({"error": "server_error", "message": message})

@@ -1,9 +1,9 @@
 """What a remote question says about a request's tokens, which stay with the caller: which headers hold one, and which hold the same.
 
 Gateways pass tokens on in headers of any name, and the caller does not know the profiles that list these. So the value of a header with a
-telling name stays, and so does any value that looks like a token.
+suspicious name is withheld, and so is any value that looks like a token.
 
-Must not know: who asks, or how a question travels.
+Must not know: who asks, or how a question is sent.
 """
 
 import re
@@ -18,9 +18,9 @@ CREDENTIALS: Final = frozenset({"authorization", "proxy-authorization", "cookie"
 # The page has the same two.
 TELLING_NAMES: Final = "auth|token|jwt|assertion|cookie|secret|key|credential|session|passw|bearer|cert|sign"
 TELLING_VALUES: Final = r"eyJ|^\S+\s+\S{16}|\S{32}"
-# They say where a request comes from and goes to.
+# Headers about the request's origin and destination.
 PUBLIC: Final = frozenset({"host", "origin", "access-control-request-method"})
-# What a header is said to hold: nothing, what cannot be a token, or a number, which is the same for equal tokens.
+# The stated content of a header: nothing, something that cannot be a token, or a number, which is the same for equal tokens.
 EMPTY: Final = "absent"
 INVALID: Final = "invalid"
 # Digits of such a number; gateways allow a hundred headers.
@@ -56,7 +56,7 @@ def numbered(authorization: Secret | None, headers: Iterable[Header]) -> tuple[H
 
 
 def stand_in(held: str) -> str | None:
-    """Return a value for what a header is said to hold, ``None`` if that is nothing that ``numbered`` says."""
+    """Return a value for the stated content of a header, ``None`` if ``numbered`` is not a valid statement."""
     if held.isascii() and held.isdigit() and len(held) <= _MAX_DIGITS:
         return f"token-{int(held)}"
     return {EMPTY: "", INVALID: '"'}.get(held)

@@ -1,6 +1,6 @@
-"""The bodies of requests that a server holds: their bytes count as they arrive, and where there are too many, the slowest gives way.
+"""The request bodies that a server holds: their bytes are counted as they arrive, and if there are too many, the slowest is cancelled.
 
-What is announced costs nothing: a peer that announces much and sends little must not keep others out.
+Announcing a length costs nothing: a peer that announces much and sends little must not keep others out.
 
 Must not know: HTTP, or how bytes arrive.
 """
@@ -13,15 +13,15 @@ from typing import Final, final
 import attrs
 import trio
 
-# Seconds of a span. How fast a body comes is measured over the present span and the one before, so that what it brought long ago, and then
-# no more, does not count.
+# Seconds of an interval. The speed of a body is measured over the current interval and the previous one, so that bytes of long ago do not
+# count.
 SPAN_S: Final = 1.0
 
 
 @final
 @attrs.define(eq=False)
 class Body:
-    """One body. What receives it runs in ``scope``, which is cancelled when it gives way; ``size`` is what it has brought."""
+    """One body. Its receiver runs in ``scope``, which is cancelled to make room; ``size`` is what it has received."""
 
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False, repr=False)
     size: int = attrs.field(default=0, init=False)
@@ -76,7 +76,7 @@ class Bodies:
             self._release(body)
 
     def grow(self, body: Body, size: int) -> None:
-        """Count ``size`` more bytes of ``body``. The slowest of those that arrive give way if there is no room, ``body`` among them."""
+        """Count ``size`` more bytes of ``body``. Without room, the slowest of those that arrive are cancelled, ``body`` among them."""
         now = trio.current_time()
         body.add(size, now)
         self.taken += size

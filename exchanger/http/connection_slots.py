@@ -1,6 +1,6 @@
 """A bounded number of connections, where those that keep the server waiting make room for new ones.
 
-Otherwise a handful of silent connections would keep everyone else out while new ones keep being opened.
+Otherwise a handful of silent connections would keep everyone else out.
 """
 
 from collections.abc import Iterator

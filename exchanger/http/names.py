@@ -22,7 +22,7 @@ _DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
 @final
 @attrs.frozen
 class Authority:
-    """Host in canonical form, and port as it was written ("" for the scheme's own)."""
+    """Host in canonical form, and port as written ("" for the scheme's default)."""
 
     host: str
     port: str

@@ -23,15 +23,15 @@ from exchanger.http.connection_slots import ConnectionSlots, Slot
 from exchanger.http.message import Handler, Headers, Request, Response
 from exchanger.http.tls import Tls
 
-# A connection closed while its peer still sends would be reset, and the peer would lose the response (RFC 9112 section 9.6). So what the
-# peer sends after it is read and dropped, for this long and up to this many bytes.
+# A connection closed while its peer still sends would be reset, and the peer would lose the response (RFC 9112 section 9.6). So later bytes
+# of the peer are read and dropped, for this long and up to this many bytes.
 LINGER_S: Final = 1.0
 LINGER_BYTES: Final = 4 * 1024 * 1024
 # Seconds of a drain in which idle connections may still bring a request: clients keep them open, and one may be on its way.
 SETTLE_S: Final = 1.0
 # Seconds between checks for the end of a drain.
 _LOOK_S: Final = 0.05
-# Seconds to say goodbye over TLS; whoever does not read by then is not told.
+# Seconds for the closing handshake of TLS; a peer that does not read until then misses it.
 _GOODBYE_S: Final = 1.0
 # A body up to this size leaves together with its head. A larger one is not copied for that, and counts as unsent until the peer has taken
 # it.
@@ -54,7 +54,7 @@ class HttpLimits:
     ``head_bytes`` and ``head_lines`` bound the request line with its headers: each line costs time in the event loop. ``idle_s`` is the
     time to the first byte of a request, ``arrival_s`` from there until the head is complete, and again until the body is. ``answer_s`` is
     the time for the peer to take a response. ``unsent_bytes`` bounds large responses that peers have yet to take, all of them together,
-    ``bodies_bytes`` what has arrived of bodies, until they are handled.
+    ``bodies_bytes`` the received parts of bodies, until they are handled.
     """
 
     connections: int
@@ -81,14 +81,14 @@ class Upgrade:
     run: Callable[[trio.abc.Stream, bytes], Awaitable[Response | None]]
 
 
-# Decides about a request by its head alone. A body that nobody wants is not read: the connection ends after the response.
+# Decides about a request by its head alone. An unneeded body is not read: the connection ends after the response.
 Route = Callable[[Request], Awaitable[Response | Handler | Upgrade]]
 
 
 @final
 @attrs.define(eq=False)
 class HttpServer:
-    """Serves connections. Every response carries ``headers`` beside its own.
+    """Serves connections. Every response carries ``headers`` in addition to its own.
 
     ``failures`` are the server's own responses by status: 400 (not HTTP/1), 413 (body too large), 431 (head too large), 500 (a fault), 503
     (``unsent_bytes`` exceeded, or ``bodies_bytes`` and this body is the slowest) and 504 (``handler_s`` exceeded); those not given have no
@@ -125,7 +125,7 @@ class HttpServer:
                     task_status.started(listeners[0].socket.getsockname()[1])
 
     async def drain(self, seconds: float) -> None:
-        """Take no more connections, and answer what comes over those that are open, for at most ``seconds``; ``run`` then returns.
+        """Take no more connections, and answer requests on open ones, for at most ``seconds``; ``run`` then returns.
 
         Each response says that its connection ends. Connections that are still silent after ``SETTLE_S`` are closed.
         """
@@ -149,7 +149,7 @@ class HttpServer:
                 else:
                     await self._converse_securely(stream, slot, self._tls)
             except* (trio.BrokenResourceError, trio.ClosedResourceError):
-                pass  # the peer left or does not read: there is nobody to answer
+                pass  # the peer left or does not read: nobody would get an answer
             except* Exception as fault:  # noqa: BLE001 - one connection's fault must not end the service
                 self._report(fault)
 
@@ -217,14 +217,14 @@ class HttpServer:
             raise h11.RemoteProtocolError("too many header fields", error_status_hint=431)
 
     async def _respond(self, head: h11.Request, stream: trio.abc.Stream, protocol: h11.Connection, slot: Slot) -> Response | None:
-        """Return the response, or ``None`` after an upgrade that is over."""
+        """Return the response, or ``None`` after an upgrade that has ended."""
         if head.http_version not in _VERSIONS:
             raise h11.RemoteProtocolError("not an HTTP/1 version")
         headers = tuple((name.decode("ascii"), value.decode("latin-1")) for name, value in head.headers)
         method, target = head.method.decode("ascii"), head.target.decode("ascii")
         request = Request(method, target, headers, version=head.http_version.decode("ascii"))
         if not request.has_body:
-            protocol.next_event()  # the end of the message, which is there already
+            protocol.next_event()  # the end of the message, which has arrived already
         if method == "CONNECT":  # a 2xx would turn the connection into a tunnel (RFC 9110 section 9.3.6)
             return self._failure(501)
         found = await self._route(request)
@@ -334,7 +334,7 @@ async def send_all(stream: trio.abc.SendStream, *parts: bytes, seconds: float) -
 
 
 async def _linger(stream: trio.abc.Stream) -> None:
-    """Half-close the connection if it can be, and drop what the peer still sends, for a while."""
+    """Half-close the connection if possible, and drop what the peer still sends, for a while."""
     with trio.move_on_after(LINGER_S):
         try:
             if isinstance(stream, trio.abc.HalfCloseableStream):

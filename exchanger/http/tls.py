@@ -13,7 +13,7 @@ import trio
 from exchanger.net.tls.server import peer_name
 from exchanger.net.why import why_no_handshake
 
-# Seconds for a handshake: three round trips and a few milliseconds of work; a client that needs longer has its own timeout by then.
+# Seconds for a handshake: three round trips and a few milliseconds of work; a client that needs longer has its own timeout.
 HANDSHAKE_S: Final = 10.0
 _UNKNOWN_PEER: Final = "unknown"
 
@@ -32,7 +32,7 @@ class Tls:
     handshake_s: float = HANDSHAKE_S
 
     async def secure(self, stream: trio.abc.Stream) -> trio.SSLStream[trio.abc.Stream] | None:
-        """Shake hands over ``stream``; return the secured one, or ``None`` if that failed or took too long."""
+        """Do the TLS handshake on ``stream``; return the secured one, or ``None`` if that failed or took too long."""
         # As HTTPS allows, the end of the transport is the end of the stream: each message has a length (RFC 9112 section 9.8).
         secured = trio.SSLStream(stream, self.context(), server_side=True, https_compatible=True)
         with trio.move_on_after(self.handshake_s) as patience:

@@ -1,6 +1,6 @@
-"""The parts of a profile that say where the client's credentials are: as written, with their rules and schema. Pure.
+"""The fields of a profile for the client's credentials: as written, with their rules and schema. Pure.
 
-Must not know: files, clocks, or what is in Secrets.
+Must not know: files, clocks, or the content of Secrets.
 """
 
 import re
@@ -51,7 +51,7 @@ class SecretKeyRef:
     namespace: str = described("The Secret's namespace. Default: the service's own.", _pattern(f"(?:{_LABEL})?"), default="")
 
     def problems(self, rules: ProfileRules) -> Iterator[str]:
-        """Yield what is wrong with this, in words that follow the name of its field."""
+        """Yield the problems, in words that follow the name of the field."""
         namespace = self.namespace or rules.namespace
         if not rules.with_secrets:
             yield "can only be resolved with POLICY_SOURCE=kubernetes"
@@ -74,7 +74,7 @@ def in_secret(
     shape: Shape = Shape.TEXT,
     made: Callable[[str], object] = Secret,
 ) -> Reference | None:
-    """Return where the value of ``field`` is in a Secret, ``None`` if the file has it. Problems are added to ``problems``."""
+    """Return the reference to the Secret with the value of ``field``, ``None`` if the file has it. Problems go to ``problems``."""
     if written is None:
         if not value.reveal():
             problems.append(f"needs {field} or {field}SecretRef")

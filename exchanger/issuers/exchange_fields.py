@@ -1,6 +1,6 @@
-"""The parts of a profile about the exchange itself: the actor, parameters, and the caller's token. As written, with their rules and schema.
+"""The fields of a profile about the exchange itself: the actor, parameters, and the caller's token. As written, with rules and schema.
 
-Must not know: files, clocks, or what is in Secrets.
+Must not know: files, clocks, or the content of Secrets.
 """
 
 import re
@@ -33,14 +33,14 @@ _is_name: Final = re.compile(r"[!-~]+").fullmatch
 is_uri: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[!-~]+").fullmatch
 # A field name (RFC 9110 section 5.1, https://www.rfc-editor.org/rfc/rfc9110#section-5.1).
 _is_header: Final = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+").fullmatch
-# They say how the message is framed and where it goes, and a gateway removes none of them; or they are logged, or go to token endpoints.
+# They define how the message is framed and routed, and a gateway removes none of them; or they are logged, or go to token endpoints.
 _NO_TOKENS: Final = frozenset(
     {
         *("connection", "content-length", "cookie", "host", "te", "trailer", "transfer-encoding", "upgrade"),
         *("baggage", "traceparent", "tracestate", "x-request-id"),
     }
 )
-# Envoy's own headers, which its ext_proc filter does not remove, and says nothing of that, unless its mutation rules allow it.
+# Envoy's own headers, which its ext_proc filter silently keeps unless its mutation rules allow removing them.
 _OF_ENVOY: Final = "x-envoy"
 _LISTED: Final = {"minItems": 1, "maxItems": MAX_ITEMS}
 
@@ -48,7 +48,7 @@ _LISTED: Final = {"minItems": 1, "maxItems": MAX_ITEMS}
 @final
 @attrs.frozen
 class Actor:
-    """Who acts for the subject: whoever a file's token is about, or the client itself."""
+    """The actor: the subject of a token in a file, or the client itself."""
 
     file: str = described("The absolute path of the actor's token. The service reads it again when it changes.", default="")
     type: str = described("The type of the token in the file. Default: an access token.", default="")
@@ -72,7 +72,7 @@ class Actor:
 
 
 def parameter_problems(pairs: tuple[tuple[str, str], ...]) -> Iterator[str]:
-    """Yield what is wrong with more parameters of token requests."""
+    """Yield the problems of additional parameters of token requests."""
     if len(pairs) > MAX_ITEMS:
         yield f"parameters has more than {MAX_ITEMS} entries"
     for name, value in pairs:

@@ -1,6 +1,6 @@
-"""The profiles file, followed: what it says now, once two looks in a row found the same.
+"""The profiles file, followed: its current content, once two reads in a row found the same.
 
-Must not know: Secrets, or what is done with the profiles.
+Must not know: Secrets, or what the profiles are used for.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ class ProfilesFile:
     _path: Path
     _rules: ProfileRules
     _run_sync: RunSync = SYSTEM.run_sync
-    # What was read last, so that it is parsed once. Belongs to the worker thread, of which there is one at a time.
+    # The last content, so that it is parsed once. Belongs to the worker thread, of which there is one at a time.
     _last: _FileVersion | None = attrs.field(default=None, init=False)
     _file: FileFollower[_FileVersion] = attrs.field(init=False)
 
@@ -50,7 +50,7 @@ class ProfilesFile:
 
 
 def check_file(path: Path, rules: ProfileRules) -> tuple[str, ...]:
-    """Return everything that is wrong with the file at ``path`` by itself, a readable line each; blocks while it is read."""
+    """Return all problems of the file at ``path`` by itself, a readable line each; blocks while it is read."""
     found = _version(path, None, rules).content
     return found.problems if isinstance(found, Rejected) else ()
 

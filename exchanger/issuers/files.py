@@ -1,6 +1,6 @@
-"""Files that profiles refer to, followed like Secrets: keys, certificates, assertions and authorities.
+"""Files that profiles refer to, followed like Secrets: keys, certificates, assertions and CA certificates.
 
-Must not know: what is in them.
+Must not know: their content.
 """
 
 import hashlib

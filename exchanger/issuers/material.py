@@ -1,4 +1,4 @@
-"""What keys, certificates and tokens have to be, so that a file that was written by mistake takes nothing out of force. Pure.
+"""The form of keys, certificates and tokens, so that a file that was written by mistake withdraws nothing. Pure.
 
 No reason quotes a value.
 Sources: RFC 7468 (https://www.rfc-editor.org/rfc/rfc7468) for PEM, RFC 7518 section 3 for the sizes of keys.
@@ -29,13 +29,13 @@ MAX_TOKEN: Final = 64 * 1024
 MAX_CERTIFICATES: Final = 1000
 # Bits of an RSA key that signs: RFC 7518 section 3.3 demands the least; with more than these, each signature would hold the event loop.
 _RSA_BITS: Final = range(2048, 4096 + 1)
-# Characters of a private key in PEM: those of 4096 bits, and of 8192 bits for certificates, with CRLF. Whatever is longer would be read
-# on the event loop, and used by OpenSSL in each handshake.
+# Characters of a private key in PEM: those of 4096 bits, and of 8192 bits for certificates, with CRLF. A longer one would be read on the
+# event loop, and used by OpenSSL in each handshake.
 MAX_KEY: Final = 3600
 MAX_CERTIFICATE_KEY: Final = 6800
 
 _is_token: Final = re.compile(r"[!-~]+").fullmatch
-# What is between two lines of PEM has no five dashes in a row. Possessive, so that a text is read once, however often a block begins in it.
+# The text between two PEM boundaries has no five dashes in a row. Possessive, so that a text is read once, however many blocks begin in it.
 _BODY: Final = "[^-]*+(?:-(?!----)[^-]*+)*+"
 _BEGIN_PRIVATE: Final = re.compile("-----BEGIN ([A-Z ]*PRIVATE KEY)-----")
 _PRIVATE: Final = re.compile(rf"{_BEGIN_PRIVATE.pattern}{_BODY}-----END \1-----")
@@ -75,9 +75,9 @@ def certificate_key(text: str) -> Secret:
 
 
 def subject_of(token: str) -> str:
-    """Return whom ``token`` is about: ``iss`` and ``sub`` of a JWT, not verified, or a digest of what is none.
+    """Return the identity of ``token``: ``iss`` and ``sub`` of a JWT, not verified, otherwise a digest.
 
-    It tells whether a file holds a newer token of the same kind. Whoever writes the file decides that anyway.
+    It shows whether a file holds a newer token for the same subject. The file's writer controls that anyway.
     """
     claims = claims_of(token)
     if claims is None or not isinstance(claims.get("sub"), str) or not isinstance(claims.get("iss"), str | None):
@@ -94,7 +94,7 @@ def _private_key(text: str, longest: int) -> PrivateKeyTypes | str:
         return "its private key is encrypted, and no password can be given"
     if len(pem[0]) > longest:
         return f"its private key is longer than {longest} characters"
-    if len(_BEGIN_PRIVATE.findall(text)) > 1:  # one that does not end
+    if len(_BEGIN_PRIVATE.findall(text)) > 1:  # one without an end
         return "its private key cannot be read"
     try:
         # Without looking for the factors of its primes, which would hold the event loop for 28 ms with 2048 bits, and 200 ms with 4096.
@@ -134,7 +134,7 @@ def _certificates(text: str) -> list[x509.Certificate] | str:
         return "it must hold certificates in PEM"
     if len(found) > MAX_CERTIFICATES:
         return f"it holds more than {MAX_CERTIFICATES} certificates"
-    if text.count(_BEGIN_CERTIFICATE) > len(found):  # one that does not end
+    if text.count(_BEGIN_CERTIFICATE) > len(found):  # one without an end
         return "a certificate in it cannot be read"
     try:
         return [x509.load_pem_x509_certificate(pem.encode()) for pem in found]

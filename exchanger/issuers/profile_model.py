@@ -1,9 +1,9 @@
 """An issuer profile as operators write it: each field with its schema, and the rules by which it becomes an issuer. Pure.
 
-A profile can be wrong in many ways at once, and all are told. The issuer that it becomes cannot be wrong: it lacks at most what is in
-Secrets and files, and has references there.
+A profile can be wrong in many ways at once, and all are reported. The resulting issuer cannot be wrong: it lacks at most values in Secrets
+and files, and has references to these.
 
-Must not know: how the file is read, clocks, or what is in Secrets.
+Must not know: how the file is read, clocks, or the content of Secrets.
 """
 
 from collections.abc import Callable
@@ -44,7 +44,7 @@ from exchanger.values.proxy import ProxyProblem, read_proxy
 from exchanger.values.secret import Secret
 from exchanger.yaml.text_rules import BLANKS, NOT_BLANK, whole
 
-# Secrets and files that one file may refer to: each is read by itself, all the time.
+# Secrets and files that one file may refer to: each is read separately, all the time.
 MAX_PLACES: Final = 256
 # Problems of one version of the file that a summary has.
 _SUMMED_UP: Final = 10
@@ -181,7 +181,7 @@ class IssuerProfile:
         # An issuer has no query (RFC 8414 section 2): there would be no place for the well-known path.
         if self.discovery and "?" in address:
             problems.append("discovery must not have a query")
-        # Where the metadata are is a usual slip; nothing there could name this as the issuer.
+        # Writing the address of the metadata is a usual mistake; no metadata could name it as the issuer.
         if self.discovery and "/.well-known/" in address:
             problems.append("discovery must be the issuer's own URL, without /.well-known/ and what follows")
         return host
@@ -272,7 +272,7 @@ class Rejected:
 
     @property
     def summary(self) -> str:
-        """The first problems, which show what is wrong."""
+        """The first problems."""
         more = len(self.problems) - _SUMMED_UP
         return "; ".join((*self.problems[:_SUMMED_UP], *((f"and {more} more",) if more > 0 else ())))
 

@@ -1,6 +1,6 @@
 """The issuer profiles file: YAML or JSON written by operators, read strictly into profiles.
 
-Problems repeat nothing of the file but the names of profiles, and of fields that are nearly right: a secret may stand in any place.
+Problems repeat nothing of the file except the names of profiles, and of fields that are nearly right: a secret may be in any place.
 """
 
 import re
@@ -30,7 +30,7 @@ MAX_FILE_BYTES: Final = 1024 * 1024
 Hook = Callable[[object, object], object]
 
 
-# YAML 1.1 reads 010 as 8 and YAML 1.2 as 10, so a number that begins with 0 is none.
+# YAML 1.1 reads 010 as 8 and YAML 1.2 as 10, so a number that begins with 0 is not accepted.
 _is_whole: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,17})").fullmatch
 
 

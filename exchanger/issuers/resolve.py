@@ -1,4 +1,4 @@
-"""From a plan and what is in Secrets and files to issuers, or to what is missing. Pure."""
+"""Completes a plan with the values in Secrets and files: to issuers, or to a list of what is missing. Pure."""
 
 from collections.abc import Mapping
 from typing import Any, assert_never, cast, final
@@ -78,7 +78,7 @@ def problem_of(reference: Reference, found: Found) -> str | None:
 
 
 def completed(profile: Issuer[Reference], values: Mapping[Reference, str]) -> Issuer:
-    """Return ``profile`` with what is made of ``values`` in the place of all its references."""
+    """Return ``profile`` with ``values`` in place of all its references."""
     return cast("Issuer", _completed(profile, values))
 
 

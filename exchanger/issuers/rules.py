@@ -1,6 +1,6 @@
 """What profiles are checked against, and the rules that several of their fields share, with their schemas. Pure.
 
-Must not know: files, clocks, or what is in Secrets.
+Must not know: files, clocks, or the content of Secrets.
 """
 
 import enum
@@ -52,7 +52,7 @@ def words_of(values: type[E]) -> dict[str, E]:
 
 
 def chosen(field: str, written: str, words: Mapping[str, T], default: T, problems: list[str]) -> T:
-    """Return which of ``words`` the text of ``field`` is, ``default`` if it is none. A problem is added to ``problems``."""
+    """Return the one of ``words`` that the text of ``field`` is, ``default`` if it is none. A problem is added to ``problems``."""
     if written and written not in words:
         problems.append(f"{field} must be one of {', '.join(words)}")
     return words.get(written, default)
@@ -65,7 +65,7 @@ def one_of(words: Mapping[str, object], *, required: bool = False) -> Schema:
 
 
 def path_problems(field: str, path: str) -> Iterator[str]:
-    """Yield what is wrong with the path of a file."""
+    """Yield the problems of a file's path."""
     if not path:
         yield f"{field} is required"
     elif not PurePosixPath(path).is_absolute() or "\0" in path:

@@ -1,6 +1,6 @@
-"""The JSON Schema (2020-12) of an issuer profiles file, made from the classes that it is read into. It never refuses what is a valid file.
+"""The JSON Schema (2020-12) of an issuer profiles file, generated from the classes that it is read into. It never refuses a valid file.
 
-A field's name, type and whether it is required are those of its class, and its metadata has the rest.
+A field's name, type and whether it is required are those of its class; its metadata has the rest.
 
 Must not know: how profiles are resolved.
 """
@@ -32,7 +32,7 @@ UNSAID: Final = (
     "the length of strings",
 )
 
-# Types that the file writes in a way of their own.
+# Types with a special form in the file.
 _KINDS: Final[dict[object, Schema]] = {
     Secret: {"type": "string"},
     float: {"type": "string", "pattern": whole(DURATION)},  # of seconds

@@ -1,6 +1,6 @@
-"""Kubernetes Secrets as issuer profiles need them: their names, what was read of them, and following one by reading it again and again.
+"""Kubernetes Secrets as issuer profiles need them: their names, their content, and following one by reading it repeatedly.
 
-Reading is all that a right to ``get`` by name is good for, and as much as client secrets need.
+Reading is all that a right to ``get`` by name allows, and as much as client secrets need.
 
 Must not know: how an API server is called, or what the values are for.
 Source: https://kubernetes.io/docs/reference/kubernetes-api/config-and-storage-resources/secret-v1/.
@@ -20,14 +20,14 @@ from rpds import HashTrieMap
 from exchanger.net.network import SYSTEM
 from exchanger.values.secret import Secret
 
-# Seconds between reads of a Secret. What it held before is good for ``ROTATION_GRACE_S`` after a change, so nothing hangs on a few seconds;
-# and a read per Secret every ten seconds is less than what a single idle kubelet asks of the same server.
+# Seconds between reads of a Secret. Its previous content is usable for ``ROTATION_GRACE_S`` after a change, so a few seconds do not matter;
+# and a read per Secret every ten seconds is less than a single idle kubelet's load on the same server.
 POLL_S: Final = 10.0
 
 # How much longer an interval may become by chance, so that instances which started together do not read together.
 JITTER: Final = 0.2
 
-# Seconds for one read. An API server answers a get within milliseconds, so one that takes this long will not.
+# Seconds for one read. An API server answers a get within milliseconds, so one that takes this long will not answer.
 READ_S: Final = 10.0
 
 # Seconds, before chance is added, to wait after the first failure; this and the next two are client-go's numbers, as for policy.
@@ -57,7 +57,7 @@ class SecretName:
 class SecretData:
     """One version of a Secret: its values by key. ``undecodable`` are the keys whose values are not text; ``version`` is opaque.
 
-    ``judged`` is what was found out about its values: it is asked for again with each change of any other Secret or file.
+    ``judged`` caches the results of checking its values, which are needed with each change of any other Secret or file.
     """
 
     version: str
@@ -91,7 +91,7 @@ class SecretProblem:
 def secret_data(version: str, data: Mapping[str, str]) -> SecretData:
     """Return the ``data`` of a Secret, base64 by key, in ``version``.
 
-    Line ends at the end of a value are dropped: they come from files that were made into Secrets, and neither a client id nor a client
+    Trailing line ends of a value are dropped: they come from files that were made into Secrets, and neither a client id nor a client
     secret can contain one (RFC 6749 appendix A.1 and A.2, https://www.rfc-editor.org/rfc/rfc6749#appendix-A.1).
     """
     values: dict[str, Secret] = {}
@@ -104,12 +104,12 @@ def secret_data(version: str, data: Mapping[str, str]) -> SecretData:
 
 
 class SecretFollower(Protocol):
-    """Follows Secrets by name, by whatever means."""
+    """Follows Secrets by name, by any means."""
 
     async def follow(self, secret: SecretName, learn: Callable[[SecretData | SecretProblem], None], /) -> NoReturn:
         """Call ``learn`` with the first state and then with each change, until cancelled.
 
-        ``learn`` also gets what fails, which is tried again with growing pauses. It neither blocks nor raises.
+        ``learn`` also gets failures, which are retried with growing pauses. It neither blocks nor raises.
         """
 
 

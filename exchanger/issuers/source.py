@@ -1,6 +1,6 @@
 """Follows the profiles file, and the Secrets and files that it refers to, and publishes each new set of issuers as a whole.
 
-An unusable version of the file, or a Secret or file that is gone or unreadable, takes nothing away from what is in force.
+An unusable version of the file, or a missing or unreadable Secret or file, withdraws nothing that is in force.
 
 Must not know: how Secrets are read, or what issuers are used for.
 """
@@ -42,14 +42,14 @@ class IssuerSettings:
 @final
 @attrs.define(eq=False)
 class IssuerSource:
-    """Runs from the start of the service to its end, and logs what changes. No line has a value of the file or of a Secret.
+    """Runs from the start of the service to its end, and logs changes. No line has a value of the file or of a Secret.
 
     Args:
         settings: Where the file is, and how it is read.
         secrets: Follows Secrets; ``None`` only if ``settings.rules`` have none.
         sink: Takes each new set.
-        look: Returns a version of the file that counts and is not the one returned last, else ``None``; by default, it looks at the file
-            that ``settings`` name.
+        look: Returns a version of the file that counts and was not returned last, otherwise ``None``; by default, it reads the file in
+            ``settings``.
     """
 
     settings: IssuerSettings
@@ -79,7 +79,7 @@ class IssuerSource:
             return
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._follow_file, self._look, nursery)
-            await self._ready.wait()  # unbounded on purpose: nothing is served before, and whoever started this may cancel it
+            await self._ready.wait()  # unbounded on purpose: nothing is served before, and the caller may cancel it
             task_status.started()
 
     def previous_credentials_left(self, issuer: str) -> float | None:
@@ -104,7 +104,7 @@ class IssuerSource:
         with scope:
             if isinstance(place, FileSet):
                 await files.follow(place, learn, self.run_sync)
-            elif self.secrets is not None:  # as it is where there are references
+            elif self.secrets is not None:  # there are references only if it is not None
                 await self.secrets.follow(place, learn)
 
     def _learned(self, place: ValueSource, scope: trio.CancelScope, nursery: trio.Nursery, found: SecretData | SecretProblem) -> None:
@@ -126,7 +126,7 @@ class IssuerSource:
             nursery.start_soon(self._follow_place, place, scope, nursery)
 
     def _hand_over(self, before: State, after: State, current: IssuerSet) -> None:
-        # The sets and not the maps in them, whose own ``!=`` overlooks what differs beside something equal (rpds-py 2026.9).
+        # The sets and not the maps in them, whose own ``!=`` overlooks a difference beside something equal (rpds-py 2026.9).
         if current != before.current:
             self.sink(current.issuers)
         if after.plan != before.plan:

@@ -1,6 +1,6 @@
-"""The issuers in force: what a new version of the file or of a Secret makes of them. Pure.
+"""The issuers in force after each new version of the file or of a Secret. Pure.
 
-Must not know: tasks, files, clocks (times are handed in), how Secrets are read, or who learns of changes.
+Must not know: tasks, files, clocks (times are arguments), how Secrets are read, or who is told of changes.
 """
 
 from collections.abc import Iterator
@@ -16,10 +16,10 @@ from exchanger.issuers.secrets import SecretData, SecretProblem
 from exchanger.issuers.value_sources import Reference, ValueSource
 from exchanger.values.issuer import Assertion, ClientProof, Credentials, Issuer
 
-# Seconds after a rotation for which the credentials before are still tried where the new ones are refused. An authorization server that
-# takes the new ones later than this service does so within minutes: its own replicas, or the next step of whoever rotates by hand. A
-# mounted Secret alone takes up to two to arrive (https://kubernetes.io/docs/concepts/configuration/secret/#mounted-secrets-are-updated-automatically).
-# It is short enough that credentials which were withdrawn are out of memory and off the wire soon.
+# Seconds after a rotation for which the previous credentials are still tried if the new ones are refused. An authorization server that
+# adopts the new ones later than this service does so within minutes: its replicas, or the next step of a manual rotation. A mounted Secret
+# alone takes up to two (https://kubernetes.io/docs/concepts/configuration/secret/#mounted-secrets-are-updated-automatically).
+# It is short enough that withdrawn credentials are soon out of memory and off the wire.
 ROTATION_GRACE_S: Final = 600.0
 
 
@@ -59,7 +59,7 @@ class IssuerSet:
         return IssuerSet(HashTrieMap(merged), newest, HashTrieMap(retiring))
 
     def without_retired(self, now: float) -> "IssuerSet":
-        """Return the set without previous credentials whose time is over, itself if it has none."""
+        """Return the set without previous credentials whose time is up, itself if it has none."""
         over = [name for name, until in self.retiring.items() if until <= now]
         issuers, retiring = self.issuers, self.retiring
         for name in over:
@@ -107,11 +107,11 @@ class State:
 
     @property
     def issues(self) -> "HashTrieMap[str, str]":
-        """What is wrong with Secrets and files at present: reasons by place."""
+        """The current problems with Secrets and files: reasons by place."""
         return HashTrieMap({issue.place: issue.reason for plan in reversed(self.plans) for issue in resolve(plan, self.latest).issues})
 
     def with_file(self, plan: Plan, now: float) -> "State":
-        """Return the state after a valid version of the file, which takes effect as a whole when all of its values are there."""
+        """Return the state after a valid version of the file, which takes effect as a whole when all of its values are known."""
         return attrs.evolve(self, pending=plan)._settled(now)  # noqa: SLF001 - of this class
 
     def with_place(self, place: ValueSource, found: SecretData | SecretProblem, now: float) -> "State":
@@ -121,7 +121,7 @@ class State:
         return attrs.evolve(self, latest=self.latest.insert(place, found))._settled(now)  # noqa: SLF001 - of this class
 
     def without_retired(self, now: float) -> "State":
-        """Return this without previous credentials whose time is over."""
+        """Return this without previous credentials whose time is up."""
         if self.current is None:
             return self
         current = self.current.without_retired(now)

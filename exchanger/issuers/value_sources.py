@@ -1,4 +1,4 @@
-"""Where the values of a profile are that the profiles file itself does not hold: in keys of Secrets, and in files.
+"""The sources of a profile's values that the profiles file does not hold itself: keys of Secrets, and files.
 
 Must not know: how Secrets and files are read.
 """
@@ -26,7 +26,7 @@ class FileSet:
         return " and ".join(dict.fromkeys(self.paths))
 
 
-# What is read, and followed, as a whole.
+# The unit that is read and followed as a whole.
 ValueSource = SecretName | FileSet
 
 # The only key of a set of files.
@@ -35,7 +35,7 @@ CONTENT = "content"
 
 @enum.unique
 class Shape(enum.Enum):
-    """What a value has to be."""
+    """The required form of a value."""
 
     TEXT = "text"
     TOKEN = "a token"
@@ -49,9 +49,9 @@ class Shape(enum.Enum):
 @final
 @attrs.frozen
 class Reference:
-    """One value in a place; ``field`` is the profile's field that refers to it. Its text, for messages, shows no path that may be none.
+    """One value in a place; ``field`` is the profile's field that refers to it. Its text, for messages, shows only real paths.
 
-    ``made`` returns what is used of the text that is found there. Two parts of an issuer may be made of one text.
+    ``made`` returns the used part of the text at that place. Two parts of an issuer may come from one text.
     """
 
     place: ValueSource
@@ -67,7 +67,7 @@ class Reference:
 
 
 def in_files(field: str, shape: Shape, *paths: str, made: Callable[[str], object] = Secret) -> Reference:
-    """Return the reference of ``field`` to what the files at ``paths`` hold."""
+    """Return the reference of ``field`` to the content of the files at ``paths``."""
     return Reference(FileSet(paths), CONTENT, field, shape, made)
 
 

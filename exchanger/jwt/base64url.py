@@ -20,5 +20,5 @@ def decode(text: str) -> bytes | None:
     if _TEXT.fullmatch(text) is None or len(text) % 4 == 1:
         return None
     data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    whole = len(data) // 3  # only what does not fill three bytes has bits that no byte has
+    whole = len(data) // 3  # an incomplete group of bytes has unused bits
     return data if encode(data[3 * whole :]) == text[4 * whole :] else None

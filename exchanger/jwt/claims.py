@@ -1,4 +1,4 @@
-"""What a token says about itself, as far as it is judged here, and what a policy demands of it.
+"""The claims of a token that are judged here, and what a policy requires of them.
 
 Sources: RFC 7519 section 4.1 (https://www.rfc-editor.org/rfc/rfc7519#section-4.1), RFC 7800 section 3.1 (``cnf``), RFC 8693 sections 4.1
 (``act``, https://www.rfc-editor.org/rfc/rfc8693#section-4.1) and 4.4 (``may_act``).
@@ -65,7 +65,7 @@ class Stated:
 
 
 def read_claims(claims: Mapping[str, object]) -> Stated | TokenRefused:
-    """Return what the claims say, or what is malformed."""
+    """Return the claims, or which one is malformed."""
     audiences = _audiences(claims.get("aud"))
     if audiences is None:
         return TokenRefused(TokenRefusalReason.AUDIENCES)
@@ -78,7 +78,7 @@ def read_claims(claims: Mapping[str, object]) -> Stated | TokenRefused:
     actors = _actors(claims["act"]) if "act" in claims else ""
     if actors is None:
         return TokenRefused(TokenRefusalReason.ACTORS)
-    # Whatever their values are: one that is not understood is no reason to pass.
+    # Whatever their values: an unintelligible one is no reason to pass.
     bound, may_act = "cnf" in claims, "may_act" in claims
     return Stated(audiences, expires, times.get("nbf"), times.get("iat"), bound, may_act, actors)
 
@@ -90,7 +90,7 @@ def _audiences(value: object) -> tuple[str, ...] | None:
 
 
 def _time(value: object) -> float | None:
-    """Return a NumericDate (RFC 7519 section 2), ``None`` if it is not a finite number; ``true`` is none."""
+    """Return a NumericDate (RFC 7519 section 2), ``None`` if it is not a finite number; ``true`` is not one."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
@@ -101,7 +101,7 @@ def _time(value: object) -> float | None:
 
 
 def _actors(act: object) -> str | None:
-    """Return the digest of a chain of actors, ``None`` if it is none or has more than ``MAX_ACTORS``."""
+    """Return the digest of a chain of actors, ``None`` if it is malformed or has more than ``MAX_ACTORS``."""
     level: object = {"act": act}
     for _ in range(MAX_ACTORS + 1):
         if not isinstance(level, dict):

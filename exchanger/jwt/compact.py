@@ -1,6 +1,6 @@
-"""A signed JWT in compact form, taken apart strictly: whoever reads it later must not be able to read something else.
+"""Parses a signed JWT in compact form strictly, so that no other reader can read something else.
 
-Bytes have one text, members of an object have unique names, and numbers are those of JSON.
+Bytes have one encoding, members of an object have unique names, and numbers are those of JSON.
 
 Sources: RFC 7515 sections 4 and 5.2 (https://www.rfc-editor.org/rfc/rfc7515#section-5.2), RFC 7519 sections 4 and 7.2, RFC 8259.
 """
@@ -32,7 +32,7 @@ _BRACKET: Final = re.compile(r"[][{}]")
 @final
 @attrs.frozen(repr=False)
 class Compact:
-    """The parts of a JWS, not to be shown; ``signed`` is what the signature is of."""
+    """The parts of a JWS, not to be shown; ``signed`` is the signing input."""
 
     header: Mapping[str, object]
     claims: Mapping[str, object]
@@ -41,7 +41,7 @@ class Compact:
 
 
 def take_apart(token: str) -> Compact | TokenRefused:
-    """Return the parts of ``token``. Total: it is whatever a caller sent."""
+    """Return the parts of ``token``. Total, whatever a caller sent."""
     if len(token) > MAX_TOKEN:
         return TokenRefused(TokenRefusalReason.TOO_LONG)
     parts = [base64url.decode(part) for part in token.split(".", 3)]
@@ -58,9 +58,9 @@ def take_apart(token: str) -> Compact | TokenRefused:
 
 
 def _object(data: bytes) -> Mapping[str, object] | None:
-    """Return the object in JSON text (RFC 8259), ``None`` if it is none, is nested too deep or has too many parts.
+    """Return the object in JSON text (RFC 8259), ``None`` if it is not one, is nested too deep or has too many parts.
 
-    Names are unique in each object of it.
+    Names are unique in each of its objects.
     """
     try:
         text = data.decode()

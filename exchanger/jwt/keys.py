@@ -50,7 +50,7 @@ class VerifyingKey:
     _key: RSAKey | ECKey | OKPKey = attrs.field(repr=False, eq=False)
 
     def verifies(self, alg: str, signed: bytes, signature: bytes) -> bool:
-        """Tell whether this key made ``signature`` of ``signed``, by an algorithm of its own. Total."""
+        """Return whether this key made ``signature`` of ``signed``, by one of its algorithms. Total."""
         return alg in self.algorithms and algorithm(alg).verify(signed, signature, self._key)
 
 
@@ -97,7 +97,7 @@ def key_set_in_steps(members: Mapping[str, object]) -> Iterator[KeySet | KeySetP
 
 
 def _key(jwk: object) -> VerifyingKey | None:
-    """Return the key in a JWK, ``None`` if it is not one that verifies signatures."""
+    """Return the key in a JWK, ``None`` if it does not verify signatures."""
     if not isinstance(jwk, Mapping) or not _PRIVATE.isdisjoint(jwk) or not _is_for_signatures(jwk):
         return None
     kid = jwk.get("kid")
@@ -138,7 +138,7 @@ def _public_key(jwk: Mapping[str, object]) -> RSAKey | ECKey | OKPKey | None:
 
 
 def _members(jwk: Mapping[str, object], *names: str) -> dict[str, str] | None:
-    """Return the members of these names, ``None`` unless all of them are there and short enough."""
+    """Return the members of these names, ``None`` unless all of them exist and are short enough."""
     found = {name: value for name in names if isinstance(value := jwk.get(name), str) and len(value) <= MAX_MEMBER}
     return found if len(found) == len(names) else None
 
@@ -153,12 +153,12 @@ def _is_good_point(x: str) -> bool:
 
 
 def _number(text: str) -> int:
-    """Return the number in a Base64urlUInt (RFC 7518 section 2), 0 if it is none."""
+    """Return the number in a Base64urlUInt (RFC 7518 section 2), 0 if it is invalid."""
     return int.from_bytes(base64url.decode(text) or b"", "big")
 
 
 def _algorithms(key: RSAKey | ECKey | OKPKey, jwk: Mapping[str, object]) -> tuple[str, ...]:
-    """Return the algorithms of a key: of those that its type has, the one that its ``alg`` names, if it has one."""
+    """Return the algorithms of a key: of those of its type, the one that its ``alg`` names, if it has one."""
     match key:
         case RSAKey():
             own: tuple[str, ...] = RSA

@@ -8,7 +8,7 @@ import attrs
 
 @enum.unique
 class TokenRefusalReason(enum.StrEnum):
-    """What is wrong with a token; each follows "the token"."""
+    """The problem of a token; each follows "the token"."""
 
     TOO_LONG = "is too long"
     NOT_COMPACT = "is not a signed JWT in compact form"

@@ -76,9 +76,9 @@ def load_key(pem: str, algorithm: SigningAlgorithm) -> LoadedKey | KeyProblem:
 def sign_assertion(
     key: LoadedKey, algorithm: SigningAlgorithm, key_id: str, *, client_id: str, audience: str, now: float, jti: str
 ) -> Secret:
-    """Return the assertion that ``client_id`` authenticates with at ``audience`` from ``now`` (seconds since the epoch) on.
+    """Return the assertion with which ``client_id`` authenticates at ``audience`` from ``now`` (seconds since the epoch) on.
 
-    ``algorithm`` is the one that ``key`` was loaded for. ``jti`` is random: a token endpoint may take each only once.
+    ``algorithm`` is the one that ``key`` was loaded for. ``jti`` is random: a token endpoint may accept each only once.
     """
     header = {"alg": algorithm.value, "typ": "JWT"} | ({"kid": key_id} if key_id else {})
     issued = int(now)
@@ -112,7 +112,7 @@ def _fitting(key: PrivateKeyTypes, algorithm: SigningAlgorithm) -> LoadedKey | K
 
 
 def _instead_of_private_key(text: str) -> str:
-    """Return what is wrong with a text that has no block of an unencrypted private key."""
+    """Return the problem of a text without an unencrypted private key."""
     for label, reason in (
         ("-----BEGIN ENCRYPTED PRIVATE KEY-----", "must not be encrypted"),
         ("-----BEGIN OPENSSH PRIVATE KEY-----", "must be in PKCS#8, not in the format of OpenSSH"),

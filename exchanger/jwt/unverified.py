@@ -1,4 +1,4 @@
-"""A JWT read without a look at its signature, to show it or to tell it from another. Nothing is decided by it.
+"""Reads a JWT without checking its signature, to show it or to compare it with another. No decision depends on it.
 
 Source: RFC 7515 section 3.1 (https://www.rfc-editor.org/rfc/rfc7515#section-3.1)
 """

@@ -1,7 +1,7 @@
-"""Whether a caller's token is good enough to be exchanged: signed by its issuer, for us, and now.
+"""Verifies a caller's token before an exchange: signed by its issuer, for us, and valid now.
 
 A token is read (``read_token``), its issuer is judged before anything is looked up for it (``judge_issuer``), and then it is judged by the
-issuer's keys (``judge``). Nothing in the token says where keys are or what they are: ``jku``, ``jwk``, ``x5u`` and ``x5c`` are not read.
+issuer's keys (``judge``). Nothing in the token determines the keys: ``jku``, ``jwk``, ``x5u`` and ``x5c`` are not read.
 
 Sources: RFC 7519 section 7.2 (https://www.rfc-editor.org/rfc/rfc7519#section-7.2), RFC 9068 section 4, RFC 8725 section 3.
 
@@ -20,14 +20,14 @@ from exchanger.jwt.keys import KeySet
 from exchanger.jwt.refusal import TokenRefusalReason, TokenRefused
 
 # ``typ``, in lower case (RFC 9068 section 2.1, RFC 7515 section 4.1.9). Other JWTs of an issuer must not pass for access tokens
-# (RFC 8725 section 3.11): proofs of possession, logout tokens, ID tokens with a type of their own.
+# (RFC 8725 section 3.11): proofs of possession, logout tokens, ID tokens with an explicit type.
 TYPES: Final = frozenset({"jwt", "at+jwt", "application/at+jwt", "application/jwt"})
 
 
 @final
 @attrs.frozen
 class Unverified:
-    """A signed JWT, of which it is not known who made it. All of this is what the token says; ``stated`` may be malformed."""
+    """A signed JWT whose signer is unknown. All of this is the token's own statement; ``stated`` may be malformed."""
 
     algorithm: str
     key_id: str | None = attrs.field(repr=False)
@@ -45,7 +45,7 @@ class Unverified:
 @final
 @attrs.frozen
 class VerifiedClaims:
-    """What is known of a token that is good enough. It is so until ``until`` (seconds since the epoch), which includes the leeway.
+    """The result for an acceptable token. It holds until ``until`` (seconds since the epoch), which includes the leeway.
 
     ``actors`` is "" or a digest of its chain of actors.
     """
@@ -58,13 +58,13 @@ class VerifiedClaims:
 @final
 @attrs.frozen
 class UnknownKey:
-    """The token says that it is from ``issuer``, which is accepted, and by a key that is not known: the issuer may have new ones."""
+    """The token names ``issuer``, which is accepted, and an unknown key: the issuer may have new ones."""
 
     issuer: str
 
 
 def read_token(token: str) -> Unverified | TokenRefused:
-    """Return what ``token`` says about itself. Total: it is whatever a caller sent."""
+    """Return the claims and header of ``token``. Total, whatever a caller sent."""
     parts = take_apart(token)
     if isinstance(parts, TokenRefused):
         return parts
@@ -86,7 +86,7 @@ def judge_issuer(token: Unverified, policy: SubjectPolicy) -> TokenRefused | Non
 def judge(token: Unverified, keys: KeySet, policy: SubjectPolicy, now: float) -> VerifiedClaims | TokenRefused | UnknownKey:
     """Judge a token by ``keys``, which are those of the issuer that it names, at ``now`` (seconds since the epoch).
 
-    What it says, except of its issuer, counts only once its signature is known to be good.
+    Its claims, except the issuer, count only once its signature is known to be good.
     """
     foreign = judge_issuer(token, policy)
     if foreign is not None:
@@ -105,7 +105,7 @@ def judge(token: Unverified, keys: KeySet, policy: SubjectPolicy, now: float) ->
 
 def _header(header: Mapping[str, object]) -> tuple[str, str | None] | TokenRefused:
     """Return ``alg`` and ``kid``."""
-    # Whatever their values are (RFC 7515 section 4.1.11, RFC 7797).
+    # Whatever their values (RFC 7515 section 4.1.11, RFC 7797).
     if "crit" in header or "b64" in header:
         return TokenRefused(TokenRefusalReason.EXTENSIONS)
     kind = header.get("typ", "JWT")

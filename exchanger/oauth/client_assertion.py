@@ -49,7 +49,7 @@ class ClientAssertions:
             return self._loaded[key]
         found = load_key(key.pem.reveal(), key.algorithm)
         loaded = found if isinstance(found, LoadedKey) else None
-        if self._current is None or key in self._current:  # an exchange that is under way may outlive its issuer
+        if self._current is None or key in self._current:  # an exchange in progress may outlive its issuer
             if len(self._loaded) >= _MAX_KEYS:
                 self._loaded.clear()
             self._loaded[key] = loaded

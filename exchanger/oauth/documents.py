@@ -1,7 +1,7 @@
 """Small JSON documents that issuers publish, such as their metadata (RFC 8414) and their keys (RFC 7517).
 
-They come over the connections of the token client, and their requests carry no credentials. What is wrong is a value whose words are our
-own: nothing of a document is quoted.
+They are fetched over the connections of the token client, without credentials. Problems are values in our own words: nothing of a document
+is quoted.
 
 Source: RFC 8414 section 3 (https://www.rfc-editor.org/rfc/rfc8414#section-3).
 """

@@ -21,8 +21,8 @@ from exchanger.util.text import printable
 from exchanger.values.issuer import ClientCertificate, Issuer
 from exchanger.values.text import ISSUER_LIMIT
 
-# Seconds between two looks at what is known, before chance takes a tenth off. Endpoints and keys change seldom; a day would be too long for
-# a key that was withdrawn.
+# Seconds between two fetches, before a random tenth is subtracted. Endpoints and keys seldom change; a day would be too long for a
+# withdrawn key.
 REFRESH_S: Final = 3600.0
 # An issuer that cannot be reached is asked again after some 0.4 to 60 seconds.
 RETRIES: Final = BackOffSettings(first=0.4)
@@ -33,9 +33,9 @@ _MAX_ADDRESS: Final = 2048
 @final
 @attrs.frozen
 class IssuerMetadata:
-    """The token endpoint, for clients with a certificate that of RFC 8705 section 5, and where the keys are; "" for what is not there.
+    """The token endpoint, for clients with a certificate that of RFC 8705 section 5, and the address of the keys; "" if missing.
 
-    Both are the issuer's own text, so they are hidden.
+    Both are the issuer's own text, so they are hidden from ``repr``.
     """
 
     token_endpoint: str = attrs.field(repr=False)
@@ -51,7 +51,7 @@ class NoMetadata:
 
 
 async def fetch_metadata(documents: Documents, url: str, issuer: Issuer) -> IssuerMetadata | NoMetadata:
-    """Return the metadata of the issuer ``url``, which is reached as ``issuer`` is."""
+    """Return the metadata of the issuer ``url``, fetched with the CA file and proxy of ``issuer``."""
     missing, wrong = NoMetadata("there is no metadata"), None
     for place in _places(url):
         found = await documents.fetch(place, issuer=issuer)
@@ -62,7 +62,7 @@ async def fetch_metadata(documents: Documents, url: str, issuer: Issuer) -> Issu
         if isinstance(read, IssuerMetadata):
             return read
         wrong = read
-    return wrong or missing  # a document with a mistake tells more than one that is not there
+    return wrong or missing  # a document with a mistake says more than a missing one
 
 
 def _places(url: str) -> Iterator[str]:
@@ -78,9 +78,9 @@ def _places(url: str) -> Iterator[str]:
 
 
 def read_metadata(found: Fetched, url: str, *, certificate: bool) -> IssuerMetadata | NoMetadata:
-    """Return what the document says, if it is that of the issuer ``url``.
+    """Return the content of the document, if it is that of the issuer ``url``.
 
-    An issuer with https has no address without, whatever is allowed to others: servers behind proxies often publish one by mistake.
+    An https issuer has no http address, whatever is allowed to others: servers behind proxies often publish one by mistake.
     """
     members = found.members
     if members.get("issuer") != url:
@@ -192,5 +192,5 @@ class Metadata:
 
 
 def _way(issuer: Issuer) -> tuple[object, ...]:
-    """Return what tells whether metadata have to be asked for anew, at once."""
+    """Return the values that determine whether metadata must be fetched again at once."""
     return issuer.discovery, issuer.proxy, issuer.ca_pem, isinstance(issuer.credentials.proof, ClientCertificate)

@@ -1,6 +1,6 @@
-"""Requests to token endpoints, ready to be sent: where to, and with which head and body.
+"""Requests to token endpoints, ready to be sent: their address, head and body.
 
-What is missing for one is a failure: an address that is not a URL, metadata that are not known yet, a key that cannot sign.
+If something is missing, that is a failure: the address is not a URL, metadata are not known yet, a key cannot sign.
 """
 
 from collections.abc import Callable, Mapping
@@ -76,7 +76,7 @@ class Preparation:
         self._assertions = ClientAssertions(self._now, self._entropy)
 
     def forget(self) -> None:
-        """Look up the endpoints anew: some have become known, or are elsewhere now."""
+        """Look up the endpoints again: some have become known, or have moved."""
         self._endpoints.clear()
 
     def use_issuers(self, issuers: Mapping[str, Issuer]) -> None:
@@ -87,7 +87,7 @@ class Preparation:
         self._assertions.use_issuers(current)
 
     def exchange(self, request: TokenRequest, endpoint: Endpoint, actor_token: Secret | None) -> Prepared | ExchangeFailure:
-        """Return the request that asks for ``request`` at ``endpoint``, which is that of its issuer."""
+        """Return the HTTP request for ``request`` at ``endpoint``, which is that of its issuer."""
         assertion = self._assertion(request.issuer)
         if type(assertion) is ExchangeFailure:
             return assertion
@@ -104,7 +104,7 @@ class Preparation:
         return found
 
     def _is_kept(self, issuer: Issuer) -> bool:
-        """Return whether anything of ``issuer`` may be remembered: exchanges that are under way may outlive their issuer."""
+        """Return whether anything of ``issuer`` may be cached: exchanges in progress may outlive their issuer."""
         return self._current is None or issuer in self._current
 
     def client_credentials(self, issuer: Issuer, actor: ActorCredentials) -> Prepared | ExchangeFailure:

@@ -1,8 +1,8 @@
 """Which of a token endpoint's challenges a caller gets, with ``errors: reference``.
 
-The endpoint answers the service, and its challenge is for the service. The Go service relays it, so this one does, too, but for what
-sends a caller elsewhere to sign in: that is the entry's to say (``exchange.resourceMetadata``), and a client that follows another host's
-word hands its credentials to that host.
+The endpoint answers the service, and its challenge is for the service. The Go service relays it, so this one does, too, except for
+parameters that send a caller elsewhere to sign in: these belong to the entry (``exchange.resourceMetadata``), and a client that follows
+another host's metadata hands its credentials to that host.
 
 Must not know: HTTP clients, tasks, clocks or logs.
 """
@@ -34,13 +34,13 @@ _parameter: Final = re.compile(rf"(?:({_TOKEN})[ \t]++)?({_TOKEN})[ \t]*+=[ \t]*
 
 
 def safe_challenges(values: Sequence[str]) -> tuple[str, ...]:
-    """Return those of ``values`` that can stand in a header, eight at most."""
+    """Return those of ``values`` that are valid in a header, eight at most."""
     safe = (value for value in values if len(value) <= _MAX_CHALLENGE_CHARS and _SAFE_CHALLENGE.fullmatch(value))
     return tuple(value for value, _ in zip(safe, range(_MAX_CHALLENGES), strict=False))
 
 
 def relayed_challenges(safe: Sequence[str]) -> tuple[str, ...]:
-    """Return what a caller gets of ``safe`` challenges: as they are, without parameters that say where to sign in."""
+    """Return the ``safe`` challenges for the caller, without parameters that say where to sign in."""
     return tuple(value for value in map(_without_places, safe) if value)
 
 

@@ -38,7 +38,7 @@ class Rotations:
     _issuers: Mapping[str, Issuer] = attrs.field(factory=dict, init=False, repr=False)
     # By issuer: the generation of the new credentials that the endpoint refused while it accepted the previous ones.
     _behind: dict[str, int] = attrs.field(factory=dict, init=False)
-    # By issuer: the generation of the new credentials of which something was told, and whether that they are refused.
+    # By issuer: the generation of the new credentials that were reported, and whether as refused.
     _told: dict[str, tuple[int, bool]] = attrs.field(factory=dict, init=False)
 
     @property
@@ -56,8 +56,8 @@ class Rotations:
     def next_credentials(self, wanted: Issuer, made: Issuer, outcome: TokenOutcome) -> Issuer | None:
         """Return ``wanted`` with the credentials for the next call, after one as ``made`` had this ``outcome``; ``None`` if that is final.
 
-        Where the client is refused, these are the issuer's previous credentials. An endpoint that accepted them before and refuses them
-        now has taken over the new ones since these were refused, so they get another call.
+        If the client was refused, these are the issuer's previous credentials. An endpoint that accepted them before and refuses them now
+        has switched to the new ones since these were refused, so they get another call.
         """
         if wanted.previous is None:
             return None
@@ -73,7 +73,7 @@ class Rotations:
                 self._behind.pop(wanted.name, None)
         elif accepted:
             current = self._issuers.get(wanted.name)
-            # A call may outlive the time in which previous credentials are tried. Nothing would take back then what it says of new ones.
+            # A call may outlive the time in which previous credentials are tried. Then nothing would correct what it says about new ones.
             if current is None or current.previous is not None:
                 self._behind[wanted.name] = new
                 self._tell(wanted, refused=True)
@@ -85,7 +85,7 @@ class Rotations:
         generation = issuer.credentials.generation
         told = self._told.get(issuer.name)
         known = told is not None and told[0] == generation
-        # That new credentials are accepted is only worth a word after a refusal.
+        # Acceptance of new credentials is only reported after a refusal.
         if (not known and refused) or (told == (generation, True) and not refused):
             self._told[issuer.name] = generation, refused
             self._write(issuer, refused=refused)
@@ -110,22 +110,22 @@ def refuses_client(outcome: TokenOutcome) -> bool:
     """Return whether the endpoint refused the client's credentials.
 
     It does so with ``invalid_client`` under any status (RFC 6749 section 5.2, https://www.rfc-editor.org/rfc/rfc6749#section-5.2), or with
-    a 401 that says nothing else: a token request authenticates the client only. Keycloak tells of a wrong secret by a 401 with
-    ``unauthorized_client``, which under another status is about what the client may do.
+    a 401 that says nothing else: a token request authenticates only the client. Keycloak reports a wrong secret by a 401 with
+    ``unauthorized_client``, which under another status is about the client's rights.
     """
     if isinstance(outcome, ExchangedToken):
         return False
     if outcome.diagnostic is Diagnostic.OAUTH_ERROR:
         unauthorized = outcome.oauth_error == "unauthorized_client" and outcome.http_status == HTTPStatus.UNAUTHORIZED
         return outcome.oauth_error == "invalid_client" or unauthorized
-    # Where the client gets no token for the actor, an OAuth error says that it is refused.
+    # If the client gets no token for the actor, an OAuth error means that the client is refused.
     return outcome.diagnostic is Diagnostic.UNRECOGNISED_401 or (outcome.kind is ErrorKind.NO_ACTOR_TOKEN and outcome.oauth_error != "")
 
 
 def _refuses_certificate(issuer: Issuer, outcome: TokenOutcome) -> bool:
-    """Return whether the endpoint may have refused the client's certificate in TLS, which looks like any other end of a connection.
+    """Return whether the endpoint may have refused the client's certificate in TLS, which looks like any other failed connection.
 
-    Where a token for the actor was asked for, that is all there is to know: there is no token.
+    If a token for the actor was requested, the only sign is that there is none.
     """
     failed = isinstance(outcome, ExchangeFailure) and outcome.kind in {ErrorKind.TRANSPORT_ERROR, ErrorKind.NO_ACTOR_TOKEN}
     return failed and isinstance(issuer.credentials.proof, ClientCertificate)

@@ -16,10 +16,9 @@ _positive = attrs.validators.and_(attrs.validators.gt(0.0), attrs.validators.lt(
 class TokenClientSettings:
     """Limits of calls to token endpoints; durations are in seconds, and none may be zero or infinite. The defaults are the contract's.
 
-    ``request_timeout`` bounds an exchange as a whole, including the wait for a connection and a second attempt; its phases have limits of
-    their own. No connection is used twice without ``connection_reuse``, or when ``max_idle_connections`` or
-    ``max_idle_connections_per_host`` is 0. ``max_quarantined_connections`` depends on how many files may be open. ``proxies`` apply to
-    issuers that name no proxy of their own.
+    ``request_timeout`` bounds an exchange as a whole, including the wait for a connection and a second attempt; its phases have separate
+    limits. No connection is used twice without ``connection_reuse``, or when ``max_idle_connections`` or ``max_idle_connections_per_host``
+    is 0. ``max_quarantined_connections`` depends on how many files may be open. ``proxies`` apply to issuers without their own proxy.
     """
 
     request_timeout: float = attrs.field(default=0.75, validator=_positive)

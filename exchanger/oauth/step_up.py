@@ -1,7 +1,7 @@
-"""What a token endpoint asks of the caller before it exchanges a token: another login, or more rights.
+"""What a token endpoint requires of the caller before it exchanges a token: another login, or more rights.
 
-It says so in the members of its answer, or in a challenge, which is where RFC 9470 has it. All of it is read strictly, since it goes into a
-header of ours.
+It says so in the members of its answer, or in a challenge as in RFC 9470. All of it is read strictly, since it goes into one of our
+headers.
 
 Sources: RFC 6750 section 3.1 (https://www.rfc-editor.org/rfc/rfc6750#section-3.1), RFC 9470 section 3
 (https://www.rfc-editor.org/rfc/rfc9470#section-3), and for ``claims``
@@ -25,12 +25,12 @@ _MAX_AGE: Final = 100 * 366 * 24 * 3600
 # Words of visible ASCII that need no escape in a quoted-string, as scopes (RFC 6749 section 3.3) and acr values have them.
 _is_words: Final = re.compile(r"[!#-\[\]-~]+(?: [!#-\[\]-~]+)*").fullmatch
 _is_base64: Final = re.compile(r"[A-Za-z0-9+/_-]+={0,2}").fullmatch
-# One parameter of a challenge (RFC 9110 section 11.2). Possessive, and begun at the start of a name alone: a text is read once.
+# One parameter of a challenge (RFC 9110 section 11.2). Possessive, and starting only at a name: a text is read once.
 _PARAMETER: Final = re.compile(r"""(?<![A-Za-z_])([A-Za-z_]++)\s*+=\s*+(?:"([^"\\]*+)"|([^\s",;]++))""")
 
 
 def step_up_of(error: str, members: Mapping[str, object], challenges: Sequence[str]) -> StepUp:
-    """Return what the answer with ``error`` asks for; members count before challenges, and what cannot be relayed is left out."""
+    """Return the requirements of the answer with ``error``; members come before challenges, and what cannot be relayed is left out."""
     found = {name: value for challenge in reversed(challenges) for name, value in _parameters(challenge)}
     claims = members.get("claims", found.get("claims"))
     return StepUp(
@@ -59,7 +59,7 @@ def _age(value: object) -> int | None:
 
 
 def _encoded(claims: object) -> str:
-    """Return ``claims`` in base64, as clients of Entra ID expect it: JSON as it is in the answer, or encoded already."""
+    """Return ``claims`` in base64, as clients of Entra ID expect it: JSON as in the answer, or already encoded."""
     if not isinstance(claims, str) or not claims or len(claims) > _MAX_VALUE:
         return ""
     if claims.lstrip().startswith("{"):

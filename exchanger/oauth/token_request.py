@@ -1,6 +1,6 @@
-"""Encoding what a token endpoint is asked for (RFC 8693 section 2.1, https://www.rfc-editor.org/rfc/rfc8693#section-2.1): request to bytes.
+"""Encodes requests to a token endpoint (RFC 8693 section 2.1, https://www.rfc-editor.org/rfc/rfc8693#section-2.1): request to bytes.
 
-Total: what cannot be asked for is a failure, too. Must not know: HTTP clients, tasks, clocks or logs.
+Total: a request that cannot be encoded is a failure. Must not know: HTTP clients, tasks, clocks or logs.
 """
 
 import base64
@@ -37,7 +37,7 @@ _MAX_TRACE_HEADER_CHARS: Final = 8 * 1024
 
 # application/x-www-form-urlencoded (RFC 6749 appendix B, https://www.rfc-editor.org/rfc/rfc6749#appendix-B)
 _UNESCAPED: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
-# In an order in which nothing is escaped twice: what escapes are made of goes first.
+# In an order in which nothing is escaped twice: the characters that escapes consist of go first.
 _ESCAPES: Final = {byte: b"+" if byte == ord(" ") else b"%%%02X" % byte for byte in (*b"%+", *range(256)) if byte not in _UNESCAPED}
 
 # RFC 9110 section 5.5 (field-value), https://www.rfc-editor.org/rfc/rfc9110#section-5.5, without obs-text: what all recipients read alike.
@@ -61,7 +61,7 @@ class EncodedRequest:
 @final
 @attrs.frozen
 class ConstantParts:
-    """What does not change from request to request: the body before and after the subject token, and the headers. Hidden, with secrets."""
+    """The constant parts of requests: the body before and after the subject token, and the headers. Hidden, with secrets."""
 
     before: bytes = attrs.field(repr=False)
     after: bytes = attrs.field(repr=False)
@@ -79,10 +79,10 @@ def encode_request(
     *,
     constant: Callable[[Shape], ConstantParts] | None = None,
 ) -> EncodedRequest | ExchangeFailure:
-    """Return the POST that asks for ``request``, or TXE-1002 when it cannot be asked for, and TXE-1009 without the actor's token.
+    """Return the POST for ``request``, TXE-1002 if it cannot be encoded, or TXE-1009 without the actor's token.
 
-    ``assertion`` is the client's own, where its credentials are a ``SigningKey``. ``actor_token`` is an access token, where the actor has
-    ``ActorCredentials``. ``constant`` may remember what ``constant_parts`` returns.
+    ``assertion`` is the client's own, if its credentials are a ``SigningKey``. ``actor_token`` is an access token, if the actor has
+    ``ActorCredentials``. ``constant`` may cache the results of ``constant_parts``.
     """
     issuer = request.issuer
     if not issuer.grant.can_ask_for(request.target):
@@ -116,7 +116,7 @@ def constant_parts(shape: Shape) -> ConstantParts:
     """Return the parts of requests of this shape.
 
     Raises:
-        UnicodeEncodeError: a text has no UTF-8 form.
+        UnicodeEncodeError: a text has no UTF-8 form
     """
     issuer, target, grant_type, subject_token_type = shape
     grant = issuer.grant
@@ -161,7 +161,7 @@ def _actor_fields(actor: ActorToken | ActorCredentials | None) -> list[tuple[str
             return []
         case ActorToken():
             return [("actor_token", actor.token.reveal()), ("actor_token_type", actor.type)]
-        case ActorCredentials():  # its token follows, as it is known
+        case ActorCredentials():  # its token is appended once known
             return [("actor_token_type", ACCESS_TOKEN_TYPE)]
         case _:
             assert_never(actor)

@@ -1,4 +1,4 @@
-"""Decoding what a token endpoint answers (RFC 8693 section 2.2, https://www.rfc-editor.org/rfc/rfc8693#section-2.2): response to outcome.
+"""Decodes a token endpoint's answers (RFC 8693 section 2.2, https://www.rfc-editor.org/rfc/rfc8693#section-2.2): response to outcome.
 
 Total: whatever the token endpoint sends becomes a value, and nothing of it reaches the client unless error passthrough is on.
 Must not know: HTTP clients, tasks, clocks or logs.
@@ -75,7 +75,7 @@ class TokenResponseRules:
 
 
 def rules_for(grant: Grant, rules: TokenResponseRules) -> TokenResponseRules:
-    """Return ``rules`` as they are for the answers to ``grant``: those of other grants have no type, and who asks for a type expects it."""
+    """Return ``rules`` for answers to ``grant``: those of other grants have no type, and a requested type is also the expected one."""
     if grant.type is not GrantType.TOKEN_EXCHANGE:
         return attrs.evolve(rules, require_issued_token_type=False)
     return attrs.evolve(rules, expected_issued_token_type=grant.requested_token_type) if grant.requested_token_type else rules
@@ -91,8 +91,8 @@ def decode_response(
 ) -> TokenOutcome:
     """Decode a response of the token endpoint (RFC 8693 section 2.2); never raises.
 
-    ``www_authenticate`` has the values of that header, decoded as ISO 8859-1; ``body`` is the content as it came. A token is that of
-    ``call``, whose request was sent at ``sent_at`` (seconds since the epoch).
+    ``www_authenticate`` has the values of that header, decoded as ISO 8859-1; ``body`` is the content as sent. A token belongs to ``call``,
+    whose request was sent at ``sent_at`` (seconds since the epoch).
     """
     if status == _OK:
         return _decode_success(body, rules, call, sent_at)
@@ -149,7 +149,7 @@ def _decode_error(status: int, challenges: tuple[str, ...], body: bytes | TooLar
 
 
 def _is_about_app_only(members: dict[str, object]) -> bool:
-    """Return whether Entra ID refuses an app-only caller, on whose behalf nobody can act (AADSTS7000114).
+    """Return whether Entra ID refuses an app-only caller, on whose behalf no one can act (AADSTS7000114).
 
     https://learn.microsoft.com/entra/identity-platform/reference-error-codes
     """
@@ -167,10 +167,10 @@ def _unusable(diagnostic: Diagnostic, kind: ErrorKind) -> ExchangeFailure:
 
 
 def read_members(body: bytes | TooLarge, *, null_is_empty: bool = False) -> dict[str, object] | None:
-    """Return the members of the JSON object in ``body``; ``None`` if it is anything else, but for a ``null`` that counts as an empty one.
+    """Return the members of the JSON object in ``body``; ``None`` if it is anything else, except that ``null`` counts as an empty one.
 
-    RFC 8259 section 8.1 requires UTF-8 and section 4 asks for unique names: a text that two readers may understand differently is refused.
-    All numbers are floats, and -1 where they are too long.
+    RFC 8259 section 8.1 requires UTF-8 and section 4 unique names: a text that two readers may understand differently is refused.
+    All numbers are floats, and -1 if they are too long.
     """
     if isinstance(body, TooLarge) or len(body) > MAX_RESPONSE_BYTES:
         return None
@@ -197,7 +197,7 @@ def _text(value: object) -> str | None:
 
 
 def _lifetime(value: object) -> int | None:
-    """Return the seconds of ``expires_in``, ``None`` if it says none. Some servers send it as text; whatever it is, the token counts."""
+    """Return the seconds of ``expires_in``, ``None`` if it is invalid. Some servers send it as text; the token counts anyway."""
     if isinstance(value, str) and len(value) <= _MAX_NUMBER and value.isascii() and value.isdecimal():
         value = float(value)
     return int(value) if isinstance(value, float) and 0 <= value <= _MAX_EXPIRES_IN else None

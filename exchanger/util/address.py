@@ -1,4 +1,4 @@
-"""Host names, addresses and ports: ``HOST:PORT`` as text, what can be dialled, and the name that a TLS server has.
+"""Host names, addresses and ports: ``HOST:PORT`` as text, which addresses can be dialled, and the name of a TLS server.
 
 Must not know: how connections are made, or to whom.
 """
@@ -14,10 +14,10 @@ _HOST_NAME: Final = re.compile(rf"(?=.{{1,254}}\Z){_LABEL}(?:\.{_LABEL})*\.?")
 
 
 def parse_address(text: str) -> tuple[str, int]:
-    """Return host ("" if there is none) and port of ``host:port``, ``[IPv6 address]:port`` or ``:port``; 0 is a port here.
+    """Return host ("" if there is none) and port of ``host:port``, ``[IPv6 address]:port`` or ``:port``; 0 is a valid port here.
 
     Raises:
-        ValueError: it is none of these.
+        ValueError: it is none of these
     """
     host, colon, port = text.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
@@ -53,7 +53,7 @@ def is_dialable(host: str, port: int) -> bool:
 def tls_server_name(host: str) -> str:
     """Return the name for SNI and for the server's certificate: ``host`` without the final dot of an absolute name.
 
-    Neither has that dot (RFC 6066 section 3, https://www.rfc-editor.org/rfc/rfc6066#section-3; RFC 5280 section 4.2.1.6). It is for the
-    resolver alone, which gets the name as it was written.
+    Neither has that dot (RFC 6066 section 3, https://www.rfc-editor.org/rfc/rfc6066#section-3; RFC 5280 section 4.2.1.6). Only the resolver
+    uses it, and gets the name as written.
     """
     return host.removesuffix(".")

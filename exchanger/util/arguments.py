@@ -1,6 +1,6 @@
-"""What argparse leaves open: a likely meaning of what is misspelt, and errors that repeat no value that may be secret.
+"""Additions to argparse: suggestions for misspelt words, and errors that repeat no value that may be secret.
 
-Must not know: which commands there are.
+Must not know: which commands exist.
 """
 
 import argparse
@@ -26,7 +26,7 @@ def refuse(problems: Sequence[str]) -> None:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return a question that names what is most like ``name``, "" if nothing is."""
+    """Return a question that suggests the most similar word to ``name``, "" if there is none."""
     known = list(known)
     near = closest(name, known) or next((one for one in known if len(name) > 1 and one.startswith(name)), None)
     return "" if near is None else f"; did you mean {near}?"
@@ -44,10 +44,10 @@ def one_of(*choices: str) -> Callable[[str], str]:
 
 
 def unexpected(parser: argparse.ArgumentParser, extra: Sequence[str]) -> str:
-    """Return what is wrong with the arguments that ``parser`` did not take.
+    """Return the problem of the arguments that ``parser`` did not accept.
 
-    Beside an unknown option no other argument is repeated, and no long one: what stands behind a misspelt option, or is a header without
-    its option, may be a secret.
+    With an unknown option no other argument is repeated, and no long one: what follows a misspelt option, or a header without its option,
+    may be a secret.
     """
     unknown = [argument.partition("=")[0] for argument in extra if argument.startswith("-") and len(argument) > 1]
     if not unknown:

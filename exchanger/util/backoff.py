@@ -49,7 +49,7 @@ class BackOff:
     _until: float = attrs.field(default=-math.inf, init=False)
 
     def succeeded(self) -> None:
-        """Count no failure so far: what was attempted works."""
+        """Reset the failures: an attempt succeeded."""
         self._base, self._until = 0.0, -math.inf
 
     def failed(self, now: float, *, at_least: float = 0.0, lenient: bool = False) -> float:

@@ -1,6 +1,6 @@
 """The descriptor pool of ``exchanger._proto``, and the builder of its classes.
 
-A pool takes each message name once, and other libraries bring their own versions of these messages to the default one. The protobuf
+A pool takes each message name once, and other libraries add their own versions of these messages to the default one. The protobuf
 library's own builder of classes reports each class to the default pool when it runs without its C extension; ``build`` does not.
 """
 

@@ -1,7 +1,7 @@
-"""Following a file: read it again and again in a worker thread, and compare what it says.
+"""Follows a file: reads it repeatedly in a worker thread, and compares its content.
 
-Comparing contents sees every way of replacing a file (a swapped symlink, as in a mounted ConfigMap or Secret, a rename, a rewrite in place)
-on every file system. A notification would save a fraction of a second.
+Comparing contents notices every way of replacing a file (a swapped symlink, as in a mounted ConfigMap or Secret, a rename, a rewrite in
+place) on every file system. A notification would save a fraction of a second.
 
 Must not know: what is in the file.
 """
@@ -64,7 +64,7 @@ class FileFollower(Generic[T]):
     _first_at_once: bool = False
     _seen: T | None = attrs.field(default=None, init=False, repr=False)
     _settled: T | None = attrs.field(default=None, init=False, repr=False)
-    # One thread at a time, so at most one that hangs.
+    # One thread at a time, so at most one hangs.
     _limiter: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1), init=False, repr=False)
 
     async def run(self, learn: Callable[[T], None]) -> NoReturn:

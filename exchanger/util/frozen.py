@@ -10,10 +10,10 @@ _become: Final = vars(object)["__class__"].__set__
 
 
 def quickly_made(cls: type[T]) -> type[T]:
-    """Have ``cls`` filled by assignments; it is an attrs class that is frozen, has plain fields alone, and no ``__weakref__``.
+    """Have ``cls`` filled by assignments; it is a frozen attrs class with only plain fields, and without ``__weakref__``.
 
-    Assignments to a frozen value are refused, so attrs goes around them field by field, which takes twice as long as all the rest of making
-    one. Here a new value is of an open twin of its class until it is filled; nobody else has it before.
+    Assignments to a frozen value are refused, so attrs bypasses that field by field, which takes twice as long as all the rest of creating
+    one. Here a new value is of a mutable twin of its class until it is filled; no other code has it before.
     """
     fields = attrs.fields(cls)
     slots: tuple[str, ...] = vars(cls)["__slots__"]

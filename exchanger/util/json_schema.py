@@ -23,7 +23,7 @@ _SIMPLE: Final[Mapping[object, str]] = {str: "string", bool: "boolean", int: "in
 class About:
     """What the type of a field does not say: a ``description`` for authors, and what the schema of its values ``says`` beyond their type.
 
-    ``least`` and ``most`` are the bounds of a number, or, as texts, of a duration.
+    ``least`` and ``most`` are the bounds of a number or, as texts, of a duration.
     """
 
     description: str
@@ -49,7 +49,7 @@ def written(name: str) -> str:
 
 
 def type_of(field: "attrs.Attribute[Any]") -> Any:
-    """Return the type of a field, but for ``None``, which stands for a missing one."""
+    """Return the type of a field, without ``None``, which means a missing one."""
     if get_origin(field.type) not in {Union, types.UnionType}:
         return field.type
     (hint,) = (part for part in get_args(field.type) if part is not types.NoneType)
@@ -57,11 +57,11 @@ def type_of(field: "attrs.Attribute[Any]") -> Any:
 
 
 def schema_of(cls: type[attrs.AttrsInstance], kinds: Mapping[object, Schema]) -> Schema:
-    """Return the schema of a mapping with the fields of ``cls``. ``kinds`` are the schemas of types that are written in a way of their own.
+    """Return the schema of a mapping with the fields of ``cls``. ``kinds`` are the schemas of types with a special form.
 
     Raises:
-        KeyError: nothing is said about a field.
-        TypeError: its type cannot be written in a document.
+        KeyError: a field has no description
+        TypeError: its type cannot be written in a document
     """
     properties: Schema = {}
     required: list[str] = []
@@ -92,7 +92,7 @@ def _value(hint: Any, told: About, kinds: Mapping[object, Schema]) -> Schema:
 
 
 def document(name: str, version: str, description: str, unsaid: tuple[str, ...], body: Schema) -> Schema:
-    """Return the schema ``body`` of the document ``name`` with its dialect and title, and with what it leaves ``unsaid``."""
+    """Return the schema ``body`` of the document ``name`` with its dialect and title, and the rules that it leaves ``unsaid``."""
     return {
         "$schema": DIALECT,
         "$id": f"urn:exchanger:{name}:{version}",

@@ -1,4 +1,4 @@
-"""Opening what has to be a file, without waiting for what is none.
+"""Opens a regular file, without waiting if it is something else.
 
 Must not know: what is in it.
 """
@@ -25,7 +25,7 @@ def open_regular(path: Path) -> BinaryIO:
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         file = os.fdopen(descriptor, "rb")
-    except OSError:  # a folder: nobody else closes it then
+    except OSError:  # a folder: no other code closes it then
         os.close(descriptor)
         raise
     if stat.S_ISREG(os.fstat(file.fileno()).st_mode):

@@ -1,6 +1,6 @@
-"""What a message shows of a setting that cannot be used: its length, since a secret may stand in the wrong place.
+"""What a message shows of an unusable setting: its length, since a secret may be in the wrong place.
 
-A path is shown where its folder exists: then it is one, and the place to look at. A key in place of a path names no folder.
+A path is shown if its folder exists: then it is one, and the place to look at. A key in place of a path names no folder.
 
 Must not know: settings, or who reads them.
 """

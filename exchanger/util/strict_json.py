@@ -1,7 +1,7 @@
-"""JSON that anybody can send: how much work it is, and hooks for ``json`` that refuse what two readers may understand differently.
+"""JSON from untrusted senders: its cost, and hooks for ``json`` that refuse what two readers may understand differently.
 
-Reading costs by the value, not by the byte: 64 KiB of numbers or empty strings take thirty times as long as one string of that length. Text
-that anybody can send is therefore bounded by its parts. The hooks are about RFC 8259 sections 4 and 6.
+Reading costs by the value, not by the byte: 64 KiB of numbers or empty strings take thirty times as long as one string of that length. So
+text from untrusted senders is bounded by its parts. The hooks are about RFC 8259 sections 4 and 6.
 """
 
 import re
@@ -40,7 +40,7 @@ def no_constant(_constant: str) -> NoReturn:
 
 def outline(text: str, most: int) -> str | None:
     """Return ``text`` without its strings, ``None`` if strings and structural characters outside them are more than ``most``."""
-    if text.count('"') > 2 * most:  # also those that are escaped, so that taking strings out is bounded too
+    if text.count('"') > 2 * most:  # also escaped ones, so that removing strings is bounded, too
         return None
     outside, strings = _STRING.subn("", text)
     return outside if strings + sum(map(outside.count, _STRUCTURAL)) <= most else None

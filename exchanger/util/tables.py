@@ -1,7 +1,7 @@
-"""Tables on a terminal: aligned by what characters take there, in colours, and with long texts below themselves.
+"""Tables on a terminal: aligned by the width of characters, in colours, and with long texts below themselves.
 
-rich lays them out, where it is installed: the production image does without it. Anything but a terminal that shows colours gets plain
-text, which the callers write themselves.
+rich lays them out if it is installed, which it is not in the production image. Anything but a terminal with colours gets plain text, which
+the callers write themselves.
 
 Must not know: what the tables are about.
 """
@@ -15,7 +15,7 @@ import attrs
 if TYPE_CHECKING:
     from rich.console import Console
 
-# Terminals that know no colours say so (terminfo's names), or say nothing at all.
+# Terminals without colours (terminfo's names), or without a name.
 _PLAIN: Final = frozenset({"", "dumb", "unknown"})
 _LAST: Final = 32  # columns of a terminal that a table's last one should have, if it has a head
 _NARROW: Final = 12  # that others keep
@@ -44,7 +44,7 @@ def padded(text: str, width: int) -> str:
 @final
 @attrs.frozen
 class Column:
-    """A column of a table. The last one of a table takes what is left of the line, whatever its ``width``."""
+    """A column of a table. The last one of a table takes the rest of the line, whatever its ``width``."""
 
     head: str
     width: int = 0
@@ -60,7 +60,7 @@ class Screen:
 
     @classmethod
     def on(cls, out: OutputStream, variables: Mapping[str, str]) -> "Screen | None":
-        """Return the screen of ``out``; ``None`` if it is not a terminal, wants no colours (https://no-color.org), or rich is not there."""
+        """Return the screen of ``out``; ``None`` if it is not a terminal, wants no colours (https://no-color.org), or rich is missing."""
         if not out.isatty() or variables.get("NO_COLOR") or variables.get("TERM", "") in _PLAIN:
             return None
         try:

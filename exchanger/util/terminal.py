@@ -1,4 +1,4 @@
-"""Standard input and output as commands use them: output shows what the terminal can, and either may be gone.
+"""Standard input and output of commands: output shows what the terminal can, and either may be closed.
 
 Must not know: what is read or written.
 """
@@ -11,7 +11,7 @@ from typing import Final
 
 from exchanger.errors import ExchangerError
 
-# Status of a process that wrote to a pipe which nobody reads, as shells report the signal (128 + SIGPIPE).
+# Status of a process that wrote to a pipe without a reader, as shells report the signal (128 + SIGPIPE).
 BROKEN_PIPE: Final = 141
 _PIECE: Final = 65_536  # bytes of one read
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -22,7 +22,7 @@ class OutputError(ExchangerError):
 
 
 def prepare_output() -> None:
-    """Make standard output and error take every character, also where the terminal cannot show it, and be there even if they are closed."""
+    """Make standard output and error accept every character, even if the terminal cannot show it, and exist even if they are closed."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
@@ -35,8 +35,8 @@ def flush_output() -> None:
     """Write what standard output has buffered.
 
     Raises:
-        BrokenPipeError: its reader is gone. What is left is discarded: the interpreter would try again at its end, and complain.
-        OSError: it cannot be written, for another reason; the same holds.
+        BrokenPipeError: its reader is gone. The rest is discarded: the interpreter would try again at exit, and complain
+        OSError: it cannot be written, for another reason; the same holds
     """
     try:
         sys.stdout.flush()
@@ -51,9 +51,9 @@ def no_room(fault: BaseException) -> str:
 
 
 def read_input(limit: int) -> bytes:
-    """Return at most ``limit`` bytes of standard input; blocks until they are there or it ends.
+    """Return at most ``limit`` bytes of standard input; blocks until they have arrived or it ends.
 
-    Python's buffer is passed by: it has a lock, and an interpreter that ends while a thread holds it, waiting for input, aborts.
+    Python's buffer is bypassed: it has a lock, and an interpreter that ends while a thread holds it, waiting for input, aborts.
     """
     if sys.stdin is None:
         return b""

@@ -1,4 +1,4 @@
-"""Text for people: made printable and short enough to show, and how far one name is from another, for guessing which one was meant.
+"""Text for people: made printable and short enough to show, and the distance between names, for suggestions.
 
 Must not know: what the texts are about.
 """
