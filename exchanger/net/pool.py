@@ -208,7 +208,7 @@ class OriginPool:
         if not self.dialling:
             return
         most = self.permits.limit
-        wanted = 1 if self.speaks_http2 else min(len(self.dialling), most)  # one connection over HTTP/2 may serve all who wait
+        wanted = 1 if self._is_shared else min(len(self.dialling), most)  # one connection may serve all who wait
         old = bisect.bisect_right(self.attempts, self.connections.reactor.now(), key=_patient_until)
         young = len(self.attempts) - old
         room = max(most - len(self.attempts), 0 if young else 1)
@@ -216,6 +216,10 @@ class OriginPool:
             self.connections.dial(self)
         if len(self.attempts) > old and (due := self.attempts[old].patient_until) != self.due:
             self.connections.reactor.timers.expect(self, due)
+
+    @property
+    def _is_shared(self) -> bool:
+        return self.speaks_http2 and self.connections.keeps
 
     def on_due(self, _now: float) -> None:
         """An attempt to connect is not counted on any more; see ``Timed``."""
@@ -264,7 +268,7 @@ class OriginPool:
 
     def _failed(self, found: Unreachable, *, is_last: bool) -> None:
         """An attempt to connect failed. Its time is its own: if that is up, those who wait count on younger attempts, but for the last."""
-        fails = 0 if found.timed_out and not is_last else len(self.dialling) if self.speaks_http2 and is_last else 1
+        fails = 0 if found.timed_out and not is_last else len(self.dialling) if self._is_shared and is_last else 1
         for _ in range(min(fails, len(self.dialling))):
             call = _pop(self.dialling)
             self._land(call, NoAnswer(found.timed_out, found.why))
@@ -279,6 +283,10 @@ class OriginPool:
         link.begin(found.early)
         while self.dialling and link.room:
             self._send(link, _pop(self.dialling), now)
+            if not self.connections.keeps:
+                break
+        if not self.connections.keeps:
+            link.retire()
         self._dial()
 
     def answered(self, link: Http1Link, call: EndpointCall, answer: EndpointResponse | None, *, seen: bool, clean: bool) -> None:
@@ -323,9 +331,7 @@ class OriginPool:
 
     def ended(self, call: EndpointCall, outcome: EndpointResponse | NoAnswer) -> None:
         """See ``links.LinkOwner``."""
-        link = self.links.pop(call, None)
-        if isinstance(link, Http2Link) and not self.connections.keeps:
-            link.retire()
+        self.links.pop(call, None)
         self._land(call, outcome)
 
     def closed(self, link: Http1Link | Http2Link) -> None:

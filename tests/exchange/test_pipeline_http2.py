@@ -1,5 +1,7 @@
 """The token client over HTTP/2: many calls on one connection, and what a peer may do to it."""
 
+from collections.abc import Awaitable, Callable
+
 import attrs
 import ngh2
 import pytest
@@ -14,7 +16,7 @@ from exchanger.values.token import ErrorKind, ExchangedToken, TokenOutcome, Toke
 from exchanger.values.trace import NO_TRACE, TraceContext
 from tests.net.http2_endpoint import Endpoint, own, silent
 from tests.net.http2_peer import JSON, Server
-from tests.oauth.fakes import CONTRACT, HTTP, ClientGoneError, World, at_rest, exchange, kept, token_request, world
+from tests.oauth.fakes import CONTRACT, ClientGoneError, World, at_rest, exchange, kept, token_request, world
 
 
 def request(subject: str = "subject", trace: TraceContext = NO_TRACE) -> TokenRequest:
@@ -169,10 +171,23 @@ async def test_an_idle_connection_closes(autojump_clock: MockClock) -> None:
         assert it.client.connections.open == 0
 
 
-async def test_without_reuse_each_call_has_a_connection_of_its_own() -> None:
-    async with world(Endpoint(own).serve, settings=attrs.evolve(HTTP, connection_reuse=False)) as it:
-        for number in range(3):
-            assert isinstance(await exchange(it.client, request(f"a{number}")), ExchangedToken)
+async def refused(_endpoint: Endpoint, server: Server, streams: list[int]) -> None:
+    for stream in streams:
+        server.http.reset_stream(stream, ngh2.ErrorCode.REFUSED_STREAM)
+
+
+@pytest.mark.parametrize(("act", "connections"), [(own, 5), (refused, 10), (silent, 5)])
+async def test_without_reuse_each_call_has_a_connection_of_its_own_however_it_ends(
+    act: Callable[[Endpoint, Server, list[int]], Awaitable[None]], connections: int, autojump_clock: MockClock
+) -> None:
+    """A request that was refused goes out once more, also on a connection of its own."""
+    endpoint = Endpoint(act)
+    async with world(endpoint.serve, settings=attrs.evolve(CONTRACT, connection_reuse=False)) as it:
+        for number in range(2):
+            await exchange(it.client, request(f"a{number}"))
             await wait_all_tasks_blocked()
+            assert it.client.connections.open == 0
+        await outcomes_of(it, 3)
+        await wait_all_tasks_blocked()
         assert it.client.connections.open == 0
-    assert len(it.endpoint.dialled) == 3
+    assert [len(server.requests) for server in endpoint.servers] == [1] * connections
