@@ -17,7 +17,7 @@ import urllib.request
 from pathlib import Path
 from typing import Final
 
-from service_load import connected, cpu_seconds, free_port, message, service, token_endpoint  # beside this file
+from service_load import connected, cpu_seconds, described, free_port, message, service, token_endpoint  # beside this file
 
 CONNECTIONS: Final = 4
 
@@ -73,10 +73,10 @@ def main() -> None:
                 it.flush()
                 sent += 1
             for it in to_service.ready(0.002):
-                for allowed, seconds in it.answers():
+                for answer, seconds in it.answers():
                     took.append(seconds)
-                    if not allowed:
-                        raise SystemExit("a request was denied")
+                    if not answer.HasField("ok_response"):
+                        raise SystemExit(f"a wrong answer {described(answer, seconds)}")
                 it.flush()
             if now >= shown + 10:
                 shown, calls = now, calls_so_far(metrics_port)

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from service_load import Connection, connected, cpu_seconds, free_port, message, service, token_endpoint  # beside this file
+from service_load import Connection, connected, cpu_seconds, described, free_port, message, service, token_endpoint  # beside this file
 
 POLICY: Final = """
 version: v1
@@ -47,10 +47,11 @@ def load(port: int, case: str, connections: int, streams: int, numbers: Iterator
             fill(it)
         while len(took) < calls:
             for it in to_service.ready(10):
-                for allowed, seconds in it.answers():
+                for answer, seconds in it.answers():
                     took.append(seconds)
-                    if allowed == (case == "denial"):
-                        raise SystemExit(f"{case}: a wrong answer")
+                    expected = "denied_response" if case == "denial" else "ok_response"
+                    if not answer.HasField(expected):
+                        raise SystemExit(f"{case}: a wrong answer {described(answer, seconds)}")
                 fill(it)
     return took
 

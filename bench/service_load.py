@@ -91,15 +91,15 @@ class Connection:
             except BlockingIOError:
                 select.select([], [self.socket], [])
 
-    def answers(self) -> Iterator[tuple[bool, float]]:
-        """Read what has come, and yield for each whole answer: was it allowed, and the seconds that it took."""
+    def answers(self) -> Iterator[tuple[CheckResponse, float]]:
+        """Read what has come, and yield each whole answer, and the seconds that it took. One without a message is an empty one."""
         self.http.receive_data(self.socket.recv(1 << 18))
         for event in self.http.events():
             if isinstance(event, ngh2.DataReceived):
                 self.open[event.stream_id][0].extend(event.data)
             elif isinstance(event, ngh2.StreamClosed):
                 body, asked = self.open.pop(event.stream_id)
-                yield CheckResponse.FromString(bytes(body[5:])).status.code == 0, time.perf_counter() - asked
+                yield CheckResponse.FromString(bytes(body[5:])), time.perf_counter() - asked
 
 
 @final
@@ -114,6 +114,13 @@ class Connections:
         """Wait for up to ``seconds``, and yield the connections on which something came."""
         for descriptor, _ in self.poll.poll(seconds):
             yield self.by_socket[descriptor]
+
+
+def described(answer: CheckResponse, seconds: float) -> str:
+    """Return what an answer that should be another one says, and its age. A denial's body has its code."""
+    denied = answer.denied_response
+    what = f"{denied.status.code} {denied.body.strip()}" if answer.HasField("denied_response") else str(answer).strip() or "no message"
+    return f"after {seconds * 1000:.0f} ms: {what}"
 
 
 @contextlib.contextmanager

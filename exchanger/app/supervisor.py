@@ -126,6 +126,7 @@ class Supervisor:
         self._console = self._make_console()
         tracer: Tracer | None = None if tracing is None else tracing.contexts
         exchange_observer: ExchangeObserver = self._metrics if tracing is None else ExchangeObservers((self._metrics, tracing))
+        self._sync = PolicySync(settings, self._policy, self._use_issuers, self._on_stale, self._log, network)
         client = settings.token_client
         cache = TokenCache(client.rules, client.proxies, settings.token_cache, network)
         self._pipeline = ExchangePipeline(
@@ -134,15 +135,14 @@ class Supervisor:
             self._reactor,
             tracer=tracer,
             cache=cache,
-            previous_left=self._previous_credentials_left,
-            on_client_refused=self._retry_secrets,
+            previous_left=self._sync.previous_credentials_left,
+            on_client_refused=self._sync.retry_secrets,
         )
         self._evaluator = Evaluator(
             self._policy, settings.decision, self._pipeline, self._observers(), network.steady, tracer, self._reactor.now
         )
         self._lame_duck = LameDuck(lambda: self._evaluator.answered)
         self._server = GrpcServer(settings.grpc, self._routes(), self._reactor, self._handler_fault, self._on_refused)
-        self._sync = PolicySync(settings, self._policy, self._use_issuers, self._on_stale, self._log, network)
         if self._console is not None:
             self._policy.on_change(self._console.published)
         self._policy.on_change(self._ready)
@@ -179,12 +179,6 @@ class Supervisor:
     def _use_issuers(self, issuers: "HashTrieMap[str, Issuer]") -> None:
         self._pipeline.use_issuers(issuers)
         self._evaluator.rules = attrs.evolve(self._evaluator.rules, issuers=issuers)
-
-    def _retry_secrets(self) -> None:
-        self._sync.retry_secrets()
-
-    def _previous_credentials_left(self, issuer: str) -> float | None:
-        return self._sync.previous_credentials_left(issuer)
 
     def _on_stale(self, stale: bool) -> None:  # noqa: FBT001 - the signature that the source calls
         if stale:  # the version that ends it also makes the service ready again

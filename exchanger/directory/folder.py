@@ -18,7 +18,7 @@ from exchanger.directory.manifest import MAX_FILE_BYTES, Manifest, PassedOver, U
 from exchanger.net.network import SYSTEM
 from exchanger.policy.notices import is_declined, of_config_maps, of_namespaces
 from exchanger.policy.selection import ConfigMap, Namespace, PolicyObject
-from exchanger.util.regular_file import open_regular
+from exchanger.util.regular_file import open_regular, unreadable
 from exchanger.util.text import distance
 from exchanger.values.notice import Notice, Notices
 from exchanger.values.selector import Selector
@@ -169,7 +169,7 @@ def _look(path: Path, before: File | None, wall: Callable[[], float]) -> File:
             return before
         data, signature = _read(path, wall)
     except OSError as error:
-        return File(None, None if before is None else before.manifests, f"cannot be read: {error.strerror}")
+        return File(None, None if before is None else before.manifests, unreadable(error))
     digest = hashlib.sha256(data).digest()
     if before is not None and before.digest == digest:
         return attrs.evolve(before, signature=signature)

@@ -17,6 +17,7 @@ from exchanger.issuers.profile_model import IssuerProfile, Plan, Rejected, plan_
 from exchanger.issuers.rules import ProfileRules
 from exchanger.util.duration import parse_duration
 from exchanger.util.json_schema import About, type_of, written
+from exchanger.util.regular_file import unreadable
 from exchanger.util.shown import measured, shown_file
 from exchanger.util.text import closest
 from exchanger.values.secret import Secret
@@ -181,7 +182,7 @@ def read_bytes(path: Path) -> bytes | str:
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
-        return f"{shown_file(path)} cannot be read: {error.strerror}"
+        return f"{shown_file(path)} {unreadable(error)}"
     return data if len(data) <= MAX_FILE_BYTES else f"{shown_file(path)} is larger than {MAX_FILE_BYTES} bytes"
 
 

@@ -30,7 +30,7 @@ from exchanger.kube.settings import KubernetesSettings
 from exchanger.policy.selection import AnyIssuer, ConfigMap, Document, Namespace, PolicyObject, UnknownDocument, advance, select
 from exchanger.policy.shares import NamespaceLimits
 from exchanger.policy.snapshot import CurrentPolicy, PolicySnapshot
-from exchanger.util.regular_file import open_regular
+from exchanger.util.regular_file import open_regular, unreadable
 from exchanger.util.terminal import read_input
 from exchanger.util.text import printable
 from exchanger.values.entry import UNKNOWN_NAMESPACE, ExchangeEntry, Source
@@ -218,7 +218,7 @@ def _read_path(path: str) -> Manifests | str:
         with open_regular(Path(path)) as file:
             return _of_bytes(path, file.read(MAX_FILE_BYTES + 1), is_json=path.endswith(".json"))
     except (OSError, ValueError) as error:  # a path with a NUL
-        return f"cannot be read: {getattr(error, 'strerror', None) or 'it is not a path'}"
+        return unreadable(error)
 
 
 def _of_bytes(name: str, data: bytes, *, is_json: bool) -> Manifests:

@@ -19,7 +19,7 @@ from exchanger.errors import ConfigurationError
 from exchanger.tools.cases import BASELINE_NAME, Case, ExpectedDecision, read_cases
 from exchanger.tools.display import Json, decided, headline, place, text_of
 from exchanger.tools.policies import STANDARD_INPUT, AssembledPolicy, Chosen, policy_of_paths, read_once
-from exchanger.util.regular_file import open_regular
+from exchanger.util.regular_file import open_regular, unreadable
 from exchanger.util.terminal import read_input
 from exchanger.util.text import printable
 from exchanger.values.entry import BASELINE, Entry, Source
@@ -101,7 +101,7 @@ def _read(file: str) -> tuple[Case, ...]:
     except UnicodeDecodeError:
         raise ConfigurationError((f"{file} is not UTF-8",)) from None
     except (OSError, ValueError) as error:  # a path with a NUL
-        raise ConfigurationError((f"{file} cannot be read: {getattr(error, 'strerror', None) or 'it is not a path'}",)) from None
+        raise ConfigurationError((f"{file} {unreadable(error)}",)) from None
     found = read_cases(text)
     cases = tuple(one for one in found if isinstance(one, Case))
     problems = [one for one in found if not isinstance(one, Case)]

@@ -13,7 +13,7 @@ from typing import Final, Generic, NoReturn, TypeVar, final
 import attrs
 import trio
 
-from exchanger.util.regular_file import NotRegularError, open_regular
+from exchanger.util.regular_file import NotRegularError, open_regular, unreadable
 
 # Seconds between two looks. A look takes a fraction of a millisecond.
 POLL_S: Final = 1.0
@@ -41,7 +41,7 @@ def read_regular(path: Path, max_bytes: int) -> bytes | UnusableFile:
     except NotRegularError:
         return UnusableFile("must be a file, not a folder or a pipe")
     except OSError as error:
-        return UnusableFile(f"cannot be read: {error.strerror or 'for an unknown reason'}")
+        return UnusableFile(unreadable(error))
 
 
 @final

@@ -1,4 +1,4 @@
-"""Opens a regular file, without waiting if it is something else.
+"""Opens a regular file, without waiting if it is something else, and says why a file cannot be read.
 
 Must not know: what is in it.
 """
@@ -32,3 +32,8 @@ def open_regular(path: Path) -> BinaryIO:
         return file
     file.close()
     raise NotRegularError(0, "is not a regular file")
+
+
+def unreadable(error: OSError | ValueError) -> str:
+    """Return why a file cannot be read, in words that follow its name. A path with a NUL is a ``ValueError``."""
+    return f"cannot be read: {(error.strerror or type(error).__name__) if isinstance(error, OSError) else 'it is not a path'}"

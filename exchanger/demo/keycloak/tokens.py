@@ -19,6 +19,7 @@ from exchanger.scenarios.builtin import packaged_scenarios
 from exchanger.scenarios.client import LOOPBACK
 from exchanger.scenarios.target import Gateway, ScenarioTarget
 from exchanger.scenarios.tokens import Subject
+from exchanger.util.regular_file import unreadable
 
 # Seconds until the realm is asked again after it did not answer; until then, the old tokens stay.
 RETRY: Final = 5.0
@@ -167,12 +168,10 @@ def read_password(file: Path) -> str:
     try:
         with file.open("rb") as opened:
             password = opened.read(MAX_PASSWORD).decode().removesuffix("\n").removesuffix("\r")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DemoError(f"the administrator's password cannot be read: {_reason(error)}") from None
+    except OSError as error:
+        raise DemoError(f"the administrator's password {unreadable(error)}") from None
+    except UnicodeDecodeError:
+        raise DemoError("the administrator's password cannot be read: it is not text") from None
     if not password:
         raise DemoError("the file for the administrator's password is empty")
     return password
-
-
-def _reason(error: OSError | UnicodeDecodeError) -> str:
-    return (error.strerror or "no reason given") if isinstance(error, OSError) else "it is not text"

@@ -72,7 +72,8 @@ class TokenCache:
             # Here, since the store's client takes 0.4 s and 28 MB, and before the loop runs.
             from exchanger.exchange.cache.shared_level import SharedLevel
 
-            self._level = SharedLevel(self.shared, self._forget_all, self.network)
+            # Where a key is gone, what it wrote no longer counts, and memory may have it from there.
+            self._level = SharedLevel(self.shared, self._memory.clear, self.network)
 
     @property
     def entries(self) -> int:
@@ -232,10 +233,6 @@ class TokenCache:
 
     def _now(self) -> Instant:
         return Instant(self.network.steady(), self.network.wall())
-
-    def _forget_all(self) -> None:
-        """A key is gone: what it wrote no longer counts, and memory may have it from there."""
-        self._memory.clear()
 
     async def _sweep(self) -> None:
         places = self._memory.names()

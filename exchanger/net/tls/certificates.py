@@ -20,7 +20,7 @@ from exchanger.net.network import SYSTEM
 from exchanger.net.tls.key_pair import load_key_pair
 from exchanger.net.tls.settings import TlsSettings
 from exchanger.net.tls.x509 import CertificateInfo, read_certificate
-from exchanger.util.regular_file import NotRegularError, open_regular
+from exchanger.util.regular_file import NotRegularError, open_regular, unreadable
 from exchanger.util.shown import shown_file
 
 # Bytes of one file at most: a Kubernetes Secret cannot be larger, and all public authorities together are a quarter of it.
@@ -123,12 +123,8 @@ def _read_file(path: Path) -> bytes | _Unread:
     except NotRegularError:
         return _Unread(f"{shown_file(path)} is not a regular file")
     except OSError as error:
-        return _Unread(_unreadable(shown_file(path), error))
+        return _Unread(f"{shown_file(path)} {unreadable(error).lower()}")
     return content if len(content) <= _FILE_BYTES else _Unread(f"{shown_file(path)} is larger than {_FILE_BYTES} bytes")
-
-
-def _unreadable(path: object, error: OSError) -> str:
-    return f"{path} cannot be read: {(error.strerror or type(error).__name__).lower()}"
 
 
 def _version(files: tuple[bytes | _Unread, ...]) -> bytes:
@@ -171,7 +167,7 @@ def _context(settings: TlsSettings) -> ssl.SSLContext:
     try:
         problem = load_key_pair(context, settings.cert_file, settings.key_file)
     except OSError as error:
-        raise CertificatesError(_unreadable("a certificate file", error)) from None
+        raise CertificatesError(f"a certificate file {unreadable(error).lower()}") from None
     if problem:
         raise CertificatesError(problem)
     return context

@@ -32,7 +32,7 @@ from exchanger.tools.check.sarif import as_sarif
 from exchanger.tools.check.source_map import NOWHERE, FileText, Place, field, text_field
 from exchanger.tools.check.suggest import suggest
 from exchanger.tools.policies import PROFILE_RULES, STANDARD_INPUT, selectors_of, settings_of
-from exchanger.util.regular_file import open_regular
+from exchanger.util.regular_file import open_regular, unreadable
 from exchanger.util.terminal import read_input
 from exchanger.util.text import printable
 from exchanger.values.issuer import GrantType
@@ -142,7 +142,7 @@ def _read_all(paths: Sequence[str]) -> Iterator[ManifestFile]:
         except CrowdedError as crowded:
             problems.append(f"{path} {crowded}")
         except (OSError, ValueError) as error:  # a path with a NUL
-            problems.append(f"{path} cannot be read: {getattr(error, 'strerror', None) or 'it is not a path'}")
+            problems.append(f"{path} {unreadable(error)}")
     if problems:
         raise ConfigurationError(tuple(problems))
     for chart in charts:
@@ -188,7 +188,7 @@ def _read(name: str, *, explicit: bool) -> ManifestFile:
     except OSError as error:
         if explicit:
             raise
-        problem = Problem(UNREADABLE_FILE, f"the file cannot be read: {error.strerror}")
+        problem = Problem(UNREADABLE_FILE, f"the file {unreadable(error)}")
         return ManifestFile(name, problems=(PlacedProblem(problem, name),))
 
 
