@@ -1,1 +1,1 @@
-"""The admission webhook: a separate process that reports what is wrong with a policy before the API server stores it."""
+"""The admission webhook: a separate process that reports the problems of a policy before the API server stores it."""

@@ -1,7 +1,7 @@
-"""What is wrong with a policy that is not in force yet, by the reader and the grants that the service has. Pure, and takes bounded work.
+"""Judges a policy that is not in force yet, by the service's reader and grants. Pure, and takes bounded work.
 
-Refused is what is wrong by itself: a document that cannot be read, an invalid entry, and what the namespace is not granted. An unknown
-issuer and an entry of another document that ties may come right with the next change, so they are warnings.
+Refused is what is wrong by itself: an unreadable document, an invalid entry, and anything beyond the grants. An unknown issuer and a tie
+with an entry of another document may come right with the next change, so they are warnings.
 
 Must not know: who asks, or how the cluster is followed.
 """
@@ -26,7 +26,7 @@ from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.util.text import printable
 from exchanger.values.entry import ExchangeEntry, Source
 
-# Characters of a message, and of one problem in it: it has to fit on somebody's screen, and an entry may have a hundred things wrong.
+# Characters of a message, and of one problem in it: it must fit on a screen, and an entry may have a hundred problems.
 MESSAGE_CHARS: Final = 16 * 1024
 PROBLEM_CHARS: Final = 1024
 # Entries with unknown issuers that are named; the rest is most likely the same mistake.
@@ -37,7 +37,7 @@ _ANY_ISSUER: Final = AnyIssuer()
 @final
 @attrs.frozen
 class KnownPolicy:
-    """What is known of the cluster: the policy in force, the names of the issuer profiles, and the grants."""
+    """The known state of the cluster: the policy in force, the names of the issuer profiles, and the grants."""
 
     snapshot: PolicySnapshot = PolicySnapshot.EMPTY
     issuers: frozenset[str] = frozenset()
@@ -133,7 +133,7 @@ def _without_room(source: Source, size: int, snapshot: PolicySnapshot) -> Iterat
 
 
 def _message(problems: tuple[str, ...]) -> str:
-    """Return all problems as one text, as far as it has room for them."""
+    """Return the problems as one text, as many as fit."""
     if len(problems) == 1:
         return f"{DOCUMENT_KEY}: {problems[0]}"
     lines = [f"{DOCUMENT_KEY} has {len(problems)} problems:"]

@@ -66,7 +66,7 @@ def run_admission(variables: Mapping[str, str] | None = None) -> int:
 @final
 @attrs.define(eq=False)
 class AdmissionProcess:
-    """Builds the webhook and what it has to know, over ``network``. Implements ``webhook.Cluster``."""
+    """Builds the webhook and what it needs, over ``network``. Implements ``webhook.Cluster``."""
 
     settings: AdmissionSettings
     logging: Logging
@@ -156,8 +156,7 @@ class AdmissionProcess:
             if settings.grants.path is not None:
                 nursery.start_soon(GrantsFile(settings.grants, settings.grants.path, self._use_grants, run_sync).run)
             await nursery.start(source.run)
-            # The policy lives as long as the process, so the collector need not traverse it, with the interpreter held, while documents are
-            # judged.
+            # The policy lives as long as the process, so the collector need not traverse it while documents are judged.
             gc.freeze()
             self._log.info("admission.ready", documents=0 if self._policy.newest is None else len(self._policy.newest.documents))
 

@@ -15,7 +15,7 @@ from exchanger.util.text import printable
 
 API_VERSION: Final = "admission.k8s.io/v1"
 KIND: Final = "AdmissionReview"
-# Characters of one warning, and of all of them: what is beyond may be cut or dropped by the API server.
+# Characters of one warning, and of all of them: the API server may cut or drop longer ones.
 WARNING_CHARS: Final = 256
 WARNINGS_CHARS: Final = 4096
 _MORE: Final = "and {} more"
@@ -36,7 +36,7 @@ class ReviewedChange:
 @final
 @attrs.frozen
 class Unconcerned:
-    """A change that no policy can come from: of another kind of object, of a subresource, or a deletion."""
+    """A change that cannot be about a policy: of another kind of object, of a subresource, or a deletion."""
 
     uid: str
 
@@ -97,7 +97,7 @@ def read_review(body: bytes) -> ReviewedChange | Unconcerned | NoReview:
 
 
 def _config_map(request: Mapping[str, object], field: str) -> ConfigMap | None:
-    """Return the ConfigMap in ``field``. While it is being created it may lack what the request has: its namespace and its name."""
+    """Return the ConfigMap in ``field``. While it is being created it may lack namespace and name, which the request has."""
     found = request.get(field)
     metadata = found.get("metadata") if isinstance(found, dict) else None
     if not isinstance(found, dict) or not isinstance(metadata, dict):

@@ -1,4 +1,4 @@
-"""The webhook's settings: its own variables, and those of the service that say what policy is.
+"""The webhook's settings: its own variables, and those of the service that define the policy.
 
 The service's are read as the service reads them, so that both select, know and grant the same.
 """

@@ -37,7 +37,7 @@ READY: Final = "/readyz"
 # A ConfigMap has at most 1 MiB of data, an update carries it twice, and Go writes each <, > and & of it in six bytes. Annotations (256 KiB
 # at most) and managed fields come on top of each. Requests of more than 3 MiB never get this far: the API server refuses them.
 BODY_BYTES: Final = 16 * 1024 * 1024
-# The longest that an API server waits for a webhook, and what it waits without a word of it
+# The longest that an API server waits for a webhook, and its default
 # (https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/#timeouts).
 LONGEST_S: Final = 30.0
 TIMEOUT_S: Final = 10.0
@@ -57,8 +57,8 @@ LIMITS: Final = HttpLimits(
     # A few of the largest, or hundreds of ordinary ones.
     bodies_bytes=64 * 1024 * 1024,
 )
-# Bodies up to this size are judged beside each other; a larger one takes its turn behind the other large ones, so that one author's huge
-# documents do not hold up everybody else's small ones.
+# Bodies up to this size are judged concurrently; a larger one takes its turn behind the other large ones, so that one author's huge
+# documents do not delay all other authors' small ones.
 LIGHT_BYTES: Final = 64 * 1024
 LIGHT_THREADS: Final = 4
 # Seconds to wait for a Namespace that was created a moment ago, as when one command applies it with its policy. Its event takes some
@@ -75,7 +75,7 @@ class Cluster(Protocol):
 
     @property
     def known(self) -> KnownPolicy | None:
-        """What is known now; ``None`` as long as it is not complete."""
+        """The known state; ``None`` as long as it is incomplete."""
 
     def labels_of(self, namespace: str, /) -> tuple[Labels, ...] | None:
         """Return the descriptions of a selected Namespace by its labels, as ``selection.Text`` has them; ``None`` if it is not selected."""
@@ -147,8 +147,8 @@ class Webhook:
     async def _judge(self, after: ConfigMap, before: ConfigMap | None, limiter: trio.CapacityLimiter) -> ReviewAnswer:
         if not self._selects(after):
             return ALLOWED
-        # Whoever changes the labels or annotations of a document that is broken already makes nothing worse. One that comes into the
-        # selection is new, whatever it was before.
+        # Changing the labels or annotations of a document that is already broken makes nothing worse. One that comes into the selection is
+        # new, whatever it was before.
         if before is not None and self._selects(before) and Text.of(before) == Text.of(after):
             return ALLOWED
         source = Source(after.namespace, after.name)
@@ -173,7 +173,7 @@ class Webhook:
         return labels
 
     async def _in_thread(self, function: Callable[[], T], limiter: trio.CapacityLimiter) -> T:
-        # Abandoned when cancelled: it only computes, for an API server that no longer waits. The limiter bounds the threads in any case.
+        # Abandoned when cancelled: it only computes, for an API server that no longer waits. The limiter bounds the threads anyway.
         return await self.run_sync(function, abandon_on_cancel=True, limiter=limiter)
 
     def _failed(self, fault: BaseException) -> None:

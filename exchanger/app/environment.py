@@ -28,7 +28,7 @@ def parse_boolean(text: str) -> bool:
     """Return the truth value of 1/true/yes/on or 0/false/no/off, in any case.
 
     Raises:
-        ValueError: for anything else.
+        ValueError: for anything else
     """
     lowered = text.lower()
     if lowered in _TRUE:
@@ -69,9 +69,9 @@ def _port(text: str) -> int:
 class Environment:
     """Reads variables and collects their problems.
 
-    No problem repeats a value: a secret may stand in the wrong variable. Its length often tells what happened.
+    No problem repeats a value: a secret may be in the wrong variable. Its length often shows what happened.
 
-    It records every name it reads, and so knows which variables nothing reads. Read a variable even where it has no effect.
+    It records every name it reads, and so knows which variables are not read. Read a variable even if it has no effect.
     """
 
     _variables: Mapping[str, str] = attrs.field(repr=False)

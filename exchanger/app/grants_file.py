@@ -1,6 +1,6 @@
 """POLICY_GRANTS_FILE: what each namespace may do, which changes with the file.
 
-A version counts when two looks in a row find it, and only if all of it is valid: a bad one takes nothing away from what is in force.
+A version counts when two reads in a row find it, and only if all of it is valid: an invalid one withdraws nothing that is in force.
 """
 
 import functools
@@ -27,7 +27,7 @@ MAX_BYTES: Final = 1024 * 1024
 class GrantsSettings:
     """POLICY_GRANTS_FILE (``None``: none), POLICY_GRANTS_MODE, the limits of a namespace, and whether labels of Namespaces are known.
 
-    ``grants`` is what the file says at the start.
+    ``grants`` is the content of the file at startup.
     """
 
     path: Path | None = None
@@ -41,10 +41,10 @@ class GrantsSettings:
         return NO_GRANTS if self.limits == NO_GRANTS.limits else attrs.evolve(NO_GRANTS, limits=self.limits)
 
     def loaded(self) -> "GrantsSettings":
-        """Return the settings with what the file says. Blocks while it is read.
+        """Return the settings with the content of the file. Blocks while it is read.
 
         Raises:
-            ValueError: the file is missing or unusable; the message says why, after its name.
+            ValueError: the file is missing or unusable; the message says why, after its name
         """
         if self.path is None:
             return self

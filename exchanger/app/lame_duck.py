@@ -18,8 +18,8 @@ KNOWN_S: Final = 1.2
 QUIET_S: Final = 0.3
 # Looks within QUIET_S. A machine that stalls misses one look at most, so that its pause is not taken for silence.
 LOOKS: Final = 6
-# Seconds: a gateway that checked health as recently as this will check again. Envoy's default interval without traffic is a minute,
-# but whoever checks that seldom does not notice within FADE_S either.
+# Seconds: a gateway that checked health as recently as this will check again. Envoy's default interval without traffic is a minute, but a
+# gateway that checks that seldom does not notice within FADE_S either.
 CHECKED_S: Final = 30.0
 
 

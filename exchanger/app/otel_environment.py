@@ -78,7 +78,7 @@ def read_otel(variables: Mapping[str, str]) -> OtelReading:
 @final
 @attrs.define(eq=False)
 class _Reader:
-    """Reads the variables of a signal, or the common ones where the signal has none."""
+    """Reads the variables of a signal, or the common ones if the signal has none."""
 
     _environment: Environment
     _notes: list[tuple[str, str]] = attrs.field(factory=list)
@@ -235,7 +235,7 @@ class _Reader:
 
 
 def _encodable(text: str) -> str:
-    """Replace the lone surrogates that stand for bytes that are not UTF-8."""
+    """Replace the lone surrogates that represent bytes that are not UTF-8."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 

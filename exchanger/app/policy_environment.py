@@ -1,4 +1,4 @@
-"""Reads the variables that say where policies come from, which of them count, and what their namespaces may do."""
+"""Reads the variables about the source of policies, their selection, and what their namespaces may do."""
 
 from pathlib import Path
 from typing import Final
@@ -24,7 +24,7 @@ LIMIT_VARIABLES: Final = ("POLICY_MAX_ENTRIES", "POLICY_MAX_AREAS", "POLICY_MAX_
 
 
 def read_policy(environment: Environment) -> DirectorySettings | KubernetesSettings:
-    """Read where policies come from, and which count."""
+    """Read the source of policies, and their selection."""
     source = environment.choice("POLICY_SOURCE", ["kubernetes", "directory"], "kubernetes")
     namespaces = _selector(environment, "CONFIGMAP_NAMESPACE_SELECTOR", _NAMESPACE_LABEL)
     config_maps = _selector(environment, "CONFIGMAP_LABEL_SELECTOR", _POLICY_LABEL)

@@ -24,7 +24,7 @@ MAX_WITHDRAWN: Final = 20
 
 
 def log_problems(log: structlog.stdlib.BoundLogger, change: Change) -> None:
-    """Log what is wrong with the documents of a version, and what is refused of them."""
+    """Log the problems of a version's documents, and what is refused of them."""
     _log_invalid(log, change)
     _log_refused(log, change)
 
@@ -51,7 +51,7 @@ class ConflictLog:
     """Logs each conflict once when it appears, whichever of its documents it was found from, and when a document has no more."""
 
     _log: structlog.stdlib.BoundLogger
-    # Since the last ``looked``: the entries of each conflict that has a line, and the documents with one that has none.
+    # Since the last ``looked``: the entries of each conflict that was logged, and the documents with one that was not.
     _seen: set[frozenset[tuple[Source, int]]] = attrs.field(factory=set, init=False)
     _not_shown: int = attrs.field(default=0, init=False)
 

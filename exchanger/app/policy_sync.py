@@ -103,7 +103,7 @@ class PolicySync:
             self._secrets.retry_now()
 
     def _retry_now(self) -> None:
-        """End all waits for the API server: other authorities or credentials may be what they wait for."""
+        """End all waits for the API server: other CA certificates or credentials may be what they wait for."""
         self.retry_secrets()
         if isinstance(self._source, KubernetesSource):
             self._source.retry_now()

@@ -1,7 +1,7 @@
 """Issuer profiles' Secrets from the API server: each is followed by its own watch, so that a rotation is in force within moments.
 
-The watch is never given up. Where the right to list or watch the Secret is missing but the one to get it is there, as with roles made for
-the Go service, it is also polled (see ``issuers.polling``) until the server accepts the watch.
+The watch is never given up. If the right to list or watch the Secret is missing but ``get`` is granted, as with roles for the Go service,
+it is also polled (see ``issuers.polling``) until the server accepts the watch.
 """
 
 import math
@@ -28,9 +28,9 @@ Work = Callable[[Learn], Awaitable[None]]
 # Refusals without success in between after which the right counts as missing. One is not enough: an API server refuses everything for some
 # 20 ms after its start, until it knows its roles, and a Role may be created a moment after the Deployment; the next try is a second later.
 REFUSALS: Final = 2
-# Seconds that a known Secret may not be followed before that is reported: an API server's restart is over by then and concerns nobody. What
-# lasts longer and is not reported by the policy's source, such as a key server without which only Secrets are unreadable, would otherwise
-# show when old credentials are refused.
+# Seconds for which following a known Secret may fail before that is reported: an API server's restart is shorter and affects nothing. A
+# longer failure that the policy's source does not report, such as a key server without which only Secrets are unreadable, would otherwise
+# show only when old credentials are refused.
 FAILING_S: Final = 60.0
 # Seconds after the server accepted a watch until the known state counts as present: what happened since it was lost is sent at once. Before
 # that, a version that was read in the meantime would give way to an older one for a moment.
@@ -83,7 +83,7 @@ class Secrets(Protocol):
     """The Secrets of an API server, or of a test's."""
 
     async def read(self, secret: SecretName, /) -> SecretState:
-        """Get one Secret by its name; what can fail is a value."""
+        """Get one Secret by its name; failures are values."""
 
     def list_watch(self, secret: SecretName, /) -> ListWatch[SecretState]:
         """Return a resource with this Secret alone."""
@@ -137,7 +137,7 @@ class WatchingSecrets:
 @final
 @attrs.define(eq=False)
 class _Changes:
-    """Passes on what differs from what was passed on last."""
+    """Passes on states that differ from the last one passed on."""
 
     _learn: Learn
     _last: SecretState | None = attrs.field(default=None, init=False)
@@ -151,7 +151,7 @@ class _Changes:
 @final
 @attrs.define(eq=False)
 class _SideTask:
-    """A task beside a watch, one at a time, which reports nothing from the moment it is ended."""
+    """A task beside a watch, one at a time, which reports nothing once it is ended."""
 
     _nursery: trio.Nursery
     learn: _Changes
@@ -181,7 +181,7 @@ class _Watch:
 
     ``known`` is the last state of the Secret, from the first list on. ``lost_at`` is since when changes are not followed: never while they
     are, and for ever before the first time, when nothing is known and so there is nothing to wait for. ``relax`` is called once the Secret
-    is known, or the right to watch it is missing: nobody waits for the watch any more.
+    is known, or the right to watch it is missing: nothing waits for the watch any more.
     """
 
     _secret: SecretName
@@ -221,7 +221,7 @@ class _Watch:
             if self._refusals == REFUSALS:
                 self.relax()
                 self._side.begin(self._poll)
-        elif self._refusals < REFUSALS and trio.current_time() >= self._lost_at + FAILING_S:  # otherwise polling says what is wrong
+        elif self._refusals < REFUSALS and trio.current_time() >= self._lost_at + FAILING_S:  # otherwise polling reports the problem
             self._complain(secret_problem(self._secret, failure))
 
     def connected(self, name: str, connected: bool, /) -> None:  # noqa: FBT001 - the reflector's signature
@@ -239,7 +239,7 @@ class _Watch:
         """See ``list_watch.ReflectorObserver``. The known state is compared every minute then, and the policy's source reports the rest."""
 
     def went_back(self, name: str, known: str, found: str, /) -> None:
-        """See ``list_watch.ReflectorObserver``. A list follows, and with it whatever differs."""
+        """See ``list_watch.ReflectorObserver``. A list follows, and reports any difference."""
 
     def _learn(self, found: SecretState) -> None:
         self._known = found
@@ -252,7 +252,7 @@ class _Watch:
             self._side.learn(problem)
 
     async def _tell_again(self, learn: Learn) -> None:
-        """Report the known state, in place of whatever was reported while changes were not followed."""
+        """Report the known state, replacing reports made while changes were not followed."""
         await trio.sleep(SETTLED_S)
         learn(self._known)
 

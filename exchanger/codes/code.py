@@ -1,6 +1,6 @@
-"""What a code is: the same words for a message, its page in the reference, and the rules of other tools.
+"""The definition of a code: the same words for a message, its page in the reference, and the rules of other tools.
 
-Must not know: which codes there are, or who finds problems.
+Must not know: which codes exist, or who finds problems.
 """
 
 import enum
@@ -20,7 +20,7 @@ class Severity(enum.Enum):
 
 @enum.unique
 class Example(enum.Enum):
-    """What the example of a code is."""
+    """The kind of a code's example."""
 
     POLICY = "a policy document"
     # Namespaces and ConfigMaps.
@@ -29,7 +29,7 @@ class Example(enum.Enum):
     GRANTED_POLICY = "a policy document, and a grants file"
     GRANTS = "a grants file"
     ISSUERS = "a file of issuer profiles"
-    # What a token endpoint, or the way to it, does: no document.
+    # Behaviour of a token endpoint, or of the network to it: no document.
     SITUATION = "a situation"
 
 

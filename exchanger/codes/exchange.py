@@ -1,4 +1,4 @@
-"""What the TXE codes of failed exchanges mean, one for each ``Diagnostic``."""
+"""The TXE codes of failed exchanges, one for each ``Diagnostic``."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Codes about grants: POL-20xx what a policy is not granted, POL-40xx the grants file."""
+"""Codes about grants: POL-20xx for policies beyond their grants, POL-40xx for the grants file."""
 
 from typing import Final
 

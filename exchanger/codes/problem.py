@@ -1,6 +1,6 @@
-"""A problem of a document as a value: its code, a sentence about this one, and the place to look at.
+"""A problem of a document as a value: its code, a sentence about this one, and its place.
 
-Must not know: which codes there are, or who finds problems and who is told.
+Must not know: which codes exist, or who finds problems and who is told.
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,15 +14,15 @@ from exchanger.codes.code import Code
 @final
 @attrs.frozen
 class Problem:
-    """What is wrong in one place.
+    """A problem in one place.
 
-    ``text`` is a sentence for the author, bounded and printable, without a full stop. ``entry`` is the position in ``entries``, ``None`` if
-    it is the document as a whole. ``field`` is the path of the field from the root of its file, such as ``entries[0].match.host``, "" if
-    there is none. ``line`` and ``column`` count from 1 in the text that was read.
+    ``text`` is a sentence for the author, bounded and printable, without a full stop. ``entry`` is the position in ``entries``, ``None``
+    for the document as a whole. ``field`` is the path of the field from the root of its file, such as ``entries[0].match.host``, "" without
+    one. ``line`` and ``column`` count from 1 in the text that was read.
 
-    ``hint`` is what was probably meant, "" if that is unknown. ``instead`` is the YAML that should stand at the place instead of what does,
-    if that is the only right answer. ``summary`` is the text where all problems of an entry stand in one line (``None``: the same): it may
-    speak for several, and then that of the others is "".
+    ``hint`` is what was probably meant, "" if unknown. ``instead`` is the YAML that should replace the text at the place, if that is the
+    only right answer. ``summary`` is the text for a line with all problems of an entry (``None``: the same): it may cover several, and then
+    that of the others is "".
     """
 
     code: Code
@@ -45,7 +45,7 @@ class Problem:
 
     @property
     def lined(self) -> str:
-        """The sentence after its line, for files whose problems are told without codes."""
+        """The sentence after its line, for files whose problems are reported without codes."""
         return self.sentence if self.line is None else f"line {self.line}: {self.sentence}"
 
 

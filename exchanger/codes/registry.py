@@ -1,4 +1,4 @@
-"""All codes there are. Whatever is told to anybody has one of these."""
+"""All codes. Every problem that is reported has one of these."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -19,5 +19,5 @@ _BY_NAME: Final[Mapping[str, Code]] = MappingProxyType({code.name: code for code
 
 
 def find(name: str) -> Code | None:
-    """Return the code called ``name``, in any case and with blanks around it, ``None`` if there is none."""
+    """Return the code called ``name``, in any case and with surrounding blanks, ``None`` if there is none."""
     return _BY_NAME.get(name.strip().upper())

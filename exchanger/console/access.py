@@ -1,4 +1,4 @@
-"""Who may see data: holders of the token, or of a session made with it. Guessing is slow, and only a few guess at a time.
+"""Access to data: for holders of the token, or of a session made with it. Guessing is slow, and only a few guesses are answered at a time.
 
 Must not know: routes, or what is shown.
 """
@@ -92,7 +92,7 @@ class ConsoleAccess:
         refused = await self._guess(text)
         if refused is not None:
             return refused
-        # Behind a proxy with TLS the page's origin says so, and the cookie then requires TLS.
+        # Behind a proxy with TLS the page's origin is https, and the cookie then requires TLS.
         secure = "; Secure" if request.value("origin").startswith("https:") else ""
         return no_content(("Set-Cookie", f"{COOKIE}={session_of(self._file.token)}; {_ATTRIBUTES}{secure}"))
 

@@ -1,6 +1,6 @@
-"""The handlers of ``/api``: what the console is, the policy in force, one of its documents, and what becomes of a request.
+"""The handlers of ``/api``: about the console, the policy in force, one of its documents, and how a request is decided.
 
-All of it comes from a snapshot, which never changes, so long responses are made in slices while requests go on. Must not know: who may
+All of it comes from a snapshot, which never changes, so long responses are made in slices while requests continue. Must not know: who may
 ask, or where policy comes from.
 """
 
@@ -43,7 +43,7 @@ from exchanger.values.text import HOST_LIMIT
 # Documents in the list; of more, those with problems come first.
 MAX_DOCUMENTS: Final = 1000
 MAX_METHOD: Final = 32
-# Characters of a path to explain: what the policy itself reads at most (``policy.path``).
+# Characters of a path to explain: the most that the policy itself reads (``policy.path``).
 MAX_PATH: Final = 8192
 # Characters of a query: a path in which each character is escaped.
 MAX_QUERY: Final = 4 * MAX_PATH
@@ -77,9 +77,9 @@ class ConsoleFacts:
 @final
 @attrs.frozen
 class PolicyNow:
-    """The newest policy, ``None`` when there is none, and the number of its version.
+    """The newest policy, ``None`` without one, and the number of its version.
 
-    ``is_missing``: nothing is decided by it, since a policy is required and no entry is in force. ``notices``: see ``Sources``.
+    ``is_missing``: it decides nothing, since a policy is required and no entry is in force. ``notices``: see ``Sources``.
     """
 
     snapshot: PolicySnapshot | None
@@ -107,7 +107,7 @@ class Api:
     _lined: dict[Source, Lines] = attrs.field(factory=dict, init=False, repr=False)
     _lined_of: PolicySnapshot | None = attrs.field(default=None, init=False, repr=False)
     _working: trio.Lock = attrs.field(factory=trio.Lock, init=False, repr=False)
-    # What cannot be done in slices is done beside the loop; one at a time is as fast as all together.
+    # Work that cannot be sliced is done in a thread; one at a time is as fast as all together.
     _thread: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1), init=False, repr=False)
 
     def routes(self) -> dict[tuple[str, str], Handler]:
@@ -144,7 +144,7 @@ class Api:
         return json_bytes(known[1])
 
     async def document(self, request: Request) -> Response:
-        """Show one document: its text, its entries and what is wrong with it."""
+        """Show one document: its text, its entries and its problems."""
         query = _once(_query(request), "namespace", "name")
         if query is None:
             return _NO_NAME
@@ -244,10 +244,10 @@ async def _listed(now: PolicyNow) -> bytes:
 
 
 def _asked(request: Request, with_tokens: frozenset[str]) -> HttpRequest | Response:
-    """Return the request that is asked about, or what is wrong with the question.
+    """Return the request in question, or the problem of the question.
 
-    ``header`` fields have ``Name: value`` each. Credentials stay where they are: ``credentials`` says what kind the request has, and
-    ``assumed`` that the token is wherever it is read from. ``token`` fields say what other headers hold, as ``withheld.numbered`` does.
+    ``header`` fields have ``Name: value`` each. Credentials stay with the client: ``credentials`` says what kind the request has, and
+    ``assumed`` that the token is wherever it is read from. ``token`` fields say what other headers hold, as in ``withheld.numbered``.
     ``with_tokens`` are headers whose values are tokens.
     """
     query = _query(request)

@@ -1,4 +1,4 @@
-"""Records of bounded size: one whose request is enormous keeps what the console shows of it and drops the rest.
+"""Records of bounded size: for an enormous request, only what the console shows of it is kept.
 
 A gateway may let megabytes of headers through, and hundreds of records are kept.
 """
@@ -14,9 +14,9 @@ from exchanger.values.request import HttpRequest
 from exchanger.values.text import METHOD_LIMIT, loggable_host, loggable_path, loggable_request_id
 from exchanger.values.trace import NO_TRACE, TraceContext, parse_traceparent
 
-# Characters of a request that is kept as it came: what Envoy lets through in headers by default (60 KiB).
+# Characters of a request that is kept unchanged: what Envoy lets through in headers by default (60 KiB).
 MAX_REQUEST: Final = 64 * 1024
-# Characters of a token that is decoded for the demo: longer ones cost the loop more than a page is worth. A header has its scheme besides.
+# Characters of a token that is decoded for the demo: longer ones cost the loop more than a page is worth. A header also has its scheme.
 MAX_SHOWN_TOKEN: Final = 16 * 1024
 _MAX_AUTHORIZATION: Final = MAX_SHOWN_TOKEN + 64
 # Characters of a ``traceparent`` that have a meaning in every version (https://www.w3.org/TR/trace-context/#traceparent-header).
@@ -47,9 +47,9 @@ def bounded(record: DecisionRecord) -> DecisionRecord:
 
 
 def _small(request: HttpRequest) -> HttpRequest:
-    """Return what is shown of ``request``: its texts as the log has them. Cutting these once more changes nothing."""
+    """Return the visible part of ``request``: its texts as the log has them. Cutting these once more changes nothing."""
     credentials = request.authorization
-    fragment = "#" if "#" in request.path.partition("?")[0] else ""  # marks the path as one that is not shown whole
+    fragment = "#" if "#" in request.path.partition("?")[0] else ""  # marks a path that is not shown completely
     return HttpRequest(
         method=printable(request.method, METHOD_LIMIT),
         host=loggable_host(request.host),

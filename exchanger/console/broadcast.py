@@ -30,7 +30,7 @@ GATHER_S: Final = 0.02
 INTERVAL_S: Final = 0.25
 # Items of a message: some screens full, and as many as one burst that somebody makes to look at.
 MAX_ITEMS: Final = 100
-# Items of a message that follows one from which some were left out: more than anybody takes in within the interval.
+# Items of a message that follows one with omissions: more than a reader takes in within the interval.
 MAX_ITEMS_UNDER_LOAD: Final = 50
 # Seconds between two looks at the counters: the resolution of a chart of some minutes.
 TOTALS_S: Final = 1.0
@@ -59,7 +59,7 @@ class Totals:
 @final
 @attrs.frozen
 class FeedMessage:
-    """One text for all subscribers, with ``items`` items and without ``lost``. ``rest`` is where its text goes on after the latter number.
+    """One text for all subscribers, with ``items`` items and without ``lost``. ``rest`` is where its text continues after that number.
 
     ``rest`` is 0 in a message that is not about items.
     """
@@ -70,7 +70,7 @@ class FeedMessage:
     rest: int = 0
 
     def with_lost(self, more: int) -> str:
-        """Return the text for a subscriber that missed ``more`` items beside these."""
+        """Return the text for a subscriber that missed ``more`` items in addition to these."""
         return _decisions_head(self.lost + more) + self.text[self.rest :]
 
 

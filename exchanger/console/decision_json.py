@@ -1,6 +1,6 @@
 """A decision as the console shows it: a pure function of its record.
 
-Of a request only method, host and path are read, of the response what was decided; texts have the bounds of the log. Tokens are decoded
+Of a request only method, host and path are read, of the response the decision; texts have the bounds of the log. Tokens are decoded
 only if the constructor says so: header and claims of a JWT, never the token itself. Otherwise ``authorization`` and ``access_token`` are
 not touched, and the response to a failed exchange is withheld, since it may come from the token endpoint.
 
@@ -49,7 +49,7 @@ _CONTENT_TYPE: Final = ("Content-Type", "application/json")
 _RAW_JWT: Final = r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"
 # A path of plain names has one interpretation. Most paths are such, and this costs less than computing all interpretations.
 _PLAIN: Final = re.compile(r"(?:/[A-Za-z0-9_-]++)++")
-# These stand in a path for what is not shown. A record may have been cut before, so a comparison is not enough.
+# These replace what is not shown in a path. A record may have been cut before, so a comparison is not enough.
 _ALTERED: Final = re.compile("[…\N{REPLACEMENT CHARACTER}]")
 
 # Integers up to here are exact in a page (https://www.rfc-editor.org/rfc/rfc8259#section-6).
@@ -74,7 +74,7 @@ class DecisionJson:
     show_tokens: bool = attrs.field(default=False, kw_only=True)
 
     def item(self, entry: Entry) -> Item:
-        """Return what the console shows of one decision."""
+        """Return the console's item for one decision."""
         sequence, seconds, record, revision = entry
         request, outcome, source = record.request, record.outcome, record.outcome.source
         time, path = stamp(seconds), loggable_path(request.path)
@@ -119,7 +119,7 @@ class DecisionJson:
             return {"status": denied.status, "headers": None, "body": None}
         headers = [[name, printable(value, HEADER_LIMIT)] for name, value in (_CONTENT_TYPE, *denied.headers[:HEADERS])]
         body = denied.body
-        if foreign:  # a token endpoint may repeat what it was sent, and raw tokens are shown nowhere
+        if foreign:  # a token endpoint may repeat what it was sent, and raw tokens are never shown
             bearer = read_bearer(request.authorization)
             raw = _RAW_JWT if isinstance(bearer, NoToken) else re.escape(bearer.reveal())
             hide = re.compile(f"{raw}|{_RAW_JWT}")
@@ -128,9 +128,9 @@ class DecisionJson:
 
 
 def _interpretations(path: str, *, is_raw: bool) -> list[str]:
-    """Return the paths that servers may take ``path`` for; none if it is malformed or too long for all of them to be shown.
+    """Return the interpretations of ``path``; none if it is malformed or too long for all of them to be shown.
 
-    ``path`` is shown whole, so no interpretation has anything to hide. Other paths are not read: what they hide may appear anywhere.
+    ``path`` is shown completely, so no interpretation has anything to hide. Other paths are not read: what they hide may appear anywhere.
     """
     if not path.startswith("/") or len(path) > (READ_LIMIT if path.isascii() else READ_LIMIT_NON_ASCII):
         return []

@@ -1,4 +1,4 @@
-"""Why a request is decided as it is: one value, which the console and ``exchanger explain`` show. Pure."""
+"""The explanation of a decision: one value, which the console and ``exchanger explain`` show. Pure."""
 
 from collections.abc import Mapping
 from typing import Final, TypedDict, final
@@ -45,7 +45,7 @@ class ExplainedJson(TypedDict):
 @final
 @attrs.frozen
 class Explained:
-    """How ``snapshot`` decides a request and why, and what the service would answer."""
+    """How ``snapshot`` decides a request and why, and the service's answer."""
 
     explanation: Explanation
     answer: ExplainedDecision

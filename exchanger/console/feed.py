@@ -19,7 +19,7 @@ from exchanger.net.network import SYSTEM
 
 # Records that a new viewer gets: as many as somebody scrolls through.
 KEPT: Final = 200
-# Denials kept beside those, so that a burst of allowed requests does not displace them before they are shown.
+# Denials kept in addition, so that a burst of allowed requests does not displace them before they are shown.
 KEPT_DENIED: Final = 100
 
 # Seconds in which at most that many are added; messages to viewers have the same interval.

@@ -90,5 +90,5 @@ def _cookies(request: Request) -> list[str]:
 
 
 def _digest(text: str) -> bytes:
-    """Return what is compared in place of ``text``: its length does not depend on the text's."""
+    """Return a digest to compare in place of ``text``: its length does not depend on the text's."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()

@@ -1,6 +1,6 @@
 """The issuers as the console shows them. Pure; no secret.
 
-The profiles in force: how the client authenticates, and what is not as usual. And which issuers are under overload protection: those that
+For the profiles in force: how the client authenticates, and the non-default settings. And the issuers under overload protection: those that
 are not called, and those for which exchanges wait.
 
 Must not know: how profiles are resolved, who finds metadata, how issuers are protected, or who watches.
@@ -18,9 +18,9 @@ from exchanger.values.secret import Secret
 
 # Profiles that are listed; operators write a handful.
 MAX_PROFILES: Final = 200
-# Characters of a name, an address, or what is said of a profile.
+# Characters of a name, an address, or a profile's description.
 _TEXT_LIMIT: Final = 1024
-# Spared issuers that are listed, those that are not called first; the rest is counted. The history of two minutes repeats them each second.
+# Protected issuers that are listed, those that are not called first; the rest is counted. The history repeats them for each second.
 MAX_ISSUERS: Final = 10
 _NAME_LIMIT: Final = 64
 
@@ -67,7 +67,7 @@ def _text(text: str) -> str:
 class IssuerHealth:
     """An issuer whose profile has a breaker or a limit: whether it ``is_open``, and how many exchanges are ``queued``.
 
-    ``in_flight`` calls are under way, of ``max_in_flight`` (``None``: any number). ``retry_in`` is the seconds until the next probe.
+    ``in_flight`` calls are in progress, of ``max_in_flight`` (``None``: any number). ``retry_in`` is the seconds until the next probe.
     """
 
     name: str

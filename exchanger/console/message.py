@@ -20,7 +20,7 @@ _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; font-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-# The page runs and loads its own files only and cannot be framed, and no other page can read what is here. See
+# The page runs and loads only its own files and cannot be framed, and no other page can read the responses. See
 # https://www.w3.org/TR/CSP3/ and https://fetch.spec.whatwg.org/#cross-origin-resource-policy-header.
 PROTECTION: Final[Headers] = (
     ("Content-Security-Policy", _POLICY),
@@ -74,7 +74,7 @@ class TimeSlice:
         self._began = self._clock()
 
     async def step(self) -> None:
-        """Let others run when the slice is over. To be called between steps that are small against a slice."""
+        """Let other tasks run when the slice is over. To be called between steps that are small against a slice."""
         if self._clock() - self._began >= SLICE_S:
             await trio.lowlevel.checkpoint()
             self._began = self._clock()

@@ -1,4 +1,4 @@
-"""The health of the policy as the console's banner tells it: in force or not, how current, and what in it is unhealthy.
+"""The health of the policy for the console's banner: in force or not, how current, and which documents are unhealthy.
 
 Must not know: who watches, or how the policy is kept current.
 """
@@ -37,7 +37,7 @@ class Freshness:
 @final
 @attrs.define(eq=False)
 class PolicyHealth:
-    """What ``totals`` says of the policy. ``newest``, ``is_missing`` and ``freshness`` are as in ``console.Sources``."""
+    """The policy's part of ``totals``. ``newest``, ``is_missing`` and ``freshness`` are as in ``console.Sources``."""
 
     _newest: Callable[[], PolicySnapshot | None] = lambda: None
     _is_missing: Callable[[], bool] = lambda: False

@@ -36,7 +36,7 @@ class PlaceJson(TypedDict):
 
 
 class NamedText(TypedDict):
-    """A text and what it is."""
+    """A text and its meaning."""
 
     name: str
     text: str
@@ -78,7 +78,7 @@ class VerdictJson(TypedDict):
 
 
 class ExchangeJson(TypedDict):
-    """What would be asked of which issuer. A console of an earlier version does not know the last two."""
+    """The exchange that would be requested, and from which issuer. A console of an earlier version does not know the last two."""
 
     issuer: str
     endpoint: str | None
@@ -90,7 +90,7 @@ class ExchangeJson(TypedDict):
 
 
 class AnswerJson(VerdictJson):
-    """What the service would answer."""
+    """The service's answer."""
 
     passes: bool
     status: int | None
@@ -98,7 +98,7 @@ class AnswerJson(VerdictJson):
 
 
 def health_of(document: PolicyDocument, conflicts: "frozenset[Source] | set[Source]") -> str:
-    """Return the health of a document: problems are worse than conflicts, and these than what is refused."""
+    """Return the health of a document: problems are worse than conflicts, and these than refusals."""
     if document.regions:
         return "problems"
     if document.source in conflicts:
@@ -115,7 +115,7 @@ def shown_document(document: PolicyDocument, health: str) -> Json:
 
 
 def shown_problem(region: FailClosedRegion) -> Json:
-    """Return what is wrong, and where to look."""
+    """Return the problem, and its place."""
     return {
         "entry": region.index,
         "line": region.line,
@@ -126,7 +126,7 @@ def shown_problem(region: FailClosedRegion) -> Json:
 
 
 def shown_refusal(refusal: PolicyRefusal) -> Json:
-    """Return what is refused, or would be: an entry, or ``None`` for the document."""
+    """Return what is or would be refused: an entry, or ``None`` for the document."""
     return {"entry": refusal.index, "code": refusal.code.name, "reason": _text(refusal.reason)}
 
 

@@ -1,7 +1,7 @@
 """Passes requests on to another console: the demo's console answers for the service's own, on this machine or elsewhere.
 
-What identifies the client stays behind (cookies, credentials, origin): the console in front has judged it, and the one behind has
-loopback or its own token for a guard. Must not know: what is asked or answered.
+Everything that identifies the client is removed (cookies, credentials, origin): the console in front has checked it, and the one behind is
+protected by its loopback address or its own token. Must not know: what is asked or answered.
 """
 
 import ssl
@@ -31,7 +31,7 @@ MAX_ANSWER: Final = 16 * 1024 * 1024
 _MAX_HEAD: Final = 32 * 1024
 _CHUNK: Final = 64 * 1024
 
-# The headers of a request that its response depends on, and those of a response that say what it means. The console in front adds its own
+# The request headers that its response depends on, and the response headers that define its meaning. The console in front adds its own
 # protection.
 _PASSED_ON: Final = frozenset({"accept", "content-type", "if-none-match"})
 _PASSED_BACK: Final = frozenset({"content-type", "cache-control", "etag", "allow", "retry-after"})
@@ -122,7 +122,7 @@ async def _open(stream: trio.abc.Stream, request: bytes) -> bytes | Response:
 
 
 async def _join(client: trio.abc.Stream, service: trio.abc.Stream, first: bytes) -> None:
-    """Pass bytes both ways until either side ends or does not take what it is sent; ``first`` goes to the client before all else."""
+    """Pass bytes both ways until either side ends or stops reading; ``first`` goes to the client before all else."""
 
     async def copy(source: trio.abc.Stream, sink: trio.abc.Stream, data: bytes) -> None:
         try:

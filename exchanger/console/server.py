@@ -40,7 +40,7 @@ LIMITS: Final = HttpLimits(
 
 STREAM: Final = "/stream"
 SESSION: Final = "/session"
-# What is answered without a token, beside the page: how to sign in, and what this is.
+# What is answered without a token, besides the page: how to sign in, and what this is.
 OPEN: Final = frozenset({SESSION, "/api/about"})
 
 _WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
@@ -78,7 +78,7 @@ class ConsoleServerSettings:
 @final
 @attrs.define(eq=False)
 class Server:
-    """Serves until cancelled. ``on_fault`` receives what a handler should not have raised; it must neither block nor raise."""
+    """Serves until cancelled. ``on_fault`` receives exceptions that a handler should not have raised; it must neither block nor raise."""
 
     _settings: ConsoleServerSettings
     _access: ConsoleAccess
@@ -147,7 +147,7 @@ class Server:
         return Upgrade(run)
 
     def _handler(self, request: Request) -> Handler | Response:
-        """Return the handler, or the response when there is none."""
+        """Return the handler, or the response if there is none."""
         method = "GET" if request.method == "HEAD" else request.method
         asset = self._page.get(request.path)
         if asset is not None and method == "GET":

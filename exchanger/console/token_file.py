@@ -1,6 +1,6 @@
 """The token in CONSOLE_TOKEN_FILE. It follows the file: replacing the token ends every session.
 
-Must not know: who has to show the token.
+Must not know: who needs the token.
 """
 
 import re
@@ -16,7 +16,7 @@ from exchanger.net.network import SYSTEM, RunSync
 from exchanger.util.follow_file import HANGS, FileFollower, UnusableFile, read_regular
 from exchanger.values.secret import Secret
 
-# Characters: 48 bits where they are base64, which nobody guesses at eight a second, the rate that is let through.
+# Characters: 48 bits in base64, which cannot be guessed at eight a second, the rate that is let through.
 MIN_LENGTH: Final = 8
 
 # Of the file: far more than a token has, and a header with it still fits.

@@ -1,8 +1,8 @@
-"""A one-way WebSocket: messages to one client. The only module that knows the library that speaks the protocol.
+"""A one-way WebSocket: messages to one client. The only module that uses the library for the protocol.
 
-The client has nothing to say: one that does, that breaks the protocol, that sends too much, or that leaves pings unanswered is cut off. The
-library lets errors of its own escape when frames follow a close, and in places waits for ever. Here it runs in a nursery that ends with the
-connection, none of its exceptions goes further, and it never sees the client's own opening request.
+The client must not send messages: one that does, that breaks the protocol, that sends too much, or that leaves pings unanswered is
+disconnected. The library lets some of its errors escape when frames follow a close, and in places waits for ever. Here it runs in a nursery
+that ends with the connection, none of its exceptions leaves this module, and it never sees the client's own opening request.
 
 Source: RFC 6455 (https://www.rfc-editor.org/rfc/rfc6455)
 """
@@ -26,10 +26,10 @@ from exchanger.http.server import send_all
 PING_S: Final = 20.0
 # Seconds that a ping may remain unanswered. With the time before it, a silent client has a minute.
 PONG_S: Final = 40.0
-# Seconds for the opening handshake, whose request is there already, and for the closing one.
+# Seconds for the opening handshake, whose request has arrived already, and for the closing one.
 OPEN_S: Final = 10.0
 CLOSE_S: Final = 2.0
-# Seconds for the client to take what is sent: as long as a ping may remain unanswered, and the time before it.
+# Seconds for the client to read what is sent: as long as a ping may remain unanswered, and the time before it.
 WRITE_S: Final = 60.0
 # Bytes of a message from the client, beyond which the library closes with 1009. It has nothing to say.
 MAX_MESSAGE: Final = 4096
@@ -116,7 +116,7 @@ async def send_messages(
                         await connection.aclose(closing.code, closing.reason)
             library.cancel_scope.cancel()
     except* (ProtocolError, ConnectionClosed, trio.BrokenResourceError, trio.ClosedResourceError):
-        pass  # the client left, or sent what the library does not accept in its present state
+        pass  # the client left, or sent what the library does not accept in its current state
 
 
 async def _accepted(library: trio.Nursery, stream: trio.abc.Stream) -> WebSocketConnection | None:

@@ -72,7 +72,7 @@ async def _call(stream: trio.abc.Stream, options: HealthOptions) -> Reply:
 
 
 def _judge(reply: Reply) -> tuple[str, str]:
-    """Return the status in the protocol's word, "" without one, and the reason why it is not SERVING where there is more to say."""
+    """Return the status in the protocol's word, "" without one, and the reason why it is not SERVING, if known."""
     match reply:
         case CallAnswered(message):
             try:

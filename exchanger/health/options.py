@@ -1,4 +1,4 @@
-"""What ``exchanger health`` can be told on its command line.
+"""The command line of ``exchanger health``.
 
 Must not know: what is done with it.
 """

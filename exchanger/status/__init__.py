@@ -1,1 +1,1 @@
-"""``exchanger status``: what the service would see in a cluster, told to people and tools."""
+"""``exchanger status``: what the service would see in a cluster, for people and tools."""

@@ -113,7 +113,7 @@ def as_json(header: Header, survey: Survey) -> str:
 @final
 @attrs.frozen
 class _Row:
-    """A policy: its name, its numbers, and what is wrong with it."""
+    """A policy: its name, its numbers, and its problems."""
 
     name: str
     numbers: tuple[int, ...]
@@ -124,7 +124,7 @@ def _table(policies: tuple[Policy, ...], *, enforced: bool) -> list[_Row]:
     has_refused = any(policy.refused for policy in policies)
     rows = []
     for policy in policies:
-        word = "refused: " if enforced else ""  # otherwise the reason says what would become of it
+        word = "refused: " if enforced else ""  # otherwise the reason says what enforcing would do
         refused = [f"{_place(problem)}: {problem.code}: {word}{problem.reason}" for problem in policy.refused]
         numbers = (policy.entries, len(policy.problems), *((len(policy.refused),) if has_refused else ()))
         rows.append(_Row(str(policy.source), numbers, (*(f"{_place(problem)}: {problem.coded}" for problem in policy.problems), *refused)))

@@ -1,4 +1,4 @@
-"""What ``exchanger status`` can be told on its command line.
+"""The command line of ``exchanger status``.
 
 Must not know: what is done with it.
 """
@@ -13,9 +13,9 @@ import attrs
 @final
 @attrs.frozen
 class StatusOptions:
-    """What was asked for.
+    """The parsed arguments.
 
-    ``kubeconfig`` "": as KUBECONFIG or a pod says; ``context`` "": as KUBE_CONTEXT or the file says; ``issuers`` is a profiles file,
+    ``kubeconfig`` "": by KUBECONFIG or the pod; ``context`` "": by KUBE_CONTEXT or the file; ``issuers`` is a profiles file,
     ``grants`` a grants file.
     """
 

@@ -30,7 +30,7 @@ from exchanger.values.selector import Selector
 
 T = TypeVar("T")
 
-# Objects of a kind that are looked at: 40 pages, which a server sends within seconds, and which are dropped one by one.
+# Objects of a kind that are listed: 40 pages, which a server sends within seconds, and which are dropped one by one.
 MAX_OBJECTS: Final = 20_000
 # Seconds for everything: somebody waits in front of a terminal.
 TIMEOUT_S: Final = 30.0
@@ -40,9 +40,9 @@ NOWHERE: Final = Selector()
 @final
 @attrs.frozen
 class DocumentProblem:
-    """What is wrong with a document, or with one entry of it; ``line`` counts from 1.
+    """The problem of a document, or of one entry in it; ``line`` counts from 1.
 
-    ``code`` is that of the first thing that is wrong; ``coded`` is ``reason`` with all of them.
+    ``code`` is that of the first problem; ``coded`` is ``reason`` with all of them.
     """
 
     entry: int | None
@@ -59,7 +59,7 @@ class DocumentProblem:
 @final
 @attrs.frozen
 class Policy:
-    """One ConfigMap that is in force: how many entries are healthy, and what is wrong with it, conflicts included.
+    """One ConfigMap that is in force: the number of healthy entries, and its problems, conflicts included.
 
     ``refused`` is what its Namespace is not granted, or in report mode what would be refused.
     """
@@ -73,7 +73,7 @@ class Policy:
 @final
 @attrs.frozen
 class Allowed:
-    """What a Namespace may do: ``granted`` together, and nothing else."""
+    """What a Namespace may do: everything in ``granted``, and nothing else."""
 
     namespace: str
     granted: tuple[Granted, ...]
@@ -177,7 +177,7 @@ def _allowed(grants: Grants, namespace: str, descriptions: tuple[Labels, ...]) -
 
 
 def _of_grants(grants: Grants, namespaces: Mapping[str, tuple[Labels, ...]], existing: Mapping[str, bool]) -> Iterator[Notice]:
-    """Yield the notices about grants; ``existing`` are Namespaces that are known besides those selected."""
+    """Yield the notices about grants; ``existing`` are known Namespaces besides the selected ones."""
     if not grants.limited:
         return
     known = existing.keys() | namespaces.keys()
@@ -200,7 +200,7 @@ class NearMisses:
     gaps: list[str] = attrs.field(factory=list, init=False)
 
     async def look(self, list_watches: ListWatches, settings: KubernetesSettings) -> None:
-        """Look at every object, whatever its labels."""
+        """Inspect every object, whatever its labels."""
         with trio.move_on_after(TIMEOUT_S) as scope:
             if not settings.namespaces:
                 await self._look_at_namespaces(list_watches, settings)

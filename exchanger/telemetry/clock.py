@@ -1,7 +1,6 @@
 """The time of day at a reading of the steady clock.
 
-Both ends of every span come from one clock that never jumps, so spans nest as the work they describe did. The time of day is only compared
-with it.
+Both ends of every span come from one clock that never jumps, so spans nest as their work did. The time of day is only compared with it.
 """
 
 from collections.abc import Callable

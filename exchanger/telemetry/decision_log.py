@@ -2,7 +2,7 @@
 
 It never has a token, a secret or a body. Of the request only method, host, path and the ids of trace and request are read, of the response
 only the decision, and of a token endpoint's answer only a registered error code. The one exception is ``insecure_token_line``, which an
-operator has to switch on explicitly.
+operator must enable explicitly.
 """
 
 from collections.abc import Callable
@@ -29,9 +29,9 @@ _LEVELS: Final = {Result.ALLOWED: "info", Result.AUTH_DENIED: "warning", Result.
 def decision_line(record: DecisionRecord, timestamp: str) -> Line:
     """Return the fields of the line about ``record``: flat, bounded, in the order in which people read them.
 
-    ``duration_ms`` is in milliseconds. ``policy`` (namespace/name) is there when a policy matched. When an exchange failed, ``issuer``,
-    ``endpoint`` (a host), ``error_kind``, ``oauth_error`` and ``diagnostic`` are there as far as they are known. ``actors`` is the digest
-    of those who act for the caller's subject, if verification found any.
+    ``duration_ms`` is in milliseconds. ``policy`` (namespace/name) is present if a policy matched. If an exchange failed, ``issuer``,
+    ``endpoint`` (a host), ``error_kind``, ``oauth_error`` and ``diagnostic`` are present if known. ``actors`` is the digest of the actors
+    for the caller's subject, if verification found any.
     """
     return _line("check.decided", _LEVELS[record.outcome.result], record, timestamp)
 

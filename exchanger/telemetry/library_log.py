@@ -35,7 +35,7 @@ class LibraryHandler(logging.Handler):
 
 @contextmanager
 def libraries_heard(logger: structlog.stdlib.BoundLogger) -> Generator[None]:
-    """While open: pass what the libraries in ``HEARD`` say at level warning or above to ``logger``, and silence every other library."""
+    """While open: pass messages of the libraries in ``HEARD`` at level warning or above to ``logger``, and silence every other library."""
     handler = LibraryHandler(logger)
     silence = logging.NullHandler()
     root = logging.getLogger()

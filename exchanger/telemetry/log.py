@@ -136,7 +136,7 @@ def _renderer(log_format: LogFormat) -> Render:
 @final
 @attrs.frozen
 class _Final:
-    """The last structlog processor: time, level and event first, then the fields as they were given."""
+    """The last structlog processor: time, level and event first, then the other fields in the given order."""
 
     stamp: Stamp
     render: Render

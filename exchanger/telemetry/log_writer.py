@@ -1,6 +1,6 @@
 """A bounded buffer of log lines, written in batches by a separate task, so that no request ever waits for a log.
 
-What does not fit is dropped and counted, and a line says so once there is room again. Before the task runs and after it has ended, lines
+Lines without room are dropped and counted, and a line says so once there is room again. Before the task runs and after it has ended, lines
 are written directly.
 """
 
@@ -23,13 +23,13 @@ MAX_LINES: Final = 10_000
 MAX_BYTES: Final = 4 * 1024 * 1024
 # Lines gather this long before they are written together: short for someone who watches, long enough for one write to carry many.
 BATCH_S: Final = 0.05
-# A batch is given up when nobody reads for this long; a collector that restarts is back sooner.
+# A batch is given up if it is not read for this long; a collector that restarts is back sooner.
 PATIENCE_S: Final = 5.0
 # The same for a line that is written without the task: a start or an exit must not hang on it.
 DIRECT_PATIENCE_S: Final = 1.0
-# For what is left in the buffer at the end; a small part of the 30 s that Kubernetes gives a pod to stop.
+# For the rest of the buffer at the end; a small part of the 30 s that Kubernetes gives a pod to stop.
 FLUSH_S: Final = 2.0
-# At most one line about dropped lines in this time: it must not crowd out the lines that it stands for.
+# At most one line about dropped lines in this time: it must not displace other lines.
 NOTICE_S: Final = 1.0
 
 

@@ -1,7 +1,7 @@
 """The service's metrics: counts decisions and token exchanges, and returns them for a scrape.
 
 Names, labels and buckets are an interface that dashboards rely on. A label is one of a closed set or comes from operators; nothing of a
-request ever becomes one. A decision costs well under a microsecond here: on its way there are only numbers, no metric objects.
+request ever becomes one. A decision costs well under a microsecond: it only updates numbers, no metric objects.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -31,7 +31,7 @@ _ISSUER: Final = ("issuer", "endpoint_host")
 _CACHE: Final = ("endpoint_host", "level", "result")
 # Not ``namespace``, which Prometheus takes for the instance's own. There are as many as operators name.
 _NAMESPACE: Final = ("policy_namespace",)
-# What verification refuses is not among them: whoever sends bad tokens must not make a token endpoint look as if it failed.
+# Refusals by verification are not among them: callers with bad tokens must not make a token endpoint look as if it failed.
 _WITHOUT_CALL: Final = frozenset({ErrorKind.UNKNOWN_ISSUER_PROFILE, ErrorKind.BREAKER_OPEN, ErrorKind.OVERLOADED, ErrorKind.NO_ACTOR_TOKEN})
 _STATUS_CLASSES: Final = {status: f"{status}xx" for status in range(2, 6)}
 
@@ -50,7 +50,7 @@ class MetricsSettings:
 @final
 @attrs.frozen
 class Gauges:
-    """What is read from elsewhere at the moment of a scrape."""
+    """Values that are read from elsewhere at the moment of a scrape."""
 
     check_in_flight: Callable[[], int]
     exchanges_in_flight: Callable[[], Mapping[str, int]]
@@ -77,7 +77,7 @@ class Gauges:
 @final
 @attrs.frozen
 class Overview:
-    """What was counted since the start, in few numbers; ``durations`` are those of decisions, by bucket of ``CHECK_BUCKETS`` and beyond.
+    """The counts since the start, as a few numbers; ``durations`` are those of decisions, by bucket of ``CHECK_BUCKETS`` and beyond.
 
     ``errors`` are the decisions whose result is ``system_error``.
     """
@@ -99,7 +99,7 @@ class Metrics:
     _checks: dict[tuple[DecisionReason, Result], Histogram] = attrs.field(factory=dict, init=False)
     _abandoned: int = attrs.field(default=0, init=False)
     _exchanges: dict[Labels, Histogram] = attrs.field(factory=dict, init=False)
-    # Those of successes once more, by host and status.
+    # Those of successes again, by host and status.
     _successes: dict[tuple[str, int | None], Histogram] = attrs.field(factory=dict, init=False)
     _timeouts: dict[str, int] = attrs.field(factory=dict, init=False)
     _cancellations: dict[str, int] = attrs.field(factory=dict, init=False)
@@ -159,7 +159,7 @@ class Metrics:
         _add_one(self._coalesced, self._host(record.endpoint_host))
 
     def overview(self) -> Overview:
-        """Return what was counted, in a few numbers."""
+        """Return the counts, as a few numbers."""
         decisions: dict[str, int] = {}
         cumulative = [0] * (len(CHECK_BUCKETS) + 1)
         errors = 0
@@ -177,7 +177,7 @@ class Metrics:
         )
 
     def collect(self) -> Iterable[Metric]:
-        """Return every metric as it is now."""
+        """Return the current values of every metric."""
         gauges = self._gauges
         checks: dict[Labels, Histogram] = {(reason.value, result.value): series for (reason, result), series in self._checks.items()}
         return (

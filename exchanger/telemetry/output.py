@@ -12,7 +12,7 @@ import attrs
 STDOUT: Final = 1
 # A ready pipe takes this many without blocking (pipe(7)), so a write that offers no more at once keeps to its patience exactly.
 SURE_BYTES: Final = select.PIPE_BUF
-# For a thread beside a busy event loop: each write gives up the interpreter lock and must win it back, so there must be few of them.
+# For a thread beside a busy event loop: each write releases the interpreter lock and must get it back, so there must be few of them.
 MANY_BYTES: Final = 256 * 1024
 
 
@@ -22,9 +22,9 @@ class Output(Protocol):
     def write(self, data: bytes, /, *, patience: float, at_once: int) -> int:
         """Write ``data``, whole lines each ended by a newline; give up when the output has taken nothing for ``patience`` seconds.
 
-        ``at_once`` bounds the bytes of a single write, SURE_BYTES or MANY_BYTES; with the latter, a reader who stops in the middle holds
-        the calling thread until it goes on or goes away. Returns how many lines were not written. Must not raise: there is nowhere left
-        to report it.
+        ``at_once`` bounds the bytes of a single write, SURE_BYTES or MANY_BYTES; with the latter, a reader who stops in the middle blocks
+        the calling thread until it continues or closes. Returns how many lines were not written. Must not raise: there is nowhere left to
+        report it.
         """
 
 
@@ -61,5 +61,5 @@ class Descriptor:
             except BlockingIOError:
                 continue  # the descriptor is in non-blocking mode and another writer was faster
             except OSError:
-                break  # the reader is gone, the disk is full: the lines are lost, the service goes on
+                break  # the reader is gone, the disk is full: the lines are lost, the service continues
         return written

@@ -13,7 +13,7 @@ from exchanger.util.text import printable
 
 Render = Callable[[Mapping[str, object]], bytes]
 
-# Characters of one field; whatever needs more does not belong in a log line.
+# Characters of one field; longer ones do not belong in a log line.
 TEXT_LIMIT: Final = 2048
 # Characters of a traceback; the end is kept, which names the error.
 EXCEPTION_LIMIT: Final = 16 * 1024

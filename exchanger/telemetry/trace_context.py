@@ -1,6 +1,6 @@
-"""Span contexts: traces continued or begun, and the choice of which are recorded.
+"""Span contexts: traces continued or started, and the sampling decision.
 
-The choice is the same in every process, since it follows the caller's or the trace's own id. Ids identify; they protect nothing.
+The decision is the same in every process, since it follows the caller's or the trace's own id. Ids identify; they protect nothing.
 
 Sources: https://www.w3.org/TR/trace-context/, https://opentelemetry.io/docs/specs/otel/trace/sdk/#sampling
 """
@@ -23,7 +23,7 @@ _LOW_HALF: Final = (1 << _RATIO_BITS) - 1
 
 @enum.unique
 class Sampler(enum.Enum):
-    """OTEL_TRACES_SAMPLER: every trace, none, or a share by its id; those that are parent-based follow the caller where there is one."""
+    """OTEL_TRACES_SAMPLER: every trace, none, or a share by its id; parent-based ones follow the caller if there is one."""
 
     ALWAYS_ON = "always_on"
     ALWAYS_OFF = "always_off"
@@ -83,7 +83,7 @@ class TraceContexts:
     def _below(self, trace: TraceContext, found: Traceparent | None) -> SpanContext:
         if found is None:
             number = self._new_trace_id()
-            # Section 3.3.1.1: without a valid traceparent, tracestate means nothing. Baggage stands for itself.
+            # Section 3.3.1.1: without a valid traceparent, tracestate is meaningless. Baggage is independent.
             flags = SAMPLED if self._chosen(number) else 0
             return SpanContext(f"{number:032x}", self._span_id(), "", flags, "", trace.baggage)
         trace_id, parent_id, came = found

@@ -85,7 +85,7 @@ class Tracing:
             self._record(exchange_span(record, context, self._at(record.started)))
 
     def coalesced(self, record: CoalescedRecord, /) -> None:
-        """See ``typing.ExchangeObserver``. What it tells belongs to the span of the decision, which is made later."""
+        """See ``typing.ExchangeObserver``. Its records belong to the span of the decision, which is made later."""
         if len(self._shared) < MAX_SHARED:
             self._shared[record.trace.traceparent[SPAN_ID]] = record.shared
 

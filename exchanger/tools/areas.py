@@ -1,11 +1,11 @@
-"""Example requests for each area in which two policies may decide differently: a finite set, made from what both of them say.
+"""Example requests for each area in which two policies may decide differently: a finite set, made from the content of both.
 
-A decision depends on the claims (entries, regions and baseline denials) that cover the request. So only areas of claims that are in one of
-the policies alone can differ, and requests that the same claims cover are decided alike. For each host, wildcard and prefix there is one
-example of every kind of request: the prefix itself, below it, and going on after it; each group of methods; each set of headers, and a
-header whose value is in doubt. Where servers read a path in several ways, examples with escapes stand for the rest.
+A decision depends on the claims (entries, regions and baseline denials) that cover the request. So only areas of claims that exist in only
+one of the policies can differ, and requests covered by the same claims are decided alike. For each host, wildcard and prefix there is one
+example of every kind of request: the prefix itself, below it, and continuing it; each group of methods; each set of headers, and a header
+whose value is in doubt. For paths with several interpretations, examples with escapes represent the rest.
 
-Must not know: how differences are told.
+Must not know: how differences are shown.
 """
 
 import enum
@@ -50,7 +50,7 @@ OTHER_VALUE: Final = "another value"
 _BAD_HOST: Final = "a,b"
 _BAD_PATH: Final = "/%zz"
 _COMMON_METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
-# Where a host is that nobody names.
+# The place of hosts that no policy names.
 _ROOTS: Final = ("example", "test", "invalid", "example.net", "example.org")
 # What may follow a prefix in an example, the likeliest first.
 _NEXT: Final = "xyzabcdefghijklmnopqrstuvw0123456789-_~"
@@ -60,7 +60,7 @@ _find_last_letter: Final = re.compile(r"[A-Za-z0-9](?=[^A-Za-z0-9]*\Z)").search
 @final
 @enum.unique
 class PathKind(enum.Enum):
-    """How a path goes on after a prefix. ``UNREADABLE`` paths have none, and ``ODD`` ones are read in more ways than one."""
+    """How a path continues after a prefix. ``UNREADABLE`` paths have no interpretation, ``ODD`` ones several."""
 
     END = "end"
     BELOW = "below"
@@ -72,7 +72,7 @@ class PathKind(enum.Enum):
 @final
 @attrs.frozen
 class AreaExample:
-    """A request, and the area that it stands for: hosts, the prefix, how the path goes on, methods and headers, in words."""
+    """A request, and the area that it represents: hosts, the prefix, how the path continues, methods and headers, in words."""
 
     request: HttpRequest = attrs.field(repr=False)
     hosts: str
@@ -83,7 +83,7 @@ class AreaExample:
 
 
 def examples(old: AssembledPolicy, new: AssembledPolicy) -> Iterator[AreaExample | None]:
-    """Yield an example for each area that ``old`` and ``new`` may decide differently, and ``None`` where there are too many to make."""
+    """Yield an example for each area that ``old`` and ``new`` may decide differently, and ``None`` if there are too many."""
     snapshots = (old.newest, new.newest)
     changed = _changed(old, new)
     for host, label in _hosts(snapshots):
@@ -112,7 +112,7 @@ def _changed(old: AssembledPolicy, new: AssembledPolicy) -> list[Claim]:
 
 
 def _semantic_key(claim: Claim) -> tuple[object, ...]:
-    """Return what a claim says, wherever it stands; regions spare the entries of other namespaces."""
+    """Return the content of a claim, wherever it is; regions spare the entries of other namespaces."""
     return (
         type(claim),
         claim.match,
@@ -145,7 +145,7 @@ def _kinds(snapshot: PolicySnapshot) -> Iterator[Hosts]:
 
 
 def _hosts(snapshots: Iterable[PolicySnapshot]) -> Iterator[tuple[str, str]]:
-    """Yield a host for each set of claims that hosts can have, and what it stands for. "" stands for one that cannot be read."""
+    """Yield a host for each set of claims that hosts can have, and what it represents. "" is a host that cannot be read."""
     names = {name for snapshot in snapshots for hosts in _kinds(snapshot) for name in hosts.paths}
     for name in sorted(names):
         if not is_wildcard(name):
@@ -200,7 +200,7 @@ def _replaced(claims: tuple[Claim, ...], _before: tuple[Claim, ...] | None) -> t
 
 
 def _keys(exact: set[str], folded: set[str]) -> list[str]:
-    """Return every prefix, and those that ignore case in spellings that begin with one that does not, and go on in another case."""
+    """Return every prefix, and those that ignore case in spellings that begin with a case-sensitive one, and continue in another case."""
     found = {*exact, *folded, *(key.upper() for key in folded)}
     for key in folded:
         found.update(
@@ -242,7 +242,7 @@ def _next(text: str, keys: list[str]) -> str:
     return _NEXT
 
 
-# A method, the names of those that it stands for, and headers.
+# A method, the names of those that it represents, and headers.
 _Way = tuple[str, tuple[str, ...], tuple[HeaderMatch, ...]]
 
 
@@ -251,7 +251,7 @@ _Way = tuple[str, tuple[str, ...], tuple[HeaderMatch, ...]]
 class _Asking:
     """Makes examples for the paths of one host. ``covering`` has claims by each folded spelling of their prefixes.
 
-    ``changed`` are the headers of those that only one of the policies has.
+    ``changed`` are the headers of those that exist in only one of the policies.
     """
 
     host: str
@@ -310,7 +310,7 @@ def _methods(claims: Iterable[Claim]) -> list[tuple[str, tuple[str, ...]]]:
 def _header_sets(claims: Iterable[Claim], changed: frozenset[tuple[HeaderMatch, ...]]) -> tuple[list[tuple[HeaderMatch, ...]], bool]:
     """Return sets of headers: none, those of each entry, those of several together, and one header in doubt; and whether these are all.
 
-    Two policies differ only where a claim decides that one of them alone has, or ties. So of many sets, pairs with those of ``changed``
+    Two policies differ only where a claim decides, or ties, that only one of them has. So of many sets, pairs with those of ``changed``
     claims are enough.
     """
     sets = sorted({claim.match.headers for claim in claims if claim.match.headers})

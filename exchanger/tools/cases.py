@@ -1,4 +1,4 @@
-"""Tests of policies as values, and the reader of the files that have them. Strict: whatever is not understood is a problem with its line.
+"""Tests of policies as values, and the reader of their files. Strict: anything it does not understand is a problem with its line.
 
 A file is a mapping with ``tests``, a list of mappings with ``request`` (``method``, ``url``, ``headers``) and ``expect`` (``decision``,
 ``policy``, ``scope``, ``audiences``).
@@ -23,9 +23,9 @@ from exchanger.yaml.reader import UnreadableYaml, read_nodes
 from exchanger.yaml.schema import BEYOND_JSON, mapping
 from exchanger.yaml.text_rules import BLANKS, NOT_BLANK, TextRule, whole
 
-# The word for the platform's baseline where a policy is named.
+# The word for the platform's baseline in place of a policy.
 BASELINE_NAME: Final = "baseline"
-# Problems of one file that are told.
+# Problems of one file that are reported.
 MAX_PROBLEMS: Final = 100
 
 

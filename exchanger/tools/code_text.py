@@ -1,4 +1,4 @@
-"""``exchanger code``: what a code means, as text for people."""
+"""``exchanger code``: the meaning of a code, as text for people."""
 
 import sys
 import textwrap
@@ -16,7 +16,7 @@ _MOST: Final = 5  # near misses that are named
 
 
 def run_code(name: str) -> int:
-    """Print what the code ``name`` means, and return the exit status."""
+    """Print the meaning of the code ``name``, and return the exit status."""
     code = find(name)
     if code is None:
         near = near_misses(name)

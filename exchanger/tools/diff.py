@@ -40,7 +40,7 @@ MAX_HEADERS: Final = 4
 @final
 @attrs.define(eq=False)
 class Area:
-    """Requests that are decided in one way before and in another one after: those of ``hosts`` and ``prefix`` that go on by ``kinds``."""
+    """Requests that are decided differently before and after: those of ``hosts`` and ``prefix`` that continue by ``kinds``."""
 
     hosts: str
     prefix: str
@@ -57,7 +57,7 @@ class Area:
 @final
 @attrs.frozen
 class Comparison:
-    """The areas that differ. ``complete``: every example was compared, and every area is there."""
+    """The areas that differ. ``complete``: every example was compared, and every area is included."""
 
     areas: tuple[Area, ...]
     complete: bool
@@ -230,7 +230,7 @@ def _shown(area: Area) -> Json:
 
 
 def _without_profile(answer: AnswerJson) -> Json:
-    """Return ``answer`` without what the issuer's profile says: which of its fields differ is told, and no value."""
+    """Return ``answer`` without the issuer's profile: only the names of differing fields are shown, no values."""
     exchange = answer["exchange"]
     return {**answer} if exchange is None else {**answer, "exchange": {name: told for name, told in exchange.items() if name != "profile"}}
 

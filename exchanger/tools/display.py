@@ -69,12 +69,12 @@ def headline(decision: AnswerJson) -> str:
 
 
 def decided(decision: AnswerJson) -> str:
-    """Return the decision, and the entry that it comes from."""
+    """Return the decision, and the entry that makes it."""
     return headline(decision) + ("" if decision["policy"] is None else f" by {place(decision['policy'])}")
 
 
 def place(found: PlaceJson) -> str:
-    """Return where an entry is."""
+    """Return the place of an entry."""
     if not found["namespace"]:
         return f"{found['name']} [{found['entry']}]" if found["name"] == "baseline" else str(found["name"])
     entry = "" if found["entry"] is None else f" entries[{found['entry']}]"
@@ -95,7 +95,7 @@ def area(entry: EntryJson) -> str:
 
 
 def target(exchange: ExchangeJson | None) -> Iterator[tuple[str, str]]:
-    """Yield what would be asked of which issuer."""
+    """Yield the exchange that would be requested, and from which issuer."""
     if not exchange:
         return
     yield "issuer", exchange["issuer"] + (f" ({exchange['endpoint']})" if exchange["endpoint"] else "")

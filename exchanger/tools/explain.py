@@ -44,7 +44,7 @@ _PROFILES_FILE: Final = "TOKEN_EXCHANGE_ISSUER_PROFILES_FILE"
 @final
 @attrs.frozen
 class ExplainOptions:
-    """What was asked for. One of ``policy``, ``cluster`` and ``console`` is given; ``raw``: the gateway sends headers byte for byte."""
+    """The parsed arguments. One of ``policy``, ``cluster`` and ``console`` is given; ``raw``: the gateway sends headers as raw bytes."""
 
     method: str
     url: str
@@ -162,11 +162,11 @@ async def policy_of_cluster(options: ExplainOptions, chosen: Chosen, environment
 
 
 async def ask_console(question: Question, url: str, token_file: Path | None) -> ExplainedJson:
-    """Return what a running service says by its console. No value of a header that may hold credentials leaves this machine.
+    """Return a running service's explanation from its console. No value of a header that may hold credentials leaves this machine.
 
     Raises:
-        ConfigurationError: the address or the token file cannot be used.
-        ExchangerError: the console does not answer the question.
+        ConfigurationError: the address or the token file cannot be used
+        ExchangerError: the console does not answer the question
     """
     proxy = _proxy(url, token_file)
     answer = await proxy.forward(Request("GET", console_target(question), ()))

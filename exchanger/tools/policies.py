@@ -56,7 +56,7 @@ VARIABLES: Final = (
 _NOBODY: Final = Credentials("", Secret(""))
 # Characters of a file's or a namespace's name in a note.
 _NAME_LIMIT: Final = 317
-# Notes that are told; more are one mistake made many times.
+# Notes that are shown; more are one mistake made many times.
 _MAX_NOTES: Final = 20
 
 
@@ -86,7 +86,7 @@ class AssembledPolicy:
     notes: tuple[str, ...] = ()
 
     def answer(self, request: HttpRequest) -> ExplainedDecision:
-        """Return what the service would answer."""
+        """Return the service's answer."""
         return answer(request, self.snapshot, self.rules)
 
 
@@ -113,7 +113,7 @@ def policy_of_paths(paths: Sequence[str], chosen: Chosen, variables: Mapping[str
     """Return the policy of the manifests at ``paths``; blocks while they are read.
 
     Raises:
-        ConfigurationError: a path is not there, or a file of issuers or grants cannot be used.
+        ConfigurationError: a path is missing, or a file of issuers or grants cannot be used
     """
     settings = settings_of(variables)
     manifests = read_paths(paths)
@@ -166,10 +166,10 @@ def selectors_of(settings: Settings) -> tuple[Selector, Selector]:
 
 
 def read_paths(paths: Sequence[str]) -> Manifests:
-    """Return what is in files, in folders, and in standard input for ``-``; blocks while they are read.
+    """Return the objects in files, in folders, and in standard input for ``-``; blocks while they are read.
 
     Raises:
-        ConfigurationError: a path is not there, a folder cannot be listed, or standard input is named twice.
+        ConfigurationError: a path is missing, a folder cannot be listed, or standard input is named twice
     """
     objects: list[PolicyObject] = []
     unreadable: dict[str, str] = {}
@@ -203,7 +203,7 @@ def read_once(*paths: str) -> None:
 
 
 def _read_path(path: str) -> Manifests | str:
-    """Return what is at ``path``, or why nothing is."""
+    """Return the objects at ``path``, or why there are none."""
     try:
         if path == STANDARD_INPUT:
             return _of_bytes("standard input", read_input(MAX_FILE_BYTES + 1), is_json=False)
@@ -293,7 +293,7 @@ def read_grants_file(settings: GrantsSettings, path: Path) -> GrantsSettings:
 
 
 def _issuers(plan: Plan) -> "HashTrieMap[str, Issuer]":
-    """Return the issuers without credentials, and with nothing in the place of what is in Secrets and files: no answer needs them."""
+    """Return the issuers without credentials, and without the values in Secrets and files: no answer needs them."""
     return HashTrieMap(
         {one.name: attrs.evolve(completed(one, dict.fromkeys(references(one), "")), credentials=_NOBODY) for one in plan.profiles}
     )

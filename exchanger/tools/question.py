@@ -1,6 +1,6 @@
-"""A request as people write it, METHOD URL and headers, read into what the policy is asked about.
+"""A request as people write it, METHOD URL and headers, parsed for a question to the policy.
 
-Nothing is normalised: the service has to see what a client could send.
+Nothing is normalised: the service must see what a client could send.
 """
 
 import re
@@ -45,16 +45,16 @@ class Question:
     raw: bool = False
 
     def request(self) -> HttpRequest:
-        """Return what the decision is asked."""
+        """Return the question for the decision."""
         return asked_request(self.method, self.host, self.path, self.headers, raw=self.raw)
 
     def url(self) -> str:
-        """Return the request's URL as it was asked: with an escape more or less, it would be another request."""
+        """Return the request's URL unchanged: with another escape it would be another request."""
         return f"https://{self.host}{self.path}"
 
 
 def read_question(method: str, url: str, headers: Iterable[str | Header] = (), *, raw: bool = False) -> Question | MalformedQuestion:
-    """Return what is asked. A bearer token is assumed unless ``headers`` have ``Authorization``; an empty value is none, as with curl."""
+    """Return the question. A bearer token is assumed unless ``headers`` have ``Authorization``; an empty value is none, as with curl."""
     fields: list[Header] = []
     for header in headers:
         name, colon, value = header.partition(":") if isinstance(header, str) else (header[0], ":", header[1])

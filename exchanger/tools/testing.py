@@ -1,6 +1,6 @@
-"""``exchanger test``: requests with the decision that each must get, asked of the engine that the service decides with.
+"""``exchanger test``: compares the decisions of the service's engine for requests with the expected ones.
 
-0: every request gets it. 1: one does not. 2: the arguments or a file are wrong. Entries that no test reaches are told and change nothing.
+0: all are as expected. 1: one is not. 2: the arguments or a file are wrong. Entries that no test reaches are listed and change nothing.
 """
 
 import os

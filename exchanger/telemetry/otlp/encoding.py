@@ -25,7 +25,7 @@ from exchanger._proto.opentelemetry.proto.resource.v1.resource_pb2 import Resour
 from exchanger._proto.opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
 from exchanger.telemetry.spans import Attribute, FinishedSpan, SpanKind
 
-# Characters of a tracestate that a span keeps: what W3C asks everybody to take (https://www.w3.org/TR/trace-context/#tracestate-limits).
+# Characters of a tracestate that a span keeps: W3C's minimum for everyone (https://www.w3.org/TR/trace-context/#tracestate-limits).
 MAX_TRACESTATE: Final = 512
 
 _KINDS: Final = {SpanKind.SERVER: Span.SPAN_KIND_SERVER, SpanKind.CLIENT: Span.SPAN_KIND_CLIENT}
@@ -74,7 +74,7 @@ def encode_span(span: FinishedSpan) -> bytes:
 
 @functools.lru_cache(maxsize=4096)
 def _encoded(attribute: Attribute) -> bytes:
-    """Return a Span with nothing but ``attribute``. Values repeat, and to encode them anew is the largest part of a span's cost."""
+    """Return a Span with only ``attribute``. Values repeat, and encoding them again is the largest part of a span's cost."""
     return Span(attributes=[_key_value(attribute)]).SerializeToString()
 
 
@@ -87,7 +87,7 @@ def traces_request(spans: Iterable[bytes], identity: ResourceAndScope) -> bytes:
 
 
 def metrics_request(families: Iterable[Family], identity: ResourceAndScope, start: int, now: int) -> bytes:
-    """Return the ExportMetricsServiceRequest with what a collector of ``prometheus_client`` says, under the same names and labels.
+    """Return the ExportMetricsServiceRequest for a collector of ``prometheus_client``, with the same names and labels.
 
     Counts are cumulative since ``start``; both times are nanoseconds since the epoch. Only seconds have a unit: Prometheus would change the
     name for any other.
@@ -127,7 +127,7 @@ def _number(sample: Sample, start: int, now: int) -> NumberDataPoint:
 
 
 def _histogram_points(samples: Iterable[Sample], start: int, now: int) -> Iterable[HistogramDataPoint]:
-    """Prometheus counts what is at most a bound; OTLP what lies between two."""
+    """Prometheus counts values up to a bound; OTLP those between two."""
     points: dict[tuple[tuple[str, str], ...], HistogramDataPoint] = {}
     for sample in samples:
         labels = {name: value for name, value in sample.labels.items() if name != "le"}

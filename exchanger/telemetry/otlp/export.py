@@ -14,7 +14,7 @@ import trio
 
 from exchanger.net.network import SYSTEM
 
-# For what is left at the end; a small part of the 30 s that Kubernetes gives a pod to stop.
+# For the rest at the end; a small part of the 30 s that Kubernetes gives a pod to stop.
 FLUSH_S: Final = 2.0
 # Between two log lines about a collector that takes nothing.
 REMIND_S: Final = 600.0
@@ -33,7 +33,7 @@ class ExportAccepted:
 @final
 @attrs.frozen
 class ExportRefused:
-    """It was not taken. ``reason`` is for operators and has nothing of what was sent; ``retry_after`` is in seconds, if known."""
+    """It was not accepted. ``reason`` is for operators and quotes nothing that was sent; ``retry_after`` is in seconds, if known."""
 
     reason: str
     retryable: bool
@@ -69,10 +69,10 @@ class TelemetrySource(Protocol):
 @final
 @attrs.define(eq=False)
 class Export:
-    """Exports ``source`` under the name ``signal``; ``post`` sends one body once, and ``address`` is what logs say of where.
+    """Exports ``source`` under the name ``signal``; ``post`` sends one body once, and ``address`` is the destination in logs.
 
     ``interval`` and ``timeout`` are seconds: between two batches, and for a batch with all its attempts. ``delivered`` counts items, and
-    ``healthy`` says whether the last batch was taken.
+    ``healthy`` is whether the last batch was accepted.
     """
 
     signal: str
@@ -112,7 +112,7 @@ class Export:
             ended = False
             while not ended:
                 await self._gather()
-                ended = self._end.is_set()  # read here: what arrives while these batches are under way gets one more round
+                ended = self._end.is_set()  # read here: what arrives while these batches are being sent gets one more round
                 for batch in self.source.batches():
                     self._settle(batch, await self._deliver(batch))
 

@@ -24,7 +24,7 @@ from exchanger.telemetry.otlp.settings import MetricsExportSettings, OtlpSetting
 from exchanger.telemetry.trace_context import TraceContexts
 from exchanger.telemetry.tracing import SpanQueue, Tracing
 
-# The name under which spans and metrics are told.
+# The name under which spans and metrics are logged.
 SCOPE: Final = "exchanger"
 
 Collect = Callable[[], Iterable[Family]]
@@ -57,7 +57,7 @@ class SpanSource:
 @final
 @attrs.frozen
 class MetricsSource:
-    """The numbers as they are, as a source of one batch each time; see ``export.Source``."""
+    """The current metrics, as a source of one batch each time; see ``export.Source``."""
 
     _collect: Collect
     _identity: ResourceAndScope
@@ -69,7 +69,7 @@ class MetricsSource:
         await trio.sleep_forever()
 
     def batches(self) -> Iterator[Batch]:
-        """Yield all metrics as they are now."""
+        """Yield the current values of all metrics."""
         families = tuple(self._collect())
         yield Batch(metrics_request(families, self._identity, self._started, int(self._wall() * 1e9)), len(families), _rejected_points)
 
@@ -103,7 +103,7 @@ class Exports:
         )
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Export until cancelled, and what is left then."""
+        """Export until cancelled, and then the rest."""
         for variable in self._in_clear:
             self._log.warning("telemetry.credentials_in_clear", variable=variable, text="credentials are sent to the collector without TLS")
         async with trio.open_nursery() as nursery:
@@ -133,7 +133,7 @@ def _metrics_export(settings: MetricsExportSettings, collect: Collect, identity:
 def _rejected_spans(answer: bytes) -> int:
     try:
         return ExportTraceServiceResponse.FromString(answer).partial_success.rejected_spans
-    except DecodeError:  # a proxy's page, or nothing that is known: what was accepted was accepted
+    except DecodeError:  # a proxy's page, or an unknown answer: accepted items stay accepted
         return 0
 
 

@@ -1,8 +1,8 @@
-"""One message of OTLP to a collector, over HTTP/1.1 or gRPC on a connection of its own, and what its answer means.
+"""Sends one OTLP message to a collector, over HTTP/1.1 or gRPC on a separate connection, and interprets the answer.
 
-Connections are not kept: there is a request every few seconds, a collector behind a load balancer changes places, and what is not kept
+Connections are not kept: there is a request every few seconds, a collector behind a load balancer moves, and a connection that is not kept
 cannot be stale. No proxy of the environment is used and no redirect is followed: headers may hold a credential for this address alone.
-Failures are values, and none has a word of what was sent.
+Failures are values, and none quotes what was sent.
 
 Source: https://opentelemetry.io/docs/specs/otlp/
 """
@@ -27,7 +27,7 @@ from exchanger.telemetry.otlp.export import ExportAccepted, ExportRefused, Expor
 from exchanger.telemetry.otlp.grpc_message import send_by_grpc
 from exchanger.telemetry.otlp.settings import GZIP_LEVEL, Protocol, Target
 
-# Of a response's body; a usual one is empty, or a sentence on what was rejected.
+# Of a response's body; a usual one is empty, or a sentence about rejected items.
 MAX_ANSWER_BYTES: Final = 64 * 1024
 
 _SUCCESS: Final = range(200, 300)

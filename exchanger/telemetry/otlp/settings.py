@@ -30,7 +30,7 @@ class Protocol(enum.Enum):
 class Target:
     """Where a signal is sent, and how. ``headers`` often hold a credential; ``timeout`` is in seconds, repeated attempts included.
 
-    ``path`` is that of the URL, or of the method (``/package.Service/Method``) where ``protocol`` is gRPC.
+    ``path`` is that of the URL, or for gRPC the method (``/package.Service/Method``).
     ``ca_file`` ``None`` means the system's trust store; ``client_cert_file`` and ``client_key_file`` are for mTLS.
     """
 
@@ -48,12 +48,12 @@ class Target:
 
     @property
     def address(self) -> str:
-        """What logs may say of it."""
+        """The address for logs."""
         return f"{self.host}:{self.port}"
 
     @property
     def authority(self) -> str:
-        """What requests say of it: an IPv6 address is in brackets (RFC 3986 section 3.2.2)."""
+        """The address for requests: an IPv6 address is in brackets (RFC 3986 section 3.2.2)."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else self.address
 
 
@@ -81,7 +81,7 @@ class MetricsExportSettings:
 @final
 @attrs.frozen(kw_only=True)
 class OtlpSettings:
-    """A signal that is ``None`` is not exported. ``resource`` has what every span and metric says of this process.
+    """A signal that is ``None`` is not exported. ``resource`` has the attributes of this process for every span and metric.
 
     ``in_clear`` names the variables whose headers leave this machine without TLS.
     """

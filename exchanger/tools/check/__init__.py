@@ -1,1 +1,1 @@
-"""``exchanger check``: everything that is wrong with policies in manifests, at its place in the author's file."""
+"""``exchanger check``: every problem of policies in manifests, at its place in the author's file."""

@@ -1,6 +1,6 @@
-"""``exchanger check``: reads manifests, and says what is wrong with the policies in them.
+"""``exchanger check``: reads manifests, and reports the problems of the policies in them.
 
-0: nothing is. 1: there is a problem or a warning. 2: wrong arguments, a path that is not there, or no policy at the paths.
+0: there is none. 1: there is a problem or a warning. 2: wrong arguments, a missing path, or no policy at the paths.
 """
 
 import os
@@ -54,7 +54,7 @@ _STEP: Final = re.compile(r"([A-Za-z]+)(?:\[(\d{1,6})\])?")
 
 
 def run_check(options: CheckOptions, variables: Mapping[str, str] | None = None, out: TextIO | None = None) -> int:
-    """Check what is at the paths, print to ``out`` (default: standard output), and return the exit status.
+    """Check the paths, print to ``out`` (default: standard output), and return the exit status.
 
     ``variables`` are the environment by default: the selectors are those of the service.
     """
@@ -103,7 +103,7 @@ def _checked(options: CheckOptions, variables: Mapping[str, str]) -> tuple[Check
     """Read everything and check it.
 
     Raises:
-        ConfigurationError: a path is not there, or a variable is wrong.
+        ConfigurationError: a path is missing, or a variable is wrong
     """
     settings = settings_of(variables)
     namespaces, configmaps = selectors_of(settings)
@@ -165,7 +165,7 @@ def _names_at(path: str, charts: dict[str, None]) -> Iterator[str]:
 
 
 def _chart_of(path: str, name: str) -> Path | None:
-    """Return the Chart.yaml of the chart that the file ``name`` below ``path`` is a template of, ``None`` if it is none."""
+    """Return the Chart.yaml of the chart that the file ``name`` below ``path`` is a template of, ``None`` if it is not one."""
     for folder in (Path(path) / name).parents:
         if folder.name == "templates" and (chart := folder.parent / "Chart.yaml").is_file():
             return chart
@@ -175,10 +175,10 @@ def _chart_of(path: str, name: str) -> Path | None:
 
 
 def _read(name: str, *, explicit: bool) -> ManifestFile:
-    """Read a file. One that was named may be a pipe; in a folder, nobody knows when that would end.
+    """Read a file. A named one may be a pipe; in a folder, reading a pipe might never end.
 
     Raises:
-        OSError: it was named, and cannot be read.
+        OSError: it was named, and cannot be read
     """
     if name == STANDARD_INPUT:
         return read_file(STDIN_NAME, read_input(MAX_FILE_BYTES + 1))
@@ -212,12 +212,12 @@ def _issuers(path: Path) -> tuple[ManifestFile, Plan | None]:
     unreadable = isinstance(root, UnreadableYaml)
     code = codes.UNREADABLE_ISSUERS if unreadable else codes.WRONG_PROFILE
     placed = tuple(PlacedProblem(Problem(code, problem), str(path), _place_of(problem, root, lines)) for problem in planned.problems)
-    # Without its text, no report quotes a line: a secret may stand in the wrong field, and parameters have names of their own.
+    # Without its text, no report quotes a line: a secret may be in the wrong field, and parameters have arbitrary names.
     return ManifestFile(str(path), problems=placed), None
 
 
 def _place_of(problem: str, root: nodes.Node | UnreadableYaml, lines: FileText) -> Place:
-    """Return where the field is that ``problem`` speaks of, else the profile."""
+    """Return the place of the field that ``problem`` is about, otherwise that of the profile."""
     if isinstance(root, UnreadableYaml):
         return lines.within(root.line, root.column)
     listed = field(root, "issuers")
@@ -239,7 +239,7 @@ def _place_of(problem: str, root: nodes.Node | UnreadableYaml, lines: FileText) 
 
 
 def _grants(path: Path, *, enforced: bool) -> tuple[ManifestFile, Grants | None]:
-    """Return the file, and what it grants; ``None`` if something is wrong with it."""
+    """Return the file, and its grants; ``None`` if it has problems."""
     text = _text_at(path)
     found = read_grants(text, has_labels=True, enforced=enforced)
     if isinstance(found, Grants):

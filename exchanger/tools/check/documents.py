@@ -26,9 +26,9 @@ class Document:
     bare: bool = False
 
     def place(self, line: int | None, column: int | None) -> Place:
-        """Return where a place of the document is in the file: the object itself if that cannot be known.
+        """Return the place in the file for a place in the document: the object itself if that is unknown.
 
-        Without a column, it is where the line has its first character that is neither a blank nor a dash.
+        Without a column, it is the line's first character that is neither a blank nor a dash.
         """
         places = self.object.document
         if line is None or (places is None and not self.bare):

@@ -1,4 +1,4 @@
-"""What the service would say of policies in manifests, each problem at its place, and what is probably a mistake. Pure and total.
+"""The problems that the service would report for policies in manifests, each at its place, and probable mistakes. Pure and total.
 
 Nothing is judged here: the readers, the grants and the match are the service's own.
 """
@@ -33,7 +33,7 @@ from exchanger.values.selector import Selector
 from exchanger.yaml import nodes
 from exchanger.yaml.reader import UnreadableYaml, read_nodes
 
-# Problems of all files that are reported: more than anybody goes through before the next check.
+# Problems of all files that are reported: more than an author corrects before the next check.
 MAX_PROBLEMS: Final = 10_000
 
 
@@ -123,7 +123,7 @@ def _documents(
 
 
 def _problems_of(policy: PolicyDocument, rules: Rules) -> tuple[Problem, ...]:
-    """Return what is wrong with a document by itself, and what its style lacks."""
+    """Return the problems of a document by itself, and notices about its style."""
     found = policy.findings
     if any(problem.code is DUPLICATE_KEY for problem in found):
         found = parse_document(policy.source, policy.text, rules.issuers, thorough=True).findings
@@ -144,7 +144,7 @@ def _together(documents: Iterable[Document], rules: Rules) -> PolicySnapshot:
 
 
 def _shares(documents: Iterable[Document], together: PolicySnapshot) -> Iterator[PlacedProblem]:
-    """Yield what exceeds the share of a namespace, which only its documents together tell."""
+    """Yield what exceeds the share of a namespace, which depends on all of its documents."""
     for document in documents:
         shared = together.documents[document.policy.source]
         if shared.alone is not None and (shared.alone is document.policy or shared.alone.aside is not None):
@@ -193,7 +193,7 @@ def _found_twice(documents: Iterable[Document]) -> Iterator[PlacedProblem]:
 
 
 def _of_labels(files: Iterable[ManifestFile], rules: Rules) -> Iterator[PlacedProblem]:
-    """Yield what is not in force because of labels. A Namespace that is not in the files is taken to be selected."""
+    """Yield what is not in force because of labels. A Namespace that is not in the files counts as selected."""
     every = tuple(files)
     settled: dict[str, bool] = {}
     for found in (item.value for file in every for item in file.objects):
@@ -218,7 +218,7 @@ def _of_notice(notice: Notice, file: ManifestFile, item: Object) -> PlacedProble
 
 
 def _place_of(notice: Notice, item: Object) -> Place:
-    """Return where the label stands that the notice names, else where the labels or the object begin."""
+    """Return the place of the label that the notice names, otherwise the start of the labels or the object."""
     labels = None if item.found is None else field(field(item.found.node, "metadata"), "labels")
     if not isinstance(labels, nodes.Mapping):
         return item.place

@@ -1,7 +1,7 @@
-"""A manifest file as the objects in it, each with its place, and everything that keeps some of them from being read. Total.
+"""The objects in a manifest file, each with its place, and everything that prevents some of them from being read. Total.
 
-The service refuses a file as a whole for its first mistake. Here each document of it is read by itself, so that none hides another's. What
-the service cannot read is a problem, whatever else can be made of it.
+The service refuses a whole file for its first mistake. Here each document of it is read by itself, so that none hides another's. What the
+service cannot read is a problem, even if it can be read here.
 """
 
 import re
@@ -40,7 +40,7 @@ _SEPARATOR: Final = re.compile(r"^---(?=[ \t\r\n]|\Z)", re.MULTILINE)
 @final
 @attrs.frozen
 class Object:
-    """An object of a file and its place. ``document`` maps places of a ConfigMap's document; ``None``: they are not known."""
+    """An object of a file and its place. ``document`` maps places of a ConfigMap's document; ``None``: they are unknown."""
 
     value: PolicyObject
     place: Place
@@ -73,7 +73,7 @@ class ManifestFile:
 
 
 def read_file(name: str, data: bytes) -> ManifestFile:
-    """Return what the file ``name`` says in ``data``. Never raises."""
+    """Return the content of the file ``name`` with the bytes ``data``. Never raises."""
     if len(data) > MAX_FILE_BYTES:
         return _unreadable(name, Problem(codes.LARGE_FILE, f"the file is larger than {MAX_FILE_BYTES} bytes"))
     try:

@@ -29,7 +29,7 @@ from exchanger.yaml.reader import UnreadableYaml, read_nodes
 
 # Problems between entries that are reported.
 MAX_FOUND: Final = 1_000
-# Entries that are held against each other; more are generated, and no slips.
+# Entries that are compared with each other; more are generated, without slips.
 MAX_ENTRIES: Final = 20_000
 # Hosts that are compared, and characters of one: each has as many neighbours as characters.
 MAX_HOSTS: Final = 2_000
@@ -37,7 +37,7 @@ MAX_HOST: Final = 100
 # Methods of one entry for which it is asked who decides.
 MAX_METHODS: Final = 16
 
-# A method, and the rest of a path and of a host, that nobody writes into a policy.
+# A method, and the rest of a path and of a host, that no policy contains.
 _ANY_METHOD: Final = "ZZ-ANY"
 _REST: Final = "zz-any"
 
@@ -59,7 +59,7 @@ class Remark:
 
 
 def between_entries(snapshot: PolicySnapshot, documents: Mapping[Source, Document]) -> Iterator[PlacedProblem]:
-    """Yield what is wrong between the entries of ``snapshot``, at the places that ``documents`` know."""
+    """Yield the problems between the entries of ``snapshot``, at the places that ``documents`` know."""
     entries = [entry for document in snapshot.documents.values() for entry in document.entries if not entry.match.within]
     if len(entries) > MAX_ENTRIES:
         return
@@ -86,7 +86,7 @@ def between_entries(snapshot: PolicySnapshot, documents: Mapping[Source, Documen
 
 
 def _spot(remark: Remark, document: Document, roots: dict[Source, Node | UnreadableYaml]) -> tuple[int | None, int | None]:
-    """Return line and column of what a remark is about in its document. ``roots`` has those that were read, and gets this one."""
+    """Return line and column of a remark in its document. ``roots`` caches parsed documents, and receives this one."""
     source = remark.entry.source
     if remark.field and source not in roots:
         roots[source] = read_nodes(document.policy.text or "")
@@ -118,10 +118,10 @@ def _says(entry: Entry) -> tuple[object, ...]:
 
 
 def _unreachable(entries: Iterable[Entry], snapshot: PolicySnapshot) -> Iterator[Remark]:
-    """Yield entries that decide none of the requests that would have to be theirs.
+    """Yield entries that decide none of the requests that should be theirs.
 
-    An entry covers its prefix, what goes on after it, and what follows a slash. What no policy contains stands for the rest, so
-    that others decide there only if they decide everywhere.
+    An entry covers its prefix, its continuation, and what follows a slash. A text that no policy contains represents the rest, so that
+    others decide there only if they decide everywhere.
     """
     for entry in entries:
         others: dict[Entry, None] = {}
@@ -214,12 +214,12 @@ def _near_hosts(entries: Iterable[Entry]) -> Iterator[Remark]:
 
 
 def _shortened(host: str) -> set[str]:
-    """Return ``host``, and what is left of it without any one character. Two that are one edit apart have one of these in common."""
+    """Return ``host``, and ``host`` without each single character. Two that are one edit apart have one of these in common."""
     return {host, *(host[:at] + host[at + 1 :] for at in range(len(host)))}
 
 
 def _is_slip(host: str, other: str) -> bool:
-    """Tell whether the hosts are one edit apart, which is not of numbers: these count hosts."""
+    """Return whether the hosts are one edit apart, except in digits: these number hosts."""
     if distance(host, other) != 1:
         return False
     plain, others = ("".join(char for char in text if not char.isdigit()) for text in (host, other))

@@ -1,4 +1,4 @@
-"""What ``exchanger check`` can be told on its command line. Imported at every start, so it imports nothing that takes time."""
+"""The command line of ``exchanger check``. Imported at every start, so it imports nothing that takes time."""
 
 import argparse
 import enum
@@ -10,7 +10,7 @@ import attrs
 
 @enum.unique
 class Format(enum.Enum):
-    """How problems are told."""
+    """The output format."""
 
     TEXT = "text"
     JSON = "json"
@@ -21,9 +21,9 @@ class Format(enum.Enum):
 @final
 @attrs.frozen
 class CheckOptions:
-    """What was asked for. ``issuers`` is a profiles file (``None``: every issuer is known), ``grants`` a grants file (``None``: none).
+    """The parsed arguments. ``issuers`` is a profiles file (``None``: every issuer is known), ``grants`` a grants file (``None``: none).
 
-    ``allow_empty``: it is no failure that there is no policy at the paths.
+    ``allow_empty``: no policy at the paths is not a failure.
     """
 
     paths: tuple[str, ...]

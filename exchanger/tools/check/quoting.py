@@ -1,4 +1,4 @@
-"""A line of an author's file with the place that matters marked, and without what may be secret. Pure."""
+"""A line of an author's file with the relevant place marked, and without possible secrets. Pure."""
 
 import re
 from typing import Final, final
@@ -14,7 +14,7 @@ WIDTH: Final = 120
 # Characters that are marked.
 MAX_MARKED: Final = 64
 
-# Words after which a secret may stand, however it is written: up to them the line tells enough.
+# Words after which a secret may follow, in any spelling: the line up to them is enough.
 _SENSITIVE: Final = re.compile(
     r"(?:secret|passw(?:or)?d|passwd|pwd|credential|api[-_]?key|private[-_]?key|authorization|cookie|bearer|basic\s"
     r"|(?:access|refresh|id|auth)[-_]?token|\btoken(?=[\"']?\s*:))[\w-]*[\"']?",
@@ -31,7 +31,7 @@ _PLAIN: Final = re.compile(r"(?:[^\s,\[\]{}#:]|:(?=\S)|(?<=\S)#)+")
 @final
 @attrs.frozen
 class Quoted:
-    """A line, and the first and last column of what is marked in it, counted from 0; the second is after the last."""
+    """A line, and the first and last column of its marked part, counted from 0; the second is after the last."""
 
     number: int
     text: str
@@ -40,20 +40,20 @@ class Quoted:
 
     @property
     def marks(self) -> str:
-        """The line below, with signs under what is marked."""
+        """The line below, with signs under the marked part."""
         before = "".join("  " if east_asian_width(char) in "WF" else " " for char in self.text[: self.start])
         return before + "^" * max(1, self.end - self.start)
 
 
 def token_at(text: str, offset: int) -> str:
-    """Return the scalar that begins at ``offset``, as it is written and only in its line; "" if nothing does."""
+    """Return the scalar that begins at ``offset``, as written and only in its line; "" if there is none."""
     line = text[offset : offset + 4096].split("\n", 1)[0]
     found = _QUOTED.match(line) or _PLAIN.match(line)
     return found[0] if found else ""
 
 
 def quote(file: FileText, place: Place, known: dict[int, str]) -> Quoted | None:
-    """Return the line of ``place``; ``None`` if there is none. ``known`` has lines of this file without secrets, and gets this one."""
+    """Return the line of ``place``; ``None`` without one. ``known`` caches lines of this file without secrets, and receives this one."""
     if place.line is None or place.line > len(file.starts):
         return None
     line = file.line(place.line)
@@ -67,7 +67,7 @@ def quote(file: FileText, place: Place, known: dict[int, str]) -> Quoted | None:
 
 
 def redacted(line: str) -> str:
-    """Return ``line`` without what may be secret; what is left keeps its place up to the first of it."""
+    """Return ``line`` without possible secrets; the rest keeps its place up to the first of them."""
     line = _JWT.sub(ELLIPSIS, _QUERY.sub(rf"\1{ELLIPSIS}", _USER.sub(f"{ELLIPSIS}@", line)))
     found = _SENSITIVE.search(line)
     if found is None:

@@ -1,4 +1,4 @@
-"""What a check found, for people, for programs and for GitHub. Pure.
+"""The results of a check, for people, for programs and for GitHub. Pure.
 
 Workflow commands: https://docs.github.com/en/actions/reference/workflow-commands-for-github-actions#setting-an-error-message
 """
@@ -95,7 +95,7 @@ def _problem_json(found: PlacedProblem, file: ManifestFile) -> dict[str, object]
 
 
 def end_column(found: PlacedProblem, file: ManifestFile) -> int:
-    """Return the column after what is marked."""
+    """Return the column after the marked part."""
     line, column = file.text.line(found.place.line or 1), found.place.column or 1
     return column + max(1, len(token_at(line, column - 1)))
 

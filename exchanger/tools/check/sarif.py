@@ -1,4 +1,4 @@
-"""What a check found as SARIF 2.1.0, which code scanners read. Pure.
+"""The results of a check as SARIF 2.1.0, which code scanners read. Pure.
 
 Source: https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html
 """
@@ -18,7 +18,7 @@ from exchanger.util.text import printable
 
 SCHEMA: Final = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 _LEVELS: Final = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTICE: "note"}
-# What is found in a document; the others are of failed exchanges.
+# Codes for problems of documents; the others are about failed exchanges.
 RULES: Final = tuple(code for code in CODES if code.name.startswith("POL-"))
 _INDEX: Final = {code.name: index for index, code in enumerate(RULES)}
 

@@ -1,7 +1,7 @@
 """Maps lines and columns of a policy document to those of the manifest file that contains it. Pure.
 
-The document may be a block scalar, literal or folded, a quoted or a plain one. In a literal block, lines are lines. In all others, what is
-no blank stands in the same order in the value and in the file, so walking through both at once finds each character's place.
+The document may be a block scalar, literal or folded, a quoted or a plain one. In a literal block, lines are lines. In all others, the
+characters that are not blanks are in the same order in the value and in the file, so walking through both finds each character's place.
 
 Source: https://yaml.org/spec/1.2.2/#chapter-7-flow-style-productions, https://yaml.org/spec/1.2.2/#81-block-scalar-styles
 """
@@ -19,8 +19,8 @@ from exchanger.values.entry import Source
 from exchanger.yaml import nodes
 from exchanger.yaml.reader import BREAK
 
-_PROPERTIES: Final = re.compile(r"(?:[&!][^\s,\[\]{}]*\s+)*")  # an anchor and a tag, before what they belong to
-# Escapes of double-quoted scalars: https://yaml.org/spec/1.2.2/#57-escaped-characters; a line break after the backslash is none.
+_PROPERTIES: Final = re.compile(r"(?:[&!][^\s,\[\]{}]*\s+)*")  # an anchor and a tag, before their node
+# Escapes of double-quoted scalars: https://yaml.org/spec/1.2.2/#57-escaped-characters; a line break after the backslash is not one.
 _ESCAPE: Final = re.compile(r"\\(?:x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|\r\n|.)", re.DOTALL)
 _NAMED: Final = {"0": "\0", "a": "\a", "b": "\b", "t": "\t", "\t": "\t", "n": "\n", "v": "\v", "f": "\f", "r": "\r", "e": "\x1b"}
 _NAMED_BLANKS: Final = {"N": "\x85", "_": "\xa0", "L": "\u2028", "P": "\u2029", "\n": "", "\r": "", "\r\n": ""}
@@ -64,7 +64,7 @@ class FileText:
         return min(self.starts[max(line, 1) - 1] + max(column, 1) - 1, len(self.text))
 
     def within(self, line: int | None, column: int | None) -> Place:
-        """Return a place, or the last line for one after it: there libyaml finds missing what is missing at the end."""
+        """Return a place, or the last line for one after it, which libyaml reports for something missing at the end."""
         last = len(self.starts)
         return Place(line, column) if line is None or line <= last else Place(last, None)
 
@@ -109,7 +109,7 @@ class DocumentPlaces:
     def _in_literal(self, line: int, column: int) -> int:
         lines = self.lines
         last = self.lines.place(len(self.node.text.rstrip("\n"))).line or 1
-        if line > last:  # what is missing is found missing after the last line
+        if line > last:  # something missing at the end is reported after the last line
             line, column = last, len(lines.line(last)) + 1
         head = self.file.place(self.content).line or 1
         here, said = self.file.line(head + line), lines.line(line)

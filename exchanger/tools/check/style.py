@@ -46,7 +46,7 @@ def _of_match(match: Node | None, index: int) -> Iterator[Problem]:
 
 
 def _literal(match: Node | None, exchange: Node | None, index: int) -> Iterator[Problem]:
-    """Yield what looks like a pattern or a list where every character stands for itself."""
+    """Yield texts that look like a pattern or a list although every character is literal."""
     for name, odd, node in _plain_texts(match, exchange):
         text = nodes.text_of(node) or ""
         char = next((char for char in odd if char in text), None)

@@ -1,8 +1,8 @@
-"""Mends what has one right answer, as a unified diff. Pure.
+"""Fixes unambiguous mistakes, as a unified diff. Pure.
 
-Each mend puts other characters in the place of one scalar and leaves everything else as it stands: comments, layout, quotation marks, ends
-of lines. A parser that writes its tree back would break long lines and indent lists in its own way, and knows nothing of the document
-inside a block scalar. A mend is only proposed if, with it, what was valid says the same as before and the problem is gone.
+Each fix replaces the characters of one scalar and leaves everything else unchanged: comments, layout, quotation marks, line ends. A parser
+that writes its tree back would break long lines and indent lists in its own way, and cannot see the document inside a block scalar. A fix
+is proposed only if everything valid keeps its meaning and the problem is gone.
 """
 
 from collections.abc import Iterable, Iterator
@@ -22,7 +22,7 @@ from exchanger.values.entry import Entry, Source
 
 # Lines around a change, as ``diff -u`` has them.
 CONTEXT: Final = 3
-# Characters of a line that is changed; JSON may be one line, which nobody wants to read twice.
+# Characters of a line that is changed; JSON may be a single line, too long to show twice.
 MAX_LINE: Final = 4_096
 # Times that a file is mended: a field in a field in a field may be misspelt.
 MAX_ROUNDS: Final = 4
@@ -48,12 +48,12 @@ def suggest(checked: Checked, rules: Rules) -> str:
 
 
 def mended(file: ManifestFile, checked: Checked, rules: Rules) -> str:
-    """Return the text of ``file`` with what is proposed for it."""
+    """Return the text of ``file`` with all proposed fixes."""
     for _ in range(MAX_ROUNDS):
         edits = _chosen(file, _edits(file, checked), rules)
         if not edits:
             break
-        # What stands in a field is only looked at once the field has the right name.
+        # The content of a field is only checked once the field has the right name.
         checked = check((read_file(file.name, _applied(file.text.text, edits).encode("utf-8", "replace")),), rules)
         file = checked.files[0]
     return file.text.text
@@ -130,7 +130,7 @@ def _applied(text: str, edits: Iterable[Edit]) -> str:
 
 
 def _chosen(file: ManifestFile, edits: tuple[Edit, ...], rules: Rules) -> tuple[Edit, ...]:
-    """Return those of ``edits`` with which what was valid stays as it is, and that do away with what they are for."""
+    """Return those of ``edits`` that leave everything valid unchanged, and remove their problems."""
     if not edits:
         return ()
     before = _judged(file.name, file.text.text, rules)
@@ -154,7 +154,7 @@ def _chosen(file: ManifestFile, edits: tuple[Edit, ...], rules: Rules) -> tuple[
 @final
 @attrs.frozen
 class _Judged:
-    """What a version of a file says: the healthy entries of each document, and the problems."""
+    """The content of a version of a file: the healthy entries of each document, and the problems."""
 
     valid: tuple[tuple[Source, frozenset[Entry]], ...]
     problems: frozenset[Problem]

@@ -1,4 +1,4 @@
-"""What an author probably meant where YAML gives up: its parser says what it expected, and not what is wrong. Pure."""
+"""What an author probably meant if the YAML parser fails: it says what it expected, and not what is wrong. Pure."""
 
 import re
 from typing import Final
@@ -14,14 +14,14 @@ from exchanger.util.text import MAX_QUOTED
 # A wildcard host without quotation marks: YAML takes the star for an alias.
 _STAR: Final = re.compile(r"(?:(?<=[\s,\[{])|^)\*\.[A-Za-z0-9_.*-]+")
 _TEMPLATE: Final = re.compile(r"\{\{")
-# Signs that no plain text begins with, which stand before what is looked for.
+# Signs that no plain text begins with, which precede the searched text.
 _RESERVED: Final = re.compile(r"(?<=[\s,\[{])[@`%][^\s,\]}]*")
 # Characters of a line that are looked at.
 _MAX_LINE: Final = 4_096
 
 
 def explained(problem: Problem, lines: FileText) -> Problem:
-    """Return a problem of syntax in the text with these ``lines`` with a hint, and at the place that is wrong, if that can be told."""
+    """Return a problem of syntax in the text with these ``lines`` with a hint, and at the wrong place, if that is known."""
     if problem.code not in {NOT_YAML, UNREADABLE_FILE, WRONG_TYPE} or problem.line is None:
         return problem
     line, column = lines.line(problem.line)[:_MAX_LINE], problem.column or 1
