@@ -8,7 +8,7 @@ is made in slices. The heavy lane sweeps what they leave behind.
 
 So a version is not a consistent state of the source while anything is unread: a denial that moves to a large document of another namespace
 is gone from one place and not yet in the other. Until everything is read, such a version loosens nothing that the ones before it do not
-(see ``agreement``), for a bounded time.
+(see ``held_versions``), for a bounded time.
 
 Must not know: where documents come from, or who reads the policy.
 """
@@ -22,14 +22,14 @@ import attrs
 import trio
 from rpds import HashTrieMap
 
-from exchanger.assembly.agreement import Agreement
 from exchanger.assembly.background import Background
 from exchanger.assembly.backlog import CHANGE_WORK, CLAIM_WORK, SHARE_WORK, WITHDRAWN_SLICE, Backlog, Lane, Pending
+from exchanger.assembly.held_versions import HeldVersions
 from exchanger.net.network import SYSTEM, RunSync
 from exchanger.policy.documents.document import Labels, PolicyDocument
 from exchanger.policy.grants.allowance import NO_GRANTS, Allowance, Grants
 from exchanger.policy.grants.restriction import Cut, restrict_again
-from exchanger.policy.selection import Change, Document, Text, UnknownDocument, read
+from exchanger.policy.selection import Change, DocumentText, Text, UnknownText, read
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Source
 
@@ -224,7 +224,7 @@ class Assembler:
     # The last version that was taken, or a later moment of the source; those that the next one may not loosen; and whether one moment is
     # being put in parts.
     _before: PolicySnapshot | None = attrs.field(default=None, init=False, repr=False)
-    _agreement: Agreement = attrs.field(factory=lambda: Agreement(HOLD_S, APART_S), init=False)
+    _held_while_unread: HeldVersions = attrs.field(factory=lambda: HeldVersions(HOLD_S, APART_S), init=False)
     _held_some: trio.Event = attrs.field(factory=trio.Event, init=False)
     _is_putting: bool = attrs.field(default=False, init=False)
     # The same for each ``until_read``.
@@ -259,7 +259,7 @@ class Assembler:
                 nursery.start_soon(self._heavy)
                 nursery.start_soon(self._expire)
 
-    def put(self, source: Source, document: Document | None, *, reread: bool = False) -> None:
+    def put(self, source: Source, document: DocumentText | None, *, reread: bool = False) -> None:
         """Set the document of a source, ``None`` for none; the last call for a source counts.
 
         ``reread``: the document is not new, only to be read again, and comes after those that are new.
@@ -284,7 +284,7 @@ class Assembler:
         waits = self._backlog.concerns(source)
         return self._backlog.document(source) is not None if waits else source in self._snapshot.documents
 
-    def says(self, source: Source, document: Document) -> bool:
+    def says(self, source: Source, document: DocumentText) -> bool:
         """Tell whether ``document`` is what a source has, or will have; in doubt it is not."""
         if self._backlog.concerns(source):
             return self._backlog.document(source) == document
@@ -342,7 +342,7 @@ class Assembler:
         changed = tuple([document for document in differs.values() if document is not None])
         withdrawn = tuple([source for source, document in differs.items() if document is None])
         change = Change(self._cut_by_pending_grants(), changed, withdrawn)
-        if self._before is not None and not self._is_read and self._agreement.hold(self._before, change, self.clock()):
+        if self._before is not None and not self._is_read and self._held_while_unread.hold(self._before, change, self.clock()):
             self._held_some.set()
         self._before = change.snapshot
         return attrs.evolve(change, snapshot=self._guarded(change.snapshot))
@@ -360,7 +360,7 @@ class Assembler:
 
     def _guarded(self, snapshot: PolicySnapshot) -> PolicySnapshot:
         """Return ``snapshot`` with the versions that it may not loosen."""
-        held = self._agreement.snapshots
+        held = self._held_while_unread.snapshots
         return attrs.evolve(snapshot, held=held) if held else snapshot
 
     @property
@@ -378,8 +378,8 @@ class Assembler:
 
     def _let_go(self, read_until: float) -> None:
         now = self.clock()
-        if self._agreement.is_over(read_until, now):
-            self._agreement.release(read_until, now)
+        if self._held_while_unread.is_over(read_until, now):
+            self._held_while_unread.release(read_until, now)
             self._refreshed = True
             self.wake()
 
@@ -388,7 +388,7 @@ class Assembler:
         while True:
             await self._held_some.wait()
             self._held_some = trio.Event()
-            while self._agreement:
+            while self._held_while_unread:
                 await trio.sleep(EXPIRY_LOOK_S)
                 self._let_go(-math.inf)
 
@@ -624,7 +624,7 @@ class Assembler:
             del self._required[source]
             waiting = self._backlog.document(source)
             labels = () if waiting is None else waiting.namespace_labels
-            closed = read(source, UnknownDocument(_NOT_READ, labels), self.issuers, self.grants)
+            closed = read(source, UnknownText(_NOT_READ, labels), self.issuers, self.grants)
             self._commit(Made(self._snapshot.closed(closed), self.grants, {source: closed}))
             if not self._backlog.is_under_way(source):
                 self._meanwhile[source] = closed
@@ -641,7 +641,7 @@ class Assembler:
         part = self._snapshot.namespaces.get(source.namespace)
         return own + CLAIM_WORK * len(left) + (0 if part is None else SHARE_WORK * part.claims)
 
-    def _work_beside(self, source: Source, document: Document) -> int:
+    def _work_beside(self, source: Source, document: DocumentText) -> int:
         """Return the work of a document that closes all that its namespace is granted, unless another one of it does so already."""
         if source.namespace in self._snapshot.trie.closed:
             return 0

@@ -15,7 +15,7 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.policy.selection import Document, Text
+from exchanger.policy.selection import DocumentText, Text
 from exchanger.values.entry import Source
 
 # Characters that a light document has at most, and so has a batch of them: some 40 ms, and 150 for the worst that an author can write.
@@ -54,7 +54,7 @@ class Pending:
     """
 
     source: Source
-    document: Document | None
+    document: DocumentText | None
     reread: bool = False
     work: int = 0
     early: bool = False
@@ -125,12 +125,12 @@ class Backlog:
     """
 
     in_force: Callable[[Source], int]
-    beside: Callable[[Source, Document], int] = lambda _source, _document: 0
+    beside: Callable[[Source, DocumentText], int] = lambda _source, _document: 0
     _pending: dict[Source, Pending] = attrs.field(factory=dict, init=False, repr=False)
     # Those that are new, and those that are only read again.
     _queues: dict[tuple[Lane, bool], _Queue] = attrs.field(init=False, repr=False)
     # Sources with a change under way, and its document: a newer document waits for it, so that the newest wins.
-    _under_way: dict[Source, Document | None] = attrs.field(factory=dict, init=False, repr=False)
+    _under_way: dict[Source, DocumentText | None] = attrs.field(factory=dict, init=False, repr=False)
     # Sources with a change under way that were withdrawn meanwhile.
     _dropped: set[Source] = attrs.field(factory=set, init=False, repr=False)
     # By namespace, each with the numbers of their changes, in their order: documents that wait or are under way; the withdrawals that wait
@@ -176,16 +176,16 @@ class Backlog:
         """Tell whether a change of the source waits or is under way."""
         return source in self._pending or source in self._under_way
 
-    def document(self, source: Source) -> Document | None:
+    def document(self, source: Source) -> DocumentText | None:
         """Return the newest document of the source that waits or is under way."""
         pending = self._pending.get(source)
         return self._under_way.get(source) if pending is None else pending.document
 
-    def under_way(self, source: Source) -> Document | None:
+    def under_way(self, source: Source) -> DocumentText | None:
         """Return the document of the source that was taken and is not done, if there is one."""
         return self._under_way.get(source)
 
-    def put(self, source: Source, document: Document | None, *, reread: bool = False) -> None:
+    def put(self, source: Source, document: DocumentText | None, *, reread: bool = False) -> None:
         """Take a change, in the place of an older one that waits."""
         before = self._pending.get(source)
         if reread and before is not None:
@@ -248,7 +248,7 @@ class Backlog:
         for namespace in {source.namespace: None for source in sources}:
             self._release(namespace)
 
-    def _queue(self, source: Source, document: Document, before: Pending | None) -> None:
+    def _queue(self, source: Source, document: DocumentText, before: Pending | None) -> None:
         text = document.text if isinstance(document, Text) else None
         work = CHANGE_WORK + len(text or "") + self.beside(source, document) + self.in_force(source)
         pending = self._pending[source] = attrs.evolve(self._pending[source], work=work)

@@ -17,7 +17,7 @@ from exchanger.errors import ExchangerError
 from exchanger.net.network import SYSTEM, Network
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.notices import of_allowance, of_snapshot
-from exchanger.policy.selection import Change, Document, UnknownDocument, select
+from exchanger.policy.selection import Change, DocumentText, UnknownText, select
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.typing import PolicySink
 from exchanger.values.entry import UNKNOWN_NAMESPACE, Source
@@ -55,7 +55,7 @@ class _State:
     """
 
     scanned: Scan
-    documents: tuple[tuple[Source, Document], ...]
+    documents: tuple[tuple[Source, DocumentText], ...]
     unknown: frozenset[str]
     issuers: frozenset[str]
     notices: Notices = NO_NOTICES
@@ -68,7 +68,7 @@ class _Change:
     """The document for a source from now on, ``None`` for none. ``reread``: it is the same, and only read again."""
 
     source: Source
-    document: Document | None
+    document: DocumentText | None
     reread: bool = False
 
 
@@ -197,7 +197,7 @@ class DirectorySource:
         # appears unreadable later has never been in force, and withdraws nothing.
         unknown = {name: reason for name, reason in scanned.unknown().items() if before is None or name in before.unknown}
         documents = select(scanned.manifests(), settings.namespace_selector, settings.configmap_selector, grants.limits)
-        documents.update({Source(UNKNOWN_NAMESPACE, name): UnknownDocument(f"the file {reason}") for name, reason in unknown.items()})
+        documents.update({Source(UNKNOWN_NAMESPACE, name): UnknownText(f"the file {reason}") for name, reason in unknown.items()})
         old = {} if before is None else dict(before.documents)
         afresh = before is not None and before.issuers != issuers
         changes: list[_Change] = []

@@ -13,7 +13,7 @@ import attrs
 from exchanger.kube.list_watch import Item, Key
 from exchanger.kube.store import ReflectorStore
 from exchanger.policy.documents.document import Labels
-from exchanger.policy.selection import NAME_LABEL, ConfigMap, Document, Namespace, document_of, labels_of
+from exchanger.policy.selection import NAME_LABEL, ConfigMap, DocumentText, Namespace, document_of, labels_of
 from exchanger.values.entry import Source
 from exchanger.values.selector import Selector
 
@@ -134,13 +134,13 @@ class PolicyIndex:
                     self.waiting[source] = None
         return found
 
-    def document(self, source: Source) -> Document | None:
+    def document(self, source: Source) -> DocumentText | None:
         """Return the document of ``source`` that is to be in force."""
         labels = None if source.namespace in self.unconfirmed else self._selected.get(source.namespace)
         config_map = None if labels is None else self._config_map(source)
         return None if labels is None or config_map is None else document_of(config_map, labels)
 
-    def documents(self) -> dict[Source, Document]:
+    def documents(self) -> dict[Source, DocumentText]:
         """Return all documents that are to be in force."""
         sources = (source for scope, store in self.config_maps.items() for source in _sources(scope, store))
         return {source: document for source in sources if (document := self.document(source)) is not None}

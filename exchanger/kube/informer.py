@@ -13,7 +13,6 @@ from exchanger.kube.index import EVERY_NAMESPACE
 from exchanger.kube.list_watch import ApiFailure, FailureKind, Item, Key, ListWatch
 from exchanger.kube.reflector import Reflector
 from exchanger.kube.settings import KubernetesSettings
-from exchanger.kube.store import ReflectorStore
 
 T = TypeVar("T")
 
@@ -41,7 +40,7 @@ def missing_right(resource: str, namespace: str, failure: ApiFailure) -> str:
 class Informer(Generic[T]):
     """Runs the reflector of one resource, ``namespaces`` or ``configmaps``, and logs its events.
 
-    ``changed`` is called with the keys that differ, or ``None`` for anything; the reflector's ``store`` has the known state.
+    ``changed`` is called with the keys that differ, or ``None`` for anything; the ``reflector``'s store has the known state.
     """
 
     resource: str
@@ -56,15 +55,15 @@ class Informer(Generic[T]):
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     # How often in a row the server has refused for lack of a right.
     _refusals: int = attrs.field(default=0, init=False)
-    _reflector: Reflector[T] = attrs.field(init=False)
+    reflector: Reflector[T] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._reflector = Reflector(self.list_watch, self, self, self.settings.reflector, self.random)
+        self.reflector = Reflector(self.list_watch, self, self, self.settings.reflector, self.random)
 
     async def run(self) -> None:
         """Follow the resource until cancelled, or until ``close``."""
         with self._scope:
-            await self._reflector.run()
+            await self.reflector.run()
 
     def close(self) -> None:
         """Stop following it."""
@@ -72,19 +71,9 @@ class Informer(Generic[T]):
         self._refused(0)
 
     @property
-    def store(self) -> ReflectorStore[T]:
-        """The known state."""
-        return self._reflector.store
-
-    @property
     def is_unreadable(self) -> bool:
         """Whether the right to read it is missing."""
         return self._refusals >= REFUSALS
-
-    @property
-    def is_connected(self) -> bool:
-        """Whether changes are followed."""
-        return self._reflector.connected
 
     def current_until(self, now: float) -> float:
         """Return until when (seconds of trio's clock) the known state was current; ``now`` if it still is.
@@ -92,23 +81,11 @@ class Informer(Generic[T]):
         It is while changes are followed and the server is silent for no longer than servers are. Otherwise it was current at the last
         sign of life, however much later the silence was noticed. While watches are in doubt, only signs of life count.
         """
-        health = self._reflector.health
+        health = self.reflector.health
         if health.last is None:
             return now
         silent = now - health.last > self.settings.reflector.silence
-        return now if self._reflector.connected and not health.doubted and not silent else health.last
-
-    def caught_up_until(self, now: float) -> float:
-        """See ``Reflector.caught_up_until``."""
-        return self._reflector.caught_up_until(now)
-
-    def retry_now(self) -> None:
-        """See ``Reflector.retry_now``."""
-        self._reflector.retry_now()
-
-    def hurry(self, hurried: bool) -> None:  # noqa: FBT001 - a setter
-        """See ``Reflector.hurry``."""
-        self._reflector.hurry(hurried)
+        return now if self.reflector.connected and not health.doubted and not silent else health.last
 
     def replaced(self, items: Mapping[Key, Item[T]], /) -> None:
         """See ``list_watch.Sink``."""

@@ -13,7 +13,7 @@ from exchanger.kube.settings import KubernetesSettings
 from exchanger.kube.source import ListWatches
 from exchanger.kube.store import Complete, ListBounds, ReflectorStore, list_all
 from exchanger.policy.documents.document import Labels
-from exchanger.policy.selection import ConfigMap, Document
+from exchanger.policy.selection import ConfigMap, DocumentText
 from exchanger.policy.shares import NamespaceLimits
 from exchanger.values.entry import Source
 
@@ -51,7 +51,7 @@ class Listing:
 
     namespaces: tuple[str, ...]
     config_maps: tuple[ConfigMap, ...]
-    documents: Mapping[Source, Document]
+    documents: Mapping[Source, DocumentText]
     selected: Mapping[str, tuple[Labels, ...]]
     unreadable: tuple[UnreadableNamespace, ...] = ()
 

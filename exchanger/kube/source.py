@@ -2,7 +2,7 @@
 
 Nothing is published before every list is complete and every document read. Later versions contain what is ready: a document whose new text
 is not parsed yet stays unchanged. An outage keeps the last version in force, unless its age is limited. While a feed is behind, nothing
-loosens what was in force before (see ``agreement``); a feed that connects again ends the waits of the others.
+loosens what was in force before (see ``assembly.held_versions``); a feed that connects again ends the waits of the others.
 """
 
 import enum
@@ -17,8 +17,8 @@ import structlog
 import trio
 from rpds import HashTrieMap
 
-from exchanger.assembly.agreement import Agreement
 from exchanger.assembly.assembler import INLINE_AREAS, Assembler, granted
+from exchanger.assembly.held_versions import HeldVersions
 from exchanger.kube.index import EVERY_NAMESPACE, STEP, PolicyIndex
 from exchanger.kube.informer import Informer
 from exchanger.kube.list_watch import Key, ListWatch
@@ -106,7 +106,7 @@ class KubernetesSource:
     _phase: _Phase = attrs.field(default=_Phase.CATCHING_UP, init=False)
     _published: bool = attrs.field(default=False, init=False)
     _emptied: int = attrs.field(default=0, init=False)
-    _agreement: Agreement = attrs.field(init=False)
+    _held_while_behind: HeldVersions = attrs.field(init=False)
     # Up to when what every feed knew has been passed on to the assembler.
     _passed_on: float = attrs.field(default=-math.inf, init=False)
     # From when on the ConfigMaps of each Namespace that took the name of another one are known to be its own.
@@ -127,7 +127,7 @@ class KubernetesSource:
 
     def __attrs_post_init__(self) -> None:
         settings = self.settings
-        self._agreement, self._held_grants = Agreement(settings.max_staleness), self.grants
+        self._held_while_behind, self._held_grants = HeldVersions(settings.max_staleness), self.grants
         self._next_held_grants = self.grants
         self._assembler = Assembler(self.issuers, self.grants, run_sync=self.network.run_sync, cpu=self.network.cpu)
         self._index = PolicyIndex(
@@ -188,7 +188,7 @@ class KubernetesSource:
             del self._index.config_maps[name]
         if self._nursery is not None:
             for name in after.keys() - before.keys():
-                after[name].hurry(self._phase is not _Phase.OPEN)
+                after[name].reflector.hurry(self._phase is not _Phase.OPEN)
                 self._nursery.start_soon(after[name].run)
         self._index.use_named(names)
         self._news.set()
@@ -196,7 +196,7 @@ class KubernetesSource:
     def retry_now(self) -> None:
         """End the waits of all feeds: there is reason to believe that their next attempts succeed."""
         for informer in self._informers:
-            informer.retry_now()
+            informer.reflector.retry_now()
 
     def uid_of(self, source: Source) -> str:
         """Return the ``uid`` of a ConfigMap, "" if it is gone."""
@@ -219,7 +219,7 @@ class KubernetesSource:
     @property
     def is_connected(self) -> bool:
         """Whether the changes of every resource are followed."""
-        return all(informer.is_connected for informer in self._informers)
+        return all(informer.reflector.connected for informer in self._informers)
 
     @property
     def named(self) -> tuple[tuple[str, bool], ...]:
@@ -234,14 +234,14 @@ class KubernetesSource:
     def _namespaces(self) -> Informer[Namespace]:
         list_watch = self.list_watches.namespaces(str(self.settings.namespace_selector))
         made = self._informer("namespaces", EVERY_NAMESPACE, list_watch, self._index.namespaces_changed, self.settings)
-        self._index.namespaces = made.store
+        self._index.namespaces = made.reflector.store
         return made
 
     def _config_maps(self, namespace: str) -> Informer[ConfigMap]:
         list_watch = self.list_watches.config_maps(str(self.settings.configmap_selector), namespace)
         changed, settings = partial(self._index.config_maps_changed, namespace), self.settings.within(self.grants.limits)
         made = self._informer("configmaps", namespace, list_watch, changed, settings)
-        self._index.config_maps[namespace] = made.store
+        self._index.config_maps[namespace] = made.reflector.store
         return made
 
     def _informer(
@@ -287,7 +287,7 @@ class KubernetesSource:
         withdrawn: dict[Source, None] = {}  # last, so that an entry that moves between documents is never gone
         while True:
             await self._settle()
-            waits = self._agreement.is_full  # all but new documents
+            waits = self._held_while_behind.is_full  # all but new documents
             changed = self._index.take(STEP, (lambda source: not self._assembler.has(source)) if waits else None)
             for source in changed:
                 withdrawn.pop(source, None)
@@ -348,7 +348,7 @@ class KubernetesSource:
     def _caught_up_until(self, now: float) -> float:
         """Return up to when every feed is sure to know everything. One that may not be read and never was has nothing to wait for."""
         feeds = (informer for informer in self._informers if informer.complete or not informer.is_unreadable)
-        return min((informer.caught_up_until(now) for informer in feeds), default=now)
+        return min((informer.reflector.caught_up_until(now) for informer in feeds), default=now)
 
     def _confirm(self, caught_up_until: float) -> None:
         """Put the ConfigMaps of Namespaces in force that have taken the names of others, once no feed can be speaking of those any more."""
@@ -365,15 +365,15 @@ class KubernetesSource:
         while True:
             await self._waits.wait()
             await trio.sleep(AGREE_S if self.is_connected else LOOK_S)
-            if not (self._confirmed_from or self._agreement or (self._complete_at < math.inf and not self._published)):
+            if not (self._confirmed_from or self._held_while_behind or (self._complete_at < math.inf and not self._published)):
                 self._waits = trio.Event()
                 continue
             self._news.set()
             caught_up_until = self._passed_on
-            if self._agreement.is_over(caught_up_until, trio.current_time()):
+            if self._held_while_behind.is_over(caught_up_until, trio.current_time()):
                 with trio.move_on_after(self.settings.max_staleness or math.inf):
                     await self._assembler.until_read()
-                self._agreement.release(caught_up_until, trio.current_time())
+                self._held_while_behind.release(caught_up_until, trio.current_time())
                 self._released = True
                 self._assembler.wake()
                 self._news.set()  # there is room again for what waits in the index
@@ -415,7 +415,7 @@ class KubernetesSource:
             self._hand_over()
             if differs or not released:
                 self.on_published(change)
-            if released and not self._agreement:
+            if released and not self._held_while_behind:
                 self._log.info("policy.withdrawals_in_force")
             self.on_notices(self._notices())
             if first:
@@ -428,20 +428,20 @@ class KubernetesSource:
             self._hand_over()
 
     def _hand_over(self) -> None:
-        held = [version.cut_by(self._held_cut) for version in self._agreement.snapshots]
+        held = [version.cut_by(self._held_cut) for version in self._held_while_behind.snapshots]
         self.sink.publish(attrs.evolve(self._snapshot, held=(*self._snapshot.held, *held)))
 
     def _hold(self, before: PolicySnapshot, change: Change) -> None:
         """Hold the version ``before`` the present one, unless every feed knows everything."""
         now, alone = trio.current_time(), attrs.evolve(before, cut=None, held=())
-        if (self._agreement or self._caught_up_until(now) < now) and self._agreement.hold(alone, change, now):
+        if (self._held_while_behind or self._caught_up_until(now) < now) and self._held_while_behind.hold(alone, change, now):
             text = "not all resources are followed: what policies no longer deny or exchange stays in force until all are up to date"
             self._log.warning("policy.withdrawals_held_back", text=text)
             self._waits.set()
 
     async def _cut_held(self) -> None:
         """Check held versions against new grants at each look-up: they belong to no feed, and revoked rights end at once."""
-        grants, held = self._assembler.grants, self._agreement.snapshots
+        grants, held = self._assembler.grants, self._held_while_behind.snapshots
         if grants is not self._next_held_grants:
             self._next_held_grants = grants
             if held:
@@ -454,10 +454,10 @@ class KubernetesSource:
             await self._regranted.wait()
             self._regranted = trio.Event()
             # Those that are held from now on have these grants, or later ones.
-            before, grants, held = self._held_grants, self._next_held_grants, self._agreement.snapshots
+            before, grants, held = self._held_grants, self._next_held_grants, self._held_while_behind.snapshots
             made = await self.network.run_sync(_against, held, before, grants, abandon_on_cancel=True) if held else []
             self._held_grants = grants
-            self._agreement.replace(held, made)
+            self._held_while_behind.replace(held, made)
             if grants is self._next_held_grants and self._held_cut is not None:
                 self._held_cut = None
                 if self._phase is _Phase.OPEN:
@@ -475,7 +475,7 @@ class KubernetesSource:
             now = trio.current_time()
             age = self.snapshot_age() or 0.0
             followed = age <= self.settings.max_staleness and all(
-                informer.is_connected for informer in self._informers if informer.complete
+                informer.reflector.connected for informer in self._informers if informer.complete
             )
             if age > self.settings.max_staleness:
                 self._close(age)
@@ -487,12 +487,12 @@ class KubernetesSource:
 
     def _hurry(self, hurried: bool) -> None:  # noqa: FBT001 - a setter
         for informer in self._informers:
-            informer.hurry(hurried)
+            informer.reflector.hurry(hurried)
 
     def _close(self, age: float) -> None:
         before, self._phase = self._phase, _Phase.STALE
         if before is _Phase.OPEN:
-            self._agreement.release(math.inf, 0.0)
+            self._held_while_behind.release(math.inf, 0.0)
             self.on_stale(True)
             self._log.error("policy.stale", age_s=round(age, 1), text="every check is refused until the API server is reachable")
             self._hurry(True)

@@ -109,7 +109,7 @@ class Text:
 
 @final
 @attrs.frozen
-class UnknownDocument:
+class UnknownText:
     """What should be in force here is unknown, so nothing may pass. ``namespace_labels`` are as in ``Text``."""
 
     reason: str
@@ -117,13 +117,13 @@ class UnknownDocument:
     code: Code = attrs.field(default=UNREADABLE_FILE, repr=False)
 
 
-Document = Text | UnknownDocument
+DocumentText = Text | UnknownText
 
 
-def document_of(config_map: ConfigMap, namespace_labels: tuple[Labels, ...] = ()) -> Document:
+def document_of(config_map: ConfigMap, namespace_labels: tuple[Labels, ...] = ()) -> DocumentText:
     """Return the document of ``config_map``."""
     if config_map.beyond:
-        return UnknownDocument(config_map.beyond, namespace_labels, MANY_DOCUMENTS)
+        return UnknownText(config_map.beyond, namespace_labels, MANY_DOCUMENTS)
     return Text.of(config_map, namespace_labels)
 
 
@@ -142,7 +142,7 @@ class Change:
 
 def select(
     objects: Iterable[PolicyObject], namespaces: Selector, configmaps: Selector, limits: NamespaceLimits = NO_GRANTS.limits
-) -> dict[Source, Document]:
+) -> dict[Source, DocumentText]:
     """Return the documents of the ConfigMaps that are selected and in a selected Namespace; those beyond ``limits`` are unknown."""
     found = tuple(objects)
     # A Namespace that two files describe differently is selected if either selects it: otherwise what its policies close would open.
@@ -152,23 +152,23 @@ def select(
         if isinstance(item, Namespace) and item.name in selected:
             described.setdefault(item.name, set()).add(labels_of(item))
     labels = {name: tuple(sorted(descriptions)) for name, descriptions in described.items()}
-    documents: dict[Source, Document] = {}
+    documents: dict[Source, DocumentText] = {}
     sizes: dict[tuple[str, str], int] = {}
     for item in found:
         if isinstance(item, ConfigMap) and item.namespace in selected and configmaps.matches(dict(item.labels)):
             source, document = Source(item.namespace, item.name), document_of(item, labels[item.namespace])
             twice = documents.get(source, document) != document
-            documents[source] = UnknownDocument(_TWICE, labels[item.namespace], FOUND_TWICE) if twice else document
+            documents[source] = UnknownText(_TWICE, labels[item.namespace], FOUND_TWICE) if twice else document
             sizes[item.namespace, item.name] = max(item.size, sizes.get((item.namespace, item.name), 0))
     for namespace, name in beyond(((*key, size) for key, size in sizes.items()), limits):
-        documents[Source(namespace, name)] = UnknownDocument(Intake(limits).reason, labels[namespace], MANY_DOCUMENTS)
+        documents[Source(namespace, name)] = UnknownText(Intake(limits).reason, labels[namespace], MANY_DOCUMENTS)
     return documents
 
 
 def advance(
     snapshot: PolicySnapshot,
-    before: Mapping[Source, Document],
-    after: Mapping[Source, Document],
+    before: Mapping[Source, DocumentText],
+    after: Mapping[Source, DocumentText],
     issuers: frozenset[str],
     *,
     afresh: bool = False,
@@ -189,7 +189,7 @@ def advance(
 
 
 def read(
-    source: Source, document: Document, issuers: frozenset[str], grants: Grants = NO_GRANTS, known: PolicyDocument | None = None
+    source: Source, document: DocumentText, issuers: frozenset[str], grants: Grants = NO_GRANTS, known: PolicyDocument | None = None
 ) -> PolicyDocument:
     """Parse a document, and restrict it by ``grants``; ``issuers`` are the profiles that its entries may refer to.
 
@@ -207,12 +207,12 @@ def read(
     return restrict(written, grants, document.namespace_labels)
 
 
-def _text(document: Document) -> str | None:
+def _text(document: DocumentText) -> str | None:
     return document.text if isinstance(document, Text) else None
 
 
-def _written(source: Source, document: Document, issuers: frozenset[str]) -> PolicyDocument:
-    if isinstance(document, UnknownDocument):
+def _written(source: Source, document: DocumentText, issuers: frozenset[str]) -> PolicyDocument:
+    if isinstance(document, UnknownText):
         problem = Problem(document.code, document.reason)
         return PolicyDocument(source, regions=(FailClosedRegion(source, UNREADABLE_REACH, document.reason, problems=(problem,)),))
     parsed = parse_document(source, document.text, issuers)

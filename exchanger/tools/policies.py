@@ -27,7 +27,7 @@ from exchanger.issuers.resolve import completed
 from exchanger.issuers.rules import ProfileRules
 from exchanger.issuers.value_sources import references
 from exchanger.kube.settings import KubernetesSettings
-from exchanger.policy.selection import AnyIssuer, ConfigMap, Document, Namespace, PolicyObject, UnknownDocument, advance, select
+from exchanger.policy.selection import AnyIssuer, ConfigMap, DocumentText, Namespace, PolicyObject, UnknownText, advance, select
 from exchanger.policy.shares import NamespaceLimits
 from exchanger.policy.snapshot import CurrentPolicy, PolicySnapshot
 from exchanger.util.regular_file import open_regular, unreadable
@@ -122,7 +122,7 @@ def policy_of_paths(paths: Sequence[str], chosen: Chosen, variables: Mapping[str
 
 
 def assembled(
-    documents: Mapping[Source, Document],
+    documents: Mapping[Source, DocumentText],
     settings: Settings,
     chosen: Chosen,
     notes: tuple[str, ...] = (),
@@ -235,7 +235,7 @@ def _note(name: str, found: PassedOver) -> str:
 
 def _selected(
     manifests: Manifests, namespaces: Selector, config_maps: Selector, limits: NamespaceLimits
-) -> tuple[dict[Source, Document], tuple[str, ...], tuple[str, ...]]:
+) -> tuple[dict[Source, DocumentText], tuple[str, ...], tuple[str, ...]]:
     """Return the documents in force, the Namespaces that nothing describes, and notes on the ConfigMaps that are not in force."""
     objects = manifests.objects
     described = {item.name for item in objects if isinstance(item, Namespace)}
@@ -245,7 +245,7 @@ def _selected(
     for source, document in select(assumed, Selector(), config_maps, limits).items():
         if source.namespace in others:
             documents[source] = document
-    unknown = {Source(UNKNOWN_NAMESPACE, name): UnknownDocument(f"the file {name} {why}") for name, why in manifests.unreadable.items()}
+    unknown = {Source(UNKNOWN_NAMESPACE, name): UnknownText(f"the file {name} {why}") for name, why in manifests.unreadable.items()}
     left_out = (item for item in objects if isinstance(item, ConfigMap) and Source(item.namespace, item.name) not in documents)
     notes = dict.fromkeys(_left_out(left_out, described - {source.namespace for source in documents}, namespaces, config_maps))
     return {**documents, **unknown}, tuple(others), tuple(notes)[:_MAX_NOTES]

@@ -17,7 +17,7 @@ from exchanger.codes.manifests import MANY_DOCUMENTS
 from exchanger.policy.documents.document import parse_document
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.grants.reader import read_grants
-from exchanger.policy.selection import Text, UnknownDocument, read
+from exchanger.policy.selection import Text, UnknownText, read
 from exchanger.policy.shares import NamespaceLimits
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Source
@@ -305,7 +305,7 @@ async def test_a_document_is_judged_with_the_room_that_its_namespace_has() -> No
     snapshot, text, first = PolicySnapshot.EMPTY.with_limits(NamespaceLimits(documents=2)), Text(DENY), "team"
     for name in "ac":
         snapshot = snapshot.apply(parse_document(Source(first, name), DENY, frozenset()))
-    full = snapshot.apply(read(Source(first, "y"), UnknownDocument("beyond", code=MANY_DOCUMENTS), frozenset()))
+    full = snapshot.apply(read(Source(first, "y"), UnknownText("beyond", code=MANY_DOCUMENTS), frozenset()))
     beyond = judge(Source(first, "z"), text, KnownPolicy(snapshot)).refused
     assert beyond is not None
     assert beyond.message.startswith("config.yaml: POL-2204: the document is not read")

@@ -1,7 +1,7 @@
 import pytest
 
 from exchanger.assembly.backlog import CHANGE_WORK, LIGHT_WORK, WITHDRAWN_SLICE, Backlog, Lane, Pending
-from exchanger.policy.selection import Text, UnknownDocument
+from exchanger.policy.selection import Text, UnknownText
 from exchanger.values.entry import Source
 
 SMALL, LARGE = Text("x"), Text("x" * LIGHT_WORK)
@@ -16,7 +16,7 @@ def source(place: str) -> Source:
     return Source(*place.split("/"))
 
 
-def put(backlog: Backlog, *places: str, document: Text | UnknownDocument | None = SMALL, reread: bool = False) -> None:
+def put(backlog: Backlog, *places: str, document: Text | UnknownText | None = SMALL, reread: bool = False) -> None:
     for place in places:
         backlog.put(source(place), document, reread=reread)
 
@@ -31,7 +31,7 @@ def done(backlog: Backlog, *places: str) -> None:
 
 def test_a_heavy_document_is_in_nobodys_way(backlog: Backlog) -> None:
     put(backlog, "a/p", "a/q", document=LARGE)
-    put(backlog, "a/r", "b/p", document=UnknownDocument("why"))
+    put(backlog, "a/r", "b/p", document=UnknownText("why"))
     assert take(backlog) == ["a/r", "b/p"]
     assert take(backlog, Lane.HEAVY) == ["a/p"]
     assert take(backlog, Lane.HEAVY) == ["a/q"]

@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from exchanger.assembly.agreement import MAX_HELD, Agreement
+from exchanger.assembly.held_versions import MAX_HELD, HeldVersions
 from exchanger.kube.index import STEP, PolicyIndex
 from exchanger.kube.list_watch import Key
 from exchanger.kube.settings import CAUGHT_UP_S
@@ -213,12 +213,12 @@ def test_nothing_waits_longer_than_the_limit() -> None:
     """A feed that is behind for longer closes the service; one that never was complete has no age, and does not."""
     gone = Change(PolicySnapshot.EMPTY, (), (Source("a", "p"),))
     for limit, over in ((60.0, True), (0.0, False)):
-        agreement = Agreement(limit)
-        assert agreement.hold(PolicySnapshot.EMPTY, gone, 100.0)
-        assert not agreement.is_over(-math.inf, 159.9)
-        assert agreement.is_over(-math.inf, 160.0) is over
-        agreement.release(-math.inf, 160.0)
-        assert bool(agreement) is not over
+        held = HeldVersions(limit)
+        assert held.hold(PolicySnapshot.EMPTY, gone, 100.0)
+        assert not held.is_over(-math.inf, 159.9)
+        assert held.is_over(-math.inf, 160.0) is over
+        held.release(-math.inf, 160.0)
+        assert bool(held) is not over
 
 
 async def test_at_the_limit_nothing_is_in_force(cluster: Cluster, autojump_clock: MockClock) -> None:

@@ -4,11 +4,11 @@ from hypothesis import strategies as st
 
 from exchanger.policy.selection import (
     ConfigMap,
-    Document,
+    DocumentText,
     Namespace,
     PolicyObject,
     Text,
-    UnknownDocument,
+    UnknownText,
     advance,
     key_meant,
     labels_of,
@@ -24,7 +24,7 @@ CONFIG_MAPS = parse_selector("enabled=true")
 SELECTED, ENABLED = (("policy", "enabled"),), (("enabled", "true"),)
 
 
-def chosen(*manifests: PolicyObject) -> dict[Source, Document]:
+def chosen(*manifests: PolicyObject) -> dict[Source, DocumentText]:
     return select(manifests, NAMESPACES, CONFIG_MAPS)
 
 
@@ -47,17 +47,17 @@ def test_both_selectors_have_to_match() -> None:
 def test_a_config_map_with_two_documents_is_unreadable() -> None:
     namespace = Namespace("a", SELECTED)
     twice = chosen(namespace, ConfigMap("a", "p", ENABLED, "x"), ConfigMap("a", "p", ENABLED, "y"))
-    assert isinstance(twice[Source("a", "p")], UnknownDocument)
+    assert isinstance(twice[Source("a", "p")], UnknownText)
     three = chosen(namespace, *(ConfigMap("a", "p", ENABLED, text) for text in "xyx"))
-    assert isinstance(three[Source("a", "p")], UnknownDocument)
+    assert isinstance(three[Source("a", "p")], UnknownText)
     assert chosen(namespace, *[ConfigMap("a", "p", ENABLED, "x")] * 2) == {Source("a", "p"): text(namespace)}
 
 
 def test_an_unreadable_file_closes_everything() -> None:
-    change = advance(PolicySnapshot.EMPTY, {}, {Source("", "broken.yaml"): UnknownDocument("the file is not YAML")}, frozenset())
+    change = advance(PolicySnapshot.EMPTY, {}, {Source("", "broken.yaml"): UnknownText("the file is not YAML")}, frozenset())
     verdict = change.snapshot.match("any.example.com", "/", "GET")
     assert verdict == Unhealthy("the file is not YAML", Source("", "broken.yaml"))
-    repaired = advance(change.snapshot, {Source("", "broken.yaml"): UnknownDocument("the file is not YAML")}, {}, frozenset())
+    repaired = advance(change.snapshot, {Source("", "broken.yaml"): UnknownText("the file is not YAML")}, {}, frozenset())
     assert isinstance(repaired.snapshot.match("any.example.com", "/", "GET"), NoMatch)
     assert repaired.withdrawn == (Source("", "broken.yaml"),)
 
@@ -95,14 +95,14 @@ texts = st.sampled_from(
 )
 documents = st.dictionaries(
     st.builds(Source, st.sampled_from("ab"), st.sampled_from("pq")),
-    st.one_of(texts.map(Text), st.just(UnknownDocument("reason"))),
+    st.one_of(texts.map(Text), st.just(UnknownText("reason"))),
     max_size=4,
 )
 
 
 @given(st.lists(documents, min_size=1, max_size=5))
-def test_any_way_to_a_state_gives_the_policy_of_that_state(states: list[dict[Source, Document]]) -> None:
-    snapshot, before = PolicySnapshot.EMPTY, dict[Source, Document]()
+def test_any_way_to_a_state_gives_the_policy_of_that_state(states: list[dict[Source, DocumentText]]) -> None:
+    snapshot, before = PolicySnapshot.EMPTY, dict[Source, DocumentText]()
     for state in states:
         change = advance(snapshot, before, state, frozenset())
         assert {document.source for document in change.documents} == {source for source in state if before.get(source) != state[source]}

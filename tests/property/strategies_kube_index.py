@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from exchanger.kube.index import EVERY_NAMESPACE, PolicyIndex
 from exchanger.kube.list_watch import Deleted, Item, Key, Put
 from exchanger.kube.store import Complete, ReflectorStore
-from exchanger.policy.selection import NAME_LABEL, ConfigMap, Document, Namespace
+from exchanger.policy.selection import NAME_LABEL, ConfigMap, DocumentText, Namespace
 from exchanger.values.entry import Source
 from exchanger.values.selector import parse_selector
 
@@ -92,7 +92,7 @@ class Joined:
     """An index with the stores of two feeds, and a reader of what it says, who knows the documents that were passed on."""
 
     selector: str = SELECTORS[0]
-    passed_on: dict[Source, Document] = attrs.Factory(dict)
+    passed_on: dict[Source, DocumentText] = attrs.Factory(dict)
     index: PolicyIndex = attrs.field(init=False)
     _version: int = 0
 
@@ -141,7 +141,7 @@ class Joined:
                 self.passed_on[source] = document
         return taken
 
-    def documents(self) -> dict[Source, Document]:
+    def documents(self) -> dict[Source, DocumentText]:
         self.settle()
         return self.index.documents()
 

@@ -23,7 +23,7 @@ from exchanger.policy import shares
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.grants.reader import read_grants
-from exchanger.policy.selection import Change, Document, Text, advance
+from exchanger.policy.selection import Change, DocumentText, Text, advance
 from exchanger.policy.shares import NamespaceLimits
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Source
@@ -166,8 +166,8 @@ def test_what_exceeds_the_share_of_its_namespace_is_refused_and_so_is_what_pushe
     text: str | None, others: dict[Source, str | None], entries: int, lookups: int
 ) -> None:
     rules = attrs.evolve(NO_GRANTS, limits=NamespaceLimits(entries=entries))
-    there: dict[Source, Document] = {source: Text(other) for source, other in others.items()}
-    own: dict[Source, Document] = {SOURCE: Text(text)}
+    there: dict[Source, DocumentText] = {source: Text(other) for source, other in others.items()}
+    own: dict[Source, DocumentText] = {SOURCE: Text(text)}
     with mock.patch.object(shares, "MAX_LOOKUPS", lookups):
         before, after = (
             advance(PolicySnapshot.EMPTY, {}, documents, ISSUERS | {"stranger"}, grants=rules).snapshot

@@ -15,7 +15,7 @@ from exchanger.assembly.assembler import EXPIRY_LOOK_S, HOLD_S, INLINE_BATCH, IN
 from exchanger.assembly.backlog import LIGHT_WORK, Lane
 from exchanger.policy.grants.allowance import Grants, NamespaceGrant
 from exchanger.policy.grants.restriction import restrict_again
-from exchanger.policy.selection import Document, Text, UnknownDocument, advance
+from exchanger.policy.selection import DocumentText, Text, UnknownText, advance
 from exchanger.policy.snapshot import PolicySnapshot, stricter
 from exchanger.values.entry import DenyEntry, MatchScope, Source
 from exchanger.values.selector import parse_selector
@@ -46,21 +46,21 @@ GRANTS = (
 )
 SOURCES = [Source(namespace, name) for namespace in "ab" for name in "pq"]
 sources = st.sampled_from(SOURCES)
-documents: st.SearchStrategy[Document | None] = st.one_of(
+documents: st.SearchStrategy[DocumentText | None] = st.one_of(
     st.builds(
         lambda entries, size, labels: Text(f"version: v1\nentries: {entries}\n{'#' * size}", namespace_labels=labels),
         st.sampled_from(ENTRIES),
         st.sampled_from(PADDING),
         st.sampled_from([(), LABELS]),
     ),
-    st.sampled_from([None, None, UnknownDocument("unreadable")]),
+    st.sampled_from([None, None, UnknownText("unreadable")]),
 )
 
 
 @attrs.frozen
 class Put:
     source: Source
-    document: Document | None
+    document: DocumentText | None
 
 
 @attrs.frozen
@@ -123,7 +123,7 @@ class Threads:
             self.waiting.pop(limiter).set()
 
 
-def says_one_of(snapshot: PolicySnapshot, source: Source, wanted: list[Document | None]) -> bool:
+def says_one_of(snapshot: PolicySnapshot, source: Source, wanted: list[DocumentText | None]) -> bool:
     """Tell whether the source has one of these documents, or rightly none."""
     document = snapshot.documents.get(source)
     if document is None:
@@ -139,7 +139,7 @@ def is_under_one(snapshot: PolicySnapshot, used: list[Grants]) -> bool:
     )
 
 
-def checked(snapshot: PolicySnapshot, since: dict[Source, list[Document | None]], used: list[Grants]) -> PolicySnapshot:
+def checked(snapshot: PolicySnapshot, since: dict[Source, list[DocumentText | None]], used: list[Grants]) -> PolicySnapshot:
     assert all(says_one_of(snapshot, source, since.get(source, [None])) for source in SOURCES)
     assert is_under_one(snapshot, used)
     return snapshot
@@ -161,8 +161,8 @@ async def finished(threads: Threads, made: Assembler) -> PolicySnapshot | None:
 async def follow(history: list[Step]) -> None:
     threads = Threads()
     made = Assembler(frozenset(), GRANTS[0], run_sync=threads.run_sync)
-    wanted: dict[Source, Document] = {}
-    since: dict[Source, list[Document | None]] = {}  # what each source was to be when something was last required, and later
+    wanted: dict[Source, DocumentText] = {}
+    since: dict[Source, list[DocumentText | None]] = {}  # what each source was to be when something was last required, and later
     shown, used = PolicySnapshot.EMPTY, [GRANTS[0]]
     async with trio.open_nursery() as nursery:
         nursery.start_soon(made.run)
@@ -234,7 +234,7 @@ def document_of(entries: str, size: int = 0) -> Text:
 
 entries = st.builds(lambda action, path: action % path, st.sampled_from([DENY, DENY, DENY, ALLOW, EXCHANGE]), st.sampled_from(PATHS))
 sizes = st.sampled_from([0, INLINE_BATCH, LIGHT_WORK])
-moving_documents: st.SearchStrategy[Document] = st.one_of(
+moving_documents: st.SearchStrategy[DocumentText] = st.one_of(
     st.builds(document_of, entries, sizes),
     st.builds(document_of, st.builds("{}, {}".format, entries, entries), sizes),
     st.builds(document_of, st.sampled_from(["", "{}"]), sizes),
@@ -277,12 +277,12 @@ class World:
     """What a source has put, which paths were refused at every moment of it, and the version in force."""
 
     made: Assembler
-    state: dict[Source, Document] = attrs.field(factory=dict)
+    state: dict[Source, DocumentText] = attrs.field(factory=dict)
     refused: set[str] = attrs.field(factory=lambda: set(PATHS))
     in_force: PolicySnapshot | None = None
     held: int = 0
 
-    def put(self, source: Source, document: Document | None) -> None:
+    def put(self, source: Source, document: DocumentText | None) -> None:
         self.state.pop(source, None)
         if document is not None:
             self.state[source] = document
@@ -312,7 +312,7 @@ class World:
             assert path not in self.refused or is_refused(snapshot, path), f"{path} is refused at every moment, and open"
 
 
-async def live(before: dict[Source, Document], history: list[MoveStep]) -> None:
+async def live(before: dict[Source, DocumentText], history: list[MoveStep]) -> None:
     threads = Threads(free=True)
     made = Assembler(ISSUERS, run_sync=threads.run_sync)
     world = World(made)
@@ -365,7 +365,7 @@ async def live(before: dict[Source, Document], history: list[MoveStep]) -> None:
     st.lists(move_steps, min_size=5, max_size=LONGEST),
 )
 def test_what_is_denied_at_every_moment_is_never_open_while_documents_are_read(
-    before: dict[Source, Document], history: list[MoveStep]
+    before: dict[Source, DocumentText], history: list[MoveStep]
 ) -> None:
     trio.run(live, before, history, clock=MockClock(autojump_threshold=0))
 
@@ -379,7 +379,7 @@ def test_what_is_denied_at_every_moment_is_never_open_while_documents_are_read(
 EMPTY: Final = Text("version: v1\nentries: []\n")
 SLICE: Final = 3
 TOGETHER: Final = tuple(Source("a", f"p{number}") for number in range(3 * SLICE))
-some_documents: st.SearchStrategy[Document | None] = st.builds(
+some_documents: st.SearchStrategy[DocumentText | None] = st.builds(
     lambda path, size: Text(f"version: v1\nentries: [{{match: {{host: h, pathPrefix: /{path}}}, action: deny}}]\n{'#' * size}"),
     st.sampled_from("xyz"),
     st.sampled_from([0, LIGHT_WORK]),
@@ -403,7 +403,7 @@ def present(snapshot: PolicySnapshot) -> int:
 async def leave(before: list[LeaveStep], after: list[LeaveStep]) -> None:  # noqa: C901 - one line a step
     threads = Threads(free=True)
     made = Assembler(frozenset(), GRANTS[0], run_sync=threads.run_sync)
-    wanted: dict[Source, Document] = dict.fromkeys(TOGETHER, EMPTY)
+    wanted: dict[Source, DocumentText] = dict.fromkeys(TOGETHER, EMPTY)
     for source in TOGETHER:
         made.put(source, EMPTY)
     made.require()

@@ -10,7 +10,7 @@ from exchanger.codes.code import Severity
 from exchanger.directory.manifest import UnreadableFile, objects_of, read_manifests
 from exchanger.policy.documents.document import PolicyDocument, parse_document
 from exchanger.policy.selection import AnyIssuer, ConfigMap
-from exchanger.tools.check.documents import Document
+from exchanger.tools.check.documents import CheckedDocument
 from exchanger.tools.check.files import read_file
 from exchanger.tools.check.source_map import FileText
 from exchanger.tools.check.suggest import mended, suggest
@@ -164,13 +164,13 @@ LINES = st.lists(st.text(CHARS, max_size=30), max_size=12)
 FIRST = st.text(st.characters(categories=["Ll"], max_codepoint=0x17F), min_size=1, max_size=8)
 
 
-def document_in(text: str) -> Document | None:
+def document_in(text: str) -> CheckedDocument | None:
     file = read_file("file.yaml", text.encode())
     items = [item for item in file.objects if isinstance(item.value, ConfigMap) and item.document is not None]
-    return Document(file, items[0], PolicyDocument(Source("default", "a"))) if items else None
+    return CheckedDocument(file, items[0], PolicyDocument(Source("default", "a"))) if items else None
 
 
-def assert_same_characters(document: Document) -> None:
+def assert_same_characters(document: CheckedDocument) -> None:
     assert document.object.document is not None
     value, file = FileText(document.object.document.node.text), document.file.text
     for line in range(1, len(value.starts) + 1):

@@ -12,7 +12,7 @@ from exchanger.tools.check.source_map import Place
 
 @final
 @attrs.frozen
-class Document:
+class CheckedDocument:
     """A policy document of a file. ``meant``: nothing selects it, but it was meant to be policy. ``bare``: it is the whole file.
 
     ``problems`` are those of the document by itself, with their places in its text.

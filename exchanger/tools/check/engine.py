@@ -20,7 +20,7 @@ from exchanger.policy.intake import Intake, beyond
 from exchanger.policy.notices import is_declined, looks_like_policy, near_label, of_allowance, of_config_maps, of_left_out, of_namespaces
 from exchanger.policy.selection import NAME_LABEL, AnyIssuer, ConfigMap, Namespace, Text, document_of, labels_of, read
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.tools.check.documents import Document
+from exchanger.tools.check.documents import CheckedDocument
 from exchanger.tools.check.files import ManifestFile, Object, PlacedProblem
 from exchanger.tools.check.likely import between_entries
 from exchanger.tools.check.source_map import FileText, Place, field
@@ -55,7 +55,7 @@ class Checked:
     """The problems in the order of the files, and how many policy documents these have."""
 
     files: tuple[ManifestFile, ...]
-    documents: tuple[Document, ...]
+    documents: tuple[CheckedDocument, ...]
     problems: tuple[PlacedProblem, ...]
 
     def count(self, severity: Severity) -> int:
@@ -100,12 +100,12 @@ def _left_out(files: Iterable[ManifestFile], rules: Rules) -> frozenset[tuple[st
 
 def _documents(
     files: Iterable[ManifestFile], rules: Rules, described: dict[str, tuple[Namespace, ...]], left_out: frozenset[tuple[str, str]]
-) -> Iterator[Document]:
+) -> Iterator[CheckedDocument]:
     for file in files:
         if file.bare:
             bare = ConfigMap("", file.name, (), file.text.text)
             policy = read(Source("", file.name), Text.of(bare), rules.issuers)
-            yield Document(file, Object(bare, Place(1, 1)), policy, _problems_of(policy, rules), meant=True, bare=True)
+            yield CheckedDocument(file, Object(bare, Place(1, 1)), policy, _problems_of(policy, rules), meant=True, bare=True)
         for item in file.objects:
             if not isinstance(item.value, ConfigMap):
                 continue
@@ -119,7 +119,7 @@ def _documents(
             reason = Intake(rules.grants.limits).reason if selected and (source.namespace, source.name) in left_out else ""
             document = document_of(attrs.evolve(item.value, beyond=reason), labels)
             policy = read(source, document, rules.issuers, rules.grants)
-            yield Document(file, item, policy, _problems_of(policy, rules), meant=not selected)
+            yield CheckedDocument(file, item, policy, _problems_of(policy, rules), meant=not selected)
 
 
 def _problems_of(policy: PolicyDocument, rules: Rules) -> tuple[Problem, ...]:
@@ -137,13 +137,13 @@ def _is_meant(config_map: ConfigMap, rules: Rules) -> bool:
     return near_label(config_map.labels, rules.configmaps, rules.namespaces) is not None or looks_like_policy(config_map.document)
 
 
-def _together(documents: Iterable[Document], rules: Rules) -> PolicySnapshot:
+def _together(documents: Iterable[CheckedDocument], rules: Rules) -> PolicySnapshot:
     """Return all documents in force at once, the first of those with the same name."""
     first = {document.policy.source: document.policy for document in reversed(tuple(documents))}
     return PolicySnapshot.EMPTY.with_baseline(rules.grants.denials).with_limits(rules.grants.limits).changed(first, rules.grants)
 
 
-def _shares(documents: Iterable[Document], together: PolicySnapshot) -> Iterator[PlacedProblem]:
+def _shares(documents: Iterable[CheckedDocument], together: PolicySnapshot) -> Iterator[PlacedProblem]:
     """Yield what exceeds the share of a namespace, which depends on all of its documents."""
     for document in documents:
         shared = together.documents[document.policy.source]
@@ -152,18 +152,18 @@ def _shares(documents: Iterable[Document], together: PolicySnapshot) -> Iterator
             yield from _placed((problem for problem in shared.findings if problem not in known), document)
 
 
-def _of_document(document: Document) -> Iterator[PlacedProblem]:
+def _of_document(document: CheckedDocument) -> Iterator[PlacedProblem]:
     """Yield the problems of a document at their places."""
     yield from _placed(document.problems, document)
 
 
-def _placed(problems: Iterable[Problem], document: Document) -> Iterator[PlacedProblem]:
+def _placed(problems: Iterable[Problem], document: CheckedDocument) -> Iterator[PlacedProblem]:
     for problem in problems:
         place = document.place(problem.line, problem.column)
         yield PlacedProblem(problem, document.file.name, place, None if document.bare else document.policy.source)
 
 
-def _scope_alone(documents: Iterable[Document], issuers: frozenset[str]) -> Iterator[PlacedProblem]:
+def _scope_alone(documents: Iterable[CheckedDocument], issuers: frozenset[str]) -> Iterator[PlacedProblem]:
     """Yield the targets that no request to their issuer can name."""
     for document in documents:
         wrong = [entry for entry in document.policy.entries if isinstance(entry, ExchangeEntry) and entry.target.issuer_ref in issuers]
@@ -182,8 +182,8 @@ def _scope_alone(documents: Iterable[Document], issuers: frozenset[str]) -> Iter
                 yield PlacedProblem(problem, document.file.name, document.place(line, column), source)
 
 
-def _found_twice(documents: Iterable[Document]) -> Iterator[PlacedProblem]:
-    first: dict[Source, Document] = {}
+def _found_twice(documents: Iterable[CheckedDocument]) -> Iterator[PlacedProblem]:
+    first: dict[Source, CheckedDocument] = {}
     for document in documents:
         other = first.setdefault(document.policy.source, document)
         if other.policy.text != document.policy.text:
@@ -228,7 +228,7 @@ def _place_of(notice: Notice, item: Object) -> Place:
 
 
 def _of_grants(
-    files: Iterable[ManifestFile], documents: Iterable[Document], rules: Rules, described: dict[str, tuple[Namespace, ...]]
+    files: Iterable[ManifestFile], documents: Iterable[CheckedDocument], rules: Rules, described: dict[str, tuple[Namespace, ...]]
 ) -> Iterator[PlacedProblem]:
     """Yield the Namespaces with policies that are granted less than was probably meant."""
     if not rules.grants.limited:

@@ -17,7 +17,7 @@ from exchanger.policy.interpretation import Interpretation
 from exchanger.policy.lookup import found_for_head_itself
 from exchanger.policy.prefix import fold
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.tools.check.documents import Document
+from exchanger.tools.check.documents import CheckedDocument
 from exchanger.tools.check.files import PlacedProblem
 from exchanger.tools.check.source_map import field
 from exchanger.util.text import bounded, distance, quoted
@@ -58,7 +58,7 @@ class Remark:
     hint: str = ""
 
 
-def between_entries(snapshot: PolicySnapshot, documents: Mapping[Source, Document]) -> Iterator[PlacedProblem]:
+def between_entries(snapshot: PolicySnapshot, documents: Mapping[Source, CheckedDocument]) -> Iterator[PlacedProblem]:
     """Yield the problems between the entries of ``snapshot``, at the places that ``documents`` know."""
     entries = [entry for document in snapshot.documents.values() for entry in document.entries if not entry.match.within]
     if len(entries) > MAX_ENTRIES:
@@ -85,7 +85,7 @@ def between_entries(snapshot: PolicySnapshot, documents: Mapping[Source, Documen
         yield PlacedProblem(problem, document.file.name, place, entry.source, rivals)
 
 
-def _spot(remark: Remark, document: Document, roots: dict[Source, Node | UnreadableYaml]) -> tuple[int | None, int | None]:
+def _spot(remark: Remark, document: CheckedDocument, roots: dict[Source, Node | UnreadableYaml]) -> tuple[int | None, int | None]:
     """Return line and column of a remark in its document. ``roots`` caches parsed documents, and receives this one."""
     source = remark.entry.source
     if remark.field and source not in roots:

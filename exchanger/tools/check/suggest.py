@@ -13,7 +13,7 @@ import attrs
 
 from exchanger.codes.policy import WRONG_TYPE
 from exchanger.codes.problem import Problem
-from exchanger.tools.check.documents import Document
+from exchanger.tools.check.documents import CheckedDocument
 from exchanger.tools.check.engine import Checked, Rules, check
 from exchanger.tools.check.files import ManifestFile, read_file
 from exchanger.tools.check.quoting import redacted, token_at
@@ -90,7 +90,7 @@ def _is_showable(text: FileText, edit: Edit) -> bool:
     return len(line) <= MAX_LINE and redacted(line) == line
 
 
-def _in_document(problem: Problem, document: Document) -> Edit | None:
+def _in_document(problem: Problem, document: CheckedDocument) -> Edit | None:
     if problem.line is None or problem.column is None:
         return None
     places = document.object.document

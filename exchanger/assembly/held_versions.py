@@ -35,7 +35,7 @@ class _Held:
 
 @final
 @attrs.define(eq=False)
-class Agreement:
+class HeldVersions:
     """Holds versions, the newest first, for at most ``limit`` seconds unless that is 0. Times are of the caller's clock.
 
     A version that was in force for less than ``apart`` seconds after a held one is not held.
