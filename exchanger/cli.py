@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 @final
 @attrs.frozen
 class Command:
-    """A command: what it does, in the words of its help; ``add`` declares its arguments, and ``run`` returns its exit status."""
+    """A command: its purpose, in the words of its help; ``add`` declares its arguments, and ``run`` returns its exit status."""
 
     help: str
     run: Callable[[argparse.Namespace], int]

@@ -24,7 +24,7 @@ class Ticket(Protocol):
 
 
 class TokenExchanger(Protocol):
-    """Trades a subject token for one that is meant for the upstream."""
+    """Exchanges a subject token for one that is meant for the upstream."""
 
     def begin(self, request: TokenRequest, deadline: float, done: Callable[[TokenOutcome], None], /) -> TokenOutcome | Ticket:
         """Return the outcome if it is known at once, otherwise call ``done`` with it, later and by ``deadline`` (seconds of Trio's clock).
@@ -47,14 +47,14 @@ class ExchangeObserver(Protocol):
         """One call ended; must neither block nor raise."""
 
     def coalesced(self, record: CoalescedRecord, /) -> None:
-        """One more request shares a call that was already under way; must neither block nor raise."""
+        """One more request shares a call in progress; must neither block nor raise."""
 
 
 class Tracer(Protocol):
-    """Gives spans their places, before they exist: what they were is told by the records, at their end."""
+    """Gives spans their places, before they exist: their content comes with the records, at their end."""
 
     def below(self, trace: TraceContext, /) -> SpanContext:
-        """Return the place of a new span that continues ``trace``, or begins a trace where that is none; must neither block nor raise."""
+        """Return the place of a new span that continues ``trace``, or starts a trace if that is empty; must neither block nor raise."""
 
     def recorded_below(self, trace: TraceContext, /) -> SpanContext | None:
-        """As ``below``, and ``None`` where the span is not recorded, which costs little more than a look at ``trace``."""
+        """As ``below``, and ``None`` if the span is not recorded, which costs little more than a check of ``trace``."""

@@ -7,4 +7,4 @@ from exchanger.errors import ExchangerError
 
 
 class DemoError(ExchangerError):
-    """The demo cannot go on; the message says why, and what to do about it."""
+    """The demo cannot continue; the message says why, and what to do about it."""

@@ -1,8 +1,8 @@
 """``exchanger demo``: starts everything in one nursery, shows or checks it, and leaves nothing behind.
 
-Exit status: 0 if the checks passed, or if the demo was up and was ended by Ctrl-C (or SIGTERM, SIGHUP), as it should be; 1 if a check
-failed, something could not be started or ended by itself, or the service did not end cleanly; 2 if options do not go together; 128 plus
-the signal's number, as shells report it, if the signal came before the demo was up or during the checks.
+Exit status: 0 if the checks passed, or if the demo was up and was ended by Ctrl-C (or SIGTERM, SIGHUP), as intended; 1 if a check
+failed, something could not be started or ended unexpectedly, or the service did not end cleanly; 2 if options contradict each other; 128
+plus the signal's number, as shells report it, if the signal came before the demo was up or during the checks.
 """
 
 import contextlib
@@ -67,7 +67,7 @@ async def run_demo(options: DemoOptions) -> int:
 
 
 async def demonstrate(options: DemoOptions, programs: Programs, out: TextOutput, err: TextOutput) -> int:
-    """Run the demo with these programs; return the exit status. Must be called in the main thread, which is where signals arrive."""
+    """Run the demo with these programs; return the exit status. Must be called in the main thread, where signals arrive."""
     progress = Progress(out)
     demo = _Demo(options, programs, progress)
     with trio.open_signal_receiver(*SIGNALS) as signals:
@@ -135,7 +135,7 @@ class _Demo:
         """Set up, show or check, and end; everything that was started has ended when this returns or raises.
 
         Raises:
-            ExceptionGroup: of ``DemoError``, when something could not be started or ended by itself.
+            ExceptionGroup: of ``DemoError``, when something could not be started or ended unexpectedly
         """
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._end_on_signal, signals, nursery.cancel_scope)
@@ -184,7 +184,7 @@ class _Demo:
         return Finding("service-stop", "exit status 0 on SIGTERM", describe_exit(status), ok=status == 0, elapsed=elapsed)
 
     def tell_end(self) -> None:
-        """Say how the processes ended; a service that was up has to end with status 0."""
+        """Report how the processes ended; a service that was up must end with status 0."""
         if self._running is None:
             return
         service, gateway = self._running.service.exit_status, self._running.gateway.exit_status

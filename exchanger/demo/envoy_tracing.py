@@ -42,7 +42,7 @@ def tracing(target: Target) -> dict[str, object]:
             }
         }
     config = {"@type": f"{_TYPE}{_TRACER}", **collector, "service_name": SERVICE_NAME}
-    # A span for the request to the upstream, beside the one for the request of the client.
+    # A span for the request to the upstream, in addition to the one for the client's request.
     return {"provider": {"name": "envoy.tracers.opentelemetry", "typed_config": config}, "spawn_upstream_span": True}
 
 

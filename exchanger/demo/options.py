@@ -12,7 +12,7 @@ from exchanger.demo.keycloak.realm import KeycloakAddress, read_address
 from exchanger.http.names import is_loopback
 from exchanger.scenarios.options import GatewayEndpoint, read_base_url, read_ip, read_seconds
 
-START_TIMEOUT = 30.0  # seconds until everything has to work; a loaded machine takes five
+START_TIMEOUT = 30.0  # seconds until everything must work; a loaded machine takes five
 MAX_PORT = 65_535
 
 
@@ -83,7 +83,7 @@ class DemoOptions:
         return ("the administrator's password is sent only over https, or to this machine",) if exposed else ()
 
 
-# What belongs to a gateway that the demo starts, and what to one that it finds.
+# The options for a gateway that the demo starts, and those for an existing one.
 _OWN = (
     *("mode", "envoy_port", "grpc_port", "metrics_port", "token_port", "upstream_port"),
     *("keycloak", "keycloak_admin_password_file", "start_timeout"),

@@ -22,7 +22,7 @@ TAIL_BYTES = 4_096  # of a log: the last twenty lines or so
 
 
 class ChildEndedError(DemoError):
-    """A process that has to run as long as the demo ended by itself."""
+    """A process that must run as long as the demo ended unexpectedly."""
 
 
 @attrs.define(eq=False)
@@ -51,8 +51,8 @@ class Child:
         """Run the process until it ends, ``stop`` is called or this task is cancelled; ``started()`` when it exists.
 
         Raises:
-            ChildEndedError: it ended although nobody had stopped it; the message has the end of its log.
-            DemoError: it cannot be started.
+            ChildEndedError: it ended without being stopped; the message has the end of its log
+            DemoError: it cannot be started
         """
         try:
             with _open_log(self.log) as log:

@@ -1,6 +1,6 @@
 """``exchanger demo --gateway``: the demo's page and scenarios against an existing gateway. No service is started.
 
-What only a service knows (policies, decisions, explanations) comes from its console, if that is named. Nothing is changed there.
+Policies, decisions and explanations come from the service's console, if that is named. Nothing is changed there.
 """
 
 import tempfile
@@ -43,7 +43,7 @@ _NO_POLICY: Final = LintRules(Selector(), Selector(), frozenset())  # nothing ca
 @final
 @attrs.frozen
 class RemoteDemo:
-    """What is shown: scenarios, the target that they run against, and the service's console, if it is known. ``warning`` "" is none."""
+    """What is shown: scenarios, the target that they run against, and the service's console, if known. ``warning`` "" is none."""
 
     scenarios: tuple[Scenario, ...]
     target: ScenarioTarget
@@ -74,7 +74,7 @@ def plan_remote(options: DemoOptions, variables: Mapping[str, str]) -> RemoteDem
 
 
 def scenarios_options(options: DemoOptions, files: ExitStack) -> ScenariosOptions:
-    """Return ``options`` as those of ``exchanger scenarios``; ``files`` keeps packaged files at hand."""
+    """Return ``options`` as those of ``exchanger scenarios``; ``files`` keeps packaged files available."""
     file = options.file
     if file is None and options.scenarios is ScenarioSet.REFERENCE:
         file = files.enter_context(as_file(SCENARIOS_FILE))
@@ -89,11 +89,11 @@ def scenarios_options(options: DemoOptions, files: ExitStack) -> ScenariosOption
 
 
 async def show_gateway(demo: RemoteDemo, options: DemoOptions, progress: Progress, up: trio.Event) -> None:
-    """Serve the page until cancelled; ``up`` is set once it is there.
+    """Serve the page until cancelled; ``up`` is set once it is served.
 
     Raises:
-        DemoError: gateway or console cannot be used, or the page's port is taken.
-        ExceptionGroup: of ``DemoError``, the same.
+        DemoError: gateway or console cannot be used, or the page's port is in use
+        ExceptionGroup: of ``DemoError``, the same
     """
     if demo.warning:
         progress.say(f"warning: {demo.warning}")
@@ -131,7 +131,7 @@ async def _check_gateway(target: ScenarioTarget) -> None:
 
 
 async def _about(console: ConsoleProxy) -> dict[str, object]:
-    """Return what the service's console says about itself that also holds for the page in front of it."""
+    """Return the parts of the service console's description of itself that also hold for the page in front of it."""
     response = await console.forward(Request("GET", "/api/about"))
     try:
         found = orjson.loads(response.body) if response.status == _OK else None

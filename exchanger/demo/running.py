@@ -57,7 +57,7 @@ class Programs:
 
 @attrs.define(eq=False)
 class RunningDemo:
-    """A demo that was started: where it is, its two processes, and its setup."""
+    """A running demo: its folder, its two processes, and its setup."""
 
     ports: DemoPorts
     service: Child
@@ -69,7 +69,7 @@ async def start_demo(nursery: trio.Nursery, options: DemoOptions, programs: Prog
     """Start everything in ``nursery`` with its files in ``folder``; return when the processes exist, which is before they are ready.
 
     Raises:
-        DemoError: a port is taken, or a program cannot be started.
+        DemoError: a port is in use, or a program cannot be started
     """
     traces = _traces(progress)
     setup = await _start_issuers(nursery, options, progress)
@@ -114,15 +114,15 @@ async def start_demo(nursery: trio.Nursery, options: DemoOptions, programs: Prog
 
 
 async def wait_ready(demo: RunningDemo, progress: Progress, timeout: float) -> dict[str, object]:  # noqa: ASYNC109 - the option is named so
-    """Ask through the gateway until a token is exchanged; return the claims of the token that the upstream saw.
+    """Send requests through the gateway until a token is exchanged; return the claims of the token that the upstream saw.
 
     Args:
-        demo: what was started. A process that ends meanwhile cancels this wait from its own task.
-        progress: moved with each look.
-        timeout: seconds.
+        demo: The running demo. A process that ends meanwhile cancels this wait from its own task.
+        progress: Moved with each attempt.
+        timeout: Seconds.
 
     Raises:
-        DemoError: it did not come up in time; the message has the ends of both logs.
+        DemoError: it was not ready in time; the message has the ends of both logs
     """
     progress.begin("readiness")
     readiness, target = demo.setup.readiness, demo.setup.target(demo.ports)
@@ -167,7 +167,7 @@ async def _start_issuers(nursery: trio.Nursery, options: DemoOptions, progress: 
 
 
 def _traces(progress: Progress) -> Target | None:
-    """Return where spans go, and say so; ``None`` if there is no exporter."""
+    """Return where spans go, and print it; ``None`` without an exporter."""
     reading = read_otel(dict(otel_environment()))
     for variable, text in reading.notes:
         progress.say(f"{variable}: {text}")
@@ -194,7 +194,7 @@ async def _with_keycloak(nursery: trio.Nursery, address: KeycloakAddress, admin_
 def _playground(
     ports: DemoPorts, environment: tuple[tuple[str, str], ...], setup: DemoSetup, proxy: ConsoleProxy, *, recorded: bool
 ) -> Playground:
-    """Return the playground, which reads policy with the service's own settings, and asks its console what is in force."""
+    """Return the playground, which reads policy with the service's own settings, and asks its console which policy is in force."""
     settings = read_settings(dict(environment))
     if not isinstance(settings.policy, DirectorySettings):
         raise TypeError("the demo's policy is a folder")

@@ -28,7 +28,7 @@ _NAME: Final = "OTEL_SERVICE_NAME"
 @final
 @attrs.frozen
 class ServerSpans:
-    """The spans of one server. ``notes`` say what of the variables has no effect."""
+    """The spans of one server. ``notes`` list variables without effect."""
 
     _exports: Exports
     notes: tuple[str, ...] = ()
@@ -41,7 +41,7 @@ class ServerSpans:
         return cls(Exports.of(attrs.evolve(reading.settings, metrics=None), __version__, lambda: ()), notes)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Export until cancelled, and what is left then."""
+        """Export until cancelled, and then the rest."""
         await self._exports.run(task_status=task_status)
 
     def around(self, handler: Handler) -> Handler:
@@ -72,7 +72,7 @@ class ServerSpans:
 
 
 def _trace_of(request: Request) -> TraceContext:
-    # Two values of traceparent are none (section 3.2); lists may be split (section 3.3.1): https://www.w3.org/TR/trace-context/
+    # Two values of traceparent are invalid (section 3.2); lists may be split (section 3.3.1): https://www.w3.org/TR/trace-context/
     state, baggage = (",".join(request.values(name)) for name in ("tracestate", "baggage"))
     return TraceContext(request.value("traceparent"), state, baggage)
 

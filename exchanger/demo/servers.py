@@ -69,7 +69,7 @@ async def echo(request: Request) -> Response:
 
 
 def add_arguments(parser: argparse.ArgumentParser, variable: str = "") -> None:
-    """Add the options that all servers have to ``parser``; ``variable`` names the one that stands for a missing ``--address``."""
+    """Add the options that all servers have to ``parser``; ``variable`` is the default for a missing ``--address``."""
     parser.add_argument(
         "--address",
         type=read_address,
@@ -81,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser, variable: str = "") -> None:
 
 
 async def run_server(name: str, handler: Handler, address: tuple[str, int], variables: Mapping[str, str]) -> int:
-    """Run a server on ``address``, say when it is ready, and return the exit status. Must be called in the main thread.
+    """Run a server on ``address``, print when it is ready, and return the exit status. Must be called in the main thread.
 
     OTEL_ ``variables`` say whether and where it exports spans, under ``name``.
     """

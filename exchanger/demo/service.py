@@ -1,7 +1,7 @@
 """The service as the demo starts it: through its documented environment, with issuer profiles and a policy folder.
 
-``python -m exchanger.demo.service`` is ``exchanger serve`` with a console that shows what is in tokens. It is the only way to such a
-console: no setting and no variable leads there, so none can be left set by mistake. The tokens of a demo are worth nothing.
+``python -m exchanger.demo.service`` is ``exchanger serve`` with a console that shows the claims of tokens. It is the only way to such a
+console: no setting and no variable enables it, so none can be left set by mistake. The tokens of a demo are worthless.
 """
 
 import importlib.resources
@@ -22,8 +22,8 @@ SERVICE_COMMAND = (sys.executable, "-m", "exchanger.demo.service")
 GRANTS_SCHEMA: Final = "grants.schema.json"
 _TENANCY = importlib.resources.files("exchanger.demo") / "tenancy"
 
-# What a Python program needs to start where this one did. Nothing else is handed on but OTEL_ variables (see below): a proxy variable of
-# the terminal would change what the demo shows.
+# What a Python program needs to start where this one did. Nothing else is passed on except OTEL_ variables (see below): a proxy variable of
+# the terminal would change the demo.
 _INHERITED = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONHOME", "PYTHONPATH", "TMPDIR", "VIRTUAL_ENV")
 
 
@@ -71,12 +71,12 @@ def sample_policy() -> list[Traversable]:
 
 
 def wrong_policy() -> list[Traversable]:
-    """Return the files of teams that make mistakes. Without ``sample_grants``, these mistakes are everybody's."""
+    """Return the files of teams that make mistakes. Without ``sample_grants``, these mistakes affect all teams."""
     return [_TENANCY / "brown.yaml", _TENANCY / "orange.yaml"]
 
 
 def sample_grants() -> str:
-    """Return the text of the grants file, for the teams of both; an editor looks for its schema beside it, as ``GRANTS_SCHEMA``."""
+    """Return the text of the grants file, for all teams; an editor looks for its schema next to it, as ``GRANTS_SCHEMA``."""
     return re.sub(r"(?<=\$schema=)\S+", f"./{GRANTS_SCHEMA}", (_TENANCY / "grants.yaml").read_text("utf-8"), count=1)
 
 

@@ -1,4 +1,4 @@
-"""What a demo consists of, as values: its ports and files, and its scenarios with the policy and issuer profiles that they need.
+"""The parts of a demo, as values: its ports and files, and its scenarios with the policy and issuer profiles that they need.
 
 There are two setups: one with the demo's own token endpoint, here, and one with a Keycloak (``keycloak.tokens``).
 """
@@ -58,16 +58,16 @@ class DemoSetup:
     """The scenarios of a demo and what they need.
 
     Attributes:
-        scenarios: what is shown; the first is one request, whose success means that everything is up.
-        policies: the policy files, by name.
-        profiles: the issuer profiles, which contain credentials.
-        token: returns the token of a subject.
-        target: returns what the scenarios run against.
-        token_port: port of the demo's own token endpoint, 0 if there is none.
-        grants: what each team may do, "" if there is no limit.
-        verify: judges tokens by their issuer's keys; ``None`` without keys.
-        remark: a sentence about the subject tokens, for those who copy them.
-        renewal: a shell command that sets ``TOKEN`` to a new one, "" if tokens outlive the demo.
+        scenarios: All of them; the first is one request, whose success means that everything is up.
+        policies: The policy files, by name.
+        profiles: The issuer profiles, which contain credentials.
+        token: Returns the token of a subject.
+        target: Returns what the scenarios run against.
+        token_port: Port of the demo's own token endpoint, 0 without one.
+        grants: What each team may do, "" without limits.
+        verify: Verifies tokens by their issuer's keys; ``None`` without keys.
+        remark: A sentence about the subject tokens, for users who copy them.
+        renewal: A shell command that sets ``TOKEN`` to a new one, "" if tokens outlive the demo.
     """
 
     scenarios: tuple[Scenario, ...]
@@ -129,7 +129,7 @@ async def started_on(nursery: trio.Nursery, server: Callable[..., Awaitable[obje
     """Start ``server`` in ``nursery``, and return its port: ``port``, or the one that it chose if that is 0.
 
     Raises:
-        DemoError: the port cannot be used.
+        DemoError: the port cannot be used
     """
     try:
         started: int = await nursery.start(server)

@@ -1,6 +1,6 @@
 """``exchanger fake-token-endpoint``: by the demo's own rules, or by the routes of a file.
 
-Exit status: as of the other servers; 2 if the file cannot be used. The Go project's variables stand for options that are left out.
+Exit status: as of the other servers; 2 if the file cannot be used. The Go project's variables are the defaults of options.
 """
 
 import argparse

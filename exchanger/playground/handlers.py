@@ -26,7 +26,7 @@ from exchanger.scenarios.target import ScenarioTarget
 
 # Runs and requests at once: a page has one at a time, and a few pages may be open.
 MAX_RUNS: Final = 4
-# Seconds for a run: the longest, an edit and back, takes two; one that waits for every bound of the gateway, some twenty.
+# Seconds for a run: the longest, an edit and its reversal, takes two; one that waits for every bound of the gateway, some twenty.
 RUN_S: Final = 30.0
 
 _BUSY: Final = error(429, "too many runs are in progress; try again in a moment", ("Retry-After", "1"))
@@ -44,13 +44,13 @@ class PlaygroundSettings:
     """What the playground works with.
 
     Attributes:
-        target: what scenarios run against.
-        scenarios: those on offer.
-        files: the policy files.
-        rules: how the service reads policy.
-        revision: numbers the versions of the policy that the service decides by; ``None`` if nobody knows, and nobody waits for one.
-        verify: judges tokens by their issuer's keys; ``None`` without keys, as with the demo's own token endpoint.
-        keycloak: whether the tokens are those of a real Keycloak.
+        target: What scenarios run against.
+        scenarios: Those on offer.
+        files: The policy files.
+        rules: How the service reads policy.
+        revision: Numbers the versions of the policy that the service decides by; ``None`` if unknown, and then nothing waits for one.
+        verify: Verifies tokens by their issuer's keys; ``None`` without keys, as with the demo's own token endpoint.
+        keycloak: Whether the tokens are those of a real Keycloak.
     """
 
     target: ScenarioTarget
@@ -65,11 +65,11 @@ class PlaygroundSettings:
 @final
 @attrs.define(eq=False)
 class Playground:
-    """The handlers of ``/lab``; ``running`` counts the runs that are under way."""
+    """The handlers of ``/lab``; ``running`` counts the runs in progress."""
 
     _settings: PlaygroundSettings
     running: int = attrs.field(default=0, init=False)
-    # For people and for scenarios that edit: each finds the file as it was before the other.
+    # For people and for scenarios that edit: each finds the file unchanged by the other.
     _editing: trio.Lock = attrs.field(factory=trio.Lock, init=False, repr=False)
     # A file of a megabyte takes a second to read; one at a time is as fast as all together.
     _reading: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1), init=False, repr=False)
@@ -87,7 +87,7 @@ class Playground:
         }
 
     async def scenarios(self, _request: Request) -> Response:
-        """List what can be run."""
+        """List the scenarios that can be run."""
         await trio.lowlevel.checkpoint()
         settings = self._settings
         gateway = settings.target.gateway.base_url
@@ -117,8 +117,8 @@ class Playground:
         return await self._bounded(one)
 
     async def policy(self, _request: Request) -> Response:
-        """Return the policy files as they are."""
-        # Nobody should go on from what a scenario writes while it edits.
+        """Return the current policy files."""
+        # A page must not start from what a scenario writes while it edits.
         async with self._editing:
             # Abandoned when cancelled: it only reads.
             texts = await SYSTEM.run_sync(self._settings.files.texts, abandon_on_cancel=True)

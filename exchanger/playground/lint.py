@@ -21,7 +21,7 @@ from exchanger.util.text import printable
 from exchanger.values.entry import Source
 from exchanger.values.selector import Selector
 
-# Problems reported for a file: more than anybody goes through before the next check.
+# Problems reported for a file: more than an author corrects before the next check.
 MAX_PROBLEMS: Final = 200
 # Characters of a reason or a name, as in the console.
 TEXT_LIMIT: Final = 1024
@@ -34,7 +34,7 @@ _names_document: Final = re.compile(r"document \d+").match
 @final
 @attrs.frozen
 class LintRules:
-    """The service's configuration: what it selects, the issuers that entries may refer to, the reach of regions, and the grants."""
+    """The service's configuration: its selectors, the issuers that entries may refer to, the reach of regions, and the grants."""
 
     namespaces: Selector
     configmaps: Selector
@@ -72,9 +72,9 @@ class Linted:
 
 
 def lint(name: str, text: str, others: Mapping[str, str], rules: LintRules) -> Linted:
-    """Check the file ``name`` with ``text``, beside the ``others`` of the folder, as ``exchanger check`` does. Never raises.
+    """Check the file ``name`` with ``text``, together with the ``others`` of the folder, as ``exchanger check`` does. Never raises.
 
-    Only what the service refuses is reported, and ConfigMaps that nothing selects: the folder is all that there is.
+    Only what the service refuses is reported, and ConfigMaps that nothing selects: the folder is the whole cluster.
     """
     data = encoded(text)
     if isinstance(data, NotSaved):
@@ -104,7 +104,7 @@ def lint(name: str, text: str, others: Mapping[str, str], rules: LintRules) -> L
 
 
 def objects_in(text: str) -> tuple[PolicyObject, ...] | None:
-    """Return the objects of a file with this text, ``None`` if it cannot be read; then the service keeps what it had."""
+    """Return the objects of a file with this text, ``None`` if it cannot be read; then the service keeps the previous ones."""
     data = encoded(text)
     if isinstance(data, NotSaved) or not text.strip():
         return None
@@ -113,7 +113,7 @@ def objects_in(text: str) -> tuple[PolicyObject, ...] | None:
 
 
 def _unreadable(read: UnreadableFile, file: ManifestFile) -> Iterator[LintProblem]:
-    """Yield what the service says of the file, and what it would say next."""
+    """Yield the problems that the service reports for the file, and would report next."""
     subject = "" if _names_document(read.reason) else "the file "
     found = [placed for placed in file.problems if placed.problem.code.severity is Severity.ERROR]
     place = found[0].place if found else NOWHERE

@@ -53,16 +53,16 @@ class PolicyFiles:
         return name in self.originals
 
     def texts(self) -> dict[str, str]:
-        """Return the files as they are now, "" for one that is gone or cannot be read."""
+        """Return the current files, "" for one that is gone or cannot be read."""
         return {name: self._text(name) for name in sorted(self.originals)}
 
     def save(self, name: str, text: str, version: str = "") -> NotSaved | ChangedElsewhere | None:
-        """Write ``text`` beside the file and rename it, so that no one reads half a document.
+        """Write ``text`` next to the file and rename it, so that no one reads half a document.
 
         With a ``version``, nothing is written if another page or an editor has changed the file since.
 
         Raises:
-            KeyError: there is no such file.
+            KeyError: there is no such file
         """
         if name not in self.originals:
             raise KeyError(name)
@@ -128,7 +128,7 @@ def revision_of(console: ConsoleProxy) -> Revision:
 
 
 async def in_force(before: int | None, revision: Revision) -> bool:
-    """Return whether a version after ``before`` is in force, as soon as it is, or after ``EFFECT_S`` if none is."""
+    """Return whether a version after ``before`` is in force, as soon as it is, or after ``EFFECT_S`` if there is none."""
     if before is None:
         return False
     with trio.move_on_after(EFFECT_S):

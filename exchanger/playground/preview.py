@@ -1,6 +1,6 @@
-"""What an edited policy file would change: example requests that are decided otherwise, found with the service's own engine. Pure.
+"""The effect of an edited policy file: example requests that are decided differently, found with the service's own engine. Pure.
 
-Examples are the scenarios' requests, and those of ``exchanger diff`` for the prefixes themselves. Others may be decided otherwise, too.
+Examples are the scenarios' requests, and those of ``exchanger diff`` for the prefixes themselves. Others may be decided differently, too.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -38,11 +38,11 @@ Request = tuple[str, str, str]
 
 
 def preview(name: str, text: str, saved: Mapping[str, str], rules: LintRules, calls: Iterable[GatewayCall]) -> Json:
-    """Return which examples ``text`` in the file ``name`` decides otherwise than the ``saved`` files of the folder. Never raises.
+    """Return the examples that ``text`` in the file ``name`` decides differently from the ``saved`` files of the folder. Never raises.
 
     Returns:
         ``examples``, the number of those that were compared, ``changes``, ``more`` that are not listed, and ``why_not``, a sentence if
-        nothing can be compared, else "".
+        nothing can be compared, otherwise "".
     """
     edited = objects_in(text)
     if edited is None or objects_in(saved.get(name, "")) is None:
@@ -80,7 +80,7 @@ def _change(request: Request, before: PolicySnapshot, after: PolicySnapshot) -> 
 
 
 def _effect(verdict: Verdict) -> tuple[str, TokenTarget | None, str]:
-    """Return what is done, for what token, and where its metadata is."""
+    """Return the action, the target of its exchange, and the address of its metadata."""
     match verdict:
         case NoMatch():
             return "no policy", None, ""

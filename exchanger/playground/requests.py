@@ -15,9 +15,9 @@ from exchanger.scenarios.tokens import Subject
 
 # The subject of a request with the user's own token.
 OWN: Final = "own"
-# What the effect of a text is compared with.
+# What an edited text is compared with.
 SAVED: Final = "saved"
-# Characters of all header values together; beside a token and the request line there is no room for more.
+# Characters of all header values together; with a token and the request line there is no room for more.
 MAX_HEADER_CHARACTERS: Final = 49_152
 
 _SUBJECTS: Final = {subject.value: subject for subject in Subject}
@@ -156,7 +156,7 @@ def _object(body: bytes) -> dict[str, object] | MalformedBody:
 
 
 def _texts(found: dict[str, object], required: tuple[str, ...], optional: dict[str, str]) -> dict[str, str] | MalformedBody:
-    """Return the fields, all texts, with the defaults of those that are left out. An unknown field is a mistake."""
+    """Return the fields, all texts, with defaults for missing ones. An unknown field is a mistake."""
     if found.keys() - {*required, *optional}:
         return MalformedBody("the body has a field that is not known here")
     texts = dict(optional)

@@ -33,7 +33,7 @@ class Reached(enum.Enum):
 @final
 @attrs.frozen
 class RequestedTarget:
-    """What a token is exchanged for, as in the token request (RFC 8693 section 2.1)."""
+    """The target of an exchange, as in the token request (RFC 8693 section 2.1)."""
 
     scope: str = ""
     resources: tuple[str, ...] = ()
@@ -50,14 +50,14 @@ class Exchanged:
 
 Upstream = Reached | Exchanged
 
-# Judges a token that the upstream saw instead of the one that was sent, which comes second.
+# Verifies a token that the upstream saw instead of the one that was sent, which is the second argument.
 Recognise = Callable[[str, str], Upstream]
 
 
 @final
 @attrs.frozen
 class ScenarioAnswer:
-    """What the client got; ``body`` is "" if the upstream answered, since ``upstream`` then says what was in it."""
+    """The client's result; ``body`` is "" if the upstream answered, since ``upstream`` then has its content."""
 
     status: int
     body: str = ""
@@ -67,7 +67,7 @@ class ScenarioAnswer:
 
 
 def exchanged_by_demo(seen: str, sent: str) -> Upstream:
-    """Return what the demo's token endpoint wrote into the token: which one it was exchanged for, by whom and for which target."""
+    """Return what the demo's token endpoint wrote into the token: the subject token, the client and the target."""
     claims = claims_of(seen)
     digest = hashlib.sha256(sent.encode()).hexdigest()[:16]
     if claims is None or claims.get("subject_token_sha256") != digest or claims.get("azp") != CLIENT_ID:
@@ -86,7 +86,7 @@ def relaxed(answer: ScenarioAnswer) -> ScenarioAnswer:
 
 
 def answer_of(response: Response, sent_token: str, recognise: Recognise = exchanged_by_demo) -> ScenarioAnswer:
-    """Return what ``response`` says of a request with ``sent_token`` ("" for none)."""
+    """Return the content of ``response`` to a request with ``sent_token`` ("" for none)."""
     body = response.body.decode("utf-8", "replace")
     upstream = _upstream_of(body, sent_token, recognise) if response.status == 200 else Reached.NOT  # noqa: PLR2004 - the echo's only status
     return ScenarioAnswer(
@@ -118,7 +118,7 @@ def describe_target(target: RequestedTarget) -> str:
 
 
 def exchanged_claims(response: Response) -> dict[str, object]:
-    """Return the claims of the token that the upstream saw, unjudged; empty if there is none."""
+    """Return the claims of the token that the upstream saw, not verified; empty without a token."""
     return claims_of(token_seen(response)) or {}
 
 
@@ -147,7 +147,7 @@ def _upstream_of(body: str, sent_token: str, recognise: Recognise) -> Upstream:
     if authorizations == (f"Bearer {sent_token}",):
         return Reached.WITH_ORIGINAL
     # The whole echo is searched, not only this header: a subject token must not reach the upstream under any name. What the echo decoded
-    # from the exchanged token is the issuer's own words; some make the subject token its own subject.
+    # from the exchanged token is the issuer's own text; some make the subject token its own subject.
     if sent_token and sent_token in json.dumps({name: value for name, value in json.loads(body).items() if name != CLAIMS}):
         return Reached.WITH_BOTH
     seen = bearer_of(authorizations[0]) if len(authorizations) == 1 else ""

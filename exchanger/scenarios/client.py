@@ -1,7 +1,7 @@
-"""One HTTP/1.1 request on a connection of its own, by httpx: for scenarios, and for the demo's questions to a Keycloak.
+"""One HTTP/1.1 request on a separate connection, by httpx: for scenarios, and for the demo's requests to a Keycloak.
 
-The request is sent byte for byte. httpx's client would resolve dots in a path, add headers and follow the environment's proxies; so this
-uses its transport, without any of that, and names the target apart from the URL.
+The request is sent byte for byte. httpx's client would resolve dots in a path, add headers and use the environment's proxies; so this uses
+its transport, without any of that, and passes the target separately from the URL.
 """
 
 import ssl
@@ -51,7 +51,7 @@ async def fetch_from(
     Raises:
         NoAnswerError: the connection was refused or cut, there was no answer within ``timeout``, or it was not valid HTTP.
     """
-    # Whoever passes no TLS context gets one that trusts nobody, and that is never used.
+    # Without a TLS context there is one that trusts no CA, and that is never used.
     transport = httpx.AsyncHTTPTransport(verify=tls or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), trust_env=False)
     extensions: dict[str, object] = {"target": request.target.encode("latin-1"), "timeout": httpx.Timeout(None).as_dict()}
     if tls is not None:
@@ -80,7 +80,7 @@ async def fetch_from(
 
 async def _body(answer: httpx.Response) -> bytes:
     body, size = bytearray(), 0
-    async for data in answer.aiter_raw():  # as it came: nothing here asks for compression
+    async for data in answer.aiter_raw():  # unchanged: nothing here asks for compression
         size += len(data)
         # The rest is read and dropped, for as long as the timeout allows: httpx's generators must not be left in the middle.
         body += data if size <= MAX_BODY else b""

@@ -38,7 +38,7 @@ USAGE: Final = 2
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 SIGNAL_STATUS: Final = 128
 
-# A variable of the Go project, and what it takes for true.
+# A variable of the Go project, and the values that it takes for true.
 _INSECURE: Final = "DEMO_INSECURE_SKIP_VERIFY"
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _MAX_FILE: Final = 1_048_576  # bytes; the reader's own bounds are far lower
@@ -132,7 +132,7 @@ def plan(options: ScenariosOptions, variables: Mapping[str, str]) -> tuple[tuple
 
 
 def option_problems(options: ScenariosOptions, variables: Mapping[str, str]) -> tuple[str, ...]:
-    """Return which options do not go together, with what variables stand for. A variable that is wrong is told by the run."""
+    """Return which options contradict each other, variables included. An invalid variable is reported by the run."""
     try:
         return _with_variables(options, variables).problems()
     except UsageError:
@@ -140,7 +140,7 @@ def option_problems(options: ScenariosOptions, variables: Mapping[str, str]) -> 
 
 
 def _with_variables(options: ScenariosOptions, variables: Mapping[str, str]) -> ScenariosOptions:
-    """Return ``options`` with what the Go project's variables say where an option says nothing."""
+    """Return ``options`` with the Go project's variables as defaults."""
     base_url, file = (variables.get(name, "").strip() for name in ("DEMO_BASE_URL", "DEMO_SCENARIO_CONFIG"))
     if base_url and options.base_url is None and not options.list:
         try:

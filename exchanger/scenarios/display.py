@@ -19,7 +19,7 @@ SHELL_NAMES: Final[Mapping[Subject, str]] = {
     Subject.VALID: "$TOKEN",
 }
 
-_DETAIL: Final = 7  # columns before what is told below a row
+_DETAIL: Final = 7  # columns before the details below a row
 RELAXED: Final = "With your own token, an exchange passes if the upstream sees another token than the one sent."
 
 
@@ -52,7 +52,7 @@ def table_head(columns: Columns, screen: Screen | None = None) -> str:
 
 
 def table_row(finding: Finding, columns: Columns, screen: Screen | None = None) -> str:
-    """Return ``finding`` as a line of the table, with lines of detail below where it is not as expected."""
+    """Return ``finding`` as a line of the table, with lines of detail below if the result is unexpected."""
     if screen is not None:
         return _styled_row(finding, columns, screen)
     begin = f"{padded(finding.name, columns.name)}  {padded(finding.expected, columns.expected)}"
@@ -100,7 +100,7 @@ def shell_line(scenario: Scenario) -> str:
         case PolicyEdit():
             edit = shlex.quote(f"s/{scenario.old}/{scenario.new}/")
             file = f'"$POLICY"/{scenario.file}'
-            # With a suffix, -i means the same to GNU's sed and the BSDs'. The file is put back whatever the gateway answers.
+            # With a suffix, -i means the same to GNU's sed and the BSDs'. The file is restored whatever the gateway answers.
             return f"sed -i.before {edit} {file} && sleep 1 && {curl_line(scenario.call)}; mv {file}.before {file}"
         case _:
             assert_never(scenario)
@@ -158,7 +158,7 @@ def list_as_json(scenarios: tuple[Scenario, ...]) -> str:
 
 
 def as_object(scenario: Scenario) -> dict[str, object]:
-    """Return what JSON says of a scenario."""
+    """Return the JSON of a scenario."""
     call = scenario.call
     return {
         "name": scenario.name,

@@ -1,6 +1,6 @@
-"""What an answer must have, as far as it is said: the expectation of a scenario in the Go project's format.
+"""The stated properties of an answer: the expectation of a scenario in the Go project's format.
 
-A ``ScenarioAnswer`` is compared whole; of an ``ExpectedAnswer``, whatever is empty is not compared.
+A ``ScenarioAnswer`` is compared as a whole; empty fields of an ``ExpectedAnswer`` are not compared.
 """
 
 import json
@@ -14,7 +14,7 @@ from exchanger.util.text import printable
 
 OK: Final = 200
 
-_SHOWN: Final = 200  # characters of what is not as expected
+_SHOWN: Final = 200  # characters of an unexpected text
 
 
 @final
@@ -40,7 +40,7 @@ class ExpectedAnswer:
         return printable(" ".join(part for part in parts if part))
 
     def differences(self, response: Response) -> tuple[str, ...]:
-        """Return what of ``response`` is not as expected, a line each; none has a token, and texts of the response are as they came."""
+        """Return the unexpected properties of ``response``, a line each; none has a token, and texts of the response are unchanged."""
         body = response.body.decode("utf-8", "replace")
         authorization = next(iter(authorizations_seen(body) or ()), "")
         found = [

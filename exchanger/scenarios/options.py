@@ -114,7 +114,7 @@ def _stats_url(text: str) -> GatewayEndpoint:
 
 
 def _split(text: str) -> SplitResult:
-    """Return the parts of a URL. It is not repeated where it is wrong: it may hold credentials."""
+    """Return the parts of a URL. An invalid one is not repeated: it may contain credentials."""
     try:
         parts = urlsplit(text)
         usable = parts.scheme in _PORTS and parts.hostname and parts.port != 0 and text.isascii() and text.isprintable()

@@ -35,9 +35,9 @@ from exchanger.yaml.reader import UnreadableYaml, YamlLimits, read_nodes, read_s
 from exchanger.yaml.text_rules import TextRule
 
 VERSION: Final = "v1"
-# Far more than anybody waits for.
+# Far longer than any user waits.
 MAX_SCENARIOS: Final = 1_000
-# Equal requests, each on a connection of its own: enough to show sharing, and not a load test.
+# Equal requests, each on its own connection: enough to show sharing, and not a load test.
 MAX_AT_ONCE: Final = 100
 
 _LIMITS: Final = YamlLimits(size=262_144, values=65_536, depth=12)

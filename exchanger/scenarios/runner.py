@@ -29,9 +29,9 @@ UNSEEN_EDIT: Final = "what your own token is exchanged for cannot be seen, so an
 @final
 @attrs.frozen
 class Finding:
-    """The result of a scenario: one line of the table, ``elapsed`` in seconds; ``details`` explain what is not as expected.
+    """The result of a scenario: one line of the table, ``elapsed`` in seconds; ``details`` explain unexpected results.
 
-    ``asked`` are its requests; of the many that look for an edit, the last ones. ``skipped`` says why it was not run; it is then ok.
+    ``asked`` are its requests; of the many that wait for an edit, the last ones. ``skipped`` says why it was not run; it is then ok.
     """
 
     name: str
@@ -79,7 +79,7 @@ def is_exchanged(scenario: OneRequest | LooseRequest, response: Response, sent: 
 
 
 async def run_scenario(scenario: Scenario, target: ScenarioTarget) -> Finding:
-    """Run ``scenario``; whatever goes wrong is in the finding."""
+    """Run ``scenario``; any failure is part of the finding."""
     expected = summary(scenario, lenient=target.lenient)
     started = trio.current_time()
     ran = target.why_not(scenario.call) or await _run(scenario, target)
@@ -116,7 +116,7 @@ async def _loose_request(scenario: LooseRequest, target: ScenarioTarget) -> _Out
     asked = await target.send(call, target.token(call))
     if asked.response is None:
         return _Outcome(_clean(asked.problem, asked), (f"expected {expected}",), (asked,))
-    if call.literal:  # where a user's own token is sent instead, the upstream is expected to see that one
+    if call.literal:  # if a user's own token is sent instead, the upstream is expected to see that one
         expected = attrs.evolve(expected, authorization=expected.authorization.replace(call.literal, asked.sent))
     details = tuple(_clean(line, asked) for line in expected.differences(asked.response))
     return _Outcome(_words(answer_of(asked.response, asked.sent, differs), asked), details, (asked,))
@@ -127,7 +127,7 @@ async def _equal_requests(scenario: EqualRequests, target: ScenarioTarget) -> _O
         return NO_STATS
     if target.fresh is None:
         return NO_FRESH_USER
-    user = f"equal-{SYSTEM.entropy(4).hex()}"  # a subject of its own, so that its count is that of this run alone
+    user = f"equal-{SYSTEM.entropy(4).hex()}"  # a separate subject, so that its count is that of this run alone
     token = target.fresh(user).token(scenario.call.subject)
     all_asked: list[AnsweredCall] = []
 
@@ -220,12 +220,12 @@ def _words(got: ScenarioAnswer | str, asked: AnsweredCall) -> str:
 
 
 def _clean(text: str, asked: AnsweredCall) -> str:
-    """Return ``text`` fit for a terminal, once more without tokens: an answer's JSON may have escaped them."""
+    """Return ``text`` fit for a terminal, checked again for tokens: an answer's JSON may have escaped them."""
     return printable(without_tokens(text, asked.sent))
 
 
 def _shown(got: ScenarioAnswer | str, asked: AnsweredCall) -> ScenarioAnswer | str:
-    """Return what was got without tokens, before it is cut to a length at which they could no longer be recognised."""
+    """Return the result without tokens, before it is cut to a length at which they could no longer be recognised."""
     if isinstance(got, str):
         return got
     return attrs.evolve(
@@ -252,7 +252,7 @@ def _read(file: Path) -> str:
 
 
 def _replace(file: Path, text: str) -> None:
-    """Write ``text`` beside ``file`` and rename it, so that no one reads half a document."""
+    """Write ``text`` next to ``file`` and rename it, so that no one reads half a document."""
     written = file.with_name(f".{file.name}.new")
     written.write_bytes(text.encode())
     written.replace(file)

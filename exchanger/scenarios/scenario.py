@@ -50,9 +50,9 @@ class GatewayCall:
     """One request to the gateway.
 
     Attributes:
-        literal: the token itself, if the scenario has it; hidden from repr.
-        signed: whether the token has to be one that a real issuer has signed, or one made from it.
-        grants: whether it is about the teams and grants that the local demo has.
+        literal: The token itself, if the scenario has it; hidden from repr.
+        signed: Whether the token must be signed by a real issuer, or derived from such a token.
+        grants: Whether it is about the teams and grants of the local demo.
     """
 
     host: str

@@ -1,6 +1,6 @@
-"""What scenarios run against: a gateway, tokens for it, and whatever else can be seen or changed there.
+"""The target of scenarios: a gateway, tokens for it, and what else can be seen or changed there.
 
-Each request has its own trace context (https://www.w3.org/TR/trace-context/), by which logs, traces and the console find it again.
+Each request has its own trace context (https://www.w3.org/TR/trace-context/), by which logs, traces and the console identify it.
 """
 
 import ssl
@@ -23,7 +23,7 @@ from exchanger.values.trace import SAMPLED, parse_traceparent
 # Seconds for one request: more than a gateway's second for the service and its five for the upstream.
 REQUEST_TIMEOUT: Final = 8.0
 
-# What the demo's own tokens can be: without a signature there is none to be wrong.
+# The possible kinds of the demo's own tokens: without signatures none can be wrong.
 UNSIGNED_SUBJECTS: Final = frozenset({Subject.NONE, Subject.VALID, Subject.EXPIRED})
 
 _TRACEPARENT: Final = "traceparent"
@@ -64,21 +64,21 @@ class AnsweredCall:
 @final
 @attrs.frozen
 class ScenarioTarget:
-    """What scenarios run against. A scenario that needs something that is ``None`` here is skipped.
+    """The target of scenarios. A scenario that needs something that is ``None`` here is skipped.
 
     Attributes:
-        gateway: where requests are sent.
-        subjects: returns the token for a subject, "" for ``NONE``. A user's own token is the same for every other subject.
-        made: the subjects whose tokens are what their names say; a scenario for another one is skipped.
-        fresh: makes tokens for a user with this name, whom nobody has asked for yet, to count token requests.
-        stats: host and port of the token endpoint, whose ``/stats`` has the number of token requests of each user.
-        policy: the folder with the policy files to edit.
-        lenient: the token is the user's own, and its issuer is unknown: an exchanged token is one that differs from what was sent.
-        timeout: seconds for one request.
-        recognise: judges a token that the upstream saw instead of the one that was sent.
-        signed: whether the tokens are those of a real issuer.
-        grants: whether the teams and grants of the local demo are in force.
-        recorded: whether requests ask for their trace to be recorded; otherwise that is the gateway's choice.
+        gateway: Where requests are sent.
+        subjects: Returns the token for a subject, "" for ``NONE``. A user's own token is the same for every other subject.
+        made: The subjects whose tokens are what their names say; a scenario for another one is skipped.
+        fresh: Makes tokens for a user with this name, for whom none was requested yet, to count token requests.
+        stats: Host and port of the token endpoint, whose ``/stats`` has the number of token requests of each user.
+        policy: The folder with the policy files to edit.
+        lenient: The token is the user's own, and its issuer is unknown: an exchanged token is one that differs from the one sent.
+        timeout: Seconds for one request.
+        recognise: Verifies a token that the upstream saw instead of the one that was sent.
+        signed: Whether the tokens are those of a real issuer.
+        grants: Whether the teams and grants of the local demo are in force.
+        recorded: Whether requests ask for their trace to be recorded; otherwise the gateway decides.
     """
 
     gateway: Gateway
@@ -132,7 +132,7 @@ class ScenarioTarget:
         return AnsweredCall(call, trace_id, token, response, problem, trio.current_time() - started)
 
     def judge(self, asked: AnsweredCall) -> ScenarioAnswer | str:
-        """Return what the answer says, or why there is none."""
+        """Return the content of the answer, or why there is none."""
         return asked.problem if asked.response is None else answer_of(asked.response, asked.sent, self.recognise)
 
 

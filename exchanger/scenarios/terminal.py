@@ -13,13 +13,13 @@ _ERASE: Final = "\r\x1b[K"  # to the start of the line, and clear it (ECMA-48 EL
 
 
 class TextOutput(Protocol):
-    """Where text is written: the part of a text stream that is needed."""
+    """The part of a text stream that is needed for writing."""
 
     def write(self, text: str, /) -> int:
         """Take ``text``."""
 
     def flush(self) -> None:
-        """Pass on what was taken."""
+        """Flush what was written."""
 
     def isatty(self) -> bool:
         """Whether it is a terminal."""
@@ -37,7 +37,7 @@ class Progress:
     _frame: int = 0
 
     def screen(self, variables: Mapping[str, str]) -> Screen | None:
-        """Return the terminal, ``None`` if it is none that shows colours; ``variables`` may say so."""
+        """Return the terminal, ``None`` if it does not show colours; ``variables`` may say so."""
         return Screen.on(self._out, variables)
 
     def begin(self, step: str) -> None:
@@ -61,7 +61,7 @@ class Progress:
         self._step = ""
 
     def say(self, text: str) -> None:
-        """Write ``text`` on lines of its own, ending an unfinished step's line."""
+        """Write ``text`` on separate lines, ending an unfinished step's line."""
         if self._step and self._out.isatty():
             self._write("\n")
         self._step = ""

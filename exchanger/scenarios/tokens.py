@@ -35,7 +35,7 @@ class Subject(enum.Enum):
 @final
 @attrs.frozen
 class Subjects:
-    """The subject tokens. They are good for nothing outside the demo, but tokens all the same: hidden from repr."""
+    """The subject tokens. They are worthless outside the demo, but still tokens: hidden from repr."""
 
     valid: str = attrs.field(repr=False)
     expired: str = attrs.field(repr=False)

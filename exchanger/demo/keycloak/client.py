@@ -28,7 +28,7 @@ _FORM: Final = ("Content-Type", "application/x-www-form-urlencoded")
 _JSON: Final = ("Content-Type", "application/json")
 _EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
 _ERRORS: Final = frozenset({"access_denied", "invalid_client", "invalid_grant", "invalid_request", "unauthorized_client"})
-_SHORTEST: Final = 1.0  # seconds: what a token lives for at least, so that nobody asks for new ones all the time
+_SHORTEST: Final = 1.0  # seconds: the shortest life of a token, so that new ones are not requested all the time
 
 
 @final
@@ -79,7 +79,7 @@ class KeycloakClient:
         _issued(await self._token_request(self.realm.name, form, basic), f"the realm {self.realm.name} does not exchange tokens")
 
     async def create_realm(self, admin_password: str) -> None:
-        """Have the administrator take in the realm; one that is there already stays as it is."""
+        """Have the administrator import the realm; an existing one is not changed."""
         admin = await self._user_token("master", "admin-cli", ADMIN, admin_password)
         headers = (_JSON, ("Authorization", f"Bearer {admin.token}"))
         response = await self._ask("POST", f"{self.address.path}/admin/realms", headers, realm_document().encode())
@@ -103,7 +103,7 @@ class KeycloakClient:
 
 
 def _issued(response: Response, otherwise: str) -> Issued:
-    """Return the token in a token response; a refusal is told by its error code, if that is a known one, and never by its text."""
+    """Return the token in a token response; a refusal is reported by its error code, if that is a known one, and never by its text."""
     said = _object(response)
     token, lifetime = said.get("access_token"), said.get("expires_in")
     if response.status != 200 or not isinstance(token, str) or not isinstance(lifetime, int):  # noqa: PLR2004 - the only success

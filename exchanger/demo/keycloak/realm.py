@@ -42,7 +42,7 @@ class KeycloakAddress:
 
     @property
     def authority(self) -> str:
-        """Host and port, without the scheme's usual port, which nobody names either: Keycloak makes its issuer of what it is called."""
+        """Host and port, without the scheme's default port, which clients omit, too: Keycloak derives its issuer from it."""
         authority = format_address(self.host, self.port)
         return authority.removesuffix(f":{self.port}") if self.port == _PORTS[self.scheme] else authority
 
@@ -69,11 +69,11 @@ class Realm:
     default_scopes: frozenset[str] = frozenset({"email", "profile"})  # what Keycloak gives to every client of a new realm, and tokens name
 
     def path(self, address: KeycloakAddress) -> str:
-        """Return what the paths of its endpoints begin with."""
+        """Return the common beginning of its endpoints' paths."""
         return f"{address.path}/realms/{self.name}"
 
     def issuer(self, address: KeycloakAddress) -> str:
-        """Return who its tokens say has issued them, and what the URLs of its endpoints begin with."""
+        """Return its tokens' issuer, which is also the common beginning of its endpoints' URLs."""
         return f"{address}/realms/{self.name}"
 
 
@@ -109,7 +109,7 @@ def policy_text() -> str:
 
 
 def read_address(text: str) -> KeycloakAddress | None:
-    """Read the address of a Keycloak, ``None`` if it is none: http or https, without credentials, query and fragment."""
+    """Read the address of a Keycloak, ``None`` if it is invalid: http or https, without credentials, query and fragment."""
     try:
         parts = urlsplit(text)
         host, port = parts.hostname, parts.port

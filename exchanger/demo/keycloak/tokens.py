@@ -23,7 +23,7 @@ from exchanger.util.regular_file import unreadable
 
 # Seconds until the realm is asked again after it did not answer; until then, the old tokens stay.
 RETRY: Final = 5.0
-# Seconds after its end when a token is expired for everybody: its times are whole seconds.
+# Seconds after its expiry when a token is expired for every verifier: its times are whole seconds.
 PAST: Final = 1.0
 # Bytes of the file with the administrator's password.
 MAX_PASSWORD: Final = 4_096
@@ -34,7 +34,7 @@ class RealmClient(Protocol):
 
     @property
     def realm(self) -> Realm:
-        """What is in the realm."""
+        """The content of the realm."""
 
     async def log_in(self, client: str = APP) -> Issued:
         """Return a token that the user gets through ``client``."""
@@ -49,7 +49,7 @@ class RealmClient(Protocol):
 @final
 @attrs.define(eq=False)
 class RealmTokens:
-    """The subject tokens, and a judge of those that the upstream sees. Useful once ``run`` has started.
+    """The subject tokens, and a verifier of those that the upstream sees. Useful once ``run`` has started.
 
     ``renewed`` counts renewals, ``failures`` those that failed in succession.
     """
@@ -72,7 +72,7 @@ class RealmTokens:
         return self.judge(token)
 
     def judge(self, token: str) -> TokenVerification:
-        """Verify ``token`` with the realm's keys, as far as they are known."""
+        """Verify ``token`` with the realm's known keys."""
         return verify(token, self._keys, self.issuer, self._wall_clock())
 
     def recognise(self, seen: str, sent: str) -> Upstream:
@@ -90,7 +90,7 @@ class RealmTokens:
         """Get tokens, ``started()`` once they can be used, and renew them in time until cancelled.
 
         Raises:
-            DemoError: there are none to begin with.
+            DemoError: the first tokens cannot be had
         """
         brief = await self.client.log_in(APP_BRIEF)
         expired_at = trio.current_time() + brief.lifetime + PAST
@@ -119,7 +119,7 @@ async def open_realm(nursery: trio.Nursery, client: KeycloakClient, admin_passwo
     """Start the realm's tokens in ``nursery``; with an administrator's password, create the realm if it is missing.
 
     Raises:
-        DemoError: there is no such realm, or it is not what the demo needs.
+        DemoError: there is no such realm, or it is not what the demo needs
     """
     issuer = await client.issuer()
     if issuer is None and admin_password is not None:

@@ -22,7 +22,7 @@ from exchanger.util.text import bounded
 MAX_TOKEN: Final = 65_536
 # Keys of a set that are read; a realm has two, and a few more while it rotates them.
 MAX_KEYS: Final = 64
-# RFC 7518 section 3.3 forbids fewer; more take long, and nobody has them.
+# RFC 7518 section 3.3 forbids fewer; more take long, and are not used in practice.
 RSA_BITS: Final = range(2048, 8193)
 # A public exponent is 65537; a large one makes verifying slow.
 MAX_EXPONENT: Final = 1 << 32

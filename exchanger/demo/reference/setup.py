@@ -71,7 +71,7 @@ def reference_setup(token_port: int) -> DemoSetup:
 
 
 def with_keycloak(setup: DemoSetup, keycloak: DemoSetup, realm: Realm, address: KeycloakAddress) -> DemoSetup:
-    """Return the reference ``setup`` with what the ``keycloak`` setup knows of its realm's tokens."""
+    """Return the reference ``setup`` with the realm's tokens of the ``keycloak`` setup."""
 
     def target(ports: DemoPorts) -> ScenarioTarget:
         return attrs.evolve(keycloak.target(ports), recognise=differs)

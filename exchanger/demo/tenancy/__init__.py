@@ -1,1 +1,1 @@
-"""Teams that make mistakes, and the grants that keep these mistakes their own: policy files of their own, beside the sample policy."""
+"""Teams that make mistakes, and the grants that keep these mistakes from affecting others: separate policy files."""

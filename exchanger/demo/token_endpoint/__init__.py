@@ -1,1 +1,1 @@
-"""Fake token endpoints: one that answers by rules of its own, and one that answers by the routes of a file."""
+"""Fake token endpoints: one that answers by its own rules, and one that answers by the routes of a file."""

@@ -1,7 +1,7 @@
 """A fake token endpoint (RFC 8693): issues unsigned tokens that show what was exchanged, or fails as its rules say.
 
-It checks the client's credentials and the subject token's expiry, and counts requests by subject and target at ``GET /stats``. It is made
-to be looked through and protects nothing.
+It checks the client's credentials and the subject token's expiry, and counts requests by subject and target at ``GET /stats``. It is meant
+to be inspected, and protects nothing.
 """
 
 import base64
@@ -23,7 +23,7 @@ from exchanger.net.network import SYSTEM
 from exchanger.scenarios.answer import RequestedTarget
 from exchanger.scenarios.tokens import CLIENT_ID, encode
 
-CLIENT_SECRET = "not-a-secret: the demo's/own+words"  # with characters that tell form-urlencoding (RFC 6749 section 2.3.1) from none
+CLIENT_SECRET = "not-a-secret: the demo's/own+words"  # with characters that show whether it was form-urlencoded (RFC 6749 section 2.3.1)
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:token-exchange"  # RFC 8693 section 2.1
 ISSUER = "https://issuer.example.com"
 TOKEN_LIFETIME = 300  # seconds, as issuers like for access tokens

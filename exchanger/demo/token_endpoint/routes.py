@@ -78,7 +78,7 @@ class TokenRoute:
 @final
 @attrs.frozen
 class TokenRoutes:
-    """The routes in their order, and what is answered where none matches."""
+    """The routes in their order, and the answer if none matches."""
 
     routes: tuple[TokenRoute, ...]
     default: Behaviour = _UNKNOWN

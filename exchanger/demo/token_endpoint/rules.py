@@ -14,7 +14,7 @@ ACCESS_TOKEN_TYPE = "urn:ietf:params:oauth:token-type:access_token"  # RFC 8693 
 REFRESH_TOKEN_TYPE = "urn:ietf:params:oauth:token-type:refresh_token"  # same
 
 SLOW_ANSWER = 3.0  # seconds: far beyond the 750 ms that the service waits, and the 1 s that the gateway waits for the service
-SHARED_ANSWER = 0.3  # seconds: long enough for ten requests to meet, and well below the 500 ms in which headers have to arrive
+SHARED_ANSWER = 0.3  # seconds: long enough for ten requests to meet, and well below the 500 ms within which headers must arrive
 
 
 @final
@@ -42,7 +42,7 @@ class Refuse:
 @final
 @attrs.frozen
 class Fail:
-    """An answer that is not an OAuth message: ``body`` as it is, sent as JSON whether it is any or not."""
+    """An answer that is not an OAuth message: ``body`` unchanged, sent as JSON whether it is valid or not."""
 
     status: int
     body: str
@@ -77,7 +77,7 @@ SLOW_PATH = "/slow/token"
 MALFORMED_PATH = "/malformed/token"
 TOKEN_PATHS = (TOKEN_PATH, SLOW_PATH, MALFORMED_PATH)
 
-NOT_A_BEARER = "N_A"  # RFC 8693 section 2.2.1: what token_type says of a token that is not an access token
+NOT_A_BEARER = "N_A"  # RFC 8693 section 2.2.1: the token_type of a token that is not an access token
 
 RULES = (
     Rule(Issue(delay=SLOW_ANSWER), path=SLOW_PATH),
@@ -94,5 +94,5 @@ RULES = (
 
 
 def behaviour_for(path: str, target: RequestedTarget) -> Behaviour:
-    """Return what the first matching rule says; success where none matches."""
+    """Return the first matching rule's behaviour; success if none matches."""
     return next((rule.behaviour for rule in RULES if rule.matches(path, target)), Issue())

@@ -1,1 +1,1 @@
-"""Scenario files of the Go project: how its YAML libraries read fields, its templates, and what a file says."""
+"""Scenario files of the Go project: how its YAML libraries read fields, its templates, and the file's content."""

@@ -13,7 +13,7 @@ def texts(*names: str) -> tuple[Field, ...]:
 
 
 def as_go_reads(node: Node, table: Table, *, any_case: bool = False) -> Node:
-    """Return what is left of ``node``; with ``any_case``, names in any case are the same field, and the last one counts."""
+    """Return ``node`` without ignored parts; with ``any_case``, names in any case are the same field, and the last one counts."""
     if not isinstance(node, Mapping):
         return Mapping((), node.line, node.column) if is_null(node) else node
     known = {name.lower() if any_case else name: field for name, field in table.fields.items()}

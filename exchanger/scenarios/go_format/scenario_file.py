@@ -25,7 +25,7 @@ DEFAULT_BASE_URL: Final = "https://httpbin.int.kube"
 DEFAULT_NAMESPACE_PREFIX: Final = "service"
 DEFAULT_SYSTEM_NAMESPACE: Final = "ext-authz-token-exchange-e2e"
 
-# What ``request.token.prefill`` may say beside ``literal``: tokens that only a Keycloak can issue, or that are made from one of those.
+# Values of ``request.token.prefill`` besides ``literal``: tokens that only a Keycloak can issue, or that are derived from one of those.
 _SIGNED: Final[Map[str, Subject]] = {
     "keycloak-subject": Subject.VALID,
     "keycloak-expired-subject": Subject.EXPIRED,
@@ -34,7 +34,7 @@ _SIGNED: Final[Map[str, Subject]] = {
     "keycloak-untrusted-issuer": Subject.FOREIGN,
 }
 _PREFILLS: Final = ("none", "literal", *_SIGNED)
-# The fields that tell this format from the other one, which has ``watch`` in each scenario.
+# The fields that distinguish this format from the other one, which has ``watch`` in each scenario.
 _OWN_FIELDS: Final = frozenset({"behavior", "exchange", "policy", "summary"})
 _TOKEN_FIELDS: Final = frozenset({"bearer", "token"})
 _REQUEST_FIELDS: Final = Table.of(
@@ -55,9 +55,9 @@ _SCENARIO_FIELDS: Final = Table.of(
     ),
 )
 _FILE_FIELDS: Final = Table.of(*texts("version"), Field("scenarios", FieldType.MAPPINGS, fields=_SCENARIO_FIELDS))
-# Characters that Go's URL.JoinPath leaves as they are; it escapes the others, a question mark among them.
+# Characters that Go's URL.JoinPath does not escape; it escapes the others, a question mark among them.
 _SAFE_IN_PATH: Final = "/%-_.~$&+,:;=@!'()*[]"
-# Headers that Go's HTTP client replaces or leaves out, and those about the connection, which are the client's own here too.
+# Headers that Go's HTTP client replaces or omits, and those about the connection, which belong to the client here, too.
 _NOT_SENT: Final = frozenset(
     {"host", "connection", "content-length", "expect", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
 )
@@ -66,7 +66,7 @@ _NOT_SENT: Final = frozenset(
 @final
 @attrs.frozen
 class GoValues:
-    """What a template may name. ``bearer_token`` is hidden from repr."""
+    """The names in a template. ``bearer_token`` is hidden from repr."""
 
     base_url: str = DEFAULT_BASE_URL
     namespace_prefix: str = DEFAULT_NAMESPACE_PREFIX
@@ -75,7 +75,7 @@ class GoValues:
 
     @classmethod
     def of(cls, variables: Map[str, str], base_url: str = "", namespace_prefix: str = "", system_namespace: str = "") -> "GoValues":
-        """Return what the options say, else the variables, else the defaults."""
+        """Return the options' values, otherwise those of variables, otherwise the defaults."""
 
         def variable(name: str) -> str:
             return variables.get(name, "").strip()
@@ -124,7 +124,7 @@ def _pairs(node: Node | None) -> dict[str, Node]:
 
 
 def read_go_scenarios(root: Node, values: GoValues, findings: Findings) -> tuple[LooseRequest, ...]:
-    """Return the scenarios in ``root``; what is wrong goes to ``findings``."""
+    """Return the scenarios in ``root``; problems go to ``findings``."""
     file = Fields.of(root if is_null(root) else as_go_reads(root, _FILE_FIELDS, any_case=True), FILE, _FILE_FIELDS, findings)
     if file is None:
         return ()
@@ -189,7 +189,7 @@ def _call(fields: Fields, values: GoValues) -> GatewayCall:
 
 
 def _token(fields: Fields) -> tuple[Subject, str, bool]:
-    """Return the subject, the token itself if the file has it, and whether it has to be a Keycloak's."""
+    """Return the subject, the token itself if the file has it, and whether it must be a Keycloak's."""
     token = fields.inner("token")
     prefill, value, older = token.written("prefill"), token.written("value"), fields.written("bearer")
     if not prefill and not value:  # files before ``token`` say ``bearer``

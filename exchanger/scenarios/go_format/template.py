@@ -12,7 +12,7 @@ import attrs
 
 from exchanger.util.text import quoted
 
-# Characters that fields and literals add, all together: what a scenario file may have in all.
+# Characters that fields and literals add in total: the most that a scenario file may have.
 MAX_INSERTED: Final = 1_048_576
 
 _SPACE: Final = " \t\r\n"  # what trim markers remove
