@@ -16,10 +16,10 @@ import pytest
 
 from tests.tools import find_tool
 
-# Seconds until a server is ready. Keycloak takes fifteen on an idle machine, with a new database in memory.
+# Seconds until a server is ready. Keycloak takes fifteen on an idle machine for its first start.
 READY_S: Final = 240.0
-# Seconds until it has ended after SIGTERM; it takes one.
-ENDING_S: Final = 30.0
+# Seconds until it has ended after SIGTERM; it takes one, and ten where it archives its classes.
+ENDING_S: Final = 90.0
 # Seconds between two looks.
 POLL_S: Final = 0.2
 

@@ -19,6 +19,7 @@ from tests.e2e.keycloak import ADMIN_PASSWORD
 TOKENS: Final = "protocol/openid-connect/token"
 USER: Final = "alice"
 PASSWORD: Final = "alice-of-the-realm"
+KEYS: Final = "org.keycloak.keys.KeyProvider"
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
@@ -153,7 +154,7 @@ class Realm:
             "priority": [str(priority)],
             **{name: [value] for name, value in config.items()},
         }
-        component = {"name": f"{provider}-{priority}", "providerId": provider, "providerType": "org.keycloak.keys.KeyProvider"}
+        component = {"name": f"{provider}-{priority}", "providerId": provider, "providerType": KEYS}
         self.ask("POST", "/components", {**component, "config": members})
         (kid,) = {key["kid"] for key in self.ask("GET", "/keys")["keys"]} - known
         assert isinstance(kid, str)
@@ -182,8 +183,13 @@ def make_realm(administrator: Administrator, name: str, clients: Iterable[Mappin
         "lastName": "Example",
         "credentials": [{"type": "password", "value": PASSWORD, "temporary": False}],
     }
+    key = rsa.generate_private_key(65537, 2048)
+    # Without keys in the document, it would make some, which takes Java a second.
+    keys = [
+        {"name": "own", "providerId": "rsa", "config": {"priority": ["1000"], "privateKey": [pem_of(key)], "algorithm": ["RS256"]}},
+        {"name": "hmac", "providerId": "hmac-generated", "config": {"algorithm": ["HS512"]}},
+        {"name": "aes", "providerId": "aes-generated", "config": {}},
+    ]
     document = {"realm": name, "enabled": True, "sslRequired": "none", "users": [user], "clients": list(clients), **more}
-    administrator.ask("POST", "", document)
-    realm = Realm(administrator, name, rsa.generate_private_key(65537, 2048))
-    realm.add_key("rsa", 1000, privateKey=pem_of(realm.key), algorithm="RS256")
-    return realm
+    administrator.ask("POST", "", {**document, "components": {KEYS: keys}})
+    return Realm(administrator, name, key)
