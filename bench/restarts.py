@@ -3,7 +3,7 @@
 Usage: python bench/restarts.py [--count 20] [--only restarts|rotations] [--mode ext_authz|ext_proc]
 
 For each run it prints the number of requests and of wrong answers, with the first three of them and when they came. The exit status is 1 if
-there were any. The tests do the same with a count of six and pauses between requests.
+there were any. The tests do the same with a count of four and pauses between requests.
 """
 
 import argparse

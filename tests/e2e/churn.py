@@ -34,8 +34,8 @@ from tests.e2e.gateway import (
 from tests.ports import free_port
 
 LOAD_TASKS: Final = 8
-# Seconds between an answer and the next request of a task: some 150 requests a second, which leave the machine to other tests.
-PAUSE_S: Final = 0.05
+# Seconds between an answer and the next request of a task: some 75 requests a second, which leave the machine to other tests.
+PAUSE_S: Final = 0.1
 # Seconds for one answer under load, on a machine that stalls.
 ANSWER_S: Final = 20.0
 # Seconds until new connections must see a new certificate, on a loaded machine.
@@ -45,8 +45,8 @@ SILENCE_S: Final = 0.5
 # Lines of the gateway's log that a failure shows.
 SAID: Final = 40
 # Requests that must have been sent per restart and per rotation, or there was no load to speak of.
-A_RESTART: Final = 100
-A_ROTATION: Final = 20
+A_RESTART: Final = 50
+A_ROTATION: Final = 10
 
 _LOAD: Final = tuple(
     scenario

@@ -16,8 +16,8 @@ from tests.e2e.gateway import until_serving
 
 pytestmark = pytest.mark.envoy
 
-# Three by either way; ``bench/restarts.py`` makes twenty.
-ROTATIONS: Final = 6
+# Two by either way; ``bench/restarts.py`` makes twenty.
+ROTATIONS: Final = 4
 each_way = pytest.mark.parametrize(
     ("mode", "mutual"), [(FilterMode.EXT_AUTHZ, True), (FilterMode.EXT_PROC, False)], ids=["ext_authz-mtls", "ext_proc-tls"]
 )
