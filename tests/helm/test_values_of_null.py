@@ -73,8 +73,9 @@ def parts(values: Given, path: PathOf = ()) -> Iterator[PathOf]:
             yield from parts(value, (*path, name))
 
 
+@cache
 def defaults(chart: Path) -> Given:
-    found: Given = yaml.safe_load((chart / "values.yaml").read_text())
+    found: Given = yaml.load((chart / "values.yaml").read_text(), yaml.CSafeLoader)
     return found
 
 
