@@ -46,17 +46,17 @@ GATHER_S: Final = 0.03
 SLICE: Final = 100
 # Granted areas of a namespace that are worked out on the event loop, in 1 ms; more of them in a thread.
 INLINE_AREAS: Final = 100
-# Claims of documents that have left, swept up without a look at what else there is to do: 0.1 s of a thread. What a version lacks is also
-# given back to the system when the one before it goes, in 5 ms during which nothing else runs.
+# Claims of leaving documents that are swept in one step, whatever else there is to do: 0.1 s of a thread. The memory of a version is also
+# returned to the system when its predecessor goes, in 5 ms during which nothing else runs.
 SWEPT_CLAIMS: Final = 4_000
 # Seconds of CPU for one namespace that the first version waits for: ten of the most expensive documents. The rest is closed until it is
 # read, so that nobody keeps the service from starting.
 FIRST_BUDGET_S: Final = 10.0
-# Seconds for which a version is held while anything is unread: what is withdrawn is gone within two seconds, whatever others put meanwhile.
+# Seconds for which a version is held while anything is unread: a withdrawal takes effect within two seconds, whatever other namespaces do.
 # A document of 5,000 entries is read within one.
 HOLD_S: Final = 1.5
-# Seconds between two versions that are held, so that a request is asked of at most six. A denial that came between them, and has moved
-# since, may be missing; one that is older cannot, and is held for as long as the difference.
+# Seconds between two held versions, so that a request is decided by at most six. A denial that arrived between them, and has moved since,
+# may be missing; an older one cannot, and is held for as long as the difference.
 APART_S: Final = 0.3
 # Seconds between looks whether the time of a version is up.
 EXPIRY_LOOK_S: Final = 0.1
@@ -72,7 +72,7 @@ _NOT_READ: Final = f"the document has not been read yet: others of its namespace
 class Made:
     """The policy with some documents applied, those that made a difference, and the seconds of CPU that each namespace cost.
 
-    ``grants`` are those that the documents were held against, ``namespaces`` those of which other documents may differ, too.
+    ``grants`` are those that the documents were checked against, ``namespaces`` those of which other documents may differ, too.
     """
 
     snapshot: PolicySnapshot
@@ -82,10 +82,10 @@ class Made:
     namespaces: frozenset[str] = attrs.field(default=frozenset(), repr=False)
 
     def with_later(self, documents: Documents, grants: Grants) -> "Made":
-        """Apply ``documents``, which were held against ``grants``, too; nothing is read again."""
+        """Apply ``documents``, which were checked against ``grants``, too; nothing is read again."""
         if grants is not self.grants:
             documents = {source: document and restrict_again(document, self.grants) for source, document in documents.items()}
-        # What was withdrawn meanwhile is told already, and may be a namespace of 10,000 documents.
+        # Withdrawals in the meantime have been reported already, and may be a namespace of 10,000 documents.
         new = {source: left for source, left in documents.items() if left is not None or source in self.documents}
         return attrs.evolve(
             self,
@@ -102,9 +102,9 @@ Allowances: TypeAlias = "HashTrieMap[str, tuple[Allowance, ...]]"
 def changed_allowances(
     snapshot: PolicySnapshot, relabelled: Mapping[str, tuple[Labels, ...]], before: Grants, after: Grants
 ) -> dict[str, tuple[Allowance, ...]]:
-    """Return what namespaces of ``snapshot`` may do, those alone for which that is something new. Blocking code for a thread.
+    """Return the allowances of ``snapshot``'s namespaces that differ from the previous ones. Blocking code for a thread.
 
-    ``before`` is what the documents were held against, ``after`` what counts now, with the labels of ``relabelled`` namespaces.
+    ``before`` is what the documents were checked against, ``after`` the current grants, with the labels of ``relabelled`` namespaces.
     """
     all_differ = (before.enforced, before.limited) != (after.enforced, after.limited)
     found: dict[str, tuple[Allowance, ...]] = {}
@@ -156,7 +156,7 @@ def make(
 
 
 def _kept(document: PolicyDocument | None, snapshot: PolicySnapshot) -> PolicyDocument | None:
-    """Return ``document``, or what is kept of it if it was set aside: to free the rest takes 20 ms, which belong in the thread."""
+    """Return ``document``, or what is kept of it if it was set aside: freeing the rest takes 20 ms, which belong in the thread."""
     known = None if document is None else snapshot.documents.get(document.source)
     alone = None if known is None else known.alone
     return document if alone is None or alone.aside is None else alone
@@ -175,7 +175,7 @@ def with_documents(snapshot: PolicySnapshot, documents: Documents, grants: Grant
 
 
 def swept(snapshot: PolicySnapshot, grants: Grants) -> Made:
-    """Sweep up ``SWEPT_CLAIMS`` of what documents, which are held against ``grants``, have left behind. Blocking code for a thread."""
+    """Sweep ``SWEPT_CLAIMS`` claims of leaving documents, which were checked against ``grants``. Blocking code for a thread."""
     most, namespaces = SWEPT_CLAIMS, set[str]()
     for source, claims in snapshot.trie.leaving.items():
         if most <= 0:
@@ -191,9 +191,8 @@ def swept(snapshot: PolicySnapshot, grants: Grants) -> Made:
 class Assembler:
     """``issuers`` are the profiles that entries may refer to; after changing them, have all documents ``reread``.
 
-    ``grants`` are what documents are held against; call ``use_grants`` to change them. All methods but ``run`` and ``news`` return at once,
-    and belong to the event loop's thread. ``run_sync`` runs a function in a thread, and ``cpu`` returns
-    the seconds of CPU that a thread has used.
+    ``grants`` restrict documents; call ``use_grants`` to change them. All methods but ``run`` and ``news`` return at once, and belong to
+    the event loop's thread. ``run_sync`` runs a function in a thread, and ``cpu`` returns the seconds of CPU that a thread has used.
     """
 
     issuers: frozenset[str]
@@ -202,17 +201,17 @@ class Assembler:
     run_sync: RunSync = SYSTEM.run_sync
     cpu: Callable[[], float] = SYSTEM.cpu
     _snapshot: PolicySnapshot = attrs.field(default=PolicySnapshot.EMPTY, init=False)
-    # How the next version differs. Kept apart, so that a version of 10,000 documents is handed over in one short step.
+    # How the next version differs. Kept separately, so that a version of 10,000 documents is published in one short step.
     _differs: dict[Source, PolicyDocument | None] = attrs.field(factory=dict, init=False, repr=False)
-    # Sources that the next version has to wait for, with the number of their changes to do: a required change may wait for an older one.
+    # Sources that the next version must wait for, with the number of their pending changes: a required change may wait for an older one.
     # Later changes are not required, or endless edits would keep everything closed.
     _required: dict[Source, int] = attrs.field(factory=dict, init=False, repr=False)
-    # The grants that come next: all documents have to be held against them.
+    # The next grants: all documents must be checked against them.
     _next_grants: Grants | None = attrs.field(default=None, init=False)
     # The newest labels of namespaces that have documents with others.
     _relabelled: dict[str, tuple[Labels, ...]] = attrs.field(factory=dict, init=False, repr=False)
-    # What documents in force are held against at each look-up: what their namespaces may do with these labels, and under the next grants.
-    # Both are behind what is known until ``_cut`` has looked.
+    # What documents in force are checked against at each look-up: the allowances of their namespaces with new labels, and under the next
+    # grants. Both are outdated until ``_cut`` has run.
     _allowances: Allowances = attrs.field(factory=HashTrieMap, init=False, repr=False)
     _cut_grants: Grants | None = attrs.field(default=None, init=False, repr=False)
     _cut_is_behind: bool = attrs.field(default=False, init=False)
@@ -221,7 +220,7 @@ class Assembler:
     # The policy says the same as in the last version that was taken, in another way.
     _refreshed: bool = attrs.field(default=False, init=False)
     _taken: trio.Event = attrs.field(factory=trio.Event, init=False)
-    # The last version that was taken, or a later moment of the source; those that the next one may not loosen; and whether one moment is
+    # The last version that was taken, or a later state of the source; those that the next one may not loosen; and whether one state is
     # being put in parts.
     _before: PolicySnapshot | None = attrs.field(default=None, init=False, repr=False)
     _held_while_unread: HeldVersions = attrs.field(factory=lambda: HeldVersions(HOLD_S, APART_S), init=False)
@@ -232,7 +231,7 @@ class Assembler:
     # Seconds of CPU that each namespace has cost the first version.
     _spent: dict[str, float] = attrs.field(factory=dict, init=False, repr=False)
     _backlog: Backlog = attrs.field(init=False)
-    # What the light lane applied while the heavy one was at work.
+    # What the light lane applied while the heavy one was working.
     _meanwhile: dict[Source, PolicyDocument | None] = attrs.field(factory=dict, init=False, repr=False)
     _background: Background = attrs.field(factory=Background, init=False)
     _news: trio.Event = attrs.field(factory=trio.Event, init=False)
@@ -240,7 +239,7 @@ class Assembler:
     _ready: dict[Lane, float] = attrs.field(factory=dict, init=False)
     # Held while withdrawals are passed on.
     _putting_withdrawals: trio.Lock = attrs.field(factory=trio.Lock, init=False)
-    # Held while the light lane changes the newest policy, and when the heavy one takes its place.
+    # Locked while the light lane changes the newest policy, and when the heavy one replaces it.
     _changing: trio.Lock = attrs.field(factory=trio.Lock, init=False)
     _work: trio.Event = attrs.field(factory=trio.Event, init=False)
     # A thread that outlives a cancellation ends before another one begins.
@@ -251,7 +250,7 @@ class Assembler:
         self._snapshot = PolicySnapshot.EMPTY.with_baseline(self.grants.denials).with_limits(self.grants.limits)
 
     async def run(self) -> None:
-        """Read what is put until cancelled."""
+        """Read the documents that are put, until cancelled."""
         with self._background.watched():
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._begin)
@@ -260,9 +259,9 @@ class Assembler:
                 nursery.start_soon(self._expire)
 
     def put(self, source: Source, document: DocumentText | None, *, reread: bool = False) -> None:
-        """Set the document of a source, ``None`` for none; the last call for a source counts.
+        """Set the document of a source, ``None`` to remove it; the last call for a source counts.
 
-        ``reread``: the document is not new, only to be read again, and comes after those that are new.
+        ``reread``: the document is not new, only to be read again, and comes after new ones.
         """
         known = self._snapshot.documents.get(source) or self._backlog.under_way(source)
         self._backlog.put(source, document, reread=reread)
@@ -280,12 +279,12 @@ class Assembler:
         yield from self._backlog.documents(namespace) if namespace else self._backlog.sources()
 
     def has(self, source: Source) -> bool:
-        """Tell whether a source has a document, or will have once everything is read."""
+        """Return whether a source has a document, or will have once everything is read."""
         waits = self._backlog.concerns(source)
         return self._backlog.document(source) is not None if waits else source in self._snapshot.documents
 
     def says(self, source: Source, document: DocumentText) -> bool:
-        """Tell whether ``document`` is what a source has, or will have; in doubt it is not."""
+        """Return whether ``document`` is the current or pending one of a source; in doubt it is not."""
         if self._backlog.concerns(source):
             return self._backlog.document(source) == document
         known = self._snapshot.documents.get(source)
@@ -293,7 +292,7 @@ class Assembler:
         return known is not None and text is not None and (known.text, known.namespace_labels) == (text, document.namespace_labels)
 
     async def withdraw(self, sources: Iterable[Source]) -> None:
-        """Put ``None`` for each of ``sources``, with pauses. Those of one namespace leave in one version all the same."""
+        """Put ``None`` for each of ``sources``, with pauses. Those of one namespace still leave in one version."""
         async with self._putting_withdrawals:
             for number, source in enumerate(sources, 1):
                 self.put(source, None)
@@ -350,7 +349,7 @@ class Assembler:
     def refreshed(self) -> PolicySnapshot | None:
         """Return the current version if it has the same documents as the last one that was taken, and something else is new.
 
-        They are held against other labels or grants than before, or what has left is swept up.
+        They were checked against other labels or grants, or leaving documents were swept.
         """
         if self._required or not self._refreshed:
             return None
@@ -442,7 +441,7 @@ class Assembler:
             await self._done(changes, made)
 
     async def _cut(self) -> None:
-        """Take from documents in force what new labels or the next grants take from their namespace, before any is restricted by it."""
+        """Cut from documents in force what new labels or the next grants revoke, before any of them is restricted."""
         self._cut_is_behind = False
         grants = self._next_grants
         after = self.grants if grants is None else grants
@@ -459,7 +458,7 @@ class Assembler:
         self._cut_is_behind = self._cut_is_behind or not is_small
 
     def _uncut(self, namespaces: Iterable[str]) -> None:
-        """Stop holding the documents of ``namespaces`` against anything at look-ups: they are what is left of them."""
+        """Stop checking the documents of ``namespaces`` at look-ups: they are restricted themselves now."""
         left = self._allowances
         for namespace in namespaces:
             left = left.discard(namespace)
@@ -527,7 +526,7 @@ class Assembler:
         return self._snapshot
 
     async def _merged(self, made: Made) -> Made:
-        """Return ``made`` with what the light lane applied meanwhile, as the grants of ``made`` leave it."""
+        """Return ``made`` with what the light lane applied meanwhile, restricted by the grants of ``made``."""
         while True:
             async with self._changing:
                 if not self._meanwhile:
@@ -563,7 +562,7 @@ class Assembler:
         self._meanwhile.update(self._commit(made))
 
     def _commit(self, made: Made) -> Documents:
-        """Change over to what is ``made``, but for documents that were withdrawn while they were read; return what is there of them."""
+        """Adopt ``made``, except for documents that were withdrawn while they were read; return the adopted ones."""
         late = [source for source in made.documents if self._backlog.is_withdrawn(source)]
         before, snapshot = self._snapshot, made.snapshot.leave(*late)
         documents: Documents = {**made.documents, **dict.fromkeys(late)}
@@ -632,7 +631,7 @@ class Assembler:
                 await trio.lowlevel.checkpoint()
 
     def _is_small(self, change: Pending) -> bool:
-        """Tell whether a change may run on the event loop: its namespace may have got many claims while it waited."""
+        """Return whether a change may run on the event loop: its namespace may have got many claims while it waited."""
         return change.work <= INLINE_WORK and self._work_in_force(change.source) <= INLINE_WORK
 
     def _work_in_force(self, source: Source) -> int:
@@ -653,7 +652,7 @@ def _work_of(document: PolicyDocument) -> int:
 
 
 def _count_down(waiting: dict[Source, int], done: Iterable[Source]) -> None:
-    """Take one change of each source in ``done`` off those that are ``waiting``."""
+    """Remove one change of each source in ``done`` from those that are ``waiting``."""
     for source in waiting.keys() & done:
         waiting[source] -= 1
         if not waiting[source]:

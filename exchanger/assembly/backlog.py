@@ -47,10 +47,10 @@ MOST: Final = {Lane.LIGHT: LIGHT_WORK, Lane.HEAVY: 2**31}
 @final
 @attrs.frozen
 class Pending:
-    """A change that waits: the ``document`` for ``source``, ``None`` for none.
+    """A change that waits: the ``document`` for ``source``, ``None`` to remove it.
 
-    ``reread``: the document is not new, so it comes after those that are. ``work`` measures the cost. ``early``: a withdrawal while an
-    older change of its source is under way, whose document is dropped.
+    ``reread``: the document is not new, so it comes after new ones. ``work`` measures the cost. ``early``: a withdrawal while an older
+    change of its source is in progress, whose document is dropped.
     """
 
     source: Source
@@ -72,9 +72,10 @@ _Turn = tuple[int, int, Pending]
 @final
 @attrs.define(eq=False)
 class _Queue:
-    """The documents that wait in a lane, by their finish: where that of the document before it in its namespace is, and its work on top.
+    """The documents that wait in a lane, by their finish: that of the previous document in their namespace, plus their work.
 
-    A namespace that has none starts at the start of what was taken last (start-time fair queueing, https://doi.org/10.1109/90.649569).
+    A namespace without waiting documents starts at the start of the last one taken (start-time fair queueing,
+    https://doi.org/10.1109/90.649569).
     """
 
     _turns: list[_Turn] = attrs.field(factory=list, init=False)
@@ -111,7 +112,7 @@ class _Queue:
                 del self._waiting[pending.source]
                 self._start = max(self._start, finish - pending.work)
                 return pending
-        self._finishes, self._start = {}, 0  # nobody waits, so nobody has to be fair to others
+        self._finishes, self._start = {}, 0  # nothing waits, so there is nothing to be fair to
         return None
 
 
@@ -120,20 +121,20 @@ class _Queue:
 class Backlog:
     """Keeps the newest change of each source.
 
-    ``in_force`` returns the work of taking away the document that a change of a source replaces, and ``beside`` what a new document may
-    cost beside its text, both in characters.
+    ``in_force`` returns the work of removing the document that a change of a source replaces, and ``beside`` what a new document may cost
+    in addition to its text, both in characters.
     """
 
     in_force: Callable[[Source], int]
     beside: Callable[[Source, DocumentText], int] = lambda _source, _document: 0
     _pending: dict[Source, Pending] = attrs.field(factory=dict, init=False, repr=False)
-    # Those that are new, and those that are only read again.
+    # New ones, and those that are only read again.
     _queues: dict[tuple[Lane, bool], _Queue] = attrs.field(init=False, repr=False)
-    # Sources with a change under way, and its document: a newer document waits for it, so that the newest wins.
+    # Sources with a change in progress, and its document: a newer document waits for it, so that the newest wins.
     _under_way: dict[Source, DocumentText | None] = attrs.field(factory=dict, init=False, repr=False)
-    # Sources with a change under way that were withdrawn meanwhile.
+    # Sources with a change in progress that were withdrawn meanwhile.
     _dropped: set[Source] = attrs.field(factory=set, init=False, repr=False)
-    # By namespace, each with the numbers of their changes, in their order: documents that wait or are under way; the withdrawals that wait
+    # By namespace, each with the numbers of their changes, in their order: documents that wait or are being read; the withdrawals that wait
     # for them, so that an entry moved from one ConfigMap to another is never missing; and those that wait for nothing.
     _documents: dict[str, dict[Source, int]] = attrs.field(factory=dict, init=False, repr=False)
     _withdrawals: dict[str, dict[Source, int]] = attrs.field(factory=dict, init=False, repr=False)
@@ -148,36 +149,36 @@ class Backlog:
 
     @property
     def is_read(self) -> bool:
-        """Whether nothing waits or is under way but documents that were withdrawn meanwhile, and are dropped."""
+        """Whether nothing waits or is being read except documents that were withdrawn meanwhile, and are dropped."""
         return not self._pending and self._under_way.keys() <= self._dropped
 
     def sources(self) -> dict[Source, int]:
-        """Return the sources of all changes that wait or are under way, and after how many ``done`` these are.
+        """Return the sources of all changes that wait or are in progress, and after how many ``done`` these are.
 
-        Two where there are both, unless one is a withdrawal, which may be taken before the other is done.
+        Two if a source has both, unless one is a withdrawal, which may be taken before the other is done.
         """
         once = dict.fromkeys(self._under_way.keys() | self._pending.keys(), 1)
         twice = (source for source in self._under_way.keys() & self._pending.keys() if self._pending[source].document is not None)
         return {**once, **dict.fromkeys(twice, 2)}
 
     def is_under_way(self, source: Source) -> bool:
-        """Tell whether a change of the source was taken and is not done."""
+        """Return whether a change of the source was taken and is not done."""
         return source in self._under_way
 
     def is_withdrawn(self, source: Source) -> bool:
-        """Tell whether a source that is under way was withdrawn meanwhile."""
+        """Return whether a source with a change in progress was withdrawn meanwhile."""
         return source in self._dropped
 
     def documents(self, namespace: str) -> tuple[Source, ...]:
-        """Return the sources of the namespace whose documents wait or are under way, and are not withdrawn."""
+        """Return the sources of the namespace whose documents wait or are being read, and are not withdrawn."""
         return tuple(self._documents.get(namespace, ()))
 
     def concerns(self, source: Source) -> bool:
-        """Tell whether a change of the source waits or is under way."""
+        """Return whether a change of the source waits or is in progress."""
         return source in self._pending or source in self._under_way
 
     def document(self, source: Source) -> DocumentText | None:
-        """Return the newest document of the source that waits or is under way."""
+        """Return the newest document of the source that waits or is being read."""
         pending = self._pending.get(source)
         return self._under_way.get(source) if pending is None else pending.document
 
@@ -186,7 +187,7 @@ class Backlog:
         return self._under_way.get(source)
 
     def put(self, source: Source, document: DocumentText | None, *, reread: bool = False) -> None:
-        """Take a change, in the place of an older one that waits."""
+        """Take a change, replacing an older one that waits."""
         before = self._pending.get(source)
         if reread and before is not None:
             return  # the newest document waits already

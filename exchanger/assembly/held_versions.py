@@ -89,7 +89,7 @@ class HeldVersions:
 
 
 def _may_loosen(before: PolicySnapshot, change: Change) -> bool:
-    """Tell whether ``change`` has anything but documents that are new and only deny."""
+    """Return whether ``change`` has anything but documents that are new and only deny."""
     if change.withdrawn or len(change.documents) > MAX_DOCUMENTS:
         return True
     if any(document.source in before.documents for document in change.documents):

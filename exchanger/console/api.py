@@ -88,7 +88,7 @@ class PolicyNow:
     notices: tuple[Notices, ...] = ()
 
     def is_same(self, other: "PolicyNow") -> bool:
-        """Tell whether there is nothing new in ``other``; snapshots are compared by identity, since equality would cost too much."""
+        """Return whether there is nothing new in ``other``; snapshots are compared by identity, since equality would cost too much."""
         return self.snapshot is other.snapshot and (self.revision, self.notices) == (other.revision, other.notices)
 
 

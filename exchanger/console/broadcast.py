@@ -187,7 +187,7 @@ class Broadcast:
                 if self._subscribers:
                     await self._health.count_conflicts()
                 message = FeedMessage(encode(self._counted()).decode())
-            except Exception as fault:  # noqa: BLE001 - what decides goes on, whatever becomes of those who watch
+            except Exception as fault:  # noqa: BLE001 - decisions must go on, whatever happens to the console
                 self._on_fault(fault)
             else:
                 self._history.append(message.text)
@@ -220,7 +220,7 @@ class Broadcast:
             if text is None:
                 try:
                     text = encode(self._json.item(entry)).decode()
-                except Exception as fault:  # noqa: BLE001 - what decides goes on, whatever becomes of those who watch
+                except Exception as fault:  # noqa: BLE001 - decisions must go on, whatever happens to the console
                     failure = fault
                     continue
                 if self._subscribers:

@@ -55,12 +55,12 @@ def session_of(token: Secret) -> str:
 
 
 def is_token(text: str, token: Secret) -> bool:
-    """Tell whether ``text`` is ``token``, in a time that depends on neither."""
+    """Return whether ``text`` is ``token``, in a time that depends on neither."""
     return hmac.compare_digest(_digest(text), _digest(token.reveal()))
 
 
 def has_session(request: Request, token: Secret) -> bool:
-    """Tell whether one of the request's cookies is the session of ``token``."""
+    """Return whether one of the request's cookies is the session of ``token``."""
     session = _digest(session_of(token))
     # All cookies are compared, whichever is right.
     return any([hmac.compare_digest(_digest(value), session) for value in _cookies(request)])  # noqa: C419
@@ -79,7 +79,7 @@ def _is_same_origin(origin: str, host: Authority) -> bool:
 
 
 def _opens_page(request: Request) -> bool:
-    """Tell whether a link elsewhere leads to the page itself, which holds no data."""
+    """Return whether a link elsewhere leads to the page itself, which holds no data."""
     asked = (request.method, request.path, request.values("sec-fetch-mode"), request.values("sec-fetch-dest"))
     return asked == ("GET", "/", ("navigate",), ("document",)) and not request.values("origin")
 

@@ -58,7 +58,7 @@ class File:
 
     @property
     def has_objects(self) -> bool:
-        """Tell whether the file has an object that counts."""
+        """Return whether the file has an object that counts."""
         return any(True for _ in objects_of(self.manifests or ()))
 
 
@@ -235,7 +235,7 @@ def _of_files(scan: Scan) -> Iterator[Notice]:
 
 
 def _is_meant(name: str, read: set[str]) -> bool:
-    """Tell whether ``name`` is probably that of a manifest, and not of an editor's backup (``p.yaml~``)."""
+    """Return whether ``name`` is probably that of a manifest, and not of an editor's backup (``p.yaml~``)."""
     more = _WITH_MORE.fullmatch(name)
     if more is not None:
         return more[1] not in read

@@ -257,7 +257,7 @@ class Breaker:
             self._open(now)
 
     def _fails(self, before: int, *, settled: bool) -> bool:
-        """Tell whether the seconds after ``before`` had enough calls, nearly all of them bad, and those of nearly all callers."""
+        """Return whether the seconds after ``before`` had enough calls, nearly all of them bad, and those of nearly all callers."""
         recent = [bucket for bucket in self._buckets if bucket.second > before]
         bad = sum(bucket.bad for bucket in recent)
         calls = bad + sum(bucket.good for bucket in recent)

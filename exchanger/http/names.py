@@ -28,7 +28,7 @@ class Authority:
     port: str
 
     def is_of(self, other: "Authority", scheme: str) -> bool:
-        """Tell whether both are the same for ``scheme``."""
+        """Return whether both are the same for ``scheme``."""
         default = _DEFAULT_PORTS[scheme]
         return self.host == other.host and (self.port or default) == (other.port or default)
 
@@ -45,7 +45,7 @@ def read_host(text: str) -> Authority | None:
 
 
 def is_ours(host: str, names: frozenset[str]) -> bool:
-    """Tell whether only this server can have the name ``host``.
+    """Return whether only this server can have the name ``host``.
 
     An address literal qualifies: a page that was loaded from it was loaded from here.
     """
@@ -59,7 +59,7 @@ def names_of(host: str, hosts: frozenset[str]) -> frozenset[str]:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether only this machine reaches what listens on ``host``: ``localhost``, or an address literal of the loopback network."""
+    """Return whether only this machine reaches what listens on ``host``: ``localhost``, or an address literal of the loopback network."""
     if host.lower() == LOCALHOST:
         return True
     try:

@@ -149,7 +149,7 @@ class HttpServer:
                 else:
                     await self._converse_securely(stream, slot, self._tls)
             except* (trio.BrokenResourceError, trio.ClosedResourceError):
-                pass  # the peer left or does not read: nobody would get an answer
+                pass  # the peer left or does not read: there is no one to answer
             except* Exception as fault:  # noqa: BLE001 - one connection's fault must not end the service
                 self._report(fault)
 

@@ -112,7 +112,7 @@ def _key(jwk: object) -> VerifyingKey | None:
 
 
 def _is_for_signatures(jwk: Mapping[str, object]) -> bool:
-    """Tell whether ``use`` and ``key_ops`` allow verifying (RFC 7517 sections 4.2 and 4.3)."""
+    """Return whether ``use`` and ``key_ops`` allow verifying (RFC 7517 sections 4.2 and 4.3)."""
     operations = jwk.get("key_ops", ["verify"])
     return jwk.get("use", "sig") == "sig" and isinstance(operations, list | tuple) and "verify" in operations
 
@@ -144,7 +144,7 @@ def _members(jwk: Mapping[str, object], *names: str) -> dict[str, str] | None:
 
 
 def _is_good_point(x: str) -> bool:
-    """Tell whether ``x`` is the one encoding of a point on edwards25519 (RFC 8032 section 5.1.3) whose order is not small."""
+    """Return whether ``x`` is the one encoding of a point on edwards25519 (RFC 8032 section 5.1.3) whose order is not small."""
     data = base64url.decode(x)
     if data is None or len(data) != _POINT_BYTES:
         return False

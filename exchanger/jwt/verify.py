@@ -37,7 +37,7 @@ class Unverified:
     stated: Stated | TokenRefused = attrs.field(repr=False)
 
     def is_signed_by_one_of(self, keys: KeySet) -> bool | None:
-        """Tell whether one of ``keys`` signed this token, ``None`` if none of them can be meant."""
+        """Return whether one of ``keys`` signed this token, ``None`` if none of them can be meant."""
         candidates = keys.find(self.key_id, self.algorithm)
         return any(key.verifies(self.algorithm, self._signed, self._signature) for key in candidates) if candidates else None
 

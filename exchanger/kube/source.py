@@ -36,7 +36,7 @@ from exchanger.values.notice import Notice, Notices
 
 T = TypeVar("T")
 
-# Seconds in which events gather into one version: what one command applies arrives within a few milliseconds, and nobody notices more.
+# Seconds in which events gather into one version: what one command applies arrives within a few milliseconds, more would go unnoticed.
 GATHER_S: Final = 0.03
 # Namespaces whose grants are looked at in one step: each costs a microsecond per grant.
 GRANTS_STEP: Final = 10
@@ -337,7 +337,7 @@ class KubernetesSource:
         return changed
 
     def _is_known(self, caught_up_until: float, now: float) -> bool:
-        """Tell whether everything is known that the first version needs: all lists, and none of them is older than another."""
+        """Return whether everything is known that the first version needs: all lists, and none of them is older than another."""
         if not all(informer.complete for informer in self._informers):
             self._complete_at = math.inf
             return False

@@ -126,7 +126,7 @@ def wildcards_above(host: str) -> Iterator[str]:
 
 
 def is_host(text: str) -> bool:
-    """Tell whether a request's authority can equal a normalised policy host."""
+    """Return whether a request's authority can equal a normalised policy host."""
     return bool(text) and read_authority(text) == text
 
 
@@ -245,7 +245,7 @@ def _without_user(found: re.Match[str]) -> str:
 
 
 def _may_hide_hosts(text: str) -> bool:
-    """Tell whether removed user information may be hosts of a list: ``orders`` in ``https://orders,user@billing``.
+    """Return whether removed user information may be hosts of a list: ``orders`` in ``https://orders,user@billing``.
 
     The text after a colon that begins no port is a password, and so is a comma in it.
     """
@@ -309,7 +309,7 @@ def _names(text: str, *, dotted: bool) -> Iterator[str | None]:
 
 
 def _is_domain(name: str) -> bool:
-    """Tell whether ``name`` has a dot, and a letter in its last label, as every domain has; version numbers have none."""
+    """Return whether ``name`` has a dot, and a letter in its last label, as every domain has; version numbers have none."""
     _, dot, last = name.rpartition(".")
     return bool(dot) and any(char.isalpha() for char in last)
 

@@ -68,7 +68,7 @@ class Candidate:
 
     @property
     def won(self) -> bool:
-        """Tell whether it is the entry that decides."""
+        """Return whether it is the entry that decides."""
         return self.standing is Standing.WON
 
 
@@ -233,7 +233,7 @@ def _place(claim: Claim) -> Place:
 
 
 def _names_in_doubt(claim: Claim, headers: RequestHeaders) -> bool:
-    """Tell whether ``claim`` is an entry that names a header in doubt."""
+    """Return whether ``claim`` is an entry that names a header in doubt."""
     if isinstance(claim, FailClosedRegion) or not claim.match.headers:
         return False
     table = HeaderTable().changed(claim, adds=True)
@@ -327,7 +327,7 @@ class _Question:
         return [look.cover(region) is not None and not self._spared(look, region) for look in self.looks]
 
     def _spared(self, look: _Look, region: FailClosedRegion) -> bool:
-        """Tell whether an entry decides in spite of ``region``: that of a nearer host, or one of another namespace."""
+        """Return whether an entry decides in spite of ``region``: that of a nearer host, or one of another namespace."""
         if look.beside is not None and (not _counts(region, look.beside) or self._spared(look.beside, region)):
             return True
         if not region.reaches_any_host:

@@ -141,7 +141,7 @@ class RequestHeaders:
         return _Field(name, value, masked)
 
     def has(self, headers: tuple[HeaderMatch, ...]) -> bool:
-        """Tell whether the request has all ``headers`` without doubt."""
+        """Return whether the request has all ``headers`` without doubt."""
         for name, value in headers:
             field = self.field(canonical(name))
             if not isinstance(field, _Field) or (field.name, field.value) != (name, value):
@@ -243,7 +243,7 @@ class HeaderTable:
             rest.extend(child for _, _, values in node.more for child in values.values())
 
     def is_doubtful(self, method: str, request: RequestHeaders) -> bool:
-        """Tell whether an entry for ``method`` names a header whose value in ``request`` is in doubt."""
+        """Return whether an entry for ``method`` names a header whose value in ``request`` is in doubt."""
         for key, name, entries in self.named:
             field = request.field(key)
             if field is None or (isinstance(field, _Field) and field.name == name):

@@ -97,7 +97,7 @@ class Intake:
         return queue is not None and queue.place(name) < queue.count
 
     def is_told(self, namespace: str, name: str) -> bool:
-        """Tell whether a ConfigMap is read, or among the first of the others."""
+        """Return whether a ConfigMap is read, or among the first of the others."""
         queue = self._queues.get(namespace)
         return queue is not None and queue.place(name) < min(queue.count + MAX_TOLD, len(queue.names))
 

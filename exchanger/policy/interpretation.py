@@ -159,7 +159,7 @@ def end_of(path: str) -> int:
 
 
 def fits(path_type: PathType, text: str, at: int, end: int, markers: InvalidByteMarkers | None) -> bool:
-    """Tell whether a prefix of ``path_type`` that was matched up to ``at`` covers ``text``, whose path without query ends at ``end``."""
+    """Return whether a prefix of ``path_type`` that was matched up to ``at`` covers ``text``, whose path without query ends at ``end``."""
     if path_type is PathType.PREFIX:
         return True
     if markers is None:  # the usual case

@@ -34,7 +34,7 @@ _NO_OTHER: Final = Selector()
 
 
 def looks_like_policy(text: str | None) -> bool:
-    """Tell whether ``text`` has the two fields that policy documents begin with."""
+    """Return whether ``text`` has the two fields that policy documents begin with."""
     return text is not None and bool(_VERSION.search(text, 0, _LOOKED_AT) and _ENTRIES.search(text, 0, _LOOKED_AT))
 
 
@@ -100,7 +100,7 @@ def of_snapshot(snapshot: PolicySnapshot, namespaces: str, config_maps: Selector
 
 
 def is_declined(labels: Labels, selector: Selector) -> bool:
-    """Tell whether ``labels`` expressly opt out, as ``enabled=false`` does."""
+    """Return whether ``labels`` expressly opt out, as ``enabled=false`` does."""
     given = dict(labels)
     wanted = (requirement for requirement in selector.requirements if isinstance(requirement, OneOf))
     return any(given.get(requirement.key, "").strip().lower() in _REFUSING for requirement in wanted)
@@ -162,7 +162,7 @@ def _near(labels: Mapping[str, str], requirement: OneOf | Present, others: set[s
 
 
 def _is_near_key(found: str, key: str) -> bool:
-    """Tell whether ``found`` is ``key`` misspelt as a whole, or its name under a domain that is much alike."""
+    """Return whether ``found`` is ``key`` misspelt as a whole, or its name under a domain that is much alike."""
     if is_near(found.casefold(), key.casefold()):
         return True
     domain, _, name = key.casefold().rpartition("/")

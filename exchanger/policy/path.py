@@ -112,7 +112,7 @@ def _malformed(path: str) -> MalformedPath | None:
 
 
 def is_plain(part: str) -> bool:
-    """Tell whether no rewriting changes ``part``, a path without query, because it is plain ASCII text."""
+    """Return whether no rewriting changes ``part``, a path without query, because it is plain ASCII text."""
     return _is_plain_text(part) is not None and "//" not in part and "/." not in part
 
 

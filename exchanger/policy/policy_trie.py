@@ -346,7 +346,7 @@ class Hosts:
 
 
 def is_wildcard(host: str) -> bool:
-    """Tell whether ``host`` is that of all hosts below another."""
+    """Return whether ``host`` is that of all hosts below another."""
     return host.startswith(WILDCARD)
 
 

@@ -255,7 +255,7 @@ class Spellings:
 
     ``literal``: unambiguous ones: as written, as clients escape it, decoded but still in need of escapes.
     ``rewritten``: decoded ones that somebody may also write, such as ``/orders/`` for ``/orders%2F``. A prefix is plain text, so a written
-    one comes first: nobody's escapes reach into requests that match another entry and need no decoding.
+    one comes first: escapes in one entry never affect requests that match another entry and need no decoding.
     """
 
     literal: tuple[str, ...]

@@ -113,7 +113,7 @@ def shared(documents: Iterable[PolicyDocument], limits: NamespaceLimits, whole: 
 
 
 def may_exceed(entries: int, areas: int, most: int, limits: NamespaceLimits) -> bool:
-    """Tell whether a namespace with so much, whose claims make ``most`` look-ups or fewer of one path, may exceed its share."""
+    """Return whether a namespace with so much, whose claims make ``most`` look-ups or fewer of one path, may exceed its share."""
     return entries > limits.entries or areas > limits.areas or most > MAX_LOOKUPS
 
 
@@ -362,7 +362,7 @@ def _is_alike(region: FailClosedRegion, other: FailClosedRegion) -> bool:
 
 
 def _covers(region: FailClosedRegion, other: FailClosedRegion) -> bool:
-    """Tell whether ``region``, on the same host, closes all that ``other`` does, in all its spellings."""
+    """Return whether ``region``, on the same host, closes all that ``other`` does, in all its spellings."""
     return _is_alike(region, other) and _covers_methods(region.match, other.match) and _covers_paths(region.match, other.match)
 
 

@@ -486,7 +486,7 @@ class CurrentPolicy:
 
     @property
     def is_missing(self) -> bool:
-        """Tell whether there is a version that does not count because a policy is required."""
+        """Return whether there is a version that does not count because a policy is required."""
         return self.newest is not None and self.snapshot is None
 
     def publish(self, snapshot: PolicySnapshot, /) -> None:

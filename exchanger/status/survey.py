@@ -113,7 +113,7 @@ class Survey:
 
     @property
     def healthy(self) -> bool:
-        """Tell whether there is nothing to fix."""
+        """Return whether there is nothing to fix."""
         return not self.problems and not self.refused and not self.notices.count
 
 

@@ -35,7 +35,7 @@ def format_address(host: str, port: int) -> str:
 
 
 def is_dialable(host: str, port: int) -> bool:
-    """Tell whether ``host`` is a name in A-labels or an IP address without a zone, and ``port`` one to connect to.
+    """Return whether ``host`` is a name in A-labels or an IP address without a zone, and ``port`` one to connect to.
 
     For anything that passes, the resolver and the TLS library raise nothing but ``OSError``.
     """

@@ -50,7 +50,7 @@ def without_secrets(text: str) -> str:
 
 @lru_cache(_REMEMBERED)
 def is_near(left: str, right: str) -> bool:
-    """Tell whether at most ``NEAR`` edits (insert, delete, change, swap of neighbours) turn ``left`` into ``right``."""
+    """Return whether at most ``NEAR`` edits (insert, delete, change, swap of neighbours) turn ``left`` into ``right``."""
     return distance(left, right) <= NEAR
 
 

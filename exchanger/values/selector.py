@@ -91,7 +91,7 @@ class Selector:
     requirements: tuple[Requirement, ...] = ()
 
     def matches(self, labels: Mapping[str, str]) -> bool:
-        """Tell whether an object with ``labels`` is selected."""
+        """Return whether an object with ``labels`` is selected."""
         return all(_holds(requirement, labels) for requirement in self.requirements)
 
     def __str__(self) -> str:

@@ -75,5 +75,5 @@ def _shown_to(path: str, limit: int) -> tuple[int, bool]:
 
 
 def _may_have_at(path: str, begin: int, *, escaped: bool) -> bool:
-    """Tell whether an ``@`` may stand behind ``begin``, also ``escaped``."""
+    """Return whether an ``@`` may stand behind ``begin``, also ``escaped``."""
     return path.find("@", begin) >= 0 or (escaped and (path.find("%", begin) >= 0 or not path.isascii()))

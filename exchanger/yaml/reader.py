@@ -249,7 +249,7 @@ def _place(event: Event) -> tuple[int, int]:
 
 
 def _is_nothing(event: NodeEvent) -> bool:
-    """Tell whether ``event`` is the node of an empty document, without even a ``null``."""
+    """Return whether ``event`` is the node of an empty document, without even a ``null``."""
     return isinstance(event, ScalarEvent) and event.value == "" and event.implicit[0] and event.tag is None and event.anchor is None
 
 

@@ -138,7 +138,7 @@ class Http2Client:
 
     def cancel(self, stream_id: int) -> None:
         """Give up a request; nothing more is reported of it. A request that has ended is left alone."""
-        if self._events:  # that nobody has taken yet
+        if self._events:  # not taken yet
             self._events = [event for event in self._events if event.stream_id != stream_id]
         if stream_id in self._streams:
             self._forget(stream_id)

@@ -147,7 +147,7 @@ class PolicyDocument:
         return tuple(sorted(found, key=lambda problem: -1 if problem.entry is None else problem.entry))
 
     def is_like(self, other: "PolicyDocument") -> bool:
-        """Tell whether an equal document also has the same text and, for other grants, the same origin."""
+        """Return whether an equal document also has the same text and, for other grants, the same origin."""
         origin = (self.text, self.namespace_labels, self.written)
         return origin == (other.text, other.namespace_labels, other.written)
 

@@ -296,7 +296,7 @@ def _plain_scalar(text: str) -> str:
 
 
 def _names_one_of(hosts: tuple[str | None, ...], prefix: str) -> bool:
-    """Tell whether the first segment of ``prefix`` is one of ``hosts``; a host without a dot may also be the name of a segment."""
+    """Return whether the first segment of ``prefix`` is one of ``hosts``; a host without a dot may also be the name of a segment."""
     first, slash, _ = prefix.partition("/")
     return bool(slash) and "." in first and normalise_policy_host(first) in hosts
 

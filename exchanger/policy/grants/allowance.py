@@ -283,7 +283,7 @@ def _filled(grant: NamespaceGrant, namespace: str, labels: dict[str, str]) -> tu
 
 
 def is_granted(value: str, patterns: tuple[str, ...] | frozenset[str]) -> bool:
-    """Tell whether one of ``patterns`` is ``value``, or ends with a star and otherwise begins it.
+    """Return whether one of ``patterns`` is ``value``, or ends with a star and otherwise begins it.
 
     A value with white space, a comma or a control character matches no star.
     """
@@ -291,17 +291,17 @@ def is_granted(value: str, patterns: tuple[str, ...] | frozenset[str]) -> bool:
 
 
 def is_scope_granted(scope: str, patterns: tuple[str, ...]) -> bool:
-    """Tell whether a single ``scope`` is granted. One that RFC 6749 does not allow is not."""
+    """Return whether a single ``scope`` is granted. One that RFC 6749 does not allow is not."""
     return _is_scope(scope) is not None and is_granted(scope, patterns)
 
 
 def is_resource_granted(resource: str, patterns: tuple[str, ...]) -> bool:
-    """Tell whether ``resource`` is granted. A star stands only for what all servers read alike."""
+    """Return whether ``resource`` is granted. A star stands only for what all servers read alike."""
     return resource in patterns or any(_is_read_alike(resource, stem) for stem in _stems(resource, patterns))
 
 
 def is_audience_granted(audience: str, patterns: tuple[str, ...]) -> bool:
-    """Tell whether ``audience`` is granted. Some servers parse URLs among audiences, so for these a star is that of a resource."""
+    """Return whether ``audience`` is granted. Some servers parse URLs among audiences, so for these a star is that of a resource."""
     return is_resource_granted(audience, patterns) if "://" in audience else is_granted(audience, patterns)
 
 
@@ -313,7 +313,7 @@ def _stems(value: str, patterns: tuple[str, ...] | frozenset[str]) -> Iterator[s
 
 
 def _is_read_alike(url: str, stem: str) -> bool:
-    """Tell whether what follows ``stem`` in ``url`` is a path of which there is one reading, and so stays below the stem.
+    """Return whether what follows ``stem`` in ``url`` is a path of which there is one reading, and so stays below the stem.
 
     The stem is the operator's own text, and may have escapes.
     """

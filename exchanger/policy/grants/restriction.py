@@ -107,7 +107,7 @@ class Cut:
     enforced: bool = True
 
     def spares(self, entry: Entry, path: str) -> bool:
-        """Tell whether ``entry`` may still decide about ``path``, which it covers. Costs a judgement for each allowance."""
+        """Return whether ``entry`` may still decide about ``path``, which it covers. Costs a judgement for each allowance."""
         allows = isinstance(entry, AllowEntry)
         for allowance in self.allowances.get(entry.source.namespace, ()):
             if not allows and (not self.enforced or _is_free(entry.source.namespace, allowance)):
@@ -122,7 +122,7 @@ class Cut:
 
 
 def _is_free(namespace: str, allowance: Allowance) -> bool:
-    """Tell whether nothing but ``action: allow`` needs a grant."""
+    """Return whether nothing but ``action: allow`` needs a grant."""
     return allowance is UNLIMITED or namespace == UNKNOWN_NAMESPACE
 
 
@@ -349,7 +349,7 @@ def _narrowed(area: GrantedArea, allowance: Allowance) -> GrantedArea:
 
 
 def _covers(granted: Granted, scope: MatchScope) -> bool:
-    """Tell whether the hosts and paths of ``granted`` cover all of ``scope``."""
+    """Return whether the hosts and paths of ``granted`` cover all of ``scope``."""
     hosts = (ANYTHING,) if scope.host is None else hosts_above(scope.host)
     return any(host in granted.hosts for host in hosts) and _covers_paths(granted, scope)
 
@@ -432,7 +432,7 @@ class _Paths:
                 yield text
 
     def cover(self, granted: str) -> bool:
-        """Tell whether all paths below a granted prefix are among these."""
+        """Return whether all paths below a granted prefix are among these."""
         granted = fold(granted) if self.ignores_case else granted
         is_prefix, is_exact = self.path_type is PathType.PREFIX, self.path_type is PathType.EXACT
         return not is_exact and any(
@@ -478,10 +478,10 @@ def _path_parts(scope: MatchScope, paths: _Paths, granted: str, spellings: Spell
 
 
 def _is_plain(prefix: str) -> bool:
-    """Tell whether ``prefix`` has no spelling but itself."""
+    """Return whether ``prefix`` has no spelling but itself."""
     return prefix_spellings(prefix).all == (prefix,)
 
 
 def _is_below(prefix: str, other: str) -> bool:
-    """Tell whether a path that begins with ``prefix`` is ``other``, or continues with a slash after it."""
+    """Return whether a path that begins with ``prefix`` is ``other``, or continues with a slash after it."""
     return prefix.startswith(other) and (len(prefix) == len(other) or prefix[len(other)] in "/?")

@@ -95,7 +95,7 @@ def _written(found: Checked, form: Format, *, colours: bool) -> str:
 
 
 def _has_colours(stream: TextIO, variables: Mapping[str, str]) -> bool:
-    """Tell whether ``stream`` is a terminal that wants colours (https://no-color.org)."""
+    """Return whether ``stream`` is a terminal that wants colours (https://no-color.org)."""
     return stream.isatty() and not variables.get("NO_COLOR") and variables.get("TERM") != "dumb"
 
 

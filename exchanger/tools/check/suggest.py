@@ -24,7 +24,7 @@ from exchanger.values.entry import Entry, Source
 CONTEXT: Final = 3
 # Characters of a line that is changed; JSON may be a single line, too long to show twice.
 MAX_LINE: Final = 4_096
-# Times that a file is mended: a field in a field in a field may be misspelt.
+# Passes over a file: a field in a field in a field may be misspelt.
 MAX_ROUNDS: Final = 4
 # Mends of one file that are tried one by one if not all of them together are right.
 MAX_TRIES: Final = 32
@@ -76,7 +76,7 @@ def _edits(file: ManifestFile, checked: Checked) -> tuple[Edit, ...]:
 
 
 def _apart(edits: Iterable[Edit]) -> Iterator[Edit]:
-    """Leave out what overlaps with an edit before it: an alias is in several places, and is mended once."""
+    """Leave out what overlaps with an edit before it: an alias is in several places, and is fixed once."""
     end = -1
     for edit in edits:
         if edit.start >= end:
@@ -85,7 +85,7 @@ def _apart(edits: Iterable[Edit]) -> Iterator[Edit]:
 
 
 def _is_showable(text: FileText, edit: Edit) -> bool:
-    """Tell whether the line may be shown: all of it is part of the diff."""
+    """Return whether the line may be shown: all of it is part of the diff."""
     line = text.line(text.place(edit.start).line or 1)
     return len(line) <= MAX_LINE and redacted(line) == line
 
