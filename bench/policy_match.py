@@ -23,7 +23,7 @@ from exchanger.values.entry import (
     Source,
     TokenTarget,
 )
-from exchanger.values.headers import HeaderFields
+from exchanger.values.request import HeaderFields
 
 SIZES = (10, 10_000, 100_000)  # entries
 ENTRIES_A_DOCUMENT = 10

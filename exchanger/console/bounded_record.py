@@ -9,8 +9,7 @@ import attrs
 
 from exchanger.decision.outcome import DecisionRecord
 from exchanger.util.text import printable
-from exchanger.values.headers import NO_FIELDS
-from exchanger.values.request import HttpRequest
+from exchanger.values.request import NO_FIELDS, HttpRequest
 from exchanger.values.text import METHOD_LIMIT, loggable_host, loggable_path, loggable_request_id
 from exchanger.values.trace import NO_TRACE, TraceContext, parse_traceparent
 

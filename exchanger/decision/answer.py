@@ -17,9 +17,8 @@ from exchanger.decision.check import DecisionRules, begin
 from exchanger.decision.outcome import Allow, DecisionReason, Deny, ExchangePending, Outcome
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import BASELINE, Source, TokenTarget
-from exchanger.values.headers import HeaderFields
 from exchanger.values.issuer import AUTHORIZATION, ActorCredentials, ActorToken, ErrorStyle, GrantType, Issuer, SubjectRules
-from exchanger.values.request import HttpRequest
+from exchanger.values.request import HeaderFields, HttpRequest
 from exchanger.values.secret import Secret
 
 # One value for each kind of content of Authorization: the real one never leaves the user's machine.

@@ -38,8 +38,7 @@ from exchanger.envoy.wire import REPLACES, before_token, field, removals, varint
 from exchanger.grpc.routes import CallInfo, Deferred, Immediate, Route
 from exchanger.grpc.status import GrpcError
 from exchanger.grpc.status import StatusCode as GrpcStatus
-from exchanger.values.headers import NO_FIELDS, HeaderFields
-from exchanger.values.request import HttpRequest
+from exchanger.values.request import NO_FIELDS, HeaderFields, HttpRequest
 from exchanger.values.secret import Secret
 
 CHECK_PATH: Final = b"/envoy.service.auth.v3.Authorization/Check"

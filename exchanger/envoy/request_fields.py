@@ -17,8 +17,7 @@ from exchanger.decision.check import DENY_AMBIGUOUS
 from exchanger.decision.outcome import Deny
 from exchanger.grpc.routes import CallInfo
 from exchanger.policy.authority import read_authority
-from exchanger.values.headers import NO_FIELDS, HeaderFields
-from exchanger.values.request import HttpRequest
+from exchanger.values.request import NO_FIELDS, HeaderFields, HttpRequest
 from exchanger.values.secret import Secret
 from exchanger.values.trace import NO_TRACE, TraceContext, parse_traceparent
 from exchanger.values.verdict import AmbiguousPart

@@ -99,7 +99,7 @@ class ExchangePipeline:
     def __attrs_post_init__(self) -> None:
         settings, reactor, network = self.settings, self.reactor, self.reactor.network
         self._connections = Connections(connection_limits(settings), reactor, TlsContexts(self.tls))
-        self.documents = Documents(settings, reactor, self._connections)
+        self.documents = Documents(settings, self._connections)
         self.metadata = Metadata(self.documents, self._metadata_changed, network.random)
         self._preparation = Preparation(settings, network.wall, self.metadata.token_endpoint, network.entropy)
         self._rotations = Rotations(self.previous_left, network.wall)

@@ -28,6 +28,7 @@ from exchanger.net.answer import EndpointResponse
 from exchanger.net.call import CallPhase, EndpointCall, NoAnswer
 from exchanger.net.concurrency import ConcurrencyLimit, Entered
 from exchanger.net.dial import DialAttempt, Dialled, DialLimits, Origin, Unreachable
+from exchanger.net.endpoint import Endpoint, PreparedHead
 from exchanger.net.http2.client import Http2Client
 from exchanger.net.http2.limits import MAX_STREAMS
 from exchanger.net.links import Http1Link, Http2Link
@@ -417,6 +418,26 @@ class Connections:
             permits = ConcurrencyLimit[EndpointCall](limits.max_busy_per_host)
             pool = self._pools[origin] = OriginPool(self, origin, ReuseQuarantine(limits.longest_call), limits.response_header, permits)
         pool.begin(call)
+
+    async def round_trip(
+        self, endpoint: Endpoint, head: PreparedHead, body: bytes, seconds: float, *, header_timeout: float | None = None
+    ) -> tuple[EndpointResponse | NoAnswer, bool]:
+        """Make a call for a task, which waits for it: return the answer, or why there is none, and whether the ``seconds`` were up."""
+        answers: list[EndpointResponse | NoAnswer] = []
+        landed = trio.Event()
+
+        def land(answer: EndpointResponse | NoAnswer) -> None:
+            answers.append(answer)
+            landed.set()
+
+        call = EndpointCall(endpoint, head, (), body, trio.current_time() + seconds, land, header_timeout=header_timeout)
+        self.reactor.turn(lambda: self.begin(call))
+        try:
+            await landed.wait()  # the call's own time is its bound
+        finally:
+            self.reactor.turn(call.give_up)  # nothing, once it has landed
+        (answer,) = answers
+        return answer, trio.current_time() >= call.deadline
 
     def use(self, in_force: frozenset[ClientCertificate | Proxy]) -> None:
         """Take over the certificates and proxies in force. Connections with others, which hold secrets, end once they carry no call."""

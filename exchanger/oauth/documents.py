@@ -1,6 +1,6 @@
 """Small JSON documents that issuers publish, such as their metadata (RFC 8414) and their keys (RFC 7517).
 
-They are fetched over the connections of the token client, without credentials. Problems are values in our own words: nothing of a document
+They are fetched over the connections to token endpoints, without credentials. Problems are values in our own words: nothing of a document
 is quoted.
 
 Source: RFC 8414 section 3 (https://www.rfc-editor.org/rfc/rfc8414#section-3).
@@ -17,8 +17,6 @@ from exchanger.net.answer import EndpointResponse, TooLarge, is_redirect
 from exchanger.net.call import NoAnswer
 from exchanger.net.endpoint import Endpoint
 from exchanger.net.pool import Connections
-from exchanger.net.reactor import Reactor
-from exchanger.net.roundtrip import round_trip
 from exchanger.oauth.resolve_endpoint import resolve_endpoint
 from exchanger.oauth.settings import TokenClientSettings
 from exchanger.oauth.token_response import read_members
@@ -62,10 +60,9 @@ class NotFetched:
 @final
 @attrs.define(eq=False)
 class Documents:
-    """Fetches documents over ``connections``, in the turns of ``reactor``."""
+    """Fetches documents over ``connections``."""
 
     _settings: TokenClientSettings
-    _reactor: Reactor
     _connections: Connections
 
     async def fetch(self, url: str, *, issuer: Issuer) -> Fetched | NotFetched:
@@ -79,9 +76,7 @@ class Documents:
         head = endpoint.get_head(_HEADERS)
         if head is None:
             return NotFetched("its address cannot be requested over HTTP")
-        answer, late = await round_trip(
-            self._connections, self._reactor, endpoint, head, b"", DOCUMENT_TIMEOUT, header_timeout=DOCUMENT_TIMEOUT
-        )
+        answer, late = await self._connections.round_trip(endpoint, head, b"", DOCUMENT_TIMEOUT, header_timeout=DOCUMENT_TIMEOUT)
         return read_document(answer, late=late)
 
 

@@ -26,7 +26,7 @@ from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.policy.trie import Steps
 from exchanger.util.text import printable
 from exchanger.values.entry import Entry, Source
-from exchanger.values.headers import NO_FIELDS, HeaderFields
+from exchanger.values.request import NO_FIELDS, HeaderFields
 
 # Rivals of one entry that are searched for: more do not help its author, and thousands of entries may have the same place.
 MAX_RIVALS: Final = 3

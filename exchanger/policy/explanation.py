@@ -35,7 +35,7 @@ from exchanger.values.entry import (
     PathType,
     Source,
 )
-from exchanger.values.headers import NO_FIELDS, HeaderFields
+from exchanger.values.request import NO_FIELDS, HeaderFields
 from exchanger.values.text import loggable_path
 from exchanger.values.verdict import AMBIGUOUS_HEADER, NO_MATCH, Ambiguous, Unhealthy, Verdict
 

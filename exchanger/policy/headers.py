@@ -20,7 +20,7 @@ from rpds import HashTrieMap
 
 from exchanger.policy.methods import MethodTable
 from exchanger.values.entry import Entry, HeaderMatch
-from exchanger.values.headers import HeaderFields
+from exchanger.values.request import HeaderFields
 
 # Headers of one entry; the Model Context Protocol needs two or three.
 MAX_HEADERS: Final = 8

@@ -3,15 +3,30 @@
 Must not know: protobuf, ext_authz or ext_proc.
 """
 
-from typing import final
+from typing import Final, final
 
 import attrs
 
 from exchanger.util.frozen import quickly_made
-from exchanger.values.headers import NO_FIELDS, HeaderFields
 from exchanger.values.secret import Secret
 from exchanger.values.text import loggable_host, loggable_path, loggable_request_id
 from exchanger.values.trace import NO_TRACE, TraceContext
+
+
+@final
+@attrs.frozen(repr=False)
+class HeaderFields:
+    """Names in any case and values, a field for each occurrence. They may be secret, so nothing shows them.
+
+    ``raw``: values are the raw bytes, those that are not UTF-8 as surrogates (PEP 383). Otherwise a ``!`` in a value may replace such a
+    byte, and fields of one name are joined with commas.
+    """
+
+    fields: tuple[tuple[str, str], ...] = ()
+    raw: bool = False
+
+
+NO_FIELDS: Final = HeaderFields(raw=True)
 
 
 @final

@@ -13,7 +13,7 @@ from exchanger.policy.selection import AnyIssuer, Text, read
 from exchanger.policy.shares import MAX_LOOKUPS
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import DenyEntry, Source
-from exchanger.values.headers import HeaderFields
+from exchanger.values.request import HeaderFields
 from exchanger.values.verdict import Unhealthy
 from tests.policy.work import counting
 

@@ -7,8 +7,7 @@ import trio.testing
 
 from exchanger.console.bounded_record import MAX_REQUEST
 from exchanger.console.feed import KEPT, KEPT_DENIED, WINDOW_S, Feed
-from exchanger.values.headers import NO_FIELDS, HeaderFields
-from exchanger.values.request import HttpRequest
+from exchanger.values.request import NO_FIELDS, HeaderFields, HttpRequest
 from exchanger.values.text import PATH_LIMIT
 from tests.console.records import DENIED, UNMATCHED, record
 

@@ -7,9 +7,8 @@ from exchanger.decision.outcome import Allow, DecisionReason, Deny, ExchangePend
 from exchanger.errors import Diagnostic
 from exchanger.policy.authority import split_absolute_form
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.values.headers import HeaderFields
 from exchanger.values.issuer import SubjectRules
-from exchanger.values.request import HttpRequest
+from exchanger.values.request import HeaderFields, HttpRequest
 from exchanger.values.secret import Secret
 from exchanger.values.token import Cache, ErrorKind, ExchangedToken, ExchangeFailure, TokenCall
 from exchanger.values.trace import TraceContext

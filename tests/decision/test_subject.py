@@ -12,8 +12,8 @@ from exchanger.decision.bearer import NoToken
 from exchanger.decision.check import begin, finish
 from exchanger.decision.outcome import Allow, DecisionReason, Deny, ExchangePending
 from exchanger.decision.subject import read_subject, spellings
-from exchanger.values.headers import HeaderFields
 from exchanger.values.issuer import SubjectRules
+from exchanger.values.request import HeaderFields
 from exchanger.values.secret import Secret
 from exchanger.values.token import ExchangedToken
 from tests.decision.examples import PRIMARY, RULES, request, snapshot

@@ -8,8 +8,7 @@ from exchanger.decision.check import MISSING_HTTP, MISSING_REQUEST
 from exchanger.decision.outcome import Allow, DecisionReason, Deny
 from exchanger.envoy.authorization import decode_check, encode_check
 from exchanger.grpc.status import GrpcError, StatusCode
-from exchanger.values.headers import NO_FIELDS
-from exchanger.values.request import HttpRequest
+from exchanger.values.request import NO_FIELDS, HttpRequest
 from exchanger.values.secret import Secret
 from exchanger.values.trace import TraceContext
 

@@ -14,7 +14,6 @@ from exchanger.net.endpoint import Endpoint
 from exchanger.net.network import SYSTEM
 from exchanger.net.pool import Connections, PoolLimits
 from exchanger.net.reactor import Reactor
-from exchanger.net.roundtrip import round_trip
 from exchanger.net.tls.client import client_tls_context
 from exchanger.net.tls.client_contexts import TlsContexts
 from exchanger.values.issuer import EndpointProtocol
@@ -58,7 +57,7 @@ class Session:
         endpoint = Endpoint(self.origin, f"{self.origin.host}:{self.origin.port}", target)
         head = endpoint.head(HEADERS)
         assert head is not None
-        found, _ = await round_trip(self.connections, self.reactor, endpoint, head, body, LIMIT_S)
+        found, _ = await self.connections.round_trip(endpoint, head, body, LIMIT_S)
         return found
 
     async def answer(self, target: str, body: bytes = b"subject_token=x") -> EndpointResponse:

@@ -16,8 +16,7 @@ from exchanger.policy.grants.reader import read_grants
 from exchanger.policy.grants.restriction import restrict
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import DenyEntry, ExchangeEntry, Source
-from exchanger.values.headers import HeaderFields
-from exchanger.values.request import HttpRequest
+from exchanger.values.request import HeaderFields, HttpRequest
 from exchanger.values.verdict import Ambiguous, NoMatch
 from tests.property.strategies_policy import snapshot_of
 

@@ -5,7 +5,7 @@ from exchanger.policy.explanation import MAX_CANDIDATES, MAX_LOOKED_AT, Candidat
 from exchanger.policy.lookup import UnreadableReach
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Claim, DenyEntry, MatchScope
-from exchanger.values.headers import HeaderFields
+from exchanger.values.request import HeaderFields
 from exchanger.values.verdict import AMBIGUOUS_PATH, NO_MATCH, Unhealthy
 from tests.policy.examples import BLUE, HOST, RED, deny, exchange, region, snapshot_of
 

@@ -9,7 +9,7 @@ from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.lookup import CONFLICT, UnreadableReach
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import BASELINE, AllowEntry, Claim, DenyEntry, Entry, ExchangeEntry, MatchScope, PathType
-from exchanger.values.headers import HeaderFields
+from exchanger.values.request import HeaderFields
 from exchanger.values.verdict import AMBIGUOUS_HEADER, AMBIGUOUS_PATH, NO_MATCH, Unhealthy, Verdict
 from tests.policy.examples import BLUE, HOST, RED, deny, exchange, region, snapshot_of
 from tests.policy.work import counting

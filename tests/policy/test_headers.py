@@ -11,7 +11,7 @@ from exchanger.policy.headers import name_problem, value_problem
 from exchanger.policy.interpretation import MAX_LOOKUPS
 from exchanger.policy.snapshot import CurrentPolicy
 from exchanger.values.entry import DenyEntry, Entry, PathType
-from exchanger.values.headers import HeaderFields
+from exchanger.values.request import HeaderFields
 from exchanger.values.verdict import AMBIGUOUS_HEADER, AMBIGUOUS_PATH, NO_MATCH, Unhealthy, Verdict
 from tests.policy.examples import BLUE, HOST, deny, exchange, parsed, region, snapshot_of
 from tests.policy.work import counting

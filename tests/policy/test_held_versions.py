@@ -13,7 +13,7 @@ from exchanger.policy.interpretation import path_interpretations
 from exchanger.policy.policy_trie import Hosts
 from exchanger.policy.snapshot import PolicySnapshot, stricter
 from exchanger.values.entry import AllowEntry, ExchangeEntry, MatchScope
-from exchanger.values.headers import HeaderFields
+from exchanger.values.request import HeaderFields
 from exchanger.values.verdict import AMBIGUOUS_PATH, NO_MATCH, Unhealthy, Verdict
 from tests.policy.examples import BLUE, HOST, RED, deny, exchange, region, snapshot_of
 

@@ -12,7 +12,7 @@ from exchanger.policy.methods import CONTESTED, MethodTable
 from exchanger.policy.policy_trie import PolicyTrie
 from exchanger.policy.trie import PrefixTrie
 from exchanger.values.entry import EVERYWHERE, Claim, Entry, GrantedArea, MatchScope, Source
-from exchanger.values.headers import NO_FIELDS
+from exchanger.values.request import NO_FIELDS
 from exchanger.values.verdict import Unhealthy
 from tests.policy.examples import BLUE, HOST, deny, exchange, region
 

@@ -32,8 +32,7 @@ from exchanger.telemetry.spans import FinishedSpan
 from exchanger.telemetry.trace_context import SamplingSettings, TraceContexts
 from exchanger.telemetry.tracing import SpanQueue, Tracing
 from exchanger.values.entry import Source
-from exchanger.values.headers import HeaderFields
-from exchanger.values.request import HttpRequest
+from exchanger.values.request import HeaderFields, HttpRequest
 from exchanger.values.secret import Secret
 from exchanger.values.trace import TraceContext, parse_traceparent
 from tests.console.records import DENIED, UNMATCHED, record

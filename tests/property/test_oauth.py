@@ -17,7 +17,6 @@ from exchanger.net.answer import TooLarge
 from exchanger.net.endpoint import Endpoint, read_endpoint
 from exchanger.oauth.token_request import EncodedRequest, encode_client_credentials, encode_request
 from exchanger.oauth.token_response import TokenResponseRules, decode_response
-from exchanger.values.headers import HeaderFields
 from exchanger.values.issuer import (
     ActorCredentials,
     ActorToken,
@@ -30,7 +29,7 @@ from exchanger.values.issuer import (
     SigningKey,
     SubjectRules,
 )
-from exchanger.values.request import HttpRequest
+from exchanger.values.request import HeaderFields, HttpRequest
 from exchanger.values.secret import Secret
 from exchanger.values.token import ExchangedToken, ExchangeFailure, TokenRequest
 from tests.decision.examples import RULES, snapshot

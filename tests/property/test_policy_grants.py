@@ -35,7 +35,7 @@ from exchanger.values.entry import (
     Source,
     TokenTarget,
 )
-from exchanger.values.headers import HeaderFields
+from exchanger.values.request import HeaderFields
 from exchanger.values.verdict import AMBIGUOUS_PATH, Ambiguous, NoMatch, Unhealthy
 from tests.examples import examples
 from tests.policy.examples import HOST, RED, deny, exchange

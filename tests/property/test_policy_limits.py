@@ -23,7 +23,7 @@ from exchanger.policy.selection import ConfigMap, Namespace, advance, select
 from exchanger.policy.shares import NamespaceLimits
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import AllowEntry, DenyEntry, Entry, ExchangeEntry, MatchScope, PathType, Source, TokenTarget
-from exchanger.values.headers import HeaderFields
+from exchanger.values.request import HeaderFields
 from exchanger.values.selector import Selector
 from exchanger.values.verdict import Ambiguous, Unhealthy, Verdict
 from tests.examples import examples

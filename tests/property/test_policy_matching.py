@@ -25,7 +25,7 @@ from exchanger.values.entry import (
     Source,
     TokenTarget,
 )
-from exchanger.values.headers import HeaderFields
+from exchanger.values.request import HeaderFields
 from exchanger.values.verdict import AMBIGUOUS_PATH, NO_MATCH, Ambiguous, NoMatch, Unhealthy, Verdict
 from tests.property.policy_model import (
     CLOSED,

@@ -16,8 +16,7 @@ from exchanger.telemetry.spans import FinishedSpan
 from exchanger.telemetry.trace_context import Sampler, SamplingSettings, TraceContexts
 from exchanger.telemetry.tracing import SpanQueue, Tracing
 from exchanger.values.entry import Source
-from exchanger.values.headers import HeaderFields
-from exchanger.values.request import HttpRequest
+from exchanger.values.request import HeaderFields, HttpRequest
 from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, ExchangeRecord
 from exchanger.values.trace import LARGE_MEMBER, MAX_BAGGAGE, MAX_BAGGAGE_MEMBERS, MAX_TRACESTATE, MAX_TRACESTATE_MEMBERS, TraceContext

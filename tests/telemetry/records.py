@@ -3,8 +3,7 @@
 from exchanger.decision.outcome import Allow, DecisionReason, DecisionRecord, Deny, Outcome
 from exchanger.errors import Diagnostic
 from exchanger.values.entry import Source
-from exchanger.values.headers import HeaderFields
-from exchanger.values.request import HttpRequest
+from exchanger.values.request import HeaderFields, HttpRequest
 from exchanger.values.secret import Secret
 from exchanger.values.trace import TraceContext
 

@@ -12,7 +12,7 @@ from exchanger.errors import Diagnostic
 from exchanger.telemetry.decision_log import InsecureTokenLog, decision_line
 from exchanger.telemetry.render import render_json
 from exchanger.values.entry import Source, TokenTarget
-from exchanger.values.headers import HeaderFields
+from exchanger.values.request import HeaderFields
 from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, SubjectVerdict
 from exchanger.values.trace import SpanContext, TraceContext

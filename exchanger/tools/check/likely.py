@@ -22,7 +22,7 @@ from exchanger.tools.check.files import PlacedProblem
 from exchanger.tools.check.source_map import field
 from exchanger.util.text import bounded, distance, quoted
 from exchanger.values.entry import BASELINE, AllowEntry, DenyEntry, Entry, ExchangeEntry, PathType, Source
-from exchanger.values.headers import HeaderFields
+from exchanger.values.request import HeaderFields
 from exchanger.values.verdict import NO_MATCH
 from exchanger.yaml.nodes import Node, Sequence
 from exchanger.yaml.reader import UnreadableYaml, read_nodes

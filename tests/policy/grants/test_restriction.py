@@ -29,7 +29,7 @@ from exchanger.values.entry import (
     PathType,
     Source,
 )
-from exchanger.values.headers import HeaderFields
+from exchanger.values.request import HeaderFields
 from exchanger.values.selector import parse_selector
 from exchanger.values.verdict import NO_MATCH, Ambiguous, NoMatch, Unhealthy, Verdict
 from tests.policy.examples import BLUE, HOST, ISSUERS, RED, deny, exchange, region, snapshot_of
