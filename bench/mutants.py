@@ -29,12 +29,11 @@ import time
 import traceback
 from collections.abc import Callable, Generator, Iterable, Sequence
 from functools import partial
-from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec, SourceFileLoader
-from importlib.util import spec_from_file_location
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Final
+from unittest.mock import patch
 
 import attrs
 import pytest
@@ -387,35 +386,6 @@ class Server:
         return True
 
 
-@attrs.frozen
-class Changed(MetaPathFinder):
-    """Imports one module as a mutant has it."""
-
-    mutant: Mutant
-
-    def find_spec(self, fullname: str, path: object = None, target: object = None) -> ModuleSpec | None:  # noqa: ARG002 - the protocol's
-        """Find the module of the mutant."""
-        if fullname != self.mutant.module:
-            return None
-        file = str(self.mutant.file.absolute())
-        packages = [str(self.mutant.file.absolute().parent)] if self.mutant.file.name == "__init__.py" else None
-        return spec_from_file_location(
-            fullname, file, loader=Mutated(fullname, file, self.mutant.source), submodule_search_locations=packages
-        )
-
-
-class Mutated(SourceFileLoader):
-    """Loads another source than the file's."""
-
-    def __init__(self, fullname: str, path: str, source: str) -> None:
-        super().__init__(fullname, path)
-        self._source = source
-
-    def get_code(self, fullname: str) -> CodeType:  # noqa: ARG002 - the protocol's
-        """Compile the source, without the bytecode beside the file."""
-        return compile(self._source, self.path, "exec", dont_inherit=True)
-
-
 @attrs.define
 class Chosen(Asked):
     """A plugin that runs some tests in an order of their own."""
@@ -442,8 +412,14 @@ def judge_freshly(room: Room, mutant: Mutant) -> int:
     """Ask the tests after an import of their own."""
     limit(IMPORT_S, TIMES * IMPORT_S)
     tests = room.tests(mutant)
-    sys.meta_path.insert(0, Changed(mutant))
-    return run_pytest(sorted({test.partition("::")[0] for test in tests}), Chosen(room, tests))
+    usual = SourceFileLoader.get_code
+
+    def get_code(loader: SourceFileLoader, module: str) -> CodeType | None:
+        changed = compile(mutant.source, loader.path, "exec", dont_inherit=True) if module == mutant.module else None
+        return changed or usual(loader, module)
+
+    with patch.object(SourceFileLoader, "get_code", get_code):
+        return run_pytest(sorted({test.partition("::")[0] for test in tests}), Chosen(room, tests))
 
 
 def score(name: str, count: int, seeds: list[int], jobs: int, folder: Path) -> bool:

@@ -149,7 +149,7 @@ def select(
     selected = {item.name for item in found if isinstance(item, Namespace) and namespaces.matches(dict(item.labels))}
     described: dict[str, set[Labels]] = {}
     for item in found:
-        if isinstance(item, Namespace) and item.name in selected:
+        if isinstance(item, Namespace):
             described.setdefault(item.name, set()).add(labels_of(item))
     labels = {name: tuple(sorted(descriptions)) for name, descriptions in described.items()}
     documents: dict[Source, DocumentText] = {}

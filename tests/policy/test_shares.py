@@ -118,6 +118,10 @@ def test_more_areas_than_a_namespace_may_close_without_grants_close_what_nobody_
     (changed,) = shared([PolicyDocument(RED, regions=regions, text="version: v2")], NamespaceLimits(areas=1), WHOLE).changed.values()
     assert [region.match for region in changed.regions] == [EVERYWHERE]
     assert changed.aside is not None
+    # Setting one aside that closes a single area would close more, and keep as much.
+    sources = [Source("red", name) for name in "ab"]
+    single = [PolicyDocument(source, regions=(attrs.evolve(regions[0], source=source),), text="version: v2") for source in sources]
+    assert not shared(single, NamespaceLimits(areas=1), WHOLE).changed
 
 
 def test_an_area_is_closed_for_its_own_methods_and_paths() -> None:

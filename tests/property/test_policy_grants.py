@@ -20,6 +20,7 @@ from exchanger.policy.lookup import CONFLICT, UnreadableReach
 from exchanger.policy.path import MalformedPath, interpretations_of, read_path
 from exchanger.policy.policy_trie import MAX_SIFTED, Hosts
 from exchanger.policy.prefix import prefix_spellings, read_prefix
+from exchanger.policy.shares import weight
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import (
     BASELINE,
@@ -206,6 +207,14 @@ def of_red(*entries: Entry) -> PolicyDocument:
     return PolicyDocument(ONE_OF_RED, entries)
 
 
+@example(  # granted beside the whole segments of an entry, which gets nothing above them
+    of_red(DenyEntry(ONE_OF_RED, 0, MatchScope("a.example", "/a/b"))),
+    Grants((NamespaceGrant(frozenset({"red"}), None, ("a.example",), ("/a/b", "/a/bz")),)),
+    "a.example",
+    "/a/bc",
+    "GET",
+    [],
+)
 @example(
     of_red(
         ExchangeEntry(ONE_OF_RED, 0, MatchScope("a.example", "/a", headers=BY_HEADER), TARGET),
@@ -253,6 +262,14 @@ def test_inside_its_grants_a_namespace_lets_no_more_pass_than_without_them(
 def test_grants_that_change_lead_where_a_fresh_start_does(policy: Policy, before: Grants, after: Grants) -> None:
     for document in policy:
         assert restrict_again(restrict(document, before, ()), after) == restrict(document, after, ())
+
+
+@given(policies, all_grants)
+def test_what_grants_refuse_counts_all_the_same(policy: Policy, grants: Grants) -> None:
+    for document in policy:
+        assert weight(restrict(document, grants, ())).entries == weight(document).entries
+    at_most = grants.area_count("red", ())
+    assert grants.allowance("red", ()).area_count == grants.area_count("red", ()) <= at_most
 
 
 @given(policies)
