@@ -137,6 +137,22 @@ def mutation(node: ast.AST) -> tuple[ast.expr | ast.stmt, str] | None:
     return None
 
 
+def without_effect(tree: ast.AST) -> set[ast.AST]:
+    """Return the nodes of which no mutant says anything: annotations, the ``init`` and ``repr`` of fields, and what cannot run."""
+    roots: list[ast.AST | None] = []
+    for node in ast.walk(tree):
+        match node:
+            case ast.arg() | ast.AnnAssign():
+                roots.append(node.annotation)
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                roots.append(node.returns)
+            case ast.keyword(arg="init" | "repr"):
+                roots.append(node.value)
+            case ast.Expr(value=ast.Call(func=ast.Name(id="assert_never"))):
+                roots.append(node)
+    return {node for root in roots if root is not None for node in ast.walk(root)}
+
+
 @attrs.frozen(cache_hash=True)
 class Mutant:
     """One change: where, what was changed, and the mutated source, in which all other code keeps its lines."""
@@ -162,8 +178,10 @@ def mutants(file: Path) -> list[Mutant]:
     for line in raw.splitlines(keepends=True):
         starts.append(starts[-1] + len(line))
     found = []
-    for node in ast.walk(ast.parse(raw)):
-        if (change := mutation(node)) is None:
+    tree = ast.parse(raw)
+    ignored = without_effect(tree)
+    for node in ast.walk(tree):
+        if node in ignored or (change := mutation(node)) is None:
             continue
         part, text = change
         last = part.end_lineno or part.lineno
