@@ -61,7 +61,12 @@ ROOMS: Final = {
     ),
     "oauth": (
         ["exchanger/oauth"],
-        ["tests/oauth", "tests/exchange", *(f"tests/property/test_{room}*.py" for room in ("exchange", "oauth"))],
+        [
+            "tests/oauth",
+            "tests/exchange",
+            "tests/decision/test_strict.py",
+            *(f"tests/property/test_{room}*.py" for room in ("exchange", "oauth")),
+        ],
     ),
     "exchange": (
         ["exchanger/exchange"],

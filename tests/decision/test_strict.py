@@ -77,10 +77,11 @@ def test_a_mistake_of_the_operator_s_is_a_502(error: str) -> None:
         (
             "insufficient_user_authentication",
             401,
-            {"acr_values": "gold silver", "max_age": 300},
-            ', acr_values="gold silver", max_age="300"',
+            {"acr_values": "gold silver", "max_age": 3_162_240_000},
+            ', acr_values="gold silver", max_age="3162240000"',
         ),
         ("insufficient_user_authentication", 401, {"max_age": "60"}, ', max_age="60"'),
+        ("insufficient_user_authentication", 401, {"max_age": "3162240001"}, ""),
         ("insufficient_user_authentication", 401, {"acr_values": "a" * 2048}, f', acr_values="{"a" * 2048}"'),
         ("insufficient_user_authentication", 401, {"acr_values": "a" * 2049}, ""),
     ],
