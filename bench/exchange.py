@@ -49,8 +49,7 @@ def load(port: int, case: str, connections: int, streams: int, numbers: Iterator
             for it in to_service.ready(10):
                 for answer, seconds in it.answers():
                     took.append(seconds)
-                    expected = "denied_response" if case == "denial" else "ok_response"
-                    if not answer.HasField(expected):
+                    if not (answer.HasField("denied_response") if case == "denial" else answer.HasField("ok_response")):
                         raise SystemExit(f"{case}: a wrong answer {described(answer, seconds)}")
                 fill(it)
     return took
