@@ -5,7 +5,7 @@ it is also polled (see ``issuers.polling``) until the server accepts the watch.
 """
 
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from functools import partial
 from random import Random
 from typing import Final, NoReturn, Protocol, final
@@ -115,7 +115,7 @@ class WatchingSecrets:
         while True:  # once: a reflector runs until it is cancelled
             async with trio.open_nursery() as nursery:
                 watch = _Watch(secret, _SideTask(nursery, _Changes(learn)), partial(self._poll, secret))
-                reflector = Reflector(self._secrets.list_watch(secret), watch, watch, random=self._random)
+                reflector = Reflector(self._secrets.list_watch(secret), watch, random=self._random)
                 self._reflectors[reflector] = None
                 self.watched += 1
                 reflector.hurry(True)
@@ -177,7 +177,7 @@ class _SideTask:
 @final
 @attrs.define(eq=False)
 class _Watch:
-    """Sink and observer of one Secret's reflector; runs ``poll`` while that is refused.
+    """Observer of one Secret's reflector; runs ``poll`` while that is refused.
 
     ``known`` is the last state of the Secret, from the first list on. ``lost_at`` is since when changes are not followed: never while they
     are, and for ever before the first time, when nothing is known and so there is nothing to wait for. ``relax`` is called once the Secret
@@ -193,20 +193,11 @@ class _Watch:
     _refusals: int = attrs.field(default=0, init=False)
     _told: set[SecretProblem] = attrs.field(factory=set, init=False)
 
-    def replaced(self, items: Mapping[Key, Item[SecretState]], /) -> None:
-        """See ``list_watch.Sink``."""
-        found = items.get(self._key)
-        self._learn(_missing(self._secret) if found is None else found.value)
-
-    def put(self, item: Item[SecretState], /) -> None:
-        """See ``list_watch.Sink``."""
-        if item.key == self._key:  # whatever the server makes of the field selector
-            self._learn(item.value)
-
-    def deleted(self, key: Key, /) -> None:
-        """See ``list_watch.Sink``."""
-        if key == self._key:
-            self._learn(_missing(self._secret))
+    def objects_changed(self, items: Mapping[Key, Item[SecretState]], keys: Collection[Key] | None, /) -> None:
+        """See ``list_watch.ReflectorObserver``."""
+        if keys is None or self._key in keys:  # whatever the server makes of the field selector
+            found = items.get(self._key)
+            self._learn(_missing(self._secret) if found is None else found.value)
 
     def listed(self, name: str, count: int, resource_version: str, /) -> None:
         """See ``list_watch.ReflectorObserver``."""

@@ -58,7 +58,7 @@ class Informer(Generic[T]):
     reflector: Reflector[T] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.reflector = Reflector(self.list_watch, self, self, self.settings.reflector, self.random)
+        self.reflector = Reflector(self.list_watch, self, self.settings.reflector, self.random)
 
     async def run(self) -> None:
         """Follow the resource until cancelled, or until ``close``."""
@@ -87,18 +87,10 @@ class Informer(Generic[T]):
         silent = now - health.last > self.settings.reflector.silence
         return now if self.reflector.connected and not health.doubted and not silent else health.last
 
-    def replaced(self, items: Mapping[Key, Item[T]], /) -> None:
-        """See ``list_watch.Sink``."""
+    def objects_changed(self, items: Mapping[Key, Item[T]], keys: Collection[Key] | None, /) -> None:
+        """See ``list_watch.ReflectorObserver``."""
         del items
-        self.changed(None)
-
-    def put(self, item: Item[T], /) -> None:
-        """See ``list_watch.Sink``."""
-        self.changed((item.key,))
-
-    def deleted(self, key: Key, /) -> None:
-        """See ``list_watch.Sink``."""
-        self.changed((key,))
+        self.changed(keys)
 
     def listed(self, name: str, count: int, resource_version: str, /) -> None:
         """See ``list_watch.ReflectorObserver``."""

@@ -4,7 +4,7 @@ Source: https://kubernetes.io/docs/reference/using-api/api-concepts/.
 """
 
 import enum
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Generic, Protocol, TypeVar, final
 
@@ -141,24 +141,14 @@ class ListWatch(Protocol[T]):
         """
 
 
-class Sink(Protocol[T]):
-    """Receives the objects of a resource; must neither block nor raise."""
-
-    def replaced(self, items: Mapping[Key, Item[T]], /) -> None:
-        """Take a complete state in place of the previous one. The mapping is the reflector's own, and changes later."""
-
-    def put(self, item: Item[T], /) -> None:
-        """Take an object that is new or changed."""
-
-    def deleted(self, key: Key, /) -> None:
-        """Drop an object that is gone, or no longer selected."""
-
-
-class ReflectorObserver(Protocol):
+class ReflectorObserver(Protocol[T]):
     """Receives a reflector's events, for logs and metrics; ``name`` is the ListWatch's. Must neither block nor raise."""
 
+    def objects_changed(self, items: Mapping[Key, Item[T]], keys: Collection[Key] | None, /) -> None:
+        """The objects under ``keys`` are other ones in ``items``, or gone from there; ``None``: any may be. The mapping changes later."""
+
     def listed(self, name: str, count: int, resource_version: str, /) -> None:
-        """A complete state was passed to the sink."""
+        """A complete state is known."""
 
     def failed(self, name: str, failure: ApiFailure, retry_in: float, /) -> None:
         """An attempt failed; the next follows in ``retry_in`` seconds. The known state stays."""

@@ -25,10 +25,10 @@ from typing import Final, Generic, TypeVar, assert_never, final
 import attrs
 import trio
 
-from exchanger.kube.list_watch import ApiFailure, FailureKind, ListWatch, Opened, Page, ReflectorObserver, Sink, WatchEvent
+from exchanger.kube.list_watch import ApiFailure, FailureKind, ListWatch, Opened, Page, ReflectorObserver, WatchEvent
 from exchanger.kube.retry import MAX_SERVER_ERRORS, Pace, ReflectorStep, Retry, WatchDeadline, WatchHealth, after_failure
 from exchanger.kube.settings import ReflectorSettings
-from exchanger.kube.store import Complete, EventEffect, ReflectorStore, StoreChange, discontinuity, gather_initial, list_all, older
+from exchanger.kube.store import Complete, EventEffect, ReflectorStore, discontinuity, gather_initial, list_all, older
 from exchanger.net.network import SYSTEM
 
 T = TypeVar("T")
@@ -47,11 +47,10 @@ _NOT_ACCEPTED: Final = ApiFailure(FailureKind.TIMEOUT, message="the server has n
 @final
 @attrs.define(eq=False)
 class Reflector(Generic[T]):
-    """Keeps ``sink`` equal to what ``list_watch`` lists. One task runs it, once. ``connected``: changes are followed."""
+    """Keeps ``store`` equal to what ``list_watch`` lists. One task runs it, once. ``connected``: changes are followed."""
 
     list_watch: ListWatch[T]
-    sink: Sink[T]
-    observer: ReflectorObserver
+    observer: ReflectorObserver[T]
     settings: ReflectorSettings = attrs.field(factory=ReflectorSettings)
     random: Random = SYSTEM.random
     connected: bool = attrs.field(default=False, init=False)
@@ -84,7 +83,7 @@ class Reflector(Generic[T]):
         self._pace = Pace(self.settings, self.random)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Follow the resource until cancelled; ``started()`` once the sink has the first complete state.
+        """Follow the resource until cancelled; ``started()`` once the store has the first complete state.
 
         No failure of the server ends it. Only the caller bounds the wait for the first state: nothing can be done without it.
         """
@@ -248,7 +247,7 @@ class Reflector(Generic[T]):
             if effect is EventEffect.BREAK:
                 return after_failure(ReflectorStep.WATCH, discontinuity(event, before))
             if effect is EventEffect.NEWS:
-                self._pass_on(self.store.news)
+                self.observer.objects_changed(self.store.items, self.store.news)
             if self.store.is_lacking:
                 self._compare_at = min(self._compare_at, max(trio.current_time(), self._listed_at + REREAD_S))
             self._server_errors = 0
@@ -263,12 +262,6 @@ class Reflector(Generic[T]):
             return ReflectorStep.WATCH
         short = ApiFailure(FailureKind.SERVER_ERROR, message=f"very short watch: the server ended it after {lived:.1f} s")
         return Retry(short, ReflectorStep.WATCH, resync=True)
-
-    def _pass_on(self, news: StoreChange[T]) -> None:
-        for item in news.items:
-            self.sink.put(item)
-        for key in news.gone:
-            self.sink.deleted(key)
 
     def _overdue(self, deadline: WatchDeadline) -> ReflectorStep:
         """Return the attempt after a watch that was silent for too long, or that the server did not end."""
@@ -330,7 +323,7 @@ class Reflector(Generic[T]):
 
     def _replace(self, complete: Complete[T]) -> None:
         self.store.replace(complete)
-        self.sink.replaced(self.store.items)
+        self.observer.objects_changed(self.store.items, None)
         self._synced()
         self.observer.listed(self.list_watch.name, len(complete.items), complete.resource_version)
         if not self.health.doubted:

@@ -71,21 +71,21 @@ class Holding(Generic[T]):
         """Return an empty holding with these limits for each namespace."""
         return cls(None if limits is None else Intake(limits))
 
-    def put(self, item: Item[T]) -> "StoreChange[T]":
-        """Take an object."""
+    def put(self, item: Item[T]) -> tuple[Key, ...]:
+        """Take an object; return the keys of those that are kept, or known, otherwise than before."""
         key = item.key
         self.items[key] = item
         if self.intake is None or not isinstance(item.value, ConfigMap):
-            return StoreChange((item,))
+            return (key,)
         near = self.intake.put(key.namespace, key.name, item.value.size)
         self.lacking.discard(key)
         return self._moved(self.intake, key.namespace, near, item)
 
-    def drop(self, key: Key) -> "StoreChange[T]":
-        """Forget an object."""
+    def drop(self, key: Key) -> tuple[Key, ...]:
+        """Forget an object; return the keys of others, as ``put`` does."""
         self.items.pop(key, None)
         self.lacking.discard(key)
-        return StoreChange() if self.intake is None else self._moved(self.intake, key.namespace, self.intake.drop(key.namespace, key.name))
+        return () if self.intake is None else self._moved(self.intake, key.namespace, self.intake.drop(key.namespace, key.name))
 
     def is_known(self, item: Item[T]) -> bool:
         """Return whether ``item`` repeats the known object."""
@@ -94,9 +94,9 @@ class Holding(Generic[T]):
             return known.resource_version == item.resource_version and item.key not in self.lacking
         return known == item
 
-    def _moved(self, intake: Intake, namespace: str, near: tuple[str, ...], put: Item[T] | None = None) -> "StoreChange[T]":
-        """Keep what there is room for of the objects ``near``, and of the one that was ``put``."""
-        items, gone = list[Item[T]](), list[Key]()
+    def _moved(self, intake: Intake, namespace: str, near: tuple[str, ...], put: Item[T] | None = None) -> tuple[Key, ...]:
+        """Keep what there is room for of the objects ``near``, and of the one that was ``put``; return those that differ."""
+        moved = list[Key]()
         names = near if put is None else dict.fromkeys((put.key.name, *near))
         for key in (Key(namespace, name) for name in names):
             known = self.items.get(key)
@@ -108,13 +108,13 @@ class Holding(Generic[T]):
                 self.lacking.discard(key)
             if not intake.is_told(namespace, key.name):
                 if self.items.pop(key, None) is not None:
-                    gone.append(key)
+                    moved.append(key)
             elif known is None or not (is_read or is_empty):
                 self.items[key] = _emptied(key, known, intake.reason)
-                items.append(self.items[key])
+                moved.append(key)
             elif known is put:
-                items.append(known)
-        return StoreChange(tuple(items), tuple(gone))
+                moved.append(key)
+        return tuple(moved)
 
 
 def _emptied(key: Key, item: Item[T] | None, reason: str) -> Item[T]:
@@ -122,15 +122,6 @@ def _emptied(key: Key, item: Item[T] | None, reason: str) -> Item[T]:
     uid = item.value.uid if item is not None and isinstance(item.value, ConfigMap) else ""
     value = ConfigMap(key.namespace, key.name, (), None, uid, beyond=reason)
     return Item(key, "" if item is None else item.resource_version, value)  # type: ignore[arg-type]  # T is ConfigMap
-
-
-@final
-@attrs.frozen
-class StoreChange(Generic[T]):
-    """The effect of a change: objects as they are kept now, and those that are not kept any more."""
-
-    items: tuple[Item[T], ...] = ()
-    gone: tuple[Key, ...] = ()
 
 
 @final
@@ -160,12 +151,12 @@ class EventEffect(enum.Enum):
 class ReflectorStore(Generic[T]):
     """The known objects. ``version``, as the server wrote it, is "" until the first complete state.
 
-    ``limits`` are those of a namespace, ``None`` for none. ``news`` is the change of the last event that changed anything.
+    ``limits`` are those of a namespace, ``None`` for none. ``news`` are the keys of what the last event that changed anything has changed.
     """
 
     limits: NamespaceLimits | None = None
     version: str = attrs.field(default="", init=False)
-    news: StoreChange[T] = attrs.field(factory=StoreChange, init=False)
+    news: tuple[Key, ...] = attrs.field(default=(), init=False)
     _held: Holding[T] = attrs.field(init=False)
 
     @_held.default
@@ -240,8 +231,7 @@ class ReflectorStore(Generic[T]):
         # Some servers give a deletion the version of the object instead of its own.
         effect = EventEffect.NEWS if version == known.resource_version else self._seen(version, EventEffect.NEWS)
         if effect is EventEffect.NEWS:
-            kept = self._held.drop(key)
-            self.news = attrs.evolve(kept, gone=(key, *kept.gone))
+            self.news = (key, *self._held.drop(key))
         return effect
 
     def _seen(self, version: str, effect: EventEffect) -> EventEffect:

@@ -1,6 +1,6 @@
 """A reflector on a fake server, with what tests look at, and the failures that befall it."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import asynccontextmanager
 from random import Random
 from typing import Final, Generic, TypeVar
@@ -26,42 +26,35 @@ T = TypeVar("T")
 
 
 @attrs.define(eq=False)
-class RecordingSink(Generic[T]):
-    """Implements ``Sink``: keeps the state, every complete one it was given, and all calls in order. ``fault``: raised by each put."""
+class RecordingObserver(Generic[T]):
+    """Implements ``ReflectorObserver``: keeps the state, every complete one, and all changes in order. ``fault``: raised by each put."""
 
     fault: Exception | None = None
     state: dict[Key, Item[T]] = attrs.field(factory=dict)
     replacements: list[Mapping[Key, Item[T]]] = attrs.field(factory=list)
     calls: list[tuple[str, str]] = attrs.field(factory=list)
-
-    def replaced(self, items: Mapping[Key, Item[T]], /) -> None:
-        self.state = dict(items)
-        self.replacements.append(dict(items))
-        self.calls.append(("replaced", ",".join(sorted(key.name for key in items))))
-
-    def put(self, item: Item[T], /) -> None:
-        if self.fault is not None:
-            raise self.fault
-        self.state[item.key] = item
-        self.calls.append(("put", item.key.name))
-
-    def deleted(self, key: Key, /) -> None:
-        del self.state[key]
-        self.calls.append(("deleted", key.name))
-
-    def values(self) -> dict[str, T]:
-        return {key.name: item.value for key, item in self.state.items()}
-
-
-@attrs.define(eq=False)
-class RecordingObserver:
-    """Implements ``ReflectorObserver``."""
-
     lists: list[tuple[int, str]] = attrs.field(factory=list)
     failures: list[tuple[ApiFailure, float]] = attrs.field(factory=list)
     connections: list[bool] = attrs.field(factory=list)
     silences: list[float] = attrs.field(factory=list)
     steps_back: list[tuple[str, str]] = attrs.field(factory=list)
+
+    def objects_changed(self, items: Mapping[Key, Item[T]], keys: Collection[Key] | None, /) -> None:
+        if keys is None:
+            self.state = dict(items)
+            self.replacements.append(dict(items))
+            self.calls.append(("replaced", ",".join(sorted(key.name for key in items))))
+        for key in keys or ():
+            if key not in items:
+                del self.state[key]
+            elif self.fault is not None:
+                raise self.fault
+            else:
+                self.state[key] = items[key]
+            self.calls.append(("put" if key in items else "deleted", key.name))
+
+    def values(self) -> dict[str, T]:
+        return {key.name: item.value for key, item in self.state.items()}
 
     def listed(self, name: str, count: int, resource_version: str, /) -> None:
         self.lists.append((count, resource_version))
@@ -85,8 +78,7 @@ class Scene:
 
     settings: ReflectorSettings = attrs.field(factory=ReflectorSettings)
     server: FakeApiServer = attrs.field(factory=FakeApiServer)
-    sink: RecordingSink[str] = attrs.field(factory=RecordingSink)
-    observer: RecordingObserver = attrs.field(factory=RecordingObserver)
+    observer: RecordingObserver[str] = attrs.field(factory=RecordingObserver)
     random: Random = attrs.field(factory=lambda: Random(7))
     maps: FakeResource[str] = attrs.field(init=False)
     list_watch: FakeListWatch[str] = attrs.field(init=False)
@@ -99,7 +91,7 @@ class Scene:
 
     def use(self, settings: ReflectorSettings) -> None:
         """Take other settings, before anything runs."""
-        self.reflector = Reflector(self.list_watch, self.sink, self.observer, settings, self.random)
+        self.reflector = Reflector(self.list_watch, self.observer, settings, self.random)
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None, None]:
@@ -149,4 +141,4 @@ class Scene:
         return [request for request in self.requests(Verb.LIST) if request.limit != 1 and not request.continue_token]
 
     def in_sync(self) -> bool:
-        return self.sink.state == self.list_watch.view()
+        return self.observer.state == self.list_watch.view()

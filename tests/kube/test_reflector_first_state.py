@@ -19,7 +19,7 @@ async def test_the_first_state_is_one_replacement(scene: Scene, autojump_clock: 
     scene.maps.put("a", "1", namespace="n")
     scene.maps.put("b", "2", namespace="m")
     async with scene.running():
-        assert scene.sink.calls == [("replaced", "a,b")]
+        assert scene.observer.calls == [("replaced", "a,b")]
         assert scene.in_sync()
         assert scene.observer.lists == [(2, "102")]
         assert scene.observer.connections == [True]
@@ -27,7 +27,7 @@ async def test_the_first_state_is_one_replacement(scene: Scene, autojump_clock: 
         scene.maps.put("a", "4", namespace="n")
         scene.maps.delete("b", namespace="m")
         await trio.sleep(0.1)
-        assert scene.sink.calls[1:] == [("put", "c"), ("put", "a"), ("deleted", "b")]
+        assert scene.observer.calls[1:] == [("put", "c"), ("put", "a"), ("deleted", "b")]
         assert scene.in_sync()
         assert scene.version == "105"
         assert scene.observer.failures == []
@@ -59,10 +59,10 @@ async def test_a_server_that_never_ends_the_initial_events_is_listed_after_ten_s
     scene.maps.put("a", "1")
     async with scene.starting() as started:
         await trio.sleep(9.9)
-        assert scene.sink.calls == []
+        assert scene.observer.calls == []
         await started.wait()
         assert trio.current_time() == pytest.approx(10.0)
-        assert scene.sink.calls == [("replaced", "a")]
+        assert scene.observer.calls == [("replaced", "a")]
 
 
 @pytest.mark.parametrize("initial", [Initial.REFUSED, Initial.IGNORED])
@@ -73,7 +73,7 @@ async def test_the_fall_back_is_remembered(autojump_clock: MockClock, initial: I
         scene.server.cut(GONE)
         await trio.sleep(1.0)
         assert [request.initial_events for request in scene.requests(Verb.WATCH)] == [True, False, False]
-        assert len(scene.sink.replacements) == 2
+        assert len(scene.observer.replacements) == 2
 
 
 async def test_changes_between_the_initial_events_count(autojump_clock: MockClock) -> None:
@@ -93,12 +93,12 @@ async def test_changes_between_the_initial_events_count(autojump_clock: MockCloc
         scene.maps.inject(Deleted(Key("", "never there"), "106"))
         scene.maps.inject(Bookmark("105"))
         await trio.sleep(1.0)
-        assert scene.sink.calls == []
+        assert scene.observer.calls == []
         scene.maps.inject(Bookmark("105", initial_events_end=True))
         await started.wait()
         assert trio.current_time() == pytest.approx(2.0)
-        assert scene.sink.calls == [("replaced", "a,b")]
-        assert scene.sink.values() == {"a": "3", "b": "2"}
+        assert scene.observer.calls == [("replaced", "a,b")]
+        assert scene.observer.values() == {"a": "3", "b": "2"}
         assert scene.version == "105"
 
 
@@ -121,10 +121,10 @@ async def test_incomplete_initial_events_are_followed_by_a_list(autojump_clock: 
             scene.maps.inject(last)
         scene.server.cut()
         await trio.sleep(0.1)
-        assert scene.sink.calls == []
+        assert scene.observer.calls == []
         await started.wait()
         assert [request.verb for request in scene.requests()][:2] == [Verb.WATCH, Verb.LIST]
-        assert scene.sink.calls == [("replaced", "a")]
+        assert scene.observer.calls == [("replaced", "a")]
         assert scene.observer.failures[0][0].message == message
 
 
@@ -171,7 +171,7 @@ async def test_initial_objects_are_bounded(autojump_clock: MockClock, paging: Sc
         paging.maps.put(str(number), "x")
     async with paging.starting():
         await trio.sleep(10.0)
-        assert paging.sink.calls == []
+        assert paging.observer.calls == []
         assert {failure.message for failure, _ in paging.observer.failures} == {
             "the watch began with more than 15 objects",
             "the list has more than 15 objects",
@@ -192,8 +192,8 @@ async def test_a_list_is_one_state_over_all_its_pages(paging: Scene, autojump_cl
     paging.server.before = meanwhile
     async with paging.running():
         assert [(request.limit, request.continue_token) for request in paging.requests(Verb.LIST)] == [(2, ""), (2, "105:2"), (2, "105:4")]
-        assert paging.sink.calls == [("replaced", "0,1,2,3,4"), ("put", "0"), ("deleted", "4")]
-        assert paging.list_watch.ever(paging.sink.replacements[0])
+        assert paging.observer.calls == [("replaced", "0,1,2,3,4"), ("put", "0"), ("deleted", "4")]
+        assert paging.list_watch.ever(paging.observer.replacements[0])
         assert paging.in_sync()
 
 
@@ -213,7 +213,7 @@ async def test_a_list_that_expires_between_its_pages_begins_anew(paging: Scene, 
 
     paging.server.before = meanwhile
     async with paging.running():
-        assert paging.sink.calls == [("replaced", "0,1,2,3,4,5")]
+        assert paging.observer.calls == [("replaced", "0,1,2,3,4,5")]
         assert trio.current_time() == 0.0  # the first time without a wait
         assert [request.continue_token for request in paging.requests(Verb.LIST)] == ["", "105:2", "", "106:2", "106:4"]
         assert {request.resource_version for request in paging.requests(Verb.LIST)} == {""}
@@ -236,14 +236,14 @@ async def test_a_list_must_end(autojump_clock: MockClock, bounds: ListBounds, la
         scene.maps.put(str(number), "x")
     async with scene.starting():
         await trio.sleep(120.0 + 305.0)
-        assert (scene.sink.calls == []) is bool(message)
+        assert (scene.observer.calls == []) is bool(message)
         assert (message in [failure.message for failure, _ in scene.observer.failures]) is bool(message)
 
 
 async def test_a_fault_of_the_sink_is_a_fault(scene: Scene, autojump_clock: MockClock) -> None:
     async def run() -> None:
         async with scene.running():
-            scene.sink.fault = ZeroDivisionError()
+            scene.observer.fault = ZeroDivisionError()
             scene.maps.put("b", "1")
             await trio.sleep(1.0)
 

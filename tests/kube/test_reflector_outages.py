@@ -29,7 +29,7 @@ async def test_an_outage_keeps_the_last_state_and_the_rate_of_the_back_off(
         assert 60 <= len(scene.requests(since=began)) <= 130
         assert scene.reflector.connected is False
         assert scene.last_contact == contact
-        assert scene.sink.calls == [("replaced", "a")]
+        assert scene.observer.calls == [("replaced", "a")]
         scene.server.heal()
         await trio.sleep(66.0)
         assert scene.observer.connections == [True, False, True]
@@ -53,7 +53,7 @@ async def test_a_bookmark_only_hour(scene: Scene, autojump_clock: MockClock) -> 
         for _ in range(60):
             await trio.sleep(60.0)
             scene.server.touch()
-        assert scene.sink.calls == [("replaced", "a")]
+        assert scene.observer.calls == [("replaced", "a")]
         assert scene.reflector.connected
         assert scene.last_contact is not None
         assert scene.last_contact >= trio.current_time() - 75.0
@@ -69,7 +69,7 @@ async def test_a_silent_hour(scene: Scene, autojump_clock: MockClock) -> None:
     scene.maps.put("a", "1")
     async with scene.running():
         await trio.sleep(HOUR)
-        assert scene.sink.calls == [("replaced", "a")]
+        assert scene.observer.calls == [("replaced", "a")]
         assert scene.observer.failures == []
         assert scene.observer.silences == [pytest.approx(75.0)]
         assert scene.observer.connections == [True, False, True]

@@ -144,6 +144,6 @@ async def test_lists_of_another_kind_leave_what_is_known(scene: Scene, autojump_
         scene.server.fail_for_ever(ApiFailure(kind), verb=Verb.WATCH)
         scene.server.cut(ApiFailure(kind))
         await trio.sleep(HOUR)
-        assert scene.sink.calls == [("replaced", "a")]
+        assert scene.observer.calls == [("replaced", "a")]
         assert not scene.reflector.connected
         assert len(scene.requests()) < 260

@@ -36,7 +36,7 @@ async def test_an_event_that_cannot_follow_leads_to_a_new_list_at_once(
         scene.maps.inject(event)
         scene.maps.inject(Put(Item(Key("", "b"), "102", "not read any more")))
         await trio.sleep(0.1)
-        assert scene.sink.calls == [("replaced", "a")] * 2
+        assert scene.observer.calls == [("replaced", "a")] * 2
         ((failure, wait),) = scene.observer.failures
         assert (failure.kind, wait) == (kind, 0.0)
         assert message in failure.message
@@ -70,7 +70,7 @@ async def test_very_short_watches_are_spaced(scene: Scene, autojump_clock: MockC
         assert (scene.observer.failures[0][1] == 0.0) is (failure is None)
         await trio.sleep(HOUR)
         assert len(scene.requests()) < (150 if failure is None else 300)
-        assert len(scene.sink.replacements) < 8  # the comparisons find nothing
+        assert len(scene.observer.replacements) < 8  # the comparisons find nothing
         assert not scene.reflector.connected
         nursery.cancel_scope.cancel()
     assert scene.in_sync()
@@ -112,7 +112,7 @@ async def test_a_watch_that_fails_goes_on_without_a_list(scene: Scene, autojump_
         scene.maps.put("b", "1")
         await trio.sleep(2.0)
         assert scene.in_sync()
-        assert (len(scene.lists()), len(scene.sink.replacements)) == (lists, 1)
+        assert (len(scene.lists()), len(scene.observer.replacements)) == (lists, 1)
         assert scene.observer.connections == [True, False, True]
         assert 0.8 <= scene.observer.failures[0][1] <= 1.6
 
@@ -140,7 +140,7 @@ async def test_server_errors_in_a_row_lead_to_a_list(scene: Scene, autojump_cloc
         scene.maps.delete("corrupt")
         scene.server.cut(BROKEN)
         await trio.sleep(20.0)
-        assert scene.sink.calls == [("replaced", "corrupt"), ("replaced", "")]
+        assert scene.observer.calls == [("replaced", "corrupt"), ("replaced", "")]
         assert len(scene.observer.failures) == 3
 
 
@@ -150,7 +150,7 @@ async def test_server_errors_with_events_between_them_are_not_in_a_row(scene: Sc
             scene.maps.put("a", str(number))
             await trio.sleep(100.0)
             scene.server.cut(BROKEN)
-        assert len(scene.sink.replacements) == 1
+        assert len(scene.observer.replacements) == 1
 
 
 async def test_too_many_requests_wait_for_as_long_as_the_server_says_within_reason(scene: Scene, autojump_clock: MockClock) -> None:
@@ -163,7 +163,7 @@ async def test_too_many_requests_wait_for_as_long_as_the_server_says_within_reas
         await trio.sleep(300.0)
         assert [wait for _, wait in scene.observer.failures][:4] == [10.0] * 4  # after that, the back-off is longer
         assert len(scene.requests()) == before + 4 + 2  # a probe, and the watch
-        assert (len(scene.lists()), len(scene.sink.replacements)) == (lists, 1)
+        assert (len(scene.lists()), len(scene.observer.replacements)) == (lists, 1)
 
 
 @pytest.mark.parametrize("verb", [Verb.LIST, Verb.WATCH])
@@ -176,7 +176,7 @@ async def test_missing_rights_are_waited_for(scene: Scene, autojump_clock: MockC
             scene.server.cut(failure)
         await trio.sleep(2 * HOUR)
         assert {found for found, _ in scene.observer.failures} == {failure}
-        assert scene.sink.values() == {"a": "1"}
+        assert scene.observer.values() == {"a": "1"}
         assert scene.reflector.connected is (verb is Verb.LIST)  # without a right to list, watching goes on
         scene.server.heal()
         scene.maps.put("b", "1")

@@ -21,7 +21,7 @@ async def test_a_restored_store_is_noticed_although_the_server_is_silent(scene: 
         scene.server.restore(101)
         scene.maps.put("c", "never told")
         await trio.sleep(76.0)
-        assert scene.sink.values() == {"a": "1", "c": "never told"}
+        assert scene.observer.values() == {"a": "1", "c": "never told"}
         assert scene.observer.connections == [True, False]
         await trio.sleep(40.0)
         assert scene.observer.connections == [True, False, True]
@@ -39,9 +39,9 @@ async def test_a_restored_store_that_ran_ahead_is_found_by_comparing(scene: Scen
             scene.maps.put("c", "x")
         scene.server.mute = False
         await trio.sleep(480.0)
-        assert set(scene.sink.values()) == {"a", "b"}
+        assert set(scene.observer.values()) == {"a", "b"}
         await trio.sleep(240.0)
-        assert set(scene.sink.values()) == {"a", "c"}
+        assert set(scene.observer.values()) == {"a", "c"}
         assert len(scene.requests(Verb.LIST, since=400.0)) == 1
         assert scene.in_sync()
 
@@ -52,7 +52,7 @@ async def test_an_equal_comparison_is_not_reported(scene: Scene, autojump_clock:
     async with scene.running():
         await trio.sleep(HOUR)
         assert 4 <= len(scene.requests(Verb.LIST, since=400.0)) <= 7
-        assert scene.sink.calls == [("replaced", "a")]
+        assert scene.observer.calls == [("replaced", "a")]
         assert len(scene.observer.lists) == 1
 
 

@@ -21,7 +21,7 @@ from exchanger.kube.settings import ReflectorSettings
 from exchanger.kube.store import ListBounds
 from tests.examples import examples
 from tests.kube.fake_api_server import FakeApiServer, FakeResource, Initial, Request, Verb
-from tests.kube.reflecting import RecordingObserver, RecordingSink
+from tests.kube.reflecting import RecordingObserver
 
 HOUR: Final = 3600.0
 # Seconds after the last fault: the longest waits that may be under way, and the longest time to the next comparison.
@@ -222,16 +222,15 @@ class World:
 
 
 async def live(
-    history: list[Step], initial: Initial, seed: int, reflector_settings: ReflectorSettings, check: Callable[[RecordingSink[int]], None]
+    history: list[Step], initial: Initial, seed: int, reflector_settings: ReflectorSettings, check: Callable[[RecordingObserver[int]], None]
 ) -> None:
     """Let ``history`` happen, then have a quiet time."""
     server = FakeApiServer(initial=initial)
     maps: FakeResource[int] = FakeResource(server, "maps")
     list_watch = maps.list_watch(selects=lambda labels: labels.get("policy") == "on")
     world = World(server, maps)
-    sink: RecordingSink[int] = RecordingSink()
-    observer = RecordingObserver()
-    reflector = Reflector(list_watch, sink, observer, reflector_settings, Random(seed))
+    observer: RecordingObserver[int] = RecordingObserver()
+    reflector = Reflector(list_watch, observer, reflector_settings, Random(seed))
     for number, name in enumerate(NAMES):
         maps.put(name, number, labels=ON)
     del server.past[:-1]  # or parts of this state would be states that there were
@@ -242,19 +241,19 @@ async def live(
         server.heal()
         await trio.sleep(QUIET)
         await wait_all_tasks_blocked()
-        assert sink.state == list_watch.view()
-        assert (reflector.connected, len(reflector.store.items)) == (True, len(sink.state))
+        assert observer.state == list_watch.view()
+        assert (reflector.connected, len(reflector.store.items)) == (True, len(observer.state))
         # And it follows: the version it watches from is one that the server can go on from.
         maps.put("last", 9, labels=ON)
         await wait_all_tasks_blocked()
-        assert sink.state == list_watch.view()
+        assert observer.state == list_watch.view()
         nursery.cancel_scope.cancel()
     assert server.watchers == []
-    assert all(list_watch.ever(items) for items in sink.replacements)
+    assert all(list_watch.ever(items) for items in observer.replacements)
     assert all(0.0 <= wait <= 60.0 for _, wait in observer.failures)
     assert most_in_an_hour(server.requests) <= MOST_IN_AN_HOUR
-    check(sink)
-    event(f"replaced {min(len(sink.replacements), 6)} times")
+    check(observer)
+    event(f"replaced {min(len(observer.replacements), 6)} times")
     event(f"went back {min(len(observer.steps_back), 3)} times")
 
 
@@ -273,7 +272,7 @@ def run(
     initial: Initial,
     seed: int,
     reflector_settings: ReflectorSettings,
-    check: Callable[[RecordingSink[int]], None] = lambda _: None,
+    check: Callable[[RecordingObserver[int]], None] = lambda _: None,
 ) -> None:
     trio.run(live, history, initial, seed, reflector_settings, check, clock=MockClock(autojump_threshold=0))
 
@@ -298,7 +297,7 @@ def test_without_gaps_nothing_is_listed_twice(history: list[Step], initial: Init
     Without comparisons, since one may come between a write and its event, and what it finds is handed over.
     """
 
-    def check(sink: RecordingSink[int]) -> None:
+    def check(sink: RecordingObserver[int]) -> None:
         assert len(sink.replacements) == 1
 
     run([Wait(15.0), *history], initial, seed, ReflectorSettings(compare=1e9), check)

@@ -79,14 +79,14 @@ def test_what_is_held_depends_on_what_there_is_alone(changes: list[tuple[str, in
             key = Key("n", name)
             if size is None:
                 there.pop(key, None)
-                kept = held.drop(key)
-                shown.pop(key, None)
+                moved = (key, *held.drop(key))
             else:
                 there[key] = Item(key, str(version), ConfigMap("n", name, (), "x" * size))
-                kept = held.put(there[key])
-            shown.update((one.key, one) for one in kept.items)
-            for gone in kept.gone:
-                shown.pop(gone, None)
+                moved = held.put(there[key])
+            for other in moved:
+                shown.pop(other, None)
+                if other in held.items:
+                    shown[other] = held.items[other]
             afresh = Holding[ConfigMap].within(limits)
             for one in there.values():
                 afresh.put(one)
