@@ -28,7 +28,7 @@ import trio
 from exchanger.kube.list_watch import ApiFailure, FailureKind, ListWatch, Opened, Page, ReflectorObserver, WatchEvent
 from exchanger.kube.retry import MAX_SERVER_ERRORS, Pace, ReflectorStep, Retry, WatchDeadline, WatchHealth, after_failure
 from exchanger.kube.settings import ReflectorSettings
-from exchanger.kube.store import Complete, EventEffect, ReflectorStore, discontinuity, gather_initial, list_all, older
+from exchanger.kube.store import Complete, ReflectorStore, discontinuity, gather_initial, list_all, older
 from exchanger.net.network import SYSTEM
 
 T = TypeVar("T")
@@ -243,11 +243,11 @@ class Reflector(Generic[T]):
                     self._caught_up_from = now if prompt else now + self.settings.caught_up
                 continue
             before = self.store.version
-            effect = self.store.apply(event)
-            if effect is EventEffect.BREAK:
+            changed = self.store.apply(event)
+            if changed is None:
                 return after_failure(ReflectorStep.WATCH, discontinuity(event, before))
-            if effect is EventEffect.NEWS:
-                self.observer.objects_changed(self.store.items, self.store.news)
+            if changed:
+                self.observer.objects_changed(self.store.items, changed)
             if self.store.is_lacking:
                 self._compare_at = min(self._compare_at, max(trio.current_time(), self._listed_at + REREAD_S))
             self._server_errors = 0

@@ -1,11 +1,10 @@
 """The known state of a resource: its objects and the version up to which everything was seen; and how a complete state is gathered.
 
-``ReflectorStore`` tells for each event whether it changes anything or cannot follow the known state. ``list_all`` and ``gather_initial``
+``ReflectorStore`` tells for each event what it changes, or that it cannot follow the known state. ``list_all`` and ``gather_initial``
 return a whole state or a failure, and bound pages, objects and time whatever the server does. Of ConfigMaps beyond the limits of their
 namespace, only the name is kept.
 """
 
-import enum
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Final, Generic, TypeVar, assert_never, final
 
@@ -134,29 +133,16 @@ class Complete(Generic[T]):
     held: Holding[T] | None = attrs.field(default=None, eq=False, repr=False)
 
 
-@enum.unique
-class EventEffect(enum.Enum):
-    """What an event does to the known state."""
-
-    # It changes the objects.
-    NEWS = "news"
-    # It repeats what is known, or only advances the version.
-    NOTHING = "nothing"
-    # It cannot follow the known state; nothing was changed.
-    BREAK = "break"
-
-
 @final
 @attrs.define(eq=False)
 class ReflectorStore(Generic[T]):
     """The known objects. ``version``, as the server wrote it, is "" until the first complete state.
 
-    ``limits`` are those of a namespace, ``None`` for none. ``news`` are the keys of what the last event that changed anything has changed.
+    ``limits`` are those of a namespace, ``None`` for none.
     """
 
     limits: NamespaceLimits | None = None
     version: str = attrs.field(default="", init=False)
-    news: tuple[Key, ...] = attrs.field(default=(), init=False)
     _held: Holding[T] = attrs.field(init=False)
 
     @_held.default
@@ -197,48 +183,41 @@ class ReflectorStore(Generic[T]):
                 await trio.lowlevel.checkpoint()
         return True
 
-    def apply(self, event: Put[T] | Deleted | Bookmark) -> EventEffect:
-        """Apply ``event``, unless it cannot follow the known state.
+    def apply(self, event: Put[T] | Deleted | Bookmark) -> tuple[Key, ...] | None:
+        """Apply ``event``; return the keys of the objects that it changed, or ``None`` if it cannot follow the known state.
 
         Events arrive in the order of their versions. An older one is either a harmless repetition, or comes from another history (a
         restored store, or a server that lost its position). Then neither it nor the known state can be relied on, only a new list.
         """
         match event:
             case Put(item):
-                return self._put(item)
+                if self._held.is_known(item):
+                    return ()
+                return self._held.put(item) if self._follows(item.resource_version) else None
             case Deleted(key, version):
                 return self._delete(key, version)
             case Bookmark(version):
-                return self._seen(version, EventEffect.NOTHING)
+                return () if self._follows(version) else None
             case _:
                 assert_never(event)
 
-    def _put(self, item: Item[T]) -> EventEffect:
-        if self._held.is_known(item):
-            return EventEffect.NOTHING
-        effect = self._seen(item.resource_version, EventEffect.NEWS)
-        if effect is EventEffect.NEWS:
-            self.news = self._held.put(item)
-        return effect
-
-    def _delete(self, key: Key, version: str) -> EventEffect:
+    def _delete(self, key: Key, version: str) -> tuple[Key, ...] | None:
         known = self._held.items.get(key)
         if known is None:
             self._held.drop(key)
-            if usable(version) and not older(version, self.version):
-                self.version = version
-            return EventEffect.NOTHING
+            self._follows(version)
+            return ()
         # Some servers give a deletion the version of the object instead of its own.
-        effect = EventEffect.NEWS if version == known.resource_version else self._seen(version, EventEffect.NEWS)
-        if effect is EventEffect.NEWS:
-            self.news = (key, *self._held.drop(key))
-        return effect
+        if version != known.resource_version and not self._follows(version):
+            return None
+        return (key, *self._held.drop(key))
 
-    def _seen(self, version: str, effect: EventEffect) -> EventEffect:
+    def _follows(self, version: str) -> bool:
+        """Advance to ``version``, unless it cannot follow the known one."""
         if not usable(version) or older(version, self.version):
-            return EventEffect.BREAK
+            return False
         self.version = version
-        return effect
+        return True
 
 
 def discontinuity(event: Put[T] | Deleted | Bookmark, known: str) -> ApiFailure:

@@ -11,7 +11,7 @@ from exchanger.codes.manifests import MANY_DOCUMENTS
 from exchanger.kube.list_watch import Deleted, Item, Key, Put
 from exchanger.kube.reflector import REREAD_S
 from exchanger.kube.settings import KubernetesSettings
-from exchanger.kube.store import Complete, EventEffect, ListBounds, ReflectorStore, list_all
+from exchanger.kube.store import Complete, ListBounds, ReflectorStore, list_all
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.intake import MAX_TOLD
 from exchanger.policy.selection import ConfigMap
@@ -39,33 +39,30 @@ def is_lacking(made: ReflectorStore[ConfigMap]) -> bool:
     return made.is_lacking
 
 
-def news(made: ReflectorStore[ConfigMap]) -> dict[str, str | None]:
-    """Return what is kept of the documents that the last event changed."""
-    return {key.name: made.items[key].value.document if key in made.items else "gone" for key in made.news}
+def applied(made: ReflectorStore[ConfigMap], event: Put[ConfigMap] | Deleted) -> dict[str, str | None]:
+    """Apply an event, and return what is kept of the documents that it changes."""
+    changed = made.apply(event)
+    assert changed is not None
+    return {key.name: made.items[key].value.document if key in made.items else "gone" for key in changed}
 
 
 def test_nothing_is_kept_of_those_beyond() -> None:
     made = store("a", "c", "d")
-    assert made.apply(Put(item("b", 11))) is EventEffect.NEWS
-    assert news(made) == {"b": "text", "c": None}
+    assert applied(made, Put(item("b", 11))) == {"b": "text", "c": None}
     assert [bool(item.value.beyond) for item in made.items.values()] == [False, True, True, False]
-    assert made.apply(Put(item("d", 3))) is EventEffect.NOTHING
-    assert made.apply(Put(item("d", 12, "another"))) is EventEffect.NEWS
-    assert news(made) == {"d": None}
+    assert applied(made, Put(item("d", 3))) == {}
+    assert applied(made, Put(item("d", 12, "another"))) == {"d": None}
     assert len(made.items) == 4
     for number in range(100):
         made.apply(Put(item(f"e{number:02}", 20 + number)))
     assert len(made.items) == 2 + MAX_TOLD
-    made.apply(Put(item("dd", 200)))
-    assert news(made) == {"dd": None, "e13": "gone"}
-    assert made.apply(Deleted(Key("n", "a"), "201")) is EventEffect.NEWS
-    assert news(made) == {"a": "gone", "e13": None}
+    assert applied(made, Put(item("dd", 200))) == {"dd": None, "e13": "gone"}
+    assert applied(made, Deleted(Key("n", "a"), "201")) == {"a": "gone", "e13": None}
 
 
 async def test_what_there_is_room_for_again_is_missing_until_it_is_told() -> None:
     made = store("a", "b", "c")
-    assert made.apply(Deleted(Key("n", "a"), "11")) is EventEffect.NEWS
-    assert news(made) == {"a": "gone"}
+    assert applied(made, Deleted(Key("n", "a"), "11")) == {"a": "gone"}
     assert is_lacking(made)
     listed = Complete((item("b", 2), item("c", 3)), "12")
     assert not await made.agrees(listed)
@@ -78,8 +75,8 @@ async def test_what_there_is_room_for_again_is_missing_until_it_is_told() -> Non
 def test_it_is_told_by_an_edit_and_missing_no_longer_if_the_room_is_taken() -> None:
     made = store("a", "b", "c")
     made.apply(Deleted(Key("n", "a"), "11"))
-    assert made.apply(Put(item("c", 3))) is EventEffect.BREAK  # of another history: everything is listed
-    assert made.apply(Put(item("c", 12))) is EventEffect.NEWS
+    assert made.apply(Put(item("c", 3))) is None  # of another history: everything is listed
+    assert applied(made, Put(item("c", 12))) == {"c": "text"}
     assert not is_lacking(made)
     made = store("a", "b", "c")
     made.apply(Deleted(Key("n", "a"), "11"))
