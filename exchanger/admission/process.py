@@ -104,7 +104,7 @@ class AdmissionProcess:
 
     def labels_of(self, namespace: str, /) -> tuple[Labels, ...] | None:
         """See ``webhook.Cluster``."""
-        return None if self._source is None else self._source.labels_of(namespace)
+        return None if self._source is None else self._source.index.labels_of(namespace)
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then drain; a second signal ends the drain.

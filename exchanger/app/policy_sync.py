@@ -135,7 +135,7 @@ class PolicySync:
         return PolicyEvents(EventWriter(connection, self._network.random, clock=self._network.wall), uid_of=self._uid_of)
 
     def _uid_of(self, source: Source) -> str:
-        return self._source.uid_of(source) if isinstance(self._source, KubernetesSource) else ""
+        return self._source.index.uid_of(source) if isinstance(self._source, KubernetesSource) else ""
 
     def _policy_source(self, connection: ApiConnection | None, published: Callable[[Change], None]) -> DirectorySource | KubernetesSource:
         settings, grants = self.settings.policy, self.settings.grants.grants

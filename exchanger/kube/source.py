@@ -24,7 +24,6 @@ from exchanger.kube.informer import Informer
 from exchanger.kube.list_watch import Key, ListWatch
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.net.network import SYSTEM, Network
-from exchanger.policy.documents.document import Labels
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.grants.restriction import Cut
 from exchanger.policy.notices import not_enabled, of_allowance, of_snapshot
@@ -93,7 +92,7 @@ class KubernetesSource:
     grants: Grants = NO_GRANTS
     on_published: Callable[[Change], None] = lambda _change: None
     _log: structlog.stdlib.BoundLogger = attrs.field(factory=structlog.get_logger)
-    _index: PolicyIndex = attrs.field(init=False)
+    index: PolicyIndex = attrs.field(init=False)
     _informers: tuple[Informer[Any], ...] = attrs.field(init=False)
     _assembler: Assembler = attrs.field(init=False)
     # Documents to read again, since other profiles are known than when they were read.
@@ -130,7 +129,7 @@ class KubernetesSource:
         self._held_while_behind, self._held_grants = HeldVersions(settings.max_staleness), self.grants
         self._next_held_grants = self.grants
         self._assembler = Assembler(self.issuers, self.grants, run_sync=self.network.run_sync, cpu=self.network.cpu)
-        self._index = PolicyIndex(
+        self.index = PolicyIndex(
             settings.namespace_selector, settings.configmap_selector, frozenset(settings.namespaces), with_labels=self.grants.limited
         )
         self._informers = tuple(self._config_maps(namespace) for namespace in settings.namespaces) or (
@@ -185,26 +184,18 @@ class KubernetesSource:
         self.settings = attrs.evolve(self.settings, namespaces=names)
         for name in before.keys() - after.keys():
             before[name].close()
-            del self._index.config_maps[name]
+            del self.index.config_maps[name]
         if self._nursery is not None:
             for name in after.keys() - before.keys():
                 after[name].reflector.hurry(self._phase is not _Phase.OPEN)
                 self._nursery.start_soon(after[name].run)
-        self._index.use_named(names)
+        self.index.use_named(names)
         self._news.set()
 
     def retry_now(self) -> None:
         """End the waits of all feeds: there is reason to believe that their next attempts succeed."""
         for informer in self._informers:
             informer.reflector.retry_now()
-
-    def uid_of(self, source: Source) -> str:
-        """Return the ``uid`` of a ConfigMap, "" if it is gone."""
-        return self._index.uid_of(source)
-
-    def labels_of(self, namespace: str) -> tuple[Labels, ...] | None:
-        """Return the labels of a selected Namespace as its documents have them, ``None`` if it is not selected."""
-        return self._index.labels_of(namespace)
 
     def snapshot_age(self) -> float | None:
         """Return the seconds since the known state was last known to be current; ``None`` before the first version. Needs a Trio task.
@@ -233,15 +224,15 @@ class KubernetesSource:
 
     def _namespaces(self) -> Informer[Namespace]:
         list_watch = self.list_watches.namespaces(str(self.settings.namespace_selector))
-        made = self._informer("namespaces", EVERY_NAMESPACE, list_watch, self._index.namespaces_changed, self.settings)
-        self._index.namespaces = made.reflector.store
+        made = self._informer("namespaces", EVERY_NAMESPACE, list_watch, self.index.namespaces_changed, self.settings)
+        self.index.namespaces = made.reflector.store
         return made
 
     def _config_maps(self, namespace: str) -> Informer[ConfigMap]:
         list_watch = self.list_watches.config_maps(str(self.settings.configmap_selector), namespace)
-        changed, settings = partial(self._index.config_maps_changed, namespace), self.settings.within(self.grants.limits)
+        changed, settings = partial(self.index.config_maps_changed, namespace), self.settings.within(self.grants.limits)
         made = self._informer("configmaps", namespace, list_watch, changed, settings)
-        self._index.config_maps[namespace] = made.reflector.store
+        self.index.config_maps[namespace] = made.reflector.store
         return made
 
     def _informer(
@@ -266,7 +257,7 @@ class KubernetesSource:
             now = trio.current_time()
             caught_up_until = self._caught_up_until(now)  # before anything is looked at, or it might speak of what comes later
             is_known = self._published or self._is_known(caught_up_until, now)
-            if self._published and self._phase is _Phase.OPEN and self._index.changed:
+            if self._published and self._phase is _Phase.OPEN and self.index.changed:
                 await trio.sleep(GATHER_S)
             if not is_known:
                 continue
@@ -275,11 +266,11 @@ class KubernetesSource:
             with self._assembler.putting():
                 await self._put_changes()
             self._passed_on = caught_up_until
-            if self._phase is _Phase.CATCHING_UP and not (self._index.changed or self._to_reread):
+            if self._phase is _Phase.CATCHING_UP and not (self.index.changed or self._to_reread):
                 self._phase = _Phase.RECOVERING
                 self._assembler.require()
             self._described.set()
-            if self._index.waiting_changed and self._published:
+            if self.index.waiting_changed and self._published:
                 self.on_notices(self._notices())
 
     async def _put_changes(self) -> None:
@@ -288,17 +279,17 @@ class KubernetesSource:
         while True:
             await self._settle()
             waits = self._held_while_behind.is_full  # all but new documents
-            changed = self._index.take(STEP, (lambda source: not self._assembler.has(source)) if waits else None)
+            changed = self.index.take(STEP, (lambda source: not self._assembler.has(source)) if waits else None)
             for source in changed:
                 withdrawn.pop(source, None)
-                document = self._index.document(source)
+                document = self.index.document(source)
                 if document is not None and not self._assembler.says(source, document):
                     self._assembler.put(source, document)
                 elif document is None and self._assembler.has(source):
                     withdrawn[source] = None
             reread, self._to_reread = ((), self._to_reread) if waits else (self._to_reread[-STEP:], self._to_reread[:-STEP])
             for source in reread:
-                if (document := self._index.document(source)) is not None:
+                if (document := self.index.document(source)) is not None:
                     self._assembler.put(source, document, reread=True)
             if not (changed or reread):
                 break
@@ -306,7 +297,7 @@ class KubernetesSource:
         await self._assembler.withdraw(withdrawn)
 
     async def _settle(self) -> None:
-        for _ in self._index.settle(self._assembler.sources):
+        for _ in self.index.settle(self._assembler.sources):
             await trio.lowlevel.checkpoint()
 
     async def _follow_grants(self) -> None:
@@ -319,8 +310,8 @@ class KubernetesSource:
 
     async def _look_at_grants(self) -> bool:
         """Look which items of the grants give nothing to Namespaces that are new or changed; return whether there may be a difference."""
-        relabelled, grants = self._index.take_relabelled(), self.grants
-        described = relabelled if grants is self._grants_seen else {**relabelled, **self._index.selected()}
+        relabelled, grants = self.index.take_relabelled(), self.grants
+        described = relabelled if grants is self._grants_seen else {**relabelled, **self.index.selected()}
         self._grants_seen = grants
         changed = False
         for number, (namespace, labels) in enumerate(described.items(), 1):
@@ -352,13 +343,13 @@ class KubernetesSource:
 
     def _confirm(self, caught_up_until: float) -> None:
         """Put the ConfigMaps of Namespaces in force that have taken the names of others, once no feed can be speaking of those any more."""
-        for namespace in self._index.unconfirmed.items() - self._confirmed_from.keys():
+        for namespace in self.index.unconfirmed.items() - self._confirmed_from.keys():
             self._confirmed_from[namespace] = trio.current_time() + self.settings.reflector.caught_up
             self._waits.set()
         for namespace in [namespace for namespace, time in self._confirmed_from.items() if time <= caught_up_until]:
             del self._confirmed_from[namespace]
-            if namespace in self._index.unconfirmed.items():
-                self._index.confirm(namespace[0])
+            if namespace in self.index.unconfirmed.items():
+                self.index.confirm(namespace[0])
 
     async def _agree(self) -> None:
         """While anything waits for feeds that are behind, see whether they have caught up."""
@@ -383,10 +374,10 @@ class KubernetesSource:
         settings = self.settings
         nothing = tuple(of_snapshot(self._snapshot, settings.where, settings.configmap_selector, emptied=self._emptied))
         ungranted = sum(map(len, self._ungranted.values()))
-        self._index.waiting_changed = False
-        waiting = (not_enabled(source, settings.namespace_selector, known=False) for source in self._index.waiting)
+        self.index.waiting_changed = False
+        waiting = (not_enabled(source, settings.namespace_selector, known=False) for source in self.index.waiting)
         found = chain(nothing, *self._ungranted.values(), waiting) if ungranted else chain(nothing, waiting)
-        return Notices.of(found, len(nothing) + ungranted + len(self._index.waiting))
+        return Notices.of(found, len(nothing) + ungranted + len(self.index.waiting))
 
     async def _publish(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Publish each version of the assembler, while the known state is not too old."""

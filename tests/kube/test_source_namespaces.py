@@ -97,7 +97,7 @@ async def test_events_do_not_pile_up_while_one_list_is_missing(cluster: Cluster,
         for number in range(100):
             cluster.put("a", "p", deny(f"/{number}"))
             await trio.sleep(0.1)
-        assert len(followed._index._changed) <= 2
+        assert len(followed.index._changed) <= 2
         assert record.snapshots == []
         nursery.cancel_scope.cancel()
 
@@ -116,7 +116,7 @@ async def test_a_namespace_may_leave_while_its_list_is_taken_in(cluster: Cluster
                 await trio.lowlevel.checkpoint()
             followed.source.use_namespaces(("a",))
             await trio.sleep(1.0)
-            assert (len(followed.record.snapshots[-1].documents), len(followed.source._index.waiting)) == (1, 0)
+            assert (len(followed.record.snapshots[-1].documents), len(followed.source.index.waiting)) == (1, 0)
             assert followed.record.passes("/b")
             assert followed.record.denies("/a")
     assert not told or not told[-1].count

@@ -106,7 +106,7 @@ async def test_one_resource_out_of_sight_is_enough_and_nothing_is_published_whil
             cluster.put("a", f"p{number % 3}", deny(f"/{number}"))
             await trio.sleep(1)
         assert len(record.snapshots) == 2
-        assert len(followed.source._index.documents()) == 5
+        assert len(followed.source.index.documents()) == 5
         cluster.server.heal()
         await record.until(record.is_open, 60)
         assert len(record.snapshots) == 3

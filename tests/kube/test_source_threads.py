@@ -83,7 +83,7 @@ async def test_changes_while_a_version_is_made_come_in_the_next_one(cluster: Clu
         cluster.put("a", "p", deny("/two"))
         cluster.put("a", "q", deny("/three"))
         await trio.testing.wait_all_tasks_blocked()
-        assert len(followed.source._index.documents()) == 2
+        assert len(followed.source.index.documents()) == 2
         assert len(record.snapshots) == 1
         gate.open()
         await record.until(lambda: record.denies("/three"))
