@@ -28,7 +28,7 @@ NAME: Final = r"[A-Za-z0-9_-]++(?:\.[A-Za-z0-9_-]++)*+"
 LITERAL: Final = r"\[[0-9A-Fa-f:.]{2,45}+\]"  # 45: the longest IPv6 address, six groups and a dotted quad
 
 # The common case first: most requests name their host in canonical form, and a match without groups is the cheapest test (0.2 µs). A
-# cache would not be faster, and would keep texts that strangers chose.
+# cache would not be faster, and would keep texts of strangers.
 _is_canonical_name: Final = re.compile(NAME.replace("A-Z", "")).fullmatch
 
 # RFC 3986 section 3.2.2 and 3.2.3 (https://www.rfc-editor.org/rfc/rfc3986#section-3.2), without percent escapes and sub-delims, which no
@@ -228,7 +228,7 @@ def _named_in(text: str) -> tuple[str | None, ...]:
     text = text.replace("\\.", ".")  # a dot in a pattern
     if not text.isascii():
         text = normalize("NFKC", text).replace("\u3002", ".")  # the full stop of CJK, which browsers take for a dot
-    # A blank, or what cannot be seen, may stand between two names or have got into one.
+    # A blank, or an invisible character, may separate two names or have slipped into one.
     apart = "".join([" " if _is_invisible(char) else char for char in text])
     together = _join_dots("".join([char for char in text if not _is_invisible(char)]))
     for item in chain.from_iterable(map(_SEPARATORS.split, dict.fromkeys((together, apart)))):
@@ -282,7 +282,7 @@ def _named_by(item: str) -> Iterator[str | None]:
     authority = after or before
     host = normalise_policy_host(authority)
     if not is_host(host):
-        # "localhost:api.example.com" may be about either of the two; behind a domain's colon a mere word is rather a port.
+        # "localhost:api.example.com" may mean either of the two; after a domain's colon an ordinary word is more likely a port.
         yield from _names(authority, dotted=":" in authority and _is_domain(authority.partition(":")[0]))
     elif not host.isdecimal():  # else rather one of several ports
         yield host

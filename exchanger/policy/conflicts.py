@@ -30,20 +30,20 @@ from exchanger.values.request import NO_FIELDS, HeaderFields
 
 # Rivals of one entry that are searched for: more do not help its author, and thousands of entries may have the same place.
 MAX_RIVALS: Final = 3
-# Claims on one place that are looked at, in a tenth of a millisecond: one entry may name 100,000 methods.
+# Claims on one place that are considered, in a tenth of a millisecond: one entry may name 100,000 methods.
 MAX_CLAIMS: Final = 256
-# Characters of a prefix whose other spellings are looked for, in a quarter of a millisecond for the worst: escapes have long ones.
+# Characters of a prefix whose other spellings are considered, in a quarter of a millisecond in the worst case: escapes have long ones.
 MAX_PREFIX: Final = 1024
 # Characters of a source in the name of an entry: so that two names fit into a line.
 MAX_SOURCE: Final = 200
-# Nodes and characters that are looked at for entries whose prefix differs in case alone, in 4 ms. The entries of one document share the
-# same again, and twice the length of their prefixes: others may write 8,000 prefixes that are alike but for case.
+# Nodes and characters that are visited for entries whose prefix differs only in case, in 4 ms. The entries of one document share the same
+# amount again, plus twice the length of their prefixes: other authors may write 8,000 prefixes that differ only in case.
 MAX_VARIANT_WORK: Final = 2_048
 # The same in one step.
 VARIANT_STEP: Final = 512
 # Conflicts of one document that are reported: more do not fit into a message.
 MAX_CONFLICTS: Final = 8
-# Entries that are looked at in one step; each takes some microseconds.
+# Entries that are considered in one step; each takes some microseconds.
 STEP: Final = 32
 
 
@@ -111,7 +111,7 @@ def conflicts_of(document: PolicyDocument | None, snapshot: PolicySnapshot) -> I
 
 
 def documents_in_conflict(snapshot: PolicySnapshot) -> Iterator[Source | None]:
-    """Yield the source of each document with a conflict, some of them more than once, and ``None`` between steps of bounded work.
+    """Yield the source of each document with a conflict, possibly repeatedly, and ``None`` between steps of bounded work.
 
     One side finds a rival that the other misses within its bounds, so both are yielded.
     """

@@ -1,6 +1,6 @@
-"""Why a request gets its verdict: how its path is read, which entry won or what blocks it, and why the others did not.
+"""Why a request gets its verdict: the interpretations of its path, which entry won or what blocks it, and why the others did not.
 
-For people who look at one request, so it may cost as much as the entries of its host; the verdict itself is the snapshot's.
+For people who inspect one request, so it may cost as much as the entries of its host; the verdict itself is the snapshot's.
 
 Must not know: YAML, or what follows from a verdict.
 """
@@ -129,7 +129,7 @@ def _nearness(claim: Claim) -> int:
     return 0 if host is None else len(host) if is_wildcard(host) else sys.maxsize
 
 
-# How a prefix covers a path: exactly, its length, by whole segments, as written. The greater comes first.
+# How a prefix covers a path: exactly, its length, by whole segments, literally. The greater comes first.
 _Cover = tuple[bool, int, bool, bool]
 
 
@@ -323,7 +323,7 @@ class _Question:
         return Standing.CONFLICTS if _place(claim) in self.tied else Standing.OTHER
 
     def _closes(self, region: FailClosedRegion) -> list[bool]:
-        """Tell of each look-up whether ``region`` closes the request in it."""
+        """Return for each look-up whether ``region`` closes the request in it."""
         return [look.cover(region) is not None and not self._spared(look, region) for look in self.looks]
 
     def _spared(self, look: _Look, region: FailClosedRegion) -> bool:
@@ -390,7 +390,7 @@ class _Question:
         return "more than one invalid entry or unreadable document covers the request, and these win over all others"
 
     def _why_later(self, entry: Entry) -> str:
-        """Say why an entry comes first in no look-up, by the one in which it comes nearest to that."""
+        """Explain why an entry comes first in no look-up, by the one in which it comes nearest to that."""
         places = [(order, look.order) for look in self.looks if look.order is not None and (order := look.order_of(entry)) is not None]
         if not places:  # it covers HEAD, on a host where GET is not decided
             return _NEARER

@@ -1,8 +1,8 @@
 """Headers in a match: the names and values that an entry may have, a request's values, and the table of entries by their headers.
 
-A header must not be a way around an entry. So if an entry that matches otherwise names a header, the request must leave no doubt about
-its value: it comes at most once, without a comma, and no other name differs from it in ``_`` and ``-`` alone, since some servers take
-these for the same (RFC 3875 section 4.1.18, https://www.rfc-editor.org/rfc/rfc3875#section-4.1.18).
+A header must not be a way around an entry. So if an entry that otherwise matches names a header, the request must leave no doubt about its
+value: it occurs at most once, without a comma, and no other name differs from it only in ``_`` and ``-``, since some servers treat these as
+equal (RFC 3875 section 4.1.18, https://www.rfc-editor.org/rfc/rfc3875#section-4.1.18).
 
 Must not know: hosts, paths, or documents.
 """
@@ -62,14 +62,14 @@ def value_problem(value: str) -> str:
 
 
 def canonical(name: str) -> str:
-    """Return ``name`` as servers know it that take ``_`` for ``-``."""
+    """Return ``name`` as seen by servers that take ``_`` for ``-``."""
     return name.lower().replace("_", "-")
 
 
 @final
 @attrs.frozen
 class _Field:
-    """A header of a request that came once: its name in lower case, and its value. ``masked``: parts of the value are not known."""
+    """A header that occurred once: its name in lower case, and its value. ``masked``: parts of the value are unknown."""
 
     name: str
     value: str
@@ -78,7 +78,7 @@ class _Field:
 
 @enum.unique
 class _Doubt(enum.Enum):
-    """A header came, and servers may take its value for different things."""
+    """A header occurred whose value servers may read differently."""
 
     DOUBT = "doubt"
 
@@ -103,7 +103,7 @@ class RequestHeaders:
     _answers: "dict[tuple[int, str], tuple[HeaderTable, bool, Reached | None]]" = attrs.field(factory=dict, init=False)
 
     def field(self, key: str) -> "_Field | _Doubt | None":
-        """Return the header with the canonical name ``key``; ``None`` if none came."""
+        """Return the header with the canonical name ``key``; ``None`` if it did not occur."""
         try:
             return self._fields[key]
         except KeyError:
@@ -159,14 +159,14 @@ def _decoded(text: str) -> str | None:
 T = TypeVar("T")
 
 
-# Something for each of some names, in their order; each with its canonical name before it.
+# A value for each of some names, in their order; each preceded by its canonical name.
 _Named: TypeAlias = "tuple[tuple[str, str, T], ...]"
 
 
 @final
 @attrs.frozen
 class _HeaderNode:
-    """The entries with exactly the headers on the way here, and by name and value the nodes of those with one more, in order of names."""
+    """The entries with exactly the headers up to here, and by name and value the nodes of those with one more, in order of names."""
 
     entries: MethodTable[Entry] | None = None
     more: "tuple[tuple[str, str, HashTrieMap[str, _HeaderNode]], ...]" = ()

@@ -66,13 +66,13 @@ class _Queue:
 @final
 @attrs.define(eq=False)
 class Intake:
-    """Costs a change as much as names move, and little for each that its namespace has."""
+    """A change costs as much as names move, and little for each ConfigMap of its namespace."""
 
     limits: NamespaceLimits
     _queues: dict[str, _Queue] = attrs.field(factory=dict, init=False, repr=False)
 
     def put(self, namespace: str, name: str, size: int) -> tuple[str, ...]:
-        """Take a ConfigMap of so many bytes, in the place of one with its name; return other names that this may concern."""
+        """Add a ConfigMap of this size, replacing one of its name; return other names that this may affect."""
         queue = self._queues.setdefault(namespace, _Queue())
         before = queue.count
         queue.put(name, size)
@@ -80,7 +80,7 @@ class Intake:
         return self._near(queue, before)
 
     def drop(self, namespace: str, name: str) -> tuple[str, ...]:
-        """Forget a ConfigMap; return other names that this may concern."""
+        """Remove a ConfigMap; return other names that this may affect."""
         queue = self._queues.get(namespace)
         if queue is None:
             return ()
@@ -115,7 +115,7 @@ class Intake:
 
 
 def beyond(sizes: Iterable[tuple[str, str, int]], limits: NamespaceLimits) -> frozenset[tuple[str, str]]:
-    """Return those ConfigMaps, by namespace and name, that are not read; ``sizes`` has each of them with its bytes."""
+    """Return the ConfigMaps, by namespace and name, that are not read; ``sizes`` has each of them with its bytes."""
     intake, known = Intake(limits), tuple(sizes)
     for one in known:
         intake.put(*one)

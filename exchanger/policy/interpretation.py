@@ -17,17 +17,17 @@ from exchanger.policy.prefix import MAX_PREFIX, fold
 from exchanger.policy.trie import after
 from exchanger.values.entry import PathType
 
-# The ``!`` of a path that can be read; honest paths have two or three.
+# The number of ``!`` in a path that can be read; honest paths have two or three.
 MAX_MARKERS: Final = 64
-# Characters of prefixes that are looked at one by one for one request, in less than a millisecond. An honest policy needs dozens.
+# Characters of prefixes that are compared one by one for one request, in less than a millisecond. An ordinary policy needs dozens.
 MAX_MARKER_WORK: Final = 640
 # Trie nodes that the look-ups of one request may visit, in a fifth of a millisecond. An ordinary policy needs a dozen for each
 # interpretation; a thousand prefixes that fork from one long path have as many.
 MAX_NODES: Final = 1_024
-# So few interpretations need no such bound: a prefix has 2,048 characters.
+# With this few interpretations no such bound is needed: a prefix has 2,048 characters.
 _FEW: Final = 2
 # Look-ups of one request: its interpretations times the labels of its host, each of which may be below a wildcard. A host of five labels
-# leaves room for all interpretations that a path may have, one of ten for those of a path with three oddities.
+# has room for all interpretations that a path may have, one of ten for those of a path with three oddities.
 MAX_LOOKUPS: Final = 80
 
 _match_markers: Final = re.compile("!++").match

@@ -1,1 +1,1 @@
-"""From the text of a document to its entries and its problems: YAML nodes, fields by their tables, and the JSON Schema that these make."""
+"""Policy documents: from text to entries and problems, by YAML nodes, tables of fields, and the JSON Schema that follows from these."""

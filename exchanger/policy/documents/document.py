@@ -27,7 +27,7 @@ VERSION: Final = "v1"
 MAX_ENTRIES: Final = MAX_BYTES // 48  # the shortest valid entry has 48 bytes, so this stops only invalid ones
 # Further problems of an unreadable document that are kept, half a kilobyte each: an author does not correct more of them at a time.
 MAX_OTHER_PROBLEMS: Final = 64
-# Up to so many regions, an entry that names several hosts closes each of them; beyond, it closes an unknown host.
+# Up to this number of regions, an entry that names several hosts closes each of them; beyond, it closes an unknown host.
 MAX_REGIONS_BY_NAME: Final = 4096
 DOCUMENT_FIELDS: Final = Table.of(
     Field("version", FieldType.TEXT, f"The version of the format: {VERSION}.", required=True, rule=TextRule(only=VERSION)),
@@ -45,7 +45,7 @@ Labels = tuple[tuple[str, str], ...]
 # First and last line, counted from 1.
 Lines = tuple[int, int]
 
-# How the version is written by those who mean it.
+# Likely spellings of the version.
 _SPELLINGS: Final = frozenset({"1", "1.0", "v1", "v1.0"})
 _MISSING: Final = UnreadableYaml("is missing: the ConfigMap has no config.yaml", code=MISSING_DOCUMENT)
 
@@ -135,9 +135,9 @@ class PolicyDocument:
 
     @property
     def findings(self) -> tuple[Problem, ...]:
-        """Everything that is wrong within this document: with what its author wrote, and with what grants leave of it.
+        """Everything that is wrong within this document: its author's mistakes, and what exceeds the grants.
 
-        In the order of entries. An invalid entry has a problem for each thing that is wrong with it.
+        In the order of entries. An invalid entry has one problem for each mistake.
         """
         written = self if self.written is None else self.written
         invalid = {region.index: region.problems for region in written.problems}
@@ -253,7 +253,7 @@ def _items(root: Node, findings: Findings) -> tuple[Node, ...]:
 
 
 def _shown(version: Node) -> str:
-    """Return the wrong version as its author wrote it: texts in quotation marks, so that blanks show."""
+    """Return the wrong version as its author wrote it: texts in quotation marks, so that blanks are visible."""
     if not isinstance(version, Scalar):
         return f"a {'list' if isinstance(version, Sequence) else 'mapping'} as version"
     if version.kind is ScalarKind.TEXT:
@@ -267,7 +267,7 @@ def entry_lines(text: str) -> tuple[Lines, ...]:
     """Return the lines of each item of ``entries``, in order; nothing if the document is unreadable or has none.
 
     They begin with the item's dash and end with its last value. Blank lines and comments after it are not part of it, since a comment
-    usually speaks of what follows. An alias has its own line.
+    usually belongs to what follows. An alias has its own line.
     """
     root = read_nodes(text, lined=True)
     if not isinstance(root, Mapping):
@@ -280,7 +280,7 @@ def entry_lines(text: str) -> tuple[Lines, ...]:
 
 
 def _first_line(first: int, lines: list[str]) -> int:
-    """Return the line of the dash before what begins in line ``first``: it may stand alone in a line above."""
+    """Return the line of the dash for an item that begins in line ``first``: the dash may be alone in an earlier line."""
     if lines[first - 1].lstrip().startswith("-"):
         return first
     above = first - 1

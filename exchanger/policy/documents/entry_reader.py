@@ -93,7 +93,7 @@ MATCH_FIELDS: Final = Table.of(
 )
 _SHOWN_METHODS: Final = 5
 ACTIONS: Final = (EXCHANGE, DENY, ALLOW)
-# Issuer profiles among which the one is looked for that was meant.
+# Issuer profiles that are searched for the intended one.
 MAX_CANDIDATES: Final = 256
 # Characters of the metadata URL: the challenge must fit into the headers of an answer, which some proxies limit to 4 KiB in all.
 MAX_METADATA: Final = 2048
@@ -198,7 +198,7 @@ def _read_action(entry: Fields, issuers: frozenset[str], scopes: tuple[MatchScop
     wanted = action == EXCHANGE
     if action and action not in ACTIONS:
         hint = entry.findings.hints.meant(action, ACTIONS)
-        # To allow is never the only answer: it opens.
+        # To allow is never suggested as the only answer: it opens.
         instead = hint if hint != ALLOW and is_surely(action, hint, ACTIONS) else ""
         entry.problem(codes.UNKNOWN_ACTION, "action", f"must be exchange, deny or allow, not {quoted(action)}", hint=hint, instead=instead)
     exchange = entry.mapping("exchange", required=wanted)
@@ -224,7 +224,7 @@ def _read_action(entry: Fields, issuers: frozenset[str], scopes: tuple[MatchScop
 
 
 def _metadata_problem(text: str, hosts: Collection[str | None]) -> str:
-    """Return why ``text`` is not a URL of metadata on one of ``hosts``, "" if it is; it is not repeated, since it may hold a secret."""
+    """Return why ``text`` is not a metadata URL on one of ``hosts``, "" if it is; it is not repeated, since it may contain a secret."""
     if len(text) > MAX_METADATA:
         return f"is longer than {MAX_METADATA} characters"
     url = _match_metadata(text)

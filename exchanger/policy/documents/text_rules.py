@@ -20,7 +20,7 @@ METHOD: Final = "[A-Za-z][A-Za-z0-9_-]*"
 
 
 def _portable(pattern: str) -> str:
-    """Return ``pattern`` without possessive quantifiers, which make a difference to its speed alone."""
+    """Return ``pattern`` without possessive quantifiers, which only affect its speed."""
     return re.sub(r"([+*}])\+", r"\1", pattern)
 
 

@@ -114,7 +114,7 @@ class Allowance:
 
     @property
     def area_count(self) -> int:
-        """The number of hosts with a prefix, some of them perhaps counted twice."""
+        """The number of hosts with a prefix, some of them possibly counted twice."""
         return sum(len(granted.hosts) * len(granted.prefixes) for granted in self.granted)
 
     def near(self, host: str | None) -> tuple[Granted, ...]:
@@ -141,7 +141,7 @@ def _places(found: Iterable[tuple[str, int]]) -> "HashTrieMap[str, tuple[int, ..
     return HashTrieMap({host: tuple(own) for host, own in places.items()})
 
 
-# Without a grants file, a namespace may do all that needs no grant.
+# Without a grants file, a namespace may do everything that needs no grant.
 UNLIMITED: Final = Allowance(
     (
         Granted(
@@ -202,7 +202,7 @@ class Grants:
         return {None: 0, **counts}
 
     def area_count(self, namespace: str, descriptions: tuple[Labels, ...]) -> int:
-        """Return how many areas a namespace is granted, at most: exactly, once its allowances are worked out. Costs nearly nothing."""
+        """Return the most areas that a namespace is granted: the exact number, once its allowances are computed. Costs nearly nothing."""
         if not self.limited:
             return 0
         known = [self._known.get((namespace, labels)) for labels in descriptions or ((),)]
@@ -235,7 +235,7 @@ class Grants:
         return known
 
     def allowances(self, namespace: str, descriptions: tuple[Labels, ...]) -> tuple[Allowance, ...]:
-        """Return what each description of a namespace by its labels may do; it has only what all of them are granted."""
+        """Return the allowance for each description of a namespace by its labels; the namespace has only what all of them are granted."""
         return tuple(dict.fromkeys([self.allowance(namespace, labels) for labels in descriptions or ((),)]))
 
 
@@ -246,7 +246,7 @@ def _scopes(allowance: Allowance) -> Iterator[MatchScope]:
     for granted in allowance.granted:
         hosts: tuple[str | None, ...] = (None,) if ANYTHING in granted.hosts else tuple(sorted(granted.hosts))
         for prefix, spellings in granted.spelled:
-            # A decoded spelling alone would yield to what somebody else writes there.
+            # A decoded spelling alone would yield to another author's literal one.
             for text, host in product((prefix, *spellings.rewritten), hosts):
                 yield MatchScope(host, text, path_type=PathType.SEGMENT if prefix else PathType.PREFIX)
 
@@ -296,7 +296,7 @@ def is_scope_granted(scope: str, patterns: tuple[str, ...]) -> bool:
 
 
 def is_resource_granted(resource: str, patterns: tuple[str, ...]) -> bool:
-    """Return whether ``resource`` is granted. A star stands only for what all servers read alike."""
+    """Return whether ``resource`` is granted. A star stands only for text that all servers read alike."""
     return resource in patterns or any(_is_read_alike(resource, stem) for stem in _stems(resource, patterns))
 
 
@@ -313,7 +313,7 @@ def _stems(value: str, patterns: tuple[str, ...] | frozenset[str]) -> Iterator[s
 
 
 def _is_read_alike(url: str, stem: str) -> bool:
-    """Return whether what follows ``stem`` in ``url`` is a path of which there is one reading, and so stays below the stem.
+    """Return whether the rest of ``url`` after ``stem`` is a path with one interpretation, and so stays below the stem.
 
     The stem is the operator's own text, and may have escapes.
     """

@@ -196,7 +196,7 @@ def _texts(item: Fields, name: str, read: _Reader) -> tuple[str, ...]:
 
 
 def _filled(text: str) -> str:
-    """Return ``text`` with something plain in the place of each placeholder."""
+    """Return ``text`` with a plain text in place of each placeholder."""
     for found in PLACEHOLDER.finditer(text):
         if found[1] is not None and not _is_label(found[1]):
             raise _WrongError("has a label placeholder without a key")

@@ -84,7 +84,7 @@ def restrict_again(document: PolicyDocument, grants: Grants) -> PolicyDocument:
 
 
 def closed_whole(grants: Grants, document: PolicyDocument, problem: Problem) -> FailClosedRegion:
-    """Return the region that closes all that the namespace of ``document`` is granted for ``problem``: one value, however much it is."""
+    """Return the region that closes everything granted to the namespace of ``document`` for ``problem``: one value, whatever its size."""
     namespace = document.source.namespace
     region = FailClosedRegion(document.source, EVERYWHERE, problem.text, line=problem.line, problems=(problem,))
     for allowance in grants.allowances(namespace, document.namespace_labels) if grants.enforced else ():
@@ -241,7 +241,7 @@ def _judge(entry: Entry, allowance: Allowance, *, parts_count: bool = True) -> t
     covering = [granted for granted in near if _covers(granted, scope)]
     beside: tuple[DenyEntry | ExchangeEntry, ...] | None = ()
     if not covering and scope.path_type is PathType.PREFIX and not scope.within:
-        # A plain prefix that is granted as whole segments is most likely meant so. Its place among other entries is still its author's.
+        # A plain prefix that is granted as whole segments most likely means these. It keeps its author's place among other entries.
         scope = attrs.evolve(scope, path_type=PathType.SEGMENT, narrowed=True)
         covering = [granted for granted in near if scope.path_prefix in granted.prefixes and _covers(granted, scope)]
         beside = _beside(entry, near) if covering and not isinstance(entry, AllowEntry) else ()
@@ -300,7 +300,7 @@ def _siblings(text: str, prefixes: tuple[str, ...]) -> Iterator[str]:
 
 
 def _missing(entry: Entry, covering: list[Granted]) -> Iterator[str]:
-    """Yield what ``entry`` asks for and ``covering`` does not list."""
+    """Yield what ``entry`` requests and ``covering`` does not list."""
     action = "exchange" if isinstance(entry, ExchangeEntry) else "deny" if isinstance(entry, DenyEntry) else "allow"
     if not any(action in granted.actions for granted in covering):
         yield f"the action {action}"
@@ -321,9 +321,9 @@ def _missing(entry: Entry, covering: list[Granted]) -> Iterator[str]:
 
 
 def _parts(region: FailClosedRegion, allowance: Allowance, grants: Grants, *, at_once: bool = False) -> Iterator[FailClosedRegion]:
-    """Yield the parts of ``region`` that the allowance covers; one for all of them if that is all that is granted, and much.
+    """Yield the parts of ``region`` that the allowance covers; one for all of them if that is everything granted, and large.
 
-    ``at_once``: also if it is little. There may be many documents that are not read, and each is to be small.
+    ``at_once``: even if it is small. There may be many unread documents, and each must be small.
     """
     if region.match == EVERYWHERE and (region.area is not None or allowance.area_count > (1 if at_once else MAX_REGIONS)):
         area = _area(region, allowance, grants)
@@ -337,7 +337,7 @@ def _parts(region: FailClosedRegion, allowance: Allowance, grants: Grants, *, at
 
 
 def _area(region: FailClosedRegion, allowance: Allowance, grants: Grants) -> GrantedArea:
-    """Return all that is granted of a region over everything."""
+    """Return everything granted within a region over everything."""
     return grants.area(allowance) if region.area is None else _narrowed(region.area, allowance)
 
 
@@ -366,7 +366,7 @@ def _covers_paths(granted: Granted, scope: MatchScope) -> bool:
 
 
 def _prefixes_above(text: str, path_type: PathType) -> Iterator[str]:
-    """Yield the whole-segment prefixes below which everything lies that ``text`` covers."""
+    """Yield the whole-segment prefixes below which ``text`` covers everything."""
     for end in _ENDS.finditer(text, 1):
         yield text[: end.start()]
     if path_type is not PathType.PREFIX:

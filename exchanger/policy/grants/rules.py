@@ -1,4 +1,4 @@
-"""What texts of a grants file look like, as regular expressions for its JSON Schema; for what these may be see ``documents/text_rules``.
+"""Rules for the texts of a grants file, as regular expressions for its JSON Schema; ``documents/text_rules`` explains rules.
 
 Must not know: how the reader reads them.
 """

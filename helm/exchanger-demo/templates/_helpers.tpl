@@ -111,7 +111,7 @@ annotations:
 {{- end }}
 {{- end -}}
 
-{{/* Hosts of the teams that there are (JSON). */}}
+{{/* Hosts of the enabled teams (JSON). */}}
 {{- define "demo.hosts" -}}
 {{- $hosts := list -}}
 {{- range list "yellow" "red" "blue" -}}
@@ -121,12 +121,12 @@ annotations:
 {{- toJson $hosts -}}
 {{- end -}}
 
-{{/* Keycloak's address as it is written into tokens. */}}
+{{/* Keycloak's address in tokens. */}}
 {{- define "demo.keycloakUrl" -}}
 {{- .Values.keycloak.url | default (printf "http://%s.%s.svc.%s:%v" .Values.keycloak.name .Release.Namespace .Values.clusterDomain .Values.keycloak.port) -}}
 {{- end -}}
 
-{{/* An unsigned token as the fake token endpoint takes them: (list subject expiry). https://www.rfc-editor.org/rfc/rfc7519#section-6 */}}
+{{/* An unsigned token for the fake token endpoint: (list subject expiry). https://www.rfc-editor.org/rfc/rfc7519#section-6 */}}
 {{- define "demo.token" -}}
 {{- $claims := dict "iss" "https://login.example.com" "sub" (index . 0) "exp" (index . 1) -}}
 {{- range list (dict "alg" "none" "typ" "JWT") $claims -}}

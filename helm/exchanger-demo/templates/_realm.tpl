@@ -1,7 +1,7 @@
 {{/*
 A realm in which the service may exchange the user's token: the token is for the service's client (an audience mapper at the app's), and
 that client may exchange (`standard.token.exchange.enabled`) what it gets for the upstream's audience, which its own mapper makes available.
-Client scopes are not named, since naming any would drop those that Keycloak brings along.
+Client scopes are not named, since naming any would drop Keycloak's own.
 https://www.keycloak.org/securing-apps/token-exchange
 */}}
 {{- define "demo.keycloakRealm" -}}

@@ -1,4 +1,4 @@
-{{/* Names and labels of the admission webhook, whose pods no other Service or Deployment may take for its own. */}}
+{{/* Names and labels of the admission webhook, which keep its pods out of other Services' and Deployments' selectors. */}}
 {{- define "exchanger.admission.name" -}}
 {{- printf "%s-admission" (include "exchanger.cut" (list (include "exchanger.fullname" .) 53)) -}}
 {{- end -}}
@@ -34,14 +34,14 @@ labels:
 {{- toJson (list $host (printf "%s.%s" $host .Values.clusterDomain)) -}}
 {{- end -}}
 
-{{/* "true" where it can be given the profiles: not if they are a Secret, since it needs the names alone. */}}
+{{/* "true" if it can be given the profiles: not if they are a Secret, since it needs only the names. */}}
 {{- define "exchanger.admission.knowsIssuers" -}}
 {{- if not (include "exchanger.profilesAreSecret" .) -}}true{{- end -}}
 {{- end -}}
 
 {{/*
-The variables that it shares with the service, as the service has them (JSON of a list): what selects, grants and names, so that both say the
-same of a policy. Credentials are not among them.
+The variables that it shares with the service, with the same values (JSON of a list): selectors, grants and names, so that both judge a policy
+alike. Credentials are not among them.
 */}}
 {{- define "exchanger.admission.environment" -}}
 {{- $names := list "CONFIGMAP_LABEL_SELECTOR" "CONFIGMAP_NAMESPACE_SELECTOR" "LOG_FORMAT" "LOG_LEVEL" "POLICY_GRANTS_FILE" "POLICY_GRANTS_MODE"
@@ -64,8 +64,8 @@ same of a policy. Credentials are not among them.
 
 {{/*
 A label selector as a LabelSelector (JSON): include "exchanger.admission.labelSelector" (list . "CONFIGMAP_LABEL_SELECTOR"). What it cannot
-say (< and >, a text that only the pod knows) is left out: the API server then asks about more, and the webhook, which knows the whole
-selector, lets it through.
+express (< and >, a text that only the pod knows) is left out: the API server then asks about more objects, and the webhook, which has the
+whole selector, lets them through.
 */}}
 {{- define "exchanger.admission.labelSelector" -}}
 {{- $text := include "exchanger.variable" . -}}

@@ -2,7 +2,7 @@
 What all templates share: names, labels, and the one environment that everything else is derived from.
 */}}
 
-{{/* A text of at most so many characters, which ends as a name or a label has to: (list text length). */}}
+{{/* A text of at most so many characters, with a valid end for a name or a label: (list text length). */}}
 {{- define "exchanger.cut" -}}
 {{- regexReplaceAll "[^A-Za-z0-9]+$" (trunc (index . 1) (index . 0)) "" -}}
 {{- end -}}
@@ -12,14 +12,14 @@ What all templates share: names, labels, and the one environment that everything
 {{- include "exchanger.cut" (list (default .Chart.Name .Values.nameOverride) 63) -}}
 {{- end -}}
 
-{{/* The name of what the release has one of. A release may have dots in its name, and a Service, being a part of a host name, not. */}}
+{{/* The name of objects that the release has one of. A release may have dots in its name, but a Service may not, since it is a part of a host name. */}}
 {{- define "exchanger.fullname" -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
 {{- $full := .Values.fullnameOverride | default (ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name)) -}}
 {{- include "exchanger.cut" (list ($full | replace "." "-") 63) -}}
 {{- end -}}
 
-{{/* The name of what lies outside of the release's namespace. Neither part has a dot, so that no two releases share one. */}}
+{{/* The name of objects outside of the release's namespace. Neither part has a dot, so that no two releases share one. */}}
 {{- define "exchanger.clusterName" -}}
 {{- printf "%s.%s" .Release.Namespace (include "exchanger.fullname" .) -}}
 {{- end -}}
@@ -45,7 +45,7 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- toYaml (merge (dict) (.Values.commonLabels | default dict) (dict "app.kubernetes.io/version" .Chart.AppVersion "app.kubernetes.io/part-of" "exchanger")) -}}
 {{- end -}}
 
-{{/* Labels of pods: nothing that changes with the chart alone, since that would replace all pods. */}}
+{{/* Labels of pods: none that changes with the chart alone, since that would replace all pods. */}}
 {{- define "exchanger.podLabels" -}}
 {{- toYaml (mergeOverwrite (include "exchanger.plainLabels" . | fromYaml) (.Values.podLabels | default dict) (include "exchanger.selectorLabels" . | fromYaml)) -}}
 {{- end -}}
@@ -58,7 +58,7 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- printf "%s.%s.svc.%s" (include "exchanger.serviceName" .) .Release.Namespace .Values.clusterDomain -}}
 {{- end -}}
 
-{{/* The Service whose name leads to all pods, where there is one, and its name from other namespaces. */}}
+{{/* The Service whose name resolves to all pods, if there is one, and its name from other namespaces. */}}
 {{- define "exchanger.headlessName" -}}
 {{- if .Values.service.headless -}}{{- printf "%s-headless" (include "exchanger.cut" (list (include "exchanger.fullname" .) 54)) -}}{{- end -}}
 {{- end -}}
@@ -76,7 +76,7 @@ default
 {{- end -}}
 {{- end -}}
 
-{{/* A parent's registry is for all images. A digest says exactly which image; the tag beside it is for people. */}}
+{{/* A parent's registry is for all images. A digest identifies the image; the tag next to it is for people. */}}
 {{- define "exchanger.image" -}}
 {{- with (.Values.global | default dict).imageRegistry | default .Values.image.registry -}}{{- trimSuffix "/" . -}}/{{- end -}}
 {{- printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) -}}
@@ -91,33 +91,33 @@ default
 {{- end -}}
 {{- end -}}
 
-{{/* The ConfigMap with the names of the Namespaces that are followed, where they are named. */}}
+{{/* The ConfigMap with the names of the Namespaces to follow, if they are named. */}}
 {{- define "exchanger.policyNamespacesName" -}}
 {{- printf "%s-policy-namespaces" (include "exchanger.fullname" .) -}}
 {{- end -}}
 
-{{/* The ConfigMap with what each namespace may do, where that is limited. */}}
+{{/* The ConfigMap with the grants, if there are any. */}}
 {{- define "exchanger.policyGrantsName" -}}
 {{- printf "%s-policy-grants" (include "exchanger.fullname" .) -}}
 {{- end -}}
 
-{{/* The Secret of the credentials that profiles without credentials of their own use. */}}
+{{/* The Secret with the credentials for profiles that have none. */}}
 {{- define "exchanger.oauthSecretName" -}}
 {{- ternary .Values.oauth.secretName (.Values.oauth.existingSecret.name | default "") .Values.oauth.createSecret -}}
 {{- end -}}
 
-{{/* The profiles as the values give them (JSON of a list), both lists as one. */}}
+{{/* The profiles in the values (JSON of a list), both lists as one. */}}
 {{- define "exchanger.profiles" -}}
 {{- toJson (concat (.Values.issuerProfiles.profiles | default list) (.Values.issuerProfiles.extraProfiles | default list)) -}}
 {{- end -}}
 
-{{/* The profiles as the service reads them (JSON of a list), with the credentials of `oauth` where a profile names none. */}}
+{{/* The profiles as the service reads them (JSON of a list), with the credentials of `oauth` if a profile names none. */}}
 {{- define "exchanger.issuers" -}}
 {{- $issuers := list -}}
 {{- range (include "exchanger.profiles" . | fromJsonArray) -}}
 {{- $issuer := dict -}}
 {{- range $field, $value := . -}}
-{{- /* Empty fields say nothing, in a reference too. */ -}}
+{{- /* Empty fields have no meaning, in a reference too. */ -}}
 {{- if and (kindIs "map" $value) (not $value.namespace) -}}{{- $value = omit $value "namespace" -}}{{- end -}}
 {{- if $value -}}{{- $_ := set $issuer $field $value -}}{{- end -}}
 {{- end -}}
@@ -140,7 +140,7 @@ default
 {{- if not (or .clientAssertion .clientAssertionFile .clientCertificate (eq (toString .tokenEndpointAuthMethod) "none")) -}}true{{- end -}}
 {{- end -}}
 
-{{/* "true" where a profile holds a client secret itself: the profiles are then a Secret instead of a ConfigMap. */}}
+{{/* "true" if a profile holds a client secret itself: the profiles are then a Secret instead of a ConfigMap. */}}
 {{- define "exchanger.profilesAreSecret" -}}
 {{- range (include "exchanger.profiles" . | fromJsonArray) -}}{{- if .clientSecret -}}true{{- end -}}{{- end -}}
 {{- end -}}
@@ -167,9 +167,9 @@ default
 {{- end -}}
 
 {{/*
-`env` as a list of {name, value} or {name, valueFrom} (JSON), whichever of its two forms it has. Empty variables are left out: they say
-nothing, and beside a value of the chart they would take it away unseen, as that requests without a policy are refused. A list keeps its order;
-a map has none, so what refers to other variables comes after them.
+`env` as a list of {name, value} or {name, valueFrom} (JSON), in either of its two forms. Empty variables are left out: they have no
+meaning, but would silently override a value of the chart, such as the denial of unmatched requests. A list keeps its order;
+a map has none, so variables that refer to others come after them.
 */}}
 {{- define "exchanger.userEnvironment" -}}
 {{- $list := list -}}
@@ -180,7 +180,7 @@ a map has none, so what refers to other variables comes after them.
 {{- else -}}
 {{- range $name, $value := .Values.env -}}
 {{- if kindIs "map" $value -}}
-{{- /* Left out as with null, and what it was can still be read in the file. */ -}}
+{{- /* Left out as with null, but its value stays in the file. */ -}}
 {{- if eq (toString $value.enabled) "false" -}}
 {{- else if hasKey $value "valueFrom" -}}
 {{- $list = append $list (dict "name" $name "valueFrom" $value.valueFrom) -}}
@@ -220,18 +220,18 @@ a map has none, so what refers to other variables comes after them.
 {{- toJson $found -}}
 {{- end -}}
 
-{{/* "true" where a signal ("TRACES" or "METRICS") goes to a collector: (list $ signal). OpenTelemetry's variable is a list. */}}
+{{/* "true" if a signal ("TRACES" or "METRICS") goes to a collector: (list $ signal). OpenTelemetry's variable is a list. */}}
 {{- define "exchanger.exports" -}}
 {{- if include "exchanger.isOn" (list (index . 0) "OTEL_SDK_DISABLED") -}}
 {{- else if regexMatch "(^|,)\\s*otlp\\s*(,|$)" (include "exchanger.variable" (list (index . 0) (printf "OTEL_%s_EXPORTER" (index . 1))) | lower) -}}true{{- end -}}
 {{- end -}}
 
-{{/* A YAML scalar as text. Null is not text; whole numbers are floats here, and 1e+06 is not what anybody wrote. */}}
+{{/* A YAML scalar as text. Null is not text; whole numbers are floats here, and would become 1e+06. */}}
 {{- define "exchanger.text" -}}
 {{- if kindIs "invalid" . -}}{{- else if kindIs "float64" . -}}{{- if eq (floor .) . -}}{{- int64 . -}}{{- else -}}{{- . -}}{{- end -}}{{- else -}}{{- toString . -}}{{- end -}}
 {{- end -}}
 
-{{/* What the values say of the service's variables: name to text (JSON). Empty texts are left out: the service's default holds. */}}
+{{/* The service's variables from the values: name to text (JSON). Empty texts are left out, so the service's default applies. */}}
 {{- define "exchanger.valuesEnvironment" -}}
 {{- $exchange := .Values.tokenExchange -}}
 {{- $client := $exchange.httpClient -}}
@@ -302,7 +302,7 @@ a map has none, so what refers to other variables comes after them.
 {{- $_ := set $all .variable (printf "%s/%s" .mountPath .key) -}}
 {{- end -}}
 {{- if .Values.console.enabled -}}
-{{- /* kubectl port-forward connects within the pod, so that nobody else has to reach it. */ -}}
+{{- /* kubectl port-forward connects within the pod, so no other access is needed. */ -}}
 {{- $_ := set $all "CONSOLE_ADDRESS" (printf "127.0.0.1:%s" (include "exchanger.consolePort" .)) -}}
 {{- if .Values.console.token.secretName -}}
 {{- $_ := set $all "CONSOLE_TOKEN_FILE" (printf "/etc/exchanger/console/%s" .Values.console.token.key) -}}
@@ -317,8 +317,8 @@ a map has none, so what refers to other variables comes after them.
 {{- end -}}
 
 {{/*
-What the service will read of one variable: include "exchanger.variable" (list . "METRICS_PORT"). `env` wins over the values, so that
-everything that depends on a variable (ports, probes, rights, monitors) asks here and not the values.
+The value that the service will read for one variable: include "exchanger.variable" (list . "METRICS_PORT"). `env` wins over the values, so
+everything that depends on a variable (ports, probes, rights, monitors) must use this and not the values.
 */}}
 {{- define "exchanger.variable" -}}
 {{- $root := index . 0 -}}
@@ -330,12 +330,12 @@ everything that depends on a variable (ports, probes, rights, monitors) asks her
 {{- $text -}}
 {{- end -}}
 
-{{/* "true" where a variable is switched on, in any spelling that the service takes. */}}
+{{/* "true" if a variable is on, in any spelling that the service accepts. */}}
 {{- define "exchanger.isOn" -}}
 {{- if has (include "exchanger.variable" . | lower | trim) (list "1" "true" "yes" "on") -}}true{{- end -}}
 {{- end -}}
 
-{{/* Ports of the container, as the service will listen. */}}
+{{/* Ports of the container on which the service will listen. */}}
 {{- define "exchanger.grpcPort" -}}{{- include "exchanger.variable" (list . "GRPC_PORT") -}}{{- end -}}
 {{- define "exchanger.grpcTlsPort" -}}{{- include "exchanger.variable" (list . "GRPC_TLS_PORT") -}}{{- end -}}
 {{- define "exchanger.metricsPort" -}}{{- include "exchanger.variable" (list . "METRICS_PORT") -}}{{- end -}}
@@ -347,12 +347,12 @@ everything that depends on a variable (ports, probes, rights, monitors) asks her
 {{- if .Values.console.enabled -}}{{- include "exchanger.text" .Values.console.port -}}{{- end -}}
 {{- end -}}
 
-{{/* A part of a duration, which is as Go has them (https://pkg.go.dev/time#ParseDuration); there are two letters for micro. */}}
+{{/* A part of a duration in Go's format (https://pkg.go.dev/time#ParseDuration); there are two letters for micro. */}}
 {{- define "exchanger.durationPart" -}}
 ([0-9]+[.]?[0-9]*|[.][0-9]+)(ns|us|µs|μs|ms|s|m|h)
 {{- end -}}
 
-{{/* Milliseconds, with fractions, of a duration such as 750ms, 1m30s or 500us; 0 of what is empty. */}}
+{{/* Milliseconds, with fractions, of a duration such as 750ms, 1m30s or 500us; 0 if it is empty. */}}
 {{- define "exchanger.milliseconds" -}}
 {{- $units := dict "ns" 0.000001 "us" 0.001 "µs" 0.001 "μs" 0.001 "ms" 1 "s" 1000 "m" 60000 "h" 3600000 -}}
 {{- $sum := 0.0 -}}
@@ -374,8 +374,8 @@ everything that depends on a variable (ports, probes, rights, monitors) asks her
 {{- end -}}
 
 {{/*
-How long a pod that is to end goes on, and for how many seconds a new one has to be ready. Google's load balancer learns of pods by its own
-health checks, seconds apart, where other gateways are told by Kubernetes.
+How long a stopping pod keeps serving, and for how many seconds a new one must be ready. Google's load balancer learns of pods by its own
+health checks, seconds apart, while other gateways are told by Kubernetes.
 */}}
 {{- define "exchanger.preStopSleep" -}}
 {{- .Values.shutdown.preStopSleep | default (ternary "30s" "5s" (eq (include "exchanger.wiring.gkeCallout" .) "true")) -}}
@@ -390,7 +390,7 @@ health checks, seconds apart, where other gateways are told by Kubernetes.
 {{- add (include "exchanger.seconds" (include "exchanger.preStopSleep" .)) (include "exchanger.seconds" (include "exchanger.variable" (list . "SHUTDOWN_GRACE_PERIOD"))) -}}
 {{- end -}}
 
-{{/* A probe: (list values handler service); the handler is for values that have none, a service is what any gRPC handler asks for. */}}
+{{/* A probe: (list values handler service); the handler is for values without one, the service is the health name for a gRPC handler. */}}
 {{- define "exchanger.probe" -}}
 {{- $probe := index . 0 | default dict -}}
 {{- if not (or $probe.exec $probe.httpGet $probe.tcpSocket) -}}
@@ -402,7 +402,7 @@ health checks, seconds apart, where other gateways are told by Kubernetes.
 {{- toYaml $probe -}}
 {{- end -}}
 
-{{/* How many pods there are in the cluster, where nobody but Helm has said how many there should be. */}}
+{{/* The number of pods in the cluster, if only Helm has set it so far. */}}
 {{- define "exchanger.unownedReplicas" -}}
 {{- with lookup "apps/v1" "Deployment" .Release.Namespace (include "exchanger.fullname" .) -}}
 {{- $owned := false -}}
@@ -413,12 +413,12 @@ health checks, seconds apart, where other gateways are told by Kubernetes.
 {{- end -}}
 {{- end -}}
 
-{{/* "true" where the Service has a port for metrics. */}}
+{{/* "true" if the Service has a port for metrics. */}}
 {{- define "exchanger.metricsServicePort" -}}
 {{- if and (include "exchanger.metricsEnabled" .) (or .Values.metrics.servicePort .Values.serviceMonitor.enabled) -}}true{{- end -}}
 {{- end -}}
 
-{{/* "true" where gateways may ask without TLS. */}}
+{{/* "true" if gateways may connect without TLS. */}}
 {{- define "exchanger.plaintext" -}}
 {{- if not (and .Values.tls.only (include "exchanger.tlsSecretName" .)) -}}true{{- end -}}
 {{- end -}}
@@ -432,19 +432,19 @@ labels:
   {{- include "exchanger.labels" $root | nindent 2 }}
 {{- end -}}
 
-{{/* Host and port of an address, as they stand in it; all of a text that is not an address. */}}
+{{/* Host and port of an address, unchanged; the whole text if it is not an address. */}}
 {{- define "exchanger.authority" -}}
 {{- regexReplaceAll "(?s)^[^:]*://([^/?#]*).*$" . "${1}" -}}
 {{- end -}}
 
-{{/* "true" where a text is the number of a port, without zeros before it. */}}
+{{/* "true" if a text is the number of a port, without zeros before it. */}}
 {{- define "exchanger.isPort" -}}
 {{- if and (regexMatch "^[1-9][0-9]{0,4}$" .) (le (int .) 65535) -}}true{{- end -}}
 {{- end -}}
 
 {{/*
-What is wrong with an http or https address, in words that follow its name; nothing where it can be used. The address is not repeated, since
-it may carry a password.
+The problem of an http or https address, in words that follow its name; nothing if it is usable. The address is not repeated, since it may
+contain a password.
 */}}
 {{- define "exchanger.addressProblem" -}}
 {{- $authority := include "exchanger.authority" . -}}
@@ -473,7 +473,7 @@ has an invalid port
 {{- end -}}
 
 {{/*
-Addresses of the proxies that the service takes from its environment (JSON of a list). Those that only the pod will know are not among them.
+Addresses of the proxies in the service's environment (JSON of a list), except those that only the pod will know.
 */}}
 {{- define "exchanger.environmentProxies" -}}
 {{- $proxies := list -}}
@@ -489,10 +489,10 @@ Addresses of the proxies that the service takes from its environment (JSON of a 
 {{- end -}}
 
 {{/*
-An egress rule for an address: (list root address). A Service's packets are judged by the pod they reach, whose port nobody here knows, so
-that a Service's name opens its namespace, and any other the port that the address names. Only the cluster's own domain makes a name a
-Service's: `svc` may be a part of any other, too. A name of one part is found beside the pod, in the release's namespace, unless a dot at its end
-says that it is whole. Of a name of two parts nobody here knows which of both worlds it belongs to.
+An egress rule for an address: (list root address). A NetworkPolicy sees the pod behind a Service, whose port is unknown here, so a
+Service's name opens its namespace, and any other name the port of the address. Only the cluster's own domain makes a name a Service's: `svc`
+may be a part of any other, too. A name of one part is a Service in the release's namespace, unless it ends with a dot. A name of two parts may
+be either.
 */}}
 {{- define "exchanger.egressOfAddress" -}}
 {{- $address := index . 1 -}}
@@ -511,8 +511,7 @@ ports: [{protocol: TCP, port: {{ $port }}}]
 {{- end -}}
 
 {{/*
-"true" where one of a list of peers is everybody: pods of all namespaces, or all addresses. What is excepted from all addresses is little beside
-the rest.
+"true" if one of a list of peers is everybody: pods of all namespaces, or all addresses. Exceptions from all addresses do not count.
 */}}
 {{- define "exchanger.everybody" -}}
 {{- $found := "" -}}
@@ -526,7 +525,7 @@ the rest.
 {{- $found -}}
 {{- end -}}
 
-{{/* Egress rules for DNS and the API server, of `networkPolicy.egress`. */}}
+{{/* Egress rules for DNS and the API server, from `networkPolicy.egress`. */}}
 {{- define "exchanger.egressToCluster" -}}
 # DNS
 - ports:
@@ -563,7 +562,7 @@ the rest.
 {{- end -}}
 
 {{/*
-"true" for a label selector that Kubernetes reads
+"true" for a label selector that Kubernetes accepts
 (https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors): include "exchanger.isSelector" "a=b,!c".
 */}}
 {{- define "exchanger.isSelector" -}}
@@ -577,8 +576,8 @@ the rest.
 {{- end -}}
 
 {{/*
-Why a volume cannot be mounted at a place, empty when it can: include "exchanger.mountProblem" "/etc". Over a folder of the system it would
-hide what the service needs (its program, libraries, authorities, the token of its ServiceAccount), and the pod would not start or not work.
+Why a volume cannot be mounted at a path, empty if it can: include "exchanger.mountProblem" "/etc". Over a system folder it would hide what
+the service needs (its program, libraries, CA certificates, the token of its ServiceAccount), and the pod would not start or not work.
 */}}
 {{- define "exchanger.mountProblem" -}}
 {{- $place := clean . -}}
