@@ -170,7 +170,7 @@ async def measure(port: int | None, arguments: argparse.Namespace) -> None:
     settings = TokenClientSettings(allow_http=True, connection_reuse=not arguments.no_reuse)
     async with trio.open_nursery() as nursery:
         load = Load(Simulated(nursery, arguments.answer).dial if port is None else SYSTEM.connect)
-        client, seconds = ExchangePipeline(settings, load, Reactor(attrs.evolve(SYSTEM, connect=load.dial))), list[Second]()
+        client, seconds = ExchangePipeline(settings, (load,), Reactor(attrs.evolve(SYSTEM, connect=load.dial))), list[Second]()
         nursery.start_soon(client.reactor.run)
         await nursery.start(functools.partial(client.run))
         nursery.start_soon(generate, client, load, arguments.rate, request_maker(port or 80))

@@ -45,7 +45,6 @@ from exchanger.telemetry.log import LogDecisions, Logging
 from exchanger.telemetry.metrics import CHECK_BUCKETS, Gauges, Metrics
 from exchanger.telemetry.metrics_server import MetricsServer
 from exchanger.telemetry.otlp.exports import Exports
-from exchanger.telemetry.tracing import ExchangeObservers
 from exchanger.typing import DecisionObserver, ExchangeObserver, Tracer
 from exchanger.util.address import format_address
 from exchanger.values.issuer import Issuer
@@ -125,13 +124,13 @@ class Supervisor:
         tracing = self._exports.tracing
         self._console = self._make_console()
         tracer: Tracer | None = None if tracing is None else tracing.contexts
-        exchange_observer: ExchangeObserver = self._metrics if tracing is None else ExchangeObservers((self._metrics, tracing))
+        observers: tuple[ExchangeObserver, ...] = (self._metrics,) if tracing is None else (self._metrics, tracing)
         self._sync = PolicySync(settings, self._policy, self._use_issuers, self._on_stale, self._log, network)
         client = settings.token_client
         cache = TokenCache(client.rules, client.proxies, settings.token_cache, network)
         self._pipeline = ExchangePipeline(
             client,
-            exchange_observer,
+            observers,
             self._reactor,
             tracer=tracer,
             cache=cache,

@@ -48,7 +48,7 @@ class Calls:
 
     Args:
         rules: What counts as a usable response.
-        observer: Gets a record of each exchange. Requests for the client itself are not exchanges.
+        observers: Get a record of each exchange. Requests for the client itself are not exchanges.
         clock: Seconds, for the records.
         now: Seconds since the epoch, from which the lifetimes of tokens count.
         client_refused: Called when an endpoint refuses the client's credentials, of which there may be newer ones.
@@ -57,7 +57,7 @@ class Calls:
     connections: Connections
     preparation: Preparation
     rules: TokenResponseRules
-    observer: ExchangeObserver
+    observers: tuple[ExchangeObserver, ...]
     tracer: Tracer | None
     clock: Callable[[], float]
     now: Callable[[], float]
@@ -210,9 +210,10 @@ class CallPassage:
         return call
 
     def _record(self, call: TokenCall) -> None:
-        """The call has ended: tell the observer, if it was for an exchange."""
+        """The call has ended: tell the observers, if it was for an exchange."""
         del self.calls.under_way[self]
         if isinstance(self.request, TokenRequest):
             host = self.request.issuer.endpoint_host
             record = ExchangeRecord(host, call.kind, call.http_status, self._started, call.duration, self._port, self._span)
-            self.calls.observer.exchanged(record)
+            for observer in self.calls.observers:
+                observer.exchanged(record)

@@ -111,7 +111,7 @@ class Coalesce:
 
     behind: Stage
     reactor: Reactor
-    observer: ExchangeObserver
+    observers: tuple[ExchangeObserver, ...]
     seconds: float
     under_way: dict[TokenRequest, CoalescedExchange] = attrs.field(factory=dict, init=False)
     started: int = attrs.field(default=0, init=False)
@@ -140,7 +140,9 @@ class Coalesce:
                 return exchange.outcome
         else:
             self.joined += 1
-            self.observer.coalesced(CoalescedRecord(request.issuer.endpoint_host, request.trace, exchange.request.trace))
+            record = CoalescedRecord(request.issuer.endpoint_host, request.trace, exchange.request.trace)
+            for observer in self.observers:
+                observer.coalesced(record)
         ticket = ExchangeTicket(exchange, done, joined)
         exchange.tickets[ticket] = None
         if deadline < exchange.deadline:

@@ -60,7 +60,7 @@ class ExchangePipeline:
 
     Args:
         settings: Its limits and choices.
-        observer: Gets a record of each call that ended and of each request that shares one.
+        observers: Get a record of each call that ended and of each request that shares one.
         tls: Makes contexts for https, a new one each time, which reads the trust store.
         tracer: Gives each call a span below the request's, which the token endpoint continues.
         cache: Keeps tokens of issuers whose profiles say so.
@@ -75,7 +75,7 @@ class ExchangePipeline:
     """
 
     settings: TokenClientSettings
-    observer: ExchangeObserver
+    observers: tuple[ExchangeObserver, ...]
     reactor: Reactor
     tls: Callable[[], ssl.SSLContext] = client_tls_context
     tracer: Tracer | None = None
@@ -108,7 +108,7 @@ class ExchangePipeline:
             self._connections,
             self._preparation,
             settings.rules,
-            self.observer,
+            self.observers,
             self.tracer,
             network.steady,
             network.wall,
@@ -119,7 +119,7 @@ class ExchangePipeline:
         self._act = Act(self._limit, self._actor_tokens, self._preparation, reactor)
         rotate = Rotate(self._act, self._rotations)
         self._replicas = Replicas(self.cache, rotate, reactor)
-        self._coalesce = Coalesce(self._replicas, reactor, self.observer, settings.request_timeout)
+        self._coalesce = Coalesce(self._replicas, reactor, self.observers, settings.request_timeout)
         memory = Memory(self.cache, self._coalesce)
         self._verify = SubjectTokenVerifier(memory, self.documents, reactor, network.wall, network.random)
         self.begin = self._verify.begin

@@ -308,13 +308,13 @@ class OriginPool:
             link.close()
         if used and (not seen or (answer is not None and answer.status == HTTPStatus.REQUEST_TIMEOUT)):
             self._resend(call)
-        elif answer is not None:
-            self._land(call, answer)
+            return
+        if answer is None:
+            why = "the response is not valid HTTP, or was cut off" if seen else link.broken or "the connection closed without a response"
+            call.land(NoAnswer(timed_out=False, why=why))
         else:
-            why = link.broken or "the connection closed without a response"
-            if seen:
-                why = "the response is not valid HTTP, or was cut off"
-            self._land(call, NoAnswer(timed_out=False, why=why))
+            call.land(answer)
+        self._leave(call)
 
     def unprocessed(self, call: EndpointCall) -> None:
         """See ``links.LinkOwner``."""

@@ -50,8 +50,8 @@ class FinishedSpan:
     link: TraceContext | None = None
 
 
-def decision_span(record: DecisionRecord, context: SpanContext, start: int, shared: TraceContext | None = None) -> FinishedSpan:
-    """Return the server span of an answered request; ``shared`` is the trace of the request whose exchange it shared.
+def decision_span(record: DecisionRecord, context: SpanContext, start: int, leader: TraceContext | None = None) -> FinishedSpan:
+    """Return the server span of an answered request; ``leader`` is the trace of the request whose exchange it shared.
 
     Refusals are answers like others; what fails on our side is an error.
     """
@@ -68,7 +68,7 @@ def decision_span(record: DecisionRecord, context: SpanContext, start: int, shar
     ]
     if outcome.source is not None:
         attributes.append(("exchanger.policy", printable(str(outcome.source), POLICY_LIMIT)))
-    if shared is not None:
+    if leader is not None:
         attributes.append(("exchanger.exchange.coalesced", True))
     diagnostic = ""
     if isinstance(outcome, Allow):
@@ -82,7 +82,7 @@ def decision_span(record: DecisionRecord, context: SpanContext, start: int, shar
     if result is Result.SYSTEM_ERROR:
         error = diagnostic or outcome.reason.value
         attributes.append(("error.type", error))
-    return FinishedSpan(SpanKind.SERVER, method, context, start, _end(start, record.duration), tuple(attributes), error, shared)
+    return FinishedSpan(SpanKind.SERVER, method, context, start, _end(start, record.duration), tuple(attributes), error, leader)
 
 
 def exchange_span(record: ExchangeRecord, context: SpanContext, start: int) -> FinishedSpan:

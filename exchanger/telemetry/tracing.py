@@ -14,14 +14,13 @@ import trio
 from exchanger.decision.outcome import DecisionRecord
 from exchanger.telemetry.spans import FinishedSpan, decision_span, exchange_span
 from exchanger.telemetry.trace_context import TraceContexts
-from exchanger.typing import ExchangeObserver
 from exchanger.values.token import CoalescedRecord, ExchangeRecord
 from exchanger.values.trace import SpanContext, TraceContext
 
 # The span's id within a ``traceparent`` of ours.
 SPAN_ID: Final = slice(36, 52)
 # Requests that share another's exchange and are remembered until they are answered; more than one process has in flight.
-MAX_SHARED: Final = 10_000
+MAX_COALESCED: Final = 10_000
 
 
 @final
@@ -67,16 +66,16 @@ class Tracing:
     queue: SpanQueue
     _encode: Callable[[FinishedSpan], bytes]
     _at: Callable[[float], int]
-    _shared: dict[str, TraceContext] = attrs.field(factory=dict, init=False)
+    _leaders: dict[str, TraceContext] = attrs.field(factory=dict, init=False)
 
     def decided(self, record: DecisionRecord, /) -> None:
         """See ``typing.DecisionObserver``."""
         context = record.span
         if context is None:
             return
-        shared = self._shared.pop(context.span_id, None) if self._shared else None
+        leader = self._leaders.pop(context.span_id, None) if self._leaders else None
         if context.sampled:
-            self._record(decision_span(record, context, self._at(record.started), shared))
+            self._record(decision_span(record, context, self._at(record.started), leader))
 
     def exchanged(self, record: ExchangeRecord, /) -> None:
         """See ``typing.ExchangeObserver``."""
@@ -86,26 +85,8 @@ class Tracing:
 
     def coalesced(self, record: CoalescedRecord, /) -> None:
         """See ``typing.ExchangeObserver``. Its records belong to the span of the decision, which is made later."""
-        if len(self._shared) < MAX_SHARED:
-            self._shared[record.trace.traceparent[SPAN_ID]] = record.shared
+        if len(self._leaders) < MAX_COALESCED:
+            self._leaders[record.trace.traceparent[SPAN_ID]] = record.leader
 
     def _record(self, span: FinishedSpan) -> None:
         self.queue.put(self._encode(span))
-
-
-@final
-@attrs.frozen
-class ExchangeObservers:
-    """Tells several observers of exchanges, in order."""
-
-    _observers: tuple[ExchangeObserver, ...]
-
-    def exchanged(self, record: ExchangeRecord, /) -> None:
-        """See ``typing.ExchangeObserver``."""
-        for observer in self._observers:
-            observer.exchanged(record)
-
-    def coalesced(self, record: CoalescedRecord, /) -> None:
-        """See ``typing.ExchangeObserver``."""
-        for observer in self._observers:
-            observer.coalesced(record)

@@ -195,8 +195,8 @@ class ExchangeRecord:
 @final
 @attrs.frozen
 class CoalescedRecord:
-    """A request that joined a call in progress; ``trace`` is its own, ``shared`` that of the request that made the call."""
+    """A request that joined a call in progress; ``trace`` is its own, ``leader`` that of the request that made the call."""
 
     endpoint_host: str
     trace: TraceContext
-    shared: TraceContext
+    leader: TraceContext

@@ -167,7 +167,7 @@ async def _count(case: str, *, instructions: bool) -> Counter[str]:
             return trio.SocketStream(ours)
 
         reactor = Reactor(attrs.evolve(SYSTEM, connect=dial))
-        tokens = ExchangePipeline(CONTRACT, metrics, reactor)
+        tokens = ExchangePipeline(CONTRACT, (metrics,), reactor)
         tokens.use_issuers(_ISSUERS)
         policy.publish(PolicySnapshot().apply(parse_document(Source("team", "policy"), _POLICY, frozenset(_ISSUERS))))
         evaluator = Evaluator(policy, DecisionRules(HashTrieMap(_ISSUERS)), tokens, (metrics,), now=reactor.now)

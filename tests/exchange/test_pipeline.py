@@ -269,10 +269,10 @@ class TestTrace:
     async def test_a_shared_call_is_recorded_with_both_traces(self) -> None:
         async with world(tracer=TraceContexts()) as it:
             await it.exchange_all(self.traced(TRACE), self.traced(OTHER))
-        (shared,), (record,) = it.observer.shared, it.observer.records
-        assert {shared.trace, shared.shared} == {TRACE, OTHER}
+        (joined,), (record,) = it.observer.joined, it.observer.records
+        assert {joined.trace, joined.leader} == {TRACE, OTHER}
         assert record.span is not None
-        assert record.span.trace_id in shared.shared.traceparent
+        assert record.span.trace_id in joined.leader.traceparent
 
 
 @final
@@ -289,6 +289,16 @@ class ToldInSteps(trio.abc.Instrument):
 
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
         self.most = max(self.most, len(self.told) - self._before)
+
+
+async def test_all_observers_get_every_record() -> None:
+    second = Observer()
+    async with world(answering(response(success()))) as it:
+        for stage in (it.client._calls, it.client._coalesce):
+            stage.observers += (second,)
+        await it.exchange_all(token_request(), token_request())
+        assert len(it.observer.records) == len(it.observer.joined) == 1
+        assert (second.records, second.joined) == (it.observer.records, it.observer.joined)
 
 
 @pytest.mark.parametrize("ends", [False, True])
@@ -325,10 +335,10 @@ async def test_thousands_who_share_an_exchange_are_told_in_their_order_in_small_
 async def test_who_is_to_be_told_when_its_time_is_up_has_the_outcome_and_once(autojump_clock: MockClock) -> None:
     told = list[TokenOutcome]()
     async with world(answering(response(success()))) as it:
-        shared = CoalescedExchange(it.client._coalesce, token_request(), math.inf, renews=False)
-        ticket = ExchangeTicket(shared, told.append, joined=True)
-        shared.tickets[ticket] = None
-        shared.outcome = attrs.evolve(ISSUED, cache=Cache.MISS)
+        coalesced = CoalescedExchange(it.client._coalesce, token_request(), math.inf, renews=False)
+        ticket = ExchangeTicket(coalesced, told.append, joined=True)
+        coalesced.tickets[ticket] = None
+        coalesced.outcome = attrs.evolve(ISSUED, cache=Cache.MISS)
         ticket.on_due(0.0)
         assert [outcome.cache for outcome in told] == [Cache.COALESCED]
-        assert not shared.tickets
+        assert not coalesced.tickets

@@ -69,17 +69,17 @@ def response(body: bytes, status: int = 200, *headers: str) -> bytes:
 @attrs.define(eq=False)
 class Observer:
     records: list[ExchangeRecord] = attrs.field(factory=list)
-    shared: list[CoalescedRecord] = attrs.field(factory=list)
+    joined: list[CoalescedRecord] = attrs.field(factory=list)
 
     def exchanged(self, record: ExchangeRecord, /) -> None:
         self.records.append(record)
 
     def coalesced(self, record: CoalescedRecord, /) -> None:
-        self.shared.append(record)
+        self.joined.append(record)
 
     @property
     def coalesced_hosts(self) -> list[str]:
-        return [record.endpoint_host for record in self.shared]
+        return [record.endpoint_host for record in self.joined]
 
 
 class ClientGoneError(Exception):
@@ -238,7 +238,7 @@ def client_of(
     """Return a client with a reactor of its own, which ``running`` runs."""
     make = (lambda: tls) if isinstance(tls, ssl.SSLContext) else tls
     network = attrs.evolve(SYSTEM, steady=clock, connect=dial)
-    return ExchangePipeline(settings, observer, Reactor(network), tls=make, tracer=tracer)
+    return ExchangePipeline(settings, (observer,), Reactor(network), tls=make, tracer=tracer)
 
 
 async def exchange(client: TokenExchanger, request: TokenRequest, due: float = math.inf) -> TokenOutcome:

@@ -62,9 +62,9 @@ def test_a_span_says_what_was_decided_and_only_our_failures_are_errors(outcome: 
 
 
 def test_a_shared_exchange_is_marked_and_linked() -> None:
-    shared = TraceContext(f"00-{'4' * 32}-{'5' * 16}-01")
-    span = decision_span(record(ALLOWED), CONTEXT, START, shared)
-    assert (span.link, dict(span.attributes)["exchanger.exchange.coalesced"]) == (shared, True)
+    leader = TraceContext(f"00-{'4' * 32}-{'5' * 16}-01")
+    span = decision_span(record(ALLOWED), CONTEXT, START, leader)
+    assert (span.link, dict(span.attributes)["exchanger.exchange.coalesced"]) == (leader, True)
     assert "exchanger.exchange.coalesced" not in dict(span_of(ALLOWED).attributes)
 
 

@@ -4,10 +4,9 @@ import pytest
 from exchanger.decision.outcome import DecisionRecord
 from exchanger.telemetry.spans import FinishedSpan
 from exchanger.telemetry.trace_context import Sampler, SamplingSettings, TraceContexts
-from exchanger.telemetry.tracing import MAX_SHARED, ExchangeObservers, SpanQueue, Tracing
+from exchanger.telemetry.tracing import MAX_COALESCED, SpanQueue, Tracing
 from exchanger.values.token import CoalescedRecord, ExchangeRecord
 from exchanger.values.trace import NO_TRACE, SpanContext, TraceContext
-from tests.oauth.fakes import Observer
 from tests.telemetry.records import ALLOWED, DENIED, record
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
@@ -72,14 +71,14 @@ def test_whoever_shares_an_exchange_is_linked_to_its_caller_and_what_is_remember
     observer = tracing(encoded)
     leader, follower = observer.contexts.below(SAMPLED), observer.contexts.below(NO_TRACE)
     observer.coalesced(CoalescedRecord("issuer.example.com", follower.trace, leader.trace))
-    assert len(observer._shared) == 1
+    assert len(observer._leaders) == 1
     for place in (leader, follower):
         observer.decided(DecisionRecord(record(ALLOWED).request, ALLOWED, 0.0, 0.1, span=place))
     assert [span.link for span in encoded.spans] == [None, leader.trace]
-    assert len(observer._shared) == 0
-    for number in range(MAX_SHARED + 10):
+    assert len(observer._leaders) == 0
+    for number in range(MAX_COALESCED + 10):
         observer.coalesced(CoalescedRecord("h", TraceContext(f"00-{TRACE_ID}-{number:016x}-01"), SAMPLED))
-    assert len(observer._shared) == MAX_SHARED
+    assert len(observer._leaders) == MAX_COALESCED
 
 
 def test_a_queue_says_when_a_batch_is_full_and_drops_and_counts_what_it_has_no_room_for() -> None:
@@ -95,13 +94,3 @@ def test_a_queue_says_when_a_batch_is_full_and_drops_and_counts_what_it_has_no_r
     assert queue.take() == [b"\x02"]
     assert queue.take() == []
     assert queue.waiting == 0
-
-
-def test_several_observers_are_told_of_exchanges() -> None:
-    first, second = Observer(), Observer()
-    both = ExchangeObservers((first, second))
-    of = ExchangeRecord("issuer.example.com", None, 200, 0.0, 0.1)
-    both.exchanged(of)
-    both.coalesced(CoalescedRecord("issuer.example.com", NO_TRACE, NO_TRACE))
-    assert first.records == second.records == [of]
-    assert first.coalesced_hosts == second.coalesced_hosts == ["issuer.example.com"]
