@@ -141,7 +141,7 @@ class Supervisor:
             self._policy, settings.decision, self._pipeline, self._observers(), network.steady, tracer, self._reactor.now
         )
         self._lame_duck = LameDuck(lambda: self._evaluator.answered)
-        self._server = GrpcServer(settings.grpc, self._routes(), self._reactor, self._handler_fault, self._on_refused)
+        self._server = GrpcServer(settings.grpc, self._routes(), self._reactor, self._handler_fault)
         if self._console is not None:
             self._policy.on_change(self._console.published)
         self._policy.on_change(self._ready)
@@ -337,9 +337,6 @@ class Supervisor:
     def _handler_fault(self, fault: BaseException) -> None:
         # Only the type: the message may contain request data.
         self._log.error("grpc.handler_failed", error=type(fault).__qualname__)
-
-    def _on_refused(self, reason: str) -> None:
-        self._log.warning("grpc.connections_refused", reason=reason, refused=self._server.refused)
 
     def _announce(self) -> None:
         if self.settings.insecure_log_tokens:

@@ -4,10 +4,10 @@ Limits that the codec enforces itself are named after its options.
 """
 
 import math
-from collections.abc import Callable
 from typing import Final, final
 
 import attrs
+import structlog
 import trio
 
 # Bytes of one decoded header list. Envoy's own limit is 60 KiB, and gRPC calls carry a few hundred bytes.
@@ -128,10 +128,10 @@ NO_DESCRIPTORS: Final = "the process has no file descriptors left"
 @final
 @attrs.define(eq=False)
 class ConnectionAdmission:
-    """Admits up to ``limit`` connections, and counts. ``on_refused`` learns why one was refused; it must neither block nor raise."""
+    """Admits up to ``limit`` connections, and counts. Logs why one was refused, once a minute."""
 
     _limit: int
-    _on_refused: Callable[[str], None]
+    _log: structlog.stdlib.BoundLogger = attrs.field(factory=structlog.get_logger)
     accepted: int = attrs.field(default=0, init=False)
     refused: int = attrs.field(default=0, init=False)
     _reported_at: float = attrs.field(default=-math.inf, init=False)
@@ -153,4 +153,4 @@ class ConnectionAdmission:
         now = trio.current_time()
         if now >= self._reported_at + REPORT_INTERVAL:
             self._reported_at = now
-            self._on_refused(reason)
+            self._log.warning("grpc.connections_refused", reason=reason, refused=self.refused)

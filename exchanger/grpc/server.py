@@ -78,15 +78,13 @@ class ServerUsage:
 class GrpcServer:
     """Serves ``routes`` in the turns of ``reactor``, which must run for longer.
 
-    ``on_fault`` gets every exception that a method should not have raised, ``on_refused`` the reason for refused connections, once a
-    minute. Both must neither block nor raise.
+    ``on_fault`` gets every exception that a method should not have raised; it must neither block nor raise.
     """
 
     _settings: ServerSettings
     _routes: Mapping[bytes, Route]
     _reactor: Reactor
     _on_fault: Callable[[BaseException], None]
-    _on_refused: Callable[[str], None] = lambda _reason: None
     _admission: ConnectionAdmission = attrs.field(init=False)
     _handshakes: HandshakeLog = attrs.field(factory=HandshakeLog, init=False)
     _rotation: Rotation | None = attrs.field(default=None, init=False)
@@ -98,7 +96,7 @@ class GrpcServer:
     _past_calls: list[int] = attrs.field(factory=lambda: [0] * len(StatusCode), init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._admission = ConnectionAdmission(self._settings.max_connections, self._on_refused)
+        self._admission = ConnectionAdmission(self._settings.max_connections)
         if self._settings.tls is not None:
             self._rotation = Rotation(self._settings.tls, self._reactor.network)
 

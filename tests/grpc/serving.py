@@ -141,7 +141,6 @@ class Served:
     lines: Lines
     faults: list[BaseException]
     stopped: trio.Event
-    refusals: list[str]
     clients: list[Client] = attrs.field(factory=list)
 
     @property
@@ -200,9 +199,8 @@ async def serving(
 ) -> AsyncIterator[Served]:
     faults: list[BaseException] = []
     settings = ServerSettings("127.0.0.1", 0, max_connections, limits or ConnectionLimits(), tls)
-    refusals: list[str] = []
     reactor = Reactor()
-    server = GrpcServer(settings, routes, reactor, faults.append, refusals.append)
+    server = GrpcServer(settings, routes, reactor, faults.append)
     stopped = trio.Event()
 
     async def run(*, task_status: trio.TaskStatus[Addresses]) -> None:
@@ -212,7 +210,7 @@ async def serving(
     with capture_logs() as entries:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(reactor.run)
-            served = Served(server, reactor, await nursery.start(run), Lines(entries), faults, stopped, refusals)
+            served = Served(server, reactor, await nursery.start(run), Lines(entries), faults, stopped)
             try:
                 yield served
             finally:

@@ -15,6 +15,7 @@ from exchanger.grpc.status import StatusCode
 from tests.grpc.frames import CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, SETTINGS, block, raw, request, word
 from tests.grpc.peer import ECHO, Header, Pair, framed, head, pair, routes
 from tests.grpc.test_connection import streaming_call, table
+from tests.lines import Lines
 
 CALM = ngh2.ErrorCode.ENHANCE_YOUR_CALM
 
@@ -258,16 +259,14 @@ def test_a_request_in_one_piece_asks_for_nothing() -> None:
 
 
 async def test_refused_connections_are_counted_and_reported_once_a_minute(autojump_clock: MockClock) -> None:
-    told: list[tuple[float, str]] = []
-    start = trio.current_time()
-    admission = ConnectionAdmission(2, lambda reason: told.append((trio.current_time() - start, reason)))
+    lines = Lines()
+    admission = ConnectionAdmission(2, lines.logger)
 
     assert [admission.admit(connections) for connections in (0, 1, 2, 3)] == [True, True, False, False]
     await trio.sleep(REPORT_INTERVAL / 2)
     admission.exhausted()
-    assert told == [(0.0, "there are 2 connections already")]
+    assert lines.taken() == [("connections_refused", "there are 2 connections already", "1")]
     await trio.sleep(REPORT_INTERVAL / 2)
     admission.exhausted()
-    assert [reason for _, reason in told[1:]] == [NO_DESCRIPTORS]
-    assert told[1][0] == pytest.approx(REPORT_INTERVAL)
+    assert lines.taken() == [("connections_refused", NO_DESCRIPTORS, "4")]
     assert (admission.accepted, admission.refused) == (2, 4)
