@@ -104,11 +104,10 @@ class _Queue:
         """Take the next document, unless it costs more than ``most`` characters."""
         while self._turns:
             finish, _, pending = turn = self._turns[0]
-            is_stale = self._waiting.get(pending.source) is not turn
-            if not is_stale and pending.work > most:
+            if pending.work > most:
                 return None
             heappop(self._turns)
-            if not is_stale:
+            if self._waiting.get(pending.source) is turn:
                 del self._waiting[pending.source]
                 self._start = max(self._start, finish - pending.work)
                 return pending

@@ -56,18 +56,11 @@ def text(size: int) -> Text:
     return Text("x" * (size - CHANGE_WORK))
 
 
-@pytest.mark.parametrize("lane", Lane)
-@pytest.mark.parametrize("many", [1, 300])
-def test_an_edit_waits_for_as_many_characters_of_each_namespace_at_most(backlog: Backlog, lane: Lane, many: int) -> None:
-    large, size = (LIGHT_WORK, LIGHT_WORK // 2) if lane is Lane.LIGHT else (100 * LIGHT_WORK, 2 * LIGHT_WORK)
-    for namespace in "abc":
-        put(backlog, *(f"{namespace}/p{number}" for number in range(many)), document=text(large))
-        put(backlog, *(f"{namespace}/q{number}" for number in range(many)), document=text(size))
-    for _ in range(many):
-        take(backlog, lane)
-    put(backlog, "good/p", document=text(size))
-    read = [source for _ in range(7) for source in take(backlog, lane)]
-    assert read.index("good/p") <= 6
+def test_a_cheap_document_overtakes_large_ones_that_wait_already(backlog: Backlog) -> None:
+    put(backlog, "a/p", "b/p", "c/p", document=text(10 * LIGHT_WORK))
+    assert take(backlog, Lane.HEAVY) == ["a/p"]
+    put(backlog, "d/p", document=text(2 * LIGHT_WORK))
+    assert take(backlog, Lane.HEAVY) == ["d/p"]
 
 
 def test_what_is_large_is_not_overtaken_by_more_than_it_costs_itself(backlog: Backlog) -> None:
@@ -78,6 +71,25 @@ def test_what_is_large_is_not_overtaken_by_more_than_it_costs_itself(backlog: Ba
         read += take(backlog, Lane.HEAVY)
         done(backlog, read[-1])
     assert len(read) == 5
+
+
+@pytest.mark.parametrize("in_between", [["z/p"], []])
+def test_a_namespace_that_comes_later_has_saved_nothing_up(backlog: Backlog, in_between: list[str]) -> None:
+    put(backlog, "z/p", document=text(1000 * LIGHT_WORK))
+    put(backlog, *(f"a/p{number}" for number in range(10)), document=text(10 * LIGHT_WORK))
+    assert all(take(backlog, Lane.HEAVY)[0].startswith("a/") for _ in range(10))
+    put(backlog, "y/p", document=text(1000 * LIGHT_WORK))
+    assert [source for _ in in_between for source in take(backlog, Lane.HEAVY)] == in_between
+    put(backlog, *(f"b/p{number}" for number in range(10)), document=text(10 * LIGHT_WORK))
+    put(backlog, "a/p", document=text(2 * LIGHT_WORK))
+    assert [take(backlog, Lane.HEAVY)[0] for _ in range(2)] == ["b/p0", "a/p"]
+
+
+def test_once_nothing_waits_nobody_owes_anything(backlog: Backlog) -> None:
+    put(backlog, "a/p", document=text(LIGHT_WORK))
+    assert (take(backlog), take(backlog)) == (["a/p"], [])
+    put(backlog, "a/q", "b/p", document=text(LIGHT_WORK))
+    assert take(backlog) == ["a/q"]
 
 
 def test_many_short_documents_wait_for_no_more_than_a_long_one(backlog: Backlog) -> None:

@@ -12,7 +12,7 @@ from trio.testing import MockClock
 
 from exchanger.assembly import assembler, backlog
 from exchanger.assembly.assembler import EXPIRY_LOOK_S, HOLD_S, INLINE_BATCH, INLINE_WORK, Assembler
-from exchanger.assembly.backlog import LIGHT_WORK, Lane
+from exchanger.assembly.backlog import CHANGE_WORK, LIGHT_WORK, Backlog, Lane
 from exchanger.policy.grants.allowance import Grants, NamespaceGrant
 from exchanger.policy.grants.restriction import restrict_again
 from exchanger.policy.selection import DocumentText, Text, UnknownText, advance
@@ -209,6 +209,44 @@ async def follow(history: list[Step]) -> None:
 @given(st.lists(steps, max_size=25))
 def test_the_end_is_that_of_a_fresh_start(history: list[Step]) -> None:
     trio.run(follow, history, clock=MockClock(autojump_threshold=0))
+
+
+# Law: a document waits for no more characters of another namespace than it has itself, and one document on top.
+#
+# Whatever that namespace has waiting, and puts meanwhile, and however much the document's own namespace had read before. Its own documents
+# that still wait, and the last one that was taken, count as its own characters.
+
+
+works = st.integers(CHANGE_WORK, 20 * LIGHT_WORK)
+
+
+@settings(max_examples=examples(200))
+@given(st.lists(st.none() | st.tuples(st.sampled_from("abg"), works), min_size=10, max_size=80), works, st.data())
+def test_a_document_waits_for_as_many_characters_of_another_namespace_as_it_has(
+    history: list[tuple[str, int] | None], work: int, data: st.DataObject
+) -> None:
+    made, good = Backlog(lambda _source: 0), Source("g", "p")
+    lane, most = (Lane.LIGHT, LIGHT_WORK) if work <= LIGHT_WORK else (Lane.HEAVY, 20 * LIGHT_WORK)
+    began = data.draw(st.integers(0, len(history) - 1))
+    read, own = {"a": 0, "b": 0, "g": 0}, dict[Source, int]()
+    for number, step in enumerate([*history, *[None] * len(history)]):
+        if number == began:
+            made.put(good, Text("x" * (work - CHANGE_WORK)))
+            read, allowed = dict.fromkeys(read, 0), work + sum(own.values()) + 2 * most
+        if step is not None and not (step[0] == "g" and number >= began):
+            source = Source(step[0], f"p{number}")
+            made.put(source, Text("x" * (step[1] - CHANGE_WORK)))
+            own.update({source: step[1]} if step[0] == "g" else {})
+            continue
+        taken = made.take(lane)
+        if good in [pending.source for pending in taken]:
+            break
+        for pending in taken:
+            read[pending.source.namespace] += pending.work
+            own.pop(pending.source, None)
+        made.done([pending.source for pending in taken])
+    assert made.is_under_way(good)
+    assert max(read["a"], read["b"]) <= allowed
 
 
 # Law: whatever is put and withdrawn, and however long reading takes, what is denied at every moment of the source is never open.
