@@ -283,17 +283,17 @@ COMMANDS: Final[Mapping[str, Command]] = {
     ),
     "explain": Command(
         "explain how a request is decided",
-        _later("exchanger.tools.command", "explain"),
+        _later("exchanger.tools.explain", "explain"),
         _later("exchanger.tools.options", "add_explain"),
     ),
     "test": Command(
         "check that requests get the expected decisions",
-        _later("exchanger.tools.command", "test"),
+        _later("exchanger.tools.testing", "test"),
         _later("exchanger.tools.options", "add_test"),
     ),
     "diff": Command(
         "show which requests another version of the policies decides differently",
-        _later("exchanger.tools.command", "diff"),
+        _later("exchanger.tools.diff", "diff"),
         _later("exchanger.tools.options", "add_diff"),
     ),
     "health": Command("check gRPC health (for exec probes)", _health, _later("exchanger.health.options", "add_arguments")),

@@ -3,6 +3,7 @@
 0: every example is decided alike. 1: some are not. 2: the arguments or a file are wrong, or there are too many areas to look at them all.
 """
 
+import argparse
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -61,6 +62,12 @@ class Comparison:
 
     areas: tuple[Area, ...]
     complete: bool
+
+
+def diff(namespace: argparse.Namespace) -> int:
+    """Run ``exchanger diff`` with the arguments that ``options`` declares; return the exit status."""
+    old, new = Chosen(namespace.old_issuers, namespace.old_grants), Chosen(namespace.new_issuers, namespace.new_grants)
+    return run_diff(namespace.old, namespace.new, old, new, as_json=namespace.json)
 
 
 def run_diff(

@@ -3,6 +3,7 @@
 0: it passes, or its token is exchanged. 1: it is refused. 2: the arguments are wrong, or the decision is unknown.
 """
 
+import argparse
 import os
 import sys
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from urllib.parse import urlencode, urlsplit
 
 import attrs
 import orjson
+import trio
 
 from exchanger.console.explained import ExplainedJson, explained
 from exchanger.console.message import encode
@@ -59,6 +61,26 @@ class ExplainOptions:
     grants: Path | None = None
     raw: bool = False
     json: bool = False
+
+
+def explain(namespace: argparse.Namespace) -> int:
+    """Run ``exchanger explain`` with the arguments that ``options`` declares; return the exit status."""
+    options = ExplainOptions(
+        namespace.method,
+        namespace.url,
+        tuple(namespace.header),
+        tuple(namespace.policy),
+        namespace.cluster,
+        namespace.console,
+        namespace.console_token_file,
+        namespace.kubeconfig,
+        namespace.context,
+        namespace.issuers,
+        namespace.grants,
+        namespace.raw,
+        namespace.json,
+    )
+    return trio.run(run_explain, options)
 
 
 async def run_explain(options: ExplainOptions, variables: Mapping[str, str] | None = None, out: TextIO | None = None) -> int:

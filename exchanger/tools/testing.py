@@ -3,6 +3,7 @@
 0: all are as expected. 1: one is not. 2: the arguments or a file are wrong. Entries that no test reaches are listed and change nothing.
 """
 
+import argparse
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -58,6 +59,11 @@ class CaseReport:
     def failed(self) -> int:
         """How many tests failed."""
         return sum(bool(result.wrong) for result in self.results)
+
+
+def test(namespace: argparse.Namespace) -> int:
+    """Run ``exchanger test`` with the arguments that ``options`` declares; return the exit status."""
+    return run_tests(namespace.files, namespace.policy, Chosen(namespace.issuers, namespace.grants), as_json=namespace.json)
 
 
 def run_tests(

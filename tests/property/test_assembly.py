@@ -228,7 +228,7 @@ def test_a_document_waits_for_as_many_characters_of_another_namespace_as_it_has(
     made, good = Backlog(lambda _source: 0), Source("g", "p")
     lane, most = (Lane.LIGHT, LIGHT_WORK) if work <= LIGHT_WORK else (Lane.HEAVY, 20 * LIGHT_WORK)
     began = data.draw(st.integers(0, len(history) - 1))
-    read, own = {"a": 0, "b": 0, "g": 0}, dict[Source, int]()
+    read, own, allowed = {"a": 0, "b": 0, "g": 0}, dict[Source, int](), 0
     for number, step in enumerate([*history, *[None] * len(history)]):
         if number == began:
             made.put(good, Text("x" * (work - CHANGE_WORK)))

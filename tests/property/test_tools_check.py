@@ -10,8 +10,7 @@ from exchanger.codes.code import Severity
 from exchanger.directory.manifest import UnreadableFile, objects_of, read_manifests
 from exchanger.policy.documents.document import PolicyDocument, parse_document
 from exchanger.policy.selection import AnyIssuer, ConfigMap
-from exchanger.tools.check.documents import CheckedDocument
-from exchanger.tools.check.files import read_file
+from exchanger.tools.check.files import CheckedDocument, read_file
 from exchanger.tools.check.source_map import FileText
 from exchanger.tools.check.suggest import mended, suggest
 from exchanger.values.entry import Source

@@ -20,8 +20,7 @@ from exchanger.policy.intake import Intake, beyond
 from exchanger.policy.notices import is_declined, looks_like_policy, near_label, of_allowance, of_config_maps, of_left_out, of_namespaces
 from exchanger.policy.selection import NAME_LABEL, AnyIssuer, ConfigMap, Namespace, Text, document_of, labels_of, read
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.tools.check.documents import CheckedDocument
-from exchanger.tools.check.files import ManifestFile, Object, PlacedProblem
+from exchanger.tools.check.files import CheckedDocument, ManifestFile, Object, PlacedProblem
 from exchanger.tools.check.likely import between_entries
 from exchanger.tools.check.source_map import FileText, Place, field
 from exchanger.tools.check.style import style_of

@@ -17,8 +17,7 @@ from exchanger.policy.interpretation import Interpretation
 from exchanger.policy.lookup import found_for_head_itself
 from exchanger.policy.prefix import fold
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.tools.check.documents import CheckedDocument
-from exchanger.tools.check.files import PlacedProblem
+from exchanger.tools.check.files import CheckedDocument, PlacedProblem
 from exchanger.tools.check.source_map import field
 from exchanger.util.text import bounded, distance, quoted
 from exchanger.values.entry import BASELINE, AllowEntry, DenyEntry, Entry, ExchangeEntry, PathType, Source

@@ -13,9 +13,8 @@ import attrs
 
 from exchanger.codes.policy import WRONG_TYPE
 from exchanger.codes.problem import Problem
-from exchanger.tools.check.documents import CheckedDocument
 from exchanger.tools.check.engine import Checked, Rules, check
-from exchanger.tools.check.files import ManifestFile, read_file
+from exchanger.tools.check.files import CheckedDocument, ManifestFile, read_file
 from exchanger.tools.check.quoting import redacted, token_at
 from exchanger.tools.check.source_map import FileText
 from exchanger.values.entry import Entry, Source
