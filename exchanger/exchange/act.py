@@ -27,19 +27,19 @@ NO_ACTOR_TOKEN: Final = transport_failure(
     ErrorKind.NO_ACTOR_TOKEN, Diagnostic.NO_ACTOR_TOKEN, detail="the token endpoint returned no actor token"
 )
 
-# Seconds, and part of its life, before its end at which a token is no more used: an exchange takes a while, and clocks differ.
+# Seconds, and part of its lifetime, before its end at which a token is no longer used: an exchange takes a while, and clocks differ.
 _MARGIN_S: Final = 30.0
 _MARGIN_PART: Final = 0.2
-# Seconds for which a token is used whose issuer does not say how long it lives (RFC 6749 section 5.1).
+# Seconds for which a token is used if its issuer does not say how long it is valid (RFC 6749 section 5.1).
 _UNSAID_S: Final = 60.0
 # Seconds for which a token is used at most, however long its lifetime: the actor's rights may have changed since.
 _LONGEST_S: Final = 3600.0
-# Seconds in which the issuer is not asked again: after it gave no token, and after it was asked to replace one.
+# Seconds before the issuer is asked again: after it gave no token, and after it was asked to replace one.
 _PAUSE_S: Final = 1.0
-# Refusals of something other than a token: of the client, or of its request (RFC 6749 section 5.2, RFC 8693 section 2.2.2).
+# Refusals that are not about a token but about the client or its request (RFC 6749 section 5.2, RFC 8693 section 2.2.2).
 _OF_NO_TOKEN: Final = frozenset({"invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_scope", "invalid_target"})
 _REFUSALS: Final = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
-# The issuer's own limits keep it from being asked for the actor's token as they would keep the exchange.
+# The issuer's limits refused the request for the actor's token, as they would refuse the exchange: reported like that.
 _LIMITED: Final = frozenset({ErrorKind.BREAKER_OPEN, ErrorKind.OVERLOADED})
 
 
@@ -151,8 +151,8 @@ class _Asked:
 class ActorTokenCache:
     """Keeps a token for each issuer whose actor is this client. ``ask`` makes the bounded request, in ``nursery``.
 
-    A token that an endpoint may have refused stays in use until there is another one: the refusal may be one caller's doing, and must not
-    affect all others.
+    A token that an endpoint may have refused stays in use until there is another one: the refusal may be due to one caller, and must not
+    affect the others.
     """
 
     _ask: Callable[[Issuer, ActorCredentials], Awaitable[TokenOutcome]]
@@ -165,7 +165,7 @@ class ActorTokenCache:
     nursery: trio.Nursery | None = attrs.field(default=None, init=False)
 
     def use_issuers(self, issuers: Mapping[str, Issuer]) -> None:
-        """Forget the tokens of issuers that are no longer in force. Requests continue for their waiters, and nothing of them is kept."""
+        """Forget the tokens of issuers that are no longer in force. Requests continue for their waiters; their results are not kept."""
         self._current = current = frozenset(called for issuer in issuers.values() for called in issuer.as_called)
         self._kept = {issuer: kept for issuer, kept in self._kept.items() if issuer in current}
         self._asked = {issuer: asked for issuer, asked in self._asked.items() if issuer in current}
@@ -186,7 +186,7 @@ class ActorTokenCache:
         return await self._ask_together(issuer, actor) if recent is None else recent
 
     async def replace(self, issuer: Issuer, actor: ActorCredentials, refused: Secret) -> Secret | None:
-        """Return another token than ``refused``, with which an exchange was refused; ``None`` if there is no other."""
+        """Return a token other than ``refused``, with which an exchange was refused; ``None`` if there is none."""
         token: Secret | ExchangeFailure | None = self.at_hand(issuer)
         if token is None or token == refused:
             now = trio.current_time()

@@ -26,22 +26,22 @@ from exchanger.values.trace import NO_TRACE
 # enough calls where there are few. Less than three would take one lost HTTP/2 connection, which ends a hundred calls at once, for an
 # outage.
 WINDOWS: Final = (3, 10)
-# Calls that must end in a window for it to count: fewer say little, and relieve the endpoint little.
+# Calls that must end in a window for it to count: fewer prove little, and blocking them would relieve the endpoint little.
 MIN_CALLS: Final = 10
-# The share of them, and of their callers, that must fail. One served caller in five shows that the endpoint is not down.
+# The share of them, and of their callers, that must fail. If one caller in five is served, the endpoint is not down.
 RATIO: Final = 0.8
 # Bits that distinguish callers: enough to tell a few from many. Two callers may share one.
 CALLER_BITS: Final = 1024
-# Bits of failed callers beyond which they are many, however many others are served: those of some 700.
+# Bits of failed callers above which they are many, however many others are served: the bits of about 700 callers.
 MANY_CALLERS: Final = CALLER_BITS // 2
 
 # Below this many bits, failures may be the doing of a few callers. Then everybody who was served in the longest window counts against them,
 # and after the breaker has closed, others need time to be served.
 FEW_CALLERS: Final = 8
 
-# Seconds without calls after the breaker has opened, before the first probe; each further pause is twice as long. The longest lets a
-# recovery be seen within five seconds, the turn of others and the probe included. There is no jitter: a replica sends one call in a pause,
-# so there is no crowd.
+# Seconds without calls after the breaker has opened, before the first probe; each further pause is twice as long. The longest pause still
+# lets a recovery be noticed within five seconds, including the turns of other callers and the probe. There is no jitter: a replica sends
+# one call in a pause, so there is no crowd.
 FIRST_PAUSE_S: Final = 0.5
 MAX_PAUSE_S: Final = 3.0
 # Seconds for which a due probe is reserved for callers that have not failed: one that tries all the time would take each.
@@ -50,9 +50,9 @@ TURN_S: Final = 1.0
 # endpoint that answers only probes.
 CALM_S: Final = 30.0
 
-# Bytes of a subject token in the form, and of the trace headers together, up to which servers take a request as usual; what goes over that
-# may be dropped without an answer, or together with the connection. A token is in the body, which no usual server bounds by less. The head
-# is bounded by 8 KiB and, now and then, by 4: these are the 55 of ``traceparent``, the 512 of ``tracestate`` and a short ``baggage``.
+# Bytes of a subject token in the form, and of the trace headers together, up to which servers normally accept a request; larger ones may be
+# dropped without an answer, or together with the connection. A token is in the body, for which no usual server has a lower limit. The head
+# is limited to 8 KiB and sometimes to 4: these are the 55 of ``traceparent``, the 512 of ``tracestate`` and a short ``baggage``.
 USUAL_TOKEN: Final = 8 * 1024
 USUAL_TRACE: Final = 1024
 
@@ -67,7 +67,7 @@ class EndpointHealth(enum.Enum):
 
     GOOD = "good"
     BAD = "bad"
-    # Nothing: it was given up by its callers, or not made.
+    # Nothing: its callers gave up, or it was not made.
     UNKNOWN = "unknown"
 
 
@@ -77,7 +77,7 @@ def caller_of(request: TokenRequest) -> int:
 
 
 def is_oversized(request: TokenRequest) -> bool:
-    """Return whether a caller has made ``request`` larger than servers take as usual. All else of it is the operator's or a policy's."""
+    """Return whether a caller has made ``request`` larger than servers normally accept. The rest of it is the operator's or a policy's."""
     token, trace = request.subject_token.reveal(), request.trace
     return (
         # A character takes three bytes at most, so nearly all tokens need no closer look.
@@ -110,7 +110,7 @@ def _health_of(outcome: TokenOutcome | None) -> EndpointHealth:
         case ErrorKind.TIMEOUT | ErrorKind.TRANSPORT_ERROR:
             return EndpointHealth.BAD
         case ErrorKind.READ_RESPONSE:
-            # A server that refuses a request without reading it to the end often breaks the connection behind its answer.
+            # A server that refuses a request without reading it to the end often breaks the connection after its answer.
             return (
                 EndpointHealth.BAD if outcome.http_status in {None, _OK, _TOO_MANY_REQUESTS, _SERVICE_UNAVAILABLE} else EndpointHealth.GOOD
             )
@@ -161,14 +161,14 @@ class BreakerAdmission:
 @final
 @attrs.define(eq=False)
 class Breaker:
-    """One for each issuer. Each admitted call is to be reported to ``ended`` once, in any order. ``is_open``: only probes are admitted."""
+    """One for each issuer. Each admitted call must be reported to ``ended`` once, in any order. ``is_open``: only probes are admitted."""
 
     is_open: bool = attrs.field(default=False, init=False)
     _period: int = attrs.field(default=0, init=False)
     _buckets: "list[_Bucket]" = attrs.field(factory=list, init=False, repr=False)
     _closed_at: float = attrs.field(default=-math.inf, init=False)
     _pause: float = attrs.field(default=FIRST_PAUSE_S, init=False)
-    # When the last probe went, when the next one may go, until when the endpoint asked not to be called, and who called in vain.
+    # When the last probe was sent, when the next one may be, until when the endpoint asked not to be called, and who called in vain.
     _probed: float = attrs.field(default=-math.inf, init=False)
     _next: float = attrs.field(default=-math.inf, init=False)
     _asked: float = attrs.field(default=-math.inf, init=False)
@@ -179,25 +179,25 @@ class Breaker:
     def admit(self, now: float, caller: int, *, oversized: bool = False) -> BreakerAdmission | None:
         """Return the permission to make a call at ``now``, ``None`` if it is refused. ``caller`` is the result of ``caller_of``.
 
-        An ``oversized`` call says little as a probe, so it leaves its turn to all others, even to callers that have failed.
+        An ``oversized`` call says little as a probe, so all others, even callers that have failed, go first.
         """
         bit = 1 << caller % CALLER_BITS
         if self.is_open:
             turn = 0.0 if not oversized else TURN_S if self._tried & bit else 2 * TURN_S
             if now < self._due(bit) + turn:
                 return None
-            # A probe that hangs does not delay the next one: recovery must be noticed in time.
+            # A probe that hangs does not delay the next one: recovery must be noticed soon.
             self._probed, self._next = now, now + self._pause
         return BreakerAdmission(self._period, self.is_open, bit, now)
 
     def _due(self, bit: int) -> float:
-        """Return when a probe of this caller may go. If the endpoint asked only a few callers to wait, this may be meant for them alone."""
+        """Return when a probe of this caller may be sent. If the endpoint asked only a few callers to wait, this may mean only them."""
         if self._tried & bit:
             return max(self._next, self._asked) + TURN_S
         return max(self._next, self._asked) if self._tried.bit_count() >= FEW_CALLERS else self._next
 
     def retry_in(self, now: float) -> float:
-        """Return the seconds after which it is worth to try again: 0 if calls are made."""
+        """Return the seconds after which a new attempt is worthwhile: 0 if calls are made."""
         return max(self._next - now, self._asked - now, 0.0) if self.is_open else 0.0
 
     def ended(
@@ -257,7 +257,7 @@ class Breaker:
             self._open(now)
 
     def _fails(self, before: int, *, settled: bool) -> bool:
-        """Return whether the seconds after ``before`` had enough calls, nearly all of them bad, and those of nearly all callers."""
+        """Return whether the seconds after ``before`` had enough calls, and nearly all of them, of nearly all callers, failed."""
         recent = [bucket for bucket in self._buckets if bucket.second > before]
         bad = sum(bucket.bad for bucket in recent)
         calls = bad + sum(bucket.good for bucket in recent)

@@ -67,7 +67,7 @@ class Calls:
 
     @property
     def in_flight(self) -> dict[str, int]:
-        """The exchanges for which each endpoint host is called now, by host."""
+        """The exchanges for which each endpoint host is being called, by host."""
         return Counter(passage.request.issuer.endpoint_host for passage in self.under_way if isinstance(passage.request, TokenRequest))
 
     def begin(self, request: OAuthRequest, deadline: float, done: Done, /) -> "TokenOutcome | CallPassage":
@@ -100,7 +100,7 @@ class CallPassage:
 
     @property
     def queued(self) -> bool:
-        """Whether it had to wait for its turn at the endpoint's host."""
+        """Whether it had to wait for a permit of the endpoint's host."""
         return self._call is not None and self._call.queued
 
     @property
@@ -154,8 +154,8 @@ class CallPassage:
         """See ``Passage``.
 
         A call that was sent continues without waiters, until it is answered or its time is up. Its answer may still serve others, shows
-        whether the endpoint is alive, and leaves the connection reusable. The endpoint works on it anyway, so it keeps its permit; and
-        peers end connections on which many requests are cancelled.
+        whether the endpoint is alive, and leaves the connection reusable. The endpoint works on it in any case, so it keeps its permit; and
+        peers close connections on which many requests are cancelled.
         """
         if self._is_crowded_out and self in self.calls.under_way:
             self.give_up(NOBODY_WAITS)

@@ -1,4 +1,4 @@
-"""Equal requests that overlap share one exchange. It is a row, not a task, and belongs to none of those who wait for it."""
+"""Equal requests that overlap share one exchange. An exchange is a row, not a task, and belongs to none of those who wait for it."""
 
 from itertools import islice
 from typing import Final, final
@@ -14,7 +14,7 @@ from exchanger.net.timers import NEVER
 from exchanger.typing import ExchangeObserver
 from exchanger.values.token import Cache, CoalescedRecord, ErrorKind, TokenOutcome, TokenRequest
 
-# Of those who wait for an exchange, how many are answered in one turn: each answer takes some 7 µs.
+# How many of those who wait for an exchange are answered in one turn: each answer takes about 7 µs.
 TOLD_AT_ONCE: Final = 256
 
 _NO_TIME: Final = attrs.evolve(
@@ -91,7 +91,7 @@ class CoalescedExchange:
                 self.tell(ticket)
 
     def tell(self, ticket: ExchangeTicket) -> None:
-        """Give the outcome, which there is, to ``ticket``, which waits no more."""
+        """Give the outcome, which is known, to ``ticket``, which no longer waits."""
         del self.tickets[ticket]
         ticket.due = NEVER
         outcome = self.outcome
@@ -104,7 +104,7 @@ class CoalescedExchange:
 @final
 @attrs.define(eq=False)
 class Coalesce:
-    """Lets equal requests share one passage through what lies ``behind``; an exchange takes ``seconds`` at most.
+    """Lets equal requests share one passage through ``behind``; an exchange takes ``seconds`` at most.
 
     ``started`` and ``joined`` count exchanges and requests that shared one.
     """
@@ -150,7 +150,7 @@ class Coalesce:
         return ticket
 
     def renew(self, request: TokenRequest) -> None:
-        """Exchange ``request`` without a waiter, since its kept token expires soon. A request that misses it meanwhile joins."""
+        """Exchange ``request`` without a waiter, since its kept token expires soon. A request that does not find it meanwhile joins."""
         if self.nursery is not None and request not in self.under_way:
             self._start(request, self.reactor.now(), renews=True)
 

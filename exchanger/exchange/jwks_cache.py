@@ -1,6 +1,6 @@
 """The keys of one issuer of callers' tokens: fetched, refreshed, and fetched again when a token names an unknown key.
 
-A failure removes no key. Tokens of strangers cannot cause more than one fetch a minute.
+A failure removes no key. Tokens with unknown keys cannot cause more than one fetch a minute.
 """
 
 from collections.abc import Callable
@@ -21,9 +21,9 @@ from exchanger.util.text import printable
 from exchanger.values.issuer import Issuer
 from exchanger.values.text import ISSUER_LIMIT
 
-# Seconds between two fetches because of a key that is not known.
+# Seconds between two fetches that are caused by an unknown key.
 UNKNOWN_KEY_S: Final = 60.0
-# Minimum seconds for which keys are kept: an issuer that forbids caching would be asked all the time.
+# Minimum seconds for which keys are kept: otherwise an issuer that forbids caching would be asked all the time.
 _SHORTEST_S: Final = 300.0
 # Of those who wait for keys, how many are told in one turn: verifying a token again takes some 0.1 ms.
 TOLD_AT_ONCE: Final = 16
@@ -83,7 +83,7 @@ class JwksCache:
         back_off, told = BackOff(RETRIES, self.random), ""
         while True:
             found = await self._fetch()
-            await trio.lowlevel.checkpoint_if_cancelled()  # other keys, or another way to them, may count since the answer came
+            await trio.lowlevel.checkpoint_if_cancelled()  # other keys, or another way to them, may be in force since the answer arrived
             now = trio.current_time()
             self.failed = isinstance(found, NoMetadata)
             if isinstance(found, NoMetadata):
@@ -128,7 +128,7 @@ class JwksCache:
                 fetched()
 
     async def _fetch(self) -> tuple[KeySet, float] | NoMetadata:
-        """Return the keys and for how many seconds they count."""
+        """Return the keys and for how many seconds they are valid."""
         address = self.issuer.subject.jwks_uri
         if not address:
             metadata = await fetch_metadata(self.documents, self.url, self.issuer)

@@ -154,7 +154,7 @@ class ExchangePipeline:
         return self._limit
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Own exchanges and connections until cancelled; ``started()`` when exchanges may begin. On the way out all of them end."""
+        """Own exchanges and connections until cancelled; ``started()`` when exchanges may begin. When it is cancelled, all of them end."""
         try:
             async with trio.open_nursery() as nursery:
                 await nursery.start(self.cache.run)
@@ -177,7 +177,7 @@ class ExchangePipeline:
         self._connections.close()
 
     def use_issuers(self, issuers: Mapping[str, Issuer]) -> None:
-        """Adopt the issuers in force: tokens of removed ones are forgotten, and limits change at once."""
+        """Take over the issuers in force: tokens of removed ones are forgotten, and changed limits apply at once."""
         issuers = dict(sorted(issuers.items()))  # the order of persistent maps differs between processes
         self.cache.use_issuers(issuers)
         self.metadata.use_issuers(issuers)

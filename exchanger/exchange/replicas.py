@@ -14,9 +14,9 @@ from exchanger.values.token import ExchangedToken, TokenOutcome, TokenRequest
 @final
 @attrs.define(eq=False)
 class Replicas:
-    """Asks the shared level of ``cache`` first, and has the cache keep or forget by how an exchange ended.
+    """Asks the shared level of ``cache`` first, and makes the cache keep or forget the token depending on how an exchange ended.
 
-    ``nursery``: that in which the shared level is asked, ``None`` where exchanges do not run.
+    ``nursery``: where the shared level is asked, ``None`` where exchanges do not run.
     """
 
     cache: TokenCache

@@ -1,4 +1,4 @@
-"""Just after a rotation, endpoints may accept new credentials only or previous ones only: a refused call is made again with the others."""
+"""Just after a rotation, endpoints may accept only new or only previous credentials: a refused call is made again with the others."""
 
 from typing import Self, final
 

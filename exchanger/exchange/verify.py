@@ -38,7 +38,7 @@ _TOO_LATE: Final = attrs.evolve(_NO_KEYS, detail="the keys of the token's issuer
 @final
 @attrs.frozen
 class _VerifiedToken:
-    """A token that passed by ``policy`` and by the keys of ``version``, until ``until`` (seconds since the epoch)."""
+    """A token that passed ``policy`` with the keys of ``version``, until ``until`` (seconds since the epoch)."""
 
     jwks: JwksCache
     version: int
@@ -50,12 +50,12 @@ class _VerifiedToken:
 @final
 @attrs.define(eq=False)
 class SubjectTokenVerifier:
-    """Implements ``TokenExchanger`` before another one.
+    """Implements ``TokenExchanger`` in front of another one.
 
     Args:
         behind: Makes the exchanges.
         documents: Fetches keys.
-        reactor: In whose turns requests begin and end.
+        reactor: Requests begin and end in its turns.
         now: Seconds since the epoch.
         random: Spreads the requests for keys.
     """
@@ -86,7 +86,7 @@ class SubjectTokenVerifier:
             self._followed.clear()
 
     def use_issuers(self, issuers: Mapping[str, Issuer]) -> None:
-        """Take over the issuers in force. Keys of an issuer that is reached as before stay known."""
+        """Take over the issuers in force. Keys of an issuer that is still reached the same way remain known."""
         caches: dict[tuple[str, str], JwksCache] = {}
         for name, issuer in issuers.items():
             for url in issuer.subject.issuers:
@@ -119,7 +119,7 @@ class SubjectTokenVerifier:
         place = request.issuer.name, hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
         kept = self._kept.get(place)
         now = self.now()
-        # A request that waited while its profile was replaced is judged by the rules that it began with, and they count for it alone.
+        # A request that waited while its profile was replaced is judged by the rules that it began with, and the verdict is for it alone.
         if kept is not None and now < kept.until and kept.version == kept.jwks.version and kept.policy == policy:
             self._kept.move_to_end(place)
             return kept.verdict
@@ -129,7 +129,7 @@ class SubjectTokenVerifier:
         if (foreign := judge_issuer(read, policy)) is not None:
             return _refusal(foreign)
         jwks = self._caches.get((request.issuer.name, read.issuer))
-        if jwks is None or self._nursery is None:  # the profile was replaced a moment ago, or the service ends
+        if jwks is None or self._nursery is None:  # the profile was just replaced, or the service is stopping
             return _NO_KEYS
         if jwks.keys is None:
             return jwks if jwks.fetching and not waited else _NO_KEYS
@@ -177,7 +177,7 @@ def _refusal(refused: TokenRefused) -> ExchangeFailure:
 @final
 @attrs.define(eq=False)
 class PendingVerification:
-    """One request whose token is verified, and its ``Ticket`` behind that, too."""
+    """One request whose token is verified, and afterwards its ``Ticket`` in the next stage."""
 
     verifier: SubjectTokenVerifier
     request: TokenRequest

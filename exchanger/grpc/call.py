@@ -15,7 +15,7 @@ NEVER: Final = math.inf
 # Memory of an unread message in addition to its bytes. Without this, a stream of tiny messages would hold many times what is counted.
 _OBJECT_BYTES: Final = 64
 
-# Messages of a unary call after which the others are not looked at: 16 KiB can hold 3,000.
+# Messages of a unary call after which further ones are not looked at: 16 KiB can hold 3,000.
 _TOO_MANY: Final = 2
 
 
@@ -30,7 +30,7 @@ class Call:
         message: The request of a unary call.
         open: It is neither answered, refused nor gone yet.
         started: It was reported.
-        ended: The peer has sent all it will.
+        ended: The peer has sent everything.
         headers_sent: Response headers were sent.
         unread: Received bytes that were not given back to flow control yet.
         messages: Unread messages of a client-streaming call; ``None`` for any other.
@@ -62,13 +62,13 @@ class Call:
         return 0 if self.deframer is None else self.deframer.held + self._kept
 
     def expect_parts(self, limit: int) -> Deframer:
-        """Get ready for a request in parts, with messages of at most ``limit`` bytes."""
+        """Prepare for a request in parts, with messages of at most ``limit`` bytes."""
         self.deframer = Deframer(limit)
         self._kept = 0
         return self.deframer
 
     def feed(self, data: bytes, limit: int) -> int:
-        """Take ``data``, with messages of at most ``limit`` bytes, and return how many it completed.
+        """Add ``data``, with messages of at most ``limit`` bytes, and return how many it completed.
 
         Raises:
             GrpcError: when it cannot become a request; the status is that of https://grpc.github.io/grpc/core/md_doc_statuscodes.html.

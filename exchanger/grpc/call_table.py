@@ -21,10 +21,10 @@ _SPARE: Final = 64
 @final
 @attrs.define(eq=False)
 class ArrivalDeadlines:
-    """When the requests of a connection that are still arriving must be complete; and streams, when they must be over.
+    """When the requests of a connection that are still arriving must be complete, and when streams must have ended.
 
-    Nearly all requests are complete at first sight, so the others may cost something: each gets a heap entry, which stays until its time
-    has come, even if the request was completed meanwhile.
+    Nearly all requests are complete at once, so the others may cost something: each gets a heap entry, which stays until it is due, even if
+    the request was completed meanwhile.
     """
 
     _calls: Mapping[int, Call]
@@ -46,7 +46,7 @@ class ArrivalDeadlines:
             self._full = 2 * len(self._heap) + _SPARE
 
     def postpone(self, seconds: float) -> None:
-        """Move all deadlines by ``seconds``, but none beyond its call's own."""
+        """Move all deadlines by ``seconds``, but none beyond its call's own deadline."""
         waiting = {call for entry in self._heap if (call := self._waiting(*entry)) is not None}
         for call in waiting:
             call.due = min(call.due + seconds, call.info.deadline)
@@ -99,8 +99,8 @@ class CallTable:
         self.deadlines = ArrivalDeadlines(self.calls)
 
     def admit(self, stream_id: int, headers: Headers, now: float) -> Call | HeadRefusal:
-        """Return the new call that ``headers`` ask for, or the refusal. A streaming call starts with its headers."""
-        # A gateway sends the same headers over and over; comparing them costs a third of reading them.
+        """Return the new call that ``headers`` request, or the refusal. A streaming call starts with its headers."""
+        # A gateway sends the same headers again and again; comparing them costs a third of reading them.
         head = self._head
         if head is None or headers != self._headers:
             read = self._read(headers, now)
@@ -138,7 +138,7 @@ class CallTable:
                 self._expect(call, now)
 
     def feed(self, call: Call, data: bytes, now: float) -> int:
-        """Take request bytes of an open ``call``, and return how many messages they complete.
+        """Add request bytes to an open ``call``, and return how many messages they complete.
 
         Raises:
             GrpcError: the refusal of the call.

@@ -35,7 +35,7 @@ class CallAnswered:
 @final
 @attrs.frozen
 class CallRefused:
-    """The server ended the call with another status; ``message`` is its own text."""
+    """The server ended the call with another status; ``message`` is the server's text."""
 
     status: StatusCode
     message: str
@@ -102,7 +102,7 @@ class UnaryCall:
         return data
 
     def receive(self, data: bytes) -> None:
-        """Take ``data`` from the server, empty when it has closed the connection."""
+        """Add ``data`` from the server, empty when it has closed the connection."""
         if not data:
             self._end(CallBroken("connection closed by the server before it answered"))
             return

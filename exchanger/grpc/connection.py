@@ -34,7 +34,7 @@ _CONFIGURATION: Final = ngh2.Configuration(
     max_inbound_header_count=limits.TOLERANCE * limits.MAX_HEADER_COUNT,
 )
 
-# A refusal costs as much as this many frames without a payload; and so many messages, in parts or of streams, as one of these.
+# A refusal costs as much as this many frames without a payload; and so many messages, in parts or of streams, cost as much as one of them.
 _REFUSAL_WORK: Final = 8
 _MESSAGES_PER_FRAME: Final = 8
 
@@ -78,7 +78,7 @@ class Connection:
         self._send_queue = SendQueue(self._http, self._limits, self._budget)
 
     def receive(self, data: bytes, now: float) -> None:
-        """Take ``data`` from the peer at ``now`` (seconds). The outcome is in ``events`` and ``data_to_send``."""
+        """Process ``data`` from the peer at ``now`` (seconds). The outcome is in ``events`` and ``data_to_send``."""
         if self.closed:
             return
         try:
@@ -124,7 +124,7 @@ class Connection:
             self.next_due = self._table.deadlines.next_due
 
     def postpone(self, seconds: float) -> None:
-        """Nothing was read for ``seconds``: requests that are still arriving get as much more time, up to their own deadlines."""
+        """Nothing was read for ``seconds``: requests that are still arriving get that much more time, up to their own deadlines."""
         self._table.deadlines.postpone(seconds)
         self.next_due = self._table.deadlines.next_due
 
@@ -135,7 +135,7 @@ class Connection:
         self.next_due = self._table.deadlines.next_due
 
     def events(self) -> list[Event]:
-        """Return what happened to calls since the last time, in order."""
+        """Return what happened to calls since the last call of this, in order."""
         events = self._table.events
         if events:
             self._table.events = []
@@ -284,7 +284,7 @@ class Connection:
             self._on_end(stream_id, call)
 
     def _on_data(self, stream_id: int, call: Call | None, data: bytes, now: float, *, ended: bool) -> None:
-        """Take anything but one whole message of a unary call: parts, several messages, streams, and malformed or late data."""
+        """Process anything but one whole message of a unary call: parts, several messages, streams, and malformed or late data."""
         if call is None or not call.open:
             self._http.acknowledge_received_data(len(data), stream_id)
         else:
@@ -333,7 +333,7 @@ class Connection:
 
     def _reject(self, stream_id: int, refusal: HeadRefusal) -> None:
         self.extra_work += _REFUSAL_WORK
-        # The codec is ahead of its events: something later in the same batch may have reset the stream already.
+        # The codec is ahead of its events: a later one in the same batch may be the stream's reset.
         with contextlib.suppress(ngh2.StreamProtocolError):
             self._http.send_response(stream_id, refusal.headers, end_stream=not refusal.body)
             if refusal.body:
@@ -353,7 +353,7 @@ class Connection:
             self._send_queue.answered_early.add(call.stream_id)
 
     def _fail(self, error: ngh2.NGH2Error) -> None:
-        """The codec failed. It has no more output then, so the GOAWAY (RFC 9113 section 6.8) is written here."""
+        """The codec failed. It produces no more output then, so the GOAWAY (RFC 9113 section 6.8) is written here."""
         if self.established and not isinstance(error, ngh2.ConnectionStateError):
             code = ngh2.ErrorCode.ENHANCE_YOUR_CALM if isinstance(error, ngh2.DenialOfServiceError) else ngh2.ErrorCode.PROTOCOL_ERROR
             self._last_words = goaway(self._last_stream, code)

@@ -17,7 +17,7 @@ from exchanger.grpc.routes import Deferred, Immediate, ImmediateStream, StreamMe
 from exchanger.grpc.status import GrpcError, StatusCode
 from exchanger.net.timers import NEVER, Timers
 
-# Calls decided, and stream messages answered, for one connection before the others have their turn: about 1 ms.
+# Calls decided, and stream messages answered, for one connection before the others get their turn: about 1 ms.
 _WORK_PER_TURN: Final = 64
 
 
@@ -38,7 +38,7 @@ class _Waiting:
 @final
 @attrs.define(eq=False)
 class Dispatcher:
-    """Takes the events of ``connection``; ``flush`` sends the outcome, ``later`` asks for a call of ``resume``.
+    """Handles the events of ``connection``; ``flush`` sends the outcome, ``later`` requests a call of ``resume``.
 
     Its owner sets ``blocked`` while nothing can be sent. Exceptions that methods should not raise go to ``on_fault``.
     """
@@ -79,12 +79,12 @@ class Dispatcher:
         return len(self._scopes) + len(self._deferred)
 
     def resume(self) -> int:
-        """Go on with the events that were left; return the work done."""
+        """Continue with the events that were left; return the work done."""
         todo, self._todo = self._todo, []
         return self.decide(todo)
 
     def decide(self, events: list[Event], work: int = 0) -> int:
-        """Take ``events``, a bounded number of them in a turn that did ``work`` already; return all its work, in calls and messages."""
+        """Handle ``events``, a bounded number of them in a turn that has already done ``work``; return all work, in calls and messages."""
         for index, event in enumerate(events):
             if work >= _WORK_PER_TURN:
                 self._put_off(events[index:])
@@ -100,7 +100,7 @@ class Dispatcher:
         return work
 
     def wake_senders(self) -> None:
-        """Something was sent: calls that wait for room look again."""
+        """Something was sent: calls that wait for room check again."""
         if self.blocked:
             return
         senders, self._senders = self._senders, {}
@@ -294,7 +294,7 @@ class Dispatcher:
         return message
 
     async def _send(self, call: Call, message: bytes) -> None:
-        await trio.lowlevel.checkpoint_if_cancelled()  # the only way out of a method that waits for nothing else
+        await trio.lowlevel.checkpoint_if_cancelled()  # the only way to stop a method that waits for nothing else
         self._connection.send(call, message)
         await self._flush_soon()
         while call.open and not self._has_room(call):

@@ -1,4 +1,4 @@
-"""Header lists: those of requests, judged, and those with which a call is answered or refused.
+"""Header lists: those of requests, judged, and those that answer or refuse a call.
 
 Source: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
 """
@@ -51,7 +51,7 @@ def error_trailers(error: GrpcError) -> Headers:
 def refuse(error: GrpcError) -> HeadRefusal:
     """Return ``error`` as a Trailers-Only response."""
     headers = RESPONSE_HEADERS + error_trailers(error)
-    if error.status is StatusCode.UNIMPLEMENTED:  # perhaps a compression; then the supported ones must be named
+    if error.status is StatusCode.UNIMPLEMENTED:  # perhaps because of a compression; then the supported ones must be named
         headers += _ENCODINGS
     return HeadRefusal(error.status, headers)
 
@@ -91,7 +91,7 @@ def read_head(headers: Headers, now: float) -> CallInfo | HeadRefusal:
 
 
 def _contradiction(headers: Headers) -> HeadRefusal | None:
-    """Refuse a call that repeats a field that may come once: two readers could take different ones (RFC 9110 section 5.3)."""
+    """Refuse a call that repeats a field that may occur once: two readers could use different ones (RFC 9110 section 5.3)."""
     names = [name for name, _ in headers]
     if names.count(b"content-type") > 1:
         return NOT_GRPC
@@ -111,7 +111,7 @@ _UNIT_SECONDS: Final = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1
 # TimeoutValue is a positive integer of at most 8 digits; one letter for the unit follows.
 _MAX_TIMEOUT_LENGTH: Final = 9
 
-# Callers use a handful of timeouts over and over. Keys are short: longer ones are refused before.
+# Callers use a few timeouts again and again. Keys are short: longer ones are refused before.
 _KEPT_TIMEOUTS: Final = 256
 
 

@@ -16,7 +16,7 @@ MAX_HEADER_LIST: Final = 64 * 1024
 # Fields of one header list. Envoy's own limit is 100.
 MAX_HEADER_COUNT: Final = 256
 
-# A header list ends the connection only if it is this many times over one of the two limits above. Below that, only its own call is
+# A header list ends the connection only if it exceeds one of the two limits above this many times. Below that, only its own call is
 # refused: the gateway copies headers into its calls, so one of its many users can cause such a list, and must not cut off the others.
 TOLERANCE: Final = 4
 
@@ -29,7 +29,7 @@ MAX_SETTINGS: Final = 32
 # Acknowledgements of PING and SETTINGS waiting to be sent (CVE-2019-9512, CVE-2019-9515). They are sent after each batch that was read.
 MAX_OUTBOUND_ACKS: Final = 1000
 
-# Resets in a burst, and per second: unlimited. One Envoy connection carries many users who may all hang up at once, and a limit would
+# Resets in a burst, and per second: unlimited. One Envoy connection carries many users who may all cancel at once, and a limit would
 # disconnect all others. A reset stream leaves nothing behind (CVE-2023-44487 is about work left behind), so the read rate is limit enough.
 RESET_BURST: Final = 2**31
 
@@ -37,7 +37,7 @@ RESET_BURST: Final = 2**31
 GLITCH_BURST: Final = 10_000
 GLITCH_RATE: Final = 330
 
-# Bytes that one call may send ahead of its reader; also bounds the unread messages of a streaming call.
+# Bytes that one call may send ahead of its reader; this also bounds the unread messages of a streaming call.
 STREAM_WINDOW: Final = 256 * 1024
 
 # Bytes that all calls of a connection may send ahead: 64 streaming calls that are not read do not stall the others.
@@ -55,8 +55,8 @@ class ConnectionLimits:
     # One Envoy connection carries many users; Envoy itself opens at most 1024 streams by default.
     concurrent_streams: int = 1000
 
-    # Request messages of all calls that came in parts or wait to be read. What comes in one frame (16 KiB at most) is bounded by the number
-    # of streams alone.
+    # Request messages of all calls that arrive in parts or wait to be read. Messages in one frame (16 KiB at most) are bounded by the
+    # number of streams alone.
     held_bytes: int = 16 * 1024 * 1024
 
     # Answers that the peer's flow control keeps back, of all calls.
@@ -91,7 +91,7 @@ def settings(limits: ConnectionLimits) -> dict[int, int]:
     }
 
 
-# All connections of a process may hold this many bytes: as many as 16 connections at their own limits. A gateway's checks come in one
+# All connections of a process may hold this many bytes: as many as 16 connections at their own limits. A gateway's checks arrive in one
 # piece and hold nothing here.
 _ALL_CONNECTIONS_BYTES: Final = 256 * 1024 * 1024
 

@@ -84,7 +84,7 @@ class Immediate:
 class ImmediateStream:
     """A synchronous bidirectional method, called for each message: as ``Immediate``, with ``None`` for a message that needs no answer.
 
-    Answers leave in the order of their messages. A deferred answer holds up the later ones of its call, and nothing else. The call ends
+    Answers are sent in the order of their messages. A deferred answer delays the later ones of its call, and nothing else. The call ends
     with OK when the peer has sent its last message and all are answered.
     """
 
@@ -108,7 +108,7 @@ class MessageType(Protocol):
 
 @enum.unique
 class Streaming(enum.Enum):
-    """Which sides of a streaming method send any number of messages; the names are purerpc's and gRPC's. No service streams only in."""
+    """Which sides of a streaming method send any number of messages; named as in purerpc and gRPC. No service streams only requests."""
 
     UNARY_STREAM = enum.auto()
     STREAM_STREAM = enum.auto()

@@ -22,7 +22,7 @@ from exchanger.net.tls.server import ServerTlsTransport, TlsPhase
 from exchanger.net.tls.settings import HandshakeLog, TlsSettings
 
 # Seconds for a peer to learn that it must not open streams (RFC 9113 section 6.8 asks for a round trip). A peer that does not acknowledge
-# it would hold up the end for the whole grace period.
+# this would otherwise delay the end for the whole grace period.
 _ROUND_TRIP: Final = 1.0
 
 # Seconds for connections to close after the grace period: a session allows one second for its last bytes.
@@ -51,7 +51,7 @@ class ServerSettings:
 
     host: str | None = None
     port: int | None = 3001
-    max_connections: int = 4096  # Envoy opens one for each of its worker threads, so these are hundreds of Envoys
+    max_connections: int = 4096  # Envoy opens one for each of its worker threads, so this is enough for hundreds of Envoys
     limits: ConnectionLimits = attrs.field(factory=ConnectionLimits)
     tls: TlsSettings | None = None
 
@@ -115,7 +115,7 @@ class GrpcServer:
             tls_listeners = await self._bind(stack, None if tls is None else tls.port)
             self._running = True
             stack.callback(self._stopped.set)
-            # Each outlives its users: certificates the sessions, the sessions the listeners.
+            # Each is kept longer than its users: certificates longer than sessions, sessions longer than listeners.
             async with trio.open_nursery() as infrastructure:
                 if rotation is not None:
                     infrastructure.start_soon(rotation.run)
@@ -186,7 +186,7 @@ class GrpcServer:
 
     @property
     def refused(self) -> int:
-        """Connections refused since the start, that is closed at once or left in the queue."""
+        """Connections refused since the start, that is, closed at once or left in the queue."""
         return self._admission.refused
 
     @property
@@ -236,7 +236,7 @@ class GrpcServer:
     async def _serve(self, session: Session, transport: Transport) -> None:
         try:
             await session.run()
-        except* Exception as faults:  # noqa: BLE001 - a fault of ours costs this connection, not all the others
+        except* Exception as faults:  # noqa: BLE001 - a fault of ours affects only this connection
             self._on_fault(faults)
         finally:
             for status, count in enumerate(self._sessions.pop(session).ended_calls):

@@ -1,4 +1,4 @@
-"""One connection in Trio: joins its transport, its protocol machine and the dispatcher of its calls.
+"""One connection in Trio: connects its transport, its protocol machine and the dispatcher of its calls.
 
 Requests are decided in the reactor's turn, with one send at its end for everything that it brought.
 """
@@ -22,21 +22,21 @@ from exchanger.net.timers import NEVER
 # calls before the data, so a turn must have room for both: it has, for 64 calls with header blocks of 60 bytes.
 _WORK_PER_TURN: Final = 320
 
-# Frames that are parsed at once. The cost of their messages and refusals is known only afterwards.
+# Frames that are parsed at once. The cost of their messages and refusals is only known afterwards.
 _WORK_PER_PIECE: Final = 128
 
-# A read that makes more work than this is followed by a smaller one, so that little is kept in memory for the next turn. A peer starts with
-# small reads, which grow while they are full and cheap.
+# A read that causes more work than this is followed by a smaller one, so that little is kept in memory for the next turn. A peer starts
+# with small reads, which grow while they are full and cheap.
 _WORK_PER_READ: Final = 128
 
 # Bytes of the smallest read: 113 of the smallest frames, which is less than the work of one read.
 _SMALLEST_READ: Final = 1024
 
-# Seconds until the peer's connection preface must be there, with or without a TLS handshake before it. A peer sends both without waiting
-# for anything but the handshake's answers.
+# Seconds until the peer's connection preface must have arrived, with or without a TLS handshake before it. A peer sends both without
+# waiting for anything but the handshake's answers.
 _PREFACE_TIMEOUT: Final = 10.0
 
-# Seconds within which a peer must read some of the bytes that wait for it: far beyond any deadline of a check (Envoy's is 0.2 s).
+# Seconds within which a peer must read some of the bytes that wait for it: far longer than any deadline of a check (Envoy's is 0.2 s).
 _STALL_TIMEOUT: Final = 20.0
 
 # Seconds for a peer to read the last bytes and to close: closing with unread input would destroy bytes that are on their way to it.
@@ -136,12 +136,12 @@ class Session:
                 return self._on_readable(now)
         except OSError:
             self._lose()
-        except Exception as fault:  # noqa: BLE001 - a fault of ours costs this connection, not all the others
+        except Exception as fault:  # noqa: BLE001 - a fault of ours affects only this connection
             self._break_down(fault)
         return 1
 
     def resume(self, now: float) -> int:
-        """Go on with what came in one read; see ``Participant``."""
+        """Continue with the data of one read; see ``Participant``."""
         self._resuming = False
         try:
             return self._serve(now)
@@ -198,7 +198,7 @@ class Session:
         return 1 + max(decided, parsed // 2)
 
     def _pace(self, size: int, work: int) -> None:
-        """Choose the size of the next read by the ``work`` that ``size`` bytes made in this turn."""
+        """Choose the size of the next read by the ``work`` that ``size`` bytes caused in this turn."""
         if work > _WORK_PER_READ:
             self._read_bytes = max(_SMALLEST_READ, size * _WORK_PER_READ // work)
         elif self._read_bytes < RECEIVE_BYTES and 2 * size >= self._read_bytes:

@@ -1,1 +1,1 @@
-"""HTTP/1.1 on the server's side: a bounded server over h11, its messages, and the names that a server may be addressed by."""
+"""HTTP/1.1 for servers: a bounded server over h11, its messages, and the names by which a server may be addressed."""

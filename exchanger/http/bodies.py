@@ -1,6 +1,6 @@
 """The request bodies that a server holds: their bytes are counted as they arrive, and if there are too many, the slowest is cancelled.
 
-Announcing a length costs nothing: a peer that announces much and sends little must not keep others out.
+Announcing a length costs a peer nothing: one that announces much and sends little must not keep others out.
 
 Must not know: HTTP, or how bytes arrive.
 """
@@ -13,7 +13,7 @@ from typing import Final, final
 import attrs
 import trio
 
-# Seconds of an interval. The speed of a body is measured over the current interval and the previous one, so that bytes of long ago do not
+# Seconds of an interval. The speed of a body is measured over the current interval and the previous one, so that earlier bytes do not
 # count.
 SPAN_S: Final = 1.0
 

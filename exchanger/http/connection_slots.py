@@ -28,7 +28,7 @@ class Slot:
 
     @contextmanager
     def slow(self) -> Iterator[None]:
-        """While open, the peer has a response to take. These connections make room when none is silent."""
+        """While open, the peer must receive a response. These connections make room when none is silent."""
         with _among(self._slots.slow, self):
             yield
 

@@ -23,22 +23,22 @@ from exchanger.http.connection_slots import ConnectionSlots, Slot
 from exchanger.http.message import Handler, Headers, Request, Response
 from exchanger.http.tls import Tls
 
-# A connection closed while its peer still sends would be reset, and the peer would lose the response (RFC 9112 section 9.6). So later bytes
-# of the peer are read and dropped, for this long and up to this many bytes.
+# A connection closed while its peer still sends would be reset, and the peer would lose the response (RFC 9112 section 9.6). So further
+# bytes of the peer are read and dropped, for this long and up to this many bytes.
 LINGER_S: Final = 1.0
 LINGER_BYTES: Final = 4 * 1024 * 1024
 # Seconds of a drain in which idle connections may still bring a request: clients keep them open, and one may be on its way.
 SETTLE_S: Final = 1.0
 # Seconds between checks for the end of a drain.
 _LOOK_S: Final = 0.05
-# Seconds for the closing handshake of TLS; a peer that does not read until then misses it.
+# Seconds for the closing handshake of TLS; a peer that does not read within them misses it.
 _GOODBYE_S: Final = 1.0
-# A body up to this size leaves together with its head. A larger one is not copied for that, and counts as unsent until the peer has taken
-# it.
+# A body up to this size is sent together with its head. A larger one is not copied for that, and counts as unsent until the peer has
+# received it.
 LARGE_BODY: Final = 64 * 1024
 # Bytes of one read.
 _RECEIVE_BYTES: Final = 16 * 1024
-# Chunks of a body that are taken in a row: each takes some 10 µs.
+# Chunks of a body that are read in a row: each takes about 10 µs.
 _CHUNKS_PER_CHECKPOINT: Final = 64
 _VERSIONS: Final = frozenset({b"1.0", b"1.1"})
 _REASONS: Final = {status.value: status.phrase.encode() for status in HTTPStatus}
@@ -109,7 +109,7 @@ class HttpServer:
     _unsent: int = attrs.field(default=0, init=False)
     bodies: Bodies = attrs.field(init=False)
     _accepting: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False, repr=False)
-    # Heads are parsed one per round of the event loop: many at once would hold up everything else that runs in it.
+    # Heads are parsed one per round of the event loop: many at once would delay everything else that runs in it.
     _parsing: trio.Lock = attrs.field(factory=trio.Lock, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -125,7 +125,7 @@ class HttpServer:
                     task_status.started(listeners[0].socket.getsockname()[1])
 
     async def drain(self, seconds: float) -> None:
-        """Take no more connections, and answer requests on open ones, for at most ``seconds``; ``run`` then returns.
+        """Accept no more connections, and answer requests on open ones, for at most ``seconds``; ``run`` then returns.
 
         Each response says that its connection ends. Connections that are still silent after ``SETTLE_S`` are closed.
         """
@@ -149,7 +149,7 @@ class HttpServer:
                 else:
                     await self._converse_securely(stream, slot, self._tls)
             except* (trio.BrokenResourceError, trio.ClosedResourceError):
-                pass  # the peer left or does not read: there is no one to answer
+                pass  # the peer left or does not read: there is nobody to answer
             except* Exception as fault:  # noqa: BLE001 - one connection's fault must not end the service
                 self._report(fault)
 
@@ -208,7 +208,7 @@ class HttpServer:
         return None
 
     def _measure(self, protocol: h11.Connection) -> None:
-        """Check the size of the head received so far; h11 itself measures incomplete heads only, and no lines."""
+        """Check the size of the head received so far; h11 itself measures only incomplete heads, and no lines."""
         data, _ = protocol.trailing_data
         length = min((at + len(end) for end in (b"\n\r\n", b"\n\n") if (at := data.find(end)) >= 0), default=0)
         if length > self._limits.head_bytes:
@@ -224,7 +224,7 @@ class HttpServer:
         method, target = head.method.decode("ascii"), head.target.decode("ascii")
         request = Request(method, target, headers, version=head.http_version.decode("ascii"))
         if not request.has_body:
-            protocol.next_event()  # the end of the message, which has arrived already
+            protocol.next_event()  # the end of the message, which has already arrived
         if method == "CONNECT":  # a 2xx would turn the connection into a tunnel (RFC 9110 section 9.3.6)
             return self._failure(501)
         found = await self._route(request)
@@ -249,7 +249,7 @@ class HttpServer:
         try:
             with trio.move_on_after(self._limits.handler_s):
                 return await handler(request)
-        except Exception as fault:  # noqa: BLE001 - a handler's fault is this request's alone
+        except Exception as fault:  # noqa: BLE001 - a handler's fault affects only its request
             self._report(fault)
             return self._failure(500)
         return self._failure(504)
@@ -283,7 +283,7 @@ class HttpServer:
         raise trio.BrokenResourceError("the body did not arrive in time")
 
     async def _send(self, response: Response, stream: trio.abc.Stream, protocol: h11.Connection, *, head_only: bool) -> None:
-        """Send ``response``, or that there is no room for it.
+        """Send ``response``, or the response that there is no room for it.
 
         Raises:
             trio.BrokenResourceError: the connection broke, or the peer does not read.
@@ -324,7 +324,7 @@ async def send_all(stream: trio.abc.SendStream, *parts: bytes, seconds: float) -
     """Send ``parts``.
 
     Raises:
-        trio.BrokenResourceError: the connection broke, or the peer has not taken them within ``seconds``.
+        trio.BrokenResourceError: the connection broke, or the peer has not received them within ``seconds``.
     """
     with trio.move_on_after(seconds):
         for data in parts:

@@ -1,4 +1,4 @@
-"""TLS for connections of the HTTP server, by Trio's own TLS stream: this server is on no hot path.
+"""TLS for connections of the HTTP server, by Trio's own TLS stream: this server needs no speed.
 
 Must not know: certificates and their files.
 """
@@ -23,8 +23,8 @@ _UNKNOWN_PEER: Final = "unknown"
 class Tls:
     """How connections are secured. ``context`` returns the one for a new connection, so that certificates may change meanwhile.
 
-    ``on_failed`` learns of the peer and the reason for each handshake that failed, and must neither block nor raise. A peer that leaves
-    without a word, such as a probe that only connects, is not a failure.
+    ``on_failed`` gets the peer and the reason of each handshake that failed, and must neither block nor raise. A peer that leaves without
+    sending anything, such as a probe that only connects, is not a failure.
     """
 
     context: Callable[[], ssl.SSLContext] = attrs.field(repr=False)

@@ -33,7 +33,7 @@ _is_name: Final = re.compile(r"[!-~]+").fullmatch
 is_uri: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[!-~]+").fullmatch
 # A field name (RFC 9110 section 5.1, https://www.rfc-editor.org/rfc/rfc9110#section-5.1).
 _is_header: Final = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+").fullmatch
-# They define how the message is framed and routed, and a gateway removes none of them; or they are logged, or go to token endpoints.
+# They define how the message is framed and routed, and a gateway removes none of them; or they are logged, or sent to token endpoints.
 _NO_TOKENS: Final = frozenset(
     {
         *("connection", "content-length", "cookie", "host", "te", "trailer", "transfer-encoding", "upgrade"),
@@ -115,7 +115,7 @@ class SubjectToken:
         return SubjectRules(headers or (AUTHORIZATION,), self.issuers, self.audiences, self.jwks_uri)
 
     def _verification_problems(self, rules: ProfileRules) -> Iterator[str]:
-        """A verification that lacks something would either let everything pass or nothing."""
+        """A verification that lacks something would accept either every token or none."""
         if not self.issuers:
             given = (("audiences", self.audiences), ("jwksURI", self.jwks_uri))
             yield from (f"subjectToken.{name} needs subjectToken.issuers" for name, value in given if value)
@@ -125,7 +125,7 @@ class SubjectToken:
         if not self.jwks_uri:
             for issuer in self.issuers:
                 found = rules.host_of(issuer)
-                # As for ``discovery``: metadata have no place below a query.
+                # As for ``discovery``: the path of the metadata cannot be added below a query.
                 reason = found.reason if isinstance(found, EndpointProblem) else "must not have a query" if "?" in issuer else ""
                 if reason:
                     yield f"subjectToken.issuers must lead to keys, and one of them {reason}; correct it, or give subjectToken.jwksURI"

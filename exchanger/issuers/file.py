@@ -27,12 +27,12 @@ class _FileVersion:
 @final
 @attrs.define(eq=False)
 class ProfilesFile:
-    """The profiles file at ``_path``. The first version counts at once: there is nothing that it could spoil."""
+    """The profiles file at ``_path``. The first version applies at once: there is nothing that it could spoil."""
 
     _path: Path
     _rules: ProfileRules
     _run_sync: RunSync = SYSTEM.run_sync
-    # The last content, so that it is parsed once. Belongs to the worker thread, of which there is one at a time.
+    # The last content, so that it is parsed once. Only the worker thread uses it, of which there is one at a time.
     _last: _FileVersion | None = attrs.field(default=None, init=False)
     _file: FileFollower[_FileVersion] = attrs.field(init=False)
 
@@ -40,7 +40,7 @@ class ProfilesFile:
         self._file = FileFollower(self._read, _rejected(f"{shown_file(self._path)} {HANGS}"), self._run_sync, first_at_once=True)
 
     async def look(self) -> Plan | Rejected | None:
-        """Return a version that counts and is not the one returned last, else ``None``."""
+        """Return a version that applies and is not the one returned last, else ``None``."""
         found = await self._file.look_settled()
         return None if found is None else found.content
 

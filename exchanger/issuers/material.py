@@ -27,9 +27,9 @@ from exchanger.values.secret import Secret
 MAX_TOKEN: Final = 64 * 1024
 # Certificates in one file: the system's own trust store has some 150.
 MAX_CERTIFICATES: Final = 1000
-# Bits of an RSA key that signs: RFC 7518 section 3.3 demands the least; with more than these, each signature would hold the event loop.
+# Bits of an RSA key that signs: the least is from RFC 7518 section 3.3; with more than the most, each signature would block the event loop.
 _RSA_BITS: Final = range(2048, 4096 + 1)
-# Characters of a private key in PEM: those of 4096 bits, and of 8192 bits for certificates, with CRLF. A longer one would be read on the
+# Characters of a private key in PEM: those of 4096 bits, and of 8192 bits for certificates, with CRLF. A longer one would be read in the
 # event loop, and used by OpenSSL in each handshake.
 MAX_KEY: Final = 3600
 MAX_CERTIFICATE_KEY: Final = 6800
@@ -97,7 +97,7 @@ def _private_key(text: str, longest: int) -> PrivateKeyTypes | str:
     if len(_BEGIN_PRIVATE.findall(text)) > 1:  # one without an end
         return "its private key cannot be read"
     try:
-        # Without looking for the factors of its primes, which would hold the event loop for 28 ms with 2048 bits, and 200 ms with 4096.
+        # Without looking for the factors of its primes, which would block the event loop for 28 ms with 2048 bits, and 200 ms with 4096.
         key = serialization.load_pem_private_key(pem[0].encode(), None, unsafe_skip_rsa_key_validation=True)
         if isinstance(key, RSAPrivateKey) and key.key_size in _RSA_BITS:
             _sign_and_verify(key)

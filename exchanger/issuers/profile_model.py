@@ -46,7 +46,7 @@ from exchanger.yaml.text_rules import BLANKS, NOT_BLANK, whole
 
 # Secrets and files that one file may refer to: each is read separately, all the time.
 MAX_PLACES: Final = 256
-# Problems of one version of the file that a summary has.
+# Problems of one version of the file that are listed in a summary.
 _SUMMED_UP: Final = 10
 
 PUBLIC: Final = "none"
@@ -181,13 +181,13 @@ class IssuerProfile:
         # An issuer has no query (RFC 8414 section 2): there would be no place for the well-known path.
         if self.discovery and "?" in address:
             problems.append("discovery must not have a query")
-        # Writing the address of the metadata is a usual mistake; no metadata could name it as the issuer.
+        # Writing the address of the metadata is a common mistake; no metadata could name it as the issuer.
         if self.discovery and "/.well-known/" in address:
             problems.append("discovery must be the issuer's own URL, without /.well-known/ and what follows")
         return host
 
     def _client(self, rules: ProfileRules, problems: list[str]) -> tuple[AuthMethod, Credentials[Reference]]:
-        """Return how the client authenticates: in exactly one way, and with all that this way needs."""
+        """Return how the client authenticates: in exactly one way, with everything that this way needs."""
         written = self.token_endpoint_auth_method
         ways: dict[str, Callable[[list[str]], Proof]] = {}
         if self.client_secret.reveal() or self.client_secret_secret_ref is not None:
@@ -248,7 +248,7 @@ def _no_proof(_problems: list[str]) -> None:
 @final
 @attrs.frozen
 class Plan:
-    """A valid version of a file. ``needed`` are the references of each profile: they are asked for with each change of a Secret."""
+    """A valid version of a file. ``needed`` are the references of each profile: they are used at each change of a Secret."""
 
     profiles: tuple[Issuer[Reference], ...] = ()
     needed: tuple[tuple[Reference, ...], ...] = attrs.field(init=False, eq=False, repr=False)

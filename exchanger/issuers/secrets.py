@@ -24,19 +24,19 @@ from exchanger.values.secret import Secret
 # and a read per Secret every ten seconds is less than a single idle kubelet's load on the same server.
 POLL_S: Final = 10.0
 
-# How much longer an interval may become by chance, so that instances which started together do not read together.
+# How much longer an interval may become at random, so that instances that started together do not read together.
 JITTER: Final = 0.2
 
 # Seconds for one read. An API server answers a get within milliseconds, so one that takes this long will not answer.
 READ_S: Final = 10.0
 
-# Seconds, before chance is added, to wait after the first failure; this and the next two are client-go's numbers, as for policy.
+# Seconds to wait after the first failure, before the random part is added; this and the next two are client-go's numbers, as for policy.
 FIRST_RETRY_S: Final = 0.8
 
 # By how much each further wait is longer.
 RETRY_FACTOR: Final = 2.0
 
-# Seconds that no wait exceeds before chance is added.
+# The longest wait in seconds, before the random part is added.
 RETRY_CAP_S: Final = 30.0
 
 
@@ -119,7 +119,7 @@ _NO_ANSWER: Final = SecretProblem(SecretFault.UNREACHABLE, f"was not read within
 @final
 @attrs.define(eq=False)
 class PollingSecrets:
-    """Implements ``SecretFollower`` by reading again and again. ``read`` returns the present version; an exception of it is a fault."""
+    """Implements ``SecretFollower`` by reading repeatedly. ``read`` returns the current version; an exception of it is a fault."""
 
     _read: Callable[[SecretName], Awaitable[SecretData | SecretProblem]]
     _random: Random = SYSTEM.random
@@ -143,7 +143,7 @@ class PollingSecrets:
                 retry = FIRST_RETRY_S
                 await trio.sleep(POLL_S * (1.0 + JITTER * self._random.random()))
             else:
-                # As much again as the wait itself is the most that chance adds: a run of luck cannot make the waits short.
+                # The random part is at most as long as the wait itself: chance cannot make the waits short.
                 await self._wait(retry * (1.0 + self._random.random()))
                 retry = min(retry * RETRY_FACTOR, RETRY_CAP_S)
 

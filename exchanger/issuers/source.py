@@ -79,7 +79,7 @@ class IssuerSource:
             return
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._follow_file, self._look, nursery)
-            await self._ready.wait()  # unbounded on purpose: nothing is served before, and the caller may cancel it
+            await self._ready.wait()  # no limit on purpose: nothing is served before, and the caller may cancel it
             task_status.started()
 
     def previous_credentials_left(self, issuer: str) -> float | None:

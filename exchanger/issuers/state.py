@@ -37,7 +37,7 @@ class IssuerSet:
     retiring: "HashTrieMap[str, float]" = attrs.field(factory=HashTrieMap)
 
     def succeeded_by(self, issuers: "HashTrieMap[str, Issuer]", now: float) -> "IssuerSet":
-        """Return the set that follows with ``issuers``, whose generations do not count yet; equal to this one if nothing has changed."""
+        """Return the next set, with ``issuers``, whose generations are ignored; equal to this one if nothing has changed."""
         following, newest = self.generation + 1, self.generation
         merged: dict[str, Issuer] = {}
         retiring: dict[str, float] = {}
@@ -59,7 +59,7 @@ class IssuerSet:
         return IssuerSet(HashTrieMap(merged), newest, HashTrieMap(retiring))
 
     def without_retired(self, now: float) -> "IssuerSet":
-        """Return the set without previous credentials whose time is up, itself if it has none."""
+        """Return the set without previous credentials whose time is up, the set itself if it has none."""
         over = [name for name, until in self.retiring.items() if until <= now]
         issuers, retiring = self.issuers, self.retiring
         for name in over:
@@ -97,7 +97,7 @@ class State:
 
     @property
     def plans(self) -> tuple[Plan, ...]:
-        """The versions of the file that count, the newest first."""
+        """The versions of the file that apply, the newest first."""
         return tuple(plan for plan in (self.pending, self.plan) if plan is not None)
 
     @property
@@ -115,7 +115,7 @@ class State:
         return attrs.evolve(self, pending=plan)._settled(now)  # noqa: SLF001 - of this class
 
     def with_place(self, place: ValueSource, found: SecretData | SecretProblem, now: float) -> "State":
-        """Return the state after ``place`` was ``found`` so; itself if it is not needed any more."""
+        """Return the state after ``found`` was read at ``place``; the state itself if that is no longer needed."""
         if place not in self.places:
             return self
         return attrs.evolve(self, latest=self.latest.insert(place, found))._settled(now)  # noqa: SLF001 - of this class
@@ -143,9 +143,9 @@ class State:
         return attrs.evolve(state, latest=HashTrieMap({place: found for place, found in state.latest.items() if place in needed}))
 
     def _chosen(self, plan: Plan) -> Iterator[tuple[ValueSource, SecretData | SecretProblem]]:
-        """Choose the latest version of each place if ``plan`` can use it, else the last good one.
+        """Choose the latest version of each place if ``plan`` can use it, otherwise the last good one.
 
-        Versions are taken whole: the id of one and the secret of another do not belong together.
+        Versions are used as a whole: the id of one and the secret of another do not belong together.
         """
         asked: dict[ValueSource, list[Reference]] = {}
         for reference in chain.from_iterable(plan.needed):

@@ -1,4 +1,4 @@
-"""The sources of a profile's values that the profiles file does not hold itself: keys of Secrets, and files.
+"""The sources of a profile's values that are not in the profiles file itself: keys of Secrets, and files.
 
 Must not know: how Secrets and files are read.
 """

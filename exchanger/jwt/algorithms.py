@@ -1,6 +1,6 @@
-"""The signature algorithms that are spoken: those of a key pair. MACs and "none" are not among them (RFC 8725 section 3.1).
+"""The supported signature algorithms: those of a key pair. MACs and "none" are not among them (RFC 8725 section 3.1).
 
-joserfc's algorithms are used without its tokens, whose bounds are others: 512 bytes of header, and no parameter that it does not know.
+joserfc's algorithms are used without its tokens, which have other limits: 512 bytes of header, and no parameter that it does not know.
 
 Sources: RFC 7518 section 3.1 (https://www.rfc-editor.org/rfc/rfc7518#section-3.1), RFC 8037 section 3.1, RFC 9864 section 2.2,
 RFC 8725 (https://www.rfc-editor.org/rfc/rfc8725).

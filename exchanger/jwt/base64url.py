@@ -1,4 +1,4 @@
-"""base64url without padding, of which each sequence of bytes has exactly one text (RFC 7515 section 2).
+"""base64url without padding, in which each sequence of bytes has exactly one text (RFC 7515 section 2).
 
 Source: https://www.rfc-editor.org/rfc/rfc7515#section-2
 """
@@ -16,7 +16,7 @@ def encode(data: bytes) -> str:
 
 
 def decode(text: str) -> bytes | None:
-    """Return the bytes, ``None`` if ``text`` is not what ``encode`` makes of them: padding, whitespace, or bits that no byte has."""
+    """Return the bytes, ``None`` if ``text`` is not what ``encode`` makes of them: padding, whitespace, or bits that belong to no byte."""
     if _TEXT.fullmatch(text) is None or len(text) % 4 == 1:
         return None
     data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))

@@ -27,7 +27,7 @@ MAX_MESSAGE_BYTES: Final = 1024
 MAX_REGIONS: Final = 32
 # Seconds for one request: a working API server takes milliseconds.
 WRITE_S: Final = 15.0
-# Attempts per report: with client-go's waits between them some ten seconds, as long as a restart of an API server.
+# Attempts per report: with client-go's waits between them about ten seconds, as long as a restart of an API server.
 TRIES: Final = 4
 MERGE: Final = "application/merge-patch+json"
 EXISTS: Final = 409
@@ -58,7 +58,7 @@ class EventReason(enum.Enum):
     CONFLICTING = "ConflictingPolicy"
     # Entries are outside what the Namespace is granted, and have no effect; or would be, and would have none.
     REFUSED = "PolicyRefused"
-    # The document was invalid, had conflicts or was refused, and is no longer.
+    # The document was invalid, had conflicts or was refused, and no longer is.
     ACCEPTED = "PolicyAccepted"
 
 
@@ -185,7 +185,7 @@ class EventWriter:
             return None
         if created.status != EXISTS:
             return created
-        # Read it by a change that is needed anyway, so that no right to read is.
+        # Read it by a change that is needed anyway, so that no right to read is needed.
         path = f"{collection}{path_of(report.name(uid))}"
         found = await self._send("PATCH", path, {"lastTimestamp": event["lastTimestamp"]})
         if isinstance(found, ApiFailure):

@@ -21,8 +21,8 @@ from exchanger.values.entry import Source
 # Events at once: client-go's ``defaultSpamBurst``
 # (https://github.com/kubernetes/client-go/blob/master/tools/record/events_cache.go).
 BURST: Final = 25
-# Seconds for each further Event: an API server keeps them for an hour, so there are at most some thousand of ours. A ConfigMap that keeps
-# changing has its turn behind all others.
+# Seconds for each further Event: an API server keeps them for an hour, so there are at most about a thousand of ours. A ConfigMap that
+# keeps changing comes after all others.
 INTERVAL_S: Final = 1.0
 # Reports that wait; as many take a quarter of an hour.
 MAX_PENDING: Final = 1000
@@ -47,7 +47,7 @@ class PolicyEventsSettings:
 @final
 @attrs.define(eq=False)
 class TokenBucket:
-    """Holds ``burst`` tokens when full; one returns every ``interval`` seconds of the caller's clock."""
+    """Holds ``burst`` tokens when full; one is returned every ``interval`` seconds of the caller's clock."""
 
     burst: int
     interval: float
@@ -93,7 +93,7 @@ class PolicyEvents:
         self._bucket = TokenBucket(self.settings.burst, self.settings.interval)
 
     def published(self, change: Change) -> None:
-        """Take note of a version; costs the number of its documents that changed."""
+        """Record a version; costs the number of its documents that changed."""
         self._snapshot = change.snapshot
         for source in change.withdrawn:
             self._pending.pop(source, None)
@@ -121,7 +121,7 @@ class PolicyEvents:
         self._consider(source)
 
     def looked(self) -> None:
-        """See ``ConflictObserver``: only now it is known whether anything is still wrong."""
+        """See ``ConflictObserver``: only now is it known whether anything is still wrong."""
         right, self._right = self._right, {}
         for source in right:
             self._consider(source)
@@ -138,7 +138,7 @@ class PolicyEvents:
         return len(self._pending)
 
     def _consider(self, source: Source) -> None:
-        """Let a report wait its turn, if one is due."""
+        """Queue a report, if one is due."""
         told, wrong = self._told.get(source, {}), self._wrong(source)
         told.update({reason: None for reason in told if reason not in wrong})
         if self._report(source, wrong) is None:

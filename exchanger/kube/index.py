@@ -51,7 +51,7 @@ class PolicyIndex:
     _changed: dict[Source, None] = attrs.field(init=False, factory=dict, repr=False)
     # Namespaces that were selected, relabelled or left since the last ``take_relabelled``, if labels are wanted.
     _relabelled: dict[str, None] = attrs.field(init=False, factory=dict, repr=False)
-    # Selected ConfigMaps whose Namespaces are not selected, and whether these may be others than when somebody has looked.
+    # Selected ConfigMaps whose Namespaces are not selected, and whether these may differ from those that were last looked at.
     waiting: dict[Source, None] = attrs.field(init=False, factory=dict, repr=False)
     waiting_changed: bool = attrs.field(init=False, default=False)
 
@@ -70,7 +70,7 @@ class PolicyIndex:
         self._reported.update(dict.fromkeys(names))
 
     def config_maps_changed(self, scope: str, keys: Iterable[Key] | None = None) -> None:
-        """Take note that these ConfigMaps have changed, or any, says the feed of the Namespace ``scope``."""
+        """Record that these ConfigMaps, or any, have changed according to the feed of the Namespace ``scope``."""
         if keys is None:
             self._listed[scope] = None
             return

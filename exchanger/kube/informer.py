@@ -16,7 +16,7 @@ from exchanger.kube.settings import KubernetesSettings
 
 T = TypeVar("T")
 
-# Refusals in a row after which a right is missing: an API server refuses everything for a moment at its start. The second one comes a
+# Refusals in a row after which a right is missing: an API server refuses everything for a moment when it starts. The second one comes a
 # second later.
 REFUSALS: Final = 2
 # The server's message: configmaps is forbidden: User "…" cannot list resource "configmaps" in API group "" at the cluster scope
@@ -78,8 +78,8 @@ class Informer(Generic[T]):
     def current_until(self, now: float) -> float:
         """Return until when (seconds of trio's clock) the known state was current; ``now`` if it still is.
 
-        It is while changes are followed and the server is silent for no longer than servers are. Otherwise it was current at the last
-        sign of life, however much later the silence was noticed. While watches are in doubt, only signs of life count.
+        It is current while changes are followed and the server is silent for no longer than servers are. Otherwise it was current at the
+        last sign of life, however much later the silence was noticed. While watches are in doubt, only signs of life count.
         """
         health = self.reflector.health
         if health.last is None:
@@ -137,7 +137,7 @@ class Informer(Generic[T]):
         self._log.warning("policy.source_went_back", resource=name, known=known, found=found)
 
     def _refused(self, times: int, right: str = "") -> None:
-        """Note how often in a row the server has refused; report when that makes a named Namespace unreadable, or readable again."""
+        """Count how often in a row the server has refused; report when that makes a named Namespace unreadable, or readable again."""
         before, self._refusals = self.is_unreadable, times
         if self.namespace == EVERY_NAMESPACE or self.is_unreadable is before:
             return

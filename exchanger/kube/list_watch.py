@@ -36,7 +36,7 @@ class Item(Generic[T]):
 class FailureKind(enum.Enum):
     """What a failed request means for its caller."""
 
-    # The version is no longer there (410), or not yet (504): list again.
+    # The version no longer exists (410), or not yet (504): list again.
     GONE = "gone"
     # 401: the credentials are not, or no longer, valid.
     UNAUTHORIZED = "unauthorized"
@@ -145,7 +145,7 @@ class ReflectorObserver(Protocol[T]):
     """Receives a reflector's events, for logs and metrics; ``name`` is the ListWatch's. Must neither block nor raise."""
 
     def objects_changed(self, items: Mapping[Key, Item[T]], keys: Collection[Key] | None, /) -> None:
-        """The objects under ``keys`` are other ones in ``items``, or gone from there; ``None``: any may be. The mapping changes later."""
+        """The objects under ``keys`` are different in ``items``, or gone from there; ``None``: any may be. The mapping changes later."""
 
     def listed(self, name: str, count: int, resource_version: str, /) -> None:
         """A complete state is known."""
@@ -157,7 +157,7 @@ class ReflectorObserver(Protocol[T]):
         """Changes are followed, or no longer followed."""
 
     def silent(self, name: str, seconds: float, /) -> None:
-        """A watch was accepted and silent for ``seconds``, longer than a server is. A full list follows; not repeated until one speaks."""
+        """A watch was accepted and silent for ``seconds``, longer than a server is. A full list follows; not repeated before an event."""
 
     def went_back(self, name: str, known: str, found: str, /) -> None:
         """The server's version is lower than the known one: its store was restored or emptied. A new state follows."""

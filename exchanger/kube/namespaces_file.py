@@ -18,7 +18,7 @@ from exchanger.kube.settings import is_namespace
 from exchanger.net.network import SYSTEM, RunSync
 from exchanger.util.follow_file import HANGS, POLL_S, FileFollower, UnusableFile, read_regular
 
-# Of the file, as much as a ConfigMap may have: comments may be long, names are not.
+# Bytes of the file, as many as a ConfigMap may have: comments may be long, names are not.
 MAX_BYTES: Final = 1024 * 1024
 
 # Each has a watch, of which there are a thousand at most (``connection.MAX_WATCHES``), some of them for Secrets.
@@ -26,7 +26,7 @@ MAX_NAMESPACES: Final = 900
 
 
 def read_namespaces(path: Path) -> tuple[str, ...] | UnusableFile:
-    """Return the names in the file, at least one: separated by commas, blanks or lines; ``#`` begins a comment that ends with its line.
+    """Return the names in the file, at least one: separated by commas, blanks or lines; ``#`` begins a comment until the end of the line.
 
     Blocks while the file is read.
     """
@@ -56,7 +56,7 @@ def read_namespaces(path: Path) -> tuple[str, ...] | UnusableFile:
 @final
 @attrs.define(eq=False)
 class NamespacesFile:
-    """Hands each new list to ``use``. ``names`` is the list that is in force at the start."""
+    """Passes each new list to ``use``. ``names`` is the list that is in force at the start."""
 
     _path: Path
     names: tuple[str, ...]

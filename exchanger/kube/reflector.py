@@ -37,9 +37,9 @@ T = TypeVar("T")
 _CUT: Final = frozenset({FailureKind.TIMEOUT, FailureKind.UNREACHABLE})
 # How requests fail while there is no server.
 _OUTAGE: Final = frozenset({*_CUT, FailureKind.SERVER_ERROR})
-# Seconds between two lists because a namespace has room again: each interrupts the watch, so no team can cause more.
+# Seconds between two lists because a namespace has room again: each interrupts the watch, so no team may cause more.
 REREAD_S: Final = 60.0
-# The part of a watch's requested time after which its end is in good order, where that is less than ``settled``.
+# The part of a watch's requested time after which its end is normal, where that is less than ``settled``.
 ENOUGH: Final = 0.8
 _NOT_ACCEPTED: Final = ApiFailure(FailureKind.TIMEOUT, message="the server has not accepted the watch")
 
@@ -62,7 +62,7 @@ class Reflector(Generic[T]):
     _listed_at: float = attrs.field(default=-math.inf, init=False)
     # Whether the server may offer initial events; once it did not, they are not requested again.
     _streams: bool = attrs.field(default=True, init=False)
-    # Whether the next list is requested as initial events; after each failure, the other way is tried.
+    # Whether the next list is requested as initial events; after each failure, the other method is tried.
     _stream_next: bool = attrs.field(default=True, init=False)
     _server_errors: int = attrs.field(default=0, init=False)
     _ready: Callable[[], None] = attrs.field(default=lambda: None, init=False)
@@ -72,7 +72,7 @@ class Reflector(Generic[T]):
     _outage: bool = attrs.field(default=False, init=False)
     # From when on the current watch has delivered what was missed before it; never without a watch.
     _caught_up_from: float = attrs.field(default=math.inf, init=False)
-    # Up to when the known state was the server's, apart from the present watch.
+    # Until when the known state was the server's, without regard to the current watch.
     _caught_up_until: float = attrs.field(default=-math.inf, init=False)
     _began: float = attrs.field(default=-math.inf, init=False)
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
@@ -102,14 +102,14 @@ class Reflector(Generic[T]):
             attempt = await self._wait(outcome) if isinstance(outcome, Retry) else outcome
 
     def caught_up_until(self, now: float) -> float:
-        """Return up to when the known state is sure to be the server's: ``now`` while changes are followed and none can be missing.
+        """Return until when the known state is sure to be the server's: ``now`` while changes are followed and none can be missing.
 
         A break is behind that at once, however short. A list shows the state of some moment after it began.
         """
         return now if now >= self._caught_up_from else self._caught_up_until
 
     def retry_now(self) -> None:
-        """End the current wait, but no attempt: a slow one would start again with each feed that connects."""
+        """End the current wait, but not an attempt: a slow one would start again with each feed that connects."""
         self._pace.wake()
 
     def hurry(self, hurried: bool) -> None:  # noqa: FBT001 - a setter
@@ -310,7 +310,7 @@ class Reflector(Generic[T]):
         complete = await list_all(self.list_watch, self.settings.list_bounds)
         if isinstance(complete, ApiFailure):
             self._plan_comparison()
-            self._outage = complete.kind in _OUTAGE  # another refusal may last, and must not keep the watch back
+            self._outage = complete.kind in _OUTAGE  # another refusal may last, and must not delay the watch
             return after_failure(ReflectorStep.COMPARE, complete)
         if await self.store.agrees(complete):
             self.store.version = complete.resource_version

@@ -122,18 +122,18 @@ class Pace:
         self._resync_back_off = BackOff(self.settings.back_off, self.random)
 
     def hurry(self, hurried: bool) -> None:  # noqa: FBT001 - a setter
-        """Wait only a few seconds from now on, and end the present wait; or return to the back-offs."""
+        """Wait only a few seconds from now on, and end the current wait; or return to the back-offs."""
         self.hurried = hurried
         if hurried:
             self.wake()
 
     def wake(self) -> None:
-        """End the present wait: there is reason to believe that the next attempt succeeds."""
+        """End the current wait: there is reason to believe that the next attempt succeeds."""
         self._woken.set()
         self._woken = trio.Event()
 
     def succeeded(self) -> None:
-        """A watch was followed for a while: failures before it count no more."""
+        """A watch was followed for a while: failures before it no longer count."""
         self._back_off.succeeded()
         self._resync_back_off.succeeded()
 
@@ -156,7 +156,7 @@ class Pace:
 @final
 @attrs.define(eq=False)
 class WatchDeadline:
-    """Bounds a watch on this side, since a silent server would let it last for ever: by a time, and by the silence before it."""
+    """Limits a watch on this side, since a silent server would let it last for ever: by a time, and by the silence before it."""
 
     silence: float
     until: float
@@ -185,8 +185,8 @@ class WatchDeadline:
 class WatchHealth:
     """The signs of life of one resource's successive watches; times are seconds of the caller's clock.
 
-    ``doubted``: watches were silent for too long, and none has spoken in time since. ``last``: when the known state was last known to be
-    right, ``None`` before the first time. ``quiet``: seconds of following watches without a sign of life.
+    ``doubted``: watches were silent for too long, and none has sent anything in time since. ``last``: when the known state was last known
+    to be right, ``None`` before the first time. ``quiet``: seconds of following watches without a sign of life.
     """
 
     settings: ReflectorSettings
@@ -237,7 +237,7 @@ class WatchHealth:
 
     @property
     def silence(self) -> float:
-        """Seconds that the next watch, or the present one since its last sign of life, may be silent."""
+        """Seconds that the next watch, or the current one since its last sign of life, may be silent."""
         settings = self.settings
         if self.doubted:
             return max(0.0, settings.short_silence - self.quiet)

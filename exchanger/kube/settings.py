@@ -14,7 +14,7 @@ from exchanger.values.selector import Selector
 # A Namespace's name is an RFC 1123 label (https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-label-names).
 _NAMESPACE: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
-# Seconds that a watch is requested for, at random between the two as in client-go, so that watchers do not return all at once.
+# Seconds for which a watch is requested, at random between the two as in client-go, so that watchers do not return all at once.
 MIN_WATCH_S: Final = 300.0
 MAX_WATCH_S: Final = 600.0
 # Seconds after which a watch that the server should have ended is given up: servers end them to the second, and a round trip is short.
@@ -25,8 +25,8 @@ SILENCE_S: Final = 75.0
 # The same for several successive watches that were each cut before they delivered anything: none was long enough for a bookmark, so it
 # takes twice the time to tell this from bad luck.
 PATIENCE_S: Final = 2 * SILENCE_S
-# Seconds that a watch in doubt is requested for. Its end in good order shows that nothing was held back, without any bookmark; a proxy that
-# buffers whole answers can hold an event back for no longer. That is some 110 requests an hour.
+# Seconds for which a watch in doubt is requested. Its normal end shows that nothing was held back, without any bookmark; a proxy that
+# buffers whole answers can hold an event back for no longer. That is about 110 requests an hour.
 SHORT_WATCH_S: Final = (30.0, 36.0)
 # Seconds after which a watch in doubt should have ended. With the list that follows, the policy is at most a minute old.
 SHORT_SILENCE_S: Final = 45.0
@@ -41,11 +41,11 @@ ACCEPTED_S: Final = 5.0
 # Seconds after the server accepted a watch until it has sent what was missed since the last one, which follows the head of the answer
 # immediately.
 CAUGHT_UP_S: Final = 1.0
-# Seconds between a complete state and the watch that continues from it, for which nothing counts as missed: events may take as long anyway.
+# Seconds between a complete state and the watch that continues from it, in which nothing counts as missed: events may take as long anyway.
 PROMPT_S: Final = 0.25
 # Seconds for the server to accept a watch before it is given up: filling the server's cache takes some.
 ANSWER_S: Final = 30.0
-# Seconds for a list of one object, as long as a server lets a request run. One that scans its whole store for it takes some.
+# Seconds for a list of one object, as long as a server lets a request run. If the server scans its whole store for it, it takes some.
 PROBE_TIMEOUT_S: Final = 60.0
 # Seconds between full comparisons, and their random part. A list of 10,000 objects is 20 pages, little for a server that sends a bookmark
 # for as many watches each minute. This is the last net, below two others that take a minute and a half, and the only one that finds single
@@ -57,7 +57,7 @@ COMPARE_SPREAD: Final = 0.2
 HURRY_S: Final = (1.5, 3.0)
 # Seconds for a watch in doubt meanwhile: its end shows that changes are followed again.
 HURRIED_WATCH_S: Final = (1.5, 3.0)
-# Seconds for a probe meanwhile. A request into a black hole may be answered much later than the next one.
+# Seconds for a probe meanwhile. A request that gets lost may be answered much later than the next one.
 HURRIED_PROBE_S: Final = 10.0
 # Signs of life that are due within the limit of the policy's age, so that one may be late without an outage.
 SIGNS: Final = 3
@@ -101,8 +101,8 @@ class ReflectorSettings:
 def settings_for(limit: float) -> ReflectorSettings:
     """Return settings for a known state of at most ``limit`` seconds, 0 meaning no limit.
 
-    Bookmarks show whether a watch is followed. Where one a minute is too seldom, watches last a third of the limit instead: each end in
-    good order is a sign of life, and after two missing ones a third of the limit remains to list everything. For 30 seconds that is 400
+    Bookmarks show whether a watch is followed. Where one a minute is not enough, watches last a third of the limit instead: each normal
+    end is a sign of life, and after two missing ones a third of the limit remains to list everything. For 30 seconds that is 400
     requests an hour, as many as a kubelet makes for its lease.
     """
     if not 0.0 < limit < SIGNS * SILENCE_S:
@@ -124,7 +124,7 @@ class KubernetesSettings:
     """The two selectors, POLICY_NAMESPACES or POLICY_NAMESPACES_FILE, and POLICY_MAX_STALENESS.
 
     The server receives the selectors in the same language, so both sides select the same objects. With ``namespaces`` only these are
-    followed, each on its own; they count as selected, and Namespaces are not listed. With ``namespaces_file``, that is the file's content
+    followed, each separately; they count as selected, and Namespaces are not listed. With ``namespaces_file``, that is the file's content
     at the start, which later versions replace. ``max_staleness`` is in seconds, 0 means no limit; below ten seconds every watch that breaks
     is an outage.
     """

@@ -35,16 +35,16 @@ from exchanger.values.notice import Notice, Notices
 
 T = TypeVar("T")
 
-# Seconds in which events gather into one version: what one command applies arrives within a few milliseconds, more would go unnoticed.
+# Seconds in which events are collected for one version: those of one command arrive within milliseconds, and nobody notices the delay.
 GATHER_S: Final = 0.03
 # Namespaces whose grants are looked at in one step: each costs a microsecond per grant.
 GRANTS_STEP: Final = 10
-# Seconds between looks at the age of the known state: a limit takes effect at most so much late.
+# Seconds between checks of the age of the known state: a limit takes effect at most so much late.
 LOOK_S: Final = 1.0
-# Seconds between looks whether all feeds have caught up, while anything waits for that.
+# Seconds between checks whether all feeds have caught up, while anything waits for that.
 AGREE_S: Final = 0.1
 # Seconds for which the first version waits for that once everything is listed: accepting a watch may take half of them. A feed that may
-# list and not watch never catches up.
+# list but not watch never catches up.
 FIRST_S: Final = 60.0
 
 
@@ -68,7 +68,7 @@ class _Phase(enum.Enum):
     STALE = "stale"
     # Not published either: the known state is current again, and must be read.
     CATCHING_UP = "catching up"
-    # It is published once all of that is read.
+    # It is published once all of that was read.
     RECOVERING = "recovering"
 
 
@@ -100,27 +100,27 @@ class KubernetesSource:
     _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
     _snapshot: PolicySnapshot = attrs.field(default=PolicySnapshot.EMPTY, init=False)
     _news: trio.Event = attrs.field(factory=trio.Event, init=False)
-    # Namespaces or grants are others than when ``_follow_grants`` looked.
+    # Namespaces or grants differ from those that ``_follow_grants`` looked at.
     _described: trio.Event = attrs.field(factory=trio.Event, init=False)
     _phase: _Phase = attrs.field(default=_Phase.CATCHING_UP, init=False)
     _published: bool = attrs.field(default=False, init=False)
     _emptied: int = attrs.field(default=0, init=False)
     _held_while_behind: HeldVersions = attrs.field(init=False)
-    # Up to when what every feed knew has been passed on to the assembler.
+    # Until when everything that each feed knew has been passed on to the assembler.
     _passed_on: float = attrs.field(default=-math.inf, init=False)
     # From when on the ConfigMaps of each Namespace that took the name of another one are known to be its own.
     _confirmed_from: dict[tuple[str, str], float] = attrs.field(factory=dict, init=False, repr=False)
     # When every list was complete for the first time; the first version comes once no feed is behind that.
     _complete_at: float = attrs.field(default=math.inf, init=False)
     _waits: trio.Event = attrs.field(factory=trio.Event, init=False)
-    # A version is no longer held, and none without it was published yet.
+    # A version is no longer held, and no version without it was published yet.
     _released: bool = attrs.field(default=False, init=False)
     # The grants of the held versions, those that they are to have, and the cut that applies to them at each look-up until then.
     _held_grants: Grants = attrs.field(default=NO_GRANTS, init=False)
     _next_held_grants: Grants = attrs.field(default=NO_GRANTS, init=False)
     _held_cut: Cut | None = attrs.field(default=None, init=False, repr=False)
     _regranted: trio.Event = attrs.field(factory=trio.Event, init=False)
-    # What each Namespace is granted less than it seems, by ``_grants_seen``.
+    # What each Namespace is granted less than it seems, according to ``_grants_seen``.
     _ungranted: dict[str, tuple[Notice, ...]] = attrs.field(factory=dict, init=False, repr=False)
     _grants_seen: Grants = attrs.field(default=NO_GRANTS, init=False)
 
@@ -165,7 +165,7 @@ class KubernetesSource:
             self._news.set()
 
     def use_grants(self, grants: Grants) -> None:
-        """Hold all documents against ``grants`` from now on. There must have been some from the start."""
+        """Check all documents against ``grants`` from now on. There must have been some from the start."""
         self.grants = grants
         self._assembler.use_grants(grants)
         self._news.set()
@@ -173,8 +173,8 @@ class KubernetesSource:
     def use_namespaces(self, names: tuple[str, ...]) -> None:
         """Follow these Namespaces, at least one, instead of those named before.
 
-        A Namespace that is no longer named takes its policies with it. A new one adds its own once it is listed, and until then affects
-        nothing; but before the first version, it is waited for like all others.
+        The policies of a Namespace that is no longer named are withdrawn. A new one adds its own once it is listed, and until then affects
+        nothing; but the first version waits for it like for all others.
         """
         if not names or not all(informer.namespace for informer in self._informers):
             raise ValueError("Namespaces can be replaced by names only where they are named")
@@ -255,7 +255,7 @@ class KubernetesSource:
             await self._news.wait()
             self._news = trio.Event()
             now = trio.current_time()
-            caught_up_until = self._caught_up_until(now)  # before anything is looked at, or it might speak of what comes later
+            caught_up_until = self._caught_up_until(now)  # before anything is looked at, or it might include what comes later
             is_known = self._published or self._is_known(caught_up_until, now)
             if self._published and self._phase is _Phase.OPEN and self.index.changed:
                 await trio.sleep(GATHER_S)
@@ -309,7 +309,7 @@ class KubernetesSource:
                 self.on_notices(self._notices())
 
     async def _look_at_grants(self) -> bool:
-        """Look which items of the grants give nothing to Namespaces that are new or changed; return whether there may be a difference."""
+        """Find items of the grants that give nothing to Namespaces that are new or changed; return whether there may be a difference."""
         relabelled, grants = self.index.take_relabelled(), self.grants
         described = relabelled if grants is self._grants_seen else {**relabelled, **self.index.selected()}
         self._grants_seen = grants
@@ -337,12 +337,12 @@ class KubernetesSource:
         return caught_up_until >= self._complete_at or now >= self._complete_at + FIRST_S
 
     def _caught_up_until(self, now: float) -> float:
-        """Return up to when every feed is sure to know everything. One that may not be read and never was has nothing to wait for."""
+        """Return until when every feed is sure to know everything. One that may not be read and never was is not waited for."""
         feeds = (informer for informer in self._informers if informer.complete or not informer.is_unreadable)
         return min((informer.reflector.caught_up_until(now) for informer in feeds), default=now)
 
     def _confirm(self, caught_up_until: float) -> None:
-        """Put the ConfigMaps of Namespaces in force that have taken the names of others, once no feed can be speaking of those any more."""
+        """Put the ConfigMaps of Namespaces that took the names of others in force, once no feed can be reporting those any more."""
         for namespace in self.index.unconfirmed.items() - self._confirmed_from.keys():
             self._confirmed_from[namespace] = trio.current_time() + self.settings.reflector.caught_up
             self._waits.set()
@@ -352,7 +352,7 @@ class KubernetesSource:
                 self.index.confirm(namespace[0])
 
     async def _agree(self) -> None:
-        """While anything waits for feeds that are behind, see whether they have caught up."""
+        """While anything waits for feeds that are behind, check whether they have caught up."""
         while True:
             await self._waits.wait()
             await trio.sleep(AGREE_S if self.is_connected else LOOK_S)
@@ -455,7 +455,7 @@ class KubernetesSource:
                     self._hand_over()
 
     async def _watch_age(self) -> None:
-        """Close when the known state is too old; prepare to open when changes are followed at two looks in a row.
+        """Close when the known state is too old; prepare to open when changes are followed at two checks in a row.
 
         At the first one, missed events may still be on their way. At the second one, every feed must have caught up after the first.
         """
@@ -490,7 +490,7 @@ class KubernetesSource:
 
 
 def _cut_of(versions: tuple[PolicySnapshot, ...], grants: Grants) -> Cut:
-    """Return what ``grants`` leave of ``versions``. Costs their namespaces, not their entries."""
+    """Return what ``grants`` leave of ``versions``. The cost depends on their namespaces, not on their entries."""
     described = {
         source.namespace: document.namespace_labels for version in reversed(versions) for source, document in version.documents.items()
     }

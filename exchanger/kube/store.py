@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 # Objects per page, as in client-go and kubectl: at a few kilobytes each, a page is some megabytes.
 PAGE_SIZE: Final = 500
-# Ten times the largest cluster that is supported; more means a mistake in a selector, or in the server.
+# Ten times the largest cluster that is supported; more means an error in a selector, or in the server.
 MAX_OBJECTS: Final = 100_000
 # Five times what ``MAX_OBJECTS`` need: a server may return smaller pages than requested, but a list must end.
 MAX_PAGES: Final = 1_000
@@ -172,7 +172,7 @@ class ReflectorStore(Generic[T]):
     async def agrees(self, complete: Complete[T]) -> bool:
         """Return whether ``complete`` has the known objects and a version that may come after. Pauses after each ``COMPARED`` objects.
 
-        After a restore the same versions mean other things, so a lower one never agrees, even if the objects are equal.
+        After a restore, the same versions mean other things, so a lower one never agrees, even if the objects are equal.
         """
         if older(complete.resource_version, self.version) or len(complete.items) != len(self.items):
             return False
@@ -244,8 +244,8 @@ async def list_all(list_watch: ListWatch[T], bounds: ListBounds) -> Complete[T] 
     client-go allows the first list to be as old as the server likes (version "0") and later ones to be no older than the known version.
     Here every list is consistent: a list that lags could put a withdrawn policy back in force, and a lower bound would hide that a store
     was restored. All pages have the same version
-    (https://kubernetes.io/docs/reference/using-api/api-concepts/#retrieving-large-results-sets-in-chunks); others are no state that ever
-    existed.
+    (https://kubernetes.io/docs/reference/using-api/api-concepts/#retrieving-large-results-sets-in-chunks); other pages would not form a
+    state that ever existed.
     """
     with trio.move_on_after(bounds.timeout):
         return await _list_all(list_watch, bounds)

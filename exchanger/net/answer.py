@@ -27,7 +27,7 @@ class TooLarge(enum.Enum):
 @quickly_made
 @attrs.frozen(weakref_slot=False)
 class EndpointResponse:
-    """One response. Everything except the status is the endpoint's own text, so it is hidden from ``repr``.
+    """One response. Everything except the status is text of the endpoint, so it is hidden from ``repr``.
 
     ``challenges`` are the values of WWW-Authenticate, ``retry_after`` that of Retry-After and ``cache_control`` the list of Cache-Control,
     "" without one, all decoded as ISO 8859-1. ``body`` is the content as sent, ``None`` if it broke off. The content of a redirect is

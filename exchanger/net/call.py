@@ -1,4 +1,4 @@
-"""One request to a token endpoint, or for a document of its issuer, as a row: it waits for a connection, is sent, and lands exactly once.
+"""One request to a token endpoint, or for a document of its issuer, as a row: it waits for a connection, is sent, and ends exactly once.
 
 Knows nothing of connections or tokens.
 """
@@ -27,7 +27,7 @@ class CallPhase(enum.Enum):
 @final
 @attrs.frozen
 class NoAnswer:
-    """A call got no answer, in time or at all; ``why`` is in words for operators, and of our own making."""
+    """A call got no answer, in time or at all; ``why`` is in words for operators, and written by us."""
 
     timed_out: bool
     why: str
@@ -79,7 +79,7 @@ class EndpointCall:
             self.land(EndpointResponse(self.status, (), "", None))
 
     def give_up(self) -> None:
-        """No one waits any more: end the call without a result."""
+        """Nobody waits any more: end the call without a result."""
         if not self.over:
             self._end()
             self.withdraw(self)
@@ -95,7 +95,7 @@ class EndpointCall:
         self.landed = _nowhere  # no cycle is left for the garbage collector
         self.over = True
         self.due = NEVER
-        self.body = b""  # a link, an exchange and the next round may still have the row
+        self.body = b""  # a link, an exchange and the next round may still hold the row
 
 
 def _nowhere(_outcome: EndpointResponse | NoAnswer) -> None:

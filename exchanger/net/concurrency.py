@@ -13,10 +13,10 @@ from typing import Final, Generic, TypeVar, final
 
 import attrs
 
-# Waiting items for each call in progress. One party gets at most half of them: behind four rounds of calls, an item has waited for most of
-# what gateways allow. More would be served too late.
+# Waiting items for each call in progress. One party gets at most half of them: an item behind four rounds of calls has waited for most of
+# the time that gateways allow. More would be served too late.
 QUEUE_ROUNDS: Final = 8
-# Waiting items, however low the limit is: a page that loads makes some requests at once.
+# Waiting items, however low the limit is: loading a page causes several requests at once.
 MIN_QUEUE: Final = 16
 
 T = TypeVar("T", bound=Hashable)
@@ -40,8 +40,8 @@ class ConcurrencyLimit(Generic[T]):
     """At most ``limit`` calls at a time. No two equal items of one party may wait.
 
     Of the waiting parties, the one with the fewest calls in progress is served first; equal ones take turns, and the items of one keep
-    their order. A party gets a place in the queue while it has fewer than are free: one alone takes half of them, and however many are
-    greedy, something is left for the next.
+    their order. A party may add an item to the queue while it has fewer there than there are free places: one party alone gets half of
+    them, and however many are greedy, something is left for the next.
     """
 
     limit: int
@@ -94,7 +94,7 @@ class ConcurrencyLimit(Generic[T]):
         return self._admit_next() if self._turns else None
 
     def withdraw(self, party: Hashable, item: T) -> bool:
-        """Let ``item`` wait no longer, and return whether it did: it may have got its permit before."""
+        """Let ``item`` wait no longer, and return whether it was waiting: it may have got its permit before."""
         line = self._waiting.get(party)
         if line is None or item not in line:
             return False

@@ -1,6 +1,6 @@
 """New connections to token endpoints: TCP, a proxy's tunnel, and TLS with verification, each within its own bound.
 
-Knows nothing of requests or tokens. That an endpoint cannot be reached is a value: h11's messages quote headers.
+Knows nothing of requests or tokens. Failure to reach an endpoint is a value: h11's messages quote headers.
 """
 
 import ssl
@@ -23,16 +23,16 @@ from exchanger.values.issuer import ClientCertificate, EndpointProtocol
 from exchanger.values.proxy import Proxy
 from exchanger.values.secret import Secret
 
-# Bytes of a proxy's answer that are read, interim responses included. A usual one has less than 200.
+# Bytes of a proxy's answer that are read, including interim responses. A usual one has less than 200.
 MAX_PROXY_ANSWER_BYTES: Final = 8 * 1024
 
-# So that an answer in single bytes costs nothing to speak of. A usual one comes in one read.
+# This limits the cost of an answer in single bytes. A usual one comes in one read.
 _MAX_READS: Final = 64
 
-# Bytes a read: one TLS record (RFC 8446 section 5.1).
+# Bytes per read: one TLS record (RFC 8446 section 5.1).
 _READ_BYTES: Final = 16 * 1024
 
-# ALPN (RFC 7301) for each way to speak to a token endpoint; the names are those of RFC 9113 section 3.1 and RFC 7301 section 6.
+# ALPN (RFC 7301) for each protocol of token endpoints; the names are those of RFC 9113 section 3.1 and RFC 7301 section 6.
 _OFFERS: Final = {
     EndpointProtocol.AUTO: ("h2", "http/1.1"),
     EndpointProtocol.HTTP1: ("http/1.1",),
@@ -47,7 +47,7 @@ PATIENCE: Final = 0.25
 @final
 @attrs.frozen(cache_hash=True)
 class Origin:
-    """Where connections go, how to speak there, and via which proxy. Equal origins may share connections, and others never do.
+    """Where connections lead, by which protocol, and through which proxy. Equal origins may share connections, different ones never do.
 
     ``host`` is an A-label or an address, without brackets. ``ca_pem`` are the only authorities that are trusted there, ``None`` those of
     the system. The host may see ``certificate``. Neither is for the proxy. ``apart``: for calls that share no connection with usual ones.
@@ -75,7 +75,7 @@ class DialLimits:
 @final
 @attrs.frozen
 class Unreachable:
-    """There is no connection to an origin; ``why`` is in words for operators, and of our own making."""
+    """There is no connection to an origin; ``why`` is in words for operators, and written by us."""
 
     why: str
     timed_out: bool = False
@@ -129,7 +129,7 @@ class _Channel:
         self.layers.insert(0, layer)
 
     def close(self) -> None:
-        """Close at once. It sends nothing and waits for nothing."""
+        """Close at once, without sending anything or waiting."""
         self.stream.socket.close()
 
 
@@ -179,7 +179,7 @@ class DialAttempt:
         self._scope.deadline = trio.current_time() + seconds
 
     async def _open(self, channel: _Channel) -> str:
-        """Make ``channel`` lead to the origin; return why that fails."""
+        """Make ``channel`` lead to the origin; return the reason if that fails."""
         origin = self.origin
         if (proxy := origin.proxy) is not None:
             # The issuer's own authorities and the client's certificate are not for the proxy.
@@ -238,11 +238,11 @@ class Stream(Protocol):
 
 
 async def open_tunnel(stream: Stream, host: str, port: int, credentials: Secret) -> bool:
-    """Ask the proxy at the other end of ``stream`` for a tunnel to ``host`` and ``port``, and return whether ``stream`` leads there now.
+    """Request a tunnel to ``host`` and ``port`` from the proxy at the other end of ``stream``; return whether ``stream`` leads there now.
 
     This is CONNECT (RFC 9110 section 9.3.6, https://www.rfc-editor.org/rfc/rfc9110#section-9.3.6). The proxy learns host, port and its own
-    credentials. Its answer is read to the last byte, so that nothing of it can be taken for the endpoint's. Without a tunnel, ``stream`` is
-    of no more use; the time is the caller's to bound.
+    credentials. Its answer is read to the last byte, so that no part of it can be taken for the endpoint's. Without a tunnel, ``stream``
+    cannot be used any more. The caller bounds the time.
     """
     try:
         return await _ask(stream, f"[{host}]:{port}" if ":" in host else f"{host}:{port}", credentials.reveal())

@@ -18,7 +18,7 @@ from exchanger.net.dial import Origin
 from exchanger.net.http2.head import Method, RequestHead, request_head
 from exchanger.util.address import is_dialable
 
-# Prepared heads that are remembered. There is one per issuer profile and generation of its credentials.
+# Prepared heads that are kept. There is one per issuer profile and generation of its credentials.
 _MAX_HEADS: Final = 256
 
 # Servers commonly accept request heads of 8 KiB. Proxies in front of them add fields, and HTTP/2 counts 32 bytes more for each
@@ -31,14 +31,14 @@ HeaderFields = tuple[tuple[str, str], ...]
 @final
 @attrs.frozen
 class PreparedHead:
-    """What all requests to one endpoint with the same credentials begin with, in both versions of HTTP. Hidden, as it has a secret."""
+    """The beginning of all requests to one endpoint with the same credentials, in both versions of HTTP. Hidden, as it has a secret."""
 
     http1: bytes = attrs.field(repr=False)
     http2: RequestHead | None = attrs.field(repr=False)
     method: Method = Method.POST
 
     def fitting(self, trace: HeaderFields) -> HeaderFields:
-        """Return the fields of ``trace`` for which the head has room. The last ones go first: they help the endpoint least."""
+        """Return the fields of ``trace`` for which the head has room. The last ones are dropped first: they are the least useful."""
         room = MAX_HEAD - len(self.http1)
         for count, (name, value) in enumerate(trace):
             room -= len(name) + len(value) + 4
@@ -74,7 +74,7 @@ class Endpoint:
 
     def head(self, headers: HeaderFields) -> PreparedHead | None:
         """Return the head of POST requests with ``headers``; ``None`` if that is not valid HTTP. Caches its results."""
-        if headers is not self._headers:  # nearly always those of the last request; to hash them takes longer than to make the body
+        if headers is not self._headers:  # nearly always those of the last request; hashing them takes longer than making the body
             if headers not in self._heads:
                 if len(self._heads) >= _MAX_HEADS:
                     self._heads.clear()
@@ -104,7 +104,7 @@ class Endpoint:
 @final
 @attrs.frozen
 class EndpointProblem:
-    """Why an address is not usable, in words that follow its name. The address is not repeated: it may carry a password."""
+    """Why an address is not usable, in words that follow its name. The address is not repeated: it may contain a password."""
 
     reason: str
 

@@ -1,7 +1,7 @@
 """HTTP/1.1 to a token endpoint as pure functions and one machine: the bytes of a request, and the response to it.
 
-The usual response, with a plain head and a ``Content-Length``, is read here: it takes 2 µs where h11 takes a hundred. h11 judges everything
-that differs from it (RFC 9112, https://www.rfc-editor.org/rfc/rfc9112). A peer's mistake is a value, never an exception: h11's messages
+The usual response, with a plain head and a ``Content-Length``, is read here: it takes 2 µs, compared to a hundred with h11. h11 judges
+everything else (RFC 9112, https://www.rfc-editor.org/rfc/rfc9112). A peer's mistake is a value, never an exception: h11's messages
 quote header values. Knows nothing of sockets, connections or tokens.
 """
 
@@ -14,7 +14,7 @@ import h11
 
 from exchanger.net.answer import MAX_RESPONSE_BYTES, EndpointResponse, TooLarge, is_redirect, with_cache_control
 
-# Longest response head, or chunk line, that is taken in, give or take one read; common servers send 8 KiB at most.
+# Longest response head, or chunk line, that is accepted, give or take one read; common servers send 8 KiB at most.
 _MAX_HEAD_BYTES: Final = 64 * 1024
 
 # Most 1xx responses before the real one; none is expected, as no ``Expect`` is sent.
@@ -23,7 +23,7 @@ _MAX_INTERIM_RESPONSES: Final = 8
 # Most pieces a body may come in, so that a megabyte of one-byte chunks does not cost a second of CPU. A usual body comes in one or two.
 _MAX_BODY_PIECES: Final = 4096
 
-# RFC 9112 sections 4 and 5 without anything that readers might take in two ways: no folded lines, no white space before a colon.
+# RFC 9112 sections 4 and 5 without anything that readers might understand in two ways: no folded lines, no white space before a colon.
 _USUAL_HEAD: Final = re.compile(
     rb"HTTP/1\.1 ([245][0-9][0-9]) [\t\x20-\x7e]*\r\n((?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r\n)*)\r\n"
 )
@@ -40,7 +40,7 @@ _Usual = tuple[int, int, tuple[str, ...], str, str]
 
 
 def read_whole(data: bytes) -> EndpointResponse | None:
-    """Return the response that ``data`` is, if it is exactly one, and usual. Nearly all come so; ``Http1Response`` takes any."""
+    """Return the response in ``data``, if that is exactly one, and usual. Nearly all are; ``Http1Response`` accepts any."""
     head = _USUAL_HEAD.match(data)
     usual = None if head is None else _read_usual(head)
     if head is None or usual is None:
@@ -108,7 +108,7 @@ class Http1Response:
     _unambiguous: bool = attrs.field(default=True, init=False)
 
     def feed(self, data: bytes) -> None:
-        """Take what came; empty at the end of the connection."""
+        """Add received bytes; none at the end of the connection."""
         if self.is_over:
             self.clean = False
         elif self._codec is not None:
@@ -181,9 +181,9 @@ class Http1Response:
             self._end(None)
 
     def _on_head(self, head: h11.Response) -> None:
-        """Take the head of an unusual response.
+        """Read the head of an unusual response.
 
-        Of two kinds of framing one wins, but the sender may have meant the other (RFC 9112 section 6.3,
+        If it has two kinds of framing, one takes precedence, but the sender may have meant the other (RFC 9112 section 6.3,
         https://www.rfc-editor.org/rfc/rfc9112#section-6.3). A 408 reports a connection that was idle for too long, and a request that
         crosses it may still be answered (RFC 9110 section 15.5.9, https://www.rfc-editor.org/rfc/rfc9110#section-15.5.9).
         """

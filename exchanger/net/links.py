@@ -20,7 +20,7 @@ from exchanger.net.tcp import SocketTransport, StreamEndedError
 from exchanger.net.timers import NEVER
 from exchanger.net.tls.client import ClientTlsTransport
 
-# Bytes a read: few enough that no read holds very many tiny chunks to work through.
+# Bytes per read: few enough that no read contains very many tiny chunks.
 _READ_BYTES: Final = 16 * 1024
 
 _READ_WRITE: Final = READ | WRITE
@@ -164,7 +164,7 @@ class Http1Link:
             response = self._response = Http1Response()
         response.feed(data)
         if response.is_over:
-            self.call = self._response = None  # an answer holds a token, and this link may be kept for long
+            self.call = self._response = None  # an answer contains a token, and this link may be kept for long
             self._owner.answered(self, call, response.answer, seen=response.seen, clean=response.clean and not self._blocked)
         elif response.status is not None and call.status is None:
             call.status, call.phase = response.status, CallPhase.READING
@@ -208,7 +208,7 @@ class Http2Link:
 
     @property
     def limit(self) -> int:
-        """The number of calls that the peer takes at once, as known so far."""
+        """The number of calls that the peer accepts at once, as known so far."""
         return self._http.limit
 
     @property
@@ -243,7 +243,7 @@ class Http2Link:
                 return
 
     def retire(self) -> None:
-        """Take no more calls, and close after those in progress."""
+        """Accept no more calls, and close after those in progress."""
         self._http.draining = True
         self._reactor.touch(self)
 
@@ -286,7 +286,7 @@ class Http2Link:
         return 1
 
     def on_due(self, now: float) -> None:
-        """Look after the peer and the connection's age; see ``Timed``."""
+        """Check the peer and the connection's age; see ``Timed``."""
         if self.is_open:
             self._http.tick(now)
             self._expect()
@@ -336,7 +336,7 @@ class Http2Link:
             self._reactor.timers.expect(self, self._http.next_due)
 
     def _block(self, *, blocked: bool) -> None:
-        # A peer that does not read is not read from, so that nothing piles up here.
+        # Nothing is read from a peer that does not read, so that nothing piles up here.
         if blocked is not self._blocked:
             self._blocked = blocked
             self._reactor.change(self, WRITE if blocked else READ)

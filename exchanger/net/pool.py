@@ -43,22 +43,22 @@ from exchanger.values.proxy import Proxy
 # which is more than one process has CPU for, and three such hosts still fit in the usual 1,024 file descriptors.
 MAX_BUSY_PER_HOST: Final = 256
 
-# The part of the connections in quarantine, or out of it and not idle yet, that one host may have: a quarter is left for others. Beyond
-# that a connection is closed after its call. 1,536 are enough for 4,000 calls a second whose answers take 0.38 s at most.
+# The part of the connections in quarantine, or out of it and not idle yet, that one host may have: a quarter is left for others. Above
+# that, a connection is closed after its call. 1,536 are enough for 4,000 calls a second whose answers take 0.38 s at most.
 _SHARE_OF_HOST: Final = 0.75
 
-# Age of an HTTP/2 connection in seconds, at least and at most. An issuer behind a load balancer has more than one server, and connections
+# Age of an HTTP/2 connection in seconds, at least and at most. An issuer behind a load balancer has several servers, and connections
 # that never end would stay on the old ones while others are added.
 _AGE: Final = (240.0, 360.0)
 
-# Origins of which it is remembered that they want HTTP/1.1; a client certificate that is rotated makes a new one each time.
+# Origins that are remembered because they want HTTP/1.1; a client certificate that is rotated makes a new one each time.
 _MAX_USES_HTTP1: Final = 1024
 
 # Seconds within which a peer that owes an answer over HTTP/2 must send anything after a PING.
 _PATIENCE: Final = 1.0
 
-# Seconds after its quarantine at which an unused connection becomes idle. Those that the peaks of a steady load need are used more often,
-# and the extra connections of a single burst soon become idle.
+# Seconds after its quarantine at which an unused connection becomes idle. Connections that the peaks of a steady load need are used more
+# often, and the extra connections of a single burst soon become idle.
 UNUSED: Final = 5.0
 
 _patient_until: Final = operator.attrgetter("patient_until")
@@ -188,8 +188,8 @@ class OriginPool:
     def _reusable(self, now: float) -> Http1Link | None:
         """Take the most recently used connection that has left its quarantine; it may have ended meanwhile.
 
-        A quarantine has ended once the reactor has looked after its end: nothing that arrived within it was overlooked then. Outside a
-        turn, the link looks itself.
+        A quarantine has ended once the reactor has looked at the link after its end: then nothing that arrived within it was overlooked.
+        Outside a turn, the link looks itself.
         """
         reactor = self.connections.reactor
         since = (reactor.looked_at if reactor.in_turn else now) - self.quarantine.seconds(now)
@@ -223,7 +223,7 @@ class OriginPool:
         return self.speaks_http2 and self.connections.keeps
 
     def on_due(self, _now: float) -> None:
-        """An attempt to connect is not counted on any more; see ``Timed``."""
+        """An attempt to connect is no longer relied on; see ``Timed``."""
         self._dial()
 
     def _land(self, call: EndpointCall, outcome: EndpointResponse | NoAnswer) -> None:
@@ -268,7 +268,7 @@ class OriginPool:
             link.close()
 
     def _failed(self, found: Unreachable, *, is_last: bool) -> None:
-        """An attempt to connect failed. Its time is its own: if that is up, those who wait count on younger attempts, but for the last."""
+        """An attempt to connect failed. If its own time is up, the waiting calls rely on younger attempts, unless it was the last one."""
         fails = 0 if found.timed_out and not is_last else len(self.dialling) if self._is_shared and is_last else 1
         for _ in range(min(fails, len(self.dialling))):
             call = _pop(self.dialling)
@@ -367,7 +367,7 @@ class OriginPool:
         return True
 
     def is_unused(self, now: float) -> bool:
-        """Return whether nothing is here; how slow the host was counts for longer than its connections may last."""
+        """Return whether nothing is here; how slow the host was is remembered for longer than its connections may last."""
         return not (self.permits.in_flight or self.attempts or self.quarantined or self.reusable or self.idle or self.multiplexed) and (
             self.quarantine.is_unknown(now)
         )
@@ -395,7 +395,7 @@ class Connections:
         self.keeps = bool(limits.reuse and limits.max_idle and limits.max_idle_per_host)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Own the attempts to connect until cancelled. Then nothing new is begun, and ``close`` is to be called."""
+        """Own the attempts to connect until cancelled. Afterwards nothing new begins, and ``close`` must be called."""
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
@@ -495,7 +495,7 @@ class Connections:
 
     def _sweep(self, now: float) -> float:
         """Do what is due at ``now``, and return when something may be due again."""
-        due = now + min(UNUSED, self.limits.idle_timeout)  # what comes back from now on has time until then
+        due = now + min(UNUSED, self.limits.idle_timeout)  # what is returned from now on has time until then
         self.uses_http1 -= {origin for origin in self.uses_http1 if self._is_withdrawn(origin)}
         for origin, pool in list(self._pools.items()):
             withdrawn = self._is_withdrawn(origin)

@@ -130,7 +130,7 @@ def _matches(exception: _Exception, name: str, address: Address | None, port: st
 
 
 def _address(text: str) -> Address | None:
-    """Return the address that ``text`` is; an IPv4 address that is mapped into IPv6 is that IPv4 address."""
+    """Return the address in ``text``; an IPv4 address that is mapped into IPv6 is returned as that IPv4 address."""
     try:
         found = ip_address(text)
     except ValueError:
@@ -146,7 +146,7 @@ def _network(text: str) -> IPv4Network | IPv6Network:
 
 
 def _ascii(name: str) -> str:
-    """Return a domain in A-labels, as the names of endpoints are, where that is possible."""
+    """Return a domain in A-labels, like the names of endpoints, where that is possible."""
     if name.isascii():
         return name
     try:

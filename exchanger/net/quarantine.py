@@ -10,19 +10,19 @@ from typing import Final, final
 
 import attrs
 
-# Seconds. However quick an endpoint is, a garbage collection, a busy scheduler or a delayed acknowledgement (40 ms on Linux) holds an
-# answer up by tens of milliseconds. At 1,000 calls a second it costs 100 open connections.
+# Seconds. However quick an endpoint is, a garbage collection, a busy scheduler or a delayed acknowledgement (40 ms on Linux) delays an
+# answer by tens of milliseconds. At 1,000 calls a second this takes 100 open connections.
 LEAST_QUARANTINE: Final = 0.1
 
 # Seconds, while few answers were measured: the longest of a few says little about later ones. If calls are rare, so are connections, and a
 # longer quarantine costs nothing.
 UNKNOWN_QUARANTINE: Final = 1.0
 
-# Answers after which the longest of them is believed: it is then longer than all but one in a hundred.
+# Answers after which the longest of them is relied on: it is then longer than all but one in a hundred.
 _ENOUGH_ANSWERS: Final = 100
 
-# Seconds that a measurement counts at least, and twice as long at most: long enough to contain an endpoint's slow moments, and short enough
-# that the pool does not stay large for one of them.
+# Seconds for which a measurement counts at least, and twice as long at most: long enough to contain an endpoint's slow moments, and short
+# enough that the pool does not stay large because of one of them.
 _SPAN: Final = 60.0
 
 

@@ -22,7 +22,7 @@ from exchanger.net.timers import Timers
 _WORK_PER_CHECKPOINT: Final = 128
 
 # TLS handshake steps in one round, of 0.3 ms with an elliptic curve key and 1 ms with an RSA key. When many gateways connect at once, those
-# that are connected already wait no longer than this for their turn.
+# that are already connected wait no longer than this for their turn.
 _LONG_PER_ROUND: Final = 4
 
 READ: Final = selectors.EVENT_READ
@@ -54,7 +54,7 @@ class Participant(Protocol):
 @final
 @attrs.define(eq=False)
 class Reactor:
-    """Serves its participants in rounds, each of them for a bounded piece of work.
+    """Serves its participants in rounds, each of them with a bounded amount of work.
 
     ``timers`` are those of its participants' rows. ``looked_at``: everything that had arrived by that time (seconds) was served, except for
     participants whose turn in this round is still to come.
@@ -83,7 +83,7 @@ class Reactor:
         self._selector.modify(participant.fileno(), mask, participant)
 
     def forget(self, participant: Participant) -> None:
-        """Serve ``participant`` no more, if it was served. Call this before its descriptor is closed."""
+        """Stop serving ``participant``, if it was served. Call this before its descriptor is closed."""
         with contextlib.suppress(KeyError):
             self._selector.unregister(participant.fileno())
 
@@ -144,7 +144,7 @@ class Reactor:
             ready = selector.select(0)
             self._long = 0
             if not ready and not self._unfinished:
-                # Nothing of the last round is held while nothing happens: a connection may be over, and its credentials withdrawn.
+                # Nothing of the last round is kept while nothing happens: a connection may be over, and its credentials withdrawn.
                 key = participant = unfinished = None
                 await readable(selector)
                 work = 0

@@ -1,8 +1,8 @@
 """Resolves host names, each host in separate threads, so that a resolver that hangs for one of them delays no other.
 
-Trio's own way shares one limit of 40 threads with all other blocking work of the process. A look-up cannot be interrupted: when its task
-gives up, its thread stays until the system's resolver returns. A few dozen of them would stop every other connection, and the following of
-files.
+Trio's own resolver shares one limit of 40 threads with all other blocking work of the process. A look-up cannot be interrupted: when its
+task gives up, its thread stays until the system's resolver returns. A few dozen of them would stop every other connection, and the
+reading of changed files.
 
 Must not know: who connects, or why.
 """
@@ -15,7 +15,7 @@ from typing import Any, Final, final
 import attrs
 import trio
 
-# Look-ups of one host at a time. At 20 ms each these are 400 new connections a second.
+# Look-ups of one host at a time. At 20 ms each, this allows 400 new connections a second.
 MAX_LOOK_UPS: Final = 8
 
 
@@ -47,5 +47,5 @@ class Resolver(trio.abc.HostnameResolver):
         )
 
     async def getnameinfo(self, sockaddr: tuple[str, int] | tuple[str, int, int, int], flags: int) -> tuple[str, str]:
-        """Return the name of an address, for which nothing here asks."""
+        """Return the name of an address, which nothing here requests."""
         return await trio.to_thread.run_sync(socket.getnameinfo, sockaddr, flags, abandon_on_cancel=True)

@@ -30,11 +30,11 @@ async def open_stream(connect: Dial, host: str, port: int, context: ssl.SSLConte
     """
     stream = await connect(host, port)
     if isinstance(stream, trio.SocketStream):
-        stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # some wait for ever for what their peer says next
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # some wait for ever for their peer's next message
     if context is None:
         return stream
     try:
-        # Everything sent over it delimits itself, so nothing depends on a close_notify.
+        # All messages sent over it have explicit lengths, so nothing depends on a close_notify.
         secured = trio.SSLStream(stream, context, server_hostname=tls_server_name(name or host), https_compatible=True)
         await secured.do_handshake()
     except BaseException:

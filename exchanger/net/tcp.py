@@ -15,7 +15,7 @@ _UNSENT_BYTES: Final = 256 * 1024
 _OPTIONS: Final = (
     ("TCP_NODELAY", 1),
     ("TCP_NOTSENT_LOWAT", _UNSENT_BYTES),
-    # Idle connections may stay, so only TCP can find out that a peer is gone: two minutes after its last sign of life (seconds).
+    # Idle connections may stay, so only TCP can detect that a peer is gone: two minutes after its last sign of life (seconds).
     ("TCP_KEEPIDLE", 60),
     ("TCP_KEEPINTVL", 15),
     ("TCP_KEEPCNT", 4),
@@ -27,7 +27,7 @@ _TCP: Final = frozenset({socket.AF_INET, socket.AF_INET6})
 
 
 class StreamEndedError(Exception):
-    """The stream itself ended reading; its last words to the peer are still to be flushed."""
+    """The stream itself ended reading; its last bytes for the peer must still be flushed."""
 
 
 class Transport(Protocol):
@@ -53,10 +53,10 @@ class Transport(Protocol):
         """
 
     def send(self, data: bytes) -> bool:
-        """Take all of ``data``; return whether everything is on its way. If not, call ``flush`` when writable before sending more."""
+        """Accept all of ``data``; return whether everything was sent. If not, call ``flush`` when writable before sending more."""
 
     def flush(self) -> bool:
-        """Try to send the rest; return whether everything is on its way."""
+        """Try to send the rest; return whether everything was sent."""
 
     def finish(self) -> None:
         """Announce that nothing more will be sent. Anything received from then on is meaningless."""

@@ -1,7 +1,7 @@
 """Deadlines of rows, in one heap with one task that waits for the earliest of them.
 
 A row nearly always ends before its deadline, so removing that costs nothing: its entry stays in the heap until it is due or on top. The
-heap does not keep rows alive, since ended rows hold tokens: those who wait for a row own it.
+heap does not keep rows alive, since ended rows hold tokens: rows are owned by whatever waits for them.
 """
 
 import heapq
@@ -42,7 +42,7 @@ class Timers:
     _alarm_at: float = attrs.field(default=NEVER, init=False)
 
     def expect(self, row: Timed, due: float) -> None:
-        """Call ``row.on_due`` at ``due``, unless its deadline has changed or the row has no owner any more."""
+        """Call ``row.on_due`` at ``due``, unless its deadline has changed or nothing owns the row any more."""
         row.due = due
         if due == NEVER:
             return

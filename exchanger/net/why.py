@@ -12,7 +12,7 @@ from exchanger.errors import leaves
 
 
 def why(error: BaseException, peer: str = "the server") -> str:
-    """Return why there is no connection to ``peer``. What explains it is often a cause of ``error``; each address's reason counts once."""
+    """Return why there is no connection to ``peer``. The explanation is often a cause of ``error``; each address's reason counts once."""
     causes = list(_causes(error))
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):

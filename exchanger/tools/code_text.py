@@ -28,7 +28,7 @@ def run_code(name: str) -> int:
 
 
 def near_misses(name: str) -> list[str]:
-    """Return the codes that ``name`` may be meant for: those with its number, else those most like it."""
+    """Return the codes that ``name`` may mean: those with its number, otherwise those most similar to it."""
     wanted = bounded(name.strip()).upper()
     digits = "".join(char for char in wanted if char.isdecimal())
     numbered = [code.name for code in CODES if digits and code.name.endswith(f"-{digits}")]

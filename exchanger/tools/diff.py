@@ -29,7 +29,7 @@ SAME: Final = 0
 DIFFERENT: Final = 1
 NO_TELLING: Final = 2
 
-# Examples that are compared: ten seconds for the worst.
+# Examples that are compared: this takes ten seconds in the worst case.
 MAX_EXAMPLES: Final = 200_000
 # Areas that are kept, and that are shown.
 MAX_AREAS: Final = 2_000

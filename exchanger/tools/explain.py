@@ -107,7 +107,7 @@ def _told(question: Question, shown: ExplainedJson, *, as_json: bool) -> tuple[s
     """Return what to print, and whether the request passes.
 
     Raises:
-        ExchangerError: another program's console has other things to say.
+        ExchangerError: the console belongs to another program.
     """
     try:
         passes = shown["decision"]["passes"] is True
@@ -200,7 +200,7 @@ async def ask_console(question: Question, url: str, token_file: Path | None) -> 
 
 
 def console_target(question: Question) -> str:
-    """Return the path and query by which a console is asked ``question``, without credentials."""
+    """Return the path and query that ask a console ``question``, without credentials."""
     request = question.request()
     shown, withheld = split_sensitive_headers(question.headers)
     fields = [

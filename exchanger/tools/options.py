@@ -1,4 +1,4 @@
-"""The arguments of ``exchanger explain``, ``test`` and ``diff``. Imported at every start, so it imports nothing that takes time."""
+"""The arguments of ``exchanger explain``, ``test`` and ``diff``. Imported at every start, so it only imports what takes no time."""
 
 import argparse
 from pathlib import Path

@@ -1,7 +1,7 @@
-"""The policy of manifests that are not in force, as a service would have it that starts with them.
+"""The policy of manifests that are not in force, as a service that starts with them would have it.
 
-Read by the readers, selected by the selectors and put together by the functions of the service, under its environment variables. Two things
-differ, since manifests of a pull request are seldom all that there is: a Namespace that no manifest describes counts as selected, and
+Read by the readers, selected by the selectors and combined by the functions of the service, under its environment variables. There are two
+differences, since manifests of a pull request are seldom complete: a Namespace that no manifest describes counts as selected, and
 without a file of issuer profiles every issuer is known.
 """
 
@@ -73,7 +73,7 @@ class Manifests:
 @final
 @attrs.frozen
 class AssembledPolicy:
-    """A policy with the operator's rules. ``newest`` is what there is, ``snapshot`` what decides: ``None`` while a missing one is required.
+    """A policy with the operator's rules. ``newest`` is what exists, ``snapshot`` what decides: ``None`` while a required one is missing.
 
     ``profiles`` are the issuer profiles as written, ``None`` if every issuer counts as known. ``notes`` are for the user who chose the
     files.
@@ -100,7 +100,7 @@ class Chosen:
 
 
 def settings_of(variables: Mapping[str, str], *more: str) -> Settings:
-    """Return the service's settings by those of ``variables`` that matter here, and by ``more`` of them.
+    """Return the service's settings from those of ``variables`` that matter here, and from ``more`` of them.
 
     Raises:
         ConfigurationError: one of them is invalid.
@@ -300,7 +300,7 @@ def _issuers(plan: Plan) -> "HashTrieMap[str, Issuer]":
 
 
 def _unknown_issuers(snapshot: PolicySnapshot) -> "HashTrieMap[str, Issuer]":
-    """Return one issuer for each name in ``snapshot``, of which nothing else is known."""
+    """Return one issuer for each name in ``snapshot``, about which nothing else is known."""
     names = {
         entry.target.issuer_ref
         for document in snapshot.documents.values()

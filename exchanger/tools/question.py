@@ -15,7 +15,7 @@ from exchanger.util.text import quoted
 from exchanger.values.request import HttpRequest
 
 _SCHEMES: Final = frozenset({"", "http", "https", "ws", "wss"})
-# Headers of one request; gateways have a limit of a hundred, too.
+# Headers of one request; gateways also have a limit of a hundred.
 MAX_HEADERS: Final = 100
 
 _parts: Final = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]*)://)?([^/?#]*)([^#]*)(#?)", re.DOTALL).match
@@ -36,7 +36,7 @@ class MalformedQuestion:
 @final
 @attrs.frozen
 class Question:
-    """A request in question. ``headers`` have an ``authorization`` unless the request is meant to have none."""
+    """The request in question. ``headers`` have an ``authorization`` unless the request is meant to have none."""
 
     method: str
     host: str

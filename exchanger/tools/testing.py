@@ -122,7 +122,7 @@ def _told(file: str, problem: Problem) -> str:
 
 
 def judged(cases: Sequence[tuple[str, Case]], policy: AssembledPolicy) -> CaseReport:
-    """Ask ``policy`` for every request, and return what came of it; ``cases`` are named after their files."""
+    """Ask ``policy`` for every request, and return the results; ``cases`` are named after their files."""
     results = []
     reached: set[tuple[Source | None, int | None]] = set()
     for file, case in cases:

@@ -1,6 +1,6 @@
-"""The files of the shared level, read together: keys, password and authorities. They are followed, so that none needs a restart.
+"""The files of the shared level, read together: keys, password and authorities. They are followed, so no change needs a restart.
 
-Must not know: how the store is spoken to.
+Must not know: the protocol of the store.
 """
 
 import functools
@@ -16,7 +16,7 @@ from exchanger.util.follow_file import UnusableFile, read_regular
 from exchanger.util.shown import shown_file
 from exchanger.values.secret import Secret
 
-# Bytes of the password; stores take any length, and access tokens of cloud providers are the longest in use.
+# Bytes of the password; stores accept any length, and access tokens of cloud providers are the longest in use.
 _MAX_PASSWORD_BYTES: Final = 16 * 1024
 # Bytes of certificates: the system's own trust store has 220 KB.
 _MAX_CA_BYTES: Final = 1024 * 1024
@@ -34,7 +34,7 @@ class StoreFiles:
 
 
 def read_files(settings: SharedSettings) -> StoreFiles | UnusableFile:
-    """Return the present version of the files; reasons begin with the variable that names the file. Blocks."""
+    """Return the current version of the files; reasons begin with the variable that names the file. Blocks."""
     data = read_regular(settings.key_file, MAX_FILE_BYTES)
     if isinstance(data, UnusableFile):
         return _of("TOKEN_CACHE_KEY_FILE", settings.key_file, data)
@@ -93,7 +93,7 @@ def _authorities(path: Path) -> str | UnusableFile:
     return text if _are_certificates(text) else _NO_CERTIFICATES
 
 
-# Once for each text: a look comes every second, and a whole trust store takes 30 ms, in which no other thread runs either.
+# Once for each text: the files are read every second, and a whole trust store takes 30 ms, in which no other thread runs.
 @functools.lru_cache(maxsize=1)
 def _are_certificates(text: str) -> bool:
     try:

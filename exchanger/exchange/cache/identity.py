@@ -76,7 +76,7 @@ def encoded(value: object) -> bytes:
         case str():
             return _joined("str", [value.encode("utf-8", "surrogatepass")])
         case Secret():
-            # By its digest, so that no buffer of ours holds the secret itself.
+            # By its digest, so that no buffer of ours contains the secret itself.
             return _joined("secret", [hashlib.sha256(value.reveal().encode("utf-8", "surrogatepass")).digest()])
         case tuple():
             return _joined("tuple", [encoded(item) for item in value])
@@ -93,7 +93,7 @@ def _joined(kind: str, parts: list[bytes]) -> bytes:
 
 
 class Digester:
-    """Names the tokens of one issuer and target: an HMAC in which everything but the subject token stands already (2 µs a name)."""
+    """Names the tokens of one issuer and target: an HMAC that already contains everything but the subject token (2 µs a name)."""
 
     __slots__ = ("_begun",)
 

@@ -19,9 +19,9 @@ from exchanger.exchange.cache.memory_store import IssuerPartition, MemoryStore
 from exchanger.values.issuer import CachePolicy, Issuer
 from exchanger.values.token import TokenRequest
 
-# Prepared shapes of requests. There are as many as policies have targets, and one takes some 70 µs to make.
+# Prepared shapes of requests. There are as many as policies have targets, and making one takes about 70 µs.
 MAX_BUILDERS: Final = 4096
-# All of a request that shapes its answer, but for the subject token; a field that is added later is among them.
+# Everything in a request that shapes its answer, except for the subject token; fields that are added later are included.
 _shape: Final = operator.attrgetter(*(field.name for field in attrs.fields(TokenRequest) if field.name not in EXEMPT[TokenRequest]))
 
 
@@ -40,7 +40,7 @@ class Tally:
 @final
 @attrs.define(eq=False)
 class KeepingIssuer:
-    """An issuer in force that keeps tokens. ``identity`` is all of it that shapes answers."""
+    """An issuer in force that keeps tokens. ``identity`` is everything about it that shapes answers."""
 
     issuer: Issuer
     policy: CachePolicy
@@ -52,9 +52,9 @@ class KeepingIssuer:
 @final
 @attrs.define(eq=False)
 class CacheKeyBuilder:
-    """Builds the names of tokens for requests of one shape (issuer, target, …). It holds the shape, so that no ``id`` of it is used again.
+    """Builds the names of tokens for requests of one shape (issuer, target, …). It keeps the shape, so that its ``id`` is not used again.
 
-    ``fixed`` is a digest: written out, a shape has all that its issuer has, down to the certificates of authorities.
+    ``fixed`` is a digest: written out, a shape contains everything of its issuer, including the certificates of authorities.
     """
 
     shape: tuple[object, ...]

@@ -16,11 +16,11 @@ import attrs
 from exchanger.values.secret import Secret
 
 KEY_BYTES: Final = 32
-# A rotation needs two, a rotation that overtakes another one three. Each key is one more look-up for each miss.
+# A rotation needs two, a rotation that overtakes another one three. Each key means one more look-up for each miss.
 MAX_KEYS: Final = 4
 # Of the file: the keys, with room for blank lines.
 MAX_FILE_BYTES: Final = 4096
-# Changes whenever tokens stored by another version of this program cannot be used: their format, or the meaning of a usable token.
+# Changes when tokens stored by another version of this program cannot be used: because of their format, or of what a usable token is.
 FORMAT: Final = "exchanger token cache 1"
 
 
@@ -82,7 +82,7 @@ def read_keys(data: bytes, namespace: str) -> tuple[CacheKey, ...]:
 
 
 def _decoded(line: bytes) -> bytes | None:
-    """Return the key, ``None`` if it is not one. A single byte 32 times is not a key, but a placeholder left in a template."""
+    """Return the key, ``None`` if it is not one. The same byte 32 times is not a key but a placeholder left in a template."""
     try:
         key = base64.b64decode(line.replace(b"-", b"+").replace(b"_", b"/"), validate=True)
     except (binascii.Error, ValueError):

@@ -15,18 +15,18 @@ import attrs
 
 from exchanger.util.strict_json import outline
 
-# Seconds, and part of its life, that a token must have left: it travels to the upstream, whose clock may be ahead.
+# Seconds, and part of its lifetime, that a token must have left: it travels to the upstream, whose clock may be ahead.
 MARGIN_S: Final = 5.0
 MARGIN_PART: Final = 0.1
-# Before that margin begins another one, in which the first hit starts a renewal. The length of each token's own is between half and all of
-# it by chance, so that tokens which were issued together, or are in several replicas, are not renewed together.
+# Before that margin there is another one, in which the first hit starts a renewal. Each token's own length is chosen at random between half
+# and all of it, so that tokens that were issued together, or are in several replicas, are not renewed together.
 RENEWAL_S: Final = 30.0
 RENEWAL_PART: Final = 0.2
 # Parts of a JWT (RFC 7519 section 3, https://www.rfc-editor.org/rfc/rfc7519#section-3).
 _JWT_PARTS: Final = 3
-# Strings and structural characters of its claims, as where signed tokens are verified: more would take longer than 1 ms to read.
+# Strings and structural characters of its claims, as where signed tokens are verified: reading more would take longer than 1 ms.
 _MAX_PARTS: Final = 4096
-# Past the year 9999, which no clock of ours reaches: as good as no end, and still a number that can be calculated with.
+# After the year 9999, which no clock of ours reaches: in practice no end, and still a number that can be calculated with.
 _LATEST: Final = 253_402_300_800.0
 
 
@@ -44,8 +44,8 @@ class Instant:
 class Life:
     """When a token may be served.
 
-    ``length`` is its whole life in seconds, ``born`` and ``end`` are its bounds by the steady clock, ``wall_end`` is the end by the
-    wall clock. It is served before both ``until`` (steady) and ``wall_until``; ``renew_at`` (steady) begins its renewal.
+    ``length`` is its whole lifetime in seconds, ``born`` and ``end`` are its bounds by the steady clock, ``wall_end`` is the end by the
+    wall clock. It is served before both ``until`` (steady) and ``wall_until``; it is renewed from ``renew_at`` (steady) on.
     """
 
     length: float
@@ -57,7 +57,7 @@ class Life:
     renew_at: float
 
     def is_over(self, now: Instant) -> bool:
-        """Whether the token is not to be served any more."""
+        """Whether the token must no longer be served."""
         return now.steady >= self.until or now.wall >= self.wall_until
 
 
@@ -71,14 +71,14 @@ UNREADABLE: Final = UnreadableExpiry()
 
 
 def plan_life(now: Instant, age: float, length: float, subject_end: float, chance: float) -> Life | None:
-    """Return the life of a token, ``None`` if it is not worth keeping.
+    """Return the lifetime of a token, ``None`` if it is not worth keeping.
 
     Args:
-        now: The moment.
-        age: Seconds since it was issued, at the most.
-        length: Seconds from when it was issued that it may be used at the most.
+        now: The current moment.
+        age: Seconds since it was issued, at most.
+        length: Seconds after it was issued for which it may be used, at most.
         subject_end: When its subject expires, in seconds since the epoch; infinite if that is not known.
-        chance: From 0 to 1, for when to renew it.
+        chance: From 0 to 1, decides when it is renewed.
     """
     age = max(age, 0.0)
     born, wall_born = now.steady - age, now.wall - age

@@ -1,4 +1,4 @@
-"""Tokens in memory: a partition for each issuer, bounded by entries, and all of them by bytes; the least recently used go first.
+"""Tokens in memory: one partition per issuer with a limit on entries, and a limit on the bytes of all; the least recently used go first.
 
 Must not know: clocks (times are arguments), keys, stores or tasks.
 """
@@ -12,7 +12,7 @@ import attrs
 from exchanger.exchange.cache.lifetime import Instant, Life
 from exchanger.values.token import ExchangedToken
 
-# Bytes of all tokens together: an eighth of the memory that the chart allows, and some 30,000 tokens of a usual size.
+# Bytes of all tokens together: an eighth of the memory that the chart allows, and about 30,000 tokens of a usual size.
 MAX_BYTES: Final = 64 * 1024 * 1024
 # Bytes that an entry takes in addition to its token's text, measured: the entry, its life, two outcomes, its name, and its place.
 ENTRY_BYTES: Final = 800
@@ -24,7 +24,7 @@ RENEWAL_LOST_S: Final = 60.0
 @final
 @attrs.frozen
 class CachedToken:
-    """A token that was kept. ``renew``: its receiver must renew it, since no one else will for a while."""
+    """A token that was kept. ``renew``: its receiver must renew it, since nobody else will for a while."""
 
     token: ExchangedToken
     renew: bool = False
@@ -33,7 +33,7 @@ class CachedToken:
 @final
 @attrs.define(eq=False)
 class Entry:
-    """A token in a partition. ``renew_at`` moves on when a renewal begins; ``used`` orders entries across partitions."""
+    """A token in a partition. ``renew_at`` is moved when a renewal begins; ``used`` orders entries across partitions."""
 
     kept: CachedToken
     life: Life
@@ -100,7 +100,7 @@ class MemoryStore:
     def get(self, partition: IssuerPartition, digest: bytes, steady: float, wall: float, max_age: float) -> CachedToken | None:
         """Return the token of this name if it may be served, at most ``max_age`` seconds after it was issued.
 
-        The moment comes as two numbers, since this is on the way of each request.
+        The moment is passed as two numbers, since this is called for each request.
         """
         entry = partition.entries.get(digest)
         if entry is None:
@@ -117,7 +117,7 @@ class MemoryStore:
         return CachedToken(entry.kept.token, renew=True)
 
     def put(self, partition: IssuerPartition, digest: bytes, entry: Entry) -> None:
-        """Keep a token under this name, in place of the one before."""
+        """Keep a token under this name, in place of the previous one."""
         if entry.size > self.max_bytes or partition.max_entries < 1:
             return
         self.remove(partition, digest)
@@ -152,7 +152,7 @@ class MemoryStore:
         return [(partition, digest) for partition in self._partitions for digest in partition.entries]
 
     def drop_if_over(self, places: Iterator[tuple[IssuerPartition, bytes]], now: Instant) -> None:
-        """Forget those of the tokens at ``places`` that are not to be served any more."""
+        """Forget those of the tokens at ``places`` that must no longer be served."""
         for partition, digest in places:
             life = self.life_of(partition, digest)
             if life is not None and life.is_over(now):

@@ -12,9 +12,9 @@ from typing import Final, final
 
 import attrs
 
-# Bytes of a line: an error's text is the longest.
+# Bytes of a line: the text of an error is the longest.
 MAX_LINE: Final = 1024
-# Limits of the greeting, in bytes and in parts. Redis sends 200 bytes in 15 parts, and some hundred for each module.
+# Limits of the greeting, in bytes and in parts. Redis sends 200 bytes in 15 parts, and about a hundred bytes more for each module.
 MAX_GREETING: Final = 64 * 1024
 MAX_PARTS: Final = 1024
 
@@ -29,7 +29,7 @@ _FORMS: Final = {
 
 
 class UnexpectedReplyError(Exception):
-    """The store sent something that is no reply to a command in progress. Without a text, which would quote the store."""
+    """The store sent something that is not a reply to a command in progress. It has no text, which would quote the store."""
 
 
 @final
@@ -56,16 +56,16 @@ _REPLIES: Final = {
 
 
 def reply_to(command: bytes, max_bytes: int = 0) -> Reply:
-    """Return what ``command`` has for a reply; ``max_bytes`` bounds the value of GETRANGE. Others than those in use are a ``KeyError``."""
+    """Return the form of the reply to ``command``; ``max_bytes`` bounds the value of GETRANGE. Commands not in use are a ``KeyError``."""
     return Reply(b"$", max_bytes) if command == b"GETRANGE" else _REPLIES[command]
 
 
 @final
 @attrs.define(eq=False)
 class Replies:
-    """Receives bytes and passes whole replies on.
+    """Receives bytes and passes on complete replies.
 
-    The first ``_read`` bytes of ``_held`` belong to a reply of which ``_parts`` parts are missing; ``_room`` more may be announced.
+    The first ``_read`` bytes of ``_held`` belong to a reply of which ``_parts`` parts are missing; ``_room`` more parts may be announced.
     """
 
     _expected: deque[Reply] = attrs.field(factory=deque, init=False)
@@ -88,10 +88,10 @@ class Replies:
         self._held += data
 
     def take(self) -> bytes:
-        """Return the replies that are whole by now; once they are gone, what follows them counts.
+        """Return the replies that are complete. What follows them is only judged when there are none.
 
         Raises:
-            UnexpectedReplyError: the connection is of no more use.
+            UnexpectedReplyError: the connection can no longer be used.
         """
         whole = 0
         try:

@@ -1,7 +1,7 @@
-"""A token as it lies in the shared store: sealed, so that readers of the store learn nothing, and its writers cannot pass off anything.
+"""A token as it is stored in the shared store: sealed, so that readers of the store learn nothing, and writers cannot forge anything.
 
 Layout: a byte for the format, 24 random bytes, and AES-256-GCM's output. Key and nonce are derived from the random bytes for each value, so
-that no key ever seals two and the limits of random nonces do not apply (NIST SP 800-38D section 8.3). The name under which the value lies
+no key ever seals two and the limits of random nonces do not apply (NIST SP 800-38D section 8.3). The name under which the value is stored
 is its associated data: a value that was moved to another name does not open.
 
 Must not know: where values are stored.
@@ -27,7 +27,7 @@ _SALT_BYTES: Final = 24
 _KEY_BYTES: Final = 32
 _NONCE_BYTES: Final = 12
 _TAG_BYTES: Final = 16
-# Length of its life and hard end (seconds, since the epoch); ``expires_in`` and ``expires_at``, 0 for none.
+# Length of its lifetime and latest expiry (seconds, since the epoch); ``expires_in`` and ``expires_at``, 0 for none.
 _HEAD: Final = struct.Struct(">ddQQ")
 _MOST: Final = 2**63
 MAX_SEALED_BYTES: Final = len(_FORMAT) + _SALT_BYTES + _HEAD.size + MAX_TOKEN_CHARS + _TAG_BYTES
@@ -46,7 +46,7 @@ class StoredToken:
 
 
 def seal(key: CacheKey, digest: bytes, token: StoredToken, entropy: Callable[[int], bytes] = SYSTEM.entropy) -> bytes | None:
-    """Return the value to store under ``digest``; ``None`` if the token is too long or its numbers are absurd. Takes some 15 µs."""
+    """Return the value to store under ``digest``; ``None`` if the token is too long or its numbers are absurd. Takes about 15 µs."""
     text = token.access_token.reveal()
     expires_at = token.expires_at or 0
     if len(text) > MAX_TOKEN_CHARS or not text.isascii() or not (0 <= token.expires_in < _MOST and 0 <= expires_at < _MOST):
@@ -58,7 +58,7 @@ def seal(key: CacheKey, digest: bytes, token: StoredToken, entropy: Callable[[in
 
 
 def unseal(key: CacheKey, digest: bytes, value: bytes) -> StoredToken | None:
-    """Return the token, ``None`` if ``value`` was not sealed under this key and name. Total: stores may hold anything."""
+    """Return the token, ``None`` if ``value`` was not sealed under this key and name. Never raises: stores may contain anything."""
     if not value.startswith(_FORMAT) or not len(_FORMAT) + _SALT_BYTES + _HEAD.size + _TAG_BYTES < len(value) <= MAX_SEALED_BYTES:
         return None
     at = len(_FORMAT) + _SALT_BYTES
@@ -67,7 +67,7 @@ def unseal(key: CacheKey, digest: bytes, value: bytes) -> StoredToken | None:
         plain = cipher.decrypt(nonce, value[at:], _FORMAT + digest)
     except InvalidTag:
         return None
-    # From here on it is what one of us wrote.
+    # From here on, it is something that one of our replicas wrote.
     length, wall_end, expires_in, expires_at = _HEAD.unpack_from(plain)
     return StoredToken(Secret(plain[_HEAD.size :].decode("ascii")), length, wall_end, expires_in, expires_at or None)
 

@@ -45,7 +45,7 @@ class SharedSettings:
 def parse_store_url(text: str) -> StoreAddress:
     """Return the address in a URL such as ``rediss://cache.example.com:6379/0``.
 
-    Credentials have no place in it: URLs end up in manifests and in the output of ``kubectl describe``.
+    Credentials are not allowed in it: URLs end up in manifests and in the output of ``kubectl describe``.
 
     Raises:
         ValueError: it cannot be used. The message does not repeat the URL.
@@ -77,10 +77,10 @@ def parse_username(text: str) -> str:
 
 
 def parse_namespace(text: str) -> str:
-    """Return the name of the deployment; it stands at the beginning of each key in the store.
+    """Return the name of the deployment, which is the beginning of each key in the store.
 
     Raises:
-        ValueError: it is longer than 63 characters, or has others than letters, digits, dots, dashes and underscores.
+        ValueError: it is longer than 63 characters, or has characters other than letters, digits, dots, dashes and underscores.
     """
     if not _NAMESPACE.fullmatch(text):
         raise ValueError("must be 1 to 63 letters, digits, dots, dashes and underscores, and begin with a letter or digit")

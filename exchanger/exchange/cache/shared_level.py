@@ -34,12 +34,12 @@ from exchanger.values.secret import Secret
 FIND_S: Final = 0.02
 # Seconds for writes and their batch. Nothing waits for them.
 WRITE_S: Final = 1.0
-# Look-ups at a time; more find nothing. At 0.5 ms each, the usual time of a store, this is more than a process can ask for.
+# Look-ups at a time; further ones find nothing. At 0.5 ms each, the usual time of a store, this is more than a process can request.
 MAX_FINDS: Final = 128
-# Failures that close the connection if they add up. A success makes up for a quarter of one, so a fifth of all look-ups may fail.
+# Failures that close the connection if they add up. A success offsets a quarter of one, so a fifth of all look-ups may fail.
 MOST_FAILURES: Final = 3.0
 SUCCESS: Final = 0.25
-# Seconds between two looks at whether the connection is in step.
+# Seconds between two checks whether the connection is in step.
 CHECK_S: Final = 1.0
 _SLOW: Final = f"did not answer within {1000 * FIND_S:.0f} ms"
 _NOT_TAKEN: Final = StoreFailure(f"did not take a value within {WRITE_S:.0f} s")
@@ -126,9 +126,9 @@ class SharedLevel:
             task_status.started()
 
     async def find(self, digests: tuple[bytes, ...]) -> tuple[StoredToken, float] | EmptyLookup:
-        """Return the token with one of these names, and the seconds that it has left by the store's own reckoning.
+        """Return the token with one of these names, and the seconds that it has left according to the store.
 
-        ``digests`` has one name for each of ``keys``, in order. It takes ``FIND_S`` at most.
+        ``digests`` has one name for each of ``keys``, in order. This takes ``FIND_S`` at most.
         """
         store, keys = self._store, self.keys
         if store is None or len(digests) != len(keys) or self._finding >= MAX_FINDS:
@@ -148,13 +148,13 @@ class SharedLevel:
             self._finding -= 1
 
     def put(self, digests: tuple[bytes, ...], token: StoredToken, end: float) -> None:
-        """Queue a token for storing under the first name until ``end``. Out of use, the level takes none."""
+        """Queue a token for storing under the first name until ``end``. While the level is not used, it accepts none."""
         if self._store is not None and digests:
             self._queue.put(Job(self.keys, digests[:1], token, end))
             self._wake.set()
 
     def remove(self, digests: tuple[bytes, ...]) -> None:
-        """Queue the removal of the token under all of its names. It waits until the store is in use again."""
+        """Queue the removal of the token under all of its names. It waits until the store is used again."""
         if digests:
             self._queue.put(Job(self.keys, digests))
             self._wake.set()
@@ -254,7 +254,7 @@ class SharedLevel:
             self._lose(store)
 
     def _lose(self, store: Connected | None) -> None:
-        """Take the connection out of use at once; its owner closes it."""
+        """Stop using the connection at once; its owner closes it."""
         if store is not None and store is self._store:
             self._store = None
             self._tripped.set()

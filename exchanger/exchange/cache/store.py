@@ -1,10 +1,10 @@
-"""The only door to the store's client: one connection to a Redis or Valkey server, without a pool.
+"""The only user of the store's client: one connection to a Redis or Valkey server, without a pool.
 
 The client's own pool loses a place for each attempt that is cancelled while it connects, and it retries; both are wrong for look-ups that
-give up after milliseconds. A single connection carries any number of commands at a time, and a cancelled one only costs an unused reply.
+give up after milliseconds. A single connection carries any number of commands at a time, and a cancelled one only leaves an unused reply.
 If replies ever got out of step, no value would open under another one's name.
 
-No text of the client or the server leaves this module: it may quote a command, and with it a password.
+No text of the client or the server leaves this module: it may quote a command, and so a password.
 """
 
 import ssl
@@ -101,7 +101,7 @@ class _Connection(BaseConnection):
         return self._transport
 
     def create_request(self, command: bytes, *args: Any, **options: Any) -> Any:
-        """See ``BaseConnection``: each command goes this way, those of the greeting, too."""
+        """See ``BaseConnection``: all commands, including those of the greeting, are sent by this."""
         # GETRANGE has a key, and the positions of the first and of the last byte.
         self._transport.replies.expect(reply_to(command, args[2] + 1 if command == b"GETRANGE" else 0))
         return super().create_request(command, *args, **options)

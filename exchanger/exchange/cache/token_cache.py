@@ -36,7 +36,7 @@ __all__ = ["CachedToken", "TokenCache"]
 MAX_REFUSED: Final = 10_000
 # Status codes with which a token endpoint refuses (RFC 6749 section 5.2); others say that it could not answer.
 REFUSALS: Final = frozenset({400, 401, 403})
-# Seconds between two sweeps, which free expired tokens that are not requested any more; and the tokens between two turns of the loop.
+# Seconds between two sweeps, which free expired tokens that are no longer requested; and the tokens between two turns of the loop.
 SWEEP_S: Final = 30.0
 _SWEPT_AT_ONCE: Final = 1000
 
@@ -50,10 +50,10 @@ class TokenCache:
     """Keeps exchanged tokens. Nothing is kept before ``use_issuers``, nor for an issuer without a cache policy.
 
     Args:
-        rules: What counts as a usable answer; another rule is another answer.
-        proxies: Those of the environment, by which endpoints are reached.
+        rules: What counts as a usable answer; tokens are kept separately for each rule.
+        proxies: Those of the environment, through which endpoints are reached.
         shared: The shared level's settings, ``None`` for memory alone.
-        network: Its clocks measure life; its random numbers spread renewals and attempts.
+        network: Its clocks measure lifetimes; its random numbers spread renewals and attempts.
     """
 
     rules: TokenResponseRules = attrs.field(factory=TokenResponseRules)
@@ -69,7 +69,7 @@ class TokenCache:
     def __attrs_post_init__(self) -> None:
         self._issuers = IssuersInForce(self._memory, self.network.entropy(KEY_BYTES), (self.rules, self.proxies))
         if self.shared is not None:
-            # Here, since the store's client takes 0.4 s and 28 MB, and before the loop runs.
+            # Here, because the store's client takes 0.4 s and 28 MB to import, and before the loop runs.
             from exchanger.exchange.cache.shared_level import SharedLevel
 
             # Where a key is gone, what it wrote no longer counts, and memory may have it from there.
@@ -120,7 +120,7 @@ class TokenCache:
         return kept
 
     def keep(self, request: TokenRequest, token: ExchangedToken) -> None:
-        """Keep the ``token`` of a call for ``request`` that has just succeeded, in memory and, in its own time, in the shared level."""
+        """Keep the ``token`` of a call for ``request`` that has just succeeded, in memory and, later, in the shared level."""
         builder = self._issuers.builder_for(request)
         if builder is None:
             return
@@ -132,7 +132,7 @@ class TokenCache:
         end = subject_end(request.subject_token.reveal())
         if isinstance(end, UnreadableExpiry) or token.expires_in is None or len(token.access_token.reveal()) > MAX_TOKEN_CHARS:
             return
-        # It was issued at some time during the call: at its beginning, to be sure.
+        # It was issued at some time during the call: at its beginning, to be safe.
         age = 0.0 if token.call is None else token.call.duration
         now = self._now()
         life = plan_life(now, age, min(token.expires_in, builder.of.policy.max_ttl), end, self.network.random.random())
@@ -161,7 +161,7 @@ class TokenCache:
         digest = builder.memory.digest(subject)
         known = self._memory.remove(builder.of.partition, digest) or digest in self._refused or digest in self._looked_up
         if self._level is not None and known:
-            # The removal may be late or lost, or a look-up in progress: the shared level is not believed until ``keep``.
+            # The removal may be late or lost, or a look-up in progress: the shared level is not trusted until ``keep``.
             self._refused[digest] = self.network.steady() + builder.of.policy.max_ttl
             self._refused.move_to_end(digest)
             while len(self._refused) > MAX_REFUSED:
@@ -206,7 +206,7 @@ class TokenCache:
     def _take_over(
         self, builder: CacheKeyBuilder, request: TokenRequest, digest: bytes, stored: StoredToken, left: float, better_than: Life | None
     ) -> CachedToken | None:
-        """Put a token of the shared level into memory, unless it was refused here or is not to be served."""
+        """Put a token of the shared level into memory, unless it was refused here or must not be served."""
         now = self._now()
         if self._refused.get(digest, now.steady) > now.steady:
             return None

@@ -1,4 +1,4 @@
-"""The changes that wait to be made in the shared store: bounded, in order, and removals last to go.
+"""The changes that wait to be made in the shared store: bounded, in order, and removals are dropped last.
 
 Must not know: tasks, clocks, or how changes are made.
 """
@@ -11,19 +11,19 @@ import attrs
 from exchanger.exchange.cache.keys import CacheKey
 from exchanger.exchange.cache.sealed_token import StoredToken
 
-# Writes that wait, and their bytes: a second of a busy service. The oldest values go first; they were the first to be used up, too.
+# Writes that wait, and their bytes: a second of a busy service. The oldest tokens are dropped first; they would also expire first.
 MAX_QUEUED: Final = 2000
 MAX_QUEUED_BYTES: Final = 8 * 1024 * 1024
-# Writes sent together. 64 take 1 ms of the loop, sealing included.
+# Writes sent together. 64 take 1 ms of the loop, including sealing.
 BATCH: Final = 64
 
 
 @final
 @attrs.frozen
 class Job:
-    """A change to make. ``digests`` belong to ``keys``, those in force when it was queued; no ``token``: remove.
+    """A change to make. ``digests`` belong to ``keys``, those in force when it was queued; without a ``token`` it is a removal.
 
-    ``end`` is when the token's life ends, by the steady clock.
+    ``end`` is when the token's lifetime ends, by the steady clock.
     """
 
     keys: tuple[CacheKey, ...]
@@ -49,17 +49,17 @@ class WriteQueue:
         return len(self._jobs)
 
     def put(self, job: Job) -> None:
-        """Add a job; without room, the oldest token is dropped."""
+        """Add a job; if there is no room, the oldest token is dropped."""
         self._jobs.append(job)
         self._bytes += job.size
         while len(self._jobs) > MAX_QUEUED or self._bytes > MAX_QUEUED_BYTES:
-            # Removals go last: a token that was refused must not come back.
+            # Removals are dropped last: a token that was refused must not come back.
             at = next((at for at, queued in enumerate(self._jobs) if queued.token is not None), 0)
             self._bytes -= self._jobs[at].size
             del self._jobs[at]
 
     def take(self) -> list[Job]:
-        """Return the oldest jobs, at most ``BATCH``; they leave the queue."""
+        """Remove the oldest jobs from the queue, at most ``BATCH``, and return them."""
         jobs = [self._jobs.popleft() for _ in range(min(BATCH, len(self._jobs)))]
         self._bytes -= sum(job.size for job in jobs)
         return jobs

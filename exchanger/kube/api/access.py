@@ -31,11 +31,11 @@ from exchanger.values.secret import Secret
 
 # Addresses of one host name that are tried; each may take the whole connect timeout.
 MAX_ADDRESSES: Final = 4
-# Seconds between two readings of the configuration. A file costs little, but a credential plugin is a program to run.
+# Seconds between two readings of the configuration. A file costs little, but a credential plugin is a program that must run.
 RENEWAL_PAUSE_S: Final = 1.0
 # Bytes of a file that are compared: more than any token, certificate or bundle of authorities has.
 MAX_FILE_BYTES: Final = 1024 * 1024
-# Seconds that a call waits for another call's renewal; calls have 60 in all.
+# Seconds that a call waits for another call's renewal; calls have 60 in total.
 LOCK_S: Final = 30.0
 
 
@@ -55,8 +55,8 @@ class AbortedError(OSError):
 class ApiCall:
     """One request, from the first socket it dials to the last byte of its answer.
 
-    It holds its own descriptor for the socket in use: shutting that down wakes the thread blocked in the other one. Neither TLS nor urllib3
-    is involved, since neither may be touched while another thread is inside.
+    It has its own descriptor of the socket in use: shutting that down wakes the thread that is blocked in the other one. Neither TLS nor
+    urllib3 is involved, since neither may be touched while another thread is inside.
     """
 
     _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False)
@@ -79,7 +79,7 @@ class ApiCall:
             handle.close()
 
     def use(self, descriptor: int) -> None:
-        """Note that the call uses the socket of ``descriptor`` from now on.
+        """Record that the call uses the socket of ``descriptor`` from now on.
 
         Raises:
             AbortedError: the call must end.
@@ -123,7 +123,7 @@ class ApiCall:
         raise failure
 
 
-# The call that this thread makes: urllib3 has no way to pass it down to a connection.
+# The call that this thread makes: urllib3 has no way to pass it to a connection.
 PRESENT: Final[ContextVar[ApiCall]] = ContextVar("PRESENT")
 
 
@@ -158,7 +158,7 @@ def make_wakeable(pools: PoolManager) -> None:
 
 def close_kept(pools: PoolManager) -> None:
     """Close idle connections. Those in use close when their calls end; later calls open new ones."""
-    # urllib3 leaves this to the last reference to a pool, which a logged traceback may hold for long.
+    # urllib3 only does this when the last reference to a pool is gone, which a logged traceback may keep for long.
     kept = [pool for key in pools.pools.keys() if (pool := pools.pools.get(key)) is not None]  # noqa: SIM118 - not iterable itself
     pools.clear()
     for pool in kept:
@@ -172,7 +172,7 @@ class Access:
 
     ``url`` has no trailing slash. ``authorization`` returns the current header value, ``None`` if a client certificate or nothing replaces
     it. ``identity`` is equal for equal client certificates, ``trust`` for the same server with the same trusted CAs. ``files`` are the
-    files that all of it was read from.
+    files from which all of this was read.
     """
 
     url: str
@@ -191,7 +191,7 @@ class Access:
 @final
 @attrs.define(eq=False)
 class ClusterCredentials:
-    """The present ``Access``. ``load`` reads everything again and raises ``ClusterError``; one thread runs it at a time.
+    """The current ``Access``. ``load`` reads everything again and raises ``ClusterError``; one thread runs it at a time.
 
     ``renewals`` counts the refusals, by the server or of the server, that led to a new ``Access``.
     """
@@ -217,7 +217,7 @@ class ClusterCredentials:
             self._lock.release()
 
     def renew(self, refused: Access, authorization: Secret | None) -> bool:
-        """Return whether there are other credentials than those just refused; read them again if need be."""
+        """Return whether there are credentials other than those just refused; read them again if necessary."""
         if not self._lock.acquire(timeout=LOCK_S):
             return False
         try:
@@ -232,9 +232,9 @@ class ClusterCredentials:
             self._lock.release()
 
     def renew_trust(self, distrusting: Access) -> bool:
-        """Return whether the trusted authorities or the server are others than in ``distrusting``, which has just failed.
+        """Return whether the trusted authorities or the server differ from those in ``distrusting``, which has just failed.
 
-        New credentials alone are no reason to retry: a plugin may return others each time, and the server is no more trusted for it.
+        New credentials alone are no reason to retry: a plugin may return others each time, and they make the server no more trusted.
         """
         if not self._lock.acquire(timeout=LOCK_S):
             return False
@@ -249,7 +249,7 @@ class ClusterCredentials:
             self._lock.release()
 
     def _read_again(self) -> Access | None:
-        """Return the present configuration; ``None`` if it was read a moment ago, or is unusable."""
+        """Return the current configuration; ``None`` if it was read a moment ago, or is unusable."""
         now = self._steady()
         if now < self._renewed_at + RENEWAL_PAUSE_S:
             return None
@@ -257,7 +257,7 @@ class ClusterCredentials:
         try:
             fresh = self._load()
         except ClusterError:
-            return None  # the old one may become valid again, and a file being written is complete a moment later
+            return None  # the old one may become valid again, and a file that is being written is complete a moment later
         # A token file that is empty for a moment looks like a configuration without credentials. The anonymous request would get 403, after
         # which the file would never be read again.
         return None if self._access.is_authenticated and not fresh.is_authenticated else fresh

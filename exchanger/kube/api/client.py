@@ -46,7 +46,7 @@ CONFIGURATION_S: Final = 60.0
 # Idle connections that are kept: more than there are threads for short requests.
 KEPT_CONNECTIONS: Final = 16
 # Seconds without a packet before the first probe, seconds between probes, and how many may go unanswered: a peer that vanished is noticed
-# after 45 seconds. Systems call some of these differently or have none; the watch has its own guard too.
+# after 45 seconds. Some systems have other names for these, or none; the watch has its own guard too.
 KEEPALIVE: Final = (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
 # The form of an Authorization header (RFC 9110 section 11.6.2, without parameters).
 HEADER: Final = re.compile(r"[!-~]+ [!-~]+")
@@ -88,7 +88,7 @@ class ClusterConfigSource:
 
     @property
     def shown(self) -> str:
-        """The kubeconfig files for messages. Somebody may have put the content of a file into KUBECONFIG, tokens included."""
+        """The kubeconfig files for messages. Somebody may have put the content of a file into KUBECONFIG, including tokens."""
         paths = (Path(path).expanduser() for path in self.paths.split(os.pathsep) if path)
         return printable(self.paths) if self.paths == _DEFAULT or all(map(is_path, paths)) else f"({measured(self.paths)})"
 
@@ -155,7 +155,7 @@ def load_access(origin: ClusterConfigSource) -> Access:
 def _trust(configuration: Configuration) -> bytes:
     """Return a value that is equal for configurations with the same server and trusted CAs.
 
-    A file counts by its content, since it is rewritten in place.
+    A file is compared by its content, since it is rewritten in place.
     """
     server = (configuration.host, configuration.proxy, configuration.tls_server_name, configuration.verify_ssl)
     return hashlib.sha256(repr((server, _content(configuration.ssl_ca_cert))).encode()).digest()
@@ -185,7 +185,7 @@ def _load_kubeconfig(configuration: Configuration, origin: ClusterConfigSource) 
         user = _user(KubeConfigMerger(paths).config, origin.context)  # type: ignore[no-untyped-call]
         files = [path for path in paths.split(os.pathsep) if path]
         return bool(user), [*files, *(str(user[name]) for name in ("tokenFile",) if user.get(name))]
-    except Exception as error:  # noqa: BLE001 - the library takes a file's shape for granted, so anything may be raised
+    except Exception as error:  # noqa: BLE001 - the library assumes the shape of a file, so anything may be raised
         raise ClusterError(f"the kubeconfig {origin.shown} cannot be used: {_reason(error)}") from None
 
 
@@ -206,7 +206,7 @@ def _user(content: Any, context: str) -> Mapping[str, Any]:
 def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is None and not _can_write_temporary_files():
         return NO_TEMPORARY_FOLDER
-    # The library's messages quote whole parts of the file, tokens included, in braces.
+    # The library's messages quote whole parts of the file, including tokens, in braces.
     quotable = isinstance(error, ConfigException) and "{" not in str(error)
     return printable(str(error)) if quotable else f"it is not a valid kubeconfig ({type(error).__name__})"
 

@@ -28,19 +28,19 @@ CALL_S: Final = 60.0
 READ_S: Final = CALL_S
 # Seconds without a sign of life after which a server is probed; the part of them, five seconds, for which an answer also serves later
 # callers; and seconds for its answer: together less than a minute. The network may be silent, which TCP's keepalive notices
-# (``client.KEEPALIVE``), or a paused server whose kernel still runs: only an answer shows that it works. A watch without news is silent,
-# too, and healthy: it must not be cut for that.
+# (``client.KEEPALIVE``), or the server may be paused while its kernel still runs: only an answer shows that it works. A watch without news
+# is silent too, and healthy: it must not be cut for that.
 QUIET_S: Final = 30.0
 SHARED: Final = 1 / 6
 PROBE_S: Final = 15.0
 # Seconds without a byte after which a watch is cut although the server answers: something in between may have lost it. An API server sends
-# bookmarks every 60 seconds, and sometimes leaves one out; where none come, this is one more request in that time.
+# bookmarks every 60 seconds, and sometimes omits one; where there are none, this is one more request in that time.
 WATCH_READ_S: Final = 150.0
 # Seconds after the server's own timeout of a watch when this side ends it: the server ends it to the second, but a connection may be slow.
 WATCH_MARGIN_S: Final = 30.0
 # Threads for short requests: a reflector makes one at a time, and there are two of them, or one for each named namespace.
 MAX_CALLS: Final = 8
-# Threads for signs of life: one asks at a time, and the one before it may still be on its way out. They are apart from other requests,
+# Threads for signs of life: one asks at a time, and the previous one may not have ended yet. They are separate from other requests,
 # since a server that is slow with eight lists is not silent.
 MAX_PROBES: Final = 2
 # Threads for watches, one each, some 100 kB of memory while they wait; with more Namespaces, follow the whole cluster with two watches.
@@ -104,7 +104,7 @@ class ApiConnection:
     ) -> dict[str, object] | ApiFailure:
         """Make a request that changes something, and return the JSON object of its answer.
 
-        A PATCH needs a ``content_type`` such as ``application/merge-patch+json``. The request is repeated only if the server refused its
+        A PATCH needs a ``content_type`` such as ``application/merge-patch+json``. The request is only repeated if the server refused its
         credentials and there are others. After a failure without a status, the server may have made the change.
         """
         request = ApiRequest(method, path, body=None if body is None else orjson.dumps(body), content_type=content_type)
@@ -133,11 +133,11 @@ class ApiConnection:
     ) -> ApiFailure | None:
         """Make ``request``, a watch that the server ends after ``seconds``, and follow it until ``take`` returns ``False``.
 
-        ``read`` makes a batch of some lines, in the thread, and must not raise; the next lines are read once ``take`` is done with it. The
-        first batch has no lines: the server has accepted the request.
+        ``read`` turns some lines into a batch, in the thread, and must not raise; the next lines are read once ``take`` is done with it.
+        The first batch has no lines: the server has accepted the request.
 
         Returns:
-            Why there are no more lines; ``None`` if the server ended them in good order, or ``take`` wanted no more.
+            Why there are no more lines; ``None`` if the server ended them normally, or ``take`` wanted no more.
         """
         self.requests += 1
         pump = _WatchPump(read, take)
@@ -171,7 +171,7 @@ class ApiConnection:
             now = trio.current_time()
             if now >= end:
                 return ApiFailure(FailureKind.TIMEOUT, message="the server did not end the watch when it should have")
-            # A sign of life that another watch asked for counts for this one too, so that all of them ask once.
+            # A sign of life that another watch requested also counts for this one, so that they all send one request together.
             quiet_since = now if pump.busy else max(quiet_since, pump.heard_at, self._alive_at)
             if now < quiet_since + self.bounds.quiet:
                 continue

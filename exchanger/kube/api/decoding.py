@@ -26,7 +26,7 @@ Decode = Callable[[Mapping[str, object]], T | None]
 INITIAL_EVENTS_END: Final = "k8s.io/initial-events-end"
 # Characters of a server's message that are kept; the longest that names a missing right is about as long.
 MAX_MESSAGE_CHARS: Final = 200
-# Seconds: a longer Retry-After is cut to this; client-go's own back-off ends at 30.
+# Seconds: a longer Retry-After is reduced to this; client-go's own back-off ends at 30.
 MAX_RETRY_AFTER_S: Final = 300.0
 # API servers send seconds (https://kubernetes.io/docs/concepts/cluster-administration/flow-control/); a date is ignored.
 RETRY_AFTER: Final = re.compile(r"[0-9]{1,9}")
@@ -157,7 +157,7 @@ def _identity(found: Mapping[str, object], within: str) -> tuple[Key, str] | Non
 def read_page(found: Mapping[str, object], kind: Kind[T], namespace: str = "") -> Page[T] | ApiFailure:
     """Read a page of a list of ``kind`` in ``namespace`` ("" is all).
 
-    One unreadable object spoils it, since its content is unknown.
+    One unreadable object makes it unusable, since that object's content is unknown.
     """
     if not kind.is_list(found):
         return _malformed(f"an answer that is not a {kind.name}List of {kind.api_version}")
@@ -198,7 +198,7 @@ def read_event(line: bytes, kind: Kind[T], namespace: str = "") -> WatchEvent[T]
         case "BOOKMARK":
             return _bookmark(body)
         case _:
-            # Like client-go: it may have been a change, so the watch is no longer trustworthy.
+            # As in client-go: it may have been a change, so the watch is no longer trustworthy.
             return _malformed("an event of an unknown type")
 
 
@@ -251,7 +251,7 @@ def decode_namespace(found: Mapping[str, object]) -> Namespace | None:
 
 
 def decode_config_map(found: Mapping[str, object]) -> ConfigMap | None:
-    """Read a ConfigMap; ``None`` if ``found`` is not one. Nothing is kept but the document and what names it."""
+    """Read a ConfigMap; ``None`` if ``found`` is not one. Only the document and what names it is kept."""
     metadata = found.get("metadata")
     labels = _labels(metadata)
     if not isinstance(metadata, dict) or labels is None:

@@ -22,7 +22,7 @@ from exchanger.policy.selection import ConfigMap, Namespace
 
 T = TypeVar("T")
 
-# Batches of events between the watch's thread and its follower; each has what one read brought, 64 KiB or one long event.
+# Batches of events between the watch's thread and its follower; each has the events of one read, 64 KiB or one long event.
 WAITING_BATCHES: Final = 4
 # Divides the size of a page that was too large: from 500 objects to one in five steps.
 SHRINK: Final = 4
@@ -91,7 +91,7 @@ class Resource(Generic[T]):
         """Watch from ``resource_version`` on, for ``timeout`` seconds by the server's clock.
 
         A server that is silent for long is asked for a sign of life; if it gives none, the last event is a TIMEOUT. Nothing is lost then,
-        and a new watch continues from the last version. An exception of the block leaves it in a group, as of a nursery.
+        and a new watch continues from the last version. An exception of the block is raised in a group, as by a nursery.
         """
         query = self._query(
             watch="true",

@@ -27,7 +27,7 @@ PIECE_BYTES: Final = 64 * 1024
 # Bytes of an answer, and of a watch's line. An object has at most 1.5 MiB in etcd (https://etcd.io/docs/v3.5/dev-guide/limit/), and JSON
 # writes some characters (``<``, control characters) as six.
 MAX_BODY_BYTES: Final = 16 * 1024 * 1024
-# Bytes that are read of an error answer; a Status has some hundred.
+# Bytes that are read of an error answer; a Status has a few hundred.
 MAX_FAILURE_BYTES: Final = 64 * 1024
 # Exceptions inside exceptions that are examined; urllib3 wraps three deep.
 MAX_CHAIN: Final = 16
@@ -154,7 +154,7 @@ def _open(credentials: ClusterCredentials, request: ApiRequest, timeouts: Timeou
     if not isinstance(response, ApiFailure):
         return response
     if response.kind in {FailureKind.UNREACHABLE, FailureKind.TIMEOUT}:
-        close_kept(access.pools)  # the idle connections have most likely met the same fate
+        close_kept(access.pools)  # the idle connections have most likely failed in the same way
     return _without(authorization, response)
 
 
@@ -265,7 +265,7 @@ def _system(fault: Any) -> ApiFailure:
     return _unreachable(printable(fault.strerror).lower() if isinstance(fault.strerror, str) else "the connection broke")
 
 
-# Looked for in this order, anywhere in the chain: the most telling first.
+# Looked for in this order, anywhere in the chain: the most informative first.
 _MEANINGS: Final[tuple[tuple[tuple[type[BaseException], ...], Callable[[Any], ApiFailure]], ...]] = (
     ((ssl.SSLCertVerificationError,), _certificate),
     ((TimeoutError, urllib3.exceptions.TimeoutError), lambda _: ApiFailure(FailureKind.TIMEOUT, message="no answer in time")),

@@ -85,7 +85,7 @@ class Http2Client:
     _open: int = attrs.field(default=0, init=False)  # streams that the peer counts
     _last_stream: int = attrs.field(default=-1, init=False)
     _last_sent: int = attrs.field(default=-1, init=False)
-    _last_heard: int = attrs.field(default=-1, init=False)  # the last request that was sent before the peer was last heard of
+    _last_heard: int = attrs.field(default=-1, init=False)  # the last request that was sent before the peer was last heard from
     _last_words: bytes = attrs.field(default=b"", init=False, repr=False)
     _held: int = attrs.field(default=0, init=False)
     _spare_frames: int = attrs.field(default=limits.SPARE_FRAMES, init=False)
@@ -137,7 +137,7 @@ class Http2Client:
         return stream_id
 
     def cancel(self, stream_id: int) -> None:
-        """Give up a request; nothing more is reported of it. A request that has ended is left alone."""
+        """Give up a request; nothing more is reported about it. A request that has ended is left alone."""
         if self._events:  # not taken yet
             self._events = [event for event in self._events if event.stream_id != stream_id]
         if stream_id in self._streams:
@@ -240,7 +240,7 @@ class Http2Client:
         if stream_id not in self._streams:
             self._spare_frames -= 1
             return False
-        response = PartialResponse(int(headers[0][1]))  # the codec sees to it that the status comes first and has three digits
+        response = PartialResponse(int(headers[0][1]))  # the codec ensures that the status comes first and has three digits
         for name, value in headers:
             if name in KEPT:
                 response.keep(name, value)
@@ -309,7 +309,7 @@ class Http2Client:
         if self._interim:
             self._interim.pop(stream_id, None)
         self._events.append(ResponseEnded(stream_id, response.answer(body)))
-        # RFC 9113 section 8.1: the answer counts, even if the peer has not read the whole request.
+        # RFC 9113 section 8.1: the answer is valid even if the peer has not read the whole request.
         if not ended or self._http.queued_body_size(stream_id):
             self._reset(stream_id)
 

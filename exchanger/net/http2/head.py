@@ -23,8 +23,8 @@ _NOT_FORWARDED: Final = frozenset(
     {b"connection", b"content-length", b"host", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade"}
 )
 
-# Written out in each request. Credentials must not lie in a table whose hits can be measured, neither here nor at proxies on the way; trace
-# headers differ from request to request and would push everything else out of that table.
+# Sent in full in each request. Credentials must not be in a table whose hits can be measured, neither here nor at proxies on the way; trace
+# headers differ from request to request and would displace everything else from that table.
 _NEVER_INDEXED: Final = frozenset({b"authorization", b"cookie", b"proxy-authorization", b"traceparent", b"tracestate", b"baggage"})
 
 
@@ -39,7 +39,7 @@ class Method(enum.Enum):
 @final
 @attrs.frozen
 class RequestHead:
-    """The fields that all requests to one endpoint with the same credentials begin with. Hidden, since they carry a secret."""
+    """The fields with which all requests to one endpoint with the same credentials begin. Hidden, since they contain a secret."""
 
     fields: tuple[Field, ...] = attrs.field(repr=False)
     method: Method = Method.POST

@@ -47,7 +47,7 @@ class CertificatesError(ExchangerError):
 @final
 @attrs.frozen(eq=False)
 class ServerIdentity:
-    """What this server shows to its clients and demands of them, from one ``version`` of the files. ``context`` is complete."""
+    """What this server shows to its clients and requires of them, from one ``version`` of the files. ``context`` is complete."""
 
     version: bytes
     context: ssl.SSLContext
@@ -82,8 +82,8 @@ def load(
 ) -> ServerIdentity | UnusableCertificates | Known:
     """Read the files and load them at ``wall`` (seconds since the epoch), unless their version is one of the ``known``.
 
-    An expired certificate is loaded like any other: judging it is up to the client, by the client's clock, and two instances with the same
-    files should not show different certificates because one was started later.
+    An expired certificate is loaded like any other: the client judges it, by the client's clock, and two instances with the same files
+    should not show different certificates because one was started later.
     """
     files = _read(settings)
     version = _version(files)
@@ -157,7 +157,7 @@ def _info(path: Path, content: bytes, now: float) -> CertificateInfo:
 
 
 def _context(settings: TlsSettings) -> ssl.SSLContext:
-    """Return a new context. A new one does not resume sessions of the one before."""
+    """Return a new context. A new one does not resume sessions of the previous one."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)  # not create_default_context, which writes keys where SSLKEYLOGFILE says
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(_CIPHERS)
@@ -178,8 +178,8 @@ def _demand_client_certificates(context: ssl.SSLContext, path: Path, content: by
         context.load_verify_locations(cadata="\n".join(_certificates(path, content)))
     except ssl.SSLError as error:
         raise CertificatesError(f"a certificate in {path} is broken ({error.reason or 'PEM'})") from None
-    context.verify_mode = ssl.CERT_REQUIRED  # as a server: a certificate whose extended key usage leaves out clients is refused
+    context.verify_mode = ssl.CERT_REQUIRED  # as a server: a certificate whose extended key usage excludes clients is refused
     context.verify_flags |= (
         ssl.VERIFY_X509_STRICT  # RFC 5280 to the letter
-        | ssl.VERIFY_X509_PARTIAL_CHAIN  # everything in the file is trusted, so an intermediate CA can stand alone
+        | ssl.VERIFY_X509_PARTIAL_CHAIN  # everything in the file is trusted, so an intermediate CA can be alone in it
     )

@@ -19,8 +19,8 @@ from exchanger.net.tls.layer import TlsLayer
 def client_tls_context(ca_pem: str | None = None, *, ca_file: Path | None = None) -> ssl.SSLContext:
     """Return a context for a client that trusts the authorities in ``ca_pem`` or ``ca_file``: by default those of the system.
 
-    The latter are its trust store, or SSL_CERT_FILE and SSL_CERT_DIR. Reads files, as OpenSSL does. Certificate and name are verified, and
-    TLS 1.2 is the least (RFC 9325 section 3.1.1).
+    These are its trust store, or SSL_CERT_FILE and SSL_CERT_DIR. Reads files, as OpenSSL does. Certificate and name are verified, and
+    TLS 1.2 is the lowest version (RFC 9325 section 3.1.1).
 
     Raises:
         ssl.SSLError: there is no certificate in ``ca_pem`` or ``ca_file``, or a broken one.
@@ -30,7 +30,7 @@ def client_tls_context(ca_pem: str | None = None, *, ca_file: Path | None = None
     cadata = None if ca_pem is None else ca_pem.encode("ascii", "replace").decode("ascii") or "\n"
     context = ssl.create_default_context(cafile=ca_file, cadata=cadata)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # SSLKEYLOGFILE in the environment would write down the keys to every token and password that passes.
+    # With SSLKEYLOGFILE in the environment, the keys to all tokens and passwords that are sent would be written to a file.
     # (The stub does not know that it can be unset.)
     context.keylog_filename = None  # type: ignore[assignment]
     return context
@@ -77,7 +77,7 @@ class ClientTlsTransport:
         """Return the transport over a socket; without layers a plain one.
 
         Raises:
-            OSError: the socket broke already.
+            OSError: the socket is already broken.
         """
         below = SocketTransport(connected)
         return cls(below, layers) if layers else below
@@ -88,11 +88,11 @@ class ClientTlsTransport:
 
     @property
     def is_whole(self) -> bool:
-        """Whether nothing is half received, whose meaning is unknown until the other half arrives."""
+        """Whether no half message was received, whose meaning would be unknown until the rest arrives."""
         return all(layer.is_whole for layer in self._layers)
 
     def receive(self, limit: int) -> bytes:
-        """Read once, and decrypt everything. Messages of TLS itself (RFC 8446 section 4.6) are no data.
+        """Read once, and decrypt everything. Messages of TLS itself (RFC 8446 section 4.6) are not data.
 
         Raises:
             BlockingIOError: see ``Transport``

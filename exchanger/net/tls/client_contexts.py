@@ -27,14 +27,14 @@ from exchanger.values.issuer import ClientCertificate
 # that trusts the system's CAs takes 1 MB. Connections keep theirs.
 MAX_OWN_CONTEXTS: Final = 32
 
-# Holds bytes in a file that has the given name for a moment.
+# Puts bytes into a file that has the given name for a moment.
 Holder = Callable[[bytes], AbstractContextManager[str]]
 
 
 @final
 @attrs.frozen
 class NoTlsContext:
-    """There is no context; ``why`` is in words for operators, and of our own or OpenSSL's making."""
+    """There is no context; ``why`` is in words for operators, and written by us or OpenSSL."""
 
     why: str
 
@@ -67,7 +67,7 @@ class TlsContexts:
         if found is None:
             try:
                 found = self._make_own(ca_pem, certificate, protocols)
-            except OSError as error:  # which may pass, so the next attempt tries again
+            except OSError as error:  # this may be temporary, so the next attempt tries again
                 return NoTlsContext(f"the client certificate cannot be loaded: {os.strerror(error.errno or errno.EIO)}")
         self._own[key] = found  # the one used last is last
         if len(self._own) > MAX_OWN_CONTEXTS:
@@ -75,7 +75,7 @@ class TlsContexts:
         return found
 
     def use(self, in_force: Container[object]) -> None:
-        """Forget the contexts with certificates that are not ``in_force`` any more."""
+        """Forget the contexts with certificates that are no longer ``in_force``."""
         self._own = {key: found for key, found in self._own.items() if key[1] is None or key[1] in in_force}
 
     def _make_own(
@@ -109,7 +109,7 @@ def _offer(context: ssl.SSLContext, protocols: tuple[str, ...]) -> ssl.SSLContex
 
 @contextmanager
 def memory_file(data: bytes) -> Iterator[str]:
-    """Hold ``data`` in a file in memory that has no name but that of its descriptor. Linux has such files.
+    """Put ``data`` into a file in memory that has no name but that of its descriptor. Linux has such files.
 
     Raises:
         OSError: the system has none
@@ -125,7 +125,7 @@ def memory_file(data: bytes) -> Iterator[str]:
 
 @contextmanager
 def private_file(data: bytes) -> Iterator[str]:
-    """Hold ``data`` in a file that only this user can read, in a separate folder.
+    """Put ``data`` into a file that only this user can read, in a separate folder.
 
     Raises:
         OSError: there is no room for it, or no folder for temporary files
@@ -145,7 +145,7 @@ def load_certificate(
     Raises:
         OSError: none of them works
     """
-    # PEM is ASCII, and an error of encoding would carry the text.
+    # PEM is ASCII, and an encoding error would contain the text.
     chain, key = certificate.chain.encode("ascii", "replace"), certificate.key.reveal().encode("ascii", "replace")
     problem = OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
     for hold in holders:

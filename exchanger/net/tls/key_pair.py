@@ -6,7 +6,7 @@ from typing import Final, Never, final
 
 from exchanger.util.shown import shown_file
 
-# What OpenSSL says, depending on its version, of a key that is not the certificate's; the last for a key of another kind.
+# OpenSSL's messages, depending on its version, for a key that does not belong to the certificate; the last for a key of another kind.
 _MISMATCHES: Final = frozenset({"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"})
 
 # The same where it finds no PEM, or none that it can decode.

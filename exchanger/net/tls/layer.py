@@ -54,9 +54,9 @@ class TlsLayer:
         return self.tls.selected_alpn_protocol()
 
     def handshake(self, data: bytes) -> bool:
-        """Take ``data`` from the peer (empty at a client's beginning); return whether the handshake is done.
+        """Add ``data`` from the peer (empty at a client's beginning); return whether the handshake is done.
 
-        ``to_send`` has this side's messages, also the alert of a handshake that failed.
+        ``to_send`` has this side's messages, including the alert of a handshake that failed.
 
         Raises:
             ssl.SSLError: it failed.
@@ -73,7 +73,7 @@ class TlsLayer:
         return self._outgoing.read() if self._outgoing.pending else b""
 
     def encrypt(self, data: bytes | memoryview) -> bytes:
-        """Return the records of ``data``, behind what else there is to send."""
+        """Return the records of ``data``, after anything else that is to be sent."""
         self.tls.write(data)
         return self._outgoing.read()
 
@@ -88,7 +88,7 @@ class TlsLayer:
         try:
             while part := tls.read(RECORD_BYTES):
                 parts.append(part)
-                if not incoming.pending:  # nor in OpenSSL: a read takes a whole record. Spares the exception after nearly each of them.
+                if not incoming.pending:  # nor in OpenSSL: a read takes a whole record. Avoids the exception after nearly each of them.
                     break
             else:
                 ended = True

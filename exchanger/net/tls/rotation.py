@@ -25,7 +25,7 @@ _STUCK: Final = UnusableCertificates(b"stuck", f"the files {HANGS}")
 @final
 @attrs.frozen
 class RotationStatistics:
-    """Looks at the files, versions that came into force (the first one included) or were rejected, and when the certificate ends.
+    """Counts looks at the files, versions that came into force (the first one included) or were rejected; and when the certificate ends.
 
     ``expiry`` is ``not_after`` in seconds since 1970; without a certificate it is ``None``, and ``not_after`` empty.
     """
@@ -89,7 +89,7 @@ class Rotation:
         """Take the result of reading the files, ``found`` at ``now`` (seconds).
 
         Raises:
-            CertificatesError: there is nothing in force, and will not be
+            CertificatesError: there is nothing in force, and there will not be
         """
         self._looks += 1
         if isinstance(found, UnusableCertificates):

@@ -1,7 +1,7 @@
-"""TLS of the gRPC server: a layer above the plain socket, with bounds on handshakes and on bytes encrypted ahead.
+"""TLS of the gRPC server: a layer above the plain socket, with limits on handshakes and on bytes encrypted ahead.
 
-Bytes that the session sends before the handshake is done are kept until then. They are no more than an HTTP/2 preface: before the handshake
-nothing is received that could be answered.
+Bytes that the session sends before the handshake is done are kept until then. They are no more than an HTTP/2 preface: before the
+handshake, nothing is received that could be answered.
 
 Sources: RFC 8446 (https://www.rfc-editor.org/rfc/rfc8446) and RFC 9113 sections 3.2 and 9.2
 (https://www.rfc-editor.org/rfc/rfc9113#section-9.2).
@@ -21,8 +21,8 @@ from exchanger.net.tcp import RECEIVE_BYTES, SocketTransport, StreamEndedError
 from exchanger.net.tls.layer import RECORD_BYTES, TlsLayer
 from exchanger.net.why import why_no_handshake
 
-# Bytes encrypted ahead of the socket: as many as the kernel keeps unsent, so it never runs dry. The rest of a large answer stays in clear:
-# it is not held twice, and costs nothing if the peer leaves.
+# Bytes encrypted ahead of the socket: as many as the kernel keeps unsent, so that it always has some. The rest of a large answer stays
+# unencrypted: it is not kept twice, and costs nothing if the peer leaves.
 _ENCRYPT_BYTES: Final = 256 * 1024
 
 # Units of work of one handshake step: half a millisecond by the reactor's measure.
@@ -40,7 +40,7 @@ _ODD_BEGINNINGS: Final = (
 
 @enum.unique
 class TlsPhase(enum.Enum):
-    """``HANDSHAKE``, then ``SECURED``, and ``OVER`` when this side has sent its last word."""
+    """``HANDSHAKE``, then ``SECURED``, and ``OVER`` when this side has sent its last byte."""
 
     HANDSHAKE = "handshake"
     SECURED = "secured"
@@ -88,7 +88,7 @@ class ServerTlsTransport:
         return self._below.fileno()
 
     def receive(self, limit: int = RECEIVE_BYTES) -> bytes:
-        """Read once, and decrypt everything: the selector does not announce bytes that OpenSSL holds already."""
+        """Read once, and decrypt everything: the selector does not announce bytes that OpenSSL already has."""
         if self.phase is TlsPhase.HANDSHAKE:
             return self._receive_in_handshake()
         if self._closed_by_peer:
@@ -127,8 +127,8 @@ class ServerTlsTransport:
     def finish(self) -> None:
         """Send close_notify (RFC 8446 section 6.1), and shut down the sending side.
 
-        Called when nothing is left to flush. If the socket is too full even for that, the end of the stream must do: the last words of
-        HTTP/2 come before it.
+        Called when nothing is left to flush. If the socket is too full even for that, the end of the stream must suffice: the last
+        messages of HTTP/2 come before it.
         """
         if self.phase is TlsPhase.SECURED:
             self._close_notify()
@@ -215,7 +215,7 @@ class ServerTlsTransport:
             self.unsent = not self._below.send(words)
         if clear:
             if self._closed_by_peer:
-                # Data before its close_notify counts; then the end must be announced, even if the peer leaves its socket open.
+                # Data before its close_notify is valid; then the end must be announced, even if the peer leaves its socket open.
                 self._socket.shutdown(socket.SHUT_RD)
         elif not self._closed_by_peer:
             raise BlockingIOError
@@ -234,6 +234,6 @@ class ServerTlsTransport:
 
 
 def peer_name(address: tuple[str, int, *tuple[int, ...]]) -> str:
-    """Return how a log names a socket's ``address`` of IPv4 or IPv6."""
+    """Return the ``address`` of an IPv4 or IPv6 socket as it is written in logs."""
     host, port = address[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,4 +1,4 @@
-"""The TLS listener's settings, and the log of failed handshakes, whose rate is bounded."""
+"""The TLS listener's settings, and the rate-limited log of failed handshakes."""
 
 from pathlib import Path
 from typing import Final, final
@@ -53,7 +53,7 @@ class HandshakeLog:
     _unreported: int = attrs.field(default=0, init=False)
 
     async def run(self) -> None:
-        """Report how many were left out, minute by minute, until cancelled."""
+        """Report how many lines were left out, each minute, until cancelled."""
         while True:
             await trio.sleep(_WINDOW)
             if self._unreported:

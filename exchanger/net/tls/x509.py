@@ -1,6 +1,6 @@
-"""The content of a certificate, for the log: names, validity, serial number and fingerprint. The door to ``cryptography``.
+"""The content of a certificate, for the log: names, validity, serial number and fingerprint. By ``cryptography``.
 
-OpenSSL judges certificates. This only reads what people compare, which Python's ``ssl`` offers for verified peers alone.
+OpenSSL judges certificates. This only reads what people compare, which Python's ``ssl`` offers only for verified peers.
 Source: RFC 5280 section 4 (https://www.rfc-editor.org/rfc/rfc5280#section-4).
 """
 
@@ -37,7 +37,7 @@ class CertificateInfo:
     """A certificate, ready for a log.
 
     ``names`` are those of the subjectAltName extension, as ``DNS:…``, ``IP:…``, ``URI:…`` or ``email:…``. ``serial`` and ``fingerprint``
-    (SHA-256 of the encoding) are hexadecimal; times are ISO 8601 in UTC. ``validity`` is as of the moment it was read.
+    (SHA-256 of the encoding) are hexadecimal; times are ISO 8601 in UTC. ``validity`` is as of the moment when it was read.
     """
 
     subject: str

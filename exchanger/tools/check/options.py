@@ -1,4 +1,4 @@
-"""The command line of ``exchanger check``. Imported at every start, so it imports nothing that takes time."""
+"""The command line of ``exchanger check``. Imported at every start, so it only imports what takes no time."""
 
 import argparse
 import enum

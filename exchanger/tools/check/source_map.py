@@ -58,7 +58,7 @@ class FileText:
         return self.text[self.starts[number - 1] : end].rstrip("\r\n\x85\u2028\u2029")
 
     def offset(self, line: int, column: int) -> int:
-        """Return the position of a place, the end of the text for what lies after it."""
+        """Return the position of a place, the end of the text for one after it."""
         if line > len(self.starts):
             return len(self.text)
         return min(self.starts[max(line, 1) - 1] + max(column, 1) - 1, len(self.text))
@@ -102,7 +102,7 @@ class DocumentPlaces:
 
     @property
     def content(self) -> int:
-        """The position of the value behind its anchor and tag: of its first character, its quotation mark, or its ``|``."""
+        """The position of the value after its anchor and tag: of its first character, its quotation mark, or its ``|``."""
         found = _PROPERTIES.match(self.file.text, self.file.offset(self.node.line, self.node.column))
         return found.end() if found is not None else 0
 
@@ -136,7 +136,7 @@ def _walk(text: str, at: int, value: str) -> Iterator[int]:
 
 
 def _unit(text: str, at: int, style: str) -> tuple[str, int]:
-    """Return the character that stands at ``at`` in a scalar of this style, and how many it takes to write it."""
+    """Return the character at ``at`` in a scalar of this style, and the length of its written form."""
     if style == "'" and text.startswith("''", at):
         return "'", 2
     escape = _ESCAPE.match(text, at) if style == '"' else None

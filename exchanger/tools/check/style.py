@@ -1,4 +1,4 @@
-"""What decides nothing and is worth a word: methods in lower case, a missing slash, texts that look like patterns or lists. Pure."""
+"""What changes no decision and is worth a notice: methods in lower case, a missing slash, texts that look like patterns or lists. Pure."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -57,7 +57,7 @@ def _literal(match: Node | None, exchange: Node | None, index: int) -> Iterator[
 
 
 def _plain_texts(match: Node | None, exchange: Node | None) -> Iterator[tuple[str, str, Node]]:
-    """Yield the fields whose texts mean no more than they say, and the characters that look as if they did."""
+    """Yield the fields whose texts are literal, and the characters that look as if they were not."""
     headers, scope = field(match, "headers"), field(exchange, "scope")
     for header in headers.items if isinstance(headers, Sequence) else ():
         if (value := field(header, "value")) is not None:

@@ -25,7 +25,7 @@ CONTEXT: Final = 3
 MAX_LINE: Final = 4_096
 # Passes over a file: a field in a field in a field may be misspelt.
 MAX_ROUNDS: Final = 4
-# Mends of one file that are tried one by one if not all of them together are right.
+# Changes of one file that are tried one by one if not all of them together are right.
 MAX_TRIES: Final = 32
 
 
@@ -41,7 +41,7 @@ class Edit:
 
 
 def suggest(checked: Checked, rules: Rules) -> str:
-    """Return the diff for all files, "" if there is nothing that has one right answer."""
+    """Return the diff for all files, "" if no mistake has exactly one right correction."""
     after = ((file, mended(file, checked, rules)) for file in checked.files)
     return "".join(_diff(file, text) for file, text in after if text != file.text.text)
 
@@ -75,7 +75,7 @@ def _edits(file: ManifestFile, checked: Checked) -> tuple[Edit, ...]:
 
 
 def _apart(edits: Iterable[Edit]) -> Iterator[Edit]:
-    """Leave out what overlaps with an edit before it: an alias is in several places, and is fixed once."""
+    """Leave out edits that overlap with an earlier one: an alias is in several places, and is fixed once."""
     end = -1
     for edit in edits:
         if edit.start >= end:

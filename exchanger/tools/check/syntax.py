@@ -14,7 +14,7 @@ from exchanger.util.text import MAX_QUOTED
 # A wildcard host without quotation marks: YAML takes the star for an alias.
 _STAR: Final = re.compile(r"(?:(?<=[\s,\[{])|^)\*\.[A-Za-z0-9_.*-]+")
 _TEMPLATE: Final = re.compile(r"\{\{")
-# Signs that no plain text begins with, which precede the searched text.
+# Signs with which no plain text begins, and which precede the searched text.
 _RESERVED: Final = re.compile(r"(?<=[\s,\[{])[@`%][^\s,\]}]*")
 # Characters of a line that are looked at.
 _MAX_LINE: Final = 4_096
