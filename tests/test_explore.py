@@ -9,6 +9,7 @@ from typing import Final
 
 import pytest
 
+from tests.examples import FULL, USUAL
 from tests.explore import EXPLORE
 
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -50,10 +51,10 @@ def tried(**variables: str) -> list[str]:
 def test_every_run_tries_the_same_examples_unless_others_are_asked_for() -> None:
     here = tried()
     assert tried(CI="true") == here
-    assert len(here) == 100
+    assert len(here) == FULL
     others = tried(**{EXPLORE: "3"})
-    assert len(others) == 300
-    assert others[:100] != here
+    assert len(others) == 3 * USUAL
+    assert others[:FULL] != here
 
 
 @pytest.fixture

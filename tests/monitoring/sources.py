@@ -32,7 +32,7 @@ class Query:
 @cache
 def values() -> Json:
     """Return the chart's default values."""
-    loaded: Json = yaml.safe_load((CHART / "values.yaml").read_text())
+    loaded: Json = yaml.load((CHART / "values.yaml").read_text(), yaml.CSafeLoader)
     return loaded
 
 
@@ -51,7 +51,7 @@ def placeholders() -> dict[str, str]:
 def groups() -> list[Json]:
     """Return the rules, in a form of their own that callers may change."""
     text = re.sub(r"\$\{(\w+)\}", lambda found: placeholders()[found.group(1)], RULES.read_text())
-    loaded: list[Json] = yaml.safe_load(text)["groups"]
+    loaded: list[Json] = yaml.load(text, yaml.CSafeLoader)["groups"]
     return loaded
 
 

@@ -160,7 +160,7 @@ def exact(part: Part) -> str:
     return part.truth.decode("utf-8", "surrogateescape")
 
 
-@settings(max_examples=examples(500))
+@settings(max_examples=examples(300))
 @given(parts(), st.data(), st.lists(documents(max_regions=0), min_size=1, max_size=3))
 def test_bytes_decide_or_nothing_does(truth: tuple[Part, Part, Part], data: st.DataObject, policy: list[PolicyDocument]) -> None:
     question = data.draw(questions(truth))

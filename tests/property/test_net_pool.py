@@ -333,7 +333,7 @@ def assert_lawful(world: World) -> None:
     assert world.bounds.broken == []
 
 
-@settings(max_examples=examples(300))
+@settings(max_examples=examples(150))
 @given(st.lists(behaviours, min_size=1, max_size=8), steps)
 def test_nobody_gets_the_answer_to_anothers_request(plan: list[Behaviour], planned: list[Step]) -> None:
     world = carried_out(plan, planned)

@@ -176,7 +176,7 @@ def beside(crowd: dict[str, str], good: dict[str, str], limits: NamespaceLimits,
     return bounded.changed(dict(policy(GENEROUS, grants, good=good).documents.items()), grants)
 
 
-@settings(max_examples=examples(300), deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(CROWDS, CROWDS, LIMITS, GRANTS, REQUESTS)
 def test_limits_close_and_never_open(
     crowd: dict[str, str], good: dict[str, str], limits: NamespaceLimits, grants: Grants, request: tuple[str, str, str]
