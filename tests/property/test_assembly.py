@@ -393,7 +393,7 @@ async def live(before: dict[Source, DocumentText], history: list[MoveStep]) -> N
         nursery.cancel_scope.cancel()
 
 
-@settings(max_examples=examples(200))
+@settings(max_examples=examples(80))
 @example({MOVING_SOURCES[0]: X}, [Put(MOVING_SOURCES[2], LARGE_X), Pause(0.04), Put(MOVING_SOURCES[0], None), Pause(0.04)])
 @example(
     {MOVING_SOURCES[0]: X}, [Put(MOVING_SOURCES[2], LARGE_X), Pause(0.04), Put(MOVING_SOURCES[0], document_of(DENY % "/y")), Pause(0.04)]

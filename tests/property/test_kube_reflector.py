@@ -277,7 +277,7 @@ def run(
     trio.run(live, history, initial, seed, reflector_settings, check, clock=MockClock(autojump_threshold=0))
 
 
-@settings(max_examples=examples(300))
+@settings(max_examples=examples(150))
 @given(histories, st.sampled_from(Initial), st.integers(0, 2**32), st.integers(1, 4))
 def test_any_history_ends_in_the_listed_state(history: list[Step], initial: Initial, seed: int, page_size: int) -> None:
     run(history, initial, seed, ReflectorSettings(list_bounds=ListBounds(page_size=page_size)))

@@ -86,6 +86,7 @@ def test_what_differs_where_a_share_is_exceeded_is_shown(pair: Pair, lookups: in
     shown(old, new, asked)
 
 
+@settings(max_examples=examples(60))
 @given(pairs, reaches, st.tuples(baselines, baselines), st.lists(requests, min_size=10, max_size=40))
 def test_what_is_shown_differs_and_what_differs_is_shown(
     pair: Pair, reach: UnreadableReach, denials: tuple[tuple[DenyEntry, ...], tuple[DenyEntry, ...]], asked: list[HttpRequest]
