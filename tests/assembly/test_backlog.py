@@ -63,16 +63,6 @@ def test_a_cheap_document_overtakes_large_ones_that_wait_already(backlog: Backlo
     assert take(backlog, Lane.HEAVY) == ["d/p"]
 
 
-def test_what_is_large_is_not_overtaken_by_more_than_it_costs_itself(backlog: Backlog) -> None:
-    put(backlog, "a/p", document=text(10 * LIGHT_WORK))
-    read = list[str]()
-    while "a/p" not in read:
-        put(backlog, f"b/p{len(read)}", document=text(2 * LIGHT_WORK))
-        read += take(backlog, Lane.HEAVY)
-        done(backlog, read[-1])
-    assert len(read) == 5
-
-
 @pytest.mark.parametrize("in_between", [["z/p"], []])
 def test_a_namespace_that_comes_later_has_saved_nothing_up(backlog: Backlog, in_between: list[str]) -> None:
     put(backlog, "z/p", document=text(1000 * LIGHT_WORK))
@@ -90,12 +80,6 @@ def test_once_nothing_waits_nobody_owes_anything(backlog: Backlog) -> None:
     assert (take(backlog), take(backlog)) == (["a/p"], [])
     put(backlog, "a/q", "b/p", document=text(LIGHT_WORK))
     assert take(backlog) == ["a/q"]
-
-
-def test_many_short_documents_wait_for_no_more_than_a_long_one(backlog: Backlog) -> None:
-    put(backlog, *(f"a/p{number}" for number in range(99)), document=text(LIGHT_WORK))
-    put(backlog, *(f"b/p{number}" for number in range(9)), document=text(LIGHT_WORK // 8))
-    assert [len(take(backlog)) for _ in range(3)] == [7, 1, 2]
 
 
 def test_an_edit_keeps_the_place_of_what_it_replaces(backlog: Backlog) -> None:
