@@ -25,8 +25,8 @@ from exchanger.app.policy_log import log_version
 from exchanger.app.serve import USAGE_ERROR, report_fault
 from exchanger.errors import ConfigurationError, ExchangerError
 from exchanger.http.tls import Tls
-from exchanger.issuers.file import ProfilesFile
 from exchanger.issuers.profile_model import Plan, Rejected
+from exchanger.issuers.profiles_file import ProfilesFile
 from exchanger.kube.api.connection import ApiConnection
 from exchanger.kube.api.resource import PolicyListWatches
 from exchanger.kube.namespaces_file import NamespacesFile

@@ -24,7 +24,7 @@ from exchanger.exchange.cache.files import read_files
 from exchanger.exchange.cache.settings import DEFAULT_NAMESPACE, SharedSettings, parse_namespace, parse_store_url, parse_username
 from exchanger.grpc.server import ServerSettings
 from exchanger.http.names import is_loopback
-from exchanger.issuers.file import check_file
+from exchanger.issuers.profiles_file import check_file
 from exchanger.issuers.rules import ProfileRules
 from exchanger.issuers.source import IssuerSettings
 from exchanger.kube.settings import KubernetesSettings

@@ -15,9 +15,9 @@ import structlog
 import trio
 from rpds import HashTrieMap
 
-from exchanger.issuers import files
-from exchanger.issuers.file import ProfilesFile
+from exchanger.issuers import referenced_files
 from exchanger.issuers.profile_model import Plan, Rejected
+from exchanger.issuers.profiles_file import ProfilesFile
 from exchanger.issuers.rules import ProfileRules
 from exchanger.issuers.secrets import SecretData, SecretFollower, SecretProblem
 from exchanger.issuers.state import IssuerSet, State
@@ -103,7 +103,7 @@ class IssuerSource:
         learn = functools.partial(self._learned, place, scope, nursery)
         with scope:
             if isinstance(place, FileSet):
-                await files.follow(place, learn, self.run_sync)
+                await referenced_files.follow(place, learn, self.run_sync)
             elif self.secrets is not None:  # there are references only if it is not None
                 await self.secrets.follow(place, learn)
 

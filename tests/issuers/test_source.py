@@ -6,7 +6,7 @@ import trio
 from rpds import HashTrieMap
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from exchanger.issuers import files
+from exchanger.issuers import referenced_files
 from exchanger.issuers.rules import ProfileRules
 from exchanger.issuers.secrets import POLL_S, PollingSecrets, SecretData, SecretName
 from exchanger.issuers.source import IssuerSettings, IssuerSource
@@ -185,7 +185,7 @@ async def test_a_fault_of_a_reader_ends_it(autojump_clock: MockClock) -> None:
 
 async def test_a_withdrawn_secret_leaves_memory_with_its_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Wherever it was: in the profiles file, in another file, or in a Secret."""
-    monkeypatch.setattr(files, "POLL_S", 0.001)
+    monkeypatch.setattr(referenced_files, "POLL_S", 0.001)
     backwards = [token_hex(24) for _ in range(3)]
     path, key, names = tmp_path / "issuers.yaml", tmp_path / "assertion", list[set[str]]()
     withdrawn = MemorySecrets({OAUTH: SecretData("1", HashTrieMap({"id": Secret("id"), "secret": Secret(backwards[2][::-1])}))})

@@ -17,10 +17,10 @@ from exchanger.admission.settings import SHARED, read_admission_settings
 from exchanger.app.settings import known_variables, read_settings
 from exchanger.app.variable_names import MAX_UNKNOWN, NAME_LIMIT, unknown_variables
 from exchanger.errors import ConfigurationError
-from exchanger.issuers.file import check_file
-from exchanger.issuers.files import _read
 from exchanger.issuers.profile_model import Plan
 from exchanger.issuers.profiles import read_plan
+from exchanger.issuers.profiles_file import check_file
+from exchanger.issuers.referenced_files import _read
 from exchanger.issuers.resolve import Found, resolve
 from exchanger.issuers.rules import ProfileRules
 from exchanger.issuers.secrets import SecretFault, SecretProblem

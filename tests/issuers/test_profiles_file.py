@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import trio
 
-from exchanger.issuers import file as module
-from exchanger.issuers.file import ProfilesFile, check_file
+from exchanger.issuers import profiles_file as module
 from exchanger.issuers.profile_model import Plan, Rejected
 from exchanger.issuers.profiles import MAX_FILE_BYTES, read_plan
+from exchanger.issuers.profiles_file import ProfilesFile, check_file
 from exchanger.issuers.rules import ProfileRules
 from tests.issuers.fakes import inline, profiles
 

@@ -8,7 +8,7 @@ import attrs
 import pytest
 import trio
 
-from exchanger.issuers import files
+from exchanger.issuers import referenced_files
 from exchanger.issuers.rules import ProfileRules
 from exchanger.issuers.source import IssuerSettings, IssuerSource
 from exchanger.values.issuer import Assertion, ClientCertificate, Issuer
@@ -49,7 +49,7 @@ class World:
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    monkeypatch.setattr(files, "POLL_S", 0.001)
+    monkeypatch.setattr(referenced_files, "POLL_S", 0.001)
     return World(tmp_path)
 
 
@@ -109,7 +109,8 @@ async def test_a_file_that_is_missing_is_waited_for(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "reason"), [(b"\xff", "it is not UTF-8"), (b"a" * (files.MAX_BYTES + 1), f"it is larger than {files.MAX_BYTES} bytes")]
+    ("content", "reason"),
+    [(b"\xff", "it is not UTF-8"), (b"a" * (referenced_files.MAX_BYTES + 1), f"it is larger than {referenced_files.MAX_BYTES} bytes")],
 )
 async def test_what_is_no_text_has_a_reason(world: World, content: bytes, reason: str) -> None:
     path = world.folder / "token"
