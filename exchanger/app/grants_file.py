@@ -16,7 +16,8 @@ from exchanger.net.network import SYSTEM, RunSync
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.grants.reader import read_grants, told
 from exchanger.policy.shares import NamespaceLimits
-from exchanger.util.follow_file import HANGS, POLL_S, FileFollower, UnusableFile, read_regular
+from exchanger.util.follow_file import HANGS, POLL_S, FileFollower
+from exchanger.util.regular_file import UnusableFile, read_text
 
 # A mounted ConfigMap holds no more (https://kubernetes.io/docs/concepts/configuration/configmap/#motivation).
 MAX_BYTES: Final = 1024 * 1024
@@ -48,7 +49,7 @@ class GrantsSettings:
         """
         if self.path is None:
             return self
-        text = _read(self.path)
+        text = read_text(self.path, MAX_BYTES)
         found = text if isinstance(text, UnusableFile) else self.understood(text)
         if isinstance(found, UnusableFile):
             raise ValueError(found.reason)  # noqa: TRY004 - of the file's content
@@ -64,18 +65,6 @@ class GrantsSettings:
         return UnusableFile(f"is invalid: {'; '.join(told(found))}")
 
 
-def _read(path: Path) -> str | UnusableFile:
-    data = read_regular(path, MAX_BYTES)
-    if isinstance(data, UnusableFile):
-        return data
-    if len(data) > MAX_BYTES:
-        return UnusableFile(f"must have at most {MAX_BYTES} bytes")
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
-        return UnusableFile("must be text in UTF-8")
-
-
 @final
 @attrs.define(eq=False)
 class GrantsFile:
@@ -89,7 +78,8 @@ class GrantsFile:
 
     async def run(self) -> NoReturn:
         """Follow the file until cancelled."""
-        file: FileFollower[str | UnusableFile] = FileFollower(functools.partial(_read, self._path), UnusableFile(HANGS), self._run_sync)
+        read = functools.partial(read_text, self._path, MAX_BYTES)
+        file: FileFollower[str | UnusableFile] = FileFollower(read, UnusableFile(HANGS), self._run_sync)
         first = True
         while True:
             found = await file.look_settled()

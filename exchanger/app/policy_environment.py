@@ -13,7 +13,7 @@ from exchanger.kube.namespaces_file import read_namespaces
 from exchanger.kube.settings import KubernetesSettings, parse_namespaces
 from exchanger.policy.shares import NamespaceLimits
 from exchanger.util.duration import parse_duration
-from exchanger.util.follow_file import UnusableFile
+from exchanger.util.regular_file import UnusableFile
 from exchanger.util.shown import shown_file
 from exchanger.values.selector import Selector, parse_selector
 

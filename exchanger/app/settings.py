@@ -37,7 +37,7 @@ from exchanger.telemetry.log import LogDecisions, LogFormat, LogLevel, LogSettin
 from exchanger.telemetry.metrics import MetricsSettings
 from exchanger.telemetry.otlp.settings import OtlpSettings
 from exchanger.util.address import parse_address
-from exchanger.util.follow_file import UnusableFile
+from exchanger.util.regular_file import UnusableFile
 from exchanger.util.shown import shown_file
 from exchanger.values.issuer import AuthMethod
 from exchanger.values.token import ACCESS_TOKEN_TYPE

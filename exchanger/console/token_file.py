@@ -13,7 +13,8 @@ import trio
 
 from exchanger.errors import ExchangerError
 from exchanger.net.network import SYSTEM, RunSync
-from exchanger.util.follow_file import HANGS, FileFollower, UnusableFile, read_regular
+from exchanger.util.follow_file import HANGS, FileFollower
+from exchanger.util.regular_file import UnusableFile, read_regular
 from exchanger.values.secret import Secret
 
 # Characters: 48 bits in base64, which cannot be guessed at eight a second, the rate that is let through.

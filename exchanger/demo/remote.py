@@ -32,7 +32,7 @@ from exchanger.scenarios.scenario import GatewayCall, Scenario
 from exchanger.scenarios.target import ScenarioTarget
 from exchanger.scenarios.terminal import Progress
 from exchanger.scenarios.tokens import Subject
-from exchanger.util.follow_file import UnusableFile
+from exchanger.util.regular_file import UnusableFile
 from exchanger.values.selector import Selector
 
 _OK: Final = 200

@@ -15,7 +15,8 @@ from rpds import HashTrieMap
 from exchanger.issuers.secrets import SecretData, SecretFault, SecretProblem
 from exchanger.issuers.value_sources import CONTENT, FileSet
 from exchanger.net.network import RunSync
-from exchanger.util.follow_file import HANGS, FileFollower, UnusableFile, read_regular
+from exchanger.util.follow_file import HANGS, FileFollower
+from exchanger.util.regular_file import UnusableFile, read_regular
 from exchanger.util.shown import shown_file
 from exchanger.values.secret import Secret
 

@@ -16,7 +16,8 @@ import trio
 
 from exchanger.kube.settings import is_namespace
 from exchanger.net.network import SYSTEM, RunSync
-from exchanger.util.follow_file import HANGS, POLL_S, FileFollower, UnusableFile, read_regular
+from exchanger.util.follow_file import HANGS, POLL_S, FileFollower
+from exchanger.util.regular_file import UnusableFile, read_text
 
 # Bytes of the file, as many as a ConfigMap may have: comments may be long, names are not.
 MAX_BYTES: Final = 1024 * 1024
@@ -30,17 +31,11 @@ def read_namespaces(path: Path) -> tuple[str, ...] | UnusableFile:
 
     Blocks while the file is read.
     """
-    data = read_regular(path, MAX_BYTES)
-    if isinstance(data, UnusableFile):
-        return data
-    if len(data) > MAX_BYTES:
-        return UnusableFile(f"must have at most {MAX_BYTES} bytes")
-    try:
-        lines = data.decode("utf-8").splitlines()
-    except UnicodeDecodeError:
-        return UnusableFile("must be text in UTF-8")
+    text = read_text(path, MAX_BYTES)
+    if isinstance(text, UnusableFile):
+        return text
     names: list[str] = []
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(text.splitlines(), start=1):
         words = line.partition("#")[0].replace(",", " ").split()
         if not all(map(is_namespace, words)):
             # The word is not quoted: somebody may have named another file, with secrets in it.

@@ -30,7 +30,7 @@ from exchanger.policy.documents.document import entry_lines
 from exchanger.tools.display import explanation_text
 from exchanger.tools.policies import AssembledPolicy, Chosen, assembled, policy_of_paths, settings_of
 from exchanger.tools.question import MalformedQuestion, Question, read_question
-from exchanger.util.follow_file import UnusableFile
+from exchanger.util.regular_file import UnusableFile
 from exchanger.util.text import printable
 
 PASSES: Final = 0

@@ -7,13 +7,10 @@ Must not know: what is in the file.
 """
 
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Final, Generic, NoReturn, TypeVar, final
 
 import attrs
 import trio
-
-from exchanger.util.regular_file import NotRegularError, open_regular, unreadable
 
 # Seconds between two looks. A look takes a fraction of a millisecond.
 POLL_S: Final = 1.0
@@ -23,25 +20,6 @@ READ_S: Final = 10.0
 HANGS: Final = f"could not be read within {READ_S:.0f} seconds"
 
 T = TypeVar("T")
-
-
-@final
-@attrs.frozen
-class UnusableFile:
-    """Why a file cannot be used, in words for operators that follow its name. They never quote the file."""
-
-    reason: str
-
-
-def read_regular(path: Path, max_bytes: int) -> bytes | UnusableFile:
-    """Return the content of the file, at most ``max_bytes`` and one more: then it is too long. Blocks."""
-    try:
-        with open_regular(path) as file:
-            return file.read(max_bytes + 1)
-    except NotRegularError:
-        return UnusableFile("must be a file, not a folder or a pipe")
-    except OSError as error:
-        return UnusableFile(unreadable(error))
 
 
 @final

@@ -1,4 +1,4 @@
-"""Opens a regular file, without waiting if it is something else, and says why a file cannot be read.
+"""Reads a regular file, without waiting if it is something else, or says why it cannot be read.
 
 Must not know: what is in it.
 """
@@ -6,7 +6,9 @@ Must not know: what is in it.
 import os
 import stat
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, final
+
+import attrs
 
 
 class NotRegularError(OSError):
@@ -37,3 +39,35 @@ def open_regular(path: Path) -> BinaryIO:
 def unreadable(error: OSError | ValueError) -> str:
     """Return why a file cannot be read, in words that follow its name. A path with a NUL is a ``ValueError``."""
     return f"cannot be read: {(error.strerror or type(error).__name__) if isinstance(error, OSError) else 'it is not a path'}"
+
+
+@final
+@attrs.frozen
+class UnusableFile:
+    """Why a file cannot be used, in words for operators that follow its name. They never quote the file."""
+
+    reason: str
+
+
+def read_regular(path: Path, max_bytes: int) -> bytes | UnusableFile:
+    """Return the content of the file, at most ``max_bytes`` and one more: then it is too long. Blocks."""
+    try:
+        with open_regular(path) as file:
+            return file.read(max_bytes + 1)
+    except NotRegularError:
+        return UnusableFile("must be a file, not a folder or a pipe")
+    except OSError as error:
+        return UnusableFile(unreadable(error))
+
+
+def read_text(path: Path, max_bytes: int) -> str | UnusableFile:
+    """Return the text in the file, of at most ``max_bytes``. Blocks."""
+    data = read_regular(path, max_bytes)
+    if isinstance(data, UnusableFile):
+        return data
+    if len(data) > max_bytes:
+        return UnusableFile(f"must have at most {max_bytes} bytes")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return UnusableFile("must be text in UTF-8")

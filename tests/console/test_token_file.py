@@ -4,7 +4,7 @@ import pytest
 import trio
 
 from exchanger.console.token_file import MAX_BYTES, TokenFile, TokenFileError, check_token_file, read_token
-from exchanger.util.follow_file import UnusableFile
+from exchanger.util.regular_file import UnusableFile
 from exchanger.values.secret import Secret
 from tests.lines import Lines
 from tests.waiting import until

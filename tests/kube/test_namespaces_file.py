@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 from exchanger.kube.api.connection import MAX_WATCHES
 from exchanger.kube.namespaces_file import MAX_BYTES, MAX_NAMESPACES, NamespacesFile, read_namespaces
 from exchanger.kube.settings import parse_namespaces
-from exchanger.util.follow_file import UnusableFile
+from exchanger.util.regular_file import UnusableFile
 
 
 @pytest.fixture

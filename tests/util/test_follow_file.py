@@ -8,8 +8,8 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from exchanger.util.follow_file import HANGS, POLL_S, READ_S, FileFollower, UnusableFile, read_regular
-from exchanger.util.regular_file import NotRegularError, open_regular
+from exchanger.util.follow_file import HANGS, POLL_S, READ_S, FileFollower
+from exchanger.util.regular_file import NotRegularError, UnusableFile, open_regular, read_regular
 
 LIMIT = 100
 

@@ -12,7 +12,7 @@ import attrs
 
 from exchanger.exchange.cache.keys import MAX_FILE_BYTES, CacheKey, KeyFileError, read_keys
 from exchanger.exchange.cache.settings import SharedSettings
-from exchanger.util.follow_file import UnusableFile, read_regular
+from exchanger.util.regular_file import UnusableFile, read_regular
 from exchanger.util.shown import shown_file
 from exchanger.values.secret import Secret
 

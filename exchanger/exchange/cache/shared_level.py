@@ -27,7 +27,8 @@ from exchanger.net.network import Network
 from exchanger.net.stream import Dial
 from exchanger.net.tls.client import client_tls_context
 from exchanger.util.backoff import BackOff, BackOffSettings
-from exchanger.util.follow_file import HANGS, POLL_S, FileFollower, UnusableFile
+from exchanger.util.follow_file import HANGS, POLL_S, FileFollower
+from exchanger.util.regular_file import UnusableFile
 from exchanger.values.secret import Secret
 
 # Seconds for a look-up: what a call to a near token endpoint takes. The store is to save time, not to cost it.

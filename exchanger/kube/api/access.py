@@ -26,7 +26,8 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from exchanger.errors import ConfigurationError
 from exchanger.net.network import SYSTEM, RunSync
-from exchanger.util.follow_file import POLL_S, FileFollower, UnusableFile, read_regular
+from exchanger.util.follow_file import POLL_S, FileFollower
+from exchanger.util.regular_file import UnusableFile, read_regular
 from exchanger.values.secret import Secret
 
 # Addresses of one host name that are tried; each may take the whole connect timeout.

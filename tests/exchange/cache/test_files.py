@@ -5,7 +5,7 @@ import pytest
 import trustme
 
 from exchanger.exchange.cache.files import StoreFiles, read_files
-from exchanger.util.follow_file import UnusableFile
+from exchanger.util.regular_file import UnusableFile
 from tests.exchange.cache.fake_store import shared_settings
 
 
