@@ -69,7 +69,7 @@ def _places(url: str) -> Iterator[str]:
     """Yield where metadata may be: OpenID Connect puts its name behind the issuer's path, and RFC 8414 section 3.1 before it."""
     try:
         parts = urlsplit(url)
-    except ValueError:  # it normalises host names where the token client does not
+    except ValueError:  # it normalises host names where ``read_endpoint`` does not
         return
     path = parts.path.rstrip("/")
     base = f"{parts.scheme}://{parts.netloc}"

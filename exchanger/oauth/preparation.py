@@ -56,7 +56,7 @@ class Preparation:
     """Prepares requests.
 
     Args:
-        settings: Those of the token client.
+        settings: Those of calls to token endpoints.
         now: Seconds since the epoch.
         discovered: Returns the token endpoint of an issuer with ``discovery``, "" while it is not known.
         entropy: Makes the ids of assertions.

@@ -1,4 +1,4 @@
-"""A verifier before a token client, callers' issuers in memory, and the tokens that they sign."""
+"""A verifier before the pipeline, callers' issuers in memory, and the tokens that they sign."""
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager

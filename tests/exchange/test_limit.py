@@ -1,4 +1,4 @@
-"""The token client with a cache, a breaker and a limit: what is answered without a call, and who waits for one."""
+"""The exchange pipeline with a cache, a breaker and a limit: what is answered without a call, and who waits for one."""
 
 import math
 

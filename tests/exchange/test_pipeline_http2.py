@@ -1,4 +1,4 @@
-"""The token client over HTTP/2: many calls on one connection, and what a peer may do to it."""
+"""The exchange pipeline over HTTP/2: many calls on one connection, and what a peer may do to it."""
 
 from collections.abc import Awaitable, Callable
 

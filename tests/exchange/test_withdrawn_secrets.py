@@ -1,4 +1,4 @@
-"""A secret that is withdrawn leaves memory with its profile: nothing that the token client holds has it any more."""
+"""A secret that is withdrawn leaves memory with its profile: nothing that the pipeline holds has it any more."""
 
 import json
 import secrets

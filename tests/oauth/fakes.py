@@ -241,7 +241,7 @@ def client_of(
     return ExchangePipeline(settings, (observer,), Reactor(network), tls=make, tracer=tracer)
 
 
-async def exchange(client: TokenExchanger, request: TokenRequest, due: float = math.inf) -> TokenOutcome:
+async def exchange(client: TokenExchanger, request: TokenRequest, deadline: float = math.inf) -> TokenOutcome:
     """Exchange as one caller, who leaves when cancelled."""
     await trio.lowlevel.checkpoint()
     outcomes: list[TokenOutcome] = []
@@ -251,7 +251,7 @@ async def exchange(client: TokenExchanger, request: TokenRequest, due: float = m
         outcomes.append(outcome)
         landed.set()
 
-    found = client.begin(request, due, done)
+    found = client.begin(request, deadline, done)
     if isinstance(found, ExchangedToken | ExchangeFailure):
         return found
     try:

@@ -317,7 +317,7 @@ def test_any_combination(rules: ProfileRules, profile: object, target: TokenTarg
 
 
 def forms(issuer: Issuer, request: TokenRequest) -> Iterator[tuple[str, EncodedRequest]]:
-    """Yield the requests that the token client would send."""
+    """Yield the requests that the pipeline would send."""
     proof = issuer.credentials.proof
     assertion = ClientAssertions(lambda: 1_700_000_000.0).sign(issuer, proof) if isinstance(proof, SigningKey) else None
     assert (assertion is None) == (not isinstance(proof, SigningKey))

@@ -85,7 +85,7 @@ JWT_BEARER: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
 def encoded(request: TokenRequest) -> EncodedRequest | None:
-    """Encode as the token client does; ``None`` where the grant cannot ask for the target."""
+    """Encode as the pipeline does; ``None`` where the grant cannot ask for the target."""
     signs = isinstance(request.issuer.credentials.proof, SigningKey)
     acts = isinstance(request.issuer.grant.actor, ActorCredentials)
     found = encode_request(request, SIGNED if signs else None, ACCESS if acts else None)
