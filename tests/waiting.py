@@ -1,12 +1,14 @@
-"""Waiting for what threads, files and other machines do, which no event tells."""
+"""Waiting for what threads, files and other machines do, which no event tells, and doing without threads."""
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeVar
 
 import trio
 
 # For whatever is waited for: a busy machine stalls for seconds.
 PATIENCE_S: Final = 30.0
+
+T = TypeVar("T")
 
 
 async def until(condition: Callable[[], object], patience: float = PATIENCE_S) -> None:
@@ -14,3 +16,9 @@ async def until(condition: Callable[[], object], patience: float = PATIENCE_S) -
     with trio.fail_after(patience):
         while not condition():  # noqa: ASYNC110 - there is no event to wait for
             await trio.sleep(0.01)
+
+
+async def at_once(function: Callable[..., T], *args: object, **_options: object) -> T:
+    """Stand for a thread (``Network.run_sync``): a clock that jumps does not wait for those."""
+    await trio.lowlevel.checkpoint()
+    return function(*args)

@@ -1,7 +1,6 @@
 """The webhook over HTTP, in memory: what is judged, what is let through, and what is an error."""
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -25,12 +24,7 @@ from exchanger.values.selector import parse_selector
 from tests.admission.reviews import BROKEN, DENY, UID, FakeCluster, body, config_map, policies
 from tests.examples import examples
 from tests.lines import Lines
-
-
-async def at_once(function: Callable[..., object], *_args: object, **_: object) -> Any:
-    """Run no thread: the test's clock does not wait for any."""
-    await trio.lowlevel.checkpoint()
-    return function()
+from tests.waiting import at_once
 
 
 @attrs.define

@@ -1,8 +1,6 @@
 """The grants file while the service runs: which versions come into force, and what the log says of them."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import trio
 from trio.testing import MockClock
@@ -10,15 +8,10 @@ from trio.testing import MockClock
 from exchanger.app.grants_file import GrantsFile, GrantsSettings
 from exchanger.policy.grants.allowance import Grants
 from tests.lines import Lines
+from tests.waiting import at_once
 
 ONE = "version: v1\ngrants:\n  - {namespaces: [team], hosts: [api.example.com]}\n"
 TWO = f"{ONE}  - {{namespaces: [other], hosts: [other.example.com]}}\n"
-
-
-async def at_once(function: Callable[..., Any], *args: object, **_options: object) -> Any:
-    """Stand for a thread: a clock that jumps does not wait for those."""
-    await trio.lowlevel.checkpoint()
-    return function(*args)
 
 
 async def test_a_valid_version_comes_into_force_and_a_bad_one_changes_nothing(tmp_path: Path, autojump_clock: MockClock) -> None:

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Iterable, Iterator
 from random import Random
-from typing import Any
 
 import pytest
 import trio
@@ -23,6 +22,7 @@ from exchanger.values.entry import DenyEntry, ExchangeEntry, Source
 from exchanger.values.verdict import Unhealthy
 from tests.assembly.test_assembler import Gate
 from tests.kube.cluster import REFUSED, SELECTED, Cluster, Record, deny, following, source
+from tests.waiting import at_once
 
 # Seconds in which what is held is released once every feed follows: the watch counts after one, and is looked at.
 RELEASED_S = CAUGHT_UP_S + LOOK_S + 10 * AGREE_S
@@ -319,11 +319,6 @@ async def test_events_may_come_while_a_namespace_that_was_made_again_is_looked_a
     for number in range(STEP + 10):
         cluster.put("a", f"m{number}", deny(f"/{number}"))
     async with following(cluster) as followed:
-
-        async def at_once(function: Callable[..., object], *args: object, **_: object) -> Any:
-            await trio.lowlevel.checkpoint()  # time does not wait for threads here
-            return function(*args)
-
         followed.source._assembler.run_sync = at_once
         settle = PolicyIndex.settle
 

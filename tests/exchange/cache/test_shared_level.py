@@ -23,15 +23,10 @@ from exchanger.values.secret import Secret
 from tests.exchange.cache.examples import HOST, START, found, issuer, refusal, request, running, token, until
 from tests.exchange.cache.fake_store import Server, key_line, shared_settings
 from tests.lines import Lines
+from tests.waiting import at_once
 
 SOON: Final = 0.1
 T = TypeVar("T")
-
-
-async def at_once(function: Callable[..., T], *args: object, **_options: object) -> T:
-    """Stand for a thread: a clock that jumps does not wait for those, so files would seem to hang."""
-    await trio.lowlevel.checkpoint()
-    return function(*args)
 
 
 def replica(
