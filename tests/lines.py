@@ -33,7 +33,7 @@ class Lines:
     def events(self) -> list[tuple[str, ...]]:
         """Each event without its room, and the values of its fields."""
         return [
-            (line["event"].partition(".")[2], *(str(line[name]) for name in line if name not in {"event", "log_level", "text"}))
+            (line["event"].partition(".")[2], *(_text(line[name]) for name in line if name not in {"event", "log_level", "text"}))
             for line in self.entries
         ]
 
@@ -42,3 +42,7 @@ class Lines:
         events = self.events
         self.entries.clear()
         return events
+
+
+def _text(value: object) -> str:
+    return ", ".join(value) if isinstance(value, list) else str(value)

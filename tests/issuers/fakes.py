@@ -9,10 +9,8 @@ from random import Random
 from typing import Any, Final, final
 
 import attrs
-import structlog
 import trio
 from rpds import HashTrieMap
-from structlog.testing import LogCapture
 
 from exchanger.issuers.profile_model import Plan, Rejected
 from exchanger.issuers.profiles import read_plan
@@ -23,6 +21,7 @@ from exchanger.issuers.value_sources import CONTENT
 from exchanger.values.issuer import Issuer
 from exchanger.values.secret import Secret
 from tests.credentials import client_secret
+from tests.lines import Lines
 
 RULES = ProfileRules(namespace="home", with_secrets=True)
 OAUTH = SecretName("home", "oauth")
@@ -167,40 +166,13 @@ class MemorySecrets:
 
 @final
 @attrs.define(eq=False)
-class IssuerLog:
-    """What an issuer source logs: names of events without their room, and what each is about."""
-
-    lines: LogCapture = attrs.field(factory=LogCapture)
-
-    @property
-    def logger(self) -> structlog.stdlib.BoundLogger:
-        logger: structlog.stdlib.BoundLogger = structlog.wrap_logger(None, processors=[self.lines])
-        return logger
-
-    @property
-    def events(self) -> list[tuple[str, str]]:
-        return [(line["event"].removeprefix("issuers."), _subject(line)) for line in self.lines.entries]
-
-    def taken(self) -> list[tuple[str, str]]:
-        """Return the events since the last time."""
-        events, self.lines.entries = self.events, []
-        return events
-
-
-def _subject(line: Mapping[str, Any]) -> str:
-    found: str = ", ".join(line["names"]) if "names" in line else next(line[name] for name in ("reason", "place", "name") if name in line)
-    return found
-
-
-@final
-@attrs.define(eq=False)
 class World:
     """A source with what it follows. ``started()`` tells whether it said so; ``sets`` are those that were handed over."""
 
     file: MemoryFile = attrs.field(factory=MemoryFile)
     secrets: MemorySecrets = attrs.field(factory=MemorySecrets)
     poll: float = 1.0
-    log: IssuerLog = attrs.field(factory=IssuerLog)
+    log: Lines = attrs.field(factory=Lines)
     sets: list["HashTrieMap[str, Issuer]"] = attrs.field(factory=list)
     _started: bool = attrs.field(default=False, init=False)
     polling: PollingSecrets = attrs.field(init=False)

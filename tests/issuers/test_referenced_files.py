@@ -12,15 +12,16 @@ from exchanger.issuers import referenced_files
 from exchanger.issuers.rules import ProfileRules
 from exchanger.issuers.source import IssuerSettings, IssuerSource
 from exchanger.values.issuer import Assertion, ClientCertificate, Issuer
-from tests.issuers.fakes import IssuerLog, jwt
+from tests.issuers.fakes import jwt
 from tests.issuers.test_material import CA, CHAIN, KEY
+from tests.lines import Lines
 from tests.waiting import until
 
 
 @attrs.define(eq=False)
 class World:
     folder: Path
-    log: IssuerLog = attrs.field(factory=IssuerLog)
+    log: Lines = attrs.field(factory=Lines)
     sets: list[dict[str, Issuer]] = attrs.field(factory=list)
 
     def write(self, name: str, text: str) -> Path:

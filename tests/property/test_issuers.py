@@ -122,7 +122,7 @@ async def _live(history: Sequence[Event]) -> Lived:
                 case Wait(seconds):
                     await trio.sleep(seconds)
             state = it.source._state
-            shown.append(repr((it.source, state, state.issues, it.log.lines.entries, it.sets, it.polling)))
+            shown.append(repr((it.source, state, state.issues, it.log.entries, it.sets, it.polling)))
     return Lived(it, "".join(shown))
 
 
