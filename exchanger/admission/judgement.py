@@ -45,12 +45,12 @@ class KnownPolicy:
 
 
 def judge(source: Source, text: Text, known: KnownPolicy) -> ReviewAnswer:
-    """Return whether a selected ConfigMap may have this document. May take a second for the worst document, so it belongs in a thread."""
+    """Return whether a selected ConfigMap may have this document. This takes a second for the worst document, so call it in a thread."""
     alone = read(source, text, _ANY_ISSUER, known.grants)
     shares = known.snapshot.shares_with(alone, known.grants)
     document = shares.get(source, alone)
     in_force = {entry.index for entry in document.entries}
-    # What concerns an entry in force is what grants would refuse if they were enforced.
+    # For an entry in force, what grants would refuse if they were enforced.
     problems = (
         *_without_room(source, bytes_of(text.text or ""), known.snapshot),
         *(_placed(problem) for problem in document.findings if problem.entry not in in_force),
@@ -86,7 +86,7 @@ def _unknown_issuers(source: Source, text: Text, document: PolicyDocument, known
 
 
 def _conflicts(document: PolicyDocument, snapshot: PolicySnapshot) -> Iterator[str]:
-    # Regions conflict with nothing, and cost as much as all that a namespace is granted.
+    # Regions conflict with nothing, and cost as much as everything that a namespace is granted.
     before = snapshot.documents.get(document.source)
     trie = snapshot.trie
     for entry in () if before is None else before.entries:

@@ -36,7 +36,7 @@ class ReviewedChange:
 @final
 @attrs.frozen
 class Unconcerned:
-    """A change that cannot be about a policy: of another kind of object, of a subresource, or a deletion."""
+    """A change that cannot affect a policy: of another kind of object, of a subresource, or a deletion."""
 
     uid: str
 

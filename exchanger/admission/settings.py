@@ -1,6 +1,6 @@
 """The webhook's settings: its own variables, and those of the service that define the policy.
 
-The service's are read as the service reads them, so that both select, know and grant the same.
+The latter are read as the service reads them, so that both select, know and grant the same.
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ from exchanger.telemetry.log import LogSettings
 PORT: Final = 8443
 _CERT_FILE: Final = "ADMISSION_TLS_CERT_FILE"
 _KEY_FILE: Final = "ADMISSION_TLS_KEY_FILE"
-# The variables of the service that count here too; the others may be set and are not looked at.
+# The variables of the service that matter here too; the others may be set and are ignored.
 SHARED: Final = (
     *("CONFIGMAP_LABEL_SELECTOR", "CONFIGMAP_NAMESPACE_SELECTOR", "KUBE_CONTEXT", "POLICY_NAMESPACES", "POLICY_NAMESPACES_FILE"),
     *("POLICY_GRANTS_FILE", "POLICY_GRANTS_MODE", *LIMIT_VARIABLES, "POD_NAMESPACE", "TOKEN_EXCHANGE_ISSUER_PROFILES_FILE"),
@@ -76,7 +76,7 @@ def read_admission_settings(variables: Mapping[str, str]) -> AdmissionSettings:
         raise ConfigurationError(problems)
     return AdmissionSettings(
         tls=tls,
-        # An API server that cannot be followed cannot ask either.
+        # An API server that cannot be followed cannot send requests either.
         policy=attrs.evolve(shared.policy, max_staleness=0.0),
         grants=shared.grants,
         issuers=shared.issuers,

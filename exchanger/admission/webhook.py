@@ -1,7 +1,7 @@
 """The webhook over HTTP: ``POST /validate`` for API servers, ``/healthz`` and ``/readyz`` for probes.
 
-An AdmissionReview is answered by its own kind. Everything else that is wrong is an HTTP error, upon which the API server does what
-``failurePolicy`` says: so also before the cluster is known (503), because an answer made from nothing would be taken for a judgement.
+An AdmissionReview is answered by its own kind. Everything else that is wrong is an HTTP error, after which the API server does what
+``failurePolicy`` says. This includes requests before the cluster is known (503): an answer without data would be taken for a judgement.
 
 Must not know: how the cluster is followed, TLS or signals.
 """
@@ -57,11 +57,11 @@ LIMITS: Final = HttpLimits(
     # A few of the largest, or hundreds of ordinary ones.
     bodies_bytes=64 * 1024 * 1024,
 )
-# Bodies up to this size are judged concurrently; a larger one takes its turn behind the other large ones, so that one author's huge
+# Bodies up to this size are judged concurrently; a larger one waits for the other large ones, so that one author's huge
 # documents do not delay all other authors' small ones.
 LIGHT_BYTES: Final = 64 * 1024
 LIGHT_THREADS: Final = 4
-# Seconds to wait for a Namespace that was created a moment ago, as when one command applies it with its policy. Its event takes some
+# Seconds to wait for a Namespace that was just created, as when one command applies it with its policy. Its event takes a few
 # milliseconds.
 NAMESPACE_S: Final = 1.0
 _LOOK_S: Final = 0.02
@@ -106,7 +106,7 @@ class Webhook:
 
     @property
     def is_ready(self) -> bool:
-        """Whether changes can be judged, and new connections are welcome."""
+        """Whether changes can be judged, and new connections are accepted."""
         return self.cluster.known is not None and not self.http.draining
 
     async def _route(self, request: Request) -> Response | Handler:

@@ -1,6 +1,6 @@
 """POLICY_GRANTS_FILE: what each namespace may do, which changes with the file.
 
-A version counts when two reads in a row find it, and only if all of it is valid: an invalid one withdraws nothing that is in force.
+A version applies when two reads in a row find it, and only if all of it is valid: an invalid one withdraws nothing that is in force.
 """
 
 import functools
@@ -68,7 +68,7 @@ class GrantsSettings:
 @final
 @attrs.define(eq=False)
 class GrantsFile:
-    """Hands each new version of the file at ``path`` to ``use``."""
+    """Passes each new version of the file at ``path`` to ``use``."""
 
     _settings: GrantsSettings
     _path: Path

@@ -10,13 +10,13 @@ from exchanger.envoy.health import LIVENESS
 
 # Seconds: some intervals of a gateway's quick health checks, and what follows. In Kubernetes, the pre-stop sleep comes before.
 FADE_S: Final = 3.0
-# Seconds for which a gateway that knows may still send requests. Envoy gathers changes of health for ``update_merge_window``, a second by
+# Seconds for which a gateway that knows may still send requests. Envoy collects changes of health for ``update_merge_window``, a second by
 # default, before its workers see them; a machine that stalls has some room.
 # https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/cluster/v3/cluster.proto#config-cluster-v3-cluster-commonlbconfig
 KNOWN_S: Final = 1.2
-# Seconds without a request after which no gateway is thought to send any.
+# Seconds without a request after which no gateway is assumed to send any.
 QUIET_S: Final = 0.3
-# Looks within QUIET_S. A machine that stalls misses one look at most, so that its pause is not taken for silence.
+# Checks within QUIET_S. A machine that stalls misses one check at most, so that its pause is not taken for silence.
 LOOKS: Final = 6
 # Seconds: a gateway that checked health as recently as this will check again. Envoy's default interval without traffic is a minute, but a
 # gateway that checks that seldom does not notice within FADE_S either.
@@ -33,7 +33,7 @@ class LameDuck:
     _told_at: float | None = attrs.field(init=False, default=None)
 
     def checked(self, service: str, *, serving: bool) -> None:
-        """Note an answered health check. Liveness probes are the kubelet's; they steer no traffic."""
+        """Record an answered health check. Liveness probes are the kubelet's; they direct no traffic."""
         if service != LIVENESS:
             self._checked_at = trio.current_time()
             if not serving and self._told_at is None:

@@ -154,7 +154,7 @@ class _Reader:
         return tuple((_encodable(key), _encodable(value)) for key, value in {**attributes, **sdk}.items())
 
     def check_propagators(self) -> None:
-        """Note unsupported propagators: the two of W3C are always on, and the only ones."""
+        """Record unsupported propagators: the two of W3C are always used, and no others."""
         name = "OTEL_PROPAGATORS"
         asked = {part.strip().lower() for part in self._environment.text(name).split(",") if part.strip()}
         if asked and asked != _PROPAGATED:

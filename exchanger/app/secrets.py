@@ -32,8 +32,8 @@ REFUSALS: Final = 2
 # longer failure that the policy's source does not report, such as a key server without which only Secrets are unreadable, would otherwise
 # show only when old credentials are refused.
 FAILING_S: Final = 60.0
-# Seconds after the server accepted a watch until the known state counts as present: what happened since it was lost is sent at once. Before
-# that, a version that was read in the meantime would give way to an older one for a moment.
+# Seconds after the server accepted a watch until the known state counts as current: what happened since it was lost is sent at once. Before
+# that, a version that was read meanwhile would be replaced by an older one for a moment.
 SETTLED_S: Final = 1.0
 
 _MALFORMED: Final = SecretProblem(SecretFault.MALFORMED, "is not a valid Secret")
@@ -92,7 +92,7 @@ class Secrets(Protocol):
 @final
 @attrs.define(eq=False)
 class WatchingSecrets:
-    """Implements ``issuers.secrets.SecretFollower``. ``watched`` and ``polled`` count the Secrets that are followed in either way."""
+    """Implements ``issuers.secrets.SecretFollower``. ``watched`` and ``polled`` count the Secrets that are followed in each way."""
 
     _secrets: Secrets
     _random: Random = SYSTEM.random
@@ -167,7 +167,7 @@ class _SideTask:
 
     async def _run(self, work: Work, scope: trio.CancelScope) -> None:
         def learn(found: SecretState) -> None:
-            if not scope.cancel_called:  # it may have been ended after the answer arrived, and before it was taken
+            if not scope.cancel_called:  # it may have been ended after the answer arrived, and before it was processed
                 self.learn(found)
 
         with scope:

@@ -9,7 +9,7 @@ from typing import Final
 from exchanger.util.text import closest, printable
 from exchanger.values.notice import Notice
 
-# Prefixes of names meant for this service. LOG_, OTEL_ and KUBE_ are shared by a whole platform: only their near misses are reported.
+# Prefixes of names meant for this service. LOG_, OTEL_ and KUBE_ are used by whole platforms: only near misses of these are reported.
 PREFIXES: Final = ("TOKEN_EXCHANGE_", "TOKEN_ENDPOINT_", "POLICY_", "GRPC_", "METRICS_", "CONSOLE_", "CONFIGMAP_")
 # Unknown names listed one by one.
 MAX_UNKNOWN: Final = 20

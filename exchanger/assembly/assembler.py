@@ -35,7 +35,7 @@ from exchanger.values.entry import Source
 
 T = TypeVar("T")
 
-# Characters of a change that runs on the event loop: 1 ms, and 5 for the worst that an author can write. A thread costs requests as
+# Characters of a change that runs on the event loop: 1 ms, and 5 for the worst that an author can write. A thread costs requests just as
 # much (https://docs.python.org/3/library/sys.html#sys.setswitchinterval).
 INLINE_WORK: Final = 384
 # Characters of changes that run there in a row, with a pause after each.
@@ -44,7 +44,7 @@ INLINE_BATCH: Final = 2048
 GATHER_S: Final = 0.03
 # Documents of one region that are applied without a pause, in 2 ms.
 SLICE: Final = 100
-# Granted areas of a namespace that are worked out on the event loop, in 1 ms; more of them in a thread.
+# Granted areas of a namespace that are computed on the event loop, in 1 ms; more of them in a thread.
 INLINE_AREAS: Final = 100
 # Claims of leaving documents that are swept in one step, whatever else there is to do: 0.1 s of a thread. The memory of a version is also
 # returned to the system when its predecessor goes, in 5 ms during which nothing else runs.
@@ -58,7 +58,7 @@ HOLD_S: Final = 1.5
 # Seconds between two held versions, so that a request is decided by at most six. A denial that arrived between them, and has moved since,
 # may be missing; an older one cannot, and is held for as long as the difference.
 APART_S: Final = 0.3
-# Seconds between looks whether the time of a version is up.
+# Seconds between checks whether the time of a version is up.
 EXPIRY_LOOK_S: Final = 0.1
 
 # The document for each source from now on, ``None`` for none.
@@ -116,9 +116,9 @@ def changed_allowances(
 
 
 def granted(snapshot: PolicySnapshot, before: Grants, grants: Grants) -> Made:
-    """Hold the documents of ``snapshot`` against other ``grants`` than ``before``. Blocking code for a thread.
+    """Check the documents of ``snapshot`` against ``grants``, which replace ``before``. Blocking code for a thread.
 
-    Costs the documents of namespaces that may do something else.
+    The cost depends on the documents of namespaces whose rights differ.
     """
     documents: dict[Source, PolicyDocument | None] = {}
     changed = changed_allowances(snapshot, {}, before, grants)
@@ -175,7 +175,7 @@ def with_documents(snapshot: PolicySnapshot, documents: Documents, grants: Grant
 
 
 def swept(snapshot: PolicySnapshot, grants: Grants) -> Made:
-    """Sweep ``SWEPT_CLAIMS`` claims of leaving documents, which were checked against ``grants``. Blocking code for a thread."""
+    """Remove ``SWEPT_CLAIMS`` claims of withdrawn documents, which were checked against ``grants``. Blocking code for a thread."""
     most, namespaces = SWEPT_CLAIMS, set[str]()
     for source, claims in snapshot.trie.leaving.items():
         if most <= 0:
@@ -217,7 +217,7 @@ class Assembler:
     _cut_is_behind: bool = attrs.field(default=False, init=False)
     # A version is wanted although no document differs.
     _anyway: bool = attrs.field(default=False, init=False)
-    # The policy says the same as in the last version that was taken, in another way.
+    # The policy means the same as in the last version that was taken, in another form.
     _refreshed: bool = attrs.field(default=False, init=False)
     _taken: trio.Event = attrs.field(factory=trio.Event, init=False)
     # The last version that was taken, or a later state of the source; those that the next one may not loosen; and whether one state is
@@ -301,7 +301,7 @@ class Assembler:
 
     @contextmanager
     def putting(self) -> Generator[None]:
-        """Within the block, changes are put with pauses that make one moment of the source together."""
+        """Within the block, changes are added with pauses in between; together they make one moment of the source."""
         self._is_putting = True
         try:
             yield
@@ -310,12 +310,12 @@ class Assembler:
             self._let_go_if_read()
 
     def use_grants(self, grants: Grants) -> None:
-        """Hold all documents against ``grants``, and change to them in one version: in between, a host might belong to no team."""
+        """Check all documents against ``grants``, and change to them in one version: in between, a host might belong to no team."""
         self._next_grants, self._cut_is_behind = grants, True
         self._work.set()
 
     def require(self) -> None:
-        """Have no version until everything that is waiting now is in it."""
+        """Publish no version until everything that is waiting now is in it."""
         self._required.update(self._backlog.sources())
         self.wake()
 
@@ -400,7 +400,7 @@ class Assembler:
 
     @property
     def unread(self) -> int:
-        """The number of changes that wait or are being read, and of documents that have left and are not swept up."""
+        """The number of changes that wait or are being read, and of withdrawn documents whose claims are not removed yet."""
         return len(self._backlog) + len(self._snapshot.trie.leaving)
 
     async def news(self) -> None:
@@ -452,7 +452,7 @@ class Assembler:
         self._allowances, self._cut_grants = HashTrieMap(found), grants
 
     def _cut_new(self, namespace: str, labels: tuple[Labels, ...], grants: Grants) -> None:
-        """Hold a document that comes while ``grants`` or ``labels`` are coming against these; against nothing until that is worked out."""
+        """Check a document that comes while ``grants`` or ``labels`` are coming against these; against nothing until they are computed."""
         is_small = grants.area_count(namespace, labels) <= INLINE_AREAS
         self._allowances = self._allowances.insert(namespace, grants.allowances(namespace, labels) if is_small else (Allowance(),))
         self._cut_is_behind = self._cut_is_behind or not is_small
@@ -467,7 +467,7 @@ class Assembler:
             self.wake()
 
     async def _apply_withdrawals(self, changes: tuple[Pending, ...]) -> None:
-        """Let documents leave, and all others of their namespaces that are withdrawn: in slices, and in effect in one step."""
+        """Withdraw documents, and all others of their namespaces that are to be withdrawn: in slices, and in effect in one step."""
         slices = [changes]
         async with self._putting_withdrawals:
             for namespace in {change.source.namespace: None for change in changes}:
@@ -577,7 +577,7 @@ class Assembler:
                 differs = self._next_grants is not None or newest != document.namespace_labels
                 if differs and source.namespace not in self._allowances:
                     self._cut_new(source.namespace, newest, self._next_grants or self.grants)
-        # What came and left while the heavy lane was at work was never in its snapshot, and is not to be swept up.
+        # Documents that came and left while the heavy lane was working were never in its snapshot, and need not be removed.
         self._refreshed |= len(snapshot.trie.leaving) < len(before.trie.leaving)
         self._snapshot = snapshot
         for namespace in namespaces:
@@ -618,7 +618,7 @@ class Assembler:
             self.wake()
 
     async def _close_unread(self, namespace: str) -> None:
-        """Stop waiting for the documents of a namespace: until they are read, they close everything that they may be about."""
+        """Stop waiting for the documents of a namespace: until they are read, they close everything that they may concern."""
         for number, source in enumerate([source for source in self._required if source.namespace == namespace]):
             del self._required[source]
             waiting = self._backlog.document(source)
@@ -664,7 +664,7 @@ def _work(documents: Documents) -> int:
 
 
 def _shared_otherwise(before: PolicySnapshot, after: PolicySnapshot, namespaces: Iterable[str]) -> dict[Source, None]:
-    """Return the documents that differ because the share of their namespace is divided otherwise."""
+    """Return the documents that differ because the share of their namespace is divided differently."""
     found: dict[Source, None] = {}
     for namespace in namespaces:
         parts = (before.namespaces.get(namespace), after.namespaces.get(namespace))

@@ -1,8 +1,8 @@
 """Keeps work in threads from blocking the event loop, with two switches of the interpreter that apply to the whole process.
 
-A full garbage collection looks at every object in one go: with some large documents that takes a tenth of a second, during which nothing
-else runs. Policy has no cycles, so there is nothing to collect. No full collection begins while documents are read, and what reading
-allocates does not cause one later. Young objects, and the garbage of everything else, are collected as always.
+A full garbage collection looks at every object without a pause: with some large documents that takes a tenth of a second, during which
+nothing else runs. Policy has no cycles, so there is nothing to collect. No full collection begins while documents are read, and what
+reading allocates does not cause one later. Young objects, and the garbage of everything else, are collected as usual.
 (https://docs.python.org/3/library/gc.html#gc.set_threshold)
 
 A computing thread releases the interpreter after the switch interval, and the event loop waits as long at each of its turns.
@@ -19,7 +19,7 @@ import attrs
 
 # Collections of the younger objects before a full one.
 NEVER: Final = 2**30
-# Seconds: a tenth of the default, which costs the thread some percent.
+# Seconds: a tenth of the default, which costs the thread a few percent.
 SWITCH_S: Final = 0.0005
 
 

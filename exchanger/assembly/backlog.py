@@ -18,9 +18,9 @@ import attrs
 from exchanger.policy.selection import DocumentText, Text
 from exchanger.values.entry import Source
 
-# Characters that a light document has at most, and so has a batch of them: some 40 ms, and 150 for the worst that an author can write.
+# Characters of a light document, and of a batch of them, at most: about 40 ms, and 150 for the worst that an author can write.
 LIGHT_WORK: Final = 8 * 1024
-# Characters that a change costs on top of its documents, however short they are.
+# Characters that a change costs in addition to its documents, however short they are.
 CHANGE_WORK: Final = 64
 # The same for a claim that is not in the text, but made from it by grants: 15 µs.
 CLAIM_WORK: Final = 3
@@ -32,7 +32,7 @@ WITHDRAWN_SLICE: Final = 128
 
 @enum.unique
 class Lane(enum.Enum):
-    """Light documents never wait for a heavy one, which takes up to some seconds."""
+    """Light documents never wait for a heavy one, which takes up to a few seconds."""
 
     LIGHT = "light"
     HEAVY = "heavy"
@@ -111,7 +111,7 @@ class _Queue:
                 del self._waiting[pending.source]
                 self._start = max(self._start, finish - pending.work)
                 return pending
-        self._finishes, self._start = {}, 0  # nothing waits, so there is nothing to be fair to
+        self._finishes, self._start = {}, 0  # nothing waits, so nothing has to be shared fairly
         return None
 
 
@@ -257,7 +257,7 @@ class Backlog:
         self._queues[pending.lane, pending.reread].put(pending)
 
     def _release(self, namespace: str) -> None:
-        """Let withdrawals go that no longer wait for an older document of their namespace."""
+        """Allow withdrawals that no longer wait for an older document of their namespace."""
         withdrawals = self._withdrawals.get(namespace, {})
         oldest = next(iter(self._documents.get(namespace, {}).values()), self._numbers + 1)
         released = dict(takewhile(lambda withdrawal: withdrawal[1] < oldest, withdrawals.items()))
@@ -268,7 +268,7 @@ class Backlog:
 
 
 def _discard(table: dict[str, dict[Source, int]], source: Source) -> None:
-    """Take ``source`` out of what its namespace has in ``table``; no namespace stays in it without any."""
+    """Remove ``source`` from the sources of its namespace in ``table``; namespaces without any are removed too."""
     own = table.get(source.namespace)
     if own is not None and own.pop(source, None) is not None and not own:
         del table[source.namespace]

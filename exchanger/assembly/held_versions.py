@@ -16,7 +16,7 @@ from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import DenyEntry
 
 # Versions that are held at a time; each costs requests about as much as the newest one. The first one of an outage has everything that was
-# in force before, and each further one what came and went during it. Beyond, edits and withdrawals wait, and only new documents do not.
+# in force before, and each further one what came and went during it. If there are more, edits and withdrawals wait, but not new documents.
 MAX_HELD: Final = 8
 # Entries of a version that are checked for loosening, in a quarter of a millisecond; with more of them it counts as loosening.
 MAX_LOOKED_AT: Final = 5_000
@@ -80,7 +80,7 @@ class HeldVersions:
         self._versions = tuple(held for held in self._versions if self._holds(held, caught_up_until, now))
 
     def replace(self, before: Sequence[PolicySnapshot], after: Sequence[PolicySnapshot]) -> None:
-        """Hold each of ``after`` in the place of the one of ``before``, if that is still held."""
+        """Hold each of ``after`` in place of the one of ``before``, if that is still held."""
         places = {id(old): new for old, new in zip(before, after, strict=True)}
         self._versions = tuple(attrs.evolve(held, snapshot=places.get(id(held.snapshot), held.snapshot)) for held in self._versions)
 

@@ -1,4 +1,4 @@
-"""Codes about manifests and what documents are to each other.
+"""Codes about manifests and the relations between documents.
 
 POL-21xx between entries, POL-22xx shares of namespaces, POL-30xx files and objects, POL-31xx labels.
 """

@@ -18,7 +18,7 @@ from exchanger.policy.authority import is_host, normalise_policy_host
 
 # Seconds until a wrong token is answered.
 FAILURE_S: Final = 1.0
-# Wrong tokens that wait for their answer. While there are that many, no token is looked at: that bounds guesses per second.
+# Wrong tokens that wait for their answer. While there are that many, no token is checked: this limits guesses per second.
 MAX_FAILURES: Final = 8
 # Names that people reach a console by: a handful; more is a mistake.
 _MAX_NAMES: Final = 64
@@ -72,7 +72,7 @@ class ConsoleAccess:
 
     @property
     def revoked(self) -> trio.Event:
-        """Set once the present token or session no longer gives access."""
+        """Set once the current token or session no longer gives access."""
         return self._never if self._file is None else self._file.replaced
 
     async def admit(self, request: Request) -> Response | None:

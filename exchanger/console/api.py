@@ -40,7 +40,7 @@ from exchanger.values.notice import Notices
 from exchanger.values.request import HttpRequest
 from exchanger.values.text import HOST_LIMIT
 
-# Documents in the list; of more, those with problems come first.
+# Documents in the list; if there are more, those with problems come first.
 MAX_DOCUMENTS: Final = 1000
 MAX_METHOD: Final = 32
 # Characters of a path to explain: the most that the policy itself reads (``policy.path``).
@@ -49,7 +49,7 @@ MAX_PATH: Final = 8192
 MAX_QUERY: Final = 4 * MAX_PATH
 # Fields of a query: method, host and path, and the headers of a request, of which gateways allow a hundred.
 MAX_FIELDS: Final = 112
-# Entries whose lines are kept for the next explanation: some ten megabytes.
+# Entries whose lines are kept for the next explanation: about ten megabytes.
 MAX_KEPT_LINES: Final = 100_000
 
 # Documents and their health, by Namespace and name: strings sort fast, even thousands of them.
@@ -121,7 +121,7 @@ class Api:
         }
 
     async def about(self, request: Request) -> Response:
-        """Say what this is; the version only to clients that may see data."""
+        """Describe this service; the version is only for clients that may see data."""
         known = await self._access.admit(request) is None
         return json_response(
             {
@@ -183,7 +183,7 @@ class Api:
         if isinstance(asked, Response):
             return asked
         async with self._working:
-            # A host with a thousand entries and a path with many interpretations take some hundredths of a second.
+            # For a host with a thousand entries and a path with many interpretations, this takes hundredths of a second.
             look = partial(explained, asked, now.snapshot, rules, is_missing=now.is_missing)
             found = await self._run_sync(look, limiter=self._thread)
             lines = {source: await self._lines(document, found.snapshot) for source, document in found.documents().items()}

@@ -20,21 +20,21 @@ from exchanger.console.issuer_view import IssuerHealth, shown_issuers
 from exchanger.console.message import TimeSlice, encode
 from exchanger.console.policy_health import PolicyHealth
 
-# Open pages of a team, some of them twice. Each costs about as much as another.
+# Open pages of a team, some of them twice. Each costs about the same.
 MAX_SUBSCRIBERS: Final = 32
-# Messages waiting for one subscriber: two seconds' worth under load. A client that is further behind looks at the past.
+# Messages waiting for one subscriber: two seconds' worth under load. A client that is further behind shows the past.
 QUEUE: Final = 8
-# Seconds from a decision to its message while it is quiet: what belongs together comes in one.
+# Seconds from a decision to its message while there are few: decisions that belong together are in one message.
 GATHER_S: Final = 0.02
 # Seconds between two messages under load: a list that changes more often cannot be read.
 INTERVAL_S: Final = 0.25
-# Items of a message: some screens full, and as many as one burst that somebody makes to look at.
+# Items of a message: a few screens full, and as many as a burst that somebody causes to watch it.
 MAX_ITEMS: Final = 100
 # Items of a message that follows one with omissions: more than a reader takes in within the interval.
 MAX_ITEMS_UNDER_LOAD: Final = 50
-# Seconds between two looks at the counters: the resolution of a chart of some minutes.
+# Seconds between two readings of the counters: the resolution of a chart of a few minutes.
 TOTALS_S: Final = 1.0
-# Looks that are kept: the two minutes of a chart, which has one rate less than it has looks. They take some 60 kB.
+# Readings that are kept: the two minutes of a chart, which has one rate less than there are readings. They take about 60 kB.
 HISTORY: Final = 121
 # Encoded items that are kept for new subscribers while there are others.
 _CACHED: Final = 2 * KEPT
@@ -118,7 +118,7 @@ class Subscription:
 @final
 @attrs.define(eq=False)
 class Broadcast:
-    """Serves subscribers from ``feed``. ``on_fault`` receives what keeps an item from being shown; it must neither block nor raise."""
+    """Serves subscribers from ``feed``. ``on_fault`` gets what keeps an item from being shown; it must neither block nor raise."""
 
     _feed: Feed
     _json: DecisionJson

@@ -1,4 +1,4 @@
-"""Joins the console's parts: feed, broadcast, access and server. The supervisor runs one if CONSOLE_ADDRESS is set.
+"""Connects the console's parts: feed, broadcast, access and server. The supervisor runs one if CONSOLE_ADDRESS is set.
 
 Must not know: environment variables or metrics.
 """
@@ -59,7 +59,7 @@ class Sources:
 class Console:
     """``feed`` observes decisions, ``published`` each new version of the policy.
 
-    ``show_tokens`` puts decoded tokens into the stream, for a demo whose tokens are worth nothing. No setting leads to it.
+    ``show_tokens`` puts decoded tokens into the stream, for a demo whose tokens are worthless. No setting enables it.
     """
 
     _settings: ConsoleSettings

@@ -30,7 +30,7 @@ Item = dict[str, object]
 # Returns the fields of a decision's log line, given its time.
 LogLine = Callable[[DecisionRecord, str], Mapping[str, object]]
 
-# Characters of a response's body: ours have some dozens.
+# Characters of a response's body: ours have a few dozen.
 BODY_LIMIT: Final = 2048
 # Characters of a header's value, and headers: a content type, and challenges with realm and scope.
 HEADER_LIMIT: Final = 512
@@ -39,7 +39,7 @@ HEADERS: Final = 8
 TARGET_LIMIT: Final = 256
 TARGETS: Final = 16
 
-# Characters of a path whose interpretations are shown: the worst one's take a third of a millisecond, and hostile ones come in floods.
+# Characters of a path whose interpretations are shown: the worst take a third of a millisecond, and hostile ones come in floods.
 READ_LIMIT: Final = 256
 READ_LIMIT_NON_ASCII: Final = 64
 
@@ -68,7 +68,7 @@ def stamp(seconds: float) -> str:
 @final
 @attrs.frozen
 class DecisionJson:
-    """Shows decisions. ``show_tokens`` is for a demo whose tokens are worth nothing."""
+    """Shows decisions. ``show_tokens`` is for a demo whose tokens are worthless."""
 
     line: LogLine
     show_tokens: bool = attrs.field(default=False, kw_only=True)
@@ -166,7 +166,7 @@ def _exchange(record: DecisionRecord) -> dict[str, object]:
 
 
 def _subject(verdict: SubjectVerdict | None) -> dict[str, object] | None:
-    """Return what verification found of the caller's token: a refusal's reason, "" if the token passed, and the digest of actors."""
+    """Return the result of verifying the caller's token: a refusal's reason, "" if the token passed, and the digest of actors."""
     return None if verdict is None else {"refusal": printable(verdict.refusal, DETAIL_LIMIT), "actors": verdict.actors}
 
 
@@ -181,7 +181,7 @@ def _tokens(record: DecisionRecord) -> dict[str, object]:
 
 
 def decoded(token: str) -> Jwt:
-    """Return ``{"header", "claims", "signature": "present" | "none"}`` of a JWT, or ``OPAQUE``. Total; it verifies nothing."""
+    """Return ``{"header", "claims", "signature": "present" | "none"}`` of a JWT, or ``OPAQUE``. Never raises; it verifies nothing."""
     claims = claims_of(token) if len(token) <= MAX_SHOWN_TOKEN else None
     header = None if claims is None else object_of(token.partition(".")[0])
     if claims is None or header is None:

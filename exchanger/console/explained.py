@@ -57,7 +57,7 @@ class Explained:
         return {source: document for source, document in found if document is not None}
 
     def shown(self, lines: Mapping[Source, Lines], revision: int) -> ExplainedJson:
-        """Return it as JSON has it; ``lines`` are those of ``documents``."""
+        """Return it in JSON's types; ``lines`` are those of ``documents``."""
         found = self.explanation
         return {
             "revision": revision,

@@ -2,7 +2,7 @@
 
 It appends a tuple and checks whether anyone is waiting: a fraction of a microsecond, with viewers or without. Half of that is spent on
 records that are kept, since their memory has left the processor's caches when they are released. So under load it keeps no more than is
-shown. Must not know: JSON, subscribers, or anything of a record but whether it is a denial and how large it is.
+shown. Must not know: JSON, subscribers, or anything of a record except whether it is a denial and how large it is.
 """
 
 import math

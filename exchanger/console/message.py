@@ -35,7 +35,7 @@ _JSON: Final = ("Content-Type", "application/json")
 
 
 def encode(value: object) -> bytes:
-    """Return ``value``, which consists of JSON's types, as JSON in UTF-8. Total: no text makes it fail."""
+    """Return ``value``, which consists of JSON's types, as JSON in UTF-8. No text makes it fail."""
     try:
         return orjson.dumps(value)
     except TypeError:  # a lone surrogate, an integer beyond 64 bits, or too many levels

@@ -15,7 +15,7 @@ from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.util.text import printable
 from exchanger.values.entry import Source
 
-# Seconds between two counts of conflicts: that of 100,000 entries takes a part of a second of work.
+# Seconds between two counts of conflicts: counting those of 100,000 entries takes a part of a second.
 RECOUNT_S: Final = 5.0
 # Names of unreadable Namespaces: operators name a handful, and the rest is counted.
 MAX_NAMES: Final = 5

@@ -32,7 +32,7 @@ CONNECT_TIMEOUT = "1s"  # loopback
 
 @enum.unique
 class FilterMode(enum.Enum):
-    """By which of Envoy's filters the gateway asks the service; the value is the option's."""
+    """Which of Envoy's filters the gateway uses to ask the service; the value is the option's."""
 
     EXT_AUTHZ = "ext_authz"
     EXT_PROC = "ext_proc"
@@ -59,7 +59,7 @@ def find_envoy() -> str:
 
 
 def envoy_command(binary: str, config: Path) -> tuple[str, ...]:
-    """Return the command line that runs ``binary`` on ``config``; hot restart is off, for it would tie several demos together."""
+    """Return the command line that runs ``binary`` on ``config``; hot restart is off, because it would connect several demos."""
     return (binary, "--config-path", str(config), "--concurrency", str(CONCURRENCY), "--disable-hot-restart", "--log-level", "warning")
 
 

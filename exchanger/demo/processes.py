@@ -1,4 +1,4 @@
-"""Processes that live exactly as long as the task that runs them.
+"""Processes that exist exactly as long as the task that runs them.
 
 A child is ended by its process id: with SIGTERM, then SIGKILL after a bound, and always waited for, so that no interrupt, failure or
 cancellation leaves one behind. Each is in its own process group: a terminal's Ctrl-C reaches only the demo, which stops its children

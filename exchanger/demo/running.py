@@ -42,8 +42,8 @@ from exchanger.scenarios.terminal import Progress
 from exchanger.telemetry.otlp.settings import Target
 from exchanger.util.json_schema import as_text
 
-_READY_POLL: Final = 0.1  # seconds between two looks; service and gateway take one to three seconds to start
-_READY_REQUEST: Final = 2.0  # seconds for one look: beyond the gateway's 1 s for the service
+_READY_POLL: Final = 0.1  # seconds between two attempts; service and gateway take one to three seconds to start
+_READY_REQUEST: Final = 2.0  # seconds for one attempt: more than the gateway's 1 s for the service
 
 
 @final
@@ -147,7 +147,7 @@ async def wait_ready(demo: RunningDemo, progress: Progress, timeout: float) -> d
 
 
 async def _start_issuers(nursery: trio.Nursery, options: DemoOptions, progress: Progress) -> DemoSetup:
-    """Start the token endpoint, or look for the Keycloak, or both; return the setup that goes with them."""
+    """Start the token endpoint, or find the Keycloak, or both; return the setup that belongs to them."""
     reference, keycloak = options.scenarios is ScenarioSet.REFERENCE, options.keycloak
     setup: DemoSetup | None = None
     if keycloak is None or reference:

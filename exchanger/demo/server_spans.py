@@ -20,7 +20,7 @@ from exchanger.util.text import printable
 from exchanger.values.text import METHOD_LIMIT
 from exchanger.values.trace import TraceContext
 
-# Failures of the server, which make an error of the span; a refusal is an answer.
+# Failures of the server, which make the span an error; a refusal is an answer.
 _SERVER_ERROR: Final = 500
 _NAME: Final = "OTEL_SERVICE_NAME"
 
@@ -35,7 +35,7 @@ class ServerSpans:
 
     @classmethod
     def of(cls, variables: Mapping[str, str], service_name: str) -> Self:
-        """Return them as OTEL_ variables say; the server is called ``service_name``, unless OTEL_SERVICE_NAME is set."""
+        """Return them as OTEL_ variables specify; the server is called ``service_name``, unless OTEL_SERVICE_NAME is set."""
         reading = read_otel({**variables, _NAME: variables.get(_NAME) or service_name})
         notes = tuple(f"{variable}: {text}" for variable, text in reading.notes)
         return cls(Exports.of(attrs.evolve(reading.settings, metrics=None), __version__, lambda: ()), notes)

@@ -61,7 +61,7 @@ async def echo(request: Request) -> Response:
     seen: dict[str, object] = {"method": request.method, "path": request.target, "headers": _grouped(request.headers)}
     claims = claims_of(bearer_of(next(iter(request.values("authorization")), "")))
     if claims is not None:
-        seen |= {CLAIMS: claims, "token_verified": False}  # decoded and no more: the echo knows no issuer's keys
+        seen |= {CLAIMS: claims, "token_verified": False}  # only decoded: the echo knows no issuer's keys
     body = json.dumps(seen, indent=2, ensure_ascii=True) + "\n"
     # A browser's preflight is answered, too: any origin may read what it has sent itself, but not with credentials.
     cors = tuple(("Access-Control-Allow-Origin", origin) for origin in request.values("origin")[:1])

@@ -1,7 +1,7 @@
 """The service as the demo starts it: through its documented environment, with issuer profiles and a policy folder.
 
-``python -m exchanger.demo.service`` is ``exchanger serve`` with a console that shows the claims of tokens. It is the only way to such a
-console: no setting and no variable enables it, so none can be left set by mistake. The tokens of a demo are worthless.
+``python -m exchanger.demo.service`` is ``exchanger serve`` with a console that shows the claims of tokens. Only this starts such a console:
+no setting and no variable enables it, so none can be left set by mistake. The tokens of a demo are worthless.
 """
 
 import importlib.resources

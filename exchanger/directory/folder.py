@@ -24,7 +24,7 @@ from exchanger.values.notice import Notice, Notices
 from exchanger.values.selector import Selector
 
 SUFFIXES: Final = (".yaml", ".yml", ".json")
-# Manifest files; a scan reads the attributes of each, in some microseconds.
+# Manifest files; a scan reads the attributes of each, in a few microseconds.
 MAX_FILES: Final = 20_000
 # Levels of folders; manifests are never nested deeper.
 MAX_DEPTH: Final = 16
@@ -180,7 +180,7 @@ def _look(path: Path, before: File | None, wall: Callable[[], float]) -> File:
 def _understood(data: bytes, file: File, *, is_json: bool) -> File:
     """Return ``file``, which has the last manifests, with those in ``data``."""
     if file.has_objects and not data.strip():
-        # Most likely a command is about to fill it, or has failed to. To obey it would open what its policies close.
+        # Most likely a command is about to fill it, or has failed to. Applying it would open what its policies close.
         return attrs.evolve(file, problem="is empty; to withdraw what was in it, delete it")
     found = read_manifests(data, is_json=is_json)
     if isinstance(found, UnreadableFile):

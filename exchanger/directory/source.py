@@ -26,7 +26,7 @@ from exchanger.values.selector import Selector
 
 # Seconds between scans without any notification: network file systems send none, and a change must count within a second.
 RESCAN_S: Final = 0.7
-# Seconds in which notifications gather: an edit is several of them, and should be one version.
+# Seconds in which notifications are collected: an edit causes several of them, and should be one version.
 DEBOUNCE_S: Final = 0.1
 # Documents that are passed on in one step of the event loop, which takes 2 ms.
 STEP: Final = 200
@@ -120,7 +120,7 @@ class DirectorySource:
                     await self._rescan()
 
     def use_issuers(self, names: frozenset[str]) -> None:
-        """Let entries refer to these profiles from the next look at the folder on, which comes within ``RESCAN_S``."""
+        """Let entries refer to these profiles from the next scan of the folder on, which happens within ``RESCAN_S``."""
         self.issuers = names
 
     def use_grants(self, grants: Grants) -> None:

@@ -78,7 +78,7 @@ def _http_request(http: AttributeContext.HttpRequest, *, with_headers: bool) -> 
 
 
 def _header(name: str, value: str) -> HeaderValueOption:
-    """Return a header that replaces any other of its name. Versions of Envoy disagree on which of the two fields they obey."""
+    """Return a header that replaces any other of its name. Versions of Envoy disagree on which of the two fields they use."""
     return HeaderValueOption(
         header=HeaderValue(key=name, value=value),
         append=BoolValue(value=False),
@@ -93,7 +93,7 @@ def encode_check(outcome: Outcome) -> bytes:
             token = outcome.access_token
             return _kept_unchanged(outcome) if token is None else _ok_with_token(outcome, token)
         case Deny():
-            # A token endpoint's answer may be large, and seldom repeats.
+            # A token endpoint's answer may be large, and is seldom repeated.
             return _denied(outcome) if outcome.reason is DecisionReason.DENY_EXCHANGE_ERROR else _kept_denied(outcome)
         case _:
             assert_never(outcome)

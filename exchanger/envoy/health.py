@@ -61,7 +61,7 @@ class HealthBoard:
             self._changed = trio.Event()
 
     async def changed(self) -> None:
-        """Wait for the next change; the caller's cancel scope is the way out."""
+        """Wait for the next change; the caller's cancel scope ends the wait."""
         await self._changed.wait()
 
 

@@ -62,7 +62,7 @@ _CONTINUE: Final = CommonResponse(status=CommonResponse.CONTINUE)
 _UNCHANGED_HEADERS: Final = HeadersResponse(response=_CONTINUE)
 _UNCHANGED_TRAILERS: Final = TrailersResponse(header_mutation=HeaderMutation())
 
-# Serialised answers to messages that need no decision, by the name of the request's oneof member. They have no mode override: Envoy takes
+# Serialised answers to messages that need no decision, by the name of the request's oneof member. They have no mode override: Envoy accepts
 # one only with an answer to headers, and only before the parts that it turns off have begun.
 CONTINUED: Final[Mapping[str | None, bytes]] = {
     kind: response.SerializeToString()
@@ -86,7 +86,7 @@ def decode_request_headers(message: ProcessingRequest, *, with_headers: bool = F
     request = request_of_header_map(message.request_headers.headers, _NO_HEADERS, line, with_headers=with_headers)
     if isinstance(request, RefusedRequest):
         return request
-    # If a gateway withheld these, everything would pass as unmatched. A path may be missing: CONNECT has none.
+    # If a gateway left these out, everything would pass as unmatched. A path may be missing: CONNECT has none.
     if not (request.method and request.host):
         return MISSING_HTTP
     target = split_absolute_form(request.path)
@@ -169,7 +169,7 @@ def encode_request_headers(outcome: Outcome) -> bytes:
             token = outcome.access_token
             return _kept_unchanged(outcome) if token is None else _allowed_with_token(outcome, token)
         case Deny():
-            # A token endpoint's answer may be large, and seldom repeats.
+            # A token endpoint's answer may be large, and is seldom repeated.
             return _denied(outcome) if outcome.reason is DecisionReason.DENY_EXCHANGE_ERROR else _kept_denied(outcome)
         case _:
             assert_never(outcome)
@@ -206,7 +206,7 @@ def _denied(deny: Deny) -> bytes:
 
 
 def _metadata(outcome: Outcome) -> bytes:
-    """Return the field with the metadata. Envoy takes each of its fields for a namespace, and its configuration must allow that."""
+    """Return the field with the metadata. Envoy treats each of its fields as a namespace, and its configuration must allow that."""
     return field(b"\x42", field(b"\x0a", _NAMESPACE + field(b"\x12", field(b"\x2a", described(outcome)))))
 
 
@@ -216,7 +216,7 @@ _kept_denied: Final = functools.lru_cache(maxsize=4096)(_denied)
 
 
 def _header(name: str, value: str) -> HeaderValueOption:
-    """Return a header that replaces any other of its name. Versions of Envoy disagree on which of the two fields they obey."""
+    """Return a header that replaces any other of its name. Versions of Envoy disagree on which of the two fields they use."""
     return HeaderValueOption(
         header=HeaderValue(key=name, raw_value=value.encode("utf-8")),
         append=BoolValue(value=False),

@@ -30,7 +30,7 @@ def field(tag: bytes, data: bytes) -> bytes:
 
 
 # envoy.config.core.v3.HeaderValueOption: header = 1, append = 2 (an empty BoolValue), append_action = 3 (OVERWRITE_IF_EXISTS_OR_ADD).
-# HeaderValue: key = 1, value = 2, raw_value = 3. Versions of Envoy disagree on which of the two last fields of an option they obey.
+# HeaderValue: key = 1, value = 2, raw_value = 3. Versions of Envoy disagree on which of the two last fields of an option they use.
 _KEY: Final = b"\x0a\x0dauthorization"
 REPLACES: Final = b"\x12\x00\x18\x02"
 _SCHEME: Final = b"Bearer "

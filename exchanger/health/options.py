@@ -15,14 +15,14 @@ from exchanger.util.duration import parse_duration
 LOOPBACK: Final = "127.0.0.1"
 # The service's plaintext port, in the same pod.
 DEFAULT_ADDRESS: Final = f"{LOOPBACK}:3001"
-# A service that is well answers within milliseconds, and a probe should have ended before the next one begins.
+# A healthy service answers within milliseconds, and a probe should end before the next one begins.
 DEFAULT_TIMEOUT: Final = "2s"
 
 
 @final
 @attrs.frozen
 class HealthOptions:
-    """``timeout`` is in seconds. Files are in PEM; without ``ca_file`` the system's authorities count. ``server_name`` "": the host."""
+    """``timeout`` is in seconds. Files are in PEM; without ``ca_file`` the system's authorities apply. ``server_name`` "": the host."""
 
     address: tuple[str, int] = (LOOPBACK, 3001)
     service: str = ""

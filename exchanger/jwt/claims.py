@@ -27,7 +27,7 @@ DIGEST_DIGITS: Final = 16
 class SubjectPolicy:
     """Which tokens are good enough to be exchanged: from one of ``issuers``, for one of ``audiences``.
 
-    ``has_actor``: the exchange has an actor, which a token with ``may_act`` asks for.
+    ``has_actor``: the exchange has an actor, which a token with ``may_act`` requires.
     """
 
     issuers: tuple[str, ...]

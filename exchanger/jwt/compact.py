@@ -20,10 +20,10 @@ from exchanger.util.strict_json import no_constant, outline, unique_names
 MAX_TOKEN: Final = 65_536
 # Objects and lists within each other: far more than tokens have, and so few that reading cannot exhaust the stack.
 MAX_DEPTH: Final = 32
-# Objects and lists: tokens have some hundred at most.
+# Objects and lists: tokens have about a hundred at most.
 MAX_BRACKETS: Final = 1024
-# Strings and structural characters of the header, and of the claims: two for each of 2,000 groups. As many as fit into a token would hold
-# the event loop for 5 to 15 ms, before anything of it is verified.
+# Strings and structural characters of the header, and of the claims: two for each of 2,000 groups. As many as fit into a token would block
+# the event loop for 5 to 15 ms, before anything in it is verified.
 MAX_PARTS: Final = 4096
 
 _BRACKET: Final = re.compile(r"[][{}]")

@@ -17,7 +17,7 @@ from joserfc.jwk import ECKey, OKPKey, RSAKey
 from exchanger.jwt import base64url
 from exchanger.jwt.algorithms import EC, ED25519, RSA, algorithm
 
-# Keys of a set that are looked at: issuers have a few, and some more while they rotate them.
+# Keys of a set that are looked at: issuers have a few, and a few more while they rotate them.
 MAX_KEYS: Final = 100
 # Keys that are read in one step: 4 ms with RSA-8192.
 READ_AT_ONCE: Final = 10
@@ -50,7 +50,7 @@ class VerifyingKey:
     _key: RSAKey | ECKey | OKPKey = attrs.field(repr=False, eq=False)
 
     def verifies(self, alg: str, signed: bytes, signature: bytes) -> bool:
-        """Return whether this key made ``signature`` of ``signed``, by one of its algorithms. Total."""
+        """Return whether this key made ``signature`` of ``signed``, by one of its algorithms. Never raises."""
         return alg in self.algorithms and algorithm(alg).verify(signed, signature, self._key)
 
 
@@ -76,7 +76,7 @@ class KeySetProblem:
 
 
 def read_key_set(members: Mapping[str, object]) -> KeySet | KeySetProblem:
-    """Return the keys for signatures in a JWK Set (RFC 7517 section 5). Total."""
+    """Return the keys for signatures in a JWK Set (RFC 7517 section 5). Never raises."""
     (found,) = (found for found in key_set_in_steps(members) if found is not None)
     return found
 

@@ -1,4 +1,4 @@
-"""Why a caller's token is not taken: a closed set of sentences for operators, none of which quotes the token."""
+"""Why a caller's token is not accepted: a closed set of sentences for operators, none of which quotes the token."""
 
 import enum
 from typing import final

@@ -26,9 +26,9 @@ from exchanger.values.secret import Secret
 
 # Seconds: an assertion is used at once, and token endpoints refuse long ones.
 LIFETIME: Final = 60
-# RFC 7518 section 3.3 forbids fewer. A signature holds the event loop: for 0.2 ms with 2048 bits, 1.3 ms with 4096, and 20 ms with 8192.
+# RFC 7518 section 3.3 forbids fewer. A signature blocks the event loop: 0.2 ms with 2048 bits, 1.3 ms with 4096, and 20 ms with 8192.
 RSA_BITS: Final = range(2048, 4097)
-# Characters of a PEM block: an RSA key of 4096 bits has 3272, and some 50 more with CRLF. Longer ones are too slow to sign with.
+# Characters of a PEM block: an RSA key of 4096 bits has 3272, and about 50 more with CRLF. Longer ones are too slow to sign with.
 MAX_BLOCK: Final = 3600
 
 _PRIVATE: Final = re.compile("-----BEGIN (?:RSA |EC )?PRIVATE KEY-----")
@@ -56,7 +56,7 @@ class KeyProblem:
 
 
 def load_key(pem: str, algorithm: SigningAlgorithm) -> LoadedKey | KeyProblem:
-    """Return the private key in ``pem`` (PKCS#8, PKCS#1 or SEC 1, unencrypted). Total."""
+    """Return the private key in ``pem`` (PKCS#8, PKCS#1 or SEC 1, unencrypted). Never raises."""
     found = _PRIVATE.search(pem)
     if found is None:
         return KeyProblem(_instead_of_private_key(pem))

@@ -13,13 +13,13 @@ _PARTS: Final = 3  # header, claims, and a signature that may be empty
 
 
 def claims_of(token: str) -> dict[str, object] | None:
-    """Return the claims, ``None`` if ``token`` is not a JWT. Total; the header is not read."""
+    """Return the claims, ``None`` if ``token`` is not a JWT. Never raises; the header is not read."""
     parts = token.split(".", _PARTS)
     return object_of(parts[1]) if len(parts) == _PARTS else None
 
 
 def object_of(segment: str) -> dict[str, object] | None:
-    """Return the JSON object that a header or the claims of a JWT are, ``None`` if ``segment`` is anything else. Total."""
+    """Return the JSON object in a header or in the claims of a JWT, ``None`` if ``segment`` is anything else. Never raises."""
     try:
         data = base64.b64decode(segment + "=" * (-len(segment) % 4), altchars=b"-_", validate=True)
         value = json.loads(data.decode(), parse_constant=no_constant)

@@ -37,7 +37,7 @@ class Unverified:
     stated: Stated | TokenRefused = attrs.field(repr=False)
 
     def is_signed_by_one_of(self, keys: KeySet) -> bool | None:
-        """Return whether one of ``keys`` signed this token, ``None`` if none of them can be meant."""
+        """Return whether one of ``keys`` signed this token, ``None`` if none of them fits its header."""
         candidates = keys.find(self.key_id, self.algorithm)
         return any(key.verifies(self.algorithm, self._signed, self._signature) for key in candidates) if candidates else None
 
@@ -45,7 +45,7 @@ class Unverified:
 @final
 @attrs.frozen
 class VerifiedClaims:
-    """The result for an acceptable token. It holds until ``until`` (seconds since the epoch), which includes the leeway.
+    """The result for an acceptable token. It is valid until ``until`` (seconds since the epoch), which includes the leeway.
 
     ``actors`` is "" or a digest of its chain of actors.
     """
@@ -79,7 +79,7 @@ def read_token(token: str) -> Unverified | TokenRefused:
 
 
 def judge_issuer(token: Unverified, policy: SubjectPolicy) -> TokenRefused | None:
-    """Return why nothing is to be looked up for this token. ``judge`` asks this too."""
+    """Return why no keys may be looked up for this token. ``judge`` checks this too."""
     return None if token.issuer in policy.issuers else TokenRefused(TokenRefusalReason.ISSUER)
 
 

@@ -11,9 +11,9 @@ from exchanger.net.network import SYSTEM
 from exchanger.values.issuer import Issuer, SigningKey
 from exchanger.values.secret import Secret
 
-# Keys that are kept loaded: profiles refer to 256 Secrets and files at most, and each may have a key before. Loading takes up to 200 ms.
+# Keys that are kept loaded: profiles refer to 256 Secrets and files at most, and each may have a previous key. Loading takes up to 200 ms.
 _MAX_KEYS: Final = 512
-# Bytes of chance in a ``jti``, so that no two are ever the same.
+# Random bytes in a ``jti``, so that no two are ever the same.
 _JTI_BYTES: Final = 16
 
 
@@ -39,7 +39,7 @@ class ClientAssertions:
         return sign_assertion(loaded, key.algorithm, key.key_id, client_id=client_id, audience=audience, now=self._now(), jti=jti)
 
     def use_issuers(self, issuers: Iterable[Issuer]) -> None:
-        """Forget the keys of issuers that are not in force any more."""
+        """Forget the keys of issuers that are no longer in force."""
         pairs = (credentials for issuer in issuers for credentials in (issuer.credentials, issuer.previous) if credentials)
         self._current = current = frozenset(credentials.proof for credentials in pairs)
         self._loaded = {key: loaded for key, loaded in self._loaded.items() if key in current}

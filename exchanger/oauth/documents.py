@@ -22,20 +22,20 @@ from exchanger.oauth.settings import TokenClientSettings
 from exchanger.oauth.token_response import read_members
 from exchanger.values.issuer import Issuer
 
-# Seconds that a document may take, from the wait for a connection to its last byte. No request of a caller's waits for it, but for the
-# first at an issuer, and an issuer that has just started answers its first requests slowly: an exchange's time would be too short.
+# Seconds that a document may take, from the wait for a connection to its last byte. No caller's request waits for it except the first at an
+# issuer, and an issuer that has just started answers its first requests slowly: the time of an exchange would be too short.
 DOCUMENT_TIMEOUT: Final = 5.0
 
 # Bytes of a document. Metadata has some KiB, and a hundred keys with their certificates less than this.
 MAX_DOCUMENT_BYTES: Final = 256 * 1024
 
-# Content that is not packed, as for tokens: the limit on bytes is a limit on work.
+# Content that is not compressed, as for tokens: so the limit on bytes also limits the work.
 _HEADERS: Final = (("Accept", "application/json"), ("Accept-Encoding", "identity"), ("User-Agent", "exchanger"))
 
 # RFC 9111 sections 5.2 and 1.2.2 (https://www.rfc-editor.org/rfc/rfc9111#section-5.2): names in any case, and seconds, also as a string.
 _MAX_AGE: Final = re.compile(r'(?:^|,)[\t ]*max-age=(?:([0-9]+)|"([0-9]+)")[\t ]*(?=,|$)', re.ASCII | re.IGNORECASE)
 
-# The longest age, and what counts for any longer one (RFC 9111 section 1.2.2).
+# The longest age, which also replaces longer ones (RFC 9111 section 1.2.2).
 _LONGEST_AGE: Final = 2.0**31
 
 
@@ -51,7 +51,7 @@ class Fetched:
 @final
 @attrs.frozen
 class NotFetched:
-    """There is no document; ``why`` is in words for operators, and of our own making. ``status`` is the answer's, if there was one."""
+    """There is no document; ``why`` is in words for operators, and written by us. ``status`` is the answer's, if there was one."""
 
     why: str
     status: int | None = None
@@ -68,7 +68,7 @@ class Documents:
     async def fetch(self, url: str, *, issuer: Issuer) -> Fetched | NotFetched:
         """Return the document at ``url``, within ``DOCUMENT_TIMEOUT``. Redirects are not followed.
 
-        The way there is that to ``issuer``, without the client's certificate: the document may be at somebody else's.
+        The document is requested like ``issuer``'s tokens, but without the client's certificate: it may be on somebody else's server.
         """
         endpoint = resolve_endpoint(url, issuer, self._settings, as_client=False)
         if not isinstance(endpoint, Endpoint):
@@ -81,7 +81,7 @@ class Documents:
 
 
 def read_document(answer: EndpointResponse | NoAnswer, *, late: bool) -> Fetched | NotFetched:
-    """Return the document in ``answer``. ``late``: the time was up by the end of it. Total."""
+    """Return the document in ``answer``. ``late``: the time was up when it ended. Never raises."""
     if isinstance(answer, NoAnswer):
         return NotFetched(answer.why)
     status = answer.status

@@ -1,6 +1,6 @@
-"""After a rotation: whether a token endpoint refused the client, and the credentials that are worth another call.
+"""After a rotation: whether a token endpoint refused the client, and the credentials with which another call is worthwhile.
 
-Must not know: calls, or for how long credentials of before are tried.
+Must not know: calls, or for how long previous credentials are tried.
 """
 
 from collections.abc import Callable, Mapping
@@ -47,7 +47,7 @@ class Rotations:
         return {issuer: issuer.name in self._behind for issuer in self._issuers.values()}
 
     def use_issuers(self, issuers: Mapping[str, Issuer]) -> None:
-        """Take over the issuers in force. Where none has previous credentials any more, there is nothing to remember."""
+        """Take over the issuers in force. If none has previous credentials any more, nothing is remembered."""
         self._issuers = issuers
         rotating = {name for name, issuer in issuers.items() if issuer.previous is not None}
         self._behind = {name: generation for name, generation in self._behind.items() if name in rotating}

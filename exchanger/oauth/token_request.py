@@ -1,6 +1,6 @@
 """Encodes requests to a token endpoint (RFC 8693 section 2.1, https://www.rfc-editor.org/rfc/rfc8693#section-2.1): request to bytes.
 
-Total: a request that cannot be encoded is a failure. Must not know: HTTP clients, tasks, clocks or logs.
+Never raises: a request that cannot be encoded is a failure. Must not know: HTTP clients, tasks, clocks or logs.
 """
 
 import base64
@@ -37,10 +37,10 @@ _MAX_TRACE_HEADER_CHARS: Final = 8 * 1024
 
 # application/x-www-form-urlencoded (RFC 6749 appendix B, https://www.rfc-editor.org/rfc/rfc6749#appendix-B)
 _UNESCAPED: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
-# In an order in which nothing is escaped twice: the characters that escapes consist of go first.
+# In an order in which nothing is escaped twice: the characters of which escapes consist come first.
 _ESCAPES: Final = {byte: b"+" if byte == ord(" ") else b"%%%02X" % byte for byte in (*b"%+", *range(256)) if byte not in _UNESCAPED}
 
-# RFC 9110 section 5.5 (field-value), https://www.rfc-editor.org/rfc/rfc9110#section-5.5, without obs-text: what all recipients read alike.
+# RFC 9110 section 5.5 (field-value), https://www.rfc-editor.org/rfc/rfc9110#section-5.5, without obs-text: all recipients read this alike.
 _SAFE_REQUEST_VALUE: Final = re.compile(r"[\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e])?")
 
 
@@ -48,7 +48,7 @@ _SAFE_REQUEST_VALUE: Final = re.compile(r"[\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e
 @quickly_made
 @attrs.frozen(weakref_slot=False)
 class EncodedRequest:
-    """Body and headers of the POST. All of them may carry secrets, so they are hidden. Neither Host nor Content-Length is among them.
+    """Body and headers of the POST. All of them may contain secrets, so they are hidden. Neither Host nor Content-Length is among them.
 
     ``headers`` are those of every request to this issuer, ``trace`` those of this request alone.
     """
@@ -102,7 +102,7 @@ def encode_request(
 
 
 def encode_client_credentials(issuer: Issuer, scope: str, assertion: Secret | None = None) -> EncodedRequest | ExchangeFailure:
-    """Return the POST that asks for a token of the client itself (RFC 6749 section 4.4.2); arguments as for ``encode_request``."""
+    """Return the POST that requests a token for the client itself (RFC 6749 section 4.4.2); arguments as for ``encode_request``."""
     fields = [("grant_type", "client_credentials"), *([("scope", scope)] if scope else []), *_client_fields(issuer)]
     if assertion is not None:
         fields.append(("client_assertion", assertion.reveal()))
@@ -137,7 +137,7 @@ def constant_parts(shape: Shape) -> ConstantParts:
 
 
 def _client_fields(issuer: Issuer) -> list[tuple[str, str]]:
-    """Return what says in the body who the client is, but for an assertion that is made for each request."""
+    """Return the part of the body that identifies the client, except for an assertion that is made for each request."""
     credentials = issuer.credentials
     named = [("client_id", credentials.client_id)] if credentials.client_id else []
     match credentials.proof:
@@ -191,7 +191,7 @@ def form_length(token: str) -> int:
 def _headers(issuer: Issuer) -> tuple[tuple[str, str], ...]:
     headers = [
         ("Accept", "application/json"),
-        ("Accept-Encoding", "identity"),  # the limit on the body is a limit on work, so nothing is to be unpacked
+        ("Accept-Encoding", "identity"),  # so that the limit on the body also limits the work, nothing may be compressed
         ("Content-Type", "application/x-www-form-urlencoded"),
         ("User-Agent", "exchanger"),  # some gateways refuse requests without one
     ]

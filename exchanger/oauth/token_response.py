@@ -23,8 +23,8 @@ from exchanger.values.token import ACCESS_TOKEN_TYPE, Cache, ErrorKind, Exchange
 
 _APP_ONLY: Final = 7000114.0  # numbers are read as such
 
-# Quotes and structural characters of a body, wherever they are: a usual one has some forty, and a hundred keys with their certificates
-# 5,000. As many as fit would hold the event loop for a quarter of a second.
+# Quotes and structural characters of a body, wherever they are: a usual one has about forty, and a hundred keys with their certificates
+# 5,000. As many as fit would block the event loop for a quarter of a second.
 MAX_RESPONSE_MARKS: Final = 16 * 1024
 _STRUCTURAL: Final = (b'"', b"{", b"[", b",", b":")
 
@@ -47,7 +47,7 @@ _REPORTED_ERRORS: Final = (
     _RECOGNISED_ERRORS | STEP_UP_ERRORS | {"access_denied", "unsupported_response_type", "server_error", "temporarily_unavailable"}
 )
 
-# Characters of a number that is read, and the longest lifetime of a token that is believed, in seconds: three centuries.
+# Characters of a number that is read, and the longest lifetime of a token that is accepted, in seconds: three centuries.
 _MAX_NUMBER: Final = 20
 _MAX_EXPIRES_IN: Final = 10**10
 
@@ -96,7 +96,7 @@ def decode_response(
     """
     if status == _OK:
         return _decode_success(body, rules, call, sent_at)
-    if status in _REDIRECTS:  # never followed: the subject token and the client secret are for the configured endpoint alone
+    if status in _REDIRECTS:  # never followed: the subject token and the client secret are only for the configured endpoint
         return transport_failure(ErrorKind.HTTP_STATUS, Diagnostic.REQUEST_FAILED, status, detail=_answered(status))
     return _decode_error(status, safe_challenges(www_authenticate), body, rules)
 
@@ -128,7 +128,7 @@ def _decode_success(body: bytes | TooLarge, rules: TokenResponseRules, call: Tok
 def _decode_error(status: int, challenges: tuple[str, ...], body: bytes | TooLarge, rules: TokenResponseRules) -> ExchangeFailure:
     """Decode an error (RFC 6749 section 5.2). Only the code counts: the description is free text that may quote a token."""
     kept = status if status in _KEPT_STATUSES else INTERNAL_SERVER_ERROR
-    relayed = relayed_challenges(challenges) if status == _UNAUTHORIZED else ()  # only there a challenge is one (RFC 9110 section 15.5.2)
+    relayed = relayed_challenges(challenges) if status == _UNAUTHORIZED else ()  # only there it is a challenge (RFC 9110 section 15.5.2)
     members = read_members(body, null_is_empty=True) or {}
     error = _text(members.get("error"))
     reported = error if error in _REPORTED_ERRORS else ""
@@ -149,7 +149,7 @@ def _decode_error(status: int, challenges: tuple[str, ...], body: bytes | TooLar
 
 
 def _is_about_app_only(members: dict[str, object]) -> bool:
-    """Return whether Entra ID refuses an app-only caller, on whose behalf no one can act (AADSTS7000114).
+    """Return whether Entra ID refuses an app-only caller, on whose behalf nobody can act (AADSTS7000114).
 
     https://learn.microsoft.com/entra/identity-platform/reference-error-codes
     """
@@ -208,7 +208,7 @@ def _number(digits: str) -> float:
     return float(digits) if len(digits) <= _MAX_NUMBER else -1.0
 
 
-# Kept, since making one costs more than reading a usual answer. It reads one value, with no space around it (RFC 8259 section 2).
+# Kept, since making one costs more than reading a usual answer. It reads one value, without spaces around it (RFC 8259 section 2).
 # (The stub does not have that method.)
 _DECODER: Final = json.JSONDecoder(object_pairs_hook=unique_names, parse_int=_number, parse_float=_number, parse_constant=no_constant)
 _scan: Final[Callable[[str, int], tuple[object, int]]] = _DECODER.scan_once  # type: ignore[attr-defined]

@@ -69,7 +69,7 @@ class Playground:
 
     _settings: PlaygroundSettings
     running: int = attrs.field(default=0, init=False)
-    # For people and for scenarios that edit: each finds the file unchanged by the other.
+    # For people and for scenarios that edit: neither changes a file while the other does.
     _editing: trio.Lock = attrs.field(factory=trio.Lock, init=False, repr=False)
     # A file of a megabyte takes a second to read; one at a time is as fast as all together.
     _reading: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1), init=False, repr=False)
@@ -125,7 +125,7 @@ class Playground:
         return json_response({"files": [{"name": name, "text": text, "version": version_of(text)} for name, text in texts.items()]})
 
     async def lint(self, request: Request) -> Response:
-        """Check a file as the service would, and if wanted, say which example requests it would decide otherwise."""
+        """Check a file as the service would, and on request, report which example requests it would decide differently."""
         wanted = read_text(request.body)
         if isinstance(wanted, MalformedBody):
             return error(400, wanted.reason)

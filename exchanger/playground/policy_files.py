@@ -18,7 +18,7 @@ MAX_TEXT: Final = 1_048_576
 # Seconds to wait until a file is in force: the service looks at its folder within one, and the machine may be busy. A file that changes no
 # policy, or cannot be read, makes no new version at all.
 EFFECT_S: Final = 2.0
-# Seconds between two looks, each a small answer that is ready; a change is usually in force after a tenth of a second.
+# Seconds between two requests, each with a small answer; a change is usually in force after a tenth of a second.
 _POLL_S: Final = 0.02
 
 # Returns the number of the version in force, ``None`` if it is unknown.
@@ -57,7 +57,7 @@ class PolicyFiles:
         return {name: self._text(name) for name in sorted(self.originals)}
 
     def save(self, name: str, text: str, version: str = "") -> NotSaved | ChangedElsewhere | None:
-        """Write ``text`` next to the file and rename it, so that no one reads half a document.
+        """Write ``text`` next to the file and rename it, so that nobody reads half a document.
 
         With a ``version``, nothing is written if another page or an editor has changed the file since.
 

@@ -24,7 +24,7 @@ class NoAnswerError(ExchangerError):
     """The server could not be reached, took too long, or sent something other than an HTTP answer."""
 
 
-async def fetch(port: int, request: Request, *, timeout: float) -> Response:  # noqa: ASYNC109 - the bound belongs to the call
+async def fetch(port: int, request: Request, *, timeout: float) -> Response:  # noqa: ASYNC109 - the limit belongs to the call
     """Send ``request`` to ``port`` on the loopback address; see ``fetch_from``."""
     return await fetch_from(LOOPBACK, port, request, timeout=timeout)
 
@@ -34,7 +34,7 @@ async def fetch_from(
     port: int,
     request: Request,
     *,
-    timeout: float,  # noqa: ASYNC109 - the bound belongs to the call
+    timeout: float,  # noqa: ASYNC109 - the limit belongs to the call
     tls: ssl.SSLContext | None = None,
     server_name: str = "",
 ) -> Response:
@@ -44,7 +44,7 @@ async def fetch_from(
         host: name or address to connect to.
         port: TCP port.
         request: must have a ``Host`` header.
-        timeout: seconds in all, from connecting to the last byte of the answer.
+        timeout: seconds in total, from connecting to the last byte of the answer.
         tls: how the connection is secured; ``None`` for plain text.
         server_name: the name in the server's certificate, sent as SNI; "" for ``host``.
 

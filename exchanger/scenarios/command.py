@@ -1,4 +1,4 @@
-"""``exchanger scenarios``: runs scenarios against any gateway, and says whether each came out as expected.
+"""``exchanger scenarios``: runs scenarios against any gateway, and says whether each had the expected result.
 
 Exit status: 0 if at least one was run and all were as expected, 1 if one was not or none was run, 2 if options or files are wrong,
 128 plus the signal's number, as shells report it, if it was interrupted. No token is ever shown.
@@ -132,7 +132,7 @@ def plan(options: ScenariosOptions, variables: Mapping[str, str]) -> tuple[tuple
 
 
 def option_problems(options: ScenariosOptions, variables: Mapping[str, str]) -> tuple[str, ...]:
-    """Return which options contradict each other, variables included. An invalid variable is reported by the run."""
+    """Return which options contradict each other, including variables. An invalid variable is reported by the run."""
     try:
         return _with_variables(options, variables).problems()
     except UsageError:

@@ -117,7 +117,7 @@ class RunReport:
     screen: Screen | None = None
 
     def as_expected(self, findings: Sequence[Finding]) -> bool:
-        """Whether something was run, and all of it came out as expected."""
+        """Whether something was run, and all results are as expected."""
         return all(finding.ok for finding in findings) and any(not finding.skipped for finding in findings)
 
     def head(self) -> str:

@@ -1,4 +1,4 @@
-"""Runs scenarios against a target, the demo's or any other gateway, and says whether each came out as expected."""
+"""Runs scenarios against a target, the demo's or any other gateway, and says whether each had the expected result."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ from exchanger.util.address import format_address
 from exchanger.util.regular_file import open_regular
 from exchanger.util.text import printable
 
-_EDIT_POLL: Final = 0.02  # seconds between two looks at whether an edit is in force
+_EDIT_POLL: Final = 0.02  # seconds between two checks whether an edit is in force
 
 NO_STATS: Final = "the token endpoint's counts cannot be seen"
 NO_FRESH_USER: Final = "it needs a token of a new user, and there is one token for all"

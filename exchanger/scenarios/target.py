@@ -99,7 +99,7 @@ class ScenarioTarget:
         return call.literal if call.literal and not self.lenient else self.subjects(call.subject)
 
     def why_not(self, call: GatewayCall) -> str:
-        """Return why ``call`` has no place here, or its token cannot be had; "" if it can be sent."""
+        """Return why ``call`` cannot be sent here, or its token cannot be obtained; "" if it can be sent."""
         if call.grants and not self.grants:
             return "only exchanger demo has the teams and grants for it"
         if call.signed and not self.signed:

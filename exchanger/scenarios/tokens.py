@@ -16,7 +16,7 @@ from exchanger.net.network import SYSTEM
 CLIENT_ID: Final = "exchanger-demo"
 
 _USER: Final = "alice"
-_VALID_S: Final = 86_400  # a day, for a demo that is left running over lunch
+_VALID_S: Final = 86_400  # a day, for a demo that is left running
 _EXPIRED_S: Final = 3_600  # beyond any leeway for clocks
 
 

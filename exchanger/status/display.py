@@ -78,7 +78,7 @@ def _text(lines: list[str]) -> str:
 
 
 def as_json(header: Header, survey: Survey) -> str:
-    """Return one JSON object, in one line. What concerns grants is in it if there are some."""
+    """Return one JSON object, in one line. It includes grants if there are any."""
     granted = header.grants.path is not None
     content = {
         "server": header.server,

@@ -1,1 +1,1 @@
-"""What operators see of the service: log lines, metrics and spans, each a function of the records that a request leaves behind."""
+"""What operators see of the service: log lines, metrics and spans, each a function of the records that a request leaves."""

@@ -1,8 +1,8 @@
 """The log line of a decision.
 
-It never has a token, a secret or a body. Of the request only method, host, path and the ids of trace and request are read, of the response
-only the decision, and of a token endpoint's answer only a registered error code. The one exception is ``insecure_token_line``, which an
-operator must enable explicitly.
+It never contains a token, a secret or a body. Of the request only method, host, path and the ids of trace and request are read, of the
+response only the decision, and of a token endpoint's answer only a registered error code. The one exception is ``insecure_token_line``,
+which an operator must enable explicitly.
 """
 
 from collections.abc import Callable
@@ -94,7 +94,7 @@ def _add_failure(line: Line, record: DecisionRecord, deny: Deny, diagnostic: Dia
 @final
 @attrs.define(eq=False)
 class DecisionLog:
-    """Writes one line a decision whose result is among ``results``. Takes about two microseconds, so it does not go through structlog."""
+    """Writes one line per decision whose result is among ``results``. Takes about two microseconds, so it does not use structlog."""
 
     _results: frozenset[Result]
     _stamp: Callable[[], str]

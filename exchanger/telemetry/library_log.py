@@ -16,7 +16,7 @@ HEARD: Final = ("trio", "watchfiles")
 
 @final
 class LibraryHandler(logging.Handler):
-    """Passes on name, message and the type of the exception; arguments and tracebacks stay behind."""
+    """Passes on name, message and the type of the exception; arguments and tracebacks are dropped."""
 
     def __init__(self, logger: structlog.stdlib.BoundLogger) -> None:
         super().__init__(logging.WARNING)

@@ -21,7 +21,7 @@ from exchanger.telemetry.output import MANY_BYTES, SURE_BYTES, Output
 MAX_LINES: Final = 10_000
 # MAX_LINES of 400 bytes, a long decision line.
 MAX_BYTES: Final = 4 * 1024 * 1024
-# Lines gather this long before they are written together: short for someone who watches, long enough for one write to carry many.
+# Lines are collected this long before they are written together: short for someone who watches, long enough for one write of many.
 BATCH_S: Final = 0.05
 # A batch is given up if it is not read for this long; a collector that restarts is back sooner.
 PATIENCE_S: Final = 5.0
@@ -72,7 +72,7 @@ class LogWriter:
     _limiter: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1), init=False)
 
     def put(self, line: bytes) -> None:
-        """Take one line, without its newline; drop it if there is no room. Callable from any thread."""
+        """Add one line, without its newline; drop it if there is no room. Callable from any thread."""
         size = len(line) + 1
         with self._lock:
             mode = self._mode
@@ -118,7 +118,7 @@ class LogWriter:
                     await self._end.wait()
                 last = self._end.is_set()
                 await self._write_batch()
-            while self._lines or not last:  # what came, or was dropped, while the batch before was being written
+            while self._lines or not last:  # what arrived, or was dropped, while the previous batch was being written
                 last = True
                 await self._write_batch()
         with self._lock:

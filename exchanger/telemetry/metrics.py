@@ -18,7 +18,7 @@ from exchanger.values.token import CoalescedRecord, ErrorKind, ExchangeRecord
 CHECK_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5)
 # Seconds: a token endpoint call is a round trip at least.
 EXCHANGE_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0)
-# Token endpoints counted by name. Operators name a handful; the bound is for mistakes elsewhere, and the rest counts as OTHER_HOST.
+# Token endpoints counted by name. Operators name a few; the limit is for errors elsewhere, and the rest counts as OTHER_HOST.
 MAX_HOSTS: Final = 256
 OTHER_HOST: Final = "other"
 # The endpoint of an exchange whose issuer profile does not exist.
@@ -29,7 +29,7 @@ _EXCHANGE: Final = ("endpoint_host", "result", "error_kind", "http_status_class"
 _HOST: Final = ("endpoint_host",)
 _ISSUER: Final = ("issuer", "endpoint_host")
 _CACHE: Final = ("endpoint_host", "level", "result")
-# Not ``namespace``, which Prometheus takes for the instance's own. There are as many as operators name.
+# Not ``namespace``, which Prometheus uses for the instance's own. There are as many as operators name.
 _NAMESPACE: Final = ("policy_namespace",)
 # Refusals by verification are not among them: callers with bad tokens must not make a token endpoint look as if it failed.
 _WITHOUT_CALL: Final = frozenset({ErrorKind.UNKNOWN_ISSUER_PROFILE, ErrorKind.BREAKER_OPEN, ErrorKind.OVERLOADED, ErrorKind.NO_ACTOR_TOKEN})
@@ -77,7 +77,7 @@ class Gauges:
 @final
 @attrs.frozen
 class Overview:
-    """The counts since the start, as a few numbers; ``durations`` are those of decisions, by bucket of ``CHECK_BUCKETS`` and beyond.
+    """The counts since the start, as a few numbers; ``durations`` are those of decisions, by bucket of ``CHECK_BUCKETS`` and above.
 
     ``errors`` are the decisions whose result is ``system_error``.
     """

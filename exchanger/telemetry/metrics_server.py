@@ -22,12 +22,12 @@ from exchanger.net.network import SYSTEM, Listen
 from exchanger.telemetry.metrics import Metrics, MetricsSettings
 
 LIMITS: Final = HttpLimits(
-    # Some Prometheus replicas with one connection each, and room for people who look.
+    # A few Prometheus replicas with one connection each, and room for people who look.
     connections=64,
     # A scrape's request has less than 1 KiB, in about ten lines.
     head_bytes=8 * 1024,
     head_lines=64,
-    # Two scrape intervals of a minute, and some more.
+    # Two scrape intervals of a minute, and a little more.
     idle_s=150.0,
     # Prometheus itself gives up after 10 s (scrape_timeout).
     arrival_s=10.0,

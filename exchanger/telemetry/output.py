@@ -10,7 +10,7 @@ from typing import Final, Protocol, final
 import attrs
 
 STDOUT: Final = 1
-# A ready pipe takes this many without blocking (pipe(7)), so a write that offers no more at once keeps to its patience exactly.
+# A ready pipe accepts this many without blocking (pipe(7)), so a write that offers no more at once keeps to its time limit exactly.
 SURE_BYTES: Final = select.PIPE_BUF
 # For a thread beside a busy event loop: each write releases the interpreter lock and must get it back, so there must be few of them.
 MANY_BYTES: Final = 256 * 1024
@@ -20,7 +20,7 @@ class Output(Protocol):
     """Takes finished lines."""
 
     def write(self, data: bytes, /, *, patience: float, at_once: int) -> int:
-        """Write ``data``, whole lines each ended by a newline; give up when the output has taken nothing for ``patience`` seconds.
+        """Write ``data``, whole lines each ended by a newline; give up when the output has accepted nothing for ``patience`` seconds.
 
         ``at_once`` bounds the bytes of a single write, SURE_BYTES or MANY_BYTES; with the latter, a reader who stops in the middle blocks
         the calling thread until it continues or closes. Returns how many lines were not written. Must not raise: there is nowhere left to

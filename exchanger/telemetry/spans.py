@@ -86,7 +86,7 @@ def decision_span(record: DecisionRecord, context: SpanContext, start: int, lead
 
 
 def exchange_span(record: ExchangeRecord, context: SpanContext, start: int) -> FinishedSpan:
-    """Return the client span of a token endpoint call. It is named by method alone: the endpoint's path stays out of it."""
+    """Return the client span of a token endpoint call. It is named by method alone: the endpoint's path is not in it."""
     attributes: list[Attribute] = [("http.request.method", "POST"), ("server.address", loggable_host(record.endpoint_host))]
     if record.port is not None:
         attributes.append(("server.port", record.port))

@@ -41,7 +41,7 @@ _PARENT_BASED: Final = frozenset({Sampler.PARENT_BASED_ALWAYS_ON, Sampler.PARENT
 @final
 @attrs.frozen
 class SamplingSettings:
-    """OTEL_TRACES_SAMPLER and OTEL_TRACES_SAMPLER_ARG; ``ratio`` counts for the samplers by trace id only."""
+    """OTEL_TRACES_SAMPLER and OTEL_TRACES_SAMPLER_ARG; ``ratio`` is used by the samplers by trace id only."""
 
     sampler: Sampler = Sampler.PARENT_BASED_ALWAYS_ON
     ratio: float = attrs.field(default=1.0, validator=attrs.validators.and_(attrs.validators.ge(0.0), attrs.validators.le(1.0)))

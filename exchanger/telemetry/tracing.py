@@ -35,7 +35,7 @@ class SpanQueue:
     dropped: int = attrs.field(default=0, init=False)
 
     def put(self, span: bytes) -> None:
-        """Take one span; ``full`` is set when there are enough for a batch."""
+        """Add one span; ``full`` is set when there are enough for a batch."""
         count = len(self._spans)
         if count >= self.max_size:
             self.dropped += 1

@@ -12,10 +12,10 @@ from typing import Final, Generic, NoReturn, TypeVar, final
 import attrs
 import trio
 
-# Seconds between two looks. A look takes a fraction of a millisecond.
+# Seconds between two reads. A read takes a fraction of a millisecond.
 POLL_S: Final = 1.0
 
-# Seconds for a look. A file system that takes longer hangs.
+# Seconds for a read. A file system that takes longer hangs.
 READ_S: Final = 10.0
 HANGS: Final = f"could not be read within {READ_S:.0f} seconds"
 
@@ -25,14 +25,14 @@ T = TypeVar("T")
 @final
 @attrs.define(eq=False)
 class FileFollower(Generic[T]):
-    """Looks at one file, or at several that belong together.
+    """Reads one file, or several that belong together, again and again.
 
     Args:
-        read: Returns the present version. It runs in a worker thread and may block.
+        read: Returns the current version. It runs in a worker thread and may block.
         hangs: Stands for a version that ``read`` did not return within ``READ_S``.
         run_sync: Runs it.
-        interval: Seconds between two looks.
-        first_at_once: The first version needs no second look in ``look_settled``.
+        interval: Seconds between two reads.
+        first_at_once: The first version needs no second read in ``look_settled``.
     """
 
     _read: Callable[[], T] = attrs.field(repr=False)
@@ -46,20 +46,20 @@ class FileFollower(Generic[T]):
     _limiter: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1), init=False, repr=False)
 
     async def run(self, learn: Callable[[T], None]) -> NoReturn:
-        """Call ``learn`` with what each look finds, the first one after an interval, until cancelled."""
+        """Call ``learn`` with the result of each read, the first one after an interval, until cancelled."""
         while True:
             await trio.sleep(self._interval)
             learn(await self.look())
 
     async def look(self) -> T:
-        """Return the present version."""
+        """Return the current version."""
         with trio.move_on_after(READ_S):
-            # Abandoned when cancelled: a look only reads, and its result is dropped.
+            # Abandoned when cancelled: it only reads, and its result is dropped.
             return await self._run_sync(self._read, abandon_on_cancel=True, limiter=self._limiter)
         return self._hangs
 
     async def look_settled(self) -> T | None:
-        """Look, and return a version that two looks in a row found; ``None`` when that is not so, or when it was the last one returned.
+        """Read, and return a version that two reads in a row found; ``None`` when that is not so, or when it was the last one returned.
 
         Half of a file that is being written may well be a valid file that lacks something.
         """

@@ -1,4 +1,4 @@
-"""Frozen values that are made for each request, without what that costs."""
+"""Frozen values that are made for each request, without the usual cost of that."""
 
 from typing import Any, Final, TypeVar
 

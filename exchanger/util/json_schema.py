@@ -1,6 +1,6 @@
-"""JSON Schemas (2020-12): the frame that all of ours share, and the schema of a document that attrs classes are read from.
+"""JSON Schemas (2020-12): the frame that all of ours share, and the schema of a document that is read into attrs classes.
 
-A null field counts as a missing one, and a field without a default is required, as the readers of these classes have it.
+A null field counts as a missing one, and a field without a default is required, as the readers of these classes treat them.
 
 Must not know: which documents there are.
 """

@@ -1,13 +1,13 @@
 """JSON from untrusted senders: its cost, and hooks for ``json`` that refuse what two readers may understand differently.
 
-Reading costs by the value, not by the byte: 64 KiB of numbers or empty strings take thirty times as long as one string of that length. So
-text from untrusted senders is bounded by its parts. The hooks are about RFC 8259 sections 4 and 6.
+The cost of reading depends on the values, not on the bytes: 64 KiB of numbers or empty strings take thirty times as long as one string of
+that length. So text from untrusted senders is limited by its parts. The hooks are about RFC 8259 sections 4 and 6.
 """
 
 import re
 from typing import Final, NoReturn
 
-# A string. One that does not end reaches to the end, so that each character is passed once.
+# A string. One that does not end extends to the end, so that each character is read once.
 _STRING: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 # RFC 8259 section 2 (https://www.rfc-editor.org/rfc/rfc8259#section-2).
 _STRUCTURAL: Final = "{}[],:"
@@ -40,7 +40,7 @@ def no_constant(_constant: str) -> NoReturn:
 
 def outline(text: str, most: int) -> str | None:
     """Return ``text`` without its strings, ``None`` if strings and structural characters outside them are more than ``most``."""
-    if text.count('"') > 2 * most:  # also escaped ones, so that removing strings is bounded, too
+    if text.count('"') > 2 * most:  # also escaped ones, so that removing strings is bounded too
         return None
     outside, strings = _STRING.subn("", text)
     return outside if strings + sum(map(outside.count, _STRUCTURAL)) <= most else None

@@ -93,7 +93,7 @@ class Screen:
         return self._text(Padding(Text(text, style), (0, 0, 0, indentation)))
 
     def _widths(self, columns: Sequence[Column]) -> list[int]:
-        """Return the widths of all columns but the last: the widest ones give way until there is room for it."""
+        """Return the widths of all columns but the last: the widest ones are narrowed until there is room for it."""
         widths = [column.width for column in columns[:-1]]
         room = self._console.width - _BETWEEN * len(widths) - (_LAST if columns[-1].head else 0)
         while sum(widths) > room and max(widths) > _NARROW:

@@ -10,7 +10,7 @@ from typing import Final
 
 ELLIPSIS: Final = "…"
 REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
-# Characters of an author's text that a reason repeats: enough to find the place in a document, too few to carry one.
+# Characters of an author's text that a reason repeats: enough to find the place in a document, too few to repeat the document.
 MAX_QUOTED: Final = 64
 
 # Edits between a name and a likely misspelling of it: a letter lost, added, changed or swapped, twice.

@@ -179,7 +179,7 @@ class ActorToken(Generic[R]):
 @final
 @attrs.frozen
 class ActorCredentials:
-    """The actor is this client: its token is asked for with the client credentials grant (RFC 6749 section 4.4)."""
+    """The actor is this client: its token is requested with the client credentials grant (RFC 6749 section 4.4)."""
 
     scope: str = attrs.field(default="", metadata=about("The scope of the actor's token."))
 
@@ -198,7 +198,7 @@ class Grant(Generic[R]):
     parameters: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False)
 
     def can_ask_for(self, target: TokenTarget) -> bool:
-        """Return whether this grant has words for ``target``: Microsoft's on-behalf-of flow finds it in the scope, and has no others."""
+        """Return whether this grant can express ``target``: Microsoft's on-behalf-of flow has only the scope for it."""
         return self.type is not GrantType.ENTRA_OBO or not (target.resources or target.audiences)
 
 
@@ -268,7 +268,7 @@ class Issuer(Generic[R]):
 
     @property
     def as_called(self) -> "tuple[Issuer[R], ...]":
-        """This issuer as calls are made with it: after a rotation, with either of its credentials alone, too."""
+        """This issuer as calls are made with it: after a rotation, also with each of its credentials alone."""
         if self.previous is None:
             return (self,)
         alone = attrs.evolve(self, previous=None)

@@ -36,7 +36,7 @@ class Proxy:
 @final
 @attrs.frozen
 class ProxyProblem:
-    """Why a proxy's URL is not usable, in words that follow its name, without the URL, which may carry a password."""
+    """Why a proxy's URL is not usable, in words that follow its name, without the URL, which may contain a password."""
 
     reason: str
 

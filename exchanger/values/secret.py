@@ -21,7 +21,7 @@ class Secret:
         _write(self, text)
 
     def reveal(self) -> str:
-        """Return the text itself; each call is a place that a reviewer looks at."""
+        """Return the text itself; reviewers look at each call of this."""
         return self._text
 
     def __eq__(self, other: object) -> bool:

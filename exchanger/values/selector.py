@@ -21,7 +21,7 @@ _VALUE_LIMIT = 63
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?")
 _ALPHABET = "letters, digits, '-', '_' and '.', with a letter or digit at both ends"
 _DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
-_DECIMAL = re.compile(r"[+-]?0*[0-9]{1,19}")  # as many digits as a 64-bit integer has, and zeros before them, as Go takes them
+_DECIMAL = re.compile(r"[+-]?0*[0-9]{1,19}")  # as many digits as a 64-bit integer has, and zeros before them, as Go accepts them
 
 _TOKEN = re.compile(r"\s*(==|!=|[=!(),<>]|[^\s=!(),<>]+)", re.ASCII)
 _OPERATORS = frozenset({"=", "==", "!=", "in", "notin", "<", ">"})
@@ -153,11 +153,11 @@ class _Parser:
                 raise ValueError(f"expected one of {', '.join(sorted(_OPERATORS))} after the label key {key!r}, found {operator!r}")
 
     def _value(self) -> str:
-        """Take one value; an empty one is written as nothing at all."""
+        """Read one value; an empty one has no characters."""
         return _valid_value("" if self._peek() in {"", ",", ")"} else self._next())
 
     def _values(self) -> frozenset[str]:
-        """Take ``(a,b,…)``; an empty place between commas is the empty value, but ``()`` is not a set."""
+        """Read ``(a,b,…)``; an empty place between commas is the empty value, but ``()`` is not a set."""
         if not self._skip("("):
             raise ValueError(f"expected '(' before a set of values, found {self._peek() or 'the end of the selector'!r}")
         if self._skip(")"):

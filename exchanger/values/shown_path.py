@@ -15,15 +15,15 @@ from exchanger.util.text import ELLIPSIS
 # Most paths and hosts: nothing to decode, and no user information.
 _plain: Final = re.compile(r"[A-Za-z0-9._~$&'()*+,=:/\[\]-]*+(?=\?|\Z)").match
 _ESCAPE: Final = "%(?:25)*+"  # also one that is escaped again
-# Of an ASCII character, or of a byte of characters that NFKC makes no delimiter of: not the first bytes of U+0340, U+2040, U+2100, U+2A40,
-# U+F000 and what follows them, or those of overlong forms (RFC 3629 section 10).
+# Of an ASCII character, or of a byte of characters that NFKC does not turn into a delimiter: not the first bytes of U+0340, U+2040, U+2100,
+# U+2A40, U+F000 and what follows them, or those of overlong forms (RFC 3629 section 10).
 _HARMLESS: Final = (
     "[0-7][0-9A-Fa-f](?<!23|3[bBfF])|[89ABabCcDdEe][0-9A-Fa-f](?<![Cc][01dD]|[Ee][02fF])"
     f"|[Ee]2(?={_ESCAPE}(?!81|84|[Aa]9)[89ABab][0-9A-Fa-f])"
 )
 # A percent sign before one of these begins no escape in any server, also not ``%u003F``.
 _NO_DIGIT: Final = rf"[G-TV-Zg-tv-z/._~?#{ELLIPSIS}-]|\Z"
-# What NFKC makes a delimiter of, with neighbours, and bytes that were not UTF-8 (PEP 383, https://peps.python.org/pep-0383/).
+# What NFKC turns into a delimiter, with neighbours, and bytes that were not UTF-8 (PEP 383, https://peps.python.org/pep-0383/).
 _ODD: Final = "\u037e\u2047-\u2049\u2100-\u2106\u2a74\ufe13-\ufe19\ufe54-\ufe6b\uff03-\uff3c\udc80-\udcff"
 _DELIMITER: Final = f";|{_ESCAPE}(?:23|3[bBfF])"
 _shown: Final = re.compile(f"(?:[^?#;%{_ODD}]++|{_ESCAPE}(?:{_HARMLESS}|(?={_NO_DIGIT})))*+({_DELIMITER})?").match
@@ -56,7 +56,7 @@ def redacted(path: str, limit: int) -> str:
     text, rest = path[:end], path[end : end + 2]
     queried, tail = rest[:1] == "?", "" if rest[:1] in {"", "?", "#"} else ELLIPSIS
     at_follows = rest not in {"", ELLIPSIS} and _may_have_at(path, end, escaped=not queried)
-    # Unless the end is known to be one, the last segment may have a colon behind it.
+    # Unless the end is known to be one, the last segment may have a colon after it.
     last = text.rfind("/") + 1 if at_follows and tail and not delimiter and rest[0] != "/" else end
     at = max((found.start() for found in _find_ats(text)), default=-1)
     for found in _find_userinfo(text) if at >= 0 or at_follows else ():
@@ -75,5 +75,5 @@ def _shown_to(path: str, limit: int) -> tuple[int, bool]:
 
 
 def _may_have_at(path: str, begin: int, *, escaped: bool) -> bool:
-    """Return whether an ``@`` may stand behind ``begin``, also ``escaped``."""
+    """Return whether an ``@`` may follow ``begin``, also ``escaped``."""
     return path.find("@", begin) >= 0 or (escaped and (path.find("%", begin) >= 0 or not path.isascii()))

@@ -1,4 +1,4 @@
-"""Texts of requests made fit for a log: bounded, printable, and without anything that may carry a credential.
+"""Texts of requests made fit for a log: bounded, printable, and without anything that may contain a credential.
 
 Must not know: log formats or settings.
 """
@@ -21,14 +21,14 @@ POLICY_LIMIT: Final = 317
 ISSUER_LIMIT: Final = 253
 # Characters of a policy's problem; the line about the policy itself has all of it.
 DETAIL_LIMIT: Final = 512
-# What gateways and clients make up as ids; anything else may be a credential, or not be an id at all.
+# What gateways and clients generate as ids; anything else may be a credential, or not an id at all.
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
 def loggable_path(path: str) -> str:
     """Return ``path`` without what any server may read as query, parameters, fragment or user information (see ``values.shown_path``).
 
-    Query and fragment (RFC 3986 section 3.4 and 3.5) leave nothing behind; anything else that is left out leaves an ellipsis.
+    Query and fragment (RFC 3986 section 3.4 and 3.5) are removed without a trace; anything else that is removed leaves an ellipsis.
     """
     return printable(redacted(path, PATH_LIMIT))
 

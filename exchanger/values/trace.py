@@ -17,7 +17,7 @@ import attrs
 # Characters, and members, of ``tracestate`` (https://www.w3.org/TR/trace-context/#tracestate-limits, #list).
 MAX_TRACESTATE: Final = 512
 MAX_TRACESTATE_MEMBERS: Final = 32
-# Characters of a member of ``tracestate`` beyond which it goes first.
+# Characters of a member of ``tracestate`` above which it is dropped first.
 LARGE_MEMBER: Final = 128
 # Characters of ``baggage``, which are bytes (non-ASCII ones are dropped), and its members (https://www.w3.org/TR/baggage/#limits).
 MAX_BAGGAGE: Final = 8192
@@ -37,7 +37,7 @@ Traceparent: TypeAlias = tuple[str, str, int]
 
 
 def parse_traceparent(text: str) -> Traceparent | None:
-    """Return what ``text`` says, ``None`` if it is not a valid ``traceparent``: it is then treated as absent."""
+    """Return the content of ``text``, ``None`` if it is not a valid ``traceparent``: it is then treated as absent."""
     found = _TRACEPARENT.fullmatch(text)
     return None if found is None else (found[1], found[2], int(found[3], 16))
 

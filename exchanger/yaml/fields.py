@@ -27,9 +27,9 @@ BOOLEANS: Final = {"true": True, "True": True, "TRUE": True, "false": False, "Fa
 MAX_PROBLEMS: Final = 128
 # Unknown fields of one mapping, and wrong items of one list, that are reported.
 MAX_ITEMS: Final = 16
-# Names that are compared for one document, in some milliseconds.
+# Names that are compared for one document, in a few milliseconds.
 MAX_COMPARISONS: Final = 512
-# Characters of a name in which two slips leave no doubt.
+# Characters of a name that is recognised in spite of two slips.
 _LONG_NAME: Final = 6
 
 _is_number: Final = re.compile(r"[-+]?[0-9]{1,9}").fullmatch
@@ -188,11 +188,11 @@ class Fields:
         self.findings.add(code, f"{path} {text}", node, path, hint=hint, instead=instead, summary=whole)
 
     def wrong(self, name: str, text: str, *, hint: str = "", instead: str = "") -> None:
-        """Record that the field ``name`` holds something that it cannot hold; ``text`` continues after its path."""
+        """Record that the field ``name`` has an impossible value; ``text`` continues after its path."""
         self.problem(codes.WRONG_TYPE, name, text, hint=hint, instead=instead)
 
     def _missing(self, name: str) -> None:
-        if isinstance(self.node, Mapping):  # of a mapping that is itself missing, nothing is missed
+        if isinstance(self.node, Mapping):  # the fields of a mapping that is itself missing are not missing
             self.problem(codes.MISSING_FIELD, name, "is required")
 
     def mapping(self, name: str, *, required: bool = False) -> "Fields | None":

@@ -35,7 +35,7 @@ class Asset:
 
     def response(self, request: Request) -> Response:
         """Return the file, or 304 if the client has it."""
-        # Browsers revalidate each time, since a name does not say which version of the service it belongs to.
+        # Browsers revalidate each time, since a name does not tell to which version of the service it belongs.
         headers: Headers = (("ETag", self.tag), ("Cache-Control", "no-cache"))
         known = (part.strip(" \t") for value in request.values("if-none-match") for part in value.split(","))
         if any(tag.removeprefix("W/") == self.tag for tag in known):

@@ -28,7 +28,7 @@ _FORM: Final = ("Content-Type", "application/x-www-form-urlencoded")
 _JSON: Final = ("Content-Type", "application/json")
 _EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
 _ERRORS: Final = frozenset({"access_denied", "invalid_client", "invalid_grant", "invalid_request", "unauthorized_client"})
-_SHORTEST: Final = 1.0  # seconds: the shortest life of a token, so that new ones are not requested all the time
+_SHORTEST: Final = 1.0  # seconds: the shortest lifetime of a token, so that new ones are not requested all the time
 
 
 @final
@@ -50,7 +50,7 @@ class KeycloakClient:
     tls: ssl.SSLContext | None = attrs.field(default=None, eq=False)
 
     async def issuer(self) -> str | None:
-        """Return who the realm's tokens say has issued them, ``None`` when there is no such realm."""
+        """Return the issuer that the realm's tokens name, ``None`` when there is no such realm."""
         response = await self._ask("GET", f"{self.realm.path(self.address)}/.well-known/openid-configuration")
         if response.status == 404:  # noqa: PLR2004 - not found
             return None
@@ -72,7 +72,7 @@ class KeycloakClient:
         return await self._user_token(self.realm.name, client, self.realm.user, self.realm.password)
 
     async def exchange(self, token: str) -> None:
-        """Have ``token`` exchanged as the service does it, and see that it can be."""
+        """Have ``token`` exchanged as the service does it, and check that it can be."""
         form = {"grant_type": _EXCHANGE, "subject_token": token, "subject_token_type": ACCESS_TOKEN_TYPE}
         credentials = f"{quote(self.realm.client_id, safe='')}:{quote(self.realm.client_secret, safe='')}"  # RFC 6749 section 2.3.1
         basic = ("Authorization", f"Basic {base64.b64encode(credentials.encode()).decode('ascii')}")

@@ -90,7 +90,7 @@ class RealmTokens:
         """Get tokens, ``started()`` once they can be used, and renew them in time until cancelled.
 
         Raises:
-            DemoError: the first tokens cannot be had
+            DemoError: the first tokens cannot be obtained
         """
         brief = await self.client.log_in(APP_BRIEF)
         expired_at = trio.current_time() + brief.lifetime + PAST
@@ -108,7 +108,7 @@ class RealmTokens:
                 self.failures += 1  # requests show it, and the next attempt may work
 
     async def _renew(self, expired: str) -> float:
-        """Ask for a new token and the current keys; return the token's lifetime in seconds."""
+        """Request a new token and the current keys; return the token's lifetime in seconds."""
         issued, keys = await self.client.log_in(), await self.client.keys()
         self._subjects, self._keys = subjects_of(issued.token, expired), keys
         self.renewed += 1

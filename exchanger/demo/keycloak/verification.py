@@ -58,7 +58,7 @@ def read_keys(jwks: bytes) -> Keys:
 
 
 def verify(token: str, keys: Keys, issuer: str, now: float) -> TokenVerification:
-    """Return whether one of ``keys`` signed ``token``, for ``issuer``, and it has not expired at ``now`` (seconds since 1970). Total.
+    """Return whether one of ``keys`` signed ``token``, for ``issuer``, and it is not expired at ``now`` (seconds since 1970). Never raises.
 
     The audience is shown and not verified: that is up to the token's recipient.
     """
@@ -95,7 +95,7 @@ def subjects_of(valid: str, expired: str) -> dict[Subject, str]:
 
 
 def signed_by_a_stranger(claims: Mapping[str, object]) -> str:
-    """Return a JWT with a good signature (ES256), by a new key that no one knows."""
+    """Return a JWT with a good signature (ES256), by a new key that nobody knows."""
     header = {"alg": "ES256", "typ": "JWT", "kid": "nobody-knows"}
     return jws.serialize_compact(header, json.dumps(claims), ECKey.generate_key("P-256", auto_kid=False), ["ES256"])
 

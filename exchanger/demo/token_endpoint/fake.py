@@ -27,7 +27,7 @@ CLIENT_SECRET = "not-a-secret: the demo's/own+words"  # with characters that sho
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:token-exchange"  # RFC 8693 section 2.1
 ISSUER = "https://issuer.example.com"
 TOKEN_LIFETIME = 300  # seconds, as issuers like for access tokens
-MAX_COUNTED = 1_000  # pairs of subject and target that are counted; the oldest one goes first
+MAX_COUNTED = 1_000  # pairs of subject and target that are counted; the oldest one is dropped first
 MAX_FIELDS = 64  # form fields of a token request; the service sends fewer than ten
 
 
@@ -48,7 +48,7 @@ _BAD_CREDENTIALS = Refuse("invalid_client", "unknown client, or wrong secret", s
 @final
 @attrs.frozen
 class RequestCount:
-    """How many token requests came for one subject and target."""
+    """How many token requests were made for one subject and target."""
 
     subject: str
     target: RequestedTarget
@@ -169,5 +169,5 @@ def json_answer(status: int, value: object, *headers: tuple[str, str]) -> Respon
 
 
 def _answer(status: int, body: str, *headers: tuple[str, str]) -> Response:
-    # RFC 6749 section 5.1: token responses are not to be cached.
+    # RFC 6749 section 5.1: token responses must not be cached.
     return Response(status, (("Content-Type", "application/json"), ("Cache-Control", "no-store"), *headers), body.encode())

@@ -1,4 +1,4 @@
-"""A fake token endpoint that answers by the routes of a file. It takes any subject token; its tokens look as in the Go project."""
+"""A fake token endpoint that answers by the routes of a file. It accepts any subject token; its tokens look as in the Go project."""
 
 from collections.abc import Mapping
 from typing import Final, final

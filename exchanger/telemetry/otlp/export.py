@@ -1,7 +1,7 @@
-"""The loop that exports one signal: it gathers, sends, retries within bounds, and logs when it cannot.
+"""The loop that exports one signal: it collects, sends, retries within limits, and logs when it cannot.
 
-Telemetry is best effort: nothing waits for it, what cannot be delivered in time is lost, and a collector that is gone or silent costs a log
-line. At the end the rest is sent, for ``FLUSH_S`` seconds at most, and not at all if the collector took nothing before.
+Telemetry is best effort: nothing waits for it, what cannot be delivered in time is lost, and a collector that is gone or silent causes a
+log line. At the end the rest is sent, for ``FLUSH_S`` seconds at most, and not at all if the collector accepted nothing before.
 """
 
 from collections.abc import Awaitable, Callable, Iterator
@@ -16,7 +16,7 @@ from exchanger.net.network import SYSTEM
 
 # For the rest at the end; a small part of the 30 s that Kubernetes gives a pod to stop.
 FLUSH_S: Final = 2.0
-# Between two log lines about a collector that takes nothing.
+# Between two log lines about a collector that accepts nothing.
 REMIND_S: Final = 600.0
 # Before the second attempt, doubled for each further one. Up to half of it is taken off at random, so that many senders take turns.
 FIRST_WAIT_S: Final = 1.0
@@ -25,7 +25,7 @@ FIRST_WAIT_S: Final = 1.0
 @final
 @attrs.frozen
 class ExportAccepted:
-    """The collector took it; ``body`` may say that it did not take all of it."""
+    """The collector accepted it; ``body`` may say that it did not accept all of it."""
 
     body: bytes
 
@@ -46,7 +46,7 @@ ExportResult = ExportAccepted | ExportRefused
 @final
 @attrs.frozen
 class Batch:
-    """A body to post and how many items are in it. ``rejected`` reads from the answer how many of them were not taken."""
+    """A body to post and how many items are in it. ``rejected`` reads from the answer how many of them were not accepted."""
 
     body: bytes
     items: int
@@ -60,7 +60,7 @@ class TelemetrySource(Protocol):
         """Return when there is enough for a batch before its time; the wait is bounded by the caller."""
 
     def batches(self) -> Iterator[Batch]:
-        """Yield what there is now; each is made when the one before was dealt with."""
+        """Yield what there is now; each is made when the previous one was processed."""
 
     def dropped(self) -> int:
         """Return how many items were lost since the start because there was no room for them."""

@@ -43,7 +43,7 @@ class SpanSource:
         await self._queue.full.wait()
 
     def batches(self) -> Iterator[Batch]:
-        """Yield what waits now; what comes meanwhile is for the next time."""
+        """Yield what waits now; what arrives meanwhile is for the next time."""
         waiting = self._queue.waiting
         while waiting > 0 and (spans := self._queue.take()):
             waiting -= len(spans)
@@ -133,7 +133,7 @@ def _metrics_export(settings: MetricsExportSettings, collect: Collect, identity:
 def _rejected_spans(answer: bytes) -> int:
     try:
         return ExportTraceServiceResponse.FromString(answer).partial_success.rejected_spans
-    except DecodeError:  # a proxy's page, or an unknown answer: accepted items stay accepted
+    except DecodeError:  # a proxy's page, or an unknown answer: accepted items remain accepted
         return 0
 
 

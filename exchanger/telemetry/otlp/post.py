@@ -69,7 +69,7 @@ class Poster:
         try:
             stream = await open_stream(self.connect, target.host, target.port, context)
             return await (send_by_grpc if target.protocol is Protocol.GRPC else _send_by_http)(stream, target, body)
-        except ValueError:  # what no resolver and no TLS library takes for a name, and targets that are not text of HTTP
+        except ValueError:  # what no resolver and no TLS library accepts as a name, and targets that are not text of HTTP
             return ExportRefused("the address is not usable", retryable=False)
         except OSError as error:
             return ExportRefused(f"cannot be reached: {why(error)}", retryable=True)
@@ -83,7 +83,7 @@ class Poster:
         if self.target.ca_file is not None or self.target.client_cert_file is not None:
             return tls_context(self.target)
         if self._system_context is None:
-            self._system_context = tls_context(self.target)  # the trust store takes some 20 ms to read
+            self._system_context = tls_context(self.target)  # the trust store takes about 20 ms to read
         return self._system_context
 
 

@@ -60,7 +60,7 @@ class Target:
 @final
 @attrs.frozen(kw_only=True)
 class TracesSettings:
-    """OTEL_TRACES_SAMPLER and OTEL_BSP_*: a batch leaves when it is full or ``delay`` seconds after the one before."""
+    """OTEL_TRACES_SAMPLER and OTEL_BSP_*: a batch is sent when it is full or ``delay`` seconds after the previous one."""
 
     target: Target
     sampling: SamplingSettings = attrs.field(factory=SamplingSettings)
