@@ -1,6 +1,8 @@
 """Counts the work of each step of the event loop in calls of functions, which do not depend on how fast the machine is."""
 
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Final, final
 
@@ -32,3 +34,15 @@ class CountedSteps(trio.abc.Instrument):
     def _called(self, _frame: FrameType, event: str, _argument: object) -> None:
         if event in {"call", "c_call"}:
             self._calls += 1
+
+
+@contextmanager
+def counted_steps() -> Generator[CountedSteps]:
+    """Count the steps of the running loop until the block ends."""
+    steps = CountedSteps()
+    trio.lowlevel.add_instrument(steps)
+    try:
+        yield steps
+    finally:
+        trio.lowlevel.remove_instrument(steps)
+        sys.setprofile(None)  # this step's end is not told any more; without this, all later tests of the process would be counted

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import pytest
-import trio
 from trio.testing import wait_all_tasks_blocked
 
 from exchanger.grpc.routes import ImmediateStream
@@ -11,7 +10,7 @@ from tests.grpc.frames import DATA, END_HEADERS, END_STREAM, HEADERS, RST_STREAM
 from tests.grpc.peer import framed, head, routes
 from tests.grpc.serving import serving
 from tests.grpc.test_connection import STREAM
-from tests.steps import MOST_CALLS, CountedSteps
+from tests.steps import MOST_CALLS, counted_steps
 
 FULL = 64 * 1024
 
@@ -37,10 +36,8 @@ async def test_a_full_read_of_expensive_bytes_does_not_hold_the_loop(name: str) 
         await wait_all_tasks_blocked()
         (session,) = served.server._sessions
         session._read_bytes = FULL  # as after cheap bytes
-        steps = CountedSteps()
-        trio.lowlevel.add_instrument(steps)
-        client.send(flood)
-        await wait_all_tasks_blocked()
-        trio.lowlevel.remove_instrument(steps)
+        with counted_steps() as steps:
+            client.send(flood)
+            await wait_all_tasks_blocked()
         assert not session._unparsed.pending
         assert max(steps.most.values()) < MOST_CALLS, steps.most

@@ -12,7 +12,7 @@ from exchanger.policy.grants.reader import read_grants
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.notice import Notices
 from tests.kube.cluster import REFUSED, SELECTED, Cluster, Record, deny, following, source
-from tests.steps import MOST_CALLS, CountedSteps
+from tests.steps import MOST_CALLS, counted_steps
 
 
 @pytest.fixture
@@ -314,12 +314,11 @@ async def test_a_namespace_goes_in_one_version_and_holds_nobody_up_however_many_
     async with following(cluster) as followed:
         record = followed.record
         await trio.sleep(10)
-        steps, before = CountedSteps(), len(record.snapshots)
-        trio.lowlevel.add_instrument(steps)
-        cluster.put_namespace("a", {"policy": "disabled"})
-        await record.until(record.passes, 2)
-        await trio.sleep(60)
-        trio.lowlevel.remove_instrument(steps)
+        before = len(record.snapshots)
+        with counted_steps() as steps:
+            cluster.put_namespace("a", {"policy": "disabled"})
+            await record.until(record.passes, 2)
+            await trio.sleep(60)
         assert {len(snapshot.documents) for snapshot in record.snapshots[before:]} == {1}
         assert len(record.changes[-1].withdrawn) == count + 1
         assert record.denies("/b")

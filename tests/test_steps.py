@@ -1,0 +1,23 @@
+"""Counting the steps of the event loop: what it finds, and that it ends."""
+
+import sys
+
+import pytest
+import trio
+
+from tests.steps import counted_steps
+
+
+async def test_calls_are_counted_by_task_until_the_block_ends() -> None:
+    with counted_steps() as steps:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep, 0, name="sleeper")
+    assert steps.most["sleeper"] > 0
+    assert sys.getprofile() is None
+
+
+async def test_a_failure_ends_the_counting_too() -> None:
+    with pytest.raises(ZeroDivisionError), counted_steps():
+        raise ZeroDivisionError
+    await trio.lowlevel.checkpoint()
+    assert sys.getprofile() is None
