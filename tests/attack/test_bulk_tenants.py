@@ -7,7 +7,7 @@ still to be read, whatever the machine.
 import gc
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Final, Generic, TypeVar
 
@@ -154,12 +154,10 @@ class Told(Record):
 
 
 @pytest.fixture(autouse=True)
-def frozen() -> Iterator[None]:
+def frozen() -> None:
     """Have the collector look at what is made here only, as in the service."""
     gc.collect()
     gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @attrs.frozen
