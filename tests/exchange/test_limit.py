@@ -130,6 +130,17 @@ async def test_an_issuer_asks_for_a_pause(autojump_clock: MockClock) -> None:
         assert len(it.observer.records) == calls
 
 
+async def test_when_an_issuer_fails_those_who_queue_are_told_at_once(autojump_clock: MockClock) -> None:
+    both = request(cache=None, limits=CallLimits(max_in_flight=4, breaker=True))
+    async with world(failing) as it:
+        use(it, both)
+        askers = [attrs.evolve(both, subject_token=request(f"s{number}").subject_token) for number in range(20)]
+        with trio.fail_after(1):
+            outcomes = await it.exchange_all(*askers)
+        kinds = {outcome.kind for outcome in outcomes if isinstance(outcome, ExchangeFailure)}
+        assert kinds == {ErrorKind.HTTP_STATUS, ErrorKind.BREAKER_OPEN}
+
+
 def one_call_at_a_time(it: World) -> None:
     it.client._connections.limits = attrs.evolve(it.client._connections.limits, max_busy_per_host=1)
 

@@ -30,7 +30,7 @@ from tests.examples import examples
 from tests.exchange.examples import RULES, Behind, Gated, asking, gated, guarded, passed, published, publishing
 from tests.jwt.issuer import CLAIMS, ISSUER, NOW, P256, STRANGER, claims, raw, token
 from tests.oauth.fakes import ISSUED, exchange, response
-from tests.oauth.published import OPENID, Site, document
+from tests.oauth.published import OPENID, Site, Steady, document
 
 GOOD: Final = token()
 UNKNOWN_KID: Final = token("ES256", {"kid": "new"})
@@ -290,7 +290,12 @@ def test_strangers_cannot_have_keys_fetched_more_than_once_a_minute(tokens: list
         (("Cache-Control: max-age=99999",), REFRESH_S),
     ],
 )
-async def test_keys_are_fetched_again_as_their_issuer_says(header: tuple[str, ...], after: float, autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize("chance", [0.0, 1.0])
+async def test_keys_are_fetched_again_as_their_issuer_says(
+    header: tuple[str, ...], after: float, chance: float, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Steady, "random", lambda _: chance)
+    after *= 1.0 - 0.1 * chance  # so that replicas do not all ask at once
     site = Site({"/keys": published("p256", headers=header)})
     async with guarded(site, gated()) as it:
         await trio.sleep(after - 1)
@@ -478,6 +483,7 @@ async def test_verdicts_are_bounded(autojump_clock: MockClock, monkeypatch: pyte
 async def test_keys_that_are_reached_as_before_stay_known(changed: Issuer, again: bool, autojump_clock: MockClock) -> None:
     site = publishing("p256")
     async with guarded(site, gated()) as it:
+        assert passed(await exchange(it.verifier, asking(GOOD)))  # which is remembered, with these keys
         site.documents["/others"] = published("ed")
         dialled = len(it.it.endpoint.dialled)
         it.use(changed)

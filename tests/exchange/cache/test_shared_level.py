@@ -59,9 +59,11 @@ async def two(folder: Path, of: Issuer | None = None, *, offset: float = 0.0) ->
 
 async def test_what_one_replica_learned_another_finds(tmp_path: Path, autojump_clock: MockClock) -> None:
     async with two(tmp_path) as (server, one, other):
+        await trio.sleep(100)
         one.keep(request(), token("issued", 120, expires_at=1_800_000_125))
         await trio.sleep(SOON)
         assert other.find(request()) is None
+        assert [until - trio.current_time() for _, until in server.values.values()] == [pytest.approx(120, abs=1)]
         kept = await other.find_shared(request())
         assert kept is not None
         assert (kept.token.access_token.reveal(), kept.token.expires_in, kept.token.expires_at) == ("issued", 120, 1_800_000_125)

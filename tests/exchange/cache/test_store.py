@@ -82,9 +82,9 @@ def opened(found: StoreConnection | StoreFailure) -> StoreConnection:
 
 
 async def test_values_and_their_times_are_read_in_one_go() -> None:
-    async with connected(then(b"$3\r\nabc\r\n:1500\r\n$0\r\n\r\n:-2\r\n")) as (found, heard):
+    async with connected(then(b"$11\r\na long text\r\n:1500\r\n$0\r\n\r\n:-2\r\n")) as (found, heard):
         store = opened(found)
-        assert await store.read([b"one", b"two"], 10) == [(b"abc", 1500), (b"", -2)]
+        assert await store.read([b"one", b"two"], 10) == [(b"a long text", 1500), (b"", -2)]  # a byte more shows that it is too long
         assert store.in_step
         assert b"GETRANGE" in heard[1]
         assert b"two" in heard[1]
@@ -107,6 +107,7 @@ async def test_changes_are_made_in_order() -> None:
         (b"-ERR canary\r\n", "answers with an error"),
         (b"-LOADING canary\r\n", "cannot be reached"),
         (b"-ERR max number of clients reached\r\n", "cannot be reached"),
+        (b"$12\r\na longer one\r\n:1500\r\n", "does not speak the Redis protocol"),
         (b"$abc\r\n", "does not speak the Redis protocol"),
         (b"-MOVED\r\n", "does not speak the Redis protocol"),
         (b"%1\r\n*0\r\n+a\r\n", "does not speak the Redis protocol"),
