@@ -3,11 +3,15 @@
 import math
 
 import attrs
+import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from exchanger.exchange.cache.memory_store import CachedToken
+from exchanger.exchange.cache.token_cache import TokenCache
 from exchanger.net.network import SYSTEM
 from exchanger.values.issuer import CachePolicy, CallLimits, Issuer
+from exchanger.values.secret import Secret
 from exchanger.values.token import Cache, ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
 from tests.oauth.fakes import CONTRACT, HTTP, Peer, World, answering, exchange, response, silent, success, token_request, world
 
@@ -80,6 +84,26 @@ async def test_a_renewal_that_is_refused_takes_the_token_away(autojump_clock: Mo
     assert ExchangedToken not in kinds[kinds.index(ExchangeFailure) :]
 
 
+@pytest.mark.parametrize("kept", [None, CachedToken(ExchangedToken(Secret("of another replica"), cache=Cache.HIT))])
+async def test_who_left_while_the_shared_level_was_asked_calls_nobody(
+    kept: CachedToken | None, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def find_shared(_cache: TokenCache, _request: TokenRequest) -> CachedToken | None:
+        await trio.sleep(0.1)
+        return kept
+
+    monkeypatch.setattr(TokenCache, "asks_shared", lambda *_: True)
+    monkeypatch.setattr(TokenCache, "find_shared", find_shared)
+    async with world(answering(lasting(60))) as it:
+        use(it, request())
+        with trio.move_on_after(0.05):
+            await exchange(it.client, request("leaver"))
+        with trio.fail_after(1):
+            outcome = await exchange(it.client, request())
+        assert outcome.cache is (Cache.MISS if kept is None else Cache.HIT)
+        assert [record.kind for record in it.observer.records].count(None) == (kept is None)
+
+
 SPARED = request(cache=None, limits=CallLimits(breaker=True))
 
 
@@ -145,23 +169,52 @@ def one_call_at_a_time(it: World) -> None:
     it.client._connections.limits = attrs.evolve(it.client._connections.limits, max_busy_per_host=1)
 
 
-async def test_a_probe_keeps_its_place_in_the_queue_of_the_host_when_its_caller_leaves(autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize("probes", [True, False])
+async def test_a_probe_alone_keeps_its_place_in_the_queue_of_the_host_when_its_caller_leaves(
+    probes: bool, autojump_clock: MockClock
+) -> None:
     other = attrs.evolve(SPARED.issuer, name="other", limits=CallLimits())
     async with world(slowly) as it:
         one_call_at_a_time(it)
         it.client.use_issuers({issuer.name: issuer for issuer in (SPARED.issuer, other)})
         (limits,) = it.client.limits
         assert limits.breaker is not None
-        limits.breaker.is_open = True
+        limits.breaker.is_open = probes
         async with trio.open_nursery() as callers:
             callers.start_soon(exchange, it.client, attrs.evolve(SPARED, issuer=other))
             await wait_all_tasks_blocked()
             with trio.move_on_after(0.1):
                 await exchange(it.client, SPARED)
-            assert it.client.connections.waiting == 1
+            assert it.client.connections.waiting == probes
         await trio.sleep(0.3)
         assert not limits.is_open
-    assert [record.kind for record in it.observer.records] == [None, None]
+    assert [record.kind for record in it.observer.records].count(None) == 1 + probes
+
+
+async def test_a_renewal_keeps_its_place_when_those_who_joined_it_leave(autojump_clock: MockClock) -> None:
+    async with world(slowly) as it, trio.open_nursery() as callers:
+        one_call_at_a_time(it)
+        use(it, request())
+        callers.start_soon(exchange, it.client, request("another"))
+        await wait_all_tasks_blocked()
+        it.client._coalesce.renew(request())
+        with trio.move_on_after(0.05):
+            await exchange(it.client, request())
+        assert it.client.connections.waiting == 1
+
+
+async def test_nobody_queues_for_an_issuer_that_is_not_called(autojump_clock: MockClock) -> None:
+    one_at_a_time = request(cache=None, limits=CallLimits(max_in_flight=1, breaker=True))
+    async with world(slowly) as it, trio.open_nursery() as callers:
+        use(it, one_at_a_time)
+        callers.start_soon(exchange, it.client, one_at_a_time)
+        await wait_all_tasks_blocked()
+        (limits,) = it.client.limits
+        assert limits.breaker is not None
+        limits.breaker.is_open = True
+        refused = it.client.begin(attrs.evolve(one_at_a_time, subject_token=request("another").subject_token), math.inf, print)
+        assert isinstance(refused, ExchangeFailure)
+        assert (refused.kind, limits.queued) == (ErrorKind.BREAKER_OPEN, 0)
 
 
 async def test_calls_that_queued_for_the_host_do_not_open_the_breaker_if_others_are_served(autojump_clock: MockClock) -> None:

@@ -149,8 +149,8 @@ class SharedLevel:
             self._finding -= 1
 
     def put(self, digests: tuple[bytes, ...], token: StoredToken, end: float) -> None:
-        """Queue a token for storing under the first name until ``end``. While the level is not used, it accepts none."""
-        if self._store is not None and digests:
+        """Queue a token for storing under the first name until ``end``. Only to be called while the level is ``in_use``."""
+        if digests:
             self._queue.put(Job(self.keys, digests[:1], token, end))
             self._wake.set()
 

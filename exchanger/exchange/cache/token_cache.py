@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final, final
 import attrs
 import trio
 
-from exchanger.errors import Diagnostic
 from exchanger.exchange.cache.issuers_in_force import CacheKeyBuilder, IssuersInForce, KeepingIssuer
 from exchanger.exchange.cache.keys import KEY_BYTES
 from exchanger.exchange.cache.lifetime import Instant, Life, UnreadableExpiry, plan_life, subject_end
@@ -249,4 +248,4 @@ def _subject(request: TokenRequest) -> bytes:
 
 
 def _is_refusal(failure: ExchangeFailure) -> bool:
-    return failure.http_status in REFUSALS and (failure.diagnostic is Diagnostic.OAUTH_ERROR or failure.oauth_error != "")
+    return failure.http_status in REFUSALS and failure.oauth_error != ""

@@ -40,11 +40,19 @@ def test_bytes_are_bounded_over_all_partitions_and_the_least_used_goes_first() -
 def test_what_is_larger_than_everything_is_not_kept() -> None:
     partitions = MemoryStore(max_bytes=ENTRY_BYTES + 10)
     partition = partitions.add_partition(10)
-    partitions.put(partition, b"a", Entry.of(token("a"), life()))
+    partitions.put(partition, b"a", Entry.of(token("a" * 10), life()))
     partitions.put(partition, b"b", Entry.of(token("b" * 11), life()))
 
-    assert found(partitions, partition, b"a") == "a"
+    assert found(partitions, partition, b"a") == "a" * 10
     assert len(partitions) == 1
+
+
+def test_entries_are_bounded_in_each_partition() -> None:
+    partitions = MemoryStore()
+    partition = partitions.add_partition(2)
+    for name in (b"a", b"b", b"c"):
+        partitions.put(partition, name, Entry.of(token(name.decode()), life()))
+    assert [found(partitions, partition, name) for name in (b"a", b"b", b"c")] == [None, "b", "c"]
 
 
 def test_a_renewal_of_which_nothing_is_heard_does_not_stand_in_the_way_for_ever() -> None:
