@@ -77,13 +77,15 @@ def test_a_mistake_of_the_operator_s_is_a_502(error: str) -> None:
         (
             "insufficient_user_authentication",
             401,
-            {"acr_values": "gold silver", "max_age": 3_162_240_000},
+            {"acr_values": "gold silver", "max_age": "3162240000"},
             ', acr_values="gold silver", max_age="3162240000"',
         ),
-        ("insufficient_user_authentication", 401, {"max_age": "60"}, ', max_age="60"'),
+        ("insufficient_user_authentication", 401, {"max_age": 60}, ', max_age="60"'),
         ("insufficient_user_authentication", 401, {"max_age": "3162240001"}, ""),
         ("insufficient_user_authentication", 401, {"acr_values": "a" * 2048}, f', acr_values="{"a" * 2048}"'),
         ("insufficient_user_authentication", 401, {"acr_values": "a" * 2049}, ""),
+        ("interaction_required", 401, {"claims": "a" * 2048}, f', claims="{"a" * 2048}"'),
+        ("interaction_required", 401, {"claims": "a" * 2049}, ""),
     ],
 )
 def test_a_caller_learns_what_it_needs(error: str, status: int, members: dict[str, Any], parameters: str) -> None:
@@ -105,7 +107,7 @@ def test_claims_are_relayed_as_clients_of_entra_expect_them() -> None:
 
 
 def test_what_is_needed_may_stand_in_the_challenge() -> None:
-    challenge = 'Bearer error="insufficient_user_authentication", acr_values="gold", max_age=5'
+    challenge = 'Bearer acr_values="gold", error="insufficient_user_authentication", max_age=5'
     deny = answered(401, (challenge,), error="insufficient_user_authentication")
     assert 'acr_values="gold", max_age="5"' in deny.headers[0][1]
 

@@ -13,10 +13,11 @@ from trio.testing import MockClock
 from exchanger.exchange.cache import token_cache
 from exchanger.exchange.cache.files import StoreFiles
 from exchanger.exchange.cache.keys import derive
+from exchanger.exchange.cache.sealed_token import StoredToken
 from exchanger.exchange.cache.settings import SharedSettings
 from exchanger.exchange.cache.shared_level import FIND_S
 from exchanger.exchange.cache.token_cache import TokenCache
-from exchanger.exchange.cache.write_queue import MAX_QUEUED
+from exchanger.exchange.cache.write_queue import MAX_QUEUED, Job, WriteQueue
 from exchanger.net.network import SYSTEM
 from exchanger.values.issuer import CachePolicy, Issuer
 from exchanger.values.secret import Secret
@@ -261,6 +262,13 @@ async def test_writes_are_bounded_and_removals_go_last(tmp_path: Path, autojump_
         for number in range(200):
             one.keep(request(f"large {number}", of=of), token("x" * 60_000))
         assert one._level.queued < 200
+
+
+def test_the_bytes_of_writes_that_wait_are_bounded() -> None:
+    queue = WriteQueue()
+    for number in range(9):
+        queue.put(Job((), (), StoredToken(Secret(str(number) * 1024 * 1024), 60.0, 0.0, 60, None)))
+    assert [job.token.access_token.reveal()[0] for job in queue.take() if job.token is not None] == list("12345678")
 
 
 async def test_while_the_store_is_out_of_use_values_are_not_queued_and_removals_are(tmp_path: Path, autojump_clock: MockClock) -> None:
