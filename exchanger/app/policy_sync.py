@@ -22,7 +22,7 @@ from exchanger.kube.event_writer import EventWriter
 from exchanger.kube.events import PolicyEvents
 from exchanger.kube.namespaces_file import NamespacesFile
 from exchanger.kube.settings import KubernetesSettings
-from exchanger.kube.source import KubernetesSource
+from exchanger.kube.source import KubernetesSource, ListWatches
 from exchanger.net.network import Network
 from exchanger.policy.selection import Change
 from exchanger.policy.snapshot import CurrentPolicy
@@ -59,6 +59,7 @@ class PolicySync:
     on_stale: Callable[[bool], None]
     _log: structlog.stdlib.BoundLogger
     _network: Network
+    _list_watches: ListWatches | None = None
     _source: DirectorySource | KubernetesSource | None = attrs.field(init=False, default=None)
     _issuers: IssuerSource | None = attrs.field(init=False, default=None)
     _secrets: WatchingSecrets | None = attrs.field(init=False, default=None)
@@ -121,7 +122,7 @@ class PolicySync:
 
     @asynccontextmanager
     async def _cluster(self) -> AsyncGenerator[ApiConnection | None]:
-        if not isinstance(self.settings.policy, KubernetesSettings):
+        if not isinstance(self.settings.policy, KubernetesSettings) or self._list_watches is not None:
             yield None
             return
         from exchanger.kube.api.client import ClusterConfigSource, connect
@@ -141,13 +142,14 @@ class PolicySync:
         settings, grants = self.settings.policy, self.settings.grants.grants
         if isinstance(settings, DirectorySettings):
             return DirectorySource(settings, frozenset(), self.policy, self._use_notices, grants, published, self._network)
-        if connection is None:
+        list_watches = self._list_watches if connection is None else PolicyListWatches(connection)
+        if list_watches is None:
             raise TypeError("the Kubernetes source needs a connection")
         return KubernetesSource(
             settings,
             frozenset(),
             self.policy,
-            PolicyListWatches(connection),
+            list_watches,
             on_stale=self.on_stale,
             network=self._network,
             on_notices=self._use_notices,

@@ -37,6 +37,7 @@ from exchanger.exchange.cache.token_cache import TokenCache
 from exchanger.exchange.pipeline import ExchangePipeline
 from exchanger.grpc.routes import Route, routes_of
 from exchanger.grpc.server import GrpcServer
+from exchanger.kube.source import ListWatches
 from exchanger.net.network import SYSTEM, Network
 from exchanger.net.reactor import Reactor
 from exchanger.policy.snapshot import CurrentPolicy, PolicySnapshot
@@ -69,12 +70,14 @@ class Supervisor:
     """Builds the components from their settings, over ``network``, and connects them through the Protocols of ``exchanger.typing``.
 
     ``console_shows_tokens`` makes the console decode tokens. Only the demo sets it, whose tokens are worthless; no setting does.
+    ``list_watches`` stands for the API server where policy comes from a cluster.
     """
 
     settings: Settings
     logging: Logging
     network: Network = SYSTEM
     console_shows_tokens: bool = attrs.field(default=False, kw_only=True)
+    list_watches: ListWatches | None = attrs.field(default=None, kw_only=True)
     _log: structlog.stdlib.BoundLogger = attrs.field(init=False, factory=structlog.get_logger)
     _policy: CurrentPolicy = attrs.field(init=False)
     _board: HealthBoard = attrs.field(init=False, factory=HealthBoard)
@@ -125,7 +128,7 @@ class Supervisor:
         self._console = self._make_console()
         tracer: Tracer | None = None if tracing is None else tracing.contexts
         observers: tuple[ExchangeObserver, ...] = (self._metrics,) if tracing is None else (self._metrics, tracing)
-        self._sync = PolicySync(settings, self._policy, self._use_issuers, self._on_stale, self._log, network)
+        self._sync = PolicySync(settings, self._policy, self._use_issuers, self._on_stale, self._log, network, self.list_watches)
         client = settings.token_client
         cache = TokenCache(client.rules, client.proxies, settings.token_cache, network)
         self._pipeline = ExchangePipeline(
