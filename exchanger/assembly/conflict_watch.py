@@ -102,17 +102,17 @@ class ConflictWatch:
             for observer in self.observers:
                 observer.looked()
 
-    async def _take(self) -> set[Source]:
-        """Return what differs in the versions up to the present one.
+    async def _take(self) -> dict[Source, None]:
+        """Return what differs in the versions up to the present one, in their order.
 
         Hashing 10,000 sources takes milliseconds, hence the pauses.
         """
-        changed = set[Source]()
+        changed = dict[Source, None]()
         while self._versions:
             change = self._versions.pop(0)
             sources = chain(change.withdrawn, (document.source for document in change.documents))
             while some := tuple(islice(sources, SLICE)):
-                changed.update(some)
+                changed.update(dict.fromkeys(some))
                 if len(some) == SLICE:
                     await trio.lowlevel.checkpoint()
         return changed
