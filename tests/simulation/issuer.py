@@ -1,0 +1,339 @@
+"""Token endpoints without sockets and tasks: over HTTP/1.1 and HTTP/2, honest, and with the faults that real ones have."""
+
+import json
+from collections.abc import Mapping
+from random import Random
+from typing import Final, final
+from urllib.parse import parse_qs
+
+import attrs
+import h11
+import ngh2
+
+from exchanger.values.token import ACCESS_TOKEN_TYPE
+from tests.simulation.kernel import Kernel
+from tests.simulation.network import Remote
+
+# What a request for a token may meet, and for how many seconds around it an exchange may fail for that reason.
+REQUEST_FAULTS: Final = {
+    "reset": 1.0,
+    "close": 1.0,
+    "cut": 1.0,
+    "late": 2.5,
+    "503": 1.0,
+    "429": 4.0,
+    "refusal": 1.0,
+    "html": 1.0,
+    "other type": 1.0,
+    "goaway": 1.0,
+    "reset stream": 1.0,
+}
+# What it may meet and must not notice.
+HARMLESS_FAULTS: Final = ("interim", "slow bytes", "chunks")
+# What happens to a connection between requests.
+IDLE_FAULTS: Final = ("surplus", "stray close", "408 while idle")
+CONNECT_FAULTS: Final = {"refused": 1.0, "silent": 3.0}
+FAULTS: Final = (*REQUEST_FAULTS, *HARMLESS_FAULTS, *IDLE_FAULTS, *CONNECT_FAULTS)
+
+# Seconds within which a surplus answer comes, less than the shortest quarantine, minus what the network may add.
+_SURPLUS_WITHIN: Final = 0.085
+
+
+@final
+@attrs.frozen
+class Issued:
+    """A token: for whom and what it was asked, when (seconds), for how long, and until when it is good by the wall clock."""
+
+    subject: str
+    scope: str
+    audience: str
+    at: float
+    lifetime: float
+    until: float
+
+
+@final
+@attrs.frozen
+class Trouble:
+    """Something that an exchange may have failed from, between two times (seconds): anybody's, or one of that ``subject``."""
+
+    begins: float
+    ends: float
+    kind: str
+    subject: str = ""
+
+
+@final
+@attrs.define(eq=False)
+class SimulatedIssuer:
+    """One issuer and its host. ``quiet``: the storm is over, and nothing strikes any more. A ``hated`` token gets no answer, ever."""
+
+    kernel: Kernel
+    name: str
+    faults: frozenset[str]
+    often: float
+    latency: tuple[float, float]
+    http2: bool = False
+    hated: str = ""
+    quiet: bool = False
+    requests: int = 0
+    issued: dict[str, Issued] = attrs.field(factory=dict)
+    troubles: list[Trouble] = attrs.field(factory=list)
+    chance: Random = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.chance = self.kernel.random(f"issuer {self.name}")
+
+    @property
+    def host(self) -> str:
+        return f"{self.name}.example.com"
+
+    def strikes(self, *kinds: str) -> str:
+        """Return the fault of these that strikes now, or ""."""
+        able = [kind for kind in kinds if kind in self.faults]
+        if self.quiet or not able or self.chance.random() >= self.often:
+            return ""
+        kind = self.chance.choice(able)
+        self.kernel.tell(self.name, "fault", kind)
+        return kind
+
+    def trouble(self, kind: str, seconds: float) -> None:
+        """Remember why exchanges may fail for so long."""
+        self.troubles.append(Trouble(self.kernel.now, self.kernel.now + seconds, kind))
+
+    def refuses(self) -> str:
+        kind = self.strikes(*CONNECT_FAULTS)
+        if kind:
+            self.trouble(kind, CONNECT_FAULTS[kind])
+        return kind
+
+    def connected(self, remote: Remote) -> "Http1 | Http2":
+        return Http2(self, remote) if self.http2 else Http1(self, remote)
+
+    def asked(self, body: bytes, answer: "Call") -> None:
+        """Take a request, whose answer leaves later."""
+        fields = {name: values[0] for name, values in parse_qs(body.decode()).items()}
+        self.requests += 1
+        kinds = [kind for kind in REQUEST_FAULTS if isinstance(answer.conversation, Http2) or kind not in {"goaway", "reset stream"}]
+        fault = self.strikes(*kinds, *HARMLESS_FAULTS)
+        if self.hated and fields["subject_token"] == self.hated:
+            # Over HTTP/2, the end of the connection would be everybody's trouble.
+            fault = "reset stream" if isinstance(answer.conversation, Http2) else "reset"
+            self.troubles.append(Trouble(self.kernel.now, self.kernel.now + REQUEST_FAULTS[fault], "hated", self.hated))
+            self.kernel.after(self.chance.uniform(*self.latency), self._answer, fields, fault, answer)
+            return
+        if fault in REQUEST_FAULTS:
+            self.trouble(fault, REQUEST_FAULTS[fault])
+        self.kernel.tell(self.name, "is asked for", fields.get("subject_token"), fields.get("scope"), fields.get("audience"))
+        wait = self.chance.uniform(0.3, 1.8) if fault == "late" else self.chance.uniform(*self.latency)
+        self.kernel.after(wait, self._answer, fields, fault, answer)
+
+    def _answer(self, fields: Mapping[str, str], fault: str, call: "Call") -> None:
+        if call.conversation.over:
+            return
+        if fault in {"reset", "close"}:
+            call.conversation.end(abort=fault == "reset")
+        elif fault == "503":
+            call.respond(503, json.dumps({"error": "temporarily_unavailable"}).encode(), fault)
+        elif fault == "429":
+            call.respond(429, b"{}", fault, ("Retry-After", str(self.chance.choice([0, 1, 2]))))
+        elif fault == "refusal":
+            call.respond(400, json.dumps({"error": "invalid_grant"}).encode(), fault)
+        elif fault == "html":
+            call.respond(200, b"<html>sign in</html>", fault)
+        else:
+            call.respond(200, self._issue(fields, "mac" if fault == "other type" else "Bearer"), fault)
+
+    def _issue(self, fields: Mapping[str, str], token_type: str) -> bytes:
+        token = f"{self.name}-{len(self.issued)}-{self.chance.getrandbits(48):012x}"
+        lifetime = self.chance.choice([5, 30, 300])
+        now = self.kernel.now
+        self.issued[token] = Issued(
+            fields["subject_token"], fields.get("scope", ""), fields.get("audience", ""), now, lifetime, self.kernel.wall() + lifetime
+        )
+        body = {"access_token": token, "token_type": token_type, "issued_token_type": ACCESS_TOKEN_TYPE, "expires_in": lifetime}
+        return json.dumps(body).encode()
+
+
+@final
+@attrs.define(eq=False)
+class Call:
+    """A request that waits for its answer."""
+
+    conversation: "Http1 | Http2"
+    stream: int = 0
+
+    def respond(self, status: int, body: bytes, fault: str, *fields: tuple[str, str]) -> None:
+        """Answer, in the way that ``fault`` says."""
+        self.conversation.respond(self.stream, status, body, fault, fields)
+
+
+@final
+@attrs.define(eq=False)
+class Http1:
+    """One connection over HTTP/1.1."""
+
+    issuer: SimulatedIssuer
+    remote: Remote
+    over: bool = False
+    _codec: h11.Connection = attrs.field(factory=lambda: h11.Connection(h11.SERVER), init=False)
+    _body: bytes = b""
+
+    def received(self, data: bytes) -> None:
+        if self.over:
+            return
+        try:
+            self._codec.receive_data(data)
+            self._read()
+        except h11.RemoteProtocolError:
+            self.end(abort=True)
+
+    def _read(self) -> None:
+        while (event := self._codec.next_event()) not in (h11.NEED_DATA, h11.PAUSED):
+            if isinstance(event, h11.Request):
+                self._body = b""
+            elif isinstance(event, h11.Data):
+                self._body += bytes(event.data)
+            elif isinstance(event, h11.EndOfMessage):
+                self.issuer.asked(self._body, Call(self))
+            elif isinstance(event, h11.ConnectionClosed):
+                self.end()
+                return
+
+    def respond(self, _stream: int, status: int, body: bytes, fault: str, fields: tuple[tuple[str, str], ...]) -> None:
+        chance, kernel, codec = self.issuer.chance, self.issuer.kernel, self._codec
+        length = ("Transfer-Encoding", "chunked") if fault == "chunks" else ("Content-Length", str(len(body)))
+        head = h11.Response(status_code=status, headers=[("Content-Type", "application/json"), length, *fields])
+        cut = chance.randrange(len(body) + 1)
+        said = b""
+        if fault == "interim":
+            said += codec.send(h11.InformationalResponse(status_code=103, headers=[])) or b""
+        for event in (head, h11.Data(data=body[:cut]), h11.Data(data=body[cut:]), h11.EndOfMessage()):
+            said += codec.send(event) or b""
+        if fault == "cut":
+            self.remote.write(said[: chance.randrange(1, len(said))])
+            self.end()
+            return
+        if fault == "slow bytes":
+            half = chance.randrange(1, len(said))
+            self.remote.write(said[:half])
+            kernel.after(chance.uniform(0.0, 0.05), self._rest, said[half:])
+            return
+        self.remote.write(said)
+        self._next(said)
+
+    def _rest(self, said: bytes) -> None:
+        if not self.over:
+            self.remote.write(said)
+            self._next(b"")
+
+    def _next(self, said: bytes) -> None:
+        """Be ready for another request, or for what happens to a connection in between."""
+        self._codec.start_next_cycle()
+        chance, kernel = self.issuer.chance, self.issuer.kernel
+        match self.issuer.strikes(*IDLE_FAULTS):
+            case "surplus" if said:
+                kernel.after(chance.uniform(0.0, _SURPLUS_WITHIN), self._again, said)
+            case "stray close":
+                kernel.after(chance.uniform(0.0, 3.0), self._idle_end, b"")
+            case "408 while idle":
+                kernel.after(chance.uniform(0.0, 3.0), self._idle_end, b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
+        self._read()
+
+    def _again(self, said: bytes) -> None:
+        if not self.over:
+            self.remote.write(said)
+
+    def _idle_end(self, said: bytes) -> None:
+        if not self.over and self._codec.our_state is h11.IDLE:
+            self.issuer.trouble("closed while idle", 0.3)  # a request may be on its way
+            self.remote.write(said)
+            self.end()
+
+    def ended(self) -> None:
+        self.end()
+
+    def lost(self) -> None:
+        self.over = True
+
+    def end(self, *, abort: bool = False) -> None:
+        if not self.over:
+            self.over = True
+            (self.remote.abort if abort else self.remote.close)()
+
+
+@final
+@attrs.define(eq=False)
+class Http2:
+    """One connection over HTTP/2, with prior knowledge."""
+
+    issuer: SimulatedIssuer
+    remote: Remote
+    over: bool = False
+    _codec: ngh2.Connection = attrs.field(factory=lambda: ngh2.Connection(ngh2.Role.SERVER), init=False)
+    _bodies: dict[int, bytes] = attrs.field(factory=dict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._codec.initiate_connection({})
+        self._flush()
+
+    def received(self, data: bytes) -> None:
+        if self.over:
+            return
+        try:
+            self._codec.receive_data(data)
+        except ngh2.NGH2Error:
+            self.end(abort=True)
+            return
+        for event in self._codec.events():
+            if isinstance(event, ngh2.RequestReceived):
+                self._bodies[event.stream_id] = b""
+            elif isinstance(event, ngh2.DataReceived) and event.stream_id in self._bodies:
+                self._bodies[event.stream_id] += event.data
+                if event.end_stream:
+                    self.issuer.asked(self._bodies[event.stream_id], Call(self, event.stream_id))
+            elif isinstance(event, ngh2.StreamReset | ngh2.StreamClosed):
+                self._bodies.pop(event.stream_id, None)
+            elif isinstance(event, ngh2.ConnectionClosed):
+                self.end()
+                return
+        self._flush()
+
+    def respond(self, stream: int, status: int, body: bytes, fault: str, fields: tuple[tuple[str, str], ...]) -> None:
+        if stream not in self._bodies:  # the client has left it
+            return
+        chance, codec = self.issuer.chance, self._codec
+        head = [(b":status", b"%d" % status), (b"content-type", b"application/json")]
+        head += [(name.lower().encode(), value.encode()) for name, value in fields]
+        if fault == "reset stream":
+            codec.reset_stream(stream)
+        elif fault == "cut":
+            codec.send_response(stream, head, end_stream=False)
+            codec.send_data(stream, body[: chance.randrange(len(body))], end_stream=False)
+            self._flush()
+            self.end()
+            return
+        else:
+            codec.send_response(stream, head, end_stream=not body)
+            if body:
+                codec.send_data(stream, body, end_stream=True)
+        if fault == "goaway":
+            codec.send_goaway()
+        self._flush()
+        if fault == "goaway":
+            self.issuer.kernel.after(chance.uniform(0.0, 0.5), self.end)
+
+    def _flush(self) -> None:
+        if data := self._codec.data_to_send():
+            self.remote.write(data)
+
+    def ended(self) -> None:
+        self.end()
+
+    def lost(self) -> None:
+        self.over = True
+
+    def end(self, *, abort: bool = False) -> None:
+        if not self.over:
+            self.over = True
+            (self.remote.abort if abort else self.remote.close)()

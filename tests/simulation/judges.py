@@ -1,0 +1,146 @@
+"""What must hold in every world; each judge yields sentences about what does not."""
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from exchanger._proto.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
+from exchanger.values.entry import DenyEntry, ExchangeEntry
+from tests.property.policy_model import CLOSED, DISPUTED, UNMATCHED, Answer
+from tests.simulation.gateway import Question
+from tests.simulation.world import World, token_of
+
+# Seconds for which a call to an issuer may wait, so that what happened to the issuer since then may be why it failed.
+_LONGEST_CALL: Final = 10.0
+# The same where a breaker may be open for what happened before; ``recovers`` sees that it closes.
+_BREAKER: Final = 100.0
+# Seconds that tokens may have been issued before a question if they are not kept.
+_SHARED: Final = 10.0
+
+Judge = Callable[[World], Iterator[str]]
+
+
+def _who(question: Question) -> str:
+    return f"user-{question.user} for {question.host}{question.path} at {question.asked - 1000.0:.6f}"
+
+
+def answers(world: World) -> Iterator[str]:
+    """Yield what is wrong with an answer: it comes late, has another's token, or is not what policy says."""
+    for question in world.answered:
+        if question.answered - question.asked > question.patience:
+            yield f"late by {question.answered - question.asked - question.patience:.6f} s: {_who(question)}"
+        if question.status != "0":
+            if not _ends(world, question):
+                yield f"gRPC status {question.status}: {_who(question)}"
+            continue
+        answer = CheckResponse.FromString(bytes(question.body))
+        tokens = [one.header.value for one in answer.ok_response.headers if one.header.key.lower() == "authorization"]
+        said = list(world.authors.answers(question.host, question.path, question.asked, question.answered))
+        if answer.status.code == 0 and tokens:
+            yield from _allowed(world, question, tokens[0], [one for one in said if isinstance(one, ExchangeEntry)])
+        elif answer.status.code == 0:
+            if UNMATCHED not in said:
+                yield f"passed unchanged, which no version allows: {_who(question)}"
+        else:
+            yield from _denied(world, question, answer, said)
+
+
+def _ends(world: World, question: Question) -> bool:
+    """Tell whether the service was stopping, and may refuse."""
+    return question.answered >= world.terminated
+
+
+def _allowed(world: World, question: Question, header: str, entries: list[ExchangeEntry]) -> Iterator[str]:
+    token = header.removeprefix("Bearer ")
+    found = next((issuer for issuer in world.issuers.values() if token in issuer.issued), None)
+    if found is None:
+        yield f"a token that nobody issued, {token!r}: {_who(question)}"
+        return
+    issued = found.issued[token]
+    if issued.subject != token_of(question.user):
+        yield f"another user's token, that of {issued.subject}: {_who(question)}"
+    targets = {(entry.target.issuer_ref, entry.target.scope, *entry.target.audiences) for entry in entries}
+    if (found.name, issued.scope, issued.audience) not in targets:
+        yield f"a token for {(found.name, issued.scope, issued.audience)}, where policy says {sorted(targets)}: {_who(question)}"
+    if question.asked > issued.at + issued.lifetime or min(question.walls) > issued.until:
+        yield f"a token of {question.asked - issued.at:.3f} s before, that ends after {issued.lifetime} s: {_who(question)}"
+    if not world.plan.cache and issued.at < question.asked - _SHARED:
+        yield f"a token of {question.asked - issued.at:.3f} s before, where none is kept: {_who(question)}"
+
+
+def _denied(world: World, question: Question, answer: CheckResponse, said: list[Answer]) -> Iterator[str]:
+    status, body = answer.denied_response.status.code, answer.denied_response.body
+    entries = [one for one in said if isinstance(one, ExchangeEntry)]
+    if "TXE-" in body:
+        if not entries:
+            yield f"an exchange failed that no version asks for ({body}): {_who(question)}"
+        elif "TXE-1007" in body and world.plan.permits:
+            pass  # its turn did not come
+        elif not _ends(world, question) and not any(_in_trouble(world, entry.target.issuer_ref, question) for entry in entries):
+            yield f"denied without a reason ({status} {body}): {_who(question)}"
+    elif "policy_denied" in body:
+        if not any(isinstance(one, DenyEntry) for one in said):
+            yield f"denied, which no version does: {_who(question)}"
+    elif not any(one in (CLOSED, DISPUTED) for one in said) and len({str(one) for one in said}) < 2:
+        yield f"closed, which no version is ({status} {body}): {_who(question)}"
+
+
+def _in_trouble(world: World, name: str, question: Question) -> bool:
+    since = question.asked - (_BREAKER if world.plan.permits else _LONGEST_CALL if question.patience > 1.0 else 4.0)
+    return any(
+        one.begins <= question.answered and one.ends >= since and one.subject in {"", token_of(question.user)}
+        for one in world.issuers[name].troubles
+    )
+
+
+def ends(world: World) -> Iterator[str]:
+    """Yield what is left when everybody is gone."""
+    if world.crash:
+        yield world.crash
+        return
+    for question in world.questions:
+        if not question.gone and not question.answered:
+            yield f"never answered: {_who(question)}"
+    if world.at_rest:
+        yield f"held although everybody is gone: {world.at_rest}"
+    if world.left_open:
+        yield f"left open: {world.left_open}"
+    if world.calm < world.terminated and not world.serving:
+        yield "not SERVING although the storm is over"
+
+
+def recovers(world: World) -> Iterator[str]:
+    """Yield questions of the quiet after the storm that the newest version answers otherwise."""
+    newest = len(world.authors.versions) - 1
+    for question in world.answered:
+        if question.asked >= world.calm and question.status == "0":
+            said = world.authors._answer(newest, question.host, question.path)
+            answer = CheckResponse.FromString(bytes(question.body))
+            passed = answer.status.code == 0
+            if passed != (said == UNMATCHED or isinstance(said, ExchangeEntry)):
+                yield f"not recovered, {said if isinstance(said, str) else type(said).__name__} expected: {_who(question)}"
+
+
+def records(world: World) -> Iterator[str]:
+    """Yield what the log and the metrics do not agree on, and secrets in the log."""
+    if world.crash:
+        return
+    yield from (f"a secret is logged: {line}" for line in world.lines.leaks)
+    decided = sum(line["event"] == "check.decided" for line in world.lines.lines)
+    if decided != world.counted:
+        yield f"{decided} decisions logged, {world.counted} counted"
+    answered = sum(question.status == "0" for question in world.answered)
+    if not answered <= world.counted <= len(world.questions):
+        yield f"{answered} answers, {world.counted} decisions counted, {len(world.questions)} questions"
+
+
+JUDGES: Final[tuple[Judge, ...]] = (ends, answers, recovers, records)
+
+
+def complaints(world: World) -> list[str]:
+    """Return everything that is wrong, the first 20 of each judge."""
+    found: list[str] = []
+    for judge in JUDGES:
+        for number, complaint in enumerate(judge(world)):
+            if number < 20:
+                found.append(f"{judge.__name__}: {complaint}")
+    return found

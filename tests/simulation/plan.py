@@ -1,0 +1,115 @@
+"""What a seed has: how many of whom, and which faults. Each kind of fault is off in about half of the seeds (swarm testing)."""
+
+from collections.abc import Callable, Iterator
+from random import Random
+from typing import Any, Final, final
+
+import attrs
+
+from tests.simulation.issuer import FAULTS
+from tests.simulation.network import Links
+
+# What may happen to the API server, and to policy.
+CLUSTER_FAULTS: Final = ("down", "cut", "paused", "compacted", "mute", "429", "forbidden", "slow")
+
+
+@final
+@attrs.frozen
+class Plan:
+    """One world. Rates are per simulated second, ``storm`` is in seconds; ``often`` is the share of requests that meet a fault.
+
+    ``permits``: calls that each issuer takes at once, with a breaker beside it; 0: neither. ``faults`` are those of issuers,
+    ``cluster_faults`` those of the API server. ``edits``: changes of policy, ``jumps``: settings of the wall clock. ``terminated``: SIGTERM
+    comes in the middle of the storm. ``hated``: issuers break the connection with the first user.
+    """
+
+    seed: int
+    storm: float = 20.0
+    rate: float = 50.0
+    users: int = 20
+    issuers: int = 2
+    http2: bool = False
+    gateways: int = 2
+    namespaces: int = 2
+    faults: frozenset[str] = frozenset(FAULTS)
+    cluster_faults: frozenset[str] = frozenset(CLUSTER_FAULTS)
+    often: float = 0.05
+    leaving: float = 0.03
+    hanging_up: float = 0.002
+    links: Links = attrs.field(factory=Links)
+    latency: tuple[float, float] = (0.004, 0.08)
+    cache: bool = False
+    permits: int = 0
+    edits: float = 0.5
+    outages: float = 0.1
+    jumps: float = 0.0
+    terminated: bool = False
+    hated: bool = False
+
+    @classmethod
+    def drawn(cls, seed: int, **fixed: object) -> "Plan":
+        """Return the world of ``seed``, with some of it ``fixed``."""
+        chance = Random(f"{seed} plan")
+
+        def some(kinds: tuple[str, ...]) -> frozenset[str]:
+            return frozenset(kind for kind in kinds if chance.random() < 0.5)
+
+        drawn = {
+            "storm": chance.choice([5.0, 20.0, 40.0]),
+            "rate": chance.choice([5.0, 50.0, 150.0]),
+            "users": chance.choice([1, 2, 5, 20, 60]),
+            "issuers": chance.choice([1, 2, 3, 6]),
+            "http2": chance.random() < 0.3,
+            "gateways": chance.choice([1, 2, 4]),
+            "namespaces": chance.choice([1, 2, 5]),
+            "faults": some(FAULTS),
+            "cluster_faults": some(CLUSTER_FAULTS),
+            "often": chance.choice([0.0, 0.01, 0.05, 0.2]),
+            "leaving": chance.choice([0.0, 0.03, 0.2]),
+            "hanging_up": chance.choice([0.0, 0.002, 0.02]),
+            "links": Links(pieces=chance.choice([0.0, 0.1, 0.5]), part=chance.choice([0.0, 0.1, 0.5])),
+            "latency": chance.choice([(0.001, 0.01), (0.004, 0.08), (0.05, 0.09)]),
+            "cache": chance.random() < 0.4,
+            "permits": chance.choice([0, 0, 0, 2, 8]),
+            "edits": chance.choice([0.0, 0.5, 3.0]),
+            "outages": chance.choice([0.0, 0.05, 0.2]),
+            "jumps": chance.choice([0.0, 0.0, 0.5]),
+            "terminated": chance.random() < 0.25,
+            "hated": chance.random() < 0.25,
+        }
+        known: dict[str, Any] = {**drawn, **fixed}
+        return cls(seed, **known)
+
+    def _with(self, name: str, value: object) -> "Plan":
+        changed: dict[str, Any] = {name: value}
+        return attrs.evolve(self, **changed)
+
+    def smaller(self) -> Iterator["Plan"]:
+        """Yield plans with less in them, those that leave out most first."""
+        for name, least in (("storm", 1.0), ("rate", 1.0), ("users", 1), ("issuers", 1), ("gateways", 1), ("namespaces", 1)):
+            now = getattr(self, name)
+            for less in (least, (now + least) / 2 if isinstance(least, float) else (now + least) // 2):
+                if least <= less < now:
+                    yield self._with(name, less)
+        for name in ("leaving", "hanging_up", "edits", "outages", "jumps", "often", "permits"):
+            if getattr(self, name):
+                yield self._with(name, 0)
+        for name in ("http2", "cache", "terminated", "hated"):
+            if getattr(self, name):
+                yield self._with(name, False)
+        if self.links != Links(pieces=0.0, part=0.0):
+            yield attrs.evolve(self, links=Links(pieces=0.0, part=0.0))
+        for name in ("faults", "cluster_faults"):
+            kinds = sorted(getattr(self, name))
+            if len(kinds) > 1:
+                yield self._with(name, frozenset(kinds[: len(kinds) // 2]))
+                yield self._with(name, frozenset(kinds[len(kinds) // 2 :]))
+            for kind in kinds:
+                yield self._with(name, frozenset(kinds) - {kind})
+
+
+def shrunk(plan: Plan, fails: Callable[[Plan], bool]) -> Plan:
+    """Return a plan that fails as ``plan`` does, and of which nothing can be left out."""
+    while (smaller := next((less for less in plan.smaller() if fails(less)), None)) is not None:
+        plan = smaller
+    return plan

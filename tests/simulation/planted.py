@@ -1,0 +1,127 @@
+"""Bugs to plant, each a few lines of the service changed: what the simulation must be able to find.
+
+A bug changes the text of a module before it is imported; where the text is not there any more, planting fails.
+"""
+
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import sys
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec, PathFinder
+from types import CodeType, ModuleType
+from typing import Final, final
+
+import attrs
+
+
+@final
+@attrs.frozen
+class Planted:
+    """``what`` goes wrong, and which text of which module is changed for it."""
+
+    what: str
+    module: str
+    before: str
+    after: str
+
+
+PLANTED: Final = {
+    "reuse-without-quarantine": Planted(
+        "a connection to an issuer is used again at once, whatever may still come over it",
+        "exchanger.net.quarantine",
+        "return max(LEAST_QUARANTINE, min(measured, self.longest))",
+        "return 0.0 * measured",
+    ),
+    "key-without-scope": Planted(
+        "requests that differ in their scope alone share an exchange",
+        "exchanger.values.entry",
+        '    scope: str = ""\n',
+        '    scope: str = attrs.field(default="", eq=False)\n',
+    ),
+    "leader-takes-followers-along": Planted(
+        "a request that leaves ends the exchange for all who wait for it",
+        "exchanger.exchange.coalesce",
+        "if not self.tickets and not self.renews and self.passage is not None:",
+        "if not self.renews and self.passage is not None:",
+    ),
+    "row-kept-after-reset": Planted(
+        "a request whose caller leaves counts as under way for ever",
+        "exchanger.envoy.evaluator",
+        """        self.evaluator.in_flight -= 1
+        if self.ticket is not None:""",
+        """        if self.ticket is not None:""",
+    ),
+    "deadline-without-margin": Planted(
+        "an exchange may take until the gateway's deadline, so that its answer comes too late",
+        "exchanger.envoy.evaluator",
+        "return deadline - min(_LARGEST_MARGIN, max(_SMALLEST_MARGIN, _MARGIN * (deadline - now)))",
+        "return deadline",
+    ),
+    "kept-past-its-end": Planted(
+        "only the wall clock ends a token's life in the cache, and it can be set back",
+        "exchanger.exchange.cache.memory_store",
+        "if steady >= life.until or wall >= life.wall_until or steady >= life.born + max_age:",
+        "if wall >= life.wall_until:",
+    ),
+    "one-caller-opens-the-breaker": Planted(
+        "the calls of one caller are enough to stop those of everybody",
+        "exchanger.exchange.breaker",
+        "return hash(request.subject_token.reveal())",
+        "return id(request)",
+    ),
+    "unreadable-closes-nothing": Planted(
+        "a document that cannot be read has no region that closes",
+        "exchanger.policy.documents.document",
+        'regions=(_everything(source, (root.problem("the document"),)),)',
+        "regions=()",
+    ),
+    "deletions-are-lost": Planted(
+        "a ConfigMap that is deleted stays known",
+        "exchanger.kube.store",
+        "return (key, *self._held.drop(key))",
+        "return ()",
+    ),
+    "waiter-without-deadline": Planted(
+        "whoever waits for an exchange waits for as long as it takes, whatever the own gateway's deadline is",
+        "exchanger.exchange.coalesce",
+        "self.reactor.timers.expect(ticket, deadline)",
+        "pass",
+    ),
+}
+
+
+@final
+class _Loader(importlib.machinery.SourceFileLoader):
+    bug: Planted
+
+    def get_code(self, fullname: str) -> CodeType:  # not from bytecode, which is that of the file
+        path = self.get_filename(fullname)
+        text = self.get_data(path).decode()
+        if text.count(self.bug.before) != 1:
+            raise LookupError(f"{fullname} has not once what the bug changes: {self.bug.before!r}")
+        code: CodeType = compile(text.replace(self.bug.before, self.bug.after), path, "exec")
+        return code
+
+
+@final
+@attrs.frozen
+class _Finder(importlib.abc.MetaPathFinder):
+    bug: Planted
+
+    def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        if fullname != self.bug.module:
+            return None
+        found = PathFinder.find_spec(fullname, path, target)
+        assert found is not None
+        assert found.origin is not None
+        loader = _Loader(fullname, found.origin)
+        loader.bug = self.bug
+        return importlib.util.spec_from_file_location(fullname, found.origin, loader=loader)
+
+
+def plant(name: str) -> None:
+    """Let the module of this bug be imported with it."""
+    bug = PLANTED[name]
+    assert bug.module not in sys.modules, f"{bug.module} is imported already"
+    sys.meta_path.insert(0, _Finder(bug))

@@ -1,0 +1,67 @@
+"""Seeds of the whole service: some that must hold, and bugs that must be found.
+
+They run in processes of their own, since a seed must not see what other tests have left behind.
+"""
+
+import subprocess
+import sys
+from typing import Final
+
+import pytest
+
+from tests.simulation.plan import Plan, shrunk
+from tests.simulation.planted import PLANTED
+
+# A seed by which each bug is found.
+FOUND_BY: Final = {
+    "reuse-without-quarantine": 14,
+    "key-without-scope": 1,
+    "leader-takes-followers-along": 1,
+    "row-kept-after-reset": 2,
+    "deadline-without-margin": 2,
+    "kept-past-its-end": 7,
+    "one-caller-opens-the-breaker": 25,
+    "unreadable-closes-nothing": 1,
+    "deletions-are-lost": 13,
+    "waiter-without-deadline": 2,
+}
+
+
+def simulated(*options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tests.simulation", "--jobs", "1", *options]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("seeds", ["1-10", "11-20"])
+def test_seeds_hold(seeds: str) -> None:
+    """All kinds of answers are among those of ten seeds."""
+    told = simulated("--seeds", seeds, "--minutes", "0.05", "--each")
+    assert told.returncode == 0, told.stdout + told.stderr
+    for label in ("allow_exchange", "allow_unmatched", "deny_explicit_policy", "deny_exchange_error", "deny_policy_unhealthy"):
+        assert label in told.stdout
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_planted_bugs_are_found(name: str) -> None:
+    seed = FOUND_BY[name]
+    told = simulated("--planted", name, "--seed", str(seed))
+    assert told.returncode == 1, told.stdout + told.stderr
+    assert f"seed {seed}: " in told.stdout
+
+
+def test_a_failure_gets_smaller_until_nothing_can_be_left_out() -> None:
+    def fails(plan: Plan) -> bool:
+        return plan.users >= 4 and "late" in plan.faults and plan.storm >= 2.5
+
+    smaller = shrunk(Plan(1, users=61), fails)
+    assert fails(smaller)
+    assert not any(fails(less) for less in smaller.smaller())
+    assert (smaller.users, smaller.faults, smaller.rate, smaller.edits, smaller.issuers) == (4, frozenset({"late"}), 1.0, 0.0, 1)
+
+
+def test_a_trace_has_a_line_for_each_event() -> None:
+    told = simulated("--seed", "4", "--minutes", "0.02", "--trace")
+    lines = told.stdout.splitlines()
+    assert told.returncode == 0
+    assert f" {len(lines) - 1} events," in lines[-1]
+    assert any("gateway-0 asks user-" in line for line in lines)

@@ -1,0 +1,274 @@
+"""One seed: the real supervisor between simulated gateways, issuers and an API server. A storm, then quiet, then SIGTERM."""
+
+import json
+import signal
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+from typing import Any, Final, final
+
+import attrs
+import trio
+
+from exchanger._proto.envoy.service.auth.v3.external_auth_pb2 import CheckRequest
+from exchanger.app.settings import Settings, read_settings
+from exchanger.app.supervisor import Supervisor
+from exchanger.telemetry.log import logging_to_stdout
+from tests.envoy.test_check_codec import check
+from tests.simulation.gateway import Gateway, Question
+from tests.simulation.issuer import SimulatedIssuer
+from tests.simulation.kernel import Kernel, Trace, seeded
+from tests.simulation.network import SimulatedNetwork
+from tests.simulation.plan import Plan
+from tests.simulation.policy import PATHS, Authors
+from tests.waiting import until
+
+# Seconds after the storm until changes are followed again: what an outage of the API server takes to be over.
+QUIET: Final = 45.0
+# Seconds between the questions by which breakers find out that the storm is over: more than their longest pause. And between those of the
+# last round, in which everything must be as if there had been no storm.
+_PROBING: Final = 4.0
+_CALM: Final = 0.05
+_PATIENCES: Final = (0.25, 0.5, 1.0, 2.0)
+# What every secret of the world has in it.
+CANARY: Final = "canary"
+
+
+@final
+@attrs.define(eq=False)
+class Lines:
+    """Takes the log."""
+
+    kernel: Kernel
+    lines: list[dict[str, Any]] = attrs.field(factory=list)
+    leaks: list[str] = attrs.field(factory=list)
+
+    def write(self, data: bytes, /, *, patience: float, at_once: int) -> int:
+        for line in data.splitlines():
+            fields = json.loads(line)
+            # Which of many entries that tie are named is up to the order of persistent maps, which differs between processes.
+            told = {name: "…" if name in {"rivals", "detail"} and " entries[" in str(value) else value for name, value in fields.items()}
+            self.kernel.tell("log", json.dumps(told, ensure_ascii=False))
+            self.lines.append(fields)
+            if CANARY.encode() in line:
+                self.leaks.append(line.decode())
+        return 0
+
+
+@final
+@attrs.define(eq=False)
+class World:
+    """Everything around one supervisor; ``folder`` is for its files.
+
+    ``quiet`` is when the storm was over, ``calm`` when nothing of it may be left (seconds).
+    """
+
+    plan: Plan
+    kernel: Kernel
+    folder: Path
+    network: SimulatedNetwork = attrs.field(init=False)
+    authors: Authors = attrs.field(init=False)
+    issuers: dict[str, SimulatedIssuer] = attrs.field(init=False)
+    gateways: list[Gateway] = attrs.field(init=False)
+    lines: Lines = attrs.field(init=False)
+    supervisor: Supervisor = attrs.field(init=False)
+    questions: list[Question] = attrs.field(factory=list, init=False)
+    answered: list[Question] = attrs.field(factory=list, init=False)
+    quiet: float = attrs.field(default=float("inf"), init=False)
+    calm: float = attrs.field(default=float("inf"), init=False)
+    terminated: float = attrs.field(default=float("inf"), init=False)
+    left_open: list[str] = attrs.field(factory=list, init=False)
+    at_rest: dict[str, int] = attrs.field(factory=dict, init=False)
+    serving: bool = attrs.field(default=False, init=False)
+    crash: str = attrs.field(default="", init=False)
+    _messages: dict[tuple[int, str, str], bytes] = attrs.field(factory=dict, init=False)
+    _users: Random = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        plan, kernel = self.plan, self.kernel
+        self._users = kernel.random("users")
+        self.network = SimulatedNetwork(kernel, plan.links)
+        self.authors = Authors(kernel, plan)
+        self.lines = Lines(kernel)
+        self.issuers = {}
+        for number in range(plan.issuers):
+            name = f"issuer-{number}"
+            http2 = plan.http2 and number % 2 == 0
+            self.issuers[name] = issuer = SimulatedIssuer(kernel, name, plan.faults, plan.often, plan.latency, http2=http2)
+            issuer.hated = token_of(0) if plan.hated else ""
+            self.network.hosts[issuer.host] = issuer
+        self.gateways = [Gateway(kernel, self.network, f"gateway-{number}", self.answered.append) for number in range(plan.gateways)]
+
+    def settings(self) -> Settings:
+        """Write the files that the service reads, and return its settings."""
+        plan, profiles = self.plan, []
+        for issuer in self.issuers.values():
+            profile: dict[str, Any] = {
+                "name": issuer.name,
+                "tokenEndpoint": f"http://{issuer.host}/token",
+                "clientID": "client",
+                "clientSecret": f"{CANARY}-secret",
+            }
+            if issuer.http2:
+                profile["tokenEndpointProtocol"] = "http2"
+            if plan.cache:
+                profile["cache"] = {"maxTTL": "60s", "maxEntries": 1000}
+            if plan.permits:
+                profile["limits"] = {"maxInFlight": plan.permits, "breaker": True}
+            profiles.append(profile)
+        path = self.folder / "issuers.yaml"
+        path.write_text(json.dumps({"issuers": profiles}))
+        read = read_settings(
+            {
+                "GRPC_HOST": "127.0.0.1",
+                "POLICY_EVENTS": "false",
+                "TOKEN_EXCHANGE_ALLOW_HTTP_TOKEN_ENDPOINT": "true",
+                "TOKEN_EXCHANGE_ISSUER_PROFILES_FILE": str(path),
+                "LOG_DECISIONS": "all",
+            }
+        )
+        rules = attrs.evolve(read.issuers.rules, with_secrets=False)  # there is no API server beside that of the policies
+        return attrs.evolve(read, issuers=attrs.evolve(read.issuers, rules=rules))
+
+    async def run(self) -> None:
+        """Live through all of it."""
+        settings, network = self.settings(), self.network.network()
+        self.authors.begin()
+        with logging_to_stdout(settings.log, self.lines, network) as logging:
+            self.supervisor = Supervisor(settings, logging, network, list_watches=self.authors)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._serve)
+                await until(lambda: self.supervisor.serving)
+                await self._live()
+        self.left_open = sorted(socket.name for socket in self.network.sockets.values())
+
+    async def _serve(self) -> None:
+        await self.supervisor.run()
+        self.kernel.tell("service", "has ended")
+
+    async def _live(self) -> None:
+        plan, kernel = self.plan, self.kernel
+        end = kernel.now + plan.storm
+        self._every(plan.rate, end, self._arrival, "arrivals")
+        self._every(plan.edits, end, self.authors.edit, "edits")
+        self._every(plan.outages, end, self.authors.strike, "outages")
+        self._every(plan.jumps, end, self._jump, "jumps")
+        if plan.terminated:
+            await trio.sleep(kernel.random("end").uniform(0.2, 1.0) * plan.storm)
+            self._terminate()
+            return
+        await trio.sleep_until(end)
+        self.quiet = kernel.now
+        kernel.tell("the storm", "is over")
+        for issuer in self.issuers.values():
+            issuer.quiet = True
+        self.authors.heal()
+        self.authors.mend()
+        await trio.sleep(QUIET)
+        await self._ask_for_everything(_PROBING)  # breakers close by what is asked
+        self.serving, self.calm = self.supervisor.serving, kernel.now
+        await self._ask_for_everything(_CALM)
+        await trio.sleep(5.0)
+        self.at_rest = self._held()
+        self._terminate()
+
+    async def _ask_for_everything(self, pause: float) -> None:
+        """Ask for each path, as users whom issuers answer."""
+        users = range(self.plan.hated, self.plan.users)
+        for number, (host, path) in enumerate((host, path) for host in self.authors.hosts for path in PATHS):
+            if users:
+                self._ask(users[number % len(users)], host, path, self.gateways[number % len(self.gateways)], 2.0)
+            await trio.sleep(pause)
+
+    def _terminate(self) -> None:
+        self.terminated = self.kernel.now
+        self.kernel.tell("service", "gets", "SIGTERM")
+        signal.raise_signal(signal.SIGTERM)
+
+    def _every(self, rate: float, end: float, work: Any, purpose: str) -> None:
+        """Do ``work`` ``rate`` times a second until ``end``, at random."""
+        chance, kernel = self.kernel.random(purpose), self.kernel
+
+        def happen() -> None:
+            if kernel.now < min(end, self.terminated):
+                work()
+                kernel.after(chance.expovariate(rate), happen)
+
+        if rate:
+            kernel.after(chance.expovariate(rate), happen)
+
+    def _jump(self) -> None:
+        self.kernel.offset += self._users.choice([-100.0, -3.0, 3.0, 100.0])
+        self.kernel.tell("wall clock", "is set", self.kernel.offset)
+
+    def _arrival(self) -> None:
+        """A user asks; sometimes the same several times, or another for the same, and sometimes leaves."""
+        chance, plan = self._users, self.plan
+        user, host, path = chance.randrange(plan.users), chance.choice(self.authors.hosts), chance.choice(PATHS)
+        times = chance.randrange(2, 5) if chance.random() < 0.1 else 1
+        for number in range(times):
+            delay = chance.uniform(0.0, 0.02) if number else 0.0
+            other = chance.randrange(plan.users) if number and chance.random() < 0.5 else user
+            self.kernel.after(delay, self._ask, other, host, path, chance.choice(self.gateways), chance.choice(_PATIENCES))
+        if chance.random() < plan.hanging_up:
+            chance.choice(self.gateways).hang_up(abort=chance.random() < 0.5)
+
+    def _ask(self, user: int, host: str, path: str, gateway: Gateway, patience: float) -> None:
+        question = Question(user, host, path, self.kernel.now, patience, (self.kernel.wall(),))
+        self.questions.append(question)
+        gateway.ask(question, self._message(user, host, path))
+        if self.kernel.now < self.quiet and self._users.random() < self.plan.leaving:
+            # Some leave while their request is still on its way, which takes milliseconds.
+            self.kernel.after(self._users.uniform(0.0, self._users.choice([0.01, 0.1])), gateway.leave, question)
+
+    def _message(self, user: int, host: str, path: str) -> bytes:
+        key = user, host, path
+        if key not in self._messages:
+            fields = {":authority": host, ":path": path, "authorization": f"Bearer {token_of(user)}"}
+            message = CheckRequest.FromString(check(fields, method="GET", path=path, host=host))
+            self._messages[key] = message.SerializeToString(deterministic=True)  # otherwise maps have an order of the process
+        return self._messages[key]
+
+    def _held(self) -> dict[str, int]:
+        """Return what the service still holds, by name."""
+        it = self.supervisor
+        exchanges, connections, usage = it._pipeline.exchanges, it._pipeline.connections, it._server.usage()
+        found = {
+            "exchanges": exchanges.under_way,
+            "requests that wait for exchanges": exchanges.waiting,
+            "connections in use": connections.busy,
+            "calls that wait for connections": connections.waiting,
+            "checks": it._evaluator.in_flight,
+            "streams": usage.streams,
+            "tasks of calls": usage.tasks,
+            "bytes of calls": usage.held_bytes,
+            "calls": sum(it._pipeline.in_flight.values()),
+            "queued calls": sum(limits.queued for limits in it._pipeline.limits),
+            "permits": sum(limits.permits.in_flight for limits in it._pipeline.limits if limits.permits is not None),
+        }
+        return {name: count for name, count in found.items() if count}
+
+    @property
+    def counted(self) -> int:
+        """How many decisions the service has counted."""
+        return sum(self.supervisor._metrics.overview().decisions.values())
+
+
+def token_of(user: int) -> str:
+    """Return the token that a user brings."""
+    return f"{CANARY}-user-{user}"
+
+
+@contextmanager
+def lived(plan: Plan, folder: Path, trace: Trace) -> Iterator[World]:
+    """Run the world of ``plan``, and yield it."""
+    kernel = Kernel(plan.seed, trace)
+    world = World(plan, kernel, folder)
+    with seeded(plan.seed):
+        try:
+            kernel.run(world.run)
+        except Exception as fault:  # noqa: BLE001 - of any kind: it is what the seed has found
+            world.crash = "".join(traceback.format_exception(fault))
+        yield world
