@@ -11,8 +11,9 @@ from tests.simulation.world import World, token_of
 
 # Seconds for which a call to an issuer may wait, so that what happened to the issuer since then may be why it failed.
 _LONGEST_CALL: Final = 10.0
-# The same where a breaker may be open for what happened before; ``recovers`` sees that it closes.
-_BREAKER: Final = 100.0
+# The same for a call that an open breaker refuses: its longest window, and two of its longest pauses. It closes by what is asked, so what
+# the storm has left counts until somebody asks again.
+_BREAKER: Final = 20.0
 # Seconds that tokens may have been issued before a question if they are not kept.
 _SHARED: Final = 10.0
 
@@ -73,9 +74,9 @@ def _denied(world: World, question: Question, answer: CheckResponse, said: list[
     if "TXE-" in body:
         if not entries:
             yield f"an exchange failed that no version asks for ({body}): {_who(question)}"
-        elif "TXE-1007" in body and world.plan.permits:
-            pass  # its turn did not come
-        elif not _ends(world, question) and not any(_in_trouble(world, entry.target.issuer_ref, question) for entry in entries):
+        elif world.plan.permits and ("TXE-1007" in body or question.answered - question.asked > 0.9 * question.patience):
+            pass  # its turn did not come, or too late
+        elif not _ends(world, question) and not any(_in_trouble(world, entry.target.issuer_ref, question, body) for entry in entries):
             yield f"denied without a reason ({status} {body}): {_who(question)}"
     elif "policy_denied" in body:
         if not any(isinstance(one, DenyEntry) for one in said):
@@ -84,8 +85,10 @@ def _denied(world: World, question: Question, answer: CheckResponse, said: list[
         yield f"closed, which no version is ({status} {body}): {_who(question)}"
 
 
-def _in_trouble(world: World, name: str, question: Question) -> bool:
-    since = question.asked - (_BREAKER if world.plan.permits else _LONGEST_CALL if question.patience > 1.0 else 4.0)
+def _in_trouble(world: World, name: str, question: Question, body: str) -> bool:
+    since = question.asked - (_LONGEST_CALL if question.patience > 1.0 else 4.0)
+    if "TXE-1006" in body:
+        since = min(question.asked, world.quiet) - _BREAKER
     return any(
         one.begins <= question.answered and one.ends >= since and one.subject in {"", token_of(question.user)}
         for one in world.issuers[name].troubles

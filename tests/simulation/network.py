@@ -25,9 +25,12 @@ _ADDRESS: Final = "192.0.2.1"
 @final
 @attrs.frozen
 class Links:
-    """How connections behave: ``delay`` in seconds each way, and how often bytes come in ``pieces``, or a call takes a ``part``."""
+    """How connections behave: seconds of ``delay`` each way and for ``connecting``; how often bytes come in ``pieces``, or a call takes a
+    ``part``.
+    """
 
     delay: tuple[float, float] = (0.0002, 0.004)
+    connecting: tuple[float, float] = (0.0004, 0.008)
     pieces: float = 0.1
     part: float = 0.1
 
@@ -399,7 +402,7 @@ class SimulatedNetwork:
         answer = "refused" if there is None else there.refuses()
         if answer == "silent":
             await trio.sleep_forever()
-        await trio.sleep(2 * self.delay())
+        await trio.sleep(self.chance.uniform(*self.links.connecting))
         if there is None or answer == "refused":
             raise OSError(errno.ECONNREFUSED, "refused")
         socket = Socket(self, f"{host}:{port}/{next(self.numbers)}")

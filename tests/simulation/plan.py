@@ -67,7 +67,11 @@ class Plan:
             "often": chance.choice([0.0, 0.01, 0.05, 0.2]),
             "leaving": chance.choice([0.0, 0.03, 0.2]),
             "hanging_up": chance.choice([0.0, 0.002, 0.02]),
-            "links": Links(pieces=chance.choice([0.0, 0.1, 0.5]), part=chance.choice([0.0, 0.1, 0.5])),
+            "links": Links(
+                connecting=chance.choice([(0.0004, 0.008), (0.01, 0.08)]),
+                pieces=chance.choice([0.0, 0.1, 0.5]),
+                part=chance.choice([0.0, 0.1, 0.5]),
+            ),
             "latency": chance.choice([(0.001, 0.01), (0.004, 0.08), (0.05, 0.09)]),
             "cache": chance.random() < 0.4,
             "permits": chance.choice([0, 0, 0, 2, 8]),
@@ -78,6 +82,7 @@ class Plan:
             "hated": chance.random() < 0.25,
         }
         known: dict[str, Any] = {**drawn, **fixed}
+        known["hated"] = known["hated"] and known["users"] > 1  # otherwise nobody gets an answer
         return cls(seed, **known)
 
     def _with(self, name: str, value: object) -> "Plan":

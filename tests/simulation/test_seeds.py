@@ -15,12 +15,12 @@ from tests.simulation.planted import PLANTED
 # A seed by which each bug is found.
 FOUND_BY: Final = {
     "reuse-without-quarantine": 14,
-    "key-without-scope": 1,
-    "leader-takes-followers-along": 1,
-    "row-kept-after-reset": 2,
+    "key-without-scope": 2,
+    "leader-takes-followers-along": 140,
+    "row-kept-after-reset": 1,
     "deadline-without-margin": 2,
-    "kept-past-its-end": 7,
-    "one-caller-opens-the-breaker": 25,
+    "kept-past-its-end": 51,
+    "one-caller-opens-the-breaker": 17,
     "unreadable-closes-nothing": 1,
     "deletions-are-lost": 13,
     "waiter-without-deadline": 2,
