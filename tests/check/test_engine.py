@@ -12,6 +12,7 @@ from exchanger.directory.manifest import MAX_FILE_BYTES
 from exchanger.policy.shares import NamespaceLimits
 from exchanger.tools.check.engine import MAX_PROBLEMS
 from exchanger.tools.check.files import MAX_PIECES
+from exchanger.tools.check.likely import MAX_METHODS
 from tests.check.checking import LABEL, checked, codes, config_map, entries, found, rules
 from tests.codes.reaching import ISSUERS
 
@@ -86,7 +87,7 @@ def test_what_was_meant_by_broken_yaml_is_guessed(line: str, hint: str, column: 
 
 
 def test_a_broken_document_of_a_file_does_not_hide_the_others() -> None:
-    text = f"a: [\n---\n{config_map(entries('{action: deny}'))}---\nkind: [\n---\n" + config_map(entries(DENY), "b", label="a: 1")
+    text = f"a: '\n---\n{config_map(entries('{action: deny}'))}---\nkind: [\n---\n" + config_map(entries(DENY), "b", label="a: 1")
     result = checked(text)
     assert codes(result) == ["POL-3001", "POL-1102", "POL-3001", "POL-3102", "POL-3003"]
     assert found(result)[0][2] in {1, 2}
@@ -170,6 +171,11 @@ def test_labels_that_miss_the_selector_are_found(label: str, expected: list[str]
     assert codes(checked(config_map(entries(DENY), label=label))) == expected
 
 
+def test_a_config_map_without_labels_is_marked_itself() -> None:
+    config = config_map(entries(DENY)).replace(f"  labels:\n    {LABEL}\n", "")
+    assert found(checked(config)) == [("POL-3102", "0.yaml", 1, 1)]
+
+
 def test_a_label_that_misses_is_marked_where_it_stands() -> None:
     (problem,) = checked(config_map(entries(DENY), label=LABEL.replace("enabled", "enabeld"))).problems
     assert (problem.place.line, problem.place.column) == (7, 5)
@@ -196,7 +202,9 @@ def test_other_config_maps_and_kinds_are_no_policies() -> None:
         ("pathPrefix: /orders", "pathPrefix: /order", []),
         ("pathPrefix: /", "pathPrefix: /, pathType: Exact", []),
         ("pathPrefix: /", "pathPrefix: /, pathType: Segment", ["POL-2103"]),
+        ("pathPrefix: /orders", "pathPrefix: /orders, pathType: Segment", []),
         ("pathPrefix: /orders", "pathPrefix: /Orders, caseInsensitive: true", ["POL-2101", "POL-2101"]),
+        ("pathPrefix: /orders, caseInsensitive: true", "pathPrefix: /orders/", []),
     ],
 )
 def test_entries_that_are_near_each_other(first: str, second: str, expected: list[str]) -> None:
@@ -234,14 +242,29 @@ def test_an_entry_for_head_that_get_overrides_is_named(first: str, second: str, 
         assert one.problem.field == "entries[1].match.methods"
 
 
-def test_an_entry_that_others_cover_together_is_unreachable() -> None:
+@pytest.mark.parametrize("prefix", ["/a", "/a!c"])
+def test_an_entry_that_others_cover_together_is_unreachable(prefix: str) -> None:
     lines = [
         f"{{match: {{host: api.example.com, {match}}}, action: deny}}"
-        for match in ("pathPrefix: /a, pathType: Segment", "pathPrefix: /a, pathType: Exact", "pathPrefix: /a/")
+        for match in (f"pathPrefix: {prefix}, pathType: Segment", f"pathPrefix: {prefix}, pathType: Exact", f"pathPrefix: {prefix}/")
     ]
-    result = checked(config_map(entries(*lines)))
+    # A "!" in a prefix is one, and not a byte that the gateway could not write.
+    result = checked(config_map(entries(*lines, f"{{match: {{host: api.example.com, pathPrefix: /ac}}, {EXCHANGE}}}")))
     assert codes(result) == ["POL-2103", "POL-2104"]
     assert codes(checked(config_map(entries(*lines[:2])))) == []
+
+
+@pytest.mark.parametrize(
+    ("methods", "of_rival", "expected"),
+    [(MAX_METHODS, MAX_METHODS, ["POL-2103"]), (MAX_METHODS, MAX_METHODS - 1, []), (MAX_METHODS + 1, MAX_METHODS, [])],
+)
+def test_an_entry_is_only_called_unreachable_if_all_its_methods_were_asked(methods: int, of_rival: int, expected: list[str]) -> None:
+    named = [f"M{number:02}" for number in range(methods)]
+    lines = [
+        f"{{match: {{host: a, pathPrefix: /, {more}methods: [{', '.join(some)}]}}, action: deny}}"
+        for more, some in (("pathType: Segment, ", named[:of_rival]), ("", named))
+    ]
+    assert codes(checked(config_map(entries(*lines)))) == expected
 
 
 @pytest.mark.parametrize(
@@ -266,19 +289,21 @@ def test_a_host_one_edit_away_from_another_is_found(hosts: list[str], wrong: int
 def test_what_is_near_something_is_marked_at_its_field() -> None:
     lines = [DENY, DENY.replace("/orders", "/orders/"), DENY.replace("api.example", "api.exmaple").replace("/orders", "/x")]
     prefix, host = checked(config_map(entries(*lines))).problems
+    assert prefix.problem.text.endswith("by a trailing slash alone")
     assert (prefix.place.line, prefix.place.column) == (13, lines[1].index("/orders/") + 9)
     assert (host.place.line, host.place.column, host.problem.hint) == (14, lines[2].index("api.") + 9, "api.example.com")
 
 
-def test_a_denial_that_leaving_a_header_out_evades_is_found() -> None:
-    deny = "{match: {host: a, pathPrefix: /t, headers: [{name: x-tool, value: drop}]}, action: deny}"
+@pytest.mark.parametrize("more", [[], ["{match: {host: a, pathPrefix: /tx}, action: deny}"]])
+def test_a_denial_that_leaving_a_header_out_evades_is_found(more: list[str]) -> None:
+    deny = "{match: {host: a, pathPrefix: /t!x, headers: [{name: x-tool, value: drop}]}, action: deny}"
     lone = checked(config_map(entries(deny)))
     assert codes(lone) == ["POL-2106"]
     assert "no entry decides" in lone.problems[0].problem.text
     closed = deny.replace("headers: [{name: x-tool, value: drop}]", "methods: [GET, PUT]")
-    assert codes(checked(config_map(entries(deny.replace("t, ", "t, methods: [GET], "), closed)))) == []
+    assert codes(checked(config_map(entries(deny.replace("t!x, ", "t!x, methods: [GET], "), closed)))) == []
     exchange = "{match: {host: a, pathPrefix: /}, action: exchange, exchange: {issuerRef: a, scope: b}}"
-    both = checked(config_map(entries(deny, exchange)))
+    both = checked(config_map(entries(deny, exchange, *more)))
     assert codes(both) == ["POL-2106"]
     assert both.problems[0].problem.text.endswith("without the header team/policy entries[1] exchanges the token")
 

@@ -117,7 +117,7 @@ def test_the_diff_can_be_applied(tmp_path: Path) -> None:
     path.write_bytes(text.encode())
     result = checked(text)
     diff = suggest(result, rules()).replace("a/0.yaml", "a/policy.yaml").replace("b/0.yaml", "b/policy.yaml")
-    assert diff.count("@@ -") == 2
+    assert [line for line in diff.split("\n") if line.startswith("@@")] == ["@@ -10,7 +10,7 @@", "@@ -29,5 +29,5 @@"]
     done = subprocess.run(["git", "apply", "--unsafe-paths", "-"], input=diff.encode(), cwd=tmp_path, capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
     assert path.read_bytes().decode() == mended(result.files[0], result, rules())

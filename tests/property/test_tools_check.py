@@ -1,15 +1,18 @@
 """Laws of a check: what it reads, reports, points to and proposes."""
 
 import json
+from unittest import mock
 
 import pytest
 from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
 from exchanger.codes.code import Severity
+from exchanger.codes.manifests import NEAR_HOST
 from exchanger.directory.manifest import UnreadableFile, objects_of, read_manifests
 from exchanger.policy.documents.document import PolicyDocument, parse_document
 from exchanger.policy.selection import AnyIssuer, ConfigMap
+from exchanger.tools.check import likely
 from exchanger.tools.check.files import CheckedDocument, read_file
 from exchanger.tools.check.source_map import FileText
 from exchanger.tools.check.suggest import mended, suggest
@@ -151,6 +154,35 @@ def test_a_check_finds_wrong_what_the_service_finds_wrong(document: str) -> None
         wrong = {region.index for region in said.problems}
         assert wrong == {problem.entry for problem in found.policy.findings}
         assert bool(wrong) is any(name.startswith(("POL-10", "POL-11", "POL-12", "POL-13", "POL-14")) for name in codes(result))
+
+
+# Law: which hosts are probably misspelt.
+
+
+def _single_edits(host: str) -> set[str]:
+    """Return what is one character away from ``host``, with another one in its place, without or beside it, or two exchanged."""
+    parts = [(host[:at], host[at:]) for at in range(len(host) + 1)]
+    kept = {left + new + right for left, right in parts for new in "ab1"}
+    replaced = {left + new + right[1:] for left, right in parts if right for new in ["", *"ab1"]}
+    return kept | replaced | {left + right[1] + right[0] + right[2:] for left, right in parts if len(right) > 1}
+
+
+@given(st.lists(st.text("ab1", min_size=1, max_size=2), min_size=2, max_size=8), st.sampled_from([0, 0, 0, 1]), st.integers(1, 2))
+def test_a_host_is_named_if_one_that_is_more_common_or_earlier_is_one_character_away(hosts: list[str], lacking: int, longest: int) -> None:
+    expected = {}
+    known = [host for host in hosts if len(host) <= longest]
+    most = len(set(known)) - lacking
+    for host in () if lacking else known:
+        others = [other for other in known if other in _single_edits(host) and other.replace("1", "") != host.replace("1", "")]
+        before = [other for other in others if known.count(other) > 1 or known.index(other) < known.index(host)]
+        if known.count(host) == 1 and before:
+            expected[hosts.index(host)] = max(before, key=known.count)  # the first of equals
+
+    lines = [f"{{match: {{host: '{host}', pathPrefix: /{number}}}, action: deny}}" for number, host in enumerate(hosts)]
+    with mock.patch.object(likely, "MAX_HOSTS", most), mock.patch.object(likely, "MAX_HOST", longest):
+        found = [one.problem for one in checked(config_map(entries(*lines))).problems]
+
+    assert {problem.entry: problem.hint for problem in found if problem.code is NEAR_HOST} == expected
 
 
 # Law: every line and column of a document is the same character in its file, whichever kind of scalar the document is.

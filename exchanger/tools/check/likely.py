@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from heapq import nsmallest
 from itertools import islice
 from typing import Final, final
 
@@ -123,6 +124,8 @@ def _unreachable(entries: Iterable[Entry], snapshot: PolicySnapshot) -> Iterator
     others decide there only if they decide everywhere.
     """
     for entry in entries:
+        if len(entry.match.methods or ()) > MAX_METHODS:
+            continue
         others: dict[Entry, None] = {}
         for host, path, method in _witnesses(entry):
             verdict = snapshot.match(host, path, method, raw=True, headers=_headers(entry))
@@ -165,7 +168,7 @@ def _witnesses(entry: Entry, methods: Iterable[str] = ()) -> Iterator[tuple[str,
         paths.append(f"{prefix.rstrip('/')}/{_REST}")
     if scope.path_type is PathType.PREFIX:
         paths.append(f"{prefix}{_REST}")
-    own = (_ANY_METHOD,) if scope.methods is None else islice(scope.methods, MAX_METHODS)
+    own = (_ANY_METHOD,) if scope.methods is None else nsmallest(MAX_METHODS, scope.methods)
     for method in methods or own:
         for path in paths:
             yield host, path, method
@@ -187,7 +190,7 @@ def _near_prefixes(entries: Iterable[Entry]) -> Iterator[Remark]:
 
 
 def _near_hosts(entries: Iterable[Entry]) -> Iterator[Remark]:
-    """Yield the first entry of each host that is one edit away from one that more entries name, or as many before it."""
+    """Yield each entry that alone names its host, if that is one edit away from a host that more entries name, or an earlier one."""
     count: Counter[str] = Counter()
     first: dict[str, Entry] = {}
     for entry in entries:
@@ -197,19 +200,16 @@ def _near_hosts(entries: Iterable[Entry]) -> Iterator[Remark]:
             first.setdefault(host, entry)
     if len(count) > MAX_HOSTS:
         return
-    neighbours: dict[str, list[str]] = defaultdict(list)
-    for host in count:
-        near = dict.fromkeys(other for shorter in _shortened(host) for other in neighbours[shorter])
+    ranked = [host for host, _ in count.most_common()]
+    neighbours: dict[str, list[int]] = defaultdict(list)
+    for rank, host in enumerate(ranked):
+        near = sorted({other for shorter in _shortened(host) for other in neighbours[shorter]}) if count[host] == 1 else ()
         for shorter in _shortened(host):
-            neighbours[shorter].append(host)
-        for other in near:
-            if not _is_slip(host, other):
-                continue
-            rare, common = (host, other) if count[host] <= count[other] else (other, host)
-            if count[rare] == 1:
-                text = f"has the host {bounded(rare)}, which is one character away from {bounded(common)} of {named(first[common])}"
-                yield Remark(first[rare], codes.NEAR_HOST, text, (first[common],), "host", bounded(common))
-                break
+            neighbours[shorter].append(rank)
+        common = next((ranked[other] for other in near if _is_slip(host, ranked[other])), None)
+        if common is not None:
+            text = f"has the host {bounded(host)}, which is one character away from {bounded(common)} of {named(first[common])}"
+            yield Remark(first[host], codes.NEAR_HOST, text, (first[common],), "host", bounded(common))
 
 
 def _shortened(host: str) -> set[str]:

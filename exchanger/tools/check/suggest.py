@@ -67,8 +67,9 @@ def _edits(file: ManifestFile, checked: Checked) -> tuple[Edit, ...]:
                 if edit is not None:
                     found[edit] = None
     for placed in file.problems:
-        if placed.problem.instead and placed.place.line is not None:
-            start = file.text.offset(placed.place.line, placed.place.column or 1)
+        line, column = placed.place.line, placed.place.column
+        if placed.problem.instead and line is not None and column is not None:
+            start = file.text.offset(line, column)
             token = token_at(file.text.text, start)
             found[Edit(start, start + len(token), _instead(token, placed.problem), placed.problem)] = None
     return tuple(_apart(sorted(edit for edit in found if _is_showable(file.text, edit))))
