@@ -351,6 +351,27 @@ def test_grants_are_held_against_the_policies() -> None:
     assert found(checked(outside, by=rules(grants)))[0][2] == 12
 
 
+def test_the_baseline_is_named_and_has_no_place() -> None:
+    grants = "version: v1\ngrants: [{namespaces: [team], hosts: [a], actions: [deny, allow]}]\n"
+    baseline = "baseline: [{match: {host: '*', pathPrefix: /i}, action: deny}]\n"
+    lines = [
+        f"{{match: {{host: a, pathPrefix: {match}"
+        for match in (
+            "/t, headers: [{name: x, value: y}]}, action: deny}",
+            "/}, action: allow}",
+            "/i/x}, action: allow}",
+            "/i/h, methods: [HEAD]}, action: allow}",
+        )
+    ]
+    result = checked(config_map(entries(*lines)), by=rules(grants + baseline))
+    assert codes(result) == ["POL-2106", "POL-2103", "POL-2103"]
+    evaded, *unreachable = result.problems
+    assert evaded.problem.text.endswith("team/policy entries[1] lets the request pass")
+    assert [(one.problem.text.partition(": ")[2], one.rivals) for one in unreachable] == [
+        ("/baseline entries[0] decide all that it covers", ())
+    ] * 2
+
+
 def test_an_invalid_entry_outside_the_grants_is_told_with_all_its_problems() -> None:
     grants = "version: v1\ngrants: []\n"
     assert codes(checked(config_map(entries("{match: {host: a, pathPrefix: /}, acton: deny}")), by=rules(grants))) == [
