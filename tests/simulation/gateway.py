@@ -16,13 +16,15 @@ _PATH: Final = b"/envoy.service.auth.v3.Authorization/Check"
 @final
 @attrs.define(eq=False)
 class Question:
-    """One Check: who asks for what, when it was asked (seconds), for how long the gateway waits, and what
-    the wall clock showed when it was asked and when it was answered.
+    """One Check: who asks for what, by which token, and by which key that is signed, "" if it is not a JWT.
 
-    ``answered`` is when the answer was there. ``gone`` is why none is expected any more. ``status`` is gRPC's, ``body`` the CheckResponse.
+    ``asked`` and ``answered`` are in seconds, ``walls`` is what the wall clock showed then. The gateway waits for ``patience``. ``gone`` is
+    why no answer is expected any more. ``status`` is gRPC's, ``body`` the CheckResponse.
     """
 
     user: int
+    token: str
+    key: str
     host: str
     path: str
     asked: float

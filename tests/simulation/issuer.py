@@ -1,6 +1,7 @@
 """Token endpoints without sockets and tasks: over HTTP/1.1 and HTTP/2, honest, and with the faults that real ones have."""
 
 import json
+import ssl
 from collections.abc import Mapping
 from random import Random
 from typing import Final, final
@@ -12,7 +13,8 @@ import ngh2
 
 from exchanger.values.token import ACCESS_TOKEN_TYPE
 from tests.simulation.kernel import Kernel
-from tests.simulation.network import Remote
+from tests.simulation.network import Peer, Remote
+from tests.simulation.tls import Secured
 
 # What a request for a token may meet, and for how many seconds around it an exchange may fail for that reason.
 REQUEST_FAULTS: Final = {
@@ -66,7 +68,10 @@ class Trouble:
 @final
 @attrs.define(eq=False)
 class SimulatedIssuer:
-    """One issuer and its host. ``quiet``: the storm is over, and nothing strikes any more. A ``hated`` token gets no answer, ever."""
+    """One issuer and its host. ``quiet``: the storm is over, and nothing strikes any more. A ``hated`` token gets no answer, ever.
+
+    ``context``: it speaks TLS.
+    """
 
     kernel: Kernel
     name: str
@@ -75,6 +80,7 @@ class SimulatedIssuer:
     latency: tuple[float, float]
     http2: bool = False
     hated: str = ""
+    context: ssl.SSLContext | None = None
     quiet: bool = False
     requests: int = 0
     issued: dict[str, Issued] = attrs.field(factory=dict)
@@ -107,7 +113,14 @@ class SimulatedIssuer:
             self.trouble(kind, CONNECT_FAULTS[kind])
         return kind
 
-    def connected(self, remote: Remote) -> "Http1 | Http2":
+    def connected(self, remote: Remote) -> Peer:
+        if self.context is None:
+            return self._conversation(remote)
+        secured = Secured(remote, self.context)
+        secured.peer = self._conversation(secured)
+        return secured
+
+    def _conversation(self, remote: "Remote | Secured") -> "Http1 | Http2":
         return Http2(self, remote) if self.http2 else Http1(self, remote)
 
     def asked(self, body: bytes, answer: "Call") -> None:
@@ -174,7 +187,7 @@ class Http1:
     """One connection over HTTP/1.1."""
 
     issuer: SimulatedIssuer
-    remote: Remote
+    remote: Remote | Secured
     over: bool = False
     _codec: h11.Connection = attrs.field(factory=lambda: h11.Connection(h11.SERVER), init=False)
     _body: bytes = b""
@@ -268,7 +281,7 @@ class Http2:
     """One connection over HTTP/2, with prior knowledge."""
 
     issuer: SimulatedIssuer
-    remote: Remote
+    remote: Remote | Secured
     over: bool = False
     _codec: ngh2.Connection = attrs.field(factory=lambda: ngh2.Connection(ngh2.Role.SERVER), init=False)
     _bodies: dict[int, bytes] = attrs.field(factory=dict, init=False)

@@ -7,13 +7,17 @@ from exchanger._proto.envoy.service.auth.v3.external_auth_pb2 import CheckRespon
 from exchanger.values.entry import DenyEntry, ExchangeEntry
 from tests.property.policy_model import CLOSED, DISPUTED, UNMATCHED, Answer
 from tests.simulation.gateway import Question
-from tests.simulation.world import World, token_of
+from tests.simulation.world import World
 
 # Seconds for which a call to an issuer may wait, so that what happened to the issuer since then may be why it failed.
 _LONGEST_CALL: Final = 10.0
 # The same for a call that an open breaker refuses: its longest window, and two of its longest pauses. It closes by what is asked, so what
 # the storm has left counts until somebody asks again.
 _BREAKER: Final = 20.0
+# Seconds until a set of keys that has left is what tokens are verified by.
+_FETCHED: Final = 0.5
+# Seconds after a failed fetch of keys within which there is another one.
+_KEYS_LATE: Final = 90.0
 # Seconds that tokens may have been issued before a question if they are not kept.
 _SHARED: Final = 10.0
 
@@ -57,8 +61,10 @@ def _allowed(world: World, question: Question, header: str, entries: list[Exchan
         yield f"a token that nobody issued, {token!r}: {_who(question)}"
         return
     issued = found.issued[token]
-    if issued.subject != token_of(question.user):
+    if issued.subject != question.token:
         yield f"another user's token, that of {issued.subject}: {_who(question)}"
+    if world.plan.verified and world.identity.known_to_be_gone(found.name, question.key, question.asked - _FETCHED):
+        yield f"a token of {question.key}, which was removed: {_who(question)}"
     targets = {(entry.target.issuer_ref, entry.target.scope, *entry.target.audiences) for entry in entries}
     if (found.name, issued.scope, issued.audience) not in targets:
         yield f"a token for {(found.name, issued.scope, issued.audience)}, where policy says {sorted(targets)}: {_who(question)}"
@@ -74,6 +80,12 @@ def _denied(world: World, question: Question, answer: CheckResponse, said: list[
     if "TXE-" in body:
         if not entries:
             yield f"an exchange failed that no version asks for ({body}): {_who(question)}"
+        elif "TXE-4001" in body:
+            if not any(_key_in_doubt(world, entry.target.issuer_ref, question) for entry in entries):
+                yield f"a good token is refused ({status} {body}): {_who(question)}"
+        elif "TXE-4002" in body:
+            if not any(abs(at - question.asked) < _KEYS_LATE for at in world.identity.troubles):
+                yield f"the keys were there ({status} {body}): {_who(question)}"
         elif world.plan.permits and ("TXE-1007" in body or question.answered - question.asked > 0.9 * question.patience):
             pass  # its turn did not come, or too late
         elif not _ends(world, question) and not any(_in_trouble(world, entry.target.issuer_ref, question, body) for entry in entries):
@@ -85,12 +97,19 @@ def _denied(world: World, question: Question, answer: CheckResponse, said: list[
         yield f"closed, which no version is ({status} {body}): {_who(question)}"
 
 
+def _key_in_doubt(world: World, profile: str, question: Question) -> bool:
+    """Tell whether the key is too new for the profile to know it, or gone."""
+    fetches, name = world.identity.fetches.get(profile, []), question.key
+    since = next((at for at, names in fetches if name in names), question.asked)
+    return question.asked < since + 1.0 or not all(name in names for at, names in fetches if at >= since)
+
+
 def _in_trouble(world: World, name: str, question: Question, body: str) -> bool:
     since = question.asked - (_LONGEST_CALL if question.patience > 1.0 else 4.0)
     if "TXE-1006" in body:
         since = min(question.asked, world.quiet) - _BREAKER
     return any(
-        one.begins <= question.answered and one.ends >= since and one.subject in {"", token_of(question.user)}
+        one.begins <= question.answered and one.ends >= since and one.subject in {"", question.token}
         for one in world.issuers[name].troubles
     )
 
@@ -117,6 +136,8 @@ def recovers(world: World) -> Iterator[str]:
     for question in world.answered:
         if question.asked >= world.calm and question.status == "0":
             said = world.authors._answer(newest, question.host, question.path)
+            if isinstance(said, ExchangeEntry) and question.key and _key_in_doubt(world, said.target.issuer_ref, question):
+                continue
             answer = CheckResponse.FromString(bytes(question.body))
             passed = answer.status.code == 0
             if passed != (said == UNMATCHED or isinstance(said, ExchangeEntry)):

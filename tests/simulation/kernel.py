@@ -9,6 +9,7 @@ import hashlib
 import heapq
 import itertools
 import math
+import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from ctypes.util import find_library
@@ -233,6 +234,16 @@ def _library() -> Any:
             library.RAND_set_rand_method.argtypes = [ctypes.c_void_p]
             return library
     return None
+
+
+def can_seed_openssl() -> bool:
+    """Return whether worlds with TLS are the same in another process, too: some builds of Python hide the library."""
+    found = list[bytes]()
+    for _ in range(2):
+        _openssl("a seed")
+        found.append(ssl.RAND_bytes(8))
+        _openssl(None)
+    return found[0] == found[1]
 
 
 _in_use: list[object] = []

@@ -20,7 +20,8 @@ class Plan:
 
     ``permits``: calls that each issuer takes at once, with a breaker beside it; 0: neither. ``faults`` are those of issuers,
     ``cluster_faults`` those of the API server. ``edits``: changes of policy, ``jumps``: settings of the wall clock. ``terminated``: SIGTERM
-    comes in the middle of the storm. ``hated``: issuers break the connection with the first user.
+    comes in the middle of the storm. ``hated``: issuers break the connection with the first user. ``tls``: to issuers.
+    ``verified``: the service verifies callers' tokens.
     """
 
     seed: int
@@ -45,6 +46,8 @@ class Plan:
     jumps: float = 0.0
     terminated: bool = False
     hated: bool = False
+    tls: bool = False
+    verified: bool = False
 
     @classmethod
     def drawn(cls, seed: int, **fixed: object) -> "Plan":
@@ -54,7 +57,7 @@ class Plan:
         def some(kinds: tuple[str, ...]) -> frozenset[str]:
             return frozenset(kind for kind in kinds if chance.random() < 0.5)
 
-        drawn = {
+        drawn: dict[str, Any] = {
             "storm": chance.choice([5.0, 20.0, 40.0]),
             "rate": chance.choice([5.0, 50.0, 150.0]),
             "users": chance.choice([1, 2, 5, 20, 60]),
@@ -80,7 +83,11 @@ class Plan:
             "jumps": chance.choice([0.0, 0.0, 0.5]),
             "terminated": chance.random() < 0.25,
             "hated": chance.random() < 0.25,
+            "tls": chance.random() < 0.2,
         }
+        if chance.random() < 0.15:  # keys come and go within minutes
+            drawn |= {"verified": True, "hated": False, "http2": False, "storm": 1200.0, "rate": 1.0}
+            drawn |= {"edits": 0.01, "outages": 0.002, "jumps": drawn["jumps"] / 10}
         known: dict[str, Any] = {**drawn, **fixed}
         known["hated"] = known["hated"] and known["users"] > 1  # otherwise nobody gets an answer
         return cls(seed, **known)
@@ -99,7 +106,7 @@ class Plan:
         for name in ("leaving", "hanging_up", "edits", "outages", "jumps", "often", "permits"):
             if getattr(self, name):
                 yield self._with(name, 0)
-        for name in ("http2", "cache", "terminated", "hated"):
+        for name in ("http2", "cache", "terminated", "hated", "tls", "verified"):
             if getattr(self, name):
                 yield self._with(name, False)
         if self.links != Links(pieces=0.0, part=0.0):

@@ -76,6 +76,12 @@ PLANTED: Final = {
         'regions=(_everything(source, (root.problem("the document"),)),)',
         "regions=()",
     ),
+    "verdict-outlives-its-key": Planted(
+        "a token stays verified when its key is removed",
+        "exchanger.exchange.verify",
+        " and kept.version == kept.jwks.version",
+        "",
+    ),
     "deletions-are-lost": Planted(
         "a ConfigMap that is deleted stays known",
         "exchanger.kube.store",

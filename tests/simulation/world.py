@@ -18,11 +18,13 @@ from exchanger.app.supervisor import Supervisor
 from exchanger.telemetry.log import logging_to_stdout
 from tests.envoy.test_check_codec import check
 from tests.simulation.gateway import Gateway, Question
+from tests.simulation.identity import AUDIENCE, HOST, IdentityProvider
 from tests.simulation.issuer import SimulatedIssuer
 from tests.simulation.kernel import Kernel, Trace, seeded
 from tests.simulation.network import SimulatedNetwork
 from tests.simulation.plan import Plan
 from tests.simulation.policy import PATHS, Authors
+from tests.simulation.tls import authority, server_context
 from tests.waiting import until
 
 # Seconds after the storm until changes are followed again: what an outage of the API server takes to be over.
@@ -31,8 +33,10 @@ QUIET: Final = 45.0
 # last round, in which everything must be as if there had been no storm.
 _PROBING: Final = 4.0
 _CALM: Final = 0.05
+# A second: a new key every ten minutes.
+_ROTATIONS: Final = 1 / 600
 _PATIENCES: Final = (0.25, 0.5, 1.0, 2.0)
-# What every secret of the world has in it.
+# What every secret of the world has in it, but for JWTs, which begin with a brace in Base64.
 CANARY: Final = "canary"
 
 
@@ -52,7 +56,7 @@ class Lines:
             told = {name: "…" if name in {"rivals", "detail"} and " entries[" in str(value) else value for name, value in fields.items()}
             self.kernel.tell("log", json.dumps(told, ensure_ascii=False))
             self.lines.append(fields)
-            if CANARY.encode() in line:
+            if CANARY.encode() in line or b"eyJ" in line:
                 self.leaks.append(line.decode())
         return 0
 
@@ -71,6 +75,7 @@ class World:
     network: SimulatedNetwork = attrs.field(init=False)
     authors: Authors = attrs.field(init=False)
     issuers: dict[str, SimulatedIssuer] = attrs.field(init=False)
+    identity: IdentityProvider = attrs.field(init=False)
     gateways: list[Gateway] = attrs.field(init=False)
     lines: Lines = attrs.field(init=False)
     supervisor: Supervisor = attrs.field(init=False)
@@ -83,7 +88,7 @@ class World:
     at_rest: dict[str, int] = attrs.field(factory=dict, init=False)
     serving: bool = attrs.field(default=False, init=False)
     crash: str = attrs.field(default="", init=False)
-    _messages: dict[tuple[int, str, str], bytes] = attrs.field(factory=dict, init=False)
+    _messages: dict[tuple[str, str, str], bytes] = attrs.field(factory=dict, init=False)
     _users: Random = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -92,27 +97,39 @@ class World:
         self.network = SimulatedNetwork(kernel, plan.links)
         self.authors = Authors(kernel, plan)
         self.lines = Lines(kernel)
+        self.identity = self.network.hosts[HOST] = IdentityProvider(kernel, plan.often)
         self.issuers = {}
         for number in range(plan.issuers):
             name = f"issuer-{number}"
             http2 = plan.http2 and number % 2 == 0
             self.issuers[name] = issuer = SimulatedIssuer(kernel, name, plan.faults, plan.often, plan.latency, http2=http2)
             issuer.hated = token_of(0) if plan.hated else ""
+            issuer.context = server_context(self.folder, "h2" if http2 else "http/1.1") if plan.tls else None
             self.network.hosts[issuer.host] = issuer
         self.gateways = [Gateway(kernel, self.network, f"gateway-{number}", self.answered.append) for number in range(plan.gateways)]
 
     def settings(self) -> Settings:
         """Write the files that the service reads, and return its settings."""
         plan, profiles = self.plan, []
+        authorities = self.folder / "authorities.pem"
+        authorities.write_bytes(authority())
         for issuer in self.issuers.values():
             profile: dict[str, Any] = {
                 "name": issuer.name,
-                "tokenEndpoint": f"http://{issuer.host}/token",
+                "tokenEndpoint": f"{'https' if plan.tls else 'http'}://{issuer.host}/token",
                 "clientID": "client",
                 "clientSecret": f"{CANARY}-secret",
             }
             if issuer.http2:
                 profile["tokenEndpointProtocol"] = "http2"
+            if plan.verified:
+                profile["subjectToken"] = {
+                    "issuers": [f"http://{HOST}"],
+                    "audiences": [AUDIENCE],
+                    "jwksURI": f"http://{HOST}/keys/{issuer.name}",
+                }
+            if plan.tls:
+                profile["caFile"] = str(authorities)
             if plan.cache:
                 profile["cache"] = {"maxTTL": "60s", "maxEntries": 1000}
             if plan.permits:
@@ -155,6 +172,7 @@ class World:
         self._every(plan.edits, end, self.authors.edit, "edits")
         self._every(plan.outages, end, self.authors.strike, "outages")
         self._every(plan.jumps, end, self._jump, "jumps")
+        self._every(_ROTATIONS if plan.verified else 0.0, end, self.identity.rotate, "rotations")
         if plan.terminated:
             await trio.sleep(kernel.random("end").uniform(0.2, 1.0) * plan.storm)
             self._terminate()
@@ -162,6 +180,7 @@ class World:
         await trio.sleep_until(end)
         self.quiet = kernel.now
         kernel.tell("the storm", "is over")
+        self.identity.quiet = True
         for issuer in self.issuers.values():
             issuer.quiet = True
         self.authors.heal()
@@ -216,17 +235,18 @@ class World:
             chance.choice(self.gateways).hang_up(abort=chance.random() < 0.5)
 
     def _ask(self, user: int, host: str, path: str, gateway: Gateway, patience: float) -> None:
-        question = Question(user, host, path, self.kernel.now, patience, (self.kernel.wall(),))
+        token, key = self.identity.token(user) if self.plan.verified else (token_of(user), "")
+        question = Question(user, token, key, host, path, self.kernel.now, patience, (self.kernel.wall(),))
         self.questions.append(question)
-        gateway.ask(question, self._message(user, host, path))
+        gateway.ask(question, self._message(token, host, path))
         if self.kernel.now < self.quiet and self._users.random() < self.plan.leaving:
             # Some leave while their request is still on its way, which takes milliseconds.
             self.kernel.after(self._users.uniform(0.0, self._users.choice([0.01, 0.1])), gateway.leave, question)
 
-    def _message(self, user: int, host: str, path: str) -> bytes:
-        key = user, host, path
+    def _message(self, token: str, host: str, path: str) -> bytes:
+        key = token, host, path
         if key not in self._messages:
-            fields = {":authority": host, ":path": path, "authorization": f"Bearer {token_of(user)}"}
+            fields = {":authority": host, ":path": path, "authorization": f"Bearer {token}"}
             message = CheckRequest.FromString(check(fields, method="GET", path=path, host=host))
             self._messages[key] = message.SerializeToString(deterministic=True)  # otherwise maps have an order of the process
         return self._messages[key]
@@ -257,7 +277,7 @@ class World:
 
 
 def token_of(user: int) -> str:
-    """Return the token that a user brings."""
+    """Return the token that a user brings where nobody looks into it."""
     return f"{CANARY}-user-{user}"
 
 

@@ -1,0 +1,153 @@
+"""Who issues the callers' tokens: JWTs by keys that come and go, and the set of those keys."""
+
+import json
+from base64 import urlsafe_b64encode
+from random import Random
+from typing import Any, Final, final
+
+import attrs
+import h11
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from tests.simulation.kernel import EPOCH, Kernel
+from tests.simulation.network import Remote
+
+HOST: Final = "login.example.com"
+AUDIENCE: Final = "gateway"
+# Seconds for which the beginning and the end of every token are away, so that none is too old or too young, whatever the wall clock shows.
+_LIFETIME: Final = 10_000_000
+# Seconds from a new key until the one before it is removed.
+_OVERLAP: Final = 400.0
+
+
+@final
+@attrs.frozen
+class Key:
+    """A signing key and its name, which is its ``kid``."""
+
+    name: str
+    secret: Ed25519PrivateKey = attrs.field(repr=False, eq=False)
+
+    def published(self) -> dict[str, str]:
+        """Return it as a JWK (RFC 8037 section 2)."""
+        public = self.secret.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+        return {"kty": "OKP", "crv": "Ed25519", "kid": self.name, "use": "sig", "x": _encoded(public)}
+
+
+@final
+@attrs.define(eq=False)
+class IdentityProvider:
+    """Signs a token for each user anew with each key.
+
+    ``keys`` are those in the set. ``fetches``: for each profile, when a set left (seconds) and the names in it; ``troubles``: when none
+    did.
+    """
+
+    kernel: Kernel
+    often: float
+    quiet: bool = False
+    keys: list[Key] = attrs.field(factory=list, init=False)
+    fetches: dict[str, list[tuple[float, frozenset[str]]]] = attrs.field(factory=dict, init=False)
+    troubles: list[float] = attrs.field(factory=list, init=False)
+    chance: Random = attrs.field(init=False)
+    _tokens: dict[tuple[int, str], str] = attrs.field(factory=dict, init=False)
+    _all: list[Key] = attrs.field(factory=list, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.chance = self.kernel.random("identity")
+        self.rotate()
+
+    def rotate(self) -> None:
+        """Sign with a new key from now on, and remove the one before it later."""
+        for old in self.keys:
+            self.kernel.after(_OVERLAP, self._remove, old)
+        key = Key(f"key-{len(self._all) + 1}", Ed25519PrivateKey.from_private_bytes(self.chance.randbytes(32)))
+        self.keys.append(key)
+        self._all.append(key)
+        self._changed("gets", key)
+
+    def _remove(self, key: Key) -> None:
+        if key in self.keys:
+            self.keys.remove(key)
+            self._changed("loses", key)
+
+    def _changed(self, what: str, key: Key) -> None:
+        self.kernel.tell(HOST, what, key.name)
+
+    def token(self, user: int) -> tuple[str, str]:
+        """Return a user's token, and the name of its key: nearly always the newest, sometimes one on its way out, or gone."""
+        key = self._all[-1] if self.chance.random() < 0.8 else self.chance.choice(self._all[-3:])
+        if (user, key.name) not in self._tokens:
+            claims = {"iss": f"http://{HOST}", "aud": AUDIENCE, "sub": f"user-{user}", "iat": EPOCH - _LIFETIME, "exp": EPOCH + _LIFETIME}
+            said = ".".join(_encoded(json.dumps(part).encode()) for part in ({"alg": "EdDSA", "kid": key.name, "typ": "JWT"}, claims))
+            self._tokens[user, key.name] = f"{said}.{_encoded(key.secret.sign(said.encode()))}"
+        return self._tokens[user, key.name], key.name
+
+    def known_to_be_gone(self, profile: str, name: str, when: float) -> bool:
+        """Return whether the last set that left for ``profile`` before ``when`` had a key of this name no more."""
+        before = [names for at, names in self.fetches.get(profile, ()) if at < when]
+        return bool(before) and name not in before[-1] and any(name in names for names in before)
+
+    def refuses(self) -> str:
+        return ""
+
+    def connected(self, remote: Remote) -> "_Conversation":
+        return _Conversation(self, remote)
+
+    def fails(self) -> bool:
+        """Draw whether a request for the keys fails."""
+        failed = not self.quiet and self.chance.random() < self.often
+        if failed:
+            self.troubles.append(self.kernel.now)
+        return failed
+
+
+@final
+@attrs.define(eq=False)
+class _Conversation:
+    provider: IdentityProvider
+    remote: Remote
+    over: bool = False
+    _codec: h11.Connection = attrs.field(factory=lambda: h11.Connection(h11.SERVER), init=False)
+
+    def received(self, data: bytes) -> None:
+        if self.over:
+            return
+        self._codec.receive_data(data)
+        while (event := self._codec.next_event()) not in (h11.NEED_DATA, h11.PAUSED):
+            if isinstance(event, h11.Request):
+                profile = event.target.decode().rpartition("/")[2]
+                self.provider.kernel.after(self.provider.chance.uniform(0.001, 0.05), self._answer, profile)
+            elif isinstance(event, h11.ConnectionClosed):
+                self.ended()
+                return
+
+    def _answer(self, profile: str) -> None:
+        provider = self.provider
+        if self.over:
+            return
+        if provider.fails():
+            self.over = True
+            self.remote.abort()
+            return
+        body = json.dumps({"keys": [key.published() for key in provider.keys]}).encode()
+        fields = [("Content-Type", "application/json"), ("Content-Length", str(len(body))), ("Cache-Control", "max-age=300")]
+        events: list[Any] = [h11.Response(status_code=200, headers=fields), h11.Data(data=body), h11.EndOfMessage()]
+        self.remote.write(b"".join(self._codec.send(event) or b"" for event in events))
+        names = frozenset(key.name for key in provider.keys)
+        provider.fetches.setdefault(profile, []).append((provider.kernel.now, names))
+        provider.kernel.tell(HOST, "publishes", profile, sorted(names))
+        self._codec.start_next_cycle()
+
+    def ended(self) -> None:
+        if not self.over:
+            self.over = True
+            self.remote.close()
+
+    def lost(self) -> None:
+        self.over = True
+
+
+def _encoded(data: bytes) -> str:
+    return urlsafe_b64encode(data).rstrip(b"=").decode()
