@@ -55,13 +55,13 @@ class ReadBuffer:
     def take(self, most: int) -> bytes:
         """Return the next piece, and forget it. It ends with the frame that brings its cost to ``most``, if not before."""
         data, start, frame = self._data, self._start, self._next_frame
-        last, exchange_deadline, most_block = len(data) - _PREFIX_BYTES, start + _PIECE_BYTES, most * _BLOCK_BYTES
+        last, latest_end, most_block = len(data) - _PREFIX_BYTES, start + _PIECE_BYTES, most * _BLOCK_BYTES
         frames = block = 0
         while frame <= last and frames < most and block < most_block:
             (word,) = _length_and_type(data, frame)
             size = word >> 8
             end = frame + _FRAME_HEADER_BYTES + size
-            if end > exchange_deadline and frame > start:
+            if end > latest_end and frame > start:
                 break
             frame = end
             frames += 1
