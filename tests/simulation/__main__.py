@@ -68,7 +68,8 @@ def main() -> int:
         f"{len(failed)} failed{': ' + ', '.join(map(str, failed)) if failed else ''}"
     )
     if failed:
-        print("replay one with: python -m tests.simulation --trace --seed SEED")
+        minutes = "" if options.minutes is None else f" --minutes {options.minutes:g}"
+        print(f"replay one with: python -m tests.simulation --trace{minutes} --seed SEED")
     return int(bool(failed))
 
 

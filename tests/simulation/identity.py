@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.simulation.kernel import EPOCH, Kernel
-from tests.simulation.network import Remote
+from tests.simulation.network import Conversation, Remote
 
 HOST: Final = "login.example.com"
 AUDIENCE: Final = "gateway"
@@ -93,7 +93,7 @@ class IdentityProvider:
         return ""
 
     def connected(self, remote: Remote) -> "_Conversation":
-        return _Conversation(self, remote)
+        return _Conversation(remote, self)
 
     def fails(self) -> bool:
         """Draw whether a request for the keys fails."""
@@ -105,10 +105,8 @@ class IdentityProvider:
 
 @final
 @attrs.define(eq=False)
-class _Conversation:
+class _Conversation(Conversation):
     provider: IdentityProvider
-    remote: Remote
-    over: bool = False
     _codec: h11.Connection = attrs.field(factory=lambda: h11.Connection(h11.SERVER), init=False)
 
     def received(self, data: bytes) -> None:
@@ -120,7 +118,7 @@ class _Conversation:
                 profile = event.target.decode().rpartition("/")[2]
                 self.provider.kernel.after(self.provider.chance.uniform(0.001, 0.05), self._answer, profile)
             elif isinstance(event, h11.ConnectionClosed):
-                self.ended()
+                self.end()
                 return
 
     def _answer(self, profile: str) -> None:
@@ -128,8 +126,7 @@ class _Conversation:
         if self.over:
             return
         if provider.fails():
-            self.over = True
-            self.remote.abort()
+            self.end(abort=True)
             return
         body = json.dumps({"keys": [key.published() for key in provider.keys]}).encode()
         fields = [("Content-Type", "application/json"), ("Content-Length", str(len(body))), ("Cache-Control", "max-age=300")]
@@ -139,14 +136,6 @@ class _Conversation:
         provider.fetches.setdefault(profile, []).append((provider.kernel.now, names))
         provider.kernel.tell(HOST, "publishes", profile, sorted(names))
         self._codec.start_next_cycle()
-
-    def ended(self) -> None:
-        if not self.over:
-            self.over = True
-            self.remote.close()
-
-    def lost(self) -> None:
-        self.over = True
 
 
 def _encoded(data: bytes) -> str:

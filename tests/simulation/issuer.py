@@ -13,7 +13,7 @@ import ngh2
 
 from exchanger.values.token import ACCESS_TOKEN_TYPE
 from tests.simulation.kernel import Kernel
-from tests.simulation.network import Peer, Remote
+from tests.simulation.network import Connection, Conversation, Peer, Remote
 from tests.simulation.tls import Secured
 
 # What a request for a token may meet, and for how many seconds around it an exchange may fail for that reason.
@@ -120,8 +120,8 @@ class SimulatedIssuer:
         secured.peer = self._conversation(secured)
         return secured
 
-    def _conversation(self, remote: "Remote | Secured") -> "Http1 | Http2":
-        return Http2(self, remote) if self.http2 else Http1(self, remote)
+    def _conversation(self, remote: Connection) -> "Http1 | Http2":
+        return Http2(remote, self) if self.http2 else Http1(remote, self)
 
     def asked(self, body: bytes, answer: "Call") -> None:
         """Take a request, whose answer leaves later."""
@@ -183,14 +183,12 @@ class Call:
 
 @final
 @attrs.define(eq=False)
-class Http1:
+class Http1(Conversation):
     """One connection over HTTP/1.1."""
 
     issuer: SimulatedIssuer
-    remote: Remote | Secured
-    over: bool = False
     _codec: h11.Connection = attrs.field(factory=lambda: h11.Connection(h11.SERVER), init=False)
-    _body: bytes = b""
+    _body: bytes = attrs.field(default=b"", init=False)
 
     def received(self, data: bytes) -> None:
         if self.over:
@@ -263,26 +261,13 @@ class Http1:
             self.remote.write(said)
             self.end()
 
-    def ended(self) -> None:
-        self.end()
-
-    def lost(self) -> None:
-        self.over = True
-
-    def end(self, *, abort: bool = False) -> None:
-        if not self.over:
-            self.over = True
-            (self.remote.abort if abort else self.remote.close)()
-
 
 @final
 @attrs.define(eq=False)
-class Http2:
+class Http2(Conversation):
     """One connection over HTTP/2, with prior knowledge."""
 
     issuer: SimulatedIssuer
-    remote: Remote | Secured
-    over: bool = False
     _codec: ngh2.Connection = attrs.field(factory=lambda: ngh2.Connection(ngh2.Role.SERVER), init=False)
     _bodies: dict[int, bytes] = attrs.field(factory=dict, init=False)
 
@@ -339,14 +324,3 @@ class Http2:
     def _flush(self) -> None:
         if data := self._codec.data_to_send():
             self.remote.write(data)
-
-    def ended(self) -> None:
-        self.end()
-
-    def lost(self) -> None:
-        self.over = True
-
-    def end(self, *, abort: bool = False) -> None:
-        if not self.over:
-            self.over = True
-            (self.remote.abort if abort else self.remote.close)()

@@ -1,12 +1,14 @@
 """What must hold in every world; each judge yields sentences about what does not."""
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Final
 
 from exchanger._proto.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from exchanger.values.entry import DenyEntry, ExchangeEntry
 from tests.property.policy_model import CLOSED, DISPUTED, UNMATCHED, Answer
 from tests.simulation.gateway import Question
+from tests.simulation.kernel import START
 from tests.simulation.world import World
 
 # Seconds for which a call to an issuer may wait, so that what happened to the issuer since then may be why it failed.
@@ -25,7 +27,7 @@ Judge = Callable[[World], Iterator[str]]
 
 
 def _who(question: Question) -> str:
-    return f"user-{question.user} for {question.host}{question.path} at {question.asked - 1000.0:.6f}"
+    return f"user-{question.user} for {question.host}{question.path} at {question.asked - START:.6f}"
 
 
 def answers(world: World) -> Iterator[str]:
@@ -132,10 +134,9 @@ def ends(world: World) -> Iterator[str]:
 
 def recovers(world: World) -> Iterator[str]:
     """Yield questions of the quiet after the storm that the newest version answers otherwise."""
-    newest = len(world.authors.versions) - 1
     for question in world.answered:
         if question.asked >= world.calm and question.status == "0":
-            said = world.authors._answer(newest, question.host, question.path)
+            said = world.authors.newest_answer(question.host, question.path)
             if isinstance(said, ExchangeEntry) and question.key and _key_in_doubt(world, said.target.issuer_ref, question):
                 continue
             answer = CheckResponse.FromString(bytes(question.body))
@@ -164,7 +165,5 @@ def complaints(world: World) -> list[str]:
     """Return everything that is wrong, the first 20 of each judge."""
     found: list[str] = []
     for judge in JUDGES:
-        for number, complaint in enumerate(judge(world)):
-            if number < 20:
-                found.append(f"{judge.__name__}: {complaint}")
+        found += (f"{judge.__name__}: {complaint}" for complaint in islice(judge(world), 20))
     return found

@@ -48,6 +48,19 @@ class Peer(Protocol):
         """The connection is gone."""
 
 
+class Connection(Protocol):
+    """A peer's end of a connection, encrypted or not."""
+
+    def write(self, data: bytes) -> None:
+        """Send bytes to the service."""
+
+    def close(self) -> None:
+        """End the connection in good order."""
+
+    def abort(self) -> None:
+        """Reset it."""
+
+
 class Host(Protocol):
     """Where the service may connect to."""
 
@@ -218,6 +231,28 @@ class Remote:
             self.world.selector.changed(socket)
 
 
+@attrs.define(eq=False)
+class Conversation:
+    """What a peer with a connection of its own does about its end. ``over``: it says no more."""
+
+    remote: "Connection"
+    over: bool = attrs.field(default=False, init=False)
+
+    def ended(self) -> None:
+        """The service says no more, so neither does the peer."""
+        self.end()
+
+    def lost(self) -> None:
+        """The connection is gone."""
+        self.over = True
+
+    def end(self, *, abort: bool = False) -> None:
+        """End the connection in good order, or reset it."""
+        if not self.over:
+            self.over = True
+            (self.remote.abort if abort else self.remote.close)()
+
+
 @final
 @attrs.define(eq=False)
 class Selector:
@@ -296,13 +331,13 @@ class TaskSocket(trio.socket.SocketType):
         return self.socket
 
     def moved(self) -> None:
-        """Let those who wait look again."""
+        """Let all who wait look again."""
         self._woken.set()
+        self._woken = trio.Event()
 
     async def _until(self, ready: Callable[[], object]) -> None:
         await trio.lowlevel.checkpoint()
         while not ready():
-            self._woken = trio.Event()
             await self._woken.wait()
 
     async def accept(self) -> tuple["TaskSocket", object]:

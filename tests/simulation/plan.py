@@ -10,7 +10,7 @@ from tests.simulation.issuer import FAULTS
 from tests.simulation.network import Links
 
 # What may happen to the API server, and to policy.
-CLUSTER_FAULTS: Final = ("down", "cut", "paused", "compacted", "mute", "429", "forbidden", "slow")
+CLUSTER_FAULTS: Final = ("down", "cut", "paused", "compacted", "buffers", "429", "forbidden", "slow")
 
 
 @final

@@ -162,6 +162,8 @@ class Authors:
                 server.cut()
             case "slow":
                 server.latency = 0.5
+            case "buffers":
+                server.buffers = True
         self.kernel.tell("api server", kind, seconds)
         self.outages.append((self.kernel.now, self.kernel.now + seconds + _RECOVERY))
         self.kernel.after(seconds, self.heal)
@@ -190,6 +192,10 @@ class Authors:
                 yield self._answer(number, host, path)
             if version.since <= oldest:
                 return
+
+    def newest_answer(self, host: str, path: str) -> Answer:
+        """Return what the newest version says."""
+        return self._answer(len(self.versions) - 1, host, path)
 
     def _answer(self, number: int, host: str, path: str) -> Answer:
         if (found := self._answers.get((number, host, path))) is None:

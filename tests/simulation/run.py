@@ -2,11 +2,15 @@
 
 import os
 import pickle
+import signal
 import tempfile
 import time
+import traceback
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
-from typing import final
+from typing import BinaryIO, final
 
 import attrs
 
@@ -53,42 +57,41 @@ def simulate(plan: Plan, show: Callable[[str], None] | None = None) -> Result:
 def apart(plans: Iterable[Plan], at_once: int = 1) -> Iterator[Result]:
     """Run each plan in a process of its own, ``at_once`` at a time, and yield the results in order.
 
-    Whoever stops early ends the processes that run.
+    Whoever stops early ends the processes that run. A process that dies raises ``EOFError``; it has said why on standard error.
     """
-    running: list[tuple[int, int]] = []
+    running: deque[tuple[int, BinaryIO]] = deque()
     todo = iter(plans)
     try:
         while True:
-            while len(running) < at_once and (plan := next(todo, None)) is not None:
-                running.append(_forked(plan))
+            running += map(_forked, islice(todo, at_once - len(running)))
             if not running:
                 return
             pid, pipe = running[0]
-            with os.fdopen(os.dup(pipe), "rb") as source:
-                data = source.read()
-            running.pop(0)
-            os.close(pipe)
+            with pipe:
+                data = pipe.read()
+            running.popleft()
             os.waitpid(pid, 0)
             result: Result = pickle.loads(data)
             yield result
     finally:
         for pid, pipe in running:
-            os.close(pipe)
-            os.kill(pid, 9)
+            pipe.close()
+            os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
 
 
-def _forked(plan: Plan) -> tuple[int, int]:
+def _forked(plan: Plan) -> tuple[int, BinaryIO]:
     source, sink = os.pipe()
     if (pid := os.fork()) == 0:
         status = 1
         try:
             os.close(source)
-            data = pickle.dumps(simulate(plan))
             with os.fdopen(sink, "wb") as pipe:
-                pipe.write(data)
+                pickle.dump(simulate(plan), pipe)
             status = 0
+        except Exception:  # noqa: BLE001 - nothing of the parent's may run in this process
+            traceback.print_exc()
         finally:
             os._exit(status)
     os.close(sink)
-    return pid, source
+    return pid, os.fdopen(source, "rb")
