@@ -10,8 +10,10 @@ import h11
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from tests.simulation.issuer import SimulatedIssuer
 from tests.simulation.kernel import EPOCH, Kernel
 from tests.simulation.network import Conversation, Remote
+from tests.simulation.part import Every, Part
 
 HOST: Final = "login.example.com"
 AUDIENCE: Final = "gateway"
@@ -19,6 +21,8 @@ AUDIENCE: Final = "gateway"
 _LIFETIME: Final = 10_000_000
 # Seconds from a new key until the one before it is removed.
 _OVERLAP: Final = 400.0
+# A second: a new key every ten minutes.
+_ROTATIONS: Final = 1 / 600
 
 
 @final
@@ -37,7 +41,7 @@ class Key:
 
 @final
 @attrs.define(eq=False)
-class IdentityProvider:
+class IdentityProvider(Part):
     """Signs a token for each user anew with each key.
 
     ``keys`` are those in the set. ``fetches``: for each profile, when a set left (seconds) and the names in it; ``troubles``: when none
@@ -57,6 +61,16 @@ class IdentityProvider:
     def __attrs_post_init__(self) -> None:
         self.chance = self.kernel.random("identity")
         self.rotate()
+
+    def profile(self, issuer: SimulatedIssuer) -> dict[str, Any]:
+        verified = {"issuers": [f"http://{HOST}"], "audiences": [AUDIENCE], "jwksURI": f"http://{HOST}/keys/{issuer.name}"}
+        return {"subjectToken": verified}
+
+    def storm(self, every: Every) -> None:
+        every(_ROTATIONS, self.rotate, "rotations")
+
+    def heal(self) -> None:
+        self.quiet = True
 
     def rotate(self) -> None:
         """Sign with a new key from now on, and remove the one before it later."""

@@ -158,7 +158,14 @@ def records(world: World) -> Iterator[str]:
         yield f"{answered} answers, {world.counted} decisions counted, {len(world.questions)} questions"
 
 
-JUDGES: Final[tuple[Judge, ...]] = (ends, answers, recovers, records)
+def parts(world: World) -> Iterator[str]:
+    """Yield what the world's parts complain about."""
+    if not world.crash:
+        for part in world.parts:
+            yield from part.complaints()
+
+
+JUDGES: Final[tuple[Judge, ...]] = (ends, answers, recovers, records, parts)
 
 
 def complaints(world: World) -> list[str]:

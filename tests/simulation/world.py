@@ -3,8 +3,9 @@
 import json
 import signal
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any, Final, final
@@ -18,10 +19,11 @@ from exchanger.app.supervisor import Supervisor
 from exchanger.telemetry.log import logging_to_stdout
 from tests.envoy.test_check_codec import check
 from tests.simulation.gateway import Gateway, Question
-from tests.simulation.identity import AUDIENCE, HOST, IdentityProvider
+from tests.simulation.identity import HOST, IdentityProvider
 from tests.simulation.issuer import SimulatedIssuer
 from tests.simulation.kernel import Kernel, Trace, seeded
 from tests.simulation.network import SimulatedNetwork
+from tests.simulation.part import Part
 from tests.simulation.plan import Plan
 from tests.simulation.policy import PATHS, Authors
 from tests.simulation.tls import authority, server_context
@@ -33,8 +35,6 @@ QUIET: Final = 45.0
 # last round, in which everything must be as if there had been no storm.
 _PROBING: Final = 4.0
 _CALM: Final = 0.05
-# A second: a new key every ten minutes.
-_ROTATIONS: Final = 1 / 600
 _PATIENCES: Final = (0.25, 0.5, 1.0, 2.0)
 # What every secret of the world has in it, but for JWTs, which begin with a brace in Base64.
 CANARY: Final = "canary"
@@ -77,6 +77,7 @@ class World:
     issuers: dict[str, SimulatedIssuer] = attrs.field(init=False)
     identity: IdentityProvider = attrs.field(init=False)
     gateways: list[Gateway] = attrs.field(init=False)
+    parts: list[Part] = attrs.field(factory=list, init=False)
     lines: Lines = attrs.field(init=False)
     supervisor: Supervisor = attrs.field(init=False)
     questions: list[Question] = attrs.field(factory=list, init=False)
@@ -98,6 +99,8 @@ class World:
         self.authors = Authors(kernel, plan)
         self.lines = Lines(kernel)
         self.identity = self.network.hosts[HOST] = IdentityProvider(kernel, plan.often)
+        if plan.verified:
+            self.parts.append(self.identity)
         self.issuers = {}
         for number in range(plan.issuers):
             name = f"issuer-{number}"
@@ -122,30 +125,27 @@ class World:
             }
             if issuer.http2:
                 profile["tokenEndpointProtocol"] = "http2"
-            if plan.verified:
-                profile["subjectToken"] = {
-                    "issuers": [f"http://{HOST}"],
-                    "audiences": [AUDIENCE],
-                    "jwksURI": f"http://{HOST}/keys/{issuer.name}",
-                }
             if plan.tls:
                 profile["caFile"] = str(authorities)
             if plan.cache:
                 profile["cache"] = {"maxTTL": "60s", "maxEntries": 1000}
             if plan.permits:
                 profile["limits"] = {"maxInFlight": plan.permits, "breaker": True}
+            for part in self.parts:
+                profile |= part.profile(issuer)
             profiles.append(profile)
         path = self.folder / "issuers.yaml"
         path.write_text(json.dumps({"issuers": profiles}))
-        read = read_settings(
-            {
-                "GRPC_HOST": "127.0.0.1",
-                "POLICY_EVENTS": "false",
-                "TOKEN_EXCHANGE_ALLOW_HTTP_TOKEN_ENDPOINT": "true",
-                "TOKEN_EXCHANGE_ISSUER_PROFILES_FILE": str(path),
-                "LOG_DECISIONS": "all",
-            }
-        )
+        environment = {
+            "GRPC_HOST": "127.0.0.1",
+            "POLICY_EVENTS": "false",
+            "TOKEN_EXCHANGE_ALLOW_HTTP_TOKEN_ENDPOINT": "true",
+            "TOKEN_EXCHANGE_ISSUER_PROFILES_FILE": str(path),
+            "LOG_DECISIONS": "all",
+        }
+        for part in self.parts:
+            environment |= part.environment()
+        read = read_settings(environment)
         rules = attrs.evolve(read.issuers.rules, with_secrets=False)  # there is no API server beside that of the policies
         return attrs.evolve(read, issuers=attrs.evolve(read.issuers, rules=rules))
 
@@ -168,11 +168,13 @@ class World:
     async def _live(self) -> None:
         plan, kernel = self.plan, self.kernel
         end = kernel.now + plan.storm
-        self._every(plan.rate, end, self._arrival, "arrivals")
-        self._every(plan.edits, end, self.authors.edit, "edits")
-        self._every(plan.outages, end, self.authors.strike, "outages")
-        self._every(plan.jumps, end, self._jump, "jumps")
-        self._every(_ROTATIONS if plan.verified else 0.0, end, self.identity.rotate, "rotations")
+        every = partial(self._every, end)
+        every(plan.rate, self._arrival, "arrivals")
+        every(plan.edits, self.authors.edit, "edits")
+        every(plan.outages, self.authors.strike, "outages")
+        every(plan.jumps, self._jump, "jumps")
+        for part in self.parts:
+            part.storm(every)
         if plan.terminated:
             await trio.sleep(kernel.random("end").uniform(0.2, 1.0) * plan.storm)
             self._terminate()
@@ -180,7 +182,8 @@ class World:
         await trio.sleep_until(end)
         self.quiet = kernel.now
         kernel.tell("the storm", "is over")
-        self.identity.quiet = True
+        for part in self.parts:
+            part.heal()
         for issuer in self.issuers.values():
             issuer.quiet = True
         self.authors.heal()
@@ -206,7 +209,7 @@ class World:
         self.kernel.tell("service", "gets", "SIGTERM")
         signal.raise_signal(signal.SIGTERM)
 
-    def _every(self, rate: float, end: float, work: Any, purpose: str) -> None:
+    def _every(self, end: float, rate: float, work: Callable[[], None], purpose: str) -> None:
         """Do ``work`` ``rate`` times a second until ``end``, at random."""
         chance, kernel = self.kernel.random(purpose), self.kernel
 
