@@ -2,7 +2,8 @@
 
 import json
 import ssl
-from collections.abc import Mapping
+from base64 import b64decode
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import Final, final
 from urllib.parse import parse_qs
@@ -43,8 +44,20 @@ _SURPLUS_WITHIN: Final = 0.085
 
 @final
 @attrs.frozen
+class Client:
+    """Who asks for a token: by which ``path``, and with which secret or assertion."""
+
+    path: str
+    proof: str = attrs.field(repr=False)
+
+
+@final
+@attrs.frozen
 class Issued:
-    """A token: for whom and what it was asked, when (seconds), for how long, and until when it is good by the wall clock."""
+    """A token: for whom and what it was asked, when (seconds), for how long, and until when it is good by the wall clock.
+
+    ``client`` is who asked for it.
+    """
 
     subject: str
     scope: str
@@ -52,6 +65,7 @@ class Issued:
     at: float
     lifetime: float
     until: float
+    client: "Client"
 
 
 @final
@@ -70,7 +84,7 @@ class Trouble:
 class SimulatedIssuer:
     """One issuer and its host. ``quiet``: the storm is over, and nothing strikes any more. A ``hated`` token gets no answer, ever.
 
-    ``context``: it speaks TLS.
+    ``context``: it speaks TLS. ``knows`` tells whether a client is who it says.
     """
 
     kernel: Kernel
@@ -81,6 +95,7 @@ class SimulatedIssuer:
     http2: bool = False
     hated: str = ""
     context: ssl.SSLContext | None = None
+    knows: Callable[[Client], bool] = lambda _client: True
     quiet: bool = False
     requests: int = 0
     issued: dict[str, Issued] = attrs.field(factory=dict)
@@ -127,6 +142,10 @@ class SimulatedIssuer:
         """Take a request, whose answer leaves later."""
         fields = {name: values[0] for name, values in parse_qs(body.decode()).items()}
         self.requests += 1
+        if not self.knows(answer.client(fields)):
+            self.kernel.tell(self.name, "does not know the client")
+            self.kernel.after(self.chance.uniform(*self.latency), self._answer, fields, "unknown client", answer)
+            return
         kinds = [kind for kind in REQUEST_FAULTS if isinstance(answer.conversation, Http2) or kind not in {"goaway", "reset stream"}]
         fault = self.strikes(*kinds, *HARMLESS_FAULTS)
         if self.hated and fields["subject_token"] == self.hated:
@@ -152,17 +171,25 @@ class SimulatedIssuer:
             call.respond(429, b"{}", fault, ("Retry-After", str(self.chance.choice([0, 1, 2]))))
         elif fault == "refusal":
             call.respond(400, json.dumps({"error": "invalid_grant"}).encode(), fault)
+        elif fault == "unknown client":
+            call.respond(401, json.dumps({"error": "invalid_client"}).encode(), fault)
         elif fault == "html":
             call.respond(200, b"<html>sign in</html>", fault)
         else:
-            call.respond(200, self._issue(fields, "mac" if fault == "other type" else "Bearer"), fault)
+            call.respond(200, self._issue(fields, call.client(fields), "mac" if fault == "other type" else "Bearer"), fault)
 
-    def _issue(self, fields: Mapping[str, str], token_type: str) -> bytes:
+    def _issue(self, fields: Mapping[str, str], client: Client, token_type: str) -> bytes:
         token = f"{self.name}-{len(self.issued)}-{self.chance.getrandbits(48):012x}"
         lifetime = self.chance.choice([5, 30, 300])
         now = self.kernel.now
         self.issued[token] = Issued(
-            fields["subject_token"], fields.get("scope", ""), fields.get("audience", ""), now, lifetime, self.kernel.wall() + lifetime
+            fields["subject_token"],
+            fields.get("scope", ""),
+            fields.get("audience", ""),
+            now,
+            lifetime,
+            self.kernel.wall() + lifetime,
+            client,
         )
         body = {"access_token": token, "token_type": token_type, "issued_token_type": ACCESS_TOKEN_TYPE, "expires_in": lifetime}
         return json.dumps(body).encode()
@@ -174,7 +201,14 @@ class Call:
     """A request that waits for its answer."""
 
     conversation: "Http1 | Http2"
+    path: str
+    authorization: str
     stream: int = 0
+
+    def client(self, fields: Mapping[str, str]) -> Client:
+        """Return who asks: RFC 6749 section 2.3.1, or RFC 7523 section 2.2."""
+        assertion = fields.get("client_assertion", "")
+        return Client(self.path, assertion or b64decode(self.authorization.removeprefix("Basic ")).decode().partition(":")[2])
 
     def respond(self, status: int, body: bytes, fault: str, *fields: tuple[str, str]) -> None:
         """Answer, in the way that ``fault`` says."""
@@ -189,6 +223,7 @@ class Http1(Conversation):
     issuer: SimulatedIssuer
     _codec: h11.Connection = attrs.field(factory=lambda: h11.Connection(h11.SERVER), init=False)
     _body: bytes = attrs.field(default=b"", init=False)
+    _head: tuple[str, str] = attrs.field(default=("", ""), init=False)
 
     def received(self, data: bytes) -> None:
         if self.over:
@@ -203,10 +238,11 @@ class Http1(Conversation):
         while (event := self._codec.next_event()) not in (h11.NEED_DATA, h11.PAUSED):
             if isinstance(event, h11.Request):
                 self._body = b""
+                self._head = event.target.decode(), dict(event.headers).get(b"authorization", b"").decode()
             elif isinstance(event, h11.Data):
                 self._body += bytes(event.data)
             elif isinstance(event, h11.EndOfMessage):
-                self.issuer.asked(self._body, Call(self))
+                self.issuer.asked(self._body, Call(self, *self._head))
             elif isinstance(event, h11.ConnectionClosed):
                 self.end()
                 return
@@ -270,6 +306,7 @@ class Http2(Conversation):
     issuer: SimulatedIssuer
     _codec: ngh2.Connection = attrs.field(factory=lambda: ngh2.Connection(ngh2.Role.SERVER), init=False)
     _bodies: dict[int, bytes] = attrs.field(factory=dict, init=False)
+    _heads: dict[int, tuple[str, str]] = attrs.field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._codec.initiate_connection({})
@@ -286,12 +323,15 @@ class Http2(Conversation):
         for event in self._codec.events():
             if isinstance(event, ngh2.RequestReceived):
                 self._bodies[event.stream_id] = b""
+                fields = dict(event.headers)
+                self._heads[event.stream_id] = fields[b":path"].decode(), fields.get(b"authorization", b"").decode()
             elif isinstance(event, ngh2.DataReceived) and event.stream_id in self._bodies:
                 self._bodies[event.stream_id] += event.data
                 if event.end_stream:
-                    self.issuer.asked(self._bodies[event.stream_id], Call(self, event.stream_id))
+                    self.issuer.asked(self._bodies[event.stream_id], Call(self, *self._heads[event.stream_id], event.stream_id))
             elif isinstance(event, ngh2.StreamReset | ngh2.StreamClosed):
                 self._bodies.pop(event.stream_id, None)
+                self._heads.pop(event.stream_id, None)
             elif isinstance(event, ngh2.ConnectionClosed):
                 self.end()
                 return

@@ -63,6 +63,8 @@ def _allowed(world: World, question: Question, header: str, entries: list[Exchan
         yield f"a token that nobody issued, {token!r}: {_who(question)}"
         return
     issued = found.issued[token]
+    for part in world.parts:
+        yield from (f"{accusation}: {_who(question)}" for accusation in part.accuses(found.name, question, issued))
     if issued.subject != question.token:
         yield f"another user's token, that of {issued.subject}: {_who(question)}"
     if world.plan.verified and world.identity.known_to_be_gone(found.name, question.key, question.asked - _FETCHED):
@@ -113,7 +115,11 @@ def _in_trouble(world: World, name: str, question: Question, body: str) -> bool:
     return any(
         one.begins <= question.answered and one.ends >= since and one.subject in {"", question.token}
         for one in world.issuers[name].troubles
-    )
+    ) or any(part.excuses(name, question, _code(body)) for part in world.parts)
+
+
+def _code(body: str) -> str:
+    return body[body.index("TXE-") :][:8]
 
 
 def ends(world: World) -> Iterator[str]:

@@ -1,9 +1,13 @@
 """What a world is put together from, beside its gateways, issuers and policy."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
-from tests.simulation.issuer import SimulatedIssuer
+from tests.simulation.gateway import Question
+from tests.simulation.issuer import Issued, SimulatedIssuer
+
+# What every secret of the world has in it, but for JWTs, which begin with a brace in Base64.
+CANARY: Final = "canary"
 
 
 class Every(Protocol):
@@ -31,6 +35,14 @@ class Part:
 
     def heal(self) -> None:
         """The storm is over: end every fault."""
+
+    def excuses(self, _issuer: str, _question: Question, _code: str, /) -> bool:
+        """Return whether an exchange with this issuer may have failed, with this code, because of this part."""
+        return False
+
+    def accuses(self, _issuer: str, _question: Question, _issued: Issued, /) -> Iterator[str]:
+        """Yield what is wrong with the token that answers a question."""
+        yield from ()
 
     def complaints(self) -> Iterator[str]:
         """Yield what is wrong, when everything has ended."""

@@ -8,6 +8,7 @@ import attrs
 
 from tests.simulation.issuer import FAULTS
 from tests.simulation.network import Links
+from tests.simulation.rotation import FILE_FAULTS
 
 # What may happen to the API server, and to policy.
 CLUSTER_FAULTS: Final = ("down", "cut", "paused", "compacted", "buffers", "429", "forbidden", "slow")
@@ -21,7 +22,8 @@ class Plan:
     ``permits``: calls that each issuer takes at once, with a breaker beside it; 0: neither. ``faults`` are those of issuers,
     ``cluster_faults`` those of the API server. ``edits``: changes of policy, ``jumps``: settings of the wall clock. ``terminated``: SIGTERM
     comes in the middle of the storm. ``hated``: issuers break the connection with the first user. ``tls``: to issuers.
-    ``verified``: the service verifies callers' tokens.
+    ``verified``: the service verifies callers' tokens. ``rotations``: changes of the service's own credentials, and how often their files
+    are spoiled; ``file_faults`` is how.
     """
 
     seed: int
@@ -48,6 +50,8 @@ class Plan:
     hated: bool = False
     tls: bool = False
     verified: bool = False
+    rotations: float = 0.0
+    file_faults: frozenset[str] = frozenset(FILE_FAULTS)
 
     @classmethod
     def drawn(cls, seed: int, **fixed: object) -> "Plan":
@@ -88,6 +92,9 @@ class Plan:
         if chance.random() < 0.15:  # keys come and go within minutes
             drawn |= {"verified": True, "hated": False, "http2": False, "storm": 1200.0, "rate": 1.0}
             drawn |= {"edits": 0.01, "outages": 0.002, "jumps": drawn["jumps"] / 10}
+        chance = Random(f"{seed} files")
+        if chance.random() < 0.2:
+            drawn |= {"rotations": chance.choice([4.0, 10.0]) / drawn["storm"], "file_faults": some(FILE_FAULTS)}
         known: dict[str, Any] = {**drawn, **fixed}
         known["hated"] = known["hated"] and known["users"] > 1  # otherwise nobody gets an answer
         return cls(seed, **known)
@@ -103,7 +110,7 @@ class Plan:
             for less in (least, (now + least) / 2 if isinstance(least, float) else (now + least) // 2):
                 if least <= less < now:
                     yield self._with(name, less)
-        for name in ("leaving", "hanging_up", "edits", "outages", "jumps", "often", "permits"):
+        for name in ("leaving", "hanging_up", "edits", "outages", "jumps", "often", "permits", "rotations"):
             if getattr(self, name):
                 yield self._with(name, 0)
         for name in ("http2", "cache", "terminated", "hated", "tls", "verified"):
@@ -111,7 +118,7 @@ class Plan:
                 yield self._with(name, False)
         if self.links != Links(pieces=0.0, part=0.0):
             yield attrs.evolve(self, links=Links(pieces=0.0, part=0.0))
-        for name in ("faults", "cluster_faults"):
+        for name in ("faults", "cluster_faults", "file_faults"):
             kinds = sorted(getattr(self, name))
             if len(kinds) > 1:
                 yield self._with(name, frozenset(kinds[: len(kinds) // 2]))

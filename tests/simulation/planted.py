@@ -94,6 +94,25 @@ PLANTED: Final = {
         "self.reactor.timers.expect(ticket, deadline)",
         "pass",
     ),
+    "another-endpoint-sees-the-credentials": Planted(
+        "the credentials from before a profile's endpoint changed are tried at the new one",
+        "exchanger.issuers.state",
+        """            if moved:
+                previous = None""",
+        "",
+    ),
+    "refusal-of-new-credentials-is-final": Planted(
+        "the previous credentials are not tried, although the issuer does not know the new ones yet",
+        "exchanger.oauth.rotation",
+        "return attrs.evolve(wanted, credentials=wanted.previous, previous=None) if refused else None",
+        "return None",
+    ),
+    "half-a-file-counts": Planted(
+        "a file that is being written is used as soon as half of it can be read",
+        "exchanger.util.follow_file",
+        "stands = found == self._seen or (self._first_at_once and self._seen is None)",
+        "stands = True",
+    ),
 }
 
 

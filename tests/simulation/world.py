@@ -23,9 +23,10 @@ from tests.simulation.identity import HOST, IdentityProvider
 from tests.simulation.issuer import SimulatedIssuer
 from tests.simulation.kernel import Kernel, Trace, seeded
 from tests.simulation.network import SimulatedNetwork
-from tests.simulation.part import Part
+from tests.simulation.part import CANARY, Part
 from tests.simulation.plan import Plan
 from tests.simulation.policy import PATHS, Authors
+from tests.simulation.rotation import Rotation
 from tests.simulation.tls import authority, server_context
 from tests.waiting import until
 
@@ -36,16 +37,15 @@ QUIET: Final = 45.0
 _PROBING: Final = 4.0
 _CALM: Final = 0.05
 _PATIENCES: Final = (0.25, 0.5, 1.0, 2.0)
-# What every secret of the world has in it, but for JWTs, which begin with a brace in Base64.
-CANARY: Final = "canary"
 
 
 @final
 @attrs.define(eq=False)
 class Lines:
-    """Takes the log."""
+    """Takes the log. ``folder`` has another name in each run, which the trace does not show."""
 
     kernel: Kernel
+    folder: Path
     lines: list[dict[str, Any]] = attrs.field(factory=list)
     leaks: list[str] = attrs.field(factory=list)
 
@@ -54,7 +54,7 @@ class Lines:
             fields = json.loads(line)
             # Which of many entries that tie are named is up to the order of persistent maps, which differs between processes.
             told = {name: "…" if name in {"rivals", "detail"} and " entries[" in str(value) else value for name, value in fields.items()}
-            self.kernel.tell("log", json.dumps(told, ensure_ascii=False))
+            self.kernel.tell("log", json.dumps(told, ensure_ascii=False).replace(str(self.folder), "…"))
             self.lines.append(fields)
             if CANARY.encode() in line or b"eyJ" in line:
                 self.leaks.append(line.decode())
@@ -97,7 +97,7 @@ class World:
         self._users = kernel.random("users")
         self.network = SimulatedNetwork(kernel, plan.links)
         self.authors = Authors(kernel, plan)
-        self.lines = Lines(kernel)
+        self.lines = Lines(kernel, self.folder)
         self.identity = self.network.hosts[HOST] = IdentityProvider(kernel, plan.often)
         if plan.verified:
             self.parts.append(self.identity)
@@ -109,13 +109,18 @@ class World:
             issuer.hated = token_of(0) if plan.hated else ""
             issuer.context = server_context(self.folder, "h2" if http2 else "http/1.1") if plan.tls else None
             self.network.hosts[issuer.host] = issuer
+        if plan.rotations:
+            issuers = self.issuers.values()
+            self.parts.append(Rotation(kernel, issuers, self.path_of_profiles, self.profiles, plan.file_faults, plan.rotations))
         self.gateways = [Gateway(kernel, self.network, f"gateway-{number}", self.answered.append) for number in range(plan.gateways)]
 
-    def settings(self) -> Settings:
-        """Write the files that the service reads, and return its settings."""
+    @property
+    def path_of_profiles(self) -> Path:
+        return self.folder / "issuers.yaml"
+
+    def profiles(self) -> str:
+        """Return the text of the profiles file."""
         plan, profiles = self.plan, []
-        authorities = self.folder / "authorities.pem"
-        authorities.write_bytes(authority())
         for issuer in self.issuers.values():
             profile: dict[str, Any] = {
                 "name": issuer.name,
@@ -126,7 +131,7 @@ class World:
             if issuer.http2:
                 profile["tokenEndpointProtocol"] = "http2"
             if plan.tls:
-                profile["caFile"] = str(authorities)
+                profile["caFile"] = str(self.folder / "authorities.pem")
             if plan.cache:
                 profile["cache"] = {"maxTTL": "60s", "maxEntries": 1000}
             if plan.permits:
@@ -134,13 +139,17 @@ class World:
             for part in self.parts:
                 profile |= part.profile(issuer)
             profiles.append(profile)
-        path = self.folder / "issuers.yaml"
-        path.write_text(json.dumps({"issuers": profiles}))
+        return json.dumps({"issuers": profiles})
+
+    def settings(self) -> Settings:
+        """Write the files that the service reads, and return its settings."""
+        (self.folder / "authorities.pem").write_bytes(authority())
+        self.path_of_profiles.write_text(self.profiles())
         environment = {
             "GRPC_HOST": "127.0.0.1",
             "POLICY_EVENTS": "false",
             "TOKEN_EXCHANGE_ALLOW_HTTP_TOKEN_ENDPOINT": "true",
-            "TOKEN_EXCHANGE_ISSUER_PROFILES_FILE": str(path),
+            "TOKEN_EXCHANGE_ISSUER_PROFILES_FILE": str(self.path_of_profiles),
             "LOG_DECISIONS": "all",
         }
         for part in self.parts:

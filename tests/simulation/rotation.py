@@ -1,0 +1,367 @@
+"""Credentials that change: files are written anew, in pieces, wrongly, or vanish for a while, and issuers follow early, late or in time."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import pairwise
+from pathlib import Path
+from random import Random
+from typing import Any, Final, final
+
+import attrs
+
+from exchanger.issuers.state import ROTATION_GRACE_S
+from tests.simulation.gateway import Question
+from tests.simulation.issuer import Client, Issued, SimulatedIssuer
+from tests.simulation.kernel import Kernel
+from tests.simulation.part import CANARY, Every, Part
+
+# How a file is written, what else may happen to it, and how a profile changes. An issuer follows in time, unless it is said here.
+WRITTEN: Final = ("in place", "in pieces", "symlink")
+SPOILED: Final = ("broken", "deleted", "folder", "dangling", "empty")
+CHANGED: Final = ("early", "late", "moved", "wrong")
+FILE_FAULTS: Final = (*WRITTEN, *SPOILED, *CHANGED)
+
+# Seconds between two reads of the profiles file, and of a file that it names. Two in a row must find the same, in a thread each.
+_PROFILES_POLL: Final = 1.0
+_FILE_POLL: Final = 0.7
+_THREADS: Final = 0.2
+# Seconds for which an issuer knows the client before a rotation and the one after it, where it knows both: more than two reads take, and
+# than calls that have begun.
+_OVERLAP: Final = 5.0
+# Seconds that a request may be on its way to the issuer: it waits for a connection, and for the calls before it.
+_ON_ITS_WAY: Final = 10.0
+# Seconds for which an open breaker may refuse calls since the last one that failed.
+_BREAKER: Final = 20.0
+
+Clients = Mapping[str, Client]
+
+
+@final
+@attrs.frozen
+class Content:
+    """What a file says from a time on (seconds): the clients of issuers, ``None`` if nobody can read that."""
+
+    since: float
+    clients: Clients | None
+
+
+@final
+@attrs.frozen
+class InForce:
+    """What the service may hold of one issuer: its client since a time (seconds), and the one before, which is still tried."""
+
+    client: Client
+    previous: Client | None = None
+    since: float = 0.0
+
+    def followed_by(self, client: Client, now: float) -> "InForce":
+        """Return what comes after the file said ``client``. Another path is another endpoint, which the previous client is none for."""
+        if client == self.client:
+            return self
+        return InForce(client, self.client if client.path == self.client.path else None, now)
+
+    def at(self, begins: float, ends: float, prompt: float) -> Iterator[tuple[Client, ...]]:
+        """Yield the clients that are tried between two times."""
+        if self.previous is not None and begins <= self.since + ROTATION_GRACE_S + prompt + _PROFILES_POLL:
+            yield self.client, self.previous
+        if self.previous is None or ends >= self.since + ROTATION_GRACE_S:
+            yield (self.client,)
+
+
+@final
+@attrs.define(eq=False)
+class FollowedFile:
+    """A file that the service reads every ``poll`` seconds, and all that it has said.
+
+    ``text`` returns what it should say, ``read`` which clients a text is about.
+    """
+
+    kernel: Kernel
+    path: Path
+    poll: float
+    text: Callable[[], str]
+    read: Callable[[str], Clients | None]
+    contents: list[Content] = attrs.field(factory=list, init=False)
+    _histories: dict[str, list[tuple[float, float, frozenset[InForce]]]] = attrs.field(factory=dict, init=False)
+    _versions: int = attrs.field(default=0, init=False)
+
+    @property
+    def prompt(self) -> float:
+        """Seconds after which a content that stays is in force at the latest."""
+        return 2 * self.poll + _THREADS
+
+    def write(self, how: str, chance: Random) -> None:
+        """Write what it should say: by a rename, unless ``how`` says otherwise."""
+        text = self.text()
+        self._versions += 1
+        if how == "in pieces":
+            cut = chance.randrange(1, len(text))
+            self._put(text[:cut], how)
+            self.kernel.after(chance.choice([0.1, 1.0, 3.0]), self._finish, self._versions)
+        else:
+            self._put(text, how)
+
+    def spoil(self, how: str, chance: Random) -> None:
+        """Make it unusable for a while."""
+        self._versions += 1
+        self._put("issuers: [" + "{" * 20 if how == "broken" else "", how)
+        self.kernel.after(chance.choice([0.1, 1.0, 3.0]), self._finish, self._versions)
+
+    def _finish(self, version: int) -> None:
+        if version == self._versions:
+            self.mend()
+
+    def mend(self) -> None:
+        """Write what it should say, unless it says so."""
+        self._versions += 1
+        if not self.contents or self.contents[-1].clients != self.read(self.text()):
+            self._put(self.text(), "")
+
+    def _put(self, text: str, how: str) -> None:
+        path, number = self.path, len(self.contents)
+        clients = self.read(text)
+        if path.is_dir() and not path.is_symlink():
+            path.rmdir()
+        if how in {"in place", "in pieces"} and not path.is_symlink():
+            path.write_text(text)
+        elif how in {"deleted", "folder", "dangling"}:
+            path.unlink(missing_ok=True)
+            if how == "folder":
+                path.mkdir()
+            elif how == "dangling":
+                path.symlink_to(path.with_name("nowhere"))
+        else:
+            new, name = path.with_name(f".{path.name}.{number}"), path.with_name(f".{path.name}.{number}.new")
+            new.write_text(text)
+            if how == "symlink":
+                name.symlink_to(new)
+                new = name
+            new.replace(path)
+        self.kernel.tell(path.name, "is written", how or "anew", number, "usable" if clients is not None else "unusable")
+        self.contents.append(Content(self.kernel.now, clients))
+
+    def in_force(self, issuer: str, begins: float, ends: float) -> Iterator[tuple[Client, ...]]:
+        """Yield the clients that the service may have tried for an issuer, the newest first, between two times."""
+        seen: dict[tuple[Client, ...], None] = {}
+        for since, until, states in reversed(self._history(issuer)):
+            if until < begins:
+                break
+            if since <= ends:
+                for state in states:
+                    seen.update(dict.fromkeys(state.at(begins, ends, self.prompt)))
+        yield from seen
+
+    def _history(self, issuer: str) -> list[tuple[float, float, frozenset[InForce]]]:
+        """Return what may be in force after each content, from when until when."""
+        if len(self._histories.get(issuer, ())) != len(self.contents):
+            known, history = frozenset[InForce](), []
+            for content, until in self._spans():
+                if content.clients is not None and self._may_count(content):
+                    client = content.clients[issuer]
+                    after = frozenset(one.followed_by(client, content.since) for one in known) or frozenset({InForce(client)})
+                    known = after if until - content.since >= self.prompt else known | after
+                history.append((content.since, until + self.prompt, known))
+            self._histories[issuer] = history
+        return self._histories[issuer]
+
+    def _spans(self) -> Iterator[tuple[Content, float]]:
+        for one, following in pairwise(self.contents):
+            yield one, following.since
+        yield self.contents[-1], float("inf")
+
+    def _may_count(self, content: Content) -> bool:
+        """Return whether two reads may have found it: nothing else could be read for long enough."""
+        others = (one.since for one in self.contents if one.since > content.since and one.clients not in (None, content.clients))
+        return next(others, float("inf")) - content.since >= self.poll - 0.01 or content is self.contents[0]
+
+
+@final
+@attrs.define(eq=False)
+class Account:
+    """A client as its issuer knows it: ``client`` is what the file should say, ``known`` when which one was known (seconds).
+
+    ``file`` has it, ``asserts``: it is an assertion, in a file of its own. ``busy``: a rotation is not over yet.
+    """
+
+    issuer: SimulatedIssuer
+    client: Client
+    asserts: bool
+    known: dict[Client, tuple[float, float]] = attrs.field(factory=dict)
+    file: FollowedFile = attrs.field(init=False)
+    busy: bool = False
+    asked: list[tuple[float, Client]] = attrs.field(factory=list, init=False)
+
+    def knows(self, client: Client) -> bool:
+        """Answer for the issuer, which is asked now."""
+        now = self.issuer.kernel.now
+        self.asked.append((now, client))
+        since, until = self.known.get(client, (now, now))
+        return since <= now < until
+
+    def learn(self, client: Client) -> None:
+        """Know ``client`` from now on."""
+        if client not in self.known:
+            self.known[client] = self.issuer.kernel.now, float("inf")
+
+    def forget(self, keep: Client) -> None:
+        """Know nobody but ``keep``."""
+        now = self.issuer.kernel.now
+        self.known = {client: (since, until if client == keep else min(until, now)) for client, (since, until) in self.known.items()}
+
+    def refuses(self, client: Client, begins: float, ends: float) -> bool:
+        """Return whether the client was refused at some time between these two."""
+        since, until = self.known.get(client, (ends, ends))
+        return since > begins or until <= ends
+
+
+@final
+@attrs.define(eq=False)
+class Rotation(Part):
+    """Changes clients ``often`` a second. ``path`` is the profiles file, whose text ``profiles`` returns."""
+
+    kernel: Kernel
+    issuers: Iterable[SimulatedIssuer]
+    path: Path
+    profiles: Callable[[], str]
+    faults: frozenset[str]
+    often: float
+    healed: bool = attrs.field(default=False, init=False)
+    accounts: dict[str, Account] = attrs.field(factory=dict, init=False)
+    chance: Random = attrs.field(init=False)
+    _file: FollowedFile = attrs.field(init=False)
+    _made: int = attrs.field(default=0, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.chance = self.kernel.random("rotation")
+        self._file = FollowedFile(self.kernel, self.path, _PROFILES_POLL, self.profiles, self._read_profiles)
+        for issuer in self.issuers:
+            account = Account(issuer, self._client("/token"), self.chance.random() < 0.4)
+            account.learn(account.client)
+            account.file = self._own_file(account) if account.asserts else self._file
+            issuer.knows = account.knows
+            self.accounts[issuer.name] = account
+
+    def _client(self, path: str) -> Client:
+        self._made += 1
+        return Client(path, f"{CANARY}-{self._made}-{self.chance.getrandbits(64):016x}")
+
+    def _own_file(self, account: Account) -> FollowedFile:
+        def read(text: str) -> Clients | None:
+            return {account.issuer.name: Client("/token", text)} if text.isascii() and text and " " not in text else None
+
+        path = self.path.with_name(f"{account.issuer.name}-assertion")
+        return FollowedFile(self.kernel, path, _FILE_POLL, lambda: account.client.proof, read)
+
+    def _read_profiles(self, text: str) -> Clients | None:
+        try:
+            profiles = {one["name"]: one for one in json.loads(text)["issuers"]}
+        except ValueError:
+            return None
+        return {
+            name: Client(profile["tokenEndpoint"].rpartition("example.com")[2], profile.get("clientSecret", ""))
+            for name, profile in profiles.items()
+        }
+
+    def profile(self, issuer: SimulatedIssuer) -> dict[str, Any]:
+        account = self.accounts[issuer.name]
+        scheme = "http" if issuer.context is None else "https"
+        endpoint = {"tokenEndpoint": f"{scheme}://{issuer.host}{account.client.path}"}
+        if account.asserts:
+            return {**endpoint, "clientSecret": "", "clientAssertionFile": {"path": str(account.file.path)}}
+        return {**endpoint, "clientSecret": account.client.proof}
+
+    @property
+    def files(self) -> list[FollowedFile]:
+        return [self._file, *(account.file for account in self.accounts.values() if account.asserts)]
+
+    def environment(self) -> dict[str, str]:
+        for file in self.files:
+            file.mend()
+        return {}
+
+    def storm(self, every: Every) -> None:
+        every(self.often, self._rotate, "rotation of credentials")
+        every(self.often, self._spoil, "spoiled files")
+
+    def heal(self) -> None:
+        self.healed = True
+        for account in self.accounts.values():
+            account.client = client = self._client(account.client.path)
+            account.learn(client)
+            account.forget(client)
+        for file in self.files:
+            file.mend()
+
+    def _some(self, kinds: Iterable[str], share: float) -> str:
+        able = [kind for kind in kinds if kind in self.faults]
+        return self.chance.choice(able) if able and self.chance.random() < share else ""
+
+    def _spoil(self) -> None:
+        if how := self._some(SPOILED, 1.0):
+            self.chance.choice(self.files).spoil(how, self.chance)
+
+    def _rotate(self) -> None:
+        """Change one client, if that of the last change is not still on its way."""
+        account = self.chance.choice([*self.accounts.values()])
+        if account.busy:
+            return
+        how, path = self._some(("early", "late", "wrong"), 0.7), account.client.path
+        if not account.asserts and self._some(("moved",), 0.3):
+            path = {"/token": "/moved", "/moved": "/token"}[path]
+        client = self._client(path)
+        account.busy = True
+        wait = self.chance.uniform(0.5, _OVERLAP)
+        self.kernel.tell(account.issuer.name, "gets another client", how or "in time", path, wait)
+        if how == "late":  # the issuer is first
+            account.learn(client)
+            account.forget(client)
+            self.kernel.after(wait, self._write, account, client)
+            self.kernel.after(wait, self._over, account, client)
+            return
+        if how not in {"early", "wrong"}:
+            account.learn(client)
+        self._write(account, client)
+        if how == "wrong":
+            self.kernel.after(wait, self._correct, account)
+        else:
+            self.kernel.after(wait if how == "early" else self._file.prompt + _OVERLAP, self._over, account, client)
+
+    def _write(self, account: Account, client: Client) -> None:
+        if not self.healed:
+            account.client = client
+            account.file.write(self._some(WRITTEN, 0.7), self.chance)
+
+    def _correct(self, account: Account) -> None:
+        client = self._client(account.client.path)
+        account.learn(client)
+        self._write(account, client)
+        self.kernel.after(self._file.prompt + _OVERLAP, self._over, account, client)
+
+    def _over(self, account: Account, client: Client) -> None:
+        if not self.healed:
+            account.learn(client)
+            account.forget(client)
+            account.busy = False
+
+    # What it says of answers.
+
+    def excuses(self, issuer: str, question: Question, code: str) -> bool:
+        account = self.accounts[issuer]
+        begins = question.asked - (_BREAKER if code == "TXE-1006" else _ON_ITS_WAY if question.patience > 1.0 else 4.0)
+        for clients in account.file.in_force(issuer, begins, question.answered):
+            refused = [account.refuses(client, begins, question.answered) for client in clients]
+            slow = question.answered - question.asked > 0.9 * question.patience or code == "TXE-1006"
+            if all(refused) or (refused[0] and slow):
+                return True
+        return False
+
+    def accuses(self, issuer: str, question: Question, issued: Issued) -> Iterator[str]:
+        held = self.accounts[issuer].file.in_force(issuer, question.asked, question.answered)
+        if not any(issued.client in clients for clients in held):
+            yield f"a token for a client of {issuer} that was not in force"
+
+    def complaints(self) -> Iterator[str]:
+        for name, account in self.accounts.items():
+            for at, client in account.asked:
+                if not any(client in clients for clients in account.file.in_force(name, at - _ON_ITS_WAY, at)):
+                    yield f"{name} was asked at {at:.6f} by a client that was not in force: {client.path}"
