@@ -36,7 +36,7 @@ CALLER_BITS: Final = 1024
 MANY_CALLERS: Final = CALLER_BITS // 2
 
 # Below this many bits, failures may be the doing of a few callers. Then everybody who was served in the longest window counts against them,
-# and after the breaker has closed, others need time to be served.
+# and after the breaker has closed, others need time to be served. While it is open, others need not wait.
 FEW_CALLERS: Final = 8
 
 # Seconds without calls after the breaker has opened, before the first probe; each further pause is twice as long. The longest pause still
@@ -179,10 +179,15 @@ class Breaker:
     def admit(self, now: float, caller: int, *, oversized: bool = False) -> BreakerAdmission | None:
         """Return the permission to make a call at ``now``, ``None`` if it is refused. ``caller`` is the result of ``caller_of``.
 
-        An ``oversized`` call says little as a probe, so all others, even callers that have failed, go first.
+        While only a few have called in vain, another caller's first call is a probe at once: those few may be the only ones that the
+        endpoint does not serve, where a cache serves the others. An ``oversized`` call says little as a probe, so all others, even callers
+        that have failed, go first.
         """
         bit = 1 << caller % CALLER_BITS
-        if self.is_open:
+        if self.is_open and not oversized and not self._tried & bit and self._tried.bit_count() < FEW_CALLERS:
+            self._tried |= bit
+            self._probed, self._next = now, now + self._pause
+        elif self.is_open:
             turn = 0.0 if not oversized else TURN_S if self._tried & bit else 2 * TURN_S
             if now < self._due(bit) + turn:
                 return None
