@@ -20,10 +20,10 @@ class Plan:
     """One world. Rates are per simulated second, ``storm`` is in seconds; ``often`` is the share of requests that meet a fault.
 
     ``permits``: calls that each issuer takes at once, with a breaker beside it; 0: neither. ``faults`` are those of issuers,
-    ``cluster_faults`` those of the API server. ``edits``: changes of policy, ``jumps``: settings of the wall clock. ``terminated``: SIGTERM
-    comes in the middle of the storm. ``hated``: issuers break the connection with the first user. ``tls``: to issuers.
-    ``verified``: the service verifies callers' tokens. ``rotations``: changes of the service's own credentials, and how often their files
-    are spoiled; ``file_faults`` is how.
+    ``cluster_faults`` those of the API server. ``edits``: changes of policy, ``moves``: changes of where a denial is, and of which
+    namespaces count, ``jumps``: settings of the wall clock. ``terminated``: SIGTERM comes in the middle of the storm. ``hated``: issuers
+    break the connection with the first user. ``tls``: to issuers. ``verified``: the service verifies callers' tokens.
+    ``rotations``: changes of the service's own credentials, and how often their files are spoiled; ``file_faults`` is how.
     """
 
     seed: int
@@ -44,6 +44,7 @@ class Plan:
     cache: bool = False
     permits: int = 0
     edits: float = 0.5
+    moves: float = 0.0
     outages: float = 0.1
     jumps: float = 0.0
     terminated: bool = False
@@ -92,6 +93,7 @@ class Plan:
         if chance.random() < 0.15:  # keys come and go within minutes
             drawn |= {"verified": True, "hated": False, "http2": False, "storm": 1200.0, "rate": 1.0}
             drawn |= {"edits": 0.01, "outages": 0.002, "jumps": drawn["jumps"] / 10}
+        drawn["moves"] = Random(f"{seed} moves").choice([0.0, 0.0, 0.5, 3.0]) if not drawn.get("verified") else 0.0
         chance = Random(f"{seed} files")
         if chance.random() < 0.2:
             drawn |= {"rotations": chance.choice([4.0, 10.0]) / drawn["storm"], "file_faults": some(FILE_FAULTS)}
@@ -110,7 +112,7 @@ class Plan:
             for less in (least, (now + least) / 2 if isinstance(least, float) else (now + least) // 2):
                 if least <= less < now:
                     yield self._with(name, less)
-        for name in ("leaving", "hanging_up", "edits", "outages", "jumps", "often", "permits", "rotations"):
+        for name in ("leaving", "hanging_up", "edits", "moves", "outages", "jumps", "often", "permits", "rotations"):
             if getattr(self, name):
                 yield self._with(name, 0)
         for name in ("http2", "cache", "terminated", "hated", "tls", "verified"):

@@ -22,6 +22,10 @@ LABELS: Final = {"ext-authz-token-exchange.magneticflux.net/enabled": "true"}
 PATHS: Final = ("/a", "/a/b", "/c", "/c/d")
 # The ConfigMaps of each namespace, and the paths that each has entries for.
 CONFIG_MAPS: Final = {"one": ("/a", "/c/d"), "two": ("/a/b", "/c")}
+# A denial that is always somewhere, and moves.
+MOVING_HOST: Final = "moving.example.com"
+MOVING: Final = ("here", "there")
+_DENIAL: Final = json.dumps({"version": "v1", "entries": [{"match": {"host": MOVING_HOST, "pathPrefix": "/"}, "action": "deny"}]})
 BROKEN: Final = "version: v1\nentries: [{match: {host: "
 
 # Seconds from a change until it is in force at the latest, while nothing is wrong: two gathers, two reads, and what is held back for
@@ -54,13 +58,18 @@ class Authors:
     versions: list[Version] = attrs.field(factory=list, init=False)
     outages: list[tuple[float, float]] = attrs.field(factory=list, init=False)
     chance: Random = attrs.field(init=False)
+    # Every ConfigMap's text, and the namespaces that count.
+    _texts: Texts = attrs.field(factory=dict, init=False)
+    _joined: set[str] = attrs.field(factory=set, init=False)
+    _denial: tuple[str, str] = attrs.field(default=("", ""), init=False)
+    _mover: Random = attrs.field(init=False)
     _namespaces: FakeResource[Namespace] = attrs.field(init=False)
     _config_maps: FakeResource[ConfigMap] = attrs.field(init=False)
     _documents: dict[tuple[str, str, str], PolicyDocument] = attrs.field(factory=dict, init=False)
     _answers: dict[tuple[int, str, str], Answer] = attrs.field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.chance = self.kernel.random("authors")
+        self.chance, self._mover = self.kernel.random("authors"), self.kernel.random("movers")
         self._namespaces = FakeResource(self.server, "namespaces")
         self._config_maps = FakeResource(self.server, "configmaps")
 
@@ -80,50 +89,92 @@ class Authors:
 
     @property
     def hosts(self) -> list[str]:
-        return [f"{name}.example.com" for name in self.names]
+        return [*(f"{name}.example.com" for name in self.names), *([MOVING_HOST] if self.plan.moves else ())]
 
     def begin(self) -> None:
         """Write the first version."""
-        texts: Texts = {}
         for name in self.names:
-            self._namespaces.put(name, Namespace(name, tuple(sorted(NAMESPACE_LABELS.items()))), labels=NAMESPACE_LABELS)
+            self._join(name)
             for config_map in CONFIG_MAPS:
-                texts[name, config_map] = self._text(name, config_map)
-                self._put(name, config_map, texts[name, config_map])
-        self.versions.append(Version(self.kernel.now, texts))
+                self._put(name, config_map, self._text(name, config_map))
+        if self.plan.moves:
+            self._denial = self.names[0], MOVING[0]
+            self._put(*self._denial, _DENIAL)
+        self._remember()
 
     def edit(self) -> None:
         """Change one ConfigMap: write it anew, break it, or delete it."""
         namespace, name = self.chance.choice(self.names), self.chance.choice([*CONFIG_MAPS])
-        texts = dict(self.versions[-1].texts)
         what = self.chance.random()
         if what < 0.15:
-            texts.pop((namespace, name), None)
-            self._config_maps.delete(name, namespace=namespace)
+            self._delete(namespace, name)
         else:
-            texts[namespace, name] = BROKEN if what < 0.3 else self._text(namespace, name)
-            self._put(namespace, name, texts[namespace, name])
-        self.kernel.tell("an author", "writes", f"{namespace}/{name}", texts.get((namespace, name), "nothing"))
-        self.versions.append(Version(self.kernel.now, texts))
+            self._put(namespace, name, BROKEN if what < 0.3 else self._text(namespace, name))
+        self._remember()
+
+    def move(self) -> None:
+        """Move the denial to another ConfigMap, which has it first; or let a namespace leave, or come back."""
+        namespace = self._mover.choice(self.names)
+        if namespace != self._denial[0] and self._mover.random() < 0.5:
+            (self._leave if namespace in self._joined else self._join)(namespace)
+            self._remember()
+            return
+        left, self._denial = self._denial, (namespace, self._mover.choice(MOVING))
+        if left == self._denial:
+            return
+        self._put(*self._denial, _DENIAL)
+        self._remember()
+        if namespace not in self._joined:
+            self._join(namespace)
+            self._remember()
+        if left[0] != namespace and self._mover.random() < 0.5:
+            self._leave(left[0])
+            self._remember()
+        self._delete(*left)
+        self._remember()
 
     def mend(self) -> None:
         """Write a policy for each namespace that is valid, as the storm ends."""
-        texts = dict(self.versions[-1].texts)
+        for name in self.names:
+            if name not in self._joined:
+                self._join(name)
         for key in [(name, config_map) for name in self.names for config_map in CONFIG_MAPS]:
-            if texts.get(key, BROKEN) == BROKEN:
-                texts[key] = self._text(*key)
-                self._put(*key, texts[key])
-        self.versions.append(Version(self.kernel.now, texts))
+            if self._texts.get(key, BROKEN) == BROKEN:
+                self._put(*key, self._text(*key))
+        self._remember()
+
+    def _remember(self) -> None:
+        self.versions.append(Version(self.kernel.now, {key: text for key, text in self._texts.items() if key[0] in self._joined}))
+
+    def _join(self, name: str) -> None:
+        self._told(name, "joins")
+        self._joined.add(name)
+        self._namespaces.put(name, Namespace(name, tuple(sorted(NAMESPACE_LABELS.items()))), labels=NAMESPACE_LABELS)
+
+    def _leave(self, name: str) -> None:
+        self._told(name, "leaves")
+        self._joined.remove(name)
+        self._namespaces.put(name, Namespace(name, ()), labels={})
 
     def _put(self, namespace: str, name: str, text: str) -> None:
+        self._told(f"{namespace}/{name}", text)
+        self._texts[namespace, name] = text
         value = ConfigMap(namespace, name, tuple(sorted(LABELS.items())), text)
         self._config_maps.put(name, value, namespace=namespace, labels=LABELS)
+
+    def _delete(self, namespace: str, name: str) -> None:
+        self._told(f"{namespace}/{name}", "nothing")
+        self._texts.pop((namespace, name), None)
+        self._config_maps.delete(name, namespace=namespace)
+
+    def _told(self, name: str, text: str) -> None:
+        self.kernel.tell("an author", "writes", name, text)
 
     def _text(self, namespace: str, name: str) -> str:
         """Return a document with an entry for some of its paths, sometimes of another namespace's host or another document's path."""
         chance, entries = self.chance, []
         for path in CONFIG_MAPS[name] if chance.random() < 0.9 else PATHS:
-            host = chance.choice(self.hosts) if chance.random() < 0.1 else f"{namespace}.example.com"
+            host = f"{chance.choice(self.names) if chance.random() < 0.1 else namespace}.example.com"
             match = {"host": host, "pathPrefix": path}
             kind = chance.random()
             if kind < 0.6:

@@ -17,7 +17,7 @@ FOUND_BY: Final = {
     "reuse-without-quarantine": 6,
     "key-without-scope": 2,
     "leader-takes-followers-along": 140,
-    "row-kept-after-reset": 1,
+    "row-kept-after-reset": 2,
     "deadline-without-margin": 2,
     "kept-past-its-end": 51,
     "one-caller-opens-the-breaker": 17,

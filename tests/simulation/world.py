@@ -25,7 +25,7 @@ from tests.simulation.kernel import Kernel, Trace, seeded
 from tests.simulation.network import SimulatedNetwork
 from tests.simulation.part import CANARY, Part
 from tests.simulation.plan import Plan
-from tests.simulation.policy import PATHS, Authors
+from tests.simulation.policy import MOVING_HOST, PATHS, Authors
 from tests.simulation.rotation import Rotation
 from tests.simulation.tls import authority, server_context
 from tests.waiting import until
@@ -36,6 +36,8 @@ QUIET: Final = 45.0
 # last round, in which everything must be as if there had been no storm.
 _PROBING: Final = 4.0
 _CALM: Final = 0.05
+# A second: questions where a denial moves, which may be missing for milliseconds only.
+_WATCHING: Final = 25.0
 _PATIENCES: Final = (0.25, 0.5, 1.0, 2.0)
 
 
@@ -91,10 +93,11 @@ class World:
     crash: str = attrs.field(default="", init=False)
     _messages: dict[tuple[str, str, str], bytes] = attrs.field(factory=dict, init=False)
     _users: Random = attrs.field(init=False)
+    _watchers: Random = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         plan, kernel = self.plan, self.kernel
-        self._users = kernel.random("users")
+        self._users, self._watchers = kernel.random("users"), kernel.random("watchers")
         self.network = SimulatedNetwork(kernel, plan.links)
         self.authors = Authors(kernel, plan)
         self.lines = Lines(kernel, self.folder)
@@ -180,6 +183,8 @@ class World:
         every = partial(self._every, end)
         every(plan.rate, self._arrival, "arrivals")
         every(plan.edits, self.authors.edit, "edits")
+        every(plan.moves, self.authors.move, "moves")
+        every(_WATCHING if plan.moves else 0.0, self._watch_the_denial, "watching")
         every(plan.outages, self.authors.strike, "outages")
         every(plan.jumps, self._jump, "jumps")
         for part in self.parts:
@@ -245,6 +250,10 @@ class World:
             self.kernel.after(delay, self._ask, other, host, path, chance.choice(self.gateways), chance.choice(_PATIENCES))
         if chance.random() < plan.hanging_up:
             chance.choice(self.gateways).hang_up(abort=chance.random() < 0.5)
+
+    def _watch_the_denial(self) -> None:
+        chance = self._watchers
+        self._ask(chance.randrange(self.plan.users), MOVING_HOST, chance.choice(PATHS), chance.choice(self.gateways), 1.0)
 
     def _ask(self, user: int, host: str, path: str, gateway: Gateway, patience: float) -> None:
         token, key = self.identity.token(user) if self.plan.verified else (token_of(user), "")
