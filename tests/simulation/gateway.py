@@ -1,7 +1,11 @@
-"""A gateway: one HTTP/2 connection to the service that asks Checks, waits as long as its filter does, and sometimes leaves."""
+"""A gateway: one HTTP/2 connection to the service on which it asks, waits as long as its filter does, and sometimes leaves.
 
-from collections.abc import Callable
-from typing import Final, final
+What both filters have in common. ``doors`` has what each of them says and hears.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import ClassVar, Final, final
 
 import attrs
 import ngh2
@@ -10,16 +14,31 @@ from tests.simulation.kernel import Kernel
 from tests.simulation.network import Remote, SimulatedNetwork
 
 PORT: Final = 3001
-_PATH: Final = b"/envoy.service.auth.v3.Authorization/Check"
+# Why a gateway expects no answer any more, where it matters to the judges.
+LEFT: Final = "its caller left"
+TIMED_OUT: Final = "the gateway's time is up"
+# Of a message's length and its compression (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md).
+_PREFIX: Final = 5
+
+
+@final
+@attrs.frozen
+class Reply:
+    """An answer, as both filters understand it: the HTTP ``status`` and ``body`` for the caller, or 0 and what becomes Authorization."""
+
+    status: int
+    body: str = ""
+    tokens: tuple[str, ...] = ()
 
 
 @final
 @attrs.define(eq=False)
 class Question:
-    """One Check: who asks for what, by which token, and by which key that is signed, "" if it is not a JWT.
+    """One request: who asks for what, by which token, and by which key that is signed, "" if it is not a JWT. It was made ``tries`` times.
 
-    ``asked`` and ``answered`` are in seconds, ``walls`` is what the wall clock showed then. The gateway waits for ``patience``. ``gone`` is
-    why no answer is expected any more. ``status`` is gRPC's, ``body`` the CheckResponse.
+    ``asked`` and ``answered``, or given up, are in seconds, ``walls`` is what the wall clock showed then. The gateway waits for
+    ``patience``. ``gone`` is why there is no answer, "" if there is one. ``status`` is gRPC's, ``reply`` what the answer says; ``None`` if
+    it is not one to a request. ``door`` is the gateway's filter, ``ahead`` the question that its stream has to answer first.
     """
 
     user: int
@@ -30,62 +49,76 @@ class Question:
     asked: float
     patience: float
     walls: tuple[float, ...]
+    tries: int = 1
+    door: str = ""
+    ahead: "Question | None" = None
     stream: int = 0
     answered: float = 0.0
     gone: str = ""
     status: str = ""
-    body: bytearray = attrs.field(factory=bytearray)
+    reply: Reply | None = None
 
 
 @final
 @attrs.define(eq=False)
+class Stream:
+    """One call: what still waits for an answer, in its order. A text waits for an answer of that kind.
+
+    ``finished``: the gateway has said all.
+    """
+
+    number: int
+    waiting: deque[Question | str] = attrs.field(factory=deque)
+    finished: bool = False
+    status: str = ""
+    unread: bytearray = attrs.field(factory=bytearray)
+
+    @property
+    def questions(self) -> list[Question]:
+        return [one for one in self.waiting if isinstance(one, Question)]
+
+    def messages(self) -> Iterator[bytes]:
+        """Yield the messages that are complete, once."""
+        while len(self.unread) >= (end := _PREFIX + int.from_bytes(self.unread[1:_PREFIX], "big")):
+            message = bytes(self.unread[_PREFIX:end])
+            del self.unread[:end]
+            yield message
+
+
+@attrs.define(eq=False)
 class Gateway:
-    """``on_answer`` gets each question that was answered. ``drained``: the service has said that it ends."""
+    """``on_end`` gets each question that was answered, or is ``gone``. ``drained``: the service has said that it ends."""
 
     kernel: Kernel
     network: SimulatedNetwork
     name: str
-    on_answer: Callable[[Question], None]
+    on_end: Callable[[Question], None]
     drained: bool = False
-    open: dict[int, Question] = attrs.field(factory=dict, init=False)
+    streams: dict[int, Stream] = attrs.field(factory=dict, init=False)
     remote: Remote | None = attrs.field(default=None, init=False)
     _codec: ngh2.Connection = attrs.field(init=False)
     _connections: int = attrs.field(default=0, init=False)
 
-    def ask(self, question: Question, message: bytes) -> None:
+    door: ClassVar[str]
+    method: ClassVar[bytes]
+
+    def ask(self, question: Question) -> None:
         """Ask a question, over a new connection where there is none."""
         if self.drained:
-            question.gone = "the service is draining"
+            self._gone(question, "the service is draining")
             return
-        if self.remote is None or not self._codec.can_send_request:
-            self.hang_up()
-            self._connections += 1
-            self._codec = ngh2.Connection(ngh2.Role.CLIENT)
-            self._codec.initiate_connection()
-            self.remote = self.network.enter(PORT, self, f"{self.name}/{self._connections}")
-        head = [
-            (b":method", b"POST"),
-            (b":scheme", b"http"),
-            (b":authority", b"exchanger"),
-            (b":path", _PATH),
-            (b"te", b"trailers"),
-            (b"content-type", b"application/grpc"),
-            (b"grpc-timeout", b"%dm" % round(question.patience * 1000)),
-        ]
-        question.stream = self._codec.send_request(head, end_stream=False)
-        self._codec.send_data(question.stream, b"\0" + len(message).to_bytes(4, "big") + message, end_stream=True)
-        self.open[question.stream] = question
+        self._connect()
+        question.door = self.door
         self.kernel.tell(self.name, "asks", f"user-{question.user}", question.host + question.path, question.patience)
+        self._ask(question)
         self._flush()
 
     def leave(self, question: Question) -> None:
         """The gateway's own client has left."""
-        if self.open.get(question.stream) is question:
-            del self.open[question.stream]
-            question.gone = "its caller left"
-            self._codec.reset_stream(question.stream)
+        stream = self.streams.get(question.stream)
+        if stream is not None and question in stream.waiting:
             self.kernel.tell(self.name, "leaves", f"user-{question.user}", question.host + question.path)
-            self._flush()
+            self._give_up(stream, question, LEFT)
 
     def hang_up(self, *, abort: bool = False) -> None:
         """End the connection."""
@@ -93,38 +126,89 @@ class Gateway:
             (self.remote.abort if abort else self.remote.close)()
             self._forget("the gateway hung up")
 
+    # What a filter says and hears.
+
+    def _ask(self, question: Question) -> None:
+        """Send the question."""
+        raise NotImplementedError
+
+    def _heard(self, stream: Stream) -> None:
+        """There are more bytes of an answer."""
+
+    def _over(self, stream: Stream) -> None:
+        """The service has ended the call."""
+        raise NotImplementedError
+
+    # The connection.
+
+    def _connect(self) -> None:
+        if self.remote is None or not self._codec.can_send_request:
+            self.hang_up()
+            self._connections += 1
+            self._codec = ngh2.Connection(ngh2.Role.CLIENT)
+            self._codec.initiate_connection()
+            self.remote = self.network.enter(PORT, self, f"{self.name}/{self._connections}")
+
+    def _open(self, *fields: tuple[bytes, bytes]) -> Stream:
+        head = [
+            (b":method", b"POST"),
+            (b":scheme", b"http"),
+            (b":authority", b"exchanger"),
+            (b":path", self.method),
+            (b"te", b"trailers"),
+            (b"content-type", b"application/grpc"),
+            *fields,
+        ]
+        stream = Stream(self._codec.send_request(head, end_stream=False))
+        self.streams[stream.number] = stream
+        return stream
+
+    def _send(self, stream: Stream, message: bytes, *, end: bool = False) -> None:
+        self._codec.send_data(stream.number, b"\0" + len(message).to_bytes(4, "big") + message, end_stream=end)
+
+    def _give_up(self, stream: Stream, question: Question, why: str) -> None:
+        """Do not wait for the answer to ``question``."""
+        stream.waiting.remove(question)
+        self._gone(question, why)
+        self._reset(stream)
+
+    def _reset(self, stream: Stream) -> None:
+        del self.streams[stream.number]
+        self._codec.reset_stream(stream.number)
+        self._flush()
+        self._lose(stream, "its stream is reset")
+
     def received(self, data: bytes) -> None:
         if self.remote is None:
             return
         try:
             self._codec.receive_data(data)
         except ngh2.NGH2Error:
-            assert not self.open, "the service broke HTTP/2"
+            assert not any(stream.waiting for stream in self.streams.values()), "the service broke HTTP/2"
             self.hang_up()
             return
         for event in self._codec.events():
             if isinstance(event, ngh2.GoAwayReceived):
                 self.drained = True
-                for stream in [stream for stream in self.open if stream > event.last_stream_id]:
-                    self.open.pop(stream).gone = "refused: another instance may be asked"
-            question = self.open.get(getattr(event, "stream_id", -1))
-            if question is None:
+                for number in [number for number in self.streams if number > event.last_stream_id]:
+                    self._lose(self.streams.pop(number), "refused: another instance may be asked")
+            stream = self.streams.get(getattr(event, "stream_id", -1))
+            if stream is None:
                 continue
             if isinstance(event, ngh2.ResponseReceived | ngh2.TrailersReceived):
-                question.status = dict(event.headers).get(b"grpc-status", question.status.encode()).decode()
+                stream.status = dict(event.headers).get(b"grpc-status", stream.status.encode()).decode()
             elif isinstance(event, ngh2.DataReceived):
-                question.body += event.data
+                stream.unread += event.data
+                self._heard(stream)
             elif isinstance(event, ngh2.StreamClosed | ngh2.StreamReset):
-                self._answered(question)
+                del self.streams[stream.number]
+                self._over(stream)
         self._flush()
 
-    def _answered(self, question: Question) -> None:
-        del self.open[question.stream]
-        question.answered = self.kernel.now
-        question.walls = (*question.walls, self.kernel.wall())
-        del question.body[:5]
-        self.kernel.tell(self.name, "hears", f"user-{question.user}", question.host + question.path, question.status, bytes(question.body))
-        self.on_answer(question)
+    def _answered(self, question: Question, status: str, message: bytes, reply: Reply | None) -> None:
+        question.status, question.reply = status, reply
+        self.kernel.tell(self.name, "hears", f"user-{question.user}", question.host + question.path, status, message)
+        self._end_of(question)
 
     def ended(self) -> None:
         if self.remote is not None:
@@ -136,9 +220,23 @@ class Gateway:
 
     def _forget(self, why: str) -> None:
         self.remote = None
-        for question in self.open.values():
-            question.gone = why
-        self.open.clear()
+        streams, self.streams = self.streams, {}
+        for stream in streams.values():
+            self._lose(stream, why)
+
+    def _lose(self, stream: Stream, why: str) -> None:
+        for question in stream.questions:
+            self._gone(question, why)
+        stream.waiting.clear()
+
+    def _gone(self, question: Question, why: str) -> None:
+        question.gone = why
+        self._end_of(question)
+
+    def _end_of(self, question: Question) -> None:
+        question.answered = self.kernel.now
+        question.walls = (*question.walls, self.kernel.wall())
+        self.on_end(question)
 
     def _flush(self) -> None:
         if self.remote is not None and (data := self._codec.data_to_send()):

@@ -6,6 +6,7 @@ from typing import Any, Final, final
 
 import attrs
 
+from tests.simulation.doors import MANNERS
 from tests.simulation.issuer import FAULTS
 from tests.simulation.network import Links
 from tests.simulation.rotation import FILE_FAULTS
@@ -24,6 +25,7 @@ class Plan:
     namespaces count, ``jumps``: settings of the wall clock. ``terminated``: SIGTERM comes in the middle of the storm. ``hated``: issuers
     break the connection with the first user. ``tls``: to issuers. ``verified``: the service verifies callers' tokens.
     ``rotations``: changes of the service's own credentials, and how often their files are spoiled; ``file_faults`` is how.
+    ``ext_proc``: so many gateways speak that, with these ``manners``. ``retries``: the share of failed requests that are made again.
     """
 
     seed: int
@@ -53,6 +55,9 @@ class Plan:
     verified: bool = False
     rotations: float = 0.0
     file_faults: frozenset[str] = frozenset(FILE_FAULTS)
+    ext_proc: int = 0
+    manners: frozenset[str] = frozenset(MANNERS)
+    retries: float = 0.0
 
     @classmethod
     def drawn(cls, seed: int, **fixed: object) -> "Plan":
@@ -97,6 +102,10 @@ class Plan:
         chance = Random(f"{seed} files")
         if chance.random() < 0.2:
             drawn |= {"rotations": chance.choice([4.0, 10.0]) / drawn["storm"], "file_faults": some(FILE_FAULTS)}
+        doors = Random(f"{seed} doors")
+        drawn["manners"] = frozenset(manner for manner in MANNERS if doors.random() < 0.5)
+        drawn["ext_proc"] = doors.randint(1, drawn["gateways"]) if doors.random() < 0.25 else 0
+        drawn["retries"] = doors.choice([0.5, 1.0]) if doors.random() < 0.25 else 0.0
         known: dict[str, Any] = {**drawn, **fixed}
         known["hated"] = known["hated"] and known["users"] > 1  # otherwise nobody gets an answer
         return cls(seed, **known)
@@ -112,7 +121,7 @@ class Plan:
             for less in (least, (now + least) / 2 if isinstance(least, float) else (now + least) // 2):
                 if least <= less < now:
                     yield self._with(name, less)
-        for name in ("leaving", "hanging_up", "edits", "moves", "outages", "jumps", "often", "permits", "rotations"):
+        for name in ("leaving", "hanging_up", "edits", "moves", "outages", "jumps", "often", "permits", "rotations", "ext_proc", "retries"):
             if getattr(self, name):
                 yield self._with(name, 0)
         for name in ("http2", "cache", "terminated", "hated", "tls", "verified"):
@@ -120,7 +129,7 @@ class Plan:
                 yield self._with(name, False)
         if self.links != Links(pieces=0.0, part=0.0):
             yield attrs.evolve(self, links=Links(pieces=0.0, part=0.0))
-        for name in ("faults", "cluster_faults", "file_faults"):
+        for name in ("faults", "cluster_faults", "file_faults", "manners"):
             kinds = sorted(getattr(self, name))
             if len(kinds) > 1:
                 yield self._with(name, frozenset(kinds[: len(kinds) // 2]))

@@ -28,6 +28,8 @@ FOUND_BY: Final = {
     "another-endpoint-sees-the-credentials": 79,
     "refusal-of-new-credentials-is-final": 39,
     "half-a-file-counts": 11,
+    "exchange-without-end": 156,
+    "stream-overtakes": 8,
 }
 
 

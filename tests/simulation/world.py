@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 from random import Random
 from typing import Any, Final, final
@@ -13,12 +14,11 @@ from typing import Any, Final, final
 import attrs
 import trio
 
-from exchanger._proto.envoy.service.auth.v3.external_auth_pb2 import CheckRequest
 from exchanger.app.settings import Settings, read_settings
 from exchanger.app.supervisor import Supervisor
 from exchanger.telemetry.log import logging_to_stdout
-from tests.envoy.test_check_codec import check
-from tests.simulation.gateway import Gateway, Question
+from tests.simulation.doors import Authorizing, Processing
+from tests.simulation.gateway import LEFT, Gateway, Question
 from tests.simulation.identity import HOST, IdentityProvider
 from tests.simulation.issuer import SimulatedIssuer
 from tests.simulation.kernel import Kernel, Trace, seeded
@@ -38,6 +38,9 @@ _PROBING: Final = 4.0
 _CALM: Final = 0.05
 # A second: questions where a denial moves, which may be missing for milliseconds only.
 _WATCHING: Final = 25.0
+# How often a question is asked, and the seconds within which it is asked again.
+_TRIES: Final = 3
+_RETRY_WITHIN: Final = 0.05
 _PATIENCES: Final = (0.25, 0.5, 1.0, 2.0)
 
 
@@ -68,7 +71,8 @@ class Lines:
 class World:
     """Everything around one supervisor; ``folder`` is for its files.
 
-    ``quiet`` is when the storm was over, ``calm`` when nothing of it may be left (seconds).
+    ``quiet`` is when the storm was over, ``calm`` when nothing of it may be left (seconds). ``jumps``: when the wall clock was set, and by
+    what.
     """
 
     plan: Plan
@@ -84,6 +88,7 @@ class World:
     supervisor: Supervisor = attrs.field(init=False)
     questions: list[Question] = attrs.field(factory=list, init=False)
     answered: list[Question] = attrs.field(factory=list, init=False)
+    jumps: list[tuple[float, float]] = attrs.field(factory=list, init=False)
     quiet: float = attrs.field(default=float("inf"), init=False)
     calm: float = attrs.field(default=float("inf"), init=False)
     terminated: float = attrs.field(default=float("inf"), init=False)
@@ -91,13 +96,14 @@ class World:
     at_rest: dict[str, int] = attrs.field(factory=dict, init=False)
     serving: bool = attrs.field(default=False, init=False)
     crash: str = attrs.field(default="", init=False)
-    _messages: dict[tuple[str, str, str], bytes] = attrs.field(factory=dict, init=False)
     _users: Random = attrs.field(init=False)
     _watchers: Random = attrs.field(init=False)
+    _again: Random = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         plan, kernel = self.plan, self.kernel
         self._users, self._watchers = kernel.random("users"), kernel.random("watchers")
+        self._again = kernel.random("questions that are asked again")
         self.network = SimulatedNetwork(kernel, plan.links)
         self.authors = Authors(kernel, plan)
         self.lines = Lines(kernel, self.folder)
@@ -115,7 +121,10 @@ class World:
         if plan.rotations:
             issuers = self.issuers.values()
             self.parts.append(Rotation(kernel, issuers, self.path_of_profiles, self.profiles, plan.file_faults, plan.rotations))
-        self.gateways = [Gateway(kernel, self.network, f"gateway-{number}", self.answered.append) for number in range(plan.gateways)]
+        self.gateways = []
+        for number in range(plan.gateways):
+            fields = kernel, self.network, f"gateway-{number}", self._ended
+            self.gateways.append(Processing(*fields, manners=plan.manners) if number < plan.ext_proc else Authorizing(*fields))
 
     @property
     def path_of_profiles(self) -> Path:
@@ -236,7 +245,9 @@ class World:
             kernel.after(chance.expovariate(rate), happen)
 
     def _jump(self) -> None:
-        self.kernel.offset += self._users.choice([-100.0, -3.0, 3.0, 100.0])
+        seconds = self._users.choice([-100.0, -3.0, 3.0, 100.0])
+        self.kernel.offset += seconds
+        self.jumps.append((self.kernel.now, seconds))
         self.kernel.tell("wall clock", "is set", self.kernel.offset)
 
     def _arrival(self) -> None:
@@ -255,22 +266,25 @@ class World:
         chance = self._watchers
         self._ask(chance.randrange(self.plan.users), MOVING_HOST, chance.choice(PATHS), chance.choice(self.gateways), 1.0)
 
-    def _ask(self, user: int, host: str, path: str, gateway: Gateway, patience: float) -> None:
+    def _ask(self, user: int, host: str, path: str, gateway: Gateway, patience: float, tries: int = 1) -> None:
         token, key = self.identity.token(user) if self.plan.verified else (token_of(user), "")
-        question = Question(user, token, key, host, path, self.kernel.now, patience, (self.kernel.wall(),))
+        question = Question(user, token, key, host, path, self.kernel.now, patience, (self.kernel.wall(),), tries)
         self.questions.append(question)
-        gateway.ask(question, self._message(token, host, path))
+        gateway.ask(question)
         if self.kernel.now < self.quiet and self._users.random() < self.plan.leaving:
             # Some leave while their request is still on its way, which takes milliseconds.
             self.kernel.after(self._users.uniform(0.0, self._users.choice([0.01, 0.1])), gateway.leave, question)
 
-    def _message(self, token: str, host: str, path: str) -> bytes:
-        key = token, host, path
-        if key not in self._messages:
-            fields = {":authority": host, ":path": path, "authorization": f"Bearer {token}"}
-            message = CheckRequest.FromString(check(fields, method="GET", path=path, host=host))
-            self._messages[key] = message.SerializeToString(deterministic=True)  # otherwise maps have an order of the process
-        return self._messages[key]
+    def _ended(self, question: Question) -> None:
+        """A question is answered, or its answer lost. Some ask again, by any gateway."""
+        if not question.gone:
+            self.answered.append(question)
+        failed = question.reply is None or question.reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        if failed and question.gone != LEFT and question.tries < _TRIES and self._again.random() < self.plan.retries:
+            able = [gateway for gateway in self.gateways if not gateway.drained]
+            if able:
+                about = question.user, question.host, question.path, self._again.choice(able), question.patience
+                self.kernel.after(self._again.uniform(0.0, _RETRY_WITHIN), self._ask, *about, question.tries + 1)
 
     def _held(self) -> dict[str, int]:
         """Return what the service still holds, by name."""
