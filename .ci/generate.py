@@ -9,6 +9,7 @@
 - ``schemas``: the JSON Schemas, and what of them is in the chart's
 - ``values``: the tables of values in the charts' READMEs, from the comments in ``values.yaml``
 - ``output``: what the documentation shows of commands, from running them
+- ``performance``: tables and plot of what bench/ measured, from the data beside the page
 """
 
 import difflib
@@ -28,8 +29,9 @@ from typing import Any, Final
 import yaml
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-sys.path[:0] = (str(ROOT), str(ROOT / ".ci"))
+sys.path[:0] = (str(ROOT), str(ROOT / ".ci"), str(ROOT / "bench"))
 
+import report  # noqa: E402 - of bench/
 from generate_proto import GenerationError, generate  # noqa: E402 - beside this file
 
 from exchanger.codes.code import Code, Example  # noqa: E402 - of this checkout
@@ -295,6 +297,7 @@ GENERATED: Final[Mapping[str, Callable[[], Texts]]] = {
     "schemas": schemas,
     "values": values_tables,
     "output": output,
+    "performance": report.pages,
 }
 
 

@@ -9,7 +9,6 @@ Linux only.
 import argparse
 import contextlib
 import itertools
-import os
 import random
 import tempfile
 import time
@@ -17,7 +16,7 @@ import urllib.request
 from pathlib import Path
 from typing import Final
 
-from service_load import connected, cpu_seconds, described, free_port, message, service, token_endpoint  # beside this file
+from service_load import connected, cpu_seconds, described, free_port, memory_mib, message, service, token_endpoint  # beside this file
 
 CONNECTIONS: Final = 4
 
@@ -40,11 +39,6 @@ def calls_so_far(port: int) -> int:
     return round(sum(float(line.rpartition(" ")[2]) for line in lines))
 
 
-def resident_mib(pid: int) -> float:
-    """Return the memory of a process."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
 def main() -> None:
     """Load the service, and print what it did."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -60,8 +54,7 @@ def main() -> None:
         )
         stack.enter_context(token_endpoint(token_port, options.delay))
         metrics = {"METRICS_ENABLED": "true", "METRICS_PORT": str(metrics_port)}
-        pid = stack.enter_context(service(root, port, policy(options.targets), issuers, metrics)).pid
-        time.sleep(1)
+        pid = stack.enter_context(service(root, port, {("team", "policy"): policy(options.targets)}, issuers, metrics)).pid
         to_service = stack.enter_context(connected(port, CONNECTIONS))
         turns, took, sent = itertools.cycle(to_service.by_socket.values()), list[float](), 0
         begin = shown = time.perf_counter()
@@ -80,7 +73,7 @@ def main() -> None:
                 it.flush()
             if now >= shown + 10:
                 shown, calls = now, calls_so_far(metrics_port)
-                print(f"{now - begin:4.0f} s: {calls - before:6} calls, {resident_mib(pid):6.1f} MiB", flush=True)
+                print(f"{now - begin:4.0f} s: {calls - before:6} calls, {memory_mib(pid)[0]:6.1f} MiB", flush=True)
                 before = calls
         calls, took = calls_so_far(metrics_port), sorted(took)
         cpu = (cpu_seconds(pid) - cpu) / len(took) * 1e6

@@ -9,15 +9,14 @@ Every call brings a token of its own ("exchange"), one of 200 ("hit": after the 
 
 import argparse
 import contextlib
+import itertools
 import os
 import statistics
 import tempfile
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from service_load import Connection, connected, cpu_seconds, described, free_port, message, service, token_endpoint  # beside this file
+from service_load import OTHER_CORES, Outcome, closed_loop, cpu_seconds, free_port, message, service, token_endpoint  # beside this file
 
 POLICY: Final = """
 version: v1
@@ -29,32 +28,6 @@ entries:
 USERS: Final = 200
 
 
-def load(port: int, case: str, connections: int, streams: int, numbers: Iterator[int], calls: int) -> list[float]:
-    """Make ``calls`` calls, and return the seconds that each took."""
-    took: list[float] = []
-    left = calls
-
-    def fill(it: Connection) -> None:
-        nonlocal left
-        while left and len(it.open) < streams:
-            left -= 1
-            number = next(numbers)
-            it.ask(message(f"/{case}/1", number % USERS if case == "hit" else number))
-        it.flush()
-
-    with connected(port, connections) as to_service:
-        for it in to_service.by_socket.values():
-            fill(it)
-        while len(took) < calls:
-            for it in to_service.ready(10):
-                for answer, seconds in it.answers():
-                    took.append(seconds)
-                    if not (answer.HasField("denied_response") if case == "denial" else answer.HasField("ok_response")):
-                        raise SystemExit(f"{case}: a wrong answer {described(answer, seconds)}")
-                fill(it)
-    return took
-
-
 def main() -> None:
     """Print a line for each case."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -64,7 +37,6 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--issuer", default="", help="added to the issuer's profile")
     options = parser.parse_args()
-    cores = sorted(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         root, token_port, port = Path(folder), free_port(), free_port()
         common = f"tokenEndpoint: 'http://127.0.0.1:{token_port}/token', clientID: a, clientSecret: b"
@@ -72,20 +44,24 @@ def main() -> None:
         cached = f"{{name: cached, {common}, cache: {{maxTTL: 1h, maxEntries: 1000}}}}"
         issuers = f"issuers:\n  - {{name: bench, {common}{more}}}\n  - {cached}\n"
         stack.enter_context(token_endpoint(token_port, options.delay))
-        pid = stack.enter_context(service(root, port, POLICY, issuers)).pid
-        os.sched_setaffinity(pid, {cores[0]})
-        os.sched_setaffinity(0, set(cores[1:]) or {cores[0]})
-        time.sleep(1)
-        numbers = iter(range(1 << 30))
+        pid = stack.enter_context(service(root, port, {("team", "policy"): POLICY}, issuers)).pid
+        os.sched_setaffinity(0, OTHER_CORES)
+        numbers = itertools.count()
+
+        def load(case: str, connections: int, streams: int, calls: int) -> list[float]:
+            users = (number % USERS if case == "hit" else number for number in itertools.islice(numbers, calls))
+            wanted: Outcome = "denied" if case == "denial" else "exchanged"
+            return closed_loop(port, connections, streams, (message(f"/{case}/1", user) for user in users), wanted)
+
         for shape in options.cases.split(","):
             connections, streams = map(int, shape.split("x"))
             found: dict[str, list[tuple[float, float, float]]] = {}
             for case in ("exchange", "hit", "denial"):
-                load(port, case, connections, streams, numbers, 2 * USERS)
+                load(case, connections, streams, 2 * USERS)
             for _ in range(options.rounds):
                 for case in ("exchange", "hit", "denial"):
                     before = cpu_seconds(pid)
-                    took = sorted(load(port, case, connections, streams, numbers, options.calls))
+                    took = sorted(load(case, connections, streams, options.calls))
                     cpu = (cpu_seconds(pid) - before) / options.calls * 1e6
                     found.setdefault(case, []).append((cpu, took[len(took) // 2] * 1e3, took[len(took) * 99 // 100] * 1e3))
             for case, rounds in found.items():

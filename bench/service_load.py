@@ -1,28 +1,51 @@
-"""What benchmarks of exchanges share: the service as a process, a token endpoint, and connections that ask it. Linux only."""
+"""What benchmarks share: the service and other programs as processes, a token endpoint, loads, CPU time and memory. Linux only."""
 
 import contextlib
 import json
 import os
+import re
 import select
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Final, final
+from typing import Final, Literal, final
 
 import attrs
 import ngh2
+import trio
 
 from exchanger._proto.envoy.service.auth.v3.external_auth_pb2 import CheckRequest, CheckResponse
+from exchanger._proto.grpc.health.v1.health_pb2 import HealthCheckResponse
+from exchanger.grpc.client import CallAnswered
+from exchanger.health.command import ask
+from exchanger.health.options import HealthOptions
 
+CHECK: Final = "/envoy.service.auth.v3.Authorization/Check"
+HOST: Final = "api.example.com"
+# Seconds until a program listens; OPA reads 10,000 policies in two, and a busy machine takes ten times that.
+START_S: Final = 60.0
+# Seconds in which a program that was told to end does so.
+END_S: Final = 30.0
+# The cores of programs that are measured, and of everything around them.
+_CORES: Final = sorted(os.sched_getaffinity(0))
+SERVER_CORES: Final = frozenset(_CORES[:1])
+OTHER_CORES: Final = frozenset(_CORES[1:] or _CORES)
+# The labels of namespaces and ConfigMaps with policies.
+NAMESPACE_LABELS: Final = {"ext-authz-token-exchange.magneticflux.net/policy": "enabled"}
+POLICY_LABELS: Final = {"ext-authz-token-exchange.magneticflux.net/enabled": "true"}
+SERVE: Final = (sys.executable, "-m", "exchanger", "serve")
+# Without bytecode, each start compiles the service first.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 _HEAD: Final = [
     (b":method", b"POST"),
     (b":scheme", b"http"),
     (b":authority", b"localhost"),
-    (b":path", b"/envoy.service.auth.v3.Authorization/Check"),
+    (b":path", CHECK.encode()),
     (b"te", b"trailers"),
     (b"content-type", b"application/grpc"),
     (b"grpc-timeout", b"1S"),
@@ -56,15 +79,28 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def message(path: str, user: int) -> bytes:
-    """Return the framed CheckRequest of a user for ``path``."""
+def message(path: str, user: int | None = None, *, host: str = HOST, headers: Mapping[str, str] | None = None) -> bytes:
+    """Return the framed CheckRequest for ``path``; a user brings a bearer token of their own."""
     check = CheckRequest()
     http = check.attributes.request.http
-    http.method, http.path, http.host, http.scheme = "GET", path, "api.example.com", "https"
-    for name, value in {":path": path, "authorization": f"Bearer {_TOKEN}.{user:08}", "user-agent": "bench", "accept": "*/*"}.items():
+    http.method, http.path, http.host, http.scheme = "GET", path, host, "https"
+    token = {} if user is None else {"authorization": f"Bearer {_TOKEN}.{user:08}"}
+    for name, value in {":path": path, "user-agent": "bench", "accept": "*/*", **token, **(headers or {})}.items():
         http.headers[name] = value
     data = check.SerializeToString()
     return b"\0" + len(data).to_bytes(4, "big") + data
+
+
+Outcome = Literal["allowed", "exchanged", "denied", "none"]
+
+
+def outcome_of(answer: CheckResponse) -> Outcome:
+    """Return what an answer, of any server, decides."""
+    if not answer.HasField("status"):
+        return "none"
+    if answer.status.code:
+        return "denied"
+    return "exchanged" if answer.ok_response.headers else "allowed"
 
 
 @final
@@ -140,44 +176,133 @@ def connected(port: int, count: int) -> Iterator[Connections]:
         yield Connections(by_socket, poll)
 
 
+def closed_loop(port: int, connections: int, streams: int, messages: Iterable[bytes], wanted: Outcome) -> list[float]:
+    """Ask with all ``messages``, ``streams`` at a time on each connection; return the seconds that each answer took.
+
+    Raises:
+        SystemExit: an answer is not as ``wanted``.
+    """
+    took: list[float] = []
+    left = iter(messages)
+
+    def fill(it: Connection) -> None:
+        while len(it.open) < streams and (data := next(left, None)) is not None:
+            it.ask(data)
+        it.flush()
+
+    with connected(port, connections) as to_service:
+        for it in to_service.by_socket.values():
+            fill(it)
+        while any(it.open for it in to_service.by_socket.values()):
+            for it in to_service.ready(10):
+                for answer, seconds in it.answers():
+                    took.append(seconds)
+                    if outcome_of(answer) != wanted:
+                        raise SystemExit(f"a wrong answer {described(answer, seconds)}")
+                fill(it)
+    return took
+
+
+def h2load(port: int, request: Path, calls: int, connections: int, streams: int) -> float:
+    """Ask ``calls`` times with one and the same message, which the file has; return the calls a second."""
+    program = shutil.which("h2load")
+    if program is None:
+        raise SystemExit("h2load is missing; Debian has it in nghttp2-client, Homebrew in nghttp2")
+    options = ("-n", str(calls), "-c", str(connections), "-m", str(streams), "-d", str(request))
+    headers = ("-H", "content-type: application/grpc", "-H", "te: trailers")
+    with placed(OTHER_CORES):
+        done = subprocess.run(
+            [program, *options, *headers, f"http://127.0.0.1:{port}{CHECK}"], capture_output=True, text=True, check=True
+        ).stdout
+    rate = re.search(r"finished in [^,]+, ([\d.]+) req/s", done)
+    if rate is None or f" {calls} succeeded" not in done:
+        raise SystemExit(f"not all calls succeeded:\n{done}")
+    return float(rate[1])
+
+
 def cpu_seconds(pid: int) -> float:
-    """Return the CPU time of a process so far."""
-    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
+    """Return the CPU time of a process so far, of all its threads."""
+    # Of another process, by what clock_getcpuclockid(3) makes of its id: to the nanosecond, where /proc/PID/stat has ticks of 10 ms.
+    return time.clock_gettime(~pid << 3 | 2)
+
+
+def memory_mib(pid: int) -> tuple[float, float]:
+    """Return the memory of a process: now, and at its highest."""
+    status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return int(status["VmRSS"].split()[0]) / 1024, int(status["VmHWM"].split()[0]) / 1024
 
 
 @contextlib.contextmanager
-def _running(command: list[str], port: int, environment: dict[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
-    """Run ``command`` until the block ends; it listens on ``port`` when the block begins."""
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+def placed(cores: Iterable[int]) -> Iterator[None]:
+    """Start the programs of the block on ``cores``."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
     try:
-        for _ in range(300):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.1)
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@contextlib.contextmanager
+def running(
+    command: Iterable[object], port: int, environment: Mapping[str, str] | None = None, cores: Iterable[int] = OTHER_CORES
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run ``command`` until the block ends; it listens on ``port`` when the block begins."""
+    arguments = [str(part) for part in command]
+    with placed(cores):
+        process = subprocess.Popen(arguments, env=environment, stdout=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + START_S
+        while not _listens(port):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise SystemExit(f"does not listen: {' '.join(arguments)}")
+            time.sleep(0.05)
         yield process
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(30)
+        try:
+            process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def token_endpoint(port: int, delay: float) -> contextlib.AbstractContextManager[object]:
     """Run a token endpoint that answers after ``delay`` seconds."""
-    return _running([sys.executable, "-c", _ENDPOINT, str(port), str(delay)], port)
+    return running([sys.executable, "-c", _ENDPOINT, port, delay], port)
 
 
+def is_serving(port: int) -> bool:
+    """Return whether a service is ready, as gRPC probes ask it."""
+    reply = trio.run(ask, HealthOptions(("127.0.0.1", port)), None)
+    return isinstance(reply, CallAnswered) and HealthCheckResponse.FromString(reply.message).status == HealthCheckResponse.SERVING
+
+
+def manifest(kind: str, name: str, namespace: str = "", data: Mapping[str, str] | None = None) -> dict[str, object]:
+    """Return a Namespace, or a ConfigMap in one, that is selected."""
+    labels = NAMESPACE_LABELS if kind == "Namespace" else POLICY_LABELS
+    metadata = {"name": name, "labels": labels, **({"namespace": namespace} if namespace else {})}
+    return {"apiVersion": "v1", "kind": kind, "metadata": metadata, **({} if data is None else {"data": dict(data)})}
+
+
+@contextlib.contextmanager
 def service(
-    root: Path, port: int, policy: str, issuers: str, more: Mapping[str, str] | None = None
-) -> contextlib.AbstractContextManager["subprocess.Popen[bytes]"]:
-    """Run the service with ``policy``, the document ``issuers`` and ``more`` variables; its files go to ``root``."""
-    (root / "policy").mkdir()
-    meta = {"name": "policy", "namespace": "team", "labels": {"ext-authz-token-exchange.magneticflux.net/enabled": "true"}}
-    namespace = {"name": "team", "labels": {"ext-authz-token-exchange.magneticflux.net/policy": "enabled"}}
-    documents = [
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": namespace},
-        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"config.yaml": policy}},
-    ]
-    (root / "policy" / "all.json").write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": documents}))
+    root: Path, port: int, policies: Mapping[tuple[str, str], str], issuers: str, more: Mapping[str, str] | None = None
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run the service with documents by namespace and name, issuer profiles and ``more`` variables; its files go to ``root``.
+
+    It is ready when the block begins.
+    """
+    (root / "policy").mkdir(parents=True)
+    for namespace in {namespace for namespace, _ in policies} or {"team"}:
+        inside = [manifest("ConfigMap", name, namespace, {"config.yaml": text}) for (of, name), text in policies.items() if of == namespace]
+        content = {"apiVersion": "v1", "kind": "List", "items": [manifest("Namespace", namespace), *inside]}
+        (root / "policy" / f"{namespace}.json").write_text(json.dumps(content))
     (root / "issuers.yaml").write_text(issuers)
     environment = {
         **os.environ,
@@ -190,4 +315,9 @@ def service(
         "LOG_DECISIONS": "off",
         **(more or {}),
     }
-    return _running([sys.executable, "-m", "exchanger", "serve"], port, environment)
+    with running(SERVE, port, environment, SERVER_CORES) as process:
+        while not is_serving(port):
+            if process.poll() is not None:
+                raise SystemExit("the service ended")
+            time.sleep(0.05)
+        yield process
