@@ -91,7 +91,7 @@ def message(path: str, user: int | None = None, *, host: str = HOST, headers: Ma
     return b"\0" + len(data).to_bytes(4, "big") + data
 
 
-Outcome = Literal["allowed", "exchanged", "denied", "none"]
+Outcome = Literal["allowed", "exchanged", "denied", "failed", "none"]
 
 
 def outcome_of(answer: CheckResponse) -> Outcome:
@@ -99,7 +99,7 @@ def outcome_of(answer: CheckResponse) -> Outcome:
     if not answer.HasField("status"):
         return "none"
     if answer.status.code:
-        return "denied"
+        return "failed" if answer.denied_response.status.code >= 500 else "denied"
     return "exchanged" if answer.ok_response.headers else "allowed"
 
 
