@@ -4,7 +4,7 @@ Must not know: gRPC, protobuf, or how an answer is encoded.
 """
 
 import enum
-from typing import final
+from typing import ClassVar, final
 
 import attrs
 
@@ -61,6 +61,7 @@ class Allow:
     the verdict of verification on that token.
     """
 
+    result: ClassVar[Result] = Result.ALLOWED
     reason: DecisionReason
     source: Source | None = None
     access_token: Secret | None = None
@@ -70,11 +71,6 @@ class Allow:
     expires_at: int | None = None
     removed: tuple[str, ...] = ()
     subject: SubjectVerdict | None = None
-
-    @property
-    def result(self) -> Result:
-        """The ``result`` label."""
-        return Result.ALLOWED
 
 
 @final
@@ -99,10 +95,11 @@ class Deny:
     error_kind: ErrorKind | None = None
     oauth_error: str = ""
     subject: SubjectVerdict | None = None
+    result: Result = attrs.field(init=False, eq=False, repr=False)
 
-    @property
-    def result(self) -> Result:
-        """The ``result`` label: a 5xx is our failure, anything else the caller's."""
+    @result.default
+    def _result(self) -> Result:
+        """Return the ``result`` label: a 5xx is our failure, anything else the caller's."""
         return Result.SYSTEM_ERROR if self.status >= 500 else Result.AUTH_DENIED  # noqa: PLR2004 - HTTP's server error class
 
 

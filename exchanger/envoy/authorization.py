@@ -162,7 +162,7 @@ class Authorization(AuthorizationServicer):
         """
         evaluator = self.evaluator
         started = evaluator.clock()
-        request = decode_check(message, with_headers=evaluator.needs_headers)
+        request = decode_check(message, with_headers=evaluator.needs_headers())
         if type(request) is not HttpRequest:
             seen, deny = (request.request, request.deny) if isinstance(request, RefusedRequest) else (EMPTY_REQUEST, request)
             evaluator.decided(seen, deny, started, Filter.EXT_AUTHZ)

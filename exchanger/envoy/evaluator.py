@@ -56,10 +56,10 @@ class Evaluator:
     in_flight: int = attrs.field(default=0, init=False)
     answered: int = attrs.field(default=0, init=False)
 
-    @property
     def needs_headers(self) -> bool:
-        """Whether requests need all of their header fields, for the policy or for the issuers."""
-        return self.policy.needs_headers or self.rules.needs_headers
+        """Return whether requests need all of their header fields, for the policy or for the issuers."""
+        snapshot = self.policy.snapshot
+        return self.rules.needs_headers or (snapshot is not None and snapshot.needs_headers)
 
     def begin(self, request: HttpRequest, started: float, asked_by: Filter) -> Outcome | ExchangePending:
         """Answer at once where no exchange is needed; ``started`` is the clock's reading at the request's arrival."""

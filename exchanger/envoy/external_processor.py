@@ -55,7 +55,7 @@ class ExternalProcessor(ExternalProcessorServicer):
     def _decide(self, message: ProcessingRequest, call: CallInfo) -> bytes | Deferred:
         evaluator = self.evaluator
         started = evaluator.clock()
-        request = decode_request_headers(message, with_headers=evaluator.needs_headers)
+        request = decode_request_headers(message, with_headers=evaluator.needs_headers())
         if isinstance(request, RefusedRequest):
             return self._refuse(request.deny, started, request.request)
         if isinstance(request, Deny):

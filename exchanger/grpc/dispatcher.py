@@ -40,7 +40,8 @@ class _Waiting:
 class Dispatcher:
     """Handles the events of ``connection``; ``flush`` sends the outcome, ``later`` requests a call of ``resume``.
 
-    Its owner sets ``blocked`` while nothing can be sent. Exceptions that methods should not raise go to ``on_fault``.
+    Its owner sets ``blocked`` while nothing can be sent. ``unfinished`` are the events that are left for ``resume``; they go before any new
+    ones. Exceptions that methods should not raise go to ``on_fault``.
     """
 
     _connection: Connection
@@ -50,23 +51,13 @@ class Dispatcher:
     _timers: Timers
     nursery: trio.Nursery = attrs.field(init=False)
     blocked: bool = attrs.field(default=False, init=False)
+    unfinished: list[Event] = attrs.field(factory=list, init=False)
     _deferred: dict[int, _Waiting] = attrs.field(factory=dict, init=False)
     _scopes: dict[int, trio.CancelScope] = attrs.field(factory=dict, init=False)
     _readers: dict[int, trio.Event] = attrs.field(factory=dict, init=False)
     _senders: dict[int, trio.Event] = attrs.field(factory=dict, init=False)
     _stalled: list[Call] = attrs.field(factory=list, init=False)
-    _todo: list[Event] = attrs.field(factory=list, init=False)
     _flush_due: bool = attrs.field(default=False, init=False)
-
-    @property
-    def unfinished(self) -> bool:
-        """Whether events are left for ``resume``; they go before any new ones."""
-        return bool(self._todo)
-
-    @property
-    def waiting_for_room(self) -> bool:
-        """Whether any call would send more if there were room."""
-        return bool(self._senders or self._stalled)
 
     @property
     def waiting(self) -> int:
@@ -80,8 +71,8 @@ class Dispatcher:
 
     def resume(self) -> int:
         """Continue with the events that were left; return the work done."""
-        todo, self._todo = self._todo, []
-        return self.decide(todo)
+        unfinished, self.unfinished = self.unfinished, []
+        return self.decide(unfinished)
 
     def decide(self, events: list[Event], work: int = 0) -> int:
         """Handle ``events``, a bounded number of them in a turn that has already done ``work``; return all work, in calls and messages."""
@@ -101,7 +92,7 @@ class Dispatcher:
 
     def wake_senders(self) -> None:
         """Something was sent: calls that wait for room check again."""
-        if self.blocked:
+        if self.blocked or not (self._senders or self._stalled):
             return
         senders, self._senders = self._senders, {}
         for sender in senders.values():
@@ -119,7 +110,7 @@ class Dispatcher:
                 self._put_off(ready)
 
     def _put_off(self, events: list[Event]) -> None:
-        self._todo += events
+        self.unfinished += events
         self._later()
 
     def _begin(self, call: Call) -> None:

@@ -33,47 +33,50 @@ _PIECE_BYTES: Final = 16 * 1024 + _FRAME_HEADER_BYTES
 @final
 @attrs.define(eq=False)
 class ReadBuffer:
-    """Cuts a peer's bytes. ``cost`` is that of the last piece: its frames or what its header blocks cost, whichever is more."""
+    """Cuts a peer's bytes.
+
+    Attributes:
+        cost: That of the last piece: its frames or what its header blocks cost, whichever is more.
+        pending: Whether ``take`` has more to return. The first bytes of a frame header wait for the others.
+    """
 
     cost: int = attrs.field(default=0, init=False)
+    pending: bool = attrs.field(default=False, init=False)
     _data: bytes = attrs.field(default=b"", init=False, repr=False)
     _start: int = attrs.field(default=0, init=False)
     _next_frame: int = attrs.field(default=_PREFACE_BYTES, init=False)  # its position in the data, or the one that it will have
 
-    @property
-    def pending(self) -> bool:
-        """Whether ``take`` has more to return. The first bytes of a frame header wait for the others."""
-        left = len(self._data) - self._start
-        return left >= _PREFIX_BYTES or (left > 0 and self._next_frame > self._start)
-
     def feed(self, data: bytes) -> None:
         """Add ``data``, which was read."""
-        rest = self._data[self._start :]
-        self._next_frame -= self._start
-        self._data, self._start = rest + data if rest else data, 0
+        if self._data:
+            self._next_frame -= self._start
+            data, self._start = self._data[self._start :] + data, 0
+        self._data = data
+        self.pending = self._next_frame > 0 or len(data) >= _PREFIX_BYTES
 
     def take(self, most: int) -> bytes:
         """Return the next piece, and forget it. It ends with the frame that brings its cost to ``most``, if not before."""
         data, start, frame = self._data, self._start, self._next_frame
-        last, latest_end, most_block = len(data) - _PREFIX_BYTES, start + _PIECE_BYTES, most * _BLOCK_BYTES
+        size = len(data)
+        last, latest_end, most_block = size - _PREFIX_BYTES, start + _PIECE_BYTES, most * _BLOCK_BYTES
         frames = block = 0
         while frame <= last and frames < most and block < most_block:
             (word,) = _length_and_type(data, frame)
-            size = word >> 8
-            end = frame + _FRAME_HEADER_BYTES + size
+            end = frame + _FRAME_HEADER_BYTES + (word >> 8)
             if end > latest_end and frame > start:
                 break
-            frame = end
             frames += 1
             if word & 0xFF in _WITH_HEADER_BLOCK:
-                block += min(_MOST_BLOCK_BYTES, size)
+                block += min(_MOST_BLOCK_BYTES, word >> 8)
+            frame = end
         self.cost = max(frames, block // _BLOCK_BYTES)
-        if frame >= len(data):  # nearly always
-            self._data, self._start, self._next_frame = b"", 0, frame - len(data)
-            return data[start:]
+        if frame >= size:  # nearly always
+            self._data, self._start, self._next_frame, self.pending = b"", 0, frame - size, False
+            return data[start:] if start else data
         self._start = self._next_frame = frame
+        self.pending = frame <= last
         return data[start:frame]
 
     def clear(self) -> None:
         """Forget everything: the connection has ended."""
-        self._data, self._start = b"", 0
+        self._data, self._start, self.pending = b"", 0, False

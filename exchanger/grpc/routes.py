@@ -13,6 +13,7 @@ import attrs
 from google.protobuf.message import DecodeError
 
 from exchanger.grpc.status import GrpcError, StatusCode
+from exchanger.util.frozen import quickly_made
 
 if TYPE_CHECKING:
     from purerpc.server import Service
@@ -21,33 +22,34 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 
 @final
-@attrs.frozen
+@quickly_made
+@attrs.frozen(weakref_slot=False)
 class CallInfo:
     """What a method may know of its call besides the messages. ``deadline`` is in seconds of the server's clock, infinite when unset.
 
-    ``timeout`` is the caller's own, in seconds.
+    ``timeout`` is the caller's own, in seconds; ``headers`` are all that were received.
     """
 
     path: bytes
     deadline: float
-    _headers: Headers = attrs.field(repr=False)
+    headers: Headers = attrs.field(repr=False)
     timeout: float = math.inf
 
     def begun_at(self, now: float) -> "CallInfo":
         """Return the context of a call with the same headers that arrived at ``now``."""
-        return CallInfo(self.path, now + self.timeout, self._headers, self.timeout)
+        return CallInfo(self.path, now + self.timeout, self.headers, self.timeout)
 
     @property
     def metadata(self) -> Headers:
         """The caller's own headers, unchanged and in order: all except those that HTTP/2 and gRPC reserve."""
         return tuple(
-            (name, value) for name, value in self._headers if not name.startswith((b":", b"grpc-")) and name not in (b"content-type", b"te")
+            (name, value) for name, value in self.headers if not name.startswith((b":", b"grpc-")) and name not in (b"content-type", b"te")
         )
 
     @property
     def encoding(self) -> bytes:
         """The ``grpc-encoding`` of compressed messages; empty when the caller named none."""
-        return next((value for name, value in self._headers if name == b"grpc-encoding"), b"")
+        return next((value for name, value in self.headers if name == b"grpc-encoding"), b"")
 
 
 class Deferred:

@@ -175,10 +175,11 @@ class Session:
     def _serve(self, now: float) -> int:
         """Decide the calls that are left, then parse and decide more; return the work done, which is bounded."""
         connection, calls, unparsed = self._connection, self._calls, self._unparsed
-        parsed = size = 0
-        decided = calls.resume() if calls.unfinished else 0
+        parsed = size = decided = 0
+        if calls.unfinished:
+            decided = calls.resume()
         if not (calls.unfinished or calls.blocked):
-            while parsed < _WORK_PER_TURN and unparsed.pending and not connection.closed:
+            while unparsed.pending and parsed < _WORK_PER_TURN and not connection.closed:
                 piece = unparsed.take(min(_WORK_PER_PIECE, _WORK_PER_TURN - parsed))
                 connection.receive(piece, now)
                 size += len(piece)
@@ -226,34 +227,29 @@ class Session:
         self._reactor.touch(self)
 
     def flush(self) -> None:
-        """Send what there is to send; see ``Participant``."""
+        """Send what there is to send; see ``Participant``. Nothing more, while earlier bytes still wait: that keeps the order."""
+        calls, connection, transport = self._calls, self._connection, self._transport
+        if calls.blocked or self._over:
+            return
         try:
-            self._flush()
+            data = connection.data_to_send()
+            try:
+                if (data or transport.unsent) and not transport.send(data):
+                    calls.blocked = True
+                    self._blocked_at = trio.current_time()
+                    self._reactor.change(self, WRITE)
+                    self._await_reader()
+                if events := connection.events():  # never new calls, only the end of old ones
+                    calls.decide(events)
+                if connection.closed and not calls.blocked and not self._lingering:
+                    self._lingering = True
+                    self._watchdog.deadline = trio.current_time() + _LINGER_TIMEOUT
+                    transport.finish()
+            except OSError:
+                self._lose()
+            calls.wake_senders()
         except Exception as fault:  # noqa: BLE001 - as above
             self._break_down(fault)
-
-    def _flush(self) -> None:
-        """Send, unless earlier bytes still wait: that keeps the order, and nothing is read meanwhile."""
-        if self._calls.blocked or self._over:
-            return
-        connection = self._connection
-        data = connection.data_to_send()
-        try:
-            if (data or self._transport.unsent) and not self._transport.send(data):
-                self._calls.blocked = True
-                self._blocked_at = trio.current_time()
-                self._reactor.change(self, WRITE)
-                self._await_reader()
-            if events := connection.events():  # never new calls, only the end of old ones
-                self._calls.decide(events)
-            if connection.closed and not self._calls.blocked and not self._lingering:
-                self._lingering = True
-                self._watchdog.deadline = trio.current_time() + _LINGER_TIMEOUT
-                self._transport.finish()
-        except OSError:
-            self._lose()
-        if self._calls.waiting_for_room:
-            self._calls.wake_senders()
 
     def _await_reader(self) -> None:
         self._watchdog.deadline = min(trio.current_time() + _STALL_TIMEOUT, self._preface_deadline)

@@ -84,6 +84,12 @@ class PolicySnapshot:
     limits: NamespaceLimits = attrs.field(default=NamespaceLimits(), repr=False)
     # None is in it without a document.
     namespaces: "HashTrieMap[str, Part]" = attrs.field(factory=HashTrieMap, repr=False)
+    # Whether an entry names headers.
+    needs_headers: bool = attrs.field(init=False, eq=False, repr=False)
+
+    @needs_headers.default
+    def _needs_headers(self) -> bool:
+        return self.trie.hosts.with_headers > 0 or any(version.needs_headers for version in self.held)
 
     def apply(self, document: PolicyDocument, grants: Grants = NO_GRANTS) -> "PolicySnapshot":
         """Return a snapshot in which ``document`` replaces an older one of its source; costs the size of these two documents.
@@ -266,13 +272,6 @@ class PolicySnapshot:
             self.limits,
             namespaces,
         )
-
-    @property
-    def needs_headers(self) -> bool:
-        """Whether an entry names headers."""
-        if self.trie.hosts.with_headers > 0:
-            return True
-        return bool(self.held) and any(version.needs_headers for version in self.held)
 
     def match(
         self,
@@ -478,11 +477,6 @@ class CurrentPolicy:
     reach: UnreadableReach = attrs.field(default=UnreadableReach.UNMATCHED, kw_only=True)
     newest: PolicySnapshot | None = attrs.field(default=None, init=False)
     notices: Notices = attrs.field(default=NO_NOTICES, init=False)
-
-    @property
-    def needs_headers(self) -> bool:
-        """Whether an entry in force names headers."""
-        return self.snapshot is not None and self.snapshot.needs_headers
 
     @property
     def is_missing(self) -> bool:

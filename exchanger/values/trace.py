@@ -14,6 +14,8 @@ from typing import Final, TypeAlias, final
 
 import attrs
 
+from exchanger.util.frozen import quickly_made
+
 # Characters, and members, of ``tracestate`` (https://www.w3.org/TR/trace-context/#tracestate-limits, #list).
 MAX_TRACESTATE: Final = 512
 MAX_TRACESTATE_MEMBERS: Final = 32
@@ -76,7 +78,8 @@ def _members(text: str) -> list[str]:
 
 
 @final
-@attrs.frozen
+@quickly_made
+@attrs.frozen(weakref_slot=False)
 class TraceContext:
     """W3C trace context and baggage, bounded but otherwise unchanged; "" is absent."""
 

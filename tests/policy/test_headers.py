@@ -9,7 +9,7 @@ import pytest
 from exchanger.policy.explanation import explain
 from exchanger.policy.headers import name_problem, value_problem
 from exchanger.policy.interpretation import MAX_LOOKUPS
-from exchanger.policy.snapshot import CurrentPolicy
+from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import DenyEntry, Entry, PathType
 from exchanger.values.request import HeaderFields
 from exchanger.values.verdict import AMBIGUOUS_HEADER, AMBIGUOUS_PATH, NO_MATCH, Unhealthy, Verdict
@@ -137,12 +137,9 @@ def test_what_came_before_says_why_an_entry_did_not_win() -> None:
 
 
 def test_a_policy_says_whether_it_needs_headers() -> None:
-    policy = CurrentPolicy()
-    needs = [policy.needs_headers]
-    for snapshot in (snapshot_of(PLAIN), snapshot_of(PLAIN, DELETE)):
-        policy.publish(snapshot)
-        needs.append(policy.needs_headers)
-    assert needs == [False, False, True]
+    plain, naming = snapshot_of(PLAIN), snapshot_of(PLAIN, DELETE)
+    held = attrs.evolve(plain, held=(naming,))
+    assert [one.needs_headers for one in (PolicySnapshot.EMPTY, plain, naming, held)] == [False, False, True, True]
 
 
 def test_a_table_is_asked_once_for_all_interpretations_of_a_path() -> None:

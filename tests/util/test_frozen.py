@@ -13,6 +13,7 @@ class Usual:
     first: int
     second: str = "two"
     third: int | None = attrs.field(default=None, eq=False, repr=False)
+    fourth: str = attrs.field(default="FOUR", converter=lambda text: text.lower())
 
 
 @quickly_made
@@ -21,6 +22,7 @@ class Quick:
     first: int
     second: str = "two"
     third: int | None = attrs.field(default=None, eq=False, repr=False)
+    fourth: str = attrs.field(default="FOUR", converter=lambda text: text.lower())
 
 
 @attrs.frozen
@@ -36,6 +38,7 @@ def test_they_are_as_attrs_makes_them() -> None:
     assert (quick, hash(quick)) == (Quick(1), hash(Quick(1)))
     assert quick != Quick(2)
     assert attrs.evolve(quick, second="2") == Quick(1, "2")
+    assert (quick.fourth, Quick(1, fourth="4TH").fourth) == (usual.fourth, Usual(1, fourth="4TH").fourth) == ("four", "4th")
     assert list(inspect.signature(Quick).parameters) == list(inspect.signature(Usual).parameters)
 
 
@@ -50,7 +53,7 @@ def test_what_is_missing_or_unknown_is_refused() -> None:
     with pytest.raises(TypeError, match="missing 1 required positional argument"):
         Quick()  # type: ignore[call-arg]  # it is what is refused
     with pytest.raises(TypeError, match="unexpected keyword argument"):
-        Quick(1, fourth=4)  # type: ignore[call-arg]  # as above
+        Quick(1, fifth=5)  # type: ignore[call-arg]  # as above
 
 
 def test_a_class_whose_values_have_weak_references_is_none() -> None:
