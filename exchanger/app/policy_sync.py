@@ -14,7 +14,7 @@ from exchanger.app.policy_log import ConflictLog, log_notices, log_problems, log
 from exchanger.app.secrets import ApiSecrets, WatchingSecrets
 from exchanger.app.settings import Settings
 from exchanger.assembly.conflict_watch import ConflictWatch
-from exchanger.directory.source import DirectorySettings, DirectorySource
+from exchanger.directory.source import DirectorySettings, DirectorySource, Watch, watch_folder
 from exchanger.issuers.source import IssuerSource
 from exchanger.kube.api.connection import ApiConnection
 from exchanger.kube.api.resource import PolicyListWatches
@@ -60,6 +60,7 @@ class PolicySync:
     _log: structlog.stdlib.BoundLogger
     _network: Network
     _list_watches: ListWatches | None = None
+    _watch: Watch = watch_folder
     _source: DirectorySource | KubernetesSource | None = attrs.field(init=False, default=None)
     _issuers: IssuerSource | None = attrs.field(init=False, default=None)
     _secrets: WatchingSecrets | None = attrs.field(init=False, default=None)
@@ -141,7 +142,7 @@ class PolicySync:
     def _policy_source(self, connection: ApiConnection | None, published: Callable[[Change], None]) -> DirectorySource | KubernetesSource:
         settings, grants = self.settings.policy, self.settings.grants.grants
         if isinstance(settings, DirectorySettings):
-            return DirectorySource(settings, frozenset(), self.policy, self._use_notices, grants, published, self._network)
+            return DirectorySource(settings, frozenset(), self.policy, self._use_notices, grants, published, self._network, self._watch)
         list_watches = self._list_watches if connection is None else PolicyListWatches(connection)
         if list_watches is None:
             raise TypeError("the Kubernetes source needs a connection")

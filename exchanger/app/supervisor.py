@@ -26,7 +26,7 @@ from exchanger.console.broadcast import Totals
 from exchanger.console.console import Console, Sources
 from exchanger.console.issuer_view import IssuerHealth
 from exchanger.console.policy_health import Freshness
-from exchanger.directory.source import DirectorySettings
+from exchanger.directory.source import DirectorySettings, Watch, watch_folder
 from exchanger.envoy.authorization import Authorization
 from exchanger.envoy.evaluator import Evaluator
 from exchanger.envoy.external_processor import ExternalProcessor
@@ -70,7 +70,7 @@ class Supervisor:
     """Builds the components from their settings, over ``network``, and connects them through the Protocols of ``exchanger.typing``.
 
     ``console_shows_tokens`` makes the console decode tokens. Only the demo sets it, whose tokens are worthless; no setting does.
-    ``list_watches`` stands for the API server where policy comes from a cluster.
+    ``list_watches`` stands for the API server where policy comes from a cluster; ``watch`` tells of changes where it comes from a folder.
     """
 
     settings: Settings
@@ -78,6 +78,7 @@ class Supervisor:
     network: Network = SYSTEM
     console_shows_tokens: bool = attrs.field(default=False, kw_only=True)
     list_watches: ListWatches | None = attrs.field(default=None, kw_only=True)
+    watch: Watch = attrs.field(default=watch_folder, kw_only=True)
     _log: structlog.stdlib.BoundLogger = attrs.field(init=False, factory=structlog.get_logger)
     _policy: CurrentPolicy = attrs.field(init=False)
     _board: HealthBoard = attrs.field(init=False, factory=HealthBoard)
@@ -128,7 +129,9 @@ class Supervisor:
         self._console = self._make_console()
         tracer: Tracer | None = None if tracing is None else tracing.contexts
         observers: tuple[ExchangeObserver, ...] = (self._metrics,) if tracing is None else (self._metrics, tracing)
-        self._sync = PolicySync(settings, self._policy, self._use_issuers, self._on_stale, self._log, network, self.list_watches)
+        self._sync = PolicySync(
+            settings, self._policy, self._use_issuers, self._on_stale, self._log, network, self.list_watches, self.watch
+        )
         client = settings.token_client
         cache = TokenCache(client.rules, client.proxies, settings.token_cache, network)
         self._pipeline = ExchangePipeline(

@@ -32,6 +32,33 @@ DEBOUNCE_S: Final = 0.1
 STEP: Final = 200
 
 
+# Yields when something in a folder may have changed, and every ``RESCAN_S``. The event ends the wait, if it is one of a thread.
+Watch = Callable[[Path, trio.Event], AsyncGenerator[None]]
+
+
+async def watch_folder(folder: Path, end: trio.Event) -> AsyncGenerator[None]:
+    """Watch ``folder`` by the system's notifications; see ``Watch``."""
+    while True:
+        try:
+            changes = watchfiles.awatch(
+                folder,
+                watch_filter=None,
+                debounce=int(DEBOUNCE_S * 1000),
+                step=int(DEBOUNCE_S * 500),
+                rust_timeout=int(RESCAN_S * 1000),
+                yield_on_timeout=True,
+                stop_event=end,
+                ignore_permission_denied=True,
+            )
+            async with aclosing(changes) as batches:
+                async for _ in batches:
+                    yield
+        except (OSError, RuntimeError):
+            pass  # the folder is gone, or the system has no watches left
+        await trio.sleep(RESCAN_S)
+        yield
+
+
 class FolderError(ExchangerError):
     """The folder cannot be listed at the start."""
 
@@ -78,7 +105,7 @@ class DirectorySource:
     """Publishes complete snapshots. ``issuers`` are the profiles that entries may refer to, ``grants`` those that restrict documents.
 
     ``on_notices`` gets the probable mistakes whenever they may have changed, and ``on_published`` each version that differs. Neither may
-    block or raise.
+    block or raise. ``watch`` tells when to look at the folder again.
     """
 
     settings: DirectorySettings
@@ -88,6 +115,7 @@ class DirectorySource:
     grants: Grants = NO_GRANTS
     on_published: Callable[[Change], None] = lambda _change: None
     network: Network = SYSTEM
+    watch: Watch = watch_folder
     _log: structlog.stdlib.BoundLogger = attrs.field(factory=structlog.get_logger)
     _assembler: Assembler = attrs.field(init=False)
     _snapshot: PolicySnapshot = attrs.field(default=PolicySnapshot.EMPTY, init=False)
@@ -115,7 +143,7 @@ class DirectorySource:
             await nursery.start(self._publish)
             task_status.started()
             nursery.start_soon(_set_when_cancelled, end)
-            async with aclosing(self._notifications(end)) as notifications:
+            async with aclosing(self.watch(self.settings.path, end)) as notifications:
                 async for _ in notifications:
                     await self._rescan()
 
@@ -127,28 +155,6 @@ class DirectorySource:
         """Hold all documents against ``grants`` from now on."""
         self.grants = grants
         self._assembler.use_grants(grants)
-
-    async def _notifications(self, end: trio.Event) -> AsyncGenerator[None]:
-        """Yield when something may have changed, and every ``RESCAN_S``; ``end`` stops the waiting thread."""
-        while True:
-            try:
-                changes = watchfiles.awatch(
-                    self.settings.path,
-                    watch_filter=None,
-                    debounce=int(DEBOUNCE_S * 1000),
-                    step=int(DEBOUNCE_S * 500),
-                    rust_timeout=int(RESCAN_S * 1000),
-                    yield_on_timeout=True,
-                    stop_event=end,
-                    ignore_permission_denied=True,
-                )
-                async with aclosing(changes) as batches:
-                    async for _ in batches:
-                        yield
-            except (OSError, RuntimeError):
-                pass  # the folder is gone, or the system has no watches left
-            await trio.sleep(RESCAN_S)
-            yield
 
     async def _rescan(self) -> None:
         # Abandoned when cancelled: a scan only reads, and its result is dropped.

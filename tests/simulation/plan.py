@@ -2,17 +2,16 @@
 
 from collections.abc import Callable, Iterator
 from random import Random
-from typing import Any, Final, final
+from typing import Any, final
 
 import attrs
 
+from tests.simulation.cluster import CLUSTER_FAULTS
 from tests.simulation.doors import MANNERS
+from tests.simulation.folder import FOLDER_FAULTS
 from tests.simulation.issuer import FAULTS
 from tests.simulation.network import Links
 from tests.simulation.rotation import FILE_FAULTS
-
-# What may happen to the API server, and to policy.
-CLUSTER_FAULTS: Final = ("down", "cut", "paused", "compacted", "buffers", "429", "forbidden", "slow")
 
 
 @final
@@ -26,6 +25,7 @@ class Plan:
     break the connection with the first user. ``tls``: to issuers. ``verified``: the service verifies callers' tokens.
     ``rotations``: changes of the service's own credentials, and how often their files are spoiled; ``file_faults`` is how.
     ``ext_proc``: so many gateways speak that, with these ``manners``. ``retries``: the share of failed requests that are made again.
+    ``folder``: policies are in a folder instead of a cluster; ``mounted``: kubelet writes it.
     """
 
     seed: int
@@ -58,6 +58,9 @@ class Plan:
     ext_proc: int = 0
     manners: frozenset[str] = frozenset(MANNERS)
     retries: float = 0.0
+    folder: bool = False
+    mounted: bool = False
+    folder_faults: frozenset[str] = frozenset(FOLDER_FAULTS)
 
     @classmethod
     def drawn(cls, seed: int, **fixed: object) -> "Plan":
@@ -106,6 +109,9 @@ class Plan:
         drawn["manners"] = frozenset(manner for manner in MANNERS if doors.random() < 0.5)
         drawn["ext_proc"] = doors.randint(1, drawn["gateways"]) if doors.random() < 0.25 else 0
         drawn["retries"] = doors.choice([0.5, 1.0]) if doors.random() < 0.25 else 0.0
+        chance = Random(f"{seed} folder")
+        if chance.random() < 0.2:
+            drawn |= {"folder": True, "mounted": chance.random() < 0.3, "folder_faults": some(FOLDER_FAULTS)}
         known: dict[str, Any] = {**drawn, **fixed}
         known["hated"] = known["hated"] and known["users"] > 1  # otherwise nobody gets an answer
         return cls(seed, **known)
@@ -124,12 +130,12 @@ class Plan:
         for name in ("leaving", "hanging_up", "edits", "moves", "outages", "jumps", "often", "permits", "rotations", "ext_proc", "retries"):
             if getattr(self, name):
                 yield self._with(name, 0)
-        for name in ("http2", "cache", "terminated", "hated", "tls", "verified"):
+        for name in ("http2", "cache", "terminated", "hated", "tls", "verified", "mounted", "folder"):
             if getattr(self, name):
                 yield self._with(name, False)
         if self.links != Links(pieces=0.0, part=0.0):
             yield attrs.evolve(self, links=Links(pieces=0.0, part=0.0))
-        for name in ("faults", "cluster_faults", "file_faults", "manners"):
+        for name in ("faults", "cluster_faults", "file_faults", "manners", "folder_faults"):
             kinds = sorted(getattr(self, name))
             if len(kinds) > 1:
                 yield self._with(name, frozenset(kinds[: len(kinds) // 2]))

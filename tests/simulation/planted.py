@@ -107,6 +107,24 @@ PLANTED: Final = {
         "return attrs.evolve(wanted, credentials=wanted.previous, previous=None) if refused else None",
         "return None",
     ),
+    "empty-file-withdraws": Planted(
+        "the policies in a manifest are withdrawn while it is empty, as it is when a shell is about to write it",
+        "exchanger.directory.folder",
+        "if file.has_objects and not data.strip():",
+        "if False:",
+    ),
+    "missing-folder-withdraws": Planted(
+        "all policies are withdrawn while the folder is away",
+        "exchanger.directory.folder",
+        'return attrs.evolve(before, problem=f"cannot be listed: {error.strerror}")',
+        'return Scan(problem=f"cannot be listed: {error.strerror}")',
+    ),
+    "unreadable-file-withdraws": Planted(
+        "the policies in a manifest are withdrawn while it cannot be read",
+        "exchanger.directory.folder",
+        "return File(None, None if before is None else before.manifests, unreadable(error))",
+        "return File(None, (), unreadable(error))",
+    ),
     "half-a-file-counts": Planted(
         "a file that is being written is used as soon as half of it can be read",
         "exchanger.util.follow_file",

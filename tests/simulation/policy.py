@@ -1,24 +1,22 @@
-"""Policy as its authors change it, the API server that has it, and what the plain model says of each version."""
+"""Policy as its authors change it, in a cluster or in a folder, and what the plain model says of each version."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from random import Random
 from typing import Any, Final, final
 
 import attrs
 
-from exchanger.kube.list_watch import ApiFailure, FailureKind
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.lookup import UnreadableReach
-from exchanger.policy.selection import ConfigMap, Namespace
 from exchanger.values.entry import EVERYWHERE, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, MatchScope, Source, TokenTarget
-from tests.kube.fake_api_server import FakeApiServer, FakeListWatch, FakeResource
 from tests.property.policy_model import Answer, answer
+from tests.simulation.cluster import LABELS, NAMESPACE_LABELS, Cluster
+from tests.simulation.folder import Folder
 from tests.simulation.kernel import Kernel
 from tests.simulation.plan import Plan
 
-NAMESPACE_LABELS: Final = {"ext-authz-token-exchange.magneticflux.net/policy": "enabled"}
-LABELS: Final = {"ext-authz-token-exchange.magneticflux.net/enabled": "true"}
 PATHS: Final = ("/a", "/a/b", "/c", "/c/d")
 # The ConfigMaps of each namespace, and the paths that each has entries for.
 CONFIG_MAPS: Final = {"one": ("/a", "/c/d"), "two": ("/a/b", "/c")}
@@ -27,13 +25,6 @@ MOVING_HOST: Final = "moving.example.com"
 MOVING: Final = ("here", "there")
 _DENIAL: Final = json.dumps({"version": "v1", "entries": [{"match": {"host": MOVING_HOST, "pathPrefix": "/"}, "action": "deny"}]})
 BROKEN: Final = "version: v1\nentries: [{match: {host: "
-
-# Seconds from a change until it is in force at the latest, while nothing is wrong: two gathers, two reads, and what is held back for
-# documents that are still to be read.
-_PROMPT: Final = 3.0
-# Seconds from the end of an outage until changes are followed again at the latest: the longest pause between two attempts, and what a
-# server that was silent may take to be noticed.
-_RECOVERY: Final = 40.0
 
 Texts = dict[tuple[str, str], str]
 
@@ -50,11 +41,11 @@ class Version:
 @final
 @attrs.define(eq=False)
 class Authors:
-    """Writes policy into the API server, and remembers every version of it."""
+    """Writes policy to a ``place``, and remembers every version of it."""
 
     kernel: Kernel
     plan: Plan
-    server: FakeApiServer = attrs.field(factory=FakeApiServer)
+    place: Cluster | Folder
     versions: list[Version] = attrs.field(factory=list, init=False)
     outages: list[tuple[float, float]] = attrs.field(factory=list, init=False)
     chance: Random = attrs.field(init=False)
@@ -63,23 +54,12 @@ class Authors:
     _joined: set[str] = attrs.field(factory=set, init=False)
     _denial: tuple[str, str] = attrs.field(default=("", ""), init=False)
     _mover: Random = attrs.field(init=False)
-    _namespaces: FakeResource[Namespace] = attrs.field(init=False)
-    _config_maps: FakeResource[ConfigMap] = attrs.field(init=False)
+    _writes: Counter[tuple[str, str]] = attrs.field(factory=Counter, init=False)
     _documents: dict[tuple[str, str, str], PolicyDocument] = attrs.field(factory=dict, init=False)
     _answers: dict[tuple[int, str, str], Answer] = attrs.field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.chance, self._mover = self.kernel.random("authors"), self.kernel.random("movers")
-        self._namespaces = FakeResource(self.server, "namespaces")
-        self._config_maps = FakeResource(self.server, "configmaps")
-
-    # What the service asks for.
-
-    def namespaces(self, _selector: str, /) -> FakeListWatch[Namespace]:
-        return self._namespaces.list_watch(selects=lambda labels: dict(labels).items() >= NAMESPACE_LABELS.items())
-
-    def config_maps(self, _selector: str, namespace: str, /) -> FakeListWatch[ConfigMap]:
-        return self._config_maps.list_watch(namespace=namespace, selects=lambda labels: dict(labels).items() >= LABELS.items())
 
     # What authors do.
 
@@ -149,23 +129,32 @@ class Authors:
     def _join(self, name: str) -> None:
         self._told(name, "joins")
         self._joined.add(name)
-        self._namespaces.put(name, Namespace(name, tuple(sorted(NAMESPACE_LABELS.items()))), labels=NAMESPACE_LABELS)
+        self.place.namespace(name, NAMESPACE_LABELS)
 
     def _leave(self, name: str) -> None:
         self._told(name, "leaves")
         self._joined.remove(name)
-        self._namespaces.put(name, Namespace(name, ()), labels={})
+        self.place.namespace(name, {})
 
     def _put(self, namespace: str, name: str, text: str) -> None:
         self._told(f"{namespace}/{name}", text)
-        self._texts[namespace, name] = text
-        value = ConfigMap(namespace, name, tuple(sorted(LABELS.items())), text)
-        self._config_maps.put(name, value, namespace=namespace, labels=LABELS)
+        key = namespace, name
+        self._writes[key] += 1
+        if seconds := self.place.put(namespace, name, LABELS, text):  # until then, what was there counts
+            self.kernel.after(seconds, self._arrives, key, text, self._writes[key])
+        else:
+            self._texts[key] = text
+
+    def _arrives(self, key: tuple[str, str], text: str, write: int) -> None:
+        if self._writes[key] == write:
+            self._texts[key] = text
+            self._remember()
 
     def _delete(self, namespace: str, name: str) -> None:
         self._told(f"{namespace}/{name}", "nothing")
         self._texts.pop((namespace, name), None)
-        self._config_maps.delete(name, namespace=namespace)
+        self._writes[namespace, name] += 1
+        self.place.delete(namespace, name)
 
     def _told(self, name: str, text: str) -> None:
         self.kernel.tell("an author", "writes", name, text)
@@ -185,53 +174,21 @@ class Authors:
                 entries.append({"match": match, "action": "deny"})
         return json.dumps({"version": "v1", "entries": entries})
 
-    # What happens to the API server.
-
     def strike(self) -> None:
-        """Let something happen to the server, for a while."""
-        if not self.plan.cluster_faults:
-            return
-        kind = self.chance.choice(sorted(self.plan.cluster_faults))
-        seconds = self.chance.choice([0.1, 1.0, 5.0])
-        server = self.server
-        failing = ApiFailure(FailureKind.UNREACHABLE, message="connection refused")
-        match kind:
-            case "down":
-                server.stop()
-            case "cut":
-                server.cut()
-            case "paused":
-                server.pause()
-            case "compacted":
-                server.compact()
-                server.cut(failing)
-            case "429":
-                server.failing = ApiFailure(FailureKind.TOO_MANY_REQUESTS, 429, "slow down", retry_after=1.0)
-                server.cut()
-            case "forbidden":
-                server.failing = ApiFailure(FailureKind.FORBIDDEN, 403, "forbidden")
-                server.cut()
-            case "slow":
-                server.latency = 0.5
-            case "buffers":
-                server.buffers = True
-        self.kernel.tell("api server", kind, seconds)
-        self.outages.append((self.kernel.now, self.kernel.now + seconds + _RECOVERY))
-        self.kernel.after(seconds, self.heal)
-
-    def heal(self) -> None:
-        """End what happens to the server."""
-        self.server.latency = 0.0
-        self.server.heal()
+        """Let something happen to where the policies are, for a while."""
+        kind, seconds = self.place.strike(self.chance)
+        if kind:
+            self.kernel.tell("policies", kind, seconds)
+            self.outages.append((self.kernel.now, self.kernel.now + seconds))
 
     # What the model says.
 
     def since(self, when: float) -> float:
         """Return when the oldest version was written that may be in force at ``when``."""
-        since = when - _PROMPT
+        since = when - self.place.prompt
         for begins, ends in reversed(self.outages):
             if begins <= when and ends >= since:
-                since = min(since, begins - _PROMPT)
+                since = min(since, begins - self.place.prompt)
         return since
 
     def answers(self, host: str, path: str, asked: float, answered: float) -> Iterator[Answer]:

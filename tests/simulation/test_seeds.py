@@ -30,6 +30,9 @@ FOUND_BY: Final = {
     "half-a-file-counts": 11,
     "exchange-without-end": 156,
     "stream-overtakes": 8,
+    "empty-file-withdraws": 113,
+    "missing-folder-withdraws": 24,
+    "unreadable-file-withdraws": 5,
 }
 
 

@@ -17,7 +17,9 @@ import trio
 from exchanger.app.settings import Settings, read_settings
 from exchanger.app.supervisor import Supervisor
 from exchanger.telemetry.log import logging_to_stdout
+from tests.simulation.cluster import Cluster
 from tests.simulation.doors import Authorizing, Processing
+from tests.simulation.folder import Folder
 from tests.simulation.gateway import LEFT, Gateway, Question
 from tests.simulation.identity import HOST, IdentityProvider
 from tests.simulation.issuer import SimulatedIssuer
@@ -105,7 +107,8 @@ class World:
         self._users, self._watchers = kernel.random("users"), kernel.random("watchers")
         self._again = kernel.random("questions that are asked again")
         self.network = SimulatedNetwork(kernel, plan.links)
-        self.authors = Authors(kernel, plan)
+        policies = Folder(kernel, self.folder / "policies", plan.folder_faults, plan.mounted) if plan.folder else None
+        self.authors = Authors(kernel, plan, policies or Cluster(kernel, plan.cluster_faults))
         self.lines = Lines(kernel, self.folder)
         self.identity = self.network.hosts[HOST] = IdentityProvider(kernel, plan.often)
         if plan.verified:
@@ -164,6 +167,8 @@ class World:
             "TOKEN_EXCHANGE_ISSUER_PROFILES_FILE": str(self.path_of_profiles),
             "LOG_DECISIONS": "all",
         }
+        if isinstance(self.authors.place, Folder):
+            environment |= {"POLICY_SOURCE": "directory", "POLICY_DIRECTORY": str(self.authors.place.root)}
         for part in self.parts:
             environment |= part.environment()
         read = read_settings(environment)
@@ -175,7 +180,11 @@ class World:
         settings, network = self.settings(), self.network.network()
         self.authors.begin()
         with logging_to_stdout(settings.log, self.lines, network) as logging:
-            self.supervisor = Supervisor(settings, logging, network, list_watches=self.authors)
+            match self.authors.place:
+                case Cluster() as cluster:
+                    self.supervisor = Supervisor(settings, logging, network, list_watches=cluster)
+                case Folder() as folder:
+                    self.supervisor = Supervisor(settings, logging, network, watch=folder.watch)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._serve)
                 await until(lambda: self.supervisor.serving)
@@ -209,7 +218,7 @@ class World:
             part.heal()
         for issuer in self.issuers.values():
             issuer.quiet = True
-        self.authors.heal()
+        self.authors.place.heal()
         self.authors.mend()
         await trio.sleep(QUIET)
         await self._ask_for_everything(_PROBING)  # breakers close by what is asked

@@ -1,0 +1,100 @@
+"""An API server with the policies of a cluster, and what happens to it."""
+
+from random import Random
+from typing import Final, final
+
+import attrs
+
+from exchanger.kube.list_watch import ApiFailure, FailureKind
+from exchanger.policy.selection import ConfigMap, Namespace
+from tests.kube.fake_api_server import FakeApiServer, FakeListWatch, FakeResource
+from tests.simulation.kernel import Kernel
+
+CLUSTER_FAULTS: Final = ("down", "cut", "paused", "compacted", "buffers", "429", "forbidden", "slow")
+NAMESPACE_LABELS: Final = {"ext-authz-token-exchange.magneticflux.net/policy": "enabled"}
+LABELS: Final = {"ext-authz-token-exchange.magneticflux.net/enabled": "true"}
+
+# Seconds from a change until it is in force at the latest, while nothing is wrong: two gathers, two reads, and what is held back for
+# documents that are still to be read.
+PROMPT: Final = 3.0
+# Seconds from the end of an outage until changes are followed again at the latest: the longest pause between two attempts, and what a
+# server that was silent may take to be noticed.
+_RECOVERY: Final = 40.0
+
+
+@final
+@attrs.define(eq=False)
+class Cluster:
+    """Stands for the API server where the service asks for lists and watches."""
+
+    kernel: Kernel
+    faults: frozenset[str]
+    prompt: float = PROMPT
+    server: FakeApiServer = attrs.field(factory=FakeApiServer)
+    _namespaces: FakeResource[Namespace] = attrs.field(init=False)
+    _config_maps: FakeResource[ConfigMap] = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._namespaces = FakeResource(self.server, "namespaces")
+        self._config_maps = FakeResource(self.server, "configmaps")
+
+    # What the service asks for.
+
+    def namespaces(self, _selector: str, /) -> FakeListWatch[Namespace]:
+        return self._namespaces.list_watch(selects=lambda labels: dict(labels).items() >= NAMESPACE_LABELS.items())
+
+    def config_maps(self, _selector: str, namespace: str, /) -> FakeListWatch[ConfigMap]:
+        return self._config_maps.list_watch(namespace=namespace, selects=lambda labels: dict(labels).items() >= LABELS.items())
+
+    # What authors do.
+
+    def namespace(self, name: str, labels: dict[str, str]) -> None:
+        """Write a Namespace."""
+        self._namespaces.put(name, Namespace(name, tuple(sorted(labels.items()))), labels=labels)
+
+    def put(self, namespace: str, name: str, labels: dict[str, str], text: str) -> float:
+        """Write a ConfigMap, which is there at once."""
+        value = ConfigMap(namespace, name, tuple(sorted(labels.items())), text)
+        self._config_maps.put(name, value, namespace=namespace, labels=labels)
+        return 0.0
+
+    def delete(self, namespace: str, name: str) -> None:
+        """Delete a ConfigMap."""
+        self._config_maps.delete(name, namespace=namespace)
+
+    # What happens to it.
+
+    def strike(self, chance: Random) -> tuple[str, float]:
+        """Let something happen for some seconds, and return what, and after how many the service follows again."""
+        if not self.faults:
+            return "", 0.0
+        kind, seconds = chance.choice(sorted(self.faults)), chance.choice([0.1, 1.0, 5.0])
+        server = self.server
+        failing = ApiFailure(FailureKind.UNREACHABLE, message="connection refused")
+        match kind:
+            case "down":
+                server.stop()
+            case "cut":
+                server.cut()
+            case "paused":
+                server.pause()
+            case "compacted":
+                server.compact()
+                server.cut(failing)
+            case "429":
+                server.failing = ApiFailure(FailureKind.TOO_MANY_REQUESTS, 429, "slow down", retry_after=1.0)
+                server.cut()
+            case "forbidden":
+                server.failing = ApiFailure(FailureKind.FORBIDDEN, 403, "forbidden")
+                server.cut()
+            case "slow":
+                server.latency = 0.5
+            case "buffers":
+                server.buffers = True
+        self.kernel.after(seconds, self.heal)
+        return kind, seconds + _RECOVERY
+
+    def heal(self) -> None:
+        """End all of that."""
+        self.server.latency = 0.0
+        self.server.heal()
