@@ -149,7 +149,8 @@ class _Conversation(Conversation):
         names = frozenset(key.name for key in provider.keys)
         provider.fetches.setdefault(profile, []).append((provider.kernel.now, names))
         provider.kernel.tell(HOST, "publishes", profile, sorted(names))
-        self._codec.start_next_cycle()
+        if self._codec.our_state is h11.DONE:
+            self._codec.start_next_cycle()
 
 
 def _encoded(data: bytes) -> str:

@@ -40,6 +40,8 @@ FAULTS: Final = (*REQUEST_FAULTS, *HARMLESS_FAULTS, *IDLE_FAULTS, *CONNECT_FAULT
 
 # Seconds within which a surplus answer comes, less than the shortest quarantine, minus what the network may add.
 _SURPLUS_WITHIN: Final = 0.085
+# The same where no connection is used again, so that no wait is too long.
+_LATE_SURPLUS: Final = 2.0
 
 
 @final
@@ -84,7 +86,8 @@ class Trouble:
 class SimulatedIssuer:
     """One issuer and its host. ``quiet``: the storm is over, and nothing strikes any more. A ``hated`` token gets no answer, ever.
 
-    ``context``: it speaks TLS. ``knows`` tells whether a client is who it says.
+    ``context``: it speaks TLS. ``knows`` tells whether a client is who it says. ``single_use``: no connection is to carry another request;
+    ``carried_again`` counts those that came all the same.
     """
 
     kernel: Kernel
@@ -96,8 +99,10 @@ class SimulatedIssuer:
     hated: str = ""
     context: ssl.SSLContext | None = None
     knows: Callable[[Client], bool] = lambda _client: True
+    single_use: bool = False
     quiet: bool = False
     requests: int = 0
+    carried_again: int = 0
     issued: dict[str, Issued] = attrs.field(factory=dict)
     troubles: list[Trouble] = attrs.field(factory=list)
     chance: Random = attrs.field(init=False)
@@ -142,6 +147,8 @@ class SimulatedIssuer:
         """Take a request, whose answer leaves later."""
         fields = {name: values[0] for name, values in parse_qs(body.decode()).items()}
         self.requests += 1
+        answer.conversation.requests += 1
+        self.carried_again += answer.conversation.requests > 1
         if not self.knows(answer.client(fields)):
             self.kernel.tell(self.name, "does not know the client")
             self.kernel.after(self.chance.uniform(*self.latency), self._answer, fields, "unknown client", answer)
@@ -221,6 +228,7 @@ class Http1(Conversation):
     """One connection over HTTP/1.1."""
 
     issuer: SimulatedIssuer
+    requests: int = attrs.field(default=0, init=False)
     _codec: h11.Connection = attrs.field(factory=lambda: h11.Connection(h11.SERVER), init=False)
     _body: bytes = attrs.field(default=b"", init=False)
     _head: tuple[str, str] = attrs.field(default=("", ""), init=False)
@@ -276,11 +284,12 @@ class Http1(Conversation):
 
     def _next(self, said: bytes) -> None:
         """Be ready for another request, or for what happens to a connection in between."""
-        self._codec.start_next_cycle()
         chance, kernel = self.issuer.chance, self.issuer.kernel
+        if self._codec.our_state is h11.DONE:
+            self._codec.start_next_cycle()
         match self.issuer.strikes(*IDLE_FAULTS):
             case "surplus" if said:
-                kernel.after(chance.uniform(0.0, _SURPLUS_WITHIN), self._again, said)
+                kernel.after(chance.uniform(0.0, _LATE_SURPLUS if self.issuer.single_use else _SURPLUS_WITHIN), self._again, said)
             case "stray close":
                 kernel.after(chance.uniform(0.0, 3.0), self._idle_end, b"")
             case "408 while idle":
@@ -304,6 +313,7 @@ class Http2(Conversation):
     """One connection over HTTP/2, with prior knowledge."""
 
     issuer: SimulatedIssuer
+    requests: int = attrs.field(default=0, init=False)
     _codec: ngh2.Connection = attrs.field(factory=lambda: ngh2.Connection(ngh2.Role.SERVER), init=False)
     _bodies: dict[int, bytes] = attrs.field(factory=dict, init=False)
     _heads: dict[int, tuple[str, str]] = attrs.field(factory=dict, init=False)

@@ -168,6 +168,9 @@ def ends(world: World) -> Iterator[str]:
     for question in world.questions:
         if not question.answered:
             yield f"never answered: {_who(question)}"
+    again = sum(issuer.carried_again for issuer in world.issuers.values())
+    if again and world.plan.single_use:
+        yield f"{again} requests over connections that had carried one before, where none is used again"
     if world.at_rest:
         yield f"held although everybody is gone: {world.at_rest}"
     if world.left_open:

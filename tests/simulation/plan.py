@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from random import Random
-from typing import Any, final
+from typing import Any, Final, final
 
 import attrs
 
@@ -13,54 +13,61 @@ from tests.simulation.issuer import FAULTS
 from tests.simulation.network import Links
 from tests.simulation.rotation import FILE_FAULTS
 
+# What there is at least of what no world can be without.
+_LEAST: Final = {"storm": 1.0, "rate": 1.0, "users": 1, "issuers": 1, "gateways": 1, "namespaces": 1}
+
 
 @final
 @attrs.frozen
 class Plan:
-    """One world. Rates are per simulated second, ``storm`` is in seconds; ``often`` is the share of requests that meet a fault.
-
-    ``permits``: calls that each issuer takes at once, with a breaker beside it; 0: neither. ``faults`` are those of issuers,
-    ``cluster_faults`` those of the API server. ``edits``: changes of policy, ``moves``: changes of where a denial is, and of which
-    namespaces count, ``jumps``: settings of the wall clock. ``terminated``: SIGTERM comes in the middle of the storm. ``hated``: issuers
-    break the connection with the first user. ``tls``: to issuers. ``verified``: the service verifies callers' tokens.
-    ``rotations``: changes of the service's own credentials, and how often their files are spoiled; ``file_faults`` is how.
-    ``ext_proc``: so many gateways speak that, with these ``manners``. ``retries``: the share of failed requests that are made again.
-    ``folder``: policies are in a folder instead of a cluster; ``mounted``: kubelet writes it.
-    """
+    """One world. Rates are per simulated second; fields that are 0, false or empty leave something out."""
 
     seed: int
+    # Seconds of the storm, questions, and how many there are.
     storm: float = 20.0
     rate: float = 50.0
     users: int = 20
     issuers: int = 2
-    http2: bool = False
     gateways: int = 2
     namespaces: int = 2
-    faults: frozenset[str] = frozenset(FAULTS)
-    cluster_faults: frozenset[str] = frozenset(CLUSTER_FAULTS)
+    # The share of requests that meet a fault of their issuer, and the kinds; whether half of the issuers speak HTTP/2; how long
+    # their answers take.
     often: float = 0.05
-    leaving: float = 0.03
-    hanging_up: float = 0.002
-    links: Links = attrs.field(factory=Links)
+    faults: frozenset[str] = frozenset(FAULTS)
+    http2: bool = False
     latency: tuple[float, float] = (0.004, 0.08)
+    # The first user's requests break the connections of issuers.
+    hated: bool = False
+    # Issuers are reached by TLS; over connections that carry one request each.
+    tls: bool = False
+    single_use: bool = False
+    # Issuers keep tokens; take so many calls at once, with a breaker beside it; verify callers' tokens.
     cache: bool = False
     permits: int = 0
+    verified: bool = False
+    # The shares of questions whose callers leave, and after which a gateway hangs up; of failed ones that are asked again.
+    leaving: float = 0.03
+    hanging_up: float = 0.002
+    retries: float = 0.0
+    # Gateways that speak ext_proc, and how.
+    ext_proc: int = 0
+    manners: frozenset[str] = frozenset(MANNERS)
+    links: Links = attrs.field(factory=Links)
+    # Changes of policy; of where a denial is, and of which namespaces count; outages of where policies are, and their kinds.
     edits: float = 0.5
     moves: float = 0.0
     outages: float = 0.1
-    jumps: float = 0.0
-    terminated: bool = False
-    hated: bool = False
-    tls: bool = False
-    verified: bool = False
-    rotations: float = 0.0
-    file_faults: frozenset[str] = frozenset(FILE_FAULTS)
-    ext_proc: int = 0
-    manners: frozenset[str] = frozenset(MANNERS)
-    retries: float = 0.0
+    cluster_faults: frozenset[str] = frozenset(CLUSTER_FAULTS)
+    # Policies are in a folder instead of a cluster; kubelet writes it.
     folder: bool = False
     mounted: bool = False
     folder_faults: frozenset[str] = frozenset(FOLDER_FAULTS)
+    # Settings of the wall clock. SIGTERM in the middle of the storm.
+    jumps: float = 0.0
+    terminated: bool = False
+    # Changes of the service's own credentials, and how their files are spoiled.
+    rotations: float = 0.0
+    file_faults: frozenset[str] = frozenset(FILE_FAULTS)
 
     @classmethod
     def drawn(cls, seed: int, **fixed: object) -> "Plan":
@@ -102,6 +109,7 @@ class Plan:
             drawn |= {"verified": True, "hated": False, "http2": False, "storm": 1200.0, "rate": 1.0}
             drawn |= {"edits": 0.01, "outages": 0.002, "jumps": drawn["jumps"] / 10}
         drawn["moves"] = Random(f"{seed} moves").choice([0.0, 0.0, 0.5, 3.0]) if not drawn.get("verified") else 0.0
+        drawn["single_use"] = Random(f"{seed} single use").random() < 0.1
         chance = Random(f"{seed} files")
         if chance.random() < 0.2:
             drawn |= {"rotations": chance.choice([4.0, 10.0]) / drawn["storm"], "file_faults": some(FILE_FAULTS)}
@@ -122,26 +130,27 @@ class Plan:
 
     def smaller(self) -> Iterator["Plan"]:
         """Yield plans with less in them, those that leave out most first."""
-        for name, least in (("storm", 1.0), ("rate", 1.0), ("users", 1), ("issuers", 1), ("gateways", 1), ("namespaces", 1)):
+        for name, least in _LEAST.items():
             now = getattr(self, name)
             for less in (least, (now + least) / 2 if isinstance(least, float) else (now + least) // 2):
                 if least <= less < now:
                     yield self._with(name, less)
-        for name in ("leaving", "hanging_up", "edits", "moves", "outages", "jumps", "often", "permits", "rotations", "ext_proc", "retries"):
-            if getattr(self, name):
-                yield self._with(name, 0)
-        for name in ("http2", "cache", "terminated", "hated", "tls", "verified", "mounted", "folder"):
-            if getattr(self, name):
-                yield self._with(name, False)
+        for field in attrs.fields(Plan):
+            now = getattr(self, field.name)
+            if isinstance(now, bool | int | float) and now and field.name not in {"seed", *_LEAST}:
+                yield self._with(field.name, type(now)())
         if self.links != Links(pieces=0.0, part=0.0):
             yield attrs.evolve(self, links=Links(pieces=0.0, part=0.0))
-        for name in ("faults", "cluster_faults", "file_faults", "manners", "folder_faults"):
-            kinds = sorted(getattr(self, name))
+        for field in attrs.fields(Plan):
+            now = getattr(self, field.name)
+            if not isinstance(now, frozenset):
+                continue
+            kinds = sorted(now)
             if len(kinds) > 1:
-                yield self._with(name, frozenset(kinds[: len(kinds) // 2]))
-                yield self._with(name, frozenset(kinds[len(kinds) // 2 :]))
+                yield self._with(field.name, frozenset(kinds[: len(kinds) // 2]))
+                yield self._with(field.name, frozenset(kinds[len(kinds) // 2 :]))
             for kind in kinds:
-                yield self._with(name, frozenset(kinds) - {kind})
+                yield self._with(field.name, now - {kind})
 
 
 def shrunk(plan: Plan, fails: Callable[[Plan], bool]) -> Plan:

@@ -88,6 +88,22 @@ PLANTED: Final = {
         "return (key, *self._held.drop(key))",
         "return ()",
     ),
+    "nothing-is-held-back": Planted(
+        "a denial that moves is missing while the feed that has its new place is behind",
+        "exchanger.assembly.held_versions",
+        "if self.is_full or not _may_loosen(before, change):",
+        "if before is not None:",
+    ),
+    "shared-although-single-use": Planted(
+        "calls over HTTP/2 share a connection although none is to carry a second one",
+        "exchanger.net.pool",
+        """            if not self.connections.keeps:
+                break
+        if not self.connections.keeps:
+            link.retire()
+""",
+        "",
+    ),
     "waiter-without-deadline": Planted(
         "whoever waits for an exchange waits for as long as it takes, whatever the own gateway's deadline is",
         "exchanger.exchange.coalesce",

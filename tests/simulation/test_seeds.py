@@ -25,6 +25,8 @@ FOUND_BY: Final = {
     "verdict-outlives-its-key": 2,
     "deletions-are-lost": 8,
     "waiter-without-deadline": 2,
+    "nothing-is-held-back": 110,
+    "shared-although-single-use": 72,
     "another-endpoint-sees-the-credentials": 79,
     "refusal-of-new-credentials-is-final": 39,
     "half-a-file-counts": 11,

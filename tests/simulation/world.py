@@ -118,6 +118,7 @@ class World:
             name = f"issuer-{number}"
             http2 = plan.http2 and number % 2 == 0
             self.issuers[name] = issuer = SimulatedIssuer(kernel, name, plan.faults, plan.often, plan.latency, http2=http2)
+            issuer.single_use = plan.single_use
             issuer.hated = token_of(0) if plan.hated else ""
             issuer.context = server_context(self.folder, "h2" if http2 else "http/1.1") if plan.tls else None
             self.network.hosts[issuer.host] = issuer
@@ -165,6 +166,7 @@ class World:
             "POLICY_EVENTS": "false",
             "TOKEN_EXCHANGE_ALLOW_HTTP_TOKEN_ENDPOINT": "true",
             "TOKEN_EXCHANGE_ISSUER_PROFILES_FILE": str(self.path_of_profiles),
+            "TOKEN_ENDPOINT_CONNECTION_REUSE": str(not self.plan.single_use).lower(),
             "LOG_DECISIONS": "all",
         }
         if isinstance(self.authors.place, Folder):
