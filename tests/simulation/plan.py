@@ -14,7 +14,7 @@ from tests.simulation.network import Links
 from tests.simulation.rotation import FILE_FAULTS
 
 # What there is at least of what no world can be without.
-_LEAST: Final = {"storm": 1.0, "rate": 1.0, "users": 1, "issuers": 1, "gateways": 1, "namespaces": 1}
+_LEAST: Final[dict[str, int | float]] = {"storm": 1.0, "rate": 1.0, "users": 1, "issuers": 1, "gateways": 1, "namespaces": 1}
 
 
 @final
@@ -135,22 +135,19 @@ class Plan:
             for less in (least, (now + least) / 2 if isinstance(least, float) else (now + least) // 2):
                 if least <= less < now:
                     yield self._with(name, less)
-        for field in attrs.fields(Plan):
-            now = getattr(self, field.name)
-            if isinstance(now, bool | int | float) and now and field.name not in {"seed", *_LEAST}:
-                yield self._with(field.name, type(now)())
+        fields: dict[str, object] = attrs.asdict(self, recurse=False)
+        for name, now in fields.items():
+            if isinstance(now, bool | int | float) and now and name not in {"seed", *_LEAST}:
+                yield self._with(name, type(now)())
         if self.links != Links(pieces=0.0, part=0.0):
             yield attrs.evolve(self, links=Links(pieces=0.0, part=0.0))
-        for field in attrs.fields(Plan):
-            now = getattr(self, field.name)
-            if not isinstance(now, frozenset):
-                continue
-            kinds = sorted(now)
+        for name, some in fields.items():
+            kinds = sorted(some) if isinstance(some, frozenset) else []
             if len(kinds) > 1:
-                yield self._with(field.name, frozenset(kinds[: len(kinds) // 2]))
-                yield self._with(field.name, frozenset(kinds[len(kinds) // 2 :]))
+                yield self._with(name, frozenset(kinds[: len(kinds) // 2]))
+                yield self._with(name, frozenset(kinds[len(kinds) // 2 :]))
             for kind in kinds:
-                yield self._with(field.name, now - {kind})
+                yield self._with(name, frozenset(kinds) - {kind})
 
 
 def shrunk(plan: Plan, fails: Callable[[Plan], bool]) -> Plan:
