@@ -15,8 +15,10 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from exchanger.exchange.pipeline import ExchangePipeline
 from exchanger.net.answer import MAX_RESPONSE_BYTES, EndpointResponse, TooLarge
+from exchanger.net.endpoint import EndpointProblem
 from exchanger.net.proxies import EnvironmentProxies
 from exchanger.oauth.documents import DOCUMENT_TIMEOUT, MAX_DOCUMENT_BYTES, Fetched, NotFetched, read_document
+from exchanger.oauth.resolve_endpoint import resolve_endpoint
 from exchanger.values.issuer import Assertion, AssertionType, AuthMethod, ClientProof, Credentials, EndpointProtocol, Issuer
 from exchanger.values.proxy import Proxy
 from exchanger.values.secret import Secret
@@ -206,6 +208,18 @@ async def test_it_is_reached_as_the_token_endpoint_is(http2: bool) -> None:
             assert isinstance(refused, NotFetched)
             assert refused.why.startswith("the certificate of the token endpoint is refused: ")
     assert (shown, proxy.asked) == ([None], ["issuer.example.com:443"] * 2)
+
+
+@pytest.mark.parametrize("protocol", EndpointProtocol)
+def test_http2_is_expected_of_the_issuer_s_own_server_alone(protocol: EndpointProtocol) -> None:
+    def protocol_at(url: str) -> EndpointProtocol:
+        found = resolve_endpoint(url, issuer(protocol), HTTP, as_client=False)
+        assert not isinstance(found, EndpointProblem)
+        return found.origin.protocol
+
+    assert protocol_at(f"{issuer().address}/keys") is protocol
+    elsewhere = EndpointProtocol.AUTO if protocol is EndpointProtocol.HTTP2 else protocol
+    assert {protocol_at(url) for url in ("http://login.example.com/keys", f"http://{issuer().endpoint_host}:81/keys")} == {elsewhere}
 
 
 async def test_an_address_that_is_not_usable() -> None:
