@@ -2,7 +2,8 @@
 
 import attrs
 
-from exchanger.net.endpoint import Endpoint, EndpointProblem, Origin, read_endpoint
+from exchanger.net.dial import Origin
+from exchanger.net.endpoint import Endpoint, EndpointProblem, read_endpoint
 from exchanger.oauth.settings import TokenClientSettings
 from exchanger.values.issuer import ClientCertificate, EndpointProtocol, Issuer
 
