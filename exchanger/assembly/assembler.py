@@ -30,6 +30,7 @@ from exchanger.policy.documents.document import Labels, PolicyDocument
 from exchanger.policy.grants.allowance import NO_GRANTS, Allowance, Grants
 from exchanger.policy.grants.restriction import Cut, restrict_again
 from exchanger.policy.selection import Change, DocumentText, Text, UnknownText, read
+from exchanger.policy.shares import MAX_LOOKUPS
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Source
 
@@ -632,13 +633,17 @@ class Assembler:
 
     def _is_small(self, change: Pending) -> bool:
         """Return whether a change may run on the event loop: its namespace may have got many claims while it waited."""
-        return change.work <= INLINE_WORK and self._work_in_force(change.source) <= INLINE_WORK
+        part = self._snapshot.namespaces.get(change.source.namespace)
+        divided = 0 if part is None else SHARE_WORK * part.claims
+        return max(change.work, self._work_in_force(change.source), divided) <= INLINE_WORK
 
     def _work_in_force(self, source: Source) -> int:
         document, left = self._snapshot.documents.get(source), self._snapshot.trie.leaving.get(source, ())
         own = 0 if document is None else _work_of(document) + CLAIM_WORK * self._snapshot.closed_alone(document)
         part = self._snapshot.namespaces.get(source.namespace)
-        return own + CLAIM_WORK * len(left) + (0 if part is None else SHARE_WORK * part.claims)
+        # Within its share, a namespace is divided again with one in so many changes at most.
+        divided = 0 if part is None else SHARE_WORK * part.claims // (1 if part.exceeds else MAX_LOOKUPS)
+        return own + CLAIM_WORK * len(left) + divided
 
     def _work_beside(self, source: Source, document: DocumentText) -> int:
         """Return the work of a document that closes all that its namespace is granted, unless another one of it does so already."""

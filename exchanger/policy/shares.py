@@ -112,21 +112,44 @@ def shared(documents: Iterable[PolicyDocument], limits: NamespaceLimits, whole: 
     return Division(HashTrieMap(changed), most)
 
 
-def may_exceed(entries: int, areas: int, most: int, limits: NamespaceLimits) -> bool:
-    """Return whether a namespace with so much, whose claims make ``most`` look-ups or fewer of one path, may exceed its share."""
-    return entries > limits.entries or areas > limits.areas or most > MAX_LOOKUPS
+@final
+@attrs.frozen
+class Lookups:
+    """A bound on the look-ups that claims make of one interpretation of a path, which grows with each set of claims that is added.
 
-
-def most_lookups(claims: Iterable[Claim]) -> int:
-    """Return how many look-ups of one interpretation of a path ``claims`` make; more than the share if one of them exceeds it.
-
-    Those of two sets of claims together make at most the sum.
+    Those on wildcards and unknown hosts count for every host, those on a host for this one alone. So documents on hosts of their own add
+    nothing to one another.
     """
-    hosts: dict[str | None, list[Claim]] = defaultdict(list)
-    for claim in claims:
-        hosts[claim.match.host].append(claim)
-    exceeding, most = _exceeding(hosts)
-    return MAX_LOOKUPS + 1 if exceeding else most
+
+    covering: int = 0
+    by_host: "HashTrieMap[str, int]" = attrs.field(factory=HashTrieMap, repr=False)
+    on_one_host: int = 0
+
+    @property
+    def most(self) -> int:
+        """The bound; more than the share if a claim exceeds it."""
+        return self.covering + self.on_one_host
+
+    def added(self, claims: Iterable[Claim]) -> "Lookups":
+        """Return the bound for ``claims``, too: those of two sets of claims together make at most the sum."""
+        hosts: dict[str | None, list[Claim]] = defaultdict(list)
+        for claim in claims:
+            hosts[claim.match.host].append(claim)
+        covering, by_host, on_one_host = self.covering, self.by_host, self.on_one_host
+        for host, own in hosts.items():
+            exceeding, deepest = _exceeding({host: own})
+            more = MAX_LOOKUPS + 1 if exceeding else deepest
+            if host is None or host.startswith(WILDCARD):
+                covering += more
+            else:
+                more += by_host.get(host, 0)
+                by_host, on_one_host = by_host.insert(host, more), max(on_one_host, more)
+        return Lookups(covering, by_host, on_one_host)
+
+
+def may_exceed(entries: int, areas: int, lookups: Lookups, limits: NamespaceLimits) -> bool:
+    """Return whether a namespace with so much, whose claims make so many look-ups of one path, may exceed its share."""
+    return entries > limits.entries or areas > limits.areas or lookups.most > MAX_LOOKUPS
 
 
 def lacking(documents: Iterable[PolicyDocument], limits: NamespaceLimits) -> tuple[PolicyDocument, ...]:

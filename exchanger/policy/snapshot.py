@@ -20,7 +20,7 @@ from exchanger.policy.interpretation import Interpretation, path_interpretations
 from exchanger.policy.lookup import CONFLICT, Beyond, Found, UnreadableReach, denied_by, find, find_at_once
 from exchanger.policy.path import MalformedPath, is_plain_with_query
 from exchanger.policy.policy_trie import Hosts, Paths, PolicyTrie, Sifting
-from exchanger.policy.shares import NamespaceLimits, lacking, may_exceed, most_lookups, shared, weight
+from exchanger.policy.shares import Lookups, NamespaceLimits, lacking, may_exceed, shared, weight
 from exchanger.values.entry import UNKNOWN_NAMESPACE, AllowEntry, DenyEntry, ExchangeEntry, Source
 from exchanger.values.notice import NO_NOTICES, Notices
 from exchanger.values.request import NO_FIELDS, HeaderFields
@@ -32,8 +32,8 @@ from exchanger.values.verdict import AMBIGUOUS_AUTHORITY, AMBIGUOUS_PATH, NO_MAT
 class Part:
     """What one namespace has: its documents, and how many entries, areas and claims are in them.
 
-    ``exceeds``: its share has changed some of them. ``most`` bounds the look-ups that the claims make of one path: each change adds those
-    of its document, and takes nothing away. So the documents are divided again only once that exceeds the share, not with each change.
+    ``exceeds``: its share has changed some of them. ``lookups`` bounds those that the claims make of one path: each change adds those of
+    its document, and takes nothing away. So the documents are divided again only once that exceeds the share, not with each change.
     """
 
     sources: "HashTrieMap[Source, None]" = attrs.field(factory=HashTrieMap)
@@ -41,19 +41,20 @@ class Part:
     areas: int = 0
     claims: int = 0
     exceeds: bool = False
-    most: int = attrs.field(default=0, eq=False)
+    lookups: Lookups = attrs.field(factory=Lookups, eq=False)
 
     def changed(self, documents: Iterable[PolicyDocument], sign: int) -> "Part":
         """Return the part with ``documents`` (``sign`` 1), or without them (-1)."""
-        sources, entries, areas, count, most = self.sources, self.entries, self.areas, self.claims, self.most
+        sources, entries, areas, count, lookups = self.sources, self.entries, self.areas, self.claims, self.lookups
         for document in documents:
             claims, has = document.claims, weight(document)
             sources = sources.insert(document.source, None) if sign > 0 else sources.discard(document.source)
             entries += sign * has.entries
             areas += sign * has.areas
             count += sign * len(claims)
-            most += 0 if sign < 0 or self.exceeds else most_lookups(claims)
-        return Part(sources, entries, areas, count, self.exceeds, most)
+            if sign > 0 and not self.exceeds:
+                lookups = lookups.added(claims)
+        return Part(sources, entries, areas, count, self.exceeds, lookups)
 
 
 @final
@@ -167,7 +168,7 @@ class PolicySnapshot:
         part = self.namespaces.get(namespace)
         if part is None or namespace == UNKNOWN_NAMESPACE:
             return self
-        if not part.exceeds and not may_exceed(part.entries, part.areas, part.most, self.limits):
+        if not part.exceeds and not may_exceed(part.entries, part.areas, part.lookups, self.limits):
             return self
         documents = [self.documents[source] for source in part.sources]
         division = shared([document.alone or document for document in documents], self.limits, partial(closed_whole, grants))
@@ -176,7 +177,7 @@ class PolicySnapshot:
             left = shares.get(document.source, document.alone or document)
             if left is not document and (left, left.closing) != (document, document.closing):
                 snapshot = snapshot._removed(document.source)._with(left)  # noqa: SLF001 - of the same class
-        part = attrs.evolve(snapshot.namespaces[namespace], exceeds=bool(shares), most=division.most)
+        part = attrs.evolve(snapshot.namespaces[namespace], exceeds=bool(shares), lookups=Lookups(division.most))
         return attrs.evolve(snapshot, namespaces=snapshot.namespaces.insert(namespace, part))
 
     def lacking(self, namespace: str) -> tuple[PolicyDocument, ...]:

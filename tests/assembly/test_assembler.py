@@ -87,6 +87,27 @@ async def test_a_small_document_is_out_while_a_large_one_of_its_own_team_is_read
         assert isinstance(change.snapshot.match("h", "/c", "GET"), DenyEntry)
 
 
+async def test_small_documents_are_read_together_whatever_their_namespace_has(autojump_clock: MockClock) -> None:
+    threads = 0
+
+    async def run_sync(function: Callable[..., object], *args: object, **_options: object) -> Any:
+        nonlocal threads
+        threads += 1
+        await trio.lowlevel.checkpoint()
+        return function(*args)
+
+    made = Assembler(frozenset(), run_sync=run_sync)
+    entries = "".join(f"- {{match: {{host: h{number}, pathPrefix: /}}, action: deny}}\n" for number in range(LIGHT_WORK))
+    async with running(made):
+        made.put(A, Text(f"version: v1\nentries:\n{entries}"))
+        await taken(made)
+        before = threads
+        for number in range(200):
+            made.put(Source("a", f"small-{number}"), deny(f"/{number}"))
+        await made.until_read()
+    assert threads - before <= 20
+
+
 async def test_nothing_is_out_before_what_is_required(autojump_clock: MockClock) -> None:
     gate = Gate()
     made = Assembler(frozenset(), run_sync=gate.run_sync)

@@ -1,8 +1,10 @@
 """What benchmarks found is shown as it was measured: ``bench/report.py``."""
 
+import importlib.util
 import json
 import sys
 import xml.etree.ElementTree as ET
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,17 +13,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-BENCH = Path(__file__).resolve().parents[2] / "bench"
+FILE = Path(__file__).resolve().parents[2] / "bench" / "report.py"
+
+
+@cache
+def load() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("bench_report", FILE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where attrs looks for it
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="module")
 def report() -> ModuleType:
-    sys.path.insert(0, str(BENCH))
-    try:
-        import report
-    finally:
-        sys.path.remove(str(BENCH))
-    return report
+    return load()
 
 
 def compared(report: ModuleType, **servers: list[float]) -> Any:
@@ -78,10 +86,7 @@ def test_data_is_kept_as_it_was_measured_one_row_a_line(report: ModuleType) -> N
 
 @given(st.lists(st.floats(0.01, 1e6), min_size=2), st.booleans())
 def test_every_value_is_within_its_axis(values: list[float], log: bool) -> None:
-    sys.path.insert(0, str(BENCH))
-    import report
-
-    along, ticks = report.scale(min(values), max(values), log=log)
+    along, ticks = load().scale(min(values), max(values), log=log)
     assert all(-1e-9 <= along(value) <= 1 + 1e-9 for value in values)
     assert 2 <= len(ticks) <= 10
     assert along(ticks[0]) == pytest.approx(0)

@@ -189,20 +189,39 @@ def test_a_document_beyond_its_share_may_come_again_with_another_text() -> None:
     assert codes(snapshot) == [DEEP_ENTRIES.name] * 3
 
 
-def test_a_share_is_divided_again_once_in_as_many_changes_as_it_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    divided = 0
+@pytest.fixture
+def divided(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of documents of each division."""
+    found: list[int] = []
 
     def counted(documents: Iterable[PolicyDocument], limits: NamespaceLimits, whole: Whole) -> Division:
-        nonlocal divided
-        divided += 1
-        return shared(documents, limits, whole)
+        all_of_them = list(documents)
+        found.append(len(all_of_them))
+        return shared(all_of_them, limits, whole)
 
     monkeypatch.setattr(snapshot_module, "shared", counted)
+    return found
+
+
+def test_a_share_is_divided_again_once_in_as_many_changes_as_it_has_room_for(divided: list[int]) -> None:
     snapshot = PolicySnapshot.EMPTY
     for number in range(10 * MAX_LOOKUPS):
         snapshot = snapshot.apply(document(deny(f"/{number}"), deny(f"/{number}/a"), name=f"policy-{number}"))
-    assert divided <= 10 * 2 + 1
+    assert 0 < len(divided) <= 10 * 2 + 1
     for number in range(10 * MAX_LOOKUPS - 1):
         snapshot = snapshot.withdraw(Source("red", f"policy-{number}"))
-    assert divided <= 10 * 2 + 1
+    assert len(divided) <= 10 * 2 + 1
     assert snapshot == together(document(deny(f"/{number + 1}"), deny(f"/{number + 1}/a"), name=f"policy-{number + 1}"))
+
+
+def test_documents_on_hosts_of_their_own_add_nothing_to_one_another(divided: list[int]) -> None:
+    snapshot = PolicySnapshot.EMPTY
+    for number in range(10 * MAX_LOOKUPS):
+        entries = (deny("/", host=f"h{number}.example.com"), deny("/a", host=f"h{number}.example.com"))
+        snapshot = snapshot.apply(document(*entries, name=f"policy-{number}"))
+    assert divided == []
+    # What covers them all counts on each of them.
+    depth = [deny("/" + "a" * length, host="*.example.com") for length in range(1, MAX_LOOKUPS)]
+    snapshot = snapshot.apply(document(*depth, name="wildcard"))
+    assert divided == [10 * MAX_LOOKUPS + 1]
+    assert snapshot.invalid_documents == 10 * MAX_LOOKUPS

@@ -10,7 +10,7 @@ from exchanger.policy.interpretation import MAX_NODES, Interpretation, InvalidBy
 from exchanger.policy.path import MAX_ODD_PATH, MAX_QUERY, MalformedPath, read_path
 from exchanger.policy.policy_trie import Cell
 from exchanger.policy.prefix import MAX_PREFIX
-from exchanger.policy.shares import MAX_CLOSING_ABOVE, MAX_LOOKUPS, most_lookups
+from exchanger.policy.shares import MAX_CLOSING_ABOVE, MAX_LOOKUPS, Lookups
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.policy.trie import PrefixTrie, Steps
 from exchanger.values.entry import Claim, MatchScope, PathType
@@ -93,6 +93,9 @@ def test_head_looks_up_regions_of_unknown_host_once(case_insensitive: bool) -> N
 
 @pytest.mark.parametrize("host", [HOST, "*.example.com"])
 def test_each_tree_of_prefixes_and_each_part_that_grants_leave_counts(host: str) -> None:
+    def most_lookups(claims: list[Claim]) -> int:
+        return Lookups().added(claims).most
+
     plain = deny("/a", host=host)
     folded = deny("/a", host=host, case_insensitive=True)
     guessed = region("/a", host=None)
