@@ -3,14 +3,18 @@
 import argparse
 import os
 import random
+import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from tests.simulation.run import Result
+
+# One in so many new seeds runs in another process as well, and its trace must be the same.
+_TWICE: Final = 100
 
 
 def main() -> int:
@@ -41,7 +45,7 @@ def main() -> int:
     if options.seed is not None:
         plan = plans.Plan.drawn(options.seed, **fixed)
         result = run.simulate(plan, print if options.trace else None)
-        _tell(result)
+        _tell(result, result.complaints)
         if result.complaints and options.shrink:
             judge = result.complaints[0].partition(":")[0]
             smaller = plans.shrunk(plan, lambda less: any(told.startswith(judge) for told in next(run.apart([less])).complaints))
@@ -49,28 +53,46 @@ def main() -> int:
             run.simulate(smaller, print)
         return int(bool(result.complaints))
 
+    return _many(options, run.apart((plans.Plan.drawn(seed, **fixed) for seed in _seeds(options)), options.jobs))
+
+
+def _many(options: argparse.Namespace, results: "Iterator[Result]") -> int:
     began, spent, failed, count, simulated = time.monotonic(), 0.0, [], 0, 0.0
+    summary = ""
     try:
-        for result in run.apart((plans.Plan.drawn(seed, **fixed) for seed in _seeds(options)), options.jobs):
-            count, spent, simulated = count + 1, spent + result.cpu, simulated + result.simulated
-            if result.complaints:
+        for count, result in enumerate(results, 1):
+            spent, simulated = spent + result.cpu, simulated + result.simulated
+            complaints = list(result.complaints)
+            if options.seeds is None and count % _TWICE == 1 and (other := _again(result.plan.seed, options)) != result.digest:
+                complaints.append(f"determinism: another process's digest is {other}")
+            if complaints:
                 failed.append(result.plan.seed)
-            if result.complaints or options.each:
-                _tell(result)
+            if complaints or options.each:
+                _tell(result, complaints)
+            summary = f"{count} seeds, {simulated:.0f} simulated seconds in {spent:.0f} s of CPU, {len(failed)} failed"
             if options.seeds is None and not options.forever and spent >= (options.cpu or 60.0):
                 break
-            if options.forever and count % 100 == 0:
-                print(f"{count} seeds, {len(failed)} failed, {simulated:.0f} simulated seconds", flush=True)
+            if options.forever and count % _TWICE == 0:
+                print(summary, flush=True)
     except KeyboardInterrupt:
         pass
-    print(
-        f"{count} seeds, {simulated:.0f} simulated seconds in {spent:.1f} s of CPU and {time.monotonic() - began:.0f} s; "
-        f"{len(failed)} failed{': ' + ', '.join(map(str, failed)) if failed else ''}"
-    )
+    print(f"{summary}{': ' + ', '.join(map(str, failed)) if failed else ''}; {time.monotonic() - began:.0f} s")
     if failed:
-        minutes = "" if options.minutes is None else f" --minutes {options.minutes:g}"
-        print(f"replay one with: python -m tests.simulation --trace{minutes} --seed SEED")
+        print(f"replay one with: python -m tests.simulation --trace{''.join(f' {word}' for word in _world(options))} --seed SEED")
     return int(bool(failed))
+
+
+def _world(options: argparse.Namespace) -> list[str]:
+    """Return the options that make another world of a seed."""
+    minutes = [] if options.minutes is None else ["--minutes", f"{options.minutes:g}"]
+    return minutes if options.planted is None else [*minutes, "--planted", options.planted]
+
+
+def _again(seed: int, options: argparse.Namespace) -> str:
+    """Return the digest of a seed's trace in a process of its own, in which sets and dictionaries have another order."""
+    command = [sys.executable, "-m", "tests.simulation", *_world(options), "--seed", str(seed)]
+    told = subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": str(seed % 1000)}, capture_output=True, text=True, check=False)
+    return told.stdout.partition("digest ")[2].partition(",")[0]
 
 
 def _seeds(options: argparse.Namespace) -> Iterator[int]:
@@ -85,12 +107,12 @@ def _seeds(options: argparse.Namespace) -> Iterator[int]:
             first += 1
 
 
-def _tell(result: "Result") -> None:
+def _tell(result: "Result", complaints: Sequence[str]) -> None:
     print(
         f"seed {result.plan.seed}: digest {result.digest}, {result.events} events, {result.questions} questions, "
         f"{result.requests} requests to issuers, {result.simulated:.1f} simulated s in {result.cpu:.2f} s; {result.decisions}"
     )
-    for complaint in result.complaints:
+    for complaint in complaints:
         print(f"  {complaint}", flush=True)
 
 
