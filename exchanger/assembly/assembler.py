@@ -130,6 +130,7 @@ def granted(snapshot: PolicySnapshot, before: Grants, grants: Grants) -> Made:
         part = snapshot.namespaces.get(source.namespace)
         if left != (document.alone or document) or (part is not None and part.exceeds):
             documents[source] = left
+    documents = {source: documents[source] for source in sorted(documents)}  # persistent maps have another order in each process
     return Made(with_documents(snapshot, documents, grants).with_baseline(grants.denials), grants, documents)
 
 

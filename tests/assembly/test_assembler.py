@@ -10,7 +10,7 @@ import trio
 from trio.testing import MockClock
 
 from exchanger.assembly import assembler
-from exchanger.assembly.assembler import FIRST_BUDGET_S, HOLD_S, INLINE_AREAS, INLINE_WORK, Assembler, changed_allowances, make
+from exchanger.assembly.assembler import FIRST_BUDGET_S, HOLD_S, INLINE_AREAS, INLINE_WORK, Assembler, changed_allowances, granted, make
 from exchanger.assembly.backlog import CLAIM_WORK, LIGHT_WORK
 from exchanger.codes.manifests import MANY_AREAS
 from exchanger.policy import selection
@@ -543,3 +543,12 @@ async def test_what_was_set_aside_is_read_again_when_there_is_room(autojump_cloc
         assert snapshot.documents[last].aside is None
         assert len(snapshot.documents[last].regions) == (0 if change == "grants" else 2)
         assert made.unread == 0
+
+
+def test_grants_change_documents_in_the_order_of_their_names_in_every_process() -> None:
+    """Logs and Events follow this order, and replicas are compared by them."""
+    sources = [Source(f"team-{number % 7}", f"policy-{number}") for number in range(40)]
+    snapshot = PolicySnapshot.EMPTY
+    for source in sources:
+        snapshot = snapshot.apply(PolicyDocument(source, (DenyEntry(source, 0, MatchScope("a.example", "/a")),)))
+    assert [*granted(snapshot, Grants(limited=False), Grants()).documents] == sorted(sources)

@@ -1,6 +1,5 @@
 """Laws of grants: what they leave of a policy, and what they close."""
 
-from collections.abc import Iterable
 from typing import TypeAlias
 
 import attrs
@@ -40,7 +39,8 @@ from exchanger.values.request import HeaderFields
 from exchanger.values.verdict import AMBIGUOUS_PATH, Ambiguous, NoMatch, Unhealthy
 from tests.examples import examples
 from tests.policy.examples import HOST, RED, deny, exchange
-from tests.property.policy_model import answer, begins, hosts_above
+from tests.property.grants_model import GrantsModel, is_asked, is_on
+from tests.property.policy_model import answer, begins
 from tests.property.strategies_policy import (
     documents,
     header_fields,
@@ -69,8 +69,10 @@ PATHS = ["/", "/a", "/a/", "/ab", "/a/b", "/a/b/", "/a/bc", "/a/c", "/A", "/A/b"
 UNHEARD_OF = ["/a/b/ccc", "/zzz"]  # below and beside every prefix
 BROKEN = Source("red", "broken")
 UNREADABLE = ["/sale-50%", "/x%0Ay", "/" + "a;" * 9_000, "/a!" * 65]
-EVERYTHING = NamespaceGrant(None, None, ("*",))
-ACTIONS = {AllowEntry: "allow", DenyEntry: "deny", ExchangeEntry: "exchange"}
+MODEL = GrantsModel(
+    (*HOSTS, "unheard-of.example", "unheard-of.a.example", "unheard-of.b.a.example", "unheard.of"),
+    (*PATHS, *UNHEARD_OF),
+)
 
 prefixes = st.sampled_from(["/", "/a", "/a/", "/a/b", "/ab", "/b", "/A", "/a/B"])
 no_headers = st.just(())
@@ -89,76 +91,6 @@ grants_of_one = st.builds(
 all_grants = st.lists(grants_of_one, max_size=3).map(lambda given: Grants(tuple(given)))
 
 
-def is_on(host: str, pattern: str | None) -> bool:
-    return pattern in {None, "*", *hosts_above(host)}
-
-
-def paths_of(grant: NamespaceGrant) -> set[str]:
-    return {
-        path for path in (*PATHS, *UNHEARD_OF) if any(path == one or path.startswith(one + "/") or not one for one in grant.path_prefixes)
-    }
-
-
-def area(scope: MatchScope) -> set[tuple[str, str]]:
-    """Return all hosts and paths of ``scope``, among them a host that nobody names below each wildcard."""
-    hosts = [*HOSTS, "unheard-of.example", "unheard-of.a.example", "unheard-of.b.a.example", "unheard.of"]
-    return {(host, path) for host in hosts if is_on(host, scope.host) for path in (*PATHS, *UNHEARD_OF) if begins(path, scope)}
-
-
-def covers(grant: NamespaceGrant, scope: MatchScope) -> bool:
-    paths = paths_of(grant)
-    return all(any(is_on(host, pattern) for pattern in grant.hosts) and path in paths for host, path in area(scope))
-
-
-def common(host: str | None, pattern: str) -> tuple[str | None, ...]:
-    """Return the hosts that both have in common."""
-    if pattern == "*":
-        return (host,)
-    if host is None or (host.startswith("*.") and pattern.endswith(host[1:])):
-        return (pattern,)
-    return (host,) if host == pattern or (pattern.startswith("*.") and host.endswith(pattern[1:])) else ()
-
-
-def closing_regions(claim: Entry | FailClosedRegion, grants: Iterable[NamespaceGrant]) -> tuple[FailClosedRegion, ...]:
-    """Return one region for each path of ``claim`` that is granted."""
-    found = dict[FailClosedRegion, None]()
-    for grant in grants:
-        pairs = ((host, path) for pattern in grant.hosts for host in common(claim.match.host, pattern) for path in paths_of(grant))
-        for host, path in pairs:
-            if begins(path, claim.match):
-                scope = MatchScope(host, path, claim.match.methods, path_type=PathType.EXACT)
-                guessed = isinstance(claim, FailClosedRegion) and claim.match.host is None and host is not None
-                found[FailClosedRegion(claim.source, scope, "", claim.index, guessed=guessed)] = None
-    return tuple(found)
-
-
-def is_asked(entry: Entry, grants: list[NamespaceGrant]) -> bool:
-    target = entry.target if isinstance(entry, ExchangeEntry) else TokenTarget("primary", "r")
-    return (
-        any(ACTIONS[type(entry)] in grant.actions for grant in grants)
-        and (not isinstance(entry, ExchangeEntry) or any(target.issuer_ref in grant.issuers or "*" in grant.issuers for grant in grants))
-        and (not isinstance(entry, ExchangeEntry) or any(target.scope in grant.scopes or "*" in grant.scopes for grant in grants))
-    )
-
-
-def model(document: PolicyDocument, grants: Grants) -> PolicyDocument:
-    own = [grant for grant in grants.grants if grant.namespaces is not None and document.source.namespace in grant.namespaces]
-    entries: list[Entry] = []
-    regions = [region for claim in document.regions for region in closing_regions(claim, own)]
-    for entry in document.entries:
-        scope = entry.match
-        covering = [grant for grant in own if covers(grant, scope)]
-        if not covering and scope.path_type is PathType.PREFIX:
-            scope = attrs.evolve(scope, path_type=PathType.SEGMENT, narrowed=True)
-            covering = [grant for grant in own if scope.path_prefix in grant.path_prefixes and covers(grant, scope)]
-        if covering and is_asked(entry, covering):
-            entries.append(attrs.evolve(entry, match=scope))
-        else:
-            # What is inside closes its own area, and no other host than its own.
-            regions += closing_regions(attrs.evolve(entry, match=scope.closed), [EVERYTHING]) if covering else closing_regions(entry, own)
-    return PolicyDocument(document.source, tuple(entries), tuple(regions))
-
-
 @given(
     policies, all_grants, reaches, st.sampled_from(HOSTS), st.sampled_from([*PATHS, *UNHEARD_OF]), st.sampled_from(["GET", "PUT", "HEAD"])
 )
@@ -170,7 +102,7 @@ def test_what_grants_leave_is_what_a_look_at_every_place_says(
     found = snapshot_of(left, reach).match(host, path, method)
 
     event(type(found).__name__)
-    assert said(found) == answer([model(document, grants) for document in policy], reach, host, path, method)
+    assert said(found) == answer([MODEL.left(document, grants.grants) for document in policy], reach, host, path, method)
 
 
 @given(
@@ -245,7 +177,7 @@ def test_inside_its_grants_a_namespace_lets_no_more_pass_than_without_them(
     alone = snapshot_of([written]).match(host, path, method, headers=headers)
     found = snapshot_of([left]).match(host, path, method, headers=headers)
 
-    if not any(is_on(host, pattern) and path in paths_of(grant) for grant in own for pattern in grant.hosts):
+    if not any(is_on(host, pattern) and path in MODEL.granted(grant) for grant in own for pattern in grant.hosts):
         event("outside")
         assert isinstance(found, NoMatch)
     elif isinstance(alone, CLOSED):
@@ -254,7 +186,7 @@ def test_inside_its_grants_a_namespace_lets_no_more_pass_than_without_them(
     elif isinstance(alone, ExchangeEntry):
         event("exchanged inside")
         assert not isinstance(found, AllowEntry)
-        inside = [grant for grant in own if path in paths_of(grant) and any(is_on(host, pattern) for pattern in grant.hosts)]
+        inside = [grant for grant in own if path in MODEL.granted(grant) and any(is_on(host, pattern) for pattern in grant.hosts)]
         assert not isinstance(found, NoMatch) or not any(is_asked(alone, [grant]) for grant in inside)
 
 

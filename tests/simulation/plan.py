@@ -9,6 +9,7 @@ import attrs
 from tests.simulation.cluster import CLUSTER_FAULTS
 from tests.simulation.doors import MANNERS
 from tests.simulation.folder import FOLDER_FAULTS
+from tests.simulation.grants import SPOILED
 from tests.simulation.issuer import FAULTS
 from tests.simulation.network import Links
 from tests.simulation.rotation import FILE_FAULTS
@@ -68,6 +69,9 @@ class Plan:
     # Changes of the service's own credentials, and how their files are spoiled.
     rotations: float = 0.0
     file_faults: frozenset[str] = frozenset(FILE_FAULTS)
+    # Changes of the grants file, 0 without one, and how it is unusable meanwhile.
+    granted: float = 0.0
+    spoiled: frozenset[str] = frozenset(SPOILED)
 
     @classmethod
     def drawn(cls, seed: int, **fixed: object) -> "Plan":
@@ -120,6 +124,9 @@ class Plan:
         chance = Random(f"{seed} folder")
         if chance.random() < 0.2:
             drawn |= {"folder": True, "mounted": chance.random() < 0.3, "folder_faults": some(FOLDER_FAULTS)}
+        authority = Random(f"{seed} authority")
+        drawn["granted"] = authority.choice([2.0, 8.0]) / drawn["storm"] if authority.random() < 0.2 else 0.0
+        drawn["spoiled"] = frozenset(kind for kind in SPOILED if authority.random() < 0.5)
         known: dict[str, Any] = {**drawn, **fixed}
         known["hated"] = known["hated"] and known["users"] > 1  # otherwise nobody gets an answer
         return cls(seed, **known)

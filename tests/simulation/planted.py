@@ -159,6 +159,18 @@ PLANTED: Final = {
         "elif type(call.route) is ImmediateStream and call.stream_id not in self._deferred:",
         "elif type(call.route) is ImmediateStream:",
     ),
+    "grants-give-once": Planted(
+        "what grants have taken away once never comes back",
+        "exchanger.policy.grants.restriction",
+        "return restrict(alone.written or alone, grants, alone.namespace_labels)",
+        "return restrict(alone, grants, alone.namespace_labels)",
+    ),
+    "unusable-grants-grant-everything": Planted(
+        "a grants file that nobody can read counts as none",
+        "exchanger.app.grants_file",
+        'self._log.error("grants.rejected", reason=found.reason, text="the previous version stays in force")',
+        "self._use(NO_GRANTS)",
+    ),
 }
 
 

@@ -14,6 +14,7 @@ from exchanger.values.entry import EVERYWHERE, DenyEntry, Entry, ExchangeEntry, 
 from tests.property.policy_model import Answer, answer
 from tests.simulation.cluster import LABELS, NAMESPACE_LABELS, Cluster
 from tests.simulation.folder import Folder
+from tests.simulation.grants import PlatformTeam
 from tests.simulation.kernel import Kernel
 from tests.simulation.plan import Plan
 
@@ -41,11 +42,12 @@ class Version:
 @final
 @attrs.define(eq=False)
 class Authors:
-    """Writes policy to a ``place``, and remembers every version of it."""
+    """Writes policy to a ``place``, and remembers every version of it. ``grants`` say what counts, if there are any."""
 
     kernel: Kernel
     plan: Plan
     place: Cluster | Folder
+    grants: PlatformTeam | None = None
     versions: list[Version] = attrs.field(factory=list, init=False)
     outages: list[tuple[float, float]] = attrs.field(factory=list, init=False)
     chance: Random = attrs.field(init=False)
@@ -56,7 +58,7 @@ class Authors:
     _mover: Random = attrs.field(init=False)
     _writes: Counter[tuple[str, str]] = attrs.field(factory=Counter, init=False)
     _documents: dict[tuple[str, str, str], PolicyDocument] = attrs.field(factory=dict, init=False)
-    _answers: dict[tuple[int, str, str], Answer] = attrs.field(factory=dict, init=False)
+    _answers: dict[tuple[int, int, str, str], Answer] = attrs.field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.chance, self._mover = self.kernel.random("authors"), self.kernel.random("movers")
@@ -193,22 +195,25 @@ class Authors:
 
     def answers(self, host: str, path: str, asked: float, answered: float) -> Iterator[Answer]:
         """Yield what each version says that may have been in force between two times."""
-        oldest = self.since(asked)
+        oldest, granted = self.since(asked), [0] if self.grants is None else [*self.grants.in_force(asked, answered)]
         for number in range(len(self.versions) - 1, -1, -1):
             version = self.versions[number]
             if version.since <= answered:
-                yield self._answer(number, host, path)
+                yield from (self._answer(number, one, host, path) for one in granted)
             if version.since <= oldest:
                 return
 
     def newest_answer(self, host: str, path: str) -> Answer:
         """Return what the newest version says."""
-        return self._answer(len(self.versions) - 1, host, path)
+        return self._answer(len(self.versions) - 1, 0 if self.grants is None else len(self.grants.versions) - 1, host, path)
 
-    def _answer(self, number: int, host: str, path: str) -> Answer:
-        if (found := self._answers.get((number, host, path))) is None:
+    def _answer(self, number: int, granted: int, host: str, path: str) -> Answer:
+        key = number, granted, host, path
+        if (found := self._answers.get(key)) is None:
             documents = [self._document(*key, text) for key, text in self.versions[number].texts.items()]
-            found = self._answers[number, host, path] = answer(documents, UnreadableReach.UNMATCHED, host, path, "GET")
+            if self.grants is not None:
+                documents = [self.grants.left(granted, document) for document in documents]
+            found = self._answers[key] = answer(documents, UnreadableReach.UNMATCHED, host, path, "GET")
         return found
 
     def _document(self, namespace: str, name: str, text: str) -> PolicyDocument:

@@ -35,6 +35,8 @@ FOUND_BY: Final = {
     "empty-file-withdraws": 113,
     "missing-folder-withdraws": 24,
     "unreadable-file-withdraws": 5,
+    "grants-give-once": 16,
+    "unusable-grants-grant-everything": 29,
 }
 
 

@@ -21,6 +21,7 @@ from tests.simulation.cluster import Cluster
 from tests.simulation.doors import Authorizing, Processing
 from tests.simulation.folder import Folder
 from tests.simulation.gateway import LEFT, Gateway, Question
+from tests.simulation.grants import PlatformTeam
 from tests.simulation.identity import HOST, IdentityProvider
 from tests.simulation.issuer import SimulatedIssuer
 from tests.simulation.kernel import Kernel, Trace, seeded
@@ -125,6 +126,10 @@ class World:
         if plan.rotations:
             issuers = self.issuers.values()
             self.parts.append(Rotation(kernel, issuers, self.path_of_profiles, self.profiles, plan.file_faults, plan.rotations))
+        if plan.granted:
+            path, authors = self.folder / "grants.json", self.authors
+            authors.grants = PlatformTeam(kernel, path, authors.names, authors.hosts, PATHS, MOVING_HOST, plan.granted, plan.spoiled)
+            self.parts.append(authors.grants)
         self.gateways = []
         for number in range(plan.gateways):
             fields = kernel, self.network, f"gateway-{number}", self._ended

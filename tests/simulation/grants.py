@@ -1,0 +1,139 @@
+"""The platform team's grants: a file that changes, and is spoiled on the way, and what each version of it leaves of a document."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from random import Random
+from typing import Any, Final, final
+
+import attrs
+
+from exchanger.policy.documents.document import PolicyDocument
+from exchanger.policy.grants.allowance import NamespaceGrant
+from tests.property.grants_model import GrantsModel
+from tests.simulation.kernel import Kernel
+from tests.simulation.part import Every, Part
+
+# Seconds from a new version of the file until it is in force at the latest: two reads, and the documents that are checked against it.
+_PROMPT: Final = 3.0
+# Where prefixes may be; a path below and beside each, which nobody asks for, tells areas apart.
+_PREFIXES: Final = ("", "/a", "/a/b", "/c")
+_BESIDE: Final = ("/", "/ab", "/a/bc", "/a/b/c", "/cd", "/c/e", "/c/de", "/c/d/e")
+SPOILED: Final = ("in pieces", "broken", "empty", "deleted")
+
+
+@final
+@attrs.frozen
+class Version:
+    """All grants from a time on (seconds)."""
+
+    since: float
+    grants: tuple[NamespaceGrant, ...]
+
+
+@final
+@attrs.define(eq=False)
+class PlatformTeam(Part):
+    """Writes the grants of ``namespaces`` into the file at ``path``. ``open_host`` is everybody's."""
+
+    kernel: Kernel
+    path: Path
+    namespaces: Sequence[str]
+    hosts: Sequence[str]
+    paths: Sequence[str]
+    open_host: str
+    rate: float
+    spoiled: frozenset[str]
+    versions: list[Version] = attrs.field(factory=list, init=False)
+    chance: Random = attrs.field(init=False)
+    _places: GrantsModel = attrs.field(init=False)
+    _busy: float = attrs.field(default=0.0, init=False)
+    _left: dict[tuple[int, PolicyDocument], PolicyDocument] = attrs.field(factory=dict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.chance = self.kernel.random("grants")
+        self._places = GrantsModel((*self.hosts, "unheard-of.example.com", "unheard.of"), (*self.paths, *_BESIDE))
+
+    def environment(self) -> dict[str, str]:
+        self._write(self._drawn())
+        return {"POLICY_GRANTS_FILE": str(self.path)}
+
+    def storm(self, every: Every) -> None:
+        every(self.rate, self._change, "changes of grants")
+
+    def _change(self) -> None:
+        """Write another version, sometimes by way of a file that nobody can use. The one before is in force first."""
+        now, chance = self.kernel.now, self.chance
+        if now < self._busy:
+            return
+        fault, wait, grants = chance.choice(["", *sorted(self.spoiled)]), chance.choice([0.1, 1.0, 3.0]), self._drawn()
+        self._busy = now + (wait if fault else 0.0) + _PROMPT
+        if fault == "deleted":
+            self.path.unlink()
+        elif fault:
+            text = _text(grants)
+            self.path.write_text({"in pieces": text[: len(text) // 2], "broken": "grants: everything", "empty": ""}[fault])
+        if fault:
+            self.kernel.tell("the platform team", "spoils the grants", fault)
+            self.kernel.after(wait, self._write, grants)
+        else:
+            self._write(grants)
+
+    def _write(self, grants: tuple[NamespaceGrant, ...]) -> None:
+        self.path.write_text(_text(grants))
+        self.kernel.tell("the platform team", "grants", _text(grants))
+        self.versions.append(Version(self.kernel.now, grants))
+
+    def _drawn(self) -> tuple[NamespaceGrant, ...]:
+        """Draw for each namespace all, some or nothing of its own host, and sometimes of another."""
+        chance, found = self.chance, list[NamespaceGrant]()
+        for name in self.namespaces:
+            own = f"{name}.example.com"
+            for hosts in [(own,)] * chance.choice([0, 1, 1, 1, 2]) + [(chance.choice(self.hosts),)] * (chance.random() < 0.1):
+                found.append(
+                    NamespaceGrant(
+                        frozenset({name}),
+                        None,
+                        hosts if chance.random() < 0.9 else ("*.example.com",),
+                        tuple(sorted({chance.choice(_PREFIXES) for _ in range(2)})) if chance.random() < 0.5 else ("",),
+                        frozenset(chance.choice([("exchange", "deny"), ("exchange", "deny"), ("exchange",), ("deny",)])),
+                        chance.choice([("*",), ("*",), ("issuer-0",)]),
+                        chance.choice([("*",), ("*",), ("x",)]),
+                        scopes=chance.choice([("*",), ("*",), ("read",)]),
+                    )
+                )
+            found.append(NamespaceGrant(frozenset({name}), None, (self.open_host,)))
+        return tuple(found)
+
+    # What the model says.
+
+    def in_force(self, asked: float, answered: float) -> Iterator[int]:
+        """Yield the numbers of the versions that may have been in force between two times."""
+        for number in range(len(self.versions) - 1, -1, -1):
+            since = self.versions[number].since
+            if since <= answered:
+                yield number
+            if since <= asked - _PROMPT:
+                return
+
+    def left(self, number: int, document: PolicyDocument) -> PolicyDocument:
+        """Return what a version leaves of ``document``."""
+        key = number, document
+        if key not in self._left:
+            self._left[key] = self._places.left(document, self.versions[number].grants)
+        return self._left[key]
+
+
+def _text(grants: tuple[NamespaceGrant, ...]) -> str:
+    def written(grant: NamespaceGrant) -> dict[str, Any]:
+        return {
+            "namespaces": sorted(grant.namespaces or ()),
+            "hosts": grant.hosts,
+            "pathPrefixes": [prefix or "/" for prefix in grant.path_prefixes],
+            "actions": sorted(grant.actions),
+            "issuers": grant.issuers,
+            "audiences": grant.audiences,
+            "scopes": grant.scopes,
+        }
+
+    return json.dumps({"version": "v1", "grants": [written(grant) for grant in grants]})
