@@ -87,12 +87,15 @@ class Stream:
 
 @attrs.define(eq=False)
 class Gateway:
-    """``on_end`` gets each question that was answered, or is ``gone``. ``drained``: the service has said that it ends."""
+    """``on_end`` gets each question that was answered, or is ``gone``. ``drained``: the service, which listens
+    on ``port``, has said that it ends.
+    """
 
     kernel: Kernel
     network: SimulatedNetwork
     name: str
     on_end: Callable[[Question], None]
+    port: int = PORT
     drained: bool = False
     streams: dict[int, Stream] = attrs.field(factory=dict, init=False)
     remote: Remote | None = attrs.field(default=None, init=False)
@@ -147,7 +150,7 @@ class Gateway:
             self._connections += 1
             self._codec = ngh2.Connection(ngh2.Role.CLIENT)
             self._codec.initiate_connection()
-            self.remote = self.network.enter(PORT, self, f"{self.name}/{self._connections}")
+            self.remote = self.network.enter(self.port, self, f"{self.name}/{self._connections}")
 
     def _open(self, *fields: tuple[bytes, bytes]) -> Stream:
         head = [

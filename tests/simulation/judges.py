@@ -7,6 +7,7 @@ from typing import Final
 from exchanger.values.entry import DenyEntry, ExchangeEntry
 from tests.property.policy_model import CLOSED, DISPUTED, UNMATCHED, Answer
 from tests.simulation.gateway import TIMED_OUT, Question, Reply
+from tests.simulation.issuer import Issued, SimulatedIssuer
 from tests.simulation.kernel import START
 from tests.simulation.world import World
 
@@ -15,6 +16,12 @@ _LONGEST_CALL: Final = 10.0
 # The same for a call that an open breaker refuses: its longest window, and two of its longest pauses. It closes by what is asked, so what
 # the storm has left counts until somebody asks again.
 _BREAKER: Final = 20.0
+# The part of its life for which another replica takes a token from the store, less what it may take itself.
+_SHAREABLE: Final = 0.9
+# Seconds until a token is in the store.
+_STORED: Final = 0.1
+# Seconds after the storm until every replica has a connection to the store again: the longest pause, and an attempt.
+_RECONNECTED: Final = 25.0
 # Seconds until a set of keys that has left is what tokens are verified by.
 _FETCHED: Final = 0.5
 # Seconds after a failed fetch of keys within which there is another one.
@@ -92,13 +99,16 @@ def _ends(world: World, question: Question) -> bool:
     return question.answered >= world.terminated
 
 
+def _issued(world: World, token: str) -> tuple[SimulatedIssuer, Issued] | None:
+    return next(((issuer, issuer.issued[token]) for issuer in world.issuers.values() if token in issuer.issued), None)
+
+
 def _allowed(world: World, question: Question, header: str, entries: list[ExchangeEntry]) -> Iterator[str]:
     token = header.removeprefix("Bearer ")
-    found = next((issuer for issuer in world.issuers.values() if token in issuer.issued), None)
-    if found is None:
+    if (by := _issued(world, token)) is None:
         yield f"a token that nobody issued, {token!r}: {_who(question)}"
         return
-    issued = found.issued[token]
+    found, issued = by
     for part in world.parts:
         yield from (f"{accusation}: {_who(question)}" for accusation in part.accuses(found.name, question, issued))
     if issued.subject != question.token:
@@ -191,6 +201,23 @@ def recovers(world: World) -> Iterator[str]:
                 yield f"not recovered, {said if isinstance(said, str) else type(said).__name__} expected: {_who(question)}"
 
 
+def shares(world: World) -> Iterator[str]:
+    """Yield questions of the quiet for which one replica exchanged, although another one had just kept a token in the store."""
+    if world.plan.replicas == 1:
+        return
+    kept: dict[tuple[int, str, str], tuple[Issued, float]] = {}
+    for question in sorted((one for one in world.answered if one.asked >= world.calm), key=lambda one: one.asked):
+        asked = question.user, question.host, question.path
+        for token in question.reply.tokens if question.reply is not None else ():
+            if (by := _issued(world, token)) is None:
+                continue  # see ``answers``
+            issued, (before, since) = by[1], kept.get(asked, (by[1], question.asked))
+            if since + _STORED < question.asked < min(before.at + _SHAREABLE * before.lifetime - 1.0, issued.at):
+                yield f"not shared: {_who(question)}"
+            if issued.at > world.quiet + _RECONNECTED:  # before, there may have been no store
+                kept[asked] = issued, question.answered
+
+
 def records(world: World) -> Iterator[str]:
     """Yield what the log and the metrics do not agree on, and secrets in the log."""
     if world.crash:
@@ -211,7 +238,7 @@ def parts(world: World) -> Iterator[str]:
             yield from part.complaints()
 
 
-JUDGES: Final[tuple[Judge, ...]] = (ends, in_time, answers, recovers, records, parts)
+JUDGES: Final[tuple[Judge, ...]] = (ends, in_time, answers, recovers, shares, records, parts)
 
 
 def complaints(world: World) -> list[str]:

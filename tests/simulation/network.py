@@ -87,6 +87,7 @@ class Socket:
     closed: bool = attrs.field(default=False, init=False)
     finished: bool = attrs.field(default=False, init=False)
     unread: int = attrs.field(default=0, init=False)
+    selector: "Selector | None" = attrs.field(default=None, init=False)
     _last: float = attrs.field(default=0.0, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -102,6 +103,12 @@ class Socket:
 
     def getpeername(self) -> tuple[str, int]:
         return _ADDRESS, self.fd
+
+    def changed(self) -> None:
+        """Let those who wait for it look again."""
+        self.world.moved(self)
+        if self.selector is not None:
+            self.selector.changed(self)
 
     @property
     def mask(self) -> int:
@@ -186,7 +193,7 @@ class Remote:
 
     def take(self, data: bytes) -> None:
         self.socket.unread -= len(data)
-        self.world.selector.changed(self.socket)
+        self.socket.changed()
         if not self.over and self.peer is not None:
             self.peer.received(data)
 
@@ -213,13 +220,13 @@ class Remote:
             return
         self.world.kernel.tell(socket.name, "gets", data)
         socket.inbox += data
-        self.world.selector.changed(socket)
+        socket.changed()
 
     def _end(self) -> None:
         if not self.socket.closed:
             self.world.kernel.tell(self.socket.name, "is ended by its peer")
             self.socket.at_end = True
-            self.world.selector.changed(self.socket)
+            self.socket.changed()
 
     def _reset(self) -> None:
         socket = self.socket
@@ -228,7 +235,7 @@ class Remote:
             if self.world.chance.random() < 0.5:
                 socket.inbox.clear()
             socket.broken = True
-            self.world.selector.changed(socket)
+            socket.changed()
 
 
 @attrs.define(eq=False)
@@ -264,6 +271,7 @@ class Selector:
     _maybe: dict[int, None] = attrs.field(factory=dict)
 
     def register(self, fd: int, events: int, data: object) -> None:
+        self.world.sockets[fd].selector = self
         self.keys[fd] = selectors.SelectorKey(fd, fd, events, data)
         self._maybe[fd] = None
 
@@ -275,7 +283,6 @@ class Selector:
 
     def changed(self, socket: Socket) -> None:
         """Look at ``socket`` again."""
-        self.world.moved(socket)
         key = self.keys.get(socket.fd)
         if key is not None:
             self._maybe[socket.fd] = None
@@ -381,26 +388,25 @@ class SimulatedNetwork:
     sockets: dict[int, Socket] = attrs.field(factory=dict, init=False)
     waiting: dict[int, TaskSocket] = attrs.field(factory=dict, init=False)
     numbers: Iterator[int] = attrs.field(factory=lambda: itertools.count(1_000), init=False)
-    selector: Selector = attrs.field(init=False)
     chance: Random = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.chance, self.selector = self.kernel.random("network"), Selector(self)
+        self.chance = self.kernel.random("network")
 
-    def network(self) -> Network:
-        """Return what the service gets."""
+    def network(self, replica: str = "") -> Network:
+        """Return what a service gets; each ``replica`` has numbers of its own."""
         kernel = self.kernel
         return Network(
             wall=kernel.wall,
             steady=kernel.steady,
             cpu=kernel.steady,
-            entropy=kernel.random("entropy").randbytes,
-            random=kernel.random("service"),
+            entropy=kernel.random("entropy" + replica).randbytes,
+            random=kernel.random("service" + replica),
             run_sync=kernel.run_sync,
             connect=self.connect,
             listen=self.listen,
             detach=self.detach,
-            selector=cast("type[selectors.DefaultSelector]", lambda: self.selector),
+            selector=cast("type[selectors.DefaultSelector]", lambda: Selector(self)),
             readable=self.readable,
         )
 

@@ -13,9 +13,10 @@ from tests.simulation.grants import SPOILED
 from tests.simulation.issuer import FAULTS
 from tests.simulation.network import Links
 from tests.simulation.rotation import FILE_FAULTS
+from tests.simulation.store import STORE_FAULTS, TIME_LIES
 
 # What there is at least of what no world can be without.
-_LEAST: Final[dict[str, int | float]] = {"storm": 1.0, "rate": 1.0, "users": 1, "issuers": 1, "gateways": 1, "namespaces": 1}
+_LEAST: Final[dict[str, int | float]] = {"storm": 1.0, "rate": 1.0, "users": 1, "issuers": 1, "gateways": 1, "namespaces": 1, "replicas": 1}
 
 
 @final
@@ -72,6 +73,11 @@ class Plan:
     # Changes of the grants file, 0 without one, and how it is unusable meanwhile.
     granted: float = 0.0
     spoiled: frozenset[str] = frozenset(SPOILED)
+    # Tokens are kept in a store, too, which the replicas of the service share; the share of commands that meet a fault of the store.
+    store: bool = False
+    replicas: int = 1
+    store_often: float = 0.02
+    store_faults: frozenset[str] = frozenset(STORE_FAULTS)
 
     @classmethod
     def drawn(cls, seed: int, **fixed: object) -> "Plan":
@@ -127,7 +133,16 @@ class Plan:
         authority = Random(f"{seed} authority")
         drawn["granted"] = authority.choice([2.0, 8.0]) / drawn["storm"] if authority.random() < 0.2 else 0.0
         drawn["spoiled"] = frozenset(kind for kind in SPOILED if authority.random() < 0.5)
+        chance = Random(f"{seed} store")
+        drawn |= {"store": chance.random() < 0.2, "store_faults": some(STORE_FAULTS), "replicas": chance.choice([1, 2])}
+        drawn["store_often"] = chance.choice([0.0, 0.01, 0.05])
         known: dict[str, Any] = {**drawn, **fixed}
+        if known["store"]:
+            known["cache"] = True
+            if known["jumps"]:  # where the wall clock is set, the end of what a store gives again is not known
+                known["store_faults"] -= TIME_LIES
+        if not known["store"] or known.get("verified") or known.get("folder") or known["gateways"] == 1:
+            known["replicas"] = 1
         known["hated"] = known["hated"] and known["users"] > 1  # otherwise nobody gets an answer
         return cls(seed, **known)
 

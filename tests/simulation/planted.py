@@ -171,6 +171,32 @@ PLANTED: Final = {
         'self._log.error("grants.rejected", reason=found.reason, text="the previous version stays in force")',
         "self._use(NO_GRANTS)",
     ),
+    "shared-by-all-users": Planted(
+        "the name of a token in the store is that of its target alone",
+        "exchanger.exchange.cache.issuers_in_force",
+        "digester.digest(subject) for digester in self._shared",
+        'digester.digest(b"") for digester in self._shared',
+    ),
+    "stored-in-clear": Planted(
+        "tokens are stored as they are",
+        "exchanger.exchange.cache.sealed_token",
+        "cipher.encrypt(nonce, plain, _FORMAT + digest)",
+        "plain",
+    ),
+    "born-again-from-the-store": Planted(
+        "a token from the store lives as long as a new one, by the steady clock",
+        "exchanger.exchange.cache.token_cache",
+        "age = stored.length - left",
+        "age = 0.0",
+    ),
+    "store-is-waited-for": Planted(
+        "a look-up in the store takes as long as the store does",
+        "exchanger.exchange.cache.shared_level",
+        """            with trio.move_on_after(FIND_S):
+                found = await store.read([self._name""",
+        """            with trio.move_on_after(60.0):
+                found = await store.read([self._name""",
+    ),
 }
 
 

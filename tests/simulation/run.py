@@ -46,7 +46,7 @@ def simulate(plan: Plan, show: Callable[[str], None] | None = None) -> Result:
         trace.digest,
         trace.events,
         len(world.questions),
-        {} if world.crash else dict(world.supervisor._metrics.overview().decisions),
+        {} if world.crash else dict(world.decisions),
         sum(issuer.requests for issuer in world.issuers.values()),
         world.kernel.now - START,
         time.process_time() - began,

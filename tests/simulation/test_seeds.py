@@ -37,6 +37,10 @@ FOUND_BY: Final = {
     "unreadable-file-withdraws": 5,
     "grants-give-once": 16,
     "unusable-grants-grant-everything": 29,
+    "shared-by-all-users": 5,
+    "stored-in-clear": 67,
+    "born-again-from-the-store": 98,
+    "store-is-waited-for": 79,
 }
 
 

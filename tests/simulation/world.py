@@ -3,8 +3,9 @@
 import json
 import signal
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
@@ -20,7 +21,7 @@ from exchanger.telemetry.log import logging_to_stdout
 from tests.simulation.cluster import Cluster
 from tests.simulation.doors import Authorizing, Processing
 from tests.simulation.folder import Folder
-from tests.simulation.gateway import LEFT, Gateway, Question
+from tests.simulation.gateway import LEFT, PORT, Gateway, Question
 from tests.simulation.grants import PlatformTeam
 from tests.simulation.identity import HOST, IdentityProvider
 from tests.simulation.issuer import SimulatedIssuer
@@ -30,6 +31,8 @@ from tests.simulation.part import CANARY, Part
 from tests.simulation.plan import Plan
 from tests.simulation.policy import MOVING_HOST, PATHS, Authors
 from tests.simulation.rotation import Rotation
+from tests.simulation.store import HOST as STORE
+from tests.simulation.store import SimulatedStore
 from tests.simulation.tls import authority, server_context
 from tests.waiting import until
 
@@ -72,7 +75,7 @@ class Lines:
 @final
 @attrs.define(eq=False)
 class World:
-    """Everything around one supervisor; ``folder`` is for its files.
+    """Everything around one supervisor, or one for each replica; ``folder`` is for their files.
 
     ``quiet`` is when the storm was over, ``calm`` when nothing of it may be left (seconds). ``jumps``: when the wall clock was set, and by
     what.
@@ -88,7 +91,7 @@ class World:
     gateways: list[Gateway] = attrs.field(init=False)
     parts: list[Part] = attrs.field(factory=list, init=False)
     lines: Lines = attrs.field(init=False)
-    supervisor: Supervisor = attrs.field(init=False)
+    supervisors: list[Supervisor] = attrs.field(factory=list, init=False)
     questions: list[Question] = attrs.field(factory=list, init=False)
     answered: list[Question] = attrs.field(factory=list, init=False)
     jumps: list[tuple[float, float]] = attrs.field(factory=list, init=False)
@@ -132,8 +135,13 @@ class World:
             self.parts.append(authors.grants)
         self.gateways = []
         for number in range(plan.gateways):
-            fields = kernel, self.network, f"gateway-{number}", self._ended
+            fields = kernel, self.network, f"gateway-{number}", self._ended, PORT + number % plan.replicas
             self.gateways.append(Processing(*fields, manners=plan.manners) if number < plan.ext_proc else Authorizing(*fields))
+        if plan.store:
+            secrets = CANARY.encode(), b"eyJ", *(f"{name}-".encode() for name in self.issuers)  # tokens begin with their issuer
+            store = SimulatedStore(kernel, self.network, plan.store_faults, plan.store_often, plan.replicas, self.folder, secrets)
+            self.network.hosts[STORE] = store
+            self.parts.append(store)
 
     @property
     def path_of_profiles(self) -> Path:
@@ -184,23 +192,37 @@ class World:
 
     async def run(self) -> None:
         """Live through all of it."""
-        settings, network = self.settings(), self.network.network()
+        settings = self.settings()
         self.authors.begin()
-        with logging_to_stdout(settings.log, self.lines, network) as logging:
-            match self.authors.place:
-                case Cluster() as cluster:
-                    self.supervisor = Supervisor(settings, logging, network, list_watches=cluster)
-                case Folder() as folder:
-                    self.supervisor = Supervisor(settings, logging, network, watch=folder.watch)
+        with ExitStack() as logs:
+            for number in range(self.plan.replicas):
+                network = self.network.network(f" of replica {number}" if number else "")
+                logging = logs.enter_context(logging_to_stdout(settings.log, self.lines, network))
+                own = attrs.evolve(settings, grpc=attrs.evolve(settings.grpc, port=PORT + number))
+                match self.authors.place:
+                    case Cluster() as cluster:
+                        self.supervisors.append(Supervisor(own, logging, network, list_watches=cluster))
+                    case Folder() as folder:
+                        self.supervisors.append(Supervisor(own, logging, network, watch=folder.watch))
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._serve)
-                await until(lambda: self.supervisor.serving)
+                ended = [await nursery.start(self._serve, supervisor) for supervisor in self.supervisors]
                 await self._live()
+                self.terminated = self.kernel.now
+                for event in reversed(ended):  # the signal reaches the one that has begun to wait for it last
+                    self.kernel.tell("service", "gets", "SIGTERM")
+                    signal.raise_signal(signal.SIGTERM)
+                    await event.wait()
         self.left_open = sorted(socket.name for socket in self.network.sockets.values())
 
-    async def _serve(self) -> None:
-        await self.supervisor.run()
+    async def _serve(self, supervisor: Supervisor, *, task_status: trio.TaskStatus[trio.Event]) -> None:
+        """Run it; ``started`` when it is SERVING, with what is set when it has ended."""
+        ended = trio.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(supervisor.run)
+            await until(lambda: supervisor.serving)
+            task_status.started(ended)
         self.kernel.tell("service", "has ended")
+        ended.set()
 
     async def _live(self) -> None:
         plan, kernel = self.plan, self.kernel
@@ -216,7 +238,6 @@ class World:
             part.storm(every)
         if plan.terminated:
             await trio.sleep(kernel.random("end").uniform(0.2, 1.0) * plan.storm)
-            self._terminate()
             return
         await trio.sleep_until(end)
         self.quiet = kernel.now
@@ -229,24 +250,19 @@ class World:
         self.authors.mend()
         await trio.sleep(QUIET)
         await self._ask_for_everything(_PROBING)  # breakers close by what is asked
-        self.serving, self.calm = self.supervisor.serving, kernel.now
+        self.serving, self.calm = all(supervisor.serving for supervisor in self.supervisors), kernel.now
         await self._ask_for_everything(_CALM)
         await trio.sleep(5.0)
-        self.at_rest = self._held()
-        self._terminate()
+        self.at_rest = sum((Counter(self._held(supervisor)) for supervisor in self.supervisors), Counter())
 
     async def _ask_for_everything(self, pause: float) -> None:
-        """Ask for each path, as users whom issuers answer."""
-        users = range(self.plan.hated, self.plan.users)
-        for number, (host, path) in enumerate((host, path) for host in self.authors.hosts for path in PATHS):
-            if users:
-                self._ask(users[number % len(users)], host, path, self.gateways[number % len(self.gateways)], 2.0)
-            await trio.sleep(pause)
-
-    def _terminate(self) -> None:
-        self.terminated = self.kernel.now
-        self.kernel.tell("service", "gets", "SIGTERM")
-        signal.raise_signal(signal.SIGTERM)
+        """Ask each replica for each path, as users whom issuers answer."""
+        users, replicas = range(self.plan.hated, self.plan.users), self.plan.replicas
+        for gateways in (self.gateways[replica::replicas] for replica in range(replicas)):
+            for number, (host, path) in enumerate((host, path) for host in self.authors.hosts for path in PATHS):
+                if users and gateways:
+                    self._ask(users[number % len(users)], host, path, gateways[number % len(gateways)], 2.0)
+                await trio.sleep(pause)
 
     def _every(self, end: float, rate: float, work: Callable[[], None], purpose: str) -> None:
         """Do ``work`` ``rate`` times a second until ``end``, at random."""
@@ -302,9 +318,8 @@ class World:
                 about = question.user, question.host, question.path, self._again.choice(able), question.patience
                 self.kernel.after(self._again.uniform(0.0, _RETRY_WITHIN), self._ask, *about, question.tries + 1)
 
-    def _held(self) -> dict[str, int]:
-        """Return what the service still holds, by name."""
-        it = self.supervisor
+    def _held(self, it: Supervisor) -> dict[str, int]:
+        """Return what a replica still holds, by name."""
         exchanges, connections, usage = it._pipeline.exchanges, it._pipeline.connections, it._server.usage()
         found = {
             "exchanges": exchanges.under_way,
@@ -323,8 +338,13 @@ class World:
 
     @property
     def counted(self) -> int:
-        """How many decisions the service has counted."""
-        return sum(self.supervisor._metrics.overview().decisions.values())
+        """How many decisions have been counted."""
+        return self.decisions.total()
+
+    @property
+    def decisions(self) -> Counter[str]:
+        """How many decisions have been counted, by their labels."""
+        return sum((Counter(supervisor._metrics.overview().decisions) for supervisor in self.supervisors), Counter())
 
 
 def token_of(user: int) -> str:
