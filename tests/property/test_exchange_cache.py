@@ -41,7 +41,7 @@ kinds = st.tuples(st.sampled_from(list(ISSUERS)), st.integers(0, 2), st.integers
 steps = st.one_of(
     st.tuples(st.just("find"), kinds),
     st.tuples(st.just("find"), kinds),
-    st.tuples(st.just("keep"), kinds, st.none() | st.integers(-1, 400), st.floats(0.0, 2.0)),
+    st.tuples(st.just("keep"), kinds, st.none() | st.integers(-1, 400), st.floats(0.0, 2.0), st.none() | st.integers(-1, 400)),
     st.tuples(st.just("refused"), kinds, st.sampled_from([400, 401, 403, 500, 503])),
     st.tuples(st.just("fails"), kinds),
     st.tuples(st.just("wait"), st.floats(0.0, 120.0)),
@@ -140,16 +140,17 @@ class Run:
                 assert self.clocks.steady >= self.renewing.get(text, -math.inf)
                 self.renewing[text] = self.clocks.steady + RENEWAL_PAUSE_S
 
-    def keep(self, kind: Kind, expires_in: int | None, duration: float) -> None:
+    def keep(self, kind: Kind, expires_in: int | None, duration: float, exp: int | None) -> None:
         asked, policy = self.asked(kind)
         self.count += 1
-        text = f"token {self.count:03}"
+        text = f"token {self.count:03}" if exp is None else jwt({"exp": START + exp, "jti": self.count})
         self.one.keep(asked, token(text, expires_in, duration=duration))
         if policy is None:
             return
         self.model.drop(identity(asked))
         at, wall_at = self.clocks.steady - duration, self.clocks.wall - duration
-        length = min(-math.inf if expires_in is None else expires_in, policy.max_ttl, subject_ends(kind[1]) - wall_at)
+        ends = min(subject_ends(kind[1]), math.inf if exp is None else START + exp)
+        length = min(-math.inf if expires_in is None else expires_in, policy.max_ttl, ends - wall_at)
         usable = length - min(MARGIN_S, MARGIN_PART * length)
         if length > 0 and duration < usable:
             self.model.lines.append(Line(identity(asked), kind[0], text, at, at + usable, wall_at + usable))

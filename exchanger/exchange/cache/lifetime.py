@@ -1,7 +1,7 @@
 """How long a token is kept, and when it is renewed. Pure: times and randomness are arguments.
 
 Two clocks count, because each fails in its own way. The steady one measures the time since the token was issued, whatever happens to the
-wall clock; a subject's ``exp`` is a time of the wall clock, which also advances where the steady one might stop. A token is served only
+wall clock; an ``exp`` is a time of the wall clock, which also advances where the steady one might stop. A token is served only
 while both allow it.
 """
 
@@ -64,25 +64,25 @@ class Life:
 @final
 @attrs.frozen
 class UnreadableExpiry:
-    """A subject token with an ``exp`` that is not a time."""
+    """A token with an ``exp`` that is not a time."""
 
 
 UNREADABLE: Final = UnreadableExpiry()
 
 
-def plan_life(now: Instant, age: float, length: float, subject_end: float, chance: float) -> Life | None:
+def plan_life(now: Instant, age: float, length: float, latest_end: float, chance: float) -> Life | None:
     """Return the lifetime of a token, ``None`` if it is not worth keeping.
 
     Args:
         now: The current moment.
         age: Seconds since it was issued, at most.
         length: Seconds after it was issued for which it may be used, at most.
-        subject_end: When its subject expires, in seconds since the epoch; infinite if that is not known.
+        latest_end: When it expires by its own ``exp`` or its subject's, in seconds since the epoch; infinite if that is not known.
         chance: From 0 to 1, decides when it is renewed.
     """
     age = max(age, 0.0)
     born, wall_born = now.steady - age, now.wall - age
-    length = min(length, subject_end - wall_born)
+    length = min(length, latest_end - wall_born)
     if not length > 0.0 or math.isinf(length):
         return None
     margin = min(MARGIN_S, MARGIN_PART * length)
@@ -93,8 +93,8 @@ def plan_life(now: Instant, age: float, length: float, subject_end: float, chanc
     return None if life.is_over(now) else life
 
 
-def subject_end(token: str) -> float | UnreadableExpiry:
-    """Return the ``exp`` of a subject token in seconds since the epoch; infinite if it has none or is not a JWT.
+def expiry_of(token: str) -> float | UnreadableExpiry:
+    """Return the ``exp`` of a token in seconds since the epoch; infinite if it has none or is not a JWT.
 
     Any token of three parts whose middle one decodes to a JSON object counts. Nothing is verified, since an ``exp`` can only shorten the
     time for which a token is kept; so the earliest of several counts, and one that is not a number is ``UNREADABLE``, as are claims of very

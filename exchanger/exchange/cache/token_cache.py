@@ -16,7 +16,7 @@ import trio
 
 from exchanger.exchange.cache.issuers_in_force import CacheKeyBuilder, IssuersInForce, KeepingIssuer
 from exchanger.exchange.cache.keys import KEY_BYTES
-from exchanger.exchange.cache.lifetime import Instant, Life, UnreadableExpiry, plan_life, subject_end
+from exchanger.exchange.cache.lifetime import Instant, Life, UnreadableExpiry, expiry_of, plan_life
 from exchanger.exchange.cache.memory_store import CachedToken, Entry, MemoryStore
 from exchanger.exchange.cache.sealed_token import MAX_TOKEN_CHARS, StoredToken
 from exchanger.exchange.cache.settings import SharedSettings
@@ -128,13 +128,16 @@ class TokenCache:
         # A target that was refused before is good again, whether or not this token is kept; an older one must not be served beside it.
         self._refused.pop(digest, None)
         self._memory.remove(builder.of.partition, digest)
-        end = subject_end(request.subject_token.reveal())
-        if isinstance(end, UnreadableExpiry) or token.expires_in is None or len(token.access_token.reveal()) > MAX_TOKEN_CHARS:
+        text = token.access_token.reveal()
+        if token.expires_in is None or len(text) > MAX_TOKEN_CHARS:
+            return
+        subject_ends, ends = expiry_of(request.subject_token.reveal()), expiry_of(text)
+        if isinstance(subject_ends, UnreadableExpiry) or isinstance(ends, UnreadableExpiry):
             return
         # It was issued at some time during the call: at its beginning, to be safe.
         age = 0.0 if token.call is None else token.call.duration
         now = self._now()
-        life = plan_life(now, age, min(token.expires_in, builder.of.policy.max_ttl), end, self.network.random.random())
+        life = plan_life(now, age, min(token.expires_in, builder.of.policy.max_ttl), min(subject_ends, ends), self.network.random.random())
         if life is None:
             return
         kept = attrs.evolve(token, call=None, cache=Cache.HIT)
@@ -209,7 +212,7 @@ class TokenCache:
         now = self._now()
         if self._refused.get(digest, now.steady) > now.steady:
             return None
-        end = subject_end(request.subject_token.reveal())
+        end = expiry_of(request.subject_token.reveal())
         if isinstance(end, UnreadableExpiry):
             return None
         # Both the writer's clock and the store's count; the shorter remaining time applies.

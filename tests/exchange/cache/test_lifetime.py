@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from exchanger.exchange.cache.lifetime import MARGIN_PART, MARGIN_S, UNREADABLE, Instant, UnreadableExpiry, plan_life, subject_end
+from exchanger.exchange.cache.lifetime import MARGIN_PART, MARGIN_S, UNREADABLE, Instant, UnreadableExpiry, expiry_of, plan_life
 from tests.exchange.cache.examples import START, jwt
 
 seconds = st.floats(0.0, 1e7)
@@ -66,7 +66,7 @@ def test_a_life_without_a_length_or_an_end_is_none(length: float) -> None:
     ids=map(str, itertools.count()),
 )
 def test_the_exp_of_a_jwt(claims: object, end: float | UnreadableExpiry) -> None:
-    assert subject_end(jwt(claims)) == end
+    assert expiry_of(jwt(claims)) == end
 
 
 @pytest.mark.parametrize(
@@ -87,12 +87,12 @@ def test_the_exp_of_a_jwt(claims: object, end: float | UnreadableExpiry) -> None
     ],
 )
 def test_claims_as_others_may_write_them(raw: bytes, end: float | UnreadableExpiry) -> None:
-    assert subject_end(jwt(None, raw=raw)) == end
+    assert expiry_of(jwt(None, raw=raw)) == end
 
 
 def test_absurd_times_are_far_and_not_infinite() -> None:
     for raw in (b'{"exp": 1e999}', b'{"exp": 1' + b"0" * 400 + b"}"):
-        end = subject_end(jwt(None, raw=raw))
+        end = expiry_of(jwt(None, raw=raw))
         assert isinstance(end, float)
         assert START < end < math.inf
 
@@ -104,10 +104,10 @@ def test_either_alphabet_is_read(alphabet: str) -> None:
         alphabet, base64.b64encode(raw).decode()
     )
 
-    assert subject_end(f"a.{text}.c") == 7
+    assert expiry_of(f"a.{text}.c") == 7
 
 
 @example("a.A.c")  # no base64
 @given(st.text(max_size=200) | st.binary(max_size=200).map(lambda raw: jwt(None, raw=raw)))
 def test_any_text_is_read(text: str) -> None:
-    assert isinstance(subject_end(text), float | UnreadableExpiry)
+    assert isinstance(expiry_of(text), float | UnreadableExpiry)

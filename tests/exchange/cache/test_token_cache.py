@@ -55,10 +55,12 @@ async def test_without_a_shared_level_there_is_nothing_to_ask() -> None:
     ("subject", "issued"),
     [
         (jwt({"exp": "soon"}), token()),
+        ("subject", token(jwt({"exp": "soon"}))),
+        ("subject", token(jwt({"exp": int(Clocks().wall)}))),
         ("subject", token("x" * (MAX_TOKEN_CHARS + 1))),
         ("subject", token(expires_in=100, duration=95.0)),  # its time counts from the beginning of the call
     ],
-    ids=["no time", "too long", "too late"],
+    ids=["no time", "no time of its own", "over by itself", "too long", "too late"],
 )
 def test_what_is_not_kept_also_ends_what_was_there(subject: str, issued: ExchangedToken) -> None:
     one = cache(Clocks())
