@@ -8,6 +8,7 @@ import contextlib
 import json
 import queue
 import select
+import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -164,21 +165,30 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
+def listening(objects: Objects, tls: ssl.SSLContext | None = None) -> Iterator[int]:
+    """Serve ``objects`` until the block ends; give the port."""
+    handler = type("BoundHandler", (Handler,), {"objects": objects})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextlib.contextmanager
 def api_server(folder: Path) -> Iterator[tuple[Objects, Path]]:
     """Run a server until the block ends; give its objects, and a kubeconfig for it in ``folder``."""
     objects = Objects()
-    handler = type("BoundHandler", (Handler,), {"objects": objects})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
+    with listening(objects) as port:
         kubeconfig = folder / "kubeconfig"
-        cluster = {"name": "bench", "cluster": {"server": f"http://127.0.0.1:{server.server_port}"}}
+        cluster = {"name": "bench", "cluster": {"server": f"http://127.0.0.1:{port}"}}
         context = {"name": "bench", "context": {"cluster": "bench", "user": "bench"}}
         user = {"name": "bench", "user": {"token": "bench"}}
         config = {"apiVersion": "v1", "kind": "Config", "current-context": "bench"}
         kubeconfig.write_text(json.dumps({**config, "clusters": [cluster], "contexts": [context], "users": [user]}))
-        try:
-            yield objects, kubeconfig
-        finally:
-            server.shutdown()
-            thread.join()
+        yield objects, kubeconfig

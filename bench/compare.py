@@ -1,6 +1,6 @@
 """The service beside its peers, on one machine, in turns: CPU time a call, latency through a real Envoy, and memory.
 
-Usage: bench/compare [--opa PATH] [--go-service PATH] [--rounds 5] [--calls 10000] [--seconds 5] [--rates 500,1000] [--out FILE] [--write]
+Usage: bench/compare [--opa PATH] [--go-service PATH] [--rounds 5] [--calls 8000] [--seconds 3] [--rates 500,1000] [--out FILE] [--write]
 
 The peers are a grpc-go server that allows everything and exchanges as a plain Go service would (bench/peers, built here), OPA with its
 Envoy plugin (``--opa``: a binary of opa-envoy-plugin), and the Go service (``--go-service``: a binary of its command). What is
@@ -20,6 +20,7 @@ import itertools
 import json
 import os
 import shutil
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,8 @@ from typing import Any, Final
 
 import attrs
 import report  # beside this file
+import trustme
+from api_server import Objects, listening  # beside this file
 from service_load import (  # beside this file
     HOST,
     OTHER_CORES,
@@ -49,10 +52,9 @@ from exchanger.demo.envoy import bootstrap, find_envoy
 
 HERE: Final = Path(__file__).resolve().parent
 CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "exchanger" / "bench"
-# Of the policy with 10,000 entries: an exchange and a denial for each host, 100 entries a document, ten documents a namespace. Requests are
-# for the first host.
-ENTRIES_A_DOCUMENT: Final = 100
-DOCUMENTS_A_NAMESPACE: Final = 10
+# Of the policy with 10,000 entries, an exchange and a denial for each host: so many for each of ten namespaces, in one document, since the
+# Go service reads everything again with each document. Requests are for the first host.
+ENTRIES_A_DOCUMENT: Final = 1_000
 # Whose tokens are kept. All are, once each has asked twice.
 USERS: Final = 200
 # OPA's own example: guests may read, admins may also add. Its callers come with a password, ours with a header that names their role.
@@ -154,8 +156,7 @@ def many(hosts: int) -> Iterator[tuple[tuple[str, str], str]]:
     entries = [text for number in range(hosts) for text in (exchange(number, "/exchange", "bench"), deny(number))]
     yield ("extra", "policy"), f"version: v1\nentries:\n{exchange(0, '/kept', 'kept')}\n"
     for number, first in enumerate(range(0, len(entries), ENTRIES_A_DOCUMENT)):
-        namespace, name = f"team-{number // DOCUMENTS_A_NAMESPACE}", f"policy-{number % DOCUMENTS_A_NAMESPACE}"
-        yield (namespace, name), "\n".join(("version: v1", "entries:", *entries[first : first + ENTRIES_A_DOCUMENT], ""))
+        yield (f"team-{number}", "policy"), "\n".join(("version: v1", "entries:", *entries[first : first + ENTRIES_A_DOCUMENT], ""))
 
 
 @attrs.frozen
@@ -208,6 +209,45 @@ def opa(world: World, policy: str, port: int) -> Started:
     return running(command, port, cores=SERVER_CORES)
 
 
+GO_SERVICE: Final = "github.com/michaelw/ext-authz-token-exchange"
+# Pods have their identity here: it is put there for the service alone, in a namespace of mounts.
+IDENTITY: Final = "/run/secrets/kubernetes.io/serviceaccount"
+AS_POD: Final = f'mount -t tmpfs tmpfs /run && mkdir -p {IDENTITY} && cp "$0"/* {IDENTITY} && exec "$@"'
+
+
+@contextlib.contextmanager
+def go_service(world: World, policy: str, port: int) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run the Go service beside a simulated API server, which it finds as pods find theirs."""
+    identity = world.folder / f"go {policy}"
+    identity.mkdir()
+    authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.cert_pem.write_to_path(identity / "ca.crt")
+    (identity / "token").write_text("bench")
+    (identity / "namespace").write_text("bench")
+    issuers = world.folder / f"go {policy}.yaml"
+    issuers.write_text(f"issuers:\n- {{name: bench, tokenEndpoint: '{world.token_url}', clientID: a, clientSecret: b}}\n")
+    objects = Objects()
+    for (namespace, name), text in many(world.options.hosts) if policy == "10,000 entries" else ():
+        if namespace != "extra":  # which is about a cache
+            objects.put(namespace)
+            objects.put(name, namespace, {"config.yaml": text})
+    with listening(objects, context) as api_port:
+        environment = {
+            **os.environ,
+            "KUBERNETES_SERVICE_HOST": "127.0.0.1",
+            "KUBERNETES_SERVICE_PORT": str(api_port),
+            "GRPC_PORT": str(port),
+            "METRICS_ENABLED": "true",
+            "METRICS_PORT": str(free_port()),
+            "TOKEN_EXCHANGE_ISSUER_PROFILES_FILE": str(issuers),
+            "TOKEN_EXCHANGE_ALLOW_HTTP_TOKEN_ENDPOINT": "true",
+        }
+        command = ("unshare", "--mount", "--propagation", "private", "sh", "-c", AS_POD, identity, world.options.go_service)
+        with running(command, port, environment, SERVER_CORES) as process:
+            yield process
+
+
 @attrs.frozen
 class Server:
     """A column of the table: how to start it, and the scenarios that it is asked."""
@@ -221,6 +261,7 @@ SERVERS: Final[Mapping[str, Server]] = {
     "grpc-go": Server(static, frozenset({"allow, no policy", "exchange"})),
     "exchanger": Server(exchanger, EVERY),
     "OPA": Server(opa, frozenset(name for name in EVERY if not name.startswith("exchange"))),
+    "Go service": Server(go_service, EVERY - {"allow by RBAC-like rules", "exchange, token kept"}),
 }
 
 
@@ -358,11 +399,12 @@ def module(program: Path | str, name: str) -> str:
 
 def versions(world: World) -> dict[str, str]:
     """Return the versions of all that was measured."""
-    opa_version = {} if "OPA" not in world.options.servers else {"OPA": module(world.options.opa, "github.com/open-policy-agent/opa")}
+    options = world.options
     return {
         **report.own_versions(),
         "grpc-go": module(world.peers, "google.golang.org/grpc"),
-        **opa_version,
+        **({"OPA": module(options.opa, "github.com/open-policy-agent/opa")} if options.opa else {}),
+        **({"Go service": module(options.go_service, GO_SERVICE)} if options.go_service else {}),
         "Envoy": said(find_envoy(), "--version").partition("version: ")[2].split("/")[1],
         "h2load": said("h2load", "--version").split("/")[-1].strip(),
     }
@@ -372,16 +414,18 @@ def main() -> None:
     """Measure, and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--opa", default=shutil.which("opa-envoy-plugin"), help="OPA with its Envoy plugin")
+    parser.add_argument("--go-service", help="the Go service")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--calls", type=int, default=10_000, help="in each round, without Envoy")
+    parser.add_argument("--calls", type=int, default=8_000, help="in each round, without Envoy")
     parser.add_argument("--shapes", default="1x20,8x2", help="connections x streams, without Envoy")
     parser.add_argument("--hosts", type=int, default=5_000, help="of the large policy, which has two entries for each")
-    parser.add_argument("--seconds", type=int, default=5, help="of each round, through Envoy")
+    parser.add_argument("--seconds", type=int, default=3, help="of each round, through Envoy")
     parser.add_argument("--rates", default="500,1000", help="requests a second, through Envoy")
     parser.add_argument("--out", type=Path, help="where the raw data goes")
     parser.add_argument("--write", action="store_true", help="write data and table into the documentation")
     options = parser.parse_args()
-    options.servers = {"grpc-go", "exchanger"} | ({"OPA"} if options.opa else set())
+    given = {"OPA": options.opa, "Go service": options.go_service}
+    options.servers = {"grpc-go", "exchanger", *(name for name, program in given.items() if program)}
     peers = build_peers()
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         token_port, upstream = free_port(), free_port()

@@ -166,7 +166,7 @@ MARGIN: Final = 46
 COLOURS: Final = ("#0b6bcb", "#c2410c")
 PANELS: Final[Sequence[tuple[str, Mapping[str, str], bool]]] = (
     ("CPU µs a decision", {"an entry decides": "hit_us", "no entry matches": "miss_us"}, False),
-    ("memory, MiB", {"at its highest": "highest_mib", "once it serves": "memory_mib"}, True),
+    ("memory, MiB", {"at its highest": "highest_mib"}, True),
     ("start, s", {"until it serves": "start_s", "of it CPU": "start_cpu_s"}, True),
     ("an edit in force, ms", {"median": "edit_ms"}, False),
 )
@@ -216,7 +216,7 @@ def panel(title: str, lines: Mapping[str, Sequence[tuple[float, float]]], *, log
         path = "L".join(f"{x} {y}" for x, y in places)
         dots = "".join(f'<circle cx="{x}" cy="{y}" r="2.5" fill="{colour}"/>' for x, y in places)
         parts.append(f'<path d="M{path}" stroke="{colour}" stroke-width="1.5" fill="none"/>{dots}')
-        parts.append(f'<text x="{8 + 100 * index}" y="31" fill="{colour}">{name}</text>')
+        parts.append(f'<text x="{8 + 100 * index}" y="31" style="fill:{colour}">{name}</text>')
     return "".join(parts)
 
 

@@ -104,7 +104,7 @@ def test_the_plot_is_drawn_of_both_sweeps(report: ModuleType) -> None:
     texts = ["".join(text.itertext()) for text in svg.iter("{http://www.w3.org/2000/svg}text")]
     assert texts.count("ConfigMaps of one entry") == texts.count("namespaces, with 1,000 ConfigMaps") == len(report.PANELS)
     # Three points of each line above, and three below.
-    assert len(list(svg.iter("{http://www.w3.org/2000/svg}circle"))) == 7 * (3 + 3)
+    assert len(list(svg.iter("{http://www.w3.org/2000/svg}circle"))) == 6 * (3 + 3)
 
 
 def test_the_table_of_growth_has_a_row_a_point(report: ModuleType) -> None:
