@@ -40,8 +40,8 @@ class _Waiting:
 class Dispatcher:
     """Handles the events of ``connection``; ``flush`` sends the outcome, ``later`` requests a call of ``resume``.
 
-    Its owner sets ``blocked`` while nothing can be sent. ``unfinished`` are the events that are left for ``resume``; they go before any new
-    ones. Exceptions that methods should not raise go to ``on_fault``.
+    Its owner sets ``blocked`` while nothing can be sent. ``unfinished`` are the events for ``resume``, which go before any others.
+    Exceptions that methods should not raise go to ``on_fault``.
     """
 
     _connection: Connection
@@ -69,10 +69,10 @@ class Dispatcher:
         """Calls that run in tasks now, or whose answers come later."""
         return len(self._scopes) + len(self._deferred)
 
-    def resume(self) -> int:
-        """Continue with the events that were left; return the work done."""
+    def resume(self, work: int = 0) -> int:
+        """Handle the unfinished events, as ``decide`` does."""
         unfinished, self.unfinished = self.unfinished, []
-        return self.decide(unfinished)
+        return self.decide(unfinished, work)
 
     def decide(self, events: list[Event], work: int = 0) -> int:
         """Handle ``events``, a bounded number of them in a turn that has already done ``work``; return all work, in calls and messages."""

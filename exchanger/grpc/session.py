@@ -65,6 +65,7 @@ class Session:
     _resuming: bool = attrs.field(default=False, init=False)
     _unparsed: ReadBuffer = attrs.field(factory=ReadBuffer, init=False)
     _read_bytes: int = attrs.field(default=_SMALLEST_READ, init=False)
+    _decided: int = attrs.field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
         reactor = self._reactor
@@ -173,7 +174,7 @@ class Session:
         return 1
 
     def _serve(self, now: float) -> int:
-        """Decide the calls that are left, then parse and decide more; return the work done, which is bounded."""
+        """Decide the calls that are left, then parse more, to be decided in this turn; return the work of both, which is bounded."""
         connection, calls, unparsed = self._connection, self._calls, self._unparsed
         parsed = size = decided = 0
         if calls.unfinished:
@@ -192,11 +193,20 @@ class Session:
             if connection.next_due < self.due:  # later ones are looked at when the earliest is due
                 self._reactor.timers.expect(self, connection.next_due)
             self._pace(size, parsed)
-            decided = calls.decide(connection.events(), decided)
             if unparsed.pending:
                 self._resume_later()
+            if events := connection.events():
+                calls.unfinished, self._decided = events, decided
+                decided += len(events)
+                self._reactor.afterwards(self._decide)
         self._reactor.touch(self)
         return 1 + max(decided, parsed // 2)
+
+    def _decide(self) -> None:
+        try:
+            self._calls.resume(self._decided)
+        except Exception as fault:  # noqa: BLE001 - as above
+            self._break_down(fault)
 
     def _pace(self, size: int, work: int) -> None:
         """Choose the size of the next read by the ``work`` that ``size`` bytes caused in this turn."""

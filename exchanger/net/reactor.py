@@ -3,8 +3,9 @@
 Trio charges for each task that it wakes, which is most of the cost of a small batch. So the sockets are in a separate selector: Trio waits
 only for its descriptor, and one wake-up serves every socket that is ready.
 
-The bytes of a round are sent at its end. A send between two decisions would wake a peer and cool the caches, and a call that was answered
-because of another connection's bytes leaves together with its neighbours.
+A round has three steps: everything that is ready is read and parsed, then requests are decided, then all bytes are sent. Each step's code
+and branches are warm after its first connection; a read or a send between two decisions cools them, and would wake a peer as well. A call
+that was answered because of another connection's bytes leaves together with its neighbours.
 """
 
 import contextlib
@@ -64,6 +65,7 @@ class Reactor:
     timers: Timers = attrs.field(init=False)
     _selector: selectors.DefaultSelector = attrs.field(init=False)
     _unfinished: list[Participant] = attrs.field(factory=list, init=False)
+    _afterwards: list[Callable[[], None]] = attrs.field(factory=list, init=False)
     _touched: dict[Participant, None] = attrs.field(factory=dict, init=False)
     _in_turn: bool = attrs.field(default=False, init=False)
     _in_round: bool = attrs.field(default=False, init=False)
@@ -90,6 +92,13 @@ class Reactor:
     def later(self, participant: Participant) -> None:
         """Call ``resume`` of ``participant`` in the next round."""
         self._unfinished.append(participant)
+
+    def afterwards(self, work: Callable[[], None]) -> None:
+        """Do ``work`` in this turn, once all that is ready was read and before anything is sent; at once outside of a turn."""
+        if self._in_turn:
+            self._afterwards.append(work)
+        else:
+            work()
 
     def touch(self, participant: Participant) -> None:
         """Flush ``participant`` at the end of this turn; at once outside of a turn."""
@@ -181,7 +190,10 @@ class Reactor:
         return self._now
 
     def _end_turn(self) -> None:
-        while self._touched:  # one flush can end calls, which touches others
+        while self._afterwards or self._touched:  # one flush can end calls, which touches others
+            afterwards, self._afterwards = self._afterwards, []
+            for work in afterwards:
+                work()
             touched, self._touched = self._touched, {}
             for participant in touched:
                 participant.flush()

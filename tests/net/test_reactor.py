@@ -5,6 +5,7 @@ from typing import ClassVar
 import attrs
 import pytest
 import trio
+import trio.testing
 
 from exchanger.net.reactor import READ, WRITE, Reactor
 
@@ -100,3 +101,45 @@ async def test_long_work_lets_others_have_their_turn(reactor: Reactor, sockets: 
     rounds = " ".join(order).split("write")
     assert max(each.count("works") for each in rounds) <= 8  # four in one round, and four in the next before the other's turn comes
     assert order.count("write") >= 2
+
+
+@attrs.define(eq=False)
+class Reader(Participant):
+    """Decides after everybody has read, and then sends."""
+
+    def ready(self, mask: int, now: float) -> int:
+        self.socket.recv(10)
+        self.log.append("read")
+        self.reactor.afterwards(self._decide)
+        return self.work
+
+    def _decide(self) -> None:
+        self.log.append("decide")
+        self.reactor.touch(self)
+
+
+@pytest.mark.parametrize(
+    ("work", "order"),
+    [
+        pytest.param(1, "read read read decide decide decide flush flush flush", id="in-steps"),
+        # What was read is decided before other tasks have their turn.
+        pytest.param(128, "read decide flush read decide flush read decide flush", id="no-more-than-a-turn"),
+    ],
+)
+async def test_a_round_reads_then_decides_then_sends(reactor: Reactor, sockets: Pairs, work: int, order: str) -> None:
+    log: list[str] = []
+    for ours, theirs in sockets[:3]:
+        reactor.watch(Reader(reactor, ours, log, work), READ)
+        theirs.send(b"0")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(reactor.run)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert " ".join(log) == order
+
+
+def test_outside_of_a_turn_nothing_waits(reactor: Reactor, sockets: Pairs) -> None:
+    reader = Reader(reactor, sockets[0][0])
+    sockets[0][1].send(b"0")
+    reader.ready(READ, 0.0)
+    assert reader.log == ["read", "decide", "flush"]

@@ -8,12 +8,16 @@ import pytest
 from exchanger.util.frozen import quickly_made
 
 
+def lowered(text: str) -> str:
+    return text.lower()
+
+
 @attrs.frozen(cache_hash=True, weakref_slot=False)
 class Usual:
     first: int
     second: str = "two"
     third: int | None = attrs.field(default=None, eq=False, repr=False)
-    fourth: str = attrs.field(default="FOUR", converter=lambda text: text.lower())
+    fourth: str = attrs.field(default="FOUR", converter=lowered)
 
 
 @quickly_made
@@ -22,7 +26,7 @@ class Quick:
     first: int
     second: str = "two"
     third: int | None = attrs.field(default=None, eq=False, repr=False)
-    fourth: str = attrs.field(default="FOUR", converter=lambda text: text.lower())
+    fourth: str = attrs.field(default="FOUR", converter=lowered)
 
 
 @attrs.frozen
