@@ -134,14 +134,17 @@ class LogWriter:
             self._bytes = 0
             self._awake = False
             self._wake = trio.Event()
-        now = trio.current_time()
-        if self.dropped > self._noticed and (self._end.is_set() or now >= self._notice_after):
-            lines.append(self._notice(self.dropped - self._noticed))
+        now, told = trio.current_time(), self._noticed
+        if self.dropped > told and (self._end.is_set() or now >= self._notice_after):
+            lines.append(self._notice(self.dropped - told))
             self._noticed = self.dropped
             self._notice_after = now + NOTICE_S
         if lines:
             # Abandoned only at the end, when FLUSH_S is over and the output takes nothing: such a thread dies with the process.
-            self._lost(await self._run_sync(self._write, lines, abandon_on_cancel=True, limiter=self._limiter))
+            lost = await self._run_sync(self._write, lines, abandon_on_cancel=True, limiter=self._limiter)
+            if lost and self._noticed > told:  # the notice is the last line, so it is lost too: the next one must repeat its number
+                lost, self._noticed = lost - 1, told
+            self._lost(lost)
 
     def _write(self, lines: list[bytes]) -> int:
         return self._output.write(b"\n".join(lines) + b"\n", patience=PATIENCE_S, at_once=MANY_BYTES)

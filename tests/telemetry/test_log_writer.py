@@ -108,6 +108,23 @@ async def test_lines_that_the_output_loses_are_counted(mock_clock: trio.testing.
     assert (writer.dropped, writer.accepted) == (2, 0)
 
 
+async def test_a_report_that_the_output_loses_is_repeated(mock_clock: trio.testing.MockClock) -> None:
+    output = FakeOutput()
+    writer = _writer(output, max_lines=2)
+    async with running(writer):
+        output.losing = True
+        for line in (b"one", b"two", b"three"):
+            writer.put(line)
+        await _batch(mock_clock, writer, output)
+        while writer.dropped == 1:  # the task does not know yet
+            await trio.lowlevel.checkpoint()
+        output.losing = False
+        writer.put(b"four")
+
+    assert b"".join(output.written) == b"four\ndropped 3\n"
+    assert (writer.dropped, writer.accepted) == (3, 1)
+
+
 async def test_dropped_lines_are_reported_once_in_a_while(mock_clock: trio.testing.MockClock) -> None:
     output = FakeOutput()
     writer = _writer(output, max_lines=1)
