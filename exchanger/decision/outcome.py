@@ -14,7 +14,7 @@ from exchanger.values.entry import ExchangeEntry, Source, TokenTarget
 from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
 from exchanger.values.token import Cache, ErrorKind, SubjectVerdict, TokenCall, TokenRequest
-from exchanger.values.trace import SpanContext, parse_traceparent
+from exchanger.values.trace import SpanContext, trace_id_of
 
 
 @enum.unique
@@ -163,5 +163,4 @@ class DecisionRecord:
         if self.span is not None:
             return self.span.trace_id
         traceparent = self.request.trace.traceparent
-        found = parse_traceparent(traceparent) if traceparent else None
-        return None if found is None else found[0]
+        return trace_id_of(traceparent) if traceparent else None

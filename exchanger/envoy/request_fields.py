@@ -72,7 +72,7 @@ def http_request(
     """Build the value from lower-cased header ``fields``; ``host`` is used if they have none. ``every`` are all fields, if requested."""
     find = fields.get
     authorization = find("authorization")
-    traceparent, tracestate, baggage = find("traceparent", ""), find("tracestate", ""), find("baggage", "")
+    traceparent, baggage = find("traceparent", ""), find("baggage", "")
     return HttpRequest(
         _upper(method),
         find(":authority") or find("host") or host,
@@ -80,7 +80,7 @@ def http_request(
         Secret(authorization) if authorization else None,
         find("origin", ""),
         find("access-control-request-method", ""),
-        TraceContext(traceparent, tracestate, baggage) if traceparent or baggage else NO_TRACE,
+        TraceContext(traceparent, find("tracestate", ""), baggage) if traceparent or baggage else NO_TRACE,
         "",
         path_is_raw,
         every,

@@ -16,13 +16,15 @@ PREFIX_BYTES: Final = 5
 COMPRESSED: Final = 1
 _GOAWAY_TYPE: Final = 7
 
+_PREFIX: Final = struct.Struct(">BI")
 # Returns Compressed-Flag and Message-Length of data that begins with a prefix.
-unpack_prefix: Final = struct.Struct(">BI").unpack_from
+unpack_prefix: Final = _PREFIX.unpack_from
+_pack_prefix: Final = _PREFIX.pack
 
 
 def frame(message: bytes, *, compressed: bool = False) -> bytes:
     """Return ``message`` with its prefix. ``compressed`` only sets the flag."""
-    return (b"\1" if compressed else b"\0") + len(message).to_bytes(4, "big") + message
+    return _pack_prefix(compressed, len(message)) + message
 
 
 def goaway(last_stream: int, error_code: int) -> bytes:

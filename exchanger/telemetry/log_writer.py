@@ -73,21 +73,24 @@ class LogWriter:
 
     def put(self, line: bytes) -> None:
         """Add one line, without its newline; drop it if there is no room. Callable from any thread."""
-        size = len(line) + 1
         with self._lock:
             mode = self._mode
-            if mode is Mode.STUCK or (
-                mode is Mode.BUFFERED and (len(self._lines) >= self._max_lines or self._bytes + size > self._max_bytes)
-            ):
-                self.dropped += 1
-                return
-            self.accepted += 1
             if mode is Mode.BUFFERED:
-                self._lines.append(line)
+                lines, size = self._lines, len(line) + 1
+                if len(lines) >= self._max_lines or self._bytes + size > self._max_bytes:
+                    self.dropped += 1
+                    return
+                self.accepted += 1
+                lines.append(line)
                 self._bytes += size
                 if self._awake:
                     return
                 self._awake = True
+            elif mode is Mode.STUCK:
+                self.dropped += 1
+                return
+            else:
+                self.accepted += 1
         if mode is Mode.BUFFERED:
             self._wake_up()
         else:

@@ -21,6 +21,8 @@ POLICY_LIMIT: Final = 317
 ISSUER_LIMIT: Final = 253
 # Characters of a policy's problem; the line about the policy itself has all of it.
 DETAIL_LIMIT: Final = 512
+# Hosts as nearly all are, which may be shown as they are.
+_is_usual_host: Final = re.compile(rf"[A-Za-z0-9.:-]{{0,{HOST_LIMIT}}}").fullmatch
 # What gateways and clients generate as ids; anything else may be a credential, or not an id at all.
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
@@ -35,7 +37,7 @@ def loggable_path(path: str) -> str:
 
 def loggable_host(host: str) -> str:
     """Return ``host`` without user information (RFC 3986 section 3.2.1), which may be a password, and without anything but a host."""
-    return printable(redacted(f"//{host}", HOST_LIMIT + 2).removeprefix("//"))
+    return host if _is_usual_host(host) else printable(redacted(f"//{host}", HOST_LIMIT + 2).removeprefix("//"))
 
 
 def loggable_request_id(request_id: str) -> str:

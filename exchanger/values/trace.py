@@ -44,6 +44,12 @@ def parse_traceparent(text: str) -> Traceparent | None:
     return None if found is None else (found[1], found[2], int(found[3], 16))
 
 
+def trace_id_of(text: str) -> str | None:
+    """Return the id of the trace alone."""
+    found = _TRACEPARENT.fullmatch(text)
+    return None if found is None else found[1]
+
+
 def bounded_tracestate(text: str) -> str:
     """Return ``text``; if it is too long, without large members and then without those at its end."""
     if len(text) <= MAX_TRACESTATE and text.count(",") < MAX_TRACESTATE_MEMBERS:
