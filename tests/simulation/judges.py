@@ -222,10 +222,11 @@ def records(world: World) -> Iterator[str]:
     """Yield what the log and the metrics do not agree on, and secrets in the log."""
     if world.crash:
         return
-    yield from (f"a secret is logged: {line}" for line in world.lines.leaks)
+    yield from world.lines.wrong
+    dropped = float("inf") if world.lines.given_up else sum(supervisor.logging.writer.dropped for supervisor in world.supervisors)
     decided = sum(line["event"] == "check.decided" for line in world.lines.lines)
-    if decided != world.counted:
-        yield f"{decided} decisions logged, {world.counted} counted"
+    if not decided <= world.counted <= decided + dropped:
+        yield f"{decided} decisions logged, {world.counted} counted, {dropped} lines dropped"
     answered = sum(question.status == "0" for question in world.answered)
     if not answered <= world.counted <= len(world.questions):
         yield f"{answered} answers, {world.counted} decisions counted, {len(world.questions)} questions"

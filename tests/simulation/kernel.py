@@ -9,6 +9,7 @@ import hashlib
 import heapq
 import itertools
 import math
+import random
 import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -189,7 +190,7 @@ def tasks() -> Iterator[str]:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Take the chance out of Trio and OpenSSL for a run: the order of tasks that can run, of deadlines at one moment, and nonces."""
+    """Take the chance out of Trio and OpenSSL for a run: the order of tasks that can run, of deadlines at one moment, nonces, and pings."""
     before = _run._ALLOW_DETERMINISTIC_SCHEDULING, _run.Deadlines.add, _run._r
     numbers = itertools.count()
 
@@ -200,6 +201,7 @@ def seeded(seed: int) -> Iterator[None]:
     patched: Any = _run
     patched._ALLOW_DETERMINISTIC_SCHEDULING, patched.Deadlines.add, patched._r = True, add, Random(f"{seed} trio")
     _openssl(f"{seed} openssl")
+    random.seed(f"{seed} libraries")
     try:
         yield
     finally:

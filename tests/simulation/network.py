@@ -87,6 +87,7 @@ class Socket:
     closed: bool = attrs.field(default=False, init=False)
     finished: bool = attrs.field(default=False, init=False)
     unread: int = attrs.field(default=0, init=False)
+    window: int = attrs.field(default=_WINDOW, init=False)
     selector: "Selector | None" = attrs.field(default=None, init=False)
     _last: float = attrs.field(default=0.0, init=False)
 
@@ -114,7 +115,7 @@ class Socket:
     def mask(self) -> int:
         """What it is ready for."""
         readable = bool(self.inbox) or self.at_end or self.broken
-        return selectors.EVENT_READ * readable | selectors.EVENT_WRITE * (self.broken or self.unread < _WINDOW)
+        return selectors.EVENT_READ * readable | selectors.EVENT_WRITE * (self.broken or self.unread < self.window)
 
     def recv(self, limit: int) -> bytes:
         if self.closed:
@@ -132,9 +133,9 @@ class Socket:
     def send(self, data: Any) -> int:
         if self.closed or self.finished or self.broken:
             raise OSError(errno.EBADF if self.closed else errno.EPIPE if self.finished else errno.ECONNRESET, "gone")
-        if self.unread >= _WINDOW:
+        if self.unread >= self.window:
             raise BlockingIOError
-        sent = bytes(data[: self.world.part(min(len(data), _WINDOW - self.unread))])
+        sent = bytes(data[: self.world.part(min(len(data), self.window - self.unread))])
         self.unread += len(sent)
         self.world.kernel.tell(self.name, "sends", sent)
         self._arrives(self.remote.take, sent)
@@ -167,7 +168,12 @@ class Remote:
     socket: Socket
     peer: Peer | None = None
     over: bool = attrs.field(default=False, init=False)
+    _stalled: bool = attrs.field(default=False, init=False)
     _last: float = attrs.field(default=0.0, init=False)
+
+    def stall(self, window: int) -> None:
+        """Read nothing any more, and have room for ``window`` bytes."""
+        self._stalled, self.socket.window = True, window
 
     def write(self, data: bytes) -> None:
         """Send bytes to the service, in pieces or at once."""
@@ -192,6 +198,8 @@ class Remote:
     # What comes from the service.
 
     def take(self, data: bytes) -> None:
+        if self._stalled:
+            return
         self.socket.unread -= len(data)
         self.socket.changed()
         if not self.over and self.peer is not None:
@@ -423,7 +431,7 @@ class SimulatedNetwork:
         if (task := self.waiting.get(socket.fd)) is not None:
             task.moved()
 
-    def enter(self, port: int, peer: Peer, name: str) -> Remote:
+    def enter(self, port: int, peer: Peer | None, name: str) -> Remote:
         """Connect a peer to the service; what is not listened on is lost a moment later."""
         socket = Socket(self, name)
         socket.remote.peer = peer

@@ -12,6 +12,7 @@ from tests.simulation.folder import FOLDER_FAULTS
 from tests.simulation.grants import SPOILED
 from tests.simulation.issuer import FAULTS
 from tests.simulation.network import Links
+from tests.simulation.readers import READER_FAULTS
 from tests.simulation.rotation import FILE_FAULTS
 from tests.simulation.store import STORE_FAULTS, TIME_LIES
 
@@ -78,6 +79,10 @@ class Plan:
     replicas: int = 1
     store_often: float = 0.02
     store_faults: frozenset[str] = frozenset(STORE_FAULTS)
+    # Somebody reads metrics, spans and the console, and so often badly.
+    readers: bool = False
+    badly_read: float = 0.05
+    reader_faults: frozenset[str] = frozenset(READER_FAULTS)
 
     @classmethod
     def drawn(cls, seed: int, **fixed: object) -> "Plan":
@@ -136,6 +141,9 @@ class Plan:
         chance = Random(f"{seed} store")
         drawn |= {"store": chance.random() < 0.2, "store_faults": some(STORE_FAULTS), "replicas": chance.choice([1, 2])}
         drawn["store_often"] = chance.choice([0.0, 0.01, 0.05])
+        chance = Random(f"{seed} readers")
+        drawn |= {"readers": chance.random() < 0.2, "reader_faults": some(READER_FAULTS)}
+        drawn["badly_read"] = chance.choice([0.0, 0.05, 0.2])
         known: dict[str, Any] = {**drawn, **fixed}
         if known["store"]:
             known["cache"] = True

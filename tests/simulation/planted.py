@@ -197,6 +197,25 @@ PLANTED: Final = {
         """            with trio.move_on_after(60.0):
                 found = await store.read([self._name""",
     ),
+    "log-holds-the-loop": Planted(
+        "the log is written by the task that everything else waits for",
+        "exchanger.telemetry.log_writer",
+        "await self._run_sync(self._write, lines, abandon_on_cancel=True, limiter=self._limiter)",
+        "self._write(lines)",
+    ),
+    "lost-spans-do-not-count": Planted(
+        "spans for which there is no room are not counted",
+        "exchanger.telemetry.tracing",
+        """            self.dropped += 1
+            return""",
+        """            return""",
+    ),
+    "viewer-stays": Planted(
+        "somebody who has left the console stays its subscriber",
+        "exchanger.console.broadcast",
+        "            self._subscribers.pop(subscription, None)\n",
+        "",
+    ),
 }
 
 

@@ -41,6 +41,9 @@ FOUND_BY: Final = {
     "stored-in-clear": 67,
     "born-again-from-the-store": 98,
     "store-is-waited-for": 79,
+    "log-holds-the-loop": 67,
+    "lost-spans-do-not-count": 189,
+    "viewer-stays": 86,
 }
 
 

@@ -30,6 +30,7 @@ from tests.simulation.network import SimulatedNetwork
 from tests.simulation.part import CANARY, Part
 from tests.simulation.plan import Plan
 from tests.simulation.policy import MOVING_HOST, PATHS, Authors
+from tests.simulation.readers import COLLECTOR, Lines, Readers
 from tests.simulation.rotation import Rotation
 from tests.simulation.store import HOST as STORE
 from tests.simulation.store import SimulatedStore
@@ -48,28 +49,6 @@ _WATCHING: Final = 25.0
 _TRIES: Final = 3
 _RETRY_WITHIN: Final = 0.05
 _PATIENCES: Final = (0.25, 0.5, 1.0, 2.0)
-
-
-@final
-@attrs.define(eq=False)
-class Lines:
-    """Takes the log. ``folder`` has another name in each run, which the trace does not show."""
-
-    kernel: Kernel
-    folder: Path
-    lines: list[dict[str, Any]] = attrs.field(factory=list)
-    leaks: list[str] = attrs.field(factory=list)
-
-    def write(self, data: bytes, /, *, patience: float, at_once: int) -> int:
-        for line in data.splitlines():
-            fields = json.loads(line)
-            # Which of many entries that tie are named is up to the order of persistent maps, which differs between processes.
-            told = {name: "…" if name in {"rivals", "detail"} and " entries[" in str(value) else value for name, value in fields.items()}
-            self.kernel.tell("log", json.dumps(told, ensure_ascii=False).replace(str(self.folder), "…"))
-            self.lines.append(fields)
-            if CANARY.encode() in line or b"eyJ" in line:
-                self.leaks.append(line.decode())
-        return 0
 
 
 @final
@@ -142,6 +121,10 @@ class World:
             store = SimulatedStore(kernel, self.network, plan.store_faults, plan.store_often, plan.replicas, self.folder, secrets)
             self.network.hosts[STORE] = store
             self.parts.append(store)
+        if plan.readers:
+            readers = Readers(kernel, self.network, self.lines, self.supervisors, plan.reader_faults, plan.badly_read)
+            self.network.hosts[COLLECTOR] = readers
+            self.parts.append(readers)
 
     @property
     def path_of_profiles(self) -> Path:
@@ -197,8 +180,9 @@ class World:
         with ExitStack() as logs:
             for number in range(self.plan.replicas):
                 network = self.network.network(f" of replica {number}" if number else "")
-                logging = logs.enter_context(logging_to_stdout(settings.log, self.lines, network))
-                own = attrs.evolve(settings, grpc=attrs.evolve(settings.grpc, port=PORT + number))
+                written = attrs.evolve(network, run_sync=self.lines.run_sync)
+                logging = logs.enter_context(logging_to_stdout(settings.log, self.lines, written))
+                own = _moved(settings, number)
                 match self.authors.place:
                     case Cluster() as cluster:
                         self.supervisors.append(Supervisor(own, logging, network, list_watches=cluster))
@@ -212,6 +196,7 @@ class World:
                     self.kernel.tell("service", "gets", "SIGTERM")
                     signal.raise_signal(signal.SIGTERM)
                     await event.wait()
+                self.lines.ended = self.kernel.now
         self.left_open = sorted(socket.name for socket in self.network.sockets.values())
 
     async def _serve(self, supervisor: Supervisor, *, task_status: trio.TaskStatus[trio.Event]) -> None:
@@ -345,6 +330,17 @@ class World:
     def decisions(self) -> Counter[str]:
         """How many decisions have been counted, by their labels."""
         return sum((Counter(supervisor._metrics.overview().decisions) for supervisor in self.supervisors), Counter())
+
+
+def _moved(settings: Settings, by: int) -> Settings:
+    """Return the settings of another replica, whose ports are ``by`` higher."""
+    grpc, metrics, console = settings.grpc, settings.metrics, settings.console
+    return attrs.evolve(
+        settings,
+        grpc=attrs.evolve(grpc, port=PORT + by),
+        metrics=attrs.evolve(metrics, port=metrics.port + by),
+        console=None if console is None else attrs.evolve(console, port=console.port + by),
+    )
 
 
 def token_of(user: int) -> str:
