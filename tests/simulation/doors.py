@@ -30,6 +30,8 @@ from tests.simulation.gateway import TIMED_OUT, Gateway, Question, Reply, Stream
 MANNERS: Final = ("stays", "again", "resets", "ends early", "parts", "observes", "silent")
 # How often each of them shows.
 _OFTEN: Final = 0.3
+# Where Envoy keeps the metadata of an answer.
+_FILTER: Final = "envoy.filters.http.ext_proc"
 # Seconds for which a stream stays open after the answer.
 _STAYS: Final = (0.05, 2.0)
 
@@ -155,18 +157,22 @@ def _headers(token: str, host: str, path: str) -> bytes:
 
 def _of_check(message: bytes) -> Reply:
     answer = CheckResponse.FromString(message)
+    decision = answer.dynamic_metadata.fields["decision"].string_value
     if answer.status.code == 0:
-        return Reply(0, tokens=tuple(one.header.value for one in answer.ok_response.headers if one.header.key.lower() == "authorization"))
+        tokens = tuple(one.header.value for one in answer.ok_response.headers if one.header.key.lower() == "authorization")
+        return Reply(0, decision, tokens=tokens)
     denied = answer.denied_response
-    return Reply(denied.status.code or HTTPStatus.FORBIDDEN, denied.body)
+    return Reply(denied.status.code or HTTPStatus.FORBIDDEN, decision, denied.body)
 
 
 def _of_process(answer: ProcessingResponse) -> Reply | None:
+    decision = answer.dynamic_metadata.fields[_FILTER].struct_value.fields["decision"].string_value
     match answer.WhichOneof("response"):
         case "request_headers" if answer.request_headers.response.status == CommonResponse.CONTINUE:
             changed = answer.request_headers.response.header_mutation.set_headers
-            return Reply(0, tokens=tuple(one.header.raw_value.decode() for one in changed if one.header.key.lower() == "authorization"))
+            tokens = tuple(one.header.raw_value.decode() for one in changed if one.header.key.lower() == "authorization")
+            return Reply(0, decision, tokens=tokens)
         case "immediate_response":
-            return Reply(answer.immediate_response.status.code, answer.immediate_response.body.decode())
+            return Reply(answer.immediate_response.status.code, decision, answer.immediate_response.body.decode())
         case _:
             return None

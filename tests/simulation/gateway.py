@@ -24,9 +24,13 @@ _PREFIX: Final = 5
 @final
 @attrs.frozen
 class Reply:
-    """An answer, as both filters understand it: the HTTP ``status`` and ``body`` for the caller, or 0 and what becomes Authorization."""
+    """An answer, as both filters understand it: the HTTP ``status`` and ``body`` for the caller, or 0 and what becomes Authorization.
+
+    ``decision`` is what the gateway's access log gets.
+    """
 
     status: int
+    decision: str
     body: str = ""
     tokens: tuple[str, ...] = ()
 

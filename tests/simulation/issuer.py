@@ -106,9 +106,15 @@ class SimulatedIssuer:
     issued: dict[str, Issued] = attrs.field(factory=dict)
     troubles: list[Trouble] = attrs.field(factory=list)
     chance: Random = attrs.field(init=False)
+    _calls: list["Call"] = attrs.field(factory=list, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.chance = self.kernel.random(f"issuer {self.name}")
+
+    def under_way(self) -> list["Call"]:
+        """Return the calls that wait for an answer."""
+        self._calls = [call for call in self._calls if not call.answered and not call.given_up]
+        return self._calls
 
     @property
     def host(self) -> str:
@@ -147,6 +153,7 @@ class SimulatedIssuer:
         """Take a request, whose answer leaves later."""
         fields = {name: values[0] for name, values in parse_qs(body.decode()).items()}
         self.requests += 1
+        self._calls.append(answer)
         answer.conversation.requests += 1
         self.carried_again += answer.conversation.requests > 1
         if not self.knows(answer.client(fields)):
@@ -168,6 +175,7 @@ class SimulatedIssuer:
         self.kernel.after(wait, self._answer, fields, fault, answer)
 
     def _answer(self, fields: Mapping[str, str], fault: str, call: "Call") -> None:
+        call.answered = True
         if call.conversation.over:
             return
         if fault in {"reset", "close"}:
@@ -211,11 +219,17 @@ class Call:
     path: str
     authorization: str
     stream: int = 0
+    answered: bool = False
 
     def client(self, fields: Mapping[str, str]) -> Client:
         """Return who asks: RFC 6749 section 2.3.1, or RFC 7523 section 2.2."""
         assertion = fields.get("client_assertion", "")
         return Client(self.path, assertion or b64decode(self.authorization.removeprefix("Basic ")).decode().partition(":")[2])
+
+    @property
+    def given_up(self) -> bool:
+        """Whether the client expects no answer any more."""
+        return self.conversation.over or (isinstance(self.conversation, Http2) and not self.conversation.has(self.stream))
 
     def respond(self, status: int, body: bytes, fault: str, *fields: tuple[str, str]) -> None:
         """Answer, in the way that ``fault`` says."""
@@ -346,6 +360,9 @@ class Http2(Conversation):
                 self.end()
                 return
         self._flush()
+
+    def has(self, stream: int) -> bool:
+        return stream in self._bodies
 
     def respond(self, stream: int, status: int, body: bytes, fault: str, fields: tuple[tuple[str, str], ...]) -> None:
         if stream not in self._bodies:  # the client has left it

@@ -1,12 +1,13 @@
 """What must hold in every world; each judge yields sentences about what does not."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 
 from exchanger.values.entry import DenyEntry, ExchangeEntry
 from tests.property.policy_model import CLOSED, DISPUTED, UNMATCHED, Answer
-from tests.simulation.gateway import TIMED_OUT, Question, Reply
+from tests.simulation.gateway import LEFT, TIMED_OUT, Question, Reply
 from tests.simulation.issuer import Issued, SimulatedIssuer
 from tests.simulation.kernel import START
 from tests.simulation.world import World
@@ -29,8 +30,9 @@ _KEYS_LATE: Final = 90.0
 # Seconds until the service answers although it does not know for how long the gateway waits: its own limit of a call to an issuer, and what
 # the way to and fro may take.
 _OWN_LIMIT: Final = 0.85
-# Seconds from a token's issue until the service has it.
+# Seconds from a token's issue until the service has it; and from a question.
 _ON_ITS_WAY: Final = 0.1
+_ARRIVED: Final = 0.03
 # Seconds that tokens may have been issued before a question if they are not kept.
 _SHARED: Final = 10.0
 
@@ -83,12 +85,12 @@ def answers(world: World) -> Iterator[str]:
         match question.reply:
             case None:
                 yield f"answered, but not what was asked: {_who(question)}"
-            case Reply(0, _, (token,)):
+            case Reply(0, tokens=(token,)):
                 yield from _allowed(world, question, token, [one for one in said if isinstance(one, ExchangeEntry)])
-            case Reply(0, _, ()):
+            case Reply(0, tokens=()):
                 if UNMATCHED not in said:
                     yield f"passed unchanged, which no version allows: {_who(question)}"
-            case Reply(0, _, tokens):
+            case Reply(0, tokens=tokens):
                 yield f"{len(tokens)} tokens: {_who(question)}"
             case reply:
                 yield from _denied(world, question, reply, said)
@@ -224,12 +226,33 @@ def records(world: World) -> Iterator[str]:
         return
     yield from world.lines.wrong
     dropped = float("inf") if world.lines.given_up else sum(supervisor.logging.writer.dropped for supervisor in world.supervisors)
-    decided = sum(line["event"] == "check.decided" for line in world.lines.lines)
-    if not decided <= world.counted <= decided + dropped:
-        yield f"{decided} decisions logged, {world.counted} counted, {dropped} lines dropped"
+    decided = [line for line in world.lines.lines if line["event"] == "check.decided"]
+    logged, counted = Counter(line["decision"] for line in decided), world.decisions
+    if logged - counted or counted.total() > logged.total() + dropped:
+        yield f"{dict(logged)} decisions logged, {dict(counted)} counted, {dropped} lines dropped"
     answered = sum(question.status == "0" for question in world.answered)
-    if not answered <= world.counted <= len(world.questions):
-        yield f"{answered} answers, {world.counted} decisions counted, {len(world.questions)} questions"
+    if not answered <= counted.total() <= len(world.questions):
+        yield f"{answered} answers, {counted.total()} decisions counted, {len(world.questions)} questions"
+    if not dropped:
+        yield from _each_has_its_line(world, decided)
+
+
+def _each_has_its_line(world: World, decided: list[dict[str, Any]]) -> Iterator[str]:
+    lines = Counter((line["host"], line["path"], line["decision"], line.get("diagnostic", "")) for line in decided)
+    heard = Counter((one.host, one.path, one.reply.decision, _code(one.reply.body)) for one in world.answered if one.reply is not None)
+    yield from (f"{count} answers more than lines: {key}" for key, count in (heard - lines).items())
+    # The service has seen each of these, so it has a line, too; and there is none for what nobody has asked.
+    left = Counter((one.host, one.path) for one in world.questions if one.gone and _was_seen(one))
+    asked = Counter((one.host, one.path) for one in world.questions)
+    told = Counter((host, path) for host, path, _, _ in lines.elements())
+    known = Counter((host, path) for host, path, _, _ in heard.elements()) + left
+    yield from (f"{count} decisions without a line: {key}" for key, count in (known - told).items())
+    yield from (f"{count} lines more than questions: {key}" for key, count in (told - asked).items())
+
+
+def _was_seen(question: Question) -> bool:
+    """Tell whether the service had a question that its gateway gave up."""
+    return question.gone in {LEFT, TIMED_OUT} and question.ahead is None and question.answered - question.asked > _ARRIVED
 
 
 def parts(world: World) -> Iterator[str]:

@@ -44,8 +44,9 @@ class Plan:
     # Issuers are reached by TLS; over connections that carry one request each.
     tls: bool = False
     single_use: bool = False
-    # Issuers keep tokens; take so many calls at once, with a breaker beside it; verify callers' tokens.
+    # Tokens are kept, or only a few of them. Issuers take so many calls at once, with a breaker beside it. Callers' tokens are verified.
     cache: bool = False
+    crowded: bool = False
     permits: int = 0
     verified: bool = False
     # The shares of questions whose callers leave, and after which a gateway hangs up; of failed ones that are asked again.
@@ -144,6 +145,7 @@ class Plan:
         chance = Random(f"{seed} readers")
         drawn |= {"readers": chance.random() < 0.2, "reader_faults": some(READER_FAULTS)}
         drawn["badly_read"] = chance.choice([0.0, 0.05, 0.2])
+        drawn["crowded"] = Random(f"{seed} crowded").random() < 0.3
         known: dict[str, Any] = {**drawn, **fixed}
         if known["store"]:
             known["cache"] = True

@@ -216,6 +216,18 @@ PLANTED: Final = {
         "            self._subscribers.pop(subscription, None)\n",
         "",
     ),
+    "who-leaves-leaves-no-record": Planted(
+        "a request whose caller leaves is neither logged nor counted",
+        "exchanger.envoy.evaluator",
+        "self.finish(_CALLER_LEFT)  # for the record; the answer is not used",
+        "pass",
+    ),
+    "cache-without-bound": Planted(
+        "an issuer's tokens are kept whatever their number",
+        "exchanger.exchange.cache.memory_store",
+        "while len(partition.entries) > partition.max_entries:",
+        "while False:",
+    ),
 }
 
 

@@ -44,6 +44,8 @@ FOUND_BY: Final = {
     "log-holds-the-loop": 67,
     "lost-spans-do-not-count": 189,
     "viewer-stays": 86,
+    "who-leaves-leaves-no-record": 18,
+    "cache-without-bound": 32,
 }
 
 

@@ -18,6 +18,7 @@ import trio
 from exchanger.app.settings import Settings, read_settings
 from exchanger.app.supervisor import Supervisor
 from exchanger.telemetry.log import logging_to_stdout
+from tests.simulation.bounds import Bounds
 from tests.simulation.cluster import Cluster
 from tests.simulation.doors import Authorizing, Processing
 from tests.simulation.folder import Folder
@@ -45,6 +46,8 @@ _PROBING: Final = 4.0
 _CALM: Final = 0.05
 # A second: questions where a denial moves, which may be missing for milliseconds only.
 _WATCHING: Final = 25.0
+# Tokens of an issuer that are kept at most where caches are crowded.
+_FEW: Final = 5
 # How often a question is asked, and the seconds within which it is asked again.
 _TRIES: Final = 3
 _RETRY_WITHIN: Final = 0.05
@@ -84,6 +87,7 @@ class World:
     _users: Random = attrs.field(init=False)
     _watchers: Random = attrs.field(init=False)
     _again: Random = attrs.field(init=False)
+    _bounds: Bounds = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         plan, kernel = self.plan, self.kernel
@@ -113,6 +117,8 @@ class World:
             authors.grants = PlatformTeam(kernel, path, authors.names, authors.hosts, PATHS, MOVING_HOST, plan.granted, plan.spoiled)
             self.parts.append(authors.grants)
         self.gateways = []
+        self._bounds = Bounds(kernel, self.supervisors, self._held, self.gateways, self.issuers, plan.permits * plan.replicas)
+        self.parts.append(self._bounds)
         for number in range(plan.gateways):
             fields = kernel, self.network, f"gateway-{number}", self._ended, PORT + number % plan.replicas
             self.gateways.append(Processing(*fields, manners=plan.manners) if number < plan.ext_proc else Authorizing(*fields))
@@ -145,7 +151,7 @@ class World:
             if plan.tls:
                 profile["caFile"] = str(self.folder / "authorities.pem")
             if plan.cache:
-                profile["cache"] = {"maxTTL": "60s", "maxEntries": 1000}
+                profile["cache"] = {"maxTTL": "60s", "maxEntries": _FEW if plan.crowded else 1000}
             if plan.permits:
                 profile["limits"] = {"maxInFlight": plan.permits, "breaker": True}
             for part in self.parts:
@@ -294,6 +300,7 @@ class World:
 
     def _ended(self, question: Question) -> None:
         """A question is answered, or its answer lost. Some ask again, by any gateway."""
+        self._bounds.ended()
         if not question.gone:
             self.answered.append(question)
         failed = question.reply is None or question.reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR
@@ -320,11 +327,6 @@ class World:
             "permits": sum(limits.permits.in_flight for limits in it._pipeline.limits if limits.permits is not None),
         }
         return {name: count for name, count in found.items() if count}
-
-    @property
-    def counted(self) -> int:
-        """How many decisions have been counted."""
-        return self.decisions.total()
 
     @property
     def decisions(self) -> Counter[str]:
