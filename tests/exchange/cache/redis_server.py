@@ -1,6 +1,5 @@
 """A Redis or Valkey server of our own, and a plain way to ask it."""
 
-import signal
 import socket
 import subprocess
 import time
@@ -12,7 +11,6 @@ from typing import Final, final
 import attrs
 
 from tests.ports import free_port
-from tests.processes import pause
 from tests.tools import find_tool
 
 # Seconds for a server to start, and for an answer. It takes milliseconds.
@@ -22,7 +20,7 @@ PATIENCE_S: Final = 30.0
 @final
 @attrs.define(eq=False)
 class RedisServer:
-    """A server that can be paused, killed and started again. With ``tls``, options are to say where its certificate is."""
+    """A server that can be killed and started again. With ``tls``, options are to say where its certificate is."""
 
     folder: Path
     options: tuple[str, ...] = ()
@@ -61,19 +59,8 @@ class RedisServer:
                     answer = _answer(stream)
                 return answer
 
-    def pause(self) -> None:
-        """Stop it in its tracks: its connections stay open, and nobody answers."""
-        assert self._process is not None
-        pause(self._process)
-
-    def resume(self) -> None:
-        """Let it go on."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGCONT)
-
     def kill(self) -> None:
         if self._process is not None:
-            self._process.send_signal(signal.SIGCONT)
             self._process.kill()
             self._process.wait(PATIENCE_S)
             self._process = None

@@ -13,7 +13,6 @@ import trio
 import trustme
 
 from exchanger.exchange.cache.settings import SharedSettings, parse_store_url
-from exchanger.exchange.cache.shared_level import FIND_S
 from exchanger.exchange.cache.token_cache import TokenCache
 from exchanger.values.issuer import CachePolicy, Issuer
 from exchanger.values.token import TokenRequest
@@ -123,25 +122,6 @@ async def test_a_server_that_is_killed_and_comes_back_empty(server: RedisServer,
         assert await found_in_time(other, request()) == "again"
     assert lines.events[:2] == [("files_loaded", "1"), ("store_ready",)]
     assert lines.events[2] in {("store_lost", "closed the connection"), ("store_lost", "cannot be reached")}
-
-
-async def test_a_server_that_is_paused(server: RedisServer) -> None:
-    settings, lines = settings_of(server), Lines()
-    async with replica(settings, lines=lines) as one, replica(settings) as other:
-        other.keep(request(), token("issued"))
-        await stored(server)
-        server.pause()
-        waited = 0
-        for _ in range(50):
-            waited += one.asks_shared(request())
-            assert await found(one, request()) is None
-        assert waited <= 4
-        assert not one.asks_shared(request())
-        await until(partial(told, lines, "store_lost"))
-        server.resume()
-        await until(lambda: one.asks_shared(request()))
-        assert await found_in_time(one, request()) == "issued"
-    assert lines.events[2] == ("store_lost", f"did not answer within {1000 * FIND_S:.0f} ms")
 
 
 async def test_a_server_that_is_full(server: RedisServer) -> None:
