@@ -145,7 +145,7 @@ class Plan:
         chance = Random(f"{seed} readers")
         drawn |= {"readers": chance.random() < 0.2, "reader_faults": some(READER_FAULTS)}
         drawn["badly_read"] = chance.choice([0.0, 0.05, 0.2])
-        drawn["crowded"] = Random(f"{seed} crowded").random() < 0.3
+        drawn["crowded"] = Random(f"{seed} room for few").random() < 0.3
         known: dict[str, Any] = {**drawn, **fixed}
         if known["store"]:
             known["cache"] = True
