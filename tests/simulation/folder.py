@@ -27,6 +27,8 @@ PROMPT: Final = 1.5
 class Folder:
     """``root`` is what the service follows. ``mounted``: it is a ConfigMap that kubelet has mounted, and changes as a whole.
 
+    ``untouched``: the service begins. What it cannot read then closes everything, so nothing is done to files for that time.
+
     Every text that is written has another length: a file system's clock, which is not simulated, may not tell two versions apart.
     """
 
@@ -35,6 +37,7 @@ class Folder:
     faults: frozenset[str]
     mounted: bool
     prompt: float = PROMPT
+    untouched: bool = attrs.field(default=False, init=False)
     chance: Random = attrs.field(init=False)
     _texts: dict[str, str] = attrs.field(factory=dict, init=False)
     _names: dict[str, str] = attrs.field(factory=dict, init=False)
@@ -73,7 +76,7 @@ class Folder:
             self._notify()
 
     def _some(self, kinds: tuple[str, ...]) -> str:
-        able = [kind for kind in kinds if kind in self.faults]
+        able = [kind for kind in kinds if kind in self.faults and not self.untouched]
         return self.chance.choice(able) if able and self.chance.random() < 0.7 else ""
 
     def _count(self, key: str) -> int:
@@ -88,10 +91,11 @@ class Folder:
         version, seconds = self._count(key), 0.0
         if self.mounted:
             self._mount()
-        elif how == "in pieces" and key in self._names:
+        elif how == "in pieces" and key in self._names and self.kernel.now > self._whole[key] + self.prompt:
+            # The service has read this file: of one that is new to it and half written, nothing stays in force.
             seconds = self.chance.choice([0.05, 1.0, 3.0])
             self._clear(path := self._home / self._names[key])
-            path.write_text(said[: self.chance.randrange(len(said))])
+            path.write_text("" if self.chance.random() < 0.5 else said[: self.chance.randrange(len(said))])
             self._whole[key] = self.kernel.now + seconds
             self.kernel.after(seconds, self._complete, key, version)
         else:
@@ -160,7 +164,7 @@ class Folder:
         kinds = [kind for kind in STRIKES if kind in self.faults and (not self.mounted or kind in {"gone", "unnotified"})]
         # What the service has read stays in force, so these are files that it has read.
         known = [key for key in sorted(self._names) if self.kernel.now > self._whole[key] + self.prompt]
-        if not kinds or not (known or self.mounted):
+        if self.untouched or not kinds or not (known or self.mounted):
             return "", 0.0
         kind, seconds = chance.choice(kinds), chance.choice([0.1, 1.0, 5.0])
         match kind:
@@ -196,13 +200,16 @@ class Folder:
         self._deaf = False
 
     def heal(self) -> None:
-        """End all of that."""
+        """End all of that, for good."""
         self.faults = frozenset()
+        self.mend()
+
+    def mend(self) -> None:
+        """End what happens now."""
         self._move(self.root)
         self._hear()
-        for key, when in self._whole.items():
-            if key in self._names and when <= self.kernel.now:
-                self._complete(key, self._count(key))
+        for key in self._names:
+            self._complete(key, self._count(key))
 
     # What tells the service.
 

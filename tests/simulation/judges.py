@@ -69,8 +69,12 @@ def _with_those_ahead(question: Question | None) -> Iterator[Question]:
         question = question.ahead
 
 
+def _said(world: World, question: Question) -> Iterator[Answer]:
+    return world.authors.answers(question.host, question.path, question.asked, question.answered, world.born(question.asked))
+
+
 def _is_held_up(world: World, question: Question) -> bool:
-    said = world.authors.answers(question.host, question.path, question.asked, question.answered)
+    said = _said(world, question)
     return any(isinstance(one, ExchangeEntry) and _in_trouble(world, one.target.issuer_ref, question, "") for one in said)
 
 
@@ -81,7 +85,7 @@ def answers(world: World) -> Iterator[str]:
             if not _ends(world, question):
                 yield f"gRPC status {question.status}: {_who(question)}"
             continue
-        said = list(world.authors.answers(question.host, question.path, question.asked, question.answered))
+        said = list(_said(world, question))
         match question.reply:
             case None:
                 yield f"answered, but not what was asked: {_who(question)}"
@@ -97,8 +101,8 @@ def answers(world: World) -> Iterator[str]:
 
 
 def _ends(world: World, question: Question) -> bool:
-    """Tell whether the service was stopping, and may refuse."""
-    return question.answered >= world.terminated
+    """Tell whether the service was starting or stopping, and may refuse."""
+    return not world.serves(question.asked, question.answered)
 
 
 def _issued(world: World, token: str) -> tuple[SimulatedIssuer, Issued] | None:
@@ -147,7 +151,7 @@ def _denied(world: World, question: Question, reply: Reply, said: list[Answer]) 
     elif "policy_denied" in body:
         if not any(isinstance(one, DenyEntry) for one in said):
             yield f"denied, which no version does: {_who(question)}"
-    elif not any(one in (CLOSED, DISPUTED) for one in said) and len({str(one) for one in said}) < 2:
+    elif not any(one in (CLOSED, DISPUTED) for one in said) and len({str(one) for one in said}) < 2 and not _ends(world, question):
         yield f"closed, which no version is ({status} {body}): {_who(question)}"
 
 

@@ -89,6 +89,8 @@ class Socket:
     unread: int = attrs.field(default=0, init=False)
     window: int = attrs.field(default=_WINDOW, init=False)
     selector: "Selector | None" = attrs.field(default=None, init=False)
+    # A connection that the service does not know yet.
+    on_its_way: bool = attrs.field(default=False, init=False)
     _last: float = attrs.field(default=0.0, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -401,8 +403,13 @@ class SimulatedNetwork:
     def __attrs_post_init__(self) -> None:
         self.chance = self.kernel.random("network")
 
+    @property
+    def held(self) -> list[str]:
+        """The sockets that the service has, by name."""
+        return sorted(socket.name for socket in self.sockets.values() if not socket.on_its_way)
+
     def network(self, replica: str = "") -> Network:
-        """Return what a service gets; each ``replica`` has numbers of its own."""
+        """Return what a service gets; each ``replica``, and each of its lives, has numbers of its own."""
         kernel = self.kernel
         return Network(
             wall=kernel.wall,
@@ -434,11 +441,12 @@ class SimulatedNetwork:
     def enter(self, port: int, peer: Peer | None, name: str) -> Remote:
         """Connect a peer to the service; what is not listened on is lost a moment later."""
         socket = Socket(self, name)
-        socket.remote.peer = peer
+        socket.remote.peer, socket.on_its_way = peer, True
         self.kernel.after(self.delay(), self._arrive, port, socket)
         return socket.remote
 
     def _arrive(self, port: int, socket: Socket) -> None:
+        socket.on_its_way = False
         if (listener := self.listeners.get(port)) is None:
             socket.close()
             socket.remote.take_loss()

@@ -33,6 +33,9 @@ class Part:
     def storm(self, every: Every) -> None:
         """The storm begins: the service is SERVING."""
 
+    def restarted(self) -> None:
+        """The service begins anew, in a process that knows nothing of the one before."""
+
     def heal(self) -> None:
         """The storm is over: end every fault."""
 

@@ -62,6 +62,8 @@ class Plan:
     moves: float = 0.0
     outages: float = 0.1
     cluster_faults: frozenset[str] = frozenset(CLUSTER_FAULTS)
+    # SIGTERM in the storm, after which the service starts anew.
+    restarts: float = 0.0
     # Policies are in a folder instead of a cluster; kubelet writes it.
     folder: bool = False
     mounted: bool = False
@@ -146,6 +148,9 @@ class Plan:
         drawn |= {"readers": chance.random() < 0.2, "reader_faults": some(READER_FAULTS)}
         drawn["badly_read"] = chance.choice([0.0, 0.05, 0.2])
         drawn["crowded"] = Random(f"{seed} room for few").random() < 0.3
+        chance = Random(f"{seed} restarts")
+        if chance.random() < 0.15:
+            drawn["restarts"] = chance.choice([1.0, 4.0]) / drawn["storm"]
         known: dict[str, Any] = {**drawn, **fixed}
         if known["store"]:
             known["cache"] = True
@@ -153,6 +158,8 @@ class Plan:
                 known["store_faults"] -= TIME_LIES
         if not known["store"] or known.get("verified") or known.get("folder") or known["gateways"] == 1:
             known["replicas"] = 1
+        if known["replicas"] > 1 or known["readers"]:
+            known["restarts"] = 0.0  # a signal is for the whole process, and counters begin anew
         known["hated"] = known["hated"] and known["users"] > 1  # otherwise nobody gets an answer
         return cls(seed, **known)
 

@@ -56,6 +56,8 @@ class Authors:
     _joined: set[str] = attrs.field(factory=set, init=False)
     _denial: tuple[str, str] = attrs.field(default=("", ""), init=False)
     _mover: Random = attrs.field(init=False)
+    # What is still being written, and how often each ConfigMap was.
+    _late: Texts = attrs.field(factory=dict, init=False)
     _writes: Counter[tuple[str, str]] = attrs.field(factory=Counter, init=False)
     _documents: dict[tuple[str, str, str], PolicyDocument] = attrs.field(factory=dict, init=False)
     _answers: dict[tuple[int, int, str, str], Answer] = attrs.field(factory=dict, init=False)
@@ -143,19 +145,29 @@ class Authors:
         key = namespace, name
         self._writes[key] += 1
         if seconds := self.place.put(namespace, name, LABELS, text):  # until then, what was there counts
-            self.kernel.after(seconds, self._arrives, key, text, self._writes[key])
+            self._late[key] = text
+            self.kernel.after(seconds, self._arrives, key, self._writes[key])
         else:
+            self._late.pop(key, None)
             self._texts[key] = text
 
-    def _arrives(self, key: tuple[str, str], text: str, write: int) -> None:
-        if self._writes[key] == write:
-            self._texts[key] = text
+    def _arrives(self, key: tuple[str, str], write: int) -> None:
+        if self._writes[key] == write and key in self._late:
+            self._texts[key] = self._late.pop(key)
+            self._remember()
+
+    def settle(self) -> None:
+        """All of what was being written is there now."""
+        if self._late:
+            self._texts |= self._late
+            self._late.clear()
             self._remember()
 
     def _delete(self, namespace: str, name: str) -> None:
         self._told(f"{namespace}/{name}", "nothing")
         self._texts.pop((namespace, name), None)
         self._writes[namespace, name] += 1
+        self._late.pop((namespace, name), None)
         self.place.delete(namespace, name)
 
     def _told(self, name: str, text: str) -> None:
@@ -193,9 +205,9 @@ class Authors:
                 since = min(since, begins - self.place.prompt)
         return since
 
-    def answers(self, host: str, path: str, asked: float, answered: float) -> Iterator[Answer]:
-        """Yield what each version says that may have been in force between two times."""
-        oldest, granted = self.since(asked), [0] if self.grants is None else [*self.grants.in_force(asked, answered)]
+    def answers(self, host: str, path: str, asked: float, answered: float, born: float = 0.0) -> Iterator[Answer]:
+        """Yield what each version says that may have been in force between two times, for a service that was ``born`` (seconds)."""
+        oldest, granted = max(self.since(asked), born), [0] if self.grants is None else [*self.grants.in_force(asked, answered)]
         for number in range(len(self.versions) - 1, -1, -1):
             version = self.versions[number]
             if version.since <= answered:

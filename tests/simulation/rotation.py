@@ -39,10 +39,14 @@ Clients = Mapping[str, Client]
 @final
 @attrs.frozen
 class Content:
-    """What a file says from a time on (seconds): the clients of issuers, ``None`` if nobody can read that."""
+    """What a file says from a time on (seconds): the clients of issuers, ``None`` if nobody can read that.
+
+    ``begins``: then, the service begins anew.
+    """
 
     since: float
     clients: Clients | None
+    begins: bool = False
 
 
 @final
@@ -154,15 +158,23 @@ class FollowedFile:
     def _history(self, issuer: str) -> list[tuple[float, float, frozenset[InForce]]]:
         """Return what may be in force after each content, from when until when."""
         if len(self._histories.get(issuer, ())) != len(self.contents):
-            known, history = frozenset[InForce](), []
+            known, history, is_first = frozenset[InForce](), list[tuple[float, float, frozenset[InForce]]](), True
             for content, until in self._spans():
-                if content.clients is not None and self._may_count(content):
-                    client = content.clients[issuer]
-                    after = frozenset(one.followed_by(client, content.since) for one in known) or frozenset({InForce(client)})
-                    known = after if until - content.since >= self.prompt else known | after
+                if content.begins:
+                    known, is_first = frozenset(), True
+                if content.clients is not None and (is_first or self._may_count(content)):
+                    client, stays = content.clients[issuer], until - content.since >= self.prompt
+                    after = frozenset(one.followed_by(client, content.since) for one in known)
+                    after |= {InForce(client)} if is_first else frozenset()  # a first reading counts at once
+                    known = after if stays else known | after
+                    is_first = is_first and not stays
                 history.append((content.since, until + self.prompt, known))
             self._histories[issuer] = history
         return self._histories[issuer]
+
+    def restarted(self) -> None:
+        """Nothing that the service has read counts any more."""
+        self.contents.append(Content(self.kernel.now, self.contents[-1].clients, begins=True))
 
     def _spans(self) -> Iterator[tuple[Content, float]]:
         for one, following in pairwise(self.contents):
@@ -172,7 +184,7 @@ class FollowedFile:
     def _may_count(self, content: Content) -> bool:
         """Return whether two reads may have found it: nothing else could be read for long enough."""
         others = (one.since for one in self.contents if one.since > content.since and one.clients not in (None, content.clients))
-        return next(others, float("inf")) - content.since >= self.poll - 0.01 or content is self.contents[0]
+        return next(others, float("inf")) - content.since >= self.poll - 0.01
 
 
 @final
@@ -282,6 +294,10 @@ class Rotation(Part):
     def storm(self, every: Every) -> None:
         every(self.often, self._rotate, "rotation of credentials")
         every(self.often, self._spoil, "spoiled files")
+
+    def restarted(self) -> None:
+        for file in self.files:
+            file.restarted()
 
     def heal(self) -> None:
         self.healed = True

@@ -5,7 +5,7 @@ import signal
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
@@ -17,6 +17,7 @@ import trio
 
 from exchanger.app.settings import Settings, read_settings
 from exchanger.app.supervisor import Supervisor
+from exchanger.errors import ExchangerError
 from exchanger.telemetry.log import logging_to_stdout
 from tests.simulation.bounds import Bounds
 from tests.simulation.cluster import Cluster
@@ -40,6 +41,8 @@ from tests.waiting import until
 
 # Seconds after the storm until changes are followed again: what an outage of the API server takes to be over.
 QUIET: Final = 45.0
+# Seconds within which a service that got SIGTERM serves again: the drain, the longest pause between two attempts, and reading everything.
+_STARTS: Final = 90.0
 # Seconds between the questions by which breakers find out that the storm is over: more than their longest pause. And between those of the
 # last round, in which everything must be as if there had been no storm.
 _PROBING: Final = 4.0
@@ -52,6 +55,18 @@ _FEW: Final = 5
 _TRIES: Final = 3
 _RETRY_WITHIN: Final = 0.05
 _PATIENCES: Final = (0.25, 0.5, 1.0, 2.0)
+
+
+@final
+@attrs.define(eq=False)
+class Life:
+    """One process of the service: when it was born, served first, got SIGTERM, and had ended (seconds)."""
+
+    supervisor: Supervisor
+    born: float
+    served: float = float("inf")
+    terminated: float = float("inf")
+    ended: float = float("inf")
 
 
 @final
@@ -73,18 +88,21 @@ class World:
     gateways: list[Gateway] = attrs.field(init=False)
     parts: list[Part] = attrs.field(factory=list, init=False)
     lines: Lines = attrs.field(init=False)
-    supervisors: list[Supervisor] = attrs.field(factory=list, init=False)
     questions: list[Question] = attrs.field(factory=list, init=False)
     answered: list[Question] = attrs.field(factory=list, init=False)
     jumps: list[tuple[float, float]] = attrs.field(factory=list, init=False)
     quiet: float = attrs.field(default=float("inf"), init=False)
     calm: float = attrs.field(default=float("inf"), init=False)
     terminated: float = attrs.field(default=float("inf"), init=False)
+    supervisors: list[Supervisor] = attrs.field(factory=list, init=False)
+    lives: list[Life] = attrs.field(factory=list, init=False)
     left_open: list[str] = attrs.field(factory=list, init=False)
     at_rest: dict[str, int] = attrs.field(factory=dict, init=False)
     serving: bool = attrs.field(default=False, init=False)
     crash: str = attrs.field(default="", init=False)
     _users: Random = attrs.field(init=False)
+    _restarts: Random = attrs.field(init=False)
+    _logs: AsyncExitStack = attrs.field(init=False)
     _watchers: Random = attrs.field(init=False)
     _again: Random = attrs.field(init=False)
     _bounds: Bounds = attrs.field(init=False)
@@ -92,6 +110,7 @@ class World:
     def __attrs_post_init__(self) -> None:
         plan, kernel = self.plan, self.kernel
         self._users, self._watchers = kernel.random("users"), kernel.random("watchers")
+        self._restarts = kernel.random("lives")
         self._again = kernel.random("questions that are asked again")
         self.network = SimulatedNetwork(kernel, plan.links)
         policies = Folder(kernel, self.folder / "policies", plan.folder_faults, plan.mounted) if plan.folder else None
@@ -159,8 +178,8 @@ class World:
             profiles.append(profile)
         return json.dumps({"issuers": profiles})
 
-    def settings(self) -> Settings:
-        """Write the files that the service reads, and return its settings."""
+    def environment(self) -> dict[str, str]:
+        """Write the files that the service reads, and return its variables."""
         (self.folder / "authorities.pem").write_bytes(authority())
         self.path_of_profiles.write_text(self.profiles())
         environment = {
@@ -175,45 +194,119 @@ class World:
             environment |= {"POLICY_SOURCE": "directory", "POLICY_DIRECTORY": str(self.authors.place.root)}
         for part in self.parts:
             environment |= part.environment()
+        return environment
+
+    def _settings(self, environment: dict[str, str]) -> Settings:
         read = read_settings(environment)
         rules = attrs.evolve(read.issuers.rules, with_secrets=False)  # there is no API server beside that of the policies
         return attrs.evolve(read, issuers=attrs.evolve(read.issuers, rules=rules))
 
+    @property
+    def present(self) -> list[Life]:
+        """The newest life of each replica."""
+        return self.lives[-self.plan.replicas :]
+
     async def run(self) -> None:
         """Live through all of it."""
-        settings = self.settings()
+        environment = self.environment()
         self.authors.begin()
-        with ExitStack() as logs:
-            for number in range(self.plan.replicas):
-                network = self.network.network(f" of replica {number}" if number else "")
-                written = attrs.evolve(network, run_sync=self.lines.run_sync)
-                logging = logs.enter_context(logging_to_stdout(settings.log, self.lines, written))
-                own = _moved(settings, number)
-                match self.authors.place:
-                    case Cluster() as cluster:
-                        self.supervisors.append(Supervisor(own, logging, network, list_watches=cluster))
-                    case Folder() as folder:
-                        self.supervisors.append(Supervisor(own, logging, network, watch=folder.watch))
-            async with trio.open_nursery() as nursery:
-                ended = [await nursery.start(self._serve, supervisor) for supervisor in self.supervisors]
+        before = signal.signal(signal.SIGTERM, lambda *_: self.kernel.tell("service", "gets", "SIGTERM", "too late"))
+        try:
+            async with AsyncExitStack() as self._logs, trio.open_nursery() as nursery:
+                for number in range(self.plan.replicas):
+                    nursery.start_soon(self._serve, environment, number)
+                    await until(lambda: len(self.lives) > number)  # noqa: B023 - awaited
+                    if self.plan.restarts and self._restarts.random() < 0.3:  # before it serves
+                        self.kernel.after(self._restarts.uniform(0.0, 0.05), self._restart)
+                    await until(lambda: self.lives[-1].served < float("inf"), _STARTS)
                 await self._live()
                 self.terminated = self.kernel.now
-                for event in reversed(ended):  # the signal reaches the one that has begun to wait for it last
+                for life in reversed(self.present):  # the signal reaches the one that has begun to wait for it last
+                    life.terminated = min(life.terminated, self.kernel.now)
                     self.kernel.tell("service", "gets", "SIGTERM")
                     signal.raise_signal(signal.SIGTERM)
-                    await event.wait()
+                    await until(lambda: life.ended < float("inf"), _STARTS)  # noqa: B023 - awaited
                 self.lines.ended = self.kernel.now
-        self.left_open = sorted(socket.name for socket in self.network.sockets.values())
+        finally:
+            signal.signal(signal.SIGTERM, before)
+        self.left_open += self.network.held
 
-    async def _serve(self, supervisor: Supervisor, *, task_status: trio.TaskStatus[trio.Event]) -> None:
-        """Run it; ``started`` when it is SERVING, with what is set when it has ended."""
-        ended = trio.Event()
+    async def _serve(self, environment: dict[str, str], number: int) -> None:
+        """Start the service whenever it has ended, as kubelet does, until the end of the world."""
+        while self.kernel.now < self.terminated:
+            try:
+                await self._life(environment, number)
+            except* ExchangerError as faults:
+                if self.lives and self.lives[-1].served < self.kernel.now < self.lives[-1].terminated:
+                    raise
+                self.kernel.tell("service", "cannot start", *faults.exceptions)
+            if self.kernel.now < self.terminated:
+                self.left_open += self.network.held
+                await trio.sleep(self._restarts.uniform(0.0, 1.0))
+
+    async def _life(self, environment: dict[str, str], number: int) -> None:
+        kernel, place, again = self.kernel, self.authors.place, len(self.lives) > number
+        if isinstance(place, Folder) and again:
+            place.untouched = True
+            place.mend()
+            self.authors.settle()
+        settings = self._settings(environment)
+        name = f" of life {len(self.lives)}" if again else f" of replica {number}" if number else ""
+        network = self.network.network(name)
+        written = attrs.evolve(network, run_sync=self.lines.run_sync)
+        logging = self._logs.enter_context(logging_to_stdout(settings.log, self.lines, written))
+        settings = _moved(settings, number)
+        if isinstance(place, Folder):
+            supervisor = Supervisor(settings, logging, network, watch=place.watch)
+        else:
+            supervisor = Supervisor(settings, logging, network, list_watches=place)
+        life = Life(supervisor, kernel.now)
+        if again:
+            kernel.tell("service", "starts again")
+            for part in self.parts:
+                part.restarted()
+            for gateway in self.gateways:
+                gateway.drained = False
+        self.lives.append(life)
+        self.supervisors[number:] = [supervisor]
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(supervisor.run)
-            await until(lambda: supervisor.serving)
-            task_status.started(ended)
-        self.kernel.tell("service", "has ended")
-        ended.set()
+            nursery.start_soon(self._see_it_serve, life)
+            try:
+                await supervisor.run()
+            finally:
+                life.ended = kernel.now
+            nursery.cancel_scope.cancel()
+        kernel.tell("service", "has ended")
+
+    async def _see_it_serve(self, life: Life) -> None:
+        while not life.supervisor.serving:  # noqa: ASYNC110 - no event tells
+            await trio.sleep(0.01)
+        life.served = self.kernel.now
+        if isinstance(self.authors.place, Folder):
+            self.authors.place.untouched = False
+
+    def _restart(self) -> None:
+        """End the service's life, sometimes by a second signal."""
+        life = self.lives[-1]
+        if life.terminated == float("inf") and life.ended == float("inf"):
+            life.terminated = self.kernel.now
+            self.kernel.tell("service", "gets", "SIGTERM")
+            signal.raise_signal(signal.SIGTERM)
+            if self._restarts.random() < 0.3:
+                self.kernel.after(self._restarts.uniform(0.0, 3.0), self._hurry, life)
+
+    def _hurry(self, life: Life) -> None:
+        if life.ended == float("inf"):
+            self.kernel.tell("service", "gets", "SIGTERM", "again")
+            signal.raise_signal(signal.SIGTERM)
+
+    def serves(self, begins: float, ends: float) -> bool:
+        """Tell whether the service was there between two times, and not about to end."""
+        return ends < self.terminated and any(life.served < begins and ends < life.terminated for life in self.lives)
+
+    def born(self, when: float) -> float:
+        """Return when the life began that was there then."""
+        return max((life.born for life in self.lives if life.born <= when), default=0.0)
 
     async def _live(self) -> None:
         plan, kernel = self.plan, self.kernel
@@ -225,6 +318,7 @@ class World:
         every(_WATCHING if plan.moves else 0.0, self._watch_the_denial, "watching")
         every(plan.outages, self.authors.strike, "outages")
         every(plan.jumps, self._jump, "jumps")
+        every(plan.restarts, self._restart, "restarts")
         for part in self.parts:
             part.storm(every)
         if plan.terminated:
@@ -238,7 +332,9 @@ class World:
         for issuer in self.issuers.values():
             issuer.quiet = True
         self.authors.place.heal()
+        self.authors.settle()
         self.authors.mend()
+        await until(lambda: all(supervisor.serving for supervisor in self.supervisors), _STARTS)
         await trio.sleep(QUIET)
         await self._ask_for_everything(_PROBING)  # breakers close by what is asked
         self.serving, self.calm = all(supervisor.serving for supervisor in self.supervisors), kernel.now
@@ -331,7 +427,7 @@ class World:
     @property
     def decisions(self) -> Counter[str]:
         """How many decisions have been counted, by their labels."""
-        return sum((Counter(supervisor._metrics.overview().decisions) for supervisor in self.supervisors), Counter())
+        return sum((Counter(life.supervisor._metrics.overview().decisions) for life in self.lives), Counter())
 
 
 def _moved(settings: Settings, by: int) -> Settings:
