@@ -1,11 +1,18 @@
 """Ports for servers that tests start, without a race for them."""
 
+import atexit
 import socket
 from collections import deque
 from typing import Final
 
 # More than one test has ports, and few of the descriptors that a process may have.
 _held: Final[deque[socket.socket]] = deque(maxlen=64)
+
+
+@atexit.register
+def _close() -> None:
+    while _held:
+        _held.pop().close()
 
 
 def free_port() -> int:
