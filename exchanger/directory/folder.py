@@ -1,6 +1,7 @@
 """The files of a folder, read again when they change, and the probable mistakes in them. Blocking code for a worker thread.
 
-The last content of a file stays known while the file cannot be read; a deleted file no longer counts.
+The last content of a file stays known while the file cannot be read. A deleted file no longer counts, unless there is a new one that cannot
+be read: that may be the same under another name.
 """
 
 import hashlib
@@ -67,17 +68,28 @@ class File:
 class Scan:
     """The state after a scan. ``files`` are sorted by name; ``problem`` is that of the folder itself.
 
-    ``others`` are the sorted names of everything that is not read, folders with a slash at the end.
+    ``others`` are the sorted names of everything that is not read, folders with a slash at the end. ``leaving`` are files that were deleted
+    while there was one that never could be read, the latest first: what they said counts where no other file says anything of that object.
     """
 
     files: tuple[tuple[str, File], ...] = ()
     problem: str | None = None
     others: tuple[str, ...] = ()
+    leaving: tuple[tuple[str, File], ...] = ()
 
     def manifests(self) -> Iterator[PolicyObject]:
         """Return every known object."""
+        seen = set[tuple[str, str]]()
         for _, file in self.files:
-            yield from objects_of(file.manifests or ())
+            for item in objects_of(file.manifests or ()):
+                if self.leaving:
+                    seen.add(_identity(item))
+                yield item
+        for _, file in self.leaving:
+            for item in objects_of(file.manifests or ()):
+                if _identity(item) not in seen:
+                    seen.add(_identity(item))
+                    yield item
 
     def passed_over(self) -> Iterator[tuple[str, PassedOver]]:
         """Return what was probably meant to count and does not, each with the name of its file."""
@@ -87,6 +99,8 @@ class Scan:
     def problems(self) -> dict[str, str]:
         """Return why files cannot be read, by name; "." is the folder itself."""
         found = {name: file.problem for name, file in self.files if file.problem is not None}
+        if self.leaving:
+            found |= {name: f"{reason}; policies of deleted files stay in force meanwhile" for name, reason in self.unknown().items()}
         return found if self.problem is None else {".": self.problem, **found}
 
     def unknown(self) -> dict[str, str]:
@@ -100,7 +114,7 @@ class CrowdedError(Exception):
 
 def scan(root: Path, before: Scan, wall: Callable[[], float] = SYSTEM.wall) -> Scan:
     """Return the state of the folder; files that did not change since ``before`` are not read again."""
-    known = dict(before.files)
+    known = {**dict(before.leaving), **dict(before.files)}
     others: list[str] = []
     try:
         names = sorted(manifest_names(root, others))
@@ -110,7 +124,16 @@ def scan(root: Path, before: Scan, wall: Callable[[], float] = SYSTEM.wall) -> S
     except CrowdedError as crowded:
         return attrs.evolve(before, problem=str(crowded))
     files = tuple((name, _look(root / name, known.get(name), wall)) for name in names)
-    return Scan(files, others=tuple(sorted(others)))
+    present = frozenset(names)
+    leaving = [(name, file) for name, file in (*before.files, *before.leaving) if name not in present]
+    if all(file.manifests is not None for _, file in files):
+        leaving = []
+    return Scan(files, others=tuple(sorted(others)), leaving=tuple(leaving[: MAX_FILES - len(files)]))
+
+
+def _identity(item: PolicyObject) -> tuple[str, str]:
+    """Return the namespace and the name of an object; a Namespace is in none."""
+    return (item.namespace, item.name) if isinstance(item, ConfigMap) else ("", item.name)
 
 
 def manifest_names(root: Path, others: list[str]) -> Iterator[str]:

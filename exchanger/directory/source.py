@@ -197,10 +197,11 @@ class DirectorySource:
         if before is None and scanned.problem is not None:
             raise FolderError(f"POLICY_DIRECTORY {settings.path} {scanned.problem}")
         same_rules = before is not None and before.issuers == issuers and before.grants is grants
-        if before is not None and same_rules and (scanned.files, scanned.others) == (known.files, known.others):
+        same_files = (scanned.files, scanned.others, scanned.leaving) == (known.files, known.others, known.leaving)
+        if before is not None and same_rules and same_files:
             return attrs.evolve(before, scanned=scanned), ()
         # After a restart the previous content of an unreadable file is unknown, so until it can be read it closes everything. A file that
-        # appears unreadable later has never been in force, and withdraws nothing.
+        # appears unreadable later has never been in force under this name: it closes nothing, and what is deleted meanwhile stays.
         unknown = {name: reason for name, reason in scanned.unknown().items() if before is None or name in before.unknown}
         documents = select(scanned.manifests(), settings.namespace_selector, settings.configmap_selector, grants.limits)
         documents.update({Source(UNKNOWN_NAMESPACE, name): UnknownText(f"the file {reason}") for name, reason in unknown.items()})

@@ -139,6 +139,21 @@ async def test_an_unreadable_file_at_the_start_closes_everything_until_it_is_rep
         assert watcher.is_decided(DenyEntry)
 
 
+async def test_a_file_that_gets_another_name_and_cannot_be_read_there_withdraws_nothing(folder: Path) -> None:
+    async with following(folder) as watcher:
+        (folder / "new.yaml").write_text("kind: [")
+        (folder / "policy.yaml").unlink()
+        await watcher.until(lambda: watcher.problems != [])
+        (folder / "other.yaml").write_text(config_map(DENY.replace("host: h", "host: other.example.com"), name="other"))
+        await watcher.until(lambda: len(watcher.changes) == 2)
+        assert watcher.is_decided(DenyEntry)
+        assert Source("team", "policy") in dict(watcher.changes[-1].snapshot.documents.items())
+        _replace(folder / "new.yaml", config_map("version: v2"))
+        await watcher.until_decided(Unhealthy)
+        (folder / "new.yaml").unlink()
+        await watcher.until_decided(NoMatch)
+
+
 async def test_a_folder_that_is_gone_keeps_its_policy_and_is_followed_again(folder: Path) -> None:
     async with following(folder) as watcher:
         shutil.rmtree(folder)

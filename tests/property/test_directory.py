@@ -1,4 +1,6 @@
-"""Law: after any edits, a scan knows of each file what it said when it last could be read, and nothing of files that are gone.
+"""Law: after any edits, a scan knows of each file what it said when it last could be read.
+
+It knows nothing of files that are gone, unless they went while there was one that never could be read: that may be one of them, renamed.
 
 "An unreadable file at the start closes everything; later it keeps what it said": so the way by which a folder came to its state shows only
 in files that are unreadable now, and a scan that goes on from an earlier one is a fresh scan everywhere else.
@@ -87,24 +89,39 @@ def objects(found: tuple[Manifest, ...] | None) -> tuple[PolicyObject, ...] | No
     return None if found is None else tuple(objects_of(found))
 
 
+def identity(found: PolicyObject) -> tuple[type, str, str]:
+    return type(found), getattr(found, "namespace", ""), found.name
+
+
+Said = tuple[PolicyObject, ...] | None
+
+
 @given(edits)
 def test_a_scan_knows_what_each_file_said_last(sequence: list[Edit]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         (root / "sub").mkdir()
-        scanned, said = Scan(), dict[str, tuple[PolicyObject, ...] | None]()
+        scanned, said, gone = Scan(), dict[str, Said](), dict[str, Said]()
         for edit in (*sequence, Look()):
             apply(edit, root)
             if not isinstance(edit, Look):
                 continue
             scanned = scan(root, scanned)
             texts = {name: (root / name).read_text() for name in NAMES if (root / name).exists()}
-            kept = {name: text == EMPTY and bool(said.get(name)) for name, text in texts.items()}
+            before = {**said, **{name: of for name, of in gone.items() if name not in said}}  # the latest to go first
+            kept = {name: text == EMPTY and bool(before.get(name)) for name, text in texts.items()}
             broken = {name for name, text in texts.items() if read(text) is None or kept[name]}
-            said = {name: said.get(name) if name in broken else read(text) for name, text in texts.items()}
+            said = {name: before.get(name) if name in broken else read(text) for name, text in texts.items()}
+            gone = {name: of for name, of in before.items() if name not in texts} if None in said.values() else {}
 
             assert {name: objects(file.manifests) for name, file in scanned.files} == said
             assert set(scanned.problems()) == broken
+            assert dict(scanned.leaving).keys() == gone.keys()
+            expected = [one for of in said.values() for one in of or ()]
+            for one in (one for of in gone.values() for one in of or ()):
+                if not any(identity(one) == identity(other) for other in expected):
+                    expected.append(one)
+            assert list(scanned.manifests()) == expected
             assert set(scanned.unknown()) == {name for name in broken if said[name] is None}
 
         fresh = dict(scan(root, Scan()).files)
