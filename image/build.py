@@ -287,7 +287,11 @@ def forget_old(builder: Builder, *kept: str) -> None:
         if builder.has(f"{NAME}:{place.name}"):
             builder.run("rmi", f"{NAME}:{place.name}")
     if len(builder.run("images", "--all", "--quiet").split()) > KEPT_STEPS:
-        builder.run("rmi", "--prune")
+        try:
+            builder.run("rmi", "--prune")
+        except subprocess.CalledProcessError:  # containers of builds that were killed keep images in use
+            builder.run("rm", "--all")
+            builder.run("rmi", "--prune")
 
 
 def main(arguments: list[str]) -> int:
