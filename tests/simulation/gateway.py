@@ -3,6 +3,7 @@
 What both filters have in common. ``doors`` has what each of them says and hears.
 """
 
+import ssl
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import ClassVar, Final, final
@@ -11,11 +12,16 @@ import attrs
 import ngh2
 
 from tests.simulation.kernel import Kernel
-from tests.simulation.network import Remote, SimulatedNetwork
+from tests.simulation.network import Connection, SimulatedNetwork
+from tests.simulation.tls import Secured
 
 PORT: Final = 3001
+TLS_PORT: Final = 3000
 # Why a gateway expects no answer any more, where it matters to the judges.
 LEFT: Final = "its caller left"
+CLOSED: Final = "the service closed the connection"
+RESET: Final = "the service reset the connection"
+LOST: Final = (CLOSED, RESET)
 TIMED_OUT: Final = "the gateway's time is up"
 # Of a message's length and its compression (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md).
 _PREFIX: Final = 5
@@ -92,7 +98,7 @@ class Stream:
 @attrs.define(eq=False)
 class Gateway:
     """``on_end`` gets each question that was answered, or is ``gone``. ``drained``: the service, which listens
-    on ``port``, has said that it ends.
+    on ``port``, has said that it ends. ``context``: with TLS.
     """
 
     kernel: Kernel
@@ -100,9 +106,10 @@ class Gateway:
     name: str
     on_end: Callable[[Question], None]
     port: int = PORT
+    context: ssl.SSLContext | None = None
     drained: bool = False
     streams: dict[int, Stream] = attrs.field(factory=dict, init=False)
-    remote: Remote | None = attrs.field(default=None, init=False)
+    remote: Connection | None = attrs.field(default=None, init=False)
     _codec: ngh2.Connection = attrs.field(init=False)
     _connections: int = attrs.field(default=0, init=False)
 
@@ -154,7 +161,9 @@ class Gateway:
             self._connections += 1
             self._codec = ngh2.Connection(ngh2.Role.CLIENT)
             self._codec.initiate_connection()
-            self.remote = self.network.enter(self.port, self, f"{self.name}/{self._connections}")
+            self.remote = remote = self.network.enter(self.port, self, f"{self.name}/{self._connections}")
+            if self.context is not None:
+                self.remote = remote.peer = Secured(remote, self.context, self, client=True)
 
     def _open(self, *fields: tuple[bytes, bytes]) -> Stream:
         head = [
@@ -220,10 +229,10 @@ class Gateway:
     def ended(self) -> None:
         if self.remote is not None:
             self.remote.close()
-            self._forget("the service closed the connection")
+            self._forget(CLOSED)
 
     def lost(self) -> None:
-        self._forget("the service reset the connection")
+        self._forget(RESET)
 
     def _forget(self, why: str) -> None:
         self.remote = None

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from exchanger.values.entry import DenyEntry, ExchangeEntry
 from tests.property.policy_model import CLOSED, DISPUTED, UNMATCHED, Answer
-from tests.simulation.gateway import LEFT, TIMED_OUT, Question, Reply
+from tests.simulation.gateway import LEFT, LOST, TIMED_OUT, Question, Reply
 from tests.simulation.issuer import Issued, SimulatedIssuer
 from tests.simulation.kernel import START
 from tests.simulation.world import World
@@ -49,6 +49,8 @@ def in_time(world: World) -> Iterator[str]:
         took = question.answered - question.asked
         if question.gone == TIMED_OUT and not _ends(world, question):
             yield from _not_answered(world, question)
+        elif question.gone in LOST and not _ends(world, question):
+            yield f"{question.gone}, although it was not ending: {_who(question)}"
         elif not question.gone and took > question.patience:
             yield f"late by {took - question.patience:.6f} s: {_who(question)}"
         elif not question.gone and took > _OWN_LIMIT and question.door == "ext_proc" and question.ahead is None:

@@ -283,7 +283,7 @@ class Selector:
     def register(self, fd: int, events: int, data: object) -> None:
         self.world.sockets[fd].selector = self
         self.keys[fd] = selectors.SelectorKey(fd, fd, events, data)
-        self._maybe[fd] = None
+        self.changed(self.world.sockets[fd])  # it may be ready already
 
     modify = register
 

@@ -53,7 +53,8 @@ class Plan:
     leaving: float = 0.03
     hanging_up: float = 0.002
     retries: float = 0.0
-    # Gateways that speak ext_proc, and how.
+    # Gateways that connect by TLS; that speak ext_proc, and how.
+    tls_gateways: int = 0
     ext_proc: int = 0
     manners: frozenset[str] = frozenset(MANNERS)
     links: Links = attrs.field(factory=Links)
@@ -151,6 +152,8 @@ class Plan:
         chance = Random(f"{seed} restarts")
         if chance.random() < 0.15:
             drawn["restarts"] = chance.choice([1.0, 4.0]) / drawn["storm"]
+        chance = Random(f"{seed} gateways with TLS")
+        drawn["tls_gateways"] = chance.randint(1, drawn["gateways"]) if chance.random() < 0.2 and not drawn["store"] else 0
         known: dict[str, Any] = {**drawn, **fixed}
         if known["store"]:
             known["cache"] = True

@@ -1,4 +1,4 @@
-"""TLS at a token endpoint: OpenSSL between two buffers in memory, below a conversation that knows nothing of it.
+"""TLS of token endpoints and gateways: OpenSSL between two buffers in memory, below a conversation that knows nothing of it.
 
 The certificate has the same bytes in every process, since its key is fixed and Ed25519 signs without chance.
 """
@@ -33,11 +33,16 @@ def authority() -> bytes:
     return builder.sign(_KEY, None).public_bytes(serialization.Encoding.PEM)
 
 
+def _certificate(path: Path) -> Path:
+    """Write the certificate with its key."""
+    key = _KEY.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    path.write_bytes(authority() + key)
+    return path
+
+
 def server_context(folder: Path, protocol: str) -> ssl.SSLContext:
     """Return what a server has that speaks ``protocol``; ``folder`` gets its certificate."""
-    key = _KEY.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    path = folder / "issuer.pem"
-    path.write_bytes(authority() + key)
+    path = _certificate(folder / "issuer.pem")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(path)
     context.set_alpn_protocols([protocol])
@@ -45,14 +50,30 @@ def server_context(folder: Path, protocol: str) -> ssl.SSLContext:
     return context
 
 
+def client_context() -> ssl.SSLContext:
+    """Return what a gateway has."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False  # its address is no name
+    context.load_verify_locations(cadata=authority().decode())
+    context.set_alpn_protocols(["h2"])
+    return context
+
+
+def listening(folder: Path) -> dict[str, str]:
+    """Return the settings by which the service listens with TLS, too."""
+    path = str(_certificate(folder / "service.pem"))
+    return {"GRPC_TLS_CERT_FILE": path, "GRPC_TLS_KEY_FILE": path}
+
+
 @final
 @attrs.define(eq=False)
 class Secured:
-    """A ``Remote`` whose bytes are encrypted."""
+    """A ``Remote`` whose bytes are encrypted. The peer's end is the server, unless it is the ``client``."""
 
     remote: Remote
     context: ssl.SSLContext
     peer: Peer | None = None
+    client: bool = False
     _ready: bool = attrs.field(default=False, init=False)
     _incoming: ssl.MemoryBIO = attrs.field(factory=ssl.MemoryBIO, init=False)
     _outgoing: ssl.MemoryBIO = attrs.field(factory=ssl.MemoryBIO, init=False)
@@ -60,7 +81,9 @@ class Secured:
     _early: bytes = attrs.field(default=b"", init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._tls = self.context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._tls = self.context.wrap_bio(self._incoming, self._outgoing, server_side=not self.client)
+        if self.client:
+            self.received(b"")
 
     def received(self, data: bytes) -> None:
         self._incoming.write(data)

@@ -23,7 +23,7 @@ from tests.simulation.bounds import Bounds
 from tests.simulation.cluster import Cluster
 from tests.simulation.doors import Authorizing, Processing
 from tests.simulation.folder import Folder
-from tests.simulation.gateway import LEFT, PORT, Gateway, Question
+from tests.simulation.gateway import LEFT, PORT, TLS_PORT, Gateway, Question
 from tests.simulation.grants import PlatformTeam
 from tests.simulation.identity import HOST, IdentityProvider
 from tests.simulation.issuer import SimulatedIssuer
@@ -36,7 +36,7 @@ from tests.simulation.readers import COLLECTOR, Lines, Readers
 from tests.simulation.rotation import Rotation
 from tests.simulation.store import HOST as STORE
 from tests.simulation.store import SimulatedStore
-from tests.simulation.tls import authority, server_context
+from tests.simulation.tls import authority, client_context, listening, server_context
 from tests.waiting import until
 
 # Seconds after the storm until changes are followed again: what an outage of the API server takes to be over.
@@ -139,7 +139,9 @@ class World:
         self._bounds = Bounds(kernel, self.supervisors, self._held, self.gateways, self.issuers, plan.permits * plan.replicas)
         self.parts.append(self._bounds)
         for number in range(plan.gateways):
-            fields = kernel, self.network, f"gateway-{number}", self._ended, PORT + number % plan.replicas
+            secured = number >= plan.gateways - plan.tls_gateways
+            port = TLS_PORT if secured else PORT + number % plan.replicas
+            fields = kernel, self.network, f"gateway-{number}", self._ended, port, client_context() if secured else None
             self.gateways.append(Processing(*fields, manners=plan.manners) if number < plan.ext_proc else Authorizing(*fields))
         if plan.store:
             secrets = CANARY.encode(), b"eyJ", *(f"{name}-".encode() for name in self.issuers)  # tokens begin with their issuer
@@ -192,6 +194,8 @@ class World:
         }
         if isinstance(self.authors.place, Folder):
             environment |= {"POLICY_SOURCE": "directory", "POLICY_DIRECTORY": str(self.authors.place.root)}
+        if self.plan.tls_gateways:
+            environment |= listening(self.folder)
         for part in self.parts:
             environment |= part.environment()
         return environment
