@@ -147,12 +147,6 @@ PLANTED: Final = {
         "stands = found == self._seen or (self._first_at_once and self._seen is None)",
         "stands = True",
     ),
-    "exchange-without-end": Planted(
-        "an exchange takes as long as the gateway waits, and one with ext_proc does not say for how long",
-        "exchanger.exchange.coalesce",
-        "exchange = CoalescedExchange(self, request, now + self.seconds, renews)",
-        "exchange = CoalescedExchange(self, request, NEVER, renews)",
-    ),
     "stream-overtakes": Planted(
         "a message on a stream is answered before the one ahead of it, whose exchange is under way",
         "exchanger.grpc.dispatcher",
