@@ -438,11 +438,7 @@ def main() -> None:
             measurement.run()
         method = {"rounds": options.rounds, "calls": options.calls, "seconds": options.seconds}
         data = report.comparison(measurement.cells, measurement.memory, versions(world), method)
-    if options.out:
-        options.out.write_text(report.as_json(data))
-    if options.write:
-        report.COMPARISON.write_text(report.as_json(data))
-        report.write()
+    report.keep(data, report.COMPARISON, options.out, in_page=options.write)
     print(report.comparison_table(data))
     print(f"{(time.perf_counter() - began) / 60:.1f} minutes", file=sys.stderr)
 

@@ -190,11 +190,7 @@ def main() -> None:
             measure(point, objects, kubeconfig, options)
             print(f"{point.entries} ConfigMaps in {point.namespaces} namespaces: {point.start_s} s", file=sys.stderr, flush=True)
     data = report.growth(map(attrs.asdict, points), report.own_versions(), {"times": options.times, "calls": options.calls})
-    if options.out:
-        options.out.write_text(report.as_json(data))
-    if options.write:
-        report.GROWTH.write_text(report.as_json(data))
-        report.write()
+    report.keep(data, report.GROWTH, options.out, in_page=options.write)
     print(report.growth_table(data))
     print(f"{(time.perf_counter() - began) / 60:.1f} minutes", file=sys.stderr)
 

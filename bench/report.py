@@ -272,3 +272,12 @@ def write() -> None:
     for path, text in pages().items():
         path.write_text(text)
         print(path, file=sys.stderr)
+
+
+def keep(data: Data, page_data: Path, out: Path | None, *, in_page: bool) -> None:
+    """Write the raw data to ``out``, and with ``in_page`` also beside the page, which is rendered anew."""
+    if out:
+        out.write_text(as_json(data))
+    if in_page:
+        page_data.write_text(as_json(data))
+        write()

@@ -184,12 +184,11 @@ class Breaker:
         that have failed, go first.
         """
         bit = 1 << caller % CALLER_BITS
-        if self.is_open and not oversized and not self._tried & bit and self._tried.bit_count() < FEW_CALLERS:
-            self._tried |= bit
-            self._probed, self._next = now, now + self._pause
-        elif self.is_open:
+        if self.is_open:
             turn = 0.0 if not oversized else TURN_S if self._tried & bit else 2 * TURN_S
-            if now < self._due(bit) + turn:
+            if not oversized and not self._tried & bit and self._tried.bit_count() < FEW_CALLERS:
+                self._tried |= bit
+            elif now < self._due(bit) + turn:
                 return None
             # A probe that hangs does not delay the next one: recovery must be noticed soon.
             self._probed, self._next = now, now + self._pause
