@@ -89,12 +89,17 @@ class IssuerSource:
         return None if until is None else max(until - trio.current_time(), 0.0)
 
     async def _follow_file(self, look: Look, nursery: trio.Nursery) -> None:
+        rejected = False
         while True:
             found = await look()
             now = trio.current_time()
             if isinstance(found, Rejected):
                 self._log.error("issuers.file_rejected", reason=found.summary, text="the previous version stays in force")
+                rejected = True
             elif found is not None:
+                if rejected and found == self._state.plan and self._state.current is not None:  # a mistake was taken back: nothing changes
+                    self._log.info("issuers.loaded", names=sorted(self._state.current.issuers))
+                rejected = False
                 self._advance(self._state.with_file(found, now), nursery)
             self._advance(self._state.without_retired(now), nursery)
             await trio.sleep(self.settings.poll)

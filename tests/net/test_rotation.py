@@ -3,12 +3,14 @@
 import datetime as dt
 import ssl
 
+import attrs
 import pytest
 import trustme
 from trio.testing import wait_all_tasks_blocked
 
 from exchanger.net.tls.certificates import CertificatesError, Known, ServerIdentity, UnusableCertificates, load
 from exchanger.net.tls.rotation import Rotation
+from exchanger.net.tls.x509 import Validity
 from tests.grpc.authority import Site
 from tests.grpc.peer import routes
 from tests.grpc.serving import Served, TlsClient, serving
@@ -112,6 +114,22 @@ class TestJudging:
         assert [event for event in lines.events if event[0] == "certificates_rejected"] == [
             ("certificates_rejected", "mismatch")
         ] * rejected
+
+    def test_the_end_of_a_mistake_and_an_expired_certificate_are_told(self, running: Rotation, lines: Lines, site: Site) -> None:
+        good = identity(site)
+        for now in (1.0, 2.0 + 3.0):
+            running.judge(UnusableCertificates(b"half", "mismatch"), now)
+        for now in (6.0, 7.0):
+            running.judge(Known(good.version), now)
+        expired = attrs.evolve(good.info, validity=Validity.EXPIRED, not_after="2026-01-01T00:00:00Z")
+        running.judge(attrs.evolve(good, version=b"expired", info=expired), 8.0)
+        told = [(line["event"], line.get("text")) for line in lines.entries]
+        assert told == [
+            ("tls.certificates_loaded", None),
+            ("tls.certificates_rejected", "the previous certificate stays in use"),
+            ("tls.certificates_loaded", None),
+            ("tls.certificates_loaded", "the certificate expired at 2026-01-01T00:00:00Z: clients that verify it refuse to connect"),
+        ]
 
     def test_nothing_to_start_with(self, site: Site, lines: Lines) -> None:
         with pytest.raises(CertificatesError, match="no certificate is loaded yet"):

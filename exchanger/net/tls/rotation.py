@@ -13,7 +13,7 @@ import trio
 from exchanger.net.network import SYSTEM, Network
 from exchanger.net.tls.certificates import CertificatesError, Known, ServerIdentity, UnusableCertificates, load
 from exchanger.net.tls.settings import TlsSettings
-from exchanger.net.tls.x509 import Validity
+from exchanger.net.tls.x509 import CertificateInfo, Validity
 from exchanger.util.follow_file import HANGS, FileFollower
 
 # Seconds that a version must persist before it is called unusable: enough to replace certificate and key one after the other.
@@ -99,10 +99,23 @@ class Rotation:
         if isinstance(found, ServerIdentity):
             self._current = found
             self._loaded += 1
-            log = self._log.info if found.info.validity is Validity.VALID else self._log.warning
-            log("tls.certificates_loaded", **{**attrs.asdict(found.info), "validity": found.info.validity.value})
+            self._log_in_use(found.info)
+        elif self._rejected and self._current is not None and found.version == self._current.version:
+            self._log_in_use(self._current.info)  # a mistake was taken back: nothing changes
         if found.version != self._rejected:
             self._rejected = b""  # the same mistake, made again, is reported again
+
+    def _log_in_use(self, info: CertificateInfo) -> None:
+        fields = {**attrs.asdict(info), "validity": info.validity.value}
+        match info.validity:
+            case Validity.VALID:
+                self._log.info("tls.certificates_loaded", **fields)
+            case Validity.EXPIRED:
+                text = f"the certificate expired at {info.not_after}: clients that verify it refuse to connect"
+                self._log.warning("tls.certificates_loaded", **fields, text=text)
+            case Validity.NOT_YET_VALID:
+                text = f"the certificate is valid from {info.not_before}: until then, clients that verify it refuse to connect"
+                self._log.warning("tls.certificates_loaded", **fields, text=text)
 
     def _doubt(self, found: UnusableCertificates, now: float) -> None:
         if found.version == self._rejected:
