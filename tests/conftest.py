@@ -65,8 +65,10 @@ SHARING: Final = {
 }
 
 
-# Files of laws, which share nothing and compute for up to a minute a file: each law is on its own.
+# Files of laws, and seeds of the simulation, which share nothing and compute for up to a minute a file: each law is on its own, and each
+# seed.
 LAWS: Final = "tests/property/"
+SEEDS: Final = "tests/simulation/test_seeds.py"
 
 
 class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # which has no types
@@ -75,6 +77,8 @@ class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # which has no types
     def _split_scope(self, nodeid: str) -> str:
         if nodeid.startswith(LAWS):
             return nodeid.partition("[")[0]
+        if nodeid.startswith(SEEDS):
+            return nodeid
         file = nodeid.partition("::")[0]
         return next((scope for scope, files in SHARING.items() if files.match(file)), file)
 

@@ -62,6 +62,7 @@ def test_seeds_hold(seeds: str) -> None:
         assert label in told.stdout
 
 
+@pytest.mark.planted
 @pytest.mark.parametrize("name", PLANTED)
 def test_planted_bugs_are_found(name: str) -> None:
     seed = FOUND_BY[name]
