@@ -336,6 +336,9 @@ class TaskSocket(trio.socket.SocketType):
     def setsockopt(self, *_option: object) -> None:
         """There are none."""
 
+    def fileno(self) -> int:
+        return self._own.fileno()
+
     def getsockname(self) -> tuple[str, int]:
         return _ADDRESS, self.port
 

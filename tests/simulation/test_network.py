@@ -1,5 +1,6 @@
 """The simulated network: what goes in at one end comes out at the other, in its order, whatever the pieces."""
 
+import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
@@ -115,3 +116,18 @@ def test_hosts_refuse_and_are_silent() -> None:
     hosts: dict[str, Host] = {"silent": Echo("silent"), "refused": Echo("refused")}
     for host, found in (("refused", "refused"), ("nobody", "refused"), ("silent", "silent")):
         assert refusal(SimulatedNetwork(Kernel(1), hosts=hosts), host) == found
+
+
+def test_nothing_can_be_sent_over_a_closed_connection() -> None:
+    network = SimulatedNetwork(Kernel(1))
+    network.hosts["echo"] = Echo("echo")
+
+    async def main() -> None:
+        stream = await network.connect("echo", 1)
+        await stream.send_all(b"")
+        await stream.aclose()
+        for data in (b"", b"x"):
+            with pytest.raises(trio.ClosedResourceError):
+                await stream.send_all(data)
+
+    network.kernel.run(main)
