@@ -180,6 +180,38 @@ CODES: Final = (
         "The access token contains a line break.",
     ),
     _code(
+        Diagnostic.ISSUED_FOR_OTHERS,
+        "The issuer answered with a token for somebody or something else than was requested. The token was neither kept nor handed out.",
+        (
+            "The issuer ignores the requested audience, or adds audiences of its own.",
+            "The token is about another subject than the caller's, or from another issuer than the profile's issuedToken says.",
+        ),
+        "Compare the requested_ and issued_ fields in the log line, and correct the issuer's configuration, or issuedToken.",
+        "The policy asks for the audience orders, and the token has aud: [orders, payments].",
+    ),
+    _code(
+        Diagnostic.ISSUED_BEYOND_REQUEST,
+        "The issuer answered with a token that grants more than was requested, or for longer. The token was neither kept nor handed out.",
+        (
+            "The issuer adds default scopes.",
+            "The issuer's tokens are valid for longer than maxLifetime, or do not expire.",
+        ),
+        "Have the issuer grant less, list the scopes in issuedToken.scopeAlso, or raise maxLifetime.",
+        "The policy asks for the scope read, and the token has read and admin.",
+    ),
+    _code(
+        Diagnostic.ISSUED_UNJUDGED,
+        "The issuer's token cannot be compared with the request. It was neither kept nor handed out.",
+        (
+            "It is not a JWT, or cannot be read without doubt.",
+            "The policy asks for no audience and no resource, and issuedToken.audience is requested.",
+            "subject: same, and the caller's token is not a JWT.",
+            "With signature: true, the issuer's keys are not available, or none of them verifies the signature.",
+        ),
+        "See the detail in the log line, and correct the policy, the profile, or the issuer's configuration.",
+        "The issuer's access tokens are opaque, and the profile has issuedToken without opaque: pass.",
+    ),
+    _code(
         Diagnostic.SUBJECT_REFUSED,
         "The caller's token was rejected before any exchange. The log line says why.",
         (

@@ -248,4 +248,5 @@ def _refused(entry: ExchangeEntry, failure: ExchangeFailure) -> Deny:
         error_kind=failure.kind,
         oauth_error=failure.oauth_error,
         subject=failure.subject,
+        mismatch=failure.mismatch,
     )

@@ -13,7 +13,7 @@ from exchanger.util.frozen import quickly_made
 from exchanger.values.entry import ExchangeEntry, Source, TokenTarget
 from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
-from exchanger.values.token import Cache, ErrorKind, SubjectVerdict, TokenCall, TokenRequest
+from exchanger.values.token import Cache, ErrorKind, IssuedMismatch, SubjectVerdict, TokenCall, TokenRequest
 from exchanger.values.trace import SpanContext, trace_id_of
 
 
@@ -79,7 +79,8 @@ class Deny:
     """The request ends here with ``status`` and a JSON ``body``; ``headers`` follow Content-Type, in order.
 
     ``detail`` tells operators what is wrong and never reaches the client. ``source``, ``entry_index``, ``issuer`` and ``cache`` are as for
-    ``Allow``. ``error_kind``, ``oauth_error`` and ``diagnostic`` say why an exchange failed, as in ``ExchangeFailure``.
+    ``Allow``. ``error_kind``, ``oauth_error``, ``diagnostic`` and ``mismatch`` say why an exchange failed, as in
+    ``ExchangeFailure``.
     """
 
     reason: DecisionReason
@@ -95,6 +96,7 @@ class Deny:
     error_kind: ErrorKind | None = None
     oauth_error: str = ""
     subject: SubjectVerdict | None = None
+    mismatch: IssuedMismatch | None = None
     result: Result = attrs.field(init=False, eq=False, repr=False)
 
     @result.default

@@ -124,6 +124,9 @@ def _health_of(outcome: TokenOutcome | None) -> EndpointHealth:
             | ErrorKind.MISSING_ACCESS_TOKEN
             | ErrorKind.NON_BEARER_TOKEN_TYPE
             | ErrorKind.WRONG_ISSUED_TOKEN_TYPE
+            | ErrorKind.ISSUED_FOR_OTHERS
+            | ErrorKind.ISSUED_BEYOND_REQUEST
+            | ErrorKind.ISSUED_UNJUDGED
         ):
             return EndpointHealth.GOOD
         case (

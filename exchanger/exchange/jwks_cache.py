@@ -1,9 +1,9 @@
-"""The keys of one issuer of callers' tokens: fetched, refreshed, and fetched again when a token names an unknown key.
+"""The keys of issuers: fetched, refreshed, and fetched again when a token names an unknown key.
 
 A failure removes no key. Tokens with unknown keys cannot cause more than one fetch a minute.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import islice
 from random import Random
@@ -38,6 +38,7 @@ class JwksCache:
 
     Args:
         url: The issuer, as tokens name it.
+        address: Where its keys are, "" if its metadata say so.
         issuer: The profile that has it, whose CA file and proxy are used.
         documents: Fetches documents.
         turn: Runs a function in a turn of the reactor.
@@ -50,6 +51,7 @@ class JwksCache:
     """
 
     url: str
+    address: str
     issuer: Issuer
     documents: Documents
     turn: Callable[[Callable[[], None]], None]
@@ -129,7 +131,7 @@ class JwksCache:
 
     async def _fetch(self) -> tuple[KeySet, float] | NoMetadata:
         """Return the keys and for how many seconds they are valid."""
-        address = self.issuer.subject.jwks_uri
+        address = self.address
         if not address:
             metadata = await fetch_metadata(self.documents, self.url, self.issuer)
             if isinstance(metadata, NoMetadata):
@@ -148,3 +150,87 @@ class JwksCache:
                 return keys, age * (1.0 - 0.1 * self.random.random())
             await trio.lowlevel.checkpoint()
         raise AssertionError  # the last step is an outcome
+
+
+@final
+@attrs.frozen
+class KeySource:
+    """The keys of the issuer ``url``, by which ``profile`` has tokens verified: at ``address``, or "" where its metadata say."""
+
+    profile: Issuer
+    url: str
+    address: str
+
+    @property
+    def way(self) -> tuple[object, ...]:
+        """How the keys are reached."""
+        return self.url, self.address, self.profile.proxy, self.profile.ca_pem
+
+
+@final
+@attrs.define(eq=False)
+class JwksCaches:
+    """The keys of all issuers by which one stage verifies tokens, by profile and issuer.
+
+    Args:
+        documents: Fetches documents.
+        turn: Runs a function in a turn of the reactor.
+        random: Spreads the requests.
+    """
+
+    documents: Documents
+    turn: Callable[[Callable[[], None]], None]
+    random: Random
+    caches: dict[tuple[str, str], JwksCache] = attrs.field(factory=dict, init=False)
+    followed: dict[JwksCache, trio.CancelScope] = attrs.field(factory=dict, init=False)
+    _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Follow the keys until cancelled."""
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                self._follow_all(nursery)
+                task_status.started()
+                await trio.sleep_forever()
+        finally:
+            self._nursery = None
+            for jwks in self.followed:
+                while jwks.end():
+                    pass
+            self.followed.clear()
+
+    def use(self, sources: Iterable[KeySource]) -> None:
+        """Follow these alone. Keys of an issuer that is still reached the same way remain known."""
+        caches: dict[tuple[str, str], JwksCache] = {}
+        for source in sources:
+            place = source.profile.name, source.url
+            before = self.caches.get(place)
+            if before is not None and KeySource(before.issuer, before.url, before.address).way == source.way:
+                before.issuer = source.profile
+                caches[place] = before
+            else:
+                caches[place] = JwksCache(source.url, source.address, source.profile, self.documents, self.turn, self.random)
+        self.caches = caches
+        current = dict.fromkeys(caches.values())
+        for jwks in [jwks for jwks in self.followed if jwks not in current]:
+            self.followed[jwks].cancel()
+            jwks.end()
+        if self._nursery is not None:
+            self._follow_all(self._nursery)
+
+    def find(self, profile: str, url: str) -> JwksCache | None:
+        """Return the keys; ``None`` if the profile has been replaced, or the service is stopping."""
+        return None if self._nursery is None else self.caches.get((profile, url))
+
+    def _follow_all(self, nursery: trio.Nursery) -> None:
+        for jwks in [jwks for jwks in self.caches.values() if jwks not in self.followed]:
+            scope = self.followed[jwks] = trio.CancelScope()
+            nursery.start_soon(self._follow, jwks, scope)
+
+    async def _follow(self, jwks: JwksCache, scope: trio.CancelScope) -> None:
+        """Follow the keys until ``jwks`` is replaced, and tell the rest of those who wait."""
+        with scope:
+            await jwks.follow()
+        await jwks.tell_in_steps()
+        del self.followed[jwks]

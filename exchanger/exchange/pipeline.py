@@ -21,6 +21,7 @@ from exchanger.exchange.call import Calls
 from exchanger.exchange.coalesce import Coalesce
 from exchanger.exchange.limit import IssuerLimits, Limit
 from exchanger.exchange.memory import Memory
+from exchanger.exchange.prove import Prove
 from exchanger.exchange.replicas import Replicas
 from exchanger.exchange.rotate import Rotate
 from exchanger.exchange.stage import Done
@@ -91,6 +92,7 @@ class ExchangePipeline:
     _calls: Calls = attrs.field(init=False)
     _limit: Limit = attrs.field(init=False)
     _act: Act = attrs.field(init=False)
+    _prove: Prove = attrs.field(init=False)
     _replicas: Replicas = attrs.field(init=False)
     _coalesce: Coalesce = attrs.field(init=False)
     _verify: SubjectTokenVerifier = attrs.field(init=False)
@@ -118,7 +120,8 @@ class ExchangePipeline:
         self._actor_tokens = ActorTokenCache(functools.partial(ask_for_client_token, self._limit, reactor, settings.request_timeout))
         self._act = Act(self._limit, self._actor_tokens, self._preparation, reactor)
         rotate = Rotate(self._act, self._rotations)
-        self._replicas = Replicas(self.cache, rotate, reactor)
+        self._prove = Prove(rotate, self.documents, reactor, self.observers, network.wall, network.random)
+        self._replicas = Replicas(self.cache, self._prove, reactor)
         self._coalesce = Coalesce(self._replicas, reactor, self.observers, settings.request_timeout)
         memory = Memory(self.cache, self._coalesce)
         self._verify = SubjectTokenVerifier(memory, self.documents, reactor, network.wall, network.random)
@@ -161,6 +164,7 @@ class ExchangePipeline:
                 await nursery.start(self._connections.run)
                 await nursery.start(self.metadata.run)
                 await nursery.start(self._verify.run)
+                await nursery.start(self._prove.run)
                 self._give(nursery)
                 self._calls.running = True
                 task_status.started()
@@ -182,6 +186,7 @@ class ExchangePipeline:
         self.cache.use_issuers(issuers)
         self.metadata.use_issuers(issuers)
         self._verify.use_issuers(issuers)
+        self._prove.use_issuers(issuers)
         self._actor_tokens.use_issuers(issuers)
         self._preparation.use_issuers(issuers)
         self._rotations.use_issuers(issuers)

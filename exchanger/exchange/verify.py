@@ -14,7 +14,7 @@ import trio
 
 from exchanger.decision.token_failure import subject_refusal, transport_failure
 from exchanger.errors import Diagnostic
-from exchanger.exchange.jwks_cache import JwksCache
+from exchanger.exchange.jwks_cache import JwksCache, JwksCaches, KeySource
 from exchanger.jwt.claims import SubjectPolicy
 from exchanger.jwt.refusal import TokenRefused
 from exchanger.jwt.verify import UnknownKey, VerifiedClaims, judge, judge_issuer, read_token
@@ -65,45 +65,20 @@ class SubjectTokenVerifier:
     reactor: Reactor
     now: Callable[[], float] = SYSTEM.wall
     _random: Random = SYSTEM.random
-    _caches: dict[tuple[str, str], JwksCache] = attrs.field(factory=dict, init=False)
-    _followed: dict[JwksCache, trio.CancelScope] = attrs.field(factory=dict, init=False)
+    _keys: JwksCaches = attrs.field(init=False)
     _kept: OrderedDict[tuple[str, bytes], _VerifiedToken] = attrs.field(factory=OrderedDict, init=False, repr=False)
-    _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._keys = JwksCaches(self.documents, self.reactor.turn, self._random)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Follow the keys until cancelled."""
-        try:
-            async with trio.open_nursery() as nursery:
-                self._nursery = nursery
-                self._follow_all(nursery)
-                task_status.started()
-                await trio.sleep_forever()
-        finally:
-            self._nursery = None
-            for jwks in self._followed:
-                while jwks.end():
-                    pass
-            self._followed.clear()
+        await self._keys.run(task_status=task_status)
 
     def use_issuers(self, issuers: Mapping[str, Issuer]) -> None:
-        """Take over the issuers in force. Keys of an issuer that is still reached the same way remain known."""
-        caches: dict[tuple[str, str], JwksCache] = {}
-        for name, issuer in issuers.items():
-            for url in issuer.subject.issuers:
-                before = self._caches.get((name, url))
-                if before is not None and _way(before.issuer) == _way(issuer):
-                    before.issuer = issuer
-                    caches[name, url] = before
-                else:
-                    caches[name, url] = JwksCache(url, issuer, self.documents, self.reactor.turn, self._random)
-        self._caches = caches
+        """Take over the issuers in force."""
         self._kept.clear()  # what passed under other rules need not pass now
-        current = dict.fromkeys(caches.values())
-        for jwks in [jwks for jwks in self._followed if jwks not in current]:
-            self._followed[jwks].cancel()
-            jwks.end()
-        if self._nursery is not None:
-            self._follow_all(self._nursery)
+        self._keys.use(KeySource(issuer, url, issuer.subject.jwks_uri) for issuer in issuers.values() for url in issuer.subject.issuers)
 
     def begin(self, request: TokenRequest, deadline: float, done: Callable[[TokenOutcome], None], /) -> TokenOutcome | Ticket:
         """See ``TokenExchanger``."""
@@ -128,8 +103,8 @@ class SubjectTokenVerifier:
             return _refusal(read)
         if (foreign := judge_issuer(read, policy)) is not None:
             return _refusal(foreign)
-        jwks = self._caches.get((request.issuer.name, read.issuer))
-        if jwks is None or self._nursery is None:  # the profile was just replaced, or the service is stopping
+        jwks = self._keys.find(request.issuer.name, read.issuer)
+        if jwks is None:
             return _NO_KEYS
         if jwks.keys is None:
             return jwks if jwks.fetching and not waited else _NO_KEYS
@@ -152,22 +127,6 @@ class SubjectTokenVerifier:
         self._kept[place] = kept
         if len(self._kept) > MAX_VERDICTS:
             self._kept.popitem(last=False)
-
-    def _follow_all(self, nursery: trio.Nursery) -> None:
-        for jwks in [jwks for jwks in self._caches.values() if jwks not in self._followed]:
-            scope = self._followed[jwks] = trio.CancelScope()
-            nursery.start_soon(self._follow, jwks, scope)
-
-    async def _follow(self, jwks: JwksCache, scope: trio.CancelScope) -> None:
-        """Follow the keys until ``jwks`` is replaced, and tell the rest of those who wait."""
-        with scope:
-            await jwks.follow()
-        await jwks.tell_in_steps()
-        del self._followed[jwks]
-
-
-def _way(issuer: Issuer) -> tuple[object, ...]:
-    return issuer.subject.jwks_uri, issuer.proxy, issuer.ca_pem
 
 
 def _refusal(refused: TokenRefused) -> ExchangeFailure:

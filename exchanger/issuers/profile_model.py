@@ -20,6 +20,7 @@ from exchanger.issuers.client_fields import (
     in_secret,
 )
 from exchanger.issuers.exchange_fields import Actor, SubjectToken, is_uri, parameter_problems
+from exchanger.issuers.issued_fields import IssuedToken
 from exchanger.issuers.rules import MAX_ITEMS, ProfileRules, chosen, described, one_of, path_problems, words_of
 from exchanger.issuers.value_sources import Reference, Shape, ValueSource, in_files, references
 from exchanger.net.endpoint import EndpointProblem
@@ -127,6 +128,9 @@ class IssuerProfile:
         ),
     )
     subject_token: SubjectToken | None = described("Where the caller's token is, and which tokens are accepted.", default=None)
+    issued_token: IssuedToken | None = described(
+        "What exchanged tokens must be. A token that is not is neither kept nor handed out. Without it, they are not judged.", default=None
+    )
     errors: str = described("How failures are reported to callers: reference (the default) or strict.", one_of(ERROR_STYLES), default="")
 
     def issuer(self, rules: ProfileRules) -> Issuer[Reference] | tuple[str, ...]:
@@ -146,6 +150,7 @@ class IssuerProfile:
             problems += path_problems("caFile", self.ca_file)
         grant = self._grant(problems)
         subject = SubjectRules() if self.subject_token is None else self.subject_token.subject(rules, problems)
+        issued = None if self.issued_token is None else self.issued_token.issued(self.discovery, grant.type, rules, problems)
         if problems:
             return tuple(problems)
         return Issuer(
@@ -164,6 +169,7 @@ class IssuerProfile:
             grant=grant,
             subject=subject,
             errors=errors,
+            issued=issued,
         )
 
     def _host(self, rules: ProfileRules, problems: list[str]) -> str:

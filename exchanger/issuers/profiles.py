@@ -16,7 +16,7 @@ from exchanger.codes import policy as codes
 from exchanger.issuers.profile_model import IssuerProfile, Plan, Rejected, plan_profiles
 from exchanger.issuers.rules import ProfileRules
 from exchanger.util.duration import parse_duration
-from exchanger.util.json_schema import About, type_of, written
+from exchanger.util.json_schema import About, alternatives, type_of, written
 from exchanger.util.regular_file import unreadable
 from exchanger.util.shown import measured, shown_file
 from exchanger.util.text import closest
@@ -98,6 +98,23 @@ def _mappings(item: type[attrs.AttrsInstance], converter: cattrs.Converter) -> H
     return mappings
 
 
+def _either(hints: tuple[Any, ...], converter: cattrs.Converter) -> Hook:
+    """Read a text, or else the list or mapping that is the other one of ``hints``."""
+    (other,) = (hint for hint in hints if hint is not str)
+    kind, what = (Mapping, "a mapping") if attrs.has(other) else (list, "a list")
+    if attrs.has(other):
+        _strict(other, converter)
+
+    def either(value: object, expected: object) -> object:
+        if isinstance(value, str):
+            return _text(value, str)
+        if not isinstance(value, kind):
+            raise TypeError(f"must be text or {what}")
+        return converter.structure(value, other) if kind is Mapping else _texts(value, expected)
+
+    return either
+
+
 def _pairs(value: object, _type: object) -> tuple[tuple[str, str], ...]:
     if not isinstance(value, Mapping) or not all(isinstance(part, str) for pair in value.items() for part in pair):
         raise TypeError("must be a mapping of texts; put them in quotes")
@@ -125,6 +142,8 @@ def _strict(cls: type[attrs.AttrsInstance], converter: cattrs.Converter) -> None
     overrides: Any = {}
     for field in attrs.fields(cls):
         hint, hook = type_of(field), None
+        if len(several := alternatives(hint)) > 1:
+            hook = _either(several, converter)
         item = get_args(hint)[0] if get_origin(hint) is tuple else hint
         if attrs.has(item):
             _strict(item, converter)

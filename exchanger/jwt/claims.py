@@ -66,12 +66,12 @@ class Stated:
 
 def read_claims(claims: Mapping[str, object]) -> Stated | TokenRefused:
     """Return the claims, or which one is malformed."""
-    audiences = _audiences(claims.get("aud"))
+    audiences = audiences_of(claims.get("aud"))
     if audiences is None:
         return TokenRefused(TokenRefusalReason.AUDIENCES)
     if "exp" not in claims:
         return TokenRefused(TokenRefusalReason.NO_EXPIRY)
-    times = {name: _time(claims[name]) for name in ("exp", "nbf", "iat") if name in claims}
+    times = {name: time_of(claims[name]) for name in ("exp", "nbf", "iat") if name in claims}
     expires = times["exp"]
     if expires is None or None in times.values():
         return TokenRefused(TokenRefusalReason.TIMES)
@@ -83,13 +83,14 @@ def read_claims(claims: Mapping[str, object]) -> Stated | TokenRefused:
     return Stated(audiences, expires, times.get("nbf"), times.get("iat"), bound, may_act, actors)
 
 
-def _audiences(value: object) -> tuple[str, ...] | None:
+def audiences_of(value: object) -> tuple[str, ...] | None:
+    """Return the members of an ``aud`` (RFC 7519 section 4.1.3), ``None`` if it is neither a string nor a list of strings."""
     listed = value if isinstance(value, list) else [value]
     texts = tuple(text for text in listed if isinstance(text, str))
     return texts if len(texts) == len(listed) else None
 
 
-def _time(value: object) -> float | None:
+def time_of(value: object) -> float | None:
     """Return a NumericDate (RFC 7519 section 2), ``None`` if it is not a finite number; ``true`` is not one."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None

@@ -15,7 +15,7 @@ import attrs
 
 from exchanger.jwt.algorithms import NAMES
 from exchanger.jwt.claims import LEEWAY, Stated, SubjectPolicy, read_claims
-from exchanger.jwt.compact import take_apart
+from exchanger.jwt.compact import needs_extensions, take_apart
 from exchanger.jwt.keys import KeySet
 from exchanger.jwt.refusal import TokenRefusalReason, TokenRefused
 
@@ -105,8 +105,7 @@ def judge(token: Unverified, keys: KeySet, policy: SubjectPolicy, now: float) ->
 
 def _header(header: Mapping[str, object]) -> tuple[str, str | None] | TokenRefused:
     """Return ``alg`` and ``kid``."""
-    # Whatever their values (RFC 7515 section 4.1.11, RFC 7797).
-    if "crit" in header or "b64" in header:
+    if needs_extensions(header):
         return TokenRefused(TokenRefusalReason.EXTENSIONS)
     kind = header.get("typ", "JWT")
     if not isinstance(kind, str) or kind.lower() not in TYPES:

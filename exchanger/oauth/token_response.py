@@ -19,7 +19,16 @@ from exchanger.oauth.step_up import STEP_UP_ERRORS, step_up_of
 from exchanger.util.strict_json import no_constant, unique_names
 from exchanger.values.issuer import Grant, GrantType
 from exchanger.values.secret import Secret
-from exchanger.values.token import ACCESS_TOKEN_TYPE, Cache, ErrorKind, ExchangedToken, ExchangeFailure, TokenCall, TokenOutcome
+from exchanger.values.token import (
+    ACCESS_TOKEN_TYPE,
+    UNREADABLE_SCOPE,
+    Cache,
+    ErrorKind,
+    ExchangedToken,
+    ExchangeFailure,
+    TokenCall,
+    TokenOutcome,
+)
 
 _APP_ONLY: Final = 7000114.0  # numbers are read as such
 
@@ -105,24 +114,25 @@ def _decode_success(body: bytes | TooLarge, rules: TokenResponseRules, call: Tok
     """Decode a success (RFC 8693 section 2.2.1). The order of the checks is contract: it decides which code an operator sees."""
     members = read_members(body, null_is_empty=True)
     if members is None:
-        return _unusable(Diagnostic.MALFORMED_JSON, ErrorKind.MALFORMED_SUCCESS_JSON)
+        return unusable(Diagnostic.MALFORMED_JSON, ErrorKind.MALFORMED_SUCCESS_JSON)
     member = members.get
     access_token = value if isinstance(value := member("access_token"), str) else _text(value)
     token_type = value if isinstance(value := member("token_type"), str) else _text(value)
     issued_token_type = value if isinstance(value := member("issued_token_type"), str) else _text(value)
     if access_token is None or token_type is None or issued_token_type is None:
-        return _unusable(Diagnostic.MALFORMED_JSON, ErrorKind.MALFORMED_SUCCESS_JSON)
+        return unusable(Diagnostic.MALFORMED_JSON, ErrorKind.MALFORMED_SUCCESS_JSON)
     if not access_token:
-        return _unusable(Diagnostic.MISSING_ACCESS_TOKEN, ErrorKind.MISSING_ACCESS_TOKEN)
+        return unusable(Diagnostic.MISSING_ACCESS_TOKEN, ErrorKind.MISSING_ACCESS_TOKEN)
     if token_type.lower() != "bearer":  # RFC 6749 section 7.1: the type is case-insensitive
-        return _unusable(Diagnostic.NOT_BEARER, ErrorKind.NON_BEARER_TOKEN_TYPE)
+        return unusable(Diagnostic.NOT_BEARER, ErrorKind.NON_BEARER_TOKEN_TYPE)
     if rules.require_issued_token_type and issued_token_type != rules.expected_issued_token_type:
-        return _unusable(Diagnostic.WRONG_ISSUED_TOKEN_TYPE, ErrorKind.WRONG_ISSUED_TOKEN_TYPE)
+        return unusable(Diagnostic.WRONG_ISSUED_TOKEN_TYPE, ErrorKind.WRONG_ISSUED_TOKEN_TYPE)
     if not is_bearer_token(access_token):
-        return _unusable(Diagnostic.UNUSABLE_ACCESS_TOKEN, ErrorKind.MISSING_ACCESS_TOKEN)
+        return unusable(Diagnostic.UNUSABLE_ACCESS_TOKEN, ErrorKind.MISSING_ACCESS_TOKEN)
     expires_in = _lifetime(member("expires_in"))
     expires_at = None if expires_in is None or sent_at is None else int(sent_at) + expires_in
-    return ExchangedToken(Secret(access_token), call, expires_in, Cache.MISS, expires_at)
+    scope = value if (value := member("scope")) is None or isinstance(value, str) else _listed_scope(value)
+    return ExchangedToken(Secret(access_token), call, expires_in, Cache.MISS, expires_at, None, scope)
 
 
 def _decode_error(status: int, challenges: tuple[str, ...], body: bytes | TooLarge, rules: TokenResponseRules) -> ExchangeFailure:
@@ -161,7 +171,8 @@ def _answered(status: int) -> str:
     return f"the token endpoint returned status {status}"
 
 
-def _unusable(diagnostic: Diagnostic, kind: ErrorKind) -> ExchangeFailure:
+def unusable(diagnostic: Diagnostic, kind: ErrorKind) -> ExchangeFailure:
+    """Return the failure of an exchange that had a success for an answer, but no usable token."""
     body = described("invalid_request", "internal server error", diagnostic)
     return ExchangeFailure(diagnostic, kind, INTERNAL_SERVER_ERROR, body, http_status=_OK)
 
@@ -201,6 +212,12 @@ def _lifetime(value: object) -> int | None:
     if isinstance(value, str) and len(value) <= _MAX_NUMBER and value.isascii() and value.isdecimal():
         value = float(value)
     return int(value) if isinstance(value, float) and 0 <= value <= _MAX_EXPIRES_IN else None
+
+
+def _listed_scope(value: object) -> str:
+    """Return a scope that is not text, as ``ExchangedToken`` has it. Where nobody judges it, it is no reason to refuse the token."""
+    texts = [item for item in value if isinstance(item, str)] if isinstance(value, list) else None
+    return UNREADABLE_SCOPE if texts is None or texts != value else " ".join(texts)
 
 
 def _number(digits: str) -> float:

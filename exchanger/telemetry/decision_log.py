@@ -17,6 +17,7 @@ from exchanger.telemetry.render import Render
 from exchanger.util.text import printable
 from exchanger.values.secret import Secret
 from exchanger.values.text import DETAIL_LIMIT, ISSUER_LIMIT, METHOD_LIMIT, POLICY_LIMIT, loggable_host, loggable_path, loggable_request_id
+from exchanger.values.token import IssuedMismatch
 
 Line = dict[str, str | int | float]
 
@@ -30,8 +31,9 @@ def decision_line(record: DecisionRecord, timestamp: str) -> Line:
     """Return the fields of the line about ``record``: flat, bounded, in the order in which people read them.
 
     ``duration_ms`` is in milliseconds. ``policy`` (namespace/name) is present if a policy matched. If an exchange failed, ``issuer``,
-    ``endpoint`` (a host), ``error_kind``, ``oauth_error`` and ``diagnostic`` are present if known. ``actors`` is the digest of the actors
-    for the caller's subject, if verification found any.
+    ``endpoint`` (a host), ``error_kind``, ``oauth_error`` and ``diagnostic`` are present if known. If a token that was issued is not the
+    one that was requested, ``claim`` and both sides' ``iss``, ``aud`` and ``scope`` are. ``actors`` is the digest of the actors for the
+    caller's subject, if verification found any.
     """
     return _line("check.decided", _LEVELS[record.outcome.result], record, timestamp)
 
@@ -89,6 +91,17 @@ def _add_failure(line: Line, record: DecisionRecord, deny: Deny, diagnostic: Dia
     if deny.oauth_error:
         line["oauth_error"] = deny.oauth_error
     line["diagnostic"] = diagnostic.value
+    if deny.mismatch is not None:
+        _add_mismatch(line, deny.mismatch)
+
+
+def _add_mismatch(line: Line, mismatch: IssuedMismatch) -> None:
+    """Show what was requested and what was issued. The texts are bounded already."""
+    if mismatch.claim:
+        line["claim"] = mismatch.claim
+    for side, claims in (("requested", mismatch.requested), ("issued", mismatch.issued)):
+        for name, text in (("iss", claims.issuer), ("aud", claims.audience), ("scope", claims.scope)):
+            line[f"{side}_{name}"] = text
 
 
 @final

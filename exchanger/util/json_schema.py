@@ -50,10 +50,12 @@ def written(name: str) -> str:
 
 def type_of(field: "attrs.Attribute[Any]") -> Any:
     """Return the type of a field, without ``None``, which means a missing one."""
-    if get_origin(field.type) not in {Union, types.UnionType}:
-        return field.type
-    (hint,) = (part for part in get_args(field.type) if part is not types.NoneType)
-    return hint
+    return Union[tuple(part for part in alternatives(field.type) if part is not types.NoneType)]  # noqa: UP007 - one may be left
+
+
+def alternatives(hint: Any) -> tuple[Any, ...]:
+    """Return the types of which values of the type ``hint`` may be."""
+    return get_args(hint) if get_origin(hint) in {Union, types.UnionType} else (hint,)
 
 
 def schema_of(cls: type[attrs.AttrsInstance], kinds: Mapping[object, Schema]) -> Schema:
@@ -71,13 +73,17 @@ def schema_of(cls: type[attrs.AttrsInstance], kinds: Mapping[object, Schema]) ->
         if field.default is attrs.NOTHING:
             required.append(written(field.name))
         else:
-            value["type"] = [value["type"], "null"]
+            kinds_of_value = value["type"]
+            value["type"] = [*(kinds_of_value if isinstance(kinds_of_value, list) else [kinds_of_value]), "null"]
         properties[written(field.name)] = {"description": told.description, **value}
     schema: Schema = {"type": "object", "additionalProperties": False, "properties": properties}
     return {**schema, "required": required} if required else schema
 
 
 def _value(hint: Any, told: About, kinds: Mapping[object, Schema]) -> Schema:
+    if len(several := alternatives(hint)) > 1:  # each says something of its own JSON type, and so nothing of the others
+        schemas = [_value(one, told, kinds) for one in several]
+        return {key: item for schema in schemas for key, item in schema.items()} | {"type": [schema["type"] for schema in schemas]}
     if hint in kinds:
         return {**kinds[hint]}
     if get_origin(hint) is tuple:

@@ -227,6 +227,29 @@ class SubjectRules:
         return tuple(header for header in self.headers if header != AUTHORIZATION)
 
 
+@final
+@attrs.frozen
+class IssuedTokenRules:
+    """What an exchanged token must be, beside what was requested of its issuer.
+
+    ``issuer``: its ``iss``. ``audiences``: what its ``aud`` may name; empty: what the request asks for. ``subject``: the claim that must
+    equal that of the caller's token, "" if none. ``scope``: whether it may grant no more than was requested and ``scope_also``.
+    ``max_lifetime`` is in seconds, ``None`` without a limit. ``signature``: whether keys must verify it, those at ``jwks_uri``, or "" those
+    that the metadata of ``keys_of`` name. ``opaque``: whether a token that is not a JWT passes.
+    """
+
+    issuer: str
+    audiences: tuple[str, ...] = ()
+    subject: str = ""
+    scope: bool = False
+    scope_also: tuple[str, ...] = ()
+    max_lifetime: float | None = None
+    signature: bool = False
+    jwks_uri: str = ""
+    keys_of: str = ""
+    opaque: bool = False
+
+
 @enum.unique
 class ErrorStyle(enum.Enum):
     """How the caller learns of failures; ``REFERENCE``: as from the Go service."""
@@ -243,7 +266,7 @@ class Issuer(Generic[R]):
     """An issuer by its profile. ``bearer_realm`` "" means the global realm, ``proxy`` ``None`` the environment's, ``cache`` ``None`` none.
 
     ``token_endpoint`` is "" if the metadata of the issuer ``discovery`` names it (RFC 8414). ``ca_pem`` are the only trusted CA
-    certificates, ``None`` those of the system.
+    certificates, ``None`` those of the system. ``issued``: how exchanged tokens are judged, ``None`` if they are not.
 
     ``previous`` are the recent predecessors of ``credentials`` at the same token endpoint, which may not know the new ones yet. They count
     in comparisons: exchanges that may fall back to them are not shared with those that may not.
@@ -265,6 +288,7 @@ class Issuer(Generic[R]):
     grant: Grant[R] = Grant()
     subject: SubjectRules = SubjectRules()
     errors: ErrorStyle = ErrorStyle.REFERENCE
+    issued: IssuedTokenRules | None = None
 
     @property
     def as_called(self) -> "tuple[Issuer[R], ...]":

@@ -16,6 +16,8 @@ from exchanger.values.secret import Secret
 from exchanger.values.trace import NO_TRACE, SpanContext, TraceContext
 
 ACCESS_TOKEN_TYPE: Final = "urn:ietf:params:oauth:token-type:access_token"  # RFC 8693 section 3
+# In place of a response's scope that cannot be read: no scope is this, as each is ASCII (RFC 6749 section 3.3).
+UNREADABLE_SCOPE: Final = "\N{REPLACEMENT CHARACTER}"
 
 
 @enum.unique
@@ -40,6 +42,9 @@ class ErrorKind(enum.Enum):
     NO_ACTOR_TOKEN = "no_actor_token"
     SUBJECT_REFUSED = "subject_refused"
     KEYS_UNKNOWN = "keys_unknown"
+    ISSUED_FOR_OTHERS = "issued_for_others"
+    ISSUED_BEYOND_REQUEST = "issued_beyond_request"
+    ISSUED_UNJUDGED = "issued_unjudged"
 
 
 @enum.unique
@@ -100,6 +105,26 @@ class SubjectVerdict:
 
 
 @final
+@attrs.frozen
+class ShownClaims:
+    """``iss``, ``aud`` and scope of a token, as operators may see them: each a printable, bounded text, "" if it has none."""
+
+    issuer: str = ""
+    audience: str = ""
+    scope: str = ""
+
+
+@final
+@attrs.frozen
+class IssuedMismatch:
+    """How an exchanged token differs from the one that was requested; ``claim`` is the one that is wrong, "" if none can be read."""
+
+    claim: str
+    requested: ShownClaims
+    issued: ShownClaims
+
+
+@final
 @quickly_made
 @attrs.frozen(weakref_slot=False)
 class ExchangedToken:
@@ -109,7 +134,8 @@ class ExchangedToken:
 
     ``expires_in`` is the token's lifetime in seconds from when it was issued (RFC 6749 section 5.1,
     https://www.rfc-editor.org/rfc/rfc6749#section-5.1), ``None`` if the token endpoint did not say. ``expires_at`` is when it expires at
-    the earliest, in seconds since the epoch, ``None`` if unknown.
+    the earliest, in seconds since the epoch, ``None`` if unknown. ``scope`` is the response's, with spaces between its items; ``None`` if
+    it has none, ``UNREADABLE_SCOPE`` if that is neither text nor a list of texts.
     """
 
     access_token: Secret
@@ -118,6 +144,7 @@ class ExchangedToken:
     cache: Cache = attrs.field(default=Cache.NONE, eq=False)
     expires_at: int | None = attrs.field(default=None, eq=False)
     subject: SubjectVerdict | None = attrs.field(default=None, eq=False)
+    scope: str | None = attrs.field(default=None, eq=False)
 
 
 @final
@@ -132,7 +159,7 @@ class ExchangeFailure:
     The others do not count in comparisons, and never reach the client: ``retry_after`` is for how long the token endpoint asks not to be
     called, in seconds, ``None`` if it does not; ``oauth_error`` is the token endpoint's error code if it is registered, "" otherwise, and
     ``detail`` says more, in our own words. ``step_up``: what the caller needs, if the token endpoint requires more. ``too_late``: the
-    gateway's time was up.
+    gateway's time was up. ``mismatch``: why a token that was issued is not handed out.
     """
 
     diagnostic: Diagnostic
@@ -149,6 +176,7 @@ class ExchangeFailure:
     step_up: StepUp | None = None
     too_late: bool = attrs.field(default=False, eq=False)
     subject: SubjectVerdict | None = attrs.field(default=None, eq=False)
+    mismatch: IssuedMismatch | None = attrs.field(default=None, eq=False)
 
 
 TokenOutcome = ExchangedToken | ExchangeFailure

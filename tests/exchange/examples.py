@@ -118,8 +118,8 @@ async def guarded(
                 await wait_all_tasks_blocked()
                 yield found
                 nursery.cancel_scope.cancel()
-            assert found.verifier._followed == {}
-            assert all(not jwks._waiters for jwks in found.verifier._caches.values())
+            assert found.verifier._keys.followed == {}
+            assert all(not jwks._waiters for jwks in found.verifier._keys.caches.values())
             assert it.client.connections.open == kept(it.client)
             await trio.sleep(HTTP.idle_connection_timeout + 1)
 

@@ -130,7 +130,8 @@ async def test_whatever_fails(proof: str, grant: str, failure: str, autojump_clo
         begun = it.verifier.begin(asking(SUBJECT, issuer), math.inf, lambda outcome: seen.append(shown(outcome, issuer)))
         await trio.lowlevel.checkpoint()
         machines = (client, begun, it.verifier)  # the first shows all its parts
-        seen += [repr(machines), repr((client._preparation._endpoints, it.verifier._caches, it.verifier._kept, client._actor_tokens._kept))]
+        verifier = it.verifier
+        seen += [repr(machines), repr((client._preparation._endpoints, verifier._keys.caches, verifier._kept, client._actor_tokens._kept))]
         for subject in (SUBJECT, token(jti="canary", aud="canary"), token(jti="canary", iss="http://canary")):
             seen.append(shown(await exchange(it.verifier, asking(subject, issuer)), issuer))
         await trio.sleep(1)

@@ -535,7 +535,7 @@ async def test_fetches_of_one_ring_end_with_it(autojump_clock: MockClock) -> Non
 
 def counting_turns(it: Gated, ended: list[TokenOutcome]) -> list[int]:
     """Return how many of those who wait for keys are told in each turn from now on."""
-    (jwks,) = it.verifier._caches.values()
+    (jwks,) = it.verifier._keys.caches.values()
     told, turn = list[int](), jwks.turn
 
     def counted(work: Callable[[], None]) -> None:

@@ -52,6 +52,17 @@ PROFILES: Final[list[dict[str, Any]]] = [
             "audiences": ["a"],
             "jwksURI": "https://a.example/k",
         },
+        "issuedToken": {
+            "issuer": "https://issuer.example.com",
+            "audience": ["a"],
+            "subject": {"claim": "oid"},
+            "scope": "requested",
+            "scopeAlso": ["openid"],
+            "maxLifetime": "15m",
+            "signature": True,
+            "jwksURI": "https://issuer.example.com/keys",
+            "opaque": "pass",
+        },
         "errors": "strict",
     },
     {
@@ -75,7 +86,13 @@ PROFILES: Final[list[dict[str, Any]]] = [
         "clientID": "c",
         "clientCertificate": {"certFile": "/no-such-folder/cert", "keyFile": "/no-such-folder/cert-key"},
     },
-    {"name": "sixth", "discovery": "https://a.example", "clientID": "c", "clientSecret": "s"},
+    {
+        "name": "sixth",
+        "discovery": "https://a.example",
+        "clientID": "c",
+        "clientSecret": "s",
+        "issuedToken": {"subject": "same"},
+    },
 ]
 
 

@@ -17,7 +17,7 @@ from exchanger.issuers.resolve import resolve
 from exchanger.issuers.rules import ProfileRules
 from exchanger.issuers.secrets import SecretName
 from exchanger.issuers.value_sources import references
-from exchanger.util.json_schema import type_of, written
+from exchanger.util.json_schema import alternatives, type_of, written
 from exchanger.values.issuer import AuthMethod, CachePolicy, CallLimits, EndpointProtocol, SigningKey, SubjectRules
 from exchanger.values.proxy import Proxy
 from exchanger.values.secret import Secret
@@ -28,6 +28,7 @@ ENDPOINT: Final = 'tokenEndpoint: "https://a.example/t"'
 INLINE: Final = "clientID: i, clientSecret: canary"
 NO_ID: Final = f"name: a, {ENDPOINT}, clientSecret: canary"
 BASE: Final = f"name: a, {ENDPOINT}, clientID: exchanger"
+PROVEN: Final = "issuedToken: {issuer: 'https://a.example',"
 SECRET: Final = f"{BASE}, clientSecret: canary"
 
 
@@ -114,6 +115,30 @@ def test_where_the_callers_token_is() -> None:
         ),
         ("name: primary, discovery: 'http://a.example', clientID: a, clientSecret: canary", "discovery must use https"),
         (f"{SECRET}, caFile: ca.pem", "caFile must be an absolute path"),
+        (f"{SECRET}, issuedToken: {{}}", "issuedToken needs issuer, since the profile has no discovery"),
+        (f"{SECRET}, {PROVEN} audience: orders}}", "issuedToken.audience must be requested or a list of audiences"),
+        (f"{SECRET}, {PROVEN} audience: [orders, orders]}}", "issuedToken.audience must be at most 16 different texts"),
+        (f"{SECRET}, {PROVEN} audience: {{a: b}}}}", "issuedToken.audience must be text or a list"),
+        (f"{SECRET}, {PROVEN} audience: []}}", "issuedToken.audience must not be empty; leave it out instead"),
+        (
+            f"{SECRET}, grantType: entra-obo, {PROVEN} audience: requested}}",
+            "issuedToken.audience must be a list with the grantType entra-obo",
+        ),
+        (f"{SECRET}, {PROVEN} subject: sub}}", "issuedToken.subject must be one of same, any"),
+        (f"{SECRET}, {PROVEN} subject: [sub]}}", "issuedToken.subject must be text or a mapping"),
+        (f"{SECRET}, {PROVEN} subject: {{}}}}", "issuedToken.subject.claim is required"),
+        (f'{SECRET}, {PROVEN} subject: {{claim: " "}}}}', "issuedToken.subject.claim must have 1 to 128 characters"),
+        (f"{SECRET}, {PROVEN} scope: granted}}", "issuedToken.scope must be one of requested, any"),
+        (f"{SECRET}, {PROVEN} scopeAlso: [openid]}}", "issuedToken.scopeAlso needs scope: requested"),
+        (f"{SECRET}, {PROVEN} scope: requested, scopeAlso: [openid profile]}}", "must have one scope in each text"),
+        (f"{SECRET}, {PROVEN} maxLifetime: 9000h}}", "issuedToken.maxLifetime must be between 1s and 8760h"),
+        (f"{SECRET}, {PROVEN} jwksURI: 'https://a.example/keys'}}", "issuedToken.jwksURI needs signature: true"),
+        (f"{SECRET}, {PROVEN} signature: true, jwksURI: 'http://a.example/keys'}}", "issuedToken.jwksURI must use https"),
+        (
+            f"{SECRET}, issuedToken: {{issuer: keycloak, signature: true}}",
+            "issuedToken.issuer must lead to keys, and it must be an absolute",
+        ),
+        (f"{SECRET}, {PROVEN} opaque: allow}}", "issuedToken.opaque must be one of refuse, pass"),
         (f"{SECRET}, grantType: password", "grantType must be one of token-exchange, jwt-bearer, entra-obo"),
         (f"{SECRET}, grantType: jwt-bearer, requestedTokenType: 'urn:x:y'", "requestedTokenType is for the grantType token-exchange alone"),
         (f"{SECRET}, grantType: entra-obo, actorToken: {{file: /a}}", "actorToken is for the grantType token-exchange alone"),
@@ -262,10 +287,10 @@ def fields_of(cls: type[attrs.AttrsInstance]) -> Iterator[tuple[type, str]]:
     """Yield the fields of a class that is read from the file, and those of the classes in it."""
     for field in attrs.fields(cls):
         yield cls, field.name
-        hint = type_of(field)
-        inner = get_args(hint)[0] if get_origin(hint) is tuple else hint
-        if attrs.has(inner):
-            yield from fields_of(inner)
+        for hint in alternatives(type_of(field)):
+            inner = get_args(hint)[0] if get_origin(hint) is tuple else hint
+            if attrs.has(inner):
+                yield from fields_of(inner)
 
 
 def test_every_field_means_something_and_is_on_a_reference_page() -> None:

@@ -7,7 +7,7 @@ from typing import Final
 from urllib.parse import parse_qsl, unquote_plus, urlencode
 
 import attrs
-from hypothesis import event, given
+from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 
 from exchanger.decision.check import begin
@@ -15,8 +15,10 @@ from exchanger.decision.outcome import ExchangePending
 from exchanger.errors import Diagnostic
 from exchanger.net.answer import TooLarge
 from exchanger.net.endpoint import Endpoint, read_endpoint
+from exchanger.oauth.issued_token import judge_issued
 from exchanger.oauth.token_request import EncodedRequest, encode_client_credentials, encode_request
 from exchanger.oauth.token_response import TokenResponseRules, decode_response
+from exchanger.values.entry import TokenTarget
 from exchanger.values.issuer import (
     ActorCredentials,
     ActorToken,
@@ -25,6 +27,7 @@ from exchanger.values.issuer import (
     ClientCertificate,
     Credentials,
     GrantType,
+    IssuedTokenRules,
     Issuer,
     SigningKey,
     SubjectRules,
@@ -33,7 +36,11 @@ from exchanger.values.request import HeaderFields, HttpRequest
 from exchanger.values.secret import Secret
 from exchanger.values.token import ExchangedToken, ExchangeFailure, TokenRequest
 from tests.decision.examples import RULES, snapshot
+from tests.examples import examples
+from tests.jwt.issuer import NOW, raw
+from tests.oauth.fakes import token_request
 from tests.property.strategies_oauth import bodies, challenges, issuers, members, rules, statuses, token_requests, words
+from tests.property.strategies_policy import rarely
 
 # Law: every text is either a usable token endpoint or has a reason why it is not.
 #
@@ -319,3 +326,121 @@ def test_a_success_needs_everything_and_nothing_else(value: dict[str, object], r
         assert outcome == ExchangedToken(Secret(str(value["access_token"])))
     else:
         assert not isinstance(outcome, ExchangedToken)
+
+
+# Law: what passes the proof was requested; and what was requested passes.
+#
+# Claims of every type are tried beside right ones, in the token, in the caller's, and in the response. The model reads them as a lenient
+# upstream would, and counts what they give it.
+
+
+PROVEN: Final = "https://issuer.example.com"
+AUDIENCES: Final = ("orders", "billing", "payments")
+SCOPES: Final = ("read", "write", "admin", "openid")
+odd = st.sampled_from([None, True, 0, 1.5, "", " ", "orders read", [], {}, ["orders", None], [["orders"]], {"orders": 1}])
+scope_texts = st.lists(st.sampled_from(SCOPES), max_size=3).map(" ".join)
+scope_lists = st.lists(st.sampled_from([*SCOPES, "read admin"]), max_size=3)
+changes = {
+    "iss": st.just("https://other.example.com"),
+    "aud": st.lists(st.sampled_from(AUDIENCES), max_size=3) | st.sampled_from(AUDIENCES),
+    "sub": st.just("mallory"),
+    "oid": st.just("2"),
+    "scope": scope_texts | scope_lists,
+    "scp": scope_texts | scope_lists,
+    "exp": st.integers(NOW - 10, NOW + 600) | st.floats(NOW, NOW + 600),
+}
+# One claim is changed, mostly, and mostly to another value of its type.
+changed_claims = st.sampled_from(sorted(changes)).flatmap(
+    lambda name: st.fixed_dictionaries({name: rarely(odd | st.just(10**400), changes[name], one_in=5)})
+) | st.fixed_dictionaries({}, optional=changes)
+forms = rarely(st.sampled_from(["opaque", "a.b.c", "a.b", ""]), st.none())
+issued_rules = st.builds(
+    IssuedTokenRules,
+    st.just(PROVEN),
+    audiences=st.lists(st.sampled_from(AUDIENCES), max_size=2, unique=True).map(tuple),
+    subject=st.sampled_from(["", "sub", "oid"]),
+    scope=st.booleans(),
+    scope_also=st.sampled_from([(), ("openid",)]),
+    max_lifetime=st.none() | st.just(300.0),
+    opaque=st.booleans(),
+)
+proven_targets = st.builds(
+    TokenTarget,
+    st.just("primary"),
+    scope=scope_texts.map(lambda text: text or "read"),
+    resources=st.lists(st.sampled_from(AUDIENCES), max_size=1).map(tuple),
+    audiences=rarely(st.just(()), st.lists(st.sampled_from(AUDIENCES), min_size=1, max_size=2).map(tuple), one_in=5),
+)
+
+
+def as_list(value: object) -> list[object]:
+    return value if isinstance(value, list) else [value]
+
+
+def upstream_reads(token: str) -> dict[str, object]:
+    """The claims as an upstream may read them, which takes care of nothing."""
+    payload = token.split(".")[1]
+    found = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    assert isinstance(found, dict)
+    return found
+
+
+def right_claims(rules: IssuedTokenRules, target: TokenTarget) -> dict[str, object]:
+    audiences = rules.audiences or target.audiences or target.resources
+    return {"iss": PROVEN, "aud": list(audiences), "sub": "alice", "oid": "1", "exp": NOW + 300}
+
+
+@settings(max_examples=examples(400))
+@given(issued_rules, proven_targets, changed_claims, forms, forms, st.none() | scope_texts)
+def test_what_passes_the_proof_was_requested(
+    rules: IssuedTokenRules, target: TokenTarget, changed: dict[str, object], other: str | None, opaque: str | None, granted: str | None
+) -> None:
+    right = right_claims(rules, target)
+    subject = raw({"alg": "ES256"}, right) if other is None else other
+    issued = raw({"alg": "ES256"}, right | changed) if opaque is None else opaque
+    request = TokenRequest(token_request().issuer, Secret(subject), target, "grant", "type")
+    found = judge_issued(rules, request, ExchangedToken(Secret(issued), scope=granted), NOW)
+    event("passed" if found is None else found.diagnostic.value)
+    allowed = {*target.scope.split(), *rules.scope_also}
+    if found is not None:
+        assert found.mismatch is not None
+        assert "alice" not in repr(found) + repr(found.mismatch)
+        return
+    assert not rules.scope or granted is None or set(granted.split()) <= allowed
+    if issued.count(".") != 2:
+        assert rules.opaque
+        return
+    claims = upstream_reads(issued)
+    assert claims["iss"] == PROVEN
+    assert claims["aud"]
+    assert set(as_list(claims["aud"])) <= set(rules.audiences or target.audiences or target.resources)
+    if rules.subject:
+        assert claims[rules.subject] == upstream_reads(subject)[rules.subject]
+        assert claims[rules.subject]
+    if rules.scope:
+        given_scopes = [text for name in ("scope", "scp") if name in claims for text in as_list(claims[name])]
+        assert {item for text in given_scopes for item in str(text).split()} <= allowed
+    if rules.max_lifetime is not None:
+        assert float(str(claims["exp"])) <= NOW + rules.max_lifetime
+
+
+@given(issued_rules, proven_targets, st.data())
+def test_what_was_requested_passes_the_proof(rules: IssuedTokenRules, target: TokenTarget, data: st.DataObject) -> None:
+    audiences = rules.audiences or target.audiences or target.resources
+    assume(audiences)
+    claims = right_claims(rules, target)
+    claims["aud"] = data.draw(st.sampled_from(audiences) | st.lists(st.sampled_from(audiences), min_size=1, max_size=3))
+    scopes = st.lists(st.sampled_from([*target.scope.split(), *rules.scope_also]), max_size=3)
+    for name in data.draw(st.sets(st.sampled_from(["scope", "scp"]))):
+        claims[name] = data.draw(scopes | scopes.map(" ".join))
+    request = TokenRequest(token_request().issuer, Secret(raw({}, {"sub": "alice", "oid": "1"})), target, "grant", "type")
+    issued = ExchangedToken(Secret(raw({"alg": "RS256"}, claims)), scope=data.draw(st.none() | scopes.map(" ".join)))
+    assert judge_issued(rules, request, issued, NOW) is None
+
+
+@given(st.binary(max_size=60) | st.text(max_size=60).map(lambda text: text.encode("utf-8", "surrogatepass")), issued_rules)
+def test_any_payload_has_a_verdict(payload: bytes, rules: IssuedTokenRules) -> None:
+    request = TokenRequest(token_request().issuer, Secret("subject"), TokenTarget("primary", audiences=("orders",)), "grant", "type")
+    for text in (raw({}, payload), raw(payload), payload.decode("latin-1")):
+        found = judge_issued(rules, request, ExchangedToken(Secret(text)), NOW)
+        assert found is not None or rules.opaque

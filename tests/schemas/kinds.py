@@ -346,6 +346,15 @@ CLIENT: Final = {
     "tokenEndpoint": st.sampled_from([None, "", "https://a.example"]),
     "discovery": st.sampled_from([None, " ", "https://a.example"]),
 }
+ISSUED_TOKEN: Final = {
+    "audience": maybe | mostly(["requested", ""], "any", "same") | st.lists(st.sampled_from(["a", "b", ""]), max_size=3),
+    "subject": maybe | mostly(["same", "any", ""], "sub") | st.fixed_dictionaries({}, optional={"claim": maybe | around(st.just("oid"))}),
+    "scope": maybe | mostly(["requested", "any", ""], "granted"),
+    "scopeAlso": maybe | st.lists(st.sampled_from(["openid", ""]), max_size=2),
+    "maxLifetime": st.sampled_from([None, "15m", "8761h", "", "1d"]),
+    "signature": maybe,
+    "opaque": maybe | mostly(["refuse", "pass", ""], "allow"),
+}
 PROFILES: Final = DocumentKind(
     "issuers",
     profile_problems,
@@ -377,6 +386,13 @@ PROFILES: Final = DocumentKind(
                 {"clientID": "a", "tokenEndpointAuthMethod": "none", "discovery": "https://a.example"},
                 {"clientAssertionFile": {"path": "/assertion"}, "discovery": "https://a.example"},
                 {"clientID": "a", "clientAssertion": {"algorithm": "ES256", "keyFile": "/key"}, "tokenEndpoint": "https://a.example"},
+            ),
+        ),
+        "issued token": Part(
+            st.fixed_dictionaries({}, optional=ISSUED_TOKEN),
+            lambda given: issuers(issuedToken={"issuer": "https://a.example", **given}),
+            lambda _, found: all(
+                any(reason in text for reason in ("different texts", "claim must have", "needs", "between")) for text in found
             ),
         ),
         "duration": Part(

@@ -1,0 +1,232 @@
+"""Judges a token that was issued: whether it is the one that was requested. Issuers do answer with a token for another audience or user.
+
+An upstream reads the token and not the response, so both count. A claim that is missing fails the rule about it; a claim of the wrong type
+cannot be judged.
+
+Sources: RFC 8693 section 2.2.1 (https://www.rfc-editor.org/rfc/rfc8693#section-2.2.1), RFC 9068 section 2.2, RFC 7519 section 4.1.
+
+Must not know: calls, clocks, or where keys come from.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+from typing import Final, final
+
+import attrs
+
+from exchanger.errors import Diagnostic
+from exchanger.jwt.claims import audiences_of, time_of
+from exchanger.jwt.compact import read_payload
+from exchanger.jwt.refusal import TokenRefused
+from exchanger.oauth.token_response import unusable
+from exchanger.util.shown import measured
+from exchanger.util.text import ELLIPSIS, printable
+from exchanger.values.issuer import IssuedTokenRules
+from exchanger.values.secret import Secret
+from exchanger.values.token import (
+    UNREADABLE_SCOPE,
+    ErrorKind,
+    ExchangedToken,
+    ExchangeFailure,
+    IssuedMismatch,
+    ShownClaims,
+    TokenRequest,
+)
+
+# A JWT in compact form has two; a token with any other number is opaque to every reader of JWTs.
+_DOTS: Final = 2
+# The claims that hold the scope: RFC 8693 section 4.2, and that of Entra ID and Okta.
+_SCOPE_CLAIMS: Final = ("scope", "scp")
+# Characters of each text that is shown, and of one member of a list; and members of a list.
+SHOWN: Final = 256
+_SHOWN_MEMBER: Final = 128
+_SHOWN_MEMBERS: Final = 16
+# Characters of a secret by which it could be recognised.
+_TELLING: Final = 16
+
+_KINDS: Final = {
+    Diagnostic.ISSUED_FOR_OTHERS: ErrorKind.ISSUED_FOR_OTHERS,
+    Diagnostic.ISSUED_BEYOND_REQUEST: ErrorKind.ISSUED_BEYOND_REQUEST,
+    Diagnostic.ISSUED_UNJUDGED: ErrorKind.ISSUED_UNJUDGED,
+}
+
+
+@final
+@attrs.frozen
+class IssuedFault:
+    """What is wrong with a token; ``claim`` is "" if it is not about one."""
+
+    diagnostic: Diagnostic
+    claim: str
+    why: str
+
+
+_NOTHING_REQUESTED: Final = IssuedFault(
+    Diagnostic.ISSUED_UNJUDGED, "aud", "the policy asks for no audience and no resource, so the token's cannot be compared"
+)
+_OPAQUE: Final = IssuedFault(Diagnostic.ISSUED_UNJUDGED, "", "the issued token is not a JWT")
+NO_KEYS: Final = IssuedFault(Diagnostic.ISSUED_UNJUDGED, "", "the keys of the issuer are not available")
+UNSIGNED: Final = IssuedFault(Diagnostic.ISSUED_UNJUDGED, "", "the issued token has a signature that none of the issuer's keys verifies")
+
+
+def judge_issued(rules: IssuedTokenRules, request: TokenRequest, issued: ExchangedToken, now: float) -> ExchangeFailure | None:
+    """Return why ``issued`` is not the token that ``request`` asks for, ``None`` if it is, at ``now`` (seconds since the epoch)."""
+    fault = _fault(rules, request, issued, now)
+    return None if fault is None else mismatch(fault, rules, request, issued)
+
+
+def is_opaque(token: str) -> bool:
+    """Return whether no reader of JWTs can take ``token`` for one."""
+    return token.count(".") != _DOTS
+
+
+def _fault(rules: IssuedTokenRules, request: TokenRequest, issued: ExchangedToken, now: float) -> IssuedFault | None:
+    audiences = _requested(rules, request)
+    if not audiences:
+        return _NOTHING_REQUESTED
+    text = issued.access_token.reveal()
+    if is_opaque(text):
+        return _scope_fault(rules, request, issued.scope, {}) if rules.opaque else _OPAQUE
+    claims = read_payload(text)
+    if isinstance(claims, TokenRefused):
+        return unreadable(claims)
+    return (
+        _issuer_fault(rules, claims)
+        or _audience_fault(audiences, claims)
+        or (_subject_fault(rules.subject, request.subject_token, claims) if rules.subject else None)
+        or _scope_fault(rules, request, issued.scope, claims)
+        or (None if rules.max_lifetime is None else _lifetime_fault(now + rules.max_lifetime, claims))
+    )
+
+
+def unreadable(refused: TokenRefused) -> IssuedFault:
+    """Return that the token cannot be read strictly, or says that it is signed in a way that is not accepted."""
+    return IssuedFault(Diagnostic.ISSUED_UNJUDGED, "", f"the issued token {refused.reason.value}")
+
+
+def _requested(rules: IssuedTokenRules, request: TokenRequest) -> tuple[str, ...]:
+    return rules.audiences or request.target.audiences or request.target.resources
+
+
+def _issuer_fault(rules: IssuedTokenRules, claims: Mapping[str, object]) -> IssuedFault | None:
+    issuer = claims.get("iss", "")
+    if not isinstance(issuer, str):
+        return _malformed("iss", "is not a string")
+    return None if issuer == rules.issuer else IssuedFault(Diagnostic.ISSUED_FOR_OTHERS, "iss", "the issued token is from another issuer")
+
+
+def _audience_fault(audiences: tuple[str, ...], claims: Mapping[str, object]) -> IssuedFault | None:
+    named = audiences_of(claims.get("aud", []))
+    if named is None:
+        return _malformed("aud", "is neither a string nor a list of strings")
+    if not named:
+        return IssuedFault(Diagnostic.ISSUED_FOR_OTHERS, "aud", "the issued token names no audience")
+    if all(name in audiences for name in named):
+        return None
+    return IssuedFault(Diagnostic.ISSUED_FOR_OTHERS, "aud", "the issued token is for an audience that was not requested")
+
+
+def _subject_fault(claim: str, subject_token: Secret, claims: Mapping[str, object]) -> IssuedFault | None:
+    theirs = read_payload(subject_token.reveal())
+    if isinstance(theirs, TokenRefused):
+        return IssuedFault(Diagnostic.ISSUED_UNJUDGED, claim, f"the caller's token {theirs.reason.value}")
+    wanted, found = theirs.get(claim), claims.get(claim)
+    if not isinstance(wanted, str) or not wanted:
+        return IssuedFault(Diagnostic.ISSUED_UNJUDGED, claim, "the claim is missing in the caller's token, or is not a string")
+    if claim in claims and not isinstance(found, str):
+        return _malformed(claim, "is not a string")
+    return None if found == wanted else IssuedFault(Diagnostic.ISSUED_FOR_OTHERS, claim, "the issued token is about another subject")
+
+
+def _scope_fault(rules: IssuedTokenRules, request: TokenRequest, response: str | None, claims: Mapping[str, object]) -> IssuedFault | None:
+    if not rules.scope:
+        return None
+    if response == UNREADABLE_SCOPE:
+        return IssuedFault(Diagnostic.ISSUED_UNJUDGED, "scope", "the response's scope is not a string")
+    allowed = {*_split(request.target.scope), *rules.scope_also}
+    if response is not None and not allowed.issuperset(_split(response)):
+        return IssuedFault(Diagnostic.ISSUED_BEYOND_REQUEST, "scope", "the response grants a scope that was not requested")
+    for claim in _SCOPE_CLAIMS:
+        if claim in claims:
+            granted = _scopes(claims[claim])
+            if granted is None:
+                return _malformed(claim, "is neither a string nor a list of strings")
+            if not allowed.issuperset(granted):
+                return IssuedFault(Diagnostic.ISSUED_BEYOND_REQUEST, claim, "the issued token grants a scope that was not requested")
+    return None
+
+
+def _lifetime_fault(latest: float, claims: Mapping[str, object]) -> IssuedFault | None:
+    if "exp" not in claims:
+        return IssuedFault(Diagnostic.ISSUED_BEYOND_REQUEST, "exp", "the issued token does not say when it expires")
+    expires = time_of(claims["exp"])
+    if expires is None:
+        return _malformed("exp", "is not a number")
+    return None if expires <= latest else IssuedFault(Diagnostic.ISSUED_BEYOND_REQUEST, "exp", "the issued token is valid for too long")
+
+
+def _malformed(claim: str, what: str) -> IssuedFault:
+    return IssuedFault(Diagnostic.ISSUED_UNJUDGED, claim, f"the claim {what} in the issued token")
+
+
+def _split(scope: str) -> list[str]:
+    """Return the items of a scope. Only spaces separate them (RFC 6749 section 3.3), so anything else is part of one."""
+    return [item for item in scope.split(" ") if item]
+
+
+def _scopes(value: object) -> list[str] | None:
+    """Return the items of a claim with a scope, ``None`` if it is neither text nor a list of texts."""
+    if isinstance(value, str):
+        return _split(value)
+    texts = [item for item in value if isinstance(item, str)] if isinstance(value, list) else None
+    return None if texts is None or len(texts) != len(value) else [item for text in texts for item in _split(text)]  # type: ignore[arg-type]
+
+
+def mismatch(fault: IssuedFault, rules: IssuedTokenRules, request: TokenRequest, issued: ExchangedToken) -> ExchangeFailure:
+    """Return the failure of an exchange whose token has this ``fault``. Nothing in it tells a subject or a secret."""
+    text = issued.access_token.reveal()
+    claims = {} if is_opaque(text) else read_payload(text)
+    found: Mapping[str, object] = {} if isinstance(claims, TokenRefused) else claims
+    proof = request.issuer.credentials.proof
+    secrets = [secret.reveal() for secret in (issued.access_token, request.subject_token, proof) if isinstance(secret, Secret)]
+    issuer = found.get("iss")
+    granted = [*_split(issued.scope or ""), *(item for claim in _SCOPE_CLAIMS for item in _scopes(found.get(claim)) or ())]
+    return attrs.evolve(
+        unusable(fault.diagnostic, _KINDS[fault.diagnostic]),
+        call=issued.call,
+        cache=issued.cache,
+        detail=fault.why,
+        mismatch=IssuedMismatch(
+            printable(fault.claim),
+            ShownClaims(
+                printable(rules.issuer, SHOWN), _listed(_requested(rules, request), secrets), _joined(_split(request.target.scope), secrets)
+            ),
+            ShownClaims(
+                _joined([issuer], secrets) if isinstance(issuer, str) else "",
+                _listed(audiences_of(found.get("aud", [])) or (), secrets),
+                _joined(granted, secrets),
+            ),
+        ),
+    )
+
+
+def _listed(members: Sequence[str], secrets: list[str]) -> str:
+    """Return a list as JSON, in which each member can be told from the next."""
+    return printable(json.dumps(_shown(members, secrets), ensure_ascii=False), SHOWN) if members else ""
+
+
+def _joined(members: Iterable[str], secrets: list[str]) -> str:
+    return printable(" ".join(_shown(members, secrets)), SHOWN)
+
+
+def _shown(members: Iterable[str], secrets: list[str]) -> list[str]:
+    """Return the first of ``members``, each once; long ones by their length. An issuer may have written a secret into them."""
+    return [
+        measured(member) if len(member) > _SHOWN_MEMBER else ELLIPSIS if _tells(member, secrets) else member
+        for member in islice(dict.fromkeys(members), _SHOWN_MEMBERS)
+    ]
+
+
+def _tells(text: str, secrets: list[str]) -> bool:
+    return any(secret and (secret in text or (len(text) >= _TELLING and text in secret)) for secret in secrets)

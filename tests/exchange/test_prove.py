@@ -1,0 +1,256 @@
+"""Judging what was issued: once for each call, before it is kept or handed out, for all who wait for it, and by keys that may come late."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+import attrs
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from exchanger.decision.check import finish
+from exchanger.decision.outcome import Allow, Deny, ExchangePending
+from exchanger.exchange.jwks_cache import UNKNOWN_KEY_S
+from exchanger.exchange.prove import JudgedPassage
+from exchanger.net.network import SYSTEM
+from exchanger.net.timers import NEVER
+from exchanger.telemetry.decision_log import decision_line
+from exchanger.values.entry import ExchangeEntry, TokenTarget
+from exchanger.values.issuer import CachePolicy, ErrorStyle, IssuedTokenRules, Issuer
+from exchanger.values.token import ACCESS_TOKEN_TYPE, Cache, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
+from tests.decision.examples import snapshot
+from tests.exchange.examples import published
+from tests.jwt.issuer import NOW, STRANGER, claims, raw, token
+from tests.oauth.fakes import World, exchange, response, token_request, world
+from tests.oauth.published import ISSUER, Site
+from tests.telemetry.records import record
+
+KEYS: Final = "/keys"
+RULES: Final = IssuedTokenRules(ISSUER, keys_of=ISSUER)
+SIGNED: Final = attrs.evolve(RULES, signature=True, jwks_uri=f"{ISSUER}{KEYS}")
+HONEST: Final = token(iss=ISSUER, aud="orders", exp=NOW * 2)
+FOREIGN: Final = token(iss=ISSUER, aud="payments", sub="canary", exp=NOW * 2)
+
+
+def profile(rules: IssuedTokenRules | None = RULES, **more: Any) -> Issuer:
+    return attrs.evolve(token_request().issuer, issued=rules, **more)
+
+
+def asking(issuer: Issuer, subject: str = "subject") -> TokenRequest:
+    return attrs.evolve(token_request(subject), issuer=issuer, target=TokenTarget("primary", audiences=("orders",)))
+
+
+def issuing(*tokens: str, **more: object) -> Site:
+    """Issue these, the last one again and again."""
+    left = list(tokens)
+
+    def issue(_fields: Mapping[str, str]) -> bytes:
+        text = left.pop(0) if len(left) > 1 else left[0]
+        members = {"access_token": text, "token_type": "Bearer", "issued_token_type": ACCESS_TOKEN_TYPE, "expires_in": 300, **more}
+        return response(json.dumps(members).encode())
+
+    return Site(token=issue)
+
+
+def code_of(outcome: TokenOutcome) -> str:
+    return outcome.diagnostic.value if isinstance(outcome, ExchangeFailure) else ""
+
+
+def use(it: World, issuer: Issuer) -> None:
+    it.client.use_issuers({issuer.name: issuer})
+
+
+async def test_only_the_token_that_was_requested_is_handed_out(autojump_clock: MockClock) -> None:
+    site = issuing(FOREIGN, HONEST)
+    async with world(site.serve) as it:
+        refused = await exchange(it.client, asking(profile()))
+        assert isinstance(refused, ExchangeFailure)
+        assert (code_of(refused), refused.http_status, refused.cache) == ("TXE-3006", 200, Cache.MISS)
+        assert refused.call is not None
+        assert "canary" not in repr(refused)
+        passed = await exchange(it.client, asking(profile()))
+        assert isinstance(passed, ExchangedToken)
+        assert passed.access_token.reveal() == HONEST
+
+
+async def test_without_the_field_nothing_is_judged(autojump_clock: MockClock) -> None:
+    site = issuing("opaque")
+    async with world(site.serve) as it:
+        assert code_of(await exchange(it.client, asking(profile(None)))) == ""
+        assert code_of(await exchange(it.client, asking(profile()))) == "TXE-3008"
+
+
+async def test_each_refused_token_is_counted_beside_its_call(autojump_clock: MockClock) -> None:
+    site = issuing(FOREIGN)
+    async with world(site.serve) as it:
+        await it.exchange_all(*[asking(profile())] * 3)
+        assert [(one.kind and one.kind.value, one.http_status) for one in it.observer.records] == [(None, 200), ("issued_for_others", 200)]
+
+
+async def test_all_who_wait_get_the_same_verdict(autojump_clock: MockClock) -> None:
+    site = issuing(FOREIGN)
+    async with world(site.serve) as it:
+        outcomes = await it.exchange_all(*[asking(profile())] * 3)
+        assert [code_of(outcome) for outcome in outcomes] == ["TXE-3006"] * 3
+        assert len(site.posts) == 1
+
+
+async def test_a_refused_token_is_never_kept_and_a_good_one_is_judged_once(autojump_clock: MockClock) -> None:
+    issuer = profile(cache=CachePolicy(60.0, 10))
+    site = issuing(FOREIGN, FOREIGN, HONEST)
+    async with world(site.serve) as it:
+        use(it, issuer)
+        for expected in ("TXE-3006", "TXE-3006", "", "", ""):
+            assert code_of(await exchange(it.client, asking(issuer))) == expected
+        assert len(site.posts) == 3
+        assert it.client.cache.entries == 1
+
+
+async def test_with_other_rules_nothing_from_before_counts(autojump_clock: MockClock) -> None:
+    lax = profile(None, cache=CachePolicy(60.0, 10))
+    strict = attrs.evolve(lax, issued=RULES)
+    site = issuing(FOREIGN)
+    async with world(site.serve) as it:
+        use(it, lax)
+        assert code_of(await exchange(it.client, asking(lax))) == ""
+        use(it, strict)
+        assert it.client.cache.entries == 0
+        assert code_of(await exchange(it.client, asking(strict))) == "TXE-3006"
+        assert code_of(await exchange(it.client, asking(lax))) == ""  # it began before the change, and finds nothing
+        assert len(site.posts) == 3
+        assert it.client.cache.entries == 0
+
+
+async def test_a_renewal_that_fails_its_proof_leaves_the_kept_token(autojump_clock: MockClock) -> None:
+    issuer = profile(cache=CachePolicy(60.0, 10))
+    site = issuing(HONEST, FOREIGN)
+    async with world(site.serve) as it:
+        it.client.cache.network = attrs.evolve(SYSTEM, steady=trio.current_time, wall=trio.current_time)
+        use(it, issuer)
+        await exchange(it.client, asking(issuer))
+        await trio.sleep(54)
+        hit = await exchange(it.client, asking(issuer))
+        assert isinstance(hit, ExchangedToken)
+        assert hit.cache is Cache.HIT
+        await wait_all_tasks_blocked()
+        assert len(site.posts) == 2
+        kept = await exchange(it.client, asking(issuer))
+        assert isinstance(kept, ExchangedToken)
+        assert (kept.cache, kept.access_token.reveal()) == (Cache.HIT, HONEST)
+        await trio.sleep(10)
+        assert code_of(await exchange(it.client, asking(issuer))) == "TXE-3006"
+
+
+@pytest.mark.parametrize("style", ErrorStyle)
+async def test_what_callers_and_operators_learn(style: ErrorStyle, autojump_clock: MockClock) -> None:
+    request = asking(profile(errors=style))
+    site = issuing(FOREIGN)
+    async with world(site.serve) as it:
+        failure = await exchange(it.client, request)
+    entry = snapshot().match("api.example.com", "/orders", "GET")
+    assert isinstance(entry, ExchangeEntry)
+    denied = finish(ExchangePending(entry, request), failure)
+    assert isinstance(denied, Deny)
+    assert denied.status == (502 if style is ErrorStyle.STRICT else 500)
+    assert "TXE-3006" in denied.body
+    line = decision_line(record(denied), "now")
+    assert {name: value for name, value in line.items() if name in {"claim", "detail", "diagnostic"} or "ed_" in name} == {
+        "diagnostic": "TXE-3006",
+        "claim": "aud",
+        "requested_iss": ISSUER,
+        "requested_aud": '["orders"]',
+        "requested_scope": "",
+        "issued_iss": ISSUER,
+        "issued_aud": '["payments"]',
+        "issued_scope": "",
+        "detail": "the issued token is for an audience that was not requested",
+    }
+    assert "canary" not in json.dumps(line)
+    assert isinstance(finish(ExchangePending(entry, request), ExchangedToken(request.subject_token)), Allow)
+
+
+async def test_a_signature_is_verified_by_the_keys_of_the_issuer(autojump_clock: MockClock) -> None:
+    forged = raw({"alg": "RS256", "kid": "rsa"}, claims(iss=ISSUER, aud="orders"), STRANGER)
+    unsigned = raw({"alg": "none"}, claims(iss=ISSUER, aud="orders"))
+    site = issuing(HONEST, forged, unsigned, FOREIGN, HONEST)
+    site.documents[KEYS] = published("p256", "rsa")
+    async with world(site.serve) as it:
+        use(it, profile(SIGNED))
+        await wait_all_tasks_blocked()
+        for expected in ("", "TXE-3008", "TXE-3008", "TXE-3006", ""):
+            assert code_of(await exchange(it.client, asking(profile(SIGNED)))) == expected
+        assert site.gets == [KEYS]
+
+
+async def test_keys_are_those_of_the_metadata_by_default(autojump_clock: MockClock) -> None:
+    rules = attrs.evolve(SIGNED, jwks_uri="")
+    site = issuing(HONEST)
+    site.documents["/.well-known/openid-configuration"] = response(json.dumps({"issuer": ISSUER, "jwks_uri": f"{ISSUER}{KEYS}"}).encode())
+    site.documents[KEYS] = published("p256")
+    async with world(site.serve) as it:
+        use(it, profile(rules))
+        assert code_of(await exchange(it.client, asking(profile(rules)))) == ""
+
+
+async def test_a_token_waits_for_its_keys_and_not_for_ever(autojump_clock: MockClock) -> None:
+    issuer = profile(SIGNED)
+    site = issuing(HONEST)
+    site.documents[KEYS] = b""  # no answer
+    async with world(site.serve) as it:
+        use(it, issuer)
+        outcomes = await it.exchange_all(asking(issuer), asking(issuer))
+        assert [code_of(outcome) for outcome in outcomes] == ["TXE-3008"] * 2
+        assert isinstance(outcomes[0], ExchangeFailure)
+        assert outcomes[0].detail == "the keys of the issuer are not available"
+        site.documents[KEYS] = published("p256")
+        await trio.sleep(UNKNOWN_KEY_S)
+        assert code_of(await exchange(it.client, asking(issuer))) == ""
+
+
+async def test_a_new_key_is_fetched_once(autojump_clock: MockClock) -> None:
+    issuer = profile(SIGNED)
+    site = issuing(HONEST)
+    site.documents[KEYS] = published("rsa")
+    async with world(site.serve) as it:
+        use(it, issuer)
+        await trio.sleep(UNKNOWN_KEY_S)
+        site.documents[KEYS] = published("rsa", "p256")
+        assert code_of(await exchange(it.client, asking(issuer))) == ""
+        site.documents[KEYS] = published("rsa")
+        assert site.gets == [KEYS, KEYS]
+        use(it, profile(None))
+        assert code_of(await exchange(it.client, asking(issuer))) == "TXE-3008"  # its profile is gone
+
+
+async def test_a_token_that_nobody_waits_for_any_more_still_waits_for_its_keys(autojump_clock: MockClock) -> None:
+    request = asking(profile(SIGNED))
+    site = issuing(HONEST)
+    site.documents[KEYS] = published("rsa")
+    outcomes: list[TokenOutcome] = []
+    async with world(site.serve) as it:
+        use(it, request.issuer)
+        await trio.sleep(UNKNOWN_KEY_S)
+        site.documents[KEYS] = published("p256")
+        passage = it.client._prove.begin(request, trio.current_time() + 5, outcomes.append)
+        assert isinstance(passage, JudgedPassage)
+        while passage.due == NEVER:  # until its token has arrived
+            await trio.lowlevel.checkpoint()
+        passage.leave()
+        assert outcomes == []
+        await wait_all_tasks_blocked()
+        assert [code_of(outcome) for outcome in outcomes] == [""]
+
+
+async def test_the_end_of_the_service_ends_what_waits_for_keys(autojump_clock: MockClock) -> None:
+    issuer = profile(SIGNED)
+    site = issuing(HONEST)
+    site.documents[KEYS] = b""
+    outcomes: list[TokenOutcome] = []
+    async with world(site.serve) as it:
+        use(it, issuer)
+        assert not isinstance(it.client.begin(asking(issuer), trio.current_time() + 1, outcomes.append), ExchangedToken | ExchangeFailure)
+        await trio.sleep(0.5)
+        assert outcomes == []
+    assert len(outcomes) == 1
+    assert isinstance(outcomes[0], ExchangeFailure)

@@ -1,0 +1,220 @@
+"""What is said of each way in which an issued token can be wrong, and how the readers of its parts differ from what issuers write."""
+
+import json
+from typing import Any, Final
+
+import attrs
+import pytest
+
+from exchanger.oauth.issued_token import SHOWN, judge_issued
+from exchanger.oauth.token_response import TokenResponseRules, decode_response
+from exchanger.values.entry import TokenTarget
+from exchanger.values.issuer import IssuedTokenRules
+from exchanger.values.secret import Secret
+from exchanger.values.token import UNREADABLE_SCOPE, ExchangedToken, ExchangeFailure, TokenRequest
+from tests.jwt.issuer import NOW, raw, text
+from tests.oauth.fakes import success, token_request
+
+ISSUER: Final = "https://issuer.example.com"
+RULES: Final = IssuedTokenRules(ISSUER, subject="sub", scope=True, scope_also=("openid",), max_lifetime=900.0)
+HONEST: Final = {"iss": ISSUER, "sub": "canary-alice", "aud": "orders", "scope": "read", "exp": NOW + 900}
+SUBJECT: Final = raw({"alg": "ES256"}, {"sub": "canary-alice", "oid": "canary-1"})
+TARGET: Final = TokenTarget("primary", scope="read write", audiences=("orders", "billing"), resources=("https://r.example.com",))
+
+
+def asking(rules: IssuedTokenRules = RULES, target: TokenTarget = TARGET, subject: str = SUBJECT) -> TokenRequest:
+    plain = token_request(subject)
+    return attrs.evolve(plain, issuer=attrs.evolve(plain.issuer, issued=rules), target=target)
+
+
+def issued(claims: object, scope: str | None = None) -> ExchangedToken:
+    return ExchangedToken(Secret(claims if isinstance(claims, str) else raw({"alg": "ES256"}, claims)), scope=scope)
+
+
+def honest(**changed: object) -> dict[str, object]:
+    return {name: value for name, value in (HONEST | changed).items() if value is not ...}
+
+
+def judged(claims: object, response: str | None = None, request: TokenRequest | None = None, **rules: Any) -> tuple[str, str] | None:
+    """Return the code and the claim, after a look at what must not show."""
+    wanted = attrs.evolve(RULES, **rules)
+    found = judge_issued(wanted, request or asking(wanted), issued(claims, response), NOW)
+    if found is None:
+        return None
+    assert found.mismatch is not None
+    assert (found.status, found.http_status) == (500, 200)
+    assert found.body == f'{{"error":"invalid_request","error_description":"internal server error ({found.diagnostic.value})"}}'
+    assert "canary" not in f"{found!r}{found.detail}{found.mismatch!r}"
+    return found.diagnostic.value, found.mismatch.claim
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        HONEST,
+        honest(aud=["orders"]),
+        honest(aud=["billing", "orders"]),
+        honest(scope=...),
+        honest(scope=..., scp="read openid"),
+        honest(scope=..., scp=["read", "write"]),
+        honest(scope=["read"]),
+        honest(scope=""),
+        honest(exp=NOW + 899.5),
+        honest(more={"nested": [1, {"a": None}]}),
+    ],
+)
+def test_what_was_requested_passes(claims: object) -> None:
+    assert judged(claims) is None
+    assert judged(claims, "read") is None
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({"iss": "https://other.example.com"}, ("TXE-3006", "iss")),
+        ({"iss": f"{ISSUER}/"}, ("TXE-3006", "iss")),
+        ({"iss": ...}, ("TXE-3006", "iss")),
+        ({"iss": [ISSUER]}, ("TXE-3008", "iss")),
+        ({"aud": "payments"}, ("TXE-3006", "aud")),
+        ({"aud": ["orders", "payments"]}, ("TXE-3006", "aud")),
+        ({"aud": "https://r.example.com"}, ("TXE-3006", "aud")),  # resources count only where no audience was requested
+        ({"aud": []}, ("TXE-3006", "aud")),
+        ({"aud": ...}, ("TXE-3006", "aud")),
+        ({"aud": ["orders", 1]}, ("TXE-3008", "aud")),
+        ({"aud": None}, ("TXE-3008", "aud")),
+        ({"aud": {"orders": True}}, ("TXE-3008", "aud")),
+        ({"sub": "canary-mallory"}, ("TXE-3006", "sub")),
+        ({"sub": ...}, ("TXE-3006", "sub")),
+        ({"sub": ["canary-alice"]}, ("TXE-3008", "sub")),
+        ({"scope": "read admin"}, ("TXE-3007", "scope")),
+        ({"scope": "read\twrite"}, ("TXE-3007", "scope")),
+        ({"scope": ["read admin"]}, ("TXE-3007", "scope")),
+        ({"scp": ["admin"]}, ("TXE-3007", "scp")),  # beside a scope that is fine
+        ({"scp": {"read": 1}}, ("TXE-3008", "scp")),
+        ({"scope": None}, ("TXE-3008", "scope")),
+        ({"scope": ["read", None]}, ("TXE-3008", "scope")),
+        ({"exp": NOW + 901}, ("TXE-3007", "exp")),
+        ({"exp": 1e300}, ("TXE-3007", "exp")),
+        ({"exp": ...}, ("TXE-3007", "exp")),
+        ({"exp": "soon"}, ("TXE-3008", "exp")),
+        ({"exp": True}, ("TXE-3008", "exp")),
+        ({"exp": 10**400}, ("TXE-3008", "exp")),
+    ],
+)
+def test_each_way_to_be_wrong(changed: dict[str, object], expected: tuple[str, str]) -> None:
+    assert judged(honest(**changed)) == expected
+
+
+def test_what_is_not_asked_about_does_not_count() -> None:
+    lax = IssuedTokenRules(ISSUER)
+    for changed in ({"sub": "canary-mallory"}, {"scope": "admin"}, {"scope": 5}, {"exp": ...}, {"exp": "x"}):
+        assert judge_issued(lax, asking(lax), issued(honest(**changed), "admin"), NOW) is None
+
+
+def test_resources_are_audiences_where_the_policy_names_none() -> None:
+    target = TokenTarget("primary", resources=("https://r.example.com",))
+    claims = honest(aud="https://r.example.com", scope=...)
+    assert judged(claims, request=asking(target=target)) is None
+    assert judged(honest(scope=...), request=asking(target=target)) == ("TXE-3006", "aud")
+
+
+def test_a_request_for_no_audience_cannot_be_judged_except_by_a_list() -> None:
+    request = asking(target=TokenTarget("primary", scope="read"))
+    assert judged(HONEST, request=request) == ("TXE-3008", "aud")
+    assert judged("opaque", request=request, opaque=True) == ("TXE-3008", "aud")
+    assert judged(HONEST, request=request, audiences=("orders",)) is None
+    assert judged(honest(aud=["orders", "billing"]), audiences=("orders",)) == ("TXE-3006", "aud")
+    assert judged(honest(aud=[]), audiences=("orders",)) == ("TXE-3006", "aud")
+
+
+def test_another_claim_may_be_compared() -> None:
+    assert judged(honest(sub="another for each application", oid="canary-1"), subject="oid") is None
+    assert judged(honest(oid="canary-2"), subject="oid") == ("TXE-3006", "oid")
+
+
+@pytest.mark.parametrize(
+    "subject", ["opaque", "a.b.c", raw({}, {}), raw({}, {"sub": ""}), raw({}, {"sub": 5}), raw({}, b'{"sub":"canary-alice","sub":"x"}')]
+)
+def test_a_caller_s_token_that_cannot_be_read_has_nothing_to_compare(subject: str) -> None:
+    assert judged(HONEST, request=asking(subject=subject)) == ("TXE-3008", "sub")
+
+
+@pytest.mark.parametrize("response", ["read admin", "admin", "READ", "read,write", "read\u00a0write"])
+def test_the_scope_of_the_response_counts_too(response: str) -> None:
+    assert judged(HONEST, response) == ("TXE-3007", "scope")
+    assert judged("opaque", response, opaque=True) == ("TXE-3007", "scope")
+    assert judged(HONEST, response, scope=False, scope_also=()) is None
+
+
+@pytest.mark.parametrize(
+    ("scope", "expected"),
+    [
+        ("read write", "read write"),
+        ("", ""),
+        (None, None),
+        (["read", "write"], "read write"),
+        ([], ""),
+        (5, UNREADABLE_SCOPE),
+        (["read", 5], UNREADABLE_SCOPE),
+        ({"read": True}, UNREADABLE_SCOPE),
+        (False, UNREADABLE_SCOPE),
+    ],
+)
+def test_what_a_response_grants(scope: object, expected: str | None) -> None:
+    body = json.dumps(json.loads(success()) | {"scope": scope}).encode()
+    found = decode_response(200, (), body, TokenResponseRules())
+    assert isinstance(found, ExchangedToken)  # whether it counts depends on the profile
+    assert found.scope == expected
+    if expected == UNREADABLE_SCOPE:
+        assert judged(HONEST, found.scope) == ("TXE-3008", "scope")
+
+
+@pytest.mark.parametrize("token", ["opaque", "two.parts", "v4.local.encrypted.footer", "h.k.i.c.t"])
+def test_an_opaque_token_passes_only_where_the_profile_says_so(token: str) -> None:
+    assert judged(token) == ("TXE-3008", "")
+    assert judged(token, opaque=True) is None
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "a.b.c",
+        f"{text(b'{}')}.{text(json.dumps(HONEST).encode())}.",  # without a signature
+        raw({"alg": "RS256", "crit": ["b64"], "b64": False}, HONEST),
+        raw({}, json.dumps(HONEST).encode()[:-1] + b',"aud":"payments"}'),
+        raw({}, b"[]"),
+        raw({}, b'{"exp":NaN}'),
+        raw({}, b"[" * 100 + b"]" * 100),
+        raw({}, {"a": [[]] * 2000}),
+        raw({}, {"a": "x" * 70_000}),
+        raw(b'{"alg":"a","alg":"b"}', HONEST),
+        f"{text(b'{}')}.{text(json.dumps(HONEST).encode())}=.c2ln",
+    ],
+)
+def test_what_some_reader_may_take_for_a_jwt_is_never_opaque(token: str) -> None:
+    assert judged(token, opaque=True) == ("TXE-3008", "")
+
+
+def test_both_sides_are_shown_escaped_and_bounded() -> None:
+    claims = honest(iss="https://evil.example.com/\u202e\n", aud=['a"b', "x" * 5000, *map(str, range(100))], scope="read \x1badmin")
+    found = judge_issued(RULES, asking(), issued(claims, "read"), NOW)
+    assert isinstance(found, ExchangeFailure)
+    assert found.mismatch is not None
+    assert found.mismatch.requested.issuer == ISSUER
+    assert found.mismatch.requested.audience == '["orders", "billing"]'
+    assert found.mismatch.requested.scope == "read write"
+    assert found.mismatch.issued.issuer == "https://evil.example.com/\ufffd\ufffd"
+    assert found.mismatch.issued.audience.startswith('["a\\"b", "a text of 5000 characters", "0", ')
+    assert found.mismatch.issued.scope == "read \ufffdadmin"
+    assert all(len(part) <= SHOWN for side in (found.mismatch.requested, found.mismatch.issued) for part in attrs.astuple(side))
+
+
+def test_secrets_that_an_issuer_writes_into_claims_are_not_shown() -> None:
+    request = asking(subject="canary-opaque-subject")
+    proof = request.issuer.credentials.proof
+    assert isinstance(proof, Secret)
+    for secret in ("canary-opaque-subject", proof.reveal()):
+        claims = honest(iss=f"https://{secret}", aud=[secret], scope=f"{secret} read", sub="canary-alice")
+        found = judge_issued(RULES, request, issued(claims, secret), NOW)
+        assert isinstance(found, ExchangeFailure)
+        assert secret not in f"{found!r}{found.mismatch!r}{found.detail}"
