@@ -5,6 +5,7 @@ from typing import Protocol
 
 from exchanger.decision.outcome import DecisionRecord
 from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.values.secret import Secret
 from exchanger.values.token import CoalescedRecord, ExchangeRecord, TokenOutcome, TokenRequest
 from exchanger.values.trace import SpanContext, TraceContext
 
@@ -31,6 +32,16 @@ class TokenExchanger(Protocol):
 
         Every failure is a value, also that the time was too short; an exception is a fault of the process.
         """
+
+
+class TokenRecall(Protocol):
+    """Lets go of kept tokens that upstreams refuse."""
+
+    def asks_upstream(self, request: TokenRequest, /) -> bool:
+        """Return whether to look at the upstream's response if a kept token is the outcome of ``request``."""
+
+    def upstream_answered(self, request: TokenRequest, token: Secret, /, *, refused: bool) -> None:
+        """The upstream has refused or accepted ``token``, which was kept for ``request``."""
 
 
 class DecisionObserver(Protocol):

@@ -122,6 +122,7 @@ class Supervisor:
                 },
                 token_cache_entries=lambda: self._pipeline.cache.entries,
                 token_cache_requests=lambda: self._pipeline.cache.requests,
+                token_cache_refused=lambda: self._pipeline.cache.upstream_refusals,
             ),
         )
         self._exports = Exports.of(settings.otlp, __version__, self._metrics.collect, network)
@@ -300,7 +301,7 @@ class Supervisor:
         health = HealthService(self._board, frozenset(SERVICES), self._health_checked)
         return {
             **Authorization(self._evaluator).routes(),
-            **ExternalProcessor(self._evaluator).routes(),
+            **ExternalProcessor(self._evaluator, self._pipeline.cache).routes(),
             **routes_of(health.service),
             **Reflection(SERVICES).routes(),
         }

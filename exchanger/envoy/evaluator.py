@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Final, final
+from typing import Final, Generic, TypeVar, final
 
 import attrs
 import trio
@@ -11,7 +11,7 @@ from exchanger.decision.check import DecisionRules, begin, finish
 from exchanger.decision.outcome import Allow, DecisionRecord, Deny, Exchange, ExchangePending, Filter, Outcome
 from exchanger.decision.token_failure import transport_failure
 from exchanger.errors import Diagnostic
-from exchanger.grpc.routes import Deferred
+from exchanger.grpc.routes import Deferred, Followed
 from exchanger.net.network import SYSTEM
 from exchanger.policy.snapshot import CurrentPolicy
 from exchanger.typing import DecisionObserver, Ticket, TokenExchanger, Tracer
@@ -86,13 +86,17 @@ class Evaluator:
             observer.decided(record)
 
 
-def _nobody(_make_response: Callable[[], bytes]) -> None:
+# An answer to a gateway: on a stream, one that follows the request, too.
+Answer = TypeVar("Answer", bytes, bytes | Followed)
+
+
+def _nobody(_make_response: Callable[[], object]) -> None:
     raise RuntimeError("nobody waits for this answer yet")
 
 
 @final
 @attrs.define(eq=False)
-class WaitingRequest(Deferred):
+class WaitingRequest(Deferred, Generic[Answer]):
     """A request that waits for its exchange; ``encode`` turns the decision into the answer.
 
     A caller that leaves is recorded as a failed exchange.
@@ -103,12 +107,12 @@ class WaitingRequest(Deferred):
     pending: ExchangePending
     started: float
     asked_by: Filter
-    encode: Callable[[Outcome], bytes]
-    ready: Callable[[Callable[[], bytes]], None] = _nobody
+    encode: Callable[[Outcome], Answer]
+    ready: Callable[[Callable[[], bytes | Followed]], None] = _nobody
     ticket: Ticket | None = None
     span: SpanContext | None = None
 
-    def begin(self, deadline: float) -> "bytes | WaitingRequest":
+    def begin(self, deadline: float) -> "Answer | WaitingRequest[Answer]":
         """Begin the exchange. Return the answer if it is known at once, otherwise this request, which will be ``ready``.
 
         ``deadline``: until when the gateway waits, in seconds of Trio's clock.
@@ -138,7 +142,7 @@ class WaitingRequest(Deferred):
             self.ticket = None
         self.finish(_CALLER_LEFT)  # for the record; the answer is not used
 
-    def finish(self, token_outcome: TokenOutcome) -> bytes:
+    def finish(self, token_outcome: TokenOutcome) -> Answer:
         """Decide by ``token_outcome``, tell the observers, and return the answer."""
         pending = self.pending
         exchange = Exchange(pending.entry.target, pending.token_request.issuer.endpoint_host, token_outcome.call)

@@ -1,8 +1,10 @@
 """``envoy.service.ext_proc.v3.ExternalProcessor``: a stream on which Envoy sends the parts of a request and waits for an answer to each.
 
-Only request headers are decided on. Nothing is remembered from one message of a stream to the next.
+Only request headers are decided on. From one message of a stream to the next, only a kept token that was given to a request is remembered,
+so that it is forgotten if the response's headers say that the upstream refuses it.
 """
 
+from functools import partial
 from typing import Final, final
 
 import attrs
@@ -11,34 +13,69 @@ from google.protobuf.message import DecodeError
 from exchanger._proto.envoy.service.ext_proc.v3.external_processor_grpc import ExternalProcessorServicer
 from exchanger._proto.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest
 from exchanger.decision.check import DENY_UNHEALTHY, MISSING_REQUEST
-from exchanger.decision.outcome import Deny, ExchangePending, Filter
+from exchanger.decision.outcome import Allow, Deny, ExchangePending, Filter, Outcome
 from exchanger.envoy.evaluator import Evaluator, WaitingRequest
-from exchanger.envoy.process_codec import CONTINUED, decode_request_headers, encode_request_headers
+from exchanger.envoy.process_codec import (
+    CONTINUED,
+    MODE_WITH_RESPONSE,
+    decode_request_headers,
+    decode_response_headers,
+    encode_request_headers,
+)
 from exchanger.envoy.request_fields import EMPTY_REQUEST, RefusedRequest, with_gateway_trace
-from exchanger.grpc.routes import CallInfo, Deferred, ImmediateStream, Route
+from exchanger.grpc.routes import CallInfo, Deferred, Followed, ImmediateStream, Route
+from exchanger.oauth.refused_token import is_token_refused
+from exchanger.typing import TokenRecall
 from exchanger.values.request import HttpRequest
+from exchanger.values.secret import Secret
+from exchanger.values.token import Cache, TokenRequest
 
 PROCESS_PATH: Final = b"/envoy.service.ext_proc.v3.ExternalProcessor/Process"
 
+# The first digit of statuses with which an upstream has accepted a token: others may be about the token, or the gateway's own.
+_ACCEPTED: Final = ("2", "3")
 _BROKEN: Final = encode_request_headers(DENY_UNHEALTHY)
 
 
 @final
 @attrs.define(eq=False)
+class _Stream:
+    """A stream on which a request got a kept token. ``given``: that request and token, until the response's headers come.
+
+    Envoy has a stream for each request. Should others have several at a time on one, nothing tells which of them a response belongs to;
+    they are ``mixed`` then, and no response is believed.
+    """
+
+    given: tuple[TokenRequest, Secret] | None = None
+    mixed: bool = False
+
+    def begin(self) -> None:
+        """Another request has come."""
+        self.mixed = self.mixed or self.given is not None
+        self.given = None
+
+
+@final
+@attrs.define(eq=False)
 class ExternalProcessor(ExternalProcessorServicer):
-    """Envoy's ext_proc (https://www.envoyproxy.io/docs/envoy/latest/api-v3/service/ext_proc/v3/external_processor.proto)."""
+    """Envoy's ext_proc (https://www.envoyproxy.io/docs/envoy/latest/api-v3/service/ext_proc/v3/external_processor.proto).
+
+    ``recall``: learns whether upstreams accept kept tokens; without one, responses are not looked at.
+    """
 
     evaluator: Evaluator
+    recall: TokenRecall | None = None
 
     def routes(self) -> dict[bytes, Route]:
         """Return the route of Process. A fault of ours is answered with a denial: a gateway may let requests pass on a gRPC error."""
         return {PROCESS_PATH: ImmediateStream(self.process, instead=_BROKEN)}
 
-    def process(self, message: bytes, call: CallInfo) -> bytes | Deferred | None:
+    def process(self, message: bytes, call: CallInfo, stream: _Stream | None = None) -> bytes | Deferred | Followed | None:
         """Answer a serialised ProcessingRequest with a serialised ProcessingResponse, at once unless an exchange is needed.
 
         ``None`` if Envoy waits for no answer. Bytes that are not a ProcessingRequest are denied: callers can cause that, by text that is
-        not UTF-8 in an attribute, and a gateway may let requests pass on a gRPC error.
+        not UTF-8 in an attribute, and a gateway may let requests pass on a gRPC error. ``stream`` is that of an earlier answer, which was
+        ``Followed``.
         """
         try:
             request = ProcessingRequest.FromString(message)
@@ -48,13 +85,17 @@ class ExternalProcessor(ExternalProcessorServicer):
             return None
         kind = request.WhichOneof("request")
         if kind == "request_headers":
-            return self._decide(request, call)
+            return self._decide(request, call, stream)
+        if kind == "response_headers" and stream is not None:
+            self._learn(request, stream)
         # A message of an unknown kind may be about a request that has not been decided.
         return CONTINUED.get(kind) or self._refuse(MISSING_REQUEST, self.evaluator.clock())
 
-    def _decide(self, message: ProcessingRequest, call: CallInfo) -> bytes | Deferred:
+    def _decide(self, message: ProcessingRequest, call: CallInfo, stream: _Stream | None) -> bytes | Deferred | Followed:
         evaluator = self.evaluator
         started = evaluator.clock()
+        if stream is not None:
+            stream.begin()
         request = decode_request_headers(message, with_headers=evaluator.needs_headers())
         if isinstance(request, RefusedRequest):
             return self._refuse(request.deny, started, request.request)
@@ -63,10 +104,32 @@ class ExternalProcessor(ExternalProcessorServicer):
         if evaluator.tracer is not None:
             request = with_gateway_trace(request, call)
         outcome = evaluator.begin(request, started, Filter.EXT_PROC)
-        if isinstance(outcome, ExchangePending):
+        if not isinstance(outcome, ExchangePending):
+            return encode_request_headers(outcome)
+        asked, recall = outcome.token_request, self.recall
+        if recall is None or asked.issuer.cache is None or not asked.issuer.cache.drop_refused:
             waiting = WaitingRequest(evaluator, request, outcome, started, Filter.EXT_PROC, encode_request_headers)
             return waiting.begin(call.deadline)
-        return encode_request_headers(outcome)
+        encode = partial(self._encode, recall, asked, stream or _Stream())
+        return WaitingRequest(evaluator, request, outcome, started, Filter.EXT_PROC, encode).begin(call.deadline)
+
+    def _encode(self, recall: TokenRecall, asked: TokenRequest, stream: _Stream, outcome: Outcome) -> bytes | Followed:
+        """Return the answer. If its token was kept, ask for the response's headers, unless they would change nothing."""
+        token = outcome.access_token if outcome.cache is Cache.HIT and isinstance(outcome, Allow) else None
+        if token is None or stream.mixed or not recall.asks_upstream(asked):
+            return encode_request_headers(outcome)
+        stream.given = asked, token
+        return Followed(encode_request_headers(outcome, MODE_WITH_RESPONSE), partial(self.process, stream=stream))
+
+    def _learn(self, message: ProcessingRequest, stream: _Stream) -> None:
+        """Tell whether the upstream accepts the token that the request of ``stream`` got. A status that says neither tells nothing."""
+        given, stream.given = stream.given, None
+        if given is None or self.recall is None:
+            return
+        head = decode_response_headers(message)
+        refused = is_token_refused(head.status, head.challenges, headers_are_whole=head.whole)
+        if refused or head.status[:1] in _ACCEPTED:
+            self.recall.upstream_answered(*given, refused=refused)
 
     def _refuse(self, deny: Deny, started: float, request: HttpRequest = EMPTY_REQUEST) -> bytes:
         self.evaluator.decided(request, deny, started, Filter.EXT_PROC)

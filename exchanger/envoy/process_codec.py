@@ -5,7 +5,7 @@ Source: https://www.envoyproxy.io/docs/envoy/latest/api-v3/service/ext_proc/v3/e
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Final, assert_never
+from typing import Final, assert_never, final
 
 import attrs
 
@@ -46,6 +46,8 @@ _PARTS: Final = 3
 _WRAPPED: Final = ("value", "string_value", "stringValue")
 _MAX_WRAPPERS: Final = 4
 
+_OF_RESPONSES: Final = frozenset({":status", "www-authenticate"})
+
 _NO_HEADERS: Final[Mapping[str, str]] = {}
 _NO_ATTRIBUTES: Final = RequestLine("", "", "")
 
@@ -58,6 +60,10 @@ _REQUEST_HEADERS_ONLY: Final = ProcessingMode(
     request_trailer_mode=ProcessingMode.SKIP,
     response_trailer_mode=ProcessingMode.SKIP,
 )
+# As above, and the response's headers: that is all that is ever asked for beyond a request's.
+_RESPONSE_HEADERS_TOO: Final = ProcessingMode()
+_RESPONSE_HEADERS_TOO.CopyFrom(_REQUEST_HEADERS_ONLY)
+_RESPONSE_HEADERS_TOO.response_header_mode = ProcessingMode.SEND
 _CONTINUE: Final = CommonResponse(status=CommonResponse.CONTINUE)
 _UNCHANGED_HEADERS: Final = HeadersResponse(response=_CONTINUE)
 _UNCHANGED_TRAILERS: Final = TrailersResponse(header_mutation=HeaderMutation())
@@ -162,12 +168,52 @@ def _scalar(value: Value) -> str | None:
             return ""
 
 
-def encode_request_headers(outcome: Outcome) -> bytes:
-    """Return the serialised answer to request headers: continue, with or without another token, or an immediate response to the caller."""
+@final
+@attrs.frozen
+class ResponseHead:
+    """What is read of a response's headers. ``whole``: nothing shows that the gateway forwards only some of them."""
+
+    status: str
+    challenges: tuple[str, ...]
+    whole: bool
+
+
+def decode_response_headers(message: ProcessingRequest) -> ResponseHead:
+    """Read a message whose member is ``response_headers``.
+
+    Envoy does not say whether its ``forward_rules`` leave headers out. But a list of those that this service needs leaves nothing of a
+    response except its status, while every server sends a length, a type or a date.
+    """
+    status, challenges, whole = "", list[str](), False
+    for header in message.response_headers.headers.headers:
+        name = header.key.lower()
+        whole = whole or not name.startswith(":")
+        if name in _OF_RESPONSES:
+            value = (header.raw_value or header.value.encode()).decode("latin-1")
+            if name == "www-authenticate":
+                challenges.append(value)
+            else:
+                status = value
+    return ResponseHead(status, tuple(challenges), whole)
+
+
+# The fields of ProcessingResponse are request_headers = 1, dynamic_metadata = 8 and mode_override = 9, of HeadersResponse response = 1, of
+# CommonResponse header_mutation = 2, and of HeaderMutation set_headers = 1 and remove_headers = 2.
+_COMMON: Final = CommonResponse(status=CommonResponse.CONTINUE, clear_route_cache=True).SerializeToString()
+_MODE: Final = ProcessingResponse(mode_override=_REQUEST_HEADERS_ONLY).SerializeToString()
+MODE_WITH_RESPONSE: Final = ProcessingResponse(mode_override=_RESPONSE_HEADERS_TOO).SerializeToString()
+_NAMESPACE: Final = field(b"\x0a", _FILTER.encode("ascii"))
+
+
+def encode_request_headers(outcome: Outcome, mode: bytes = _MODE) -> bytes:
+    """Return the serialised answer to request headers: continue, with or without another token, or an immediate response to the caller.
+
+    ``mode`` is the field for the parts that Envoy is to send, where there is another token.
+    """
     match outcome:
         case Allow():
             token = outcome.access_token
-            return _kept_unchanged(outcome) if token is None else _allowed_with_token(outcome, token)
+            return _kept_unchanged(outcome) if token is None else _allowed_with_token(outcome, token, mode)
         case Deny():
             # A token endpoint's answer may be large, and is seldom repeated.
             return _denied(outcome) if outcome.reason is DecisionReason.DENY_EXCHANGE_ERROR else _kept_denied(outcome)
@@ -175,22 +221,15 @@ def encode_request_headers(outcome: Outcome) -> bytes:
             assert_never(outcome)
 
 
-# The fields of ProcessingResponse are request_headers = 1 and dynamic_metadata = 8, of HeadersResponse response = 1, of CommonResponse
-# header_mutation = 2, and of HeaderMutation set_headers = 1 and remove_headers = 2.
-_COMMON: Final = CommonResponse(status=CommonResponse.CONTINUE, clear_route_cache=True).SerializeToString()
-_MODE: Final = ProcessingResponse(mode_override=_REQUEST_HEADERS_ONLY).SerializeToString()
-_NAMESPACE: Final = field(b"\x0a", _FILTER.encode("ascii"))
-
-
 def _unchanged(allow: Allow) -> bytes:
     response = ProcessingResponse(request_headers=_UNCHANGED_HEADERS, mode_override=_REQUEST_HEADERS_ONLY)
     return response.SerializeToString() + _metadata(allow)
 
 
-def _allowed_with_token(allow: Allow, token: Secret) -> bytes:
+def _allowed_with_token(allow: Allow, token: Secret, mode: bytes) -> bytes:
     mutation = field(b"\x0a", authorization(token, b"\x1a")) + (removals(allow.removed, b"\x12") if allow.removed else b"")
     common = _COMMON + field(b"\x12", mutation)
-    return b"%b%b%b" % (field(b"\x0a", field(b"\x0a", common)), _MODE, _metadata(allow))
+    return b"%b%b%b" % (field(b"\x0a", field(b"\x0a", common)), mode, _metadata(allow))
 
 
 def _denied(deny: Deny) -> bytes:

@@ -13,7 +13,18 @@ import trio
 
 from exchanger.grpc.call import Arrived, Call, Event
 from exchanger.grpc.connection import Connection
-from exchanger.grpc.routes import Deferred, Immediate, ImmediateStream, StreamMethod, UnaryMethod, run_stream, run_unary
+from exchanger.grpc.routes import (
+    MARGIN_S,
+    Deferred,
+    Followed,
+    Immediate,
+    ImmediateStream,
+    StreamHandler,
+    StreamMethod,
+    UnaryMethod,
+    run_stream,
+    run_unary,
+)
 from exchanger.grpc.status import GrpcError, StatusCode
 from exchanger.net.timers import NEVER, Timers
 
@@ -37,6 +48,20 @@ class _Waiting:
 
 @final
 @attrs.define(eq=False)
+class _Following:
+    """A stream whose last answer was ``Followed``: ``handler`` gets its messages. ``over`` is called just before its deadline."""
+
+    call: Call
+    handler: StreamHandler
+    over: Callable[[Call], None]
+    due: float = NEVER
+
+    def on_due(self, _now: float) -> None:
+        self.over(self.call)
+
+
+@final
+@attrs.define(eq=False)
 class Dispatcher:
     """Handles the events of ``connection``; ``flush`` sends the outcome, ``later`` requests a call of ``resume``.
 
@@ -53,6 +78,8 @@ class Dispatcher:
     blocked: bool = attrs.field(default=False, init=False)
     unfinished: list[Event] = attrs.field(factory=list, init=False)
     _deferred: dict[int, _Waiting] = attrs.field(factory=dict, init=False)
+    _following: dict[int, _Following] = attrs.field(factory=dict, init=False)
+    _draining: bool = attrs.field(default=False, init=False)
     _scopes: dict[int, trio.CancelScope] = attrs.field(factory=dict, init=False)
     _readers: dict[int, trio.Event] = attrs.field(factory=dict, init=False)
     _senders: dict[int, trio.Event] = attrs.field(factory=dict, init=False)
@@ -109,6 +136,12 @@ class Dispatcher:
             if ready:
                 self._put_off(ready)
 
+    def drain(self) -> None:
+        """End the streams that only may get more messages, a bounded number in a turn, and each when what has arrived is answered."""
+        self._draining = True
+        if self._following:
+            self._put_off([Arrived(following.call) for following in self._following.values()])
+
     def _put_off(self, events: list[Event]) -> None:
         self.unfinished += events
         self._later()
@@ -144,19 +177,21 @@ class Dispatcher:
         if call.info.deadline != NEVER:
             self._timers.expect(waiting, call.info.deadline)
 
-    def _on_ready(self, waiting: _Waiting, make_response: Callable[[], bytes]) -> None:
+    def _on_ready(self, waiting: _Waiting, make_response: Callable[[], bytes | Followed]) -> None:
         call, connection = waiting.call, self._connection
         del self._deferred[call.stream_id]
         waiting.due = NEVER
         waiting.deferred.ready = _nobody  # no cycle is left for the garbage collector
         try:
             response = make_response()
-            if type(call.route) is Immediate:
+            if type(response) is Followed:
+                self._follow(call, response)
+            elif type(call.route) is Immediate:
                 connection.respond(call, response)
             else:
                 connection.send(call, response)
         except GrpcError as error:
-            connection.refuse(call, error)
+            self._refuse(call, error)
         except Exception as fault:  # noqa: BLE001 - a handler's fault is one call's, whatever it is
             self._fault(call, fault)
         self._go_on(call)
@@ -165,7 +200,7 @@ class Dispatcher:
         call = waiting.call
         del self._deferred[call.stream_id]
         self._give_up(waiting)
-        self._connection.refuse(call, GrpcError(StatusCode.DEADLINE_EXCEEDED, "deadline exceeded"))
+        self._refuse(call, GrpcError(StatusCode.DEADLINE_EXCEEDED, "deadline exceeded"))
         self._go_on(call)
 
     def _go_on(self, call: Call) -> None:
@@ -174,6 +209,7 @@ class Dispatcher:
         self._flush()
 
     def _abort(self, stream_id: int) -> None:
+        self._following.pop(stream_id, None)
         if (waiting := self._deferred.pop(stream_id, None)) is not None:
             waiting.due = NEVER
             self._give_up(waiting)
@@ -257,21 +293,50 @@ class Dispatcher:
             message = connection.take(call)
             if message is None:
                 if call.ended:
-                    connection.finish(call)
+                    self._finish(call)
+                elif self._draining:
+                    self._end_if_idle(call)
                 return count
+            following = self._following.get(call.stream_id) if self._following else None
             try:
-                answer = route.handler(message, call.info)
+                answer = (route if following is None else following).handler(message, call.info)
                 if type(answer) is bytes:
                     connection.send(call, answer)
+                elif type(answer) is Followed:
+                    self._follow(call, answer)
                 elif answer is not None:
                     self._defer(call, _deferred(answer))
                     return count + 1
             except GrpcError as error:
-                connection.refuse(call, error)
+                self._refuse(call, error)
             except Exception as fault:  # noqa: BLE001 - a handler's fault is one call's, whatever it is
                 self._fault(call, fault)
         self._put_off([Arrived(call)])
         return _WORK_PER_TURN
+
+    def _follow(self, call: Call, answer: Followed) -> None:
+        """Send ``answer``; ``_advance``, which comes next, ends the call if the server is draining."""
+        self._connection.send(call, answer.response)
+        following = self._following.get(call.stream_id)
+        if following is not None:
+            following.handler = answer.handler
+        elif call.open:
+            following = self._following[call.stream_id] = _Following(call, answer.handler, self._end_if_idle)
+            self._timers.expect(following, call.info.deadline - MARGIN_S)
+
+    def _end_if_idle(self, call: Call) -> None:
+        """End a stream that follows with OK, unless one of its messages has arrived and is not answered."""
+        if call.stream_id in self._following and call.stream_id not in self._deferred and not (call.messages or call.partial):
+            self._finish(call)
+            self._flush()
+
+    def _finish(self, call: Call) -> None:
+        self._following.pop(call.stream_id, None)
+        self._connection.finish(call)
+
+    def _refuse(self, call: Call, error: GrpcError) -> None:
+        self._following.pop(call.stream_id, None)
+        self._connection.refuse(call, error)
 
     # The messages of a call that runs in a task; see ``run_stream``. The call's scope bounds the waits.
 
@@ -295,7 +360,7 @@ class Dispatcher:
         return not self.blocked and self._connection.has_room(call)
 
 
-def _nobody(_make_response: Callable[[], bytes]) -> None:
+def _nobody(_make_response: Callable[[], bytes | Followed]) -> None:
     """No one waits for this answer."""
 
 

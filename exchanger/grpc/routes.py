@@ -7,7 +7,7 @@ import enum
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Protocol, final
+from typing import TYPE_CHECKING, Any, Final, Protocol, final
 
 import attrs
 from google.protobuf.message import DecodeError
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from purerpc.server import Service
 
 Headers = tuple[tuple[bytes, bytes], ...]
+
+# Seconds before its deadline at which a silent stream ends with OK: more than the way back to a gateway takes, which would otherwise
+# report an error for a request that has long been answered.
+MARGIN_S: Final = 0.025
 
 
 @final
@@ -55,17 +59,34 @@ class CallInfo:
 class Deferred:
     """An answer that comes later, in another participant's turn of the reactor. It waits without a task.
 
-    The dispatcher sets ``ready`` when the call starts to wait. Call it exactly once, with a function that makes the serialised response;
-    that may refuse and fail as ``Immediate.handler`` may. If the call ends first, by a reset, a lost connection, the drain or its deadline,
-    the dispatcher calls ``leave`` instead, once.
+    The dispatcher sets ``ready`` when the call starts to wait. Call it exactly once, with a function that makes the serialised response
+    (on a stream, it may be ``Followed``); that may refuse and fail as ``Immediate.handler`` may. If the call ends first, by a reset, a lost
+    connection, the drain or its deadline, the dispatcher calls ``leave`` instead, once.
     """
 
     __slots__ = ("ready",)
-    ready: Callable[[Callable[[], bytes]], None]
+    ready: Callable[[Callable[[], "bytes | Followed"]], None]
 
     def leave(self) -> None:
         """The call has ended: do not call ``ready`` any more."""
         raise NotImplementedError
+
+
+# Answers one message of a stream.
+StreamHandler = Callable[[bytes, CallInfo], "bytes | Deferred | Followed | None"]
+
+
+@final
+@attrs.frozen
+class Followed:
+    """An answer on a stream whose later messages go to ``handler`` instead of the route's.
+
+    The stream may be silent for any time then, without a task, and nothing is lost if it ends first: it ends with OK when the server
+    drains, and ``MARGIN_S`` before its deadline.
+    """
+
+    response: bytes = attrs.field(repr=False)
+    handler: StreamHandler
 
 
 @final
@@ -90,7 +111,7 @@ class ImmediateStream:
     with OK when the peer has sent its last message and all are answered.
     """
 
-    handler: Callable[[bytes, CallInfo], bytes | Deferred | None]
+    handler: StreamHandler
     instead: bytes | None = attrs.field(default=None, repr=False)
 
 

@@ -91,6 +91,7 @@ class Session:
     def begin_drain(self) -> None:
         """Announce the end to the peer, let running calls finish, then close."""
         self._connection.begin_drain()
+        self._calls.drain()
         self._reactor.touch(self)
 
     def finish_drain(self) -> None:

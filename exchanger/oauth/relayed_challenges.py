@@ -27,10 +27,11 @@ _is_place: Final = re.compile(r"resource_metadata|authorization_uri|(?<![a-z_])a
 
 # The grammar of RFC 9110 section 11.6.1. Possessive: a value is read once.
 _QUOTED: Final = r'"(?:[^"\\]|\\.)*+"'
-_list: Final = re.compile(rf"(?:[^\"]|{_QUOTED})*+").fullmatch
-_elements: Final = re.compile(rf"(?:[^\",]|{_QUOTED})++").findall
-_TOKEN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
-_parameter: Final = re.compile(rf"(?:({_TOKEN})[ \t]++)?({_TOKEN})[ \t]*+=[ \t]*+(?:{_TOKEN}|{_QUOTED})").fullmatch
+is_challenge_list: Final = re.compile(rf"(?:[^\"]|{_QUOTED})*+").fullmatch
+challenge_elements: Final = re.compile(rf"(?:[^\",]|{_QUOTED})++").findall
+TOKEN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
+# Groups: the scheme, if it is the first of a challenge, the name and the value, which may be quoted.
+challenge_parameter: Final = re.compile(rf"(?:({TOKEN})[ \t]++)?({TOKEN})[ \t]*+=[ \t]*+({TOKEN}|{_QUOTED})").fullmatch
 
 
 def safe_challenges(values: Sequence[str]) -> tuple[str, ...]:
@@ -48,12 +49,12 @@ def _without_places(value: str) -> str:
     """Return ``value`` without such parameters, "" if nothing is left, or if they cannot be told from the rest."""
     if not _is_place(value):
         return value
-    if not _list(value):
+    if not is_challenge_list(value):
         return ""
     kept, scheme_alone = "", False
-    for element in _elements(value):
+    for element in challenge_elements(value):
         text = element.strip(" \t")
-        found = _parameter(text)
+        found = challenge_parameter(text)
         if found is not None and _is_place(found[2]):
             if not found[1]:
                 continue

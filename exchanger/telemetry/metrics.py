@@ -72,6 +72,8 @@ class Gauges:
     token_cache_entries: Callable[[], int] = int
     # Counted since the start, by endpoint host, level and result.
     token_cache_requests: Callable[[], Mapping[tuple[str, str, str], int]] = dict
+    # The same by endpoint host.
+    token_cache_refused: Callable[[], Mapping[str, int]] = dict
 
 
 @final
@@ -256,6 +258,12 @@ class Metrics:
                 self._cache_requests(),
                 _CACHE,
             ),
+            counter(
+                "ext_authz_token_cache_refused_total",
+                "Tokens dropped from the cache because an upstream refused them.",
+                self._cache_refused(),
+                _HOST,
+            ),
             gauge("ext_authz_token_cache_entries", "Exchanged tokens kept in memory.", {(): gauges.token_cache_entries()}),
             gauge("policy_entries", "Policy entries in force.", {(): gauges.policy_entries()}),
             gauge(
@@ -300,11 +308,12 @@ class Metrics:
         )
 
     def _cache_requests(self) -> dict[Labels, int]:
-        counts: dict[Labels, int] = {}
-        for (host, level, result), count in self._gauges.token_cache_requests().items():
-            labels = (self._host(host), level, result)
-            counts[labels] = counts.get(labels, 0) + count
-        return counts
+        return _summed(
+            ((self._host(host), level, result), count) for (host, level, result), count in self._gauges.token_cache_requests().items()
+        )
+
+    def _cache_refused(self) -> dict[Labels, int]:
+        return _summed(((self._host(host),), count) for host, count in self._gauges.token_cache_refused().items())
 
     def _host(self, host: str) -> str:
         if host not in self._hosts:
@@ -312,6 +321,13 @@ class Metrics:
                 return OTHER_HOST
             self._hosts.add(host)
         return host
+
+
+def _summed(found: Iterable[tuple[Labels, int]]) -> dict[Labels, int]:
+    counts: dict[Labels, int] = {}
+    for labels, count in found:
+        counts[labels] = counts.get(labels, 0) + count
+    return counts
 
 
 def _add_one(counts: dict[str, int], host: str) -> None:

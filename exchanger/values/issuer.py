@@ -128,12 +128,22 @@ MAX_IN_FLIGHT: Final = 10_000
 @final
 @attrs.frozen
 class CachePolicy:
-    """How tokens of an issuer are kept: each for ``max_ttl`` seconds at most, and at most ``max_entries`` of them."""
+    """How tokens of an issuer are kept: each for ``max_ttl`` seconds at most, and at most ``max_entries`` of them.
+
+    ``drop_refused``: one that an upstream refuses is not served again.
+    """
 
     max_ttl: float = attrs.field(
         metadata=about("How long a token is kept at most, such as 90s or 5m; never beyond its expiry.", least=MIN_TTL, most=MAX_TTL)
     )
     max_entries: int = attrs.field(metadata=about("How many tokens are kept at most.", least=1, most=MAX_ENTRIES))
+    drop_refused: bool = attrs.field(
+        default=False,
+        metadata=about(
+            "Whether a token that an upstream refuses (401) is forgotten. Needs ext_proc with allow_mode_override; without effect behind "
+            "ext_authz. Default: false."
+        ),
+    )
 
 
 @final

@@ -6,7 +6,7 @@ from functools import partial
 import attrs
 import trio
 
-from exchanger.grpc.routes import Deferred
+from exchanger.grpc.routes import Deferred, Followed
 from exchanger.values.secret import Secret
 from exchanger.values.token import ExchangedToken, TokenOutcome, TokenRequest
 from tests.grpc.later import Pending
@@ -67,14 +67,14 @@ class BrokenExchanger:
         raise RuntimeError(request.subject_token.reveal())
 
 
-async def answered(answer: bytes | Deferred) -> bytes:
+async def answered(answer: bytes | Deferred | Followed) -> bytes:
     """Return the answer when it is there; leave when cancelled."""
-    if isinstance(answer, bytes):
-        return answer
+    if not isinstance(answer, Deferred):
+        return answer if isinstance(answer, bytes) else answer.response
     ready = trio.Event()
-    made: list[Callable[[], bytes]] = []
+    made: list[Callable[[], bytes | Followed]] = []
 
-    def on_ready(make_response: Callable[[], bytes]) -> None:
+    def on_ready(make_response: Callable[[], bytes | Followed]) -> None:
         made.append(make_response)
         ready.set()
 
@@ -85,4 +85,4 @@ async def answered(answer: bytes | Deferred) -> bytes:
         answer.leave()
         raise
     (make_response,) = made
-    return make_response()
+    return await answered(make_response())

@@ -6,7 +6,7 @@ from typing import final
 import attrs
 import trio
 
-from exchanger.grpc.routes import Deferred
+from exchanger.grpc.routes import Deferred, Followed
 
 
 @final
@@ -15,7 +15,7 @@ class Pending(Deferred):
     """Runs ``run`` until it has the answer or the call is over."""
 
     run: Callable[[], Awaitable[bytes]]
-    ready: Callable[[Callable[[], bytes]], None] = lambda _make_response: None
+    ready: Callable[[Callable[[], bytes | Followed]], None] = lambda _make_response: None
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
 
     def __attrs_post_init__(self) -> None:

@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from exchanger.grpc.routes import CallInfo, Deferred, Immediate, Route, UnaryMethod
+from exchanger.grpc.routes import CallInfo, Deferred, Followed, Immediate, Route, UnaryMethod
 from exchanger.grpc.server import Addresses, GrpcServer, ServerSettings
 from exchanger.grpc.status import StatusCode
 from exchanger.net.reactor import Reactor
@@ -85,7 +85,7 @@ class Waiting(Deferred):
 
     message: bytes
     fault: Exception | None = None
-    ready: Callable[[Callable[[], bytes]], None] = print
+    ready: Callable[[Callable[[], bytes | Followed]], None] = print
 
     def give(self) -> None:
         self.ready(lambda: self.message)

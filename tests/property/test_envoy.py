@@ -21,7 +21,7 @@ from exchanger.envoy.external_processor import PROCESS_PATH, ExternalProcessor
 from exchanger.envoy.process_codec import decode_request_headers
 from exchanger.envoy.request_fields import RefusedRequest
 from exchanger.errors import Diagnostic
-from exchanger.grpc.routes import CallInfo, Deferred
+from exchanger.grpc.routes import CallInfo, Deferred, Followed
 from exchanger.grpc.status import GrpcError, StatusCode
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.snapshot import CurrentPolicy
@@ -309,11 +309,9 @@ def of_process(response: ProcessingResponse) -> Answer:
 INFO = CallInfo(b"", math.inf, ())  # which neither of them reads
 
 
-async def completed(answer: bytes | Deferred | None) -> bytes:
-    if answer is not None:
-        answer = await answered(answer)
+async def completed(answer: bytes | Deferred | Followed | None) -> bytes:
     assert answer is not None
-    return answer
+    return await answered(answer)
 
 
 def known(record: DecisionRecord) -> DecisionRecord:

@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 
 from exchanger.exchange.cache.lifetime import MARGIN_PART, MARGIN_S
 from exchanger.exchange.cache.memory_store import ENTRY_BYTES, RENEWAL_PAUSE_S
+from exchanger.exchange.cache.recall import MAX_NAMES, PAUSE_S, RefusedTokens
 from exchanger.exchange.cache.token_cache import TokenCache
 from exchanger.values.entry import TokenTarget
 from exchanger.values.issuer import CachePolicy, Credentials, Issuer
 from exchanger.values.secret import Secret
 from exchanger.values.token import Cache, TokenRequest
-from tests.exchange.cache.examples import START, Clocks, cache, issuer, jwt, outage, refusal, request, token
+from tests.exchange.cache.examples import HOST, POLICY, START, Clocks, cache, issuer, jwt, outage, refusal, request, token
 
 MAX_BYTES: Final = 6 * (ENTRY_BYTES + 10)
 ISSUERS: Final[dict[str, list[Issuer | None]]] = {
@@ -194,3 +195,122 @@ def test_the_cache_is_a_list_with_ends(script: list[tuple[Any, ...]]) -> None:
     for name, *arguments in script:
         getattr(run, name)(*arguments)
         run.check()
+
+
+# Law: of kept tokens that upstreams refuse, exactly the refused one goes, once a minute at most for each caller and target; and who is not
+# refused loses nothing.
+
+REFUSING: Final = issuer(cache=attrs.evolve(POLICY, drop_refused=True))
+users = st.integers(0, 2)
+responses = st.one_of(
+    st.tuples(st.just("serve"), users),
+    st.tuples(st.just("serve"), users),
+    st.tuples(st.just("renew"), users),
+    st.tuples(st.just("respond"), st.integers(0, 5), st.booleans()),
+    st.tuples(st.just("respond"), st.integers(0, 5), st.just(True)),
+    st.tuples(st.just("wait"), st.sampled_from([0.0, 1.0, 30.0, 59.9, 60.0, 200.0])),
+)
+
+
+@final
+@attrs.define(eq=False)
+class Upstreams:
+    """Callers whose tokens are kept, and responses that come in any order."""
+
+    clocks: Clocks = attrs.field(factory=Clocks)
+    one: TokenCache = attrs.field(init=False)
+    given: list[tuple[int, str]] = attrs.field(factory=list)
+    went_at: dict[int, list[float]] = attrs.field(factory=dict)
+    refused: set[str] = attrs.field(factory=set)
+    count: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        self.one = cache(self.clocks, REFUSING)
+
+    def asked(self, user: int) -> TokenRequest:
+        return request(f"user {user}", of=REFUSING)
+
+    def kept(self, user: int) -> str | None:
+        found = self.one.find(self.asked(user))
+        return None if found is None else found.token.access_token.reveal()
+
+    def serve(self, user: int) -> None:
+        text = self.kept(user)
+        if text is None:
+            self.renew(user)
+        elif self.one.asks_upstream(self.asked(user)):
+            self.given.insert(0, (user, text))
+
+    def renew(self, user: int) -> None:
+        self.count += 1
+        self.one.keep(self.asked(user), token(f"token {self.count}"))
+
+    def respond(self, which: int, refused: bool) -> None:
+        if which >= len(self.given):
+            return
+        user, text = self.given[which]
+        before = {other: self.kept(other) for other in range(3)}
+        self.one.upstream_answered(self.asked(user), Secret(text), refused=refused)
+        after = {other: self.kept(other) for other in range(3)}
+        if after != before:
+            assert refused
+            assert before == {**after, user: text}
+            earlier = self.went_at.setdefault(user, [])
+            assert not earlier or self.clocks.steady - earlier[-1] >= PAUSE_S
+            earlier.append(self.clocks.steady)
+        elif refused and before[user] == text:
+            assert self.went_at.get(user), "the first one goes"
+            assert not self.one.asks_upstream(self.asked(user))
+
+    def wait(self, seconds: float) -> None:
+        self.clocks.advance(seconds)
+
+
+@given(st.lists(responses, max_size=60))
+def test_a_refused_token_goes_and_no_other(script: list[tuple[Any, ...]]) -> None:
+    run = Upstreams()
+    for name, *arguments in script:
+        getattr(run, name)(*arguments)
+    assert run.one.upstream_refusals == {HOST: sum(map(len, run.went_at.values()))}
+
+
+@given(st.integers(1, 400), st.sampled_from([0.1, 1.0, 7.0]))
+def test_a_path_that_always_refuses_costs_an_exchange_a_minute(requests: int, pause: float) -> None:
+    run = Upstreams()
+    for _ in range(requests):
+        run.serve(0)
+        run.respond(0, True)
+        run.given.clear()
+        run.clocks.advance(pause)
+    # The first, one for each token that went, and one for each that expired.
+    assert run.count <= 1 + (1 + requests * pause / PAUSE_S) + requests * pause / 100
+
+
+def test_a_late_response_about_a_token_that_is_gone_from_memory_takes_it_once() -> None:
+    run = Upstreams()
+    asked = run.asked(0)
+    for text in ("one", "one", "two"):
+        run.one.upstream_answered(asked, Secret(text), refused=True)
+    assert run.one.upstream_refusals == {HOST: 1}
+    assert run.one.asks_upstream(asked)
+
+
+def test_names_of_refused_tokens_are_bounded_and_forgotten() -> None:
+    names, many = RefusedTokens(), MAX_NAMES + 10
+    for number in range(many):
+        assert names.refused(b"%d" % number, 0.0, 300.0, is_kept=True)
+    assert len(names) == MAX_NAMES
+    names.sweep(299.0)
+    assert len(names) == MAX_NAMES
+    names.sweep(300.0)
+    assert len(names) == 0
+
+
+def test_without_the_field_nothing_is_asked_and_nothing_goes() -> None:
+    one = cache(Clocks())
+    one.keep(request(), token())
+    assert not one.asks_upstream(request())
+    one.upstream_answered(request(), Secret("issued"), refused=True)
+    assert one.find(request()) is not None
+    plain = issuer(cache=None)
+    assert not cache(Clocks(), plain).asks_upstream(request(of=plain))

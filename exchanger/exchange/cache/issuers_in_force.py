@@ -28,13 +28,14 @@ _shape: Final = operator.attrgetter(*(field.name for field in attrs.fields(Token
 @final
 @attrs.define(eq=False)
 class Tally:
-    """Look-ups at one endpoint host."""
+    """Look-ups at one endpoint host, and tokens of it that upstreams refused."""
 
     memory_hits: int = 0
     memory_misses: int = 0
     shared_hits: int = 0
     shared_misses: int = 0
     shared_errors: int = 0
+    upstream_refusals: int = 0
 
 
 @final

@@ -136,10 +136,9 @@ class MemoryStore:
         self._bytes -= entry.size
         return True
 
-    def life_of(self, partition: IssuerPartition, digest: bytes) -> Life | None:
-        """Return how long the token of this name is kept; asking does not count as use."""
-        entry = partition.entries.get(digest)
-        return None if entry is None else entry.life
+    def peek(self, partition: IssuerPartition, digest: bytes) -> Entry | None:
+        """Return the token of this name, with how long it is kept; this does not count as use."""
+        return partition.entries.get(digest)
 
     def renew_later(self, partition: IssuerPartition, digest: bytes, now: Instant) -> None:
         """After a renewal that failed: let another one start in a while."""
@@ -154,8 +153,8 @@ class MemoryStore:
     def drop_if_over(self, places: Iterator[tuple[IssuerPartition, bytes]], now: Instant) -> None:
         """Forget those of the tokens at ``places`` that must no longer be served."""
         for partition, digest in places:
-            life = self.life_of(partition, digest)
-            if life is not None and life.is_over(now):
+            entry = self.peek(partition, digest)
+            if entry is not None and entry.life.is_over(now):
                 self.remove(partition, digest)
 
     def _shorten(self, partition: IssuerPartition) -> None:

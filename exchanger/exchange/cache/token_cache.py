@@ -18,12 +18,14 @@ from exchanger.exchange.cache.issuers_in_force import CacheKeyBuilder, IssuersIn
 from exchanger.exchange.cache.keys import KEY_BYTES
 from exchanger.exchange.cache.lifetime import Instant, Life, UnreadableExpiry, expiry_of, plan_life
 from exchanger.exchange.cache.memory_store import CachedToken, Entry, MemoryStore
+from exchanger.exchange.cache.recall import RefusedTokens
 from exchanger.exchange.cache.sealed_token import MAX_TOKEN_CHARS, StoredToken
 from exchanger.exchange.cache.settings import SharedSettings
 from exchanger.net.network import SYSTEM, Network
 from exchanger.net.proxies import EnvironmentProxies
 from exchanger.oauth.token_response import TokenResponseRules
 from exchanger.values.issuer import Issuer
+from exchanger.values.secret import Secret
 from exchanger.values.token import Cache, ExchangedToken, ExchangeFailure, TokenRequest
 
 if TYPE_CHECKING:
@@ -61,6 +63,7 @@ class TokenCache:
     network: Network = SYSTEM
     _memory: MemoryStore = attrs.field(factory=MemoryStore, init=False)
     _issuers: IssuersInForce = attrs.field(init=False)
+    _recall: RefusedTokens = attrs.field(factory=RefusedTokens, init=False)
     _refused: OrderedDict[bytes, float] = attrs.field(factory=OrderedDict, init=False, repr=False)
     _looked_up: set[bytes] = attrs.field(factory=set, init=False, repr=False)
     _level: "SharedLevel | None" = attrs.field(default=None, init=False)
@@ -89,6 +92,11 @@ class TokenCache:
                 found[host, "shared", "hit"], found[host, "shared", "miss"] = tally.shared_hits, tally.shared_misses
                 found[host, "shared", "error"] = tally.shared_errors
         return found
+
+    @property
+    def upstream_refusals(self) -> Mapping[str, int]:
+        """The tokens that went because upstreams refused them, since the start, by endpoint host."""
+        return {host: tally.upstream_refusals for host, tally in self._issuers.tallies.items()}
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run the shared level, and free expired tokens, until cancelled. Starting waits for nothing."""
@@ -163,12 +171,42 @@ class TokenCache:
         digest = builder.memory.digest(subject)
         known = self._memory.remove(builder.of.partition, digest) or digest in self._refused or digest in self._looked_up
         if self._level is not None and known:
-            # The removal may be late or lost, or a look-up in progress: the shared level is not trusted until ``keep``.
-            self._refused[digest] = self.network.steady() + builder.of.policy.max_ttl
-            self._refused.move_to_end(digest)
-            while len(self._refused) > MAX_REFUSED:
-                self._refused.popitem(last=False)
-            self._level.remove(builder.shared_digests(self._level.keys, subject))
+            self._remove_shared(self._level, builder, digest, subject)
+
+    def _remove_shared(self, level: "SharedLevel", builder: CacheKeyBuilder, digest: bytes, subject: bytes) -> None:
+        # The removal may be late or lost, or a look-up in progress: the shared level is not trusted until ``keep``.
+        self._refused[digest] = self.network.steady() + builder.of.policy.max_ttl
+        self._refused.move_to_end(digest)
+        while len(self._refused) > MAX_REFUSED:
+            self._refused.popitem(last=False)
+        level.remove(builder.shared_digests(level.keys, subject))
+
+    def asks_upstream(self, request: TokenRequest, /) -> bool:
+        """See ``typing.TokenRecall``."""
+        builder = self._issuers.builder_for(request)
+        if builder is None or not builder.of.policy.drop_refused:
+            return False
+        return self._recall.asks(builder.memory.digest(_subject(request)), self.network.steady())
+
+    def upstream_answered(self, request: TokenRequest, token: Secret, /, *, refused: bool) -> None:
+        """See ``typing.TokenRecall``."""
+        builder = self._issuers.builder_for(request)
+        if builder is None or not builder.of.policy.drop_refused:
+            return
+        subject, of = _subject(request), builder.of
+        digest = builder.memory.digest(subject)
+        present = self._memory.peek(of.partition, digest)
+        if present is not None and present.kept.token.access_token != token:  # another one is in its place
+            return
+        if not refused:
+            if present is not None:
+                self._recall.accepted(digest)
+            return
+        if self._recall.refused(digest, self.network.steady(), of.policy.max_ttl, is_kept=present is not None):
+            of.tally.upstream_refusals += 1
+            self._memory.remove(of.partition, digest)
+            if self._level is not None:
+                self._remove_shared(self._level, builder, digest, subject)
 
     def renewal_failed(self, request: TokenRequest) -> None:
         """Record that a renewal had no result: its call failed in a way that says nothing about the token, or was given up."""
@@ -190,7 +228,7 @@ class TokenCache:
             return None
         of, keys, subject = builder.of, level.keys, _subject(request)
         digest = builder.memory.digest(subject)
-        better_than = self._memory.life_of(of.partition, digest)
+        present = self._memory.peek(of.partition, digest)
         self._looked_up.add(digest)
         try:
             found = await level.find(builder.shared_digests(keys, subject))
@@ -203,7 +241,7 @@ class TokenCache:
         # Meanwhile the issuer, the keys, or what is known of the token may have changed.
         if self._issuers.builder_for(request) is not builder or level.keys != keys:
             return None
-        return self._take_over(builder, request, digest, *found, better_than)
+        return self._take_over(builder, request, digest, *found, None if present is None else present.life)
 
     def _take_over(
         self, builder: CacheKeyBuilder, request: TokenRequest, digest: bytes, stored: StoredToken, left: float, better_than: Life | None
@@ -244,6 +282,7 @@ class TokenCache:
         now = self.network.steady()
         while self._refused and next(iter(self._refused.values())) <= now:
             self._refused.popitem(last=False)
+        self._recall.sweep(now)
 
 
 def _subject(request: TokenRequest) -> bytes:
