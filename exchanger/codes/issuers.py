@@ -37,3 +37,16 @@ SCOPE_ALONE: Final = Code(
     Example.SITUATION,
     Severity.WARNING,
 )
+NEEDS_RESPONSES: Final = Code(
+    "POL-5005",
+    "A profile drops tokens that upstreams refuse, which works only with ext_proc.",
+    (
+        "The profile has cache.dropRefused: true. The service learns of refusals from responses, and ext_authz sees none.",
+        "With ext_proc, the gateway must allow mode overrides (allow_mode_override; chart: extProc.recall).",
+    ),
+    "Nothing, if the gateway uses ext_proc and allows mode overrides. Otherwise remove the field: it has no effect.",
+    "issuers:\n  - name: primary\n    tokenEndpoint: https://issuer.example.com/token\n    clientID: exchanger\n    clientSecret: s\n"
+    "    cache: {maxTTL: 5m, maxEntries: 100, dropRefused: true}\n",
+    Example.ISSUERS,
+    Severity.NOTICE,
+)

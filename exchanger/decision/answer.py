@@ -173,6 +173,8 @@ def profile_of(issuer: Issuer) -> Iterator[tuple[str, str]]:
         yield "token", f"read from {_either(subject.headers)}{same}"
     if subject.issuers:
         yield "judged", f"before anything is asked: issued by {_either(subject.issuers)}, for {_either(subject.audiences)}"
+    if issuer.cache is not None and issuer.cache.drop_refused:
+        yield "refused tokens", "dropped from the cache if an upstream refuses them; needs ext_proc with allow_mode_override"
     if grant.type is not GrantType.TOKEN_EXCHANGE:
         yield "grant", grant.type.value
     if grant.requested_token_type:

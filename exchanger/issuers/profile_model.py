@@ -283,6 +283,13 @@ class Rejected:
         return "; ".join((*self.problems[:_SUMMED_UP], *((f"and {more} more",) if more > 0 else ())))
 
 
+def responses_needed(plan: Plan) -> tuple[str, ...]:
+    """Return for each profile that needs upstreams' responses that it does: only the gateway knows whether the service gets them."""
+    needing = (profile.name for profile in plan.profiles if profile.cache is not None and profile.cache.drop_refused)
+    text = "has no effect behind ext_authz, which sees no responses; with ext_proc, it needs allow_mode_override"
+    return tuple(f'issuer profile "{name}" cache.dropRefused {text}' for name in needing)
+
+
 def plan_profiles(profiles: tuple[IssuerProfile, ...], rules: ProfileRules) -> Plan | Rejected:
     """Return the plan for ``profiles``, or everything that is wrong with them."""
     planned: list[Issuer[Reference]] = []

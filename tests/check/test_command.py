@@ -229,6 +229,21 @@ def test_a_target_that_its_issuer_s_grant_does_not_take_is_a_warning(tmp_path: P
     assert run(tmp_path / "policy.yaml", issuers=issuers)[0] == 0
 
 
+def test_a_field_that_needs_responses_is_a_notice_that_shows_no_line(tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text(config_map(entries(DENY)))
+    issuers = tmp_path / "issuers.yaml"
+    cache = "cache: {maxTTL: 5m, maxEntries: 1, dropRefused: %s}"
+    profile = "- {name: second, tokenEndpoint: https://a.example/t, clientID: c, clientSecret: canary, " + cache + "}\n"
+    issuers.write_text(ASSERTED + profile % "false")
+    assert "POL-5005" not in run(tmp_path / "policy.yaml", issuers=issuers)[1]
+    issuers.write_text(ASSERTED + profile % "true")
+    status, said = run(tmp_path / "policy.yaml", issuers=issuers)
+    assert status == 0
+    line, column = issuers.read_text().count("\n"), profile.index("%s") + 1
+    assert f'{issuers}:{line}:{column}: notice POL-5005: issuer profile "second" cache.dropRefused has no effect behind ext_authz' in said
+    assert "canary" not in said.replace("clientID: canary", "")
+
+
 def test_issuers_and_grants_are_files(tmp_path: Path) -> None:
     text = "{match: {host: a, pathPrefix: /}, action: exchange, exchange: {issuerRef: primery, scope: s}}"
     (tmp_path / "policy.yaml").write_text(config_map(entries(text)))

@@ -24,7 +24,7 @@ from exchanger.oauth.token_request import encode_request
 from exchanger.policy.policy_trie import Hosts
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import BASELINE, AllowEntry, DenyEntry, MatchScope, Source
-from exchanger.values.issuer import ActorCredentials, ActorToken, ErrorStyle, Grant, GrantType, SubjectRules
+from exchanger.values.issuer import ActorCredentials, ActorToken, CachePolicy, ErrorStyle, Grant, GrantType, SubjectRules
 from exchanger.values.secret import Secret
 from exchanger.values.token import ExchangeFailure, TokenRequest
 from tests.decision.examples import PRIMARY, RULES, SOURCE, snapshot
@@ -159,6 +159,11 @@ def test_without_headers_of_their_own_the_answer_is_that_of_begin() -> None:
         (
             {"subject": SubjectRules(issuers=("https://a.example", "https://b.example"), audiences=("gateway",))},
             ["judged: before anything is asked: issued by https://a.example or https://b.example, for gateway"],
+        ),
+        ({"cache": CachePolicy(60.0, 1)}, []),
+        (
+            {"cache": CachePolicy(60.0, 1, drop_refused=True)},
+            ["refused tokens: dropped from the cache if an upstream refuses them; needs ext_proc with allow_mode_override"],
         ),
         ({"grant": Grant(GrantType.ENTRA_OBO)}, ["grant: entra-obo"]),
         ({"grant": Grant(requested_token_type="urn:x")}, ["asks for: urn:x"]),

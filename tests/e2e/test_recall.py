@@ -23,7 +23,11 @@ pytestmark = pytest.mark.envoy
 
 CACHE: Final = "{maxTTL: 5m, maxEntries: 100, dropRefused: true}"
 METRIC: Final = 'ext_authz_token_cache_refused_total{endpoint_host="127.0.0.1"}'
-RETRY: Final = {"retry_on": "retriable-status-codes", "retriable_status_codes": [401], "num_retries": 1}
+RETRY: Final = {
+    "retry_on": "retriable-headers",
+    "retriable_headers": [{"name": "www-authenticate", "string_match": {"contains": "invalid_token"}}],
+    "num_retries": 1,
+}
 # All that the service may ask for, as the chart has it.
 MODES: Final = [
     {"response_header_mode": mode, "request_trailer_mode": "SKIP", "response_trailer_mode": "SKIP"} for mode in ("SKIP", "SEND")
@@ -61,9 +65,7 @@ class Gateways:
 async def start(nursery: trio.Nursery, folder: Path, service: Service, upstream: Upstream) -> Gateways:
     port = await nursery.start(serve_http, upstream, LOOPBACK, 0)
     with patient_gateways():
-        config: dict[str, Any] = copy.deepcopy(
-            bootstrap(listen=free_port(), service=service.port, upstream=port, mode=FilterMode.EXT_PROC)
-        )
+        config: dict[str, Any] = copy.deepcopy(bootstrap(listen=free_port(), service=service.port, upstream=port, mode=FilterMode.EXT_PROC))
     resources = config["static_resources"]
     plain, upstream_cluster = resources["listeners"][0], resources["clusters"][1]
     manager_of(plain)["http_filters"][0]["typed_config"]["allowed_override_modes"] = MODES
@@ -79,16 +81,21 @@ async def start(nursery: trio.Nursery, folder: Path, service: Service, upstream:
     resources["clusters"].append(behind)
     admin = with_admin(config)
     await start_gateway(nursery, folder, config)
-    ports = [listener["address"]["socket_address"]["port_value"] for listener in (plain, retrying, in_front)]
-    for listening in ports:
+    gateways = Gateways(port_of(plain), port_of(retrying), port_of(in_front), admin)
+    for listening in (gateways.plain, gateways.retrying, gateways.in_front):
         await until_listening(listening)
-    return Gateways(*ports, admin)
+    return gateways
 
 
 def another(listener: dict[str, Any], name: str) -> dict[str, Any]:
     made = copy.deepcopy(listener)
     made["name"], made["address"]["socket_address"]["port_value"] = name, free_port()
     return made
+
+
+def port_of(listener: dict[str, Any]) -> int:
+    port: int = listener["address"]["socket_address"]["port_value"]
+    return port
 
 
 def manager_of(listener: dict[str, Any]) -> dict[str, Any]:

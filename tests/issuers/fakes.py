@@ -40,7 +40,7 @@ PROFILES: Final[list[dict[str, Any]]] = [
         "clientSecretSecretRef": {"name": "oauth", "key": "secret"},
         "proxy": "https://proxy.example.com",
         "tokenEndpointProtocol": "http2",
-        "cache": {"maxTTL": "5m", "maxEntries": 100},
+        "cache": {"maxTTL": "5m", "maxEntries": 100, "dropRefused": True},
         "limits": {"maxInFlight": 64, "breaker": True},
         "caFile": "/no-such-folder/ca.pem",
         "requestedTokenType": "urn:x:y",

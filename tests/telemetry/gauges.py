@@ -35,4 +35,5 @@ SOMETHING = Gauges(
     grpc_connections_refused=lambda: 6,
     token_cache_entries=lambda: 8,
     token_cache_requests=lambda: {("h", "memory", "hit"): 9, ("h", "shared", "error"): 1},
+    token_cache_refused=lambda: {"h": 4},
 )

@@ -32,6 +32,7 @@ NAMES = {
     "ext_authz_token_endpoint_queued": "gauge",
     "ext_authz_token_endpoint_new_credentials_refused": "gauge",
     "ext_authz_token_cache_requests_total": "counter",
+    "ext_authz_token_cache_refused_total": "counter",
     "ext_authz_token_cache_entries": "gauge",
     "policy_entries": "gauge",
     "policy_invalid_documents": "gauge",
@@ -214,7 +215,8 @@ def test_gauges_are_read_at_the_scrape() -> None:
         for family in text_string_to_metric_families(text(counted))
         for sample in family.samples
         if family.type == "gauge"
-        or sample.name in {"ext_authz_grpc_connections_refused_total", "ext_authz_token_cache_requests_total", "log_lines_dropped_total"}
+        or sample.name.startswith("ext_authz_token_cache_")
+        or sample.name in {"ext_authz_grpc_connections_refused_total", "log_lines_dropped_total"}
     }
 
     assert found == {
@@ -226,6 +228,7 @@ def test_gauges_are_read_at_the_scrape() -> None:
         ("ext_authz_token_endpoint_new_credentials_refused", "h", "primary"): 1,
         ("ext_authz_token_cache_requests_total", "h", "memory", "hit"): 9,
         ("ext_authz_token_cache_requests_total", "h", "shared", "error"): 1,
+        ("ext_authz_token_cache_refused_total", "h"): 4,
         ("ext_authz_token_cache_entries",): 8,
         ("policy_entries",): 10,
         ("policy_invalid_documents",): 2,

@@ -19,7 +19,7 @@ from exchanger.codes.problem import Problem
 from exchanger.directory.folder import CrowdedError, manifest_names
 from exchanger.directory.manifest import MAX_FILE_BYTES
 from exchanger.errors import ConfigurationError
-from exchanger.issuers.profile_model import Plan, Rejected
+from exchanger.issuers.profile_model import Plan, Rejected, responses_needed
 from exchanger.issuers.profiles import read_bytes, read_plan
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.grants.reader import read_grants
@@ -203,17 +203,19 @@ def _text_at(path: Path) -> str:
 
 
 def _issuers(path: Path) -> tuple[ManifestFile, Plan | None]:
-    """Return the file, and the plan for it; ``None`` if something is wrong with it."""
+    """Return the file, and the plan for it; ``None`` if it cannot be used."""
     text = _text_at(path)
     planned = read_plan(text.encode(), "the file", PROFILE_RULES)
-    if not isinstance(planned, Rejected):
-        return ManifestFile(str(path), FileText(text)), planned
     root, lines = read_nodes(text), FileText(text)
-    unreadable = isinstance(root, UnreadableYaml)
-    code = codes.UNREADABLE_ISSUERS if unreadable else codes.WRONG_PROFILE
-    placed = tuple(PlacedProblem(Problem(code, problem), str(path), _place_of(problem, root, lines)) for problem in planned.problems)
+    plan = None if isinstance(planned, Rejected) else planned
+    if isinstance(planned, Rejected):
+        code = codes.UNREADABLE_ISSUERS if isinstance(root, UnreadableYaml) else codes.WRONG_PROFILE
+        problems = tuple(Problem(code, problem) for problem in planned.problems)
+    else:
+        problems = tuple(Problem(codes.NEEDS_RESPONSES, problem) for problem in responses_needed(planned))
+    placed = tuple(PlacedProblem(problem, str(path), _place_of(problem.text, root, lines)) for problem in problems)
     # Without its text, no report quotes a line: a secret may be in the wrong field, and parameters have arbitrary names.
-    return ManifestFile(str(path), problems=placed), None
+    return ManifestFile(str(path), problems=placed), plan
 
 
 def _place_of(problem: str, root: nodes.Node | UnreadableYaml, lines: FileText) -> Place:

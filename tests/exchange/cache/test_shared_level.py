@@ -21,7 +21,7 @@ from exchanger.exchange.cache.write_queue import MAX_QUEUED, Job, WriteQueue
 from exchanger.net.network import SYSTEM
 from exchanger.values.issuer import CachePolicy, Issuer
 from exchanger.values.secret import Secret
-from tests.exchange.cache.examples import HOST, START, found, issuer, refusal, request, running, token, until
+from tests.exchange.cache.examples import HOST, POLICY, START, found, issuer, refusal, request, running, token, until
 from tests.exchange.cache.fake_store import Server, key_line, shared_settings
 from tests.lines import Lines
 from tests.waiting import at_once
@@ -306,6 +306,30 @@ async def test_a_refused_token_is_gone_from_both_levels_even_if_the_removal_is_l
         await trio.sleep(SOON)
         one._memory.clear()
         assert await found(one, request()) == "new"
+
+
+async def test_a_token_that_an_upstream_refused_is_gone_from_both_levels_and_a_newer_one_stays(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    of = issuer(cache=attrs.evolve(POLICY, drop_refused=True))
+    asked, server = request(of=of), Server()
+    async with replica(server, shared_settings(tmp_path), of) as one:
+        one.keep(asked, token("old"))
+        await trio.sleep(SOON)
+        values = dict(server.values)
+        one.upstream_answered(asked, Secret("old"), refused=True)
+        assert one.find(asked) is None
+        await trio.sleep(SOON)
+        assert server.values == {}
+        server.values.update(values)  # as if the removal had been late
+        assert await found(one, asked) is None
+        one.keep(asked, token("new"))
+        await trio.sleep(SOON)
+        one.upstream_answered(asked, Secret("old"), refused=True)
+        await trio.sleep(SOON)
+        assert len(server.values) == 1
+        one._memory.clear()
+        assert await found(one, asked) == "new"
 
 
 @pytest.mark.parametrize("out_of_use", [False, True])
