@@ -1,14 +1,19 @@
 """An API server with the policies of a cluster, and what happens to it."""
 
 from random import Random
-from typing import Final, final
+from typing import TYPE_CHECKING, Any, Final, cast, final
 
 import attrs
 
+from exchanger.kube.api.resource import PolicyListWatches
 from exchanger.kube.list_watch import ApiFailure, FailureKind
 from exchanger.policy.selection import ConfigMap, Namespace
-from tests.kube.fake_api_server import FakeApiServer, FakeListWatch, FakeResource
+from tests.kube.fake_api_server import FakeApiServer, FakeListWatch, FakeResource, Initial
 from tests.simulation.kernel import Kernel
+from tests.simulation.kube_api import KubeApi
+
+if TYPE_CHECKING:
+    from exchanger.kube.api.connection import ApiConnection
 
 CLUSTER_FAULTS: Final = ("down", "cut", "paused", "compacted", "buffers", "429", "forbidden", "slow")
 NAMESPACE_LABELS: Final = {"ext-authz-token-exchange.magneticflux.net/policy": "enabled"}
@@ -25,25 +30,32 @@ _RECOVERY: Final = 40.0
 @final
 @attrs.define(eq=False)
 class Cluster:
-    """Stands for the API server where the service asks for lists and watches."""
+    """The API server: ``list_watches`` are the service's own, over what it says in JSON, which is ``strange`` at times."""
 
     kernel: Kernel
     faults: frozenset[str]
+    strange: frozenset[str] = frozenset()
     prompt: float = PROMPT
     server: FakeApiServer = attrs.field(factory=FakeApiServer)
     _namespaces: FakeResource[Namespace] = attrs.field(init=False)
     _config_maps: FakeResource[ConfigMap] = attrs.field(init=False)
+    api: KubeApi = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._namespaces = FakeResource(self.server, "namespaces")
         self._config_maps = FakeResource(self.server, "configmaps")
 
-    # What the service asks for.
+        self.api = KubeApi(self.kernel, self._view, self.strange)
+        if self.strange:
+            self.server.initial = self.api.chance.choice([*Initial])
 
-    def namespaces(self, _selector: str, /) -> FakeListWatch[Namespace]:
-        return self._namespaces.list_watch(selects=lambda labels: dict(labels).items() >= NAMESPACE_LABELS.items())
+    @property
+    def list_watches(self) -> PolicyListWatches:
+        return PolicyListWatches(cast("ApiConnection", self.api))
 
-    def config_maps(self, _selector: str, namespace: str, /) -> FakeListWatch[ConfigMap]:
+    def _view(self, resource: str, namespace: str) -> FakeListWatch[Any]:
+        if resource == "namespaces":
+            return self._namespaces.list_watch(selects=lambda labels: dict(labels).items() >= NAMESPACE_LABELS.items())
         return self._config_maps.list_watch(namespace=namespace, selects=lambda labels: dict(labels).items() >= LABELS.items())
 
     # What authors do.
@@ -66,9 +78,10 @@ class Cluster:
 
     def strike(self, chance: Random) -> tuple[str, float]:
         """Let something happen for some seconds, and return what, and after how many the service follows again."""
-        if not self.faults:
+        kinds = [*sorted(self.faults), *(["strange"] if self.strange else [])]
+        if not kinds:
             return "", 0.0
-        kind, seconds = chance.choice(sorted(self.faults)), chance.choice([0.1, 1.0, 5.0])
+        kind, seconds = chance.choice(kinds), chance.choice([0.1, 1.0, 5.0])
         server = self.server
         failing = ApiFailure(FailureKind.UNREACHABLE, message="connection refused")
         match kind:
@@ -91,10 +104,13 @@ class Cluster:
                 server.latency = 0.5
             case "buffers":
                 server.buffers = True
+            case "strange":
+                self.api.strange_until = self.kernel.now + seconds
+                server.cut()
         self.kernel.after(seconds, self.heal)
         return kind, seconds + _RECOVERY
 
     def heal(self) -> None:
         """End all of that."""
-        self.server.latency = 0.0
+        self.server.latency = self.api.strange_until = 0.0
         self.server.heal()

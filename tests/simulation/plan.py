@@ -11,6 +11,7 @@ from tests.simulation.doors import MANNERS
 from tests.simulation.folder import FOLDER_FAULTS
 from tests.simulation.grants import SPOILED
 from tests.simulation.issuer import FAULTS
+from tests.simulation.kube_api import STRANGE
 from tests.simulation.network import Links
 from tests.simulation.readers import READER_FAULTS
 from tests.simulation.rotation import FILE_FAULTS
@@ -63,6 +64,8 @@ class Plan:
     moves: float = 0.0
     outages: float = 0.1
     cluster_faults: frozenset[str] = frozenset(CLUSTER_FAULTS)
+    # What the API server says that it should not.
+    strange: frozenset[str] = frozenset()
     # SIGTERM in the storm, after which the service starts anew.
     restarts: float = 0.0
     # Policies are in a folder instead of a cluster; kubelet writes it.
@@ -154,6 +157,8 @@ class Plan:
             drawn["restarts"] = chance.choice([1.0, 4.0]) / drawn["storm"]
         chance = Random(f"{seed} gateways with TLS")
         drawn["tls_gateways"] = chance.randint(1, drawn["gateways"]) if chance.random() < 0.2 and not drawn["store"] else 0
+        chance = Random(f"{seed} strange answers")
+        drawn["strange"] = some(STRANGE) if chance.random() < 0.25 else frozenset()
         known: dict[str, Any] = {**drawn, **fixed}
         if known["store"]:
             known["cache"] = True

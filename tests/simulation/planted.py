@@ -88,6 +88,18 @@ PLANTED: Final = {
         "return (key, *self._held.drop(key))",
         "return ()",
     ),
+    "list-of-another-kind-counts": Planted(
+        "a list of another kind is taken for the policies, of which it has none",
+        "exchanger.kube.api.decoding",
+        "if not kind.is_list(found):",
+        "if False:",
+    ),
+    "event-of-another-kind-counts": Planted(
+        "an object of another kind that is deleted withdraws the policy of its name",
+        "exchanger.kube.api.decoding",
+        "if not kind.is_object(body):",
+        "if False:",
+    ),
     "nothing-is-held-back": Planted(
         "a denial that moves is missing while the feed that has its new place is behind",
         "exchanger.assembly.held_versions",

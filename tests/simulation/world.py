@@ -114,7 +114,7 @@ class World:
         self._again = kernel.random("questions that are asked again")
         self.network = SimulatedNetwork(kernel, plan.links)
         policies = Folder(kernel, self.folder / "policies", plan.folder_faults, plan.mounted) if plan.folder else None
-        self.authors = Authors(kernel, plan, policies or Cluster(kernel, plan.cluster_faults))
+        self.authors = Authors(kernel, plan, policies or Cluster(kernel, plan.cluster_faults, plan.strange))
         self.lines = Lines(kernel, self.folder)
         self.identity = self.network.hosts[HOST] = IdentityProvider(kernel, plan.often)
         if plan.verified:
@@ -263,7 +263,7 @@ class World:
         if isinstance(place, Folder):
             supervisor = Supervisor(settings, logging, network, watch=place.watch)
         else:
-            supervisor = Supervisor(settings, logging, network, list_watches=place)
+            supervisor = Supervisor(settings, logging, network, list_watches=place.list_watches)
         life = Life(supervisor, kernel.now)
         if again:
             kernel.tell("service", "starts again")
