@@ -59,8 +59,10 @@ class Plan:
     ext_proc: int = 0
     manners: frozenset[str] = frozenset(MANNERS)
     links: Links = attrs.field(factory=Links)
-    # Changes of policy; of where a denial is, and of which namespaces count; outages of where policies are, and their kinds.
+    # Changes of policy, the share of entries that are wrong; changes of where a denial is, and of which namespaces count; outages of where
+    # policies are, and their kinds.
     edits: float = 0.5
+    slips: float = 0.0
     moves: float = 0.0
     outages: float = 0.1
     cluster_faults: frozenset[str] = frozenset(CLUSTER_FAULTS)
@@ -159,6 +161,8 @@ class Plan:
         drawn["tls_gateways"] = chance.randint(1, drawn["gateways"]) if chance.random() < 0.2 and not drawn["store"] else 0
         chance = Random(f"{seed} strange answers")
         drawn["strange"] = some(STRANGE) if chance.random() < 0.25 else frozenset()
+        chance = Random(f"{seed} slips")
+        drawn["slips"] = chance.choice([0.1, 0.3]) if chance.random() < 0.2 else 0.0
         known: dict[str, Any] = {**drawn, **fixed}
         if known["store"]:
             known["cache"] = True

@@ -76,6 +76,24 @@ PLANTED: Final = {
         'regions=(_everything(source, (root.problem("the document"),)),)',
         "regions=()",
     ),
+    "invalid-entry-closes-nothing": Planted(
+        "an entry that is invalid is left out, and what it was to protect passes",
+        "exchanger.policy.documents.entry_reader",
+        "return tuple(FailClosedRegion(source, scope, reason, index, first.line, first.column, problems=problems) for scope in closed)",
+        "return ()",
+    ),
+    "withdrawal-opens-what-others-close": Planted(
+        "a closed region is forgotten when another document that closes the same is withdrawn or mended",
+        "exchanger.policy.policy_trie",
+        "if adds else regions and regions.without_claim(claim)",
+        "if adds else None",
+    ),
+    "mended-document-stays-closed": Planted(
+        "a closed region stays when its document is mended or withdrawn",
+        "exchanger.policy.policy_trie",
+        "if adds else regions and regions.without_claim(claim)",
+        "if adds else regions",
+    ),
     "verdict-outlives-its-key": Planted(
         "a token stays verified when its key is removed",
         "exchanger.exchange.verify",

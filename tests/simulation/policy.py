@@ -10,7 +10,7 @@ import attrs
 
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.lookup import UnreadableReach
-from exchanger.values.entry import EVERYWHERE, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, MatchScope, Source, TokenTarget
+from exchanger.values.entry import EVERYWHERE, Claim, DenyEntry, ExchangeEntry, FailClosedRegion, MatchScope, Source, TokenTarget
 from tests.property.policy_model import UNMATCHED, Answer, answer
 from tests.simulation.cluster import LABELS, NAMESPACE_LABELS, Cluster
 from tests.simulation.folder import Folder
@@ -26,6 +26,10 @@ MOVING_HOST: Final = "moving.example.com"
 MOVING: Final = ("here", "there")
 _DENIAL: Final = json.dumps({"version": "v1", "entries": [{"match": {"host": MOVING_HOST, "pathPrefix": "/"}, "action": "deny"}]})
 BROKEN: Final = "version: v1\nentries: [{match: {host: "
+# What authors get wrong in an entry, which then closes what its match says, or all that it might have meant.
+_UNKNOWN_ACTION: Final = "permit"
+_UNKNOWN_ISSUER: Final = "issuer-none"
+SLIPS: Final = ("action", "issuer", "host", "path")
 
 Texts = dict[tuple[str, str], str]
 
@@ -56,6 +60,7 @@ class Authors:
     _joined: set[str] = attrs.field(factory=set, init=False)
     _denial: tuple[str, str] = attrs.field(default=("", ""), init=False)
     _mover: Random = attrs.field(init=False)
+    _slips: Random = attrs.field(init=False)
     # What is still being written, and how often each ConfigMap was.
     _late: Texts = attrs.field(factory=dict, init=False)
     _writes: Counter[tuple[str, str]] = attrs.field(factory=Counter, init=False)
@@ -64,6 +69,7 @@ class Authors:
 
     def __attrs_post_init__(self) -> None:
         self.chance, self._mover = self.kernel.random("authors"), self.kernel.random("movers")
+        self._slips = self.kernel.random("slips of authors")
 
     # What authors do.
 
@@ -186,6 +192,8 @@ class Authors:
                 entries.append({"match": match, "action": "exchange", "exchange": target})
             elif kind < 0.75:
                 entries.append({"match": match, "action": "deny"})
+            if entries and self._slips.random() < self.plan.slips:
+                _spoil(entries[-1], self._slips.choice(SLIPS))
         return json.dumps({"version": "v1", "entries": entries})
 
     def strike(self) -> None:
@@ -240,14 +248,30 @@ class Authors:
             if text == BROKEN:
                 read = PolicyDocument(source, regions=(FailClosedRegion(source, EVERYWHERE, "it cannot be read"),))
             else:
-                read = PolicyDocument(source, tuple(_entry(source, *entry) for entry in enumerate(json.loads(text)["entries"])))
+                claims = [_claim(source, *entry) for entry in enumerate(json.loads(text)["entries"])]
+                regions = tuple(claim for claim in claims if isinstance(claim, FailClosedRegion))
+                read = PolicyDocument(source, tuple(claim for claim in claims if not isinstance(claim, FailClosedRegion)), regions)
             self._documents[key] = read
         return self._documents[key]
 
 
-def _entry(source: Source, index: int, written: dict[str, Any]) -> Entry:
-    match = MatchScope(written["match"]["host"], written["match"]["pathPrefix"])
+def _spoil(entry: dict[str, Any], slip: str) -> None:
+    match slip:
+        case "action":
+            entry["action"] = _UNKNOWN_ACTION
+        case "issuer" if "exchange" in entry:
+            entry["exchange"]["issuerRef"] = _UNKNOWN_ISSUER
+        case "host":
+            entry["match"].pop("host", None)
+        case "path":
+            entry["match"].pop("pathPrefix", None)
+
+
+def _claim(source: Source, index: int, written: dict[str, Any]) -> Claim:
+    match = MatchScope(written["match"].get("host"), written["match"].get("pathPrefix", ""))
+    target = written.get("exchange", {})
+    if len(written["match"]) < 2 or written["action"] == _UNKNOWN_ACTION or target.get("issuerRef") == _UNKNOWN_ISSUER:  # noqa: PLR2004
+        return FailClosedRegion(source, match, "it is invalid", index)
     if written["action"] == "deny":
         return DenyEntry(source, index, match)
-    target = written["exchange"]
     return ExchangeEntry(source, index, match, TokenTarget(target["issuerRef"], target["scope"], audiences=tuple(target["audiences"])))
