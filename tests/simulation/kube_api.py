@@ -1,6 +1,6 @@
-"""The API server of a cluster in JSON, as the service's client gets it: lists by pages, watches by lines, and what no API server should say.
+"""The API server of a cluster in JSON, as the service's client gets it: pages of lists, lines of watches, and what no server should say.
 
-It stands for ``ApiConnection``: threads, TLS and HTTP/1.1 are above the simulated network. Everything that reads an answer is the service's.
+It stands for ``ApiConnection``: its threads, TLS and HTTP/1.1 are not simulated. What reads an answer is the service's own code.
 """
 
 import json
@@ -110,7 +110,7 @@ class KubeApi:
         return ApiFailure(FailureKind.UNREACHABLE, 200, "the watch ended inside an event") if lines.pending else None
 
     def _pieces(self, said: bytes) -> list[bytes]:
-        if not self.strange or len(said) < 2 or self.chance.random() < 0.5:  # noqa: PLR2004 - two halves
+        if not self.strange or len(said) < 2 or self.chance.random() < 0.5:
             return [said] if said else []
         cut = self.chance.randrange(1, len(said))
         return [said[:cut], said[cut:]]

@@ -270,7 +270,7 @@ def _spoil(entry: dict[str, Any], slip: str) -> None:
 def _claim(source: Source, index: int, written: dict[str, Any]) -> Claim:
     match = MatchScope(written["match"].get("host"), written["match"].get("pathPrefix", ""))
     target = written.get("exchange", {})
-    if len(written["match"]) < 2 or written["action"] == _UNKNOWN_ACTION or target.get("issuerRef") == _UNKNOWN_ISSUER:  # noqa: PLR2004
+    if len(written["match"]) < 2 or written["action"] == _UNKNOWN_ACTION or target.get("issuerRef") == _UNKNOWN_ISSUER:
         return FailClosedRegion(source, match, "it is invalid", index)
     if written["action"] == "deny":
         return DenyEntry(source, index, match)

@@ -32,7 +32,7 @@ FOUND_BY: Final = {
     "waiter-without-deadline": 2,
     "nothing-is-held-back": 110,
     "shared-although-single-use": 72,
-    "another-endpoint-sees-the-credentials": 79,
+    "another-endpoint-sees-the-credentials": 187,
     "refusal-of-new-credentials-is-final": 39,
     "half-a-file-counts": 11,
     "stream-overtakes": 8,
