@@ -36,8 +36,8 @@ STRANGE_EVENTS: Final = ("stranger deleted", "unknown type", "half a line", "boo
 STRANGE: Final = (*STRANGE_LISTS, *STRANGE_EVENTS)
 # The share of answers that are strange while any are.
 _OFTEN: Final = 0.5
-# Seconds between two parts of a line.
-_PAUSE: Final = 0.05
+# Seconds between two parts of a line: so few that one feed is not behind the other by more than the service waits for both.
+_PAUSE: Final = 0.002
 
 Said = dict[str, Any]
 
