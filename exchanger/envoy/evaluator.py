@@ -15,6 +15,7 @@ from exchanger.grpc.routes import Deferred, Followed
 from exchanger.net.network import SYSTEM
 from exchanger.policy.snapshot import CurrentPolicy
 from exchanger.typing import DecisionObserver, Ticket, TokenExchanger, Tracer
+from exchanger.util.frozen import maker_of
 from exchanger.values.request import HttpRequest
 from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome
 from exchanger.values.trace import SpanContext
@@ -30,9 +31,19 @@ _CALLER_LEFT: Final = transport_failure(
 )
 
 
+# Of every decision, and of every one with an exchange.
+_record: Final = maker_of(DecisionRecord)
+_exchange: Final = maker_of(Exchange)
+
+
 def exchange_deadline(deadline: float, now: float) -> float:
     """Return when work for a request must end if the gateway waits until ``deadline`` (seconds, infinite if it does not say)."""
-    return deadline - min(_LARGEST_MARGIN, max(_SMALLEST_MARGIN, _MARGIN * (deadline - now)))
+    margin = _MARGIN * (deadline - now)
+    if margin > _LARGEST_MARGIN:
+        margin = _LARGEST_MARGIN
+    elif margin < _SMALLEST_MARGIN:
+        margin = _SMALLEST_MARGIN
+    return deadline - margin
 
 
 @final
@@ -81,7 +92,7 @@ class Evaluator:
         self.answered += 1
         if self.tracer is not None and span is None:  # here, so all observers see the same place
             span = self.tracer.recorded_below(request.trace)
-        record = DecisionRecord(request, outcome, started, self.clock() - started, asked_by, span, exchange)
+        record = _record(request, outcome, started, self.clock() - started, asked_by, span, exchange)
         for observer in self.observers:
             observer.decided(record)
 
@@ -145,7 +156,7 @@ class WaitingRequest(Deferred, Generic[Answer]):
     def finish(self, token_outcome: TokenOutcome) -> Answer:
         """Decide by ``token_outcome``, tell the observers, and return the answer."""
         pending = self.pending
-        exchange = Exchange(pending.entry.target, pending.token_request.issuer.endpoint_host, token_outcome.call)
+        exchange = _exchange(pending.entry.target, pending.token_request.issuer.endpoint_host, token_outcome.call)
         outcome = finish(pending, token_outcome)
         self.evaluator.decided(self.request, outcome, self.started, self.asked_by, self.span, exchange)
         return self.encode(outcome)

@@ -17,6 +17,7 @@ from exchanger.decision.check import DENY_AMBIGUOUS
 from exchanger.decision.outcome import Deny
 from exchanger.grpc.routes import CallInfo
 from exchanger.policy.authority import read_authority
+from exchanger.util.frozen import maker_of
 from exchanger.values.request import NO_FIELDS, HeaderFields, HttpRequest
 from exchanger.values.secret import Secret
 from exchanger.values.trace import NO_TRACE, TraceContext, parse_traceparent
@@ -41,6 +42,9 @@ def _refusals(detail: str) -> dict[str, Deny]:
 _TWICE: Final = _refusals("the gateway sent {} twice")  # RFC 9113 section 8.3 (https://www.rfc-editor.org/rfc/rfc9113#section-8.3)
 _NOT_UTF8: Final = _refusals("{} is not UTF-8")
 _CONTRADICTED: Final = _refusals("the gateway's attributes contradict {}")
+
+_request: Final = maker_of(HttpRequest)
+_USUAL_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 # PEP 383 (https://peps.python.org/pep-0383/): each byte that is not UTF-8 is one of these characters.
 _BAD_BYTE: Final = re.compile("[\udc80-\udcff]")
@@ -73,8 +77,8 @@ def http_request(
     find = fields.get
     authorization = find("authorization")
     traceparent, baggage = find("traceparent", ""), find("baggage", "")
-    return HttpRequest(
-        _upper(method),
+    return _request(
+        method if method in _USUAL_METHODS else _upper(method),
         find(":authority") or find("host") or host,
         path,
         Secret(authorization) if authorization else None,

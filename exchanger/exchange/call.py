@@ -19,6 +19,7 @@ from exchanger.oauth.retry_after import read_retry_after
 from exchanger.oauth.rotation import refuses_client
 from exchanger.oauth.token_response import TokenResponseRules, decode_response, rules_for
 from exchanger.typing import ExchangeObserver, Tracer
+from exchanger.util.frozen import maker_of
 from exchanger.values.issuer import ActorCredentials, Issuer
 from exchanger.values.token import Cache, ErrorKind, ExchangedToken, ExchangeFailure, ExchangeRecord, TokenCall, TokenOutcome, TokenRequest
 from exchanger.values.trace import NO_TRACE, SpanContext
@@ -26,6 +27,11 @@ from exchanger.values.trace import NO_TRACE, SpanContext
 CROWDED: Final = transport_failure(
     ErrorKind.OVERLOADED, Diagnostic.OVERLOADED, detail="too many calls to the token endpoint's host are in progress"
 )
+
+
+# Of every call.
+_token_call: Final = maker_of(TokenCall)
+_record: Final = maker_of(ExchangeRecord)
 
 
 @final
@@ -189,7 +195,7 @@ class CallPassage:
             rules = rules_for(self.request.issuer.grant, rules)
         else:
             rules = attrs.evolve(rules, require_issued_token_type=False)
-        call = TokenCall(self.calls.clock() - self._started, answer.status)
+        call = _token_call(self.calls.clock() - self._started, answer.status)
         outcome = decode_response(answer.status, answer.challenges, answer.body, rules, call, self._sent_at)
         if answer.retry_after and isinstance(outcome, ExchangeFailure):
             return attrs.evolve(outcome, retry_after=read_retry_after(answer.retry_after, self.calls.now()))
@@ -214,6 +220,6 @@ class CallPassage:
         del self.calls.under_way[self]
         if isinstance(self.request, TokenRequest):
             host = self.request.issuer.endpoint_host
-            record = ExchangeRecord(host, call.kind, call.http_status, self._started, call.duration, self._port, self._span)
+            record = _record(host, call.kind, call.http_status, self._started, call.duration, self._port, self._span)
             for observer in self.calls.observers:
                 observer.exchanged(record)

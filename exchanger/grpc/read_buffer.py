@@ -67,9 +67,11 @@ class ReadBuffer:
                 break
             frames += 1
             if word & 0xFF in _WITH_HEADER_BLOCK:
-                block += min(_MOST_BLOCK_BYTES, word >> 8)
+                size_of_block = word >> 8
+                block += size_of_block if size_of_block < _MOST_BLOCK_BYTES else _MOST_BLOCK_BYTES
             frame = end
-        self.cost = max(frames, block // _BLOCK_BYTES)
+        in_blocks = block // _BLOCK_BYTES
+        self.cost = frames if frames > in_blocks else in_blocks
         if frame >= size:  # nearly always
             self._data, self._start, self._next_frame, self.pending = b"", 0, frame - size, False
             return data[start:] if start else data

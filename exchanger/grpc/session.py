@@ -182,7 +182,8 @@ class Session:
             decided = calls.resume()
         if not (calls.unfinished or calls.blocked):
             while unparsed.pending and parsed < _WORK_PER_TURN and not connection.closed:
-                piece = unparsed.take(min(_WORK_PER_PIECE, _WORK_PER_TURN - parsed))
+                room = _WORK_PER_TURN - parsed
+                piece = unparsed.take(room if room < _WORK_PER_PIECE else _WORK_PER_PIECE)
                 connection.receive(piece, now)
                 size += len(piece)
                 parsed += unparsed.cost + connection.extra_work
@@ -201,7 +202,8 @@ class Session:
                 decided += len(events)
                 self._reactor.afterwards(self._decide)
         self._reactor.touch(self)
-        return 1 + max(decided, parsed // 2)
+        parsed //= 2
+        return 1 + (decided if decided > parsed else parsed)
 
     def _decide(self) -> None:
         try:

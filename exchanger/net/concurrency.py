@@ -34,6 +34,10 @@ class Entered(enum.Enum):
     FULL = "full"
 
 
+# Looked up once, not for each call.
+_ADMITTED: Final = Entered.ADMITTED
+
+
 @final
 @attrs.define(eq=False)
 class ConcurrencyLimit(Generic[T]):
@@ -67,7 +71,7 @@ class ConcurrencyLimit(Generic[T]):
         """Return whether ``item``, which ``party`` asks for, may make its call now or waits for a permit."""
         if self.in_flight < self.limit:  # then nothing waits
             self._begin(party)
-            return Entered.ADMITTED
+            return _ADMITTED
         line = self._waiting.get(party)
         if (0 if line is None else len(line)) >= self.queue_limit - self.queued:
             return Entered.FULL

@@ -13,6 +13,7 @@ import attrs
 import h11
 
 from exchanger.net.answer import MAX_RESPONSE_BYTES, EndpointResponse, TooLarge, is_redirect, with_cache_control
+from exchanger.util.frozen import maker_of
 
 # Longest response head, or chunk line, that is accepted, give or take one read; common servers send 8 KiB at most.
 _MAX_HEAD_BYTES: Final = 64 * 1024
@@ -28,12 +29,17 @@ _USUAL_HEAD: Final = re.compile(
     rb"HTTP/1\.1 ([245][0-9][0-9]) [\t\x20-\x7e]*\r\n((?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r\n)*)\r\n"
 )
 _LENGTH: Final = re.compile(rb"[0-9]{1,7}")
-_WITHOUT_BODY: Final = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.RESET_CONTENT})
+# Of responses that are not usual: without a body, or no answer (RFC 9110 section 15.5.9). As numbers, since looking up and comparing
+# members of HTTPStatus takes a third of the time of reading a head.
+_REQUEST_TIMEOUT: Final = int(HTTPStatus.REQUEST_TIMEOUT)
+_UNUSUAL_STATUSES: Final = frozenset({int(HTTPStatus.NO_CONTENT), int(HTTPStatus.RESET_CONTENT), _REQUEST_TIMEOUT})
 
 # Fields besides the length that affect framing and connections; a response with one of them is not usual.
 _UNUSUAL: Final = frozenset({b"transfer-encoding", b"upgrade", b"trailer"})
 # All fields that are read.
 _READ: Final = _UNUSUAL | {b"content-length", b"connection", b"www-authenticate", b"retry-after", b"cache-control"}
+
+_response: Final = maker_of(EndpointResponse)
 
 # Of a usual response: its status, its length, and the other fields of ``EndpointResponse`` before and after the body.
 _Usual = tuple[int, int, tuple[str, ...], str, str]
@@ -47,7 +53,7 @@ def read_whole(data: bytes) -> EndpointResponse | None:
         return None
     status, length, challenges, retry_after, cache_control = usual
     body = data[head.end() :]
-    return EndpointResponse(status, challenges, retry_after, body, cache_control) if len(body) == length else None
+    return _response(status, challenges, retry_after, body, cache_control) if len(body) == length else None
 
 
 def _read_usual(head: re.Match[bytes]) -> _Usual | None:
@@ -74,7 +80,7 @@ def _read_usual(head: re.Match[bytes]) -> _Usual | None:
             retry_after = retry_after or value.decode("latin-1")
         else:
             cache_control = with_cache_control(cache_control, value)
-    if length < 0 or length > MAX_RESPONSE_BYTES or status in _WITHOUT_BODY or status == HTTPStatus.REQUEST_TIMEOUT:
+    if length < 0 or length > MAX_RESPONSE_BYTES or status in _UNUSUAL_STATUSES:
         return None
     return status, length, challenges, retry_after, cache_control
 
@@ -195,6 +201,6 @@ class Http1Response:
             if name == b"cache-control":
                 self._cache_control = with_cache_control(self._cache_control, value)
         names = {name for name, _ in named}
-        self._unambiguous = head.status_code != HTTPStatus.REQUEST_TIMEOUT and not {b"content-length", b"transfer-encoding"} <= names
+        self._unambiguous = head.status_code != _REQUEST_TIMEOUT and not {b"content-length", b"transfer-encoding"} <= names
         if is_redirect(head.status_code):  # nothing that it says is of use
             self._end(b"")

@@ -61,6 +61,10 @@ _PATIENCE: Final = 1.0
 # often, and the extra connections of a single burst soon become idle.
 UNUSED: Final = 5.0
 
+# Members of enums, and the number of one, are looked up once, not for each call.
+_REQUEST_TIMEOUT: Final = int(HTTPStatus.REQUEST_TIMEOUT)
+_ADMITTED: Final = Entered.ADMITTED
+
 _patient_until: Final = operator.attrgetter("patient_until")
 
 
@@ -128,7 +132,7 @@ class OriginPool:
         """Make ``call``, or let it wait for its turn."""
         call.withdraw = self.withdraw
         entered = self.permits.enter(call.party, call)
-        if entered is Entered.ADMITTED:
+        if entered is _ADMITTED:
             self._serve(call)
         elif entered is Entered.QUEUED:
             call.queued = True
@@ -306,7 +310,7 @@ class OriginPool:
             clean &= took <= self.quarantine.longest
         if not clean or not self._quarantine(link, now):
             link.close()
-        if used and (not seen or (answer is not None and answer.status == HTTPStatus.REQUEST_TIMEOUT)):
+        if used and (not seen or (answer is not None and answer.status == _REQUEST_TIMEOUT)):
             self._resend(call)
             return
         if answer is None:

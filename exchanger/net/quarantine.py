@@ -47,15 +47,22 @@ class ReuseQuarantine:
         if now >= self._ends:
             self._turn(now)
         self._answers += answered
-        self._slowest = max(self._slowest, took)
+        if took > self._slowest:
+            self._slowest = took
 
     def seconds(self, now: float) -> float:
         """Return how long a connection must have been in quarantine by ``now``."""
         if now >= self._ends:
             self._turn(now)
         few = self._answers + self._answers_before < _ENOUGH_ANSWERS
-        measured = max(self._slowest, self._slowest_before, UNKNOWN_QUARANTINE if few else LEAST_QUARANTINE)
-        return max(LEAST_QUARANTINE, min(measured, self.longest))
+        measured = UNKNOWN_QUARANTINE if few else LEAST_QUARANTINE
+        if self._slowest > measured:
+            measured = self._slowest
+        if self._slowest_before > measured:
+            measured = self._slowest_before
+        if measured > self.longest:
+            measured = self.longest
+        return measured if measured > LEAST_QUARANTINE else LEAST_QUARANTINE
 
     def is_unknown(self, now: float) -> bool:
         """Return whether nothing that was measured counts any more."""

@@ -58,7 +58,7 @@ class Reactor:
     """Serves its participants in rounds, each of them with a bounded amount of work.
 
     ``timers`` are those of its participants' rows. ``looked_at``: everything that had arrived by that time (seconds) was served, except for
-    participants whose turn in this round is still to come.
+    participants whose turn in this round is still to come. ``in_turn``: a turn is in progress.
     """
 
     network: Network = SYSTEM
@@ -67,7 +67,7 @@ class Reactor:
     _unfinished: list[Participant] = attrs.field(factory=list, init=False)
     _afterwards: list[Callable[[], None]] = attrs.field(factory=list, init=False)
     _touched: dict[Participant, None] = attrs.field(factory=dict, init=False)
-    _in_turn: bool = attrs.field(default=False, init=False)
+    in_turn: bool = attrs.field(default=False, init=False)
     _in_round: bool = attrs.field(default=False, init=False)
     _now: float = attrs.field(default=0.0, init=False)
     looked_at: float = attrs.field(default=0.0, init=False)
@@ -95,24 +95,24 @@ class Reactor:
 
     def afterwards(self, work: Callable[[], None]) -> None:
         """Do ``work`` in this turn, once all that is ready was read and before anything is sent; at once outside of a turn."""
-        if self._in_turn:
+        if self.in_turn:
             self._afterwards.append(work)
         else:
             work()
 
     def touch(self, participant: Participant) -> None:
         """Flush ``participant`` at the end of this turn; at once outside of a turn."""
-        if self._in_turn:
+        if self.in_turn:
             self._touched[participant] = None
         else:
             participant.flush()
 
     def turn(self, work: Callable[[], None]) -> None:
         """Do ``work``, then flush what it touched. For callers outside a round that touch several participants."""
-        if self._in_turn:
+        if self.in_turn:
             work()
             return
-        self._in_turn = True
+        self.in_turn = True
         try:
             work()
         finally:
@@ -120,12 +120,7 @@ class Reactor:
 
     def now(self) -> float:
         """Return the time (seconds of Trio's clock): in a round that of its beginning, which is at most some milliseconds ago."""
-        return self._now if self._in_turn and self._in_round else trio.current_time()
-
-    @property
-    def in_turn(self) -> bool:
-        """Whether a turn is in progress."""
-        return self._in_turn
+        return self._now if self.in_turn and self._in_round else trio.current_time()
 
     def admit(self) -> bool:
         """Return whether one more long piece of work has room in this round.
@@ -159,7 +154,7 @@ class Reactor:
                 work = 0
                 continue
             unfinished, self._unfinished = self._unfinished, []
-            self._in_turn = self._in_round = True
+            self.in_turn = self._in_round = True
             self._now = now = looked_at
             try:
                 for key, mask in ready:
@@ -185,7 +180,7 @@ class Reactor:
         self._end_turn()
         self._in_round = False
         await trio.lowlevel.checkpoint()
-        self._in_turn = self._in_round = True
+        self.in_turn = self._in_round = True
         self._now = trio.current_time()
         return self._now
 
@@ -197,4 +192,4 @@ class Reactor:
             touched, self._touched = self._touched, {}
             for participant in touched:
                 participant.flush()
-        self._in_turn = False
+        self.in_turn = False

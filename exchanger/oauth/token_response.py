@@ -16,6 +16,7 @@ from exchanger.errors import Diagnostic
 from exchanger.net.answer import MAX_RESPONSE_BYTES, TooLarge
 from exchanger.oauth.relayed_challenges import relayed_challenges, safe_challenges
 from exchanger.oauth.step_up import STEP_UP_ERRORS, step_up_of
+from exchanger.util.frozen import maker_of
 from exchanger.util.strict_json import no_constant, unique_names
 from exchanger.values.issuer import Grant, GrantType
 from exchanger.values.secret import Secret
@@ -67,6 +68,11 @@ _UNRECOGNISED: Final = {
 }
 _UNRECOGNISED_OTHER: Final = (Diagnostic.UNRECOGNISED_OTHER, "server_error", "internal server error")
 
+# Of every success. Looking up a member of an enum takes 0.2 µs.
+_exchanged: Final = maker_of(ExchangedToken)
+_MISS: Final = Cache.MISS
+_TOKEN_EXCHANGE: Final = GrantType.TOKEN_EXCHANGE
+
 _OK: Final = 200
 _REDIRECTS: Final = range(300, 400)
 _UNAUTHORIZED: Final = 401
@@ -85,7 +91,7 @@ class TokenResponseRules:
 
 def rules_for(grant: Grant, rules: TokenResponseRules) -> TokenResponseRules:
     """Return ``rules`` for answers to ``grant``: those of other grants have no type, and a requested type is also the expected one."""
-    if grant.type is not GrantType.TOKEN_EXCHANGE:
+    if grant.type is not _TOKEN_EXCHANGE:
         return attrs.evolve(rules, require_issued_token_type=False)
     return attrs.evolve(rules, expected_issued_token_type=grant.requested_token_type) if grant.requested_token_type else rules
 
@@ -132,7 +138,7 @@ def _decode_success(body: bytes | TooLarge, rules: TokenResponseRules, call: Tok
     expires_in = _lifetime(member("expires_in"))
     expires_at = None if expires_in is None or sent_at is None else int(sent_at) + expires_in
     scope = value if (value := member("scope")) is None or isinstance(value, str) else _listed_scope(value)
-    return ExchangedToken(Secret(access_token), call, expires_in, Cache.MISS, expires_at, None, scope)
+    return _exchanged(Secret(access_token), call, expires_in, _MISS, expires_at, None, scope)
 
 
 def _decode_error(status: int, challenges: tuple[str, ...], body: bytes | TooLarge, rules: TokenResponseRules) -> ExchangeFailure:

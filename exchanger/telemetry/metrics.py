@@ -24,6 +24,9 @@ OTHER_HOST: Final = "other"
 # The endpoint of an exchange whose issuer profile does not exist.
 UNKNOWN_HOST: Final = "unknown"
 
+# Looked up once, not for each denial.
+_EXCHANGE_ERROR: Final = DecisionReason.DENY_EXCHANGE_ERROR
+
 _DECISION: Final = ("decision", "result")
 _EXCHANGE: Final = ("endpoint_host", "result", "error_kind", "http_status_class")
 _HOST: Final = ("endpoint_host",)
@@ -116,7 +119,7 @@ class Metrics:
         if series is None:
             series = self._checks[key] = Histogram(CHECK_BUCKETS)
         series.observe(record.duration)
-        if isinstance(outcome, Deny) and outcome.reason is DecisionReason.DENY_EXCHANGE_ERROR:
+        if isinstance(outcome, Deny) and outcome.reason is _EXCHANGE_ERROR:
             self._exchange_denied(record, outcome)
 
     def _exchange_denied(self, record: DecisionRecord, outcome: Deny) -> None:

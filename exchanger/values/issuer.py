@@ -209,7 +209,7 @@ class Grant(Generic[R]):
 
     def can_ask_for(self, target: TokenTarget) -> bool:
         """Return whether this grant can express ``target``: Microsoft's on-behalf-of flow has only the scope for it."""
-        return self.type is not GrantType.ENTRA_OBO or not (target.resources or target.audiences)
+        return not (target.resources or target.audiences) or self.type is not GrantType.ENTRA_OBO
 
 
 AUTHORIZATION: Final = "authorization"

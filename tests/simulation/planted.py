@@ -30,7 +30,7 @@ PLANTED: Final = {
     "reuse-without-quarantine": Planted(
         "a connection to an issuer is used again at once, whatever may still come over it",
         "exchanger.net.quarantine",
-        "return max(LEAST_QUARANTINE, min(measured, self.longest))",
+        "return measured if measured > LEAST_QUARANTINE else LEAST_QUARANTINE",
         "return 0.0 * measured",
     ),
     "key-without-scope": Planted(
@@ -55,7 +55,7 @@ PLANTED: Final = {
     "deadline-without-margin": Planted(
         "an exchange may take until the gateway's deadline, so that its answer comes too late",
         "exchanger.envoy.evaluator",
-        "return deadline - min(_LARGEST_MARGIN, max(_SMALLEST_MARGIN, _MARGIN * (deadline - now)))",
+        "return deadline - margin",
         "return deadline",
     ),
     "kept-past-its-end": Planted(
