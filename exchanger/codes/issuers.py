@@ -37,6 +37,15 @@ SCOPE_ALONE: Final = Code(
     Example.SITUATION,
     Severity.WARNING,
 )
+NOTHING_TO_PROVE: Final = Code(
+    "POL-5004",
+    "An exchange names no audience and no resource, but its issuer's tokens must be for what the policy requests.",
+    ("The profile has issuedToken with audience: requested, which is the default.",),
+    "Name the audiences in the entry, or list those of the issuer's tokens in issuedToken.audience. Until then every request that the "
+    "entry decides fails with TXE-3008.",
+    "The profile has issuedToken: {subject: same}, and the entry has only a scope.",
+    Example.SITUATION,
+)
 NEEDS_RESPONSES: Final = Code(
     "POL-5005",
     "A profile drops tokens that upstreams refuse, which works only with ext_proc.",
@@ -48,5 +57,24 @@ NEEDS_RESPONSES: Final = Code(
     "issuers:\n  - name: primary\n    tokenEndpoint: https://issuer.example.com/token\n    clientID: exchanger\n    clientSecret: s\n"
     "    cache: {maxTTL: 5m, maxEntries: 100, dropRefused: true}\n",
     Example.ISSUERS,
+    Severity.NOTICE,
+)
+UNREQUESTED_AUDIENCE: Final = Code(
+    "POL-5006",
+    "An issuer profile accepts tokens for an audience that no policy requests.",
+    ("issuedToken.audience lists an audience whose policy is gone.", "The audience is misspelt.", "Not all policies were checked."),
+    "Remove the audience from issuedToken.audience, or use audience: requested, which follows the policies.",
+    "The profile has issuedToken: {audience: [orders, payments]}, and all entries have audiences: [orders].",
+    Example.SITUATION,
+    Severity.WARNING,
+)
+SUBJECT_UNREADABLE: Final = Code(
+    "POL-5007",
+    "An issuer profile compares the subject of issued tokens with that of callers' tokens, which need not be JWTs.",
+    ("issuedToken.subject is same or a claim, and subjectToken.issuers is missing.",),
+    "List the issuers of callers' tokens in subjectToken.issuers: then only JWTs are exchanged. If callers' tokens are opaque, leave out "
+    "issuedToken.subject: every exchange would fail with TXE-3008.",
+    "The profile has issuedToken: {subject: same}, and no subjectToken.",
+    Example.SITUATION,
     Severity.NOTICE,
 )

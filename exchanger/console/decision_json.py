@@ -105,6 +105,7 @@ class DecisionJson:
             "diagnostic": None if denied is None or denied.diagnostic is None else denied.diagnostic.value,
             **_exchange(record),
             "subject": _subject(outcome.subject),
+            **_mismatch(denied),
             "duration_ms": round(record.duration * 1000, 3),
             "trace_id": record.trace_id,
             "revision": revision,
@@ -168,6 +169,16 @@ def _exchange(record: DecisionRecord) -> dict[str, object]:
 def _subject(verdict: SubjectVerdict | None) -> dict[str, object] | None:
     """Return the result of verifying the caller's token: a refusal's reason, "" if the token passed, and the digest of actors."""
     return None if verdict is None else {"refusal": printable(verdict.refusal, DETAIL_LIMIT), "actors": verdict.actors}
+
+
+def _mismatch(denied: Deny | None) -> dict[str, object]:
+    """Return what was requested and what was issued, if that is why the exchange failed."""
+    found = None if denied is None else denied.mismatch
+    if found is None:
+        return {}
+    sides = (("requested", found.requested), ("issued", found.issued))
+    shown = {side: {"iss": claims.issuer, "aud": claims.audience, "scope": claims.scope} for side, claims in sides}
+    return {"mismatch": {"claim": found.claim, **shown}}
 
 
 def _tokens(record: DecisionRecord) -> dict[str, object]:

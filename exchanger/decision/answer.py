@@ -17,7 +17,16 @@ from exchanger.decision.check import DecisionRules, begin
 from exchanger.decision.outcome import Allow, DecisionReason, Deny, ExchangePending, Outcome
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import BASELINE, Source, TokenTarget
-from exchanger.values.issuer import AUTHORIZATION, ActorCredentials, ActorToken, ErrorStyle, GrantType, Issuer, SubjectRules
+from exchanger.values.issuer import (
+    AUTHORIZATION,
+    ActorCredentials,
+    ActorToken,
+    ErrorStyle,
+    GrantType,
+    IssuedTokenRules,
+    Issuer,
+    SubjectRules,
+)
 from exchanger.values.request import HeaderFields, HttpRequest
 from exchanger.values.secret import Secret
 
@@ -188,8 +197,25 @@ def profile_of(issuer: Issuer) -> Iterator[tuple[str, str]]:
             yield "actor", "this client (client credentials)" + (f" with the scope {scope}" if scope else "")
         case _:
             assert_never(grant.actor)
+    if issuer.issued is not None:
+        yield "proof", f"of what was issued: {'; '.join(_proof_of(issuer.issued))}"
     if issuer.errors is ErrorStyle.STRICT:
         yield "errors", "strict: 401 and 403 for the caller's errors, 5xx for all others"
+
+
+def _proof_of(rules: IssuedTokenRules) -> Iterator[str]:
+    """Yield what an exchanged token must be, in words."""
+    yield f"by {rules.issuer}"
+    yield f"for {_either(rules.audiences) or 'what the policy requests'}"
+    if rules.subject:
+        yield f"with the {rules.subject} of the caller's token"
+    if rules.scope:
+        yield ", ".join(("with no scope but those requested", *rules.scope_also))
+    if rules.max_lifetime is not None:
+        yield f"valid for at most {rules.max_lifetime:g} s"
+    if rules.signature:
+        yield f"verified by the keys {f'at {rules.jwks_uri}' if rules.jwks_uri else f'of {rules.keys_of}'}"
+    yield "opaque tokens pass" if rules.opaque else "opaque tokens are refused"
 
 
 def _either(texts: tuple[str, ...]) -> str:

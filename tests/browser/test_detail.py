@@ -101,6 +101,20 @@ def test_an_exchange_without_an_answer_says_why(page: Page, console: Console, ca
     expect(page.locator(".steps")).to_contain_text(text)
 
 
+def test_what_was_issued_stands_beside_what_was_requested(page: Page, console: Console) -> None:
+    sides = {
+        "requested": {"iss": "https://a.example", "aud": '["orders"]', "scope": ""},
+        "issued": {"iss": "https://a.example", "aud": '["<b>payments</b>"]', "scope": "admin"},
+    }
+    call = {"endpoint": "issuer.example.com", "status": 200, "duration_ms": 11.8, "error": None, "coalesced": False}
+    console.emit(item(100, "deny_exchange_error", exchange=call, diagnostic="TXE-3006", mismatch={"claim": "aud", **sides}))
+    open_seq(page, 100)
+    table = page.locator("table.diff")
+    expect(table.locator("caption")).to_have_text("Requested and issued: aud is wrong")
+    expect(table.locator("tbody tr .change-mark")).to_have_text(["kept", "changed", "added"])
+    expect(table.locator("tbody tr td:last-child")).to_have_text(["https://a.example", '["<b>payments</b>"]', "admin"])
+
+
 def test_a_token_that_passes_the_gate_is_said_to_before_the_exchange(page: Page, console: Console) -> None:
     console.emit(item(100, subject={"refusal": "", "actors": "0123456789abcdef"}), item(101, subject={"refusal": "", "actors": ""}))
     open_seq(page, 100)

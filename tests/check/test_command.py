@@ -244,6 +244,43 @@ def test_a_field_that_needs_responses_is_a_notice_that_shows_no_line(tmp_path: P
     assert "canary" not in said.replace("clientID: canary", "")
 
 
+PROVEN = "- {name: primary, discovery: 'https://a.example', clientID: c, clientSecret: canary, issuedToken: {%s}}\n"
+
+
+@pytest.mark.parametrize(
+    ("proof", "targets", "expected"),
+    [
+        ("audience: requested", ("audiences: [a]", "resources: ['https://b.example']"), []),
+        ("audience: requested", ("audiences: [a]", "scope: s"), [("policy", "error", "POL-5004", "{issuerRef", "entries[1].exchange")]),
+        ("audience: [a, b]", ("audiences: [b]", "audiences: [a]"), []),
+        ("audience: [a, b]", ("audiences: [b]", "resources: ['https://b.example']"), [("issuers", "warning", "POL-5006", "a,", '"a"')]),
+        ("audience: [a, b]", ("audiences: [b]", "scope: s"), []),
+        ("audience: [a, b]", (), []),
+        ("subject: same", (), [("issuers", "notice", "POL-5007", "same", "subject is compared")]),
+        ("subject: {claim: oid}", (), [("issuers", "notice", "POL-5007", "{claim", "subject is compared")]),
+        ("subject: any", (), []),
+    ],
+)
+def test_what_a_proof_cannot_judge_or_needs_not_allow(
+    proof: str, targets: tuple[str, ...], expected: list[tuple[str, str, str, str, str]], tmp_path: Path
+) -> None:
+    exchange = "{match: {host: a.example, pathPrefix: /%d}, action: exchange, exchange: {issuerRef: primary, %s}}"
+    lines = [exchange % (number, target) for number, target in enumerate(targets)]
+    files = {"policy": tmp_path / "policy.yaml", "issuers": tmp_path / "issuers.yaml"}
+    files["policy"].write_text(config_map(entries(*lines, "{match: {host: elsewhere.test, pathPrefix: /}, action: deny}")))
+    files["issuers"].write_text("issuers:\n" + PROVEN % proof)
+    status, said = run(files["policy"], issuers=files["issuers"])
+    assert status == any(severity != "notice" for _, severity, *_ in expected), said
+    found = [line for line in said.splitlines() if re.search(r" POL-500[467]: ", line)]
+    assert len(found) == len(expected)
+    for line, (file, severity, code, at, words) in zip(found, expected, strict=True):
+        path, row, column, rest = re.fullmatch(r"(.+?):(\d+):(\d+): (.+)", line).groups()  # type: ignore[union-attr]  # else the test fails
+        assert path == str(files[file])
+        assert rest.startswith(f"{severity} {code}: ")
+        assert words in rest
+        assert files[file].read_text().splitlines()[int(row) - 1][int(column) - 1 :].startswith(at)
+
+
 def test_issuers_and_grants_are_files(tmp_path: Path) -> None:
     text = "{match: {host: a, pathPrefix: /}, action: exchange, exchange: {issuerRef: primery, scope: s}}"
     (tmp_path / "policy.yaml").write_text(config_map(entries(text)))

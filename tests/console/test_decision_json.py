@@ -4,7 +4,8 @@ import pytest
 from exchanger.console.bounded_record import bounded
 from exchanger.console.decision_json import BODY_LIMIT, OPAQUE, READ_LIMIT, DecisionJson, Item, decoded
 from exchanger.decision.outcome import DecisionRecord, Exchange, Outcome
-from exchanger.values.token import ErrorKind, SubjectVerdict, TokenCall
+from exchanger.errors import Diagnostic
+from exchanger.values.token import ErrorKind, IssuedMismatch, ShownClaims, SubjectVerdict, TokenCall
 from tests.console.records import (
     ALLOWED,
     CANARY,
@@ -66,6 +67,17 @@ def test_an_item_says_what_was_asked_and_decided() -> None:
         "log": {"timestamp": "2026-01-31T12:00:00.123Z", "event": "check.decided", "decision": "deny_explicit_policy"},
         "tokens": None,
     }
+
+
+def test_an_item_shows_what_was_issued_beside_what_was_requested() -> None:
+    sides = ShownClaims("https://a.example", '["orders"]', "read"), ShownClaims("https://a.example", '["payments"]')
+    failed = attrs.evolve(FAILED, diagnostic=Diagnostic.ISSUED_FOR_OTHERS, mismatch=IssuedMismatch("aud", *sides))
+    assert item(record(failed))["mismatch"] == {
+        "claim": "aud",
+        "requested": {"iss": "https://a.example", "aud": '["orders"]', "scope": "read"},
+        "issued": {"iss": "https://a.example", "aud": '["payments"]', "scope": ""},
+    }
+    assert "mismatch" not in item(record(FAILED))
 
 
 @pytest.mark.parametrize(

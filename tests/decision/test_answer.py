@@ -24,7 +24,7 @@ from exchanger.oauth.token_request import encode_request
 from exchanger.policy.policy_trie import Hosts
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import BASELINE, AllowEntry, DenyEntry, MatchScope, Source
-from exchanger.values.issuer import ActorCredentials, ActorToken, CachePolicy, ErrorStyle, Grant, GrantType, SubjectRules
+from exchanger.values.issuer import ActorCredentials, ActorToken, CachePolicy, ErrorStyle, Grant, GrantType, IssuedTokenRules, SubjectRules
 from exchanger.values.secret import Secret
 from exchanger.values.token import ExchangeFailure, TokenRequest
 from tests.decision.examples import PRIMARY, RULES, SOURCE, snapshot
@@ -161,6 +161,19 @@ def test_without_headers_of_their_own_the_answer_is_that_of_begin() -> None:
             ["judged: before anything is asked: issued by https://a.example or https://b.example, for gateway"],
         ),
         ({"cache": CachePolicy(60.0, 1)}, []),
+        (
+            {"issued": IssuedTokenRules("https://a.example")},
+            ["proof: of what was issued: by https://a.example; for what the policy requests; opaque tokens are refused"],
+        ),
+        (
+            {"issued": IssuedTokenRules("https://a.example", ("a", "b"), "oid", True, ("openid",), 900.0, True, "https://k", "", True)},
+            [
+                (
+                    "proof: of what was issued: by https://a.example; for a or b; with the oid of the caller's token; "
+                    "with no scope but those requested, openid; valid for at most 900 s; verified by the keys at https://k; opaque tokens pass"
+                )
+            ],
+        ),
         (
             {"cache": CachePolicy(60.0, 1, drop_refused=True)},
             ["refused tokens: dropped from the cache if an upstream refuses them; needs ext_proc with allow_mode_override"],

@@ -25,6 +25,12 @@ def endpoints(*addresses: str) -> Values:
     return {"issuerProfiles": {"profiles": profiles}, "tokenExchange": {"allowHttpTokenEndpoint": True}}
 
 
+def proven(**issued: Any) -> Values:
+    values = endpoints("https://issuer.example.com/token")
+    values["issuerProfiles"]["profiles"][0]["issuedToken"] = issued
+    return values
+
+
 def behind(proxy: str | None, **env: Any) -> Values:
     values = endpoints("https://issuer.example.com:8443/token", "https://other.example.com/token")
     values["issuerProfiles"]["profiles"][0]["proxy"] = proxy
@@ -100,6 +106,15 @@ OPENED: Final[dict[str, tuple[Values, Rules]]] = {
         {**endpoints("https://a.example/t"), **given("tokenEndpoints", [{"to": PEERS}, {"ports": [1, 2]}])},
         [{"to": PEERS}, ports(1, 2)],
     ),
+    # Keys by which issued tokens are verified.
+    **{
+        f"keys for issued tokens, {more}": (proven(**more), [ports(443), *rules])
+        for more, rules in (
+            ({"issuer": "https://a.example:9443"}, []),
+            ({"issuer": "https://a.example:9443", "signature": True}, [ports(9443)]),
+            ({"issuer": "https://a.example:9443", "signature": True, "jwksURI": "https://keys.example:7443/k"}, [ports(7443)]),
+        )
+    },
     # The store that replicas share.
     **{
         f"a store at {address}": ({"tokenCache": {"url": address, "keySecretName": "k"}}, [ports(443), rule])

@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final, TextIO, assert_never
 
@@ -19,7 +20,7 @@ from exchanger.codes.problem import Problem
 from exchanger.directory.folder import CrowdedError, manifest_names
 from exchanger.directory.manifest import MAX_FILE_BYTES
 from exchanger.errors import ConfigurationError
-from exchanger.issuers.profile_model import Plan, Rejected, responses_needed
+from exchanger.issuers.profile_model import Rejected, responses_needed
 from exchanger.issuers.profiles import read_bytes, read_plan
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.grants.reader import read_grants
@@ -31,11 +32,11 @@ from exchanger.tools.check.report import as_github, as_json, as_text
 from exchanger.tools.check.sarif import as_sarif
 from exchanger.tools.check.source_map import NOWHERE, FileText, Place, field, text_field
 from exchanger.tools.check.suggest import suggest
+from exchanger.tools.check.targets import CheckedProfiles
 from exchanger.tools.policies import PROFILE_RULES, STANDARD_INPUT, selectors_of, settings_of
 from exchanger.util.regular_file import open_regular, unreadable
 from exchanger.util.terminal import read_input
 from exchanger.util.text import printable
-from exchanger.values.issuer import GrantType
 from exchanger.yaml import nodes
 from exchanger.yaml.reader import UnreadableYaml, read_nodes
 
@@ -109,21 +110,21 @@ def _checked(options: CheckOptions, variables: Mapping[str, str]) -> tuple[Check
     namespaces, configmaps = selectors_of(settings)
     files = list(_read_all(options.paths))
     issuers: frozenset[str] = AnyIssuer()
-    scope_alone: frozenset[str] = frozenset()
+    profiles: CheckedProfiles | None = None
     grants = NO_GRANTS
     more: list[ManifestFile] = []
     if options.issuers is not None:
         file, found = _issuers(options.issuers)
         more.append(file)
         if found is not None:
-            issuers = frozenset(profile.name for profile in found.profiles) or issuers
-            scope_alone = frozenset(profile.name for profile in found.profiles if profile.grant.type is GrantType.ENTRA_OBO)
+            issuers = frozenset(issuer.name for issuer in found.issuers) or issuers
+            profiles = found
     if options.grants is not None:
         file, granted = _grants(options.grants, enforced=settings.grants.enforced)
         more.append(file)
         grants = granted or grants
     grants = attrs.evolve(grants, limits=settings.grants.limits)
-    rules = Rules(namespaces, configmaps, issuers, grants, scope_alone)
+    rules = Rules(namespaces, configmaps, issuers, grants, profiles)
     return check((*more, *files), rules), rules
 
 
@@ -202,23 +203,24 @@ def _text_at(path: Path) -> str:
         raise ConfigurationError((f"{path} is not UTF-8",)) from None
 
 
-def _issuers(path: Path) -> tuple[ManifestFile, Plan | None]:
-    """Return the file, and the plan for it; ``None`` if it cannot be used."""
+def _issuers(path: Path) -> tuple[ManifestFile, CheckedProfiles | None]:
+    """Return the file, and the profiles in it; ``None`` if it cannot be used."""
     text = _text_at(path)
     planned = read_plan(text.encode(), "the file", PROFILE_RULES)
     root, lines = read_nodes(text), FileText(text)
-    plan = None if isinstance(planned, Rejected) else planned
+    place = partial(_place_of, root, lines)
+    profiles = None if isinstance(planned, Rejected) else CheckedProfiles(str(path), planned.profiles, place)
     if isinstance(planned, Rejected):
         code = codes.UNREADABLE_ISSUERS if isinstance(root, UnreadableYaml) else codes.WRONG_PROFILE
         problems = tuple(Problem(code, problem) for problem in planned.problems)
     else:
         problems = tuple(Problem(codes.NEEDS_RESPONSES, problem) for problem in responses_needed(planned))
-    placed = tuple(PlacedProblem(problem, str(path), _place_of(problem.text, root, lines)) for problem in problems)
+    placed = tuple(PlacedProblem(problem, str(path), place(problem.text)) for problem in problems)
     # Without its text, no report quotes a line: a secret may be in the wrong field, and parameters have arbitrary names.
-    return ManifestFile(str(path), problems=placed), plan
+    return ManifestFile(str(path), problems=placed), profiles
 
 
-def _place_of(problem: str, root: nodes.Node | UnreadableYaml, lines: FileText) -> Place:
+def _place_of(root: nodes.Node | UnreadableYaml, lines: FileText, problem: str) -> Place:
     """Return the place of the field that ``problem`` is about, otherwise that of the profile."""
     if isinstance(root, UnreadableYaml):
         return lines.within(root.line, root.column)

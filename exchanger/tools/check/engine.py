@@ -11,7 +11,6 @@ import attrs
 
 from exchanger.codes import manifests as codes
 from exchanger.codes.code import Severity
-from exchanger.codes.issuers import SCOPE_ALONE
 from exchanger.codes.policy import DUPLICATE_KEY, NOT_YAML, WRONG_TYPE
 from exchanger.codes.problem import Problem
 from exchanger.policy.documents.document import PolicyDocument, parse_document
@@ -25,12 +24,11 @@ from exchanger.tools.check.likely import between_entries
 from exchanger.tools.check.source_map import FileText, Place, field
 from exchanger.tools.check.style import style_of
 from exchanger.tools.check.syntax import explained
-from exchanger.util.text import quoted
-from exchanger.values.entry import ExchangeEntry, Source
+from exchanger.tools.check.targets import CheckedProfiles, of_targets
+from exchanger.values.entry import Source
 from exchanger.values.notice import Notice
 from exchanger.values.selector import Selector
 from exchanger.yaml import nodes
-from exchanger.yaml.reader import UnreadableYaml, read_nodes
 
 # Problems of all files that are reported: more than an author corrects before the next check.
 MAX_PROBLEMS: Final = 10_000
@@ -39,13 +37,13 @@ MAX_PROBLEMS: Final = 10_000
 @final
 @attrs.frozen
 class Rules:
-    """What counts as policy, the issuers that entries may refer to, and the grants. Of ``scope_alone``, entries may only name a scope."""
+    """What counts as policy, the issuers that entries may refer to, with their ``profiles`` if these are known, and the grants."""
 
     namespaces: Selector
     configmaps: Selector
     issuers: frozenset[str] = attrs.field(factory=AnyIssuer)
     grants: Grants = NO_GRANTS
-    scope_alone: frozenset[str] = frozenset()
+    profiles: CheckedProfiles | None = None
 
 
 @final
@@ -72,7 +70,8 @@ def check(files: Iterable[ManifestFile], rules: Rules) -> Checked:
     found += _of_labels(every, rules)
     found += _of_grants(every, documents, rules, described)
     found += [problem for document in documents for problem in _of_document(document)]
-    found += islice(_scope_alone(documents, rules.scope_alone), MAX_PROBLEMS)
+    if rules.profiles is not None:
+        found += islice(of_targets(documents, rules.profiles), MAX_PROBLEMS)
     found += _found_twice(documents)
     together = _together(documents, rules)
     found += islice(_shares(documents, together), MAX_PROBLEMS)
@@ -160,25 +159,6 @@ def _placed(problems: Iterable[Problem], document: CheckedDocument) -> Iterator[
     for problem in problems:
         place = document.place(problem.line, problem.column)
         yield PlacedProblem(problem, document.file.name, place, None if document.bare else document.policy.source)
-
-
-def _scope_alone(documents: Iterable[CheckedDocument], issuers: frozenset[str]) -> Iterator[PlacedProblem]:
-    """Yield the targets that no request to their issuer can name."""
-    for document in documents:
-        wrong = [entry for entry in document.policy.entries if isinstance(entry, ExchangeEntry) and entry.target.issuer_ref in issuers]
-        root = read_nodes(document.policy.text or "") if wrong else None
-        entries = None if root is None or isinstance(root, UnreadableYaml) else field(root, "entries")
-        items = entries.items if isinstance(entries, nodes.Sequence) else ()
-        for entry in wrong:
-            given = (("resources", entry.target.resources), ("audiences", entry.target.audiences))
-            for name in (name for name, texts in given if texts):
-                where = f"entries[{entry.index}].exchange.{name}"
-                found = field(field(items[entry.index], "exchange"), name) if entry.index < len(items) else None
-                line, column = (entry.line, None) if found is None else (found.line, found.column)
-                text = f"{where} cannot be requested: the grant of the issuer {quoted(entry.target.issuer_ref)} accepts only a scope"
-                problem = Problem(SCOPE_ALONE, text, entry.index, where, line, column)
-                source = None if document.bare else document.policy.source
-                yield PlacedProblem(problem, document.file.name, document.place(line, column), source)
 
 
 def _found_twice(documents: Iterable[CheckedDocument]) -> Iterator[PlacedProblem]:

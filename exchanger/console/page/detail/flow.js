@@ -3,6 +3,7 @@
 import { el, put, svg } from "../dom.js";
 import { plural, took } from "../format.js";
 import { flow, sharers } from "./steps.js";
+import { section } from "./tokens.js";
 
 const STEP = 46;
 const HEAD = 62;
@@ -15,6 +16,7 @@ export function showFlow(panel, item, { store, open }) {
   put(panel, canvas, timeBar(item),
     el("h3", { text: "Step by step" }),
     el("ol", { class: "steps" }, steps.map((step) => el("li", { class: step.tone ? `tone-${step.tone}` : null, text: step.text }))),
+    item.mismatch && proof(item.mismatch),
     siblings.length > 0 && [
       el("h3", { text: "Shared with" }),
       el("ul", { class: "sharers" }, siblings.slice(-20).map((other) => el("li", {},
@@ -32,6 +34,13 @@ export function showFlow(panel, item, { store, open }) {
   observer.observe(canvas);
   draw();
   return () => observer.disconnect();
+}
+
+/** Return what was requested beside what was issued, where that is why there is no token. */
+function proof({ claim, requested, issued }) {
+  const claims = (side) => ({ claims: Object.fromEntries(Object.entries(side).filter(([, text]) => text)) });
+  const title = claim ? `Requested and issued: ${claim} is wrong` : "Requested and issued";
+  return section(title, claims(requested), claims(issued), "claims", ["requested", "issued"]);
 }
 
 /** Return a bar of where the time went: own work, and waiting for the token endpoint. */

@@ -112,6 +112,9 @@ const NOT_CALLED = {
 
 // Why an answer is not a token, where its code says it.
 const UNUSABLE = {
+  "TXE-3006": "with a token for somebody or something else than was requested",
+  "TXE-3007": "with a token that gives more than was requested, or for longer",
+  "TXE-3008": "with a token that cannot be compared with the request",
   "TXE-2006": "since the caller's token belongs to an application, and on-behalf-of works only for users",
 };
 

@@ -40,7 +40,8 @@ function kind(token) {
   return token.signature === "present" ? "signed" : "not signed";
 }
 
-function section(title, before, after, part, names) {
+/** Return a table of what differs in one part of two tokens. */
+export function section(title, before, after, part, names) {
   const both = Boolean(before && after);
   const rows = diffClaims(before?.[part], after?.[part]);
   if (!rows.length) return null;

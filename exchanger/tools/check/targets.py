@@ -1,0 +1,81 @@
+"""What entries request of their issuers, compared with the profiles: what a grant cannot express, and what a proof cannot judge. Pure."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, final
+
+import attrs
+
+from exchanger.codes.code import Code
+from exchanger.codes.issuers import NOTHING_TO_PROVE, SCOPE_ALONE, SUBJECT_UNREADABLE, UNREQUESTED_AUDIENCE
+from exchanger.codes.problem import Problem
+from exchanger.tools.check.files import CheckedDocument, PlacedProblem
+from exchanger.tools.check.source_map import Place, field
+from exchanger.util.text import quoted
+from exchanger.values.entry import ExchangeEntry, TokenTarget
+from exchanger.values.issuer import GrantType, Issuer
+from exchanger.yaml import nodes
+from exchanger.yaml.reader import read_nodes
+
+
+@final
+@attrs.frozen
+class CheckedProfiles:
+    """The issuers that entries refer to. Their profiles are in ``file``, where ``place`` finds the field that a message is about."""
+
+    file: str
+    issuers: tuple[Issuer[Any], ...]
+    place: Callable[[str], Place]
+
+
+def of_targets(documents: tuple[CheckedDocument, ...], profiles: CheckedProfiles) -> Iterator[PlacedProblem]:
+    """Yield what is wrong between entries and ``profiles``, at the place of either."""
+    known = {issuer.name: issuer for issuer in profiles.issuers}
+    targets: dict[str, list[TokenTarget]] = {name: [] for name in known}
+    for document in documents:
+        exchanges = [one for one in document.policy.entries if isinstance(one, ExchangeEntry) and one.target.issuer_ref in known]
+        for entry in exchanges:
+            targets[entry.target.issuer_ref].append(entry.target)
+        wrong = [(entry, *problem) for entry in exchanges for problem in _of_target(entry.target, known[entry.target.issuer_ref])]
+        root = read_nodes(document.policy.text or "") if wrong else None
+        entries = field(root, "entries") if isinstance(root, nodes.Mapping) else None
+        items = entries.items if isinstance(entries, nodes.Sequence) else ()
+        for entry, code, name, why in wrong:
+            exchange = field(items[entry.index], "exchange") if entry.index < len(items) else None
+            found = field(exchange, name) if name else exchange
+            where = f"entries[{entry.index}].exchange{name and f'.{name}'}"
+            line, column = (entry.line, None) if found is None else (found.line, found.column)
+            problem = Problem(code, f"{where} {why}", entry.index, where, line, column)
+            source = None if document.bare else document.policy.source
+            yield PlacedProblem(problem, document.file.name, document.place(line, column), source)
+    for issuer in profiles.issuers:
+        for code, why in _of_proof(issuer, targets[issuer.name]):
+            problem = Problem(code, f'issuer profile "{issuer.name}" issuedToken.{why}')
+            yield PlacedProblem(problem, profiles.file, profiles.place(problem.text))
+
+
+def _of_target(target: TokenTarget, issuer: Issuer[Any]) -> Iterator[tuple[Code, str, str]]:
+    """Yield what cannot be requested or judged, with the field of the entry's exchange that it is about."""
+    name = quoted(issuer.name)
+    if issuer.grant.type is GrantType.ENTRA_OBO:
+        for field_name, texts in (("resources", target.resources), ("audiences", target.audiences)):
+            if texts:
+                yield SCOPE_ALONE, field_name, f"cannot be requested: the grant of the issuer {name} accepts only a scope"
+    if issuer.issued is not None and not (issuer.issued.audiences or target.audiences or target.resources):
+        yield NOTHING_TO_PROVE, "", f"names no audience and no resource, by which the issuer {name} could prove its tokens"
+
+
+def _of_proof(issuer: Issuer[Any], targets: list[TokenTarget]) -> Iterator[tuple[Code, str]]:
+    """Yield what the proof of ``issuer`` allows or compares in vain."""
+    rules = issuer.issued
+    if rules is None:
+        return
+    requested = [target.audiences or target.resources for target in targets]
+    # An issuer chooses the audience itself if an entry names none. Without any entry there is nothing to compare.
+    if requested and all(requested):
+        named = {name for names in requested for name in names}
+        for number, audience in enumerate(rules.audiences):
+            if audience not in named:
+                yield UNREQUESTED_AUDIENCE, f"audience[{number}] accepts tokens for {quoted(audience)}, which no policy requests"
+    if rules.subject and not issuer.subject.issuers:
+        why = "subject is compared with that of the caller's token, which need not be a JWT: subjectToken.issuers is missing"
+        yield SUBJECT_UNREADABLE, why
