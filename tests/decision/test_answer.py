@@ -170,7 +170,8 @@ def test_without_headers_of_their_own_the_answer_is_that_of_begin() -> None:
             [
                 (
                     "proof: of what was issued: by https://a.example; for a or b; with the oid of the caller's token; "
-                    "with no scope but those requested, openid; valid for at most 900 s; verified by the keys at https://k; opaque tokens pass"
+                    "with no scope but those requested, openid; valid for at most 900 s; verified by the keys at https://k; "
+                    "opaque tokens pass"
                 )
             ],
         ),
