@@ -76,6 +76,7 @@ GROUPS: Final = {
     "TXE-2": "Exchanges: an error from the token endpoint",
     "TXE-3": "Exchanges: an unusable answer",
     "TXE-4": "Exchanges: the caller's token is not good enough, or cannot be judged",
+    "TXE-5": "Exchanges: what must be recorded cannot be recorded",
 }
 HEAD: Final = """\
 # Codes

@@ -47,6 +47,7 @@ class Diagnostic(enum.Enum):
     ISSUED_UNJUDGED = "TXE-3008"
     SUBJECT_REFUSED = "TXE-4001"
     KEYS_UNKNOWN = "TXE-4002"
+    AUDIT_UNAVAILABLE = "TXE-5001"
 
 
 def leaves(fault: BaseException) -> list[BaseException]:

@@ -15,6 +15,8 @@ from exchanger.app.otel_environment import read_otel
 from exchanger.app.policy_environment import policy_notes, read_grants_settings, read_policy
 from exchanger.app.proxy_environment import read_proxies
 from exchanger.app.variable_names import Notes
+from exchanger.audit.identities import read_audit_keys
+from exchanger.audit.settings import OFF, AuditSettings, parse_target
 from exchanger.console.access import ConsoleSettings, parse_hosts
 from exchanger.console.token_file import check_token_file
 from exchanger.decision.check import TOKEN_EXCHANGE_GRANT, DecisionRules
@@ -61,6 +63,7 @@ class Settings:
     log: LogSettings
     otlp: OtlpSettings
     token_cache: SharedSettings | None = None
+    audit: AuditSettings | None = None
     console: ConsoleSettings | None = None
     kube_context: str = ""
     policy_events: bool = True
@@ -120,6 +123,7 @@ def _settings(environment: Environment, variables: Mapping[str, str]) -> Setting
         issuers=_issuers(environment, with_secrets=isinstance(policy, KubernetesSettings), allow_http=token_client.allow_http),
         metrics=_metrics(environment),
         token_cache=_token_cache(environment),
+        audit=_audit(environment),
         console=_console(environment),
         log=LogSettings(
             format=LogFormat(environment.choice("LOG_FORMAT", [choice.value for choice in LogFormat], "json")),
@@ -134,6 +138,7 @@ def _settings(environment: Environment, variables: Mapping[str, str]) -> Setting
             *_half_given_tls(environment),
             *_without_console(environment),
             *_without_token_cache(environment),
+            *_without_audit(environment),
             *policy_notes(environment, policy),
             *proxies.notes,
             *otel.notes,
@@ -256,6 +261,38 @@ def _without_token_cache(environment: Environment) -> Notes:
     names = ("USERNAME", "PASSWORD_FILE", "CA_FILE", "KEY_FILE", "NAMESPACE")
     given = (name for name in (f"TOKEN_CACHE_{name}" for name in names) if environment.text(name))
     return tuple((name, "no store is shared, since TOKEN_CACHE_URL is not set") for name in given)
+
+
+def _audit(environment: Environment) -> AuditSettings | None:
+    """Return where the audit log is. Without a key nothing starts, unless plain identities are wanted."""
+    off = environment.text("AUDIT_LOG", OFF).lower() == OFF
+    path = None if off else environment.read("AUDIT_LOG", parse_target, None, with_length=True)
+    identities = environment.choice("AUDIT_IDENTITIES", ["keyed", "plain"], "keyed")
+    key_file = environment.path("AUDIT_KEY_FILE")
+    required = environment.boolean("AUDIT_REQUIRED", default=False)
+    if off:
+        if required:
+            environment.problem("AUDIT_REQUIRED needs an AUDIT_LOG")
+        return None
+    if identities == "plain":
+        return AuditSettings(path, required)
+    if key_file is None:
+        environment.problem("AUDIT_KEY_FILE is required with AUDIT_LOG, unless AUDIT_IDENTITIES is plain")
+        return None
+    keys = read_audit_keys(key_file)
+    if isinstance(keys, UnusableFile):
+        environment.problem(keys.reason)
+        return None
+    return AuditSettings(path, required, key_file, keys)
+
+
+def _without_audit(environment: Environment) -> Notes:
+    names = ("AUDIT_IDENTITIES", "AUDIT_KEY_FILE")
+    if environment.text("AUDIT_LOG", OFF).lower() == OFF:
+        return tuple((name, "there is no audit log, since AUDIT_LOG is not set") for name in names if environment.text(name))
+    if environment.text("AUDIT_IDENTITIES").lower() == "plain" and environment.text("AUDIT_KEY_FILE"):
+        return (("AUDIT_KEY_FILE", "AUDIT_IDENTITIES is plain"),)
+    return ()
 
 
 def _issuers(environment: Environment, *, with_secrets: bool, allow_http: bool) -> IssuerSettings:

@@ -7,7 +7,8 @@ endpoint). A fault in any component ends both nurseries, and with them the proce
 import contextlib
 import gc
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Final, final
 
 import attrs
@@ -21,6 +22,8 @@ from exchanger.app.lame_duck import LameDuck
 from exchanger.app.policy_sync import PolicySync
 from exchanger.app.settings import Settings
 from exchanger.app.variable_names import as_notices
+from exchanger.audit.file import AuditFile
+from exchanger.audit.log import AuditLog
 from exchanger.console.api import ConsoleFacts
 from exchanger.console.broadcast import Totals
 from exchanger.console.console import Console, Sources
@@ -46,8 +49,10 @@ from exchanger.telemetry.log import LogDecisions, Logging
 from exchanger.telemetry.metrics import CHECK_BUCKETS, Gauges, Metrics
 from exchanger.telemetry.metrics_server import MetricsServer
 from exchanger.telemetry.otlp.exports import Exports
+from exchanger.telemetry.render import Stamp
 from exchanger.typing import DecisionObserver, ExchangeObserver, Tracer
 from exchanger.util.address import format_address
+from exchanger.util.output import Output
 from exchanger.values.issuer import Issuer
 from exchanger.values.notice import Notices
 
@@ -71,6 +76,7 @@ class Supervisor:
 
     ``console_shows_tokens`` makes the console decode tokens. Only the demo sets it, whose tokens are worthless; no setting does.
     ``list_watches`` stands for the API server where policy comes from a cluster; ``watch`` tells of changes where it comes from a folder.
+    ``audit_file`` makes the file of the audit log.
     """
 
     settings: Settings
@@ -79,6 +85,7 @@ class Supervisor:
     console_shows_tokens: bool = attrs.field(default=False, kw_only=True)
     list_watches: ListWatches | None = attrs.field(default=None, kw_only=True)
     watch: Watch = attrs.field(default=watch_folder, kw_only=True)
+    audit_file: Callable[[Path], Output] = attrs.field(default=AuditFile, kw_only=True)
     _log: structlog.stdlib.BoundLogger = attrs.field(init=False, factory=structlog.get_logger)
     _policy: CurrentPolicy = attrs.field(init=False)
     _board: HealthBoard = attrs.field(init=False, factory=HealthBoard)
@@ -86,6 +93,7 @@ class Supervisor:
     _exports: Exports = attrs.field(init=False)
     _reactor: Reactor = attrs.field(init=False)
     _pipeline: ExchangePipeline = attrs.field(init=False)
+    _audit: AuditLog | None = attrs.field(init=False)
     _evaluator: Evaluator = attrs.field(init=False)
     _server: GrpcServer = attrs.field(init=False)
     _sync: PolicySync = attrs.field(init=False)
@@ -123,11 +131,13 @@ class Supervisor:
                 token_cache_entries=lambda: self._pipeline.cache.entries,
                 token_cache_requests=lambda: self._pipeline.cache.requests,
                 token_cache_refused=lambda: self._pipeline.cache.upstream_refusals,
+                audit=lambda: None if self._audit is None else self._audit.counts,
             ),
         )
         self._exports = Exports.of(settings.otlp, __version__, self._metrics.collect, network)
         tracing = self._exports.tracing
         self._console = self._make_console()
+        self._audit = self._make_audit()
         tracer: Tracer | None = None if tracing is None else tracing.contexts
         observers: tuple[ExchangeObserver, ...] = (self._metrics,) if tracing is None else (self._metrics, tracing)
         self._sync = PolicySync(
@@ -145,7 +155,14 @@ class Supervisor:
             on_client_refused=self._sync.retry_secrets,
         )
         self._evaluator = Evaluator(
-            self._policy, settings.decision, self._pipeline, self._observers(), network.steady, tracer, self._reactor.now
+            self._policy,
+            settings.decision,
+            self._pipeline,
+            self._observers(),
+            network.steady,
+            tracer,
+            self._reactor.now,
+            self._audit if self._audit is not None and self._audit.required else None,
         )
         self._lame_duck = LameDuck(lambda: self._evaluator.answered)
         self._server = GrpcServer(settings.grpc, self._routes(), self._reactor, self._handler_fault)
@@ -164,6 +181,8 @@ class Supervisor:
             async with trio.open_nursery() as infrastructure:
                 await infrastructure.start(self.logging.writer.run)
                 self._announce()
+                if self._audit is not None:
+                    await infrastructure.start(self._audit.run)
                 await infrastructure.start(self._exports.run)
                 infrastructure.start_soon(self._reactor.run)
                 await infrastructure.start(self._pipeline.run)
@@ -230,9 +249,18 @@ class Supervisor:
             observers = (*observers, self._console.feed)
         if self.settings.log.decisions is not LogDecisions.OFF:
             observers = (*observers, self.logging.decisions)
+        if self._audit is not None:
+            observers = (*observers, self._audit)
         if self.settings.insecure_log_tokens:
             observers = (*observers, self.logging.insecure_tokens)
         return observers
+
+    def _make_audit(self) -> AuditLog | None:
+        audit = self.settings.audit
+        if audit is None:
+            return None
+        output = self.logging.output if audit.path is None else self.audit_file(audit.path)
+        return AuditLog(audit, output, self._reactor, Stamp(self.network.wall), self.network)
 
     def _make_console(self) -> Console | None:
         settings = self.settings

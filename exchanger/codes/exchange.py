@@ -232,4 +232,15 @@ CODES: Final = (
         "Check that the service can reach the issuer, and that its metadata names it exactly as subjectToken does.",
         "The issuer is down when the service starts.",
     ),
+    _code(
+        Diagnostic.AUDIT_UNAVAILABLE,
+        "The audit log cannot be written, and AUDIT_REQUIRED is on, so no exchanged token is handed out.",
+        (
+            "The disk or the volume of AUDIT_LOG is full, or its folder is missing or not writable.",
+            "The reader of standard output, or of the pipe, has stopped.",
+            "The disk is too slow for the time that the gateway allows.",
+        ),
+        "See the line audit.unwritable in the service's log. Make room, or restore the reader: exchanges resume within a second.",
+        "The volume of the audit log is full.",
+    ),
 )

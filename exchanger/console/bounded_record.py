@@ -42,7 +42,13 @@ def bounded(record: DecisionRecord) -> DecisionRecord:
         + len(trace.baggage)
         + (0 if credentials is None else len(credentials.reveal()))
     )
-    return record if size <= MAX_REQUEST and request.fields is NO_FIELDS else attrs.evolve(record, request=_small(request))
+    exchange = record.exchange
+    if exchange is not None and exchange.scope:
+        size += len(exchange.scope)
+    if size <= MAX_REQUEST and request.fields is NO_FIELDS:
+        return record
+    small = None if exchange is None else attrs.evolve(exchange, subject_token=None, scope=None)
+    return attrs.evolve(record, request=_small(request), exchange=small)
 
 
 def _small(request: HttpRequest) -> HttpRequest:

@@ -133,11 +133,16 @@ class Filter(enum.Enum):
 @quickly_made
 @attrs.frozen(weakref_slot=False)
 class Exchange:
-    """The exchange that a decision waited for. ``call`` is ``None`` if none was made, or if the caller left before its end."""
+    """The exchange that a decision waited for. ``call`` is ``None`` if none was made, or if the caller left before its end.
+
+    ``subject_token`` is the token that was exchanged, and ``scope`` that of ``ExchangedToken``.
+    """
 
     target: TokenTarget
     endpoint_host: str
     call: TokenCall | None
+    subject_token: Secret | None = None
+    scope: str | None = None
 
 
 @final

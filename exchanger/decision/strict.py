@@ -22,7 +22,7 @@ _CONFIGURATION: Final = frozenset({Diagnostic.INVALID_TOKEN_ENDPOINT, Diagnostic
 _PASSING: Final = frozenset(
     {
         *(Diagnostic.REQUEST_FAILED, Diagnostic.READ_RESPONSE, Diagnostic.BREAKER_OPEN, Diagnostic.OVERLOADED),
-        *(Diagnostic.METADATA_UNKNOWN, Diagnostic.NO_ACTOR_TOKEN, Diagnostic.KEYS_UNKNOWN),
+        *(Diagnostic.METADATA_UNKNOWN, Diagnostic.NO_ACTOR_TOKEN, Diagnostic.KEYS_UNKNOWN, Diagnostic.AUDIT_UNAVAILABLE),
     }
 )
 # Statuses of a token endpoint that will not last (RFC 9110 section 15.6, RFC 6585 section 4).

@@ -22,11 +22,12 @@ _TRANSPORT_TEXTS: Final = {
     Diagnostic.METADATA_UNKNOWN: "issuer metadata is not available",
     Diagnostic.NO_ACTOR_TOKEN: "no actor token",
     Diagnostic.KEYS_UNKNOWN: "keys of the token's issuer are not available",
+    Diagnostic.AUDIT_UNAVAILABLE: "audit log is not available",
 }
 
 
 def transport_failure(kind: ErrorKind, diagnostic: Diagnostic, http_status: int | None = None, *, detail: str = "") -> ExchangeFailure:
-    """Return the failure of an exchange without a usable response: one of TXE-1001 to TXE-1009, or TXE-4002.
+    """Return the failure of an exchange without a usable response: one of TXE-1001 to TXE-1009, TXE-4002, or TXE-5001.
 
     ``http_status`` is the token endpoint's status, if there was one. ``detail`` says more to operators.
     """

@@ -1,5 +1,6 @@
 """One request from question to answer: the decision's two steps around the exchange, and the record for the observers."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Final, Generic, TypeVar, final
@@ -7,6 +8,7 @@ from typing import Final, Generic, TypeVar, final
 import attrs
 import trio
 
+from exchanger.audit.log import AuditLog
 from exchanger.decision.check import DecisionRules, begin, finish
 from exchanger.decision.outcome import Allow, DecisionRecord, Deny, Exchange, ExchangePending, Filter, Outcome
 from exchanger.decision.token_failure import transport_failure
@@ -26,6 +28,9 @@ _MARGIN: Final = 0.05
 _LARGEST_MARGIN: Final = 0.025
 _SMALLEST_MARGIN: Final = 0.002
 
+_NOT_AUDITED: Final = transport_failure(
+    ErrorKind.AUDIT_UNAVAILABLE, Diagnostic.AUDIT_UNAVAILABLE, detail="the audit log could not be written in time"
+)
 _CALLER_LEFT: Final = transport_failure(
     ErrorKind.CONTEXT_CANCELED, Diagnostic.REQUEST_FAILED, detail="the gateway, or its client, left before the answer"
 )
@@ -54,7 +59,8 @@ class Evaluator:
     ``clock`` returns seconds and never jumps; it is read for records only. ``now`` is Trio's clock, by which gateways' deadlines are.
 
     With a ``tracer`` every record has the place of its span, if there is one, and an exchange continues the trace below it; otherwise it
-    continues the caller's. ``in_flight`` counts the requests that wait for an exchange now, ``answered`` all since the start.
+    continues the caller's. With ``audit``, an exchanged token is handed out once its line of the audit log is written. ``in_flight`` counts
+    the requests that wait for an exchange or its line now, ``answered`` all since the start.
     """
 
     policy: CurrentPolicy
@@ -64,6 +70,7 @@ class Evaluator:
     clock: Callable[[], float] = SYSTEM.steady
     tracer: Tracer | None = None
     now: Callable[[], float] = trio.current_time
+    audit: AuditLog | None = None
     in_flight: int = attrs.field(default=0, init=False)
     answered: int = attrs.field(default=0, init=False)
 
@@ -122,6 +129,7 @@ class WaitingRequest(Deferred, Generic[Answer]):
     ready: Callable[[Callable[[], bytes | Followed]], None] = _nobody
     ticket: Ticket | None = None
     span: SpanContext | None = None
+    deadline: float = math.inf
 
     def begin(self, deadline: float) -> "Answer | WaitingRequest[Answer]":
         """Begin the exchange. Return the answer if it is known at once, otherwise this request, which will be ``ready``.
@@ -132,16 +140,32 @@ class WaitingRequest(Deferred, Generic[Answer]):
         if evaluator.tracer is not None:
             self.span = evaluator.tracer.below(self.request.trace)
             token_request = attrs.evolve(token_request, trace=self.span.trace)
-        found = evaluator.exchanger.begin(token_request, exchange_deadline(deadline, evaluator.now()), self.done)
+        self.deadline = due = exchange_deadline(deadline, evaluator.now())
+        audit = evaluator.audit
+        if audit is not None and audit.is_broken:
+            return self.finish(_NOT_AUDITED)
+        found = evaluator.exchanger.begin(token_request, due, self.done)
         if type(found) is ExchangedToken or type(found) is ExchangeFailure:
-            return self.finish(found)
-        self.ticket = found
+            if audit is None or type(found) is not ExchangedToken:
+                return self.finish(found)
+            line = self._audit(audit, found)
+            if line is None:
+                return self.finish(_not_audited(found))
+            self.ticket = line
+        else:
+            self.ticket = found
         evaluator.in_flight += 1
         return self
 
-    def done(self, outcome: TokenOutcome) -> None:
-        """The exchange has ended."""
-        self.evaluator.in_flight -= 1
+    def done(self, outcome: TokenOutcome, *, audited: bool = False) -> None:
+        """The exchange has ended, and the write of its line, if it is ``audited``."""
+        evaluator = self.evaluator
+        if evaluator.audit is not None and not audited and type(outcome) is ExchangedToken:
+            self.ticket = self._audit(evaluator.audit, outcome)
+            if self.ticket is not None:
+                return
+            outcome = _not_audited(outcome)
+        evaluator.in_flight -= 1
         self.ticket = None  # no cycle is left for the garbage collector
         self.ready(partial(self.finish, outcome))
 
@@ -155,8 +179,25 @@ class WaitingRequest(Deferred, Generic[Answer]):
 
     def finish(self, token_outcome: TokenOutcome) -> Answer:
         """Decide by ``token_outcome``, tell the observers, and return the answer."""
-        pending = self.pending
-        exchange = _exchange(pending.entry.target, pending.token_request.issuer.endpoint_host, token_outcome.call)
+        pending, scope = self.pending, token_outcome.scope if type(token_outcome) is ExchangedToken else None
+        asked = pending.token_request
+        exchange = _exchange(pending.entry.target, asked.issuer.endpoint_host, token_outcome.call, asked.subject_token, scope)
         outcome = finish(pending, token_outcome)
         self.evaluator.decided(self.request, outcome, self.started, self.asked_by, self.span, exchange)
         return self.encode(outcome)
+
+    def _audit(self, audit: AuditLog, token: ExchangedToken) -> Ticket | None:
+        """Write the line about the allow; the request is answered when that has ended. ``None`` if it cannot be written."""
+        pending, duration = self.pending, self.evaluator.clock() - self.started
+        asked = pending.token_request
+        exchange = _exchange(pending.entry.target, asked.issuer.endpoint_host, token.call, asked.subject_token, token.scope)
+        outcome = finish(pending, token)
+        record = _record(self.request, outcome, self.started, duration, self.asked_by, self.span, exchange)
+        return audit.write(record, self.deadline, partial(self._audited, token))
+
+    def _audited(self, token: ExchangedToken, written: bool) -> None:  # noqa: FBT001 - the signature that the audit log calls
+        self.done(token if written else _not_audited(token), audited=True)
+
+
+def _not_audited(token: ExchangedToken) -> ExchangeFailure:
+    return attrs.evolve(_NOT_AUDITED, call=token.call, cache=token.cache, subject=token.subject)

@@ -140,6 +140,7 @@ def _health_of(outcome: TokenOutcome | None) -> EndpointHealth:
             | ErrorKind.NO_ACTOR_TOKEN
             | ErrorKind.SUBJECT_REFUSED
             | ErrorKind.KEYS_UNKNOWN
+            | ErrorKind.AUDIT_UNAVAILABLE
         ):
             return EndpointHealth.UNKNOWN
         case _:

@@ -18,8 +18,8 @@ from exchanger.net.network import SYSTEM, Network
 from exchanger.telemetry.decision_log import DecisionLog, InsecureTokenLog
 from exchanger.telemetry.library_log import libraries_heard
 from exchanger.telemetry.log_writer import LogWriter
-from exchanger.telemetry.output import STDOUT, Descriptor, Output
 from exchanger.telemetry.render import Render, Stamp, bounded, console_renderer, render_json
+from exchanger.util.output import STDOUT, Descriptor, Output
 
 
 @enum.unique
@@ -66,8 +66,9 @@ _DENIED: Final = frozenset({Result.AUTH_DENIED, Result.SYSTEM_ERROR})
 @final
 @attrs.frozen
 class Logging:
-    """The log of this process: the writer to run, and the observers to bind to decisions."""
+    """The log of this process: the writer to run, the output that it writes to, and the observers to bind to decisions."""
 
+    output: Output
     writer: LogWriter
     decisions: DecisionLog
     insecure_tokens: InsecureTokenLog
@@ -81,8 +82,9 @@ def logging_to_stdout(settings: LogSettings, output: Output | None = None, netwo
     """
     stamp = Stamp(network.wall)
     render = _renderer(settings.format)
+    output = Descriptor() if output is None else output
     writer = LogWriter(
-        Descriptor() if output is None else output,
+        output,
         lambda lines: render({"timestamp": stamp(), "level": "warning", "event": "log.dropped", "lines": lines}),
         network.run_sync,
     )
@@ -95,6 +97,7 @@ def logging_to_stdout(settings: LogSettings, output: Output | None = None, netwo
     try:
         with libraries_heard(structlog.get_logger()):
             yield Logging(
+                output=output,
                 writer=writer,
                 decisions=DecisionLog(results_logged(settings), stamp, render, writer.put),
                 insecure_tokens=InsecureTokenLog(stamp, render, writer.put),

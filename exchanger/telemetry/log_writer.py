@@ -15,7 +15,7 @@ import attrs
 import trio
 
 from exchanger.net.network import SYSTEM, RunSync
-from exchanger.telemetry.output import MANY_BYTES, SURE_BYTES, Output
+from exchanger.util.output import MANY_BYTES, SURE_BYTES, Output
 
 # A quarter of a second of decisions at 40,000 a second, more than one core answers.
 MAX_LINES: Final = 10_000

@@ -10,6 +10,7 @@ from typing import Final, final
 import attrs
 from prometheus_client.core import Metric
 
+from exchanger.audit.log import AuditCounts
 from exchanger.decision.outcome import DecisionReason, DecisionRecord, Deny, Result
 from exchanger.telemetry.histogram import Histogram, Labels, counter, gauge, histogram
 from exchanger.values.token import CoalescedRecord, ErrorKind, ExchangeRecord
@@ -77,6 +78,8 @@ class Gauges:
     token_cache_requests: Callable[[], Mapping[tuple[str, str, str], int]] = dict
     # The same by endpoint host.
     token_cache_refused: Callable[[], Mapping[str, int]] = dict
+    # ``None`` without an audit log.
+    audit: Callable[[], AuditCounts | None] = lambda: None
 
 
 @final
@@ -184,6 +187,7 @@ class Metrics:
     def collect(self) -> Iterable[Metric]:
         """Return the current values of every metric."""
         gauges = self._gauges
+        audit = gauges.audit()
         checks: dict[Labels, Histogram] = {(reason.value, result.value): series for (reason, result), series in self._checks.items()}
         return (
             counter(
@@ -307,6 +311,21 @@ class Metrics:
                 {(): gauges.grpc_connections_refused()},
             ),
             counter("log_lines_dropped_total", "Log lines dropped instead of written.", {(): gauges.log_lines_dropped()}),
+            counter(
+                "ext_authz_audit_lines_total",
+                "Lines written to the audit log; absent without one.",
+                {} if audit is None else {(): audit.written},
+            ),
+            counter(
+                "ext_authz_audit_lines_lost_total",
+                "Lines of the audit log that could not be written and are lost; absent without one.",
+                {} if audit is None else {(): audit.lost},
+            ),
+            gauge(
+                "ext_authz_audit_unwritable",
+                "1 while the audit log cannot be written, 0 otherwise; absent without one.",
+                {} if audit is None else {(): int(audit.broken)},
+            ),
             gauge("exchanger_build_info", "Always 1; the version is in the label.", {(self._version,): 1}, ("version",)),
         )
 

@@ -45,6 +45,7 @@ class ErrorKind(enum.Enum):
     ISSUED_FOR_OTHERS = "issued_for_others"
     ISSUED_BEYOND_REQUEST = "issued_beyond_request"
     ISSUED_UNJUDGED = "issued_unjudged"
+    AUDIT_UNAVAILABLE = "audit_unavailable"
 
 
 @enum.unique
@@ -128,14 +129,14 @@ class IssuedMismatch:
 @quickly_made
 @attrs.frozen(weakref_slot=False)
 class ExchangedToken:
-    """The exchange succeeded; ``access_token`` can be sent as a bearer token. Equality ignores ``call``, ``cache`` and ``expires_at``.
+    """The exchange succeeded; ``access_token`` can be sent as a bearer token. Equality ignores where it came from and what is known of it.
 
     ``subject`` is the result of verifying the caller's token, ``None`` if it is not verified.
 
     ``expires_in`` is the token's lifetime in seconds from when it was issued (RFC 6749 section 5.1,
     https://www.rfc-editor.org/rfc/rfc6749#section-5.1), ``None`` if the token endpoint did not say. ``expires_at`` is when it expires at
     the earliest, in seconds since the epoch, ``None`` if unknown. ``scope`` is the response's, with spaces between its items; ``None`` if
-    it has none, ``UNREADABLE_SCOPE`` if that is neither text nor a list of texts.
+    it has none, ``UNREADABLE_SCOPE`` if that is neither text nor a list of texts, or if another replica got the response.
     """
 
     access_token: Secret

@@ -35,7 +35,7 @@ class Lines:
     """Takes the log."""
 
     def __init__(self) -> None:
-        self.text = ""
+        self.text = self.problem = ""
 
     def write(self, data: bytes, /, *, patience: float, at_once: int) -> int:
         self.text += data.decode()

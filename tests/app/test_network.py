@@ -33,6 +33,7 @@ PARTS: Final = tuple(field.name for field in attrs.fields(Network))
 @attrs.define(eq=False)
 class Lines:
     lines: list[dict[str, Any]] = attrs.field(factory=list)
+    problem: str = ""
 
     def write(self, data: bytes, /, *, patience: float, at_once: int) -> int:
         self.lines += map(json.loads, data.splitlines())

@@ -10,6 +10,8 @@ import pytest
 import trustme
 
 from exchanger.app.settings import Settings, known_variables, read_settings
+from exchanger.audit.identities import AuditKey
+from exchanger.audit.settings import AuditSettings
 from exchanger.console.access import ConsoleSettings
 from exchanger.errors import ConfigurationError
 from exchanger.exchange.cache.settings import SharedSettings, StoreAddress
@@ -316,6 +318,44 @@ def test_without_a_store_its_other_variables_have_no_effect(tmp_path: Path) -> N
     found = read(tmp_path, **dict.fromkeys(names, "x"))
 
     assert [name for name, _ in found.without_effect if name.startswith("TOKEN_CACHE")] == names
+
+
+def test_the_audit_log_is_off_unless_it_has_a_place_and_a_key(tmp_path: Path) -> None:
+    key = key_file(tmp_path)
+    assert read(tmp_path).audit is None
+    assert read(tmp_path, AUDIT_LOG="Off").audit is None
+    assert read(tmp_path, AUDIT_LOG="stdout", AUDIT_IDENTITIES="plain").audit == AuditSettings()
+    keyed = read(tmp_path, AUDIT_LOG="/var/log/audit.log", AUDIT_KEY_FILE=key, AUDIT_REQUIRED="true").audit
+    assert keyed == AuditSettings(Path("/var/log/audit.log"), True, Path(key), (AuditKey.of(hashlib.sha256(b"key").digest()),))
+
+
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [
+        ({"AUDIT_LOG": "audit.log", "AUDIT_IDENTITIES": "plain"}, "AUDIT_LOG must be off, stdout or the absolute path of a file"),
+        ({"AUDIT_LOG": "/var/log/", "AUDIT_IDENTITIES": "plain"}, "AUDIT_LOG must be"),
+        ({"AUDIT_LOG": "stdout"}, "AUDIT_KEY_FILE is required"),
+        ({"AUDIT_LOG": "stdout", "AUDIT_KEY_FILE": "BAD"}, "AUDIT_KEY_FILE"),
+        ({"AUDIT_LOG": "stdout", "AUDIT_KEY_FILE": "/nowhere"}, "AUDIT_KEY_FILE /nowhere cannot be read"),
+        ({"AUDIT_LOG": "stdout", "AUDIT_IDENTITIES": "hashed", "AUDIT_KEY_FILE": "KEY"}, "AUDIT_IDENTITIES must be one of keyed, plain"),
+        ({"AUDIT_REQUIRED": "true"}, "AUDIT_REQUIRED needs an AUDIT_LOG"),
+        ({"AUDIT_LOG": "off", "AUDIT_REQUIRED": "1"}, "AUDIT_REQUIRED needs an AUDIT_LOG"),
+    ],
+)
+def test_an_audit_log_that_cannot_be_kept_as_wanted_stops_the_start(tmp_path: Path, variables: dict[str, str], named: str) -> None:
+    bad = tmp_path / "bad"
+    bad.write_text("canary")
+    files = {"KEY": key_file(tmp_path), "BAD": str(bad)}
+    found = problem(tmp_path, **{variable: files.get(value, value) for variable, value in variables.items()})
+    assert named in found
+    assert "canary" not in found
+
+
+def test_without_an_audit_log_its_other_variables_have_no_effect(tmp_path: Path) -> None:
+    found = read(tmp_path, AUDIT_IDENTITIES="plain", AUDIT_KEY_FILE="x")
+    assert [name for name, _ in found.without_effect] == ["AUDIT_IDENTITIES", "AUDIT_KEY_FILE"]
+    found = read(tmp_path, AUDIT_LOG="stdout", AUDIT_IDENTITIES="plain", AUDIT_KEY_FILE="x")
+    assert [name for name, _ in found.without_effect] == ["AUDIT_KEY_FILE"]
 
 
 def test_every_variable_of_the_reference_is_known_whether_it_has_an_effect_or_not() -> None:

@@ -94,7 +94,7 @@ async def test_the_record_has_the_filter_that_asked_and_the_exchange() -> None:
     await evaluated(of)
     of.begin(attrs.evolve(REQUEST, path="/admin"), 0.0, Filter.EXT_AUTHZ)
     assert [(record.asked_by, record.exchange) for record in records.records] == [
-        (Filter.EXT_PROC, Exchange(TokenTarget("primary", "read:orders"), "issuer.example.com", call)),
+        (Filter.EXT_PROC, Exchange(TokenTarget("primary", "read:orders"), "issuer.example.com", call, Secret("subject"))),
         (Filter.EXT_AUTHZ, None),
     ]
 

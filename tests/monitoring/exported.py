@@ -8,6 +8,7 @@ import attrs
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from exchanger.audit.log import AuditCounts
 from exchanger.decision.outcome import Allow, DecisionReason, Deny, Result
 from exchanger.telemetry.metrics import Gauges, Metrics
 from exchanger.telemetry.metrics_server import Exposed
@@ -56,6 +57,7 @@ def _everything() -> Metrics:
             exchanges_queued=lambda: {HOST: 1},
             credentials_refused=lambda: {("primary", HOST): True},
             log_lines_dropped=lambda: 0,
+            audit=lambda: AuditCounts(1, 0, False),
             tls_certificate_expiry=lambda: 1,
             grpc_connections=lambda: 1,
             grpc_connections_refused=lambda: 0,

@@ -16,7 +16,7 @@ from exchanger._proto.opentelemetry.proto.trace.v1.trace_pb2 import Span
 from exchanger.app.supervisor import Supervisor
 from exchanger.telemetry import metrics_server
 from exchanger.telemetry.log_writer import PATIENCE_S
-from exchanger.telemetry.output import MANY_BYTES
+from exchanger.util.output import MANY_BYTES
 from tests.simulation.kernel import START, Kernel
 from tests.simulation.network import Conversation, Peer, Remote, SimulatedNetwork
 from tests.simulation.part import CANARY, Every, Part
@@ -66,6 +66,7 @@ class Lines:
     lines: list[dict[str, Any]] = attrs.field(factory=list)
     wrong: list[str] = attrs.field(factory=list)
     stopped_until: float = attrs.field(default=0.0, init=False)
+    problem: str = attrs.field(default="", init=False)
     ended: float = attrs.field(default=0.0, init=False)
     told: int = attrs.field(default=0, init=False)
     _in_thread: bool = attrs.field(default=False, init=False)

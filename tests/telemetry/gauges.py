@@ -1,5 +1,6 @@
 """What is read at a scrape, as of a service that has nothing yet, and as of one that has something of everything."""
 
+from exchanger.audit.log import AuditCounts
 from exchanger.telemetry.metrics import Gauges
 
 # Seconds since 1970; more than 32 bits with a sign can hold.
@@ -33,6 +34,7 @@ SOMETHING = Gauges(
     tls_certificate_expiry=lambda: EXPIRY,
     grpc_connections=lambda: 5,
     grpc_connections_refused=lambda: 6,
+    audit=lambda: AuditCounts(11, 4, True),
     token_cache_entries=lambda: 8,
     token_cache_requests=lambda: {("h", "memory", "hit"): 9, ("h", "shared", "error"): 1},
     token_cache_refused=lambda: {"h": 4},

@@ -14,6 +14,7 @@ from tests.telemetry.records import ALLOWED, CANARY, DENIED, FAILED, record
 @attrs.define(eq=False)
 class FakeOutput:
     data: bytes = b""
+    problem: str = ""
 
     def write(self, data: bytes, /, *, patience: float, at_once: int) -> int:
         self.data += data

@@ -10,7 +10,7 @@ import trio.testing
 
 from exchanger.telemetry import log_writer
 from exchanger.telemetry.log_writer import BATCH_S, FLUSH_S, NOTICE_S, LogWriter, Mode
-from exchanger.telemetry.output import Descriptor
+from exchanger.util.output import Descriptor
 
 
 @attrs.define(eq=False)
@@ -21,6 +21,7 @@ class FakeOutput:
     gate: threading.Event | None = None
     entered: threading.Event = attrs.field(factory=threading.Event)
     losing: bool = False
+    problem: str = ""
 
     def write(self, data: bytes, /, *, patience: float, at_once: int) -> int:
         assert patience > 0

@@ -28,6 +28,9 @@ NAMES = {
     "ext_authz_token_exchange_context_cancellations_total": "counter",
     "ext_authz_token_exchange_coalesced_total": "counter",
     "ext_authz_token_exchange_in_flight": "gauge",
+    "ext_authz_audit_lines_total": "counter",
+    "ext_authz_audit_lines_lost_total": "counter",
+    "ext_authz_audit_unwritable": "gauge",
     "ext_authz_token_endpoint_breaker_open": "gauge",
     "ext_authz_token_endpoint_queued": "gauge",
     "ext_authz_token_endpoint_new_credentials_refused": "gauge",
@@ -215,11 +218,14 @@ def test_gauges_are_read_at_the_scrape() -> None:
         for family in text_string_to_metric_families(text(counted))
         for sample in family.samples
         if family.type == "gauge"
-        or sample.name.startswith("ext_authz_token_cache_")
+        or sample.name.startswith(("ext_authz_token_cache_", "ext_authz_audit_"))
         or sample.name in {"ext_authz_grpc_connections_refused_total", "log_lines_dropped_total"}
     }
 
     assert found == {
+        ("ext_authz_audit_lines_total",): 11,
+        ("ext_authz_audit_lines_lost_total",): 4,
+        ("ext_authz_audit_unwritable",): 1,
         ("ext_authz_check_in_flight",): 7,
         ("ext_authz_token_exchange_in_flight", "issuer.example.com"): 4,
         ("ext_authz_token_endpoint_breaker_open", "down.example.com"): 1,

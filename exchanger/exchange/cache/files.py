@@ -10,8 +10,9 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.exchange.cache.keys import MAX_FILE_BYTES, CacheKey, KeyFileError, read_keys
+from exchanger.exchange.cache.keys import CacheKey, read_keys
 from exchanger.exchange.cache.settings import SharedSettings
+from exchanger.util.key_file import MAX_FILE_BYTES, KeyFileError
 from exchanger.util.regular_file import UnusableFile, read_regular
 from exchanger.util.shown import shown_file
 from exchanger.values.secret import Secret

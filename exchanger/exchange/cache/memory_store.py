@@ -44,7 +44,7 @@ class Entry:
     @classmethod
     def of(cls, token: ExchangedToken, life: Life) -> "Entry":
         """Return an entry for ``token``, which is returned to callers unchanged."""
-        return cls(CachedToken(token), life, len(token.access_token.reveal()) + ENTRY_BYTES, life.renew_at)
+        return cls(CachedToken(token), life, len(token.access_token.reveal()) + len(token.scope or "") + ENTRY_BYTES, life.renew_at)
 
 
 @final

@@ -15,7 +15,6 @@ import attrs
 import trio
 
 from exchanger.exchange.cache.issuers_in_force import CacheKeyBuilder, IssuersInForce, KeepingIssuer
-from exchanger.exchange.cache.keys import KEY_BYTES
 from exchanger.exchange.cache.lifetime import Instant, Life, UnreadableExpiry, expiry_of, plan_life
 from exchanger.exchange.cache.memory_store import CachedToken, Entry, MemoryStore
 from exchanger.exchange.cache.recall import RefusedTokens
@@ -24,9 +23,10 @@ from exchanger.exchange.cache.settings import SharedSettings
 from exchanger.net.network import SYSTEM, Network
 from exchanger.net.proxies import EnvironmentProxies
 from exchanger.oauth.token_response import TokenResponseRules
+from exchanger.util.key_file import KEY_BYTES
 from exchanger.values.issuer import Issuer
 from exchanger.values.secret import Secret
-from exchanger.values.token import Cache, ExchangedToken, ExchangeFailure, TokenRequest
+from exchanger.values.token import UNREADABLE_SCOPE, Cache, ExchangedToken, ExchangeFailure, TokenRequest
 
 if TYPE_CHECKING:
     from exchanger.exchange.cache.shared_level import EmptyLookup, SharedLevel
@@ -260,7 +260,7 @@ class TokenCache:
         life = plan_life(now, age, length, end, self.network.random.random())
         if life is None or (better_than is not None and life.until <= better_than.until + RENEWED_BY_S):
             return None
-        token = ExchangedToken(stored.access_token, None, stored.expires_in, Cache.HIT, stored.expires_at)
+        token = ExchangedToken(stored.access_token, None, stored.expires_in, Cache.HIT, stored.expires_at, None, UNREADABLE_SCOPE)
         entry = Entry.of(token, life)
         self._memory.put(builder.of.partition, digest, entry)
         return entry.kept

@@ -220,6 +220,22 @@ a map has none, so variables that refer to others come after them.
 {{- toJson $found -}}
 {{- end -}}
 
+{{/* Where the audit log goes: `stdout`, a path, or "". YAML reads a plain `off` as false. */}}
+{{- define "exchanger.auditLog" -}}
+{{- with .Values.audit.log -}}{{- if ne (lower .) "off" -}}{{- . -}}{{- end -}}{{- end -}}
+{{- end -}}
+
+{{/* The folder of the audit log's file, "" without one. */}}
+{{- define "exchanger.auditFolder" -}}
+{{- $log := include "exchanger.auditLog" . -}}
+{{- if hasPrefix "/" $log -}}{{- dir $log -}}{{- end -}}
+{{- end -}}
+
+{{/* The Secret with the audit log's keys, "" without one. */}}
+{{- define "exchanger.auditKeys" -}}
+{{- if and (include "exchanger.auditLog" .) (eq .Values.audit.identities "keyed") -}}{{- .Values.audit.keySecretName -}}{{- end -}}
+{{- end -}}
+
 {{/* "true" if a signal ("TRACES" or "METRICS") goes to a collector: (list $ signal). OpenTelemetry's variable is a list. */}}
 {{- define "exchanger.exports" -}}
 {{- if include "exchanger.isOn" (list (index . 0) "OTEL_SDK_DISABLED") -}}
@@ -300,6 +316,14 @@ a map has none, so variables that refer to others come after them.
 {{- end -}}
 {{- range include "exchanger.tokenCacheVolumes" . | fromJsonArray -}}
 {{- $_ := set $all .variable (printf "%s/%s" .mountPath .key) -}}
+{{- end -}}
+{{- with include "exchanger.auditLog" . -}}
+{{- $_ := set $all "AUDIT_LOG" . -}}
+{{- $_ := set $all "AUDIT_IDENTITIES" $.Values.audit.identities -}}
+{{- $_ := set $all "AUDIT_REQUIRED" $.Values.audit.required -}}
+{{- if include "exchanger.auditKeys" $ -}}
+{{- $_ := set $all "AUDIT_KEY_FILE" (printf "/etc/exchanger/audit-keys/%s" $.Values.audit.keySecretKey) -}}
+{{- end -}}
 {{- end -}}
 {{- if .Values.console.enabled -}}
 {{- /* kubectl port-forward connects within the pod, so no other access is needed. */ -}}

@@ -7,7 +7,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanger.exchange.cache.keys import FORMAT, KEY_BYTES, KeyFileError, derive, read_keys
+from exchanger.exchange.cache.keys import FORMAT, derive, read_keys
+from exchanger.util.key_file import KEY_BYTES, KeyFileError
 
 ONE, TWO = hashlib.sha256(b"one").digest(), hashlib.sha256(b"two").digest()
 

@@ -4,7 +4,7 @@ from collections.abc import Generator
 
 import pytest
 
-from exchanger.telemetry.output import MANY_BYTES, SURE_BYTES, Descriptor
+from exchanger.util.output import MANY_BYTES, SURE_BYTES, Descriptor
 
 
 @pytest.fixture
