@@ -21,6 +21,7 @@ from exchanger.audit.identities import AuditKey, plain
 from exchanger.decision.outcome import Allow, DecisionReason, DecisionRecord, Deny, Exchange
 from exchanger.jwt.claims import MAX_ACTORS
 from exchanger.jwt.compact import read_payload
+from exchanger.jwt.refusal import TokenRefused
 from exchanger.util.text import printable, without_secrets
 from exchanger.values.entry import Source, TokenTarget
 from exchanger.values.secret import Secret
@@ -304,7 +305,8 @@ def _claims(token: str) -> Mapping[str, object] | None:
             if b"\\" not in data and len(names) == len(set(names)):
                 claims = orjson.loads(data)
                 return claims if isinstance(claims, dict) else None
-    return read_payload(token)
+    found = read_payload(token)
+    return None if isinstance(found, TokenRefused) else found
 
 
 def _decoded(segment: str) -> bytes:

@@ -91,18 +91,6 @@ def take_apart(token: str) -> Compact | TokenRefused:
     return Compact(members, claims, token[: token.rindex(".")].encode("ascii"), signature)
 
 
-def read_payload(token: str) -> Mapping[str, object] | None:
-    """Return the claims of ``token``, read as strictly as by ``take_apart``; ``None`` if it is not a JWT.
-
-    Header and signature are not read. Total, whatever a caller sent.
-    """
-    parts = token.split(".", 3) if len(token) <= MAX_TOKEN else ()
-    if len(parts) != 3 or not all(parts):  # noqa: PLR2004 - header, payload, signature
-        return None
-    payload = base64url.decode(parts[1])
-    return None if payload is None else _object(payload)
-
-
 def _object(data: bytes) -> Mapping[str, object] | None:
     """Return the object in JSON text (RFC 8259), ``None`` if it is not one, is nested too deep or has too many parts.
 

@@ -46,6 +46,7 @@ TOKEN_CACHE = {
         "ca": {"secretName": "ca"},
     }
 }
+AUDIT = {"audit": {"log": "/var/log/exchanger/audit.log", "keySecretName": "keys"}}
 CHANGED_DEFAULTS = {
     "METRICS_ENABLED",  # an installation is observable
     "TOKEN_EXCHANGE_ISSUER_PROFILES_FILE",  # the chart brings the file
@@ -76,7 +77,7 @@ def known_variables() -> set[str]:
 
 
 def test_every_variable_of_the_service_has_a_value_in_the_chart_or_a_reason_why_not() -> None:
-    values = {"policyNamespaces": ["a"], "policy": {"grants": NO_GRANT}, **MTLS, **CONSOLE_TOKEN, **TOKEN_CACHE}
+    values = {"policyNamespaces": ["a"], "policy": {"grants": NO_GRANT}, **MTLS, **CONSOLE_TOKEN, **TOKEN_CACHE, **AUDIT}
     given = set(environment(values)) | {"POD_NAMESPACE"}
     documented = {name for name in known_variables() if not name.startswith(("TOKEN_ENDPOINT_", "OTEL_"))}
     assert documented - given == WITHOUT_A_VALUE

@@ -48,6 +48,10 @@ SENTENCES: Final[Mapping[str, tuple[Given, str]]] = {
         {"tokenCache": {"url": "rediss://cache.example.com", "keySecretName": "keys"}},
         "tokenCache.url needs tokenCache.keySecretName",
     ),
+    "audit.keySecretName": (
+        {"audit": {"log": "/var/log/exchanger/audit.log", "keySecretName": "keys"}},
+        "audit.log needs audit.keySecretName",
+    ),
     "podDisruptionBudget.maxUnavailable": ({}, "podDisruptionBudget.maxUnavailable is 0"),
     "admission.tls.caBundle": (
         {"admission": {"enabled": True, "tls": {"source": "existing", "secretName": "mine", "caBundle": "other"}}},
