@@ -19,11 +19,11 @@ import orjson
 
 from exchanger.audit.identities import AuditKey, plain
 from exchanger.decision.outcome import Allow, DecisionReason, DecisionRecord, Deny, Exchange
-from exchanger.jwt.claims import MAX_ACTORS
 from exchanger.jwt.compact import read_payload
 from exchanger.jwt.refusal import TokenRefused
 from exchanger.util.text import printable, without_secrets
 from exchanger.values.entry import Source, TokenTarget
+from exchanger.values.issuer import MAX_ACTORS
 from exchanger.values.secret import Secret
 from exchanger.values.text import ISSUER_LIMIT, METHOD_LIMIT, POLICY_LIMIT, loggable_host, loggable_request_id
 from exchanger.values.token import UNREADABLE_SCOPE

@@ -90,7 +90,7 @@ class SubjectTokenVerifier:
         """Judge the subject token; a ``JwksCache`` if its keys are being fetched and the request has not ``waited`` for them yet."""
         token = request.subject_token.reveal()
         subject = request.issuer.subject
-        policy = SubjectPolicy(subject.issuers, subject.audiences, has_actor=request.issuer.grant.actor is not None)
+        policy = SubjectPolicy(subject.issuers, subject.audiences, request.issuer.grant.actor is not None, subject.max_actors)
         place = request.issuer.name, hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
         kept = self._kept.get(place)
         now = self.now()

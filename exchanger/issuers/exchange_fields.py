@@ -13,7 +13,8 @@ from exchanger.issuers.material import subject_of
 from exchanger.issuers.rules import MAX_ITEMS, ProfileRules, described, path_problems
 from exchanger.issuers.value_sources import Reference, Shape, in_files
 from exchanger.net.endpoint import EndpointProblem
-from exchanger.values.issuer import AUTHORIZATION, ActorCredentials, ActorToken, SubjectRules
+from exchanger.util.json_schema import about
+from exchanger.values.issuer import AUTHORIZATION, MAX_ACTORS, ActorCredentials, ActorToken, SubjectRules
 from exchanger.yaml.text_rules import NOT_BLANK
 
 # Parameters that the service sets itself, by whichever grant (RFC 6749, RFC 7521, RFC 7523, RFC 8693, Microsoft's on-behalf-of flow).
@@ -103,6 +104,12 @@ class SubjectToken:
     )
     audiences: tuple[str, ...] = described("A token is exchanged if it is for one of these audiences (aud).", _LISTED, default=())
     jwks_uri: str = described("The URL of the issuer's keys (JWKS), if it publishes no metadata.", default="")
+    max_actors: int | None = attrs.field(
+        default=None,
+        metadata=about(
+            f"How many actors the chain in a caller's token (act) may have at most. Default: {MAX_ACTORS}.", least=0, most=MAX_ACTORS
+        ),
+    )
 
     def subject(self, rules: ProfileRules, problems: list[str]) -> SubjectRules:
         """Return the rules for callers' tokens. Problems are added to ``problems``."""
@@ -112,13 +119,16 @@ class SubjectToken:
             if len(texts) > MAX_ITEMS or len(set(texts)) < len(texts) or not all(texts):
                 problems.append(f"subjectToken.{name} must be at most {MAX_ITEMS} different texts, none of them empty")
         problems += self._verification_problems(rules)
-        return SubjectRules(headers or (AUTHORIZATION,), self.issuers, self.audiences, self.jwks_uri)
+        most = MAX_ACTORS if self.max_actors is None else self.max_actors
+        return SubjectRules(headers or (AUTHORIZATION,), self.issuers, self.audiences, self.jwks_uri, most)
 
     def _verification_problems(self, rules: ProfileRules) -> Iterator[str]:
         """A verification that lacks something would accept either every token or none."""
         if not self.issuers:
             given = (("audiences", self.audiences), ("jwksURI", self.jwks_uri))
             yield from (f"subjectToken.{name} needs subjectToken.issuers" for name, value in given if value)
+            if self.max_actors is not None:
+                yield "subjectToken.maxActors needs subjectToken.issuers: without it, callers' tokens are not read"
             return
         if not self.audiences:
             yield "subjectToken.issuers needs subjectToken.audiences: a token that is meant for others must not be exchanged"

@@ -13,11 +13,10 @@ from typing import Final, final
 import attrs
 
 from exchanger.jwt.refusal import TokenRefusalReason, TokenRefused
+from exchanger.values.issuer import MAX_ACTORS
 
 # Seconds by which clocks may differ.
 LEEWAY: Final = 30
-# Actors in a chain: each is a service that the call has passed.
-MAX_ACTORS: Final = 10
 # Hexadecimal digits of a digest: enough to tell chains apart in a log.
 DIGEST_DIGITS: Final = 16
 
@@ -27,12 +26,13 @@ DIGEST_DIGITS: Final = 16
 class SubjectPolicy:
     """Which tokens are good enough to be exchanged: from one of ``issuers``, for one of ``audiences``.
 
-    ``has_actor``: the exchange has an actor, which a token with ``may_act`` requires.
+    ``has_actor``: the exchange has an actor, which a token with ``may_act`` requires. Its chain of actors has at most ``max_actors``.
     """
 
     issuers: tuple[str, ...]
     audiences: tuple[str, ...]
     has_actor: bool
+    max_actors: int = MAX_ACTORS
 
 
 @final
@@ -40,7 +40,7 @@ class SubjectPolicy:
 class Stated:
     """The claims of a token, well-formed, not to be shown.
 
-    Times are in seconds since the epoch; ``actors`` is "" or a digest of the chain of actors.
+    Times are in seconds since the epoch; ``actors`` is "" or a digest of the chain of actors, of which there are ``depth``.
     """
 
     audiences: tuple[str, ...]
@@ -50,6 +50,7 @@ class Stated:
     bound: bool
     may_act: bool
     actors: str
+    depth: int
 
     def problem(self, policy: SubjectPolicy, now: float) -> TokenRefusalReason | None:
         """Return what ``policy`` has against these claims."""
@@ -60,6 +61,7 @@ class Stated:
             (self.issued is None or now >= self.issued - LEEWAY, TokenRefusalReason.ISSUED_LATER),
             (not self.bound, TokenRefusalReason.CONFIRMATION),
             (policy.has_actor or not self.may_act, TokenRefusalReason.MAY_ACT),
+            (self.depth <= policy.max_actors, TokenRefusalReason.ACTORS),
         )
         return next((reason for fine, reason in problems if not fine), None)
 
@@ -75,12 +77,12 @@ def read_claims(claims: Mapping[str, object]) -> Stated | TokenRefused:
     expires = times["exp"]
     if expires is None or None in times.values():
         return TokenRefused(TokenRefusalReason.TIMES)
-    actors = _actors(claims["act"]) if "act" in claims else ""
+    actors = _actors(claims["act"]) if "act" in claims else ("", 0)
     if actors is None:
         return TokenRefused(TokenRefusalReason.ACTORS)
     # Whatever their values: an unintelligible one is no reason to pass.
     bound, may_act = "cnf" in claims, "may_act" in claims
-    return Stated(audiences, expires, times.get("nbf"), times.get("iat"), bound, may_act, actors)
+    return Stated(audiences, expires, times.get("nbf"), times.get("iat"), bound, may_act, *actors)
 
 
 def audiences_of(value: object) -> tuple[str, ...] | None:
@@ -101,13 +103,14 @@ def time_of(value: object) -> float | None:
     return time if math.isfinite(time) else None
 
 
-def _actors(act: object) -> str | None:
-    """Return the digest of a chain of actors, ``None`` if it is malformed or has more than ``MAX_ACTORS``."""
+def _actors(act: object) -> tuple[str, int] | None:
+    """Return the digest and the length of a chain of actors, ``None`` if it is malformed or has more than ``MAX_ACTORS``."""
     level: object = {"act": act}
-    for _ in range(MAX_ACTORS + 1):
+    for depth in range(MAX_ACTORS + 1):
         if not isinstance(level, dict):
             return None
         if "act" not in level:
-            return hashlib.sha256(json.dumps(act, sort_keys=True, separators=(",", ":")).encode("ascii")).hexdigest()[:DIGEST_DIGITS]
+            chain = json.dumps(act, sort_keys=True, separators=(",", ":")).encode("ascii")
+            return hashlib.sha256(chain).hexdigest()[:DIGEST_DIGITS], depth
         level = level["act"]
     return None

@@ -215,13 +215,18 @@ class Grant(Generic[R]):
 AUTHORIZATION: Final = "authorization"
 
 
+# Actors in a chain (RFC 8693 section 4.1): each is a service that the call has passed.
+MAX_ACTORS: Final = 10
+
+
 @final
 @attrs.frozen
 class SubjectRules:
     """Where a caller's token is read from, and which tokens may be exchanged.
 
     ``headers`` are names in lower case. With ``issuers``, a token passes only if one of them issued it, for one of ``audiences``, and its
-    signature fits a key at ``jwks_uri``, or "" one that its issuer publishes. Without, only the token endpoint judges.
+    signature fits a key at ``jwks_uri``, or "" one that its issuer publishes, and if its chain of actors is not longer than ``max_actors``.
+    Without, only the token endpoint judges.
 
     ``removed`` are the headers that must be removed on an exchange; Authorization holds the new token.
     """
@@ -230,6 +235,7 @@ class SubjectRules:
     issuers: tuple[str, ...] = ()
     audiences: tuple[str, ...] = ()
     jwks_uri: str = ""
+    max_actors: int = MAX_ACTORS
     removed: tuple[str, ...] = attrs.field(init=False, eq=False, repr=False)
 
     @removed.default

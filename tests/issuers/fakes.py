@@ -51,6 +51,7 @@ PROFILES: Final[list[dict[str, Any]]] = [
             "issuers": ["https://a.example"],
             "audiences": ["a"],
             "jwksURI": "https://a.example/k",
+            "maxActors": 2,
         },
         "issuedToken": {
             "issuer": "https://issuer.example.com",

@@ -8,11 +8,12 @@ import attrs
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from exchanger.jwt.claims import LEEWAY, MAX_ACTORS, SubjectPolicy
+from exchanger.jwt.claims import LEEWAY, SubjectPolicy
 from exchanger.jwt.compact import MAX_DEPTH, MAX_TOKEN
 from exchanger.jwt.keys import MAX_CANDIDATES, KeySet
 from exchanger.jwt.refusal import TokenRefusalReason, TokenRefused
 from exchanger.jwt.verify import UnknownKey, Unverified, VerifiedClaims, judge_issuer, read_token
+from exchanger.values.issuer import MAX_ACTORS
 from tests.jwt.issuer import CLAIMS, ED25519, ISSUER, KIDS, NOW, P256, POLICY, claims, judged, jwk, key_set, raw, token
 
 ACCEPTED: Final = VerifiedClaims(ISSUER, NOW + 300 + LEEWAY, "")
@@ -165,6 +166,14 @@ def chain(length: int) -> dict[str, object]:
 def test_a_chain_of_actors_is_bounded() -> None:
     assert reason(token(act=chain(MAX_ACTORS))) is None
     assert reason(token(act=chain(MAX_ACTORS + 1))) == TokenRefusalReason.ACTORS
+
+
+@pytest.mark.parametrize("most", range(MAX_ACTORS + 1))
+def test_a_chain_is_as_long_as_the_profile_allows(most: int) -> None:
+    policy = attrs.evolve(POLICY, max_actors=most)
+    found = [reason(token(act=chain(actors)), policy=policy) for actors in range(1, MAX_ACTORS + 2)]
+    assert found == [None] * most + [TokenRefusalReason.ACTORS] * (MAX_ACTORS + 1 - most)
+    assert reason(token(), policy=policy) is None
 
 
 def test_a_chain_of_actors_is_told_by_its_digest() -> None:
