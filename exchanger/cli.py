@@ -296,6 +296,11 @@ COMMANDS: Final[Mapping[str, Command]] = {
         _later("exchanger.tools.diff", "diff"),
         _later("exchanger.tools.options", "add_diff"),
     ),
+    "audit": Command(
+        "show who acted for whom, from an audit log",
+        _later("exchanger.tools.audit", "run"),
+        _later("exchanger.tools.audit", "add_arguments"),
+    ),
     "health": Command("check gRPC health (for exec probes)", _health, _later("exchanger.health.options", "add_arguments")),
     "schema": Command("print the JSON Schema of a document, for editors and CI", _schema, _add_schema),
     "code": Command("explain a code: what it means, what usually causes it, and what to do", _code, _add_code),

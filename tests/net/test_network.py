@@ -42,7 +42,7 @@ EXCEPTIONS: Final = {
     "kube/api/transport.py": ({"http.client", "socket", "urllib3"}, "the same"),
     "directory/source.py": ({"watchfiles"}, "wakes the source sooner than its next look at the folder"),
     "telemetry/log_writer.py": ({"threading.RLock", "threading.get_ident"}, "takes lines from any thread, and starts none"),
-    "telemetry/output.py": ({"select"}, "waits for standard output, where no event loop runs"),
+    "util/output.py": ({"select", "threading.Lock"}, "waits for outputs, where no event loop runs"),
     "cli.py": ({"time.sleep"}, "a command that does nothing else, without an event loop"),
     "demo/setup.py": ({"socket"}, "finds ports for the demo's processes"),
     "scenarios/client.py": ({"httpx"}, "asks addresses of users, as their own clients do"),
