@@ -11,7 +11,7 @@ from rpds import HashTrieMap
 
 from exchanger.app.grants_file import GrantsFile
 from exchanger.app.policy_log import ConflictLog, log_notices, log_problems, log_version
-from exchanger.app.secrets import ApiSecrets, WatchingSecrets
+from exchanger.app.secrets import ApiSecrets, Secrets, WatchingSecrets
 from exchanger.app.settings import Settings
 from exchanger.assembly.conflict_watch import ConflictWatch
 from exchanger.directory.source import DirectorySettings, DirectorySource, Watch, watch_folder
@@ -60,6 +60,7 @@ class PolicySync:
     _log: structlog.stdlib.BoundLogger
     _network: Network
     _list_watches: ListWatches | None = None
+    _read_secrets: Secrets | None = None
     _watch: Watch = watch_folder
     _source: DirectorySource | KubernetesSource | None = attrs.field(init=False, default=None)
     _issuers: IssuerSource | None = attrs.field(init=False, default=None)
@@ -72,7 +73,8 @@ class PolicySync:
             ExchangerError: the policy folder does not exist, or no API server is configured.
         """
         async with self._cluster() as connection:
-            secrets = self._secrets = None if connection is None else WatchingSecrets(ApiSecrets(connection), self._network.random)
+            readable = self._read_secrets if connection is None else ApiSecrets(connection)
+            secrets = self._secrets = None if readable is None else WatchingSecrets(readable, self._network.random)
             self._issuers = issuers = IssuerSource(self.settings.issuers, secrets, self._use_issuers, run_sync=self._network.run_sync)
             events = self._policy_events(connection)
             conflicts = ConflictWatch((ConflictLog(self._log), *(() if events is None else (events,))))

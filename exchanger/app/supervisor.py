@@ -20,6 +20,7 @@ from exchanger import __version__
 from exchanger.app.grants_file import log_grants
 from exchanger.app.lame_duck import LameDuck
 from exchanger.app.policy_sync import PolicySync
+from exchanger.app.secrets import Secrets
 from exchanger.app.settings import Settings
 from exchanger.app.variable_names import as_notices
 from exchanger.audit.file import AuditFile
@@ -75,8 +76,8 @@ class Supervisor:
     """Builds the components from their settings, over ``network``, and connects them through the Protocols of ``exchanger.typing``.
 
     ``console_shows_tokens`` makes the console decode tokens. Only the demo sets it, whose tokens are worthless; no setting does.
-    ``list_watches`` stands for the API server where policy comes from a cluster; ``watch`` tells of changes where it comes from a folder.
-    ``audit_file`` makes the file of the audit log.
+    ``list_watches`` and ``secrets`` stand for the API server where policy comes from a cluster; ``watch`` tells of changes where it comes
+    from a folder. ``audit_file`` makes the file of the audit log.
     """
 
     settings: Settings
@@ -84,6 +85,7 @@ class Supervisor:
     network: Network = SYSTEM
     console_shows_tokens: bool = attrs.field(default=False, kw_only=True)
     list_watches: ListWatches | None = attrs.field(default=None, kw_only=True)
+    secrets: Secrets | None = attrs.field(default=None, kw_only=True)
     watch: Watch = attrs.field(default=watch_folder, kw_only=True)
     audit_file: Callable[[Path], Output] = attrs.field(default=AuditFile, kw_only=True)
     _log: structlog.stdlib.BoundLogger = attrs.field(init=False, factory=structlog.get_logger)
@@ -141,7 +143,7 @@ class Supervisor:
         tracer: Tracer | None = None if tracing is None else tracing.contexts
         observers: tuple[ExchangeObserver, ...] = (self._metrics,) if tracing is None else (self._metrics, tracing)
         self._sync = PolicySync(
-            settings, self._policy, self._use_issuers, self._on_stale, self._log, network, self.list_watches, self.watch
+            settings, self._policy, self._use_issuers, self._on_stale, self._log, network, self.list_watches, self.secrets, self.watch
         )
         client = settings.token_client
         cache = TokenCache(client.rules, client.proxies, settings.token_cache, network)

@@ -45,7 +45,7 @@ def _read(files: FileSet) -> SecretData | SecretProblem:
     for path in files.paths:
         found = _text(path)
         if isinstance(found, UnusableFile):
-            which = "it" if len(set(files.paths)) == 1 else shown_file(path)
+            which = "it" if len(files.paths) == 1 else shown_file(path)
             return SecretProblem(SecretFault.UNREACHABLE, f"{which} {found.reason}")
         parts.append(found.strip())
     content = "\n".join(parts)

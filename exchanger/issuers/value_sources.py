@@ -23,7 +23,7 @@ class FileSet:
     paths: tuple[str, ...]
 
     def __str__(self) -> str:
-        return " and ".join(dict.fromkeys(self.paths))
+        return " and ".join(self.paths)
 
 
 # The unit that is read and followed as a whole.
@@ -62,13 +62,13 @@ class Reference:
 
     def __str__(self) -> str:
         if isinstance(self.place, FileSet):
-            return f"{self.field}, file {' and '.join(dict.fromkeys(map(shown_file, self.place.paths)))}"
+            return f"{self.field}, file {' and '.join(map(shown_file, self.place.paths))}"
         return f"{self.field}, Secret {self.place} key {self.key}"
 
 
 def in_files(field: str, shape: Shape, *paths: str, made: Callable[[str], object] = Secret) -> Reference:
-    """Return the reference of ``field`` to the content of the files at ``paths``."""
-    return Reference(FileSet(paths), CONTENT, field, shape, made)
+    """Return the reference of ``field`` to the content of the files at ``paths``. One that is named twice is read once."""
+    return Reference(FileSet(tuple(dict.fromkeys(paths))), CONTENT, field, shape, made)
 
 
 def references(value: object) -> Iterator[Reference]:

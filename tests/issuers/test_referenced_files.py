@@ -97,6 +97,14 @@ async def test_an_unusable_version_takes_nothing_away(world: World) -> None:
         assert world.log.taken() == [("rotated", "primary"), ("secret_recovered", place)]
 
 
+async def test_a_certificate_and_its_key_may_be_in_one_file(world: World) -> None:
+    both = world.write("tls.pem", CHAIN + KEY)
+    async with world.running(f"clientID: me, clientCertificate: {{certFile: {both}, keyFile: {both}}}"):
+        await until(lambda: bool(world.sets))
+        assert isinstance(world.issuer.credentials.proof, ClientCertificate)
+        assert world.log.taken() == [("loaded", "primary")]
+
+
 async def test_a_file_that_is_missing_is_waited_for(world: World) -> None:
     path = world.folder / "ca.crt"
     place = f'issuer profile "primary" caFile, file {path}'

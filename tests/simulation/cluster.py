@@ -4,11 +4,14 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Final, cast, final
 
 import attrs
+import trio
 
+from exchanger.app.secrets import SecretState, decode_secret, secret_problem
+from exchanger.issuers.secrets import SecretName
 from exchanger.kube.api.resource import PolicyListWatches
-from exchanger.kube.list_watch import ApiFailure, FailureKind
+from exchanger.kube.list_watch import ApiFailure, FailureKind, Key
 from exchanger.policy.selection import ConfigMap, Namespace
-from tests.kube.fake_api_server import FakeApiServer, FakeListWatch, FakeResource, Initial
+from tests.kube.fake_api_server import FakeApiServer, FakeListWatch, FakeResource, Initial, Request, Verb
 from tests.simulation.kernel import Kernel
 from tests.simulation.kube_api import KubeApi
 
@@ -19,12 +22,22 @@ CLUSTER_FAULTS: Final = ("down", "cut", "paused", "compacted", "buffers", "429",
 NAMESPACE_LABELS: Final = {"ext-authz-token-exchange.magneticflux.net/policy": "enabled"}
 LABELS: Final = {"ext-authz-token-exchange.magneticflux.net/enabled": "true"}
 
+# The namespace of Secrets that may be read, but not watched.
+READ_ONLY: Final = "read-only"
+
 # Seconds from a change until it is in force at the latest, while nothing is wrong: two gathers, two reads, and what is held back for
 # documents that are still to be read.
 PROMPT: Final = 3.0
 # Seconds from the end of an outage until changes are followed again at the latest: the longest pause between two attempts, and what a
 # server that was silent may take to be noticed.
 _RECOVERY: Final = 40.0
+
+
+class _Refused(FakeListWatch[SecretState]):
+    """A Secret that may be read by its name, but neither listed nor watched."""
+
+    def forbidden(self, verb: str) -> ApiFailure:
+        return ApiFailure(FailureKind.FORBIDDEN, 403, f"cannot {verb} secrets")
 
 
 @final
@@ -39,11 +52,13 @@ class Cluster:
     server: FakeApiServer = attrs.field(factory=FakeApiServer)
     _namespaces: FakeResource[Namespace] = attrs.field(init=False)
     _config_maps: FakeResource[ConfigMap] = attrs.field(init=False)
+    _secrets: FakeResource[SecretState] = attrs.field(init=False)
     api: KubeApi = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._namespaces = FakeResource(self.server, "namespaces")
         self._config_maps = FakeResource(self.server, "configmaps")
+        self._secrets = FakeResource(self.server, "secrets")
 
         self.api = KubeApi(self.kernel, self._view, self.strange)
         if self.strange:
@@ -57,6 +72,27 @@ class Cluster:
         if resource == "namespaces":
             return self._namespaces.list_watch(selects=lambda labels: dict(labels).items() >= NAMESPACE_LABELS.items())
         return self._config_maps.list_watch(namespace=namespace, selects=lambda labels: dict(labels).items() >= LABELS.items())
+
+    def list_watch(self, secret: SecretName, /) -> FakeListWatch[SecretState]:
+        is_readable_only = secret.namespace == READ_ONLY
+        view = _Refused if is_readable_only else FakeListWatch
+        return view(self.server, "secrets", secret.namespace, lambda labels: labels["name"] == secret.name)
+
+    async def read(self, secret: SecretName, /) -> SecretState:
+        failure = await self.server.admit(Request(trio.current_time(), "secrets", Verb.LIST, ""))
+        stored = self.server.objects.get(("secrets", Key(secret.namespace, secret.name)))
+        if failure is None and stored is not None:
+            found: SecretState = stored.value
+            return found
+        return secret_problem(secret, failure or ApiFailure(FailureKind.NOT_FOUND, 404))
+
+    def put_secret(self, secret: SecretName, data: object) -> None:
+        """Write a Secret, or delete it where ``data`` is ``None``."""
+        if data is None:
+            self._secrets.delete(secret.name, namespace=secret.namespace)
+        else:
+            found = decode_secret({"metadata": {"resourceVersion": str(self.server.version + 1)}, "data": data})
+            self._secrets.put(secret.name, found, namespace=secret.namespace, labels={"name": secret.name})
 
     # What authors do.
 

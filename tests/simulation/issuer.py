@@ -11,6 +11,7 @@ from urllib.parse import parse_qs
 import attrs
 import h11
 import ngh2
+from cryptography import x509
 
 from exchanger.values.token import ACCESS_TOKEN_TYPE
 from tests.simulation.kernel import Kernel
@@ -86,8 +87,8 @@ class Trouble:
 class SimulatedIssuer:
     """One issuer and its host. ``quiet``: the storm is over, and nothing strikes any more. A ``hated`` token gets no answer, ever.
 
-    ``context``: it speaks TLS. ``knows`` tells whether a client is who it says. ``single_use``: no connection is to carry another request;
-    ``carried_again`` counts those that came all the same.
+    ``context``: it speaks TLS. ``proves`` returns whose an assertion is, ``knows`` whether that client is known. ``single_use``: no
+    connection is to carry another request; ``carried_again`` counts those that came all the same.
     """
 
     kernel: Kernel
@@ -98,6 +99,7 @@ class SimulatedIssuer:
     http2: bool = False
     hated: str = ""
     context: ssl.SSLContext | None = None
+    proves: Callable[[str], str] = str
     knows: Callable[[Client], bool] = lambda _client: True
     single_use: bool = False
     quiet: bool = False
@@ -222,9 +224,14 @@ class Call:
     answered: bool = False
 
     def client(self, fields: Mapping[str, str]) -> Client:
-        """Return who asks: RFC 6749 section 2.3.1, or RFC 7523 section 2.2."""
-        assertion = fields.get("client_assertion", "")
-        return Client(self.path, assertion or b64decode(self.authorization.removeprefix("Basic ")).decode().partition(":")[2])
+        """Return who asks: RFC 6749 section 2.3.1, RFC 7523 section 2.2, or RFC 8705 section 2."""
+        remote = self.conversation.remote
+        if isinstance(remote, Secured) and remote.shown:
+            (name,) = x509.load_der_x509_certificate(remote.shown).subject
+            return Client(self.path, str(name.value))
+        if assertion := fields.get("client_assertion", ""):
+            return Client(self.path, self.conversation.issuer.proves(assertion))
+        return Client(self.path, b64decode(self.authorization.removeprefix("Basic ")).decode().partition(":")[2])
 
     @property
     def given_up(self) -> bool:

@@ -6,6 +6,7 @@ from typing import Any, Final, final
 
 import attrs
 
+from tests.simulation.certificates import CERTIFICATE_FAULTS
 from tests.simulation.cluster import CLUSTER_FAULTS
 from tests.simulation.doors import MANNERS
 from tests.simulation.folder import FOLDER_FAULTS
@@ -77,9 +78,15 @@ class Plan:
     # Settings of the wall clock. SIGTERM in the middle of the storm.
     jumps: float = 0.0
     terminated: bool = False
-    # Changes of the service's own credentials, and how their files are spoiled.
+    # Changes of the service's own credentials, whether some are in Secrets, or are keys and certificates, and how files and Secrets are
+    # spoiled.
     rotations: float = 0.0
+    secrets: bool = False
+    keys: bool = False
     file_faults: frozenset[str] = frozenset(FILE_FAULTS)
+    # Changes of the service's own certificate where gateways connect by TLS, and how its files are damaged.
+    certificates: float = 0.0
+    certificate_faults: frozenset[str] = frozenset(CERTIFICATE_FAULTS)
     # Changes of the grants file, 0 without one, and how it is unusable meanwhile.
     granted: float = 0.0
     spoiled: frozenset[str] = frozenset(SPOILED)
@@ -163,17 +170,12 @@ class Plan:
         drawn["strange"] = some(STRANGE) if chance.random() < 0.25 else frozenset()
         chance = Random(f"{seed} slips")
         drawn["slips"] = chance.choice([0.1, 0.3]) if chance.random() < 0.2 else 0.0
-        known: dict[str, Any] = {**drawn, **fixed}
-        if known["store"]:
-            known["cache"] = True
-            if known["jumps"]:  # where the wall clock is set, the end of what a store gives again is not known
-                known["store_faults"] -= TIME_LIES
-        if not known["store"] or known.get("verified") or known.get("folder") or known["gateways"] == 1:
-            known["replicas"] = 1
-        if known["replicas"] > 1 or known["readers"]:
-            known["restarts"] = 0.0  # a signal is for the whole process, and counters begin anew
-        known["hated"] = known["hated"] and known["users"] > 1  # otherwise nobody gets an answer
-        return cls(seed, **known)
+        chance = Random(f"{seed} certificates")
+        drawn["certificates"] = chance.choice([4.0, 10.0]) / drawn["storm"] if chance.random() < 0.6 else 0.0
+        drawn["certificate_faults"] = some(CERTIFICATE_FAULTS)
+        chance = Random(f"{seed} kinds of credentials")
+        drawn |= {"secrets": chance.random() < 0.4, "keys": chance.random() < 0.4}
+        return cls(seed, **_agreeing({**drawn, **fixed}))
 
     def _with(self, name: str, value: object) -> "Plan":
         changed: dict[str, Any] = {name: value}
@@ -199,6 +201,24 @@ class Plan:
                 yield self._with(name, frozenset(kinds[len(kinds) // 2 :]))
             for kind in kinds:
                 yield self._with(name, frozenset(kinds) - {kind})
+
+
+def _agreeing(known: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a plan without what does not go together."""
+    if known["store"]:
+        known["cache"] = True
+        if known["jumps"]:  # where the wall clock is set, the end of what a store gives again is not known
+            known["store_faults"] -= TIME_LIES
+    if not known["store"] or known.get("verified") or known.get("folder") or known["gateways"] == 1:
+        known["replicas"] = 1
+    if known["replicas"] > 1 or known["readers"]:
+        known["restarts"] = 0.0  # a signal is for the whole process, and counters begin anew
+    known["hated"] = known["hated"] and known["users"] > 1  # otherwise nobody gets an answer
+    known["keys"] = known["keys"] and bool(known.get("rotations"))
+    known["secrets"] = known["secrets"] and bool(known.get("rotations")) and not known.get("folder")
+    if not known["tls_gateways"]:
+        known["certificates"] = 0.0
+    return known
 
 
 def shrunk(plan: Plan, fails: Callable[[Plan], bool]) -> Plan:

@@ -246,6 +246,45 @@ PLANTED: Final = {
         "self.finish(_CALLER_LEFT)  # for the record; the answer is not used",
         "pass",
     ),
+    "former-authorities-are-trusted": Planted(
+        "a change of the authorities of clients alone does not count",
+        "exchanger.net.tls.certificates",
+        'b"=" + file for file in files)',
+        'b"=" + file for file in files[:2])',
+    ),
+    "certificate-is-read-once": Planted(
+        "new connections get the certificate from the start, whatever its files say",
+        "exchanger.net.tls.rotation",
+        "            self._current = found\n",
+        "            self._current = self._current or found\n",
+    ),
+    "half-a-pair-ends-the-service": Planted(
+        "a certificate and a key that do not belong together end the service",
+        "exchanger.net.tls.rotation",
+        """            if self._current is None:
+                raise CertificatesError(found.reason)""",
+        """            raise CertificatesError(found.reason)""",
+    ),
+    "secret-is-read-once": Planted(
+        "what a watch tells of a Secret is not learned",
+        "exchanger.app.secrets",
+        "if keys is None or self._key in keys:",
+        "if keys is None:",
+    ),
+    "polled-secret-is-read-once": Planted(
+        "a Secret that may be read but not watched is learned once",
+        "exchanger.issuers.secrets",
+        "            if found != last:",
+        "            if last is None:",
+    ),
+    "anothers-key-signs": Planted(
+        "assertions are signed by the key that was loaded first",
+        "exchanger.oauth.client_assertion",
+        """        if key in self._loaded:
+            return self._loaded[key]""",
+        """        if self._loaded:
+            return next(iter(self._loaded.values()))""",
+    ),
     "cache-without-bound": Planted(
         "an issuer's tokens are kept whatever their number",
         "exchanger.exchange.cache.memory_store",

@@ -1,6 +1,10 @@
-"""Credentials that change: files are written anew, in pieces, wrongly, or vanish for a while, and issuers follow early, late or in time."""
+"""Credentials that change: files and Secrets are written anew, in pieces, wrongly, or vanish for a while, and issuers follow early, late or
+in time. Credentials are secrets, assertions, keys that sign assertions, or certificates.
+"""
 
 import json
+import ssl
+from base64 import b64encode, urlsafe_b64decode
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -9,11 +13,14 @@ from typing import Any, Final, final
 
 import attrs
 
+from exchanger.issuers.secrets import SecretName
 from exchanger.issuers.state import ROTATION_GRACE_S
+from tests.simulation.cluster import PROMPT, READ_ONLY, Cluster
 from tests.simulation.gateway import Question
 from tests.simulation.issuer import Client, Issued, SimulatedIssuer
 from tests.simulation.kernel import Kernel
 from tests.simulation.part import CANARY, Every, Part
+from tests.simulation.tls import certificate, has_signed, private_key
 
 # How a file is written, what else may happen to it, and how a profile changes. An issuer follows in time, unless it is said here.
 WRITTEN: Final = ("in place", "in pieces", "symlink")
@@ -25,6 +32,8 @@ FILE_FAULTS: Final = (*WRITTEN, *SPOILED, *CHANGED)
 _PROFILES_POLL: Final = 1.0
 _FILE_POLL: Final = 0.7
 _THREADS: Final = 0.2
+# The same for a Secret that may be read, but not watched.
+_SECRETS_POLL: Final = 12.5
 # Seconds for which an issuer knows the client before a rotation and the one after it, where it knows both: more than two reads take, and
 # than calls that have begun.
 _OVERLAP: Final = 5.0
@@ -32,6 +41,9 @@ _OVERLAP: Final = 5.0
 _ON_ITS_WAY: Final = 10.0
 # Seconds for which an open breaker may refuse calls since the last one that failed.
 _BREAKER: Final = 20.0
+
+# The authority of clients that have certificates.
+_CLIENTS: Final = "clients of issuers"
 
 Clients = Mapping[str, Client]
 
@@ -72,7 +84,6 @@ class InForce:
             yield (self.client,)
 
 
-@final
 @attrs.define(eq=False)
 class FollowedFile:
     """A file that the service reads every ``poll`` seconds, and all that it has said.
@@ -91,8 +102,12 @@ class FollowedFile:
 
     @property
     def prompt(self) -> float:
-        """Seconds after which a content that stays is in force at the latest."""
+        """Seconds after which a content that stays is in force at the latest, while nothing is wrong."""
         return 2 * self.poll + _THREADS
+
+    def sure(self, since: float) -> float:
+        """Return when a content that has stayed since then is in force at the latest."""
+        return since + self.prompt
 
     def write(self, how: str, chance: Random) -> None:
         """Write what it should say: by a rename, unless ``how`` says otherwise."""
@@ -122,8 +137,13 @@ class FollowedFile:
             self._put(self.text(), "")
 
     def _put(self, text: str, how: str) -> None:
+        number, clients = len(self.contents), self.read(text)
+        self._store(text, how)
+        self.kernel.tell(self.path.name, "is written", how or "anew", number, "usable" if clients is not None else "unusable")
+        self.contents.append(Content(self.kernel.now, clients))
+
+    def _store(self, text: str, how: str) -> None:
         path, number = self.path, len(self.contents)
-        clients = self.read(text)
         if path.is_dir() and not path.is_symlink():
             path.rmdir()
         if how in {"in place", "in pieces"} and not path.is_symlink():
@@ -141,8 +161,6 @@ class FollowedFile:
                 name.symlink_to(new)
                 new = name
             new.replace(path)
-        self.kernel.tell(path.name, "is written", how or "anew", number, "usable" if clients is not None else "unusable")
-        self.contents.append(Content(self.kernel.now, clients))
 
     def in_force(self, issuer: str, begins: float, ends: float) -> Iterator[tuple[Client, ...]]:
         """Yield the clients that the service may have tried for an issuer, the newest first, between two times."""
@@ -152,7 +170,7 @@ class FollowedFile:
                 break
             if since <= ends:
                 for state in states:
-                    seen.update(dict.fromkeys(state.at(begins, ends, self.prompt)))
+                    seen.update(dict.fromkeys(state.at(begins, ends, self.sure(state.since) - state.since)))
         yield from seen
 
     def _history(self, issuer: str) -> list[tuple[float, float, frozenset[InForce]]]:
@@ -163,12 +181,12 @@ class FollowedFile:
                 if content.begins:
                     known, is_first = frozenset(), True
                 if content.clients is not None and (is_first or self._may_count(content)):
-                    client, stays = content.clients[issuer], until - content.since >= self.prompt
+                    client, stays = content.clients[issuer], until >= self.sure(content.since)
                     after = frozenset(one.followed_by(client, content.since) for one in known)
                     after |= {InForce(client)} if is_first else frozenset()  # a first reading counts at once
                     known = after if stays else known | after
                     is_first = is_first and not stays
-                history.append((content.since, until + self.prompt, known))
+                history.append((content.since, self.sure(until), known))
             self._histories[issuer] = history
         return self._histories[issuer]
 
@@ -189,19 +207,88 @@ class FollowedFile:
 
 @final
 @attrs.define(eq=False)
+class FollowedSecret(FollowedFile):
+    """A Secret in place of the file. ``outages``: when changes in the cluster are not followed, from when until when, and why."""
+
+    cluster: Cluster
+    secret: SecretName
+    outages: list[tuple[float, float, str]]
+
+    @property
+    def prompt(self) -> float:
+        return PROMPT if self.secret.namespace != READ_ONLY else _SECRETS_POLL
+
+    def sure(self, since: float) -> float:
+        sure = since + self.prompt
+        for begins, ends, _ in self.outages:
+            if begins <= sure and ends > since:
+                sure = max(sure, ends + self.prompt)
+        return sure
+
+    def write(self, _how: str, chance: Random) -> None:
+        super().write("", chance)
+
+    def _store(self, text: str, how: str) -> None:
+        good = b64encode(text.encode()).decode()
+        spoiled: dict[str, object] = {
+            "deleted": None,
+            "empty": {"secret": ""},
+            "broken": {"secret": b64encode(b"\xff").decode()},
+            "folder": "of another type",
+            "dangling": {"another": good},
+        }
+        self.cluster.put_secret(self.secret, spoiled.get(how, {"secret": good}))
+
+    def _may_count(self, _content: Content) -> bool:
+        return True  # one look is enough
+
+
+@final
+@attrs.define(eq=False)
 class Account:
     """A client as its issuer knows it: ``client`` is what the file should say, ``known`` when which one was known (seconds).
 
-    ``file`` has it, ``asserts``: it is an assertion, in a file of its own. ``busy``: a rotation is not over yet.
+    ``file`` has it. ``kind``: what is in a file of its own, or in the Secret ``secret``; "" if it is in the profile. ``busy``: a rotation
+    is not over yet. ``proofs`` are those of all its clients, by what their files say.
     """
 
     issuer: SimulatedIssuer
     client: Client
-    asserts: bool
+    kind: str
+    secret: SecretName | None = None
     known: dict[Client, tuple[float, float]] = attrs.field(factory=dict)
     file: FollowedFile = attrs.field(init=False)
     busy: bool = False
     asked: list[tuple[float, Client]] = attrs.field(factory=list, init=False)
+    proofs: dict[str, str] = attrs.field(factory=dict, init=False)
+
+    def text(self) -> str:
+        """Return what its own file should say."""
+        proof = self.client.proof
+        match self.kind:
+            case "key":
+                text = private_key(proof).decode()
+            case "certificate":
+                text = (certificate(proof, _CLIENTS) + private_key(proof)).decode()
+            case _:
+                text = proof
+        self.proofs[text.strip()] = proof
+        return text
+
+    def read(self, text: str) -> Clients | None:
+        """Return the client of a text that may be in its own file."""
+        proof = self.proofs.get(text.strip())
+        if proof is None and self.kind in {"assertion", "Secret"} and text.isascii() and " " not in text:
+            proof = text  # half an assertion is one, too
+        return {self.issuer.name: Client("/token", proof)} if proof else None
+
+    def proves(self, assertion: str) -> str:
+        """Return by whose key an assertion is signed, where clients sign them."""
+        if self.kind != "key":
+            return assertion
+        said, _, signature = assertion.rpartition(".")
+        signed = urlsafe_b64decode(signature + "=" * (-len(signature) % 4))
+        return next((name for name in self.proofs.values() if has_signed(name, said.encode(), signed)), "nobody")
 
     def knows(self, client: Client) -> bool:
         """Answer for the issuer, which is asked now."""
@@ -229,7 +316,10 @@ class Account:
 @final
 @attrs.define(eq=False)
 class Rotation(Part):
-    """Changes clients ``often`` a second. ``path`` is the profiles file, whose text ``profiles`` returns."""
+    """Changes clients ``often`` a second. ``path`` is the profiles file, whose text ``profiles`` returns.
+
+    ``cluster``: some clients are in Secrets there, which has ``outages``. ``keys``: some have keys or certificates.
+    """
 
     kernel: Kernel
     issuers: Iterable[SimulatedIssuer]
@@ -237,6 +327,9 @@ class Rotation(Part):
     profiles: Callable[[], str]
     faults: frozenset[str]
     often: float
+    cluster: Cluster | None
+    outages: list[tuple[float, float, str]]
+    keys: bool
     healed: bool = attrs.field(default=False, init=False)
     accounts: dict[str, Account] = attrs.field(factory=dict, init=False)
     chance: Random = attrs.field(init=False)
@@ -246,11 +339,20 @@ class Rotation(Part):
     def __attrs_post_init__(self) -> None:
         self.chance = self.kernel.random("rotation")
         self._file = FollowedFile(self.kernel, self.path, _PROFILES_POLL, self.profiles, self._read_profiles)
+        secrets, keys = self.kernel.random("Secrets"), self.kernel.random("keys")
         for issuer in self.issuers:
-            account = Account(issuer, self._client("/token"), self.chance.random() < 0.4)
+            account = Account(issuer, self._client("/token"), "assertion" if self.chance.random() < 0.4 else "")
+            if self.keys and keys.random() < 0.7:
+                account.kind = "key" if issuer.context is None else keys.choice(["key", "certificate", "certificate"])
+            if self.cluster is not None and secrets.random() < 0.7:
+                account.secret = SecretName(secrets.choice(["watched", "watched", READ_ONLY]), issuer.name)
+                account.kind = "Secret"
+            if account.kind == "certificate" and issuer.context is not None:
+                issuer.context.verify_mode = ssl.CERT_OPTIONAL
+                issuer.context.load_verify_locations(cadata=certificate(_CLIENTS).decode())
             account.learn(account.client)
-            account.file = self._own_file(account) if account.asserts else self._file
-            issuer.knows = account.knows
+            account.file = self._own_file(account) if account.kind else self._file
+            issuer.knows, issuer.proves = account.knows, account.proves
             self.accounts[issuer.name] = account
 
     def _client(self, path: str) -> Client:
@@ -258,11 +360,10 @@ class Rotation(Part):
         return Client(path, f"{CANARY}-{self._made}-{self.chance.getrandbits(64):016x}")
 
     def _own_file(self, account: Account) -> FollowedFile:
-        def read(text: str) -> Clients | None:
-            return {account.issuer.name: Client("/token", text)} if text.isascii() and text and " " not in text else None
-
-        path = self.path.with_name(f"{account.issuer.name}-assertion")
-        return FollowedFile(self.kernel, path, _FILE_POLL, lambda: account.client.proof, read)
+        path = self.path.with_name(f"{account.issuer.name}-proof")
+        if account.secret is None or self.cluster is None:
+            return FollowedFile(self.kernel, path, _FILE_POLL, account.text, account.read)
+        return FollowedSecret(self.kernel, path, 0.0, account.text, account.read, self.cluster, account.secret, self.outages)
 
     def _read_profiles(self, text: str) -> Clients | None:
         try:
@@ -278,13 +379,24 @@ class Rotation(Part):
         account = self.accounts[issuer.name]
         scheme = "http" if issuer.context is None else "https"
         endpoint = {"tokenEndpoint": f"{scheme}://{issuer.host}{account.client.path}"}
-        if account.asserts:
-            return {**endpoint, "clientSecret": "", "clientAssertionFile": {"path": str(account.file.path)}}
-        return {**endpoint, "clientSecret": account.client.proof}
+        path = str(account.file.path)
+        match account.kind:
+            case "":
+                return {**endpoint, "clientSecret": account.client.proof}
+            case "Secret" if account.secret is not None:
+                one = {"namespace": account.secret.namespace, "name": account.secret.name, "key": "secret"}
+                proof: dict[str, Any] = {"clientSecretSecretRef": one}
+            case "assertion":
+                proof = {"clientAssertionFile": {"path": path}}
+            case "key":
+                proof = {"clientAssertion": {"algorithm": "EdDSA", "keyFile": path, "keyID": "key"}}
+            case _:
+                proof = {"clientCertificate": {"certFile": path, "keyFile": path}}
+        return {**endpoint, "clientSecret": "", **proof}
 
     @property
     def files(self) -> list[FollowedFile]:
-        return [self._file, *(account.file for account in self.accounts.values() if account.asserts)]
+        return [self._file, *(account.file for account in self.accounts.values() if account.file is not self._file)]
 
     def environment(self) -> dict[str, str]:
         for file in self.files:
@@ -322,7 +434,7 @@ class Rotation(Part):
         if account.busy:
             return
         how, path = self._some(("early", "late", "wrong"), 0.7), account.client.path
-        if not account.asserts and self._some(("moved",), 0.3):
+        if account.file is self._file and self._some(("moved",), 0.3):
             path = {"/token": "/moved", "/moved": "/token"}[path]
         client = self._client(path)
         account.busy = True
@@ -340,7 +452,7 @@ class Rotation(Part):
         if how == "wrong":
             self.kernel.after(wait, self._correct, account)
         else:
-            self.kernel.after(wait if how == "early" else self._file.prompt + _OVERLAP, self._over, account, client)
+            self.kernel.after(wait if how == "early" else self._prompt(account) + _OVERLAP, self._over, account, client)
 
     def _write(self, account: Account, client: Client) -> None:
         if not self.healed:
@@ -351,7 +463,10 @@ class Rotation(Part):
         client = self._client(account.client.path)
         account.learn(client)
         self._write(account, client)
-        self.kernel.after(self._file.prompt + _OVERLAP, self._over, account, client)
+        self.kernel.after(self._prompt(account) + _OVERLAP, self._over, account, client)
+
+    def _prompt(self, account: Account) -> float:
+        return max(self._file.prompt, account.file.prompt)
 
     def _over(self, account: Account, client: Client) -> None:
         if not self.healed:

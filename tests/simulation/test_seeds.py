@@ -49,6 +49,12 @@ FOUND_BY: Final = {
     "lost-spans-do-not-count": 8,
     "viewer-stays": 3,
     "who-leaves-leaves-no-record": 18,
+    "former-authorities-are-trusted": 42,
+    "certificate-is-read-once": 41,
+    "half-a-pair-ends-the-service": 42,
+    "secret-is-read-once": 11,
+    "polled-secret-is-read-once": 212,
+    "anothers-key-signs": 299,
     "cache-without-bound": 32,
 }
 

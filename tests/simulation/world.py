@@ -20,6 +20,7 @@ from exchanger.app.supervisor import Supervisor
 from exchanger.errors import ExchangerError
 from exchanger.telemetry.log import logging_to_stdout
 from tests.simulation.bounds import Bounds
+from tests.simulation.certificates import Certificates
 from tests.simulation.cluster import Cluster
 from tests.simulation.doors import Authorizing, Processing
 from tests.simulation.folder import Folder
@@ -129,20 +130,27 @@ class World:
             issuer.context = server_context(self.folder, "h2" if http2 else "http/1.1") if plan.tls else None
             self.network.hosts[issuer.host] = issuer
         if plan.rotations:
-            issuers = self.issuers.values()
-            self.parts.append(Rotation(kernel, issuers, self.path_of_profiles, self.profiles, plan.file_faults, plan.rotations))
+            place = self.authors.place
+            cluster = place if plan.secrets and isinstance(place, Cluster) else None
+            followed = self.issuers.values(), self.path_of_profiles, self.profiles
+            self.parts.append(Rotation(kernel, *followed, plan.file_faults, plan.rotations, cluster, self.authors.outages, plan.keys))
         if plan.granted:
             path, authors = self.folder / "grants.json", self.authors
             authors.grants = PlatformTeam(kernel, path, authors.names, authors.hosts, PATHS, MOVING_HOST, plan.granted, plan.spoiled)
             self.parts.append(authors.grants)
         self.gateways = []
+        context = client_context() if plan.tls_gateways else None
+        if plan.certificates:
+            certificates = Certificates(kernel, self.network, self.folder, self.serves, plan.certificate_faults, plan.certificates)
+            self.parts.append(certificates)
+            context = certificates.context()
         self._bounds = Bounds(kernel, self.supervisors, self._held, self.gateways, self.issuers, plan.permits * plan.replicas)
         self.parts.append(self._bounds)
         for number in range(plan.gateways):
             secured = number >= plan.gateways - plan.tls_gateways
             port = TLS_PORT if secured else PORT + number % plan.replicas
-            fields = kernel, self.network, f"gateway-{number}", self._ended, port, client_context() if secured else None
-            self.gateways.append(Processing(*fields, manners=plan.manners) if number < plan.ext_proc else Authorizing(*fields))
+            asks = kernel, self.network, f"gateway-{number}", self._ended, port, context if secured else None
+            self.gateways.append(Processing(*asks, manners=plan.manners) if number < plan.ext_proc else Authorizing(*asks))
         if plan.store:
             secrets = CANARY.encode(), b"eyJ", *(f"{name}-".encode() for name in self.issuers)  # tokens begin with their issuer
             store = SimulatedStore(kernel, self.network, plan.store_faults, plan.store_often, plan.replicas, self.folder, secrets)
@@ -200,11 +208,6 @@ class World:
             environment |= part.environment()
         return environment
 
-    def _settings(self, environment: dict[str, str]) -> Settings:
-        read = read_settings(environment)
-        rules = attrs.evolve(read.issuers.rules, with_secrets=False)  # there is no API server beside that of the policies
-        return attrs.evolve(read, issuers=attrs.evolve(read.issuers, rules=rules))
-
     @property
     def present(self) -> list[Life]:
         """The newest life of each replica."""
@@ -243,7 +246,8 @@ class World:
             except* ExchangerError as faults:
                 if self.lives and self.lives[-1].served < self.kernel.now < self.lives[-1].terminated:
                     raise
-                self.kernel.tell("service", "cannot start", *faults.exceptions)
+                told = (str(fault).replace(str(self.folder), "…") for fault in faults.exceptions)
+                self.kernel.tell("service", "cannot start", *told)
             if self.kernel.now < self.terminated:
                 self.left_open += self.network.held
                 await trio.sleep(self._restarts.uniform(0.0, 1.0))
@@ -254,7 +258,7 @@ class World:
             place.untouched = True
             place.mend()
             self.authors.settle()
-        settings = self._settings(environment)
+        settings = read_settings(environment)
         name = f" of life {len(self.lives)}" if again else f" of replica {number}" if number else ""
         network = self.network.network(name)
         written = attrs.evolve(network, run_sync=self.lines.run_sync)
@@ -263,7 +267,7 @@ class World:
         if isinstance(place, Folder):
             supervisor = Supervisor(settings, logging, network, watch=place.watch)
         else:
-            supervisor = Supervisor(settings, logging, network, list_watches=place.list_watches)
+            supervisor = Supervisor(settings, logging, network, list_watches=place.list_watches, secrets=place)
         life = Life(supervisor, kernel.now)
         if again:
             kernel.tell("service", "starts again")
