@@ -129,22 +129,19 @@ class CallPassage:
                 trace = self._span.trace
         self._started, self._sent_at = calls.clock(), calls.now()
         calls.under_way[self] = None
-        endpoint = calls.preparation.endpoint(request.issuer)
-        if isinstance(endpoint, ExchangeFailure):
-            return self._end(endpoint)
-        self._port = endpoint.origin.port
         prepared = (
-            calls.preparation.exchange(request if self._span is None else attrs.evolve(request, trace=trace), endpoint, request.actor_token)
+            calls.preparation.exchange(request if self._span is None else attrs.evolve(request, trace=trace))
             if isinstance(request, TokenRequest)
             else calls.preparation.client_credentials(request.issuer, request.actor)
         )
-        if isinstance(prepared, ExchangeFailure):
+        if type(prepared) is ExchangeFailure:
             return self._end(prepared)
+        self._port = prepared.endpoint.origin.port
         self._call = EndpointCall(
-            endpoint,
+            prepared.endpoint,
             prepared.head,
-            prepared.head.fitting(prepared.encoded.trace) if prepared.encoded.trace else (),
-            prepared.encoded.body,
+            prepared.trace,
+            prepared.body,
             self.deadline,
             self._landed,
             party=(request.namespace, request.issuer.name),

@@ -64,8 +64,6 @@ class Endpoint:
     target: str
     reuse: bool = True
     _heads: dict[HeaderFields, PreparedHead | None] = attrs.field(factory=dict, init=False, repr=False)
-    _headers: HeaderFields | None = attrs.field(default=None, init=False, repr=False)
-    _head: PreparedHead | None = attrs.field(default=None, init=False, repr=False)
 
     @property
     def host(self) -> str:
@@ -74,13 +72,11 @@ class Endpoint:
 
     def head(self, headers: HeaderFields) -> PreparedHead | None:
         """Return the head of POST requests with ``headers``; ``None`` if that is not valid HTTP. Caches its results."""
-        if headers is not self._headers:  # nearly always those of the last request; hashing them takes longer than making the body
-            if headers not in self._heads:
-                if len(self._heads) >= _MAX_HEADS:
-                    self._heads.clear()
-                self._heads[headers] = self._prepare(headers, Method.POST)
-            self._headers, self._head = headers, self._heads[headers]
-        return self._head
+        if headers not in self._heads:
+            if len(self._heads) >= _MAX_HEADS:
+                self._heads.clear()
+            self._heads[headers] = self._prepare(headers, Method.POST)
+        return self._heads[headers]
 
     def get_head(self, headers: HeaderFields) -> PreparedHead | None:
         """Return the head of a GET request with ``headers``; ``None`` if that is not valid HTTP."""

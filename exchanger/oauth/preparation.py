@@ -10,7 +10,7 @@ import attrs
 
 from exchanger.decision.token_failure import transport_failure
 from exchanger.errors import Diagnostic
-from exchanger.net.endpoint import Endpoint, PreparedHead
+from exchanger.net.endpoint import Endpoint, HeaderFields, PreparedHead
 from exchanger.net.network import SYSTEM
 from exchanger.oauth.client_assertion import ClientAssertions
 from exchanger.oauth.resolve_endpoint import resolve_endpoint
@@ -22,11 +22,15 @@ from exchanger.oauth.token_request import (
     constant_parts,
     encode_client_credentials,
     encode_request,
+    form_encoded,
+    trace_headers,
 )
-from exchanger.util.frozen import quickly_made
+from exchanger.util.frozen import maker_of, quickly_made
+from exchanger.values.entry import TokenTarget
 from exchanger.values.issuer import ActorCredentials, Issuer, SigningKey
 from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, ExchangeFailure, TokenRequest
+from exchanger.values.trace import NO_TRACE
 
 # Endpoints that are remembered, one for each issuer profile, and constant parts of requests, one for each issuer and target.
 _MAX_ENDPOINTS: Final = 1024
@@ -44,10 +48,26 @@ _UNSIGNED: Final = attrs.evolve(_UNSENDABLE, detail="the client assertion key ca
 @quickly_made
 @attrs.frozen(weakref_slot=False)
 class Prepared:
-    """A request that can be sent."""
+    """A request that can be sent; ``trace`` are fields of this one alone, for which the head has room."""
 
+    endpoint: Endpoint
     head: PreparedHead
-    encoded: EncodedRequest
+    body: bytes = attrs.field(repr=False)
+    trace: HeaderFields = attrs.field(default=(), repr=False)
+
+
+_made: Final = maker_of(Prepared)
+
+
+@final
+@attrs.frozen
+class _Usual:
+    """What requests for one target have in common, if nothing but the caller's token differs. It keeps its key, so no other has its ids."""
+
+    key: tuple[Issuer, TokenTarget, str, str]
+    endpoint: Endpoint
+    head: PreparedHead
+    parts: ConstantParts
 
 
 @final
@@ -71,6 +91,8 @@ class Preparation:
     _current: frozenset[Issuer] | None = attrs.field(default=None, init=False, repr=False)
     _endpoints: dict[Issuer, Endpoint | ExchangeFailure] = attrs.field(factory=dict, init=False, repr=False)
     _parts: dict[Shape, ConstantParts] = attrs.field(factory=dict, init=False, repr=False)
+    # By the ids of issuer and target: hashing them would take longer than the rest of preparing a request.
+    _usual: dict[tuple[int, int], _Usual] = attrs.field(factory=dict, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self._assertions = ClientAssertions(self._now, self._entropy)
@@ -78,20 +100,38 @@ class Preparation:
     def forget(self) -> None:
         """Look up the endpoints again: some have become known, or have moved."""
         self._endpoints.clear()
+        self._usual.clear()
 
     def use_issuers(self, issuers: Mapping[str, Issuer]) -> None:
         """Forget what belongs to issuers that are not in force any more: credentials that were withdrawn are not to stay in memory."""
         self._current = current = frozenset(called for issuer in issuers.values() for called in issuer.as_called)
         self._endpoints = {issuer: found for issuer, found in self._endpoints.items() if issuer in current}
         self._parts = {shape: parts for shape, parts in self._parts.items() if shape[0] in current}
+        self._usual.clear()
         self._assertions.use_issuers(current)
 
-    def exchange(self, request: TokenRequest, endpoint: Endpoint, actor_token: Secret | None) -> Prepared | ExchangeFailure:
-        """Return the HTTP request for ``request`` at ``endpoint``, which is that of its issuer."""
-        assertion = self._assertion(request.issuer)
-        if type(assertion) is ExchangeFailure:
+    def exchange(self, request: TokenRequest) -> Prepared | ExchangeFailure:
+        """Return the HTTP request for ``request``."""
+        usual = self._usual.get((id(request.issuer), id(request.target)))
+        if usual is not None and usual.key[2] is request.grant_type and usual.key[3] is request.subject_token_type:
+            head, parts, token = usual.head, usual.parts, request.subject_token.reveal()
+            if token.isascii() and request.actor_token is None:  # as every bearer token, and where there is no actor
+                trace = () if request.trace is NO_TRACE else head.fitting(trace_headers(request.trace))
+                return _made(usual.endpoint, head, parts.before + form_encoded(token) + parts.after, trace)
+        issuer = request.issuer
+        endpoint = self.endpoint(issuer)
+        if isinstance(endpoint, ExchangeFailure):
+            return endpoint
+        assertion = self._assertion(issuer)
+        if isinstance(assertion, ExchangeFailure):
             return assertion
-        return _prepared(endpoint, encode_request(request, assertion, actor_token, constant=self._constant))
+        prepared = _prepared(endpoint, encode_request(request, assertion, request.actor_token, constant=self._constant))
+        if isinstance(prepared, Prepared) and assertion is None and request.actor_token is None and self._is_kept(issuer):
+            if len(self._usual) >= _MAX_PARTS:
+                self._usual.clear()
+            shape = (issuer, request.target, request.grant_type, request.subject_token_type)
+            self._usual[id(issuer), id(request.target)] = _Usual(shape, endpoint, prepared.head, self._constant(shape))
+        return prepared
 
     def _constant(self, shape: Shape) -> ConstantParts:
         found = self._parts.get(shape)
@@ -149,4 +189,4 @@ def _prepared(endpoint: Endpoint, encoded: EncodedRequest | ExchangeFailure) -> 
     if type(encoded) is not EncodedRequest:
         return encoded
     head = endpoint.head(encoded.headers)
-    return _UNSENDABLE if head is None else Prepared(head, encoded)
+    return _UNSENDABLE if head is None else Prepared(endpoint, head, encoded.body, head.fitting(encoded.trace))

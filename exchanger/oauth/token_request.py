@@ -12,7 +12,6 @@ import attrs
 
 from exchanger.decision.token_failure import transport_failure
 from exchanger.errors import Diagnostic
-from exchanger.util.frozen import quickly_made
 from exchanger.values.entry import TokenTarget
 from exchanger.values.issuer import (
     ActorCredentials,
@@ -45,8 +44,7 @@ _SAFE_REQUEST_VALUE: Final = re.compile(r"[\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e
 
 
 @final
-@quickly_made
-@attrs.frozen(weakref_slot=False)
+@attrs.frozen
 class EncodedRequest:
     """Body and headers of the POST. All of them may contain secrets, so they are hidden. Neither Host nor Content-Length is among them.
 
@@ -91,12 +89,12 @@ def encode_request(
         return transport_failure(ErrorKind.NO_ACTOR_TOKEN, Diagnostic.NO_ACTOR_TOKEN)
     try:
         parts = (constant or constant_parts)((issuer, request.target, request.grant_type, request.subject_token_type))
-        body = parts.before + _form_encoded(request.subject_token.reveal()) + parts.after
+        body = parts.before + form_encoded(request.subject_token.reveal()) + parts.after
         if assertion is not None:
-            body += b"&client_assertion=" + _form_encoded(assertion.reveal())
+            body += b"&client_assertion=" + form_encoded(assertion.reveal())
         if actor_token is not None:
-            body += b"&actor_token=" + _form_encoded(actor_token.reveal())
-        return EncodedRequest(body, parts.headers, () if request.trace is NO_TRACE else _trace_headers(request.trace))
+            body += b"&actor_token=" + form_encoded(actor_token.reveal())
+        return EncodedRequest(body, parts.headers, trace_headers(request.trace))
     except UnicodeEncodeError:  # a lone surrogate, which JSON and YAML escapes can spell
         return transport_failure(ErrorKind.CREATE_REQUEST, Diagnostic.CREATE_REQUEST)
 
@@ -168,10 +166,10 @@ def _actor_fields(actor: ActorToken | ActorCredentials | None) -> list[tuple[str
 
 
 def _form(fields: list[tuple[str, str]]) -> bytes:
-    return b"&".join(_form_encoded(name) + b"=" + _form_encoded(value) for name, value in fields)
+    return b"&".join(form_encoded(name) + b"=" + form_encoded(value) for name, value in fields)
 
 
-def _form_encoded(text: str) -> bytes:
+def form_encoded(text: str) -> bytes:
     """Return what ``urllib.parse.quote_plus`` does, without running Python code for each character: a caller may send 64 Ki of them."""
     data = text.encode("utf-8")
     escaped = data.translate(None, _UNESCAPED)
@@ -198,13 +196,15 @@ def _headers(issuer: Issuer) -> tuple[tuple[str, str], ...]:
     credentials = issuer.credentials
     if isinstance(credentials.proof, Secret) and issuer.auth_method is AuthMethod.CLIENT_SECRET_BASIC:
         # RFC 6749 section 2.3.1: both are form-urlencoded first, so that a colon in the id stays part of it
-        pair = _form_encoded(credentials.client_id) + b":" + _form_encoded(credentials.proof.reveal())
+        pair = form_encoded(credentials.client_id) + b":" + form_encoded(credentials.proof.reveal())
         headers.append(("Authorization", "Basic " + base64.b64encode(pair).decode("ascii")))
     return tuple(headers)
 
 
-def _trace_headers(trace: TraceContext) -> tuple[tuple[str, str], ...]:
+def trace_headers(trace: TraceContext) -> tuple[tuple[str, str], ...]:
     """Return the caller's trace headers. A value that no header can carry is dropped rather than failing the request."""
+    if trace is NO_TRACE:
+        return ()
     named = (("traceparent", trace.traceparent), ("tracestate", trace.tracestate), ("baggage", trace.baggage))
     return tuple(
         (name, value) for name, value in named if value and len(value) <= _MAX_TRACE_HEADER_CHARS and _SAFE_REQUEST_VALUE.fullmatch(value)

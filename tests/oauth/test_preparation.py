@@ -1,9 +1,12 @@
 """Requests that are ready to be sent: what is missing for one, and which endpoints and keys are kept for the next."""
 
+import re
 from typing import Final
 
 import attrs
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from exchanger.errors import Diagnostic
 from exchanger.jwt.signing import load_key
@@ -26,6 +29,7 @@ from exchanger.values.issuer import (
 )
 from exchanger.values.secret import Secret
 from exchanger.values.token import ExchangeFailure, TokenRequest
+from exchanger.values.trace import NO_TRACE, TraceContext
 from tests.jwt.issuer import ED25519, NOW, P256, pem
 from tests.oauth.fakes import CONTRACT, token_request
 from tests.oauth.published import discovered
@@ -63,9 +67,7 @@ def test_what_is_missing_is_a_failure(of: Issuer, discovered_at: str, diagnostic
     found = by.client_credentials(of, ActorCredentials())
     if diagnostic is None:  # parameters are for exchanges
         assert isinstance(found, Prepared)
-        endpoint = by.endpoint(of)
-        assert isinstance(endpoint, Endpoint)
-        failed = by.exchange(exchanging(of), endpoint, None)
+        failed = by.exchange(exchanging(of))
         assert isinstance(failed, ExchangeFailure)
         assert failed.diagnostic is Diagnostic.CREATE_REQUEST
         return
@@ -77,10 +79,11 @@ def test_what_is_missing_is_a_failure(of: Issuer, discovered_at: str, diagnostic
 
 def test_a_header_that_is_no_http_is_a_failure() -> None:
     """The form has no bytes that a header could not carry, so only the address can be wrong."""
-    endpoint = prepared_by().endpoint(issuer())
+    by, of = prepared_by(), issuer()
+    endpoint = by.endpoint(of)
     assert isinstance(endpoint, Endpoint)
     endpoint.authority = "a\r\nb"
-    found = prepared_by().exchange(exchanging(issuer()), endpoint, None)
+    found = by.exchange(exchanging(of))
     assert isinstance(found, ExchangeFailure)
     assert found.diagnostic is Diagnostic.CREATE_REQUEST
 
@@ -103,6 +106,47 @@ def test_endpoints_in_memory_are_bounded(monkeypatch: pytest.MonkeyPatch) -> Non
     for number in range(10):
         by.endpoint(issuer(Secret(str(number))))
         assert len(by._endpoints) <= 3
+
+
+@given(
+    st.text(max_size=9) | st.text("abc%+ ~", max_size=9),
+    st.sampled_from([NO_TRACE, TraceContext("00-a-b-01"), TraceContext("a\n", "b", "c" * 9000)]),
+    st.sampled_from(["r", "r w", "\ud800"]),
+    st.sampled_from([None, KEY, Secret("s")]),
+    st.sampled_from([AuthMethod.CLIENT_SECRET_POST, AuthMethod.CLIENT_SECRET_BASIC]),
+)
+def test_the_next_request_of_a_kind_is_prepared_as_the_first_one(
+    token: str, trace: TraceContext, scope: str, proof: ClientProof, method: AuthMethod
+) -> None:
+    def prepared(request: TokenRequest, by: Preparation) -> object:
+        found = by.exchange(request)
+        without_assertion = re.sub(rb"&client_assertion=[^&]*", b"", found.body) if isinstance(found, Prepared) else b""
+        return (found.head, without_assertion, found.trace) if isinstance(found, Prepared) else found
+
+    by, of, target = prepared_by(), issuer(proof, method=method), TokenTarget("primary", scope)
+    prepared(exchanging(of, target), by)
+    request = attrs.evolve(exchanging(of, target), subject_token=Secret(token), trace=trace)
+    assert prepared(request, by) == prepared(request, prepared_by())
+
+
+def test_what_requests_have_in_common_goes_with_their_issuers_and_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preparation, "_MAX_PARTS", 3)
+    addresses = ["http://one.example.com/"]
+    by, of = Preparation(CONTRACT, lambda: NOW, lambda _: addresses[0]), discovered()
+    for number in range(10):
+        assert isinstance(by.exchange(exchanging(of, TokenTarget("primary", str(number)))), Prepared)
+        assert len(by._usual) <= 3
+    request = exchanging(of)
+    by.exchange(request)
+    addresses[0] = "http://two.example.com/"
+    by.forget()
+    found = by.exchange(request)
+    assert isinstance(found, Prepared)
+    assert found.endpoint.host == "two.example.com"
+    by.use_issuers({})
+    assert by._usual == {}
+    by.exchange(request)  # one in progress
+    assert by._usual == {}
 
 
 def test_it_is_reached_as_its_profile_says() -> None:

@@ -1,4 +1,4 @@
-"""The identity of a kept token: everything that shapes the token endpoint's answer, as bytes, and an HMAC over them.
+"""The identity of a kept token: everything that shapes the token endpoint's answer, as bytes, and a keyed hash over them.
 
 A value is written out field by field, so that a new field is included automatically; fields that do not shape the answer are listed in
 ``EXEMPT``, with the reason. Every part is preceded by its kind and length, so different values never give the same bytes.
@@ -92,8 +92,27 @@ def _joined(kind: str, parts: list[bytes]) -> bytes:
     return b"".join((f"{kind}:{len(parts)};".encode(), *(b"%d:%b" % (len(part), part) for part in parts)))
 
 
+class MemoryNames:
+    """Names the tokens of one issuer and target in memory: a hash that already contains a key and everything but the subject token.
+
+    Unlike HMAC, which takes twice as long, it could be continued by those who know a name. Nobody does, since these stay in memory. Both
+    ``key`` and ``fixed`` have the length of a digest, so no two subjects of two targets are the same bytes.
+    """
+
+    __slots__ = ("_begun",)
+
+    def __init__(self, key: bytes, fixed: bytes) -> None:
+        self._begun = hashlib.sha256(key + fixed)
+
+    def digest(self, subject: bytes) -> bytes:
+        """Return the name of the token for this subject token."""
+        one = self._begun.copy()
+        one.update(subject)
+        return one.digest()
+
+
 class Digester:
-    """Names the tokens of one issuer and target: an HMAC that already contains everything but the subject token (2 µs a name)."""
+    """Names the tokens of one issuer and target in the store: an HMAC that already contains everything but the subject token."""
 
     __slots__ = ("_begun",)
 

@@ -13,7 +13,7 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.exchange.cache.identity import EXEMPT, Digester, encoded
+from exchanger.exchange.cache.identity import EXEMPT, Digester, MemoryNames, encoded
 from exchanger.exchange.cache.keys import FORMAT, CacheKey
 from exchanger.exchange.cache.memory_store import IssuerPartition, MemoryStore
 from exchanger.values.issuer import CachePolicy, Issuer
@@ -61,7 +61,7 @@ class CacheKeyBuilder:
     shape: tuple[object, ...]
     of: KeepingIssuer
     fixed: bytes
-    memory: Digester
+    memory: MemoryNames
     _keys: tuple[CacheKey, ...] = ()
     _shared: tuple[Digester, ...] = ()
 
@@ -129,7 +129,7 @@ class IssuersInForce:
             return None
         # Everything in the request except its subject token, whatever fields it has: see ``identity``.
         fixed = hashlib.sha256(encoded((FORMAT, *self._context, request))).digest()
-        builder = CacheKeyBuilder(shape, of, fixed, Digester(self._key, fixed))
+        builder = CacheKeyBuilder(shape, of, fixed, MemoryNames(self._key, fixed))
         if len(self._builders) >= MAX_BUILDERS:
             self._builders.clear()
         self._builders[place] = builder
