@@ -1,13 +1,14 @@
 """What an exchange costs the service, and a hit in its cache beside a denial: CPU time a call and latency.
 
-Usage: python bench/exchange.py [--calls 6000] [--delay 0.0] [--cases 1x1,1x8,1x20,8x2] [--issuer 'tokenEndpointProtocol: http2']
+Usage: python bench/exchange.py [--calls 6000] [--delay 0.0] [--cases 1x1,1x8,1x20,8x2] [--issuer 'tokenEndpointProtocol: http2'] [--store redis://127.0.0.1:6379]
 
 Starts the service (`exchanger serve`, on the first core), and a token endpoint and the load on the others. A case is connections x streams.
 Every call brings a token of its own ("exchange"), one of 200 ("hit": after the first round all are kept), or meets a denial ("denial").
-``--issuer`` is added to the issuer's profile. Linux only, for the CPU time of another process.
+``--issuer`` is added to the issuer's profile; ``--store`` shares kept tokens with it. Linux only, for the CPU time of another process.
 """
 
 import argparse
+import base64
 import contextlib
 import itertools
 import os
@@ -36,6 +37,7 @@ def main() -> None:
     parser.add_argument("--cases", default="1x1,1x8,1x20,8x2")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--issuer", default="", help="added to the issuer's profile")
+    parser.add_argument("--store", default="", help="TOKEN_CACHE_URL")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         root, token_port, port = Path(folder), free_port(), free_port()
@@ -44,7 +46,11 @@ def main() -> None:
         cached = f"{{name: cached, {common}, cache: {{maxTTL: 1h, maxEntries: 1000}}}}"
         issuers = f"issuers:\n  - {{name: bench, {common}{more}}}\n  - {cached}\n"
         stack.enter_context(token_endpoint(token_port, options.delay))
-        pid = stack.enter_context(service(root, port, {("team", "policy"): POLICY}, issuers)).pid
+        shared: dict[str, str] = {}
+        if options.store:
+            (root / "keys").write_bytes(base64.b64encode(os.urandom(32)))
+            shared = {"TOKEN_CACHE_URL": options.store, "TOKEN_CACHE_KEY_FILE": str(root / "keys")}
+        pid = stack.enter_context(service(root, port, {("team", "policy"): POLICY}, issuers, shared)).pid
         os.sched_setaffinity(0, OTHER_CORES)
         numbers = itertools.count()
 

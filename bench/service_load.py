@@ -51,15 +51,32 @@ _HEAD: Final = [
     (b"grpc-timeout", b"1S"),
 ]
 _TOKEN: Final = "eyJhbGciOiJSUzI1NiJ9." + "x" * 850
+# Over HTTP/1.1, and over HTTP/2 for those who begin with its preface.
 _ENDPOINT: Final = """
 import asyncio, sys
+import ngh2
 KIND = b"urn:ietf:params:oauth:token-type:access_token"
 BODY = b'{"access_token":"%b","token_type":"Bearer","expires_in":3600,"issued_token_type":"%b"}' % (b"y" * 900, KIND)
 ANSWER = b"HTTP/1.1 200 OK\\r\\nContent-Type: application/json\\r\\nContent-Length: %d\\r\\n\\r\\n" % len(BODY) + BODY
+HEADERS = [(b":status", b"200"), (b"content-type", b"application/json"), (b"content-length", b"%d" % len(BODY))]
 class Serving(asyncio.Protocol):
-    data = b""
+    data, http2 = b"", None
     def connection_made(self, transport): self.transport = transport
+    def answer(self, stream):
+        self.http2.send_response(stream, HEADERS)
+        self.http2.send_data(stream, BODY, end_stream=True)
+        self.transport.write(self.http2.data_to_send())
     def data_received(self, data):
+        if self.http2 is None and not self.data and data.startswith(b"PRI * HTTP/2.0"):
+            self.http2 = ngh2.Connection(ngh2.Role.SERVER)
+            self.http2.initiate_connection()
+        if self.http2 is not None:
+            self.http2.receive_data(data)
+            for event in self.http2.events():
+                if isinstance(event, ngh2.DataReceived) and event.end_stream:
+                    asyncio.get_running_loop().call_later(float(sys.argv[2]), self.answer, event.stream_id)
+            self.transport.write(self.http2.data_to_send())
+            return
         self.data += data
         head, end, body = self.data.partition(b"\\r\\n\\r\\n")
         if end and len(body) >= int(head.lower().split(b"content-length: ")[1].split(b"\\r\\n")[0]):

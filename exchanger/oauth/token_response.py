@@ -17,7 +17,7 @@ from exchanger.net.answer import MAX_RESPONSE_BYTES, TooLarge
 from exchanger.oauth.relayed_challenges import relayed_challenges, safe_challenges
 from exchanger.oauth.step_up import STEP_UP_ERRORS, step_up_of
 from exchanger.util.frozen import maker_of
-from exchanger.util.strict_json import no_constant, unique_names
+from exchanger.util.strict_json import flat_members, no_constant, unique_names
 from exchanger.values.issuer import Grant, GrantType
 from exchanger.values.secret import Secret
 from exchanger.values.token import (
@@ -191,7 +191,10 @@ def read_members(body: bytes | TooLarge, *, null_is_empty: bool = False) -> dict
     """
     if isinstance(body, TooLarge) or len(body) > MAX_RESPONSE_BYTES:
         return None
-    if len(body) > MAX_RESPONSE_MARKS and sum(map(body.count, _STRUCTURAL)) > MAX_RESPONSE_MARKS:  # a short one cannot have as many
+    if len(body) <= MAX_RESPONSE_MARKS:  # a short one cannot have as many
+        if (members := flat_members(body)) is not None:
+            return members
+    elif sum(map(body.count, _STRUCTURAL)) > MAX_RESPONSE_MARKS:
         return None
     try:
         text = body.decode("utf-8").strip(_JSON_SPACE)

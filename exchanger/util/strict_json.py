@@ -7,6 +7,8 @@ that length. So text from untrusted senders is limited by its parts. The hooks a
 import re
 from typing import Final, NoReturn
 
+import orjson
+
 # A string. One that does not end extends to the end, so that each character is read once.
 _STRING: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 # RFC 8259 section 2 (https://www.rfc-editor.org/rfc/rfc8259#section-2).
@@ -27,6 +29,30 @@ def unique_names(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(members) != len(pairs):
         raise DuplicateNameError("a name occurs twice")
     return members
+
+
+def flat_members(data: bytes) -> dict[str, object] | None:
+    """Return the members of the JSON object in ``data``, all numbers as floats, in half the time of ``json`` with the hooks here.
+
+    ``None`` if that is not certain to be what strict reading returns: the text is to be read so. It is certain for a flat object without
+    backslashes: every quote of it delimits a string, so their number shows that no name occurs twice.
+    """
+    if data[:1] != b"{" or data.find(b"{", 1) >= 0 or b"[" in data or b"\\" in data:
+        return None
+    try:
+        members: dict[str, object] = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return None
+    texts = len(members)
+    for name, value in members.items():
+        kind = type(value)
+        if kind is str:
+            texts += 1
+        elif kind is int:
+            members[name] = float(value)  # type: ignore[arg-type]  # it is one
+        elif kind is float:  # perhaps a long one
+            return None
+    return members if data.count(b'"') == 2 * texts else None
 
 
 def no_constant(_constant: str) -> NoReturn:
