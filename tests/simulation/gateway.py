@@ -98,7 +98,7 @@ class Stream:
 @attrs.define(eq=False)
 class Gateway:
     """``on_end`` gets each question that was answered, or is ``gone``. ``drained``: the service, which listens
-    on ``port``, has said that it ends. ``context``: with TLS.
+    on ``port``, has said that it ends. ``context``: with TLS. ``held``: what it says leaves later, at once.
     """
 
     kernel: Kernel
@@ -108,6 +108,7 @@ class Gateway:
     port: int = PORT
     context: ssl.SSLContext | None = None
     drained: bool = False
+    held: bool = False
     streams: dict[int, Stream] = attrs.field(factory=dict, init=False)
     remote: Connection | None = attrs.field(default=None, init=False)
     _codec: ngh2.Connection = attrs.field(init=False)
@@ -133,6 +134,12 @@ class Gateway:
         if stream is not None and question in stream.waiting:
             self.kernel.tell(self.name, "leaves", f"user-{question.user}", question.host + question.path)
             self._give_up(stream, question, LEFT)
+
+    def release(self) -> None:
+        """Send what was held."""
+        self.held = False
+        if self.remote is not None:
+            self._flush()
 
     def hang_up(self, *, abort: bool = False) -> None:
         """End the connection."""
@@ -255,5 +262,5 @@ class Gateway:
         self.on_end(question)
 
     def _flush(self) -> None:
-        if self.remote is not None and (data := self._codec.data_to_send()):
+        if self.remote is not None and not self.held and (data := self._codec.data_to_send()):
             self.remote.write(data)

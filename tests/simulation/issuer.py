@@ -38,11 +38,15 @@ HARMLESS_FAULTS: Final = ("interim", "slow bytes", "chunks")
 IDLE_FAULTS: Final = ("surplus", "stray close", "408 while idle")
 CONNECT_FAULTS: Final = {"refused": 1.0, "silent": 3.0}
 FAULTS: Final = (*REQUEST_FAULTS, *HARMLESS_FAULTS, *IDLE_FAULTS, *CONNECT_FAULTS)
+# An answer that begins, and never ends.
+STALL: Final = "stall"
 
 # Seconds within which a surplus answer comes, less than the shortest quarantine, minus what the network may add.
 _SURPLUS_WITHIN: Final = 0.085
 # The same where no connection is used again, so that no wait is too long.
 _LATE_SURPLUS: Final = 2.0
+# Seconds until an answer that stalls is given up.
+_STALLED: Final = 2.5
 
 
 @final
@@ -162,7 +166,9 @@ class SimulatedIssuer:
             self.kernel.tell(self.name, "does not know the client")
             self.kernel.after(self.chance.uniform(*self.latency), self._answer, fields, "unknown client", answer)
             return
-        kinds = [kind for kind in REQUEST_FAULTS if isinstance(answer.conversation, Http2) or kind not in {"goaway", "reset stream"}]
+        kinds = [
+            kind for kind in (*REQUEST_FAULTS, STALL) if isinstance(answer.conversation, Http2) or kind not in {"goaway", "reset stream"}
+        ]
         fault = self.strikes(*kinds, *HARMLESS_FAULTS)
         if self.hated and fields["subject_token"] == self.hated:
             # Over HTTP/2, the end of the connection would be everybody's trouble.
@@ -172,6 +178,8 @@ class SimulatedIssuer:
             return
         if fault in REQUEST_FAULTS:
             self.trouble(fault, REQUEST_FAULTS[fault])
+        elif fault == STALL:
+            self.trouble(fault, _STALLED)
         self.kernel.tell(self.name, "is asked for", fields.get("subject_token"), fields.get("scope"), fields.get("audience"))
         wait = self.chance.uniform(0.3, 1.8) if fault == "late" else self.chance.uniform(*self.latency)
         self.kernel.after(wait, self._answer, fields, fault, answer)
@@ -290,6 +298,9 @@ class Http1(Conversation):
             self.remote.write(said[: chance.randrange(1, len(said))])
             self.end()
             return
+        if fault == STALL:
+            self.remote.write(said[: len(said) - chance.randrange(1, len(body) + 1)])
+            return
         if fault == "slow bytes":
             half = chance.randrange(1, len(said))
             self.remote.write(said[:half])
@@ -388,7 +399,7 @@ class Http2(Conversation):
         else:
             codec.send_response(stream, head, end_stream=not body)
             if body:
-                codec.send_data(stream, body, end_stream=True)
+                codec.send_data(stream, body[:1] if fault == STALL else body, end_stream=fault != STALL)
         if fault == "goaway":
             codec.send_goaway()
         self._flush()

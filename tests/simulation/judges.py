@@ -27,6 +27,8 @@ _RECONNECTED: Final = 25.0
 _FETCHED: Final = 0.5
 # Seconds after a failed fetch of keys within which there is another one.
 _KEYS_LATE: Final = 90.0
+# Seconds from a second SIGTERM until the service has ended: it may be starting, or writing the rest of its log.
+_HURRIED: Final = 0.5
 # Seconds until the service answers although it does not know for how long the gateway waits: its own limit of a call to an issuer, and what
 # the way to and fro may take.
 _OWN_LIMIT: Final = 0.85
@@ -107,14 +109,14 @@ def _ends(world: World, question: Question) -> bool:
     return not world.serves(question.asked, question.answered)
 
 
-def _issued(world: World, token: str) -> tuple[SimulatedIssuer, Issued] | None:
+def _issued(world: World, header: str) -> tuple[SimulatedIssuer, Issued] | None:
+    token = header.removeprefix("Bearer ")
     return next(((issuer, issuer.issued[token]) for issuer in world.issuers.values() if token in issuer.issued), None)
 
 
 def _allowed(world: World, question: Question, header: str, entries: list[ExchangeEntry]) -> Iterator[str]:
-    token = header.removeprefix("Bearer ")
-    if (by := _issued(world, token)) is None:
-        yield f"a token that nobody issued, {token!r}: {_who(question)}"
+    if (by := _issued(world, header)) is None:
+        yield f"a token that nobody issued, {header!r}: {_who(question)}"
         return
     found, issued = by
     for part in world.parts:
@@ -191,6 +193,9 @@ def ends(world: World) -> Iterator[str]:
         yield f"{again} requests over connections that had carried one before, where none is used again"
     if world.at_rest:
         yield f"held although everybody is gone: {world.at_rest}"
+    for life in world.lives:
+        if life.ended - life.hurried > _HURRIED:
+            yield f"ended {life.ended - life.hurried:.3f} s after a second SIGTERM"
     if world.left_open:
         yield f"left open: {world.left_open}"
     if world.calm < world.terminated and not world.serving:

@@ -11,6 +11,7 @@ import itertools
 import math
 import random
 import ssl
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from ctypes.util import find_library
@@ -119,7 +120,13 @@ class Kernel(trio.abc.Clock):
         async with limiter:
             with trio.CancelScope(shield=not options.get("abandon_on_cancel", False)):
                 await trio.sleep(self._chance.uniform(*self.thread))
-            return work(*args)
+            # What a thread does is no part of a task's turn, whose calls may be counted.
+            counted = sys.gettrace()
+            sys.settrace(None)
+            try:
+                return work(*args)
+            finally:
+                sys.settrace(counted)
 
     # What Trio asks of its clock.
 

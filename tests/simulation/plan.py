@@ -11,7 +11,7 @@ from tests.simulation.cluster import CLUSTER_FAULTS
 from tests.simulation.doors import MANNERS
 from tests.simulation.folder import FOLDER_FAULTS
 from tests.simulation.grants import SPOILED
-from tests.simulation.issuer import FAULTS
+from tests.simulation.issuer import FAULTS, STALL
 from tests.simulation.kube_api import STRANGE
 from tests.simulation.network import Links
 from tests.simulation.readers import READER_FAULTS
@@ -71,6 +71,8 @@ class Plan:
     strange: frozenset[str] = frozenset()
     # SIGTERM in the storm, after which the service starts anew.
     restarts: float = 0.0
+    # How many requests come at once, and policies, with the work of each turn counted; 0 without.
+    crowds: int = 0
     # Policies are in a folder instead of a cluster; kubelet writes it.
     folder: bool = False
     mounted: bool = False
@@ -175,6 +177,11 @@ class Plan:
         drawn["certificate_faults"] = some(CERTIFICATE_FAULTS)
         chance = Random(f"{seed} kinds of credentials")
         drawn |= {"secrets": chance.random() < 0.4, "keys": chance.random() < 0.4}
+        chance = Random(f"{seed} crowds")
+        if chance.random() < 0.1:
+            drawn |= {"crowds": 800, "storm": 5.0, "rate": min(drawn["rate"], 5.0)}
+        if drawn["ext_proc"] and Random(f"{seed} stalls").random() < 0.2:  # others have deadlines of their own
+            drawn["faults"] |= {STALL}
         return cls(seed, **_agreeing({**drawn, **fixed}))
 
     def _with(self, name: str, value: object) -> "Plan":
@@ -213,6 +220,8 @@ def _agreeing(known: dict[str, Any]) -> dict[str, Any]:
         known["replicas"] = 1
     if known["replicas"] > 1 or known["readers"]:
         known["restarts"] = 0.0  # a signal is for the whole process, and counters begin anew
+    if known["readers"]:
+        known["crowds"] = 0  # the console ends a turn when its time is up, which no work takes here
     known["hated"] = known["hated"] and known["users"] > 1  # otherwise nobody gets an answer
     known["keys"] = known["keys"] and bool(known.get("rotations"))
     known["secrets"] = known["secrets"] and bool(known.get("rotations")) and not known.get("folder")

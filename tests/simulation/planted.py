@@ -140,6 +140,12 @@ PLANTED: Final = {
         "self.reactor.timers.expect(ticket, deadline)",
         "pass",
     ),
+    "exchange-without-end": Planted(
+        "an exchange takes as long as its issuer does, if nobody who waits for it has a deadline",
+        "exchanger.exchange.coalesce",
+        "exchange = CoalescedExchange(self, request, now + self.seconds, renews)",
+        "exchange = CoalescedExchange(self, request, NEVER, renews)",
+    ),
     "another-endpoint-sees-the-credentials": Planted(
         "the credentials from before a profile's endpoint changed are tried at the new one",
         "exchanger.issuers.state",
@@ -221,6 +227,21 @@ PLANTED: Final = {
         """            with trio.move_on_after(60.0):
                 found = await store.read([self._name""",
     ),
+    "replicas-find-nothing": Planted(
+        "a replica does not find what another one has stored",
+        "exchanger.exchange.cache.shared_level",
+        "return _opened(keys, digests, found) or EmptyLookup.MISS",
+        "return EmptyLookup.MISS",
+    ),
+    "second-signal-is-ignored": Planted(
+        "a second SIGTERM does not end the drain",
+        "exchanger.app.supervisor",
+        """        self._log.warning("service.drain_cut_short")
+        scope.cancel()
+""",
+        """        self._log.warning("service.drain_cut_short")
+""",
+    ),
     "log-holds-the-loop": Planted(
         "the log is written by the task that everything else waits for",
         "exchanger.telemetry.log_writer",
@@ -284,6 +305,23 @@ PLANTED: Final = {
             return self._loaded[key]""",
         """        if self._loaded:
             return next(iter(self._loaded.values()))""",
+    ),
+    "reads-to-the-end-in-one-turn": Planted(
+        "all that is ready is served in one turn, however many requests that are",
+        "exchanger.net.reactor",
+        "_WORK_PER_CHECKPOINT: Final = 128",
+        "_WORK_PER_CHECKPOINT: Final = 2**31",
+    ),
+    "assembles-all-in-one-turn": Planted(
+        "policies that arrive together are read in one turn",
+        "exchanger.assembly.assembler",
+        """        elif sum(change.work for change in changes) <= INLINE_BATCH and all(map(self._is_small, changes)):
+            for change in changes:
+                await trio.lowlevel.checkpoint()
+""",
+        """        elif True:
+            for change in changes:
+""",
     ),
     "cache-without-bound": Planted(
         "an issuer's tokens are kept whatever their number",

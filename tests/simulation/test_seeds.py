@@ -34,6 +34,7 @@ FOUND_BY: Final = {
     "shared-although-single-use": 72,
     "another-endpoint-sees-the-credentials": 187,
     "refusal-of-new-credentials-is-final": 39,
+    "exchange-without-end": 97,
     "half-a-file-counts": 11,
     "stream-overtakes": 8,
     "empty-file-withdraws": 222,
@@ -45,6 +46,8 @@ FOUND_BY: Final = {
     "stored-in-clear": 67,
     "born-again-from-the-store": 98,
     "store-is-waited-for": 74,
+    "replicas-find-nothing": 155,
+    "second-signal-is-ignored": 29,
     "log-holds-the-loop": 67,
     "lost-spans-do-not-count": 8,
     "viewer-stays": 3,
@@ -56,6 +59,8 @@ FOUND_BY: Final = {
     "polled-secret-is-read-once": 212,
     "anothers-key-signs": 299,
     "cache-without-bound": 32,
+    "reads-to-the-end-in-one-turn": 22,
+    "assembles-all-in-one-turn": 22,
 }
 
 

@@ -22,6 +22,7 @@ from exchanger.telemetry.log import logging_to_stdout
 from tests.simulation.bounds import Bounds
 from tests.simulation.certificates import Certificates
 from tests.simulation.cluster import Cluster
+from tests.simulation.crowds import Crowds
 from tests.simulation.doors import Authorizing, Processing
 from tests.simulation.folder import Folder
 from tests.simulation.gateway import LEFT, PORT, TLS_PORT, Gateway, Question
@@ -61,12 +62,13 @@ _PATIENCES: Final = (0.25, 0.5, 1.0, 2.0)
 @final
 @attrs.define(eq=False)
 class Life:
-    """One process of the service: when it was born, served first, got SIGTERM, and had ended (seconds)."""
+    """One process of the service: when it was born, served first, got SIGTERM, got it again, and had ended (seconds)."""
 
     supervisor: Supervisor
     born: float
     served: float = float("inf")
     terminated: float = float("inf")
+    hurried: float = float("inf")
     ended: float = float("inf")
 
 
@@ -111,8 +113,7 @@ class World:
     def __attrs_post_init__(self) -> None:
         plan, kernel = self.plan, self.kernel
         self._users, self._watchers = kernel.random("users"), kernel.random("watchers")
-        self._restarts = kernel.random("lives")
-        self._again = kernel.random("questions that are asked again")
+        self._restarts, self._again = kernel.random("lives"), kernel.random("questions that are asked again")
         self.network = SimulatedNetwork(kernel, plan.links)
         policies = Folder(kernel, self.folder / "policies", plan.folder_faults, plan.mounted) if plan.folder else None
         self.authors = Authors(kernel, plan, policies or Cluster(kernel, plan.cluster_faults, plan.strange))
@@ -151,6 +152,8 @@ class World:
             port = TLS_PORT if secured else PORT + number % plan.replicas
             asks = kernel, self.network, f"gateway-{number}", self._ended, port, context if secured else None
             self.gateways.append(Processing(*asks, manners=plan.manners) if number < plan.ext_proc else Authorizing(*asks))
+        if plan.crowds:
+            self.parts.append(Crowds(kernel, plan.crowds, self.gateways, self._one_of_many_asks, self.authors.place, self.supervisors))
         if plan.store:
             secrets = CANARY.encode(), b"eyJ", *(f"{name}-".encode() for name in self.issuers)  # tokens begin with their issuer
             store = SimulatedStore(kernel, self.network, plan.store_faults, plan.store_often, plan.replicas, self.folder, secrets)
@@ -305,6 +308,7 @@ class World:
 
     def _hurry(self, life: Life) -> None:
         if life.ended == float("inf"):
+            life.hurried = self.kernel.now
             self.kernel.tell("service", "gets", "SIGTERM", "again")
             signal.raise_signal(signal.SIGTERM)
 
@@ -388,6 +392,13 @@ class World:
             self.kernel.after(delay, self._ask, other, host, path, chance.choice(self.gateways), chance.choice(_PATIENCES))
         if chance.random() < plan.hanging_up:
             chance.choice(self.gateways).hang_up(abort=chance.random() < 0.5)
+
+    def _one_of_many_asks(self, gateway: Gateway, alike: bool) -> None:
+        chance = self._watchers
+        user, host, path = self.plan.users - 1, self.authors.hosts[0], PATHS[0]
+        if not alike:
+            user, host, path = chance.randrange(self.plan.users), chance.choice(self.authors.hosts), chance.choice(PATHS)
+        self._ask(user, host, path, gateway, 2.0)
 
     def _watch_the_denial(self) -> None:
         chance = self._watchers

@@ -1,0 +1,117 @@
+"""Crowds: many requests in one batch of bytes, and many policies in one moment; and how much the service does in one turn.
+
+Computing takes no simulated time, so a turn is measured by the calls of the service's own functions in it. A turn is what one task does
+until others can run.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from random import Random
+from types import CodeType, FrameType
+from typing import Final, final
+
+import attrs
+import trio
+
+import exchanger
+from exchanger.app.supervisor import Supervisor
+from tests.simulation.cluster import LABELS, NAMESPACE_LABELS, Cluster
+from tests.simulation.folder import Folder
+from tests.simulation.gateway import Gateway
+from tests.simulation.kernel import START, Kernel
+from tests.simulation.part import Every, Part
+
+NAMESPACE: Final = "crowded"
+# Crowds a second.
+_OFTEN: Final = 0.5
+# Calls in a turn, which is 10 ms at most: those of the reactor are short ones, of 0.4 µs, and a round of it has up to 287 units of work.
+_MOST_CALLS: Final = 10_000
+_MOST_OF_THE_REACTOR: Final = 25_000
+_HOME: Final = str(Path(exchanger.__file__).parent)
+
+
+@cache
+def _is_own(code: CodeType) -> bool:
+    return code.co_filename.startswith(_HOME)
+
+
+@final
+@attrs.define(eq=False)
+class Crowds(Part, trio.abc.Instrument):
+    """``ask`` lets somebody ask by a gateway, or many the same, ``size`` times at once. A cluster, if it is the ``place``, gets as many
+    policies.
+    """
+
+    kernel: Kernel
+    size: int
+    gateways: list[Gateway]
+    ask: Callable[[Gateway, bool], None]
+    place: Cluster | Folder
+    supervisors: list[Supervisor]
+    chance: Random = attrs.field(init=False)
+    _names: set[str] = attrs.field(factory=set, init=False)
+    _written: int = attrs.field(default=0, init=False)
+    _is_quiet: bool = attrs.field(default=False, init=False)
+    _calls: int = attrs.field(default=0, init=False)
+    _found: dict[str, None] = attrs.field(factory=dict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.chance = self.kernel.random("crowds")
+
+    def storm(self, every: Every) -> None:
+        trio.lowlevel.add_instrument(self)
+        every(_OFTEN, self._arrive, "crowds of requests")
+        if isinstance(self.place, Cluster):
+            self.place.namespace(NAMESPACE, NAMESPACE_LABELS)
+            every(_OFTEN, self._write, "crowds of policies")
+
+    def heal(self) -> None:
+        self._is_quiet = True
+
+    def complaints(self) -> Iterator[str]:
+        yield from self._found
+        for supervisor in self.supervisors if self._is_quiet else ():
+            newest = supervisor._policy.newest
+            part = None if newest is None else newest.namespaces.get(NAMESPACE)
+            known = {source.name for source in part.sources} if part is not None else set()
+            if known != self._names:
+                yield f"{len(known)} policies of a crowd are in force, not {len(self._names)}"
+
+    def _arrive(self) -> None:
+        gateway, alike = self.chance.choice(self.gateways), self.chance.random() < 0.5
+        gateway.held = True
+        for _ in range(self.size):
+            self.ask(gateway, alike)
+        gateway.release()
+
+    def _write(self) -> None:
+        """Write as many policies anew, or delete all."""
+        self.kernel.tell("a team", "deletes" if self._names else "writes", self.size, "policies")
+        if self._names and self.chance.random() < 0.5:
+            for name in sorted(self._names):
+                self.place.delete(NAMESPACE, name)
+            self._names.clear()
+            return
+        self._written += 1
+        for number in range(self.size):
+            match = {"host": f"{NAMESPACE}.example.com", "pathPrefix": f"/{number}/{self._written}"}
+            text = json.dumps({"version": "v1", "entries": [{"match": match, "action": "deny"}]})
+            self.place.put(NAMESPACE, f"policy-{number}", LABELS, text)
+            self._names.add(f"policy-{number}")
+
+    # How much is done in a turn.
+
+    def before_task_step(self, _task: trio.lowlevel.Task) -> None:
+        self._calls = 0
+        sys.settrace(self._called)
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        sys.settrace(None)
+        if self._calls > _MOST_CALLS and (self._calls > _MOST_OF_THE_REACTOR or "Reactor" not in task.name):
+            self._found.setdefault(f"a turn of {task.name} with {self._calls} calls at {self.kernel.now - START:.6f}")
+
+    def _called(self, frame: FrameType, _event: str, _argument: object) -> None:
+        self._calls += _is_own(frame.f_code)
