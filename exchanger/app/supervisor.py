@@ -77,7 +77,7 @@ class Supervisor:
 
     ``console_shows_tokens`` makes the console decode tokens. Only the demo sets it, whose tokens are worthless; no setting does.
     ``list_watches`` and ``secrets`` stand for the API server where policy comes from a cluster; ``watch`` tells of changes where it comes
-    from a folder. ``audit_file`` makes the file of the audit log.
+    from a folder. ``audit_file`` makes the file of the audit log, ``audit``.
     """
 
     settings: Settings
@@ -95,7 +95,7 @@ class Supervisor:
     _exports: Exports = attrs.field(init=False)
     _reactor: Reactor = attrs.field(init=False)
     _pipeline: ExchangePipeline = attrs.field(init=False)
-    _audit: AuditLog | None = attrs.field(init=False)
+    audit: AuditLog | None = attrs.field(init=False)
     _evaluator: Evaluator = attrs.field(init=False)
     _server: GrpcServer = attrs.field(init=False)
     _sync: PolicySync = attrs.field(init=False)
@@ -133,13 +133,13 @@ class Supervisor:
                 token_cache_entries=lambda: self._pipeline.cache.entries,
                 token_cache_requests=lambda: self._pipeline.cache.requests,
                 token_cache_refused=lambda: self._pipeline.cache.upstream_refusals,
-                audit=lambda: None if self._audit is None else self._audit.counts,
+                audit=lambda: None if self.audit is None else self.audit.counts,
             ),
         )
         self._exports = Exports.of(settings.otlp, __version__, self._metrics.collect, network)
         tracing = self._exports.tracing
         self._console = self._make_console()
-        self._audit = self._make_audit()
+        self.audit = self._make_audit()
         tracer: Tracer | None = None if tracing is None else tracing.contexts
         observers: tuple[ExchangeObserver, ...] = (self._metrics,) if tracing is None else (self._metrics, tracing)
         self._sync = PolicySync(
@@ -164,7 +164,7 @@ class Supervisor:
             network.steady,
             tracer,
             self._reactor.now,
-            self._audit if self._audit is not None and self._audit.required else None,
+            self.audit if self.audit is not None and self.audit.required else None,
         )
         self._lame_duck = LameDuck(lambda: self._evaluator.answered)
         self._server = GrpcServer(settings.grpc, self._routes(), self._reactor, self._handler_fault)
@@ -183,8 +183,8 @@ class Supervisor:
             async with trio.open_nursery() as infrastructure:
                 await infrastructure.start(self.logging.writer.run)
                 self._announce()
-                if self._audit is not None:
-                    await infrastructure.start(self._audit.run)
+                if self.audit is not None:
+                    await infrastructure.start(self.audit.run)
                 await infrastructure.start(self._exports.run)
                 infrastructure.start_soon(self._reactor.run)
                 await infrastructure.start(self._pipeline.run)
@@ -251,8 +251,8 @@ class Supervisor:
             observers = (*observers, self._console.feed)
         if self.settings.log.decisions is not LogDecisions.OFF:
             observers = (*observers, self.logging.decisions)
-        if self._audit is not None:
-            observers = (*observers, self._audit)
+        if self.audit is not None:
+            observers = (*observers, self.audit)
         if self.settings.insecure_log_tokens:
             observers = (*observers, self.logging.insecure_tokens)
         return observers

@@ -36,7 +36,8 @@ LOOK_S: Final = 0.25
 PATIENCE_S: Final = 1.0
 # Between two attempts to write to a broken log.
 RETRY_S: Final = 0.5
-# A row waits no longer than this, where its gateway does not say how long it waits: the default limit of an exchange.
+# A row waits no longer than this, and a request whose gateway does not say how long it waits takes no longer, exchange included. It is the
+# default limit of an exchange.
 ROW_S: Final = 0.75
 # For the rest at the end: a small part of the 30 s that Kubernetes gives a pod to stop.
 FLUSH_S: Final = 2.0

@@ -8,7 +8,7 @@ from typing import Final, Generic, TypeVar, final
 import attrs
 import trio
 
-from exchanger.audit.log import AuditLog
+from exchanger.audit.log import ROW_S, AuditLog
 from exchanger.decision.check import DecisionRules, begin, finish
 from exchanger.decision.outcome import Allow, DecisionRecord, Deny, Exchange, ExchangePending, Filter, Outcome
 from exchanger.decision.token_failure import transport_failure
@@ -140,10 +140,12 @@ class WaitingRequest(Deferred, Generic[Answer]):
         if evaluator.tracer is not None:
             self.span = evaluator.tracer.below(self.request.trace)
             token_request = attrs.evolve(token_request, trace=self.span.trace)
-        self.deadline = due = exchange_deadline(deadline, evaluator.now())
+        due = exchange_deadline(deadline, evaluator.now())
         audit = evaluator.audit
-        if audit is not None and audit.is_broken:
-            return self.finish(_NOT_AUDITED)
+        if audit is not None:
+            if audit.is_broken:
+                return self.finish(_NOT_AUDITED)
+            self.deadline = due if due < math.inf else evaluator.now() + ROW_S
         found = evaluator.exchanger.begin(token_request, due, self.done)
         if type(found) is ExchangedToken or type(found) is ExchangeFailure:
             if audit is None or type(found) is not ExchangedToken:

@@ -6,6 +6,7 @@ from typing import Any, Final, final
 
 import attrs
 
+from tests.simulation.audit import DISK_FAULTS
 from tests.simulation.certificates import CERTIFICATE_FAULTS
 from tests.simulation.cluster import CLUSTER_FAULTS
 from tests.simulation.doors import MANNERS
@@ -101,6 +102,10 @@ class Plan:
     readers: bool = False
     badly_read: float = 0.05
     reader_faults: frozenset[str] = frozenset(READER_FAULTS)
+    # There is an audit log, without whose line no token may be handed out; what happens to its disk.
+    audited: bool = False
+    audit_required: bool = False
+    disk_faults: frozenset[str] = frozenset(DISK_FAULTS)
 
     @classmethod
     def drawn(cls, seed: int, **fixed: object) -> "Plan":
@@ -182,6 +187,8 @@ class Plan:
             drawn |= {"crowds": 800, "storm": 5.0, "rate": min(drawn["rate"], 5.0)}
         if drawn["ext_proc"] and Random(f"{seed} stalls").random() < 0.2:  # others have deadlines of their own
             drawn["faults"] |= {STALL}
+        chance = Random(f"{seed} audit")
+        drawn |= {"audited": chance.random() < 0.2, "audit_required": chance.random() < 0.7, "disk_faults": some(DISK_FAULTS)}
         return cls(seed, **_agreeing({**drawn, **fixed}))
 
     def _with(self, name: str, value: object) -> "Plan":

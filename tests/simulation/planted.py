@@ -329,6 +329,24 @@ PLANTED: Final = {
         "while len(partition.entries) > partition.max_entries:",
         "while False:",
     ),
+    "handed-out-without-a-line": Planted(
+        "an exchange that was waited for is answered without a look at the audit log",
+        "exchanger.envoy.evaluator",
+        "if evaluator.audit is not None and not audited and type(outcome) is ExchangedToken:",
+        "if evaluator.audit is not None and audited is None and type(outcome) is ExchangedToken:",
+    ),
+    "torn-line-counts": Planted(
+        "the first line of the audit log that did not fit counts as written",
+        "exchanger.audit.log",
+        "await self._tell_rows(rows[:at], written=True)",
+        "await self._tell_rows(rows[: at + 1], written=True)",
+    ),
+    "unwritten-refusals-are-forgotten": Planted(
+        "refusals that could not be written are not in the audit log",
+        "exchanger.audit.log",
+        "self._refusals.put_back(refused[len(refused) - refused_lost :])",
+        "self._refusals.put_back([])",
+    ),
 }
 
 

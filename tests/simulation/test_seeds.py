@@ -61,6 +61,9 @@ FOUND_BY: Final = {
     "cache-without-bound": 32,
     "reads-to-the-end-in-one-turn": 22,
     "assembles-all-in-one-turn": 22,
+    "handed-out-without-a-line": 78,
+    "torn-line-counts": 78,
+    "unwritten-refusals-are-forgotten": 78,
 }
 
 

@@ -17,8 +17,11 @@ import trio
 
 from exchanger.app.settings import Settings, read_settings
 from exchanger.app.supervisor import Supervisor
+from exchanger.audit.file import AuditFile
+from exchanger.audit.log import AuditLog
 from exchanger.errors import ExchangerError
 from exchanger.telemetry.log import logging_to_stdout
+from tests.simulation.audit import AuditDisk
 from tests.simulation.bounds import Bounds
 from tests.simulation.certificates import Certificates
 from tests.simulation.cluster import Cluster
@@ -91,6 +94,7 @@ class World:
     gateways: list[Gateway] = attrs.field(init=False)
     parts: list[Part] = attrs.field(factory=list, init=False)
     lines: Lines = attrs.field(init=False)
+    audit: AuditDisk | None = attrs.field(init=False)
     questions: list[Question] = attrs.field(factory=list, init=False)
     answered: list[Question] = attrs.field(factory=list, init=False)
     jumps: list[tuple[float, float]] = attrs.field(factory=list, init=False)
@@ -163,6 +167,17 @@ class World:
             readers = Readers(kernel, self.network, self.lines, self.supervisors, plan.reader_faults, plan.badly_read)
             self.network.hosts[COLLECTOR] = readers
             self.parts.append(readers)
+
+        self.parts += self._audit_disk()
+
+    def _audit_disk(self) -> list[Part]:
+        plan = self.plan
+        answered, audits = self.answered, self._audits
+        self.audit = AuditDisk(self.kernel, self.folder, plan.audit_required, plan.disk_faults, answered, audits) if plan.audited else None
+        return [] if self.audit is None else [self.audit]
+
+    def _audits(self) -> list[AuditLog]:
+        return [life.supervisor.audit for life in self.lives if life.supervisor.audit is not None]
 
     @property
     def path_of_profiles(self) -> Path:
@@ -267,10 +282,13 @@ class World:
         written = attrs.evolve(network, run_sync=self.lines.run_sync)
         logging = self._logs.enter_context(logging_to_stdout(settings.log, self.lines, written))
         settings = _moved(settings, number)
+        file = AuditFile if self.audit is None else self.audit.file
+        if self.audit is not None:
+            network = attrs.evolve(network, run_sync=self.audit.run_sync)
         if isinstance(place, Folder):
-            supervisor = Supervisor(settings, logging, network, watch=place.watch)
+            supervisor = Supervisor(settings, logging, network, watch=place.watch, audit_file=file)
         else:
-            supervisor = Supervisor(settings, logging, network, list_watches=place.list_watches, secrets=place)
+            supervisor = Supervisor(settings, logging, network, list_watches=place.list_watches, secrets=place, audit_file=file)
         life = Life(supervisor, kernel.now)
         if again:
             kernel.tell("service", "starts again")
