@@ -123,8 +123,7 @@ class World:
         self.authors = Authors(kernel, plan, policies or Cluster(kernel, plan.cluster_faults, plan.strange))
         self.lines = Lines(kernel, self.folder)
         self.identity = self.network.hosts[HOST] = IdentityProvider(kernel, plan.often)
-        if plan.verified:
-            self.parts.append(self.identity)
+        self.parts += [self.identity] if plan.verified else []
         self.issuers = {}
         for number in range(plan.issuers):
             name = f"issuer-{number}"
