@@ -88,8 +88,10 @@ class ExternalProcessor(ExternalProcessorServicer):
             return self._decide(request, call, stream)
         if kind == "response_headers" and stream is not None:
             self._learn(request, stream)
-        # A message of an unknown kind may be about a request that has not been decided.
-        return CONTINUED.get(kind) or self._refuse(MISSING_REQUEST, self.evaluator.clock())
+        answer = CONTINUED.get(kind)
+        if answer is None:  # it may be about a request that has not been decided
+            return self._refuse(MISSING_REQUEST, self.evaluator.clock())
+        return answer if stream is None or stream.given is None else Followed(answer, partial(self.process, stream=stream))
 
     def _decide(self, message: ProcessingRequest, call: CallInfo, stream: _Stream | None) -> bytes | Deferred | Followed:
         evaluator = self.evaluator

@@ -49,11 +49,15 @@ class _Waiting:
 @final
 @attrs.define(eq=False)
 class _Following:
-    """A stream whose last answer was ``Followed``: ``handler`` gets its messages. ``over`` is called just before its deadline."""
+    """A stream with an answer that was ``Followed``: ``handler`` gets its messages. ``idle``: that was its last answer.
+
+    ``over`` is called just before its deadline.
+    """
 
     call: Call
     handler: StreamHandler
     over: Callable[[Call], None]
+    idle: bool = True
     due: float = NEVER
 
     def on_due(self, _now: float) -> None:
@@ -137,7 +141,7 @@ class Dispatcher:
                 self._put_off(ready)
 
     def drain(self) -> None:
-        """End the streams that only may get more messages, a bounded number in a turn, and each when what has arrived is answered."""
+        """End the streams that ``Followed`` answers left idle, a bounded number in a turn, and others as soon as they are."""
         self._draining = True
         if self._following:
             self._put_off([Arrived(following.call) for following in self._following.values()])
@@ -297,9 +301,9 @@ class Dispatcher:
                 elif self._draining:
                     self._end_if_idle(call)
                 return count
-            following = self._following.get(call.stream_id) if self._following else None
+            handler = self._handler(call, route) if self._following else route.handler
             try:
-                answer = (route if following is None else following).handler(message, call.info)
+                answer = handler(message, call.info)
                 if type(answer) is bytes:
                     connection.send(call, answer)
                 elif type(answer) is Followed:
@@ -314,19 +318,28 @@ class Dispatcher:
         self._put_off([Arrived(call)])
         return _WORK_PER_TURN
 
+    def _handler(self, call: Call, route: ImmediateStream) -> StreamHandler:
+        """Return what the next message of ``call`` goes to."""
+        following = self._following.get(call.stream_id)
+        if following is None:
+            return route.handler
+        following.idle = False
+        return following.handler
+
     def _follow(self, call: Call, answer: Followed) -> None:
         """Send ``answer``; ``_advance``, which comes next, ends the call if the server is draining."""
         self._connection.send(call, answer.response)
         following = self._following.get(call.stream_id)
         if following is not None:
-            following.handler = answer.handler
+            following.handler, following.idle = answer.handler, True
         elif call.open:
             following = self._following[call.stream_id] = _Following(call, answer.handler, self._end_if_idle)
             self._timers.expect(following, call.info.deadline - MARGIN_S)
 
     def _end_if_idle(self, call: Call) -> None:
-        """End a stream that follows with OK, unless one of its messages has arrived and is not answered."""
-        if call.stream_id in self._following and call.stream_id not in self._deferred and not (call.messages or call.partial):
+        """End a stream with OK if a ``Followed`` answer left it idle, and none of its messages has begun to arrive."""
+        following = self._following.get(call.stream_id)
+        if following is not None and following.idle and not (call.messages or call.partial):
             self._finish(call)
             self._flush()
 

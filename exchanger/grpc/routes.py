@@ -81,8 +81,8 @@ StreamHandler = Callable[[bytes, CallInfo], "bytes | Deferred | Followed | None"
 class Followed:
     """An answer on a stream whose later messages go to ``handler`` instead of the route's.
 
-    The stream may be silent for any time then, without a task, and nothing is lost if it ends first: it ends with OK when the server
-    drains, and ``MARGIN_S`` before its deadline.
+    Until the next message the stream may be silent for any time, without a task, and nothing is lost if it ends first: it ends with OK when
+    the server drains, and ``MARGIN_S`` before its deadline.
     """
 
     response: bytes = attrs.field(repr=False)

@@ -300,6 +300,21 @@ async def test_at_a_drain_streams_that_wait_for_responses_end_with_ok(autojump_c
         assert trio.current_time() < 30.0
 
 
+async def test_a_stream_is_ended_early_only_while_it_waits_for_a_response(autojump_clock: MockClock) -> None:
+    async with recalling() as here:
+        await here.ask("ann")
+        waits, waits_answer = await here.begin("ann")
+        await here.send(waits, REQUEST_BODY)
+        heard, heard_answer = await here.begin("ann")
+        await here.respond(heard, "200")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(here.served.server.drain, 3.0)
+            await here.client.settle()
+            assert (waits_answer.status, heard_answer.status) == (StatusCode.OK, None)
+            await here.send(heard, asked(ORDERS, "ann"))
+            assert (kinds(heard_answer)[2:], heard_answer.status) == (["request_headers"], StatusCode.OK)
+
+
 async def test_a_stream_that_was_not_answered_is_never_ended_early(autojump_clock: MockClock) -> None:
     """A gateway would let the request pass."""
     async with recalling() as here:

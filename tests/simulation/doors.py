@@ -7,6 +7,7 @@ from typing import Final, final
 
 import attrs
 
+from exchanger._proto.envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
 from exchanger._proto.envoy.service.auth.v3.external_auth_pb2 import CheckRequest, CheckResponse
 from exchanger._proto.envoy.service.ext_proc.v3.external_processor_pb2 import (
     CommonResponse,
@@ -21,6 +22,7 @@ from exchanger.envoy.external_processor import PROCESS_PATH
 from tests.envoy.test_check_codec import check
 from tests.envoy.test_process_codec import request_headers
 from tests.simulation.gateway import TIMED_OUT, Gateway, Question, Reply, Stream
+from tests.simulation.upstream import Upstreams
 
 # What gateways with ext_proc do besides sending a request's headers and ending the stream after the answer:
 # - "stays": the stream stays open for as long as the request goes on, "again": and is used for another request;
@@ -71,6 +73,7 @@ class Processing(Gateway):
     """Asks on a stream for each request. The service does not know for how long the gateway waits (Envoy's ``message_timeout``)."""
 
     manners: frozenset[str] = frozenset()
+    upstreams: Upstreams | None = None
     _chance: Random = attrs.field(init=False)
 
     door = "ext_proc"
@@ -98,11 +101,14 @@ class Processing(Gateway):
 
     def _used_again(self) -> Stream:
         able = [stream for stream in self.streams.values() if not stream.finished]
+        if self.upstreams is not None:  # nothing tells which request a response belongs to, if there are several
+            able = [stream for stream in able if not stream.questions and stream.awaits is None]
         return self._chance.choice(able) if able else self._open()
 
     def _send_part(self, stream: Stream) -> None:
         if not stream.finished:
-            kind = self._chance.choice([*_PARTS])
+            kinds = [*_PARTS] if self.upstreams is None else [kind for kind in _PARTS if kind != "response_headers"]
+            kind = self._chance.choice(kinds)
             self._send(stream, _PARTS[kind])
             stream.waiting.append(kind)
 
@@ -118,16 +124,39 @@ class Processing(Gateway):
             one = stream.waiting.popleft()
             if isinstance(one, str):
                 assert answer.WhichOneof("response") == one, f"{one} is answered by {answer}"
+                if one == "response_headers" and self.upstreams is not None and stream.awaits is not None:
+                    self.upstreams.is_known(stream.awaits)
+                    stream.awaits = None
             else:
                 self._answered(one, "0", message, _of_process(answer))
+                self._wait_for_response(stream, one, answer)
                 if self._does("parts"):
                     self._send_part(stream)
             if not stream.waiting:
                 self.kernel.after(self._chance.uniform(*_STAYS) if self._does("stays") else 0.0, self._end, stream)
 
+    def _wait_for_response(self, stream: Stream, question: Question, answer: ProcessingResponse) -> None:
+        """The upstream gets the request; the service may want to know what it responds, and its caller may leave before."""
+        if answer.mode_override.response_header_mode != ProcessingMode.SEND or self.upstreams is None or stream.finished:
+            return
+        stream.awaits = question
+        self.kernel.after(self.upstreams.takes(), self._leave_upstream if self._does("resets") else self._respond, stream)
+
+    def _respond(self, stream: Stream) -> None:
+        if self.streams.get(stream.number) is stream and stream.awaits is not None and self.upstreams is not None:
+            self._send(stream, self.upstreams.respond(stream.awaits))
+            stream.waiting.append("response_headers")
+            self._flush()
+
+    def _leave_upstream(self, stream: Stream) -> None:
+        if self.streams.get(stream.number) is stream and not stream.waiting:
+            self._reset(stream)
+        else:
+            self._respond(stream)
+
     def _end(self, stream: Stream) -> None:
         """End a stream, unless it is over or in use again."""
-        if self.streams.get(stream.number) is not stream or stream.waiting or stream.finished:
+        if self.streams.get(stream.number) is not stream or stream.waiting or stream.finished or stream.awaits is not None:
             return
         if self._does("resets"):
             self._reset(stream)
@@ -137,7 +166,12 @@ class Processing(Gateway):
             self._flush()
 
     def _over(self, stream: Stream) -> None:
-        assert not stream.waiting or stream.status != "0", f"the stream ended before the answer to {stream.waiting}"
+        # The service may end a stream on which it waits for a response, in which case the response passes.
+        assert not (stream.questions or (stream.waiting and stream.awaits is None)) or stream.status != "0", (
+            f"the stream ended before the answer to {stream.waiting}"
+        )
+        if self.upstreams is not None and stream.awaits is not None and stream.status not in {"", "0"}:
+            self.upstreams.wrong.append(f"a stream that waits for a response ends with status {stream.status}")
         for question in stream.questions:
             self._answered(question, stream.status, b"", None)
 

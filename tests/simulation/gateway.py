@@ -74,12 +74,13 @@ class Question:
 class Stream:
     """One call: what still waits for an answer, in its order. A text waits for an answer of that kind.
 
-    ``finished``: the gateway has said all.
+    ``finished``: the gateway has said all. ``awaits``: the question whose response the service has asked for.
     """
 
     number: int
     waiting: deque[Question | str] = attrs.field(factory=deque)
     finished: bool = False
+    awaits: Question | None = None
     status: str = ""
     unread: bytearray = attrs.field(factory=bytearray)
 

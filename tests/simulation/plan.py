@@ -106,6 +106,8 @@ class Plan:
     audited: bool = False
     audit_required: bool = False
     disk_faults: frozenset[str] = frozenset(DISK_FAULTS)
+    # Upstreams of gateways with ext_proc do not trust tokens any more that were issued before.
+    refusals: float = 0.0
 
     @classmethod
     def drawn(cls, seed: int, **fixed: object) -> "Plan":
@@ -189,7 +191,7 @@ class Plan:
             drawn["faults"] |= {STALL}
         chance = Random(f"{seed} audit")
         drawn |= {"audited": chance.random() < 0.2, "audit_required": chance.random() < 0.7, "disk_faults": some(DISK_FAULTS)}
-        return cls(seed, **_agreeing({**drawn, **fixed}))
+        return cls(seed, **_agreeing({**drawn, **_refusing(seed, drawn["storm"]), **fixed}))
 
     def _with(self, name: str, value: object) -> "Plan":
         changed: dict[str, Any] = {name: value}
@@ -217,6 +219,11 @@ class Plan:
                 yield self._with(name, frozenset(kinds) - {kind})
 
 
+def _refusing(seed: int, storm: float) -> dict[str, Any]:
+    chance = Random(f"{seed} responses")
+    return {"refusals": chance.choice([2.0, 10.0, 40.0]) / storm} if chance.random() < 0.15 else {"refusals": 0.0}
+
+
 def _agreeing(known: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of a plan without what does not go together."""
     if known["store"]:
@@ -227,6 +234,10 @@ def _agreeing(known: dict[str, Any]) -> dict[str, Any]:
         known["replicas"] = 1
     if known["replicas"] > 1 or known["readers"]:
         known["restarts"] = 0.0  # a signal is for the whole process, and counters begin anew
+    if known["replicas"] > 1 or known.get("crowds"):
+        known["refusals"] = 0.0  # replicas have tokens of their own
+    if known["refusals"]:  # seen by what is kept, behind ext_proc
+        known |= {"cache": True, "ext_proc": max(1, known["ext_proc"])}
     if known["readers"]:
         known["crowds"] = 0  # the console ends a turn when its time is up, which no work takes here
     known["hated"] = known["hated"] and known["users"] > 1  # otherwise nobody gets an answer

@@ -323,6 +323,21 @@ PLANTED: Final = {
             for change in changes:
 """,
     ),
+    "refused-token-stays": Planted(
+        "a token that an upstream refuses is counted, and served again",
+        "exchanger.exchange.cache.token_cache",
+        """            of.tally.upstream_refusals += 1
+            self._memory.remove(of.partition, digest)""",
+        """            of.tally.upstream_refusals += 1""",
+    ),
+    "refusal-takes-all": Planted(
+        "one caller's refusal takes the tokens of all",
+        "exchanger.exchange.cache.token_cache",
+        """            of.tally.upstream_refusals += 1
+            self._memory.remove(of.partition, digest)""",
+        """            of.tally.upstream_refusals += 1
+            self._memory.clear()""",
+    ),
     "cache-without-bound": Planted(
         "an issuer's tokens are kept whatever their number",
         "exchanger.exchange.cache.memory_store",

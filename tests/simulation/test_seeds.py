@@ -58,6 +58,8 @@ FOUND_BY: Final = {
     "secret-is-read-once": 11,
     "polled-secret-is-read-once": 212,
     "anothers-key-signs": 299,
+    "refused-token-stays": 42,
+    "refusal-takes-all": 42,
     "cache-without-bound": 32,
     "reads-to-the-end-in-one-turn": 22,
     "assembles-all-in-one-turn": 22,

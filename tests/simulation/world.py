@@ -2,6 +2,7 @@
 
 import json
 import signal
+import ssl
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -42,6 +43,7 @@ from tests.simulation.rotation import Rotation
 from tests.simulation.store import HOST as STORE
 from tests.simulation.store import SimulatedStore
 from tests.simulation.tls import authority, client_context, listening, server_context
+from tests.simulation.upstream import Upstreams
 from tests.waiting import until
 
 # Seconds after the storm until changes are followed again: what an outage of the API server takes to be over.
@@ -142,6 +144,8 @@ class World:
             path, authors = self.folder / "grants.json", self.authors
             authors.grants = PlatformTeam(kernel, path, authors.names, authors.hosts, PATHS, MOVING_HOST, plan.granted, plan.spoiled)
             self.parts.append(authors.grants)
+        upstreams = self._made_upstreams() if plan.refusals else None
+        self.parts += [] if upstreams is None else [upstreams]
         self.gateways = []
         context = client_context() if plan.tls_gateways else None
         if plan.certificates:
@@ -151,10 +155,7 @@ class World:
         self._bounds = Bounds(kernel, self.supervisors, self._held, self.gateways, self.issuers, plan.permits * plan.replicas)
         self.parts.append(self._bounds)
         for number in range(plan.gateways):
-            secured = number >= plan.gateways - plan.tls_gateways
-            port = TLS_PORT if secured else PORT + number % plan.replicas
-            asks = kernel, self.network, f"gateway-{number}", self._ended, port, context if secured else None
-            self.gateways.append(Processing(*asks, manners=plan.manners) if number < plan.ext_proc else Authorizing(*asks))
+            self.gateways.append(self._gateway(number, context, upstreams))
         if plan.crowds:
             self.parts.append(Crowds(kernel, plan.crowds, self.gateways, self._one_of_many_asks, self.authors.place, self.supervisors))
         if plan.store:
@@ -178,6 +179,19 @@ class World:
     def _audits(self) -> list[AuditLog]:
         return [life.supervisor.audit for life in self.lives if life.supervisor.audit is not None]
 
+    def _made_upstreams(self) -> Upstreams:
+        plan = self.plan
+        # What else takes tokens: other credentials, a wall clock that is set, lack of room, and the store, which may lose writes.
+        exact = not (plan.rotations or plan.jumps or plan.crowded or plan.store)
+        return Upstreams(self.kernel, self.issuers, plan.refusals, self.answered, exact, self.born)
+
+    def _gateway(self, number: int, context: ssl.SSLContext | None, upstreams: Upstreams | None) -> Gateway:
+        plan = self.plan
+        secured = number >= plan.gateways - plan.tls_gateways
+        port = TLS_PORT if secured else PORT + number % plan.replicas
+        asks = self.kernel, self.network, f"gateway-{number}", self._ended, port, context if secured else None
+        return Processing(*asks, manners=plan.manners, upstreams=upstreams) if number < plan.ext_proc else Authorizing(*asks)
+
     @property
     def path_of_profiles(self) -> Path:
         return self.folder / "issuers.yaml"
@@ -198,6 +212,7 @@ class World:
                 profile["caFile"] = str(self.folder / "authorities.pem")
             if plan.cache:
                 profile["cache"] = {"maxTTL": "60s", "maxEntries": _FEW if plan.crowded else 1000}
+                profile["cache"] |= {"dropRefused": True} if plan.refusals else {}
             if plan.permits:
                 profile["limits"] = {"maxInFlight": plan.permits, "breaker": True}
             for part in self.parts:
