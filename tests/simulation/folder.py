@@ -170,16 +170,17 @@ class Folder:
         match kind:
             case "unreadable" | "empty":
                 key = chance.choice(known)
-                self._clear(path := self._home / self._names[key])
-                if kind == "empty":
-                    path.touch()
-                elif (what := chance.choice(["folder", "dangling", "pipe"])) == "folder":
-                    path.mkdir()
-                elif what == "dangling":
-                    path.symlink_to("nowhere")
-                else:
-                    os.mkfifo(path)
-                self.kernel.after(seconds, self._complete, key, self._count(key))
+                for one in known if kind == "empty" else [key]:  # all are empty, as where a disk was full
+                    self._clear(path := self._home / self._names[one])
+                    if kind == "empty":
+                        path.touch()
+                    elif (what := chance.choice(["folder", "dangling", "pipe"])) == "folder":
+                        path.mkdir()
+                    elif what == "dangling":
+                        path.symlink_to("nowhere")
+                    else:
+                        os.mkfifo(path)
+                    self.kernel.after(seconds, self._complete, one, self._count(one))
                 self._notify()
                 return kind, 0.0
             case "gone":

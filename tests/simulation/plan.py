@@ -65,6 +65,9 @@ class Plan:
     # policies are, and their kinds.
     edits: float = 0.5
     slips: float = 0.0
+    # How many ConfigMaps a namespace may have, 0 for any number, and how many KiB in them.
+    room: int = 0
+    kib: int = 4096
     moves: float = 0.0
     outages: float = 0.1
     cluster_faults: frozenset[str] = frozenset(CLUSTER_FAULTS)
@@ -177,8 +180,7 @@ class Plan:
         drawn["tls_gateways"] = chance.randint(1, drawn["gateways"]) if chance.random() < 0.2 and not drawn["store"] else 0
         chance = Random(f"{seed} strange answers")
         drawn["strange"] = some(STRANGE) if chance.random() < 0.25 else frozenset()
-        chance = Random(f"{seed} slips")
-        drawn["slips"] = chance.choice([0.1, 0.3]) if chance.random() < 0.2 else 0.0
+        drawn |= _of_authors(seed)
         chance = Random(f"{seed} certificates")
         drawn["certificates"] = chance.choice([4.0, 10.0]) / drawn["storm"] if chance.random() < 0.6 else 0.0
         drawn["certificate_faults"] = some(CERTIFICATE_FAULTS)
@@ -224,6 +226,16 @@ def _refusing(seed: int, storm: float) -> dict[str, Any]:
     return {"refusals": chance.choice([2.0, 10.0, 40.0]) / storm} if chance.random() < 0.15 else {"refusals": 0.0}
 
 
+def _of_authors(seed: int) -> dict[str, Any]:
+    """Draw what authors get wrong, and how much they may write."""
+    slips, room = Random(f"{seed} slips"), Random(f"{seed} room of namespaces")
+    return {
+        "slips": slips.choice([0.1, 0.3]) if slips.random() < 0.2 else 0.0,
+        "room": room.choice([1, 2, 10]) if room.random() < 0.15 else 0,
+        "kib": room.choice([1, 4096]),
+    }
+
+
 def _agreeing(known: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of a plan without what does not go together."""
     if known["store"]:
@@ -241,6 +253,8 @@ def _agreeing(known: dict[str, Any]) -> dict[str, Any]:
     if known["readers"]:
         known["crowds"] = 0  # the console ends a turn when its time is up, which no work takes here
     known["hated"] = known["hated"] and known["users"] > 1  # otherwise nobody gets an answer
+    if known.get("folder"):
+        known["room"] = 0  # what is beyond the limits of a folder is read at once
     known["keys"] = known["keys"] and bool(known.get("rotations"))
     known["secrets"] = known["secrets"] and bool(known.get("rotations")) and not known.get("folder")
     if not known["tls_gateways"]:

@@ -76,6 +76,18 @@ PLANTED: Final = {
         'regions=(_everything(source, (root.problem("the document"),)),)',
         "regions=()",
     ),
+    "what-has-no-room-closes-nothing": Planted(
+        "ConfigMaps beyond the limits of their namespace are left out",
+        "exchanger.policy.intake",
+        "MAX_TOLD: Final = 16",
+        "MAX_TOLD: Final = 0",
+    ),
+    "size-has-no-limit": Planted(
+        "a namespace may have ConfigMaps of any size",
+        "exchanger.policy.intake",
+        "room = limits.kib * _KIB",
+        "room = 2**40",
+    ),
     "invalid-entry-closes-nothing": Planted(
         "an entry that is invalid is left out, and what it was to protect passes",
         "exchanger.policy.documents.entry_reader",

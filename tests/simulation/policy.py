@@ -11,7 +11,7 @@ import attrs
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.lookup import UnreadableReach
 from exchanger.values.entry import EVERYWHERE, Claim, DenyEntry, ExchangeEntry, FailClosedRegion, MatchScope, Source, TokenTarget
-from tests.property.policy_model import UNMATCHED, Answer, answer
+from tests.property.policy_model import CLOSED, UNMATCHED, Answer, answer
 from tests.simulation.cluster import LABELS, NAMESPACE_LABELS, Cluster
 from tests.simulation.folder import Folder
 from tests.simulation.grants import PlatformTeam
@@ -26,6 +26,8 @@ MOVING_HOST: Final = "moving.example.com"
 MOVING: Final = ("here", "there")
 _DENIAL: Final = json.dumps({"version": "v1", "entries": [{"match": {"host": MOVING_HOST, "pathPrefix": "/"}, "action": "deny"}]})
 BROKEN: Final = "version: v1\nentries: [{match: {host: "
+# Seconds until a ConfigMap is read for which a namespace has room again: a minute, and what a list may take.
+_READ_AGAIN: Final = 75.0
 # What authors get wrong in an entry, which then closes what its match says, or all that it might have meant.
 _UNKNOWN_ACTION: Final = "permit"
 _UNKNOWN_ISSUER: Final = "issuer-none"
@@ -65,6 +67,7 @@ class Authors:
     _late: Texts = attrs.field(factory=dict, init=False)
     _writes: Counter[tuple[str, str]] = attrs.field(factory=Counter, init=False)
     _documents: dict[tuple[str, str, str], PolicyDocument] = attrs.field(factory=dict, init=False)
+    _within: dict[int, Texts] = attrs.field(factory=dict, init=False)
     _answers: dict[tuple[int, int, str, str], Answer] = attrs.field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -194,7 +197,8 @@ class Authors:
                 entries.append({"match": match, "action": "deny"})
             if entries and self._slips.random() < self.plan.slips:
                 _spoil(entries[-1], self._slips.choice(SLIPS))
-        return json.dumps({"version": "v1", "entries": entries})
+        long = self._slips.choice([300, 700]) if self.plan.room and self.plan.kib == 1 else 0  # so that some exceed it
+        return json.dumps({"version": "v1", "entries": entries}).ljust(long)
 
     def strike(self) -> None:
         """Let something happen to where the policies are, for a while."""
@@ -213,6 +217,28 @@ class Authors:
                 since = min(since, begins - self.place.prompt)
         return since
 
+    def _read(self, number: int) -> Texts:
+        """Return the texts of a version that the limits of its namespaces leave; each beyond them closes what a broken one does."""
+        texts, room, kib = self.versions[number].texts, self.plan.room, self.plan.kib
+        if not room:
+            return texts
+        if (found := self._within.get(number)) is not None:
+            return found
+        found, count, size = dict[tuple[str, str], str](), Counter[str](), Counter[str]()
+        for key in sorted(texts):
+            text, namespace = texts[key], key[0]
+            count[namespace] += 1
+            size[namespace] += len(text)  # beyond the first without room, all are without
+            found[key] = text if count[namespace] <= room and size[namespace] <= 1024 * kib else BROKEN
+        self._within[number] = found
+        return found
+
+    def _had_no_room(self, since: float, until: float) -> bool:
+        """Return whether something was beyond the limits of a namespace between two times."""
+        spans = zip(self.versions, [*self.versions[1:], Version(float("inf"), {})], strict=True)
+        within = (number for number, (one, following) in enumerate(spans) if one.since <= until and following.since >= since)
+        return any(self._read(number) != self.versions[number].texts for number in within)
+
     def answers(self, host: str, path: str, asked: float, answered: float, born: float = 0.0) -> Iterator[Answer]:
         """Yield what each version says that may have been in force between two times, for a service that was ``born`` (seconds)."""
         oldest, granted = max(self.since(asked), born), [0] if self.grants is None else [*self.grants.in_force(asked, answered)]
@@ -222,6 +248,8 @@ class Authors:
                 yield from (self._answer(number, one, host, path) for one in granted)
             if version.since <= oldest:
                 break
+        if self.plan.room and self._had_no_room(asked - _READ_AGAIN, answered):
+            yield CLOSED  # what has room again is read later
         if any(kind == "buffers" and begins <= answered and ends >= asked for begins, ends, kind in self.outages):
             # Events of Namespaces and of ConfigMaps are held back apart, and nothing shows it: what moved from one to the other meanwhile
             # may be missing between the two.
@@ -234,7 +262,7 @@ class Authors:
     def _answer(self, number: int, granted: int, host: str, path: str) -> Answer:
         key = number, granted, host, path
         if (found := self._answers.get(key)) is None:
-            documents = [self._document(*key, text) for key, text in self.versions[number].texts.items()]
+            documents = [self._document(*key, text) for key, text in self._read(number).items()]
             if self.grants is not None:
                 documents = [self.grants.left(granted, document) for document in documents]
             found = self._answers[key] = answer(documents, UnreadableReach.UNMATCHED, host, path, "GET")

@@ -234,6 +234,8 @@ class World:
         }
         if isinstance(self.authors.place, Folder):
             environment |= {"POLICY_SOURCE": "directory", "POLICY_DIRECTORY": str(self.authors.place.root)}
+        if self.plan.room:
+            environment |= {"POLICY_MAX_DOCUMENTS": str(self.plan.room), "POLICY_MAX_SIZE_KIB": str(self.plan.kib)}
         if self.plan.tls_gateways:
             environment |= listening(self.folder)
         for part in self.parts:
