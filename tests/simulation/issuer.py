@@ -63,7 +63,7 @@ class Client:
 class Issued:
     """A token: for whom and what it was asked, when (seconds), for how long, and until when it is good by the wall clock.
 
-    ``client`` is who asked for it.
+    ``client`` is who asked for it; ``lie`` is what is wrong with it, "" if nothing is.
     """
 
     subject: str
@@ -73,6 +73,7 @@ class Issued:
     lifetime: float
     until: float
     client: "Client"
+    lie: str = ""
 
 
 @final
@@ -91,8 +92,8 @@ class Trouble:
 class SimulatedIssuer:
     """One issuer and its host. ``quiet``: the storm is over, and nothing strikes any more. A ``hated`` token gets no answer, ever.
 
-    ``context``: it speaks TLS. ``proves`` returns whose an assertion is, ``knows`` whether that client is known. ``single_use``: no
-    connection is to carry another request; ``carried_again`` counts those that came all the same.
+    ``context``: it speaks TLS. ``proves`` returns whose an assertion is, ``knows`` whether that client is known. ``writes`` makes tokens
+    that say something. ``single_use``: no connection is to carry another request; ``carried_again`` counts those that came all the same.
     """
 
     kernel: Kernel
@@ -105,6 +106,7 @@ class SimulatedIssuer:
     context: ssl.SSLContext | None = None
     proves: Callable[[str], str] = str
     knows: Callable[[Client], bool] = lambda _client: True
+    writes: "Callable[[SimulatedIssuer, Issued, int], tuple[str, dict[str, object], Issued]] | None" = None
     single_use: bool = False
     quiet: bool = False
     requests: int = 0
@@ -204,10 +206,11 @@ class SimulatedIssuer:
             call.respond(200, self._issue(fields, call.client(fields), "mac" if fault == "other type" else "Bearer"), fault)
 
     def _issue(self, fields: Mapping[str, str], client: Client, token_type: str) -> bytes:
-        token = f"{self.name}-{len(self.issued)}-{self.chance.getrandbits(48):012x}"
+        number = len(self.issued)
+        token = f"{self.name}-{number}-{self.chance.getrandbits(48):012x}"
         lifetime = self.chance.choice([5, 30, 300])
         now = self.kernel.now
-        self.issued[token] = Issued(
+        issued = Issued(
             fields["subject_token"],
             fields.get("scope", ""),
             fields.get("audience", ""),
@@ -216,7 +219,11 @@ class SimulatedIssuer:
             self.kernel.wall() + lifetime,
             client,
         )
-        body = {"access_token": token, "token_type": token_type, "issued_token_type": ACCESS_TOKEN_TYPE, "expires_in": lifetime}
+        more: dict[str, object] = {}
+        if self.writes is not None:
+            token, more, issued = self.writes(self, issued, number)
+        self.issued[token] = issued
+        body = {"access_token": token, "token_type": token_type, "issued_token_type": ACCESS_TOKEN_TYPE, "expires_in": lifetime, **more}
         return json.dumps(body).encode()
 
 

@@ -10,6 +10,7 @@ from tests.property.policy_model import CLOSED, DISPUTED, UNMATCHED, Answer
 from tests.simulation.gateway import LEFT, LOST, TIMED_OUT, Question, Reply
 from tests.simulation.issuer import Issued, SimulatedIssuer
 from tests.simulation.kernel import START
+from tests.simulation.proof import CODES
 from tests.simulation.world import World
 
 # Seconds for which a call to an issuer may wait, so that what happened to the issuer since then may be why it failed.
@@ -138,25 +139,33 @@ def _allowed(world: World, question: Question, header: str, entries: list[Exchan
 
 def _denied(world: World, question: Question, reply: Reply, said: list[Answer]) -> Iterator[str]:
     status, body = reply.status, reply.body
-    entries = [one for one in said if isinstance(one, ExchangeEntry)]
     if "TXE-" in body:
-        if not entries:
-            yield f"an exchange failed that no version asks for ({body}): {_who(question)}"
-        elif "TXE-4001" in body:
-            if not any(_key_in_doubt(world, entry.target.issuer_ref, question) for entry in entries):
-                yield f"a good token is refused ({status} {body}): {_who(question)}"
-        elif "TXE-4002" in body:
-            if not any(abs(at - question.asked) < _KEYS_LATE for at in world.identity.troubles):
-                yield f"the keys were there ({status} {body}): {_who(question)}"
-        elif world.plan.permits and ("TXE-1007" in body or question.answered - question.asked > 0.9 * question.patience):
-            pass  # its turn did not come, or too late
-        elif not _ends(world, question) and not any(_in_trouble(world, entry.target.issuer_ref, question, body) for entry in entries):
-            yield f"denied without a reason ({status} {body}): {_who(question)}"
+        yield from _failed(world, question, reply, [one.target.issuer_ref for one in said if isinstance(one, ExchangeEntry)])
     elif "policy_denied" in body:
         if not any(isinstance(one, DenyEntry) for one in said):
             yield f"denied, which no version does: {_who(question)}"
     elif not any(one in (CLOSED, DISPUTED) for one in said) and len({str(one) for one in said}) < 2 and not _ends(world, question):
         yield f"closed, which no version is ({status} {body}): {_who(question)}"
+
+
+def _failed(world: World, question: Question, reply: Reply, issuers: list[str]) -> Iterator[str]:
+    """Judge a failed exchange with one of ``issuers``, which policy may have asked."""
+    status, body = reply.status, reply.body
+    if not issuers:
+        yield f"an exchange failed that no version asks for ({body}): {_who(question)}"
+    elif "TXE-4001" in body:
+        if not any(_key_in_doubt(world, name, question) for name in issuers):
+            yield f"a good token is refused ({status} {body}): {_who(question)}"
+    elif "TXE-4002" in body:
+        if not any(abs(at - question.asked) < _KEYS_LATE for at in world.identity.troubles):
+            yield f"the keys were there ({status} {body}): {_who(question)}"
+    elif _code(body) in CODES:
+        if not any(part.excuses(name, question, _code(body)) for part in world.parts for name in issuers):
+            yield f"the token that was asked for is refused ({status} {body}): {_who(question)}"
+    elif world.plan.permits and ("TXE-1007" in body or question.answered - question.asked > 0.9 * question.patience):
+        pass  # its turn did not come, or too late
+    elif not _ends(world, question) and not any(_in_trouble(world, name, question, body) for name in issuers):
+        yield f"denied without a reason ({status} {body}): {_who(question)}"
 
 
 def _key_in_doubt(world: World, profile: str, question: Question) -> bool:

@@ -15,6 +15,7 @@ from tests.simulation.grants import SPOILED
 from tests.simulation.issuer import FAULTS, STALL
 from tests.simulation.kube_api import STRANGE
 from tests.simulation.network import Links
+from tests.simulation.proof import LIES
 from tests.simulation.readers import READER_FAULTS
 from tests.simulation.rotation import FILE_FAULTS
 from tests.simulation.store import STORE_FAULTS, TIME_LIES
@@ -111,6 +112,10 @@ class Plan:
     disk_faults: frozenset[str] = frozenset(DISK_FAULTS)
     # Upstreams of gateways with ext_proc do not trust tokens any more that were issued before.
     refusals: float = 0.0
+    # Issued tokens are compared with what was asked for; the share of those that are wrong, and how.
+    proven: bool = False
+    lying: float = 0.05
+    lies: frozenset[str] = frozenset(LIES)
 
     @classmethod
     def drawn(cls, seed: int, **fixed: object) -> "Plan":
@@ -193,7 +198,7 @@ class Plan:
             drawn["faults"] |= {STALL}
         chance = Random(f"{seed} audit")
         drawn |= {"audited": chance.random() < 0.2, "audit_required": chance.random() < 0.7, "disk_faults": some(DISK_FAULTS)}
-        return cls(seed, **_agreeing({**drawn, **_refusing(seed, drawn["storm"]), **fixed}))
+        return cls(seed, **_agreeing({**drawn, **_refusing(seed, drawn["storm"]), **_lies(Random(f"{seed} proof")), **fixed}))
 
     def _with(self, name: str, value: object) -> "Plan":
         changed: dict[str, Any] = {name: value}
@@ -234,6 +239,12 @@ def _of_authors(seed: int) -> dict[str, Any]:
         "room": room.choice([1, 2, 10]) if room.random() < 0.15 else 0,
         "kib": room.choice([1, 4096]),
     }
+
+
+def _lies(chance: Random) -> dict[str, Any]:
+    """Return whether issued tokens are compared with requests, and which lies there are."""
+    drawn = {"proven": chance.random() < 0.2, "lying": chance.choice([0.0, 0.05, 0.3])}
+    return {**drawn, "lies": frozenset(lie for lie in LIES if chance.random() < 0.5)}
 
 
 def _agreeing(known: dict[str, Any]) -> dict[str, Any]:

@@ -33,6 +33,24 @@ PLANTED: Final = {
         "return measured if measured > LEAST_QUARANTINE else LEAST_QUARANTINE",
         "return 0.0 * measured",
     ),
+    "kept-without-proof": Planted(
+        "tokens that are kept are not judged",
+        "exchanger.exchange.prove",
+        "        if rules is None:",
+        "        if rules is None or request.issuer.cache is not None:",
+    ),
+    "one-good-audience-is-enough": Planted(
+        "a token passes its proof if one of its audiences was requested",
+        "exchanger.oauth.issued_token",
+        "if all(name in audiences for name in named):",
+        "if any(name in audiences for name in named):",
+    ),
+    "only-the-response-tells-the-scope": Planted(
+        "a scope in the token that was not requested passes where the response does not show it",
+        "exchanger.oauth.issued_token",
+        '_SCOPE_CLAIMS: Final = ("scope", "scp")',
+        "_SCOPE_CLAIMS: Final = ()",
+    ),
     "key-without-scope": Planted(
         "requests that differ in their scope alone share an exchange",
         "exchanger.values.entry",

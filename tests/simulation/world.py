@@ -38,6 +38,7 @@ from tests.simulation.network import SimulatedNetwork
 from tests.simulation.part import CANARY, Part
 from tests.simulation.plan import Plan
 from tests.simulation.policy import MOVING_HOST, PATHS, Authors
+from tests.simulation.proof import Proof, signed
 from tests.simulation.readers import COLLECTOR, Lines, Readers
 from tests.simulation.rotation import Rotation
 from tests.simulation.store import HOST as STORE
@@ -126,15 +127,16 @@ class World:
         self.lines = Lines(kernel, self.folder)
         self.identity = self.network.hosts[HOST] = IdentityProvider(kernel, plan.often)
         self.parts += [self.identity] if plan.verified else []
-        self.issuers = {}
+        self.issuers, self.gateways = {}, []
         for number in range(plan.issuers):
             name = f"issuer-{number}"
             http2 = plan.http2 and number % 2 == 0
             self.issuers[name] = issuer = SimulatedIssuer(kernel, name, plan.faults, plan.often, plan.latency, http2=http2)
             issuer.single_use = plan.single_use
-            issuer.hated = token_of(0) if plan.hated else ""
+            issuer.hated = self._token(0)[0] if plan.hated else ""
             issuer.context = server_context(self.folder, "h2" if http2 else "http/1.1") if plan.tls else None
             self.network.hosts[issuer.host] = issuer
+        self.parts += [Proof(kernel, self.issuers.values(), plan.lies, plan.lying, early=not plan.jumps)] if plan.proven else []
         if plan.rotations:
             place = self.authors.place
             cluster = place if plan.secrets and isinstance(place, Cluster) else None
@@ -146,7 +148,6 @@ class World:
             self.parts.append(authors.grants)
         upstreams = self._made_upstreams() if plan.refusals else None
         self.parts += [] if upstreams is None else [upstreams]
-        self.gateways = []
         context = client_context() if plan.tls_gateways else None
         if plan.certificates:
             certificates = Certificates(kernel, self.network, self.folder, self.serves, plan.certificate_faults, plan.certificates)
@@ -439,13 +440,20 @@ class World:
         self._ask(chance.randrange(self.plan.users), MOVING_HOST, chance.choice(PATHS), chance.choice(self.gateways), 1.0)
 
     def _ask(self, user: int, host: str, path: str, gateway: Gateway, patience: float, tries: int = 1) -> None:
-        token, key = self.identity.token(user) if self.plan.verified else (token_of(user), "")
+        token, key = self._token(user)
         question = Question(user, token, key, host, path, self.kernel.now, patience, (self.kernel.wall(),), tries)
         self.questions.append(question)
         gateway.ask(question)
         if self.kernel.now < self.quiet and self._users.random() < self.plan.leaving:
             # Some leave while their request is still on its way, which takes milliseconds.
             self.kernel.after(self._users.uniform(0.0, self._users.choice([0.01, 0.1])), gateway.leave, question)
+
+    def _token(self, user: int) -> tuple[str, str]:
+        """Return the token that a user brings, and the name of its key, "" where nobody verifies it."""
+        if self.plan.verified:
+            return self.identity.token(user)
+        name = f"{CANARY}-user-{user}"
+        return (signed({"sub": name}) if self.plan.proven else name), ""
 
     def _ended(self, question: Question) -> None:
         """A question is answered, or its answer lost. Some ask again, by any gateway."""
@@ -492,11 +500,6 @@ def _moved(settings: Settings, by: int) -> Settings:
         metrics=attrs.evolve(metrics, port=metrics.port + by),
         console=None if console is None else attrs.evolve(console, port=console.port + by),
     )
-
-
-def token_of(user: int) -> str:
-    """Return the token that a user brings where nobody looks into it."""
-    return f"{CANARY}-user-{user}"
 
 
 @contextmanager

@@ -1,0 +1,140 @@
+"""Issuers that issue JWTs, and sometimes not those that were asked for: for another audience or user, with more rights, or unreadable."""
+
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Iterable, Iterator, Mapping
+from random import Random
+from typing import Any, Final, final
+
+import attrs
+
+from tests.simulation.gateway import Question
+from tests.simulation.issuer import Issued, SimulatedIssuer
+from tests.simulation.kernel import Kernel
+from tests.simulation.part import CANARY, Part
+
+# What may be wrong with a token, and the code with which it is refused.
+LIES: Final = {
+    "issuer": "TXE-3006",
+    "audience": "TXE-3006",
+    "another audience": "TXE-3006",
+    "no audience": "TXE-3006",
+    "subject": "TXE-3006",
+    "scope": "TXE-3007",
+    "scp": "TXE-3007",
+    "scope of the response": "TXE-3007",
+    "lifetime": "TXE-3007",
+    "no end": "TXE-3007",
+    "opaque": "TXE-3008",
+    "two audiences": "TXE-3008",
+    "number": "TXE-3008",
+}
+CODES: Final = frozenset(LIES.values())
+# Seconds for which the longest honest token is valid, and more than the wall clock is set back by.
+_LONGEST: Final = "600s"
+_TOO_LONG: Final = 10_000
+# Seconds before a question in which the token that it gets may have been issued: it shared a call.
+_SHARED: Final = 10.0
+
+
+@final
+@attrs.define(eq=False)
+class Proof(Part):
+    """Has the service compare tokens with requests, and lies in a share of them. ``early``: some tokens end before the response says.
+
+    ``told``: when each lie left (seconds), whose issuer's, for whom, and its code.
+    """
+
+    kernel: Kernel
+    issuers: Iterable[SimulatedIssuer]
+    lies: frozenset[str]
+    often: float
+    early: bool
+    quiet: bool = False
+    told: list[tuple[float, str, str, str]] = attrs.field(factory=list, init=False)
+    chance: Random = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.chance = self.kernel.random("proof")
+        for issuer in self.issuers:
+            issuer.writes = self._write
+
+    def profile(self, issuer: SimulatedIssuer) -> dict[str, Any]:
+        rules = {
+            "issuer": f"http://{issuer.host}",
+            "subject": "same",
+            "scope": "requested",
+            "scopeAlso": ["openid"],
+            "maxLifetime": _LONGEST,
+        }
+        return {"issuedToken": rules}
+
+    def heal(self) -> None:
+        self.quiet = True
+
+    def _write(self, issuer: SimulatedIssuer, issued: Issued, number: int) -> tuple[str, dict[str, object], Issued]:
+        """Return a token, what the response says of it, and what is known of it."""
+        chance = self.chance
+        lie = chance.choice(sorted(self.lies)) if self.lies and not self.quiet and chance.random() < self.often else ""
+        if self.early and chance.random() < 0.2:
+            issued = attrs.evolve(issued, lifetime=issued.lifetime / 2, until=issued.until - issued.lifetime / 2)
+        claims: dict[str, object] = {
+            "iss": f"http://{issuer.host}",
+            "sub": claims_of(issued.subject)["sub"],
+            "aud": chance.choice([issued.audience, [issued.audience]]),
+            "exp": issued.until,
+            "jti": f"{issuer.name}-{number}-{chance.getrandbits(48):012x}",
+        }
+        if chance.random() < 0.7:
+            claims |= chance.choice([{"scope": issued.scope}, {"scp": [issued.scope, "openid"]}, {"scope": "openid", "scp": issued.scope}])
+        said: dict[str, object] = chance.choice([{}, {"scope": issued.scope}])
+        claims = {name: value for name, value in (claims | _wrong(lie, issued)).items() if value is not ...}
+        if lie == "scope of the response":
+            said = {"scope": f"{issued.scope} admin"}
+        token = f"{issuer.name}-{number}-opaque" if lie == "opaque" else signed(claims, '"aud":"z"' if lie == "two audiences" else "")
+        if lie:
+            self.kernel.tell(issuer.name, "lies about", lie)
+            self.told.append((self.kernel.now, issuer.name, issued.subject, LIES[lie]))
+        return token, said, attrs.evolve(issued, lie=lie)
+
+    def excuses(self, issuer: str, question: Question, code: str) -> bool:
+        since = question.asked - _SHARED
+        return code in CODES and any(
+            since <= at <= question.answered and (issuer, question.token, code) == (name, subject, told)
+            for at, name, subject, told in self.told
+        )
+
+    def accuses(self, _issuer: str, _question: Question, issued: Issued) -> Iterator[str]:
+        if issued.lie:
+            yield f"a token that is wrong in its {issued.lie} was handed out"
+
+
+def _wrong(lie: str, issued: Issued) -> dict[str, object]:
+    """Return the claims that a lie puts in the place of right ones; ``...`` leaves one out."""
+    wrong: dict[str, dict[str, object]] = {
+        "issuer": {"iss": "http://other.example.com"},
+        "audience": {"aud": "z"},
+        "another audience": {"aud": [issued.audience, "z"]},
+        "no audience": {"aud": ...},
+        "number": {"aud": [issued.audience, 1]},
+        "subject": {"sub": f"{CANARY}-somebody-else"},
+        "scope": {"scope": f"{issued.scope} admin"},
+        "scp": {"scp": [issued.scope, "admin"]},
+        "lifetime": {"exp": issued.until + _TOO_LONG},
+        "no end": {"exp": ...},
+    }
+    return wrong.get(lie, {})
+
+
+def signed(claims: Mapping[str, object], more: str = "") -> str:
+    """Return a JWT with these claims, and ``more`` JSON behind them. Nobody here verifies its signature."""
+    payload = json.dumps(claims)
+    parts = '{"alg":"EdDSA","typ":"JWT"}', f"{payload[:-1]},{more}}}" if more else payload, "signature"
+    return ".".join(urlsafe_b64encode(part.encode()).rstrip(b"=").decode() for part in parts)
+
+
+def claims_of(token: str) -> dict[str, object]:
+    """Return the claims of a caller's token."""
+    payload = token.split(".")[1]
+    found: dict[str, object] = json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    return found
