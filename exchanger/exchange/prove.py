@@ -78,7 +78,7 @@ class Prove:
             found = None if fault is None else mismatch(fault, rules, request, issued)
         if found is None:
             return issued
-        record = ExchangeRecord(request.issuer.endpoint_host, found.kind, found.http_status, trio.current_time(), 0.0)
+        record = ExchangeRecord(request.issuer.endpoint_host, found.kind, found.http_status, self.reactor.network.steady(), 0.0)
         for observer in self.observers:
             observer.exchanged(record)
         return found

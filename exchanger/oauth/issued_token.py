@@ -9,7 +9,7 @@ Must not know: calls, clocks, or where keys come from.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Final, final
 
@@ -22,7 +22,7 @@ from exchanger.jwt.refusal import TokenRefused
 from exchanger.oauth.token_response import unusable
 from exchanger.util.shown import measured
 from exchanger.util.text import ELLIPSIS, printable
-from exchanger.values.issuer import IssuedTokenRules
+from exchanger.values.issuer import ActorToken, Assertion, IssuedTokenRules
 from exchanger.values.secret import Secret
 from exchanger.values.token import (
     UNREADABLE_SCOPE,
@@ -42,8 +42,9 @@ _SCOPE_CLAIMS: Final = ("scope", "scp")
 SHOWN: Final = 256
 _SHOWN_MEMBER: Final = 128
 _SHOWN_MEMBERS: Final = 16
-# Characters of a secret by which it could be recognised.
+# Characters of a text that is looked for in secrets, of which it may be a part; and of a secret that is looked for in texts.
 _TELLING: Final = 16
+_LEAST_SECRET: Final = 4
 
 _KINDS: Final = {
     Diagnostic.ISSUED_FOR_OTHERS: ErrorKind.ISSUED_FOR_OTHERS,
@@ -185,11 +186,8 @@ def _scopes(value: object) -> list[str] | None:
 
 def mismatch(fault: IssuedFault, rules: IssuedTokenRules, request: TokenRequest, issued: ExchangedToken) -> ExchangeFailure:
     """Return the failure of an exchange whose token has this ``fault``. Nothing in it tells a subject or a secret."""
-    text = issued.access_token.reveal()
-    claims = {} if is_opaque(text) else read_payload(text)
-    found: Mapping[str, object] = {} if isinstance(claims, TokenRefused) else claims
-    proof = request.issuer.credentials.proof
-    secrets = [secret.reveal() for secret in (issued.access_token, request.subject_token, proof) if isinstance(secret, Secret)]
+    found = _claims_of(issued.access_token)
+    hidden = tuple(_hidden(rules, request, issued, found))
     issuer = found.get("iss")
     granted = [*_split(issued.scope or ""), *(item for claim in _SCOPE_CLAIMS for item in _scopes(found.get(claim)) or ())]
     return attrs.evolve(
@@ -200,33 +198,51 @@ def mismatch(fault: IssuedFault, rules: IssuedTokenRules, request: TokenRequest,
         mismatch=IssuedMismatch(
             printable(fault.claim),
             ShownClaims(
-                printable(rules.issuer, SHOWN), _listed(_requested(rules, request), secrets), _joined(_split(request.target.scope), secrets)
+                printable(rules.issuer, SHOWN), _listed(_requested(rules, request), hidden), _joined(_split(request.target.scope), hidden)
             ),
             ShownClaims(
-                _joined([issuer], secrets) if isinstance(issuer, str) else "",
-                _listed(audiences_of(found.get("aud", [])) or (), secrets),
-                _joined(granted, secrets),
+                _joined([issuer], hidden) if isinstance(issuer, str) else "",
+                _listed(audiences_of(found.get("aud", [])) or (), hidden),
+                _joined(granted, hidden),
             ),
         ),
     )
 
 
-def _listed(members: Sequence[str], secrets: list[str]) -> str:
+def _listed(members: Sequence[str], hidden: tuple[str, ...]) -> str:
     """Return a list as JSON, in which each member can be told from the next."""
-    return printable(json.dumps(_shown(members, secrets), ensure_ascii=False), SHOWN) if members else ""
+    return printable(json.dumps(_shown(members, hidden), ensure_ascii=False), SHOWN) if members else ""
 
 
-def _joined(members: Iterable[str], secrets: list[str]) -> str:
-    return printable(" ".join(_shown(members, secrets)), SHOWN)
+def _joined(members: Iterable[str], hidden: tuple[str, ...]) -> str:
+    return printable(" ".join(_shown(members, hidden)), SHOWN)
 
 
-def _shown(members: Iterable[str], secrets: list[str]) -> list[str]:
+def _shown(members: Iterable[str], hidden: tuple[str, ...]) -> list[str]:
     """Return the first of ``members``, each once; long ones by their length. An issuer may have written a secret into them."""
     return [
-        measured(member) if len(member) > _SHOWN_MEMBER else ELLIPSIS if _tells(member, secrets) else member
+        measured(member) if len(member) > _SHOWN_MEMBER else ELLIPSIS if _tells(member, hidden) else member
         for member in islice(dict.fromkeys(members), _SHOWN_MEMBERS)
     ]
 
 
-def _tells(text: str, secrets: list[str]) -> bool:
-    return any(secret and (secret in text or (len(text) >= _TELLING and text in secret)) for secret in secrets)
+def _tells(text: str, hidden: tuple[str, ...]) -> bool:
+    whole = (secret == text or (len(secret) >= _LEAST_SECRET and secret in text) for secret in hidden)
+    return any(whole) or (len(text) >= _TELLING and any(text in secret for secret in hidden))
+
+
+def _claims_of(token: Secret) -> Mapping[str, object]:
+    claims = read_payload(token.reveal())
+    return {} if isinstance(claims, TokenRefused) else claims
+
+
+def _hidden(rules: IssuedTokenRules, request: TokenRequest, issued: ExchangedToken, claims: Mapping[str, object]) -> Iterator[str]:
+    """Yield what no text may show: tokens and secrets that the issuer has seen, and whom both tokens are about."""
+    proof, actor = request.issuer.credentials.proof, request.issuer.grant.actor
+    held = (
+        *(issued.access_token, request.subject_token, request.actor_token),
+        *(proof.text if isinstance(proof, Assertion) else proof, actor.token if isinstance(actor, ActorToken) else None),
+    )
+    subjects = (read.get(claim) for read in (claims, _claims_of(request.subject_token)) for claim in ("sub", rules.subject))
+    yield from (secret.reveal() for secret in held if isinstance(secret, Secret))
+    yield from (subject for subject in subjects if isinstance(subject, str) and subject)

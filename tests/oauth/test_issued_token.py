@@ -218,3 +218,8 @@ def test_secrets_that_an_issuer_writes_into_claims_are_not_shown() -> None:
         found = judge_issued(RULES, request, issued(claims, secret), NOW)
         assert isinstance(found, ExchangeFailure)
         assert secret not in f"{found!r}{found.mismatch!r}{found.detail}"
+
+
+def test_a_subject_that_an_issuer_takes_for_an_audience_is_not_shown() -> None:
+    for name in ("canary-alice", "canary-1"):
+        assert judged(honest(aud=[name, f"user:{name}"], scope=f"{name} read", oid="canary-1"), subject="oid") == ("TXE-3006", "aud")
