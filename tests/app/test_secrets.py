@@ -243,15 +243,6 @@ async def test_an_outage_of_six_hours_is_told_after_a_minute_and_ends_with_what_
     assert it.times[2] - 2 * hours <= CONNECTED_S
 
 
-async def test_a_rotation_during_an_outage_is_learned_after_it(autojump_clock: MockClock) -> None:
-    server = Server()
-    server.put("1")
-    it = await following(server, stop(), put("2"), heal, pause=MINUTES)
-    assert it.learned[:2] == [V1, UNDECRYPTED]
-    assert it.learned[-1] == V2
-    assert V1 not in it.learned[1:]  # not even for the moment until the watch has caught up
-
-
 async def test_refused_client_credentials_end_the_wait_for_the_secret(autojump_clock: MockClock) -> None:
     server = Server()
     server.put("1")

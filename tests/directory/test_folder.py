@@ -119,19 +119,6 @@ def test_a_file_without_permission_keeps_what_it_said(tmp_path: Path, monkeypatc
     assert forbidden.problems() == {"a.yaml": "cannot be read: Permission denied"}
 
 
-def test_a_folder_that_is_gone_keeps_everything(tmp_path: Path) -> None:
-    folder = tmp_path / "policy"
-    folder.mkdir()
-    (folder / "a.yaml").write_text(namespace("a"))
-    first = scan(folder, Scan())
-    (folder / "a.yaml").unlink()
-    folder.rmdir()
-    gone = scan(folder, first)
-    assert names(gone) == ["a"]
-    assert "." in gone.problems()
-    assert scan(folder, Scan()).problem is not None
-
-
 def test_a_folder_that_vanishes_while_it_is_listed_says_nothing_any_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "a.yaml").write_text(namespace("a"))

@@ -11,7 +11,7 @@ from exchanger.demo.setup import demo_target
 from exchanger.scenarios.builtin import SCENARIOS
 from exchanger.scenarios.runner import run_scenario
 from exchanger.scenarios.scenario import OneRequest
-from tests.e2e.churn import rotations_under_load, secured
+from tests.e2e.churn import secured
 from tests.e2e.gateway import until_serving
 
 pytestmark = pytest.mark.envoy
@@ -40,10 +40,3 @@ async def test_a_gateway_without_a_certificate_gets_nothing_through(tmp_path: Pa
                 finding = await run_scenario(scenario, demo_target(site))
                 assert not finding.ok
                 assert finding.got.startswith("503"), finding
-
-
-@pytest.mark.slow
-@each_way
-async def test_rotations_under_load_lose_no_request(mode: FilterMode, mutual: bool, tmp_path: Path) -> None:
-    load = await rotations_under_load(tmp_path, mode, ROTATIONS, mutual=mutual)
-    assert load.summary() == ""

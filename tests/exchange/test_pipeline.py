@@ -9,7 +9,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from exchanger.decision.token_failure import transport_failure
 from exchanger.errors import Diagnostic
-from exchanger.exchange.coalesce import TOLD_AT_ONCE, CoalescedExchange, ExchangeTicket
+from exchanger.exchange.coalesce import TOLD_AT_ONCE
 from exchanger.oauth.settings import TokenClientSettings
 from exchanger.oauth.token_request import EncodedRequest, encode_request
 from exchanger.oauth.token_response import TokenResponseRules
@@ -330,15 +330,3 @@ async def test_thousands_who_share_an_exchange_are_told_in_their_order_in_small_
     assert told == [0, *range(2, count - 1)]
     assert [outcome.cache for outcome in outcomes[:2]] == [Cache.MISS, Cache.COALESCED]
     assert all(type(outcome) is ExchangedToken for outcome in outcomes)
-
-
-async def test_who_is_to_be_told_when_its_time_is_up_has_the_outcome_and_once(autojump_clock: MockClock) -> None:
-    told = list[TokenOutcome]()
-    async with world(answering(response(success()))) as it:
-        coalesced = CoalescedExchange(it.client._coalesce, token_request(), math.inf, renews=False)
-        ticket = ExchangeTicket(coalesced, told.append, joined=True)
-        coalesced.tickets[ticket] = None
-        coalesced.outcome = attrs.evolve(ISSUED, cache=Cache.MISS)
-        ticket.on_due(0.0)
-        assert [outcome.cache for outcome in told] == [Cache.COALESCED]
-        assert not coalesced.tickets

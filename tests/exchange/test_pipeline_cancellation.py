@@ -65,36 +65,6 @@ async def test_leaving_while_waiting_for_the_network(autojump_clock: MockClock, 
     assert (record.endpoint_host, record.kind) == ("issuer.example.com", ErrorKind.TIMEOUT)
 
 
-async def test_a_caller_that_leaves_does_not_disturb_the_call_of_others() -> None:
-    go_on = trio.Event()
-
-    async def script(peer: Peer) -> None:
-        await peer.request()
-        await go_on.wait()
-        await peer.send(response(success()))
-        await silent(peer)
-
-    outcomes = list[TokenOutcome]()
-    async with world(script) as it:
-
-        async def stay() -> None:
-            outcomes.append(await exchange(it.client, token_request()))
-
-        async with trio.open_nursery() as callers:
-            async with trio.open_nursery() as leavers:
-                leavers.start_soon(exchange, it.client, token_request())  # the leader
-                await wait_all_tasks_blocked()
-                callers.start_soon(stay)
-                leavers.start_soon(exchange, it.client, token_request())
-                await wait_all_tasks_blocked()
-                leavers.cancel_scope.cancel()
-            await wait_all_tasks_blocked()
-            go_on.set()
-    assert outcomes == [ISSUED]
-    assert [record.kind for record in it.observer.records] == [None]
-    assert it.observer.coalesced_hosts == ["issuer.example.com"] * 2
-
-
 async def test_many_that_leave_give_back_every_connection(autojump_clock: MockClock) -> None:
     """Those whose turn had not come at once, and the others when their own time is up."""
     busy, count = 20, 30

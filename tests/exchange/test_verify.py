@@ -408,19 +408,6 @@ async def test_no_verdict_goes_beyond(after: float, used: tuple[Issuer, ...], as
         assert len(it.verifier._kept) <= 1  # refusals are not: strangers could fill the memory, and drive out who passed
 
 
-async def test_no_verdict_outlives_its_key(autojump_clock: MockClock) -> None:
-    site = publishing("p256", "ed")
-    async with guarded(site, gated()) as it:
-        assert passed(await exchange(it.verifier, asking(GOOD)))
-        site.documents["/keys"] = published("ed")
-        await trio.sleep(REFRESH_S + 1)
-        it.skew = -REFRESH_S
-        assert "does not publish" in refused(await exchange(it.verifier, asking(GOOD)))
-        site.documents["/keys"] = published("p256", "ed")
-        await trio.sleep(UNKNOWN_KEY_S)
-        assert passed(await exchange(it.verifier, asking(GOOD)))
-
-
 async def test_whoever_waited_under_other_rules_leaves_no_verdict(autojump_clock: MockClock) -> None:
     site = publishing("p256")
     strict = gated(attrs.evolve(RULES, audiences=("other",)))

@@ -138,23 +138,19 @@ class ControlPlane:
 
     # -- the API server
 
-    def start_apiserver(self, *more: str) -> None:
-        """Start the API server on the port it had, with ``more`` flags, and wait until it is ready."""
-        self._apiserver.start((*self._apiserver_flags(), *self.flags, *more))
+    def start_apiserver(self) -> None:
+        """Start the API server on the port it had, and wait until it is ready."""
+        self._apiserver.start((*self._apiserver_flags(), *self.flags))
         wait_until(self.is_ready, self._apiserver, READY_S)
-
-    def stop_apiserver(self) -> None:
-        """End the API server as an orderly restart does: watches are closed, connections too."""
-        self._apiserver.end()
 
     def kill_apiserver(self) -> None:
         """End the API server as a crash does."""
         self._apiserver.end(signal.SIGKILL)
 
-    def restart_apiserver(self, *more: str) -> None:
-        """End and start it, with ``more`` flags such as ``--watch-cache=false``."""
+    def restart_apiserver(self) -> None:
+        """End it as an orderly restart does, and start it."""
         self._apiserver.end()
-        self.start_apiserver(*more)
+        self.start_apiserver()
 
     def pause_apiserver(self) -> None:
         """Stop it in its tracks; its connections stay, and new ones are still accepted by the kernel."""

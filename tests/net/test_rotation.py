@@ -1,6 +1,5 @@
 """Files that change while the server runs."""
 
-import datetime as dt
 import ssl
 
 import attrs
@@ -13,43 +12,14 @@ from exchanger.net.tls.rotation import Rotation
 from exchanger.net.tls.x509 import Validity
 from tests.grpc.authority import Site
 from tests.grpc.peer import routes
-from tests.grpc.serving import Served, TlsClient, serving
+from tests.grpc.serving import serving
 from tests.lines import Lines
 from tests.waiting import until
 
 POLL = 0.01
 
 
-def shown(client: TlsClient) -> int:
-    """Return the serial number of the certificate that the server showed."""
-    certificate = client.tls.getpeercert()
-    assert certificate is not None
-    return int(str(certificate["serialNumber"]), 16)
-
-
 class TestUnderConnections:
-    async def test_old_ones_stay_and_new_ones_get_the_new_certificate(self, site: Site) -> None:
-        in_a_week, in_a_month = (dt.datetime.now(dt.UTC).replace(microsecond=0) + dt.timedelta(days=days) for days in (7, 30))
-        site.files.write(site.authority.issue_cert("localhost", not_after=in_a_week))
-        async with serving(routes(), tls=site.files.settings(poll_interval=POLL)) as served:
-            old = await served.connect_tls(site.client())
-            assert served.server.certificate_expiry == in_a_week.timestamp()
-            site.files.key.write_bytes(b"not a key")
-            await looked(served, 3)
-            assert served.server.certificate_expiry == in_a_week.timestamp()
-            site.files.write(site.authority.issue_cert("localhost", common_name="the second", not_after=in_a_month))
-            await until(lambda: len(served.certificates) == 2)
-            new = await served.connect_tls(site.client())
-            assert (await old.ask(b"old")).messages == [b"echo old"]
-            assert (await new.ask(b"new")).messages == [b"echo new"]
-            first, second = served.certificates
-            assert (shown(old), shown(new)) == (int(first["serial"], 16), int(second["serial"], 16))
-            assert first["serial"] != second["serial"]
-            assert "CN=the second" in second["subject"]
-            assert served.server.certificate_expiry == in_a_month.timestamp()
-        async with serving(routes()) as served:
-            assert served.server.certificate_expiry is None
-
     async def test_an_authority_that_is_taken_away(self, site: Site) -> None:
         other = trustme.CA()
         for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
@@ -68,14 +38,6 @@ class TestUnderConnections:
                 new.socket.close()
                 await wait_all_tasks_blocked()
                 assert served.failures == ["CERTIFICATE_VERIFY_FAILED: unable to get local issuer certificate"]
-
-
-async def looked(served: Served, times: int) -> None:
-    """Wait until the files were looked at so many times more."""
-    found = served.server._rotation
-    assert found is not None
-    goal = found.statistics().looks + times
-    await until(lambda: found.statistics().looks >= goal)
 
 
 def identity(site: Site) -> ServerIdentity:

@@ -368,6 +368,25 @@ PLANTED: Final = {
         """            of.tally.upstream_refusals += 1
             self._memory.clear()""",
     ),
+    "told-twice": Planted(
+        "a request whose time is up stays among those that its exchange answers",
+        "exchanger.exchange.coalesce",
+        """        self.done(GATEWAY_TIMED_OUT if exchange.passage is None else exchange.passage.late)
+        exchange.lose(self)""",
+        """        self.done(GATEWAY_TIMED_OUT if exchange.passage is None else exchange.passage.late)""",
+    ),
+    "gone-history-is-watched-on": Planted(
+        "a watch goes on although the server has forgotten its version",
+        "exchanger.kube.retry",
+        "return Retry(failure, ReflectorStep.LIST, resync=True)  # what was missed, or sent, is unknown",
+        "return Retry(failure, ReflectorStep.PROBE)",
+    ),
+    "outage-is-final": Planted(
+        "the first failure of the API server is the last attempt for an hour",
+        "exchanger.kube.reflector",
+        "await self._pace.sleep(wait, retry.at_least)",
+        "await trio.sleep(3600.0)",
+    ),
     "cache-without-bound": Planted(
         "an issuer's tokens are kept whatever their number",
         "exchanger.exchange.cache.memory_store",
