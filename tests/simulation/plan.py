@@ -257,6 +257,8 @@ def _agreeing(known: dict[str, Any]) -> dict[str, Any]:
         known["replicas"] = 1
     if known["replicas"] > 1 or known["readers"]:
         known["restarts"] = 0.0  # a signal is for the whole process, and counters begin anew
+    if known.get("crowds"):
+        known["moves"] = 0.0  # documents of a crowd are read late, and a denial that moves again meanwhile may be missing
     if known["replicas"] > 1 or known.get("crowds"):
         known["refusals"] = 0.0  # replicas have tokens of their own
     if known["refusals"]:  # seen by what is kept, behind ext_proc
