@@ -42,7 +42,7 @@ def bounded(record: DecisionRecord) -> DecisionRecord:
         + len(trace.baggage)
         + (0 if credentials is None else len(credentials.reveal()))
     )
-    exchange = record.exchange
+    exchange = record.exchange if record.outcome.issuer else None  # which names an issuer if the entry exchanges
     if exchange is not None and exchange.scope:
         size += len(exchange.scope)
     if size <= MAX_REQUEST and request.fields is NO_FIELDS:
