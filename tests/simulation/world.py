@@ -160,7 +160,9 @@ class World:
         if plan.crowds:
             self.parts.append(Crowds(kernel, plan.crowds, self.gateways, self._one_of_many_asks, self.authors.place, self.supervisors))
         if plan.store:
-            secrets = CANARY.encode(), b"eyJ", *(f"{name}-".encode() for name in self.issuers)  # tokens begin with their issuer
+            # Heads of tokens begin with alg, typ or kid in base64; "eyJ" alone is in a name now and then.
+            heads = (b"eyJhbGci", b"eyJ0eXAi", b"eyJraWQi")
+            secrets = CANARY.encode(), *heads, *(f"{name}-".encode() for name in self.issuers)  # tokens begin with their issuer
             store = SimulatedStore(kernel, self.network, plan.store_faults, plan.store_often, plan.replicas, self.folder, secrets)
             self.network.hosts[STORE] = store
             self.parts.append(store)
