@@ -1,6 +1,7 @@
 """The service as its users start it: a child process, asked over gRPC by Google's own client."""
 
 import contextlib
+import json
 import os
 import resource
 import signal
@@ -10,13 +11,14 @@ import time
 import urllib.request
 from collections.abc import Generator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import attrs
 import grpc
 
 from exchanger._proto.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from exchanger._proto.grpc.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from tests.e2e.collector import wait_until
 from tests.envoy.test_check_codec import check
 from tests.ports import free_port
 
@@ -102,6 +104,17 @@ class Service:
     def lines(self) -> str:
         """Return what was logged so far."""
         return self.log.read_text("utf-8")
+
+    def line_about(self, path: str) -> dict[str, Any]:
+        """Return the first line about a request for ``path``, as soon as it is written."""
+        found: list[dict[str, Any]] = []
+
+        def is_there() -> bool:
+            found[:] = (line for line in map(json.loads, self.lines().splitlines()) if line.get("path") == path)
+            return bool(found)
+
+        wait_until(is_there, self.lines)
+        return found[0]
 
 
 def environment(folder: Path, **variables: str) -> dict[str, str]:

@@ -72,17 +72,6 @@ class Lab:
     def ask(self, path: str) -> Answer:
         return read(self.service.check(f"/{path}", authorization=f"Bearer {self.realm.log_in()}"))
 
-    def told(self, path: str) -> dict[str, Any]:
-        """Return the first line about a path, as soon as it is written."""
-        lines: list[dict[str, Any]] = []
-
-        def there() -> bool:
-            lines[:] = (line for line in map(json.loads, self.service.lines().splitlines()) if line.get("path") == f"/{path}")
-            return bool(lines)
-
-        wait_until(there, self.service.lines)
-        return lines[0]
-
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Generator[Lab]:
@@ -119,6 +108,6 @@ def test_only_what_was_asked_for_passes_and_is_kept(name: str, lab: Lab) -> None
         else:
             assert (answer.status, case.code in answer.body) == (500, True), answer.body
     if case.code:
-        line = lab.told(name)
+        line = lab.service.line_about(f"/{name}")
         assert (line["diagnostic"], line["claim"]) == (case.code, case.claim)
         assert line["issued_iss"] == lab.realm.issuer

@@ -57,17 +57,6 @@ class Lab:
     def ask(self, path: str) -> Answer:
         return read(self.service.check(path, authorization=f"Bearer {log_in(self.issuer, 'alice')}"))
 
-    def told(self, path: str) -> dict[str, Any]:
-        """Return the first line about a path, as soon as it is written."""
-        lines: list[dict[str, Any]] = []
-
-        def there() -> bool:
-            lines[:] = (line for line in map(json.loads, self.service.lines().splitlines()) if line.get("path") == path)
-            return bool(lines)
-
-        wait_until(there, self.service.lines)
-        return lines[0]
-
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Generator[Lab]:
@@ -100,7 +89,7 @@ def test_each_other_token_is_refused_again_and_again(audience: str, lab: Lab) ->
     for _ in range(2):  # it is not kept
         answer = lab.ask(f"/primary/{audience}")
         assert (answer.status, code in answer.body) == (500, True), answer.body
-    line = lab.told(f"/primary/{audience}")
+    line = lab.service.line_about(f"/primary/{audience}")
     assert (line["diagnostic"], line["claim"], line["requested_aud"]) == (code, claim, json.dumps([audience]))
     assert line["issued_aud"] == (json.dumps(claims["aud"]) if claims["aud"] else "")
     assert lab.ask(f"/strict/{audience}").status == 502
@@ -110,7 +99,7 @@ def test_each_other_token_is_refused_again_and_again(audience: str, lab: Lab) ->
 def test_a_token_that_is_valid_for_too_long_is_refused(lab: Lab) -> None:
     answer = lab.ask("/short/orders-api")
     assert (answer.status, "TXE-3007" in answer.body) == (500, True)
-    assert lab.told("/short/orders-api")["claim"] == "exp"
+    assert lab.service.line_about("/short/orders-api")["claim"] == "exp"
 
 
 def test_a_caller_s_token_that_is_no_jwt_has_no_subject_to_compare(lab: Lab) -> None:
