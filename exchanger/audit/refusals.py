@@ -15,6 +15,8 @@ from exchanger.decision.outcome import DecisionRecord
 
 # Refusals in a second that get a line each.
 MAX_A_SECOND: Final = 10
+# Bytes of these, and one more line. Usual lines have 700; callers can make some of 25,000, of which ten a second would be 20 GB a day.
+MAX_BYTES_A_SECOND: Final = 16 * 1024
 # Groups that are told apart; further ones are counted together. Few profiles fail at a time, for few reasons, and in few namespaces.
 MAX_GROUPS: Final = 64
 OTHERS: Final[Group] = ("others", None, "", None)
@@ -36,6 +38,7 @@ class Refusals:
     _counted_in: int = attrs.field(default=-1, init=False)
     _second: int = attrs.field(default=-1, init=False)
     _single: int = attrs.field(default=0, init=False)
+    _bytes: int = attrs.field(default=0, init=False)
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._groups)
@@ -49,10 +52,11 @@ class Refusals:
         """Take note of a refusal."""
         second = int(self._now())
         if second != self._second:
-            self._second, self._single = second, 0
-        if self._single < MAX_A_SECOND and len(self._waiting) + self._taken < MAX_WAITING:
-            self._single += 1
-            self._waiting.append(self._lines.line(record))
+            self._second, self._single, self._bytes = second, 0, 0
+        if self._single < MAX_A_SECOND and self._bytes < MAX_BYTES_A_SECOND and len(self._waiting) + self._taken < MAX_WAITING:
+            line = self._lines.line(record)
+            self._single, self._bytes = self._single + 1, self._bytes + len(line)
+            self._waiting.append(line)
             return
         group = group_of(record)
         if group not in self._groups:

@@ -10,8 +10,8 @@ from structlog.testing import capture_logs
 
 from exchanger.audit import log as module
 from exchanger.audit.log import AuditLog
-from exchanger.audit.refusals import MAX_A_SECOND, MAX_GROUPS, MAX_WAITING
-from tests.audit.outputs import Disk, SlowThread, audit_log, granted, refused
+from exchanger.audit.refusals import MAX_A_SECOND, MAX_BYTES_A_SECOND, MAX_GROUPS, MAX_WAITING
+from tests.audit.outputs import Disk, SlowThread, audit_log, granted, jwt, refused
 
 
 @asynccontextmanager
@@ -210,6 +210,23 @@ async def test_a_flood_of_refusals_is_counted_and_delays_no_row(autojump_clock: 
     assert sum(line.get("count", 1) for line in refusals) == seconds * flood
     assert len(refusals) <= seconds * (MAX_A_SECOND + 3) + 3
     assert {line["reason"] for line in refusals} == {"subject_refused"}
+
+
+async def test_refusals_with_long_lines_get_few_of_their_own(autojump_clock: trio.testing.MockClock) -> None:
+    disk, seconds, flood = Disk(), 30, 50
+    log = audit_log(disk, keyed=False)
+    party = {"iss": "i" * 500, "sub": "s" * 250, "client_id": "c" * 250}
+    long = refused(jwt(act=party | {"act": party | {"act": party}}))
+    async with running(log):
+        for second in range(seconds):
+            for _ in range(flood):
+                log.decided(long)
+            await trio.sleep_until(second + 1.0)
+        await trio.sleep(3)
+    assert sum(line.get("count", 1) for line in disk.lines) == seconds * flood
+    longest = max(map(len, disk.data.splitlines()))
+    assert longest > MAX_BYTES_A_SECOND / MAX_A_SECOND
+    assert len(disk.data) <= seconds * (MAX_BYTES_A_SECOND + 2 * longest)
 
 
 async def test_while_the_disk_is_full_refusals_are_counted_and_none_is_lost(autojump_clock: trio.testing.MockClock) -> None:
