@@ -180,6 +180,8 @@ def profile_of(issuer: Issuer) -> Iterator[tuple[str, str]]:
     if subject.headers != _BY_DEFAULT:
         same = ", which must hold the same token" if len(subject.headers) > 1 else ""
         yield "token", f"read from {_either(subject.headers)}{same}"
+    if subject.token_type:
+        yield "token type", subject.token_type
     if subject.issuers:
         yield "judged", f"before anything is asked: issued by {_either(subject.issuers)}, for {_either(subject.audiences)}"
     if issuer.cache is not None and issuer.cache.drop_refused:

@@ -180,7 +180,8 @@ def _begin_exchange(request: HttpRequest, entry: ExchangeEntry, rules: DecisionR
     if issuer is None:
         return _refused(entry, transport_failure(ErrorKind.UNKNOWN_ISSUER_PROFILE, Diagnostic.UNKNOWN_ISSUER))
     namespace = entry.source.namespace
-    asked = _token_request(issuer, credentials, entry.target, rules.grant_type, rules.subject_token_type, request.trace, namespace)
+    token_type = subject.token_type or rules.subject_token_type
+    asked = _token_request(issuer, credentials, entry.target, rules.grant_type, token_type, request.trace, namespace)
     return _pending(entry, asked, realm)
 
 

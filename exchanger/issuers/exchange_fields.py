@@ -104,6 +104,9 @@ class SubjectToken:
     )
     audiences: tuple[str, ...] = described("A token is exchanged if it is for one of these audiences (aud).", _LISTED, default=())
     jwks_uri: str = described("The URL of the issuer's keys (JWKS), if it publishes no metadata.", default="")
+    type: str = described(
+        "The type of the caller's token (subject_token_type), a URI. Default: TOKEN_EXCHANGE_SUBJECT_TOKEN_TYPE.", default=""
+    )
     max_actors: int | None = attrs.field(
         default=None,
         metadata=about(
@@ -118,9 +121,11 @@ class SubjectToken:
         for name, texts in (("issuers", self.issuers), ("audiences", self.audiences)):
             if len(texts) > MAX_ITEMS or len(set(texts)) < len(texts) or not all(texts):
                 problems.append(f"subjectToken.{name} must be at most {MAX_ITEMS} different texts, none of them empty")
+        if self.type and not is_uri(self.type):
+            problems.append("subjectToken.type must be a URI such as urn:ietf:params:oauth:token-type:id_token")
         problems += self._verification_problems(rules)
         most = MAX_ACTORS if self.max_actors is None else self.max_actors
-        return SubjectRules(headers or (AUTHORIZATION,), self.issuers, self.audiences, self.jwks_uri, most)
+        return SubjectRules(headers or (AUTHORIZATION,), self.issuers, self.audiences, self.jwks_uri, most, self.type)
 
     def _verification_problems(self, rules: ProfileRules) -> Iterator[str]:
         """A verification that lacks something would accept either every token or none."""

@@ -226,7 +226,7 @@ class SubjectRules:
 
     ``headers`` are names in lower case. With ``issuers``, a token passes only if one of them issued it, for one of ``audiences``, and its
     signature fits a key at ``jwks_uri``, or "" one that its issuer publishes, and if its chain of actors is not longer than ``max_actors``.
-    Without, only the token endpoint judges.
+    Without, only the token endpoint judges. ``token_type`` is the ``subject_token_type``, "" for the global one.
 
     ``removed`` are the headers that must be removed on an exchange; Authorization holds the new token.
     """
@@ -236,6 +236,7 @@ class SubjectRules:
     audiences: tuple[str, ...] = ()
     jwks_uri: str = ""
     max_actors: int = MAX_ACTORS
+    token_type: str = ""
     removed: tuple[str, ...] = attrs.field(init=False, eq=False, repr=False)
 
     @removed.default

@@ -186,6 +186,21 @@ def test_a_bearer_token_is_exchanged_whatever_the_method(method: str, rules: Dec
     assert (token_request.grant_type, token_request.subject_token_type) == (RULES.grant_type, RULES.subject_token_type)
 
 
+def test_a_profile_may_say_which_type_its_callers_tokens_have() -> None:
+    typed = attrs.evolve(PRIMARY, subject=SubjectRules(token_type="urn:ietf:params:oauth:token-type:id_token"))
+    found = {
+        outcome.token_request.subject_token_type
+        for issuer in (PRIMARY, typed)
+        if isinstance(
+            outcome := begin(
+                request("/orders/1", "Bearer subject"), SNAPSHOT, attrs.evolve(RULES, issuers=RULES.issuers.insert("primary", issuer))
+            ),
+            ExchangePending,
+        )
+    }
+    assert found == {RULES.subject_token_type, "urn:ietf:params:oauth:token-type:id_token"}
+
+
 @pytest.mark.parametrize(
     ("path", "authorization", "body", "challenge"),
     [

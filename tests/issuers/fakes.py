@@ -51,6 +51,7 @@ PROFILES: Final[list[dict[str, Any]]] = [
             "issuers": ["https://a.example"],
             "audiences": ["a"],
             "jwksURI": "https://a.example/k",
+            "type": "urn:ietf:params:oauth:token-type:id_token",
             "maxActors": 2,
         },
         "issuedToken": {

@@ -168,6 +168,7 @@ def test_where_the_callers_token_is() -> None:
         (f"{SECRET}, subjectToken: {{from: [{{header: A}}, {{header: a}}]}}", "at most 16 different headers"),
         (f"{SECRET}, subjectToken: {{audiences: [a]}}", "subjectToken.audiences needs subjectToken.issuers"),
         (f"{SECRET}, subjectToken: {{jwksURI: 'https://a'}}", "subjectToken.jwksURI needs subjectToken.issuers"),
+        (f"{SECRET}, subjectToken: {{type: id_token}}", "subjectToken.type must be a URI such as urn:ietf:params:oauth:token-type:id"),
         (f"{SECRET}, subjectToken: {{maxActors: 0}}", "subjectToken.maxActors needs subjectToken.issuers"),
         (f"{SECRET}, subjectToken: {{issuers: ['https://a']}}", "subjectToken.issuers needs subjectToken.audiences"),
         (f"{SECRET}, subjectToken: {{issuers: [a], audiences: [b]}}", "one of them must be an absolute https URL; correct it, or"),
