@@ -214,7 +214,7 @@ def _verified(record: DecisionRecord) -> str:
     """Return who vouches for the identity."""
     outcome = record.outcome
     if outcome.subject is not None and not outcome.subject.refusal:
-        return "keys"
+        return "introspection" if outcome.subject.introspected else "keys"
     return "issuer" if type(outcome) is Allow else "none"
 
 

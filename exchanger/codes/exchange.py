@@ -233,6 +233,30 @@ CODES: Final = (
         "The issuer is down when the service starts.",
     ),
     _code(
+        Diagnostic.SUBJECT_INACTIVE,
+        "The issuer was asked about the caller's token (introspection), which does not pass. The log line says why.",
+        (
+            "It was revoked, has expired, or its session has ended.",
+            "It is for another audience than subjectToken lists, or from another issuer.",
+            "It is not a bearer token, or bound to a key of the caller (cnf).",
+            "The issuer shows tokens only to clients in their audience, and calls all others inactive.",
+        ),
+        "Sign in again. If all tokens are refused, ask the endpoint about one with the profile's client, and compare its answer.",
+        "The user has signed out.",
+    ),
+    _code(
+        Diagnostic.INTROSPECTION_UNAVAILABLE,
+        "The issuer could not be asked about the caller's token, so no exchange was requested.",
+        (
+            "The introspection endpoint is unreachable, slow, or refuses the profile's client.",
+            "Half of the issuer's maxInFlight is taken by such questions, or its breaker is open.",
+            "The answer is not a JSON object with unique names, is signed (RFC 9701), or has more than 256 KiB.",
+            "The metadata of discovery names no introspection_endpoint.",
+        ),
+        "See the detail in the log line. Give subjectToken.introspection.endpoint, or correct the client's rights at the issuer.",
+        "The issuer is being restarted.",
+    ),
+    _code(
         Diagnostic.AUDIT_UNAVAILABLE,
         "The audit log cannot be written, and AUDIT_REQUIRED is on, so no exchanged token is handed out.",
         (

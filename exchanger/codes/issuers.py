@@ -21,7 +21,7 @@ WRONG_PROFILE: Final = Code(
         "Credentials are missing, or given twice.",
         "Two profiles have the same name.",
         "The client authenticates in two ways, or mutually exclusive fields are set.",
-        "subjectToken lacks what verification needs: audiences, or keys that the issuer publishes.",
+        "subjectToken lacks what verification needs: audiences, keys that the issuer publishes, or a client that may ask the issuer.",
     ),
     "Correct the field that the message names. The previous version stays in force until then.",
     "issuers:\n  - name: primary\n    tokenEndpoint: issuer.example.com\n    clientID: exchanger\n    clientSecret: s\n",
@@ -71,7 +71,10 @@ UNREQUESTED_AUDIENCE: Final = Code(
 SUBJECT_UNREADABLE: Final = Code(
     "POL-5007",
     "An issuer profile compares the subject of issued tokens with that of callers' tokens, which need not be JWTs.",
-    ("issuedToken.subject is same or a claim, and subjectToken.issuers is missing.",),
+    (
+        "issuedToken.subject is same or a claim, and subjectToken.issuers is missing.",
+        "subjectToken.introspection lets opaque tokens pass.",
+    ),
     "List the issuers of callers' tokens in subjectToken.issuers: then only JWTs are exchanged. If callers' tokens are opaque, leave out "
     "issuedToken.subject: every exchange would fail with TXE-3008.",
     "The profile has issuedToken: {subject: same}, and no subjectToken.",

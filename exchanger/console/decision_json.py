@@ -168,7 +168,10 @@ def _exchange(record: DecisionRecord) -> dict[str, object]:
 
 def _subject(verdict: SubjectVerdict | None) -> dict[str, object] | None:
     """Return the result of verifying the caller's token: a refusal's reason, "" if the token passed, and the digest of actors."""
-    return None if verdict is None else {"refusal": printable(verdict.refusal, DETAIL_LIMIT), "actors": verdict.actors}
+    if verdict is None:
+        return None
+    asked = {"introspected": True} if verdict.introspected else {}
+    return {"refusal": printable(verdict.refusal, DETAIL_LIMIT), "actors": verdict.actors, **asked}
 
 
 def _mismatch(denied: Deny | None) -> dict[str, object]:

@@ -23,6 +23,7 @@ from exchanger.values.issuer import (
     ActorToken,
     ErrorStyle,
     GrantType,
+    IntrospectionRules,
     IssuedTokenRules,
     Issuer,
     SubjectRules,
@@ -184,6 +185,8 @@ def profile_of(issuer: Issuer) -> Iterator[tuple[str, str]]:
         yield "token type", subject.token_type
     if subject.issuers:
         yield "judged", f"before anything is asked: issued by {_either(subject.issuers)}, for {_either(subject.audiences)}"
+    if subject.introspection is not None:
+        yield "asked", _introspection_of(subject, subject.introspection)
     if issuer.cache is not None and issuer.cache.drop_refused:
         yield "refused tokens", "dropped from the cache if an upstream refuses them; needs ext_proc with allow_mode_override"
     if grant.type is not GrantType.TOKEN_EXCHANGE:
@@ -203,6 +206,14 @@ def profile_of(issuer: Issuer) -> Iterator[tuple[str, str]]:
         yield "proof", f"of what was issued: {'; '.join(_proof_of(issuer.issued))}"
     if issuer.errors is ErrorStyle.STRICT:
         yield "errors", "strict: 401 and 403 for the caller's errors, 5xx for all others"
+
+
+def _introspection_of(subject: SubjectRules, rules: IntrospectionRules) -> str:
+    """Return which tokens the issuer is asked about, in words."""
+    which = "each token" if rules.always else "tokens that are not JWTs"
+    meant = f", for {_either(subject.audiences)}" if subject.audiences and not subject.issuers else ""
+    kept = f"; its word counts for {rules.keep_for:g} s" if rules.keep_for else "; for each request"
+    return f"whether {which} {'is' if rules.always else 'are'} active{meant}, at {rules.endpoint or 'the introspection endpoint'}{kept}"
 
 
 def _proof_of(rules: IssuedTokenRules) -> Iterator[str]:

@@ -238,7 +238,9 @@ def finish(pending: ExchangePending, outcome: TokenOutcome) -> Outcome:
             assert_never(outcome)
 
 
-_OF_VERIFICATION: Final = frozenset({Diagnostic.SUBJECT_REFUSED, Diagnostic.KEYS_UNKNOWN})
+_OF_VERIFICATION: Final = frozenset(
+    {Diagnostic.SUBJECT_REFUSED, Diagnostic.KEYS_UNKNOWN, Diagnostic.SUBJECT_INACTIVE, Diagnostic.INTROSPECTION_UNAVAILABLE}
+)
 
 
 def _refused(entry: ExchangeEntry, failure: ExchangeFailure) -> Deny:

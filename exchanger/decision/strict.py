@@ -18,11 +18,13 @@ from exchanger.values.token import ExchangeFailure, StepUp
 
 _OF_THE_TOKEN: Final = frozenset({"invalid_grant", "invalid_request"})
 _OF_THE_CALLER: Final = frozenset({Diagnostic.OAUTH_ERROR, Diagnostic.APP_ONLY_CALLER})
+_REFUSED_HERE: Final = frozenset({Diagnostic.SUBJECT_REFUSED, Diagnostic.SUBJECT_INACTIVE})
 _CONFIGURATION: Final = frozenset({Diagnostic.INVALID_TOKEN_ENDPOINT, Diagnostic.CREATE_REQUEST})
 _PASSING: Final = frozenset(
     {
         *(Diagnostic.REQUEST_FAILED, Diagnostic.READ_RESPONSE, Diagnostic.BREAKER_OPEN, Diagnostic.OVERLOADED),
-        *(Diagnostic.METADATA_UNKNOWN, Diagnostic.NO_ACTOR_TOKEN, Diagnostic.KEYS_UNKNOWN, Diagnostic.AUDIT_UNAVAILABLE),
+        *(Diagnostic.METADATA_UNKNOWN, Diagnostic.NO_ACTOR_TOKEN, Diagnostic.KEYS_UNKNOWN, Diagnostic.INTROSPECTION_UNAVAILABLE),
+        Diagnostic.AUDIT_UNAVAILABLE,
     }
 )
 # Statuses of a token endpoint that will not last (RFC 9110 section 15.6, RFC 6585 section 4).
@@ -57,7 +59,7 @@ def strict_answer(failure: ExchangeFailure, realm: str, scope: str, resource_met
     if failure.step_up is not None:
         error = failure.step_up.error
         return challenged(403 if error == "insufficient_scope" else 401, error, failure.step_up)
-    if failure.diagnostic is Diagnostic.SUBJECT_REFUSED:
+    if failure.diagnostic in _REFUSED_HERE:
         return challenged(401, "invalid_token")
     if failure.diagnostic in _OF_THE_CALLER and failure.oauth_error in _OF_THE_TOKEN:
         return challenged(401, "invalid_token")

@@ -22,12 +22,13 @@ _TRANSPORT_TEXTS: Final = {
     Diagnostic.METADATA_UNKNOWN: "issuer metadata is not available",
     Diagnostic.NO_ACTOR_TOKEN: "no actor token",
     Diagnostic.KEYS_UNKNOWN: "keys of the token's issuer are not available",
+    Diagnostic.INTROSPECTION_UNAVAILABLE: "introspection endpoint is not available",
     Diagnostic.AUDIT_UNAVAILABLE: "audit log is not available",
 }
 
 
 def transport_failure(kind: ErrorKind, diagnostic: Diagnostic, http_status: int | None = None, *, detail: str = "") -> ExchangeFailure:
-    """Return the failure of an exchange without a usable response: one of TXE-1001 to TXE-1009, TXE-4002, or TXE-5001.
+    """Return the failure of an exchange without a usable response: one of TXE-1001 to TXE-1009, TXE-4002, TXE-4004, or TXE-5001.
 
     ``http_status`` is the token endpoint's status, if there was one. ``detail`` says more to operators.
     """
@@ -38,10 +39,17 @@ def transport_failure(kind: ErrorKind, diagnostic: Diagnostic, http_status: int 
 
 def subject_refusal(why: str) -> ExchangeFailure:
     """Return the failure of an exchange whose subject token is not good enough; ``why`` is for operators (TXE-4001)."""
-    body = described("invalid_token", "request failed", Diagnostic.SUBJECT_REFUSED)
-    return ExchangeFailure(
-        Diagnostic.SUBJECT_REFUSED, ErrorKind.SUBJECT_REFUSED, 401, body, detail=why, subject=SubjectVerdict(refusal=why)
-    )
+    return _refused_token(Diagnostic.SUBJECT_REFUSED, ErrorKind.SUBJECT_REFUSED, SubjectVerdict(refusal=why))
+
+
+def inactive_subject(why: str) -> ExchangeFailure:
+    """Return the same after its issuer was asked about the token (TXE-4003)."""
+    return _refused_token(Diagnostic.SUBJECT_INACTIVE, ErrorKind.SUBJECT_INACTIVE, SubjectVerdict(refusal=why, introspected=True))
+
+
+def _refused_token(diagnostic: Diagnostic, kind: ErrorKind, verdict: SubjectVerdict) -> ExchangeFailure:
+    body = described("invalid_token", "request failed", diagnostic)
+    return ExchangeFailure(diagnostic, kind, 401, body, detail=verdict.refusal, subject=verdict)
 
 
 def described(error: str, description: str, diagnostic: Diagnostic) -> str:

@@ -19,7 +19,7 @@ import attrs
 from exchanger.errors import Diagnostic
 from exchanger.oauth.retry_after import MAX_RETRY_AFTER_S
 from exchanger.oauth.token_request import form_length
-from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
+from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, IntrospectionRequest, TokenOutcome, TokenRequest
 from exchanger.values.trace import NO_TRACE
 
 # Whole seconds of each window: three notice an outage soon where there are many calls, even after a busy time without failures; ten have
@@ -71,12 +71,12 @@ class EndpointHealth(enum.Enum):
     UNKNOWN = "unknown"
 
 
-def caller_of(request: TokenRequest) -> int:
+def caller_of(request: TokenRequest | IntrospectionRequest) -> int:
     """Return a number that distinguishes callers by their tokens, within this process only."""
     return hash(request.subject_token.reveal())
 
 
-def is_oversized(request: TokenRequest) -> bool:
+def is_oversized(request: TokenRequest | IntrospectionRequest) -> bool:
     """Return whether a caller has made ``request`` larger than servers normally accept. The rest of it is the operator's or a policy's."""
     token, trace = request.subject_token.reveal(), request.trace
     return (
@@ -86,7 +86,7 @@ def is_oversized(request: TokenRequest) -> bool:
     )
 
 
-def health_of(outcome: TokenOutcome | None, request: TokenRequest | None = None) -> EndpointHealth:
+def health_of(outcome: TokenOutcome | None, request: TokenRequest | IntrospectionRequest | None = None) -> EndpointHealth:
     """Return what ``outcome`` says about the endpoint's health; ``None``: its waiters left.
 
     What a caller can cause is never bad: any response except 503 and 429 without an OAuth error, and a missing response to a ``request``
@@ -127,6 +127,7 @@ def _health_of(outcome: TokenOutcome | None) -> EndpointHealth:
             | ErrorKind.ISSUED_FOR_OTHERS
             | ErrorKind.ISSUED_BEYOND_REQUEST
             | ErrorKind.ISSUED_UNJUDGED
+            | ErrorKind.SUBJECT_INACTIVE
         ):
             return EndpointHealth.GOOD
         case (
@@ -140,6 +141,7 @@ def _health_of(outcome: TokenOutcome | None) -> EndpointHealth:
             | ErrorKind.NO_ACTOR_TOKEN
             | ErrorKind.SUBJECT_REFUSED
             | ErrorKind.KEYS_UNKNOWN
+            | ErrorKind.INTROSPECTION_UNAVAILABLE
             | ErrorKind.AUDIT_UNAVAILABLE
         ):
             return EndpointHealth.UNKNOWN

@@ -14,6 +14,7 @@ from exchanger.exchange.stage import GATEWAY_TIMED_OUT, NOBODY_WAITS, STOPPING, 
 from exchanger.net.answer import EndpointResponse
 from exchanger.net.call import CallPhase, EndpointCall, NoAnswer
 from exchanger.net.pool import Connections
+from exchanger.oauth.introspection import decode_introspection
 from exchanger.oauth.preparation import Preparation
 from exchanger.oauth.retry_after import read_retry_after
 from exchanger.oauth.rotation import refuses_client
@@ -21,8 +22,18 @@ from exchanger.oauth.token_response import TokenResponseRules, decode_response, 
 from exchanger.typing import ExchangeObserver, Tracer
 from exchanger.util.frozen import maker_of
 from exchanger.values.issuer import ActorCredentials, Issuer
-from exchanger.values.token import Cache, ErrorKind, ExchangedToken, ExchangeFailure, ExchangeRecord, TokenCall, TokenOutcome, TokenRequest
-from exchanger.values.trace import NO_TRACE, SpanContext
+from exchanger.values.token import (
+    Cache,
+    ErrorKind,
+    ExchangedToken,
+    ExchangeFailure,
+    ExchangeRecord,
+    IntrospectionRequest,
+    TokenCall,
+    TokenOutcome,
+    TokenRequest,
+)
+from exchanger.values.trace import SpanContext
 
 CROWDED: Final = transport_failure(
     ErrorKind.OVERLOADED, Diagnostic.OVERLOADED, detail="too many calls to the token endpoint's host are in progress"
@@ -44,7 +55,7 @@ class ClientTokenRequest:
     namespace: str = ""
 
 
-OAuthRequest = TokenRequest | ClientTokenRequest
+OAuthRequest = TokenRequest | ClientTokenRequest | IntrospectionRequest
 
 
 @final
@@ -121,18 +132,20 @@ class CallPassage:
     def begin(self) -> TokenOutcome | Self:
         """Make the call; a request that cannot be made has its outcome at once."""
         calls, request = self.calls, self.request
-        trace, oversized = NO_TRACE, False
-        if isinstance(request, TokenRequest):
-            trace, oversized = request.trace, is_oversized(request)
+        oversized = False
+        if not isinstance(request, ClientTokenRequest):
+            oversized = is_oversized(request)
             if calls.tracer is not None:
-                self._span = calls.tracer.below(trace)
-                trace = self._span.trace
+                self._span = calls.tracer.below(request.trace)
+                request = attrs.evolve(request, trace=self._span.trace)
         self._started, self._sent_at = calls.clock(), calls.now()
         calls.under_way[self] = None
         prepared = (
-            calls.preparation.exchange(request if self._span is None else attrs.evolve(request, trace=trace))
+            calls.preparation.exchange(request)
             if isinstance(request, TokenRequest)
             else calls.preparation.client_credentials(request.issuer, request.actor)
+            if isinstance(request, ClientTokenRequest)
+            else calls.preparation.introspection(request)
         )
         if type(prepared) is ExchangeFailure:
             return self._end(prepared)
@@ -187,13 +200,16 @@ class CallPassage:
             late = trio.current_time() >= self.deadline
             detail = "timed out while reading the response" if late else "the response was cut off"
             return transport_failure(ErrorKind.READ_RESPONSE, Diagnostic.READ_RESPONSE, answer.status, detail=detail)
-        rules = self.calls.rules
-        if isinstance(self.request, TokenRequest):
-            rules = rules_for(self.request.issuer.grant, rules)
-        else:
-            rules = attrs.evolve(rules, require_issued_token_type=False)
         call = _token_call(self.calls.clock() - self._started, answer.status)
-        outcome = decode_response(answer.status, answer.challenges, answer.body, rules, call, self._sent_at)
+        if isinstance(self.request, IntrospectionRequest):
+            outcome = decode_introspection(answer.status, answer.challenges, answer.body, self.request.issuer, call, self.calls.now())
+        else:
+            rules = self.calls.rules
+            if isinstance(self.request, TokenRequest):
+                rules = rules_for(self.request.issuer.grant, rules)
+            else:
+                rules = attrs.evolve(rules, require_issued_token_type=False)
+            outcome = decode_response(answer.status, answer.challenges, answer.body, rules, call, self._sent_at)
         if answer.retry_after and isinstance(outcome, ExchangeFailure):
             return attrs.evolve(outcome, retry_after=read_retry_after(answer.retry_after, self.calls.now()))
         return outcome
@@ -213,10 +229,11 @@ class CallPassage:
         return call
 
     def _record(self, call: TokenCall) -> None:
-        """The call has ended: tell the observers, if it was for an exchange."""
+        """The call has ended: tell the observers, unless it was for a token of the client itself."""
         del self.calls.under_way[self]
-        if isinstance(self.request, TokenRequest):
-            host = self.request.issuer.endpoint_host
-            record = _record(host, call.kind, call.http_status, self._started, call.duration, self._port, self._span)
+        request = self.request
+        if not isinstance(request, ClientTokenRequest):
+            host, introspects = request.issuer.endpoint_host, isinstance(request, IntrospectionRequest)
+            record = _record(host, call.kind, call.http_status, self._started, call.duration, self._port, self._span, introspects)
             for observer in self.calls.observers:
                 observer.exchanged(record)

@@ -1,7 +1,7 @@
 """Equal requests that overlap share one exchange. An exchange is a row, not a task, and belongs to none of those who wait for it."""
 
 from itertools import islice
-from typing import Final, final
+from typing import Final, Generic, TypeVar, final
 
 import attrs
 import trio
@@ -12,10 +12,12 @@ from exchanger.exchange.stage import GATEWAY_TIMED_OUT, STOPPING, Done, Passage,
 from exchanger.net.reactor import Reactor
 from exchanger.net.timers import NEVER
 from exchanger.typing import ExchangeObserver
-from exchanger.values.token import Cache, CoalescedRecord, ErrorKind, TokenOutcome, TokenRequest
+from exchanger.values.token import Cache, CoalescedRecord, ErrorKind, IntrospectionRequest, TokenOutcome, TokenRequest
 
 # How many of those who wait for an exchange are answered in one turn: each answer, with its records, takes some 60 calls and 50 µs.
 TOLD_AT_ONCE: Final = 64
+
+R = TypeVar("R", TokenRequest, IntrospectionRequest)
 
 _NO_TIME: Final = attrs.evolve(
     transport_failure(ErrorKind.TIMEOUT, Diagnostic.REQUEST_FAILED, detail="the gateway left no time for an exchange"), too_late=True
@@ -27,7 +29,7 @@ _NO_TIME: Final = attrs.evolve(
 class ExchangeTicket:
     """One request's place in an exchange; see ``Ticket``. ``joined``: the exchange was already in progress."""
 
-    exchange: "CoalescedExchange"
+    exchange: "CoalescedExchange[TokenRequest] | CoalescedExchange[IntrospectionRequest]"
     done: Done
     joined: bool
     due: float = NEVER
@@ -49,15 +51,15 @@ class ExchangeTicket:
 
 @final
 @attrs.define(eq=False)
-class CoalescedExchange:
+class CoalescedExchange(Generic[R]):
     """One exchange in progress. ``request`` is the one that started it: equal ones may differ in parts that do not count.
 
     ``deadline`` is in seconds of Trio's clock. One that ``renews`` a kept token continues without waiters. ``joined_outcome`` is the
     ``outcome`` for those who joined it.
     """
 
-    owner: "Coalesce"
-    request: TokenRequest
+    owner: "Coalesce[R]"
+    request: R
     deadline: float
     renews: bool
     tickets: dict[ExchangeTicket, None] = attrs.field(factory=dict)
@@ -103,21 +105,21 @@ class CoalescedExchange:
 
 @final
 @attrs.define(eq=False)
-class Coalesce:
+class Coalesce(Generic[R]):
     """Lets equal requests share one passage through ``behind``; an exchange takes ``seconds`` at most.
 
     ``started`` and ``joined`` count exchanges and requests that shared one.
     """
 
-    behind: Stage
+    behind: Stage[R]
     reactor: Reactor
     observers: tuple[ExchangeObserver, ...]
     seconds: float
-    under_way: dict[TokenRequest, CoalescedExchange] = attrs.field(factory=dict, init=False)
+    under_way: dict[R, CoalescedExchange[R]] = attrs.field(factory=dict, init=False)
     started: int = attrs.field(default=0, init=False)
     joined: int = attrs.field(default=0, init=False)
     # Exchanges that have ended, while their waiters are being told; and the nursery for that, ``None`` at the end.
-    _telling: dict[CoalescedExchange, None] = attrs.field(factory=dict, init=False)
+    _telling: dict[CoalescedExchange[R], None] = attrs.field(factory=dict, init=False)
     nursery: trio.Nursery | None = attrs.field(default=None, init=False)
 
     @property
@@ -125,7 +127,7 @@ class Coalesce:
         """The requests that wait for exchanges."""
         return sum(len(exchange.tickets) for exchange in self.under_way.values())
 
-    def begin(self, request: TokenRequest, deadline: float, done: Done, /) -> TokenOutcome | ExchangeTicket:
+    def begin(self, request: R, deadline: float, done: Done, /) -> TokenOutcome | ExchangeTicket:
         """See ``TokenExchanger``. Outside ``run`` the outcome is a failure."""
         now = self.reactor.now()
         if deadline <= now:
@@ -149,12 +151,12 @@ class Coalesce:
             self.reactor.timers.expect(ticket, deadline)
         return ticket
 
-    def renew(self, request: TokenRequest) -> None:
+    def renew(self, request: R) -> None:
         """Exchange ``request`` without a waiter, since its kept token expires soon. A request that does not find it meanwhile joins."""
         if self.nursery is not None and request not in self.under_way:
             self._start(request, self.reactor.now(), renews=True)
 
-    def _start(self, request: TokenRequest, now: float, *, renews: bool) -> CoalescedExchange:
+    def _start(self, request: R, now: float, *, renews: bool) -> CoalescedExchange[R]:
         exchange = CoalescedExchange(self, request, now + self.seconds, renews)
         self.under_way[request] = exchange
         self.started += 1
@@ -175,13 +177,13 @@ class Coalesce:
                 exchange.tell_some()
         self._telling.clear()
 
-    def tell_rest(self, exchange: CoalescedExchange) -> None:
+    def tell_rest(self, exchange: CoalescedExchange[R]) -> None:
         """Tell those who still wait for ``exchange``, which has ended. Others get their turns in between."""
         self._telling[exchange] = None
         if self.nursery is not None:  # otherwise the end tells them
             self.nursery.start_soon(self._tell_rest, exchange)
 
-    async def _tell_rest(self, exchange: CoalescedExchange) -> None:
+    async def _tell_rest(self, exchange: CoalescedExchange[R]) -> None:
         while exchange.tickets:
             await trio.lowlevel.checkpoint()
             self.reactor.turn(exchange.tell_some)

@@ -9,13 +9,13 @@ import attrs
 from exchanger.decision.token_failure import transport_failure
 from exchanger.errors import Diagnostic
 from exchanger.exchange.breaker import Breaker, BreakerAdmission, caller_of, health_of, is_oversized
-from exchanger.exchange.call import CallPassage, Calls, OAuthRequest
+from exchanger.exchange.call import CallPassage, Calls, ClientTokenRequest, OAuthRequest
 from exchanger.exchange.stage import NOBODY_WAITS, Done, Passage, Relay
 from exchanger.net.concurrency import ConcurrencyLimit, Entered
 from exchanger.net.reactor import Reactor
 from exchanger.net.timers import NEVER
 from exchanger.values.issuer import Issuer
-from exchanger.values.token import ErrorKind, ExchangeFailure, TokenOutcome, TokenRequest
+from exchanger.values.token import ErrorKind, ExchangeFailure, IntrospectionRequest, TokenOutcome
 
 OVERLOADED: Final = transport_failure(ErrorKind.OVERLOADED, Diagnostic.OVERLOADED, detail="maxInFlight reached for this issuer")
 BREAKER_OPEN: Final = transport_failure(ErrorKind.BREAKER_OPEN, Diagnostic.BREAKER_OPEN, detail="the token endpoint failed too often")
@@ -27,12 +27,24 @@ _ITSELF: Final = 0
 @final
 @attrs.define(eq=False)
 class IssuerLimits:
-    """The limits of one issuer; ``breaker`` and ``permits`` are ``None`` where its profile has none."""
+    """The limits of one issuer; ``breaker`` and ``permits`` are ``None`` where its profile has none.
+
+    A question about a caller's token needs a permit of ``introspections``, and then one of ``permits``: however many tokens are made up,
+    half of the calls remain for exchanges.
+    """
 
     name: str
     endpoint_host: str
     breaker: Breaker | None
     permits: "ConcurrencyLimit[LimitedCall] | None"
+    introspections: "ConcurrencyLimit[LimitedCall] | None" = None
+    # What a call of each kind needs, in this order.
+    for_calls: "tuple[ConcurrencyLimit[LimitedCall], ...]" = attrs.field(init=False, repr=False)
+    for_introspections: "tuple[ConcurrencyLimit[LimitedCall], ...]" = attrs.field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.for_calls = () if self.permits is None else (self.permits,)
+        self.for_introspections = self.for_calls if self.introspections is None else (self.introspections, *self.for_calls)
 
     @property
     def is_open(self) -> bool:
@@ -42,7 +54,7 @@ class IssuerLimits:
     @property
     def queued(self) -> int:
         """Calls that wait for a permit."""
-        return 0 if self.permits is None else self.permits.queued
+        return sum(permits.queued for permits in self.for_introspections)
 
 
 @final
@@ -71,15 +83,18 @@ class Limit:
             if old is None or endpoint != issuer.address:
                 old = IssuerLimits(name, issuer.endpoint_host, None, None)
             breaker = (old.breaker or Breaker()) if wanted.breaker else None
-            permits = old.permits
-            if wanted.max_in_flight is None:
-                permits = None
-            elif permits is None:
-                permits = ConcurrencyLimit(wanted.max_in_flight)
-            elif permits.limit != wanted.max_in_flight:
-                self._admitted.extend(permits.resize(wanted.max_in_flight))
-            self._limits[name] = issuer.address, IssuerLimits(name, issuer.endpoint_host, breaker, permits)
+            most = wanted.max_in_flight
+            half = None if most is None or issuer.subject.introspection is None else max(most // 2, 1)
+            permits, introspections = self._resized(old.permits, most), self._resized(old.introspections, half)
+            self._limits[name] = issuer.address, IssuerLimits(name, issuer.endpoint_host, breaker, permits, introspections)
         self.reactor.turn(self._admit)
+
+    def _resized(self, permits: "ConcurrencyLimit[LimitedCall] | None", most: int | None) -> "ConcurrencyLimit[LimitedCall] | None":
+        if most is None or permits is None:
+            return None if most is None else ConcurrencyLimit(most)
+        if permits.limit != most:
+            self._admitted.extend(permits.resize(most))
+        return permits
 
     def begin(self, request: OAuthRequest, deadline: float, done: Done, /) -> TokenOutcome | Passage:
         """See ``Stage``."""
@@ -105,7 +120,10 @@ class Limit:
 @final
 @attrs.define(eq=False)
 class LimitedCall(Relay):
-    """One call to an issuer with limits. ``due`` is set while it waits for its permit; ``queued`` says that it had to."""
+    """One call to an issuer with limits. ``due`` is set while it waits for a permit; ``queued`` says that it had to.
+
+    ``_held`` are its permits, and ``_waits`` where it waits for the next one.
+    """
 
     stage: Limit
     limits: IssuerLimits
@@ -113,61 +131,75 @@ class LimitedCall(Relay):
     deadline: float
     due: float = attrs.field(default=NEVER, init=False)
     queued: bool = attrs.field(default=False, init=False)
-    _waits: bool = attrs.field(default=False, init=False)
+    _held: "list[ConcurrencyLimit[LimitedCall]]" = attrs.field(factory=list, init=False)
+    _waits: "ConcurrencyLimit[LimitedCall] | None" = attrs.field(default=None, init=False)
     _admission: BreakerAdmission | None = attrs.field(default=None, init=False)
 
     @property
     def late(self) -> ExchangeFailure:
         """See ``Passage``."""
-        return OVERLOADED if self._waits else super().late
+        return super().late if self._waits is None else OVERLOADED
 
     def begin(self) -> TokenOutcome | Self:
         """Call, or wait for a permit."""
-        limits, permits = self.limits, self.limits.permits
-        if permits is None:
-            return self._call()
-        entered = permits.enter(self.request.namespace, self)
-        if entered is Entered.ADMITTED:
-            return self._call()
-        if entered is Entered.FULL:
+        limits, request = self.limits, self.request
+        for permits in limits.for_introspections if isinstance(request, IntrospectionRequest) else limits.for_calls:
+            if permits in self._held:
+                continue
+            entered = permits.enter(request.namespace, self)
+            if entered is Entered.ADMITTED:
+                self._held.append(permits)
+                continue
+            if entered is Entered.QUEUED and not limits.is_open:
+                self._waits, self.queued = permits, True
+                self.stage.reactor.timers.expect(self, self.deadline)
+                return self
+            if entered is Entered.QUEUED:  # it would wait for nothing
+                permits.withdraw(request.namespace, self)
+            self._release()
             return BREAKER_OPEN if limits.is_open else OVERLOADED
-        if limits.is_open:  # it would wait for nothing
-            permits.withdraw(self.request.namespace, self)
-            return BREAKER_OPEN
-        self._waits = self.queued = True
-        self.stage.reactor.timers.expect(self, self.deadline)
-        return self
+        return self._call()
 
     def admitted(self) -> None:
         """Its turn has come."""
-        self._waits, self.due = False, NEVER
-        begun = self._call()
+        if self._waits is not None:
+            self._held.append(self._waits)
+        self._waits, self.due = None, NEVER
+        begun = self.begin()
         if isinstance(begun, TokenOutcome):
             self._finish(begun)
 
     def leave(self) -> None:
         """See ``Passage``. A probe continues: it decides for all other callers."""
-        if self._waits:
+        if self._waits is not None:
             self._withdraw(NOBODY_WAITS)
         elif self._admission is None or not self._admission.is_probe:
             super().leave()
 
     def on_due(self, _now: float) -> None:
         """It got no permit in time; see ``Timed``."""
-        if self._waits:
+        if self._waits is not None:
             self._withdraw(OVERLOADED)
 
     def _withdraw(self, failure: ExchangeFailure) -> None:
-        self._waits, self.due = False, NEVER
-        if self.limits.permits is not None:
-            self.limits.permits.withdraw(self.request.namespace, self)
+        if self._waits is not None:
+            self._waits.withdraw(self.request.namespace, self)
+        self._waits, self.due = None, NEVER
+        self._release()
         self._finish(failure)
+
+    def _release(self) -> None:
+        """Give back its permits. Those who get them begin in a loop, so that one that is refused at once passes on its own."""
+        held, self._held = self._held, []
+        for permits in held:
+            if (following := permits.release(self.request.namespace)) is not None:
+                self.stage.admit(following)
 
     def _call(self) -> TokenOutcome | Self:
         request, breaker = self.request, self.limits.breaker
         if breaker is not None:
             caller, oversized = _ITSELF, False
-            if isinstance(request, TokenRequest):
+            if not isinstance(request, ClientTokenRequest):
                 caller, oversized = caller_of(request), is_oversized(request)
             self._admission = breaker.admit(self.stage.reactor.now(), caller, oversized=oversized)
             if self._admission is None:
@@ -186,7 +218,6 @@ class LimitedCall(Relay):
         if self._admission is not None and self.limits.breaker is not None:
             retry_after = outcome.retry_after if isinstance(outcome, ExchangeFailure) else None
             hurried = self.queued or (isinstance(self._behind, CallPassage) and self._behind.queued)
-            health = health_of(outcome, self.request if isinstance(self.request, TokenRequest) else None)
+            health = health_of(outcome, None if isinstance(self.request, ClientTokenRequest) else self.request)
             self.limits.breaker.ended(self._admission, health, self.stage.reactor.now(), retry_after, hurried=hurried)
-        if self.limits.permits is not None and (following := self.limits.permits.release(self.request.namespace)) is not None:
-            self.stage.admit(following)
+        self._release()

@@ -16,7 +16,7 @@ class Memory:
     """Answers from the memory of ``cache``. Renewals enter at ``behind``, so that a request which misses beside one shares it."""
 
     cache: TokenCache
-    behind: Coalesce
+    behind: Coalesce[TokenRequest]
 
     def begin(self, request: TokenRequest, deadline: float, done: Done, /) -> TokenOutcome | ExchangeTicket:
         """See ``TokenExchanger``."""

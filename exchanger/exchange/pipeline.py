@@ -19,6 +19,7 @@ from exchanger.exchange.act import Act, ActorTokenCache, ask_for_client_token
 from exchanger.exchange.cache.token_cache import TokenCache
 from exchanger.exchange.call import Calls
 from exchanger.exchange.coalesce import Coalesce
+from exchanger.exchange.introspect import Introspect, VerdictCache
 from exchanger.exchange.limit import IssuerLimits, Limit
 from exchanger.exchange.memory import Memory
 from exchanger.exchange.prove import Prove
@@ -40,7 +41,7 @@ from exchanger.oauth.settings import TokenClientSettings
 from exchanger.typing import ExchangeObserver, Ticket, Tracer
 from exchanger.values.issuer import ClientCertificate, Issuer
 from exchanger.values.proxy import Proxy
-from exchanger.values.token import TokenOutcome, TokenRequest
+from exchanger.values.token import IntrospectionRequest, TokenOutcome, TokenRequest
 
 
 @final
@@ -94,7 +95,9 @@ class ExchangePipeline:
     _act: Act = attrs.field(init=False)
     _prove: Prove = attrs.field(init=False)
     _replicas: Replicas = attrs.field(init=False)
-    _coalesce: Coalesce = attrs.field(init=False)
+    _coalesce: Coalesce[TokenRequest] = attrs.field(init=False)
+    _questions: Coalesce[IntrospectionRequest] = attrs.field(init=False)
+    _verdicts: VerdictCache = attrs.field(init=False)
     _verify: SubjectTokenVerifier = attrs.field(init=False)
     begin: Callable[[TokenRequest, float, Done], TokenOutcome | Ticket] = attrs.field(init=False)
 
@@ -103,7 +106,9 @@ class ExchangePipeline:
         self._connections = Connections(connection_limits(settings), reactor, TlsContexts(self.tls))
         self.documents = Documents(settings, self._connections)
         self.metadata = Metadata(self.documents, self._metadata_changed, network.random)
-        self._preparation = Preparation(settings, network.wall, self.metadata.token_endpoint, network.entropy)
+        self._preparation = Preparation(
+            settings, network.wall, self.metadata.token_endpoint, network.entropy, self.metadata.introspection_endpoint
+        )
         self._rotations = Rotations(self.previous_left, network.wall)
         # From the token endpoint to the caller.
         self._calls = Calls(
@@ -124,7 +129,11 @@ class ExchangePipeline:
         self._replicas = Replicas(self.cache, self._prove, reactor)
         self._coalesce = Coalesce(self._replicas, reactor, self.observers, settings.request_timeout)
         memory = Memory(self.cache, self._coalesce)
-        self._verify = SubjectTokenVerifier(memory, self.documents, reactor, network.wall, network.random)
+        # From the introspection endpoint to the caller.
+        self._verdicts = VerdictCache(Rotate(self._limit, self._rotations), reactor.now, network.wall)
+        self._questions = Coalesce(self._verdicts, reactor, (), settings.request_timeout)
+        introspect = Introspect(memory, self._questions, self._verdicts, reactor, settings.request_timeout)
+        self._verify = SubjectTokenVerifier(memory, introspect, self.documents, reactor, network.wall, network.random)
         self.begin = self._verify.begin
 
     def _metadata_changed(self) -> None:
@@ -173,10 +182,11 @@ class ExchangePipeline:
             self.reactor.turn(self._end)
 
     def _give(self, nursery: trio.Nursery | None) -> None:
-        self._coalesce.nursery = self._replicas.nursery = self._act.nursery = self._actor_tokens.nursery = nursery
+        self._coalesce.nursery = self._questions.nursery = self._replicas.nursery = self._act.nursery = self._actor_tokens.nursery = nursery
 
     def _end(self) -> None:
         self._calls.end()
+        self._questions.end()
         self._coalesce.end()
         self._connections.close()
 
@@ -186,6 +196,7 @@ class ExchangePipeline:
         self.cache.use_issuers(issuers)
         self.metadata.use_issuers(issuers)
         self._verify.use_issuers(issuers)
+        self._verdicts.use_issuers(issuers)
         self._prove.use_issuers(issuers)
         self._actor_tokens.use_issuers(issuers)
         self._preparation.use_issuers(issuers)

@@ -36,7 +36,7 @@ class Prove:
         random: Spreads the requests for keys.
     """
 
-    behind: Stage
+    behind: Stage[TokenRequest]
     documents: Documents
     reactor: Reactor
     observers: tuple[ExchangeObserver, ...]

@@ -20,7 +20,7 @@ class Replicas:
     """
 
     cache: TokenCache
-    behind: Stage
+    behind: Stage[TokenRequest]
     reactor: Reactor
     nursery: trio.Nursery | None = attrs.field(default=None, init=False)
 

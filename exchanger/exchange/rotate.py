@@ -1,24 +1,24 @@
 """Just after a rotation, endpoints may accept only new or only previous credentials: a refused call is made again with the others."""
 
-from typing import Self, final
+from typing import Generic, Self, final
 
 import attrs
 
-from exchanger.exchange.act import Act
-from exchanger.exchange.stage import Done, Passage, Relay
-from exchanger.oauth.rotation import Rotations
-from exchanger.values.token import ExchangedToken, TokenOutcome, TokenRequest
+from exchanger.exchange.coalesce import R
+from exchanger.exchange.stage import Done, Passage, Relay, Stage
+from exchanger.oauth.rotation import Rotations, is_answered
+from exchanger.values.token import TokenOutcome
 
 
 @final
 @attrs.define(eq=False)
-class Rotate:
+class Rotate(Generic[R]):
     """Makes up to three calls if ``rotations`` say so, each wholly with the credentials of one rotation, also for the actor's token."""
 
-    behind: Act
+    behind: Stage[R]
     rotations: Rotations
 
-    def begin(self, request: TokenRequest, deadline: float, done: Done, /) -> TokenOutcome | Passage:
+    def begin(self, request: R, deadline: float, done: Done, /) -> TokenOutcome | Passage:
         """See ``Stage``."""
         if request.issuer.previous is None:
             return self.behind.begin(request, deadline, done)
@@ -27,19 +27,19 @@ class Rotate:
 
 @final
 @attrs.define(eq=False)
-class _RotatedCalls(Relay):
+class _RotatedCalls(Relay, Generic[R]):
     """The calls of one request. ``_first`` is the outcome of the first one while another is made, which may succeed instead."""
 
-    stage: Rotate
-    wanted: TokenRequest
+    stage: Rotate[R]
+    wanted: R
     deadline: float
     _first: TokenOutcome | None = attrs.field(default=None, init=False)
-    _made: TokenRequest = attrs.field(init=False)
+    _made: R = attrs.field(init=False)
 
-    def call(self, request: TokenRequest) -> TokenOutcome | Self:
+    def call(self, request: R) -> TokenOutcome | Self:
         """Make the call of ``request``, and further ones if it ends at once."""
-        next_one: TokenRequest | TokenOutcome = request
-        while isinstance(next_one, TokenRequest):
+        next_one: R | TokenOutcome = request
+        while not isinstance(next_one, TokenOutcome):
             self._made = next_one
             begun = self._goes_on(self.stage.behind.begin(next_one, self.deadline, self._landed))
             if not isinstance(begun, TokenOutcome):
@@ -49,14 +49,14 @@ class _RotatedCalls(Relay):
 
     def _landed(self, outcome: TokenOutcome) -> None:
         judged = self._judge(outcome)
-        found = self.call(judged) if isinstance(judged, TokenRequest) else judged
+        found = judged if isinstance(judged, TokenOutcome) else self.call(judged)
         if isinstance(found, TokenOutcome):
             self._finish(found)
 
-    def _judge(self, outcome: TokenOutcome) -> TokenOutcome | TokenRequest:
+    def _judge(self, outcome: TokenOutcome) -> TokenOutcome | R:
         """Return the final outcome, or the request for the next call."""
         following = self.stage.rotations.next_credentials(self.wanted.issuer, self._made.issuer, outcome)
         if following is not None:
             self._first = self._first or outcome
             return attrs.evolve(self.wanted, issuer=following)
-        return outcome if isinstance(outcome, ExchangedToken) or self._first is None else self._first
+        return outcome if self._first is None or is_answered(outcome) else self._first

@@ -4,20 +4,21 @@ Each stage takes a request and reports its outcome later. It knows its own state
 ``memory`` also starts renewals at ``coalesce``, ``act`` requests tokens through ``limit``, and ``limit`` asks the call whether it was
 queued. From the evaluator to the token endpoint the stages are
 
-    verify ▸ memory ▸ coalesce ▸ replicas ▸ prove ▸ rotate ▸ act ▸ limit ▸ call
+    verify ▸ introspect ▸ memory ▸ coalesce ▸ replicas ▸ prove ▸ rotate ▸ act ▸ limit ▸ call
 
 Up to ``coalesce``, a request belongs to one caller, who may leave and has its own time limit. Behind it, an exchange belongs to all who
 wait for it, and limits, breaker and caches need to learn of every end. So there the contract is stricter: see ``Passage``.
 """
 
 from collections.abc import Callable
-from typing import Final, Protocol, Self
+from typing import Final, Protocol, Self, TypeVar
 
 import attrs
 
 from exchanger.decision.token_failure import transport_failure
 from exchanger.errors import Diagnostic
-from exchanger.values.token import ErrorKind, ExchangeFailure, TokenOutcome, TokenRequest
+from exchanger.typing import Ticket, TokenExchanger
+from exchanger.values.token import ErrorKind, ExchangeFailure, SubjectVerdict, TokenOutcome, TokenRequest
 
 # For requests outside ``run``, and for everything in progress at its end.
 STOPPING: Final = transport_failure(ErrorKind.CONTEXT_CANCELED, Diagnostic.REQUEST_FAILED, detail="the service is stopping")
@@ -31,6 +32,43 @@ GATEWAY_TIMED_OUT: Final = attrs.evolve(
 )
 
 Done = Callable[[TokenOutcome], None]
+
+
+@attrs.define(eq=False)
+class JudgedRequest:
+    """One caller's request whose token is judged, and afterwards its ``Ticket`` in the next stage. Belongs in front of ``coalesce``."""
+
+    request: TokenRequest
+    deadline: float
+    done: Done
+    _ticket: Ticket | None = attrs.field(default=None, init=False)
+    _verdict: SubjectVerdict | None = attrs.field(default=None, init=False)
+
+    def leave(self) -> None:
+        """See ``Ticket``."""
+        if self._ticket is not None:
+            self._ticket.leave()
+
+    def _pass_on(self, behind: TokenExchanger, verdict: SubjectVerdict) -> TokenOutcome | Self:
+        """The token passes: exchange it."""
+        self._verdict = verdict
+        begun = behind.begin(self.request, self.deadline, self._exchanged)
+        if isinstance(begun, TokenOutcome):
+            return _judged(begun, verdict)
+        self._ticket = begun
+        return self
+
+    def _exchanged(self, outcome: TokenOutcome) -> None:
+        self._ticket = None  # no cycle is left for the garbage collector
+        self.done(outcome if self._verdict is None else _judged(outcome, self._verdict))
+
+
+def _judged(outcome: TokenOutcome, verdict: SubjectVerdict) -> TokenOutcome:
+    """Return ``outcome`` with ``verdict``, or with that of a later stage, which may not know of the actors in the token."""
+    later = outcome.subject
+    if later is not None:
+        verdict = later if later.actors or later.refusal else attrs.evolve(later, actors=verdict.actors)
+    return attrs.evolve(outcome, subject=verdict)
 
 
 class Passage(Protocol):
@@ -76,8 +114,11 @@ class Relay:
         self.done(outcome)
 
 
-class Stage(Protocol):
-    """A stage behind ``coalesce``."""
+R_contra = TypeVar("R_contra", contravariant=True)
 
-    def begin(self, request: TokenRequest, deadline: float, done: Done, /) -> TokenOutcome | Passage:
+
+class Stage(Protocol[R_contra]):
+    """A stage behind ``coalesce``, for requests of one kind."""
+
+    def begin(self, request: R_contra, deadline: float, done: Done, /) -> TokenOutcome | Passage:
         """Return the outcome if it is known at once; otherwise ``done`` gets it, by ``deadline`` (seconds of Trio's clock)."""

@@ -1,6 +1,7 @@
 """Verifies the caller's token against its issuer's JWKS before the exchange.
 
 Verdicts are kept by the token's digest, so that a token is verified once; they end with the token, with the keys, and with the profile.
+Tokens that only their issuer can judge pass on to ``introspect``.
 """
 
 import hashlib
@@ -15,7 +16,9 @@ import trio
 from exchanger.decision.token_failure import subject_refusal, transport_failure
 from exchanger.errors import Diagnostic
 from exchanger.exchange.jwks_cache import JwksCache, JwksCaches, KeySource
+from exchanger.exchange.stage import JudgedRequest
 from exchanger.jwt.claims import SubjectPolicy
+from exchanger.jwt.compact import looks_like_jwt
 from exchanger.jwt.refusal import TokenRefused
 from exchanger.jwt.verify import UnknownKey, VerifiedClaims, judge, judge_issuer, read_token
 from exchanger.net.network import SYSTEM
@@ -54,6 +57,7 @@ class SubjectTokenVerifier:
 
     Args:
         behind: Makes the exchanges.
+        introspect: Makes those of issuers that are asked about the token first.
         documents: Fetches keys.
         reactor: Requests begin and end in its turns.
         now: Seconds since the epoch.
@@ -61,6 +65,7 @@ class SubjectTokenVerifier:
     """
 
     behind: TokenExchanger
+    introspect: TokenExchanger
     documents: Documents
     reactor: Reactor
     now: Callable[[], float] = SYSTEM.wall
@@ -82,9 +87,12 @@ class SubjectTokenVerifier:
 
     def begin(self, request: TokenRequest, deadline: float, done: Callable[[TokenOutcome], None], /) -> TokenOutcome | Ticket:
         """See ``TokenExchanger``."""
-        if not request.issuer.subject.issuers:
+        subject = request.issuer.subject
+        if subject.introspection is not None and not (subject.issuers and looks_like_jwt(request.subject_token.reveal())):
+            return self.introspect.begin(request, deadline, done)
+        if not subject.issuers:
             return self.behind.begin(request, deadline, done)
-        return PendingVerification(self, request, deadline, done).begin()
+        return PendingVerification(request, deadline, done, self).begin()
 
     def judge(self, request: TokenRequest, *, waited: bool) -> "SubjectVerdict | ExchangeFailure | JwksCache":
         """Judge the subject token; a ``JwksCache`` if its keys are being fetched and the request has not ``waited`` for them yet."""
@@ -135,17 +143,12 @@ def _refusal(refused: TokenRefused) -> ExchangeFailure:
 
 @final
 @attrs.define(eq=False)
-class PendingVerification:
-    """One request whose token is verified, and afterwards its ``Ticket`` in the next stage."""
+class PendingVerification(JudgedRequest):
+    """One request whose token is verified."""
 
     verifier: SubjectTokenVerifier
-    request: TokenRequest
-    deadline: float
-    done: Callable[[TokenOutcome], None]
     due: float = NEVER
     _jwks: JwksCache | None = None
-    _ticket: Ticket | None = None
-    _verdict: SubjectVerdict | None = None
 
     def begin(self) -> TokenOutcome | Ticket:
         """Judge the token, or wait for the keys."""
@@ -180,19 +183,12 @@ class PendingVerification:
         if self._jwks is not None:
             self._jwks.leave(self.fetched)
             self._jwks = None
-        elif self._ticket is not None:
-            self._ticket.leave()
+        else:
+            super().leave()
 
     def _go_on(self, found: SubjectVerdict | ExchangeFailure) -> TokenOutcome | Ticket:
         if isinstance(found, ExchangeFailure):
             return found
-        self._verdict = found
-        begun = self.verifier.behind.begin(self.request, self.deadline, self._exchanged)
-        if isinstance(begun, TokenOutcome):
-            return attrs.evolve(begun, subject=found)
-        self._ticket = begun
-        return self
-
-    def _exchanged(self, outcome: TokenOutcome) -> None:
-        self._ticket = None  # no cycle is left for the garbage collector
-        self.done(attrs.evolve(outcome, subject=self._verdict))
+        introspection = self.request.issuer.subject.introspection
+        always = introspection is not None and introspection.always
+        return self._pass_on(self.verifier.introspect if always else self.verifier.behind, found)

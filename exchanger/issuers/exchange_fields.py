@@ -10,11 +10,20 @@ from typing import Final, final
 import attrs
 
 from exchanger.issuers.material import subject_of
-from exchanger.issuers.rules import MAX_ITEMS, ProfileRules, described, path_problems
+from exchanger.issuers.rules import MAX_ITEMS, ProfileRules, chosen, described, one_of, path_problems
 from exchanger.issuers.value_sources import Reference, Shape, in_files
 from exchanger.net.endpoint import EndpointProblem
 from exchanger.util.json_schema import about
-from exchanger.values.issuer import AUTHORIZATION, MAX_ACTORS, ActorCredentials, ActorToken, SubjectRules
+from exchanger.values.issuer import (
+    AUTHORIZATION,
+    KEEP_FOR,
+    MAX_ACTORS,
+    MOST_KEEP_FOR,
+    ActorCredentials,
+    ActorToken,
+    IntrospectionRules,
+    SubjectRules,
+)
 from exchanger.yaml.text_rules import NOT_BLANK
 
 # Parameters that the service sets itself, by whichever grant (RFC 6749, RFC 7521, RFC 7523, RFC 8693, Microsoft's on-behalf-of flow).
@@ -44,6 +53,8 @@ _NO_TOKENS: Final = frozenset(
 # Envoy's own headers, which its ext_proc filter silently keeps unless its mutation rules allow removing them.
 _OF_ENVOY: Final = "x-envoy"
 _LISTED: Final = {"minItems": 1, "maxItems": MAX_ITEMS}
+_WHEN: Final = {"opaque": False, "always": True}
+LEAST_KEEP_FOR: Final = "0s"
 
 
 @final
@@ -93,6 +104,50 @@ class SubjectHeader:
 
 @final
 @attrs.frozen
+class Introspection:
+    """Which tokens their issuer is asked about."""
+
+    endpoint: str = described("The URL of the introspection endpoint. Default: where the metadata of discovery say.", default="")
+    when: str = described(
+        "Which tokens the issuer is asked about: opaque (the default), which is those that are not JWTs, or always.",
+        one_of(_WHEN),
+        default="",
+    )
+    keep_for: float | None = attrs.field(
+        default=None,
+        metadata=about(
+            "How long the issuer's word that a token is active counts, such as 30s (the default); 0s: it is asked for each request.",
+            least=LEAST_KEEP_FOR,
+            most=MOST_KEEP_FOR,
+        ),
+    )
+
+    def rules(self, client: "AskingClient", rules: ProfileRules, problems: list[str]) -> IntrospectionRules:
+        """Return the rules for asking. Problems are added to ``problems``."""
+        always = chosen("subjectToken.introspection.when", self.when, _WHEN, False, problems)
+        if client.is_public:
+            problems.append("subjectToken.introspection needs a client that authenticates, and tokenEndpointAuthMethod is none")
+        if not self.endpoint and not client.has_discovery:
+            problems.append("subjectToken.introspection needs endpoint, since the profile has no discovery")
+        elif self.endpoint and isinstance(found := rules.host_of(self.endpoint), EndpointProblem):
+            problems.append(f"subjectToken.introspection.endpoint {found.reason}")
+        elif self.endpoint and client.has_certificate and self.endpoint[:6].lower() != "https:":
+            problems.append("clientCertificate needs a subjectToken.introspection.endpoint with https")
+        return IntrospectionRules(self.endpoint, always, KEEP_FOR if self.keep_for is None else self.keep_for)
+
+
+@final
+@attrs.frozen
+class AskingClient:
+    """What matters of the client that asks an issuer: it must authenticate, and know where."""
+
+    is_public: bool
+    has_certificate: bool
+    has_discovery: bool
+
+
+@final
+@attrs.frozen
 class SubjectToken:
     """Where the caller's token is, and which tokens are accepted."""
 
@@ -113,8 +168,11 @@ class SubjectToken:
             f"How many actors the chain in a caller's token (act) may have at most. Default: {MAX_ACTORS}.", least=0, most=MAX_ACTORS
         ),
     )
+    introspection: Introspection | None = described(
+        "The issuer is asked whether tokens are active (RFC 7662), as their signature does not tell, or not in time.", default=None
+    )
 
-    def subject(self, rules: ProfileRules, problems: list[str]) -> SubjectRules:
+    def subject(self, client: AskingClient, rules: ProfileRules, problems: list[str]) -> SubjectRules:
         """Return the rules for callers' tokens. Problems are added to ``problems``."""
         headers = tuple(item.header.lower() for item in self.from_)
         problems += _header_problems(headers)
@@ -125,15 +183,13 @@ class SubjectToken:
             problems.append("subjectToken.type must be a URI such as urn:ietf:params:oauth:token-type:id_token")
         problems += self._verification_problems(rules)
         most = MAX_ACTORS if self.max_actors is None else self.max_actors
-        return SubjectRules(headers or (AUTHORIZATION,), self.issuers, self.audiences, self.jwks_uri, most, self.type)
+        asked = None if self.introspection is None else self.introspection.rules(client, rules, problems)
+        return SubjectRules(headers or (AUTHORIZATION,), self.issuers, self.audiences, self.jwks_uri, most, self.type, asked)
 
     def _verification_problems(self, rules: ProfileRules) -> Iterator[str]:
         """A verification that lacks something would accept either every token or none."""
         if not self.issuers:
-            given = (("audiences", self.audiences), ("jwksURI", self.jwks_uri))
-            yield from (f"subjectToken.{name} needs subjectToken.issuers" for name, value in given if value)
-            if self.max_actors is not None:
-                yield "subjectToken.maxActors needs subjectToken.issuers: without it, callers' tokens are not read"
+            yield from self._problems_without_issuers()
             return
         if not self.audiences:
             yield "subjectToken.issuers needs subjectToken.audiences: a token that is meant for others must not be exchanged"
@@ -149,6 +205,17 @@ class SubjectToken:
             yield "subjectToken.jwksURI holds the keys of one issuer, and subjectToken.issuers has several"
         if isinstance(found := rules.host_of(self.jwks_uri), EndpointProblem):
             yield f"subjectToken.jwksURI {found.reason}"
+
+    def _problems_without_issuers(self) -> Iterator[str]:
+        if self.jwks_uri:
+            yield "subjectToken.jwksURI needs subjectToken.issuers"
+        if self.introspection is None:
+            if self.audiences:
+                yield "subjectToken.audiences needs subjectToken.issuers"
+            if self.max_actors is not None:
+                yield "subjectToken.maxActors needs subjectToken.issuers: without it, callers' tokens are not read"
+        elif not _WHEN.get(self.introspection.when, False):
+            yield "subjectToken.introspection needs subjectToken.issuers, by whose keys JWTs are verified, or when: always"
 
 
 def _header_problems(headers: tuple[str, ...]) -> Iterator[str]:

@@ -19,7 +19,7 @@ from exchanger.issuers.client_fields import (
     SecretKeyRef,
     in_secret,
 )
-from exchanger.issuers.exchange_fields import Actor, SubjectToken, is_uri, parameter_problems
+from exchanger.issuers.exchange_fields import Actor, AskingClient, SubjectToken, is_uri, parameter_problems
 from exchanger.issuers.issued_fields import IssuedToken
 from exchanger.issuers.rules import MAX_ITEMS, ProfileRules, chosen, described, one_of, path_problems, words_of
 from exchanger.issuers.value_sources import Reference, Shape, ValueSource, in_files, references
@@ -149,7 +149,10 @@ class IssuerProfile:
         if self.ca_file:
             problems += path_problems("caFile", self.ca_file)
         grant = self._grant(problems)
-        subject = SubjectRules() if self.subject_token is None else self.subject_token.subject(rules, problems)
+        client = AskingClient(
+            self.token_endpoint_auth_method == PUBLIC, isinstance(credentials.proof, ClientCertificate), bool(self.discovery)
+        )
+        subject = SubjectRules() if self.subject_token is None else self.subject_token.subject(client, rules, problems)
         issued = None if self.issued_token is None else self.issued_token.issued(self.discovery, grant.type, rules, problems)
         if problems:
             return tuple(problems)

@@ -27,7 +27,7 @@ UNSAID: Final = (
     "which fields go together, except client id, client secret and token endpoint",
     "the parameters that the service sets itself",
     "header names and paths that cannot exist",
-    "a maxTTL of less than 1s or more than 24h, and a maxLifetime of more than a year",
+    "a maxTTL of less than 1s or more than 24h, a maxLifetime of more than a year, and a keepFor of more than 5m",
     "whole numbers written in anything but decimal digits",
     "the length of strings",
 )

@@ -77,7 +77,7 @@ def read_claims(claims: Mapping[str, object]) -> Stated | TokenRefused:
     expires = times["exp"]
     if expires is None or None in times.values():
         return TokenRefused(TokenRefusalReason.TIMES)
-    actors = _actors(claims["act"]) if "act" in claims else ("", 0)
+    actors = actors_of(claims["act"]) if "act" in claims else ("", 0)
     if actors is None:
         return TokenRefused(TokenRefusalReason.ACTORS)
     # Whatever their values: an unintelligible one is no reason to pass.
@@ -103,7 +103,7 @@ def time_of(value: object) -> float | None:
     return time if math.isfinite(time) else None
 
 
-def _actors(act: object) -> tuple[str, int] | None:
+def actors_of(act: object) -> tuple[str, int] | None:
     """Return the digest and the length of a chain of actors, ``None`` if it is malformed or has more than ``MAX_ACTORS``."""
     level: object = {"act": act}
     for depth in range(MAX_ACTORS + 1):

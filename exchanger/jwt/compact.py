@@ -5,6 +5,7 @@ Bytes have one encoding, members of an object have unique names, and numbers are
 Sources: RFC 7515 sections 4 and 5.2 (https://www.rfc-editor.org/rfc/rfc7515#section-5.2), RFC 7519 sections 4 and 7.2, RFC 8259.
 """
 
+import base64
 import functools
 import json
 import re
@@ -27,9 +28,13 @@ MAX_BRACKETS: Final = 1024
 # the event loop for 5 to 15 ms, before anything in it is verified.
 MAX_PARTS: Final = 4096
 
+# Those of the compact form.
+_DOTS: Final = 2
 # Characters of a header that is remembered.
 _MAX_KNOWN: Final = 1024
 
+_NOT_BASE64: Final = re.compile(r"[^A-Za-z0-9+/_-]+")
+_FROM_BASE64URL: Final = str.maketrans("-_", "+/")
 _BRACKET: Final = re.compile(r"[][{}]")
 
 
@@ -89,6 +94,22 @@ def take_apart(token: str) -> Compact | TokenRefused:
     if claims is None:
         return TokenRefused(TokenRefusalReason.CLAIMS)
     return Compact(members, claims, token[: token.rindex(".")].encode("ascii"), signature)
+
+
+def looks_like_jwt(token: str) -> bool:
+    """Return whether any reader may take ``token`` for a JWT, however carelessly it reads: by its form, or by a header that is an object.
+
+    A token of random characters is opaque, unless it has exactly two dots.
+    """
+    dots = token.count(".")
+    if dots in {0, _DOTS}:
+        return dots > 0
+    # As the most lenient decoders do, without what is not in the alphabet, or too much.
+    header = _NOT_BASE64.sub("", token[: token.index(".")]).translate(_FROM_BASE64URL)
+    if len(header) % 4 == 1:
+        header = header[:-1]
+    decoded = base64.b64decode(header + "=" * (-len(header) % 4)).strip()
+    return decoded.startswith(b"{") and decoded.endswith(b"}") and decoded[1:].lstrip().startswith(b'"')
 
 
 def _object(data: bytes) -> Mapping[str, object] | None:

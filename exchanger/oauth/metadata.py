@@ -33,13 +33,14 @@ _MAX_ADDRESS: Final = 2048
 @final
 @attrs.frozen
 class IssuerMetadata:
-    """The token endpoint, for clients with a certificate that of RFC 8705 section 5, and the address of the keys; "" if missing.
+    """The token endpoint, the address of the keys, and the introspection endpoint; "" if missing.
 
-    Both are the issuer's own text, so they are hidden from ``repr``.
+    The endpoints of clients with a certificate are those of RFC 8705 section 5. All are the issuer's own text, hidden from ``repr``.
     """
 
     token_endpoint: str = attrs.field(repr=False)
     jwks_uri: str = attrs.field(repr=False)
+    introspection_endpoint: str = attrs.field(default="", repr=False)
 
 
 @final
@@ -86,11 +87,13 @@ def read_metadata(found: Fetched, url: str, *, certificate: bool) -> IssuerMetad
     if members.get("issuer") != url:
         return NoMetadata("the metadata names another issuer")
     secure = _has_tls(url)
-    token_endpoint = _address(members, "token_endpoint", secure=secure)
     aliases = members.get("mtls_endpoint_aliases")
-    if certificate and isinstance(aliases, dict):
-        token_endpoint = _address(aliases, "token_endpoint", secure=secure) or token_endpoint
-    return IssuerMetadata(token_endpoint, _address(members, "jwks_uri", secure=secure))
+    places = (aliases, members) if certificate and isinstance(aliases, dict) else (members,)
+    token, introspection = (
+        next(filter(None, (_address(place, name, secure=secure) for place in places)), "")
+        for name in ("token_endpoint", "introspection_endpoint")
+    )
+    return IssuerMetadata(token, _address(members, "jwks_uri", secure=secure), introspection)
 
 
 def _address(members: Mapping[str, object], name: str, *, secure: bool) -> str:
@@ -129,8 +132,17 @@ class Metadata:
 
     def token_endpoint(self, issuer: Issuer) -> str:
         """Return the address, "" while it is not known."""
+        metadata = self._find(issuer)
+        return "" if metadata is None else metadata.token_endpoint
+
+    def introspection_endpoint(self, issuer: Issuer) -> str | None:
+        """Return the address, "" if the issuer names none, and ``None`` while that is not known."""
+        metadata = self._find(issuer)
+        return None if metadata is None else metadata.introspection_endpoint
+
+    def _find(self, issuer: Issuer) -> IssuerMetadata | None:
         discovery, metadata = self._known.get(issuer.name, ("", None))
-        return metadata.token_endpoint if metadata is not None and discovery == issuer.discovery else ""
+        return metadata if discovery == issuer.discovery else None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Follow until cancelled."""

@@ -21,6 +21,7 @@ from exchanger.oauth.token_request import (
     Shape,
     constant_parts,
     encode_client_credentials,
+    encode_introspection,
     encode_request,
     form_encoded,
     trace_headers,
@@ -29,7 +30,7 @@ from exchanger.util.frozen import maker_of, quickly_made
 from exchanger.values.entry import TokenTarget
 from exchanger.values.issuer import ActorCredentials, Issuer, SigningKey
 from exchanger.values.secret import Secret
-from exchanger.values.token import ErrorKind, ExchangeFailure, TokenRequest
+from exchanger.values.token import ErrorKind, ExchangeFailure, IntrospectionRequest, TokenRequest
 from exchanger.values.trace import NO_TRACE
 
 # Endpoints that are remembered, one for each issuer profile, and constant parts of requests, one for each issuer and target.
@@ -40,6 +41,7 @@ _INVALID: Final = transport_failure(ErrorKind.INVALID_TOKEN_ENDPOINT, Diagnostic
 _UNKNOWN: Final = transport_failure(
     ErrorKind.METADATA_UNKNOWN, Diagnostic.METADATA_UNKNOWN, detail="the issuer's metadata is not known yet"
 )
+_NO_INTROSPECTION: Final = attrs.evolve(_UNKNOWN, detail="the issuer's metadata names no introspection endpoint")
 _UNSENDABLE: Final = transport_failure(ErrorKind.CREATE_REQUEST, Diagnostic.CREATE_REQUEST)
 _UNSIGNED: Final = attrs.evolve(_UNSENDABLE, detail="the client assertion key cannot sign")
 
@@ -80,16 +82,19 @@ class Preparation:
         now: Seconds since the epoch.
         discovered: Returns the token endpoint of an issuer with ``discovery``, "" while it is not known.
         entropy: Makes the ids of assertions.
+        introspected: As ``discovered``, for the introspection endpoint: "" if the issuer has none, ``None`` while that is not known.
     """
 
     _settings: TokenClientSettings
     _now: Callable[[], float]
     _discovered: Callable[[Issuer], str]
     _entropy: Callable[[int], bytes] = SYSTEM.entropy
+    _introspected: Callable[[Issuer], str | None] = lambda _: None
     _assertions: ClientAssertions = attrs.field(init=False)
     # ``None`` until the first issuers are in force.
     _current: frozenset[Issuer] | None = attrs.field(default=None, init=False, repr=False)
     _endpoints: dict[Issuer, Endpoint | ExchangeFailure] = attrs.field(factory=dict, init=False, repr=False)
+    _introspection: dict[Issuer, Endpoint | ExchangeFailure] = attrs.field(factory=dict, init=False, repr=False)
     _parts: dict[Shape, ConstantParts] = attrs.field(factory=dict, init=False, repr=False)
     # By the ids of issuer and target: hashing them would take longer than the rest of preparing a request.
     _usual: dict[tuple[int, int], _Usual] = attrs.field(factory=dict, init=False, repr=False)
@@ -100,12 +105,14 @@ class Preparation:
     def forget(self) -> None:
         """Look up the endpoints again: some have become known, or have moved."""
         self._endpoints.clear()
+        self._introspection.clear()
         self._usual.clear()
 
     def use_issuers(self, issuers: Mapping[str, Issuer]) -> None:
         """Forget what belongs to issuers that are not in force any more: credentials that were withdrawn are not to stay in memory."""
         self._current = current = frozenset(called for issuer in issuers.values() for called in issuer.as_called)
         self._endpoints = {issuer: found for issuer, found in self._endpoints.items() if issuer in current}
+        self._introspection = {issuer: found for issuer, found in self._introspection.items() if issuer in current}
         self._parts = {shape: parts for shape, parts in self._parts.items() if shape[0] in current}
         self._usual.clear()
         self._assertions.use_issuers(current)
@@ -157,6 +164,15 @@ class Preparation:
             return assertion
         return _prepared(endpoint, encode_client_credentials(issuer, actor.scope, assertion))
 
+    def introspection(self, request: IntrospectionRequest) -> Prepared | ExchangeFailure:
+        """Return the HTTP request that asks about a caller's token."""
+        issuer = request.issuer
+        endpoint = self._remembered(self._introspection, issuer, self._look_up_introspection)
+        if isinstance(endpoint, ExchangeFailure):
+            return endpoint
+        assertion = self._assertion(issuer)
+        return assertion if isinstance(assertion, ExchangeFailure) else _prepared(endpoint, encode_introspection(request, assertion))
+
     def _assertion(self, issuer: Issuer) -> Secret | ExchangeFailure | None:
         """Return the client's own assertion, ``None`` if it signs none."""
         proof = issuer.credentials.proof
@@ -166,21 +182,37 @@ class Preparation:
 
     def endpoint(self, issuer: Issuer) -> Endpoint | ExchangeFailure:
         """Return the issuer's token endpoint, and keep it while the issuer is in force."""
+        return self._remembered(self._endpoints, issuer, self._look_up)
+
+    def _remembered(
+        self,
+        known: dict[Issuer, Endpoint | ExchangeFailure],
+        issuer: Issuer,
+        look_up: Callable[[Issuer], Endpoint | ExchangeFailure],
+    ) -> Endpoint | ExchangeFailure:
         try:
-            return self._endpoints[issuer]
+            return known[issuer]
         except KeyError:
             pass
-        found = self._look_up(issuer)
+        found = look_up(issuer)
         if self._is_kept(issuer):
-            if len(self._endpoints) >= _MAX_ENDPOINTS:
-                self._endpoints.clear()
-            self._endpoints[issuer] = found
+            if len(known) >= _MAX_ENDPOINTS:
+                known.clear()
+            known[issuer] = found
         return found
 
     def _look_up(self, issuer: Issuer) -> Endpoint | ExchangeFailure:
         address = self._discovered(issuer) if issuer.discovery else issuer.token_endpoint
         if issuer.discovery and not address:
             return _UNKNOWN
+        found = resolve_endpoint(address, issuer, self._settings, as_client=True)
+        return found if isinstance(found, Endpoint) else _INVALID
+
+    def _look_up_introspection(self, issuer: Issuer) -> Endpoint | ExchangeFailure:
+        rules = issuer.subject.introspection
+        address = (None if rules is None else rules.endpoint) or self._introspected(issuer)
+        if not address:
+            return _UNKNOWN if address is None else _NO_INTROSPECTION
         found = resolve_endpoint(address, issuer, self._settings, as_client=True)
         return found if isinstance(found, Endpoint) else _INVALID
 

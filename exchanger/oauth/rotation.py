@@ -61,7 +61,7 @@ class Rotations:
         """
         if wanted.previous is None:
             return None
-        accepted = isinstance(outcome, ExchangedToken)
+        accepted = is_answered(outcome)
         new, refused = wanted.credentials.generation, refuses_client(outcome) or _refuses_certificate(made, outcome)
         if made.credentials.generation == new and accepted:
             self._behind.pop(wanted.name, None)
@@ -104,6 +104,11 @@ class Rotations:
             text="the token endpoint accepts the previous credentials, which are no longer tried after that time. Correct the new ones, or "
             "register them at the endpoint",
         )
+
+
+def is_answered(outcome: TokenOutcome) -> bool:
+    """Return whether the endpoint did what it was asked for: issued a token, or said whether one is active."""
+    return isinstance(outcome, ExchangedToken) or outcome.kind is ErrorKind.SUBJECT_INACTIVE
 
 
 def refuses_client(outcome: TokenOutcome) -> bool:

@@ -25,7 +25,7 @@ from exchanger.values.issuer import (
     SigningKey,
 )
 from exchanger.values.secret import Secret
-from exchanger.values.token import ACCESS_TOKEN_TYPE, ErrorKind, ExchangeFailure, TokenRequest
+from exchanger.values.token import ACCESS_TOKEN_TYPE, ErrorKind, ExchangeFailure, IntrospectionRequest, TokenRequest
 from exchanger.values.trace import NO_TRACE, TraceContext
 
 _JWT_BEARER_GRANT: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"  # RFC 7523 section 2.1
@@ -106,6 +106,18 @@ def encode_client_credentials(issuer: Issuer, scope: str, assertion: Secret | No
         fields.append(("client_assertion", assertion.reveal()))
     try:
         return EncodedRequest(_form(fields), _headers(issuer))
+    except UnicodeEncodeError:
+        return transport_failure(ErrorKind.CREATE_REQUEST, Diagnostic.CREATE_REQUEST)
+
+
+def encode_introspection(request: IntrospectionRequest, assertion: Secret | None = None) -> EncodedRequest | ExchangeFailure:
+    """Return the POST that asks about a caller's token (RFC 7662 section 2.1); arguments as for ``encode_request``."""
+    issuer = request.issuer
+    fields = [("token", request.subject_token.reveal()), ("token_type_hint", "access_token"), *_client_fields(issuer)]
+    if assertion is not None:
+        fields.append(("client_assertion", assertion.reveal()))
+    try:
+        return EncodedRequest(_form(fields), _headers(issuer), trace_headers(request.trace))
     except UnicodeEncodeError:
         return transport_failure(ErrorKind.CREATE_REQUEST, Diagnostic.CREATE_REQUEST)
 

@@ -30,6 +30,7 @@ _EXCHANGE_ERROR: Final = DecisionReason.DENY_EXCHANGE_ERROR
 
 _DECISION: Final = ("decision", "result")
 _EXCHANGE: Final = ("endpoint_host", "result", "error_kind", "http_status_class")
+_INTROSPECTION: Final = ("endpoint_host", "result", "error_kind")
 _HOST: Final = ("endpoint_host",)
 _ISSUER: Final = ("issuer", "endpoint_host")
 _CACHE: Final = ("endpoint_host", "level", "result")
@@ -112,6 +113,7 @@ class Metrics:
     _timeouts: dict[str, int] = attrs.field(factory=dict, init=False)
     _cancellations: dict[str, int] = attrs.field(factory=dict, init=False)
     _coalesced: dict[str, int] = attrs.field(factory=dict, init=False)
+    _introspections: dict[Labels, Histogram] = attrs.field(factory=dict, init=False)
     _hosts: set[str] = attrs.field(factory=set, init=False)
 
     def decided(self, record: DecisionRecord, /) -> None:
@@ -139,6 +141,9 @@ class Metrics:
 
     def exchanged(self, record: ExchangeRecord, /) -> None:
         """See ``typing.ExchangeObserver``."""
+        if record.introspects:
+            self._introspected(record)
+            return
         kind, seen = record.kind, (record.endpoint_host, record.http_status)
         series = None if kind is not None else self._successes.get(seen)
         if series is not None:
@@ -161,6 +166,15 @@ class Metrics:
             _add_one(self._timeouts, host)
         elif kind is ErrorKind.CONTEXT_CANCELED:
             _add_one(self._cancellations, host)
+
+    def _introspected(self, record: ExchangeRecord) -> None:
+        kind = record.kind
+        result = "active" if kind is None else "inactive" if kind is ErrorKind.SUBJECT_INACTIVE else "failure"
+        labels = self._host(record.endpoint_host), result, "none" if kind is None else kind.value
+        series = self._introspections.get(labels)
+        if series is None:
+            series = self._introspections[labels] = Histogram(EXCHANGE_BUCKETS)
+        series.observe(record.duration)
 
     def coalesced(self, record: CoalescedRecord, /) -> None:
         """See ``typing.ExchangeObserver``."""
@@ -221,6 +235,13 @@ class Metrics:
                 self._exchanges,
                 EXCHANGE_BUCKETS,
                 _EXCHANGE,
+            ),
+            histogram(
+                "ext_authz_token_introspection_latency_seconds",
+                "Duration of calls that ask an issuer whether a caller's token is active, by endpoint and outcome.",
+                self._introspections,
+                EXCHANGE_BUCKETS,
+                _INTROSPECTION,
             ),
             counter("ext_authz_token_exchange_timeouts_total", "Token endpoint calls that timed out.", _by_host(self._timeouts), _HOST),
             counter(

@@ -92,6 +92,8 @@ def exchange_span(record: ExchangeRecord, context: SpanContext, start: int) -> F
         attributes.append(("server.port", record.port))
     if record.http_status is not None:
         attributes.append(("http.response.status_code", int(record.http_status)))
+    if record.introspects:
+        attributes.append(("exchanger.introspection", True))
     error = ""
     if record.kind is not None:
         attributes.append(("exchanger.exchange.error_kind", record.kind.value))

@@ -219,6 +219,25 @@ AUTHORIZATION: Final = "authorization"
 MAX_ACTORS: Final = 10
 
 
+# How long an issuer's word that a token is active counts: half a minute is no longer than users expect a logout to take. Above five minutes
+# tokens with a short lifetime, judged by keys, would be safer.
+KEEP_FOR: Final = 30.0
+MOST_KEEP_FOR: Final = "5m"
+
+
+@final
+@attrs.frozen
+class IntrospectionRules:
+    """Which callers' tokens their issuer is asked about (RFC 7662), at ``endpoint``, or "" where its metadata say.
+
+    It is asked about all tokens (``always``), or about those that are no JWTs. Its word counts for ``keep_for`` seconds.
+    """
+
+    endpoint: str = ""
+    always: bool = False
+    keep_for: float = KEEP_FOR
+
+
 @final
 @attrs.frozen
 class SubjectRules:
@@ -226,7 +245,8 @@ class SubjectRules:
 
     ``headers`` are names in lower case. With ``issuers``, a token passes only if one of them issued it, for one of ``audiences``, and its
     signature fits a key at ``jwks_uri``, or "" one that its issuer publishes, and if its chain of actors is not longer than ``max_actors``.
-    Without, only the token endpoint judges. ``token_type`` is the ``subject_token_type``, "" for the global one.
+    With ``introspection``, its issuer must say that it is active. Without either, only the token endpoint judges. ``token_type`` is the
+    ``subject_token_type``, "" for the global one.
 
     ``removed`` are the headers that must be removed on an exchange; Authorization holds the new token.
     """
@@ -237,6 +257,7 @@ class SubjectRules:
     jwks_uri: str = ""
     max_actors: int = MAX_ACTORS
     token_type: str = ""
+    introspection: IntrospectionRules | None = None
     removed: tuple[str, ...] = attrs.field(init=False, eq=False, repr=False)
 
     @removed.default

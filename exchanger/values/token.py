@@ -42,6 +42,8 @@ class ErrorKind(enum.Enum):
     NO_ACTOR_TOKEN = "no_actor_token"
     SUBJECT_REFUSED = "subject_refused"
     KEYS_UNKNOWN = "keys_unknown"
+    SUBJECT_INACTIVE = "subject_inactive"
+    INTROSPECTION_UNAVAILABLE = "introspection_unavailable"
     ISSUED_FOR_OTHERS = "issued_for_others"
     ISSUED_BEYOND_REQUEST = "issued_beyond_request"
     ISSUED_UNJUDGED = "issued_unjudged"
@@ -98,11 +100,12 @@ class StepUp:
 class SubjectVerdict:
     """The result of verifying a caller's token. ``actors`` is "" or a digest of its subject's actors (RFC 8693 section 4.1).
 
-    ``refusal`` is "" if the token passed, and otherwise says why it did not, in our own words.
+    ``refusal`` is "" if the token passed, and otherwise says why it did not, in our own words. ``introspected``: its issuer was asked.
     """
 
     actors: str = ""
     refusal: str = ""
+    introspected: bool = False
 
 
 @final
@@ -208,12 +211,27 @@ class TokenRequest:
 
 
 @final
+@attrs.frozen
+class IntrospectionRequest:
+    """A question to an issuer whether a caller's token is active (RFC 7662). Equal ones may share a call, as with ``TokenRequest``."""
+
+    issuer: Issuer
+    subject_token: Secret
+    trace: TraceContext = attrs.field(default=NO_TRACE, eq=False)
+    namespace: str = attrs.field(default="", eq=False)
+
+    def __hash__(self) -> int:
+        return hash(self.subject_token.reveal())
+
+
+@final
 @quickly_made
 @attrs.frozen(weakref_slot=False)
 class ExchangeRecord:
     """One token endpoint call that ended. ``kind`` is ``None`` on success; ``started`` and ``duration`` are those of ``DecisionRecord``.
 
-    ``span`` is its place in its trace, ``None`` without tracing; ``port`` is ``None`` if no request could be made.
+    ``span`` is its place in its trace, ``None`` without tracing; ``port`` is ``None`` if no request could be made. ``introspects``: it
+    asked about the caller's token.
     """
 
     endpoint_host: str
@@ -223,6 +241,7 @@ class ExchangeRecord:
     duration: float
     port: int | None = None
     span: SpanContext | None = None
+    introspects: bool = False
 
 
 @final

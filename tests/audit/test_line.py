@@ -93,6 +93,8 @@ def test_plain_identities_are_shown() -> None:
     [
         (ErrorKind.SUBJECT_REFUSED, Diagnostic.SUBJECT_REFUSED, SubjectVerdict(refusal="the token has expired"), "none"),
         (ErrorKind.KEYS_UNKNOWN, Diagnostic.KEYS_UNKNOWN, None, "none"),
+        (ErrorKind.SUBJECT_INACTIVE, Diagnostic.SUBJECT_INACTIVE, SubjectVerdict(refusal="not active", introspected=True), "none"),
+        (ErrorKind.INTROSPECTION_UNAVAILABLE, Diagnostic.INTROSPECTION_UNAVAILABLE, None, "none"),
         (ErrorKind.HTTP_STATUS, Diagnostic.OAUTH_ERROR, SubjectVerdict(), "keys"),
         (ErrorKind.HTTP_STATUS, Diagnostic.OAUTH_ERROR, None, "none"),
     ],

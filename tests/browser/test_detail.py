@@ -137,6 +137,18 @@ def test_a_token_that_passes_the_gate_is_said_to_before_the_exchange(page: Page,
             "is verified and rejected (TXE-4001): the token has expired.",
         ),
         (
+            {"refusal": "its issuer does not say that the token is active", "actors": "", "introspected": True},
+            "its issuer does not say that the token is active",
+            "TXE-4003",
+            "does not pass (TXE-4003): its issuer does not say that the token is active.",
+        ),
+        (
+            None,
+            "it was too slow",
+            "TXE-4004",
+            "cannot be asked about the caller's token, so no token is requested (TXE-4004): it was too slow",
+        ),
+        (
             None,
             "the keys did not come in time",
             "TXE-4002",

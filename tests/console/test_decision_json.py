@@ -104,6 +104,7 @@ def test_an_exchange_is_shown_with_its_target_and_call(
     ("outcome", "shown"),
     [
         (attrs.evolve(ALLOWED, subject=SubjectVerdict("0123456789abcdef")), {"refusal": "", "actors": "0123456789abcdef"}),
+        (attrs.evolve(ALLOWED, subject=SubjectVerdict(introspected=True)), {"refusal": "", "actors": "", "introspected": True}),
         (
             attrs.evolve(FAILED, subject=SubjectVerdict(refusal="the token\nhas expired")),
             {"refusal": "the token\ufffdhas expired", "actors": ""},

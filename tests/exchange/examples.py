@@ -80,6 +80,18 @@ class Behind:
 
 @final
 @attrs.define(eq=False)
+class Nobody:
+    """Implements ``TokenExchanger``: no request may come here."""
+
+    def begin(self, request: TokenRequest, deadline: float, done: Callable[[TokenOutcome], None], /) -> TokenOutcome | Ticket:
+        raise AssertionError(request.issuer.name)
+
+
+NOBODY: Final = Nobody()
+
+
+@final
+@attrs.define(eq=False)
 class Gated:
     """A verifier and what is around it; ``skew`` is by how much its wall clock is wrong."""
 
@@ -111,7 +123,7 @@ async def guarded(
     with capture_logs() as entries:
         async with world(site.serve, settings=settings) as it:
             found = Gated(it, site, Lines(entries), behind if isinstance(behind, Behind) else own, trio.current_time())
-            found.verifier = SubjectTokenVerifier(behind or own, it.client.documents, it.client.reactor, found.now, Steady())
+            found.verifier = SubjectTokenVerifier(behind or own, NOBODY, it.client.documents, it.client.reactor, found.now, Steady())
             found.use(*issuers)
             async with trio.open_nursery() as nursery:
                 await nursery.start(found.verifier.run)

@@ -382,6 +382,7 @@ NO_CALL = {
     ErrorKind.NO_ACTOR_TOKEN,
     ErrorKind.SUBJECT_REFUSED,
     ErrorKind.KEYS_UNKNOWN,
+    ErrorKind.INTROSPECTION_UNAVAILABLE,
     ErrorKind.AUDIT_UNAVAILABLE,
 }
 

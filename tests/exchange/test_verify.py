@@ -27,7 +27,7 @@ from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, ExchangeFailure, SubjectVerdict, TokenOutcome
 from tests.decision.examples import snapshot
 from tests.examples import examples
-from tests.exchange.examples import RULES, Behind, Gated, asking, gated, guarded, passed, published, publishing
+from tests.exchange.examples import NOBODY, RULES, Behind, Gated, asking, gated, guarded, passed, published, publishing
 from tests.jwt.issuer import CLAIMS, ISSUER, NOW, P256, STRANGER, claims, raw, token
 from tests.oauth.fakes import ISSUED, exchange, response
 from tests.oauth.published import OPENID, Site, Steady, document
@@ -501,7 +501,7 @@ async def test_an_issuer_that_goes_takes_its_keys_along(autojump_clock: MockCloc
 
 async def test_before_it_runs_nothing_passes(autojump_clock: MockClock) -> None:
     async with guarded(publishing("p256"), gated()) as it:
-        early = verify_module.SubjectTokenVerifier(it.behind, it.it.client.documents, it.it.client.reactor, it.now)
+        early = verify_module.SubjectTokenVerifier(it.behind, NOBODY, it.it.client.documents, it.it.client.reactor, it.now)
         early.use_issuers({"primary": gated()})
         assert no_keys(await exchange(early, asking(GOOD)))
 

@@ -31,6 +31,12 @@ def proven(**issued: Any) -> Values:
     return values
 
 
+def asked(**introspection: Any) -> Values:
+    values = endpoints("https://issuer.example.com/token")
+    values["issuerProfiles"]["profiles"][0]["subjectToken"] = {"introspection": introspection}
+    return values
+
+
 def behind(proxy: str | None, **env: Any) -> Values:
     values = endpoints("https://issuer.example.com:8443/token", "https://other.example.com/token")
     values["issuerProfiles"]["profiles"][0]["proxy"] = proxy
@@ -114,6 +120,11 @@ OPENED: Final[dict[str, tuple[Values, Rules]]] = {
             ({"issuer": "https://a.example:9443", "signature": True}, [ports(9443)]),
             ({"issuer": "https://a.example:9443", "signature": True, "jwksURI": "https://keys.example:7443/k"}, [ports(7443)]),
         )
+    },
+    # Where issuers are asked about callers' tokens.
+    **{
+        f"introspection, {more}": (asked(**more), [ports(443), *rules])
+        for more, rules in (({"when": "always"}, []), ({"endpoint": "https://a.example:9443/introspect"}, [ports(9443)]))
     },
     # The store that replicas share.
     **{

@@ -53,6 +53,7 @@ PROFILES: Final[list[dict[str, Any]]] = [
             "jwksURI": "https://a.example/k",
             "type": "urn:ietf:params:oauth:token-type:id_token",
             "maxActors": 2,
+            "introspection": {"endpoint": "https://a.example/introspect", "when": "always", "keepFor": "5s"},
         },
         "issuedToken": {
             "issuer": "https://issuer.example.com",

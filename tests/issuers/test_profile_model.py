@@ -18,7 +18,7 @@ from exchanger.issuers.rules import ProfileRules
 from exchanger.issuers.secrets import SecretName
 from exchanger.issuers.value_sources import references
 from exchanger.util.json_schema import alternatives, type_of, written
-from exchanger.values.issuer import AuthMethod, CachePolicy, CallLimits, EndpointProtocol, SigningKey, SubjectRules
+from exchanger.values.issuer import AuthMethod, CachePolicy, CallLimits, EndpointProtocol, IntrospectionRules, SigningKey, SubjectRules
 from exchanger.values.proxy import Proxy
 from exchanger.values.secret import Secret
 from tests.issuers.fakes import PROFILES, RULES, good_plan, inline, places, plan_of, profiles, referring
@@ -30,6 +30,11 @@ NO_ID: Final = f"name: a, {ENDPOINT}, clientSecret: canary"
 BASE: Final = f"name: a, {ENDPOINT}, clientID: exchanger"
 PROVEN: Final = "issuedToken: {issuer: 'https://a.example',"
 SECRET: Final = f"{BASE}, clientSecret: canary"
+AT: Final = "endpoint: 'https://a.example/i'"
+
+
+def asking(introspection: str = "") -> str:
+    return f"subjectToken: {{issuers: ['https://a.example'], audiences: [b], introspection: {{{introspection}}}}}"
 
 
 def problems(entry: str, rules: ProfileRules = RULES) -> tuple[str, ...]:
@@ -178,6 +183,16 @@ def test_where_the_callers_token_is() -> None:
         ),
         (f"{SECRET}, subjectToken: {{issuers: [a, b], audiences: [b], jwksURI: 'https://a'}}", "holds the keys of one issuer"),
         (f"{SECRET}, subjectToken: {{issuers: [a], audiences: [b], jwksURI: 'http://a'}}", "subjectToken.jwksURI must use https"),
+        (f"{SECRET}, {asking()}", "subjectToken.introspection needs endpoint, since the profile has no discovery"),
+        (f"{SECRET}, {asking('endpoint: a')}", "subjectToken.introspection.endpoint must be an absolute https URL"),
+        (f"{SECRET}, {asking('endpoint: http://a.example/i')}", "subjectToken.introspection.endpoint must use https"),
+        (f"{SECRET}, {asking(f'{AT}, when: never')}", "subjectToken.introspection.when must be one of opaque, always"),
+        (f"{SECRET}, {asking(f'{AT}, keepFor: 301s')}", "keepFor must be between 0s and 5m"),
+        (f"{SECRET}, {asking(f'{AT}, keepFor: 30')}", "keepFor must be a duration"),
+        (f"{SECRET}, {asking(f'{AT}, keep: 30s')}", "there are endpoint, when, keepFor"),
+        (f"{SECRET}, subjectToken: {{introspection: {{{AT}}}}}", "needs subjectToken.issuers, by whose keys JWTs are verified, or when:"),
+        (f"{SECRET}, subjectToken: {{jwksURI: 'https://a', introspection: {{{AT}, when: always}}}}", "jwksURI needs subjectToken.issuers"),
+        (f"{BASE}, tokenEndpointAuthMethod: none, {asking(AT)}", "subjectToken.introspection needs a client that authenticates"),
         (f"{SECRET}, errors: lax", "errors must be one of reference, strict"),
     ],
 )
@@ -209,6 +224,35 @@ def test_longest_names() -> None:
 def test_a_reference_that_leads_nowhere(rules: ProfileRules, problem: str) -> None:
     entry = f"{NO_ID}, clientIDSecretRef: {{name: o, key: i}}"
     assert problems(entry, rules) == (f'issuer profile "a" {problem}',)
+
+
+@pytest.mark.parametrize(
+    ("fields", "rules"),
+    [
+        (asking(AT), IntrospectionRules("https://a.example/i", always=False, keep_for=30.0)),
+        (asking(f"{AT}, when: always, keepFor: 0s"), IntrospectionRules("https://a.example/i", always=True, keep_for=0.0)),
+        (
+            f"subjectToken: {{audiences: [b], maxActors: 1, introspection: {{{AT}, when: always, keepFor: 5m}}}}",
+            IntrospectionRules("https://a.example/i", always=True, keep_for=300.0),
+        ),
+    ],
+)
+def test_which_tokens_their_issuer_is_asked_about(fields: str, rules: IntrospectionRules) -> None:
+    (issuer,) = good_plan(profiles(f"  - {{{SECRET}, {fields}}}\n")).profiles
+    assert issuer.subject.introspection == rules
+
+
+def test_discovery_finds_the_introspection_endpoint() -> None:
+    profile = f"name: a, discovery: 'https://a.example', {INLINE}, subjectToken: {{introspection: {{when: always}}}}"
+    (issuer,) = good_plan(profiles(f"  - {{{profile}}}\n")).profiles
+    assert issuer.subject.introspection == IntrospectionRules(always=True)
+
+
+def test_a_client_certificate_is_shown_over_tls_alone() -> None:
+    certificate = "clientCertificate: {certFile: /c, keyFile: /k}"
+    entry = f"{BASE}, {certificate}, subjectToken: {{introspection: {{when: always, endpoint: 'http://a.example/i'}}}}"
+    (found,) = problems(entry, ProfileRules(allow_http=True))
+    assert "clientCertificate needs a subjectToken.introspection.endpoint with https" in found
 
 
 def test_every_problem_is_found() -> None:

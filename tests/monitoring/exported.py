@@ -75,5 +75,6 @@ def _everything() -> Metrics:
     for kind in (None, *ErrorKind):
         for status in STATUSES:
             metrics.exchanged(ExchangeRecord(HOST, kind, status, 0.0, 0.1))
+            metrics.exchanged(ExchangeRecord(HOST, kind, status, 0.0, 0.1, introspects=True))
     metrics.coalesced(CoalescedRecord(HOST, NO_TRACE, NO_TRACE))
     return metrics

@@ -231,13 +231,14 @@ def client_of(
     observer: ExchangeObserver,
     *,
     clock: Callable[[], float] = trio.current_time,
+    wall: Callable[[], float] = SYSTEM.wall,
     dial: Connect = SYSTEM.connect,
     tls: ssl.SSLContext | Callable[[], ssl.SSLContext] = client_tls_context,
     tracer: Tracer | None = None,
 ) -> ExchangePipeline:
     """Return a client with a reactor of its own, which ``running`` runs."""
     make = (lambda: tls) if isinstance(tls, ssl.SSLContext) else tls
-    network = attrs.evolve(SYSTEM, steady=clock, connect=dial)
+    network = attrs.evolve(SYSTEM, steady=clock, wall=wall, connect=dial)
     return ExchangePipeline(settings, (observer,), Reactor(network), tls=make, tracer=tracer)
 
 
@@ -335,12 +336,13 @@ async def world(
     dial: Connect | None = None,
     tls: ssl.SSLContext | Callable[[], ssl.SSLContext] = NO_TLS,
     tracer: Tracer | None = None,
+    wall: Callable[[], float] = SYSTEM.wall,
 ) -> AsyncGenerator[World]:
     """Run a client, by default with an endpoint that issues a token each time; at the end nothing is open or under way."""
     seen = Observer()
     async with trio.open_nursery() as servers:
         endpoint = MemoryEndpoint(servers, scripts or [answering(response(success()))])
-        client = client_of(settings, observer or seen, dial=dial or endpoint.dial, tls=tls, tracer=tracer)
+        client = client_of(settings, observer or seen, dial=dial or endpoint.dial, tls=tls, tracer=tracer, wall=wall)
         try:
             async with running(client):
                 yield World(client, seen, endpoint)

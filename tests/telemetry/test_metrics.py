@@ -24,6 +24,7 @@ NAMES = {
     "ext_authz_check_in_flight": "gauge",
     "ext_authz_token_exchange_requests_total": "counter",
     "ext_authz_token_exchange_latency_seconds": "histogram",
+    "ext_authz_token_introspection_latency_seconds": "histogram",
     "ext_authz_token_exchange_timeouts_total": "counter",
     "ext_authz_token_exchange_context_cancellations_total": "counter",
     "ext_authz_token_exchange_coalesced_total": "counter",
@@ -83,6 +84,16 @@ def test_names_and_types_are_those_of_the_dashboards() -> None:
     assert types == NAMES
     assert "_total_total" not in text(counted)
     assert "_created" not in text(counted)
+
+
+@pytest.mark.parametrize(("kind", "result"), [(None, "active"), (ErrorKind.SUBJECT_INACTIVE, "inactive"), (ErrorKind.TIMEOUT, "failure")])
+def test_introspections_are_no_exchanges(kind: ErrorKind | None, result: str) -> None:
+    counted = metrics()
+    counted.exchanged(ExchangeRecord("h", kind, 200, 0.0, 0.02, introspects=True))
+    name, error_kind = "ext_authz_token_introspection_latency_seconds", "none" if kind is None else kind.value
+    assert value(counted, f"{name}_count", endpoint_host="h", result=result, error_kind=error_kind) == 1
+    assert counted.overview().exchanges == 0
+    assert "ext_authz_token_exchange_timeouts_total{" not in text(counted)
 
 
 def test_durations_are_a_histogram_in_seconds() -> None:
@@ -153,6 +164,8 @@ def test_exchanges_are_counted_and_timed_by_their_outcome(kind: ErrorKind | None
         (ErrorKind.NO_ACTOR_TOKEN, BEGUN, "issuer.example.com", 0),
         (ErrorKind.SUBJECT_REFUSED, BEGUN, None, 0),  # by verification, which says nothing of the token endpoint
         (ErrorKind.KEYS_UNKNOWN, BEGUN, None, 0),
+        (ErrorKind.SUBJECT_INACTIVE, BEGUN, None, 0),
+        (ErrorKind.INTROSPECTION_UNAVAILABLE, BEGUN, None, 0),
         (None, BEGUN, None, 0),  # the token was kept
     ],
 )

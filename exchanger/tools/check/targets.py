@@ -76,6 +76,6 @@ def _of_proof(issuer: Issuer[Any], targets: list[TokenTarget]) -> Iterator[tuple
         for number, audience in enumerate(rules.audiences):
             if audience not in named:
                 yield UNREQUESTED_AUDIENCE, f"audience[{number}] accepts tokens for {quoted(audience)}, which no policy requests"
-    if rules.subject and not issuer.subject.issuers:
-        why = "subject is compared with that of the caller's token, which need not be a JWT: subjectToken.issuers is missing"
-        yield SUBJECT_UNREADABLE, why
+    if rules.subject and (not issuer.subject.issuers or issuer.subject.introspection is not None):
+        reason = "subjectToken.issuers is missing" if issuer.subject.introspection is None else "its issuer is asked about opaque ones"
+        yield SUBJECT_UNREADABLE, f"subject is compared with that of the caller's token, which need not be a JWT: {reason}"

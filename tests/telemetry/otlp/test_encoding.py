@@ -88,6 +88,7 @@ def counted() -> Metrics:
     metrics.exchanged(ExchangeRecord("h", None, 200, 0.0, 0.02))
     metrics.exchanged(ExchangeRecord("h", ErrorKind.TIMEOUT, None, 0.0, 7.0))
     metrics.exchanged(ExchangeRecord("h", ErrorKind.CONTEXT_CANCELED, None, 0.0, 0.02))
+    metrics.exchanged(ExchangeRecord("h", None, 200, 0.0, 0.02, introspects=True))
     metrics.coalesced(CoalescedRecord("h", NO_TRACE, NO_TRACE))
     return metrics
 

@@ -63,12 +63,22 @@ function blocked(item, where, readings) {
 /** The gate, of issuers that have one: it judges the caller's token before anything is asked. */
 function judged({ subject, diagnostic, detail }) {
   const here = (label, text, more) => [step("exchanger", "exchanger", label, text, more)];
+  // Its word may be some seconds old, or be another request's: then nothing is sent.
+  const asked = (label, text, more) => [
+    step("exchanger", "issuer", "introspect", "The exchanger asks the issuer about the caller's token, unless it did so just before.", { dashed: true }),
+    step("issuer", "exchanger", label, text, more),
+  ];
+  if (diagnostic === "TXE-4004") {
+    return asked("no verdict", `Its issuer cannot be asked about the caller's token, so no token is requested (TXE-4004)${detail ? `: ${detail}` : ""}.`, { tone: "bad" });
+  }
   if (diagnostic === "TXE-4002") {
     return here("not verified", `The caller's token cannot be verified, so the token endpoint is not called (TXE-4002)${detail ? `: ${detail}` : ""}.`, { tone: "bad" });
   }
   if (!subject) return [];
+  if (subject.introspected && subject.refusal) return asked("not active", `The caller's token does not pass (TXE-4003): ${subject.refusal}.`, { tone: "bad" });
   if (subject.refusal) return here("token refused", `The caller's token is verified and rejected (TXE-4001): ${subject.refusal}.`, { tone: "bad" });
-  const actors = subject.actors ? `It names the actors of its subject; their digest is ${subject.actors}.` : "";
+  const actors = subject.actors ? ` It names the actors of its subject; their digest is ${subject.actors}.` : "";
+  if (subject.introspected) return asked("active", `Its issuer says that the caller's token is active.${actors}`, {});
   return here("token passes", `The caller's token is verified with its issuer's keys.${actors}`);
 }
 
@@ -98,7 +108,7 @@ function exchanged(item, siblings) {
 }
 
 // Codes of answers that the gate gives: the token endpoint has no part in them.
-const GATE = new Set(["TXE-4001", "TXE-4002"]);
+const GATE = new Set(["TXE-4001", "TXE-4002", "TXE-4003", "TXE-4004"]);
 
 // Why the token endpoint is not called, by the code of the answer.
 const NOT_CALLED = {
