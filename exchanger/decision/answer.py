@@ -178,15 +178,7 @@ _BY_DEFAULT: Final = (AUTHORIZATION,)
 def profile_of(issuer: Issuer) -> Iterator[tuple[str, str]]:
     """Yield the non-default settings of ``issuer``'s profile in words, each after a name."""
     subject, grant = issuer.subject, issuer.grant
-    if subject.headers != _BY_DEFAULT:
-        same = ", which must hold the same token" if len(subject.headers) > 1 else ""
-        yield "token", f"read from {_either(subject.headers)}{same}"
-    if subject.token_type:
-        yield "token type", subject.token_type
-    if subject.issuers:
-        yield "judged", f"before anything is asked: issued by {_either(subject.issuers)}, for {_either(subject.audiences)}"
-    if subject.introspection is not None:
-        yield "asked", _introspection_of(subject, subject.introspection)
+    yield from _callers_token(subject)
     if issuer.cache is not None and issuer.cache.drop_refused:
         yield "refused tokens", "dropped from the cache if an upstream refuses them; needs ext_proc with allow_mode_override"
     if grant.type is not GrantType.TOKEN_EXCHANGE:
@@ -206,6 +198,18 @@ def profile_of(issuer: Issuer) -> Iterator[tuple[str, str]]:
         yield "proof", f"of what was issued: {'; '.join(_proof_of(issuer.issued))}"
     if issuer.errors is ErrorStyle.STRICT:
         yield "errors", "strict: 401 and 403 for the caller's errors, 5xx for all others"
+
+
+def _callers_token(subject: SubjectRules) -> Iterator[tuple[str, str]]:
+    if subject.headers != _BY_DEFAULT:
+        same = ", which must hold the same token" if len(subject.headers) > 1 else ""
+        yield "token", f"read from {_either(subject.headers)}{same}"
+    if subject.token_type:
+        yield "token type", subject.token_type
+    if subject.issuers:
+        yield "judged", f"before anything is asked: issued by {_either(subject.issuers)}, for {_either(subject.audiences)}"
+    if subject.introspection is not None:
+        yield "asked", _introspection_of(subject, subject.introspection)
 
 
 def _introspection_of(subject: SubjectRules, rules: IntrospectionRules) -> str:

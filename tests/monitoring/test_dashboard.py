@@ -41,7 +41,7 @@ def test_counters_are_shown_as_rates_and_gauges_are_not(panel: Json) -> None:
     for target in panel["targets"]:
         for selector in read(target["expr"]).selectors:
             counted = re.search(rf"\b(rate|increase)\({selector.metric}\{{", target["expr"])
-            is_counter = selector.metric.endswith(("_total", "_bucket", "_periods_total")) or (
+            is_counter = selector.metric.endswith(("_total", "_bucket", "_count", "_periods_total")) or (
                 selector.metric.startswith("envoy_") and not selector.metric.endswith("_active")
             )
             assert bool(counted) == is_counter, selector.metric

@@ -53,6 +53,7 @@ NOT_SHOWN: Final = {
     "ext_authz_check_duration_seconds_sum": "a mean hides what percentiles show",
     "ext_authz_token_exchange_latency_seconds_count": "the same number as ext_authz_token_exchange_requests_total",
     "ext_authz_token_exchange_latency_seconds_sum": "a mean hides what percentiles show",
+    "ext_authz_token_introspection_latency_seconds_sum": "a mean hides what percentiles show",
     "policy_namespace_unreadable": "an alert names the Namespace, and most installations name none",
     "process_cpu_seconds_total": CADVISOR,
     "process_resident_memory_bytes": CADVISOR,
