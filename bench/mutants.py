@@ -266,7 +266,7 @@ class Room:
                 print(f"  {mutant} ({why})", file=OUT)
 
 
-@attrs.define
+@attrs.define(eq=False)
 class Quick:
     """A plugin that asks laws for the quick tier's examples, and does not shrink what fails."""
 
@@ -283,7 +283,7 @@ def run_items(session: pytest.Session, items: list[pytest.Item]) -> None:
         session.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
 
 
-@attrs.define
+@attrs.define(eq=False)
 class Asked:
     """A plugin that ends the process at the first failure, or at a test that takes too long."""
 
@@ -302,7 +302,7 @@ class Asked:
             os._exit(1)
 
 
-@attrs.define
+@attrs.define(eq=False)
 class Measured:
     """A plugin that notes what each test costs, and tells coverage which one runs."""
 
@@ -355,7 +355,7 @@ def exchange_code(mutant: Mutant, live: list[FunctionType]) -> bool:
     return exchanged
 
 
-@attrs.define
+@attrs.define(eq=False)
 class Server:
     """A plugin that measures the tests, and judges the mutants that need no import of their own."""
 
@@ -409,7 +409,7 @@ class Server:
         return True
 
 
-@attrs.define
+@attrs.define(eq=False)
 class Chosen(Asked):
     """A plugin that runs some tests in an order of their own."""
 
