@@ -62,11 +62,11 @@ def uses(text: str) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names |= {part.asname or part.name: f"{node.module}.{part.name}" for part in node.names}
     types = {id(part) for node in nodes for hint in _hints(node) for part in ast.walk(hint)}
-    inner = {id(node.value) for node in nodes if isinstance(node, ast.Attribute)}
+    left_out = types | {id(node.value) for node in nodes if isinstance(node, ast.Attribute)}
     for node in nodes:
-        if isinstance(node, ast.Name | ast.Attribute) and not {id(node)} & (types | inner):
+        if isinstance(node, ast.Name | ast.Attribute) and id(node) not in left_out:
             whole = _dotted(node, names)
-            if any(f"{whole}.".startswith(f"{name}.") for name in FORBIDDEN):
+            if whole and any(f"{whole}.".startswith(f"{name}.") for name in FORBIDDEN):
                 yield whole
 
 
