@@ -4,7 +4,6 @@ The service lets pass what no policy matches, so a policy that is not in force i
 """
 
 import shutil
-import time
 from collections.abc import Callable, MutableMapping
 from pathlib import Path
 from typing import Any, Final
@@ -14,21 +13,19 @@ import structlog
 import trio
 import trio.testing
 
-from exchanger._proto.grpc.health.v1.health_pb2 import HealthCheckResponse
 from exchanger.app.policy_sync import PolicySync
 from exchanger.app.settings import read_settings
 from exchanger.errors import ConfigurationError
 from exchanger.net.network import SYSTEM
 from exchanger.policy.snapshot import CurrentPolicy
 from exchanger.values.notice import Notices
-from tests.e2e.service import ISSUERS, answering, environment
+from tests.e2e.service import ISSUERS, environment
 from tests.kube.cluster import Cluster, Record, source
 from tests.waiting import until
 
 OURS: Final = "ext-authz-token-exchange.magneticflux.net"
 POLICY: Final = "version: v1\nentries: [{match: {host: h, pathPrefix: /a}, action: deny}]"
 PATIENCE_S: Final = 30.0
-SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING
 
 Line = MutableMapping[str, Any]
 
@@ -300,38 +297,3 @@ async def test_a_thousand_forgotten_labels_are_twenty_warnings_and_a_number(auto
         await nursery.start(followed.run)
         nursery.cancel_scope.cancel()
     assert (len(told.states[-1].listed), told.states[-1].more) == (20, 981)
-
-
-def test_a_service_that_needs_a_policy_refuses_everything_without_an_entry_in_force(tmp_path: Path) -> None:
-    (tmp_path / "issuers.yaml").write_text(ISSUERS)
-    with answering(tmp_path, "version: v1\nentries: []", POLICY_REQUIRED="true") as service:
-        file = service.folder / "policy.yaml"
-        assert service.health() == NOT_SERVING
-        assert service.check("/any", host="other.example.com").denied_response.status.code == 500
-
-        file.write_text(config_map())
-        wait(lambda: service.health() == SERVING)
-        assert service.check("/a", host="h").denied_response.status.code == 403
-        assert service.check("/any", host="other.example.com").HasField("ok_response")
-
-        file.write_text(config_map(text="version: v1\nentries: [{match: {host: h, pathPrefix: /a}, action: dney}]"))
-        wait(lambda: service.health() == NOT_SERVING)
-        assert service.check("/any", host="other.example.com").denied_response.status.code == 500
-
-        file.unlink()
-        wait(lambda: "1 that were in force are gone" in service.lines())
-        assert service.health() == NOT_SERVING
-        assert service.check("/a", host="h").denied_response.status.code == 500
-
-        file.write_text(config_map())
-        wait(lambda: service.health() == SERVING)
-        assert service.stop() == 0
-        said = service.lines()
-    assert (said.count('"policy.missing"'), said.count('"policy.restored"')) == (2, 2)
-
-
-def wait(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)

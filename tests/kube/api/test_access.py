@@ -23,7 +23,19 @@ from exchanger.kube.api.transport import ApiRequest
 from exchanger.kube.list_watch import ApiFailure, FailureKind
 from exchanger.net.network import SYSTEM
 from tests.kube.kubeconfig import inline, origin_of, write_kubeconfig
-from tests.kube.scripted_server import Server, access_to, answer, connection_to, joined, listening, over_tls, repeats, says, serving
+from tests.kube.scripted_server import (
+    Received,
+    Server,
+    access_to,
+    answer,
+    connection_to,
+    joined,
+    listening,
+    over_tls,
+    repeats,
+    says,
+    serving,
+)
 
 FORMS: Final = ("data", "file", "pod")
 FOUND: Final = {"kind": "Namespace"}
@@ -330,3 +342,26 @@ async def test_changed_files_of_the_configuration_are_told(tmp_path: Path) -> No
                         written.write("1")
                     await trio.sleep(0.1)
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_token_file_that_is_empty_during_a_401_leaves_no_request_anonymous(tmp_path: Path) -> None:
+    token = trio.Path(tmp_path / "token")
+
+    async def script(request: Received, stream: trio.abc.Stream) -> None:
+        known = request.headers.get("authorization")
+        status = {"Bearer second": "200 OK", None: "403 Forbidden"}.get(known, "401 Unauthorized")
+        await stream.send_all(answer({"kind": "Status", "message": "as asked"}, status))
+
+    async with serving(script) as server:
+        await token.write_text("first")
+        kubeconfig = write_kubeconfig(tmp_path / "kubeconfig", server.url, {"tokenFile": str(token)})
+        async with connect(origin_of(kubeconfig)) as connection:
+            await token.write_text("")
+            for _ in range(3):
+                found = await connection.get("/")
+                assert isinstance(found, ApiFailure)
+                assert found.kind is FailureKind.UNAUTHORIZED
+            await token.write_text("second")
+            assert isinstance(await connection.get("/"), dict)
+        assert all(request.headers.get("authorization") for request in server.requests)

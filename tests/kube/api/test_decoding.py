@@ -77,6 +77,10 @@ ITEM = {"name": "a", "namespace": "b", "resourceVersion": "1"}
         {**LIST, **META, "items": [{"metadata": ITEM, "data": 1}]},
         *({**LIST, **META, "items": [{"metadata": ITEM, **said}]} for said in ({"kind": "Pod"}, {"apiVersion": "v2"}, {"kind": ""})),
         {**LIST, **META, "items": [{"metadata": {**ITEM, "namespace": "another"}}]},
+        *({**META, "items": [], **said} for said in ({}, {"kind": "ConfigMapList"}, {"apiVersion": "v1"})),
+        *({**LIST, **META, "items": [], "kind": kind} for kind in ("PodList", "ConfigMap", "Status")),
+        {**LIST, **META, "items": [], "apiVersion": "example.com/v1"},
+        {"kind": "Table", "apiVersion": "meta.k8s.io/v1", **META, "items": [], "rows": []},
     ],
 )
 def test_an_invalid_list_is_malformed(body: dict[str, object]) -> None:
