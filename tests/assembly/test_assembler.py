@@ -10,7 +10,17 @@ import trio
 from trio.testing import MockClock
 
 from exchanger.assembly import assembler
-from exchanger.assembly.assembler import FIRST_BUDGET_S, HOLD_S, INLINE_AREAS, INLINE_WORK, Assembler, changed_allowances, granted, make
+from exchanger.assembly.assembler import (
+    APART_S,
+    FIRST_BUDGET_S,
+    HOLD_S,
+    INLINE_AREAS,
+    INLINE_WORK,
+    Assembler,
+    changed_allowances,
+    granted,
+    make,
+)
 from exchanger.assembly.backlog import CLAIM_WORK, LIGHT_WORK
 from exchanger.codes.manifests import MANY_AREAS
 from exchanger.policy import selection
@@ -168,6 +178,22 @@ async def test_a_document_that_is_withdrawn_before_it_is_read_holds_no_version(a
         made.put(OTHER, None)
         made.put(A, None)
         assert not (await taken(made)).snapshot.held
+
+
+async def test_edits_beside_a_large_document_take_effect_at_once_and_few_versions_are_held(autojump_clock: MockClock) -> None:
+    gate = Gate()
+    made = Assembler(frozenset(), run_sync=gate.run_sync)
+    made.put(A, deny("/a"))
+    async with running(made):
+        await taken(made)
+        made.put(OTHER, deny("/b", heavy=True))
+        for number in range(50):
+            made.put(A, deny(f"/{number}"))
+            await trio.sleep(APART_S / 10)
+            change = made.take()
+            assert change is not None
+            assert isinstance(change.snapshot.match("h", f"/{number}", "GET"), DenyEntry)
+            assert len(change.snapshot.held) <= HOLD_S / APART_S + 1
 
 
 async def test_what_comes_and_leaves_while_a_large_document_is_read_is_not_left_to_sweep(autojump_clock: MockClock) -> None:

@@ -1,4 +1,3 @@
-import shutil
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -8,16 +7,14 @@ import pytest
 import structlog
 import trio
 
-from exchanger.assembly.backlog import LIGHT_WORK
 from exchanger.directory.source import DirectorySettings, DirectorySource, FolderError
 from exchanger.policy.grants.allowance import Grants, NamespaceGrant
 from exchanger.policy.selection import Change
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.values.entry import DenyEntry, Source
+from exchanger.values.entry import DenyEntry
 from exchanger.values.notice import Notices
 from exchanger.values.selector import parse_selector
-from exchanger.values.verdict import NoMatch, Unhealthy, Verdict
-from tests.assembly.test_assembler import Gate
+from exchanger.values.verdict import Unhealthy, Verdict
 from tests.e2e.service import NAMESPACE, config_map
 from tests.lines import logger_to
 
@@ -95,20 +92,6 @@ async def test_the_first_version_is_complete_when_it_has_started(folder: Path) -
         assert watcher.is_decided(DenyEntry)
 
 
-async def test_edits_take_effect_and_what_is_gone_is_withdrawn(folder: Path) -> None:
-    async with following(folder) as watcher:
-        _replace(folder / "policy.yaml", config_map("version: v2"))
-        await watcher.until_decided(Unhealthy)
-        _replace(folder / "policy.yaml", "kind: [")
-        await watcher.until(lambda: watcher.problems == ["policy.yaml"])
-        assert watcher.is_decided(Unhealthy)
-        _replace(folder / "policy.yaml", config_map(DENY))
-        await watcher.until_decided(DenyEntry)
-        assert watcher.repaired == ["policy.yaml"]
-        (folder / "policy.yaml").unlink()
-        await watcher.until_decided(NoMatch)
-
-
 @pytest.mark.parametrize("link", ["mount/..data", "current"], ids=["a mounted ConfigMap", "a folder that is a link"])
 async def test_links_are_followed_to_where_they_lead(tmp_path: Path, link: str) -> None:
     followed = tmp_path / link
@@ -125,41 +108,6 @@ async def test_links_are_followed_to_where_they_lead(tmp_path: Path, link: str) 
         assert watcher.is_decided(DenyEntry)
         followed.with_name("..new").symlink_to("..2")
         followed.with_name("..new").replace(followed)
-        await watcher.until_decided(Unhealthy)
-
-
-async def test_an_unreadable_file_at_the_start_closes_everything_until_it_is_repaired(folder: Path) -> None:
-    (folder / "broken.yaml").write_text("kind: [")
-    async with following(folder) as watcher:
-        assert watcher.is_decided(Unhealthy, "other.example.com")
-        _replace(folder / "broken.yaml", "")
-        await watcher.until_decided(DenyEntry)
-        _replace(folder / "broken.yaml", "kind: [")
-        await watcher.until(lambda: len(watcher.problems) == 2)
-        assert watcher.is_decided(DenyEntry)
-
-
-async def test_a_file_that_gets_another_name_and_cannot_be_read_there_withdraws_nothing(folder: Path) -> None:
-    async with following(folder) as watcher:
-        (folder / "new.yaml").write_text("kind: [")
-        (folder / "policy.yaml").unlink()
-        await watcher.until(lambda: watcher.problems != [])
-        (folder / "other.yaml").write_text(config_map(DENY.replace("host: h", "host: other.example.com"), name="other"))
-        await watcher.until(lambda: len(watcher.changes) == 2)
-        assert watcher.is_decided(DenyEntry)
-        assert Source("team", "policy") in dict(watcher.changes[-1].snapshot.documents.items())
-        _replace(folder / "new.yaml", config_map("version: v2"))
-        await watcher.until_decided(Unhealthy)
-        (folder / "new.yaml").unlink()
-        await watcher.until_decided(NoMatch)
-
-
-async def test_a_folder_that_is_gone_keeps_its_policy_and_is_followed_again(folder: Path) -> None:
-    async with following(folder) as watcher:
-        shutil.rmtree(folder)
-        await watcher.until(lambda: "." in watcher.problems or "policy.yaml" in watcher.problems or len(watcher.changes) > 1)
-        await watcher.until(lambda: "." in watcher.problems)
-        _write(folder, "version: v2")
         await watcher.until_decided(Unhealthy)
 
 
@@ -191,22 +139,6 @@ def _write(folder: Path, document: str) -> None:
     folder.mkdir()
     (folder / "namespace.yaml").write_text(NAMESPACE)
     (folder / "policy.yaml").write_text(config_map(document))
-
-
-async def test_an_entry_that_moves_to_a_large_file_is_never_gone(folder: Path) -> None:
-    watcher, gate = Watcher(), Gate()
-    of = source(folder, watcher)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(of.run)
-        of._assembler.run_sync = gate.run_sync
-        _replace(folder / "large.yaml", config_map(f"{DENY}\n#{'#' * LIGHT_WORK}", "large"))
-        _replace(folder / "policy.yaml", config_map(DENY.replace("h,", "other,")))
-        await watcher.until(lambda: watcher.is_decided(DenyEntry, "other"))
-        assert watcher.is_decided(DenyEntry)
-        gate.event.set()
-        await watcher.until(lambda: Source("team", "large") in watcher.changes[-1].snapshot.documents)
-        assert watcher.is_decided(DenyEntry)
-        nursery.cancel_scope.cancel()
 
 
 async def test_grants_that_give_nothing_are_noticed_until_they_change(folder: Path) -> None:

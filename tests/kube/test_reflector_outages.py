@@ -3,8 +3,6 @@
 Names in docstrings are those of client-go's cases (tools/cache/reflector_test.go and others).
 """
 
-import math
-
 import pytest
 import trio
 from trio.testing import MockClock
@@ -13,54 +11,6 @@ from exchanger.kube.list_watch import ApiFailure, FailureKind
 from exchanger.kube.settings import ReflectorSettings
 from tests.kube.fake_api_server import Verb
 from tests.kube.reflecting import HOUR, REFUSED, Scene
-
-
-@pytest.mark.parametrize("kind", FailureKind)
-async def test_an_outage_keeps_the_last_state_and_the_rate_of_the_back_off(
-    scene: Scene, autojump_clock: MockClock, kind: FailureKind
-) -> None:
-    """TestReflectorListAndWatchInitConnBackoff."""
-    scene.maps.put("a", "1")
-    async with scene.running():
-        contact = scene.last_contact
-        scene.server.stop(ApiFailure(kind))
-        began = trio.current_time()
-        await trio.sleep(HOUR)
-        assert 60 <= len(scene.requests(since=began)) <= 130
-        assert scene.reflector.connected is False
-        assert scene.last_contact == contact
-        assert scene.observer.calls == [("replaced", "a")]
-        scene.server.heal()
-        await trio.sleep(66.0)
-        assert scene.observer.connections == [True, False, True]
-
-
-@pytest.mark.parametrize("kind", FailureKind)
-async def test_failing_watches_make_at_most_two_requests_for_each_wait(scene: Scene, autojump_clock: MockClock, kind: FailureKind) -> None:
-    """Where only watches fail, each is preceded by a probe or a list."""
-    async with scene.running():
-        scene.server.fail_for_ever(ApiFailure(kind), verb=Verb.WATCH)
-        scene.server.cut(ApiFailure(kind))
-        before = len(scene.requests())
-        await trio.sleep(HOUR)
-        assert len(scene.requests()) - before <= 2 * 126 + 10
-        assert scene.in_sync()
-
-
-async def test_a_bookmark_only_hour(scene: Scene, autojump_clock: MockClock) -> None:
-    scene.maps.put("a", "1")
-    async with scene.running():
-        for _ in range(60):
-            await trio.sleep(60.0)
-            scene.server.touch()
-        assert scene.observer.calls == [("replaced", "a")]
-        assert scene.reflector.connected
-        assert scene.last_contact is not None
-        assert scene.last_contact >= trio.current_time() - 75.0
-        assert int(scene.version) >= scene.server.version - 2
-        assert scene.observer.failures == []
-        assert scene.probes() == 0
-        assert len(scene.requests()) <= 30
 
 
 async def test_a_silent_hour(scene: Scene, autojump_clock: MockClock) -> None:
@@ -78,22 +28,6 @@ async def test_a_silent_hour(scene: Scene, autojump_clock: MockClock) -> None:
         assert len(scene.requests()) <= 125
         scene.maps.put("b", "1")
         await trio.sleep(0.1)
-        assert scene.in_sync()
-
-
-async def test_a_paused_server_is_noticed(scene: Scene, autojump_clock: MockClock) -> None:
-    async with scene.running():
-        await trio.sleep(10.0)
-        scene.server.pause()
-        await trio.sleep(75.0 + 31.0)
-        assert scene.observer.connections == [True, False]
-        assert scene.observer.failures[0][0].kind is FailureKind.TIMEOUT
-        await trio.sleep(HOUR)
-        assert scene.observer.connections == [True, False]  # not connected for a moment now and then
-        scene.server.resume()
-        scene.maps.put("a", "1")
-        await trio.sleep(66.0)
-        assert scene.reflector.connected
         assert scene.in_sync()
 
 
@@ -137,26 +71,6 @@ async def test_a_refused_watch_is_never_called_connected(scene: Scene, autojump_
         assert scene.observer.connections == [True, False]
         assert scene.last_contact == contact
         assert scene.probes() > 5
-
-
-async def test_watches_that_are_never_accepted_are_not_a_connection(scene: Scene, autojump_clock: MockClock) -> None:
-    """Lists and probes are answered, and nothing else: as by a server that fills its caches, or a proxy that keeps answers to itself."""
-    scene.use(ReflectorSettings(compare=1e6))
-    async with scene.running():
-        scene.server.watch_latency = math.inf
-        scene.server.cut()
-        await trio.sleep(6.0)
-        contact = scene.last_contact
-        assert scene.observer.connections == [True, False]
-        await trio.sleep(1000.0)
-        assert scene.observer.connections == [True, False]
-        assert scene.last_contact == contact
-        assert len(scene.observer.failures) > 5
-        scene.maps.put("b", "1")
-        scene.server.watch_latency = 0.0
-        await trio.sleep(100.0)
-        assert scene.reflector.connected
-        assert scene.in_sync()
 
 
 async def test_a_server_that_does_not_end_watches_is_left(scene: Scene, autojump_clock: MockClock) -> None:

@@ -4,9 +4,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from exchanger.kube.list_watch import ApiFailure, FailureKind
 from exchanger.kube.settings import settings_for
-from tests.kube.fake_api_server import Verb
 from tests.kube.reflecting import BUSY, HOUR, REFUSED, Scene
 
 
@@ -54,26 +52,6 @@ async def test_answers_that_are_held_back_until_they_are_complete_come_half_a_mi
         await trio.sleep(HOUR)
         assert len(scene.requests(since=trio.current_time() - 1800.0)) < 20
         assert len(scene.observer.silences) == 1
-
-
-async def test_a_silent_stream_that_is_cut_again_and_again_is_found_too(scene: Scene, autojump_clock: MockClock) -> None:
-    async with scene.running(), trio.open_nursery() as nursery:
-        scene.server.frozen = True
-        scene.maps.put("a", "1")
-
-        async def cut_watches() -> None:
-            while True:
-                await trio.sleep(20.0)
-                scene.server.cut(REFUSED)
-
-        nursery.start_soon(cut_watches)
-        await trio.sleep(160.0)
-        assert scene.in_sync()
-        assert not scene.reflector.connected
-        scene.maps.put("a", "2")
-        await trio.sleep(60.0)
-        assert scene.in_sync()
-        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize(("limit", "most"), [(10.0, 1450), (30.0, 500), (100.0, 160), (225.0, 30), (0.0, 30)])
@@ -133,17 +111,3 @@ async def test_hurry_does_not_abandon_a_first_list(scene: Scene, autojump_clock:
         scene.reflector.hurry(True)
         await trio.sleep(25.0)
         assert started.is_set()
-
-
-@pytest.mark.parametrize("kind", [FailureKind.MALFORMED, FailureKind.GONE])
-async def test_lists_of_another_kind_leave_what_is_known(scene: Scene, autojump_clock: MockClock, kind: FailureKind) -> None:
-    """As after 410 for the watch, when whoever answers the lists answers with something else."""
-    scene.maps.put("a", "1")
-    async with scene.running():
-        scene.server.fail_for_ever(ApiFailure(FailureKind.MALFORMED, message="an answer that is not a ConfigMapList of v1"), verb=Verb.LIST)
-        scene.server.fail_for_ever(ApiFailure(kind), verb=Verb.WATCH)
-        scene.server.cut(ApiFailure(kind))
-        await trio.sleep(HOUR)
-        assert scene.observer.calls == [("replaced", "a")]
-        assert not scene.reflector.connected
-        assert len(scene.requests()) < 260

@@ -9,7 +9,7 @@ from trio.testing import MockClock
 
 from exchanger.kube.list_watch import ApiFailure, Bookmark, Deleted, FailureKind, Item, Key, Put
 from tests.kube.fake_api_server import Verb
-from tests.kube.reflecting import BROKEN, BUSY, GONE, HOUR, MALFORMED, REFUSED, Scene
+from tests.kube.reflecting import BROKEN, BUSY, GONE, HOUR, MALFORMED, Scene
 
 
 @pytest.mark.parametrize(
@@ -51,53 +51,6 @@ async def test_watches_are_asked_for_five_to_ten_minutes(scene: Scene, autojump_
         timeouts = [request.timeout for request in scene.requests(Verb.WATCH)]
         assert all(300.0 <= timeout <= 600.0 for timeout in timeouts)
         assert len(set(timeouts)) == len(timeouts) > 10
-
-
-@pytest.mark.parametrize("failure", [None, REFUSED], ids=["in good order", "broken"])
-async def test_very_short_watches_are_spaced(scene: Scene, autojump_clock: MockClock, failure: ApiFailure | None) -> None:
-    """TestReflectorHandleWatchResultChanClosedBefore, ...ClosedAfter: the "very short watch"; nothing is listed anew."""
-    async with scene.running(), trio.open_nursery() as nursery:
-
-        async def end_watches() -> None:
-            while True:
-                await trio.sleep(0.5)
-                scene.server.cut(failure)
-
-        nursery.start_soon(end_watches)
-        await trio.sleep(0.7)
-        told = "very short watch: the server ended it after 0.5 s" if failure is None else failure.message
-        assert scene.observer.failures[0][0].message == told
-        assert (scene.observer.failures[0][1] == 0.0) is (failure is None)
-        await trio.sleep(HOUR)
-        assert len(scene.requests()) < (150 if failure is None else 300)
-        assert len(scene.observer.replacements) < 8  # the comparisons find nothing
-        assert not scene.reflector.connected
-        nursery.cancel_scope.cancel()
-    assert scene.in_sync()
-
-
-@pytest.mark.parametrize("failure", [None, REFUSED, ApiFailure(FailureKind.TIMEOUT)], ids=["in good order", "broken", "silent"])
-@pytest.mark.parametrize("life", [6.0, 45.0, 90.0])
-async def test_whatever_ends_watches_after_a_time_costs_nothing_but_requests(
-    scene: Scene, autojump_clock: MockClock, failure: ApiFailure | None, life: float
-) -> None:
-    """As something between here and the server does that ends connections after a minute, or after twenty seconds."""
-    async with scene.running(), trio.open_nursery() as nursery:
-
-        async def end_watches() -> None:
-            while True:
-                await trio.sleep(life)
-                scene.server.cut(failure)
-
-        nursery.start_soon(end_watches)
-        for number in range(50):
-            await trio.sleep(7.3)
-            scene.maps.put("a", str(number))
-            await trio.sleep(0.01)
-            assert scene.in_sync()
-        assert scene.observer.connections == [True]
-        assert len(scene.requests()) <= 2.5 * (1 + trio.current_time() / life)
-        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("failure", [BROKEN, ApiFailure(FailureKind.UNAUTHORIZED, 401)], ids=lambda f: f.kind.value)

@@ -6,7 +6,7 @@ Names in docstrings are those of client-go's cases (tools/cache/reflector_test.g
 import trio
 from trio.testing import MockClock
 
-from exchanger.kube.list_watch import ApiFailure, Bookmark, FailureKind
+from exchanger.kube.list_watch import ApiFailure, FailureKind
 from tests.kube.fake_api_server import Verb
 from tests.kube.reflecting import HOUR, Scene
 
@@ -27,25 +27,6 @@ async def test_a_restored_store_is_noticed_although_the_server_is_silent(scene: 
         assert scene.observer.connections == [True, False, True]
 
 
-async def test_a_restored_store_that_ran_ahead_is_found_by_comparing(scene: Scene, autojump_clock: MockClock) -> None:
-    """Its version is higher than the one known, so no version shows what happened."""
-    scene.maps.put("a", "1")
-    async with scene.running():
-        scene.maps.put("b", "1")
-        await trio.sleep(1.0)
-        scene.server.restore(101)
-        scene.server.mute = True
-        for _ in range(10):
-            scene.maps.put("c", "x")
-        scene.server.mute = False
-        await trio.sleep(480.0)
-        assert set(scene.observer.values()) == {"a", "b"}
-        await trio.sleep(240.0)
-        assert set(scene.observer.values()) == {"a", "c"}
-        assert len(scene.requests(Verb.LIST, since=400.0)) == 1
-        assert scene.in_sync()
-
-
 async def test_an_equal_comparison_is_not_reported(scene: Scene, autojump_clock: MockClock) -> None:
     """TestReflectorResync has no counterpart: what is known is not told again."""
     scene.maps.put("a", "1")
@@ -54,33 +35,6 @@ async def test_an_equal_comparison_is_not_reported(scene: Scene, autojump_clock:
         assert 4 <= len(scene.requests(Verb.LIST, since=400.0)) <= 7
         assert scene.observer.calls == [("replaced", "a")]
         assert len(scene.observer.lists) == 1
-
-
-async def test_a_restored_store_with_equal_objects_still_counts_as_new(scene: Scene, autojump_clock: MockClock) -> None:
-    """Or the watch would stay at a version that the server reaches in days."""
-    scene.maps.put("a", "1")
-    scene.server.bookmarks = False
-    async with scene.running():
-        for _ in range(50):
-            scene.server.touch()
-        scene.maps.inject(Bookmark("150"))
-        await trio.sleep(1.0)
-        # Only the comparison is late enough to see it: bookmarks of another kind keep the watch from being silent.
-        scene.server.restore(101)
-        async with trio.open_nursery() as nursery:
-
-            async def distract() -> None:
-                while True:
-                    scene.maps.inject(Bookmark("150"))
-                    await trio.sleep(30.0)
-
-            nursery.start_soon(distract)
-            await trio.sleep(720.0)
-            nursery.cancel_scope.cancel()
-        assert scene.observer.steps_back == [("150", "101")]
-        scene.maps.put("b", "1")
-        await trio.sleep(0.1)
-        assert scene.in_sync()
 
 
 async def test_a_comparison_that_fails_does_not_keep_the_watch_back(scene: Scene, autojump_clock: MockClock) -> None:

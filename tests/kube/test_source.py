@@ -109,23 +109,6 @@ async def test_nothing_is_published_when_nothing_has_changed_in_the_end(cluster:
         assert len(followed.record.snapshots) == 1
 
 
-async def test_missed_changes_come_in_one_version(cluster: Cluster, autojump_clock: MockClock) -> None:
-    async with following(cluster) as followed:
-        record = followed.record
-        cluster.server.stop()
-        await trio.sleep(100)
-        for number in range(10):
-            cluster.put("a", f"p{number}", deny(f"/{number}"))
-        cluster.delete("a", "p")
-        cluster.server.compact()
-        assert record.denies()
-        cluster.server.heal()
-        await record.until(record.passes, 60)
-        assert record.denies("/9")
-        assert len(record.snapshots) == 2
-        assert len(record.changes[-1].documents) == 10
-
-
 @pytest.mark.parametrize("obeys", [True, False], ids=["selected", "unselected"])
 @pytest.mark.parametrize("namespaces", [(), ("a", "b")], ids=["by label", "by name"])
 async def test_a_server_that_ignores_selectors_changes_nothing(
@@ -179,27 +162,6 @@ async def test_a_fault_of_the_sink_is_a_fault_of_the_source(cluster: Cluster, au
         async with trio.open_nursery() as nursery:
             await nursery.start(source(cluster, Broken()).run)
     assert cluster.server.watchers == []
-
-
-@pytest.mark.parametrize("step", range(0, 25, 2))
-async def test_cancellation_at_any_moment_leaves_nothing(cluster: Cluster, step: int, autojump_clock: MockClock) -> None:
-    """Each step is a moment: 0.01 s apart at first, when lists and versions are made, then minutes, in which watches are made anew."""
-    cluster.server.latency = 0.02
-    record = Record()
-    before = trio.lowlevel.current_statistics().tasks_living
-    with trio.move_on_after(step * 0.01 if step < 15 else (step - 14) * 61.0):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(source(cluster, record, max_staleness=20.0).run)
-            while True:
-                await trio.sleep(0.045 if step < 15 else 1.3)
-                cluster.put("a", "p", deny(f"/{len(record.said)}"))
-                if step % 3 == 0:
-                    cluster.server.cut(REFUSED)
-    assert cluster.server.watchers == []
-    assert trio.lowlevel.current_statistics().tasks_living == before
-    said = len(record.said)
-    await trio.sleep(600)
-    assert len(record.said) == said
 
 
 CLUSTER = '{0} is forbidden: User "system:serviceaccount:x:y" cannot {1} resource "{0}" in API group "" at the cluster scope'

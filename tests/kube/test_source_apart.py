@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from random import Random
 
 import pytest
 import trio
@@ -10,16 +9,13 @@ from trio.testing import MockClock
 
 from exchanger.assembly.held_versions import MAX_HELD, HeldVersions
 from exchanger.kube.index import STEP, PolicyIndex
-from exchanger.kube.list_watch import Key
 from exchanger.kube.settings import CAUGHT_UP_S
 from exchanger.kube.source import AGREE_S, LOOK_S
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.grants.reader import read_grants
-from exchanger.policy.lookup import CONFLICT
 from exchanger.policy.selection import Change
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import DenyEntry, ExchangeEntry, Source
-from exchanger.values.verdict import Unhealthy
 from tests.assembly.test_assembler import Gate
 from tests.kube.cluster import REFUSED, SELECTED, Cluster, Record, deny, following, source
 from tests.waiting import at_once
@@ -185,19 +181,6 @@ async def test_a_namespace_that_is_made_again_gets_its_own_documents_after_a_mom
         assert followed.record.passes("/a")
 
 
-async def test_a_deny_that_moves_between_named_namespaces_stays(cluster: Cluster, autojump_clock: MockClock) -> None:
-    async with following(cluster, namespaces=("a", "b")) as followed:
-        cluster.server.stop()
-        await trio.sleep(20)
-        cluster.put("b", "p")
-        cluster.delete("a", "p")
-        cluster.server.heal()
-        for _ in range(400):
-            await trio.sleep(0.2)
-            assert followed.record.denies()
-        assert len(followed.record.snapshots[-1].documents) == 1
-
-
 async def test_a_name_that_takes_the_place_of_another_does_not_open_what_moved_with_it(cluster: Cluster, autojump_clock: MockClock) -> None:
     async with following(cluster, namespaces=("a",)) as followed:
         cluster.put("b", "p")
@@ -287,28 +270,6 @@ async def test_a_restored_store_is_noticed_after_an_outage_whatever_its_version(
         cluster.put("a", "r", deny("/r"))
         cluster.server.heal()
         await record.until(lambda: record.denies("/r") and record.passes("/q"), 30)
-
-
-async def test_moves_without_a_fault_show_states_that_the_cluster_had(cluster: Cluster, autojump_clock: MockClock) -> None:
-    """While a denial is in two Namespaces, its entries are equal and in conflict: refused all the same, for as long as events gather."""
-    random = Random(7)
-    cluster.put_namespace("b")
-    async with following(cluster) as followed:
-        record, conflicts = followed.record, 0
-        for number in range(40):
-            there, here = ("a", "b") if number % 2 else ("b", "a")
-            cluster.put(there, "p")
-            await trio.sleep(random.choice([0.0, 0.005, 0.02, 0.04]))
-            cluster.delete(here, "p")
-            await trio.sleep(random.choice([0.0, 0.02, 0.5]))
-        await trio.sleep(1)
-        states = [{key for resource, key in past if resource == "configmaps"} for past in cluster.server.past]
-        for snapshot in record.snapshots:
-            assert {Key(found.namespace, found.name) for found in snapshot.documents} in states
-            verdict = snapshot.match("h", "/a", "GET")
-            conflicts += verdict is CONFLICT
-            assert isinstance(verdict, DenyEntry | Unhealthy)
-        assert 0 < conflicts < 40
 
 
 async def test_events_may_come_while_a_namespace_that_was_made_again_is_looked_at(

@@ -114,14 +114,6 @@ async def test_one_resource_out_of_sight_is_enough_and_nothing_is_published_whil
         assert record.passes("/96")
 
 
-async def test_breaks_that_are_mended_at_once_close_nothing(cluster: Cluster, autojump_clock: MockClock) -> None:
-    async with following(cluster, max_staleness=20.0) as followed:
-        for _ in range(20):
-            await trio.sleep(200)
-            cluster.server.cut(ApiFailure(FailureKind.UNREACHABLE, message="connection reset"))
-        assert "close" not in followed.record.said
-
-
 async def test_it_opens_when_watches_are_taken_and_not_when_they_are_asked_for(cluster: Cluster, autojump_clock: MockClock) -> None:
     """As after a restart of the server, which answers lists at once and watches when its caches are filled."""
     async with following(cluster, max_staleness=LIMIT_S) as followed:

@@ -6,7 +6,6 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from exchanger.assembly.assembler import INLINE_WORK
 from exchanger.assembly.backlog import LIGHT_WORK, Lane
 from exchanger.kube import source as source_module
 from exchanger.kube.source import LOOK_S
@@ -14,10 +13,9 @@ from exchanger.policy import selection
 from exchanger.policy.documents.document import PolicyDocument, parse_document
 from exchanger.policy.grants.allowance import Grants, NamespaceGrant
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.values.entry import DenyEntry, Source
+from exchanger.values.entry import Source
 from tests.kube.cluster import PATIENCE_S, REFUSED, Cluster, Record, deny, following, source
 
-LONG = " " * INLINE_WORK
 THREAD_S = 60.0
 LIMIT_S = 60.0
 LATE_S = LOOK_S + 0.5
@@ -73,25 +71,6 @@ def cluster() -> Cluster:
     return made
 
 
-async def test_changes_while_a_version_is_made_come_in_the_next_one(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    gate = Gate(monkeypatch)
-    async with following(cluster) as followed:
-        record = followed.record
-        gate.shut()
-        cluster.put("a", "p", deny("/one") + LONG)
-        await gate.reached()
-        cluster.put("a", "p", deny("/two"))
-        cluster.put("a", "q", deny("/three"))
-        await trio.testing.wait_all_tasks_blocked()
-        assert len(followed.source.index.documents()) == 2
-        assert len(record.snapshots) == 1
-        gate.open()
-        await record.until(lambda: record.denies("/three"))
-        assert [len(snapshot.documents) for snapshot in record.snapshots] == [0, 1, 2]
-        assert record.passes("/one")
-        assert record.denies("/two")
-
-
 async def test_cancellation_does_not_wait_for_the_thread_which_ends_with_its_part(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,28 +114,6 @@ async def test_thousands_of_config_maps_are_parsed_once_each(monkeypatch: pytest
         assert len(record.snapshots[-1].documents) == 1_900
 
 
-async def test_a_version_that_became_too_old_while_it_was_made_is_not_published(
-    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
-) -> None:
-    gate = Gate(monkeypatch)
-    async with following(cluster, max_staleness=LIMIT_S) as followed:
-        record = followed.record
-        gate.shut()
-        cluster.put("a", "q", deny("/q") + " " * 5000)
-        await gate.reached()
-        cluster.server.stop()
-        await trio.sleep(LIMIT_S + LATE_S)
-        assert not record.is_open()
-        gate.open()
-        await gate.passed()
-        await trio.sleep(600)
-        assert len(record.snapshots) == 1
-        cluster.server.heal()
-        await record.until(record.is_open, float("inf"))
-        assert record.denies("/q")
-        assert len(record.snapshots) == 2
-
-
 async def test_contact_that_is_lost_again_before_it_was_of_use_opens_nothing(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
@@ -180,28 +137,6 @@ async def test_contact_that_is_lost_again_before_it_was_of_use_opens_nothing(
         await record.until(record.is_open, float("inf"))
         assert record.denies("/q")
         assert [said for said in record.said if said in {"open", "close"}] == ["close", "open"]
-
-
-async def test_it_opens_with_the_newest_of_a_document_whose_older_text_is_still_being_read(
-    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
-) -> None:
-    gate = Gate(monkeypatch)
-    async with following(cluster, max_staleness=LIMIT_S) as followed:
-        record = followed.record
-        gate.shut()
-        cluster.put("a", "q", deny("/old") + " " * 5000)
-        await gate.reached()
-        cluster.server.stop()
-        await trio.sleep(LIMIT_S + LATE_S)
-        assert not record.is_open()
-        cluster.put("a", "q", deny("/new") + " " * 5000)
-        cluster.server.heal()
-        await trio.sleep(120)
-        assert not record.is_open()
-        gate.open()
-        await record.until(record.is_open, float("inf"))
-        await record.until(lambda: len(record.snapshots) > 1)
-        assert isinstance(record.snapshots[1].match("h", "/new", "GET"), DenyEntry)
 
 
 async def test_versions_follow_while_held_ones_are_held_against_new_grants(
