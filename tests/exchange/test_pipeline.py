@@ -115,6 +115,26 @@ async def test_calls_under_way_are_counted() -> None:
         callers.cancel_scope.cancel()
 
 
+async def test_the_end_of_run_ends_calls_and_answers_their_callers() -> None:
+    outcomes = list[TokenOutcome]()
+
+    async def one_answer(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(response(success()))
+        await silent(peer)
+
+    async with trio.open_nursery() as callers, world(one_answer, silent) as it:
+
+        async def call(subject: str) -> None:
+            outcomes.append(await exchange(it.client, token_request(subject)))
+
+        for subject in ("first", "second"):
+            callers.start_soon(call, subject)
+            await wait_all_tasks_blocked()
+    assert [isinstance(outcome, ExchangedToken) for outcome in outcomes] == [True, False]
+    assert [record.kind for record in it.observer.records] == [None, ErrorKind.CONTEXT_CANCELED]
+
+
 async def test_outside_run_every_exchange_fails() -> None:
     exchanger: TokenExchanger = client_of(HTTP, Observer())
     assert exchanger.begin(token_request(), math.inf, print) == transport_failure(ErrorKind.CONTEXT_CANCELED, Diagnostic.REQUEST_FAILED)

@@ -292,20 +292,6 @@ def at_rest(client: ExchangePipeline, *, connections: int = 0) -> bool:
     )
 
 
-@attrs.define(eq=False)
-class CancelAt(trio.abc.Instrument):
-    """Calls ``cancel`` at the given step of the whole run: before any task, at any of its waits, is resumed the n-th time."""
-
-    step: int
-    cancel: Callable[[], None]
-    steps: int = 0
-
-    def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        self.steps += 1
-        if self.steps == self.step:
-            self.cancel()
-
-
 @final
 @attrs.define(eq=False)
 class World:
