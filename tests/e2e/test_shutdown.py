@@ -1,4 +1,4 @@
-"""How the service ends while a call waits for a token endpoint that never answers: at the grace period's end, or at the second signal."""
+"""How the service ends while a call waits for a token endpoint that never answers: at the end of the grace period."""
 
 import signal
 import socket
@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
-import pytest
 
 from exchanger._proto.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from tests.e2e.service import DOCUMENT, STOP_S, Service, serving
@@ -46,26 +45,6 @@ def code_of(asked: Future[CheckResponse]) -> grpc.StatusCode:
     assert isinstance(error, grpc.RpcError)
     code: grpc.StatusCode = error.code()
     return code
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_no_connection_is_accepted_while_it_drains_and_a_second_signal_ends_it_at_once(tmp_path: Path, number: signal.Signals) -> None:
-    with waiting(tmp_path, LONG) as (running, asked):
-        running.process.send_signal(number)
-        deadline = time.monotonic() + STOP_S
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", running.port), timeout=1).close()
-            except ConnectionRefusedError:
-                break
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        time.sleep(1)  # longer than an end without a grace period takes
-        assert running.process.poll() is None
-        assert not asked.done()
-        running.process.send_signal(number)
-        assert running.process.wait(AT_ONCE_S) == 0
-        assert code_of(asked) is grpc.StatusCode.UNAVAILABLE
 
 
 def test_the_grace_period_is_the_end(tmp_path: Path) -> None:
