@@ -103,59 +103,6 @@ async def test_two_replicas(server: RedisServer) -> None:
     await until(lambda: len(str(server.ask("CLIENT", "LIST")).split("id=")) == 2)  # whoever asks
 
 
-async def test_a_server_that_is_killed_and_comes_back_empty(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("exchanger.exchange.cache.shared_level.FIND_S", NOT_LONG_S / 2)  # a machine that stalls loses no store
-    settings, lines = settings_of(server), Lines()
-    async with replica(settings, lines=lines) as one, replica(settings) as other:
-        one.keep(request(), token("issued"))
-        await stored(server)
-        server.kill()
-        for number in range(20):
-            assert await found(other, request(str(number))) is None
-            one.keep(request(str(number)), token())
-            assert one.find(request(str(number))) is not None
-        await until(lambda: not one.asks_shared(request()) and not other.asks_shared(request()))
-        server.start()
-        await until(lambda: one.asks_shared(request()) and other.asks_shared(request()))
-        assert await found(other, request()) is None
-        one.keep(request(), token("again"))
-        assert await found_in_time(other, request()) == "again"
-    assert lines.events[:2] == [("files_loaded", "1"), ("store_ready",)]
-    assert lines.events[2] in {("store_lost", "closed the connection"), ("store_lost", "cannot be reached")}
-
-
-async def test_a_server_that_is_full(server: RedisServer) -> None:
-    settings, lines = settings_of(server), Lines()
-    async with replica(settings, lines=lines) as one, replica(settings) as other:
-        one.keep(request("before"), token("before"))
-        await stored(server)
-        server.ask("CONFIG", "SET", "maxmemory", "1")
-        server.ask("CONFIG", "SET", "maxmemory-policy", "noeviction")
-        one.keep(request("later"), token("later"))
-        await until(lambda: ("store_refuses", "is full") in lines.events)
-        assert await found_in_time(other, request("before")) == "before"
-        assert await found(other, request("later")) is None
-        assert one.find(request("later")) is not None
-        server.ask("CONFIG", "SET", "maxmemory", "0")
-        one.keep(request("after"), token("after"))
-        assert await found_in_time(other, request("after")) == "after"
-
-
-async def test_another_key_reads_nothing(server: RedisServer) -> None:
-    async with replica(settings_of(server)) as one, replica(settings_of(server, "two", name="other")) as other:
-        one.keep(request(), token("issued"))
-        (key,) = await stored(server)
-        other.keep(request(), token("other"))
-        keys = await stored(server, 2)
-        # Not even where its value lies under the name that this one looks for.
-        (others,) = set(keys) - {key}
-        value = server.ask("GET", others)
-        assert isinstance(value, bytes)
-        server.ask("SET", key, value, "PX", "60000")
-        one._memory.clear()
-        assert await found(one, request()) is None
-
-
 GARBAGE: Final[dict[str, list[tuple[str | bytes, ...]]]] = {
     "huge": [("SET", b"KEY", b"\x01" * 20_000_000, "PX", "60000")],
     "a list": [("DEL", b"KEY"), ("RPUSH", b"KEY", "a", "b")],
