@@ -60,7 +60,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 # long, and have a process of their own.
 SHARING: Final = {
     "image": re.compile(r"tests/image/"),
-    "outages": re.compile(r"tests/kube/test_(chaos_in_the_cluster|service)\.py"),
+    "outages": re.compile(r"tests/kube/test_service\.py"),
     "control plane": re.compile(r"tests/(.*_control_plane|.*_grants_service|helm/test_rendered_service)\.py"),
 }
 

@@ -6,7 +6,6 @@ accounts, and a deleted namespace is gone because ``Admin.delete_namespace`` doe
 
 import base64
 import contextlib
-import shutil
 import signal
 import ssl
 from collections.abc import Generator
@@ -191,35 +190,9 @@ class ControlPlane:
         revision = self._ask_etcd("range", {"key": "AA==", "limit": "1"})["header"]["revision"]
         self._ask_etcd("compaction", {"revision": revision, "physical": True})
 
-    def wipe(self) -> None:
-        """Lose all data, as an etcd that is set up anew; resource versions start from the beginning."""
-        self._with_data(None)
-
-    def snapshot(self, name: str = "snapshot") -> Path:
-        """Return a copy of all data as they are now, for ``restore``; etcd is down for a moment."""
-        target = self.folder / name
-        # Told to end, it would wait seconds for the API server's streams; what it has written is there in either case.
-        self._etcd.end(signal.SIGKILL)
-        shutil.copytree(self._data, target)
-        self.start_etcd()
-        return target
-
-    def restore(self, snapshot: Path) -> None:
-        """Go back to ``snapshot``, and resource versions with it, as a restored backup does."""
-        self._with_data(snapshot)
-
     @property
     def _data(self) -> Path:
         return self.folder / "etcd"
-
-    def _with_data(self, source: Path | None) -> None:
-        self._apiserver.end(signal.SIGKILL)
-        self._etcd.end(signal.SIGKILL)
-        shutil.rmtree(self._data)
-        if source is not None:
-            shutil.copytree(source, self._data)
-        self.start_etcd()
-        self.start_apiserver()
 
     def _etcd_answers(self) -> bool:
         try:
