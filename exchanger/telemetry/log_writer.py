@@ -42,6 +42,10 @@ class Mode(enum.Enum):
     STUCK = "stuck"
 
 
+# Looked up once, not for each line.
+_BUFFERED: Final = Mode.BUFFERED
+
+
 @final
 @attrs.define(eq=False)
 class LogWriter:
@@ -75,14 +79,14 @@ class LogWriter:
         """Add one line, without its newline; drop it if there is no room. Callable from any thread."""
         with self._lock:
             mode = self._mode
-            if mode is Mode.BUFFERED:
-                lines, size = self._lines, len(line) + 1
-                if len(lines) >= self._max_lines or self._bytes + size > self._max_bytes:
+            if mode is _BUFFERED:
+                lines, size = self._lines, self._bytes + len(line) + 1
+                if len(lines) >= self._max_lines or size > self._max_bytes:
                     self.dropped += 1
                     return
                 self.accepted += 1
                 lines.append(line)
-                self._bytes += size
+                self._bytes = size
                 if self._awake:
                     return
                 self._awake = True
@@ -91,7 +95,7 @@ class LogWriter:
                 return
             else:
                 self.accepted += 1
-        if mode is Mode.BUFFERED:
+        if mode is _BUFFERED:
             self._wake_up()
         else:
             self._lost(self._output.write(line + b"\n", patience=DIRECT_PATIENCE_S, at_once=SURE_BYTES))

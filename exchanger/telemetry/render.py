@@ -20,7 +20,6 @@ EXCEPTION_LIMIT: Final = 16 * 1024
 
 # Up to here every reader of JSON keeps an integer exact (RFC 8259 section 6, https://www.rfc-editor.org/rfc/rfc8259#section-6).
 _EXACT: Final = 2**53
-_MILLISECONDS: Final = tuple(f".{count:03d}Z" for count in range(1000))
 
 
 @final
@@ -28,21 +27,20 @@ _MILLISECONDS: Final = tuple(f".{count:03d}Z" for count in range(1000))
 class Stamp:
     """The time in the form of RFC 3339 (https://www.rfc-editor.org/rfc/rfc3339), in UTC, with milliseconds.
 
-    Keeps the text of the current second: making it is most of the work.
+    Keeps the text of the current millisecond, in which a busy service writes some 30 lines.
     """
 
     _clock: Callable[[], float] = SYSTEM.wall
-    _second: tuple[int, str] = (-1, "")
+    _millisecond: int = attrs.field(default=-1, init=False)
+    _text: str = attrs.field(default="", init=False)
 
     def __call__(self) -> str:
         """Return the present time, such as ``2026-01-31T12:00:00.123Z``."""
-        now = self._clock()
-        second = int(now)
-        kept, text = self._second
-        if kept != second:
-            text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-            self._second = (second, text)
-        return text + _MILLISECONDS[int((now - second) * 1000)]
+        millisecond = round(self._clock() * 1_000_000) // 1000
+        if millisecond != self._millisecond:
+            self._millisecond = millisecond
+            self._text = datetime.fromtimestamp(millisecond / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return self._text
 
 
 def render_json(fields: Mapping[str, object]) -> bytes:

@@ -12,8 +12,6 @@ from typing import Final
 
 from exchanger.util.text import ELLIPSIS
 
-# Most paths and hosts: nothing to decode, and no user information.
-_plain: Final = re.compile(r"[A-Za-z0-9._~$&'()*+,=:/\[\]-]*+(?=\?|\Z)").match
 _ESCAPE: Final = "%(?:25)*+"  # also one that is escaped again
 # Of an ASCII character, or of a byte of characters that NFKC does not turn into a delimiter: not the first bytes of U+0340, U+2040, U+2100,
 # U+2A40, U+F000 and what follows them, or those of overlong forms (RFC 3629 section 10).
@@ -47,9 +45,6 @@ def redacted(path: str, limit: int) -> str:
 
     An ellipsis marks omissions, except of query and fragment. The result stays the same when it is redacted again.
     """
-    plain = _plain(path, 0, limit + 1)
-    if plain is not None and plain.end() <= limit and path.find("@", plain.end()) < 0:
-        return plain[0]
     end, delimiter = _shown_to(path, limit + 1)
     if end > limit or (end == limit and path[end : end + 1] not in "?#"):
         end, delimiter = _shown_to(path, limit - 1)

@@ -24,11 +24,11 @@ def test_the_time_is_utc_with_milliseconds(now: float, text: str) -> None:
     assert Stamp(lambda: now)() == text
 
 
-def test_the_second_is_kept_and_let_go() -> None:
-    times = iter([10.0, 10.5, 11.001, 10.999])
+def test_the_millisecond_is_kept_and_let_go() -> None:
+    times = iter([10.0, 10.0004, 10.5, 11.001, 10.999])
     stamp = Stamp(lambda: next(times))
 
-    assert [stamp() for _ in range(4)] == [f"1970-01-01T00:00:{second}Z" for second in ("10.000", "10.500", "11.000", "10.999")]
+    assert [stamp() for _ in range(5)] == [f"1970-01-01T00:00:{second}Z" for second in ("10.000", "10.000", "10.500", "11.001", "10.999")]
 
 
 @pytest.mark.parametrize(
