@@ -23,6 +23,7 @@ CODES: Final = (
         "The request to the token endpoint could not be built. Nothing was sent.",
         (
             "The issuer's grant is entra-obo, which accepts only a scope, and the policy names resources or audiences.",
+            "The issuer's profile has assertion, which determines the audience, and the policy names audiences.",
             "The clientAssertion key cannot sign.",
             "The policy or the profile contains text that cannot be sent in a request.",
         ),
@@ -145,6 +146,18 @@ CODES: Final = (
         "A nightly job calls with its application's own token.",
     ),
     _code(
+        Diagnostic.ASSERTION_REFUSED,
+        "The first of two issuers in a row refused to issue an assertion for the second one, which was not asked.",
+        (
+            "invalid_grant, invalid_request: the caller's token. Identity providers accept only ID tokens of the client in its profile.",
+            "access_denied, unauthorized_client, invalid_target: the user or the client may not use the second issuer's applications.",
+            "insufficient_user_authentication: the user has to sign in again or step up. With errors: strict, callers learn so.",
+        ),
+        "See the error in the log line: leg names the profile. Correct the subject token's type or client, or the access policy of the "
+        "identity provider.",
+        "The caller presents an access token, and the identity provider issues ID-JAGs only for ID tokens.",
+    ),
+    _code(
         Diagnostic.MALFORMED_JSON,
         "The token endpoint returned 200, but the body is not a JSON object.",
         ("The URL is not a token endpoint.",),
@@ -185,6 +198,7 @@ CODES: Final = (
         (
             "The issuer ignores the requested audience, or adds audiences of its own.",
             "The token is about another subject than the caller's, or from another issuer than the profile's issuedToken says.",
+            "An assertion is of another type (typ), or for another client (client_id) than that of the second issuer's profile.",
         ),
         "Compare the requested_ and issued_ fields in the log line, and correct the issuer's configuration, or issuedToken.",
         "The policy asks for the audience orders, and the token has aud: [orders, payments].",
@@ -207,6 +221,7 @@ CODES: Final = (
             "The policy asks for no audience and no resource, and issuedToken.audience is requested.",
             "subject: same, and the caller's token is not a JWT.",
             "With signature: true, the issuer's keys are not available, or none of them verifies the signature.",
+            "An assertion has expired, or does not say when it expires (exp).",
         ),
         "See the detail in the log line, and correct the policy, the profile, or the issuer's configuration.",
         "The issuer's access tokens are opaque, and the profile has issuedToken without opaque: pass.",

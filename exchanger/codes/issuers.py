@@ -81,3 +81,26 @@ SUBJECT_UNREADABLE: Final = Code(
     Example.SITUATION,
     Severity.NOTICE,
 )
+OTHER_AUDIENCE: Final = Code(
+    "POL-5008",
+    "An exchange names audiences, but its issuer's profile has an assertion, which determines the audience.",
+    ("The profile has assertion, and the entry has audiences. Only its scope and resources are requested.",),
+    "Leave out audiences. Until then every request that the entry decides fails with TXE-1002.",
+    "The profile has assertion: {from: idp}, and the entry has audiences: [orders].",
+    Example.SITUATION,
+)
+CLIENT_OF_ID_TOKENS: Final = Code(
+    "POL-5009",
+    "The issuer of a profile's assertions accepts only ID tokens that were issued to one client.",
+    (
+        "The assertion is an ID-JAG. Identity providers issue one only for ID tokens of the client that asks for it.",
+        "That is the client of the profile that assertion.from names.",
+    ),
+    "Nothing, if callers present ID tokens of this client. Otherwise every exchange fails with TXE-2007: have the application in front of "
+    "the gateway sign users in as this client, or give the profile the client of that application.",
+    "issuers:\n  - name: idp\n    discovery: https://acme.idp.example\n    clientID: gateway\n    clientSecret: s\n"
+    "    subjectToken: {type: urn:ietf:params:oauth:token-type:id_token}\n  - name: chat\n    discovery: https://acme.chat.example/\n"
+    "    clientID: f53f191f9311af35\n    clientSecret: s\n    grantType: jwt-bearer\n    assertion: {from: idp}\n",
+    Example.ISSUERS,
+    Severity.NOTICE,
+)

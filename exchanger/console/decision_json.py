@@ -24,7 +24,7 @@ from exchanger.policy.path import MalformedPath, interpretations_of, without_mar
 from exchanger.util.text import printable
 from exchanger.values.request import HttpRequest
 from exchanger.values.text import DETAIL_LIMIT, METHOD_LIMIT, PATH_LIMIT, loggable_host, loggable_path
-from exchanger.values.token import Cache, SubjectVerdict
+from exchanger.values.token import Cache, FirstLeg, SubjectVerdict
 
 Item = dict[str, object]
 # Returns the fields of a decision's log line, given its time.
@@ -162,8 +162,25 @@ def _exchange(record: DecisionRecord) -> dict[str, object]:
             "duration_ms": None if call is None else round(call.duration * 1000, 3),
             "error": None if call is None or call.kind is None else call.kind.value,
             "coalesced": record.outcome.cache is Cache.COALESCED,
+            **_first_leg(exchange.first_leg),
         },
     }
+
+
+def _first_leg(leg: FirstLeg | None) -> dict[str, object]:
+    """Return the exchange at the first of two issuers. Without a duration, its assertion was kept, or it was not called."""
+    if leg is None:
+        return {}
+    call = leg.call
+    shown = {
+        "issuer": printable(leg.issuer, TARGET_LIMIT),
+        "endpoint": loggable_host(leg.endpoint_host),
+        "status": None if call is None else call.http_status,
+        "duration_ms": None if call is None else round(call.duration * 1000, 3),
+        "error": None if call is None or call.kind is None else call.kind.value,
+        "failed": leg.failed,
+    }
+    return {"first_leg": shown}
 
 
 def _subject(verdict: SubjectVerdict | None) -> dict[str, object] | None:

@@ -19,6 +19,7 @@ from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import BASELINE, Source, TokenTarget
 from exchanger.values.issuer import (
     AUTHORIZATION,
+    ID_JAG,
     ActorCredentials,
     ActorToken,
     ErrorStyle,
@@ -122,7 +123,11 @@ _REASONS: Final = {
     DecisionReason.DENY_INVALID_BEARER: "an entry asks for an exchange, and the bearer token is malformed",
 }
 _BASELINE: Final = "the platform's baseline denies the request before any policy applies"
-_SCOPE_ALONE: Final = "an entry asks for an exchange with resources or audiences, and the issuer's grant accepts only a scope (TXE-1002)"
+# By whether the issuer's profile has an assertion.
+_UNREQUESTABLE: Final = {
+    False: "an entry asks for an exchange with resources or audiences, and the issuer's grant accepts only a scope (TXE-1002)",
+    True: "an entry asks for an exchange with audiences, and the issuer's assertion determines the audience (TXE-1002)",
+}
 _CREATE_REQUEST_STATUS: Final = 500
 _EXCHANGE: Final = "an entry asks for an exchange: the request passes with the token that the issuer returns"
 
@@ -154,8 +159,9 @@ def answer_of(begun: Outcome | ExchangePending, issuer: Issuer | None = None) ->
     match begun:
         case ExchangePending(entry, asked):
             source, index, metadata = entry.source, entry.index, entry.resource_metadata
-            if not asked.issuer.grant.can_ask_for(entry.target):
-                return ExplainedDecision(Effect.REFUSED, _CREATE_REQUEST_STATUS, _SCOPE_ALONE, source, index)
+            if asked.issuer.unrequestable(entry.target):
+                why = _UNREQUESTABLE[asked.issuer.assertion is not None]
+                return ExplainedDecision(Effect.REFUSED, _CREATE_REQUEST_STATUS, why, source, index)
             return ExplainedDecision(Effect.EXCHANGE, None, _EXCHANGE, source, index, entry.target, asked.issuer, metadata)
         case Allow():
             effect = Effect.UNMATCHED if begun.reason is DecisionReason.ALLOW_UNMATCHED else Effect.ALLOW
@@ -177,14 +183,28 @@ _BY_DEFAULT: Final = (AUTHORIZATION,)
 
 def profile_of(issuer: Issuer) -> Iterator[tuple[str, str]]:
     """Yield the non-default settings of ``issuer``'s profile in words, each after a name."""
-    subject, grant = issuer.subject, issuer.grant
-    yield from _callers_token(subject)
+    yield from _callers_token(issuer.subject)
     if issuer.cache is not None and issuer.cache.drop_refused:
         yield "refused tokens", "dropped from the cache if an upstream refuses them; needs ext_proc with allow_mode_override"
+    yield from _requests_of(issuer)
+    if issuer.issued is not None:
+        yield "proof", f"of what was issued: {'; '.join(_proof_of(issuer.issued))}"
+    if issuer.errors is ErrorStyle.STRICT:
+        yield "errors", "strict: 401 and 403 for the caller's errors, 5xx for all others"
+
+
+def _requests_of(issuer: Issuer) -> Iterator[tuple[str, str]]:
+    """Yield what token requests say, where that is not the default."""
+    grant = issuer.grant
     if grant.type is not GrantType.TOKEN_EXCHANGE:
         yield "grant", grant.type.value
     if grant.requested_token_type:
         yield "asks for", grant.requested_token_type
+    if issuer.assertion is not None:
+        source = issuer.assertion
+        kind = "ID-JAG" if source.token_type == ID_JAG else source.token_type
+        again = "; it may be sent more than once" if source.reuse else ""
+        yield "assertion", f"{kind} for {source.audience}; the issuer {source.profile} issues it for the caller's token{again}"
     match grant.actor:
         case None:
             pass
@@ -194,10 +214,6 @@ def profile_of(issuer: Issuer) -> Iterator[tuple[str, str]]:
             yield "actor", "this client (client credentials)" + (f" with the scope {scope}" if scope else "")
         case _:
             assert_never(grant.actor)
-    if issuer.issued is not None:
-        yield "proof", f"of what was issued: {'; '.join(_proof_of(issuer.issued))}"
-    if issuer.errors is ErrorStyle.STRICT:
-        yield "errors", "strict: 401 and 403 for the caller's errors, 5xx for all others"
 
 
 def _callers_token(subject: SubjectRules) -> Iterator[tuple[str, str]]:

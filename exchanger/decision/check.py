@@ -259,4 +259,5 @@ def _refused(entry: ExchangeEntry, failure: ExchangeFailure) -> Deny:
         oauth_error=failure.oauth_error,
         subject=failure.subject,
         mismatch=failure.mismatch,
+        leg=failure.first_leg.issuer if failure.first_leg is not None and failure.first_leg.failed else "",
     )

@@ -13,7 +13,7 @@ from exchanger.util.frozen import quickly_made
 from exchanger.values.entry import ExchangeEntry, Source, TokenTarget
 from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
-from exchanger.values.token import Cache, ErrorKind, IssuedMismatch, SubjectVerdict, TokenCall, TokenRequest
+from exchanger.values.token import Cache, ErrorKind, FirstLeg, IssuedMismatch, SubjectVerdict, TokenCall, TokenRequest
 from exchanger.values.trace import SpanContext, trace_id_of
 
 
@@ -80,7 +80,7 @@ class Deny:
 
     ``detail`` tells operators what is wrong and never reaches the client. ``source``, ``entry_index``, ``issuer`` and ``cache`` are as for
     ``Allow``. ``error_kind``, ``oauth_error``, ``diagnostic`` and ``mismatch`` say why an exchange failed, as in
-    ``ExchangeFailure``.
+    ``ExchangeFailure``, and ``leg`` at which profile's issuer, if that is the first one of two.
     """
 
     reason: DecisionReason
@@ -97,6 +97,7 @@ class Deny:
     oauth_error: str = ""
     subject: SubjectVerdict | None = None
     mismatch: IssuedMismatch | None = None
+    leg: str = ""
     result: Result = attrs.field(init=False, eq=False, repr=False)
 
     @result.default
@@ -135,7 +136,8 @@ class Filter(enum.Enum):
 class Exchange:
     """The exchange that a decision waited for. ``call`` is ``None`` if none was made, or if the caller left before its end.
 
-    ``subject_token`` is the token that was exchanged, and ``scope`` that of ``ExchangedToken``.
+    ``subject_token`` is the token that was exchanged; ``scope`` and ``first_leg`` are those of the outcome. Of two issuers in a row,
+    ``endpoint_host`` and ``call`` are those of the last one that was needed.
     """
 
     target: TokenTarget
@@ -143,6 +145,7 @@ class Exchange:
     call: TokenCall | None
     subject_token: Secret | None = None
     scope: str | None = None
+    first_leg: FirstLeg | None = None
 
 
 @final

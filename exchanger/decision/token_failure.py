@@ -6,6 +6,8 @@ Must not know: HTTP clients, tasks, clocks or logs.
 import json
 from typing import Final
 
+import attrs
+
 from exchanger.errors import Diagnostic
 from exchanger.values.token import ErrorKind, ExchangeFailure, SubjectVerdict
 
@@ -50,6 +52,12 @@ def inactive_subject(why: str) -> ExchangeFailure:
 def _refused_token(diagnostic: Diagnostic, kind: ErrorKind, verdict: SubjectVerdict) -> ExchangeFailure:
     body = described("invalid_token", "request failed", diagnostic)
     return ExchangeFailure(diagnostic, kind, 401, body, detail=verdict.refusal, subject=verdict)
+
+
+def under_code(failure: ExchangeFailure, diagnostic: Diagnostic) -> ExchangeFailure:
+    """Return ``failure`` with another code, also in its body, unless that is the token endpoint's own."""
+    body = failure.body.replace(f"({failure.diagnostic.value})", f"({diagnostic.value})")
+    return attrs.evolve(failure, diagnostic=diagnostic, body=body)
 
 
 def described(error: str, description: str, diagnostic: Diagnostic) -> str:

@@ -183,7 +183,10 @@ class WaitingRequest(Deferred, Generic[Answer]):
         """Decide by ``token_outcome``, tell the observers, and return the answer."""
         pending, scope = self.pending, token_outcome.scope if type(token_outcome) is ExchangedToken else None
         asked = pending.token_request
-        exchange = _exchange(pending.entry.target, asked.issuer.endpoint_host, token_outcome.call, asked.subject_token, scope)
+        host, leg = asked.issuer.endpoint_host, token_outcome.first_leg
+        if leg is not None and leg.failed:
+            host = leg.endpoint_host
+        exchange = _exchange(pending.entry.target, host, token_outcome.call, asked.subject_token, scope, leg)
         outcome = finish(pending, token_outcome)
         self.evaluator.decided(self.request, outcome, self.started, self.asked_by, self.span, exchange)
         return self.encode(outcome)
@@ -192,7 +195,8 @@ class WaitingRequest(Deferred, Generic[Answer]):
         """Write the line about the allow; the request is answered when that has ended. ``None`` if it cannot be written."""
         pending, duration = self.pending, self.evaluator.clock() - self.started
         asked = pending.token_request
-        exchange = _exchange(pending.entry.target, asked.issuer.endpoint_host, token.call, asked.subject_token, token.scope)
+        host, target = asked.issuer.endpoint_host, pending.entry.target
+        exchange = _exchange(target, host, token.call, asked.subject_token, token.scope, token.first_leg)
         outcome = finish(pending, token)
         record = _record(self.request, outcome, self.started, duration, self.asked_by, self.span, exchange)
         return audit.write(record, self.deadline, partial(self._audited, token))

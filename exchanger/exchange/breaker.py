@@ -77,8 +77,13 @@ def caller_of(request: TokenRequest | IntrospectionRequest) -> int:
 
 
 def is_oversized(request: TokenRequest | IntrospectionRequest) -> bool:
-    """Return whether a caller has made ``request`` larger than servers normally accept. The rest of it is the operator's or a policy's."""
+    """Return whether a caller has made ``request`` larger than servers normally accept. The rest of it is the operator's or a policy's.
+
+    An assertion grows with what its issuer knows of the caller.
+    """
     token, trace = request.subject_token.reveal(), request.trace
+    if type(request) is TokenRequest and request.assertion is not None:
+        token = request.assertion.reveal()
     return (
         # A character takes three bytes at most, so nearly all tokens need no closer look.
         (3 * len(token) > USUAL_TOKEN and form_length(token) > USUAL_TOKEN)

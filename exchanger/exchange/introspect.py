@@ -187,7 +187,7 @@ class _IntrospectedRequest(JudgedRequest):
     def begin(self) -> TokenOutcome | Ticket:
         """Pass on by what is known of the token, or wait for its issuer's word."""
         request = self.request
-        question = IntrospectionRequest(request.issuer, request.subject_token, request.trace, request.namespace)
+        question = IntrospectionRequest(request.issuer.verifying, request.subject_token, request.trace, request.namespace)
         found = self.stage.verdicts.find(question)
         if found is None:
             begun = self.stage.questions.begin(question, self.deadline, self._answered)

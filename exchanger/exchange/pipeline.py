@@ -18,6 +18,7 @@ import trio
 from exchanger.exchange.act import Act, ActorTokenCache, ask_for_client_token
 from exchanger.exchange.cache.token_cache import TokenCache
 from exchanger.exchange.call import Calls
+from exchanger.exchange.chain import Chain
 from exchanger.exchange.coalesce import Coalesce
 from exchanger.exchange.introspect import Introspect, VerdictCache
 from exchanger.exchange.limit import IssuerLimits, Limit
@@ -125,7 +126,9 @@ class ExchangePipeline:
         self._actor_tokens = ActorTokenCache(functools.partial(ask_for_client_token, self._limit, reactor, settings.request_timeout))
         self._act = Act(self._limit, self._actor_tokens, self._preparation, reactor)
         rotate = Rotate(self._act, self._rotations)
-        self._prove = Prove(rotate, self.documents, reactor, self.observers, network.wall, network.random)
+        chain = Chain(rotate, self.cache, reactor.now)
+        self._prove = Prove(rotate, chain, self.documents, reactor, self.observers, network.wall, network.random)
+        chain.first = self._prove
         self._replicas = Replicas(self.cache, self._prove, reactor)
         self._coalesce = Coalesce(self._replicas, reactor, self.observers, settings.request_timeout)
         memory = Memory(self.cache, self._coalesce)

@@ -10,11 +10,11 @@ import trio
 from exchanger.exchange.jwks_cache import JwksCache, JwksCaches, KeySource
 from exchanger.exchange.stage import Done, Passage, Relay, Stage
 from exchanger.jwt.refusal import TokenRefused
-from exchanger.jwt.verify import read_token
+from exchanger.jwt.verify import TYPES, read_token
 from exchanger.net.reactor import Reactor
 from exchanger.net.timers import NEVER
 from exchanger.oauth.documents import Documents
-from exchanger.oauth.issued_token import NO_KEYS, UNSIGNED, IssuedFault, is_opaque, judge_issued, mismatch, unreadable
+from exchanger.oauth.issued_token import ID_JAG_TYPES, NO_KEYS, UNSIGNED, IssuedFault, is_opaque, judge_issued, mismatch, unreadable
 from exchanger.typing import ExchangeObserver
 from exchanger.values.issuer import IssuedTokenRules, Issuer
 from exchanger.values.token import ExchangedToken, ExchangeFailure, ExchangeRecord, TokenOutcome, TokenRequest
@@ -29,6 +29,7 @@ class Prove:
 
     Args:
         behind: Makes the exchanges.
+        chain: Makes those at two issuers in a row. Its place is here, so that other exchanges do not pass through it.
         documents: Fetches keys.
         reactor: Exchanges begin and end in its turns.
         observers: Get a record of each token that failed; its call succeeded.
@@ -37,6 +38,7 @@ class Prove:
     """
 
     behind: Stage[TokenRequest]
+    chain: Stage[TokenRequest]
     documents: Documents
     reactor: Reactor
     observers: tuple[ExchangeObserver, ...]
@@ -62,9 +64,10 @@ class Prove:
     def begin(self, request: TokenRequest, deadline: float, done: Done, /) -> TokenOutcome | Passage:
         """See ``Stage``."""
         rules = request.issuer.issued
+        behind = self.behind if request.issuer.assertion is None else self.chain
         if rules is None:
-            return self.behind.begin(request, deadline, done)
-        return JudgedPassage(done, self, request, rules, deadline).begin()
+            return behind.begin(request, deadline, done)
+        return JudgedPassage(done, self, behind, request, rules, deadline).begin()
 
     def judge(
         self, rules: IssuedTokenRules, request: TokenRequest, issued: ExchangedToken, *, waited: bool
@@ -86,7 +89,7 @@ class Prove:
     def _signature_fault(
         self, rules: IssuedTokenRules, request: TokenRequest, issued: ExchangedToken, *, waited: bool
     ) -> IssuedFault | JwksCache | None:
-        read = read_token(issued.access_token.reveal())
+        read = read_token(issued.access_token.reveal(), TYPES if rules.assertion is None else TYPES | ID_JAG_TYPES)
         if isinstance(read, TokenRefused):
             return unreadable(read)
         jwks = self._keys.find(request.issuer.name, rules.keys_of)
@@ -108,6 +111,7 @@ class JudgedPassage(Relay):
     """An exchange whose token is judged. ``due`` is set while that waits for the issuer's keys."""
 
     stage: Prove
+    next_stage: Stage[TokenRequest]
     request: TokenRequest
     rules: IssuedTokenRules
     deadline: float
@@ -117,7 +121,7 @@ class JudgedPassage(Relay):
 
     def begin(self) -> TokenOutcome | Self:
         """Make the exchange."""
-        begun = self._goes_on(self.stage.behind.begin(self.request, self.deadline, self._landed))
+        begun = self._goes_on(self.next_stage.begin(self.request, self.deadline, self._landed))
         found = self._judge(begun) if isinstance(begun, TokenOutcome) else None
         return self if found is None else found
 

@@ -1,10 +1,10 @@
 """What the stages of the pipeline have in common.
 
-Each stage takes a request and reports its outcome later. It knows its own state and the stage behind it; three know a little more, as
-``memory`` also starts renewals at ``coalesce``, ``act`` requests tokens through ``limit``, and ``limit`` asks the call whether it was
-queued. From the evaluator to the token endpoint the stages are
+Each stage takes a request and reports its outcome later. It knows its own state and the stage behind it; four know a little more, as
+``memory`` also starts renewals at ``coalesce``, ``chain`` makes its first leg through ``prove``, ``act`` requests tokens through ``limit``,
+and ``limit`` asks the call whether it was queued. From the evaluator to the token endpoint the stages are
 
-    verify ▸ introspect ▸ memory ▸ coalesce ▸ replicas ▸ prove ▸ rotate ▸ act ▸ limit ▸ call
+    verify ▸ introspect ▸ memory ▸ coalesce ▸ replicas ▸ prove ▸ chain ▸ rotate ▸ act ▸ limit ▸ call
 
 Up to ``coalesce``, a request belongs to one caller, who may leave and has its own time limit. Behind it, an exchange belongs to all who
 wait for it, and limits, breaker and caches need to learn of every end. So there the contract is stricter: see ``Passage``.

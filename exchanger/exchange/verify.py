@@ -87,7 +87,8 @@ class SubjectTokenVerifier:
 
     def begin(self, request: TokenRequest, deadline: float, done: Callable[[TokenOutcome], None], /) -> TokenOutcome | Ticket:
         """See ``TokenExchanger``."""
-        subject = request.issuer.subject
+        issuer = request.issuer
+        subject = issuer.subject if issuer.assertion is None else issuer.verifying.subject
         if subject.introspection is not None and not (subject.issuers and looks_like_jwt(request.subject_token.reveal())):
             return self.introspect.begin(request, deadline, done)
         if not subject.issuers:
@@ -97,9 +98,10 @@ class SubjectTokenVerifier:
     def judge(self, request: TokenRequest, *, waited: bool) -> "SubjectVerdict | ExchangeFailure | JwksCache":
         """Judge the subject token; a ``JwksCache`` if its keys are being fetched and the request has not ``waited`` for them yet."""
         token = request.subject_token.reveal()
-        subject = request.issuer.subject
+        issuer = request.issuer.verifying
+        subject = issuer.subject
         policy = SubjectPolicy(subject.issuers, subject.audiences, request.issuer.grant.actor is not None, subject.max_actors)
-        place = request.issuer.name, hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+        place = issuer.name, hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
         kept = self._kept.get(place)
         now = self.now()
         # A request that waited while its profile was replaced is judged by the rules that it began with, and the verdict is for it alone.
@@ -111,7 +113,7 @@ class SubjectTokenVerifier:
             return _refusal(read)
         if (foreign := judge_issuer(read, policy)) is not None:
             return _refusal(foreign)
-        jwks = self._keys.find(request.issuer.name, read.issuer)
+        jwks = self._keys.find(issuer.name, read.issuer)
         if jwks is None:
             return _NO_KEYS
         if jwks.keys is None:
@@ -189,6 +191,6 @@ class PendingVerification(JudgedRequest):
     def _go_on(self, found: SubjectVerdict | ExchangeFailure) -> TokenOutcome | Ticket:
         if isinstance(found, ExchangeFailure):
             return found
-        introspection = self.request.issuer.subject.introspection
+        introspection = self.request.issuer.verifying.subject.introspection
         always = introspection is not None and introspection.always
         return self._pass_on(self.verifier.introspect if always else self.verifier.behind, found)

@@ -6,12 +6,13 @@ and files, and has references to these.
 Must not know: how the file is read, clocks, or the content of Secrets.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final, final
 
 import attrs
 
+from exchanger.issuers.assertion_fields import AssertionExchange
 from exchanger.issuers.client_fields import (
     CertificateFiles,
     ClientAssertion,
@@ -25,7 +26,10 @@ from exchanger.issuers.rules import MAX_ITEMS, ProfileRules, chosen, described, 
 from exchanger.issuers.value_sources import Reference, Shape, ValueSource, in_files, references
 from exchanger.net.endpoint import EndpointProblem
 from exchanger.util.json_schema import about
+from exchanger.util.text import quoted
 from exchanger.values.issuer import (
+    ID_JAG,
+    ID_TOKEN,
     ActorCredentials,
     Assertion,
     AuthMethod,
@@ -131,6 +135,11 @@ class IssuerProfile:
     issued_token: IssuedToken | None = described(
         "What exchanged tokens must be. A token that is not is neither kept nor handed out. Without it, they are not judged.", default=None
     )
+    assertion: AssertionExchange | None = described(
+        "The assertion that is sent with grantType jwt-bearer comes from another profile's issuer, to which the caller's token is sent. "
+        "Without it, the caller's token is the assertion.",
+        default=None,
+    )
     errors: str = described("How failures are reported to callers: reference (the default) or strict.", one_of(ERROR_STYLES), default="")
 
     def issuer(self, rules: ProfileRules) -> Issuer[Reference] | tuple[str, ...]:
@@ -154,6 +163,11 @@ class IssuerProfile:
         )
         subject = SubjectRules() if self.subject_token is None else self.subject_token.subject(client, rules, problems)
         issued = None if self.issued_token is None else self.issued_token.issued(self.discovery, grant.type, rules, problems)
+        assertion = None
+        if self.assertion is not None:
+            assertion = self.assertion.source(self.discovery, grant.type, problems, has_client_id=bool(credentials.client_id))
+            if subject.introspection is not None:  # it would send the caller's token to the second issuer
+                problems.append("subjectToken.introspection belongs into the profile that assertion.from names")
         if problems:
             return tuple(problems)
         return Issuer(
@@ -173,7 +187,23 @@ class IssuerProfile:
             subject=subject,
             errors=errors,
             issued=issued,
+            assertion=assertion,
         )
+
+    def chain_problem(self, profiles: "Mapping[str, IssuerProfile]") -> str:
+        """Return why the profile that ``assertion`` names, one of ``profiles``, cannot issue it; "" if it can, or if there is none."""
+        if self.assertion is None or not self.assertion.from_:
+            return ""
+        first = profiles.get(self.assertion.from_)
+        if self.assertion.from_ == self.name:
+            return "assertion.from must name another profile"
+        if first is None:
+            return "assertion.from names a profile that does not exist"
+        if first.assertion is not None:
+            return "assertion.from names a profile that has an assertion itself; there are two issuers in a row at most"
+        if first.grant_type not in ("", GrantType.TOKEN_EXCHANGE.value):
+            return f"assertion.from must name a profile with the grantType {GrantType.TOKEN_EXCHANGE.value}"
+        return ""
 
     def _host(self, rules: ProfileRules, problems: list[str]) -> str:
         """Return the host of the token endpoint, or of the issuer that will say where that is."""
@@ -293,16 +323,36 @@ def responses_needed(plan: Plan) -> tuple[str, ...]:
     return tuple(f'issuer profile "{name}" cache.dropRefused {text}' for name in needing)
 
 
+def id_tokens_needed(plan: Plan) -> tuple[str, ...]:
+    """Return for each profile whose assertion is an ID-JAG whose ID tokens its identity provider accepts (ID-JAG draft, section 4.3)."""
+    first = {profile.name: profile for profile in plan.profiles}
+    return tuple(
+        f'issuer profile "{profile.name}" assertion is issued only for ID tokens whose aud is {_client_of(first[source.profile])}'
+        for profile in plan.profiles
+        if (source := profile.assertion) is not None and source.token_type == ID_JAG
+    )
+
+
+def _client_of(issuer: Issuer[Reference]) -> str:
+    client_id = issuer.credentials.client_id
+    named = f"{quoted(client_id)}, " if isinstance(client_id, str) else ""
+    lacking = "" if issuer.subject.token_type == ID_TOKEN else f"; its subjectToken.type is not {ID_TOKEN}"
+    return f"{named}the client of the profile {quoted(issuer.name)}{lacking}"
+
+
 def plan_profiles(profiles: tuple[IssuerProfile, ...], rules: ProfileRules) -> Plan | Rejected:
     """Return the plan for ``profiles``, or everything that is wrong with them."""
     planned: list[Issuer[Reference]] = []
     problems: list[str] = []
     names: set[str] = set()
+    by_name = {profile.name: profile for profile in profiles}
     for profile in profiles:
         found = profile.issuer(rules)
         wrong = () if isinstance(found, Issuer) else found
         if profile.name and profile.name in names:
             wrong = (*wrong, "is defined twice")
+        if broken := profile.chain_problem(by_name):
+            wrong = (*wrong, broken)
         names.add(profile.name)
         problems += [f'issuer profile "{profile.name}" {problem}' for problem in wrong]
         if isinstance(found, Issuer):

@@ -14,13 +14,22 @@ from exchanger.issuers.profile_model import Plan
 from exchanger.issuers.resolve import problem_of, resolve
 from exchanger.issuers.secrets import SecretData, SecretProblem
 from exchanger.issuers.value_sources import Reference, ValueSource
-from exchanger.values.issuer import Assertion, ClientProof, Credentials, Issuer
+from exchanger.values.issuer import Assertion, ClientProof, Credentials, Issuer, in_chain
 
 # Seconds after a rotation for which the previous credentials are still tried if the new ones are refused. An authorization server that
 # adopts the new ones later than this service does so within minutes: its replicas, or the next step of a manual rotation. A mounted Secret
 # alone takes up to two (https://kubernetes.io/docs/concepts/configuration/secret/#mounted-secrets-are-updated-automatically).
 # It is short enough that withdrawn credentials are soon out of memory and off the wire.
 ROTATION_GRACE_S: Final = 600.0
+
+
+def linked(issuers: "HashTrieMap[str, Issuer]") -> "HashTrieMap[str, Issuer]":
+    """Return ``issuers``, in which each chain has its first issuer as it is in force now: with the credentials of the last rotation."""
+    found = issuers
+    for name, issuer in issuers.items():
+        if issuer.assertion is not None:
+            found = found.insert(name, in_chain(issuer, issuers[issuer.assertion.profile]))
+    return found
 
 
 @final
@@ -32,7 +41,7 @@ class IssuerSet:
     ``retiring`` has the time (seconds of one clock) at which each issuer's previous credentials are dropped.
     """
 
-    issuers: "HashTrieMap[str, Issuer]"
+    issuers: "HashTrieMap[str, Issuer]" = attrs.field(converter=linked)
     generation: int = 0
     retiring: "HashTrieMap[str, float]" = attrs.field(factory=HashTrieMap)
 

@@ -63,12 +63,12 @@ class UnknownKey:
     issuer: str
 
 
-def read_token(token: str) -> Unverified | TokenRefused:
-    """Return the claims and header of ``token``. Total, whatever a caller sent."""
+def read_token(token: str, types: frozenset[str] = TYPES) -> Unverified | TokenRefused:
+    """Return the claims and header of ``token``, whose ``typ`` is one of ``types`` or absent. Total, whatever a caller sent."""
     parts = take_apart(token)
     if isinstance(parts, TokenRefused):
         return parts
-    header = _header(parts.header)
+    header = _header(parts.header, types)
     if isinstance(header, TokenRefused):
         return header
     issuer = parts.claims.get("iss")
@@ -103,12 +103,12 @@ def judge(token: Unverified, keys: KeySet, policy: SubjectPolicy, now: float) ->
     return VerifiedClaims(token.issuer, stated.expires + LEEWAY, stated.actors) if problem is None else TokenRefused(problem)
 
 
-def _header(header: Mapping[str, object]) -> tuple[str, str | None] | TokenRefused:
+def _header(header: Mapping[str, object], types: frozenset[str]) -> tuple[str, str | None] | TokenRefused:
     """Return ``alg`` and ``kid``."""
     if needs_extensions(header):
         return TokenRefused(TokenRefusalReason.EXTENSIONS)
     kind = header.get("typ", "JWT")
-    if not isinstance(kind, str) or kind.lower() not in TYPES:
+    if not isinstance(kind, str) or kind.lower() not in types:
         return TokenRefused(TokenRefusalReason.TYPE)
     algorithm = header.get("alg")
     if not isinstance(algorithm, str) or algorithm not in NAMES:

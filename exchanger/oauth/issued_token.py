@@ -16,13 +16,13 @@ from typing import Final, final
 import attrs
 
 from exchanger.errors import Diagnostic
-from exchanger.jwt.claims import audiences_of, time_of
-from exchanger.jwt.compact import read_payload
+from exchanger.jwt.claims import LEEWAY, audiences_of, time_of
+from exchanger.jwt.compact import read_payload, take_apart
 from exchanger.jwt.refusal import TokenRefused
 from exchanger.oauth.token_response import unusable
 from exchanger.util.shown import measured
 from exchanger.util.text import ELLIPSIS, printable
-from exchanger.values.issuer import ActorToken, Assertion, IssuedTokenRules
+from exchanger.values.issuer import ActorToken, Assertion, AssertionRules, IssuedTokenRules
 from exchanger.values.secret import Secret
 from exchanger.values.token import (
     UNREADABLE_SCOPE,
@@ -36,6 +36,8 @@ from exchanger.values.token import (
 
 # A JWT in compact form has two; a token with any other number is opaque to every reader of JWTs.
 _DOTS: Final = 2
+# ``typ`` of an ID-JAG, in lower case (RFC 7515 section 4.1.9).
+ID_JAG_TYPES: Final = frozenset({"oauth-id-jag+jwt", "application/oauth-id-jag+jwt"})
 # The claims that hold the scope: RFC 8693 section 4.2, and that of Entra ID and Okta.
 _SCOPE_CLAIMS: Final = ("scope", "scp")
 # Characters of each text that is shown, and of one member of a list; and members of a list.
@@ -98,6 +100,7 @@ def _fault(rules: IssuedTokenRules, request: TokenRequest, issued: ExchangedToke
         or (_subject_fault(rules.subject, request.subject_token, claims) if rules.subject else None)
         or _scope_fault(rules, request, issued.scope, claims)
         or (None if rules.max_lifetime is None else _lifetime_fault(now + rules.max_lifetime, claims))
+        or (None if rules.assertion is None else _assertion_fault(rules.assertion, text, claims, now))
     )
 
 
@@ -114,7 +117,9 @@ def _issuer_fault(rules: IssuedTokenRules, claims: Mapping[str, object]) -> Issu
     issuer = claims.get("iss", "")
     if not isinstance(issuer, str):
         return _malformed("iss", "is not a string")
-    return None if issuer == rules.issuer else IssuedFault(Diagnostic.ISSUED_FOR_OTHERS, "iss", "the issued token is from another issuer")
+    if rules.issuer in ("", issuer):
+        return None
+    return IssuedFault(Diagnostic.ISSUED_FOR_OTHERS, "iss", "the issued token is from another issuer")
 
 
 def _audience_fault(audiences: tuple[str, ...], claims: Mapping[str, object]) -> IssuedFault | None:
@@ -165,6 +170,33 @@ def _lifetime_fault(latest: float, claims: Mapping[str, object]) -> IssuedFault 
     if expires is None:
         return _malformed("exp", "is not a number")
     return None if expires <= latest else IssuedFault(Diagnostic.ISSUED_BEYOND_REQUEST, "exp", "the issued token is valid for too long")
+
+
+def _assertion_fault(rules: AssertionRules, text: str, claims: Mapping[str, object], now: float) -> IssuedFault | None:
+    """Return why the second issuer would refuse the assertion, or why it is for another client of it.
+
+    An assertion that is not for this one must not be sent, whoever accepts it.
+    """
+    expires = time_of(claims.get("exp"))
+    if expires is None:
+        return IssuedFault(Diagnostic.ISSUED_UNJUDGED, "exp", "the assertion does not say when it expires, or not as a number")
+    if now >= expires + LEEWAY:
+        return IssuedFault(Diagnostic.ISSUED_UNJUDGED, "exp", "the assertion has expired")
+    if not rules.client_id:
+        return None
+    read = take_apart(text)
+    if isinstance(read, TokenRefused):
+        return unreadable(read)
+    kind, client_id = read.header.get("typ", ""), claims.get("client_id", "")
+    if not isinstance(kind, str):
+        return _malformed("typ", "is not a string")
+    if kind.lower() not in ID_JAG_TYPES:
+        return IssuedFault(Diagnostic.ISSUED_FOR_OTHERS, "typ", "the assertion is not an ID-JAG")
+    if not isinstance(client_id, str):
+        return _malformed("client_id", "is not a string")
+    if client_id != rules.client_id:
+        return IssuedFault(Diagnostic.ISSUED_FOR_OTHERS, "client_id", "the assertion is for another client")
+    return None
 
 
 def _malformed(claim: str, what: str) -> IssuedFault:

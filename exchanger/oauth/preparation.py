@@ -133,7 +133,8 @@ class Preparation:
         if isinstance(assertion, ExchangeFailure):
             return assertion
         prepared = _prepared(endpoint, encode_request(request, assertion, request.actor_token, constant=self._constant))
-        if isinstance(prepared, Prepared) and assertion is None and request.actor_token is None and self._is_kept(issuer):
+        is_usual = assertion is None and request.actor_token is None and issuer.assertion is None
+        if isinstance(prepared, Prepared) and is_usual and self._is_kept(issuer):
             if len(self._usual) >= _MAX_PARTS:
                 self._usual.clear()
             shape = (issuer, request.target, request.grant_type, request.subject_token_type)

@@ -29,7 +29,11 @@ from exchanger.values.token import ACCESS_TOKEN_TYPE, ErrorKind, ExchangeFailure
 from exchanger.values.trace import NO_TRACE, TraceContext
 
 _JWT_BEARER_GRANT: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"  # RFC 7523 section 2.1
-_SCOPE_ALONE: Final = "entra-obo accepts only a scope: the policy must not name resources or audiences"
+# By whether the issuer's profile has an assertion.
+_UNREQUESTABLE: Final = {
+    False: "entra-obo accepts only a scope: the policy must not name resources or audiences",
+    True: "the audience is that of the assertion: the policy must not name audiences",
+}
 
 # Longest trace header that is passed on, in characters; the most that W3C Baggage asks for (https://www.w3.org/TR/baggage/#limits).
 _MAX_TRACE_HEADER_CHARS: Final = 8 * 1024
@@ -83,13 +87,17 @@ def encode_request(
     ``ActorCredentials``. ``constant`` may cache the results of ``constant_parts``.
     """
     issuer = request.issuer
-    if not issuer.grant.can_ask_for(request.target):
-        return transport_failure(ErrorKind.CREATE_REQUEST, Diagnostic.CREATE_REQUEST, detail=_SCOPE_ALONE)
+    # The caller's token is for the first issuer of a chain, and must not reach the second one.
+    token = request.subject_token if issuer.assertion is None else request.assertion
+    if token is None:
+        return transport_failure(ErrorKind.CREATE_REQUEST, Diagnostic.CREATE_REQUEST, detail="there is no assertion")
+    if issuer.unrequestable(request.target):
+        return unrequestable(issuer)
     if actor_token is None and type(issuer.grant.actor) is ActorCredentials:
         return transport_failure(ErrorKind.NO_ACTOR_TOKEN, Diagnostic.NO_ACTOR_TOKEN)
     try:
         parts = (constant or constant_parts)((issuer, request.target, request.grant_type, request.subject_token_type))
-        body = parts.before + form_encoded(request.subject_token.reveal()) + parts.after
+        body = parts.before + form_encoded(token.reveal()) + parts.after
         if assertion is not None:
             body += b"&client_assertion=" + form_encoded(assertion.reveal())
         if actor_token is not None:
@@ -97,6 +105,12 @@ def encode_request(
         return EncodedRequest(body, parts.headers, trace_headers(request.trace))
     except UnicodeEncodeError:  # a lone surrogate, which JSON and YAML escapes can spell
         return transport_failure(ErrorKind.CREATE_REQUEST, Diagnostic.CREATE_REQUEST)
+
+
+def unrequestable(issuer: Issuer) -> ExchangeFailure:
+    """Return the failure of an exchange that ``issuer`` cannot be asked for; see ``Issuer.unrequestable``."""
+    detail = _UNREQUESTABLE[issuer.assertion is not None]
+    return transport_failure(ErrorKind.CREATE_REQUEST, Diagnostic.CREATE_REQUEST, detail=detail)
 
 
 def encode_client_credentials(issuer: Issuer, scope: str, assertion: Secret | None = None) -> EncodedRequest | ExchangeFailure:
@@ -140,8 +154,9 @@ def constant_parts(shape: Shape) -> ConstantParts:
         fields = [("requested_token_use", "on_behalf_of")] if grant.type is GrantType.ENTRA_OBO else []
     if target.scope:
         fields.append(("scope", target.scope))
-    fields.extend(("resource", resource) for resource in target.resources)
-    fields.extend(("audience", audience) for audience in target.audiences)
+    if issuer.assertion is None:  # otherwise the assertion names them
+        fields.extend(("resource", resource) for resource in target.resources)
+        fields.extend(("audience", audience) for audience in target.audiences)
     fields += [*_client_fields(issuer), *_actor_fields(grant.actor), *grant.parameters]
     return ConstantParts(_form(before), b"".join(b"&" + _form([field]) for field in fields), _headers(issuer))
 

@@ -82,17 +82,23 @@ _KEPT_STATUSES: Final = frozenset({400, _UNAUTHORIZED})
 @final
 @attrs.frozen
 class TokenResponseRules:
-    """Operators' settings for responses: TOKEN_EXCHANGE_ERROR_PASSTHROUGH and the two on ``issued_token_type``."""
+    """Operators' settings for responses: TOKEN_EXCHANGE_ERROR_PASSTHROUGH and the two on ``issued_token_type``.
+
+    ``assertion``: what is issued is no access token, so its ``token_type`` may be ``N_A`` (RFC 8693 section 2.2.1).
+    """
 
     error_passthrough: bool = False
     require_issued_token_type: bool = True
     expected_issued_token_type: str = ACCESS_TOKEN_TYPE
+    assertion: bool = False
 
 
 def rules_for(grant: Grant, rules: TokenResponseRules) -> TokenResponseRules:
     """Return ``rules`` for answers to ``grant``: those of other grants have no type, and a requested type is also the expected one."""
     if grant.type is not _TOKEN_EXCHANGE:
         return attrs.evolve(rules, require_issued_token_type=False)
+    if grant.assertion:
+        rules = attrs.evolve(rules, require_issued_token_type=True, assertion=True)
     return attrs.evolve(rules, expected_issued_token_type=grant.requested_token_type) if grant.requested_token_type else rules
 
 
@@ -129,7 +135,8 @@ def _decode_success(body: bytes | TooLarge, rules: TokenResponseRules, call: Tok
         return unusable(Diagnostic.MALFORMED_JSON, ErrorKind.MALFORMED_SUCCESS_JSON)
     if not access_token:
         return unusable(Diagnostic.MISSING_ACCESS_TOKEN, ErrorKind.MISSING_ACCESS_TOKEN)
-    if token_type.lower() != "bearer":  # RFC 6749 section 7.1: the type is case-insensitive
+    # RFC 6749 section 7.1: the type is case-insensitive
+    if token_type.lower() != "bearer" and not (rules.assertion and token_type.lower() == "n_a"):
         return unusable(Diagnostic.NOT_BEARER, ErrorKind.NON_BEARER_TOKEN_TYPE)
     if rules.require_issued_token_type and issued_token_type != rules.expected_issued_token_type:
         return unusable(Diagnostic.WRONG_ISSUED_TOKEN_TYPE, ErrorKind.WRONG_ISSUED_TOKEN_TYPE)

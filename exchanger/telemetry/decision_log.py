@@ -35,8 +35,9 @@ def decision_line(record: DecisionRecord, timestamp: str) -> Line:
     """Return the fields of the line about ``record``: flat, bounded, in the order in which people read them.
 
     ``duration_ms`` is in milliseconds. ``policy`` (namespace/name) is present if a policy matched. If an exchange failed, ``issuer``,
-    ``endpoint`` (a host), ``error_kind``, ``oauth_error`` and ``diagnostic`` are present if known. If a token that was issued is not the
-    one that was requested, ``claim`` and both sides' ``iss``, ``aud`` and ``scope`` are. ``actors`` is the digest of the actors for the
+    ``endpoint`` (a host), ``error_kind``, ``oauth_error`` and ``diagnostic`` are present if known, and ``leg`` if the issuer of another
+    profile issued no assertion. If a token that was issued is not the one that was requested, ``claim`` and both sides' ``iss``, ``aud``
+    and ``scope`` are. ``actors`` is the digest of the actors for the
     caller's subject, if verification found any.
     """
     request, outcome = record.request, record.outcome
@@ -90,6 +91,8 @@ def _policy(source: Source) -> str:
 def _add_failure(line: Line, record: DecisionRecord, deny: Deny, diagnostic: Diagnostic) -> None:
     if deny.issuer:
         line["issuer"] = printable(deny.issuer, ISSUER_LIMIT)
+    if deny.leg:
+        line["leg"] = printable(deny.leg, ISSUER_LIMIT)
     if record.exchange is not None:
         line["endpoint"] = loggable_host(record.exchange.endpoint_host)
     if deny.error_kind is not None:

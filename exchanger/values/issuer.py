@@ -199,17 +199,15 @@ class ActorCredentials:
 class Grant(Generic[R]):
     """Parameters of a token request besides subject, target and client. ``requested_token_type`` "" is not sent.
 
-    ``parameters`` are names and values that the operator adds; a value may be secret.
+    ``parameters`` are names and values that the operator adds; a value may be secret. ``assertion``: the token is for
+    another issuer.
     """
 
     type: GrantType = GrantType.TOKEN_EXCHANGE
     requested_token_type: str = ""
     actor: ActorToken[R] | ActorCredentials | None = None
     parameters: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False)
-
-    def can_ask_for(self, target: TokenTarget) -> bool:
-        """Return whether this grant can express ``target``: Microsoft's on-behalf-of flow has only the scope for it."""
-        return not (target.resources or target.audiences) or self.type is not GrantType.ENTRA_OBO
+    assertion: bool = False
 
 
 AUTHORIZATION: Final = "authorization"
@@ -267,13 +265,22 @@ class SubjectRules:
 
 @final
 @attrs.frozen
+class AssertionRules:
+    """What an assertion must be: valid now, and as an ID-JAG, for the client ``client_id``, which is "" for other assertions."""
+
+    client_id: str = ""
+
+
+@final
+@attrs.frozen
 class IssuedTokenRules:
     """What an exchanged token must be, beside what was requested of its issuer.
 
-    ``issuer``: its ``iss``. ``audiences``: what its ``aud`` may name; empty: what the request asks for. ``subject``: the claim that must
-    equal that of the caller's token, "" if none. ``scope``: whether it may grant no more than was requested and ``scope_also``.
+    ``issuer``: its ``iss``, "" if any. ``audiences``: what its ``aud`` may name; empty: what the request asks for. ``subject``: the claim
+    that must equal that of the caller's token, "" if none. ``scope``: whether it may grant no more than was requested and ``scope_also``.
     ``max_lifetime`` is in seconds, ``None`` without a limit. ``signature``: whether keys must verify it, those at ``jwks_uri``, or "" those
-    that the metadata of ``keys_of`` name. ``opaque``: whether a token that is not a JWT passes.
+    that the metadata of ``keys_of`` name. ``opaque``: whether a token that is not a JWT passes. ``assertion``: what it must be as an
+    assertion for another issuer, ``None`` if it is not one.
     """
 
     issuer: str
@@ -286,6 +293,29 @@ class IssuedTokenRules:
     jwks_uri: str = ""
     keys_of: str = ""
     opaque: bool = False
+    assertion: AssertionRules | None = None
+
+
+ID_TOKEN: Final = "urn:ietf:params:oauth:token-type:id_token"  # RFC 8693 section 3
+# The assertion of draft-ietf-oauth-identity-assertion-authz-grant, which names the client that may use it.
+ID_JAG: Final = "urn:ietf:params:oauth:token-type:id-jag"
+
+
+@final
+@attrs.frozen
+class AssertionSource:
+    """Where the assertion of an issuer's jwt-bearer requests comes from: an exchange at another issuer, for ``audience``.
+
+    ``profile`` names that issuer; ``issuer`` is it as it is called for assertions, and ``verifier`` as its profile says; both are ``None``
+    as long as profiles are not in force together. ``reuse``: an assertion may be sent more than once.
+    """
+
+    profile: str
+    token_type: str
+    audience: str
+    reuse: bool = False
+    issuer: "Issuer | None" = None
+    verifier: "Issuer | None" = None
 
 
 @enum.unique
@@ -304,7 +334,8 @@ class Issuer(Generic[R]):
     """An issuer by its profile. ``bearer_realm`` "" means the global realm, ``proxy`` ``None`` the environment's, ``cache`` ``None`` none.
 
     ``token_endpoint`` is "" if the metadata of the issuer ``discovery`` names it (RFC 8414). ``ca_pem`` are the only trusted CA
-    certificates, ``None`` those of the system. ``issued``: how exchanged tokens are judged, ``None`` if they are not.
+    certificates, ``None`` those of the system. ``issued``: how exchanged tokens are judged, ``None`` if they are not. ``assertion``: the
+    other issuer whose assertion is sent to this one, ``None`` if that is the caller's token.
 
     ``previous`` are the recent predecessors of ``credentials`` at the same token endpoint, which may not know the new ones yet. They count
     in comparisons: exchanges that may fall back to them are not shared with those that may not.
@@ -327,16 +358,56 @@ class Issuer(Generic[R]):
     subject: SubjectRules = SubjectRules()
     errors: ErrorStyle = ErrorStyle.REFERENCE
     issued: IssuedTokenRules | None = None
+    assertion: AssertionSource | None = None
 
     @property
-    def as_called(self) -> "tuple[Issuer[R], ...]":
-        """This issuer as calls are made with it: after a rotation, also with each of its credentials alone."""
+    def as_called(self: "Issuer") -> "tuple[Issuer, ...]":
+        """This issuer as calls are made with it: after a rotation, also with each of its credentials alone. And the first of a chain."""
+        first: tuple[Issuer, ...] = ()
+        if self.assertion is not None and self.assertion.issuer is not None:
+            first = self.assertion.issuer.as_called
         if self.previous is None:
-            return (self,)
+            return self, *first
         alone = attrs.evolve(self, previous=None)
-        return self, alone, attrs.evolve(alone, credentials=self.previous)
+        return self, alone, attrs.evolve(alone, credentials=self.previous), *first
+
+    @property
+    def verifying(self: "Issuer") -> "Issuer":
+        """The issuer whose rules for callers' tokens apply: that to which these are sent, unless the second of a chain has rules, too."""
+        source = self.assertion
+        return self if source is None or source.verifier is None or self.subject.issuers else source.verifier
+
+    def unrequestable(self, target: TokenTarget) -> tuple[str, ...]:
+        """Return the fields of ``target`` that requests to this issuer have no place for.
+
+        Microsoft's on-behalf-of flow has only a scope. In a chain, the audience is that of the assertion.
+        """
+        on_behalf, chained = self.grant.type is GrantType.ENTRA_OBO, self.assertion is not None
+        fields = (("resources", target.resources, on_behalf), ("audiences", target.audiences, on_behalf or chained))
+        return tuple(name for name, texts, refused in fields if texts and refused)
 
     @property
     def address(self) -> str:
         """The URL that the operator gave: the token endpoint's, or the issuer's."""
         return self.token_endpoint or self.discovery
+
+
+def in_chain(issuer: Issuer, first: Issuer) -> Issuer:
+    """Return ``issuer``, whose assertions come from ``first``, with that issuer as it is called for them.
+
+    The callers' tokens are for ``first``, so its profile says their type, unless that of ``issuer`` does. No actor takes part: an assertion
+    is about the caller alone.
+    """
+    source = issuer.assertion
+    if source is None:
+        return issuer
+    client_id = issuer.credentials.client_id if source.token_type == ID_JAG else ""
+    rules = first.issued or IssuedTokenRules("")
+    called = attrs.evolve(
+        first,
+        grant=attrs.evolve(first.grant, requested_token_type=source.token_type, actor=None, assertion=True),
+        issued=attrs.evolve(rules, audiences=(source.audience,), opaque=False, assertion=AssertionRules(client_id)),
+        cache=first.cache if source.reuse else None,
+    )
+    subject = attrs.evolve(issuer.subject, token_type=issuer.subject.token_type or first.subject.token_type)
+    return attrs.evolve(issuer, assertion=attrs.evolve(source, issuer=called, verifier=first), subject=subject)

@@ -82,6 +82,20 @@ class TokenCall:
 
 @final
 @attrs.frozen
+class FirstLeg:
+    """The exchange at the first of two issuers, which is to return an assertion for the second.
+
+    ``issuer`` is its profile; ``call`` is ``None`` if none was made, as for a kept assertion. ``failed``: the second one was not asked.
+    """
+
+    issuer: str
+    endpoint_host: str
+    call: TokenCall | None = None
+    failed: bool = False
+
+
+@final
+@attrs.frozen
 class StepUp:
     """What a caller needs so that an exchange succeeds, as RFC 6750 section 3, RFC 9470 section 3 and Entra ID (``claims``) define it.
 
@@ -139,7 +153,8 @@ class ExchangedToken:
     ``expires_in`` is the token's lifetime in seconds from when it was issued (RFC 6749 section 5.1,
     https://www.rfc-editor.org/rfc/rfc6749#section-5.1), ``None`` if the token endpoint did not say. ``expires_at`` is when it expires at
     the earliest, in seconds since the epoch, ``None`` if unknown. ``scope`` is the response's, with spaces between its items; ``None`` if
-    it has none, ``UNREADABLE_SCOPE`` if that is neither text nor a list of texts, or if another replica got the response.
+    it has none, ``UNREADABLE_SCOPE`` if that is neither text nor a list of texts, or if another replica got the response. ``first_leg`` is
+    ``None`` outside chains, and for tokens that were kept.
     """
 
     access_token: Secret
@@ -149,6 +164,7 @@ class ExchangedToken:
     expires_at: int | None = attrs.field(default=None, eq=False)
     subject: SubjectVerdict | None = attrs.field(default=None, eq=False)
     scope: str | None = attrs.field(default=None, eq=False)
+    first_leg: FirstLeg | None = attrs.field(default=None, eq=False)
 
 
 @final
@@ -163,7 +179,7 @@ class ExchangeFailure:
     The others do not count in comparisons, and never reach the client: ``retry_after`` is for how long the token endpoint asks not to be
     called, in seconds, ``None`` if it does not; ``oauth_error`` is the token endpoint's error code if it is registered, "" otherwise, and
     ``detail`` says more, in our own words. ``step_up``: what the caller needs, if the token endpoint requires more. ``too_late``: the
-    gateway's time was up. ``mismatch``: why a token that was issued is not handed out.
+    gateway's time was up. ``mismatch``: why a token that was issued is not handed out. ``first_leg`` is ``None`` outside chains.
     """
 
     diagnostic: Diagnostic
@@ -181,6 +197,7 @@ class ExchangeFailure:
     too_late: bool = attrs.field(default=False, eq=False)
     subject: SubjectVerdict | None = attrs.field(default=None, eq=False)
     mismatch: IssuedMismatch | None = attrs.field(default=None, eq=False)
+    first_leg: FirstLeg | None = attrs.field(default=None, eq=False)
 
 
 TokenOutcome = ExchangedToken | ExchangeFailure
@@ -193,7 +210,7 @@ class TokenRequest:
     """An exchange to make. Equal requests may share an exchange, whatever their trace contexts.
 
     ``namespace`` is that of the policy: if calls have to queue, namespaces take turns. ``actor_token`` is the client's own token if it is
-    the actor; a later stage adds it.
+    the actor, and ``assertion`` what is sent in place of the subject token in a chain of two issuers; later stages add them.
     """
 
     issuer: Issuer
@@ -204,6 +221,7 @@ class TokenRequest:
     trace: TraceContext = attrs.field(default=NO_TRACE, eq=False)
     namespace: str = attrs.field(default="", eq=False)
     actor_token: Secret | None = attrs.field(default=None, eq=False)
+    assertion: Secret | None = attrs.field(default=None, eq=False)
 
     def __hash__(self) -> int:
         # Of what nearly always differs: each exchange is looked up three times, and hashing an issuer takes longer than that.

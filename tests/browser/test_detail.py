@@ -115,6 +115,42 @@ def test_what_was_issued_stands_beside_what_was_requested(page: Page, console: C
     expect(table.locator("tbody tr td:last-child")).to_have_text(["https://a.example", '["<b>payments</b>"]', "admin"])
 
 
+FIRST_LEG = {"issuer": "idp", "endpoint": "idp.example.com", "status": 200, "duration_ms": 9.0, "error": None, "failed": False}
+CHAINED = {"endpoint": "chat.example.com", "status": 200, "duration_ms": 11.8, "error": None, "coalesced": False}
+
+
+@pytest.mark.parametrize(
+    ("first", "more", "texts", "arrows"),
+    [
+        ({}, {}, ("asks idp.example.com for an assertion: scope", "asks chat.example.com for a token"), 2),
+        ({"status": None, "duration_ms": None}, {}, ("The assertion of idp.example.com is kept", "asks chat.example.com for a token"), 1),
+        (
+            {"status": 400, "failed": True},
+            {"decision": "deny_exchange_error", "diagnostic": "TXE-2007"},
+            ("asks idp.example.com for an assertion", "It returns 400 after 9.0 ms, since it refuses the caller's token"),
+            1,
+        ),
+        (
+            {"status": None, "duration_ms": None, "failed": True},
+            {"decision": "deny_exchange_error", "diagnostic": "TXE-1006"},
+            ("The token endpoint is failing, so it is temporarily not called",),
+            0,
+        ),
+    ],
+)
+def test_two_issuers_in_a_row_are_two_arrows(
+    page: Page, console: Console, first: Json, more: Json, texts: tuple[str, ...], arrows: int
+) -> None:
+    fields = {"decision": "allow_exchange", **more}
+    console.emit(item(100, exchange={**CHAINED, "first_leg": FIRST_LEG | first}, **fields))
+    open_seq(page, 100)
+    for text in texts:
+        expect(page.locator(".steps")).to_contain_text(text)
+    asked = [step for step in page.locator(".steps li").all_inner_texts() if step.startswith("The exchanger asks")]
+    assert len(asked) == arrows
+    expect(page.locator("svg.flow .lane")).to_have_count(6)
+
+
 def test_a_token_that_passes_the_gate_is_said_to_before_the_exchange(page: Page, console: Console) -> None:
     console.emit(item(100, subject={"refusal": "", "actors": "0123456789abcdef"}), item(101, subject={"refusal": "", "actors": ""}))
     open_seq(page, 100)

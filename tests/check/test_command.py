@@ -281,6 +281,46 @@ def test_what_a_proof_cannot_judge_or_needs_not_allow(
         assert files[file].read_text().splitlines()[int(row) - 1][int(column) - 1 :].startswith(at)
 
 
+CHAIN = """issuers:
+- {name: idp, tokenEndpoint: 'https://idp.example/t', clientID: gateway, clientSecret: canary%s}
+- {name: chat, discovery: 'https://chat.example', clientID: c, clientSecret: canary, grantType: jwt-bearer, assertion: {from: idp%s}}
+"""
+TYPED = ", subjectToken: {type: urn:ietf:params:oauth:token-type:id_token}"
+
+
+def test_audiences_for_a_chain_are_an_error(tmp_path: Path) -> None:
+    match = "{match: {host: a.example, pathPrefix: /%s}, action: exchange, exchange: {issuerRef: chat, scope: s%s}}"
+    lines = (match % ("a", ", audiences: [orders]"), match % ("b", ", resources: ['https://b.example']"))
+    (tmp_path / "policy.yaml").write_text(config_map(entries(*lines)))
+    issuers = tmp_path / "issuers.yaml"
+    issuers.write_text(CHAIN % (TYPED, ""))
+    status, said = run(tmp_path / "policy.yaml", issuers=issuers)
+    assert status == 1
+    column = len("      - ") + lines[0].index("[orders]") + 1
+    assert f'policy.yaml:12:{column}: error POL-5008: entries[0].exchange.audiences cannot be requested: the issuer "chat"' in said
+    assert said.count("POL-5008") == 1
+
+
+@pytest.mark.parametrize(
+    ("first", "source", "said"),
+    [
+        (TYPED, "", 'assertion is issued only for ID tokens whose aud is "gateway", the client of the profile "idp"\n'),
+        ("", "", 'the client of the profile "idp"; its subjectToken.type is not urn:ietf:params:oauth:token-type:id_token\n'),
+        (TYPED, ", requestedTokenType: 'urn:ietf:params:oauth:token-type:jwt'", ""),
+    ],
+)
+def test_whose_id_tokens_an_identity_provider_takes_is_a_notice(first: str, source: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text(config_map(entries(DENY)))
+    issuers = tmp_path / "issuers.yaml"
+    issuers.write_text(CHAIN % (first, source))
+    status, found = run(tmp_path / "policy.yaml", issuers=issuers)
+    assert status == 0
+    assert (said in found) if said else ("POL-5009" not in found)
+    column = (CHAIN % (first, source)).splitlines()[2].index("{from") + 1
+    assert found.count(f'issuers.yaml:3:{column}: notice POL-5009: issuer profile "chat" ') == bool(said)
+    assert "canary" not in found
+
+
 def test_issuers_and_grants_are_files(tmp_path: Path) -> None:
     text = "{match: {host: a, pathPrefix: /}, action: exchange, exchange: {issuerRef: primery, scope: s}}"
     (tmp_path / "policy.yaml").write_text(config_map(entries(text)))

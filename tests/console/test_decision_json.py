@@ -5,7 +5,7 @@ from exchanger.console.bounded_record import bounded
 from exchanger.console.decision_json import BODY_LIMIT, OPAQUE, READ_LIMIT, DecisionJson, Item, decoded
 from exchanger.decision.outcome import DecisionRecord, Exchange, Outcome
 from exchanger.errors import Diagnostic
-from exchanger.values.token import ErrorKind, IssuedMismatch, ShownClaims, SubjectVerdict, TokenCall
+from exchanger.values.token import ErrorKind, FirstLeg, IssuedMismatch, ShownClaims, SubjectVerdict, TokenCall
 from tests.console.records import (
     ALLOWED,
     CANARY,
@@ -98,6 +98,25 @@ def test_an_exchange_is_shown_with_its_target_and_call(
     assert shown["target"] == {"scope": "read:orders", "resources": ["https://api.example.com/orders"], "audiences": ["orders-api"]}
     endpoint = {"endpoint": "issuer.example.com", "coalesced": False}
     assert shown["exchange"] == endpoint | {"status": status, "duration_ms": duration, "error": error}
+
+
+@pytest.mark.parametrize(
+    ("leg", "shown"),
+    [
+        (FirstLeg("idp", "idp.example.com", TokenCall(0.01, 200)), {"status": 200, "duration_ms": 10.0, "error": None, "failed": False}),
+        (FirstLeg("idp", "idp.example.com"), {"status": None, "duration_ms": None, "error": None, "failed": False}),
+        (
+            FirstLeg("idp", "idp.example.com", TokenCall(2.0, None, ErrorKind.TIMEOUT), failed=True),
+            {"status": None, "duration_ms": 2000.0, "error": "timeout", "failed": True},
+        ),
+    ],
+)
+def test_of_two_issuers_in_a_row_the_first_is_shown_too(leg: FirstLeg, shown: Item) -> None:
+    found = item(attrs.evolve(record(ALLOWED), exchange=Exchange(TARGET, "chat.example.com", TokenCall(0.02, 200), first_leg=leg)))
+    exchange = found["exchange"]
+    assert isinstance(exchange, dict)
+    assert exchange["first_leg"] == {"issuer": "idp", "endpoint": "idp.example.com"} | shown
+    assert exchange["endpoint"] == "chat.example.com"
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,18 @@ from exchanger.oauth.token_request import encode_request
 from exchanger.policy.policy_trie import Hosts
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import BASELINE, AllowEntry, DenyEntry, MatchScope, Source
-from exchanger.values.issuer import ActorCredentials, ActorToken, CachePolicy, ErrorStyle, Grant, GrantType, IssuedTokenRules, SubjectRules
+from exchanger.values.issuer import (
+    ID_JAG,
+    ActorCredentials,
+    ActorToken,
+    AssertionSource,
+    CachePolicy,
+    ErrorStyle,
+    Grant,
+    GrantType,
+    IssuedTokenRules,
+    SubjectRules,
+)
 from exchanger.values.secret import Secret
 from exchanger.values.token import ExchangeFailure, TokenRequest
 from tests.decision.examples import PRIMARY, RULES, SOURCE, snapshot
@@ -181,6 +192,14 @@ def test_without_headers_of_their_own_the_answer_is_that_of_begin() -> None:
             ["refused tokens: dropped from the cache if an upstream refuses them; needs ext_proc with allow_mode_override"],
         ),
         ({"grant": Grant(GrantType.ENTRA_OBO)}, ["grant: entra-obo"]),
+        (
+            {"assertion": AssertionSource("idp", ID_JAG, "https://chat.example")},
+            ["assertion: ID-JAG for https://chat.example; the issuer idp issues it for the caller's token"],
+        ),
+        (
+            {"assertion": AssertionSource("idp", "urn:x", "chat", reuse=True)},
+            ["assertion: urn:x for chat; the issuer idp issues it for the caller's token; it may be sent more than once"],
+        ),
         ({"grant": Grant(requested_token_type="urn:x")}, ["asks for: urn:x"]),
         ({"grant": Grant(actor=ActorToken(Secret("canary"), "urn:x", "canary"))}, ["actor: the subject of the token in a file"]),
         ({"grant": Grant(actor=ActorCredentials())}, ["actor: this client (client credentials)"]),
@@ -216,6 +235,14 @@ def test_a_grant_that_has_no_words_for_the_target_is_told(kind: GrantType, targe
     if isinstance(encoded, ExchangeFailure):
         ends = [finish(attrs.evolve(pending, token_request=styled), encoded) for styled in _styles(pending)]
         assert {end.status for end in ends if isinstance(end, Deny)} == {status}
+
+
+def test_audiences_of_a_chain_are_told() -> None:
+    rules = with_profile(grant=Grant(GrantType.JWT_BEARER), assertion=AssertionSource("idp", ID_JAG, "https://chat.example"))
+    for target, status in (("audiences: [orders]", 500), ("resources: ['https://a.example']", None), ("scope: a", None)):
+        entry = f"{{match: {{host: a.example, pathPrefix: /}}, action: exchange, exchange: {{issuerRef: primary, {target}}}}}"
+        found = answer(asked_request("GET", "a.example", "/", [BEARER]), snapshot(f"version: v1\nentries: [{entry}]"), rules)
+        assert (found.status, "the issuer's assertion determines the audience (TXE-1002)" in found.reason) == (status, status is not None)
 
 
 def _styles(pending: ExchangePending) -> list[TokenRequest]:

@@ -74,6 +74,12 @@ PROFILES: Final[list[dict[str, Any]]] = [
         "clientID": "c",
         "clientAssertion": {"keyFile": "/no-such-folder/key", "algorithm": "ES256", "keyID": "k", "audience": "a"},
         "grantType": "jwt-bearer",
+        "assertion": {
+            "from": "third",
+            "requestedTokenType": "urn:ietf:params:oauth:token-type:jwt",
+            "audience": "https://a.example",
+            "reuse": True,
+        },
     },
     {
         "name": "third",

@@ -18,7 +18,16 @@ from exchanger.issuers.rules import ProfileRules
 from exchanger.issuers.secrets import SecretName
 from exchanger.issuers.value_sources import references
 from exchanger.util.json_schema import alternatives, type_of, written
-from exchanger.values.issuer import AuthMethod, CachePolicy, CallLimits, EndpointProtocol, IntrospectionRules, SigningKey, SubjectRules
+from exchanger.values.issuer import (
+    AssertionSource,
+    AuthMethod,
+    CachePolicy,
+    CallLimits,
+    EndpointProtocol,
+    IntrospectionRules,
+    SigningKey,
+    SubjectRules,
+)
 from exchanger.values.proxy import Proxy
 from exchanger.values.secret import Secret
 from tests.issuers.fakes import PROFILES, RULES, good_plan, inline, places, plan_of, profiles, referring
@@ -37,8 +46,12 @@ def asking(introspection: str = "") -> str:
     return f"subjectToken: {{issuers: ['https://a.example'], audiences: [b], introspection: {{{introspection}}}}}"
 
 
+CHAINED: Final = "name: a, discovery: 'https://a.example', clientID: exchanger, clientSecret: canary, grantType: jwt-bearer"
+FIRST: Final = "  - {name: first, tokenEndpoint: 'https://idp.example/t', clientID: gateway, clientSecret: canary}\n"
+
+
 def problems(entry: str, rules: ProfileRules = RULES) -> tuple[str, ...]:
-    found = plan_of(profiles(f"  - {{{entry}}}\n"), rules)
+    found = plan_of(profiles(f"  - {{{entry}}}\n", FIRST), rules)
     assert isinstance(found, Rejected), found
     assert "canary" not in repr(found)
     return found.problems
@@ -63,6 +76,27 @@ def test_where_the_callers_token_is() -> None:
     entry = f"{SECRET}, subjectToken: {{{headers}, issuers: ['https://login.example.com'], audiences: [gateway]}}"
     (found,) = good_plan(profiles(f"  - {{{entry}}}\n")).profiles
     assert found.subject == SubjectRules(("x-forwarded-access-token", "authorization"), ("https://login.example.com",), ("gateway",))
+
+
+def test_an_assertion_is_an_id_jag_for_the_profiles_own_issuer_by_default() -> None:
+    found = good_plan(profiles(f"  - {{{CHAINED}, assertion: {{from: first}}}}\n", FIRST)).profiles[0].assertion
+    assert found == AssertionSource("first", "urn:ietf:params:oauth:token-type:id-jag", "https://a.example")
+
+
+@pytest.mark.parametrize(
+    ("first", "problem"),
+    [
+        ("grantType: entra-obo", "assertion.from must name a profile with the grantType token-exchange"),
+        ("grantType: jwt-bearer", "assertion.from must name a profile with the grantType token-exchange"),
+        ("grantType: jwt-bearer, assertion: {from: third, audience: b}", "names a profile that has an assertion itself"),
+        ("grantType: jwt-bearer, assertion: {from: a, audience: b}", "names a profile that has an assertion itself"),  # a cycle
+    ],
+)
+def test_there_are_two_issuers_in_a_row_at_most(first: str, problem: str) -> None:
+    others = FIRST.replace("}\n", f", {first}}}\n") + FIRST.replace("first", "third")
+    found = plan_of(profiles(f"  - {{{CHAINED}, assertion: {{from: first}}}}\n", others))
+    assert isinstance(found, Rejected)
+    assert any(text.startswith('issuer profile "a" ') and problem in text for text in found.problems)
 
 
 @pytest.mark.parametrize(
@@ -193,6 +227,22 @@ def test_where_the_callers_token_is() -> None:
         (f"{SECRET}, subjectToken: {{introspection: {{{AT}}}}}", "needs subjectToken.issuers, by whose keys JWTs are verified, or when:"),
         (f"{SECRET}, subjectToken: {{jwksURI: 'https://a', introspection: {{{AT}, when: always}}}}", "jwksURI needs subjectToken.issuers"),
         (f"{BASE}, tokenEndpointAuthMethod: none, {asking(AT)}", "subjectToken.introspection needs a client that authenticates"),
+        (f"{CHAINED}, assertion: {{}}", "assertion.from is required"),
+        (f"{CHAINED}, assertion: {{from: ''}}", "assertion.from must name a profile"),
+        (f"{CHAINED}, assertion: {{from: canary}}", "assertion.from names a profile that does not exist"),
+        (f"{CHAINED}, assertion: {{from: a}}", "assertion.from must name another profile"),
+        (f"{CHAINED}, assertion: {{from: first, requestedTokenType: id-jag}}", "assertion.requestedTokenType must be a URI such as"),
+        (f"{CHAINED}, assertion: {{from: first, reuse: 'yes'}}", "must be true or false, without quotes"),
+        (f"{SECRET}, grantType: jwt-bearer, assertion: {{from: first}}", "assertion needs audience, since the profile has no discovery"),
+        (f"{SECRET}, assertion: {{from: first, audience: b}}", "assertion is for the grantType jwt-bearer alone"),
+        (
+            "name: a, discovery: 'https://a.example', grantType: jwt-bearer, clientAssertionFile: {path: /a}, assertion: {from: first}",
+            "assertion needs clientID or clientIDSecretRef: an ID-JAG names the client that may use it",
+        ),
+        (
+            f"{CHAINED}, assertion: {{from: first}}, {asking(AT)}",
+            "subjectToken.introspection belongs into the profile that assertion.from names",
+        ),
         (f"{SECRET}, errors: lax", "errors must be one of reference, strict"),
     ],
 )

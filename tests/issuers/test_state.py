@@ -6,8 +6,9 @@ from exchanger.issuers.material import problem_with
 from exchanger.issuers.profile_model import Plan
 from exchanger.issuers.resolve import resolve
 from exchanger.issuers.secrets import SecretData, SecretName, SecretProblem
-from exchanger.issuers.state import IssuerSet, State
+from exchanger.issuers.state import ROTATION_GRACE_S, IssuerSet, State
 from exchanger.issuers.value_sources import FileSet, Shape, ValueSource
+from exchanger.values.issuer import Issuer
 from exchanger.values.secret import Secret
 from tests.issuers.fakes import FORBIDDEN, MISSING, OAUTH, data, file, good_plan, inline, jwt, pairs, profiles, referring
 from tests.jwt.issuer import pem
@@ -179,3 +180,38 @@ def test_a_value_is_judged_once_whatever_else_changes(monkeypatch: pytest.Monkey
         state = state.with_place(TOKEN_FILE, token_of("me", number), float(number))
         assert not state.issues
     assert sorted(shape.name for shape in judged) == ["P256_KEY", *["TOKEN"] * 5]
+
+
+CHAIN = good_plan(
+    profiles(
+        referring("idp"),
+        "  - {name: chat, tokenEndpoint: 'https://chat.example/t', clientID: c, clientSecret: s, grantType: jwt-bearer,\n"
+        "     assertion: {from: idp, audience: 'https://chat.example'}}\n",
+    )
+)
+
+
+def first_of(state: State) -> Issuer:
+    assert state.current is not None
+    source = state.current.issuers["chat"].assertion
+    assert source is not None
+    assert source.issuer is not None
+    return source.issuer
+
+
+def test_a_chain_has_the_credentials_of_its_first_issuer_through_rotations() -> None:
+    state = State().with_file(CHAIN, 0.0).with_place(OAUTH, data(1), 0.0)
+    assert (first_of(state).credentials, first_of(state).previous) == (current(state).issuers["idp"].credentials, None)
+    state = state.with_place(OAUTH, data(2), 1.0)
+    assert (first_of(state).credentials, first_of(state).previous) == (
+        current(state).issuers["idp"].credentials,
+        current(state).issuers["idp"].previous,
+    )
+    assert first_of(state).previous is not None
+    state = state.without_retired(1.0 + ROTATION_GRACE_S)
+    assert first_of(state).previous is None
+    assert current(state).issuers["chat"].previous is None
+
+
+def test_a_chain_is_not_in_force_before_its_first_issuer() -> None:
+    assert State().with_file(CHAIN, 0.0).current is None

@@ -356,6 +356,13 @@ ISSUED_TOKEN: Final = {
     "signature": maybe,
     "opaque": maybe | mostly(["refuse", "pass", ""], "allow"),
 }
+ASSERTION: Final = {
+    "from": st.sampled_from([None, "", " ", "p", "idp", "none"]),
+    "requestedTokenType": maybe | st.sampled_from(["", "urn:x", "jwt"]),
+    "audience": maybe | st.sampled_from(["", "https://a.example"]),
+    "reuse": maybe | st.booleans(),
+}
+CHAINED: Final = {"name": "p", "tokenEndpoint": "https://a.example", "clientID": "a", "clientSecret": "b", "grantType": "jwt-bearer"}
 PROFILES: Final = DocumentKind(
     "issuers",
     profile_problems,
@@ -394,6 +401,14 @@ PROFILES: Final = DocumentKind(
             lambda given: issuers(issuedToken={"issuer": "https://a.example", **given}),
             lambda _, found: all(
                 any(reason in text for reason in ("different texts", "claim must have", "needs", "between")) for text in found
+            ),
+        ),
+        "assertion": Part(
+            st.fixed_dictionaries({}, optional=ASSERTION),
+            lambda given: {"issuers": [CHAINED | {"assertion": given}, CHAINED | {"name": "idp", "grantType": ""}]},
+            lambda _, found: all(
+                any(reason in text for reason in ("must name another", "does not exist", "must be a URI", "needs audience"))
+                for text in found
             ),
         ),
         "duration": Part(

@@ -14,7 +14,7 @@ from exchanger.telemetry.render import render_json
 from exchanger.values.entry import Source, TokenTarget
 from exchanger.values.request import HeaderFields
 from exchanger.values.secret import Secret
-from exchanger.values.token import ErrorKind, SubjectVerdict
+from exchanger.values.token import ErrorKind, FirstLeg, SubjectVerdict
 from exchanger.values.trace import SpanContext, TraceContext
 from tests.telemetry.records import ALLOWED, CANARY, DENIED, FAILED, SOURCE, UNMATCHED, record
 
@@ -58,6 +58,18 @@ def test_a_failed_exchange_says_why_as_far_as_it_is_known() -> None:
     assert line["endpoint"] == "issuer.example.com"
     unknown = decision_line(record(attrs.evolve(failed, error_kind=ErrorKind.UNKNOWN_ISSUER_PROFILE, oauth_error="")), "T")
     assert ("endpoint" in unknown, "oauth_error" in unknown) == (False, False)
+
+
+def test_a_failure_of_the_first_of_two_issuers_names_its_profile() -> None:
+    failed = attrs.evolve(FAILED, issuer="chat", leg="idp\n", error_kind=ErrorKind.BREAKER_OPEN, diagnostic=Diagnostic.BREAKER_OPEN)
+    exchange = Exchange(TokenTarget("chat", "read"), "idp.example.com", None, first_leg=FirstLeg("idp\n", "idp.example.com", failed=True))
+    line = decision_line(attrs.evolve(record(failed), exchange=exchange), "T")
+    assert {name: line[name] for name in ("issuer", "leg", "endpoint")} == {
+        "issuer": "chat",
+        "leg": "idp\ufffd",
+        "endpoint": "idp.example.com",
+    }
+    assert "leg" not in decision_line(record(FAILED), "T")
 
 
 @pytest.mark.parametrize("outcome", [ALLOWED, FAILED])

@@ -15,7 +15,7 @@ from typing import Final
 import attrs
 
 from exchanger.oauth.token_response import TokenResponseRules
-from exchanger.values.issuer import ActorToken, Assertion, Credentials, Issuer, SigningKey
+from exchanger.values.issuer import ActorToken, Assertion, AssertionSource, Credentials, Issuer, SigningKey
 from exchanger.values.secret import Secret
 from exchanger.values.token import TokenRequest
 
@@ -26,6 +26,7 @@ EXEMPT: Final[dict[type, dict[str, str]]] = {
         "trace": "the token endpoint may record it, and answers the same",
         "namespace": "it orders the calls that have to queue",
         "actor_token": "it is added behind the cache; whom it is about enters with the issuer",
+        "assertion": "it is added behind the cache; the subject token and the first issuer, from which it results, enter",
     },
     Assertion: {
         "text": "it is renewed all the time; whom it is about enters",
@@ -44,6 +45,9 @@ EXEMPT: Final[dict[type, dict[str, str]]] = {
         "protocol": "how the same question is transported",
         "cache": "how long the answer is kept; each look-up applies the limits in force",
         "limits": "when the question is asked",
+    },
+    AssertionSource: {
+        "verifier": "it judges callers' tokens before a token is looked up; how it is called enters",
     },
     Credentials: {
         "generation": "it counts rotations in this process; the credentials themselves enter, so that replicas agree",

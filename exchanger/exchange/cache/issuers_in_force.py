@@ -8,7 +8,7 @@ Must not know: what is kept (except that it goes with its issuer), for how long,
 
 import hashlib
 import operator
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, final
 
 import attrs
@@ -41,11 +41,9 @@ class Tally:
 @final
 @attrs.define(eq=False)
 class KeepingIssuer:
-    """An issuer in force that keeps tokens. ``identity`` is everything about it that shapes answers."""
+    """An issuer in force that keeps tokens."""
 
-    issuer: Issuer
     policy: CachePolicy
-    identity: bytes
     partition: IssuerPartition
     tally: Tally
 
@@ -72,6 +70,14 @@ class CacheKeyBuilder:
         return tuple(digester.digest(subject) for digester in self._shared)
 
 
+def _with_first(issuers: Iterable[Issuer]) -> Iterator[Issuer]:
+    """Yield ``issuers``, and the first ones of chains: assertions that may be sent again are kept like tokens, apart from those."""
+    for issuer in issuers:
+        yield issuer
+        if issuer.assertion is not None and issuer.assertion.issuer is not None:
+            yield issuer.assertion.issuer
+
+
 @final
 @attrs.define(eq=False)
 class IssuersInForce:
@@ -87,7 +93,7 @@ class IssuersInForce:
     _key: bytes = attrs.field(repr=False)
     _context: tuple[object, ...] = attrs.field(repr=False)
     tallies: dict[str, Tally] = attrs.field(factory=dict, init=False)
-    _issuers: dict[str, KeepingIssuer] = attrs.field(factory=dict, init=False)
+    _issuers: dict[bytes, KeepingIssuer] = attrs.field(factory=dict, init=False, repr=False)  # by identity
     _builders: dict[tuple[int, ...], CacheKeyBuilder] = attrs.field(factory=dict, init=False, repr=False)
 
     def use(self, issuers: Mapping[str, Issuer]) -> None:
@@ -96,22 +102,17 @@ class IssuersInForce:
         Other bounds alone change nothing that is kept: look-ups apply the new ones.
         """
         self._builders.clear()
-        for name, known in list(self._issuers.items()):
-            issuer = issuers.get(name)
-            if issuer is None or issuer.cache is None or encoded(issuer) != known.identity:
-                self.memory.remove_partition(known.partition)
-                del self._issuers[name]
-        for name, issuer in issuers.items():
-            policy = issuer.cache
-            if policy is None:
-                continue
-            present = self._issuers.get(name)
+        keeping = {encoded(issuer): (issuer, issuer.cache) for issuer in _with_first(issuers.values()) if issuer.cache is not None}
+        for identity in [identity for identity in self._issuers if identity not in keeping]:
+            self.memory.remove_partition(self._issuers.pop(identity).partition)
+        for identity, (issuer, policy) in keeping.items():
+            present = self._issuers.get(identity)
             if present is None:
                 partition = self.memory.add_partition(policy.max_entries)
                 tally = self.tallies.setdefault(issuer.endpoint_host, Tally())
-                self._issuers[name] = KeepingIssuer(issuer, policy, encoded(issuer), partition, tally)
+                self._issuers[identity] = KeepingIssuer(policy, partition, tally)
             else:
-                present.issuer, present.policy = issuer, policy
+                present.policy = policy
                 self.memory.resize(present.partition, policy.max_entries)
 
     def builder_for(self, request: TokenRequest) -> CacheKeyBuilder | None:
@@ -124,8 +125,8 @@ class IssuersInForce:
         issuer = request.issuer
         if issuer.cache is None:
             return None
-        of = self._issuers.get(issuer.name)
-        if of is None or (of.issuer is not issuer and encoded(issuer) != of.identity):
+        of = self._issuers.get(encoded(issuer))
+        if of is None:
             return None
         # Everything in the request except its subject token, whatever fields it has: see ``identity``.
         fixed = hashlib.sha256(encoded((FORMAT, *self._context, request))).digest()

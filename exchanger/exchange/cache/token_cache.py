@@ -126,8 +126,8 @@ class TokenCache:
             of.tally.memory_hits += 1
         return kept
 
-    def keep(self, request: TokenRequest, token: ExchangedToken) -> None:
-        """Keep the ``token`` of a call for ``request`` that has just succeeded, in memory and, later, in the shared level."""
+    def keep(self, request: TokenRequest, token: ExchangedToken, *, shared: bool = True) -> None:
+        """Keep the ``token`` of a call for ``request`` that has just succeeded, in memory and, later, in the shared level if ``shared``."""
         builder = self._issuers.builder_for(request)
         if builder is None:
             return
@@ -148,9 +148,9 @@ class TokenCache:
         life = plan_life(now, age, min(token.expires_in, builder.of.policy.max_ttl), min(subject_ends, ends), self.network.random.random())
         if life is None:
             return
-        kept = attrs.evolve(token, call=None, cache=Cache.HIT)
+        kept = attrs.evolve(token, call=None, cache=Cache.HIT, first_leg=None)
         self._memory.put(builder.of.partition, digest, Entry.of(kept, life))
-        if self._level is not None and self._level.in_use:
+        if shared and self._level is not None and self._level.in_use:
             stored = StoredToken(token.access_token, life.length, life.wall_end, token.expires_in, token.expires_at)
             self._level.put(builder.shared_digests(self._level.keys, subject), stored, life.end)
 

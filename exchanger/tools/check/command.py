@@ -20,7 +20,7 @@ from exchanger.codes.problem import Problem
 from exchanger.directory.folder import CrowdedError, manifest_names
 from exchanger.directory.manifest import MAX_FILE_BYTES
 from exchanger.errors import ConfigurationError
-from exchanger.issuers.profile_model import Rejected, responses_needed
+from exchanger.issuers.profile_model import Rejected, id_tokens_needed, responses_needed
 from exchanger.issuers.profiles import read_bytes, read_plan
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.grants.reader import read_grants
@@ -214,7 +214,8 @@ def _issuers(path: Path) -> tuple[ManifestFile, CheckedProfiles | None]:
         code = codes.UNREADABLE_ISSUERS if isinstance(root, UnreadableYaml) else codes.WRONG_PROFILE
         problems = tuple(Problem(code, problem) for problem in planned.problems)
     else:
-        problems = tuple(Problem(codes.NEEDS_RESPONSES, problem) for problem in responses_needed(planned))
+        needed = ((codes.NEEDS_RESPONSES, responses_needed(planned)), (codes.CLIENT_OF_ID_TOKENS, id_tokens_needed(planned)))
+        problems = tuple(Problem(code, problem) for code, found in needed for problem in found)
     placed = tuple(PlacedProblem(problem, str(path), place(problem.text)) for problem in problems)
     # Without its text, no report quotes a line: a secret may be in the wrong field, and parameters have arbitrary names.
     return ManifestFile(str(path), problems=placed), profiles

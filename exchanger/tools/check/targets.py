@@ -6,13 +6,13 @@ from typing import Any, final
 import attrs
 
 from exchanger.codes.code import Code
-from exchanger.codes.issuers import NOTHING_TO_PROVE, SCOPE_ALONE, SUBJECT_UNREADABLE, UNREQUESTED_AUDIENCE
+from exchanger.codes.issuers import NOTHING_TO_PROVE, OTHER_AUDIENCE, SCOPE_ALONE, SUBJECT_UNREADABLE, UNREQUESTED_AUDIENCE
 from exchanger.codes.problem import Problem
 from exchanger.tools.check.files import CheckedDocument, PlacedProblem
 from exchanger.tools.check.source_map import Place, field
 from exchanger.util.text import quoted
 from exchanger.values.entry import ExchangeEntry, TokenTarget
-from exchanger.values.issuer import GrantType, Issuer
+from exchanger.values.issuer import Issuer
 from exchanger.yaml import nodes
 from exchanger.yaml.reader import read_nodes
 
@@ -56,10 +56,11 @@ def of_targets(documents: tuple[CheckedDocument, ...], profiles: CheckedProfiles
 def _of_target(target: TokenTarget, issuer: Issuer[Any]) -> Iterator[tuple[Code, str, str]]:
     """Yield what cannot be requested or judged, with the field of the entry's exchange that it is about."""
     name = quoted(issuer.name)
-    if issuer.grant.type is GrantType.ENTRA_OBO:
-        for field_name, texts in (("resources", target.resources), ("audiences", target.audiences)):
-            if texts:
-                yield SCOPE_ALONE, field_name, f"cannot be requested: the grant of the issuer {name} accepts only a scope"
+    for field_name in issuer.unrequestable(target):
+        if issuer.assertion is None:
+            yield SCOPE_ALONE, field_name, f"cannot be requested: the grant of the issuer {name} accepts only a scope"
+        else:
+            yield OTHER_AUDIENCE, field_name, f"cannot be requested: the issuer {name} gets an assertion, which determines the audience"
     if issuer.issued is not None and not (issuer.issued.audiences or target.audiences or target.resources):
         yield NOTHING_TO_PROVE, "", f"names no audience and no resource, by which the issuer {name} could prove its tokens"
 

@@ -45,7 +45,8 @@ function proof({ claim, requested, issued }) {
 
 /** Return a bar of where the time went: own work, and waiting for the token endpoint. */
 function timeBar(item) {
-  const waited = Math.min(item.exchange?.duration_ms ?? 0, item.duration_ms);
+  const first = item.exchange?.first_leg;
+  const waited = Math.min((item.exchange?.duration_ms ?? 0) + (first && !first.failed ? first.duration_ms ?? 0 : 0), item.duration_ms);
   const own = item.duration_ms - waited;
   const text = item.exchange
     ? `${took(item.duration_ms)} in the exchanger, ${took(waited)} of it waiting for the token endpoint.`
@@ -71,7 +72,7 @@ function diagram(lanes, steps, width, item) {
   },
     lanes.map((lane) => laneHead(lane, x.get(lane.id), gap, height)),
     svg("rect", { class: "active", x: x.get("exchanger") - 4, y: at(start), width: 8, height: at(end) - at(start), rx: 4 }),
-    waiting(steps, x.get("issuer"), at),
+    lanes.map(({ id }) => ["first", "issuer"].includes(id) && waiting(steps, id, x.get(id), at)),
     arrows);
 }
 
@@ -85,9 +86,9 @@ function laneHead({ title, note, reached }, x, gap, height) {
     !reached && svg("text", { class: "lane-note", x, y: height - 10, "text-anchor": "middle", text: gap < 70 ? "–" : "not asked" }));
 }
 
-function waiting(steps, x, at) {
-  const ask = steps.findIndex(({ to }) => to === "issuer");
-  const answer = steps.findIndex(({ from }) => from === "issuer");
+function waiting(steps, lane, x, at) {
+  const ask = steps.findIndex(({ to }) => to === lane);
+  const answer = steps.findIndex(({ from }) => from === lane);
   return ask >= 0 && svg("rect", { class: steps[ask].dashed ? "active shared-call" : "active", x: x - 4, y: at(ask), width: 8, height: at(answer) - at(ask), rx: 4 });
 }
 

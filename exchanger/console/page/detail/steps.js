@@ -3,8 +3,6 @@
 import { describe } from "../decisions.js";
 import { entryName, plural, policyName, targetText, took } from "../format.js";
 
-export const LANES = ["client", "gateway", "exchanger", "issuer", "upstream"];
-
 /**
  * Return `{lanes, steps}`. A lane is `{id, title, note, reached}`. A step is `{from, to, label, text, tone, dashed, took}`; one with `from`
  * equal to `to` happens there. `tone` is "", "good", "bad" or "quiet"; `dashed` is what was shared or did not arrive.
@@ -21,12 +19,14 @@ export function flow(item, siblings = 0) {
     allowed ? letThrough(item) : turnedDown(item),
     allowed ? onwards(item) : back(item),
   ];
+  const first = item.exchange?.first_leg;
   const reached = new Set(steps.flatMap(({ from, to }) => [from, to]));
   const lanes = [
     lane("client", "client", ""),
     lane("gateway", "Envoy", item.asked_by),
     lane("exchanger", "exchanger", took(item.duration_ms)),
-    lane("issuer", "token endpoint", item.exchange?.endpoint ?? ""),
+    ...(first ? [lane("first", "first issuer", first.endpoint)] : []),
+    lane("issuer", first ? "second issuer" : "token endpoint", first?.failed ? "" : item.exchange?.endpoint ?? ""),
     lane("upstream", "upstream", item.host),
   ].map((one) => ({ ...one, reached: reached.has(one.id) }));
   return { lanes, steps };
@@ -85,26 +85,36 @@ function judged({ subject, diagnostic, detail }) {
 function exchanged(item, siblings) {
   const { exchange } = item;
   if (!exchange || GATE.has(item.diagnostic)) return [];
-  const asks = targetText(item.target) || "token";
+  const wrong = item.decision !== "allow_exchange";
+  const second = { lane: "issuer", call: exchange, short: short(item.target), asks: targetText(item.target) || "token", what: "a token", wrong };
+  if (!exchange.first_leg) return leg(item, siblings, second);
+  const call = { ...exchange.first_leg, coalesced: exchange.coalesced };
+  const first = { lane: "first", call, short: "assertion", asks: second.asks, what: "an assertion", wrong: call.failed };
+  if (call.failed) return leg(item, siblings, first);
+  const kept = step("exchanger", "exchanger", "assertion kept", `The assertion of ${call.endpoint} is kept from before, and is sent again.`);
+  return [...(call.duration_ms === null ? [kept] : leg(item, siblings, first)), ...leg(item, siblings, second)];
+}
+
+/** Return the question to an issuer and its answer: the only one, or one of two in a row. */
+function leg(item, siblings, { lane: to, call: exchange, short: label, asks, what, wrong }) {
   const shared = exchange.coalesced;
   const others = siblings ? ` ${plural(siblings, "other request")} seen here shared it.` : "";
   const asking = shared
-    ? step("exchanger", "issuer", "shared call", `An equal exchange (${asks}) was in progress at ${exchange.endpoint}, and this request waits for its result.${others}`, { dashed: true })
-    : step("exchanger", "issuer", short(item.target), `The exchanger asks ${exchange.endpoint} for a token: ${asks}.${others}`);
+    ? step("exchanger", to, "shared call", `An equal exchange (${asks}) was in progress at ${exchange.endpoint}, and this request waits for its result.${others}`, { dashed: true })
+    : step("exchanger", to, label, `The exchanger asks ${exchange.endpoint} for ${what}: ${asks}.${others}`);
   const time = took(exchange.duration_ms);
-  const wrong = item.decision !== "allow_exchange";
-  if (NOT_CALLED[item.diagnostic]) {
+  if (wrong && NOT_CALLED[item.diagnostic]) {
     return [step("exchanger", "exchanger", "not called", `${NOT_CALLED[item.diagnostic]}${codeText(item)}.`, { tone: "bad" })];
   }
   if (!exchange.status) {
     const why = exchange.duration_ms === null ? "No call was made, or no request waited for its end" : unanswered(exchange.error, time);
     const text = `${why}${codeText(item)}.`;
-    return [asking, step("issuer", "exchanger", "no answer", text, { tone: "bad", dashed: true, took: exchange.duration_ms })];
+    return [asking, step(to, "exchanger", "no answer", text, { tone: "bad", dashed: true, took: exchange.duration_ms })];
   }
   const text = wrong
     ? `It returns ${exchange.status} after ${time}, ${UNUSABLE[item.diagnostic] ?? "which is not a usable token"}${codeText(item)}.`
-    : `It returns ${exchange.status} with a token after ${time}.`;
-  return [asking, step("issuer", "exchanger", String(exchange.status), text, { tone: wrong ? "bad" : "good", took: exchange.duration_ms })];
+    : `It returns ${exchange.status} with ${what} after ${time}.`;
+  return [asking, step(to, "exchanger", String(exchange.status), text, { tone: wrong ? "bad" : "good", took: exchange.duration_ms })];
 }
 
 // Codes of answers that the gate gives: the token endpoint has no part in them.
@@ -125,6 +135,7 @@ const UNUSABLE = {
   "TXE-3006": "with a token for somebody or something else than was requested",
   "TXE-3007": "with a token that gives more than was requested, or for longer",
   "TXE-3008": "with a token that cannot be compared with the request",
+  "TXE-2007": "since it refuses the caller's token, or the client",
   "TXE-2006": "since the caller's token belongs to an application, and on-behalf-of works only for users",
 };
 
