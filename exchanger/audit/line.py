@@ -6,12 +6,10 @@ has no token, no path and no query; with keys, it has no identity of a user, cli
 Sources: RFC 8693 section 4.1 (``act``, https://www.rfc-editor.org/rfc/rfc8693#section-4.1), RFC 9068 section 2.2 (``client_id``).
 """
 
-import binascii
-import contextlib
 import functools
 import hashlib
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from itertools import islice
 from typing import Final, TypeVar, final
 
 import attrs
@@ -19,9 +17,11 @@ import orjson
 
 from exchanger.audit.identities import AuditKey, plain
 from exchanger.decision.outcome import Allow, DecisionReason, DecisionRecord, Deny, Exchange
+from exchanger.jwt.claims import SCOPE_CLAIMS, scopes_of, split_scope
 from exchanger.jwt.compact import read_payload
 from exchanger.jwt.refusal import TokenRefused
-from exchanger.util.text import printable, without_secrets
+from exchanger.oauth.issued_token import tells
+from exchanger.util.text import ELLIPSIS, printable, without_secrets
 from exchanger.values.entry import Source, TokenTarget
 from exchanger.values.issuer import MAX_ACTORS
 from exchanger.values.secret import Secret
@@ -33,16 +33,19 @@ REFUSED: Final = "exchange.refused"
 
 # Characters of a token's id; RFC 7519 has no limit, and UUIDs have 36.
 _JTI_LIMIT: Final = 128
-# Characters of a URL, a scope, and an audience, and the number of audiences.
+# Characters of a URL or an audience, and of a scope; audiences, and scopes.
 _TEXT_LIMIT: Final = 512
 _SCOPE_LIMIT: Final = 1024
 _MAX_LISTED: Final = 32
+_MAX_SCOPES: Final = 128
 # Tokens of each kind whose claims are kept by digest, as many as verdicts: 600 bytes each. The oldest go first.
 MAX_KNOWN: Final = 20_000
 # The client that a token was issued to: RFC 9068, OpenID Connect Core section 2, and Entra ID's v1 tokens.
 _CLIENT_CLAIMS: Final = ("client_id", "azp", "appid")
+_IDENTITIES: Final = ("sub", *_CLIENT_CLAIMS)
 
 Party = dict[str, str | None]
+K = TypeVar("K")
 F = TypeVar("F")
 
 
@@ -60,7 +63,7 @@ class TokenFacts:
 @final
 @attrs.frozen
 class IssuedFacts:
-    """What an issued token says."""
+    """What is known of an issued token: its id, and which scope was granted."""
 
     jti: str | None = None
     scope: str | None = None
@@ -88,12 +91,13 @@ class LineWriter:
     stamp: Callable[[], str]
     _key: AuditKey | None = None
     _known: dict[bytes, TokenFacts] = attrs.field(factory=dict, init=False, repr=False)
-    _known_issued: dict[bytes, IssuedFacts] = attrs.field(factory=dict, init=False, repr=False)
+    _known_issued: dict[tuple[bytes, str | None, str | None], IssuedFacts] = attrs.field(factory=dict, init=False, repr=False)
 
     def use_key(self, key: AuditKey) -> None:
         """Write identities with ``key`` from now on."""
         self._key = key
         self._known.clear()
+        self._known_issued.clear()
 
     def line(self, record: DecisionRecord) -> bytes:
         """Return the line about ``record``, which is granted or refused, with its newline."""
@@ -101,7 +105,8 @@ class LineWriter:
         entry = _entry(outcome.source, outcome.issuer, None if exchange is None else exchange.target)
         said = _NOTHING if exchange is None or exchange.subject_token is None else self._facts(exchange.subject_token)
         allow = outcome if type(outcome) is Allow else None
-        issued = _NOT_ISSUED if allow is None or allow.access_token is None else self._issued_facts(allow.access_token)
+        token = None if allow is None else allow.access_token
+        issued = _NOT_ISSUED if token is None else self._issued_facts(token, exchange, entry.scope)
         line = {
             "time": self.stamp(),
             "event": REFUSED if allow is None else GRANTED,
@@ -121,7 +126,7 @@ class LineWriter:
             "audience": entry.audience,
             "resources": entry.resources,
             "scope_asked": entry.scope,
-            "scope_granted": None if allow is None else _scope_granted(exchange, issued.scope, entry.scope),
+            "scope_granted": issued.scope,
             "subject_jti": said.jti,
             "issued_jti": issued.jti,
             "expires_at": None if allow is None else allow.expires_at,
@@ -149,18 +154,40 @@ class LineWriter:
 
     def _facts(self, token: Secret) -> TokenFacts:
         text = token.reveal()
-        digest = _digest(text)
-        known = self._known.get(digest)
+        key = _digest(text)
+        known = self._known.get(key)
         if known is None:
-            claims = _claims(text)
-            known = _keep(self._known, digest, _NOTHING if claims is None else self._read(claims))
+            claims = read_payload(text)
+            known = _keep(self._known, key, _NOTHING if isinstance(claims, TokenRefused) else self._read(claims))
         return known
 
-    def _issued_facts(self, token: Secret) -> IssuedFacts:
-        text = token.reveal()
-        digest = _digest(text)
-        known = self._known_issued.get(digest)
-        return _keep(self._known_issued, digest, _issued(text)) if known is None else known
+    def _issued_facts(self, token: Secret, exchange: Exchange | None, asked: str | None) -> IssuedFacts:
+        text, stated = token.reveal(), None if exchange is None else exchange.scope
+        key = _digest(text), stated, asked
+        known = self._known_issued.get(key)
+        if known is None:
+            subject = None if exchange is None else exchange.subject_token
+            known = _keep(self._known_issued, key, self._issued(text, stated, asked, "" if subject is None else subject.reveal()))
+        return known
+
+    def _issued(self, token: str, stated: str | None, asked: str | None, subject: str) -> IssuedFacts:
+        """Return what is known of an issued ``token``. Its issuer may have written anything into it, and into the scope it ``stated``."""
+        found = read_payload(token)
+        claims = {} if isinstance(found, TokenRefused) else found
+        granted = _granted(claims, stated, asked)
+        scope = None if granted is None else self._shown_scope(dict.fromkeys(granted), split_scope(asked or ""), token, subject)
+        return IssuedFacts(_text(claims.get("jti"), _JTI_LIMIT), scope)
+
+    def _shown_scope(self, granted: Collection[str], asked: list[str], *tokens: str) -> str:
+        """Return the scope without tokens, and without identities if these are keyed. Scopes that were ``asked`` for are shown."""
+        hidden = [*tokens]
+        if self._key is not None and not all(item in asked for item in granted):
+            for token in tokens:
+                said = read_payload(token)
+                if not isinstance(said, TokenRefused):
+                    hidden += [value for name in _IDENTITIES if isinstance(value := said.get(name), str)]
+        shown = [ELLIPSIS if item not in asked and tells(item, hidden) else item for item in islice(granted, _MAX_SCOPES)]
+        return printable(" ".join([*shown, *[ELLIPSIS] * (len(granted) > _MAX_SCOPES)]), _SCOPE_LIMIT)
 
     def _read(self, claims: Mapping[str, object]) -> TokenFacts:
         actors, jti = self._actors(claims), _text(claims.get("jti"), _JTI_LIMIT)
@@ -218,15 +245,18 @@ def _verified(record: DecisionRecord) -> str:
     return "issuer" if type(outcome) is Allow else "none"
 
 
-def _scope_granted(exchange: Exchange | None, in_token: str | None, asked: str | None) -> str | None:
-    """Return the scope of the issued token.
+def _granted(claims: Mapping[str, object], stated: str | None, asked: str | None) -> list[str] | None:
+    """Return the scope that was granted, ``None`` if that is not known: as the token endpoint ``stated`` it, otherwise as the token does.
 
-    Without a word of the token endpoint it is the one that was asked for (RFC 8693 section 2.2.1), unless the token itself names another.
+    If neither does, it is the one that was asked for (RFC 8693 section 2.2.1).
     """
-    stated = None if exchange is None else exchange.scope
-    if stated is None:
-        return in_token or asked
-    return in_token if stated == UNREADABLE_SCOPE else printable(stated, _SCOPE_LIMIT)
+    if stated is not None and stated != UNREADABLE_SCOPE:
+        return split_scope(stated)
+    named = [name for name in SCOPE_CLAIMS if name in claims]
+    if not named:
+        return None if stated is not None or asked is None else split_scope(asked)
+    granted = [scopes_of(claims[name]) for name in named]
+    return None if None in granted else [item for items in granted if items for item in items]
 
 
 # There are few, unless callers make them up.
@@ -239,8 +269,8 @@ def _digest(token: str) -> bytes:
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
-def _keep(known: dict[bytes, F], digest: bytes, facts: F) -> F:
-    known[digest] = facts
+def _keep(known: dict[K, F], key: K, facts: F) -> F:
+    known[key] = facts
     if len(known) > MAX_KNOWN:
         del known[next(iter(known))]
     return facts
@@ -278,46 +308,3 @@ def _entry(source: Source | None, issuer: str, target: TokenTarget | None) -> _E
 
 def _listed(texts: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(printable(text, _TEXT_LIMIT) for text in texts[:_MAX_LISTED])
-
-
-def _issued(token: str) -> IssuedFacts:
-    """Return what an issued token says of itself, which is its issuer's own word."""
-    parts = token.split(".", 3) if len(token) <= _USUAL else ()
-    if len(parts) == _PARTS:
-        with contextlib.suppress(ValueError):
-            claims = orjson.loads(_decoded(parts[1]))
-            if isinstance(claims, dict):
-                return IssuedFacts(_text(claims.get("jti"), _JTI_LIMIT), _text(claims.get("scope"), _SCOPE_LIMIT))
-    return IssuedFacts()
-
-
-def _claims(token: str) -> Mapping[str, object] | None:
-    """Return the claims of a caller's ``token`` as ``read_payload`` does, and mostly several times as fast.
-
-    Text without escapes in which a name is found once has it once, so it has one reading, whichever member counts for a reader. Claims that
-    are not looked for here may occur twice.
-    """
-    parts = token.split(".", 3) if len(token) <= _USUAL else ()
-    if len(parts) == _PARTS:
-        with contextlib.suppress(ValueError):
-            data = _decoded(parts[1])
-            names = _find_names(data)
-            if b"\\" not in data and len(names) == len(set(names)):
-                claims = orjson.loads(data)
-                return claims if isinstance(claims, dict) else None
-    found = read_payload(token)
-    return None if isinstance(found, TokenRefused) else found
-
-
-def _decoded(segment: str) -> bytes:
-    return binascii.a2b_base64(segment.encode("ascii").translate(_ALPHABET) + b"=" * (-len(segment) % 4), strict_mode=True)
-
-
-# base64url; the two characters that only base64 has become ones that neither has.
-_ALPHABET: Final = bytes.maketrans(b"-_+/", b"+/\0\0")
-
-
-_PARTS: Final = 3  # header, payload, signature
-# Characters of a token that is read in the quick way: reading the largest that callers can send would take milliseconds.
-_USUAL: Final = 8192
-_find_names: Final = re.compile(f'"(?:iss|sub|act|jti|{"|".join(_CLIENT_CLAIMS)})"'.encode()).findall

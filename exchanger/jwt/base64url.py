@@ -18,9 +18,11 @@ def encode(data: bytes) -> str:
 
 def decode(text: str) -> bytes | None:
     """Return the bytes, ``None`` if ``text`` is not what ``encode`` makes of them: padding, whitespace, or bits that belong to no byte."""
+    odd = len(text) % 4
     try:
-        padded = text.encode("ascii").translate(_TO_BASE64) + b"=" * (-len(text) % 4)
-        data = binascii.a2b_base64(padded)
-    except ValueError:  # a character beyond ASCII, or one too many
+        padded = text.encode("ascii").translate(_TO_BASE64) + b"=" * (-odd % 4)
+        data = binascii.a2b_base64(padded, strict_mode=True)
+    except ValueError:  # a character beyond the alphabet, or one too many
         return None
-    return data if binascii.b2a_base64(data, newline=False) == padded else None
+    # Only the last character can have bits that belong to no byte.
+    return data if not odd or binascii.b2a_base64(data[1 - odd :], newline=False) == padded[-4:] else None

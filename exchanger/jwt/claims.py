@@ -92,6 +92,22 @@ def audiences_of(value: object) -> tuple[str, ...] | None:
     return texts if len(texts) == len(listed) else None
 
 
+# The claims that hold the scope: RFC 8693 section 4.2, and that of Entra ID and Okta.
+SCOPE_CLAIMS: Final = ("scope", "scp")
+
+
+def scopes_of(value: object) -> list[str] | None:
+    """Return the items of a claim with a scope, ``None`` if it is neither text nor a list of texts."""
+    listed = value if isinstance(value, list) else [value]
+    texts = [text for text in listed if isinstance(text, str)]
+    return None if len(texts) != len(listed) else [item for text in texts for item in split_scope(text)]
+
+
+def split_scope(scope: str) -> list[str]:
+    """Return the items of a scope. Only spaces separate them (RFC 6749 section 3.3), so anything else is part of one."""
+    return [item for item in scope.split(" ") if item]
+
+
 def time_of(value: object) -> float | None:
     """Return a NumericDate (RFC 7519 section 2), ``None`` if it is not a finite number; ``true`` is not one."""
     if isinstance(value, bool) or not isinstance(value, int | float):

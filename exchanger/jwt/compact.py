@@ -16,7 +16,7 @@ import attrs
 
 from exchanger.jwt import base64url
 from exchanger.jwt.refusal import TokenRefusalReason, TokenRefused
-from exchanger.util.strict_json import no_constant, outline, unique_names
+from exchanger.util.strict_json import certain_object, no_constant, outline, unique_names
 
 # Characters: as many as Envoy lets through in headers.
 MAX_TOKEN: Final = 65_536
@@ -49,6 +49,8 @@ class Compact:
     signature: bytes
 
 
+# An exchange has two tokens, a chain of two issuers four. Each is read by several stages in one turn.
+@functools.lru_cache(maxsize=4)
 def read_payload(token: str) -> Mapping[str, object] | TokenRefused:
     """Return the claims of ``token``, as strictly as ``take_apart``, without a look at its signature. Total, whatever an issuer sent."""
     if len(token) > MAX_TOKEN:
@@ -56,44 +58,41 @@ def read_payload(token: str) -> Mapping[str, object] | TokenRefused:
     parts = token.split(".", 3)
     if len(parts) != 3 or not parts[2] or not (payload := base64url.decode(parts[1])):  # noqa: PLR2004 - header, payload, signature
         return TokenRefused(TokenRefusalReason.NOT_COMPACT)
-    header = parts[0]
-    # The headers of an issuer are few, and the same in all of its tokens.
-    problem = _header_problem(header) if len(header) <= _MAX_KNOWN else _header_problem.__wrapped__(header)
-    if problem is not None:
-        return TokenRefused(problem)
+    header = _header(parts[0])
+    if isinstance(header, TokenRefused):
+        return header
     claims = _object(payload)
-    return TokenRefused(TokenRefusalReason.CLAIMS) if claims is None else claims
-
-
-@functools.lru_cache(maxsize=256)
-def _header_problem(segment: str) -> TokenRefusalReason | None:
-    """Return why the claims may be others than those in the payload."""
-    members = _object(base64url.decode(segment) or b"")
-    if members is None:
-        return TokenRefusalReason.HEADER
-    return TokenRefusalReason.EXTENSIONS if needs_extensions(members) else None
-
-
-def needs_extensions(header: Mapping[str, object]) -> bool:
-    """Return whether only a reader with extensions understands the token, whatever their values (RFC 7515 section 4.1.11, RFC 7797)."""
-    return "crit" in header or "b64" in header
+    if claims is None:
+        return TokenRefused(TokenRefusalReason.CLAIMS)
+    # Whatever their values, the claims may be others than those in the payload (RFC 7515 section 4.1.11, RFC 7797).
+    return TokenRefused(TokenRefusalReason.EXTENSIONS) if "crit" in header or "b64" in header else claims
 
 
 def take_apart(token: str) -> Compact | TokenRefused:
     """Return the parts of ``token``. Total, whatever a caller sent."""
     if len(token) > MAX_TOKEN:
         return TokenRefused(TokenRefusalReason.TOO_LONG)
-    parts = [base64url.decode(part) for part in token.split(".", 3)]
-    if len(parts) != 3 or not all(parts):  # noqa: PLR2004 - header, payload, signature
+    signed, _, last = token.rpartition(".")
+    signature = base64url.decode(last)
+    if not signature:
         return TokenRefused(TokenRefusalReason.NOT_COMPACT)
-    header, payload, signature = (part or b"" for part in parts)
-    members = _object(header)
-    if members is None:
-        return TokenRefused(TokenRefusalReason.HEADER)
-    claims = _object(payload)
-    if claims is None:
-        return TokenRefused(TokenRefusalReason.CLAIMS)
-    return Compact(members, claims, token[: token.rindex(".")].encode("ascii"), signature)
+    claims, header = read_payload(token), _header(signed.partition(".")[0])
+    if isinstance(claims, TokenRefused):
+        return claims
+    return header if isinstance(header, TokenRefused) else Compact(header, claims, signed.encode("ascii"), signature)
+
+
+def _header(segment: str) -> Mapping[str, object] | TokenRefused:
+    # The headers of an issuer are few, and the same in all of its tokens.
+    return _read_header(segment) if len(segment) <= _MAX_KNOWN else _read_header.__wrapped__(segment)
+
+
+@functools.lru_cache(maxsize=256)
+def _read_header(segment: str) -> Mapping[str, object] | TokenRefused:
+    data = base64url.decode(segment)
+    if not data:
+        return TokenRefused(TokenRefusalReason.NOT_COMPACT)
+    return TokenRefused(TokenRefusalReason.HEADER) if (members := _object(data)) is None else members
 
 
 def looks_like_jwt(token: str) -> bool:
@@ -119,7 +118,11 @@ def _object(data: bytes) -> Mapping[str, object] | None:
     """
     try:
         text = data.decode()
-        value = _JSON.decode(text) if _is_flat(text) else None
+        if not _is_flat(text):
+            return None
+        value = certain_object(data)
+        if value is None:
+            value = _JSON.decode(text)
     except ValueError:  # also too many digits, and bytes that are not UTF-8
         return None
     return value if isinstance(value, dict) else None

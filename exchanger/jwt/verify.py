@@ -15,7 +15,7 @@ import attrs
 
 from exchanger.jwt.algorithms import NAMES
 from exchanger.jwt.claims import LEEWAY, Stated, SubjectPolicy, read_claims
-from exchanger.jwt.compact import needs_extensions, take_apart
+from exchanger.jwt.compact import take_apart
 from exchanger.jwt.keys import KeySet
 from exchanger.jwt.refusal import TokenRefusalReason, TokenRefused
 
@@ -105,8 +105,6 @@ def judge(token: Unverified, keys: KeySet, policy: SubjectPolicy, now: float) ->
 
 def _header(header: Mapping[str, object], types: frozenset[str]) -> tuple[str, str | None] | TokenRefused:
     """Return ``alg`` and ``kid``."""
-    if needs_extensions(header):
-        return TokenRefused(TokenRefusalReason.EXTENSIONS)
     kind = header.get("typ", "JWT")
     if not isinstance(kind, str) or kind.lower() not in types:
         return TokenRefused(TokenRefusalReason.TYPE)

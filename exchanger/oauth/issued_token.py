@@ -16,7 +16,7 @@ from typing import Final, final
 import attrs
 
 from exchanger.errors import Diagnostic
-from exchanger.jwt.claims import LEEWAY, audiences_of, time_of
+from exchanger.jwt.claims import LEEWAY, SCOPE_CLAIMS, audiences_of, scopes_of, split_scope, time_of
 from exchanger.jwt.compact import read_payload, take_apart
 from exchanger.jwt.refusal import TokenRefused
 from exchanger.oauth.token_response import unusable
@@ -38,8 +38,6 @@ from exchanger.values.token import (
 _DOTS: Final = 2
 # ``typ`` of an ID-JAG, in lower case (RFC 7515 section 4.1.9).
 ID_JAG_TYPES: Final = frozenset({"oauth-id-jag+jwt", "application/oauth-id-jag+jwt"})
-# The claims that hold the scope: RFC 8693 section 4.2, and that of Entra ID and Okta.
-_SCOPE_CLAIMS: Final = ("scope", "scp")
 # Characters of each text that is shown, and of one member of a list; and members of a list.
 SHOWN: Final = 256
 _SHOWN_MEMBER: Final = 128
@@ -150,12 +148,12 @@ def _scope_fault(rules: IssuedTokenRules, request: TokenRequest, response: str |
         return None
     if response == UNREADABLE_SCOPE:
         return IssuedFault(Diagnostic.ISSUED_UNJUDGED, "scope", "the response's scope is not a string")
-    allowed = {*_split(request.target.scope), *rules.scope_also}
-    if response is not None and not allowed.issuperset(_split(response)):
+    allowed = {*split_scope(request.target.scope), *rules.scope_also}
+    if response is not None and not allowed.issuperset(split_scope(response)):
         return IssuedFault(Diagnostic.ISSUED_BEYOND_REQUEST, "scope", "the response grants a scope that was not requested")
-    for claim in _SCOPE_CLAIMS:
+    for claim in SCOPE_CLAIMS:
         if claim in claims:
-            granted = _scopes(claims[claim])
+            granted = scopes_of(claims[claim])
             if granted is None:
                 return _malformed(claim, "is neither a string nor a list of strings")
             if not allowed.issuperset(granted):
@@ -203,25 +201,12 @@ def _malformed(claim: str, what: str) -> IssuedFault:
     return IssuedFault(Diagnostic.ISSUED_UNJUDGED, claim, f"the claim {what} in the issued token")
 
 
-def _split(scope: str) -> list[str]:
-    """Return the items of a scope. Only spaces separate them (RFC 6749 section 3.3), so anything else is part of one."""
-    return [item for item in scope.split(" ") if item]
-
-
-def _scopes(value: object) -> list[str] | None:
-    """Return the items of a claim with a scope, ``None`` if it is neither text nor a list of texts."""
-    if isinstance(value, str):
-        return _split(value)
-    texts = [item for item in value if isinstance(item, str)] if isinstance(value, list) else None
-    return None if texts is None or len(texts) != len(value) else [item for text in texts for item in _split(text)]  # type: ignore[arg-type]
-
-
 def mismatch(fault: IssuedFault, rules: IssuedTokenRules, request: TokenRequest, issued: ExchangedToken) -> ExchangeFailure:
     """Return the failure of an exchange whose token has this ``fault``. Nothing in it tells a subject or a secret."""
     found = _claims_of(issued.access_token)
     hidden = tuple(_hidden(rules, request, issued, found))
     issuer = found.get("iss")
-    granted = [*_split(issued.scope or ""), *(item for claim in _SCOPE_CLAIMS for item in _scopes(found.get(claim)) or ())]
+    granted = [*split_scope(issued.scope or ""), *(item for claim in SCOPE_CLAIMS for item in scopes_of(found.get(claim)) or ())]
     return attrs.evolve(
         unusable(fault.diagnostic, _KINDS[fault.diagnostic]),
         call=issued.call,
@@ -230,7 +215,9 @@ def mismatch(fault: IssuedFault, rules: IssuedTokenRules, request: TokenRequest,
         mismatch=IssuedMismatch(
             printable(fault.claim),
             ShownClaims(
-                printable(rules.issuer, SHOWN), _listed(_requested(rules, request), hidden), _joined(_split(request.target.scope), hidden)
+                printable(rules.issuer, SHOWN),
+                _listed(_requested(rules, request), hidden),
+                _joined(split_scope(request.target.scope), hidden),
             ),
             ShownClaims(
                 _joined([issuer], hidden) if isinstance(issuer, str) else "",
@@ -253,12 +240,13 @@ def _joined(members: Iterable[str], hidden: tuple[str, ...]) -> str:
 def _shown(members: Iterable[str], hidden: tuple[str, ...]) -> list[str]:
     """Return the first of ``members``, each once; long ones by their length. An issuer may have written a secret into them."""
     return [
-        measured(member) if len(member) > _SHOWN_MEMBER else ELLIPSIS if _tells(member, hidden) else member
+        measured(member) if len(member) > _SHOWN_MEMBER else ELLIPSIS if tells(member, hidden) else member
         for member in islice(dict.fromkeys(members), _SHOWN_MEMBERS)
     ]
 
 
-def _tells(text: str, hidden: tuple[str, ...]) -> bool:
+def tells(text: str, hidden: Sequence[str]) -> bool:
+    """Return whether ``text`` shows one of what is ``hidden``, or a part of it."""
     whole = (secret == text or (len(secret) >= _LEAST_SECRET and secret in text) for secret in hidden)
     return any(whole) or (len(text) >= _TELLING and any(text in secret for secret in hidden))
 

@@ -60,6 +60,8 @@ _REPORTED_ERRORS: Final = (
 # Characters of a number that is read, and the longest lifetime of a token that is accepted, in seconds: three centuries.
 _MAX_NUMBER: Final = 20
 _MAX_EXPIRES_IN: Final = 10**10
+# Characters of a scope: Google's, which are URLs, take a few thousand. Judging the items of the largest answer would take 30 ms.
+_MAX_SCOPE: Final = 16 * 1024
 
 _UNRECOGNISED: Final = {
     400: (Diagnostic.UNRECOGNISED_400, "invalid_request", "request failed"),
@@ -144,7 +146,8 @@ def _decode_success(body: bytes | TooLarge, rules: TokenResponseRules, call: Tok
         return unusable(Diagnostic.UNUSABLE_ACCESS_TOKEN, ErrorKind.MISSING_ACCESS_TOKEN)
     expires_in = _lifetime(member("expires_in"))
     expires_at = None if expires_in is None or sent_at is None else int(sent_at) + expires_in
-    scope = value if (value := member("scope")) is None or isinstance(value, str) else _listed_scope(value)
+    if (scope := member("scope")) is not None and (not isinstance(scope, str) or len(scope) > _MAX_SCOPE):
+        scope = _listed_scope(scope)
     return _exchanged(Secret(access_token), call, expires_in, _MISS, expires_at, None, scope)
 
 
@@ -231,9 +234,9 @@ def _lifetime(value: object) -> int | None:
 
 
 def _listed_scope(value: object) -> str:
-    """Return a scope that is not text, as ``ExchangedToken`` has it. Where nobody judges it, it is no reason to refuse the token."""
+    """Return a scope that is not text, or too long, as ``ExchangedToken`` has it. Unless it is judged, the token counts anyway."""
     texts = [item for item in value if isinstance(item, str)] if isinstance(value, list) else None
-    return UNREADABLE_SCOPE if texts is None or texts != value else " ".join(texts)
+    return UNREADABLE_SCOPE if texts is None or texts != value or len(text := " ".join(texts)) > _MAX_SCOPE else text
 
 
 def _number(digits: str) -> float:

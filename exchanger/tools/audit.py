@@ -23,7 +23,7 @@ from exchanger.util.text import printable
 
 _FOUND: Final = 0
 _PROBLEM: Final = 1
-# Bytes of a line; the service's have a few thousand, and 40,000 at most.
+# Bytes of a line; those of the service have a few hundred, and at most 192 KiB.
 MAX_LINE: Final = 1024 * 1024
 # Bytes between two reports of progress on a terminal, which are a tenth of a second or two to read. Shorter files need none.
 PROGRESS_BYTES: Final = 16 * 1024 * 1024

@@ -55,6 +55,20 @@ def flat_members(data: bytes) -> dict[str, object] | None:
     return members if data.count(b'"') == 2 * texts else None
 
 
+def certain_object(data: bytes) -> dict[str, object] | None:
+    """Return the JSON object in ``data``, in a third of the time of ``json`` with the hooks here.
+
+    ``None`` if that is not certain to be what strict reading returns: the text is to be read so. It is certain if writing the object gives
+    the same text: then no member was dropped because its name occurs twice, and no integer had too many digits. Most tokens are written
+    so, without spaces. The caller limits nesting and parts.
+    """
+    try:
+        found = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return None
+    return found if type(found) is dict and orjson.dumps(found) == data else None
+
+
 def no_constant(_constant: str) -> NoReturn:
     """Refuse NaN and Infinity, as ``parse_constant``.
 

@@ -61,7 +61,7 @@ class SlowThread:
 
 def jwt(**claims: object) -> Secret:
     """Return a JWT with these claims, whose signature nobody checks."""
-    parts = (json.dumps({"alg": "RS256"}), json.dumps(claims), "signature")
+    parts = (json.dumps({"alg": "RS256"}), json.dumps(claims, separators=(",", ":")), "signature")
     return Secret(".".join(base64url.encode(part.encode()) for part in parts))
 
 

@@ -162,7 +162,10 @@ def test_the_scope_of_the_response_counts_too(response: str) -> None:
         (["read", 5], UNREADABLE_SCOPE),
         ({"read": True}, UNREADABLE_SCOPE),
         (False, UNREADABLE_SCOPE),
+        ("a " * 10_000, UNREADABLE_SCOPE),
+        (["read:everything"] * 2000, UNREADABLE_SCOPE),
     ],
+    ids=count(),
 )
 def test_what_a_response_grants(scope: object, expected: str | None) -> None:
     body = json.dumps(json.loads(success()) | {"scope": scope}).encode()

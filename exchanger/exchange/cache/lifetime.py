@@ -13,6 +13,8 @@ from typing import Final, final
 
 import attrs
 
+from exchanger.jwt.compact import read_payload
+from exchanger.jwt.refusal import TokenRefused
 from exchanger.util.strict_json import outline
 
 # Seconds, and part of its lifetime, that a token must have left: it travels to the upstream, whose clock may be ahead.
@@ -100,6 +102,9 @@ def expiry_of(token: str) -> float | UnreadableExpiry:
     time for which a token is kept; so the earliest of several counts, and one that is not a number is ``UNREADABLE``, as are claims of very
     many parts.
     """
+    strict = read_payload(token)
+    if not isinstance(strict, TokenRefused):  # it has one reading
+        return _as_time(strict["exp"]) if "exp" in strict else math.inf
     parts = token.split(".")
     if len(parts) != _JWT_PARTS:
         return math.inf

@@ -1,5 +1,6 @@
 import base64
 import itertools
+import json
 import math
 
 import pytest
@@ -7,6 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from exchanger.exchange.cache.lifetime import MARGIN_PART, MARGIN_S, UNREADABLE, Instant, UnreadableExpiry, expiry_of, plan_life
+from exchanger.jwt.compact import read_payload
+from exchanger.jwt.refusal import TokenRefused
 from tests.exchange.cache.examples import START, jwt
 
 seconds = st.floats(0.0, 1e7)
@@ -111,3 +114,15 @@ def test_either_alphabet_is_read(alphabet: str) -> None:
 @given(st.text(max_size=200) | st.binary(max_size=200).map(lambda raw: jwt(None, raw=raw)))
 def test_any_text_is_read(text: str) -> None:
     assert isinstance(expiry_of(text), float | UnreadableExpiry)
+
+
+times = st.integers(-(10**20), 10**20) | st.floats() | st.text(max_size=3) | st.booleans() | st.none() | st.lists(st.integers(), max_size=2)
+
+
+@given(st.dictionaries(st.sampled_from(["exp", "sub", "é"]), times), st.booleans(), st.sampled_from([(",", ":"), (", ", ": ")]))
+def test_strict_and_lenient_reading_find_the_same_exp(claims: dict[str, object], ascii_only: bool, separators: tuple[str, str]) -> None:
+    raw = json.dumps(claims, ensure_ascii=ascii_only, separators=separators).encode()
+    token = jwt(None, raw=raw)
+    unread = f"not a header.{token.partition('.')[2]}"
+    assert isinstance(read_payload(unread), TokenRefused)
+    assert expiry_of(token) == expiry_of(unread)
