@@ -48,8 +48,8 @@ PLANTED: Final = {
     "only-the-response-tells-the-scope": Planted(
         "a scope in the token that was not requested passes where the response does not show it",
         "exchanger.oauth.issued_token",
-        '_SCOPE_CLAIMS: Final = ("scope", "scp")',
-        "_SCOPE_CLAIMS: Final = ()",
+        "    for claim in SCOPE_CLAIMS:\n",
+        "    for claim in ():\n",
     ),
     "key-without-scope": Planted(
         "requests that differ in their scope alone share an exchange",

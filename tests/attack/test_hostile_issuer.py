@@ -1,0 +1,224 @@
+"""What a lying, broken or captured issuer answers with a 200, to a real process that has a profile with ``issuedToken``.
+
+Nothing that fails the proof is handed out or kept, whatever it costs to read; honest answers beside it are; nothing of it is in the log.
+"""
+
+import base64
+import contextlib
+import hashlib
+import hmac
+import itertools
+import json
+import time
+import urllib.parse
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import jwt
+from cryptography.hazmat.primitives import serialization
+
+from tests.audit.outputs import jwt as unsigned
+from tests.e2e.collector import Got, Recorder, recording
+from tests.e2e.own_issuer import ALGORITHM, KEY_ID, OwnIssuer, own_issuer
+from tests.e2e.realm import PrivateKey, new_key
+from tests.e2e.service import DOCUMENT, Service, serving
+
+AUDIENCE: Final = "orders"
+POLICY: Final = DOCUMENT.replace("scope: read:orders", f"scope: read:orders, audiences: [{AUDIENCE}]")
+SECRET: Final = "zq-of-a-claim"
+ES256: Final = jwt.algorithms.ECAlgorithm(jwt.algorithms.ECAlgorithm.SHA256)
+Forge = Callable[[OwnIssuer, dict[str, Any]], str]
+DENIED: Final = 403
+
+
+def payload(claims: dict[str, Any], more: str = "") -> bytes:
+    text = json.dumps(claims)
+    return f"{text[:-1]},{more}{text[-1:]}".encode() if more else text.encode()
+
+
+def signed(issuer: OwnIssuer, body: bytes, key: PrivateKey | None = None, **header: object) -> str:
+    begun = encoded(json.dumps({"alg": ALGORITHM, "kid": KEY_ID, **header}).encode(), body)
+    return f"{begun}.{encoded(ES256.sign(begun.encode(), key or issuer.key))}"
+
+
+def with_claims(**changed: object) -> Forge:
+    return lambda issuer, claims: signed(issuer, payload(claims | changed))
+
+
+def with_text(more: str) -> Forge:
+    """Add members as text, which Python would not write."""
+    return lambda issuer, claims: signed(issuer, payload(claims, more))
+
+
+def without(name: str) -> Forge:
+    return lambda issuer, claims: signed(issuer, payload({of: value for of, value in claims.items() if of != name}))
+
+
+def with_header(**header: object) -> Forge:
+    return lambda issuer, claims: signed(issuer, payload(claims), **header)
+
+
+def encoded(*parts: bytes) -> str:
+    return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)
+
+
+def unsigned_as(algorithm: str, signature: bytes) -> Forge:
+    return lambda _issuer, claims: encoded(json.dumps({"alg": algorithm, "kid": KEY_ID}).encode(), payload(claims), signature)
+
+
+def confused(issuer: OwnIssuer, claims: dict[str, Any]) -> str:
+    """Sign by HMAC with the public key, which everybody knows."""
+    form = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    begun = encoded(json.dumps({"alg": "HS256", "kid": KEY_ID}).encode(), payload(claims))
+    key = issuer.key.public_key().public_bytes(*form)
+    return f"{begun}.{encoded(hmac.digest(key, begun.encode(), hashlib.sha256))}"
+
+
+def by_another_key(issuer: OwnIssuer, claims: dict[str, Any]) -> str:
+    return signed(issuer, payload(claims), new_key(ALGORITHM))
+
+
+def that_brings_its_key(issuer: OwnIssuer, claims: dict[str, Any]) -> str:
+    key = new_key(ALGORITHM)
+    jwk = json.loads(jwt.algorithms.ECAlgorithm.to_jwk(key.public_key()))
+    return signed(issuer, payload(claims), key, jwk=jwk, jku="https://attacker.example.com/keys")
+
+
+def spoilt(issuer: OwnIssuer, claims: dict[str, Any]) -> str:
+    head, body, _ = signed(issuer, payload(claims)).split(".")
+    return f"{head}.{body}.{signed(issuer, payload(claims | {'jti': 'other'})).split('.')[2]}"
+
+
+JWE: Final = encoded(b'{"alg":"dir","enc":"A256GCM"}', b"", b"iv", SECRET.encode() * 20, b"tag").replace("..", ".AA.")
+
+# What is wrong, and the code of the answer.
+LIES: Final[dict[str, tuple[Forge, str]]] = {
+    "aud: another": (with_claims(aud="payments"), "TXE-3006"),
+    "aud: one more": (with_claims(aud=[AUDIENCE, "payments"]), "TXE-3006"),
+    "aud: nested": (with_claims(aud=[[AUDIENCE]]), "TXE-3008"),
+    "aud: not only texts": (with_claims(aud=[AUDIENCE, 5, None]), "TXE-3008"),
+    "aud: an object": (with_claims(aud={AUDIENCE: True}), "TXE-3008"),
+    "aud: empty": (with_claims(aud=[]), "TXE-3006"),
+    "aud: missing": (without("aud"), "TXE-3006"),
+    "aud: twice": (with_text(f'"aud":"{AUDIENCE}"'), "TXE-3008"),
+    "aud: twice, once escaped": (with_text(f'"\\u0061ud":"{AUDIENCE}"'), "TXE-3008"),
+    "aud: thousands": (with_claims(aud=[AUDIENCE, *map(str, range(5000))]), "TXE-3008"),
+    "sub: another": (with_claims(sub="somebody"), "TXE-3006"),
+    "sub: a list": (with_claims(sub=["alice"]), "TXE-3008"),
+    "iss: another": (with_claims(iss="https://attacker.example.com"), "TXE-3006"),
+    "exp: NaN": (with_text('"exp2":NaN'), "TXE-3008"),
+    "exp: infinite": (with_claims(exp=float("inf")), "TXE-3008"),
+    "exp: text": (with_claims(exp="2000000000"), "TXE-3008"),
+    "exp: far": (with_claims(exp=1e308), "TXE-3007"),
+    "exp: beyond numbers": (with_claims(exp=10**400), "TXE-3008"),
+    "exp: a few thousand digits": (with_text(f'"exp2":1{"0" * 6000}'), "TXE-3008"),
+    "exp: true": (with_claims(exp=True), "TXE-3008"),
+    "exp: missing": (without("exp"), "TXE-3007"),
+    "scope: more": (with_claims(scope="read:orders admin"), "TXE-3007"),
+    "scope: in scp alone": (with_claims(scp=["admin"]), "TXE-3007"),
+    "scope: a tab": (with_claims(scope="read:orders\tadmin"), "TXE-3007"),
+    "scope: no-break space": (with_claims(scope="read:orders\u00a0admin"), "TXE-3007"),
+    "scope: a number": (with_claims(scope=5), "TXE-3008"),
+    "a huge claim": (with_claims(name=SECRET * 5000), "TXE-3005"),
+    "many claims": (with_claims(**{f"{SECRET}-{number}": number for number in range(1500)}), "TXE-3008"),
+    "deep claims": (with_text('"a":' + "[" * 500 + "]" * 500), "TXE-3008"),
+    "not JSON": (lambda issuer, _claims: signed(issuer, SECRET.encode()), "TXE-3008"),
+    "a list": (lambda issuer, claims: signed(issuer, json.dumps([claims]).encode()), "TXE-3008"),
+    "two dots": (lambda _issuer, _claims: f"{SECRET}.not.jwt", "TXE-3008"),
+    "opaque": (lambda _issuer, _claims: SECRET, "TXE-3008"),
+    "encrypted": (lambda _issuer, _claims: JWE, "TXE-3008"),
+    "alg none": (unsigned_as("none", b""), "TXE-3008"),
+    "alg none, with a signature": (unsigned_as("none", b"signature"), "TXE-3008"),
+    "alg HS256 with the public key": (confused, "TXE-3008"),
+    "crit": (with_header(crit=["exp"]), "TXE-3008"),
+    "b64": (with_header(b64=False), "TXE-3008"),
+    "kid: another": (with_header(kid="another"), "TXE-3008"),
+    "kid: a path": (with_header(kid="../../dev/null"), "TXE-3008"),
+    "another key": (by_another_key, "TXE-3008"),
+    "its own key": (that_brings_its_key, "TXE-3008"),
+    "another token's signature": (spoilt, "TXE-3008"),
+    "another kind of token": (with_header(typ="logout+jwt"), "TXE-3008"),
+}
+HONEST: Final[dict[str, Forge]] = {
+    "as requested": with_claims(),
+    "scope with odd spaces": with_claims(scope="  read:orders  "),
+    "a large claim": with_claims(name="x" * 44_000),
+    "expired long ago": with_claims(exp=-1),
+    "a time with a fraction": with_claims(exp=1.5),
+}
+
+
+@attrs.define(eq=False)
+class Asked:
+    """A service whose issuer answers as ``forge`` says. Each request is by a user of its own, unless it has a ``name``."""
+
+    service: Service
+    tokens: Recorder
+    forge: list[Forge] = attrs.Factory(lambda: [HONEST["as requested"]])
+    _numbers: "itertools.count[int]" = attrs.Factory(itertools.count)
+
+    def ask(self, forge: Forge, name: str = "") -> str:
+        """Return the code of a refusal, "" for a token."""
+        self.forge[:] = [forge]
+        subject = unsigned(sub="alice", jti=name or f"{next(self._numbers)}").reveal()
+        answer = self.service.check("/orders", authorization=f"Bearer {subject}")
+        body: str = answer.denied_response.body
+        assert SECRET not in body
+        return body.partition("(")[2].partition(")")[0]
+
+
+@contextlib.contextmanager
+def asking(folder: Path, **rules: object) -> Generator[Asked]:
+    with own_issuer() as issuer:
+
+        def answer(got: Got) -> tuple[int, str, bytes]:
+            assert "subject_token" in urllib.parse.parse_qs(got.body.decode())
+            claims = {"iss": issuer.url, "sub": "alice", "aud": AUDIENCE, "scope": "read:orders", "exp": int(time.time()) + 250}
+            members = {
+                "access_token": it.forge[0](issuer, claims),
+                "token_type": "Bearer",
+                "issued_token_type": "urn:ietf:params:oauth:token-type:access_token",
+                "expires_in": 250,
+            }
+            return 200, "application/json", json.dumps(members).encode()
+
+        with recording(answer) as tokens:
+            required = {"issuer": issuer.url, "subject": "same", "scope": "requested", "maxLifetime": "15m"}
+            profile = {
+                "name": "primary",
+                "tokenEndpoint": f"{tokens.url}/token",
+                "clientID": "client",
+                "clientSecret": "secret",
+                "cache": {"maxTTL": "5m", "maxEntries": 1000},
+                "issuedToken": {**required, **rules, "jwksURI": issuer.keys_url, "signature": True},
+            }
+            (folder / "issuers.yaml").write_text(json.dumps({"issuers": [profile]}))
+            with serving(folder, POLICY, TOKEN_EXCHANGE_ALLOW_HTTP_TOKEN_ENDPOINT="true") as service:
+                it = Asked(service, tokens)
+                yield it
+                assert service.stop() == 0
+                assert SECRET not in service.lines()
+
+
+def test_no_lie_is_handed_out_or_kept(tmp_path: Path) -> None:
+    with asking(tmp_path) as it:
+        found = {name: it.ask(forge) for name, (forge, _) in LIES.items()}
+        assert found == {name: code for name, (_, code) in LIES.items()}
+        assert {name: it.ask(forge) for name, forge in HONEST.items()} == dict.fromkeys(HONEST, "")
+        assert it.service.check("/admin").denied_response.status.code == DENIED
+
+        # What was refused is asked for again, as is what expired before it came; what passed is kept.
+        for forge, calls in ((LIES["aud: another"][0], 2), (HONEST["expired long ago"], 2), (HONEST["as requested"], 1)):
+            before, name = len(it.tokens.requests), f"again-{calls}-{id(forge)}"
+            assert len({it.ask(forge, name) for _ in range(2)}) == 1
+            assert len(it.tokens.requests) - before == calls
+
+
+def test_only_what_nobody_takes_for_a_jwt_passes_as_opaque(tmp_path: Path) -> None:
+    with asking(tmp_path, opaque="pass") as it:
+        opaque = ("opaque", "encrypted")
+        found = {name: it.ask(LIES[name][0]) for name in (*opaque, "two dots", "alg none", "not JSON", "crit", "b64", "kid: another")}
+        assert {name for name, code in found.items() if not code} == set(opaque)
+        assert {code for code in found.values() if code} == {"TXE-3008"}
