@@ -18,11 +18,11 @@ from typing import Any, Final
 import attrs
 import jwt
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.audit.outputs import jwt as unsigned
 from tests.e2e.collector import Got, Recorder, recording
 from tests.e2e.own_issuer import ALGORITHM, KEY_ID, OwnIssuer, own_issuer
-from tests.e2e.realm import PrivateKey, new_key
 from tests.e2e.service import DOCUMENT, Service, serving
 
 AUDIENCE: Final = "orders"
@@ -38,9 +38,15 @@ def payload(claims: dict[str, Any], more: str = "") -> bytes:
     return f"{text[:-1]},{more}{text[-1:]}".encode() if more else text.encode()
 
 
-def signed(issuer: OwnIssuer, body: bytes, key: PrivateKey | None = None, **header: object) -> str:
+def signed(issuer: OwnIssuer, body: bytes, key: ec.EllipticCurvePrivateKey | None = None, /, **header: object) -> str:
     begun = encoded(json.dumps({"alg": ALGORITHM, "kid": KEY_ID, **header}).encode(), body)
-    return f"{begun}.{encoded(ES256.sign(begun.encode(), key or issuer.key))}"
+    signing = key or issuer.key
+    assert isinstance(signing, ec.EllipticCurvePrivateKey)
+    return f"{begun}.{encoded(ES256.sign(begun.encode(), signing))}"
+
+
+def new_key() -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key(ec.SECP256R1())
 
 
 def with_claims(**changed: object) -> Forge:
@@ -57,7 +63,7 @@ def without(name: str) -> Forge:
 
 
 def with_header(**header: object) -> Forge:
-    return lambda issuer, claims: signed(issuer, payload(claims), **header)
+    return lambda issuer, claims: signed(issuer, payload(claims), None, **header)
 
 
 def encoded(*parts: bytes) -> str:
@@ -77,11 +83,11 @@ def confused(issuer: OwnIssuer, claims: dict[str, Any]) -> str:
 
 
 def by_another_key(issuer: OwnIssuer, claims: dict[str, Any]) -> str:
-    return signed(issuer, payload(claims), new_key(ALGORITHM))
+    return signed(issuer, payload(claims), new_key())
 
 
 def that_brings_its_key(issuer: OwnIssuer, claims: dict[str, Any]) -> str:
-    key = new_key(ALGORITHM)
+    key = new_key()
     jwk = json.loads(jwt.algorithms.ECAlgorithm.to_jwk(key.public_key()))
     return signed(issuer, payload(claims), key, jwk=jwk, jku="https://attacker.example.com/keys")
 
