@@ -30,6 +30,10 @@ SECRET: Final = "has-secret"
 WORKLOAD: Final = "system:serviceaccount:gateway:exchanger"
 CLIENTS: Final = (*KEY_CLIENTS, "turns-key", "moves-key", "turns-secret", CERTIFICATE, FEDERATED, SECRET, "wrong-key")
 GATEWAY: Final = "gateway"
+# Clients that ask about tokens, each with another proof. Keycloak says nothing of tokens that are not for the client.
+ASKING: Final = (KEY_CLIENTS[0], CERTIFICATE, FEDERATED, SECRET)
+# Seconds for which what Keycloak says of a token counts.
+KEEP_FOR_S: Final = 3
 # No exchange fails because the machine stalls.
 PATIENCE: Final = {
     "TOKEN_ENDPOINT_REQUEST_TIMEOUT": "25s",
@@ -38,7 +42,11 @@ PATIENCE: Final = {
     "TOKEN_ENDPOINT_TLS_HANDSHAKE_TIMEOUT": "25s",
 }
 # What has a path of its own at the service, whose issuer is named like it.
-PROFILES: Final = (*CLIENTS, "forwarded", "judged", "refreshed", "strict-wrong-key", "strict", "strict-down", "misnamed", "jwt-bearer")
+PROFILES: Final = (
+    *CLIENTS,
+    *("forwarded", "judged", "refreshed", "strict-wrong-key", "strict", "strict-down", "misnamed", "jwt-bearer"),
+    *("asks", "asks-each-time", *(f"asks-as-{client}" for client in ASKING)),
+)
 
 
 def policy() -> str:
@@ -216,6 +224,15 @@ def profiles(folder: Path, realm: str, workloads: OwnIssuer, key_ids: dict[str, 
     closed = f"https://{HOST}:{free_port()}/token"
     found["misnamed"] = {**found["strict"], "discovery": f"{realm}/"}
     found["strict-down"] = {"tokenEndpoint": closed, "clientID": SECRET, "clientSecret": "of-has-secret", "errors": "strict"}
+    asking = {"when": "always", "keepFor": f"{KEEP_FOR_S}s"}
+    found["asks"] = {
+        **judged,
+        "cache": {"maxTTL": "5m", "maxEntries": 100},
+        "subjectToken": {**judged["subjectToken"], "introspection": asking},
+    }
+    for client in ASKING:
+        found[f"asks-as-{client}"] = {**found[client], "subjectToken": {"introspection": {"when": "always", "keepFor": "0s"}}}
+    found["asks-each-time"] = found[f"asks-as-{SECRET}"]
     found["jwt-bearer"] = {**secret, "grantType": "jwt-bearer"}
     return found
 

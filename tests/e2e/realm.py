@@ -140,6 +140,14 @@ class Realm:
         (user,) = self.ask("GET", f"/users?username={USER}&exact=true")
         self.ask("POST", f"/users/{user['id']}/logout")
 
+    def revoke(self, token: str) -> None:
+        """Revoke an access token of the client ``app`` (RFC 7009)."""
+        answer = self.administrator.client.post(
+            f"/realms/{self.name}/{TOKENS.removesuffix('token')}revoke",
+            data={"client_id": "app", "token": token, "token_type_hint": "access_token"},
+        )
+        assert answer.is_success, answer.text
+
     def change_client(self, client_id: str, **attributes: str) -> None:
         """Change attributes of a client."""
         (found,) = self.ask("GET", f"/clients?clientId={client_id}")

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Generator
+from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
@@ -15,8 +16,10 @@ from exchanger.demo.envoy import FilterMode
 from exchanger.http.message import Request
 from exchanger.scenarios.client import fetch
 from tests.e2e.client_world import (
+    ASKING,
     CERTIFICATE,
     FEDERATED,
+    KEEP_FOR_S,
     KEY_CLIENTS,
     PATIENCE,
     SECRET,
@@ -34,6 +37,9 @@ from tests.e2e.realm import claims_of, key_set, new_key, pem_of
 from tests.e2e.service import serving
 
 pytestmark = [pytest.mark.keycloak, pytest.mark.slow]
+
+# Many times the seconds for which Keycloak's word counts: the machine may stall.
+PATIENCE_S: Final = 20 * KEEP_FOR_S
 
 FORWARDED: Final = "x-forwarded-access-token"
 
@@ -203,6 +209,47 @@ def test_the_gate_lets_good_tokens_pass_and_no_others(world: World) -> None:
         assert "TXE-4001" in answer.body
     # One who is good enough for the gate alone is not good enough for Keycloak.
     assert world.ask("judged", world.realm.signed(token, sid="of-no-session")).status == 400
+
+
+# Keycloak is asked about the caller's token.
+
+
+@pytest.mark.parametrize("client", ASKING)
+def test_keycloak_says_whether_a_token_is_active(client: str, world: World) -> None:
+    """Each client proves to the introspection endpoint who it is as it does to the token endpoint."""
+    token = world.realm.log_in()
+    for _ in range(2):
+        assert world.ask(f"asks-as-{client}", token).claims["azp"] == client
+    for bad in (f"{token[:-4]}AAAA", world.other.log_in(), "opaque"):
+        assert_inactive(world.ask(f"asks-as-{client}", bad))
+
+
+def assert_inactive(answer: Answer) -> None:
+    assert answer.tells()[:2] == (401, "invalid_token")
+    assert "TXE-4003" in answer.body
+
+
+def test_garbage_costs_keycloak_no_question_where_keys_judge_first(world: World) -> None:
+    answer = world.ask("asks", f"{world.realm.log_in()[:-4]}AAAA")
+    assert (answer.status, "TXE-4001" in answer.body) == (401, True)
+    assert_inactive(world.ask("asks", "opaque"))
+
+
+@pytest.mark.parametrize("how", ["revoked", "logged out"])
+def test_a_token_that_is_withdrawn_is_refused_within_the_time(how: str, world: World) -> None:
+    """The keys would let it pass for as long as it lives, and the exchanged token is in the cache."""
+    token = world.realm.log_in()
+    assert world.ask("asks", token).claims["azp"] == SECRET
+    before = time.monotonic()
+    if how == "revoked":
+        world.realm.revoke(token)
+    else:
+        world.realm.log_out()
+    assert_inactive(world.ask("asks-each-time", token))
+    while (answer := world.ask("asks", token)).status == HTTPStatus.OK:
+        time.sleep(0.1)
+        assert time.monotonic() < before + PATIENCE_S
+    assert_inactive(answer)
 
 
 # Strict errors.
