@@ -224,12 +224,8 @@ def profiles(folder: Path, realm: str, workloads: OwnIssuer, key_ids: dict[str, 
     closed = f"https://{HOST}:{free_port()}/token"
     found["misnamed"] = {**found["strict"], "discovery": f"{realm}/"}
     found["strict-down"] = {"tokenEndpoint": closed, "clientID": SECRET, "clientSecret": "of-has-secret", "errors": "strict"}
-    asking = {"when": "always", "keepFor": f"{KEEP_FOR_S}s"}
-    found["asks"] = {
-        **judged,
-        "cache": {"maxTTL": "5m", "maxEntries": 100},
-        "subjectToken": {**judged["subjectToken"], "introspection": asking},
-    }
+    asking = {"issuers": [realm], "audiences": [GATEWAY], "introspection": {"when": "always", "keepFor": f"{KEEP_FOR_S}s"}}
+    found["asks"] = {**judged, "cache": {"maxTTL": "5m", "maxEntries": 100}, "subjectToken": asking}
     for client in ASKING:
         found[f"asks-as-{client}"] = {**found[client], "subjectToken": {"introspection": {"when": "always", "keepFor": "0s"}}}
     found["asks-each-time"] = found[f"asks-as-{SECRET}"]
