@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from typing import final
+from typing import Final, final
 
 import attrs
 import structlog
@@ -29,6 +29,8 @@ from exchanger.policy.snapshot import CurrentPolicy
 from exchanger.values.entry import Source
 from exchanger.values.issuer import Issuer
 from exchanger.values.notice import Notices
+
+_WITHOUT_CLUSTER: Final = "; to read policies from a folder, set POLICY_SOURCE=directory"
 
 
 @final
@@ -130,7 +132,8 @@ class PolicySync:
             return
         from exchanger.kube.api.client import ClusterConfigSource, connect
 
-        async with connect(ClusterConfigSource(context=self.settings.kube_context), network=self._network) as connection:
+        origin = ClusterConfigSource(context=self.settings.kube_context, otherwise=_WITHOUT_CLUSTER)
+        async with connect(origin, network=self._network) as connection:
             yield connection
 
     def _policy_events(self, connection: ApiConnection | None) -> PolicyEvents | None:

@@ -1,7 +1,7 @@
 """The explanation of a decision: one value, which the console and ``exchanger explain`` show. Pure."""
 
 from collections.abc import Mapping
-from typing import Final, TypedDict, final
+from typing import Final, NotRequired, TypedDict, final
 
 import attrs
 
@@ -24,11 +24,12 @@ _MISSING: Final = "a policy is required, and no entry is in force"
 
 
 class CandidateJson(EntryJson):
-    """An entry that was considered."""
+    """An entry that was considered. ``at``: its file and line there, where the policy comes from files."""
 
     outcome: str
     won: bool
     why: str
+    at: NotRequired[str]
 
 
 class ExplainedJson(TypedDict):
@@ -65,7 +66,7 @@ class Explained:
             "readings": [loggable_path(interpretation) for interpretation in found.interpretations],
             "candidates": [
                 {
-                    **shown_entry(candidate.claim, self.snapshot, lines.get(candidate.claim.source, ())),
+                    **shown_entry(candidate.claim, self.snapshot, lines.get(candidate.claim.source, ())),  # type: ignore[typeddict-item]
                     "outcome": candidate.standing.value,
                     "won": candidate.won,
                     "why": printable(candidate.why, _WHY_LIMIT),

@@ -173,6 +173,12 @@ def read_host(text: str) -> HostReading:
         return HostReading((host,))
     if text.startswith(WILDCARD) and (wildcard := _wildcard(text)):
         return HostReading((wildcard,))
+    if text.startswith(".") and (wildcard := _wildcard(f"*{text}")):  # what is below it, as in NO_PROXY and cookies, or the host itself
+        host = wildcard.removeprefix(WILDCARD)
+        sentence = (
+            f"begins with a dot: write {bounded(wildcard)} for all hosts below it, or {bounded(host)}, instead of {quoted(_safe(text))}"
+        )
+        return HostReading((wildcard, host), sentence, codes.HOST_URL)
     if len(text) > (MAX_TEXT if text.isascii() else MAX_NON_ASCII_TEXT):
         sentence = f"is longer than any host: write one host name instead of {quoted(_safe(text))}"
         return HostReading((None,), sentence, codes.LONG_HOST)

@@ -344,7 +344,7 @@ class _Question:
         if isinstance(claim, FailClosedRegion):
             return self._why_region(claim)
         if claim is self.verdict or claim == self.verdict:
-            return _BASELINE if claim.source == BASELINE else "the longest pathPrefix that matches host and method"
+            return _BASELINE if claim.source == BASELINE else _BY_HEADERS if claim.match.headers else _LONGEST
         return self._why_tied(claim) if _place(claim) in self.tied else self._why_lost(claim)
 
     def _why_tied(self, entry: Entry) -> str:
@@ -405,6 +405,8 @@ class _Question:
 
 
 _BASELINE: Final = "the platform's baseline denies the request before any policy applies"
+_LONGEST: Final = "the longest pathPrefix that matches host and method"
+_BY_HEADERS: Final = f"{_LONGEST}, with the most headers that the request has"
 _NEARER: Final = "an entry for the host itself, or for a longer wildcard, matches"
 _AS_GET: Final = "HEAD gets the stricter of two decisions, and the one for GET is stricter than this entry for HEAD"
 _ITSELF: Final = "HEAD gets the stricter of two decisions, and an entry for HEAD itself is at least as strict as this one for GET"

@@ -57,6 +57,8 @@ def _explained(asked: str, shown: ExplainedJson) -> Iterator[str]:
 
 def _candidate(candidate: CandidateJson) -> Iterator[str]:
     line = "" if candidate["line"] is None else f", line {candidate['line']}"
+    if "at" in candidate:
+        line = f", {candidate['at']}"
     yield f"  {_SIGNS.get(candidate['outcome'], candidate['outcome']):{_WIDTH}}{place(candidate)}, {candidate['action']}{line}"
     yield f"  {'':{_WIDTH}}{area(candidate)}"
     yield f"  {'':{_WIDTH}}{candidate['why']}"

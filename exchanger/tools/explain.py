@@ -27,8 +27,10 @@ from exchanger.http.names import is_loopback
 from exchanger.net.network import SYSTEM
 from exchanger.net.tls.client import client_tls_context
 from exchanger.policy.documents.document import entry_lines
+from exchanger.policy.selection import ConfigMap
+from exchanger.tools.check.command import read_manifest_files
 from exchanger.tools.display import explanation_text
-from exchanger.tools.policies import AssembledPolicy, Chosen, assembled, policy_of_paths, settings_of
+from exchanger.tools.policies import STANDARD_INPUT, AssembledPolicy, Chosen, assembled, policy_of_paths, settings_of
 from exchanger.tools.question import MalformedQuestion, Question, read_question
 from exchanger.util.regular_file import UnusableFile
 from exchanger.util.text import printable
@@ -129,7 +131,25 @@ async def _shown(question: Question, options: ExplainOptions, environment: Mappi
         policy = await SYSTEM.run_sync(policy_of_paths, options.policy, chosen, environment, abandon_on_cancel=True)
     for note in policy.notes:
         sys.stderr.write(f"exchanger explain: {printable(note)}\n")
-    return shown_question(question, policy)
+    shown = shown_question(question, policy)
+    if options.policy and STANDARD_INPUT not in options.policy:
+        await SYSTEM.run_sync(_add_places, shown, options.policy, abandon_on_cancel=True)
+    return shown
+
+
+def _add_places(shown: ExplainedJson, paths: tuple[str, ...]) -> None:
+    """Add to the candidates where they are in the files at ``paths``, as ``exchanger check`` would say; blocks while these are read."""
+    wanted = {(candidate["namespace"], candidate["name"]) for candidate in shown["candidates"]}
+    documents = {
+        (item.value.namespace, item.value.name): (file, item.document)
+        for file in read_manifest_files(paths)
+        for item in file.objects
+        if isinstance(item.value, ConfigMap) and (item.value.namespace, item.value.name) in wanted
+    }
+    for candidate in shown["candidates"]:
+        file, places = documents.get((candidate["namespace"], candidate["name"]), (None, None))
+        if file is not None and places is not None and candidate["line"] is not None:
+            candidate["at"] = f"{printable(file.name)}:{file.text.place(places.offset(candidate['line'], 1)).line}"
 
 
 def shown_question(question: Question, policy: AssembledPolicy) -> ExplainedJson:

@@ -31,8 +31,11 @@ MAX_ITEMS: Final = 16
 MAX_COMPARISONS: Final = 512
 # Characters of a name that is recognised in spite of two slips.
 _LONG_NAME: Final = 6
+# Characters of a name that may be a part of a longer one.
+_WORD: Final = 4
 
 _is_number: Final = re.compile(r"[-+]?[0-9]{1,9}").fullmatch
+_is_scope_word: Final = re.compile(r"[!#-\[\]-~]+").fullmatch
 _is_word: Final = re.compile(r"[A-Za-z][A-Za-z0-9._-]*").fullmatch
 
 
@@ -166,12 +169,17 @@ class Fields:
         known, null_fields = table.fields, findings.dialect.null_fields
         nodes: dict[str, Node] = {}
         unknown: list[Node] = []
+        empty: dict[str, Field] = {}
         for key, value in node.pairs:
             name = text_of(key)
             if name is None or name not in known:
                 unknown.append(key)
             elif not (null_fields and is_null(value)):
                 nodes[name] = value
+            elif known[name].type is FieldType.MAPPING:
+                empty[name] = known[name]
+        for name, field in empty.items():
+            unknown = _report_unindented(name, field, unknown, where, findings)
         if unknown:
             report_unknown(unknown, f"{where} has", where, [name for name in known if name not in nodes], findings)
         return cls(where, node, known, findings, nodes)
@@ -213,12 +221,15 @@ class Fields:
         nothing = Scalar(ScalarKind.NULL, "", place.line, place.column)
         return self.mapping(name) or Fields(self.path(name), nothing, self.known[name].fields.fields, self.findings, {})
 
-    def text(self, name: str, *, required: bool = False) -> str:
-        """Return the trimmed text of a field, "" if it is missing or something else; ``required`` as for a mapping."""
+    def text(self, name: str, *, required: bool = False, listed: bool = False) -> str:
+        """Return the trimmed text of a field, "" if it is missing or something else; ``required`` as for a mapping.
+
+        ``listed``: the text has words separated by spaces, so a list was probably meant so.
+        """
         node = self.nodes.get(name)
         text = "" if node is None else text_of(node)
         if text is None:
-            self.wrong(name, self.findings.dialect.not_text, instead=_as_text(node))
+            self.wrong(name, self.findings.dialect.not_text, hint=_as_words(node) if listed else "", instead=_as_text(node))
             return ""
         text = text.strip()
         if not text and (required or self.known[name].required):
@@ -333,9 +344,20 @@ def report_unknown(unknown: list[Node], what: str, where: str, candidates: list[
         name = text_of(key)
         text = f"{what} an unknown field {'that is not text' if name is None else quoted(name)}"
         more = f"{text} and {len(unknown) - 1} more" if len(unknown) > 1 else None
-        hint = findings.hints.meant(name, candidates) if name else ""
+        hint = (findings.hints.meant(name, candidates) or _longer(name, candidates)) if name else ""
         instead = hint if name and is_surely(name, hint, candidates) else ""
         findings.add(codes.UNKNOWN_FIELD, text, key, where, hint=hint, instead=instead, summary="" if number else more)
+
+
+def _report_unindented(name: str, field: Field, unknown: list[Node], where: str, findings: Findings) -> list[Node]:
+    """Record the keys beside the empty mapping ``name`` that are fields of it, and return the others."""
+    outside = [key for key in unknown if text_of(key) in field.fields.fields]
+    if not outside:
+        return unknown
+    path = name if where == FILE else f"{where}.{name}"
+    names = ", ".join(dict.fromkeys(text_of(key) or "" for key in outside))
+    findings.add(codes.UNKNOWN_FIELD, f"{path} is empty: indent {names} below it", outside[0], where)
+    return [key for key in unknown if key not in outside]
 
 
 def is_surely(name: str, hint: str, candidates: Collection[str]) -> bool:
@@ -346,6 +368,15 @@ def is_surely(name: str, hint: str, candidates: Collection[str]) -> bool:
     return near == [hint] and (len(name) >= _LONG_NAME or distance(name.casefold(), hint.casefold()) == 1)
 
 
+def _longer(name: str, candidates: Collection[str]) -> str:
+    """Return the first candidate that begins or ends with ``name``, such as pathPrefix for path, "" if none does."""
+    folded = name.casefold()
+    long_enough = len(name) >= _WORD
+    return next((one for one in candidates if long_enough and one.casefold().startswith(folded)), "") or next(
+        (one for one in candidates if long_enough and one.casefold().endswith(folded)), ""
+    )
+
+
 def _plain(name: str) -> str:
     return name.strip().casefold().replace("-", "").replace("_", "")
 
@@ -354,6 +385,12 @@ def _as_text(node: Node | None) -> str:
     """Return the YAML of a number or boolean as text, "" for anything else."""
     is_plain = isinstance(node, Scalar) and node.kind is ScalarKind.OTHER and 0 < len(node.text) <= MAX_QUOTED
     return f'"{node.text}"' if is_plain and isinstance(node, Scalar) else ""
+
+
+def _as_words(node: Node | None) -> str:
+    """Return the YAML of a list of words as one text, "" for anything else."""
+    words = [text_of(item) or "" for item in node.items] if isinstance(node, Sequence) else []
+    return quoted(" ".join(words)) if words and all(map(_is_scope_word, words)) else ""
 
 
 def _as_boolean(node: Node) -> str:

@@ -75,6 +75,7 @@ def test_a_duplicate_key_does_not_hide_the_rest() -> None:
         ("  {{- if .Values.x }}", "to render the template first", 7),
         ("\t- match: {host: a}", "spaces instead of the tab", 5),
         ("  - match: {host: @a, pathPrefix: /}", "to put it in quotation marks", 23),
+        ("  - exchange:\n      scope: read: orders", '"read: orders"', None),
         ("  - match: {host: a, pathPrefix: [}", "", None),
     ],
 )

@@ -95,6 +95,10 @@ def test_policy_hosts_have_the_same_canonical_form(text: str, canonical: str | N
             'has a misplaced "*": write one entry for each host name, or *.example.com for all below one, instead of "*.a.*"',
         ),
         ("*.example.com/", 'is more than a host name: write *.example.com instead of "*.example.com/"'),
+        (
+            ".example.com",
+            'begins with a dot: write *.example.com for all hosts below it, or example.com, instead of ".example.com"',
+        ),
         ("*.[::1]", 'is not a host: write a host name or a bracketed IPv6 address instead of "*.[::1]"'),
         ("*", 'has a misplaced "*": write one entry for each host name, or *.example.com for all below one, instead of "*"'),
         ("(a|b).example.com", 'has no patterns: write one entry for each host name instead of "(a|b).example.com"'),
@@ -188,3 +192,7 @@ def test_a_path_that_is_split_off_is_not_split_again(text: str) -> None:
     assert path.startswith("/")
     assert not set("/?#") & set(authority)
     assert split_absolute_form(path) is None
+
+
+def test_a_host_that_begins_with_a_dot_closes_what_is_below_it_and_itself() -> None:
+    assert read_host(".Example.com:443").hosts == ("*.example.com", "example.com")

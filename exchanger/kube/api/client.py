@@ -66,7 +66,7 @@ class ClusterConfigSource:
     """The location of the configuration: the service account of a pod if there is one, otherwise a kubeconfig file.
 
     ``kubeconfig`` has the form of KUBECONFIG, paths separated by colons; "" means KUBECONFIG itself, or ``~/.kube/config``. ``context`` is
-    one of its contexts, "" the current one.
+    one of its contexts, "" the current one. ``otherwise`` ends the sentence that there is neither: what to do without a cluster.
     """
 
     kubeconfig: str = ""
@@ -74,6 +74,7 @@ class ClusterConfigSource:
     environment: Mapping[str, str] = attrs.field(factory=lambda: dict(os.environ), repr=False)
     token_file: str = SERVICE_TOKEN_FILENAME
     ca_file: str = SERVICE_CERT_FILENAME
+    otherwise: str = ""
 
     @property
     def in_cluster(self) -> bool:
@@ -178,7 +179,7 @@ def _load_kubeconfig(configuration: Configuration, origin: ClusterConfigSource) 
     """Load the file; return whether its user has credentials, usable or not, and the files that it and its token are in."""
     paths = origin.paths
     if not any(_is_file(Path(path).expanduser()) for path in paths.split(os.pathsep) if path):
-        raise ClusterError(f"there is neither a pod's service account nor a kubeconfig file at {origin.shown}")
+        raise ClusterError(f"there is neither a pod's service account nor a kubeconfig file at {origin.shown}{origin.otherwise}")
     try:
         # Never written back: renewed OpenID tokens stay in memory.
         load_kube_config(paths, origin.context or None, configuration, persist_config=False)  # type: ignore[no-untyped-call]

@@ -47,7 +47,7 @@ from exchanger.values.entry import (
     TokenTarget,
 )
 from exchanger.yaml.fields import MAX_ITEMS, Field, Fields, FieldType, Findings, Hints, Table, is_surely
-from exchanger.yaml.nodes import Node
+from exchanger.yaml.nodes import Mapping, Node, text_of
 from exchanger.yaml.text_rules import EVERY_METHOD, NOT_BLANK, TextRule
 
 MATCH_FIELDS: Final = Table.of(
@@ -206,7 +206,9 @@ def _read_action(entry: Fields, issuers: frozenset[str], scopes: tuple[MatchScop
         return action, None, ""
     # For another action, the block may be incomplete, but its fields and types must be right.
     issuer = exchange.text(ISSUER, required=wanted)
-    scope, resources, audiences = exchange.text("scope"), exchange.texts("resources"), exchange.texts("audiences")
+    before = exchange.findings.count
+    scope, resources, audiences = exchange.text("scope", listed=True), exchange.texts("resources"), exchange.texts("audiences")
+    target_known = exchange.findings.count == before
     metadata = exchange.text(METADATA)
     if not wanted:
         return action, None, ""
@@ -216,7 +218,7 @@ def _read_action(entry: Fields, issuers: frozenset[str], scopes: tuple[MatchScop
         instead = hint if is_surely(issuer, hint, known) else ""
         text = f"references unknown issuer profile {quoted(issuer)}"
         exchange.problem(codes.UNKNOWN_ISSUER, ISSUER, text, hint=bounded(hint), instead=_plain_scalar(instead))
-    if not (scope or resources or audiences) and resources is not None and audiences is not None:
+    if target_known and not (scope or resources or audiences):
         entry.problem(codes.NO_TARGET, "exchange", "needs at least one of scope, resources and audiences")
     if problem := metadata and _metadata_problem(metadata, {scope.host for scope in scopes}):
         exchange.problem(codes.WRONG_METADATA, METADATA, problem)
@@ -326,6 +328,11 @@ def _read_path_type(match: Fields) -> PathType | None:
 
 def _read_headers(match: Fields) -> tuple[HeaderMatch, ...]:
     """Return the headers by name."""
+    if isinstance(node := match.nodes.get("headers"), Mapping):
+        names = [text_of(key) for key, _ in node.pairs]
+        name = "NAME" if "name" in names else next((name for name in names if name and not name_problem(name)), "NAME")
+        match.wrong("headers", "must be a list of mappings", hint=f"[{{name: {bounded(name)}, value: VALUE}}]")  # a value may be a secret
+        return ()
     items = match.mappings("headers")
     if len(items) > MAX_HEADERS:
         match.problem(codes.MANY_HEADERS, "headers", f"has more than {MAX_HEADERS} headers")

@@ -108,7 +108,7 @@ def _checked(options: CheckOptions, variables: Mapping[str, str]) -> tuple[Check
     """
     settings = settings_of(variables)
     namespaces, configmaps = selectors_of(settings)
-    files = list(_read_all(options.paths))
+    files = list(read_manifest_files(options.paths))
     issuers: frozenset[str] = AnyIssuer()
     profiles: CheckedProfiles | None = None
     grants = NO_GRANTS
@@ -128,8 +128,12 @@ def _checked(options: CheckOptions, variables: Mapping[str, str]) -> tuple[Check
     return check((*more, *files), rules), rules
 
 
-def _read_all(paths: Sequence[str]) -> Iterator[ManifestFile]:
-    """Read the files at ``paths``, each once."""
+def read_manifest_files(paths: Sequence[str]) -> Iterator[ManifestFile]:
+    """Read the files at ``paths``, each once.
+
+    Raises:
+        ConfigurationError: a path is missing, or cannot be read.
+    """
     seen: set[str] = set()
     charts: dict[str, None] = {}
     problems: list[str] = []

@@ -16,6 +16,10 @@ _STAR: Final = re.compile(r"(?:(?<=[\s,\[{])|^)\*\.[A-Za-z0-9_.*-]+")
 _TEMPLATE: Final = re.compile(r"\{\{")
 # Signs with which no plain text begins, and which precede the searched text.
 _RESERVED: Final = re.compile(r"(?<=[\s,\[{])[@`%][^\s,\]}]*")
+# What the parser says of a second colon in a line.
+_COLON_SAID: Final = "mapping values are not allowed"
+# A value with a colon and a blank in it: YAML takes it for a mapping.
+_COLON: Final = re.compile(r"(?<=: )(?![\s\"'\[{&*!|>%@`#])[^\s#][^#]*?: [^#]*?(?=\s*(?:#|$))")
 # Characters of a line that are looked at.
 _MAX_LINE: Final = 4_096
 
@@ -33,6 +37,13 @@ def explained(problem: Problem, lines: FileText) -> Problem:
         return attrs.evolve(problem, column=found.start() + 1, hint=quoted, instead=quoted)
     if found := _TEMPLATE.search(line):
         return attrs.evolve(problem, column=found.start() + 1, hint="to render the template first")
+    if (
+        _COLON_SAID in problem.text
+        and (found := _COLON.search(line))
+        and found.start() < column <= found.end()
+        and len(found[0]) <= MAX_QUOTED
+    ):
+        return attrs.evolve(problem, column=found.start() + 1, hint=f'"{found[0]}"')
     if line[column - 1 : column] == "\t" or (line[: len(line) - len(line.lstrip())].count("\t")):
         return attrs.evolve(problem, column=line.index("\t") + 1 if "\t" in line else column, hint="spaces instead of the tab")
     if (found := _RESERVED.search(line)) and found.start() + 1 == column and len(found[0]) <= MAX_QUOTED:

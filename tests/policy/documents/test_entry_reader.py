@@ -54,6 +54,39 @@ def test_scopes_are_normalised(match: str, scope: MatchScope) -> None:
     assert read(f"{{match: {{{match}}}, action: deny}}") == DenyEntry(RED, 0, scope)
 
 
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        (
+            f"{{{MATCH}, action: exchange, exchange: {{issuerRef: primary, scope: [a, b]}}}}",
+            ['exchange.scope must be text (did you mean "a b"?)'],
+        ),
+        (
+            f"{{{MATCH}, action: exchange, exchange: {{issuer: primary, scope: a}}}}",
+            ['exchange has an unknown field "issuer" (did you mean issuerRef?)', "exchange.issuerRef is required"],
+        ),
+        (
+            "{match: {host: a, path: /orders}, action: deny}",
+            ['match has an unknown field "path" (did you mean pathPrefix?)', "match.pathPrefix is required"],
+        ),
+        (
+            "match:\nhost: a\npathPrefix: /\naction: deny",
+            ["match is empty: indent host, pathPrefix below it", "match is required"],
+        ),
+        (
+            "{match: {host: a, pathPrefix: /, headers: {x-tool: drop}}, action: deny}",
+            ["match.headers must be a list of mappings (did you mean [{name: x-tool, value: VALUE}]?)"],
+        ),
+        (
+            "{match: {host: a, pathPrefix: /, headers: {name: x-tool, value: drop}}, action: deny}",
+            ["match.headers must be a list of mappings (did you mean [{name: NAME, value: VALUE}]?)"],
+        ),
+    ],
+)
+def test_what_was_meant_by_a_likely_mistake_is_guessed(entry: str, told: list[str]) -> None:
+    assert [problem.sentence for problem in closed(entry).problems] == [f"entries[0].{one}" for one in told]
+
+
 @pytest.mark.parametrize("value", ["'true'", "yes", "1", "[true]", "{}", "''"])
 def test_case_that_is_no_boolean_closes_every_case(value: str) -> None:
     region = closed(f"{{match: {{host: a, pathPrefix: /A, caseInsensitive: {value}}}, action: deny}}")
