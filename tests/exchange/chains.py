@@ -103,9 +103,9 @@ class Issuers:
     site: Site = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.site = Site(token=self._answer)
+        self.site = Site(token=self.answer)
 
-    def _answer(self, fields: Mapping[str, str]) -> bytes:
+    def answer(self, fields: Mapping[str, str]) -> bytes:
         if fields["grant_type"] == BEARER:
             return self.second(fields)
         if self.first is not None:

@@ -24,6 +24,7 @@ from exchanger.values.issuer import (
     CallLimits,
     Credentials,
     ErrorStyle,
+    IntrospectionRules,
     IssuedTokenRules,
     SubjectRules,
 )
@@ -438,6 +439,24 @@ async def test_callers_tokens_are_verified_by_the_rules_of_the_issuer_that_gets_
         use(it, chained(gated), gated)
         assert code_of(await exchange(it.client, asking(chained(gated), "garbage"))) == "TXE-4001"
     assert issuers.counts == (0, 0)
+
+
+async def test_the_first_issuer_is_asked_about_a_callers_token_and_the_second_never(autojump_clock: MockClock) -> None:
+    asks = SubjectRules(introspection=IntrospectionRules("http://idp.example.com/introspect", always=True))
+    gated = attrs.evolve(idp, subject=asks)
+    second = chained(gated)
+    for active, code in ((True, ""), (False, "TXE-4003")):
+        issuers = Issuers()
+        issuers.site.token = lambda fields, active=active, issuers=issuers: (  # type: ignore[misc]  # of values of this round
+            response(json.dumps({"active": active}).encode()) if "token" in fields else issuers.answer(fields)
+        )
+        async with world(issuers.site.serve) as it:
+            use(it, second, gated)
+            for _ in range(2):  # the word counts for a while
+                assert code_of(await exchange(it.client, asking(second))) == code
+        (asked,) = issuers.asked("/introspect")
+        assert (asked["token"], asked["client_id"]) == ("id-token", "gateway")
+        assert issuers.counts == ((2, 2) if active else (0, 0))
 
 
 async def test_equal_requests_share_both_legs(autojump_clock: MockClock) -> None:
