@@ -98,9 +98,22 @@ CLIENT_OF_ID_TOKENS: Final = Code(
     ),
     "Nothing, if callers present ID tokens of this client. Otherwise every exchange fails with TXE-2007: have the application in front of "
     "the gateway sign users in as this client, or give the profile the client of that application.",
-    "issuers:\n  - name: idp\n    discovery: https://acme.idp.example\n    clientID: gateway\n    clientSecret: s\n"
+    "issuers:\n  - name: idp\n    tokenEndpoint: https://acme.idp.example/token\n    clientID: gateway\n    clientSecret: s\n"
     "    subjectToken: {type: urn:ietf:params:oauth:token-type:id_token}\n  - name: chat\n    discovery: https://acme.chat.example/\n"
     "    clientID: f53f191f9311af35\n    clientSecret: s\n    grantType: jwt-bearer\n    assertion: {from: idp}\n",
     Example.ISSUERS,
     Severity.NOTICE,
+)
+UNLISTED_TYPE: Final = Code(
+    "POL-5010",
+    "A profile asks an issuer for a type of assertion that is not among those that the issuer lists in its metadata.",
+    (
+        "The identity provider issues no ID-JAGs, or the feature is off.",
+        "assertion.requestedTokenType is misspelt, or of another draft: identity chaining asks for JWTs, cross-app access for ID-JAGs.",
+    ),
+    "Enable the feature at the issuer, or correct requestedTokenType. The issuer will probably refuse every exchange (TXE-2007).",
+    "The metadata has identity_chaining_requested_token_types_supported: [urn:ietf:params:oauth:token-type:jwt], and the profile asks for "
+    "an ID-JAG.",
+    Example.SITUATION,
+    Severity.WARNING,
 )

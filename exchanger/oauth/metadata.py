@@ -51,18 +51,28 @@ class NoMetadata:
     why: str
 
 
+_OF_ANOTHER: Final = NoMetadata("the metadata names another issuer")
+
+
 async def fetch_metadata(documents: Documents, url: str, issuer: Issuer) -> IssuerMetadata | NoMetadata:
     """Return the metadata of the issuer ``url``, fetched with the CA file and proxy of ``issuer``."""
+    found = await fetch_published(documents, url, issuer)
+    if isinstance(found, NoMetadata):
+        return found
+    return read_metadata(found, url, certificate=isinstance(issuer.credentials.proof, ClientCertificate))
+
+
+async def fetch_published(documents: Documents, url: str, issuer: Issuer) -> Fetched | NoMetadata:
+    """Return the document with the metadata of the issuer ``url``, as ``fetch_metadata`` fetches it."""
     missing, wrong = NoMetadata("there is no metadata"), None
     for place in _places(url):
         found = await documents.fetch(place, issuer=issuer)
         if isinstance(found, NotFetched):
             missing = NoMetadata(found.why)
-            continue
-        read = read_metadata(found, url, certificate=isinstance(issuer.credentials.proof, ClientCertificate))
-        if isinstance(read, IssuerMetadata):
-            return read
-        wrong = read
+        elif found.members.get("issuer") == url:
+            return found
+        else:
+            wrong = _OF_ANOTHER
     return wrong or missing  # a document with a mistake says more than a missing one
 
 
@@ -85,7 +95,7 @@ def read_metadata(found: Fetched, url: str, *, certificate: bool) -> IssuerMetad
     """
     members = found.members
     if members.get("issuer") != url:
-        return NoMetadata("the metadata names another issuer")
+        return _OF_ANOTHER
     secure = _has_tls(url)
     aliases = members.get("mtls_endpoint_aliases")
     places = (aliases, members) if certificate and isinstance(aliases, dict) else (members,)

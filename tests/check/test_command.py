@@ -1,11 +1,15 @@
 """The command: what it reads, how it tells, and its exit status."""
 
+import contextlib
+import http.server
 import io
 import json
 import os
 import re
 import subprocess
 import sys
+import threading
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -319,6 +323,71 @@ def test_whose_id_tokens_an_identity_provider_takes_is_a_notice(first: str, sour
     column = (CHAIN % (first, source)).splitlines()[2].index("{from") + 1
     assert found.count(f'issuers.yaml:3:{column}: notice POL-5009: issuer profile "chat" ') == bool(said)
     assert "canary" not in found
+
+
+@contextlib.contextmanager
+def publishing(**members: object) -> Generator[str]:
+    """Run an issuer that publishes metadata with ``members``, which may replace its name."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps({"issuer": url, "token_endpoint": f"{url}/token", **members}).encode())
+
+        def log_message(self, *_arguments: object) -> None:
+            pass
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+    url = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield url
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+ID_JAG_TYPE = "urn:ietf:params:oauth:token-type:id-jag"
+LISTED = "identity_chaining_requested_token_types_supported"
+
+
+@pytest.mark.parametrize(
+    ("members", "warns", "unknown"),
+    [
+        ({}, False, ""),
+        ({LISTED: [ID_JAG_TYPE, 7]}, False, ""),
+        ({LISTED: ["urn:ietf:params:oauth:token-type:jwt"]}, True, ""),
+        ({LISTED: []}, True, ""),
+        ({LISTED: "canary"}, False, ""),
+        ({LISTED: [], "issuer": "https://other.example"}, False, "the metadata names another issuer"),
+    ],
+    ids=range(6),
+)
+def test_what_an_issuer_of_assertions_lists_is_compared(
+    members: dict[str, object], warns: bool, unknown: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "policy.yaml").write_text(config_map(entries(DENY)))
+    issuers = tmp_path / "issuers.yaml"
+    with publishing(**members) as url:
+        issuers.write_text((CHAIN % (TYPED, "")).replace("tokenEndpoint: 'https://idp.example/t'", f"discovery: '{url}'"))
+        status, said = run(tmp_path / "policy.yaml", issuers=issuers)
+    assert (status, said.count("warning POL-5010")) == (int(warns), int(warns))
+    assert (f'"chat" assertion.requestedTokenType is {ID_JAG_TYPE}, which the issuer "idp" does not list' in said) is warns
+    told = capsys.readouterr().err
+    assert (f'what the issuer "idp" issues was not compared with assertion: {unknown}' in told) if unknown else told == ""
+
+
+def test_an_issuer_that_cannot_be_reached_is_no_problem(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "policy.yaml").write_text(config_map(entries(DENY)))
+    issuers = tmp_path / "issuers.yaml"
+    with publishing() as url:
+        pass
+    issuers.write_text((CHAIN % (TYPED, "")).replace("tokenEndpoint: 'https://idp.example/t'", f"discovery: '{url}'"))
+    assert run(tmp_path / "policy.yaml", issuers=issuers)[0] == 0
+    assert 'what the issuer "idp" issues was not compared' in capsys.readouterr().err
 
 
 def test_issuers_and_grants_are_files(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from exchanger.policy.selection import AnyIssuer
 from exchanger.tools.check.engine import Checked, Rules, check
 from exchanger.tools.check.files import ManifestFile, PlacedProblem, read_file
 from exchanger.tools.check.options import CheckOptions, Format
+from exchanger.tools.check.published import compare_published
 from exchanger.tools.check.report import as_github, as_json, as_text
 from exchanger.tools.check.sarif import as_sarif
 from exchanger.tools.check.source_map import NOWHERE, FileText, Place, field, text_field
@@ -218,8 +219,15 @@ def _issuers(path: Path) -> tuple[ManifestFile, CheckedProfiles | None]:
         code = codes.UNREADABLE_ISSUERS if isinstance(root, UnreadableYaml) else codes.WRONG_PROFILE
         problems = tuple(Problem(code, problem) for problem in planned.problems)
     else:
-        needed = ((codes.NEEDS_RESPONSES, responses_needed(planned)), (codes.CLIENT_OF_ID_TOKENS, id_tokens_needed(planned)))
-        problems = tuple(Problem(code, problem) for code, found in needed for problem in found)
+        compared = compare_published(planned)
+        for unknown in compared.unknown:
+            sys.stderr.write(f"exchanger check: {printable(unknown)}\n")
+        told = (
+            (codes.NEEDS_RESPONSES, responses_needed(planned)),
+            (codes.CLIENT_OF_ID_TOKENS, id_tokens_needed(planned)),
+            (codes.UNLISTED_TYPE, compared.problems),
+        )
+        problems = tuple(Problem(code, problem) for code, found in told for problem in found)
     placed = tuple(PlacedProblem(problem, str(path), place(problem.text)) for problem in problems)
     # Without its text, no report quotes a line: a secret may be in the wrong field, and parameters have arbitrary names.
     return ManifestFile(str(path), problems=placed), profiles
