@@ -234,15 +234,6 @@ async def test_secrets_are_learned_with_some_of_the_rights(
     assert it.times[-1] % pause <= CONNECTED_S + READ_WITHIN_S
 
 
-async def test_an_outage_of_six_hours_is_told_after_a_minute_and_ends_with_what_is_known(autojump_clock: MockClock) -> None:
-    server, hours = Server(), 6 * 3600.0
-    server.put("1")
-    it = await following(server, stop(), heal, pause=hours)
-    assert it.learned == [V1, UNDECRYPTED, V1]
-    assert FAILING_S <= it.times[1] - hours <= FAILING_S + WAIT_S
-    assert it.times[2] - 2 * hours <= CONNECTED_S
-
-
 async def test_refused_client_credentials_end_the_wait_for_the_secret(autojump_clock: MockClock) -> None:
     server = Server()
     server.put("1")

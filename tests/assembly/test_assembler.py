@@ -77,26 +77,6 @@ async def taken(made: Assembler) -> Change:
     return change
 
 
-async def test_a_small_document_is_out_while_a_large_one_of_its_own_team_is_read(autojump_clock: MockClock) -> None:
-    gate = Gate()
-    made = Assembler(frozenset(), run_sync=gate.run_sync)
-    made.put(A, deny("/a", heavy=True))
-    made.put(OTHER, deny("/b"))
-    made.put(B, deny("/c"))
-    async with running(made):
-        change = await taken(made)
-        assert {document.source for document in change.documents} == {B, OTHER}
-        assert (made.unread, gate.reached, made.take()) == (1, 1, None)
-        made.put(OTHER, None)
-        change = await taken(made)
-        assert (change.documents, change.withdrawn) == ((), (OTHER,))
-        gate.event.set()
-        change = await taken(made)
-        assert isinstance(change.snapshot.match("h", "/a", "GET"), DenyEntry)
-        assert isinstance(change.snapshot.match("h", "/b", "GET"), NoMatch)
-        assert isinstance(change.snapshot.match("h", "/c", "GET"), DenyEntry)
-
-
 async def test_small_documents_are_read_together_whatever_their_namespace_has(autojump_clock: MockClock) -> None:
     threads = 0
 
@@ -222,17 +202,6 @@ async def test_what_comes_and_leaves_while_a_large_document_is_read_is_not_left_
         assert not snapshot.trie.leaving
 
 
-async def test_a_change_that_makes_no_difference_is_no_version(autojump_clock: MockClock) -> None:
-    made = Assembler(frozenset())
-    made.put(A, deny("/a"))
-    async with running(made):
-        await taken(made)
-        made.put(A, deny("/a"), reread=True)
-        made.put(OTHER, None)
-        await trio.sleep(1)
-        assert (made.unread, made.take()) == (0, None)
-
-
 async def test_the_first_version_does_not_wait_for_ever_for_one_namespace(autojump_clock: MockClock) -> None:
     seconds = iter(range(0, 1000 * int(FIRST_BUDGET_S), int(FIRST_BUDGET_S)))
     gate = Gate()
@@ -329,36 +298,6 @@ async def test_a_document_is_as_heavy_as_what_its_namespace_is_granted(autojump_
         gate.event.set()
         change = await taken(made)
         assert (change.snapshot.region_count, len(change.snapshot.trie.closed)) == (1, 0)
-
-
-async def test_a_namespace_leaves_in_one_version_before_anything_is_read_or_swept(autojump_clock: MockClock) -> None:
-    gate = Gate()
-    gate.event.set()
-    made = Assembler(frozenset(), run_sync=gate.run_sync)
-    own = [Source("a", f"p{number}") for number in range(200)]
-    for number, source in enumerate(own):
-        made.put(source, deny(f"/{number}", heavy=number < 3))
-    made.put(OTHER, deny("/b"))
-    async with running(made):
-        await trio.sleep(1)
-        assert len((await taken(made)).snapshot.documents) == 201
-        gate.step()
-        made.put(own[0], deny("/changed", heavy=True))  # which is read when it is withdrawn
-        made.put(own[1], deny("/changed", heavy=True))  # and this waits
-        await trio.sleep(1)
-        reached = gate.reached
-        await made.withdraw(own)
-        change = await taken(made)
-        assert gate.reached == reached
-        assert (set(change.withdrawn), set(change.snapshot.documents)) == ({*own}, {OTHER})
-        for path in ("/0", "/3", "/199", "/changed"):
-            assert isinstance(change.snapshot.match("h", path, "GET"), NoMatch)
-        assert isinstance(change.snapshot.match("h", "/b", "GET"), DenyEntry)
-        assert made.refreshed() is None
-        gate.event.set()
-        await trio.sleep(1)
-        assert (made.take(), made.unread) == (None, 0)
-        assert made.refreshed() == PolicySnapshot.EMPTY.apply(change.snapshot.documents[OTHER])
 
 
 async def test_a_document_that_comes_back_counts_again(autojump_clock: MockClock) -> None:

@@ -166,18 +166,6 @@ async def test_the_deadline_of_a_caller_counts_while_it_waits(autojump_clock: Mo
         await trio.sleep(60)
 
 
-async def test_places_are_given_back(autojump_clock: MockClock) -> None:
-    site = answering_actors(lambda _: error("invalid_client", 401))
-    request = acting(limits=CallLimits(1, breaker=True))
-    async with world(site.serve) as it:
-        it.client.use_issuers({"primary": request.issuer})
-        for number in range(3):
-            assert no_token(await exchange(it.client, attrs.evolve(request, subject_token=Secret(str(number)))))
-        (limits,) = it.client.limits
-        assert limits.permits is not None
-        assert (limits.permits.in_flight, limits.queued, limits.is_open) == (0, 0, False)
-
-
 async def test_previous_credentials_are_tried_where_the_new_ones_are_refused(autojump_clock: MockClock) -> None:
     def knows_old(fields: Mapping[str, str]) -> bytes:
         return issued() if fields["client_secret"] == "old" else error("invalid_client", 401)
@@ -424,18 +412,6 @@ async def test_an_exchange_that_nobody_waits_for_is_not_made_once_more(autojump_
         await wait_all_tasks_blocked()
         assert len(exchanged(site)) == 1
         assert it.client.exchanges.under_way == 0
-
-
-async def test_places_are_given_back_after_an_exchange_made_once_more(autojump_clock: MockClock) -> None:
-    site = Site(token=Revoking(valid=10**9))
-    request = acting(limits=CallLimits(1, breaker=True))
-    async with world(site.serve) as it:
-        it.client.use_issuers({"primary": request.issuer})
-        for number in range(3):
-            assert isinstance(await exchange(it.client, attrs.evolve(request, subject_token=Secret(str(number)))), ExchangeFailure)
-        (limits,) = it.client.limits
-        assert limits.permits is not None
-        assert (limits.permits.in_flight, limits.queued) == (0, 0)
 
 
 async def test_a_token_is_kept_for_an_hour_at_most(autojump_clock: MockClock) -> None:

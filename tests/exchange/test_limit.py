@@ -113,31 +113,6 @@ async def failing(peer: Peer) -> None:
         await peer.send(response(b"", 503, "Retry-After: 7"))
 
 
-async def test_an_issuer_that_is_down_is_called_by_probes_alone_and_recovery_is_seen_soon(autojump_clock: MockClock) -> None:
-    down = True
-
-    async def script(peer: Peer) -> None:
-        while True:
-            await peer.request()
-            await peer.send(response(b"", 503) if down else response(success()))
-
-    async with world(script) as it:
-        use(it, SPARED)
-        refused = 0
-        for number in range(600):  # a minute
-            outcome = await exchange(it.client, attrs.evolve(SPARED, subject_token=request(f"s{number % 50}").subject_token))
-            assert isinstance(outcome, ExchangeFailure)
-            refused += outcome.kind is ErrorKind.BREAKER_OPEN
-            await trio.sleep(0.1)
-        assert refused > 500
-        calls = len(it.observer.records)
-        assert refused + calls == 600
-        down = False
-        await trio.sleep(5.0)
-        await exchange(it.client, SPARED)
-        assert isinstance(await exchange(it.client, SPARED), ExchangedToken)
-
-
 async def test_an_issuer_asks_for_a_pause(autojump_clock: MockClock) -> None:
     async with world(failing) as it:
         use(it, SPARED)

@@ -151,14 +151,6 @@ class ControlPlane:
         self._apiserver.end()
         self.start_apiserver()
 
-    def pause_apiserver(self) -> None:
-        """Stop it in its tracks; its connections stay, and new ones are still accepted by the kernel."""
-        self._apiserver.pause()
-
-    def resume_apiserver(self) -> None:
-        """Let it go on."""
-        self._apiserver.resume()
-
     def is_ready(self) -> bool:
         """Return whether the API server says so itself."""
         context = ssl.create_default_context(cafile=str(self.ca_file))

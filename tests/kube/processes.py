@@ -11,8 +11,6 @@ from typing import IO, Final
 
 import attrs
 
-from tests.processes import pause
-
 LEASH: Final = Path(__file__).with_name("leash.py")
 # Seconds: an API server that is told to end takes about two.
 STOP_S: Final = 30.0
@@ -56,7 +54,7 @@ class Leash:
 
 @attrs.define(eq=False)
 class Child:
-    """One program that may be started, stopped, killed, paused and started again; its output goes to ``log``."""
+    """One program that may be started, stopped, killed and started again; its output goes to ``log``."""
 
     program: Path
     log: Path
@@ -94,7 +92,6 @@ class Child:
         if process is None or output is None:
             return
         process.send_signal(number)
-        process.send_signal(signal.SIGCONT)  # one that is paused would not notice
         try:
             process.wait(STOP_S)
         except subprocess.TimeoutExpired:
@@ -103,16 +100,6 @@ class Child:
         self.leash.let_go(process.pid)
         output.close()
         self._process = self._output = None
-
-    def pause(self) -> None:
-        """Stop it in its tracks: its connections stay open, and nobody answers."""
-        assert self._process is not None
-        pause(self._process)
-
-    def resume(self) -> None:
-        """Let it go on."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGCONT)
 
     def tail(self) -> str:
         """Return the end of its log."""

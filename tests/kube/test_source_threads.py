@@ -14,50 +14,12 @@ from exchanger.policy.documents.document import PolicyDocument, parse_document
 from exchanger.policy.grants.allowance import Grants, NamespaceGrant
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Source
+from tests.assembly.test_assembler import Gate
 from tests.kube.cluster import PATIENCE_S, REFUSED, Cluster, Record, deny, following, source
 
 THREAD_S = 60.0
 LIMIT_S = 60.0
 LATE_S = LOOK_S + 0.5
-
-
-class Gate:
-    """A gate in the parsing of documents, so that a worker thread can be held there.
-
-    It counts what is parsed; when shut, threads wait in front of it. On the event loop it is always open.
-    """
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.parsed: list[Source] = []
-        self.loop_thread = threading.get_ident()
-        self._open = threading.Event()
-        self._open.set()
-        self._reached = threading.Event()
-        self._passed = threading.Event()
-        monkeypatch.setattr(selection, "parse_document", self.parse)
-
-    def parse(self, source: Source, text: str | None, issuers: frozenset[str]) -> PolicyDocument:
-        self.parsed.append(source)
-        if threading.get_ident() != self.loop_thread:
-            self._reached.set()
-            assert self._open.wait(THREAD_S)
-            self._passed.set()
-        return parse_document(source, text, issuers)
-
-    def shut(self) -> None:
-        for event in (self._open, self._reached, self._passed):
-            event.clear()
-
-    def open(self) -> None:
-        self._open.set()
-
-    async def reached(self) -> None:
-        """Wait until a thread is in front of the gate."""
-        await _happens(self._reached)
-
-    async def passed(self) -> None:
-        """Wait until a thread has gone through."""
-        await _happens(self._passed)
 
 
 async def _happens(event: threading.Event) -> None:
@@ -74,28 +36,40 @@ def cluster() -> Cluster:
 async def test_cancellation_does_not_wait_for_the_thread_which_ends_with_its_part(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gate = Gate(monkeypatch)
-    gate.shut()
+    parsed, reached, opened = list[Source](), threading.Event(), threading.Event()
+
+    def parse(source: Source, text: str | None, issuers: frozenset[str]) -> PolicyDocument:
+        parsed.append(source)
+        reached.set()
+        assert opened.wait(THREAD_S)
+        return parse_document(source, text, issuers)
+
+    monkeypatch.setattr(selection, "parse_document", parse)
     for number in range(10):
         cluster.put("a", f"p{number}", deny(f"/{number}") + " " * LIGHT_WORK)
     record = Record()
     followed = source(cluster, record)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(followed.run)
-        await gate.reached()
+        await _happens(reached)
         nursery.cancel_scope.cancel()
     assert cluster.server.watchers == []
     limiter = followed._assembler._limiters[Lane.HEAVY]
     assert limiter.borrowed_tokens == 1
-    gate.open()
+    opened.set()
     with trio.fail_after(PATIENCE_S):
         await limiter.acquire()  # its turn comes when the thread has ended
-    assert record.snapshots == []
-    assert len(gate.parsed) == 1
+    assert (record.snapshots, len(parsed)) == ([], 1)
 
 
 async def test_thousands_of_config_maps_are_parsed_once_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    gate = Gate(monkeypatch)
+    parsed = list[Source]()
+
+    def parse(source: Source, text: str | None, issuers: frozenset[str]) -> PolicyDocument:
+        parsed.append(source)
+        return parse_document(source, text, issuers)
+
+    monkeypatch.setattr(selection, "parse_document", parse)
     cluster = Cluster()
     for number in range(20):
         cluster.put_namespace(f"n{number}")
@@ -103,33 +77,31 @@ async def test_thousands_of_config_maps_are_parsed_once_each(monkeypatch: pytest
         cluster.put(f"n{number % 20}", f"p{number}", "version: v1")
     async with following(cluster) as followed:
         record = followed.record
-        assert len(record.snapshots[0].documents) == len(gate.parsed) == len(set(gate.parsed)) == 2_000
+        assert len(record.snapshots[0].documents) == len(parsed) == len(set(parsed)) == 2_000
         assert len(cluster.server.requests) == 2
         cluster.put("n7", "p7", deny())
         await record.until(record.denies)
-        assert len(gate.parsed) == 2_001
+        assert len(parsed) == 2_001
         cluster.delete_namespace("n7")
         await record.until(record.passes)
-        assert len(gate.parsed) == 2_001
+        assert len(parsed) == 2_001
         assert len(record.snapshots[-1].documents) == 1_900
 
 
-async def test_contact_that_is_lost_again_before_it_was_of_use_opens_nothing(
-    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
-) -> None:
-    gate = Gate(monkeypatch)
+async def test_contact_that_is_lost_again_before_it_was_of_use_opens_nothing(cluster: Cluster, autojump_clock: MockClock) -> None:
     async with following(cluster, max_staleness=LIMIT_S) as followed:
-        record = followed.record
+        record, gate = followed.record, Gate()
         cluster.server.stop()
         await trio.sleep(LIMIT_S + LATE_S)
-        cluster.put("a", "q", deny("/q") + " " * 5000)
-        gate.shut()
+        followed.source._assembler.run_sync = gate.run_sync
+        cluster.put("a", "q", deny("/q") + " " * LIGHT_WORK)
         cluster.server.heal()
-        await gate.reached()
+        with trio.fail_after(LIMIT_S):
+            while not gate.reached:  # noqa: ASYNC110 - the gate only counts
+                await trio.sleep(0.1)
         cluster.server.stop()
         await trio.sleep(LIMIT_S + LATE_S)
-        gate.open()
-        await gate.passed()
+        gate.event.set()
         await trio.sleep(600)
         assert not record.is_open()
         assert len(record.snapshots) == 1

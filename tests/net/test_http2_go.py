@@ -1,6 +1,8 @@
 """HTTP/2 to a token endpoint by Go's net/http, over TLS: a server that shares no code with our client."""
 
+import os
 import random
+import signal
 import subprocess
 from collections.abc import Generator
 from contextlib import AbstractAsyncContextManager
@@ -14,7 +16,6 @@ from exchanger.net.answer import MAX_RESPONSE_BYTES, EndpointResponse, TooLarge
 from exchanger.net.call import NoAnswer
 from tests.net.certificates import write_certificate
 from tests.net.http2_session import Session, ended, session
-from tests.processes import pause
 from tests.tools import find_tool
 
 pytestmark = pytest.mark.go
@@ -141,7 +142,8 @@ async def test_an_end_without_notice(endpoint: Endpoint, how: str) -> None:
             if how == "killed":
                 endpoint.process.kill()
             else:
-                pause(endpoint.process)
+                endpoint.process.send_signal(signal.SIGSTOP)
+                os.waitpid(endpoint.process.pid, os.WUNTRACED)  # noqa: ASYNC222 - at once; until then, one of its threads could still answer
 
         nursery.start_soon(end)
         lost = await used.ask("/token?wait=15s")
