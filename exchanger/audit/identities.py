@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import re
 from pathlib import Path
 from typing import Final, final
 
@@ -19,6 +20,7 @@ KEYED_BYTES: Final = 16
 PLAIN_LIMIT: Final = 256
 # Hexadecimal digits of a key's id.
 _ID_DIGITS: Final = 8
+_is_keyed: Final = re.compile(rf"[0-9a-f]{{{_ID_DIGITS}}}:[0-9a-f]{{{2 * KEYED_BYTES}}}").fullmatch
 
 
 @final
@@ -57,3 +59,8 @@ def read_audit_keys(path: Path) -> AuditKeys | UnusableFile:
 def plain(text: str) -> str:
     """Return ``text`` bounded, and without characters that do not print, at some of which readers split lines."""
     return printable(text, PLAIN_LIMIT)
+
+
+def key_id_of(shown: str) -> str | None:
+    """Return the id of the key that an identity was written with, ``None`` for a plain one."""
+    return shown[:_ID_DIGITS] if _is_keyed(shown) else None

@@ -5,6 +5,7 @@ import gzip
 import os
 import re
 import sys
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any, BinaryIO, Final, TextIO, final
 import attrs
 import orjson
 
-from exchanger.audit.identities import AuditKey, plain, read_audit_keys
+from exchanger.audit.identities import AuditKey, key_id_of, plain, read_audit_keys
 from exchanger.net.network import SYSTEM
 from exchanger.util.arguments import WrongArgumentsError
 from exchanger.util.duration import parse_duration
@@ -21,6 +22,7 @@ from exchanger.util.regular_file import NotRegularError, UnusableFile, open_regu
 from exchanger.util.tables import Column, Screen, padded
 from exchanger.util.text import printable
 
+_GZIP: Final = b"\x1f\x8b"  # RFC 1952 section 2.3.1
 _FOUND: Final = 0
 _PROBLEM: Final = 1
 # Bytes of a line; those of the service have a few hundred, and at most 192 KiB.
@@ -38,6 +40,14 @@ _COLUMNS: Final = (
     Column("REQUEST", 28),
     Column("ACTORS"),
 )
+_EXAMPLES: Final = """examples:
+  exchanger audit --jti 0a1b2c3d audit.log
+  exchanger audit --subject alice --since 2026-01-31 --key-file audit-keys audit.log.1.gz audit.log
+  exchanger audit --policy team-a/orders --since 24h --json audit.log
+  kubectl logs deployment/exchanger | exchanger audit -
+"""
+# Keys under which lines have identities that were not looked for; a log of years has a few.
+_MAX_KEYS: Final = 16
 _is_date: Final = re.compile(r"\d{4}-\d\d-\d\d(?:[Tt ].*)?", re.ASCII).fullmatch
 
 Line = dict[str, Any]
@@ -57,23 +67,26 @@ class AuditQuery:
     jti: str | None = None
 
     def wants(self, line: Line) -> bool:
-        """Return whether ``line`` is to be shown."""
+        """Return whether ``line`` is to be shown, if it is about one of the identities."""
         if str(line.get("time", "")) < self.since:
             return False
         if self.policy is not None and line.get("policy") != self.policy:
             return False
-        if self.jti is not None and self.jti not in (line.get("subject_jti"), line.get("issued_jti")):
-            return False
+        return self.jti is None or self.jti in (line.get("subject_jti"), line.get("issued_jti"))
+
+    def is_about(self, line: Line) -> bool:
+        """Return whether ``line`` is about one of the identities."""
         return self.identities is None or not self.identities.isdisjoint(_identities(line))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``exchanger audit``."""
+    parser.formatter_class, parser.epilog = argparse.RawDescriptionHelpFormatter, _EXAMPLES
     files = "audit logs, oldest first, also gzipped ones; - is standard input (default: AUDIT_LOG)"
     parser.add_argument("files", nargs="*", metavar="FILE", help=files)
     parser.add_argument("--since", type=_since, metavar="WHEN", help="only lines since 90m ago, or since 2026-01-31T12:00:00Z")
     parser.add_argument("--subject", metavar="NAME", help="only lines with this user, client or actor; keyed ones need the key")
-    parser.add_argument("--policy", metavar="NAMESPACE/NAME", help="only lines about this ConfigMap")
+    parser.add_argument("--policy", type=_policy, metavar="NAMESPACE/NAME", help="only lines about this ConfigMap")
     parser.add_argument("--jti", metavar="ID", help="only lines about the token with this id, the caller's or the issued one")
     parser.add_argument("--key-file", metavar="FILE", help="the keys of identities (default: AUDIT_KEY_FILE)")
     parser.add_argument("--json", action="store_true", help="print the lines as they are")
@@ -89,25 +102,39 @@ def audit(namespace: argparse.Namespace, variables: Mapping[str, str], out: Text
     files = namespace.files or _default_files(variables)
     query = AuditQuery(namespace.since or "", _identities_of(namespace, variables), namespace.policy, namespace.jti)
     show = _Shown(out, Screen.on(out, variables), as_json=namespace.json)
-    status = _FOUND
+    status, keys = _FOUND, set[str | None]()
     for name in files:
         reader = _Reader(name, errors if errors.isatty() and not out.isatty() else None)
         try:
             for raw, line in reader.lines():
                 if query.wants(line):
-                    show.line(raw, line)
-        except (OSError, EOFError) as error:
+                    if query.is_about(line):
+                        show.line(raw, line)
+                    elif len(keys) < _MAX_KEYS:
+                        keys.update(map(key_id_of, _identities(line)))
+        except (OSError, EOFError, zlib.error) as error:
             why = "is not a regular file" if isinstance(error, NotRegularError) else _why(error)
             errors.write(f"exchanger audit: {printable(name)} {why}\n")
             status = _PROBLEM
         if reader.unreadable:
             errors.write(f"exchanger audit: {printable(name)} has {reader.unreadable} lines that cannot be read, such as torn ones\n")
             status = _PROBLEM
+    if others := sorted(key for key in keys - set(map(key_id_of, query.identities or ())) if key):
+        errors.write(f"exchanger audit: there are identities under keys that the key file does not have: {', '.join(others)}\n")
+        status = _PROBLEM
     return status
 
 
-def _why(error: OSError | EOFError) -> str:
-    return unreadable(error) if isinstance(error, OSError) else "cannot be read: it ends too early"
+def _why(error: OSError | EOFError | zlib.error) -> str:
+    if isinstance(error, OSError):
+        return unreadable(error)
+    return f"cannot be read: {'it ends too early' if isinstance(error, EOFError) else 'it is damaged'}"
+
+
+def _policy(text: str) -> str:
+    if text.count("/") != 1 or text.startswith("/") or text.endswith("/"):
+        raise argparse.ArgumentTypeError(f"{plain(text)!r} must be the namespace and name of a ConfigMap, such as team-a/orders")
+    return text
 
 
 def _since(text: str) -> str:
@@ -121,9 +148,9 @@ def _since(text: str) -> str:
     else:
         try:
             when = datetime.fromisoformat(text)
-        except ValueError:
+            when = when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
+        except (ValueError, OverflowError):
             raise argparse.ArgumentTypeError(f"{plain(text)!r} must be a time such as 2026-01-31T12:00:00Z") from None
-        when = when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
     return f"{when:%Y-%m-%dT%H:%M:%S}.{when.microsecond // 1000:03d}Z"
 
 
@@ -176,28 +203,29 @@ class _Reader:
             return
         with open_regular(Path(self.name)) as file:
             size = os.fstat(file.fileno()).st_size
-            if self.name.endswith(".gz"):
+            if file.read(2) == _GZIP:
+                file.seek(0)
                 with gzip.open(file) as unpacked:
                     yield from self._of(unpacked, 0)  # type: ignore[arg-type]  # it has readline, which is all that is used
             else:
+                file.seek(0)
                 yield from self._of(file, size)
 
     def _of(self, file: BinaryIO, size: int) -> Iterator[tuple[bytes, Line]]:
-        while raw := file.readline(MAX_LINE):
-            self._tell(len(raw), size)
-            if not raw.strip():
-                continue
-            try:
-                line = orjson.loads(raw)
-            except ValueError:
-                line = None
-            # On standard output, the service's own log is between the lines.
-            if isinstance(line, dict) and str(line.get("event", "")).startswith("exchange."):
-                yield raw.rstrip(b"\n"), line
-            elif not isinstance(line, dict):
-                self.unreadable += 1
-        if self._told and self.progress is not None:
-            self.progress.write("\r\x1b[K")
+        try:
+            while raw := file.readline(MAX_LINE):
+                self._tell(len(raw), size)
+                try:
+                    line = orjson.loads(raw)
+                except ValueError:
+                    # The service's own log may be between the lines, and need not be JSON. The last line may be in the middle of its write.
+                    self.unreadable += raw.startswith(b"{") and raw.endswith(b"\n")
+                    continue
+                if isinstance(line, dict) and str(line.get("event", "")).startswith("exchange."):
+                    yield raw.rstrip(b"\n"), line
+        finally:
+            if self._told and self.progress is not None:
+                self.progress.write("\r\x1b[K")
 
     def _tell(self, read: int, size: int) -> None:
         self._read += read

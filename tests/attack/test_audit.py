@@ -4,9 +4,11 @@ Whatever happens, each request that gets a token has its line, each refusal has 
 go on.
 """
 
+import argparse
 import collections
 import contextlib
 import fcntl
+import io
 import itertools
 import json
 import os
@@ -23,6 +25,7 @@ import pytest
 
 from exchanger._proto.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from exchanger.audit.refusals import MAX_A_SECOND, MAX_BYTES_A_SECOND, MAX_GROUPS
+from exchanger.tools.audit import add_arguments, audit
 from tests.audit.outputs import jwt
 from tests.e2e.collector import Got, Recorder, recording, wait_until, write_issuers
 from tests.e2e.service import DOCUMENT, Service, serving
@@ -112,7 +115,7 @@ USERS: Final = [jwt(iss="https://login.example.com", sub=f"user-{number}").revea
 
 
 @contextlib.contextmanager
-def audited(folder: Path) -> Generator[Audited]:
+def audited(folder: Path, **variables: str) -> Generator[Audited]:
     numbers = itertools.count()
 
     def issue(got: Got) -> tuple[int, str, bytes]:
@@ -126,7 +129,7 @@ def audited(folder: Path) -> Generator[Audited]:
     path = folder / "audit.log"
     with recording(issue) as tokens:
         write_issuers(folder, tokens.url)
-        with serving(folder, DOCUMENT, AUDIT_LOG=str(path), **VARIABLES) as service:
+        with serving(folder, DOCUMENT, **{"AUDIT_LOG": str(path), **VARIABLES, **variables}) as service:
             yield Audited(service, tokens, path)
             assert service.stop() == 0
 
@@ -275,3 +278,23 @@ def test_no_exchange_is_without_its_line_and_none_is_lost(
     it.recovers()
     it.judge()
     assert set(it.denied) <= {"TXE-5001"}
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_on_standard_output_lines_are_whole_and_told_from_those_of_the_services_log(form: str, tmp_path: Path) -> None:
+    with audited(tmp_path, AUDIT_LOG="stdout", LOG_FORMAT=form, LOG_DECISIONS="all") as it, ThreadPoolExecutor(CALLERS) as callers:
+        others = [
+            callers.submit(it.service.check, f'/admin/{{"time":"x","event":"exchange.granted"}}/{number}') for number in range(HONEST)
+        ]
+        assert it.ask_all([*USERS, *["made-up"] * MAX_A_SECOND, *USERS]) == [True] * HONEST + [False] * MAX_A_SECOND + [True] * HONEST
+        assert all(one.result().denied_response.status.code == 403 for one in others)
+    out, errors = io.StringIO(), io.StringIO()
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    assert audit(parser.parse_args(["--json", str(it.service.log)]), {}, out, errors) == 0
+    assert errors.getvalue() == ""
+    found = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert {line["request_id"] for line in found if line["event"] == "exchange.granted"} == it.allowed
+    assert sum(line.get("count", 1) for line in found if line["event"] == "exchange.refused") == MAX_A_SECOND
+    assert len(found) <= 2 * HONEST + MAX_A_SECOND
+    assert len(it.service.lines().splitlines()) > len(found) + HONEST  # of the service's own

@@ -5,10 +5,16 @@ import base64
 import gzip
 import io
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
+from subprocess import PIPE
 
 import attrs
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from exchanger.audit.identities import AuditKey
 from exchanger.audit.line import LineWriter, group_of
@@ -97,7 +103,11 @@ def test_filters(log: Path, keys: Path, arguments: tuple[str, ...], hours: list[
 
 
 def test_without_the_key_only_plain_identities_are_found(log: Path, keys: Path) -> None:
-    assert run("--json", "--subject", "bob", log).hours == [12]
+    found = run("--json", "--subject", "bob", log)
+    assert (found.status, found.hours) == (1, [12])
+    ids = ", ".join(sorted((KEY.id, OTHER.id)))
+    assert found.errors == f"exchanger audit: there are identities under keys that the key file does not have: {ids}\n"
+    assert run("--subject", "bob", "--since", "2026-01-31T12:00:00Z", log).errors == ""
     assert run("--json", "--subject", "bob", log, variables={"AUDIT_KEY_FILE": str(keys)}).hours == [11, 12]
 
 
@@ -136,10 +146,20 @@ def test_torn_lines_are_counted_and_those_of_the_service_passed_over(tmp_path: P
     assert "lines that cannot be read" in found.errors
 
 
+def test_a_line_that_is_being_written_and_another_log_of_text_are_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "mixed"
+    text = b"INFO started\nTraceback (most recent call last):\n  File x\n\n" + LINES[0] + b"2026-01-31 WARN something {\n" + LINES[1]
+    for end in (b"", LINES[2][:-40], b"{", b"x"):
+        path.write_bytes(text + end)
+        found = run("--json", path)
+        assert (found.status, found.hours, found.errors) == (0, [9, 10], "")
+
+
 def test_gzipped_files_and_the_services_own(log: Path, tmp_path: Path) -> None:
-    packed = tmp_path / "audit.log.1.gz"
-    packed.write_bytes(gzip.compress(b"".join(LINES[:2])))
-    assert run("--json", packed, log).hours == [9, 10, 9, 10, 11, 12, 13]
+    for name in ("audit.log.1.gz", "audit.log.1", "audit.log-20260131"):
+        packed = tmp_path / name
+        packed.write_bytes(gzip.compress(b"".join(LINES[:2])))
+        assert run("--json", packed, log).hours == [9, 10, 9, 10, 11, 12, 13]
     assert run("--json", variables={"AUDIT_LOG": str(log)}).hours == [9, 10, 11, 12, 13]
 
 
@@ -148,7 +168,12 @@ def test_what_cannot_be_read_is_said(tmp_path: Path, log: Path) -> None:
     assert (found.status, len(found.hours)) == (1, 5)
     assert "nowhere cannot be read: No such file or directory" in found.errors
     (tmp_path / "short.gz").write_bytes(gzip.compress(LINES[0])[:-9])
-    assert run(tmp_path / "short.gz").status == 1
+    damaged = bytearray(gzip.compress(b"".join(LINES)))
+    damaged[30:200] = bytes(170)
+    (tmp_path / "damaged.gz").write_bytes(damaged)
+    for name, why in (("short.gz", "it ends too early"), ("damaged.gz", "it is damaged")):
+        found = run(tmp_path / name)
+        assert (found.status, found.errors) == (1, f"exchanger audit: {tmp_path / name} cannot be read: {why}\n")
     with pytest.raises(WrongArgumentsError, match="AUDIT_LOG"):
         run(variables={"AUDIT_LOG": "stdout"})
     with pytest.raises(WrongArgumentsError, match="AUDIT_KEY_FILE"):
@@ -171,9 +196,60 @@ def test_progress_on_long_files(log: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert errors.getvalue().endswith("\r\x1b[K")
 
 
-def test_wrong_times_are_refused(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for text in ("yesterday", "2026-13-01", "2026-01-31Tnoon"):
-        with pytest.raises(SystemExit) as ended:
-            main(["audit", "--since", text, str(log)])
-        assert ended.value.code == 2
-    assert "must be a time such as" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("option", "value", "why"),
+    [
+        ("--since", "yesterday", "is neither a time nor a duration"),
+        ("--since", "2026-13-01", "must be a time such as"),
+        ("--since", "2026-01-31Tnoon", "must be a time such as"),
+        ("--since", "0001-01-01T00:00:00+10:00", "must be a time such as"),
+        ("--since", "9999-12-31T23:59:59-10:00", "must be a time such as"),
+        ("--since", "", "is neither a time nor a duration"),
+        ("--policy", "orders", "must be the namespace and name of a ConfigMap"),
+        ("--policy", "team-a/", "must be the namespace and name of a ConfigMap"),
+    ],
+)
+def test_wrong_values_are_refused(option: str, value: str, why: str, log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["audit", option, value, str(log)])
+    assert ended.value.code == 2
+    assert why in capsys.readouterr().err
+
+
+def test_the_examples_of_the_help_are_arguments() -> None:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    examples = [text.rpartition("exchanger audit ")[2] for text in str(parser.epilog).splitlines()[1:]]
+    assert len(examples) == 4
+    assert all(parser.parse_args(text.split()).files for text in examples)
+
+
+hostile = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["sub", "client_id", "act", "x"]), inner, max_size=3),
+    max_leaves=8,
+)
+forged = st.dictionaries(st.sampled_from([*json.loads(LINES[1]), "count", "since"]), hostile).map(
+    lambda line: json.dumps({**line, "event": "exchange.granted"}).encode()
+)
+
+
+@given(st.lists(forged | st.binary(max_size=20) | st.sampled_from(LINES), max_size=6), st.booleans())
+def test_any_bytes_are_read(tmp_path_factory: pytest.TempPathFactory, parts: list[bytes], as_json: bool) -> None:
+    path = tmp_path_factory.getbasetemp() / "any"
+    path.write_bytes(b"\n".join(parts))
+    found = run(*["--json"] * as_json, "--subject", "alice", path)
+    assert found.out.isprintable() or set(filter(lambda text: not text.isprintable(), found.out)) == {"\n"} or as_json
+    assert run(path).status in (0, 1)
+
+
+def test_ctrl_c_ends_it_in_the_middle(log: Path) -> None:
+    with subprocess.Popen([sys.executable, "-m", "exchanger", "audit", "--json", "-"], stdin=PIPE, stdout=PIPE, stderr=PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(log.read_bytes() * 10)  # a pipe holds as much
+        process.stdin.flush()
+        assert process.stdout.read(1000)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (130, b"")
