@@ -233,7 +233,8 @@ class CallPassage:
         del self.calls.under_way[self]
         request = self.request
         if not isinstance(request, ClientTokenRequest):
-            host, introspects = request.issuer.endpoint_host, isinstance(request, IntrospectionRequest)
-            record = _record(host, call.kind, call.http_status, self._started, call.duration, self._port, self._span, introspects)
+            issuer, introspects = request.issuer, isinstance(request, IntrospectionRequest)
+            host, leg = issuer.endpoint_host, issuer.name if issuer.grant.assertion else ""
+            record = _record(host, call.kind, call.http_status, self._started, call.duration, self._port, self._span, introspects, leg)
             for observer in self.calls.observers:
                 observer.exchanged(record)

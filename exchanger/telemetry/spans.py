@@ -13,7 +13,7 @@ import attrs
 
 from exchanger.decision.outcome import Allow, DecisionRecord, Filter, Result
 from exchanger.util.text import printable
-from exchanger.values.text import METHOD_LIMIT, POLICY_LIMIT, loggable_host
+from exchanger.values.text import ISSUER_LIMIT, METHOD_LIMIT, POLICY_LIMIT, loggable_host
 from exchanger.values.token import ErrorKind, ExchangeRecord
 from exchanger.values.trace import SpanContext, TraceContext
 
@@ -94,6 +94,8 @@ def exchange_span(record: ExchangeRecord, context: SpanContext, start: int) -> F
         attributes.append(("http.response.status_code", int(record.http_status)))
     if record.introspects:
         attributes.append(("exchanger.introspection", True))
+    if record.leg:
+        attributes.append(("exchanger.leg", printable(record.leg, ISSUER_LIMIT)))
     error = ""
     if record.kind is not None:
         attributes.append(("exchanger.exchange.error_kind", record.kind.value))

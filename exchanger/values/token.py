@@ -249,7 +249,7 @@ class ExchangeRecord:
     """One token endpoint call that ended. ``kind`` is ``None`` on success; ``started`` and ``duration`` are those of ``DecisionRecord``.
 
     ``span`` is its place in its trace, ``None`` without tracing; ``port`` is ``None`` if no request could be made. ``introspects``: it
-    asked about the caller's token.
+    asked about the caller's token. ``leg`` is the profile of the first of two issuers, if it was asked for an assertion, otherwise "".
     """
 
     endpoint_host: str
@@ -260,6 +260,7 @@ class ExchangeRecord:
     port: int | None = None
     span: SpanContext | None = None
     introspects: bool = False
+    leg: str = ""
 
 
 @final

@@ -91,8 +91,37 @@ async def test_each_issuer_gets_what_is_its_own_and_nothing_else(autojump_clock:
             "region": "eu",
         }
     ]
-    assert [one.endpoint_host for one in it.observer.records] == ["idp.example.com", "chat.example.com"]
+    assert [(one.endpoint_host, one.leg) for one in it.observer.records] == [("idp.example.com", "idp"), ("chat.example.com", "")]
     assert leg_of(outcome) == ("idp", False)
+
+
+tokens = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_characters='",\\\\'), min_size=1, max_size=30)
+
+
+@given(subject=tokens, scope=tokens, resource=tokens, reuse=st.booleans(), rounds=st.integers(1, 3))
+def test_each_secret_reaches_the_one_that_it_is_for(subject: str, scope: str, resource: str, reuse: bool, rounds: int) -> None:
+    """Of the caller, its token reaches the first issuer; the assertion reaches the second; neither gets anything else of the caller."""
+    keeping = attrs.evolve(idp, cache=KEPT)
+    second = reusing(keeping) if reuse else chained(keeping)
+    issuers = Issuers()
+
+    async def ask() -> None:
+        async with world(issuers.site.serve) as it:
+            use(it, second, keeping)
+            for _ in range(rounds):
+                outcome = await exchange(it.client, asking(second, f"of-the-caller-{subject}", scope=scope, resources=(resource,)))
+                assert isinstance(outcome, ExchangedToken)
+
+    trio.run(ask, clock=MockClock(autojump_threshold=0))
+    firsts, seconds = issuers.asked("/idp"), issuers.asked("/chat")
+    assert (len(firsts), len(seconds)) == (1 if reuse else rounds, rounds)
+    assert {tuple(fields.items()) for fields in firsts} == {tuple(firsts[0].items())}
+    assert {fields["subject_token"] for fields in firsts} == {f"of-the-caller-{subject}"}
+    assert [fields["assertion"] for fields in seconds] == (issuers.assertions * rounds)[:rounds]
+    fixed = {name: value for name, value in seconds[0].items() if name != "assertion"}
+    assert all({**fixed, "assertion": fields["assertion"]} == fields for fields in seconds)
+    assert not any("of-the-caller" in value for fields in seconds for value in fields.values())
+    assert not any(assertion in value for assertion in issuers.assertions for fields in firsts for value in fields.values())
 
 
 async def test_a_policy_may_name_resources_alone(autojump_clock: MockClock) -> None:

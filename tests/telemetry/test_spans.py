@@ -96,3 +96,9 @@ def test_an_exchange_is_a_client_span(kind: ErrorKind | None, status: int | None
     assert attributes.get("http.response.status_code") == status
     assert attributes.get("exchanger.exchange.error_kind") == (None if kind is None else kind.value)
     assert attributes.get("error.type", "") == error
+
+
+def test_the_span_of_a_first_leg_names_its_profile() -> None:
+    for leg, attributes in (("idp\n", [("exchanger.leg", "idp\N{REPLACEMENT CHARACTER}")]), ("", [])):
+        span = exchange_span(ExchangeRecord("idp.example.com", None, 200, 0.0, 0.1, leg=leg), CONTEXT, START)
+        assert [pair for pair in span.attributes if pair[0] == "exchanger.leg"] == attributes
