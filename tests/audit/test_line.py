@@ -98,6 +98,7 @@ def test_plain_identities_are_shown() -> None:
         (ErrorKind.INTROSPECTION_UNAVAILABLE, Diagnostic.INTROSPECTION_UNAVAILABLE, None, "none"),
         (ErrorKind.HTTP_STATUS, Diagnostic.OAUTH_ERROR, SubjectVerdict(), "keys"),
         (ErrorKind.HTTP_STATUS, Diagnostic.OAUTH_ERROR, None, "none"),
+        (ErrorKind.HTTP_STATUS, Diagnostic.ASSERTION_REFUSED, None, "none"),
     ],
 )
 def test_a_refusal_says_why_and_who_vouches(kind: ErrorKind, diagnostic: Diagnostic, verdict: SubjectVerdict | None, verified: str) -> None:
