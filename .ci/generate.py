@@ -116,7 +116,7 @@ def section(code: Code) -> Iterator[str]:
             yield f"\nunder these grants, in the namespace `team`:\n\n```yml\n{code.grants.rstrip()}\n```\n"
 
 
-# The help of ``exchanger serve``
+# The help of ``exchanger serve`` and ``exchanger admission``
 
 HELP_WIDTH: Final = 79
 HELP_INDENT: Final = "      "
@@ -125,21 +125,43 @@ _LINK: Final = re.compile(r"\[([^\]]*)\]\([^)]*\)")
 
 def serve_help() -> Texts:
     """Return the help, from the page of the reference."""
-    introduction, *sections = (DOCS / "reference" / "configuration.md").read_text().split("\n## ")
+    introduction, *sections = _sections("configuration.md")
     paragraphs = introduction.split("\n\n")[1:]
     lines = [line for paragraph in paragraphs for line in textwrap.wrap(plain(paragraph.replace("\n", " ")), HELP_WIDTH)]
     for text in sections:
         title, _, body = text.partition("\n")
-        lines += ["", f"{title}:"]
-        for row in re.findall(r"^\| (`.*) \|$", body, re.MULTILINE):
-            names, default, meaning = (plain(cell) for cell in re.split(r"(?<!\\) \| ", row))
-            ends = meaning if meaning.endswith(".") else f"{meaning}."
-            said = ends if default == "–" else f"{ends} Default: {default}"
-            lines += [
-                *textwrap.wrap(names, HELP_WIDTH, initial_indent="  ", subsequent_indent="  "),
-                *textwrap.wrap(said, HELP_WIDTH, initial_indent=HELP_INDENT, subsequent_indent=HELP_INDENT, break_on_hyphens=False),
-            ]
+        lines += ["", f"{title}:", *_variables(body)]
     return {ROOT / "exchanger" / "app" / "serve_help.txt": "\n".join(lines) + "\n"}
+
+
+def admission_help() -> Texts:
+    """Return the help of ``exchanger admission``: its own variables, and those of the service that it names."""
+    text = next(section for section in _sections("admission.md") if section.startswith("Variables\n"))
+    own, _, others = text.partition("These [variables of the service]")
+    shared = set(re.findall(r"`([A-Z_]+)`", others))
+    rows = [row for section in _sections("configuration.md")[1:] for row in section.splitlines() if row.startswith("| `")]
+    named = "\n".join(row for row in rows if shared & set(re.findall(r"`([A-Z_]+)`", row.split(" | ")[0])))
+    lines = [
+        "Its own environment variables:",
+        *_variables(own),
+        "",
+        "Variables of exchanger serve that mean the same here:",
+        *_variables(named),
+    ]
+    return {ROOT / "exchanger" / "admission" / "help.txt": "\n".join(lines) + "\n"}
+
+
+def _sections(page: str) -> list[str]:
+    return (DOCS / "reference" / page).read_text().split("\n## ")
+
+
+def _variables(table: str) -> Iterator[str]:
+    for row in re.findall(r"^\| (`.*) \|$", table, re.MULTILINE):
+        names, default, meaning = (plain(cell) for cell in re.split(r"(?<!\\) \| ", row))
+        ends = meaning if meaning.endswith(".") else f"{meaning}."
+        said = ends if default == "–" else f"{ends} Required." if default == "required" else f"{ends} Default: {default}"
+        yield from textwrap.wrap(names, HELP_WIDTH, initial_indent="  ", subsequent_indent="  ")
+        yield from textwrap.wrap(said, HELP_WIDTH, initial_indent=HELP_INDENT, subsequent_indent=HELP_INDENT, break_on_hyphens=False)
 
 
 def plain(markdown: str) -> str:
@@ -301,6 +323,7 @@ GENERATED: Final[Mapping[str, Callable[[], Texts]]] = {
     "proto": proto,
     "codes": codes,
     "help": serve_help,
+    "admission help": admission_help,
     "schemas": schemas,
     "values": values_tables,
     "output": output,

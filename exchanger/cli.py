@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import os
 import sys
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, final
@@ -27,6 +28,8 @@ _FAILED: Final = 1
 _USAGE_ERROR: Final = 2
 _INTERRUPTED: Final = 130
 _HELP: Final = "help"
+_STATUSES: Final = ("success", "it failed", "the arguments are wrong")
+_WIDTH: Final = 79
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,11 +58,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 @final
 @attrs.frozen
 class Command:
-    """A command: its purpose, in the words of its help; ``add`` declares its arguments, and ``run`` returns its exit status."""
+    """A command: its purpose, in the words of its help; ``add`` declares its arguments, and ``run`` returns its exit status.
+
+    The help ends with ``examples``, the meaning of each exit status, and ``more``, the path of a text beside this module.
+    """
 
     help: str
     run: Callable[[argparse.Namespace], int]
     add: Callable[[argparse.ArgumentParser], None] = lambda _parser: None
+    examples: tuple[str, ...] = ()
+    statuses: tuple[str, ...] = _STATUSES
+    more: str = ""
+
+    def epilog(self) -> str:
+        """Return the end of the help."""
+        paragraphs = [("Examples:", *(f"  exchanger {example}" for example in self.examples))] if self.examples else []
+        paragraphs.append(("Exit status:", *(f"  {number}  {meaning}" for number, meaning in enumerate(self.statuses))))
+        text = "\n\n".join("\n".join(lines) for lines in paragraphs)
+        return f"{text}\n\n{Path(__file__).parent.joinpath(self.more).read_text('utf-8')}" if self.more else text
 
 
 def _run(arguments: list[str]) -> int:
@@ -108,10 +124,12 @@ def _parser(commands: Mapping[str, Command], name: str | None) -> tuple[argparse
     parsers = parser.add_subparsers(dest="command", metavar="command")
     chosen = None
     for known, command in commands.items():
-        added = parsers.add_parser(known, help=command.help, description=f"{command.help[0].upper()}{command.help[1:]}.")
+        description = textwrap.fill(f"{command.help[0].upper()}{command.help[1:]}.", _WIDTH)
+        added = parsers.add_parser(known, help=command.help, description=description)
         if known == name:
             chosen = added
             command.add(added)
+            added.formatter_class, added.epilog = argparse.RawDescriptionHelpFormatter, command.epilog()
     parsers.add_parser(_HELP, help="show the help of a command")
     return parser, chosen
 
@@ -126,12 +144,6 @@ class _Version(argparse.Action):
 
         print(f"exchanger {__version__} (Python {platform.python_version()}, {platform.system()} {platform.machine()})")
         parser.exit()
-
-
-def _add_serve(parser: argparse.ArgumentParser) -> None:
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    # Written by .ci/generate.py from the reference.
-    parser.epilog = Path(__file__).with_name("app").joinpath("serve_help.txt").read_text("utf-8")
 
 
 def _serve(_namespace: argparse.Namespace) -> int:
@@ -189,7 +201,7 @@ def _schema(namespace: argparse.Namespace) -> int:
 
 
 def _add_code(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("code", metavar="CODE", help="a code in any case, such as POL-1101 or TXE-1004")
+    parser.add_argument("code", metavar="CODE", nargs="?", help="a code in any case, such as POL-1101 or TXE-1004 (default: list all)")
 
 
 def _code(namespace: argparse.Namespace) -> int:
@@ -267,44 +279,93 @@ def _later(module: str, function: str) -> Callable[..., Any]:
     return call
 
 
-# In the order of the help.
+_SERVED: Final = (
+    "stopped by SIGTERM or Ctrl-C, after running requests finished",
+    "a part of it failed",
+    "the configuration is wrong (every problem is listed), or names no cluster",
+)
+
+# In the order of the help. The texts in ``more`` are written by .ci/generate.py from the reference.
 COMMANDS: Final[Mapping[str, Command]] = {
-    "serve": Command("run the service, configured by environment variables", _serve, _add_serve),
-    "admission": Command("run the admission webhook, configured by environment variables", _admission),
+    "serve": Command(
+        "run the service, configured by environment variables",
+        _serve,
+        examples=("serve", "help serve"),
+        statuses=_SERVED,
+        more="app/serve_help.txt",
+    ),
+    "admission": Command(
+        "run the admission webhook, configured by environment variables",
+        _admission,
+        examples=("admission",),
+        statuses=_SERVED,
+        more="admission/help.txt",
+    ),
     "status": Command(
         "show a cluster's policies as the service sees them, and what is wrong with them",
         _status,
         _later("exchanger.status.options", "add_arguments"),
+        ("status", "status --issuers issuers.yaml --grants grants.yaml", "status --context staging --json"),
+        ("no problems", "a policy has a problem, or there is none", "the cluster cannot be read, or a setting is wrong"),
     ),
     "check": Command(
         "report every problem in policy manifests, with its location",
         _check,
         _later("exchanger.tools.check.options", "add_arguments"),
+        ("check policies --issuers issuers.yaml", "check - --format github", "check policies --suggest"),
+        ("nothing is wrong", "a problem or a warning", "wrong arguments, a missing path, or no policy at the paths"),
     ),
     "explain": Command(
         "explain how a request is decided",
         _later("exchanger.tools.explain", "explain"),
         _later("exchanger.tools.options", "add_explain"),
+        (
+            "explain GET https://orders.example.com/orders/1 --policy policies",
+            "explain POST https://orders.example.com/mcp -H 'Mcp-Name: drop' --cluster",
+        ),
+        ("the request passes, or its token is exchanged", "it is refused", "wrong arguments, or the decision is unknown"),
     ),
     "test": Command(
         "check that requests get the expected decisions",
         _later("exchanger.tools.testing", "test"),
         _later("exchanger.tools.options", "add_test"),
+        ("test tests.yaml --policy policies --issuers issuers.yaml",),
+        ("every test passes", "a test fails", "wrong arguments, or a file that cannot be used"),
     ),
     "diff": Command(
         "show which requests another version of the policies decides differently",
         _later("exchanger.tools.diff", "diff"),
         _later("exchanger.tools.options", "add_diff"),
+        ("diff policies proposed",),
+        ("no decision differs", "a decision differs", "wrong arguments, or a file that cannot be used"),
     ),
     "audit": Command(
         "show who acted for whom, from an audit log",
         _later("exchanger.tools.audit", "run"),
         _later("exchanger.tools.audit", "add_arguments"),
+        ("audit /var/log/audit.log --since 1h", "audit audit.log --policy team-orders/orders --json"),
+        ("all was read", "a file or a line cannot be read", "the arguments are wrong"),
     ),
-    "health": Command("check gRPC health (for exec probes)", _health, _later("exchanger.health.options", "add_arguments")),
-    "schema": Command("print the JSON Schema of a document, for editors and CI", _schema, _add_schema),
-    "code": Command("explain a code: what it means, what usually causes it, and what to do", _code, _add_code),
-    "pre-stop-sleep": Command("sleep in a preStop hook, so gateways drain the pod before it stops", _pre_stop_sleep, _add_pre_stop_sleep),
+    "health": Command(
+        "check gRPC health (for exec probes)",
+        _health,
+        _later("exchanger.health.options", "add_arguments"),
+        ("health",),
+        ("SERVING", "anything else", "the arguments are wrong"),
+    ),
+    "schema": Command(
+        "print the JSON Schema of a document, for editors and CI", _schema, _add_schema, ("schema policy > policy.schema.json",)
+    ),
+    "code": Command(
+        "explain a code: what it means, what usually causes it, and what to do",
+        _code,
+        _add_code,
+        ("code", "code POL-1101"),
+        ("the code is explained, or all are listed", "it failed", "there is no such code"),
+    ),
+    "pre-stop-sleep": Command(
+        "sleep in a preStop hook, so gateways drain the pod before it stops", _pre_stop_sleep, _add_pre_stop_sleep, ("pre-stop-sleep 30s",)
+    ),
 }
 # Not in the production image, which therefore lacks these commands.
 DEMO_COMMANDS: Final[Mapping[str, Command]] = {
@@ -312,16 +373,30 @@ DEMO_COMMANDS: Final[Mapping[str, Command]] = {
         "run the service locally behind a real Envoy, with a token endpoint and an upstream",
         _demo,
         _later("exchanger.demo.options", "add_arguments"),
+        ("demo", "demo --check"),
+        ("stopped by Ctrl-C, or every scenario passed", "a part or a scenario failed", "the arguments are wrong"),
     ),
     "scenarios": Command(
-        "run the demo's scenarios, or your own, against any gateway", _scenarios, _later("exchanger.scenarios.options", "add_arguments")
+        "run the demo's scenarios, or your own, against any gateway",
+        _scenarios,
+        _later("exchanger.scenarios.options", "add_arguments"),
+        ("scenarios --list",),
+        ("every scenario passed", "a scenario failed", "the arguments or a file are wrong"),
     ),
     "fake-token-endpoint": Command(
         "run only the demo's token endpoint; it issues made-up tokens and protects nothing",
         _fake_token_endpoint,
         _later("exchanger.demo.token_command", "add_arguments"),
+        ("fake-token-endpoint",),
+        _SERVED,
     ),
-    "echo": Command("run only the demo's upstream, which echoes each request", _echo, _later("exchanger.demo.servers", "add_arguments")),
+    "echo": Command(
+        "run only the demo's upstream, which echoes each request",
+        _echo,
+        _later("exchanger.demo.servers", "add_arguments"),
+        ("echo",),
+        _SERVED,
+    ),
 }
 
 

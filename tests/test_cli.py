@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -13,8 +14,10 @@ import pytest
 
 from exchanger import __version__, cli
 from exchanger.app.settings import known_variables
+from exchanger.codes.registry import CODES
 
 COMMANDS = tuple(cli.available_commands())
+ROOT = Path(__file__).parent.parent
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -31,6 +34,31 @@ def test_each_command_has_help(command: str, capsys: pytest.CaptureFixture[str])
         cli.main([command, "--help"])
     assert ended.value.code == 0
     assert f"exchanger {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_help_ends_with_examples_that_can_be_run_and_the_exit_statuses(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    said, known = shown([command, "--help"], capsys), cli.available_commands()[command]
+    assert known.examples
+    for example in known.examples:
+        assert f"\n  exchanger {example}\n" in said
+        arguments = shlex.split(example.partition(">")[0])
+        assert arguments[0] == "help" or cli.parse(arguments) is not None
+    for status, meaning in enumerate(known.statuses):
+        assert f"\n  {status}  {meaning}\n" in said
+
+
+def test_admission_help_has_every_variable_of_its_page(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (ROOT / "docs" / "reference" / "admission.md").read_text().partition("## Variables")[2].partition("\n## ")[0]
+    said = shown(["admission", "--help"], capsys)
+    variables = set(re.findall(r"`([A-Z]+(?:_[A-Z]+)*)`", page))
+    assert [name for name in sorted(variables) if name not in said] == []
+
+
+def test_code_alone_lists_all_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["code"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in said] == [code.name for code in CODES]
 
 
 def test_without_the_demo_s_package_its_commands_are_elsewhere(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,8 +15,11 @@ _WIDTH: Final = 79
 _MOST: Final = 5  # near misses that are named
 
 
-def run_code(name: str) -> int:
-    """Print the meaning of the code ``name``, and return the exit status."""
+def run_code(name: str | None) -> int:
+    """Print the meaning of the code ``name``, or a line for each code, and return the exit status."""
+    if name is None:
+        sys.stdout.write("".join(f"{code.name}  {code.severity.value:7}  {code.sentence}\n" for code in CODES))
+        return _KNOWN
     code = find(name)
     if code is None:
         near = near_misses(name)
