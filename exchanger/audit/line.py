@@ -8,6 +8,7 @@ Sources: RFC 8693 section 4.1 (``act``, https://www.rfc-editor.org/rfc/rfc8693#s
 
 import functools
 import hashlib
+import json
 from collections.abc import Callable, Collection, Mapping
 from itertools import islice
 from typing import Final, TypeVar, final
@@ -103,7 +104,9 @@ class LineWriter:
         """Return the line about ``record``, which is granted or refused, with its newline."""
         request, outcome, exchange = record.request, record.outcome, record.exchange
         entry = _entry(outcome.source, outcome.issuer, None if exchange is None else exchange.target)
-        said = _NOTHING if exchange is None or exchange.subject_token is None else self._facts(exchange.subject_token)
+        said = _NOTHING
+        if exchange is not None and exchange.subject_token is not None:
+            said = self._facts(exchange.subject_token, b"" if outcome.subject is None else outcome.subject.said)
         allow = outcome if type(outcome) is Allow else None
         token = None if allow is None else allow.access_token
         issued = _NOT_ISSUED if token is None else self._issued_facts(token, exchange, entry.scope)
@@ -152,12 +155,13 @@ class LineWriter:
         }
         return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
 
-    def _facts(self, token: Secret) -> TokenFacts:
+    def _facts(self, token: Secret, stated: bytes) -> TokenFacts:
+        """Return what ``token`` says, or what its issuer has ``stated`` instead."""
         text = token.reveal()
-        key = _digest(text)
+        key = hashlib.sha256(stated).digest() if stated else _digest(text)
         known = self._known.get(key)
         if known is None:
-            claims = read_payload(text)
+            claims = json.loads(stated) if stated else read_payload(text)
             known = _keep(self._known, key, _NOTHING if isinstance(claims, TokenRefused) else self._read(claims))
         return known
 

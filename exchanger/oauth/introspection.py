@@ -6,6 +6,7 @@ answer (RFC 9701) is none either, since nothing here asks for one.
 Must not know: HTTP clients, tasks, clocks or logs.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Final
@@ -23,6 +24,10 @@ from exchanger.values.issuer import Issuer
 from exchanger.values.secret import Secret
 from exchanger.values.token import Cache, ErrorKind, ExchangedToken, ExchangeFailure, SubjectVerdict, TokenCall, TokenOutcome
 
+# Bytes of what is kept of an answer for the audit log: names of some hundred characters, and a few actors. There are 20,000 of them.
+MAX_SAID: Final = 2048
+# RFC 7662 section 2.2, RFC 8693 section 4.1.
+_PARTIES: Final = ("iss", "sub", "client_id", "azp", "act", "jti")
 # In place of a token: an issuer gives none when it is asked about one.
 _NO_TOKEN: Final = Secret("")
 _UNREADABLE: Final = transport_failure(
@@ -57,9 +62,15 @@ def decode_introspection(
     if refusal:
         return attrs.evolve(inactive_subject(refusal), http_status=status)
     actors = actors_of(members["act"]) if "act" in members else None
-    verdict = SubjectVerdict("" if actors is None else actors[0], introspected=True)
+    verdict = SubjectVerdict("" if actors is None else actors[0], introspected=True, said=_said(members))
     expires = time_of(members.get("exp"))
     return ExchangedToken(_NO_TOKEN, call, None, Cache.MISS, None if expires is None else int(expires), verdict)
+
+
+def _said(members: Mapping[str, object]) -> bytes:
+    """Return the claims that tell whom the token is about, and who acts for them."""
+    said = json.dumps({name: members[name] for name in _PARTIES if name in members}, separators=(",", ":")).encode("ascii")
+    return said if len(said) <= MAX_SAID else b""
 
 
 def unavailable(failure: ExchangeFailure, *, too_late: bool) -> ExchangeFailure:

@@ -114,12 +114,14 @@ class StepUp:
 class SubjectVerdict:
     """The result of verifying a caller's token. ``actors`` is "" or a digest of its subject's actors (RFC 8693 section 4.1).
 
-    ``refusal`` is "" if the token passed, and otherwise says why it did not, in our own words. ``introspected``: its issuer was asked.
+    ``refusal`` is "" if the token passed, and otherwise says why it did not, in our own words. ``introspected``: its issuer was asked, and
+    ``said`` is whom it named, as the JSON object of these claims; b"" if none, or too much.
     """
 
     actors: str = ""
     refusal: str = ""
     introspected: bool = False
+    said: bytes = attrs.field(default=b"", eq=False, repr=False)
 
 
 @final

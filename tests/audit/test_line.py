@@ -108,6 +108,20 @@ def test_a_refusal_says_why_and_who_vouches(kind: ErrorKind, diagnostic: Diagnos
     assert line["subject"]["sub"] == keyed("alice")
 
 
+def test_an_issuer_that_was_asked_says_who_it_is() -> None:
+    """Also of a token that says nothing, or something else; and before it was active it was nobody's."""
+    record = granted()
+    verdict = SubjectVerdict(introspected=True, said=b'{"iss":"https://i.example","sub":"bob","client_id":"app","act":{"sub":"gate"}}')
+    asked = attrs.evolve(record, outcome=attrs.evolve(record.outcome, subject=verdict))
+    line = written(asked, None)
+    assert line["verified"] == "introspection"
+    assert line["subject"] == {"iss": "https://i.example", "sub": "bob", "client_id": "app"}
+    assert (line["depth"], line["actors"]) == (1, [{"iss": None, "sub": "gate", "client_id": None}])
+    silent = attrs.evolve(asked, outcome=attrs.evolve(record.outcome, subject=SubjectVerdict(introspected=True)))
+    assert written(silent, None)["subject"]["sub"] == "alice"
+    assert "bob" not in repr(asked)
+
+
 def test_a_token_that_was_verified_by_keys_says_so() -> None:
     record = granted()
     assert written(attrs.evolve(record, outcome=attrs.evolve(record.outcome, subject=SubjectVerdict("0123"))))["verified"] == "keys"

@@ -12,7 +12,7 @@ from exchanger.errors import Diagnostic
 from exchanger.exchange.breaker import EndpointHealth, health_of
 from exchanger.net.answer import TooLarge
 from exchanger.oauth.documents import MAX_DOCUMENT_BYTES
-from exchanger.oauth.introspection import decode_introspection, unavailable
+from exchanger.oauth.introspection import MAX_SAID, decode_introspection, unavailable
 from exchanger.oauth.rotation import refuses_client
 from exchanger.values.issuer import ActorCredentials, Grant, IntrospectionRules, Issuer, SubjectRules
 from exchanger.values.token import ExchangedToken, ExchangeFailure, SubjectVerdict, TokenCall, TokenOutcome
@@ -45,8 +45,16 @@ def test_an_active_token_for_us_passes() -> None:
     assert found.subject is not None
     assert found.subject.introspected
     assert len(found.subject.actors) == 16
+    assert json.loads(found.subject.said) == {"iss": "https://a.example", "sub": "canary", "act": {"sub": "canary"}}
     assert "canary" not in repr(found)
     assert health_of(found) is EndpointHealth.GOOD
+
+
+def test_what_is_kept_of_an_answer_is_bounded() -> None:
+    found = read({**GOOD, "sub": "s" * MAX_SAID})
+    assert isinstance(found, ExchangedToken)
+    assert found.subject is not None
+    assert found.subject.said == b""
 
 
 @pytest.mark.parametrize("members", [{"active": True}, {"active": True, "aud": "x", "iss": "y", "nbf": 1, "scope": "a"}])
