@@ -99,6 +99,7 @@ def exchange_span(record: ExchangeRecord, context: SpanContext, start: int) -> F
     error = ""
     if record.kind is not None:
         attributes.append(("exchanger.exchange.error_kind", record.kind.value))
+    if record.kind is not None and record.kind is not ErrorKind.SUBJECT_INACTIVE:  # which is the endpoint's answer
         # By convention the status says what went wrong, where it does.
         error = str(int(record.http_status)) if record.kind is ErrorKind.HTTP_STATUS and record.http_status else record.kind.value
         attributes.append(("error.type", error))

@@ -285,6 +285,18 @@ def test_what_a_proof_cannot_judge_or_needs_not_allow(
         assert files[file].read_text().splitlines()[int(row) - 1][int(column) - 1 :].startswith(at)
 
 
+def test_a_subject_of_opaque_tokens_cannot_be_compared(tmp_path: Path) -> None:
+    exchange = "{match: {host: a.example, pathPrefix: /}, action: exchange, exchange: {issuerRef: primary, audiences: [a]}}"
+    (tmp_path / "policy.yaml").write_text(config_map(entries(exchange)))
+    issuers = tmp_path / "issuers.yaml"
+    subject = "subjectToken: {issuers: ['https://a.example'], audiences: [b], introspection: {}}"
+    issuers.write_text("issuers:\n" + PROVEN.replace("issuedToken", f"{subject}, issuedToken") % "subject: same")
+    status, said = run(tmp_path / "policy.yaml", issuers=issuers)
+    assert status == 0
+    assert "notice POL-5007" in said
+    assert "its issuer is asked about opaque ones" in said
+
+
 CHAIN = """issuers:
 - {name: idp, tokenEndpoint: 'https://idp.example/t', clientID: gateway, clientSecret: canary%s}
 - {name: chat, discovery: 'https://chat.example', clientID: c, clientSecret: canary, grantType: jwt-bearer, assertion: {from: idp%s}}

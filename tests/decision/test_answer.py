@@ -33,6 +33,7 @@ from exchanger.values.issuer import (
     ErrorStyle,
     Grant,
     GrantType,
+    IntrospectionRules,
     IssuedTokenRules,
     SubjectRules,
 )
@@ -173,6 +174,17 @@ def test_without_headers_of_their_own_the_answer_is_that_of_begin() -> None:
         ),
         ({"subject": SubjectRules(token_type="urn:x")}, ["token type: urn:x"]),
         ({"cache": CachePolicy(60.0, 1)}, []),
+        (
+            {"subject": SubjectRules(issuers=("https://i",), audiences=("a",), introspection=IntrospectionRules())},
+            [
+                "judged: before anything is asked: issued by https://i, for a",
+                "asked: whether tokens that are not JWTs are active, at the introspection endpoint; its word counts for 30 s",
+            ],
+        ),
+        (
+            {"subject": SubjectRules(audiences=("a",), introspection=IntrospectionRules("https://i/ask", always=True, keep_for=0.0))},
+            ["asked: whether each token is active, for a, at https://i/ask; for each request"],
+        ),
         (
             {"issued": IssuedTokenRules("https://a.example")},
             ["proof: of what was issued: by https://a.example; for what the policy requests; opaque tokens are refused"],

@@ -137,6 +137,11 @@ def test_clients_with_a_certificate_have_an_endpoint_of_their_own(aliases: objec
     members = {"issuer": ISSUER, "token_endpoint": plain, "mtls_endpoint_aliases": aliases}
     found = read_metadata(Fetched(members, None), ISSUER, certificate=certificate)
     assert found == IssuerMetadata(for_certificates if certificate else plain, "")
+    # The same for the other endpoint that sees the certificate.
+    renamed = {name.replace("token", "introspection"): value for name, value in aliases.items()} if isinstance(aliases, dict) else aliases
+    members = {"issuer": ISSUER, "introspection_endpoint": plain, "mtls_endpoint_aliases": renamed}
+    found = read_metadata(Fetched(members, None), ISSUER, certificate=certificate)
+    assert found == IssuerMetadata("", "", for_certificates if certificate else plain)
 
 
 async def test_the_alias_is_for_clients_with_a_certificate_alone(autojump_clock: MockClock) -> None:

@@ -96,9 +96,20 @@ def test_an_exchange_is_a_client_span(kind: ErrorKind | None, status: int | None
     assert attributes.get("http.response.status_code") == status
     assert attributes.get("exchanger.exchange.error_kind") == (None if kind is None else kind.value)
     assert attributes.get("error.type", "") == error
+    assert "exchanger.introspection" not in attributes
 
 
 def test_the_span_of_a_first_leg_names_its_profile() -> None:
     for leg, attributes in (("idp\n", [("exchanger.leg", "idp\N{REPLACEMENT CHARACTER}")]), ("", [])):
         span = exchange_span(ExchangeRecord("idp.example.com", None, 200, 0.0, 0.1, leg=leg), CONTEXT, START)
         assert [pair for pair in span.attributes if pair[0] == "exchanger.leg"] == attributes
+
+
+@pytest.mark.parametrize(("kind", "error"), [(None, ""), (ErrorKind.SUBJECT_INACTIVE, ""), (ErrorKind.TIMEOUT, "timeout")])
+def test_a_token_that_is_not_active_is_no_error_of_the_endpoint(kind: ErrorKind | None, error: str) -> None:
+    asked = ExchangeRecord("issuer.example.com", kind, 200, 0.0, 0.25, 443, CONTEXT, introspects=True)
+    span = exchange_span(asked, CONTEXT, START)
+    attributes = dict(span.attributes)
+    assert (span.error, attributes.get("error.type", "")) == (error, error)
+    assert attributes["exchanger.introspection"] is True
+    assert attributes.get("exchanger.exchange.error_kind") == (None if kind is None else kind.value)
