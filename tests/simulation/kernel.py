@@ -138,16 +138,17 @@ class Kernel(trio.abc.Clock):
 
     def deadline_to_sleep_time(self, deadline: float) -> float:
         """Let the world go on until a task can run, or a deadline is over."""
-        can_run = _run.GLOBAL_RUN_CONTEXT.runner.runq
+        runner = _run.GLOBAL_RUN_CONTEXT.runner
+        can_run, signals = runner.runq, runner.entry_queue
         due = self._due
-        while due and due[0][0] <= deadline and not can_run and self._fault is None:
+        while due and due[0][0] <= deadline and not can_run and not signals.size() and self._fault is None:
             when, _, work, args = heapq.heappop(due)
             self._move(when)
             try:
                 work(*args)
             except Exception as fault:  # noqa: BLE001 - Trio takes none from its clock; it leaves by ``run``
                 self._end(fault)
-        if can_run:
+        if can_run or signals.size():  # a signal takes no time until it is heard
             return 0.0
         if deadline == math.inf:
             self._looks += 1

@@ -259,6 +259,7 @@ def _agreeing(known: dict[str, Any]) -> dict[str, Any]:
         known["restarts"] = 0.0  # a signal is for the whole process, and counters begin anew
     if known.get("crowds"):
         known["moves"] = 0.0  # documents of a crowd are read late, and a denial that moves again meanwhile may be missing
+        known["room"] = 0  # all of a crowd is to be in force
     if known["replicas"] > 1 or known.get("crowds"):
         known["refusals"] = 0.0  # replicas have tokens of their own
     if known["refusals"]:  # seen by what is kept, behind ext_proc

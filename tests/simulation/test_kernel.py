@@ -1,6 +1,7 @@
 """Time and chance of the simulation: all that happens follows from the seed."""
 
 import os
+import signal
 import ssl
 import subprocess
 import sys
@@ -40,6 +41,21 @@ def test_tasks_that_are_woken_run_before_time_goes_on() -> None:
     kernel.after(2.5, lambda: seen.append(kernel.now - START))
     kernel.run(wait)
     assert seen == [1.0, 2.0, 2.5, 3.0]
+
+
+def test_a_signal_is_heard_before_time_goes_on() -> None:
+    kernel = Kernel(1)
+
+    async def wait() -> float:
+        with trio.open_signal_receiver(signal.SIGTERM) as received:
+            kernel.after(1.0, signal.raise_signal, signal.SIGTERM)
+            for moment in (1.5, 2.0):
+                kernel.after(moment, kernel.tell, "world", "goes on")
+            async for _ in received:
+                break
+        return trio.current_time() - START
+
+    assert kernel.run(wait) == 1.0
 
 
 def test_a_run_in_which_nothing_can_happen_ends() -> None:
