@@ -112,7 +112,10 @@ class AuditLog:
     _running: bool = attrs.field(default=False, init=False)
     _failed: bool = attrs.field(default=False, init=False)
     _writing_since: float = attrs.field(default=NEVER, init=False)
+    # What a thread is writing at present.
+    _on_its_way: tuple[list[PendingLine], list[bytes]] = attrs.field(factory=lambda: ([], []), init=False)
     _told_broken: bool = attrs.field(default=False, init=False)
+    _told_lost: int = attrs.field(default=0, init=False)
     _wake: trio.Event = attrs.field(factory=trio.Event, init=False)
     _end: trio.Event = attrs.field(factory=trio.Event, init=False)
     _limiter: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1), init=False)
@@ -209,8 +212,10 @@ class AuditLog:
                     with trio.move_on_after(BATCH_S):
                         await self._end.wait()
             await self._write_batch()
-        left = self._take()
+        self._refusals.put_back(self._on_its_way[1])
+        left = [*self._on_its_way[0], *self._take()]
         self.lost += len(self._refusals) + sum(row.done is None for row in left)
+        self._tell_lost()
         await self._tell_rows(left, written=False)
 
     def _take(self) -> list[PendingLine]:
@@ -228,12 +233,12 @@ class AuditLog:
         refused = self._refusals.take(counted=not self._failed)
         if self._end.is_set():
             self._wake.set()
-        self._writing_since = trio.current_time()
+        self._writing_since, self._on_its_way = trio.current_time(), (rows, refused)
         # Abandoned only at the end, when FLUSH_S is over and the output takes nothing: such a thread dies with the process.
         granted_lost, refused_lost = await self.network.run_sync(
             self._write, b"".join([row.line for row in rows]), b"".join(refused), abandon_on_cancel=True, limiter=self._limiter
         )
-        self._writing_since = NEVER
+        self._writing_since, self._on_its_way = NEVER, ([], [])
         self._failed = bool(granted_lost or refused_lost or self.output.problem)
         self._refusals.put_back(refused[len(refused) - refused_lost :])
         self.written += len(rows) + len(refused) - granted_lost - refused_lost
@@ -272,14 +277,18 @@ class AuditLog:
 
     async def _watch(self) -> NoReturn:
         """Say in the service's log when a write hangs, and how many lines were lost."""
-        told, due = 0, -NEVER
+        due = -NEVER
         while True:
             await trio.sleep(PATIENCE_S)
             self._tell_state()
-            lost = self.lost - told
-            if lost and trio.current_time() >= due:
-                told, due = self.lost, trio.current_time() + NOTICE_S
-                self._log.warning("audit.lines_lost", lines=lost)
+            if self.lost > self._told_lost and trio.current_time() >= due:
+                due = trio.current_time() + NOTICE_S
+                self._tell_lost()
+
+    def _tell_lost(self) -> None:
+        if lost := self.lost - self._told_lost:
+            self._told_lost = self.lost
+            self._log.warning("audit.lines_lost", lines=lost)
 
 
 def _end_all(rows: list[PendingLine], *, written: bool) -> None:

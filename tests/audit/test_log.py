@@ -194,6 +194,19 @@ async def test_what_waits_at_the_end_is_written_and_rows_are_told(autojump_clock
     assert dead.write(granted(), 1e9, answers.append) is None
 
 
+async def test_what_a_disk_does_not_take_until_the_end_is_counted_and_told(autojump_clock: trio.testing.MockClock) -> None:
+    log = audit_log(Disk(), SlowThread(100))
+    with capture_logs() as logs:
+        async with running(log):
+            log.decided(granted())
+            log.decided(refused())
+            await trio.sleep(module.BATCH_S + module.LOOK_S + 1)  # these are on their way
+            log.decided(granted())
+            log.decided(refused())
+    assert log.lost == 4
+    assert [entry["lines"] for entry in logs if entry["event"] == "audit.lines_lost"] == [4]
+
+
 async def test_a_flood_of_refusals_is_counted_and_delays_no_row(autojump_clock: trio.testing.MockClock) -> None:
     disk, answers = Disk(), Answers()
     log = audit_log(disk, required=True)

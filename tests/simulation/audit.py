@@ -17,7 +17,8 @@ from tests.simulation.kernel import Kernel
 from tests.simulation.part import CANARY, Every, Part
 
 # ``full``: so many bytes are taken and no more. ``slow``: writes take so long. ``away``: the file cannot be opened.
-DISK_FAULTS: Final = ("full", "slow", "away")
+SLOW: Final = "slow"
+DISK_FAULTS: Final = ("full", SLOW, "away")
 _KEY: Final = bytes(range(32))
 # A second; and the seconds for which a fault lasts.
 _OFTEN: Final = 0.15
@@ -98,7 +99,7 @@ class AuditDisk(Part):
 
     async def run_sync(self, work: Callable[..., Any], *args: object, **options: Any) -> Any:
         """Do ``work`` in a thread, which takes its time where the disk is slow."""
-        if self._fault == "slow" and isinstance(getattr(work, "__self__", None), AuditLog):
+        if self._fault == SLOW and isinstance(getattr(work, "__self__", None), AuditLog):
             await trio.sleep(self.chance.uniform(0.02, 2.0))
         return await self.kernel.run_sync(work, *args, **options)
 

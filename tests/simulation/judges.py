@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any, Final
 
+from exchanger.audit.log import FLUSH_S
 from exchanger.values.entry import DenyEntry, ExchangeEntry
 from tests.property.policy_model import CLOSED, DISPUTED, UNMATCHED, Answer
+from tests.simulation.audit import SLOW
 from tests.simulation.gateway import LEFT, LOST, TIMED_OUT, Question, Reply
 from tests.simulation.issuer import Issued, SimulatedIssuer
 from tests.simulation.kernel import START
@@ -28,8 +30,9 @@ _RECONNECTED: Final = 25.0
 _FETCHED: Final = 0.5
 # Seconds after a failed fetch of keys within which there is another one.
 _KEYS_LATE: Final = 90.0
-# Seconds from a second SIGTERM until the service has ended: it may be starting, or writing the rest of its log.
+# Seconds from a second SIGTERM until the service has ended: it may be starting, or writing the rest of its log; and more for the audit log.
 _HURRIED: Final = 0.5
+_HURRIED_BY_A_DISK: Final = FLUSH_S + _HURRIED
 # Seconds until the service answers although it does not know for how long the gateway waits: its own limit of a call to an issuer, and what
 # the way to and fro may take.
 _OWN_LIMIT: Final = 0.85
@@ -202,8 +205,9 @@ def ends(world: World) -> Iterator[str]:
         yield f"{again} requests over connections that had carried one before, where none is used again"
     if world.at_rest:
         yield f"held although everybody is gone: {world.at_rest}"
+    hurried = _HURRIED_BY_A_DISK if world.plan.audited and SLOW in world.plan.disk_faults else _HURRIED
     for life in world.lives:
-        if life.ended - life.hurried > _HURRIED:
+        if life.ended - life.hurried > hurried:
             yield f"ended {life.ended - life.hurried:.3f} s after a second SIGTERM"
     if world.left_open:
         yield f"left open: {world.left_open}"
