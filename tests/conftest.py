@@ -61,7 +61,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 SHARING: Final = {
     "image": re.compile(r"tests/image/"),
     "outages": re.compile(r"tests/kube/test_service\.py"),
-    "control plane": re.compile(r"tests/(.*_control_plane|.*_grants_service|helm/test_rendered_service)\.py"),
+    "control plane": re.compile(r"tests/(.*_control_plane|helm/test_rendered_service)\.py"),
 }
 
 
