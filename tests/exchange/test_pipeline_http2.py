@@ -100,19 +100,6 @@ async def test_a_request_that_was_certainly_not_processed_goes_out_once_more_on_
     assert len(it.endpoint.dialled) == dialled
 
 
-async def test_a_peer_that_says_goodbye_finishes_what_it_has_and_gets_nothing_more() -> None:
-    async def goodbye(endpoint: Endpoint, server: Server, streams: list[int]) -> None:
-        if streams and server is endpoint.servers[0]:
-            server.http.send_shutdown_notice()
-        await own(endpoint, server, streams)
-
-    endpoint = Endpoint(goodbye)
-    async with world(endpoint.serve) as it:
-        assert await exchange(it.client, request("a")) == ExchangedToken(Secret("token-of-a"))
-        assert await exchange(it.client, request("b")) == ExchangedToken(Secret("token-of-b"))
-    assert [len(server.requests) for server in endpoint.servers] == [1, 1]
-
-
 async def test_a_stream_is_reset_when_its_own_time_is_up_and_not_when_its_caller_leaves(autojump_clock: MockClock) -> None:
     endpoint = Endpoint(silent)
     async with world(endpoint.serve, settings=CONTRACT) as it:
