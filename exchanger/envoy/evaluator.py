@@ -159,17 +159,15 @@ class WaitingRequest(Deferred, Generic[Answer]):
         evaluator.in_flight += 1
         return self
 
-    def done(self, outcome: TokenOutcome, *, audited: bool = False) -> None:
-        """The exchange has ended, and the write of its line, if it is ``audited``."""
-        evaluator = self.evaluator
-        if evaluator.audit is not None and not audited and type(outcome) is ExchangedToken:
-            self.ticket = self._audit(evaluator.audit, outcome)
-            if self.ticket is not None:
-                return
-            outcome = _not_audited(outcome)
-        evaluator.in_flight -= 1
-        self.ticket = None  # no cycle is left for the garbage collector
-        self.ready(partial(self.finish, outcome))
+    def done(self, outcome: TokenOutcome) -> None:
+        """The exchange has ended."""
+        audit = self.evaluator.audit
+        if audit is None or type(outcome) is not ExchangedToken:
+            self._is_ready(partial(self.finish, outcome))
+            return
+        self.ticket = self._audit(audit, outcome)
+        if self.ticket is None:
+            self._is_ready(partial(self.finish, _not_audited(outcome)))
 
     def leave(self) -> None:
         """The gateway, or its client, waits no more."""
@@ -181,28 +179,32 @@ class WaitingRequest(Deferred, Generic[Answer]):
 
     def finish(self, token_outcome: TokenOutcome) -> Answer:
         """Decide by ``token_outcome``, tell the observers, and return the answer."""
+        return self._answer(*self._decide(token_outcome))
+
+    def _decide(self, token_outcome: TokenOutcome) -> tuple[Allow | Deny, Exchange]:
         pending, scope = self.pending, token_outcome.scope if type(token_outcome) is ExchangedToken else None
         asked = pending.token_request
-        host, leg = asked.issuer.endpoint_host, token_outcome.first_leg
-        if leg is not None and leg.failed:
-            host = leg.endpoint_host
-        exchange = _exchange(pending.entry.target, host, token_outcome.call, asked.subject_token, scope, leg)
-        outcome = finish(pending, token_outcome)
+        exchange = _exchange(pending.entry.target, asked.issuer.endpoint_host, token_outcome.call, asked.subject_token, scope)
+        return finish(pending, token_outcome), exchange
+
+    def _answer(self, outcome: Allow | Deny, exchange: Exchange) -> Answer:
         self.evaluator.decided(self.request, outcome, self.started, self.asked_by, self.span, exchange)
         return self.encode(outcome)
 
     def _audit(self, audit: AuditLog, token: ExchangedToken) -> Ticket | None:
         """Write the line about the allow; the request is answered when that has ended. ``None`` if it cannot be written."""
-        pending, duration = self.pending, self.evaluator.clock() - self.started
-        asked = pending.token_request
-        host, target = asked.issuer.endpoint_host, pending.entry.target
-        exchange = _exchange(target, host, token.call, asked.subject_token, token.scope, token.first_leg)
-        outcome = finish(pending, token)
-        record = _record(self.request, outcome, self.started, duration, self.asked_by, self.span, exchange)
-        return audit.write(record, self.deadline, partial(self._audited, token))
+        outcome, exchange = self._decide(token)
+        record = _record(self.request, outcome, self.started, self.evaluator.clock() - self.started, self.asked_by, self.span, exchange)
 
-    def _audited(self, token: ExchangedToken, written: bool) -> None:  # noqa: FBT001 - the signature that the audit log calls
-        self.done(token if written else _not_audited(token), audited=True)
+        def written(is_written: bool) -> None:  # noqa: FBT001 - the signature that the audit log calls
+            self._is_ready(partial(self._answer, outcome, exchange) if is_written else partial(self.finish, _not_audited(token)))
+
+        return audit.write(record, self.deadline, written)
+
+    def _is_ready(self, make_answer: Callable[[], Answer]) -> None:
+        self.evaluator.in_flight -= 1
+        self.ticket = None  # no cycle is left for the garbage collector
+        self.ready(make_answer)
 
 
 def _not_audited(token: ExchangedToken) -> ExchangeFailure:

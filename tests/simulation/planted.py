@@ -396,8 +396,8 @@ PLANTED: Final = {
     "handed-out-without-a-line": Planted(
         "an exchange that was waited for is answered without a look at the audit log",
         "exchanger.envoy.evaluator",
-        "if evaluator.audit is not None and not audited and type(outcome) is ExchangedToken:",
-        "if evaluator.audit is not None and audited is None and type(outcome) is ExchangedToken:",
+        "if audit is None or type(outcome) is not ExchangedToken:",
+        "if audit is None or type(outcome) is not None:",
     ),
     "torn-line-counts": Planted(
         "the first line of the audit log that did not fit counts as written",
