@@ -33,12 +33,12 @@ def _explained(asked: str, shown: ExplainedJson) -> Iterator[str]:
     yield asked
     yield ""
     yield f"{headline(decision)}: {decision['reason']}"
-    if decision["policy"] is not None:
-        yield f"  {'by':{_WIDTH}}{place(decision['policy'])}"
     exchange = decision["exchange"]
-    yield from (f"  {name:{_WIDTH}}{value}" for name, value in target(exchange))
     profile = exchange.get("profile", []) if exchange else []
-    yield from (f"  {line['name']:{_WIDTH}}{line['text']}" for line in profile)
+    rows = [] if decision["policy"] is None else [("by", place(decision["policy"]))]
+    rows += [*target(exchange), *((line["name"], line["text"]) for line in profile)]
+    width = max([_WIDTH, *(len(name) + 1 for name, _ in rows)])
+    yield from (f"  {name:{width}}{value}" for name, value in rows)
     yield ""
     yield "Interpretations of the path"
     yield from (f"  {interpretation}" for interpretation in shown["readings"])

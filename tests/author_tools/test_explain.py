@@ -210,6 +210,13 @@ async def test_a_profile_is_told_and_a_running_service_says_the_same_without_a_t
     assert ("x-forwarded-access-token: the value may be a token" in capsys.readouterr().err) == (len(headers) > 0 and "X-F" in str(headers))
 
 
+async def test_long_labels_make_the_column_wider(path: str, tmp_path: Path) -> None:
+    issuers = written(tmp_path, "issuers.yaml", f"{PROFILE}    cache: {{maxTTL: 5m, maxEntries: 100, dropRefused: true}}\n")
+    _, told = await run(ExplainOptions("GET", ORDER, SAME, policy=(path,), issuers=Path(issuers)))
+    assert "\n  by             team-orders/orders entries[0]\n" in told
+    assert "\n  refused tokens dropped from the cache if an upstream refuses them" in told
+
+
 async def test_a_console_gets_no_credential_and_its_nonsense_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     got = bytearray()
     answers: list[bytes] = [b"[]", b"{", b'{"decision": 5}', b'{"decision": {"passes": true}}', b"{}"]
