@@ -343,8 +343,12 @@ COMMANDS: Final[Mapping[str, Command]] = {
         "show who acted for whom, from an audit log",
         _later("exchanger.tools.audit", "run"),
         _later("exchanger.tools.audit", "add_arguments"),
-        ("audit /var/log/audit.log --since 1h", "audit audit.log --policy team-orders/orders --json"),
-        ("all was read", "a file or a line cannot be read", "the arguments are wrong"),
+        (
+            "audit /var/log/audit.log --since 1h",
+            "audit audit.log --policy team-orders/orders --json",
+            "audit audit.log.1.gz audit.log --subject alice --key-file audit-keys",
+        ),
+        ("all was read", "a file, a line or a keyed identity cannot be read", "the arguments are wrong"),
     ),
     "health": Command(
         "check gRPC health (for exec probes)",

@@ -40,12 +40,6 @@ _COLUMNS: Final = (
     Column("REQUEST", 28),
     Column("ACTORS"),
 )
-_EXAMPLES: Final = """examples:
-  exchanger audit --jti 0a1b2c3d audit.log
-  exchanger audit --subject alice --since 2026-01-31 --key-file audit-keys audit.log.1.gz audit.log
-  exchanger audit --policy team-a/orders --since 24h --json audit.log
-  kubectl logs deployment/exchanger | exchanger audit -
-"""
 # Keys under which lines have identities that were not looked for; a log of years has a few.
 _MAX_KEYS: Final = 16
 _is_date: Final = re.compile(r"\d{4}-\d\d-\d\d(?:[Tt ].*)?", re.ASCII).fullmatch
@@ -81,7 +75,6 @@ class AuditQuery:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``exchanger audit``."""
-    parser.formatter_class, parser.epilog = argparse.RawDescriptionHelpFormatter, _EXAMPLES
     files = "audit logs, oldest first, also gzipped ones; - is standard input (default: AUDIT_LOG)"
     parser.add_argument("files", nargs="*", metavar="FILE", help=files)
     parser.add_argument("--since", type=_since, metavar="WHEN", help="only lines since 90m ago, or since 2026-01-31T12:00:00Z")

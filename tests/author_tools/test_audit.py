@@ -216,14 +216,6 @@ def test_wrong_values_are_refused(option: str, value: str, why: str, log: Path, 
     assert why in capsys.readouterr().err
 
 
-def test_the_examples_of_the_help_are_arguments() -> None:
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    examples = [text.rpartition("exchanger audit ")[2] for text in str(parser.epilog).splitlines()[1:]]
-    assert len(examples) == 4
-    assert all(parser.parse_args(text.split()).files for text in examples)
-
-
 hostile = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["sub", "client_id", "act", "x"]), inner, max_size=3),
