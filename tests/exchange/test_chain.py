@@ -13,7 +13,10 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from exchanger.decision.check import finish
 from exchanger.decision.outcome import Deny, ExchangePending
+from exchanger.exchange.cache.token_cache import TokenCache
+from exchanger.exchange.chain import Chain
 from exchanger.exchange.limit import BREAKER_OPEN
+from exchanger.exchange.stage import Done
 from exchanger.oauth.token_request import EncodedRequest, encode_request
 from exchanger.values.entry import ExchangeEntry
 from exchanger.values.issuer import (
@@ -29,7 +32,7 @@ from exchanger.values.issuer import (
     SubjectRules,
 )
 from exchanger.values.secret import Secret
-from exchanger.values.token import ACCESS_TOKEN_TYPE, Cache, ExchangedToken, ExchangeFailure, TokenOutcome
+from exchanger.values.token import ACCESS_TOKEN_TYPE, Cache, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
 from tests.decision.examples import snapshot
 from tests.exchange.chains import (
     AUDIENCE,
@@ -526,6 +529,24 @@ async def taking(first: float, second: float, allowed: float) -> tuple[float, To
         took = trio.current_time() - began
         await trio.sleep(20)
     return took, outcome, issuers.counts
+
+
+def test_with_no_time_left_the_second_issuer_is_not_asked() -> None:
+    begun: list[TokenRequest] = []
+
+    class Stage:
+        def begin(self, request: TokenRequest, _deadline: float, _done: Done, /) -> TokenOutcome:
+            begun.append(request)
+            return ExchangedToken(Secret(id_jag()))
+
+    for now, code in ((4.9, ""), (5.0, "TXE-1003")):
+        chain = Chain(Stage(), TokenCache(), lambda now=now: now)  # type: ignore[misc]  # of values of this round
+        chain.first = Stage()
+        begun.clear()
+        outcome = chain.begin(asking(), 5.0, lambda _: None)
+        assert isinstance(outcome, ExchangedToken | ExchangeFailure)
+        assert (code_of(outcome), leg_of(outcome)) == (code, ("idp", code != ""))
+        assert [request.issuer.name for request in begun] == (["idp"] if code else ["idp", "chat"])
 
 
 async def test_a_caller_who_leaves_while_the_first_leg_waits_for_a_permit_leaves_nothing(autojump_clock: MockClock) -> None:
