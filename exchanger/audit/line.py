@@ -92,7 +92,7 @@ class LineWriter:
     stamp: Callable[[], str]
     _key: AuditKey | None = None
     _known: dict[bytes, TokenFacts] = attrs.field(factory=dict, init=False, repr=False)
-    _known_issued: dict[tuple[bytes, str | None, str | None], IssuedFacts] = attrs.field(factory=dict, init=False, repr=False)
+    _known_issued: dict[tuple[bytes, str | bytes | None, str | None], IssuedFacts] = attrs.field(factory=dict, init=False, repr=False)
 
     def use_key(self, key: AuditKey) -> None:
         """Write identities with ``key`` from now on."""
@@ -167,7 +167,8 @@ class LineWriter:
 
     def _issued_facts(self, token: Secret, exchange: Exchange | None, asked: str | None) -> IssuedFacts:
         text, stated = token.reveal(), None if exchange is None else exchange.scope
-        key = _digest(text), stated, asked
+        # Its issuer chooses how long the scope is, of which 20,000 are kept.
+        key = _digest(text), stated if stated is None or len(stated) <= _SCOPE_LIMIT else _digest(stated), asked
         known = self._known_issued.get(key)
         if known is None:
             subject = None if exchange is None else exchange.subject_token

@@ -154,6 +154,9 @@ def test_scopes_are_bounded_in_number_and_length() -> None:
     assert shown.startswith("0 1 2 ")
     assert shown.endswith(" 127 …")
     assert len(written(granted(issued=jwt(scp=["x" * 30_000])))["scope_granted"]) == 1024
+    lines = LineWriter(stamp, KEY)
+    lines.line(granted(scope="read " * 3000))
+    assert all(len(part) <= 1024 for key in lines._known_issued for part in key if part is not None)
 
 
 @pytest.mark.parametrize("token", ["opaque", "a.b.c", "..", jwt().reveal() + ".more", jwt(sub=1, jti=[], act="x", iss={}).reveal()])
