@@ -301,6 +301,13 @@ COMMANDS: Final[Mapping[str, Command]] = {
         statuses=_SERVED,
         more="admission/help.txt",
     ),
+    "init": Command(
+        "write a policy, an issuer profile and tests to start from",
+        _later("exchanger.tools.init", "run"),
+        _later("exchanger.tools.init", "add_arguments"),
+        ("init rest", "init mcp policies --host mcp.example.com --namespace team-a"),
+        ("the files are written", "they cannot be written", "the arguments are wrong, or a file exists"),
+    ),
     "status": Command(
         "show a cluster's policies as the service sees them, and what is wrong with them",
         _status,
