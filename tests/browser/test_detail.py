@@ -173,18 +173,6 @@ def test_a_token_that_passes_the_gate_is_said_to_before_the_exchange(page: Page,
             "is verified and rejected (TXE-4001): the token has expired.",
         ),
         (
-            {"refusal": "its issuer does not say that the token is active", "actors": "", "introspected": True},
-            "its issuer does not say that the token is active",
-            "TXE-4003",
-            "does not pass (TXE-4003): its issuer does not say that the token is active.",
-        ),
-        (
-            None,
-            "it was too slow",
-            "TXE-4004",
-            "cannot be asked about the caller's token, so no token is requested (TXE-4004): it was too slow",
-        ),
-        (
             None,
             "the keys did not come in time",
             "TXE-4002",
@@ -201,6 +189,35 @@ def test_a_token_that_the_gate_does_not_let_pass_never_reaches_the_token_endpoin
     expect(page.locator(".steps")).to_contain_text(text)
     assert page.locator(".steps").inner_text().count(detail) == 1
     expect(page.locator(".flow .lane.out", has_text="token")).to_have_count(1)
+
+
+@pytest.mark.parametrize(
+    ("subject", "detail", "diagnostic", "text"),
+    [
+        (
+            {"refusal": "its issuer does not say that the token is active", "actors": "", "introspected": True},
+            "its issuer does not say that the token is active",
+            "TXE-4003",
+            "does not pass (TXE-4003): its issuer does not say that the token is active.",
+        ),
+        (
+            None,
+            "it was too slow",
+            "TXE-4004",
+            "cannot be asked about the caller's token, so no token is requested (TXE-4004): it was too slow",
+        ),
+    ],
+)
+def test_a_token_that_its_issuer_does_not_let_pass_is_shown_as_a_question(
+    page: Page, console: Console, subject: Json | None, detail: str, diagnostic: str, text: str
+) -> None:
+    call = {"endpoint": "issuer.example.com", "status": None, "duration_ms": None, "error": None, "coalesced": False}
+    console.emit(item(100, "deny_exchange_error", exchange=call, diagnostic=diagnostic, detail=detail, subject=subject, status=401))
+    open_seq(page, 100)
+    steps = page.locator(".steps li").all_inner_texts()
+    asked = next(number for number, step in enumerate(steps) if "asks the issuer about the caller's token" in step)
+    assert text in steps[asked + 1]
+    assert not any("for a token" in step for step in steps)
 
 
 def test_the_policy_tab_marks_the_entry_and_says_why_others_did_not_win_and_whether_the_policy_has_changed(
