@@ -28,7 +28,7 @@ def linked(issuers: "HashTrieMap[str, Issuer]") -> "HashTrieMap[str, Issuer]":
     found = issuers
     for name, issuer in issuers.items():
         if issuer.assertion is not None:
-            found = found.insert(name, in_chain(issuer, issuers[issuer.assertion.profile]))
+            found = found.insert(name, in_chain(issuer, issuer.assertion, issuers[issuer.assertion.profile]))
     return found
 
 

@@ -392,15 +392,12 @@ class Issuer(Generic[R]):
         return self.token_endpoint or self.discovery
 
 
-def in_chain(issuer: Issuer, first: Issuer) -> Issuer:
-    """Return ``issuer``, whose assertions come from ``first``, with that issuer as it is called for them.
+def in_chain(issuer: Issuer, source: AssertionSource, first: Issuer) -> Issuer:
+    """Return ``issuer``, whose assertions come from ``first`` by ``source``, with that issuer as it is called for them.
 
     The callers' tokens are for ``first``, so its profile says their type, unless that of ``issuer`` does. No actor takes part: an assertion
     is about the caller alone.
     """
-    source = issuer.assertion
-    if source is None:
-        return issuer
     client_id = issuer.credentials.client_id if source.token_type == ID_JAG else ""
     rules = first.issued or IssuedTokenRules("")
     called = attrs.evolve(

@@ -54,7 +54,9 @@ chat: Final = Issuer(
 
 def chained(first: Issuer = idp, second: Issuer = chat, **more: Any) -> Issuer:
     """``second``, perhaps with other fields, behind ``first``."""
-    return in_chain(attrs.evolve(second, **more), first)
+    behind = attrs.evolve(second, **more)
+    assert behind.assertion is not None
+    return in_chain(behind, behind.assertion, first)
 
 
 def reusing(first: Issuer = idp, **more: Any) -> Issuer:
