@@ -7,14 +7,12 @@ import enum
 import re
 from typing import Final
 
+import orjson
+
 from exchanger.values.secret import Secret
 
 # Characters, of subject and access tokens alike. Envoy passes 60 KiB of request headers by default and can be configured to pass more.
 MAX_TOKEN_LENGTH: Final = 64 * 1024
-
-# RFC 6749 appendix A.12 (https://www.rfc-editor.org/rfc/rfc6749#appendix-A.12) has any VSCHAR. Opaque tokens use that: ``!``, ``|``, ``:``
-# and ``$`` are common. Comma, quote and backslash are left out: they end or escape values where headers are read as lists or parameters.
-_OF_TOKENS: Final = bytes(byte for byte in range(0x21, 0x7F) if byte not in b',"\\')
 
 # Header lines of one name arrive joined by commas.
 _find_bearer: Final = re.compile(r"(?:\A|[\s,])bearer\s+\S", re.IGNORECASE).search
@@ -32,8 +30,17 @@ class NoToken(enum.Enum):
 
 
 def is_bearer_token(text: str) -> bool:
-    """Return whether ``text`` can be sent as a bearer token: visible ASCII without comma, double quote and backslash, at most 64 KiB."""
-    return 0 < len(text) <= MAX_TOKEN_LENGTH and text.isascii() and not text.encode("ascii").translate(None, _OF_TOKENS)
+    """Return whether ``text`` can be sent as a bearer token: visible ASCII without comma, double quote and backslash, at most 64 KiB.
+
+    RFC 6749 appendix A.12 (https://www.rfc-editor.org/rfc/rfc6749#appendix-A.12) has any VSCHAR. Opaque tokens use that: ``!``, ``|``,
+    ``:`` and ``$`` are common. The others end or escape values where headers are read as lists or parameters.
+    """
+    size = len(text)
+    if not (0 < size <= MAX_TOKEN_LENGTH and text.isascii()) or " " in text or "," in text or "\x7f" in text:
+        return False
+    # JSON escapes the rest of what must not occur. orjson looks for that at 32 characters at once, which takes a fifth of the time of
+    # ``bytes.translate``; two quotes are added.
+    return len(orjson.dumps(text)) == size + 2
 
 
 def read_bearer(authorization: Secret | None) -> Secret | NoToken:

@@ -52,13 +52,13 @@ class Descriptor:
             self.problem = _UNREAD
             return data.count(b"\n")
         try:
-            lines = data.count(b"\n")
-            if self._torn:
+            torn = self._torn
+            if torn:
                 data = b"\n" + data
             written = self._write(memoryview(data), patience, at_once)
             if written:
                 self._torn = data[written - 1 : written] != b"\n"
-            return min(lines, data.count(b"\n", written))  # the end of the torn line is not one of them
+            return data.count(b"\n", written) - (torn and not written)  # the end of the torn line is not one of them
         finally:
             self._turn.release()
 

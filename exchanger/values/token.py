@@ -207,27 +207,25 @@ TokenOutcome = ExchangedToken | ExchangeFailure
 
 @final
 @quickly_made
-@attrs.frozen(weakref_slot=False)
+@attrs.frozen(cache_hash=True, weakref_slot=False)
 class TokenRequest:
     """An exchange to make. Equal requests may share an exchange, whatever their trace contexts.
 
     ``namespace`` is that of the policy: if calls have to queue, namespaces take turns. ``actor_token`` is the client's own token if it is
     the actor, and ``assertion`` what is sent in place of the subject token in a chain of two issuers; later stages add them.
+
+    Hashed is what nearly always differs, and once: each exchange is looked up three times, and hashing an issuer takes longer than that.
     """
 
-    issuer: Issuer
+    issuer: Issuer = attrs.field(hash=False)
     subject_token: Secret
     target: TokenTarget
-    grant_type: str
-    subject_token_type: str
+    grant_type: str = attrs.field(hash=False)
+    subject_token_type: str = attrs.field(hash=False)
     trace: TraceContext = attrs.field(default=NO_TRACE, eq=False)
     namespace: str = attrs.field(default="", eq=False)
     actor_token: Secret | None = attrs.field(default=None, eq=False)
     assertion: Secret | None = attrs.field(default=None, eq=False)
-
-    def __hash__(self) -> int:
-        # Of what nearly always differs: each exchange is looked up three times, and hashing an issuer takes longer than that.
-        return hash((self.subject_token.reveal(), self.target))
 
 
 @final

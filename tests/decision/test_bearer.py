@@ -1,6 +1,6 @@
 import pytest
 
-from exchanger.decision.bearer import MAX_TOKEN_LENGTH, NoToken, challenge, read_bearer
+from exchanger.decision.bearer import MAX_TOKEN_LENGTH, NoToken, challenge, is_bearer_token, read_bearer
 from exchanger.values.secret import Secret
 
 
@@ -44,6 +44,14 @@ def test_a_bearer_token_among_other_things_is_not_one(authorization: str) -> Non
 @pytest.mark.parametrize("token", ["a,b", '"x"', "tökén", "a\\b", "a\x00b", "e" * (MAX_TOKEN_LENGTH + 1), "a\x7f"])
 def test_what_cannot_be_a_token_is_invalid(token: str) -> None:
     assert read_bearer(Secret(f"Bearer {token}")) is NoToken.INVALID
+
+
+@pytest.mark.parametrize("beside", ["", "e" * 100])
+def test_each_character_is_one_of_tokens_or_not(beside: str) -> None:
+    of_tokens = {chr(code) for code in range(0x21, 0x7F)} - set(',"\\')
+    every = map(chr, range(0x1_0000))  # surrogates included
+
+    assert {character for character in every if is_bearer_token(f"{beside}{character}{beside}")} == of_tokens
 
 
 @pytest.mark.parametrize(
