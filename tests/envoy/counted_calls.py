@@ -3,7 +3,7 @@
 All parts are those of the service: a session, the evaluator, the pipeline of an exchange, connections. Sockets are pairs without a network,
 and time stands still. Only functions of the service count, and those of C that it calls.
 
-Usage: python -m tests.envoy.counted_calls [--record] [--by-function denial|hit|exchange]
+Usage: python -m tests.envoy.counted_calls [--record] [--by-function denial|logged|hit|exchange]
 """
 
 import argparse
@@ -13,9 +13,10 @@ import platform
 import socket
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from types import BuiltinFunctionType, FrameType
-from typing import Any, Final, final
+from typing import Any, Final, TypeVar, final
 
 import attrs
 import trio
@@ -24,6 +25,7 @@ from rpds import HashTrieMap
 
 from exchanger._proto.envoy.service.auth.v3.external_auth_pb2 import CheckRequest, CheckResponse
 from exchanger.decision.check import DecisionRules
+from exchanger.decision.outcome import Result
 from exchanger.envoy.authorization import CHECK_PATH, Authorization
 from exchanger.envoy.evaluator import Evaluator
 from exchanger.exchange.pipeline import ExchangePipeline
@@ -34,17 +36,22 @@ from exchanger.net.reactor import Reactor
 from exchanger.net.tcp import SocketTransport
 from exchanger.policy.documents.document import parse_document
 from exchanger.policy.snapshot import CurrentPolicy, PolicySnapshot
+from exchanger.telemetry.decision_log import DecisionLog
+from exchanger.telemetry.log_writer import LogWriter
 from exchanger.telemetry.metrics import Metrics
+from exchanger.telemetry.render import Stamp, render_json
 from exchanger.values.entry import Source
 from exchanger.values.issuer import CachePolicy
 from tests.grpc.peer import Peer, framed, head
 from tests.oauth.fakes import CONTRACT, response, success, token_request
 from tests.telemetry.gauges import NOTHING
 
+T = TypeVar("T")
+
 RECORDED: Final = Path(__file__).with_name("counted_calls.json")
 PYTHON: Final = ".".join(platform.python_version_tuple()[:2])
-# A decision without an exchange, a token from memory, and an exchange.
-CASES: Final = ("denial", "hit", "exchange")
+# A decision without an exchange, the same with its line in the log, a token from memory, and an exchange.
+CASES: Final = ("denial", "logged", "hit", "exchange")
 
 # Calls before those that count: what is made once is made by then, and there is a connection to the token endpoint.
 _WARM_UP: Final = 3
@@ -59,6 +66,7 @@ entries:
   - {match: {host: api.example.com, pathPrefix: /exchange}, action: exchange, exchange: {issuerRef: plain, scope: read}}
   - {match: {host: api.example.com, pathPrefix: /hit}, action: exchange, exchange: {issuerRef: keeping, scope: read}}
   - {match: {host: api.example.com, pathPrefix: /denial}, action: deny}
+  - {match: {host: api.example.com, pathPrefix: /logged}, action: deny}
 """
 _PLAIN: Final = attrs.evolve(token_request().issuer, name="plain")
 _ISSUERS: Final = {"plain": _PLAIN, "keeping": attrs.evolve(_PLAIN, name="keeping", cache=CachePolicy(3600.0, 1000))}
@@ -139,11 +147,30 @@ class Caller:
         while not answer.closed:
             self._peer.receive(await self._socket.recv(65_536))
             await self._send()
-        assert (CheckResponse.FromString(answer.messages[0]).status.code == 0) == (case != "denial")
+        assert (CheckResponse.FromString(answer.messages[0]).status.code == 0) == (case in {"hit", "exchange"})
 
     async def _send(self) -> None:
         if data := self._peer.send():
             await self._socket.send(data)
+
+
+@final
+@attrs.define(eq=False)
+class _Nowhere:
+    """An output that takes everything."""
+
+    problem: str = ""
+
+    def write(self, data: bytes, /, *, patience: float, at_once: int) -> int:
+        """See ``Output``."""
+        del data, patience, at_once
+        return 0
+
+
+async def _at_once(function: Callable[..., T], *arguments: object, **_options: object) -> T:
+    """Run ``function`` as if in a thread, which would end sooner or later."""
+    await trio.lowlevel.checkpoint()
+    return function(*arguments)
 
 
 async def _answer_all(stream: trio.SocketStream) -> None:
@@ -158,7 +185,9 @@ async def _count(case: str, *, instructions: bool) -> Counter[str]:
     assert isinstance(clock, trio.testing.MockClock)
     faults: list[BaseException] = []
     counted: list[Counter[str]] = []
+    writer = LogWriter(_Nowhere(), lambda _lines: b"", _at_once)
     async with trio.open_nursery() as nursery:
+        await nursery.start(writer.run)
 
         async def dial(_host: str, _port: int) -> trio.SocketStream:
             await trio.lowlevel.checkpoint()
@@ -170,7 +199,9 @@ async def _count(case: str, *, instructions: bool) -> Counter[str]:
         tokens = ExchangePipeline(CONTRACT, (metrics,), reactor)
         tokens.use_issuers(_ISSUERS)
         policy.publish(PolicySnapshot().apply(parse_document(Source("team", "policy"), _POLICY, frozenset(_ISSUERS))))
-        evaluator = Evaluator(policy, DecisionRules(HashTrieMap(_ISSUERS)), tokens, (metrics,), now=reactor.now)
+        log = DecisionLog(frozenset(Result), Stamp(lambda: 0.0), render_json, writer.put)
+        observers = (metrics, log) if case == "logged" else (metrics,)
+        evaluator = Evaluator(policy, DecisionRules(HashTrieMap(_ISSUERS)), tokens, observers, now=reactor.now)
         ours, theirs = socket.socketpair()
         session = Session(SocketTransport(ours), Connection(Authorization(evaluator).routes()), reactor, faults.append)
         nursery.start_soon(reactor.run)
