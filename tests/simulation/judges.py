@@ -197,8 +197,9 @@ def ends(world: World) -> Iterator[str]:
     if world.crash:
         yield world.crash
         return
+    end = max((life.ended for life in world.lives), default=0.0)
     for question in world.questions:
-        if not question.answered:
+        if not question.answered and question.asked <= end:  # who asks later has no time left to hear that nobody is there
             yield f"never answered: {_who(question)}"
     again = sum(issuer.carried_again for issuer in world.issuers.values())
     if again and world.plan.single_use:
