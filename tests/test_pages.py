@@ -30,7 +30,18 @@ EVENT: Final = re.compile(
 )
 # Names of files and of OpenTelemetry's attributes, which look like events.
 NOT_EVENTS: Final = frozenset(
-    {"config.yaml", "console.log", "grants.yaml", "issuers.json", "policy.yaml", "service.log", "service.name", "service.version"}
+    {
+        "config.yaml",
+        "console.log",
+        "grants.yaml",
+        "issuers.json",
+        "issuers.yaml",
+        "policy.yaml",
+        "service.log",
+        "service.name",
+        "service.version",
+        "tests.yaml",
+    }
 )
 
 
