@@ -296,7 +296,7 @@ possible_hosts = (
 schemes = st.sampled_from(["https://", "HTTP://", "http:", "//", "x+y://", "grpc:/", "wss//"])
 users = st.sampled_from(["", "", "user@", "user:sec.ret.example@"])
 tails = st.sampled_from(["/", "/v1.2/orders", "/?to=other.example", "#x", "?x", "\\", ":443/", "./", "..", ":443:1"])
-wrapped = st.sampled_from(["'{}'", '"{}"', "({})", "“{}”", "{}\u200b", "\ufeff{}", ".{}", "{},"])
+wrapped = st.sampled_from(["'{}'", '"{}"', "({})", "“{}”", "{}\u200b", "\ufeff{}", "{},"])
 separators = st.sampled_from([",", ", ", " ", "; ", "|", "\n", "\u00a0", "，", '","'])
 
 
@@ -320,6 +320,13 @@ def test_a_host_in_other_clothes_is_closed_alone(case: tuple[str, str]) -> None:
 
     assert reading.hosts == (host,)
     assert "sec.ret" not in reading.problem
+
+
+@given(host_names)
+def test_a_host_behind_a_dot_is_closed_with_all_below_it(host: str) -> None:
+    reading = read_host(f".{host}")
+    assert reading.hosts == (f"*.{host}", host)
+    assert f"write *.{host} for all hosts below it, or {host}," in reading.problem
 
 
 @given(
