@@ -93,7 +93,8 @@ class SimulatedIssuer:
     """One issuer and its host. ``quiet``: the storm is over, and nothing strikes any more. A ``hated`` token gets no answer, ever.
 
     ``context``: it speaks TLS. ``proves`` returns whose an assertion is, ``knows`` whether that client is known. ``writes`` makes tokens
-    that say something. ``single_use``: no connection is to carry another request; ``carried_again`` counts those that came all the same.
+    that say something, and ``introspects`` says something about callers' tokens. ``single_use``: no connection is to carry another request;
+    ``carried_again`` counts those that came all the same.
     """
 
     kernel: Kernel
@@ -107,6 +108,7 @@ class SimulatedIssuer:
     proves: Callable[[str], str] = str
     knows: Callable[[Client], bool] = lambda _client: True
     writes: "Callable[[SimulatedIssuer, Issued, int], tuple[str, dict[str, object], Issued]] | None" = None
+    introspects: "Callable[[SimulatedIssuer, str], bytes] | None" = None
     single_use: bool = False
     quiet: bool = False
     requests: int = 0
@@ -182,7 +184,9 @@ class SimulatedIssuer:
             self.trouble(fault, REQUEST_FAULTS[fault])
         elif fault == STALL:
             self.trouble(fault, _STALLED)
-        self.kernel.tell(self.name, "is asked for", fields.get("subject_token"), fields.get("scope"), fields.get("audience"))
+        about = fields.get("token")
+        asked = ("for", *map(fields.get, ("subject_token", "scope", "audience"))) if about is None else ("about", about)
+        self.kernel.tell(self.name, "is asked", *asked)
         wait = self.chance.uniform(0.3, 1.8) if fault == "late" else self.chance.uniform(*self.latency)
         self.kernel.after(wait, self._answer, fields, fault, answer)
 
@@ -202,6 +206,8 @@ class SimulatedIssuer:
             call.respond(401, json.dumps({"error": "invalid_client"}).encode(), fault)
         elif fault == "html":
             call.respond(200, b"<html>sign in</html>", fault)
+        elif self.introspects is not None and "token" in fields:
+            call.respond(200, self.introspects(self, fields["token"]), fault)
         else:
             call.respond(200, self._issue(fields, call.client(fields), "mac" if fault == "other type" else "Bearer"), fault)
 

@@ -10,6 +10,7 @@ from exchanger.values.entry import DenyEntry, ExchangeEntry
 from tests.property.policy_model import CLOSED, DISPUTED, UNMATCHED, Answer
 from tests.simulation.audit import SLOW
 from tests.simulation.gateway import LEFT, LOST, TIMED_OUT, Question, Reply
+from tests.simulation.introspection import INACTIVE
 from tests.simulation.issuer import Issued, SimulatedIssuer
 from tests.simulation.kernel import START
 from tests.simulation.proof import CODES
@@ -162,7 +163,7 @@ def _failed(world: World, question: Question, reply: Reply, issuers: list[str]) 
     elif "TXE-4002" in body:
         if not any(abs(at - question.asked) < _KEYS_LATE for at in world.identity.troubles):
             yield f"the keys were there ({status} {body}): {_who(question)}"
-    elif _code(body) in CODES:
+    elif _code(body) in CODES or INACTIVE in body:
         if not any(part.excuses(name, question, _code(body)) for part in world.parts for name in issuers):
             yield f"the token that was asked for is refused ({status} {body}): {_who(question)}"
     elif world.plan.permits and ("TXE-1007" in body or question.answered - question.asked > 0.9 * question.patience):

@@ -12,6 +12,7 @@ from tests.simulation.cluster import CLUSTER_FAULTS
 from tests.simulation.doors import MANNERS
 from tests.simulation.folder import FOLDER_FAULTS
 from tests.simulation.grants import SPOILED
+from tests.simulation.introspection import ODDITIES
 from tests.simulation.issuer import FAULTS, STALL
 from tests.simulation.kube_api import STRANGE
 from tests.simulation.network import Links
@@ -116,6 +117,11 @@ class Plan:
     proven: bool = False
     lying: float = 0.05
     lies: frozenset[str] = frozenset(LIES)
+    # Issuers are asked about callers' tokens. Revocations; the share of odd answers, and what is odd.
+    introspected: bool = False
+    revocations: float = 0.2
+    oddly: float = 0.02
+    odd: frozenset[str] = frozenset(ODDITIES)
 
     @classmethod
     def drawn(cls, seed: int, **fixed: object) -> "Plan":
@@ -198,6 +204,7 @@ class Plan:
             drawn["faults"] |= {STALL}
         chance = Random(f"{seed} audit")
         drawn |= {"audited": chance.random() < 0.2, "audit_required": chance.random() < 0.7, "disk_faults": some(DISK_FAULTS)}
+        drawn |= _introspections(Random(f"{seed} introspection"), drawn["storm"])
         return cls(seed, **_agreeing({**drawn, **_refusing(seed, drawn["storm"]), **_lies(Random(f"{seed} proof")), **fixed}))
 
     def _with(self, name: str, value: object) -> "Plan":
@@ -247,6 +254,13 @@ def _lies(chance: Random) -> dict[str, Any]:
     return {**drawn, "lies": frozenset(lie for lie in LIES if chance.random() < 0.5)}
 
 
+def _introspections(chance: Random, storm: float) -> dict[str, Any]:
+    """Return whether issuers are asked about tokens, which often does not go together with the rest, and what they say."""
+    odd = frozenset(one for one in ODDITIES if chance.random() < 0.5)
+    drawn = {"introspected": chance.random() < 0.35, "odd": odd, "oddly": chance.choice([0.0, 0.02, 0.2])}
+    return {**drawn, "revocations": chance.choice([2.0, 10.0]) / storm}
+
+
 def _agreeing(known: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of a plan without what does not go together."""
     if known["store"]:
@@ -255,6 +269,9 @@ def _agreeing(known: dict[str, Any]) -> dict[str, Any]:
             known["store_faults"] -= TIME_LIES
     if not known["store"] or known.get("verified") or known.get("folder") or known["gateways"] == 1:
         known["replicas"] = 1
+    if any(known.get(other) for other in ("verified", "rotations", "proven", "refusals", "crowds")):  # tokens and clients of another kind
+        known["introspected"] = False
+    known["hated"] = known["hated"] and not known["introspected"]
     if known["replicas"] > 1 or known["readers"]:
         known["restarts"] = 0.0  # a signal is for the whole process, and counters begin anew
     if known.get("crowds"):

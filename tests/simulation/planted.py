@@ -263,6 +263,20 @@ PLANTED: Final = {
         "return _opened(keys, digests, found) or EmptyLookup.MISS",
         "return EmptyLookup.MISS",
     ),
+    "verdict-outlives-its-time": Planted(
+        "what an issuer said of a caller's token counts until its profile changes",
+        "exchanger.exchange.introspect",
+        """            if self.now() < kept.until and self.wall() < kept.expires:
+                verdicts.move_to_end(place)""",
+        """            if self.wall() < kept.expires:
+                verdicts.move_to_end(place)""",
+    ),
+    "active-is-any-word": Planted(
+        "a token passes if its issuer says anything but false",
+        "exchanger.oauth.introspection",
+        'if members.get("active") is not True:',
+        'if not members.get("active"):',
+    ),
     "second-signal-is-ignored": Planted(
         "a second SIGTERM does not end the drain",
         "exchanger.app.supervisor",

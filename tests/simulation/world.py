@@ -32,6 +32,7 @@ from tests.simulation.folder import Folder
 from tests.simulation.gateway import LEFT, PORT, TLS_PORT, Gateway, Question
 from tests.simulation.grants import PlatformTeam
 from tests.simulation.identity import HOST, IdentityProvider
+from tests.simulation.introspection import Introspection
 from tests.simulation.issuer import SimulatedIssuer
 from tests.simulation.kernel import Kernel, Trace, seeded
 from tests.simulation.network import SimulatedNetwork
@@ -98,6 +99,7 @@ class World:
     parts: list[Part] = attrs.field(factory=list, init=False)
     lines: Lines = attrs.field(init=False)
     audit: AuditDisk | None = attrs.field(init=False)
+    introspection: Introspection | None = attrs.field(init=False)
     questions: list[Question] = attrs.field(factory=list, init=False)
     answered: list[Question] = attrs.field(factory=list, init=False)
     jumps: list[tuple[float, float]] = attrs.field(factory=list, init=False)
@@ -171,13 +173,19 @@ class World:
             self.network.hosts[COLLECTOR] = readers
             self.parts.append(readers)
 
-        self.parts += self._audit_disk()
+        self.parts += [*self._audit_disk(), *self._introspection()]
 
     def _audit_disk(self) -> list[Part]:
         plan = self.plan
         answered, audits = self.answered, self._audits
         self.audit = AuditDisk(self.kernel, self.folder, plan.audit_required, plan.disk_faults, answered, audits) if plan.audited else None
         return [] if self.audit is None else [self.audit]
+
+    def _introspection(self) -> list[Part]:
+        plan, issuers = self.plan, self.issuers.values()
+        made = Introspection(self.kernel, issuers, plan.users, plan.revocations, plan.odd, plan.oddly) if plan.introspected else None
+        self.introspection = made
+        return [] if made is None else [made]
 
     def _audits(self) -> list[AuditLog]:
         return [life.supervisor.audit for life in self.lives if life.supervisor.audit is not None]
@@ -454,6 +462,8 @@ class World:
         """Return the token that a user brings, and the name of its key, "" where nobody verifies it."""
         if self.plan.verified:
             return self.identity.token(user)
+        if self.introspection is not None:
+            return self.introspection.token(user), ""
         name = f"{CANARY}-user-{user}"
         return (signed({"sub": name}) if self.plan.proven else name), ""
 

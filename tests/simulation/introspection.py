@@ -1,0 +1,129 @@
+"""Tokens that only their issuer can judge: users get new ones, old ones are revoked, and issuers say it in strange ways now and then."""
+
+import json
+from collections.abc import Iterable, Iterator
+from random import Random
+from typing import Any, Final, final
+
+import attrs
+
+from tests.simulation.gateway import Question
+from tests.simulation.issuer import Issued, SimulatedIssuer
+from tests.simulation.kernel import START, Kernel
+from tests.simulation.part import CANARY, Every, Part
+
+INACTIVE: Final = "TXE-4003"
+UNAVAILABLE: Final = "TXE-4004"
+# What else an issuer may say of an active token, and the code that the service then gives.
+ODDITIES: Final = {
+    "text": INACTIVE,
+    "number": INACTIVE,
+    "null": INACTIVE,
+    "another type": INACTIVE,
+    "another audience": INACTIVE,
+    "over": INACTIVE,
+    "two words": UNAVAILABLE,
+    "list": UNAVAILABLE,
+    "HTML": UNAVAILABLE,
+}
+AUDIENCE: Final = "gateway"
+# Seconds for which a verdict counts, and for which an inactive token is not asked about again.
+_KEPT: Final = 4.0
+_ASK_AGAIN: Final = 1.0
+# Seconds before a question in which what it hears may have been said: it shared a call.
+_SHARED: Final = 3.0
+# Seconds that two calls, one after the other, and their connections may take.
+_TWO_CALLS: Final = 0.3
+
+
+@final
+@attrs.define(eq=False)
+class Introspection(Part):
+    """Gives each user a new token after the old one is ``revoked`` (token: seconds). Issuers say ``odd`` things in a share of the answers.
+
+    ``said``: when something odd left (seconds), whose issuer's, of which token, and the code.
+    """
+
+    kernel: Kernel
+    issuers: Iterable[SimulatedIssuer]
+    users: int
+    rate: float
+    odd: frozenset[str]
+    often: float
+    revoked: dict[str, float] = attrs.field(factory=dict, init=False)
+    said: list[tuple[float, str, str, str]] = attrs.field(factory=list, init=False)
+    quiet: bool = attrs.field(default=False, init=False)
+    chance: Random = attrs.field(init=False)
+    _sessions: dict[int, int] = attrs.field(factory=dict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.chance = self.kernel.random("introspection")
+        for issuer in self.issuers:
+            issuer.introspects = self._answer
+
+    def profile(self, issuer: SimulatedIssuer) -> dict[str, Any]:
+        scheme = "http" if issuer.context is None else "https"
+        asks = {"endpoint": f"{scheme}://{issuer.host}/introspect", "when": "always", "keepFor": f"{_KEPT:g}s"}
+        return {"subjectToken": {"introspection": asks, "audiences": [AUDIENCE]}}
+
+    def storm(self, every: Every) -> None:
+        every(self.rate, self._revoke, "revocations")
+
+    def heal(self) -> None:
+        self.quiet = True
+
+    def token(self, user: int) -> str:
+        """Return a user's token: nearly always the newest one, sometimes the one before."""
+        session = self._sessions.get(user, 0)
+        if session and not self.quiet and self.chance.random() < 0.2:
+            session -= 1
+        return _named(user, session)
+
+    def _revoke(self) -> None:
+        user = self.chance.randrange(self.users)
+        session = self._sessions.get(user, 0)
+        self.revoked[_named(user, session)] = self.kernel.now
+        self._sessions[user] = session + 1
+        self.kernel.tell(f"user-{user}", "gets a new token, and the old one is revoked")
+
+    def _answer(self, issuer: SimulatedIssuer, token: str) -> bytes:
+        if token in self.revoked:
+            return b'{"active": false}'
+        odd = self.chance.choice(sorted(self.odd)) if self.odd and not self.quiet and self.chance.random() < self.often else ""
+        if odd:
+            self.kernel.tell(issuer.name, "says something odd:", odd)
+            self.said.append((self.kernel.now, issuer.name, token, ODDITIES[odd]))
+        honest: dict[str, object] = {"active": True, "aud": self.chance.choice([AUDIENCE, [AUDIENCE, "z"]])}
+        if odd in {"two words", "list", "HTML"}:
+            return {"two words": b'{"active": true, "aud": "gateway", "active": true}', "list": b"[true]"}.get(odd, b"<html>sign in</html>")
+        return json.dumps(honest | _odd(odd)).encode()
+
+    def excuses(self, issuer: str, question: Question, code: str, /) -> bool:
+        if question.patience < _TWO_CALLS and code in {"", "TXE-1003", UNAVAILABLE}:
+            return True
+        if code == INACTIVE and self.revoked.get(question.token, float("inf")) <= question.answered:
+            return True
+        since = question.asked - _SHARED - (_ASK_AGAIN if code == INACTIVE else 0.0)
+        wanted = issuer, question.token, code
+        return any(since <= at <= question.answered and wanted == (name, token, told) for at, name, token, told in self.said)
+
+    def accuses(self, _issuer: str, question: Question, _issued: Issued, /) -> Iterator[str]:
+        revoked = self.revoked.get(question.token)
+        if revoked is not None and question.asked > revoked + _KEPT:
+            yield f"a token for one that was revoked at {revoked - START:.6f}"
+
+
+def _named(user: int, session: int) -> str:
+    return f"{CANARY}-user-{user}-{session}"
+
+
+def _odd(odd: str) -> dict[str, object]:
+    wrong: dict[str, dict[str, object]] = {
+        "text": {"active": "true"},
+        "number": {"active": 1},
+        "null": {"active": None},
+        "another type": {"token_type": "mac"},
+        "another audience": {"aud": "z"},
+        "over": {"exp": 1},
+    }
+    return wrong.get(odd, {})
