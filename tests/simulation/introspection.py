@@ -88,7 +88,7 @@ class Introspection(Part):
 
     def _answer(self, issuer: SimulatedIssuer, token: str) -> bytes:
         if token in self.revoked:
-            return b'{"active": false}'
+            return json.dumps({"active": self.chance.choice([False, False, "false"]), "aud": AUDIENCE}).encode()
         odd = self.chance.choice(sorted(self.odd)) if self.odd and not self.quiet and self.chance.random() < self.often else ""
         if odd:
             self.kernel.tell(issuer.name, "says something odd:", odd)

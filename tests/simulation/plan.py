@@ -196,7 +196,7 @@ class Plan:
         drawn["certificates"] = chance.choice([4.0, 10.0]) / drawn["storm"] if chance.random() < 0.6 else 0.0
         drawn["certificate_faults"] = some(CERTIFICATE_FAULTS)
         chance = Random(f"{seed} kinds of credentials")
-        drawn |= {"secrets": chance.random() < 0.4, "keys": chance.random() < 0.4}
+        drawn |= {"secrets": chance.random() < 0.4, "keys": chance.random() < 0.6}
         chance = Random(f"{seed} crowds")
         if chance.random() < 0.1:
             drawn |= {"crowds": 800, "storm": 5.0, "rate": min(drawn["rate"], 5.0)}

@@ -99,7 +99,7 @@ class World:
     parts: list[Part] = attrs.field(factory=list, init=False)
     lines: Lines = attrs.field(init=False)
     audit: AuditDisk | None = attrs.field(init=False)
-    introspection: Introspection | None = attrs.field(init=False)
+    introspection: Introspection | None = attrs.field(default=None, init=False)
     questions: list[Question] = attrs.field(factory=list, init=False)
     answered: list[Question] = attrs.field(factory=list, init=False)
     jumps: list[tuple[float, float]] = attrs.field(factory=list, init=False)
