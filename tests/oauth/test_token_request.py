@@ -6,11 +6,11 @@ import pytest
 
 from exchanger.decision.token_failure import transport_failure
 from exchanger.errors import Diagnostic
-from exchanger.oauth.token_request import EncodedRequest, encode_request
+from exchanger.oauth.token_request import EncodedRequest, encode_introspection, encode_request
 from exchanger.values.entry import TokenTarget
 from exchanger.values.issuer import ActorCredentials, AuthMethod, Credentials, Grant, Issuer
 from exchanger.values.secret import Secret
-from exchanger.values.token import ACCESS_TOKEN_TYPE, ErrorKind, TokenRequest
+from exchanger.values.token import ACCESS_TOKEN_TYPE, ErrorKind, IntrospectionRequest, TokenRequest
 from exchanger.values.trace import NO_TRACE, TraceContext
 
 GRANT = "urn:ietf:params:oauth:grant-type:token-exchange"
@@ -100,3 +100,18 @@ class TestEncode:
 
     def test_nothing_of_it_shows_in_repr(self) -> None:
         assert repr(encoded(token_request())) == "EncodedRequest()"
+
+
+def test_a_question_about_a_token_has_the_client_s_assertion() -> None:
+    asked = encode_introspection(
+        IntrospectionRequest(token_request(auth_method=AuthMethod.CLIENT_SECRET_POST).issuer, Secret("a+b")), Secret("signed")
+    )
+    assert isinstance(asked, EncodedRequest)
+    fields = parse_qsl(asked.body.decode("ascii"), strict_parsing=True)
+    assert fields[:2] == [("token", "a+b"), ("token_type_hint", "access_token")]
+    assert fields[-1] == ("client_assertion", "signed")
+
+
+def test_a_token_that_no_form_can_carry_is_not_asked_about() -> None:
+    asked = encode_introspection(IntrospectionRequest(token_request().issuer, Secret("\ud800")))
+    assert asked == transport_failure(ErrorKind.CREATE_REQUEST, Diagnostic.CREATE_REQUEST)
