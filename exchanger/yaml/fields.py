@@ -146,6 +146,10 @@ class Findings:
 FILE: Final = "the file"
 
 
+def _path(where: str, name: str) -> str:
+    return name if where == FILE else f"{where}.{name}"
+
+
 @final
 @attrs.define(eq=False)
 class Fields:
@@ -186,7 +190,7 @@ class Fields:
 
     def path(self, name: str) -> str:
         """Return the path of the field ``name``."""
-        return name if self.where == FILE else f"{self.where}.{name}"
+        return _path(self.where, name)
 
     def problem(self, code: Code, name: str, text: str, *, hint: str = "", instead: str = "", summary: str | None = None) -> None:
         """Record a problem with the field ``name``; ``text`` and ``summary`` continue after its path."""
@@ -354,9 +358,8 @@ def _report_unindented(name: str, field: Field, unknown: list[Node], where: str,
     outside = [key for key in unknown if text_of(key) in field.fields.fields]
     if not outside:
         return unknown
-    path = name if where == FILE else f"{where}.{name}"
     names = ", ".join(dict.fromkeys(text_of(key) or "" for key in outside))
-    findings.add(codes.UNKNOWN_FIELD, f"{path} is empty: indent {names} below it", outside[0], where)
+    findings.add(codes.UNKNOWN_FIELD, f"{_path(where, name)} is empty: indent {names} below it", outside[0], where)
     return [key for key in unknown if key not in outside]
 
 
@@ -370,11 +373,12 @@ def is_surely(name: str, hint: str, candidates: Collection[str]) -> bool:
 
 def _longer(name: str, candidates: Collection[str]) -> str:
     """Return the first candidate that begins or ends with ``name``, such as pathPrefix for path, "" if none does."""
+    if len(name) < _WORD:
+        return ""
     folded = name.casefold()
-    long_enough = len(name) >= _WORD
-    return next((one for one in candidates if long_enough and one.casefold().startswith(folded)), "") or next(
-        (one for one in candidates if long_enough and one.casefold().endswith(folded)), ""
-    )
+    begin = [one for one in candidates if one.casefold().startswith(folded)]
+    end = [one for one in candidates if one.casefold().endswith(folded)]
+    return next(iter(begin + end), "")
 
 
 def _plain(name: str) -> str:

@@ -28,6 +28,13 @@ def open_seq(page: Page, seq: int) -> None:
     expect(page.locator("#detail")).to_be_visible()
 
 
+def show_refused_at_the_gate(page: Page, console: Console, subject: Json | None, detail: str, diagnostic: str) -> None:
+    """Open a request whose token did not pass, so that no token was requested."""
+    call = {"endpoint": "issuer.example.com", "status": None, "duration_ms": None, "error": None, "coalesced": False}
+    console.emit(item(100, "deny_exchange_error", exchange=call, diagnostic=diagnostic, detail=detail, subject=subject, status=401))
+    open_seq(page, 100)
+
+
 def tab(page: Page, name: str) -> None:
     page.get_by_role("tab", name=name).click()
 
@@ -183,9 +190,7 @@ def test_a_token_that_passes_the_gate_is_said_to_before_the_exchange(page: Page,
 def test_a_token_that_the_gate_does_not_let_pass_never_reaches_the_token_endpoint(
     page: Page, console: Console, subject: Json | None, detail: str, diagnostic: str, text: str
 ) -> None:
-    call = {"endpoint": "issuer.example.com", "status": None, "duration_ms": None, "error": None, "coalesced": False}
-    console.emit(item(100, "deny_exchange_error", exchange=call, diagnostic=diagnostic, detail=detail, subject=subject, status=401))
-    open_seq(page, 100)
+    show_refused_at_the_gate(page, console, subject, detail, diagnostic)
     expect(page.locator(".steps")).to_contain_text(text)
     assert page.locator(".steps").inner_text().count(detail) == 1
     expect(page.locator(".flow .lane.out", has_text="token")).to_have_count(1)
@@ -211,9 +216,7 @@ def test_a_token_that_the_gate_does_not_let_pass_never_reaches_the_token_endpoin
 def test_a_token_that_its_issuer_does_not_let_pass_is_shown_as_a_question(
     page: Page, console: Console, subject: Json | None, detail: str, diagnostic: str, text: str
 ) -> None:
-    call = {"endpoint": "issuer.example.com", "status": None, "duration_ms": None, "error": None, "coalesced": False}
-    console.emit(item(100, "deny_exchange_error", exchange=call, diagnostic=diagnostic, detail=detail, subject=subject, status=401))
-    open_seq(page, 100)
+    show_refused_at_the_gate(page, console, subject, detail, diagnostic)
     steps = page.locator(".steps li").all_inner_texts()
     asked = next(number for number, step in enumerate(steps) if "asks the issuer about the caller's token" in step)
     assert text in steps[asked + 1]

@@ -11,6 +11,7 @@ import trio
 
 from exchanger.exchange.pipeline import connection_limits
 from exchanger.issuers.profile_model import Plan
+from exchanger.issuers.profiles import read_bytes
 from exchanger.issuers.value_sources import FileSet, Reference
 from exchanger.net.pool import Connections
 from exchanger.net.reactor import Reactor
@@ -21,7 +22,6 @@ from exchanger.oauth.metadata import NoMetadata, fetch_published
 from exchanger.oauth.settings import TokenClientSettings
 from exchanger.util.text import quoted
 from exchanger.values.issuer import Credentials, Issuer
-from exchanger.values.proxy import Proxy
 
 # The types of tokens that an issuer issues for other domains (draft-ietf-oauth-identity-chaining, section 2.5; optional).
 SUPPORTED: Final = "identity_chaining_requested_token_types_supported"
@@ -90,15 +90,15 @@ def _as_asked(issuer: Issuer[Reference]) -> Issuer:
     authorities = None
     if isinstance(issuer.ca_pem, Reference) and isinstance(issuer.ca_pem.place, FileSet):
         path = Path(issuer.ca_pem.place.paths[0])
-        authorities = path.read_text("utf-8", "replace") if path.is_file() else None
-    proxy: Proxy | None = issuer.proxy
+        data = read_bytes(path) if path.is_file() else ""
+        authorities = data.decode("utf-8", "replace") if isinstance(data, bytes) else None
     return Issuer(
         issuer.name,
         "",
         issuer.endpoint_host,
         issuer.auth_method,
         Credentials("", None),
-        proxy=proxy,
+        proxy=issuer.proxy,
         protocol=issuer.protocol,
         discovery=issuer.discovery,
         ca_pem=authorities,
