@@ -284,6 +284,7 @@ _SERVED: Final = (
     "a part of it failed",
     "the configuration is wrong (every problem is listed), or names no cluster",
 )
+_PART_SERVED: Final = ("stopped by SIGTERM or Ctrl-C", "it failed", "the arguments are wrong")
 
 # In the order of the help. The texts in ``more`` are written by .ci/generate.py from the reference.
 COMMANDS: Final[Mapping[str, Command]] = {
@@ -392,21 +393,21 @@ DEMO_COMMANDS: Final[Mapping[str, Command]] = {
         _scenarios,
         _later("exchanger.scenarios.options", "add_arguments"),
         ("scenarios --list",),
-        ("every scenario passed", "a scenario failed", "the arguments or a file are wrong"),
+        ("every scenario passed", "a scenario failed, or none could run", "the arguments or a file are wrong"),
     ),
     "fake-token-endpoint": Command(
         "run only the demo's token endpoint; it issues made-up tokens and protects nothing",
         _fake_token_endpoint,
         _later("exchanger.demo.token_command", "add_arguments"),
         ("fake-token-endpoint",),
-        _SERVED,
+        _PART_SERVED,
     ),
     "echo": Command(
         "run only the demo's upstream, which echoes each request",
         _echo,
         _later("exchanger.demo.servers", "add_arguments"),
         ("echo",),
-        _SERVED,
+        _PART_SERVED,
     ),
 }
 
