@@ -1,8 +1,6 @@
 """``python -m exchanger``."""
 
-import sys
-
-from exchanger.cli import main
+from exchanger.cli import run
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

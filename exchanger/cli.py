@@ -12,9 +12,10 @@ import importlib.util
 import os
 import sys
 import textwrap
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, final
+from typing import Any, Final, NoReturn, final
 
 import attrs
 
@@ -30,6 +31,18 @@ _INTERRUPTED: Final = 130
 _HELP: Final = "help"
 _STATUSES: Final = ("success", "it failed", "the arguments are wrong")
 _WIDTH: Final = 79
+
+
+def run() -> NoReturn:
+    """Run the command that the process's arguments name, and end the process with its exit status.
+
+    Threads may still be at work, since a command that is stopped does not wait for them. Before 3.14, Python unwinds such a thread while
+    the interpreter ends, and if that thread runs Rust code, the process aborts (status 134). So the process ends without it.
+    """
+    status = main()
+    if threading.active_count() > 1:
+        os._exit(status)
+    sys.exit(status)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,5 +1,6 @@
 """Counts the work of each step of the event loop in calls of functions, which do not depend on how fast the machine is."""
 
+import gc
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -38,11 +39,13 @@ class CountedSteps(trio.abc.Instrument):
 
 @contextmanager
 def counted_steps() -> Generator[CountedSteps]:
-    """Count the steps of the running loop until the block ends."""
+    """Count the steps of the running loop until the block ends. No garbage is collected, whose finalizers belong to whatever was before."""
     steps = CountedSteps()
     trio.lowlevel.add_instrument(steps)
+    gc.disable()
     try:
         yield steps
     finally:
+        gc.enable()
         trio.lowlevel.remove_instrument(steps)
         sys.setprofile(None)  # this step's end is not told any more; without this, all later tests of the process would be counted

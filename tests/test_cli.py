@@ -290,3 +290,24 @@ def test_a_variable_may_stand_for_an_option(monkeypatch: pytest.MonkeyPatch, cap
 def test_the_package_is_the_program() -> None:
     done = subprocess.run((sys.executable, "-m", "exchanger", "--version"), capture_output=True, text=True, check=True, timeout=60)
     assert re.fullmatch(rf"exchanger {re.escape(__version__)} \(Python 3\.\d+\.\d+\S*, \w+ \w+\)\n", done.stdout)
+
+
+# Prints at the end of the interpreter, which a thread would not survive.
+STILL_WORKING = """
+import argparse, atexit, threading
+from exchanger import cli
+
+def work(namespace: argparse.Namespace) -> int:
+    threading.Thread(target=threading.Event().wait, daemon=True).start()
+    print("worked")
+    return 3
+
+atexit.register(print, "the interpreter ends")
+cli.COMMANDS["code"] = cli.Command("work", work)
+cli.run()
+"""
+
+
+def test_a_process_whose_threads_still_work_ends_without_unwinding_them() -> None:
+    ended = subprocess.run([sys.executable, "-c", STILL_WORKING, "code"], capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (3, "worked\n", "")
