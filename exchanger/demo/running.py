@@ -25,6 +25,7 @@ from exchanger.demo.server_spans import ServerSpans
 from exchanger.demo.servers import echo, serve_http
 from exchanger.demo.service import GRANTS_SCHEMA, base_environment, otel_environment, service_environment
 from exchanger.demo.setup import DemoPorts, DemoSetup, hold_ports, own_setup, started_on
+from exchanger.demo.token_endpoint.chat import ChatTokenEndpoint
 from exchanger.demo.token_endpoint.fake import TokenEndpoint
 from exchanger.demo.token_endpoint.routed import RoutedTokenEndpoint
 from exchanger.directory.source import DirectorySettings
@@ -154,8 +155,8 @@ async def _start_issuers(nursery: trio.Nursery, options: DemoOptions, progress: 
         progress.begin("token endpoint")
         endpoint = RoutedTokenEndpoint(reference_routes()).answer if reference else TokenEndpoint().answer
         port = await _start_server(nursery, "fake-token-endpoint", endpoint, options.token_port)
-        setup = reference_setup(port) if reference else own_setup(port)
         progress.done(f"{LOOPBACK}:{port}")
+        setup = reference_setup(port) if reference else own_setup(port, await _start_second_issuer(nursery, progress))
     if keycloak is not None:
         progress.begin("Keycloak")
         found = await _with_keycloak(nursery, keycloak, options.keycloak_admin_password_file)
@@ -164,6 +165,13 @@ async def _start_issuers(nursery: trio.Nursery, options: DemoOptions, progress: 
     if setup is None:
         raise TypeError("a demo without a Keycloak has a token endpoint")
     return setup
+
+
+async def _start_second_issuer(nursery: trio.Nursery, progress: Progress) -> int:
+    progress.begin("second issuer")
+    port = await _start_server(nursery, "fake-second-issuer", ChatTokenEndpoint().answer, 0)
+    progress.done(f"{LOOPBACK}:{port}")
+    return port
 
 
 def _traces(progress: Progress) -> Target | None:

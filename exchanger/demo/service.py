@@ -12,10 +12,11 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Final
 
+from exchanger.demo.token_endpoint.chat import CHAT_ISSUER
 from exchanger.demo.token_endpoint.fake import CLIENT_SECRET
-from exchanger.demo.token_endpoint.rules import MALFORMED_PATH, SLOW_PATH, TOKEN_PATH
+from exchanger.demo.token_endpoint.rules import INTROSPECTION_PATH, MALFORMED_PATH, SLOW_PATH, TOKEN_PATH
 from exchanger.scenarios.client import LOOPBACK
-from exchanger.scenarios.tokens import CLIENT_ID
+from exchanger.scenarios.tokens import CHAT_CLIENT_ID, CLIENT_ID
 
 SERVICE_COMMAND = (sys.executable, "-m", "exchanger.demo.service")
 
@@ -75,19 +76,40 @@ def wrong_policy() -> list[Traversable]:
     return [_TENANCY / "brown.yaml", _TENANCY / "orange.yaml"]
 
 
+def violet_policy() -> Traversable:
+    """Return the file of the team whose callers' tokens take another way: to a second issuer, or past a question about them."""
+    return _TENANCY / "violet.yaml"
+
+
 def sample_grants() -> str:
     """Return the text of the grants file, for all teams; an editor looks for its schema next to it, as ``GRANTS_SCHEMA``."""
     return re.sub(r"(?<=\$schema=)\S+", f"./{GRANTS_SCHEMA}", (_TENANCY / "grants.yaml").read_text("utf-8"), count=1)
 
 
 def own_issuers(token_port: int) -> list[dict[str, str]]:
-    """Return the issuer profiles."""
+    """Return the issuer profiles of all teams but violet."""
     return [
         _issuer("demo", token_port, TOKEN_PATH),
         _issuer("demo-post", token_port, TOKEN_PATH, method="client_secret_post"),
         _issuer("demo-old-secret", token_port, TOKEN_PATH, secret="from-before-the-rotation"),  # noqa: S106 - wrong on purpose
         _issuer("demo-slow", token_port, SLOW_PATH),
         _issuer("demo-malformed", token_port, MALFORMED_PATH),
+    ]
+
+
+def violet_issuers(token_port: int, chat_port: int) -> list[dict[str, object]]:
+    """Return the issuer profiles of team violet: for opaque tokens, and two issuers in a row, of which the second is on ``chat_port``."""
+    introspection = {"endpoint": f"http://{LOOPBACK}:{token_port}{INTROSPECTION_PATH}", "when": "always"}
+    return [
+        {**_issuer("demo-opaque", token_port, TOKEN_PATH), "subjectToken": {"introspection": introspection}, "errors": "strict"},
+        {**_issuer("demo-login", token_port, TOKEN_PATH), "subjectToken": {"type": "urn:ietf:params:oauth:token-type:id_token"}},
+        {
+            **_issuer("demo-chat", chat_port, TOKEN_PATH),
+            "clientID": CHAT_CLIENT_ID,
+            "grantType": "jwt-bearer",
+            "assertion": {"from": "demo-login", "audience": CHAT_ISSUER},
+            "errors": "strict",
+        },
     ]
 
 

@@ -14,7 +14,7 @@ import attrs
 import trio
 
 from exchanger.demo import DemoError
-from exchanger.demo.service import own_issuers, sample_grants, sample_policy, wrong_policy
+from exchanger.demo.service import own_issuers, sample_grants, sample_policy, violet_issuers, violet_policy, wrong_policy
 from exchanger.playground.results import Verify
 from exchanger.scenarios.builtin import SCENARIOS
 from exchanger.scenarios.client import LOOPBACK
@@ -72,7 +72,7 @@ class DemoSetup:
 
     scenarios: tuple[Scenario, ...]
     policies: Mapping[str, str] = attrs.field(repr=False)
-    profiles: tuple[Mapping[str, str], ...] = attrs.field(repr=False)
+    profiles: tuple[Mapping[str, object], ...] = attrs.field(repr=False)
     token: Callable[[Subject], str] = attrs.field(repr=False)
     target: Callable[[DemoPorts], ScenarioTarget] = attrs.field(repr=False)
     token_port: int = 0
@@ -92,19 +92,19 @@ class DemoSetup:
     @property
     def issuer_names(self) -> frozenset[str]:
         """The names of the issuer profiles, which policies refer to."""
-        return frozenset(profile["name"] for profile in self.profiles)
+        return frozenset(str(profile["name"]) for profile in self.profiles)
 
     def subjects(self) -> Subjects:
         """Return the two tokens that people are shown."""
         return Subjects(self.token(Subject.VALID), self.token(Subject.EXPIRED))
 
 
-def own_setup(token_port: int) -> DemoSetup:
-    """Return the setup that needs nothing else: the demo's token endpoint, on ``token_port``, accepts any token."""
+def own_setup(token_port: int, chat_port: int) -> DemoSetup:
+    """Return the setup that needs nothing else: the demo's issuers on these ports, of which the first one accepts any token of the demo."""
     return DemoSetup(
         scenarios=SCENARIOS,
-        policies={file.name: file.read_text("utf-8") for file in (*sample_policy(), *wrong_policy())},
-        profiles=tuple(own_issuers(token_port)),
+        policies={file.name: file.read_text("utf-8") for file in (*sample_policy(), *wrong_policy(), violet_policy())},
+        profiles=(*own_issuers(token_port), *violet_issuers(token_port, chat_port)),
         token=make_subjects().token,
         target=demo_target,
         token_port=token_port,

@@ -11,10 +11,12 @@ import attrs
 
 from exchanger.http.message import Response
 from exchanger.jwt.unverified import claims_of
-from exchanger.scenarios.tokens import CLIENT_ID, bearer_of
+from exchanger.scenarios.tokens import CHAT_CLIENT_ID, CLIENT_ID, bearer_of
+from exchanger.util.text import ELLIPSIS
 
 _DIAGNOSTIC = re.compile(r"TXE-\d{4}")
 CLAIMS = "token_claims"  # the field of the echo with the claims of the token that it received
+_LINE = 80  # characters of a refusal; what would be more of its challenges is left out
 _SHOWN = 60  # characters of a body that is not a JSON error
 
 
@@ -67,10 +69,10 @@ class ScenarioAnswer:
 
 
 def exchanged_by_demo(seen: str, sent: str) -> Upstream:
-    """Return what the demo's token endpoint wrote into the token: the subject token, the client and the target."""
+    """Return what the demo's issuers wrote into the token: the subject token, the client and the target."""
     claims = claims_of(seen)
     digest = hashlib.sha256(sent.encode()).hexdigest()[:16]
-    if claims is None or claims.get("subject_token_sha256") != digest or claims.get("azp") != CLIENT_ID:
+    if claims is None or claims.get("subject_token_sha256") != digest or claims.get("azp") not in (CLIENT_ID, CHAT_CLIENT_ID):
         return Reached.WITH_OTHER
     return Exchanged(RequestedTarget(str(claims.get("scope", "")), _texts(claims.get("resource")), _texts(claims.get("aud"))))
 
@@ -102,7 +104,10 @@ def describe(answer: ScenarioAnswer) -> str:
     """Return ``answer`` in a few words, to fit a line of the table."""
     match answer.upstream:
         case Reached.NOT:
-            return " ".join((str(answer.status), _error_of(answer.body), *(f"[{challenge}]" for challenge in answer.challenges)))
+            said = f"{answer.status} {_error_of(answer.body)}"  # whole: it may have a token in it, which whoever shows it looks for
+            challenges = "".join(f" [{challenge}]" for challenge in answer.challenges)
+            room = max(1, _LINE - len(said))
+            return said + (challenges if len(challenges) <= room else challenges[: room - 1] + ELLIPSIS)
         case Exchanged(target):
             return f"{answer.status} exchanged for {describe_target(target)}"
         case Reached():

@@ -24,7 +24,7 @@ from exchanger.values.trace import SAMPLED, parse_traceparent
 REQUEST_TIMEOUT: Final = 8.0
 
 # The possible kinds of the demo's own tokens: without signatures none can be wrong.
-UNSIGNED_SUBJECTS: Final = frozenset({Subject.NONE, Subject.VALID, Subject.EXPIRED})
+UNSIGNED_SUBJECTS: Final = frozenset({Subject.NONE, Subject.VALID, Subject.EXPIRED, Subject.OPAQUE, Subject.REVOKED})
 
 _TRACEPARENT: Final = "traceparent"
 

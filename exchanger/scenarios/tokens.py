@@ -1,9 +1,12 @@
-"""The demo's tokens: unsigned JWTs (RFC 7519 section 6), readable so that an exchange can be seen. Only the demo may accept them.
+"""The demo's tokens: unsigned JWTs (RFC 7519 section 6), readable so that an exchange can be seen, and opaque ones.
+
+Only the demo may accept them. Its assertions are signed, since the service sends no unsigned one on.
 
 https://www.rfc-editor.org/rfc/rfc7519#section-6
 """
 
 import enum
+import hmac
 import json
 from typing import Final, final
 
@@ -14,15 +17,21 @@ from exchanger.net.network import SYSTEM
 
 # The service's client at the demo's token endpoint, which names it in the tokens that it issues.
 CLIENT_ID: Final = "exchanger-demo"
+# The service's client at the demo's second issuer, which the first one writes into assertions.
+CHAT_CLIENT_ID: Final = "exchanger-at-chat"
 
-_USER: Final = "alice"
+# Tokens that say nothing. The demo's token endpoint knows whose the first one is, and has revoked the second one.
+OPAQUE_TOKEN: Final = "opaque-2YotnFZFEjr1zCsicMWpAA"
+REVOKED_TOKEN: Final = "opaque-tGzv3JOkF0XG5Qx2TlKWIA"
+
+USER: Final = "alice"
 _VALID_S: Final = 86_400  # a day, for a demo that is left running
 _EXPIRED_S: Final = 3_600  # beyond any leeway for clocks
 
 
 @enum.unique
 class Subject(enum.Enum):
-    """The subject token of a request. Only an issuer that verifies signatures can tell the last three from a valid one."""
+    """The subject token of a request. Only an issuer that verifies signatures can tell unsigned, truncated and foreign from valid."""
 
     NONE = "none"
     VALID = "valid"
@@ -30,6 +39,8 @@ class Subject(enum.Enum):
     UNSIGNED = "unsigned"
     TRUNCATED = "truncated"
     FOREIGN = "foreign"
+    OPAQUE = "opaque"
+    REVOKED = "revoked"
 
 
 @final
@@ -42,12 +53,11 @@ class Subjects:
 
     def token(self, subject: Subject) -> str:
         """Return the token for ``subject``, "" for none. Without a signature, none of these tokens can have a wrong one."""
-        if subject is Subject.NONE:
-            return ""
-        return self.expired if subject is Subject.EXPIRED else self.valid
+        others = {Subject.NONE: "", Subject.EXPIRED: self.expired, Subject.OPAQUE: OPAQUE_TOKEN, Subject.REVOKED: REVOKED_TOKEN}
+        return others.get(subject, self.valid)
 
 
-def make_subjects(user: str = _USER, *, now: float | None = None) -> Subjects:
+def make_subjects(user: str = USER, *, now: float | None = None) -> Subjects:
     """Return new subject tokens of ``user``; ``now`` is in seconds since 1970."""
     moment = int(SYSTEM.wall() if now is None else now)
     return Subjects(
@@ -58,6 +68,18 @@ def make_subjects(user: str = _USER, *, now: float | None = None) -> Subjects:
 def encode(claims: dict[str, object]) -> str:
     """Return the unsigned JWT (``alg`` none) with these claims."""
     return f"{_segment({'alg': 'none', 'typ': 'JWT'})}.{_segment(claims)}."
+
+
+def sign(claims: dict[str, object], typ: str, key: bytes) -> str:
+    """Return the JWT of type ``typ`` with these claims, signed with a secret ``key`` (HS256, RFC 7518 section 3.2)."""
+    signed = f"{_segment({'alg': 'HS256', 'typ': typ})}.{_segment(claims)}"
+    return f"{signed}.{base64url.encode(hmac.digest(key, signed.encode(), 'sha256'))}"
+
+
+def is_signed(token: str, key: bytes) -> bool:
+    """Whether ``token`` was signed with ``key``."""
+    signed, _, signature = token.rpartition(".")
+    return hmac.compare_digest(base64url.encode(hmac.digest(key, signed.encode(), "sha256")).encode(), signature.encode())
 
 
 def bearer_of(authorization: str) -> str:

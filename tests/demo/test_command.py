@@ -192,7 +192,7 @@ async def test_a_port_that_is_taken_is_named(name: str, tmp_path: Path) -> None:
 def test_the_guide_has_everything_to_try() -> None:
     subjects = make_subjects()
     site = DemoPorts(10_001, 10_002, 10_003, 10_004, 10_005, Path("/tmp/x/policy"), subjects)
-    text = guide(site, {"sub": "alice", "scope": "read:orders"}, attrs.evolve(own_setup(10_004), token=subjects.token))
+    text = guide(site, {"sub": "alice", "scope": "read:orders"}, attrs.evolve(own_setup(10_004, 10_007), token=subjects.token))
     assert all(f"# {scenario.name}: {scenario.watch}" in text for scenario in SCENARIOS)
     for part in (
         *("export GATEWAY=http://127.0.0.1:10001", f"export TOKEN={subjects.valid}", '"scope": "read:orders"'),
@@ -200,7 +200,7 @@ def test_the_guide_has_everything_to_try() -> None:
     ):
         assert part in text
     assert "Console" not in text
-    with_console = guide(attrs.evolve(site, console_port=10_006), {}, own_setup(10_004))
+    with_console = guide(attrs.evolve(site, console_port=10_006), {}, own_setup(10_004, 10_007))
     assert with_console.splitlines()[-1].startswith("Console: http://127.0.0.1:10006  ")  # paths are put behind it in scripts
 
 

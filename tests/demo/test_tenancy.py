@@ -6,7 +6,8 @@ import attrs
 import pytest
 import yaml
 
-from exchanger.demo.service import own_issuers, sample_grants, sample_policy, wrong_policy
+from exchanger.demo.service import sample_grants, sample_policy, violet_policy, wrong_policy
+from exchanger.demo.setup import own_setup
 from exchanger.playground.lint import lint
 from exchanger.policy.documents.document import PolicyDocument, parse_document
 from exchanger.policy.grants.allowance import Grants
@@ -15,8 +16,8 @@ from exchanger.policy.grants.restriction import restrict
 from exchanger.values.entry import Source
 from tests.playground.labs import RULES
 
-ISSUERS: Final = frozenset(profile["name"] for profile in own_issuers(1))
-FILES: Final = {file.name: file.read_text("utf-8") for file in (*sample_policy(), *wrong_policy())}
+ISSUERS: Final = own_setup(1, 2).issuer_names
+FILES: Final = {file.name: file.read_text("utf-8") for file in (*sample_policy(), *wrong_policy(), violet_policy())}
 
 
 def written(name: str) -> tuple[PolicyDocument, tuple[tuple[str, str], ...]]:
@@ -33,7 +34,7 @@ def granted(name: str) -> PolicyDocument:
     return restrict(document, grants, (labels,))
 
 
-@pytest.mark.parametrize("name", [file.name for file in sample_policy()])
+@pytest.mark.parametrize("name", [file.name for file in (*sample_policy(), violet_policy())])
 def test_a_team_that_makes_no_mistakes_notices_nothing_of_the_grants(name: str) -> None:
     before, after = written(name)[0], granted(name)
     assert after.entries == before.entries != ()

@@ -14,7 +14,7 @@ import pytest
 import trio
 
 from exchanger.demo.processes import Child
-from exchanger.demo.service import SERVICE_COMMAND, sample_policy, service_environment, wrong_policy
+from exchanger.demo.service import SERVICE_COMMAND, sample_policy, service_environment, violet_policy, wrong_policy
 from exchanger.http.message import Request
 from exchanger.scenarios.builtin import SCENARIOS
 from exchanger.scenarios.client import NoAnswerError, fetch
@@ -97,7 +97,7 @@ async def test_a_policy_is_edited_and_the_next_request_shows_it(ext_authz_demo: 
     at = Front(ext_authz_demo.console)
     _, policy = await at.ask("GET", "/lab/policy")
     texts = {file["name"]: file["text"] for file in policy["files"]}
-    assert list(texts) == sorted(file.name for file in (*sample_policy(), *wrong_policy()))
+    assert list(texts) == sorted(file.name for file in (*sample_policy(), *wrong_policy(), violet_policy()))
     for name in (file.name for file in sample_policy()):
         assert await at.ask("POST", "/lab/policy/lint", {"name": name, "text": texts[name]}) == (200, {"documents": 1, "problems": []})
 

@@ -180,7 +180,7 @@ async def test_the_lines_to_try_can_be_tried(ext_authz_demo: "SharedDemo") -> No
     text = ext_authz_demo.text
     exports = re.findall(r"^  (export .*)$", text, re.MULTILINE)
     lines = dict(re.findall(r"^  # ([a-z-]+): .*\n  # => .*\n  (.*)$", text, re.MULTILINE))
-    assert len(exports) == 4
+    assert len(exports) == 6
     assert list(lines) == [scenario.name for scenario in SCENARIOS]
 
     async def tried(name: str) -> str:

@@ -12,9 +12,9 @@ import yaml
 from exchanger.demo.keycloak.client import KeycloakClient
 from exchanger.demo.keycloak.realm import APP, APP_BRIEF, KeycloakAddress, demo_realm, realm_document
 from exchanger.demo.keycloak.tokens import RealmTokens, keycloak_setup
-from exchanger.demo.service import sample_policy
+from exchanger.demo.service import sample_policy, violet_policy
 from exchanger.demo.setup import DemoSetup, own_setup
-from exchanger.demo.token_endpoint.rules import RULES, TOKEN_PATHS
+from exchanger.demo.token_endpoint.rules import RULES, TOKEN_PATH, TOKEN_PATHS
 from exchanger.policy.documents.document import parse_document
 from exchanger.scenarios.answer import Exchanged, RequestedTarget, ScenarioAnswer
 from exchanger.scenarios.builtin import SCENARIOS, packaged_scenarios
@@ -70,11 +70,24 @@ class Packaged:
         return max(found, key=lambda entry: len(entry["match"]["pathPrefix"]), default=None)
 
 
-SAMPLE: Final = {file.name: file.read_text("utf-8") for file in sample_policy()}
+def granted_by_demo(entry: Entry) -> RequestedTarget:
+    """What the demo's issuers make of it: of a chain, the resource becomes the audience."""
+    target = target_of(entry)
+    chained = entry["exchange"]["issuerRef"] == "demo-chat"
+    return attrs.evolve(target, resources=(), audiences=target.resources) if chained else target
+
+
+SAMPLE: Final = {file.name: file.read_text("utf-8") for file in (*sample_policy(), violet_policy())}
+VIOLET: Final = "violet.example.com"
 # Without the teams that make mistakes, and without the scenarios about them, which ``tests/demo/test_tenancy.py`` is about.
 OWN: Final = Packaged(
-    attrs.evolve(own_setup(1), policies=SAMPLE, scenarios=tuple(one for one in SCENARIOS if not one.call.grants)),
+    attrs.evolve(
+        own_setup(1, 2),
+        policies=SAMPLE,
+        scenarios=tuple(one for one in SCENARIOS if not one.call.grants or one.call.host == VIOLET),
+    ),
     frozenset({"unmatched"}),
+    granted_by_demo,
 )
 KEYCLOAK: Final = Packaged(
     keycloak_setup(RealmTokens(KeycloakClient(ADDRESS, demo_realm()), "issuer"), ADDRESS), granted=granted_by_keycloak
@@ -84,8 +97,8 @@ each_setup = pytest.mark.parametrize("packaged", [OWN, KEYCLOAK], ids=["own", "k
 
 def test_the_builtin_scenarios_show_every_kind_of_answer_in_lines_short_enough_for_a_terminal() -> None:
     said = [summary(scenario) for scenario in SCENARIOS]
-    assert {text.split()[0] for text in said} == {"10", "200", "400", "401", "403", "500"}
-    errors = {f"TXE-{code}" for code in (1003, 2001, 2004, 2005, 3001, 3002, 3003, 3004)}
+    assert {text.split()[0] for text in said} == {"10", "200", "400", "401", "403", "500", "502"}
+    errors = {f"TXE-{code}" for code in (1003, 2001, 2004, 2005, 2007, 3001, 3002, 3003, 3004, 4003)}
     assert set(re.findall(r"TXE-\d+", " ".join(said))) == errors
     assert [type(scenario) for scenario in SCENARIOS[-2:]] == [EqualRequests, PolicyEdit]
     assert max(map(len, said)) <= 80
@@ -112,7 +125,8 @@ def test_scenarios_and_entries_meet_and_a_success_shows_the_target_of_its_entry(
 @each_setup
 def test_every_profile_is_used_and_the_service_finds_nothing_wrong_with_the_policy(packaged: Packaged) -> None:
     named = {entry["exchange"]["issuerRef"] for entry in packaged.entries if "exchange" in entry}
-    assert named == packaged.setup.issuer_names
+    first = {"demo-login"} if packaged is OWN else set()  # which another profile names
+    assert named | first == packaged.setup.issuer_names
     for document in packaged.documents:
         if "data" in document:
             source = Source(document["metadata"]["namespace"], "token-policy")
@@ -133,13 +147,18 @@ def test_every_team_has_its_own_labelled_namespace_and_an_edit_changes_one_place
 
 
 def test_the_fake_endpoint_has_a_path_for_every_profile_and_a_use_for_every_rule() -> None:
-    assert {profile["tokenEndpoint"] for profile in OWN.setup.profiles} == {f"http://127.0.0.1:1{path}" for path in TOKEN_PATHS}
+    first = {f"http://127.0.0.1:1{path}" for path in TOKEN_PATHS}
+    assert {profile["tokenEndpoint"] for profile in OWN.setup.profiles} == {*first, f"http://127.0.0.1:2{TOKEN_PATH}"}
     targets = [target_of(entry) for entry in OWN.entries if "exchange" in entry]
     assert [rule for rule in RULES if rule.path is None and not any(rule.matches("/token", target) for target in targets)] == []
 
 
 def test_the_keycloak_scenarios_show_every_kind_of_subject_and_audiences_that_the_realm_has() -> None:
-    assert {scenario.call.subject for scenario in KEYCLOAK.setup.scenarios} == set(Subject) - {Subject.NONE}
+    assert {scenario.call.subject for scenario in KEYCLOAK.setup.scenarios} == set(Subject) - {
+        Subject.NONE,
+        Subject.OPAQUE,
+        Subject.REVOKED,
+    }
     realm = demo_realm()
     clients = {client["clientId"]: client for client in json.loads(realm_document())["clients"]}
     audiences = {

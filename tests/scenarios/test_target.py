@@ -109,7 +109,7 @@ def test_in_a_demo_everything_can_be_seen_and_a_users_own_token_shows_less() -> 
     target = demo_target(PORTS)
     assert (target.gateway.port, target.stats, target.policy, target.lenient) == (1, ("127.0.0.1", 1), Path("/p/policy"), False)
     assert target.subjects(Subject.VALID) == PORTS.subjects.valid
-    assert target.made == {Subject.NONE, Subject.VALID, Subject.EXPIRED}
+    assert target.made == {Subject.NONE, Subject.VALID, Subject.EXPIRED, Subject.OPAQUE, Subject.REVOKED}
     assert target.fresh is not None
     assert target.fresh("bob").valid != PORTS.subjects.valid
     own = target.with_own_token("own-token")

@@ -142,7 +142,12 @@ def keycloak_setup(tokens: RealmTokens, address: KeycloakAddress) -> DemoSetup:
 
     def target(ports: DemoPorts) -> ScenarioTarget:
         return ScenarioTarget(
-            gateway=Gateway(LOOPBACK, ports.envoy_port), subjects=tokens.token, policy=ports.policy, recognise=tokens.recognise, signed=True
+            gateway=Gateway(LOOPBACK, ports.envoy_port),
+            subjects=tokens.token,
+            made=frozenset(Subject) - {Subject.OPAQUE, Subject.REVOKED},  # a realm's tokens are JWTs
+            policy=ports.policy,
+            recognise=tokens.recognise,
+            signed=True,
         )
 
     login = f"-d grant_type=password -d client_id={APP} -d username={realm.user} -d password={realm.password}"

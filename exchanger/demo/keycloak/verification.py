@@ -15,7 +15,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, JWKRegistry, RSAKey
 
 from exchanger.jwt.unverified import claims_of
-from exchanger.scenarios.tokens import Subject, encode
+from exchanger.scenarios.tokens import OPAQUE_TOKEN, REVOKED_TOKEN, Subject, encode
 from exchanger.util.text import bounded
 
 # Characters: as many as Envoy lets through in headers.
@@ -81,7 +81,7 @@ def verify(token: str, keys: Keys, issuer: str, now: float) -> TokenVerification
 
 
 def subjects_of(valid: str, expired: str) -> dict[Subject, str]:
-    """Return the token for each subject. Those that the realm must refuse are made from its ``valid`` one."""
+    """Return the token for each subject. Those that the realm must refuse are made from its ``valid`` one, or are the demo's own."""
     claims = claims_of(valid) or {}
     head, dot, signature = valid.rpartition(".")
     return {
@@ -91,6 +91,8 @@ def subjects_of(valid: str, expired: str) -> dict[Subject, str]:
         Subject.UNSIGNED: encode(claims),
         Subject.TRUNCATED: f"{head}{dot}{signature[: len(signature) // 2]}",
         Subject.FOREIGN: signed_by_a_stranger({**claims, "iss": STRANGER}),
+        Subject.OPAQUE: OPAQUE_TOKEN,
+        Subject.REVOKED: REVOKED_TOKEN,
     }
 
 

@@ -12,6 +12,7 @@ from exchanger.demo.token_endpoint.rules import Refuse
 from exchanger.http.message import Request, Response
 from exchanger.jwt.unverified import claims_of
 from exchanger.scenarios.answer import RequestedTarget
+from exchanger.scenarios.tokens import encode
 
 TOKEN_PATHS: Final = "/token/"
 FORM: Final = "application/x-www-form-urlencoded"
@@ -48,7 +49,7 @@ class RoutedTokenEndpoint:
         if client != self.credentials:
             return refusal(_BAD_CREDENTIALS)
         route = self.routes.route_for(path, _target(form))
-        return await respond(route.behaviour, lambda: _claims(form, self.credentials.client_id, route.scenario), lifetime=None)
+        return await respond(route.behaviour, lambda: encode(_claims(form, self.credentials.client_id, route.scenario)), lifetime=None)
 
 
 def _target(form: Mapping[str, list[str]]) -> RequestedTarget:

@@ -13,6 +13,8 @@ from exchanger.scenarios.answer import RequestedTarget
 ACCESS_TOKEN_TYPE = "urn:ietf:params:oauth:token-type:access_token"  # RFC 8693 section 3
 REFRESH_TOKEN_TYPE = "urn:ietf:params:oauth:token-type:refresh_token"  # same
 
+ID_JAG_TYPE = "urn:ietf:params:oauth:token-type:id-jag"  # draft-ietf-oauth-identity-assertion-authz-grant section 3
+
 SLOW_ANSWER = 3.0  # seconds: far beyond the 750 ms that the service waits, and the 1 s that the gateway waits for the service
 SHARED_ANSWER = 0.3  # seconds: long enough for ten requests to meet, and well below the 500 ms within which headers must arrive
 
@@ -73,6 +75,7 @@ class Rule:
 
 
 TOKEN_PATH = "/token"
+INTROSPECTION_PATH = "/introspect"
 SLOW_PATH = "/slow/token"
 MALFORMED_PATH = "/malformed/token"
 TOKEN_PATHS = (TOKEN_PATH, SLOW_PATH, MALFORMED_PATH)
@@ -90,7 +93,19 @@ RULES = (
     Rule(Issue(with_access_token=False), audience="forgetful-api"),
     Rule(Issue(token_type=NOT_A_BEARER), audience="not-bearer-api"),
     Rule(Issue(issued_token_type=REFRESH_TOKEN_TYPE), audience="refresh-api"),
+    # Of assertions for the second issuer.
+    Rule(Refuse("access_denied", "the user is not assigned to the chat application"), scope="chat:board"),
+    Rule(
+        Refuse(
+            "insufficient_user_authentication",
+            "the user has not logged in with a second factor",
+            challenge='Bearer error="insufficient_user_authentication", acr_values="urn:example:second-factor", max_age="300"',
+        ),
+        scope="chat:admin",
+    ),
 )
+# What the second issuer refuses: the scope of assertions for a user of whom it knows nothing.
+UNKNOWN_USER_SCOPE = "chat:archive"
 
 
 def behaviour_for(path: str, target: RequestedTarget) -> Behaviour:

@@ -30,7 +30,7 @@ export function composer(api, { hosts, token, openTrace }) {
   const method = el("select", { name: "method" }, METHODS.map((name) => el("option", { value: name, text: name })));
   const host = el("input", { name: "host", required: true, list: "lab-hosts", autocomplete: "off", spellcheck: "false", value: hosts[0] ?? "" });
   const path = el("input", { name: "path", required: true, autocomplete: "off", spellcheck: "false", value: "/" });
-  const subject = el("select", { name: "subject" }, [["valid", "valid"], ["expired", "expired"], ["none", "none"], ["own", "my own, from above"]].map(([value, text]) => el("option", { value, text })));
+  const subject = el("select", { name: "subject" }, [["valid", "valid"], ["expired", "expired"], ["opaque", "opaque"], ["revoked", "revoked"], ["none", "none"], ["own", "my own, from above"]].map(([value, text]) => el("option", { value, text })));
   const headers = el("textarea", { name: "headers", rows: "2", spellcheck: "false", placeholder: "Name: value" });
   const result = el("div", { class: "composer-result", role: "region", "aria-label": "Result of the request" });
   const submit = button("Send", null, { kind: "primary", type: "submit" });
