@@ -70,7 +70,7 @@ class Bounds(Part):
             self._check("kept tokens of an issuer", len(partition.entries), partition.max_entries)
         self._check("kept bytes", memory.size, memory.max_bytes)
 
-    def _look_again(self, issuer: SimulatedIssuer, calls: list[Call]) -> None:
+    def _look_again(self, issuer: SimulatedIssuer, calls: tuple[Call, ...]) -> None:
         """Some of the calls may have been given up, which the issuer did not know."""
         self._check(f"calls that {issuer.name} has at once", len([call for call in calls if not call.given_up]), self.permits)
 

@@ -121,10 +121,10 @@ class SimulatedIssuer:
     def __attrs_post_init__(self) -> None:
         self.chance = self.kernel.random(f"issuer {self.name}")
 
-    def under_way(self) -> list["Call"]:
-        """Return the calls that wait for an answer."""
+    def under_way(self) -> tuple["Call", ...]:
+        """Return the calls that wait for an answer now."""
         self._calls = [call for call in self._calls if not call.answered and not call.given_up]
-        return self._calls
+        return tuple(self._calls)
 
     @property
     def host(self) -> str:

@@ -95,18 +95,25 @@ def answers(world: World) -> Iterator[str]:
                 yield f"gRPC status {question.status}: {_who(question)}"
             continue
         said = list(_said(world, question))
-        match question.reply:
-            case None:
-                yield f"answered, but not what was asked: {_who(question)}"
-            case Reply(0, tokens=(token,)):
-                yield from _allowed(world, question, token, [one for one in said if isinstance(one, ExchangeEntry)])
-            case Reply(0, tokens=()):
-                if UNMATCHED not in said:
-                    yield f"passed unchanged, which no version allows: {_who(question)}"
-            case Reply(0, tokens=tokens):
-                yield f"{len(tokens)} tokens: {_who(question)}"
-            case reply:
-                yield from _denied(world, question, reply, said)
+        if found := list(_judged(world, question, said)):
+            about = question.host, question.path, question.asked, question.answered, world.born(question.asked)
+            found = list(_judged(world, question, [*said, *world.authors.answers_between(*about)]))
+        yield from found
+
+
+def _judged(world: World, question: Question, said: list[Answer]) -> Iterator[str]:
+    match question.reply:
+        case None:
+            yield f"answered, but not what was asked: {_who(question)}"
+        case Reply(0, tokens=(token,)):
+            yield from _allowed(world, question, token, [one for one in said if isinstance(one, ExchangeEntry)])
+        case Reply(0, tokens=()):
+            if UNMATCHED not in said:
+                yield f"passed unchanged, which no version allows: {_who(question)}"
+        case Reply(0, tokens=tokens):
+            yield f"{len(tokens)} tokens: {_who(question)}"
+        case reply:
+            yield from _denied(world, question, reply, said)
 
 
 def _ends(world: World, question: Question) -> bool:

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterator
+from itertools import accumulate, chain, combinations
 from random import Random
 from typing import Any, Final, final
 
@@ -11,7 +12,7 @@ import attrs
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.lookup import UnreadableReach
 from exchanger.values.entry import EVERYWHERE, Claim, DenyEntry, ExchangeEntry, FailClosedRegion, MatchScope, Source, TokenTarget
-from tests.property.policy_model import CLOSED, UNMATCHED, Answer, answer
+from tests.property.policy_model import CLOSED, UNMATCHED, Answer, answer, strictness
 from tests.simulation.cluster import LABELS, NAMESPACE_LABELS, Cluster
 from tests.simulation.folder import Folder
 from tests.simulation.grants import PlatformTeam
@@ -32,17 +33,22 @@ _READ_AGAIN: Final = 75.0
 _UNKNOWN_ACTION: Final = "permit"
 _UNKNOWN_ISSUER: Final = "issuer-none"
 SLIPS: Final = ("action", "issuer", "host", "path")
+# All refusals are alike for what a version may not loosen.
+_REFUSES: Final = strictness(DenyEntry(Source("", ""), 0, EVERYWHERE))
 
-Texts = dict[tuple[str, str], str]
+# A ConfigMap: its namespace, and its name.
+Named = tuple[str, str]
+Texts = dict[Named, str]
 
 
 @final
 @attrs.frozen
 class Version:
-    """All documents from a time on (seconds)."""
+    """All ConfigMaps from a time on (seconds), and the namespaces whose count."""
 
     since: float
     texts: Texts
+    joined: frozenset[str]
 
 
 @final
@@ -67,8 +73,8 @@ class Authors:
     _late: Texts = attrs.field(factory=dict, init=False)
     _writes: Counter[tuple[str, str]] = attrs.field(factory=Counter, init=False)
     _documents: dict[tuple[str, str, str], PolicyDocument] = attrs.field(factory=dict, init=False)
-    _within: dict[int, Texts] = attrs.field(factory=dict, init=False)
-    _answers: dict[tuple[int, int, str, str], Answer] = attrs.field(factory=dict, init=False)
+    _beyond_limits: dict[int, frozenset[Named]] = attrs.field(factory=dict, init=False)
+    _answers: dict[tuple[int, int, str, str, frozenset[str], frozenset[Named]], Answer] = attrs.field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.chance, self._mover = self.kernel.random("authors"), self.kernel.random("movers")
@@ -137,7 +143,7 @@ class Authors:
         self._remember()
 
     def _remember(self) -> None:
-        self.versions.append(Version(self.kernel.now, {key: text for key, text in self._texts.items() if key[0] in self._joined}))
+        self.versions.append(Version(self.kernel.now, dict(self._texts), frozenset(self._joined)))
 
     def _join(self, name: str) -> None:
         self._told(name, "joins")
@@ -217,52 +223,105 @@ class Authors:
                 since = min(since, begins - self.place.prompt)
         return since
 
-    def _read(self, number: int) -> Texts:
-        """Return the texts of a version that the limits of its namespaces leave; each beyond them closes what a broken one does."""
-        texts, room, kib = self.versions[number].texts, self.plan.room, self.plan.kib
+    def _beyond(self, number: int) -> frozenset[Named]:
+        """Return the ConfigMaps of a version that are beyond the limits of their namespaces; each closes what a broken one does."""
+        room, kib = self.plan.room, self.plan.kib
         if not room:
-            return texts
-        if (found := self._within.get(number)) is not None:
-            return found
-        found, count, size = dict[tuple[str, str], str](), Counter[str](), Counter[str]()
+            return frozenset()
+        if (known := self._beyond_limits.get(number)) is not None:
+            return known
+        found, count, size, texts = set[Named](), Counter[str](), Counter[str](), self.versions[number].texts
         for key in sorted(texts):
-            text, namespace = texts[key], key[0]
+            namespace = key[0]
             count[namespace] += 1
-            size[namespace] += len(text)  # beyond the first without room, all are without
-            found[key] = text if count[namespace] <= room and size[namespace] <= 1024 * kib else BROKEN
-        self._within[number] = found
-        return found
+            size[namespace] += len(texts[key])  # beyond the first without room, all are without
+            if count[namespace] > room or size[namespace] > 1024 * kib:
+                found.add(key)
+        self._beyond_limits[number] = frozenset(found)
+        return self._beyond_limits[number]
 
-    def _had_no_room(self, since: float, until: float) -> bool:
-        """Return whether something was beyond the limits of a namespace between two times."""
-        spans = zip(self.versions, [*self.versions[1:], Version(float("inf"), {})], strict=True)
-        within = (number for number, (one, following) in enumerate(spans) if one.since <= until and following.since >= since)
-        return any(self._read(number) != self.versions[number].texts for number in within)
+    def _without_room(self, since: float, until: float) -> frozenset[Named]:
+        """Return what was beyond the limits of a namespace between two times."""
+        ends = (version.since for version in self.versions[1:])
+        spans = zip(self.versions, [*ends, float("inf")], strict=True)
+        within = (number for number, (version, end) in enumerate(spans) if version.since <= until and end >= since)
+        return frozenset().union(*map(self._beyond, within)) if self.plan.room else frozenset()
+
+    def _in_force(self, asked: float, answered: float, born: float) -> range:
+        """Return the numbers of the versions that may have been in force between two times."""
+        oldest = max(self.since(asked), born)
+        first = max((number for number, version in enumerate(self.versions) if version.since <= oldest), default=0)
+        return range(first, sum(version.since <= answered for version in self.versions))
+
+    def _granted(self, asked: float, answered: float) -> list[int]:
+        return [0] if self.grants is None else [*self.grants.in_force(asked, answered)]
 
     def answers(self, host: str, path: str, asked: float, answered: float, born: float = 0.0) -> Iterator[Answer]:
         """Yield what each version says that may have been in force between two times, for a service that was ``born`` (seconds)."""
-        oldest, granted = max(self.since(asked), born), [0] if self.grants is None else [*self.grants.in_force(asked, answered)]
-        for number in range(len(self.versions) - 1, -1, -1):
-            version = self.versions[number]
-            if version.since <= answered:
-                yield from (self._answer(number, one, host, path) for one in granted)
-            if version.since <= oldest:
-                break
-        if self.plan.room and self._had_no_room(asked - _READ_AGAIN, answered):
+        granted = self._granted(asked, answered)
+        for number in reversed(self._in_force(asked, answered, born)):
+            yield from (self._answer(number, one, host, path) for one in granted)
+        if self._without_room(asked - _READ_AGAIN, answered):
             yield CLOSED  # what has room again is read later
         if any(kind == "buffers" and begins <= answered and ends >= asked for begins, ends, kind in self.outages):
             # Events of Namespaces and of ConfigMaps are held back apart, and nothing shows it: what moved from one to the other meanwhile
             # may be missing between the two.
             yield UNMATCHED
 
+    def answers_between(self, host: str, path: str, asked: float, answered: float, born: float = 0.0) -> Iterator[Answer]:
+        """Yield what states say that no version has had, but that may have been in force: what ``answers`` leaves out, since it is seldom.
+
+        A ConfigMap that has room again may not be read yet, while others are. After an outage of the API server, the watch of Namespaces is
+        back before that of ConfigMaps, or after it: which namespaces count is of another version than the texts. The versions before
+        stay in force beside such a mixture, so it never loosens what all of them refuse, or exchange.
+        """
+        late = self._without_room(asked - _READ_AGAIN, answered)
+        numbers = self._in_force(asked, answered, born)
+        mixed = isinstance(self.place, Cluster) and any(begins <= answered and ends >= asked for begins, ends, _ in self.outages)
+        for one in self._granted(asked, answered):
+            for unread in _subsets(self._about(host, late, numbers)):
+                linear = (self._answer(number, one, host, path, unread=unread) for number in numbers)
+                loosest = list(accumulate((min(strictness(said), _REFUSES) for said in linear), min))
+                for number in numbers:
+                    yield self._answer(number, one, host, path, unread=unread)
+                    for joined, until in self._joined_in(numbers, number).items() if mixed else ():
+                        said = self._answer(number, one, host, path, joined, unread)
+                        if min(strictness(said), _REFUSES) >= loosest[until - numbers.start]:
+                            yield said
+
+    def _joined_in(self, numbers: range, texts: int) -> dict[frozenset[str], int]:
+        """Return which namespaces counted in these versions, and the newest version that may be held beside them and these ``texts``."""
+        found: dict[frozenset[str], int] = {}
+        for number in numbers:
+            joined = self.versions[number].joined
+            found[joined] = max(found.get(joined, numbers.start), min(number, texts))
+        return found
+
+    def _about(self, host: str, keys: frozenset[Named], numbers: range) -> list[Named]:
+        """Return those of ``keys`` whose text names ``host`` in any of these versions; of the others, it matters only that they close."""
+        return sorted(key for key in keys if any(host in self.versions[number].texts.get(key, "") for number in numbers))
+
     def newest_answer(self, host: str, path: str) -> Answer:
         """Return what the newest version says."""
         return self._answer(len(self.versions) - 1, 0 if self.grants is None else len(self.grants.versions) - 1, host, path)
 
-    def _answer(self, number: int, granted: int, host: str, path: str) -> Answer:
-        key = number, granted, host, path
+    def _answer(
+        self,
+        number: int,
+        granted: int,
+        host: str,
+        path: str,
+        joined: frozenset[str] | None = None,
+        unread: frozenset[Named] = frozenset(),
+    ) -> Answer:
+        """Return what the texts of a version say if the namespaces that have ``joined`` count, and ConfigMaps are ``unread``."""
+        version = self.versions[number]
+        joined = version.joined if joined is None else joined
+        key = number, granted, host, path, joined, unread
         if (found := self._answers.get(key)) is None:
-            documents = [self._document(*key, text) for key, text in self._read(number).items()]
+            closed = self._beyond(number) | unread
+            texts = {named: BROKEN if named in closed else text for named, text in version.texts.items() if named[0] in joined}
+            documents = [self._document(*named, text) for named, text in texts.items()]
             if self.grants is not None:
                 documents = [self.grants.left(granted, document) for document in documents]
             found = self._answers[key] = answer(documents, UnreadableReach.UNMATCHED, host, path, "GET")
@@ -281,6 +340,10 @@ class Authors:
                 read = PolicyDocument(source, tuple(claim for claim in claims if not isinstance(claim, FailClosedRegion)), regions)
             self._documents[key] = read
         return self._documents[key]
+
+
+def _subsets(keys: list[Named]) -> Iterator[frozenset[Named]]:
+    yield from map(frozenset, chain.from_iterable(combinations(keys, count) for count in range(len(keys) + 1)))
 
 
 def _spoil(entry: dict[str, Any], slip: str) -> None:
