@@ -97,7 +97,7 @@ NEAR_HOST: Final = Code(
         "{match: {host: api.exmaple.com, pathPrefix: /users}, action: deny}",
     ),
     Example.MANIFESTS,
-    Severity.WARNING,
+    Severity.NOTICE,
 )
 DENY_BY_HEADER: Final = Code(
     "POL-2106",
@@ -122,6 +122,15 @@ HEAD_OVERRIDDEN: Final = Code(
     ),
     Example.MANIFESTS,
     Severity.WARNING,
+)
+UNCOVERED_PATHS: Final = Code(
+    "POL-2108",
+    "A host has entries, and no entry covers its other paths.",
+    ("Only what needs another token has an entry. All other requests for the host pass with the caller's own token.",),
+    "Add an entry that denies the rest of the host, if nothing but the covered paths is meant to be reachable.",
+    _manifests(_ORDERS),
+    Example.MANIFESTS,
+    Severity.NOTICE,
 )
 
 MANY_ENTRIES: Final = Code(

@@ -87,7 +87,8 @@ _ENTRIES: Final[Mapping[str, tuple[str, str, str]]] = {
         "mcp.example.com",
         """\
       # One tool needs more rights than the others. Clients of newer protocol revisions name it in headers.
-      - match:
+      # Other paths of the host pass unchanged, metadata among them, so the notice about these is ignored.
+      - match: # exchanger: ignore POL-2108
           host: HOST
           pathPrefix: /mcp
           pathType: Segment
@@ -121,8 +122,8 @@ _ENTRIES: Final[Mapping[str, tuple[str, str, str]]] = {
     "deny": (
         "shop.example.com",
         """\
-      # Nobody reaches these from outside. Everything else on the host passes unchanged.
-      - match: {host: HOST, pathPrefix: /admin, pathType: Segment}
+      # Nobody reaches these from outside. Everything else on the host passes unchanged, so the notice about that is ignored.
+      - match: {host: HOST, pathPrefix: /admin, pathType: Segment} # exchanger: ignore POL-2108
         action: deny
       # Servers that ignore case find it under any spelling.
       - match: {host: HOST, pathPrefix: /metrics, pathType: Segment, caseInsensitive: true}

@@ -1,5 +1,8 @@
 """Checks texts as files of one folder."""
 
+import attrs
+
+from exchanger.codes.manifests import UNCOVERED_PATHS
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.grants.reader import read_grants
 from exchanger.policy.selection import AnyIssuer
@@ -16,9 +19,12 @@ def rules(grants: str = "", issuers: frozenset[str] | None = None) -> Rules:
     return Rules(NAMESPACES, CONFIG_MAPS, AnyIssuer() if issuers is None else issuers, found)
 
 
-def checked(*texts: str, by: Rules | None = None, ending: str = ".yaml") -> Checked:
+def checked(*texts: str, by: Rules | None = None, ending: str = ".yaml", with_uncovered: bool = False) -> Checked:
+    """Check ``texts``. Most of them cover a part of a host, which only tests about that want to be told."""
     files = {f"{number}{ending}": text for number, text in enumerate(texts)}
-    return check([read_file(name, text.encode("utf-8", "surrogatepass")) for name, text in files.items()], by or rules())
+    result = check([read_file(name, text.encode("utf-8", "surrogatepass")) for name, text in files.items()], by or rules())
+    told = tuple(one for one in result.problems if with_uncovered or one.problem.code is not UNCOVERED_PATHS)
+    return attrs.evolve(result, problems=told)
 
 
 def config_map(document: str, name: str = "policy", namespace: str = "team", label: str = LABEL) -> str:

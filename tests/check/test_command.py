@@ -44,7 +44,7 @@ def wrong(tmp_path: Path) -> Path:
 
 
 def test_clean_is_status_0(tmp_path: Path) -> None:
-    (tmp_path / "a.yaml").write_text(config_map(entries(DENY)))
+    (tmp_path / "a.yaml").write_text(config_map(entries(DENY.replace("/orders", "/"))))
     (tmp_path / "notes.txt").write_text("a: [")
     assert run(tmp_path) == (0, "no problems in 1 file with 1 policy\n")
 
@@ -514,3 +514,19 @@ def test_a_pipe_that_was_named_is_read(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", f"open({str(pipe)!r}, 'w').write({config_map(entries(WRONG))!r})"]):
         assert "POL-1101" in check(str(pipe)).stdout
     assert check(str(tmp_path), "--allow-empty").returncode == 0  # in a folder, it is not a file
+
+
+def test_a_named_file_may_be_a_policy_without_its_config_map(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(entries(DENY.replace("/orders", "/")))
+    assert run(tmp_path / "a.yaml") == (0, "no problems in 1 file with 1 policy\n")
+    assert run(tmp_path)[0] == 1
+
+
+def test_each_report_has_what_comments_accept(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(config_map(entries(f"{DENY} # exchanger: ignore POL-2108")))
+    assert run(tmp_path) == (0, "no problems, 1 ignored by comments in 1 file with 1 policy\n")
+    said = json.loads(run(tmp_path, format=Format.JSON)[1])
+    assert (said["problems"], [one["code"] for one in said["ignored"]]) == ([], ["POL-2108"])
+    (result,) = json.loads(run(tmp_path, format=Format.SARIF)[1])["runs"][0]["results"]
+    assert (result["ruleId"], result["suppressions"]) == ("POL-2108", [{"kind": "inSource"}])
+    assert run(tmp_path, format=Format.GITHUB) == (0, "")

@@ -7,6 +7,7 @@ import attrs
 import pytest
 
 from exchanger.codes.code import Code, Example, Severity
+from exchanger.codes.manifests import UNCOVERED_PATHS
 from exchanger.codes.registry import CODES
 from exchanger.directory.manifest import MAX_FILE_BYTES
 from exchanger.policy.shares import NamespaceLimits
@@ -27,7 +28,7 @@ def test_the_example_of_each_code_is_found(code: Code) -> None:
     text = code.example if code.kind is Example.MANIFESTS else _as_file(code.example)
     # A policy without entries is nothing to complain about before it is in force.
     expected = code.name != "POL-3104"
-    assert (code.name in codes(checked(text, by=rules(code.grants, ISSUERS)))) is expected
+    assert (code.name in codes(checked(text, by=rules(code.grants, ISSUERS), with_uncovered=True))) is expected
 
 
 def _as_file(document: str) -> str:
@@ -421,3 +422,62 @@ def test_what_a_namespace_may_not_have_is_found() -> None:
     result = checked(config_map(broken, "a"), config_map(clean, "b", namespace="other"), by=by)
     assert [(code, file) for code, file, *_ in found(result) if code == "POL-2203"] == [("POL-2203", "0.yaml")]
     assert codes(result).count("POL-1101") == 3
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        (["{match: {host: a, pathPrefix: /x}, action: deny}", "{match: {host: a, pathPrefix: /y}, action: deny}"], [0]),
+        (["{match: {host: a, pathPrefix: /x}, action: deny}", "{match: {host: a, pathPrefix: /}, action: deny}"], []),
+        (["{match: {host: a, pathPrefix: /x}, action: deny}", "{match: {host: a, pathPrefix: /, pathType: Exact}, action: deny}"], [0]),
+        (["{match: {host: a, pathPrefix: /x}, action: deny}", "{match: {host: a, pathPrefix: /, methods: [PUT]}, action: deny}"], []),
+        (["{match: {host: a, pathPrefix: /x}, action: deny}", "{match: {host: b, pathPrefix: /x}, action: deny}"], [0, 1]),
+        (['{match: {host: "*.a", pathPrefix: /}, action: deny}', "{match: {host: c.a, pathPrefix: /x}, action: deny}"], []),
+        (['{match: {host: "*.a", pathPrefix: /x}, action: deny}'], [0]),
+    ],
+)
+def test_paths_of_a_host_that_no_entry_covers_are_told_once_for_a_host(lines: list[str], told: list[int]) -> None:
+    result = checked(config_map(entries(*lines)), with_uncovered=True)
+    assert [one.problem.entry for one in result.problems if one.problem.code is UNCOVERED_PATHS] == told
+
+
+def test_the_entry_that_closes_the_rest_of_a_host_does() -> None:
+    for host in ("a.example.com", '"*.example.com"'):
+        line = f"{{match: {{host: {host}, pathPrefix: /x}}, action: deny}}"
+        (problem,) = checked(config_map(entries(line)), with_uncovered=True).problems
+        closing = problem.problem.text.partition("; ")[2].removesuffix(" closes the rest")
+        assert codes(checked(config_map(entries(line, closing)), with_uncovered=True)) == []
+
+
+HEADER = "{match: {host: a, pathPrefix: /x, headers: [{name: x-tool, value: drop}]}, action: deny}"
+
+
+@pytest.mark.parametrize(
+    ("comment", "ignored"),
+    [
+        ("# exchanger: ignore POL-2106", ["POL-2106"]),
+        ("# exchanger: ignore POL-2106, POL-2108: the upstream wants the header", ["POL-2106", "POL-2108"]),
+        ("#exchanger:ignore POL-2108 POL-2106", ["POL-2106", "POL-2108"]),
+        ("# exchanger: ignore POL-2107", []),
+        ("# exchanger: ignore", []),
+        ("# ignore POL-2106", []),
+    ],
+)
+@pytest.mark.parametrize("bare", [False, True])
+def test_a_comment_on_the_line_of_an_entry_accepts_what_it_names(comment: str, ignored: list[str], bare: bool) -> None:
+    document = entries(f"{HEADER} {comment}")
+    result = checked(document if bare else config_map(document), with_uncovered=True)
+    assert [one.problem.code.name for one in result.ignored] == ignored
+    assert sorted({*codes(result), *ignored} - {"POL-3004"}) == ["POL-2106", "POL-2108"]
+    assert not set(codes(result)) & set(ignored)
+
+
+def test_a_comment_may_be_on_the_line_of_the_problem() -> None:
+    document = "version: v1\nentries:\n  - action: deny\n    match:\n      host: a\n      pathPrefix: /x # exchanger: ignore POL-2108\n"
+    assert codes(checked(config_map(document), with_uncovered=True)) == []
+    assert codes(checked(config_map(document.replace("/x #", '"/x #')), with_uncovered=True))
+
+
+def test_no_comment_accepts_an_error() -> None:
+    result = checked(config_map(entries("{match: {host: a, pathPrefix: /}, acton: deny} # exchanger: ignore POL-1101, POL-1102")))
+    assert (sorted(codes(result)), result.ignored) == (["POL-1101", "POL-1102"], ())

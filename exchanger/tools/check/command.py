@@ -181,16 +181,16 @@ def _chart_of(path: str, name: str) -> Path | None:
 
 
 def _read(name: str, *, explicit: bool) -> ManifestFile:
-    """Read a file. A named one may be a pipe; in a folder, reading a pipe might never end.
+    """Read a file. A named one may be a pipe, and a policy without its ConfigMap; in a folder, reading a pipe might never end.
 
     Raises:
         OSError: it was named, and cannot be read
     """
     if name == STANDARD_INPUT:
-        return read_file(STDIN_NAME, read_input(MAX_FILE_BYTES + 1))
+        return read_file(STDIN_NAME, read_input(MAX_FILE_BYTES + 1), may_be_bare=True)
     try:
         with Path(name).open("rb") if explicit else open_regular(Path(name)) as file:
-            return read_file(name, file.read(MAX_FILE_BYTES + 1))
+            return read_file(name, file.read(MAX_FILE_BYTES + 1), may_be_bare=explicit)
     except OSError as error:
         if explicit:
             raise

@@ -20,6 +20,7 @@ from exchanger.policy.notices import is_declined, looks_like_policy, near_label,
 from exchanger.policy.selection import NAME_LABEL, AnyIssuer, ConfigMap, Namespace, Text, document_of, labels_of, read
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.tools.check.files import CheckedDocument, ManifestFile, Object, PlacedProblem
+from exchanger.tools.check.ignored import is_ignored
 from exchanger.tools.check.likely import between_entries
 from exchanger.tools.check.source_map import FileText, Place, field
 from exchanger.tools.check.style import style_of
@@ -49,11 +50,12 @@ class Rules:
 @final
 @attrs.frozen
 class Checked:
-    """The problems in the order of the files, and how many policy documents these have."""
+    """The problems in the order of the files, and how many policy documents these have. Comments accept those in ``ignored``."""
 
     files: tuple[ManifestFile, ...]
     documents: tuple[CheckedDocument, ...]
     problems: tuple[PlacedProblem, ...]
+    ignored: tuple[PlacedProblem, ...] = ()
 
     def count(self, severity: Severity) -> int:
         """Return how many problems are as bad as that."""
@@ -78,7 +80,25 @@ def check(files: Iterable[ManifestFile], rules: Rules) -> Checked:
     found += between_entries(together, {document.policy.source: document for document in reversed(documents)})
     order = {file.name: number for number, file in enumerate(every)}
     ordered = sorted(dict.fromkeys(found), key=lambda one: (order[one.file], one.place.line or 0, one.place.column or 0))
-    return Checked(every, documents, tuple(ordered[:MAX_PROBLEMS]))
+    ignored = set(_ignored(ordered, every, documents))
+    return Checked(
+        every,
+        documents,
+        tuple([one for one in ordered if one not in ignored][:MAX_PROBLEMS]),
+        tuple([one for one in ordered if one in ignored][:MAX_PROBLEMS]),
+    )
+
+
+def _ignored(
+    found: Iterable[PlacedProblem], files: Iterable[ManifestFile], documents: Iterable[CheckedDocument]
+) -> Iterator[PlacedProblem]:
+    by_name = {file.name: file for file in files}
+    by_policy: dict[tuple[str, Source | None], list[CheckedDocument]] = {}
+    for document in documents:
+        by_policy.setdefault((document.file.name, None if document.bare else document.policy.source), []).append(document)
+    for one in found:
+        if is_ignored(one, by_name[one.file], by_policy.get((one.file, one.policy), ())):
+            yield one
 
 
 def _described(files: Iterable[ManifestFile]) -> dict[str, tuple[Namespace, ...]]:

@@ -101,8 +101,11 @@ class CheckedDocument:
         return Place(line, column) if places is None else self.file.text.place(places.offset(line, column))
 
 
-def read_file(name: str, data: bytes) -> ManifestFile:
-    """Return the content of the file ``name`` with the bytes ``data``. Never raises."""
+def read_file(name: str, data: bytes, *, may_be_bare: bool = False) -> ManifestFile:
+    """Return the content of the file ``name`` with the bytes ``data``. Never raises.
+
+    A policy that is not in a ConfigMap is a problem unless the file ``may_be_bare``: among manifests, it would not be in force.
+    """
     if len(data) > MAX_FILE_BYTES:
         return _unreadable(name, Problem(codes.LARGE_FILE, f"the file is larger than {MAX_FILE_BYTES} bytes"))
     try:
@@ -114,7 +117,9 @@ def read_file(name: str, data: bytes) -> ManifestFile:
         return _unreadable(name, Problem(codes.EMPTY_FILE, "the file is empty (add manifests to it, or delete it)"))
     file = _Reading(name, FileText(text))
     file.read()
-    return ManifestFile(name, file.text, tuple(file.objects), tuple(file.problems), file.bare)
+    welcome = may_be_bare and file.bare
+    problems = tuple(one for one in file.problems if not (welcome and one.problem.code is codes.BARE_POLICY))
+    return ManifestFile(name, file.text, tuple(file.objects), problems, file.bare)
 
 
 def _unreadable(name: str, problem: Problem, place: Place = NOWHERE) -> ManifestFile:

@@ -72,6 +72,7 @@ def between_entries(snapshot: PolicySnapshot, documents: Mapping[Source, Checked
         *islice(_near_prefixes(entries), MAX_FOUND),
         *islice(_near_hosts(entries), MAX_FOUND),
         *islice(_denied_by_header(entries, snapshot), MAX_FOUND),
+        *islice(_uncovered(entries, snapshot), MAX_FOUND),
     )
     roots: dict[Source, Node | UnreadableYaml] = {}
     for remark in found:
@@ -238,3 +239,19 @@ def _denied_by_header(entries: Iterable[Entry], snapshot: PolicySnapshot) -> Ite
         elif NO_MATCH in verdicts:
             text = "denies by header, and without the header no entry decides: the request passes unless unmatched requests are denied"
             yield Remark(entry, codes.DENY_BY_HEADER, text)
+
+
+def _uncovered(entries: Iterable[Entry], snapshot: PolicySnapshot) -> Iterator[Remark]:
+    """Yield the first entry of each host with paths that no entry covers, for any method that the host's entries name."""
+    of_hosts: dict[str, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        if entry.match.host is not None:
+            of_hosts[entry.match.host].append(entry)
+    for name, own in of_hosts.items():
+        host = f"{_REST}.{name.removeprefix(WILDCARD)}" if name.startswith(WILDCARD) else name
+        methods = {_ANY_METHOD, *(method for entry in own for method in nsmallest(MAX_METHODS, entry.match.methods or ()))}
+        if all(snapshot.match(host, f"/{_REST}", method, raw=True) is NO_MATCH for method in methods):
+            closing = f"{{match: {{host: {quoted(name) if name.startswith('*') else bounded(name)}, pathPrefix: /}}, action: deny}}"
+            where = f"covers a part of {bounded(name)}, and no entry covers the rest"
+            what = "requests there pass with the caller's token unless unmatched requests are denied"
+            yield Remark(own[0], codes.UNCOVERED_PATHS, f"{where}: {what}; {closing} closes the rest", field="pathPrefix")

@@ -49,7 +49,8 @@ def as_text(checked: Checked, *, colours: bool = False) -> str:
 def _summary(checked: Checked) -> Iterator[str]:
     counts = [(checked.count(severity), severity.value) for severity in Severity]
     found = ", ".join(_count(number, noun) for number, noun in counts if number) or "no problems"
-    yield f"{found} in {_count(len(checked.files), 'file')} with {_count(len(checked.documents), 'policy', 'policies')}"
+    ignored = f", {len(checked.ignored)} ignored by comments" if checked.ignored else ""
+    yield f"{found}{ignored} in {_count(len(checked.files), 'file')} with {_count(len(checked.documents), 'policy', 'policies')}"
     if checked.problems:
         yield f"What a code means: exchanger code {checked.problems[0].problem.code}"
 
@@ -71,6 +72,7 @@ def as_json(checked: Checked) -> str:
         "policies": len(checked.documents),
         **{f"{severity.value}s": checked.count(severity) for severity in Severity},
         "problems": [_problem_json(found, files[found.file]) for found in checked.problems],
+        "ignored": [_problem_json(found, files[found.file]) for found in checked.ignored],
     }
     return json.dumps(content, indent=2) + "\n"
 

@@ -32,7 +32,10 @@ def as_sarif(checked: Checked) -> str:
     run = {
         "tool": {"driver": driver},
         "columnKind": "unicodeCodePoints",
-        "results": [_result(found, files) for found in checked.problems],
+        "results": [
+            *(_result(found, files) for found in checked.problems),
+            *({**_result(found, files), "suppressions": [{"kind": "inSource"}]} for found in checked.ignored),
+        ],
     }
     return json.dumps({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2) + "\n"
 
