@@ -159,10 +159,14 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def _serve(_namespace: argparse.Namespace) -> int:
-    from exchanger.app.serve import serve
+def _add_serve(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--check-config", action="store_true", help="report what is wrong with the configuration, and exit")
 
-    return serve()
+
+def _serve(namespace: argparse.Namespace) -> int:
+    from exchanger.app.serve import check_config, serve
+
+    return check_config() if namespace.check_config else serve()
 
 
 def _admission(_namespace: argparse.Namespace) -> int:
@@ -304,8 +308,9 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "serve": Command(
         "run the service, configured by environment variables",
         _serve,
-        examples=("serve", "help serve"),
-        statuses=_SERVED,
+        _add_serve,
+        ("serve", "serve --check-config", "help serve"),
+        ("stopped by SIGTERM or Ctrl-C, or the configuration is valid", *_SERVED[1:]),
         more="app/serve_help.txt",
     ),
     "admission": Command(

@@ -311,3 +311,32 @@ cli.run()
 def test_a_process_whose_threads_still_work_ends_without_unwinding_them() -> None:
     ended = subprocess.run([sys.executable, "-c", STILL_WORKING, "code"], capture_output=True, text=True, timeout=60, check=False)
     assert (ended.returncode, ended.stdout, ended.stderr) == (3, "worked\n", "")
+
+
+@pytest.mark.parametrize(
+    ("variables", "status", "out", "err"),
+    [
+        ({"POLICY_SOURCE": "directory", "POLICY_DIRECTORY": "/", "LOG_LEVEL": ""}, 0, ("warning: LOG_LEVEL has no effect", "is valid"), ()),
+        (
+            {"GRPC_PORT": "a", "TOKEN_EXCHANGE_ISSUER_PROFILES_FILE": "/none.yaml"},
+            2,
+            (),
+            ("would not start", "GRPC_PORT", "TOKEN_EXCHANGE_ISSUER_PROFILES_FILE"),
+        ),
+    ],
+)
+def test_serve_checks_its_configuration_and_ends(
+    variables: dict[str, str],
+    status: int,
+    out: tuple[str, ...],
+    err: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert cli.main(["serve", "--check-config"]) == status
+    said = capsys.readouterr()
+    assert [text for text in out if text not in said.out] == []
+    assert [text for text in err if text not in said.err] == []
+    assert bool(said.out) == bool(out)

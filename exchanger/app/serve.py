@@ -1,4 +1,4 @@
-"""``exchanger serve``: reads the environment, runs the service, and returns its exit status."""
+"""``exchanger serve``: reads the environment, runs the service or only checks the configuration, and returns the exit status."""
 
 import os
 import sys
@@ -40,6 +40,22 @@ def serve(*, console_shows_tokens: bool = False) -> int:
             trio.run(Supervisor(settings, logging, console_shows_tokens=console_shows_tokens).run)
         except BaseException as fault:  # noqa: BLE001 - the outermost handler: it logs the fault and ends the process
             return report_fault(fault)
+    return 0
+
+
+def check_config() -> int:
+    """Read the environment and every file that it names, print what is wrong or has no effect, and return the exit status.
+
+    Nothing is contacted and no port is bound, so it may run beside the service, with the environment of the next version.
+    """
+    try:
+        settings = read_settings(os.environ)
+    except ConfigurationError as error:
+        sys.stderr.write("".join(("exchanger would not start:\n", *(f"  - {problem}\n" for problem in error.problems))))
+        return USAGE_ERROR
+    for variable, text in settings.without_effect:
+        sys.stdout.write(f"warning: {variable} has no effect: {text}\n")
+    sys.stdout.write("the configuration is valid; ports, the API server and token endpoints were not tried\n")
     return 0
 
 
