@@ -328,11 +328,11 @@ COMMANDS: Final[Mapping[str, Command]] = {
         ("the files are written", "they cannot be written", "the arguments are wrong, or a file exists"),
     ),
     "status": Command(
-        "show a cluster's policies as the service sees them, and what is wrong with them",
+        "show policies as the service sees them, and what is wrong with them",
         _status,
         _later("exchanger.status.options", "add_arguments"),
-        ("status", "status --issuers issuers.yaml --grants grants.yaml", "status --context staging --json"),
-        ("no problems", "a policy has a problem, or there is none", "the cluster cannot be read, or a setting is wrong"),
+        ("status --issuers issuers.yaml --grants grants.yaml", "status --directory policies", "status --service http://127.0.0.1:3002"),
+        ("no problems", "a policy has a problem, or there is none", "what was asked cannot be read, or a setting is wrong"),
     ),
     "check": Command(
         "report every problem in policy manifests, with its location",

@@ -1,6 +1,6 @@
 """``POLICY_SOURCE=directory``: follows a folder of manifests, and publishes a new version of the policy for each change."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from itertools import chain
 from pathlib import Path
@@ -18,6 +18,7 @@ from exchanger.net.network import SYSTEM, Network
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.notices import of_allowance, of_snapshot
 from exchanger.policy.selection import Change, DocumentText, UnknownText, select
+from exchanger.policy.shares import NamespaceLimits
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.typing import PolicySink
 from exchanger.values.entry import UNKNOWN_NAMESPACE, Source
@@ -71,6 +72,31 @@ class DirectorySettings:
     path: Path
     namespace_selector: Selector
     configmap_selector: Selector
+
+    @property
+    def where(self) -> str:
+        """Which Namespaces count, for messages."""
+        return f"Namespaces of the same folder that match {self.namespace_selector}"
+
+
+def first_scan(settings: DirectorySettings, wall: Callable[[], float] = SYSTEM.wall) -> Scan:
+    """Return what is in the folder; blocks while its files are read.
+
+    Raises:
+        FolderError: it cannot be listed
+    """
+    scanned = scan(settings.path, Scan(), wall)
+    if scanned.problem is not None:
+        raise FolderError(f"POLICY_DIRECTORY {settings.path} {scanned.problem}")
+    return scanned
+
+
+def documents_of(
+    scanned: Scan, settings: DirectorySettings, limits: NamespaceLimits, unknown: Mapping[str, str]
+) -> dict[Source, DocumentText]:
+    """Return the documents in force. Each file of ``unknown`` content, with the reason, is one that closes everything."""
+    documents = select(scanned.manifests(), settings.namespace_selector, settings.configmap_selector, limits)
+    return documents | {Source(UNKNOWN_NAMESPACE, name): UnknownText(f"the file {reason}") for name, reason in unknown.items()}
 
 
 @final
@@ -193,9 +219,8 @@ class DirectorySource:
         """Return the new state, and how its documents differ. Runs in a thread."""
         settings, issuers, grants = self.settings, self.issuers, self.grants
         known = Scan() if before is None else before.scanned
-        scanned = scan(settings.path, known, self.network.wall)
-        if before is None and scanned.problem is not None:
-            raise FolderError(f"POLICY_DIRECTORY {settings.path} {scanned.problem}")
+        wall = self.network.wall
+        scanned = first_scan(settings, wall) if before is None else scan(settings.path, known, wall)
         same_rules = before is not None and before.issuers == issuers and before.grants is grants
         same_files = (scanned.files, scanned.others, scanned.leaving) == (known.files, known.others, known.leaving)
         if before is not None and same_rules and same_files:
@@ -203,8 +228,7 @@ class DirectorySource:
         # After a restart the previous content of an unreadable file is unknown, so until it can be read it closes everything. A file that
         # appears unreadable later has never been in force under this name: it closes nothing, and what is deleted meanwhile stays.
         unknown = {name: reason for name, reason in scanned.unknown().items() if before is None or name in before.unknown}
-        documents = select(scanned.manifests(), settings.namespace_selector, settings.configmap_selector, grants.limits)
-        documents.update({Source(UNKNOWN_NAMESPACE, name): UnknownText(f"the file {reason}") for name, reason in unknown.items()})
+        documents = documents_of(scanned, settings, grants.limits, unknown)
         old = {} if before is None else dict(before.documents)
         afresh = before is not None and before.issuers != issuers
         changes: list[_Change] = []
@@ -222,8 +246,7 @@ class DirectorySource:
     def _send_notices(self) -> None:
         """Report the probable mistakes in the folder and in the version in force."""
         settings, found = self.settings, NO_NOTICES if self._state is None else self._state.notices
-        where = f"Namespaces of the same folder that match {settings.namespace_selector}"
-        nothing = tuple(of_snapshot(self._snapshot, where, settings.configmap_selector, emptied=self._emptied))
+        nothing = tuple(of_snapshot(self._snapshot, settings.where, settings.configmap_selector, emptied=self._emptied))
         self.on_notices(Notices.of(chain(nothing, found.listed), len(nothing) + found.count))
 
     def _report(self, before: _State | None, after: _State) -> None:

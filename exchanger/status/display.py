@@ -4,7 +4,7 @@ Must not know: how it was made.
 """
 
 from collections.abc import Collection, Iterator
-from typing import Final, final
+from typing import Final, Literal, final
 
 import attrs
 import orjson
@@ -24,12 +24,13 @@ _LABEL_WIDTH: Final = 12
 @final
 @attrs.frozen
 class Header:
-    """The server, the known profiles (``None`` if references to issuers were not checked), and the grants."""
+    """The server or the folder, the known profiles (``None`` if references to issuers were not checked), and the grants."""
 
-    server: str
+    place: str
     profiles: tuple[str, ...] | None
     profiles_file: str = ""
     grants: GrantsSettings = attrs.field(factory=GrantsSettings)
+    kind: Literal["server", "folder"] = "server"
 
 
 def as_text(header: Header, survey: Survey, screen: Screen | None = None) -> str:
@@ -40,7 +41,7 @@ def as_text(header: Header, survey: Survey, screen: Screen | None = None) -> str
         issuers = f"{_count(len(header.profiles), 'profile')} in {header.profiles_file}"
     names = f": {', '.join(survey.namespaces)}" if survey.namespaces else ""
     lines = [
-        f"{'server':{_LABEL_WIDTH}}{header.server}",
+        f"{header.kind:{_LABEL_WIDTH}}{header.place}",
         f"{'namespaces':{_LABEL_WIDTH}}{len(survey.namespaces)} selected{names}",
         f"{'issuers':{_LABEL_WIDTH}}{issuers}",
         *([] if header.grants.path is None else [f"{'grants':{_LABEL_WIDTH}}{_grants(header.grants)}"]),
@@ -81,7 +82,7 @@ def as_json(header: Header, survey: Survey) -> str:
     """Return one JSON object, in one line. It includes grants if there are any."""
     granted = header.grants.path is not None
     content = {
-        "server": header.server,
+        header.kind: header.place,
         "healthy": survey.healthy,
         "namespaces": survey.namespaces,
         "issuers": {"judged": header.profiles is not None, "profiles": header.profiles},

@@ -16,7 +16,8 @@ class StatusOptions:
     """The parsed arguments.
 
     ``kubeconfig`` "": by KUBECONFIG or the pod; ``context`` "": by KUBE_CONTEXT or the file; ``issuers`` is a profiles file,
-    ``grants`` a grants file.
+    ``grants`` a grants file. ``directory`` is a folder of manifests in the place of a cluster;
+    ``service`` is the URL of a running service's metrics port, "" for none.
     """
 
     kubeconfig: str = ""
@@ -24,11 +25,21 @@ class StatusOptions:
     issuers: Path | None = None
     json: bool = False
     grants: Path | None = None
+    directory: Path | None = None
+    service: str = ""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options to ``parser``."""
-    parser.add_argument(
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--directory",
+        type=Path,
+        metavar="FOLDER",
+        help="read this folder of manifests (default: POLICY_DIRECTORY with POLICY_SOURCE=directory, otherwise a cluster)",
+    )
+    where.add_argument("--service", default="", metavar="URL", help="ask a running service's metrics port, such as http://127.0.0.1:3002")
+    where.add_argument(
         "--kubeconfig", default="", metavar="FILE", help="kubeconfig file (default: the same as kubectl, or the pod's own cluster)"
     )
     parser.add_argument(

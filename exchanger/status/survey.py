@@ -1,4 +1,4 @@
-"""Lists once what the service would follow, and reads it as the service would.
+"""Lists once what the service would follow, in a cluster or a folder, and reads it as the service would.
 
 Must not know: how the server is reached, or how a survey is shown.
 """
@@ -11,6 +11,8 @@ from typing import Final, TypeVar, final
 import attrs
 import trio
 
+from exchanger.directory.folder import notices_of
+from exchanger.directory.source import DirectorySettings, documents_of, first_scan
 from exchanger.kube.index import EVERY_NAMESPACE
 from exchanger.kube.informer import missing_right
 from exchanger.kube.list_watch import ApiFailure, ListWatch
@@ -22,7 +24,7 @@ from exchanger.policy.conflicts import conflicts_of
 from exchanger.policy.documents.document import Labels, PolicyDocument, PolicyRefusal, entry_lines
 from exchanger.policy.grants.allowance import NO_GRANTS, Granted, Grants
 from exchanger.policy.notices import is_declined, not_enabled, of_allowance, of_config_maps, of_left_out, of_namespaces, of_snapshot
-from exchanger.policy.selection import Namespace, advance
+from exchanger.policy.selection import Change, ConfigMap, Namespace, advance, labels_of
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Source
 from exchanger.values.notice import NO_NOTICES, Notice, Notices
@@ -82,7 +84,9 @@ class Allowed:
 @final
 @attrs.frozen
 class Survey:
-    """The policies of a cluster. ``ignored`` ConfigMaps have the label, in Namespaces that are not selected. All in the order of names.
+    """The policies of a cluster or a folder, in the order of names.
+
+    ``ignored`` ConfigMaps have the label, in Namespaces that are not selected.
 
     ``notices`` are probable mistakes; ``gaps`` says where those were not looked for. While a Namespace is ``unreadable``, a service that
     starts has nothing in force, because the policies in it are unknown. ``allowed`` has every Namespace if there are grants.
@@ -130,11 +134,9 @@ async def survey(
         return found
     namespaces, config_maps, documents, unreadable = found.namespaces, found.config_maps, found.documents, found.unreadable
     change = advance(PolicySnapshot.EMPTY, {}, documents, issuers, grants=grants)
-    policies = tuple(_policy(document, change.snapshot) for document in sorted(change.documents, key=lambda document: document.source))
     selected = {Source(item.namespace, item.name) for item in config_maps if settings.configmap_selector.matches(dict(item.labels))}
     ignored = tuple(sorted(selected - documents.keys()))
     selected_namespaces = dict(sorted(found.selected.items()))
-    allowed = tuple(_allowed(grants, name, labels) for name, labels in selected_namespaces.items() if grants.limited)
     near = NearMisses()
     await near.look(list_watches, settings)
     found_notices = Notices.of(
@@ -150,7 +152,60 @@ async def survey(
             _of_grants(grants, selected_namespaces, near.namespaces),
         )
     )
-    return Survey(tuple(sorted(namespaces)), policies, ignored, found_notices, tuple(near.gaps), unreadable, allowed)
+    return Survey(
+        tuple(sorted(namespaces)),
+        _policies(change),
+        ignored,
+        found_notices,
+        tuple(near.gaps),
+        unreadable,
+        _all_allowed(grants, selected_namespaces),
+    )
+
+
+def survey_folder(
+    settings: DirectorySettings, issuers: frozenset[str], notices: tuple[Notice, ...] = (), grants: Grants = NO_GRANTS
+) -> Survey:
+    """Read the folder as a service that starts would; blocks while its files are read. ``issuers`` and ``notices`` as for ``survey``.
+
+    Raises:
+        FolderError: it cannot be listed
+    """
+    scanned = first_scan(settings)
+    found = tuple(scanned.manifests())
+    documents = documents_of(scanned, settings, grants.limits, scanned.unknown())
+    change = advance(PolicySnapshot.EMPTY, {}, documents, issuers, grants=grants)
+    described: dict[str, set[Labels]] = {}
+    for item in found:
+        if isinstance(item, Namespace):
+            described.setdefault(item.name, set()).add(labels_of(item))
+    selected = {
+        name: tuple(sorted(labels))
+        for name, labels in sorted(described.items())
+        if any(settings.namespace_selector.matches(dict(one)) for one in labels)
+    }
+    config_maps = (item for item in found if isinstance(item, ConfigMap) and settings.configmap_selector.matches(dict(item.labels)))
+    mistakes = notices_of(scanned, settings.namespace_selector, settings.configmap_selector)
+    about = (
+        *notices,
+        *of_snapshot(change.snapshot, settings.where, settings.configmap_selector),
+        *_of_grants(grants, selected, dict.fromkeys(described, True)),
+    )
+    return Survey(
+        tuple(selected),
+        _policies(change),
+        tuple(sorted({Source(item.namespace, item.name) for item in config_maps} - documents.keys())),
+        Notices.of(chain(about, mistakes.listed), len(about) + mistakes.count),
+        allowed=_all_allowed(grants, selected),
+    )
+
+
+def _policies(change: Change) -> tuple[Policy, ...]:
+    return tuple(_policy(document, change.snapshot) for document in sorted(change.documents, key=lambda document: document.source))
+
+
+def _all_allowed(grants: Grants, selected: Mapping[str, tuple[Labels, ...]]) -> tuple[Allowed, ...]:
+    return tuple(_allowed(grants, name, labels) for name, labels in selected.items()) if grants.limited else ()
 
 
 def _policy(document: PolicyDocument, snapshot: PolicySnapshot) -> Policy:

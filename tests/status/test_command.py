@@ -2,12 +2,14 @@
 
 import argparse
 import io
+import json
 from pathlib import Path
 
 import pytest
 
-from exchanger.status.command import NO_TELLING, run_status
+from exchanger.status.command import NO_TELLING, PROBLEMS, run_status
 from exchanger.status.options import StatusOptions, add_arguments, options_of
+from tests.check.checking import config_map
 
 
 def parsed(*arguments: str) -> StatusOptions:
@@ -34,6 +36,11 @@ def test_options() -> None:
         (StatusOptions(), {"POLICY_GRANTS_MODE": "off"}, "POLICY_GRANTS_MODE must be"),
         (StatusOptions(grants=Path("/nonexistent")), {"POLICY_GRANTS_FILE": "/unused"}, "/nonexistent cannot be read"),
         (StatusOptions(grants=Path("/dev/null")), {}, "/dev/null"),
+        (StatusOptions(directory=Path("/nonexistent")), {}, "--directory /nonexistent is not a folder"),
+        (StatusOptions(), {"POLICY_SOURCE": "directory"}, "POLICY_DIRECTORY is required"),
+        (StatusOptions(context="x"), {"POLICY_SOURCE": "directory", "KUBECONFIG": "/nonexistent"}, "kubeconfig file at /nonexistent"),
+        (StatusOptions(service="https://h"), {}, "--service must be a URL"),
+        (StatusOptions(service="http://127.0.0.1:1"), {}, "http://127.0.0.1:1 does not answer: "),
         (StatusOptions(kubeconfig="/nonexistent"), {}, "kubeconfig file at /nonexistent"),
         (StatusOptions(), {"KUBECONFIG": "/nonexistent"}, "kubeconfig file at /nonexistent"),
     ],
@@ -68,3 +75,17 @@ async def test_a_refused_connection_is_reported_without_credentials(tmp_path: Pa
     assert await run_status(StatusOptions(kubeconfig=str(path)), {"CONFIGMAP_LABEL_SELECTOR": "a=b"}, out) == NO_TELLING
     said = capsys.readouterr().err
     assert said == "exchanger status: http://127.0.0.1:1/prefix: namespaces cannot be listed (unreachable): the connection was refused\n"
+
+
+async def test_a_folder_is_read_as_at_a_start(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(
+        "apiVersion: v1\nkind: Namespace\nmetadata: {name: a, labels: {ext-authz-token-exchange.magneticflux.net/policy: enabled}}\n---\n"
+        + config_map("version: v1\nentries: [{match: {host: a, pathPrefix: /}, acton: deny}]", namespace="a")
+    )
+    out = io.StringIO()
+    assert await run_status(StatusOptions(directory=tmp_path, json=True), {}, out) == PROBLEMS
+    told = json.loads(out.getvalue())
+    assert (told["folder"], told["namespaces"], told["totals"]["problems"]) == (str(tmp_path), ["a"], 1)
+    by_variables = io.StringIO()
+    await run_status(StatusOptions(json=True), {"POLICY_SOURCE": "directory", "POLICY_DIRECTORY": str(tmp_path)}, by_variables)
+    assert by_variables.getvalue() == out.getvalue()

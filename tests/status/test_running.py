@@ -1,0 +1,79 @@
+"""What a running service's metrics say is wrong with it."""
+
+import json
+from typing import Any
+
+import attrs
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exchanger.audit.log import AuditCounts
+from exchanger.status.running import NoAnswerError, Running, look_at_service, understood
+from exchanger.telemetry.metrics import Gauges, Metrics, MetricsSettings
+from exchanger.telemetry.metrics_server import MetricsServer
+from tests.telemetry.gauges import NOTHING
+
+HEALTHY = attrs.evolve(
+    NOTHING,
+    policy_entries=lambda: 7,
+    policy_snapshot_age=lambda: 3.0,
+    policy_source_connected=lambda: True,
+    policy_invalid_documents=lambda: 0,
+    policy_entries_refused=lambda: 0,
+    policy_namespaces_unreadable=lambda: {"a": False},
+    log_lines_dropped=lambda: 0,
+)
+
+
+async def asked(gauges: Gauges, path: str = "") -> Running:
+    async with trio.open_nursery() as nursery:
+        server = MetricsServer(MetricsSettings(host="127.0.0.1", port=0), Metrics("1.2.3", gauges))
+        bound: int = await nursery.start(server.run)
+        found = await look_at_service(f"http://127.0.0.1:{bound}{path}")
+        nursery.cancel_scope.cancel()
+    return found
+
+
+async def test_a_healthy_service_has_no_problem() -> None:
+    found = await asked(HEALTHY)
+    assert found == Running("1.2.3", 7, 3.0, ())
+    assert found.as_text("URL") == (
+        "service     URL, version 1.2.3\npolicy      7 entries in force, known to be current 3 s ago\nproblems    none\n"
+    )
+    assert json.loads(found.as_json("URL"))["healthy"] is True
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"policy_snapshot_age": lambda: None}, "no policy is in force"),
+        ({"policy_source_connected": lambda: False}, "policy changes are not followed"),
+        ({"policy_invalid_documents": lambda: 2}, "2 policy documents have invalid parts"),
+        ({"policy_entries_refused": lambda: 3}, "3 entries are outside"),
+        ({"policy_namespaces_unreadable": lambda: {"a": False, "b": True}}, "read the Namespace b is missing"),
+        ({"breakers_open": lambda: {"h": True, "i": False}}, "the breaker of h is open"),
+        ({"credentials_refused": lambda: {("p", "h"): True}}, "h refuses the new credentials of the profile p"),
+        ({"audit": lambda: AuditCounts(written=1, lost=4, broken=False)}, "4 lines of the audit log are lost"),
+        ({"audit": lambda: AuditCounts(written=1, lost=0, broken=True)}, "the audit log cannot be written"),
+        ({"log_lines_dropped": lambda: 5}, "5 log lines were dropped"),
+    ],
+)
+async def test_each_thing_that_is_wrong_is_one_problem(changed: dict[str, Any], said: str) -> None:
+    found = await asked(attrs.evolve(HEALTHY, **changed), "/metrics/")
+    (problem,) = found.problems
+    assert said in problem
+    assert (found.healthy, f"  {problem}\n" in found.as_text("URL")) == (False, True)
+
+
+async def test_another_path_or_server_says_so() -> None:
+    with pytest.raises(ExceptionGroup) as failed:
+        await asked(HEALTHY, "/other")
+    assert failed.group_contains(NoAnswerError, match="answered 404; METRICS_PATH")
+
+
+@given(st.text() | st.just("policy_entries 1\n") | st.just('exchanger_build_info{version="1"} 1\n'))
+def test_what_is_not_this_services_is_no_answer(text: str) -> None:
+    with pytest.raises(NoAnswerError):
+        understood(text, "URL")
