@@ -199,6 +199,7 @@ CODES: Final = (
             "The issuer ignores the requested audience, or adds audiences of its own.",
             "The token is about another subject than the caller's, or from another issuer than the profile's issuedToken says.",
             "An assertion is of another type (typ), or for another client (client_id) than that of the second issuer's profile.",
+            "The second issuer of a chain returned the assertion as its token.",
         ),
         "Compare the requested_ and issued_ fields in the log line, and correct the issuer's configuration, or issuedToken.",
         "The policy asks for the audience orders, and the token has aud: [orders, payments].",

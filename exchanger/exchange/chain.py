@@ -15,15 +15,20 @@ from exchanger.errors import Diagnostic
 from exchanger.exchange.cache.token_cache import REFUSALS, TokenCache
 from exchanger.exchange.stage import GATEWAY_TIMED_OUT, Done, Passage, Relay, Stage
 from exchanger.oauth.token_request import unrequestable
+from exchanger.oauth.token_response import unusable
 from exchanger.values.entry import TokenTarget
 from exchanger.values.issuer import AssertionSource, Issuer
-from exchanger.values.token import ErrorKind, ExchangeFailure, FirstLeg, TokenOutcome, TokenRequest
+from exchanger.values.secret import Secret
+from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, FirstLeg, TokenOutcome, TokenRequest
 
 _UNLINKED: Final = transport_failure(
     ErrorKind.CREATE_REQUEST, Diagnostic.CREATE_REQUEST, detail="the profile that issues the assertion is not in force"
 )
 # The code for an assertion that the second issuer does not accept (RFC 7521 section 4.1.1).
 _INVALID: Final = "invalid_grant"
+_RETURNED: Final = attrs.evolve(
+    unusable(Diagnostic.ISSUED_FOR_OTHERS, ErrorKind.ISSUED_FOR_OTHERS), detail="the second issuer returned the assertion as its token"
+)
 # The answer of an endpoint that refuses, and says why with an error of RFC 6749.
 _REFUSED: Final = frozenset({Diagnostic.OAUTH_ERROR, Diagnostic.APP_ONLY_CALLER})
 
@@ -72,6 +77,7 @@ class ChainedPassage(Relay):
     asked: TokenRequest
     first_leg: FirstLeg | None = attrs.field(default=None, init=False)
     _sent_before: bool = attrs.field(default=False, init=False)
+    _assertion: Secret | None = attrs.field(default=None, init=False, repr=False)
 
     @property
     def late(self) -> ExchangeFailure:
@@ -105,6 +111,7 @@ class ChainedPassage(Relay):
         if self.issuer.cache is not None and not self._sent_before:
             self.stage.cache.keep(self.asked, outcome, shared=False)
         self.first_leg = FirstLeg(self.issuer.name, self.issuer.endpoint_host, outcome.call)
+        self._assertion = outcome.access_token
         request = attrs.evolve(self.request, assertion=outcome.access_token)
         begun = self._goes_on(self.stage.behind.begin(request, self.deadline, self._landed))
         return self._judge(begun) if isinstance(begun, TokenOutcome) else begun
@@ -116,12 +123,17 @@ class ChainedPassage(Relay):
             self._finish(found)
 
     def _judge(self, outcome: TokenOutcome) -> TokenOutcome | Self:
-        """Return the outcome; if a kept assertion was refused, get another one: many servers accept each only once."""
+        """Return the outcome; if a kept assertion was refused, get another one: many servers accept each only once.
+
+        An assertion that comes back is no token of the second issuer, and is for no upstream.
+        """
         if isinstance(outcome, ExchangeFailure) and outcome.oauth_error == _INVALID and self.issuer.cache is not None:
             self.stage.cache.refused(self.asked, outcome)
             if self._sent_before:
                 self._sent_before, self.first_leg = False, None
                 return self._ask_first()
+        if isinstance(outcome, ExchangedToken) and outcome.access_token == self._assertion:
+            outcome = attrs.evolve(_RETURNED, call=outcome.call, cache=outcome.cache)
         return attrs.evolve(outcome, first_leg=self.first_leg)
 
     def _without_assertion(self, failure: ExchangeFailure) -> ExchangeFailure:

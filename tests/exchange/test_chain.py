@@ -239,6 +239,18 @@ async def test_the_second_issuer_cannot_answer_for_the_first_with_another_assert
         assert code_of(await exchange(it.client, asking())) == "TXE-3003"
 
 
+async def test_an_assertion_that_the_second_issuer_returns_is_neither_handed_out_nor_kept(autojump_clock: MockClock) -> None:
+    issuers = Issuers(second=lambda fields: response(success(fields["assertion"])))
+    second = chained(cache=CachePolicy(600.0, 10))
+    async with world(issuers.site.serve) as it:
+        use(it, second)
+        for _ in range(2):
+            outcome = await exchange(it.client, asking(second))
+            assert (code_of(outcome), leg_of(outcome)) == ("TXE-3006", ("idp", False))
+        assert it.client.cache.entries == 0
+    assert issuers.counts == (2, 2)
+
+
 async def test_what_the_first_profile_demands_of_its_tokens_holds_for_assertions(autojump_clock: MockClock) -> None:
     rules = IssuedTokenRules("https://acme.idp.example", ("orders",), subject="sub", opaque=True)
     first = attrs.evolve(idp, issued=rules)
