@@ -237,10 +237,12 @@ def flood(port: int, told: Any) -> None:
     codes: collections.Counter[str] = collections.Counter()
     room, end = threading.Semaphore(AT_ONCE), time.monotonic() + FLOOD_S
 
-    def landed(call: grpc.Future[bytes]) -> None:
-        body: str = CheckResponse.FromString(call.result()).denied_response.body
-        codes[body.partition("(")[2].partition(")")[0]] += 1
-        room.release()
+    def landed(call: "grpc.Future[bytes]") -> None:
+        try:
+            body: str = CheckResponse.FromString(call.result()).denied_response.body
+            codes[body.partition("(")[2].partition(")")[0]] += 1
+        finally:
+            room.release()
 
     with grpc.insecure_channel(f"127.0.0.1:{port}", [("grpc.enable_http_proxy", 0)]) as channel:
         call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/envoy.service.auth.v3.Authorization/Check")
