@@ -41,7 +41,7 @@ from exchanger.console.feed import Feed
 from exchanger.decision.check import DecisionRules
 from exchanger.decision.outcome import DecisionRecord
 from exchanger.envoy.authorization import CHECK_PATH, Authorization
-from exchanger.envoy.evaluator import Evaluator
+from exchanger.evaluation.evaluator import Evaluator
 from exchanger.grpc.routes import CallInfo
 from exchanger.grpc.server import GrpcServer, ServerSettings
 from exchanger.net.reactor import Reactor

@@ -29,10 +29,14 @@ def serve(*, console_shows_tokens: bool = False) -> int:
         sys.stderr.write("".join(("exchanger cannot start:\n", *(f"  - {problem}\n" for problem in error.problems))))
         return USAGE_ERROR
     limit = descriptors.raise_limit()
-    room = min(settings.grpc.max_connections, descriptors.for_callers(limit))
+    room, http_authz = descriptors.for_callers(limit), settings.http_authz
+    if http_authz is not None:  # at most half of the room
+        http_authz = attrs.evolve(http_authz, max_connections=min(http_authz.max_connections, max(1, room // 2)))
+        room = max(1, room - http_authz.max_connections)
     settings = attrs.evolve(
         settings,
-        grpc=attrs.evolve(settings.grpc, max_connections=room),
+        grpc=attrs.evolve(settings.grpc, max_connections=min(settings.grpc.max_connections, room)),
+        http_authz=http_authz,
         token_client=attrs.evolve(settings.token_client, max_quarantined_connections=descriptors.for_quarantined(limit)),
     )
     with logging_to_stdout(settings.log) as logging:

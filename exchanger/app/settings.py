@@ -18,7 +18,6 @@ from exchanger.app.variable_names import Notes
 from exchanger.audit.identities import read_audit_keys
 from exchanger.audit.settings import OFF, AuditSettings, parse_target
 from exchanger.console.access import ConsoleSettings, parse_hosts
-from exchanger.console.token_file import check_token_file
 from exchanger.decision.check import TOKEN_EXCHANGE_GRANT, DecisionRules
 from exchanger.directory.source import DirectorySettings
 from exchanger.errors import ConfigurationError
@@ -26,6 +25,8 @@ from exchanger.exchange.cache.files import read_files
 from exchanger.exchange.cache.settings import DEFAULT_NAMESPACE, SharedSettings, parse_namespace, parse_store_url, parse_username
 from exchanger.grpc.server import ServerSettings
 from exchanger.http.names import is_loopback
+from exchanger.http.token_file import check_token_file
+from exchanger.http_authz.settings import DEFAULT_HOST, HttpAuthzSettings
 from exchanger.issuers.profiles_file import check_file
 from exchanger.issuers.rules import ProfileRules
 from exchanger.issuers.source import IssuerSettings
@@ -47,6 +48,7 @@ from exchanger.values.token import ACCESS_TOKEN_TYPE
 _is_request_target: Final = re.compile(r"/[!\"$->@-~]*").fullmatch  # visible ASCII, and neither query nor fragment (RFC 9112 section 3.2)
 # Seconds: Kubernetes kills after 30 by default (https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-termination).
 _SHUTDOWN_GRACE: Final = 25.0
+_NO_PORT: Final = -1
 
 
 @final
@@ -65,6 +67,7 @@ class Settings:
     token_cache: SharedSettings | None = None
     audit: AuditSettings | None = None
     console: ConsoleSettings | None = None
+    http_authz: HttpAuthzSettings | None = None
     kube_context: str = ""
     policy_events: bool = True
     policy_required: bool = False
@@ -125,6 +128,7 @@ def _settings(environment: Environment, variables: Mapping[str, str]) -> Setting
         token_cache=_token_cache(environment),
         audit=_audit(environment),
         console=_console(environment),
+        http_authz=_http_authz(environment),
         log=LogSettings(
             format=LogFormat(environment.choice("LOG_FORMAT", [choice.value for choice in LogFormat], "json")),
             level=LogLevel(environment.choice("LOG_LEVEL", [choice.value for choice in LogLevel], "info")),
@@ -137,6 +141,7 @@ def _settings(environment: Environment, variables: Mapping[str, str]) -> Setting
         without_effect=(
             *_half_given_tls(environment),
             *_without_console(environment),
+            *_without_http_authz(environment),
             *_without_token_cache(environment),
             *_without_audit(environment),
             *policy_notes(environment, policy),
@@ -231,6 +236,40 @@ def _without_console(environment: Environment) -> Notes:
         return ()
     names = ("CONSOLE_TOKEN_FILE", "CONSOLE_HOSTS")
     return tuple((name, "there is no console, since CONSOLE_ADDRESS is not set") for name in names if environment.text(name))
+
+
+def _http_authz(environment: Environment) -> HttpAuthzSettings | None:
+    """Return the authorization port. It hands tokens to whoever asks, so without proof of who that is, only this machine may."""
+    port = environment.port("HTTP_AUTHZ_PORT", _NO_PORT)
+    host = environment.text("HTTP_AUTHZ_HOST", DEFAULT_HOST)
+    names = tuple(f"HTTP_AUTHZ_TLS_{name}_FILE" for name in ("CERT", "KEY", "CLIENT_CA"))
+    cert_file, key_file, client_ca_file = (environment.path(name) for name in names)
+    secret_file = environment.path("HTTP_AUTHZ_SECRET_FILE")
+    if port == _NO_PORT:
+        return None
+    tls = None
+    if cert_file is not None and key_file is not None:
+        tls = TlsSettings(port=port, cert_file=cert_file, key_file=key_file, client_ca_file=client_ca_file, protocols=("http/1.1",))
+        if (problem := check_files(tls)) is not None:
+            environment.problem(f"{', '.join(names)}: {problem}")
+    elif given := [name for name in names if environment.text(name)]:
+        # Otherwise a port that should have TLS would listen without it.
+        environment.problem(f"{', '.join(given)}: TLS needs {names[0]} and {names[1]}")
+    if secret_file is not None and (problem := check_token_file(secret_file)) is not None:
+        environment.problem(f"HTTP_AUTHZ_SECRET_FILE {shown_file(secret_file)} {problem}")
+    if secret_file is None and (tls is None or client_ca_file is None) and not is_loopback(host):
+        environment.problem(
+            "HTTP_AUTHZ_TLS_CLIENT_CA_FILE or HTTP_AUTHZ_SECRET_FILE is required, since HTTP_AUTHZ_HOST is not a loopback address"
+        )
+    return HttpAuthzSettings(host, port, tls, secret_file)
+
+
+def _without_http_authz(environment: Environment) -> Notes:
+    if environment.text("HTTP_AUTHZ_PORT"):
+        return ()
+    names = ("HOST", "TLS_CERT_FILE", "TLS_KEY_FILE", "TLS_CLIENT_CA_FILE", "SECRET_FILE")
+    given = (name for name in (f"HTTP_AUTHZ_{name}" for name in names) if environment.text(name))
+    return tuple((name, "there is no authorization port, since HTTP_AUTHZ_PORT is not set") for name in given)
 
 
 def _token_cache(environment: Environment) -> SharedSettings | None:

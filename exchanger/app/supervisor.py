@@ -32,22 +32,23 @@ from exchanger.console.issuer_view import IssuerHealth
 from exchanger.console.policy_health import Freshness
 from exchanger.directory.source import DirectorySettings, Watch, watch_folder
 from exchanger.envoy.authorization import Authorization
-from exchanger.envoy.evaluator import Evaluator
 from exchanger.envoy.external_processor import ExternalProcessor
 from exchanger.envoy.health import HealthBoard, HealthService
 from exchanger.envoy.reflection import REFLECTION_SERVICES, Reflection
 from exchanger.errors import ExchangerError
+from exchanger.evaluation.evaluator import Evaluator
 from exchanger.exchange.cache.token_cache import TokenCache
 from exchanger.exchange.pipeline import ExchangePipeline
 from exchanger.grpc.routes import Route, routes_of
 from exchanger.grpc.server import GrpcServer
+from exchanger.http_authz.server import HttpAuthz
 from exchanger.kube.source import ListWatches
 from exchanger.net.network import SYSTEM, Network
 from exchanger.net.reactor import Reactor
 from exchanger.policy.snapshot import CurrentPolicy, PolicySnapshot
 from exchanger.telemetry.decision_log import decision_line
 from exchanger.telemetry.log import LogDecisions, Logging
-from exchanger.telemetry.metrics import CHECK_BUCKETS, Gauges, Metrics
+from exchanger.telemetry.metrics import CHECK_BUCKETS, Gauges, HttpAuthzCounts, Metrics
 from exchanger.telemetry.metrics_server import MetricsServer
 from exchanger.telemetry.otlp.exports import Exports
 from exchanger.telemetry.render import Stamp
@@ -98,6 +99,7 @@ class Supervisor:
     audit: AuditLog | None = attrs.field(init=False)
     _evaluator: Evaluator = attrs.field(init=False)
     _server: GrpcServer = attrs.field(init=False)
+    _http_authz: HttpAuthz | None = attrs.field(init=False)
     _sync: PolicySync = attrs.field(init=False)
     _lame_duck: LameDuck = attrs.field(init=False)
     _console: Console | None = attrs.field(init=False)
@@ -122,9 +124,10 @@ class Supervisor:
                 policy_source_connected=lambda: self._sync.state().connected,
                 policy_namespaces_unreadable=lambda: dict(self._sync.state().named),
                 log_lines_dropped=lambda: self.logging.writer.dropped,
-                tls_certificate_expiry=lambda: self._server.certificate_expiry,
+                tls_certificate_expiry=self._certificate_expiry,
                 grpc_connections=lambda: self._server.connections,
                 grpc_connections_refused=lambda: self._server.refused,
+                http_authz=self._http_authz_counts,
                 breakers_open=self._breakers_open,
                 exchanges_queued=self._exchanges_queued,
                 credentials_refused=lambda: {
@@ -168,6 +171,7 @@ class Supervisor:
         )
         self._lame_duck = LameDuck(lambda: self._evaluator.answered)
         self._server = GrpcServer(settings.grpc, self._routes(), self._reactor, self._handler_fault)
+        self._http_authz = self._make_http_authz()
         if self._console is not None:
             self._policy.on_change(self._console.published)
         self._policy.on_change(self._ready)
@@ -193,9 +197,12 @@ class Supervisor:
                     await self._start(infrastructure, MetricsServer(metrics, self._metrics, self.network.listen).run, "METRICS_PORT")
                 if self._console is not None and console is not None:
                     await self._start(infrastructure, self._console.run, "CONSOLE_ADDRESS", console.host)
+                settings = self.settings.http_authz
                 async with trio.open_nursery() as workers:
                     workers.start_soon(self._sync.run)
                     await self._start(workers, self._server.run, "GRPC_PORT, GRPC_TLS_PORT")
+                    if self._http_authz is not None and settings is not None:
+                        await self._start(workers, self._http_authz.run, "HTTP_AUTHZ_PORT", settings.host)
                     self._listening = True
                     self._say_started()
                     await self._drain_on(signals)
@@ -235,7 +242,11 @@ class Supervisor:
             nursery.start_soon(self._cancel_on, signals, nursery.cancel_scope)
             deadline = trio.current_time() + self.settings.shutdown_grace
             await self._lame_duck.run(self.settings.shutdown_grace / 4)
-            await self._server.drain(max(0.0, deadline - trio.current_time()))
+            left = max(0.0, deadline - trio.current_time())
+            async with trio.open_nursery() as servers:
+                servers.start_soon(self._server.drain, left)
+                if self._http_authz is not None:
+                    servers.start_soon(self._http_authz.http.drain, left)
             nursery.cancel_scope.cancel()
 
     async def _cancel_on(self, signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
@@ -263,6 +274,24 @@ class Supervisor:
             return None
         output = self.logging.output if audit.path is None else self.audit_file(audit.path)
         return AuditLog(audit, output, self._reactor, Stamp(self.network.wall), self.network)
+
+    def _make_http_authz(self) -> HttpAuthz | None:
+        settings = self.settings.http_authz
+        if settings is None:
+            return None
+        return HttpAuthz(settings, self._evaluator, lambda: self._board.serving, self._http_checked, self.network)
+
+    def _http_checked(self, serving: bool) -> None:  # noqa: FBT001 - the signature that the authorization port calls
+        self._lame_duck.checked("", serving=serving)
+
+    def _certificate_expiry(self) -> int | None:
+        """Return when the first of the certificates in use expires."""
+        found = [self._server.certificate_expiry, None if self._http_authz is None else self._http_authz.certificate_expiry]
+        return min((expiry for expiry in found if expiry is not None), default=None)
+
+    def _http_authz_counts(self) -> HttpAuthzCounts | None:
+        port = self._http_authz
+        return None if port is None else HttpAuthzCounts(port.connections, port.connections_ended, port.unauthorised)
 
     def _make_console(self) -> Console | None:
         settings = self.settings

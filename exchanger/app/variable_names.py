@@ -10,7 +10,7 @@ from exchanger.util.text import closest, printable
 from exchanger.values.notice import Notice
 
 # Prefixes of names meant for this service. LOG_, OTEL_ and KUBE_ are used by whole platforms: only near misses of these are reported.
-PREFIXES: Final = ("TOKEN_EXCHANGE_", "TOKEN_ENDPOINT_", "POLICY_", "GRPC_", "METRICS_", "CONSOLE_", "CONFIGMAP_")
+PREFIXES: Final = ("TOKEN_EXCHANGE_", "TOKEN_ENDPOINT_", "POLICY_", "GRPC_", "HTTP_AUTHZ_", "METRICS_", "CONSOLE_", "CONFIGMAP_")
 # Unknown names listed one by one.
 MAX_UNKNOWN: Final = 20
 # Characters of a reported name.

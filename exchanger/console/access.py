@@ -12,8 +12,8 @@ import trio
 
 from exchanger.console.guard import COOKIE, bearer_of, has_session, is_token, session_of
 from exchanger.console.message import error, no_content
-from exchanger.console.token_file import TokenFile
 from exchanger.http.message import Request, Response
+from exchanger.http.token_file import TokenFile
 from exchanger.policy.authority import is_host, normalise_policy_host
 
 # Seconds until a wrong token is answered.

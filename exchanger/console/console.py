@@ -20,11 +20,11 @@ from exchanger.console.message import error
 from exchanger.console.page.assets import Page, load_page
 from exchanger.console.policy_health import Freshness, PolicyHealth
 from exchanger.console.server import SESSION, ConsoleServerSettings, Server
-from exchanger.console.token_file import TokenFile
 from exchanger.console.websocket import Handshake, send_messages
 from exchanger.decision.check import DecisionRules
 from exchanger.http.message import Response
 from exchanger.http.names import names_of
+from exchanger.http.token_file import TokenFile
 from exchanger.net.network import SYSTEM, Network
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.issuer import Issuer
@@ -79,7 +79,7 @@ class Console:
         settings, sources, network = self._settings, self._sources, self._network
         self.feed = Feed(network.wall)
         path = settings.token_file
-        self._token_file = None if path is None else TokenFile(path, network.run_sync)
+        self._token_file = None if path is None else TokenFile(path, "CONSOLE_TOKEN_FILE", "console.token_file_unusable", network.run_sync)
         self._access = ConsoleAccess(self._token_file)
         about = attrs.evolve(self._about, shows_tokens=self._show_tokens)
         shown = DecisionJson(sources.line, show_tokens=self._show_tokens)

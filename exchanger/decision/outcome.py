@@ -122,10 +122,11 @@ Outcome = Allow | Deny
 
 @enum.unique
 class Filter(enum.Enum):
-    """Which of the gateway's filters called."""
+    """How the gateway asked: by one of Envoy's filters over gRPC, or by HTTP."""
 
     EXT_AUTHZ = "ext_authz"
     EXT_PROC = "ext_proc"
+    HTTP = "http"
 
     __hash__ = object.__hash__
 

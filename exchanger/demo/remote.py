@@ -15,13 +15,13 @@ import orjson
 import trio
 
 from exchanger.console.proxy import ConsoleProxy
-from exchanger.console.token_file import read_token
 from exchanger.demo import DemoError
 from exchanger.demo.console import fault_log, make_console
 from exchanger.demo.options import DemoOptions, ScenarioSet
 from exchanger.demo.reference.setup import SCENARIOS_FILE
 from exchanger.demo.setup import started_on
 from exchanger.http.message import Request
+from exchanger.http.token_file import read_token
 from exchanger.playground.handlers import Playground, PlaygroundSettings
 from exchanger.playground.lint import LintRules
 from exchanger.playground.policy_files import PolicyFiles

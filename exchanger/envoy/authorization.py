@@ -23,18 +23,17 @@ from exchanger._proto.google.protobuf.wrappers_pb2 import BoolValue
 from exchanger._proto.google.rpc.status_pb2 import Status
 from exchanger.decision.check import DENY_UNHEALTHY, MISSING_HTTP, MISSING_REQUEST
 from exchanger.decision.outcome import Allow, DecisionReason, Deny, ExchangePending, Filter, Outcome
-from exchanger.envoy.evaluator import Evaluator, WaitingRequest
 from exchanger.envoy.metadata import described
 from exchanger.envoy.request_fields import (
-    EMPTY_REQUEST,
     RefusedRequest,
     RequestLine,
-    http_request,
     joined_fields,
     request_of_header_map,
     with_gateway_trace,
 )
 from exchanger.envoy.wire import REPLACES, before_token, field, removals, varint
+from exchanger.evaluation.evaluator import Evaluator, WaitingRequest
+from exchanger.evaluation.fields import EMPTY_REQUEST, http_request
 from exchanger.grpc.routes import CallInfo, Deferred, Immediate, Route
 from exchanger.grpc.status import GrpcError
 from exchanger.grpc.status import StatusCode as GrpcStatus

@@ -14,7 +14,6 @@ from exchanger._proto.envoy.service.ext_proc.v3.external_processor_grpc import E
 from exchanger._proto.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest
 from exchanger.decision.check import DENY_UNHEALTHY, MISSING_REQUEST
 from exchanger.decision.outcome import Allow, Deny, ExchangePending, Filter, Outcome
-from exchanger.envoy.evaluator import Evaluator, WaitingRequest
 from exchanger.envoy.process_codec import (
     CONTINUED,
     MODE_WITH_RESPONSE,
@@ -22,7 +21,9 @@ from exchanger.envoy.process_codec import (
     decode_response_headers,
     encode_request_headers,
 )
-from exchanger.envoy.request_fields import EMPTY_REQUEST, RefusedRequest, with_gateway_trace
+from exchanger.envoy.request_fields import RefusedRequest, with_gateway_trace
+from exchanger.evaluation.evaluator import Evaluator, WaitingRequest
+from exchanger.evaluation.fields import EMPTY_REQUEST
 from exchanger.grpc.routes import CallInfo, Deferred, Followed, ImmediateStream, Route
 from exchanger.oauth.refused_token import is_token_refused
 from exchanger.typing import TokenRecall

@@ -15,23 +15,15 @@ import attrs
 from exchanger._proto.envoy.config.core.v3.base_pb2 import HeaderMap
 from exchanger.decision.check import DENY_AMBIGUOUS
 from exchanger.decision.outcome import Deny
+from exchanger.evaluation.fields import READ_FIELDS, canonical_method, http_request
 from exchanger.grpc.routes import CallInfo
 from exchanger.policy.authority import read_authority
-from exchanger.util.frozen import maker_of
 from exchanger.values.request import NO_FIELDS, HeaderFields, HttpRequest
-from exchanger.values.secret import Secret
-from exchanger.values.trace import NO_TRACE, TraceContext, parse_traceparent
+from exchanger.values.trace import TraceContext, parse_traceparent
 from exchanger.values.verdict import AmbiguousPart
-
-EMPTY_REQUEST: Final = HttpRequest(method="", host="", path="")
 
 # The pseudo-headers of the request line, and the name of each in a refusal.
 _PARTS: Final = {":authority": AmbiguousPart.AUTHORITY, ":method": AmbiguousPart.METHOD, ":path": AmbiguousPart.PATH}
-
-# The other fields that are read.
-_READ: Final = frozenset(
-    {"access-control-request-method", "authorization", "baggage", "host", "origin", "traceparent", "tracestate", "x-request-id"}
-)
 
 
 def _refusals(detail: str) -> dict[str, Deny]:
@@ -42,9 +34,6 @@ def _refusals(detail: str) -> dict[str, Deny]:
 _TWICE: Final = _refusals("the gateway sent {} twice")  # RFC 9113 section 8.3 (https://www.rfc-editor.org/rfc/rfc9113#section-8.3)
 _NOT_UTF8: Final = _refusals("{} is not UTF-8")
 _CONTRADICTED: Final = _refusals("the gateway's attributes contradict {}")
-
-_request: Final = maker_of(HttpRequest)
-_USUAL_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 # PEP 383 (https://peps.python.org/pep-0383/): each byte that is not UTF-8 is one of these characters.
 _BAD_BYTE: Final = re.compile("[\udc80-\udcff]")
@@ -70,28 +59,6 @@ class RefusedRequest:
     deny: Deny
 
 
-def http_request(
-    method: str, path: str, host: str, fields: Mapping[str, str], *, path_is_raw: bool = False, every: HeaderFields = NO_FIELDS
-) -> HttpRequest:
-    """Build the value from lower-cased header ``fields``; ``host`` is used if they have none. ``every`` are all fields, if requested."""
-    find = fields.get
-    authorization = find("authorization")
-    traceparent, baggage = find("traceparent", ""), find("baggage", "")
-    return _request(
-        method if method in _USUAL_METHODS else _upper(method),
-        find(":authority") or find("host") or host,
-        path,
-        Secret(authorization) if authorization else None,
-        find("origin", ""),
-        find("access-control-request-method", ""),
-        TraceContext(traceparent, find("tracestate", ""), baggage) if traceparent or baggage else NO_TRACE,
-        "",
-        path_is_raw,
-        every,
-        find("x-request-id", ""),
-    )
-
-
 def joined_fields(headers: Mapping[str, str]) -> dict[str, str]:
     """Return ``headers`` by lower-cased name. Two spellings of one name are joined with a comma, even if one is empty."""
     found: dict[str, list[str]] = {}
@@ -115,7 +82,7 @@ def request_of_header_map(
     path_is_raw, deny = False, None
     for header in header_map.headers:
         name = header.key.lower()
-        if name in _READ:  # most are not, so their values are not even looked at
+        if name in READ_FIELDS:  # most are not, so their values are not even looked at
             raw = header.raw_value
             value = raw.decode("utf-8", "replace") if raw else header.value
             if name in fields:
@@ -132,7 +99,7 @@ def request_of_header_map(
     for name, values in again.items():
         fields[name] = ",".join(values)
     method, path = raw_line.get(":method", line.method), raw_line.get(":path", line.path)
-    deny = deny or _doubt(":method", method, _upper, line.method, fields.get(":method"))
+    deny = deny or _doubt(":method", method, canonical_method, line.method, fields.get(":method"))
     deny = deny or _doubt(":path", path, _masked, _with_query(line, raw_line), fields.get(":path"))
     authority, named = fields.pop(":authority", ""), fields.pop("host", "")
     host = raw_line.get(":authority", authority or named or line.host)
@@ -169,11 +136,6 @@ def _with_query(line: RequestLine, raw_line: Mapping[str, str]) -> str:
     if line.whole_path or not path or "?" in path or ":path" not in raw_line:
         return path
     return path + "".join(raw_line[":path"].partition("?")[1:])
-
-
-def _upper(method: str) -> str:
-    """Return ``method`` in upper case, if it is ASCII. Anything else is not a method and must not become one (``ı`` would be ``I``)."""
-    return method.upper() if method.isascii() else method
 
 
 def _masked(path: str) -> str:

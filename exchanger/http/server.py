@@ -8,6 +8,7 @@ Source: RFC 9112 (https://www.rfc-editor.org/rfc/rfc9112)
 """
 
 import math
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from http import HTTPStatus
@@ -40,6 +41,7 @@ LARGE_BODY: Final = 64 * 1024
 _RECEIVE_BYTES: Final = 16 * 1024
 # Chunks of a body that are read in a row: each takes about 10 µs.
 _CHUNKS_PER_CHECKPOINT: Final = 64
+_LOOSE_LINE: Final = re.compile(rb"(?<!\r)\n|\n[ \t]")
 _VERSIONS: Final = frozenset({b"1.0", b"1.1"})
 _REASONS: Final = {status.value: status.phrase.encode() for status in HTTPStatus}
 # 204 and 304 have no content, and 204 no Content-Length (RFC 9110 section 8.6).
@@ -208,13 +210,19 @@ class HttpServer:
         return None
 
     def _measure(self, protocol: h11.Connection) -> None:
-        """Check the size of the head received so far; h11 itself measures only incomplete heads, and no lines."""
+        """Check the head received so far: h11 itself measures only incomplete heads, and no lines, and it accepts lines that others do not.
+
+        A bare LF, or a line that continues the previous one (RFC 9112 sections 2.2 and 5.2), could hide a field from the peer that relayed
+        the message.
+        """
         data, _ = protocol.trailing_data
         length = min((at + len(end) for end in (b"\n\r\n", b"\n\n") if (at := data.find(end)) >= 0), default=0)
         if length > self._limits.head_bytes:
             raise h11.RemoteProtocolError("head too long", error_status_hint=431)
         if data.count(b"\n", 0, length - 1 if length else len(data)) > self._limits.head_lines:
             raise h11.RemoteProtocolError("too many header fields", error_status_hint=431)
+        if length and _LOOSE_LINE.search(data, 0, length):
+            raise h11.RemoteProtocolError("a bare LF or a folded line")
 
     async def _respond(self, head: h11.Request, stream: trio.abc.Stream, protocol: h11.Connection, slot: Slot) -> Response | None:
         """Return the response, or ``None`` after an upgrade that has ended."""

@@ -54,6 +54,16 @@ class MetricsSettings:
 
 @final
 @attrs.frozen
+class HttpAuthzCounts:
+    """The open connections of the authorization port; those that it ended for lack of room, and questions without the secret, in all."""
+
+    connections: int
+    ended: int
+    unauthorised: int
+
+
+@final
+@attrs.frozen
 class Gauges:
     """Values that are read from elsewhere at the moment of a scrape."""
 
@@ -79,6 +89,8 @@ class Gauges:
     token_cache_requests: Callable[[], Mapping[tuple[str, str, str], int]] = dict
     # The same by endpoint host.
     token_cache_refused: Callable[[], Mapping[str, int]] = dict
+    # ``None`` without an authorization port.
+    http_authz: Callable[[], HttpAuthzCounts | None] = lambda: None
     # ``None`` without an audit log.
     audit: Callable[[], AuditCounts | None] = lambda: None
 
@@ -201,7 +213,7 @@ class Metrics:
     def collect(self) -> Iterable[Metric]:
         """Return the current values of every metric."""
         gauges = self._gauges
-        audit = gauges.audit()
+        audit, http_authz = gauges.audit(), gauges.http_authz()
         checks: dict[Labels, Histogram] = {(reason.value, result.value): series for (reason, result), series in self._checks.items()}
         return (
             counter(
@@ -322,7 +334,7 @@ class Metrics:
             ),
             gauge(
                 "ext_authz_tls_certificate_expiry_timestamp_seconds",
-                "Expiry of the certificate that new TLS connections get, in seconds since 1970; absent without TLS.",
+                "Expiry of the certificate that new TLS connections get, the first of several, in seconds since 1970; absent without TLS.",
                 {} if (expiry := gauges.tls_certificate_expiry()) is None else {(): expiry},
             ),
             gauge("ext_authz_grpc_connections", "Open connections of gateways and other callers.", {(): gauges.grpc_connections()}),
@@ -330,6 +342,21 @@ class Metrics:
                 "ext_authz_grpc_connections_refused_total",
                 "Connections refused for lack of room or of file descriptors.",
                 {(): gauges.grpc_connections_refused()},
+            ),
+            gauge(
+                "ext_authz_http_connections",
+                "Open connections of gateways that ask by HTTP; absent without that port.",
+                {} if http_authz is None else {(): http_authz.connections},
+            ),
+            counter(
+                "ext_authz_http_connections_ended_total",
+                "Connections of gateways that ask by HTTP that found no room, or were closed to make room; absent without that port.",
+                {} if http_authz is None else {(): http_authz.ended},
+            ),
+            counter(
+                "ext_authz_http_unauthorised_total",
+                "Questions by HTTP that were refused because they lacked the gateway's secret; absent without that port.",
+                {} if http_authz is None else {(): http_authz.unauthorised},
             ),
             counter("log_lines_dropped_total", "Log lines dropped instead of written.", {(): gauges.log_lines_dropped()}),
             counter(

@@ -22,6 +22,7 @@ Attribute = tuple[str, str | int | bool]
 _METHODS: Final = {
     Filter.EXT_AUTHZ: "envoy.service.auth.v3.Authorization/Check",
     Filter.EXT_PROC: "envoy.service.ext_proc.v3.ExternalProcessor/Process",
+    Filter.HTTP: "authorize",
 }
 _HTTP_OK: Final = 200
 _NANOSECONDS: Final = 1_000_000_000
@@ -59,8 +60,7 @@ def decision_span(record: DecisionRecord, context: SpanContext, start: int, lead
     method = _METHODS[record.asked_by]
     result = outcome.result
     attributes: list[Attribute] = [
-        ("rpc.system.name", "grpc"),
-        ("rpc.method", method),
+        *((("rpc.system.name", "grpc"), ("rpc.method", method)) if record.asked_by is not Filter.HTTP else ()),
         ("exchanger.decision", outcome.reason.value),
         ("exchanger.result", result.value),
         ("exchanger.request.method", printable(request.method, METHOD_LIMIT)),

@@ -18,12 +18,12 @@ import trio
 from exchanger.console.explained import ExplainedJson, explained
 from exchanger.console.message import encode
 from exchanger.console.proxy import ConsoleProxy
-from exchanger.console.token_file import read_token
 from exchanger.decision.answer import ASSUMED, kind_of_credentials
 from exchanger.decision.withheld import numbered, split_sensitive_headers
 from exchanger.errors import ConfigurationError, ExchangerError
 from exchanger.http.message import Request
 from exchanger.http.names import is_loopback
+from exchanger.http.token_file import read_token
 from exchanger.net.network import SYSTEM
 from exchanger.net.tls.client import client_tls_context
 from exchanger.policy.documents.document import entry_lines

@@ -62,6 +62,8 @@ def variables(tmp_path: Path) -> dict[str, str]:
         "OTEL_METRICS_EXPORTER": "otlp",
         "POLICY_GRANTS_FILE": str(tmp_path / "grants.yaml"),
         "CONSOLE_TOKEN_FILE": str(tmp_path / "token"),
+        "HTTP_AUTHZ_PORT": str(free_port()),
+        "HTTP_AUTHZ_SECRET_FILE": str(tmp_path / "token"),
         "TOKEN_CACHE_URL": f"redis://127.0.0.1:{free_port()}/0",
         "TOKEN_CACHE_KEY_FILE": str(tmp_path / "keys"),
         "LOG_DECISIONS": "all",

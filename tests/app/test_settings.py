@@ -15,6 +15,7 @@ from exchanger.audit.settings import AuditSettings
 from exchanger.console.access import ConsoleSettings
 from exchanger.errors import ConfigurationError
 from exchanger.exchange.cache.settings import SharedSettings, StoreAddress
+from exchanger.http_authz.settings import HttpAuthzSettings
 from exchanger.issuers.rules import ProfileRules
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.net.tls.settings import TlsSettings
@@ -256,6 +257,53 @@ def test_a_token_file_that_cannot_be_used_is_named_and_not_repeated(tmp_path: Pa
     found = problem(tmp_path, CONSOLE_ADDRESS="127.0.0.1:0", CONSOLE_TOKEN_FILE=str(token))
     assert found.startswith(f"CONSOLE_TOKEN_FILE {token} ")
     assert not content or content not in found
+
+
+def test_there_is_no_authorization_port_unless_it_has_a_number(tmp_path: Path) -> None:
+    assert read(tmp_path).http_authz is None
+    settings = read(tmp_path, HTTP_AUTHZ_HOST="0.0.0.0", HTTP_AUTHZ_SECRET_FILE="/nowhere")
+    assert settings.http_authz is None
+    assert [name for name, _ in settings.without_effect] == ["HTTP_AUTHZ_HOST", "HTTP_AUTHZ_SECRET_FILE"]
+    of_a_service = read(tmp_path, HTTP_AUTHZ_PORT="tcp://10.0.0.1:80")
+    assert of_a_service.http_authz is None
+
+
+def test_an_authorization_port_listens_on_loopback_unless_told_otherwise(tmp_path: Path) -> None:
+    assert read(tmp_path, HTTP_AUTHZ_PORT="3003").http_authz == HttpAuthzSettings("127.0.0.1", 3003)
+    assert read(tmp_path, HTTP_AUTHZ_PORT="0", HTTP_AUTHZ_HOST="::1").http_authz == HttpAuthzSettings("::1", 0)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "gateway.example.com"])
+def test_beyond_loopback_callers_of_the_authorization_port_must_prove_who_they_are(tmp_path: Path, host: str) -> None:
+    expected = "HTTP_AUTHZ_TLS_CLIENT_CA_FILE or HTTP_AUTHZ_SECRET_FILE is required, since HTTP_AUTHZ_HOST is not a loopback address"
+    site, secret = Site.at(tmp_path), tmp_path / "secret"
+    secret.write_text("a-secret-that-is-long-enough\n")
+    asked = {"HTTP_AUTHZ_PORT": "3003", "HTTP_AUTHZ_HOST": host}
+    with_tls = {**asked, "HTTP_AUTHZ_TLS_CERT_FILE": str(site.files.cert), "HTTP_AUTHZ_TLS_KEY_FILE": str(site.files.key)}
+    assert problem(tmp_path, **asked) == expected
+    assert problem(tmp_path, **with_tls) == expected
+
+    by_secret = read(tmp_path, **asked, HTTP_AUTHZ_SECRET_FILE=str(secret)).http_authz
+    assert by_secret == HttpAuthzSettings(host, 3003, None, secret)
+    by_certificate = read(tmp_path, **with_tls, HTTP_AUTHZ_TLS_CLIENT_CA_FILE=str(site.files.client_ca)).http_authz
+    assert by_certificate is not None
+    assert by_certificate.tls == attrs.evolve(site.files.settings(mutual=True, poll_interval=1.0), port=3003, protocols=("http/1.1",))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"TLS_CERT_FILE": "/nowhere"},
+        {"TLS_KEY_FILE": "/nowhere"},
+        {"TLS_CLIENT_CA_FILE": "/nowhere"},
+        {"TLS_CERT_FILE": "/nowhere", "TLS_KEY_FILE": "/nowhere"},
+        {"SECRET_FILE": "/nowhere"},
+    ],
+    ids=str,
+)
+def test_an_authorization_port_with_unusable_files_does_not_start(tmp_path: Path, given: dict[str, str]) -> None:
+    found = problem(tmp_path, HTTP_AUTHZ_PORT="0", **{f"HTTP_AUTHZ_{name}": value for name, value in given.items()})
+    assert found.startswith("HTTP_AUTHZ_")
 
 
 def key_file(tmp_path: Path, content: str | None = None) -> str:

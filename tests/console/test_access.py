@@ -7,8 +7,8 @@ import trio.testing
 
 from exchanger.console.access import FAILURE_S, MAX_FAILURES, ConsoleAccess, parse_hosts
 from exchanger.console.guard import COOKIE, session_of
-from exchanger.console.token_file import TokenFile
 from exchanger.http.message import Request, Response
+from exchanger.http.token_file import TokenFile
 from exchanger.values.secret import Secret
 
 TOKEN = "a-token-of-some-length"
@@ -16,7 +16,7 @@ TOKEN = "a-token-of-some-length"
 
 @pytest.fixture
 def access() -> ConsoleAccess:
-    file = TokenFile(Path("never read"))
+    file = TokenFile(Path("never read"), "CONSOLE_TOKEN_FILE", "console.token_file_unusable")
     file._judge(Secret(TOKEN))
     return ConsoleAccess(file)
 

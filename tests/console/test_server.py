@@ -11,9 +11,9 @@ from exchanger.console import access
 from exchanger.console.access import ConsoleAccess, ConsoleSettings
 from exchanger.console.page.assets import load_page, page_of
 from exchanger.console.server import LIMITS, ConsoleServerSettings, Server
-from exchanger.console.token_file import MAX_BYTES
 from exchanger.console.websocket import Handshake
 from exchanger.http.message import Response
+from exchanger.http.token_file import MAX_BYTES
 from tests.console.records import CANARY
 from tests.console.running import CLOSE, PAGE, TEXT, frame, opening, request, running
 from tests.waiting import until

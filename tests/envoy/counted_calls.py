@@ -27,7 +27,7 @@ from exchanger._proto.envoy.service.auth.v3.external_auth_pb2 import CheckReques
 from exchanger.decision.check import DecisionRules
 from exchanger.decision.outcome import Result
 from exchanger.envoy.authorization import CHECK_PATH, Authorization
-from exchanger.envoy.evaluator import Evaluator
+from exchanger.evaluation.evaluator import Evaluator
 from exchanger.exchange.pipeline import ExchangePipeline
 from exchanger.grpc.connection import Connection
 from exchanger.grpc.session import Session

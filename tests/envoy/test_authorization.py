@@ -9,8 +9,8 @@ import trio
 from exchanger._proto.envoy.service.auth.v3.external_auth_pb2 import CheckRequest, CheckResponse
 from exchanger.decision.outcome import DecisionReason, DecisionRecord
 from exchanger.envoy.authorization import CHECK_PATH, Authorization
-from exchanger.envoy.evaluator import Evaluator
 from exchanger.errors import Diagnostic
+from exchanger.evaluation.evaluator import Evaluator
 from exchanger.grpc.routes import CallInfo
 from exchanger.grpc.status import StatusCode
 from exchanger.policy.snapshot import CurrentPolicy

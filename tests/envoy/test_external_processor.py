@@ -14,8 +14,8 @@ from exchanger._proto.envoy.service.ext_proc.v3.external_processor_pb2 import (
     ProcessingResponse,
 )
 from exchanger.decision.outcome import DecisionReason
-from exchanger.envoy.evaluator import Evaluator
 from exchanger.envoy.external_processor import PROCESS_PATH, ExternalProcessor
+from exchanger.evaluation.evaluator import Evaluator
 from exchanger.grpc.routes import CallInfo
 from exchanger.grpc.status import StatusCode
 from exchanger.policy.snapshot import CurrentPolicy

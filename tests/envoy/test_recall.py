@@ -14,8 +14,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from exchanger._proto.envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
 from exchanger._proto.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest, ProcessingResponse
 from exchanger.decision.check import DecisionRules
-from exchanger.envoy.evaluator import Evaluator
 from exchanger.envoy.external_processor import PROCESS_PATH, ExternalProcessor
+from exchanger.evaluation.evaluator import Evaluator
 from exchanger.exchange.cache.recall import PAUSE_S
 from exchanger.exchange.cache.token_cache import TokenCache
 from exchanger.grpc.routes import MARGIN_S, Followed

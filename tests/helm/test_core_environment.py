@@ -27,6 +27,13 @@ WITHOUT_A_VALUE = {
     # Where a process listens, and how it finds the cluster and its policies: given by being in a pod.
     "GRPC_HOST",
     "GRPC_PLAINTEXT_ENABLED",
+    # The chart is for gateways that ask by gRPC.
+    "HTTP_AUTHZ_HOST",
+    "HTTP_AUTHZ_PORT",
+    "HTTP_AUTHZ_SECRET_FILE",
+    "HTTP_AUTHZ_TLS_CERT_FILE",
+    "HTTP_AUTHZ_TLS_CLIENT_CA_FILE",
+    "HTTP_AUTHZ_TLS_KEY_FILE",
     "KUBECONFIG",
     "KUBE_CONTEXT",
     "METRICS_HOST",

@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from exchanger.audit.log import AuditCounts
 from exchanger.decision.outcome import Allow, DecisionReason, Deny, Result
-from exchanger.telemetry.metrics import Gauges, Metrics
+from exchanger.telemetry.metrics import Gauges, HttpAuthzCounts, Metrics
 from exchanger.telemetry.metrics_server import Exposed
 from exchanger.values.token import CoalescedRecord, ErrorKind, ExchangeRecord
 from exchanger.values.trace import NO_TRACE
@@ -57,6 +57,7 @@ def _everything() -> Metrics:
             exchanges_queued=lambda: {HOST: 1},
             credentials_refused=lambda: {("primary", HOST): True},
             log_lines_dropped=lambda: 0,
+            http_authz=lambda: HttpAuthzCounts(1, 0, 0),
             audit=lambda: AuditCounts(1, 0, False),
             tls_certificate_expiry=lambda: 1,
             grpc_connections=lambda: 1,

@@ -22,7 +22,7 @@ from exchanger.console.server import ConsoleServerSettings, Server
 from exchanger.console.websocket import Handshake, send_messages
 from exchanger.decision.outcome import Allow, DecisionReason, DecisionRecord, Deny, Filter, Outcome
 from exchanger.envoy.authorization import Authorization
-from exchanger.envoy.evaluator import Evaluator
+from exchanger.evaluation.evaluator import Evaluator
 from exchanger.grpc.routes import CallInfo
 from exchanger.http.message import Request, Response
 from exchanger.http.names import is_ours, read_host

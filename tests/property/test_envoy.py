@@ -16,11 +16,11 @@ from exchanger._proto.google.protobuf.struct_pb2 import Struct, Value
 from exchanger.decision.check import MISSING_HTTP, begin
 from exchanger.decision.outcome import DecisionReason, DecisionRecord, Deny, Filter
 from exchanger.envoy.authorization import Authorization, decode_check
-from exchanger.envoy.evaluator import Evaluator
 from exchanger.envoy.external_processor import PROCESS_PATH, ExternalProcessor
 from exchanger.envoy.process_codec import decode_request_headers
 from exchanger.envoy.request_fields import RefusedRequest
 from exchanger.errors import Diagnostic
+from exchanger.evaluation.evaluator import Evaluator
 from exchanger.grpc.routes import CallInfo, Deferred, Followed
 from exchanger.grpc.status import GrpcError, StatusCode
 from exchanger.policy.documents.document import PolicyDocument

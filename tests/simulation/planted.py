@@ -65,14 +65,14 @@ PLANTED: Final = {
     ),
     "row-kept-after-reset": Planted(
         "a request whose caller leaves counts as under way for ever",
-        "exchanger.envoy.evaluator",
+        "exchanger.evaluation.evaluator",
         """        self.evaluator.in_flight -= 1
         if self.ticket is not None:""",
         """        if self.ticket is not None:""",
     ),
     "deadline-without-margin": Planted(
         "an exchange may take until the gateway's deadline, so that its answer comes too late",
-        "exchanger.envoy.evaluator",
+        "exchanger.evaluation.evaluator",
         "return deadline - margin",
         "return deadline",
     ),
@@ -307,7 +307,7 @@ PLANTED: Final = {
     ),
     "who-leaves-leaves-no-record": Planted(
         "a request whose caller leaves is neither logged nor counted",
-        "exchanger.envoy.evaluator",
+        "exchanger.evaluation.evaluator",
         "self.finish(_CALLER_LEFT)  # for the record; the answer is not used",
         "pass",
     ),
@@ -409,7 +409,7 @@ PLANTED: Final = {
     ),
     "handed-out-without-a-line": Planted(
         "an exchange that was waited for is answered without a look at the audit log",
-        "exchanger.envoy.evaluator",
+        "exchanger.evaluation.evaluator",
         "if audit is None or type(outcome) is not ExchangedToken:",
         "if audit is None or type(outcome) is not None:",
     ),

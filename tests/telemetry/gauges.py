@@ -1,7 +1,7 @@
 """What is read at a scrape, as of a service that has nothing yet, and as of one that has something of everything."""
 
 from exchanger.audit.log import AuditCounts
-from exchanger.telemetry.metrics import Gauges
+from exchanger.telemetry.metrics import Gauges, HttpAuthzCounts
 
 # Seconds since 1970; more than 32 bits with a sign can hold.
 EXPIRY = 2_556_154_645
@@ -34,6 +34,7 @@ SOMETHING = Gauges(
     tls_certificate_expiry=lambda: EXPIRY,
     grpc_connections=lambda: 5,
     grpc_connections_refused=lambda: 6,
+    http_authz=lambda: HttpAuthzCounts(12, 13, 14),
     audit=lambda: AuditCounts(11, 4, True),
     token_cache_entries=lambda: 8,
     token_cache_requests=lambda: {("h", "memory", "hit"): 9, ("h", "shared", "error"): 1},

@@ -47,6 +47,9 @@ NAMES = {
     "ext_authz_tls_certificate_expiry_timestamp_seconds": "gauge",
     "ext_authz_grpc_connections": "gauge",
     "ext_authz_grpc_connections_refused_total": "counter",
+    "ext_authz_http_connections": "gauge",
+    "ext_authz_http_connections_ended_total": "counter",
+    "ext_authz_http_unauthorised_total": "counter",
     "log_lines_dropped_total": "counter",
     "exchanger_build_info": "gauge",
 }
@@ -231,7 +234,7 @@ def test_gauges_are_read_at_the_scrape() -> None:
         for family in text_string_to_metric_families(text(counted))
         for sample in family.samples
         if family.type == "gauge"
-        or sample.name.startswith(("ext_authz_token_cache_", "ext_authz_audit_"))
+        or sample.name.startswith(("ext_authz_token_cache_", "ext_authz_audit_", "ext_authz_http_"))
         or sample.name in {"ext_authz_grpc_connections_refused_total", "log_lines_dropped_total"}
     }
 
@@ -259,6 +262,9 @@ def test_gauges_are_read_at_the_scrape() -> None:
         ("ext_authz_tls_certificate_expiry_timestamp_seconds",): EXPIRY,
         ("ext_authz_grpc_connections",): 5,
         ("ext_authz_grpc_connections_refused_total",): 6,
+        ("ext_authz_http_connections",): 12,
+        ("ext_authz_http_connections_ended_total",): 13,
+        ("ext_authz_http_unauthorised_total",): 14,
         ("log_lines_dropped_total",): 3,
         ("exchanger_build_info", "1.2.3"): 1,
     }

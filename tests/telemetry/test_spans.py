@@ -16,6 +16,12 @@ def span_of(outcome: Outcome, host: str = "api.example.com") -> FinishedSpan:
     return decision_span(record(outcome, host=host), CONTEXT, START)
 
 
+def test_a_decision_that_was_asked_for_by_http_is_no_call_of_grpc() -> None:
+    span = decision_span(attrs.evolve(record(DENIED), asked_by=Filter.HTTP), CONTEXT, START)
+    assert span.name == "authorize"
+    assert not [name for name, _ in span.attributes if name.startswith("rpc.")]
+
+
 @pytest.mark.parametrize(
     ("asked_by", "name"),
     [

@@ -11,7 +11,7 @@ import contextlib
 import enum
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, Never, final
 
 import attrs
@@ -29,6 +29,8 @@ _ENCRYPT_BYTES: Final = 256 * 1024
 _HANDSHAKE_WORK: Final = 64
 
 _EMPTY: Final = memoryview(b"")
+
+EXPIRED: Final = "CERTIFICATE_VERIFY_FAILED: certificate has expired since this session began"
 
 # Input that OpenSSL, and so an operator, would take for a wrong TLS version. It recognises plain HTTP/1 itself.
 _ODD_BEGINNINGS: Final = (
@@ -186,14 +188,9 @@ class ServerTlsTransport:
         """Return what is wrong with a handshake that OpenSSL accepts."""
         if self._layer.protocol != "h2":
             return "no h2 in ALPN"
-        # Sessions of TLS 1.2 can be resumed while they last, and Python's ssl cannot switch that off. They end with their context, so also
-        # when the authorities change; but OpenSSL does not check the certificate's validity again.
-        if self._layer.tls.session_reused and self._context.verify_mode is ssl.CERT_REQUIRED:
-            certificate = self._layer.tls.getpeercert() or {}
-            end = certificate.get("notAfter")
-            if not isinstance(end, str) or ssl.cert_time_to_seconds(end) < self._wall():
-                return "CERTIFICATE_VERIFY_FAILED: certificate has expired since this session began"
-        return None
+        tls = self._layer.tls
+        reused, certificate = bool(tls.session_reused), tls.getpeercert()
+        return EXPIRED if has_expired_since(self._context, certificate, self._wall(), reused=reused) else None
 
     def _reason(self, error: ssl.SSLError) -> str:
         """Return what the peer did wrong, in words for operators."""
@@ -231,6 +228,18 @@ class ServerTlsTransport:
         self._clear, self._early = _EMPTY, b""
         self.flush()
         raise StreamEndedError
+
+
+def has_expired_since(context: ssl.SSLContext, certificate: Mapping[str, object] | None, now: float, *, reused: bool) -> bool:
+    """Return whether a client whose session was resumed (``reused``) showed a ``certificate`` that has expired since, ``now`` in seconds.
+
+    Sessions of TLS 1.2 can be resumed while they last, and Python's ssl cannot switch that off. They end with their context, so also when
+    the authorities change; but OpenSSL does not check the certificate's validity again.
+    """
+    if not reused or context.verify_mode is not ssl.CERT_REQUIRED:
+        return False
+    end = (certificate or {}).get("notAfter")
+    return not isinstance(end, str) or ssl.cert_time_to_seconds(end) < now
 
 
 def peer_name(address: tuple[str, int, *tuple[int, ...]]) -> str:

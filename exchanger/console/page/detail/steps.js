@@ -12,7 +12,7 @@ export function flow(item, siblings = 0) {
   const allowed = item.result === "allowed";
   const steps = [
     step("client", "gateway", `${item.method || "request"}`, `The client sends ${item.method || "a request"} ${item.host}${item.path}.`),
-    step("gateway", "exchanger", item.asked_by === "ext_proc" ? "ext_proc" : "ext_authz", `Envoy asks with its filter ${item.asked_by}, and waits.`),
+    step("gateway", "exchanger", ["ext_proc", "http"].includes(item.asked_by) ? item.asked_by : "ext_authz", item.asked_by === "http" ? "The gateway asks by HTTP, and waits." : `Envoy asks with its filter ${item.asked_by}, and waits.`),
     decided(item),
     ...judged(item),
     ...exchanged(item, siblings),
@@ -23,7 +23,7 @@ export function flow(item, siblings = 0) {
   const reached = new Set(steps.flatMap(({ from, to }) => [from, to]));
   const lanes = [
     lane("client", "client", ""),
-    lane("gateway", "Envoy", item.asked_by),
+    lane("gateway", item.asked_by === "http" ? "gateway" : "Envoy", item.asked_by),
     lane("exchanger", "exchanger", took(item.duration_ms)),
     ...(first ? [lane("first", "first issuer", first.endpoint)] : []),
     lane("issuer", first ? "second issuer" : "token endpoint", first?.failed ? "" : item.exchange?.endpoint ?? ""),

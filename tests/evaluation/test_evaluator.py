@@ -8,7 +8,7 @@ import trio
 import trio.testing
 
 from exchanger.decision.outcome import Deny, Exchange, ExchangePending, Filter, Outcome
-from exchanger.envoy.evaluator import Evaluator, WaitingRequest
+from exchanger.evaluation.evaluator import Evaluator, WaitingRequest
 from exchanger.policy.snapshot import CurrentPolicy
 from exchanger.values.entry import TokenTarget
 from exchanger.values.request import HttpRequest

@@ -1,6 +1,6 @@
-"""The token in CONSOLE_TOKEN_FILE. It follows the file: replacing the token ends every session.
+"""The token that callers of a server must show, in a file. It follows the file.
 
-Must not know: who needs the token.
+Must not know: who needs the token, or how callers show it.
 """
 
 import re
@@ -17,7 +17,8 @@ from exchanger.util.follow_file import HANGS, FileFollower
 from exchanger.util.regular_file import UnusableFile, read_regular
 from exchanger.values.secret import Secret
 
-# Characters: 48 bits in base64, which cannot be guessed at eight a second, the rate that is let through.
+# Characters: 48 bits in base64. Finding them takes a million years at the eight guesses a second that the console lets through, and
+# thousands of years at the thousand a second that the authorization port can answer.
 MIN_LENGTH: Final = 8
 
 # Of the file: far more than a token has, and a header with it still fits.
@@ -52,9 +53,11 @@ def check_token_file(path: Path) -> str | None:
 @final
 @attrs.define(eq=False)
 class TokenFile:
-    """Holds the token in force."""
+    """Holds the token in force. ``variable`` names the file to operators; ``event`` is the log event of one that cannot be used."""
 
     _path: Path
+    _variable: str
+    _event: str
     _run_sync: RunSync = SYSTEM.run_sync
     _log: structlog.stdlib.BoundLogger = attrs.field(factory=structlog.get_logger)
     _token: Secret | None = attrs.field(default=None, init=False)
@@ -69,7 +72,7 @@ class TokenFile:
     def token(self) -> Secret:
         """The token in force, once ``start`` has returned."""
         if self._token is None:
-            raise TokenFileError("the console's token has not been read yet")
+            raise TokenFileError(f"{self._variable} has not been read yet")
         return self._token
 
     @property
@@ -85,7 +88,7 @@ class TokenFile:
         """
         self._judge(await self._file.look())
         if self._token is None:
-            raise TokenFileError(f"CONSOLE_TOKEN_FILE {self._reported}")
+            raise TokenFileError(f"{self._variable} {self._reported}")
 
     async def run(self) -> NoReturn:
         """Follow the file until cancelled. While it holds no token, the last one stays in force."""
@@ -95,7 +98,7 @@ class TokenFile:
         if isinstance(found, UnusableFile):
             if found.reason != self._reported:
                 self._reported = found.reason
-                self._log.error("console.token_file_unusable", reason=found.reason, text="the previous token stays in force")
+                self._log.error(self._event, reason=found.reason, text="the previous token stays in force")
             return
         self._reported = ""
         if found != self._token:

@@ -1,15 +1,19 @@
+import functools
 from pathlib import Path
 
 import pytest
 import trio
 
-from exchanger.console.token_file import MAX_BYTES, TokenFile, TokenFileError, check_token_file, read_token
+from exchanger.http.token_file import MAX_BYTES, TokenFile, TokenFileError, check_token_file, read_token
 from exchanger.util.regular_file import UnusableFile
 from exchanger.values.secret import Secret
 from tests.lines import Lines
 from tests.waiting import until
 
 TOKEN = "a-token-of-some-length"
+
+
+follow = functools.partial(TokenFile, variable="CONSOLE_TOKEN_FILE", event="console.token_file_unusable")
 
 
 @pytest.fixture
@@ -42,18 +46,18 @@ def test_a_file_that_cannot_be_read_is_unusable(tmp_path: Path) -> None:
 
 async def test_a_start_without_a_token_fails_in_words(tmp_path: Path) -> None:
     with pytest.raises(TokenFileError, match="CONSOLE_TOKEN_FILE cannot be read"):
-        await TokenFile(tmp_path / "none").start()
+        await follow(tmp_path / "none").start()
 
 
 def test_there_is_no_token_before_the_start(path: Path) -> None:
     with pytest.raises(TokenFileError):
-        _ = TokenFile(path).token
+        _ = follow(path).token
 
 
 async def test_a_replaced_file_is_followed_and_a_broken_one_is_reported_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Looks come sooner, and may take as long as ever: a clock that runs faster would leave a thread on a busy machine too little.
     lines = Lines()
-    file = TokenFile(path, log=lines.logger)
+    file = follow(path, log=lines.logger)
     looks = 0
 
     def look(path: Path) -> Secret | UnusableFile:
@@ -61,7 +65,7 @@ async def test_a_replaced_file_is_followed_and_a_broken_one_is_reported_once(pat
         looks += 1
         return read_token(path)
 
-    monkeypatch.setattr("exchanger.console.token_file.read_token", look)
+    monkeypatch.setattr("exchanger.http.token_file.read_token", look)
     monkeypatch.setattr(file._file, "_interval", 0.02)
     await file.start()
     async with trio.open_nursery() as nursery:

@@ -10,8 +10,8 @@ import trio
 import trio.testing
 
 from exchanger.decision.outcome import Allow, Deny, Exchange, ExchangePending, Filter, Outcome
-from exchanger.envoy.evaluator import Evaluator, WaitingRequest
 from exchanger.errors import Diagnostic
+from exchanger.evaluation.evaluator import Evaluator, WaitingRequest
 from exchanger.exchange.stage import GATEWAY_TIMED_OUT
 from exchanger.values.entry import TokenTarget
 from exchanger.values.issuer import ErrorStyle
@@ -20,7 +20,7 @@ from exchanger.values.token import Cache, ExchangedToken, TokenCall
 from tests.audit.outputs import Disk, SlowThread, audit_log
 from tests.envoy.exchangers import FakeExchanger, answered
 from tests.envoy.test_authorization import Records
-from tests.envoy.test_evaluator import REQUEST, evaluator
+from tests.evaluation.test_evaluator import REQUEST, evaluator
 
 CALL = TokenCall(0.25, 200)
 TOKEN = ExchangedToken(Secret("new"), CALL, 60, Cache.MISS, 1_900_000_000, None, "read")

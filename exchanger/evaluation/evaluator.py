@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Final, Generic, TypeVar, final
+from typing import Any, Final, Generic, TypeVar, final
 
 import attrs
 import trio
@@ -13,7 +13,7 @@ from exchanger.decision.check import DecisionRules, begin, finish
 from exchanger.decision.outcome import Allow, DecisionRecord, Deny, Exchange, ExchangePending, Filter, Outcome
 from exchanger.decision.token_failure import transport_failure
 from exchanger.errors import Diagnostic
-from exchanger.grpc.routes import Deferred, Followed
+from exchanger.grpc.routes import Deferred
 from exchanger.net.network import SYSTEM
 from exchanger.policy.snapshot import CurrentPolicy
 from exchanger.typing import DecisionObserver, Ticket, TokenExchanger, Tracer
@@ -104,8 +104,8 @@ class Evaluator:
             observer.decided(record)
 
 
-# An answer to a gateway: on a stream, one that follows the request, too.
-Answer = TypeVar("Answer", bytes, bytes | Followed)
+# An answer to a gateway, in the form of its protocol.
+Answer = TypeVar("Answer")
 
 
 def _nobody(_make_response: Callable[[], object]) -> None:
@@ -126,7 +126,7 @@ class WaitingRequest(Deferred, Generic[Answer]):
     started: float
     asked_by: Filter
     encode: Callable[[Outcome], Answer]
-    ready: Callable[[Callable[[], bytes | Followed]], None] = _nobody
+    ready: Callable[[Callable[[], Any]], None] = _nobody
     ticket: Ticket | None = None
     span: SpanContext | None = None
     deadline: float = math.inf

@@ -1,0 +1,206 @@
+"""The authorization port: answers gateways over HTTP/1.1, after it has checked that they may ask.
+
+It hands tokens to whoever asks. So callers show a client certificate or the secret, or are on this machine; see ``app.settings``.
+A question without the secret is refused without a look at it.
+"""
+
+import hmac
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final, final
+
+import attrs
+import structlog
+import trio
+
+from exchanger.decision.check import DENY_UNHEALTHY, MISSING_HTTP
+from exchanger.decision.outcome import ExchangePending, Filter
+from exchanger.evaluation.evaluator import Evaluator, WaitingRequest
+from exchanger.evaluation.fields import EMPTY_REQUEST
+from exchanger.http.message import Handler, Request, Response
+from exchanger.http.server import HttpLimits, HttpServer
+from exchanger.http.tls import Tls
+from exchanger.http.token_file import TokenFile
+from exchanger.http_authz.forms import FORMS, SECRET, STATUS, Form, answer, read
+from exchanger.http_authz.settings import HttpAuthzSettings
+from exchanger.net.network import SYSTEM, Network
+from exchanger.net.tls.rotation import Rotation
+from exchanger.net.tls.settings import HandshakeLog
+
+HEALTHY: Final = "/healthz"
+
+# A gateway may send the request's body along. It is read, and ignored.
+BODY_BYTES: Final = 64 * 1024
+
+_FORBIDDEN: Final = Response(403)
+_NOT_FOUND: Final = Response(404)
+_NOT_ALLOWED: Final = Response(405, (("Allow", "GET, HEAD"),))
+_TEXT: Final = (("Content-Type", "text/plain; charset=utf-8"),)
+_SERVING: Final = Response(200, _TEXT, b"ok\n")
+_NOT_SERVING: Final = Response(503, (*_TEXT, ("Retry-After", "1")), b"no policy is in force, or the process is stopping\n")
+# A message with both is an attempt to smuggle another one (RFC 9112 section 6.1).
+_TWO_LENGTHS: Final = Response(400)
+# A gateway may let requests pass on a 5xx.
+_FAILURES: Final = {status: Response(403, ((STATUS, str(status)),)) for status in (500, 501, 503, 504)}
+
+
+def limits(settings: HttpAuthzSettings) -> HttpLimits:
+    """Return the limits of the port."""
+    return HttpLimits(
+        connections=settings.max_connections,
+        # As for gRPC: gateways accept about as much from their own clients.
+        head_bytes=64 * 1024,
+        head_lines=256,
+        # Gateways close idle connections themselves, Envoy after an hour. If the server were first, a question on its way would be lost.
+        # Idle connections make room for new ones.
+        idle_s=3660.0,
+        # A gateway sends a question in one piece.
+        arrival_s=10.0,
+        answer_s=10.0,
+        body_bytes=BODY_BYTES,
+        # Exchanges have shorter limits of their own.
+        handler_s=60.0,
+        # 256 of the largest.
+        bodies_bytes=256 * BODY_BYTES,
+    )
+
+
+@final
+@attrs.define(eq=False)
+class HttpAuthz:
+    """Answers gateways by ``evaluator``. ``is_serving``: whether this process wants traffic; ``on_checked`` is told each answer to that.
+
+    ``unauthorised`` counts the questions without the right secret since the start.
+    """
+
+    _settings: HttpAuthzSettings
+    _evaluator: Evaluator
+    _is_serving: Callable[[], bool]
+    _on_checked: Callable[[bool], None]
+    _network: Network = SYSTEM
+    unauthorised: int = attrs.field(default=0, init=False)
+    http: HttpServer = attrs.field(init=False)
+    _rotation: Rotation | None = attrs.field(default=None, init=False)
+    _handshakes: HandshakeLog = attrs.field(factory=HandshakeLog, init=False)
+    _secret: TokenFile | None = attrs.field(default=None, init=False)
+    _log: structlog.stdlib.BoundLogger = attrs.field(factory=structlog.get_logger, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        settings, network = self._settings, self._network
+        tls = None
+        if settings.tls is not None:
+            self._rotation = rotation = Rotation(settings.tls, network)
+            tls = Tls(lambda: rotation.context, self._handshakes.on_failed, wall=network.wall)
+        if settings.secret_file is not None:
+            self._secret = TokenFile(settings.secret_file, "HTTP_AUTHZ_SECRET_FILE", "http_authz.secret_file_unusable", network.run_sync)
+        self.http = HttpServer(self._route, limits(settings), (), _FAILURES, self._failed, tls=tls)
+
+    @property
+    def certificate_expiry(self) -> int | None:
+        """When the TLS certificate expires, in seconds since 1970; ``None`` without TLS."""
+        return None if self._rotation is None else self._rotation.statistics().expiry
+
+    @property
+    def connections(self) -> int:
+        """Open connections."""
+        return self.http.slots.taken
+
+    @property
+    def connections_ended(self) -> int:
+        """Connections that found no room, or made it for others, since the start."""
+        return self.http.slots.refused + self.http.slots.displaced
+
+    async def run(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until drained or cancelled; ``started(port)`` reports the port that is bound.
+
+        Raises:
+            OSError: the address cannot be bound.
+            CertificatesError: the certificate files cannot be used.
+            TokenFileError: the file of the secret cannot be used.
+        """
+        if self._rotation is not None:
+            await self._rotation.start()
+        if self._secret is not None:
+            await self._secret.start()
+        listeners = await self._network.listen(self._settings.host, self._settings.port)
+        async with trio.open_nursery() as followers:  # they outlive the connections
+            if self._rotation is not None:
+                followers.start_soon(self._rotation.run)
+                followers.start_soon(self._handshakes.run)
+            if self._secret is not None:
+                followers.start_soon(self._secret.run)
+            await self.http.run(listeners, task_status=task_status)
+            followers.cancel_scope.cancel()
+
+    async def _route(self, question: Request) -> Response | Handler:
+        await trio.lowlevel.checkpoint()
+        if self._secret is not None and not _shows(question, self._secret.token.reveal()):
+            self.unauthorised += 1
+            return _FORBIDDEN
+        if question.values("transfer-encoding") and question.values("content-length"):
+            return _TWO_LENGTHS
+        for form in FORMS:
+            if form.matches(question.target):
+                return partial(self._decide, form)
+        if question.path != HEALTHY:
+            return _NOT_FOUND
+        if question.method not in {"GET", "HEAD"}:
+            return _NOT_ALLOWED
+        serving = self._is_serving()
+        self._on_checked(serving)
+        return _SERVING if serving else _NOT_SERVING
+
+    async def _decide(self, form: Form, question: Request) -> Response:
+        """Answer ``question``. A fault of ours is a denial, as over gRPC."""
+        await trio.lowlevel.checkpoint()
+        try:
+            return await self._answered(form, question)
+        except Exception as fault:  # noqa: BLE001 - a question's fault affects only its request
+            self._failed(fault)
+            return answer(form, question, DENY_UNHEALTHY)
+
+    async def _answered(self, form: Form, question: Request) -> Response:
+        evaluator = self._evaluator
+        started = evaluator.clock()
+        request = read(form, question, with_headers=evaluator.needs_headers())
+        if request is None:
+            evaluator.decided(EMPTY_REQUEST, MISSING_HTTP, started, Filter.HTTP)
+            return answer(form, question, MISSING_HTTP)
+        encode = partial(answer, form, question)
+        outcome = evaluator.begin(request, started, Filter.HTTP)
+        if not isinstance(outcome, ExchangePending):
+            return encode(outcome)
+        # Gateways do not say over HTTP how long they wait, so the exchange has only its own limits.
+        waiting = WaitingRequest(evaluator, request, outcome, started, Filter.HTTP, encode)
+        found = waiting.begin(math.inf)
+        return await _completed(waiting) if isinstance(found, WaitingRequest) else found
+
+    def _failed(self, fault: BaseException) -> None:
+        # Only the type: the message may contain request data.
+        self._log.error("http_authz.handler_failed", error=type(fault).__qualname__)
+
+
+async def _completed(waiting: WaitingRequest[Response]) -> Response:
+    """Return the answer when it is there; its caller's cancel scope bounds the wait."""
+    ready = trio.Event()
+    makers: list[Callable[[], Response]] = []
+
+    def on_ready(make_answer: Callable[[], Any]) -> None:
+        makers.append(make_answer)
+        ready.set()
+
+    waiting.ready = on_ready
+    try:
+        await ready.wait()
+    finally:
+        if not makers:
+            waiting.leave()
+    (make_answer,) = makers
+    return make_answer()
+
+
+def _shows(question: Request, secret: str) -> bool:
+    """Return whether ``question`` has the secret, exactly once."""
+    shown = [value for name, value in question.headers if name.replace("_", "-") == SECRET]
+    return len(shown) == 1 and hmac.compare_digest(question.value(SECRET).encode("latin-1"), secret.encode())

@@ -1,0 +1,29 @@
+"""Where the authorization port listens, and who may ask there."""
+
+from pathlib import Path
+from typing import Final, final
+
+import attrs
+
+from exchanger.net.tls.settings import TlsSettings
+
+# Only this machine reaches it: whoever asks gets tokens.
+DEFAULT_HOST: Final = "127.0.0.1"
+
+# Each gateway keeps some connections to the port, and NGINX by default opens one for each request.
+MAX_CONNECTIONS: Final = 1024
+
+
+@final
+@attrs.frozen
+class HttpAuthzSettings:
+    """The address (``port`` 0: any free one), and what callers must show: a client certificate, the secret in ``secret_file``, or both.
+
+    ``tls`` has the files of the server's certificate, and of the CA of client certificates.
+    """
+
+    host: str = DEFAULT_HOST
+    port: int = 0
+    tls: TlsSettings | None = None
+    secret_file: Path | None = None
+    max_connections: int = MAX_CONNECTIONS

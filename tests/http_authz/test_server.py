@@ -1,0 +1,218 @@
+"""Who may ask at the authorization port, and what a slow, large or contradictory message gets there."""
+
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from exchanger.decision.outcome import DecisionReason
+from exchanger.http_authz.server import BODY_BYTES, HttpAuthz
+from exchanger.http_authz.settings import HttpAuthzSettings
+from exchanger.values.token import ErrorKind
+from tests.envoy.exchangers import BrokenExchanger, FakeExchanger, WaitingExchanger
+from tests.envoy.test_authorization import Records
+from tests.http_authz.asking import Field, ask, message, port, question, raw_answer, responses
+
+SECRET = "a-secret-of-the-gateway"
+BEARER = (b"Authorization", b"Bearer old")
+FORMS = ("/envoy", "/forward-auth", "/auth-request")
+ORDERS = question("/envoy", b"/orders", BEARER)
+
+
+async def guarded(folder: Path, records: Records | None = None) -> HttpAuthz:
+    """Return a port that wants ``SECRET``."""
+    (folder / "secret").write_text(f"{SECRET}\n")
+    service = port(records=records, settings=HttpAuthzSettings(secret_file=folder / "secret"))
+    assert service._secret is not None
+    await service._secret.start()
+    return service
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        (),
+        ((b"X-Exchanger-Secret", b""),),
+        ((b"X-Exchanger-Secret", SECRET.encode() + b"x"),),
+        ((b"X-Exchanger-Secret", SECRET.upper().encode()),),
+        ((b"X-Exchanger-Secret", b"\xff"),),
+        ((b"X-Exchanger-Secret", SECRET.encode()), (b"X-Exchanger-Secret", SECRET.encode())),
+        ((b"X-Exchanger-Secret", SECRET.encode()), (b"X_Exchanger_Secret", b"x")),
+        ((b"X_Exchanger_Secret", SECRET.encode()),),
+    ],
+    ids=str,
+)
+async def test_without_the_secret_nothing_is_looked_at(tmp_path: Path, shown: tuple[Field, ...]) -> None:
+    records = Records()
+    service = await guarded(tmp_path, records)
+    asked = [question(form, b"/orders", BEARER, *shown) for form in FORMS]
+    asked += [message(target, (b"Host", b"h"), *shown) for target in (b"/healthz", b"/nothing", b"/forward-auth")]
+    for data in asked:
+        answer = await ask(service, data)
+        assert (answer.status, answer.body, answer.values(b"authorization")) == (403, b"", [])
+
+    assert records.records == []
+    assert service.unauthorised == len(asked)
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_with_the_secret_questions_are_answered_and_it_goes_nowhere(tmp_path: Path, form: str) -> None:
+    records = Records()
+    service = await guarded(tmp_path, records)
+    received = await raw_answer(service, question(form, b"/orders", BEARER, (b"x-exchanger-SECRET", SECRET.encode())))
+
+    assert responses(received)[0].status == 200
+    assert service.unauthorised == 0
+    assert SECRET.encode() not in received
+    assert SECRET not in repr((records.records, [record.request.fields.fields for record in records.records]))
+
+
+@pytest.mark.parametrize(("serving", "status"), [(True, 200), (False, 503)])
+async def test_health_is_that_of_the_service(serving: bool, status: int) -> None:
+    for method in (b"GET", b"HEAD"):
+        assert (await ask(port(serving=serving), message(b"/healthz?x", (b"Host", b"h"), method=method), method)).status == status
+    assert (await ask(port(serving=serving), message(b"/healthz", (b"Host", b"h"), method=b"PUT"))).status == 405
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_questions_are_answered_in_order_on_one_connection(form: str) -> None:
+    asked = [question(form, b"/orders", BEARER), question(form, b"/admin", BEARER), question(form, b"/public", BEARER)]
+    found = responses(await raw_answer(port(), b"".join(asked)))
+
+    assert [(answer.status, answer.values(b"authorization")) for answer in found] == [
+        (200, [b"Bearer new"]),
+        (403, []),
+        (200, [b"Bearer old"]),
+    ]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("framing", ["length", "chunks"])
+async def test_a_body_is_read_and_ignored(form: str, framing: str) -> None:
+    body = question(form, b"/admin")
+    field = (b"Content-Length", b"%d" % len(body)) if framing == "length" else (b"Transfer-Encoding", b"chunked")
+    sent = body if framing == "length" else b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+    data = question(form, b"/orders", BEARER, field) + sent + question(form, b"/public")
+    assert [answer.status for answer in responses(await raw_answer(port(), data))] == [200, 200]
+
+
+async def test_a_body_may_have_64_kib_and_no_more() -> None:
+    for size, status in ((BODY_BYTES, 200), (BODY_BYTES + 1, 413)):
+        data = question("/envoy", b"/orders", BEARER, (b"Content-Length", b"%d" % size), method=b"POST") + b"x" * size
+        assert (await ask(port(), data, b"POST")).status == status
+
+
+async def test_an_expected_go_ahead_is_given() -> None:
+    received = await raw_answer(
+        port(), question("/envoy", b"/orders", BEARER, (b"Content-Length", b"2"), (b"Expect", b"100-continue")) + b"ok"
+    )
+    assert responses(received)[0].status == 200
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    "fields",
+    [
+        ((b"Content-Length", b"5"), (b"Transfer-Encoding", b"chunked")),
+        ((b"Transfer-Encoding", b"chunked"), (b"Content-Length", b"5")),
+        ((b"Content-Length", b"5"), (b"Content-Length", b"6")),
+        ((b"Transfer-Encoding", b"chunked, identity"),),
+        ((b"Content-Length", b"+5"),),
+        ((b"Content-Length ", b"5"),),
+        ((b" Content-Length", b"5"),),
+        ((b"X", b"a\nX-Original-Uri: /public"),),
+        ((b"X", b"a\rb"),),
+        ((b"X", b"a\0b"),),
+    ],
+    ids=str,
+)
+async def test_a_message_with_two_meanings_is_refused_and_ends_the_connection(form: str, fields: tuple[Field, ...]) -> None:
+    records = Records()
+    smuggled = question(form, b"/orders", BEARER)
+    received = await raw_answer(port(records=records), question(form, b"/orders", BEARER, *fields) + b"0\r\n\r\n" + smuggled)
+
+    assert [answer.status for answer in responses(received)] in ([400], [501])
+    assert b"authorization" not in received.lower()
+    assert records.records == []
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_a_head_of_64_kib_is_refused_and_one_of_60_is_not(form: str) -> None:
+    for size, status in ((60 * 1024, 200), (65 * 1024, 431)):
+        assert (await ask(port(), question(form, b"/orders", BEARER, (b"X-Large", b"x" * size)))).status == status
+    many = tuple((b"X", b"y") for _ in range(300))
+    assert (await ask(port(), question(form, b"/orders", BEARER, *many))).status == 431
+
+
+async def test_a_slow_head_ends_the_connection(autojump_clock: trio.testing.MockClock) -> None:
+    client, served = trio.testing.memory_stream_pair()
+    service = port()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(service.http.serve, served)
+        await client.send_all(ORDERS[:-1])
+        await trio.sleep(10.1)
+        assert service.connections == 0
+
+
+async def test_a_fault_is_a_denial_in_each_form_and_is_not_told() -> None:
+    for form, status in zip(FORMS, (403, 500, 403), strict=True):
+        received = await raw_answer(port(BrokenExchanger()), question(form, b"/orders", (b"Authorization", b"Bearer canary-token")))
+        assert responses(received)[0].status == status
+        assert b"canary" not in received
+
+
+async def test_an_answer_that_takes_for_ever_is_given_up_as_a_denial(autojump_clock: trio.testing.MockClock) -> None:
+    exchanger, records = WaitingExchanger(), Records()
+    answer = await ask(port(exchanger, records), question("/envoy", b"/orders", (b"Authorization", b"Bearer wait")))
+
+    assert (answer.status, answer.values(b"x-exchanger-status")) == (403, [b"504"])
+    assert exchanger.waiting == 0
+    (record,) = records.records
+    assert (record.outcome.reason, getattr(record.outcome, "error_kind", None)) == (
+        DecisionReason.DENY_EXCHANGE_ERROR,
+        ErrorKind.CONTEXT_CANCELED,
+    )
+
+
+async def test_a_question_waits_for_its_exchange(autojump_clock: trio.testing.MockClock) -> None:
+    answer = await ask(port(FakeExchanger(delay=0.5)), ORDERS)
+    assert (answer.status, answer.values(b"authorization")) == (200, [b"Bearer new"])
+
+
+async def test_a_drain_answers_what_was_asked_and_then_ends(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    exchanger = WaitingExchanger()
+    service = port(exchanger)
+    client, served = trio.testing.memory_stream_pair()
+    received = bytearray()
+
+    async def read() -> None:
+        async for chunk in client:
+            received.extend(chunk)
+
+    async def serve() -> None:
+        async with served:
+            await service.http.serve(served)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve)
+        nursery.start_soon(read)
+        await client.send_all(question("/envoy", b"/orders", (b"Authorization", b"Bearer wait")))
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(service.http.drain, 10.0)
+        await trio.testing.wait_all_tasks_blocked()
+        exchanger.let_go.set()
+    answer = responses(bytes(received))[0]
+    assert (answer.status, answer.values(b"authorization"), answer.values(b"connection")) == (200, [b"Bearer new-wait"], [b"close"])
+
+
+async def test_a_new_connection_takes_the_place_of_an_idle_one() -> None:
+    service = port(settings=HttpAuthzSettings(max_connections=1))
+    async with trio.open_nursery() as nursery:
+        client, served = trio.testing.memory_stream_pair()
+        nursery.start_soon(service.http.serve, served)
+        await trio.testing.wait_all_tasks_blocked()
+        assert service.connections == 1
+        assert (await ask(service, ORDERS)).status == 200
+        await client.aclose()
+    assert (service.connections, service.connections_ended) == (0, 1)
