@@ -33,6 +33,7 @@ from exchanger.scenarios.client import LOOPBACK
 from exchanger.scenarios.command import UsageError
 from exchanger.scenarios.display import SHELL_NAMES, Columns, foot, shell_line, table_head, table_row
 from exchanger.scenarios.runner import Finding, run_scenario, summary
+from exchanger.scenarios.scenario import Scenario
 from exchanger.scenarios.terminal import Progress, TextOutput
 from exchanger.util.terminal import OutputError, drop_output
 
@@ -146,7 +147,9 @@ class _Demo:
                 await self._check(self._running)
                 nursery.cancel_scope.cancel()
             else:
-                self._progress.say(guide(self._running.ports, issued, self._running.setup))
+                ports, setup = self._running.ports, self._running.setup
+                variables_file(ports).write_text(f"{variables(ports, setup)}\n")
+                self._progress.say(guide(ports, issued, setup))
                 await trio.sleep_forever()
 
     def exit_status(self) -> int:
@@ -193,12 +196,31 @@ class _Demo:
         self._progress.say(f"ended: service {describe_exit(service)}, Envoy {describe_exit(gateway)}")
 
 
+def variables_file(ports: DemoPorts) -> Path:
+    """Return the file with ``variables``, in the folder that is removed at the end."""
+    return ports.policy.parent / "env.sh"
+
+
+def variables(ports: DemoPorts, setup: DemoSetup) -> str:
+    """Return the lines for a shell that define what the commands of the guide use."""
+    needed = {scenario.call.subject for scenario in _callable(ports, setup)}
+    tokens = [(name.removeprefix("$"), setup.token(subject)) for subject, name in SHELL_NAMES.items() if subject in needed]
+    lines = (
+        f"export GATEWAY={ports.gateway}",
+        *(f"export {name}={token}" for name, token in tokens),
+        f"export POLICY={shlex.quote(str(ports.policy))}",
+    )
+    return "\n".join(lines)
+
+
+def _callable(ports: DemoPorts, setup: DemoSetup) -> list[Scenario]:
+    target = setup.target(ports)
+    return [scenario for scenario in setup.scenarios if not target.why_not(scenario.call)]
+
+
 def guide(ports: DemoPorts, issued: dict[str, object], setup: DemoSetup) -> str:
     """Return what to try and where to look; ``issued`` are the claims of the first token that the upstream saw."""
     target = setup.target(ports)
-    scenarios = [scenario for scenario in setup.scenarios if not target.why_not(scenario.call)]
-    needed = {scenario.call.subject for scenario in scenarios}
-    tokens = [(name.removeprefix("$"), setup.token(subject)) for subject, name in SHELL_NAMES.items() if subject in needed]
     return "\n".join(
         (
             "",
@@ -206,20 +228,25 @@ def guide(ports: DemoPorts, issued: dict[str, object], setup: DemoSetup) -> str:
             _claims(claims_of(ports.subjects.valid)),
             "The token that the upstream receives in its place:",
             _claims(issued),
-            f"To try in another terminal ({setup.remark}):",
+            "To try in another terminal, with the variables below:",
             "",
-            f"  export GATEWAY={ports.gateway}",
-            *(f"  export {name}={token}" for name, token in tokens),
-            f"  export POLICY={shlex.quote(str(ports.policy))}",
-            *((f"  # a new one: {setup.renewal}",) if setup.renewal else ()),
-            "",
-            *(f"  # {scenario.name}: {scenario.watch}\n  # => {summary(scenario)}\n  {shell_line(scenario)}\n" for scenario in scenarios),
+            *(
+                f"  # {scenario.name}: {scenario.watch}\n  # => {summary(scenario)}\n  {shell_line(scenario)}\n"
+                for scenario in _callable(ports, setup)
+            ),
             f"Policy folder: {ports.policy}",
             "  You can edit it: saved changes are in force within a second. It is removed at the end.",
             *((f"Grants:        {ports.grants}  (you can edit it, too)",) if ports.grants else ()),
             f"Logs:          {ports.policy.parent}/*.log",
             *((f"Token counts:  http://{LOOPBACK}:{ports.token_port}/stats",) if target.stats else ()),
             f"Metrics:       http://{LOOPBACK}:{ports.metrics_port}/metrics",
+            "",
+            f"Variables for the commands above ({setup.remark}):",
+            "",
+            *(f"  {line}" for line in variables(ports, setup).splitlines()),
+            *((f"  # a new token: {setup.renewal}",) if setup.renewal else ()),
+            "",
+            f"The same, from a file: . {shlex.quote(str(variables_file(ports)))}",
             "",
             f"Console: {ports.console}  (open it in a browser; {END})" if ports.console_port else f"{END}.",
         )

@@ -12,7 +12,7 @@ import attrs
 import pytest
 
 from exchanger.demo import DemoError, command
-from exchanger.demo.command import demonstrate, guide, run_demo
+from exchanger.demo.command import demonstrate, guide, run_demo, variables
 from exchanger.demo.options import DemoOptions
 from exchanger.demo.running import Programs
 from exchanger.demo.setup import DemoPorts, own_setup
@@ -201,6 +201,8 @@ def test_the_guide_has_everything_to_try() -> None:
         assert part in text
     assert "Console" not in text
     with_console = guide(attrs.evolve(site, console_port=10_006), {}, own_setup(10_004, 10_007))
+    assert variables(site, own_setup(10_004, 10_007)).splitlines()[-1] == "export POLICY=/tmp/x/policy"
+    assert "The same, from a file: . /tmp/x/env.sh\n" in text
     assert with_console.splitlines()[-1].startswith("Console: http://127.0.0.1:10006  ")  # paths are put behind it in scripts
 
 
