@@ -431,6 +431,8 @@ TOOLS: Final[Mapping[str, GoProgram | GoFiles | PackedInWheel | SystemProgram | 
     ),
     # Debian's package starts no server where init scripts may not (containers); elsewhere it is left as it is, on its own port.
     "redis-server": SystemProgram(("redis-server", "valkey-server"), ("redis-server",)),
+    "nginx": SystemProgram(("nginx",), ("nginx-light",)),
+    "caddy": SystemProgram(("caddy",), ("caddy",)),
     "h2load": SystemProgram(("h2load",), ("nghttp2-client",)),
     # The demo's chart names the same version. Standard token exchange exists since 26.2.
     "keycloak": Keycloak("26.7.3", "77657f30b7e90d70f727712ce1c967f430fd6a5e9f458d32d8c6df0635345f47"),
@@ -452,6 +454,8 @@ SECONDS: Final[Mapping[str, int]] = {
     "gateway-crds": 20,
     "chromium": 30,
     "redis-server": 10,
+    "nginx": 10,
+    "caddy": 10,
     "h2load": 10,
     "keycloak": 60,
     "mock-oauth2-server": 20,
