@@ -5,6 +5,7 @@ file is reduced to its text. A Mermaid diagram is replaced by its picture (``dia
 """
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -13,6 +14,8 @@ import sys
 import tomllib
 from pathlib import Path
 from typing import Any, Final
+
+from exchanger.codes.registry import CODES
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 PAGES: Final = ROOT / "build" / "pages"
@@ -134,7 +137,7 @@ def build() -> None:
     """Build the site.
 
     Raises:
-        SiteError: a link leads nowhere, a page is in no menu, or something would be loaded from elsewhere.
+        SiteError: a link leads nowhere, a page is in no menu, something would be loaded from elsewhere, or the search lacks a code.
     """
     collect()
     project = tomllib.loads((ROOT / "zensical.toml").read_text())["project"]
@@ -150,6 +153,9 @@ def build() -> None:
     (SITE / "llms.txt").write_text(llms(project))
     if loading := [str(path.relative_to(SITE)) for path in SITE.rglob("*.html") if LOADED.search(path.read_text())]:
         raise SiteError(f"pages that load something from elsewhere: {', '.join(loading)}")
+    titles = {item["title"] for item in json.loads((SITE / "search.json").read_text())["items"]}
+    if missing := [code.name for code in CODES if not any(code.name in title for title in titles)]:
+        raise SiteError(f"codes that the search does not find as a section: {', '.join(missing)}")
 
 
 if __name__ == "__main__":
