@@ -173,8 +173,17 @@ def plain(markdown: str) -> str:
 
 # Fields of the chart's issuer profiles that are as the service has them. The others are written by hand: the chart fills them in.
 IDENTITY: Final = (
-    *("discovery", "clientAssertion", "clientAssertionFile", "clientCertificate", "caFile", "grantType", "requestedTokenType"),
-    *("actorToken", "parameters", "subjectToken", "issuedToken", "errors"),
+    *(
+        "discovery",
+        "clientSecretFile",
+        "clientAssertion",
+        "clientAssertionFile",
+        "clientCertificate",
+        "caFile",
+        "grantType",
+        "requestedTokenType",
+    ),
+    *("actorToken", "parameters", "subjectToken", "issuedToken", "assertion", "errors"),
 )
 
 

@@ -50,11 +50,11 @@ class SecretKeyRef:
     key: str = described("The key in the Secret's data.", _pattern(_KEY))
     namespace: str = described("The Secret's namespace. Default: the service's own.", _pattern(f"(?:{_LABEL})?"), default="")
 
-    def problems(self, rules: ProfileRules) -> Iterator[str]:
-        """Yield the problems, in words that follow the name of the field."""
+    def problems(self, rules: ProfileRules, elsewhere: str) -> Iterator[str]:
+        """Yield the problems, in words that follow the name of the field; ``elsewhere`` is the field without a cluster."""
         namespace = self.namespace or rules.namespace
         if not rules.with_secrets:
-            yield "can only be resolved with POLICY_SOURCE=kubernetes"
+            yield f"can only be resolved with POLICY_SOURCE=kubernetes; use {elsewhere} instead"
         elif not namespace:
             yield "needs a namespace, since POD_NAMESPACE is not set"
         elif not _is_label(namespace):
@@ -63,6 +63,10 @@ class SecretKeyRef:
             yield "has a name that no Secret can have"
         if not _is_key(self.key):
             yield "has a key that no Secret can have"
+
+
+# The fields to use where no API server resolves references to Secrets.
+_ELSEWHERE: Final = {"clientID": "clientID", "clientSecret": "clientSecretFile", "clientAssertion.key": "clientAssertion.keyFile"}
 
 
 def in_secret(
@@ -81,7 +85,7 @@ def in_secret(
         return None
     if value.reveal():
         problems.append(f"{field} and {field}SecretRef are both given")
-    problems += (f"{field}SecretRef {problem}" for problem in written.problems(rules))
+    problems += (f"{field}SecretRef {problem}" for problem in written.problems(rules, _ELSEWHERE[field]))
     return Reference(SecretName(written.namespace or rules.namespace, written.name), written.key, f"{field}SecretRef", shape, made)
 
 

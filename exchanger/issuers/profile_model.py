@@ -88,7 +88,10 @@ class IssuerProfile:
     )
     client_id: str = described("The client id. Give this or clientIDSecretRef.", default="")
     client_secret: Secret = described(
-        "The client secret; keep the file in a Secret then. Give this or clientSecretSecretRef.", default=Secret("")
+        "The client secret; keep the file in a Secret then. Give this, clientSecretFile or clientSecretSecretRef.", default=Secret("")
+    )
+    client_secret_file: str = described(
+        "The absolute path of a file with the client secret. The service reads it again when it changes.", default=""
     )
     client_id_secret_ref: SecretKeyRef | None = described("The Secret with the client id.", default=None)
     client_secret_secret_ref: SecretKeyRef | None = described("The Secret with the client secret.", default=None)
@@ -229,7 +232,7 @@ class IssuerProfile:
         """Return how the client authenticates: in exactly one way, with everything that this way needs."""
         written = self.token_endpoint_auth_method
         ways: dict[str, Callable[[list[str]], Proof]] = {}
-        if self.client_secret.reveal() or self.client_secret_secret_ref is not None:
+        if self.client_secret.reveal() or self.client_secret_file or self.client_secret_secret_ref is not None:
             ways[_SECRET] = partial(self._secret, rules)
         if self.client_assertion is not None:
             ways["clientAssertion"] = partial(self.client_assertion.proof, self.discovery, rules)
@@ -257,6 +260,12 @@ class IssuerProfile:
         return self.client_id if found is None else found
 
     def _secret(self, rules: ProfileRules, problems: list[str]) -> Secret | Reference | None:
+        if self.client_secret_file:
+            problems += path_problems("clientSecretFile", self.client_secret_file)
+            if self.client_secret.reveal() or self.client_secret_secret_ref is not None:
+                other = _SECRET if self.client_secret.reveal() else f"{_SECRET}SecretRef"
+                problems.append(f"{_SECRET}File and {other} are both given")
+            return in_files("clientSecretFile", Shape.TEXT, self.client_secret_file)
         if not self.client_secret.reveal() and self.client_secret_secret_ref is None:
             others = f"clientAssertion, clientAssertionFile, clientCertificate or {_NO_PROOF}"
             problems.append(f"needs {_SECRET}, {_SECRET}SecretRef or another way to authenticate: {others}")

@@ -53,10 +53,11 @@ def issuers_schema() -> Schema:
 def _client_rules() -> Iterator[Schema]:
     """Yield how the fields of the client go together. Without a file of assertions, a client needs an id."""
     secret, reference = _given("clientSecret", {"minLength": 1}), _object("clientSecretSecretRef")
+    file = _given("clientSecretFile", {"minLength": 1})
     public: Schema = {"properties": {_METHOD: {"type": "string", "pattern": whole(PUBLIC)}}, "required": [_METHOD]}
     others = [_object("clientAssertion"), _object("clientAssertionFile"), _object("clientCertificate")]
-    yield {"oneOf": [{"anyOf": [secret, reference]}, *others, public]}
-    yield {"not": {"allOf": [secret, reference]}}
+    yield {"oneOf": [{"anyOf": [secret, file, reference]}, *others, public]}
+    yield {"anyOf": [{"oneOf": [secret, file, reference]}, {"not": {"anyOf": [secret, file, reference]}}]}
     yield {"if": {"anyOf": others}, "then": {"properties": {_METHOD: {"pattern": whole("")}}}}
     name, name_reference = _given("clientID", {"pattern": NOT_BLANK}), _object("clientIDSecretRef")
     yield {

@@ -240,6 +240,12 @@ def test_profiles_of_a_second_list_come_after_those_of_the_first() -> None:
     assert look(only(manifests, "Role"), "rules/0/resourceNames") == ["ext-authz-token-exchange-oauth", "x"]
 
 
+def test_a_file_with_the_client_secret_takes_the_place_of_the_secret() -> None:
+    manifests = render({"issuerProfiles": {"profiles": [{**PROFILE, "clientID": "id", "clientSecretFile": "/secrets/client"}]}})
+    content = yaml.safe_load(only(manifests, "ConfigMap", "exchanger-issuer-profiles")["data"]["issuers.yaml"])
+    assert content["issuers"][0] == {**PROFILE, "clientID": "id", "clientSecretFile": "/secrets/client"}
+
+
 def test_a_secret_among_the_profiles_makes_a_secret_of_them() -> None:
     manifests = render({"issuerProfiles": {"profiles": [{**PROFILE, "clientID": "id", "clientSecret": "hush"}]}})
     assert "hush" in secret_texts(only(manifests, "Secret", "exchanger-issuer-profiles"))["issuers.yaml"]

@@ -95,6 +95,7 @@ PROFILES: Final[list[dict[str, Any]]] = [
         "clientID": "c",
         "clientCertificate": {"certFile": "/no-such-folder/cert", "keyFile": "/no-such-folder/cert-key"},
     },
+    {"name": "file", "discovery": "https://a.example", "clientID": "c", "clientSecretFile": "/no-such-folder/secret"},
     {
         "name": "sixth",
         "discovery": "https://a.example",

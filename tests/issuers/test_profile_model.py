@@ -118,6 +118,13 @@ def test_there_are_two_issuers_in_a_row_at_most(first: str, problem: str) -> Non
             f"{SECRET}, clientSecretSecretRef: {{name: o, key: i}}",
             "clientSecret and clientSecretSecretRef are both given",
         ),
+        (f"{SECRET}, clientSecretFile: /secret", "clientSecretFile and clientSecret are both given"),
+        (
+            f"{BASE}, clientSecretFile: /secret, clientSecretSecretRef: {{name: o, key: i}}",
+            "clientSecretFile and clientSecretSecretRef are both given",
+        ),
+        (f"{BASE}, clientSecretFile: secret", "clientSecretFile must be an absolute path"),
+        (f"{BASE}, clientSecretFile: /secret, tokenEndpointAuthMethod: none", "clientSecret and tokenEndpointAuthMethod none"),
         (f"{NO_ID}, clientIDSecretRef: {{name: ../canary, key: i}}", "has a name that no Secret can have"),
         (f"{NO_ID}, clientIDSecretRef: {{name: {'a' * 254}, key: i}}", "has a name that no Secret can have"),
         (f'{NO_ID}, clientIDSecretRef: {{name: "", key: i}}', "has a name that no Secret can have"),
@@ -268,12 +275,24 @@ def test_longest_names() -> None:
     ("rules", "problem"),
     [
         (ProfileRules(with_secrets=True), "clientIDSecretRef needs a namespace, since POD_NAMESPACE is not set"),
-        (ProfileRules(), "clientIDSecretRef can only be resolved with POLICY_SOURCE=kubernetes"),
+        (ProfileRules(), "clientIDSecretRef can only be resolved with POLICY_SOURCE=kubernetes; use clientID instead"),
     ],
 )
 def test_a_reference_that_leads_nowhere(rules: ProfileRules, problem: str) -> None:
     entry = f"{NO_ID}, clientIDSecretRef: {{name: o, key: i}}"
     assert problems(entry, rules) == (f'issuer profile "a" {problem}',)
+
+
+@pytest.mark.parametrize(
+    ("field", "instead"),
+    [
+        ("clientSecretSecretRef: {name: o, key: s}", "clientSecretFile"),
+        ("clientAssertion: {keySecretRef: {name: o, key: s}, algorithm: ES256}", "clientAssertion.keyFile"),
+    ],
+)
+def test_without_a_cluster_a_file_takes_the_place_of_a_secret(field: str, instead: str) -> None:
+    (problem,) = problems(f"{BASE}, {field}", ProfileRules())
+    assert problem.endswith(f"can only be resolved with POLICY_SOURCE=kubernetes; use {instead} instead")
 
 
 @pytest.mark.parametrize(

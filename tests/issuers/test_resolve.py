@@ -33,6 +33,7 @@ from tests.property.strategies_jose import finite_values
 
 FILES: Final[dict[ValueSource, Found]] = {
     FileSet(("/key",)): file(pem(P256)),
+    FileSet(("/secret",)): file("p"),
     FileSet(("/token",)): file(jwt({"iss": "i", "sub": "s"})),
     FileSet(("/cert", "/key")): file(CHAIN + KEY),
     FileSet(("/ca",)): file(AUTHORITY),
@@ -56,6 +57,7 @@ def only(fields: str) -> Issuer:
     ("fields", "proof"),
     [
         ("clientID: c, clientSecret: p", Secret("p")),
+        ("clientID: c, clientSecretFile: /secret", Secret("p")),
         ("clientID: c, tokenEndpointAuthMethod: none", None),
         (
             "clientID: c, clientAssertion: {keyFile: /key, algorithm: ES256, keyID: k, audience: a}",

@@ -134,6 +134,7 @@ def current(state: State) -> IssuerSet:
     [
         ("clientIDSecretRef: {name: oauth, key: id}, clientSecret: p", OAUTH, data(1), data(2)),
         ("clientID: c, clientSecretSecretRef: {name: oauth, key: secret}", OAUTH, data(1), data(2)),
+        ("clientID: c, clientSecretFile: /token", TOKEN_FILE, token_of("me", 1), token_of("another", 1)),
         ("clientID: c, clientAssertion: {keyFile: /key, algorithm: ES256}", KEY_FILE, key(0), key(1)),
         ("clientAssertionFile: {path: /token}", TOKEN_FILE, token_of("me", 1), token_of("another", 1)),
     ],

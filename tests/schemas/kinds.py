@@ -339,6 +339,7 @@ CLIENT: Final = {
     "clientID": st.sampled_from([None, "", " ", "a"]),
     "clientIDSecretRef": secret,
     "clientSecret": st.sampled_from([None, "", "a"]),
+    "clientSecretFile": st.sampled_from([None, "", "/secret"]),
     "clientSecretSecretRef": secret,
     "tokenEndpointAuthMethod": st.sampled_from([None, "", "none", "client_secret_post", " none "]),
     "clientAssertion": st.sampled_from([None, {"algorithm": "ES256", "keyFile": "/key"}]),

@@ -208,3 +208,10 @@ def test_the_documents_of_a_page_fit(page: str) -> None:
             assert modeline is not None, block
             assert modeline[1].endswith(f"{kind}.schema.json"), block
             Draft202012Validator(SCHEMAS[kind]()).validate(yaml.safe_load(block))
+
+
+def test_the_chart_takes_every_field_of_a_profile() -> None:
+    chart = json.loads((ROOT / "helm" / "exchanger" / "values.schema.json").read_text())
+    known = chart["$defs"]["issuerProfiles"]["items"]["properties"]
+    own: Any = SCHEMAS["issuers"]()
+    assert set(known) == set(own["properties"]["issuers"]["items"]["properties"])

@@ -126,7 +126,7 @@ default
 {{- if not (or .clientID .clientIDSecretRef) -}}
 {{- $_ := set $issuer "clientIDSecretRef" (dict "name" $name "key" $.Values.oauth.existingSecret.clientIDKey) -}}
 {{- end -}}
-{{- if not (or .clientSecret .clientSecretSecretRef) -}}
+{{- if not (or .clientSecret .clientSecretFile .clientSecretSecretRef) -}}
 {{- $_ := set $issuer "clientSecretSecretRef" (dict "name" $name "key" $.Values.oauth.existingSecret.clientSecretKey) -}}
 {{- end -}}
 {{- end -}}
