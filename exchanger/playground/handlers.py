@@ -34,6 +34,7 @@ _TOO_LATE: Final = error(504, "the run took too long and was stopped")
 _NO_SCENARIO: Final = error(404, "there is no such scenario")
 _NO_FILE: Final = error(404, "the demo has no such policy file")
 _CHANGED: Final = error(409, "the file was changed elsewhere meanwhile")
+_TAKEN: Final = error(409, "there is a file of this name already")
 
 _T = TypeVar("_T")
 
@@ -81,6 +82,7 @@ class Playground:
             ("POST", "/lab/run"): self.run,
             ("POST", "/lab/request"): self.request,
             ("GET", "/lab/policy"): self.policy,
+            ("POST", "/lab/policy"): self.create,
             ("PUT", "/lab/policy"): self.save,
             ("POST", "/lab/policy/lint"): self.lint,
             ("POST", "/lab/policy/reset"): self.reset,
@@ -117,12 +119,29 @@ class Playground:
         return await self._bounded(one)
 
     async def policy(self, _request: Request) -> Response:
-        """Return the current policy files."""
+        """Return the current policy files; those that the demo did not come with are ``added``."""
         # A page must not start from what a scenario writes while it edits.
         async with self._editing:
             # Abandoned when cancelled: it only reads.
             texts = await SYSTEM.run_sync(self._settings.files.texts, abandon_on_cancel=True)
-        return json_response({"files": [{"name": name, "text": text, "version": version_of(text)} for name, text in texts.items()]})
+        originals = self._settings.files.originals
+        listed = [
+            {"name": name, "text": text, "version": version_of(text)} | ({} if name in originals else {"added": True})
+            for name, text in texts.items()
+        ]
+        return json_response({"files": listed})
+
+    async def create(self, request: Request) -> Response:
+        """Make a file with a first policy, wait until it is in force, and return its text."""
+        name = read_name(request.body)
+        if isinstance(name, MalformedBody):
+            return error(400, name.reason)
+        text, effect = await self._write(partial(self._settings.files.create, name))
+        if isinstance(text, ChangedElsewhere):
+            return _TAKEN
+        if isinstance(text, NotSaved):
+            return error(400, text.reason)
+        return json_response({"text": text, "version": version_of(text), "in_force": effect})
 
     async def lint(self, request: Request) -> Response:
         """Check a file as the service would, and on request, report which example requests it would decide differently."""
@@ -153,7 +172,7 @@ class Playground:
         return json_response({"saved": True, "in_force": effect, "version": version_of(wanted.text), "problems": problems})
 
     async def reset(self, request: Request) -> Response:
-        """Put a file back."""
+        """Put a file back; one that the demo did not come with is removed."""
         name = read_name(request.body)
         if isinstance(name, MalformedBody):
             return error(400, name.reason)
@@ -162,7 +181,7 @@ class Playground:
         text, _ = await self._write(partial(self._settings.files.reset, name))
         if isinstance(text, NotSaved):
             return error(500, text.reason)
-        return json_response({"text": text, "version": version_of(text)})
+        return json_response({"removed": True} if text is None else {"text": text, "version": version_of(text)})
 
     async def _run(self, scenario: Scenario, wanted: RunRequest) -> Json:
         target = self._settings.target.with_own_token(wanted.token) if wanted.token else self._settings.target

@@ -74,7 +74,7 @@ def read_run(body: bytes) -> RunRequest | MalformedBody:
 
 
 def read_name(body: bytes) -> str | MalformedBody:
-    """Read the body of ``POST /lab/policy/reset``."""
+    """Read the body of ``POST /lab/policy`` and of ``POST /lab/policy/reset``."""
     fields = _fields(body, "name")
     return fields if isinstance(fields, MalformedBody) else fields["name"]
 

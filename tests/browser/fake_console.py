@@ -34,6 +34,7 @@ TYPES: Final = {
 }
 BOUNDS: Final = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5]
 COOKIE: Final = "exchanger_console"
+ORIGINALS: Final = {"yellow.yaml": made_up.FILE_TEXT, "red.yaml": made_up.FILE_HEAD}
 
 
 def query_of(request: Request) -> dict[str, str]:
@@ -59,7 +60,7 @@ class FakeConsole:
     items: list[Json] = attrs.field(factory=made_up.all_kinds)
     documents: dict[tuple[str, str], Json] = attrs.field(factory=made_up.documents)
     revision: int = 7
-    files: dict[str, str] = attrs.field(factory=lambda: {"yellow.yaml": made_up.FILE_TEXT, "red.yaml": made_up.FILE_HEAD})
+    files: dict[str, str] = attrs.field(factory=lambda: dict(ORIGINALS))
     watchers: dict[trio.MemorySendChannel[str], trio.CancelScope] = attrs.field(factory=dict)
     sessions: set[str] = attrs.field(factory=set)
     counts: dict[str, int] = attrs.field(factory=lambda: dict.fromkeys(made_up.KINDS, 0))
@@ -140,7 +141,14 @@ class FakeConsole:
             case "POST", "/lab/request":
                 return said(made_up.result(None, [], ok=None) | {"got": f"200 for {body['method']} {body['path']}", "expected": ""})
             case "GET", "/lab/policy":
-                return said({"files": [{"name": name, "text": text, "version": version(text)} for name, text in self.files.items()]})
+                listed: list[Json] = [{"name": name, "text": text, "version": version(text)} for name, text in self.files.items()]
+                return said({"files": [file if file["name"] in ORIGINALS else file | {"added": True} for file in listed]})
+            case "POST", "/lab/policy":
+                if "/" in body["name"]:
+                    return wrong(400, "the name must begin with a letter or digit")
+                self.files[body["name"]] = made_up.FILE_TEXT
+                self.revision += 1
+                return said({"text": made_up.FILE_TEXT, "version": version(made_up.FILE_TEXT), "in_force": True})
             case "POST", "/lab/policy/lint":
                 # The first answer is the slow one, so that it would come last if it were not dropped.
                 delay, self.lint_delay = self.lint_delay, 0.0
@@ -155,6 +163,9 @@ class FakeConsole:
                 problems = made_up.lint(text)
                 self.revision += not problems
                 return said({"saved": True, "in_force": not problems, "version": version(text), "problems": problems})
+            case "POST", "/lab/policy/reset" if body["name"] not in ORIGINALS:
+                del self.files[body["name"]]
+                return said({"removed": True})
             case "POST", "/lab/policy/reset":
                 self.files[body["name"]] = made_up.FILE_TEXT
                 return said({"text": made_up.FILE_TEXT, "version": version(made_up.FILE_TEXT)})

@@ -18,7 +18,13 @@ from tests.browser import made_up
 from tests.browser.conftest import ARGUMENTS, DESKTOP, PHONE, Console
 from tests.tools import where
 
-SIZES: Final[dict[str, ViewportSize]] = {"desktop": DESKTOP, "tablet": {"width": 1024, "height": 768}, "phone": PHONE}
+SIZES: Final[dict[str, ViewportSize]] = {
+    "desktop": DESKTOP,
+    "wide": {"width": 1920, "height": 1080},
+    "laptop": {"width": 1280, "height": 800},
+    "tablet": {"width": 1024, "height": 768},
+    "phone": PHONE,
+}
 SCHEMES: Final = ("light", "dark")
 # Decisions a second of the made-up charts.
 SHARES: Final = {

@@ -95,6 +95,24 @@ def test_an_edit_is_in_force_with_the_next_request_and_can_be_taken_back(page: P
     expect(area).to_have_value(text)
 
 
+def test_a_new_file_is_in_force_with_the_next_request_until_it_is_deleted(page: Page) -> None:
+    page.get_by_role("link", name="Edit").click()
+    page.get_by_label("New file").fill("green.yaml")
+    page.get_by_role("button", name="Create").click()
+    expect(page.locator(".edit-effect")).to_contain_text("Saved, and in force.")
+    expect(page.locator("#edit-state")).to_have_text("No problems in 1 document.")
+    for decision in ("deny (403)", "unmatched"):
+        page.get_by_role("link", name="Explain").click()
+        page.get_by_label("URL", exact=True).fill("https://green.example.com/")
+        page.get_by_role("button", name="Explain").click()
+        expect(page.locator(".explain-decision")).to_have_text(decision)
+        page.get_by_role("link", name="Edit").click()
+        if decision == "deny (403)":
+            page.get_by_role("button", name="Delete").click()
+            page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+            expect(page.get_by_role("link", name="green.yaml")).to_have_count(0)
+
+
 @pytest.fixture
 def foreign() -> Generator[str]:
     """The page before a gateway of somebody else, without a service's console."""

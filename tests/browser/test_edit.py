@@ -299,3 +299,57 @@ def test_a_file_that_is_not_there_is_said_not_to_be(page: Page) -> None:
     expect(page.get_by_role("textbox", name=EDITOR)).to_have_value(FILE_TEXT)
     page.reload()
     expect(page.locator("#toast")).to_have_text("There is no file none.yaml.")
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 720), (1440, 900), (1920, 1080)])
+def test_the_editor_stays_where_it_is_when_many_problems_appear(visit: Visit, width: int, height: int) -> None:
+    page = visit("#/edit", viewport={"width": width, "height": height})
+    area = page.get_by_role("textbox", name=EDITOR)
+    expect(page.locator("#edit-state")).to_have_text("No problems in 1 document.")
+    before = page.locator(".editor").bounding_box()
+    area.fill("wrong\n" * 60)
+    expect(page.locator(".edit-problems li")).to_have_count(60)
+    expect(page.locator(".edit-changes tbody tr")).to_have_count(2)
+    assert page.locator(".editor").bounding_box() == before
+    assert before is not None
+    assert before["y"] + before["height"] <= height
+    assert before["height"] > height / 2
+    page.locator(".edit-changes tbody tr").last.scroll_into_view_if_needed()  # what is below is in the reach of its own column
+    assert page.locator(".editor").bounding_box() == before
+    page.get_by_role("button", name="line 60, column 1,").click()
+    expect(area).to_be_focused()
+    assert page.locator(".editor").bounding_box() == before
+
+
+def test_files_that_are_added_or_deleted_elsewhere_come_and_go_and_what_is_typed_stays(page: Page, console: Console) -> None:
+    files = page.get_by_role("navigation", name="Policy files").get_by_role("link")
+    page.get_by_role("textbox", name=EDITOR).fill("mine\n")
+    console.tell("set", {"files": {"green.yaml": "added: 1\n", "yellow.yaml": FILE_TEXT}, "revision": 8})
+    expect(files).to_have_text(["green.yaml", "yellow.yaml (not saved)"])
+    expect(page.get_by_role("textbox", name=EDITOR)).to_have_value("mine\n")
+    page.get_by_role("link", name="green.yaml").click()
+    expect(page.get_by_role("textbox", name=EDITOR)).to_have_value("added: 1\n")
+    console.tell("set", {"files": {"yellow.yaml": FILE_TEXT, "blue.yaml": "b: 1\n"}})
+    page.evaluate("dispatchEvent(new Event('focus'))")  # somebody comes back to the page; no version tells of a file without a policy
+    expect(files).to_have_text(["yellow.yaml (not saved)", "blue.yaml"])
+    expect(page.get_by_role("textbox", name=EDITOR)).to_have_value("mine\n")
+
+
+def test_a_file_is_made_with_a_first_policy_and_deleted_again(page: Page, watch: Watch) -> None:
+    watch.allow("400")  # the browser logs it
+    name, create = page.get_by_label("New file"), page.get_by_role("button", name="Create")
+    name.fill("../green.yaml")
+    create.click()
+    expect(page.get_by_role("alert").filter(has_text="must begin with a letter or digit")).to_be_visible()
+    name.fill("green.yaml")
+    name.press("Enter")
+    area = page.get_by_role("textbox", name=EDITOR)
+    expect(page.get_by_role("link", name="green.yaml")).to_have_attribute("aria-current", "true")
+    expect(area).to_have_value(FILE_TEXT)
+    expect(area).to_be_focused()
+    expect(page.locator(".edit-effect")).to_contain_text("Saved, and in force.")
+    page.get_by_role("button", name="Delete").click()
+    page.get_by_role("dialog", name="Delete green.yaml?").get_by_role("button", name="Delete").click()
+    expect(page.get_by_role("link", name="green.yaml")).to_have_count(0)
+    expect(page.get_by_role("link", name="yellow.yaml")).to_have_attribute("aria-current", "true")
+    expect(page.get_by_role("button", name="Reset")).to_be_visible()

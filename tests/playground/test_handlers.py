@@ -109,6 +109,24 @@ async def test_policy_is_shown_checked_saved_and_put_back(tmp_path: Path) -> Non
         assert file.read_text() == YELLOW
 
 
+async def test_a_file_is_made_listed_as_added_and_removed(tmp_path: Path) -> None:
+    async with bench(tmp_path, deny) as lab:
+        for name in ("../green.yaml", "green.txt"):
+            refused = await lab.ask("POST", "/lab/policy", {"name": name})
+            assert (refused.status, "must begin with" in refused.json["error"]) == (400, True)
+        made = await lab.ask("POST", "/lab/policy", {"name": "green.yaml"})
+        text = (lab.site.policy / "green.yaml").read_text()
+        assert (made.status, made.json) == (200, {"text": text, "version": version_of(text), "in_force": False})
+        assert (await lab.ask("POST", "/lab/policy", {"name": "green.yaml"})).status == 409
+        listed = (await lab.ask("GET", "/lab/policy")).json["files"]
+        assert [file["name"] for file in listed if file.get("added")] == ["green.yaml"]
+        assert (await lab.ask("POST", "/lab/policy/lint", {"name": "green.yaml", "text": text})).json == {"documents": 1, "problems": []}
+        saved = await lab.ask("PUT", "/lab/policy", {"name": "green.yaml", "text": "a: b\n", "version": version_of(text)})
+        assert (saved.status, (lab.site.policy / "green.yaml").read_text()) == (200, "a: b\n")
+        assert (await lab.ask("POST", "/lab/policy/reset", {"name": "green.yaml"})).json == {"removed": True}
+        assert sorted(file.name for file in lab.site.policy.iterdir()) == sorted(SAMPLE)
+
+
 async def test_a_save_is_answered_once_it_is_in_force(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("exchanger.playground.policy_files.EFFECT_S", PATIENCE)
     asked = 0

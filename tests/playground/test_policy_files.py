@@ -2,16 +2,31 @@
 
 import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import trio
 import trio.testing
+from hypothesis import given
+from hypothesis import strategies as st
 
 from exchanger.console.proxy import ConsoleProxy
-from exchanger.playground.policy_files import EFFECT_S, MAX_TEXT, ChangedElsewhere, NotSaved, PolicyFiles, in_force, revision_of, version_of
+from exchanger.playground.lint import Linted, lint
+from exchanger.playground.policy_files import (
+    EFFECT_S,
+    MAX_ADDED,
+    MAX_FILES,
+    MAX_TEXT,
+    ChangedElsewhere,
+    NotSaved,
+    PolicyFiles,
+    in_force,
+    revision_of,
+    version_of,
+)
 from exchanger.policy.snapshot import PolicySnapshot
 from tests.console.running import dead_port, running
-from tests.playground.labs import SAMPLE, YELLOW
+from tests.playground.labs import RULES, SAMPLE, YELLOW
 from tests.scenarios.stand_in import write_sample_policy
 
 
@@ -31,8 +46,100 @@ def test_a_saved_file_is_there_unless_another_version_was_edited(files: PolicyFi
     assert sorted(file.name for file in files.folder.iterdir()) == sorted(SAMPLE)
 
 
-@pytest.mark.parametrize("name", ["other.yaml", "../yellow.yaml", "", "yellow.yaml/", "/etc/passwd", ".yellow.yaml.saved"])
-def test_no_other_file_is_written(name: str, files: PolicyFiles) -> None:
+OUTSIDE = (
+    "../yellow.yaml",
+    "",
+    "yellow.yaml/",
+    "/etc/passwd",
+    ".yellow.yaml.saved",
+    "a/b.yaml",
+    ".yaml",
+    "a.yaml\n",
+    "a.json",
+    "a\0.yaml",
+    "ä.yaml",
+)
+
+
+@given(name=st.one_of(st.text(), st.from_regex(r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,110}\.ya?ml\Z"), st.sampled_from(OUTSIDE)))
+def test_a_new_file_is_in_the_folder_and_in_force_or_its_name_is_refused_and_nothing_changes(name: str) -> None:
+    with TemporaryDirectory() as place:
+        folder = Path(place) / "policy"
+        write_sample_policy(folder)
+        files = PolicyFiles(folder, SAMPLE)
+        made = files.create(name)
+        if isinstance(made, str):
+            assert files.texts() == SAMPLE | {name: made}
+            assert (folder / name).read_text("utf-8") == made
+            assert lint(name, made, files.texts(), RULES) == Linted(1)
+            assert files.create(name) == ChangedElsewhere()
+            assert files.save(name, "a: b\n", version_of(made)) is None
+            assert files.reset(name) is None
+        else:
+            assert made == ChangedElsewhere() if name in SAMPLE else isinstance(made, NotSaved)
+        assert files.texts() == SAMPLE
+        assert sorted(file.name for file in folder.iterdir()) == sorted(SAMPLE)
+        assert [file.name for file in Path(place).iterdir()] == ["policy"]
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_a_name_outside_the_folder_is_refused_with_the_rule(name: str, files: PolicyFiles) -> None:
+    refused = files.create(name)
+    assert isinstance(refused, NotSaved)
+    assert "must begin with a letter or digit" in refused.reason
+
+
+def test_files_that_others_add_are_listed_unless_they_are_hidden_links_folders_or_too_large(files: PolicyFiles, tmp_path: Path) -> None:
+    secret = tmp_path / "secret.yaml"
+    secret.write_text("outside: true\n")
+    (files.folder / "green.yml").write_text("a: b\n")
+    (files.folder / "linked.yaml").symlink_to(secret)
+    (files.folder / "nested.yaml").mkdir()
+    os.mkfifo(files.folder / "pipe.yaml")
+    (files.folder / ".hidden.yaml").write_text("a: b\n")
+    (files.folder / "notes.txt").write_text("a: b\n")
+    (files.folder / "large.yaml").write_text("#" * (MAX_TEXT + 1))
+    assert files.texts() == SAMPLE | {"green.yml": "a: b\n"}
+    for name in ("linked.yaml", "nested.yaml", "pipe.yaml", "large.yaml"):
+        assert name not in files
+        with pytest.raises(KeyError):
+            files.save(name, "")
+    assert secret.read_text() == "outside: true\n"
+
+
+def test_added_files_are_bounded_in_number_and_size(files: PolicyFiles) -> None:
+    for number in range(MAX_FILES + 5):
+        (files.folder / f"n{number:02}.yaml").write_text("a: b\n")
+    listed = files.texts()
+    assert len(listed) == MAX_FILES
+    assert listed.keys() >= SAMPLE.keys()
+    assert isinstance(files.create("one-more.yaml"), NotSaved)
+    for number in range(MAX_FILES + 5):
+        (files.folder / f"n{number:02}.yaml").unlink()
+    assert isinstance(files.create("one-more.yaml"), str)
+    for number in range(MAX_FILES // 2):
+        (files.folder / f"n{number:02}.yaml").write_text("#" * MAX_TEXT)
+    full = files.create("another.yaml")
+    assert isinstance(full, NotSaved)
+    assert "as many policy files as can be edited" in full.reason
+    added = [text for name, text in files.texts().items() if name not in SAMPLE]
+    assert sum(map(len, added)) <= MAX_ADDED
+    assert sum(map(len, added)) > MAX_ADDED - MAX_TEXT
+
+
+def test_without_a_folder_that_can_be_written_nothing_is_made(files: PolicyFiles) -> None:
+    for where, why in (
+        (PolicyFiles(files.folder / "absent", SAMPLE), "No such file"),
+        (PolicyFiles(files.folder, {}), "cannot be edited here"),
+    ):
+        refused = where.create("new.yaml")
+        assert isinstance(refused, NotSaved)
+        assert why in refused.reason
+    assert files.texts() == SAMPLE
+
+
+@pytest.mark.parametrize("name", ["other.yaml", *OUTSIDE])
+def test_no_file_outside_the_folder_and_none_that_is_not_there_is_written(name: str, files: PolicyFiles) -> None:
     assert name not in files
     for write in (lambda: files.save(name, ""), lambda: files.reset(name)):
         with pytest.raises(KeyError):

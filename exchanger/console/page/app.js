@@ -68,7 +68,7 @@ function receive(message) {
   }
   // Another service may be at the other end by now. Totals come once a second, which is often enough to ask again when no answer came.
   if (!known && !asking && ["hello", "totals"].includes(message.type)) learnAnew();
-  if (message.revision) policy.published(message.revision);
+  if (message.revision) for (const view of [policy, edit]) view.published(message.revision);
   selection.look();
 }
 

@@ -14,13 +14,15 @@ export class Edit {
   #api;
   #lab;
   #openTrace;
-  // name → {saved, text, version, saving, again, failed}: as it is in the folder, in the editor, and which one the folder's is; the text that
-  // is on its way to the folder, if one is, and whether a later one is to follow it; why the last save of the text failed
+  // name → {saved, text, version, added, saving, again, failed}: as it is in the folder, in the editor, and which one the folder's is; whether
+  // the demo did not come with it; the text that is on its way to the folder, if one is, and whether a later one is to follow it; why the last
+  // save of the text failed
   #files = new Map();
   #name = null;
   #editor = null;
   #timer = null;
   #asking = null; // AbortController of the check that is under way
+  #revision = null; // of the policy when the folder was last looked at
   #parts = {};
 
   /** `lab` runs scenarios: the effect of an edit is seen by one. */
@@ -28,6 +30,8 @@ export class Edit {
     this.#api = api;
     this.#lab = lab;
     this.#openTrace = openTrace;
+    // Whoever has added a file elsewhere comes back to this page. A file that changes no policy makes no other sign.
+    addEventListener("focus", () => this.#lookIfShown());
     addEventListener("beforeunload", (event) => this.unsaved && event.preventDefault());
     document.addEventListener("keydown", (event) => {
       if (event.key !== "s" || !(event.ctrlKey || event.metaKey) || event.altKey || byId("view-edit").hidden) return;
@@ -42,40 +46,68 @@ export class Edit {
 
   /** The view is shown; `name` is a file, or nothing. What was typed before stays. */
   async show([name]) {
-    const known = this.#files.size > 0;
-    if (!known) await this.#load();
+    if (this.#files.has(name)) this.#open(name);
+    if (this.#files.size) await this.#look();
+    else await this.#load();
     if (name && this.#files.has(name)) this.#open(name);
     else if (name && this.#files.size) notify(`There is no file ${name}.`);
-    if (known) await this.#look();
+  }
+
+  /** A version of the policy is in force: with another one, files may have come or gone. */
+  published(revision) {
+    if (this.#revision !== null && this.#revision !== revision) this.#lookIfShown();
+    this.#revision = revision;
+  }
+
+  #lookIfShown() {
+    if (this.#files.size && !byId("view-edit").hidden) this.#look();
   }
 
   async #load() {
     try {
       const { files } = await this.#api.get("lab/policy");
-      this.#files = new Map(files.map(({ name, text, version }) => [name, { saved: text, text, version }]));
+      this.#files = new Map(files.map(({ name, text, version, added }) => [name, { saved: text, text, version, added }]));
       this.#draw();
-      if (files.length) this.#open(files[0].name);
+      if (files.length) this.#openFirst();
     } catch (error) {
       put(byId("edit-body"), el("p", { class: "note bad", text: error.message }), button("Try again", () => this.#load()));
     }
   }
 
-  /** Look what the files are now: others may have changed them. What was typed here stays. */
+  /** Look what the files are now: others may have added, changed or deleted some. What was typed here stays. */
   async #look() {
     const asked = new Map([...this.#files].map(([name, { version }]) => [name, version]));
     try {
       const { files } = await this.#api.get("lab/policy");
-      for (const { name, text, version } of files) {
-        const known = this.#files.get(name);
-        if (!known || known.saving !== undefined || known.saved !== known.text || known.version === version || known.version !== asked.get(name)) continue;
-        this.#files.set(name, { saved: text, text, version });
-        if (name !== this.#name) continue;
-        this.#editor.text = text;
-        this.#lint();
-      }
+      this.#take(files, asked);
     } catch {
       // They are as they were here, then; saving tells when that is not so.
     }
+  }
+
+  /** Take what the files were when the versions here were `asked`; what was done here since is newer. */
+  #take(files, asked) {
+    const isUntouched = (name) => {
+      const known = this.#files.get(name);
+      return known?.version === asked.get(name) && (!known || (known.saving === undefined && known.saved === known.text));
+    };
+    const there = new Set(files.map(({ name }) => name));
+    for (const name of asked.keys()) if (!there.has(name) && isUntouched(name)) this.#files.delete(name);
+    for (const { name, text, version, added } of files) {
+      if (!isUntouched(name) || asked.get(name) === version) continue;
+      this.#files.set(name, { saved: text, text, version, added });
+      if (name !== this.#name) continue;
+      this.#editor.text = text;
+      this.#lint();
+    }
+    const names = new Set([...there, ...this.#files.keys()].filter((name) => this.#files.has(name)));
+    this.#files = new Map([...names].map((name) => [name, this.#files.get(name)]));
+    if (this.#files.has(this.#name)) this.#drawFiles();
+    else this.#openFirst();
+  }
+
+  #openFirst() {
+    this.#open(this.#files.keys().next().value);
   }
 
   #draw() {
@@ -88,9 +120,13 @@ export class Edit {
     parts.reset = button("Reset", () => this.#reset());
     parts.changes = el("div", { class: "edit-changes" });
     parts.effect = el("div", { class: "edit-effect" });
-    put(byId("edit-body"), el("nav", { "aria-label": "Policy files" }, parts.files),
+    parts.newName = el("input", { name: "name", required: true, placeholder: "green.yaml", autocomplete: "off", autocapitalize: "off", spellcheck: "false", maxlength: "100", "aria-describedby": "new-file-error" });
+    parts.newError = el("p", { id: "new-file-error", class: "error", role: "alert" });
+    parts.create = button("Create", null, { type: "submit" });
+    put(byId("edit-body"), el("nav", { class: "edit-files", "aria-label": "Policy files" }, parts.files,
+      el("form", { class: "new-file", on: { submit: (event) => this.#create(event) } }, el("label", { class: "field" }, el("span", { text: "New file" }), parts.newName), parts.create, parts.newError)),
       el("div", { class: "edit-bar" }, parts.save, parts.reset, parts.state), this.#editor.node,
-      el("div", { class: "edit-side" }, el("h2", { text: "Check" }), parts.problems, el("h2", { text: "What changes" }), parts.changes, parts.effect));
+      el("div", { class: "edit-side", role: "group", tabindex: "0", "aria-label": "Check, and what changes" }, el("h2", { text: "Check" }), parts.problems, el("h2", { text: "What changes" }), parts.changes, parts.effect));
   }
 
   #drawFiles() {
@@ -98,9 +134,10 @@ export class Edit {
       el("li", {}, el("a", { href: `#/edit/${encodeURIComponent(name)}`, "aria-current": name === this.#name ? "true" : null },
         name, saved !== text && el("span", { class: "dirty" }, el("span", { class: "vh", text: " (not saved)" }))))));
     byId("edit-mark").hidden = !this.unsaved;
-    const { saved, text, saving } = this.#files.get(this.#name);
+    const { saved, text, saving, added } = this.#files.get(this.#name);
     switchOff(this.#parts.save, (saving ?? saved) === text);
     switchOff(this.#parts.reset, saving !== undefined);
+    say(this.#parts.reset, added ? "Delete" : "Reset");
   }
 
   #open(name) {
@@ -207,20 +244,55 @@ export class Edit {
     this.#drawEffect(inForce);
   }
 
+  /** Make a file in the folder. The service judges its name, and gives it its first text. */
+  async #create(event) {
+    event.preventDefault();
+    const { newName, newError, create } = this.#parts;
+    const name = newName.value.trim();
+    if (isOff(create)) return;
+    switchOff(create, true);
+    say(newError, "");
+    try {
+      const { text, version, in_force: inForce } = await this.#api.post("lab/policy", { name });
+      this.#files.set(name, { saved: text, text, version, added: true });
+      newName.value = "";
+      notify(`${name} is created.`);
+      location.hash = `#/edit/${encodeURIComponent(name)}`;
+      this.#open(name);
+      this.#editor.focus();
+      this.#drawEffect(inForce);
+    } catch (error) {
+      say(newError, error.message);
+    } finally {
+      switchOff(create, false);
+    }
+  }
+
+  /** Give the file its first text; one that the demo did not come with has none, and is deleted. */
   async #reset() {
     const name = this.#name;
     if (isOff(this.#parts.reset)) return; // it could overtake the save
-    if (!(await ask(`Reset ${name}?`, "The file gets the text that the demo came with. Your edits are lost.", "Reset"))) return;
+    const sure = this.#files.get(name).added
+      ? ask(`Delete ${name}?`, "The demo did not come with this file. Its policy is withdrawn, and its text is lost.", "Delete")
+      : ask(`Reset ${name}?`, "The file gets the text that the demo came with. Your edits are lost.", "Reset");
+    if (!(await sure)) return;
     try {
-      const { text, version } = await this.#api.post("lab/policy/reset", { name });
+      const { text, version, removed } = await this.#api.post("lab/policy/reset", { name });
+      if (removed) {
+        this.#files.delete(name);
+        notify(`${name} is deleted.`);
+        if (name !== this.#name) return this.#drawFiles();
+        location.hash = "#/edit";
+        return this.#openFirst();
+      }
       this.#files.set(name, { saved: text, text, version });
       if (name === this.#name) this.#editor.text = text;
       put(this.#parts.effect);
       this.#drawFiles();
       notify(`${name} is reset.`);
-      await this.#lint();
+      return await this.#lint();
     } catch (error) {
-      this.#say(error.message, "bad");
+      return this.#say(error.message, "bad");
     }
   }
 
