@@ -93,7 +93,8 @@ class SimulatedIssuer:
     """One issuer and its host. ``quiet``: the storm is over, and nothing strikes any more. A ``hated`` token gets no answer, ever.
 
     ``context``: it speaks TLS. ``proves`` returns whose an assertion is, ``knows`` whether that client is known. ``writes`` makes tokens
-    that say something, and ``introspects`` says something about callers' tokens. ``single_use``: no connection is to carry another request;
+    that say something, and ``introspects`` says something about callers' tokens. ``takes`` sees each request, and returns what it is as one
+    with a caller's token, perhaps with the ``error`` to answer. ``single_use``: no connection is to carry another request;
     ``carried_again`` counts those that came all the same.
     """
 
@@ -109,6 +110,7 @@ class SimulatedIssuer:
     knows: Callable[[Client], bool] = lambda _client: True
     writes: "Callable[[SimulatedIssuer, Issued, int], tuple[str, dict[str, object], Issued]] | None" = None
     introspects: "Callable[[SimulatedIssuer, str], bytes] | None" = None
+    takes: "Callable[[SimulatedIssuer, Mapping[str, str], Call], Mapping[str, str]]" = lambda _issuer, fields, _call: fields
     single_use: bool = False
     quiet: bool = False
     requests: int = 0
@@ -161,7 +163,7 @@ class SimulatedIssuer:
 
     def asked(self, body: bytes, answer: "Call") -> None:
         """Take a request, whose answer leaves later."""
-        fields = {name: values[0] for name, values in parse_qs(body.decode()).items()}
+        fields = self.takes(self, {name: values[0] for name, values in parse_qs(body.decode()).items()}, answer)
         self.requests += 1
         self._calls.append(answer)
         answer.conversation.requests += 1
@@ -206,6 +208,8 @@ class SimulatedIssuer:
             call.respond(401, json.dumps({"error": "invalid_client"}).encode(), fault)
         elif fault == "html":
             call.respond(200, b"<html>sign in</html>", fault)
+        elif error := fields.get("error", ""):
+            call.respond(400, json.dumps({"error": error}).encode(), fault)
         elif self.introspects is not None and "token" in fields:
             call.respond(200, self.introspects(self, fields["token"]), fault)
         else:

@@ -137,7 +137,7 @@ def _allowed(world: World, question: Question, header: str, entries: list[Exchan
         yield f"another user's token, that of {issued.subject}: {_who(question)}"
     if world.plan.verified and world.identity.known_to_be_gone(found.name, question.key, question.asked - _FETCHED):
         yield f"a token of {question.key}, which was removed: {_who(question)}"
-    targets = {(entry.target.issuer_ref, entry.target.scope, *entry.target.audiences) for entry in entries}
+    targets = {(entry.target.issuer_ref, entry.target.scope, *(entry.target.audiences or ("",))) for entry in entries}
     if (found.name, issued.scope, issued.audience) not in targets:
         yield f"a token for {(found.name, issued.scope, issued.audience)}, where policy says {sorted(targets)}: {_who(question)}"
     # The service sees when a token arrives, and counts from the request by the steady clock alone.

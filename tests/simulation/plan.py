@@ -8,6 +8,7 @@ import attrs
 
 from tests.simulation.audit import DISK_FAULTS
 from tests.simulation.certificates import CERTIFICATE_FAULTS
+from tests.simulation.chain import FALSEHOODS
 from tests.simulation.cluster import CLUSTER_FAULTS
 from tests.simulation.doors import MANNERS
 from tests.simulation.folder import FOLDER_FAULTS
@@ -122,6 +123,11 @@ class Plan:
     revocations: float = 0.2
     oddly: float = 0.02
     odd: frozenset[str] = frozenset(ODDITIES)
+    # How many issuers take assertions of another one alone, and whether more than once; the share of assertions that are wrong, and how.
+    chained: int = 0
+    reuse: bool = False
+    falsely: float = 0.02
+    falsehoods: frozenset[str] = frozenset(FALSEHOODS)
 
     @classmethod
     def drawn(cls, seed: int, **fixed: object) -> "Plan":
@@ -204,7 +210,7 @@ class Plan:
             drawn["faults"] |= {STALL}
         chance = Random(f"{seed} audit")
         drawn |= {"audited": chance.random() < 0.2, "audit_required": chance.random() < 0.7, "disk_faults": some(DISK_FAULTS)}
-        drawn |= _introspections(Random(f"{seed} introspection"), drawn["storm"])
+        drawn |= _introspections(Random(f"{seed} introspection"), drawn["storm"]) | _chains(Random(f"{seed} chain"), drawn["issuers"])
         return cls(seed, **_agreeing({**drawn, **_refusing(seed, drawn["storm"]), **_lies(Random(f"{seed} proof")), **fixed}))
 
     def _with(self, name: str, value: object) -> "Plan":
@@ -261,6 +267,13 @@ def _introspections(chance: Random, storm: float) -> dict[str, Any]:
     return {**drawn, "revocations": chance.choice([2.0, 10.0]) / storm}
 
 
+def _chains(chance: Random, issuers: int) -> dict[str, Any]:
+    """Return how many issuers are the second ones of chains, and what the first one says."""
+    chained = chance.randint(1, issuers) if chance.random() < 0.35 else 0
+    drawn = {"chained": chained, "reuse": chance.random() < 0.3, "falsely": chance.choice([0.0, 0.02, 0.2])}
+    return {**drawn, "falsehoods": frozenset(one for one in FALSEHOODS if chance.random() < 0.5)}
+
+
 def _agreeing(known: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of a plan without what does not go together."""
     if known["store"]:
@@ -269,9 +282,12 @@ def _agreeing(known: dict[str, Any]) -> dict[str, Any]:
             known["store_faults"] -= TIME_LIES
     if not known["store"] or known.get("verified") or known.get("folder") or known["gateways"] == 1:
         known["replicas"] = 1
-    if any(known.get(other) for other in ("verified", "rotations", "proven", "refusals", "crowds")):  # tokens and clients of another kind
-        known["introspected"] = False
-    known["hated"] = known["hated"] and not known["introspected"]
+    others = any(
+        known.get(other) for other in ("verified", "rotations", "proven", "refusals", "crowds")
+    )  # tokens and clients of another kind
+    known["introspected"] = known["introspected"] and not others
+    known["chained"] = 0 if others or known["introspected"] else known["chained"]
+    known["hated"] = known["hated"] and not known["introspected"] and not known["chained"]
     if known["replicas"] > 1 or known["readers"]:
         known["restarts"] = 0.0  # a signal is for the whole process, and counters begin anew
     if known.get("crowds"):

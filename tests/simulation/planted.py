@@ -51,6 +51,30 @@ PLANTED: Final = {
         "    for claim in SCOPE_CLAIMS:\n",
         "    for claim in ():\n",
     ),
+    "assertion-is-sent-again": Planted(
+        "assertions are kept and sent again, whatever the profile says",
+        "exchanger.values.issuer",
+        "cache=first.cache if source.reuse else None",
+        "cache=first.cache",
+    ),
+    "assertion-of-any-client": Planted(
+        "an assertion for another client of the second issuer is sent to it",
+        "exchanger.oauth.issued_token",
+        "    if client_id != rules.client_id:\n",
+        "    if False:\n",
+    ),
+    "assertion-for-anybody": Planted(
+        "an assertion is sent to the second issuer, whatever it is for",
+        "exchanger.values.issuer",
+        "audiences=(source.audience,), opaque=False, assertion=AssertionRules(client_id)",
+        "opaque=True",
+    ),
+    "caller-is-not-in-the-key": Planted(
+        "assertions are kept for all callers alike",
+        "exchanger.exchange.chain",
+        "    return attrs.evolve(request, issuer=issuer, target=",
+        '    return attrs.evolve(request, subject_token=Secret("anybody"), issuer=issuer, target=',
+    ),
     "key-without-scope": Planted(
         "requests that differ in their scope alone share an exchange",
         "exchanger.values.entry",

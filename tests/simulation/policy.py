@@ -196,8 +196,10 @@ class Authors:
             match = {"host": host, "pathPrefix": path}
             kind = chance.random()
             if kind < 0.6:
-                issuer = f"issuer-{chance.randrange(self.plan.issuers)}"
-                target = {"issuerRef": issuer, "scope": chance.choice(["read", "write"]), "audiences": [chance.choice(["x", "y"])]}
+                number = chance.randrange(self.plan.issuers)
+                target: dict[str, Any] = {"issuerRef": f"issuer-{number}", "scope": chance.choice(["read", "write"])}
+                audiences = [chance.choice(["x", "y"])]
+                target |= {"audiences": audiences} if number >= self.plan.chained else {}  # that of a chain is in its profile
                 entries.append({"match": match, "action": "exchange", "exchange": target})
             elif kind < 0.75:
                 entries.append({"match": match, "action": "deny"})
@@ -365,4 +367,6 @@ def _claim(source: Source, index: int, written: dict[str, Any]) -> Claim:
         return FailClosedRegion(source, match, "it is invalid", index)
     if written["action"] == "deny":
         return DenyEntry(source, index, match)
-    return ExchangeEntry(source, index, match, TokenTarget(target["issuerRef"], target["scope"], audiences=tuple(target["audiences"])))
+    return ExchangeEntry(
+        source, index, match, TokenTarget(target["issuerRef"], target["scope"], audiences=tuple(target.get("audiences", ())))
+    )

@@ -126,10 +126,10 @@ def _wrong(lie: str, issued: Issued) -> dict[str, object]:
     return wrong.get(lie, {})
 
 
-def signed(claims: Mapping[str, object], more: str = "") -> str:
+def signed(claims: Mapping[str, object], more: str = "", typ: str = "JWT") -> str:
     """Return a JWT with these claims, and ``more`` JSON behind them. Nobody here verifies its signature."""
     payload = json.dumps(claims)
-    parts = '{"alg":"EdDSA","typ":"JWT"}', f"{payload[:-1]},{more}}}" if more else payload, "signature"
+    parts = f'{{"alg":"EdDSA","typ":"{typ}"}}', f"{payload[:-1]},{more}}}" if more else payload, "signature"
     return ".".join(urlsafe_b64encode(part.encode()).rstrip(b"=").decode() for part in parts)
 
 

@@ -15,6 +15,10 @@ from tests.simulation.planted import PLANTED
 # A seed by which each bug is found.
 FOUND_BY: Final = {
     "reuse-without-quarantine": 6,
+    "assertion-is-sent-again": 5,
+    "assertion-of-any-client": 92,
+    "assertion-for-anybody": 5,
+    "caller-is-not-in-the-key": 5,
     "key-without-scope": 2,
     "leader-takes-followers-along": 140,
     "row-kept-after-reset": 2,

@@ -25,6 +25,7 @@ from exchanger.telemetry.log import logging_to_stdout
 from tests.simulation.audit import AuditDisk
 from tests.simulation.bounds import Bounds
 from tests.simulation.certificates import Certificates
+from tests.simulation.chain import FIRST, Chain
 from tests.simulation.cluster import Cluster
 from tests.simulation.crowds import Crowds
 from tests.simulation.doors import Authorizing, Processing
@@ -130,8 +131,7 @@ class World:
         self.identity = self.network.hosts[HOST] = IdentityProvider(kernel, plan.often)
         self.parts += [self.identity] if plan.verified else []
         self.issuers, self.gateways = {}, []
-        for number in range(plan.issuers):
-            name = f"issuer-{number}"
+        for number, name in enumerate([*(f"issuer-{number}" for number in range(plan.issuers)), *([FIRST] if plan.chained else ())]):
             http2 = plan.http2 and number % 2 == 0
             self.issuers[name] = issuer = SimulatedIssuer(kernel, name, plan.faults, plan.often, plan.latency, http2=http2)
             issuer.single_use = plan.single_use
@@ -173,7 +173,7 @@ class World:
             self.network.hosts[COLLECTOR] = readers
             self.parts.append(readers)
 
-        self.parts += [*self._audit_disk(), *self._introspection()]
+        self.parts += [*self._audit_disk(), *self._introspection(), *self._chain()]
 
     def _audit_disk(self) -> list[Part]:
         plan = self.plan
@@ -186,6 +186,10 @@ class World:
         made = Introspection(self.kernel, issuers, plan.users, plan.revocations, plan.odd, plan.oddly) if plan.introspected else None
         self.introspection = made
         return [] if made is None else [made]
+
+    def _chain(self) -> list[Part]:
+        plan, chained = self.plan, frozenset(f"issuer-{number}" for number in range(self.plan.chained))
+        return [Chain(self.kernel, self.issuers, chained, plan.reuse, plan.falsehoods, plan.falsely)] if chained else []
 
     def _audits(self) -> list[AuditLog]:
         return [life.supervisor.audit for life in self.lives if life.supervisor.audit is not None]

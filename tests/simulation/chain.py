@@ -1,0 +1,187 @@
+"""Two issuers in a row: one asserts who callers are, sometimes wrongly, and some of the others take nothing but its assertions.
+
+Each request that any issuer gets is judged: an assertion is for one of them alone, and the caller's token for those that assert nothing.
+"""
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from random import Random
+from typing import Any, Final, final
+
+import attrs
+
+from exchanger.values.issuer import ID_JAG
+from exchanger.values.token import ACCESS_TOKEN_TYPE
+from tests.simulation.gateway import Question
+from tests.simulation.issuer import Call, Issued, SimulatedIssuer
+from tests.simulation.kernel import START, Kernel
+from tests.simulation.part import CANARY, Part
+from tests.simulation.proof import signed
+
+# The issuer that asserts, of which certificates know and policies do not.
+FIRST: Final = "issuer-7"
+# What may be wrong with an assertion, and the code with which it is not sent on.
+FALSEHOODS: Final = {
+    "audience": "TXE-3006",
+    "one audience more": "TXE-3006",
+    "client": "TXE-3006",
+    "client of the first": "TXE-3006",
+    "type": "TXE-3006",
+    "over": "TXE-3008",
+    "no end": "TXE-3008",
+    "opaque": "TXE-3008",
+    "kind": "TXE-3004",
+}
+_CLIENT: Final = "client"
+_CLIENT_OF_THE_FIRST: Final = "client-of-the-first"
+# Seconds for which an assertion says that it is valid, more than the wall clock is set by.
+_LONG: Final = 10_000_000
+# Seconds before a question in which the assertion for it may have been issued: it shared a call.
+_SHARED: Final = 10.0
+# Seconds for which a call may wait, and an open breaker refuse others, so that what happened since then to the first issuer may be why an
+# exchange fails: as for the only issuer of others.
+_LONGEST_CALL: Final = 10.0
+_BREAKER: Final = 20.0
+_BREAKER_OPEN: Final = "TXE-1006"
+# Seconds that two calls, one after the other, and their connections may take.
+_TWO_CALLS: Final = 0.3
+
+
+@final
+@attrs.define(eq=False)
+class Chain(Part):
+    """Puts the issuer ``FIRST`` before some ``issuers``, those that are ``chained``. In a share of assertions it tells a falsehood.
+
+    ``reuse``: an assertion may be sent again. ``told``: when each falsehood left (seconds), for whose second issuer, about which caller's
+    token, and its code. ``wrong``: what issuers got that is not for them.
+    """
+
+    kernel: Kernel
+    issuers: Mapping[str, SimulatedIssuer]
+    chained: frozenset[str]
+    reuse: bool
+    falsehoods: frozenset[str]
+    often: float
+    told: list[tuple[float, str, str, str]] = attrs.field(factory=list, init=False)
+    wrong: dict[str, None] = attrs.field(factory=dict, init=False)
+    quiet: float = attrs.field(default=float("inf"), init=False)
+    chance: Random = attrs.field(init=False)
+    _used: dict[str, Call] = attrs.field(factory=dict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.chance = self.kernel.random("chain")
+        for issuer in self.issuers.values():
+            issuer.takes = self._take
+        self.first.writes = self._assert
+
+    @property
+    def first(self) -> SimulatedIssuer:
+        return self.issuers[FIRST]
+
+    def profile(self, issuer: SimulatedIssuer) -> dict[str, Any]:
+        if issuer.name == FIRST:
+            return {"clientID": _CLIENT_OF_THE_FIRST}
+        if issuer.name not in self.chained:
+            return {}
+        return {"grantType": "jwt-bearer", "assertion": {"from": FIRST, "audience": _audience(issuer), "reuse": self.reuse}}
+
+    def heal(self) -> None:
+        self.quiet = self.kernel.now
+
+    # What the first issuer says.
+
+    def _assert(self, issuer: SimulatedIssuer, issued: Issued, number: int) -> tuple[str, dict[str, object], Issued]:
+        """Return an assertion, what the response says of it, and what is known of it."""
+        chance = self.chance
+        falsehood = ""
+        if self.falsehoods and self.kernel.now < self.quiet and chance.random() < self.often:
+            falsehood = chance.choice(sorted(self.falsehoods))
+        claims: dict[str, object] = {
+            "iss": _audience(issuer),
+            "sub": issued.subject,
+            "aud": chance.choice([issued.audience, [issued.audience]]),
+            "client_id": _CLIENT,
+            "exp": self.kernel.wall() + _LONG,
+            "jti": f"{issuer.name}-{number}-{chance.getrandbits(48):012x}",
+            "scope": issued.scope,
+        }
+        claims = {name: value for name, value in (claims | _wrong(falsehood, issued)).items() if value is not ...}
+        assertion = signed(claims, typ="JWT" if falsehood == "type" else "oauth-id-jag+jwt")
+        if falsehood == "opaque":
+            assertion = f"{issuer.name}-{number}-opaque"
+        if falsehood:
+            self.kernel.tell(issuer.name, "tells a falsehood about", falsehood)
+            name = next((name for name in self.chained if _audience(self.issuers[name]) == issued.audience), "")
+            self.told.append((self.kernel.now, name, issued.subject, FALSEHOODS[falsehood]))
+        said: dict[str, object] = {
+            "issued_token_type": ACCESS_TOKEN_TYPE if falsehood == "kind" else ID_JAG,
+            "token_type": chance.choice(["N_A", "Bearer"]),
+        }
+        return assertion, said, attrs.evolve(issued, lie=falsehood)
+
+    # What issuers get.
+
+    def _take(self, issuer: SimulatedIssuer, fields: Mapping[str, str], call: Call) -> Mapping[str, str]:
+        """Judge a request, and return it as if the caller's token had come with it."""
+        if issuer.name not in self.chained:
+            if any(value in self.first.issued for value in fields.values()) or "assertion" in fields:
+                self._complain(issuer, "an assertion")
+            if issuer.name == FIRST and (fields.get("requested_token_type"), "actor_token" in fields) != (ID_JAG, False):
+                self._complain(issuer, "a request for something other than an assertion about the caller")
+            return fields
+        if any(f"{CANARY}-user-" in value for value in fields.values()):
+            self._complain(issuer, "a caller's token")
+        assertion = fields.get("assertion", "")
+        known = self.first.issued.get(assertion)
+        if known is None:
+            self._complain(issuer, "something that is no assertion")
+            return {**fields, "error": "invalid_grant"}
+        if (known.audience, known.scope) != (_audience(issuer), fields.get("scope", "")):
+            self._complain(issuer, f"an assertion for {known.audience} and {known.scope}")
+        if known.lie:
+            self._complain(issuer, f"an assertion that is wrong in its {known.lie}")
+        before = self._used.setdefault(assertion, call)
+        # A request is sent once more if its connection, which had carried others, ends without an answer.
+        if before is not call and not before.conversation.over and not self.reuse:
+            self._complain(issuer, "an assertion again")
+        return {**fields, "subject_token": known.subject}
+
+    def _complain(self, issuer: SimulatedIssuer, what: str) -> None:
+        self.wrong.setdefault(f"{issuer.name} got {what} at {self.kernel.now - START:.6f}")
+
+    # What the judges ask.
+
+    def excuses(self, issuer: str, question: Question, code: str, /) -> bool:
+        if issuer not in self.chained:
+            return False
+        if code in FALSEHOODS.values():
+            since, wanted = question.asked - _SHARED, (issuer, question.token, code)
+            return any(since <= at <= question.answered and wanted == (name, subject, told) for at, name, subject, told in self.told)
+        if question.patience < _TWO_CALLS and code in {"", "TXE-1003"}:
+            return True
+        since = question.asked - _LONGEST_CALL
+        if code == _BREAKER_OPEN:
+            since = min(question.asked, self.quiet) - _BREAKER
+        return any(
+            one.begins <= question.answered and one.ends >= since and one.subject in {"", question.token} for one in self.first.troubles
+        )
+
+    def complaints(self) -> Iterator[str]:
+        yield from islice(self.wrong, 20)
+
+
+def _audience(issuer: SimulatedIssuer) -> str:
+    return f"http://{issuer.host}"
+
+
+def _wrong(falsehood: str, issued: Issued) -> dict[str, object]:
+    """Return the claims that a falsehood puts in the place of right ones; ``...`` leaves one out."""
+    wrong: dict[str, dict[str, object]] = {
+        "audience": {"aud": "http://other.example.com"},
+        "one audience more": {"aud": [issued.audience, "http://other.example.com"]},
+        "client": {"client_id": "client-of-somebody-else"},
+        "client of the first": {"client_id": _CLIENT_OF_THE_FIRST},
+        "over": {"exp": 1},
+        "no end": {"exp": ...},
+    }
+    return wrong.get(falsehood, {})
