@@ -6,6 +6,7 @@ ask, or where policy comes from.
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from typing import Final, final
 from urllib.parse import parse_qs
 
@@ -33,7 +34,9 @@ from exchanger.http.message import Handler, Request, Response
 from exchanger.net.network import SYSTEM, RunSync
 from exchanger.policy.conflicts import documents_in_conflict
 from exchanger.policy.documents.document import PolicyDocument, entry_lines
+from exchanger.policy.policy_trie import is_wildcard
 from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.util.text import printable
 from exchanger.values.entry import Source
 from exchanger.values.issuer import AUTHORIZATION, Issuer
 from exchanger.values.notice import Notices
@@ -42,6 +45,8 @@ from exchanger.values.text import HOST_LIMIT
 
 # Documents in the list; if there are more, those with problems come first.
 MAX_DOCUMENTS: Final = 1000
+# Hosts that are suggested: more than anybody reads, and sorted in a tenth of a millisecond.
+MAX_HOSTS: Final = 500
 MAX_METHOD: Final = 32
 # Characters of a path to explain: the most that the policy itself reads (``policy.path``).
 MAX_PATH: Final = 8192
@@ -117,6 +122,7 @@ class Api:
             ("GET", "/api/policy"): self.policy,
             ("GET", "/api/policy/document"): self.document,
             ("GET", "/api/explain"): self.explain,
+            ("GET", "/api/hosts"): self.hosts,
             ("GET", "/api/issuers"): self.issuers,
         }
 
@@ -171,6 +177,14 @@ class Api:
         head = encode({"namespace": source.namespace, "name": source.name, "revision": now.revision, "text": document.text})
         lists = (b",".join(entries), b",".join(problems), b",".join(refused))
         return json_bytes(b'%b,"entries":[%b],"problems":[%b],"refused":[%b]}' % (head[:-1], *lists))
+
+    async def hosts(self, _request: Request) -> Response:
+        """List hosts that the policy in force names, as suggestions for a question: at most ``MAX_HOSTS`` of them."""
+        await trio.lowlevel.checkpoint()
+        snapshot = self._policy().snapshot or PolicySnapshot.EMPTY
+        known = snapshot.trie.hosts.paths
+        listed = sorted(printable(host, HOST_LIMIT) for host in islice(known, MAX_HOSTS) if not is_wildcard(host))
+        return json_response({"listed": listed, "more": max(0, len(known) - MAX_HOSTS)})
 
     async def issuers(self, _request: Request) -> Response:
         """List the issuer profiles in force, without anything secret."""

@@ -28,7 +28,7 @@ MAX_BODY: Final = 2 * MAX_TEXT + 4096
 # Seconds for a handler: a run, and the wait for another one that edits.
 HANDLER_S: Final = 60.0
 
-_PASSED_ON: Final = ("/api/policy", "/api/policy/document", "/api/explain", "/api/issuers")
+_PASSED_ON: Final = ("/api/policy", "/api/policy/document", "/api/explain", "/api/hosts", "/api/issuers")
 _NOT_KNOWN: Final = error(503, "policies and decisions are not known here: start with --console and the address of the service's console")
 _ABOUT: Final = {
     "version": __version__,

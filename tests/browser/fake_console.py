@@ -92,6 +92,7 @@ class FakeConsole:
             "/api/policy": self.policy,
             "/api/policy/document": self.document,
             "/api/explain": self.explain,
+            "/api/hosts": lambda _question: said({"listed": ["blue.example.com", "yellow.example.com"], "more": 0}),
             "/api/issuers": lambda _question: said(made_up.PROFILES),
         }
         if path in handlers:

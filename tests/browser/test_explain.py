@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import Page, Request, expect
 
 from tests.browser.conftest import Visit
+from tests.browser.made_up import Json, candidates
 
 pytestmark = pytest.mark.browser
 
@@ -55,6 +56,44 @@ def test_a_request_is_asked_about_as_it_is_written_and_explained(page: Page) -> 
             "header": ["Mcp-Name: a", "X-Two: b:c"],
         }
     ]
+
+
+@pytest.mark.parametrize(
+    ("decision", "shown", "family"),
+    [
+        ({"kind": "exchange", "status": None}, "exchange", "exchanged"),
+        ({"kind": "allow", "status": None}, "allow", "passed"),
+        ({"kind": "unmatched", "status": None}, "unmatched", "passed"),
+        ({"kind": "unmatched", "status": 403}, "unmatched (403)", "refused"),
+        ({"kind": "deny", "status": 403}, "deny (403)", "refused"),
+        ({"kind": "refused", "status": 400}, "refused (400)", "refused"),
+        ({"kind": "refused", "status": 401}, "refused (401)", "token"),
+        ({"kind": "refused", "status": 500}, "refused (500)", "broken"),
+    ],
+)
+def test_the_verdict_has_the_icon_and_the_colour_of_its_kind_in_the_live_list(page: Page, decision: Json, shown: str, family: str) -> None:
+    told = candidates("GET", "yellow.example.com", "/orders") | {"revision": 7}
+    page.route("**/api/explain?*", lambda route: route.fulfill(json=told | {"decision": told["decision"] | decision}))
+    ask(page, "https://yellow.example.com/orders")
+    badge = page.locator(".explain-decision.badge")
+    expect(badge).to_have_text(shown)
+    assert badge.locator("use").get_attribute("href") == f"#i-{family}"
+    colour = page.evaluate(f"getComputedStyle(document.documentElement).getPropertyValue('--{family}')")
+    assert colour
+    expect(badge).to_have_css("--c", colour)
+
+
+def test_hosts_of_the_policy_in_force_are_suggested_anew_each_time(page: Page) -> None:
+    suggested = page.locator("#explain-urls option")
+    listed = "options => options.map((option) => option.value)"
+    expect(suggested).to_have_count(2)
+    assert suggested.evaluate_all(listed) == ["https://blue.example.com/", "https://yellow.example.com/"]
+    assert page.get_by_label("URL").get_attribute("list") == "explain-urls"
+    page.route("**/api/hosts", lambda route: route.fulfill(json={"listed": ["new.example.com"], "more": 0}))
+    page.get_by_role("link", name="Live").click()
+    page.get_by_role("link", name="Explain").click()
+    expect(suggested).to_have_count(1)
+    assert suggested.evaluate_all(listed) == ["https://new.example.com/"]
 
 
 def test_of_headers_that_may_hold_tokens_it_is_only_said_which_hold_the_same(page: Page) -> None:

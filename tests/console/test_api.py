@@ -1,5 +1,6 @@
 import json
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import attrs
 import pytest
@@ -7,7 +8,7 @@ import trio
 
 from exchanger.console import api
 from exchanger.console.access import ConsoleAccess
-from exchanger.console.api import MAX_DOCUMENTS, MAX_PATH, Api, ConsoleFacts, PolicyNow
+from exchanger.console.api import MAX_DOCUMENTS, MAX_HOSTS, MAX_PATH, Api, ConsoleFacts, PolicyNow
 from exchanger.console.message import TimeSlice
 from exchanger.console.policy_view import Lines, claims_of, shown_document, shown_problem
 from exchanger.http.message import Request, Response
@@ -110,6 +111,18 @@ async def test_documents_are_listed_with_their_health() -> None:
     assert (problem["entry"], problem["line"]) == (0, 4)
     assert problem["column"] > 1
     assert "action" in problem["reason"]
+
+
+async def test_hosts_of_the_policy_in_force_are_suggested_but_no_wildcards_and_not_all_of_very_many() -> None:
+    async def hosts(snapshot: PolicySnapshot | None) -> Any:
+        return json.loads((await api_of(snapshot).hosts(Request("GET", "/api/hosts"))).body)
+
+    two = policy(a__x=ORDERS + "  - match: {host: '*.example.org', pathPrefix: /}\n    action: deny\n", b__x=BROKEN).snapshot
+    assert await hosts(None) == {"listed": [], "more": 0}
+    assert await hosts(two) == {"listed": ["api.example.com", "broken.example.com"], "more": 0}
+    entries = "".join(f"  - match: {{host: h{number}.example.com, pathPrefix: /}}\n    action: deny\n" for number in range(MAX_HOSTS + 7))
+    found = await hosts(policy(a__x=f"version: v1\nentries:\n{entries}").snapshot)
+    assert (len(set(found["listed"])), found["listed"], found["more"]) == (MAX_HOSTS, sorted(found["listed"]), 7)
 
 
 async def test_a_document_is_shown_with_lines_and_conflicts_and_a_conflict_has_no_winner() -> None:

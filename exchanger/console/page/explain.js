@@ -7,7 +7,7 @@ import { count, entryName, policyName, targetText } from "./format.js";
 
 const METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"];
 const CREDENTIALS = [["bearer", "a bearer token"], ["absent", "none"], ["not_bearer", "of another scheme"], ["invalid", "a malformed bearer token"]];
-const SYMBOLS = { exchange: "exchanged", allow: "passed", unmatched: "passed", deny: "refused", refused: "broken" };
+const FAMILIES = { exchange: "exchanged", allow: "passed", deny: "refused" };
 // Headers that may hold a token, whose values are not sent: the same as in exchanger/decision/withheld.py.
 const TELLING_NAMES = /auth|token|jwt|assertion|cookie|secret|key|credential|session|passw|bearer|cert|sign/i;
 const TELLING_VALUES = /eyJ|^\S+\s+\S{16}|\S{32}/;
@@ -46,17 +46,19 @@ export class ExplainView {
   #api;
   #drawn = false;
   #asked = 0;
+  #urls = el("datalist", { id: "explain-urls" });
 
   constructor(api) {
     this.#api = api;
   }
 
   show() {
+    this.#suggest();
     if (this.#drawn) return;
     this.#drawn = true;
     const field = (label, control, extra = "") => el("label", { class: `field ${extra}`.trim() }, el("span", { text: label }), control);
     const method = el("input", { name: "method", required: true, value: "GET", list: "explain-methods", autocomplete: "off", spellcheck: "false", size: "8" });
-    const url = el("input", { name: "url", required: true, autocomplete: "off", spellcheck: "false", placeholder: "https://orders.example.com/orders/1" });
+    const url = el("input", { name: "url", required: true, autocomplete: "off", spellcheck: "false", placeholder: "https://orders.example.com/orders/1", list: "explain-urls" });
     const credentials = el("select", { name: "credentials" }, CREDENTIALS.map(([value, text]) => el("option", { value, text })));
     const headers = el("textarea", { name: "headers", rows: "2", spellcheck: "false", placeholder: "Mcp-Name: list_orders" });
     const submit = button("Explain", null, { kind: "primary", type: "submit" });
@@ -71,8 +73,18 @@ export class ExplainView {
     put(byId("explain-body"),
       el("form", { class: "composer explain-form", on: { submit: ask } },
         field("Method", method), field("URL", url, "grow"), field("Credentials", credentials), field("Headers, one a line", headers, "whole"), submit,
-        el("datalist", { id: "explain-methods" }, METHODS.map((value) => el("option", { value })))),
+        el("datalist", { id: "explain-methods" }, METHODS.map((value) => el("option", { value }))), this.#urls),
       result);
+  }
+
+  /** Offer the hosts that the policy in force names. */
+  async #suggest() {
+    try {
+      const { listed } = await this.#api.get("api/hosts");
+      put(this.#urls, listed.map((host) => el("option", { value: `https://${host}/` })));
+    } catch {
+      // A question needs no suggestions.
+    }
   }
 
   async #ask(place, { method, url, credentials, headers }) {
@@ -91,11 +103,18 @@ export class ExplainView {
   }
 }
 
+/** Return the kind in the live list of a request that is decided so. */
+function familyOf({ kind, status }) {
+  if (kind === "unmatched") return status ? "refused" : "passed";
+  return FAMILIES[kind] ?? { 400: "refused", 401: "token" }[status] ?? "broken";
+}
+
 /** Return the decision in words, the entry that makes it, and what would be asked of which issuer. */
 function decisionText({ decision, revision }) {
   const { kind, status, policy, reason, exchange } = decision;
+  const family = familyOf(decision);
   return [
-    el("h2", { class: "explain-decision" }, icon(SYMBOLS[kind] ?? "broken"), status ? `${kind} (${status})` : kind),
+    el("h2", { class: `explain-decision badge f-${family}` }, icon(family), status ? `${kind} (${status})` : kind),
     el("p", {}, `${reason}.`, policy && [" ", policy.namespace ? el("a", { href: documentHash(policy), text: `${policyName(policy)} ${entryName(policy.entry)}` }) : `${policy.name} [${policy.entry}]`]),
     exchange && el("p", { class: "mono", text: `issuer ${exchange.issuer}${exchange.endpoint ? ` (${exchange.endpoint})` : ""} · ${targetText(exchange)}` }),
     exchange?.profile?.length > 0 && el("dl", { class: "explain-profile" }, exchange.profile.flatMap(({ name, text }) => [el("dt", { text: name }), el("dd", { text })])),
