@@ -281,3 +281,21 @@ def test_issuers_that_are_not_called_are_said_in_every_view_and_those_that_are_s
     console.tell("set", {"issuers": {"listed": [], "more": 0}, "health": HEALTHY})
     expect(listed).to_have_count(0)
     expect(banner).to_have_count(0)
+
+
+@pytest.mark.parametrize("width", [1280, 1440, 1920])
+def test_every_view_has_the_same_content_width(visit: Visit, width: int) -> None:
+    page = visit(viewport={"width": width, "height": 900})
+    found = {}
+    for view, part in {
+        "live": ".filters",
+        "policy": ".split",
+        "explain": ".explain-form",
+        "lab": ".scenarios",
+        "edit": "#edit-body",
+    }.items():
+        page.goto(page.url.split("#")[0] + f"#/{view}")
+        box = page.locator(f"#view-{view} {part}").first.bounding_box()
+        assert box is not None
+        found[view] = (box["x"], box["width"])
+    assert set(found.values()) == {(16, width - 32)}, found
