@@ -47,7 +47,7 @@ class PolicyHealth:
     _next_count: float = attrs.field(default=0.0, init=False)
 
     def shown(self) -> dict[str, object]:
-        """Return the health as JSON. ``problems`` and ``conflicts`` are numbers of documents.
+        """Return the health as JSON. ``problems`` and ``conflicts`` are numbers of documents; one with both has ``problems``.
 
         ``state``: ``in_force``, or why every request is refused: ``loading``, ``too_old`` or ``missing``.
         """
@@ -72,7 +72,8 @@ class PolicyHealth:
             return
         time_slice, found = TimeSlice(), set[Source]()
         for source in documents_in_conflict(snapshot):
-            if source is not None:
-                found.add(source)
+            document = None if source is None else snapshot.documents.get(source)
+            if document is not None and not document.regions:
+                found.add(document.source)
             await time_slice.step()
         self._counted, self._conflicts, self._next_count = snapshot, len(found), trio.current_time() + RECOUNT_S

@@ -5,8 +5,8 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Console, Visit, Watch
-from tests.browser.made_up import Json, documents, overview
+from tests.browser.conftest import PHONE, Console, Visit, Watch
+from tests.browser.made_up import HEALTHY, Json, documents, overview
 
 pytestmark = pytest.mark.browser
 
@@ -19,7 +19,9 @@ def page(visit: Visit) -> Page:
 
 
 def test_documents_are_listed_by_namespace_with_their_health(page: Page) -> None:
-    expect(page.locator("#policy-summary")).to_have_text("Version 7: 4 documents, 8 entries, 2 with invalid parts.")
+    expect(page.locator("#policy-summary")).to_have_text(
+        "Version 7: 4 documents, 8 entries, 2 documents have problems, 1 document is in conflict."
+    )
     found = [" ".join(text.split()) for text in page.locator(".namespace").all_inner_texts()]
     assert found == [
         "team-blue token-policy conflicts 1 entry",
@@ -27,6 +29,52 @@ def test_documents_are_listed_by_namespace_with_their_health(page: Page) -> None
         "team-red token-policy 2 problems 3 entries",
         "team-yellow token-policy ok 3 entries",
     ]
+
+
+def test_the_tab_the_banner_and_the_page_count_the_same(page: Page, console: Console) -> None:
+    tab = page.get_by_role("navigation", name="Views").get_by_role("link", name="Policy")
+    expect(tab).to_have_accessible_name("Policy")
+    console.tell("set", {"health": HEALTHY | {"problems": 2, "conflicts": 1}})
+    expect(tab).to_have_accessible_name("Policy (2 documents have problems, 1 document is in conflict)")
+    expect(page.locator("#policy-mark-count")).to_have_text("3")
+    expect(page.locator(".banner")).to_contain_text("2 documents have problems. 1 document is in conflict.")
+    expect(page.locator("#policy-summary")).to_contain_text("2 documents have problems, 1 document is in conflict.")
+    assert page.locator(".document:not(.h-ok)").count() == 3
+    console.tell("set", {"health": HEALTHY})
+    expect(tab).to_have_accessible_name("Policy")
+
+
+def test_a_document_with_more_problems_than_the_list_has_is_listed_so(visit: Visit, console: Console) -> None:
+    many = [{"entry": number, "line": 1, "column": None, "reason": "here"} for number in range(20)]
+    console.tell("document", {"namespace": "team-long", "name": "it", "text": "[]\n", "entries": [], "problems": many})
+    expect(visit("#/policy").locator(".namespace", has_text="team-long")).to_contain_text("20 or more problems")
+
+
+def test_the_first_document_with_a_problem_is_open_else_one_to_look_at_else_the_first(visit: Visit, console: Console) -> None:
+    title = "#policy-document h2"
+    known = documents()
+    page = visit("#/policy")
+    expect(page.locator(title)).to_have_text("team-green/token-policy")
+    expect(page.locator(".document[aria-current]")).to_have_count(1)
+    page.goto(console.url + "#/policy/team-yellow/token-policy")
+    expect(page.locator(title)).to_have_text("team-yellow/token-policy")
+    page.get_by_role("link", name="Live").click()
+    page.get_by_role("link", name="Policy").click()
+    expect(page.locator(title)).to_have_text("team-yellow/token-policy")  # what somebody has chosen stays
+    for found in known.values():
+        console.tell("document", found | {"problems": []})
+    expect(visit("#/policy").locator(title)).to_have_text("team-blue/token-policy")
+    console.tell("document", known["team-yellow", "token-policy"] | {"namespace": "team-aqua"})
+    expect(visit("#/policy").locator(title)).to_have_text("team-blue/token-policy")
+    for found in known.values():
+        console.tell("document", found | {"problems": [], "entries": []})
+    expect(visit("#/policy").locator(title)).to_have_text("team-aqua/token-policy")
+
+
+def test_on_a_phone_a_document_that_nobody_asked_for_moves_nothing(visit: Visit) -> None:
+    page = visit("#/policy", viewport=PHONE)
+    expect(page.locator("#policy-document h2")).to_have_text("team-green/token-policy")
+    assert page.evaluate("scrollY") == 0
 
 
 def test_probable_mistakes_are_listed_with_what_to_do(page: Page) -> None:

@@ -1,12 +1,19 @@
-from typing import Any
+from collections import Counter
+from typing import Any, Final
 
+import orjson
 import pytest
 import trio
 import trio.testing
+from hypothesis import given
+from hypothesis import strategies as st
 
 from exchanger.console.policy_health import MAX_NAMES, RECOUNT_S, Freshness, PolicyHealth
+from exchanger.http.message import Request
 from exchanger.policy.snapshot import CurrentPolicy
-from tests.console.test_api import BROKEN, ORDERS, policy
+from tests.console.test_api import BROKEN, ORDERS, api_of, policy
+
+BOTH: Final = ORDERS + "  - match: {host: broken.example.com, pathPrefix: /}\n    action: exchnge\n"
 
 
 def health(current: CurrentPolicy, freshness: Freshness | None = None) -> PolicyHealth:
@@ -42,6 +49,23 @@ def test_a_few_unreadable_namespaces_are_named() -> None:
     names = tuple(f"team-{number}" for number in range(MAX_NAMES + 2))
 
     assert health(CurrentPolicy(), Freshness(None, names)).shown()["unreadable"] == {"listed": [*names[:MAX_NAMES]], "more": 2}
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["a__x", "a__y", "b__x", "b__y", "c__x"]),
+        st.sampled_from([ORDERS, BROKEN, BOTH, "version: v1\nentries: []\n", "["]),
+    )
+)
+def test_each_unhealthy_document_counts_once_as_in_the_list_of_documents(documents: dict[str, str]) -> None:
+    current = published(**documents)
+    found = health(current)
+    trio.run(found.count_conflicts)
+    listed = orjson.loads(trio.run(api_of(current.newest).policy, Request("GET", "/api/policy")).body)
+    kinds = Counter(document["health"] for namespace in listed["namespaces"] for document in namespace["documents"])
+    shown = found.shown()
+    assert (shown["problems"], shown["conflicts"]) == (kinds["problems"], kinds["conflicts"])
+    assert shown["problems"] == listed["invalid_documents"]
 
 
 async def test_documents_in_conflict_are_counted_anew_for_a_new_version_and_not_too_often(

@@ -8,6 +8,7 @@ import { Panel } from "./detail/panel.js";
 import { byId, say } from "./dom.js";
 import { Edit } from "./edit/edit.js";
 import { ExplainView } from "./explain.js";
+import { count, unhealthy } from "./format.js";
 import { Issuers } from "./issuers.js";
 import { setUpKeys, showHelp } from "./keys.js";
 import { Lab } from "./lab/lab.js";
@@ -74,6 +75,10 @@ function receive(message) {
 
 function judge({ policy: health, issuers: spared, time }) {
   banner.take(health, time, spared);
+  const ill = unhealthy(health?.problems ?? 0, health?.conflicts ?? 0);
+  byId("policy-mark").hidden = !ill.length;
+  say(byId("policy-mark-count"), count((health?.problems ?? 0) + (health?.conflicts ?? 0)));
+  say(byId("policy-mark-text"), ill.length ? ` (${ill.join(", ")})` : "");
   issuers.take(spared);
 }
 

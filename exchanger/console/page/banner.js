@@ -2,7 +2,7 @@
 // neither comes for a moment nor goes for one. Must not know: where the news comes from.
 
 import { byId, el, icon, put } from "./dom.js";
-import { count, minute, plural } from "./format.js";
+import { count, minute, unhealthy } from "./format.js";
 import { failing } from "./issuers.js";
 
 const RISE = 1_000; // ms that something has to be wrong before it is said: a service that starts or follows again is wrong for less
@@ -26,8 +26,7 @@ export function warning(policy, since, issuers) {
   if (refused) return { severity: "bad", text: refused + forbidden, policy: true };
   const parts = [
     age > BEHIND && `Policy changes have had no effect since ${minute(since)}: the policy of that time stays in force.`,
-    problems > 0 && `${plural(problems, "document")} ${problems === 1 ? "has" : "have"} problems.`,
-    conflicts > 0 && `${plural(conflicts, "document")} ${conflicts === 1 ? "is" : "are"} in conflict.`,
+    ...unhealthy(problems, conflicts).map((sentence) => `${sentence}.`),
     problems + conflicts > 0 && "Requests that they cover are refused.",
   ].filter(Boolean);
   const ill = parts.join(" ") + forbidden;

@@ -34,6 +34,12 @@ export const count = (n) => COUNT.format(n);
 /** Return `n things`, with the noun in its number. */
 export const plural = (n, one, many = `${one}s`) => `${count(n)} ${n === 1 ? one : many}`;
 
+/** Return how many documents have problems and how many are in conflict, in the words of each view: a sentence for each that there is. */
+export const unhealthy = (problems, conflicts) => [
+  problems > 0 && `${plural(problems, "document")} ${problems === 1 ? "has" : "have"} problems`,
+  conflicts > 0 && `${plural(conflicts, "document")} ${conflicts === 1 ? "is" : "are"} in conflict`,
+].filter(Boolean);
+
 /** Return a number a second. */
 export function rate(n) {
   if (n === 0) return "0/s";

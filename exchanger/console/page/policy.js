@@ -4,11 +4,12 @@ import { announce } from "./a11y.js";
 import { codeBox, problemList, problemText } from "./code.js";
 import { documentHash } from "./detail/policy.js";
 import { byId, el, icon, put, say, table } from "./dom.js";
-import { count, entryName, plural, policyName, targetText } from "./format.js";
+import { count, entryName, plural, policyName, targetText, unhealthy } from "./format.js";
 import { showProfiles } from "./profiles.js";
 
 const HEALTH = { ok: ["ok", "ok"], problems: ["broken", "problems"], conflicts: ["changed", "conflicts"], refused: ["refused", "refused"] };
 const ENTRIES = 1000; // of a document that are listed; a megabyte holds 20,000
+const LISTED = 20; // problems of a document that the list of documents has; the document has all
 const PATIENCE = 1000; // ms between a new version and asking for it: many come at once when many documents change
 
 export class PolicyView {
@@ -30,7 +31,6 @@ export class PolicyView {
   /** The view is shown; `path` is empty, or namespace and name of a document, and an entry of it. */
   show([namespace, name, entry]) {
     if (namespace && name) this.#open({ namespace, name, entry: /^\d{1,7}$/.test(entry ?? "") ? Number(entry) : null });
-    else if (!this.#shown) this.#drawWelcome();
     return this.#load();
   }
 
@@ -52,7 +52,8 @@ export class PolicyView {
       const news = this.#overview?.revision !== overview.revision;
       this.#overview = overview;
       this.#drawTree();
-      if (news && this.#shown) await this.#open(this.#shown);
+      if (!this.#shown) await this.#openWorst();
+      else if (news) await this.#open(this.#shown);
     } catch (error) {
       if (asked === this.#asked) say(byId("policy-summary"), error.message);
     }
@@ -63,10 +64,11 @@ export class PolicyView {
     const overview = this.#overview;
     if (!overview) return;
     const wanted = byId("policy-filter").value.trim().toLowerCase();
-    const documents = overview.namespaces.reduce((sum, { documents }) => sum + documents.length, 0) + overview.more;
+    const listed = documentsOf(overview);
+    const ill = unhealthy(overview.invalid_documents, listed.filter(({ health }) => health === "conflicts").length);
     say(byId("policy-summary"),
-      `Version ${count(overview.revision)}${overview.ready ? "" : ", not ready yet: everything is refused"}: ${plural(documents, "document")}, ${plural(overview.entries, "entry", "entries")}` +
-      `${overview.invalid_documents ? `, ${count(overview.invalid_documents)} with invalid parts` : ""}.`);
+      `Version ${count(overview.revision)}${overview.ready ? "" : ", not ready yet: everything is refused"}: ${plural(listed.length + overview.more, "document")}, ` +
+      `${[plural(overview.entries, "entry", "entries"), ...ill].join(", ")}.`);
     this.#drawNotices(overview.notices ?? { listed: [], more: 0 });
     const namespaces = overview.namespaces
       .map((namespace) => ({ ...namespace, documents: namespace.documents.filter(({ name }) => !wanted || `${namespace.name}/${name}`.toLowerCase().includes(wanted)) }))
@@ -96,15 +98,20 @@ export class PolicyView {
     const current = this.#shown?.namespace === namespace && this.#shown?.name === name;
     return el("li", {}, el("a", { href: documentHash({ namespace, name }), class: `document h-${health}`, "aria-current": current ? "true" : null },
       el("span", { class: "document-name", text: name }),
-      el("span", { class: "health" }, icon(symbol), problems.length ? plural(problems.length, "problem") : word),
+      el("span", { class: "health" }, icon(symbol), problems.length ? `${count(problems.length)}${problems.length < LISTED ? "" : " or more"} ${problems.length === 1 ? "problem" : "problems"}` : word),
       el("span", { class: "muted nums", text: plural(entries, "entry", "entries") })));
   }
 
-  #drawWelcome() {
-    put(byId("policy-document"), el("p", { class: "empty", text: "Choose a document to read it, with its problems at their lines." }));
+  /** Nobody has chosen a document: show the first one with a problem, else one with anything to look at, else the first. */
+  #openWorst() {
+    const listed = documentsOf(this.#overview);
+    const first = listed.find(({ health }) => health === "problems") ?? listed.find(({ health }) => health !== "ok") ?? listed[0];
+    if (first) return this.#open({ ...first, entry: null }, { chosen: false });
+    return put(byId("policy-document"), el("p", { class: "empty", text: "There is no document to read." }));
   }
 
-  async #open({ namespace, name, entry }) {
+  /** `chosen`: somebody asked for it. */
+  async #open({ namespace, name, entry }, { chosen = true } = {}) {
     const other = !this.#isShown(namespace, name);
     const moved = other || this.#shown.entry !== entry;
     this.#shown = { namespace, name, entry };
@@ -121,8 +128,8 @@ export class PolicyView {
     if (!this.#isShown(namespace, name)) return;
     this.#drawDocument(place, found, moved);
     // Where the document is below the list, it would not be seen.
-    if (other && matchMedia("(max-width: 760px)").matches) place.scrollIntoView({ block: "start" });
-    if (other) announce(`${namespace}/${name}, ${plural(found.problems.length, "problem")}.`);
+    if (other && chosen && matchMedia("(max-width: 760px)").matches) place.scrollIntoView({ block: "start" });
+    if (other && chosen) announce(`${namespace}/${name}, ${plural(found.problems.length, "problem")}.`);
   }
 
   #isShown(namespace, name) {
@@ -160,6 +167,11 @@ export class PolicyView {
     return [...asked.map((entry) => ({ ...lines(entry), label: entryName(entry.entry) })),
       ...lined.filter(({ conflicts }) => conflicts.length).map((entry) => ({ ...lines(entry), label: `conflict, ${entryName(entry.entry)}`, tag: "conflict", kind: "warn" }))];
   }
+}
+
+/** Return the documents of `overview` with their namespaces. */
+function documentsOf({ namespaces }) {
+  return namespaces.flatMap(({ name: namespace, documents }) => documents.map((document) => ({ namespace, ...document })));
 }
 
 function entryRow(entry, chosen) {
