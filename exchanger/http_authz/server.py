@@ -23,7 +23,7 @@ from exchanger.http.server import HttpLimits, HttpServer
 from exchanger.http.tls import Tls
 from exchanger.http.token_file import TokenFile
 from exchanger.http_authz.forms import FORMS, SECRET, STATUS, Form, answer, read
-from exchanger.http_authz.settings import HttpAuthzSettings
+from exchanger.http_authz.settings import ANY, HttpAuthzSettings
 from exchanger.net.network import SYSTEM, Network
 from exchanger.net.tls.rotation import Rotation
 from exchanger.net.tls.settings import HandshakeLog
@@ -123,7 +123,8 @@ class HttpAuthz:
             await self._rotation.start()
         if self._secret is not None:
             await self._secret.start()
-        listeners = await self._network.listen(self._settings.host, self._settings.port)
+        host = self._settings.host
+        listeners = await self._network.listen(None if host == ANY else host, self._settings.port)
         async with trio.open_nursery() as followers:  # they outlive the connections
             if self._rotation is not None:
                 followers.start_soon(self._rotation.run)

@@ -10,6 +10,9 @@ from exchanger.net.tls.settings import TlsSettings
 # Only this machine reaches it: whoever asks gets tokens.
 DEFAULT_HOST: Final = "127.0.0.1"
 
+# Stands for all addresses, of IPv4 and IPv6.
+ANY: Final = "*"
+
 # Each gateway keeps some connections to the port, and NGINX by default opens one for each request.
 MAX_CONNECTIONS: Final = 1024
 
@@ -17,9 +20,9 @@ MAX_CONNECTIONS: Final = 1024
 @final
 @attrs.frozen
 class HttpAuthzSettings:
-    """The address (``port`` 0: any free one), and what callers must show: a client certificate, the secret in ``secret_file``, or both.
+    """The address, and what callers must show: a client certificate, the secret in ``secret_file``, or both.
 
-    ``tls`` has the files of the server's certificate, and of the CA of client certificates.
+    ``host`` may be ``ANY``; ``port`` 0: any free one. ``tls`` has the files of the certificate and of the client CA.
     """
 
     host: str = DEFAULT_HOST

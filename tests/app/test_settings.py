@@ -273,7 +273,7 @@ def test_an_authorization_port_listens_on_loopback_unless_told_otherwise(tmp_pat
     assert read(tmp_path, HTTP_AUTHZ_PORT="0", HTTP_AUTHZ_HOST="::1").http_authz == HttpAuthzSettings("::1", 0)
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "gateway.example.com"])
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "*", "10.0.0.1", "gateway.example.com"])
 def test_beyond_loopback_callers_of_the_authorization_port_must_prove_who_they_are(tmp_path: Path, host: str) -> None:
     expected = "HTTP_AUTHZ_TLS_CLIENT_CA_FILE or HTTP_AUTHZ_SECRET_FILE is required, since HTTP_AUTHZ_HOST is not a loopback address"
     site, secret = Site.at(tmp_path), tmp_path / "secret"

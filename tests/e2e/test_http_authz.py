@@ -57,7 +57,7 @@ def test_a_busy_authorization_port_is_named(tmp_path: Path) -> None:
 def test_a_secret_is_followed(tmp_path: Path) -> None:
     port, file = free_port(), tmp_path / "secret"
     file.write_text(SECRET)
-    with serving(tmp_path, DOCUMENT, HTTP_AUTHZ_PORT=str(port), HTTP_AUTHZ_HOST="0.0.0.0", HTTP_AUTHZ_SECRET_FILE=str(file)) as service:
+    with serving(tmp_path, DOCUMENT, HTTP_AUTHZ_PORT=str(port), HTTP_AUTHZ_HOST="*", HTTP_AUTHZ_SECRET_FILE=str(file)) as service:
         free = {"X-Exchanger-Secret": SECRET}
         assert [asked(port, "/envoy/free"), asked(port, "/envoy/free", free)] == [403, 200]
         file.write_text("another-secret-of-it")

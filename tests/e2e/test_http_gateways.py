@@ -188,7 +188,7 @@ def envoy(folder: Path, config: str) -> tuple[tuple[str, ...], dict[str, str]]:
 KINDS: Final[dict[str, tuple[str, str, Configured]]] = {
     "nginx": ("nginx.md", "nginx", nginx),
     "caddy": ("caddy.md", "caddy", caddy),
-    "envoy": ("envoy-http.md", "envoy-http", envoy),
+    "envoy": ("envoy-http.md", "envoy: http_service", envoy),
 }
 
 
@@ -217,7 +217,7 @@ def running(name: str, folder: Path, change: Callable[[str], str] = lambda confi
         patience = {"TOKEN_ENDPOINT_REQUEST_TIMEOUT": "900ms", "TOKEN_EXCHANGE_ALLOW_HTTP_TOKEN_ENDPOINT": "true"}
         stack.enter_context(serving(folder, DOCUMENT, **variables, **patience))
         config = from_guide(page, mark)
-        for port, instead in ((8080, listen), (3003, authz), (8081, served)):
+        for port, instead in ((8080, listen), (3004, authz), (8081, served)):
             assert str(port) in config
             config = config.replace(str(port), str(instead))
         command, more = configured(folder / "gateway", change(config))

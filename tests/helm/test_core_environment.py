@@ -27,13 +27,6 @@ WITHOUT_A_VALUE = {
     # Where a process listens, and how it finds the cluster and its policies: given by being in a pod.
     "GRPC_HOST",
     "GRPC_PLAINTEXT_ENABLED",
-    # The chart is for gateways that ask by gRPC.
-    "HTTP_AUTHZ_HOST",
-    "HTTP_AUTHZ_PORT",
-    "HTTP_AUTHZ_SECRET_FILE",
-    "HTTP_AUTHZ_TLS_CERT_FILE",
-    "HTTP_AUTHZ_TLS_CLIENT_CA_FILE",
-    "HTTP_AUTHZ_TLS_KEY_FILE",
     "KUBECONFIG",
     "KUBE_CONTEXT",
     "METRICS_HOST",
@@ -52,6 +45,9 @@ TOKEN_CACHE = {
         "password": {"secretName": "password"},
         "ca": {"secretName": "ca"},
     }
+}
+HTTP_AUTHZ = {
+    "httpAuthz": {"enabled": True, "secretName": "gateway", "tls": {"secretName": "authz", "clientCA": {"secretName": "gateways"}}}
 }
 AUDIT = {"audit": {"log": "/var/log/exchanger/audit.log", "keySecretName": "keys"}}
 CHANGED_DEFAULTS = {
@@ -84,7 +80,7 @@ def known_variables() -> set[str]:
 
 
 def test_every_variable_of_the_service_has_a_value_in_the_chart_or_a_reason_why_not() -> None:
-    values = {"policyNamespaces": ["a"], "policy": {"grants": NO_GRANT}, **MTLS, **CONSOLE_TOKEN, **TOKEN_CACHE, **AUDIT}
+    values = {"policyNamespaces": ["a"], "policy": {"grants": NO_GRANT}, **MTLS, **CONSOLE_TOKEN, **TOKEN_CACHE, **AUDIT, **HTTP_AUTHZ}
     given = set(environment(values)) | {"POD_NAMESPACE"}
     documented = {name for name in known_variables() if not name.startswith(("TOKEN_ENDPOINT_", "OTEL_"))}
     assert documented - given == WITHOUT_A_VALUE

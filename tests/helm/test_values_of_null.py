@@ -52,6 +52,16 @@ SENTENCES: Final[Mapping[str, tuple[Given, str]]] = {
         {"audit": {"log": "/var/log/exchanger/audit.log", "keySecretName": "keys"}},
         "audit.log needs audit.keySecretName",
     ),
+    "httpAuthz.tls.secretName": (
+        {
+            "httpAuthz": {
+                "enabled": True,
+                "secretName": "gateway",
+                "tls": {"secretName": "authz-tls", "clientCA": {"secretName": "gateways"}},
+            }
+        },
+        "httpAuthz.tls.clientCA.secretName needs httpAuthz.tls.secretName",
+    ),
     "podDisruptionBudget.maxUnavailable": ({}, "podDisruptionBudget.maxUnavailable is 0"),
     "admission.tls.caBundle": (
         {"admission": {"enabled": True, "tls": {"source": "existing", "secretName": "mine", "caBundle": "other"}}},

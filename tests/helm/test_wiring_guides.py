@@ -32,6 +32,7 @@ MAKES: Final[dict[str, set[str]]] = {
     "gke-authority": {"GCPTrafficExtension", "HealthCheckPolicy", "GCPBackendPolicy", "BackendTLSPolicy", "Certificate"},
     "gke-authz": {"HealthCheckPolicy", "GCPBackendPolicy", "BackendTLSPolicy", "Certificate", "Issuer"},
     "plain-envoy": set(),
+    "http-authz": set(),
     "plain-envoy-mtls": set(),
     "beside": set(),
 }
@@ -40,12 +41,13 @@ MAKES: Final[dict[str, set[str]]] = {
 READ: Final = {
     "manifests": {"policy", "paths", "certificate", "guard", "gke-authority", "raw-headers"},
     "mesh": {"", "istio-host"},
-    "envoy": {"ext_authz"},
+    "envoy": {"ext_authz", "http_service"},  # the second one and NGINX's and Caddy's blocks in tests/e2e/test_http_gateways.py
+    "traefik": {"dynamic"},
     "filter": {"ext_proc", "credentials"},
     "routes": {"credentials"},
     "transport": {"mtls"},
 }
-LANGUAGES: Final = {"yaml", "sh"}
+LANGUAGES: Final = {"yaml", "sh", "nginx", "caddyfile"}
 SERVICE: Final = block("values", "service")
 
 
@@ -66,6 +68,14 @@ def test_every_block_of_yaml_is_marked_and_read_by_a_test() -> None:
     opened = [language for page in PAGES for language in FENCE.findall(page.read_text())[::2]]
     assert set(opened) == LANGUAGES  # a block without one, or of another spelling, would be read by nobody
     assert len(blocks()) == opened.count("yaml")
+
+
+def test_traefik_believes_no_client_and_takes_the_token_from_the_answer() -> None:
+    found = block("traefik", "dynamic")["http"]
+    asked = found["middlewares"]["exchanger"]["forwardAuth"]
+    assert asked["address"].endswith("/forward-auth")
+    assert (asked["trustForwardHeader"], asked["authResponseHeaders"]) == (False, ["Authorization"])
+    assert [router["middlewares"][-1] for router in found["routers"].values()] == ["exchanger"]
 
 
 @pytest.mark.parametrize("found", blocks("values"), ids=str)

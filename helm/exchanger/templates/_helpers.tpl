@@ -220,6 +220,24 @@ a map has none, so variables that refer to others come after them.
 {{- toJson $found -}}
 {{- end -}}
 
+{{/* The volumes of the port for gateways that ask by HTTP, as a JSON list; `files` are its variables and their files in the volume. */}}
+{{- define "exchanger.httpAuthzVolumes" -}}
+{{- $found := list -}}
+{{- with .Values.httpAuthz -}}
+{{- if .enabled -}}
+{{- if .secretName -}}{{- $found = append $found (list "secret" .secretName (dict "SECRET_FILE" .secretKey)) -}}{{- end -}}
+{{- if .tls.secretName -}}{{- $found = append $found (list "tls" .tls.secretName (dict "TLS_CERT_FILE" "tls.crt" "TLS_KEY_FILE" "tls.key")) -}}{{- end -}}
+{{- if .tls.clientCA.secretName -}}{{- $found = append $found (list "client-ca" .tls.clientCA.secretName (dict "TLS_CLIENT_CA_FILE" .tls.clientCA.key)) -}}{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- $volumes := list -}}
+{{- range $found -}}
+{{- $volume := printf "http-authz-%s" (index . 0) -}}
+{{- $volumes = append $volumes (dict "volume" $volume "secretName" (index . 1) "mountPath" (printf "/etc/exchanger/%s" $volume) "files" (index . 2)) -}}
+{{- end -}}
+{{- toJson $volumes -}}
+{{- end -}}
+
 {{/* Where the audit log goes: `stdout`, a path, or "". YAML reads a plain `off` as false. */}}
 {{- define "exchanger.auditLog" -}}
 {{- with .Values.audit.log -}}{{- if ne (lower .) "off" -}}{{- . -}}{{- end -}}{{- end -}}
@@ -314,6 +332,15 @@ a map has none, so variables that refer to others come after them.
 {{- $_ := set $all "GRPC_TLS_CLIENT_CA_FILE" (printf "/etc/exchanger/client-ca/%s" .Values.tls.clientCA.key) -}}
 {{- end -}}
 {{- end -}}
+{{- if .Values.httpAuthz.enabled -}}
+{{- $_ := set $all "HTTP_AUTHZ_PORT" (index .Values.ports "http-authz").containerPort -}}
+{{- $_ := set $all "HTTP_AUTHZ_HOST" "*" -}}
+{{- end -}}
+{{- range $volume := include "exchanger.httpAuthzVolumes" . | fromJsonArray -}}
+{{- range $name, $file := $volume.files -}}
+{{- $_ := set $all (printf "HTTP_AUTHZ_%s" $name) (printf "%s/%s" $volume.mountPath $file) -}}
+{{- end -}}
+{{- end -}}
 {{- range include "exchanger.tokenCacheVolumes" . | fromJsonArray -}}
 {{- $_ := set $all .variable (printf "%s/%s" .mountPath .key) -}}
 {{- end -}}
@@ -362,6 +389,7 @@ everything that depends on a variable (ports, probes, rights, monitors) must use
 {{/* Ports of the container on which the service will listen. */}}
 {{- define "exchanger.grpcPort" -}}{{- include "exchanger.variable" (list . "GRPC_PORT") -}}{{- end -}}
 {{- define "exchanger.grpcTlsPort" -}}{{- include "exchanger.variable" (list . "GRPC_TLS_PORT") -}}{{- end -}}
+{{- define "exchanger.httpAuthzPort" -}}{{- include "exchanger.variable" (list . "HTTP_AUTHZ_PORT") -}}{{- end -}}
 {{- define "exchanger.metricsPort" -}}{{- include "exchanger.variable" (list . "METRICS_PORT") -}}{{- end -}}
 {{- define "exchanger.metricsEnabled" -}}{{- include "exchanger.isOn" (list . "METRICS_ENABLED") -}}{{- end -}}
 {{- define "exchanger.metricsPath" -}}{{- include "exchanger.variable" (list . "METRICS_PATH") -}}{{- end -}}
