@@ -1,7 +1,7 @@
 """Writes the hash-locked requirements; with ``--check``, fails when they do not fit pyproject.toml.
 
 ``image.txt`` is what the container image runs, ``build.txt`` what builds this project's own wheel for it, ``uv.txt`` what installs
-``dev.txt`` ten times faster than pip.
+``dev.txt`` ten times faster than pip, ``fastmcp.txt`` a program of the tests.
 
 An existing lock is kept as far as it fits, so that a check does not depend on what was released meanwhile; ``--upgrade`` takes the newest.
 No file names a registry: the address is the installing machine's business.
@@ -28,6 +28,7 @@ LOCKS: Final = {
     "dev.txt": ("pyproject.toml", "--extra", "demo", "--extra", "otel", "--group", "dev"),
     "build.txt": None,
     "uv.txt": ("--group", "uv"),
+    "fastmcp.txt": ("--group", "fastmcp"),
 }
 
 

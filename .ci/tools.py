@@ -359,6 +359,27 @@ class Keycloak:
                 raise ToolError(f"Keycloak cannot be built:\n{done.stdout}")
 
 
+@dataclass(frozen=True)
+class PythonProgram:
+    """A program in an environment of its own, with what ``requirements/NAME.txt`` locks."""
+
+    def requirements(self, name: str) -> Path:
+        """Return the lock."""
+        return HERE.parent / "requirements" / f"{name}.txt"
+
+    def path(self, name: str) -> Path:
+        """Return where it belongs; another lock belongs to another folder."""
+        return cache_folder() / f"{name}-{hashlib.sha256(self.requirements(name).read_bytes()).hexdigest()[:12]}" / "bin" / name
+
+    def fetch(self, name: str) -> None:
+        """Make the environment in its place, since it works nowhere else. The program comes last, so without it, it is made again."""
+        root = self.path(name).parent.parent
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        venv.create(root, with_pip=True, clear=True)
+        command = (str(root / "bin" / "pip"), "install", "-q", "--require-hashes", "-r", str(self.requirements(name)))
+        subprocess.run(command, check=True, timeout=FETCH_S, stdout=2)
+
+
 # The table
 
 SMALL: Final = "-gcflags=all=-dwarf=false"  # debugging information is most of the linker's work
@@ -376,7 +397,7 @@ def stamp(variable: str, value: str) -> str:
     return f"-X k8s.io/component-base/version.{variable}={{{value}}}"
 
 
-TOOLS: Final[Mapping[str, GoProgram | GoFiles | PackedInWheel | SystemProgram | JavaProgram | Keycloak]] = {
+TOOLS: Final[Mapping[str, GoProgram | GoFiles | PackedInWheel | SystemProgram | JavaProgram | PythonProgram | Keycloak]] = {
     "actionlint": GoProgram("actionlint", "github.com/rhysd/actionlint", "cmd/actionlint"),
     "devspace": GoProgram("devspace", "github.com/loft-sh/devspace", "", (SMALL, "-ldflags=-s -w"), large=True),
     "grpcurl": GoProgram("peers", "github.com/fullstorydev/grpcurl", "cmd/grpcurl"),
@@ -436,6 +457,8 @@ TOOLS: Final[Mapping[str, GoProgram | GoFiles | PackedInWheel | SystemProgram | 
     "h2load": SystemProgram(("h2load",), ("nghttp2-client",)),
     # The demo's chart names the same version. Standard token exchange exists since 26.2.
     "keycloak": Keycloak("26.7.3", "77657f30b7e90d70f727712ce1c967f430fd6a5e9f458d32d8c6df0635345f47"),
+    # An MCP server with an authorization server that takes ID-JAGs.
+    "fastmcp": PythonProgram(),
     "mock-oauth2-server": JavaProgram("d1c46a2c211c8aa05532109c6af6d69ca25acd8c9612afbafad32aac3379cc47"),
 }
 
@@ -458,6 +481,7 @@ SECONDS: Final[Mapping[str, int]] = {
     "caddy": 10,
     "h2load": 10,
     "keycloak": 60,
+    "fastmcp": 60,
     "mock-oauth2-server": 20,
 }
 

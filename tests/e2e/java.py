@@ -1,4 +1,4 @@
-"""Servers that are written in Java, each in a process of its own: started, and ended by its process id. Blocking code."""
+"""Servers that others wrote, many of them in Java, each in a process of its own: started, and ended by its process id. Blocking code."""
 
 import contextlib
 import os
@@ -33,7 +33,7 @@ def find_java_tool(name: str) -> Path:
 
 
 @contextlib.contextmanager
-def running_java(name: str, command: tuple[str, ...], environment: Mapping[str, str], log: Path, ready: str) -> Generator[None]:
+def running_server(name: str, command: tuple[str, ...], environment: Mapping[str, str], log: Path, ready: str) -> Generator[None]:
     """Run a server, whose output goes to ``log``, once ``ready`` (a URL) answers with 200, until the block ends."""
     with log.open("wb") as output:
         process = subprocess.Popen(

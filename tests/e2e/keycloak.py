@@ -16,7 +16,7 @@ from typing import Final
 import attrs
 
 from exchanger.demo.keycloak.realm import KeycloakAddress
-from tests.e2e.java import find_java_tool, running_java
+from tests.e2e.java import find_java_tool, running_server
 from tests.ports import free_port
 from tests.tools import provider
 
@@ -112,5 +112,5 @@ def _running(
     administrator = {"KC_BOOTSTRAP_ADMIN_USERNAME": "admin", "KC_BOOTSTRAP_ADMIN_PASSWORD": ADMIN_PASSWORD}
     command = (str(home / "bin" / "kc.sh"), *arguments)
     # It opens its ports early; the management port tells when it means it.
-    with running_java("Keycloak", command, {**variables, **administrator}, log, f"http://127.0.0.1:{management}/health/ready"):
+    with running_server("Keycloak", command, {**variables, **administrator}, log, f"http://127.0.0.1:{management}/health/ready"):
         yield keycloak

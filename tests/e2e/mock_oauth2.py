@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import httpx
 
-from tests.e2e.java import find_java_tool, running_java
+from tests.e2e.java import find_java_tool, running_server
 from tests.ports import free_port
 
 MAIN: Final = "no.nav.security.mock.oauth2.StandaloneMockOAuth2ServerKt"
@@ -37,7 +37,7 @@ def running_mock_oauth2(folder: Path, mappings: Sequence[Mapping[str, object]]) 
     settings = {"SERVER_HOSTNAME": "127.0.0.1", "SERVER_PORT": str(port), "JSON_CONFIG_PATH": str(config)}
     url = f"http://127.0.0.1:{port}"
     command = (java, *JAVA, "-cp", f"{jars}/*", MAIN)
-    with running_java("mock-oauth2-server", command, {**os.environ, **settings}, folder / "mock-oauth2.log", f"{url}/isalive"):
+    with running_server("mock-oauth2-server", command, {**os.environ, **settings}, folder / "mock-oauth2.log", f"{url}/isalive"):
         yield f"{url}/{ISSUER}"
 
 
