@@ -50,7 +50,8 @@ class Running:
 
     def as_text(self, url: str) -> str:
         """Return lines for people."""
-        age = "none in force" if self.age is None else f"{self.entries} entries in force, known to be current {self.age:.0f} s ago"
+        count = "1 entry" if self.entries == 1 else f"{self.entries} entries"
+        age = "none in force" if self.age is None else f"{count} in force, known to be current {self.age:.0f} s ago"
         lines = [f"{'service':{_WIDTH}}{url}, version {self.version}", f"{'policy':{_WIDTH}}{age}"]
         lines += ["", "problems:", *(f"  {problem}" for problem in self.problems)] if self.problems else [f"{'problems':{_WIDTH}}none"]
         return "".join(f"{printable(line)}\n" for line in lines)
