@@ -88,6 +88,13 @@ def detail(tab: str, row: str) -> Callable[[Page, str], None]:
     return steps
 
 
+def paused(page: Page, url: str) -> None:
+    """Pause the list, and open a request beside it."""
+    detail("Flow", "shared")(page, url)
+    for text in ("example", ""):
+        page.locator("#filter-text").fill(text)
+
+
 def policy(page: Page, url: str) -> None:
     """Show a document with problems."""
     page.goto(f"{url}#/policy/team-red/token-policy")
@@ -117,6 +124,7 @@ def edit(page: Page, url: str) -> None:
 
 VIEWS: Final[dict[str, Callable[[Page, str], None]]] = {
     "live": live,
+    "paused": paused,
     "flow": detail("Flow", "shared"),
     "flow-failed": detail("Flow", "TXE-2005"),
     "flow-denied": detail("Flow", "/orders/internal"),

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser import made_up
-from tests.browser.conftest import Console, Visit
+from tests.browser.conftest import PHONE, Console, Visit
 from tests.browser.made_up import HEALTHY, KINDS, item
 
 pytestmark = pytest.mark.browser
@@ -144,11 +144,15 @@ def test_a_new_row_comes_on_top_and_the_others_stay_the_same_elements(page: Page
 
 def test_charts_have_figures_and_say_what_they_show(page: Page, console: Console) -> None:
     label = page.locator(".chart-rate .plot")
-    expect(label).to_have_attribute("aria-label", "Decisions of the last two minutes: now 0/s, at most 1.0/s; none.")
+    expect(label).to_have_attribute("aria-label", "Decisions of the last two minutes: none.")
+    expect(page.locator(".chart-rate .number")).to_have_text("0 in two minutes")
     console.tell("kinds")
     expect(label).to_have_attribute(
         "aria-label", re.compile("4 exchanged, 2 passed, 2 no valid token, 3 denied, 1 exchange failed, 2 policy unhealthy")
     )
+    expect(page.locator(".chart-rate .number")).to_have_text("14 in two minutes")
+    expect(page.locator(".chart-rate .key.f-refused .nums")).to_have_text("3")
+    expect(page.locator(".chart-rate .hint")).to_have_text("decisions, by kind")
     expect(page.locator(".chart-saved .number")).to_contain_text("%")
     expect(page.locator(".chart-latency .plot")).to_have_attribute("aria-label", re.compile("p50 .* ms, p99 .* ms"))
     expect(page.locator(".chart-errors .number")).to_have_text("21 %")
@@ -188,6 +192,8 @@ def test_charts_are_full_at_once_from_what_the_service_remembers(visit: Visit, c
     console.tell("set", {"history": history, "silent": True})
     page = visit()
     expect(page.locator(".chart-rate .number")).to_have_text("100/s")
+    expect(page.locator(".chart-rate .hint")).to_have_text("decisions per second, by kind")
+    expect(page.locator(".chart-rate .plot")).to_have_attribute("aria-label", re.compile("now 100/s, at most 100/s; 10,800 exchanged"))
     expect(page.locator(".chart-errors .number")).to_have_text("10 %")
     expect(page.locator(".chart-latency .number")).to_have_text("p99 1.0 ms")
     page.click(".chart-errors .key")
@@ -299,3 +305,107 @@ def test_every_view_has_the_same_content_width(visit: Visit, width: int) -> None
         assert box is not None
         found[view] = (box["x"], box["width"])
     assert set(found.values()) == {(16, width - 32)}, found
+
+
+@pytest.mark.parametrize("opened", [False, True], ids=["the list alone", "beside a request"])
+@pytest.mark.parametrize("width", [1024, 1280, 1440, 1920])
+def test_resume_is_where_pause_was_and_moves_no_row(visit: Visit, console: Console, width: int, opened: bool) -> None:
+    page = visit(viewport={"width": width, "height": 800})
+    if opened:
+        page.locator("#rows .row").first.click()
+        page.click("#pause")
+    expect(page.locator("#pause")).to_have_text("Pause")
+    before, filters, listed = (page.locator(part).bounding_box() for part in ("#pause", "#filters", "#list"))
+    assert before is not None
+    page.click("#pause")
+    console.emit(*(item(100 + number) for number in range(20)))
+    expect(page.locator("#pause")).to_have_text("Resume (20 waiting)")
+    expect(page.locator("#pause")).to_be_in_viewport(ratio=1)
+    after = page.locator("#pause").bounding_box()
+    assert after is not None
+    assert (after["x"] + after["width"], after["y"]) == (before["x"] + before["width"], before["y"])
+    assert (page.locator("#filters").bounding_box(), page.locator("#list").bounding_box()) == (filters, listed)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_resume_is_readable_under_the_pointer_that_has_paused(visit: Visit, scheme: str) -> None:
+    page = visit(color_scheme=scheme)
+    page.click("#pause")
+    expect(page.locator("#pause")).to_have_text("Resume")
+    colours = "button => [getComputedStyle(button).color, getComputedStyle(button).backgroundColor]"
+    under = page.locator("#pause").evaluate(colours)
+    page.mouse.move(0, 0)
+    assert page.locator("#pause").evaluate(colours) == under
+
+
+CUT: Final = "node => node.scrollWidth > node.clientWidth"
+
+
+def test_in_a_row_with_little_room_the_host_is_shortened_before_the_path(visit: Visit, console: Console) -> None:
+    page = visit(viewport={"width": 1280, "height": 800})
+    host = "a-rather-long-name.of-a-service.example.com"
+    console.emit(item(100, host=host, path="/orders"), item(101, host=host, path="/" + "long/" * 60), item(102, host="a.b", path="/"))
+    page.locator("#rows .row").first.click()
+    expect(page.locator("#detail")).to_be_visible()
+    for key, host_cut, path_cut in (("0:100", True, False), ("0:101", True, True), ("0:102", False, False)):
+        row = page.locator(f'#rows .row[data-key="{key}"]')
+        assert row.locator(".host").evaluate(CUT) is host_cut, key
+        assert row.locator(".path").evaluate(CUT) is path_cut, key
+    expect(page.locator('#rows .row[data-key="0:100"] .c-request')).to_have_attribute("title", f"GET {host}/orders")
+    page.keyboard.press("Escape")
+    page.set_viewport_size({"width": 1920, "height": 800})
+    assert page.locator('#rows .row[data-key="0:100"] .host').evaluate(CUT) is False
+
+
+def test_on_a_phone_the_filters_are_behind_a_button_that_counts_them(visit: Visit, console: Console) -> None:
+    page = visit("#/live?decision=family%3Atoken&host=yellow", viewport=PHONE)
+    fold = page.get_by_role("button", name="Filters (2)")
+    expect(fold).to_have_attribute("aria-expanded", "false")
+    expect(page.locator("#rows .row")).to_have_count(2)
+    for part in ("#filter-text", "#filter-decision", "#filter-host", "#filter-policy"):
+        expect(page.locator(part)).to_be_hidden()
+    page.get_by_role("button", name="Clear").click()
+    fold = page.get_by_role("button", name="Filters", exact=True)
+    expect(fold).to_be_focused()
+    expect(page.locator("#rows .row")).to_have_count(ALL)
+    fold.click()
+    boxes = [page.locator(part).bounding_box() for part in ("#filter-text", "#filter-decision", "#filter-host", "#filter-policy")]
+    assert len({(box["x"], box["width"]) for box in boxes if box is not None}) == 1
+    page.fill("#filter-text", "digest")
+    expect(page.get_by_role("button", name="Filters (1)")).to_have_attribute("aria-expanded", "true")
+    page.get_by_role("button", name="Filters (1)").click()
+    expect(page.locator("#filter-text")).to_be_hidden()
+    page.keyboard.press("/")
+    expect(page.locator("#filter-text")).to_be_focused()
+    page.click("#pause")
+    console.emit(item(100, path="/digest"))
+    resume = page.get_by_role("button", name="Resume (1 waiting)")
+    expect(resume).to_be_in_viewport(ratio=1)
+    resume.locator("#pause-text").evaluate("node => (node.textContent = 'Resume (1,000 waiting)')")
+    tops = [box["y"] for part in ("#filter-fold", "#filter-clear", "#pause") if (box := page.locator(part).bounding_box()) is not None]
+    assert (len(tops), len(set(tops))) == (3, 1)
+    page.set_viewport_size({"width": 1280, "height": 800})
+    expect(fold).to_be_hidden()
+    expect(page.locator("#filter-policy")).to_be_visible()
+
+
+def test_on_a_phone_each_chart_is_whole(visit: Visit, console: Console) -> None:
+    page = visit(viewport=PHONE)
+    console.tell("kinds")
+    expect(page.locator(".chart-rate .number")).to_have_text("14 in two minutes")
+    for chart in page.locator(".chart").all():
+        expect(chart).to_be_in_viewport(ratio=1)
+        assert not chart.evaluate(CUT)
+    expect(page.locator("#rows .row").first).to_be_in_viewport(ratio=1)
+
+
+@pytest.mark.parametrize(("view", "form"), [("explain", ".explain-form"), ("lab", ".composer")])
+def test_on_a_phone_fields_are_stacked_in_one_column(visit: Visit, view: str, form: str) -> None:
+    page = visit(f"#/{view}", viewport=PHONE)
+    fields = page.locator(f"#view-{view} {form} .field")
+    fields.first.wait_for()
+    boxes = [box for field in fields.all() if (box := field.bounding_box()) is not None]
+    assert len(boxes) >= 4
+    assert {(box["x"], box["width"]) for box in boxes} == {(boxes[0]["x"], boxes[0]["width"])}
+    assert boxes[0]["width"] > 300
+    assert [box["y"] for box in boxes] == sorted({box["y"] for box in boxes})

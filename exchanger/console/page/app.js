@@ -198,7 +198,7 @@ const within = () => byId("detail").contains(document.activeElement);
 const onLive = (run) => () => (byId("view-live").hidden ? false : run());
 
 setUpKeys([
-  { keys: ["/"], text: "search the requests", run: onLive(() => byId("filter-text").focus()) },
+  { keys: ["/"], text: "search the requests", run: onLive(() => live.search()) },
   { keys: ["p"], text: "pause or resume", run: onLive(() => live.togglePause()) },
   { keys: ["j"], text: "the next request", run: onLive(() => live.list.step(1, !within())) },
   { keys: ["k"], text: "the previous request", run: onLive(() => live.list.step(-1, !within())) },

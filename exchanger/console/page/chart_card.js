@@ -14,13 +14,15 @@ export function card(id, title, hint) {
   const keys = new Map();
   const scale = el("div", { "aria-hidden": "true" });
   const plot = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", class: "plot" });
+  const hintNode = el("p", { class: "hint", text: hint });
   const node = el("section", { class: `chart chart-${id}`, "aria-labelledby": `chart-${id}` },
     el("div", { class: "chart-head" }, el("h2", { id: `chart-${id}`, text: title }), number),
-    el("p", { class: "hint", text: hint }),
+    hintNode,
     el("div", { class: "plot-box" }, plot, scale, top, el("span", { class: "from", "aria-hidden": "true", text: "2 min ago" }), el("span", { class: "to", "aria-hidden": "true", text: "now" })),
     legend);
   return {
     node, number, top, legend, plot,
+    hint: (text) => say(hintNode, text),
     describe: (text) => plot.setAttribute("aria-label", text),
     /** Name heights of the plot: `[share from the top, text]`; once, since they stay. */
     setScale(labels) {

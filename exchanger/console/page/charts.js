@@ -6,10 +6,11 @@ import { FAMILIES } from "./decisions.js";
 import { byId, el, icon, onFrame, put, say, svg } from "./dom.js";
 import { ERRORS } from "./filter.js";
 import { count, percent, plural, rate, took } from "./format.js";
-import { Series } from "./series.js";
+import { SECONDS, Series } from "./series.js";
 
 const DECADES = [1, 10, 100, 1000]; // ms: lines of the latency's logarithmic scale
 const FLOOR = 0.25; // ms: where that scale begins; buckets tell nothing finer than their first bound, 1 ms
+const SPARSE = SECONDS; // decisions in the two minutes: with fewer than one a second, a rate is 0/s most of the time
 const LEAST_ERRORS = 0.05; // share at the top of the errors' scale at least, so that one error in a thousand looks like one
 
 export class Charts {
@@ -24,13 +25,10 @@ export class Charts {
 
   /** `onDecision(filter, word)` shows only these decisions. */
   constructor(onDecision) {
-    const box = byId("charts");
-    put(box, this.#rate.node, this.#errors.node, this.#latency.node, this.#saved.node);
+    put(byId("charts"), this.#rate.node, this.#errors.node, this.#latency.node, this.#saved.node);
     const only = el("button", { type: "button", class: "key", title: "Show only: client got 5xx", on: { click: () => onDecision(ERRORS, "client got 5xx") } },
       el("span", { class: "stroke errors", "aria-hidden": "true" }), el("span", { text: "5xx" }), this.#counted);
     this.#errors.legend.append(only);
-    // On phones they scroll sideways, and what scrolls has to be reached by keyboard.
-    new ResizeObserver(() => (box.scrollWidth > box.clientWidth ? box.setAttribute("tabindex", "0") : box.removeAttribute("tabindex"))).observe(box);
     for (const { id, word } of FAMILIES) {
       const number = el("span", { class: "nums" });
       const button = el("button", { type: "button", class: `key f-${id}`, hidden: true, title: `Show only: ${word}`, on: { click: () => onDecision(`family:${id}`, word) } },
@@ -63,7 +61,8 @@ export class Charts {
     const rates = this.#series.rates();
     const now = rates.at(-1);
     const most = Math.max(1, ...rates.map(({ total }) => total));
-    const sums = this.#series.sums().families;
+    const { families: sums, decided } = this.#series.sums();
+    const sparse = decided < SPARSE;
     const x = timeScale(rates);
     const base = rates.map(() => 0);
     const areas = FAMILIES.map(({ id }) => {
@@ -72,14 +71,16 @@ export class Charts {
       return sums[id] > 0 && svg("path", { class: `area f-${id}`, d: area(rates, x, (i) => y(lower[i] / most), (i) => y(base[i] / most)) });
     });
     put(this.#rate.plot, ...areas);
-    say(this.#rate.number, now ? rate(now.total) : "–");
+    say(this.#rate.number, !now ? "–" : sparse ? `${decided} in two minutes` : rate(now.total));
+    this.#rate.hint(sparse ? "decisions, by kind" : "decisions per second, by kind");
     say(this.#rate.top, rates.length ? rate(most) : "");
     for (const [id, { button, number }] of this.#legend) {
       button.hidden = !sums[id];
-      say(number, rate(now?.families[id] ?? 0));
+      say(number, sparse ? count(sums[id]) : rate(now?.families[id] ?? 0));
     }
     const parts = FAMILIES.filter(({ id }) => sums[id] > 0).map(({ id, word }) => `${count(sums[id])} ${word}`);
-    this.#rate.describe(now ? `Decisions of the last two minutes: now ${rate(now.total)}, at most ${rate(most)}; ${parts.join(", ") || "none"}.` : "No figures yet.");
+    const figures = sparse ? "" : `now ${rate(now.total)}, at most ${rate(most)}; `;
+    this.#rate.describe(now ? `Decisions of the last two minutes: ${figures}${parts.join(", ") || "none"}.` : "No figures yet.");
   }
 
   #drawErrors() {

@@ -8,8 +8,11 @@ export const NOTHING = { text: "", decision: "", host: "", policy: "" };
 /** The clients that got a 5xx. */
 export const ERRORS = "result:system_error";
 
+/** Return how many fields of `filter` leave anything out. */
+export const active = (filter) => Object.values(filter).filter(Boolean).length;
+
 /** Return whether `filter` leaves anything out. */
-export const isActive = (filter) => Object.values(filter).some(Boolean);
+export const isActive = (filter) => active(filter) > 0;
 
 /**
  * Return a predicate. `decision` is a label, `family:<id>` or `result:<label>` (several with `|`); the others are found anywhere in their

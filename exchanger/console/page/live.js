@@ -5,7 +5,7 @@ import { announce, announcer } from "./a11y.js";
 import { FAMILIES, LABELS, describe } from "./decisions.js";
 import { byId, el, icon, onFrame, put, say } from "./dom.js";
 import { noRequests, noneFits } from "./empty.js";
-import { ERRORS, NOTHING, isActive, matcher } from "./filter.js";
+import { ERRORS, NOTHING, active, isActive, matcher } from "./filter.js";
 import { count, plural, policyName } from "./format.js";
 import { List } from "./list.js";
 import { SHOWN } from "./store.js";
@@ -65,6 +65,17 @@ export class Live {
     this.#draw();
   }
 
+  /** Go to the field that searches, which a phone may have folded away. */
+  search() {
+    this.#fold(false);
+    byId("filter-text").focus();
+  }
+
+  #fold(folded) {
+    byId("filters").classList.toggle("unfolded", !folded);
+    byId("filter-fold").setAttribute("aria-expanded", String(!folded));
+  }
+
   /** The store has changed. */
   changed = () => this.#draw();
 
@@ -116,7 +127,11 @@ export class Live {
     });
     form.addEventListener("change", () => (this.#edited = null));
     form.addEventListener("reset", () => setTimeout(() => this.#change(true)));
-    byId("filter-clear").addEventListener("click", () => byId("filter-text").focus());
+    byId("filter-fold").addEventListener("click", ({ currentTarget }) => this.#fold(currentTarget.getAttribute("aria-expanded") === "true"));
+    byId("filter-clear").addEventListener("click", () => {
+      const text = byId("filter-text");
+      (text.checkVisibility() ? text : byId("filter-fold")).focus();
+    });
     const suggest = (id, read) => put(byId(id), this.#store.values(read).map((value) => el("option", { value })));
     byId("filter-host").addEventListener("focus", () => suggest("hosts", (item) => item.host));
     byId("filter-policy").addEventListener("focus", () => suggest("policies", (item) => policyName(item.policy)));
@@ -131,6 +146,7 @@ export class Live {
     this.#filter = { ...NOTHING, ...Object.fromEntries(new FormData(byId("filters"))) };
     this.#limit = SHOWN;
     byId("filter-clear").hidden = !isActive(this.#filter);
+    say(byId("filter-fold"), isActive(this.#filter) ? `Filters (${active(this.#filter)})` : "Filters");
     this.#draw();
   }
 
