@@ -1,8 +1,8 @@
-"""A bounded HTTP/1.1 server over h11: every size and every wait has a limit, and connections that keep it waiting make room for others.
+"""A bounded HTTP/1.1 server: every size and every wait has a limit, and connections that keep it waiting make room for others.
 
 A *route* sees the head of a request and returns a response, a handler that needs the body, or an upgrade that takes the connection over.
 The server knows no paths, and it neither echoes nor logs anything of a request. A connection is any Trio stream; with ``Tls`` the server
-secures it first.
+secures it first. Usual requests are read here (``http/usual.py``). From the first other one on, h11 reads the connection.
 
 Source: RFC 9112 (https://www.rfc-editor.org/rfc/rfc9112)
 """
@@ -23,6 +23,7 @@ from exchanger.http.bodies import Bodies, Body
 from exchanger.http.connection_slots import ConnectionSlots, Slot
 from exchanger.http.message import Handler, Headers, Request, Response
 from exchanger.http.tls import Tls
+from exchanger.http.usual import WITHOUT_LENGTH, read_request, response_head
 
 # A connection closed while its peer still sends would be reset, and the peer would lose the response (RFC 9112 section 9.6). So further
 # bytes of the peer are read and dropped, for this long and up to this many bytes.
@@ -44,8 +45,6 @@ _CHUNKS_PER_CHECKPOINT: Final = 64
 _LOOSE_LINE: Final = re.compile(rb"(?<!\r)\n|\n[ \t]")
 _VERSIONS: Final = frozenset({b"1.0", b"1.1"})
 _REASONS: Final = {status.value: status.phrase.encode() for status in HTTPStatus}
-# 204 and 304 have no content, and 204 no Content-Length (RFC 9110 section 8.6).
-_WITHOUT_LENGTH: Final = frozenset({204, 304})
 
 
 @final
@@ -167,7 +166,11 @@ class HttpServer:
                 await secured.aclose()
 
     async def _converse(self, stream: trio.abc.Stream, slot: Slot) -> None:
+        early = await self._converse_as_usual(stream, slot)
+        if early is None:
+            return
         protocol = h11.Connection(h11.SERVER, max_incomplete_event_size=self._limits.head_bytes)
+        protocol.receive_data(early)
         while True:
             head_only = False
             try:
@@ -188,6 +191,51 @@ class HttpServer:
                     return
             protocol.start_next_cycle()
 
+    async def _converse_as_usual(self, stream: trio.abc.Stream, slot: Slot) -> bytes | None:
+        """Answer usual requests; return the first bytes of another one, or ``None`` when the connection is over."""
+        limits, pending = self._limits, b""
+        while True:
+            if not pending:
+                with slot.silent():
+                    # If it passes, the connection ends. A scope of its own would cost three times as much.
+                    slot.scope.deadline = trio.current_time() + limits.idle_s
+                    pending = bytes(await stream.receive_some(_RECEIVE_BYTES))
+                    slot.scope.deadline = math.inf
+                if not pending:
+                    return None
+            found = read_request(pending, limits.head_bytes, limits.head_lines)
+            if found is None:
+                return pending
+            request, size = found
+            pending = pending[size:]
+            route = await self._route(request)
+            if isinstance(route, Upgrade):
+                response = await route.run(stream, pending)
+            else:
+                response = route if isinstance(route, Response) else await self._handle(route, request)
+            ends = response is None or self.draining or isinstance(route, Upgrade)
+            with slot.slow():
+                if response is not None:  # otherwise an upgrade took the connection
+                    self.answered += 1
+                    await self._send_as_usual(response, stream, head_only=request.method == "HEAD", ends=ends)
+                if ends:
+                    await _linger(stream)
+                    return None
+
+    async def _send_as_usual(self, response: Response, stream: trio.abc.Stream, *, head_only: bool, ends: bool) -> None:
+        """Send ``response``, or the response that there is no room for it; see ``_send``."""
+        body = b"" if head_only or response.status in WITHOUT_LENGTH else response.body
+        large = len(body) if len(body) > LARGE_BODY else 0
+        if self._unsent + large > max(self._limits.unsent_bytes, large):
+            response = self._failure(503)
+            body, large = b"" if head_only else response.body, 0
+        head = response_head(response, self._headers, ends=ends)
+        self._unsent += large
+        try:
+            await send_all(stream, *((head, body) if large else (head + body,)), seconds=self._limits.answer_s)
+        finally:
+            self._unsent -= large
+
     async def _receive_head(self, stream: trio.abc.Stream, protocol: h11.Connection) -> h11.Request | None:
         """Return the head of the next request, or ``None`` when the peer left or took too long.
 
@@ -195,8 +243,8 @@ class HttpServer:
             h11.RemoteProtocolError: what arrived is not HTTP, or too large.
             trio.BrokenResourceError: the connection broke.
         """
-        with trio.move_on_after(self._limits.idle_s) as patience:
-            silent = True
+        silent = not protocol.trailing_data[0]
+        with trio.move_on_after(self._limits.idle_s if silent else self._limits.arrival_s) as patience:
             while True:
                 async with self._parsing:
                     self._measure(protocol)
@@ -302,7 +350,7 @@ class HttpServer:
         if self._unsent + size > max(self._limits.unsent_bytes, size):  # a single response may be larger
             response, size = self._failure(503), 0
         headers = [(name.encode("ascii"), value.encode("latin-1")) for name, value in (*response.headers, *self._headers)]
-        if response.status not in _WITHOUT_LENGTH:
+        if response.status not in WITHOUT_LENGTH:
             headers.append((b"Content-Length", str(len(response.body)).encode()))
         if self.draining or protocol.their_state in {h11.SEND_BODY, h11.ERROR}:
             headers.append((b"Connection", b"close"))  # what else arrives is not another request

@@ -135,7 +135,6 @@ class HttpAuthz:
             followers.cancel_scope.cancel()
 
     async def _route(self, question: Request) -> Response | Handler:
-        await trio.lowlevel.checkpoint()
         if self._secret is not None and not _shows(question, self._secret.token.reveal()):
             self.unauthorised += 1
             return _FORBIDDEN
@@ -154,7 +153,6 @@ class HttpAuthz:
 
     async def _decide(self, form: Form, question: Request) -> Response:
         """Answer ``question``. A fault of ours is a denial, as over gRPC."""
-        await trio.lowlevel.checkpoint()
         try:
             return await self._answered(form, question)
         except Exception as fault:  # noqa: BLE001 - a question's fault affects only its request
