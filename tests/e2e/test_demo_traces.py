@@ -69,6 +69,25 @@ async def test_all_parts_are_in_the_clients_trace(mode: FilterMode, tmp_path: Pa
         assert not any(b"/orders/1" in span.SerializeToString() or b"eyJ" in span.SerializeToString() for span in spans[name])
 
 
+async def test_two_issuers_in_a_row_have_a_span_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with collecting() as collector:
+        export_to(collector, monkeypatch)
+        async with demo(tmp_path) as running:
+            await running.until("Ctrl-C stops everything")
+            await ask(running, "violet.example.com", "/chat")
+            wanted = SERVICES | {"fake-second-issuer"}
+            await trio.to_thread.run_sync(collector.until, lambda: is_whole(found := spans_of(collector)) and found.keys() >= wanted)
+            os.kill(running.process.pid, 2)
+            assert await running.end(60) == 0
+        spans = spans_of(collector)
+    service = {span.span_id: span for span in spans["exchanger"]}
+    (first,), (second,) = spans["fake-token-endpoint"], spans["fake-second-issuer"]
+    legs = [service[span.parent_span_id] for span in (first, second)]
+    assert [plain(span).get("exchanger.leg") for span in legs] == ["demo-login", None]
+    assert legs[0].parent_span_id == legs[1].parent_span_id
+    assert legs[0].end_time_unix_nano <= legs[1].start_time_unix_nano
+
+
 async def test_a_request_that_runs_into_a_timeout_has_its_error_in_the_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with collecting() as collector:
         export_to(collector, monkeypatch)
