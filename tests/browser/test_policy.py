@@ -44,6 +44,23 @@ def test_the_tab_the_banner_and_the_page_count_the_same(page: Page, console: Con
     expect(tab).to_have_accessible_name("Policy")
 
 
+@pytest.mark.parametrize("width", [320, 360])
+def test_on_a_phone_the_tabs_keep_their_words_whole_beside_marks(visit: Visit, console: Console, width: int) -> None:
+    console.tell("set", {"health": HEALTHY | {"problems": 20, "conflicts": 10}})
+    page = visit("#/edit", viewport={"width": width, "height": 740})
+    page.get_by_role("textbox", name="Policy file").fill("a: b\n")
+    expect(page.locator("#edit-mark")).to_be_visible()
+    expect(page.locator("#policy-mark-count")).to_have_text("30")
+    lines = """link => {
+      const range = document.createRange();
+      range.selectNodeContents(link.firstChild);
+      return range.getClientRects().length;
+    }"""
+    links = page.get_by_role("navigation", name="Views").get_by_role("link").all()
+    assert [link.evaluate(lines) for link in links] == [1] * 5
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
 def test_a_document_with_more_problems_than_the_list_has_is_listed_so(visit: Visit, console: Console) -> None:
     many = [{"entry": number, "line": 1, "column": None, "reason": "here"} for number in range(20)]
     console.tell("document", {"namespace": "team-long", "name": "it", "text": "[]\n", "entries": [], "problems": many})
