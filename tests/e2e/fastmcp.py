@@ -4,8 +4,9 @@ Source: https://gofastmcp.com/servers/auth/oauth-proxy
 """
 
 import contextlib
+import json
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from tests.tools import find_tool
 
 # FastMCP is not installed where the tests run, so this is not a module. Its tool tells whose token it got.
 SERVER: Final = """
+import json
 import os
 
 from fastmcp import FastMCP
@@ -27,16 +29,18 @@ from fastmcp.server.dependencies import get_access_token
 from key_value.aio.stores.memory import MemoryStore
 from starlette.responses import Response
 
-issuer = os.environ["TRUSTED_ISSUER"]
+issuers = json.loads(os.environ["TRUSTED_ISSUERS"])
+keys = {name: keys for name, (keys, _) in issuers.items()}
+algorithms = {name: algorithm for name, (_, algorithm) in issuers.items()}
 auth = OAuthProxy(
-    upstream_authorization_endpoint=f"{issuer}/authorize",
-    upstream_token_endpoint=f"{issuer}/token",
+    upstream_authorization_endpoint="http://127.0.0.1/unused",
+    upstream_token_endpoint="http://127.0.0.1/unused",
     upstream_client_id="unused",
     upstream_client_secret="unused",
     token_verifier=StaticTokenVerifier({}),
     base_url=os.environ["BASE_URL"],
     client_storage=MemoryStore(),
-    identity_assertion=IdentityAssertion(trusted_issuers=[issuer]),
+    identity_assertion=IdentityAssertion(trusted_issuers=list(issuers), jwks_uris=keys, algorithms=algorithms),
 )
 mcp = FastMCP("tools", auth=auth)
 
@@ -67,13 +71,13 @@ class McpServer:
 
 
 @contextlib.contextmanager
-def running_fastmcp(folder: Path, issuer: str) -> Generator[McpServer]:
-    """Run a server that trusts ``issuer``, and register a client."""
+def running_fastmcp(folder: Path, issuers: Mapping[str, tuple[str, str]]) -> Generator[McpServer]:
+    """Run a server that trusts ``issuers``, each with the address of its keys and its algorithm, and register a client."""
     program, port, file = find_tool("fastmcp"), free_port(), folder / "server.py"
     file.write_text(SERVER)
     url = f"http://127.0.0.1:{port}"
     listening = ("--transport", "http", "--host", "127.0.0.1", "--port", str(port), "--no-banner")
-    own = {"TRUSTED_ISSUER": issuer, "BASE_URL": url, "HOME": str(folder)}  # where it would keep things
+    own = {"TRUSTED_ISSUERS": json.dumps(issuers), "BASE_URL": url, "HOME": str(folder)}  # where it would keep things
     own |= {"FASTMCP_CHECK_FOR_UPDATES": "off", "FASTMCP_STATELESS_HTTP": "true", "FASTMCP_JSON_RESPONSE": "true"}
     command = (str(program), "run", f"{file}:mcp", *listening)
     ready = f"{url}/.well-known/oauth-authorization-server"

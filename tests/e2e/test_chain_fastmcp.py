@@ -1,22 +1,31 @@
-"""Two issuers in a row that others wrote: a mock-oauth2-server issues ID-JAGs, and FastMCP takes each once, for its own MCP server."""
+"""Two issuers in a row that others wrote: a mock-oauth2-server issues ID-JAGs, and FastMCP takes each once, for its own MCP server.
+
+Those of an issuer of the tests' own say what they are in the response, too.
+"""
 
 import json
+import time
+import urllib.parse
+import uuid
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
+import jwt
 import pytest
 import trio
 
 from exchanger.demo.envoy import FilterMode
 from exchanger.http.message import Request, Response
+from exchanger.jwt.unverified import claims_of
 from exchanger.scenarios.client import fetch
 from tests.e2e.client_world import PATIENCE, Answer, read
-from tests.e2e.collector import wait_until
+from tests.e2e.collector import Got, recording, wait_until
 from tests.e2e.fastmcp import McpServer, running_fastmcp
 from tests.e2e.gateway import READY_S, gateway_before
 from tests.e2e.mock_oauth2 import log_in, mapping, running_mock_oauth2
+from tests.e2e.own_issuer import ALGORITHM, KEY_ID, OwnIssuer, own_issuer
 from tests.e2e.service import Service, serving
 
 pytestmark = [pytest.mark.fastmcp, pytest.mark.mock_oauth2, pytest.mark.slow]
@@ -43,8 +52,13 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Generator[Lab]:
     folder = tmp_path_factory.mktemp("fastmcp")
     logins = mapping({"sub": "${username}", "aud": ["gateway"]}, "password")
     exchanges = {**mapping(ID_JAG), "typeHeader": "oauth-id-jag+jwt"}
-    with running_mock_oauth2(folder, (logins, exchanges)) as idp, running_fastmcp(folder, idp) as mcp:
-        (folder / "issuers.yaml").write_text(json.dumps({"issuers": profiles(idp, mcp)}))
+    with (
+        own_issuer() as own,
+        recording(lambda got: id_jag(own, got)) as tokens,
+        running_mock_oauth2(folder, (logins, exchanges)) as idp,
+        running_fastmcp(folder, {idp: (f"{idp}/jwks", "RS256"), own.url: (own.keys_url, ALGORITHM)}) as mcp,
+    ):
+        (folder / "issuers.yaml").write_text(json.dumps({"issuers": [*profiles(idp, mcp), *own_profiles(own, tokens.url, mcp)]}))
         settings = {"TOKEN_EXCHANGE_ALLOW_HTTP_TOKEN_ENDPOINT": "true", "LOG_DECISIONS": "all", **PATIENCE}
         with serving(folder, policy(mcp), **settings) as service:
             wait_until(lambda: "issuers.metadata_known" in service.lines(), service.lines)
@@ -70,19 +84,47 @@ def profiles(idp: str, mcp: McpServer) -> list[dict[str, object]]:
     ]
 
 
+def own_profiles(own: OwnIssuer, address: str, mcp: McpServer) -> list[dict[str, object]]:
+    proof = {"issuer": own.url, "subject": "same", "scope": "requested", "jwksURI": own.keys_url, "signature": True}
+    first = {
+        "tokenEndpoint": f"{address}/token",
+        "clientID": "gateway",
+        "clientSecret": "of-idp",
+        "parameters": {"mcp_client": mcp.client_id},
+    }
+    second = {"tokenEndpoint": f"{mcp.url}/token", "tokenEndpointAuthMethod": "none", "clientID": mcp.client_id, "grantType": "jwt-bearer"}
+    return [
+        {"name": "own", **first, "issuedToken": proof},
+        {"name": "proven", **second, "assertion": {"from": "own", "audience": mcp.url}},
+    ]
+
+
+def id_jag(own: OwnIssuer, got: Got) -> tuple[int, str, bytes]:
+    """Answer a request for an ID-JAG, as the draft says."""
+    form = {name: values[0] for name, values in urllib.parse.parse_qs(got.body.decode()).items()}
+    about = {"sub": (claims_of(form["subject_token"]) or {})["sub"], "aud": form["audience"], "client_id": form["mcp_client"]}
+    now = int(time.time())
+    claims = {"iss": own.url, **about, "resource": form["resource"], "scope": form["scope"], "iat": now, "exp": now + 250}
+    header = {"kid": KEY_ID, "typ": "oauth-id-jag+jwt"}
+    assertion = jwt.encode({**claims, "jti": uuid.uuid4().hex}, own.key, algorithm=ALGORITHM, headers=header)
+    said = {"access_token": assertion, "issued_token_type": form["requested_token_type"], "token_type": "N_A", "expires_in": 250}
+    return 200, "application/json", json.dumps(said).encode()
+
+
 def policy(mcp: McpServer) -> str:
     def entry(path: str, profile: str, resource: str) -> dict[str, object]:
         exchange = {"issuerRef": profile, "scope": "tools", "resources": [resource]}
         return {"match": {"host": "api.example.com", "pathPrefix": path}, "action": "exchange", "exchange": exchange}
 
-    entries = [entry(path, path.strip("/"), f"{mcp.url}/mcp") for path in ("/tools", "/again", "/client")]
+    entries = [entry(path, path.strip("/"), f"{mcp.url}/mcp") for path in ("/tools", "/again", "/client", "/proven")]
     entries += [entry("/mcp", "tools", f"{mcp.url}/mcp"), entry("/resource", "tools", "https://other.example.com/mcp")]
     return json.dumps({"version": "v1", "entries": entries})
 
 
-def test_the_upstream_gets_a_token_of_the_mcp_server_for_the_caller(lab: Lab) -> None:
+@pytest.mark.parametrize("path", ["/tools", "/proven"])
+def test_the_upstream_gets_a_token_of_the_mcp_server_for_the_caller(path: str, lab: Lab) -> None:
     for user in ("alice", "bob"):
-        claims = lab.ask("/tools", user).claims
+        claims = lab.ask(path, user).claims
         assert (claims["iss"], claims["sub"], claims["client_id"]) == (f"{lab.mcp.url}/", user, lab.mcp.client_id)
 
 
