@@ -70,10 +70,9 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Generator[Lab]:
 
 def profiles(idp: str, mcp: McpServer) -> list[dict[str, object]]:
     first = {"discovery": idp, "clientID": "gateway", "clientSecret": "of-idp", "cache": {"maxTTL": "1m", "maxEntries": 9}}
-    second = {"tokenEndpoint": f"{mcp.url}/token", "tokenEndpointAuthMethod": "none", "clientID": mcp.client_id, "grantType": "jwt-bearer"}
 
     def chained(name: str, source: str = "idp", **more: object) -> dict[str, object]:
-        return {"name": name, **second, "assertion": {"from": source, "requestedTokenType": KIND, "audience": mcp.url, **more}}
+        return behind(name, mcp, {"from": source, "requestedTokenType": KIND, **more})
 
     return [
         {"name": "idp", **first, "parameters": {"mcp_client": mcp.client_id}},
@@ -86,17 +85,14 @@ def profiles(idp: str, mcp: McpServer) -> list[dict[str, object]]:
 
 def own_profiles(own: OwnIssuer, address: str, mcp: McpServer) -> list[dict[str, object]]:
     proof = {"issuer": own.url, "subject": "same", "scope": "requested", "jwksURI": own.keys_url, "signature": True}
-    first = {
-        "tokenEndpoint": f"{address}/token",
-        "clientID": "gateway",
-        "clientSecret": "of-idp",
-        "parameters": {"mcp_client": mcp.client_id},
-    }
-    second = {"tokenEndpoint": f"{mcp.url}/token", "tokenEndpointAuthMethod": "none", "clientID": mcp.client_id, "grantType": "jwt-bearer"}
-    return [
-        {"name": "own", **first, "issuedToken": proof},
-        {"name": "proven", **second, "assertion": {"from": "own", "audience": mcp.url}},
-    ]
+    first = {"name": "own", "tokenEndpoint": f"{address}/token", "clientID": "gateway", "clientSecret": "of-idp", "issuedToken": proof}
+    return [{**first, "parameters": {"mcp_client": mcp.client_id}}, behind("proven", mcp, {"from": "own"})]
+
+
+def behind(name: str, mcp: McpServer, assertion: dict[str, object]) -> dict[str, object]:
+    """Return the profile of the second issuer."""
+    client = {"tokenEndpoint": f"{mcp.url}/token", "tokenEndpointAuthMethod": "none", "clientID": mcp.client_id}
+    return {"name": name, **client, "grantType": "jwt-bearer", "assertion": {"audience": mcp.url, **assertion}}
 
 
 def id_jag(own: OwnIssuer, got: Got) -> tuple[int, str, bytes]:
