@@ -16,7 +16,7 @@ import pytest
 
 from exchanger.codes.registry import CODES
 from exchanger.tools.check.command import run_check
-from exchanger.tools.check.options import CheckOptions, Format
+from exchanger.tools.check.options import CheckOptions, Format, HttpGateway
 from exchanger.tools.check.quoting import redacted
 from exchanger.tools.check.sarif import RULES
 from tests.check.checking import config_map, entries
@@ -400,6 +400,30 @@ def test_an_issuer_that_cannot_be_reached_is_no_problem(tmp_path: Path, capsys: 
     issuers.write_text((CHAIN % (TYPED, "")).replace("tokenEndpoint: 'https://idp.example/t'", f"discovery: '{url}'"))
     assert run(tmp_path / "policy.yaml", issuers=issuers)[0] == 0
     assert 'what the issuer "idp" issues was not compared' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("gateway", HttpGateway)
+def test_profiles_that_do_not_fit_a_gateway_are_a_warning_each(tmp_path: Path, gateway: HttpGateway) -> None:
+    (tmp_path / "policy.yaml").write_text(config_map(entries(DENY.replace("/orders", "/"))))
+    known = '{name: %s, tokenEndpoint: "https://i.example.com/token", clientID: c, clientSecret: s%s}'
+    profiles = [
+        known % ("plain", ""),
+        known % ("moved", ", subjectToken: {from: [{header: Authorization}, {header: X-User-Token}]}"),
+        known % ("dropping", ", cache: {maxTTL: 5m, maxEntries: 100, dropRefused: true}"),
+    ]
+    (tmp_path / "issuers.yaml").write_text(f"issuers: [{', '.join(profiles)}]")
+    status, said = run(tmp_path / "policy.yaml", issuers=tmp_path / "issuers.yaml", gateway=gateway)
+    assert (status, said.count("warning POL-5011"), said.count("POL-5005")) == (1, 2, 0)
+    assert '"moved" subjectToken.from lists x-user-token, which' in said
+    assert f'"dropping" cache.dropRefused has no effect behind {gateway.value}' in said
+    assert '"plain"' not in said
+    assert run(tmp_path / "policy.yaml", issuers=tmp_path / "issuers.yaml")[0] == 0
+
+
+def test_a_gateway_without_profiles_is_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "policy.yaml").write_text(config_map(entries(DENY)))
+    assert run(tmp_path / "policy.yaml", gateway=HttpGateway.NGINX)[0] == 2
+    assert "--gateway needs --issuers" in capsys.readouterr().err
 
 
 def test_issuers_and_grants_are_files(tmp_path: Path) -> None:

@@ -27,7 +27,8 @@ from exchanger.policy.grants.reader import read_grants
 from exchanger.policy.selection import AnyIssuer
 from exchanger.tools.check.engine import Checked, Rules, check
 from exchanger.tools.check.files import ManifestFile, PlacedProblem, read_file
-from exchanger.tools.check.options import CheckOptions, Format
+from exchanger.tools.check.gateways import unfit_profiles
+from exchanger.tools.check.options import CheckOptions, Format, HttpGateway
 from exchanger.tools.check.published import compare_published
 from exchanger.tools.check.report import as_github, as_json, as_text
 from exchanger.tools.check.sarif import as_sarif
@@ -114,8 +115,10 @@ def _checked(options: CheckOptions, variables: Mapping[str, str]) -> tuple[Check
     profiles: CheckedProfiles | None = None
     grants = NO_GRANTS
     more: list[ManifestFile] = []
+    if options.issuers is None and options.gateway is not None:
+        raise ConfigurationError(("--gateway needs --issuers",))
     if options.issuers is not None:
-        file, found = _issuers(options.issuers)
+        file, found = _issuers(options.issuers, options.gateway)
         more.append(file)
         if found is not None:
             issuers = frozenset(issuer.name for issuer in found.issuers) or issuers
@@ -208,7 +211,7 @@ def _text_at(path: Path) -> str:
         raise ConfigurationError((f"{path} is not UTF-8",)) from None
 
 
-def _issuers(path: Path) -> tuple[ManifestFile, CheckedProfiles | None]:
+def _issuers(path: Path, gateway: HttpGateway | None) -> tuple[ManifestFile, CheckedProfiles | None]:
     """Return the file, and the profiles in it; ``None`` if it cannot be used."""
     text = _text_at(path)
     planned = read_plan(text.encode(), "the file", PROFILE_RULES)
@@ -223,7 +226,8 @@ def _issuers(path: Path) -> tuple[ManifestFile, CheckedProfiles | None]:
         for unknown in compared.unknown:
             sys.stderr.write(f"exchanger check: {printable(unknown)}\n")
         told = (
-            (codes.NEEDS_RESPONSES, responses_needed(planned)),
+            (codes.NEEDS_RESPONSES, responses_needed(planned) if gateway is None else ()),
+            (codes.UNFIT_FOR_GATEWAY, () if gateway is None else unfit_profiles(planned, gateway)),
             (codes.CLIENT_OF_ID_TOKENS, id_tokens_needed(planned)),
             (codes.UNLISTED_TYPE, compared.problems),
         )

@@ -18,12 +18,21 @@ class Format(enum.Enum):
     SARIF = "sarif"
 
 
+@enum.unique
+class HttpGateway(enum.Enum):
+    """A gateway that asks by HTTP."""
+
+    NGINX = "nginx"
+    TRAEFIK = "traefik"
+    CADDY = "caddy"
+
+
 @final
 @attrs.frozen
 class CheckOptions:
     """The parsed arguments. ``issuers`` is a profiles file (``None``: every issuer is known), ``grants`` a grants file (``None``: none).
 
-    ``allow_empty``: no policy at the paths is not a failure.
+    ``gateway``: the profiles are for this one (``None``: for Envoy's filters). ``allow_empty``: no policy at the paths is not a failure.
     """
 
     paths: tuple[str, ...]
@@ -32,6 +41,7 @@ class CheckOptions:
     format: Format = Format.TEXT
     suggest: bool = False
     allow_empty: bool = False
+    gateway: HttpGateway | None = None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("paths", nargs="+", metavar="PATH", help="manifests: folders, files, or - for standard input")
     parser.add_argument("--issuers", type=Path, metavar="FILE", help="issuer profiles file (default: every issuer counts as known)")
     parser.add_argument("--grants", type=Path, metavar="FILE", help="grants file (default: no grants)")
+    parser.add_argument(
+        "--gateway",
+        choices=[gateway.value for gateway in HttpGateway],
+        help="the gateway that asks by HTTP: tells which of the profiles do not fit it; needs --issuers",
+    )
     parser.add_argument("--allow-empty", action="store_true", help="exit with 0 if there is no policy at the paths (default: with 2)")
     how = parser.add_mutually_exclusive_group()
     how.add_argument(
@@ -57,4 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def options_of(namespace: argparse.Namespace) -> CheckOptions:
     """Return the options that the parser has read."""
     form = Format(namespace.format)
-    return CheckOptions(tuple(namespace.paths), namespace.issuers, namespace.grants, form, namespace.suggest, namespace.allow_empty)
+    gateway = None if namespace.gateway is None else HttpGateway(namespace.gateway)
+    return CheckOptions(
+        tuple(namespace.paths), namespace.issuers, namespace.grants, form, namespace.suggest, namespace.allow_empty, gateway
+    )
