@@ -141,6 +141,16 @@ class FakeConsole:
                 return said(await self.run(body["name"]))
             case "POST", "/lab/request":
                 return said(made_up.result(None, [], ok=None) | {"got": f"200 for {body['method']} {body['path']}", "expected": ""})
+            case "POST", "/lab/policy/lint":
+                # The first answer is the slow one, so that it would come last if it were not dropped.
+                delay, self.lint_delay = self.lint_delay, 0.0
+                await trio.sleep(delay)
+                compared = {"compared": made_up.COMPARED} if body.get("compare") else {}
+                return said({"documents": 1, "problems": made_up.lint(body["text"]), **compared})
+        return self.policy_files(question, body)
+
+    def policy_files(self, question: Request, body: Json) -> Response:
+        match question.method, question.path:
             case "GET", "/lab/policy":
                 listed: list[Json] = [{"name": name, "text": text, "version": version(text)} for name, text in self.files.items()]
                 return said({"files": [file if file["name"] in ORIGINALS else file | {"added": True} for file in listed]})
@@ -150,14 +160,10 @@ class FakeConsole:
                 self.files[body["name"]] = made_up.FILE_TEXT
                 self.revision += 1
                 return said({"text": made_up.FILE_TEXT, "version": version(made_up.FILE_TEXT), "in_force": True})
-            case "POST", "/lab/policy/lint":
-                # The first answer is the slow one, so that it would come last if it were not dropped.
-                delay, self.lint_delay = self.lint_delay, 0.0
-                await trio.sleep(delay)
-                compared = {"compared": made_up.COMPARED} if body.get("compare") else {}
-                return said({"documents": 1, "problems": made_up.lint(body["text"]), **compared})
             case "PUT", "/lab/policy":
                 name, text = body["name"], body["text"]
+                if name not in self.files:
+                    return wrong(404, "the demo has no such policy file")
                 if body.get("version", version(self.files[name])) != version(self.files[name]):
                     return wrong(409, "the file was changed elsewhere meanwhile")
                 self.files[name] = text

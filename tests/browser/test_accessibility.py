@@ -37,6 +37,7 @@ def live(page: Page, console: Console) -> None:
                              "latency": {"bounds": [0.001, 1.0], "counts": [i, i, 1]}, "subscribers": 1} for i in range(3)])  # fmt: skip
     expect(page.locator("#lost")).to_be_visible()
     page.fill("#filter-host", "example")
+    page.locator("#filter-fold").evaluate("button => button.click()")  # a phone has it
 
 
 def empty(page: Page, _console: Console) -> None:
@@ -117,6 +118,7 @@ def lab(page: Page, console: Console) -> None:
 
 def edit(page: Page, _console: Console) -> None:
     page.goto(page.url.split("#")[0] + "#/edit")
+    page.locator("#new-file-error").evaluate("node => (node.textContent = 'The name must end in .yaml.')")
     page.get_by_role("textbox", name="Policy file").fill("yellow.example.com\nwrong\n")
     expect(page.locator(".gutter .wrong")).to_be_visible()
     page.get_by_role("button", name="Save").click()

@@ -353,3 +353,26 @@ def test_a_file_is_made_with_a_first_policy_and_deleted_again(page: Page, watch:
     expect(page.get_by_role("link", name="green.yaml")).to_have_count(0)
     expect(page.get_by_role("link", name="yellow.yaml")).to_have_attribute("aria-current", "true")
     expect(page.get_by_role("button", name="Reset")).to_be_visible()
+
+
+def test_a_file_that_is_deleted_elsewhere_while_somebody_types_can_be_made_again_with_what_was_typed(
+    page: Page, console: Console, watch: Watch
+) -> None:
+    watch.allow("404")  # the browser logs it
+    area, state = page.get_by_role("textbox", name=EDITOR), page.locator("#edit-state")
+    page.get_by_label("New file").fill("green.yaml")
+    page.get_by_role("button", name="Create").click()
+    expect(page.get_by_role("link", name="green.yaml")).to_have_attribute("aria-current", "true")
+    area.fill("mine\n")
+    console.tell("set", {"files": {"yellow.yaml": FILE_TEXT}})
+    page.get_by_role("button", name="Save").click()
+    expect(state).to_have_text("Not saved: the demo has no such policy file")
+    page.get_by_label("New file").fill("green.yaml")
+    page.get_by_role("button", name="Create").click()
+    expect(page.locator("#polite")).to_contain_text("green.yaml is created.")
+    expect(area).to_have_value("mine\n")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("button", name="Save")).to_be_disabled()
+    page.reload()
+    expect(page.get_by_role("link", name="green.yaml")).to_have_attribute("aria-current", "true")
+    expect(area).to_have_value("mine\n")

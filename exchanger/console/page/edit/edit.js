@@ -254,11 +254,13 @@ export class Edit {
     say(newError, "");
     try {
       const { text, version, in_force: inForce } = await this.#api.post("lab/policy", { name });
-      this.#files.set(name, { saved: text, text, version, added: true });
+      const known = this.#files.get(name); // deleted elsewhere; what was typed meanwhile is kept
+      this.#files.set(name, { saved: text, text: known && known.saved !== known.text ? known.text : text, version, added: true });
       newName.value = "";
       notify(`${name} is created.`);
       location.hash = `#/edit/${encodeURIComponent(name)}`;
-      this.#open(name);
+      if (name === this.#name) this.#drawFiles();
+      else this.#open(name);
       this.#editor.focus();
       this.#drawEffect(inForce);
     } catch (error) {
