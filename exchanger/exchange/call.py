@@ -224,7 +224,8 @@ class CallPassage:
         return attrs.evolve(outcome, call=self._failed(outcome), cache=Cache.MISS)
 
     def _failed(self, failure: ExchangeFailure) -> TokenCall:
-        call = TokenCall(self.calls.clock() - self._started, failure.http_status, failure.kind)
+        repeated = self._call is not None and self._call.fresh
+        call = TokenCall(self.calls.clock() - self._started, failure.http_status, failure.kind, repeated)
         self._record(call)
         return call
 

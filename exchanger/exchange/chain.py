@@ -77,6 +77,7 @@ class ChainedPassage(Relay):
     asked: TokenRequest
     first_leg: FirstLeg | None = attrs.field(default=None, init=False)
     _sent_before: bool = attrs.field(default=False, init=False)
+    _replaced: bool = attrs.field(default=False, init=False)
     _assertion: Secret | None = attrs.field(default=None, init=False, repr=False)
 
     @property
@@ -123,14 +124,16 @@ class ChainedPassage(Relay):
             self._finish(found)
 
     def _judge(self, outcome: TokenOutcome) -> TokenOutcome | Self:
-        """Return the outcome; if a kept assertion was refused, get another one: many servers accept each only once.
+        """Return the outcome; if an assertion was refused that may have come twice, get another one: many servers accept each only once.
 
         An assertion that comes back is no token of the second issuer, and is for no upstream.
         """
-        if isinstance(outcome, ExchangeFailure) and outcome.oauth_error == _INVALID and self.issuer.cache is not None:
-            self.stage.cache.refused(self.asked, outcome)
-            if self._sent_before:
-                self._sent_before, self.first_leg = False, None
+        if isinstance(outcome, ExchangeFailure) and outcome.oauth_error == _INVALID:
+            if self.issuer.cache is not None:
+                self.stage.cache.refused(self.asked, outcome)
+            sent_twice = self._sent_before or (outcome.call is not None and outcome.call.repeated)
+            if sent_twice and not self._replaced:
+                self._sent_before, self._replaced, self.first_leg = False, True, None
                 return self._ask_first()
         if isinstance(outcome, ExchangedToken) and outcome.access_token == self._assertion:
             outcome = attrs.evolve(_RETURNED, call=outcome.call, cache=outcome.cache)

@@ -72,12 +72,14 @@ class Cache(enum.Enum):
 class TokenCall:
     """The token endpoint call behind an outcome; ``duration`` is in seconds, ``http_status`` ``None`` without an answer.
 
-    ``kind``: why it failed, ``None`` if it succeeded.
+    ``kind``: why it failed, ``None`` if it succeeded. ``repeated``: a failed one was sent twice, since its connection ended without an
+    answer; the endpoint may have seen both.
     """
 
     duration: float
     http_status: int | None
     kind: ErrorKind | None = None
+    repeated: bool = False
 
 
 @final

@@ -52,7 +52,8 @@ from tests.exchange.chains import (
     use,
 )
 from tests.jwt.issuer import NOW, token
-from tests.oauth.fakes import CONTRACT, GRANT, Peer, exchange, response, success, world
+from tests.oauth.fakes import CONTRACT, GRANT, RESTED, Peer, exchange, response, success, world
+from tests.oauth.published import ENDS
 from tests.telemetry.records import record
 
 JWT_TYPE: Final = "urn:ietf:params:oauth:token-type:jwt"
@@ -473,6 +474,27 @@ async def test_a_kept_assertion_that_is_refused_is_replaced_once(autojump_clock:
 
 
 # Who is verified, who waits, and for how long
+
+
+@pytest.mark.parametrize(("takes_another", "code"), [(True, ""), (False, "TXE-2001")])
+async def test_an_assertion_that_was_sent_twice_is_replaced_once(*, takes_another: bool, code: str, autojump_clock: MockClock) -> None:
+    """A connection that was used before ends when the second issuer has read the assertion, which it then takes no more."""
+    seen: list[str] = []
+
+    def once(fields: Mapping[str, str]) -> bytes:
+        seen.append(fields["assertion"])
+        if seen.count(seen[-1]) > 1 or (len(seen) > 4 and not takes_another):
+            return refusing("invalid_grant")
+        return ENDS if len(seen) == 3 else response(success())
+
+    issuers = Issuers(second=once)
+    async with world(issuers.site.serve) as it:
+        use(it, chained())
+        for number in range(2):  # the second time, the reactor sees that the connection of the first can be used again
+            assert code_of(await exchange(it.client, asking(subject=f"before-{number}"))) == ""
+            await trio.sleep(RESTED)
+        assert code_of(await exchange(it.client, asking())) == code
+    assert seen[2:] == [issuers.assertions[2], issuers.assertions[2], issuers.assertions[3]]
 
 
 async def test_callers_tokens_are_verified_by_the_rules_of_the_issuer_that_gets_them(autojump_clock: MockClock) -> None:

@@ -16,6 +16,7 @@ ISSUER: Final = "http://issuer.example.com"
 OPENID: Final = "/.well-known/openid-configuration"
 OAUTH: Final = "/.well-known/oauth-authorization-server"
 TOKEN: Final = "/token"
+ENDS: Final = b"the end of the connection"
 
 
 class Steady(Random):
@@ -41,7 +42,10 @@ def discovered(discovery: str = ISSUER, name: str = "primary", **more: object) -
 @final
 @attrs.define(eq=False, repr=False)
 class Site:
-    """Answers GETs of ``documents`` and POSTs by ``token``, on any connection; ``gets`` and ``posts`` are what was asked for."""
+    """Answers GETs of ``documents`` and POSTs by ``token``, on any connection; ``gets`` and ``posts`` are what was asked for.
+
+    The answer ``ENDS`` to a POST is the end of its connection, and an empty one is none.
+    """
 
     documents: dict[str, bytes] = attrs.field(factory=dict)
     token: Callable[[Mapping[str, str]], bytes] = lambda _: response(success())
@@ -64,4 +68,8 @@ class Site:
                 found_fields = parse_qs(body.decode("ascii"), keep_blank_values=True, strict_parsing=True)
                 fields = {name: value for name, (value,) in found_fields.items()}  # none comes twice
                 self.posts.append((path, fields))
-                await peer.send(self.token(fields))
+                answer = self.token(fields)
+                if answer == ENDS:
+                    await peer.close()
+                    return
+                await peer.send(answer)

@@ -142,8 +142,10 @@ class Chain(Part):
             self._complain(issuer, f"an assertion that is wrong in its {known.lie}")
         before = self._used.setdefault(assertion, call)
         # A request is sent once more if its connection, which had carried others, ends without an answer.
-        if before is not call and not before.conversation.over and not self.reuse:
-            self._complain(issuer, "an assertion again")
+        if before is not call and not self.reuse:
+            if not before.conversation.over:
+                self._complain(issuer, "an assertion again")
+            return {**fields, "subject_token": known.subject, "error": "invalid_grant"}
         return {**fields, "subject_token": known.subject}
 
     def _complain(self, issuer: SimulatedIssuer, what: str) -> None:
