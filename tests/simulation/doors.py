@@ -106,7 +106,7 @@ class Processing(Gateway):
         return self._chance.choice(able) if able else self._open()
 
     def _send_part(self, stream: Stream) -> None:
-        if not stream.finished:
+        if not stream.finished and not stream.over:
             kinds = [*_PARTS] if self.upstreams is None else [kind for kind in _PARTS if kind != "response_headers"]
             kind = self._chance.choice(kinds)
             self._send(stream, _PARTS[kind])

@@ -74,12 +74,13 @@ class Question:
 class Stream:
     """One call: what still waits for an answer, in its order. A text waits for an answer of that kind.
 
-    ``finished``: the gateway has said all. ``awaits``: the question whose response the service has asked for.
+    ``finished``: the gateway has said all, ``over``: so has the service. ``awaits``: the question whose response the service has asked for.
     """
 
     number: int
     waiting: deque[Question | str] = attrs.field(factory=deque)
     finished: bool = False
+    over: bool = False
     awaits: Question | None = None
     status: str = ""
     unread: bytearray = attrs.field(factory=bytearray)
@@ -211,7 +212,11 @@ class Gateway:
             assert not any(stream.waiting for stream in self.streams.values()), "the service broke HTTP/2"
             self.hang_up()
             return
-        for event in self._codec.events():
+        events = [*self._codec.events()]
+        for event in events:  # nothing can be said on a stream whose end has come with its last message
+            if isinstance(event, ngh2.StreamClosed | ngh2.StreamReset) and (stream := self.streams.get(event.stream_id)) is not None:
+                stream.over = True
+        for event in events:
             if isinstance(event, ngh2.GoAwayReceived):
                 self.drained = True
                 for number in [number for number in self.streams if number > event.last_stream_id]:

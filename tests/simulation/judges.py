@@ -37,6 +37,10 @@ _HURRIED_BY_A_DISK: Final = FLUSH_S + _HURRIED
 # Seconds until the service answers although it does not know for how long the gateway waits: its own limit of a call to an issuer, and what
 # the way to and fro may take.
 _OWN_LIMIT: Final = 0.85
+# The same without the way to and fro: for an exchange, the question about its caller's token before it, and their turns.
+_OWN_TIME: Final = 0.75
+# The longest that an exchange takes from the first question that shares it: the question about the token before it has the same time.
+_LONGEST_SHARED: Final = 2.0 * _OWN_TIME
 # Seconds from a token's issue until the service has it; and from a question.
 _ON_ITS_WAY: Final = 0.1
 _ARRIVED: Final = 0.03
@@ -173,10 +177,18 @@ def _failed(world: World, question: Question, reply: Reply, issuers: list[str]) 
     elif _code(body) in CODES or INACTIVE in body:
         if not any(part.excuses(name, question, _code(body)) for part in world.parts for name in issuers):
             yield f"the token that was asked for is refused ({status} {body}): {_who(question)}"
-    elif world.plan.permits and ("TXE-1007" in body or question.answered - question.asked > 0.9 * question.patience):
+    elif world.plan.permits and ("TXE-1007" in body or _time_was_up(world, question)):
         pass  # its turn did not come, or too late
     elif not _ends(world, question) and not any(_in_trouble(world, name, question, body) for name in issuers):
         yield f"denied without a reason ({status} {body}): {_who(question)}"
+
+
+def _time_was_up(world: World, question: Question) -> bool:
+    """Tell whether a question had waited for as long as it could, or one of its token, with which it may share what issuers are asked."""
+    if question.answered - question.asked > 0.9 * min(question.patience, _OWN_TIME):
+        return True
+    shared = (one.asked for one in world.questions if one.token == question.token and one.asked < question.asked)
+    return any(0.9 * _OWN_TIME < question.answered - asked < _LONGEST_SHARED for asked in shared)
 
 
 def _key_in_doubt(world: World, profile: str, question: Question) -> bool:
