@@ -34,6 +34,9 @@ entries:
     exchange: {issuerRef: primary, scope: read:orders}
   - match: {host: api.example.com, pathPrefix: /admin}
     action: deny
+  - match: {host: api.example.com, pathPrefix: /moved}
+    action: exchange
+    exchange: {issuerRef: moved, scope: read:orders}
   - match: {host: api.example.com, pathPrefix: /broken}
     action: exchange
     exchange: {issuerRef: down, scope: read:orders}
@@ -59,6 +62,7 @@ class Arrived:
     line: bytes
     host: str | None
     credentials: tuple[str, ...]
+    user_tokens: tuple[str, ...] = ()
 
 
 class Quiet(http.server.BaseHTTPRequestHandler):
@@ -98,6 +102,7 @@ def upstream(arrived: list[Arrived]) -> Generator[int]:
                     bytes(self.raw_requestline),  # type: ignore[attr-defined]  # missing in typeshed
                     self.headers["Host"],
                     tuple(self.headers.get_all("Authorization", [])),
+                    tuple(value for name, value in self.headers.items() if name.lower().replace("_", "-") == "x-user-token"),
                 )
             )
             self.send(200, b"reached")
@@ -192,6 +197,9 @@ KINDS: Final[dict[str, tuple[str, str, Configured]]] = {
 }
 
 
+MARKS: Final = {"nginx": pytest.mark.nginx, "caddy": pytest.mark.caddy, "envoy": pytest.mark.envoy}
+
+
 @contextlib.contextmanager
 def running(name: str, folder: Path, change: Callable[[str], str] = lambda config: config) -> Generator[Gateway]:
     """Run the service, the gateway with the guide's configuration, ``change``d, and what is around them."""
@@ -202,12 +210,14 @@ def running(name: str, folder: Path, change: Callable[[str], str] = lambda confi
     (folder / "secret").write_text(SECRET)
     with contextlib.ExitStack() as stack:
         issuer, served = stack.enter_context(token_endpoint()), stack.enter_context(upstream(arrived))
-        profiles = {"primary": issuer, "down": free_port()}
+        profiles = {"primary": issuer, "moved": issuer, "down": free_port()}
+        elsewhere = {"moved": {"subjectToken": {"from": [{"header": "X-User-Token"}]}}}
         (folder / "issuers.yaml").write_text(
             json.dumps(
                 {
                     "issuers": [
                         {"name": name, "tokenEndpoint": f"http://127.0.0.1:{port}/token", "clientID": "c", "clientSecret": "s"}
+                        | elsewhere.get(name, {})
                         for name, port in profiles.items()
                     ]
                 }
@@ -250,9 +260,6 @@ def _answers(gateway: Gateway) -> bool:
         return False
 
 
-MARKS: Final = {"nginx": pytest.mark.nginx, "caddy": pytest.mark.caddy, "envoy": pytest.mark.envoy}
-
-
 @pytest.fixture(scope="module", params=[pytest.param(name, marks=MARKS[name]) for name in KINDS])
 def gateway(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Generator[Gateway]:
     with running(request.param, tmp_path_factory.mktemp(request.param)) as found:
@@ -279,6 +286,36 @@ def test_without_an_exchange_the_upstream_gets_what_the_client_sent(gateway: Gat
     (arrived,) = gateway.arrived
     is_dropped = own is None or (gateway.name == "caddy" and own.startswith("{"))
     assert arrived.credentials == (() if is_dropped else (own,))
+
+
+# What each guide says about headers that held the caller's token.
+REMOVING: Final[dict[str, Callable[[str], str]]] = {
+    "nginx": lambda config: config.replace(
+        "      proxy_set_header Host $host;\n", '      proxy_set_header Host $host;\n      proxy_set_header X-User-Token "";\n', 1
+    ),
+    "caddy": lambda config: config.replace("\trequest_header @none", "\trequest_header -X-User-Token\n\trequest_header @none", 1),
+    "envoy": lambda config: config.replace(
+        "- {exact: origin}", "- {exact: origin}\n- {exact: x-user-token}\n- {exact: x_user_token}".replace("\n", "\n" + 26 * " "), 1
+    ),
+}
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=MARKS[name]) for name in KINDS])
+def test_a_header_that_held_the_callers_token_does_not_reach_the_upstream(name: str, tmp_path: Path) -> None:
+    with running(name, tmp_path, REMOVING[name]) as found:
+        assert found.ask(b"/moved", b"X-User-Token: old").status == 200
+        (arrived,) = found.arrived
+        assert (arrived.credentials, arrived.user_tokens) == (("Bearer new",), ())
+        found.arrived.clear()
+        twice = found.ask(b"/moved", b"X-User-Token: old", b"X_User_Token: other")
+        assert (twice.status, found.arrived) in ((400, []), (403, [])) or found.arrived[0].user_tokens == ()
+
+
+def test_a_websocket_is_asked_about_like_any_request(gateway: Gateway) -> None:
+    upgrade = (b"Upgrade: websocket", b"Sec-WebSocket-Version: 13", b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
+    head = b"\r\n".join([b"GET %b HTTP/1.1", b"Host: " + HOST, b"Connection: Upgrade", *upgrade, BEARER, b"", b""])
+    assert gateway.send(head % b"/admin" + b"x\r\n\r\n").split()[1] in {b"403", b"400"}
+    assert gateway.arrived == []
 
 
 def test_denials_reach_the_client(gateway: Gateway) -> None:

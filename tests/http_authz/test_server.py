@@ -88,6 +88,15 @@ async def test_questions_are_answered_in_order_on_one_connection(form: str) -> N
 
 
 @pytest.mark.parametrize("form", FORMS)
+async def test_an_upgrade_is_answered_like_any_request(form: str) -> None:
+    upgrade = ((b"Connection", b"Upgrade"), (b"Upgrade", b"websocket"))
+    data = question(form, b"/orders", BEARER, *upgrade) + question(form, b"/admin", BEARER)
+    found = responses(await raw_answer(port(), data))
+    assert [answer.status for answer in found] in ([200, 403], [200])
+    assert found[0].values(b"authorization") == [b"Bearer new"]
+
+
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("framing", ["length", "chunks"])
 async def test_a_body_is_read_and_ignored(form: str, framing: str) -> None:
     body = question(form, b"/admin")
