@@ -43,7 +43,7 @@ READ: Final = {
     "mesh": {"", "istio-host"},
     "envoy": {"ext_authz", "http_service"},  # the second one and NGINX's and Caddy's blocks in tests/e2e/test_http_gateways.py
     "traefik": {"dynamic"},
-    **dict.fromkeys(("issuers", "policy", "compose"), {""}),  # in tests/e2e/test_outside_kubernetes.py
+    **{key: {""} for key in ("issuers", "policy", "compose")},  # in tests/e2e/test_outside_kubernetes.py
     "filter": {"ext_proc", "credentials"},
     "routes": {"credentials"},
     "transport": {"mtls"},
