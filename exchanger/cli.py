@@ -298,7 +298,7 @@ def _later(module: str, function: str) -> Callable[..., Any]:
 
 _SERVED: Final = (
     "stopped by SIGTERM or Ctrl-C, after running requests finished",
-    "a part of it failed",
+    "it ended because a part of it failed",
     "the configuration is wrong (every problem is listed), or names no cluster",
 )
 _PART_SERVED: Final = ("stopped by SIGTERM or Ctrl-C", "it failed", "the arguments are wrong")

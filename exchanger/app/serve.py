@@ -12,7 +12,9 @@ import trio
 from exchanger.app import descriptors
 from exchanger.app.settings import read_settings
 from exchanger.app.supervisor import Supervisor
+from exchanger.directory.source import DirectorySettings
 from exchanger.errors import ConfigurationError, ExchangerError, leaves
+from exchanger.issuers.profiles_file import check_references
 from exchanger.telemetry.log import logging_to_stdout
 
 USAGE_ERROR: Final = 2
@@ -57,9 +59,14 @@ def check_config() -> int:
     except ConfigurationError as error:
         sys.stderr.write("".join(("exchanger would not start:\n", *(f"  - {problem}\n" for problem in error.problems))))
         return USAGE_ERROR
+    profiles = settings.issuers
+    if profiles.path is not None and (problems := check_references(profiles.path, profiles.rules)):
+        sys.stderr.write("".join(("exchanger would start, and wait for:\n", *(f"  - {problem}\n" for problem in problems))))
+        return USAGE_ERROR
     for variable, text in settings.without_effect:
         sys.stdout.write(f"warning: {variable} has no effect: {text}\n")
-    sys.stdout.write("the configuration is valid; ports, the API server and token endpoints were not tried\n")
+    untried = "ports" if isinstance(settings.policy, DirectorySettings) else "ports, the API server, its Secrets"
+    sys.stdout.write(f"the configuration is valid; {untried} and token endpoints were not tried\n")
     return 0
 
 

@@ -132,6 +132,19 @@ UNCOVERED_PATHS: Final = Code(
     Example.MANIFESTS,
     Severity.NOTICE,
 )
+IGNORES_NOTHING: Final = Code(
+    "POL-2109",
+    "A comment accepts a problem that is not there.",
+    (
+        "The problem was corrected, and the comment stayed.",
+        "The code is misspelt, or it is that of an error, which no comment accepts.",
+        "The comment is on another line.",
+    ),
+    "Delete the comment, or move it to the line of the problem, or to the first line of its entry.",
+    _manifests("{match: {host: api.example.com, pathPrefix: /}, action: deny} # exchanger: ignore POL-2106"),
+    Example.MANIFESTS,
+    Severity.NOTICE,
+)
 
 MANY_ENTRIES: Final = Code(
     "POL-2201",

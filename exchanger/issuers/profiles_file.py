@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import final
 
 import attrs
+from rpds import HashTrieMap
 
 from exchanger.issuers.profile_model import Plan, Rejected
 from exchanger.issuers.profiles import read_bytes, read_plan
+from exchanger.issuers.referenced_files import read_files
+from exchanger.issuers.resolve import Found, resolve
 from exchanger.issuers.rules import ProfileRules
+from exchanger.issuers.value_sources import FileSet, ValueSource
 from exchanger.net.network import SYSTEM, RunSync
 from exchanger.util.follow_file import HANGS, FileFollower
 from exchanger.util.shown import shown_file
@@ -53,6 +57,15 @@ def check_file(path: Path, rules: ProfileRules) -> tuple[str, ...]:
     """Return all problems of the file at ``path`` by itself, a readable line each; blocks while it is read."""
     found = _version(path, None, rules).content
     return found.problems if isinstance(found, Rejected) else ()
+
+
+def check_references(path: Path, rules: ProfileRules) -> tuple[str, ...]:
+    """Return the problems of the files that a valid file at ``path`` refers to, a line each; blocks while they are read."""
+    content = _version(path, None, rules).content
+    if isinstance(content, Rejected):
+        return ()
+    found: dict[ValueSource, Found] = {place: read_files(place) for place in content.places if isinstance(place, FileSet)}
+    return tuple(str(issue) for issue in resolve(content, HashTrieMap(found)).issues)
 
 
 def _version(path: Path, last: _FileVersion | None, rules: ProfileRules) -> _FileVersion:

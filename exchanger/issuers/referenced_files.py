@@ -32,7 +32,7 @@ _LARGE: Final = UnusableFile(f"is larger than {MAX_BYTES} bytes")
 async def follow(files: FileSet, learn: Callable[[SecretData | SecretProblem], None], run_sync: RunSync) -> NoReturn:
     """Call ``learn`` with the first state of ``files`` and then with each change, until cancelled."""
     hangs = SecretProblem(SecretFault.UNREACHABLE, f"it {HANGS}")
-    follower = FileFollower[SecretData | SecretProblem](partial(_read, files), hangs, run_sync, first_at_once=True)
+    follower = FileFollower[SecretData | SecretProblem](partial(read_files, files), hangs, run_sync, first_at_once=True)
     while True:
         found = await follower.look_settled()
         if found is not None:
@@ -40,7 +40,8 @@ async def follow(files: FileSet, learn: Callable[[SecretData | SecretProblem], N
         await trio.sleep(POLL_S)
 
 
-def _read(files: FileSet) -> SecretData | SecretProblem:
+def read_files(files: FileSet) -> SecretData | SecretProblem:
+    """Return the content of ``files``; blocks while they are read."""
     parts: list[str] = []
     for path in files.paths:
         found = _text(path)

@@ -89,7 +89,8 @@ def of_snapshot(snapshot: PolicySnapshot, namespaces: str, config_maps: Selector
     remedy = f"policies are ConfigMaps with labels that match {config_maps}, in {namespaces}"
     if not snapshot.documents:
         gone = f"{emptied} that were in force are gone" if emptied else "nothing is selected"
-        text = f"is not in force: {gone}, and all requests pass unchanged unless the baseline or the default denies them"
+        otherwise = "unless the baseline, the default or POLICY_REQUIRED refuses them"
+        text = f"is not in force: {gone}, and all requests pass unchanged {otherwise}"
         yield Notice("policy", text, remedy, codes.NOTHING_IN_FORCE)
     elif snapshot.refused_count and not snapshot.entry_count and not snapshot.invalid_documents:
         text = "has no entry in force: all are outside what their namespaces are granted"

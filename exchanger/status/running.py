@@ -123,14 +123,14 @@ def understood(text: str, url: str) -> Running:
 
 # What each metric says is wrong while it is not zero; braces are its labels and its number.
 _WRONG: Final[Mapping[str, str]] = {
-    "policy_invalid_documents": "{number} policy documents have invalid parts, which fail closed",
-    "policy_entries_refused": "{number} entries are outside what their namespaces are granted",
+    "policy_invalid_documents": "documents with invalid parts, which fail closed: {number}; exchanger status names them",
+    "policy_entries_refused": "entries outside what their namespaces are granted: {number}",
     "policy_namespace_unreadable": "the right to read the Namespace {policy_namespace} is missing",
     "ext_authz_token_endpoint_breaker_open": "the breaker of {endpoint_host} is open: the token endpoint fails",
     "ext_authz_token_endpoint_new_credentials_refused": "{endpoint_host} refuses the new credentials of the profile {issuer}",
     "ext_authz_audit_unwritable": "the audit log cannot be written",
-    "ext_authz_audit_lines_lost_total": "{number} lines of the audit log are lost since the start",
-    "log_lines_dropped_total": "{number} log lines were dropped since the start",
+    "ext_authz_audit_lines_lost_total": "lines of the audit log lost since the start: {number}",
+    "log_lines_dropped_total": "log lines dropped since the start: {number}",
 }
 
 
@@ -140,9 +140,12 @@ _UNNAMED: Final = dict.fromkeys(("policy_namespace", "endpoint_host", "issuer"),
 
 def _problems(samples: Mapping[str, list[tuple[dict[str, str], float]]]) -> Iterator[str]:
     if "policy_snapshot_age_seconds" not in samples:
-        yield "no policy is in force, so every request is refused"
+        yield "no policy is known yet, so every request is refused; the log says what the service waits for"
+        return
     if any(not value for _, value in samples.get("policy_source_connected", ())):
         yield "policy changes are not followed: the policy source cannot be reached"
+    if any(not value for _, value in samples.get("policy_entries", ())):
+        yield "no entry is in force: with POLICY_REQUIRED every request is refused, otherwise all pass unchanged"
     for name, sentence in _WRONG.items():
         for labels, value in samples.get(name, ()):
             if value:

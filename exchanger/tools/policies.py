@@ -148,13 +148,24 @@ def assembled(
         current.newest or made,
         attrs.evolve(settings.decision, issuers=issuers),
         profiles,
-        (*notes, *(_unlabelled(undescribed) if any(grant.needs_labels for grant in grants.grants.grants) else ())),
+        (
+            *notes,
+            *(_unlabelled(undescribed) if any(grant.needs_labels for grant in grants.grants.grants) else ()),
+            *(_refused(made) if grants.grants.enforced else ()),
+        ),
     )
 
 
 def _unlabelled(namespaces: Iterable[str]) -> Iterator[str]:
     for name in islice(namespaces, _MAX_NOTES):
         yield f"Namespace {printable(name, _NAME_LIMIT)} is not among the manifests: grants by label do not apply to it"
+
+
+def _refused(snapshot: PolicySnapshot) -> Iterator[str]:
+    """Yield what the grants refuse: it looks like policy and decides nothing."""
+    refused = (refusal for document in snapshot.documents.values() for refusal in document.refused)
+    for refusal in islice(refused, _MAX_NOTES):
+        yield f"{printable(str(refusal.source), _NAME_LIMIT)}: {refusal.coded}, and has no effect"
 
 
 def selectors_of(settings: Settings) -> tuple[Selector, Selector]:

@@ -94,7 +94,10 @@ def test_grants_by_label_say_that_labels_are_not_known(tmp_path: Path) -> None:
     )
     found = policy(path, grants=grants)
     assert answer(found, "/orders/1").effect is Effect.UNMATCHED
-    assert found.notes == ("Namespace team-orders is not among the manifests: grants by label do not apply to it",)
+    unlabelled, refused, *_ = found.notes
+    assert unlabelled == "Namespace team-orders is not among the manifests: grants by label do not apply to it"
+    assert refused.startswith("team-orders/orders: POL-2001: entries[0] is outside")
+    assert refused.endswith(", and has no effect")
     by_name = grants.replace("grants.yaml", "by-name.yaml")
     Path(by_name).write_text(
         "version: v1\ngrants: [{namespaceSelector: kubernetes.io/metadata.name=team-orders, hosts: ['*'], issuers: ['*'], scopes: ['*'], "
@@ -117,7 +120,8 @@ def test_the_service_s_variables_count(tmp_path: Path) -> None:
 def test_grants_may_be_reported_only(tmp_path: Path) -> None:
     path, grants = written(tmp_path, "m/a.yaml", config_map()), written(tmp_path, "grants.yaml", "version: v1\ngrants: []\n")
     assert answer(policy(path, grants=grants), "/orders/1").effect is Effect.UNMATCHED
-    assert answer(policy(path, grants=grants, POLICY_GRANTS_MODE="report"), "/orders/1").effect is Effect.EXCHANGE
+    reported = policy(path, grants=grants, POLICY_GRANTS_MODE="report")
+    assert (answer(reported, "/orders/1").effect, reported.notes) == (Effect.EXCHANGE, ())
 
 
 def test_an_unreadable_file_is_not_taken_for_the_baseline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

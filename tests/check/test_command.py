@@ -314,7 +314,7 @@ def test_audiences_for_a_chain_are_an_error(tmp_path: Path) -> None:
     assert status == 1
     column = len("      - ") + lines[0].index("[orders]") + 1
     assert f'policy.yaml:12:{column}: error POL-5008: entries[0].exchange.audiences cannot be requested: the issuer "chat"' in said
-    assert said.count("POL-5008") == 1
+    assert said.count("error POL-5008") == 1
 
 
 @pytest.mark.parametrize(

@@ -468,8 +468,18 @@ def test_a_comment_on_the_line_of_an_entry_accepts_what_it_names(comment: str, i
     document = entries(f"{HEADER} {comment}")
     result = checked(document if bare else config_map(document), with_uncovered=True)
     assert [one.problem.code.name for one in result.ignored] == ignored
-    assert sorted({*codes(result), *ignored} - {"POL-3004"}) == ["POL-2106", "POL-2108"]
+    useless = {"POL-2109"} if "exchanger:" in comment and not ignored else set()
+    assert {*codes(result), *ignored} - {"POL-3004"} == {"POL-2106", "POL-2108"} | useless
     assert not set(codes(result)) & set(ignored)
+
+
+@pytest.mark.parametrize("bare", [False, True])
+def test_a_comment_counts_for_an_entry_whose_fields_are_below_it(bare: bool) -> None:
+    fields = "      host: a\n      pathPrefix: /x\n    action: deny"
+    document = f"version: v1\nentries:\n  - match: # exchanger: ignore POL-2108\n{fields}\n"
+    assert [one.problem.code.name for one in checked(document if bare else config_map(document), with_uncovered=True).ignored] == [
+        "POL-2108"
+    ]
 
 
 def test_a_comment_may_be_on_the_line_of_the_problem() -> None:
@@ -480,4 +490,4 @@ def test_a_comment_may_be_on_the_line_of_the_problem() -> None:
 
 def test_no_comment_accepts_an_error() -> None:
     result = checked(config_map(entries("{match: {host: a, pathPrefix: /}, acton: deny} # exchanger: ignore POL-1101, POL-1102")))
-    assert (sorted(codes(result)), result.ignored) == (["POL-1101", "POL-1102"], ())
+    assert (sorted(codes(result)), result.ignored) == (["POL-1101", "POL-1102", "POL-2109"], ())

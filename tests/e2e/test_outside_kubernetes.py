@@ -83,6 +83,11 @@ def ended(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_configuration_is_checked_before_the_start(home: Path) -> None:
     assert ended(home, "serve", "--check-config").returncode == 0
+    secret = home / "secrets" / "client-secret"
+    secret.rename(home / "elsewhere")
+    told = ended(home, "serve", "--check-config")
+    assert (told.returncode, "clientSecretFile" in told.stderr) == (2, True)
+    (home / "elsewhere").rename(secret)
     (home / "issuers.yaml").write_text("issuers: [{name: a}]")
     told = ended(home, "serve", "--check-config")
     assert (told.returncode, "TOKEN_EXCHANGE_ISSUER_PROFILES_FILE" in told.stderr) == (2, True)

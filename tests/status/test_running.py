@@ -48,16 +48,17 @@ async def test_a_healthy_service_has_no_problem() -> None:
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"policy_snapshot_age": lambda: None}, "no policy is in force"),
+        ({"policy_snapshot_age": lambda: None, "policy_source_connected": lambda: False}, "no policy is known yet"),
+        ({"policy_entries": lambda: 0}, "no entry is in force"),
         ({"policy_source_connected": lambda: False}, "policy changes are not followed"),
-        ({"policy_invalid_documents": lambda: 2}, "2 policy documents have invalid parts"),
-        ({"policy_entries_refused": lambda: 3}, "3 entries are outside"),
+        ({"policy_invalid_documents": lambda: 2}, "documents with invalid parts, which fail closed: 2"),
+        ({"policy_entries_refused": lambda: 3}, "granted: 3"),
         ({"policy_namespaces_unreadable": lambda: {"a": False, "b": True}}, "read the Namespace b is missing"),
         ({"breakers_open": lambda: {"h": True, "i": False}}, "the breaker of h is open"),
         ({"credentials_refused": lambda: {("p", "h"): True}}, "h refuses the new credentials of the profile p"),
-        ({"audit": lambda: AuditCounts(written=1, lost=4, broken=False)}, "4 lines of the audit log are lost"),
+        ({"audit": lambda: AuditCounts(written=1, lost=4, broken=False)}, "lines of the audit log lost since the start: 4"),
         ({"audit": lambda: AuditCounts(written=1, lost=0, broken=True)}, "the audit log cannot be written"),
-        ({"log_lines_dropped": lambda: 5}, "5 log lines were dropped"),
+        ({"log_lines_dropped": lambda: 5}, "log lines dropped since the start: 5"),
     ],
 )
 async def test_each_thing_that_is_wrong_is_one_problem(changed: dict[str, Any], said: str) -> None:

@@ -22,6 +22,7 @@ from exchanger.directory.manifest import MAX_FILE_BYTES
 from exchanger.errors import ConfigurationError
 from exchanger.issuers.profile_model import Rejected, id_tokens_needed, responses_needed
 from exchanger.issuers.profiles import read_bytes, read_plan
+from exchanger.issuers.rules import ProfileRules
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.grants.reader import read_grants
 from exchanger.policy.selection import AnyIssuer
@@ -118,7 +119,8 @@ def _checked(options: CheckOptions, variables: Mapping[str, str]) -> tuple[Check
     if options.issuers is None and options.gateway is not None:
         raise ConfigurationError(("--gateway needs --issuers",))
     if options.issuers is not None:
-        file, found = _issuers(options.issuers, options.gateway)
+        rules = attrs.evolve(PROFILE_RULES, with_secrets=variables.get("POLICY_SOURCE") != "directory")
+        file, found = _issuers(options.issuers, options.gateway, rules)
         more.append(file)
         if found is not None:
             issuers = frozenset(issuer.name for issuer in found.issuers) or issuers
@@ -128,8 +130,8 @@ def _checked(options: CheckOptions, variables: Mapping[str, str]) -> tuple[Check
         more.append(file)
         grants = granted or grants
     grants = attrs.evolve(grants, limits=settings.grants.limits)
-    rules = Rules(namespaces, configmaps, issuers, grants, profiles)
-    return check((*more, *files), rules), rules
+    checked_by = Rules(namespaces, configmaps, issuers, grants, profiles)
+    return check((*more, *files), checked_by), checked_by
 
 
 def read_manifest_files(paths: Sequence[str]) -> Iterator[ManifestFile]:
@@ -211,10 +213,10 @@ def _text_at(path: Path) -> str:
         raise ConfigurationError((f"{path} is not UTF-8",)) from None
 
 
-def _issuers(path: Path, gateway: HttpGateway | None) -> tuple[ManifestFile, CheckedProfiles | None]:
+def _issuers(path: Path, gateway: HttpGateway | None, rules: ProfileRules) -> tuple[ManifestFile, CheckedProfiles | None]:
     """Return the file, and the profiles in it; ``None`` if it cannot be used."""
     text = _text_at(path)
-    planned = read_plan(text.encode(), "the file", PROFILE_RULES)
+    planned = read_plan(text.encode(), "the file", rules)
     root, lines = read_nodes(text), FileText(text)
     place = partial(_place_of, root, lines)
     profiles = None if isinstance(planned, Rejected) else CheckedProfiles(str(path), planned.profiles, place)

@@ -20,7 +20,7 @@ from exchanger.policy.notices import is_declined, looks_like_policy, near_label,
 from exchanger.policy.selection import NAME_LABEL, AnyIssuer, ConfigMap, Namespace, Text, document_of, labels_of, read
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.tools.check.files import CheckedDocument, ManifestFile, Object, PlacedProblem
-from exchanger.tools.check.ignored import is_ignored
+from exchanger.tools.check.ignored import sorted_out
 from exchanger.tools.check.likely import between_entries
 from exchanger.tools.check.source_map import FileText, Place, field
 from exchanger.tools.check.style import style_of
@@ -78,27 +78,13 @@ def check(files: Iterable[ManifestFile], rules: Rules) -> Checked:
     together = _together(documents, rules)
     found += islice(_shares(documents, together), MAX_PROBLEMS)
     found += between_entries(together, {document.policy.source: document for document in reversed(documents)})
-    order = {file.name: number for number, file in enumerate(every)}
-    ordered = sorted(dict.fromkeys(found), key=lambda one: (order[one.file], one.place.line or 0, one.place.column or 0))
-    ignored = set(_ignored(ordered, every, documents))
-    return Checked(
-        every,
-        documents,
-        tuple([one for one in ordered if one not in ignored][:MAX_PROBLEMS]),
-        tuple([one for one in ordered if one in ignored][:MAX_PROBLEMS]),
-    )
+    stay, ignored = sorted_out(dict.fromkeys(found), every, documents)
+    return Checked(every, documents, _ordered(stay, every), _ordered(ignored, every))
 
 
-def _ignored(
-    found: Iterable[PlacedProblem], files: Iterable[ManifestFile], documents: Iterable[CheckedDocument]
-) -> Iterator[PlacedProblem]:
-    by_name = {file.name: file for file in files}
-    by_policy: dict[tuple[str, Source | None], list[CheckedDocument]] = {}
-    for document in documents:
-        by_policy.setdefault((document.file.name, None if document.bare else document.policy.source), []).append(document)
-    for one in found:
-        if is_ignored(one, by_name[one.file], by_policy.get((one.file, one.policy), ())):
-            yield one
+def _ordered(found: Iterable[PlacedProblem], files: Iterable[ManifestFile]) -> tuple[PlacedProblem, ...]:
+    order = {file.name: number for number, file in enumerate(files)}
+    return tuple(sorted(found, key=lambda one: (order[one.file], one.place.line or 0, one.place.column or 0))[:MAX_PROBLEMS])
 
 
 def _described(files: Iterable[ManifestFile]) -> dict[str, tuple[Namespace, ...]]:

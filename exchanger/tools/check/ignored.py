@@ -1,6 +1,6 @@
 """Comments by which authors accept a warning or a notice: ``# exchanger: ignore POL-2106`` on a line of the entry. Pure.
 
-Errors stay: what they are about is not in force, and no comment changes that.
+Errors stay: what they are about is not in force, and no comment changes that. A comment that accepts nothing is told.
 """
 
 import re
@@ -8,32 +8,56 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from exchanger.codes.code import Severity
+from exchanger.codes.manifests import IGNORES_NOTHING
+from exchanger.codes.problem import Problem
 from exchanger.tools.check.files import CheckedDocument, ManifestFile, PlacedProblem
+from exchanger.tools.check.source_map import Place
+from exchanger.values.entry import Source
 
-# The YAML comment (https://yaml.org/spec/1.2.2/#66-comments) at the end of a line: one code or more, then perhaps the reason.
-_COMMENT: Final = re.compile(r"(?:^|\s)#\s*exchanger:\s*ignore\s+((?:POL-\d{4}[,\s]*)+)")
+# The YAML comment (https://yaml.org/spec/1.2.2/#66-comments) at the end of a line: codes, then perhaps the reason.
+_COMMENT: Final = re.compile(r"(?:^|\s)(#[ \t]*exchanger:[ \t]*ignore)\b((?:[, \t]*POL-\d{4})*)")
 _CODE: Final = re.compile(r"POL-\d{4}")
 
+# A file, a line in it, and a code.
+Accepted = tuple[str, int, str]
 
-def is_ignored(found: PlacedProblem, file: ManifestFile, documents: Iterable[CheckedDocument]) -> bool:
-    """Return whether a comment accepts the problem: on its own line, or on the first one of the entry that it is about.
 
-    ``documents`` are those with the problem's ``policy`` in its ``file``.
+def sorted_out(
+    found: Iterable[PlacedProblem], files: Iterable[ManifestFile], documents: Iterable[CheckedDocument]
+) -> tuple[list[PlacedProblem], list[PlacedProblem]]:
+    """Return the problems that stay, with those of comments that accept nothing, and the problems that comments accept.
+
+    A comment accepts a problem on its own line, or on the first line of the entry that the problem is about.
     """
-    code = found.problem.code
-    return code.severity is not Severity.ERROR and any(code.name in _codes(line) for line in _lines(found, file, documents))
+    comments = {(file.name, number): codes for file in files for number, codes in _comments(file)}
+    by_policy: dict[tuple[str, Source | None], list[CheckedDocument]] = {}
+    for document in documents:
+        by_policy.setdefault((document.file.name, None if document.bare else document.policy.source), []).append(document)
+    stay: list[PlacedProblem] = []
+    ignored: list[PlacedProblem] = []
+    used: set[tuple[str, int]] = set()
+    for one in found:
+        code = one.problem.code
+        lines = _lines(one, by_policy.get((one.file, one.policy), ())) if code.severity is not Severity.ERROR else ()
+        by = [line for line in lines if code.name in comments.get((one.file, line), ())]
+        (ignored if by else stay).append(one)
+        used.update((one.file, line) for line in by)
+    return [*stay, *(_useless(name, line) for name, line in comments if (name, line) not in used)], ignored
 
 
-def _lines(found: PlacedProblem, file: ManifestFile, documents: Iterable[CheckedDocument]) -> Iterator[str]:
+def _comments(file: ManifestFile) -> Iterator[tuple[int, frozenset[str]]]:
+    for comment in _COMMENT.finditer(file.text.text):
+        yield file.text.place(comment.start(1)).line or 1, frozenset(_CODE.findall(comment[2]))
+
+
+def _lines(found: PlacedProblem, documents: Iterable[CheckedDocument]) -> Iterator[int]:
     if found.place.line is not None:
-        yield file.text.line(found.place.line)
-    if found.problem.entry is not None:
-        for document in documents:
-            starts = (entry.line for entry in document.policy.entries if entry.index == found.problem.entry)
-            for start in starts:
-                yield file.text.line(document.place(start, None).line or 0)
+        yield found.place.line
+    for document in documents if found.problem.entry is not None else ():
+        starts = (document.place(entry.line, None).line for entry in document.policy.entries if entry.index == found.problem.entry)
+        yield from (start for start in starts if start is not None)
 
 
-def _codes(line: str) -> frozenset[str]:
-    comment = _COMMENT.search(line)
-    return frozenset(_CODE.findall(comment[1])) if comment else frozenset()
+def _useless(file: str, line: int) -> PlacedProblem:
+    text = "this comment accepts nothing: there is no such warning or notice on this line or about its entry"
+    return PlacedProblem(Problem(IGNORES_NOTHING, text), file, Place(line, 1))

@@ -83,7 +83,7 @@ def between_entries(snapshot: PolicySnapshot, documents: Mapping[Source, Checked
         path = f"entries[{entry.index}]"
         named_field = f"{path}.match.{remark.field}" if remark.field else path
         problem = Problem(remark.code, f"{path} {remark.text}", entry.index, named_field, entry.line, hint=remark.hint)
-        yield PlacedProblem(problem, document.file.name, place, entry.source, rivals)
+        yield PlacedProblem(problem, document.file.name, place, None if document.bare else entry.source, rivals)
 
 
 def _spot(remark: Remark, document: CheckedDocument, roots: dict[Source, Node | UnreadableYaml]) -> tuple[int | None, int | None]:

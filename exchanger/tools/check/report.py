@@ -52,7 +52,8 @@ def _summary(checked: Checked) -> Iterator[str]:
     ignored = f", {len(checked.ignored)} ignored by comments" if checked.ignored else ""
     yield f"{found}{ignored} in {_count(len(checked.files), 'file')} with {_count(len(checked.documents), 'policy', 'policies')}"
     if checked.problems:
-        yield f"What a code means: exchanger code {checked.problems[0].problem.code}"
+        worst = min((one.problem.code for one in checked.problems), key=lambda code: list(Severity).index(code.severity))
+        yield f"What a code means: exchanger code {worst}"
 
 
 def _count(number: int, noun: str, nouns: str = "") -> str:
