@@ -89,8 +89,13 @@ class VerdictCache:
             if self.now() < kept.until and self.wall() < kept.expires:
                 verdicts.move_to_end(place)
                 return kept.verdict
-            del verdicts[place]
+            if verdicts is self._refused or self.wall() >= kept.expires:
+                del verdicts[place]
         return None
+
+    def has_passed(self, request: IntrospectionRequest) -> bool:
+        """Return whether the issuer has said that the token is active, and nothing else since then."""
+        return _place(request) in self._passed
 
     def begin(self, request: IntrospectionRequest, deadline: float, done: Done, /) -> TokenOutcome | Passage:
         """See ``Stage``."""
@@ -190,6 +195,7 @@ class _IntrospectedRequest(JudgedRequest):
         question = IntrospectionRequest(request.issuer.verifying, request.subject_token, request.trace, request.namespace)
         found = self.stage.verdicts.find(question)
         if found is None:
+            question = attrs.evolve(question, again=self.stage.verdicts.has_passed(question))
             begun = self.stage.questions.begin(question, self.deadline, self._answered)
             if not isinstance(begun, TokenOutcome):
                 self._ticket = begun

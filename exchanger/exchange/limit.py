@@ -1,7 +1,7 @@
 """Per-issuer overload protection: a breaker that callers cannot open, and a limit on concurrent calls that is fair to namespaces."""
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from typing import Final, Self, final
 
 import attrs
@@ -30,7 +30,7 @@ class IssuerLimits:
     """The limits of one issuer; ``breaker`` and ``permits`` are ``None`` where its profile has none.
 
     A question about a caller's token needs a permit of ``introspections``, and then one of ``permits``: however many tokens are made up,
-    half of the calls remain for exchanges.
+    half of the calls remain for exchanges. Tokens that the issuer has called active before have a share of their own.
     """
 
     name: str
@@ -140,13 +140,18 @@ class LimitedCall(Relay):
         """See ``Passage``."""
         return super().late if self._waits is None else OVERLOADED
 
+    @property
+    def _party(self) -> Hashable:
+        request = self.request
+        return (request.namespace, "again") if isinstance(request, IntrospectionRequest) and request.again else request.namespace
+
     def begin(self) -> TokenOutcome | Self:
         """Call, or wait for a permit."""
         limits, request = self.limits, self.request
         for permits in limits.for_introspections if isinstance(request, IntrospectionRequest) else limits.for_calls:
             if permits in self._held:
                 continue
-            entered = permits.enter(request.namespace, self)
+            entered = permits.enter(self._party, self)
             if entered is Entered.ADMITTED:
                 self._held.append(permits)
                 continue
@@ -155,7 +160,7 @@ class LimitedCall(Relay):
                 self.stage.reactor.timers.expect(self, self.deadline)
                 return self
             if entered is Entered.QUEUED:  # it would wait for nothing
-                permits.withdraw(request.namespace, self)
+                permits.withdraw(self._party, self)
             self._release()
             return BREAKER_OPEN if limits.is_open else OVERLOADED
         return self._call()
@@ -183,7 +188,7 @@ class LimitedCall(Relay):
 
     def _withdraw(self, failure: ExchangeFailure) -> None:
         if self._waits is not None:
-            self._waits.withdraw(self.request.namespace, self)
+            self._waits.withdraw(self._party, self)
         self._waits, self.due = None, NEVER
         self._release()
         self._finish(failure)
@@ -192,7 +197,7 @@ class LimitedCall(Relay):
         """Give back its permits. Those who get them begin in a loop, so that one that is refused at once passes on its own."""
         held, self._held = self._held, []
         for permits in held:
-            if (following := permits.release(self.request.namespace)) is not None:
+            if (following := permits.release(self._party)) is not None:
                 self.stage.admit(following)
 
     def _call(self) -> TokenOutcome | Self:

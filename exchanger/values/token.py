@@ -233,12 +233,16 @@ class TokenRequest:
 @final
 @attrs.frozen
 class IntrospectionRequest:
-    """A question to an issuer whether a caller's token is active (RFC 7662). Equal ones may share a call, as with ``TokenRequest``."""
+    """A question to an issuer whether a caller's token is active (RFC 7662). Equal ones may share a call, as with ``TokenRequest``.
+
+    ``again``: the issuer said so before.
+    """
 
     issuer: Issuer
     subject_token: Secret
     trace: TraceContext = attrs.field(default=NO_TRACE, eq=False)
     namespace: str = attrs.field(default="", eq=False)
+    again: bool = attrs.field(default=False, eq=False)
 
     def __hash__(self) -> int:
         return hash(self.subject_token.reveal())

@@ -357,6 +357,29 @@ async def test_made_up_tokens_take_half_of_the_calls(most: int, half: int, autoj
         assert [(permits.in_flight, permits.queued) for permits in limits.for_introspections] == [(0, 0)] * 2
 
 
+async def test_made_up_tokens_keep_no_token_waiting_that_was_active_before(autojump_clock: MockClock) -> None:
+    async with introspecting(limits=CallLimits(8)) as it:
+        it.issuer.active["known"] = {}
+        assert passed(await it.ask("known"))
+        await trio.sleep(AT.keep_for + 1.0)
+        it.issuer.slow = 0.2
+        outcomes: list[TokenOutcome] = []
+
+        async def one(subject: str) -> None:
+            outcomes.append(await it.ask(subject))
+
+        async with trio.open_nursery() as callers:
+            for number in range(120):
+                callers.start_soon(one, f"made-up-{number}")
+            await wait_all_tasks_blocked()
+            assert told(await it.ask("unknown")) == UNAVAILABLE  # as many wait as may
+            assert passed(await it.ask("known"))
+        del it.issuer.active["known"]  # once it is revoked, it is as any other
+        await trio.sleep(AT.keep_for + 1.0)
+        it.issuer.slow = 0.0
+        assert told(await it.ask("known")) == INACTIVE
+
+
 async def test_a_changed_limit_applies_to_questions_at_once(autojump_clock: MockClock) -> None:
     async with introspecting(limits=CallLimits(2)) as it:
         it.issuer.slow = HELD_S
