@@ -20,7 +20,7 @@ from exchanger.errors import ConfigurationError
 from exchanger.issuers.profile_model import Plan
 from exchanger.issuers.profiles import read_plan
 from exchanger.issuers.profiles_file import check_file
-from exchanger.issuers.referenced_files import _read
+from exchanger.issuers.referenced_files import read_files
 from exchanger.issuers.resolve import Found, resolve
 from exchanger.issuers.rules import ProfileRules
 from exchanger.issuers.secrets import SecretFault, SecretProblem
@@ -126,7 +126,7 @@ def changed(at: tuple[object, ...], secret: str, how: str) -> list[dict[str, Any
 
 
 def found_at(place: object) -> Found:
-    return _read(place) if isinstance(place, FileSet) else SecretProblem(SecretFault.MISSING, "is missing")
+    return read_files(place) if isinstance(place, FileSet) else SecretProblem(SecretFault.MISSING, "is missing")
 
 
 @given(st.sampled_from(PLACES), SECRETS, st.sampled_from(["value", "name", "beside", "list", "mapping"]))
