@@ -57,13 +57,15 @@ class Form:
     """One way to ask: ``matches`` the target of a question, reads the ``statement`` in it (``None`` if there is no clear one).
 
     ``stating`` are the fields that it reads, which are not the client's. ``status`` is the status that the gateway gets for a denial's own.
-    ``names_removed``: the gateway removes the headers that an allow names.
+    ``tells_status``: where that may be another one, each denial says its own. ``names_removed``: the gateway removes the headers that an
+    allow names.
     """
 
     matches: Callable[[str], bool]
     statement: Callable[[Request], Statement | None]
     stating: frozenset[str]
     status: Callable[[int], int]
+    tells_status: bool = False
     names_removed: bool = False
 
 
@@ -96,7 +98,7 @@ def answer(form: Form, question: Request, outcome: Outcome) -> Response:
             return Response(200, (*_authorization(question, outcome), *_removed(form, outcome), ("Cache-Control", "no-store")))
         case Deny():
             status = form.status(outcome.status)
-            told = ((STATUS, str(outcome.status)),) if status != outcome.status else ()
+            told = ((STATUS, str(outcome.status)),) if form.tells_status else ()
             headers = tuple((name, value.encode().decode("latin-1")) for name, value in outcome.headers)  # the server sends ISO 8859-1
             return Response(status, (("Content-Type", "application/json"), *headers, *told), outcome.body.encode())
         case _:
@@ -154,6 +156,7 @@ ENVOY: Final = Form(
     statement=_behind_envoy,
     stating=frozenset(),
     status=lambda status: _FORBIDDEN if status >= _SERVER_ERROR else status,
+    tells_status=True,
     names_removed=True,
 )
 FORWARD_AUTH: Final = Form(
@@ -165,5 +168,6 @@ AUTH_REQUEST: Final = Form(
     statement=_stated_by(*_ORIGINAL),
     stating=frozenset(_ORIGINAL),
     status=lambda status: status if status == _UNAUTHORIZED else _FORBIDDEN,
+    tells_status=True,
 )
 FORMS: Final = (ENVOY, FORWARD_AUTH, AUTH_REQUEST)
