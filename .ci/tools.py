@@ -452,7 +452,7 @@ TOOLS: Final[Mapping[str, GoProgram | GoFiles | PackedInWheel | SystemProgram | 
     ),
     # Debian's package starts no server where init scripts may not (containers); elsewhere it is left as it is, on its own port.
     "redis-server": SystemProgram(("redis-server", "valkey-server"), ("redis-server",)),
-    "nginx": SystemProgram(("nginx",), ("nginx-light",)),
+    "nginx": SystemProgram(("nginx",), ("nginx",)),
     "caddy": SystemProgram(("caddy",), ("caddy",)),
     "h2load": SystemProgram(("h2load",), ("nghttp2-client",)),
     # The demo's chart names the same version. Standard token exchange exists since 26.2.
