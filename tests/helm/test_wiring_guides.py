@@ -39,10 +39,11 @@ MAKES: Final[dict[str, set[str]]] = {
 # The other blocks that a test reads, here or in ``test_hardening_guide.py``; an API server is given the manifests, too
 # (``test_wiring_control_plane.py``).
 READ: Final = {
-    "manifests": {"policy", "paths", "certificate", "guard", "gke-authority", "raw-headers"},
+    "manifests": {"policy", "paths", "certificate", "guard", "gke-authority", "raw-headers", "external-auth", "external-auth-http"},
     "mesh": {"", "istio-host"},
     "envoy": {"ext_authz", "http_service"},  # the second one and NGINX's and Caddy's blocks in tests/e2e/test_http_gateways.py
     "traefik": {"dynamic"},
+    "agentgateway": {""},
     **{key: {""} for key in ("issuers", "policy", "compose")},  # in tests/e2e/test_outside_kubernetes.py
     "filter": {"ext_proc", "credentials"},
     "routes": {"credentials"},
@@ -77,6 +78,12 @@ def test_traefik_believes_no_client_and_takes_the_token_from_the_answer() -> Non
     assert asked["address"].endswith("/forward-auth")
     assert (asked["trustForwardHeader"], asked["authResponseHeaders"]) == (False, ["Authorization"])
     assert [router["middlewares"][-1] for router in found["routers"].values()] == ["exchanger"]
+
+
+def test_agentgateway_waits_for_an_exchange_and_fails_closed() -> None:
+    ((bind,),) = (found.documents[0]["binds"] for found in blocks("agentgateway"))
+    asked = bind["listeners"][0]["routes"][0]["policies"]["extAuthz"]
+    assert (asked["failureMode"], asked["timeout"], "includeRequestHeaders" in asked) == ("deny", "1s", False)
 
 
 @pytest.mark.parametrize("found", blocks("values"), ids=str)
