@@ -48,6 +48,7 @@ issuers:
     tokenEndpoint: https://login.example.com/token
     clientID: exchanger
     clientSecretSecretRef: {name: exchanger-client, key: secret, namespace: gateway}
+    # Outside Kubernetes, instead of the line above: clientSecretFile: /etc/exchanger/secrets/client-secret
 """
 
 # The entries and the tests of each use case. Entries are indented as in the ConfigMap.
@@ -175,9 +176,14 @@ _ENTRIES: Final[Mapping[str, tuple[str, str, str]]] = {
 USE_CASES: Final = tuple(_ENTRIES)
 
 
+_USE_CASES: Final = (
+    "rest (an API with other scopes for reading and writing), mcp (an MCP server), deny (close some paths), wildcard (all hosts below one)"
+)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("use_case", type=one_of(*USE_CASES), metavar="USE_CASE", help=f"one of {', '.join(USE_CASES)}")
+    parser.add_argument("use_case", type=one_of(*USE_CASES), metavar="USE_CASE", help=_USE_CASES)
     parser.add_argument("folder", nargs="?", type=Path, default=Path(), metavar="FOLDER", help="where to write (default: here)")
     parser.add_argument("--host", type=_host, help="the host at the gateway (default: an example)")
     parser.add_argument("--namespace", type=_namespace, default="team-orders", help="the team's Namespace (default: %(default)s)")
