@@ -3,6 +3,7 @@
 import os
 import sys
 import traceback
+from collections.abc import Iterable
 from typing import Final
 
 import attrs
@@ -28,8 +29,7 @@ def serve(*, console_shows_tokens: bool = False) -> int:
     try:
         settings = read_settings(os.environ)
     except ConfigurationError as error:
-        sys.stderr.write("".join(("exchanger cannot start:\n", *(f"  - {problem}\n" for problem in error.problems))))
-        return USAGE_ERROR
+        return _refused("exchanger cannot start:", error.problems)
     limit = descriptors.raise_limit()
     room, http_authz = descriptors.for_callers(limit), settings.http_authz
     if http_authz is not None:  # at most half of the room
@@ -57,17 +57,20 @@ def check_config() -> int:
     try:
         settings = read_settings(os.environ)
     except ConfigurationError as error:
-        sys.stderr.write("".join(("exchanger would not start:\n", *(f"  - {problem}\n" for problem in error.problems))))
-        return USAGE_ERROR
+        return _refused("exchanger would not start:", error.problems)
     profiles = settings.issuers
     if profiles.path is not None and (problems := check_references(profiles.path, profiles.rules)):
-        sys.stderr.write("".join(("exchanger would start, and wait for:\n", *(f"  - {problem}\n" for problem in problems))))
-        return USAGE_ERROR
+        return _refused("exchanger would start, and wait for:", problems)
     for variable, text in settings.without_effect:
         sys.stdout.write(f"warning: {variable} has no effect: {text}\n")
     untried = "ports" if isinstance(settings.policy, DirectorySettings) else "ports, the API server, its Secrets"
     sys.stdout.write(f"the configuration is valid; {untried} and token endpoints were not tried\n")
     return 0
+
+
+def _refused(heading: str, problems: Iterable[str]) -> int:
+    sys.stderr.write("".join((f"{heading}\n", *(f"  - {problem}\n" for problem in problems))))
+    return USAGE_ERROR
 
 
 def report_fault(fault: BaseException) -> int:

@@ -140,6 +140,15 @@ class Change:
     withdrawn: tuple[Source, ...]
 
 
+def descriptions_of(objects: Iterable[PolicyObject]) -> dict[str, tuple[Labels, ...]]:
+    """Return the labels of each Namespace, sorted: several where files describe it differently."""
+    described: dict[str, set[Labels]] = {}
+    for item in objects:
+        if isinstance(item, Namespace):
+            described.setdefault(item.name, set()).add(labels_of(item))
+    return {name: tuple(sorted(descriptions)) for name, descriptions in described.items()}
+
+
 def select(
     objects: Iterable[PolicyObject], namespaces: Selector, configmaps: Selector, limits: NamespaceLimits = NO_GRANTS.limits
 ) -> dict[Source, DocumentText]:
@@ -147,11 +156,7 @@ def select(
     found = tuple(objects)
     # A Namespace that two files describe differently is selected if either selects it: otherwise what its policies close would open.
     selected = {item.name for item in found if isinstance(item, Namespace) and namespaces.matches(dict(item.labels))}
-    described: dict[str, set[Labels]] = {}
-    for item in found:
-        if isinstance(item, Namespace):
-            described.setdefault(item.name, set()).add(labels_of(item))
-    labels = {name: tuple(sorted(descriptions)) for name, descriptions in described.items()}
+    labels = descriptions_of(found)
     documents: dict[Source, DocumentText] = {}
     sizes: dict[tuple[str, str], int] = {}
     for item in found:

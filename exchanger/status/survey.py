@@ -24,7 +24,7 @@ from exchanger.policy.conflicts import conflicts_of
 from exchanger.policy.documents.document import Labels, PolicyDocument, PolicyRefusal, entry_lines
 from exchanger.policy.grants.allowance import NO_GRANTS, Granted, Grants
 from exchanger.policy.notices import is_declined, not_enabled, of_allowance, of_config_maps, of_left_out, of_namespaces, of_snapshot
-from exchanger.policy.selection import Change, ConfigMap, Namespace, advance, labels_of
+from exchanger.policy.selection import Change, ConfigMap, Namespace, advance, descriptions_of
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Source
 from exchanger.values.notice import NO_NOTICES, Notice, Notices
@@ -175,14 +175,9 @@ def survey_folder(
     found = tuple(scanned.manifests())
     documents = documents_of(scanned, settings, grants.limits, scanned.unknown())
     change = advance(PolicySnapshot.EMPTY, {}, documents, issuers, grants=grants)
-    described: dict[str, set[Labels]] = {}
-    for item in found:
-        if isinstance(item, Namespace):
-            described.setdefault(item.name, set()).add(labels_of(item))
+    described = descriptions_of(found)
     selected = {
-        name: tuple(sorted(labels))
-        for name, labels in sorted(described.items())
-        if any(settings.namespace_selector.matches(dict(one)) for one in labels)
+        name: labels for name, labels in sorted(described.items()) if any(settings.namespace_selector.matches(dict(one)) for one in labels)
     }
     config_maps = (item for item in found if isinstance(item, ConfigMap) and settings.configmap_selector.matches(dict(item.labels)))
     mistakes = notices_of(scanned, settings.namespace_selector, settings.configmap_selector)
