@@ -261,6 +261,7 @@ class Supervisor:
         if self._console is not None:
             observers = (*observers, self._console.feed)
         if self.settings.log.decisions is not LogDecisions.OFF:
+            self.logging.decisions.touch = self._reactor.touch
             observers = (*observers, self.logging.decisions)
         if self.audit is not None:
             observers = (*observers, self.audit)

@@ -30,7 +30,14 @@ READ: Final = selectors.EVENT_READ
 WRITE: Final = selectors.EVENT_WRITE
 
 
-class Participant(Protocol):
+class Flushed(Protocol):
+    """What gathers its output until the end of a turn."""
+
+    def flush(self) -> None:
+        """Send what there is to send; called after ``touch``."""
+
+
+class Participant(Flushed, Protocol):
     """A participant of the reactor. No method raises, except for a fault that must end the process.
 
     ``ready`` and ``resume`` return the work done, at least 1, in units of one call or of half a KiB that was read. Those that go ``first``
@@ -48,9 +55,6 @@ class Participant(Protocol):
     def resume(self, now: float) -> int:
         """Continue with what was left."""
 
-    def flush(self) -> None:
-        """Send what there is to send; called after ``touch``."""
-
 
 @final
 @attrs.define(eq=False)
@@ -66,7 +70,7 @@ class Reactor:
     _selector: selectors.DefaultSelector = attrs.field(init=False)
     _unfinished: list[Participant] = attrs.field(factory=list, init=False)
     _afterwards: list[Callable[[], None]] = attrs.field(factory=list, init=False)
-    _touched: dict[Participant, None] = attrs.field(factory=dict, init=False)
+    _touched: dict[Flushed, None] = attrs.field(factory=dict, init=False)
     in_turn: bool = attrs.field(default=False, init=False)
     _in_round: bool = attrs.field(default=False, init=False)
     _now: float = attrs.field(default=0.0, init=False)
@@ -100,8 +104,8 @@ class Reactor:
         else:
             work()
 
-    def touch(self, participant: Participant) -> None:
-        """Flush ``participant`` at the end of this turn; at once outside of a turn."""
+    def touch(self, participant: Flushed) -> None:
+        """Flush ``participant`` at the end of this turn, after those touched before; at once outside of a turn."""
         if self.in_turn:
             self._touched[participant] = None
         else:

@@ -10,15 +10,28 @@ from collections.abc import Callable
 from typing import Final, assert_never, final
 
 import attrs
+import orjson
 
 from exchanger.decision.outcome import Allow, DecisionReason, DecisionRecord, Deny, Result
 from exchanger.decision.subject import exchanged_subject
 from exchanger.errors import Diagnostic
-from exchanger.telemetry.render import Render
+from exchanger.telemetry.render import Render, render_json
 from exchanger.util.text import printable
 from exchanger.values.entry import Source
+from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
-from exchanger.values.text import DETAIL_LIMIT, ISSUER_LIMIT, METHOD_LIMIT, POLICY_LIMIT, loggable_host, loggable_path, loggable_request_id
+from exchanger.values.text import (
+    DETAIL_LIMIT,
+    ISSUER_LIMIT,
+    METHOD_LIMIT,
+    POLICY_LIMIT,
+    is_request_id,
+    is_usual_host,
+    loggable_host,
+    loggable_path,
+    loggable_request_id,
+    usual_path,
+)
 from exchanger.values.token import IssuedMismatch
 
 Line = dict[str, str | int | float]
@@ -113,20 +126,83 @@ def _add_mismatch(line: Line, mismatch: IssuedMismatch) -> None:
             line[f"{side}_{name}"] = text
 
 
+# Fields that differ between the decisions of one entry, and their places in ``_template``; those that follow these come last.
+_PLACES: Final = {"timestamp": '"%s"', "method": '"%s"', "host": '"%s"', "path": '"%s"', "duration_ms": "%s"}
+_USUAL_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_ANY_REQUEST: Final = HttpRequest("", "", "")
+
+
+def json_line(record: DecisionRecord, timestamp: str) -> bytes:
+    """Return ``decision_line`` as JSON. Where nothing needs to be escaped, it is made from kept parts in a third of the time."""
+    request, outcome = record.request, record.outcome
+    path, request_id = usual_path(request.path), request.request_id
+    if (
+        path is None
+        or request.method not in _USUAL_METHODS
+        or not is_usual_host(request.host)
+        or (request_id and not is_request_id(request_id))
+        or (outcome.subject is not None and outcome.subject.actors)
+    ):
+        return render_json(decision_line(record, timestamp))
+    if type(outcome) is Allow:
+        template = _template_of_allow(outcome.reason, outcome.source)
+    elif outcome.diagnostic is None:
+        template = _template(outcome)
+    else:  # a failed exchange has fields of its own
+        return render_json(decision_line(record, timestamp))
+    trace_id = record.trace_id
+    rest = f',"trace_id":"{trace_id}"' if trace_id is not None else ""
+    if request_id:
+        rest += f',"request_id":"{request_id}"'
+    duration = round(record.duration * 1_000_000) / 1000
+    return (template % (timestamp, request.method, request.host, path[1], duration, rest)).encode()
+
+
+@functools.lru_cache(maxsize=4096)
+def _template_of_allow(reason: DecisionReason, source: Source | None) -> str:
+    return _template(Allow(reason, source))  # without the token, which differs each time and is in no line
+
+
+@functools.lru_cache(maxsize=4096)
+def _template(outcome: Allow | Deny) -> str:
+    """Return the JSON of lines about ``outcome`` in the form of ``str.__mod__``."""
+    line = decision_line(DecisionRecord(_ANY_REQUEST, outcome, 0.0, 0.0), "")
+    members = (f'"{name}":{_PLACES.get(name) or orjson.dumps(value).decode().replace("%", "%%")}' for name, value in line.items())
+    return f"{{{','.join(members)}%s}}"
+
+
+def _flush_now(log: "DecisionLog") -> None:
+    log.flush()
+
+
 @final
 @attrs.define(eq=False)
 class DecisionLog:
-    """Writes one line per decision whose result is among ``results``. Takes about two microseconds, so it does not use structlog."""
+    """Writes one line per decision whose result is among ``results``. Takes about a microsecond, so it does not use structlog.
+
+    ``line`` makes a line of a record and a timestamp. ``touch`` has ``flush`` called soon, at the latest at the end of the turn: then the
+    answers are on their way, and lines in a row cost less than one between two decisions.
+    """
 
     _results: frozenset[Result]
     _stamp: Callable[[], str]
-    _render: Render
-    _put: Callable[[bytes], None]
+    _line: Callable[[DecisionRecord, str], bytes]
+    _put: Callable[..., None]
+    touch: Callable[["DecisionLog"], None] = _flush_now
+    _records: list[DecisionRecord] = attrs.field(factory=list, init=False, repr=False)
 
     def decided(self, record: DecisionRecord, /) -> None:
         """See ``typing.DecisionObserver``."""
         if record.outcome.result in self._results:
-            self._put(self._render(decision_line(record, self._stamp())))
+            self._records.append(record)
+            if len(self._records) == 1:
+                self.touch(self)
+
+    def flush(self) -> None:
+        """Write the lines about the decisions since the last time."""
+        records, self._records = self._records, []
+        line, timestamp = self._line, self._stamp()
+        self._put(*[line(record, timestamp) for record in records])
 
 
 @final

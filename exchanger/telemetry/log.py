@@ -15,7 +15,7 @@ import structlog
 
 from exchanger.decision.outcome import Result
 from exchanger.net.network import SYSTEM, Network
-from exchanger.telemetry.decision_log import DecisionLog, InsecureTokenLog
+from exchanger.telemetry.decision_log import DecisionLog, InsecureTokenLog, decision_line, json_line
 from exchanger.telemetry.library_log import libraries_heard
 from exchanger.telemetry.log_writer import LogWriter
 from exchanger.telemetry.render import Render, Stamp, bounded, console_renderer, render_json
@@ -99,7 +99,12 @@ def logging_to_stdout(settings: LogSettings, output: Output | None = None, netwo
             yield Logging(
                 output=output,
                 writer=writer,
-                decisions=DecisionLog(results_logged(settings), stamp, render, writer.put),
+                decisions=DecisionLog(
+                    results_logged(settings),
+                    stamp,
+                    json_line if settings.format is LogFormat.JSON else lambda record, now: render(decision_line(record, now)),
+                    writer.put,
+                ),
                 insecure_tokens=InsecureTokenLog(stamp, render, writer.put),
             )
     finally:

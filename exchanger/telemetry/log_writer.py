@@ -75,30 +75,34 @@ class LogWriter:
     _lock: threading.RLock = attrs.field(factory=threading.RLock, init=False)
     _limiter: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1), init=False)
 
-    def put(self, line: bytes) -> None:
-        """Add one line, without its newline; drop it if there is no room. Callable from any thread."""
+    def put(self, *lines: bytes) -> None:
+        """Add lines, without their newlines; drop those for which there is no room. Callable from any thread."""
         with self._lock:
             mode = self._mode
             if mode is _BUFFERED:
-                lines, size = self._lines, self._bytes + len(line) + 1
-                if len(lines) >= self._max_lines or size > self._max_bytes:
-                    self.dropped += 1
+                size = self._bytes + sum(map(len, lines)) + len(lines)
+                if len(self._lines) + len(lines) > self._max_lines or size > self._max_bytes:
+                    if len(lines) > 1:
+                        for line in lines:  # some may have room
+                            self.put(line)
+                    else:
+                        self.dropped += len(lines)
                     return
-                self.accepted += 1
-                lines.append(line)
+                self.accepted += len(lines)
+                self._lines.extend(lines)
                 self._bytes = size
                 if self._awake:
                     return
                 self._awake = True
             elif mode is Mode.STUCK:
-                self.dropped += 1
+                self.dropped += len(lines)
                 return
             else:
-                self.accepted += 1
+                self.accepted += len(lines)
         if mode is _BUFFERED:
             self._wake_up()
         else:
-            self._lost(self._output.write(line + b"\n", patience=DIRECT_PATIENCE_S, at_once=SURE_BYTES))
+            self._lost(self._output.write(b"\n".join(lines) + b"\n", patience=DIRECT_PATIENCE_S, at_once=SURE_BYTES))
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Write lines in batches until cancelled; then write what is left, for at most ``FLUSH_S`` seconds. Runs once."""

@@ -21,11 +21,12 @@ POLICY_LIMIT: Final = 317
 ISSUER_LIMIT: Final = 253
 # Characters of a policy's problem; the line about the policy itself has all of it.
 DETAIL_LIMIT: Final = 512
-# Hosts and paths as nearly all are, which may be shown as they are: nothing to decode, and no user information.
-_is_usual_host: Final = re.compile(rf"[A-Za-z0-9.:-]{{0,{HOST_LIMIT}}}").fullmatch
-_usual_path: Final = re.compile(rf"([A-Za-z0-9._~$&'()*+,=:/\[\]-]{{0,{PATH_LIMIT}}}+)(?:\?[^@]*+)?").fullmatch
+# Hosts and paths as nearly all are, which may be shown as they are: nothing to decode or to escape, and no user information. Of a path,
+# the first group is what may be shown.
+is_usual_host: Final = re.compile(rf"[A-Za-z0-9.:-]{{0,{HOST_LIMIT}}}").fullmatch
+usual_path: Final = re.compile(rf"([A-Za-z0-9._~$&'()*+,=:/\[\]-]{{0,{PATH_LIMIT}}}+)(?:\?[^@]*+)?").fullmatch
 # What gateways and clients generate as ids; anything else may be a credential, or not an id at all.
-_is_request_id: Final = re.compile(r"[A-Za-z0-9._-]{1,128}").fullmatch
+is_request_id: Final = re.compile(r"[A-Za-z0-9._-]{1,128}").fullmatch
 
 
 def loggable_path(path: str) -> str:
@@ -33,15 +34,15 @@ def loggable_path(path: str) -> str:
 
     Query and fragment (RFC 3986 section 3.4 and 3.5) are removed without a trace; anything else that is removed leaves an ellipsis.
     """
-    usual = _usual_path(path)
+    usual = usual_path(path)
     return printable(redacted(path, PATH_LIMIT)) if usual is None else usual[1]
 
 
 def loggable_host(host: str) -> str:
     """Return ``host`` without user information (RFC 3986 section 3.2.1), which may be a password, and without anything but a host."""
-    return host if _is_usual_host(host) else printable(redacted(f"//{host}", HOST_LIMIT + 2).removeprefix("//"))
+    return host if is_usual_host(host) else printable(redacted(f"//{host}", HOST_LIMIT + 2).removeprefix("//"))
 
 
 def loggable_request_id(request_id: str) -> str:
     """Return ``request_id`` if it looks like one, else ""."""
-    return request_id if _is_request_id(request_id) else ""
+    return request_id if is_request_id(request_id) else ""

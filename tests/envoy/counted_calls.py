@@ -36,10 +36,10 @@ from exchanger.net.reactor import Reactor
 from exchanger.net.tcp import SocketTransport
 from exchanger.policy.documents.document import parse_document
 from exchanger.policy.snapshot import CurrentPolicy, PolicySnapshot
-from exchanger.telemetry.decision_log import DecisionLog
+from exchanger.telemetry.decision_log import DecisionLog, json_line
 from exchanger.telemetry.log_writer import LogWriter
 from exchanger.telemetry.metrics import Metrics
-from exchanger.telemetry.render import Stamp, render_json
+from exchanger.telemetry.render import Stamp
 from exchanger.values.entry import Source
 from exchanger.values.issuer import CachePolicy
 from tests.grpc.peer import Peer, framed, head
@@ -199,7 +199,7 @@ async def _count(case: str, *, instructions: bool) -> Counter[str]:
         tokens = ExchangePipeline(CONTRACT, (metrics,), reactor)
         tokens.use_issuers(_ISSUERS)
         policy.publish(PolicySnapshot().apply(parse_document(Source("team", "policy"), _POLICY, frozenset(_ISSUERS))))
-        log = DecisionLog(frozenset(Result), Stamp(lambda: 0.0), render_json, writer.put)
+        log = DecisionLog(frozenset(Result), Stamp(lambda: 0.0), json_line, writer.put, reactor.touch)
         observers = (metrics, log) if case == "logged" else (metrics,)
         evaluator = Evaluator(policy, DecisionRules(HashTrieMap(_ISSUERS)), tokens, observers, now=reactor.now)
         ours, theirs = socket.socketpair()

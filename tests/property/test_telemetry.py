@@ -1,4 +1,4 @@
-"""Laws of spans and of trace context."""
+"""Laws of spans, of trace context, and of the lines about decisions."""
 
 import re
 
@@ -8,17 +8,19 @@ from hypothesis import event, example, given
 from hypothesis import strategies as st
 
 from exchanger._proto.opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans
-from exchanger.decision.outcome import Allow, DecisionReason, DecisionRecord, Deny, Filter
+from exchanger.decision.outcome import Allow, DecisionReason, DecisionRecord, Deny, Exchange, Filter
 from exchanger.errors import Diagnostic
 from exchanger.telemetry.clock import Clock
+from exchanger.telemetry.decision_log import decision_line, json_line
 from exchanger.telemetry.otlp.encoding import encode_span
+from exchanger.telemetry.render import render_json
 from exchanger.telemetry.spans import FinishedSpan
 from exchanger.telemetry.trace_context import Sampler, SamplingSettings, TraceContexts
 from exchanger.telemetry.tracing import SpanQueue, Tracing
-from exchanger.values.entry import Source
+from exchanger.values.entry import Source, TokenTarget
 from exchanger.values.request import HeaderFields, HttpRequest
 from exchanger.values.secret import Secret
-from exchanger.values.token import ErrorKind, ExchangeRecord
+from exchanger.values.token import ErrorKind, ExchangeRecord, SubjectVerdict
 from exchanger.values.trace import LARGE_MEMBER, MAX_BAGGAGE, MAX_BAGGAGE_MEMBERS, MAX_TRACESTATE, MAX_TRACESTATE_MEMBERS, TraceContext
 from tests.telemetry.clocks import Machine
 from tests.telemetry.records import ALLOWED, record
@@ -129,6 +131,42 @@ def test_spans_of_exchanges_tell_no_secrets(host: str, kind: ErrorKind | None, s
     (data,) = queue.take()
     assert CANARY.encode() not in data
     assert len(ScopeSpans.FromString(data).spans) == 1
+
+
+# Law: the quick way to a line in JSON and the one by its fields lead to the same bytes.
+
+
+USUAL = HttpRequest("GET", "api.example.com", "/orders/1?x=%22", request_id="4f1c-2", trace=CALLER)
+REFUSED = Deny(DecisionReason.DENY_POLICY_UNHEALTHY, 500, "", source=Source("team", "orders"), detail='100 % "sure", %s')
+# Nearly usual: any of these differs in one field from a request whose line is made of kept parts.
+nearly_usual = st.builds(
+    lambda name, value: attrs.evolve(USUAL, **{name: value}),
+    st.sampled_from(["method", "host", "path", "request_id"]),
+    text | st.sampled_from(["", "u:p@h", 'a"b', "%s", "a\\b", "/a;b"]),
+)
+
+
+@given(request=nearly_usual | requests, outcome=outcomes, duration=st.floats(0, 1e6), traced=st.booleans())
+@example(request=attrs.evolve(USUAL, method='"'), outcome=REFUSED, duration=0.1, traced=False)
+@example(request=attrs.evolve(USUAL, host='a"b'), outcome=REFUSED, duration=0.1, traced=False)
+@example(request=attrs.evolve(USUAL, path='/"'), outcome=REFUSED, duration=0.1, traced=False)
+@example(request=attrs.evolve(USUAL, request_id='"'), outcome=REFUSED, duration=0.1, traced=False)
+@example(request=USUAL, outcome=REFUSED, duration=0.1, traced=True)
+@example(
+    request=USUAL,
+    outcome=attrs.evolve(REFUSED, diagnostic=Diagnostic.REQUEST_FAILED, oauth_error="invalid_grant"),
+    duration=0.1,
+    traced=True,
+)
+@example(request=USUAL, outcome=attrs.evolve(ALLOWED, subject=SubjectVerdict('"')), duration=0.1, traced=True)
+def test_a_line_made_of_kept_parts_is_that_of_its_fields(
+    request: HttpRequest, outcome: Allow | Deny, duration: float, traced: bool
+) -> None:
+    span = TraceContexts().below(request.trace) if traced else None
+    exchange = Exchange(TokenTarget("plain", "read"), "issuer.example", None)
+    decision = DecisionRecord(request, outcome, 0.0, duration, span=span, exchange=exchange)
+    line = json_line(decision, "2026-01-31T12:00:00.123Z")
+    assert line == render_json(decision_line(decision, "2026-01-31T12:00:00.123Z"))
 
 
 # Laws: whatever a caller sends as trace context, there is a valid place for a span; and all spans of a trace are recorded, or none.

@@ -1,3 +1,4 @@
+import itertools
 import re
 
 import attrs
@@ -7,9 +8,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from exchanger.console.bounded_record import bounded
-from exchanger.decision.outcome import DecisionReason, Deny, Exchange, Outcome
+from exchanger.decision.outcome import DecisionReason, DecisionRecord, Deny, Exchange, Outcome, Result
 from exchanger.errors import Diagnostic
-from exchanger.telemetry.decision_log import InsecureTokenLog, decision_line
+from exchanger.net.reactor import Reactor
+from exchanger.telemetry.decision_log import DecisionLog, InsecureTokenLog, decision_line
 from exchanger.telemetry.render import render_json
 from exchanger.values.entry import Source, TokenTarget
 from exchanger.values.request import HeaderFields
@@ -125,6 +127,33 @@ def test_the_trace_is_that_of_the_span_or_else_of_the_caller() -> None:
 @pytest.mark.parametrize(("status", "level"), [(401, "warning"), (499, "warning"), (500, "error"), (503, "error")])
 def test_a_refusal_of_any_reason_is_a_warning_and_a_failure_an_error(status: int, level: str) -> None:
     assert {decision_line(record(Deny(reason, status, "")), "T")["level"] for reason in DecisionReason} == {level}
+
+
+async def test_the_lines_of_a_turn_are_written_together_after_its_answers() -> None:
+    written: list[object] = []
+
+    class Session:
+        def flush(self) -> None:
+            written.append("answers")
+
+    reactor = Reactor()
+    stamps = map(str, itertools.count())
+
+    def line(decision: DecisionRecord, stamp: str) -> bytes:
+        return f"{stamp} {decision.outcome.reason.value}".encode()
+
+    log = DecisionLog(frozenset({Result.ALLOWED, Result.AUTH_DENIED}), stamps.__next__, line, lambda *lines: written.append(lines))
+    log.touch = reactor.touch
+
+    def turn() -> None:
+        reactor.touch(Session())
+        for outcome in (ALLOWED, FAILED, DENIED):
+            log.decided(record(outcome))
+
+    reactor.turn(turn)
+    log.decided(record(UNMATCHED))
+    reactor.close()
+    assert written == ["answers", (b"0 allow_exchange", b"0 deny_explicit_policy"), (b"1 allow_unmatched",)]
 
 
 def test_the_insecure_log_has_both_tokens_of_each_exchange_that_succeeded_and_warns() -> None:

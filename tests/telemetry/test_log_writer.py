@@ -1,6 +1,6 @@
 import contextlib
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import attrs
@@ -87,12 +87,16 @@ async def test_lines_are_written_at_once_before_the_task_runs_and_then_gathered(
 
 
 @pytest.mark.parametrize("limits", [{"max_lines": 2}, {"max_bytes": 8}])
-async def test_lines_without_room_are_dropped_counted_and_reported(limits: dict[str, int], mock_clock: trio.testing.MockClock) -> None:
+@pytest.mark.parametrize(
+    "put", [LogWriter.put, lambda writer, *lines: [writer.put(line) for line in lines]], ids=["together", "one by one"]
+)
+async def test_lines_without_room_are_dropped_counted_and_reported(
+    put: Callable[..., object], limits: dict[str, int], mock_clock: trio.testing.MockClock
+) -> None:
     output = FakeOutput()
     writer = _writer(output, **limits)
     async with running(writer):
-        for line in (b"one", b"two", b"three", b"four"):
-            writer.put(line)
+        put(writer, b"one", b"two", b"three", b"four")
         await _batch(mock_clock, writer, output)
         writer.put(b"five")
 
