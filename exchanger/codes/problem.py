@@ -8,7 +8,7 @@ from typing import final
 
 import attrs
 
-from exchanger.codes.code import Code
+from exchanger.codes.code import Code, Severity
 
 
 @final
@@ -21,8 +21,8 @@ class Problem:
     one. ``line`` and ``column`` count from 1 in the text that was read.
 
     ``hint`` is what was probably meant, "" if unknown. ``instead`` is the YAML that should replace the text at the place, if that is the
-    only right answer. ``summary`` is the text for a line with all problems of an entry (``None``: the same): it may cover several, and then
-    that of the others is "".
+    only right answer. ``advice`` says in a sentence what to do, "" if that follows from the hint or the code. ``summary`` is the text for
+    a line with all problems of an entry (``None``: the same): it may cover several, and then that of the others is "".
     """
 
     code: Code
@@ -33,6 +33,7 @@ class Problem:
     column: int | None = attrs.field(default=None, eq=False)
     hint: str = attrs.field(default="", eq=False)
     instead: str = attrs.field(default="", eq=False)
+    advice: str = attrs.field(default="", eq=False, kw_only=True)
     summary: str | None = attrs.field(default=None, eq=False, repr=False)
 
     def __str__(self) -> str:
@@ -41,7 +42,15 @@ class Problem:
     @property
     def sentence(self) -> str:
         """The text with the hint."""
-        return _hinted(self.text, self.hint)
+        return hinted(self.text, self.hint)
+
+    @property
+    def remedy(self) -> str:
+        """What to do about this one: never something else than what its hint says."""
+        if self.advice or not self.hint or self.code.severity is not Severity.ERROR:
+            return self.advice or self.code.remedy
+        to_do = self.hint.removeprefix("to ") if self.hint.startswith("to ") else f"write {self.hint}"
+        return f"{to_do[:1].upper()}{to_do[1:]}."
 
     @property
     def lined(self) -> str:
@@ -57,7 +66,7 @@ def reason_of(problems: Iterable[Problem]) -> str:
 def coded(problems: Iterable[Problem], reason: str = "") -> str:
     """Return the problems of one entry in one line, each after its code; ``reason`` if there are none."""
     told = (problem for problem in problems if _summary(problem))
-    return "; ".join(f"{problem.code}: {_hinted(_summary(problem), problem.hint)}" for problem in told) or reason
+    return "; ".join(f"{problem.code}: {hinted(_summary(problem), problem.hint)}" for problem in told) or reason
 
 
 def _summaries(problems: Iterable[Problem]) -> Iterator[str]:
@@ -68,5 +77,6 @@ def _summary(problem: Problem) -> str:
     return problem.text if problem.summary is None else problem.summary
 
 
-def _hinted(text: str, hint: str) -> str:
+def hinted(text: str, hint: str) -> str:
+    """Return ``text`` with a question about what was meant."""
     return f"{text} (did you mean {hint}?)" if hint else text

@@ -157,13 +157,15 @@ def split_absolute_form(target: str) -> tuple[str, str] | None:
 class HostReading:
     """The hosts of an entry, ``None`` if they are unknown; exactly one host if there is no ``problem``.
 
-    ``code`` is that of the problem, and ``meant`` the host that was certainly meant, "" in case of doubt.
+    ``code`` is that of the problem, ``meant`` the host that was certainly meant, "" in case of doubt, and ``advice`` what to do, "" if
+    the code says it.
     """
 
     hosts: tuple[str | None, ...]
     problem: str = ""
     code: Code | None = attrs.field(default=None, eq=False, repr=False)
     meant: str = attrs.field(default="", eq=False)
+    advice: str = attrs.field(default="", eq=False)
 
 
 def read_host(text: str) -> HostReading:
@@ -175,10 +177,10 @@ def read_host(text: str) -> HostReading:
         return HostReading((wildcard,))
     if text.startswith(".") and (wildcard := _wildcard(f"*{text}")):  # what is below it, as in NO_PROXY and cookies, or the host itself
         host = wildcard.removeprefix(WILDCARD)
-        sentence = (
-            f"begins with a dot: write {bounded(wildcard)} for all hosts below it, or {bounded(host)}, instead of {quoted(_safe(text))}"
-        )
-        return HostReading((wildcard, host), sentence, codes.HOST_URL)
+        to_write = f"write {bounded(wildcard)} for all hosts below it, or {bounded(host)}"
+        sentence = f"begins with a dot: {to_write}, instead of {quoted(_safe(text))}"
+        advice = f'Write "{bounded(wildcard)}" for all hosts below {bounded(host)}, or {bounded(host)} for that host alone.'
+        return HostReading((wildcard, host), sentence, codes.HOST_URL, advice=advice)
     if len(text) > (MAX_TEXT if text.isascii() else MAX_NON_ASCII_TEXT):
         sentence = f"is longer than any host: write one host name instead of {quoted(_safe(text))}"
         return HostReading((None,), sentence, codes.LONG_HOST)

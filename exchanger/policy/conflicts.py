@@ -25,7 +25,7 @@ from exchanger.policy.prefix import fold, spellings_of
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.policy.trie import Steps
 from exchanger.util.text import printable
-from exchanger.values.entry import Entry, Source
+from exchanger.values.entry import BASELINE, Entry, Source
 from exchanger.values.request import NO_FIELDS, HeaderFields
 
 # Rivals of one entry that are searched for: more do not help its author, and thousands of entries may have the same place.
@@ -69,8 +69,10 @@ class Conflict:
 
 
 def named(entry: Entry) -> str:
-    """Return where ``entry`` is, for people."""
-    return f"{printable(str(entry.source), MAX_SOURCE)} entries[{entry.index}]"
+    """Return where ``entry`` is, for people; a document that is in no ConfigMap has only the name of its file."""
+    source = entry.source
+    where = str(source) if source.namespace or source == BASELINE else source.name
+    return f"{printable(where, MAX_SOURCE)} entries[{entry.index}]"
 
 
 def contenders(

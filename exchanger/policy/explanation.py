@@ -15,6 +15,7 @@ from typing import Final, TypeAlias, final
 import attrs
 
 from exchanger.policy.authority import read_authority
+from exchanger.policy.conflicts import named
 from exchanger.policy.headers import HeaderTable, RequestHeaders
 from exchanger.policy.interpretation import Interpretation, end_of, fits, is_within, matched, path_interpretations
 from exchanger.policy.lookup import CONFLICT, ROOT, Found, UnreadableReach, stricter_for_head
@@ -349,7 +350,7 @@ class _Question:
 
     def _why_tied(self, entry: Entry) -> str:
         rivals = next(entries for entries in self.rivals if entry in entries)
-        others = (f"{rival.source} entries[{rival.index}]" for rival in rivals if rival != entry)
+        others = (named(rival) for rival in rivals if rival != entry)
         names = ", ".join(islice(others, MAX_RIVALS))
         more = ", …" if len(rivals) > MAX_RIVALS + 1 else ""
         return f"it shares a host, method and pathPrefix with {names}{more}, so neither can decide"

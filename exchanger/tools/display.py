@@ -77,10 +77,10 @@ def decided(decision: AnswerJson) -> str:
 
 def place(found: PlaceJson) -> str:
     """Return the place of an entry."""
-    if not found["namespace"]:
-        return f"{found['name']} [{found['entry']}]" if found["name"] == "baseline" else str(found["name"])
+    if not found["namespace"] and found["name"] == "baseline":
+        return f"{found['name']} [{found['entry']}]"
     entry = "" if found["entry"] is None else f" entries[{found['entry']}]"
-    return f"{found['namespace']}/{found['name']}{entry}"
+    return f"{found['namespace']}{'/' if found['namespace'] else ''}{found['name']}{entry}"
 
 
 def area(entry: EntryJson) -> str:

@@ -140,14 +140,18 @@ async def _shown(question: Question, options: ExplainOptions, environment: Mappi
 def _add_places(shown: ExplainedJson, paths: tuple[str, ...]) -> None:
     """Add to the candidates where they are in the files at ``paths``, as ``exchanger check`` would say; blocks while these are read."""
     wanted = {(candidate["namespace"], candidate["name"]) for candidate in shown["candidates"]}
+    files = [*read_manifest_files(paths)]
     documents = {
         (item.value.namespace, item.value.name): (file, item.document)
-        for file in read_manifest_files(paths)
+        for file in files
         for item in file.objects
         if isinstance(item.value, ConfigMap) and (item.value.namespace, item.value.name) in wanted
     }
+    bare = {file.name for file in files if file.bare}
     for candidate in shown["candidates"]:
         file, places = documents.get((candidate["namespace"], candidate["name"]), (None, None))
+        if not candidate["namespace"] and candidate["name"] in bare and candidate["line"] is not None:
+            candidate["at"] = f"{printable(candidate['name'])}:{candidate['line']}"
         if file is not None and places is not None and candidate["line"] is not None:
             candidate["at"] = f"{printable(file.name)}:{file.text.place(places.offset(candidate['line'], 1)).line}"
 

@@ -16,10 +16,12 @@ from rpds import HashTrieMap
 from exchanger.app.grants_file import GrantsSettings
 from exchanger.app.policy_environment import LIMIT_VARIABLES
 from exchanger.app.settings import Settings, read_settings
+from exchanger.codes.manifests import BARE_POLICY
+from exchanger.codes.problem import hinted
 from exchanger.decision.answer import ExplainedDecision, answer
 from exchanger.decision.check import DecisionRules
 from exchanger.directory.folder import SUFFIXES, Scan, scan
-from exchanger.directory.manifest import MAX_FILE_BYTES, PassedOver, UnreadableFile, objects_of, read_manifests
+from exchanger.directory.manifest import LIMITS, MAX_FILE_BYTES, PassedOver, UnreadableFile, objects_of, read_manifests
 from exchanger.errors import ConfigurationError
 from exchanger.issuers.profile_model import IssuerProfile, Plan, Rejected, plan_profiles
 from exchanger.issuers.profiles import parse_profiles, read_bytes
@@ -27,7 +29,7 @@ from exchanger.issuers.resolve import completed
 from exchanger.issuers.rules import ProfileRules
 from exchanger.issuers.value_sources import references
 from exchanger.kube.settings import KubernetesSettings
-from exchanger.policy.selection import AnyIssuer, ConfigMap, DocumentText, Namespace, PolicyObject, UnknownText, advance, select
+from exchanger.policy.selection import AnyIssuer, ConfigMap, DocumentText, Namespace, PolicyObject, Text, UnknownText, advance, select
 from exchanger.policy.shares import NamespaceLimits
 from exchanger.policy.snapshot import CurrentPolicy, PolicySnapshot
 from exchanger.util.regular_file import open_regular, unreadable
@@ -38,6 +40,7 @@ from exchanger.values.issuer import AuthMethod, Credentials, Issuer
 from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
 from exchanger.values.selector import Selector
+from exchanger.yaml.reader import UnreadableYaml, read_stream
 
 STANDARD_INPUT: Final = "-"
 # The variables of the service that shape a decision. Those of the cluster, of files and of listeners are not needed here.
@@ -63,9 +66,13 @@ _MAX_NOTES: Final = 20
 @final
 @attrs.frozen
 class Manifests:
-    """The objects in some files. ``unreadable`` says why others cannot be read, by name; ``notes`` are for the user who chose the files."""
+    """The objects in some files. ``unreadable`` says why others cannot be read, by name; ``notes`` are for the user who chose the files.
+
+    ``bare`` are policy documents that are in no ConfigMap, by the names of their files.
+    """
 
     objects: tuple[PolicyObject, ...] = ()
+    bare: Mapping[str, str] = attrs.field(factory=dict)
     unreadable: Mapping[str, str] = attrs.field(factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -183,6 +190,7 @@ def read_paths(paths: Sequence[str]) -> Manifests:
         ConfigurationError: a path is missing, a folder cannot be listed, or standard input is named twice
     """
     objects: list[PolicyObject] = []
+    bare: dict[str, str] = {}
     unreadable: dict[str, str] = {}
     notes: list[str] = []
     read_once(*paths)
@@ -193,11 +201,12 @@ def read_paths(paths: Sequence[str]) -> Manifests:
             problems.append(f"{printable(path, _NAME_LIMIT)} {found}")
             continue
         objects += found.objects
+        bare |= found.bare
         unreadable |= found.unreadable
         notes += found.notes
     if problems:
         raise ConfigurationError(tuple(problems))
-    return Manifests(tuple(objects), unreadable, tuple(notes[:_MAX_NOTES]))
+    return Manifests(tuple(objects), bare, unreadable, tuple(notes[:_MAX_NOTES]))
 
 
 _ONCE: Final = "standard input (-) can be read once"
@@ -222,10 +231,10 @@ def _read_path(path: str) -> Manifests | str:
             scanned = scan(Path(path), Scan())
             if scanned.problem is not None:
                 return scanned.problem
-            named = {str(Path(path) / name): reason for name, reason in scanned.unknown().items()}
+            named = {str(Path(path) / name): _with_hint(Path(path) / name, reason) for name, reason in scanned.unknown().items()}
             notes = tuple(_note(str(Path(path) / name), found) for name, found in scanned.passed_over())
             nothing = () if scanned.files else (f"{printable(path, _NAME_LIMIT)} has no file that ends in {', '.join(SUFFIXES)}",)
-            return Manifests(tuple(scanned.manifests()), named, (*notes, *nothing))
+            return Manifests(tuple(scanned.manifests()), unreadable=named, notes=(*notes, *nothing))
         with open_regular(Path(path)) as file:
             return _of_bytes(path, file.read(MAX_FILE_BYTES + 1), is_json=path.endswith(".json"))
     except (OSError, ValueError) as error:  # a path with a NUL
@@ -235,9 +244,26 @@ def _read_path(path: str) -> Manifests | str:
 def _of_bytes(name: str, data: bytes, *, is_json: bool) -> Manifests:
     found = read_manifests(data, is_json=is_json)
     if isinstance(found, UnreadableFile):
-        return Manifests(unreadable={name: found.reason})
+        return Manifests(unreadable={name: found.reason if is_json else _hinted(found.reason, data)})
+    if len(found) == 1 and isinstance(found[0], PassedOver) and found[0].code is BARE_POLICY:
+        return Manifests(bare={name: data.decode()})
     notes = tuple(_note(name, one) for one in found if isinstance(one, PassedOver))
     return Manifests(tuple(objects_of(found)), notes=notes)
+
+
+def _with_hint(path: Path, reason: str) -> str:
+    """Return why the file at ``path`` cannot be read, with what was probably meant."""
+    try:
+        with open_regular(path) as file:
+            return _hinted(reason, file.read(MAX_FILE_BYTES + 1))
+    except OSError:
+        return reason
+
+
+def _hinted(reason: str, data: bytes) -> str:
+    """Return ``reason`` with what was probably meant in ``data``. The service leaves it out: another line may hold a secret."""
+    found = read_stream(data.decode("utf-8", "replace"), LIMITS)
+    return reason if not isinstance(found, UnreadableYaml) or found.meant is None else hinted(reason, found.meant.hint)
 
 
 def _note(name: str, found: PassedOver) -> str:
@@ -259,7 +285,8 @@ def _selected(
     unknown = {Source(UNKNOWN_NAMESPACE, name): UnknownText(f"the file {name} {why}") for name, why in manifests.unreadable.items()}
     left_out = (item for item in objects if isinstance(item, ConfigMap) and Source(item.namespace, item.name) not in documents)
     notes = dict.fromkeys(_left_out(left_out, described - {source.namespace for source in documents}, namespaces, config_maps))
-    return {**documents, **unknown}, tuple(others), tuple(notes)[:_MAX_NOTES]
+    plain = {Source(UNKNOWN_NAMESPACE, name): Text(text) for name, text in manifests.bare.items()}
+    return {**documents, **plain, **unknown}, tuple(others), tuple(notes)[:_MAX_NOTES]
 
 
 def _left_out(found: Iterable[ConfigMap], skipped: set[str], namespaces: Selector, config_maps: Selector) -> Iterator[str]:

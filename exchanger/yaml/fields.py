@@ -19,6 +19,7 @@ from exchanger.codes.code import Code
 from exchanger.codes.problem import Problem
 from exchanger.util.text import MAX_QUOTED, closest, distance, is_near, quoted
 from exchanger.yaml.nodes import Mapping, Node, Scalar, ScalarKind, Sequence, is_null, text_of
+from exchanger.yaml.syntax import RENDER, is_template
 from exchanger.yaml.text_rules import ANY_TEXT, EVERY_METHOD, TextRule
 
 BOOLEANS: Final = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}  # YAML 1.2 core schema
@@ -73,7 +74,8 @@ class Field:
 
     ``description`` is shown by authors' editors. ``required``: it must not be missing, null or blank. ``rule`` applies to the field's text,
     or each of its texts. ``fields`` are those of the mapping, or of each mapping, in it. ``null_items``: those of a list count for nothing.
-    ``says`` is what its JSON Schema says beyond all this.
+    ``says`` is what its JSON Schema says beyond all this. ``aliases`` are names of the same thing elsewhere, in lower case and without
+    dashes: whoever writes one means this field.
     """
 
     name: str
@@ -84,6 +86,7 @@ class Field:
     fields: Table = attrs.field(factory=Table)
     null_items: bool = True
     says: Map[str, object] = attrs.field(factory=dict)
+    aliases: frozenset[str] = frozenset()
 
 
 @final
@@ -133,13 +136,24 @@ class Findings:
     count: int = attrs.field(default=0, init=False)
 
     def add(
-        self, code: Code, text: str, node: Node | None, field: str, *, hint: str = "", instead: str = "", summary: str | None = None
+        self,
+        code: Code,
+        text: str,
+        node: Node | None,
+        field: str,
+        *,
+        hint: str = "",
+        instead: str = "",
+        summary: str | None = None,
+        advice: str = "",
     ) -> None:
         """Record a problem at ``node``, or nowhere."""
         self.count += 1
         if len(self.kept) < MAX_PROBLEMS:
             line, column = (None, None) if node is None else (node.line, node.column)
-            self.kept.append(Problem(code, text, self.entry, field, line, column, hint, instead, summary))
+            if code is codes.WRONG_TYPE and is_template(node):
+                hint, instead = RENDER, ""
+            self.kept.append(Problem(code, text, self.entry, field, line, column, hint, instead, summary, advice=advice))
 
 
 # The path of a file's own mapping. Those inside begin with a field's name.
@@ -155,7 +169,8 @@ def _path(where: str, name: str) -> str:
 class Fields:
     """The existing fields of one mapping, ``node``. ``where`` is the mapping's path, for sentences; see ``FILE``.
 
-    Each field that is read is checked. Problems are added to ``findings``, and something of the right type is returned anyway.
+    Each field that is read is checked. Problems are added to ``findings``, and something of the right type is returned anyway. ``meant``
+    are the missing fields that a problem with another name is about: one mistake is one problem.
     """
 
     where: str
@@ -163,6 +178,7 @@ class Fields:
     known: Map[str, Field]
     findings: Findings
     nodes: dict[str, Node]
+    meant: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, node: Node, where: str, table: Table, findings: Findings) -> "Fields | None":
@@ -182,29 +198,37 @@ class Fields:
                 nodes[name] = value
             elif known[name].type is FieldType.MAPPING:
                 empty[name] = known[name]
+        meant: set[str] = set()
         for name, field in empty.items():
-            unknown = _report_unindented(name, field, unknown, where, findings)
-        if unknown:
-            report_unknown(unknown, f"{where} has", where, [name for name in known if name not in nodes], findings)
-        return cls(where, node, known, findings, nodes)
+            outside = [key for key in unknown if text_of(key) in field.fields.fields]
+            if outside:
+                _report_unindented(name, outside, where, findings)
+                meant.add(name)
+                unknown = [key for key in unknown if key not in outside]
+        missing = [field for name, field in known.items() if name not in nodes and name not in meant]
+        meant |= report_unknown(unknown, f"{where} has", where, missing, findings)
+        return cls(where, node, known, findings, nodes, frozenset(meant))
 
     def path(self, name: str) -> str:
         """Return the path of the field ``name``."""
         return _path(self.where, name)
 
-    def problem(self, code: Code, name: str, text: str, *, hint: str = "", instead: str = "", summary: str | None = None) -> None:
+    def problem(
+        self, code: Code, name: str, text: str, *, hint: str = "", instead: str = "", summary: str | None = None, advice: str = ""
+    ) -> None:
         """Record a problem with the field ``name``; ``text`` and ``summary`` continue after its path."""
         path = self.path(name)
         whole = f"{path} {summary}" if summary else summary
         node = self.nodes.get(name, self.node)
-        self.findings.add(code, f"{path} {text}", node, path, hint=hint, instead=instead, summary=whole)
+        self.findings.add(code, f"{path} {text}", node, path, hint=hint, instead=instead, summary=whole, advice=advice)
 
     def wrong(self, name: str, text: str, *, hint: str = "", instead: str = "") -> None:
         """Record that the field ``name`` has an impossible value; ``text`` continues after its path."""
         self.problem(codes.WRONG_TYPE, name, text, hint=hint, instead=instead)
 
     def _missing(self, name: str) -> None:
-        if isinstance(self.node, Mapping):  # the fields of a mapping that is itself missing are not missing
+        # The fields of a mapping that is itself missing are not missing.
+        if isinstance(self.node, Mapping) and name not in self.meant:
             self.problem(codes.MISSING_FIELD, name, "is required")
 
     def mapping(self, name: str, *, required: bool = False) -> "Fields | None":
@@ -233,11 +257,15 @@ class Fields:
         node = self.nodes.get(name)
         text = "" if node is None else text_of(node)
         if text is None:
-            self.wrong(name, self.findings.dialect.not_text, hint=_as_words(node) if listed else "", instead=_as_text(node))
+            hint = (_as_words(node) if listed else "") or _as_quoted(node)
+            self.wrong(name, self.findings.dialect.not_text, hint=hint, instead=_as_text(node))
             return ""
         text = text.strip()
         if not text and (required or self.known[name].required):
-            self.problem(codes.MISSING_FIELD, name, "is required" if node is None else self.findings.dialect.blank)
+            if node is None:
+                self._missing(name)
+            else:
+                self.problem(codes.MISSING_FIELD, name, self.findings.dialect.blank)
         return text
 
     def written(self, name: str, default: str = "", *, empty: bool = True) -> str:
@@ -342,25 +370,29 @@ _NO_ITEMS: Final = Sequence((), 0)
 _NO_PAIRS: Final = Mapping((), 0)
 
 
-def report_unknown(unknown: list[Node], what: str, where: str, candidates: list[str], findings: Findings) -> None:
-    """Record the keys of unknown fields; ``what`` are the first words of the sentence, and ``candidates`` the missing fields."""
+def report_unknown(unknown: list[Node], what: str, where: str, missing: list[Field], findings: Findings) -> frozenset[str]:
+    """Record the keys of unknown fields, and return the names of the ``missing`` ones that were probably meant.
+
+    ``what`` are the first words of the sentence.
+    """
+    candidates, named = [field.name for field in missing], set[str]()
     for number, key in enumerate(unknown[:MAX_ITEMS]):
         name = text_of(key)
         text = f"{what} an unknown field {'that is not text' if name is None else quoted(name)}"
         more = f"{text} and {len(unknown) - 1} more" if len(unknown) > 1 else None
-        hint = (findings.hints.meant(name, candidates) or _longer(name, candidates)) if name else ""
-        instead = hint if name and is_surely(name, hint, candidates) else ""
+        alias = next((field.name for field in missing if name and _plain(name) in field.aliases), "")
+        hint = alias or (name and (findings.hints.meant(name, candidates) or _longer(name, candidates))) or ""
+        instead = hint if alias or (name and is_surely(name, hint, candidates)) else ""
         findings.add(codes.UNKNOWN_FIELD, text, key, where, hint=hint, instead=instead, summary="" if number else more)
+        named.add(hint)
+    return frozenset(named - {""})
 
 
-def _report_unindented(name: str, field: Field, unknown: list[Node], where: str, findings: Findings) -> list[Node]:
-    """Record the keys beside the empty mapping ``name`` that are fields of it, and return the others."""
-    outside = [key for key in unknown if text_of(key) in field.fields.fields]
-    if not outside:
-        return unknown
+def _report_unindented(name: str, outside: list[Node], where: str, findings: Findings) -> None:
+    """Record the keys ``outside`` of the empty mapping ``name`` that are fields of it."""
     names = ", ".join(dict.fromkeys(text_of(key) or "" for key in outside))
-    findings.add(codes.UNKNOWN_FIELD, f"{_path(where, name)} is empty: indent {names} below it", outside[0], where)
-    return [key for key in unknown if key not in outside]
+    text = f"{_path(where, name)} is empty: indent {names} below it"
+    findings.add(codes.UNKNOWN_FIELD, text, outside[0], where, advice=f"Indent {names} below {name}.")
 
 
 def is_surely(name: str, hint: str, candidates: Collection[str]) -> bool:
@@ -372,7 +404,7 @@ def is_surely(name: str, hint: str, candidates: Collection[str]) -> bool:
 
 
 def _longer(name: str, candidates: Collection[str]) -> str:
-    """Return the first candidate that begins or ends with ``name``, such as pathPrefix for path, "" if none does."""
+    """Return the first candidate that begins or ends with ``name``, such as resourceMetadata for metadata, "" if none does."""
     if len(name) < _WORD:
         return ""
     folded = name.casefold()
@@ -395,6 +427,14 @@ def _as_words(node: Node | None) -> str:
     """Return the YAML of a list of words as one text, "" for anything else."""
     words = [text_of(item) or "" for item in node.items] if isinstance(node, Sequence) else []
     return quoted(" ".join(words)) if words and all(map(_is_scope_word, words)) else ""
+
+
+def _as_quoted(node: Node | None) -> str:
+    """Return the YAML of a text with a colon and a blank in it, which is a mapping without quotation marks, "" for anything else."""
+    pair = node.pairs[0] if isinstance(node, Mapping) and len(node.pairs) == 1 else ()
+    words = [text_of(item) or "" for item in pair]
+    text = ": ".join(words)
+    return f'"{text}"' if words and all(map(_is_scope_word, words)) and len(text) <= MAX_QUOTED else ""
 
 
 def _as_boolean(node: Node) -> str:

@@ -7,6 +7,7 @@ Must not know: what the document is about.
 """
 
 import re
+from itertools import islice
 from typing import Final, final
 
 import attrs
@@ -20,6 +21,7 @@ from exchanger.codes.code import Code
 from exchanger.codes.problem import Problem
 from exchanger.util.text import quoted
 from exchanger.yaml.nodes import Mapping, Node, Scalar, ScalarKind, Sequence
+from exchanger.yaml.syntax import Meant, meant
 
 MAX_BYTES: Final = 1_048_576  # of UTF-8; a ConfigMap holds no more (https://kubernetes.io/docs/concepts/configuration/configmap/)
 MAX_NODES: Final = 262_144  # with aliases written out; the densest honest document has some 4 bytes a node
@@ -48,16 +50,22 @@ _COLLECTION_TAGS: Final = frozenset({None, "!", "tag:yaml.org,2002:map", "tag:ya
 @final
 @attrs.frozen
 class UnreadableYaml:
-    """Why the text is not a document; ``line`` and ``column`` are ``None`` if there is no place to point at."""
+    """Why the text is not a document; ``line`` and ``column`` are ``None`` if there is no place to point at.
+
+    What was ``meant`` may repeat the text; ``reason`` does not.
+    """
 
     reason: str
     line: int | None = None
     column: int | None = attrs.field(default=None, eq=False)
     code: Code = attrs.field(default=codes.NOT_YAML, eq=False, repr=False, kw_only=True)
+    meant: Meant | None = attrs.field(default=None, eq=False, repr=False, kw_only=True)
 
-    def problem(self, what: str) -> Problem:
-        """Return this as a problem of ``what``, the first words of the sentence."""
-        return Problem(self.code, f"{what} {self.reason}", line=self.line, column=self.column)
+    def problem(self, what: str, code: Code | None = None) -> Problem:
+        """Return this as a problem of ``what``, the first words of the sentence, with ``code`` instead of its own."""
+        better = self.meant or Meant(self.column)
+        text = f"{what} {self.reason}"
+        return Problem(code or self.code, text, line=self.line, column=better.column, hint=better.hint, instead=better.instead)
 
 
 _EMPTY: Final = UnreadableYaml("is empty", code=codes.EMPTY_DOCUMENT)
@@ -95,6 +103,24 @@ def read_stream(text: str, limits: YamlLimits) -> tuple[Node, ...] | UnreadableY
 
 
 def _read(text: str, composer: "_Composer") -> tuple[Node, ...] | UnreadableYaml:
+    found = _composed(text, composer)
+    return _hinted(found, text) if isinstance(found, UnreadableYaml) else found
+
+
+def _hinted(found: UnreadableYaml, text: str) -> UnreadableYaml:
+    """Return a mistake in the syntax of ``text`` with what was probably meant."""
+    if found.code is not codes.NOT_YAML or found.line is None or found.column is None:
+        return found
+    breaks = [at.end() for at in islice(BREAK.finditer(text), found.line - 1)]
+    if len(breaks) < found.line - 1:
+        return found  # something is missing at the end
+    start = breaks[-1] if breaks else 0
+    last = BREAK.search(text, start)
+    told = meant(text[start : len(text) if last is None else last.start()], found.column, found.reason)
+    return attrs.evolve(found, meant=told)
+
+
+def _composed(text: str, composer: "_Composer") -> tuple[Node, ...] | UnreadableYaml:
     size = composer.limits.size
     try:
         data = b"" if len(text) > size else text.encode()

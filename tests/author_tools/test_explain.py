@@ -58,6 +58,23 @@ async def test_an_exchange_is_explained(path: str, tmp_path: Path) -> None:
     )
 
 
+async def test_a_policy_in_a_file_of_its_own_is_explained(tmp_path: Path) -> None:
+    path = written(tmp_path, "two.yaml", "version: v1\nentries:\n  - match: {host: a, path: /x}\n    action: deny\n")
+    status, said = await run(ExplainOptions("get", "https://a/x", policy=(path,)))
+    assert status == REFUSED
+    assert f"  by        {path} entries[0]\n" in said
+    assert f"  blocks    {path} entries[0], invalid, {path}:3\n" in said
+    assert "(did you mean pathPrefix?)" in said
+
+
+@pytest.mark.parametrize("name", ["a.yaml", ""])
+async def test_what_was_meant_by_a_file_that_is_not_yaml_is_told_as_a_check_does(name: str, tmp_path: Path) -> None:
+    written(tmp_path, "m/a.yaml", "version: v1\nentries:\n  - exchange: {scope: read: orders}\n")
+    status, said = await run(ExplainOptions("get", "https://a/x", policy=(str(tmp_path / "m" / name),)))
+    assert status == REFUSED
+    assert ', line 3 (did you mean "read: orders"?)\n' in said
+
+
 async def test_the_metadata_of_an_entry_is_told_with_its_exchange(tmp_path: Path) -> None:
     url = "https://orders.example.com/.well-known/oauth-protected-resource"
     text = config_map(ORDERS.replace("audiences: [orders-api]", f"resourceMetadata: {url}"))

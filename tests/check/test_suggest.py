@@ -38,6 +38,8 @@ def test_a_misspelt_word_is_mended(wrong: str, right: str) -> None:
     [
         ("pathprefix: /x", "pathPrefix: /x"),
         ("path-prefix: /x", "pathPrefix: /x"),
+        ("path: /x", "pathPrefix: /x"),
+        ('"path": /x', '"pathPrefix": /x'),
         ("pathPrefix: x", "pathPrefix: /x"),
         ("pathPrefix: 'x'", "pathPrefix: '/x'"),
         ("pathPrefix: /x, methods: [get, POST]", "pathPrefix: /x, methods: [GET, POST]"),
@@ -81,6 +83,17 @@ def test_of_corrections_that_exclude_each_other_the_first_is_proposed() -> None:
 def test_issuers_are_mended_if_they_are_known() -> None:
     text = config_map(entries("{match: {host: a, pathPrefix: /}, action: exchange, exchange: {issuerRef: primery, scope: 1}}"))
     assert mend(text, rules(issuers=ISSUERS)) == text.replace("primery", "primary").replace("scope: 1", 'scope: "1"')
+
+
+@pytest.mark.parametrize("wrong", ["issuer", "issuerName", "issuer-profile"])
+def test_the_issuer_s_field_gets_its_name(wrong: str) -> None:
+    text = config_map(entries(f"{{match: {{host: a, pathPrefix: /}}, action: exchange, exchange: {{{wrong}: primary, scope: a}}}}"))
+    assert mend(text) == text.replace(wrong, "issuerRef")
+
+
+def test_a_name_from_elsewhere_stays_where_its_field_is_there_already() -> None:
+    text = config_map(entries("{match: {host: a, pathPrefix: /x, path: /y}, action: deny}"))
+    assert mend(text) == text
 
 
 def test_a_wildcard_host_gets_its_quotation_marks() -> None:

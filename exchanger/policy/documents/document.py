@@ -30,7 +30,14 @@ MAX_OTHER_PROBLEMS: Final = 64
 # Up to this number of regions, an entry that names several hosts closes each of them; beyond, it closes an unknown host.
 MAX_REGIONS_BY_NAME: Final = 4096
 DOCUMENT_FIELDS: Final = Table.of(
-    Field("version", FieldType.TEXT, f"The version of the format: {VERSION}.", required=True, rule=TextRule(only=VERSION)),
+    Field(
+        "version",
+        FieldType.TEXT,
+        f"The version of the format: {VERSION}.",
+        required=True,
+        rule=TextRule(only=VERSION),
+        aliases=frozenset({"apiversion"}),
+    ),
     Field(
         "entries",
         FieldType.MAPPINGS,
@@ -232,9 +239,12 @@ def _items(root: Node, findings: Findings) -> tuple[Node, ...]:
             unknown.append(key)
         else:
             fields[name] = value
-    report_unknown(unknown, "the document has", "", [name for name in DOCUMENT_FIELDS.fields if name not in fields], findings)
+    missing = [field for name, field in DOCUMENT_FIELDS.fields.items() if name not in fields]
+    meant = report_unknown(unknown, "the document has", "", missing, findings)
     version = fields.get("version")
-    if version is None or is_null(version):
+    if version is None and "version" in meant:
+        pass  # the problem with the other name is about it
+    elif version is None or is_null(version):
         findings.add(codes.WRONG_VERSION, f"the document has no version {VERSION}", version, "version")
     elif not isinstance(version, Scalar) or version.kind is not ScalarKind.TEXT or version.text != VERSION:
         is_meant = isinstance(version, Scalar) and version.text.strip().lower() in _SPELLINGS

@@ -58,6 +58,7 @@ MATCH_FIELDS: Final = Table.of(
         "example.com, but not that host itself.",
         required=True,
         rule=HOST,
+        aliases=frozenset({"hostname", "authority"}),
     ),
     Field(
         "pathPrefix",
@@ -65,6 +66,7 @@ MATCH_FIELDS: Final = Table.of(
         "The beginning of the paths, as plain text. It is not a pattern: /orders covers /orders, /orders/1 and /orders-old (see pathType).",
         required=True,
         rule=PATH_PREFIX,
+        aliases=frozenset({"path", "prefix"}),
     ),
     Field(
         "methods",
@@ -106,7 +108,12 @@ _match_metadata: Final = re.compile(METADATA_URL).fullmatch
 ISSUER: Final = "issuerRef"
 METADATA: Final = "resourceMetadata"
 EXCHANGE_FIELDS: Final = Table.of(
-    Field(ISSUER, FieldType.TEXT, "The name of the issuer profile whose token endpoint exchanges the token."),
+    Field(
+        ISSUER,
+        FieldType.TEXT,
+        "The name of the issuer profile whose token endpoint exchanges the token.",
+        aliases=frozenset({"issuer", "issuername", "issuerprofile"}),
+    ),
     Field("scope", FieldType.TEXT, "The scopes to request, separated by spaces. An exchange needs a scope, a resource or an audience."),
     Field("resources", FieldType.TEXTS, "URIs of the services that the token is meant for, sent as resource parameters (RFC 8707)."),
     Field("audiences", FieldType.TEXTS, "Names of the services that the token is meant for, sent as audience parameters (RFC 8693)."),
@@ -218,7 +225,7 @@ def _read_action(entry: Fields, issuers: frozenset[str], scopes: tuple[MatchScop
         instead = hint if is_surely(issuer, hint, known) else ""
         text = f"references unknown issuer profile {quoted(issuer)}"
         exchange.problem(codes.UNKNOWN_ISSUER, ISSUER, text, hint=bounded(hint), instead=_plain_scalar(instead))
-    if target_known and not (scope or resources or audiences):
+    if target_known and not (scope or resources or audiences or exchange.meant & {"scope", "resources", "audiences"}):
         entry.problem(codes.NO_TARGET, "exchange", "needs at least one of scope, resources and audiences")
     if problem := metadata and _metadata_problem(metadata, {scope.host for scope in scopes}):
         exchange.problem(codes.WRONG_METADATA, METADATA, problem)
@@ -275,7 +282,7 @@ class MatchReader:
             return (None,)
         reading = self._hosts.get(text) or self._hosts.setdefault(text, read_host(text))
         if reading.code is not None:
-            match.problem(reading.code, "host", reading.problem, instead=reading.meant)
+            match.problem(reading.code, "host", reading.problem, instead=reading.meant, advice=reading.advice)
         return reading.hosts
 
     def _read_prefix(self, match: Fields, hosts: tuple[str | None, ...]) -> str:

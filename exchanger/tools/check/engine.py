@@ -11,7 +11,7 @@ import attrs
 
 from exchanger.codes import manifests as codes
 from exchanger.codes.code import Severity
-from exchanger.codes.policy import DUPLICATE_KEY, NOT_YAML, WRONG_TYPE
+from exchanger.codes.policy import DUPLICATE_KEY
 from exchanger.codes.problem import Problem
 from exchanger.policy.documents.document import PolicyDocument, parse_document
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
@@ -22,9 +22,8 @@ from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.tools.check.files import CheckedDocument, ManifestFile, Object, PlacedProblem
 from exchanger.tools.check.ignored import sorted_out
 from exchanger.tools.check.likely import between_entries
-from exchanger.tools.check.source_map import FileText, Place, field
+from exchanger.tools.check.source_map import Place, field
 from exchanger.tools.check.style import style_of
-from exchanger.tools.check.syntax import explained
 from exchanger.tools.check.targets import CheckedProfiles, of_targets
 from exchanger.values.entry import Source
 from exchanger.values.notice import Notice
@@ -131,8 +130,7 @@ def _problems_of(policy: PolicyDocument, rules: Rules) -> tuple[Problem, ...]:
     found = policy.findings
     if any(problem.code is DUPLICATE_KEY for problem in found):
         found = parse_document(policy.source, policy.text, rules.issuers, thorough=True).findings
-    lines = FileText(policy.text or "") if any(problem.code in {NOT_YAML, WRONG_TYPE} for problem in found) else FileText("")
-    return (*(explained(problem, lines) for problem in found), *style_of(policy))
+    return (*found, *style_of(policy))
 
 
 def _is_meant(config_map: ConfigMap, rules: Rules) -> bool:

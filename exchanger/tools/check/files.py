@@ -26,7 +26,6 @@ from exchanger.directory.manifest import (
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.selection import ConfigMap, PolicyObject
 from exchanger.tools.check.source_map import NOWHERE, DocumentPlaces, FileText, Found, Place, field, objects_found
-from exchanger.tools.check.syntax import explained
 from exchanger.util.text import MAX_QUOTED, bounded
 from exchanger.values.entry import Source
 from exchanger.yaml import nodes
@@ -196,7 +195,7 @@ class _Reading:
 
     def _syntax(self, found: UnreadableYaml) -> None:
         code = codes.LARGE_FILE if found.code is TOO_LARGE else codes.UNREADABLE_FILE
-        problem = explained(Problem(code, f"the file {found.reason}", line=found.line, column=found.column), self.text)
+        problem = found.problem("the file", code)
         self._problem(problem, self.text.within(problem.line, problem.column))
 
     def _document(self, root: nodes.Node, index: int) -> None:

@@ -39,9 +39,9 @@ def as_text(checked: Checked, *, colours: bool = False) -> str:
             lines.append(f"{painted('      |', '2')} {painted(quoted.marks, _COLOURS[severity])}")
         for file, place in found.rivals[:3]:
             lines.append(f"{painted('      =', '2')} see {shown(file)}:{place.line or 1}:{place.column or 1}")
-        if problem.code.name not in told:
-            told.add(problem.code.name)
-            lines.append(f"{painted('      =', '2')} {problem.code.remedy}")
+        if problem.remedy not in told:
+            told.add(problem.remedy)
+            lines.append(f"{painted('      =', '2')} {printable(problem.remedy, LIMIT)}")
     lines += _summary(checked)
     return "".join(f"{line}\n" for line in lines)
 
@@ -85,7 +85,7 @@ def _problem_json(found: PlacedProblem, file: ManifestFile) -> dict[str, object]
         "severity": problem.code.severity.value,
         "message": printable(problem.text, LIMIT),
         "hint": printable(problem.hint, LIMIT) or None,
-        "remedy": problem.code.remedy,
+        "remedy": printable(problem.remedy, LIMIT),
         "file": shown(found.file),
         "line": place.line or 1,
         "column": place.column or 1,
@@ -120,7 +120,7 @@ def _command(found: PlacedProblem, file: ManifestFile) -> str:
         "title": problem.code.name,
     }
     listed = ",".join(f"{name}={_escaped(value, ':,')}" for name, value in properties.items())
-    message = _escaped(printable(f"{problem.sentence}. {problem.code.remedy}", LIMIT))
+    message = _escaped(printable(f"{problem.sentence}. {problem.remedy}", LIMIT))
     return f"::{problem.code.severity.value} {listed}::{message}"
 
 
