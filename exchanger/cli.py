@@ -190,7 +190,7 @@ def _health(namespace: argparse.Namespace) -> int:
     from exchanger.health.command import run_health
     from exchanger.health.options import options_of
 
-    options = options_of(namespace)
+    options = options_of(namespace, os.environ)
     refuse(options.problems())
     return trio.run(run_health, options)
 

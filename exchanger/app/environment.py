@@ -69,7 +69,7 @@ def _port(text: str) -> int:
 class Environment:
     """Reads variables and collects their problems.
 
-    No problem repeats a value: a secret may be in the wrong variable. Its length often shows what happened.
+    No problem repeats a value, unless it is a short number: a secret may be in the wrong variable. Its length often shows what happened.
 
     It records every name it reads, and so knows which variables are not read. Read a variable even if it has no effect.
     """
@@ -116,7 +116,8 @@ class Environment:
         try:
             return parse(text)
         except ValueError as error:
-            self.problem(f"{name} {error}, not {measured(text)}" if with_length else f"{name} {error}")
+            shown = text if _INTEGER.fullmatch(text) else measured(text)
+            self.problem(f"{name} {error}, not {shown}" if with_length else f"{name} {error}")
             return default
 
     def boolean(self, name: str, *, default: bool) -> bool:

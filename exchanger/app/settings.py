@@ -11,6 +11,7 @@ import attrs
 
 from exchanger.app.environment import Environment
 from exchanger.app.grants_file import GrantsSettings
+from exchanger.app.grpc_environment import read_listeners
 from exchanger.app.otel_environment import read_otel
 from exchanger.app.policy_environment import policy_notes, read_grants_settings, read_policy
 from exchanger.app.proxy_environment import read_proxies
@@ -152,27 +153,11 @@ def _settings(environment: Environment, variables: Mapping[str, str]) -> Setting
 
 
 def _grpc(environment: Environment) -> ServerSettings:
-    tls = _tls(environment)
-    plaintext = environment.boolean("GRPC_PLAINTEXT_ENABLED", default=True)
-    if not plaintext and tls is None:
-        environment.problem("GRPC_PLAINTEXT_ENABLED=false leaves no port to listen on; set GRPC_TLS_CERT_FILE and GRPC_TLS_KEY_FILE")
-        plaintext = True
-    port = environment.port("GRPC_PORT", 3001)
-    return ServerSettings(host=environment.text("GRPC_HOST") or None, port=port if plaintext else None, tls=tls)
-
-
-def _tls(environment: Environment) -> TlsSettings | None:
-    port = environment.port("GRPC_TLS_PORT", 3000)
-    cert_file, key_file = environment.path("GRPC_TLS_CERT_FILE"), environment.path("GRPC_TLS_KEY_FILE")
-    client_ca_file = environment.path("GRPC_TLS_CLIENT_CA_FILE")
-    if cert_file is None or key_file is None:
-        if client_ca_file is not None:
-            environment.problem("GRPC_TLS_CLIENT_CA_FILE needs GRPC_TLS_CERT_FILE and GRPC_TLS_KEY_FILE")
-        return None
-    settings = TlsSettings(port=port, cert_file=cert_file, key_file=key_file, client_ca_file=client_ca_file)
-    if (problem := check_files(settings)) is not None:
+    found = read_listeners(environment)
+    tls = None if found.tls is None else TlsSettings(**attrs.asdict(found.tls))
+    if tls is not None and (problem := check_files(tls)) is not None:
         environment.problem(f"GRPC_TLS_CERT_FILE, GRPC_TLS_KEY_FILE, GRPC_TLS_CLIENT_CA_FILE: {problem}")
-    return settings
+    return ServerSettings(host=found.host, port=found.port, tls=tls)
 
 
 def _half_given_tls(environment: Environment) -> Notes:

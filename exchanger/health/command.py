@@ -98,9 +98,14 @@ def _context(options: HealthOptions) -> ssl.SSLContext:
     if problems := options.problems():
         raise ConfigurationError(problems)
     try:
-        context = client_tls_context(ca_file=options.ca_file)
+        context = client_tls_context(ca_file=options.ca_file or options.pinned)
     except OSError as error:
-        raise ConfigurationError((f"--ca-file {options.ca_file}: {why_unusable(error)}",)) from None
+        named = f"--ca-file {options.ca_file}" if options.ca_file else f"GRPC_TLS_CERT_FILE {options.pinned}"
+        raise ConfigurationError((f"{named}: {why_unusable(error)}",)) from None
+    if options.pinned is not None:
+        context.check_hostname = False
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # a self-signed certificate may lack what an authority's needs
     context.set_alpn_protocols(["h2"])
     if options.cert_file:
         try:

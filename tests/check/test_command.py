@@ -49,6 +49,23 @@ def test_clean_is_status_0(tmp_path: Path) -> None:
     assert run(tmp_path) == (0, "no problems in 1 file with 1 policy\n")
 
 
+def test_a_namespace_that_is_not_in_the_folder_is_missed_if_the_service_reads_only_the_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.yaml").write_text(config_map(entries(DENY.replace("/orders", "/"))))
+    assert run(tmp_path)[0] == 0
+    assert capsys.readouterr().err.startswith("exchanger check: no Namespace in these files for team: assumed to be labelled; ")
+    assert run(tmp_path / "a.yaml")[0] == 0
+    assert capsys.readouterr().err == ""
+    status, said = run(tmp_path, variables={"POLICY_SOURCE": "directory"})
+    assert status == 1
+    assert "warning POL-3103: ConfigMap team/policy is not in force: its Namespace team is not selected, or does not exist" in said
+    label = "ext-authz-token-exchange.magneticflux.net/policy: enabled"
+    (tmp_path / "team.yaml").write_text(f"apiVersion: v1\nkind: Namespace\nmetadata: {{name: team, labels: {{{label}}}}}\n")
+    assert run(tmp_path, variables={"POLICY_SOURCE": "directory"}) == (0, "no problems in 2 files with 1 policy\n")
+    assert capsys.readouterr().err == ""
+
+
 def test_problems_are_status_1_with_the_line_quoted_and_marked(wrong: Path) -> None:
     status, said = run(wrong)
     assert status == 1

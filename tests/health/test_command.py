@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import attrs
 import pytest
 import trio
 
@@ -18,6 +19,7 @@ from exchanger.grpc.status import StatusCode
 from exchanger.health import command
 from exchanger.health.command import run_health
 from exchanger.health.options import HealthOptions, add_arguments, options_of
+from exchanger.util.arguments import WrongArgumentsError
 from exchanger.values.secret import Secret
 from tests.grpc.authority import Site
 from tests.grpc.serving import serving
@@ -26,10 +28,10 @@ from tests.net.certificates import encrypted
 SERVICE = "envoy.service.auth.v3.Authorization"
 
 
-def parsed(*arguments: str) -> HealthOptions:
+def parsed(*arguments: str, **variables: str) -> HealthOptions:
     parser = argparse.ArgumentParser()
     add_arguments(parser)
-    return options_of(parser.parse_args(arguments))
+    return options_of(parser.parse_args(arguments), variables)
 
 
 def options(*arguments: str) -> HealthOptions:
@@ -50,6 +52,49 @@ ALL = ("--address", "[::1]:1", "--service", "a.B", "--timeout", "500ms", "--tls"
 )
 def test_each_option_is_read_and_has_a_default(arguments: tuple[str, ...], expected: HealthOptions) -> None:
     assert parsed(*arguments) == expected
+
+
+TLS = {"GRPC_TLS_CERT_FILE": "cert", "GRPC_TLS_KEY_FILE": "key"}
+PINNED = HealthOptions(("127.0.0.1", 3000), tls=True, pinned=Path("cert"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "expected"),
+    [
+        ((), {"GRPC_PORT": "4001"}, HealthOptions(("127.0.0.1", 4001))),
+        ((), {"GRPC_HOST": "0.0.0.0"}, HealthOptions(("127.0.0.1", 3001))),
+        ((), {"GRPC_HOST": "::"}, HealthOptions(("::1", 3001))),
+        ((), {"GRPC_HOST": "10.0.0.7"}, HealthOptions(("10.0.0.7", 3001))),
+        (("--address", "127.0.0.1:5"), {"GRPC_PORT": "4001"}, HealthOptions(("127.0.0.1", 5))),
+        ((), TLS, HealthOptions(("127.0.0.1", 3001))),
+        (("--tls",), TLS, PINNED),
+        ((), {**TLS, "GRPC_PLAINTEXT_ENABLED": "false"}, PINNED),
+        ((), {**TLS, "GRPC_PLAINTEXT_ENABLED": "no", "GRPC_TLS_PORT": "8"}, attrs.evolve(PINNED, address=("127.0.0.1", 8))),
+        (("--ca-file", "ca"), TLS, attrs.evolve(PINNED, ca_file=Path("ca"), pinned=None)),
+        (
+            ("--cert-file", "own"),
+            {**TLS, "GRPC_PLAINTEXT_ENABLED": "false", "GRPC_TLS_CLIENT_CA_FILE": "ca"},
+            attrs.evolve(PINNED, cert_file=Path("own")),
+        ),
+    ],
+)
+def test_without_an_address_the_service_of_the_same_environment_is_asked(
+    arguments: tuple[str, ...], variables: dict[str, str], expected: HealthOptions
+) -> None:
+    assert parsed(*arguments, **variables) == expected
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"GRPC_PORT": "70000"}, "GRPC_PORT must be a port, 0 to 65535, not 70000"),
+        ({**TLS, "GRPC_PLAINTEXT_ENABLED": "false", "GRPC_TLS_CLIENT_CA_FILE": "ca"}, "--cert-file and --key-file are required"),
+    ],
+)
+def test_an_environment_that_does_not_say_what_to_ask_is_told(variables: dict[str, str], said: str) -> None:
+    with pytest.raises(WrongArgumentsError, match=said):
+        parsed(**variables)
+    assert parsed("--address", "127.0.0.1:1", **variables).address == ("127.0.0.1", 1)
 
 
 @pytest.mark.parametrize("option", ["--ca-file", "--cert-file", "--key-file", "--server-name"])
@@ -154,6 +199,19 @@ class TestTls:
             assert "the certificate of the server is refused: Hostname mismatch" in capsys.readouterr().err
             assert await run_health(options(*address[:2], "--tls")) == 1
             assert "the certificate of the server is refused: unable to get local issuer certificate" in capsys.readouterr().err
+
+    async def test_the_own_certificate_is_enough_and_no_other_one(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        for name in "ab":
+            (tmp_path / name).mkdir()
+        site, other = Site.at(tmp_path / "a"), Site.at(tmp_path / "b")
+        async with serving(ready(), tls=site.files.settings()) as served:
+            tls = {"GRPC_PLAINTEXT_ENABLED": "false", "GRPC_TLS_PORT": str(served.tls_port), "GRPC_TLS_KEY_FILE": "unused"}
+            assert await run_health(parsed(**tls, GRPC_TLS_CERT_FILE=str(site.files.cert))) == 0
+            assert capsys.readouterr() == ("SERVING\n", "")
+            assert await run_health(parsed(**tls, GRPC_TLS_CERT_FILE=str(other.files.cert))) == 1
+            assert "the certificate of the server is refused" in capsys.readouterr().err
+            assert await run_health(parsed(**tls, GRPC_TLS_CERT_FILE=str(tmp_path / "missing"))) == 2
+            assert "GRPC_TLS_CERT_FILE" in capsys.readouterr().err
 
     async def test_a_server_that_wants_a_certificate_gets_ours(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         site = Site.at(tmp_path)

@@ -55,6 +55,9 @@ _PROFILE: Final = re.compile(r'issuer profile "([^"]*)"')
 # The field of a profile that a problem begins with.
 _PATH: Final = re.compile(r'(?:issuers\[\d{1,6}\]\.|issuer profile "[^"]*" (?:has )?)([A-Za-z.0-9\[\]]+)')
 _STEP: Final = re.compile(r"([A-Za-z]+)(?:\[(\d{1,6})\])?")
+# Namespaces, and characters of their names, in a note.
+_SHOWN_NAMESPACES: Final = 5
+_NAME_LIMIT: Final = 317
 
 
 def run_check(options: CheckOptions, variables: Mapping[str, str] | None = None, out: TextIO | None = None) -> int:
@@ -69,6 +72,8 @@ def run_check(options: CheckOptions, variables: Mapping[str, str] | None = None,
         for problem in error.problems:
             sys.stderr.write(f"exchanger check: {printable(problem)}\n")
         return UNUSABLE
+    if not rules.complete and any(Path(path).is_dir() for path in options.paths):
+        _tell_undescribed(found.undescribed)
     wrong = found.count(Severity.ERROR) + found.count(Severity.WARNING)
     if options.suggest:
         stream.write(suggest(found, rules))
@@ -82,6 +87,14 @@ def run_check(options: CheckOptions, variables: Mapping[str, str] | None = None,
         return CLEAN
     sys.stderr.write("exchanger check: there is no policy at these paths (--allow-empty accepts that)\n")
     return UNUSABLE
+
+
+def _tell_undescribed(namespaces: tuple[str, ...]) -> None:
+    """Say what is assumed of Namespaces: others apply them to a cluster, and a folder as source must have them."""
+    if namespaces:
+        names = printable(", ".join(namespaces[:_SHOWN_NAMESPACES]), _NAME_LIMIT) + (", …" if len(namespaces) > _SHOWN_NAMESPACES else "")
+        assumed = "assumed to be labelled; with POLICY_SOURCE=directory, the service needs it in the folder"
+        sys.stderr.write(f"exchanger check: no Namespace in these files for {names}: {assumed}\n")
 
 
 def _written(found: Checked, form: Format, *, colours: bool) -> str:
@@ -115,11 +128,12 @@ def _checked(options: CheckOptions, variables: Mapping[str, str]) -> tuple[Check
     issuers: frozenset[str] = AnyIssuer()
     profiles: CheckedProfiles | None = None
     grants = NO_GRANTS
+    of_folder = variables.get("POLICY_SOURCE", "").strip().lower() == "directory"
     more: list[ManifestFile] = []
     if options.issuers is None and options.gateway is not None:
         raise ConfigurationError(("--gateway needs --issuers",))
     if options.issuers is not None:
-        rules = attrs.evolve(PROFILE_RULES, with_secrets=variables.get("POLICY_SOURCE") != "directory")
+        rules = attrs.evolve(PROFILE_RULES, with_secrets=not of_folder)
         file, found = _issuers(options.issuers, options.gateway, rules)
         more.append(file)
         if found is not None:
@@ -130,7 +144,7 @@ def _checked(options: CheckOptions, variables: Mapping[str, str]) -> tuple[Check
         more.append(file)
         grants = granted or grants
     grants = attrs.evolve(grants, limits=settings.grants.limits)
-    checked_by = Rules(namespaces, configmaps, issuers, grants, profiles)
+    checked_by = Rules(namespaces, configmaps, issuers, grants, profiles, complete=of_folder)
     return check((*more, *files), checked_by), checked_by
 
 

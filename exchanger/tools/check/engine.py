@@ -37,13 +37,17 @@ MAX_PROBLEMS: Final = 10_000
 @final
 @attrs.frozen
 class Rules:
-    """What counts as policy, the issuers that entries may refer to, with their ``profiles`` if these are known, and the grants."""
+    """What counts as policy, the issuers that entries may refer to, with their ``profiles`` if these are known, and the grants.
+
+    ``complete``: a Namespace that is not in the files does not exist, as with a folder as source. Otherwise it counts as selected.
+    """
 
     namespaces: Selector
     configmaps: Selector
     issuers: frozenset[str] = attrs.field(factory=AnyIssuer)
     grants: Grants = NO_GRANTS
     profiles: CheckedProfiles | None = None
+    complete: bool = False
 
 
 @final
@@ -55,6 +59,13 @@ class Checked:
     documents: tuple[CheckedDocument, ...]
     problems: tuple[PlacedProblem, ...]
     ignored: tuple[PlacedProblem, ...] = ()
+
+    @property
+    def undescribed(self) -> tuple[str, ...]:
+        """The namespaces of selected documents that have no Namespace in the files."""
+        described = {item.value.name for file in self.files for item in file.objects if isinstance(item.value, Namespace)}
+        found = {document.policy.source.namespace for document in self.documents if not document.meant}
+        return tuple(sorted(found - described))
 
     def count(self, severity: Severity) -> int:
         """Return how many problems are as bad as that."""
@@ -176,7 +187,7 @@ def _found_twice(documents: Iterable[CheckedDocument]) -> Iterator[PlacedProblem
 
 
 def _of_labels(files: Iterable[ManifestFile], rules: Rules) -> Iterator[PlacedProblem]:
-    """Yield what is not in force because of labels. A Namespace that is not in the files counts as selected."""
+    """Yield what is not in force because of labels."""
     every = tuple(files)
     settled: dict[str, bool] = {}
     for found in (item.value for file in every for item in file.objects):
@@ -189,7 +200,8 @@ def _of_labels(files: Iterable[ManifestFile], rules: Rules) -> Iterator[PlacedPr
                 unsettled = () if settled[item.value.name] else (item.value,)
                 notices = of_namespaces(unsettled, rules.namespaces, rules.configmaps)
             else:
-                known = {item.value.namespace: settled.get(item.value.namespace, True)}
+                elsewhere = {} if rules.complete else {item.value.namespace: True}
+                known = elsewhere | settled
                 notices = of_config_maps((item.value,), known, rules.configmaps, rules.namespaces)
             yield from (_of_notice(notice, file, item) for notice in notices)
 
