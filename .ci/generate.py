@@ -8,6 +8,7 @@
 - ``help``: what ``exchanger serve --help`` says of variables, from the reference
 - ``schemas``: the JSON Schemas, and what of them is in the chart's
 - ``values``: the tables of values in the charts' READMEs, from the comments in ``values.yaml``
+- ``gateways``: the configurations in the guides for gateways that ask over HTTP, which the demo uses, too
 - ``output``: what the documentation shows of commands, from running them
 - ``performance``: tables and plot of what bench/ measured, from the data beside the page
 """
@@ -284,6 +285,30 @@ def has_comments(node: yaml.Node, lines: list[str]) -> bool:
     )
 
 
+# The configurations of gateways
+
+# By page: the comment before its block, and the file of the block's text.
+GATEWAYS: Final[Mapping[str, tuple[str, str]]] = {
+    "nginx.md": ("nginx", "nginx.conf"),
+    "caddy.md": ("caddy", "Caddyfile"),
+    "envoy-http.md": ("envoy: http_service", "envoy.yaml"),
+}
+
+
+def gateways() -> Texts:
+    """Return the guides with the configurations in ``exchanger/demo/gateways``."""
+    return {DOCS / "how-to" / "install" / page: _configured(page, *source) for page, source in GATEWAYS.items()}
+
+
+def _configured(page: str, mark: str, name: str) -> str:
+    text = (ROOT / "exchanger" / "demo" / "gateways" / name).read_text()
+    block = re.compile(rf"(?<=^<!-- {mark} -->\n```)(\w+\n).*?(?=^```$)", re.MULTILINE | re.DOTALL)
+    made, count = block.subn(lambda found: found[1] + text, (DOCS / "how-to" / "install" / page).read_text())
+    if count != 1:
+        raise GenerationError(f"{page} has {count} blocks marked {mark}")
+    return made
+
+
 # The output of commands
 
 # Seconds for one command; it reads a few small files.
@@ -335,6 +360,7 @@ GENERATED: Final[Mapping[str, Callable[[], Texts]]] = {
     "admission help": admission_help,
     "schemas": schemas,
     "values": values_tables,
+    "gateways": gateways,
     "output": output,
     "performance": performance,
 }

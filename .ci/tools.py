@@ -401,6 +401,7 @@ TOOLS: Final[Mapping[str, GoProgram | GoFiles | PackedInWheel | SystemProgram | 
     "actionlint": GoProgram("actionlint", "github.com/rhysd/actionlint", "cmd/actionlint"),
     "devspace": GoProgram("devspace", "github.com/loft-sh/devspace", "", (SMALL, "-ldflags=-s -w"), large=True),
     "grpcurl": GoProgram("peers", "github.com/fullstorydev/grpcurl", "cmd/grpcurl"),
+    "caddy-current": GoProgram("caddy", "github.com/caddyserver/caddy/v2", "cmd/caddy", (SMALL, "-ldflags=-s -w")),
     "h2spec": GoProgram("peers", "github.com/summerwind/h2spec", "cmd/h2spec"),
     "http2-endpoint": GoProgram("http2_endpoint"),
     # It only checks and tests rules here: without service discovery, the clients of twenty clouds stay away.
@@ -479,6 +480,7 @@ SECONDS: Final[Mapping[str, int]] = {
     "redis-server": 10,
     "nginx": 10,
     "caddy": 10,
+    "caddy-current": 100,
     "h2load": 10,
     "keycloak": 60,
     "fastmcp": 60,

@@ -20,7 +20,7 @@ import attrs
 import trio
 
 from exchanger.demo import DemoError
-from exchanger.demo.envoy import find_envoy
+from exchanger.demo.gateways.kinds import find_program
 from exchanger.demo.options import DemoOptions
 from exchanger.demo.processes import describe_exit
 from exchanger.demo.remote import check_gateway, plan_remote, show_gateway
@@ -55,7 +55,7 @@ async def run_demo(options: DemoOptions) -> int:
         status = await show_remote(options, os.environ, sys.stdout, sys.stderr)
     else:
         try:
-            programs = Programs(service=SERVICE_COMMAND, envoy=find_envoy())
+            programs = Programs(service=SERVICE_COMMAND, gateway=find_program(options.gateway_kind))
         except DemoError as error:
             Progress(sys.stderr).say(f"exchanger demo: {error}")
             return 1
@@ -190,10 +190,10 @@ class _Demo:
         """Report how the processes ended; a service that was up must end with status 0."""
         if self._running is None:
             return
-        service, gateway = self._running.service.exit_status, self._running.gateway.exit_status
-        if self._up and service != 0:
+        service, gateway = self._running.service, self._running.gateway
+        if self._up and service.exit_status != 0:
             self.failed = True
-        self._progress.say(f"ended: service {describe_exit(service)}, Envoy {describe_exit(gateway)}")
+        self._progress.say(f"ended: service {describe_exit(service.exit_status)}, {gateway.name} {describe_exit(gateway.exit_status)}")
 
 
 def variables_file(ports: DemoPorts) -> Path:

@@ -8,6 +8,7 @@ from typing import final
 import attrs
 
 from exchanger.demo.envoy import FilterMode
+from exchanger.demo.gateways.kinds import GatewayKind
 from exchanger.demo.keycloak.realm import KeycloakAddress, read_address
 from exchanger.http.names import is_loopback
 from exchanger.scenarios.options import GatewayEndpoint, read_base_url, read_ip, read_seconds
@@ -49,13 +50,14 @@ class DemoOptions:
     file: Path | None = None
     token_file: Path | None = None
     token_env: str = ""
+    gateway_kind: GatewayKind = GatewayKind.ENVOY
 
     def problems(self) -> tuple[str, ...]:
         """Return which options do not go together, in words."""
         defaults = DemoOptions()
         own, remote = ((name for name in names if getattr(self, name) != getattr(defaults, name)) for names in (_OWN, _REMOTE))
         if self.gateway is None:
-            return tuple(f"{_flag(name)} requires --gateway" for name in remote) or self._keycloak_problems()
+            return tuple(f"{_flag(name)} requires --gateway" for name in remote) or (*self._kind_problems(), *self._keycloak_problems())
         return (*(f"{_flag(name)} applies to the demo's own gateway, not to --gateway" for name in own), *self._remote_problems())
 
     def _remote_problems(self) -> tuple[str, ...]:
@@ -74,6 +76,10 @@ class DemoOptions:
                 found.append("the console's token is sent only over https, or to this machine")
         return tuple(found)
 
+    def _kind_problems(self) -> tuple[str, ...]:
+        by_http = self.gateway_kind is not GatewayKind.ENVOY and self.mode is not FilterMode.EXT_AUTHZ
+        return (f"--mode is about Envoy's gRPC filters; --gateway-kind {self.gateway_kind.value} asks over HTTP",) if by_http else ()
+
     def _keycloak_problems(self) -> tuple[str, ...]:
         if self.keycloak_admin_password_file is None:
             return ()
@@ -85,7 +91,7 @@ class DemoOptions:
 
 # The options for a gateway that the demo starts, and those for an existing one.
 _OWN = (
-    *("mode", "envoy_port", "grpc_port", "metrics_port", "token_port", "upstream_port"),
+    *("gateway_kind", "mode", "envoy_port", "grpc_port", "metrics_port", "token_port", "upstream_port"),
     *("keycloak", "keycloak_admin_password_file", "start_timeout"),
 )
 _REMOTE = ("console", "console_token_file", "resolve", "ca_file", "file", "token_file", "token_env")
@@ -104,11 +110,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the demo's options to ``parser``."""
     parser.add_argument("--check", action="store_true", help="run all scenarios, print the results, and exit with 0 or 1")
     parser.add_argument(
+        "--gateway-kind",
+        type=_gateway_kind,
+        default=GatewayKind.ENVOY,
+        metavar="|".join(kind.value for kind in GatewayKind),
+        help=f"the gateway to start (default: {GatewayKind.ENVOY.value}); all others ask over HTTP, with the configuration of their guide",
+    )
+    parser.add_argument(
         "--mode",
         type=_mode,
         default=FilterMode.EXT_AUTHZ,
         metavar="|".join(mode.value for mode in FilterMode),
-        help=f"the gateway's filter (default: {FilterMode.EXT_AUTHZ.value})",
+        help=f"Envoy's filter (default: {FilterMode.EXT_AUTHZ.value})",
     )
     parser.add_argument(
         "--scenarios",
@@ -167,6 +180,13 @@ def _mode(text: str) -> FilterMode:
         return FilterMode(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is neither {' nor '.join(mode.value for mode in FilterMode)}") from None
+
+
+def _gateway_kind(text: str) -> GatewayKind:
+    try:
+        return GatewayKind(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither {' nor '.join(kind.value for kind in GatewayKind)}") from None
 
 
 def _scenarios(text: str) -> ScenarioSet:

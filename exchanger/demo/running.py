@@ -1,7 +1,6 @@
 """Starts everything: servers, service and gateway, in the order in which they need each other, all in the nursery that is passed in."""
 
 import json
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Final, final
@@ -15,6 +14,7 @@ from exchanger.console.proxy import ConsoleProxy
 from exchanger.demo import DemoError
 from exchanger.demo.console import fault_log, make_console
 from exchanger.demo.envoy import bootstrap, envoy_command
+from exchanger.demo.gateways.kinds import HTTP_GATEWAYS, GatewayPlaces
 from exchanger.demo.keycloak.client import KeycloakClient
 from exchanger.demo.keycloak.realm import KeycloakAddress, demo_realm
 from exchanger.demo.keycloak.tokens import keycloak_setup, open_realm, read_password
@@ -30,6 +30,7 @@ from exchanger.demo.token_endpoint.fake import TokenEndpoint
 from exchanger.demo.token_endpoint.routed import RoutedTokenEndpoint
 from exchanger.directory.source import DirectorySettings
 from exchanger.http.message import Handler
+from exchanger.net.network import SYSTEM
 from exchanger.net.tls.client import client_tls_context
 from exchanger.playground.handlers import Playground, PlaygroundSettings
 from exchanger.playground.lint import LintRules
@@ -42,6 +43,7 @@ from exchanger.scenarios.target import request_of
 from exchanger.scenarios.terminal import Progress
 from exchanger.telemetry.otlp.settings import Target
 from exchanger.util.json_schema import as_text
+from exchanger.values.secret import Secret
 
 _READY_POLL: Final = 0.1  # seconds between two attempts; service and gateway take one to three seconds to start
 _READY_REQUEST: Final = 2.0  # seconds for one attempt: more than the gateway's 1 s for the service
@@ -53,7 +55,7 @@ class Programs:
     """The programs: the service's command line and the gateway's binary."""
 
     service: tuple[str, ...]
-    envoy: str
+    gateway: str
 
 
 @attrs.define(eq=False)
@@ -74,11 +76,14 @@ async def start_demo(nursery: trio.Nursery, options: DemoOptions, programs: Prog
     """
     traces = _traces(progress)
     setup = await _start_issuers(nursery, options, progress)
+    by_http = HTTP_GATEWAYS.get(options.gateway_kind)
+    if by_http is not None:
+        setup = attrs.evolve(setup, scenarios=tuple(by_http.passed_on(scenario) for scenario in setup.scenarios))
     progress.begin("upstream")
     upstream_port = await _start_server(nursery, "echo", echo, options.upstream_port)
     progress.done(f"{LOOPBACK}:{upstream_port}")
 
-    free: tuple[int, ...] = await nursery.start(hold_ports, 4)
+    free: tuple[int, ...] = await nursery.start(hold_ports, 5)
     ports = DemoPorts(
         envoy_port=options.envoy_port or free[0],
         grpc_port=options.grpc_port or free[1],
@@ -89,8 +94,12 @@ async def start_demo(nursery: trio.Nursery, options: DemoOptions, programs: Prog
         subjects=setup.subjects(),
         grants=folder / "grants.yaml" if setup.grants else None,
     )
-    issuers, config = _write_files(folder, ports, setup, partial(bootstrap, mode=options.mode, traces=traces))
+    issuers = _write_files(folder, ports, setup)
     service_console = free[3]
+    secret, secret_file = Secret(SYSTEM.entropy(32).hex()), folder / "gateway-secret"
+    places = GatewayPlaces(ports.envoy_port, ports.grpc_port if by_http is None else free[4], upstream_port, secret)
+    if by_http is not None:
+        secret_file.write_text(secret.reveal(), "utf-8")  # in a folder of this user alone
     environment = service_environment(
         grpc_port=ports.grpc_port,
         metrics_port=ports.metrics_port,
@@ -98,6 +107,7 @@ async def start_demo(nursery: trio.Nursery, options: DemoOptions, programs: Prog
         issuers=issuers,
         grants=ports.grants,
         console_port=service_console,
+        http_authz=None if by_http is None else (places.service, secret_file),
     )
     if not options.check:
         progress.begin("console")
@@ -106,11 +116,13 @@ async def start_demo(nursery: trio.Nursery, options: DemoOptions, programs: Prog
         ports = attrs.evolve(ports, console_port=await started_on(nursery, console.run, options.console_port))
         progress.done(ports.console)
     service = Child("service", programs.service, (*environment, *otel_environment()), folder / "service.log")
-    gateway = Child("Envoy", envoy_command(programs.envoy, config), base_environment(), folder / "envoy.log")
-    for child, port, how in ((service, ports.grpc_port, ""), (gateway, ports.envoy_port, f", asks by {options.mode.value}")):
+    gateway, how = _gateway(folder, places, options, programs.gateway, traces)
+    for child, port, asks in ((service, ports.grpc_port, ""), (gateway, ports.envoy_port, f", asks by {how}")):
         progress.begin(child.name)
         await nursery.start(child.run)
-        progress.done(f"process {child.pid}, {LOOPBACK}:{port}{how}")
+        progress.done(f"process {child.pid}, {LOOPBACK}:{port}{asks}")
+    if by_http is not None and by_http.remark:
+        progress.say(by_http.remark)
     return RunningDemo(ports, service, gateway, setup)
 
 
@@ -214,7 +226,21 @@ def _playground(
     return Playground(PlaygroundSettings(target, setup.scenarios, files, rules, revision, setup.verify, keycloak=keycloak))
 
 
-def _write_files(folder: Path, ports: DemoPorts, setup: DemoSetup, gateway: Callable[..., dict[str, object]]) -> tuple[Path, Path]:
+def _gateway(folder: Path, places: GatewayPlaces, options: DemoOptions, program: str, traces: Target | None) -> tuple[Child, str]:
+    """Write the gateway's configuration; return the gateway, and how it asks, in words."""
+    kind, log = options.gateway_kind, folder / f"{options.gateway_kind.value}.log"
+    if kind in HTTP_GATEWAYS:
+        gateway, own = HTTP_GATEWAYS[kind], folder / "gateway"
+        own.mkdir()
+        process = gateway.start(program, own, places)
+        return Child(gateway.name, process.command, (*base_environment(), *process.variables), log), "HTTP"
+    config = folder / "envoy.json"
+    written = bootstrap(listen=places.listen, service=places.service, upstream=places.upstream, mode=options.mode, traces=traces)
+    config.write_text(json.dumps(written, indent=2), "utf-8")  # in a folder of this user alone: a collector's headers may be in it
+    return Child("Envoy", envoy_command(program, config), base_environment(), log), options.mode.value
+
+
+def _write_files(folder: Path, ports: DemoPorts, setup: DemoSetup) -> Path:
     ports.policy.mkdir()
     for name, text in setup.policies.items():
         (ports.policy / name).write_text(text, "utf-8")
@@ -223,7 +249,4 @@ def _write_files(folder: Path, ports: DemoPorts, setup: DemoSetup, gateway: Call
         (folder / GRANTS_SCHEMA).write_text(as_text(grants_schema()), "utf-8")
     issuers = folder / "issuers.json"
     issuers.write_text(json.dumps({"issuers": setup.profiles}, indent=2), "utf-8")
-    config = folder / "envoy.json"
-    text = json.dumps(gateway(listen=ports.envoy_port, service=ports.grpc_port, upstream=ports.upstream_port), indent=2)
-    config.write_text(text, "utf-8")  # in a folder of this user alone: a collector's headers may be in it
-    return issuers, config
+    return issuers

@@ -40,17 +40,26 @@ def otel_environment() -> tuple[tuple[str, str], ...]:
 
 
 def service_environment(
-    *, grpc_port: int, metrics_port: int, policy: Path, issuers: Path, grants: Path | None = None, console_port: int | None = None
+    *,
+    grpc_port: int,
+    metrics_port: int,
+    policy: Path,
+    issuers: Path,
+    grants: Path | None = None,
+    console_port: int | None = None,
+    http_authz: tuple[int, Path] | None = None,
 ) -> tuple[tuple[str, str], ...]:
     """Return the service's whole environment for these loopback ports, policy folder, issuer profiles and grants.
 
-    Without ``grants`` there is no limit to what teams may do; without ``console_port`` there is no console.
+    Without ``grants`` there is no limit to what teams may do; without ``console_port`` there is no console. ``http_authz`` is the port
+    where gateways ask over HTTP, and the file with the secret that they send.
     """
     console = () if console_port is None else (("CONSOLE_ADDRESS", f"{LOOPBACK}:{console_port}"),)
     return (
         *base_environment(),
         *console,
         *(() if grants is None else (("POLICY_GRANTS_FILE", str(grants)),)),
+        *(() if http_authz is None else (("HTTP_AUTHZ_PORT", str(http_authz[0])), ("HTTP_AUTHZ_SECRET_FILE", str(http_authz[1])))),
         ("GRPC_HOST", LOOPBACK),
         ("GRPC_PORT", str(grpc_port)),
         ("LOG_DECISIONS", "all"),

@@ -18,6 +18,7 @@ _DIAGNOSTIC = re.compile(r"TXE-\d{4}")
 CLAIMS = "token_claims"  # the field of the echo with the claims of the token that it received
 _LINE = 80  # characters of a refusal; what would be more of its challenges is left out
 _SHOWN = 60  # characters of a body that is not a JSON error
+_PAGE = "(a page in HTML)"  # such as a gateway's own
 
 
 @enum.unique
@@ -104,7 +105,9 @@ def describe(answer: ScenarioAnswer) -> str:
     """Return ``answer`` in a few words, to fit a line of the table."""
     match answer.upstream:
         case Reached.NOT:
-            said = f"{answer.status} {_error_of(answer.body)}"  # whole: it may have a token in it, which whoever shows it looks for
+            # All of it: it may have a token in it, which whoever shows it looks for.
+            is_page = answer.content_type.startswith("text/html")
+            said = f"{answer.status} {_PAGE if is_page else _error_of(answer.body)}"
             challenges = "".join(f" [{challenge}]" for challenge in answer.challenges)
             room = max(1, _LINE - len(said))
             return said + (challenges if len(challenges) <= room else challenges[: room - 1] + ELLIPSIS)

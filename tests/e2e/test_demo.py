@@ -16,8 +16,10 @@ import pytest
 import trio
 
 from exchanger.demo.envoy import FilterMode
+from exchanger.demo.gateways.kinds import GatewayKind
 from exchanger.demo.reference.setup import reference_setup
 from exchanger.scenarios.builtin import SCENARIOS
+from tests.tools import find_tool
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import SharedDemo
@@ -129,6 +131,22 @@ async def test_every_check_is_as_expected(mode: str, tmp_path: Path) -> None:
     await assert_all_is_as_expected([scenario.name for scenario in SCENARIOS], tmp_path, "--mode", mode)
 
 
+def needed(kind: GatewayKind) -> str:
+    """Return the option's value; skip the test if the gateway is not there."""
+    if kind in {GatewayKind.NGINX, GatewayKind.CADDY}:
+        find_tool(kind.value)
+    return kind.value
+
+
+NGINX = pytest.param(GatewayKind.NGINX, marks=pytest.mark.nginx)
+CADDY = pytest.param(GatewayKind.CADDY, marks=pytest.mark.caddy)
+
+
+@pytest.mark.parametrize("kind", [GatewayKind.ENVOY_HTTP, NGINX, CADDY])
+async def test_every_check_is_as_expected_through_gateways_that_ask_over_http(kind: GatewayKind, tmp_path: Path) -> None:
+    await assert_all_is_as_expected([scenario.name for scenario in SCENARIOS], tmp_path, "--gateway-kind", needed(kind))
+
+
 @pytest.mark.parametrize("mode", [mode.value for mode in FilterMode])
 async def test_the_reference_scenarios_are_as_expected_but_for_those_that_need_a_keycloak(mode: str, tmp_path: Path) -> None:
     scenarios = reference_setup(1).scenarios
@@ -154,9 +172,10 @@ async def test_a_signal_during_the_start_leaves_nothing(moment: str, number: sig
         started.assert_nothing_is_left()
 
 
-async def test_sigterm_while_it_runs_ends_everything_cleanly(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [GatewayKind.ENVOY, NGINX, CADDY])
+async def test_sigterm_while_it_runs_ends_everything_cleanly(kind: GatewayKind, tmp_path: Path) -> None:
     """The demos that tests share end by SIGINT."""
-    async with demo(tmp_path) as running:
+    async with demo(tmp_path, "--gateway-kind", needed(kind)) as running:
         await running.until("Ctrl-C stops everything")
         assert len(processes_with(tmp_path)) == 3
         running.process.send_signal(signal.SIGTERM)

@@ -4,7 +4,6 @@ import contextlib
 import http.server
 import json
 import os
-import re
 import socket
 import subprocess
 import threading
@@ -16,12 +15,12 @@ from typing import Final
 import attrs
 import pytest
 
-from exchanger.demo.envoy import envoy_command, find_envoy
+from exchanger.demo.gateways.kinds import HTTP_GATEWAYS, GatewayKind, GatewayPlaces, find_program
+from exchanger.values.secret import Secret
 from tests.e2e.service import serving
 from tests.ports import free_port
 from tests.tools import find_tool
 
-GUIDES: Final = Path(__file__).parents[2] / "docs" / "how-to" / "install"
 HOST: Final = b"api.example.com"
 SECRET: Final = "a-secret-of-the-gateway"
 READY_S: Final = 30.0
@@ -138,7 +137,7 @@ class Answer:
 class Gateway:
     """A gateway before an upstream, whose requests are in ``arrived``."""
 
-    name: str
+    kind: GatewayKind
     port: int
     arrived: list[Arrived]
 
@@ -160,50 +159,34 @@ class Gateway:
         return Answer(int(first.split()[1]) if first else 0, first.decode("latin-1"), body)
 
 
-def from_guide(page: str, mark: str) -> str:
-    found = re.search(rf"<!-- {mark} -->\n```\w+\n(.*?)```", (GUIDES / page).read_text(), re.DOTALL)
-    assert found is not None
-    return found[1]
+@attrs.frozen
+class Program:
+    """A gateway's program: ``tool`` provides it, or for "" the demo's extra. ``mark`` is that of the tests that need it."""
+
+    kind: GatewayKind
+    tool: str
+    mark: pytest.MarkDecorator
+
+    @property
+    def path(self) -> str:
+        return str(find_tool(self.tool)) if self.tool else find_program(self.kind)
 
 
-Configured = Callable[[Path, str], tuple[tuple[str, ...], dict[str, str]]]
-
-
-def nginx(folder: Path, config: str) -> tuple[tuple[str, ...], dict[str, str]]:
-    """Return the command for NGINX, which has its own folders in ``folder``."""
-    (folder / "secret.conf").write_text(f'proxy_set_header X-Exchanger-Secret "{SECRET}";\n')
-    places = "".join(f"  {kind}_temp_path {folder}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-    config = config.replace("/etc/nginx/exchanger-secret.conf", str(folder / "secret.conf"))
-    config = config.replace("http {\n", f"http {{\n  access_log off;\n{places}", 1)
-    (folder / "nginx.conf").write_text(f"daemon off;\nmaster_process off;\npid {folder}/pid;\nerror_log {folder}/error.log;\n{config}")
-    return (str(find_tool("nginx")), "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log")), {}
-
-
-def caddy(folder: Path, config: str) -> tuple[tuple[str, ...], dict[str, str]]:
-    (folder / "Caddyfile").write_text(config)
-    command = (str(find_tool("caddy")), "run", "--config", str(folder / "Caddyfile"), "--adapter", "caddyfile")
-    return command, {"EXCHANGER_SECRET": SECRET, "HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
-
-
-def envoy(folder: Path, config: str) -> tuple[tuple[str, ...], dict[str, str]]:
-    (folder / "envoy.yaml").write_text(config.replace("the-content-of-the-secret-file", SECRET))
-    return tuple(envoy_command(find_envoy(), folder / "envoy.yaml")), {}
-
-
-KINDS: Final[dict[str, tuple[str, str, Configured]]] = {
-    "nginx": ("nginx.md", "nginx", nginx),
-    "caddy": ("caddy.md", "caddy", caddy),
-    "envoy": ("envoy-http.md", "envoy: http_service", envoy),
+# Caddy's copy of the answer's header changed with 2.11 (GHSA-7r4p-vjf4-gxv4), and distributions have older ones.
+PROGRAMS: Final = {
+    "nginx": Program(GatewayKind.NGINX, "nginx", pytest.mark.nginx),
+    "caddy": Program(GatewayKind.CADDY, "caddy", pytest.mark.caddy),
+    "caddy-current": Program(GatewayKind.CADDY, "caddy-current", pytest.mark.caddy),
+    "envoy": Program(GatewayKind.ENVOY_HTTP, "", pytest.mark.envoy),
 }
-
-
-MARKS: Final = {"nginx": pytest.mark.nginx, "caddy": pytest.mark.caddy, "envoy": pytest.mark.envoy}
+EACH: Final = [pytest.param(name, marks=program.mark) for name, program in PROGRAMS.items()]
 
 
 @contextlib.contextmanager
 def running(name: str, folder: Path, change: Callable[[str], str] = lambda config: config) -> Generator[Gateway]:
     """Run the service, the gateway with the guide's configuration, ``change``d, and what is around them."""
-    page, mark, configured = KINDS[name]
+    program = PROGRAMS[name]
+    configured, path = HTTP_GATEWAYS[program.kind], program.path
     listen, authz, arrived = free_port(), free_port(), list[Arrived]()
     folder.mkdir(exist_ok=True)
     (folder / "gateway").mkdir()
@@ -226,15 +209,12 @@ def running(name: str, folder: Path, change: Callable[[str], str] = lambda confi
         variables = {"HTTP_AUTHZ_PORT": str(authz), "HTTP_AUTHZ_SECRET_FILE": str(folder / "secret")}
         patience = {"TOKEN_ENDPOINT_REQUEST_TIMEOUT": "900ms", "TOKEN_EXCHANGE_ALLOW_HTTP_TOKEN_ENDPOINT": "true"}
         stack.enter_context(serving(folder, DOCUMENT, **variables, **patience))
-        config = from_guide(page, mark)
-        for port, instead in ((8080, listen), (3004, authz), (8081, served)):
-            assert str(port) in config
-            config = config.replace(str(port), str(instead))
-        command, more = configured(folder / "gateway", change(config))
+        places = GatewayPlaces(listen, authz, served, Secret(SECRET))
+        started = configured.process(path, folder / "gateway", places, change(configured.configuration()))
         with (folder / "gateway" / "log").open("wb") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=log, env={"PATH": os.environ["PATH"], **more})
+            process = subprocess.Popen(started.command, stdout=log, stderr=log, env={"PATH": os.environ["PATH"], **dict(started.variables)})
         stack.callback(_stop, process)
-        gateway = Gateway(name, listen, arrived)
+        gateway = Gateway(program.kind, listen, arrived)
         deadline = time.monotonic() + READY_S
         while not _answers(gateway):
             assert process.poll() is None, (folder / "gateway" / "log").read_text()
@@ -260,7 +240,7 @@ def _answers(gateway: Gateway) -> bool:
         return False
 
 
-@pytest.fixture(scope="module", params=[pytest.param(name, marks=MARKS[name]) for name in KINDS])
+@pytest.fixture(scope="module", params=EACH)
 def gateway(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Generator[Gateway]:
     with running(request.param, tmp_path_factory.mktemp(request.param)) as found:
         yield found
@@ -284,25 +264,25 @@ def test_the_upstream_gets_the_exchanged_token(gateway: Gateway, method: bytes) 
 def test_without_an_exchange_the_upstream_gets_what_the_client_sent(gateway: Gateway, own: str | None) -> None:
     assert gateway.ask(b"/public", *([f"Authorization: {own}".encode()] if own else [])).status == 200
     (arrived,) = gateway.arrived
-    is_dropped = own is None or (gateway.name == "caddy" and own.startswith("{"))
+    is_dropped = own is None or (gateway.kind is GatewayKind.CADDY and own.startswith("{"))
     assert arrived.credentials == (() if is_dropped else (own,))
 
 
 # What each guide says about headers that held the caller's token.
-REMOVING: Final[dict[str, Callable[[str], str]]] = {
-    "nginx": lambda config: config.replace(
+REMOVING: Final[dict[GatewayKind, Callable[[str], str]]] = {
+    GatewayKind.NGINX: lambda config: config.replace(
         "      proxy_set_header Host $host;\n", '      proxy_set_header Host $host;\n      proxy_set_header X-User-Token "";\n', 1
     ),
-    "caddy": lambda config: config.replace("\trequest_header @none", "\trequest_header -X-User-Token\n\trequest_header @none", 1),
-    "envoy": lambda config: config.replace(
+    GatewayKind.CADDY: lambda config: config.replace("\trequest_header @none", "\trequest_header -X-User-Token\n\trequest_header @none", 1),
+    GatewayKind.ENVOY_HTTP: lambda config: config.replace(
         "- {exact: origin}", "- {exact: origin}\n- {exact: x-user-token}\n- {exact: x_user_token}".replace("\n", "\n" + 26 * " "), 1
     ),
 }
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=MARKS[name]) for name in KINDS])
+@pytest.mark.parametrize("name", EACH)
 def test_a_header_that_held_the_callers_token_does_not_reach_the_upstream(name: str, tmp_path: Path) -> None:
-    with running(name, tmp_path, REMOVING[name]) as found:
+    with running(name, tmp_path, REMOVING[PROGRAMS[name].kind]) as found:
         assert found.ask(b"/moved", b"X-User-Token: old").status == 200
         (arrived,) = found.arrived
         assert (arrived.credentials, arrived.user_tokens) == (("Bearer new",), ())
@@ -321,10 +301,10 @@ def test_a_websocket_is_asked_about_like_any_request(gateway: Gateway) -> None:
 def test_denials_reach_the_client(gateway: Gateway) -> None:
     asked = ((b"/admin", (BEARER,)), (b"/orders", ()), (b"/broken", (BEARER,)), (b"/orders", (b"Authorization: Bearer a b",)))
     statuses = [gateway.ask(target, *lines).status for target, lines in asked]
-    assert statuses == [403, 401, {"nginx": 403, "caddy": 500, "envoy": 403}[gateway.name], 401]
+    assert statuses == [403, 401, {GatewayKind.CADDY: 500}.get(gateway.kind, 403), 401]
     challenged = gateway.ask(b"/orders")
     assert 'www-authenticate: bearer realm="' in challenged.head.lower()
-    assert (gateway.ask(b"/admin").body == b'{"error":"policy_denied"}') == (gateway.name != "nginx")
+    assert (gateway.ask(b"/admin").body == b'{"error":"policy_denied"}') == (gateway.kind is not GatewayKind.NGINX)
     assert gateway.arrived == []
 
 
@@ -355,7 +335,9 @@ FORGED: Final = (
 @pytest.mark.parametrize("line", FORGED, ids=repr)
 def test_forged_statements_count_for_nothing(gateway: Gateway, line: bytes) -> None:
     for lines in ((line,), (line, line)):  # Caddy passes names with an underscore on, which the service refuses (500)
-        assert gateway.ask(b"/admin", BEARER, *lines).status in {400, 403} | ({500} if gateway.name == "caddy" and b"_" in line else set())
+        assert gateway.ask(b"/admin", BEARER, *lines).status in {400, 403} | (
+            {500} if gateway.kind is GatewayKind.CADDY and b"_" in line else set()
+        )
     assert gateway.arrived == []
     if gateway.ask(b"/orders", BEARER, line).status == 200:
         (arrived,) = gateway.arrived
@@ -433,7 +415,7 @@ def test_more_locations_rewrites_and_try_files_of_nginx_open_nothing(tmp_path: P
         assert found.ask(b"/exchanger-auth", BEARER).status in {403, 404}
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=MARKS[name]) for name in KINDS])
+@pytest.mark.parametrize("name", EACH)
 def test_without_an_answer_of_the_service_nothing_passes(name: str, tmp_path: Path) -> None:
     with running(name, tmp_path) as found:
         (tmp_path / "secret").write_text("another-secret-of-it")

@@ -197,7 +197,7 @@ async def test_the_demos_scenarios_come_out_as_expected(image: Image, mode: Filt
         envoy = find_envoy()
     except DemoError as error:
         pytest.skip(str(error))
-    programs = Programs(service=patient(image.command(volumes=(volume,))), envoy=envoy)
+    programs = Programs(service=patient(image.command(volumes=(volume,))), gateway=envoy)
     progress = Progress(io.StringIO())
     async with trio.open_nursery() as nursery:
         with patient_gateways():

@@ -67,6 +67,7 @@ def test_a_refusal_keeps_body_and_challenges() -> None:
         (ScenarioAnswer(500, '{"error":"e","message":"m (TXE-1003)"}'), "500 e TXE-1003"),
         (ScenarioAnswer(503, "no healthy upstream"), "503 no healthy upstream"),
         (ScenarioAnswer(503), "503 (empty)"),
+        (ScenarioAnswer(401, "<html>", ("Bearer",), content_type="text/html; charset=utf-8"), "401 (a page in HTML) [Bearer]"),
         (ScenarioAnswer(500, '["error"]'), '500 ["error"]'),
     ],
 )

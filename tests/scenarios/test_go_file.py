@@ -121,6 +121,12 @@ def response(status: int, body: object, *headers: tuple[str, str]) -> Response:
     return Response(status, headers, json.dumps(body).encode())
 
 
+def test_an_expectation_in_words_fits_a_line() -> None:
+    assert str(ExpectedAnswer(401, challenge="Bearer")) == "401 [… Bearer …]"
+    shown = str(ExpectedAnswer(401, challenge="Bearer " + "x" * 100))
+    assert (len(shown), shown[-2:]) == (80, "x…")
+
+
 @pytest.mark.parametrize(
     ("expected", "got", "differs"),
     [
