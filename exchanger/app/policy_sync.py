@@ -118,6 +118,16 @@ class PolicySync:
         """See ``IssuerSource``. Call it from a Trio task."""
         return None if self._issuers is None else self._issuers.previous_credentials_left(issuer)
 
+    @property
+    def profiles_rejected(self) -> bool:
+        """Whether the file of issuer profiles cannot be used as it is now."""
+        return self._issuers is not None and self._issuers.rejected
+
+    @property
+    def issuer_values_missing(self) -> int:
+        """How many values in Secrets and files that profiles refer to cannot be used."""
+        return 0 if self._issuers is None else self._issuers.missing
+
     def state(self) -> SyncState:
         """Return how current the policy is. Call it from a Trio task."""
         if isinstance(self._source, KubernetesSource):

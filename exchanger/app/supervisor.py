@@ -125,6 +125,9 @@ class Supervisor:
                 policy_namespaces_unreadable=lambda: dict(self._sync.state().named),
                 log_lines_dropped=lambda: self.logging.writer.dropped,
                 tls_certificate_expiry=self._certificate_expiry,
+                tls_certificate_rejected=self._certificate_rejected,
+                issuer_profiles_rejected=lambda: self._sync.profiles_rejected,
+                issuer_values_missing=lambda: self._sync.issuer_values_missing,
                 grpc_connections=lambda: self._server.connections,
                 grpc_connections_refused=lambda: self._server.refused,
                 http_authz=self._http_authz_counts,
@@ -289,6 +292,11 @@ class Supervisor:
         """Return when the first of the certificates in use expires."""
         found = [self._server.certificate_expiry, None if self._http_authz is None else self._http_authz.certificate_expiry]
         return min((expiry for expiry in found if expiry is not None), default=None)
+
+    def _certificate_rejected(self) -> bool | None:
+        """Return whether the files of one of the certificates in use are rejected as they are now."""
+        found = [self._server.certificate_rejected, None if self._http_authz is None else self._http_authz.certificate_rejected]
+        return max((rejected for rejected in found if rejected is not None), default=None)
 
     def _http_authz_counts(self) -> HttpAuthzCounts | None:
         port = self._http_authz

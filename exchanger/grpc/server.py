@@ -199,6 +199,11 @@ class GrpcServer:
         """When the TLS certificate expires, in seconds since 1970; ``None`` without TLS."""
         return None if self._rotation is None else self._rotation.statistics().expiry
 
+    @property
+    def certificate_rejected(self) -> bool | None:
+        """Whether the certificate files as they are now are rejected, and the previous certificate is in use; ``None`` without TLS."""
+        return None if self._rotation is None else self._rotation.statistics().doubted
+
     async def _bind(self, stack: contextlib.ExitStack, port: int | None) -> list[trio.SocketListener]:
         if port is None:
             return []

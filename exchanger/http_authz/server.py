@@ -102,6 +102,11 @@ class HttpAuthz:
         return None if self._rotation is None else self._rotation.statistics().expiry
 
     @property
+    def certificate_rejected(self) -> bool | None:
+        """Whether the certificate files as they are now are rejected, and the previous certificate is in use; ``None`` without TLS."""
+        return None if self._rotation is None else self._rotation.statistics().doubted
+
+    @property
     def connections(self) -> int:
         """Open connections."""
         return self.http.slots.taken

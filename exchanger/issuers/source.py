@@ -44,6 +44,9 @@ class IssuerSettings:
 class IssuerSource:
     """Runs from the start of the service to its end, and logs changes. No line has a value of the file or of a Secret.
 
+    ``rejected``: the file as it is now cannot be used, so the version before it stays in force. ``missing`` is the number of values
+    in Secrets and files that the profiles refer to and that cannot be used.
+
     Args:
         settings: Where the file is, and how it is read.
         secrets: Follows Secrets; ``None`` only if ``settings.rules`` have none.
@@ -61,6 +64,8 @@ class IssuerSource:
     _state: State = attrs.field(factory=State, init=False)
     _ready: trio.Event = attrs.field(factory=trio.Event, init=False)
     _followed: dict[ValueSource, trio.CancelScope] = attrs.field(factory=dict, init=False)
+    rejected: bool = attrs.field(default=False, init=False)
+    missing: int = attrs.field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
         if self.settings.rules.with_secrets and self.secrets is None:
@@ -89,17 +94,18 @@ class IssuerSource:
         return None if until is None else max(until - trio.current_time(), 0.0)
 
     async def _follow_file(self, look: Look, nursery: trio.Nursery) -> None:
-        rejected = False
         while True:
             found = await look()
             now = trio.current_time()
             if isinstance(found, Rejected):
                 self._log.error("issuers.file_rejected", reason=found.summary, text="the previous version stays in force")
-                rejected = True
+                self.rejected = True
             elif found is not None:
-                if rejected and found == self._state.plan and self._state.current is not None:  # a mistake was taken back: nothing changes
+                if (
+                    self.rejected and found == self._state.plan and self._state.current is not None
+                ):  # a mistake was taken back: nothing changes
                     self._log.info("issuers.loaded", names=sorted(self._state.current.issuers))
-                rejected = False
+                self.rejected = False
                 self._advance(self._state.with_file(found, now), nursery)
             self._advance(self._state.without_retired(now), nursery)
             await trio.sleep(self.settings.poll)
@@ -123,7 +129,9 @@ class IssuerSource:
             return
         if after.current is not None:
             self._hand_over(before, after, after.current)
-        self._report_issues(before.issues, after.issues)
+        issues = after.issues
+        self.missing = len(issues)
+        self._report_issues(before.issues, issues)
         for place in self._followed.keys() - after.places:
             self._followed.pop(place).cancel()
         for place in sorted(after.places - self._followed.keys(), key=str):

@@ -81,7 +81,7 @@ async def look_at_service(url: str) -> Running:
             raise NoAnswerError(f"{url} does not answer: {reason}") from None
         if head.status_code != _OK:
             raise NoAnswerError(f"{url} answered {head.status_code}; METRICS_PATH of the service may be another one")
-        return understood(body.decode("utf-8", "replace"), url)
+        return understood(body.decode("utf-8", "replace"), url, SYSTEM.wall())
     raise NoAnswerError(f"{url} did not answer within {ANSWER_S:.0f} s")
 
 
@@ -97,8 +97,8 @@ def _parts(url: str) -> tuple[str, int, str]:
     return host, port, parts.path.rstrip("/") or _DEFAULT_PATH
 
 
-def understood(text: str, url: str) -> Running:
-    """Return what the metrics in ``text`` say.
+def understood(text: str, url: str, now: float = 0.0) -> Running:
+    """Return what the metrics in ``text`` say at ``now``, in seconds since 1970.
 
     Raises:
         NoAnswerError: they are not those of this service
@@ -118,7 +118,7 @@ def understood(text: str, url: str) -> Running:
     entries = one("policy_entries")
     if version is None or entries is None:
         raise NoAnswerError(f"{url} answers with other metrics than this service's")
-    return Running(version, int(entries), one("policy_snapshot_age_seconds"), tuple(_problems(samples)))
+    return Running(version, int(entries), one("policy_snapshot_age_seconds"), tuple(_problems(samples, now)))
 
 
 # What each metric says is wrong while it is not zero; braces are its labels and its number.
@@ -128,6 +128,9 @@ _WRONG: Final[Mapping[str, str]] = {
     "policy_namespace_unreadable": "the right to read the Namespace {policy_namespace} is missing",
     "ext_authz_token_endpoint_breaker_open": "the breaker of {endpoint_host} is open: the token endpoint fails",
     "ext_authz_token_endpoint_new_credentials_refused": "{endpoint_host} refuses the new credentials of the profile {issuer}",
+    "ext_authz_issuer_profiles_rejected": "the file of issuer profiles is rejected, and its previous version is in force; the log says why",
+    "ext_authz_issuer_values_missing": "values of issuer profiles in Secrets or files that are missing or unusable: {number}; the log names them",
+    "ext_authz_tls_certificate_rejected": "the certificate files are rejected, and the previous certificate is in use; the log says why",
     "ext_authz_audit_unwritable": "the audit log cannot be written",
     "ext_authz_audit_lines_lost_total": "lines of the audit log lost since the start: {number}",
     "log_lines_dropped_total": "log lines dropped since the start: {number}",
@@ -138,14 +141,21 @@ _WRONG: Final[Mapping[str, str]] = {
 _UNNAMED: Final = dict.fromkeys(("policy_namespace", "endpoint_host", "issuer"), "?")
 
 
-def _problems(samples: Mapping[str, list[tuple[dict[str, str], float]]]) -> Iterator[str]:
+def _problems(samples: Mapping[str, list[tuple[dict[str, str], float]]], now: float) -> Iterator[str]:
     if "policy_snapshot_age_seconds" not in samples:
         yield "no policy is known yet, so every request is refused; the log says what the service waits for"
+        yield from _wrong(samples, now)
         return
     if any(not value for _, value in samples.get("policy_source_connected", ())):
         yield "policy changes are not followed: the policy source cannot be reached"
     if any(not value for _, value in samples.get("policy_entries", ())):
         yield "no entry is in force: with POLICY_REQUIRED every request is refused, otherwise all pass unchanged"
+    yield from _wrong(samples, now)
+
+
+def _wrong(samples: Mapping[str, list[tuple[dict[str, str], float]]], now: float) -> Iterator[str]:
+    if any(value < now for _, value in samples.get("ext_authz_tls_certificate_expiry_timestamp_seconds", ())):
+        yield "the certificate has expired: gateways that verify it refuse to connect"
     for name, sentence in _WRONG.items():
         for labels, value in samples.get(name, ()):
             if value:

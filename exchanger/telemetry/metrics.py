@@ -78,7 +78,10 @@ class Gauges:
     tls_certificate_expiry: Callable[[], int | None]
     grpc_connections: Callable[[], int]
     grpc_connections_refused: Callable[[], int]
+    tls_certificate_rejected: Callable[[], bool | None] = lambda: None
     policy_namespaces_unreadable: Callable[[], Mapping[str, bool]] = dict
+    issuer_profiles_rejected: Callable[[], bool] = bool
+    issuer_values_missing: Callable[[], int] = int
     # By endpoint host, of the issuers whose profiles have a breaker, and a limit.
     breakers_open: Callable[[], Mapping[str, bool]] = dict
     exchanges_queued: Callable[[], Mapping[str, int]] = dict
@@ -292,6 +295,16 @@ class Metrics:
                 {labels: int(refused) for labels, refused in gauges.credentials_refused().items()},
                 _ISSUER,
             ),
+            gauge(
+                "ext_authz_issuer_profiles_rejected",
+                "1 while the file of issuer profiles cannot be used, so that its previous version is in force, 0 otherwise.",
+                {(): int(gauges.issuer_profiles_rejected())},
+            ),
+            gauge(
+                "ext_authz_issuer_values_missing",
+                "Values that issuer profiles refer to in Secrets and files, and that are missing or cannot be used.",
+                {(): gauges.issuer_values_missing()},
+            ),
             counter(
                 "ext_authz_token_cache_requests_total",
                 "Look-ups in the token cache, by endpoint, level (memory, shared) and result.",
@@ -336,6 +349,11 @@ class Metrics:
                 "ext_authz_tls_certificate_expiry_timestamp_seconds",
                 "Expiry of the certificate that new TLS connections get, the first of several, in seconds since 1970; absent without TLS.",
                 {} if (expiry := gauges.tls_certificate_expiry()) is None else {(): expiry},
+            ),
+            gauge(
+                "ext_authz_tls_certificate_rejected",
+                "1 while changed certificate files cannot be used, so that the previous certificate is, 0 otherwise; absent without TLS.",
+                {} if (rejected := gauges.tls_certificate_rejected()) is None else {(): int(rejected)},
             ),
             gauge("ext_authz_grpc_connections", "Open connections of gateways and other callers.", {(): gauges.grpc_connections()}),
             counter(

@@ -52,6 +52,7 @@ async def test_it_is_not_started_before_the_set_is_complete(autojump_clock: Mock
         await trio.sleep(1000)
         assert not it.started()
         assert it.sets == []
+        assert (it.source.missing, it.source.rejected) == (2, False)
         assert it.log.taken() == [("secret_problem", f"{place}: there is no such Secret") for place in places]
         it.secrets.known[OTHER] = FORBIDDEN
         await trio.sleep(100)
@@ -59,6 +60,7 @@ async def test_it_is_not_started_before_the_set_is_complete(autojump_clock: Mock
         it.secrets.known[OTHER] = data(2)
         await trio.sleep(100)
         assert it.started()
+        assert it.source.missing == 0
         assert it.in_force == {"primary": ("id-1", "canary-1"), "two": ("id-2", "canary-2")}
     assert it.log.events == [("loaded", "primary, two"), *(("secret_recovered", place) for place in places)]
     assert len(it.sets) == 1
@@ -81,9 +83,10 @@ async def test_each_good_version_of_the_file_is_a_set(autojump_clock: MockClock)
         for _ in range(2):  # and taken back, with the profiles of before
             it.file.text = profiles(inline("two", host=""))
             await trio.sleep(5)
-            assert set(it.in_force) == {"one", "two"}
+            assert (set(it.in_force), it.source.rejected) == ({"one", "two"}, True)
             it.file.text = profiles(inline("one"), inline("two"))
             await trio.sleep(5)
+            assert not it.source.rejected
         it.file.text = profiles(inline("two"))
         await trio.sleep(5)
         assert set(it.in_force) == {"two"}

@@ -60,6 +60,7 @@ def _everything() -> Metrics:
             http_authz=lambda: HttpAuthzCounts(1, 0, 0),
             audit=lambda: AuditCounts(1, 0, False),
             tls_certificate_expiry=lambda: 1,
+            tls_certificate_rejected=lambda: False,
             grpc_connections=lambda: 1,
             grpc_connections_refused=lambda: 0,
             token_cache_entries=lambda: 1,

@@ -80,9 +80,12 @@ class TestJudging:
     def test_the_end_of_a_mistake_and_an_expired_certificate_are_told(self, running: Rotation, lines: Lines, site: Site) -> None:
         good = identity(site)
         for now in (1.0, 2.0 + 3.0):
+            assert not running.statistics().doubted
             running.judge(UnusableCertificates(b"half", "mismatch"), now)
+        assert running.statistics().doubted
         for now in (6.0, 7.0):
             running.judge(Known(good.version), now)
+            assert not running.statistics().doubted
         expired = attrs.evolve(good.info, validity=Validity.EXPIRED, not_after="2026-01-01T00:00:00Z")
         running.judge(attrs.evolve(good, version=b"expired", info=expired), 8.0)
         told = [(line["event"], line.get("text")) for line in lines.entries]

@@ -13,7 +13,7 @@ from exchanger.audit.log import AuditCounts
 from exchanger.status.running import NoAnswerError, Running, look_at_service, understood
 from exchanger.telemetry.metrics import Gauges, Metrics, MetricsSettings
 from exchanger.telemetry.metrics_server import MetricsServer
-from tests.telemetry.gauges import NOTHING
+from tests.telemetry.gauges import EXPIRY, NOTHING
 
 HEALTHY = attrs.evolve(
     NOTHING,
@@ -56,6 +56,10 @@ async def test_a_healthy_service_has_no_problem() -> None:
         ({"policy_namespaces_unreadable": lambda: {"a": False, "b": True}}, "read the Namespace b is missing"),
         ({"breakers_open": lambda: {"h": True, "i": False}}, "the breaker of h is open"),
         ({"credentials_refused": lambda: {("p", "h"): True}}, "h refuses the new credentials of the profile p"),
+        ({"issuer_profiles_rejected": lambda: True}, "the file of issuer profiles is rejected"),
+        ({"issuer_values_missing": lambda: 2}, "values of issuer profiles in Secrets or files that are missing or unusable: 2"),
+        ({"tls_certificate_expiry": lambda: 1}, "the certificate has expired"),
+        ({"tls_certificate_rejected": lambda: True}, "the certificate files are rejected"),
         ({"audit": lambda: AuditCounts(written=1, lost=4, broken=False)}, "lines of the audit log lost since the start: 4"),
         ({"audit": lambda: AuditCounts(written=1, lost=0, broken=True)}, "the audit log cannot be written"),
         ({"log_lines_dropped": lambda: 5}, "log lines dropped since the start: 5"),
@@ -66,6 +70,14 @@ async def test_each_thing_that_is_wrong_is_one_problem(changed: dict[str, Any], 
     (problem,) = found.problems
     assert said in problem
     assert (found.healthy, f"  {problem}\n" in found.as_text("URL")) == (False, True)
+
+
+async def test_what_a_starting_service_waits_for_is_told_as_far_as_it_is_known() -> None:
+    found = await asked(attrs.evolve(NOTHING, issuer_values_missing=lambda: 1, tls_certificate_expiry=lambda: EXPIRY))
+    assert [problem.partition(":")[0] for problem in found.problems] == [
+        "no policy is known yet, so every request is refused; the log says what the service waits for",
+        "values of issuer profiles in Secrets or files that are missing or unusable",
+    ]
 
 
 async def test_another_path_or_server_says_so() -> None:

@@ -35,6 +35,9 @@ NAMES = {
     "ext_authz_token_endpoint_breaker_open": "gauge",
     "ext_authz_token_endpoint_queued": "gauge",
     "ext_authz_token_endpoint_new_credentials_refused": "gauge",
+    "ext_authz_issuer_profiles_rejected": "gauge",
+    "ext_authz_issuer_values_missing": "gauge",
+    "ext_authz_tls_certificate_rejected": "gauge",
     "ext_authz_token_cache_requests_total": "counter",
     "ext_authz_token_cache_refused_total": "counter",
     "ext_authz_token_cache_entries": "gauge",
@@ -248,6 +251,9 @@ def test_gauges_are_read_at_the_scrape() -> None:
         ("ext_authz_token_endpoint_breaker_open", "h"): 0,
         ("ext_authz_token_endpoint_queued", "h"): 9,
         ("ext_authz_token_endpoint_new_credentials_refused", "h", "primary"): 1,
+        ("ext_authz_issuer_profiles_rejected",): 1,
+        ("ext_authz_issuer_values_missing",): 15,
+        ("ext_authz_tls_certificate_rejected",): 1,
         ("ext_authz_token_cache_requests_total", "h", "memory", "hit"): 9,
         ("ext_authz_token_cache_requests_total", "h", "shared", "error"): 1,
         ("ext_authz_token_cache_refused_total", "h"): 4,
@@ -272,6 +278,7 @@ def test_gauges_are_read_at_the_scrape() -> None:
     assert value(counted, "ext_authz_token_exchange_in_flight", endpoint_host="issuer.example.com") == 0
     counted.exchanged(ExchangeRecord("called.example.com", None, 200, 0.0, 0.02))
     assert value(counted, "ext_authz_token_exchange_in_flight", endpoint_host="called.example.com") == 0
+    assert value(Metrics("1.2.3", NOTHING), "ext_authz_tls_certificate_rejected") is None
     assert value(Metrics("1.2.3", NOTHING), "ext_authz_tls_certificate_expiry_timestamp_seconds") is None
 
 

@@ -27,6 +27,8 @@ _STUCK: Final = UnusableCertificates(b"stuck", f"the files {HANGS}")
 class RotationStatistics:
     """Counts looks at the files, versions that came into force (the first one included) or were rejected; and when the certificate ends.
 
+    ``doubted``: the files as they are now are rejected, so the certificate before them stays in use.
+
     ``expiry`` is ``not_after`` in seconds since 1970; without a certificate it is ``None``, and ``not_after`` empty.
     """
 
@@ -35,6 +37,7 @@ class RotationStatistics:
     rejected: int
     not_after: str
     expiry: int | None
+    doubted: bool = False
 
 
 @final
@@ -83,7 +86,7 @@ class Rotation:
         """Return what was loaded last."""
         info = None if self._current is None else self._current.info
         not_after, expiry = ("", None) if info is None else (info.not_after, info.expiry)
-        return RotationStatistics(self._looks, self._loaded, self._rejections, not_after, expiry)
+        return RotationStatistics(self._looks, self._loaded, self._rejections, not_after, expiry, bool(self._rejected))
 
     def judge(self, found: ServerIdentity | UnusableCertificates | Known, now: float) -> None:
         """Take the result of reading the files, ``found`` at ``now`` (seconds).
