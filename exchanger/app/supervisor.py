@@ -171,6 +171,7 @@ class Supervisor:
             tracer,
             self._reactor.now,
             self.audit if self.audit is not None and self.audit.required else None,
+            self._reactor.spend,
         )
         self._lame_duck = LameDuck(lambda: self._evaluator.answered)
         self._server = GrpcServer(settings.grpc, self._routes(), self._reactor, self._handler_fault)

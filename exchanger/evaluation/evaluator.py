@@ -28,6 +28,9 @@ _MARGIN: Final = 0.05
 _LARGEST_MARGIN: Final = 0.025
 _SMALLEST_MARGIN: Final = 0.002
 
+# The look-up in a held version, in the reactor's units of work.
+_HELD_VERSION: Final = 1
+
 _NOT_AUDITED: Final = transport_failure(
     ErrorKind.AUDIT_UNAVAILABLE, Diagnostic.AUDIT_UNAVAILABLE, detail="the audit log could not be written in time"
 )
@@ -51,6 +54,10 @@ def exchange_deadline(deadline: float, now: float) -> float:
     return deadline - margin
 
 
+def _nothing(_work: int) -> None:
+    pass
+
+
 @final
 @attrs.define(eq=False)
 class Evaluator:
@@ -60,7 +67,8 @@ class Evaluator:
 
     With a ``tracer`` every record has the place of its span, if there is one, and an exchange continues the trace below it; otherwise it
     continues the caller's. With ``audit``, an exchanged token is handed out once its line of the audit log is written. ``in_flight`` counts
-    the requests that wait for an exchange or its line now, ``answered`` all since the start.
+    the requests that wait for an exchange or its line now, ``answered`` all since the start. ``spend`` learns of the look-ups in held
+    versions; see ``Reactor.spend``.
     """
 
     policy: CurrentPolicy
@@ -71,6 +79,7 @@ class Evaluator:
     tracer: Tracer | None = None
     now: Callable[[], float] = trio.current_time
     audit: AuditLog | None = None
+    spend: Callable[[int], None] = _nothing
     in_flight: int = attrs.field(default=0, init=False)
     answered: int = attrs.field(default=0, init=False)
 
@@ -81,7 +90,10 @@ class Evaluator:
 
     def begin(self, request: HttpRequest, started: float, asked_by: Filter) -> Outcome | ExchangePending:
         """Answer at once where no exchange is needed; ``started`` is the clock's reading at the request's arrival."""
-        outcome = begin(request, self.policy.snapshot, self.rules)
+        snapshot = self.policy.snapshot
+        if snapshot is not None and snapshot.held:
+            self.spend(_HELD_VERSION * len(snapshot.held))
+        outcome = begin(request, snapshot, self.rules)
         if type(outcome) is not ExchangePending:
             self.decided(request, outcome, started, asked_by)
         return outcome

@@ -9,7 +9,7 @@ import trio
 from exchanger.decision.token_failure import transport_failure
 from exchanger.errors import Diagnostic
 from exchanger.exchange.stage import GATEWAY_TIMED_OUT, STOPPING, Done, Passage, Stage
-from exchanger.net.reactor import Reactor
+from exchanger.net.reactor import WORK_PER_CHECKPOINT, Reactor
 from exchanger.net.timers import NEVER
 from exchanger.typing import ExchangeObserver
 from exchanger.values.token import Cache, CoalescedRecord, ErrorKind, IntrospectionRequest, TokenOutcome, TokenRequest
@@ -82,13 +82,16 @@ class CoalescedExchange(Generic[R]):
         if len(self.tickets) == 1:  # nearly always
             self.tell(next(iter(self.tickets)))
             return
-        self.tell_some()
+        if self.owner.reactor.spent < WORK_PER_CHECKPOINT:
+            self.tell_some()
         if self.tickets:
             self.owner.tell_rest(self)
 
     def tell_some(self) -> None:
         """Give the outcome to some of those who wait, in their order."""
-        for ticket in tuple(islice(self.tickets, TOLD_AT_ONCE)):
+        told = tuple(islice(self.tickets, TOLD_AT_ONCE))
+        self.owner.reactor.spend(len(told))
+        for ticket in told:
             if ticket in self.tickets:  # it may leave while others are told
                 self.tell(ticket)
 

@@ -26,7 +26,8 @@ from exchanger.grpc.routes import (
     run_unary,
 )
 from exchanger.grpc.status import GrpcError, StatusCode
-from exchanger.net.timers import NEVER, Timers
+from exchanger.net.reactor import WORK_PER_CHECKPOINT, Reactor
+from exchanger.net.timers import NEVER
 
 # Calls decided, and stream messages answered, for one connection before the others get their turn: about 1 ms.
 _WORK_PER_TURN: Final = 64
@@ -77,7 +78,7 @@ class Dispatcher:
     _on_fault: Callable[[BaseException], None]
     _flush: Callable[[], None]
     _later: Callable[[], None]
-    _timers: Timers
+    _reactor: Reactor
     nursery: trio.Nursery = attrs.field(init=False)
     blocked: bool = attrs.field(default=False, init=False)
     unfinished: list[Event] = attrs.field(factory=list, init=False)
@@ -107,8 +108,9 @@ class Dispatcher:
 
     def decide(self, events: list[Event], work: int = 0) -> int:
         """Handle ``events``, a bounded number of them in a turn that has already done ``work``; return all work, in calls and messages."""
+        reactor = self._reactor
         for index, event in enumerate(events):
-            if work >= _WORK_PER_TURN:
+            if work >= _WORK_PER_TURN or reactor.spent >= WORK_PER_CHECKPOINT:
                 self._put_off(events[index:])
                 break
             work += 1
@@ -179,7 +181,7 @@ class Dispatcher:
         waiting = self._deferred[call.stream_id] = _Waiting(call, deferred, self._on_late)
         deferred.ready = functools.partial(self._on_ready, waiting)
         if call.info.deadline != NEVER:
-            self._timers.expect(waiting, call.info.deadline)
+            self._reactor.timers.expect(waiting, call.info.deadline)
 
     def _on_ready(self, waiting: _Waiting, make_response: Callable[[], bytes | Followed]) -> None:
         call, connection = waiting.call, self._connection
@@ -209,7 +211,10 @@ class Dispatcher:
 
     def _go_on(self, call: Call) -> None:
         if type(call.route) is ImmediateStream:
-            self._advance(call, call.route)  # what came meanwhile
+            if call.messages:  # what came meanwhile has a turn of its own, since others may be answered in this one
+                self._put_off([Arrived(call)])
+            else:
+                self._advance(call, call.route)
         self._flush()
 
     def _abort(self, stream_id: int) -> None:
@@ -287,8 +292,9 @@ class Dispatcher:
 
     def _advance(self, call: Call, route: ImmediateStream) -> int:
         """Answer what has arrived, up to the first message that must wait; return the number of messages."""
-        connection = self._connection
-        for count in range(_WORK_PER_TURN):
+        connection, reactor = self._connection, self._reactor
+        count = 0
+        while count < _WORK_PER_TURN and reactor.spent < WORK_PER_CHECKPOINT:
             if not call.open:
                 return count
             if not self._has_room(call):
@@ -315,8 +321,9 @@ class Dispatcher:
                 self._refuse(call, error)
             except Exception as fault:  # noqa: BLE001 - a handler's fault is one call's, whatever it is
                 self._fault(call, fault)
+            count += 1
         self._put_off([Arrived(call)])
-        return _WORK_PER_TURN
+        return count
 
     def _handler(self, call: Call, route: ImmediateStream) -> StreamHandler:
         """Return what the next message of ``call`` goes to."""
@@ -334,7 +341,7 @@ class Dispatcher:
             following.handler, following.idle = answer.handler, True
         elif call.open:
             following = self._following[call.stream_id] = _Following(call, answer.handler, self._end_if_idle)
-            self._timers.expect(following, call.info.deadline - MARGIN_S)
+            self._reactor.timers.expect(following, call.info.deadline - MARGIN_S)
 
     def _end_if_idle(self, call: Call) -> None:
         """End a stream with OK if a ``Followed`` answer left it idle, and none of its messages has begun to arrive."""

@@ -70,7 +70,7 @@ class Session:
     def __attrs_post_init__(self) -> None:
         reactor = self._reactor
         flush = functools.partial(reactor.touch, self)
-        self._calls = Dispatcher(self._connection, self._on_fault, flush, self._resume_later, reactor.timers)
+        self._calls = Dispatcher(self._connection, self._on_fault, flush, self._resume_later, reactor)
 
     async def run(self) -> None:
         """Serve until the connection and all its tasks have ended."""

@@ -164,14 +164,15 @@ class OriginPool:
     def _serve(self, call: EndpointCall) -> None:
         """Send ``call``, which is counted as busy, on an existing connection, or wait for a new one."""
         now = self.connections.reactor.now()
-        link = None if call.fresh else self._take(now)
+        link = None if call.fresh or call.deadline <= now else self._take(now)
         if link is not None:
             self._send(link, call, now)
             return
         call.phase = CallPhase.DIALLING
         self.dialling[call] = None
         self.connections.reactor.timers.expect(call, call.deadline)
-        self._dial()
+        if call.deadline > now:  # otherwise it is about to end, and the endpoint need not know
+            self._dial()
 
     def _send(self, link: Http1Link | Http2Link, call: EndpointCall, now: float) -> None:
         self.links[call] = link

@@ -9,6 +9,7 @@ that was answered because of another connection's bytes leaves together with its
 """
 
 import contextlib
+import math
 import selectors
 from collections.abc import Callable
 from typing import ClassVar, Final, Protocol, final
@@ -17,10 +18,10 @@ import attrs
 import trio
 
 from exchanger.net.network import SYSTEM, Network
-from exchanger.net.timers import Timers
+from exchanger.net.timers import NEVER, Timers
 
 # Units of work in a row before other tasks get their turn: about 1 ms.
-_WORK_PER_CHECKPOINT: Final = 128
+WORK_PER_CHECKPOINT: Final = 128
 
 # TLS handshake steps in one round, of 0.3 ms with an elliptic curve key and 1 ms with an RSA key. When many gateways connect at once, those
 # that are already connected wait no longer than this for their turn.
@@ -62,7 +63,8 @@ class Reactor:
     """Serves its participants in rounds, each of them with a bounded amount of work.
 
     ``timers`` are those of its participants' rows. ``looked_at``: everything that had arrived by that time (seconds) was served, except for
-    participants whose turn in this round is still to come. ``in_turn``: a turn is in progress.
+    participants whose turn in this round is still to come. ``in_turn``: a turn is in progress. ``spent`` is what its participants have said
+    about it; from ``WORK_PER_CHECKPOINT`` on they leave the rest for ``later``.
     """
 
     network: Network = SYSTEM
@@ -72,6 +74,8 @@ class Reactor:
     _afterwards: list[Callable[[], None]] = attrs.field(factory=list, init=False)
     _touched: dict[Flushed, None] = attrs.field(factory=dict, init=False)
     in_turn: bool = attrs.field(default=False, init=False)
+    spent: int = attrs.field(default=0, init=False)
+    due: float = attrs.field(default=NEVER, init=False)
     _in_round: bool = attrs.field(default=False, init=False)
     _now: float = attrs.field(default=0.0, init=False)
     looked_at: float = attrs.field(default=0.0, init=False)
@@ -94,8 +98,22 @@ class Reactor:
             self._selector.unregister(participant.fileno())
 
     def later(self, participant: Participant) -> None:
-        """Call ``resume`` of ``participant`` in the next round."""
+        """Call ``resume`` of ``participant`` in the next round, or soon if there may be none."""
         self._unfinished.append(participant)
+        if not self._in_round and self.due == NEVER:
+            self.timers.expect(self, trio.current_time())
+
+    def on_due(self, now: float) -> None:
+        """Continue with what was left outside of a round, which nothing may follow; see ``Timed``."""
+        unfinished, self._unfinished = self._unfinished, []
+        work = 0
+        for index, participant in enumerate(unfinished):
+            work += participant.resume(now)
+            if work + self.spent >= WORK_PER_CHECKPOINT:
+                self._unfinished[:0] = unfinished[index + 1 :]
+                break
+        if self._unfinished:
+            self.timers.expect(self, math.nextafter(now, NEVER))
 
     def afterwards(self, work: Callable[[], None]) -> None:
         """Do ``work`` in this turn, once all that is ready was read and before anything is sent; at once outside of a turn."""
@@ -121,6 +139,10 @@ class Reactor:
             work()
         finally:
             self._end_turn()
+
+    def spend(self, work: int) -> None:
+        """Count ``work`` that this turn does in addition to what ``ready`` and ``resume`` return, in their units."""
+        self.spent += work
 
     def now(self) -> float:
         """Return the time (seconds of Trio's clock): in a round that of its beginning, which is at most some milliseconds ago."""
@@ -167,13 +189,13 @@ class Reactor:
                 self.looked_at = looked_at
                 for participant in unfinished:
                     work += participant.resume(now)
-                    if work >= _WORK_PER_CHECKPOINT:
+                    if work + self.spent >= WORK_PER_CHECKPOINT:
                         work, now = 0, await self._yield()
                 for key, mask in ready:
                     if key.data.first:
                         continue
                     work += key.data.ready(mask, now)
-                    if work >= _WORK_PER_CHECKPOINT:
+                    if work + self.spent >= WORK_PER_CHECKPOINT:
                         work, now = 0, await self._yield()
             finally:
                 self._end_turn()
@@ -197,3 +219,4 @@ class Reactor:
             for participant in touched:
                 participant.flush()
         self.in_turn = False
+        self.spent = 0

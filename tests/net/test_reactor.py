@@ -7,7 +7,8 @@ import pytest
 import trio
 import trio.testing
 
-from exchanger.net.reactor import READ, WRITE, Reactor
+from exchanger.net.reactor import READ, WORK_PER_CHECKPOINT, WRITE, Reactor
+from exchanger.net.timers import NEVER
 
 Pairs = list[tuple[socket.socket, socket.socket]]
 
@@ -143,3 +144,86 @@ def test_outside_of_a_turn_nothing_waits(reactor: Reactor, sockets: Pairs) -> No
     sockets[0][1].send(b"0")
     reader.ready(READ, 0.0)
     assert reader.log == ["read", "decide", "flush"]
+
+
+@attrs.define(eq=False)
+class Resumed(Participant):
+    """Goes on as often as it is to, each time with as much work as a turn may have."""
+
+    left: int = 3
+
+    def resume(self, now: float) -> int:
+        del now
+        self.log.append("resume")
+        self.left -= 1
+        if self.left:
+            self.reactor.later(self)
+        return WORK_PER_CHECKPOINT
+
+
+@attrs.define(eq=False, slots=True, weakref_slot=True)
+class Row:
+    """Tells when its time has come."""
+
+    log: list[str]
+    due: float = NEVER
+
+    def on_due(self, _now: float) -> None:
+        self.log.append("due")
+
+
+@pytest.mark.parametrize("others", [0, 5])
+async def test_what_is_left_outside_of_a_round_goes_on_although_nothing_is_ready(reactor: Reactor, sockets: Pairs, others: int) -> None:
+    log: list[str] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(reactor.run)
+        await trio.testing.wait_all_tasks_blocked()
+        for number in range(others):
+            reactor.later(Resumed(reactor, sockets[number][0], log))
+        reactor.later(Resumed(reactor, sockets[12][0], log))
+        await trio.testing.wait_all_tasks_blocked()
+        assert log == ["resume"] * 3 * (others + 1)
+        nursery.cancel_scope.cancel()
+
+
+async def test_rows_that_are_due_together_leave_turns_to_others(reactor: Reactor, autojump_clock: trio.testing.MockClock) -> None:
+    log: list[str] = []
+    rows = [Row(log) for _ in range(1000)]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(reactor.run)
+        for row in rows:
+            reactor.timers.expect(row, trio.current_time() + 1.0)
+        await trio.sleep(1.0)
+        while log.count("due") < len(rows):
+            log.append("others")
+            await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+    assert (
+        max(len(turn) for turn in " ".join(log).split("others")) <= len(" due") * 2 * 64 + 1
+    )  # the turn of others may be the first or the last
+
+
+@attrs.define(eq=False)
+class Spender(Participant):
+    """Does more work than ``ready`` returns, once."""
+
+    def ready(self, mask: int, now: float) -> int:
+        self.socket.recv(10)
+        self.reactor.spend(WORK_PER_CHECKPOINT)
+        self.log.append("spend")
+        return super().ready(WRITE, now)
+
+
+async def test_what_a_turn_has_spent_counts_until_its_end(reactor: Reactor, sockets: Pairs) -> None:
+    log: list[str] = []
+    for ours, theirs in sockets[:3]:
+        reactor.watch(Spender(reactor, ours, log), READ)
+        theirs.send(b"0")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(reactor.run)
+        while log.count("spend") < 3:
+            log.append("others")
+            await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+    assert "spend write spend" not in " ".join(log)
+    assert reactor.spent == 0

@@ -377,8 +377,8 @@ PLANTED: Final = {
     "reads-to-the-end-in-one-turn": Planted(
         "all that is ready is served in one turn, however many requests that are",
         "exchanger.net.reactor",
-        "_WORK_PER_CHECKPOINT: Final = 128",
-        "_WORK_PER_CHECKPOINT: Final = 2**31",
+        "WORK_PER_CHECKPOINT: Final = 128",
+        "WORK_PER_CHECKPOINT: Final = 2**31",
     ),
     "assembles-all-in-one-turn": Planted(
         "policies that arrive together are read in one turn",
