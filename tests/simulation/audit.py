@@ -25,6 +25,8 @@ _OFTEN: Final = 0.15
 _LASTS: Final = (0.1, 4.0)
 # Seconds after the end of a fault until the service has found out: its attempts, and a write that was on its way.
 _FOUND_OUT: Final = RETRY_S + ROW_S + 0.2
+# The part of a gateway's time after which nothing is left to write a line.
+_LATE: Final = 0.9
 _UNWRITTEN: Final = "TXE-5001"
 
 
@@ -132,8 +134,12 @@ class AuditDisk(Part):
             self.wrong.append(f"not a line of the audit log: {line.decode()}")
 
     def excuses(self, _issuer: str, question: Question, code: str, /) -> bool:
-        """A fault, or what the service still takes for one, may refuse an exchange, or hold it up, where each has to have its line."""
-        return (
+        """A fault, or what the service still takes for one, may refuse an exchange, or hold it up, where each has to have its line.
+
+        So may a token that comes when there is no time left to write a line.
+        """
+        late = question.answered - question.asked > _LATE * question.patience
+        return (self.required and code == _UNWRITTEN and late) or (
             self.required
             and code in {"", _UNWRITTEN}
             and any(begins <= question.answered and question.asked <= ends + _FOUND_OUT + PATIENCE_S for begins, ends in self.troubles)

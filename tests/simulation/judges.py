@@ -72,7 +72,11 @@ def _not_answered(world: World, question: Question) -> Iterator[str]:
     """Judge a gateway with ext_proc that waits in vain. The service does not know for how long, and answers a stream in its order."""
     if question.patience > _OWN_LIMIT and question.ahead is None:
         yield f"no answer in {question.patience} s: {_who(question)}"
-    elif not world.plan.permits and not any(_is_held_up(world, one) for one in _with_those_ahead(question)):
+    elif (
+        not world.plan.permits
+        and not _has_no_time(world, question)
+        and not any(_is_held_up(world, one) for one in _with_those_ahead(question))
+    ):
         yield f"no answer in {question.patience} s, without a reason: {_who(question)}"
 
 
@@ -80,6 +84,12 @@ def _with_those_ahead(question: Question | None) -> Iterator[Question]:
     while question is not None:
         yield question
         question = question.ahead
+
+
+def _has_no_time(world: World, question: Question) -> bool:
+    """Tell whether a stream's exchanges, one after the other, take longer than the gateway waits although all is well."""
+    exchanges = sum(any(isinstance(said, ExchangeEntry) for said in _said(world, one)) for one in _with_those_ahead(question))
+    return exchanges * world.plan.longest_call > question.patience
 
 
 def _said(world: World, question: Question) -> Iterator[Answer]:

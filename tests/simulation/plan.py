@@ -26,6 +26,10 @@ from tests.simulation.store import STORE_FAULTS, TIME_LIES
 _LEAST: Final[dict[str, int | float]] = {"storm": 1.0, "rate": 1.0, "users": 1, "issuers": 1, "gateways": 1, "namespaces": 1, "replicas": 1}
 
 
+# Ways of a call: two for TLS, the request, its answer, and the gateway's question and its answer.
+_WAYS: Final = 6
+
+
 @final
 @attrs.frozen
 class Plan:
@@ -45,8 +49,9 @@ class Plan:
     faults: frozenset[str] = frozenset(FAULTS)
     http2: bool = False
     latency: tuple[float, float] = (0.004, 0.08)
-    # The first user's requests break the connections of issuers.
+    # The first user's requests break the connections of issuers; and nearly all requests are theirs.
     hated: bool = False
+    insists: bool = False
     # Issuers are reached by TLS; over connections that carry one request each.
     tls: bool = False
     single_use: bool = False
@@ -129,6 +134,12 @@ class Plan:
     falsely: float = 0.02
     falsehoods: frozenset[str] = frozenset(FALSEHOODS)
 
+    @property
+    def longest_call(self) -> float:
+        """The seconds that an exchange may take although all is well, with the questions before it, connections, and the way to and fro."""
+        calls = 1 + self.introspected + bool(self.chained)
+        return calls * (self.links.connecting[1] + self.latency[1] + _WAYS * self.links.delay[1])
+
     @classmethod
     def drawn(cls, seed: int, **fixed: object) -> "Plan":
         """Return the world of ``seed``, with some of it ``fixed``."""
@@ -169,6 +180,7 @@ class Plan:
             drawn |= {"verified": True, "hated": False, "http2": False, "storm": 1200.0, "rate": 1.0}
             drawn |= {"edits": 0.01, "outages": 0.002, "jumps": drawn["jumps"] / 10}
         drawn["moves"] = Random(f"{seed} moves").choice([0.0, 0.0, 0.5, 3.0]) if not drawn.get("verified") else 0.0
+        drawn["insists"] = Random(f"{seed} insists").random() < 0.5
         drawn["single_use"] = Random(f"{seed} single use").random() < 0.1
         chance = Random(f"{seed} files")
         if chance.random() < 0.2:
@@ -300,6 +312,7 @@ def _agreeing(known: dict[str, Any]) -> dict[str, Any]:
     if known["readers"]:
         known["crowds"] = 0  # the console ends a turn when its time is up, which no work takes here
     known["hated"] = known["hated"] and known["users"] > 1  # otherwise nobody gets an answer
+    known["insists"] = known["insists"] and known["hated"]
     if known.get("folder"):
         known["room"] = 0  # what is beyond the limits of a folder is read at once
     known["keys"] = known["keys"] and bool(known.get("rotations"))

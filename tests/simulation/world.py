@@ -63,6 +63,8 @@ _WATCHING: Final = 25.0
 _FEW: Final = 5
 # How often a question is asked, and the seconds within which it is asked again.
 _TRIES: Final = 3
+# The share of requests that one user makes who insists.
+_INSISTS: Final = 0.9
 _RETRY_WITHIN: Final = 0.05
 _PATIENCES: Final = (0.25, 0.5, 1.0, 2.0)
 
@@ -433,7 +435,8 @@ class World:
     def _arrival(self) -> None:
         """A user asks; sometimes the same several times, or another for the same, and sometimes leaves."""
         chance, plan = self._users, self.plan
-        user, host, path = chance.randrange(plan.users), chance.choice(self.authors.hosts), chance.choice(PATHS)
+        user = 0 if plan.insists and chance.random() < _INSISTS else chance.randrange(plan.users)
+        host, path = chance.choice(self.authors.hosts), chance.choice(PATHS)
         times = chance.randrange(2, 5) if chance.random() < 0.1 else 1
         for number in range(times):
             delay = chance.uniform(0.0, 0.02) if number else 0.0
