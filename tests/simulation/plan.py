@@ -26,6 +26,8 @@ from tests.simulation.store import STORE_FAULTS, TIME_LIES
 _LEAST: Final[dict[str, int | float]] = {"storm": 1.0, "rate": 1.0, "users": 1, "issuers": 1, "gateways": 1, "namespaces": 1, "replicas": 1}
 
 
+# What is in some of the worlds, and in how many.
+_RARE: Final = {"single_use": 0.1, "insists": 0.5}
 # Ways of a call: two for TLS, the request, its answer, and the gateway's question and its answer.
 _WAYS: Final = 6
 
@@ -180,8 +182,7 @@ class Plan:
             drawn |= {"verified": True, "hated": False, "http2": False, "storm": 1200.0, "rate": 1.0}
             drawn |= {"edits": 0.01, "outages": 0.002, "jumps": drawn["jumps"] / 10}
         drawn["moves"] = Random(f"{seed} moves").choice([0.0, 0.0, 0.5, 3.0]) if not drawn.get("verified") else 0.0
-        drawn["insists"] = Random(f"{seed} insists").random() < 0.5
-        drawn["single_use"] = Random(f"{seed} single use").random() < 0.1
+        drawn |= {name: Random(f"{seed} {name.replace('_', ' ')}").random() < share for name, share in _RARE.items()}
         chance = Random(f"{seed} files")
         if chance.random() < 0.2:
             drawn |= {"rotations": chance.choice([4.0, 10.0]) / drawn["storm"], "file_faults": some(FILE_FAULTS)}
