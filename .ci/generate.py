@@ -287,25 +287,30 @@ def has_comments(node: yaml.Node, lines: list[str]) -> bool:
 
 # The configurations of gateways
 
-# By page: the comment before its block, and the file of the block's text.
-GATEWAYS: Final[Mapping[str, tuple[str, str]]] = {
-    "nginx.md": ("nginx", "nginx.conf"),
-    "caddy.md": ("caddy", "Caddyfile"),
-    "envoy-http.md": ("envoy: http_service", "envoy.yaml"),
+# By page: the files whose texts are blocks of it, by the comment before each.
+GATEWAYS: Final[Mapping[str, Mapping[str, str]]] = {
+    "nginx.md": {"nginx": "nginx.conf"},
+    "caddy.md": {"caddy": "Caddyfile"},
+    "traefik.md": {"traefik: static": "traefik-static.yaml", "traefik: dynamic": "traefik.yaml"},
+    "envoy-http.md": {"envoy: http_service": "envoy.yaml"},
 }
 
 
 def gateways() -> Texts:
     """Return the guides with the configurations in ``exchanger/demo/gateways``."""
-    return {DOCS / "how-to" / "install" / page: _configured(page, *source) for page, source in GATEWAYS.items()}
+    return {DOCS / "how-to" / "install" / page: _configured(page, blocks) for page, blocks in GATEWAYS.items()}
 
 
-def _configured(page: str, mark: str, name: str) -> str:
-    text = (ROOT / "exchanger" / "demo" / "gateways" / name).read_text()
-    block = re.compile(rf"(?<=^<!-- {mark} -->\n```)(\w+\n).*?(?=^```$)", re.MULTILINE | re.DOTALL)
-    made, count = block.subn(lambda found: found[1] + text, (DOCS / "how-to" / "install" / page).read_text())
-    if count != 1:
-        raise GenerationError(f"{page} has {count} blocks marked {mark}")
+def _configured(page: str, blocks: Mapping[str, str]) -> str:
+    made = (DOCS / "how-to" / "install" / page).read_text()
+    for mark, name in blocks.items():
+        text = (ROOT / "exchanger" / "demo" / "gateways" / name).read_text()
+        before, begin, rest = made.partition(f"<!-- {mark} -->\n```")
+        language, _, rest = rest.partition("\n")
+        _, end, after = rest.partition("\n```\n")
+        if not (begin and end):
+            raise GenerationError(f"{page} has no block marked {mark}")
+        made = f"{before}{begin}{language}\n{text.rstrip()}{end}{after}"
     return made
 
 

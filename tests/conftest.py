@@ -30,7 +30,22 @@ if TYPE_CHECKING:
 
 # What the tests' environment does not bring. Tests with such a part are also marked ``tool``: without it, they are skipped.
 TOOL: Final = frozenset(
-    {"browser", "caddy", "fastmcp", "go", "h2load", "helm", "image", "keycloak", "kubernetes", "mock_oauth2", "mounts", "nginx", "redis"}
+    {
+        "browser",
+        "caddy",
+        "fastmcp",
+        "go",
+        "h2load",
+        "helm",
+        "image",
+        "keycloak",
+        "kubernetes",
+        "mock_oauth2",
+        "mounts",
+        "nginx",
+        "redis",
+        "traefik",
+    }
 )
 # Tests with a real part are also marked ``real``: they run another program or the service as a process, or attack it in real time.
 REAL: Final = TOOL | {"envoy", "protoc"}

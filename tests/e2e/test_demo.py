@@ -142,7 +142,10 @@ NGINX = pytest.param(GatewayKind.NGINX, marks=pytest.mark.nginx)
 CADDY = pytest.param(GatewayKind.CADDY, marks=pytest.mark.caddy)
 
 
-@pytest.mark.parametrize("kind", [GatewayKind.ENVOY_HTTP, NGINX, CADDY])
+TRAEFIK = [pytest.param(GatewayKind.TRAEFIK, marks=pytest.mark.traefik)] if shutil.which("traefik") else []
+
+
+@pytest.mark.parametrize("kind", [GatewayKind.ENVOY_HTTP, NGINX, CADDY, *TRAEFIK])
 async def test_every_check_is_as_expected_through_gateways_that_ask_over_http(kind: GatewayKind, tmp_path: Path) -> None:
     await assert_all_is_as_expected([scenario.name for scenario in SCENARIOS], tmp_path, "--gateway-kind", needed(kind))
 

@@ -42,7 +42,7 @@ READ: Final = {
     "manifests": {"policy", "paths", "certificate", "guard", "gke-authority", "raw-headers", "external-auth", "external-auth-http"},
     "mesh": {"", "istio-host"},
     "envoy": {"ext_authz", "http_service"},  # the second one and NGINX's and Caddy's blocks in tests/e2e/test_http_gateways.py
-    "traefik": {"dynamic"},
+    "traefik": {"static", "dynamic"},
     "agentgateway": {""},
     **{key: {""} for key in ("issuers", "policy", "compose")},  # in tests/e2e/test_outside_kubernetes.py
     "filter": {"ext_proc", "credentials"},
@@ -76,8 +76,12 @@ def test_traefik_believes_no_client_and_takes_the_token_from_the_answer() -> Non
     found = block("traefik", "dynamic")["http"]
     asked = found["middlewares"]["exchanger"]["forwardAuth"]
     assert asked["address"].endswith("/forward-auth")
-    assert (asked["trustForwardHeader"], asked["authResponseHeaders"]) == (False, ["Authorization"])
-    assert [router["middlewares"][-1] for router in found["routers"].values()] == ["exchanger"]
+    assert (asked["trustForwardHeader"], asked["authResponseHeaders"]) == (False, ["Authorization", "X-Exchanger-Secret"])
+    (sent,) = found["middlewares"]["exchanger-secret"]["headers"]["customRequestHeaders"]
+    assert sent == "X-Exchanger-Secret"  # which the other one takes out again
+    assert [router["middlewares"] for router in found["routers"].values()] == [["exchanger-secret", "exchanger"]]
+    (entry,) = block("traefik", "static")["entryPoints"].values()
+    assert (entry["forwardedHeaders"], entry["http"]) == ({"insecure": False}, {"aliasHeadersStrategy": "reject"})
 
 
 def test_agentgateway_waits_for_an_exchange_and_fails_closed() -> None:

@@ -5,6 +5,7 @@ A demo changes only what the guides leave to their readers: ports, the place of 
 
 import enum
 import importlib.resources
+import json
 import os
 import re
 import shutil
@@ -30,6 +31,8 @@ _UPSTREAM: Final = "8081"
 # Debian has servers where only root looks for programs.
 _ALSO_IN: Final = ("/usr/local/sbin", "/usr/sbin")
 _UNAUTHORIZED: Final = 401
+_SECRET: Final = "the-content-of-the-secret-file"
+_HERE: Final = importlib.resources.files(__package__)
 
 
 @enum.unique
@@ -40,6 +43,7 @@ class GatewayKind(enum.Enum):
     ENVOY_HTTP = "envoy-http"
     NGINX = "nginx"
     CADDY = "caddy"
+    TRAEFIK = "traefik"
 
 
 @final
@@ -89,7 +93,7 @@ class HttpGateway:
 
     def configuration(self) -> str:
         """Return the guide's configuration."""
-        return (importlib.resources.files(__package__) / self.guide).read_text("utf-8")
+        return (_HERE / self.guide).read_text("utf-8")
 
     def start(self, program: str, folder: Path, places: GatewayPlaces) -> GatewayProcess:
         """Write what the gateway of a demo needs into ``folder``, which is for this user alone; return how to run ``program``."""
@@ -130,12 +134,10 @@ def with_places(config: str, places: GatewayPlaces) -> str:
     return re.sub(rf"\b(?:{'|'.join(ports)})\b", lambda found: str(ports[found[0]]), config)
 
 
-def _find(name: str, program: str) -> str:
+def _find(name: str, program: str, remedy: str) -> str:
     found = shutil.which(program, path=os.pathsep.join((os.environ.get("PATH", os.defpath), *_ALSO_IN)))
     if found is None:
-        raise DemoError(
-            f"--gateway-kind {program} needs {name}: install it, such as with  apt-get install {program}, or put `{program}` on the PATH"
-        )
+        raise DemoError(f"--gateway-kind {program} needs {name}: install it ({remedy}), or put `{program}` on the PATH")
     return found
 
 
@@ -157,8 +159,16 @@ def _caddy(program: str, folder: Path, places: GatewayPlaces, config: str) -> Ga
 
 
 def _envoy(program: str, folder: Path, places: GatewayPlaces, config: str) -> GatewayProcess:
-    (folder / "envoy.yaml").write_text(with_places(with_texts(config, {"the-content-of-the-secret-file": places.secret.reveal()}), places))
+    (folder / "envoy.yaml").write_text(with_places(with_texts(config, {_SECRET: places.secret.reveal()}), places))
     return GatewayProcess(envoy_command(program, folder / "envoy.yaml"))
+
+
+def _traefik(program: str, folder: Path, places: GatewayPlaces, config: str) -> GatewayProcess:
+    dynamic, static = folder / "traefik.yaml", folder / "traefik-static.yaml"
+    dynamic.write_text(with_places(with_texts(config, {_SECRET: places.secret.reveal()}), places))
+    texts = {"/etc/traefik/dynamic.yaml": json.dumps(str(dynamic)), f'":{_LISTEN}"': f"127.0.0.1:{_LISTEN}"}
+    static.write_text(with_places(with_texts((_HERE / static.name).read_text("utf-8"), texts), places))
+    return GatewayProcess((program, f"--configFile={static}"))
 
 
 HTTP_GATEWAYS: Final[Mapping[GatewayKind, HttpGateway]] = MappingProxyType(
@@ -181,7 +191,7 @@ HTTP_GATEWAYS: Final[Mapping[GatewayKind, HttpGateway]] = MappingProxyType(
         GatewayKind.NGINX: HttpGateway(
             name="NGINX",
             guide="nginx.conf",
-            find=lambda: _find("NGINX", "nginx"),
+            find=lambda: _find("NGINX", "nginx", "apt-get install nginx"),
             process=_nginx,
             form=AUTH_REQUEST,
             remark="NGINX passes on 401 and 403 alone, with a body of its own, so the service denies with 403 instead of any other status",
@@ -191,10 +201,18 @@ HTTP_GATEWAYS: Final[Mapping[GatewayKind, HttpGateway]] = MappingProxyType(
         GatewayKind.CADDY: HttpGateway(
             name="Caddy",
             guide="Caddyfile",
-            find=lambda: _find("Caddy", "caddy"),
+            find=lambda: _find("Caddy", "caddy", "apt-get install caddy"),
             process=_caddy,
             form=FORWARD_AUTH,
             all_hosts={f"http://api.example.com:{_LISTEN} {{\n": f"http://:{_LISTEN} {{\n\tbind 127.0.0.1\n"},
+        ),
+        GatewayKind.TRAEFIK: HttpGateway(
+            name="Traefik",
+            guide="traefik.yaml",
+            find=lambda: _find("Traefik", "traefik", "https://doc.traefik.io/traefik/getting-started/"),
+            process=_traefik,
+            form=FORWARD_AUTH,
+            all_hosts={"Host(`api.example.com`)": "PathPrefix(`/`)"},
         ),
     }
 )
