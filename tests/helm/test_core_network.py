@@ -192,3 +192,12 @@ def at_once() -> None:
 def test_only_what_the_service_has_to_reach_is_open(name: str) -> None:
     values, rules = OPENED[name]
     assert egress(values) == rules
+
+
+@pytest.mark.parametrize("asks_by_http", [False, True])
+def test_the_port_that_hands_out_tokens_is_open_to_gateways_alone(asks_by_http: bool) -> None:
+    gateways = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "gateways"}}}]
+    values = {"networkPolicy": {"ingress": {"gateways": gateways}}, "httpAuthz": {"enabled": asks_by_http, "secretName": "gateway"}}
+    rules = only(render(values), "NetworkPolicy")["spec"]["ingress"]
+    asking = [rule["from"] for rule in rules if {"protocol": "TCP", "port": "http-authz"} in rule["ports"]]
+    assert asking == [gateways] * asks_by_http
