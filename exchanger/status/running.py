@@ -129,7 +129,7 @@ _WRONG: Final[Mapping[str, str]] = {
     "ext_authz_token_endpoint_breaker_open": "the breaker of {endpoint_host} is open: the token endpoint fails",
     "ext_authz_token_endpoint_new_credentials_refused": "{endpoint_host} refuses the new credentials of the profile {issuer}",
     "ext_authz_issuer_profiles_rejected": "the file of issuer profiles is rejected, and its previous version is in force; the log says why",
-    "ext_authz_issuer_values_missing": "values of issuer profiles in Secrets or files that are missing or unusable: {number}; the log names them",
+    "ext_authz_issuer_values_missing": "values of issuer profiles in Secrets or files that cannot be used: {number}; the log names them",
     "ext_authz_tls_certificate_rejected": "the certificate files are rejected, and the previous certificate is in use; the log says why",
     "ext_authz_audit_unwritable": "the audit log cannot be written",
     "ext_authz_audit_lines_lost_total": "lines of the audit log lost since the start: {number}",

@@ -119,6 +119,21 @@ def test_metrics_say_how_current_the_policy_is(
     assert found == said
 
 
+def test_metrics_say_what_keeps_old_profiles_in_force(configured: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PolicySync, "profiles_rejected", property(lambda _self: True))
+    monkeypatch.setattr(PolicySync, "issuer_values_missing", property(lambda _self: 2))
+    found: dict[str, float] = {}
+
+    async def look(supervisor: Supervisor) -> None:
+        await trio.lowlevel.checkpoint()
+        samples = [sample for metric in supervisor._metrics.collect() for sample in metric.samples]
+        found.update({sample.name: sample.value for sample in samples if sample.name.startswith("ext_authz_issuer_")})
+
+    monkeypatch.setattr(Supervisor, "run", look)
+    assert cli.main(["serve"]) == 0
+    assert found == {"ext_authz_issuer_profiles_rejected": 1.0, "ext_authz_issuer_values_missing": 2.0}
+
+
 def test_metrics_say_when_the_certificate_in_use_expires(configured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     site = Site.at(tmp_path)
     for name, value in (("PORT", 0), ("CERT_FILE", site.files.cert), ("KEY_FILE", site.files.key)):

@@ -57,7 +57,7 @@ async def test_a_healthy_service_has_no_problem() -> None:
         ({"breakers_open": lambda: {"h": True, "i": False}}, "the breaker of h is open"),
         ({"credentials_refused": lambda: {("p", "h"): True}}, "h refuses the new credentials of the profile p"),
         ({"issuer_profiles_rejected": lambda: True}, "the file of issuer profiles is rejected"),
-        ({"issuer_values_missing": lambda: 2}, "values of issuer profiles in Secrets or files that are missing or unusable: 2"),
+        ({"issuer_values_missing": lambda: 2}, "values of issuer profiles in Secrets or files that cannot be used: 2"),
         ({"tls_certificate_expiry": lambda: 1}, "the certificate has expired"),
         ({"tls_certificate_rejected": lambda: True}, "the certificate files are rejected"),
         ({"audit": lambda: AuditCounts(written=1, lost=4, broken=False)}, "lines of the audit log lost since the start: 4"),
@@ -76,7 +76,7 @@ async def test_what_a_starting_service_waits_for_is_told_as_far_as_it_is_known()
     found = await asked(attrs.evolve(NOTHING, issuer_values_missing=lambda: 1, tls_certificate_expiry=lambda: EXPIRY))
     assert [problem.partition(":")[0] for problem in found.problems] == [
         "no policy is known yet, so every request is refused; the log says what the service waits for",
-        "values of issuer profiles in Secrets or files that are missing or unusable",
+        "values of issuer profiles in Secrets or files that cannot be used",
     ]
 
 
