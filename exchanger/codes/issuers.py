@@ -96,8 +96,8 @@ CLIENT_OF_ID_TOKENS: Final = Code(
         "The assertion is an ID-JAG. Identity providers issue one only for ID tokens of the client that asks for it.",
         "That is the client of the profile that assertion.from names.",
     ),
-    "Nothing, if callers present ID tokens of this client. Otherwise every exchange fails with TXE-2007: have the application in front of "
-    "the gateway sign users in as this client, or give the profile the client of that application.",
+    "If callers present such ID tokens, leave it as it is. Otherwise every exchange fails with TXE-2007: have the application in front of "
+    "the gateway sign users in as this client, or give the first profile the client of that application.",
     "issuers:\n  - name: idp\n    tokenEndpoint: https://acme.idp.example/token\n    clientID: gateway\n    clientSecret: s\n"
     "    subjectToken: {type: urn:ietf:params:oauth:token-type:id_token}\n  - name: chat\n    discovery: https://acme.chat.example/\n"
     "    clientID: f53f191f9311af35\n    clientSecret: s\n    grantType: jwt-bearer\n    assertion: {from: idp}\n",

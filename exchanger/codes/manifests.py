@@ -292,7 +292,7 @@ NAMESPACE_NOT_ENABLED: Final = Code(
     "POL-3103",
     "A policy is not in force, because its Namespace is not selected.",
     ("The label of the Namespace is missing.", "metadata.namespace is missing or misspelt."),
-    "Label the Namespace. Until then the policy is not in force.",
+    "Label the Namespace; with a folder as source, it must be in the folder, too. Until then the policy is not in force.",
     _NAMESPACE.replace("ext-authz-token-exchange.magneticflux.net/policy: enabled", "team: orders")
     + "---\n"
     + _config_map("version: v1\nentries: []"),

@@ -336,7 +336,7 @@ def id_tokens_needed(plan: Plan) -> tuple[str, ...]:
     """Return for each profile whose assertion is an ID-JAG whose ID tokens its identity provider accepts (ID-JAG draft, section 4.3)."""
     first = {profile.name: profile for profile in plan.profiles}
     return tuple(
-        f'issuer profile "{profile.name}" assertion is issued only for ID tokens whose aud is {_client_of(first[source.profile])}'
+        f'issuer profile "{profile.name}" assertion works only with ID tokens whose aud is {_client_of(first[source.profile])}'
         for profile in plan.profiles
         if (source := profile.assertion) is not None and source.token_type == ID_JAG
     )
@@ -346,7 +346,7 @@ def _client_of(issuer: Issuer[Reference]) -> str:
     client_id = issuer.credentials.client_id
     named = f"{quoted(client_id)}, " if isinstance(client_id, str) else ""
     lacking = "" if issuer.subject.token_type == ID_TOKEN else f"; its subjectToken.type is not {ID_TOKEN}"
-    return f"{named}the client of the profile {quoted(issuer.name)}{lacking}"
+    return f"{named}the client ID of the profile {quoted(issuer.name)}{lacking}"
 
 
 def plan_profiles(profiles: tuple[IssuerProfile, ...], rules: ProfileRules) -> Plan | Rejected:

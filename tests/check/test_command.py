@@ -337,8 +337,8 @@ def test_audiences_for_a_chain_are_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("first", "source", "said"),
     [
-        (TYPED, "", 'assertion is issued only for ID tokens whose aud is "gateway", the client of the profile "idp"\n'),
-        ("", "", 'the client of the profile "idp"; its subjectToken.type is not urn:ietf:params:oauth:token-type:id_token\n'),
+        (TYPED, "", 'assertion works only with ID tokens whose aud is "gateway", the client ID of the profile "idp"\n'),
+        ("", "", 'the client ID of the profile "idp"; its subjectToken.type is not urn:ietf:params:oauth:token-type:id_token\n'),
         (TYPED, ", requestedTokenType: 'urn:ietf:params:oauth:token-type:jwt'", ""),
     ],
 )
