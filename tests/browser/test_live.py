@@ -345,9 +345,10 @@ def test_in_a_row_with_little_room_the_host_is_shortened_before_the_path(visit: 
     page = visit(viewport={"width": 1280, "height": 800})
     host = "a-rather-long-name.of-a-service.example.com"
     console.emit(item(100, host=host, path="/orders"), item(101, host=host, path="/" + "long/" * 60), item(102, host="a.b", path="/"))
+    console.emit(item(103, host="yellow.example.com", path="/orders/internal/9"))
     page.locator("#rows .row").first.click()
     expect(page.locator("#detail")).to_be_visible()
-    for key, host_cut, path_cut in (("0:100", True, False), ("0:101", True, True), ("0:102", False, False)):
+    for key, host_cut, path_cut in (("0:100", True, False), ("0:101", True, True), ("0:102", False, False), ("0:103", True, False)):
         row = page.locator(f'#rows .row[data-key="{key}"]')
         assert row.locator(".host").evaluate(CUT) is host_cut, key
         assert row.locator(".path").evaluate(CUT) is path_cut, key

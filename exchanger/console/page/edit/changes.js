@@ -35,7 +35,7 @@ function requests({ examples, changes: found, more, why_not: whyNot }) {
   return [
     el("h3", { text: `${found.length + more} of ${plural(examples, "example request")} change` }),
     table("Example requests that change", ["request", "in force", "as edited"], found.map(({ method, host, path, before, after }) =>
-      el("tr", {}, el("th", { scope: "row", class: "mono" }, `${method} ${host}${path}`), el("td", {}, verdict(before, true)), el("td", {}, verdict(after, false)))), { className: "changes" }),
+      el("tr", {}, el("th", { scope: "row", class: "mono" }, `${method} ${host}`, el("wbr"), path), el("td", {}, verdict(before, true)), el("td", {}, verdict(after, false)))), { className: "changes" }),
     more > 0 && el("p", { class: "muted", text: `${more} more are not listed.` }),
   ];
 }
