@@ -3,10 +3,11 @@
 All parts are those of the service: a session, the evaluator, the pipeline of an exchange, connections. Sockets are pairs without a network,
 and time stands still. Only functions of the service count, and those of C that it calls.
 
-Usage: python -m tests.envoy.counted_calls [--record] [--by-function denial|logged|hit|exchange]
+Usage: python -m tests.envoy.counted_calls [--record] [--by-function denial|logged|hit|exchange|kept]
 """
 
 import argparse
+import base64
 import gc
 import json
 import platform
@@ -50,8 +51,8 @@ T = TypeVar("T")
 
 RECORDED: Final = Path(__file__).with_name("counted_calls.json")
 PYTHON: Final = ".".join(platform.python_version_tuple()[:2])
-# A decision without an exchange, the same with its line in the log, a token from memory, and an exchange.
-CASES: Final = ("denial", "logged", "hit", "exchange")
+# A decision without an exchange, the same with its line in the log, a token from memory, an exchange, and one whose token is kept.
+CASES: Final = ("denial", "logged", "hit", "exchange", "kept")
 
 # Calls before those that count: what is made once is made by then, and there is a connection to the token endpoint.
 _WARM_UP: Final = 3
@@ -65,12 +66,20 @@ version: v1
 entries:
   - {match: {host: api.example.com, pathPrefix: /exchange}, action: exchange, exchange: {issuerRef: plain, scope: read}}
   - {match: {host: api.example.com, pathPrefix: /hit}, action: exchange, exchange: {issuerRef: keeping, scope: read}}
+  - {match: {host: api.example.com, pathPrefix: /kept}, action: exchange, exchange: {issuerRef: keeping, scope: read}}
   - {match: {host: api.example.com, pathPrefix: /denial}, action: deny}
   - {match: {host: api.example.com, pathPrefix: /logged}, action: deny}
 """
 _PLAIN: Final = attrs.evolve(token_request().issuer, name="plain")
 _ISSUERS: Final = {"plain": _PLAIN, "keeping": attrs.evolve(_PLAIN, name="keeping", cache=CachePolicy(3600.0, 1000))}
 _BODY: Final = success("y" * 900)[:-1] + b',"expires_in":3600}'
+
+
+def _subject_token(user: int) -> str:
+    """Return a JWT of a usual size."""
+    claims = f'{{"iss":"https://issuer.example.com","sub":"user-{user:08}","aud":["api"],"exp":4102444800,"more":"{"x" * 250}"}}'
+    header, payload = (base64.urlsafe_b64encode(part.encode()).rstrip(b"=").decode() for part in ('{"alg":"RS256","kid":"1"}', claims))
+    return f"{header}.{payload}.{'x' * 342}"
 
 
 @final
@@ -136,7 +145,7 @@ class Caller:
         user = 0 if case == "hit" else self._calls
         for name, value in {
             ":path": http.path,
-            "authorization": f"Bearer {'x' * 850}.{user:08}",
+            "authorization": f"Bearer {_subject_token(user)}",
             "user-agent": "test",
             "accept": "*/*",
         }.items():
@@ -147,7 +156,7 @@ class Caller:
         while not answer.closed:
             self._peer.receive(await self._socket.recv(65_536))
             await self._send()
-        assert (CheckResponse.FromString(answer.messages[0]).status.code == 0) == (case in {"hit", "exchange"})
+        assert (CheckResponse.FromString(answer.messages[0]).status.code == 0) == (case in {"hit", "exchange", "kept"})
 
     async def _send(self) -> None:
         if data := self._peer.send():

@@ -15,6 +15,7 @@ import attrs
 
 from exchanger.jwt.compact import read_payload
 from exchanger.jwt.refusal import TokenRefused
+from exchanger.util.frozen import maker_of, quickly_made
 from exchanger.util.strict_json import outline
 
 # Seconds, and part of its lifetime, that a token must have left: it travels to the upstream, whose clock may be ahead.
@@ -42,7 +43,8 @@ class Instant:
 
 
 @final
-@attrs.frozen
+@quickly_made
+@attrs.frozen(weakref_slot=False)
 class Life:
     """When a token may be served.
 
@@ -72,6 +74,10 @@ class UnreadableExpiry:
 UNREADABLE: Final = UnreadableExpiry()
 
 
+# Of every token that is kept.
+_life: Final = maker_of(Life)
+
+
 def plan_life(now: Instant, age: float, length: float, latest_end: float, chance: float) -> Life | None:
     """Return the lifetime of a token, ``None`` if it is not worth keeping.
 
@@ -91,7 +97,7 @@ def plan_life(now: Instant, age: float, length: float, latest_end: float, chance
     ahead = min(RENEWAL_S, RENEWAL_PART * length) * (0.5 + 0.5 * chance)
     until = born + length - margin
     wall_end = wall_born + length
-    life = Life(length, born, born + length, wall_end, until, wall_end - margin, until - ahead)
+    life = _life(length, born, born + length, wall_end, until, wall_end - margin, until - ahead)
     return None if life.is_over(now) else life
 
 
@@ -102,6 +108,8 @@ def expiry_of(token: str) -> float | UnreadableExpiry:
     time for which a token is kept; so the earliest of several counts, and one that is not a number is ``UNREADABLE``, as are claims of very
     many parts.
     """
+    if "." not in token:  # as tokens that are not JWTs
+        return math.inf
     strict = read_payload(token)
     if not isinstance(strict, TokenRefused):  # it has one reading
         return _as_time(strict["exp"]) if "exp" in strict else math.inf
