@@ -18,6 +18,7 @@ from exchanger.decision.outcome import Deny
 from exchanger.evaluation.fields import READ_FIELDS, canonical_method, http_request
 from exchanger.grpc.routes import CallInfo
 from exchanger.policy.authority import read_authority
+from exchanger.util.frozen import changer_of
 from exchanger.values.request import NO_FIELDS, HeaderFields, HttpRequest
 from exchanger.values.trace import TraceContext, parse_traceparent
 from exchanger.values.verdict import AmbiguousPart
@@ -34,6 +35,9 @@ def _refusals(detail: str) -> dict[str, Deny]:
 _TWICE: Final = _refusals("the gateway sent {} twice")  # RFC 9113 section 8.3 (https://www.rfc-editor.org/rfc/rfc9113#section-8.3)
 _NOT_UTF8: Final = _refusals("{} is not UTF-8")
 _CONTRADICTED: Final = _refusals("the gateway's attributes contradict {}")
+
+# Of every request, where there are traces.
+_in_trace: Final = changer_of(HttpRequest, "trace")
 
 # PEP 383 (https://peps.python.org/pep-0383/): each byte that is not UTF-8 is one of these characters.
 _BAD_BYTE: Final = re.compile("[\udc80-\udcff]")
@@ -162,4 +166,4 @@ def with_gateway_trace(request: HttpRequest, call: CallInfo) -> HttpRequest:
     if traceparent is None:
         return request
     tracestate = found.get(b"tracestate", b"")
-    return attrs.evolve(request, trace=TraceContext(traceparent.decode("latin-1"), tracestate.decode("latin-1"), trace.baggage))
+    return _in_trace(request, TraceContext(traceparent.decode("latin-1"), tracestate.decode("latin-1"), trace.baggage))

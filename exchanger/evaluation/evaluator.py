@@ -17,9 +17,9 @@ from exchanger.grpc.routes import Deferred
 from exchanger.net.network import SYSTEM
 from exchanger.policy.snapshot import CurrentPolicy
 from exchanger.typing import DecisionObserver, Ticket, TokenExchanger, Tracer
-from exchanger.util.frozen import maker_of
+from exchanger.util.frozen import changer_of, maker_of
 from exchanger.values.request import HttpRequest
-from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome
+from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
 from exchanger.values.trace import SpanContext
 
 # The share of a gateway's time that is reserved for the answer's way back, and its bounds in seconds: a late answer becomes a gateway's own
@@ -42,6 +42,7 @@ _CALLER_LEFT: Final = transport_failure(
 # Of every decision, and of every one with an exchange.
 _record: Final = maker_of(DecisionRecord)
 _exchange: Final = maker_of(Exchange)
+_in_trace: Final = changer_of(TokenRequest, "trace")
 
 
 def exchange_deadline(deadline: float, now: float) -> float:
@@ -151,7 +152,7 @@ class WaitingRequest(Deferred, Generic[Answer]):
         evaluator, token_request = self.evaluator, self.pending.token_request
         if evaluator.tracer is not None:
             self.span = evaluator.tracer.below(self.request.trace)
-            token_request = attrs.evolve(token_request, trace=self.span.trace)
+            token_request = _in_trace(token_request, self.span.trace)
         due = exchange_deadline(deadline, evaluator.now())
         audit = evaluator.audit
         if audit is not None:

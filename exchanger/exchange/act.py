@@ -19,6 +19,7 @@ from exchanger.net.endpoint import Endpoint
 from exchanger.net.reactor import Reactor
 from exchanger.oauth.preparation import Preparation
 from exchanger.oauth.rotation import refuses_client
+from exchanger.util.frozen import changer_of
 from exchanger.values.issuer import ActorCredentials, Issuer
 from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
@@ -40,6 +41,7 @@ _PAUSE_S: Final = 1.0
 _OF_NO_TOKEN: Final = frozenset({"invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_scope", "invalid_target"})
 _REFUSALS: Final = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 # The issuer's limits refused the request for the actor's token, as they would refuse the exchange: reported like that.
+_with_actor: Final = changer_of(TokenRequest, "actor_token")
 _LIMITED: Final = frozenset({ErrorKind.BREAKER_OPEN, ErrorKind.OVERLOADED})
 
 
@@ -95,7 +97,7 @@ class _ActingPassage(Relay):
     def go_on(self, token: Secret) -> TokenOutcome | Self:
         """Exchange with ``token``."""
         self._token = token
-        return self._goes_on(self.stage.behind.begin(attrs.evolve(self.request, actor_token=token), self.deadline, self._landed))
+        return self._goes_on(self.stage.behind.begin(_with_actor(self.request, token), self.deadline, self._landed))
 
     async def obtain(self) -> None:
         """Wait for the token, then make the exchange."""

@@ -18,7 +18,8 @@ import attrs
 from exchanger.decision.token_failure import transport_failure
 from exchanger.errors import Diagnostic
 from exchanger.typing import Ticket, TokenExchanger
-from exchanger.values.token import ErrorKind, ExchangeFailure, SubjectVerdict, TokenOutcome, TokenRequest
+from exchanger.util.frozen import changer_of
+from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, SubjectVerdict, TokenOutcome, TokenRequest
 
 # For requests outside ``run``, and for everything in progress at its end.
 STOPPING: Final = transport_failure(ErrorKind.CONTEXT_CANCELED, Diagnostic.REQUEST_FAILED, detail="the service is stopping")
@@ -63,12 +64,16 @@ class JudgedRequest:
         self.done(outcome if self._verdict is None else _judged(outcome, self._verdict))
 
 
+# Of every token for a caller whose own is judged.
+_with_verdict: Final = changer_of(ExchangedToken, "subject")
+
+
 def _judged(outcome: TokenOutcome, verdict: SubjectVerdict) -> TokenOutcome:
     """Return ``outcome`` with ``verdict``, or with that of a later stage, which may not know of the actors in the token."""
     later = outcome.subject
     if later is not None:
         verdict = later if later.actors or later.refusal else attrs.evolve(later, actors=verdict.actors)
-    return attrs.evolve(outcome, subject=verdict)
+    return _with_verdict(outcome, verdict) if type(outcome) is ExchangedToken else attrs.evolve(outcome, subject=verdict)
 
 
 class Passage(Protocol):

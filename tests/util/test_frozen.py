@@ -5,7 +5,7 @@ import inspect
 import attrs
 import pytest
 
-from exchanger.util.frozen import quickly_made
+from exchanger.util.frozen import changer_of, quickly_made
 
 
 def lowered(text: str) -> str:
@@ -63,3 +63,14 @@ def test_what_is_missing_or_unknown_is_refused() -> None:
 def test_a_class_whose_values_have_weak_references_is_none() -> None:
     with pytest.raises(TypeError, match="Weak must be without __weakref__"):
         quickly_made(Weak)
+
+
+def test_a_changed_value_is_what_attrs_makes_of_it() -> None:
+    change = changer_of(Quick, "fourth", "second")
+    before = Quick(1, third=3)
+    known = hash(before)
+    changed = change(before, "NEW", "2")
+    assert attrs.astuple(changed) == attrs.astuple(attrs.evolve(before, fourth="NEW", second="2")) == (1, "2", 3, "new")
+    assert (type(changed), hash(changed)) == (Quick, hash(Quick(1, "2", fourth="new")))
+    assert hash(changed) != known
+    assert attrs.astuple(before) == (1, "two", 3, "four")
