@@ -4,19 +4,23 @@ import json
 from unittest import mock
 
 import pytest
-from hypothesis import event, example, given, settings
+from hypothesis import assume, event, example, given, settings
 from hypothesis import strategies as st
 
 from exchanger.codes.code import Severity
 from exchanger.codes.manifests import NEAR_HOST
+from exchanger.codes.policy import UNKNOWN_FIELD
 from exchanger.directory.manifest import UnreadableFile, objects_of, read_manifests
+from exchanger.policy.documents import entry_reader
 from exchanger.policy.documents.document import PolicyDocument, parse_document
 from exchanger.policy.selection import AnyIssuer, ConfigMap
 from exchanger.tools.check import likely
 from exchanger.tools.check.files import CheckedDocument, read_file
 from exchanger.tools.check.source_map import FileText
 from exchanger.tools.check.suggest import mended, suggest
+from exchanger.util.text import MAX_QUOTED
 from exchanger.values.entry import Source
+from exchanger.yaml.syntax import meant
 from tests.check.checking import LABEL, checked, codes, config_map, entries, rules
 from tests.examples import examples
 
@@ -278,3 +282,59 @@ def test_no_text_and_no_place_is_too_much(text: str, line: int, column: int | No
     if document is not None:
         place = document.place(line, column)
         assert place.line is None or 1 <= place.line <= len(document.file.text.starts)
+
+
+# Law: a field with a name that it has elsewhere, or with a slip in its name, is one problem, and correcting it leaves none.
+
+
+NEEDED = {
+    "match": {"host": "a.example", "pathPrefix": "/", "methods": "[GET]"},
+    "exchange": {"issuerRef": "primary", "scope": "read"},
+}
+KNOWN = {"match": entry_reader.MATCH_FIELDS.fields, "exchange": entry_reader.EXCHANGE_FIELDS.fields}
+
+
+def with_names(names: dict[str, str]) -> str:
+    """Return an entry with ``NEEDED``, in which fields have other names."""
+    parts = [f"{part}: {{{', '.join(f'{names.get(name, name)}: {text}' for name, text in NEEDED[part].items())}}}" for part in NEEDED]
+    return config_map(entries(f"{{action: exchange, {', '.join(parts)}}}"))
+
+
+@st.composite
+def misnamed(draw: st.DrawFn) -> tuple[str, str]:
+    """Return a field that the entry needs, and another name for it."""
+    part = draw(st.sampled_from(sorted(NEEDED)))
+    name = draw(st.sampled_from(sorted(NEEDED[part].keys() - {"methods"})))
+    at = draw(st.integers(1, len(name) - 1))
+    slips = st.sampled_from([f"{name}s", name[:at] + name[at + 1 :], name.upper()])
+    aliases = sorted(KNOWN[part][name].aliases)
+    wrong = draw(slips | st.sampled_from(aliases) if aliases else slips)
+    assume(wrong not in KNOWN[part])
+    return name, wrong
+
+
+@given(misnamed())
+def test_a_field_with_another_name_is_one_problem_and_corrected(found: tuple[str, str]) -> None:
+    name, wrong = found
+    right, result = with_names({}), checked(with_names({name: wrong}))
+    assert checked(right).problems == ()
+    (problem,) = (one.problem for one in result.problems)
+    assert (problem.code, problem.hint, problem.remedy) == (UNKNOWN_FIELD, name, f"Write {name}.")
+    event("proposed" if problem.instead else "guessed")
+    assert mended(result.files[0], result, rules()) == (right if problem.instead else with_names({name: wrong}))
+
+
+# Law: a guess about syntax is a place in its line, and repeats little of it.
+
+
+SAID = st.sampled_from(["mapping values are not allowed", "did not find expected ',' or '}'", "another reason"])
+
+
+@given(line=st.text("ab:{}[],*.@'\"#\t- |", max_size=90), column=st.integers(1, 100), said=SAID)
+def test_a_guess_about_syntax_is_in_its_line(line: str, column: int, said: str) -> None:
+    guess = meant(line, column, said)
+    if guess is not None:
+        assert guess.column is not None
+        assert 1 <= guess.column <= len(line)
+        assert len(guess.hint) <= MAX_QUOTED + 2
+        assert guess.instead in {"", guess.hint}
