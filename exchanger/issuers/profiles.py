@@ -27,6 +27,8 @@ from exchanger.yaml.reader import UnreadableYaml, read_nodes
 
 # A mounted ConfigMap holds no more (https://kubernetes.io/docs/concepts/configuration/configmap/#motivation).
 MAX_FILE_BYTES: Final = 1024 * 1024
+# Known fields that are listed although each unknown one is probably a certain one of them.
+_LISTED: Final = 8
 
 Hook = Callable[[object, object], object]
 
@@ -190,8 +192,10 @@ def _explain(error: BaseException, _type: type | None) -> str:
 
 
 def _unknown(names: Iterable[str], known: list[str]) -> str:
-    meant = ((name, closest(name, known)) for name in sorted(names))
+    meant = [(name, closest(name, known)) for name in sorted(names)]
     listed = ", ".join(measured(name) if near is None else f"{name} (did you mean {near}?)" for name, near in meant)
+    if len(known) > _LISTED and all(near is not None for _, near in meant):
+        return f"has unknown fields: {listed}"
     return f"has unknown fields: {listed}; there {'is' if len(known) == 1 else 'are'} {', '.join(known)}"
 
 

@@ -54,7 +54,7 @@ def test_a_namespace_that_is_not_in_the_folder_is_missed_if_the_service_reads_on
 ) -> None:
     (tmp_path / "a.yaml").write_text(config_map(entries(DENY.replace("/orders", "/"))))
     assert run(tmp_path)[0] == 0
-    assert capsys.readouterr().err.startswith("exchanger check: no Namespace in these files for team: assumed to be labelled; ")
+    assert capsys.readouterr().err.startswith("exchanger check: Namespaces that are not in these files count as labelled: team (")
     assert run(tmp_path / "a.yaml")[0] == 0
     assert capsys.readouterr().err == ""
     status, said = run(tmp_path, variables={"POLICY_SOURCE": "directory"})

@@ -87,6 +87,7 @@ NO_NUMBERS = ("0", "-1", "10001", '"64"', "64.0", "6e1", "true", "064", "0x40", 
         ("cache: true", "cache must be a mapping"),
         ("limits: 64", "limits must be a mapping"),
         ("limits: {maxInflight: 64}", "limits has unknown fields: maxInflight (did you mean maxInFlight?); there are maxInFlight, breaker"),
+        ("tokenEndpiont: b", "f: issuers[0] has unknown fields: tokenEndpiont (did you mean tokenEndpoint?)"),
         ("limits: {breaker: true, true: false}", "limits has unknown fields: a text of 4 characters; there are maxInFlight, breaker"),
         *(
             (f"cache: {{maxTTL: {text}, maxEntries: 1}}", "cache.maxTTL must be between 1s and 24h")

@@ -93,8 +93,8 @@ def _tell_undescribed(namespaces: tuple[str, ...]) -> None:
     """Say what is assumed of Namespaces: others apply them to a cluster, and a folder as source must have them."""
     if namespaces:
         names = printable(", ".join(namespaces[:_SHOWN_NAMESPACES]), _NAME_LIMIT) + (", …" if len(namespaces) > _SHOWN_NAMESPACES else "")
-        assumed = "assumed to be labelled; with POLICY_SOURCE=directory, the service needs it in the folder"
-        sys.stderr.write(f"exchanger check: no Namespace in these files for {names}: {assumed}\n")
+        told = f"Namespaces that are not in these files count as labelled: {names} (with POLICY_SOURCE=directory, they must be there)"
+        sys.stderr.write(f"exchanger check: {told}\n")
 
 
 def _written(found: Checked, form: Format, *, colours: bool) -> str:
