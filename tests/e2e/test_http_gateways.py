@@ -188,9 +188,15 @@ if shutil.which("traefik"):
 EACH: Final = [pytest.param(name, marks=program.mark) for name, program in PROGRAMS.items()]
 
 
+def by_http1(gateway: Gateway) -> bool:
+    return gateway.ask(b"/public").status == 200
+
+
 @contextlib.contextmanager
-def running(name: str, folder: Path, change: Callable[[str], str] = lambda config: config) -> Generator[Gateway]:
-    """Run the service, the gateway with the guide's configuration, ``change``d, and what is around them."""
+def running(
+    name: str, folder: Path, change: Callable[[str], str] = lambda config: config, *, answers: Callable[[Gateway], bool] = by_http1
+) -> Generator[Gateway]:
+    """Run the service, the gateway with the guide's configuration, ``change``d, and what is around them, until the gateway ``answers``."""
     program = PROGRAMS[name]
     configured, path = HTTP_GATEWAYS[program.kind], program.path
     listen, authz, arrived = free_port(), free_port(), list[Arrived]()
@@ -222,7 +228,7 @@ def running(name: str, folder: Path, change: Callable[[str], str] = lambda confi
         stack.callback(_stop, process)
         gateway = Gateway(program.kind, listen, arrived)
         deadline = time.monotonic() + READY_S
-        while not _answers(gateway):
+        while not _ready(gateway, answers):
             assert process.poll() is None, (folder / "gateway" / "log").read_text()
             assert time.monotonic() < deadline, (folder / "gateway" / "log").read_text()
             time.sleep(0.05)
@@ -239,9 +245,9 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _answers(gateway: Gateway) -> bool:
+def _ready(gateway: Gateway, answers: Callable[[Gateway], bool]) -> bool:
     try:
-        return gateway.ask(b"/public").status == 200
+        return answers(gateway)
     except OSError:
         return False
 
