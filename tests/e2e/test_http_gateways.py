@@ -9,7 +9,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +19,7 @@ import pytest
 from exchanger.demo.gateways.kinds import HTTP_GATEWAYS, GatewayKind, GatewayPlaces, find_program
 from exchanger.values.secret import Secret
 from tests.e2e.service import serving
+from tests.grpc.authority import Site
 from tests.ports import free_port
 from tests.tools import find_tool
 
@@ -194,9 +195,17 @@ def by_http1(gateway: Gateway) -> bool:
 
 @contextlib.contextmanager
 def running(
-    name: str, folder: Path, change: Callable[[str], str] = lambda config: config, *, answers: Callable[[Gateway], bool] = by_http1
+    name: str,
+    folder: Path,
+    change: Callable[[str], str] = lambda config: config,
+    *,
+    answers: Callable[[Gateway], bool] = by_http1,
+    files: Mapping[str, Path] | None = None,
 ) -> Generator[Gateway]:
-    """Run the service, the gateway with the guide's configuration, ``change``d, and what is around them, until the gateway ``answers``."""
+    """Run the service, the gateway with the guide's configuration, ``change``d, and what is around them.
+
+    ``answers``: whether the gateway does so yet. ``files`` are the variables of what gateways show, by default those of the secret.
+    """
     program = PROGRAMS[name]
     configured, path = HTTP_GATEWAYS[program.kind], program.path
     listen, authz, arrived = free_port(), free_port(), list[Arrived]()
@@ -218,7 +227,8 @@ def running(
                 }
             )
         )
-        variables = {"HTTP_AUTHZ_PORT": str(authz), "HTTP_AUTHZ_SECRET_FILE": str(folder / "secret")}
+        shown = {"HTTP_AUTHZ_SECRET_FILE": folder / "secret"} if files is None else files
+        variables = {"HTTP_AUTHZ_PORT": str(authz), **{name: str(file) for name, file in shown.items()}}
         patience = {"TOKEN_ENDPOINT_REQUEST_TIMEOUT": "900ms", "TOKEN_EXCHANGE_ALLOW_HTTP_TOKEN_ENDPOINT": "true"}
         stack.enter_context(serving(folder, DOCUMENT, **variables, **patience))
         places = GatewayPlaces(listen, authz, served, Secret(SECRET))
@@ -440,3 +450,65 @@ def test_without_an_answer_of_the_service_nothing_passes(name: str, tmp_path: Pa
         found.arrived.clear()
         assert found.ask(b"/orders", BEARER).status == 403
         assert found.arrived == []
+
+
+# What each guide says about TLS and a client certificate.
+SHOWING: Final[dict[GatewayKind, Callable[[str, Path], str]]] = {
+    GatewayKind.NGINX: lambda config, folder: config.replace(
+        "proxy_pass http://exchanger/auth-request;",
+        f"""proxy_pass https://exchanger/auth-request;
+      proxy_ssl_verify on;
+      proxy_ssl_trusted_certificate {folder}/ca.pem;
+      proxy_ssl_name localhost;
+      proxy_ssl_server_name on;
+      proxy_ssl_certificate {folder}/cert.pem;
+      proxy_ssl_certificate_key {folder}/key.pem;""",
+    ),
+    GatewayKind.CADDY: lambda config, folder: config.replace(
+        "transport http {\n",
+        f"""transport http {{
+			tls
+			tls_server_name localhost
+			tls_trusted_ca_certs {folder}/ca.pem
+			tls_client_auth {folder}/cert.pem {folder}/key.pem
+""",
+    ),
+    GatewayKind.TRAEFIK: lambda config, folder: config.replace(
+        "address: http://127.0.0.1:3004/forward-auth\n",
+        f"""address: https://127.0.0.1:3004/forward-auth
+        tls: {{ca: {folder}/ca.pem, cert: {folder}/cert.pem, key: {folder}/key.pem}}
+""",
+    ),
+    GatewayKind.ENVOY_HTTP: lambda config, folder: config.replace(
+        "    - name: exchanger\n",
+        f"""    - name: exchanger
+      transport_socket:
+        name: envoy.transport_sockets.tls
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext
+          sni: localhost
+          auto_sni_san_validation: true
+          common_tls_context:
+            validation_context: {{trusted_ca: {{filename: {folder}/ca.pem}}}}
+            tls_certificates:
+              - {{certificate_chain: {{filename: {folder}/cert.pem}}, private_key: {{filename: {folder}/key.pem}}}}
+""",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", EACH)
+def test_a_client_certificate_stands_in_for_the_secret(name: str, tmp_path: Path) -> None:
+    site = Site.at(tmp_path)
+    issued = site.authority.issue_cert("gateway")
+    site.authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    issued.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    issued.private_key_pem.write_to_path(tmp_path / "key.pem")
+    files = {"CERT": site.files.cert, "KEY": site.files.key, "CLIENT_CA": site.files.client_ca}
+    variables = {f"HTTP_AUTHZ_TLS_{part}_FILE": path for part, path in files.items()}
+    shows = SHOWING[PROGRAMS[name].kind]
+    with running(name, tmp_path / "run", lambda config: shows(config, tmp_path), files=variables) as found:
+        assert found.ask(b"/orders", BEARER).status == 200
+        (arrived,) = found.arrived
+        assert arrived.credentials == ("Bearer new",)
+        assert found.ask(b"/admin", BEARER).status == 403
