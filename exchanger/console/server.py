@@ -15,7 +15,8 @@ from exchanger.console.message import PROTECTION, error
 from exchanger.console.page.assets import Page
 from exchanger.console.websocket import Handshake, read_handshake
 from exchanger.http.message import Handler, Request, Response
-from exchanger.http.server import HttpLimits, HttpServer, Upgrade
+from exchanger.http.limits import HttpLimits
+from exchanger.http.server import HttpServer, Upgrade
 from exchanger.net.network import SYSTEM, Listen
 
 LIMITS: Final = HttpLimits(

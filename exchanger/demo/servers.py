@@ -14,7 +14,8 @@ import trio
 
 from exchanger.demo.server_spans import ServerSpans
 from exchanger.http.message import Handler, Headers, Request, Response
-from exchanger.http.server import HttpLimits, HttpServer
+from exchanger.http.limits import HttpLimits
+from exchanger.http.server import HttpServer
 from exchanger.jwt.unverified import claims_of
 from exchanger.net.network import SYSTEM
 from exchanger.scenarios.answer import CLAIMS

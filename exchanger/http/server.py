@@ -2,28 +2,26 @@
 
 A *route* sees the head of a request and returns a response, a handler that needs the body, or an upgrade that takes the connection over.
 The server knows no paths, and it neither echoes nor logs anything of a request. A connection is any Trio stream; with ``Tls`` the server
-secures it first. Usual requests are read here (``http/usual.py``). From the first other one on, h11 reads the connection.
+secures it first.
 
 Source: RFC 9112 (https://www.rfc-editor.org/rfc/rfc9112)
 """
 
 import math
-import re
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from http import HTTPStatus
 from types import MappingProxyType
 from typing import Final, final
 
 import attrs
-import h11
 import trio
 
 from exchanger.http.bodies import Bodies, Body
+from exchanger.http.connection import BadMessageError, ServerConnection
 from exchanger.http.connection_slots import ConnectionSlots, Slot
+from exchanger.http.limits import HttpLimits
 from exchanger.http.message import Handler, Headers, Request, Response
 from exchanger.http.tls import Tls
-from exchanger.http.usual import WITHOUT_LENGTH, read_request, response_head
 
 # A connection closed while its peer still sends would be reset, and the peer would lose the response (RFC 9112 section 9.6). So further
 # bytes of the peer are read and dropped, for this long and up to this many bytes.
@@ -42,32 +40,6 @@ LARGE_BODY: Final = 64 * 1024
 _RECEIVE_BYTES: Final = 16 * 1024
 # Chunks of a body that are read in a row: each takes about 10 µs.
 _CHUNKS_PER_CHECKPOINT: Final = 64
-_LOOSE_LINE: Final = re.compile(rb"(?<!\r)\n|\n[ \t]")
-_VERSIONS: Final = frozenset({b"1.0", b"1.1"})
-_REASONS: Final = {status.value: status.phrase.encode() for status in HTTPStatus}
-
-
-@final
-@attrs.frozen(kw_only=True)
-class HttpLimits:
-    """What a server accepts and how long it waits; times are in seconds.
-
-    ``head_bytes`` and ``head_lines`` bound the request line with its headers: each line costs time in the event loop. ``idle_s`` is the
-    time to the first byte of a request, ``arrival_s`` from there until the head is complete, and again until the body is. ``answer_s`` is
-    the time for the peer to take a response. ``unsent_bytes`` bounds large responses that peers have yet to take, all of them together,
-    ``bodies_bytes`` the received parts of bodies, until they are handled.
-    """
-
-    connections: int
-    head_bytes: int
-    head_lines: int
-    idle_s: float
-    arrival_s: float
-    answer_s: float
-    body_bytes: int = 0
-    handler_s: float = math.inf
-    unsent_bytes: float = math.inf
-    bodies_bytes: float = math.inf
 
 
 @final
@@ -166,140 +138,69 @@ class HttpServer:
                 await secured.aclose()
 
     async def _converse(self, stream: trio.abc.Stream, slot: Slot) -> None:
-        early = await self._converse_as_usual(stream, slot)
-        if early is None:
-            return
-        protocol = h11.Connection(h11.SERVER, max_incomplete_event_size=self._limits.head_bytes)
-        protocol.receive_data(early)
+        connection = ServerConnection(self._limits)
         while True:
             head_only = False
             try:
                 with slot.silent():
-                    head = await self._receive_head(stream, protocol)
-                if head is None:
+                    request = await self._receive_head(stream, connection, slot)
+                if request is None:
                     return
-                head_only = head.method == b"HEAD"
-                response = await self._respond(head, stream, protocol, slot)
-            except h11.RemoteProtocolError as error:
-                response = self._failure(431 if error.error_status_hint == 431 else 400)  # noqa: PLR2004 - h11's hint
+                head_only = request.method == "HEAD"
+                response, ends = await self._respond(request, stream, connection, slot)
+            except BadMessageError as error:
+                response, ends = self._failure(error.status), True
             with slot.slow():
                 if response is not None:  # otherwise an upgrade took the connection
                     self.answered += 1
-                    await self._send(response, stream, protocol, head_only=head_only)
-                if response is None or protocol.our_state is not h11.DONE or protocol.their_state is not h11.DONE:
-                    await _linger(stream)
-                    return
-            protocol.start_next_cycle()
-
-    async def _converse_as_usual(self, stream: trio.abc.Stream, slot: Slot) -> bytes | None:
-        """Answer usual requests; return the first bytes of another one, or ``None`` when the connection is over."""
-        limits, pending = self._limits, b""
-        while True:
-            if not pending:
-                with slot.silent():
-                    # If it passes, the connection ends. A scope of its own would cost three times as much.
-                    slot.scope.deadline = trio.current_time() + limits.idle_s
-                    pending = bytes(await stream.receive_some(_RECEIVE_BYTES))
-                    slot.scope.deadline = math.inf
-                if not pending:
-                    return None
-            found = read_request(pending, limits.head_bytes, limits.head_lines)
-            if found is None:
-                return pending
-            request, size = found
-            pending = pending[size:]
-            route = await self._route(request)
-            if isinstance(route, Upgrade):
-                response = await route.run(stream, pending)
-            else:
-                response = route if isinstance(route, Response) else await self._handle(route, request)
-            ends = response is None or self.draining or isinstance(route, Upgrade)
-            with slot.slow():
-                if response is not None:  # otherwise an upgrade took the connection
-                    self.answered += 1
-                    await self._send_as_usual(response, stream, head_only=request.method == "HEAD", ends=ends)
+                    ends = await self._send(response, stream, connection, head_only=head_only, close=ends or self.draining)
                 if ends:
                     await _linger(stream)
-                    return None
+                    return
 
-    async def _send_as_usual(self, response: Response, stream: trio.abc.Stream, *, head_only: bool, ends: bool) -> None:
-        """Send ``response``, or the response that there is no room for it; see ``_send``."""
-        body = b"" if head_only or response.status in WITHOUT_LENGTH else response.body
-        large = len(body) if len(body) > LARGE_BODY else 0
-        if self._unsent + large > max(self._limits.unsent_bytes, large):
-            response = self._failure(503)
-            body, large = b"" if head_only else response.body, 0
-        head = response_head(response, self._headers, ends=ends)
-        self._unsent += large
-        try:
-            await send_all(stream, *((head, body) if large else (head + body,)), seconds=self._limits.answer_s)
-        finally:
-            self._unsent -= large
-
-    async def _receive_head(self, stream: trio.abc.Stream, protocol: h11.Connection) -> h11.Request | None:
-        """Return the head of the next request, or ``None`` when the peer left or took too long.
+    async def _receive_head(self, stream: trio.abc.Stream, connection: ServerConnection, slot: Slot) -> Request | None:
+        """Return the next request, its head only, or ``None`` when the peer left. The connection ends if it takes too long.
 
         Raises:
-            h11.RemoteProtocolError: what arrived is not HTTP, or too large.
+            BadMessageError: what arrived is no request that is answered here.
             trio.BrokenResourceError: the connection broke.
         """
-        silent = not protocol.trailing_data[0]
-        with trio.move_on_after(self._limits.idle_s if silent else self._limits.arrival_s) as patience:
-            while True:
+        scope, was_silent = slot.scope, True
+        while True:
+            found = connection.usual_request()
+            if found is None and not connection.silent:
                 async with self._parsing:
-                    self._measure(protocol)
-                    event = protocol.next_event()
-                if event is not h11.NEED_DATA:
-                    return event if isinstance(event, h11.Request) else None
-                protocol.receive_data(bytes(await stream.receive_some(_RECEIVE_BYTES)))
-                if silent:
-                    silent = False
-                    patience.deadline = trio.current_time() + self._limits.arrival_s
-        return None
+                    found = connection.other_request()
+            if found is not None or connection.ended:
+                scope.deadline = math.inf
+                return found
+            if was_silent:
+                # If it passes, the connection ends. A scope of its own would cost three times as much.
+                was_silent = connection.silent
+                scope.deadline = trio.current_time() + (self._limits.idle_s if was_silent else self._limits.arrival_s)
+            connection.receive(bytes(await stream.receive_some(_RECEIVE_BYTES)))
 
-    def _measure(self, protocol: h11.Connection) -> None:
-        """Check the head received so far: h11 itself measures only incomplete heads, and no lines, and it accepts lines that others do not.
-
-        A bare LF, or a line that continues the previous one (RFC 9112 sections 2.2 and 5.2), could hide a field from the peer that relayed
-        the message.
-        """
-        data, _ = protocol.trailing_data
-        length = min((at + len(end) for end in (b"\n\r\n", b"\n\n") if (at := data.find(end)) >= 0), default=0)
-        if length > self._limits.head_bytes:
-            raise h11.RemoteProtocolError("head too long", error_status_hint=431)
-        if data.count(b"\n", 0, length - 1 if length else len(data)) > self._limits.head_lines:
-            raise h11.RemoteProtocolError("too many header fields", error_status_hint=431)
-        if length and _LOOSE_LINE.search(data, 0, length):
-            raise h11.RemoteProtocolError("a bare LF or a folded line")
-
-    async def _respond(self, head: h11.Request, stream: trio.abc.Stream, protocol: h11.Connection, slot: Slot) -> Response | None:
-        """Return the response, or ``None`` after an upgrade that has ended."""
-        if head.http_version not in _VERSIONS:
-            raise h11.RemoteProtocolError("not an HTTP/1 version")
-        headers = tuple((name.decode("ascii"), value.decode("latin-1")) for name, value in head.headers)
-        method, target = head.method.decode("ascii"), head.target.decode("ascii")
-        request = Request(method, target, headers, version=head.http_version.decode("ascii"))
-        if not request.has_body:
-            protocol.next_event()  # the end of the message, which has already arrived
-        if method == "CONNECT":  # a 2xx would turn the connection into a tunnel (RFC 9110 section 9.3.6)
-            return self._failure(501)
+    async def _respond(
+        self, request: Request, stream: trio.abc.Stream, connection: ServerConnection, slot: Slot
+    ) -> tuple[Response | None, bool]:
+        """Return the response, or ``None`` after an upgrade that has ended; and whether the connection ends in any case."""
         found = await self._route(request)
         if isinstance(found, Response):
-            return found
+            return found, False
         if isinstance(found, Upgrade):
-            return await found.run(stream, protocol.trailing_data[0])
+            return await found.run(stream, connection.early), True
         if not request.has_body:
-            return await self._handle(found, request)
+            return await self._handle(found, request), False
         if int(request.value("content-length") or 0) > self._limits.body_bytes:
-            return self._failure(413)
+            return self._failure(413), False
         with self.bodies.hold() as held:
             body: bytes | None = None
             with slot.silent(), held.scope:
-                body = await self._receive_body(stream, protocol, held)
+                body = await self._receive_body(stream, connection, held)
             if held.scope.cancel_called:
-                return self._failure(503)
+                return self._failure(503), False
             self.bodies.arrived(held)
-            return self._failure(413) if body is None else await self._handle(found, attrs.evolve(request, body=body))
+            return self._failure(413) if body is None else await self._handle(found, attrs.evolve(request, body=body)), False
 
     async def _handle(self, handler: Handler, request: Request) -> Response:
         try:
@@ -310,61 +211,50 @@ class HttpServer:
             return self._failure(500)
         return self._failure(504)
 
-    async def _receive_body(self, stream: trio.abc.Stream, protocol: h11.Connection, held: Body) -> bytes | None:
+    async def _receive_body(self, stream: trio.abc.Stream, connection: ServerConnection, held: Body) -> bytes | None:
         """Return the body, or ``None`` when it is too large.
 
         Raises:
-            h11.RemoteProtocolError: what arrived is not HTTP.
+            BadMessageError: what arrived is not HTTP.
             trio.BrokenResourceError: the connection broke, or the peer takes too long.
         """
         body, chunks = bytearray(), 0
         with trio.move_on_after(self._limits.arrival_s):
             while len(body) <= self._limits.body_bytes:
-                event = protocol.next_event()
-                if isinstance(event, h11.Data):
+                piece = connection.body_piece()
+                if piece:
                     chunks += 1
                     if not chunks % _CHUNKS_PER_CHECKPOINT:  # a read may hold thousands
                         await trio.lowlevel.checkpoint()
-                    body += event.data
-                    self.bodies.grow(held, len(event.data))
-                elif event is h11.NEED_DATA:
-                    if protocol.they_are_waiting_for_100_continue:
-                        await stream.send_all(
-                            protocol.send(h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")) or b""
-                        )
-                    protocol.receive_data(bytes(await stream.receive_some(_RECEIVE_BYTES)))
-                else:  # the end: h11 raises when the peer leaves in the middle
+                    body += piece
+                    self.bodies.grow(held, len(piece))
+                elif piece is None:
+                    if leave := connection.go_ahead():
+                        await stream.send_all(leave)
+                    connection.receive(bytes(await stream.receive_some(_RECEIVE_BYTES)))
+                else:
                     return bytes(body)
             return None
         raise trio.BrokenResourceError("the body did not arrive in time")
 
-    async def _send(self, response: Response, stream: trio.abc.Stream, protocol: h11.Connection, *, head_only: bool) -> None:
-        """Send ``response``, or the response that there is no room for it.
+    async def _send(
+        self, response: Response, stream: trio.abc.Stream, connection: ServerConnection, *, head_only: bool, close: bool
+    ) -> bool:
+        """Send ``response``, or the response that there is no room for it; return whether the connection ends.
 
         Raises:
             trio.BrokenResourceError: the connection broke, or the peer does not read.
         """
-        if protocol.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
-            return
-        size = len(response.body) if len(response.body) > LARGE_BODY else 0
+        size = len(response.body) if len(response.body) > LARGE_BODY and not head_only else 0
         if self._unsent + size > max(self._limits.unsent_bytes, size):  # a single response may be larger
             response, size = self._failure(503), 0
-        headers = [(name.encode("ascii"), value.encode("latin-1")) for name, value in (*response.headers, *self._headers)]
-        if response.status not in WITHOUT_LENGTH:
-            headers.append((b"Content-Length", str(len(response.body)).encode()))
-        if self.draining or protocol.their_state in {h11.SEND_BODY, h11.ERROR}:
-            headers.append((b"Connection", b"close"))  # what else arrives is not another request
-        events: list[h11.Event] = [
-            h11.Response(status_code=response.status, headers=headers, reason=_REASONS.get(response.status, b"")),
-            *([h11.Data(data=response.body)] if response.body and not head_only else []),
-            h11.EndOfMessage(),
-        ]
-        parts = [protocol.send(event) or b"" for event in events]
+        head, body, ends = connection.respond(response, self._headers, head_only=head_only, close=close)
         self._unsent += size
         try:
-            await send_all(stream, *(parts if size else (b"".join(parts),)), seconds=self._limits.answer_s)
+            await send_all(stream, *((head, body) if size else (head + body,)), seconds=self._limits.answer_s)
         finally:
             self._unsent -= size
+        return ends
 
     def _failure(self, status: int) -> Response:
         return self._failures.get(status) or Response(status)

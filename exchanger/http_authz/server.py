@@ -19,7 +19,8 @@ from exchanger.decision.outcome import ExchangePending, Filter
 from exchanger.evaluation.evaluator import Evaluator, WaitingRequest
 from exchanger.evaluation.fields import EMPTY_REQUEST
 from exchanger.http.message import Handler, Request, Response
-from exchanger.http.server import HttpLimits, HttpServer
+from exchanger.http.limits import HttpLimits
+from exchanger.http.server import HttpServer
 from exchanger.http.tls import Tls
 from exchanger.http.token_file import TokenFile
 from exchanger.http_authz.forms import FORMS, SECRET, STATUS, Form, answer, read

@@ -17,7 +17,8 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 
 from exchanger.http.message import Request, Response
 from exchanger.http.names import is_loopback, is_ours, names_of, read_host
-from exchanger.http.server import HttpLimits, HttpServer
+from exchanger.http.limits import HttpLimits
+from exchanger.http.server import HttpServer
 from exchanger.net.network import SYSTEM, Listen
 from exchanger.telemetry.metrics import Metrics, MetricsSettings
 

@@ -12,7 +12,8 @@ import trustme
 
 from exchanger.http.message import Handler, Request, Response
 from exchanger.http.names import Authority, is_loopback, names_of, read_host
-from exchanger.http.server import LARGE_BODY, LINGER_S, HttpLimits, HttpServer, Route, Upgrade
+from exchanger.http.limits import HttpLimits
+from exchanger.http.server import LARGE_BODY, LINGER_S, HttpServer, Route, Upgrade
 
 CANARY = "canary-7f3d"
 GET = b"GET /echo HTTP/1.1\r\nHost: h\r\n\r\n"

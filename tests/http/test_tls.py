@@ -12,7 +12,8 @@ import trio.testing
 import trustme
 
 from exchanger.http.message import Handler, Request, Response
-from exchanger.http.server import SETTLE_S, HttpLimits, HttpServer
+from exchanger.http.limits import HttpLimits
+from exchanger.http.server import SETTLE_S, HttpServer
 from exchanger.http.tls import HANDSHAKE_S, Tls
 
 LIMITS = HttpLimits(
