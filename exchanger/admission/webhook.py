@@ -16,8 +16,8 @@ import trio
 
 from exchanger.admission.judgement import KnownPolicy, judge
 from exchanger.admission.review import ALLOWED, NoReview, ReviewAnswer, ReviewedChange, Unconcerned, read_review, write_review
-from exchanger.http.message import Handler, Request, Response
 from exchanger.http.limits import HttpLimits
+from exchanger.http.message import Handler, Request, Response
 from exchanger.http.server import HttpServer
 from exchanger.http.tls import Tls
 from exchanger.net.network import SYSTEM, RunSync

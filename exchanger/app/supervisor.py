@@ -284,7 +284,7 @@ class Supervisor:
         settings = self.settings.http_authz
         if settings is None:
             return None
-        return HttpAuthz(settings, self._evaluator, lambda: self._board.serving, self._http_checked, self.network)
+        return HttpAuthz(settings, self._evaluator, self._reactor, lambda: self._board.serving, self._http_checked)
 
     def _http_checked(self, serving: bool) -> None:  # noqa: FBT001 - the signature that the authorization port calls
         self._lame_duck.checked("", serving=serving)

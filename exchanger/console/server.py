@@ -14,8 +14,8 @@ from exchanger.console.guard import GuardRefusal, judged
 from exchanger.console.message import PROTECTION, error
 from exchanger.console.page.assets import Page
 from exchanger.console.websocket import Handshake, read_handshake
-from exchanger.http.message import Handler, Request, Response
 from exchanger.http.limits import HttpLimits
+from exchanger.http.message import Handler, Request, Response
 from exchanger.http.server import HttpServer, Upgrade
 from exchanger.net.network import SYSTEM, Listen
 

@@ -13,8 +13,8 @@ from typing import Final
 import trio
 
 from exchanger.demo.server_spans import ServerSpans
-from exchanger.http.message import Handler, Headers, Request, Response
 from exchanger.http.limits import HttpLimits
+from exchanger.http.message import Handler, Headers, Request, Response
 from exchanger.http.server import HttpServer
 from exchanger.jwt.unverified import claims_of
 from exchanger.net.network import SYSTEM

@@ -34,9 +34,10 @@ from exchanger.envoy.request_fields import (
 from exchanger.envoy.wire import REPLACES, before_token, field, removals, varint
 from exchanger.evaluation.evaluator import Evaluator, WaitingRequest
 from exchanger.evaluation.fields import EMPTY_REQUEST, http_request
-from exchanger.grpc.routes import CallInfo, Deferred, Immediate, Route
+from exchanger.grpc.routes import CallInfo, Immediate, Route
 from exchanger.grpc.status import GrpcError
 from exchanger.grpc.status import StatusCode as GrpcStatus
+from exchanger.net.deferred import Deferred
 from exchanger.values.request import NO_FIELDS, HeaderFields, HttpRequest
 from exchanger.values.secret import Secret
 

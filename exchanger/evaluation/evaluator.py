@@ -13,7 +13,7 @@ from exchanger.decision.check import DecisionRules, begin, finish
 from exchanger.decision.outcome import Allow, DecisionRecord, Deny, Exchange, ExchangePending, Filter, Outcome
 from exchanger.decision.token_failure import transport_failure
 from exchanger.errors import Diagnostic
-from exchanger.grpc.routes import Deferred
+from exchanger.net.deferred import Deferred
 from exchanger.net.network import SYSTEM
 from exchanger.policy.snapshot import CurrentPolicy
 from exchanger.typing import DecisionObserver, Ticket, TokenExchanger, Tracer

@@ -15,7 +15,6 @@ from exchanger.grpc.call import Arrived, Call, Event
 from exchanger.grpc.connection import Connection
 from exchanger.grpc.routes import (
     MARGIN_S,
-    Deferred,
     Followed,
     Immediate,
     ImmediateStream,
@@ -26,6 +25,7 @@ from exchanger.grpc.routes import (
     run_unary,
 )
 from exchanger.grpc.status import GrpcError, StatusCode
+from exchanger.net.deferred import Deferred
 from exchanger.net.reactor import WORK_PER_CHECKPOINT, Reactor
 from exchanger.net.timers import NEVER
 

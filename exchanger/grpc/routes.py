@@ -13,6 +13,7 @@ import attrs
 from google.protobuf.message import DecodeError
 
 from exchanger.grpc.status import GrpcError, StatusCode
+from exchanger.net.deferred import Deferred
 from exchanger.util.frozen import quickly_made
 
 if TYPE_CHECKING:
@@ -54,22 +55,6 @@ class CallInfo:
     def encoding(self) -> bytes:
         """The ``grpc-encoding`` of compressed messages; empty when the caller named none."""
         return next((value for name, value in self.headers if name == b"grpc-encoding"), b"")
-
-
-class Deferred:
-    """An answer that comes later, in another participant's turn of the reactor. It waits without a task.
-
-    The dispatcher sets ``ready`` when the call starts to wait. Call it exactly once, with a function that makes the serialised response
-    (on a stream, it may be ``Followed``); that may refuse and fail as ``Immediate.handler`` may. If the call ends first, by a reset, a lost
-    connection, the drain or its deadline, the dispatcher calls ``leave`` instead, once.
-    """
-
-    __slots__ = ("ready",)
-    ready: Callable[[Callable[[], "bytes | Followed"]], None]
-
-    def leave(self) -> None:
-        """The call has ended: do not call ``ready`` any more."""
-        raise NotImplementedError
 
 
 # Answers one message of a stream.

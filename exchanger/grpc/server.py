@@ -1,7 +1,6 @@
 """The gRPC server: listeners with and without TLS, sessions, and the drain."""
 
 import contextlib
-import functools
 import socket
 from collections.abc import Callable, Mapping
 from typing import Final, final
@@ -17,9 +16,8 @@ from exchanger.grpc.status import StatusCode
 from exchanger.net.listening import accepted
 from exchanger.net.reactor import Reactor
 from exchanger.net.tcp import SocketTransport, Transport
-from exchanger.net.tls.rotation import Rotation
-from exchanger.net.tls.server import ServerTlsTransport, TlsPhase
-from exchanger.net.tls.settings import HandshakeLog, TlsSettings
+from exchanger.net.tls.listener import TlsListener
+from exchanger.net.tls.settings import TlsSettings
 
 # Seconds for a peer to learn that it must not open streams (RFC 9113 section 6.8 asks for a round trip). A peer that does not acknowledge
 # this would otherwise delay the end for the whole grace period.
@@ -86,8 +84,7 @@ class GrpcServer:
     _reactor: Reactor
     _on_fault: Callable[[BaseException], None]
     _admission: ConnectionAdmission = attrs.field(init=False)
-    _handshakes: HandshakeLog = attrs.field(factory=HandshakeLog, init=False)
-    _rotation: Rotation | None = attrs.field(default=None, init=False)
+    _tls: TlsListener | None = attrs.field(default=None, init=False)
     _budget: Budget = attrs.field(factory=Budget, init=False)
     _sessions: dict[Session, Connection] = attrs.field(factory=dict, init=False)
     _accepting: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
@@ -98,7 +95,7 @@ class GrpcServer:
     def __attrs_post_init__(self) -> None:
         self._admission = ConnectionAdmission(self._settings.max_connections)
         if self._settings.tls is not None:
-            self._rotation = Rotation(self._settings.tls, self._reactor.network)
+            self._tls = TlsListener(self._settings.tls, self._reactor)
 
     async def run(self, *, task_status: trio.TaskStatus[Addresses] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until drained or cancelled; ``started()`` with the bound addresses. A server runs once.
@@ -108,26 +105,25 @@ class GrpcServer:
             CertificatesError: the certificate files have been unusable for three seconds.
         """
         with contextlib.ExitStack() as stack:
-            rotation, tls = self._rotation, self._settings.tls
-            if rotation is not None:
-                await rotation.start()
+            tls, tls_settings = self._tls, self._settings.tls
+            if tls is not None:
+                await tls.start()
             plain_listeners = await self._bind(stack, self._settings.port)
-            tls_listeners = await self._bind(stack, None if tls is None else tls.port)
+            tls_listeners = await self._bind(stack, None if tls_settings is None else tls_settings.port)
             self._running = True
             stack.callback(self._stopped.set)
             # Each is kept longer than its users: certificates longer than sessions, sessions longer than listeners.
             async with trio.open_nursery() as infrastructure:
-                if rotation is not None:
-                    infrastructure.start_soon(rotation.run)
-                    infrastructure.start_soon(self._handshakes.run)
+                if tls is not None:
+                    infrastructure.start_soon(tls.run)
                 async with trio.open_nursery() as sessions:
                     with self._accepting:
                         async with trio.open_nursery() as accepting:
                             for listener in plain_listeners:
                                 accepting.start_soon(self._accept, listener, sessions, SocketTransport)
-                            if rotation is not None:
+                            if tls is not None:
                                 for listener in tls_listeners:
-                                    accepting.start_soon(self._accept, listener, sessions, functools.partial(self._with_tls, rotation))
+                                    accepting.start_soon(self._accept, listener, sessions, tls.secure)
                             task_status.started(Addresses(_names(plain_listeners), _names(tls_listeners)))
                     for listener in plain_listeners + tls_listeners:
                         listener.socket.close()
@@ -192,12 +188,12 @@ class GrpcServer:
     @property
     def handshakes(self) -> tuple[int, int]:
         """TLS handshakes since the start: completed, and failed."""
-        return self._handshakes.completed, self._handshakes.failed
+        return (0, 0) if self._tls is None else (self._tls.handshakes.completed, self._tls.handshakes.failed)
 
     @property
     def certificate_expiry(self) -> int | None:
         """When the TLS certificate expires, in seconds since 1970; ``None`` without TLS."""
-        return None if self._rotation is None else self._rotation.statistics().expiry
+        return None if self._tls is None else self._tls.expiry
 
     @property
     def certificate_rejected(self) -> bool | None:
@@ -216,23 +212,11 @@ class GrpcServer:
             stack.callback(listener.socket.close)
         return listeners
 
-    def _with_tls(self, rotation: Rotation, connected: socket.socket) -> ServerTlsTransport:
-        return ServerTlsTransport(
-            connected, rotation.context, self._reactor.admit, self._handshakes.on_completed, self._reactor.network.wall
-        )
-
     async def _accept(self, listener: trio.SocketListener, nursery: trio.Nursery, secure: Callable[[socket.socket], Transport]) -> None:
-        async with contextlib.aclosing(accepted(listener, self._admission.exhausted)) as streams:
-            async for stream in streams:
-                if not self._admission.admit(len(self._sessions)):
-                    stream.socket.close()
-                    continue
-                connected = self._reactor.network.detach(stream)
-                try:
-                    transport = secure(connected)
-                except OSError:  # it broke already
-                    connected.close()
-                    continue
+        network, admission = self._reactor.network, self._admission
+        streams = accepted(listener, network.detach, lambda: admission.admit(len(self._sessions)), secure, admission.exhausted)
+        async with contextlib.aclosing(streams) as transports:
+            async for transport in transports:
                 connection = Connection(self._routes, self._settings.limits, budget=self._budget)
                 session = Session(transport, connection, self._reactor, self._on_fault)
                 self._sessions[session] = connection
@@ -246,13 +230,8 @@ class GrpcServer:
         finally:
             for status, count in enumerate(self._sessions.pop(session).ended_calls):
                 self._past_calls[status] += count
-            if isinstance(transport, ServerTlsTransport):
-                self._note(transport, timed_out=session.timed_out)
-
-    def _note(self, transport: ServerTlsTransport, *, timed_out: bool) -> None:
-        failure = "timeout" if timed_out and transport.phase is TlsPhase.HANDSHAKE else transport.failure
-        if failure is not None:
-            self._handshakes.on_failed(transport.peer, failure)
+            if self._tls is not None:
+                self._tls.note(transport, timed_out=session.timed_out)
 
 
 def _names(listeners: list[trio.SocketListener]) -> tuple[Address, ...]:

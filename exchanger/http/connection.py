@@ -52,6 +52,11 @@ class ServerConnection:
         return self._reader is None and not self._pending
 
     @property
+    def waits(self) -> bool:
+        """Whether only the peer can make something of it happen: all that has arrived was read, and that was not the end."""
+        return self.silent and not self._at_end
+
+    @property
     def ended(self) -> bool:
         """Whether the peer has sent its last request, and all were read."""
         return self._at_end and self.silent

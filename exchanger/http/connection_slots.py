@@ -5,20 +5,34 @@ Otherwise a handful of silent connections would keep everyone else out.
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import final
+from typing import Protocol, final
 
 import attrs
 import trio
 
 
+class Occupant(Protocol):
+    """A connection that has a slot, and counts itself in ``ConnectionSlots.taken``."""
+
+    def displace(self) -> None:
+        """End at once: the slot goes to another connection."""
+
+
 @final
 @attrs.define(eq=False)
 class Slot:
-    """One connection's slot. Its work runs in ``scope``, which is cancelled when the slot goes to another connection."""
+    """The slot of a connection that is served by a task. Its work runs in ``scope``, which is cancelled when it is displaced."""
 
     _slots: "ConnectionSlots" = attrs.field(repr=False)
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False, repr=False)
     lost: bool = attrs.field(default=False, init=False)
+
+    def displace(self) -> None:
+        """End the work."""
+        self.lost = True
+        self.scope.cancel()
+        # The connection ends before it receives anything else: the number is right again within one round of the event loop.
+        self._slots.taken -= 1
 
     def silent(self) -> AbstractContextManager[None]:
         """While open, the peer owes a request, or the rest of one. These make room first, the one silent longest before others."""
@@ -38,8 +52,8 @@ class ConnectionSlots:
     """
 
     limit: int
-    silent: dict[Slot, None] = attrs.field(factory=dict, init=False, repr=False)
-    slow: dict[Slot, None] = attrs.field(factory=dict, init=False, repr=False)
+    silent: dict[Occupant, None] = attrs.field(factory=dict, init=False, repr=False)
+    slow: dict[Occupant, None] = attrs.field(factory=dict, init=False, repr=False)
     taken: int = attrs.field(default=0, init=False)
     displaced: int = attrs.field(default=0, init=False)
     refused: int = attrs.field(default=0, init=False)
@@ -47,8 +61,7 @@ class ConnectionSlots:
     @contextmanager
     def take(self) -> Iterator[Slot | None]:
         """While open, hold a slot, or ``None`` when no connection makes room. The block ends early when the slot is taken away."""
-        if self.taken >= self.limit and not self._displace():
-            self.refused += 1
+        if not self.has_room():
             yield None
             return
         slot = Slot(self)
@@ -60,21 +73,26 @@ class ConnectionSlots:
             if not slot.lost:
                 self.taken -= 1
 
+    def has_room(self) -> bool:
+        """Return whether one more connection has room, which another may have to make."""
+        if self.taken < self.limit or self._displace():
+            return True
+        self.refused += 1
+        return False
+
     def end_silent(self) -> None:
         """End the connections whose peers owe a request, or the rest of one."""
-        for slot in tuple(self.silent):
-            slot.scope.cancel()
+        while self.silent:
+            occupant, _ = self.silent.popitem()
+            occupant.displace()
 
     def _displace(self) -> bool:
-        slot = next(iter(self.silent or self.slow), None)
-        if slot is None:
+        among = self.silent or self.slow
+        occupant = next(iter(among), None)
+        if occupant is None:
             return False
-        self.silent.pop(slot, None)
-        self.slow.pop(slot, None)
-        slot.lost = True
-        slot.scope.cancel()
-        # The connection ends before it receives anything else: the number is right again within one round of the event loop.
-        self.taken -= 1
+        del among[occupant]
+        occupant.displace()
         self.displaced += 1
         return True
 
@@ -84,7 +102,7 @@ class ConnectionSlots:
 class _Among:
     """While open, ``slot`` is among ``slots``. A generator would cost four times as much, twice for each request."""
 
-    slots: dict[Slot, None]
+    slots: dict[Occupant, None]
     slot: Slot
 
     def __enter__(self) -> None:

@@ -8,7 +8,7 @@ import hmac
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final, final
+from typing import Final, final
 
 import attrs
 import structlog
@@ -18,16 +18,15 @@ from exchanger.decision.check import DENY_UNHEALTHY, MISSING_HTTP
 from exchanger.decision.outcome import ExchangePending, Filter
 from exchanger.evaluation.evaluator import Evaluator, WaitingRequest
 from exchanger.evaluation.fields import EMPTY_REQUEST
-from exchanger.http.message import Handler, Request, Response
 from exchanger.http.limits import HttpLimits
-from exchanger.http.server import HttpServer
-from exchanger.http.tls import Tls
+from exchanger.http.message import Request, Response
+from exchanger.http.reactor_server import ImmediateHandler, ReactorHttpServer
 from exchanger.http.token_file import TokenFile
 from exchanger.http_authz.forms import FORMS, SECRET, STATUS, Form, answer, read
 from exchanger.http_authz.settings import ANY, HttpAuthzSettings
-from exchanger.net.network import SYSTEM, Network
-from exchanger.net.tls.rotation import Rotation
-from exchanger.net.tls.settings import HandshakeLog
+from exchanger.net.deferred import Deferred
+from exchanger.net.reactor import Reactor
+from exchanger.net.tls.listener import TlsListener
 
 HEALTHY: Final = "/healthz"
 
@@ -40,8 +39,6 @@ _NOT_ALLOWED: Final = Response(405, (("Allow", "GET, HEAD"),))
 _TEXT: Final = (("Content-Type", "text/plain; charset=utf-8"),)
 _SERVING: Final = Response(200, _TEXT, b"ok\n")
 _NOT_SERVING: Final = Response(503, (*_TEXT, ("Retry-After", "1")), b"no policy is in force, or the process is stopping\n")
-# A message with both is an attempt to smuggle another one (RFC 9112 section 6.1).
-_TWO_LENGTHS: Final = Response(400)
 # A gateway may let requests pass on a 5xx.
 _FAILURES: Final = {status: Response(403, ((STATUS, str(status)),)) for status in (500, 501, 503, 504)}
 
@@ -62,45 +59,51 @@ def limits(settings: HttpAuthzSettings) -> HttpLimits:
         body_bytes=BODY_BYTES,
         # Exchanges have shorter limits of their own.
         handler_s=60.0,
-        # 256 of the largest.
-        bodies_bytes=256 * BODY_BYTES,
     )
+
+
+# No question, for answers that have nothing of theirs.
+_ANY_QUESTION: Final = Request("GET", "/")
 
 
 @final
 @attrs.define(eq=False)
 class HttpAuthz:
-    """Answers gateways by ``evaluator``. ``is_serving``: whether this process wants traffic; ``on_checked`` is told each answer to that.
+    """Answers gateways by ``evaluator``, in the turns of ``reactor``.
 
-    ``unauthorised`` counts the questions without the right secret since the start.
+    ``is_serving``: whether this process wants traffic; ``on_checked`` is told each answer to that. ``unauthorised`` counts the questions
+    without the right secret since the start.
     """
 
     _settings: HttpAuthzSettings
     _evaluator: Evaluator
+    _reactor: Reactor
     _is_serving: Callable[[], bool]
     _on_checked: Callable[[bool], None]
-    _network: Network = SYSTEM
     unauthorised: int = attrs.field(default=0, init=False)
-    http: HttpServer = attrs.field(init=False)
-    _rotation: Rotation | None = attrs.field(default=None, init=False)
-    _handshakes: HandshakeLog = attrs.field(factory=HandshakeLog, init=False)
+    http: ReactorHttpServer = attrs.field(init=False)
+    _forms: tuple[tuple[Callable[[str], bool], ImmediateHandler], ...] = attrs.field(init=False)
+    _tls: TlsListener | None = attrs.field(default=None, init=False)
     _secret: TokenFile | None = attrs.field(default=None, init=False)
     _log: structlog.stdlib.BoundLogger = attrs.field(factory=structlog.get_logger, init=False)
 
     def __attrs_post_init__(self) -> None:
-        settings, network = self._settings, self._network
-        tls = None
+        settings, reactor = self._settings, self._reactor
+        # A fault of ours is a denial, as over gRPC.
+        self._forms = tuple(
+            (form.matches, ImmediateHandler(partial(self._decide, form), answer(form, _ANY_QUESTION, DENY_UNHEALTHY))) for form in FORMS
+        )
         if settings.tls is not None:
-            self._rotation = rotation = Rotation(settings.tls, network)
-            tls = Tls(lambda: rotation.context, self._handshakes.on_failed, wall=network.wall)
+            self._tls = TlsListener(settings.tls, reactor)
         if settings.secret_file is not None:
-            self._secret = TokenFile(settings.secret_file, "HTTP_AUTHZ_SECRET_FILE", "http_authz.secret_file_unusable", network.run_sync)
-        self.http = HttpServer(self._route, limits(settings), (), _FAILURES, self._failed, tls=tls)
+            run_sync = reactor.network.run_sync
+            self._secret = TokenFile(settings.secret_file, "HTTP_AUTHZ_SECRET_FILE", "http_authz.secret_file_unusable", run_sync)
+        self.http = ReactorHttpServer(self._route, limits(settings), reactor, self._failed, _FAILURES, self._tls)
 
     @property
     def certificate_expiry(self) -> int | None:
         """When the TLS certificate expires, in seconds since 1970; ``None`` without TLS."""
-        return None if self._rotation is None else self._rotation.statistics().expiry
+        return None if self._tls is None else self._tls.expiry
 
     @property
     def certificate_rejected(self) -> bool | None:
@@ -125,30 +128,27 @@ class HttpAuthz:
             CertificatesError: the certificate files cannot be used.
             TokenFileError: the file of the secret cannot be used.
         """
-        if self._rotation is not None:
-            await self._rotation.start()
+        if self._tls is not None:
+            await self._tls.start()
         if self._secret is not None:
             await self._secret.start()
         host = self._settings.host
-        listeners = await self._network.listen(None if host == ANY else host, self._settings.port)
+        listeners = await self._reactor.network.listen(None if host == ANY else host, self._settings.port)
         async with trio.open_nursery() as followers:  # they outlive the connections
-            if self._rotation is not None:
-                followers.start_soon(self._rotation.run)
-                followers.start_soon(self._handshakes.run)
+            if self._tls is not None:
+                followers.start_soon(self._tls.run)
             if self._secret is not None:
                 followers.start_soon(self._secret.run)
             await self.http.run(listeners, task_status=task_status)
             followers.cancel_scope.cancel()
 
-    async def _route(self, question: Request) -> Response | Handler:
+    def _route(self, question: Request) -> Response | ImmediateHandler:
         if self._secret is not None and not _shows(question, self._secret.token.reveal()):
             self.unauthorised += 1
             return _FORBIDDEN
-        if question.values("transfer-encoding") and question.values("content-length"):
-            return _TWO_LENGTHS
-        for form in FORMS:
-            if form.matches(question.target):
-                return partial(self._decide, form)
+        for matches, handler in self._forms:
+            if matches(question.target):
+                return handler
         if question.path != HEALTHY:
             return _NOT_FOUND
         if question.method not in {"GET", "HEAD"}:
@@ -157,52 +157,22 @@ class HttpAuthz:
         self._on_checked(serving)
         return _SERVING if serving else _NOT_SERVING
 
-    async def _decide(self, form: Form, question: Request) -> Response:
-        """Answer ``question``. A fault of ours is a denial, as over gRPC."""
-        try:
-            return await self._answered(form, question)
-        except Exception as fault:  # noqa: BLE001 - a question's fault affects only its request
-            self._failed(fault)
-            return answer(form, question, DENY_UNHEALTHY)
-
-    async def _answered(self, form: Form, question: Request) -> Response:
+    def _decide(self, form: Form, question: Request) -> Response | Deferred:
         evaluator = self._evaluator
         started = evaluator.clock()
         request = read(form, question, with_headers=evaluator.needs_headers())
         if request is None:
             evaluator.decided(EMPTY_REQUEST, MISSING_HTTP, started, Filter.HTTP)
             return answer(form, question, MISSING_HTTP)
-        encode = partial(answer, form, question)
         outcome = evaluator.begin(request, started, Filter.HTTP)
-        if not isinstance(outcome, ExchangePending):
-            return encode(outcome)
+        if type(outcome) is not ExchangePending:
+            return answer(form, question, outcome)
         # Gateways do not say over HTTP how long they wait, so the exchange has only its own limits.
-        waiting = WaitingRequest(evaluator, request, outcome, started, Filter.HTTP, encode)
-        found = waiting.begin(math.inf)
-        return await _completed(waiting) if isinstance(found, WaitingRequest) else found
+        return WaitingRequest(evaluator, request, outcome, started, Filter.HTTP, partial(answer, form, question)).begin(math.inf)
 
     def _failed(self, fault: BaseException) -> None:
         # Only the type: the message may contain request data.
         self._log.error("http_authz.handler_failed", error=type(fault).__qualname__)
-
-
-async def _completed(waiting: WaitingRequest[Response]) -> Response:
-    """Return the answer when it is there; its caller's cancel scope bounds the wait."""
-    ready = trio.Event()
-    makers: list[Callable[[], Response]] = []
-
-    def on_ready(make_answer: Callable[[], Any]) -> None:
-        makers.append(make_answer)
-        ready.set()
-
-    waiting.ready = on_ready
-    try:
-        await ready.wait()
-    finally:
-        if not makers:
-            waiting.leave()
-    (make_answer,) = makers
-    return make_answer()
 
 
 def _shows(question: Request, secret: str) -> bool:

@@ -8,6 +8,8 @@ from typing import Final
 
 import trio
 
+from exchanger.net.tcp import Transport
+
 # Connections that wait to be accepted; the kernel caps it at net.core.somaxconn, 4096 on current Linux.
 _BACKLOG: Final = 1024
 
@@ -58,21 +60,38 @@ def _listen(family: int, kind: int, protocol: int, address: tuple[object, ...]) 
     return listener
 
 
-async def accepted(listener: trio.SocketListener, on_exhausted: Callable[[], None]) -> AsyncGenerator[trio.SocketStream]:
-    """Yield accepted connections; only the caller's cancel scope bounds the wait for the next one.
+async def accepted(
+    listener: trio.SocketListener,
+    detach: Callable[[trio.SocketStream], socket.socket],
+    admit: Callable[[], bool],
+    secure: Callable[[socket.socket], Transport],
+    on_exhausted: Callable[[], None],
+) -> AsyncGenerator[Transport]:
+    """Yield accepted connections for the reactor; only the caller's cancel scope bounds the wait for the next one.
 
-    ``on_exhausted`` is called each time that one cannot be accepted because no descriptors or no memory are left.
+    ``admit`` returns whether there is room for one more; otherwise it is closed at once. ``detach``: see ``Network``. ``secure`` makes the
+    transport, or raises ``OSError``. ``on_exhausted`` is called each time that a connection cannot be accepted because no descriptors or no
+    memory are left.
 
     Raises:
         OSError: the listener itself is broken.
     """
     while True:
         try:
-            connected = await listener.accept()
+            stream = await listener.accept()
         except OSError as error:
             if error.errno not in _NO_RESOURCES:
                 raise
             on_exhausted()
             await trio.sleep(_NO_RESOURCES_PAUSE)
-        else:
-            yield connected
+            continue
+        if not admit():
+            stream.socket.close()
+            continue
+        connected = detach(stream)
+        try:
+            transport = secure(connected)
+        except OSError:  # it broke already
+            connected.close()
+            continue
+        yield transport

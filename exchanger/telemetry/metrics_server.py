@@ -15,9 +15,9 @@ from prometheus_client import ProcessCollector
 from prometheus_client.core import Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
+from exchanger.http.limits import HttpLimits
 from exchanger.http.message import Request, Response
 from exchanger.http.names import is_loopback, is_ours, names_of, read_host
-from exchanger.http.limits import HttpLimits
 from exchanger.http.server import HttpServer
 from exchanger.net.network import SYSTEM, Listen
 from exchanger.telemetry.metrics import Metrics, MetricsSettings

@@ -6,7 +6,8 @@ from functools import partial
 import attrs
 import trio
 
-from exchanger.grpc.routes import Deferred, Followed
+from exchanger.grpc.routes import Followed
+from exchanger.net.deferred import Deferred
 from exchanger.values.secret import Secret
 from exchanger.values.token import ExchangedToken, TokenOutcome, TokenRequest
 from tests.grpc.later import Pending

@@ -6,7 +6,8 @@ from typing import final
 import attrs
 import trio
 
-from exchanger.grpc.routes import Deferred, Followed
+from exchanger.grpc.routes import Followed
+from exchanger.net.deferred import Deferred
 
 
 @final

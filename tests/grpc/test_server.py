@@ -8,9 +8,10 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from exchanger.grpc.routes import CallInfo, Deferred, Followed, Immediate, Route, UnaryMethod
+from exchanger.grpc.routes import CallInfo, Followed, Immediate, Route, UnaryMethod
 from exchanger.grpc.server import Addresses, GrpcServer, ServerSettings
 from exchanger.grpc.status import StatusCode
+from exchanger.net.deferred import Deferred
 from exchanger.net.reactor import Reactor
 from tests.grpc.authority import Site
 from tests.grpc.later import Pending

@@ -1,4 +1,9 @@
-"""Questions to the authorization port, over a stream in memory."""
+"""Questions to the authorization port, over a pair of sockets."""
+
+import contextlib
+import socket
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 
 import attrs
 import h11
@@ -8,6 +13,8 @@ import trio.testing
 from exchanger.evaluation.evaluator import Evaluator
 from exchanger.http_authz.server import HttpAuthz
 from exchanger.http_authz.settings import HttpAuthzSettings
+from exchanger.net.reactor import Reactor
+from exchanger.net.tcp import SocketTransport
 from exchanger.policy.snapshot import CurrentPolicy
 from exchanger.typing import TokenExchanger
 from tests.decision.examples import RULES, snapshot
@@ -42,7 +49,7 @@ def port(
     policy = CurrentPolicy()
     policy.publish(snapshot())
     evaluator = Evaluator(policy, RULES, exchanger or FakeExchanger(), (records or Records(),))
-    return HttpAuthz(settings or HttpAuthzSettings(), evaluator, lambda: serving, lambda _serving: None)
+    return HttpAuthz(settings or HttpAuthzSettings(), evaluator, Reactor(), lambda: serving, lambda _serving: None)
 
 
 def question(form: str, path: bytes, *fields: Field, method: bytes = b"GET", host: bytes = HOST) -> bytes:
@@ -59,22 +66,40 @@ def message(target: bytes, *fields: Field, method: bytes = b"GET") -> bytes:
     return b"%b %b HTTP/1.1\r\n%b\r\n" % (method, target, head)
 
 
-async def raw_answer(of: HttpAuthz, data: bytes) -> bytes:
-    """Return all that the port sends for ``data`` until it closes."""
-    client, served = trio.testing.memory_stream_pair()
-    received = bytearray()
+def connect(of: HttpAuthz) -> trio.SocketStream:
+    """Return the client's side of a new connection."""
+    near, far = socket.socketpair()
+    assert of.http.slots.has_room()
+    of.http.serve(SocketTransport(near))
+    return trio.SocketStream(trio.socket.from_stdlib_socket(far))
 
-    async def serve() -> None:
-        async with served:
-            await of.http.serve(served)
 
+@asynccontextmanager
+async def running(of: HttpAuthz) -> AsyncGenerator[trio.Nursery]:
+    """Serve the connections while open."""
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(serve)
-        await client.send_all(data)
+        nursery.start_soon(of._reactor.run)
+        yield nursery
+        nursery.cancel_scope.cancel()
+
+
+async def raw_answer(of: HttpAuthz, *pieces: bytes) -> bytes:
+    """Return all that the port sends until it closes. The ``pieces`` arrive one after the other."""
+    async with running(of) as nursery, connect(of) as client:
+        nursery.start_soon(_send, client, pieces)
+        received = b"".join([bytes(chunk) async for chunk in client])
+        await trio.testing.wait_all_tasks_blocked()
+        assert of.connections == 0
+    return received
+
+
+async def _send(client: trio.SocketStream, pieces: tuple[bytes, ...]) -> None:
+    with contextlib.suppress(trio.BrokenResourceError):
+        for piece in pieces:
+            await client.send_all(piece)
+            if len(pieces) > 1:
+                await trio.testing.wait_all_tasks_blocked()
         await client.send_eof()
-        async for chunk in client:
-            received += chunk
-    return bytes(received)
 
 
 def responses(data: bytes, methods: tuple[bytes, ...] = (b"GET",)) -> list[Answered]:

@@ -12,7 +12,7 @@ from exchanger.http_authz.settings import HttpAuthzSettings
 from exchanger.values.token import ErrorKind
 from tests.envoy.exchangers import BrokenExchanger, FakeExchanger, WaitingExchanger
 from tests.envoy.test_authorization import Records
-from tests.http_authz.asking import Field, ask, message, port, question, raw_answer, responses
+from tests.http_authz.asking import Field, ask, connect, message, port, question, raw_answer, responses, running
 
 SECRET = "a-secret-of-the-gateway"
 BEARER = (b"Authorization", b"Bearer old")
@@ -155,12 +155,12 @@ async def test_a_head_of_64_kib_is_refused_and_one_of_60_is_not(form: str) -> No
 
 
 async def test_a_slow_head_ends_the_connection(autojump_clock: trio.testing.MockClock) -> None:
-    client, served = trio.testing.memory_stream_pair()
     service = port()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(service.http.serve, served)
+    async with running(service), connect(service) as client:
         await client.send_all(ORDERS[:-1])
-        await trio.sleep(10.1)
+        await trio.sleep(9.9)
+        assert service.connections == 1
+        await trio.sleep(0.2)
         assert service.connections == 0
 
 
@@ -189,39 +189,25 @@ async def test_a_question_waits_for_its_exchange(autojump_clock: trio.testing.Mo
     assert (answer.status, answer.values(b"authorization")) == (200, [b"Bearer new"])
 
 
-async def test_a_drain_answers_what_was_asked_and_then_ends(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_drain_answers_what_was_asked_and_then_ends(autojump_clock: trio.testing.MockClock) -> None:
     exchanger = WaitingExchanger()
     service = port(exchanger)
-    client, served = trio.testing.memory_stream_pair()
-    received = bytearray()
-
-    async def read() -> None:
-        async for chunk in client:
-            received.extend(chunk)
-
-    async def serve() -> None:
-        async with served:
-            await service.http.serve(served)
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(serve)
-        nursery.start_soon(read)
+    async with running(service) as nursery, connect(service) as client:
         await client.send_all(question("/envoy", b"/orders", (b"Authorization", b"Bearer wait")))
         await trio.testing.wait_all_tasks_blocked()
         nursery.start_soon(service.http.drain, 10.0)
         await trio.testing.wait_all_tasks_blocked()
         exchanger.let_go.set()
-    answer = responses(bytes(received))[0]
+        (answer,) = responses(b"".join([bytes(chunk) async for chunk in client]))
     assert (answer.status, answer.values(b"authorization"), answer.values(b"connection")) == (200, [b"Bearer new-wait"], [b"close"])
 
 
 async def test_a_new_connection_takes_the_place_of_an_idle_one() -> None:
     service = port(settings=HttpAuthzSettings(max_connections=1))
-    async with trio.open_nursery() as nursery:
-        client, served = trio.testing.memory_stream_pair()
-        nursery.start_soon(service.http.serve, served)
-        await trio.testing.wait_all_tasks_blocked()
+    async with running(service), connect(service) as first:
         assert service.connections == 1
-        assert (await ask(service, ORDERS)).status == 200
-        await client.aclose()
-    assert (service.connections, service.connections_ended) == (0, 1)
+        async with connect(service) as second:
+            assert await first.receive_some() == b""
+            await second.send_all(ORDERS)
+            assert responses(bytes(await second.receive_some()))[0].status == 200
+            assert (service.connections, service.connections_ended) == (1, 1)

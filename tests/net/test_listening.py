@@ -2,7 +2,8 @@
 
 import errno
 import socket
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, aclosing
 from typing import cast
 
 import pytest
@@ -11,7 +12,8 @@ from trio.testing import MockClock
 
 from exchanger.net import listening
 from exchanger.net.listening import accepted
-from exchanger.net.tcp import SocketTransport
+from exchanger.net.network import SYSTEM
+from exchanger.net.tcp import SocketTransport, Transport
 
 
 def test_small_packets_are_not_held_back_and_dead_peers_are_found() -> None:
@@ -26,10 +28,10 @@ def test_small_packets_are_not_held_back_and_dead_peers_are_found() -> None:
 class Listener:
     """A listener that has these things to report, one after the other."""
 
-    def __init__(self, *news: OSError | str) -> None:
+    def __init__(self, *news: OSError | trio.SocketStream) -> None:
         self.news = list(news)
 
-    async def accept(self) -> str:
+    async def accept(self) -> trio.SocketStream:
         await trio.lowlevel.checkpoint()
         item = self.news.pop(0)
         if isinstance(item, OSError):
@@ -37,21 +39,56 @@ class Listener:
         return item
 
 
+def transports_of(
+    listener: Listener,
+    on_exhausted: Callable[[], None],
+    admit: Callable[[], bool] = lambda: True,
+    secure: Callable[[socket.socket], Transport] = SocketTransport,
+) -> AbstractAsyncContextManager[AsyncGenerator[Transport]]:
+    return aclosing(accepted(cast("trio.SocketListener", listener), SYSTEM.detach, admit, secure, on_exhausted))
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[trio.SocketStream, socket.socket]]:
+    near, far = socket.socketpair(socket.AF_UNIX)
+    with far:
+        yield trio.SocketStream(trio.socket.from_stdlib_socket(near)), far
+
+
+Pair = tuple[trio.SocketStream, socket.socket]
+
+
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
-async def test_a_lack_of_descriptors_is_waited_out(number: int, autojump_clock: MockClock) -> None:
-    listener = Listener(OSError(number, "no"), OSError(number, "no"), "a stream")
+async def test_a_lack_of_descriptors_is_waited_out(number: int, pair: Pair, autojump_clock: MockClock) -> None:
+    listener = Listener(OSError(number, "no"), OSError(number, "no"), pair[0])
     before, exhausted = trio.current_time(), list[float]()
-    async with aclosing(accepted(cast("trio.SocketListener", listener), lambda: exhausted.append(trio.current_time() - before))) as streams:
-        assert str(await anext(streams)) == "a stream"
+    async with transports_of(listener, lambda: exhausted.append(trio.current_time() - before)) as transports:
+        transport = await anext(transports)
+    assert transport.send(b"hello")
+    assert pair[1].recv(10) == b"hello"
+    transport.close()
     assert trio.current_time() - before == pytest.approx(0.2)
     assert exhausted == pytest.approx([0.0, 0.1])
 
 
+async def test_a_connection_without_room_or_that_broke_already_is_closed() -> None:
+    def broken(_connected: socket.socket) -> Transport:
+        raise OSError(errno.ENOTCONN, "gone")
+
+    for admit, secure in ((lambda: False, SocketTransport), (lambda: True, broken)):
+        near, far = socket.socketpair(socket.AF_UNIX)
+        listener = Listener(trio.SocketStream(trio.socket.from_stdlib_socket(near)), OSError(errno.EINVAL, "the end"))
+        async with transports_of(listener, pytest.fail, admit, secure) as transports:
+            with pytest.raises(OSError, match="the end"):
+                await anext(transports)
+        with far:
+            assert far.recv(1) == b""
+
+
 async def test_a_broken_listener_is_a_fault() -> None:
-    listener = Listener(OSError(errno.EINVAL, "not listening"))
-    async with aclosing(accepted(cast("trio.SocketListener", listener), pytest.fail)) as streams:
+    async with transports_of(Listener(OSError(errno.EINVAL, "not listening")), pytest.fail) as transports:
         with pytest.raises(OSError, match="not listening"):
-            await anext(streams)
+            await anext(transports)
 
 
 async def test_a_machine_without_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:

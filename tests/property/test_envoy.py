@@ -21,7 +21,8 @@ from exchanger.envoy.process_codec import decode_request_headers
 from exchanger.envoy.request_fields import RefusedRequest
 from exchanger.errors import Diagnostic
 from exchanger.evaluation.evaluator import Evaluator
-from exchanger.grpc.routes import CallInfo, Deferred, Followed
+from exchanger.grpc.routes import CallInfo, Followed
+from exchanger.net.deferred import Deferred
 from exchanger.grpc.status import GrpcError, StatusCode
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.snapshot import CurrentPolicy

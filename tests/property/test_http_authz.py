@@ -12,6 +12,7 @@ from exchanger.envoy.authorization import Authorization
 from exchanger.evaluation.evaluator import Evaluator
 from exchanger.http_authz.server import HttpAuthz
 from exchanger.http_authz.settings import HttpAuthzSettings
+from exchanger.net.reactor import Reactor
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.snapshot import CurrentPolicy
 from exchanger.values.token import TokenOutcome
@@ -72,9 +73,8 @@ async def test_the_decision_is_that_of_ext_authz(
     rules = attrs.evolve(RULES, default_deny_unmatched=default_deny, allow_unauthenticated_options=options)
     checked, over_http = Records(), Records()
     check = Authorization(Evaluator(current, rules, FakeExchanger(outcome), (checked,)))
-    service = HttpAuthz(
-        HttpAuthzSettings(), Evaluator(current, rules, FakeExchanger(outcome), (over_http,)), lambda: True, lambda _serving: None
-    )
+    evaluator = Evaluator(current, rules, FakeExchanger(outcome), (over_http,))
+    service = HttpAuthz(HttpAuthzSettings(), evaluator, Reactor(), lambda: True, lambda _serving: None)
 
     expected = CheckResponse.FromString(await answered(check.check(check_request(asked, raw=True), INFO)))
     answer = await ask(service, asked_over_http(form, asked), asked.method.encode() if form == "/envoy" else b"GET")

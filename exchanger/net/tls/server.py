@@ -1,4 +1,4 @@
-"""TLS of the gRPC server: a layer above the plain socket, with limits on handshakes and on bytes encrypted ahead.
+"""TLS of servers in the reactor: a layer above the plain socket, with limits on handshakes and on bytes encrypted ahead.
 
 Bytes that the session sends before the handshake is done are kept until then. They are no more than an HTTP/2 preface: before the
 handshake, nothing is received that could be answered.
@@ -55,7 +55,7 @@ class ServerTlsTransport:
     """Implements ``Transport``. ``failure`` is why the handshake failed, if it did.
 
     ``admit`` returns whether a handshake step may be made now rather than when the socket is served next. ``on_secured`` is called once,
-    when the handshake is done; ``wall`` returns seconds since the epoch.
+    when the handshake is done; ``wall`` returns seconds since the epoch. ``required`` is the protocol that the peer must agree to (ALPN).
     """
 
     _socket: socket.socket
@@ -63,6 +63,7 @@ class ServerTlsTransport:
     _admit: Callable[[], bool]
     _on_secured: Callable[[], None]
     _wall: Callable[[], float] = SYSTEM.wall
+    _required: str | None = "h2"
     peer: str = attrs.field(init=False)
     unsent: bool = attrs.field(default=False, init=False)
     extra_work: int = attrs.field(default=0, init=False)
@@ -186,8 +187,8 @@ class ServerTlsTransport:
 
     def _objection(self) -> str | None:
         """Return what is wrong with a handshake that OpenSSL accepts."""
-        if self._layer.protocol != "h2":
-            return "no h2 in ALPN"
+        if self._required is not None and self._layer.protocol != self._required:
+            return f"no {self._required} in ALPN"
         tls = self._layer.tls
         reused, certificate = bool(tls.session_reused), tls.getpeercert()
         return EXPIRED if has_expired_since(self._context, certificate, self._wall(), reused=reused) else None

@@ -32,6 +32,11 @@ class TlsSettings:
     poll_interval: float = attrs.field(default=POLL_INTERVAL, kw_only=True)
     protocols: tuple[str, ...] = attrs.field(default=("h2",), kw_only=True)
 
+    @property
+    def required_protocol(self) -> str | None:
+        """The protocol without which a handshake fails: HTTP/2, if it is offered (RFC 9113 section 3.2)."""
+        return "h2" if "h2" in self.protocols else None
+
 
 # Seconds for which lines are counted; alerts on logs usually count per minute.
 _WINDOW: Final = 60.0
