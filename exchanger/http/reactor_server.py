@@ -33,6 +33,8 @@ HANDSHAKE_S: Final = 10.0
 _WORK_PER_TURN: Final = 16
 # Fields of an unusual head that cost one unit more.
 _FIELDS_PER_UNIT: Final = 2
+# Bytes of a response that count as one unit, so that a peer that reads nothing keeps little more than 64 KiB of a turn.
+_SENT_PER_UNIT: Final = 4096
 
 
 @final
@@ -189,6 +191,7 @@ class _Session:
     _asked: tuple[ImmediateHandler, Request] | None = attrs.field(default=None, init=False)
     _waiting: Deferred | None = attrs.field(default=None, init=False)
     _dropped: int = attrs.field(default=0, init=False)  # bytes of a body, or after the last response
+    _work: int = attrs.field(default=0, init=False)  # of this turn
     _early: int = attrs.field(default=0, init=False)  # bytes that arrived while an answer is awaited
     _blocked: bool = attrs.field(default=False, init=False)
     _ends: bool = attrs.field(default=False, init=False)
@@ -318,28 +321,27 @@ class _Session:
 
     def _serve(self, now: float) -> int:
         """Answer what has arrived, within bounds; return the work."""
-        work = 1
+        self._work = 1
         try:
             while not (self._ends or self._blocked or self._phase is _ANSWER):
-                if work > _WORK_PER_TURN:
+                if self._work > _WORK_PER_TURN:
                     self._watch(READ | WRITE)  # as soon as others had their turn
                     break
-                done = self._read_body(now) if self._phase is _BODY else self._read_request(now)
-                if not done:
+                if not (self._read_body(now) if self._phase is _BODY else self._read_request(now)):
                     break
-                work += done
         except BadMessageError as error:
             self._respond(self._server.failure(error.status), now, head_only=False, close=True)
-        return work
+        return self._work
 
-    def _read_request(self, now: float) -> int:
-        """Answer the next request, or begin to; return the work, 0 if it has not arrived.
+    def _read_request(self, now: float) -> bool:
+        """Answer the next request, or begin to; return whether it has arrived.
 
         Raises:
             BadMessageError: it is none that is answered here.
         """
         connection, server = self._connection, self._server
-        request, has_body, work = connection.usual_request(), False, 1
+        request, has_body = connection.usual_request(), False
+        self._work += 1
         if request is None:
             request = connection.other_request()
             if request is None:
@@ -348,8 +350,9 @@ class _Session:
                     self._reactor.touch(self)
                 elif self._phase in _NOT_BEGUN and not connection.silent:
                     self._enter(_HEAD, now)
-                return 0
-            has_body, work = request.has_body, 1 + len(request.headers) // _FIELDS_PER_UNIT
+                return False
+            has_body = request.has_body
+            self._work += len(request.headers) // _FIELDS_PER_UNIT
         found = server.route(request)
         if isinstance(found, Response):
             self._respond(found, now, head_only=request.method == "HEAD")
@@ -360,10 +363,10 @@ class _Session:
         else:
             self._asked, self._dropped = (found, request), 0
             self._enter(_BODY, now)
-        return work
+        return True
 
-    def _read_body(self, now: float) -> int:
-        """Drop the next piece of the body, or answer its request after the last one; return the work, 0 if it has not arrived.
+    def _read_body(self, now: float) -> bool:
+        """Drop the next piece of the body, or answer its request after the last one; return whether that has arrived.
 
         Raises:
             BadMessageError: what arrived is not HTTP, or the peer has left.
@@ -371,18 +374,19 @@ class _Session:
         if self._asked is None:
             raise RuntimeError("no body is expected")
         handler, request = self._asked
+        self._work += 1
         piece = self._connection.body_piece()
         if piece is None:
             if leave := self._connection.go_ahead():
                 self._unsent.append(leave)
                 self._reactor.touch(self)
-            return 0
+            return False
         self._dropped += len(piece)
         if self._dropped > self._limits.body_bytes:
             self._respond(self._server.failure(413), now, head_only=request.method == "HEAD")
         elif not piece:
             self._handle(handler, request, now)
-        return 1
+        return True
 
     def _handle(self, handler: ImmediateHandler, request: Request, now: float) -> None:
         try:
@@ -432,7 +436,9 @@ class _Session:
         server = self._server
         self._asked = None
         head, body, self._ends = self._connection.respond(response, (), head_only=head_only, close=close or server.draining)
-        self._unsent.append(head + body)
+        data = head + body
+        self._work += len(data) // _SENT_PER_UNIT
+        self._unsent.append(data)
         self._enter(_READER if self._blocked else _IDLE, now)
         self._reactor.touch(self)
 

@@ -10,9 +10,9 @@ import trio
 import trio.testing
 import trustme
 
+from exchanger.http.limits import HttpLimits
 from exchanger.http.message import Handler, Request, Response
 from exchanger.http.names import Authority, is_loopback, names_of, read_host
-from exchanger.http.limits import HttpLimits
 from exchanger.http.server import LARGE_BODY, LINGER_S, HttpServer, Route, Upgrade
 
 CANARY = "canary-7f3d"

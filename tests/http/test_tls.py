@@ -11,8 +11,8 @@ import trio
 import trio.testing
 import trustme
 
-from exchanger.http.message import Handler, Request, Response
 from exchanger.http.limits import HttpLimits
+from exchanger.http.message import Handler, Request, Response
 from exchanger.http.server import SETTLE_S, HttpServer
 from exchanger.http.tls import HANDSHAKE_S, Tls
 

@@ -85,9 +85,10 @@ async def running(of: HttpAuthz) -> AsyncGenerator[trio.Nursery]:
 
 async def raw_answer(of: HttpAuthz, *pieces: bytes) -> bytes:
     """Return all that the port sends until it closes. The ``pieces`` arrive one after the other."""
-    async with running(of) as nursery, connect(of) as client:
-        nursery.start_soon(_send, client, pieces)
-        received = b"".join([bytes(chunk) async for chunk in client])
+    async with running(of), connect(of) as client:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_send, client, pieces)
+            received = b"".join([bytes(chunk) async for chunk in client])
         await trio.testing.wait_all_tasks_blocked()
         assert of.connections == 0
     return received

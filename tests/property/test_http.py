@@ -1,12 +1,19 @@
-"""Law of the HTTP server: it reads a request itself only as h11 would read it, and not where readers may differ."""
+"""Laws of the HTTP servers: both answer alike however the bytes arrive, and read a request themselves only as h11 would read it."""
 
+import contextlib
+
+import attrs
 import h11
 import pytest
+import trio
+import trio.testing
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from exchanger.http.message import Response
+from exchanger.http.message import Handler, Request, Response
+from exchanger.http.server import HttpServer
 from exchanger.http.usual import UnsendableError, read_request, response_head
+from tests.http.test_reactor_server import LIMITS, Served, rest, serving
 
 starts = st.sampled_from(
     [
@@ -101,3 +108,90 @@ def test_a_response_is_sent_as_h11_reads_it_or_not_at_all(status: int, headers: 
     assert found.status_code == status
     assert [(bytes(name), bytes(value)) for name, value in found.headers][: len(sent)] == sent
     assert (b"connection", b"close") in [(bytes(name), bytes(value)) for name, value in found.headers] or not close
+
+
+# Law: both servers answer alike, and as if all bytes had come at once.
+
+bodies = st.sampled_from(
+    [
+        b"POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc",
+        b"POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 101\r\n\r\n" + b"x" * 101,
+        b"POST /nothing HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc",
+        b"POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+        b"POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n65\r\n" + b"x" * 101 + b"\r\n0\r\n\r\n",
+        b"POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n",
+        b"POST /echo HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\nabc",
+        b"HEAD /echo HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"HEAD /nothing HTTP/1.1\r\nHost: h\r\nConnection: keep-alive\r\n\r\n",
+        b"GET /broken HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+        b"GET /echo HTTP/1.1\r\nHost: h\r\nX: " + b"x" * LIMITS.head_bytes + b"\r\n\r\n",
+        b"GET /echo HTTP/1.1\r\nHost: h\r\n" + b"X: y\r\n" * LIMITS.head_lines + b"\r\n",
+        b"GET /echo HTTP/1.0\r\n\r\n",
+        b"\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    ]
+)
+usual = st.sampled_from([b"GET /echo HTTP/1.1\r\nHost: h\r\n\r\n", b"GET /nothing HTTP/1.1\r\nHost: h\r\n\r\n"])
+
+
+async def route(request: Request) -> Response | Handler:
+    async def handle(asked: Request) -> Response:
+        if asked.path == "/broken":
+            raise RuntimeError
+        return Response(200, body=asked.target.encode())
+
+    return Response(404) if request.path == "/nothing" else handle
+
+
+async def by_tasks(sent: list[bytes]) -> bytes:
+    """Return what the server answers whose connections are tasks."""
+    client, served = trio.testing.memory_stream_pair()
+    server = HttpServer(route, attrs.evolve(LIMITS), (), {500: Response(500, body=b"instead")}, lambda _fault: None)
+
+    async def serve() -> None:
+        async with served:
+            await server.serve(served)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve)
+        await _send(client, sent)
+        return await rest(client)
+
+
+async def by_reactor(sent: list[bytes]) -> bytes:
+    """Return what the server answers whose connections the reactor serves."""
+    served = Served()
+    async with serving(served), served.connect() as client:
+        await _send(client, sent)
+        received = await rest(client)
+        await trio.testing.wait_all_tasks_blocked()
+        assert served.open == 0
+    return received
+
+
+async def _send(client: trio.abc.HalfCloseableStream, sent: list[bytes]) -> None:
+    with contextlib.suppress(trio.BrokenResourceError):
+        for piece in sent:
+            await client.send_all(piece)
+            if len(sent) > 1:
+                await trio.testing.wait_all_tasks_blocked()
+        await client.send_eof()
+
+
+@given(st.lists(st.one_of(usual, bodies, messages), min_size=1, max_size=5), st.lists(st.integers(0, 10**6), max_size=6), st.booleans())
+async def test_both_servers_answer_alike_however_the_bytes_arrive(asked: list[bytes], cuts: list[int], bytewise: bool) -> None:
+    data = b"".join(asked)
+    ends = range(1, min(len(data), 60)) if bytewise else sorted({cut % len(data) for cut in cuts} - {0})
+    sent = [data[start:end] for start, end in zip((0, *ends), (*ends, len(data)), strict=True)]
+
+    whole = await by_reactor([data])
+
+    event(f"{whole.count(b'HTTP/1.1 2')} allowed")
+    without_leave = whole.replace(CONTINUE, b"")
+    assert (await by_tasks([data])).replace(CONTINUE, b"") == without_leave
+    assert (await by_reactor(sent)).replace(CONTINUE, b"") == without_leave
+    assert (await by_tasks(sent)).replace(CONTINUE, b"") == without_leave
+
+
+# Whether it is said depends on whether the body is already there.
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"

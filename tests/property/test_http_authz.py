@@ -149,11 +149,11 @@ messages = st.builds(
 )
 
 
-@given(st.lists(messages, min_size=1, max_size=3))
-async def test_nothing_denied_passes_in_any_message(sent: Sequence[bytes]) -> None:
+@given(st.lists(messages, min_size=1, max_size=3), st.booleans())
+async def test_nothing_denied_passes_in_any_message(sent: Sequence[bytes], one_by_one: bool) -> None:
     records = Records()
     service = port(records=records)
-    received = await raw_answer(service, b"".join(sent))
+    received = await raw_answer(service, *(sent if one_by_one else (b"".join(sent),)))
 
     passed = received.count(b"HTTP/1.1 200 ") - received.count(b"text/plain")  # which only health has
     for record in records.records:
