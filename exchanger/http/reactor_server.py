@@ -8,6 +8,7 @@ import contextlib
 import enum
 import socket
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, final
 
@@ -171,6 +172,10 @@ _NOT_BEGUN: Final = frozenset({_HANDSHAKE, _IDLE})
 _BETWEEN: Final = frozenset({_IDLE, _HEAD})
 
 
+# Stands for no request and its handler.
+_NOBODY: Final = (ImmediateHandler(lambda _request: Response(500), Response(500)), Request("GET", "/"))
+
+
 @final
 @attrs.define(eq=False)
 class _Session:
@@ -188,7 +193,7 @@ class _Session:
     _among: dict[Occupant, None] = attrs.field(factory=dict, init=False, repr=False)
     _mask: int = attrs.field(default=0, init=False)
     _unsent: list[bytes] = attrs.field(factory=list, init=False, repr=False)
-    _asked: tuple[ImmediateHandler, Request] | None = attrs.field(default=None, init=False)
+    _asked: tuple[ImmediateHandler, Request] = attrs.field(default=_NOBODY, init=False)  # whose body or answer is awaited
     _waiting: Deferred | None = attrs.field(default=None, init=False)
     _dropped: int = attrs.field(default=0, init=False)  # bytes of a body, or after the last response
     _work: int = attrs.field(default=0, init=False)  # of this turn
@@ -262,8 +267,6 @@ class _Session:
 
     def on_due(self, now: float) -> None:
         """Give up what has taken too long; see ``Timed``."""
-        if self._over:
-            return
         if now < self._deadline:
             self._reactor.timers.expect(self, self._deadline)
         elif self._phase is _ANSWER:
@@ -371,8 +374,6 @@ class _Session:
         Raises:
             BadMessageError: what arrived is not HTTP, or the peer has left.
         """
-        if self._asked is None:
-            raise RuntimeError("no body is expected")
         handler, request = self._asked
         self._work += 1
         piece = self._connection.body_piece()
@@ -398,14 +399,12 @@ class _Session:
             self._respond(answer, now, head_only=request.method == "HEAD")
             return
         self._asked, self._waiting = (handler, request), answer
-        answer.ready = self._on_ready
+        answer.ready = partial(self._on_ready, answer)
         self._enter(_ANSWER, now)
 
-    def _on_ready(self, make_response: Callable[[], Any]) -> None:
+    def _on_ready(self, deferred: Deferred, make_response: Callable[[], Any]) -> None:
         """The awaited answer is there: in any turn, or outside of them."""
-        if self._waiting is None or self._asked is None:
-            return
-        self._waiting.ready, self._waiting = _nobody, None  # no cycle is left for the garbage collector
+        deferred.ready, self._waiting = _nobody, None  # no cycle is left for the garbage collector
         try:
             response: Response = make_response()
         except Exception as fault:  # noqa: BLE001 - as above
@@ -415,8 +414,6 @@ class _Session:
 
     def _answer(self, response: Response, now: float) -> None:
         """Send the response that was awaited, and read on."""
-        if self._asked is None:
-            return
         _, request = self._asked
         self._early = 0
         try:
@@ -434,7 +431,7 @@ class _Session:
             UnsendableError, h11.LocalProtocolError: it cannot be sent.
         """
         server = self._server
-        self._asked = None
+        self._asked = _NOBODY
         head, body, self._ends = self._connection.respond(response, (), head_only=head_only, close=close or server.draining)
         data = head + body
         self._work += len(data) // _SENT_PER_UNIT

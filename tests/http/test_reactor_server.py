@@ -93,14 +93,15 @@ class Served:
 
 @asynccontextmanager
 async def serving(served: Served) -> AsyncGenerator[trio.Nursery]:
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(served.reactor.run)
-        try:
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(served.reactor.run)
             yield nursery
-        finally:
-            for session in tuple(served.server._sessions):
-                session.close()
-        nursery.cancel_scope.cancel()
+            nursery.cancel_scope.cancel()
+    finally:
+        for session in tuple(served.server._sessions):
+            session.close()
+        served.reactor.close()
 
 
 def statuses(answers: bytes) -> list[int]:
@@ -161,6 +162,27 @@ async def test_an_answer_that_never_comes_is_given_up_and_the_connection_goes_on
         served.later[0].ready(lambda: Response(200, body=b"too late"))
         await client.send_eof()
         assert statuses(await rest(client)) == [504, 200]
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: 2", "Transfer-Encoding: chunked"])
+async def test_a_client_that_waits_for_leave_to_send_gets_it(framing: str) -> None:
+    served = Served()
+    async with serving(served), served.connect() as client:
+        await client.send_all(f"POST /echo HTTP/1.1\r\nHost: h\r\n{framing}\r\nExpect: 100-continue\r\n\r\n".encode())
+        assert await client.receive_some() == b"HTTP/1.1 100 Continue\r\n\r\n"
+        assert served.handled == []
+        await client.send_all(b"ok" if framing.endswith("2") else b"2\r\nok\r\n0\r\n\r\n")
+        assert bytes(await client.receive_some()).endswith(b"/echo")
+
+
+async def test_who_leaves_during_a_wait_in_the_middle_of_another_request_gets_both_answers() -> None:
+    served = Served()
+    async with serving(served), served.connect() as client:
+        await client.send_all(get("/later") + GET[:-4])
+        await client.send_eof()
+        await trio.testing.wait_all_tasks_blocked()
+        served.later[0].ready(lambda: Response(200))
+        assert statuses(await rest(client)) == [200, 400]
 
 
 @pytest.mark.parametrize("in_turn", [True, False])
@@ -277,8 +299,8 @@ async def test_a_peer_that_reads_at_last_gets_everything_in_order() -> None:
         assert served.open == 0
 
 
-@pytest.mark.parametrize("reads", [True, False])
-async def test_an_answer_behind_one_that_is_not_read_is_neither_lost_nor_waited_for_any_longer(reads: bool, autojump_clock: Clock) -> None:
+@pytest.mark.parametrize("reads", ["before", "after", "never"])
+async def test_an_answer_behind_one_that_is_not_read_is_neither_lost_nor_waited_for_any_longer(reads: str, autojump_clock: Clock) -> None:
     served = Served(attrs.evolve(LIMITS, handler_s=100.0))
     async with serving(served), served.connect(SO_SNDBUF=4096) as client:
         await client.send_all(get("/part") * 10 + get("/later"))
@@ -286,9 +308,12 @@ async def test_an_answer_behind_one_that_is_not_read_is_neither_lost_nor_waited_
         (session,) = served.server._sessions
         assert (session._blocked, len(served.later)) == (True, 1)
         await trio.sleep(50.0)
+        received = b""
+        while reads == "before" and received.count(b"y") < 40_000:
+            received += await client.receive_some()
         served.later[0].ready(lambda: Response(200, body=b"last"))
         await trio.sleep(LIMITS.answer_s - 0.1)
-        if reads:
+        if reads != "never":
             await client.send_eof()
             assert (await rest(client)).endswith(b"last")
         await trio.sleep(0.2)
@@ -435,6 +460,17 @@ async def test_whoever_is_connected_is_disconnected_when_the_server_is_cancelled
     await client.aclose()
     with pytest.raises(OSError, match=r"refused|connect"):
         await trio.open_tcp_stream("127.0.0.1", port)
+
+
+async def test_a_server_that_is_drained_ends_at_once_if_nobody_is_connected(autojump_clock: Clock) -> None:
+    served = Served()
+    async with serving(served) as nursery:
+        listeners = await served.reactor.network.listen("127.0.0.1", 0)
+        await nursery.start(served.server.run, listeners)
+        await served.server.drain(30.0)
+        await trio.testing.wait_all_tasks_blocked()
+        assert listeners[0].socket.fileno() == -1
+    assert trio.current_time() == 0.0
 
 
 async def test_a_lack_of_descriptors_is_counted_and_a_broken_listener_is_a_fault(autojump_clock: Clock) -> None:

@@ -115,11 +115,12 @@ async def test_head_has_the_length_and_no_body(cut: int) -> None:
 
 
 @pytest.mark.parametrize("status", [204, 304])
-async def test_a_status_without_content_has_no_length(status: int) -> None:
+@pytest.mark.parametrize("asked", [GET, GET.replace(b"Host", b"Connection: keep-alive\r\nHost")], ids=["usual", "another"])
+async def test_a_status_without_content_has_no_length(status: int, asked: bytes) -> None:
     async def empty(_request: Request) -> Response:
         return Response(status)
 
-    assert b"Content-Length" not in await Served(of=empty).talk(GET)
+    assert b"Content-Length" not in await Served(of=empty).talk(asked)
 
 
 @pytest.mark.parametrize(

@@ -184,14 +184,14 @@ async def test_both_servers_answer_alike_however_the_bytes_arrive(asked: list[by
     ends = range(1, min(len(data), 60)) if bytewise else sorted({cut % len(data) for cut in cuts} - {0})
     sent = [data[start:end] for start, end in zip((0, *ends), (*ends, len(data)), strict=True)]
 
-    whole = await by_reactor([data])
+    whole = known(await by_reactor([data]))
 
     event(f"{whole.count(b'HTTP/1.1 2')} allowed")
-    without_leave = whole.replace(CONTINUE, b"")
-    assert (await by_tasks([data])).replace(CONTINUE, b"") == without_leave
-    assert (await by_reactor(sent)).replace(CONTINUE, b"") == without_leave
-    assert (await by_tasks(sent)).replace(CONTINUE, b"") == without_leave
+    assert known(await by_tasks([data])) == whole
+    assert known(await by_reactor(sent)) == whole
+    assert known(await by_tasks(sent)) == whole
 
 
-# Whether it is said depends on whether the body is already there.
-CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+def known(received: bytes) -> bytes:
+    """Leave out what depends on how much has arrived: whether leave to send is given, and for which of two faults a head is refused."""
+    return received.replace(b"HTTP/1.1 100 Continue\r\n\r\n", b"").replace(b"431 Request Header Fields Too Large", b"400 Bad Request")
