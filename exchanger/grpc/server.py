@@ -193,12 +193,12 @@ class GrpcServer:
     @property
     def certificate_expiry(self) -> int | None:
         """When the TLS certificate expires, in seconds since 1970; ``None`` without TLS."""
-        return None if self._tls is None else self._tls.expiry
+        return None if self._tls is None else self._tls.certificate.expiry
 
     @property
     def certificate_rejected(self) -> bool | None:
         """Whether the certificate files as they are now are rejected, and the previous certificate is in use; ``None`` without TLS."""
-        return None if self._rotation is None else self._rotation.statistics().doubted
+        return None if self._tls is None else self._tls.certificate.doubted
 
     async def _bind(self, stack: contextlib.ExitStack, port: int | None) -> list[trio.SocketListener]:
         if port is None:

@@ -22,7 +22,7 @@ from exchanger.http.message import Request, Response
 from exchanger.http.server import LINGER_BYTES, LINGER_S, SETTLE_S
 from exchanger.net.deferred import Deferred
 from exchanger.net.listening import accepted
-from exchanger.net.reactor import READ, WRITE, Reactor
+from exchanger.net.reactor import READ, WORK_PER_CHECKPOINT, WRITE, Reactor
 from exchanger.net.tcp import RECEIVE_BYTES, SocketTransport, StreamEndedError, Transport
 from exchanger.net.timers import NEVER
 from exchanger.net.tls.listener import TlsListener
@@ -199,6 +199,7 @@ class _Session:
     _work: int = attrs.field(default=0, init=False)  # of this turn
     _early: int = attrs.field(default=0, init=False)  # bytes that arrived while an answer is awaited
     _blocked: bool = attrs.field(default=False, init=False)
+    _resuming: bool = attrs.field(default=False, init=False)
     _ends: bool = attrs.field(default=False, init=False)
     _timed_out: bool = attrs.field(default=False, init=False)
     _over: bool = attrs.field(default=False, init=False)
@@ -245,8 +246,15 @@ class _Session:
         return 1
 
     def resume(self, now: float) -> int:
-        """Never called: what is left waits until the transport is writable, which also wakes a reactor that sleeps."""
-        raise NotImplementedError
+        """Continue with what had arrived; see ``Participant``."""
+        self._resuming = False
+        if self._over:
+            return 1
+        try:
+            return self._serve(now)
+        except Exception as fault:  # noqa: BLE001 - as above
+            self._break_down(fault)
+        return 1
 
     def flush(self) -> None:
         """Send what there is to send; see ``Participant``."""
@@ -278,6 +286,8 @@ class _Session:
 
     def _on_readable(self, now: float) -> int:
         transport, connection = self._transport, self._connection
+        if self._resuming:  # what came before goes first
+            return 1
         if self._early >= RECEIVE_BYTES:
             self._watch(0)  # until the answer is there
             return 1
@@ -309,14 +319,13 @@ class _Session:
         return work + self._serve(now)
 
     def _on_writable(self, now: float) -> int:
-        if self._blocked:
-            if not self._transport.flush():
-                return 1
-            self._blocked = False
-            if self._phase is _READER:
-                self._enter(_IDLE, now)
-            if self._unsent or self._ends:
-                self._reactor.touch(self)
+        if not self._transport.flush():
+            return 1
+        self._blocked = False
+        if self._phase is _READER:
+            self._enter(_IDLE, now)
+        if self._unsent or self._ends:
+            self._reactor.touch(self)
         self._watch(READ)
         return self._serve(now)
 
@@ -327,8 +336,8 @@ class _Session:
         self._work = 1
         try:
             while not (self._ends or self._blocked or self._phase is _ANSWER):
-                if self._work > _WORK_PER_TURN:
-                    self._watch(READ | WRITE)  # as soon as others had their turn
+                if self._work > _WORK_PER_TURN or self._reactor.spent >= WORK_PER_CHECKPOINT:
+                    self._resume_later()
                     break
                 if not (self._read_body(now) if self._phase is _BODY else self._read_request(now)):
                     break
@@ -421,8 +430,14 @@ class _Session:
         except Exception as fault:  # noqa: BLE001 - as above
             self._break_down(fault)
         if not (self._over or self._blocked or self._ends):
-            # What has arrived meanwhile is announced no more, so it is read as soon as the transport is writable.
-            self._watch(READ if self._connection.waits else READ | WRITE)
+            self._watch(READ)
+        if not self._connection.waits:  # what has arrived meanwhile is announced no more
+            self._resume_later()
+
+    def _resume_later(self) -> None:
+        if not self._resuming:
+            self._resuming = True
+            self._reactor.later(self)
 
     def _respond(self, response: Response, now: float, *, head_only: bool, close: bool = False) -> None:
         """Send ``response`` at the end of the turn.

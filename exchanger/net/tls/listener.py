@@ -8,7 +8,7 @@ import trio
 
 from exchanger.net.reactor import Reactor
 from exchanger.net.tcp import Transport
-from exchanger.net.tls.rotation import Rotation
+from exchanger.net.tls.rotation import Rotation, RotationStatistics
 from exchanger.net.tls.server import ServerTlsTransport, TlsPhase
 from exchanger.net.tls.settings import HandshakeLog, TlsSettings
 
@@ -27,9 +27,9 @@ class TlsListener:
         self._rotation = Rotation(self._settings, self._reactor.network)
 
     @property
-    def expiry(self) -> int | None:
-        """When the certificate expires, in seconds since 1970; ``None`` before it is loaded."""
-        return self._rotation.statistics().expiry
+    def certificate(self) -> RotationStatistics:
+        """What is known of the certificate and its files."""
+        return self._rotation.statistics()
 
     async def start(self) -> None:
         """Load the certificate.
