@@ -22,8 +22,8 @@ from exchanger.envoy.request_fields import RefusedRequest
 from exchanger.errors import Diagnostic
 from exchanger.evaluation.evaluator import Evaluator
 from exchanger.grpc.routes import CallInfo, Followed
-from exchanger.net.deferred import Deferred
 from exchanger.grpc.status import GrpcError, StatusCode
+from exchanger.net.deferred import Deferred
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.snapshot import CurrentPolicy
 from exchanger.values.request import HttpRequest
