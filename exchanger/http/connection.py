@@ -110,8 +110,6 @@ class ServerConnection:
             raise self._bad(_BAD_REQUEST)
         if request.method == "CONNECT":  # a 2xx would turn the connection into a tunnel (RFC 9110 section 9.3.6)
             raise self._bad(_NOT_IMPLEMENTED)
-        if request.values("transfer-encoding") and request.values("content-length"):
-            raise self._bad(_BAD_REQUEST)  # an attempt to smuggle another one (RFC 9112 section 6.1)
         if not request.has_body:
             self._next_event(reader)  # the end of the message, which has already arrived
         return request

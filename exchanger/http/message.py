@@ -37,6 +37,11 @@ class Request:
         """Whether a body follows the head (RFC 9112 section 6.3)."""
         return bool(self.values("transfer-encoding")) or self.value("content-length") not in {"", "0"}
 
+    @property
+    def has_two_lengths(self) -> bool:
+        """Whether its body's end is stated twice: an attempt to smuggle another request (RFC 9112 section 6.1)."""
+        return bool(self.values("transfer-encoding")) and bool(self.values("content-length"))
+
     def values(self, name: str) -> tuple[str, ...]:
         """Return the values of the headers called ``name`` (in lower case), in order."""
         return tuple(value for key, value in self.headers if key.lower() == name)

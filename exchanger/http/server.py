@@ -191,6 +191,8 @@ class HttpServer:
             return await found.run(stream, connection.early), True
         if not request.has_body:
             return await self._handle(found, request), False
+        if request.has_two_lengths:
+            return self._failure(400), False
         if int(request.value("content-length") or 0) > self._limits.body_bytes:
             return self._failure(413), False
         with self.bodies.hold() as held:

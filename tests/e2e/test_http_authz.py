@@ -108,7 +108,7 @@ def _until_it_closes(port: int, service: Service) -> list[tuple[int, int]]:
             break
         try:
             found.append((asked(port, "/healthz"), asked(port)))
-        except ConnectionRefusedError:
+        except (ConnectionRefusedError, ConnectionResetError):  # the latter if it was not accepted when the listener closed
             break
         time.sleep(0.02)
     return found
