@@ -3,7 +3,8 @@
 Usage: python bench/exchange.py [--calls 6000] [--delay 0.0] [--cases 1x1,1x8,1x20,8x2] [--issuer 'tokenEndpointProtocol: http2'] [--store redis://127.0.0.1:6379]
 
 Starts the service (`exchanger serve`, on the first core), and a token endpoint and the load on the others. A case is connections x streams.
-Every call brings a token of its own ("exchange"), one of 200 ("hit": after the first round all are kept), or meets a denial ("denial").
+Every call brings a token of its own ("exchange", and "kept", where the exchanged one is kept), one of 200 ("hit": after the first round all
+are kept), or meets a denial ("denial").
 ``--issuer`` is added to the issuer's profile; ``--store`` shares kept tokens with it. Linux only, for the CPU time of another process.
 """
 
@@ -24,9 +25,11 @@ version: v1
 entries:
   - {match: {host: api.example.com, pathPrefix: /exchange}, action: exchange, exchange: {issuerRef: bench, scope: "read"}}
   - {match: {host: api.example.com, pathPrefix: /hit}, action: exchange, exchange: {issuerRef: cached, scope: "read"}}
+  - {match: {host: api.example.com, pathPrefix: /kept}, action: exchange, exchange: {issuerRef: keeping, scope: "read"}}
   - {match: {host: api.example.com, pathPrefix: /denial}, action: deny}
 """
 USERS: Final = 200
+CASES: Final = ("exchange", "kept", "hit", "denial")
 
 
 def main() -> None:
@@ -43,8 +46,8 @@ def main() -> None:
         root, token_port, port = Path(folder), free_port(), free_port()
         common = f"tokenEndpoint: 'http://127.0.0.1:{token_port}/token', clientID: a, clientSecret: b"
         more = f", {options.issuer}" if options.issuer else ""
-        cached = f"{{name: cached, {common}, cache: {{maxTTL: 1h, maxEntries: 1000}}}}"
-        issuers = f"issuers:\n  - {{name: bench, {common}{more}}}\n  - {cached}\n"
+        keeps = f"{common}, cache: {{maxTTL: 1h, maxEntries: 1000}}"
+        issuers = f"issuers:\n  - {{name: bench, {common}{more}}}\n  - {{name: cached, {keeps}}}\n  - {{name: keeping, {keeps}}}\n"
         stack.enter_context(token_endpoint(token_port, options.delay))
         shared: dict[str, str] = {}
         if options.store:
@@ -62,10 +65,10 @@ def main() -> None:
         for shape in options.cases.split(","):
             connections, streams = map(int, shape.split("x"))
             found: dict[str, list[tuple[float, float, float]]] = {}
-            for case in ("exchange", "hit", "denial"):
+            for case in CASES:
                 load(case, connections, streams, 2 * USERS)
             for _ in range(options.rounds):
-                for case in ("exchange", "hit", "denial"):
+                for case in CASES:
                     before = cpu_seconds(pid)
                     took = sorted(load(case, connections, streams, options.calls))
                     cpu = (cpu_seconds(pid) - before) / options.calls * 1e6
