@@ -206,11 +206,11 @@ class TestTls:
         site, other = Site.at(tmp_path / "a"), Site.at(tmp_path / "b")
         async with serving(ready(), tls=site.files.settings()) as served:
             tls = {"GRPC_PLAINTEXT_ENABLED": "false", "GRPC_TLS_PORT": str(served.tls_port), "GRPC_TLS_KEY_FILE": "unused"}
-            assert await run_health(parsed(**tls, GRPC_TLS_CERT_FILE=str(site.files.cert))) == 0
+            assert await run_health(parsed("--timeout", "30s", **tls, GRPC_TLS_CERT_FILE=str(site.files.cert))) == 0
             assert capsys.readouterr() == ("SERVING\n", "")
-            assert await run_health(parsed(**tls, GRPC_TLS_CERT_FILE=str(other.files.cert))) == 1
+            assert await run_health(parsed("--timeout", "30s", **tls, GRPC_TLS_CERT_FILE=str(other.files.cert))) == 1
             assert "the certificate of the server is refused" in capsys.readouterr().err
-            assert await run_health(parsed(**tls, GRPC_TLS_CERT_FILE=str(tmp_path / "missing"))) == 2
+            assert await run_health(parsed("--timeout", "30s", **tls, GRPC_TLS_CERT_FILE=str(tmp_path / "missing"))) == 2
             assert "GRPC_TLS_CERT_FILE" in capsys.readouterr().err
 
     async def test_a_server_that_wants_a_certificate_gets_ours(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
