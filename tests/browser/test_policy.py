@@ -88,6 +88,26 @@ def test_the_first_document_with_a_problem_is_open_else_one_to_look_at_else_the_
     expect(visit("#/policy").locator(title)).to_have_text("team-aqua/token-policy")
 
 
+@pytest.mark.parametrize(
+    ("route", "told"),
+    [
+        ("#/policy/team-red/token-policy", "red.example.com /inventory"),
+        ("#/explain?url=https%3A%2F%2Fyellow.example.com%2Forders%2Finternal%2F1", "the longest pathPrefix that matches host and method"),
+    ],
+)
+def test_on_a_phone_every_cell_of_a_table_is_within_the_screen(visit: Visit, route: str, told: str) -> None:
+    page = visit(route, viewport=PHONE)
+    if "explain" in route:
+        page.get_by_label("URL").fill("https://yellow.example.com/orders/internal/1")
+        page.get_by_role("button", name="Explain").click()
+    expect(page.locator(".stacks", has_text=told)).to_be_visible()
+    ends = page.locator(".stacks:visible td").evaluate_all("cells => cells.map(cell => cell.getBoundingClientRect().right)")
+    assert ends
+    assert max(ends) <= PHONE["width"]
+    label = page.locator(".stacks:visible td").nth(1).evaluate("cell => getComputedStyle(cell, '::before').content")
+    assert label.endswith(': "')
+
+
 def test_on_a_phone_a_document_that_nobody_asked_for_moves_nothing(visit: Visit) -> None:
     page = visit("#/policy", viewport=PHONE)
     expect(page.locator("#policy-document h2")).to_have_text("team-green/token-policy")

@@ -67,9 +67,13 @@ export function switchOff(node, off) {
 /** Tell whether a button is switched off. */
 export const isOff = (node) => node.getAttribute("aria-disabled") === "true";
 
-/** Return a table with a head, in a box that scrolls sideways by itself and can be reached by keyboard. */
-export function table(caption, heads, rows, { showCaption = false, className = "" } = {}) {
-  return el("div", { class: `table-box ${className}`.trim(), role: "group", tabindex: "0", "aria-label": caption },
+/**
+ * Return a table with a head, in a box that scrolls sideways by itself and can be reached by keyboard. One that `stacks` has its cells below each other on
+ * a phone, each after its heading.
+ */
+export function table(caption, heads, rows, { showCaption = false, className = "", stacks = false } = {}) {
+  for (const row of stacks ? rows : []) [...row.children].forEach((cell, i) => { cell.dataset.label = heads[i]; });
+  return el("div", { class: `table-box ${stacks ? "stacks" : ""} ${className}`.trim(), role: "group", tabindex: "0", "aria-label": caption },
     el("table", {},
       el("caption", { class: showCaption ? null : "vh", text: caption }),
       el("thead", {}, el("tr", {}, heads.map((head) => el("th", { scope: "col", text: head })))),

@@ -153,7 +153,7 @@ export class PolicyView {
       found.problems.length > 0 && [el("h3", { text: plural(found.problems.length, "problem") }), problemList(found.problems, go)],
       found.refused?.length > 0 && [el("h3", { text: `${count(found.refused.length)} not granted` }), problemList(found.refused)],
       code ? code.box : el("p", { class: "note", text: "The document's text cannot be shown." }),
-      found.entries.length > 0 && table("Entries", ["line", "host and prefix", "methods", "action", "token for"], found.entries.slice(0, ENTRIES).map((entry) => entryRow(entry, entry.entry === this.#shown.entry)), { showCaption: true }),
+      found.entries.length > 0 && table("Entries", ["line", "host and prefix", "methods", "action", "token for"], found.entries.slice(0, ENTRIES).map((entry) => entryRow(entry, entry.entry === this.#shown.entry)), { showCaption: true, stacks: true }),
       more > 0 && el("p", { class: "muted", text: `${plural(more, "more entry", "more entries")} of this document are not listed.` }));
     if (moved) code?.reveal();
     else if (code) code.box.scrollTop = before;

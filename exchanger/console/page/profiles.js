@@ -14,7 +14,7 @@ export async function showProfiles(api) {
     return;
   }
   place.hidden = !found.listed.length;
-  put(byId("profiles-table"), table("Issuer profiles", ["Issuer", "Client", "Metadata", "Non-default settings"], found.listed.map(row)));
+  put(byId("profiles-table"), table("Issuer profiles", ["Issuer", "Client", "Metadata", "Non-default settings"], found.listed.map(row), { stacks: true }));
   const more = byId("profiles-more");
   more.hidden = !found.more;
   say(more, `${count(found.more)} more`);

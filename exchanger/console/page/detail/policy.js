@@ -125,7 +125,7 @@ export function candidateTable(host, { readings, candidates: found, more }) {
   return [
     readings.length > 1 && el("p", { class: "muted", text: `The path can be read as ${readings.join(", ")}.` }),
     found.length
-      ? table("Candidates, nearest first", ["outcome", "entry", "host and prefix", "methods", "why"], found.map(row), { className: "candidates" })
+      ? table("Candidates, nearest first", ["outcome", "entry", "host and prefix", "methods", "why"], found.map(row), { className: "candidates", stacks: true })
       : el("p", { class: "note", text: `No entry covers ${host}.` }),
     more > 0 && el("p", { class: "muted", text: `${plural(more, "more entry", "more entries")} of this host are not shown.` }),
   ];
