@@ -4,6 +4,7 @@ import contextlib
 import http.server
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -65,6 +66,7 @@ class Arrived:
     credentials: tuple[str, ...]
     user_tokens: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
+    body: bytes = b""
 
 
 class Quiet(http.server.BaseHTTPRequestHandler):
@@ -106,9 +108,20 @@ def upstream(arrived: list[Arrived]) -> Generator[int]:
                     tuple(self.headers.get_all("Authorization", [])),
                     tuple(value for name, value in self.headers.items() if name.lower().replace("_", "-") == "x-user-token"),
                     tuple(self.headers.get_all("X-Exchanger-Secret", [])),
+                    self.body(),
                 )
             )
             self.send(200, b"reached")
+
+        def body(self) -> bytes:
+            if "chunked" not in self.headers.get("Transfer-Encoding", ""):
+                return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            received = b""
+            while size := int(self.rfile.readline(), 16):
+                received += self.rfile.read(size)
+                self.rfile.readline()
+            self.rfile.readline()
+            return received
 
         do_HEAD = do_POST = do_PUT = do_OPTIONS = do_GET  # noqa: N815
 
@@ -280,6 +293,22 @@ def test_the_upstream_gets_the_exchanged_token(gateway: Gateway, method: bytes) 
     (arrived,) = gateway.arrived
     assert (arrived.line, arrived.credentials) == (method + b" /orders/1?x=%2f HTTP/1.1\r\n", ("Bearer new",))
     assert (arrived.host, arrived.secrets) == ("api.example.com", ())
+
+
+@pytest.mark.parametrize("size", [1, 65_537, 200_000])
+@pytest.mark.parametrize("framing", ["length", "chunked", "expected"])
+def test_a_body_of_any_size_reaches_the_upstream(gateway: Gateway, framing: str, size: int) -> None:
+    body = b"x" * size
+    fields = {
+        "length": b"Content-Length: %d" % size,
+        "chunked": b"Transfer-Encoding: chunked",
+        "expected": b"Expect: 100-continue\r\nContent-Length: %d" % size,
+    }
+    sent = b"%x\r\n%b\r\n0\r\n\r\n" % (size, body) if framing == "chunked" else body
+    head = b"POST /orders HTTP/1.1\r\nHost: %b\r\n%b\r\n%b\r\nConnection: close\r\n\r\n" % (HOST, BEARER, fields[framing])
+    assert re.match(rb"(HTTP/1\.1 100 .*?\r\n\r\n)?HTTP/1\.1 200 ", gateway.send(head + sent), re.DOTALL)
+    (arrived,) = gateway.arrived
+    assert (arrived.credentials, arrived.body) == (("Bearer new",), body)
 
 
 @pytest.mark.parametrize("own", ["Bearer old", "Basic YTpi", "{env.EXCHANGER_SECRET}", "$request_uri", "%REQ(:path)%", None])
