@@ -26,6 +26,11 @@ _COLON_SAID: Final = ("mapping values are not allowed", "did not find expected '
 _NOT_PLAIN: Final = frozenset("\"'[{&*!|>%@`#")
 _END_IN_BRACKETS: Final = re.compile(r"[,\[\]{}]")
 _COMMENT: Final = re.compile(r"[ \t]#")
+# Keys whose values may be secret, that of a header's value among them: hints reach logs and Events.
+_SENSITIVE: Final = re.compile(
+    r"(?:value|secret|passw(?:or)?d|passwd|pwd|token|key|credential|authorization|cookie)\w*[\"']?$", re.IGNORECASE
+)
+_QUOTE: Final = "to put it in quotation marks"
 
 
 @final
@@ -51,7 +56,7 @@ def meant(line: str, column: int, said: str) -> Meant | None:
     if line[column - 1 : column] == "\t" or "\t" in line[: len(line) - len(line.lstrip())]:
         return Meant(line.index("\t") + 1, "spaces instead of the tab")
     if (found := _RESERVED.search(line)) and found.start() + 1 == column and len(found[0]) <= MAX_QUOTED:
-        return Meant(column, "to put it in quotation marks")
+        return Meant(column, _QUOTE)
     return None
 
 
@@ -66,7 +71,10 @@ def _with_colon(line: str, column: int, said: str) -> Meant | None:
     end = (_END_IN_BRACKETS if within else _COMMENT).search(line, at)
     value = line[start : len(line) if end is None else end.start()].rstrip()
     is_plain = start > 1 and value[:1] not in _NOT_PLAIN and not (_END_IN_BRACKETS if within else _COMMENT).search(value)
-    return Meant(start + 1, f'"{value}"') if is_plain and len(value) <= MAX_QUOTED else None
+    if not is_plain or len(value) > MAX_QUOTED:
+        return None
+    key = line[:start].rstrip(": \t")
+    return Meant(start + 1, _QUOTE if _SENSITIVE.search(key[-MAX_QUOTED:]) else f'"{value}"')
 
 
 def is_template(node: Node | None) -> bool:

@@ -118,6 +118,8 @@ def test_a_duplicate_key_does_not_hide_the_rest() -> None:
         ("  - exchange: {scope: read: orders, issuerRef: a} # why", '"read: orders"', 27),
         ("  - exchange: {audiences: [read: b: c], scope: a}", '"b: c"', None),
         ("  - exchange: {scope: 'read': orders}", "", None),
+        ("  - match: {headers: [{name: x-key, value: canary: hunter2}]}", "to put it in quotation marks", None),
+        ("  - clientSecret: canary: hunter2", "to put it in quotation marks", None),
         ("  - match: {host: a, pathPrefix: [}", "", None),
     ],
 )
