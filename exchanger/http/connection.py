@@ -22,6 +22,7 @@ _REASONS: Final = {status.value: status.phrase.encode() for status in HTTPStatus
 _BAD_REQUEST: Final = 400
 _HEAD_TOO_LARGE: Final = 431
 _NOT_IMPLEMENTED: Final = 501
+_BLANK: Final = 0x20
 
 
 class BadMessageError(Exception):
@@ -43,8 +44,9 @@ class ServerConnection:
     _limits: HttpLimits
     _pending: bytes = attrs.field(default=b"", init=False, repr=False)
     _reader: h11.Connection | None = attrs.field(default=None, init=False, repr=False)
+    _searched: int = attrs.field(default=0, init=False)  # bytes of a head that is not whole, and its lines
+    _lines: int = attrs.field(default=0, init=False)
     _at_end: bool = attrs.field(default=False, init=False)
-    _is_bad: bool = attrs.field(default=False, init=False)
 
     @property
     def silent(self) -> bool:
@@ -75,8 +77,8 @@ class ServerConnection:
             self._reader.receive_data(data)
 
     def usual_request(self) -> Request | None:
-        """Return the next request if it is a usual one and whole."""
-        if self._reader is not None or not self._pending:
+        """Return the next request if it is a usual one, and has arrived in one piece."""
+        if self._reader is not None or not self._pending or self._searched:
             return None
         found = read_request(self._pending, self._limits.head_bytes, self._limits.head_lines)
         if found is None:
@@ -86,30 +88,31 @@ class ServerConnection:
         return request
 
     def other_request(self) -> Request | None:
-        """Return the next request, its head only, which is not a usual one; ``None`` if it is not whole.
+        """Return the next request, its head only, of any kind; ``None`` if it is not whole.
 
         Raises:
             BadMessageError: it is none, or its head is too large.
         """
-        if self.silent:
+        if self.silent or not self._is_whole():
             return None
-        reader = self._reader
-        if reader is None:
-            reader = self._reader = h11.Connection(h11.SERVER, max_incomplete_event_size=self._limits.head_bytes)
-            reader.receive_data(self._pending)
-            self._pending = b""
-            if self._at_end:
-                reader.receive_data(b"")
-        self._measure(reader)
+        if self._searched:
+            self._searched = 0
+            if (request := self.usual_request()) is not None:
+                return request
+        reader = self._reader = h11.Connection(h11.SERVER, max_incomplete_event_size=self._limits.head_bytes)
+        reader.receive_data(self._pending)
+        self._pending = b""
+        if self._at_end:
+            reader.receive_data(b"")
         event = self._next_event(reader)
         if not isinstance(event, h11.Request):
-            return None
+            raise BadMessageError(_BAD_REQUEST)
         headers = tuple((name.decode("ascii"), value.decode("latin-1")) for name, value in event.headers)
         request = Request(event.method.decode("ascii"), event.target.decode("ascii"), headers, version=event.http_version.decode("ascii"))
         if event.http_version not in _VERSIONS:
-            raise self._bad(_BAD_REQUEST)
+            raise BadMessageError(_BAD_REQUEST)
         if request.method == "CONNECT":  # a 2xx would turn the connection into a tunnel (RFC 9110 section 9.3.6)
-            raise self._bad(_NOT_IMPLEMENTED)
+            raise BadMessageError(_NOT_IMPLEMENTED)
         if not request.has_body:
             self._next_event(reader)  # the end of the message, which has already arrived
         return request
@@ -150,7 +153,7 @@ class ServerConnection:
         headers = [(name.encode("ascii"), value.encode("latin-1")) for name, value in (*response.headers, *always)]
         if response.status not in WITHOUT_LENGTH:
             headers.append((b"Content-Length", str(len(response.body)).encode()))
-        close = close or self._is_bad or reader.their_state in {h11.SEND_BODY, h11.ERROR}
+        close = close or reader.their_state in {h11.SEND_BODY, h11.ERROR}
         if close:
             headers.append((b"Connection", b"close"))  # what else arrives is not another request
         head = reader.send(h11.Response(status_code=response.status, headers=headers, reason=_REASONS.get(response.status, b""))) or b""
@@ -162,27 +165,30 @@ class ServerConnection:
         self._pending, self._reader = bytes(reader.trailing_data[0]), None
         return head, body, False
 
-    def _measure(self, reader: h11.Connection) -> None:
-        """Check the head received so far: h11 itself measures only incomplete heads, and no lines, and it accepts lines that others do not.
+    def _is_whole(self) -> bool:
+        """Return whether the head is whole, and check its size, and its lines, of which h11 accepts some that others do not.
 
         A bare LF, or a line that continues the previous one (RFC 9112 sections 2.2 and 5.2), could hide a field from the peer that relayed
-        the message.
+        the message. No byte is searched twice, since a head may come byte by byte.
         """
-        data, _ = reader.trailing_data
-        length = min((at + len(end) for end in (b"\n\r\n", b"\n\n") if (at := data.find(end)) >= 0), default=0)
-        if length > self._limits.head_bytes:
-            raise self._bad(_HEAD_TOO_LARGE)
-        if data.count(b"\n", 0, length - 1 if length else len(data)) > self._limits.head_lines:
-            raise self._bad(_HEAD_TOO_LARGE)
-        if length and _LOOSE_LINE.search(data, 0, length):
-            raise self._bad(_BAD_REQUEST)
+        data, searched = self._pending, self._searched
+        before = max(0, searched - 2)
+        size = min((at + len(end) for end in (b"\n\r\n", b"\n\n") if (at := data.find(end, before)) >= 0), default=0)
+        self._lines += data.count(b"\n", searched, size - 1 if size else len(data))
+        if (size or len(data)) > self._limits.head_bytes or self._lines > self._limits.head_lines:
+            raise BadMessageError(_HEAD_TOO_LARGE)
+        if size:
+            if _LOOSE_LINE.search(data, 0, size):
+                raise BadMessageError(_BAD_REQUEST)
+            self._lines = 0
+            return True
+        if self._at_end or data[0] <= _BLANK:  # the first bytes of TLS, for example
+            raise BadMessageError(_BAD_REQUEST)
+        self._searched = len(data)
+        return False
 
     def _next_event(self, reader: h11.Connection) -> object:
         try:
             return reader.next_event()
         except h11.RemoteProtocolError as error:
-            raise self._bad(_HEAD_TOO_LARGE if error.error_status_hint == _HEAD_TOO_LARGE else _BAD_REQUEST) from None
-
-    def _bad(self, status: int) -> BadMessageError:
-        self._is_bad = True
-        return BadMessageError(status)
+            raise BadMessageError(_HEAD_TOO_LARGE if error.error_status_hint == _HEAD_TOO_LARGE else _BAD_REQUEST) from None
