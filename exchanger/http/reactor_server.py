@@ -468,7 +468,6 @@ class _Session:
         if self._connection.ended:
             self.close()
             return
-        self._dropped = self._early = 0
         self._watch(READ)
         self._enter(_END, self._reactor.now())
 
