@@ -48,7 +48,8 @@ class Question:
 
     ``asked`` and ``answered``, or given up, are in seconds, ``walls`` is what the wall clock showed then. The gateway waits for
     ``patience``. ``gone`` is why there is no answer, "" if there is one. ``status`` is gRPC's, ``reply`` what the answer says; ``None`` if
-    it is not one to a request. ``door`` is the gateway's filter, ``ahead`` the question that its stream has to answer first.
+    it is not one to a request. ``door`` is the gateway's filter, ``ahead`` the question that its stream has to answer first. ``waits``: it
+    was asked before the connection's TLS handshake was over.
     """
 
     user: int
@@ -63,6 +64,7 @@ class Question:
     door: str = ""
     ahead: "Question | None" = None
     stream: int = 0
+    waits: bool = False
     answered: float = 0.0
     gone: str = ""
     status: str = ""
@@ -125,7 +127,7 @@ class Gateway:
             self._gone(question, "the service is draining")
             return
         self._connect()
-        question.door = self.door
+        question.door, question.waits = self.door, isinstance(self.remote, Secured) and not self.remote.shown
         self.kernel.tell(self.name, "asks", f"user-{question.user}", question.host + question.path, question.patience)
         self._ask(question)
         self._flush()

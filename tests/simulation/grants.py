@@ -10,6 +10,7 @@ import attrs
 
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import NamespaceGrant
+from exchanger.values.entry import BASELINE, EVERYWHERE, DenyEntry
 from tests.property.grants_model import GrantsModel
 from tests.simulation.kernel import Kernel
 from tests.simulation.part import Every, Part
@@ -25,10 +26,11 @@ SPOILED: Final = ("in pieces", "broken", "empty", "deleted")
 @final
 @attrs.frozen
 class Version:
-    """All grants from a time on (seconds)."""
+    """All grants from a time on (seconds), and what the baseline denies: hosts, and prefixes there."""
 
-    since: float
     grants: tuple[NamespaceGrant, ...]
+    baseline: tuple[tuple[str, str], ...]
+    since: float = 0.0
 
 
 @final
@@ -46,12 +48,13 @@ class PlatformTeam(Part):
     spoiled: frozenset[str]
     versions: list[Version] = attrs.field(factory=list, init=False)
     chance: Random = attrs.field(init=False)
+    _denials: Random = attrs.field(init=False)
     _places: GrantsModel = attrs.field(init=False)
     _busy: float = attrs.field(default=0.0, init=False)
     _left: dict[tuple[int, PolicyDocument], PolicyDocument] = attrs.field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.chance = self.kernel.random("grants")
+        self.chance, self._denials = self.kernel.random("grants"), self.kernel.random("baseline")
         self._places = GrantsModel((*self.hosts, "unheard-of.example.com", "unheard.of"), (*self.paths, *_BESIDE))
 
     def environment(self) -> dict[str, str]:
@@ -66,25 +69,25 @@ class PlatformTeam(Part):
         now, chance = self.kernel.now, self.chance
         if now < self._busy:
             return
-        fault, wait, grants = chance.choice(["", *sorted(self.spoiled)]), chance.choice([0.1, 1.0, 3.0]), self._drawn()
+        fault, wait, version = chance.choice(["", *sorted(self.spoiled)]), chance.choice([0.1, 1.0, 3.0]), self._drawn()
         self._busy = now + (wait if fault else 0.0) + _PROMPT
         if fault == "deleted":
             self.path.unlink()
         elif fault:
-            text = _text(grants)
+            text = _text(version)
             self.path.write_text({"in pieces": text[: len(text) // 2], "broken": "grants: everything", "empty": ""}[fault])
         if fault:
             self.kernel.tell("the platform team", "spoils the grants", fault)
-            self.kernel.after(wait, self._write, grants)
+            self.kernel.after(wait, self._write, version)
         else:
-            self._write(grants)
+            self._write(version)
 
-    def _write(self, grants: tuple[NamespaceGrant, ...]) -> None:
-        self.path.write_text(_text(grants))
-        self.kernel.tell("the platform team", "grants", _text(grants))
-        self.versions.append(Version(self.kernel.now, grants))
+    def _write(self, version: Version) -> None:
+        self.path.write_text(_text(version))
+        self.kernel.tell("the platform team", "grants", _text(version))
+        self.versions.append(attrs.evolve(version, since=self.kernel.now))
 
-    def _drawn(self) -> tuple[NamespaceGrant, ...]:
+    def _drawn(self) -> Version:
         """Draw for each namespace all, some or nothing of its own host, and sometimes of another."""
         chance, found = self.chance, list[NamespaceGrant]()
         for name in self.namespaces:
@@ -103,7 +106,9 @@ class PlatformTeam(Part):
                     )
                 )
             found.append(NamespaceGrant(frozenset({name}), None, (self.open_host,)))
-        return tuple(found)
+        denials, named = self._denials, [*self.hosts, "*.example.com"]
+        count = denials.choice([0, 0, 1, 2])
+        return Version(tuple(found), tuple((denials.choice(named), denials.choice(self.paths)) for _ in range(count)))
 
     # What the model says.
 
@@ -116,6 +121,13 @@ class PlatformTeam(Part):
             if since <= asked - _PROMPT:
                 return
 
+    def denial(self, number: int, host: str, path: str) -> DenyEntry | None:
+        """Return what the baseline of a version denies a path by, if it does."""
+        for index, (named, prefix) in enumerate(self.versions[number].baseline):
+            if host.endswith(named.removeprefix("*")) and (path + "/").startswith(prefix + "/"):
+                return DenyEntry(BASELINE, index, EVERYWHERE)
+        return None
+
     def left(self, number: int, document: PolicyDocument) -> PolicyDocument:
         """Return what a version leaves of ``document``."""
         key = number, document
@@ -124,7 +136,7 @@ class PlatformTeam(Part):
         return self._left[key]
 
 
-def _text(grants: tuple[NamespaceGrant, ...]) -> str:
+def _text(version: Version) -> str:
     def written(grant: NamespaceGrant) -> dict[str, Any]:
         return {
             "namespaces": sorted(grant.namespaces or ()),
@@ -136,4 +148,6 @@ def _text(grants: tuple[NamespaceGrant, ...]) -> str:
             "scopes": grant.scopes,
         }
 
-    return json.dumps({"version": "v1", "grants": [written(grant) for grant in grants]})
+    denials = [{"match": {"host": host, "pathPrefix": prefix}, "action": "deny"} for host, prefix in version.baseline]
+    grants = {"version": "v1", "grants": [written(grant) for grant in version.grants]}
+    return json.dumps(grants | ({"baseline": denials} if denials else {}))

@@ -44,6 +44,8 @@ _LONGEST_SHARED: Final = 2.0 * _OWN_TIME
 # Seconds from a token's issue until the service has it; and from a question.
 _ON_ITS_WAY: Final = 0.1
 _ARRIVED: Final = 0.03
+# Seconds that a TLS handshake takes at most, of which the service does not know that its gateway waits already.
+_HANDSHAKE: Final = 0.02
 # Seconds that tokens may have been issued before a question if they are not kept.
 _SHARED: Final = 10.0
 
@@ -57,19 +59,19 @@ def _who(question: Question) -> str:
 def in_time(world: World) -> Iterator[str]:
     """Yield questions whose answer comes late, or not within the gateway's time."""
     for question in world.questions:
-        took = question.answered - question.asked
+        took = question.answered - question.asked - (_HANDSHAKE if question.waits else 0.0)
         if question.gone == TIMED_OUT and not _ends(world, question):
             yield from _not_answered(world, question)
         elif question.gone in LOST and not _ends(world, question):
             yield f"{question.gone}, although it was not ending: {_who(question)}"
         elif not question.gone and took > question.patience:
             yield f"late by {took - question.patience:.6f} s: {_who(question)}"
-        elif not question.gone and took > _OWN_LIMIT and question.door == "ext_proc" and question.ahead is None:
+        elif not question.gone and took > _OWN_LIMIT and question.door != "ext_authz" and question.ahead is None:
             yield f"answered after {took:.6f} s: {_who(question)}"
 
 
 def _not_answered(world: World, question: Question) -> Iterator[str]:
-    """Judge a gateway with ext_proc that waits in vain. The service does not know for how long, and answers a stream in its order."""
+    """Judge a gateway that waits in vain for as long as the service does not know. With ext_proc, a stream is answered in its order."""
     if question.patience > _OWN_LIMIT and question.ahead is None:
         yield f"no answer in {question.patience} s: {_who(question)}"
     elif (
@@ -294,13 +296,15 @@ def records(world: World) -> Iterator[str]:
 
 def _each_has_its_line(world: World, decided: list[dict[str, Any]]) -> Iterator[str]:
     lines = Counter((line["host"], line["path"], line["decision"], line.get("diagnostic", "")) for line in decided)
-    heard = Counter((one.host, one.path, one.reply.decision, _code(one.reply.body)) for one in world.answered if one.reply is not None)
+    replies = [(one, one.reply) for one in world.answered if one.reply is not None]
+    heard = Counter((one.host, one.path, reply.decision, _code(reply.body)) for one, reply in replies if reply.decision)
+    unnamed = Counter((one.host, one.path) for one, reply in replies if not reply.decision)
     yield from (f"{count} answers more than lines: {key}" for key, count in (heard - lines).items())
     # The service has seen each of these, so it has a line, too; and there is none for what nobody has asked.
     left = Counter((one.host, one.path) for one in world.questions if one.gone and _was_seen(one))
     asked = Counter((one.host, one.path) for one in world.questions)
     told = Counter((host, path) for host, path, _, _ in lines.elements())
-    known = Counter((host, path) for host, path, _, _ in heard.elements()) + left
+    known = Counter((host, path) for host, path, _, _ in heard.elements()) + left + unnamed
     yield from (f"{count} decisions without a line: {key}" for key, count in (known - told).items())
     yield from (f"{count} lines more than questions: {key}" for key, count in (told - asked).items())
 

@@ -28,6 +28,7 @@ _LEAST: Final[dict[str, int | float]] = {"storm": 1.0, "rate": 1.0, "users": 1, 
 
 # What is in some of the worlds, and in how many.
 _RARE: Final = {"single_use": 0.1, "insists": 0.5}
+_OVER_HTTP: Final = 0.2
 # Ways of a call: two for TLS, the request, its answer, and the gateway's question and its answer.
 _WAYS: Final = 6
 
@@ -69,6 +70,7 @@ class Plan:
     # Gateways that connect by TLS; that speak ext_proc, and how.
     tls_gateways: int = 0
     ext_proc: int = 0
+    http_gateways: int = 0
     manners: frozenset[str] = frozenset(MANNERS)
     links: Links = attrs.field(factory=Links)
     # Changes of policy, the share of entries that are wrong; changes of where a denial is, and of which namespaces count; outages of where
@@ -186,10 +188,7 @@ class Plan:
         chance = Random(f"{seed} files")
         if chance.random() < 0.2:
             drawn |= {"rotations": chance.choice([4.0, 10.0]) / drawn["storm"], "file_faults": some(FILE_FAULTS)}
-        doors = Random(f"{seed} doors")
-        drawn["manners"] = frozenset(manner for manner in MANNERS if doors.random() < 0.5)
-        drawn["ext_proc"] = doors.randint(1, drawn["gateways"]) if doors.random() < 0.25 else 0
-        drawn["retries"] = doors.choice([0.5, 1.0]) if doors.random() < 0.25 else 0.0
+        drawn |= _doors(seed, drawn["gateways"])
         chance = Random(f"{seed} folder")
         if chance.random() < 0.2:
             drawn |= {"folder": True, "mounted": chance.random() < 0.3, "folder_faults": some(FOLDER_FAULTS)}
@@ -250,6 +249,17 @@ class Plan:
                 yield self._with(name, frozenset(kinds[len(kinds) // 2 :]))
             for kind in kinds:
                 yield self._with(name, frozenset(kinds) - {kind})
+
+
+def _doors(seed: int, gateways: int) -> dict[str, Any]:
+    """Draw how gateways ask."""
+    doors, http = Random(f"{seed} doors"), Random(f"{seed} HTTP authorization")
+    return {
+        "manners": frozenset(manner for manner in MANNERS if doors.random() < 0.5),
+        "ext_proc": doors.randint(1, gateways) if doors.random() < 0.25 else 0,
+        "retries": doors.choice([0.5, 1.0]) if doors.random() < 0.25 else 0.0,
+        "http_gateways": http.randint(1, gateways) if http.random() < _OVER_HTTP else 0,
+    }
 
 
 def _refusing(seed: int, storm: float) -> dict[str, Any]:
@@ -318,6 +328,8 @@ def _agreeing(known: dict[str, Any]) -> dict[str, Any]:
         known["room"] = 0  # what is beyond the limits of a folder is read at once
     known["keys"] = known["keys"] and bool(known.get("rotations"))
     known["secrets"] = known["secrets"] and bool(known.get("rotations")) and not known.get("folder")
+    if known["replicas"] > 1 or known.get("crowds"):
+        known["http_gateways"] = 0  # their port is the same for all, and each request of a crowd would have a connection
     if not known["tls_gateways"]:
         known["certificates"] = 0.0
     return known

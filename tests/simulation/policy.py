@@ -315,6 +315,8 @@ class Authors:
         unread: frozenset[Named] = frozenset(),
     ) -> Answer:
         """Return what the texts of a version say if the namespaces that have ``joined`` count, and ConfigMaps are ``unread``."""
+        if self.grants is not None and (denial := self.grants.denial(granted, host, path)) is not None:
+            return denial
         version = self.versions[number]
         joined = version.joined if joined is None else joined
         key = number, granted, host, path, joined, unread

@@ -24,6 +24,11 @@ STORE_FAULTS: Final = (*COMMAND_FAULTS, *LIES, *CONNECT_FAULTS, "gone", "empty")
 # The longest answer that is expected, with room: what a fault sends is as long at most, or it would take its time.
 _LARGE: Final = 100_000
 
+# The share of worlds in which its keys and its password change, and how often a second; and the seconds until every replica has the newest.
+_ROTATE: Final = 0.5
+_ROTATIONS: Final = 0.4
+_FOLLOWED: Final = 3.0
+
 Values = dict[bytes, tuple[bytes, float]]
 
 
@@ -49,25 +54,30 @@ class SimulatedStore(Part):
     chance: Random = attrs.field(init=False)
     _peers: list["_Commands"] = attrs.field(factory=list, init=False)
     _gone_until: float = attrs.field(default=0.0, init=False)
+    _rotating: Random = attrs.field(init=False)
+    _keys: list[int] = attrs.field(factory=lambda: [0], init=False)
+    _passwords: list[tuple[float, str]] = attrs.field(factory=lambda: [(0.0, f"{CANARY}-password")], init=False)
+    _busy: float = attrs.field(default=0.0, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.chance = self.kernel.random("store")
+        self.chance, self._rotating = self.kernel.random("store"), self.kernel.random("keys of the store")
 
     # What the world asks of a part.
 
     def environment(self) -> dict[str, str]:
-        keys, password = self.folder / "store-keys", self.folder / "store-password"
-        keys.write_bytes(base64.b64encode(bytes(range(32))) + b"\n")
-        password.write_text(f"{CANARY}-password\n")
+        self._write_keys()
+        self._write_password()
         return {
             "TOKEN_CACHE_URL": f"redis://{HOST}",
-            "TOKEN_CACHE_KEY_FILE": str(keys),
+            "TOKEN_CACHE_KEY_FILE": str(self.folder / "store-keys"),
             "TOKEN_CACHE_USERNAME": "app",
-            "TOKEN_CACHE_PASSWORD_FILE": str(password),
+            "TOKEN_CACHE_PASSWORD_FILE": str(self.folder / "store-password"),
         }
 
     def storm(self, every: Every) -> None:
         every(10 * self.often, self._outage, "store")
+        if self._rotating.random() < _ROTATE:
+            every(_ROTATIONS, self._rotate, "keys of the store")
 
     def heal(self) -> None:
         self.quiet, self._gone_until = True, 0.0
@@ -76,6 +86,42 @@ class SimulatedStore(Part):
 
     def complaints(self) -> Iterator[str]:
         yield from self.wrong
+
+    # Its keys and its password.
+
+    def _rotate(self) -> None:
+        """Change the password, or go one step on from one key to the next. Sometimes the file is in pieces first."""
+        if self.kernel.now < self._busy:
+            return
+        self._busy = self.kernel.now + _FOLLOWED
+        chance = self._rotating
+        if chance.random() < 0.3:
+            self._passwords.append((self.kernel.now, f"{CANARY}-password-{len(self._passwords)}"))
+            work, name = self._write_password, "store-password"
+        else:
+            newest = max(self._keys)
+            self._keys = {1: [newest, newest + 1], 2: self._keys[::-1] if self._keys[0] < newest else [newest]}[len(self._keys)]
+            work, name = self._write_keys, "store-keys"
+        self.kernel.tell("the platform team", "changes", name, self._keys)
+        if chance.random() < 0.3:
+            (self.folder / name).write_bytes(chance.choice([b"", b"in pieces\nof what"]))
+            self.kernel.after(chance.choice([0.1, 1.0]), work)
+        else:
+            work()
+
+    def _write_keys(self) -> None:
+        """Write the keys, the one that writes first."""
+        keys = (base64.b64encode(bytes(range(number, number + 32))) for number in self._keys)
+        (self.folder / "store-keys").write_bytes(b"".join(key + b"\n" for key in keys))
+
+    def _write_password(self) -> None:
+        (self.folder / "store-password").write_text(self._passwords[-1][1] + "\n")
+
+    def knows(self, password: str) -> bool:
+        """Tell whether a replica may still have this password, or has it already."""
+        ends = [since for since, _ in self._passwords[1:]]
+        spans = zip(self._passwords, [*ends, float("inf")], strict=True)
+        return any(known == password and self.kernel.now < end + _FOLLOWED for (_, known), end in spans)
 
     # What happens to it.
 
@@ -233,7 +279,7 @@ class _Commands(Conversation):
         return self.store.do(words, fault)
 
     def _greeting(self, said: list[bytes]) -> bytes:
-        if said != [b"3", b"AUTH", b"app", f"{CANARY}-password".encode()]:
+        if said[:3] != [b"3", b"AUTH", b"app"] or not self.store.knows(said[3].decode()):
             self.store.wrong.append("the store is greeted otherwise")
         kind = self.store.strikes(CONNECT_FAULTS)
         if kind == "wrong password":

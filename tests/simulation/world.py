@@ -30,6 +30,7 @@ from tests.simulation.cluster import Cluster
 from tests.simulation.crowds import Crowds
 from tests.simulation.doors import Authorizing, Processing
 from tests.simulation.folder import Folder
+from tests.simulation.forwarding import HTTP_PORT, Forwarding
 from tests.simulation.gateway import LEFT, PORT, TLS_PORT, Gateway, Question
 from tests.simulation.grants import PlatformTeam
 from tests.simulation.identity import HOST, IdentityProvider
@@ -207,6 +208,8 @@ class World:
         secured = number >= plan.gateways - plan.tls_gateways
         port = TLS_PORT if secured else PORT + number % plan.replicas
         asks = self.kernel, self.network, f"gateway-{number}", self._ended, port, context if secured else None
+        if plan.ext_proc <= number < plan.ext_proc + plan.http_gateways and not secured:
+            return Forwarding(*asks)
         return Processing(*asks, manners=plan.manners, upstreams=upstreams) if number < plan.ext_proc else Authorizing(*asks)
 
     @property
@@ -253,6 +256,8 @@ class World:
             environment |= {"POLICY_SOURCE": "directory", "POLICY_DIRECTORY": str(self.authors.place.root)}
         if self.plan.room:
             environment |= {"POLICY_MAX_DOCUMENTS": str(self.plan.room), "POLICY_MAX_SIZE_KIB": str(self.plan.kib)}
+        if self.plan.http_gateways:
+            environment["HTTP_AUTHZ_PORT"] = str(HTTP_PORT)
         if self.plan.tls_gateways:
             environment |= listening(self.folder)
         for part in self.parts:
