@@ -1,5 +1,6 @@
 """Gateways that ask over HTTP/1.1: a connection for each request under way, used again after its answer."""
 
+from random import Random
 from typing import Final, final
 
 import attrs
@@ -11,6 +12,8 @@ from tests.simulation.gateway import CLOSED, LEFT, RESET, TIMED_OUT, Gateway, Qu
 from tests.simulation.network import Remote
 
 HTTP_PORT: Final = 3003
+# Seconds until the service has answered a question whose gateway has closed its side.
+_ANSWERED: Final = 0.9
 _FORMS: Final = ("/envoy", *STATING)
 
 
@@ -20,6 +23,7 @@ class Forwarding(Gateway):
     """Asks in one of the three forms. The service does not know for how long it waits."""
 
     _form: str = attrs.field(init=False)
+    _chance: Random = attrs.field(init=False)
     _idle: "list[_Connection]" = attrs.field(factory=list, init=False)
     _busy: "dict[int, _Connection]" = attrs.field(factory=dict, init=False)
     _opened: int = attrs.field(default=0, init=False)
@@ -28,7 +32,8 @@ class Forwarding(Gateway):
     method = b""
 
     def __attrs_post_init__(self) -> None:
-        self._form = self.kernel.random(self.name).choice(_FORMS)
+        self._chance = self.kernel.random(self.name)
+        self._form = self._chance.choice(_FORMS)
 
     def ask(self, question: Question) -> None:
         """Ask a question, over a connection that is there, or a new one."""
@@ -61,7 +66,13 @@ class Forwarding(Gateway):
         connection = self._busy.get(question.stream)
         if connection is not None and connection.question is question:
             self.kernel.tell(self.name, does, f"user-{question.user}", question.host + question.path)
-            connection.remote.close()
+            if self._chance.random() < 0.5:
+                connection.remote.abort()
+            else:  # which may mean that it has no more to say, so the service answers
+                connection.remote.close()
+                ghost = self.streams[-connection.number] = Stream(-connection.number)
+                ghost.waiting.append(question)
+                self.kernel.after(_ANSWERED, self.streams.pop, -connection.number)
             self.forget(connection, why)
 
     def heard(self, connection: "_Connection", question: Question, response: h11.Response, body: bytes) -> None:
@@ -77,6 +88,7 @@ class Forwarding(Gateway):
 
     def forget(self, connection: "_Connection", why: str) -> None:
         """A connection has ended; ``why``."""
+        connection.question = None
         if connection in self._idle:
             self._idle.remove(connection)
         if self._busy.pop(connection.number, None) is not None:
@@ -105,10 +117,9 @@ class _Connection:
         self.remote.write(stated(form, question.path.encode(), authorization, host=question.host.encode()))
 
     def received(self, data: bytes) -> None:
-        self.codec.receive_data(data)
-        if self.question is None:
-            assert not data, f"the service says {data!r} although nothing was asked"
+        if self.question is None:  # nobody waits any more
             return
+        self.codec.receive_data(data)
         while not isinstance(event := self.codec.next_event(), type(h11.NEED_DATA)) and event is not h11.PAUSED:
             if isinstance(event, h11.Response):
                 self._response = event
