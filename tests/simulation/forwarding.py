@@ -72,8 +72,11 @@ class Forwarding(Gateway):
                 connection.remote.close()
                 ghost = self.streams[-connection.number] = Stream(-connection.number)
                 ghost.waiting.append(question)
-                self.kernel.after(_ANSWERED, self.streams.pop, -connection.number)
+                self.kernel.after(_ANSWERED, self._no_longer_there, ghost)
             self.forget(connection, why)
+
+    def _no_longer_there(self, ghost: Stream) -> None:
+        del self.streams[ghost.number]
 
     def heard(self, connection: "_Connection", question: Question, response: h11.Response, body: bytes) -> None:
         """A question has its answer. Its connection is used again, unless the service ends it."""
@@ -85,6 +88,10 @@ class Forwarding(Gateway):
             connection.remote.close()
         reply = _read(question, response, body)
         self._answered(question, str(response.status_code) if reply is None else "0", body, reply)
+
+    def rests(self, connection: "_Connection") -> bool:
+        """Tell whether a connection may carry the next question."""
+        return connection in self._idle
 
     def forget(self, connection: "_Connection", why: str) -> None:
         """A connection has ended; ``why``."""
@@ -118,6 +125,7 @@ class _Connection:
 
     def received(self, data: bytes) -> None:
         if self.question is None:  # nobody waits any more
+            assert not self.gateway.rests(self), "the service answers what was not asked"
             return
         self.codec.receive_data(data)
         while not isinstance(event := self.codec.next_event(), type(h11.NEED_DATA)) and event is not h11.PAUSED:
