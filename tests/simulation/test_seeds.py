@@ -78,7 +78,7 @@ FOUND_BY: Final = {
     "reads-to-the-end-in-one-turn": 22,
     "assembles-all-in-one-turn": 22,
     "handed-out-without-a-line": 78,
-    "torn-line-counts": 78,
+    "torn-line-counts": 18,
     "unwritten-refusals-are-forgotten": 78,
 }
 
