@@ -180,14 +180,15 @@ def _flush_now(log: "DecisionLog") -> None:
 class DecisionLog:
     """Writes one line per decision whose result is among ``results``. Takes about a microsecond, so it does not use structlog.
 
-    ``line`` makes a line of a record and a timestamp. ``touch`` has ``flush`` called soon, at the latest at the end of the turn: then the
-    answers are on their way, and lines in a row cost less than one between two decisions.
+    ``line`` makes a line of a record and a timestamp; ``lose`` counts one that it fails to make. ``touch`` has ``flush`` called soon, at the
+    latest at the end of the turn: then the answers are on their way, and lines in a row cost less than one between two decisions.
     """
 
     _results: frozenset[Result]
     _stamp: Callable[[], str]
     _line: Callable[[DecisionRecord, str], bytes]
     _put: Callable[..., None]
+    _lose: Callable[[], None]
     touch: Callable[["DecisionLog"], None] = _flush_now
     _records: list[DecisionRecord] = attrs.field(factory=list, init=False, repr=False)
 
@@ -202,7 +203,14 @@ class DecisionLog:
         """Write the lines about the decisions since the last time."""
         records, self._records = self._records, []
         line, timestamp = self._line, self._stamp()
-        self._put(*[line(record, timestamp) for record in records])
+        lines: list[bytes] = []
+        for record in records:
+            try:
+                lines.append(line(record, timestamp))
+            except Exception:  # noqa: BLE001 - answers are on their way, and what follows them must not end the service
+                self._lose()
+        if lines:
+            self._put(*lines)
 
 
 @final

@@ -104,6 +104,7 @@ def logging_to_stdout(settings: LogSettings, output: Output | None = None, netwo
                     stamp,
                     json_line if settings.format is LogFormat.JSON else lambda record, now: render(decision_line(record, now)),
                     writer.put,
+                    writer.lose,
                 ),
                 insecure_tokens=InsecureTokenLog(stamp, render, writer.put),
             )

@@ -104,6 +104,11 @@ class LogWriter:
         else:
             self._lost(self._output.write(b"\n".join(lines) + b"\n", patience=DIRECT_PATIENCE_S, at_once=SURE_BYTES))
 
+    def lose(self) -> None:
+        """Count a line that could not be made."""
+        with self._lock:
+            self.dropped += 1
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Write lines in batches until cancelled; then write what is left, for at most ``FLUSH_S`` seconds. Runs once."""
         self._loop = trio.lowlevel.current_trio_token()

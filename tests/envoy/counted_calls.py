@@ -208,7 +208,7 @@ async def _count(case: str, *, instructions: bool) -> Counter[str]:
         tokens = ExchangePipeline(CONTRACT, (metrics,), reactor)
         tokens.use_issuers(_ISSUERS)
         policy.publish(PolicySnapshot().apply(parse_document(Source("team", "policy"), _POLICY, frozenset(_ISSUERS))))
-        log = DecisionLog(frozenset(Result), Stamp(lambda: 0.0), json_line, writer.put, reactor.touch)
+        log = DecisionLog(frozenset(Result), Stamp(lambda: 0.0), json_line, writer.put, writer.lose, reactor.touch)
         observers = (metrics, log) if case == "logged" else (metrics,)
         evaluator = Evaluator(policy, DecisionRules(HashTrieMap(_ISSUERS)), tokens, observers, now=reactor.now)
         ours, theirs = socket.socketpair()

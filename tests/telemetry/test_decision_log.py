@@ -142,7 +142,8 @@ async def test_the_lines_of_a_turn_are_written_together_after_its_answers() -> N
     def line(decision: DecisionRecord, stamp: str) -> bytes:
         return f"{stamp} {decision.outcome.reason.value}".encode()
 
-    log = DecisionLog(frozenset({Result.ALLOWED, Result.AUTH_DENIED}), stamps.__next__, line, lambda *lines: written.append(lines))
+    results = frozenset({Result.ALLOWED, Result.AUTH_DENIED})
+    log = DecisionLog(results, stamps.__next__, line, lambda *lines: written.append(lines), lambda: written.append("lost"))
     log.touch = reactor.touch
 
     def turn() -> None:
@@ -154,6 +155,24 @@ async def test_the_lines_of_a_turn_are_written_together_after_its_answers() -> N
     log.decided(record(UNMATCHED))
     reactor.close()
     assert written == ["answers", (b"0 allow_exchange", b"0 deny_explicit_policy"), (b"1 allow_unmatched",)]
+
+
+def test_a_line_that_cannot_be_made_is_counted_and_takes_no_other_with_it() -> None:
+    written: list[object] = []
+
+    def line(decision: DecisionRecord, _stamp: str) -> bytes:
+        if decision.outcome is FAILED:
+            raise ValueError
+        return decision.outcome.reason.value.encode()
+
+    log = DecisionLog(frozenset(Result), lambda: "", line, lambda *lines: written.append(lines), lambda: written.append("lost"))
+    log.touch = lambda _log: None
+    for outcome in (ALLOWED, FAILED, DENIED):
+        log.decided(record(outcome))
+    log.flush()
+    log.decided(record(FAILED))
+    log.flush()
+    assert written == ["lost", (b"allow_exchange", b"deny_explicit_policy"), "lost"]
 
 
 def test_the_insecure_log_has_both_tokens_of_each_exchange_that_succeeded_and_warns() -> None:
