@@ -180,8 +180,8 @@ def _flush_now(log: "DecisionLog") -> None:
 class DecisionLog:
     """Writes one line per decision whose result is among ``results``. Takes about a microsecond, so it does not use structlog.
 
-    ``line`` makes a line of a record and a timestamp; ``lose`` counts one that it fails to make. ``touch`` has ``flush`` called soon, at the
-    latest at the end of the turn: then the answers are on their way, and lines in a row cost less than one between two decisions.
+    ``line`` makes a line of a record and a timestamp; ``lose`` counts one that it fails to make. ``touch`` has ``flush`` called soon, at
+    the latest at the end of the turn: then the answers are on their way, and lines in a row cost less than one between two decisions.
     """
 
     _results: frozenset[Result]
