@@ -90,6 +90,8 @@ COMPLAINED: Final = {
     108221098: "the model read a ConfigMap at once that had room again",
     959884475: "a gateway went on talking on a stream that the service had ended at its drain, with the answer before it",
     298314112: "questions of one stream were each to be answered as if there were no others before them",
+    298314429: "the same, with questions about the tokens",
+    312000038: "a gateway waited while it shook hands, of which the service cannot know",
     298314428: "streams went on in the turn of the answer that they waited for, and look-ups in held versions did not count",
     298314473: "a token came when no time was left for its line of the audit log, and the judge saw no reason",
     108221137: "calls that came while two were looked at again were counted as beside them",
