@@ -30,7 +30,7 @@ READ_ONLY: Final = "read-only"
 PROMPT: Final = 3.0
 # Seconds from the end of an outage until changes are followed again at the latest: the longest pause between two attempts, and what a
 # server that was silent may take to be noticed.
-_RECOVERY: Final = 40.0
+RECOVERY: Final = 40.0
 
 
 class _Refused(FakeListWatch[SecretState]):
@@ -144,7 +144,7 @@ class Cluster:
                 self.api.strange_until = self.kernel.now + seconds
                 server.cut()
         self.kernel.after(seconds, self.heal)
-        return kind, seconds + _RECOVERY
+        return kind, seconds + RECOVERY
 
     def heal(self) -> None:
         """End all of that."""

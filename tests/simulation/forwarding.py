@@ -53,8 +53,7 @@ class Forwarding(Gateway):
     def hang_up(self, *, abort: bool = False) -> None:
         """End all connections."""
         for connection in [*self._idle, *self._busy.values()]:
-            (connection.remote.abort if abort else connection.remote.close)()
-            self.forget(connection, "the gateway hung up")
+            self._end(connection, "the gateway hung up", abort=abort)
 
     def _opens(self) -> "_Connection":
         self._opened += 1
@@ -66,14 +65,19 @@ class Forwarding(Gateway):
         connection = self._busy.get(question.stream)
         if connection is not None and connection.question is question:
             self.kernel.tell(self.name, does, f"user-{question.user}", question.host + question.path)
-            if self._chance.random() < 0.5:
-                connection.remote.abort()
-            else:  # which may mean that it has no more to say, so the service answers
-                connection.remote.close()
+            self._end(connection, why, abort=self._chance.random() < 0.5)
+
+    def _end(self, connection: "_Connection", why: str, *, abort: bool) -> None:
+        """End a connection, also before its answer. If only this side is closed, it may still want that, so the service goes on."""
+        if abort:
+            connection.remote.abort()
+        else:
+            connection.remote.close()
+            if connection.question is not None:
                 ghost = self.streams[-connection.number] = Stream(-connection.number)
-                ghost.waiting.append(question)
+                ghost.waiting.append(connection.question)
                 self.kernel.after(_ANSWERED, self._no_longer_there, ghost)
-            self.forget(connection, why)
+        self.forget(connection, why)
 
     def _no_longer_there(self, ghost: Stream) -> None:
         del self.streams[ghost.number]

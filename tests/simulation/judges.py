@@ -10,7 +10,7 @@ from exchanger.values.entry import DenyEntry, ExchangeEntry
 from tests.property.policy_model import CLOSED, DISPUTED, UNMATCHED, Answer
 from tests.simulation.audit import SLOW
 from tests.simulation.gateway import LEFT, LOST, TIMED_OUT, Question, Reply
-from tests.simulation.introspection import INACTIVE
+from tests.simulation.introspection import INACTIVE, UNAVAILABLE
 from tests.simulation.issuer import Issued, SimulatedIssuer
 from tests.simulation.kernel import START
 from tests.simulation.proof import CODES
@@ -189,7 +189,7 @@ def _failed(world: World, question: Question, reply: Reply, issuers: list[str]) 
     elif _code(body) in CODES or INACTIVE in body:
         if not any(part.excuses(name, question, _code(body)) for part in world.parts for name in issuers):
             yield f"the token that was asked for is refused ({status} {body}): {_who(question)}"
-    elif world.plan.permits and ("TXE-1007" in body or _time_was_up(world, question)):
+    elif world.plan.permits and ("TXE-1007" in body or UNAVAILABLE in body or _time_was_up(world, question)):
         pass  # its turn did not come, or too late
     elif not _ends(world, question) and not any(_in_trouble(world, name, question, body) for name in issuers):
         yield f"denied without a reason ({status} {body}): {_who(question)}"

@@ -13,7 +13,7 @@ from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.lookup import UnreadableReach
 from exchanger.values.entry import EVERYWHERE, Claim, DenyEntry, ExchangeEntry, FailClosedRegion, MatchScope, Source, TokenTarget
 from tests.property.policy_model import CLOSED, Answer, answer, strictness
-from tests.simulation.cluster import LABELS, NAMESPACE_LABELS, Cluster
+from tests.simulation.cluster import LABELS, NAMESPACE_LABELS, RECOVERY, Cluster
 from tests.simulation.folder import Folder
 from tests.simulation.grants import PlatformTeam
 from tests.simulation.kernel import Kernel
@@ -29,6 +29,8 @@ _DENIAL: Final = json.dumps({"version": "v1", "entries": [{"match": {"host": MOV
 BROKEN: Final = "version: v1\nentries: [{match: {host: "
 # Seconds until a ConfigMap is read for which a namespace has room again: a minute, and what a list may take.
 _READ_AGAIN: Final = 75.0
+# Seconds until both watches have said all after an API server stood still.
+_GOES_ON: Final = 1.0
 # What authors get wrong in an entry, which then closes what its match says, or all that it might have meant.
 _UNKNOWN_ACTION: Final = "permit"
 _UNKNOWN_ISSUER: Final = "issuer-none"
@@ -272,12 +274,13 @@ class Authors:
         A ConfigMap that has room again may not be read yet, while others are. After an outage of the API server, the watch of Namespaces is
         back before that of ConfigMaps, or after it: which namespaces count is of another version than the texts. The versions before
         stay in force beside such a mixture, so it never loosens what all of them refuse, or exchange; except where a proxy holds the events
-        of both back, which nothing shows.
+        of both back, or an API server goes on after seconds in which it stood still, which nothing shows.
         """
         late = self._without_room(asked - _READ_AGAIN, answered)
         numbers = self._in_force(asked, answered, born)
-        outages = {kind for begins, ends, kind in self.outages if begins <= answered and ends >= asked}
-        mixed, hidden = isinstance(self.place, Cluster) and bool(outages), "buffers" in outages
+        outages = {kind: ends for begins, ends, kind in self.outages if begins <= answered and ends >= asked}
+        mixed = isinstance(self.place, Cluster) and bool(outages)
+        hidden = "buffers" in outages or asked <= outages.get("paused", 0.0) - RECOVERY + _GOES_ON
         for one in self._granted(asked, answered):
             for unread in _subsets(self._about(host, late, numbers)):
                 linear = (self._answer(number, one, host, path, unread=unread) for number in numbers)

@@ -45,8 +45,8 @@ _CLIENTS: Final = 20
 _FLUSHED: Final = 5.0
 # What a client that reads nothing has room for.
 _NARROW: Final = 1024
-# A secret, or a token of an issuer.
-_SECRET: Final = re.compile(rb"%b|eyJ|issuer-[0-9]+-[0-9]+-[0-9a-f]{12}" % CANARY.encode())
+# A secret, a JWT by its head (random ids may have the first three bytes), or a token of an issuer.
+_SECRET: Final = re.compile(rb"%b|eyJ(?:hbGci|0eXAi|raWQi)|issuer-[0-9]+-[0-9]+-[0-9a-f]{12}" % CANARY.encode())
 _SAMPLE: Final = re.compile(r"^([a-z_]+_(?:total|count|bucket|sum)(?:\{.*\})?) (\S+)$", re.MULTILINE)
 _DECISIONS: Final = "ext_authz_check_requests_total{"
 _PATHS: Final = ("/stream", "/stream", "/", "/api/about", "/api/policy", "/nothing")

@@ -406,7 +406,7 @@ class World:
         await trio.sleep(QUIET)
         await self._ask_for_everything(_PROBING)  # breakers close by what is asked
         self.serving, self.calm = all(supervisor.serving for supervisor in self.supervisors), kernel.now
-        await self._ask_for_everything(_CALM)
+        await self._ask_for_everything(max(_CALM, self.plan.longest_call / self.plan.permits) if self.plan.permits else _CALM)
         await trio.sleep(5.0)
         self.at_rest = sum((Counter(self._held(supervisor)) for supervisor in self.supervisors), Counter())
 
