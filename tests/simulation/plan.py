@@ -141,7 +141,7 @@ class Plan:
     @property
     def longest_call(self) -> float:
         """The seconds that an exchange may take although all is well, with the questions before it, connections, and the way to and fro."""
-        calls = 1 + self.introspected + bool(self.chained)
+        calls = 1 + self.introspected + self.verified + bool(self.chained)
         return calls * (self.links.connecting[1] + self.latency[1] + _WAYS * self.links.delay[1])
 
     @classmethod
