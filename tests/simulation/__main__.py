@@ -25,6 +25,7 @@ def main() -> int:
     which.add_argument("--seeds", metavar="FIRST-LAST", help="run these seeds")
     which.add_argument("--cpu", type=float, metavar="SECONDS", help="run new seeds for so much CPU time (default: 60)")
     which.add_argument("--forever", action="store_true", help="run new seeds until interrupted")
+    parser.add_argument("--from", type=int, dest="first", metavar="SEED", help="the first of the new seeds (default: any)")
     parser.add_argument("--minutes", type=float, help="how long the storm of each seed is, in simulated minutes")
     parser.add_argument("--trace", action="store_true", help="print one line an event: simulated time, who, what")
     parser.add_argument("--each", action="store_true", help="print a line for each seed, with the digest of its trace")
@@ -100,7 +101,7 @@ def _seeds(options: argparse.Namespace) -> Iterator[int]:
         first, _, last = options.seeds.partition("-")
         yield from range(int(first), int(last or first) + 1)
     else:
-        first = random.SystemRandom().randrange(1_000_000_000)
+        first = random.SystemRandom().randrange(1_000_000_000) if options.first is None else options.first
         print(f"seeds from {first}", flush=True)
         while True:
             yield first
