@@ -96,6 +96,7 @@ COMPLAINED: Final = {
     320000574: "nothing shows that watches come apart after an API server stood still",
     320000693: "questions about tokens had no turn at their issuer, also in the quiet, and the judge saw no reason",
     330000167: "a set of keys was fetched first, which takes its time although all is well",
+    340000516: "the last of a crowd arrive later than others, or never, and were to be answered, and seen, as soon",
     312000038: "a gateway waited while it shook hands, of which the service cannot know",
     298314428: "streams went on in the turn of the answer that they waited for, and look-ups in held versions did not count",
     298314473: "a token came when no time was left for its line of the audit log, and the judge saw no reason",
