@@ -225,5 +225,5 @@ async def test_what_a_turn_has_spent_counts_until_its_end(reactor: Reactor, sock
             log.append("others")
             await trio.lowlevel.checkpoint()
         nursery.cancel_scope.cancel()
-    assert "spend write spend" not in " ".join(log)
+    assert "spend write spend write spend" not in " ".join(log)  # the turn of others may be the first or the last
     assert reactor.spent == 0
