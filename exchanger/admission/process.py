@@ -32,8 +32,8 @@ from exchanger.kube.api.resource import PolicyListWatches
 from exchanger.kube.namespaces_file import NamespacesFile
 from exchanger.kube.source import KubernetesSource
 from exchanger.net.network import SYSTEM, Network
+from exchanger.net.tls.handshake_log import HandshakeLog
 from exchanger.net.tls.rotation import Rotation
-from exchanger.net.tls.settings import HandshakeLog
 from exchanger.policy.documents.document import Labels
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.selection import AnyIssuer

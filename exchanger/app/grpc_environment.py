@@ -3,23 +3,12 @@
 It imports little, since ``exchanger health`` may run at every probe.
 """
 
-from pathlib import Path
 from typing import final
 
 import attrs
 
 from exchanger.app.environment import Environment
-
-
-@final
-@attrs.frozen
-class TlsListener:
-    """The port with TLS, and its files, as ``net.tls.settings.TlsSettings`` has them."""
-
-    port: int
-    cert_file: Path
-    key_file: Path
-    client_ca_file: Path | None
+from exchanger.net.tls.settings import TlsSettings
 
 
 @final
@@ -29,7 +18,7 @@ class GrpcListeners:
 
     host: str | None
     port: int | None
-    tls: TlsListener | None
+    tls: TlsSettings | None
 
 
 def read_listeners(environment: Environment) -> GrpcListeners:
@@ -43,7 +32,7 @@ def read_listeners(environment: Environment) -> GrpcListeners:
     return GrpcListeners(environment.text("GRPC_HOST") or None, port if plaintext else None, tls)
 
 
-def _tls(environment: Environment) -> TlsListener | None:
+def _tls(environment: Environment) -> TlsSettings | None:
     port = environment.port("GRPC_TLS_PORT", 3000)
     cert_file, key_file = environment.path("GRPC_TLS_CERT_FILE"), environment.path("GRPC_TLS_KEY_FILE")
     client_ca_file = environment.path("GRPC_TLS_CLIENT_CA_FILE")
@@ -51,4 +40,4 @@ def _tls(environment: Environment) -> TlsListener | None:
         if client_ca_file is not None:
             environment.problem("GRPC_TLS_CLIENT_CA_FILE needs GRPC_TLS_CERT_FILE and GRPC_TLS_KEY_FILE")
         return None
-    return TlsListener(port, cert_file, key_file, client_ca_file)
+    return TlsSettings(port=port, cert_file=cert_file, key_file=key_file, client_ca_file=client_ca_file)

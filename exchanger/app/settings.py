@@ -154,10 +154,9 @@ def _settings(environment: Environment, variables: Mapping[str, str]) -> Setting
 
 def _grpc(environment: Environment) -> ServerSettings:
     found = read_listeners(environment)
-    tls = None if found.tls is None else TlsSettings(**attrs.asdict(found.tls))
-    if tls is not None and (problem := check_files(tls)) is not None:
+    if found.tls is not None and (problem := check_files(found.tls)) is not None:
         environment.problem(f"GRPC_TLS_CERT_FILE, GRPC_TLS_KEY_FILE, GRPC_TLS_CLIENT_CA_FILE: {problem}")
-    return ServerSettings(host=found.host, port=found.port, tls=tls)
+    return ServerSettings(host=found.host, port=found.port, tls=found.tls)
 
 
 def _half_given_tls(environment: Environment) -> Notes:

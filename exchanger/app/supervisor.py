@@ -45,6 +45,7 @@ from exchanger.http_authz.server import HttpAuthz
 from exchanger.kube.source import ListWatches
 from exchanger.net.network import SYSTEM, Network
 from exchanger.net.reactor import Reactor
+from exchanger.net.tls.rotation import RotationStatistics
 from exchanger.policy.snapshot import CurrentPolicy, PolicySnapshot
 from exchanger.telemetry.decision_log import decision_line
 from exchanger.telemetry.log import LogDecisions, Logging
@@ -291,13 +292,15 @@ class Supervisor:
 
     def _certificate_expiry(self) -> int | None:
         """Return when the first of the certificates in use expires."""
-        found = [self._server.certificate_expiry, None if self._http_authz is None else self._http_authz.certificate_expiry]
-        return min((expiry for expiry in found if expiry is not None), default=None)
+        return min((found.expiry for found in self._certificates() if found.expiry is not None), default=None)
 
     def _certificate_rejected(self) -> bool | None:
         """Return whether the files of one of the certificates in use are rejected as they are now."""
-        found = [self._server.certificate_rejected, None if self._http_authz is None else self._http_authz.certificate_rejected]
-        return max((rejected for rejected in found if rejected is not None), default=None)
+        return max((found.doubted for found in self._certificates()), default=None)
+
+    def _certificates(self) -> list[RotationStatistics]:
+        servers = (self._server, self._http_authz)
+        return [found for server in servers if server is not None and (found := server.certificate) is not None]
 
     def _http_authz_counts(self) -> HttpAuthzCounts | None:
         port = self._http_authz

@@ -28,9 +28,6 @@ _MARGIN: Final = 0.05
 _LARGEST_MARGIN: Final = 0.025
 _SMALLEST_MARGIN: Final = 0.002
 
-# The look-up in a held version, in the reactor's units of work.
-_HELD_VERSION: Final = 1
-
 _NOT_AUDITED: Final = transport_failure(
     ErrorKind.AUDIT_UNAVAILABLE, Diagnostic.AUDIT_UNAVAILABLE, detail="the audit log could not be written in time"
 )
@@ -93,7 +90,7 @@ class Evaluator:
         """Answer at once where no exchange is needed; ``started`` is the clock's reading at the request's arrival."""
         snapshot = self.policy.snapshot
         if snapshot is not None and snapshot.held:
-            self.spend(_HELD_VERSION * len(snapshot.held))
+            self.spend(len(snapshot.held))
         outcome = begin(request, snapshot, self.rules)
         if type(outcome) is not ExchangePending:
             self.decided(request, outcome, started, asked_by)

@@ -17,6 +17,7 @@ from exchanger.net.listening import accepted
 from exchanger.net.reactor import Reactor
 from exchanger.net.tcp import SocketTransport, Transport
 from exchanger.net.tls.listener import TlsListener
+from exchanger.net.tls.rotation import RotationStatistics
 from exchanger.net.tls.settings import TlsSettings
 
 # Seconds for a peer to learn that it must not open streams (RFC 9113 section 6.8 asks for a round trip). A peer that does not acknowledge
@@ -191,14 +192,9 @@ class GrpcServer:
         return (0, 0) if self._tls is None else (self._tls.handshakes.completed, self._tls.handshakes.failed)
 
     @property
-    def certificate_expiry(self) -> int | None:
-        """When the TLS certificate expires, in seconds since 1970; ``None`` without TLS."""
-        return None if self._tls is None else self._tls.certificate.expiry
-
-    @property
-    def certificate_rejected(self) -> bool | None:
-        """Whether the certificate files as they are now are rejected, and the previous certificate is in use; ``None`` without TLS."""
-        return None if self._tls is None else self._tls.certificate.doubted
+    def certificate(self) -> RotationStatistics | None:
+        """What is known of the TLS certificate and its files; ``None`` without TLS."""
+        return None if self._tls is None else self._tls.certificate
 
     async def _bind(self, stack: contextlib.ExitStack, port: int | None) -> list[trio.SocketListener]:
         if port is None:

@@ -62,10 +62,10 @@ class ReactorHttpServer:
     block nor raise.
     """
 
-    _route: ImmediateRoute
+    route: ImmediateRoute
     _limits: HttpLimits
     _reactor: Reactor
-    _on_fault: Callable[[BaseException], None]
+    on_fault: Callable[[BaseException], None]
     _failures: Mapping[int, Response] = MappingProxyType({})
     _tls: TlsListener | None = None
     slots: ConnectionSlots = attrs.field(init=False)
@@ -133,17 +133,9 @@ class ReactorHttpServer:
 
     # For sessions.
 
-    def route(self, request: Request) -> Response | ImmediateHandler:
-        """Return the response to ``request``, or what answers it."""
-        return self._route(request)
-
     def failure(self, status: int) -> Response:
         """Return the server's own response with ``status``."""
         return self._failures.get(status) or Response(status)
-
-    def report(self, fault: BaseException) -> None:
-        """A route or a handler raised ``fault``."""
-        self._on_fault(fault)
 
     def ended(self, session: "_Session", transport: Transport, *, timed_out: bool) -> None:
         """``session`` is over."""
@@ -405,7 +397,7 @@ class _Session:
         try:
             answer = handler.handle(request)
         except Exception as fault:  # noqa: BLE001 - a handler's fault affects only its request
-            self._server.report(fault)
+            self._server.on_fault(fault)
             answer = handler.instead
         if isinstance(answer, Response):
             self._respond(answer, now, head_only=request.method == "HEAD")
@@ -420,7 +412,7 @@ class _Session:
         try:
             response: Response = make_response()
         except Exception as fault:  # noqa: BLE001 - as above
-            self._server.report(fault)
+            self._server.on_fault(fault)
             response = self._asked[0].instead
         self._answer(response, self._reactor.now())
 
@@ -480,10 +472,10 @@ class _Session:
         try:
             waiting.leave()
         except Exception as fault:  # noqa: BLE001 - as above
-            self._server.report(fault)
+            self._server.on_fault(fault)
 
     def _break_down(self, fault: Exception) -> None:
-        self._server.report(fault)
+        self._server.on_fault(fault)
         self.close()
 
     # States.

@@ -27,6 +27,7 @@ from exchanger.http_authz.settings import ANY, HttpAuthzSettings
 from exchanger.net.deferred import Deferred
 from exchanger.net.reactor import Reactor
 from exchanger.net.tls.listener import TlsListener
+from exchanger.net.tls.rotation import RotationStatistics
 
 HEALTHY: Final = "/healthz"
 
@@ -101,14 +102,9 @@ class HttpAuthz:
         self.http = ReactorHttpServer(self._route, limits(settings), reactor, self._failed, _FAILURES, self._tls)
 
     @property
-    def certificate_expiry(self) -> int | None:
-        """When the TLS certificate expires, in seconds since 1970; ``None`` without TLS."""
-        return None if self._tls is None else self._tls.certificate.expiry
-
-    @property
-    def certificate_rejected(self) -> bool | None:
-        """Whether the certificate files as they are now are rejected, and the previous certificate is in use; ``None`` without TLS."""
-        return None if self._tls is None else self._tls.certificate.doubted
+    def certificate(self) -> RotationStatistics | None:
+        """What is known of the TLS certificate and its files; ``None`` without TLS."""
+        return None if self._tls is None else self._tls.certificate
 
     @property
     def connections(self) -> int:

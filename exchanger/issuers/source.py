@@ -101,9 +101,8 @@ class IssuerSource:
                 self._log.error("issuers.file_rejected", reason=found.summary, text="the previous version stays in force")
                 self.rejected = True
             elif found is not None:
-                if (
-                    self.rejected and found == self._state.plan and self._state.current is not None
-                ):  # a mistake was taken back: nothing changes
+                # A mistake was taken back: nothing changes.
+                if self.rejected and found == self._state.plan and self._state.current is not None:
                     self._log.info("issuers.loaded", names=sorted(self._state.current.issuers))
                 self.rejected = False
                 self._advance(self._state.with_file(found, now), nursery)

@@ -16,7 +16,7 @@ from exchanger.grpc.server import GrpcServer, ServerSettings
 from exchanger.net.network import SYSTEM
 from exchanger.net.reactor import Reactor
 from exchanger.net.tls.certificates import CertificatesError
-from exchanger.net.tls.settings import LINES_PER_WINDOW, HandshakeLog
+from exchanger.net.tls.handshake_log import LINES_PER_WINDOW, HandshakeLog
 from tests.grpc.authority import Site, days, server_only
 from tests.grpc.later import Pending
 from tests.grpc.peer import framed, head, routes

@@ -8,9 +8,10 @@ import trio
 
 from exchanger.net.reactor import Reactor
 from exchanger.net.tcp import Transport
+from exchanger.net.tls.handshake_log import HandshakeLog
 from exchanger.net.tls.rotation import Rotation, RotationStatistics
 from exchanger.net.tls.server import ServerTlsTransport, TlsPhase
-from exchanger.net.tls.settings import HandshakeLog, TlsSettings
+from exchanger.net.tls.settings import TlsSettings
 
 
 @final

@@ -1,11 +1,9 @@
-"""The TLS listener's settings, and the rate-limited log of failed handshakes."""
+"""The TLS listener's settings. It imports little, since ``exchanger health`` reads them at every probe."""
 
 from pathlib import Path
 from typing import Final, final
 
 import attrs
-import structlog
-import trio
 
 # Seconds between reads of the files. A read costs 0.3 ms in a thread, which is no load, and a new certificate is in use before an operator
 # can check. Certificates are replaced days before they expire.
@@ -36,47 +34,3 @@ class TlsSettings:
     def required_protocol(self) -> str | None:
         """The protocol without which a handshake fails: HTTP/2, if it is offered (RFC 9113 section 3.2)."""
         return "h2" if "h2" in self.protocols else None
-
-
-# Seconds for which lines are counted; alerts on logs usually count per minute.
-_WINDOW: Final = 60.0
-
-# Lines in that time, so that the log cannot be flooded from outside. Enough to see that several clients fail for the same reason, or one
-# for several.
-LINES_PER_WINDOW: Final = 10
-
-
-@final
-@attrs.define(eq=False)
-class HandshakeLog:
-    """Counts handshakes, and logs failed ones."""
-
-    _log: structlog.stdlib.BoundLogger = attrs.field(factory=structlog.get_logger)
-    completed: int = attrs.field(default=0, init=False)
-    failed: int = attrs.field(default=0, init=False)
-    _lines: int = attrs.field(default=0, init=False)
-    _unreported: int = attrs.field(default=0, init=False)
-
-    async def run(self) -> None:
-        """Report how many lines were left out, each minute, until cancelled."""
-        while True:
-            await trio.sleep(_WINDOW)
-            if self._unreported:
-                self._write("several peers", f"{self._unreported} more in the last minute, not reported one by one")
-            self._lines = self._unreported = 0
-
-    def on_completed(self) -> None:
-        """A handshake succeeded."""
-        self.completed += 1
-
-    def on_failed(self, peer: str, reason: str) -> None:
-        """The handshake with ``peer`` failed for ``reason``."""
-        self.failed += 1
-        if self._lines < LINES_PER_WINDOW:
-            self._lines += 1
-            self._write(peer, reason)
-        else:
-            self._unreported += 1
-
-    def _write(self, peer: str, reason: str) -> None:
-        self._log.warning("tls.handshake_failed", peer=peer, reason=reason)
