@@ -7,19 +7,23 @@ Must not know: who asks, or how the cluster is followed.
 """
 
 from collections.abc import Iterator, Mapping
-from itertools import islice
+from itertools import chain, islice
 from typing import Final, final
 
 import attrs
 
 from exchanger.admission.review import RefusedChange, ReviewAnswer
+from exchanger.codes.code import Severity
 from exchanger.codes.manifests import MANY_DOCUMENTS
 from exchanger.codes.policy import UNKNOWN_ISSUER
 from exchanger.codes.problem import Problem
 from exchanger.policy.conflicts import conflicts_of
+from exchanger.policy.documents.accepted import comments_in, is_accepted
 from exchanger.policy.documents.document import PolicyDocument
+from exchanger.policy.documents.style import style_of
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.intake import Intake
+from exchanger.policy.mistakes import open_without_slash
 from exchanger.policy.selection import DOCUMENT_KEY, AnyIssuer, Text, bytes_of, read
 from exchanger.policy.shares import SHARE_CODES
 from exchanger.policy.snapshot import PolicySnapshot
@@ -31,6 +35,8 @@ MESSAGE_CHARS: Final = 16 * 1024
 PROBLEM_CHARS: Final = 1024
 # Entries with unknown issuers that are named; the rest is most likely the same mistake.
 MAX_UNKNOWN: Final = 16
+# Probable mistakes that are named: more do not fit into the warnings of a response.
+MAX_MISTAKES: Final = 16
 _ANY_ISSUER: Final = AnyIssuer()
 
 
@@ -57,7 +63,13 @@ def judge(source: Source, text: Text, known: KnownPolicy) -> ReviewAnswer:
         *islice(_pushed_out(source, shares, known.snapshot), 1),
     )
     reported = tuple(_placed(problem) for problem in document.findings if problem.entry in in_force)
-    warnings = (*reported, *_unknown_issuers(source, text, document, known), *_conflicts(document, known.snapshot))
+    later = _with_document(document, known.snapshot)
+    warnings = (
+        *reported,
+        *_unknown_issuers(source, text, document, known),
+        *(conflict.coded for conflict in conflicts_of(document, later) if conflict is not None),
+        *_mistakes(document, later),
+    )
     if not problems:
         return ReviewAnswer(None, warnings)
     code, reason = (422, "Invalid") if document.regions else (403, "Forbidden")
@@ -85,16 +97,23 @@ def _unknown_issuers(source: Source, text: Text, document: PolicyDocument, known
         yield f"and {len(found) - MAX_UNKNOWN} more entries with an issuer that is not known"
 
 
-def _conflicts(document: PolicyDocument, snapshot: PolicySnapshot) -> Iterator[str]:
-    # Regions conflict with nothing, and cost as much as everything that a namespace is granted.
+def _mistakes(document: PolicyDocument, later: PolicySnapshot) -> Iterator[str]:
+    """Yield the warnings about entries that are valid and probably not what was meant, without those that comments accept."""
+    found = (problem for problem in style_of(document) if problem.code.severity is Severity.WARNING)
+    every = chain(found, (remark.problem for remark in open_without_slash(document.entries, later)))
+    comments = comments_in(document.text or "")
+    yield from islice((_placed(problem) for problem in every if not is_accepted(problem, document, comments)), MAX_MISTAKES)
+
+
+def _with_document(document: PolicyDocument, snapshot: PolicySnapshot) -> PolicySnapshot:
+    """Return ``snapshot`` with the entries of ``document``, without its regions: each costs as much as all that a namespace is granted."""
     before = snapshot.documents.get(document.source)
     trie = snapshot.trie
     for entry in () if before is None else before.entries:
         trie = trie.without_claim(entry)
     for entry in document.entries:
         trie = trie.with_claim(entry)
-    later = attrs.evolve(snapshot, trie=trie)
-    yield from (conflict.coded for conflict in conflicts_of(document, later) if conflict is not None)
+    return attrs.evolve(snapshot, trie=trie)
 
 
 def _pushed_out(source: Source, shares: Mapping[Source, PolicyDocument], snapshot: PolicySnapshot) -> Iterator[str]:

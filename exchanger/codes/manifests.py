@@ -145,6 +145,18 @@ IGNORES_NOTHING: Final = Code(
     Example.MANIFESTS,
     Severity.NOTICE,
 )
+DENY_WITHOUT_SLASH: Final = Code(
+    "POL-2110",
+    "An entry denies a path with a trailing slash, and the same path without the slash is open.",
+    ("Paths match character by character: /admin/ covers /admin/users, and not /admin, which many servers treat alike.",),
+    "Write the path without the slash and pathType: Segment, which covers the path itself and everything below it.",
+    _manifests(
+        "{match: {host: api.example.com, pathPrefix: /admin/}, action: deny}",
+        "{match: {host: api.example.com, pathPrefix: /}, action: exchange, exchange: {issuerRef: primary, scope: read}}",
+    ),
+    Example.MANIFESTS,
+    Severity.WARNING,
+)
 
 MANY_ENTRIES: Final = Code(
     "POL-2201",

@@ -354,3 +354,19 @@ LITERAL_TEXT: Final = Code(
     policy(action="exchange", more='exchange: {issuerRef: primary, scope: "read,write"}'),
     severity=Severity.NOTICE,
 )
+UNKNOWN_METHOD: Final = Code(
+    "POL-1904",
+    "A method is not a registered HTTP method, and resembles one that is.",
+    ("The method is misspelt. The entry then covers no request with the method that was meant.",),
+    "Correct the method. If a server has this method, accept the warning with a comment.",
+    policy(match="methods: [DELTE]"),
+    severity=Severity.WARNING,
+)
+HOST_PORT: Final = Code(
+    "POL-1905",
+    "host has a port, and the entry covers the host on every port.",
+    ("The host was copied from a URL or from a Host header.", "The entry was meant for one port. No field of a match limits the port."),
+    "Remove the port. To separate ports, give each its own host name at the gateway.",
+    policy(host="api.example.com:8443"),
+    severity=Severity.WARNING,
+)

@@ -110,11 +110,24 @@ def normalise_policy_host(text: str) -> str:
     text = text.strip()
     if host := read_authority(text) or _canonical_ipv6(text):
         return host
-    if parts := _match_with_port(text):
-        name, port = parts.groups()
-        if _is_port(port) or (_is_service(port) and name.lower() not in SCHEMES):
-            return read_authority(name) or text.translate(_ASCII_LOWER)
+    if parts := _split_port(text):
+        return read_authority(parts[0]) or text.translate(_ASCII_LOWER)
     return text.translate(_ASCII_LOWER)
+
+
+def _split_port(text: str) -> tuple[str, str] | None:
+    """Return a policy's host without its port, and the port, ``None`` if ``text`` has no colon that begins one."""
+    parts = _match_with_port(text)
+    if parts is None:
+        return None
+    name, port = parts.groups()
+    return (name, port) if _is_port(port) or (_is_service(port) and name.lower() not in SCHEMES) else None
+
+
+def port_of(text: str) -> str:
+    """Return the port that a policy's host names, "" if it names none, or every one (``*``)."""
+    _, port = _split_port(text.strip().removeprefix(WILDCARD)) or ("", "")
+    return "" if port == "*" else port
 
 
 def wildcards_above(host: str) -> Iterator[str]:

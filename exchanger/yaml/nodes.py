@@ -62,3 +62,10 @@ def is_null(node: Node) -> bool:
 def text_of(node: Node) -> str | None:
     """Return the text of ``node``, ``None`` if it is anything but a text."""
     return node.text if isinstance(node, Scalar) and node.kind is ScalarKind.TEXT else None
+
+
+def field(node: Node | None, name: str) -> Node | None:
+    """Return the value of the field ``name`` of a mapping, ``None`` if there is none."""
+    if not isinstance(node, Mapping):
+        return None
+    return next((value for key, value in node.pairs if isinstance(key, Scalar) and key.text == name), None)

@@ -10,10 +10,10 @@ from exchanger.codes.code import Code, Example, Severity
 from exchanger.codes.manifests import UNCOVERED_PATHS
 from exchanger.codes.registry import CODES
 from exchanger.directory.manifest import MAX_FILE_BYTES
+from exchanger.policy.mistakes import MAX_METHODS
 from exchanger.policy.shares import NamespaceLimits
 from exchanger.tools.check.engine import MAX_PROBLEMS, check
 from exchanger.tools.check.files import MAX_PIECES, read_file
-from exchanger.tools.check.likely import MAX_METHODS
 from tests.check.checking import LABEL, checked, codes, config_map, entries, found, rules
 from tests.codes.reaching import ISSUERS
 
@@ -380,6 +380,34 @@ def test_a_star_in_the_value_of_a_header_is_literal() -> None:
     assert (codes(result), result.count(Severity.NOTICE)) == (["POL-1903"], 1)
     plain = entry.replace("read*", "read").replace("action: deny", "action: exchange, exchange: {issuerRef: a, scope: 'a b:c'}")
     assert codes(checked(config_map(entries(plain)))) == []
+
+
+def test_a_misspelt_method_is_a_warning_at_its_place() -> None:
+    text = config_map(entries("{match: {host: a, pathPrefix: /, methods: [GET, DELTE]}, action: deny}"))
+    (found,) = checked(text).problems
+    assert (found.problem.code.name, found.problem.code.severity, found.problem.hint) == ("POL-1904", Severity.WARNING, "DELETE")
+    assert text.splitlines()[(found.place.line or 0) - 1][(found.place.column or 0) - 1 :].startswith("DELTE")
+
+
+def test_a_method_beside_the_one_it_resembles_is_meant() -> None:
+    assert codes(checked(config_map(entries("{match: {host: a, pathPrefix: /, methods: [HEAD, READ]}, action: deny}")))) == []
+
+
+@pytest.mark.parametrize("entry", ["host: 'a:443', pathPrefix: /", "host: a, pathPrefix: /, methods: [GTE]", "host: a, pathPrefix: /x/"])
+def test_comments_accept_what_is_probably_a_mistake(entry: str) -> None:
+    line = f"{{match: {{{entry}}}, action: deny}} # exchanger: ignore POL-1904, POL-1905, POL-2110"
+    result = checked(config_map(entries(line)))
+    assert (codes(result), len(result.ignored)) == ([], 1)
+
+
+def test_a_denial_that_ends_in_a_slash_says_who_decides_without_it() -> None:
+    deny = "{match: {host: a, pathPrefix: /admin/}, action: deny}"
+    (found,) = checked(config_map(entries(f"{{match: {{host: a, pathPrefix: /}}, {EXCHANGE}}}", deny))).problems
+    text = 'entries[1] denies "/admin/", which does not cover "/admin": there team/policy entries[0] exchanges the token'
+    assert (found.problem.text, found.problem.hint) == (text, "/admin with pathType: Segment")
+    assert [place.line for _, place in found.rivals] == [12]
+    (found,) = checked(config_map(entries(deny))).problems
+    assert "no entry decides" in found.problem.text
 
 
 def test_style_is_a_notice() -> None:

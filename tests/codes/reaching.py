@@ -11,6 +11,7 @@ from exchanger.codes.problem import Problem
 from exchanger.directory.folder import Scan, notices_of, scan
 from exchanger.directory.manifest import PassedOver, UnreadableFile, read_manifests
 from exchanger.policy.documents.document import PolicyDocument
+from exchanger.policy.documents.style import style_of
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.grants.reader import read_grants
 from exchanger.policy.notices import of_allowance, of_left_out, of_snapshot
@@ -20,7 +21,6 @@ from exchanger.tools.check.command import run_check
 from exchanger.tools.check.engine import Rules, check
 from exchanger.tools.check.files import read_file
 from exchanger.tools.check.options import CheckOptions, Format
-from exchanger.tools.check.style import style_of
 from exchanger.values.entry import Source
 from exchanger.values.selector import parse_selector
 

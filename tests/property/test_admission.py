@@ -28,6 +28,9 @@ from exchanger.policy.shares import NamespaceLimits
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Source
 from exchanger.values.selector import Selector
+from tests.check.checking import checked
+from tests.check.checking import config_map as check_config_map
+from tests.check.checking import entries as check_entries
 from tests.property import strategies_policy
 from tests.property.strategies_policy import ISSUERS
 
@@ -196,3 +199,14 @@ def test_an_issuer_that_nobody_knows_is_a_warning_and_refuses_nothing(text: str 
         assert len(warned) == len(unknown)
         for problem in unknown:
             assert any(str(problem) in warning for warning in warned)
+
+
+MISTAKES = ["host: 'a.example:443', pathPrefix: /", "host: a.example, pathPrefix: /x, methods: [DELTE]", "host: a.example, pathPrefix: /x/"]
+
+
+@given(st.lists(st.sampled_from(MISTAKES), max_size=3, unique=True), st.sampled_from(["", " # exchanger: ignore POL-1905, POL-2110"]))
+def test_the_webhook_warns_of_the_mistakes_that_check_warns_of(matches: list[str], comment: str) -> None:
+    text = check_entries(*(f"{{match: {{{match}}}, action: deny}}{comment}" for match in matches))
+    warned = {warning.split(": ")[1] for warning in judged(text, KnownPolicy(issuers=ISSUERS)).warnings}
+    found = {one.problem.code.name for one in checked(check_config_map(text)).problems}
+    assert warned == found & {"POL-1904", "POL-1905", "POL-2110"}

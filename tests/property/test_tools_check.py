@@ -1,6 +1,7 @@
 """Laws of a check: what it reads, reports, points to and proposes."""
 
 import json
+import re
 from unittest import mock
 
 import pytest
@@ -8,18 +9,22 @@ from hypothesis import assume, event, example, given, settings
 from hypothesis import strategies as st
 
 from exchanger.codes.code import Severity
-from exchanger.codes.manifests import NEAR_HOST
-from exchanger.codes.policy import UNKNOWN_FIELD
+from exchanger.codes.manifests import DENY_WITHOUT_SLASH, NEAR_HOST
+from exchanger.codes.policy import UNKNOWN_FIELD, UNKNOWN_METHOD
 from exchanger.directory.manifest import UnreadableFile, objects_of, read_manifests
 from exchanger.policy.documents import entry_reader
 from exchanger.policy.documents.document import PolicyDocument, parse_document
+from exchanger.policy.documents.method_names import REGISTERED, meant_method
+from exchanger.policy.documents.text_rules import METHOD
 from exchanger.policy.selection import AnyIssuer, ConfigMap
+from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.tools.check import likely
 from exchanger.tools.check.files import CheckedDocument, read_file
 from exchanger.tools.check.source_map import FileText
 from exchanger.tools.check.suggest import mended, suggest
-from exchanger.util.text import MAX_QUOTED
-from exchanger.values.entry import Source
+from exchanger.util.text import MAX_QUOTED, distance
+from exchanger.values.entry import AllowEntry, ExchangeEntry, Source
+from exchanger.values.verdict import NO_MATCH
 from exchanger.yaml.syntax import meant
 from tests.check.checking import LABEL, checked, codes, config_map, entries, rules
 from tests.examples import examples
@@ -187,6 +192,69 @@ def test_a_host_is_named_if_one_that_is_more_common_or_earlier_is_one_character_
         found = [one.problem for one in checked(config_map(entries(*lines))).problems]
 
     assert {problem.entry: problem.hint for problem in found if problem.code is NEAR_HOST} == expected
+
+
+# Laws: a method is probably misspelt if it is one edit from a registered one, and neither registered nor common; a port changes no entry,
+# and is reported; a denial that ends in a slash is reported if, and only if, the path without the slash is open.
+
+
+@given(st.sampled_from(REGISTERED), st.data())
+def test_a_method_one_edit_from_a_registered_one_is_reported(method: str, data: st.DataObject) -> None:
+    slip = data.draw(st.sampled_from(sorted(_single_edits(method) - set(REGISTERED)))).upper()
+    assume(re.fullmatch(METHOD, slip))
+    assert (meant_method(method), distance(slip, meant_method(slip))) == ("", 1)
+    (problem,) = (one.problem for one in checked(config_map(entries(DENY.replace("/}", f"/, methods: [{slip}]}}")))).problems)
+    assert (problem.code, problem.hint) == (UNKNOWN_METHOD, meant_method(slip))
+
+
+@pytest.mark.parametrize("method", ["PURGE", "TRACK", "BAN", "LIST", "SUBSCRIBE", "M-SEARCH", "NOTIFY", "EXPORT", "FOO", "MY-METHOD"])
+def test_a_method_that_is_no_slip_is_not_reported(method: str) -> None:
+    assert codes(checked(config_map(entries(DENY.replace("/}", f"/, methods: [{method}]}}"))))) == []
+
+
+HOSTS = ["a.example", "*.a.example", "A.Example.", "[2001:db8::1]", "10.0.0.1"]
+
+
+@given(st.sampled_from(HOSTS), st.sampled_from(["", ":", ":*", ":443", ":8443", ": 8080", ":https"]))
+def test_a_port_of_a_host_changes_no_entry_and_is_reported(host: str, port: str) -> None:
+    with_port, without = (
+        config_map(entries(f"{{match: {{host: '{text}', pathPrefix: /}}, action: deny}}")) for text in (host + port, host)
+    )
+    result, plain = checked(with_port), checked(without)
+    assert [one.policy.entries for one in result.documents] == [one.policy.entries for one in plain.documents]
+    assert codes(result) == ([] if port in {"", ":", ":*"} else ["POL-1905"])
+    assert codes(checked(mended(result.files[0], result, rules()))) == []
+
+
+OTHERS = [
+    *("{match: {host: a.example, pathPrefix: /}, action: exchange, exchange: {issuerRef: p, scope: s}}",),
+    *("{match: {host: a.example, pathPrefix: /}, action: deny}", "{match: {host: a.example, pathPrefix: /admin}, action: deny}"),
+    "{match: {host: a.example, pathPrefix: /adm}, action: allow}",
+    "{match: {host: a.example, pathPrefix: /ADMIN, pathType: Segment, caseInsensitive: true}, action: deny}",
+    "{match: {host: '*.example', pathPrefix: /, methods: [PUT]}, action: deny}",
+    "{match: {host: a.example, pathPrefix: /admin, pathType: Exact, methods: [PUT]}, action: deny}",
+    "{match: {host: a.example, pathPrefix: /admin, pathType: Exact}, action: allow}",
+]
+SLASHED = ["", ", methods: [PUT]", ", methods: [GET, HEAD]", ", pathType: Segment", ", pathType: Exact", ", caseInsensitive: true"]
+
+
+@given(st.lists(st.sampled_from(OTHERS), max_size=3, unique=True), st.sampled_from(SLASHED))
+def test_a_denial_that_ends_in_a_slash_is_reported_where_the_path_without_it_is_open(others: list[str], more: str) -> None:
+    deny = f"{{match: {{host: a.example, pathPrefix: /admin/{more}}}, action: deny}}"
+    result = checked(config_map(entries(deny, *others)), by=rules(issuers=frozenset({"p"})))
+    snapshot = PolicySnapshot.EMPTY
+    for document in result.documents:
+        snapshot = snapshot.apply(document.policy)
+    methods = ["PUT"] if "PUT" in more else ["GET", "HEAD"] if "GET" in more else ["OTHER"]
+    found = [snapshot.match("a.example", "/admin", method, raw=True) for method in methods]
+    is_open = [one is NO_MATCH or (isinstance(one, ExchangeEntry | AllowEntry) and one.match.path_prefix != "/admin") for one in found]
+    expected = any(is_open) and "Exact" not in more
+    assert [one.problem.entry for one in result.problems if one.problem.code is DENY_WITHOUT_SLASH] == [0] * expected
+    if expected:
+        event("reported")
+        to_write = deny.replace(f"/admin/{more}", f"/admin, pathType: Segment{more.replace(', pathType: Segment', '')}")
+        corrected = checked(config_map(entries(to_write, *others)), by=rules(issuers=frozenset({"p"})))
+        assert DENY_WITHOUT_SLASH not in {one.problem.code for one in corrected.problems}
 
 
 # Law: every line and column of a document is the same character in its file, whichever kind of scalar the document is.

@@ -33,7 +33,7 @@ from exchanger.tools.check.options import CheckOptions, Format, HttpGateway
 from exchanger.tools.check.published import compare_published
 from exchanger.tools.check.report import as_github, as_json, as_text
 from exchanger.tools.check.sarif import as_sarif
-from exchanger.tools.check.source_map import NOWHERE, FileText, Place, field, text_field
+from exchanger.tools.check.source_map import NOWHERE, FileText, Place, text_field
 from exchanger.tools.check.suggest import suggest
 from exchanger.tools.check.targets import CheckedProfiles
 from exchanger.tools.policies import PROFILE_RULES, STANDARD_INPUT, selectors_of, settings_of
@@ -41,6 +41,7 @@ from exchanger.util.regular_file import open_regular, unreadable
 from exchanger.util.terminal import read_input
 from exchanger.util.text import printable
 from exchanger.yaml import nodes
+from exchanger.yaml.nodes import field
 from exchanger.yaml.reader import UnreadableYaml, read_nodes
 
 CLEAN: Final = 0

@@ -14,6 +14,7 @@ from exchanger.codes.code import Severity
 from exchanger.codes.policy import DUPLICATE_KEY
 from exchanger.codes.problem import Problem
 from exchanger.policy.documents.document import PolicyDocument, parse_document
+from exchanger.policy.documents.style import style_of
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.intake import Intake, beyond
 from exchanger.policy.notices import is_declined, looks_like_policy, near_label, of_allowance, of_config_maps, of_left_out, of_namespaces
@@ -22,13 +23,13 @@ from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.tools.check.files import CheckedDocument, ManifestFile, Object, PlacedProblem
 from exchanger.tools.check.ignored import sorted_out
 from exchanger.tools.check.likely import between_entries
-from exchanger.tools.check.source_map import Place, field
-from exchanger.tools.check.style import style_of
+from exchanger.tools.check.source_map import Place
 from exchanger.tools.check.targets import CheckedProfiles, of_targets
 from exchanger.values.entry import Source
 from exchanger.values.notice import Notice
 from exchanger.values.selector import Selector
 from exchanger.yaml import nodes
+from exchanger.yaml.nodes import field
 
 # Problems of all files that are reported: more than an author corrects before the next check.
 MAX_PROBLEMS: Final = 10_000

@@ -25,10 +25,11 @@ from exchanger.directory.manifest import (
 )
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.selection import ConfigMap, PolicyObject
-from exchanger.tools.check.source_map import NOWHERE, DocumentPlaces, FileText, Found, Place, field, objects_found
+from exchanger.tools.check.source_map import NOWHERE, DocumentPlaces, FileText, Found, Place, objects_found
 from exchanger.util.text import MAX_QUOTED, bounded
 from exchanger.values.entry import Source
 from exchanger.yaml import nodes
+from exchanger.yaml.nodes import field
 from exchanger.yaml.reader import UnreadableYaml, read_stream
 
 # Documents of a file with a syntax error that are read one by one to find the mistakes in the others.

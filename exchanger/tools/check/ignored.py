@@ -1,25 +1,17 @@
-"""Comments by which authors accept a warning or a notice: ``# exchanger: ignore POL-2106`` on a line of the entry. Pure.
+"""Sorts out the warnings and notices that comments accept, and reports comments that accept nothing. Pure.
 
-Errors stay: what they are about is not in force, and no comment changes that. A comment that accepts nothing is told.
+Errors stay: what they are about is not in force, and no comment changes that.
 """
 
-import re
 from collections.abc import Iterable, Iterator
-from typing import Final
 
 from exchanger.codes.code import Severity
 from exchanger.codes.manifests import IGNORES_NOTHING
 from exchanger.codes.problem import Problem
+from exchanger.policy.documents.accepted import comments_in
 from exchanger.tools.check.files import CheckedDocument, ManifestFile, PlacedProblem
 from exchanger.tools.check.source_map import Place
 from exchanger.values.entry import Source
-
-# The YAML comment (https://yaml.org/spec/1.2.2/#66-comments) at the end of a line: codes, then perhaps the reason.
-_COMMENT: Final = re.compile(r"(?:^|\s)(#[ \t]*exchanger:[ \t]*ignore)\b((?:[, \t]*POL-\d{4})*)")
-_CODE: Final = re.compile(r"POL-\d{4}")
-
-# A file, a line in it, and a code.
-Accepted = tuple[str, int, str]
 
 
 def sorted_out(
@@ -29,7 +21,7 @@ def sorted_out(
 
     A comment accepts a problem on its own line, or on the first line of the entry that the problem is about.
     """
-    comments = {(file.name, number): codes for file in files for number, codes in _comments(file)}
+    comments = {(file.name, number): codes for file in files for number, codes in comments_in(file.text.text).items()}
     by_policy: dict[tuple[str, Source | None], list[CheckedDocument]] = {}
     for document in documents:
         by_policy.setdefault((document.file.name, None if document.bare else document.policy.source), []).append(document)
@@ -43,11 +35,6 @@ def sorted_out(
         (ignored if by else stay).append(one)
         used.update((one.file, line) for line in by)
     return [*stay, *(_useless(name, line) for name, line in comments if (name, line) not in used)], ignored
-
-
-def _comments(file: ManifestFile) -> Iterator[tuple[int, frozenset[str]]]:
-    for comment in _COMMENT.finditer(file.text.text):
-        yield file.text.place(comment.start(1)).line or 1, frozenset(_CODE.findall(comment[2]))
 
 
 def _lines(found: PlacedProblem, documents: Iterable[CheckedDocument]) -> Iterator[int]:

@@ -4,27 +4,21 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from heapq import nsmallest
 from itertools import islice
-from typing import Final, final
-
-import attrs
+from typing import Final
 
 from exchanger.codes import manifests as codes
-from exchanger.codes.code import Code
-from exchanger.codes.problem import Problem
-from exchanger.policy.authority import WILDCARD
 from exchanger.policy.conflicts import Conflict, conflicts_with, named
 from exchanger.policy.headers import RequestHeaders
 from exchanger.policy.interpretation import Interpretation
 from exchanger.policy.lookup import found_for_head_itself
+from exchanger.policy.mistakes import ANY_METHOD, MAX_METHODS, REST, Remark, a_host, open_without_slash, own_headers, some_methods
 from exchanger.policy.prefix import fold
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.tools.check.files import CheckedDocument, PlacedProblem
-from exchanger.tools.check.source_map import field
 from exchanger.util.text import bounded, distance, quoted
 from exchanger.values.entry import BASELINE, AllowEntry, DenyEntry, Entry, ExchangeEntry, PathType, Source
-from exchanger.values.request import HeaderFields
 from exchanger.values.verdict import NO_MATCH
-from exchanger.yaml.nodes import Node, Sequence
+from exchanger.yaml.nodes import Node, Sequence, field
 from exchanger.yaml.reader import UnreadableYaml, read_nodes
 
 # Problems between entries that are reported.
@@ -34,28 +28,6 @@ MAX_ENTRIES: Final = 20_000
 # Hosts that are compared, and characters of one: each has as many neighbours as characters.
 MAX_HOSTS: Final = 2_000
 MAX_HOST: Final = 100
-# Methods of one entry for which it is asked who decides.
-MAX_METHODS: Final = 16
-
-# A method, and the rest of a path and of a host, that no policy contains.
-_ANY_METHOD: Final = "ZZ-ANY"
-_REST: Final = "zz-any"
-
-
-@final
-@attrs.frozen
-class Remark:
-    """A problem with an entry of a snapshot; ``rivals`` are other entries that it is about.
-
-    ``field`` is the field of the match to look at, "" if it is the entry as a whole. ``hint`` is what was probably meant.
-    """
-
-    entry: Entry
-    code: Code
-    text: str
-    rivals: tuple[Entry, ...] = ()
-    field: str = ""
-    hint: str = ""
 
 
 def between_entries(snapshot: PolicySnapshot, documents: Mapping[Source, CheckedDocument]) -> Iterator[PlacedProblem]:
@@ -72,6 +44,7 @@ def between_entries(snapshot: PolicySnapshot, documents: Mapping[Source, Checked
         *islice(_near_prefixes(entries), MAX_FOUND),
         *islice(_near_hosts(entries), MAX_FOUND),
         *islice(_denied_by_header(entries, snapshot), MAX_FOUND),
+        *islice(open_without_slash(entries, snapshot), MAX_FOUND),
         *islice(_uncovered(entries, snapshot), MAX_FOUND),
     )
     roots: dict[Source, Node | UnreadableYaml] = {}
@@ -80,10 +53,7 @@ def between_entries(snapshot: PolicySnapshot, documents: Mapping[Source, Checked
         document = documents[entry.source]
         place = document.place(*_spot(remark, document, roots))
         rivals = tuple((documents[rival.source].file.name, documents[rival.source].place(rival.line, None)) for rival in remark.rivals)
-        path = f"entries[{entry.index}]"
-        named_field = f"{path}.match.{remark.field}" if remark.field else path
-        problem = Problem(remark.code, f"{path} {remark.text}", entry.index, named_field, entry.line, hint=remark.hint)
-        yield PlacedProblem(problem, document.file.name, place, None if document.bare else entry.source, rivals)
+        yield PlacedProblem(remark.problem, document.file.name, place, None if document.bare else entry.source, rivals)
 
 
 def _spot(remark: Remark, document: CheckedDocument, roots: dict[Source, Node | UnreadableYaml]) -> tuple[int | None, int | None]:
@@ -129,7 +99,7 @@ def _unreachable(entries: Iterable[Entry], snapshot: PolicySnapshot) -> Iterator
             continue
         others: dict[Entry, None] = {}
         for host, path, method in _witnesses(entry):
-            verdict = snapshot.match(host, path, method, raw=True, headers=_headers(entry))
+            verdict = snapshot.match(host, path, method, raw=True, headers=own_headers(entry))
             if not isinstance(verdict, DenyEntry | ExchangeEntry | AllowEntry) or verdict == entry:
                 break
             others[verdict] = None
@@ -145,32 +115,26 @@ def _overridden(entries: Iterable[Entry], snapshot: PolicySnapshot) -> Iterator[
         if "HEAD" not in (entry.match.methods or ()):
             continue
         for host, path, method in _witnesses(entry, ("HEAD",)):
-            verdict = snapshot.match(host, path, method, raw=True, headers=_headers(entry))
+            verdict = snapshot.match(host, path, method, raw=True, headers=own_headers(entry))
             if verdict == entry or not isinstance(verdict, DenyEntry | ExchangeEntry | AllowEntry) or verdict.source == BASELINE:
                 continue
-            if found_for_head_itself(snapshot.trie, host, Interpretation(path), RequestHeaders(_headers(entry))) == entry:
+            if found_for_head_itself(snapshot.trie, host, Interpretation(path), RequestHeaders(own_headers(entry))) == entry:
                 text = f"is for HEAD, which gets the stricter decision that {named(verdict)} makes for GET"
                 yield Remark(entry, codes.HEAD_OVERRIDDEN, text, (verdict,), "methods")
                 break
 
 
-def _headers(entry: Entry) -> HeaderFields:
-    return HeaderFields(entry.match.headers, raw=True)
-
-
 def _witnesses(entry: Entry, methods: Iterable[str] = ()) -> Iterator[tuple[str, str, str]]:
     """Yield requests that ``entry`` covers, with its own methods or ``methods``."""
     scope = entry.match
-    host = scope.host or ""
-    host = f"{_REST}.{host.removeprefix(WILDCARD)}" if host.startswith(WILDCARD) else host
+    host = a_host(scope.host or "")
     prefix = scope.path_prefix
     paths = [prefix or "/"]
     if scope.path_type is not PathType.EXACT:
-        paths.append(f"{prefix.rstrip('/')}/{_REST}")
+        paths.append(f"{prefix.rstrip('/')}/{REST}")
     if scope.path_type is PathType.PREFIX:
-        paths.append(f"{prefix}{_REST}")
-    own = (_ANY_METHOD,) if scope.methods is None else nsmallest(MAX_METHODS, scope.methods)
-    for method in methods or own:
+        paths.append(f"{prefix}{REST}")
+    for method in methods or some_methods(entry):
         for path in paths:
             yield host, path, method
 
@@ -248,9 +212,9 @@ def _uncovered(entries: Iterable[Entry], snapshot: PolicySnapshot) -> Iterator[R
         if entry.match.host is not None:
             of_hosts[entry.match.host].append(entry)
     for name, own in of_hosts.items():
-        host = f"{_REST}.{name.removeprefix(WILDCARD)}" if name.startswith(WILDCARD) else name
-        methods = {_ANY_METHOD, *(method for entry in own for method in nsmallest(MAX_METHODS, entry.match.methods or ()))}
-        if all(snapshot.match(host, f"/{_REST}", method, raw=True) is NO_MATCH for method in methods):
+        host = a_host(name)
+        methods = {ANY_METHOD, *(method for entry in own for method in nsmallest(MAX_METHODS, entry.match.methods or ()))}
+        if all(snapshot.match(host, f"/{REST}", method, raw=True) is NO_MATCH for method in methods):
             closing = f"{{match: {{host: {quoted(name) if name.startswith('*') else bounded(name)}, pathPrefix: /}}, action: deny}}"
             where = f"covers a part of {bounded(name)}, and no entry covers the rest"
             what = "requests there pass with the caller's token unless unmatched requests are denied"

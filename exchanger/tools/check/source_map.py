@@ -17,6 +17,7 @@ import attrs
 from exchanger.policy.selection import DOCUMENT_KEY
 from exchanger.values.entry import Source
 from exchanger.yaml import nodes
+from exchanger.yaml.nodes import field
 from exchanger.yaml.reader import BREAK
 
 _PROPERTIES: Final = re.compile(r"(?:[&!][^\s,\[\]{}]*\s+)*")  # an anchor and a tag, before their node
@@ -181,13 +182,6 @@ def objects_found(node: nodes.Node, kind_of_list: str = "") -> Iterator[Found]:
     is_text = isinstance(document, nodes.Scalar) and document.kind is nodes.ScalarKind.TEXT
     place = Place(node.line, node.column)
     yield Found(kind, source, place, node, document if is_text and isinstance(document, nodes.Scalar) else None)
-
-
-def field(node: nodes.Node | None, name: str) -> nodes.Node | None:
-    """Return the value of the field ``name`` of a mapping, ``None`` if there is none."""
-    if not isinstance(node, nodes.Mapping):
-        return None
-    return next((value for key, value in node.pairs if isinstance(key, nodes.Scalar) and key.text == name), None)
 
 
 def text_field(node: nodes.Node | None, name: str) -> str:

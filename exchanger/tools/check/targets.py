@@ -9,11 +9,12 @@ from exchanger.codes.code import Code
 from exchanger.codes.issuers import NOTHING_TO_PROVE, OTHER_AUDIENCE, SCOPE_ALONE, SUBJECT_UNREADABLE, UNREQUESTED_AUDIENCE
 from exchanger.codes.problem import Problem
 from exchanger.tools.check.files import CheckedDocument, PlacedProblem
-from exchanger.tools.check.source_map import Place, field
+from exchanger.tools.check.source_map import Place
 from exchanger.util.text import quoted
 from exchanger.values.entry import ExchangeEntry, TokenTarget
 from exchanger.values.issuer import Issuer
 from exchanger.yaml import nodes
+from exchanger.yaml.nodes import field
 from exchanger.yaml.reader import read_nodes
 
 

@@ -1,15 +1,19 @@
-"""What changes no decision and is worth a notice: methods in lower case, a missing slash, texts that look like patterns or lists. Pure."""
+"""What the service accepts although its author probably meant something else, or would write it differently. Pure.
 
-from collections.abc import Iterator
+Methods that do not exist, ports of hosts, methods in lower case, a missing slash, texts that look like patterns or lists.
+"""
+
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from exchanger.codes import policy as codes
 from exchanger.codes.problem import Problem
+from exchanger.policy.authority import port_of, read_host
 from exchanger.policy.documents.document import PolicyDocument
-from exchanger.tools.check.source_map import field
-from exchanger.util.text import MAX_QUOTED, quoted
+from exchanger.policy.documents.method_names import meant_method
+from exchanger.util.text import MAX_QUOTED, bounded, quoted
 from exchanger.yaml import nodes
-from exchanger.yaml.nodes import Mapping, Node, Sequence
+from exchanger.yaml.nodes import Mapping, Node, Sequence, field
 from exchanger.yaml.reader import read_nodes
 
 # Notices of one document.
@@ -37,12 +41,33 @@ def _of_match(match: Node | None, index: int) -> Iterator[Problem]:
         instead = f"/{text}" if len(text) <= MAX_QUOTED and text == nodes.text_of(prefix) else ""
         message = f"{where}.pathPrefix does not begin with a slash: write {quoted(f'/{text}')}"
         yield Problem(codes.NO_SLASH, message, index, f"{where}.pathPrefix", prefix.line, prefix.column, instead=instead)
-    for method in methods.items if isinstance(methods, Sequence) else ():
-        text = nodes.text_of(method) or ""
-        if text != text.upper():
-            message = f"{where}.methods has {quoted(text)}: write {quoted(text.upper())}"
+    yield from _of_methods(methods.items if isinstance(methods, Sequence) else (), index)
+    yield from _of_host(field(match, "host"), index)
+
+
+def _of_methods(methods: Iterable[Node], index: int) -> Iterator[Problem]:
+    where = f"entries[{index}].match.methods"
+    written = [(method, nodes.text_of(method) or "") for method in methods]
+    named = {text.strip().upper() for _, text in written}
+    for method, text in written:
+        meant = meant_method(text.strip().upper())
+        if meant and meant not in named:  # beside the registered method, its neighbour is meant
+            message = f"{where} has {quoted(text)}, which is not a registered HTTP method"
+            yield Problem(codes.UNKNOWN_METHOD, message, index, where, method.line, method.column, hint=meant)
+        elif text != text.upper():
+            message = f"{where} has {quoted(text)}: write {quoted(text.upper())}"
             instead = text.upper() if len(text) <= MAX_QUOTED and text == text.strip() else ""
-            yield Problem(codes.LOWER_CASE_METHOD, message, index, f"{where}.methods", method.line, method.column, instead=instead)
+            yield Problem(codes.LOWER_CASE_METHOD, message, index, where, method.line, method.column, instead=instead)
+
+
+def _of_host(host: Node | None, index: int) -> Iterator[Problem]:
+    text = "" if host is None else nodes.text_of(host) or ""
+    if host is not None and (port := port_of(text)):
+        where = f"entries[{index}].match.host"
+        (name, *_) = read_host(text.strip()).hosts
+        message = f"{where} has the port {bounded(port)}, and the entry covers the host on every port: write {quoted(name or '')}"
+        instead = name if name is not None and len(name) <= MAX_QUOTED else ""
+        yield Problem(codes.HOST_PORT, message, index, where, host.line, host.column, instead=instead)
 
 
 def _literal(match: Node | None, exchange: Node | None, index: int) -> Iterator[Problem]:

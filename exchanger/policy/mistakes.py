@@ -1,0 +1,91 @@
+"""Entries that are valid and probably not what their author meant, as the whole policy shows. Pure; each look takes bounded work.
+
+Must not know: files, or who gets the remarks.
+"""
+
+from collections.abc import Iterable, Iterator
+from heapq import nsmallest
+from typing import Final, final
+
+import attrs
+
+from exchanger.codes.code import Code
+from exchanger.codes.manifests import DENY_WITHOUT_SLASH
+from exchanger.codes.problem import Problem
+from exchanger.policy.authority import WILDCARD
+from exchanger.policy.conflicts import named
+from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.util.text import bounded, quoted
+from exchanger.values.entry import AllowEntry, DenyEntry, Entry, ExchangeEntry, PathType
+from exchanger.values.request import HeaderFields
+from exchanger.values.verdict import NO_MATCH
+
+# Methods of one entry for which it is asked who decides.
+MAX_METHODS: Final = 16
+
+# A method, and the rest of a path and of a host, that no policy contains.
+ANY_METHOD: Final = "ZZ-ANY"
+REST: Final = "zz-any"
+
+
+@final
+@attrs.frozen
+class Remark:
+    """A problem with an entry of a snapshot; ``rivals`` are other entries that it is about.
+
+    ``field`` is the field of the match to look at, "" if it is the entry as a whole. ``hint`` is what was probably meant.
+    """
+
+    entry: Entry
+    code: Code
+    text: str
+    rivals: tuple[Entry, ...] = ()
+    field: str = ""
+    hint: str = ""
+
+    @property
+    def problem(self) -> Problem:
+        """The problem of the document, at the line of the entry."""
+        path = f"entries[{self.entry.index}]"
+        named_field = f"{path}.match.{self.field}" if self.field else path
+        return Problem(self.code, f"{path} {self.text}", self.entry.index, named_field, self.entry.line, hint=self.hint)
+
+
+def a_host(host: str) -> str:
+    """Return a host that the ``host`` of an entry covers: one that no policy names if it is a wildcard."""
+    return f"{REST}.{host.removeprefix(WILDCARD)}" if host.startswith(WILDCARD) else host
+
+
+def some_methods(entry: Entry) -> Iterable[str]:
+    """Return methods that ``entry`` covers, at most ``MAX_METHODS``: one that no policy names if it covers every method."""
+    return (ANY_METHOD,) if entry.match.methods is None else nsmallest(MAX_METHODS, entry.match.methods)
+
+
+def own_headers(entry: Entry) -> HeaderFields:
+    """Return the headers that a request must have for ``entry``."""
+    return HeaderFields(entry.match.headers, raw=True)
+
+
+def open_without_slash(entries: Iterable[Entry], snapshot: PolicySnapshot) -> Iterator[Remark]:
+    """Yield denials of a path with a trailing slash that leave the path without the slash open.
+
+    An exact path is denied as it is written. Where an entry names the path without the slash, its author has decided about it.
+    """
+    for entry in entries:
+        prefix = entry.match.path_prefix
+        path = prefix.rstrip("/")
+        if not isinstance(entry, DenyEntry) or not path or path == prefix or entry.match.path_type is PathType.EXACT:
+            continue
+        for method in some_methods(entry):
+            found = snapshot.match(a_host(entry.match.host or ""), path, method, raw=True, headers=own_headers(entry))
+            rivals: tuple[Entry, ...] = ()
+            if isinstance(found, ExchangeEntry | AllowEntry) and found.match.path_prefix != path:
+                what = "exchanges the token" if isinstance(found, ExchangeEntry) else "lets the request pass"
+                rest, rivals = f"{named(found)} {what}", (found,)
+            elif found is NO_MATCH:
+                rest = "no entry decides: the request passes unless unmatched requests are denied"
+            else:
+                continue
+            text = f"denies {quoted(prefix)}, which does not cover {quoted(path)}: there {rest}"
+            yield Remark(entry, DENY_WITHOUT_SLASH, text, rivals, "pathPrefix", f"{bounded(path)} with pathType: Segment")
+            break
