@@ -66,7 +66,11 @@ CODES: Final = (
     _code(
         Diagnostic.OVERLOADED,
         "Too many requests are waiting for the issuer.",
-        ("The endpoint is slow, or limits.maxInFlight of the profile is low.", "256 calls to the endpoint's host are in progress."),
+        (
+            "The endpoint is slow, or limits.maxInFlight of the profile is low.",
+            "256 calls to the endpoint's host are in progress.",
+            "An exchange was queued for at least half of its time, and not sent in the rest.",
+        ),
         "Check the endpoint's latency, and raise the limit if it can handle more.",
         "maxInFlight is 1, and a hundred different tokens are exchanged at once.",
     ),

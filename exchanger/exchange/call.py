@@ -35,6 +35,7 @@ from exchanger.values.token import (
 )
 from exchanger.values.trace import SpanContext
 
+OVERLOADED: Final = transport_failure(ErrorKind.OVERLOADED, Diagnostic.OVERLOADED, detail="maxInFlight reached for this issuer")
 CROWDED: Final = transport_failure(
     ErrorKind.OVERLOADED, Diagnostic.OVERLOADED, detail="too many calls to the token endpoint's host are in progress"
 )
@@ -87,9 +88,9 @@ class Calls:
         """The exchanges for which each endpoint host is being called, by host."""
         return Counter(passage.request.issuer.endpoint_host for passage in self.under_way if isinstance(passage.request, TokenRequest))
 
-    def begin(self, request: OAuthRequest, deadline: float, done: Done, /) -> "TokenOutcome | CallPassage":
-        """See ``Stage``."""
-        return CallPassage(self, request, deadline, done).begin() if self.running else STOPPING
+    def begin(self, request: OAuthRequest, deadline: float, done: Done, waited: float = 0.0, /) -> "TokenOutcome | CallPassage":
+        """Call within what is left after ``waited`` seconds in the issuer's queue; see ``Stage``."""
+        return CallPassage(self, request, deadline, done, waited).begin() if self.running else STOPPING
 
     def end(self) -> None:
         """All calls end now."""
@@ -101,12 +102,14 @@ class Calls:
 @final
 @attrs.define(eq=False)
 class CallPassage:
-    """One call."""
+    """One call. ``waited``: the seconds that it spent in the issuer's queue. ``cut_off``: it was, between its turn and its request."""
 
     calls: Calls
     request: OAuthRequest
     deadline: float
     done: Done
+    waited: float = 0.0
+    cut_off: bool = attrs.field(default=False, init=False)
     _call: EndpointCall | None = attrs.field(default=None, init=False)
     _began: bool = attrs.field(default=False, init=False)
     _outcome: TokenOutcome | None = attrs.field(default=None, init=False)
@@ -123,11 +126,12 @@ class CallPassage:
     @property
     def late(self) -> ExchangeFailure:
         """See ``Passage``."""
-        return CROWDED if self._is_crowded_out else GATEWAY_TIMED_OUT
+        call, now = self._call, self.calls.connections.reactor.now()
+        return self._crowded(call) if call is not None and call.is_crowded_out(now) else GATEWAY_TIMED_OUT
 
-    @property
-    def _is_crowded_out(self) -> bool:
-        return self._call is not None and self._call.phase is CallPhase.QUEUED
+    def _crowded(self, call: EndpointCall) -> ExchangeFailure:
+        """Return the failure of a call whose time went to queues, in the words of the longer wait."""
+        return OVERLOADED if self.waited and self.waited >= call.waited - self.waited else CROWDED
 
     def begin(self) -> TokenOutcome | Self:
         """Make the call; a request that cannot be made has its outcome at once."""
@@ -159,6 +163,7 @@ class CallPassage:
             self._landed,
             party=(request.namespace, request.issuer.name),
             apart=oversized,
+            waited=self.waited,
         )
         calls.connections.begin(self._call)
         if self._outcome is not None:
@@ -173,7 +178,7 @@ class CallPassage:
         whether the endpoint is alive, and leaves the connection reusable. The endpoint works on it in any case, so it keeps its permit; and
         peers close connections on which many requests are cancelled.
         """
-        if self._is_crowded_out and self in self.calls.under_way:
+        if self._call is not None and self._call.phase is CallPhase.QUEUED and self in self.calls.under_way:
             self.give_up(NOBODY_WAITS)
 
     def give_up(self, failure: ExchangeFailure) -> None:
@@ -192,8 +197,10 @@ class CallPassage:
 
     def _read(self, answer: EndpointResponse | NoAnswer) -> TokenOutcome:
         if isinstance(answer, NoAnswer):
-            if self._is_crowded_out:
-                return CROWDED
+            row, now = self._call, self.calls.connections.reactor.now()
+            if row is not None and row.is_crowded_out(now) and (now >= self.deadline or row.phase is CallPhase.QUEUED):
+                self.cut_off = row.phase is CallPhase.DIALLING
+                return self._crowded(row)
             kind = ErrorKind.TIMEOUT if answer.timed_out else ErrorKind.TRANSPORT_ERROR
             return transport_failure(kind, Diagnostic.REQUEST_FAILED, detail=answer.why)
         if answer.body is None:

@@ -9,15 +9,14 @@ import attrs
 from exchanger.decision.token_failure import transport_failure
 from exchanger.errors import Diagnostic
 from exchanger.exchange.breaker import Breaker, BreakerAdmission, caller_of, health_of, is_oversized
-from exchanger.exchange.call import CallPassage, Calls, ClientTokenRequest, OAuthRequest
-from exchanger.exchange.stage import NOBODY_WAITS, Done, Passage, Relay
+from exchanger.exchange.call import OVERLOADED, CallPassage, Calls, ClientTokenRequest, OAuthRequest
+from exchanger.exchange.stage import GATEWAY_TIMED_OUT, NOBODY_WAITS, Done, Passage, Relay
 from exchanger.net.concurrency import ConcurrencyLimit, Entered
 from exchanger.net.reactor import Reactor
 from exchanger.net.timers import NEVER
 from exchanger.values.issuer import Issuer
 from exchanger.values.token import ErrorKind, ExchangeFailure, IntrospectionRequest, TokenOutcome
 
-OVERLOADED: Final = transport_failure(ErrorKind.OVERLOADED, Diagnostic.OVERLOADED, detail="maxInFlight reached for this issuer")
 BREAKER_OPEN: Final = transport_failure(ErrorKind.BREAKER_OPEN, Diagnostic.BREAKER_OPEN, detail="the token endpoint failed too often")
 
 # The caller of requests that this client makes for itself.
@@ -122,7 +121,7 @@ class Limit:
 class LimitedCall(Relay):
     """One call to an issuer with limits. ``due`` is set while it waits for a permit; ``queued`` says that it had to.
 
-    ``_held`` are its permits, and ``_waits`` where it waits for the next one.
+    ``_held`` are its permits, and ``_waits`` where it waits for the next one, ``_since`` when. ``waited`` is in seconds.
     """
 
     stage: Limit
@@ -131,6 +130,8 @@ class LimitedCall(Relay):
     deadline: float
     due: float = attrs.field(default=NEVER, init=False)
     queued: bool = attrs.field(default=False, init=False)
+    waited: float = attrs.field(default=0.0, init=False)
+    _since: float = attrs.field(default=0.0, init=False)
     _held: "list[ConcurrencyLimit[LimitedCall]]" = attrs.field(factory=list, init=False)
     _waits: "ConcurrencyLimit[LimitedCall] | None" = attrs.field(default=None, init=False)
     _admission: BreakerAdmission | None = attrs.field(default=None, init=False)
@@ -156,7 +157,7 @@ class LimitedCall(Relay):
                 self._held.append(permits)
                 continue
             if entered is Entered.QUEUED and not limits.is_open:
-                self._waits, self.queued = permits, True
+                self._waits, self.queued, self._since = permits, True, self.stage.reactor.now()
                 self.stage.reactor.timers.expect(self, self.deadline)
                 return self
             if entered is Entered.QUEUED:  # it would wait for nothing
@@ -169,6 +170,7 @@ class LimitedCall(Relay):
         """Its turn has come."""
         if self._waits is not None:
             self._held.append(self._waits)
+            self.waited += self.stage.reactor.now() - self._since
         self._waits, self.due = None, NEVER
         begun = self.begin()
         if isinstance(begun, TokenOutcome):
@@ -210,7 +212,7 @@ class LimitedCall(Relay):
             if self._admission is None:
                 self._ended(BREAKER_OPEN)
                 return BREAKER_OPEN
-        begun = self._goes_on(self.stage.behind.begin(request, self.deadline, self._landed))
+        begun = self._goes_on(self.stage.behind.begin(request, self.deadline, self._landed, self.waited))
         if isinstance(begun, TokenOutcome):
             self._ended(begun)
         return begun
@@ -222,7 +224,10 @@ class LimitedCall(Relay):
     def _ended(self, outcome: TokenOutcome) -> None:
         if self._admission is not None and self.limits.breaker is not None:
             retry_after = outcome.retry_after if isinstance(outcome, ExchangeFailure) else None
-            hurried = self.queued or (isinstance(self._behind, CallPassage) and self._behind.queued)
+            call = self._behind if isinstance(self._behind, CallPassage) else None
+            hurried = self.queued or (call is not None and call.queued)
+            if call is not None and call.cut_off:
+                outcome = GATEWAY_TIMED_OUT  # the queue took its time, and yet the endpoint did not accept a connection in the rest
             health = health_of(outcome, None if isinstance(self.request, ClientTokenRequest) else self.request)
             self.limits.breaker.ended(self._admission, health, self.stage.reactor.now(), retry_after, hurried=hurried)
         self._release()

@@ -44,6 +44,8 @@ class EndpointCall:
         header_timeout: Seconds for the head of the answer, if they differ from the default.
         party: Takes turns with others if calls to a host have to queue.
         queued: It had to wait for its turn.
+        waited: Seconds for which it has queued, here or before it came here.
+        since: When its turn came, or while it queues, when that began.
         apart: The peer may end the connection because of it, so it shares none with usual calls.
         fresh: It requires a connection that was not used before.
         status: That of the answer's head, once received.
@@ -60,6 +62,8 @@ class EndpointCall:
     party: Hashable = None
     apart: bool = False
     queued: bool = False
+    waited: float = 0.0
+    since: float = 0.0
     phase: CallPhase = CallPhase.QUEUED
     due: float = NEVER
     fresh: bool = False
@@ -69,14 +73,21 @@ class EndpointCall:
 
     def on_due(self, now: float) -> None:
         """Its phase takes too long; see ``Timed``."""
-        del now
         if self.over:
             return
         phase = self.withdraw(self)
+        if self.is_crowded_out(now):
+            phase = CallPhase.QUEUED.value
         if self.status is None:
             self.land(NoAnswer(timed_out=True, why=f"timed out while {phase}"))
         else:
             self.land(EndpointResponse(self.status, (), "", None))
+
+    def is_crowded_out(self, now: float) -> bool:
+        """Whether a call that ends at ``now`` before it was sent had to queue for at least half of its time."""
+        if self.phase is CallPhase.DIALLING:
+            return self.waited > 0 and self.waited >= now - self.since
+        return self.phase is CallPhase.QUEUED
 
     def give_up(self) -> None:
         """Nobody waits any more: end the call without a result."""

@@ -135,7 +135,7 @@ class OriginPool:
         if entered is _ADMITTED:
             self._serve(call)
         elif entered is Entered.QUEUED:
-            call.queued = True
+            call.queued, call.since = True, self.connections.reactor.now()
             self.connections.reactor.timers.expect(call, call.deadline)
         else:
             call.land(NoAnswer(timed_out=False, why="too many calls are waiting for the host"))
@@ -164,6 +164,9 @@ class OriginPool:
     def _serve(self, call: EndpointCall) -> None:
         """Send ``call``, which is counted as busy, on an existing connection, or wait for a new one."""
         now = self.connections.reactor.now()
+        if call.phase is CallPhase.QUEUED:
+            call.waited += now - call.since if call.queued else 0.0
+            call.since = now
         link = None if call.fresh or call.deadline <= now else self._take(now)
         if link is not None:
             self._send(link, call, now)

@@ -250,6 +250,63 @@ async def test_who_waits_too_long_is_told_so_and_who_leaves_takes_no_place(autoj
     assert kinds == {**calls, "q2": ErrorKind.OVERLOADED, "hurried": ErrorKind.OVERLOADED}
 
 
+async def unanswered(_host: str, _port: int) -> trio.SocketStream:
+    """Drop the packets of each attempt to connect."""
+    await trio.sleep_forever()
+    raise AssertionError
+
+
+@pytest.mark.parametrize(("began", "kind"), [(0.3, ErrorKind.OVERLOADED), (0.5, ErrorKind.TIMEOUT)])
+@pytest.mark.parametrize("place", ["issuer", "host"])
+async def test_a_call_whose_time_went_to_a_queue_is_overloaded(
+    place: str, began: float, kind: ErrorKind, autojump_clock: MockClock
+) -> None:
+    limits = CallLimits(max_in_flight=1) if place == "issuer" else CallLimits()
+    async with world(dial=unanswered, settings=attrs.evolve(CONTRACT, dial_timeout=5.0)) as it:
+        one_call_at_a_time(it)
+        use(it, request(cache=None, limits=limits))
+        outcomes: dict[str, TokenOutcome] = {}
+
+        async def ask(subject: str) -> None:
+            outcomes[subject] = await exchange(it.client, request(subject, cache=None, limits=limits))
+
+        async with trio.open_nursery() as callers:
+            callers.start_soon(ask, "first")
+            await trio.sleep(began)
+            callers.start_soon(ask, "queued")
+    first, queued = outcomes["first"], outcomes["queued"]
+    assert isinstance(first, ExchangeFailure)
+    assert isinstance(queued, ExchangeFailure)
+    assert (first.kind, first.detail) == (ErrorKind.TIMEOUT, "timed out while connecting")
+    detail = "maxInFlight reached for this issuer" if place == "issuer" else "too many calls to the token endpoint's host are in progress"
+    assert (queued.kind, queued.detail) == (kind, detail if kind is ErrorKind.OVERLOADED else first.detail)
+    assert [record.kind for record in it.observer.records] == [ErrorKind.TIMEOUT, kind]
+
+
+async def test_a_gateway_that_gives_up_a_call_whose_time_went_to_a_queue_learns_so(autojump_clock: MockClock) -> None:
+    limits = CallLimits(max_in_flight=1)
+    async with world(dial=unanswered, settings=attrs.evolve(CONTRACT, dial_timeout=5.0)) as it, trio.open_nursery() as callers:
+        use(it, request(cache=None, limits=limits))
+        callers.start_soon(exchange, it.client, request("first", cache=None, limits=limits))
+        await trio.sleep(0.3)
+        due = trio.current_time() + 0.6
+        outcome = await exchange(it.client, request("queued", cache=None, limits=limits), due)
+        assert isinstance(outcome, ExchangeFailure)
+        assert (outcome.kind, trio.current_time()) == (ErrorKind.OVERLOADED, due)
+
+
+async def test_an_endpoint_that_accepts_no_connection_opens_the_breaker_although_calls_queue(autojump_clock: MockClock) -> None:
+    both = CallLimits(max_in_flight=1, breaker=True)
+    async with world(dial=unanswered, settings=attrs.evolve(CONTRACT, dial_timeout=5.0)) as it, trio.open_nursery() as callers:
+        use(it, request(cache=None, limits=both))
+        for number in range(400):
+            callers.start_soon(exchange, it.client, request(f"s{number}", cache=None, limits=both))
+            await trio.sleep(0.05)
+        (limits,) = it.client.limits
+        assert limits.is_open
+        callers.cancel_scope.cancel()
+
+
 async def test_a_full_queue_refuses_at_once_and_keeps_room_for_other_namespaces(autojump_clock: MockClock) -> None:
     async with world(slowly, settings=HTTP) as it:
         use(it, LIMITED)

@@ -288,6 +288,33 @@ async def test_an_attempt_outlives_its_call_and_its_connection_serves_the_next_o
         assert await it.use() == [0]
 
 
+@pytest.mark.parametrize(
+    ("began", "phase"),
+    [
+        (0.0, "waiting for a free connection"),
+        (0.4, "waiting for a free connection"),
+        (0.5, "waiting for a free connection"),
+        (0.6, "connecting"),
+    ],
+)
+async def test_a_call_that_times_out_says_where_its_time_went(began: float, phase: str, autojump_clock: MockClock) -> None:
+    async with connections(max_busy_per_host=1) as it:
+
+        async def hangs(_host: str, _port: int) -> trio.SocketStream:
+            await trio.sleep_forever()
+            raise AssertionError
+
+        it.pool.reactor.network = attrs.evolve(SYSTEM, connect=hangs)
+        it.call(deadline=1.0)
+        await trio.sleep(began)
+        it.call(deadline=1.0)
+        await trio.sleep(1.001)
+        assert it.landed == [
+            NoAnswer(timed_out=True, why="timed out while connecting"),
+            NoAnswer(timed_out=True, why=f"timed out while {phase}"),
+        ]
+
+
 def known(*, longest: float = 10.0, now: float = 0.0) -> ReuseQuarantine:
     """Return the rest of an endpoint that answers at once."""
     rest = ReuseQuarantine(longest)
