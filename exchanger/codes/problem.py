@@ -9,6 +9,7 @@ from typing import final
 import attrs
 
 from exchanger.codes.code import Code, Severity
+from exchanger.util.text import printable
 
 
 @final
@@ -16,25 +17,27 @@ from exchanger.codes.code import Code, Severity
 class Problem:
     """A problem in one place.
 
-    ``text`` is a sentence for the author, bounded and printable, without a full stop. ``entry`` is the position in ``entries``, ``None``
-    for the document as a whole. ``field`` is the path of the field from the root of its file, such as ``entries[0].match.host``, "" without
+    ``text`` is a sentence for the author, bounded, without a full stop. ``entry`` is the position in ``entries``, ``None`` for the
+    document as a whole. ``field`` is the path of the field from the root of its file, such as ``entries[0].match.host``, "" without
     one. ``line`` and ``column`` count from 1 in the text that was read.
 
     ``hint`` is what was probably meant, "" if unknown. ``instead`` is the YAML that should replace the text at the place, if that is the
     only right answer. ``advice`` says in a sentence what to do, "" if that follows from the hint or the code. ``summary`` is the text for
     a line with all problems of an entry (``None``: the same): it may cover several, and then that of the others is "".
+
+    Whatever these sentences repeat of a document is made printable here. ``instead`` is written into the file, so it stays as it is.
     """
 
     code: Code
-    text: str
+    text: str = attrs.field(converter=printable)
     entry: int | None = None
-    field: str = ""
+    field: str = attrs.field(default="", converter=printable)
     line: int | None = None
     column: int | None = attrs.field(default=None, eq=False)
-    hint: str = attrs.field(default="", eq=False)
+    hint: str = attrs.field(default="", eq=False, converter=printable)
     instead: str = attrs.field(default="", eq=False)
-    advice: str = attrs.field(default="", eq=False, kw_only=True)
-    summary: str | None = attrs.field(default=None, eq=False, repr=False)
+    advice: str = attrs.field(default="", eq=False, converter=printable, kw_only=True)
+    summary: str | None = attrs.field(default=None, eq=False, converter=attrs.converters.optional(printable), repr=False)
 
     def __str__(self) -> str:
         return f"{self.code}: {self.sentence}"

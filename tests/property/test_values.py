@@ -11,6 +11,8 @@ import orjson
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from exchanger.codes.policy import NOT_YAML
+from exchanger.codes.problem import Problem, coded, reason_of
 from exchanger.console.decision_json import DecisionJson
 from exchanger.decision.outcome import DecisionReason, Deny
 from exchanger.policy.path import MalformedPath, interpretations_of
@@ -62,6 +64,18 @@ def test_any_text_is_a_selector_or_a_value_error(text: str, of: dict[str, str]) 
     with contextlib.suppress(ValueError):
         selector = parse_selector(text)
         assert parse_selector(str(selector)).matches(of) == selector.matches(of)
+
+
+# Law: whatever a problem repeats of a document, its sentences print, and what a tool writes into the file stays as it is.
+
+
+@given(st.text(), st.text(), st.text(), st.text(), st.none() | st.text(), st.text())
+def test_a_problem_prints_whatever_it_repeats(text: str, field: str, hint: str, advice: str, summary: str | None, instead: str) -> None:
+    problem = Problem(NOT_YAML, text, field=field, line=1, hint=hint, instead=instead, advice=advice, summary=summary)
+
+    shown = [problem.text, problem.field, problem.lined, problem.remedy, str(problem), reason_of([problem]), coded([problem])]
+    assert all(one.isprintable() for one in shown)
+    assert problem.instead == instead
 
 
 # Paths with a canary where some server finds a credential: a query, a parameter, a fragment, user information.
