@@ -103,6 +103,11 @@ class Credentials(Generic[R]):
     proof: Secret | SigningKey[R] | Assertion[R] | ClientCertificate[R] | R | None
     generation: int = 0
 
+    @property
+    def client(self: "Credentials") -> tuple[str, str]:
+        """What identifies the client at the issuer: with another secret, key or certificate, it is issued the same tokens."""
+        return self.client_id, self.proof.subject if isinstance(self.proof, Assertion) else ""
+
 
 @enum.unique
 class EndpointProtocol(enum.Enum):

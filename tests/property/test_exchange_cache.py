@@ -26,7 +26,8 @@ ISSUERS: Final[dict[str, list[Issuer | None]]] = {
     name: [
         issuer(name),
         issuer(name, secret="rotated"),
-        issuer(name, previous=Credentials("client", Secret("s3cret"))),
+        issuer(name, previous=Credentials("client", Secret("before"))),
+        issuer(name, previous=Credentials("another client", Secret("before"))),
         issuer(name, cache=CachePolicy(max_ttl=50.0, max_entries=2)),
         issuer(name, bearer_realm="realm"),
         issuer(name, cache=None),
@@ -47,7 +48,7 @@ steps = st.one_of(
     st.tuples(st.just("fails"), kinds),
     st.tuples(st.just("wait"), st.floats(0.0, 120.0)),
     st.tuples(st.just("jump"), st.floats(-500.0, 500.0)),
-    st.tuples(st.just("issuers"), st.sampled_from(list(ISSUERS)), st.integers(0, 6)),
+    st.tuples(st.just("issuers"), st.sampled_from(list(ISSUERS)), st.integers(0, 7)),
 )
 
 
@@ -95,13 +96,12 @@ class Model:
 
 def identity(one: TokenRequest) -> object:
     """What shapes the answer, by hand."""
-    of = one.issuer
-    credentials = (of.credentials.client_id, of.credentials.proof)
-    return (of.name, credentials, None if of.previous is None else of.previous.proof, one.subject_token, one.target, one.grant_type)
+    return (one.issuer.name, *shape(one.issuer), one.subject_token, one.target, one.grant_type)
 
 
-def shape(of: Issuer) -> object:
-    return (of.credentials.proof, of.previous)
+def shape(of: Issuer) -> tuple[object, ...]:
+    other = None if of.previous is None or of.previous.client_id == of.credentials.client_id else of.previous.proof
+    return (of.credentials.client_id, of.credentials.proof, other)
 
 
 @final

@@ -39,6 +39,7 @@ EXEMPT: Final[dict[type, dict[str, str]]] = {
         "audience": "whom the assertion is for; the endpoint itself enters",
     },
     Issuer: {
+        "previous": "another secret of the same client, which is issued the same tokens; those of another client enter: see encoded",
         "subject": "which tokens may be exchanged; each request is judged before a token is looked up",
         "errors": "it is about failures, which are never kept",
         "bearer_realm": "it is for this service's own challenges, and no token is in those",
@@ -69,6 +70,8 @@ def encoded(value: object) -> bytes:
         exempt = EXEMPT.get(type(value), {})
         names = [field.name for field in attrs.fields(type(value)) if field.name not in exempt]  # type: ignore[arg-type]  # has() said so
         parts = [part for name in names for part in (name.encode(), encoded(getattr(value, name)))]
+        if isinstance(value, Issuer) and value.previous is not None and value.previous.client != value.credentials.client:
+            parts.append(encoded(value.previous))
         return _joined(f"class {type(value).__qualname__}", parts)
     if isinstance(value, enum.Enum):
         return _joined(f"enum {type(value).__qualname__}", [value.name.encode()])

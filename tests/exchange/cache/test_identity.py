@@ -22,6 +22,7 @@ from exchanger.values.issuer import (
     CachePolicy,
     CallLimits,
     ClientCertificate,
+    ClientProof,
     Credentials,
     EndpointProtocol,
     ErrorStyle,
@@ -38,7 +39,7 @@ from exchanger.values.secret import Secret
 from exchanger.values.token import TokenRequest
 from exchanger.values.trace import TraceContext
 from tests.exchange.cache.examples import Clocks, cache, issuer, request, token
-from tests.property.strategies_oauth import token_requests
+from tests.property.strategies_oauth import credentials, proofs, token_requests
 
 CREDENTIALS: Final = Credentials("client", Secret("secret"))
 # Another value for each field. A field that is missing here fails the tests: somebody has to decide about it.
@@ -168,14 +169,37 @@ def test_a_token_is_found_under_another_field_only_if_that_is_exempt(cls: type, 
     assert (one.find(asking) is not None) == (name in EXEMPT[cls] and name != "subject_token")
 
 
+def client(of: Credentials) -> tuple[str, str]:
+    return of.client_id, of.proof.subject if isinstance(of.proof, Assertion) else ""
+
+
 def projection(value: Any) -> Any:
     """Return what counts of a value, in another way than the encoding does it."""
     if attrs.has(type(value)):
         exempt = EXEMPT.get(type(value), {})
-        return (type(value), [projection(getattr(value, field.name)) for field in attrs.fields(type(value)) if field.name not in exempt])
+        parts = [projection(getattr(value, field.name)) for field in attrs.fields(type(value)) if field.name not in exempt]
+        other = value.previous if isinstance(value, Issuer) else None
+        is_other = other is not None and client(other) != client(value.credentials)
+        return (type(value), [*parts, projection(other)] if is_other else parts)
     if isinstance(value, tuple):
         return [projection(item) for item in value]
     return (type(value), value)
+
+
+@given(token_requests, credentials)
+def test_issuers_with_the_same_client_before_a_rotation_have_equal_keys(one: TokenRequest, before: Credentials) -> None:
+    alone = attrs.evolve(one.issuer, previous=None)
+    rotated = attrs.evolve(alone, previous=before)
+
+    assert (encoded(alone) == encoded(rotated)) == (client(before) == client(alone.credentials))
+
+
+@given(token_requests, proofs)
+def test_how_a_client_came_to_its_secret_makes_no_difference(one: TokenRequest, before: ClientProof) -> None:
+    previous = attrs.evolve(one.issuer.credentials, proof=before)
+    alone, rotated = attrs.evolve(one.issuer, previous=None), attrs.evolve(one.issuer, previous=previous)
+
+    assert encoded(alone) == encoded(rotated) or client(previous) != client(one.issuer.credentials)
 
 
 @given(token_requests, token_requests)

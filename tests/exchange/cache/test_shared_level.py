@@ -19,7 +19,7 @@ from exchanger.exchange.cache.shared_level import FIND_S
 from exchanger.exchange.cache.token_cache import TokenCache
 from exchanger.exchange.cache.write_queue import MAX_QUEUED, Job, WriteQueue
 from exchanger.net.network import SYSTEM
-from exchanger.values.issuer import CachePolicy, Issuer
+from exchanger.values.issuer import CachePolicy, Credentials, Issuer
 from exchanger.values.secret import Secret
 from tests.exchange.cache.examples import HOST, POLICY, START, found, issuer, refusal, request, running, token, until
 from tests.exchange.cache.fake_store import Server, key_line, shared_settings
@@ -94,6 +94,23 @@ async def test_replicas_that_differ_share_nothing(tmp_path: Path, autojump_clock
         await trio.sleep(SOON)
         assert server.values
         assert await found(other, request(of=of)) is None
+
+
+@pytest.mark.parametrize("before", [None, "secret 2", "secret 3"])
+async def test_replicas_share_after_a_rotation_whichever_secret_they_had_before(
+    tmp_path: Path, autojump_clock: MockClock, before: str | None
+) -> None:
+    previous = None if before is None else Credentials("client", Secret(before), 2)
+    of = issuer(secret="secret 4", previous=Credentials("client", Secret("secret 3"), 3))
+    as_other_has_it = issuer(secret="secret 4", previous=previous)
+    server, settings = Server(), shared_settings(tmp_path)
+    async with replica(server, settings, of) as one, replica(server, settings, as_other_has_it) as other:
+        one.keep(request(of=of), token())
+        await trio.sleep(SOON)
+        assert await found(other, request(of=as_other_has_it)) == "issued"
+        over = attrs.evolve(of, previous=None)
+        one.use_issuers({"primary": over})
+        assert one.find(request(of=over)) is not None
 
 
 async def test_during_a_rotation_of_keys_both_are_read_and_the_first_one_writes(tmp_path: Path, autojump_clock: MockClock) -> None:
