@@ -104,16 +104,9 @@ def begin(request: HttpRequest, snapshot: PolicySnapshot | None, rules: Decision
     """Decide without a token exchange where possible. ``snapshot`` is ``None`` until the first complete policy is known."""
     if snapshot is None:
         return DENY_NO_POLICY
-    verdict = snapshot.match(
-        request.host,
-        request.path,
-        request.method,
-        raw=request.path_is_raw,
-        headers=request.fields,
-        refuses_unmatched=rules.default_deny_unmatched,
-    )
+    verdict = _verdict(request, request.host, request.path, snapshot, rules)
     if request.target_authority or request.path[:1] != "/":
-        verdict = _with_target(request, snapshot, verdict)
+        verdict = _with_target(request, snapshot, rules, verdict)
     match verdict:
         case NoMatch():
             return DENY_UNMATCHED if rules.default_deny_unmatched else ALLOW_UNMATCHED
@@ -132,19 +125,35 @@ def begin(request: HttpRequest, snapshot: PolicySnapshot | None, rules: Decision
             assert_never(verdict)
 
 
-def _with_target(request: HttpRequest, snapshot: PolicySnapshot, verdict: Verdict) -> Verdict:
+def _verdict(request: HttpRequest, host: str, path: str, snapshot: PolicySnapshot, rules: DecisionRules) -> Verdict:
+    return snapshot.match(
+        host,
+        path,
+        request.method,
+        raw=request.path_is_raw,
+        headers=request.fields,
+        refuses_unmatched=rules.default_deny_unmatched,
+    )
+
+
+def _with_target(request: HttpRequest, snapshot: PolicySnapshot, rules: DecisionRules, verdict: Verdict) -> Verdict:
     """Compare ``verdict`` with that for the authority in the request target, if it names one.
 
     The gateway routes by host, but a server behind it may use the target (RFC 9112 section 3.2.2,
-    https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2). Naming another host must not bypass the policy of the one that answers.
+    https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2). Naming another host must not bypass the policy of the one that answers, nor the
+    denial of requests that no policy matches.
     """
     authority, path = request.target_authority, request.path
     if not authority and (parts := split_absolute_form(path)) is not None:
         authority, path = parts
     if not authority or isinstance(verdict, DenyEntry | Unhealthy | Ambiguous):  # refused anyway
         return verdict
-    other = snapshot.match(authority, path, request.method, raw=request.path_is_raw, headers=request.fields)
-    return verdict if other == verdict or isinstance(other, NoMatch) else AMBIGUOUS_AUTHORITY
+    other = _verdict(request, authority, path, snapshot, rules)
+    if other == verdict:
+        return verdict
+    if isinstance(other, NoMatch):
+        return other if rules.default_deny_unmatched else verdict
+    return AMBIGUOUS_AUTHORITY
 
 
 def _conflict(request: HttpRequest, snapshot: PolicySnapshot) -> str:

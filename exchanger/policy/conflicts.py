@@ -87,6 +87,8 @@ def contenders(
     if authority is None or isinstance(interpretations, MalformedPath):
         return ()
     for interpretation in interpretations:
+        if interpretation.markers is not None:  # they only hint at a conflict
+            continue
         found = lookup.contenders(snapshot.trie, authority, interpretation, method, seen, sifting)
         if len(found) > 1:
             return tuple(sorted(found, key=lambda entry: (entry.source, entry.index)))
@@ -181,7 +183,7 @@ def _at(paths: Paths, spelling: str, entry: Entry, reserve: Steps) -> Iterator[P
     if entry.match.case_insensitive:
         most = max(0, min(MAX_VARIANT_WORK, reserve.left))
         steps = Steps(most)
-        twins = [cell for cell, _ in paths.exact.alike(spelling, _AnyCase(), steps) or []]
+        twins = [cell for _, cell in paths.exact.alike(spelling, _AnyCase(), steps) or []]
         reserve.left -= most - steps.left
     else:
         twins = [] if paths.folded is None else paths.folded.prefixes_of(fold(spelling))

@@ -17,12 +17,13 @@ import attrs
 from exchanger.policy.authority import read_authority
 from exchanger.policy.conflicts import named
 from exchanger.policy.headers import HeaderTable, RequestHeaders
-from exchanger.policy.interpretation import Interpretation, end_of, fits, is_within, matched, path_interpretations
-from exchanger.policy.lookup import CONFLICT, ROOT, Found, UnreadableReach, stricter_for_head
+from exchanger.policy.interpretation import MAX_POSSIBLE, Interpretation, fits, is_within, path_interpretations
+from exchanger.policy.lookup import CONFLICT, ROOT, Found, UnreadableReach, possible_paths, stricter_for_head
 from exchanger.policy.path import MalformedPath
 from exchanger.policy.policy_trie import Paths, PolicyTrie, is_wildcard
 from exchanger.policy.prefix import fold, spellings_of
 from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.policy.trie import Steps
 from exchanger.values.entry import (
     BASELINE,
     UNKNOWN_NAMESPACE,
@@ -90,15 +91,17 @@ def explain(
     """Return the verdict of ``snapshot`` on a request, and how it came about; the arguments are those of ``PolicySnapshot.match``."""
     authority, trie = read_authority(host), snapshot.trie
     found = path_interpretations(authority, path, method, raw=raw)
-    interpretations = (Interpretation(path),) if isinstance(found, MalformedPath) else found
     kinds = (snapshot.baseline, trie.hosts, trie.any_host)
     places = [paths for hosts in kinds if hosts is not None for paths in hosts.places(authority)]
+    readings = (Interpretation(path),) if isinstance(found, MalformedPath) else found
+    room = Steps(len(kinds) * MAX_POSSIBLE)
+    interpretations = tuple(dict.fromkeys(one for reading in readings for one in possible_paths(places, reading, room) or ()))
     claims = tuple(islice(_claims(trie, places, interpretations), MAX_LOOKED_AT))
     verdict = snapshot.match(host, path, method, raw=raw, headers=headers)
     question = _Question.of(verdict, method, interpretations, claims, snapshot.reach, RequestHeaders(headers))
     ranked = sorted(claims, key=question.rank)
     shown = tuple(question.candidate(claim) for claim in ranked[:MAX_CANDIDATES])
-    texts = dict.fromkeys(one.path for one in interpretations)
+    texts = dict.fromkeys(one.path for one in readings)
     return Explanation(question.verdict, tuple(texts), shown, len(ranked) - len(shown))
 
 
@@ -141,11 +144,9 @@ def _cover(claim: Claim, interpretation: Interpretation, *, decoded: bool) -> _C
         return None
     spellings = spellings_of(scope)
     path = fold(interpretation.path) if scope.case_insensitive else interpretation.path
-    end = end_of(path)
     found: list[_Cover] = []
     for spelling in spellings.literal + spellings.rewritten if decoded else spellings.literal:
-        at = matched(path, spelling, interpretation.markers)
-        if at >= 0 and fits(scope.path_type, path, at, end, interpretation.markers):
+        if path.startswith(spelling) and fits(scope.path_type, path, len(spelling), interpretation.end):
             rank = scope.rank
             found.append((rank is PathType.EXACT, max(len(spelling), ROOT), rank is PathType.SEGMENT, spelling in spellings.literal))
     return max(found, default=None)
@@ -290,7 +291,7 @@ class _Question:
         rivals = tuple(
             tuple(sorted(look.entries, key=_place))
             for look in looks
-            if verdict == look.found == CONFLICT and look.interpretation.markers is None  # markers only hint at one, as in the snapshot
+            if verdict == look.found == CONFLICT and not look.interpretation.supposed  # markers only hint at one, as in the snapshot
         )
         tied = frozenset(_place(entry) for entries in rivals for entry in entries)
         return cls(verdict, method, interpretations, reach, tuple(looks), tuple(deciding), rivals, tied, unmet)
@@ -377,7 +378,7 @@ class _Question:
         if decides and not any(first):
             return _AS_GET if any(look.beside is not None for look in wins) else _ITSELF
         if any(first) and not all(first):
-            read = [look.interpretation.path for look in self.deciding if look in wins and look.interpretation.markers is None]
+            read = [look.interpretation.path for look in self.deciding if look in wins and not look.interpretation.supposed]
             otherwise = (
                 f"the path were read as {loggable_path(read[0])}" if read else "a ! in the path stood for another character, or for none"
             )

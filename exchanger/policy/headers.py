@@ -163,13 +163,41 @@ T = TypeVar("T")
 _Named: TypeAlias = "tuple[tuple[str, str, T], ...]"
 
 
+def without_markers(value: str) -> str:
+    """Return what is certain of a value in which ``!`` may stand for characters beyond ASCII, or for bytes that servers drop."""
+    return "".join([char for char in value if char < "\x80" and char != "!"])
+
+
+@final
+@attrs.frozen
+class _Values:
+    """Nodes by the value of one header. ``masked`` counts the values that are more than what is certain of them, by that part."""
+
+    nodes: "HashTrieMap[str, _HeaderNode]" = attrs.field(factory=HashTrieMap)
+    masked: "HashTrieMap[str, int]" = attrs.field(factory=HashTrieMap)
+
+    def replaced(self, value: str, node: "_HeaderNode | None") -> "_Values | None":
+        """Return the values with another node for ``value``, ``None`` for none; ``None`` if nothing is left."""
+        nodes = self.nodes.discard(value) if node is None else self.nodes.insert(value, node)
+        certain, masked = without_markers(value), self.masked
+        if certain != value:
+            count = masked.get(certain, 0) + len(nodes) - len(self.nodes)
+            masked = masked.insert(certain, count) if count else masked.discard(certain)
+        return _Values(nodes, masked) if nodes else None
+
+    def may_have(self, value: str) -> bool:
+        """Return whether ``value``, whose ``!`` may stand for other characters or for none, may be one of these."""
+        certain = without_markers(value)
+        return certain in self.masked or certain in self.nodes
+
+
 @final
 @attrs.frozen
 class _HeaderNode:
     """The entries with exactly the headers up to here, and by name and value the nodes of those with one more, in order of names."""
 
     entries: MethodTable[Entry] | None = None
-    more: "tuple[tuple[str, str, HashTrieMap[str, _HeaderNode]], ...]" = ()
+    more: "tuple[tuple[str, str, _Values], ...]" = ()
 
     def changed(self, headers: tuple[HeaderMatch, ...], entry: Entry, *, adds: bool) -> "_HeaderNode | None":
         """Return the node with or without ``entry``, whose remaining headers are ``headers``; ``None`` if the node is then empty."""
@@ -177,9 +205,9 @@ class _HeaderNode:
             entries = _changed(self.entries, entry, adds=adds)
             return None if entries is None and not self.more else _HeaderNode(entries, self.more)
         name, value = headers[0]
-        values = _get(self.more, name) or HashTrieMap()
-        child = (values.get(value) or _HeaderNode()).changed(headers[1:], entry, adds=adds)
-        more = _put(self.more, name, (values.discard(value) if child is None else values.insert(value, child)) or None)
+        values = _get(self.more, name) or _Values()
+        child = (values.nodes.get(value) or _HeaderNode()).changed(headers[1:], entry, adds=adds)
+        more = _put(self.more, name, values.replaced(value, child))
         return None if self.entries is None and not more else _HeaderNode(self.entries, more)
 
 
@@ -227,7 +255,7 @@ class HeaderTable:
         node = self.root
         for name, value in headers:
             values = _get(node.more, name)
-            child = None if values is None else values.get(value)
+            child = None if values is None else values.nodes.get(value)
             if child is None:
                 return None
             node = child
@@ -240,7 +268,7 @@ class HeaderTable:
             node = rest.pop()
             if node.entries is not None:
                 yield from node.entries.members()
-            rest.extend(child for _, _, values in node.more for child in values.values())
+            rest.extend(child for _, _, values in node.more for child in values.nodes.values())
 
     def is_doubtful(self, method: str, request: RequestHeaders) -> bool:
         """Return whether an entry for ``method`` names a header whose value in ``request`` is in doubt."""
@@ -264,9 +292,11 @@ class HeaderTable:
                 found.append((depth, node.entries))
             for key, name, values in node.more:
                 field = request.field(key)
-                if not isinstance(field, _Field) or field.name != name or (child := values.get(field.value)) is None:
+                if not isinstance(field, _Field) or field.name != name:
                     continue
-                if field.masked:
+                if field.masked and values.may_have(field.value):
                     return None
-                rest.append((depth + 1, child))
+                child = values.nodes.get(field.value)
+                if child is not None:
+                    rest.append((depth + 1, child))
         return found

@@ -1,4 +1,4 @@
-"""The interpretations of a path that servers may use, and whether a prefix covers one of them.
+"""The interpretations of a path that servers may use, what the ``!`` in one may stand for, and whether a prefix covers one of them.
 
 Must not know: hosts, headers, or the policy's verdict on an interpretation.
 """
@@ -6,7 +6,7 @@ Must not know: hosts, headers, or the policy's verdict on an interpretation.
 import enum
 import re
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Final, final
 
@@ -14,7 +14,6 @@ import attrs
 
 from exchanger.policy.path import MAX_INTERPRETATIONS, MalformedPath, read_path, without_markers
 from exchanger.policy.prefix import MAX_PREFIX, fold
-from exchanger.policy.trie import after
 from exchanger.values.entry import PathType
 
 # The number of ``!`` in a path that can be read; honest paths have two or three.
@@ -29,6 +28,14 @@ _FEW: Final = 2
 # Look-ups of one request: its interpretations times the labels of its host, each of which may be below a wildcard. A host of five labels
 # has room for all interpretations that a path may have, one of ten for those of a path with three oddities.
 MAX_LOOKUPS: Final = 80
+
+# Paths that the ``!`` of one request may stand for and that are looked up, 25 µs each at the limits of a namespace. An ordinary policy
+# needs one for each prefix with a character beyond ASCII, or ``!``, that the path may begin with.
+MAX_POSSIBLE: Final = 32
+# Trie nodes that the look-up of one of these may visit.
+NODES_OF_POSSIBLE: Final = 64
+# No prefix has this character.
+NO_CHARACTER: Final = "\0"
 
 _match_markers: Final = re.compile("!++").match
 
@@ -77,9 +84,28 @@ class InvalidByteMarkers(enum.Enum):
             return end + 1
         return -1
 
-    def ends(self, text: str, at: int, end: int) -> Iterable[int]:
-        """Return where a prefix that was matched up to ``at`` may have ended; ``end`` is that of the path without its query."""
-        return (at, min(end, _dropped(text, at))) if self is InvalidByteMarkers.SOME and at <= end else (at,)
+    def written(self, prefix: str, path: str, text: str) -> Iterator[str]:
+        """Yield what ``path`` may be that begins with ``prefix``; ``text`` is the path as it was compared with the prefix.
+
+        The ``!`` behind the prefix concern longer prefixes, for which this is asked as well. So here they are characters that no prefix
+        has, and where ``!`` may be dropped, they are also kept, or all of them dropped.
+        """
+        begun, at = "", 0
+        for char in prefix:
+            end = self.after(char, text, at)
+            is_hidden = end == at or (self is InvalidByteMarkers.STAND and path[at] == "!")
+            begun += char if is_hidden else path[end - 1]
+            at = end
+        match self:
+            case InvalidByteMarkers.STAND:
+                yield begun + path[at:].replace("!", NO_CHARACTER)
+            case InvalidByteMarkers.DROPPED:
+                yield begun + path[at:]
+            case InvalidByteMarkers.SOME:
+                for end in {at: None, _dropped(path, at): None}:
+                    part, mark, query = path[end:].partition("?") if "?" not in begun else ("", "", path[end:])
+                    for instead in ("!", "", NO_CHARACTER):
+                        yield begun + part.replace("!", instead) + mark + query
 
 
 def _dropped(text: str, at: int) -> int:
@@ -94,13 +120,15 @@ class Interpretation:
     """A path as a server may interpret it.
 
     ``rewritten``: it is not the path as received. Decoded spellings of prefixes then count as much as literal ones; for the path as
-    received they count only if no literal one applies. ``work`` bounds the search; 0 is no bound if there are no ``markers``.
+    received they count only if no literal one applies. ``markers``: it is not looked up itself, but the paths that its ``!`` may stand for.
+    ``supposed``: it is one of these. ``work`` bounds the search; 0 is no bound if there are no ``markers``.
     """
 
     path: str
     rewritten: bool = False
     markers: InvalidByteMarkers | None = None
     work: int = 0
+    supposed: bool = False
 
     @cached_property
     def folded(self) -> str:
@@ -113,7 +141,8 @@ class Interpretation:
     @cached_property
     def end(self) -> int:
         """The end of the path without its query."""
-        return end_of(self.path)
+        query = self.path.find("?")
+        return len(self.path) if query < 0 else query
 
 
 def path_interpretations(host: str | None, path: str, method: str, *, raw: bool) -> tuple[Interpretation, ...] | MalformedPath:
@@ -152,34 +181,16 @@ def _interpretations(path: str, method: str, *, raw: bool) -> tuple[Interpretati
     return tuple(interpretations)
 
 
-def end_of(path: str) -> int:
-    """Return the end of the path without its query."""
-    query = path.find("?")
-    return len(path) if query < 0 else query
-
-
-def fits(path_type: PathType, text: str, at: int, end: int, markers: InvalidByteMarkers | None) -> bool:
-    """Return whether a prefix of ``path_type`` that was matched up to ``at`` covers ``text``, whose path without query ends at ``end``."""
+def fits(path_type: PathType, text: str, at: int, end: int) -> bool:
+    """Return whether a prefix of ``path_type`` that ends at ``at`` in ``text`` covers it; the path without its query ends at ``end``."""
     if path_type is PathType.PREFIX:
         return True
-    if markers is None:  # the usual case
-        return at == end or (path_type is PathType.SEGMENT and at < end and text[at] == "/")
-    ends = markers.ends(text, at, end)
-    if path_type is PathType.EXACT:
-        return end in ends
-    return any(place == end or (place < end and text[place] == "/") for place in ends)
+    return at == end or (path_type is PathType.SEGMENT and at < end and text[at] == "/")
 
 
 def is_within(interpretation: Interpretation, prefix: str) -> bool:
-    """Return whether the path of ``interpretation`` may be ``prefix``, or continue with a slash after it; all are within "/"."""
+    """Return whether the path of ``interpretation`` is ``prefix``, or continues with a slash after it; all are within "/"."""
     if prefix == "/":
         return True
-    at = matched(interpretation.path, prefix, interpretation.markers)
-    return at >= 0 and fits(PathType.SEGMENT, interpretation.path, at, interpretation.end, interpretation.markers)
-
-
-def matched(text: str, prefix: str, markers: InvalidByteMarkers | None) -> int:
-    """Return where ``text`` continues after ``prefix``, or may if ``markers`` hide part of it; -1 if it does not begin with it."""
-    if markers is not None:
-        return after(prefix, text, 0, markers)[0]
-    return len(prefix) if text.startswith(prefix) else -1
+    text = interpretation.path
+    return text.startswith(prefix) and fits(PathType.SEGMENT, text, len(prefix), interpretation.end)

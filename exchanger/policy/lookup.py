@@ -12,7 +12,7 @@ Must not know: documents, or how the interpretations of one request are weighed 
 """
 
 import enum
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain, groupby, islice
 from operator import itemgetter
@@ -22,10 +22,11 @@ import attrs
 
 from exchanger.policy.authority import MAX_WILDCARD, wildcards_above
 from exchanger.policy.headers import RequestHeaders
-from exchanger.policy.interpretation import Interpretation, InvalidByteMarkers, fits, is_within
+from exchanger.policy.interpretation import MAX_MARKERS, NODES_OF_POSSIBLE, Interpretation, fits, is_within
 from exchanger.policy.methods import CONTESTED, Contested, MethodTable
 from exchanger.policy.policy_trie import Cell, Hosts, PathClaims, Paths, PathTrie, PolicyTrie, Sifting
-from exchanger.policy.trie import Steps
+from exchanger.policy.prefix import MAX_PREFIX
+from exchanger.policy.trie import Steps, after
 from exchanger.values.entry import UNKNOWN_NAMESPACE, AllowEntry, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, PathType
 from exchanger.values.verdict import AMBIGUOUS_HEADER, AMBIGUOUS_PATH, NO_MATCH, Ambiguous, NoMatch, Unhealthy
 
@@ -40,8 +41,8 @@ _Sift: TypeAlias = Callable[[Cell], Cell | None]
 # Claims with their places in the order of entries, of which the first is the highest.
 _Ranked: TypeAlias = list[tuple[int, PathClaims]]
 
-# Cells with a prefix of a text, that text, and where each prefix ends in it.
-_Cells = list[tuple[Cell, str, int]]
+# Cells with a prefix of a text, and that text.
+_Cells = list[tuple[Cell, str]]
 
 # Characters of the shortest prefix of an entry, ``/``. Whole segments below it are stored without their slash, as all of them are.
 ROOT: Final = 1
@@ -97,7 +98,7 @@ def find(
     after_cut: AfterCut | None = None,
     sifting: Sifting | None = None,
 ) -> Found:
-    """Return the verdict on ``interpretation``; ``AMBIGUOUS_PATH`` if markers allow too many paths to decide.
+    """Return the verdict on ``interpretation``, which has no markers; ``AMBIGUOUS_PATH`` if its search takes too long.
 
     ``places`` are the claims that may apply on the request's host, the nearest first, ``beyond`` regions of unknown host. ``after_cut``
     returns the verdict closed if its entry may no longer decide; for HEAD, it judges both. ``sifting`` is that of the request.
@@ -233,17 +234,15 @@ def _on_hosts(
     The nearest of ``places`` with a claim decides alone: nothing farther counts, not even doubt about a header that is named there.
     """
     for paths in places:
-        written: list[Cell] | None = None
-        if interpretation.markers is None:
-            written = _prefixes_of(paths.exact, interpretation.path, interpretation, steps)
-            if written is None:
-                return AMBIGUOUS_PATH, True
-            if sift is None and paths.folded is None:
-                found = _first_of(_simply_covering(paths, written, interpretation.path), method)
-                if found is NO_MATCH:
-                    continue
-                if found is not None:
-                    return found, interpretation.rewritten
+        written = _prefixes_of(paths.exact, interpretation.path, interpretation, steps)
+        if written is None:
+            return AMBIGUOUS_PATH, True
+        if sift is None and paths.folded is None:
+            found = _first_of(_simply_covering(paths, written, interpretation.path), method)
+            if found is NO_MATCH:
+                continue
+            if found is not None:
+                return found, interpretation.rewritten
         cells = _found_in(paths, interpretation, steps, sift, written)
         if cells is None:
             return AMBIGUOUS_PATH, True
@@ -260,7 +259,7 @@ def _both_on_hosts(
     """Return the same for HEAD by claims on itself, which count no farther than where GET is decided, and for GET; looks once for both."""
     itself = as_get = _UNDECIDED
     for paths in places:
-        written = _prefixes_of(paths.exact, interpretation.path, interpretation, steps) if interpretation.markers is None else None
+        written = _prefixes_of(paths.exact, interpretation.path, interpretation, steps)
         if written is not None and sift is None and paths.folded is None:
             covering = _simply_covering(paths, written, interpretation.path)
             here, here_for_get = _first_of(covering, "HEAD"), _first_of(covering, "GET")
@@ -288,13 +287,13 @@ def _both_on_hosts(
 _UNDECIDED: Final[tuple[Found, bool]] = (NO_MATCH, True)
 
 
-def _ways(interpretation: Interpretation, cells: Sequence[tuple[Cell, str, int]]) -> tuple[bool, ...]:
+def _ways(interpretation: Interpretation, cells: Sequence[tuple[Cell, str]]) -> tuple[bool, ...]:
     """Return whether decoded spellings of prefixes count; for the path as received they do if no literal prefix applies."""
     if not cells:
         return ()
     if interpretation.rewritten:
         return (True,)
-    return (False, True) if any(cell.rewritten is not None for cell, _, _ in cells) else (False,)
+    return (False, True) if any(cell.rewritten is not None for cell, _ in cells) else (False,)
 
 
 def denied_by(denials: Hosts, host: str | None, interpretation: Interpretation, method: str) -> DenyEntry | Ambiguous | None:
@@ -310,7 +309,7 @@ def denied_by(denials: Hosts, host: str | None, interpretation: Interpretation, 
 
 
 def _denied_on_host(paths: Paths, interpretation: Interpretation, method: str, steps: Steps) -> DenyEntry | Ambiguous | None:
-    simple = None if interpretation.markers is not None else simply_nearest(paths, interpretation.path, method)
+    simple = simply_nearest(paths, interpretation.path, method)
     if isinstance(simple, DenyEntry | NoMatch):
         return simple if isinstance(simple, DenyEntry) else None
     cells = _found_in(paths, interpretation, steps, None)
@@ -429,16 +428,17 @@ class Beyond:
         return tuple([hosts for hosts in either if hosts is not None])
 
 
-def _kinds_at(cell: Cell, text: str, at: int, end: int, markers: InvalidByteMarkers | None) -> list[tuple[PathType, PathClaims]]:
+def _kinds_at(cell: Cell, text: str, end: int) -> list[tuple[PathType, PathClaims]]:
     """Return the claims of ``cell`` that cover ``text``, in the order of path types; narrowed ones have the place of plain prefixes.
 
-    The cell's prefix was matched up to ``at``; ``end`` is that of the path without its query.
+    The text begins with the cell's prefix; ``end`` is that of the path without its query.
     """
     found: list[tuple[PathType, PathClaims]] = []
+    at = cell.length
     exact, segment, narrowed = cell.exact, cell.segment, cell.narrowed
-    if exact is not None and (at == end if markers is None else fits(PathType.EXACT, text, at, end, markers)):
+    if exact is not None and at == end:
         found.append((PathType.EXACT, exact))
-    if (segment is not None or narrowed is not None) and fits(PathType.SEGMENT, text, at, end, markers):
+    if (segment is not None or narrowed is not None) and fits(PathType.SEGMENT, text, at, end):
         if segment is not None:
             found.append((PathType.SEGMENT, segment))
         if narrowed is not None:
@@ -458,37 +458,52 @@ def _found_in(paths: Paths, path: Interpretation, steps: Steps, sift: _Sift | No
 
     ``written`` are the case-sensitive ones, if they have been looked up.
     """
-    found: _Cells = []
-    if path.markers is None:
-        cells = _prefixes_of(paths.exact, path.path, path, steps) if written is None else written
-        folded: list[Cell] | None = []
-        if paths.folded is not None:
-            folded = _prefixes_of(paths.folded, path.folded, path, steps)
-        if cells is None or folded is None:
-            return None
-        if cells:
-            found = [(cell, path.path, cell.length) for cell in cells]
-        if folded:
-            found += [(cell, path.folded, cell.length) for cell in folded]
-    else:
-        for trie, text in paths.tries_for(path):
-            alike = trie.alike(text, path.markers, steps)
-            if alike is None:
-                return None
-            found += [(cell, text, at) for cell, at in alike]
+    cells = _prefixes_of(paths.exact, path.path, path, steps) if written is None else written
+    folded = [] if paths.folded is None else _prefixes_of(paths.folded, path.folded, path, steps)
+    if cells is None or folded is None:
+        return None
+    found = [(cell, path.path) for cell in cells] + [(cell, path.folded) for cell in folded]
     if sift is not None:
-        return [(rest, text, at) for cell, text, at in found if (rest := sift(cell)) is not None]
+        return [(rest, text) for cell, text in found if (rest := sift(cell)) is not None]
     return found
 
 
-def _ranked(cells: Sequence[tuple[Cell, str, int]], interpretation: Interpretation, *, decoded: bool) -> _Ranked:
+def possible_paths(places: Iterable[Paths], marked: Interpretation, room: Steps) -> tuple[Interpretation, ...] | None:
+    """Return the paths that the ``!`` of ``marked`` may stand for, as far as prefixes at ``places`` tell them apart.
+
+    Whatever the path is, one of these begins with all prefixes there that it has and that may decide, and with no others. So each is looked
+    up like any other path. ``None`` if the search takes too many steps, or if there are more than ``room``.
+    """
+    markers, steps = marked.markers, _steps_for(marked)
+    if markers is None:
+        return (marked,)
+    path = marked.path[: max(marked.end + 1, MAX_PREFIX) + MAX_MARKERS]  # a query of 60 KB is not copied for each
+    found = dict.fromkeys(markers.written("", path, path))
+    for paths in places:
+        for trie, text in paths.tries_for(marked):
+            alike = trie.alike(text, markers, steps)
+            if alike is None:
+                return None
+            prefixes = {prefix: text for prefix, _ in alike}
+            for prefix in {prefix for _, cell in alike for prefix in cell.within()}:
+                if after(prefix, path, 0, markers)[0] >= 0:
+                    prefixes.setdefault(prefix, path)
+            for prefix, compared in prefixes.items():
+                if not compared.startswith(prefix) or "!" in compared[: len(prefix) + 1]:
+                    found.update(dict.fromkeys(markers.written(prefix, path, compared)))
+    if not room.take(len(found)):
+        return None
+    return tuple([Interpretation(one, marked.rewritten, work=NODES_OF_POSSIBLE, supposed=True) for one in found])
+
+
+def _ranked(cells: Sequence[tuple[Cell, str]], interpretation: Interpretation, *, decoded: bool) -> _Ranked:
     """Return the claims of ``cells`` that cover ``interpretation`` in the order of entries.
 
     ``decoded``: also those of decoded spellings, after written ones.
     """
     found: _Ranked = []
     inside: dict[str, bool] = {}
-    for cell, text, at in cells:
+    for cell, text in cells:
         rewritten = cell.rewritten if decoded else None
         if rewritten is None and cell.segment is None and cell.exact is None and cell.narrowed is None:
             claims = cell.prefix
@@ -499,7 +514,7 @@ def _ranked(cells: Sequence[tuple[Cell, str, int]], interpretation: Interpretati
                     found += _within(claims.within, rank, interpretation, inside)
             continue
         for spelled in (cell,) if rewritten is None else (cell, rewritten):
-            for path_type, claims in _kinds_at(spelled, text, at, interpretation.end, interpretation.markers):
+            for path_type, claims in _kinds_at(spelled, text, interpretation.end):
                 rank = 4 * (cell.length or ROOT) + 2 * (path_type is PathType.SEGMENT) + (spelled is cell)
                 rank += _EXACT if path_type is PathType.EXACT else 0
                 found.append((rank, claims))

@@ -174,6 +174,12 @@ class Cell:
             return Cell(self.length, self.prefix, claims, self.exact, self.rewritten, self.narrowed)
         return Cell(self.length, self.prefix, self.segment, claims, self.rewritten, self.narrowed)
 
+    def within(self) -> Iterator[str]:
+        """Yield the prefixes that a path must also have for some claims."""
+        for claims in self._tables:
+            yield from (prefix for prefix, _ in claims.within or ()) if claims is not None else ()
+        yield from self.rewritten.within() if self.rewritten is not None else ()
+
     def members(self) -> Iterator[Claim]:
         """Yield every claim, some of them more than once."""
         for claims in (*self._tables, self.rewritten):

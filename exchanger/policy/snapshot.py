@@ -4,8 +4,9 @@ Must not know: where documents come from, who publishes or reads, or what follow
 """
 
 import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from typing import ClassVar, Final, assert_never, final
 
 import attrs
@@ -16,11 +17,12 @@ from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.grants.restriction import Cut, closed_whole
 from exchanger.policy.headers import RequestHeaders
-from exchanger.policy.interpretation import Interpretation, path_interpretations
-from exchanger.policy.lookup import CONFLICT, Beyond, Found, UnreadableReach, denied_by, find, find_at_once
+from exchanger.policy.interpretation import MAX_POSSIBLE, Interpretation, path_interpretations
+from exchanger.policy.lookup import CONFLICT, Beyond, Found, UnreadableReach, denied_by, find, find_at_once, possible_paths
 from exchanger.policy.path import MalformedPath, is_plain_with_query
 from exchanger.policy.policy_trie import Hosts, Paths, PolicyTrie, Sifting
 from exchanger.policy.shares import Lookups, NamespaceLimits, lacking, may_exceed, shared, weight
+from exchanger.policy.trie import Steps
 from exchanger.values.entry import UNKNOWN_NAMESPACE, AllowEntry, DenyEntry, ExchangeEntry, Source
 from exchanger.values.notice import NO_NOTICES, Notices
 from exchanger.values.request import NO_FIELDS, HeaderFields
@@ -339,7 +341,7 @@ class PolicySnapshot:
         if trie.leaving:
             sifting = Sifting() if request is None else request.sifting
         if found is None:
-            found = self._find(places, beyond, Interpretation(path), method, headers, sifting)
+            found = self._find(places, beyond, Interpretation(path), method, headers=headers, sifting=sifting)
             if isinstance(found, Unhealthy):
                 return found
             if host is None:
@@ -349,7 +351,8 @@ class PolicySnapshot:
         interpretations = path_interpretations(host, path, method, raw=raw) if request is None else request.interpretations
         if isinstance(interpretations, MalformedPath):
             return AMBIGUOUS_PATH
-        others = ((one, self._find(places, beyond, one, method, headers, sifting)) for one in interpretations[1:])
+        find, room = partial(self._find, places, beyond, headers=headers, sifting=sifting), Steps(MAX_POSSIBLE)
+        others = chain.from_iterable(_found_for(one, method, places, beyond, find, room) for one in interpretations[1:])
         return _agreed(found, others)
 
     def _find(
@@ -358,6 +361,7 @@ class PolicySnapshot:
         beyond: Beyond | None,
         interpretation: Interpretation,
         method: str,
+        *,
         headers: RequestHeaders,
         sifting: Sifting | None,
     ) -> Found:
@@ -371,11 +375,39 @@ class PolicySnapshot:
         return Unhealthy(_LESS, found.source, found.index)
 
 
+def _found_for(
+    interpretation: Interpretation,
+    method: str,
+    places: tuple[Paths, ...],
+    beyond: Beyond | None,
+    find: Callable[[Interpretation, str], Found],
+    room: Steps,
+) -> Iterator[tuple[Interpretation, Found]]:
+    """Yield what is found for ``interpretation``, or for each path that its ``!`` may stand for: at most as many as there is ``room``."""
+    if interpretation.markers is None:
+        yield interpretation, find(interpretation, method)
+        return
+    closing: dict[int, Paths] = {}
+    for where in (places, closing.values()):  # first on the host itself: which regions of unknown host count depends on that
+        possible = possible_paths(tuple(where), interpretation, room)
+        if possible is None:
+            yield interpretation, AMBIGUOUS_PATH
+            return
+        for one in possible:
+            found = find(one, method)
+            yield one, found
+            if beyond is not None:
+                as_get = find(one, "GET") if method == "HEAD" else found
+                closing.update((id(paths), paths) for paths in (*beyond.of(found), *beyond.of(as_get)))
+        if not closing:
+            return
+
+
 def _agreed(found: Found, others: Iterable[tuple[Interpretation, Found]]) -> Verdict:
     """Return ``found`` if every other interpretation leads to the same; two denials are the same, whatever their documents."""
     agreed = True
     for interpretation, other in others:
-        if isinstance(other, Unhealthy) and (other is not CONFLICT or interpretation.markers is None):  # markers only hint at one
+        if isinstance(other, Unhealthy) and (other is not CONFLICT or not interpretation.supposed):  # markers only hint at one
             return other
         agreed = agreed and (other is found or any(isinstance(other, kind) and isinstance(found, kind) for kind in _ALIKE))
     return found if agreed else AMBIGUOUS_PATH
@@ -425,8 +457,16 @@ def _denied(denials: Hosts, request: _Request) -> Verdict | None:
     interpretations = (Interpretation(request.path),) if plain else request.interpretations
     if isinstance(interpretations, MalformedPath):
         return denied_by(denials, request.host, Interpretation(request.path), request.method) or AMBIGUOUS_PATH
-    found = (denied_by(denials, request.host, interpretation, request.method) for interpretation in interpretations)
-    return next((denied for denied in found if denied is not None), None)
+    room = Steps(MAX_POSSIBLE)
+    for interpretation in interpretations:
+        possible = possible_paths(denials.places(request.host), interpretation, room)
+        if possible is None:
+            return AMBIGUOUS_PATH
+        for one in possible:
+            denied = denied_by(denials, request.host, one, request.method)
+            if denied is not None:
+                return denied
+    return None
 
 
 def stricter(verdict: Verdict, earlier: Verdict, *, refuses_unmatched: bool = False) -> Verdict:

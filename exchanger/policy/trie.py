@@ -142,25 +142,25 @@ class PrefixTrie(Generic[V]):
                 found.append(node.value)
         return found if steps.take(nodes) else None
 
-    def alike(self, text: str, likeness: Likeness, steps: Steps) -> list[tuple[V, int]] | None:
-        """Return the values of all keys that are, by ``likeness``, a prefix of ``text``, unordered, and where each ends in it.
+    def alike(self, text: str, likeness: Likeness, steps: Steps) -> list[tuple[str, V]] | None:
+        """Return all keys that are, by ``likeness``, a prefix of ``text``, unordered, and their values.
 
         The path of ``text`` itself is free, as it is for ``prefixes_of``. Everything else takes ``steps``; ``None`` if these are too few.
         """
-        found: list[tuple[V, int]] = []
-        rest = [(self._root, 0, True)]
+        found: list[tuple[str, V]] = []
+        rest: list[tuple[_Node[V], int, str | None]] = [(self._root, 0, None)]  # the last is ``None`` for a beginning of the text itself
         while rest:
-            node, at, straight = rest.pop()
+            node, at, key = rest.pop()
             if node.value is not None:
-                found.append((node.value, at))
+                found.append((text[:at] if key is None else key, node.value))
             for index in likeness.children(node.chars, text, at):
                 child = node.children[index]
                 end, looked = after(child.label, text, at, likeness)
-                literal = straight and text.startswith(child.label, at)
+                literal = key is None and text.startswith(child.label, at)
                 if not literal and not steps.take(looked):
                     return None
                 if end >= 0:
-                    rest.append((child, end, literal))
+                    rest.append((child, end, None if literal else (text[:at] if key is None else key) + child.label))
         return found
 
     def items(self) -> Iterator[tuple[str, V]]:

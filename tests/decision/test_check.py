@@ -102,6 +102,24 @@ def test_a_reduced_target_that_names_the_same_host_or_one_without_policy_changes
     assert denied(request("/admin", "Bearer token", target_authority=named)).status == 403
 
 
+@pytest.mark.parametrize(
+    ("host", "named"), [("api.example.com", OTHER), (OTHER, "api.example.com"), (OTHER, OTHER), ("api.example.com", "api.example.com")]
+)
+@pytest.mark.parametrize("absolute", [True, False])
+def test_a_target_on_an_uncovered_host_falls_under_the_default_denial(host: str, named: str, *, absolute: bool) -> None:
+    allowing = snapshot("version: v1\nentries:\n  - match: {host: api.example.com, pathPrefix: /}\n    action: allow\n")
+    asked = request(f"http://{named}/x", host=host) if absolute else request("/x", host=host, target_authority=named)
+
+    if absolute and host == "api.example.com":  # the target itself is not a path on that host
+        assert denied(asked, allowing, DEFAULT_DENY).reason is DecisionReason.DENY_AMBIGUOUS_REQUEST
+    elif host == named == "api.example.com":
+        assert begin(asked, allowing, DEFAULT_DENY) == Allow(DecisionReason.ALLOW_EXPLICIT_POLICY, SOURCE, entry_index=0)
+    else:
+        assert isinstance(begin(asked, allowing, DEFAULT_DENY), Deny)
+    if not absolute and named == OTHER:
+        assert begin(asked, allowing, DEFAULT_DENY) is DENY_UNMATCHED
+
+
 def test_a_denial_stays_one_whatever_the_target_names() -> None:
     asked = request("/orders/1", "Bearer token", host="second.example.com", target_authority="api.example.com")
     assert denied(asked, TWO).reason is DecisionReason.DENY_EXPLICIT_POLICY

@@ -6,7 +6,18 @@ import attrs
 
 from exchanger.policy.documents.document import PolicyDocument, parse_document
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.values.entry import Claim, DenyEntry, ExchangeEntry, FailClosedRegion, HeaderMatch, MatchScope, PathType, Source, TokenTarget
+from exchanger.values.entry import (
+    AllowEntry,
+    Claim,
+    DenyEntry,
+    ExchangeEntry,
+    FailClosedRegion,
+    HeaderMatch,
+    MatchScope,
+    PathType,
+    Source,
+    TokenTarget,
+)
 
 HOST = "api.example.com"
 RED = Source("red", "policy")
@@ -33,6 +44,10 @@ def exchange(prefix: str, *, source: Source = RED, index: int = 0, **where: Unpa
 
 def deny(prefix: str, *, source: Source = RED, index: int = 0, **where: Unpack[Where]) -> DenyEntry:
     return DenyEntry(source, index, attrs.evolve(MatchScope(HOST, prefix), **where))
+
+
+def allow(prefix: str, *, source: Source = RED, index: int = 0, **where: Unpack[Where]) -> AllowEntry:
+    return AllowEntry(source, index, attrs.evolve(MatchScope(HOST, prefix), **where))
 
 
 def region(

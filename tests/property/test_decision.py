@@ -50,6 +50,45 @@ def test_begin_allows_for_two_reasons_only(
         assert (outcome.reason is DecisionReason.ALLOW_OPTIONS_BYPASS) <= (method == "OPTIONS")
 
 
+# Law: a request that names two authorities passes only if it would pass on each of them.
+AUTHORITIES = ["api.example.com", "second.example.com", "below.wild.example.com", "other.example.com", "a b"]
+PAIRS = snapshot("""
+version: v1
+entries:
+  - {match: {host: api.example.com, pathPrefix: /}, action: allow}
+  - {match: {host: api.example.com, pathPrefix: /b}, action: deny}
+  - {match: {host: second.example.com, pathPrefix: /a}, action: allow}
+  - {match: {host: second.example.com, pathPrefix: /c}, action: deny}
+  - {match: {host: '*.wild.example.com', pathPrefix: /a}, action: allow}
+""")
+
+
+@given(
+    st.sampled_from(AUTHORITIES),
+    st.sampled_from(AUTHORITIES),
+    st.sampled_from(["/", "/a", "/b", "/c", "/d"]),
+    st.sampled_from(["GET", "OPTIONS", "HEAD"]),
+    rules,
+    st.booleans(),
+)
+def test_two_authorities_let_a_request_pass_only_if_each_does(
+    host: str, named: str, path: str, method: str, chosen: DecisionRules, absolute: bool
+) -> None:
+    alone = [begin(request(path, None, method, host=one), PAIRS, chosen) for one in (host, named)]
+    asked = (
+        request(f"http://{named}{path}", None, method, host=host)
+        if absolute
+        else request(path, None, method, host=host, target_authority=named)
+    )
+
+    outcome = begin(asked, PAIRS, chosen)
+
+    event(f"{type(outcome).__name__} of {sorted(type(one).__name__ for one in alone)}")
+    assert isinstance(outcome, Deny) or all(isinstance(one, Allow) for one in alone)
+    if host == named and not absolute:
+        assert outcome == alone[0]
+
+
 @given(st.integers(100, 599), st.binary(), st.lists(st.text(), max_size=3), st.booleans())
 def test_only_a_success_of_the_token_endpoint_allows(status: int, body: bytes, challenges: list[str], passthrough: bool) -> None:
     pending = begin(request("/orders", "Bearer token"), SNAPSHOT, RULES)

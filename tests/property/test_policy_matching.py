@@ -67,10 +67,12 @@ from tests.property.strategies_policy import (
 # healthy entry of another namespace decides. HEAD gets the stricter of what covers HEAD itself and what decides GET.
 
 
+ONE = Source("red", "one")
+
 # Prefixes and paths that meet where a ``!`` stands for something else.
 BEYOND_ASCII = "éя"
 SOMETHING_ELSE = "ž"  # a character that no prefix has
-masked_prefixes = st.text("/aA!é?", max_size=4).map(lambda rest: "/" + rest)
+masked_prefixes = st.text("/aA!éя?", max_size=4).map(lambda rest: "/" + rest)
 simple_prefixes = st.text("/aAéя?", max_size=4).map(lambda rest: "/" + rest)
 masked_paths = st.builds(
     lambda first, rest: "/" + first + rest, st.text("aAé!!", min_size=1, max_size=4), st.sampled_from(["", "/a", "/!", "?", "?!", "?a!"])
@@ -87,6 +89,13 @@ def policies_over(
     scopes, regions = scopes_over(prefixes) if methods is None else scopes_over(prefixes, methods=methods)
     healthy = documents(max_regions=0, scopes=scopes)
     return st.lists(rarely(documents(scopes=scopes, region_scopes=regions), healthy, one_in=8), max_size=3)
+
+
+def policy_over(*allowed: str, denied: str) -> list[PolicyDocument]:
+    """Return a policy that allows the root and what is below each prefix, except for what is below ``denied``."""
+    allows = [AllowEntry(ONE, index, MatchScope("a.example", prefix)) for index, prefix in enumerate(dict.fromkeys(("/", *allowed)))]
+    entries = [entry for entry in allows if entry.match.path_prefix != denied]
+    return [PolicyDocument(ONE, (*entries, DenyEntry(ONE, len(allows), MatchScope("a.example", denied))))]
 
 
 def said(verdict: Verdict) -> Answer:
@@ -110,7 +119,6 @@ def test_a_match_is_what_a_linear_scan_says(
         assert verdict.source in {document.source for document in policy if document.regions}
 
 
-ONE = Source("red", "one")
 GETS = ExchangeEntry(ONE, 0, MatchScope("a.example", "/a", frozenset({"GET"})), TokenTarget("primary", "r"))
 
 
@@ -155,6 +163,11 @@ def test_a_raw_path_is_what_it_is(policy: list[PolicyDocument], reach: Unreadabl
     assert verdict == expected or (not path.isascii() and verdict in {CLOSED, DISPUTED})  # it may also be read in its normal form
 
 
+@example(policy_over("/éb", denied="/я"), UnreadableReach.UNMATCHED, "a.example", "/!b", "GET")
+@example(policy_over("/éb", denied="/я"), UnreadableReach.UNMATCHED, "a.example", "/!b", "HEAD")
+@example(policy_over("/!!", denied="/!"), UnreadableReach.UNMATCHED, "a.example", "/!!", "GET")
+@example(policy_over("/aa", denied="/a"), UnreadableReach.UNMATCHED, "a.example", "/!a!a", "GET")
+@example(policy_over("/!", "/", denied="/"), UnreadableReach.UNMATCHED, "a.example", "/!", "GET")
 @given(policies_over(masked_prefixes), reaches, hosts, masked_paths, methods)
 def test_what_a_mark_may_hide_never_opens(policy: list[PolicyDocument], reach: UnreadableReach, host: str, path: str, method: str) -> None:
     snapshot = snapshot_of(policy, reach)
@@ -174,12 +187,32 @@ def test_a_mark_that_makes_no_difference_refuses_nothing(
 ) -> None:
     verdict = said(snapshot_of(policy, reach).match(host, path, method))
 
-    expected = agreed(answer(policy, reach, host, one, method) for one in [path, *read_otherwise(path, BEYOND_ASCII + SOMETHING_ELSE)])
+    possible = [path, *read_otherwise(path, BEYOND_ASCII + SOMETHING_ELSE), *some_dropped(path)]
+    expected = agreed(answer(policy, reach, host, one, method) for one in possible)
     event(str(expected) if isinstance(expected, str) else type(expected).__name__)
     if expected == DISPUTED or (isinstance(expected, DenyEntry) and verdict == DISPUTED):  # several denials that it may be are a dispute
         assert verdict in {CLOSED, DISPUTED}
     else:
         assert verdict == expected
+
+
+# Values of a header that meet where a ``!`` stands for something else, or for nothing.
+masked_values = st.text("a!éя", max_size=3)
+header_scopes, _ = scopes_over(st.sampled_from(["/", "/a"]), st.just(()) | masked_values.map(lambda value: (("x-a", value),)))
+policies_with_headers = st.lists(documents(max_regions=0, scopes=header_scopes), max_size=3)
+
+
+@example([PolicyDocument(ONE, (DenyEntry(ONE, 0, MatchScope("a.example", "/", headers=(("x-a", "é"),))),))], "a.example", "!", "GET")
+@given(policies_with_headers, hosts, masked_values, methods)
+def test_what_a_mark_in_a_header_may_hide_never_opens(policy: list[PolicyDocument], host: str, value: str, method: str) -> None:
+    verdict = said(snapshot_of(policy).match(host, "/a", method, raw=True, headers=HeaderFields((("x-a", value),))))
+
+    event(type(verdict).__name__)
+    possible = {*read_otherwise(value, BEYOND_ASCII + SOMETHING_ELSE), *some_dropped(value)}
+    others = [answer(policy, UnreadableReach.UNMATCHED, host, "/a", method, [("x-a", one)]) for one in sorted(possible)]
+    assert verdict in {CLOSED, DISPUTED} or agreed(others) == verdict
+    if "!" not in value:
+        assert verdict == others[0]
 
 
 def test_nothing_is_disputed_about_a_policy_that_says_nothing() -> None:
