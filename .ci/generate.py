@@ -184,7 +184,7 @@ IDENTITY: Final = (
         "grantType",
         "requestedTokenType",
     ),
-    *("actorToken", "parameters", "subjectToken", "issuedToken", "assertion", "errors"),
+    *("proxy", "cache", "limits", "actorToken", "parameters", "subjectToken", "issuedToken", "assertion", "errors"),
 )
 
 
@@ -203,17 +203,15 @@ def schemas() -> Texts:
 
 
 def without_nothing(schema: Any) -> Any:
-    """Return ``schema`` without the nulls and empty texts that it accepts.
+    """Return ``schema`` without the empty texts that it accepts.
 
     In grants they are a mistake: what a template leaves that found no value, and of a path prefix it would mean every path.
     """
     if isinstance(schema, list):
-        return [without_nothing(item) for item in schema if item != {"type": "null"}]
+        return [without_nothing(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
     left = {key: without_nothing(value) for key, value in schema.items()}
-    if isinstance(left.get("type"), list):
-        (left["type"],) = (kind for kind in left["type"] if kind != "null")
     return {**left, "minLength": 1} if left.get("type") == "string" and "pattern" in left else left
 
 

@@ -116,6 +116,17 @@ WRONG_METADATA: Final = Code(
         more="exchange:\n  issuerRef: primary\n  scope: read:orders\n  resourceMetadata: https://login.example.com/.well-known/oauth-protected-resource",
     ),
 )
+EMPTY_FIELD: Final = Code(
+    "POL-1108",
+    "A field is there, but has no value (null).",
+    (
+        "The lines below it were commented out or removed.",
+        "A template rendered to nothing.",
+        "The value is null or ~, which some tools write for a default.",
+    ),
+    "Write {} or [] for the defaults or for none, or remove the line. The message says which.",
+    policy(match="headers:"),
+)
 
 HOST_URL: Final = Code(
     "POL-1201",

@@ -38,9 +38,12 @@ class Request:
         return bool(self.values("transfer-encoding")) or self.value("content-length") not in {"", "0"}
 
     @property
-    def has_two_lengths(self) -> bool:
-        """Whether its body's end is stated twice: an attempt to smuggle another request (RFC 9112 section 6.1)."""
-        return bool(self.values("transfer-encoding")) and bool(self.values("content-length"))
+    def has_faulty_framing(self) -> bool:
+        """Whether readers may see the body's end in different places, which smuggles another request (RFC 9112 section 6.1).
+
+        It has two lengths, or a transfer coding in HTTP/1.0, which knows none.
+        """
+        return bool(self.values("transfer-encoding")) and (self.version == "1.0" or bool(self.values("content-length")))
 
     def values(self, name: str) -> tuple[str, ...]:
         """Return the values of the headers called ``name`` (in lower case), in order."""

@@ -363,7 +363,7 @@ class _Session:
             self._respond(found, now, head_only=request.method == "HEAD")
         elif not has_body:
             self._handle(found, request, now)
-        elif request.has_two_lengths:
+        elif request.has_faulty_framing:
             self._respond(server.failure(400), now, head_only=request.method == "HEAD")
         elif int(request.value("content-length") or 0) > self._limits.body_bytes:
             self._respond(server.failure(413), now, head_only=request.method == "HEAD")

@@ -191,7 +191,7 @@ class HttpServer:
             return await found.run(stream, connection.early), True
         if not request.has_body:
             return await self._handle(found, request), False
-        if request.has_two_lengths:
+        if request.has_faulty_framing:
             return self._failure(400), False
         if int(request.value("content-length") or 0) > self._limits.body_bytes:
             return self._failure(413), False

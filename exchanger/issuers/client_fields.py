@@ -15,7 +15,7 @@ from exchanger.issuers.secrets import SecretName
 from exchanger.issuers.value_sources import Reference, Shape, in_files
 from exchanger.util.json_schema import Schema
 from exchanger.values.issuer import Assertion, AssertionType, ClientCertificate, SigningAlgorithm, SigningKey
-from exchanger.values.secret import Secret
+from exchanger.values.secret import Secret, secret_problem
 from exchanger.yaml.text_rules import whole
 
 ALGORITHMS: Final = words_of(SigningAlgorithm)
@@ -48,7 +48,7 @@ class SecretKeyRef:
 
     name: str = described("The name of the Secret.", _pattern(_NAME))
     key: str = described("The key in the Secret's data.", _pattern(_KEY))
-    namespace: str = described("The Secret's namespace. Default: the service's own.", _pattern(f"(?:{_LABEL})?"), default="")
+    namespace: str = described("The Secret's namespace. Default: the service's own.", _pattern(f"(?:{_LABEL})?"), default="", nullable=True)
 
     def problems(self, rules: ProfileRules, elsewhere: str) -> Iterator[str]:
         """Yield the problems, in words that follow the name of the field; ``elsewhere`` is the field without a cluster."""
@@ -82,6 +82,8 @@ def in_secret(
     if written is None:
         if not value.reveal():
             problems.append(f"needs {field} or {field}SecretRef")
+        elif problem := secret_problem(value.reveal()):
+            problems.append(f"{field} {problem}")
         return None
     if value.reveal():
         problems.append(f"{field} and {field}SecretRef are both given")
@@ -94,7 +96,7 @@ def in_secret(
 class ClientAssertion:
     """The client signs an assertion for each request (private_key_jwt)."""
 
-    algorithm: str = described("How assertions are signed.", one_of(ALGORITHMS, required=True))
+    algorithm: str = described("How assertions are signed.", one_of(ALGORITHMS))
     key_secret_ref: SecretKeyRef | None = described("The Secret with the private key, in PEM. Give this or keyFile.", default=None)
     key_file: str = described("The absolute path of the private key, in PEM. The service reads it again when it changes.", default="")
     key_id: str = described("The kid of assertions, by which the issuer finds the public key.", default="")

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from exchanger.issuers.value_sources import Shape
 from exchanger.jwt.unverified import claims_of
-from exchanger.values.secret import Secret
+from exchanger.values.secret import Secret, secret_problem
 
 # Characters of an assertion or an actor's token. ServiceAccount tokens and SVIDs have one or two thousand.
 MAX_TOKEN: Final = 64 * 1024
@@ -47,7 +47,8 @@ def problem_with(shape: Shape, text: str) -> str | None:
     """Return why ``text`` is not of ``shape``, in words that follow the place of it; ``None`` if it is."""
     match shape:
         case Shape.TEXT:
-            return None
+            problem = secret_problem(text)
+            return None if problem is None else f"its value {problem}"
         case Shape.TOKEN:
             good = len(text) <= MAX_TOKEN and _is_token(text)
             return None if good else f"it must be one token of visible ASCII, at most {MAX_TOKEN} characters"

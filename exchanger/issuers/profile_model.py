@@ -79,22 +79,27 @@ class IssuerProfile:
         "The absolute https URL of the token endpoint, without user information and fragment.",
         {"pattern": f"^[{BLANKS}]*(?:{_HTTP}://[^/?#@]+(?:[/?][^#]*)?)?$"},
         default="",
+        nullable=True,
     )
-    bearer_realm: str = described("The realm of 401 challenges. Default: TOKEN_EXCHANGE_BEARER_REALM.", default="")
+    bearer_realm: str = described("The realm of 401 challenges. Default: TOKEN_EXCHANGE_BEARER_REALM.", default="", nullable=True)
     token_endpoint_auth_method: str = described(
         "How the service authenticates to the token endpoint (RFC 6749 section 2.3.1). Default: TOKEN_ENDPOINT_AUTH_METHOD.",
-        one_of({**METHODS, PUBLIC: None}),
+        one_of({**METHODS, PUBLIC: None}, blank=True),
         default="",
+        nullable=True,
     )
-    client_id: str = described("The client id. Give this or clientIDSecretRef.", default="")
+    client_id: str = described("The client id. Give this or clientIDSecretRef.", default="", nullable=True)
     client_secret: Secret = described(
-        "The client secret; keep the file in a Secret then. Give this, clientSecretFile or clientSecretSecretRef.", default=Secret("")
+        "The client secret; keep the file in a Secret then. Give this, clientSecretFile or clientSecretSecretRef.",
+        {"pattern": f"^$|{NOT_BLANK}"},
+        default=Secret(""),
+        nullable=True,
     )
     client_secret_file: str = described(
         "The absolute path of a file with the client secret. The service reads it again when it changes.", default=""
     )
-    client_id_secret_ref: SecretKeyRef | None = described("The Secret with the client id.", default=None)
-    client_secret_secret_ref: SecretKeyRef | None = described("The Secret with the client secret.", default=None)
+    client_id_secret_ref: SecretKeyRef | None = described("The Secret with the client id.", default=None, nullable=True)
+    client_secret_secret_ref: SecretKeyRef | None = described("The Secret with the client secret.", default=None, nullable=True)
     proxy: Secret | None = described(
         "The URL of an HTTP proxy in front of the token endpoint, with http or https. A user and a password have special characters "
         "escaped with %; keep the file in a Secret then.",
@@ -102,7 +107,10 @@ class IssuerProfile:
         default=None,
     )
     token_endpoint_protocol: str = described(
-        "How to speak to the token endpoint. Default: auto, which is HTTP/2 where TLS agrees on it.", one_of(PROTOCOLS), default=""
+        "How to speak to the token endpoint. Default: auto, which is HTTP/2 where TLS agrees on it.",
+        one_of(PROTOCOLS, blank=True),
+        default="",
+        nullable=True,
     )
     cache: CachePolicy | None = described("How tokens of this issuer are cached. Without it, they are not.", default=None)
     limits: CallLimits | None = described(

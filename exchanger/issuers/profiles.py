@@ -5,6 +5,7 @@ Problems repeat nothing of the file except the names of profiles, and of fields 
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, assert_never, get_args, get_origin
 
@@ -22,7 +23,7 @@ from exchanger.util.shown import measured, shown_file
 from exchanger.util.text import closest
 from exchanger.values.secret import Secret
 from exchanger.yaml import nodes
-from exchanger.yaml.fields import BOOLEANS
+from exchanger.yaml.fields import BOOLEANS, FieldType, empty
 from exchanger.yaml.reader import UnreadableYaml, read_nodes
 
 # A mounted ConfigMap holds no more (https://kubernetes.io/docs/concepts/configuration/configmap/#motivation).
@@ -129,6 +130,32 @@ def _truth(value: object, _type: object) -> bool:
     return value
 
 
+_KINDS: Final = {float: FieldType.TEXT, int: FieldType.NUMBER, bool: FieldType.BOOLEAN, tuple[tuple[str, str], ...]: FieldType.PAIRS}
+
+
+def _why_empty(field: "attrs.Attribute[Any]") -> str:
+    """Return why a field must not be null, or a blank text, in words that follow its path."""
+    hint = type_of(field)
+    if attrs.has(hint):
+        return empty(FieldType.MAPPING, needs=any(inner.default is attrs.NOTHING for inner in attrs.fields(hint)))
+    if hint in _KINDS:
+        return empty(_KINDS[hint])
+    return empty(FieldType.TEXTS, needs=True) if get_origin(hint) is tuple else empty(FieldType.TEXT)
+
+
+def _filled(field: "attrs.Attribute[Any]", read: Hook) -> Hook:
+    """Return ``read`` for values that are neither null nor a blank text: a field that may be left out is not switched off by either."""
+    why = _why_empty(field)
+    takes_text = str in alternatives(type_of(field))
+
+    def filled(value: object, expected: object) -> object:
+        if value is None or (takes_text and isinstance(value, str) and not value.strip()):
+            raise TypeError(why)
+        return read(value, expected)
+
+    return filled
+
+
 # How fields of a type are read that cattrs would read less strictly.
 _READERS: Final[Mapping[object, Callable[[About], Hook]]] = {
     float: _duration,
@@ -140,8 +167,9 @@ _READERS: Final[Mapping[object, Callable[[About], Hook]]] = {
 
 
 def _strict(cls: type[attrs.AttrsInstance], converter: cattrs.Converter) -> None:
-    """Read ``cls`` from a mapping with exactly its fields, and so on; ``null`` counts as a missing field."""
+    """Read ``cls`` from a mapping with exactly its fields, and so on. Null counts as missing in required and ``nullable`` fields."""
     overrides: Any = {}
+    skipped: set[str] = set()
     for field in attrs.fields(cls):
         hint, hook = type_of(field), None
         if len(several := alternatives(hint)) > 1:
@@ -152,16 +180,24 @@ def _strict(cls: type[attrs.AttrsInstance], converter: cattrs.Converter) -> None
             hook = None if item is hint else _mappings(item, converter)
         elif hint in _READERS:
             hook = _READERS[hint](field.metadata[About])
+        about: About = field.metadata[About]
+        if about.nullable or field.default is attrs.NOTHING:
+            skipped.add(written(field.name))
+        else:
+            hook = _filled(field, hook or partial(_structured, converter))
         overrides[field.name] = override(rename=written(field.name), struct_hook=hook)
-    known = set(_names(cls))
     read: Any = make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True, **overrides)
 
     def strict(value: object, expected: object) -> object:
         if not isinstance(value, Mapping):
             raise TypeError("must be a mapping")
-        return read({name: item for name, item in value.items() if item is not None or name not in known}, expected)
+        return read({name: item for name, item in value.items() if item is not None or name not in skipped}, expected)
 
     converter.register_structure_hook(cls, strict)
+
+
+def _structured(converter: cattrs.Converter, value: object, expected: Any) -> object:
+    return converter.structure(value, expected)
 
 
 def _names(cls: type[attrs.AttrsInstance]) -> list[str]:

@@ -41,9 +41,14 @@ class ProfileRules:
         return found if isinstance(found, EndpointProblem) else found.host
 
 
-def described(description: str, says: Mapping[str, object] | None = None, *, default: object = attrs.NOTHING) -> Any:
-    """Return a field of a class that is read from the file, with what its schema ``says`` beyond its type."""
-    return attrs.field(default=default, metadata=about(description, says))
+def described(
+    description: str, says: Mapping[str, object] | None = None, *, default: object = attrs.NOTHING, nullable: bool = False
+) -> Any:
+    """Return a field of a class that is read from the file, with what its schema ``says`` beyond its type.
+
+    ``nullable``: null and a blank text count as missing. Only fields of the Go service are, and those without which nothing is weaker.
+    """
+    return attrs.field(default=default, metadata=about(description, says, nullable=nullable))
 
 
 def words_of(values: type[E]) -> dict[str, E]:
@@ -58,10 +63,10 @@ def chosen(field: str, written: str, words: Mapping[str, T], default: T, problem
     return words.get(written, default)
 
 
-def one_of(words: Mapping[str, object], *, required: bool = False) -> Schema:
-    """Return the schema of a text that is one of ``words``, or blank, which is the default."""
+def one_of(words: Mapping[str, object], *, blank: bool = False) -> Schema:
+    """Return the schema of a text that is one of ``words``, or ``blank``, which is the default."""
     pattern = "|".join(words)
-    return words_or(tuple(words), whole(pattern if required else f"(?:{pattern})?"))
+    return words_or(tuple(words), whole(f"(?:{pattern})?" if blank else pattern))
 
 
 def path_problems(field: str, path: str) -> Iterator[str]:

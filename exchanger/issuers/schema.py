@@ -25,6 +25,7 @@ UNSAID: Final = (
     "that references to Secrets need POLICY_SOURCE=kubernetes, and without a namespace POD_NAMESPACE",
     f"references to more than {MAX_PLACES} Secrets and files",
     "which fields go together, except client id, client secret and token endpoint",
+    "a client id or client secret of more than one line",
     "the parameters that the service sets itself",
     "header names and paths that cannot exist",
     "a maxTTL of less than 1s or more than 24h, a maxLifetime of more than a year, and a keepFor of more than 5m",
@@ -42,7 +43,7 @@ _KINDS: Final[dict[object, Schema]] = {
 
 def issuers_schema() -> Schema:
     """Return the schema of the file that TOKEN_EXCHANGE_ISSUER_PROFILES_FILE names."""
-    profile = schema_of(IssuerProfile, _KINDS)
+    profile = schema_of(IssuerProfile, _KINDS, {"pattern": NOT_BLANK})
     profile["allOf"] = list(_client_rules())
     issuers: Schema = {"description": "The issuer profiles.", "type": ["array", "null"], "items": profile}
     body: Schema = {"type": "object", "additionalProperties": False, "properties": {"issuers": issuers}}

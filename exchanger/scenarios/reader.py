@@ -51,7 +51,6 @@ _MAX_TEXT: Final = 4_096  # characters of any text; bodies of refusals have some
 # Problems reported at once; more than that have one cause.
 MAX_PROBLEMS: Final = 20
 _DIALECT: Final = Dialect(
-    null_fields=False,
     longest=_MAX_TEXT,
     not_text=f"must be text of at most {_MAX_TEXT} characters (in quotation marks if it looks like something else)",
 )
@@ -67,7 +66,7 @@ _REQUEST_FIELDS: Final = Table.of(
     _text("path", is_path, "must be a path as it is sent: it begins with / and has no blanks"),
     _text("method", is_method, "must be a method, such as GET", required=False),
     _text("subject", _SUBJECTS.__contains__, f"must be one of {', '.join(_SUBJECTS)}", required=False),
-    Field("headers", FieldType.MAPPINGS, fields=_HEADER_FIELDS, null_items=False),
+    Field("headers", FieldType.MAPPINGS, fields=_HEADER_FIELDS),
 )
 _TARGET_FIELDS: Final = Table.of(Field("scope", FieldType.TEXT), Field("resources", FieldType.TEXTS), Field("audiences", FieldType.TEXTS))
 _EXPECT_FIELDS: Final = Table.of(
@@ -98,7 +97,7 @@ _SCENARIO_FIELDS: Final = Table.of(
 )
 _FILE_FIELDS: Final = Table.of(
     _text("version", VERSION.__eq__, f"must be {VERSION}"),
-    Field("scenarios", FieldType.MAPPINGS, fields=_SCENARIO_FIELDS, null_items=False),
+    Field("scenarios", FieldType.MAPPINGS, fields=_SCENARIO_FIELDS),
 )
 
 

@@ -90,7 +90,6 @@ _REQUEST_FIELDS: Final = Table.of(
         FieldType.MAPPINGS,
         "Headers by name, or a list of mappings with name and value. A bearer token is assumed; an empty Authorization is none.",
         fields=_HEADER_FIELDS,
-        null_items=False,
         says={
             "type": ["object", "array"],
             "propertyNames": {"pattern": _NAME.pattern},
@@ -114,10 +113,10 @@ _EXPECT_FIELDS: Final = Table.of(
         rule=TextRule(whole(f"{BASELINE_NAME}|[^/{BLANKS}][^/]*/[^/]*[^/{BLANKS}]")),
     ),
     Field("scope", FieldType.TEXT, "The requested scopes, in any order; with decision: exchange."),
-    Field("audiences", FieldType.TEXTS, "The requested audiences, in any order; with decision: exchange.", null_items=False),
+    Field("audiences", FieldType.TEXTS, "The requested audiences, in any order; with decision: exchange."),
     says={
         "if": {"properties": {"decision": {"type": "string", "pattern": whole(Effect.EXCHANGE.value)}}},
-        "else": {"properties": {name: {"type": "null"} for name in _EXCHANGE_ONLY}},
+        "else": {"properties": dict.fromkeys(_EXCHANGE_ONLY, False)},
     },
 )
 _TEST_FIELDS: Final = Table.of(
@@ -137,7 +136,6 @@ CASES_FIELDS: Final = Table.of(
         "The tests, one or more.",
         required=True,
         fields=_TEST_FIELDS,
-        null_items=False,
         says={"minItems": 1},
     )
 )

@@ -48,5 +48,16 @@ class Secret:
         raise TypeError("a Secret is not to be pickled")
 
 
+def secret_problem(text: str) -> str | None:
+    """Return why ``text`` cannot be a client id, a client secret or a password, in words that follow "its value"; ``None`` if it can.
+
+    None of these has a line end (RFC 6749 appendix A.1 and A.2, https://www.rfc-editor.org/rfc/rfc6749#appendix-A.1), and a blank one is
+    what remains of a template without its value. Callers remove the line end after the last line of a file.
+    """
+    if not text.strip():
+        return "is blank" if text else "is empty"
+    return "has more than one line" if len(text.splitlines()) > 1 else "has a NUL" if "\0" in text else None
+
+
 # The slot itself, since assignments are refused.
 _write: Final[Callable[[Secret, str], None]] = vars(Secret)["_text"].__set__

@@ -73,9 +73,11 @@ class Field:
     """A field that a mapping may have.
 
     ``description`` is shown by authors' editors. ``required``: it must not be missing, null or blank. ``rule`` applies to the field's text,
-    or each of its texts. ``fields`` are those of the mapping, or of each mapping, in it. ``null_items``: those of a list count for nothing.
-    ``says`` is what its JSON Schema says beyond all this. ``aliases`` are names of the same thing elsewhere, in lower case and without
-    dashes: whoever writes one means this field.
+    or each of its texts. ``fields`` are those of the mapping, or of each mapping, in it. ``nullable``: null counts as missing, and a null
+    item of its list is skipped. Only fields that the Go service has are, and those without which nothing is weaker; in any other field,
+    null is a problem (see ``empty``). ``says`` is what its JSON
+    Schema says beyond all this. ``aliases`` are names of the same thing elsewhere, in lower case and without dashes: whoever writes one
+    means this field.
     """
 
     name: str
@@ -84,7 +86,7 @@ class Field:
     required: bool = False
     rule: TextRule = ANY_TEXT
     fields: Table = attrs.field(factory=Table)
-    null_items: bool = True
+    nullable: bool = False
     says: Map[str, object] = attrs.field(factory=dict)
     aliases: frozenset[str] = frozenset()
 
@@ -94,11 +96,10 @@ class Field:
 class Dialect:
     """How the documents of one kind are read, and the words of their problems, where kinds differ.
 
-    ``null_fields``: a null field counts as missing. ``longest``: the most characters of a literal text, ``None`` for any number.
-    ``not_text`` describes a value that should be a text, and ``blank`` a text that must not be blank.
+    ``longest``: the most characters of a literal text, ``None`` for any number. ``not_text`` describes a value that should be a text, and
+    ``blank`` a text that must not be blank.
     """
 
-    null_fields: bool = True
     longest: int | None = None
     not_text: str = "must be text"
     blank: str = "is required"
@@ -127,11 +128,15 @@ class Hints:
 @final
 @attrs.define(eq=False)
 class Findings:
-    """The problems of one entry, or one file (``entry`` is ``None``): their ``count``, and the first ones."""
+    """The problems of one entry, or one file (``entry`` is ``None``): their ``count``, and the first ones.
+
+    ``strict``: null is a problem in ``nullable`` fields as well.
+    """
 
     entry: int | None = None
     hints: Hints = attrs.field(factory=Hints)
     dialect: Dialect = STANDARD
+    strict: bool = attrs.field(default=False, init=False)
     kept: list[Problem] = attrs.field(factory=list, init=False)
     count: int = attrs.field(default=0, init=False)
 
@@ -154,6 +159,29 @@ class Findings:
             if code is codes.WRONG_TYPE and is_template(node):
                 hint, instead = RENDER, ""
             self.kept.append(Problem(code, text, self.entry, field, line, column, hint, instead, summary, advice=advice))
+
+
+# What to write in place of null, by the type of the field.
+_INSTEAD: Final = {
+    FieldType.TEXT: "write a value",
+    FieldType.TEXTS: "write [] for none",
+    FieldType.NUMBER: "write a number",
+    FieldType.BOOLEAN: "write true or false",
+    FieldType.MAPPING: "write {} for the defaults",
+    FieldType.MAPPINGS: "write [] for none",
+    FieldType.PAIRS: "write {} for none",
+}
+# The same where the empty mapping or list is no better than null.
+_FILLED: Final = {FieldType.MAPPING: "write its fields", FieldType.MAPPINGS: "write its items", FieldType.TEXTS: "write its items"}
+
+
+def empty(kind: FieldType, *, needs: bool = False) -> str:
+    """Return why a field of this kind must not be null, in words that follow its path. ``needs``: an empty value is no better.
+
+    Null is what remains of a block whose lines were commented out, or of a template that rendered to nothing. To take it for a missing
+    field would switch a protection off in silence.
+    """
+    return f"is empty: {(needs and _FILLED.get(kind)) or _INSTEAD[kind]}, or remove the line"
 
 
 # The path of a file's own mapping. Those inside begin with a field's name.
@@ -186,25 +214,31 @@ class Fields:
         if not isinstance(node, Mapping):
             findings.add(codes.WRONG_TYPE, f"{where} must be a mapping", node, where)
             return None
-        known, null_fields = table.fields, findings.dialect.null_fields
+        known = table.fields
         nodes: dict[str, Node] = {}
         unknown: list[Node] = []
-        empty: dict[str, Field] = {}
+        null: dict[str, Node] = {}
         for key, value in node.pairs:
             name = text_of(key)
             if name is None or name not in known:
                 unknown.append(key)
-            elif not (null_fields and is_null(value)):
+            elif is_null(value):
+                null[name] = key
+            else:
                 nodes[name] = value
-            elif known[name].type is FieldType.MAPPING:
-                empty[name] = known[name]
         meant: set[str] = set()
-        for name, field in empty.items():
-            outside = [key for key in unknown if text_of(key) in field.fields.fields]
+        for name, place in null.items():
+            field = known[name]
+            outside = [key for key in unknown if field.type is FieldType.MAPPING and text_of(key) in field.fields.fields]
             if outside:
                 _report_unindented(name, outside, where, findings)
                 meant.add(name)
                 unknown = [key for key in unknown if key not in outside]
+            elif not field.required and (findings.strict or not field.nullable):
+                incomplete = field.type is FieldType.MAPPING and any(inner.required for inner in field.fields.fields.values())
+                path = _path(where, name)
+                findings.add(codes.EMPTY_FIELD, f"{path} {empty(field.type, needs=field.nullable or incomplete)}", place, path)
+                meant.add(name)
         missing = [field for name, field in known.items() if name not in nodes and name not in meant]
         meant |= report_unknown(unknown, f"{where} has", where, missing, findings)
         return cls(where, node, known, findings, nodes, frozenset(meant))
@@ -225,6 +259,9 @@ class Fields:
     def wrong(self, name: str, text: str, *, hint: str = "", instead: str = "") -> None:
         """Record that the field ``name`` has an impossible value; ``text`` continues after its path."""
         self.problem(codes.WRONG_TYPE, name, text, hint=hint, instead=instead)
+
+    def _skips_null(self, name: str) -> bool:
+        return self.known[name].nullable and not self.findings.strict
 
     def _missing(self, name: str) -> None:
         # The fields of a mapping that is itself missing are not missing.
@@ -297,7 +334,7 @@ class Fields:
         items = [
             Fields.of(item, f"{self.path(name)}[{index}]", field.fields, self.findings)
             for index, item in enumerate(node.items)
-            if not (field.null_items and is_null(item))
+            if not (self._skips_null(name) and is_null(item))
         ]
         return tuple([item for item in items if item is not None])
 
@@ -330,7 +367,8 @@ class Fields:
         if node is None:
             return ()
         if isinstance(node, Sequence):
-            present = [(place, item) for place, item in enumerate(node.items) if not is_null(item)]
+            skips = self._skips_null(name)
+            present = [(place, item) for place, item in enumerate(node.items) if not (skips and is_null(item))]
             texts = [text for _, item in present if (text := text_of(item)) is not None]
             if len(texts) == len(present):
                 return tuple(trimmed for text in texts if (trimmed := text.strip()))

@@ -55,7 +55,7 @@ Node = Scalar | Sequence | Mapping
 
 
 def is_null(node: Node) -> bool:
-    """Return whether ``node`` is null, which counts as absent."""
+    """Return whether ``node`` is null."""
     return isinstance(node, Scalar) and node.kind is ScalarKind.NULL
 
 

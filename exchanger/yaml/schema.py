@@ -19,9 +19,8 @@ def mapping(table: Table) -> Schema:
 
 
 def _field(field: Field) -> Schema:
-    """Return the schema of a field, which may be null if it may be missing."""
     schema: Schema = {"description": field.description, **_value(field), **field.says}
-    return schema if field.required else _or_null(schema)
+    return _or_null(schema) if field.nullable else schema
 
 
 def _or_null(schema: Schema) -> Schema:
@@ -43,7 +42,7 @@ def _value(field: Field) -> Schema:
             return mapping(field.fields)
         case FieldType.TEXTS | FieldType.MAPPINGS:
             item: Schema = {"type": "string", **_rule(field.rule)} if field.type is FieldType.TEXTS else mapping(field.fields)
-            return {"type": "array", "items": _or_null(item) if field.null_items else item}
+            return {"type": "array", "items": _or_null(item) if field.nullable else item}
         case _:
             assert_never(field.type)
 

@@ -103,6 +103,32 @@ async def test_a_request_that_is_not_stated_once_and_readably_is_refused(form: s
     assert "missing HTTP request attributes" in json.loads(answer.body)["message"]
 
 
+@pytest.mark.parametrize("form", FORMS)
+async def test_http_1_0_gets_the_same_decision_and_its_connection_ends(form: str) -> None:
+    service = port()
+    for path, status in ((b"/public", 200), (b"/orders", 200), (b"/admin", 403)):
+        newer = question(form, path, BEARER)
+        answer = await ask(service, newer.replace(b"HTTP/1.1\r\n", b"HTTP/1.0\r\n", 1))
+        assert answer.status == status
+        assert answer.values(b"connection") == [b"close"]
+        expected = await ask(service, newer)
+        assert (answer.status, answer.values(b"authorization")) == (expected.status, expected.values(b"authorization"))
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("version", [b"0.9", b"1.2", b"2.0", b"3.0", b"1.1.1"])
+async def test_other_versions_of_http_get_400(form: str, version: bytes) -> None:
+    answer = await ask(port(), question(form, b"/public", BEARER).replace(b"HTTP/1.1\r\n", b"HTTP/%b\r\n" % version, 1))
+    assert answer.status == 400
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_http_1_0_with_a_transfer_encoding_gets_400(form: str) -> None:
+    chunked = question(form, b"/public", BEARER, (b"Transfer-Encoding", b"chunked"))
+    answer = await ask(port(), chunked.replace(b"HTTP/1.1\r\n", b"HTTP/1.0\r\n", 1) + b"0\r\n\r\n")
+    assert answer.status == 400
+
+
 @pytest.mark.parametrize("twin", ["X_Forwarded_Uri", "x-forwarded_uri", "X_Forwarded-Host", "X_FORWARDED_METHOD"])
 async def test_a_twin_with_an_underscore_is_refused(twin: str) -> None:
     for form in ("/forward-auth", "/auth-request"):

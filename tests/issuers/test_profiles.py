@@ -76,11 +76,32 @@ NO_NUMBERS = ("0", "-1", "10001", '"64"', "64.0", "6e1", "true", "064", "0x40", 
     [
         ("cache: {maxTTL: 1s, maxEntries: 1}", (CachePolicy(1.0, 1), None)),
         ('cache: {maxTTL: " 24h ", maxEntries: 1000000}', (CachePolicy(86_400.0, MAX_ENTRIES), None)),
-        ("cache: null, limits: null", (None, None)),
+        ("cache: null", "cache is empty: write its fields, or remove the line"),
+        ("limits: ~", "limits is empty: write {} for the defaults, or remove the line"),
         ("limits: {}", (None, CallLimits())),
         ("limits: {breaker: TRUE}", (None, CallLimits(breaker=True))),
         ("limits: {maxInFlight: 10000, breaker: false}", (None, CallLimits(MAX_IN_FLIGHT))),
-        ("limits: {maxInFlight: null, breaker: null}", (None, CallLimits())),
+        (
+            "limits: {maxInFlight: null, breaker: null}",
+            (
+                "limits.maxInFlight is empty: write a number, or remove the line | "
+                "limits.breaker is empty: write true or false, or remove the line"
+            ),
+        ),
+        ("issuedToken: ", "issuedToken is empty: write {} for the defaults, or remove the line"),
+        ("subjectToken: {introspection: }", "subjectToken.introspection is empty: write {} for the defaults, or remove the line"),
+        (
+            "subjectToken: {issuers: , audiences: }",
+            (
+                "subjectToken.issuers is empty: write its items, or remove the line | "
+                "subjectToken.audiences is empty: write its items, or remove the line"
+            ),
+        ),
+        ("subjectToken: {issuers: [null]}", "subjectToken.issuers must be a list of texts"),
+        ("assertion: ", "assertion is empty: write its fields, or remove the line"),
+        ("parameters: ", "parameters is empty: write {} for none, or remove the line"),
+        ("caFile: ' '", "caFile is empty: write a value, or remove the line"),
+        ("issuedToken: {audience: ''}", "issuedToken.audience is empty: write a value, or remove the line"),
         ("cache: {}", "cache.maxTTL is required | cache.maxEntries is required"),
         ("cache: {maxTTL: 5m}", "cache.maxEntries is required"),
         ("cache: {maxEntries: 5, maxTTL: null}", "cache.maxTTL is required"),

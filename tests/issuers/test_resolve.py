@@ -1,6 +1,8 @@
 """From a plan and what is in files to issuers: each kind of client and actor, and whom a token is about."""
 
 import base64
+import json
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -9,8 +11,10 @@ from hypothesis import strategies as st
 from rpds import HashTrieMap
 
 from exchanger.issuers.material import subject_of
+from exchanger.issuers.profile_model import Rejected
+from exchanger.issuers.referenced_files import read_files
 from exchanger.issuers.resolve import Found, Resolved, resolve
-from exchanger.issuers.secrets import SecretData, SecretFault, SecretName, SecretProblem
+from exchanger.issuers.secrets import SecretData, SecretFault, SecretName, SecretProblem, secret_data
 from exchanger.issuers.value_sources import FileSet, ValueSource
 from exchanger.values.issuer import (
     ActorCredentials,
@@ -26,7 +30,7 @@ from exchanger.values.issuer import (
     SigningKey,
 )
 from exchanger.values.secret import Secret
-from tests.issuers.fakes import file, good_plan, jwt, profiles
+from tests.issuers.fakes import OAUTH, file, good_plan, jwt, plan_of, profiles
 from tests.issuers.test_material import AUTHORITY, CHAIN, KEY
 from tests.jwt.issuer import P256, pem
 from tests.property.strategies_jose import finite_values
@@ -105,6 +109,62 @@ SECRET: Final = "clientID: c, clientSecret: p"
 )
 def test_each_kind_of_grant(fields: str, grant: Grant) -> None:
     assert only(f"{SECRET}, {fields}").grant == grant
+
+
+BAD_SECRETS: Final = {
+    " ": "is blank",
+    "\t\u00a0": "is blank",
+    "canary\nsecond": "has more than one line",
+    "canary\r\nsecond\n": "has more than one line",
+    "canary\u2028second": "has more than one line",
+    "canary\0": "has a NUL",
+}
+
+
+@pytest.mark.parametrize("text", BAD_SECRETS, ids=repr)
+@pytest.mark.parametrize("field", ["clientID", "clientSecret"])
+def test_a_client_secret_is_one_line_that_is_not_blank_in_the_profile(field: str, text: str) -> None:
+    written = json.dumps({"name": "p", "tokenEndpoint": "https://a.example/t", "clientID": "c", "clientSecret": "s", field: text})
+    found = plan_of(f"issuers: [{written}]")
+    assert isinstance(found, Rejected)
+    if field == "clientSecret":
+        assert found.problems == (f'issuer profile "p" clientSecret {BAD_SECRETS[text]}',)
+    assert "canary" not in repr(found)
+
+
+@pytest.mark.parametrize("text", BAD_SECRETS, ids=repr)
+@pytest.mark.parametrize("key", ["id", "secret"])
+def test_a_client_secret_is_one_line_that_is_not_blank_in_a_secret(key: str, text: str) -> None:
+    values = {"id": "c", "secret": "s", key: text}
+    data = secret_data("1", {name: base64.b64encode(value.encode()).decode() for name, value in values.items()})
+    references = ", ".join(
+        f"{field}SecretRef: {{name: oauth, key: {key}}}" for field, key in (("clientID", "id"), ("clientSecret", "secret"))
+    )
+    found = resolved(references, {OAUTH: data})
+    assert [issue.reason for issue in found.issues] == [f"its value {BAD_SECRETS[text]}"]
+    assert "canary" not in repr(found)
+
+
+@pytest.mark.parametrize("text", BAD_SECRETS, ids=repr)
+def test_a_client_secret_is_one_line_that_is_not_blank_in_a_file(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.write_text(text, newline="")
+    found = resolved(f"clientID: c, clientSecretFile: {path}", {FileSet((str(path),)): read_files(FileSet((str(path),)))})
+    assert [issue.reason for issue in found.issues] == [f"its value {'is empty' if not text.strip() else BAD_SECRETS[text]}"]
+    assert "canary" not in repr(found)
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_a_line_end_after_a_client_secret_is_not_part_of_it(end: str, tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.write_text(f"p a{end}", newline="")
+    files: dict[ValueSource, Found] = {
+        FileSet((str(path),)): read_files(FileSet((str(path),))),
+        OAUTH: secret_data("1", {"secret": base64.b64encode(f"p a{end}".encode()).decode()}),
+    }
+    for field in (f"clientSecretFile: {path}", "clientSecretSecretRef: {name: oauth, key: secret}"):
+        found = resolved(f"clientID: c, {field}", files)
+        assert found.issuers["primary"].credentials.proof == Secret("p a")
 
 
 def test_authorities_and_discovery_reach_the_issuer() -> None:

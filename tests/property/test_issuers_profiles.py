@@ -1,11 +1,15 @@
 """Laws of profiles: complete or refused, and without a secret in any message."""
 
+import copy
 import json
 import re
 from collections.abc import Iterator
-from typing import Final
+from functools import reduce
+from operator import getitem
+from typing import Any, Final
 from urllib.parse import parse_qsl
 
+import pytest
 import trustme
 from hypothesis import assume, event, example, given
 from hypothesis import strategies as st
@@ -26,7 +30,8 @@ from exchanger.values.issuer import ActorCredentials, ClientCertificate, GrantTy
 from exchanger.values.secret import Secret
 from exchanger.values.token import ExchangeFailure, TokenRequest
 from exchanger.values.trace import NO_TRACE
-from tests.issuers.fakes import good_plan, jwt
+from tests.issuers.fakes import PROFILES, good_plan, jwt, places
+from tests.issuers.fakes import RULES as EVERYWHERE
 from tests.jwt.issuer import ED25519, P256, RSA_KEY, pem
 from tests.net.certificates import client_certificate
 from tests.property.strategies_policy import rarely
@@ -287,6 +292,39 @@ def material(plan: Plan) -> "HashTrieMap[ValueSource, Found]":
             for place, references in wanted.items()
         }
     )
+
+
+# Law: null, or a blank text, switches nothing off. A field with either is rejected, or means what its profile says without the field.
+
+# Fields that the Go service has, and one that protects nothing.
+NULLABLE: Final = frozenset(
+    {
+        *("tokenEndpoint", "bearerRealm", "tokenEndpointAuthMethod", "tokenEndpointProtocol", "namespace"),
+        *("clientID", "clientSecret", "clientIDSecretRef", "clientSecretSecretRef"),
+    }
+)
+
+
+# A parameter is a text of the operator's own: it may be blank.
+FIELDS: Final = [place for place in places() if isinstance(place[-1], str) and "parameters" not in place[:-1]]
+
+
+@pytest.mark.parametrize("place", FIELDS, ids=lambda place: ".".join(map(str, place)))
+def test_an_empty_field_is_rejected_or_means_what_no_field_means(place: tuple[object, ...]) -> None:
+    *way, last = place
+    for value in (None, "", " ", "\u2003\n"):
+        with_empty, without = copy.deepcopy(PROFILES), copy.deepcopy(PROFILES)
+        there: Any = reduce(getitem, way, with_empty)  # type: ignore[arg-type]  # the way is right
+        less: Any = reduce(getitem, way, without)  # type: ignore[arg-type]
+        there[last] = value
+        del less[last]
+        found, expected = (read_plan(json.dumps({"issuers": profiles}).encode(), "f", EVERYWHERE) for profiles in (with_empty, without))
+        if not isinstance(found, Rejected):
+            assert last in NULLABLE
+            assert found == expected
+        elif value is None and isinstance(expected, Plan):
+            path = re.sub(r"\.(\d+)", r"[\1]", ".".join(map(str, place[1:])))
+            assert any(f".{path} is empty: write " in problem for problem in found.problems)
 
 
 @given(RULES, rarely(ANYTHING, usual(), one_in=5), TARGETS)

@@ -24,30 +24,34 @@ class Outer:
     inner: Inner | None = attrs.field(default=None, metadata=about("More."))
     numbers: tuple[int, ...] = attrs.field(default=(), metadata=about("Numbers.", least=1, most=3))
     secret: Secretive = attrs.field(default=Secretive(""), metadata=about("A secret."))
+    realm: str = attrs.field(default="", metadata=about("A realm.", nullable=True))
+    file: str = attrs.field(default="", metadata=about("A file."))
 
 
 KINDS: dict[object, Schema] = {Secretive: {"type": "string"}}
 
 
 def test_a_class_becomes_a_mapping() -> None:
-    assert schema_of(Outer, KINDS) == {
+    assert schema_of(Outer, KINDS, {"pattern": "."}) == {
         "type": "object",
         "additionalProperties": False,
         "properties": {
             "someName": {"description": "A name.", "type": "string", "pattern": "a"},
             "inner": {
                 "description": "More.",
-                "type": ["object", "null"],
+                "type": "object",
                 "additionalProperties": False,
                 "properties": {"flag": {"description": "A flag.", "type": "boolean"}},
                 "required": ["flag"],
             },
             "numbers": {
                 "description": "Numbers.",
-                "type": ["array", "null"],
+                "type": "array",
                 "items": {"type": "integer", "minimum": 1, "maximum": 3},
             },
-            "secret": {"description": "A secret.", "type": ["string", "null"]},
+            "secret": {"description": "A secret.", "type": "string"},
+            "realm": {"description": "A realm.", "type": ["string", "null"]},
+            "file": {"description": "A file.", "type": "string", "allOf": [{"pattern": "."}]},
         },
         "required": ["someName"],
     }

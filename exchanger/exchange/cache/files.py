@@ -15,7 +15,7 @@ from exchanger.exchange.cache.settings import SharedSettings
 from exchanger.util.key_file import MAX_FILE_BYTES, KeyFileError
 from exchanger.util.regular_file import UnusableFile, read_regular
 from exchanger.util.shown import shown_file
-from exchanger.values.secret import Secret
+from exchanger.values.secret import Secret, secret_problem
 
 # Bytes of the password; stores accept any length, and access tokens of cloud providers are the longest in use.
 _MAX_PASSWORD_BYTES: Final = 16 * 1024
@@ -78,9 +78,7 @@ def _password(path: Path) -> Secret | UnusableFile:
         text = data.decode().removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError:
         return UnusableFile("must be UTF-8")
-    if not text or "\n" in text or "\0" in text:
-        return UnusableFile("must hold one line")
-    return Secret(text)
+    return UnusableFile("must hold one line") if secret_problem(text) else Secret(text)
 
 
 def _authorities(path: Path) -> str | UnusableFile:

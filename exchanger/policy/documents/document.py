@@ -43,6 +43,7 @@ DOCUMENT_FIELDS: Final = Table.of(
         FieldType.MAPPINGS,
         "The entries. Of those that match a request, the one with the longest prefix decides.",
         fields=ENTRY_FIELDS,
+        nullable=True,
         says={"maxItems": MAX_ENTRIES},
     ),
 )

@@ -22,6 +22,7 @@ from exchanger.policy.documents.text_rules import (
     HEADER_NAME,
     HEADER_VALUE,
     HOST,
+    IS_ALLOW,
     IS_EXCHANGE,
     METADATA_URL,
     METHOD,
@@ -32,6 +33,7 @@ from exchanger.policy.documents.text_rules import (
 )
 from exchanger.policy.headers import MAX_HEADERS, canonical, name_problem, value_problem
 from exchanger.policy.prefix import MAX_PREFIX, PrefixReading, read_prefix
+from exchanger.util.json_schema import Schema
 from exchanger.util.text import bounded, quoted
 from exchanger.values.entry import (
     EVERYWHERE,
@@ -74,6 +76,7 @@ MATCH_FIELDS: Final = Table.of(
         "The methods, such as GET. Default, or with a *: all methods. HEAD gets the stricter of two decisions: the one for HEAD itself, "
         "and the one for GET.",
         rule=METHODS,
+        nullable=True,
     ),
     Field(
         "pathType",
@@ -112,22 +115,39 @@ EXCHANGE_FIELDS: Final = Table.of(
         ISSUER,
         FieldType.TEXT,
         "The name of the issuer profile whose token endpoint exchanges the token.",
+        nullable=True,
         aliases=frozenset({"issuer", "issuername", "issuerprofile"}),
     ),
-    Field("scope", FieldType.TEXT, "The scopes to request, separated by spaces. An exchange needs a scope, a resource or an audience."),
-    Field("resources", FieldType.TEXTS, "URIs of the services that the token is meant for, sent as resource parameters (RFC 8707)."),
-    Field("audiences", FieldType.TEXTS, "Names of the services that the token is meant for, sent as audience parameters (RFC 8693)."),
+    Field(
+        "scope",
+        FieldType.TEXT,
+        "The scopes to request, separated by spaces. An exchange needs a scope, a resource or an audience.",
+        nullable=True,
+    ),
+    Field(
+        "resources",
+        FieldType.TEXTS,
+        "URIs of the services that the token is meant for, sent as resource parameters (RFC 8707).",
+        nullable=True,
+    ),
+    Field(
+        "audiences",
+        FieldType.TEXTS,
+        "Names of the services that the token is meant for, sent as audience parameters (RFC 8693).",
+        nullable=True,
+    ),
     Field(
         METADATA,
         FieldType.TEXT,
         "The https URL, on the entry's own host, of the metadata that tells clients how to get a token (RFC 9728). Responses with 401 "
         "name it.",
         rule=TextRule(examples=("https://api.example.com/.well-known/oauth-protected-resource",)),
+        nullable=True,
     ),
 )
 
 
-def _complete_exchange() -> dict[str, object]:
+def _complete_exchange() -> Schema:
     """Return the schema of an entry with the action exchange; for another action, the block need not be complete."""
     present: dict[str, object] = {"type": "string", "pattern": NOT_BLANK}
     listed = {"type": "array", "contains": present}
@@ -139,10 +159,18 @@ def _complete_exchange() -> dict[str, object]:
         "properties": {ISSUER: present, METADATA: {"pattern": RESOURCE_METADATA.pattern}},
         "anyOf": [{"properties": {name: says}, "required": [name]} for name, says in targets.items()],
     }
-    return {
-        "if": {"properties": {"action": {"type": "string", "pattern": IS_EXCHANGE}}, "required": ["action"], "type": "object"},
-        "then": {"required": ["exchange"], "properties": {"exchange": exchange}},
-    }
+    return _if_action(IS_EXCHANGE, {"required": ["exchange"], "properties": {"exchange": exchange}})
+
+
+def _allow_without_null() -> Schema:
+    """Return the schema of an entry with the action allow: no field of the match may be null, which would open more than was meant."""
+    methods = {"type": "array", "items": {"type": "string"}}
+    return _if_action(IS_ALLOW, {"properties": {"match": {"properties": {"methods": methods}}}})
+
+
+def _if_action(pattern: str, then: Schema) -> Schema:
+    says: Schema = {"properties": {"action": {"type": "string", "pattern": pattern}}, "required": ["action"], "type": "object"}
+    return {"if": says, "then": then}
 
 
 ENTRY_FIELDS: Final = Table.of(
@@ -160,8 +188,9 @@ ENTRY_FIELDS: Final = Table.of(
         FieldType.MAPPING,
         "What to request from the token endpoint. Required with action: exchange.",
         fields=EXCHANGE_FIELDS,
+        nullable=True,
     ),
-    says=_complete_exchange(),
+    says={"allOf": [_complete_exchange(), _allow_without_null()]},
 )
 
 
@@ -184,6 +213,9 @@ def read_entry(
     action, target, metadata = "", None, ""
     entry = Fields.of(node, f"entries[{index}]", ENTRY_FIELDS, findings)
     if entry is not None:
+        # The Go service has no allow, so no policy of it relies on null there. Without methods, an allow opens all of them.
+        action_node = entry.nodes.get("action")
+        findings.strict = action_node is not None and (text_of(action_node) or "").strip().lower() == ALLOW
         scopes = matches.read(entry)
         action, target, metadata = _read_action(entry, issuers, scopes)
     if findings.kept:

@@ -26,6 +26,7 @@ def _portable(pattern: str) -> str:
 
 ACTION: Final = TextRule(whole(any_case(frozenset({EXCHANGE, DENY, ALLOW}))), words=(EXCHANGE, DENY, ALLOW))
 IS_EXCHANGE: Final = whole(any_case(frozenset({EXCHANGE})))
+IS_ALLOW: Final = whole(any_case(frozenset({ALLOW})))
 METHODS: Final = TextRule(
     whole(rf"(?:{METHOD}|\*)?"),
     (TextRefusal(whole(any_case(EVERY_METHOD)), "No word stands for all methods: leave methods out."),),

@@ -38,7 +38,7 @@ _match_resource_stem: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#@\\\s]
 _PATTERN: Final = "Exact, or with one * at the end."
 _FILLED: Final = "{namespace} and {label:KEY} stand for the namespace's name and the value of one of its labels."
 # The fields that select namespaces.
-_WHOM: Final = (("namespaces", "array"), ("namespaceSelector", "string"))
+_WHOM: Final = ("namespaces", "namespaceSelector")
 GRANT_FIELDS: Final = Table.of(
     Field("namespaces", FieldType.TEXTS, "The names of the namespaces that the grant is for.", rule=rules.NAMESPACE),
     Field(
@@ -64,11 +64,13 @@ GRANT_FIELDS: Final = Table.of(
         rule=rules.RESOURCE,
     ),
     Field("scopes", FieldType.TEXTS, f"Scopes that may be requested, one by one. {_PATTERN} {_FILLED}", rule=rules.SCOPE),
-    says={"anyOf": [*({"properties": {name: {"type": of}}, "required": [name]} for name, of in _WHOM), {"type": "null"}]},
+    says={"anyOf": [{"required": [name]} for name in _WHOM]},
 )
 _BASELINE_MATCH: Final = Table.of(
     *(
-        attrs.evolve(field, rule=ANY_HOST, description=f'{field.description} "*" alone is every host.') if field.name == "host" else field
+        attrs.evolve(field, rule=ANY_HOST, description=f'{field.description} "*" alone is every host.')
+        if field.name == "host"
+        else attrs.evolve(field, nullable=False)
         for field in MATCH_FIELDS.fields.values()
         if field.name != "headers"
     )

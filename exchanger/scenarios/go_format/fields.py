@@ -20,9 +20,11 @@ def as_go_reads(node: Node, table: Table, *, any_case: bool = False) -> Node:
     found: dict[str, tuple[Node, Node]] = {}
     for key, value in node.pairs:
         field = known.get(key.text.lower() if any_case else key.text) if isinstance(key, Scalar) else None
-        if field is not None:
+        if field is not None and is_null(value):
+            found.pop(field.name, None)
+        elif field is not None:
             name = Scalar(ScalarKind.TEXT, field.name, key.line, key.column)
-            found[field.name] = (name, value if is_null(value) else _value(value, field, any_case=any_case))
+            found[field.name] = (name, _value(value, field, any_case=any_case))
     return Mapping(tuple(found.values()), node.line, node.column)
 
 

@@ -113,13 +113,14 @@ default
 
 {{/* The profiles as the service reads them (JSON of a list), with the credentials of `oauth` if a profile names none. */}}
 {{- define "exchanger.issuers" -}}
+{{- /* Fields without a protection, which may be empty. Others reach the service as they are: `issuedToken: {}` means the defaults. */ -}}
+{{- $emptied := list "tokenEndpoint" "bearerRealm" "tokenEndpointAuthMethod" "tokenEndpointProtocol" "clientID" "clientSecret" "clientIDSecretRef" "clientSecretSecretRef" -}}
 {{- $issuers := list -}}
 {{- range (include "exchanger.profiles" . | fromJsonArray) -}}
 {{- $issuer := dict -}}
 {{- range $field, $value := . -}}
-{{- /* Empty fields have no meaning, in a reference too. */ -}}
 {{- if and (kindIs "map" $value) (not $value.namespace) -}}{{- $value = omit $value "namespace" -}}{{- end -}}
-{{- if $value -}}{{- $_ := set $issuer $field $value -}}{{- end -}}
+{{- if or $value (not (has $field $emptied)) -}}{{- $_ := set $issuer $field $value -}}{{- end -}}
 {{- end -}}
 {{- if include "exchanger.hasClientSecret" . -}}
 {{- $name := include "exchanger.oauthSecretName" $ -}}

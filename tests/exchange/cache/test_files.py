@@ -23,7 +23,7 @@ def test_all_files_together(tmp_path: Path) -> None:
     assert "päss" not in repr(found)
 
 
-PASSWORDS = [None, b"", b"\n", b"canary\ntwo\n", b"canary\0", b"canary\xff", b"x" * (16 * 1024 + 1)]
+PASSWORDS = [None, b"", b"\n", b" \n", b"canary\rtwo", b"canary\ntwo\n", b"canary\0", b"canary\xff", b"x" * (16 * 1024 + 1)]
 AUTHORITIES = [None, b"", b"canary", b"\xff", b"-----BEGIN CERTIFICATE-----\ncanary\n", b"x" * 2_000_000]
 
 

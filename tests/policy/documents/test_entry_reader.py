@@ -41,7 +41,7 @@ def closed(entry: str) -> FailClosedRegion:
         ("host: a, pathPrefix: /A, caseInsensitive: True", MatchScope("a", "/A", case_insensitive=True)),
         ("host: a, pathPrefix: /A, caseInsensitive: TRUE", MatchScope("a", "/A", case_insensitive=True)),
         ("host: a, pathPrefix: /A, caseInsensitive: False", MatchScope("a", "/A")),
-        ("host: a, pathPrefix: /A, caseInsensitive: null", MatchScope("a", "/A")),
+        ("host: a, pathPrefix: /, methods: null", MatchScope("a", "/")),
         ("host: a, pathPrefix: /, methods: [GET, ' post ', '']", MatchScope("a", "/", frozenset({"GET", "POST"}))),
         ("host: a, pathPrefix: /, methods: [get, GET, null]", MatchScope("a", "/", frozenset({"GET"}))),
         ("host: a, pathPrefix: /, methods: [' ']", MatchScope("a", "/")),
@@ -195,7 +195,7 @@ def test_metadata_may_be_on_any_host_that_was_meant(host: str, problems: int) ->
         ("host: a, pathPrefix: /, pathType: segment", MatchScope("a", "", path_type=PathType.SEGMENT)),
         ("host: a, pathPrefix: /b/, pathType: Exact, caseInsensitive: true", MatchScope("a", "/b/", None, True, PathType.EXACT)),
         (
-            "host: a, pathPrefix: /, headers: [{name: X-B, value: '1 2'}, null, {name: Mcp-Name, value: delete_order}]",
+            "host: a, pathPrefix: /, headers: [{name: X-B, value: '1 2'}, {name: Mcp-Name, value: delete_order}]",
             MatchScope("a", "/", headers=(("mcp-name", "delete_order"), ("x-b", "1 2"))),
         ),
     ],
@@ -218,6 +218,23 @@ def test_what_lets_pass_has_a_match_like_any_other(match: str, scope: MatchScope
 )
 def test_a_denial_needs_no_target(exchange: str) -> None:
     assert read(f"{MATCH}\naction: Deny\n{exchange}") == DenyEntry(RED, 0, MatchScope(HOST, "/orders"))
+
+
+@pytest.mark.parametrize(
+    ("match", "action", "reason"),
+    [
+        ("headers:", "deny", "headers is empty: write [] for none, or remove the line"),
+        ("headers: [null]", "deny", "headers[0] must be a mapping"),
+        ("caseInsensitive: ~", "deny", "caseInsensitive is empty: write true or false, or remove the line"),
+        ("pathType: null", "exchange", "pathType is empty: write a value, or remove the line"),
+        ("methods:", "allow", "methods is empty: write its items, or remove the line"),
+        ("methods: [~]", "Allow", "methods must be a list of texts"),
+    ],
+)
+def test_null_closes_the_match_where_it_would_mean_something_weaker(match: str, action: str, reason: str) -> None:
+    more = "{issuerRef: primary, scope: s}" if action == "exchange" else "{}"
+    region = closed(f"match:\n  host: {HOST}\n  pathPrefix: /orders\n  {match}\naction: {action}\nexchange: {more}")
+    assert (region.match.host, region.reason) == (HOST, f"entries[0].match.{reason}")
 
 
 @pytest.mark.parametrize("entry", ["text", "5", "[a]", "!own {match: {}}"])
