@@ -2,7 +2,8 @@
 
 A connection is used while it answers in time. Failures and timeouts add up, successes reduce the count; when there are too many, the
 connection is closed and the level is not used, so that a look-up costs nothing, until a task in the background has another connection that
-answers in time. So the breaker has no separate state: it is whether there is a connection in use.
+answers in time. So the breaker has no separate state: it is whether there is a connection in use. While requests want it, the task tries
+every second; otherwise it backs off.
 
 Nothing here is an error for a request: any failure is a miss.
 """
@@ -42,6 +43,8 @@ MOST_FAILURES: Final = 3.0
 SUCCESS: Final = 0.25
 # Seconds between two checks whether the connection is in step.
 CHECK_S: Final = 1.0
+# Seconds from one attempt to connect to the next while requests miss the store. Each costs it a handshake and three commands.
+HURRY_S: Final = 1.0
 _SLOW: Final = f"did not answer within {1000 * FIND_S:.0f} ms"
 _NOT_TAKEN: Final = StoreFailure(f"did not take a value within {WRITE_S:.0f} s")
 _RETRY: Final = BackOffSettings(first=0.5, factor=2.0, cap=15.0, reset=60.0)
@@ -96,6 +99,8 @@ class SharedLevel:
     _follower: FileFollower[StoreFiles | UnusableFile] = attrs.field(init=False)
     _changed: trio.Event = attrs.field(factory=trio.Event, init=False)
     _store: Connected | None = attrs.field(default=None, init=False)
+    _hurried: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _tls: ssl.SSLContext | None = attrs.field(default=None, init=False)
     _tripped: trio.Event = attrs.field(factory=trio.Event, init=False)
     _failures: float = attrs.field(default=0.0, init=False)
     _reason: str = attrs.field(default="", init=False)
@@ -112,6 +117,12 @@ class SharedLevel:
     def in_use(self) -> bool:
         """Whether a look-up may find something."""
         return self._store is not None and self._finding < MAX_FINDS
+
+    def wanted(self) -> bool:
+        """Return whether a look-up may find something; without a connection, the next attempt follows at once, or after ``HURRY_S``."""
+        if self._store is None:
+            self._hurried.set()
+        return self.in_use
 
     @property
     def queued(self) -> int:
@@ -181,6 +192,8 @@ class SharedLevel:
         else:
             self._log.info("token_cache.files_loaded", keys=len(keys))
         self._lose(self._store)
+        self._tls = None
+        self._hurried.set()
         self._changed.set()
         self._changed = trio.Event()
 
@@ -193,23 +206,26 @@ class SharedLevel:
             if files is None:
                 await self._changed.wait()
                 continue
-            changed = self._changed
-            reason = await self._use_connection(files, changed)
+            self._hurried, began = trio.Event(), trio.current_time()
+            reason = await self._use_connection(files, self._changed)
             if reason is not None:
                 self._report_lost(reason)
                 with trio.move_on_after(back_off.failed(trio.current_time())):
-                    await changed.wait()
+                    await self._hurried.wait()
+                    await trio.sleep_until(began + HURRY_S)
 
     async def _use_connection(self, files: StoreFiles, changed: trio.Event) -> str | None:
         """Use one connection as long as it works; return why it no longer does, ``None`` if other files are in force."""
-        tls = (
-            await self.network.run_sync(client_tls_context, files.ca_pem, abandon_on_cancel=True) if self.settings.address.secure else None
-        )
+        if self.settings.address.secure and self._tls is None:  # once for each version: a whole trust store takes 30 ms
+            tls = await self.network.run_sync(client_tls_context, files.ca_pem, abandon_on_cancel=True)
+            if changed.is_set():
+                return None
+            self._tls = tls
         self._tripped = trio.Event()
         self._failures, self._reason = 0.0, ""
         async with trio.open_nursery() as nursery:
             try:
-                store = await self.open_store(nursery, self.network.connect, self.settings, files.password, tls)
+                store = await self.open_store(nursery, self.network.connect, self.settings, files.password, self._tls)
                 if isinstance(store, StoreFailure):
                     return store.reason
                 if (reason := await self._probe(store)) is not None:

@@ -221,8 +221,11 @@ class TokenCache:
             self._memory.renew_later(builder.of.partition, builder.memory.digest(_subject(request)), self._now())
 
     def asks_shared(self, request: TokenRequest) -> bool:
-        """Return whether ``find_shared`` may find something: a shared level is in use, and the issuer keeps tokens."""
-        return self._level is not None and self._level.in_use and self._issuers.builder_for(request) is not None
+        """Return whether ``find_shared`` may find something: a shared level is in use, and the issuer keeps tokens.
+
+        If the store is lost, this hurries the next attempt to connect to it.
+        """
+        return self._level is not None and self._issuers.builder_for(request) is not None and self._level.wanted()
 
     async def find_shared(self, request: TokenRequest) -> CachedToken | None:
         """Return the token that the shared level has for ``request``, and put it into memory. One short attempt; it never fails.

@@ -15,7 +15,7 @@ from exchanger.exchange.cache.files import StoreFiles
 from exchanger.exchange.cache.keys import derive
 from exchanger.exchange.cache.sealed_token import StoredToken
 from exchanger.exchange.cache.settings import SharedSettings
-from exchanger.exchange.cache.shared_level import FIND_S
+from exchanger.exchange.cache.shared_level import FIND_S, HURRY_S
 from exchanger.exchange.cache.token_cache import TokenCache
 from exchanger.exchange.cache.write_queue import MAX_QUEUED, Job, WriteQueue
 from exchanger.net.network import SYSTEM
@@ -220,6 +220,39 @@ async def test_a_server_that_dies_is_connected_to_again(tmp_path: Path, autojump
         ("store_lost", "cannot be reached"),
         ("store_ready",),
     ]
+
+
+@pytest.mark.parametrize("pause", [0.3, 3.0, 20.0, 90.0])
+@pytest.mark.parametrize("fault", ["slow", "refusing"])
+async def test_requests_hurry_the_return_of_a_lost_store(tmp_path: Path, autojump_clock: MockClock, pause: float, fault: str) -> None:
+    server = Server()
+    async with replica(server, shared_settings(tmp_path)) as one:
+        for _ in range(5):  # outages in a row wait no longer than the first one
+            server.delay = 2.0 if fault == "slow" else 0.0
+            server.refuses = "" if fault == "slow" else "cannot be reached"
+            server.kill()
+            began, opened = trio.current_time(), server.opened
+            while trio.current_time() < began + pause:
+                await found(one, request()) if one.asks_shared(request()) else await trio.sleep(0.05)
+            assert server.opened - opened <= pause / HURRY_S + 2
+            server.delay, server.refuses, back = 0.0, "", trio.current_time()
+            while not one.asks_shared(request()):  # noqa: ASYNC110 - each look is a request
+                await trio.sleep(0.05)
+            assert trio.current_time() - back < HURRY_S + 2.1  # an attempt that has begun is slow to its end
+
+
+async def test_without_requests_a_lost_store_is_tried_ever_less_often(tmp_path: Path, autojump_clock: MockClock) -> None:
+    server = Server()
+    async with replica(server, shared_settings(tmp_path)) as one:
+        server.refuses = "cannot be reached"
+        server.kill()
+        await trio.sleep(600)
+        assert server.opened < 60
+        server.refuses, opened = "", server.opened
+        assert not one.asks_shared(request())
+        await trio.sleep(SOON)
+        assert server.opened == opened + 1
+        assert one.asks_shared(request())
 
 
 async def test_a_connection_out_of_step_is_closed(tmp_path: Path, autojump_clock: MockClock) -> None:
