@@ -5,21 +5,32 @@ the bounds left no room for it.
 """
 
 import math
+import tempfile
+from base64 import urlsafe_b64decode
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
 from typing import Any, Final, final
 
 import attrs
-from hypothesis import given
+import trio
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from trio.testing import MockClock
 
 from exchanger.exchange.cache.lifetime import MARGIN_PART, MARGIN_S
 from exchanger.exchange.cache.memory_store import ENTRY_BYTES, RENEWAL_PAUSE_S
 from exchanger.exchange.cache.recall import MAX_NAMES, PAUSE_S, RefusedTokens
+from exchanger.exchange.cache.sealed_token import unseal
 from exchanger.exchange.cache.token_cache import TokenCache
+from exchanger.net.network import SYSTEM
 from exchanger.values.entry import TokenTarget
 from exchanger.values.issuer import CachePolicy, Credentials, Issuer
 from exchanger.values.secret import Secret
 from exchanger.values.token import Cache, TokenRequest
-from tests.exchange.cache.examples import HOST, POLICY, START, Clocks, cache, issuer, jwt, outage, refusal, request, token
+from tests.exchange.cache.examples import HOST, POLICY, START, Clocks, cache, issuer, jwt, outage, refusal, request, running, token
+from tests.exchange.cache.fake_store import Server, shared_settings
+from tests.waiting import at_once
 
 MAX_BYTES: Final = 6 * (ENTRY_BYTES + 10)
 ISSUERS: Final[dict[str, list[Issuer | None]]] = {
@@ -201,6 +212,7 @@ def test_the_cache_is_a_list_with_ends(script: list[tuple[Any, ...]]) -> None:
 # refused loses nothing.
 
 REFUSING: Final = issuer(cache=attrs.evolve(POLICY, drop_refused=True))
+ASKED: Final = request("user", of=REFUSING)
 users = st.integers(0, 2)
 responses = st.one_of(
     st.tuples(st.just("serve"), users),
@@ -272,6 +284,101 @@ def test_a_refused_token_goes_and_no_other(script: list[tuple[Any, ...]]) -> Non
     for name, *arguments in script:
         getattr(run, name)(*arguments)
     assert run.one.upstream_refusals == {HOST: sum(map(len, run.went_at.values()))}
+
+
+# Law: whatever replicas do at the same time, only refused tokens are removed from their store, and each of these is gone from there.
+
+
+replica_steps = st.one_of(
+    st.tuples(st.just("serve"), st.integers(0, 2)),
+    st.tuples(st.just("renew"), st.integers(0, 2)),
+    st.tuples(st.just("refuse"), st.integers(0, 2), st.integers(0, 3)),
+    st.tuples(st.just("delay"), st.sampled_from([0.0, 0.001, 0.004, 0.015])),
+    st.tuples(st.just("wait"), st.sampled_from([0.001, 0.003, 0.01, 0.1, 61.0])),
+)
+
+
+@final
+@attrs.define(eq=False)
+class Replicas:
+    """Three replicas with one caller, whose upstreams refuse any token that was served; ``went`` are those that each one dropped."""
+
+    folder: Path
+    server: Server = attrs.field(factory=Server)
+    caches: list[TokenCache] = attrs.field(factory=list)
+    served: list[str] = attrs.field(factory=list)
+    went: list[set[str]] = attrs.field(factory=lambda: [set(), set(), set()])
+    count: int = 0
+
+    def stored(self) -> list[str]:
+        return [self.text(key, value) for key, (value, _) in self.server.values.items()]
+
+    def text(self, name: bytes, value: bytes) -> str:
+        level = self.caches[0]._level
+        assert level is not None
+        token = unseal(level.keys[0], urlsafe_b64decode(name.rpartition(b":")[2] + b"="), value)
+        assert token is not None
+        return token.access_token.reveal()
+
+    async def serve(self, which: int) -> None:
+        cache = self.caches[which]
+        found = cache.find(ASKED) or await cache.find_shared(ASKED)
+        if found is None:
+            await self.renew(which)
+        else:
+            assert found.token.access_token.reveal() not in self.went[which]
+            self.served.insert(0, found.token.access_token.reveal())
+
+    async def renew(self, which: int) -> None:
+        self.count += 1
+        self.caches[which].keep(ASKED, token(f"token {self.count}"))
+
+    async def refuse(self, which: int, back: int) -> None:
+        if back < len(self.served):
+            before = self.caches[which].upstream_refusals.get(HOST, 0)
+            self.caches[which].upstream_answered(ASKED, Secret(self.served[back]), refused=True)
+            if self.caches[which].upstream_refusals.get(HOST, 0) > before:
+                self.went[which].add(self.served[back])
+
+    async def delay(self, seconds: float) -> None:
+        self.server.delay = seconds
+
+    async def wait(self, seconds: float) -> None:
+        await trio.sleep(seconds)
+
+    async def run(self, script: list[tuple[Any, ...]]) -> None:
+        network = attrs.evolve(SYSTEM, steady=trio.current_time, wall=lambda: START + trio.current_time(), run_sync=at_once)
+        async with AsyncExitStack() as stack:
+            for _ in range(3):
+                one = TokenCache(shared=shared_settings(self.folder), network=network)
+                assert one._level is not None
+                one._level.open_store = self.server.open
+                self.caches.append(await stack.enter_async_context(running(one, REFUSING)))
+            async with trio.open_nursery() as nursery:
+                for name, *arguments in script:
+                    step = partial(getattr(self, name), *arguments)
+                    if name == "serve":  # beside what comes next
+                        nursery.start_soon(step)
+                        await trio.lowlevel.checkpoint()
+                    else:
+                        await step()
+            self.server.delay = 0.0
+            await trio.sleep(1.0)
+            went = set().union(*self.went)
+            assert not went & set(self.stored())
+            put = [self.text(write.key, write.value) for write in self.server.writes if write.value is not None]
+            removed = [self.text(write.key, write.only) for write in self.server.removed if write.only is not None]
+            assert len(removed) == len(self.server.removed)
+            assert set(removed) <= went
+            if put and put[-1] not in went and trio.current_time() < 60:  # before anything expires
+                assert self.stored() == put[-1:]
+
+
+@settings(max_examples=100)
+@given(st.lists(replica_steps, max_size=30))
+def test_replicas_remove_refused_tokens_from_their_store_and_no_other(script: list[tuple[Any, ...]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        trio.run(Replicas(Path(folder)).run, script, clock=MockClock(autojump_threshold=0.0))
 
 
 @given(st.integers(1, 400), st.sampled_from([0.1, 1.0, 7.0]))

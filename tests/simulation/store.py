@@ -214,6 +214,9 @@ class SimulatedStore(Part):
                 return b"+OK\r\n"
             case [b"UNLINK", key]:
                 return b":%d\r\n" % (self.values.pop(key, None) is not None)
+            case [b"EVAL", _, b"1", key, value]:  # removes what has this value
+                there = self.values.get(key)
+                return b":%d\r\n" % (there is not None and there[0] == value and self.values.pop(key) is there)
             case [b"CLIENT", b"SETINFO", _, _] | [b"CLIENT SETINFO", _, _]:
                 return b"+OK\r\n"
         self.wrong.append(f"the store is sent {words[0].decode()} with {len(words) - 1} arguments")

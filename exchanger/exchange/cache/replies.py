@@ -52,6 +52,7 @@ _REPLIES: Final = {
     b"SET": _STATUS,
     b"PTTL": _COUNT,
     b"UNLINK": _COUNT,
+    b"EVAL": _COUNT,
 }
 
 

@@ -7,6 +7,7 @@ is its associated data: a value that was moved to another name does not open.
 Must not know: where values are stored.
 """
 
+import hashlib
 import hmac
 import struct
 from collections.abc import Callable
@@ -43,6 +44,11 @@ class StoredToken:
     wall_end: float
     expires_in: int
     expires_at: int | None
+
+
+def fingerprint(token: Secret) -> bytes:
+    """Return what tells ``token`` from others without containing it."""
+    return hashlib.sha256(token.reveal().encode("utf-8", "surrogatepass")).digest()
 
 
 def seal(key: CacheKey, digest: bytes, token: StoredToken, entropy: Callable[[int], bytes] = SYSTEM.entropy) -> bytes | None:

@@ -20,7 +20,7 @@ import trio
 
 from exchanger.exchange.cache.files import StoreFiles, read_files
 from exchanger.exchange.cache.keys import CacheKey
-from exchanger.exchange.cache.sealed_token import MAX_SEALED_BYTES, StoredToken, seal, unseal
+from exchanger.exchange.cache.sealed_token import MAX_SEALED_BYTES, StoredToken, fingerprint, seal, unseal
 from exchanger.exchange.cache.settings import SharedSettings
 from exchanger.exchange.cache.store import StoreConnection, StoreFailure, Write
 from exchanger.exchange.cache.write_queue import Job, WriteQueue
@@ -165,10 +165,13 @@ class SharedLevel:
             self._queue.put(Job(self.keys, digests[:1], token, end))
             self._wake.set()
 
-    def remove(self, digests: tuple[bytes, ...]) -> None:
-        """Queue the removal of the token under all of its names. It waits until the store is used again."""
+    def remove(self, digests: tuple[bytes, ...], only: bytes = b"") -> None:
+        """Queue the removal of the token under all of its names, or of the one with the fingerprint ``only``, whatever is there by then.
+
+        It waits until the store is used again.
+        """
         if digests:
-            self._queue.put(Job(self.keys, digests))
+            self._queue.put(Job(self.keys, digests, only=only))
             self._wake.set()
 
     # Files
@@ -290,14 +293,36 @@ class SharedLevel:
             await self._wake.wait()
             self._wake = trio.Event()
             while self._queue and (store := self._store) is not None:
-                writes = [write for job in self._queue.take() for write in self._writes(job)]
                 failure: StoreFailure | None = _NOT_TAKEN
                 with trio.move_on_after(WRITE_S) as scope:
-                    failure = await store.write(writes)
+                    failure = await self._write_batch(store, self._queue.take())
                 if scope.cancelled_caught:
                     self._failed(store, _NOT_TAKEN.reason)
                 self._report_refusal(failure)
                 await trio.lowlevel.checkpoint()
+
+    async def _write_batch(self, store: Connected, jobs: list[Job]) -> StoreFailure | None:
+        failure: StoreFailure | None = None
+        writes: list[Write] = []
+        for job in jobs:
+            if job.only:  # what it is compared with is what the changes before it leave
+                failure = (await store.write(writes) if writes else None) or failure
+                found = await store.read([self._name(digest) for digest in job.digests], MAX_SEALED_BYTES)
+                if isinstance(found, StoreFailure):
+                    return found
+                writes = self._removals(job, found)
+            else:
+                writes += self._writes(job)
+        return (await store.write(writes) if writes else None) or failure
+
+    def _removals(self, job: Job, found: list[tuple[bytes, int]]) -> list[Write]:
+        """Return what removes the token of ``job`` where it was ``found``, unless something else is there by then."""
+        removals = []
+        for key, digest, (value, _) in zip(job.keys, job.digests, found, strict=True):
+            token = unseal(key, digest, value)
+            if token is not None and fingerprint(token.access_token) == job.only:
+                removals.append(Write(self._name(digest), only=value))
+        return removals
 
     def _writes(self, job: Job) -> list[Write]:
         if job.token is None:
@@ -311,7 +336,9 @@ class SharedLevel:
     def _report_refusal(self, failure: StoreFailure | None) -> None:
         if failure is not None and not self._refusing:
             self._log.warning(
-                "token_cache.store_refuses", reason=failure.reason, text="the store accepts no tokens; those it has are still used"
+                "token_cache.store_refuses",
+                reason=failure.reason,
+                text="changes are not made in the store; the tokens that it has are still used",
             )
         self._refusing = failure is not None
 

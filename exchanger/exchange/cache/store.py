@@ -24,6 +24,10 @@ from exchanger.exchange.cache.settings import SharedSettings
 from exchanger.net.stream import Dial, open_stream
 from exchanger.values.secret import Secret
 
+# Removes a key while it has this value, and not a longer one. Scripts are atomic
+# (https://redis.io/docs/latest/develop/programmability/eval-intro/), and no command of Redis before 8.4 compares. GETRANGE, since GET would
+# read somebody's 500 MB whole.
+_REMOVE_IF: Final = b"return redis.call('GETRANGE', KEYS[1], 0, #ARGV[1]) == ARGV[1] and redis.call('UNLINK', KEYS[1]) or 0"
 # Seconds for name resolution, TCP, TLS and authentication. Nothing waits for it.
 CONNECT_S: Final = 5.0
 
@@ -39,11 +43,15 @@ class StoreFailure:
 @final
 @attrs.frozen
 class Write:
-    """A value to store under a key for ``ttl_ms`` milliseconds, or, without a value, a key to remove."""
+    """A value to store under a key for ``ttl_ms`` milliseconds, or, without a value, a key to remove.
+
+    With ``only``, it is removed only while it has that value.
+    """
 
     key: bytes
     value: bytes | None = attrs.field(default=None, repr=False)
     ttl_ms: int = 0
+    only: bytes | None = attrs.field(default=None, repr=False, kw_only=True)
 
 
 @final
@@ -171,12 +179,7 @@ class StoreConnection:
     async def write(self, writes: Sequence[Write]) -> StoreFailure | None:
         """Make the changes, in order."""
         try:
-            asked = [
-                self._connection.create_request(b"UNLINK", write.key)
-                if write.value is None
-                else self._connection.create_request(b"SET", write.key, write.value, b"PX", write.ttl_ms)
-                for write in writes
-            ]
+            asked = [self._connection.create_request(*_command(write)) for write in writes]
             failure: StoreFailure | None = None
             for one in asked:
                 try:
@@ -200,6 +203,14 @@ class _Status:
         """See ``trio.TaskStatus``."""
         self.begun = True
         self._status.started(value)
+
+
+def _command(write: Write) -> tuple[Any, ...]:
+    if write.value is not None:
+        return b"SET", write.key, write.value, b"PX", write.ttl_ms
+    if write.only is not None:
+        return b"EVAL", _REMOVE_IF, 1, write.key, write.only
+    return b"UNLINK", write.key
 
 
 async def _unless_of_another_type(request: object) -> ResponseType:
@@ -227,7 +238,7 @@ def _why(error: Exception) -> str:
     if isinstance(error, AuthenticationError):
         return "refuses the user or password"
     if isinstance(error, AuthorizationError):
-        return "does not allow this user the commands GETRANGE, PTTL, SET and UNLINK on the deployment's keys"
+        return "does not allow this user the commands GETRANGE, PTTL, SET, UNLINK and EVAL on the deployment's keys"
     if isinstance(error, ResponseError):
         return "is full" if str(error).startswith(("OOM", "command not allowed when used memory")) else "answers with an error"
     return "cannot be reached" if isinstance(error, RedisError) else "does not speak the Redis protocol"

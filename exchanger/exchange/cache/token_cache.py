@@ -7,6 +7,7 @@ no purge; removing an issuer or credentials removes their tokens.
 Lifetimes are measured by two clocks (``lifetime``), so that no token is served after it expired, whatever the clocks do.
 """
 
+import math
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, final
@@ -18,7 +19,7 @@ from exchanger.exchange.cache.issuers_in_force import CacheKeyBuilder, IssuersIn
 from exchanger.exchange.cache.lifetime import Instant, Life, UnreadableExpiry, expiry_of, plan_life
 from exchanger.exchange.cache.memory_store import CachedToken, Entry, MemoryStore
 from exchanger.exchange.cache.recall import RefusedTokens
-from exchanger.exchange.cache.sealed_token import MAX_TOKEN_CHARS, StoredToken
+from exchanger.exchange.cache.sealed_token import MAX_TOKEN_CHARS, StoredToken, fingerprint
 from exchanger.exchange.cache.settings import SharedSettings
 from exchanger.net.network import SYSTEM, Network
 from exchanger.net.proxies import EnvironmentProxies
@@ -52,6 +53,23 @@ _HIT: Final = Cache.HIT
 
 
 @final
+@attrs.frozen
+class _Refusal:
+    """The refusal of one token (its ``only`` fingerprint, and when it was issued), or of every token that was issued until then.
+
+    ``until`` is when it is forgotten. Times are of the steady clock.
+    """
+
+    until: float
+    only: bytes = b""
+    born: float = math.inf
+
+    def concerns(self, token: Secret, born: float) -> bool:
+        """Return whether a ``token`` of the shared level must not be served; one that was issued after the refused one may be."""
+        return born <= self.born or fingerprint(token) == self.only
+
+
+@final
 @attrs.define(eq=False)
 class TokenCache:
     """Keeps exchanged tokens. Nothing is kept before ``use_issuers``, nor for an issuer without a cache policy.
@@ -70,7 +88,7 @@ class TokenCache:
     _memory: MemoryStore = attrs.field(factory=MemoryStore, init=False)
     _issuers: IssuersInForce = attrs.field(init=False)
     _recall: RefusedTokens = attrs.field(factory=RefusedTokens, init=False)
-    _refused: OrderedDict[bytes, float] = attrs.field(factory=OrderedDict, init=False, repr=False)
+    _refused: OrderedDict[bytes, _Refusal] = attrs.field(factory=OrderedDict, init=False, repr=False)
     _looked_up: set[bytes] = attrs.field(factory=set, init=False, repr=False)
     _level: "SharedLevel | None" = attrs.field(default=None, init=False)
 
@@ -179,13 +197,15 @@ class TokenCache:
         if self._level is not None and known:
             self._remove_shared(self._level, builder, digest, subject)
 
-    def _remove_shared(self, level: "SharedLevel", builder: CacheKeyBuilder, digest: bytes, subject: bytes) -> None:
-        # The removal may be late or lost, or a look-up in progress: the shared level is not trusted until ``keep``.
-        self._refused[digest] = self.network.steady() + builder.of.policy.max_ttl
+    def _remove_shared(
+        self, level: "SharedLevel", builder: CacheKeyBuilder, digest: bytes, subject: bytes, only: bytes = b"", born: float = math.inf
+    ) -> None:
+        # The removal may be late or lost, or a look-up in progress: what was refused is not believed until ``keep``.
+        self._refused[digest] = _Refusal(self.network.steady() + builder.of.policy.max_ttl, only, born)
         self._refused.move_to_end(digest)
         while len(self._refused) > MAX_REFUSED:
             self._refused.popitem(last=False)
-        level.remove(builder.shared_digests(level.keys, subject))
+        level.remove(builder.shared_digests(level.keys, subject), only)
 
     def asks_upstream(self, request: TokenRequest, /) -> bool:
         """See ``typing.TokenRecall``."""
@@ -208,11 +228,13 @@ class TokenCache:
             if present is not None:
                 self._recall.accepted(digest)
             return
-        if self._recall.refused(digest, self.network.steady(), of.policy.max_ttl, is_kept=present is not None):
+        now = self.network.steady()
+        if self._recall.refused(digest, now, of.policy.max_ttl, is_kept=present is not None):
             of.tally.upstream_refusals += 1
             self._memory.remove(of.partition, digest)
             if self._level is not None:
-                self._remove_shared(self._level, builder, digest, subject)
+                born = now if present is None else present.life.born
+                self._remove_shared(self._level, builder, digest, subject, fingerprint(token), born)
 
     def renewal_failed(self, request: TokenRequest) -> None:
         """Record that a renewal had no result: its call failed in a way that says nothing about the token, or was given up."""
@@ -257,8 +279,6 @@ class TokenCache:
     ) -> CachedToken | None:
         """Put a token of the shared level into memory, unless it was refused here or must not be served."""
         now = self._now()
-        if self._refused.get(digest, now.steady) > now.steady:
-            return None
         end = expiry_of(request.subject_token.reveal())
         if isinstance(end, UnreadableExpiry):
             return None
@@ -268,6 +288,9 @@ class TokenCache:
         length = min(stored.length, builder.of.policy.max_ttl)
         life = plan_life(now, age, length, end, self.network.random.random())
         if life is None or (better_than is not None and life.until <= better_than.until + RENEWED_BY_S):
+            return None
+        refusal = self._refused.get(digest)
+        if refusal is not None and now.steady < refusal.until and refusal.concerns(stored.access_token, life.born):
             return None
         token = ExchangedToken(stored.access_token, None, stored.expires_in, Cache.HIT, stored.expires_at, None, UNREADABLE_SCOPE)
         entry = Entry.of(token, life)
@@ -289,7 +312,7 @@ class TokenCache:
             self._memory.drop_if_over(iter(places[at : at + _SWEPT_AT_ONCE]), self._now())
             await trio.lowlevel.checkpoint()
         now = self.network.steady()
-        while self._refused and next(iter(self._refused.values())) <= now:
+        while self._refused and next(iter(self._refused.values())).until <= now:
             self._refused.popitem(last=False)
         self._recall.sweep(now)
 

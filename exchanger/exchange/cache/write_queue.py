@@ -23,13 +23,14 @@ BATCH: Final = 64
 class Job:
     """A change to make. ``digests`` belong to ``keys``, those in force when it was queued; without a ``token`` it is a removal.
 
-    ``end`` is when the token's lifetime ends, by the steady clock.
+    ``end`` is when the token's lifetime ends, by the steady clock. ``only`` is the fingerprint of the token to remove, empty for any.
     """
 
     keys: tuple[CacheKey, ...]
     digests: tuple[bytes, ...]
     token: StoredToken | None = None
     end: float = 0.0
+    only: bytes = b""
 
     @property
     def size(self) -> int:

@@ -41,6 +41,7 @@ class Server:
     opened: int = 0
     reads: int = 0
     writes: list[Write] = attrs.field(factory=list)
+    removed: list[Write] = attrs.field(factory=list)
     connections: list["Connection"] = attrs.field(factory=list)
 
     async def open(
@@ -89,7 +90,9 @@ class Connection:
         for write in writes:
             self.server.writes.append(write)
             if write.value is None:
-                self.server.values.pop(write.key, None)
+                if write.key in self.server.values and write.only in {None, self.server.values[write.key][0]}:
+                    del self.server.values[write.key]
+                    self.server.removed.append(write)
             elif not self.server.full:
                 assert write.ttl_ms > 0
                 self.server.values[write.key] = (write.value, trio.current_time() + write.ttl_ms / 1000)

@@ -15,9 +15,10 @@ import trustme
 from exchanger.exchange.cache.settings import SharedSettings, parse_store_url
 from exchanger.exchange.cache.token_cache import TokenCache
 from exchanger.values.issuer import CachePolicy, Issuer
+from exchanger.values.secret import Secret
 from exchanger.values.token import TokenRequest
 from tests.exchange.cache import examples
-from tests.exchange.cache.examples import PATIENCE_S, issuer, refusal, request, running, token, until
+from tests.exchange.cache.examples import PATIENCE_S, POLICY, issuer, refusal, request, running, token, until
 from tests.exchange.cache.fake_store import key_line
 from tests.exchange.cache.redis_server import RedisServer, redis_server
 from tests.lines import Lines
@@ -101,6 +102,30 @@ async def test_two_replicas(server: RedisServer) -> None:
         one.refused(request(), refusal())
         await stored(server, 0)
     await until(lambda: len(str(server.ask("CLIENT", "LIST")).split("id=")) == 2)  # whoever asks
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+async def test_exactly_the_refused_token_is_removed_from_the_store(server: RedisServer, allowed: bool) -> None:
+    rights = ("+getrange", "+pttl", "+set", "+unlink", "+hello", "+client", "+select", *(["+eval"] if allowed else []))
+    server.ask("ACL", "SETUSER", "default", "-@all", "+dbsize", "+keys", "+acl", *rights)
+    of, lines = issuer(cache=attrs.evolve(POLICY, drop_refused=True)), Lines()
+    asked, settings = request(of=of), settings_of(server)
+    async with replica(settings, of) as one, replica(settings, of, lines) as other:
+        one.keep(asked, token("old"))
+        await stored(server)
+        assert await found_in_time(other, asked) == "old"
+        other.upstream_answered(asked, Secret("old"), refused=True)
+        if not allowed:
+            await until(partial(told, lines, "EVAL"))
+            assert server.ask("DBSIZE") == 1
+            return
+        await stored(server, 0)
+        other.keep(asked, token("new"))
+        await stored(server)
+        one.upstream_answered(asked, Secret("old"), refused=True)
+        await until(lambda: one._level is not None and not one._level.queued)
+        assert await found_in_time(one, asked) == "new"
+        assert server.ask("DBSIZE") == 1
 
 
 GARBAGE: Final[dict[str, list[tuple[str | bytes, ...]]]] = {

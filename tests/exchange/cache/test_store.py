@@ -97,12 +97,19 @@ async def test_changes_are_made_in_order() -> None:
         assert b"1500" in heard[1]
 
 
+async def test_a_removal_of_one_value_is_a_script_with_one_key() -> None:
+    async with connected(then(b":0\r\n:1\r\n")) as (found, heard):
+        assert await opened(found).write([Write(b"one", only=b"value"), Write(b"two")]) is None
+        assert b"\r\n$1\r\n1\r\n$3\r\none\r\n$5\r\nvalue\r\n" in heard[1]
+        assert heard[1].index(b"EVAL") < heard[1].rindex(b"UNLINK\r\n$3\r\ntwo")
+
+
 @pytest.mark.parametrize(
     ("said", "reason"),
     [
         (b"-WRONGPASS canary\r\n", "refuses the user or password"),
         (b"-NOAUTH canary\r\n", "refuses the user or password"),
-        (b"-NOPERM canary\r\n", "does not allow this user the commands GETRANGE, PTTL, SET and UNLINK on the deployment's keys"),
+        (b"-NOPERM canary\r\n", "does not allow this user the commands GETRANGE, PTTL, SET, UNLINK and EVAL on the deployment's keys"),
         (b"-OOM command not allowed when used memory > 'maxmemory'.\r\n", "is full"),
         (b"-ERR canary\r\n", "answers with an error"),
         (b"-LOADING canary\r\n", "cannot be reached"),
