@@ -26,7 +26,7 @@ ARCHITECTURE: Final = DOCS / "explanation" / "architecture.md"
 REFERENCE: Final = DOCS / "reference"
 README_LINES: Final = 200
 EVENT: Final = re.compile(
-    r'"((?:admission|check|config|console|grants|grpc|issuers|library|log|policy|service|telemetry|tls|token_cache)\.[a-z_]+)"'
+    r'"((?:admission|audit|check|config|console|grants|grpc|http_authz|issuers?|library|log|policy|service|telemetry|tls|token_cache)\.[a-z_]+)"'
 )
 # Names of files and of OpenTelemetry's attributes, which look like events.
 NOT_EVENTS: Final = frozenset(
@@ -108,6 +108,11 @@ def test_the_index_names_each_page() -> None:
 def test_the_guides_name_each_other() -> None:
     folder = DOCS / "how-to" / "install"
     assert {path for path, _ in links(folder / "README.md")} >= set(folder.glob("*.md")) - {folder / "README.md"}
+
+
+def test_only_the_pages_on_cost_say_how_many_microseconds_something_takes() -> None:
+    cost = {"performance.md", "tracing.md", "NOTES.md", "CHANGELOG.md"}
+    assert [page.name for page in PAGES if page.name not in cost and "µs" in page.read_text()] == []
 
 
 def test_the_readme_is_short() -> None:

@@ -2,55 +2,52 @@
 
 import re
 import shlex
-from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
 import pytest
 
 from exchanger.cli import parse
+from exchanger.decision.outcome import DecisionReason, Deny
+from exchanger.decision.strict import strict_answer
+from exchanger.errors import Diagnostic
+from exchanger.telemetry.decision_log import decision_line
+from exchanger.telemetry.render import render_json
+from exchanger.values.entry import Source
+from exchanger.values.token import ErrorKind, ExchangeFailure
 from tests.monitoring.exported import exported
+from tests.monitoring.pages import (
+    GUIDES,
+    INDEX,
+    PAGES,
+    RUNBOOK_PAGES,
+    SETUPS,
+    blocks,
+    code_lines,
+    commands,
+    functions,
+    setups,
+    ticked,
+    variables,
+)
 from tests.monitoring.sources import ROOT, RULES, RUNBOOKS, alerts, values
+from tests.telemetry.records import record
+from tests.test_pages import events
 
-INDEX: Final = RUNBOOKS / "README.md"
-PAGES: Final = tuple(sorted(RUNBOOKS.glob("*.md")))
 SECTIONS: Final = ["What it means for users", "How to see it", "Likely causes, in order", "What to do", "When to escalate"]
-# What whoever is woken has; the last one is in busybox, which debug containers are of.
-PROGRAMS: Final = frozenset({"kubectl", "helm", "curl", "grep", "sort", "uniq", "exchanger", "export", "netstat"})
+# What whoever is woken has, besides the functions of the set-up.
+PROGRAMS: Final = frozenset({"curl", "grep", "sort", "uniq", "exchanger", "export"})
+# Only where the paragraph before says so.
+IN_A_CLUSTER: Final = frozenset({"kubectl", "helm", "upgrade"})
 VALUE_WORDS: Final = frozenset(
     {"log", "metrics", "rbac", "networkPolicy", "policyNamespaces", "prometheusRule", "tokenExchange", "service", "resources"}
-    | {"autoscaling"}
+    | {"autoscaling", "audit", "authorizationPolicy", "envoyFilter", "envoyGateway", "gkeExtProc", "policy"}
 )
-EVENT: Final = re.compile(r"(?:check|config|grpc|issuers|library|log|policy|service|tls)\.[a-z_]+")
+EVENT: Final = re.compile(r"(?:audit|check|config|grants|grpc|http_authz|issuers|library|log|policy|service|tls)\.[a-z_]+")
 SOURCE: Final = "\n".join(path.read_text() for path in sorted((ROOT / "exchanger").rglob("*.py")))
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-
-
-def code_lines(page: Path) -> Iterator[str]:
-    for block in re.findall(r"^```sh\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL):
-        yield from block.splitlines()
-
-
-def commands(line: str) -> Iterator[list[str]]:
-    """Yield the commands of a line: those of a pipe, and what ``kubectl exec … --`` runs."""
-    lexer = shlex.shlex(line, posix=True, punctuation_chars="|&;")
-    lexer.whitespace_split = True
-    words: list[str] = []
-    for word in [*lexer, "|"]:
-        if set(word) <= set("|&;"):
-            if words:
-                yield words
-            if "--" in words:
-                yield words[words.index("--") + 1 :]
-            words = []
-        else:
-            words.append(word)
-
-
-def ticked(page: Path) -> list[str]:
-    prose = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
-    return re.findall(r"`([^`\n]+)`", prose)
 
 
 def known_value(path: str) -> bool:
@@ -63,7 +60,13 @@ def known_value(path: str) -> bool:
 
 
 def test_each_alert_has_its_page_and_each_page_its_alert() -> None:
-    assert {page.stem for page in PAGES} - {"README"} == alerts().keys()
+    assert {page.stem for page in RUNBOOK_PAGES} == alerts().keys()
+
+
+def test_triage_leads_to_every_runbook_and_the_index_to_both_guides() -> None:
+    linked = set(re.findall(r"\]\((\w+)\.md", GUIDES[0].read_text()))
+    assert {page.stem for page in RUNBOOK_PAGES} <= linked
+    assert all(f"]({page.name})" in INDEX.read_text() for page in GUIDES)
 
 
 @pytest.mark.parametrize("name", sorted(alerts()))
@@ -91,18 +94,66 @@ def test_the_index_lists_every_alert_as_it_is() -> None:
 
 
 @every_page
-def test_a_page_uses_programs_that_everybody_has_and_commands_of_ours_that_exist(page: Path) -> None:
+def test_a_page_uses_functions_of_every_setup_and_commands_of_ours_that_exist(page: Path) -> None:
+    everywhere = PROGRAMS.union(frozenset.intersection(*map(functions, SETUPS)))
+    for block in blocks(page):
+        said = [words for line in block.text.splitlines() for words in commands(line)]
+        assert {words[0] for words in said} <= everywhere | (IN_A_CLUSTER if block.cluster else frozenset()), block.text
     said = [words for line in code_lines(page) for words in commands(line)]
     ours = [words for words in said if words[0] == "exchanger"] + [
         shlex.split(text) for text in ticked(page) if text.startswith("exchanger ")
     ]
-
-    assert {words[0] for words in said} <= PROGRAMS
     assert all(parse(words[1:]) is not None for words in ours)
 
 
-def test_the_tool_that_shows_policy_is_in_the_pages() -> None:
-    assert ["exchanger", "status"] in [words for page in PAGES for line in code_lines(page) for words in commands(line)]
+@every_page
+def test_every_variable_of_a_command_is_set_before_it(page: Path) -> None:
+    everywhere = frozenset.intersection(*(variables(setups()[setup]) for setup in SETUPS))
+    known = set(everywhere)
+    for block in blocks(page):
+        known |= variables("\n".join(line for line in block.text.splitlines() if line.startswith("export ")))
+        used = set(re.findall(r"\$\{?([A-Z_]+)", block.text))
+        assert used <= known | (variables(setups()["cluster"]) if block.cluster else set()), block.text
+
+
+def test_a_setup_takes_what_differs_between_alerts_from_their_labels() -> None:
+    text = setups()["cluster"]
+    by = set(chain.from_iterable(re.findall(r"by \(([\w, ]+)\)", rule["expr"]) for rule in alerts().values()))
+    labels = {"namespace", "service"} | {label for group in by for label in group.split(", ")} - {"le", "job", "version", "issuer"}
+    named = {word for line in text.splitlines() if "the alert's label" in line for word in re.findall(r"\w+", line.partition("#")[2])}
+    assert labels <= named
+
+
+def test_every_runbook_says_where_its_commands_come_from() -> None:
+    for page in (*RUNBOOK_PAGES, *GUIDES):
+        assert "et up your shell](README.md#set-up-your-shell)" in page.read_text(), page.stem
+
+
+@pytest.mark.parametrize("name", [name for name, rule in sorted(alerts().items()) if re.search(r"get (?:a )?(?:4|5)0\d", str(rule))])
+def test_an_alert_and_its_page_say_what_users_get_with_strict_errors(name: str) -> None:
+    """An unhealthy policy is no failed exchange, so that ``errors`` changes nothing there."""
+    text = alerts()[name]["annotations"]["description"]
+    assert "errors: strict" in text or name in {"ExchangerPolicyInvalid", "ExchangerPolicyUnhealthyHit"}
+    assert "`errors" in (RUNBOOKS / f"{name}.md").read_text()
+
+
+def statuses_of_the_index() -> dict[str, str]:
+    """Return what the index says about strict errors, by code."""
+    found: dict[str, str] = {}
+    for codes, cell in re.findall(r"^\| [^|]*\((TXE-[^)]*)\) \| [^|]* \| ([^|]*) \|$", INDEX.read_text(), re.MULTILINE):
+        numbers = codes.replace("TXE-", "").replace(" to ", "-")
+        for part in numbers.split(", "):
+            first, _, last = part.partition("-")
+            found |= {f"TXE-{number}": cell for number in range(int(first), int(last or first) + 1)}
+    return found
+
+
+@pytest.mark.parametrize("diagnostic", [one for one in Diagnostic if one is not Diagnostic.OAUTH_ERROR])
+def test_the_index_says_which_status_a_code_has_with_strict_errors(diagnostic: Diagnostic) -> None:
+    cell = statuses_of_the_index().get(diagnostic.value)
+    if cell is not None and diagnostic is not Diagnostic.UNKNOWN_ISSUER:  # without a profile there is no ``errors``
+        failure = ExchangeFailure(diagnostic, ErrorKind.TRANSPORT_ERROR, 500, "")
+        assert str(strict_answer(failure, "realm", "", "").status) in cell
 
 
 @every_page
@@ -119,15 +170,35 @@ def test_every_variable_value_event_and_metric_that_a_page_names_exists(page: Pa
     for event in in_code + [text for text in ticked(page) if EVENT.fullmatch(text) and not known_value(text)]:
         assert f'"{event}"' in SOURCE, event
     for line in code_lines(page):
-        for pattern in re.findall(r"/metrics \| grep -E '([^']+)'", line):
+        for pattern in re.findall(r"^metrics \| grep (?:-E )?'?([^']+)'?$", line):
             assert any(re.search(pattern, name) for name in exported()), pattern
 
 
-def test_words_that_pages_look_for_in_the_log_exist() -> None:
-    found = {word for page in PAGES for line in code_lines(page) for word in re.findall(r"\b(?:deny|missing|system)_[a-z_]+", line)}
+def lines_of_the_log() -> list[str]:
+    """Return a line of each kind that the service writes: of every decision and failure, and of every event."""
+    source = Source("team-a", "orders")
+    denied = [Deny(reason, 500, "", source=source) for reason in DecisionReason if reason.value.startswith(("deny", "missing"))]
+    failed = [
+        Deny(DecisionReason.DENY_EXCHANGE_ERROR, 500, "", source=source, diagnostic=Diagnostic.REQUEST_FAILED, error_kind=kind)
+        for kind in ErrorKind
+    ]
+    decided = [render_json(decision_line(record(outcome), "2026-01-01T00:00:00Z")).decode() for outcome in (*denied, *failed)]
+    return decided + [f'{{"timestamp":"2026-01-01T00:00:00Z","level":"info","event":"{event}"}}' for event in events()]
 
-    assert found
-    assert all(f'"{word}"' in SOURCE for word in found if not word.endswith("_"))
+
+LINES: Final = lines_of_the_log()
+
+
+@every_page
+def test_each_alternative_that_a_page_searches_the_log_for_is_in_a_line(page: Path) -> None:
+    for line in code_lines(page):
+        searched, *greps = [words for words in commands(line) if words[0] in {"logs", "previous_logs", "grep"}] or [[]]
+        if searched[:1] != ["logs"]:
+            continue
+        for words in greps:
+            pattern = next(word for word in words[1:] if not word.startswith("-"))
+            for alternative in pattern.split("|") if "(" not in pattern else [pattern]:
+                assert any(re.search(alternative, one) for one in LINES), (line, alternative)
 
 
 def test_severities_wake_for_symptoms_only() -> None:
