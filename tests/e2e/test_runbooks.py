@@ -89,10 +89,10 @@ def test_every_command_of_every_runbook_runs(setup: str, service: Service, tmp_p
     assert wrong == []
     told: dict[str, str] = {}
     for part in done.stdout.split("## ")[1:]:
-        page, _, said = part.partition("\n")
-        told[page] = told.get(page, "") + said
-    for page in ("triage", "ExchangerErrorsFast", "ExchangerTokenEndpointFailing", "ExchangerPolicyTooOld", "ExchangerChecksAbandoned"):
-        assert told[page].strip(), page
+        name, _, said = part.partition("\n")
+        told[name] = told.get(name, "") + said
+    for name in ("triage", "ExchangerErrorsFast", "ExchangerTokenEndpointFailing", "ExchangerPolicyTooOld", "ExchangerChecksAbandoned"):
+        assert told[name].strip(), name
     assert "deny_exchange_error" in told["triage"]
     assert "TXE-1003" in told["triage"]
     assert "team/policy" in told["triage"]
