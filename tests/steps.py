@@ -17,9 +17,10 @@ MOST_CALLS: Final = 25_000
 @final
 @attrs.define(eq=False)
 class CountedSteps(trio.abc.Instrument):
-    """``most`` is the number of calls in the longest step of each task so far, by the task's name."""
+    """``most`` is the number of calls in the longest step of each task so far, by the task's name; ``total`` that in all steps."""
 
     most: dict[str, int] = attrs.field(factory=dict)
+    total: int = 0
     _calls: int = 0
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
@@ -30,6 +31,7 @@ class CountedSteps(trio.abc.Instrument):
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
         """Keep what was counted."""
         sys.setprofile(None)
+        self.total += self._calls
         self.most[task.name] = max(self._calls, self.most.get(task.name, 0))
 
     def _called(self, _frame: FrameType, event: str, _argument: object) -> None:

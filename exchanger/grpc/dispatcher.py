@@ -29,8 +29,8 @@ from exchanger.net.deferred import Deferred
 from exchanger.net.reactor import WORK_PER_CHECKPOINT, Reactor
 from exchanger.net.timers import NEVER
 
-# Calls decided, and stream messages answered, for one connection before the others get their turn: about 1 ms.
-_WORK_PER_TURN: Final = 64
+# Ends of calls that are handled at once, and messages of one stream that are answered: about 1 ms.
+_WORK_AT_ONCE: Final = 64
 
 
 @final
@@ -101,16 +101,16 @@ class Dispatcher:
         """Calls that run in tasks now, or whose answers come later."""
         return len(self._scopes) + len(self._deferred)
 
-    def resume(self, work: int = 0) -> int:
+    def resume(self, most: int) -> int:
         """Handle the unfinished events, as ``decide`` does."""
         unfinished, self.unfinished = self.unfinished, []
-        return self.decide(unfinished, work)
+        return self.decide(unfinished, most)
 
-    def decide(self, events: list[Event], work: int = 0) -> int:
-        """Handle ``events``, a bounded number of them in a turn that has already done ``work``; return all work, in calls and messages."""
-        reactor = self._reactor
+    def decide(self, events: list[Event], most: int = _WORK_AT_ONCE) -> int:
+        """Handle ``events`` until the work, in calls and messages, is ``most``, and put the others off; return the work."""
+        reactor, work = self._reactor, 0
         for index, event in enumerate(events):
-            if work >= _WORK_PER_TURN or reactor.spent >= WORK_PER_CHECKPOINT:
+            if work >= most or reactor.spent >= WORK_PER_CHECKPOINT:
                 self._put_off(events[index:])
                 break
             work += 1
@@ -118,7 +118,7 @@ class Dispatcher:
                 if event.open:
                     self._begin(event)
             elif type(event) is Arrived:
-                work += self._on_arrived(event.call)
+                work += self._on_arrived(event.call, most - work)
             else:
                 self._abort(event.call.stream_id)
         return work
@@ -214,7 +214,7 @@ class Dispatcher:
             if call.messages:  # what came meanwhile has a turn of its own, since others may be answered in this one
                 self._put_off([Arrived(call)])
             else:
-                self._advance(call, call.route)
+                self._advance(call, call.route, _WORK_AT_ONCE)
         self._flush()
 
     def _abort(self, stream_id: int) -> None:
@@ -283,18 +283,18 @@ class Dispatcher:
 
     # Streams that are answered message by message, in the order in which the messages came.
 
-    def _on_arrived(self, call: Call) -> int:
+    def _on_arrived(self, call: Call, most: int) -> int:
         if (reader := self._readers.pop(call.stream_id, None)) is not None:
             reader.set()
         elif type(call.route) is ImmediateStream and call.stream_id not in self._deferred:
-            return self._advance(call, call.route)
+            return self._advance(call, call.route, most)
         return 0
 
-    def _advance(self, call: Call, route: ImmediateStream) -> int:
-        """Answer what has arrived, up to the first message that must wait; return the number of messages."""
+    def _advance(self, call: Call, route: ImmediateStream, most: int) -> int:
+        """Answer ``most`` messages of what has arrived, up to the first one that must wait; return their number."""
         connection, reactor = self._connection, self._reactor
         count = 0
-        while count < _WORK_PER_TURN and reactor.spent < WORK_PER_CHECKPOINT:
+        while count <= most and reactor.spent < WORK_PER_CHECKPOINT:
             if not call.open:
                 return count
             if not self._has_room(call):

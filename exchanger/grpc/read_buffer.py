@@ -26,6 +26,12 @@ _BLOCK_BYTES: Final = 12
 # 1,024 fields, for which it needs 0.1 to 0.4 ms.
 _MOST_BLOCK_BYTES: Final = 512
 
+# Bytes of one call with what may come beside it: the connection's preface, SETTINGS, WINDOW_UPDATE, acknowledgements. Its frames, and the
+# bytes of its header block. More is several calls, or an expensive one.
+_CALL_BYTES: Final = 4096
+_CALL_FRAMES: Final = 6
+_CALL_BLOCK_BYTES: Final = 512
+
 # Bytes of a piece: one frame of the greatest size. Such a frame can hold 3,000 messages of a stream (3 ms), counted only after parsing.
 _PIECE_BYTES: Final = 16 * 1024 + _FRAME_HEADER_BYTES
 
@@ -53,6 +59,27 @@ class ReadBuffer:
             data, self._start = self._data[self._start :] + data, 0
         self._data = data
         self.pending = self._next_frame > 0 or len(data) >= _PREFIX_BYTES
+
+    def take_call(self) -> bytes | None:
+        """Return everything, and forget it, if it is no more than one call and ends with a frame or in a payload; otherwise ``None``."""
+        data, start, frame = self._data, self._start, self._next_frame
+        size = len(data)
+        if size - start > _CALL_BYTES:
+            return None
+        frames = block = 0
+        while frame < size - _PREFIX_BYTES and frames <= _CALL_FRAMES:
+            (word,) = _length_and_type(data, frame)
+            frames += 1
+            if word & 0xFF in _WITH_HEADER_BLOCK:
+                if block:
+                    return None
+                block = word >> 8
+            frame += _FRAME_HEADER_BYTES + (word >> 8)
+        if frame < size or frames > _CALL_FRAMES or block > _CALL_BLOCK_BYTES:
+            return None
+        self.cost = max(frames, block // _BLOCK_BYTES)
+        self._data, self._start, self._next_frame, self.pending = b"", 0, frame - size, False
+        return data[start:] if start else data
 
     def take(self, most: int) -> bytes:
         """Return the next piece, and forget it. It ends with the frame that brings its cost to ``most``, if not before."""

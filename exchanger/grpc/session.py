@@ -18,9 +18,9 @@ from exchanger.net.reactor import READ, WRITE, Reactor
 from exchanger.net.tcp import RECEIVE_BYTES, StreamEndedError, Transport
 from exchanger.net.timers import NEVER
 
-# Frames that are parsed in one turn: an empty one costs 2 µs, the most expensive ones 10 to 20 µs. Clients send the headers of all their
-# calls before the data, so a turn must have room for both: it has, for 64 calls with header blocks of 60 bytes.
-_WORK_PER_TURN: Final = 320
+# Frames that are parsed for each call that may be decided: an empty one costs 2 µs, the most expensive ones 10 to 20 µs. Clients send the
+# headers of all their calls before the data, so there must be room for both: there is, for calls with header blocks of 60 bytes.
+_FRAMES_PER_CALL: Final = 5
 
 # Frames that are parsed at once. The cost of their messages and refusals is only known afterwards.
 _WORK_PER_PIECE: Final = 128
@@ -62,15 +62,14 @@ class Session:
     _established: bool = attrs.field(default=False, init=False)
     _lingering: bool = attrs.field(default=False, init=False)
     _blocked_at: float = attrs.field(default=math.inf, init=False)
-    _resuming: bool = attrs.field(default=False, init=False)
     _unparsed: ReadBuffer = attrs.field(factory=ReadBuffer, init=False)
     _read_bytes: int = attrs.field(default=_SMALLEST_READ, init=False)
-    _decided: int = attrs.field(default=0, init=False)
+    _to_decide: int = attrs.field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
         reactor = self._reactor
-        flush = functools.partial(reactor.touch, self)
-        self._calls = Dispatcher(self._connection, self._on_fault, flush, self._resume_later, reactor)
+        flush, later = functools.partial(reactor.touch, self), functools.partial(reactor.later, self)
+        self._calls = Dispatcher(self._connection, self._on_fault, flush, later, reactor)
 
     async def run(self) -> None:
         """Serve until the connection and all its tasks have ended."""
@@ -134,7 +133,7 @@ class Session:
         try:
             if mask & WRITE:
                 self._on_writable()
-            elif not (self._calls.unfinished or self._unparsed.pending):  # what came before goes first
+            else:
                 return self._on_readable(now)
         except OSError:
             self._lose()
@@ -144,17 +143,11 @@ class Session:
 
     def resume(self, now: float) -> int:
         """Continue with the data of one read; see ``Participant``."""
-        self._resuming = False
         try:
             return self._serve(now)
         except Exception as fault:  # noqa: BLE001 - as above
             self._break_down(fault)
         return 1
-
-    def _resume_later(self) -> None:
-        if not self._resuming:
-            self._resuming = True
-            self._reactor.later(self)
 
     def _on_readable(self, now: float) -> int:
         try:
@@ -171,43 +164,56 @@ class Session:
             self._lose()
         elif not self._lingering:
             self._unparsed.feed(data)
-            return self._serve(now) + len(data) // 512 + self._transport.extra_work
+            work = len(data) // 512 + self._transport.extra_work
+            call = self._unparsed.take_call()
+            if call is None:
+                self._reactor.later(self)
+                return 1 + work
+            connection = self._connection
+            connection.receive(call, now)
+            return work + self._received(len(call), self._unparsed.cost + connection.extra_work, 0)
         return 1
 
     def _serve(self, now: float) -> int:
-        """Decide the calls that are left, then parse more, to be decided in this turn; return the work of both, which is bounded."""
-        connection, calls, unparsed = self._connection, self._calls, self._unparsed
+        """Decide the calls that are left, then parse more, to be decided in this turn; return the work of both, a share of the turn's."""
+        connection, calls, unparsed, share = self._connection, self._calls, self._unparsed, self._reactor.share
         parsed = size = decided = 0
         if calls.unfinished:
-            decided = calls.resume()
+            decided = calls.resume(share)
         if not (calls.unfinished or calls.blocked):
-            while unparsed.pending and parsed < _WORK_PER_TURN and not connection.closed:
-                room = _WORK_PER_TURN - parsed
-                piece = unparsed.take(room if room < _WORK_PER_PIECE else _WORK_PER_PIECE)
+            most = share * _FRAMES_PER_CALL
+            while unparsed.pending and parsed < most and not connection.closed:
+                piece = unparsed.take(min(most - parsed, _WORK_PER_PIECE))
                 connection.receive(piece, now)
                 size += len(piece)
                 parsed += unparsed.cost + connection.extra_work
-            if connection.closed:
-                unparsed.clear()
-            if not self._established and connection.established:
-                self._established = True
-                self._watchdog.deadline = self._preface_deadline = math.inf
-            if connection.next_due < self.due:  # later ones are looked at when the earliest is due
-                self._reactor.timers.expect(self, connection.next_due)
-            self._pace(size, parsed)
-            if unparsed.pending:
-                self._resume_later()
-            if events := connection.events():
-                calls.unfinished, self._decided = events, decided
-                decided += len(events)
-                self._reactor.afterwards(self._decide)
+        return self._received(size, parsed, decided)
+
+    def _received(self, size: int, parsed: int, decided: int) -> int:
+        """Go on after ``size`` bytes, of the cost ``parsed``, in a turn that has ``decided`` so many calls; return all work."""
+        connection, calls, unparsed = self._connection, self._calls, self._unparsed
+        if connection.closed:
+            unparsed.clear()
+        if not self._established and connection.established:
+            self._established = True
+            self._watchdog.deadline = self._preface_deadline = math.inf
+        if connection.next_due < self.due:  # later ones are looked at when the earliest is due
+            self._reactor.timers.expect(self, connection.next_due)
+        self._pace(size, parsed)
+        if unparsed.pending and not calls.blocked:
+            self._reactor.later(self)
+        if events := connection.events():
+            calls.unfinished += events
+            self._to_decide = self._reactor.share - decided
+            decided += len(events)
+            self._reactor.afterwards(self._decide)
         self._reactor.touch(self)
         parsed //= 2
         return 1 + (decided if decided > parsed else parsed)
 
     def _decide(self) -> None:
         try:
-            self._calls.resume(self._decided)
+            self._calls.resume(self._to_decide)
         except Exception as fault:  # noqa: BLE001 - as above
             self._break_down(fault)
 
@@ -227,7 +233,7 @@ class Session:
             self._connection.postpone(trio.current_time() - self._blocked_at)
             self._reactor.timers.expect(self, self._connection.next_due)
             if self._unparsed.pending:
-                self._resume_later()
+                self._reactor.later(self)
             self._reactor.touch(self)
 
     def on_due(self, now: float) -> None:

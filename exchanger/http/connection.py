@@ -76,6 +76,11 @@ class ServerConnection:
         else:
             self._reader.receive_data(data)
 
+    def is_brief(self, lines: int) -> bool:
+        """Return whether no more than one head of at most ``lines`` lines has arrived, in one piece."""
+        data = self._pending
+        return self._reader is None and not self._searched and data.find(b"\r\n\r\n") == len(data) - 4 and data.count(b"\n") <= lines
+
     def usual_request(self) -> Request | None:
         """Return the next request if it is a usual one, and has arrived in one piece."""
         if self._reader is not None or not self._pending or self._searched:
@@ -147,6 +152,7 @@ class ServerConnection:
             UnsendableError, h11.LocalProtocolError: a header has characters that no header may have.
         """
         body = b"" if head_only or response.status in WITHOUT_LENGTH else response.body
+        close = close or response.closes
         reader = self._reader
         if reader is None:
             return response_head(response, always, ends=close), body, close

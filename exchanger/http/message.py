@@ -58,11 +58,15 @@ class Request:
 @final
 @attrs.frozen
 class Response:
-    """One response; the server adds its length. Headers and body are hidden from repr: they may be secret."""
+    """One response; the server adds its length. Headers and body are hidden from repr: they may be secret.
+
+    ``closes``: the connection ends after it.
+    """
 
     status: int
     headers: Headers = attrs.field(default=(), repr=False)
     body: bytes = attrs.field(default=b"", repr=False)
+    closes: bool = False
 
     def values(self, name: str) -> tuple[str, ...]:
         """Return the values of the headers called ``name`` (in lower case), in order."""

@@ -35,8 +35,10 @@ _REQUEST: Final = 4
 _OTHER_FIELD: Final = 1
 # Bytes of a response that count as one unit, so that a peer that reads nothing keeps little more than 64 KiB of a turn.
 _SENT_PER_UNIT: Final = 1024
-# Work of one connection in a turn: sixteen usual requests, about 1 ms.
-_WORK_PER_TURN: Final = 64
+# Bytes of one read: far more than a usual request.
+_READ_BYTES: Final = 16 * 1024
+# Lines of a usual request that is answered at once: it has some twenty, and each costs 0.5 µs.
+_LINES_AT_ONCE: Final = 64
 
 
 @final
@@ -192,7 +194,6 @@ class _Session:
     _work: int = attrs.field(default=0, init=False)  # of this turn
     _early: int = attrs.field(default=0, init=False)  # bytes that arrived while an answer is awaited
     _blocked: bool = attrs.field(default=False, init=False)
-    _resuming: bool = attrs.field(default=False, init=False)
     _ends: bool = attrs.field(default=False, init=False)
     _timed_out: bool = attrs.field(default=False, init=False)
     _over: bool = attrs.field(default=False, init=False)
@@ -240,7 +241,6 @@ class _Session:
 
     def resume(self, now: float) -> int:
         """Continue with what had arrived; see ``Participant``."""
-        self._resuming = False
         if self._over:
             return 1
         try:
@@ -279,13 +279,11 @@ class _Session:
 
     def _on_readable(self, now: float) -> int:
         transport, connection = self._transport, self._connection
-        if self._resuming:  # what came before goes first
-            return 1
         if self._early >= RECEIVE_BYTES:
             self._watch(0)  # until the answer is there
             return 1
         try:
-            data = transport.receive(RECEIVE_BYTES)
+            data = transport.receive(_READ_BYTES)
         except BlockingIOError:
             if self._phase is _HANDSHAKE and isinstance(transport, ServerTlsTransport) and transport.phase is TlsPhase.SECURED:
                 self._enter(_IDLE, now)
@@ -309,7 +307,12 @@ class _Session:
             if not data:
                 self._watch(0)  # it would be announced again and again
             return 1 + work
-        return work + self._serve(now)
+        self._work = 1 + work
+        if connection.is_brief(_LINES_AT_ONCE) and (request := connection.usual_request()) is not None:
+            self._begin(request, now, has_body=False)
+        else:
+            self._reactor.later(self)
+        return self._work
 
     def _on_writable(self, now: float) -> int:
         if not self._transport.flush():
@@ -320,7 +323,8 @@ class _Session:
         if self._unsent or self._ends:
             self._reactor.touch(self)
         self._watch(READ)
-        return self._serve(now)
+        self._reactor.later(self)
+        return 1
 
     # Requests.
 
@@ -329,8 +333,8 @@ class _Session:
         self._work = 1
         try:
             while not (self._ends or self._blocked or self._phase is _ANSWER):
-                if self._work > _WORK_PER_TURN or self._reactor.spent >= WORK_PER_CHECKPOINT:
-                    self._resume_later()
+                if self._work > self._reactor.share or self._reactor.spent >= WORK_PER_CHECKPOINT:
+                    self._reactor.later(self)
                     break
                 if not (self._read_body(now) if self._phase is _BODY else self._read_request(now)):
                     break
@@ -344,7 +348,7 @@ class _Session:
         Raises:
             BadMessageError: it is none that is answered here.
         """
-        connection, server = self._connection, self._server
+        connection = self._connection
         request, has_body = connection.usual_request(), False
         if request is None:
             request = connection.other_request()
@@ -357,6 +361,12 @@ class _Session:
                 return False
             has_body = request.has_body
             self._work += _OTHER_FIELD * len(request.headers)
+        self._begin(request, now, has_body=has_body)
+        return True
+
+    def _begin(self, request: Request, now: float, *, has_body: bool) -> None:
+        """Answer ``request``, or wait for its body or the answer."""
+        server = self._server
         self._work += _REQUEST
         found = server.route(request)
         if isinstance(found, Response):
@@ -370,7 +380,6 @@ class _Session:
         else:
             self._asked, self._dropped = (found, request), 0
             self._enter(_BODY, now)
-        return True
 
     def _read_body(self, now: float) -> bool:
         """Drop the next piece of the body, or answer its request after the last one; return whether that has arrived.
@@ -427,11 +436,6 @@ class _Session:
         if not (self._over or self._blocked or self._ends):
             self._watch(READ)
         if not self._connection.waits:  # what has arrived meanwhile is announced no more
-            self._resume_later()
-
-    def _resume_later(self) -> None:
-        if not self._resuming:
-            self._resuming = True
             self._reactor.later(self)
 
     def _respond(self, response: Response, now: float, *, head_only: bool, close: bool = False) -> None:

@@ -34,7 +34,8 @@ HEALTHY: Final = "/healthz"
 # A gateway may send the request's body along. It is read, and ignored.
 BODY_BYTES: Final = 64 * 1024
 
-_FORBIDDEN: Final = Response(403)
+# Without the right secret, nothing more is read from the connection.
+_FORBIDDEN: Final = Response(403, closes=True)
 _NOT_FOUND: Final = Response(404)
 _NOT_ALLOWED: Final = Response(405, (("Allow", "GET, HEAD"),))
 _TEXT: Final = (("Content-Type", "text/plain; charset=utf-8"),)

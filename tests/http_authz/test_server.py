@@ -56,6 +56,18 @@ async def test_without_the_secret_nothing_is_looked_at(tmp_path: Path, shown: tu
     assert service.unauthorised == len(asked)
 
 
+@pytest.mark.parametrize(
+    "framing", [b"", b"Content-Length: 30000\r\n", b"Transfer-Encoding: chunked\r\n"], ids=["no body", "length", "chunks"]
+)
+async def test_without_the_secret_the_first_answer_ends_the_connection(tmp_path: Path, framing: bytes) -> None:
+    service = await guarded(tmp_path)
+    head = question("/envoy", b"/orders", BEARER).replace(b"\r\n\r\n", b"\r\n" + framing + b"\r\n")
+    (answer,) = responses(await raw_answer(service, head, question("/envoy", b"/orders", (b"X-Exchanger-Secret", SECRET.encode()))))
+
+    assert (answer.status, answer.values(b"connection")) == (403, [b"close"])
+    assert service.unauthorised == 1
+
+
 @pytest.mark.parametrize("form", FORMS)
 async def test_with_the_secret_questions_are_answered_and_it_goes_nowhere(tmp_path: Path, form: str) -> None:
     records = Records()
