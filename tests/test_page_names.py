@@ -23,7 +23,7 @@ every_page = pytest.mark.parametrize("page", NOW, ids=lambda page: str(page.rela
 # A misspelt variable, which the service would report.
 MISSPELT: Final = frozenset({"TOKEN_EXCHANGE_DEFAULT_DENY_UNMACHED"})
 # Keys of Secrets and of gateways' files, and attributes of spans and of results of a command.
-NOT_NAMES: Final = frozenset({"policy.labels", "policy.name", "service.instance.id", "tls.ca", "tls.cert", "tls.crt"})
+NOT_NAMES: Final = frozenset({"policy.labels", "policy.name", "service.instance.id", "tls.ca", "tls.cert", "tls.crt", "tls.key"})
 _TICKED: Final = re.compile(r"`([^`\n]+)`")
 _FENCED: Final = re.compile(r"^```(?:sh|shell|bash|text)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
