@@ -7,6 +7,7 @@
 - ``codes``: the page of codes, from their registry
 - ``help``: what ``exchanger serve --help`` says of variables, from the reference
 - ``schemas``: the JSON Schemas, and what of them is in the chart's
+- ``variables``: the names of variables that the chart accepts in ``env``
 - ``values``: the tables of values in the charts' READMEs, from the comments in ``values.yaml``
 - ``gateways``: the configurations in the guides for gateways that ask over HTTP, which the demo uses, too
 - ``output``: what the documentation shows of commands, from running them
@@ -35,7 +36,9 @@ sys.path[:0] = (str(ROOT), str(ROOT / ".ci"), str(ROOT / "bench"))
 
 from generate_proto import GenerationError, generate  # noqa: E402 - beside this file
 
-from exchanger.codes.code import Code, Example  # noqa: E402 - of this checkout
+from exchanger.app.settings import known_variables  # noqa: E402 - of this checkout
+from exchanger.app.variable_names import OF_A_SERVICE, OF_GRPC, PREFIXES  # noqa: E402
+from exchanger.codes.code import Code, Example  # noqa: E402
 from exchanger.codes.registry import CODES  # noqa: E402
 from exchanger.tools.schemas import SCHEMAS  # noqa: E402
 from exchanger.util.json_schema import as_text  # noqa: E402
@@ -215,6 +218,36 @@ def without_nothing(schema: Any) -> Any:
     return {**left, "minLength": 1} if left.get("type") == "string" and "pattern" in left else left
 
 
+# The variables that the chart knows
+
+CHART_VARIABLES: Final = ROOT / "helm" / "exchanger" / "templates" / "_variables.tpl"
+CHART_VARIABLES_TEXT: Final = """\
+{{/* Written by .ci/generate.py from the service's settings. */}}
+
+{{/* The variables that the service reads, except those of OpenTelemetry and of proxies (JSON of a list). */}}
+{{- define "exchanger.knownVariables" -}}
+%s
+{{- end -}}
+
+{{/* Names that look meant for the service. */}}
+{{- define "exchanger.ourVariablePattern" -}}
+^(%s)
+{{- end -}}
+
+{{/* Names among them that other programs read. */}}
+{{- define "exchanger.otherVariablePattern" -}}
+^(%s)$
+{{- end -}}
+"""
+
+
+def chart_variables() -> Texts:
+    """Return the template with the names."""
+    names = json.dumps(sorted(known_variables()), indent=2)
+    others = "|".join(pattern.pattern for pattern in (OF_A_SERVICE, OF_GRPC))
+    return {CHART_VARIABLES: CHART_VARIABLES_TEXT % (names, "|".join(sorted(PREFIXES)), others)}
+
+
 # Tables of values
 
 BEGIN: Final = "<!-- values: written by .ci/generate.py from values.yaml -->"
@@ -362,6 +395,7 @@ GENERATED: Final[Mapping[str, Callable[[], Texts]]] = {
     "help": serve_help,
     "admission help": admission_help,
     "schemas": schemas,
+    "variables": chart_variables,
     "values": values_tables,
     "gateways": gateways,
     "output": output,

@@ -316,7 +316,13 @@ def test_a_process_whose_threads_still_work_ends_without_unwinding_them() -> Non
 @pytest.mark.parametrize(
     ("variables", "status", "out", "err"),
     [
-        ({"POLICY_SOURCE": "directory", "POLICY_DIRECTORY": "/", "LOG_LEVEL": ""}, 0, ("warning: LOG_LEVEL has no effect", "is valid"), ()),
+        ({"POLICY_SOURCE": "directory", "POLICY_DIRECTORY": "/"}, 0, ("the configuration is valid",), ()),
+        (
+            {"POLICY_SOURCE": "directory", "POLICY_DIRECTORY": "/", "LOG_LEVEL": "", "POLICY_REQIRED": "true"},
+            2,
+            (),
+            ("would start, and ignore", "LOG_LEVEL has no effect", "POLICY_REQIRED has no effect", "did you mean POLICY_REQUIRED?"),
+        ),
         (
             {"GRPC_PORT": "a", "TOKEN_EXCHANGE_ISSUER_PROFILES_FILE": "/none.yaml"},
             2,

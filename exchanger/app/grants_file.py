@@ -68,13 +68,14 @@ class GrantsSettings:
 @final
 @attrs.define(eq=False)
 class GrantsFile:
-    """Passes each new version of the file at ``path`` to ``use``."""
+    """Passes each new version of the file at ``path`` to ``use``. ``rejected``: the file as it is now cannot be used."""
 
     _settings: GrantsSettings
     _path: Path
     _use: Callable[[Grants], None] = attrs.field(repr=False)
     _run_sync: RunSync = SYSTEM.run_sync
     _log: structlog.stdlib.BoundLogger = attrs.field(factory=structlog.get_logger)
+    rejected: bool = attrs.field(default=False, init=False)
 
     async def run(self) -> NoReturn:
         """Follow the file until cancelled."""
@@ -92,6 +93,7 @@ class GrantsFile:
             await trio.sleep(POLL_S)
 
     def _judge(self, found: Grants | UnusableFile, *, first: bool) -> None:
+        self.rejected = isinstance(found, UnusableFile)
         if isinstance(found, UnusableFile):
             self._log.error("grants.rejected", reason=found.reason, text="the previous version stays in force")
         elif not (first and _is_same(found, self._settings.grants)):

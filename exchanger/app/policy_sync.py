@@ -14,6 +14,7 @@ from exchanger.app.policy_log import ConflictLog, log_notices, log_problems, log
 from exchanger.app.secrets import ApiSecrets, Secrets, WatchingSecrets
 from exchanger.app.settings import Settings
 from exchanger.assembly.conflict_watch import ConflictWatch
+from exchanger.directory.folder import FOLDER
 from exchanger.directory.source import DirectorySettings, DirectorySource, Watch, watch_folder
 from exchanger.issuers.source import IssuerSource
 from exchanger.kube.api.connection import ApiConnection
@@ -67,6 +68,8 @@ class PolicySync:
     _source: DirectorySource | KubernetesSource | None = attrs.field(init=False, default=None)
     _issuers: IssuerSource | None = attrs.field(init=False, default=None)
     _secrets: WatchingSecrets | None = attrs.field(init=False, default=None)
+    _namespaces: NamespacesFile | None = attrs.field(init=False, default=None)
+    _grants: GrantsFile | None = attrs.field(init=False, default=None)
 
     async def run(self) -> None:
         """Watch until cancelled. Nothing is published until issuers and policy are both complete.
@@ -97,10 +100,11 @@ class PolicySync:
                 if events is not None:
                     await nursery.start(events.run)
                 if (file := self._namespaces_file(source)) is not None:
+                    self._namespaces = file
                     nursery.start_soon(file.run)
                 if (path := self.settings.grants.path) is not None:
-                    file_of_grants = GrantsFile(self.settings.grants, path, source.use_grants, self._network.run_sync)
-                    nursery.start_soon(file_of_grants.run)
+                    self._grants = GrantsFile(self.settings.grants, path, source.use_grants, self._network.run_sync)
+                    nursery.start_soon(self._grants.run)
                 await nursery.start(source.run)
 
     def retry_secrets(self) -> None:
@@ -128,12 +132,25 @@ class PolicySync:
         """How many values in Secrets and files that profiles refer to cannot be used."""
         return 0 if self._issuers is None else self._issuers.missing
 
+    @property
+    def unreadable(self) -> tuple[str, ...]:
+        """What cannot be read as it is now, so that an earlier version is in force: files of the folder by name, others by variable."""
+        found: list[str] = []
+        if isinstance(self._source, DirectorySource):
+            found += ("POLICY_DIRECTORY" if name == FOLDER else name for name in self._source.unreadable)
+        if self._grants is not None and self._grants.rejected:
+            found.append("POLICY_GRANTS_FILE")
+        if self._namespaces is not None and self._namespaces.rejected:
+            found.append("POLICY_NAMESPACES_FILE")
+        return tuple(found)
+
     def state(self) -> SyncState:
         """Return how current the policy is. Call it from a Trio task."""
         if isinstance(self._source, KubernetesSource):
             return SyncState(self._source.snapshot_age(), self._source.is_connected, self._source.named)
         published = self.policy.newest is not None
-        return SyncState(0.0 if published else None, published)  # a folder is polled all the time
+        listed = isinstance(self._source, DirectorySource) and self._source.is_listed
+        return SyncState(0.0 if published else None, published and listed)  # a folder is polled all the time
 
     @asynccontextmanager
     async def _cluster(self) -> AsyncGenerator[ApiConnection | None]:

@@ -50,7 +50,7 @@ def serve(*, console_shows_tokens: bool = False) -> int:
 
 
 def check_config() -> int:
-    """Read the environment and every file that it names, print what is wrong or has no effect, and return the exit status.
+    """Read the environment and every file that it names, print what is wrong or has no effect, and return the exit status: 2 for either.
 
     Nothing is contacted and no port is bound, so it may run beside the service, with the environment of the next version.
     """
@@ -59,10 +59,13 @@ def check_config() -> int:
     except ConfigurationError as error:
         return _refused("exchanger would not start:", error.problems)
     profiles = settings.issuers
-    if profiles.path is not None and (problems := check_references(profiles.path, profiles.rules)):
-        return _refused("exchanger would start, and wait for:", problems)
-    for variable, text in settings.without_effect:
-        sys.stdout.write(f"warning: {variable} has no effect: {text}\n")
+    missing = () if profiles.path is None else check_references(profiles.path, profiles.rules)
+    ignored = tuple(f"{variable} has no effect: {text}" for variable, text in settings.without_effect)
+    if missing or ignored:
+        for heading, problems in (("exchanger would start, and wait for:", missing), ("exchanger would start, and ignore:", ignored)):
+            if problems:
+                _refused(heading, problems)
+        return USAGE_ERROR
     untried = "ports" if isinstance(settings.policy, DirectorySettings) else "ports, the API server, its Secrets"
     sys.stdout.write(f"the configuration is valid; {untried} and token endpoints were not tried\n")
     return 0

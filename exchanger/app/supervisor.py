@@ -124,6 +124,8 @@ class Supervisor:
                 policy_snapshot_age=lambda: self._sync.state().age,
                 policy_source_connected=lambda: self._sync.state().connected,
                 policy_namespaces_unreadable=lambda: dict(self._sync.state().named),
+                policy_unreadable_objects=lambda: len(self._unreadable()),
+                config_without_effect=lambda: len(settings.without_effect),
                 log_lines_dropped=lambda: self.logging.writer.dropped,
                 tls_certificate_expiry=self._certificate_expiry,
                 tls_certificate_rejected=self._certificate_rejected,
@@ -138,6 +140,7 @@ class Supervisor:
                     (one.name, one.endpoint_host): told for one, told in self._pipeline.credentials_refused.items()
                 },
                 token_cache_entries=lambda: self._pipeline.cache.entries,
+                token_cache_store_connected=lambda: self._pipeline.cache.store_connected,
                 token_cache_requests=lambda: self._pipeline.cache.requests,
                 token_cache_refused=lambda: self._pipeline.cache.upstream_refusals,
                 audit=lambda: None if self.audit is None else self.audit.counts,
@@ -367,7 +370,12 @@ class Supervisor:
 
     def _freshness(self) -> Freshness:
         state = self._sync.state()
-        return Freshness(state.age, tuple(name for name, unreadable in state.named if unreadable))
+        return Freshness(state.age, tuple(name for name, unreadable in state.named if unreadable), self._unreadable())
+
+    def _unreadable(self) -> tuple[str, ...]:
+        """Return what cannot be read as it is now: names of files in the policy's folder, and variables that name other files."""
+        parts = (self._sync, self._pipeline.cache, self.audit, self._http_authz, self._console)
+        return tuple(name for part in parts if part is not None for name in part.unreadable)
 
     def _routes(self) -> dict[bytes, Route]:
         health = HealthService(self._board, frozenset(SERVICES), self._health_checked)

@@ -10,7 +10,10 @@ from exchanger.util.text import closest, printable
 from exchanger.values.notice import Notice
 
 # Prefixes of names meant for this service. LOG_, OTEL_ and KUBE_ are used by whole platforms: only near misses of these are reported.
-PREFIXES: Final = ("TOKEN_EXCHANGE_", "TOKEN_ENDPOINT_", "POLICY_", "GRPC_", "HTTP_AUTHZ_", "METRICS_", "CONSOLE_", "CONFIGMAP_")
+PREFIXES: Final = (
+    *("TOKEN_EXCHANGE_", "TOKEN_ENDPOINT_", "TOKEN_CACHE_", "POLICY_", "GRPC_", "HTTP_AUTHZ_"),
+    *("METRICS_", "CONSOLE_", "CONFIGMAP_", "AUDIT_"),
+)
 # Unknown names listed one by one.
 MAX_UNKNOWN: Final = 20
 # Characters of a reported name.
@@ -21,9 +24,9 @@ _ALIKE: Final = 0.75
 
 # Kubernetes sets these in every pod for each Service of its namespace, so a Service called ``grpc`` or ``metrics`` looks like ours
 # (https://kubernetes.io/docs/tutorials/services/connect-applications-service/#environment-variables).
-_OF_A_SERVICE: Final = re.compile(r"\w+_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)", re.ASCII)
+OF_A_SERVICE: Final = re.compile(r"\w+_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)", re.ASCII)
 # Read by gRPC's own libraries, and set for every program by some platforms (https://github.com/grpc/grpc/blob/master/doc/environment_variables.md).
-_OF_GRPC: Final = re.compile(
+OF_GRPC: Final = re.compile(
     r"GRPC_(GO_\w+|XDS_\w+|EXPERIMENTAL_\w+|EXPERIMENTS|DEFAULT_SSL_ROOTS_FILE_PATH|SSL_CIPHER_SUITES|VERBOSITY|STACKTRACE_MINLOGLEVEL|TRACE"
     r"|TRACE_FUZZER|DNS_RESOLVER|POLL_STRATEGY|ENABLE_FORK_SUPPORT|PROXY_EXP|ARES_QUERY_TIMEOUT|CFSTREAM|PYTHON_\w+)",
     re.ASCII,
@@ -85,6 +88,6 @@ def _with_all_words(name: str, known: Sequence[str]) -> str | None:
 
 
 def _is_of_others(name: str, value: str) -> bool:
-    if _OF_A_SERVICE.fullmatch(name) is not None or _OF_GRPC.fullmatch(name) is not None:
+    if OF_A_SERVICE.fullmatch(name) is not None or OF_GRPC.fullmatch(name) is not None:
         return True
     return name.endswith("_PORT") and ADDRESS_OF_A_SERVICE.fullmatch(value) is not None

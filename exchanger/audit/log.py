@@ -106,6 +106,7 @@ class AuditLog:
     written: int = attrs.field(default=0, init=False)
     lost: int = attrs.field(default=0, init=False)
     _lines: LineWriter = attrs.field(init=False)
+    _keys: "_KeysLearnt" = attrs.field(init=False)
     _refusals: Refusals = attrs.field(init=False)
     _queue: deque[PendingLine] = attrs.field(factory=deque, init=False)
     _bytes: int = attrs.field(default=0, init=False)
@@ -124,6 +125,7 @@ class AuditLog:
     def __attrs_post_init__(self) -> None:
         self.required = self.settings.required
         self._lines = LineWriter(self.stamp, self.settings.keys[0] if self.settings.keys else None)
+        self._keys = _KeysLearnt(self._lines, self.settings.keys)
         self._refusals = Refusals(self._lines, self.network.steady)
 
     @property
@@ -135,6 +137,11 @@ class AuditLog:
     def counts(self) -> AuditCounts:
         """What the metrics say."""
         return AuditCounts(self.written, self.lost, self.is_broken)
+
+    @property
+    def unreadable(self) -> tuple[str, ...]:
+        """The variable that names the file of keys, if the file cannot be used as it is now."""
+        return ("AUDIT_KEY_FILE",) if self._keys.unreadable else ()
 
     def decided(self, record: DecisionRecord, /) -> None:
         """See ``DecisionObserver``."""
@@ -178,7 +185,7 @@ class AuditLog:
             if self.settings.key_file is not None:
                 read = functools.partial(read_audit_keys, self.settings.key_file)
                 follower: FileFollower[AuditKeys | UnusableFile] = FileFollower(read, UnusableFile(HANGS), self.network.run_sync)
-                nursery.start_soon(follower.run, _KeysLearnt(self._lines, self.settings.keys).learn)
+                nursery.start_soon(follower.run, self._keys.learn)
             task_status.started()
             try:
                 await trio.sleep_forever()
@@ -299,17 +306,19 @@ def _end_all(rows: list[PendingLine], *, written: bool) -> None:
 @final
 @attrs.define(eq=False)
 class _KeysLearnt:
-    """Uses the keys of each version of the file; an unusable one changes nothing."""
+    """Uses the keys of each version of the file; an unusable one changes nothing, and is ``unreadable``."""
 
     lines: LineWriter
     _seen: AuditKeys | UnusableFile
     _log: structlog.stdlib.BoundLogger = attrs.field(factory=structlog.get_logger, init=False)
+    unreadable: bool = attrs.field(default=False, init=False)
 
     def learn(self, found: AuditKeys | UnusableFile) -> None:
         """Take note of what the file holds now."""
         if found == self._seen:
             return
         self._seen = found
+        self.unreadable = isinstance(found, UnusableFile)
         if isinstance(found, UnusableFile):
             self._log.error("audit.keys_unusable", reason=found.reason, text="identities are written with the previous key")
         else:

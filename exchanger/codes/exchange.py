@@ -186,7 +186,8 @@ CODES: Final = (
         Diagnostic.WRONG_ISSUED_TOKEN_TYPE,
         "The token endpoint issued a token of an unexpected type.",
         ("The server issues JWTs or ID tokens instead of access tokens, or does not say what it issues.",),
-        "Change TOKEN_EXCHANGE_EXPECTED_ISSUED_TOKEN_TYPE, or the token type that the server issues.",
+        "Change requestedTokenType of the issuer's profile, or without one TOKEN_EXCHANGE_EXPECTED_ISSUED_TOKEN_TYPE, or the type "
+        "of token that the server issues.",
         'The endpoint returns "issued_token_type": "urn:ietf:params:oauth:token-type:id_token".',
     ),
     _code(

@@ -94,6 +94,11 @@ class Console:
         server = ConsoleServerSettings(settings.host, settings.port, names_of(settings.host, settings.hosts))
         self.server = Server(server, self._access, self._page, routes, self._stream, self._fault, network.listen)
 
+    @property
+    def unreadable(self) -> tuple[str, ...]:
+        """The variable that names the token file, if the file cannot be used as it is now."""
+        return () if self._token_file is None else self._token_file.unreadable
+
     def _fault(self, fault: BaseException) -> None:
         # Only the type: the message may contain request data.
         self._log.error("console.handler_failed", error=type(fault).__qualname__)

@@ -17,7 +17,7 @@ from exchanger.values.entry import Source
 
 # Seconds between two counts of conflicts: counting those of 100,000 entries takes a part of a second.
 RECOUNT_S: Final = 5.0
-# Names of unreadable Namespaces: operators name a handful, and the rest is counted.
+# Names of unreadable Namespaces, or of files: operators name a handful, and the rest is counted.
 MAX_NAMES: Final = 5
 _NAME_LIMIT: Final = 64
 
@@ -27,11 +27,12 @@ _NAME_LIMIT: Final = 64
 class Freshness:
     """``age``: seconds since the policy was last known to be current, ``None`` before the first version.
 
-    ``unreadable``: the Namespaces configured by name that the service may not read.
+    ``unreadable``: the Namespaces configured by name that the service may not read. ``objects``: files that cannot be read as they are now.
     """
 
     age: float | None = None
     unreadable: tuple[str, ...] = ()
+    objects: tuple[str, ...] = ()
 
 
 @final
@@ -52,7 +53,7 @@ class PolicyHealth:
         ``state``: ``in_force``, or why every request is refused: ``loading``, ``too_old`` or ``missing``.
         """
         snapshot, freshness = self._newest(), self._freshness()
-        names, state = freshness.unreadable, "in_force"
+        state = "in_force"
         if snapshot is None:
             state = "loading" if freshness.age is None else "too_old"
         elif self._is_missing():
@@ -62,7 +63,8 @@ class PolicyHealth:
             "age_s": None if freshness.age is None else round(freshness.age),
             "problems": 0 if snapshot is None else snapshot.invalid_documents,
             "conflicts": 0 if snapshot is None else self._conflicts,
-            "unreadable": {"listed": [printable(name, _NAME_LIMIT) for name in names[:MAX_NAMES]], "more": max(0, len(names) - MAX_NAMES)},
+            "unreadable": _named(freshness.unreadable),
+            "unreadable_objects": _named(freshness.objects),
         }
 
     async def count_conflicts(self) -> None:
@@ -77,3 +79,7 @@ class PolicyHealth:
                 found.add(document.source)
             await time_slice.step()
         self._counted, self._conflicts, self._next_count = snapshot, len(found), trio.current_time() + RECOUNT_S
+
+
+def _named(names: tuple[str, ...]) -> dict[str, object]:
+    return {"listed": [printable(name, _NAME_LIMIT) for name in names[:MAX_NAMES]], "more": max(0, len(names) - MAX_NAMES)}

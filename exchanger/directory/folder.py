@@ -25,6 +25,8 @@ from exchanger.values.notice import Notice, Notices
 from exchanger.values.selector import Selector
 
 SUFFIXES: Final = (".yaml", ".yml", ".json")
+# The folder itself, among the names of its files.
+FOLDER: Final = "."
 # Manifest files; a scan reads the attributes of each, in a few microseconds.
 MAX_FILES: Final = 20_000
 # Levels of folders; manifests are never nested deeper.
@@ -49,13 +51,15 @@ Signature = tuple[int, int, int, int, int]
 class File:
     """One file: its manifests when it last was readable (``None``: never), and its current problem.
 
-    ``signature`` is its state when it was read, ``None`` if it must be read again; ``digest`` is that of its bytes.
+    ``signature`` is its state when it was read, ``None`` if it must be read again; ``digest`` is that of its bytes. ``unreadable`` has the
+    code and the line of a problem in its content.
     """
 
     signature: Signature | None
     manifests: tuple[Manifest, ...] | None
     problem: str | None = None
     digest: bytes = attrs.field(default=b"", repr=False)
+    unreadable: UnreadableFile | None = attrs.field(default=None, repr=False)
 
     @property
     def has_objects(self) -> bool:
@@ -97,11 +101,11 @@ class Scan:
             yield from ((name, found) for found in file.manifests or () if isinstance(found, PassedOver))
 
     def problems(self) -> dict[str, str]:
-        """Return why files cannot be read, by name; "." is the folder itself."""
+        """Return why files cannot be read, by name."""
         found = {name: file.problem for name, file in self.files if file.problem is not None}
         if self.leaving:
             found |= {name: f"{reason}; policies of deleted files stay in force meanwhile" for name, reason in self.unknown().items()}
-        return found if self.problem is None else {".": self.problem, **found}
+        return found if self.problem is None else {FOLDER: self.problem, **found}
 
     def unknown(self) -> dict[str, str]:
         """Return why files cannot be read that never could be."""
@@ -207,7 +211,7 @@ def _understood(data: bytes, file: File, *, is_json: bool) -> File:
         return attrs.evolve(file, problem="is empty; to withdraw what was in it, delete it")
     found = read_manifests(data, is_json=is_json)
     if isinstance(found, UnreadableFile):
-        return attrs.evolve(file, problem=found.reason)
+        return attrs.evolve(file, problem=found.reason, unreadable=found)
     return attrs.evolve(file, manifests=found)
 
 

@@ -56,9 +56,10 @@ _SHOWN: Final = 64
 class _UnreadableError(Exception):
     """Inside this module only: the file is unreadable for the reason that is the message."""
 
-    def __init__(self, reason: str, code: Code = codes.UNREADABLE_FILE) -> None:
+    def __init__(self, reason: str, code: Code = codes.UNREADABLE_FILE, line: int | None = None) -> None:
         super().__init__(reason)
         self.code = code
+        self.line = line
 
 
 def read_manifests(data: bytes, *, is_json: bool) -> tuple[Manifest, ...] | UnreadableFile:
@@ -75,12 +76,11 @@ def read_manifests(data: bytes, *, is_json: bool) -> tuple[Manifest, ...] | Unre
         if is_json:
             content = read_json(text)
             return content if isinstance(content, UnreadableFile) else read_document(content, 0)
-        documents = enumerate(_yaml(text))
-        return tuple(manifest for index, document in documents for manifest in _manifests(document, f"document {index}", None))
-    except UnicodeDecodeError:
-        return UnreadableFile("is not UTF-8")
+        return tuple(manifest for index, root in enumerate(_yaml(text)) for manifest in _of_root(root, index))
+    except UnicodeDecodeError as wrong:
+        return UnreadableFile("is not UTF-8", line=data.count(b"\n", 0, wrong.start) + 1)
     except _UnreadableError as wrong:
-        return UnreadableFile(str(wrong), wrong.code)
+        return UnreadableFile(str(wrong), wrong.code, wrong.line)
 
 
 def read_document(document: object, index: int) -> tuple[Manifest, ...] | UnreadableFile:
@@ -114,12 +114,34 @@ def read_json(text: str) -> object | UnreadableFile:
     return content
 
 
-def _yaml(text: str) -> tuple[object, ...]:
+def _yaml(text: str) -> tuple[nodes.Node, ...]:
     found = read_stream(text, LIMITS)
     if isinstance(found, UnreadableYaml):
         code = codes.LARGE_FILE if found.code is TOO_LARGE else codes.UNREADABLE_FILE
-        raise _UnreadableError(found.reason if found.line is None else f"{found.reason}, line {found.line}", code)
-    return tuple(map(plain, found))
+        raise _UnreadableError(found.reason if found.line is None else f"{found.reason}, line {found.line}", code, found.line)
+    return found
+
+
+def _of_root(root: nodes.Node, index: int) -> Iterator[Manifest]:
+    """Return what a document contains.
+
+    Raises:
+        _UnreadableError: it has a problem, whose line is that of a label that is not text, or of the document.
+    """
+    try:
+        yield from _manifests(plain(root), f"document {index}", None)
+    except _UnreadableError as wrong:
+        wrong.line = next(_labels_not_text(root), root.line)
+        raise
+
+
+def _labels_not_text(root: nodes.Node) -> Iterator[int]:
+    items = nodes.field(root, "items")
+    for item in (root, *(items.items if isinstance(items, nodes.Sequence) else ())):
+        labels = nodes.field(nodes.field(item, "metadata"), "labels")
+        for _, value in labels.pairs if isinstance(labels, nodes.Mapping) else ():
+            if nodes.text_of(value) is None:
+                yield value.line
 
 
 def plain(node: nodes.Node) -> object:

@@ -12,7 +12,8 @@ import trio
 import watchfiles
 
 from exchanger.assembly.assembler import Assembler
-from exchanger.directory.folder import Scan, notices_of, scan
+from exchanger.codes.manifests import UNREADABLE_FILE
+from exchanger.directory.folder import FOLDER, File, Scan, notices_of, scan
 from exchanger.errors import ExchangerError
 from exchanger.net.network import SYSTEM, Network
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
@@ -96,7 +97,15 @@ def documents_of(
 ) -> dict[Source, DocumentText]:
     """Return the documents in force. Each file of ``unknown`` content, with the reason, is one that closes everything."""
     documents = select(scanned.manifests(), settings.namespace_selector, settings.configmap_selector, limits)
-    return documents | {Source(UNKNOWN_NAMESPACE, name): UnknownText(f"the file {reason}") for name, reason in unknown.items()}
+    files = dict(scanned.files)
+    return documents | {Source(UNKNOWN_NAMESPACE, name): _unknown(files[name], reason) for name, reason in unknown.items()}
+
+
+def _unknown(file: File, reason: str) -> UnknownText:
+    found = file.unreadable
+    if found is None or found.line is None:
+        return UnknownText(f"the file {reason}", code=UNREADABLE_FILE if found is None else found.code)
+    return UnknownText(f"the file {reason.removesuffix(f', line {found.line}')}", code=found.code, line=found.line)
 
 
 @final
@@ -131,7 +140,8 @@ class DirectorySource:
     """Publishes complete snapshots. ``issuers`` are the profiles that entries may refer to, ``grants`` those that restrict documents.
 
     ``on_notices`` gets the probable mistakes whenever they may have changed, and ``on_published`` each version that differs. Neither may
-    block or raise. ``watch`` tells when to look at the folder again.
+    block or raise. ``watch`` tells when to look at the folder again. ``unreadable`` are the names of files that cannot be read as they are
+    now, and ``FOLDER`` if the folder cannot be listed.
     """
 
     settings: DirectorySettings
@@ -149,6 +159,7 @@ class DirectorySource:
     _emptied: int = attrs.field(default=0, init=False)
     _state: _State | None = attrs.field(default=None, init=False)
     _published: bool = attrs.field(default=False, init=False)
+    unreadable: tuple[str, ...] = attrs.field(default=(), init=False)
     # One thread at a time: a scan starts from the previous result.
     _limiter: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1), init=False)
 
@@ -172,6 +183,11 @@ class DirectorySource:
             async with aclosing(self.watch(self.settings.path, end)) as notifications:
                 async for _ in notifications:
                     await self._rescan()
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether the folder could be listed when it was last looked at."""
+        return FOLDER not in self.unreadable
 
     def use_issuers(self, names: frozenset[str]) -> None:
         """Let entries refer to these profiles from the next scan of the folder on, which happens within ``RESCAN_S``."""
@@ -252,6 +268,7 @@ class DirectorySource:
     def _report(self, before: _State | None, after: _State) -> None:
         old = {} if before is None else before.scanned.problems()
         new = after.scanned.problems()
+        self.unreadable = tuple(new)
         for name, reason in new.items():
             if old.get(name) != reason:
                 self._log.error("policy.file_unreadable", file=name, reason=reason)

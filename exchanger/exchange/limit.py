@@ -5,6 +5,7 @@ from collections.abc import Hashable, Iterator, Mapping
 from typing import Final, Self, final
 
 import attrs
+import structlog
 
 from exchanger.decision.token_failure import transport_failure
 from exchanger.errors import Diagnostic
@@ -63,6 +64,7 @@ class Limit:
 
     behind: Calls
     reactor: Reactor
+    _log: structlog.stdlib.BoundLogger = attrs.field(factory=structlog.get_logger)
     # By the issuer's name, with the address of its endpoint.
     _limits: dict[str, tuple[str, IssuerLimits]] = attrs.field(factory=dict, init=False)
     _admitted: "deque[LimitedCall]" = attrs.field(factory=deque, init=False)
@@ -86,6 +88,9 @@ class Limit:
             half = None if most is None or issuer.subject.introspection is None else max(most // 2, 1)
             permits, introspections = self._resized(old.permits, most), self._resized(old.introspections, half)
             self._limits[name] = issuer.address, IssuerLimits(name, issuer.endpoint_host, breaker, permits, introspections)
+        for name, (_, old) in before.items():
+            if old.is_open and (name not in self._limits or self._limits[name][1].breaker is not old.breaker):
+                self._log.info("issuer.breaker_closed", issuer=name, endpoint=old.endpoint_host, text="the profile was changed or removed")
         self.reactor.turn(self._admit)
 
     def _resized(self, permits: "ConcurrencyLimit[LimitedCall] | None", most: int | None) -> "ConcurrencyLimit[LimitedCall] | None":
@@ -101,6 +106,20 @@ class Limit:
         if found is None:
             return self.behind.begin(request, deadline, done)
         return LimitedCall(done, self, found[1], request, deadline).begin()
+
+    def breaker_changed(self, limits: IssuerLimits, outcome: TokenOutcome) -> None:
+        """Log that the breaker of an issuer has opened or closed, because of the ``outcome`` of a call."""
+        issuer, endpoint = limits.name, limits.endpoint_host
+        if issuer not in self._limits or self._limits[issuer][1].breaker is not limits.breaker:
+            return  # of an earlier profile of this name
+        if not limits.is_open:
+            self._log.info(
+                "issuer.breaker_closed", issuer=issuer, endpoint=endpoint, text="a probe succeeded, and the issuer is called again"
+            )
+            return
+        kind, detail = (outcome.kind.value, outcome.detail) if isinstance(outcome, ExchangeFailure) else ("none", "")
+        text = "nearly all calls failed; until a probe succeeds, exchanges there are denied with TXE-1006"
+        self._log.warning("issuer.breaker_opened", issuer=issuer, endpoint=endpoint, error_kind=kind, reason=detail, text=text)
 
     def admit(self, call: "LimitedCall") -> None:
         """Let ``call``, which has a permit now, begin."""
@@ -229,5 +248,8 @@ class LimitedCall(Relay):
             if call is not None and call.cut_off:
                 outcome = GATEWAY_TIMED_OUT  # the queue took its time, and yet the endpoint did not accept a connection in the rest
             health = health_of(outcome, None if isinstance(self.request, ClientTokenRequest) else self.request)
+            was_open = self.limits.is_open
             self.limits.breaker.ended(self._admission, health, self.stage.reactor.now(), retry_after, hurried=hurried)
+            if self.limits.is_open is not was_open:
+                self.stage.breaker_changed(self.limits, outcome)
         self._release()

@@ -80,6 +80,11 @@ class TokenFile:
         """Set when another token replaces the present one."""
         return self._replaced
 
+    @property
+    def unreadable(self) -> tuple[str, ...]:
+        """The variable that names the file, if the file cannot be used as it is now."""
+        return (self._variable,) if self._reported else ()
+
     async def start(self) -> None:
         """Read the file for the first time.
 

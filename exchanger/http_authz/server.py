@@ -108,6 +108,11 @@ class HttpAuthz:
         return None if self._tls is None else self._tls.certificate
 
     @property
+    def unreadable(self) -> tuple[str, ...]:
+        """The variable that names the file of the secret, if the file cannot be used as it is now."""
+        return () if self._secret is None else self._secret.unreadable
+
+    @property
     def connections(self) -> int:
         """Open connections."""
         return self.http.slots.taken

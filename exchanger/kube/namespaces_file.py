@@ -51,7 +51,7 @@ def read_namespaces(path: Path) -> tuple[str, ...] | UnusableFile:
 @final
 @attrs.define(eq=False)
 class NamespacesFile:
-    """Passes each new list to ``use``. ``names`` is the list that is in force at the start."""
+    """Passes each new list to ``use``. ``names`` is the list that is in force. ``rejected``: the file as it is now cannot be used."""
 
     _path: Path
     names: tuple[str, ...]
@@ -59,7 +59,7 @@ class NamespacesFile:
     _run_sync: RunSync = SYSTEM.run_sync
     _log: structlog.stdlib.BoundLogger = attrs.field(factory=structlog.get_logger, repr=False)
     _file: FileFollower[tuple[str, ...] | UnusableFile] = attrs.field(init=False)
-    _rejected: bool = attrs.field(default=False, init=False)
+    rejected: bool = attrs.field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._file = FileFollower(lambda: read_namespaces(self._path), UnusableFile(HANGS), self._run_sync)
@@ -75,12 +75,12 @@ class NamespacesFile:
     def _judge(self, found: tuple[str, ...] | UnusableFile) -> None:
         if isinstance(found, UnusableFile):
             self._log.error("policy.namespaces_rejected", reason=found.reason, text="the previous list of Namespaces stays in use")
-            self._rejected = True
+            self.rejected = True
             return
         changed = frozenset(found) != frozenset(self.names)
         if changed:
             self.names = found
             self._use(found)
-        if changed or self._rejected:
+        if changed or self.rejected:
             self._log.info("policy.namespaces_loaded", namespaces=list(found))
-        self._rejected = False
+        self.rejected = False

@@ -110,11 +110,12 @@ class Text:
 @final
 @attrs.frozen
 class UnknownText:
-    """What should be in force here is unknown, so nothing may pass. ``namespace_labels`` are as in ``Text``."""
+    """What should be in force here is unknown, so nothing may pass. ``namespace_labels`` are as in ``Text``, ``line`` is that of a file."""
 
     reason: str
     namespace_labels: tuple[Labels, ...] = ()
     code: Code = attrs.field(default=UNREADABLE_FILE, repr=False)
+    line: int | None = None
 
 
 DocumentText = Text | UnknownText
@@ -218,8 +219,9 @@ def _text(document: DocumentText) -> str | None:
 
 def _written(source: Source, document: DocumentText, issuers: frozenset[str]) -> PolicyDocument:
     if isinstance(document, UnknownText):
-        problem = Problem(document.code, document.reason)
-        return PolicyDocument(source, regions=(FailClosedRegion(source, UNREADABLE_REACH, document.reason, problems=(problem,)),))
+        problem = Problem(document.code, document.reason, line=document.line)
+        region = FailClosedRegion(source, UNREADABLE_REACH, document.reason, line=document.line, problems=(problem,))
+        return PolicyDocument(source, regions=(region,))
     parsed = parse_document(source, document.text, issuers)
     if document.text is not None or not document.instead:
         return parsed

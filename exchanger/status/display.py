@@ -126,10 +126,17 @@ def _table(policies: tuple[Policy, ...], *, enforced: bool) -> list[_Row]:
     rows = []
     for policy in policies:
         word = "refused: " if enforced else ""  # otherwise the reason says what enforcing would do
-        refused = [f"{_place(problem)}: {problem.code}: {word}{problem.reason}" for problem in policy.refused]
+        refused = [line for problem in policy.refused for line in _told(problem, f"{problem.code}: {word}{problem.reason}")]
+        wrong = [line for problem in policy.problems for line in _told(problem, problem.coded)]
         numbers = (policy.entries, len(policy.problems), *((len(policy.refused),) if has_refused else ()))
-        rows.append(_Row(str(policy.source), numbers, (*(f"{_place(problem)}: {problem.coded}" for problem in policy.problems), *refused)))
+        rows.append(_Row(str(policy.source), numbers, (*wrong, *refused)))
     return rows
+
+
+def _told(problem: DocumentProblem, text: str) -> Iterator[str]:
+    yield f"{_place(problem)}: {text}"
+    if problem.remedy:
+        yield f"  = {problem.remedy}"
 
 
 _HEADS: Final = ("ENTRIES", "PROBLEMS", "REFUSED")
@@ -214,7 +221,8 @@ def _granted_json(granted: Granted) -> dict[str, object]:
 
 
 def _problem_json(problem: DocumentProblem) -> dict[str, object]:
-    return {"entry": problem.entry, "line": problem.line, "code": problem.code, "reason": problem.reason}
+    remedy = {"remedy": problem.remedy} if problem.remedy else {}
+    return {"entry": problem.entry, "line": problem.line, "code": problem.code, "reason": problem.reason, **remedy}
 
 
 def _place(problem: DocumentProblem) -> str:

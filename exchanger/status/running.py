@@ -125,11 +125,13 @@ def understood(text: str, url: str, now: float = 0.0) -> Running:
 _WRONG: Final[Mapping[str, str]] = {
     "policy_invalid_documents": "documents with invalid parts, which fail closed: {number}; exchanger status names them",
     "policy_entries_refused": "entries outside what their namespaces are granted: {number}",
+    "policy_unreadable_objects": "files that cannot be read as they are now: {number}; the next start would be without them",
     "policy_namespace_unreadable": "the right to read the Namespace {policy_namespace} is missing",
     "ext_authz_token_endpoint_breaker_open": "the breaker of {endpoint_host} is open: the token endpoint fails",
     "ext_authz_token_endpoint_new_credentials_refused": "{endpoint_host} refuses the new credentials of the profile {issuer}",
     "ext_authz_issuer_profiles_rejected": "the file of issuer profiles is rejected, and its previous version is in force; the log says why",
     "ext_authz_issuer_values_missing": "values of issuer profiles in Secrets or files that cannot be used: {number}; the log names them",
+    "ext_authz_config_without_effect": "environment variables without effect: {number}; config.without_effect in the log names them",
     "ext_authz_tls_certificate_rejected": "the certificate files are rejected, and the previous certificate is in use; the log says why",
     "ext_authz_audit_unwritable": "the audit log cannot be written",
     "ext_authz_audit_lines_lost_total": "lines of the audit log lost since the start: {number}",
@@ -156,6 +158,8 @@ def _problems(samples: Mapping[str, list[tuple[dict[str, str], float]]], now: fl
 def _wrong(samples: Mapping[str, list[tuple[dict[str, str], float]]], now: float) -> Iterator[str]:
     if any(value < now for _, value in samples.get("ext_authz_tls_certificate_expiry_timestamp_seconds", ())):
         yield "the certificate has expired: gateways that verify it refuse to connect"
+    if any(not value for _, value in samples.get("ext_authz_token_cache_store_connected", ())):
+        yield "the store that replicas share is lost, and each replica keeps its own tokens; token_cache.store_lost in the log says why"
     for name, sentence in _WRONG.items():
         for labels, value in samples.get(name, ()):
             if value:

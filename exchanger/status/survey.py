@@ -21,12 +21,12 @@ from exchanger.kube.settings import KubernetesSettings
 from exchanger.kube.source import ListWatches
 from exchanger.kube.store import PAGE_SIZE
 from exchanger.policy.conflicts import conflicts_of
-from exchanger.policy.documents.document import Labels, PolicyDocument, PolicyRefusal, entry_lines
+from exchanger.policy.documents.document import Labels, PolicyDocument, entry_lines
 from exchanger.policy.grants.allowance import NO_GRANTS, Granted, Grants
 from exchanger.policy.notices import is_declined, not_enabled, of_allowance, of_config_maps, of_left_out, of_namespaces, of_snapshot
 from exchanger.policy.selection import Change, ConfigMap, Namespace, advance, descriptions_of
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.values.entry import Source
+from exchanger.values.entry import FailClosedRegion, Source
 from exchanger.values.notice import NO_NOTICES, Notice, Notices
 from exchanger.values.selector import Selector
 
@@ -44,7 +44,7 @@ NOWHERE: Final = Selector()
 class DocumentProblem:
     """The problem of a document, or of one entry in it; ``line`` counts from 1.
 
-    ``code`` is that of the first problem; ``coded`` is ``reason`` with all of them.
+    ``code`` is that of the first problem; ``coded`` is ``reason`` with all of them. ``remedy`` says what to do about each.
     """
 
     entry: int | None
@@ -52,6 +52,7 @@ class DocumentProblem:
     code: str
     reason: str
     coded: str = attrs.field()
+    remedy: str = attrs.field(default="", kw_only=True)
 
     @coded.default
     def _after_code(self) -> str:
@@ -204,20 +205,37 @@ def _all_allowed(grants: Grants, selected: Mapping[str, tuple[Labels, ...]]) -> 
 
 
 def _policy(document: PolicyDocument, snapshot: PolicySnapshot) -> Policy:
-    wrong = [DocumentProblem(region.index, region.line, region.code, region.reason, region.coded) for region in document.problems]
-    found = (conflict for conflict in conflicts_of(document, snapshot) if conflict is not None)
-    conflicts = [DocumentProblem(conflict.entry.index, None, conflict.code.name, str(conflict)) for conflict in found]
+    wrong = [
+        DocumentProblem(region.index, region.line, region.code, region.reason, region.coded, remedy=_remedies(region))
+        for region in document.problems
+    ]
+    found = [conflict for conflict in conflicts_of(document, snapshot) if conflict is not None]
+    lines = entry_lines(document.text) if found and document.text is not None else ()
+    conflicts = [
+        DocumentProblem(
+            conflict.entry.index, _line(lines, conflict.entry.index), conflict.code.name, str(conflict), remedy=conflict.code.remedy
+        )
+        for conflict in found
+    ]
     problems = sorted((*wrong, *conflicts), key=lambda problem: -1 if problem.entry is None else problem.entry)
     return Policy(document.source, document.entry_count, tuple(problems), _refused(document))
 
 
+def _remedies(region: FailClosedRegion) -> str:
+    """Return what to do about each problem of a region, as ``exchanger check`` says it."""
+    return " ".join(dict.fromkeys(problem.remedy for problem in region.problems))
+
+
+def _line(lines: tuple[tuple[int, int], ...], entry: int | None) -> int | None:
+    return lines[entry][0] if entry is not None and entry < len(lines) else None
+
+
 def _refused(document: PolicyDocument) -> tuple[DocumentProblem, ...]:
     lines = entry_lines(document.text) if document.refused and document.text is not None else ()
-
-    def line(refusal: PolicyRefusal) -> int | None:
-        return lines[refusal.index][0] if refusal.index is not None and refusal.index < len(lines) else None
-
-    found = (DocumentProblem(refusal.index, line(refusal), refusal.code.name, refusal.reason) for refusal in document.refused)
+    found = (
+        DocumentProblem(refusal.index, _line(lines, refusal.index), refusal.code.name, refusal.reason, remedy=refusal.code.remedy)
+        for refusal in document.refused
+    )
     return tuple(sorted(found, key=lambda problem: -1 if problem.entry is None else problem.entry))
 
 

@@ -80,6 +80,8 @@ class Gauges:
     grpc_connections_refused: Callable[[], int]
     tls_certificate_rejected: Callable[[], bool | None] = lambda: None
     policy_namespaces_unreadable: Callable[[], Mapping[str, bool]] = dict
+    policy_unreadable_objects: Callable[[], int] = int
+    config_without_effect: Callable[[], int] = int
     issuer_profiles_rejected: Callable[[], bool] = bool
     issuer_values_missing: Callable[[], int] = int
     # By endpoint host, of the issuers whose profiles have a breaker, and a limit.
@@ -88,6 +90,8 @@ class Gauges:
     # By issuer profile and endpoint host.
     credentials_refused: Callable[[], Mapping[tuple[str, str], bool]] = dict
     token_cache_entries: Callable[[], int] = int
+    # ``None`` without a store.
+    token_cache_store_connected: Callable[[], bool | None] = lambda: None
     # Counted since the start, by endpoint host, level and result.
     token_cache_requests: Callable[[], Mapping[tuple[str, str, str], int]] = dict
     # The same by endpoint host.
@@ -318,6 +322,11 @@ class Metrics:
                 _HOST,
             ),
             gauge("ext_authz_token_cache_entries", "Exchanged tokens kept in memory.", {(): gauges.token_cache_entries()}),
+            gauge(
+                "ext_authz_token_cache_store_connected",
+                "1 while the store that replicas share is in use, 0 while it is lost; absent without a store.",
+                {} if (connected := gauges.token_cache_store_connected()) is None else {(): int(connected)},
+            ),
             gauge("policy_entries", "Policy entries in force.", {(): gauges.policy_entries()}),
             gauge(
                 "policy_invalid_documents",
@@ -344,6 +353,16 @@ class Metrics:
                 "1 for a Namespace followed by name that may not be read, 0 for one that may.",
                 {(name,): int(unreadable) for name, unreadable in gauges.policy_namespaces_unreadable().items()},
                 _NAMESPACE,
+            ),
+            gauge(
+                "policy_unreadable_objects",
+                "Files and objects (folder, manifests, grants, names of Namespaces, keys) that cannot be read as they are now.",
+                {(): gauges.policy_unreadable_objects()},
+            ),
+            gauge(
+                "ext_authz_config_without_effect",
+                "Environment variables that are set without effect: misspelt, empty, or useless beside the others.",
+                {(): gauges.config_without_effect()},
             ),
             gauge(
                 "ext_authz_tls_certificate_expiry_timestamp_seconds",

@@ -1,5 +1,6 @@
 """What the command line makes of faults: the process ends non-zero and says which part failed, and nothing that the part had in hand."""
 
+import base64
 import json
 import os
 import signal
@@ -26,11 +27,13 @@ from exchanger.telemetry.log import logging_to_stdout
 from exchanger.telemetry.metrics_server import MetricsServer
 from exchanger.telemetry.otlp.exports import Exports
 from exchanger.values.notice import Notice, Notices
-from tests.e2e.service import ISSUERS, NAMESPACE, environment
+from tests.e2e.service import ISSUERS, NAMESPACE, config_map, environment
 from tests.grpc.authority import Site
 from tests.policy.examples import deny, snapshot_of
+from tests.waiting import until
 
 EXPIRY: Final = "ext_authz_tls_certificate_expiry_timestamp_seconds"
+MANIFEST: Final = config_map("version: v1\nentries: [{match: {host: h, pathPrefix: /a}, action: deny}]")
 ENTRY: Final = snapshot_of(deny("/"))
 METRICS_OF_THE_SOURCE: Final = frozenset({"policy_source_connected", "policy_snapshot_age_seconds"})
 
@@ -132,6 +135,87 @@ def test_metrics_say_what_keeps_old_profiles_in_force(configured: Path, monkeypa
     monkeypatch.setattr(Supervisor, "run", look)
     assert cli.main(["serve"]) == 0
     assert found == {"ext_authz_issuer_profiles_rejected": 1.0, "ext_authz_issuer_values_missing": 2.0}
+
+
+OF_FILES: Final = ("policy_unreadable_objects", "policy_source_connected")
+
+
+@pytest.mark.parametrize(
+    ("file", "broken", "named", "connected"),
+    [
+        ("policy/orders.yaml", "kind: ConfigMap\n\tmetadata: {}\n", "orders.yaml", 1.0),
+        ("policy/orders.yaml", "", "orders.yaml", 1.0),
+        ("policy", None, "POLICY_DIRECTORY", 0.0),
+        ("grants.yaml", "grants: [", "POLICY_GRANTS_FILE", 1.0),
+        ("audit-keys", "no key", "AUDIT_KEY_FILE", 1.0),
+        ("console-token", "", "CONSOLE_TOKEN_FILE", 1.0),
+        ("cache-keys", "no key", "TOKEN_CACHE_KEY_FILE", 1.0),
+    ],
+    ids=["manifest", "emptied manifest", "folder", "grants", "audit key", "console token", "cache key"],
+)
+def test_a_file_that_breaks_while_the_service_runs_is_counted_until_it_is_mended(
+    file: str, broken: str | None, named: str, connected: float, configured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = base64.b64encode(bytes(range(32))).decode()
+    texts = {
+        "policy/orders.yaml": MANIFEST,
+        "grants.yaml": "version: v1\ngrants: [{namespaces: [team], hosts: [h]}]",
+        "audit-keys": key,
+        "console-token": "console-token",
+        "cache-keys": key,
+    }
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    for name, value in {
+        "POLICY_GRANTS_FILE": tmp_path / "grants.yaml",
+        "AUDIT_LOG": tmp_path / "audit.jsonl",
+        "AUDIT_KEY_FILE": tmp_path / "audit-keys",
+        "CONSOLE_ADDRESS": "127.0.0.1:0",
+        "CONSOLE_TOKEN_FILE": tmp_path / "console-token",
+        "TOKEN_CACHE_URL": "redis://127.0.0.1:1",
+        "TOKEN_CACHE_KEY_FILE": tmp_path / "cache-keys",
+    }.items():
+        monkeypatch.setenv(name, str(value))
+    path, elsewhere = tmp_path / file, tmp_path / "elsewhere"
+    seen: list[tuple[float, tuple[str, ...], float]] = []
+
+    def state(supervisor: Supervisor) -> tuple[float, tuple[str, ...], float]:
+        samples = {sample.name: sample.value for metric in supervisor._metrics.collect() for sample in metric.samples}
+        return samples[OF_FILES[0]], supervisor._freshness().objects, samples[OF_FILES[1]]
+
+    run = Supervisor.run
+
+    async def look(supervisor: Supervisor) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(run, supervisor)
+            await until(lambda: supervisor.serving)
+            seen.append(state(supervisor))
+            path.rename(elsewhere) if broken is None else path.write_text(broken)
+            await until(lambda: state(supervisor)[0] > 0)
+            seen.append(state(supervisor))
+            elsewhere.rename(path) if broken is None else path.write_text(texts[file])
+            await until(lambda: state(supervisor)[0] == 0)
+            seen.append(state(supervisor))
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Supervisor, "run", look)
+    assert cli.main(["serve"]) == 0
+    assert seen == [(0.0, (), 1.0), (1.0, (named,), connected), (0.0, (), 1.0)]
+
+
+def test_metrics_count_variables_without_effect(configured: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POLICY_REQIRED", "true")
+    monkeypatch.setenv("LOG_LEVEL", "")
+    found: list[float] = []
+
+    async def look(supervisor: Supervisor) -> None:
+        await trio.lowlevel.checkpoint()
+        samples = [sample for metric in supervisor._metrics.collect() for sample in metric.samples]
+        found.extend(sample.value for sample in samples if sample.name == "ext_authz_config_without_effect")
+
+    monkeypatch.setattr(Supervisor, "run", look)
+    assert cli.main(["serve"]) == 0
+    assert found == [2.0]
 
 
 def test_metrics_say_when_the_certificate_in_use_expires(configured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,6 +51,14 @@ def test_a_few_unreadable_namespaces_are_named() -> None:
     assert health(CurrentPolicy(), Freshness(None, names)).shown()["unreadable"] == {"listed": [*names[:MAX_NAMES]], "more": 2}
 
 
+def test_a_few_unreadable_files_are_named() -> None:
+    names = ("POLICY_GRANTS_FILE", *(f"team-{number}.yaml" for number in range(MAX_NAMES)))
+
+    shown = health(published(a__x=ORDERS), Freshness(0.0, objects=names)).shown()
+
+    assert (shown["state"], shown["unreadable_objects"]) == ("in_force", {"listed": [*names[:MAX_NAMES]], "more": 1})
+
+
 @given(
     st.dictionaries(
         st.sampled_from(["a__x", "a__y", "b__x", "b__y", "c__x"]),

@@ -5,6 +5,7 @@ import math
 import attrs
 import pytest
 import trio
+from structlog.testing import capture_logs
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from exchanger.exchange.cache.memory_store import CachedToken
@@ -127,6 +128,41 @@ async def test_an_issuer_asks_for_a_pause(autojump_clock: MockClock) -> None:
         await trio.sleep(6.0)
         await exchange(it.client, SPARED)
         assert len(it.observer.records) == calls
+
+
+async def recovering(peer: Peer) -> None:
+    while True:
+        await peer.request()
+        await peer.send(response(b"", 503) if trio.current_time() < 5 else response(success()))
+
+
+async def test_a_breaker_that_opens_and_closes_is_logged_once_each(autojump_clock: MockClock) -> None:
+    async with world(recovering) as it:
+        with capture_logs() as lines:
+            use(it, SPARED)
+            for number in range(200):
+                await exchange(it.client, attrs.evolve(SPARED, subject_token=request(f"s{number}").subject_token))
+                await trio.sleep(0.1)
+    opened, closed = (line for line in lines if line["event"].startswith("issuer.breaker"))
+    place = {"issuer": "primary", "endpoint": "issuer.example.com"}
+    assert opened.items() >= {**place, "event": "issuer.breaker_opened", "log_level": "warning", "error_kind": "http_status"}.items()
+    assert closed.items() >= {**place, "event": "issuer.breaker_closed", "log_level": "info"}.items()
+
+
+@pytest.mark.parametrize("after", [CallLimits(), None], ids=["without a breaker", "without the profile"])
+async def test_a_breaker_whose_profile_changes_while_it_is_open_is_logged_as_closed(
+    after: CallLimits | None, autojump_clock: MockClock
+) -> None:
+    async with world(failing) as it:
+        use(it, SPARED)
+        for number in range(20):
+            await exchange(it.client, attrs.evolve(SPARED, subject_token=request(f"s{number}").subject_token))
+        assert [limits.is_open for limits in it.client.limits] == [True]
+        with capture_logs() as lines:
+            issuers = {} if after is None else {"primary": attrs.evolve(SPARED.issuer, limits=after)}
+            it.client.use_issuers(issuers)
+            it.client.use_issuers(issuers)
+    assert [line["event"] for line in lines] == ["issuer.breaker_closed"]
 
 
 async def test_when_an_issuer_fails_those_who_queue_are_told_at_once(autojump_clock: MockClock) -> None:

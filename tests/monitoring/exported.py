@@ -64,6 +64,7 @@ def _everything() -> Metrics:
             grpc_connections=lambda: 1,
             grpc_connections_refused=lambda: 0,
             token_cache_entries=lambda: 1,
+            token_cache_store_connected=lambda: True,
             token_cache_refused=lambda: {HOST: 1},
             token_cache_requests=lambda: {
                 (HOST, level, result): 1 for level in ("memory", "shared") for result in ("hit", "miss", "error")

@@ -4,11 +4,13 @@ import argparse
 import io
 import json
 from pathlib import Path
+from typing import Final
 
 import pytest
 
 from exchanger.status.command import NO_TELLING, PROBLEMS, run_status
 from exchanger.status.options import StatusOptions, add_arguments, options_of
+from exchanger.tools.check.files import read_file
 from tests.check.checking import config_map
 
 
@@ -89,3 +91,33 @@ async def test_a_folder_is_read_as_at_a_start(tmp_path: Path) -> None:
     by_variables = io.StringIO()
     await run_status(StatusOptions(json=True), {"POLICY_SOURCE": "directory", "POLICY_DIRECTORY": str(tmp_path)}, by_variables)
     assert by_variables.getvalue() == out.getvalue()
+
+
+WHOLE: Final = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: p, namespace: team, labels: {a: b}}\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "kind: ConfigMap\n\tmetadata: {}\n",
+        WHOLE + "data:\n  a: 'x\n",
+        WHOLE + "---\napiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: q\n  labels:\n    a: b\n    c: true\n",
+        WHOLE + "---\n- a list\n",
+        WHOLE + "---\n\n# a comment\napiVersion: v1\nkind: ConfigMap\nmetadata: {namespace: team}\n",
+        "apiVersion: v1\nkind: List\nitems:\n- " + WHOLE.replace("\n", "\n  ").rstrip() + "\n  data: [a]\n",
+        "a: &a [*a]\n",
+    ],
+    ids=["tab", "quote", "label", "list", "no name", "item", "alias"],
+)
+async def test_an_unreadable_file_has_the_code_and_the_line_that_check_gives_it(text: str, tmp_path: Path) -> None:
+    (tmp_path / "broken.yaml").write_text(text)
+    checked, *_ = read_file("broken.yaml", text.encode()).problems
+    as_json, as_text = io.StringIO(), io.StringIO()
+
+    assert await run_status(StatusOptions(directory=tmp_path, json=True), {}, as_json) == PROBLEMS
+    assert await run_status(StatusOptions(directory=tmp_path), {}, as_text) == PROBLEMS
+
+    ((told,),) = (policy["problems"] for policy in json.loads(as_json.getvalue())["configMaps"])
+    assert (told["code"], told["line"]) == (checked.problem.code.name, checked.place.line)
+    assert told["remedy"] == checked.problem.code.remedy
+    assert f"    = {told['remedy']}\n" in as_text.getvalue()

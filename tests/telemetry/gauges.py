@@ -40,6 +40,9 @@ SOMETHING = Gauges(
     http_authz=lambda: HttpAuthzCounts(12, 13, 14),
     audit=lambda: AuditCounts(11, 4, True),
     token_cache_entries=lambda: 8,
+    token_cache_store_connected=lambda: False,
+    policy_unreadable_objects=lambda: 16,
+    config_without_effect=lambda: 17,
     token_cache_requests=lambda: {("h", "memory", "hit"): 9, ("h", "shared", "error"): 1},
     token_cache_refused=lambda: {"h": 4},
 )

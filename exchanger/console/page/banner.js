@@ -16,20 +16,21 @@ const NAMED = 3; // issuers that are named
  * policy was last current, in ms since 1970. `severity` is "bad" when every request is refused, else "warn"; `policy`: the policy is at fault.
  */
 export function warning(policy, since, issuers) {
-  const { state, age_s: age, problems = 0, conflicts = 0, unreadable } = policy;
-  const forbidden = unreadable?.listed?.length ? ` The service may not read ${names(unreadable)}.` : "";
+  const { state, age_s: age, problems = 0, conflicts = 0, unreadable, unreadable_objects: objects } = policy;
+  const forbidden = unreadable?.listed?.length ? ` The service may not read ${names("Namespace", unreadable)}.` : "";
+  const broken = objects?.listed?.length ? ` ${names("File", objects)} cannot be read: the service would start without what was there.` : "";
   const refused = {
     loading: "No policy is loaded yet: every request is refused.",
     too_old: `The policy is too old to use, last current at ${minute(since)}: every request is refused.`,
     missing: "A policy is required, and no entry is in force: every request is refused.",
   }[state];
-  if (refused) return { severity: "bad", text: refused + forbidden, policy: true };
+  if (refused) return { severity: "bad", text: refused + forbidden + broken, policy: true };
   const parts = [
     age > BEHIND && `Policy changes have had no effect since ${minute(since)}: the policy of that time stays in force.`,
     ...unhealthy(problems, conflicts).map((sentence) => `${sentence}.`),
     problems + conflicts > 0 && "Requests that they cover are refused.",
   ].filter(Boolean);
-  const ill = parts.join(" ") + forbidden;
+  const ill = (parts.join(" ") + forbidden + broken).trim();
   const text = `${ill} ${refusing(failing(issuers))}`.trim();
   return text ? { severity: "warn", text, policy: ill !== "" } : null;
 }
@@ -43,8 +44,8 @@ function refusing(issuers) {
     : `Issuers ${said} are failing and not called: their exchanges are refused.`;
 }
 
-function names({ listed, more }) {
-  return `${listed.length + more === 1 ? "Namespace" : "Namespaces"} ${listed.join(", ")}${more ? ` and ${count(more)} more` : ""}`;
+function names(kind, { listed, more }) {
+  return `${kind}${listed.length + more === 1 ? "" : "s"} ${listed.join(", ")}${more ? ` and ${count(more)} more` : ""}`;
 }
 
 export class Banner {

@@ -87,6 +87,8 @@ class SharedLevel:
         on_keys_gone: Called when a key that may have written tokens is no longer in force.
         network: Leads to the store. ``put`` gets times of its steady clock.
         open_store: Opens connections.
+
+    ``unreadable``: one of the files cannot be used as it is now.
     """
 
     settings: SharedSettings
@@ -96,6 +98,7 @@ class SharedLevel:
     _log: structlog.stdlib.BoundLogger = attrs.field(factory=structlog.get_logger)
     keys: tuple[CacheKey, ...] = attrs.field(default=(), init=False)
     _files: StoreFiles | None = attrs.field(default=None, init=False)
+    unreadable: bool = attrs.field(default=False, init=False)
     _follower: FileFollower[StoreFiles | UnusableFile] = attrs.field(init=False)
     _changed: trio.Event = attrs.field(factory=trio.Event, init=False)
     _store: Connected | None = attrs.field(default=None, init=False)
@@ -123,6 +126,11 @@ class SharedLevel:
         if self._store is None:
             self._hurried.set()
         return self.in_use
+
+    @property
+    def connected(self) -> bool:
+        """Whether the store is in use."""
+        return self._store is not None
 
     @property
     def queued(self) -> int:
@@ -187,7 +195,7 @@ class SharedLevel:
         files = None if isinstance(found, UnusableFile) else found
         keys = () if files is None else files.keys
         gone = set(self.keys) - set(keys)
-        self._files, self.keys = files, keys
+        self._files, self.keys, self.unreadable = files, keys, files is None
         if gone:
             self.on_keys_gone()
         if isinstance(found, UnusableFile):
@@ -236,8 +244,8 @@ class SharedLevel:
                 if changed.is_set():
                     return None
                 self._store = store
+                self._log.info("token_cache.store_restored" if self._reported else "token_cache.store_ready")
                 self._reported = ""
-                self._log.info("token_cache.store_ready")
                 self._wake.set()
                 nursery.start_soon(self._trip_when_lost, store)
                 await self._tripped.wait()

@@ -107,6 +107,16 @@ class TokenCache:
         return len(self._memory)
 
     @property
+    def store_connected(self) -> bool | None:
+        """Whether the store that replicas share is in use, ``None`` without one."""
+        return None if self._level is None else self._level.connected
+
+    @property
+    def unreadable(self) -> tuple[str, ...]:
+        """The variable of the shared level's files, if one of these cannot be used as it is now."""
+        return ("TOKEN_CACHE_KEY_FILE",) if self._level is not None and self._level.unreadable else ()
+
+    @property
     def requests(self) -> Mapping[tuple[str, str, str], int]:
         """The look-ups since the start, by endpoint host, level (``memory``, ``shared``) and result (``hit``, ``miss``, ``error``)."""
         found: dict[tuple[str, str, str], int] = {}

@@ -218,7 +218,7 @@ async def test_a_server_that_dies_is_connected_to_again(tmp_path: Path, autojump
         ("store_ready",),
         ("store_lost", "closed the connection"),
         ("store_lost", "cannot be reached"),
-        ("store_ready",),
+        ("store_restored",),
     ]
 
 
@@ -261,7 +261,7 @@ async def test_a_connection_out_of_step_is_closed(tmp_path: Path, autojump_clock
         server.connections[0].in_step = False
         await trio.sleep(10)
     assert server.opened == 2
-    assert lines.events[-1] == ("store_ready",)
+    assert lines.events[-1] == ("store_restored",)
 
 
 async def test_the_start_does_not_wait_for_the_store(tmp_path: Path, autojump_clock: MockClock) -> None:
