@@ -72,7 +72,9 @@ class Form:
 def read(form: Form, question: Request, *, with_headers: bool) -> HttpRequest | None:
     """Return the request that ``question`` is about, ``None`` if it does not state exactly one. ``with_headers``: with all its fields."""
     stated = form.statement(question)
-    if stated is None or not (_is_method(stated.method) and _is_authority(stated.host) and _is_target(stated.path)):
+    if stated is None or not (_is_method(stated.method) and _is_authority(stated.host)):
+        return None
+    if not (_is_target(stated.path) or (stated.method == "CONNECT" and not stated.path)):  # which has no path
         return None
     fields: dict[str, str] = {}
     for name, value in question.headers:

@@ -297,6 +297,8 @@ class PolicySnapshot:
             refuses_unmatched: requests that no entry covers are refused, which is then stricter than an exchange if versions differ
         """
         authority = read_authority(host)
+        if method == "CONNECT":  # it has no path, whatever a gateway states in its place (RFC 9110 section 9.3.6)
+            path = ""
         if not self.held and self.baseline is None and self.cut is None:
             return self._decided(authority, path, method, raw, headers, None)
         request = _Request(authority, path, method, raw, headers)

@@ -62,6 +62,8 @@ AMBIGUOUS_REQUESTS = {
     "two hosts with different policies": (request("/orders/1", "Bearer token", target_authority="second.example.com"), "authority"),
     "CONNECT": (request("", "Bearer token", "CONNECT"), "path"),
     "CONNECT to an authority": (request("api.example.com:443", "Bearer token", "CONNECT"), "path"),
+    "CONNECT with a path": (request("/public", "Bearer token", "CONNECT"), "path"),
+    "CONNECT with a path that is denied": (request("/admin", "Bearer token", "CONNECT"), "path"),
     "absolute target on a host with policy": (request("http://api.example.com/orders", "Bearer token"), "path"),
     "* that is not OPTIONS": (request("*", "Bearer token"), "path"),
     "no target": (request("", "Bearer token"), "path"),

@@ -123,7 +123,7 @@ def upstream(arrived: list[Arrived]) -> Generator[int]:
             self.rfile.readline()
             return received
 
-        do_HEAD = do_POST = do_PUT = do_OPTIONS = do_GET  # noqa: N815
+        do_HEAD = do_POST = do_PUT = do_OPTIONS = do_CONNECT = do_GET  # noqa: N815
 
     with listening(Upstream) as port:
         yield port
@@ -425,6 +425,26 @@ MESSAGES: Final = (
 def test_no_message_smuggles_a_protected_request(gateway: Gateway, message: bytes) -> None:
     gateway.send(message % b"Authorization: Bearer old\r\nConnection: close\r\n")
     assert [arrived.line for arrived in gateway.arrived if b"admin" in arrived.line] == []
+
+
+TUNNELS: Final = (
+    b"api.example.com:443",
+    b"api.example.com",
+    b"other.example.com:443",
+    b"127.0.0.1:443",
+    b"/orders",
+    b"/admin",
+    b"/public",
+    b"*",
+)
+
+
+@pytest.mark.parametrize("target", TUNNELS, ids=repr)
+def test_a_tunnel_is_refused(gateway: Gateway, target: bytes) -> None:
+    for host in (HOST, target):
+        with contextlib.suppress(OSError):  # closed without a response
+            gateway.ask(target, BEARER, method=b"CONNECT", host=host)
+    assert gateway.arrived == []
 
 
 def test_a_head_of_64_kib_passes_nothing(gateway: Gateway) -> None:

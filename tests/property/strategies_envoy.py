@@ -35,7 +35,7 @@ paths = rarely(st.text(max_size=6).map(lambda text: "/" + text), st.builds("".jo
 # Requests to the hosts and paths of generated policies; no part of them is missing, and paths are in origin form.
 requests = st.builds(
     Asked,
-    st.sampled_from([*METHODS, "OPTIONS", "get"]),
+    st.sampled_from([*METHODS, "OPTIONS", "get", "CONNECT"]),
     rarely(hosts, st.just(HOSTS[0]), one_in=3),
     paths,
     st.builds(
